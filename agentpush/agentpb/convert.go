@@ -1,0 +1,142 @@
+package agentpb
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Protocol is the version of the protocol that this release speaks.
+const Protocol = 1
+
+// nanos returns t in nanoseconds since the Unix epoch, 0 for the zero time.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// FromTask returns the wire form of id.
+func FromTask(id job.TaskID) *TaskID {
+	return &TaskID{
+		Job: id.Fire.Job[:], At: id.Fire.At, Trigger: uint32(id.Fire.Trigger),
+		Attempt: uint32(id.Attempt), //nolint:gosec // 1..job.MaxAttempts
+		Minion:  string(id.Minion),
+	}
+}
+
+// ToTask reads the wire form of a task id. minion is used where the wire form
+// names none.
+func ToTask(t *TaskID, minion job.MinionID) (job.TaskID, error) {
+	if len(t.GetJob()) != len(job.UID{}) {
+		return job.TaskID{}, fmt.Errorf("task id: job uid has %d bytes, want %d", len(t.GetJob()), len(job.UID{}))
+	}
+	id := job.TaskID{
+		Fire:    job.FireID{At: t.GetAt(), Trigger: job.Trigger(t.GetTrigger())}, //nolint:gosec // small enum
+		Minion:  job.MinionID(t.GetMinion()),
+		Attempt: int(t.GetAttempt()),
+	}
+	copy(id.Fire.Job[:], t.GetJob())
+	if id.Minion == "" {
+		id.Minion = minion
+	}
+	return id, nil
+}
+
+// FromOrder returns the wire form of o.
+func FromOrder(o *job.Order) *Order {
+	w := &Order{
+		Task: FromTask(o.Task), Shard: uint32(o.Shard),
+		TokenEpoch: o.Token.Epoch, TokenRevision: o.Token.Revision,
+		Namespace: o.Key.Namespace, Name: o.Key.Name, RunId: string(o.RunID),
+		Command: o.Command, Env: o.Env, WorkingDir: o.WorkingDir, User: o.User,
+		ScheduledAt: nanos(o.ScheduledAt), NotAfter: nanos(o.NotAfter), Timeout: int64(o.Timeout),
+	}
+	if o.Script != nil {
+		w.Script, w.Interpreter = o.Script.Source, o.Script.Interpreter
+	}
+	return w
+}
+
+// ToOrder reads the wire form of an order.
+func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
+	id, err := ToTask(w.GetTask(), minion)
+	if err != nil {
+		return job.Order{}, err
+	}
+	o := job.Order{
+		Task: id, Shard: job.ShardID(w.GetShard()),
+		Token:   job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()},
+		Key:     job.Key{Namespace: w.GetNamespace(), Name: w.GetName()},
+		RunID:   job.RunID(w.GetRunId()),
+		Command: w.GetCommand(), Env: w.GetEnv(), WorkingDir: w.GetWorkingDir(), User: w.GetUser(),
+		ScheduledAt: instant(w.GetScheduledAt()), NotAfter: instant(w.GetNotAfter()),
+		Timeout: time.Duration(w.GetTimeout()),
+	}
+	if w.GetScript() != "" {
+		o.Script = &job.Script{Interpreter: w.GetInterpreter(), Source: w.GetScript()}
+	}
+	return o, nil
+}
+
+// FromReport returns the wire form of r.
+func FromReport(r *job.Report) *Report {
+	w := &Report{
+		Task: FromTask(r.Task), Shard: uint32(r.Shard), Known: r.Known,
+		State: string(r.State), Reason: strings.ToValidUTF8(r.Reason, "\uFFFD"),
+		StartedAt: nanos(r.StartedAt), EndedAt: nanos(r.EndedAt), Spooled: r.Spooled,
+		Stdout: fromOutput(&r.Stdout), Stderr: fromOutput(&r.Stderr),
+	}
+	if e := r.Exit; e != nil {
+		w.Exited = true
+		w.ExitCode = int32(e.Code) //nolint:gosec // an exit code
+		w.Signal = e.Signal
+		w.UserCpu, w.SystemCpu, w.MaxRss = int64(e.UserCPU), int64(e.SystemCPU), e.MaxRSS
+	}
+	return w
+}
+
+// ToReport reads the wire form of a report.
+func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
+	id, err := ToTask(w.GetTask(), minion)
+	if err != nil {
+		return job.Report{}, err
+	}
+	r := job.Report{
+		Task: id, Shard: job.ShardID(w.GetShard()), Known: w.GetKnown(),
+		State: job.State(w.GetState()), Reason: w.GetReason(),
+		StartedAt: instant(w.GetStartedAt()), EndedAt: instant(w.GetEndedAt()), Spooled: w.GetSpooled(),
+		Stdout: toOutput(w.GetStdout()), Stderr: toOutput(w.GetStderr()),
+	}
+	if w.GetExited() {
+		r.Exit = &job.Exit{
+			Code: int(w.GetExitCode()), Signal: w.GetSignal(),
+			UserCPU: job.Duration(w.GetUserCpu()), SystemCPU: job.Duration(w.GetSystemCpu()), MaxRSS: w.GetMaxRss(),
+		}
+	}
+	return r, nil
+}
+
+func fromOutput(o *job.Output) *Output {
+	if *o == (job.Output{}) {
+		return nil
+	}
+	return &Output{Head: []byte(o.Head), Tail: []byte(o.Tail), Bytes: o.Bytes, Truncated: o.Truncated}
+}
+
+func toOutput(w *Output) job.Output {
+	if w == nil {
+		return job.Output{}
+	}
+	return job.Output{Head: string(w.GetHead()), Tail: string(w.GetTail()), Bytes: w.GetBytes(), Truncated: w.GetTruncated()}
+}

@@ -1,0 +1,40 @@
+package history
+
+import (
+	"context"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Query selects run records, newest first by scheduled instant.
+type Query struct {
+	// Namespace and Job select; empty means any. Job needs a Namespace.
+	Namespace string
+	Job       string
+	// UID, when not zero, is the job's UID; it lets a store read one bucket
+	// instead of all.
+	UID job.UID
+	// State selects one state; empty means any.
+	State job.State
+	// Limit bounds the answer; it must be positive.
+	Limit int
+	// Cursor continues where an earlier page ended; empty starts at the newest.
+	Cursor string
+}
+
+// Page is a page of records; Next is empty on the last one.
+type Page struct {
+	Runs []job.Run
+	Next string
+}
+
+// Store keeps run records. All methods may be called by many goroutines.
+type Store interface {
+	// Append makes the records durable before it returns. It is idempotent: a
+	// record whose RunID is there already replaces it.
+	Append(ctx context.Context, runs []job.Run) error
+	// Get returns one record, or an error that wraps job.ErrNotFound.
+	Get(ctx context.Context, id job.RunID) (job.Run, error)
+	// List returns a page of records.
+	List(ctx context.Context, q Query) (Page, error)
+}

@@ -1,0 +1,151 @@
+package control
+
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// JobView is a job as people look at it.
+type JobView struct {
+	job.Job
+	Shard job.ShardID `json:"shard"`
+	// Words is the schedule in English, one entry per schedule.
+	Words []string `json:"words"`
+	// NextAt is the next instant, zero when there is none.
+	NextAt time.Time `json:"nextAt,omitzero"`
+	// Running is how many runs are open now.
+	Running int `json:"running"`
+	// Last are the latest ended runs, newest first, at most five, without output.
+	Last []job.Run `json:"last"`
+}
+
+// JobQuery selects jobs. The zero value selects all.
+type JobQuery struct {
+	Namespace string
+	// Labels must all be on the job.
+	Labels map[string]string
+}
+
+// RunQuery selects runs, newest first. The zero value selects the latest of all jobs.
+type RunQuery struct {
+	Namespace string
+	Job       string
+	State     job.State
+	// Limit bounds the answer; zero means DefaultRunLimit.
+	Limit int
+	// Cursor continues where an earlier page ended.
+	Cursor string
+}
+
+// DefaultRunLimit and MaxRunLimit bound a page of runs.
+const (
+	DefaultRunLimit = 50
+	MaxRunLimit     = 1000
+)
+
+// RunPage is a page of runs; NextCursor is empty on the last one.
+type RunPage struct {
+	Runs       []job.Run `json:"runs"`
+	NextCursor string    `json:"nextCursor,omitempty"`
+}
+
+// Action says what applying a manifest did, or would do.
+type Action string
+
+// The actions.
+const (
+	ActionCreated   Action = "created"
+	ActionUpdated   Action = "updated"
+	ActionUnchanged Action = "unchanged"
+)
+
+// ApplyResult is what applying did to one object.
+type ApplyResult struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Action    Action `json:"action"`
+}
+
+// NodeView is a live scheduler node.
+type NodeView struct {
+	Name      job.NodeID `json:"name"`
+	Site      string     `json:"site,omitempty"`
+	Phase     string     `json:"phase"`
+	Priority  int        `json:"priority"`
+	Capacity  int        `json:"capacity"`
+	Shards    int        `json:"shards"`
+	Minions   int        `json:"minions"`
+	PeerAddr  string     `json:"peerAddr"`
+	APIAddr   string     `json:"apiAddr"`
+	Version   string     `json:"version"`
+	StartedAt time.Time  `json:"startedAt"`
+}
+
+// MinionView is a known minion.
+type MinionView struct {
+	job.Minion
+	// State is "connected" or "disconnected".
+	State string `json:"state"`
+}
+
+// ShardView is one shard and its owner.
+type ShardView struct {
+	ID    job.ShardID `json:"id"`
+	Owner job.NodeID  `json:"owner,omitempty"`
+	Since time.Time   `json:"since,omitzero"`
+	Token job.Token   `json:"token"`
+	// Jobs is how many jobs lie in the shard, OpenSlots how many slots have
+	// fires that are not resolved.
+	Jobs      int       `json:"jobs"`
+	OpenSlots int       `json:"openSlots"`
+	Cursor    time.Time `json:"cursor,omitzero"`
+}
+
+// OutputChunk is a piece of a task's output.
+type OutputChunk struct {
+	// Stream is 1 for stdout, 2 for stderr.
+	Stream int
+	Data   []byte
+}
+
+// CheckStatus is the result of one check of the doctor.
+type CheckStatus string
+
+// The results of a check.
+const (
+	CheckOK   CheckStatus = "ok"
+	CheckWarn CheckStatus = "warn"
+	CheckFail CheckStatus = "fail"
+)
+
+// Check is one line of the doctor's findings.
+type Check struct {
+	Name   string      `json:"name"`
+	Status CheckStatus `json:"status"`
+	Detail string      `json:"detail"`
+	// Hint says what to do; empty when all is well.
+	Hint string `json:"hint,omitempty"`
+}
+
+// VersionView tells what runs.
+type VersionView struct {
+	Version   string     `json:"version"`
+	Commit    string     `json:"commit,omitempty"`
+	Go        string     `json:"go"`
+	Node      job.NodeID `json:"node,omitempty"`
+	ClusterID string     `json:"clusterId,omitempty"`
+}
+
+// Topic names what a change is about, for pages that refresh themselves.
+type Topic string
+
+// The topics of changes.
+const (
+	TopicJobs    Topic = "jobs"
+	TopicRuns    Topic = "runs"
+	TopicNodes   Topic = "nodes"
+	TopicMinions Topic = "minions"
+	TopicShards  Topic = "shards"
+)

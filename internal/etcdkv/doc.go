@@ -1,0 +1,29 @@
+// Package etcdkv is the only place that spells Carillon's keys in etcd and the
+// bytes of their values.
+//
+// # Keys
+//
+// All keys lie under a configurable prefix and the version of the layout:
+//
+//	PREFIX/v1/meta                            the cluster: id, epoch, number of shards
+//	PREFIX/v1/members/NODE                    a live node, on its lease
+//	PREFIX/v1/jobs/SHARD/NS/NAME              a job
+//	PREFIX/v1/shards/SHARD/owner              who owns the shard, on the owner's lease
+//	PREFIX/v1/shards/SHARD/state              how far the shard's fires are committed
+//	PREFIX/v1/shards/SHARD/slots/SLOT         committed fires that are not all resolved
+//	PREFIX/v1/shards/SHARD/triggers/ID        a start that somebody asked for
+//	PREFIX/v1/locks/NS/NAME/...               locks for users
+//	PREFIX/v1/presence/NODE/BUCKET            minions connected to a node, on its lease
+//	PREFIX/v1/minions/ID                      a minion's labels and facts
+//	PREFIX/v1/runs/BUCKET/SEGMENT             packed run records
+//	PREFIX/v1/queues/NS/TYPE/...              typed task queues
+//	PREFIX/v1/audit/...                       what operators did
+//
+// Numbers in keys are zero-padded hexadecimal, so that keys sort as numbers do.
+// A job's shard is a pure function of its namespace and name: see Keys.Shard.
+//
+// # Views
+//
+// A View is a prefix listed at one revision and watched from the next. After a
+// compaction it lists again and works out the difference, deletions included.
+package etcdkv

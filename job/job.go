@@ -1,0 +1,169 @@
+package job
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// APIVersion is the version of the manifests that this release reads.
+const APIVersion = "carillon/v1"
+
+// KindJob is the kind of a job's manifest.
+const KindJob = "Job"
+
+// Metadata names and describes an object.
+type Metadata struct {
+	Namespace   string            `json:"namespace,omitempty"`
+	Name        string            `json:"name"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Key returns the object's address.
+func (m Metadata) Key() Key { return Key{Namespace: m.Namespace, Name: m.Name} }
+
+// Spec is what a user writes about a job. Its JSON form is the manifest's.
+// Field order here is the order in which `carillon get -o yaml` prints.
+type Spec struct {
+	// Schedules are cron expressions, "@every 5m", "@at 2027-01-01T00:00:00Z",
+	// "@hourly" and the like. None: the job runs only when it is asked to.
+	Schedules []string `json:"schedules,omitempty"`
+	// TimeZone is an IANA zone name. Empty: UTC.
+	TimeZone string `json:"timeZone,omitempty"`
+	// Enabled: a job that is not enabled keeps its definition but does not
+	// fire by schedule. Nil: enabled.
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// Command is the program and its arguments; no shell is involved.
+	// Exactly one of Command and Script is given.
+	Command []string `json:"command,omitempty"`
+	// Script is a text that an interpreter runs.
+	Script *Script `json:"script,omitempty"`
+	// Env is added to the small environment that the minion gives a command.
+	Env map[string]string `json:"env,omitempty"`
+	// WorkingDir is where the command starts. Empty: the minion's work directory.
+	WorkingDir string `json:"workingDir,omitempty"`
+	// User is the account that runs the command. Empty: the minion's own.
+	User string `json:"user,omitempty"`
+
+	// Target says on which minions. Zero: on any one.
+	Target Target `json:"target,omitzero"`
+
+	// Timeout ends a command that runs longer, with its whole process tree.
+	// Zero: DefaultTimeout.
+	Timeout Duration `json:"timeout,omitempty"`
+	// Retry says what to do after a failed attempt. Zero: nothing.
+	Retry Retry `json:"retry,omitzero"`
+	// Overlap says what becomes of an occurrence that is due while an earlier
+	// run of the job has not ended. Empty: OverlapSkip.
+	Overlap Overlap `json:"overlap,omitempty"`
+	// Misfire says what becomes of occurrences that could not start in time.
+	// Empty: MisfireLatest.
+	Misfire Misfire `json:"misfire,omitempty"`
+	// Idempotent: running an occurrence twice does no harm, so one whose
+	// outcome cannot be known may be run again.
+	Idempotent bool `json:"idempotent,omitempty"`
+}
+
+// Script is an inline text with its interpreter.
+type Script struct {
+	// Interpreter is the program and leading arguments; the script's path is
+	// added as the last one. Empty: ["/bin/sh"].
+	Interpreter []string `json:"interpreter,omitempty"`
+	// Source is the script's text.
+	Source string `json:"source"`
+}
+
+// Job is a stored job: a user's spec and what Carillon adds to it.
+type Job struct {
+	Metadata
+	Spec Spec `json:"spec"`
+
+	// UID outlives renames and edits.
+	UID UID `json:"uid"`
+	// Generation counts the edits of the spec, from 1.
+	Generation int64 `json:"generation"`
+	// After is the instant from which the present schedule holds: no
+	// occurrence at or before it belongs to this schedule.
+	After time.Time `json:"after"`
+	// CreatedAt and UpdatedAt are for people; nothing is decided by them.
+	CreatedAt time.Time `json:"createdAt"`
+	UpdatedAt time.Time `json:"updatedAt"`
+}
+
+// Limits and defaults of jobs.
+const (
+	DefaultTimeout    = time.Hour
+	MaxTimeout        = 30 * 24 * time.Hour
+	MinTimeout        = 10 * time.Millisecond
+	MaxSchedules      = 64
+	MaxScriptBytes    = 256 << 10
+	MaxSpecBytes      = 512 << 10
+	MaxLabels         = 64
+	MaxAnnotationsLen = 256 << 10
+)
+
+// IsEnabled reports whether the job fires by its schedule.
+func (s *Spec) IsEnabled() bool { return s.Enabled == nil || *s.Enabled }
+
+// EffectiveTimeout returns Timeout, or its default.
+func (s *Spec) EffectiveTimeout() time.Duration {
+	if s.Timeout == 0 {
+		return DefaultTimeout
+	}
+	return time.Duration(s.Timeout)
+}
+
+// EffectiveOverlap returns Overlap, or its default.
+func (s *Spec) EffectiveOverlap() Overlap {
+	if s.Overlap == "" {
+		return OverlapSkip
+	}
+	return s.Overlap
+}
+
+// EffectiveMisfire returns Misfire, or its default.
+func (s *Spec) EffectiveMisfire() Misfire {
+	if s.Misfire == "" {
+		return MisfireLatest
+	}
+	return s.Misfire
+}
+
+// SameSchedule reports whether s and o are due at the same instants: an edit
+// between them does not touch what is planned.
+func (s *Spec) SameSchedule(o *Spec) bool {
+	if len(s.Schedules) != len(o.Schedules) || s.TimeZone != o.TimeZone || s.IsEnabled() != o.IsEnabled() {
+		return false
+	}
+	for i := range s.Schedules {
+		if s.Schedules[i] != o.Schedules[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Duration is a time.Duration that reads and writes as "1m30s".
+type Duration time.Duration
+
+// String returns the form that time.ParseDuration reads.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalJSON implements json.Marshaler.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("duration %s: want a string such as \"90s\" or \"1h30m\"", b)
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("duration %q: want a number with a unit, such as \"90s\" or \"1h30m\"", s)
+	}
+	*d = Duration(v)
+	return nil
+}

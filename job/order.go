@@ -1,0 +1,71 @@
+package job
+
+import "time"
+
+// Order tells a minion to start one attempt of a task.
+type Order struct {
+	Task  TaskID
+	Shard ShardID
+	// Token fences the order: a minion refuses one that is lower than the
+	// highest it has seen for the shard.
+	Token Token
+	Key   Key
+	RunID RunID
+
+	Command    []string
+	Script     *Script
+	Env        map[string]string
+	WorkingDir string
+	User       string
+
+	ScheduledAt time.Time
+	// NotAfter: a minion that has not accepted the order by then refuses it.
+	NotAfter time.Time
+	// Timeout is the longest the command may run.
+	Timeout time.Duration
+}
+
+// Report says what a minion, or the way to it, knows about one attempt of a
+// task. State is StateRunning once accepted, or a final state.
+// Known is false in the answer to a question about a task that the minion has
+// never accepted: it has not run and may be ordered (again).
+type Report struct {
+	Task  TaskID
+	Shard ShardID
+	Known bool
+	State State
+	// Reason explains the state to people.
+	Reason string
+
+	StartedAt time.Time
+	EndedAt   time.Time
+	Exit      *Exit
+	Stdout    Output
+	Stderr    Output
+	// Spooled: the minion keeps the report, and sends it again, until it is
+	// acknowledged.
+	Spooled bool
+}
+
+// Minion is what is known of a minion.
+type Minion struct {
+	ID      MinionID          `json:"id"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Facts   map[string]string `json:"facts,omitempty"`
+	Version string            `json:"version,omitempty"`
+	// Since is when it was first seen.
+	Since time.Time `json:"since"`
+
+	// Node is where it is connected; empty when it is not.
+	Node NodeID `json:"node,omitempty"`
+	// Running is how many tasks it runs, as last reported.
+	Running int `json:"running"`
+}
+
+// Ref points at one attempt of a task, in the name of its shard's owner. It
+// asks what became of the task, or cancels it.
+type Ref struct {
+	Task  TaskID
+	Shard ShardID
+	Token Token
+}

@@ -1,0 +1,81 @@
+package job
+
+import (
+	"math"
+	"time"
+)
+
+// Overlap says what becomes of an occurrence that is due while an earlier run
+// of its job has not ended.
+type Overlap string
+
+// The overlap policies.
+const (
+	// OverlapSkip records the occurrence as skipped. The default.
+	OverlapSkip Overlap = "skip"
+	// OverlapAllow starts it beside the earlier one.
+	OverlapAllow Overlap = "allow"
+	// OverlapQueueOne keeps one occurrence waiting until the earlier run ends;
+	// further ones are skipped.
+	OverlapQueueOne Overlap = "queue-one"
+)
+
+// Overlaps lists the overlap policies, the default first.
+func Overlaps() []Overlap { return []Overlap{OverlapSkip, OverlapAllow, OverlapQueueOne} }
+
+// Misfire says what becomes of occurrences that nobody could start in time,
+// because the cluster was down or could not write.
+type Misfire string
+
+// The misfire policies.
+const (
+	// MisfireLatest runs the latest one and records the others as missed. The default.
+	MisfireLatest Misfire = "latest"
+	// MisfireSkip records all of them as missed.
+	MisfireSkip Misfire = "skip"
+	// MisfireAll runs all of them, at most MaxCatchUp; older ones are recorded as missed.
+	MisfireAll Misfire = "all"
+)
+
+// Misfires lists the misfire policies, the default first.
+func Misfires() []Misfire { return []Misfire{MisfireLatest, MisfireSkip, MisfireAll} }
+
+// MaxCatchUp bounds how many missed occurrences of one job MisfireAll runs.
+const MaxCatchUp = 1000
+
+// Retry says how often and when a failed attempt is tried again.
+type Retry struct {
+	// Attempts is how often a task is tried in all. Zero and one: once.
+	Attempts int `json:"attempts,omitempty"`
+	// Backoff is the pause before the second attempt; it doubles each time.
+	// Zero: DefaultBackoff.
+	Backoff Duration `json:"backoff,omitempty"`
+	// MaxBackoff caps the pause. Zero: DefaultMaxBackoff.
+	MaxBackoff Duration `json:"maxBackoff,omitempty"`
+}
+
+// Limits and defaults of retries.
+const (
+	DefaultBackoff    = time.Second
+	DefaultMaxBackoff = 5 * time.Minute
+	MaxAttempts       = 100
+)
+
+// Delay returns the pause before attempt n; attempts count from 1.
+func (r Retry) Delay(n int) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+	base, limit := time.Duration(r.Backoff), time.Duration(r.MaxBackoff)
+	if base == 0 {
+		base = DefaultBackoff
+	}
+	if limit == 0 {
+		limit = DefaultMaxBackoff
+	}
+	d := float64(base) * math.Pow(2, float64(n-2))
+	if d > float64(limit) {
+		return limit
+	}
+	return time.Duration(d)
+}

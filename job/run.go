@@ -1,0 +1,139 @@
+package job
+
+import "time"
+
+// State is the state of a run or of a task.
+type State string
+
+// The states. All but the first three are final.
+const (
+	// StatePending: committed, not started yet.
+	StatePending State = "pending"
+	// StateQueued: waits for an earlier run of the same job to end.
+	StateQueued State = "queued"
+	// StateRunning: a minion has accepted it.
+	StateRunning State = "running"
+
+	// StateSucceeded: the command ended with exit code 0.
+	StateSucceeded State = "succeeded"
+	// StateFailed: the command ended otherwise, or could not be started.
+	StateFailed State = "failed"
+	// StateTimedOut: the command ran longer than its timeout and was killed.
+	StateTimedOut State = "timed-out"
+	// StateCancelled: ended by a request.
+	StateCancelled State = "cancelled"
+	// StateDeliveryTimeout: it never reached the minion in time.
+	StateDeliveryTimeout State = "delivery-timeout"
+	// StateDropped: pushed out of a full topic before it reached the minion.
+	StateDropped State = "dropped"
+	// StateUndeliverable: no minion matched the target.
+	StateUndeliverable State = "undeliverable"
+	// StateRejected: the minion refused it, with a reason.
+	StateRejected State = "rejected"
+	// StateIndeterminate: it may or may not have run; nobody can tell.
+	StateIndeterminate State = "indeterminate"
+	// StateSkipped: not started, by a policy.
+	StateSkipped State = "skipped"
+	// StateMissed: could not be started in time, and the misfire policy did not run it.
+	StateMissed State = "missed"
+)
+
+// States lists all states.
+func States() []State {
+	return []State{
+		StatePending, StateQueued, StateRunning,
+		StateSucceeded, StateFailed, StateTimedOut, StateCancelled, StateDeliveryTimeout, StateDropped,
+		StateUndeliverable, StateRejected, StateIndeterminate, StateSkipped, StateMissed,
+	}
+}
+
+// Final reports whether a run or task in this state has ended.
+func (s State) Final() bool {
+	switch s {
+	case StatePending, StateQueued, StateRunning, "":
+		return false
+	}
+	return true
+}
+
+// Retryable reports whether a task that ended so may be tried again without
+// the risk of running twice at the same time.
+func (s State) Retryable() bool {
+	switch s {
+	case StateFailed, StateTimedOut, StateDeliveryTimeout, StateDropped, StateUndeliverable, StateRejected:
+		return true
+	}
+	return false
+}
+
+// Run is the record of an occurrence: what became of it, when, where and why.
+// Zero times mean "not yet" or "never".
+type Run struct {
+	RunID     RunID   `json:"runId"`
+	FireID    FireID  `json:"fireId"`
+	Namespace string  `json:"namespace"`
+	Job       string  `json:"job"`
+	Trigger   string  `json:"trigger"`
+	State     State   `json:"state"`
+	Reason    string  `json:"reason"`
+	Attempt   int     `json:"attempt"`
+	Node      NodeID  `json:"node"`
+	Shard     ShardID `json:"shard"`
+	Token     Token   `json:"token"`
+
+	ScheduledAt  time.Time `json:"scheduledAt"`
+	CommittedAt  time.Time `json:"committedAt,omitzero"`
+	DispatchedAt time.Time `json:"dispatchedAt,omitzero"`
+	StartedAt    time.Time `json:"startedAt,omitzero"`
+	EndedAt      time.Time `json:"endedAt,omitzero"`
+
+	// Count is how many occurrences the record stands for: 1, except for a
+	// long row of missed ones, which runs from ScheduledAt to Until.
+	Count int       `json:"count"`
+	Until time.Time `json:"until,omitzero"`
+
+	Tasks []Task `json:"tasks"`
+}
+
+// Key returns the address of the run's job.
+func (r *Run) Key() Key { return Key{Namespace: r.Namespace, Name: r.Job} }
+
+// Task is a run's share on one minion, as it stands after its last attempt.
+type Task struct {
+	Minion    MinionID  `json:"minion"`
+	Attempt   int       `json:"attempt"`
+	State     State     `json:"state"`
+	Reason    string    `json:"reason,omitempty"`
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	EndedAt   time.Time `json:"endedAt,omitzero"`
+	Exit      *Exit     `json:"exit,omitempty"`
+	Stdout    Output    `json:"stdout,omitzero"`
+	Stderr    Output    `json:"stderr,omitzero"`
+}
+
+// Exit tells how a process ended and what it used.
+type Exit struct {
+	// Code is the exit code; -1 when a signal ended the process.
+	Code int `json:"code"`
+	// Signal is the name of the signal that ended it ("SIGKILL"), or empty.
+	Signal string `json:"signal,omitempty"`
+	// UserCPU and SystemCPU are processor time; MaxRSS is in bytes.
+	UserCPU   Duration `json:"userCpu,omitempty"`
+	SystemCPU Duration `json:"systemCpu,omitempty"`
+	MaxRSS    int64    `json:"maxRssBytes,omitempty"`
+}
+
+// Output is the head and the tail of what a process wrote to one stream.
+// When nothing was cut, Head is all of it and Tail is empty.
+type Output struct {
+	Head string `json:"head,omitempty"`
+	Tail string `json:"tail,omitempty"`
+	// Bytes counts all that was written.
+	Bytes int64 `json:"bytes,omitempty"`
+	// Truncated: what lies between Head and Tail is not here.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// MaxOutputPart is how many bytes of output the head and the tail of a stream
+// may hold each in a record. Full output stays on the minion.
+const MaxOutputPart = 4 << 10
