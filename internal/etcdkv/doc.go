@@ -8,7 +8,7 @@
 //	PREFIX/v1/meta                            the cluster: id, epoch, number of shards
 //	PREFIX/v1/members/NODE                    a live node, on its lease
 //	PREFIX/v1/jobs/SHARD/NS/NAME              a job
-//	PREFIX/v1/shards/SHARD/owner              who owns the shard, on the owner's lease
+//	PREFIX/v1/owners/SHARD                    who owns the shard, on the owner's lease
 //	PREFIX/v1/shards/SHARD/state              how far the shard's fires are committed
 //	PREFIX/v1/shards/SHARD/slots/SLOT         committed fires that are not all resolved
 //	PREFIX/v1/shards/SHARD/triggers/ID        a start that somebody asked for

@@ -63,14 +63,27 @@ func (k Keys) ParseJob(s string) (job.ShardID, job.Key, error) {
 	return id, job.Key{Namespace: ns, Name: name}, nil
 }
 
-// Shards is the prefix of all shards' owners, states, slots and triggers.
+// Shards is the prefix of all shards' states, slots and triggers.
 func (k Keys) Shards() string { return k.root + "shards/" }
 
-// Shard is the prefix of all that a shard keeps, its jobs excepted.
+// Shard is the prefix of all that a shard keeps, its jobs and owner excepted.
 func (k Keys) Shard(s job.ShardID) string { return k.Shards() + shardText(s) + "/" }
 
+// Owners is the prefix of all shards' owners.
+func (k Keys) Owners() string { return k.root + "owners/" }
+
 // Owner is the key of a shard's owner.
-func (k Keys) Owner(s job.ShardID) string { return k.Shard(s) + "owner" }
+func (k Keys) Owner(s job.ShardID) string { return k.Owners() + shardText(s) }
+
+// ParseOwner reads an owner key.
+func (k Keys) ParseOwner(s string) (job.ShardID, error) {
+	rest, ok := strings.CutPrefix(s, k.Owners())
+	id, err := parseShard(rest)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("etcd key %q is not an owner's", s)
+	}
+	return id, nil
+}
 
 // State is the key of a shard's state.
 func (k Keys) State(s job.ShardID) string { return k.Shard(s) + "state" }
@@ -92,7 +105,7 @@ func (k Keys) Trigger(s job.ShardID, f job.FireID) string {
 }
 
 // ParseShardKey splits a key under Shards into its shard and the rest:
-// "owner", "state", "slots/...", "triggers/...".
+// "state", "slots/...", "triggers/...".
 func (k Keys) ParseShardKey(s string) (job.ShardID, string, error) {
 	rest, ok := strings.CutPrefix(s, k.Shards())
 	shard, rest, ok2 := strings.Cut(rest, "/")

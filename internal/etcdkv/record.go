@@ -33,6 +33,7 @@ const (
 type Member struct {
 	Schema      int        `json:"schema"`
 	Node        job.NodeID `json:"node"`
+	Identity    string     `json:"identity"`    // of the data directory, the same after a restart
 	Incarnation string     `json:"incarnation"` // new at every start
 	Site        string     `json:"site,omitempty"`
 	Priority    int        `json:"priority,omitempty"`

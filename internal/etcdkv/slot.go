@@ -1,0 +1,220 @@
+package etcdkv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// EntryState says what a slot's entry is waiting for.
+type EntryState uint8
+
+// The states of an entry. Values are stored: never renumber them.
+const (
+	EntryOpen    EntryState = 1 // to be run, or running
+	EntryQueued  EntryState = 2 // to be run after an earlier run of the job has ended
+	EntrySkipped EntryState = 3 // not run, by a policy; not in history yet
+	EntryMissed  EntryState = 4 // not run, too late; not in history yet
+)
+
+// Slot is the packed value of one commit: the fires that it decided on. Only
+// the shard's owner writes slots; one with nothing left to do is deleted.
+type Slot struct {
+	// CommittedAt is in nanoseconds since the Unix epoch.
+	CommittedAt int64
+	// Node is who committed the slot.
+	Node    job.NodeID
+	Entries []SlotEntry
+}
+
+// SlotEntry is one committed occurrence, or a row of missed ones.
+type SlotEntry struct {
+	Fire  job.FireID
+	State EntryState
+	// Reason tells why the entry was skipped or missed.
+	Reason string
+	// Count and Until describe a row of missed occurrences: Count of them,
+	// from Fire.At to Until. Count is 0 or 1 for a single one.
+	Count int64
+	Until int64
+	Tasks []SlotTask
+}
+
+// SlotTask is the share of one minion.
+type SlotTask struct {
+	Minion  job.MinionID
+	Attempt int
+	// NotBefore, when not 0, is when a later attempt may start.
+	NotBefore int64
+}
+
+const slotVersion = 1
+
+// errSlot is wrapped by every error of DecodeSlot.
+var errSlot = errors.New("malformed slot")
+
+// EncodeSlot packs a slot: varints, with strings (minions, reasons) named once.
+func EncodeSlot(s *Slot) []byte {
+	b := make([]byte, 0, 64+len(s.Entries)*28)
+	b = append(b, slotVersion)
+	b = binary.AppendVarint(b, s.CommittedAt)
+	b = appendString(b, string(s.Node))
+
+	index := map[string]uint64{"": 0}
+	var names []string
+	intern := func(t string) uint64 {
+		if i, ok := index[t]; ok {
+			return i
+		}
+		names = append(names, t)
+		index[t] = uint64(len(names))
+		return uint64(len(names))
+	}
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		intern(e.Reason)
+		for j := range e.Tasks {
+			intern(string(e.Tasks[j].Minion))
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(names)))
+	for _, n := range names {
+		b = appendString(b, n)
+	}
+
+	b = binary.AppendUvarint(b, uint64(len(s.Entries)))
+	prev := s.CommittedAt
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		b = append(b, byte(e.State), byte(e.Fire.Trigger))
+		b = append(b, e.Fire.Job[:]...)
+		b = binary.AppendVarint(b, e.Fire.At-prev)
+		prev = e.Fire.At
+		b = binary.AppendUvarint(b, intern(e.Reason))
+		b = binary.AppendUvarint(b, uint64(e.Count)) //nolint:gosec // a count
+		if e.Count > 1 {
+			b = binary.AppendVarint(b, e.Until-e.Fire.At)
+		}
+		b = binary.AppendUvarint(b, uint64(len(e.Tasks)))
+		for _, t := range e.Tasks {
+			b = binary.AppendUvarint(b, intern(string(t.Minion)))
+			b = binary.AppendUvarint(b, uint64(t.Attempt)) //nolint:gosec // 1..job.MaxAttempts
+			delta := int64(0)
+			if t.NotBefore != 0 {
+				delta = t.NotBefore - e.Fire.At
+			}
+			b = binary.AppendVarint(b, delta)
+		}
+	}
+	return b
+}
+
+// DecodeSlot reads what EncodeSlot wrote.
+func DecodeSlot(b []byte) (*Slot, error) {
+	d := slotReader{b: b}
+	if v := d.byte(); v != slotVersion {
+		return nil, fmt.Errorf("%w: version %d, this release reads %d", errSlot, v, slotVersion)
+	}
+	s := &Slot{CommittedAt: d.varint(), Node: job.NodeID(d.string())}
+	names := []string{""}
+	for range d.count(1) {
+		names = append(names, d.string())
+	}
+	name := func() string {
+		if i := d.uvarint(); i < uint64(len(names)) {
+			return names[i]
+		}
+		d.bad = true
+		return ""
+	}
+	n := d.count(22)
+	s.Entries = make([]SlotEntry, 0, n)
+	prev := s.CommittedAt
+	for range n {
+		e := SlotEntry{State: EntryState(d.byte()), Fire: job.FireID{Trigger: job.Trigger(d.byte())}}
+		copy(e.Fire.Job[:], d.take(len(e.Fire.Job)))
+		e.Fire.At = prev + d.varint()
+		prev = e.Fire.At
+		e.Reason = name()
+		e.Count = int64(d.uvarint()) //nolint:gosec // a count
+		if e.Count > 1 {
+			e.Until = e.Fire.At + d.varint()
+		}
+		for range d.count(3) {
+			t := SlotTask{Minion: job.MinionID(name()), Attempt: int(d.uvarint())} //nolint:gosec // small
+			if delta := d.varint(); delta != 0 {
+				t.NotBefore = e.Fire.At + delta
+			}
+			e.Tasks = append(e.Tasks, t)
+		}
+		if d.bad {
+			break
+		}
+		s.Entries = append(s.Entries, e)
+	}
+	if d.bad {
+		return nil, fmt.Errorf("%w: cut short or damaged (%d bytes)", errSlot, len(b))
+	}
+	return s, nil
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// slotReader reads from b; bad is set, and zeros are returned, past its end.
+type slotReader struct {
+	b   []byte
+	bad bool
+}
+
+func (d *slotReader) take(n int) []byte {
+	if d.bad || n > len(d.b) {
+		d.bad = true
+		return nil
+	}
+	p := d.b[:n]
+	d.b = d.b[n:]
+	return p
+}
+
+func (d *slotReader) byte() byte {
+	if p := d.take(1); p != nil {
+		return p[0]
+	}
+	return 0
+}
+
+func (d *slotReader) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *slotReader) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+// count reads how many things of at least size bytes follow.
+func (d *slotReader) count(size int) int {
+	n := d.uvarint()
+	if d.bad || n > uint64(len(d.b)/size) {
+		d.bad = true
+		return 0
+	}
+	return int(n) //nolint:gosec // bounded by len(d.b)
+}
+
+func (d *slotReader) string() string { return string(d.take(d.count(1))) }

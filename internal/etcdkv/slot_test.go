@@ -1,0 +1,58 @@
+package etcdkv
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+func TestSlotRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		name := rapid.StringMatching(`[a-z]{1,8}`)
+		in := &Slot{CommittedAt: rapid.Int64Range(0, 4e18).Draw(rt, "committed"), Node: job.NodeID(name.Draw(rt, "node"))}
+		in.Entries = make([]SlotEntry, rapid.IntRange(0, 20).Draw(rt, "entries"))
+		for i := range in.Entries {
+			e := &in.Entries[i]
+			e.State = EntryState(rapid.IntRange(1, 4).Draw(rt, "state"))
+			e.Fire = job.FireID{At: rapid.Int64Range(0, 4e18).Draw(rt, "at"), Trigger: job.TriggerSchedule}
+			copy(e.Fire.Job[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "uid"))
+			if rapid.Bool().Draw(rt, "missed") {
+				e.Reason, e.Count, e.Until = name.Draw(rt, "reason"), 7, e.Fire.At+rapid.Int64Range(0, 1e15).Draw(rt, "until")
+			}
+			for range rapid.IntRange(0, 3).Draw(rt, "tasks") {
+				task := SlotTask{Minion: job.MinionID(name.Draw(rt, "minion")), Attempt: rapid.IntRange(1, 100).Draw(rt, "attempt")}
+				if task.Attempt > 1 {
+					task.NotBefore = e.Fire.At + rapid.Int64Range(1, 1e12).Draw(rt, "later")
+				}
+				e.Tasks = append(e.Tasks, task)
+			}
+		}
+		b := EncodeSlot(in)
+		out, err := DecodeSlot(b)
+		if err != nil {
+			rt.Fatalf("decode: %v", err)
+		}
+		if d := cmp.Diff(in, out); d != "" {
+			rt.Fatalf("round trip (-in +out):\n%s", d)
+		}
+		if n := len(b); n > 1 {
+			if _, err := DecodeSlot(b[:rapid.IntRange(1, n-1).Draw(rt, "cut")]); err == nil && len(in.Entries) > 0 {
+				rt.Fatal("a slot that is cut short was read without an error")
+			}
+		}
+	})
+}
+
+func FuzzDecodeSlot(f *testing.F) {
+	f.Add(EncodeSlot(&Slot{CommittedAt: 1, Node: "n", Entries: []SlotEntry{{State: EntryOpen, Tasks: []SlotTask{{Minion: "m", Attempt: 1}}}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := DecodeSlot(b)
+		if err == nil && s == nil {
+			t.Fatal("no slot and no error")
+		}
+	})
+}
