@@ -6,7 +6,8 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// Query selects run records, newest first by scheduled instant.
+// Query selects run records, newest first by scheduled instant; records of one
+// instant come by rising RunID, so the order is total and paging is stable.
 type Query struct {
 	// Namespace and Job select; empty means any. Job needs a Namespace.
 	Namespace string
