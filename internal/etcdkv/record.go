@@ -40,9 +40,9 @@ type Member struct {
 	Capacity    int        `json:"capacity"` // relative weight for balanced shards; at least 1
 	Phase       Phase      `json:"phase"`
 	PhaseSince  time.Time  `json:"phaseSince,omitzero"` // when the phase began; zero: not said
-	PeerAddr    string     `json:"peerAddr"` // host:port for minions and peers
-	APIAddr     string     `json:"apiAddr"`  // host:port of API and page
-	Lease       int64      `json:"lease"`    // what a hand-over to this node is put on
+	PeerAddr    string     `json:"peerAddr"`            // host:port for minions and peers
+	APIAddr     string     `json:"apiAddr"`             // host:port of API and page
+	Lease       int64      `json:"lease"`               // what a hand-over to this node is put on
 	Version     string     `json:"version"`
 	StartedAt   time.Time  `json:"startedAt"`
 }
