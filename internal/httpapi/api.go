@@ -1,0 +1,243 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Control is what the API needs of a cluster's control.
+type Control interface {
+	Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]control.ApplyResult, error)
+	Jobs(ctx context.Context, q control.JobQuery) ([]control.JobView, error)
+	Job(ctx context.Context, key job.Key) (control.JobView, error)
+	Delete(ctx context.Context, key job.Key) error
+	Start(ctx context.Context, key job.Key, by string) (job.FireID, error)
+	Runs(ctx context.Context, q control.RunQuery) (control.RunPage, error)
+	Run(ctx context.Context, id job.RunID) (job.Run, error)
+	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error
+	Nodes(ctx context.Context) ([]control.NodeView, error)
+	Minions(ctx context.Context) ([]control.MinionView, error)
+	Shards(ctx context.Context) ([]control.ShardView, error)
+	Doctor(ctx context.Context) ([]control.Check, error)
+	Version() control.VersionView
+	Changes(ctx context.Context) <-chan control.Topic
+}
+
+// Config holds the API's settings; zero values mean the defaults.
+type Config struct {
+	// MaxApplyBytes bounds a manifest. Zero: DefaultMaxApplyBytes.
+	MaxApplyBytes int64
+	// Heartbeat is how often a stream of events says that it is alive.
+	// Zero: DefaultHeartbeat.
+	Heartbeat time.Duration
+	// WriteTimeout ends a stream whose client does not read. Zero:
+	// DefaultWriteTimeout.
+	WriteTimeout time.Duration
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxApplyBytes = 4 << 20
+	DefaultHeartbeat     = 15 * time.Second
+	DefaultWriteTimeout  = 30 * time.Second
+
+	// maxBodyBytes bounds all other bodies.
+	maxBodyBytes = 64 << 10
+	// bodyReadTimeout bounds the reading of a body.
+	bodyReadTimeout = 30 * time.Second
+)
+
+// Deps is what the API stands on. Control must be set.
+type Deps struct {
+	Control Control
+	// Ready returns why the node is not ready; empty: it is. Nil: always ready.
+	Ready func() []string
+	// Gatherer is what /metrics shows. Nil: there is no /metrics.
+	Gatherer prometheus.Gatherer
+	// Registerer takes the API's own metrics. Nil: they are not shown.
+	Registerer prometheus.Registerer
+	// Logger may be nil.
+	Logger *zap.Logger
+}
+
+// API is the HTTP API. It is an http.Handler of its own; an application that
+// serves other pages beside it uses Register and Middleware instead.
+type API struct {
+	cfg      Config
+	control  Control
+	ready    func() []string
+	gatherer prometheus.Gatherer
+	log      *zap.Logger
+	metrics  *metrics
+	origin   *http.CrossOriginProtection
+	handler  http.Handler
+}
+
+// New returns the API.
+func New(cfg Config, deps Deps) (*API, error) {
+	if deps.Control == nil {
+		return nil, errors.New("httpapi: Deps.Control is not set")
+	}
+	if cfg.MaxApplyBytes == 0 {
+		cfg.MaxApplyBytes = DefaultMaxApplyBytes
+	}
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = DefaultHeartbeat
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = DefaultWriteTimeout
+	}
+	if deps.Ready == nil {
+		deps.Ready = func() []string { return nil }
+	}
+	if deps.Logger == nil {
+		deps.Logger = zap.NewNop()
+	}
+	m, err := newMetrics(deps.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	a := &API{
+		cfg: cfg, control: deps.Control, ready: deps.Ready, gatherer: deps.Gatherer,
+		log: deps.Logger.Named("http"), metrics: m, origin: http.NewCrossOriginProtection(),
+	}
+	a.origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, problem(http.StatusForbidden, "a page of another origin may not do this"))
+	}))
+	mux := http.NewServeMux()
+	if err := a.Register(mux); err != nil {
+		return nil, err
+	}
+	a.handler = a.Middleware(mux)
+	return a, nil
+}
+
+// ServeHTTP serves the API alone.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
+
+// Register adds the API's routes to mux: /v1/, /livez, /readyz, /metrics and
+// /openapi.json. Wrap mux with Middleware.
+func (a *API) Register(mux *http.ServeMux) error {
+	doc := huma.NewAPI(humaConfig(a.control.Version().Version), humago.NewAdapter(mux, ""))
+	a.jobRoutes(doc)
+	a.runRoutes(doc)
+	a.clusterRoutes(doc)
+	a.streamRoutes(doc, mux)
+
+	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
+		if name != startBodySchema {
+			schema.AdditionalProperties = nil // answers may gain members
+		}
+	}
+	openAPI, err := json.Marshal(doc.OpenAPI())
+	if err != nil {
+		return fmt.Errorf("httpapi: describe the api: %w", err)
+	}
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(openAPI)
+	})
+	mux.HandleFunc("GET /livez", a.livez)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	if a.gatherer != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(a.gatherer, promhttp.HandlerOpts{}))
+	}
+	// Per method, so that a page's own "GET /" beside it is no conflict.
+	for _, m := range methods() {
+		mux.HandleFunc(m+" "+rest, unknown(mux))
+	}
+	return nil
+}
+
+// humaConfig is huma without the pages that it would add.
+func humaConfig(version string) huma.Config {
+	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
+	// These read and write as text; huma would go by their kind.
+	registry.RegisterTypeAlias(reflect.TypeFor[job.Duration](), reflect.TypeFor[string]())
+	registry.RegisterTypeAlias(reflect.TypeFor[job.UID](), reflect.TypeFor[string]())
+	registry.RegisterTypeAlias(reflect.TypeFor[job.FireID](), reflect.TypeFor[string]())
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI:    "3.1.0",
+			Info:       &huma.Info{Title: "Carillon", Version: version, Description: "Jobs, runs and nodes of a Carillon cluster."},
+			Components: &huma.Components{Schemas: registry},
+		},
+		Formats:       huma.DefaultFormats,
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{toProblem},
+	}
+}
+
+// startBodySchema is the only body of a request that is checked member by member.
+const startBodySchema = "StartBody"
+
+// schemaName tells the two types apart that are called Problem.
+func schemaName(t reflect.Type, hint string) string {
+	if t == reflect.TypeFor[Problem]() {
+		return "ProblemDetails"
+	}
+	return huma.DefaultSchemaNamer(t, hint)
+}
+
+// operation describes a route.
+func operation(method, path, id, summary string, errs ...int) huma.Operation {
+	return huma.Operation{
+		Method: method, Path: path, OperationID: id, Summary: summary,
+		MaxBodyBytes: maxBodyBytes, BodyReadTimeout: bodyReadTimeout,
+		Errors: append(errs, http.StatusServiceUnavailable),
+	}
+}
+
+// answer turns what control returned into what huma writes.
+func answer[T any](body T, err error) (*reply[T], error) {
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	return &reply[T]{Body: body}, nil
+}
+
+// reply is an answer that is nothing but a JSON body.
+type reply[T any] struct{ Body T }
+
+// rest is all below /v1 that has no route.
+const rest = "/v1/"
+
+func methods() []string {
+	return []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+}
+
+// unknown answers requests that no route takes: with the methods that the path
+// has, or that there is no such path.
+func unknown(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		found := false
+		for _, m := range methods() {
+			probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+			if _, pattern := mux.Handler(probe); !strings.HasSuffix(pattern, " "+rest) {
+				w.Header().Add("Allow", m)
+				found = true
+			}
+		}
+		if found {
+			writeProblem(w, problem(http.StatusMethodNotAllowed, fmt.Sprintf("%s cannot be used on %s", r.Method, r.URL.Path)))
+			return
+		}
+		writeProblem(w, problem(http.StatusNotFound, fmt.Sprintf("there is no %s; see /openapi.json", r.URL.Path)))
+	}
+}

@@ -1,0 +1,79 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+type nodesBody struct {
+	Nodes []control.NodeView `json:"nodes" nullable:"false"`
+}
+
+type minionsBody struct {
+	Minions []control.MinionView `json:"minions" nullable:"false"`
+}
+
+type shardsBody struct {
+	Shards []control.ShardView `json:"shards" nullable:"false"`
+}
+
+type doctorBody struct {
+	Checks []control.Check `json:"checks" nullable:"false"`
+}
+
+func (a *API) clusterRoutes(doc huma.API) {
+	huma.Register(doc, operation(http.MethodGet, "/v1/nodes", "list-nodes", "Live scheduler nodes"),
+		func(ctx context.Context, _ *struct{}) (*reply[nodesBody], error) {
+			nodes, err := a.control.Nodes(ctx)
+			return answer(nodesBody{some(nodes)}, err)
+		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/minions", "list-minions", "Known minions"),
+		func(ctx context.Context, _ *struct{}) (*reply[minionsBody], error) {
+			minions, err := a.control.Minions(ctx)
+			return answer(minionsBody{some(minions)}, err)
+		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/shards", "list-shards", "Shards and their owners"),
+		func(ctx context.Context, _ *struct{}) (*reply[shardsBody], error) {
+			shards, err := a.control.Shards(ctx)
+			return answer(shardsBody{some(shards)}, err)
+		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/doctor", "doctor", "What is wrong, or will soon be"),
+		func(ctx context.Context, _ *struct{}) (*reply[doctorBody], error) {
+			checks, err := a.control.Doctor(ctx)
+			return answer(doctorBody{some(checks)}, err)
+		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/version", "version", "What runs here"),
+		func(context.Context, *struct{}) (*reply[control.VersionView], error) {
+			return answer(a.control.Version(), nil)
+		})
+}
+
+// health is the body of /livez and /readyz.
+type health struct {
+	Status  string   `json:"status"`
+	Reasons []string `json:"reasons"`
+}
+
+func (a *API) livez(w http.ResponseWriter, _ *http.Request) {
+	writeHealth(w, http.StatusOK, health{Status: "ok", Reasons: []string{}})
+}
+
+func (a *API) readyz(w http.ResponseWriter, _ *http.Request) {
+	if reasons := a.ready(); len(reasons) > 0 {
+		writeHealth(w, http.StatusServiceUnavailable, health{Status: "not ready", Reasons: reasons})
+		return
+	}
+	writeHealth(w, http.StatusOK, health{Status: "ok", Reasons: []string{}})
+}
+
+func writeHealth(w http.ResponseWriter, status int, h health) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(h) // who does not read has gone
+}

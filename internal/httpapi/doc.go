@@ -1,0 +1,21 @@
+// Package httpapi is Carillon's HTTP API: JSON under /v1, streams of output and
+// of changes, health, metrics and an OpenAPI 3.1 description of itself.
+//
+//	POST   /v1/apply?dryRun=&file=                  apply a manifest
+//	GET    /v1/jobs?namespace=&label=k=v            list jobs
+//	GET    /v1/namespaces/{ns}/jobs/{name}          one job
+//	DELETE /v1/namespaces/{ns}/jobs/{name}          delete it
+//	POST   /v1/namespaces/{ns}/jobs/{name}/run      start it now
+//	GET    /v1/runs?namespace=&job=&state=&limit=&cursor=
+//	GET    /v1/runs/{runId}                         one run
+//	GET    /v1/runs/{runId}/output?minion=&follow=  newline-delimited JSON
+//	GET    /v1/nodes, /v1/minions, /v1/shards, /v1/doctor, /v1/version
+//	GET    /v1/events                               changes, as server-sent events
+//	GET    /livez, /readyz, /metrics, /openapi.json
+//
+// Every error is an RFC 9457 problem document, made in one place: see Problem.
+//
+// A stream ends when its client goes away. Once bytes of it are out, an error
+// can no longer change the status: the output stream ends with a line that has
+// the member "error" instead.
+package httpapi

@@ -1,0 +1,148 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// jobPath names a job in a path.
+type jobPath struct {
+	Namespace string `path:"ns" doc:"The job's namespace."`
+	Name      string `path:"name" doc:"The job's name."`
+}
+
+func (p jobPath) key() job.Key { return job.Key{Namespace: p.Namespace, Name: p.Name} }
+
+type applyInput struct {
+	DryRun  bool   `query:"dryRun" doc:"Only tell what would be done."`
+	File    string `query:"file" doc:"The manifest's name in messages."`
+	RawBody []byte `contentType:"application/yaml"`
+}
+
+type applyBody struct {
+	Results []control.ApplyResult `json:"results" nullable:"false"`
+}
+
+type jobsInput struct {
+	Namespace string   `query:"namespace" doc:"Only jobs of this namespace."`
+	Label     []string `query:"label,explode" doc:"KEY=VALUE that must be on the job; may be given several times."`
+}
+
+type jobsBody struct {
+	Jobs []control.JobView `json:"jobs" nullable:"false"`
+}
+
+type jobOutput struct {
+	ETag string `header:"ETag" doc:"The job's generation."`
+	Body control.JobView
+}
+
+type startInput struct {
+	jobPath
+	Body *startBody
+}
+
+type startBody struct {
+	By string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept with the start."`
+}
+
+type startedBody struct {
+	RunID  job.RunID  `json:"runId"`
+	FireID job.FireID `json:"fireId"`
+}
+
+func (a *API) jobRoutes(doc huma.API) {
+	apply := operation(http.MethodPost, "/v1/apply", "apply", "Apply a manifest: all of it or nothing",
+		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
+	apply.MaxBodyBytes = a.cfg.MaxApplyBytes
+	huma.Register(doc, apply, func(ctx context.Context, in *applyInput) (*reply[applyBody], error) {
+		results, err := a.control.Apply(ctx, in.File, in.RawBody, in.DryRun)
+		return answer(applyBody{some(results)}, err)
+	})
+
+	huma.Register(doc, operation(http.MethodGet, "/v1/jobs", "list-jobs", "List jobs", http.StatusUnprocessableEntity),
+		func(ctx context.Context, in *jobsInput) (*reply[jobsBody], error) {
+			labels, err := parseLabels(in.Label)
+			if err != nil {
+				return nil, problemOf(err)
+			}
+			jobs, err := a.control.Jobs(ctx, control.JobQuery{Namespace: in.Namespace, Labels: labels})
+			jobs = slices.Clone(some(jobs))
+			for i := range jobs {
+				jobs[i] = shown(jobs[i])
+			}
+			return answer(jobsBody{jobs}, err)
+		})
+
+	const one = "/v1/namespaces/{ns}/jobs/{name}"
+	huma.Register(doc, operation(http.MethodGet, one, "get-job", "One job", http.StatusNotFound),
+		func(ctx context.Context, in *jobPath) (*jobOutput, error) {
+			view, err := a.control.Job(ctx, in.key())
+			if err != nil {
+				return nil, problemOf(err)
+			}
+			return &jobOutput{ETag: strconv.Quote(strconv.FormatInt(view.Generation, 10)), Body: shown(view)}, nil
+		})
+
+	remove := operation(http.MethodDelete, one, "delete-job", "Delete a job; its runs in flight go on", http.StatusNotFound)
+	remove.DefaultStatus = http.StatusNoContent
+	huma.Register(doc, remove, func(ctx context.Context, in *jobPath) (*struct{}, error) {
+		if err := a.control.Delete(ctx, in.key()); err != nil {
+			return nil, problemOf(err)
+		}
+		return nil, nil //nolint:nilnil // huma's form of "no body"
+	})
+
+	start := operation(http.MethodPost, one+"/run", "start-job", "Start a job now",
+		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
+	start.DefaultStatus = http.StatusAccepted
+	huma.Register(doc, start, func(ctx context.Context, in *startInput) (*reply[startedBody], error) {
+		var by string
+		if in.Body != nil {
+			by = in.Body.By
+		}
+		fire, err := a.control.Start(ctx, in.key(), by)
+		return answer(startedBody{RunID: fire.RunID(), FireID: fire}, err)
+	})
+}
+
+// shown makes sure that the view's empty lists are written as such.
+func shown(v control.JobView) control.JobView {
+	v.Words, v.Last = some(v.Words), listed(v.Last)
+	return v
+}
+
+// parseLabels reads "k=v" pairs, and tells all that are none.
+func parseLabels(pairs []string) (map[string]string, error) {
+	var problems []job.Problem
+	labels := make(map[string]string, len(pairs))
+	for i, p := range pairs {
+		k, v, ok := strings.Cut(p, "=")
+		if !ok || k == "" {
+			problems = append(problems, job.Problem{Path: fmt.Sprintf("label[%d]", i), Message: fmt.Sprintf("%q is not a label; want KEY=VALUE", p)})
+			continue
+		}
+		labels[k] = v
+	}
+	if len(problems) > 0 {
+		return nil, &job.InvalidError{Problems: problems}
+	}
+	return labels, nil
+}
+
+// some makes sure that an empty list is written as one.
+func some[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,172 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeControl answers with what a test sets; err is what every method returns.
+type fakeControl struct {
+	err     error
+	jobs    []control.JobView
+	runs    []job.Run
+	chunks  []control.OutputChunk
+	outErr  error // after the chunks
+	block   bool  // Output waits for its context
+	changes chan control.Topic
+
+	mu sync.Mutex
+	// mu guards all below.
+	applied  []byte
+	file     string
+	dryRun   bool
+	by       string
+	jobQuery control.JobQuery
+	runQuery control.RunQuery
+	follow   bool
+	minion   job.MinionID
+	ended    chan struct{} // closed when a blocked Output ends
+}
+
+func (f *fakeControl) Apply(_ context.Context, file string, data []byte, dryRun bool) ([]control.ApplyResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.file, f.applied, f.dryRun = file, bytes.Clone(data), dryRun
+	return []control.ApplyResult{{Kind: "Job", Namespace: "default", Name: "a", Action: control.ActionCreated}}, f.err
+}
+
+func (f *fakeControl) Jobs(_ context.Context, q control.JobQuery) ([]control.JobView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.jobQuery = q
+	return f.jobs, f.err
+}
+
+func (f *fakeControl) Job(_ context.Context, key job.Key) (control.JobView, error) {
+	v := control.JobView{Job: job.Job{Metadata: job.Metadata{Namespace: key.Namespace, Name: key.Name}, Generation: 3}}
+	return v, f.err
+}
+
+func (f *fakeControl) Delete(context.Context, job.Key) error { return f.err }
+
+var someFire = job.FireID{Job: job.UID{1}, At: 1_700_000_000_000_000_000, Trigger: job.TriggerManual}
+
+func (f *fakeControl) Start(_ context.Context, _ job.Key, by string) (job.FireID, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.by = by
+	return someFire, f.err
+}
+
+func (f *fakeControl) Runs(_ context.Context, q control.RunQuery) (control.RunPage, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.runQuery = q
+	return control.RunPage{Runs: f.runs}, f.err
+}
+
+func (f *fakeControl) Run(_ context.Context, id job.RunID) (job.Run, error) {
+	return job.Run{RunID: id, FireID: someFire}, f.err
+}
+
+func (f *fakeControl) Output(ctx context.Context, _ job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error {
+	f.mu.Lock()
+	f.minion, f.follow = minion, follow
+	f.mu.Unlock()
+	if f.err != nil {
+		return f.err
+	}
+	for _, c := range f.chunks {
+		if err := fn("web1", c); err != nil {
+			return err
+		}
+	}
+	if f.block {
+		<-ctx.Done()
+		close(f.ended)
+		return ctx.Err()
+	}
+	return f.outErr
+}
+
+func (f *fakeControl) Nodes(context.Context) ([]control.NodeView, error)     { return nil, f.err }
+func (f *fakeControl) Minions(context.Context) ([]control.MinionView, error) { return nil, f.err }
+func (f *fakeControl) Shards(context.Context) ([]control.ShardView, error)   { return nil, f.err }
+func (f *fakeControl) Doctor(context.Context) ([]control.Check, error)       { return nil, f.err }
+func (f *fakeControl) Version() control.VersionView                          { return control.VersionView{Version: "1.2.3"} }
+func (f *fakeControl) Changes(context.Context) <-chan control.Topic          { return f.changes }
+
+// panickingControl panics in Jobs.
+type panickingControl struct{ fakeControl }
+
+func (*panickingControl) Jobs(context.Context, control.JobQuery) ([]control.JobView, error) {
+	panic("a bug")
+}
+
+// serve starts the API on a port of its own.
+func serve(t *testing.T, cfg Config, deps Deps) *httptest.Server {
+	t.Helper()
+	if deps.Gatherer == nil {
+		reg := prometheus.NewRegistry()
+		deps.Gatherer, deps.Registerer = reg, reg
+	}
+	a, err := New(cfg, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(a)
+	t.Cleanup(func() {
+		s.Client().CloseIdleConnections()
+		s.Close()
+	})
+	return s
+}
+
+// ask sends a request and returns the answer with its body.
+func ask(t *testing.T, s *httptest.Server, method, path, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, bytes.NewReader([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+// decoded reads JSON.
+func decoded[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("not JSON: %v\n%s", err, text)
+	}
+	return v
+}

@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// metrics are the API's own.
+type metrics struct {
+	requests *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "carillon_http_requests_total",
+		Help: "HTTP requests that were answered, by route and status.",
+	}, []string{"route", "code"})}
+	if reg == nil {
+		return m, nil
+	}
+	if err := reg.Register(m.requests); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return m, nil
+}
+
+// Middleware wraps all that the node serves over HTTP: it refuses unsafe
+// requests of pages from other origins, answers for handlers that panic, counts
+// and logs.
+func (a *API) Middleware(next http.Handler) http.Handler {
+	next = a.origin.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			cause := recover()
+			abort := cause == http.ErrAbortHandler //nolint:errorlint,err113 // a sentinel that is thrown, not wrapped
+			if cause != nil && !abort {
+				a.log.Error("handler panicked", zap.Any("cause", cause), zap.String("path", r.URL.Path), zap.ByteString("stack", debug.Stack()))
+				if rec.status == 0 {
+					writeProblem(rec, problem(http.StatusInternalServerError, "internal error; the node's log has the details"))
+				} else {
+					abort = true // the answer is cut short, and must look so
+				}
+			}
+			a.observe(r, rec, time.Since(begin))
+			if abort {
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+func (a *API) observe(r *http.Request, rec *recorder, took time.Duration) {
+	route := r.Pattern // set by the mux that took the request
+	if route == "" {
+		route = "none"
+	}
+	status := rec.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	a.metrics.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	a.log.Debug("request", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("route", route),
+		zap.Int("status", status), zap.Int64("bytes", rec.bytes), zap.Duration("took", took), zap.String("remote", r.RemoteAddr))
+}
+
+// recorder notes what was answered.
+type recorder struct {
+	http.ResponseWriter
+
+	status int
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController reach the writer.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 && status >= http.StatusOK {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	n, err := r.ResponseWriter.Write(b)
+	r.bytes += int64(n)
+	return n, err //nolint:wrapcheck // the writer's own
+}

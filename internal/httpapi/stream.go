@@ -1,0 +1,154 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// outputLine is one line of a stream of output.
+type outputLine struct {
+	Minion job.MinionID `json:"minion,omitempty"`
+	// Stream is 1 for stdout, 2 for stderr.
+	Stream int `json:"stream,omitempty"`
+	// Data is written as base64.
+	Data []byte `json:"data,omitempty"`
+	// Error ends a stream that is not complete.
+	Error string `json:"error,omitempty"`
+}
+
+func (a *API) streamRoutes(doc huma.API, mux *http.ServeMux) {
+	const output, events = "/v1/runs/{runId}/output", "/v1/events"
+	mux.HandleFunc("GET "+output, a.output)
+	mux.HandleFunc("GET "+events, a.events)
+
+	text := &huma.Schema{Type: huma.TypeString}
+	flag := &huma.Schema{Type: huma.TypeBoolean}
+	describe(doc, output, &huma.Operation{
+		OperationID: "get-output", Summary: "What a run's tasks wrote, as newline-delimited JSON",
+		Parameters: []*huma.Param{
+			{Name: "runId", In: "path", Required: true, Schema: text},
+			{Name: "minion", In: "query", Schema: text, Description: "Only this minion's task."},
+			{Name: "follow", In: "query", Schema: flag, Description: "Go on until the run ends."},
+		},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "One JSON object per line: minion, stream (1 or 2), data (base64); error in the last one of a stream that is not complete.",
+				Content: map[string]*huma.MediaType{"application/x-ndjson": {Schema: text}}},
+			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: "#/components/schemas/ProblemDetails"}}}},
+		},
+	})
+	describe(doc, events, &huma.Operation{
+		OperationID: "watch-events", Summary: "What changes, as server-sent events",
+		Responses: map[string]*huma.Response{
+			"200": {Description: "Events \"change\" with data {\"topic\": TOPIC}; at most four a second per topic.",
+				Content: map[string]*huma.MediaType{"text/event-stream": {Schema: text}}},
+		},
+	})
+}
+
+// describe adds a route that huma does not serve to its document.
+func describe(doc huma.API, path string, op *huma.Operation) {
+	op.Method, op.Path = http.MethodGet, path
+	doc.OpenAPI().AddOperation(op)
+}
+
+// output streams what a run's tasks wrote.
+func (a *API) output(w http.ResponseWriter, r *http.Request) {
+	follow := false
+	if v := r.URL.Query().Get("follow"); v != "" {
+		var err error
+		if follow, err = strconv.ParseBool(v); err != nil {
+			writeProblem(w, &job.InvalidError{Problems: []job.Problem{{Path: "follow", Message: fmt.Sprintf("%q is neither true nor false", v)}}})
+			return
+		}
+	}
+	s := a.stream(w, "application/x-ndjson")
+	encoder := json.NewEncoder(s)
+	id, minion := job.RunID(r.PathValue("runId")), job.MinionID(r.URL.Query().Get("minion"))
+	err := a.control.Output(r.Context(), id, minion, follow, func(m job.MinionID, c control.OutputChunk) error {
+		return encoder.Encode(outputLine{Minion: m, Stream: c.Stream, Data: c.Data})
+	})
+	switch {
+	case r.Context().Err() != nil: // nobody is there
+	case err != nil && !s.begun:
+		writeProblem(w, err)
+	case err != nil:
+		_ = encoder.Encode(outputLine{Error: err.Error()}) // who does not read has gone
+	case !s.begun:
+		s.begin()
+	}
+}
+
+// events streams changes until the client or the node goes.
+func (a *API) events(w http.ResponseWriter, r *http.Request) {
+	s := a.stream(w, "text/event-stream")
+	if _, err := s.Write([]byte(": changes\n\n")); err != nil {
+		return
+	}
+	changes := a.control.Changes(r.Context())
+	beat := time.NewTicker(a.cfg.Heartbeat)
+	defer beat.Stop()
+	for {
+		text := ": alive\n\n"
+		select {
+		case <-r.Context().Done():
+			return
+		case topic, ok := <-changes:
+			if !ok {
+				return
+			}
+			text = fmt.Sprintf("event: change\ndata: {\"topic\":%q}\n\n", topic)
+		case <-beat.C:
+		}
+		if _, err := s.Write([]byte(text)); err != nil {
+			return
+		}
+	}
+}
+
+// stream writes an answer piece by piece, each of them out at once.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	timeout time.Duration
+	kind    string
+	begun   bool
+}
+
+func (a *API) stream(w http.ResponseWriter, kind string) *stream {
+	return &stream{w: w, control: http.NewResponseController(w), timeout: a.cfg.WriteTimeout, kind: kind}
+}
+
+func (s *stream) begin() {
+	s.begun = true
+	h := s.w.Header()
+	h.Set("Content-Type", s.kind)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // a proxy must not hold pieces back
+	s.w.WriteHeader(http.StatusOK)
+}
+
+// Write sends a piece. It returns an error when the client is gone or does not
+// read.
+func (s *stream) Write(b []byte) (int, error) {
+	if !s.begun {
+		s.begin()
+	}
+	// A writer without deadlines, as in tests, is written to without one.
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout))
+	n, err := s.w.Write(b)
+	if err != nil {
+		return n, fmt.Errorf("write stream: %w", err)
+	}
+	if err := s.control.Flush(); err != nil {
+		return n, fmt.Errorf("flush stream: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	f := &fakeControl{
+		chunks: []control.OutputChunk{{Stream: 1, Data: []byte("out")}, {Stream: 2, Data: []byte{0xff, '\n'}}},
+		outErr: errors.New("minion web1 is gone"),
+	}
+	s := serve(t, Config{}, Deps{Control: f})
+	resp, text := ask(t, s, "GET", "/v1/runs/abcd-0123456789abcdef/output?minion=web1&follow=true", "")
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("got %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
+	}
+	if f.minion != "web1" || !f.follow {
+		t.Errorf("control got minion %q, follow %v", f.minion, f.follow)
+	}
+	want := []outputLine{
+		{Minion: "web1", Stream: 1, Data: []byte("out")},
+		{Minion: "web1", Stream: 2, Data: []byte{0xff, '\n'}},
+		{Error: "minion web1 is gone"},
+	}
+	var got []outputLine
+	for line := range strings.Lines(text) {
+		got = append(got, decoded[outputLine](t, line))
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("lines (-want +got):\n%s", d)
+	}
+	if !strings.HasPrefix(text, `{"minion":"web1","stream":1,"data":"b3V0"}`+"\n") {
+		t.Errorf("first line: %s", text)
+	}
+}
+
+func TestOutputOfNothing(t *testing.T) {
+	t.Parallel()
+	s := serve(t, Config{}, Deps{Control: &fakeControl{}})
+	resp, text := ask(t, s, "GET", "/v1/runs/abcd-0123456789abcdef/output", "")
+	if resp.StatusCode != 200 || text != "" || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("got %d %q %s", resp.StatusCode, text, resp.Header.Get("Content-Type"))
+	}
+}
+
+// open begins a stream that ends with the returned function.
+func open(t *testing.T, url string) (*http.Response, context.CancelFunc) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = resp.Body.Close()
+	})
+	return resp, cancel
+}
+
+func TestOutputIsFlushedAndEndsWithItsClient(t *testing.T) {
+	t.Parallel()
+	f := &fakeControl{chunks: []control.OutputChunk{{Stream: 1, Data: []byte("x")}}, block: true, ended: make(chan struct{})}
+	s := serve(t, Config{}, Deps{Control: f})
+	resp, leave := open(t, s.URL+"/v1/runs/abcd-0123456789abcdef/output?follow=true")
+	line, err := bufio.NewReader(resp.Body).ReadString('\n')
+	if err != nil || !json.Valid([]byte(line)) {
+		t.Fatalf("first line %q: %v", line, err)
+	}
+	leave()
+	select {
+	case <-f.ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the stream goes on after its client has left")
+	}
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	changes := make(chan control.Topic)
+	s := serve(t, Config{Heartbeat: 5 * time.Millisecond}, Deps{Control: &fakeControl{changes: changes}})
+	resp, _ := open(t, s.URL+"/v1/events")
+	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Errorf("content type %q", got)
+	}
+	r := bufio.NewReader(resp.Body)
+	until := func(want string) {
+		t.Helper()
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				t.Fatalf("waiting for %q: %v", want, err)
+			}
+			if line == want+"\n" {
+				return
+			}
+		}
+	}
+	until(": alive")
+	changes <- control.TopicRuns
+	until("event: change")
+	until(`data: {"topic":"runs"}`)
+	close(changes)
+	for {
+		if _, err := r.ReadString('\n'); err != nil {
+			break // the node goes, and the stream ends
+		}
+	}
+}
