@@ -1,0 +1,91 @@
+package etcd
+
+import (
+	"container/heap"
+
+	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+// walk is a place in a decoded segment.
+type walk struct {
+	seg *segment
+	i   int
+}
+
+func (w *walk) record() *etcdkv.SegmentRecord { return &w.seg.records[w.i] }
+
+// rev is the revision at which the record was written (H2).
+func (w *walk) rev() int64 {
+	if r := w.record().Rev; r != 0 {
+		return r
+	}
+	return w.seg.modRev
+}
+
+// merger walks over the records of several segments in the order of lists, and
+// comes to each RunID once. Segments may be added as long as none of their
+// records belongs before the one that was returned last.
+type merger struct {
+	heap walks
+}
+
+// add adds what a segment has after a position; nil: all of it.
+func (m *merger) add(seg *segment, after *history.Position) {
+	w := walk{seg: seg}
+	if after != nil {
+		for w.i < len(seg.records) && position(w.record()).Compare(*after) <= 0 {
+			w.i++
+		}
+	}
+	if w.i < len(seg.records) {
+		heap.Push(&m.heap, w)
+	}
+}
+
+// top returns the instant of what comes next.
+func (m *merger) top() (at int64, ok bool) {
+	if len(m.heap) == 0 {
+		return 0, false
+	}
+	return m.heap[0].record().At, true
+}
+
+// next returns the newest version of the next record; there must be one.
+func (m *merger) next() walk {
+	best := m.pop()
+	for len(m.heap) > 0 && m.heap[0].record().ID == best.record().ID {
+		if w := m.pop(); w.rev() > best.rev() {
+			best = w
+		}
+	}
+	return best
+}
+
+func (m *merger) pop() walk {
+	w := m.heap[0]
+	if m.heap[0].i++; m.heap[0].i < len(w.seg.records) {
+		heap.Fix(&m.heap, 0)
+	} else {
+		heap.Pop(&m.heap)
+	}
+	return w
+}
+
+func position(r *etcdkv.SegmentRecord) history.Position {
+	return history.Position{At: r.At, ID: r.ID}
+}
+
+// walks is a heap.Interface in the order of lists.
+type walks []walk
+
+func (w walks) Len() int           { return len(w) }
+func (w walks) Less(i, j int) bool { return w[i].record().Compare(w[j].record()) < 0 }
+func (w walks) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
+func (w *walks) Push(x any)        { *w = append(*w, x.(walk)) } //nolint:forcetypeassert // only walks are pushed
+func (w *walks) Pop() any {
+	old := *w
+	x := old[len(old)-1]
+	*w = old[:len(old)-1]
+	return x
+}
