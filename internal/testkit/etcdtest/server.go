@@ -1,0 +1,175 @@
+// Package etcdtest runs a real etcd server inside a test.
+package etcdtest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+)
+
+const (
+	// tick and election are short, so that a server starts fast. The lease TTL
+	// floor is then 1 s.
+	tick     = 20 * time.Millisecond
+	election = 10 * tick
+
+	readyWait = 30 * time.Second
+	// bindWait is how long a restart waits for its old port.
+	bindWait = 10 * time.Second
+)
+
+// Server is a single-member etcd that listens on a free port of 127.0.0.1 and
+// keeps its data, without fsync, until the test ends. Stop and Restart may be
+// called by one goroutine at a time.
+type Server struct {
+	// Endpoints is how clients reach the server. It survives a restart.
+	Endpoints []string
+
+	dir  string
+	addr string // host:port of the client listener; port 0 before the first start
+
+	mu   sync.Mutex // guards etcd
+	etcd *embed.Etcd
+}
+
+// Start starts a server, and stops it when the test ends.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{dir: t.TempDir(), addr: "127.0.0.1:0"}
+	if err := s.start(); err != nil {
+		t.Fatalf("start etcd: %v", err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Client returns a client of the server, closed when the test ends.
+func (s *Server) Client(t testing.TB) *clientv3.Client {
+	t.Helper()
+	return Dial(t, s.Endpoints...)
+}
+
+// Dial returns a client of the endpoints, closed when the test ends. It does
+// not wait for a connection.
+func Dial(t testing.TB, endpoints ...string) *clientv3.Client {
+	t.Helper()
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints:          endpoints,
+		Logger:             zap.NewNop(),
+		DialTimeout:        5 * time.Second,
+		MaxCallSendMsgSize: 8 << 20,
+	})
+	if err != nil {
+		t.Fatalf("etcd client: %v", err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Stop stops the server and keeps its data. It does nothing when the server is
+// stopped.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.etcd == nil {
+		return
+	}
+	s.etcd.Close()
+	s.etcd = nil
+}
+
+// Restart stops the server, if it runs, and starts it on the same data and port.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.Stop()
+	// Another process may get the port meanwhile; it is likely to let go soon.
+	deadline := time.Now().Add(bindWait)
+	for {
+		err := s.start()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("restart etcd: %v", err)
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+// Compact compacts the history up to rev, and waits until it is done.
+func (s *Server) Compact(t testing.TB, rev int64) {
+	t.Helper()
+	if _, err := s.Client(t).Compact(t.Context(), rev, clientv3.WithCompactPhysical()); err != nil {
+		t.Fatalf("compact etcd at %d: %v", rev, err)
+	}
+}
+
+func (s *Server) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := embed.StartEtcd(s.config())
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+	case err := <-e.Err():
+		e.Close()
+		return fmt.Errorf("start: %w", err)
+	case <-time.After(readyWait):
+		e.Server.Stop()
+		e.Close()
+		return fmt.Errorf("not ready after %s", readyWait)
+	}
+	s.etcd = e
+	s.addr = e.Clients[0].Addr().String()
+	s.Endpoints = []string{"http://" + s.addr}
+	return nil
+}
+
+func (s *Server) config() *embed.Config {
+	cfg := embed.NewConfig()
+	cfg.Name = "test"
+	cfg.Dir = filepath.Join(s.dir, "data")
+	cfg.TickMs = uint(tick.Milliseconds())
+	cfg.ElectionMs = uint(election.Milliseconds())
+	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	client := url.URL{Scheme: "http", Host: s.addr}
+	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.UnsafeNoFsync = true
+	cfg.EnableGRPCGateway = false // it would dial port 0
+	cfg.MaxTxnOps = 1024
+	// The least that the server allows; tests of slow watches need it short.
+	cfg.WatchProgressNotifyInterval = 100 * time.Millisecond
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	return cfg
+}
+
+// Prefix returns a key prefix, ending in a slash, that no other test has.
+func Prefix(t testing.TB) string {
+	t.Helper()
+	return "/" + t.Name() + "-" + uuid.NewString() + "/"
+}
+
+// Revision returns the server's present revision.
+func Revision(t testing.TB, c *clientv3.Client) int64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := c.Get(ctx, "\x00", clientv3.WithCountOnly())
+	if err != nil {
+		t.Fatalf("read revision: %v", err)
+	}
+	return r.Header.Revision
+}
