@@ -333,7 +333,10 @@ type Hello struct {
 	Inventory *Inventory `protobuf:"bytes,6,opt,name=inventory,proto3" json:"inventory,omitempty"`
 	WallClock int64      `protobuf:"varint,7,opt,name=wall_clock,json=wallClock,proto3" json:"wall_clock,omitempty"`
 	// running is how many tasks run now.
-	Running       int32 `protobuf:"varint,8,opt,name=running,proto3" json:"running,omitempty"`
+	Running int32 `protobuf:"varint,8,opt,name=running,proto3" json:"running,omitempty"`
+	// session is the highest Welcome.session that this process has seen, so that
+	// the next session ranks above it on whatever node it is.
+	Session       int64 `protobuf:"varint,9,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -424,6 +427,13 @@ func (x *Hello) GetRunning() int32 {
 	return 0
 }
 
+func (x *Hello) GetSession() int64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
 // Inventory is what the minion tells of its host.
 type Inventory struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -483,8 +493,10 @@ type Welcome struct {
 	Node      string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	WallClock int64                  `protobuf:"varint,2,opt,name=wall_clock,json=wallClock,proto3" json:"wall_clock,omitempty"`
 	// servers are the addresses of all nodes, for the next connection.
-	Servers       []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
-	BeatEvery     int64    `protobuf:"varint,4,opt,name=beat_every,json=beatEvery,proto3" json:"beat_every,omitempty"`
+	Servers   []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
+	BeatEvery int64    `protobuf:"varint,4,opt,name=beat_every,json=beatEvery,proto3" json:"beat_every,omitempty"`
+	// session is the epoch of this session; it rises per minion.
+	Session       int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +559,13 @@ func (x *Welcome) GetBeatEvery() int64 {
 	return 0
 }
 
+func (x *Welcome) GetSession() int64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
 // Beat says that the minion is alive and how busy it is.
 type Beat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -601,7 +620,8 @@ func (x *Beat) GetWallClock() int64 {
 }
 
 // Offer hands the minion work. The node sends the next offer only after the
-// minion has taken this one.
+// minion has taken this one. An empty offer asks only for the answer: it is how
+// a node finds out whether an old session still lives.
 type Offer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -1800,13 +1820,27 @@ func (x *PeerHello) GetNode() string {
 }
 
 // Batch carries what concerns the receiver's minions, or its shards.
+//
+// Orders, questions and cancels are messages: they are numbered on their
+// stream, in this order within a batch, beginning with first. The callee says
+// in settled, on the same stream, for which of them it no longer answers:
+// taken by the minion, or ended by a report. When the stream breaks, the caller
+// answers again for every message that has not been settled.
 type Batch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Orders        []*Order               `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
-	Questions     []*Question            `protobuf:"bytes,2,rep,name=questions,proto3" json:"questions,omitempty"`
-	Cancels       []*Cancel              `protobuf:"bytes,3,rep,name=cancels,proto3" json:"cancels,omitempty"`
-	Acks          []*TaskID              `protobuf:"bytes,4,rep,name=acks,proto3" json:"acks,omitempty"`
-	Reports       []*Report              `protobuf:"bytes,5,rep,name=reports,proto3" json:"reports,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Orders    []*Order               `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
+	Questions []*Question            `protobuf:"bytes,2,rep,name=questions,proto3" json:"questions,omitempty"`
+	Cancels   []*Cancel              `protobuf:"bytes,3,rep,name=cancels,proto3" json:"cancels,omitempty"`
+	Acks      []*TaskID              `protobuf:"bytes,4,rep,name=acks,proto3" json:"acks,omitempty"`
+	Reports   []*Report              `protobuf:"bytes,5,rep,name=reports,proto3" json:"reports,omitempty"`
+	// first is the number of the first message in the batch.
+	First uint64 `protobuf:"varint,6,opt,name=first,proto3" json:"first,omitempty"`
+	// marks has one entry per message, or is empty when all are 0: the lowest bit
+	// says that the message may have reached the minion before; the rest counts
+	// how often it has been forwarded already.
+	Marks []uint32 `protobuf:"varint,7,rep,packed,name=marks,proto3" json:"marks,omitempty"`
+	// settled are numbers of messages; only the callee sends it.
+	Settled       []uint64 `protobuf:"varint,8,rep,packed,name=settled,proto3" json:"settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1872,6 +1906,27 @@ func (x *Batch) GetAcks() []*TaskID {
 func (x *Batch) GetReports() []*Report {
 	if x != nil {
 		return x.Reports
+	}
+	return nil
+}
+
+func (x *Batch) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Batch) GetMarks() []uint32 {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+func (x *Batch) GetSettled() []uint64 {
+	if x != nil {
+		return x.Settled
 	}
 	return nil
 }
@@ -1994,7 +2049,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06output\x18\x04 \x01(\v2 .carillon.agent.v1.OutputRequestH\x00R\x06output\x120\n" +
 	"\x05drain\x18\x05 \x01(\v2\x18.carillon.agent.v1.DrainH\x00R\x05drain\x12F\n" +
 	"\routput_cancel\x18\x06 \x01(\v2\x1f.carillon.agent.v1.OutputCancelH\x00R\foutputCancelB\x06\n" +
-	"\x04body\"\xff\x01\n" +
+	"\x04body\"\x99\x02\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06minion\x18\x01 \x01(\tR\x06minion\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x17\n" +
@@ -2004,7 +2059,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\tinventory\x18\x06 \x01(\v2\x1c.carillon.agent.v1.InventoryR\tinventory\x12\x1d\n" +
 	"\n" +
 	"wall_clock\x18\a \x01(\x03R\twallClock\x12\x18\n" +
-	"\arunning\x18\b \x01(\x05R\arunning\"\x81\x02\n" +
+	"\arunning\x18\b \x01(\x05R\arunning\x12\x18\n" +
+	"\asession\x18\t \x01(\x03R\asession\"\x81\x02\n" +
 	"\tInventory\x12@\n" +
 	"\x06labels\x18\x01 \x03(\v2(.carillon.agent.v1.Inventory.LabelsEntryR\x06labels\x12=\n" +
 	"\x05facts\x18\x02 \x03(\v2'.carillon.agent.v1.Inventory.FactsEntryR\x05facts\x1a9\n" +
@@ -2014,14 +2070,15 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"u\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8f\x01\n" +
 	"\aWelcome\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1d\n" +
 	"\n" +
 	"wall_clock\x18\x02 \x01(\x03R\twallClock\x12\x18\n" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x1d\n" +
 	"\n" +
-	"beat_every\x18\x04 \x01(\x03R\tbeatEvery\"?\n" +
+	"beat_every\x18\x04 \x01(\x03R\tbeatEvery\x12\x18\n" +
+	"\asession\x18\x05 \x01(\x03R\asession\"?\n" +
 	"\x04Beat\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\x05R\arunning\x12\x1d\n" +
 	"\n" +
@@ -2125,13 +2182,16 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x05batch\x18\x02 \x01(\v2\x18.carillon.agent.v1.BatchH\x00R\x05batchB\x06\n" +
 	"\x04body\"\x1f\n" +
 	"\tPeerHello\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\x8d\x02\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\"\xd3\x02\n" +
 	"\x05Batch\x120\n" +
 	"\x06orders\x18\x01 \x03(\v2\x18.carillon.agent.v1.OrderR\x06orders\x129\n" +
 	"\tquestions\x18\x02 \x03(\v2\x1b.carillon.agent.v1.QuestionR\tquestions\x123\n" +
 	"\acancels\x18\x03 \x03(\v2\x19.carillon.agent.v1.CancelR\acancels\x12-\n" +
 	"\x04acks\x18\x04 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x04acks\x123\n" +
-	"\areports\x18\x05 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"A\n" +
+	"\areports\x18\x05 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\x12\x14\n" +
+	"\x05first\x18\x06 \x01(\x04R\x05first\x12\x14\n" +
+	"\x05marks\x18\a \x03(\rR\x05marks\x12\x18\n" +
+	"\asettled\x18\b \x03(\x04R\asettled\"A\n" +
 	"\x0fLiveRunsRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\"&\n" +
