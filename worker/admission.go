@@ -1,0 +1,249 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
+	"github.com/carillon-cron/carillon/worker/wal"
+)
+
+// admission is the work on one offer.
+type admission struct {
+	m     *Minion
+	now   time.Time // the servers' time
+	batch wal.Batch
+	err   error // of queueing a record
+
+	accepted []*entry
+	settled  []*entry
+	tell     []taskKey
+	answers  []*job.Report
+	kills    []shim.Kill
+}
+
+// admit deals with an offer. When it returns, everything in it is durable or
+// refused, and Taken and the answers are in the outbox.
+func (m *Minion) admit(offer *agentpb.Offer) {
+	a := &admission{m: m}
+	m.mu.Lock()
+	if m.stopping {
+		m.mu.Unlock()
+		return // not taken: the node offers it elsewhere
+	}
+	a.now = m.clock.now()
+	for _, w := range offer.GetOrders() {
+		if o, err := agentpb.ToOrder(w, m.cfg.ID); err != nil {
+			m.log.Warn("order cannot be read", zap.Error(err))
+		} else {
+			a.order(&o)
+		}
+	}
+	for _, q := range offer.GetQuestions() {
+		if id, err := agentpb.ToTask(q.GetTask(), m.cfg.ID); err != nil {
+			m.log.Warn("question cannot be read", zap.Error(err))
+		} else {
+			a.raise(job.ShardID(q.GetShard()), job.Token{Epoch: q.GetTokenEpoch(), Revision: q.GetTokenRevision()})
+			a.question(id, job.ShardID(q.GetShard()))
+		}
+	}
+	for _, c := range offer.GetCancels() {
+		if id, err := agentpb.ToTask(c.GetTask(), m.cfg.ID); err != nil {
+			m.log.Warn("cancel cannot be read", zap.Error(err))
+		} else {
+			a.cancel(id, c)
+		}
+	}
+	m.mu.Unlock()
+
+	if err := m.sync(a.batch); a.err == nil {
+		a.err = err
+	}
+	m.crash("accepted")
+	a.finish(offer.GetSeq())
+}
+
+// add queues a record of the offer.
+func (a *admission) add(r *record) {
+	batch, err := a.m.journal.add(r)
+	a.batch = max(a.batch, batch)
+	if err != nil {
+		a.err = err
+	}
+}
+
+func (a *admission) raise(s job.ShardID, t job.Token) {
+	batch, err := a.m.journal.raiseToken(s, t)
+	a.batch = max(a.batch, batch)
+	if err != nil {
+		a.err = err
+	}
+}
+
+// known answers for a task that the minion knows, and reports whether it does.
+func (a *admission) known(id job.TaskID) bool {
+	key := keyOf(id)
+	if a.m.journal.live[key] != nil {
+		a.tell = append(a.tell, key)
+		return true
+	}
+	p, ok := a.m.journal.past[key]
+	if ok {
+		a.answers = append(a.answers, p.report(id))
+	}
+	return ok
+}
+
+// report returns what is remembered of an acknowledged task.
+func (p past) report(id job.TaskID) *job.Report {
+	r := &job.Report{Task: id, Shard: p.Shard, Known: true, State: p.State, Reason: "was reported and acknowledged before"}
+	if p.EndedAt != 0 {
+		r.EndedAt = time.Unix(0, p.EndedAt).UTC()
+	}
+	if p.Exited {
+		r.Exit = &job.Exit{Code: p.Code}
+	}
+	return r
+}
+
+// order decides about an order.
+func (a *admission) order(o *job.Order) {
+	j := a.m.journal
+	if a.known(o.Task) {
+		a.m.metrics.refused.Inc()
+		return
+	}
+	refusal := &job.Report{Task: o.Task, Shard: o.Shard, Known: true, EndedAt: a.now, Spooled: true}
+	highest := j.tokens[o.Shard]
+	other, open := j.open[o.Task.Fire]
+	switch {
+	case o.Token.Less(highest):
+		// Not journaled: a later copy is as stale. And not "known": it says
+		// nothing about the task, which the present owner may order.
+		refusal.Known, refusal.Spooled, refusal.State = false, false, job.StateRejected
+		refusal.Reason = fmt.Sprintf("stale token %s: the minion has seen %s for shard %s", o.Token, highest, o.Shard)
+		a.answers = append(a.answers, refusal)
+		return
+	case !o.NotAfter.IsZero() && a.now.After(o.NotAfter):
+		refusal.State = job.StateDeliveryTimeout
+		refusal.Reason = fmt.Sprintf("reached the minion %s after its delivery deadline", a.now.Sub(o.NotAfter).Round(time.Millisecond))
+	case open:
+		refusal.State = job.StateRejected
+		refusal.Reason = fmt.Sprintf("attempt %d of the same fire has not ended", other)
+	}
+	if refusal.State != "" {
+		a.raise(o.Shard, o.Token)
+		a.settle(refusal)
+		return
+	}
+	j.raise(o.Shard, o.Token) // the accepted record carries it
+	e := j.accept(o)
+	a.accepted = append(a.accepted, e)
+	a.add(&record{Kind: kindAccepted, Order: o})
+	// A task that starts at once has its intent in the same sync.
+	if a.m.place(e) {
+		a.add(e.intent())
+	}
+}
+
+func (a *admission) settle(r *job.Report) {
+	if e := a.m.journal.settle(r); e != nil {
+		a.settled = append(a.settled, e)
+		a.add(&record{Kind: kindEnded, Report: r})
+	}
+}
+
+// question answers what became of a task.
+func (a *admission) question(id job.TaskID, shard job.ShardID) {
+	if !a.known(id) {
+		a.answers = append(a.answers, &job.Report{Task: id, Shard: shard, Reason: "the minion has never accepted it"})
+	}
+}
+
+// cancel ends a task, or leaves a tombstone.
+func (a *admission) cancel(id job.TaskID, c *agentpb.Cancel) {
+	j, shard := a.m.journal, job.ShardID(c.GetShard())
+	token := job.Token{Epoch: c.GetTokenEpoch(), Revision: c.GetTokenRevision()}
+	if token.Less(j.tokens[shard]) {
+		a.question(id, shard) // from a former owner
+		return
+	}
+	a.raise(shard, token)
+	e := j.live[keyOf(id)]
+	if e == nil {
+		if a.known(id) {
+			return // in the past
+		}
+		a.settle(cancelled(id, shard, a.now, "cancelled before it reached the minion", c.GetReason()))
+		return
+	}
+	switch {
+	case e.settling != nil || e.final != nil:
+		a.tell = append(a.tell, e.key)
+	case e.phase < phaseHanded:
+		a.settle(cancelled(id, shard, a.now, "cancelled before it was started", c.GetReason()))
+	default:
+		e.cancelled, e.cancelReason = true, c.GetReason()
+		a.add(&record{Kind: kindCancel, Task: &e.key, Reason: e.cancelReason})
+		a.kills = append(a.kills, shim.Kill{Key: e.key.String(), Reason: e.cancelReason})
+	}
+}
+
+func cancelled(id job.TaskID, shard job.ShardID, now time.Time, what, reason string) *job.Report {
+	if reason != "" {
+		what += ": " + reason
+	}
+	return &job.Report{Task: id, Shard: shard, Known: true, State: job.StateCancelled, Reason: what, EndedAt: now, Spooled: true}
+}
+
+// finish puts the answers into the outbox and passes on what is to be started.
+func (a *admission) finish(seq uint64) {
+	m := a.m
+	m.mu.Lock()
+	m.out.taken = append(m.out.taken, seq)
+	notify(m.out.wake)
+	for _, e := range a.accepted {
+		if a.err != nil {
+			m.unplace(e)
+			m.journal.remove(e)
+			m.out.answer(&job.Report{
+				Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
+				Reason: "the minion cannot write its journal: " + a.err.Error(), EndedAt: a.now,
+			})
+			continue
+		}
+		m.out.tell(e)
+		if e.phase == phaseIntent {
+			m.ready = append(m.ready, e)
+		} else {
+			m.waiting = append(m.waiting, e)
+		}
+	}
+	m.commit(a.settled, a.err)
+	for _, key := range a.tell {
+		if e := m.journal.live[key]; e != nil {
+			m.out.tell(e)
+		}
+	}
+	for _, r := range a.answers {
+		if a.err != nil && !r.Known {
+			continue // the token it rests on is not durable
+		}
+		m.out.answer(r)
+	}
+	client := m.client
+	m.mu.Unlock()
+	notify(m.startWake)
+	if len(a.kills) > 0 && client != nil {
+		if err := client.Kill(a.kills); err != nil {
+			m.log.Warn("kill was not passed on; it is repeated after the next attach", zap.Error(err))
+		}
+	}
+	if a.err != nil {
+		m.fail(a.err)
+	}
+}

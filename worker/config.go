@@ -1,0 +1,160 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
+)
+
+// ErrInsecure is returned by New for a server that is not on this host while
+// Config.Insecure is not set: the connection is not encrypted yet.
+var ErrInsecure = errors.New("connection would not be protected")
+
+// ErrInUse is returned by Run when another minion uses the data directory.
+var ErrInUse = errors.New("data directory is in use")
+
+// Config says who a minion is and how it works. Zero values mean the defaults.
+type Config struct {
+	// ID is the minion's name, unique in the cluster. Default: the host name.
+	ID job.MinionID
+	// Labels are what targets select by.
+	Labels map[string]string
+	// DataDir holds the journal, output, scripts and the shim's socket. Needed.
+	DataDir string
+	// Servers are the nodes' addresses, host:port. At least one is needed; the
+	// nodes tell of others.
+	Servers []string
+	// Insecure allows servers that are not on a loopback address.
+	Insecure bool
+	// ShimCommand is the argv that starts a shim, such as {executable, "shim"}.
+	// Needed: the program must call RunShim for it.
+	ShimCommand []string
+	// ShimIdle is how long a shim lives without commands and minion. Default: one minute.
+	ShimIdle time.Duration
+	// MaxRunning is how many commands may run at a time; further ones wait in
+	// the order of their arrival. Default: 256.
+	MaxRunning int
+	// KillGrace is the time between SIGTERM and SIGKILL. Default: 2 s.
+	KillGrace time.Duration
+	// OutputCap is how many bytes of a task's output are kept. Default: 10 MiB.
+	OutputCap int64
+	// OutputKeep is how long output files are kept. Default: 48 h.
+	OutputKeep time.Duration
+	// OutputTotal is how many bytes all output files may use on disk; the
+	// oldest go first. Default: 1 GiB.
+	OutputTotal int64
+	// JournalKeep is how long the minion remembers tasks that are done and
+	// acknowledged. It must be longer than any order can be on its way. Default: 48 h.
+	JournalKeep time.Duration
+	// Version is what the minion tells of its program.
+	Version string
+}
+
+// Deps are what a minion needs of its surroundings. The zero value works.
+type Deps struct {
+	Logger  *zap.Logger
+	Metrics prometheus.Registerer
+	// DialOptions are added to those of every connection to a node.
+	DialOptions []grpc.DialOption
+
+	// crash, if set, is called at the named places of the protocol; tests kill
+	// the process there.
+	crash func(point string)
+}
+
+// withDefaults returns c with its zero values filled in, and all that is
+// wrong with it.
+func (c Config) withDefaults() (Config, error) {
+	var problems []job.Problem
+	add := func(path, format string, args ...any) {
+		problems = append(problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+	if c.ID == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			add("id", "is not given, and this host's name cannot be read: %v", err)
+		}
+		c.ID = job.MinionID(host)
+	}
+	if err := job.CheckName(string(c.ID)); err != nil {
+		add("id", "%v", err)
+	}
+	for k := range c.Labels {
+		if err := job.CheckName(k); err != nil {
+			add("labels", "%v", err)
+		}
+	}
+	if c.DataDir == "" {
+		add("dataDir", "is empty; give a directory that only this minion uses")
+	} else if abs, err := filepath.Abs(c.DataDir); err != nil {
+		add("dataDir", "%v", err)
+	} else {
+		c.DataDir = abs
+	}
+	if len(c.Servers) == 0 {
+		add("servers", "is empty; give the host:port of at least one node")
+	}
+	for _, s := range c.Servers {
+		if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
+			add("servers", "%q is not host:port, as in \"node1:7420\"", s)
+		}
+	}
+	if len(c.ShimCommand) == 0 {
+		add("shimCommand", "is empty; give the program that runs the shim")
+	}
+	if c.MaxRunning < 0 {
+		add("maxRunning", "is %d; give 1 or more", c.MaxRunning)
+	}
+	if len(problems) > 0 {
+		return c, &job.InvalidError{Problems: problems}
+	}
+	for _, s := range c.Servers {
+		if !c.allowed(s) {
+			return c, fmt.Errorf("%w: server %s is not on this host and mTLS is not available yet; "+
+				"allow a plain connection with --insecure, or use a loopback address", ErrInsecure, s)
+		}
+	}
+	setDefault(&c.ShimIdle, time.Minute)
+	setDefault(&c.MaxRunning, 256)
+	setDefault(&c.KillGrace, shim.DefaultGrace)
+	setDefault(&c.OutputCap, 10<<20)
+	setDefault(&c.OutputKeep, 48*time.Hour)
+	setDefault(&c.OutputTotal, 1<<30)
+	setDefault(&c.JournalKeep, 48*time.Hour)
+	return c, nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// allowed reports whether the minion may connect to server.
+func (c *Config) allowed(server string) bool {
+	if c.Insecure {
+		return true
+	}
+	host, _, err := net.SplitHostPort(server)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// path returns a path below the data directory.
+func (c *Config) path(elem ...string) string {
+	return filepath.Join(append([]string{c.DataDir}, elem...)...)
+}

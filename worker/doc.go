@@ -1,0 +1,83 @@
+// Package worker is the minion: it takes orders from a node, starts commands
+// and reports what became of them. It never reaches etcd.
+//
+//	node --Offer--> minion --journal--> Taken --> shim --> command
+//	node <--Reports-- minion <--journal-- exit record <-- shim
+//	node --Ack--> minion forgets
+//
+// Three parts keep a promise each. The journal (journal.go, package wal) keeps
+// what was accepted. The shim (package shim) keeps the commands, and how they
+// ended, in a process that outlives the minion. The session (session.go) tells
+// a node, again and again, until it acknowledges.
+//
+// There is one shim per data directory, not one per command: the start of a Go
+// process costs about 10 ms of processor time, which hundreds of commands per
+// second on a small host could not pay.
+//
+// # States of a task on its minion
+//
+//	accepted --> intent --> handed --> running --> ended --> acked --> past
+//	    |           |                                ^
+//	    +-----------+--- cancelled, expired ---------+
+//	(unknown) -- cancelled, expired, other attempt open --> ended
+//
+// accepted: durable, and Taken may be sent. intent: it is durable that it is
+// handed to the shim next, and to which instance of it. handed, running: the
+// shim has been told, has started it. ended: the final report is durable; it
+// is sent, and sent again every five seconds and on every new session, until
+// a node acknowledges it. past: state and exit code are remembered for
+// Config.JournalKeep, so that a late copy of the order starts nothing.
+//
+// # Invariants
+//
+//	I1. A task (one attempt of a fire) is never started twice, whatever dies.
+//	I2. Accepted is durable before Taken is sent.
+//	I3. The highest token seen for a shard is durable before what came with it
+//	    is answered; orders with a lower one are refused, after a restart too.
+//	I4. A final report is durable before it is sent, and until it is acknowledged.
+//	I5. The shim forgets an exit record only after the final report is durable.
+//	    So a task that was handed to a shim that is still the same instance and
+//	    does not know it was never started.
+//	I6. Indeterminate is never guessed: it is said when the command may have
+//	    been started and nothing tells how it ended, and only then.
+//	I7. Two attempts of one fire are never open at the same time.
+//	I8. An order is not started after its NotAfter, unless it was accepted
+//	    before and the same process waited for a place. The time is the node's,
+//	    carried on by the monotonic clock.
+//
+// # Failures
+//
+//	minion dies                              what happens
+//	before the order is durable              unknown to the minion; the node asks or offers again
+//	accepted, Taken not sent                 as the next line; the node's copy is known and starts nothing
+//	accepted, no intent                      certainly not started: waits for a Welcome, then starts, or
+//	                                         ends as delivery-timeout when NotAfter has passed
+//	intent, not handed to the shim           the same shim says it does not know it: as above
+//	handed, running                          the command goes on; the next minion attaches and carries on
+//	ended in the shim, not in the journal    the shim tells again
+//	ended, not sent or not acknowledged      sent again
+//	acknowledged, not journaled              sent once more; nodes drop what they have
+//
+//	shim dies                                the kernel kills its direct children. Tasks with an exit
+//	                                         record are settled from it, the others are indeterminate.
+//	                                         A new shim is started at once
+//	minion and shim die, or host restarts    as shim dies; accepted tasks without an intent still start
+//	torn journal                             the tail is cut: it was not durable, so nothing was promised
+//	damaged journal                          what is readable is kept; tasks that are open in it are
+//	                                         indeterminate, because the record that would tell may be gone
+//	full disk                                orders are refused with the reason; reports wait in memory
+//	disk errors on sync                      Run ends with the error; commands go on in the shim
+//	node lost                                the other servers are tried at once, then with full-jitter
+//	                                         backoff from 0.2 s to 10 s
+//
+// # What is not promised
+//
+// Effects of a command that was killed half-way. Knowledge of tasks after
+// JournalKeep, or of the oldest ones beyond 200,000 that were acknowledged more
+// than ten minutes ago. Output of unacknowledged reports beyond 64 MiB: results
+// then go without it (the output files have it). What package shim says of
+// processes that hide. Other systems than Linux.
+//
+// A refusal for a stale token is a report with Known false: it says nothing
+// about the task, which the present owner may order.
+package worker

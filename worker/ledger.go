@@ -1,0 +1,268 @@
+package worker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// phase is how far a task has come on this minion.
+type phase uint8
+
+const (
+	// phaseAccepted: durable, waits for its turn.
+	phaseAccepted phase = iota
+	// phaseIntent: that it is started next is durable, or becomes so now.
+	phaseIntent
+	// phaseHanded: the shim was told to start it.
+	phaseHanded
+	// phaseRunning: the shim has started it.
+	phaseRunning
+	// phaseEnded: there is a final report.
+	phaseEnded
+)
+
+// entry is a task that is not done, or whose report is not acknowledged.
+type entry struct {
+	key   taskKey
+	shard job.ShardID
+	phase phase
+	order *job.Order // nil once ended
+	// instance and boot are the shim and the boot that the intent named.
+	instance, boot string
+	startedAt      int64
+	// cancelled: the task was asked to end; cancelReason says why.
+	cancelled    bool
+	cancelReason string
+	// recovered: accepted by an earlier process; NotAfter is looked at again.
+	recovered bool
+
+	// seq orders tasks by their arrival.
+	seq uint64
+	// counted: the task holds one of the MaxRunning places.
+	counted bool
+
+	// settling is the last report while it is on its way to the disk, final
+	// once it is durable.
+	settling, final *job.Report
+	// queued: the key is in the outbox. sentAt is when final was last sent.
+	queued bool
+	sentAt time.Time
+}
+
+// ledger is what the journal says, in memory. The minion's mutex guards it.
+type ledger struct {
+	live   map[taskKey]*entry
+	past   map[taskKey]past
+	tokens map[job.ShardID]job.Token
+	// open is which attempt of a fire has not ended.
+	open map[job.FireID]int
+	seq  uint64
+	// forget are the keys of past in the order in which they were acknowledged.
+	forget []taskKey
+}
+
+func newLedger() *ledger {
+	return &ledger{
+		live: map[taskKey]*entry{}, past: map[taskKey]past{},
+		tokens: map[job.ShardID]job.Token{}, open: map[job.FireID]int{},
+	}
+}
+
+// raise notes a token and reports whether it is higher than all before.
+func (l *ledger) raise(s job.ShardID, t job.Token) bool {
+	if !l.tokens[s].Less(t) {
+		return false
+	}
+	l.tokens[s] = t
+	return true
+}
+
+// accept enters a task.
+func (l *ledger) accept(o *job.Order) *entry {
+	l.seq++
+	e := &entry{key: keyOf(o.Task), shard: o.Shard, order: o, seq: l.seq}
+	l.live[e.key] = e
+	l.open[e.key.fire] = e.key.attempt
+	return e
+}
+
+// remove takes a task back that did not become durable.
+func (l *ledger) remove(e *entry) {
+	delete(l.live, e.key)
+	l.closeFire(e.key)
+}
+
+// settle notes the last report of a task that is on its way to the disk. A
+// task that was never accepted gets an entry with it. It returns nil when the
+// task has a last report already.
+func (l *ledger) settle(r *job.Report) *entry {
+	key := keyOf(r.Task)
+	e := l.live[key]
+	if e == nil {
+		l.seq++
+		e = &entry{key: key, shard: r.Shard, phase: phaseEnded, seq: l.seq}
+		l.live[key] = e
+	}
+	if e.settling != nil || e.final != nil {
+		return nil
+	}
+	e.settling = r
+	return e
+}
+
+// end makes the report that is being settled the final one.
+func (l *ledger) end(e *entry) {
+	e.phase, e.final, e.settling, e.order = phaseEnded, e.settling, nil, nil
+	l.closeFire(e.key)
+}
+
+// ordered returns the live tasks in the order of their arrival.
+func (l *ledger) ordered() []*entry {
+	all := make([]*entry, 0, len(l.live))
+	for _, e := range l.live {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
+	return all
+}
+
+func (l *ledger) closeFire(key taskKey) {
+	if l.open[key.fire] == key.attempt {
+		delete(l.open, key.fire)
+	}
+}
+
+// ack moves an ended task to the past.
+func (l *ledger) ack(key taskKey, at int64) bool {
+	e := l.live[key]
+	if e == nil || e.final == nil {
+		return false
+	}
+	p := past{Shard: e.shard, State: e.final.State, AckedAt: at}
+	if !e.final.EndedAt.IsZero() {
+		p.EndedAt = e.final.EndedAt.UnixNano()
+	}
+	if x := e.final.Exit; x != nil {
+		p.Exited, p.Code = true, x.Code
+	}
+	delete(l.live, key)
+	l.remember(key, p)
+	return true
+}
+
+func (l *ledger) remember(key taskKey, p past) {
+	l.past[key] = p
+	l.forget = append(l.forget, key)
+}
+
+// Bounds of the past: beyond maxPast tasks, those older than minKeep go early.
+const (
+	maxPast = 200_000
+	minKeep = 10 * time.Minute
+)
+
+// expire forgets what was acknowledged longer ago than keep.
+func (l *ledger) expire(now time.Time, keep time.Duration) {
+	n := 0
+	for ; n < len(l.forget); n++ {
+		age := time.Duration(now.UnixNano() - l.past[l.forget[n]].AckedAt)
+		if age < keep && (len(l.past) <= maxPast || age < minKeep) {
+			break
+		}
+		delete(l.past, l.forget[n])
+	}
+	l.forget = append(l.forget[:0:0], l.forget[n:]...)
+}
+
+// apply replays one record of the journal.
+func (l *ledger) apply(r *record) {
+	var e *entry
+	if r.Task != nil {
+		e = l.live[*r.Task]
+	}
+	switch r.Kind {
+	case kindAccepted:
+		if r.Order != nil {
+			l.accept(r.Order).recovered = true
+			l.raise(r.Order.Shard, r.Order.Token)
+		}
+	case kindIntent:
+		if e != nil && e.final == nil {
+			e.phase, e.instance, e.boot = phaseHanded, r.Instance, r.Boot
+		}
+	case kindStarted:
+		if e != nil && e.final == nil {
+			e.phase, e.startedAt = phaseRunning, r.At
+		}
+	case kindCancel:
+		if e != nil {
+			e.cancelled, e.cancelReason = true, r.Reason
+		}
+	case kindEnded:
+		if r.Report != nil {
+			if e := l.settle(r.Report); e != nil {
+				l.end(e)
+			}
+		}
+	case kindAcked:
+		if r.Task != nil {
+			l.ack(*r.Task, r.At)
+		}
+	case kindToken:
+		if r.Token != nil {
+			l.raise(r.Shard, *r.Token)
+		}
+	case kindPast:
+		if r.Task != nil && r.Past != nil {
+			l.remember(*r.Task, *r.Past)
+		}
+	}
+}
+
+// snapshot emits the records that make the ledger what it is.
+func (l *ledger) snapshot(emit func(*record) error) error {
+	for s, t := range l.tokens {
+		if err := emit(&record{Kind: kindToken, Shard: s, Token: &t}); err != nil {
+			return err
+		}
+	}
+	for _, key := range l.forget {
+		if p, ok := l.past[key]; ok {
+			if err := emit(&record{Kind: kindPast, Task: &key, Past: &p}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, e := range l.ordered() {
+		for _, r := range e.records() {
+			if err := emit(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// records returns the records of one task.
+func (e *entry) records() []*record {
+	if r := cmp.Or(e.final, e.settling); r != nil {
+		return []*record{{Kind: kindEnded, Report: r}}
+	}
+	if e.order == nil {
+		return nil // never accepted, and its report could not be written yet
+	}
+	out := []*record{{Kind: kindAccepted, Order: e.order}}
+	if e.cancelled {
+		out = append(out, &record{Kind: kindCancel, Task: &e.key, Reason: e.cancelReason})
+	}
+	if e.phase >= phaseIntent {
+		out = append(out, &record{Kind: kindIntent, Task: &e.key, Instance: e.instance, Boot: e.boot})
+	}
+	if e.phase == phaseRunning {
+		out = append(out, &record{Kind: kindStarted, Task: &e.key, At: e.startedAt})
+	}
+	return out
+}

@@ -1,0 +1,292 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
+	"github.com/carillon-cron/carillon/worker/wal"
+)
+
+const (
+	// spoolBytes is how much output of unacknowledged reports is kept in
+	// memory and journal; beyond it results go without their output.
+	spoolBytes = 64 << 20
+	// farewell is how long a minion that stops tries to get rid of its reports.
+	farewell = 3 * time.Second
+)
+
+// RunShim is the entry of the shim: a main calls it with what follows the
+// hidden command "shim", and exits when it returns.
+func RunShim(args []string) error { return shim.Main(args) }
+
+// Minion is one minion. Its methods may be called from any goroutine.
+type Minion struct {
+	cfg      Config
+	deps     Deps
+	log      *zap.Logger
+	metrics  *metrics
+	instance string
+	boot     string
+	facts    map[string]string
+	accounts accounts
+	scripts  scripts
+	// startWake tells the starter that there is a place or a task.
+	startWake chan struct{}
+	// failed carries the error that ends Run.
+	failed chan error
+
+	mu sync.Mutex
+	// mu guards the following.
+	journal *journal
+	out     outbox
+	clock   serverClock
+	// active is how many tasks hold a place; waiting are accepted tasks
+	// without one, ready those whose intent is durable, held those that an
+	// earlier process accepted and that wait for the servers' time.
+	active               int
+	waiting, ready, held []*entry
+	// unsettled are last reports that could not be written to the journal.
+	unsettled []*job.Report
+	spooled   int
+	client    *shim.Client
+	shimID    string
+	node      job.NodeID
+	stopping  bool
+}
+
+// Status is what a minion is doing.
+type Status struct {
+	// Node is the node that the minion is connected to, empty when it is not.
+	Node job.NodeID
+	// Running tasks hold a place, Waiting ones are accepted and wait for one.
+	Running, Waiting int
+	// Unacked final reports wait for a node's acknowledgement.
+	Unacked int
+	// Shim: the supervising process is there.
+	Shim bool
+}
+
+// New returns a minion. It touches nothing before Run. Errors: a
+// *job.InvalidError with all problems, or ErrInsecure.
+func New(cfg Config, deps Deps) (*Minion, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if deps.Logger == nil {
+		deps.Logger = zap.NewNop()
+	}
+	if deps.crash == nil {
+		deps.crash = func(string) {}
+	}
+	m := &Minion{
+		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
+		instance: rand.Text(), boot: bootID(), facts: facts(),
+		startWake: make(chan struct{}, 1), failed: make(chan error, 1),
+		out: newOutbox(), journal: &journal{ledger: newLedger()},
+	}
+	m.scripts.dir = cfg.path("scripts")
+	if m.metrics, err = newMetrics(deps.Metrics, m); err != nil {
+		return nil, fmt.Errorf("minion metrics: %w", err)
+	}
+	return m, nil
+}
+
+// ID returns the minion's name.
+func (m *Minion) ID() job.MinionID { return m.cfg.ID }
+
+// Status tells what the minion is doing.
+func (m *Minion) Status() Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Status{Node: m.node, Running: m.active, Waiting: len(m.waiting) + len(m.held), Shim: m.client != nil}
+	for _, e := range m.journal.live {
+		if e.final != nil {
+			s.Unacked++
+		}
+	}
+	return s
+}
+
+func (m *Minion) crash(point string) { m.deps.crash(point) }
+
+// fail ends Run when the journal cannot be used any more.
+func (m *Minion) fail(err error) {
+	if !fatal(err) {
+		m.log.Error("journal write failed", zap.Error(err))
+		return
+	}
+	select {
+	case m.failed <- err:
+	default:
+	}
+}
+
+// Run runs the minion until ctx is done; then it takes no more orders, leaves
+// running commands to the shim, sends what it can within a few seconds and
+// returns nil. Other errors: ErrInUse, or why it cannot work at all.
+func (m *Minion) Run(ctx context.Context) error {
+	for dir, mode := range map[string]os.FileMode{"": 0o711, "output": 0o700, "scripts": 0o711, "shim": 0o700, "work": 0o711} {
+		if err := os.MkdirAll(m.cfg.path(dir), mode); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	lock, err := lockDir(m.cfg.path("lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	j, err := openJournal(m.cfg.path("journal"), m.cfg.JournalKeep, m.log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := j.log.Close(); err != nil {
+			m.log.Error("journal close failed", zap.Error(err))
+		}
+	}()
+	m.mu.Lock()
+	m.journal = j
+	for _, e := range j.live {
+		if e.final != nil {
+			m.spooled += outputSize(e.final)
+		}
+	}
+	m.mu.Unlock()
+	client, err := m.attach(ctx)
+	if err != nil {
+		return err
+	}
+	return m.work(ctx, client)
+}
+
+// work runs the minion's goroutines until ctx is done or the journal fails.
+func (m *Minion) work(ctx context.Context, client *shim.Client) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// The starter outlives the sessions, and the shim's news the starter:
+	// what was promised to a node is handed over, and what ends meanwhile is told.
+	starting, stopStarter := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopStarter()
+	following, stopFollower := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFollower()
+
+	var first, second, third sync.WaitGroup
+	first.Go(func() { m.serveSessions(ctx) })
+	first.Go(func() { m.housekeep(ctx) })
+	second.Go(func() { m.startLoop(starting) })
+	third.Go(func() { m.shimLoop(following, client) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+		m.log.Info("minion stops; running commands go on", zap.Int("running", m.Status().Running))
+	case err = <-m.failed:
+		cancel(err)
+	}
+	m.mu.Lock()
+	m.stopping = true
+	m.mu.Unlock()
+	first.Wait()
+	stopStarter()
+	second.Wait()
+	stopFollower()
+	third.Wait()
+	return err
+}
+
+// lockDir makes sure that one minion uses the data directory.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a file descriptor
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		pid, _ := os.ReadFile(path)
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: another minion (process %s) uses %s; stop it, or give each minion its own --data-dir",
+			ErrInUse, strings.TrimSpace(string(pid)), strings.TrimSuffix(path, "/lock"))
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("data directory: lock: %w", err)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return f, nil
+}
+
+// sync makes a batch of the journal durable.
+func (m *Minion) sync(b wal.Batch) error {
+	if b == 0 {
+		return nil
+	}
+	begin := time.Now()
+	err := m.journal.sync(b)
+	m.metrics.syncTime.Observe(time.Since(begin).Seconds())
+	return err
+}
+
+// housekeep does what is done now and then.
+func (m *Minion) housekeep(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	clean := time.NewTicker(time.Minute)
+	defer clean.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-clean.C:
+			m.cleanOutput(time.Now())
+			m.scripts.clean(time.Now())
+		case now := <-tick.C:
+			m.mu.Lock()
+			m.out.resend(m.journal.ledger, now)
+			again := m.unsettled
+			m.unsettled = nil
+			did, err := m.journal.compact(now)
+			m.mu.Unlock()
+			if err != nil {
+				m.fail(err)
+			} else if did {
+				m.log.Info("journal compacted", zap.Int64("bytes", m.journal.log.Size()))
+			}
+			if len(again) > 0 {
+				m.settle(again)
+			}
+		}
+	}
+}
+
+// serverClock tells the servers' time, by the monotonic clock, so that a step
+// of this host's clock decides nothing.
+type serverClock struct {
+	base, at time.Time
+}
+
+func (c *serverClock) set(server time.Time) { c.base, c.at = server, time.Now() }
+
+// valid reports whether a server has told its time yet.
+func (c *serverClock) valid() bool { return !c.at.IsZero() }
+
+func (c *serverClock) now() time.Time {
+	if !c.valid() {
+		return time.Now().UTC()
+	}
+	return c.base.Add(time.Since(c.at))
+}

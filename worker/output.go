@@ -1,0 +1,242 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
+)
+
+const (
+	// chunkBytes bounds the data of one message of output.
+	chunkBytes = 4 << 10
+	// followEvery is how often the file of a running task is looked at.
+	followEvery = 100 * time.Millisecond
+)
+
+// output makes the report's form of a stream: valid UTF-8, at most
+// job.MaxOutputPart bytes each for head and tail, no character cut in two.
+func output(p shim.Part) job.Output {
+	head, tail := p.Head, p.Tail
+	cut := p.Bytes > int64(len(head)+len(tail))
+	if n := partial(head); n > 0 && (cut || len(tail) > 0) {
+		if !cut {
+			tail = append(slices.Clone(head[len(head)-n:]), tail...)
+		}
+		head = head[:len(head)-n]
+	}
+	if over := len(tail) - job.MaxOutputPart; over > 0 {
+		tail, cut = tail[over:], true
+	}
+	if cut {
+		for i := 0; i < utf8.UTFMax && len(tail) > 0 && !utf8.RuneStart(tail[0]); i++ {
+			tail = tail[1:]
+		}
+	}
+	// A single byte stands for what is not UTF-8, so nothing grows.
+	return job.Output{
+		Head: strings.ToValidUTF8(string(head), "?"), Tail: strings.ToValidUTF8(string(tail), "?"),
+		Bytes: p.Bytes, Truncated: cut,
+	}
+}
+
+// partial returns how many bytes at the end of b begin a character that is
+// not complete.
+func partial(b []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if c := b[len(b)-n]; utf8.RuneStart(c) {
+			if c >= utf8.RuneSelf && !utf8.FullRune(b[len(b)-n:]) {
+				return n
+			}
+			return 0
+		}
+	}
+	return 0
+}
+
+// readOutput starts to answer a request for a task's output.
+func (s *session) readOutput(sctx context.Context, q *agentpb.OutputRequest) {
+	ctx, cancel := context.WithCancel(sctx)
+	s.mu.Lock()
+	full := len(s.cancels) >= maxReaders
+	if !full {
+		s.cancels[q.GetId()] = cancel
+	}
+	s.mu.Unlock()
+	s.readers.Go(func() {
+		defer cancel()
+		var err error
+		if full {
+			err = errors.New("the minion serves too many requests for output now; try again")
+		} else {
+			err = s.copyOutput(ctx, q)
+			s.mu.Lock()
+			delete(s.cancels, q.GetId())
+			s.mu.Unlock()
+		}
+		end := &agentpb.OutputChunk{Id: q.GetId(), Eof: true}
+		if err != nil && ctx.Err() == nil {
+			end.Error = err.Error()
+		}
+		if ctx.Err() == nil {
+			s.emit(ctx, end)
+		}
+	})
+}
+
+func (s *session) emit(ctx context.Context, c *agentpb.OutputChunk) {
+	select {
+	case s.chunks <- c:
+	case <-ctx.Done():
+	}
+}
+
+// copyOutput sends a task's output file, and what is added to it until the
+// task ends when the request says follow.
+func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest) error {
+	id, err := agentpb.ToTask(q.GetTask(), s.m.cfg.ID)
+	if err != nil {
+		return err
+	}
+	key := keyOf(id)
+	known, open := s.m.open(key)
+	if !known {
+		return fmt.Errorf("the minion does not know this task, or has forgotten it")
+	}
+	var file *os.File
+	var r *bufio.Reader
+	for {
+		if file == nil {
+			if file, err = os.Open(s.m.cfg.path("output", key.String())); err == nil {
+				defer func() { _ = file.Close() }() // opened once
+				r = bufio.NewReaderSize(file, 32<<10)
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		if file != nil {
+			if err := s.copyFrames(ctx, q.GetId(), file, r); err != nil {
+				return err
+			}
+		}
+		if !q.GetFollow() || !open {
+			return ctx.Err()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(followEvery):
+		}
+		_, open = s.m.open(key) // once more after it has ended
+	}
+}
+
+// open reports whether the task is known, and whether it has not ended.
+func (m *Minion) open(key taskKey) (known, open bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.journal.live[key]; e != nil {
+		return true, e.final == nil
+	}
+	_, known = m.journal.past[key]
+	return known, false
+}
+
+// copyFrames sends all whole frames from the file's offset on, and leaves the
+// offset behind the last of them.
+func (s *session) copyFrames(ctx context.Context, id uint64, file *os.File, r *bufio.Reader) error {
+	at, err := file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	r.Reset(file)
+	var head [shim.OutputFrameHeader]byte
+	buf := make([]byte, 64<<10)
+	for ctx.Err() == nil {
+		if _, err = io.ReadFull(r, head[:]); err != nil {
+			break
+		}
+		n := int(binary.BigEndian.Uint32(head[1:]))
+		if n > len(buf) {
+			return fmt.Errorf("output file is damaged at byte %d", at)
+		}
+		if _, err = io.ReadFull(r, buf[:n]); err != nil {
+			break
+		}
+		at += int64(len(head) + n)
+		stream := int32(head[0] &^ shim.StreamDropped)
+		if head[0]&shim.StreamDropped != 0 && n == 8 {
+			s.emit(ctx, &agentpb.OutputChunk{Id: id, Stream: stream, Dropped: int64(binary.BigEndian.Uint64(buf))}) //nolint:gosec // a count
+			continue
+		}
+		for part := range slices.Chunk(buf[:n], chunkBytes) {
+			s.emit(ctx, &agentpb.OutputChunk{Id: id, Stream: stream, Data: slices.Clone(part)})
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	_, err = file.Seek(at, io.SeekStart)
+	return err
+}
+
+// cleanOutput removes output files that are too old, then the oldest until
+// all fit. Files of open tasks stay.
+func (m *Minion) cleanOutput(now time.Time) {
+	dir := m.cfg.path("output")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		m.log.Warn("output cannot be listed", zap.Error(err))
+		return
+	}
+	type file struct {
+		name string
+		mod  time.Time
+		size int64
+	}
+	var files []file
+	var total int64
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			continue
+		}
+		f := file{name: e.Name(), mod: info.ModTime(), size: info.Size()}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			f.size = st.Blocks * 512 // small files use whole blocks
+		}
+		total += f.size
+		files = append(files, f)
+	}
+	slices.SortFunc(files, func(a, b file) int { return a.mod.Compare(b.mod) })
+	for _, f := range files {
+		if now.Sub(f.mod) < m.cfg.OutputKeep && total <= m.cfg.OutputTotal {
+			break
+		}
+		if key, err := parseTaskKey(f.name); err == nil {
+			if _, open := m.open(key); open {
+				continue
+			}
+		}
+		if err := os.Remove(m.cfg.path("output", f.name)); err != nil {
+			m.log.Warn("output file cannot be removed", zap.Error(err))
+			continue
+		}
+		total -= f.size
+	}
+}

@@ -1,0 +1,356 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+)
+
+const (
+	backoffMin = 200 * time.Millisecond
+	backoffMax = 10 * time.Second
+	// welcomeWait is how long a node may take to accept a session.
+	welcomeWait = 10 * time.Second
+	// shortSession: one that ends sooner counts as a failed try.
+	shortSession = 2 * time.Second
+	// defaultBeat is used when a node does not say how often it wants beats.
+	defaultBeat = 10 * time.Second
+	// maxReaders bounds how many outputs one session reads at a time.
+	maxReaders = 16
+)
+
+var errDrained = errors.New("the node asked to connect elsewhere")
+
+// serveSessions keeps a session with some node open until ctx is done.
+func (m *Minion) serveSessions(ctx context.Context) {
+	servers := newServerList(m.cfg.Servers, m.cfg.allowed)
+	backoff := backoffMin
+	for ctx.Err() == nil {
+		tried := servers.round()
+		lasted := false
+		for _, addr := range tried {
+			begin := time.Now()
+			err := m.runSession(ctx, addr, servers)
+			if ctx.Err() != nil {
+				return
+			}
+			m.log.Info("no session", zap.String("server", addr), zap.Error(err))
+			servers.lost(addr)
+			if lasted = time.Since(begin) >= shortSession && !errors.Is(err, errNoSession) || errors.Is(err, errDrained); lasted {
+				break // the others at once, in a new order
+			}
+		}
+		if lasted {
+			backoff = backoffMin
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(rand.N(backoff)): // full jitter
+		}
+		backoff = min(2*backoff, backoffMax)
+	}
+}
+
+// errNoSession is wrapped by what went wrong before a node's welcome.
+var errNoSession = errors.New("not accepted")
+
+// serverList is where the minion may connect to.
+type serverList struct {
+	allowed    func(string) bool
+	configured []string
+	learned    []string
+	last       string
+}
+
+func newServerList(configured []string, allowed func(string) bool) *serverList {
+	return &serverList{configured: configured, allowed: allowed}
+}
+
+// learn takes the addresses that a node has told.
+func (s *serverList) learn(addrs []string) {
+	if len(addrs) > 0 {
+		s.learned = slices.Clone(addrs)
+	}
+}
+
+// lost puts the server at the end of the next round.
+func (s *serverList) lost(addr string) { s.last = addr }
+
+// round returns all servers in random order, the one lost last at the end.
+func (s *serverList) round() []string {
+	all := slices.Concat(s.configured, s.learned)
+	slices.Sort(all)
+	all = slices.DeleteFunc(slices.Compact(all), func(a string) bool { return !s.allowed(a) })
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	if i := slices.Index(all, s.last); i >= 0 {
+		all = append(slices.Delete(all, i, i+1), s.last)
+	}
+	return all
+}
+
+// dialOptions are the settings of a connection to a node. Small buffers keep
+// TLS records, and so the node's buffers, small; static windows keep the
+// bandwidth estimator and its pings off.
+func (m *Minion) dialOptions() []grpc.DialOption {
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithReadBufferSize(4 << 10),
+		grpc.WithWriteBufferSize(4 << 10),
+		grpc.WithStaticStreamWindowSize(128 << 10),
+		grpc.WithStaticConnWindowSize(128 << 10),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true,
+		}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(8 << 20)),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithNoProxy(),
+	}
+	return append(opts, m.deps.DialOptions...)
+}
+
+type stream = grpc.BidiStreamingClient[agentpb.FromMinion, agentpb.ToMinion]
+
+// session is one stream to a node.
+type session struct {
+	m      *Minion
+	stream stream
+	beat   time.Duration
+	// chunks carries output to the sender; it holds little, so that reports
+	// do not wait behind output.
+	chunks chan *agentpb.OutputChunk
+	// drain ends the session in its good time.
+	drain chan time.Duration
+
+	readers sync.WaitGroup
+	mu      sync.Mutex
+	// mu guards cancels: what ends the reading of an output, by request id.
+	cancels map[uint64]context.CancelFunc
+}
+
+// runSession connects to addr and serves until the stream ends.
+func (m *Minion) runSession(ctx context.Context, addr string, servers *serverList) error {
+	conn, err := grpc.NewClient("passthrough:///"+addr, m.dialOptions()...)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoSession, err)
+	}
+	defer func() { _ = conn.Close() }()
+	// The stream outlives ctx by the farewell.
+	sctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	early := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	defer early()
+	slow := time.AfterFunc(welcomeWait, func() { cancel(errors.New("no welcome in time")) })
+	defer slow.Stop()
+
+	st, err := agentpb.NewPushClient(conn).Session(sctx)
+	if err == nil {
+		err = st.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: m.hello()}})
+	}
+	var first *agentpb.ToMinion
+	if err == nil || st != nil {
+		first, err = st.Recv() // tells why, also when Send has failed
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNoSession, err)
+	}
+	w := first.GetWelcome()
+	if w == nil {
+		return fmt.Errorf("%w: the node did not say welcome", errNoSession)
+	}
+	slow.Stop()
+	early()
+	servers.learn(w.GetServers())
+	s := &session{
+		m: m, stream: st, beat: time.Duration(w.GetBeatEvery()), chunks: make(chan *agentpb.OutputChunk),
+		drain: make(chan time.Duration, 1), cancels: map[uint64]context.CancelFunc{},
+	}
+	if s.beat <= 0 {
+		s.beat = defaultBeat
+	}
+	m.welcomed(w)
+	m.log.Info("session opened", zap.String("server", addr), zap.String("node", w.GetNode()))
+	defer func() {
+		m.mu.Lock()
+		m.node = ""
+		m.mu.Unlock()
+	}()
+	return s.run(ctx, sctx, cancel, servers)
+}
+
+func (m *Minion) hello() *agentpb.Hello {
+	return &agentpb.Hello{
+		Minion: string(m.cfg.ID), Instance: m.instance, BootId: m.boot, Version: m.cfg.Version,
+		Protocol:  agentpb.Protocol,
+		Inventory: &agentpb.Inventory{Labels: m.cfg.Labels, Facts: m.facts},
+		WallClock: time.Now().UnixNano(), Running: int32(m.Status().Running), //nolint:gosec // a small count
+	}
+}
+
+// welcomed begins a session: the clock is set and everything is told again.
+func (m *Minion) welcomed(w *agentpb.Welcome) {
+	m.metrics.sessions.Inc()
+	m.mu.Lock()
+	m.node = job.NodeID(w.GetNode())
+	if w.GetWallClock() != 0 {
+		m.clock.set(time.Unix(0, w.GetWallClock()).UTC())
+	} else {
+		m.clock.set(time.Now().UTC())
+	}
+	m.out.reset(m.journal.ledger)
+	var late []*job.Report
+	if m.client != nil {
+		late = m.release()
+	}
+	m.mu.Unlock()
+	m.settle(late)
+	notify(m.startWake)
+}
+
+// run sends and receives until the stream ends, or ctx is done and the
+// farewell is over.
+func (s *session) run(ctx, sctx context.Context, cancel context.CancelCauseFunc, servers *serverList) error {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := s.receive(sctx, servers)
+		cancel(err)
+	})
+	err := s.send(ctx, sctx)
+	if err == nil {
+		_ = s.stream.CloseSend()
+		// Acknowledgements of what was sent last are welcome.
+		t := time.AfterFunc(farewell/3, func() { cancel(errDrained) })
+		wg.Wait()
+		t.Stop()
+		cancel(errDrained)
+		s.readers.Wait()
+		return errDrained
+	}
+	cancel(err)
+	wg.Wait()
+	s.readers.Wait()
+	return context.Cause(sctx)
+}
+
+// send is the only place that sends. It returns nil when the session is to be
+// closed in good order, because of a drain or because the minion stops.
+func (s *session) send(ctx, sctx context.Context) error {
+	m := s.m
+	beat := time.NewTicker(s.beat)
+	defer beat.Stop()
+	stop := ctx.Done()
+	var leave, giveUp <-chan time.Time
+	for {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		select {
+		case <-sctx.Done():
+			return context.Cause(sctx)
+		case <-m.out.wake:
+		case c := <-s.chunks:
+			if err := s.stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Output{Output: c}}); err != nil {
+				return err
+			}
+		case <-beat.C:
+			b := &agentpb.Beat{Running: int32(m.Status().Running), WallClock: time.Now().UnixNano()} //nolint:gosec // a small count
+			if err := s.stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: b}}); err != nil {
+				return err
+			}
+		case within := <-s.drain:
+			leave = time.After(rand.N(max(within, time.Millisecond)))
+		case <-leave:
+			return nil
+		case <-stop:
+			stop = nil
+			leave = s.whenAcked(sctx)
+			giveUp = time.After(farewell)
+		case <-giveUp:
+			return nil
+		}
+	}
+}
+
+// whenAcked returns a channel that fires once no final report waits for its
+// acknowledgement.
+func (s *session) whenAcked(sctx context.Context) <-chan time.Time {
+	ch := make(chan time.Time, 1)
+	s.readers.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.Now().Add(farewell); time.Now().Before(end) && s.m.Status().Unacked > 0; {
+			select {
+			case <-sctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+		ch <- time.Now()
+	})
+	return ch
+}
+
+// flush sends the outbox.
+func (s *session) flush() error {
+	for {
+		s.m.mu.Lock()
+		msgs := s.m.out.next(s.m.journal.ledger, s.m.cfg.ID, time.Now())
+		s.m.mu.Unlock()
+		if len(msgs) == 0 {
+			return nil
+		}
+		for _, msg := range msgs {
+			if err := s.stream.Send(msg); err != nil {
+				return err
+			}
+			if msg.GetTaken() != nil {
+				s.m.crash("taken")
+			} else {
+				s.m.crash("reported")
+			}
+		}
+	}
+}
+
+// receive deals with what the node sends, until the stream ends.
+func (s *session) receive(sctx context.Context, servers *serverList) error {
+	for {
+		msg, err := s.stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch b := msg.GetBody().(type) {
+		case *agentpb.ToMinion_Offer:
+			s.m.admit(b.Offer)
+		case *agentpb.ToMinion_Ack:
+			s.m.acked(b.Ack)
+			s.m.crash("acked")
+		case *agentpb.ToMinion_Output:
+			s.readOutput(sctx, b.Output)
+		case *agentpb.ToMinion_OutputCancel:
+			s.mu.Lock()
+			if cancel := s.cancels[b.OutputCancel.GetId()]; cancel != nil {
+				cancel()
+			}
+			s.mu.Unlock()
+		case *agentpb.ToMinion_Drain:
+			servers.learn(b.Drain.GetServers())
+			select {
+			case s.drain <- time.Duration(b.Drain.GetWithin()):
+			default:
+			}
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
+	"github.com/carillon-cron/carillon/worker/wal"
+)
+
+// settle makes final reports durable, then tells them, and has the shim forget
+// the commands.
+func (m *Minion) settle(reports []*job.Report) {
+	if len(reports) == 0 {
+		return
+	}
+	var batch wal.Batch
+	var err error
+	entries := make([]*entry, 0, len(reports))
+	m.mu.Lock()
+	for _, r := range reports {
+		e := m.journal.settle(r)
+		if e == nil {
+			continue
+		}
+		if n := outputSize(r); n > 0 && m.spooled+n > spoolBytes {
+			r.Stdout = job.Output{Bytes: r.Stdout.Bytes, Truncated: true}
+			r.Stderr = job.Output{Bytes: r.Stderr.Bytes, Truncated: true}
+		}
+		entries = append(entries, e)
+		var b wal.Batch
+		if b, err = m.journal.add(&record{Kind: kindEnded, Report: r}); err != nil {
+			break
+		}
+		batch = b
+	}
+	m.mu.Unlock()
+	if err == nil {
+		err = m.sync(batch)
+	}
+	m.crash("ended")
+	m.mu.Lock()
+	m.commit(entries, err)
+	client := m.client
+	// The shim may forget only what is durable here: that it does not know a
+	// key means that it never started it.
+	var keys []string
+	for _, r := range reports {
+		key := keyOf(r.Task)
+		if e := m.journal.live[key]; e == nil || e.final != nil {
+			keys = append(keys, key.String())
+		}
+	}
+	m.mu.Unlock()
+	m.forget(client, keys)
+	if err != nil {
+		m.fail(err)
+	}
+}
+
+// commit ends what settle has made durable. The caller holds mu. After an
+// error the reports are tried again later.
+func (m *Minion) commit(entries []*entry, err error) {
+	for _, e := range entries {
+		if err != nil {
+			m.unsettled = append(m.unsettled, e.settling)
+			e.settling = nil
+			continue
+		}
+		m.journal.end(e)
+		m.unplace(e)
+		m.spooled += outputSize(e.final)
+		m.metrics.tasks.WithLabelValues(string(e.final.State)).Inc()
+		m.out.tell(e)
+	}
+	notify(m.startWake)
+}
+
+func (m *Minion) forget(client *shim.Client, keys []string) {
+	if client == nil || len(keys) == 0 {
+		return
+	}
+	if err := client.Forget(keys); err != nil {
+		m.log.Debug("shim was not told to forget", zap.Error(err))
+	}
+}
+
+// acked drops reports that a node has made durable. The record of it is not
+// waited for: without it the report is sent once more.
+func (m *Minion) acked(ack *agentpb.Ack) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now().UnixNano()
+	for _, t := range ack.GetTasks() {
+		id, err := agentpb.ToTask(t, m.cfg.ID)
+		if err != nil {
+			m.log.Warn("acknowledgement cannot be read", zap.Error(err))
+			continue
+		}
+		key := keyOf(id)
+		e := m.journal.live[key]
+		if e == nil || e.final == nil {
+			continue
+		}
+		m.spooled -= outputSize(e.final)
+		m.journal.ack(key, now)
+		if _, err := m.journal.add(&record{Kind: kindAcked, Task: &key, At: now}); err != nil {
+			m.log.Warn("acknowledgement not journaled", zap.Error(err))
+		}
+	}
+}

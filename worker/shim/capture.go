@@ -1,0 +1,128 @@
+package shim
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+)
+
+// The streams of a command, as they are marked in an output file.
+const (
+	Stdout = 1
+	Stderr = 2
+)
+
+// An output file is a row of frames: one byte for the stream, four for the
+// length (big endian), then the data. StreamDropped in the stream's byte makes
+// it a frame that says how many bytes of the stream the cap has cut: eight
+// bytes, big endian.
+const (
+	StreamDropped     = 0x80
+	OutputFrameHeader = 5
+)
+
+// partSize is how many bytes the head and the tail of a stream hold each.
+const partSize = 4 << 10
+
+// capture keeps head and tail of a command's streams and writes all of it, up
+// to a cap, to the output file. The file is created with the first byte.
+type capture struct {
+	path string
+	cap  int64
+
+	mu sync.Mutex
+	// mu guards the following.
+	file    *os.File
+	failed  bool
+	written int64
+	dropped [3]int64
+	parts   [3]ring
+	closed  bool
+}
+
+func newCapture(path string, limit int64) *capture { return &capture{path: path, cap: limit} }
+
+// write takes what was read from a stream. It never fails: output that cannot
+// be stored is counted as dropped.
+func (c *capture) write(stream int, p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.parts[stream].write(p)
+	keep := int(min(int64(len(p)), c.cap-c.written))
+	if keep > 0 && c.store(byte(stream), p[:keep]) {
+		c.written += int64(keep)
+	} else {
+		keep = 0
+	}
+	c.dropped[stream] += int64(len(p) - keep)
+}
+
+func (c *capture) store(stream byte, p []byte) bool {
+	if c.failed || c.path == "" {
+		return false
+	}
+	if c.file == nil {
+		f, err := os.OpenFile(c.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			c.failed = true
+			return false
+		}
+		c.file = f
+	}
+	buf := make([]byte, OutputFrameHeader, OutputFrameHeader+len(p))
+	buf[0] = stream
+	binary.BigEndian.PutUint32(buf[1:], uint32(len(p))) //nolint:gosec // at most a read buffer
+	if _, err := c.file.Write(append(buf, p...)); err != nil {
+		c.failed = true // what follows a torn frame could not be read
+		return false
+	}
+	return true
+}
+
+// close ends the file and returns the parts of stdout and stderr.
+func (c *capture) close() (stdout, stderr Part) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for s := byte(Stdout); s <= Stderr; s++ {
+		if c.dropped[s] > 0 && c.file != nil {
+			c.store(s|StreamDropped, binary.BigEndian.AppendUint64(nil, uint64(c.dropped[s]))) //nolint:gosec // a count
+		}
+	}
+	if c.file != nil {
+		_ = c.file.Close()
+	}
+	return c.parts[Stdout].part(), c.parts[Stderr].part()
+}
+
+// ring keeps the first and the last partSize bytes of a stream.
+type ring struct {
+	head  []byte
+	tail  []byte // a ring once it is full
+	start int
+	bytes int64
+}
+
+func (r *ring) write(p []byte) {
+	r.bytes += int64(len(p))
+	n := min(partSize-len(r.head), len(p))
+	r.head = append(r.head, p[:n]...)
+	p = p[n:]
+	if len(p) > partSize {
+		p = p[len(p)-partSize:]
+	}
+	n = min(partSize-len(r.tail), len(p))
+	r.tail = append(r.tail, p[:n]...)
+	for p = p[n:]; len(p) > 0; p = p[n:] {
+		n = copy(r.tail[r.start:], p)
+		r.start = (r.start + n) % partSize
+	}
+}
+
+func (r *ring) part() Part {
+	tail := append(append([]byte(nil), r.tail[r.start:]...), r.tail[:r.start]...)
+	return Part{Head: r.head, Tail: tail, Bytes: r.bytes}
+}

@@ -1,0 +1,175 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
+	"github.com/carillon-cron/carillon/worker/wal"
+)
+
+// startChunk bounds how many commands one message to the shim starts.
+const startChunk = 32
+
+// intent returns the record that says that the task is handed to the shim next.
+func (e *entry) intent() *record {
+	return &record{Kind: kindIntent, Task: &e.key, Instance: e.instance, Boot: e.boot}
+}
+
+// place gives the task a place if there is one, and nobody waits before it.
+// The caller holds mu and journals the intent.
+func (m *Minion) place(e *entry) bool {
+	if m.active >= m.cfg.MaxRunning || len(m.waiting) > 0 || m.client == nil {
+		return false
+	}
+	m.count(e)
+	e.phase, e.instance, e.boot = phaseIntent, m.shimID, m.boot
+	return true
+}
+
+func (m *Minion) count(e *entry) {
+	if !e.counted {
+		e.counted = true
+		m.active++
+	}
+}
+
+// unplace frees the task's place.
+func (m *Minion) unplace(e *entry) {
+	if e.counted {
+		e.counted = false
+		m.active--
+	}
+}
+
+// startLoop hands tasks to the shim.
+func (m *Minion) startLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			m.handOver(context.WithoutCancel(ctx)) // whose intent is durable
+			return
+		case <-m.startWake:
+		}
+		if err := m.promote(); err != nil {
+			m.fail(err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+				notify(m.startWake)
+				continue
+			}
+		}
+		m.handOver(ctx)
+	}
+}
+
+// promote gives free places to waiting tasks, durably.
+func (m *Minion) promote() error {
+	m.mu.Lock()
+	var batch wal.Batch
+	var got []*entry
+	var err error
+	for !m.stopping && len(m.waiting) > 0 && m.active < m.cfg.MaxRunning && m.client != nil && err == nil {
+		e := m.waiting[0]
+		m.waiting = m.waiting[1:]
+		if e.settling != nil || e.final != nil {
+			continue // cancelled meanwhile
+		}
+		m.count(e)
+		e.phase, e.instance, e.boot = phaseIntent, m.shimID, m.boot
+		got = append(got, e)
+		batch, err = m.journal.add(e.intent())
+	}
+	m.mu.Unlock()
+	if err == nil {
+		err = m.sync(batch)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		for _, e := range got {
+			e.phase = phaseAccepted
+			m.unplace(e)
+		}
+		m.waiting = append(got, m.waiting...)
+		return err
+	}
+	m.ready = append(m.ready, got...)
+	return nil
+}
+
+// handOver tells the shim to start what is ready.
+func (m *Minion) handOver(ctx context.Context) {
+	for ctx.Err() == nil {
+		m.mu.Lock()
+		client := m.client
+		n := min(len(m.ready), startChunk)
+		if client == nil || n == 0 {
+			m.mu.Unlock()
+			return
+		}
+		chunk := append([]*entry(nil), m.ready[:n]...)
+		m.ready = m.ready[n:]
+		orders := make([]*job.Order, n)
+		for i, e := range chunk {
+			orders[i] = e.order
+		}
+		m.mu.Unlock()
+
+		specs := make([]shim.Spec, n)
+		var failures []*job.Report
+		for i, e := range chunk {
+			if orders[i] == nil {
+				continue // cancelled meanwhile
+			}
+			var err error
+			if specs[i], err = m.prepare(orders[i]); err != nil {
+				specs[i].Key = ""
+				now := time.Now().UTC()
+				failures = append(failures, &job.Report{
+					Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateFailed,
+					Reason: err.Error(), EndedAt: now, Spooled: true,
+				})
+			}
+		}
+		m.crash("intent")
+		m.send(client, chunk, specs)
+		m.crash("handed")
+		if len(failures) > 0 {
+			m.settle(failures)
+		}
+	}
+}
+
+// send passes specs to the shim, without those whose tasks have ended.
+func (m *Minion) send(client *shim.Client, chunk []*entry, specs []shim.Spec) {
+	var out []shim.Spec
+	m.mu.Lock()
+	if m.client != client {
+		// Another shim by now: nothing was handed over, so all are ready still.
+		m.ready = append(chunk, m.ready...)
+		m.mu.Unlock()
+		notify(m.startWake)
+		return
+	}
+	for i, e := range chunk {
+		if specs[i].Key == "" || e.settling != nil || e.final != nil {
+			continue
+		}
+		e.phase, e.instance = phaseHanded, m.shimID
+		out = append(out, specs[i])
+	}
+	m.mu.Unlock()
+	if len(out) == 0 {
+		return
+	}
+	if err := client.Start(out); err != nil {
+		// What became of them is found out by the next attach.
+		m.log.Warn("commands were not handed over", zap.Error(err))
+	}
+}
