@@ -1,6 +1,9 @@
 package job
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // State is the state of a run or of a task.
 type State string
@@ -97,6 +100,34 @@ type Run struct {
 
 // Key returns the address of the run's job.
 func (r *Run) Key() Key { return Key{Namespace: r.Namespace, Name: r.Job} }
+
+// MarshalJSON writes the run with all the fields that a reader may count on:
+// startedAt and endedAt are null when they are zero, tasks is never null.
+// Times are written in UTC.
+func (r Run) MarshalJSON() ([]byte, error) {
+	type fields Run // without this method
+	f := struct {
+		fields
+		StartedAt *time.Time `json:"startedAt"`
+		EndedAt   *time.Time `json:"endedAt"`
+		Tasks     []Task     `json:"tasks"`
+	}{fields: fields(r), StartedAt: utcOrNil(r.StartedAt), EndedAt: utcOrNil(r.EndedAt), Tasks: make([]Task, len(r.Tasks))}
+	f.ScheduledAt, f.CommittedAt = r.ScheduledAt.UTC(), r.CommittedAt.UTC()
+	f.DispatchedAt, f.Until = r.DispatchedAt.UTC(), r.Until.UTC()
+	for i, t := range r.Tasks {
+		t.StartedAt, t.EndedAt = t.StartedAt.UTC(), t.EndedAt.UTC()
+		f.Tasks[i] = t
+	}
+	return json.Marshal(f)
+}
+
+func utcOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
 
 // Task is a run's share on one minion, as it stands after its last attempt.
 type Task struct {
