@@ -5,4 +5,40 @@
 // Every method may be called by many goroutines at once. Errors wrap
 // job.ErrNotFound, job.ErrConflict, job.ErrUnavailable or job.ErrNoMinions, or
 // are a *job.InvalidError that holds all problems.
+//
+// # Invariants
+//
+// I1. Apply loses no update: a write compares the revision of the job that it
+// was worked out from, and is worked out anew when that has changed.
+//
+// I2. A file of at most MaxAtomicObjects objects, whose values together stay
+// under MaxAtomicBytes, is applied in one etcd transaction: all of it or
+// nothing. A larger file is checked as a whole first and then applied in
+// chunks, each of them atomic; when a chunk fails, the error and the results
+// tell exactly what was applied.
+//
+// I3. An edit keeps the job's UID, and keeps After unless the edit changes the
+// instants at which the job is due. Fields that a newer release wrote survive.
+//
+// I4. Start asks for a run of a job that exists at the revision of the write;
+// it never leaves a trigger for a job that does not.
+//
+// I5. Runs shows a run once, and pages neither repeat nor lose a run that is
+// there all the time, even when it ends between two pages.
+//
+// I6. Run finds a run at every moment of its life: a start that waits, one in
+// flight, and one that has ended.
+//
+// # When things fail
+//
+//	etcd does not answer        job.ErrUnavailable after Config.Timeout
+//	a job changes meanwhile     Apply reads again; job.ErrConflict after many tries
+//	an answer of etcd is lost   job.ErrUnavailable; applying again is harmless
+//	a minion is gone            Output gives what the record holds, and says so
+//	the watch breaks            Changes reports every topic once, and goes on
+//
+// # Not promised
+//
+// Jobs and Shards are read in several steps and may mix moments. Last, in a
+// list of jobs, comes from one page of recent runs; Job reads the job's own.
 package control

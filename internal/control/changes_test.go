@@ -1,0 +1,198 @@
+//go:build control_ready
+
+package control
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// TestChangesAreCoalesced: at most four a second per topic, and the last change
+// is never swallowed.
+func TestChangesAreCoalesced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newChangeHub()
+		ctx, cancel := context.WithCancel(t.Context())
+		changes := h.subscribe(ctx)
+		idle := h.subscribe(ctx) // one that does not read holds nobody up
+		go func() {
+			for range 1000 { // for one second
+				h.publish(TopicRuns)
+				time.Sleep(time.Millisecond)
+			}
+			h.publish(TopicJobs)
+		}()
+		begin := time.Now()
+		count := map[Topic]int{}
+		var last time.Time
+		for time.Since(begin) < 5*time.Second {
+			select {
+			case topic := <-changes:
+				count[topic]++
+				if topic == TopicRuns {
+					last = time.Now()
+				}
+			case <-time.After(time.Second):
+			}
+		}
+		if n := count[TopicRuns]; n < 4 || n > 5 {
+			t.Errorf("%d reports of runs in a second", n)
+		}
+		if since := last.Sub(begin); since < 999*time.Millisecond {
+			t.Errorf("the last change, at 999 ms, is not told: %s", since)
+		}
+		if count[TopicJobs] != 1 {
+			t.Errorf("%d reports of jobs", count[TopicJobs])
+		}
+		cancel()
+		synctest.Wait()
+		if _, open := <-changes; open {
+			t.Error("the channel is open after its context has ended")
+		}
+		if topic, open := <-idle; open {
+			t.Errorf("the idle channel is open: %s", topic)
+		}
+	})
+}
+
+// TestChanges: each kind of key tells its topics, over one watch, and the end of
+// Watch closes the channels.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Watch(ctx) }()
+	changes := e.Changes(t.Context())
+	other := e.Changes(t.Context())
+	wait := func(ch <-chan Topic, want ...Topic) {
+		t.Helper()
+		deadline := time.After(20 * time.Second)
+		for len(want) > 0 {
+			select {
+			case got, ok := <-ch:
+				if !ok {
+					t.Fatal("closed")
+				}
+				want = slices.DeleteFunc(want, func(w Topic) bool { return w == got })
+			case <-deadline:
+				t.Fatalf("waiting for %v", want)
+			}
+		}
+	}
+	settle := func() { // what is told once a watch stands
+		t.Helper()
+		for {
+			select {
+			case <-changes:
+			case <-time.After(2 * changeInterval):
+				return
+			}
+		}
+	}
+	wait(changes, allTopics()...)
+	wait(other, allTopics()...)
+	settle()
+	for _, tc := range []struct {
+		key    string
+		topics []Topic
+	}{
+		{e.keys.Job(1, job.Key{Namespace: "a", Name: "b"}), []Topic{TopicJobs}},
+		{e.keys.RunSegment(1, "x"), []Topic{TopicRuns}},
+		{e.keys.Slot(1, 1), []Topic{TopicRuns}},
+		{e.keys.Trigger(1, job.FireID{}), []Topic{TopicRuns}},
+		{e.keys.Owner(1), []Topic{TopicShards, TopicNodes}},
+		{e.keys.Member("n"), []Topic{TopicNodes}},
+		{e.keys.PresenceBucket("n", 1), []Topic{TopicMinions, TopicNodes}},
+		{e.keys.Minion("m"), []Topic{TopicMinions}},
+	} {
+		e.put(t, tc.key, "{}")
+		wait(changes, tc.topics...)
+	}
+	settle()
+	// A state moves at every commit: it is not news.
+	e.put(t, e.keys.State(1), etcdkv.ShardState{})
+	e.put(t, e.keys.Root()+"elsewhere", "x")
+	e.put(t, e.keys.Minion("m"), "{}")
+	if got := <-changes; got != TopicMinions {
+		t.Errorf("got %s", got)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for _, ch := range []<-chan Topic{changes, other, e.Changes(t.Context())} {
+		for range ch { //nolint:revive // until it is closed
+		}
+	}
+}
+
+// TestChangesOutliveEtcd: after etcd has been away, changes are told again.
+func TestChangesOutliveEtcd(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Watch(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	changes := e.Changes(ctx)
+	<-changes
+	e.srv.Restart(t)
+	deadline := time.After(40 * time.Second)
+	for i := 0; ; i++ {
+		e.put(t, e.jobKey(job.Key{Namespace: "a", Name: "b"}), "{}")
+		select {
+		case topic := <-changes:
+			if topic == TopicJobs && i > 4 { // not one of those that were told before
+				return
+			}
+		case <-time.After(time.Second):
+		case <-deadline:
+			t.Fatal("nothing is told after etcd was away")
+		}
+	}
+}
+
+// TestWatchOnlyWhileSomebodyListens: without subscribers nothing is read.
+func TestWatchOnlyWhileSomebodyListens(t *testing.T) {
+	t.Parallel()
+	h := newChangeHub()
+	isClosed := func(ch <-chan struct{}) bool {
+		select {
+		case <-ch:
+			return true
+		default:
+			return false
+		}
+	}
+	for range 2 {
+		if isClosed(h.wanted()) || !isClosed(h.unwanted()) {
+			t.Fatal("wanted by nobody")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		first, second := h.subscribe(ctx), h.subscribe(t.Context())
+		if !isClosed(h.wanted()) || isClosed(h.unwanted()) {
+			t.Error("not wanted by two")
+		}
+		cancel()
+		<-first
+		if !isClosed(h.wanted()) {
+			t.Error("not wanted by one")
+		}
+		h.close()
+		<-second
+		h = newChangeHub()
+	}
+}

@@ -1,0 +1,187 @@
+//go:build control_ready
+
+package control
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// The states of a minion.
+const (
+	MinionConnected    = "connected"
+	MinionDisconnected = "disconnected"
+)
+
+// Nodes returns the live scheduler nodes, ordered by name.
+func (c *Control) Nodes(ctx context.Context) ([]NodeView, error) {
+	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
+	if err != nil {
+		return nil, err
+	}
+	owners, err := c.owners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	present, err := c.presence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shards, minions := map[job.NodeID]int{}, map[job.NodeID]int{}
+	for _, o := range owners {
+		shards[o.Node]++
+	}
+	for _, n := range present {
+		minions[n]++
+	}
+	views := make([]NodeView, 0, len(members))
+	for _, m := range members {
+		views = append(views, NodeView{
+			Name: m.Node, Site: m.Site, Phase: string(m.Phase), Priority: m.Priority, Capacity: m.Capacity,
+			Shards: shards[m.Node], Minions: minions[m.Node],
+			PeerAddr: m.PeerAddr, APIAddr: m.APIAddr, Version: m.Version, StartedAt: m.StartedAt,
+		})
+	}
+	slices.SortFunc(views, func(a, b NodeView) int { return cmp.Compare(a.Name, b.Name) })
+	return views, nil
+}
+
+// Minions returns all known minions, ordered by id.
+func (c *Control) Minions(ctx context.Context) ([]MinionView, error) {
+	known := map[job.MinionID]job.Minion{}
+	stored, err := listAll[etcdkv.StoredMinion](ctx, c, "list minions", c.cfg.Keys.Minions())
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range stored {
+		known[m.ID] = job.Minion{ID: m.ID, Labels: m.Labels, Facts: m.Facts, Version: m.Version, Since: m.Since}
+	}
+	for _, m := range c.minions.Minions() { // knows more, and newer
+		known[m.ID] = m
+	}
+	views := make([]MinionView, 0, len(known))
+	for _, m := range known {
+		v := MinionView{Minion: m, State: MinionConnected}
+		if m.Node == "" {
+			v.State = MinionDisconnected
+		}
+		views = append(views, v)
+	}
+	slices.SortFunc(views, func(a, b MinionView) int { return cmp.Compare(a.ID, b.ID) })
+	return views, nil
+}
+
+// Shards returns all shards in order.
+func (c *Control) Shards(ctx context.Context) ([]ShardView, error) {
+	owners, err := c.owners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys := c.cfg.Keys
+	views := make([]ShardView, 0, c.cfg.Meta.Shards)
+	const reads = 3 // per shard
+	err = c.shards(maxOps/reads, func(from, to job.ShardID) error {
+		var ops []clientv3.Op
+		for s := from; s < to; s++ {
+			ops = append(ops,
+				clientv3.OpGet(keys.State(s)),
+				clientv3.OpGet(keys.Slots(s), clientv3.WithPrefix(), clientv3.WithCountOnly()),
+				clientv3.OpGet(keys.ShardJobs(s), clientv3.WithPrefix(), clientv3.WithCountOnly()))
+		}
+		resp, err := c.txn(ctx, "list shards", nil, ops)
+		if err != nil {
+			return err
+		}
+		for s := from; s < to; s++ {
+			part := resp.Responses[(s-from)*reads:]
+			v := ShardView{
+				ID:        s,
+				OpenSlots: int(part[1].GetResponseRange().GetCount()),
+				Jobs:      int(part[2].GetResponseRange().GetCount()),
+			}
+			if o, ok := owners[s]; ok {
+				v.Owner, v.Since, v.Token = o.Node, o.Since, o.token
+			}
+			if kvs := part[0].GetResponseRange().GetKvs(); len(kvs) > 0 {
+				state, err := decode[etcdkv.ShardState](kvs[0])
+				if err != nil {
+					return err
+				}
+				v.Cursor = state.Cursor
+			}
+			views = append(views, v)
+		}
+		return nil
+	})
+	return views, err
+}
+
+// ownerToken is a shard's owner and its fencing token.
+type ownerToken struct {
+	etcdkv.Owner
+	token job.Token
+}
+
+func (c *Control) owners(ctx context.Context) (map[job.ShardID]ownerToken, error) {
+	owners := make(map[job.ShardID]ownerToken, c.cfg.Meta.Shards)
+	err := c.list(ctx, "list owners", c.cfg.Keys.Owners(), func(kv *mvccpb.KeyValue) error {
+		s, err := c.cfg.Keys.ParseOwner(string(kv.Key))
+		if err != nil {
+			return err
+		}
+		o, err := decode[etcdkv.Owner](kv)
+		if err != nil {
+			return err
+		}
+		owners[s] = ownerToken{Owner: o, token: job.Token{Epoch: c.cfg.Meta.Epoch, Revision: kv.ModRevision}}
+		return nil
+	})
+	return owners, err
+}
+
+// presence returns where each connected minion is; its latest session counts.
+func (c *Control) presence(ctx context.Context) (map[job.MinionID]job.NodeID, error) {
+	at := map[job.MinionID]job.NodeID{}
+	session := map[job.MinionID]int64{}
+	err := c.list(ctx, "list connected minions", c.cfg.Keys.Presence(), func(kv *mvccpb.KeyValue) error {
+		node, _, err := c.cfg.Keys.ParsePresence(string(kv.Key))
+		if err != nil {
+			return err
+		}
+		bucket, err := decode[etcdkv.Presence](kv)
+		if err != nil {
+			return err
+		}
+		for _, m := range bucket.Minions {
+			if _, twice := at[m.ID]; !twice || m.Session > session[m.ID] {
+				at[m.ID], session[m.ID] = node, m.Session
+			}
+		}
+		return nil
+	})
+	return at, err
+}
+
+// listAll reads all records under prefix. One that cannot be read is logged and
+// left out, so that it does not hide all others.
+func listAll[T any](ctx context.Context, c *Control, doing, prefix string) ([]T, error) {
+	var all []T
+	err := c.list(ctx, doing, prefix, func(kv *mvccpb.KeyValue) error {
+		v, err := decode[T](kv)
+		if err != nil {
+			c.log.Warn("record unreadable", zap.Error(err))
+			return nil
+		}
+		all = append(all, v)
+		return nil
+	})
+	return all, err
+}

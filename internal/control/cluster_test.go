@@ -1,0 +1,246 @@
+//go:build control_ready
+
+package control
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// populate fills etcd with two nodes that own all shards, and three minions.
+func (e *env) populate(t *testing.T) {
+	t.Helper()
+	for i, n := range []job.NodeID{"n2", "n1"} {
+		e.put(t, e.keys.Member(n), etcdkv.Member{
+			Schema: 1, Node: n, Site: "west", Priority: i, Capacity: 2, Phase: etcdkv.PhaseReady,
+			PeerAddr: "p", APIAddr: "a", Version: "1.2.3", StartedAt: e.now(),
+		})
+	}
+	for s := range job.ShardID(testShards) {
+		node := job.NodeID("n1")
+		if s < 3 {
+			node = "n2"
+		}
+		e.put(t, e.keys.Owner(s), etcdkv.Owner{Schema: 1, Node: node, Grant: fmt.Sprint(s), Since: e.now()})
+	}
+	e.put(t, e.keys.PresenceBucket("n1", 0), etcdkv.Presence{Minions: []etcdkv.PresentMinion{{ID: "m1", Session: 1}, {ID: "m2", Session: 5}}})
+	e.put(t, e.keys.PresenceBucket("n2", 1), etcdkv.Presence{Minions: []etcdkv.PresentMinion{{ID: "m1", Session: 2}, {ID: "m2", Session: 4}}})
+}
+
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.populate(t)
+	e.put(t, e.keys.Member("broken"), "{")
+	got, err := e.Nodes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := NodeView{Site: "west", Phase: "ready", Capacity: 2, Minions: 1, PeerAddr: "p", APIAddr: "a", Version: "1.2.3", StartedAt: e.now()}
+	n1, n2 := node, node
+	n1.Name, n1.Shards, n1.Priority = "n1", 5, 1
+	n2.Name, n2.Shards = "n2", 3
+	if d := cmp.Diff([]NodeView{n1, n2}, got); d != "" {
+		t.Errorf("nodes (-want +got):\n%s", d)
+	}
+}
+
+func TestMinions(t *testing.T) {
+	t.Parallel()
+	labels := map[string]string{"os": "linux"}
+	e := setup(t, func(_ *Config, d *Deps) {
+		d.Minions = fakeMinions{{ID: "b", Node: "n1", Running: 2}, {ID: "c"}}
+	})
+	e.put(t, e.keys.Minion("b"), etcdkv.StoredMinion{ID: "b"})
+	e.put(t, e.keys.Minion("a"), etcdkv.StoredMinion{ID: "a", Labels: labels, Since: e.now()})
+	got, err := e.Minions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []MinionView{
+		{Minion: job.Minion{ID: "a", Labels: labels, Since: e.now()}, State: MinionDisconnected},
+		{Minion: job.Minion{ID: "b", Node: "n1", Running: 2}, State: MinionConnected},
+		{Minion: job.Minion{ID: "c"}, State: MinionDisconnected},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("minions (-want +got):\n%s", d)
+	}
+}
+
+func TestShards(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, object("a"), object("b"), object("c"))
+	e.put(t, e.keys.Owner(2), etcdkv.Owner{Schema: 1, Node: "n2", Grant: "g", Since: e.now()})
+	kv, err := e.get(t.Context(), "test", e.keys.Owner(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.put(t, e.keys.State(2), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
+	e.put(t, e.keys.Slot(2, 1), string(etcdkv.EncodeSlot(&etcdkv.Slot{})))
+	e.put(t, e.keys.Slot(2, 2), string(etcdkv.EncodeSlot(&etcdkv.Slot{})))
+	got, err := e.Shards(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]ShardView, testShards)
+	for i := range want {
+		want[i].ID = job.ShardID(i)
+	}
+	for _, n := range []string{"a", "b", "c"} {
+		want[etcdkv.ShardOf(job.Key{Namespace: "ops", Name: n}, testShards)].Jobs++
+	}
+	want[2].Owner, want[2].Since, want[2].Cursor, want[2].OpenSlots = "n2", e.now(), e.now(), 2
+	want[2].Token = job.Token{Epoch: 3, Revision: kv.ModRevision}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("shards (-want +got):\n%s", d)
+	}
+}
+
+// TestShardsBeyondOneTransaction: more shards than one transaction can read.
+func TestShardsBeyondOneTransaction(t *testing.T) {
+	t.Parallel()
+	e := setup(t, func(c *Config, _ *Deps) { c.Meta.Shards = 2*maxOps + 1 })
+	got, err := e.Shards(t.Context())
+	if err != nil || len(got) != 2*maxOps+1 {
+		t.Fatalf("%d shards, %v", len(got), err)
+	}
+	for i, s := range got {
+		if int(s.ID) != i {
+			t.Fatalf("shard %d is %d", i, s.ID)
+		}
+	}
+	if _, err := e.Doctor(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.waitingRun(t.Context(), "abcd-0123456789abcdef"); err == nil {
+		t.Error("a run was found")
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	if v := e.Version(); v.Version != "1.2.3" || v.Node != "n1" || v.ClusterID != "c1" || !strings.HasPrefix(v.Go, "go") {
+		t.Errorf("got %+v", v)
+	}
+}
+
+// findings returns the checks by name, the worst of each name.
+func (e *env) findings(t *testing.T) map[string]Check {
+	t.Helper()
+	checks, err := e.Doctor(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := []CheckStatus{CheckOK, CheckWarn, CheckFail}
+	worst := map[string]Check{}
+	for _, c := range checks {
+		if (c.Hint == "") != (c.Status == CheckOK) {
+			t.Errorf("a hint goes with what is not well: %+v", c)
+		}
+		if w, ok := worst[c.Name]; !ok || slices.Index(order, c.Status) > slices.Index(order, w.Status) {
+			worst[c.Name] = c
+		}
+	}
+	return worst
+}
+
+func TestDoctorOfAHealthyCluster(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.populate(t)
+	found := e.findings(t)
+	for _, name := range []string{"etcd", "etcd version", "etcd size", "etcd alarms", "etcd compaction", "nodes", "versions", "shards", "open fires", "minions"} {
+		c, ok := found[name]
+		if !ok || c.Status == CheckFail || name != "etcd" && c.Status != CheckOK { // a slow machine may warn of etcd
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+func TestDoctorFinds(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		ail    func(t *testing.T, e *env)
+		check  string
+		status CheckStatus
+		detail string
+	}{
+		{"no node", func(t *testing.T, e *env) { e.remove(t, e.keys.Member("n1"), e.keys.Member("n2")) }, "nodes", CheckFail, "no node is live"},
+		{"free shards", func(t *testing.T, e *env) { e.remove(t, e.keys.Owner(5), e.keys.Owner(6)) }, "shards", CheckFail, "2 of 8 have no owner, their jobs do not fire: 5, 6"},
+		{"no minions", func(t *testing.T, e *env) {
+			e.remove(t, e.keys.PresenceBucket("n1", 0), e.keys.PresenceBucket("n2", 1))
+		}, "minions", CheckWarn, "none is connected"},
+		{"two versions", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.3.0", Phase: etcdkv.PhaseReady})
+		}, "versions", CheckWarn, "1.2.3 and 1.3.0"},
+		{"a long drain", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Hour)})
+		}, "nodes", CheckWarn, "n3 is draining for 1h0m0s"},
+		{"a short drain", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Second)})
+		}, "nodes", CheckOK, ""},
+		{"an old fire", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Slot(4, 7), string(etcdkv.EncodeSlot(&etcdkv.Slot{CommittedAt: e.now().Add(-90 * time.Minute).UnixNano()})))
+			e.put(t, e.keys.Slot(4, 8), string(etcdkv.EncodeSlot(&etcdkv.Slot{CommittedAt: e.now().UnixNano()})))
+		}, "open fires", CheckWarn, "shard 4 for 1h30m0s"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			e := setup(t)
+			e.populate(t)
+			tc.ail(t, e)
+			if c := e.findings(t)[tc.check]; c.Status != tc.status || !strings.Contains(c.Detail, tc.detail) {
+				t.Errorf("got %+v", c)
+			}
+		})
+	}
+}
+
+func (e *env) remove(t *testing.T, keys ...string) {
+	t.Helper()
+	for _, k := range keys {
+		if _, err := e.cli.Delete(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDoctorWithoutEtcd(t *testing.T) {
+	t.Parallel()
+	e := setup(t, func(c *Config, _ *Deps) { c.Timeout = time.Nanosecond })
+	if c := e.findings(t)["etcd"]; c.Status != CheckFail {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestCheckSize(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		size, quota int64
+		want        CheckStatus
+	}{{59, 100, CheckOK}, {60, 100, CheckWarn}, {79, 100, CheckWarn}, {80, 100, CheckFail}, {1 << 30, 0, CheckOK}, {2 << 30, 0, CheckFail}} {
+		if got := checkSize("e", tc.size, tc.quota); got.Status != tc.want {
+			t.Errorf("%d of %d: %+v", tc.size, tc.quota, got)
+		}
+	}
+}
+
+func TestCheckVersion(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[string]CheckStatus{"3.4.30": CheckWarn, "3.5.0": CheckOK, "3.7.3": CheckOK, "4.0.0-rc.1": CheckOK, "": CheckWarn} {
+		if got := checkVersion("e", v); got.Status != want {
+			t.Errorf("%q: %+v", v, got)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+//go:build control_ready
+
+package control
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// Live knows the runs that have not ended.
+type Live interface {
+	// LiveRuns returns the runs in flight of the whole cluster. An empty
+	// namespace or name means any. A run must be among them, or in history,
+	// from the moment on when its trigger is gone.
+	LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, error)
+}
+
+// Outputs reads what tasks write, from the minions that keep it.
+type Outputs interface {
+	// Output calls fn with the task's output from its beginning; stream is 1
+	// for stdout and 2 for stderr. With follow it goes on until the task ends.
+	// It returns an error when the minion cannot be reached or has no output of
+	// the task, and the error of fn when fn returns one.
+	Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte) error) error
+}
+
+// Minions knows the minions of the cluster.
+type Minions interface {
+	// Minions returns them; Node is empty for one that is not connected.
+	Minions() []job.Minion
+}
+
+// Config says who answers. Keys and Meta must be set.
+type Config struct {
+	// Node is the node that answers.
+	Node job.NodeID
+	// Version and Commit are of the build.
+	Version string
+	Commit  string
+
+	Keys etcdkv.Keys
+	Meta etcdkv.Meta
+
+	// Timeout bounds one request to etcd. Zero: DefaultTimeout.
+	Timeout time.Duration
+	// PollInterval is how often Output, when following, looks for further
+	// attempts of a run. Zero: DefaultPollInterval.
+	PollInterval time.Duration
+}
+
+// Defaults of Config.
+const (
+	DefaultTimeout      = 5 * time.Second
+	DefaultPollInterval = 500 * time.Millisecond
+)
+
+// Deps is what Control stands on. Client, History, Live, Outputs and Minions
+// must be set.
+type Deps struct {
+	Client  *clientv3.Client
+	History history.Store
+	Live    Live
+	Outputs Outputs
+	Minions Minions
+	// Decode reads a manifest. Nil: manifest.Decode.
+	Decode func(file string, data []byte) ([]manifest.Object, error)
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+	// Logger may be nil.
+	Logger *zap.Logger
+}
+
+// Control answers what people ask of a cluster. Use New.
+type Control struct {
+	cfg       Config
+	client    *clientv3.Client
+	history   history.Store
+	live      Live
+	outputs   Outputs
+	minions   Minions
+	decode    func(file string, data []byte) ([]manifest.Object, error)
+	now       func() time.Time
+	log       *zap.Logger
+	schedules *schedule.Cache
+	changes   *changeHub
+}
+
+// New returns a Control. Watch must run for Changes to report anything; the
+// other methods do not need it.
+func New(cfg Config, deps Deps) (*Control, error) {
+	switch {
+	case cfg.Keys == etcdkv.Keys{}:
+		return nil, errors.New("control: Config.Keys is not set")
+	case cfg.Meta.Shards <= 0:
+		return nil, errors.New("control: Config.Meta has no shards")
+	case deps.Client == nil || deps.History == nil || deps.Live == nil || deps.Outputs == nil || deps.Minions == nil:
+		return nil, errors.New("control: Client, History, Live, Outputs and Minions must be set")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.PollInterval == 0 {
+		cfg.PollInterval = DefaultPollInterval
+	}
+	if deps.Decode == nil {
+		deps.Decode = manifest.Decode
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Logger == nil {
+		deps.Logger = zap.NewNop()
+	}
+	return &Control{
+		cfg:       cfg,
+		client:    deps.Client,
+		history:   deps.History,
+		live:      deps.Live,
+		outputs:   deps.Outputs,
+		minions:   deps.Minions,
+		decode:    deps.Decode,
+		now:       deps.Now,
+		log:       deps.Logger.Named("control"),
+		schedules: schedule.NewCache(),
+		changes:   newChangeHub(),
+	}, nil
+}
+
+// Version tells what runs here.
+func (c *Control) Version() VersionView {
+	return VersionView{
+		Version:   c.cfg.Version,
+		Commit:    c.cfg.Commit,
+		Go:        runtime.Version(),
+		Node:      c.cfg.Node,
+		ClusterID: c.cfg.Meta.ClusterID,
+	}
+}
+
+// jobKey returns the etcd key of a job.
+func (c *Control) jobKey(key job.Key) string {
+	return c.cfg.Keys.Job(etcdkv.ShardOf(key, c.cfg.Meta.Shards), key)
+}
+
+// shards calls fn with rising ranges of shard numbers, each of at most n.
+func (c *Control) shards(n int, fn func(from, to job.ShardID) error) error {
+	for from := 0; from < c.cfg.Meta.Shards; from += n {
+		to := min(from+n, c.cfg.Meta.Shards)
+		if err := fn(job.ShardID(from), job.ShardID(to)); err != nil { //nolint:gosec // small positive counts
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,300 @@
+//go:build control_ready
+
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	etcdserverpb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// What the doctor takes for unhealthy.
+const (
+	slowEtcd        = 100 * time.Millisecond
+	warnSpace       = 0.60
+	failSpace       = 0.80
+	longDrain       = 2 * time.Minute
+	oldSlot         = time.Hour
+	manyRevisions   = 5_000_000
+	defaultQuota    = 2 << 30 // etcd's, when the server does not tell
+	oldestEtcdMajor = 3
+	oldestEtcdMinor = 5
+)
+
+// Doctor looks for what is wrong with the cluster, or will soon be. It returns
+// an error only when ctx ends; an etcd that does not answer is a finding.
+func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
+	reach := c.checkReachable(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("doctor: %w", err)
+	}
+	checks := []Check{reach}
+	if reach.Status == CheckFail {
+		return checks, nil // all else would say the same
+	}
+	for _, look := range []func(context.Context) ([]Check, error){
+		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkShards, c.checkSlots, c.checkMinions,
+	} {
+		found, err := look(ctx)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("doctor: %w", ctx.Err())
+		}
+		checks = append(checks, found...)
+		if err != nil {
+			checks = append(checks, Check{
+				Name: "etcd", Status: CheckFail, Detail: err.Error(),
+				Hint: "look at etcd's own log; the checks that needed this answer are left out",
+			})
+		}
+	}
+	return checks, nil
+}
+
+func (c *Control) checkReachable(ctx context.Context) Check {
+	ch := Check{Name: "etcd", Status: CheckOK}
+	begin := time.Now()
+	_, err := c.get(ctx, "read the cluster's description", c.cfg.Keys.Meta())
+	took := time.Since(begin).Round(time.Microsecond)
+	switch {
+	case err != nil:
+		ch.Status, ch.Detail = CheckFail, err.Error()
+		ch.Hint = "see whether etcd runs and has a leader, and whether this node reaches its endpoints"
+	case took > slowEtcd:
+		ch.Status, ch.Detail = CheckWarn, fmt.Sprintf("answers a read in %s", took)
+		ch.Hint = "give etcd a faster disk and network, or less load; fires are committed at its pace"
+	default:
+		ch.Detail = fmt.Sprintf("answers a read in %s", took)
+	}
+	return ch
+}
+
+// checkEtcd looks at every endpoint's version and size.
+func (c *Control) checkEtcd(ctx context.Context) ([]Check, error) {
+	var checks []Check
+	for _, ep := range c.client.Endpoints() {
+		status, err := c.status(ctx, ep)
+		if err != nil {
+			checks = append(checks, Check{
+				Name: "etcd endpoint", Status: CheckWarn, Detail: ep + ": " + err.Error(),
+				Hint: "start this etcd member again, or take it out of the endpoints",
+			})
+			continue
+		}
+		checks = append(checks, checkVersion(ep, status.Version), checkSize(ep, status.DbSize, status.DbSizeQuota))
+	}
+	return checks, nil
+}
+
+func (c *Control) status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error) {
+	sctx, cancel := c.asked(ctx)
+	defer cancel()
+	resp, err := c.client.Status(sctx, endpoint)
+	return resp, etcdError(ctx, "status", err)
+}
+
+func checkVersion(endpoint, version string) Check {
+	ch := Check{Name: "etcd version", Status: CheckOK, Detail: endpoint + " runs etcd " + version}
+	var major, minor int
+	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	if err != nil || cmp.Or(cmp.Compare(major, oldestEtcdMajor), cmp.Compare(minor, oldestEtcdMinor)) < 0 {
+		ch.Status = CheckWarn
+		ch.Hint = fmt.Sprintf("use etcd %d.%d or newer", oldestEtcdMajor, oldestEtcdMinor)
+	}
+	return ch
+}
+
+func checkSize(endpoint string, size, quota int64) Check {
+	if quota <= 0 {
+		quota = defaultQuota
+	}
+	used := float64(size) / float64(quota)
+	ch := Check{Name: "etcd size", Status: CheckOK}
+	ch.Detail = fmt.Sprintf("%s uses %.1f of %.1f MiB (%.0f %%)", endpoint, float64(size)/(1<<20), float64(quota)/(1<<20), used*100)
+	if used >= warnSpace {
+		ch.Status = CheckWarn
+		ch.Hint = "compact and defragment etcd, keep fewer runs per job, or raise --quota-backend-bytes; a full etcd stops all fires"
+	}
+	if used >= failSpace {
+		ch.Status = CheckFail
+	}
+	return ch
+}
+
+func (c *Control) checkAlarms(ctx context.Context) ([]Check, error) {
+	actx, cancel := c.asked(ctx)
+	defer cancel()
+	resp, err := c.client.AlarmList(actx)
+	if err != nil {
+		return nil, etcdError(ctx, "alarms", err)
+	}
+	var names []string
+	for _, a := range resp.Alarms {
+		if a.Alarm != etcdserverpb.AlarmType_NONE {
+			names = append(names, a.Alarm.String())
+		}
+	}
+	if len(names) == 0 {
+		return []Check{{Name: "etcd alarms", Status: CheckOK, Detail: "none is raised"}}, nil
+	}
+	slices.Sort(names)
+	return []Check{{
+		Name: "etcd alarms", Status: CheckFail, Detail: "raised: " + strings.Join(slices.Compact(names), ", "),
+		Hint: "NOSPACE: compact, `etcdctl defrag`, then `etcdctl alarm disarm`; CORRUPT: replace the member",
+	}}, nil
+}
+
+// checkCompaction looks whether very old revisions can still be read.
+func (c *Control) checkCompaction(ctx context.Context) ([]Check, error) {
+	now, err := c.rangePage(ctx, c.cfg.Keys.Meta(), "", 0)
+	if err != nil {
+		return nil, etcdError(ctx, "compaction", err)
+	}
+	ok := []Check{{Name: "etcd compaction", Status: CheckOK, Detail: fmt.Sprintf("at revision %d", now.Header.Revision)}}
+	if now.Header.Revision <= manyRevisions {
+		return ok, nil
+	}
+	_, err = c.rangePage(ctx, c.cfg.Keys.Meta(), "", now.Header.Revision-manyRevisions)
+	switch {
+	case errors.Is(err, rpctypes.ErrCompacted):
+		return ok, nil
+	case err != nil:
+		return nil, etcdError(ctx, "compaction", err)
+	}
+	return []Check{{
+		Name: "etcd compaction", Status: CheckWarn, Detail: fmt.Sprintf("more than %d revisions are kept", manyRevisions),
+		Hint: "start etcd with --auto-compaction-mode=periodic --auto-compaction-retention=1h",
+	}}, nil
+}
+
+// checkMembers looks at the nodes: their versions, and who is leaving.
+func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {
+	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
+	if err != nil {
+		return nil, err
+	}
+	if len(members) == 0 {
+		return []Check{{Name: "nodes", Status: CheckFail, Detail: "no node is live, nothing fires", Hint: "start a scheduler"}}, nil
+	}
+	versions := map[string]bool{}
+	var drains []Check
+	for _, m := range members {
+		versions[m.Version] = true
+		if m.Phase != etcdkv.PhaseDraining {
+			continue
+		}
+		ch := Check{Name: "nodes", Status: CheckWarn, Detail: fmt.Sprintf("%s is draining", m.Node)}
+		ch.Hint = "a drain ends when the node's shards are handed over; see the node's log, or stop it"
+		if !m.PhaseSince.IsZero() {
+			since := c.now().Sub(m.PhaseSince).Round(time.Second)
+			ch.Detail += fmt.Sprintf(" for %s", since)
+			if since < longDrain {
+				ch.Status, ch.Hint = CheckOK, ""
+			}
+		}
+		drains = append(drains, ch)
+	}
+	nodes := Check{Name: "nodes", Status: CheckOK, Detail: fmt.Sprintf("%d live", len(members))}
+	same := Check{Name: "versions", Status: CheckOK}
+	names := slices.Sorted(maps.Keys(versions))
+	same.Detail = "all nodes run " + names[0]
+	if len(names) > 1 {
+		same.Status, same.Detail = CheckWarn, "nodes run "+strings.Join(names, " and ")
+		same.Hint = "finish the upgrade: bring all nodes to one version"
+	}
+	return append(append([]Check{nodes}, drains...), same), nil
+}
+
+func (c *Control) checkShards(ctx context.Context) ([]Check, error) {
+	owners, err := c.owners(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var free []string
+	for s := range c.cfg.Meta.Shards {
+		if _, ok := owners[job.ShardID(s)]; !ok { //nolint:gosec // small
+			free = append(free, job.ShardID(s).String()) //nolint:gosec // small
+		}
+	}
+	if len(free) == 0 {
+		return []Check{{Name: "shards", Status: CheckOK, Detail: fmt.Sprintf("all %d have an owner", c.cfg.Meta.Shards)}}, nil
+	}
+	shown := free[:min(len(free), 10)]
+	return []Check{{
+		Name: "shards", Status: CheckFail,
+		Detail: fmt.Sprintf("%d of %d have no owner, their jobs do not fire: %s", len(free), c.cfg.Meta.Shards, ellipsis(shown, len(free))),
+		Hint:   "a shard is taken over within seconds; if this stays, see that a node is live and read its log",
+	}}, nil
+}
+
+func ellipsis(shown []string, all int) string {
+	text := strings.Join(shown, ", ")
+	if len(shown) < all {
+		text += ", ..."
+	}
+	return text
+}
+
+// checkSlots looks for committed fires that are not resolved for long.
+func (c *Control) checkSlots(ctx context.Context) ([]Check, error) {
+	now := c.now()
+	var old []string
+	err := c.shards(maxOps, func(from, to job.ShardID) error {
+		ops := make([]clientv3.Op, 0, to-from)
+		for s := from; s < to; s++ {
+			// Slots are numbered as they are committed: the first is the oldest.
+			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Slots(s), clientv3.WithPrefix(), clientv3.WithLimit(1)))
+		}
+		resp, err := c.txn(ctx, "open slots", nil, ops)
+		if err != nil {
+			return err
+		}
+		for i, part := range resp.Responses {
+			for _, kv := range part.GetResponseRange().GetKvs() {
+				slot, err := etcdkv.DecodeSlot(kv.Value)
+				if err != nil {
+					return fmt.Errorf("read %s: %w", kv.Key, err)
+				}
+				if age := now.Sub(time.Unix(0, slot.CommittedAt)); age > oldSlot {
+					old = append(old, fmt.Sprintf("shard %s for %s", from+job.ShardID(i), age.Round(time.Minute))) //nolint:gosec // small
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(old) == 0 {
+		return []Check{{Name: "open fires", Status: CheckOK, Detail: "none is open for more than " + oldSlot.String()}}, nil
+	}
+	return []Check{{
+		Name: "open fires", Status: CheckWarn, Detail: "open for long: " + ellipsis(old[:min(len(old), 10)], len(old)),
+		Hint: "fine for a job that runs for hours; else see `carillon runs --state running` and the minions that they are on",
+	}}, nil
+}
+
+func (c *Control) checkMinions(ctx context.Context) ([]Check, error) {
+	present, err := c.presence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(present) == 0 {
+		return []Check{{
+			Name: "minions", Status: CheckWarn, Detail: "none is connected, no job can run",
+			Hint: "start a worker with --servers set to a node's peer address",
+		}}, nil
+	}
+	return []Check{{Name: "minions", Status: CheckOK, Detail: fmt.Sprintf("%d connected", len(present))}}, nil
+}

@@ -1,0 +1,141 @@
+//go:build control_ready
+
+package control
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// follower streams the output of a run in flight: of all its tasks side by
+// side, and of later attempts when they come.
+type follower struct {
+	c      *Control
+	minion job.MinionID // empty: all
+	fn     func(job.MinionID, OutputChunk) error
+	// wake tells that a stream has ended; one token is enough.
+	wake chan struct{}
+
+	sink sync.Mutex // sink makes fn be called by one goroutine at a time
+
+	mu sync.Mutex
+	// mu guards all below.
+	streams map[job.TaskID]streamState
+	errs    []error
+}
+
+// streamState is how far the stream of a task has come. The zero value: it is
+// to be begun, perhaps again.
+type streamState int
+
+const (
+	streamOpen streamState = iota + 1
+	streamDone
+)
+
+func newFollower(c *Control, minion job.MinionID, fn func(job.MinionID, OutputChunk) error) *follower {
+	return &follower{c: c, minion: minion, fn: fn, wake: make(chan struct{}, 1), streams: map[job.TaskID]streamState{}}
+}
+
+// follow returns when the run has ended and all its output is given.
+func (f *follower) follow(ctx context.Context, run job.Run) error {
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return f.watch(gctx, group, run) })
+	if err := group.Wait(); err != nil {
+		if stop := (*sinkError)(nil); errors.As(err, &stop) {
+			return stop.err
+		}
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.minion != "" && len(f.streams) == 0 {
+		return noTask(run.RunID, f.minion)
+	}
+	return errors.Join(f.errs...)
+}
+
+// watch begins a stream for every task and attempt that it sees.
+func (f *follower) watch(ctx context.Context, group *errgroup.Group, run job.Run) error {
+	tick := time.NewTicker(f.c.cfg.PollInterval)
+	defer tick.Stop()
+	for {
+		if open := f.begin(ctx, group, &run); !open && run.State.Final() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		case <-f.wake:
+		}
+		if run.State.Final() {
+			continue // only streams are left to wait for
+		}
+		next, err := f.c.findRun(ctx, run.RunID, run.Key())
+		if err != nil {
+			return err
+		}
+		run = next
+	}
+}
+
+// begin starts what streams are due, and reports whether any is open.
+func (f *follower) begin(ctx context.Context, group *errgroup.Group, run *job.Run) (open bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, t := range run.Tasks {
+		if f.minion != "" && t.Minion != f.minion {
+			continue
+		}
+		id := job.TaskID{Fire: run.FireID, Minion: t.Minion, Attempt: t.Attempt}
+		if f.streams[id] == 0 {
+			f.streams[id] = streamOpen
+			seen := *run
+			group.Go(func() error { return f.one(ctx, &seen, &t, id) })
+		}
+		open = open || f.streams[id] == streamOpen
+	}
+	return open
+}
+
+// one streams one attempt. While the run goes on, a minion that has nothing of
+// the task yet is asked again later.
+func (f *follower) one(ctx context.Context, run *job.Run, t *job.Task, id job.TaskID) error {
+	fn := func(m job.MinionID, chunk OutputChunk) error {
+		f.sink.Lock()
+		defer f.sink.Unlock()
+		return f.fn(m, chunk)
+	}
+	sent, err := f.c.stream(ctx, run, t, true, fn)
+	state := streamDone
+	if err != nil && !sent && !run.State.Final() && ctx.Err() == nil {
+		state, err = 0, nil
+	} else {
+		err = f.c.orRecord(ctx, t, sent, err, fn)
+	}
+
+	f.mu.Lock()
+	f.streams[id] = state
+	stop := ctx.Err() != nil || errors.As(err, new(*sinkError))
+	if err != nil && !stop {
+		f.errs = append(f.errs, err) // the other minions go on
+	}
+	f.mu.Unlock()
+	if stop {
+		return err
+	}
+	if state == streamDone {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}

@@ -1,0 +1,233 @@
+//go:build control_ready
+
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// lastRuns is how many ended runs a JobView shows.
+const lastRuns = 5
+
+// startTries bounds the search for an instant at which a job was not started
+// by hand already.
+const startTries = 100
+
+// Jobs returns the jobs that q selects, ordered by namespace and name. Their
+// Last comes from the latest MaxRunLimit runs of all jobs in the namespace: a
+// job whose last run is older than those shows none. Use Job for one job.
+func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
+	views := []JobView{}
+	err := c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		_, key, err := c.cfg.Keys.ParseJob(string(kv.Key))
+		if err == nil && q.Namespace != "" && key.Namespace != q.Namespace {
+			return nil
+		}
+		stored, err := decode[etcdkv.StoredJob](kv)
+		if err != nil {
+			// One damaged value must not hide all others.
+			c.log.Warn("job unreadable", zap.Error(err))
+			return nil
+		}
+		if hasLabels(stored.Labels, q.Labels) {
+			views = append(views, c.view(&stored.Job))
+		}
+		return nil
+	})
+	if err != nil || len(views) == 0 {
+		return views, err
+	}
+	if err := c.addRunning(ctx, q.Namespace, "", views); err != nil {
+		return nil, err
+	}
+	if err := c.addLast(ctx, history.Query{Namespace: q.Namespace, Limit: MaxRunLimit}, views); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(views, func(a, b JobView) int { return a.Key().Compare(b.Key()) })
+	return views, nil
+}
+
+// Job returns one job.
+func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
+	stored, _, err := c.stored(ctx, key)
+	if err != nil {
+		return JobView{}, err
+	}
+	views := []JobView{c.view(&stored.Job)}
+	if err := c.addRunning(ctx, key.Namespace, key.Name, views); err != nil {
+		return JobView{}, err
+	}
+	q := history.Query{Namespace: key.Namespace, Job: key.Name, UID: stored.UID, Limit: lastRuns}
+	if err := c.addLast(ctx, q, views); err != nil {
+		return JobView{}, err
+	}
+	return views[0], nil
+}
+
+// Delete removes a job. Its runs in flight go on, and its history stays.
+func (c *Control) Delete(ctx context.Context, key job.Key) error {
+	dctx, cancel := c.asked(ctx)
+	defer cancel()
+	resp, err := c.client.Delete(dctx, c.jobKey(key))
+	if err != nil {
+		return etcdError(ctx, "delete job "+key.String(), err)
+	}
+	if resp.Deleted == 0 {
+		return noJob(key)
+	}
+	c.log.Info("job deleted", zap.Stringer("job", key))
+	return nil
+}
+
+// Start asks for a run of the job now, whatever its schedule. By tells who
+// asks. The run's id is the fire's RunID; Run finds it from now on.
+func (c *Control) Start(ctx context.Context, key job.Key, by string) (job.FireID, error) {
+	shard := etcdkv.ShardOf(key, c.cfg.Meta.Shards)
+	doing := "start job " + key.String()
+	at := c.now()
+	for range startTries {
+		stored, kv, err := c.stored(ctx, key)
+		if err != nil {
+			return job.FireID{}, err
+		}
+		fire := job.FireID{Job: stored.UID, At: at.UnixNano(), Trigger: job.TriggerManual}
+		value, err := etcdkv.Encode(etcdkv.Trigger{Schema: etcdkv.Schema, Fire: fire, Key: key, By: by})
+		if err != nil {
+			return job.FireID{}, err
+		}
+		trigger := c.cfg.Keys.Trigger(shard, fire)
+		resp, err := c.txn(ctx, doing, []clientv3.Cmp{
+			// The create revision stands for the UID: edits keep both.
+			clientv3.Compare(clientv3.CreateRevision(string(kv.Key)), "=", kv.CreateRevision),
+			clientv3.Compare(clientv3.CreateRevision(trigger), "=", 0),
+		}, []clientv3.Op{clientv3.OpPut(trigger, value)})
+		if err != nil {
+			return job.FireID{}, err
+		}
+		if resp.Succeeded {
+			c.log.Info("job started by hand", zap.Stringer("job", key), zap.Stringer("fire", fire), zap.String("by", by))
+			return fire, nil
+		}
+		// Deleted and made anew, or started at the same nanosecond.
+		at = at.Add(1)
+	}
+	return job.FireID{}, fmt.Errorf("%s: too many others do so at the same instant: %w", doing, job.ErrConflict)
+}
+
+// stored reads one job and its pair.
+func (c *Control) stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, *mvccpb.KeyValue, error) {
+	kv, err := c.get(ctx, "read job "+key.String(), c.jobKey(key))
+	if err != nil {
+		return etcdkv.StoredJob{}, nil, err
+	}
+	if kv == nil {
+		return etcdkv.StoredJob{}, nil, noJob(key)
+	}
+	stored, err := decode[etcdkv.StoredJob](kv)
+	if err != nil {
+		return etcdkv.StoredJob{}, nil, fmt.Errorf("read job %s: %w", key, err)
+	}
+	return stored, kv, nil
+}
+
+func noJob(key job.Key) error { return fmt.Errorf("job %s: %w", key, job.ErrNotFound) }
+
+// view returns the job with its schedule in words and its next instant.
+func (c *Control) view(j *job.Job) JobView {
+	v := JobView{Job: *j, Shard: etcdkv.ShardOf(j.Key(), c.cfg.Meta.Shards), Words: []string{}, Last: []job.Run{}}
+	if len(j.Spec.Schedules) == 0 {
+		return v
+	}
+	set, err := c.schedules.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})
+	if err != nil {
+		// Stored by a release that knew more: say so where the words stand.
+		v.Words = append(v.Words, "cannot be read: "+err.Error())
+		return v
+	}
+	v.Words = set.Words()
+	if j.Spec.IsEnabled() {
+		after := c.now()
+		if j.After.After(after) {
+			after = j.After
+		}
+		v.NextAt = inUTC(set.Next(after))
+	}
+	return v
+}
+
+// inUTC keeps the zero time zero.
+func inUTC(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// addRunning counts the runs in flight of each job.
+func (c *Control) addRunning(ctx context.Context, namespace, name string, views []JobView) error {
+	live, err := c.live.LiveRuns(ctx, namespace, name)
+	if err != nil {
+		return fmt.Errorf("runs in flight: %w", err)
+	}
+	open := map[job.UID]int{}
+	for i := range live {
+		if !live[i].State.Final() {
+			open[live[i].FireID.Job]++
+		}
+	}
+	for i := range views {
+		views[i].Running = open[views[i].UID]
+	}
+	return nil
+}
+
+// addLast gives each job its latest ended runs out of one page of history.
+func (c *Control) addLast(ctx context.Context, q history.Query, views []JobView) error {
+	page, err := c.history.List(ctx, q)
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		return fmt.Errorf("last runs: %w", err)
+	}
+	index := make(map[job.UID]int, len(views))
+	for i := range views {
+		index[views[i].UID] = i
+	}
+	for i := range page.Runs {
+		at, wanted := index[page.Runs[i].FireID.Job]
+		if wanted && len(views[at].Last) < lastRuns {
+			views[at].Last = append(views[at].Last, withoutOutput(page.Runs[i]))
+		}
+	}
+	return nil
+}
+
+// withoutOutput returns the run without what its tasks wrote.
+func withoutOutput(r job.Run) job.Run {
+	r.Tasks = slices.Clone(r.Tasks)
+	for i := range r.Tasks {
+		r.Tasks[i].Stdout.Head, r.Tasks[i].Stdout.Tail = "", ""
+		r.Tasks[i].Stderr.Head, r.Tasks[i].Stderr.Tail = "", ""
+	}
+	return r
+}
+
+func hasLabels(have, want map[string]string) bool {
+	for k, v := range want {
+		if got, ok := have[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,200 @@
+//go:build control_ready
+
+package control
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+var errGone = errors.New("not connected")
+
+// heard gathers output by minion and stream.
+type heard map[string]string
+
+func (h heard) fn(m job.MinionID, c OutputChunk) error {
+	h[string(m)+"/"+string(rune('0'+c.Stream))] += string(c.Data)
+	return nil
+}
+
+func taskOn(m job.MinionID, state job.State) job.Task {
+	return job.Task{Minion: m, Attempt: 1, State: state}
+}
+
+func TestOutputOfAnEndedRun(t *testing.T) {
+	t.Parallel()
+	runs, out := &fakeRuns{}, &fakeOutputs{}
+	c := &Control{live: runs, history: runs, outputs: out}
+	r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateSucceeded)
+	r.Tasks = []job.Task{taskOn("m1", job.StateSucceeded), taskOn("m2", job.StateSucceeded), taskOn("m3", job.StateSucceeded)}
+	r.Tasks[0].Attempt = 3
+	r.Tasks[1].Stdout = job.Output{Head: "all of it", Bytes: 9}
+	r.Tasks[2].Stdout = job.Output{Head: "head", Tail: "tail", Bytes: 100, Truncated: true}
+	r.Tasks[2].Stderr = job.Output{Head: "oops", Bytes: 4}
+	runs.end(r)
+	out.fn = func(_ context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error {
+		if task.Minion != "m1" {
+			return errGone
+		}
+		if task.Attempt != 3 || task.Fire != r.FireID || follow {
+			t.Errorf("asked for %s, follow %v", task, follow)
+		}
+		return errors.Join(fn(1, []byte("one")), fn(2, nil), fn(1, []byte(" two")))
+	}
+
+	got := heard{}
+	err := c.Output(t.Context(), r.RunID, "", false, got.fn)
+	want := heard{
+		"m1/1": "one two",
+		"m2/1": "all of it",
+		"m3/1": "head\n[92 bytes are left out here]\ntail", "m3/2": "oops",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("output (-want +got):\n%s", d)
+	}
+	if !errors.Is(err, errGone) || !strings.Contains(err.Error(), "minion m3") || strings.Contains(err.Error(), "m2") {
+		t.Errorf("the error must tell of m3 alone: %v", err)
+	}
+
+	got = heard{}
+	if err := c.Output(t.Context(), r.RunID, "m2", true, got.fn); err != nil || len(got) != 1 {
+		t.Errorf("one minion: %v, %v", got, err)
+	}
+	if err := c.Output(t.Context(), r.RunID, "m9", false, got.fn); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("no such minion: %v", err)
+	}
+}
+
+func TestOutputReturnsTheErrorOfItsReader(t *testing.T) {
+	t.Parallel()
+	runs := &fakeRuns{}
+	out := &fakeOutputs{fn: func(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte) error) error {
+		return fn(1, []byte("x"))
+	}}
+	c := &Control{cfg: Config{PollInterval: time.Millisecond}, live: runs, history: runs, outputs: out}
+	r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateSucceeded)
+	r.Tasks = []job.Task{taskOn("m1", job.StateRunning), taskOn("m2", job.StateRunning)}
+	full := errors.New("disk full")
+	calls := 0
+	fn := func(job.MinionID, OutputChunk) error { calls++; return full }
+	runs.end(r)
+	if err := c.Output(t.Context(), r.RunID, "", false, fn); err != full || calls != 1 { //nolint:errorlint // itself
+		t.Errorf("got %v after %d calls", err, calls)
+	}
+	r.State = job.StateRunning
+	runs.begin(r)
+	if err := c.Output(t.Context(), r.RunID, "", true, fn); err != full { //nolint:errorlint // itself
+		t.Errorf("following: %v", err)
+	}
+}
+
+// TestFollow: tasks side by side, a minion that accepts late, a second attempt,
+// and one that is lost on the way.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		runs := &fakeRuns{}
+		r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateRunning)
+		r.Tasks = []job.Task{taskOn("m1", job.StateRunning), taskOn("late", job.StatePending), taskOn("lost", job.StateRunning)}
+		runs.begin(r)
+		begin := time.Now()
+		var mu sync.Mutex
+		open, most := 0, 0
+		out := &fakeOutputs{fn: func(ctx context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error {
+			if task.Minion == "late" && time.Since(begin) < 3*time.Second {
+				return errGone
+			}
+			if !follow {
+				t.Error("asked without follow")
+			}
+			mu.Lock()
+			open++
+			most = max(most, open)
+			mu.Unlock()
+			defer func() { mu.Lock(); open--; mu.Unlock() }()
+			if err := fn(1, []byte{byte('0' + task.Attempt)}); err != nil {
+				return err
+			}
+			time.Sleep(10 * time.Second)
+			if task.Minion == "lost" {
+				return errGone
+			}
+			return fn(1, []byte("."))
+		}}
+		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: out}
+		go func() {
+			time.Sleep(15 * time.Second)
+			again := r
+			again.Tasks = []job.Task{taskOn("m1", job.StateRunning), taskOn("late", job.StateSucceeded), taskOn("lost", job.StateIndeterminate)}
+			again.Tasks[0].Attempt = 2
+			runs.begin(again)
+			time.Sleep(20 * time.Second)
+			again.State = job.StateFailed
+			runs.end(again)
+		}()
+		got := heard{}
+		err := c.Output(t.Context(), r.RunID, "", true, got.fn)
+		if d := cmp.Diff(heard{"m1/1": "1.2.", "late/1": "1.", "lost/1": "1"}, got); d != "" {
+			t.Errorf("output (-want +got):\n%s", d)
+		}
+		if !errors.Is(err, errGone) || !strings.Contains(err.Error(), "the output of minion lost broke off") {
+			t.Errorf("error: %v", err)
+		}
+		if most != 3 {
+			t.Errorf("%d streams side by side, want 3", most)
+		}
+		if took := time.Since(begin); took < 35*time.Second || took > 37*time.Second {
+			t.Errorf("ended after %s", took)
+		}
+	})
+}
+
+func TestFollowEndsWithItsReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		runs := &fakeRuns{}
+		r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateRunning)
+		r.Tasks = []job.Task{taskOn("m1", job.StateRunning)}
+		runs.begin(r)
+		out := &fakeOutputs{fn: func(ctx context.Context, _ job.TaskID, _ bool, _ func(int, []byte) error) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: out}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.Output(ctx, r.RunID, "", true, heard{}.fn); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestFollowOfARunWithoutTheMinion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		runs := &fakeRuns{}
+		r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StatePending)
+		runs.begin(r)
+		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: &fakeOutputs{}}
+		go func() {
+			time.Sleep(time.Minute)
+			r.State = job.StateUndeliverable
+			runs.end(r)
+		}()
+		if err := c.Output(t.Context(), r.RunID, "m1", true, heard{}.fn); !errors.Is(err, job.ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+		if err := c.Output(t.Context(), r.RunID, "", true, heard{}.fn); err != nil {
+			t.Errorf("all minions: %v", err)
+		}
+	})
+}

@@ -1,0 +1,319 @@
+//go:build control_ready
+
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// reasonWaiting is the reason of a run that nobody has committed yet.
+const reasonWaiting = "waits for its shard's owner"
+
+// cursor tells where a page begins: after a place in the order of runs. Because
+// that names no count, runs that come and end meanwhile do not shift it.
+//
+// uid is the job's when the query names a job that exists: history then reads
+// one bucket instead of all, and later pages must stay with the same job.
+type cursor struct {
+	after history.Position
+	uid   job.UID
+}
+
+// String returns "POSITION" or "UID~POSITION".
+func (c cursor) String() string {
+	if c.uid.IsZero() {
+		return c.after.Cursor()
+	}
+	return c.uid.String() + "~" + c.after.Cursor()
+}
+
+func parseCursor(s string) (cursor, error) {
+	var c cursor
+	var err error
+	uid, position, ok := strings.Cut(s, "~")
+	if !ok {
+		uid, position = "", s
+	}
+	if uid != "" {
+		if c.uid, err = job.ParseUID(uid); err != nil {
+			return c, invalid("cursor", fmt.Sprintf("%q is not a cursor; use the one that came with the page before, or none", s))
+		}
+	}
+	c.after, err = history.ParseCursor(position)
+	return c, err //nolint:wrapcheck // it says all
+}
+
+// comesAfter reports whether the run lies after the cursor.
+func (c cursor) comesAfter(r *job.Run) bool {
+	return c.after.ID == "" || history.PositionOf(r).Compare(c.after) > 0
+}
+
+func invalid(path, message string) error {
+	return &job.InvalidError{Problems: []job.Problem{{Path: path, Message: message}}}
+}
+
+// checked returns the query with its defaults filled in.
+func (q RunQuery) checked() (RunQuery, error) {
+	if q.Limit == 0 {
+		q.Limit = DefaultRunLimit
+	}
+	if q.Limit < 0 || q.Limit > MaxRunLimit {
+		return q, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", q.Limit, MaxRunLimit))
+	}
+	if q.Job != "" && q.Namespace == "" {
+		q.Namespace = job.DefaultNamespace
+	}
+	if q.State != "" && !slices.Contains(job.States(), q.State) {
+		names := make([]string, 0, len(job.States()))
+		for _, s := range job.States() {
+			names = append(names, string(s))
+		}
+		return q, invalid("state", fmt.Sprintf("%q is not a state; want one of %s", q.State, strings.Join(names, ", ")))
+	}
+	return q, nil
+}
+
+// Runs returns a page of runs, in flight and ended, newest instant first. A
+// query that names a job shows the runs of the job that has the name now; those
+// of deleted ones only when there is none.
+func (c *Control) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
+	q, err := q.checked()
+	if err != nil {
+		return RunPage{}, err
+	}
+	at, err := c.startOf(ctx, q)
+	if err != nil {
+		return RunPage{}, err
+	}
+	// In flight first: a run that ends in between is then seen twice, not never.
+	live, err := c.liveAfter(ctx, q, at)
+	if err != nil {
+		return RunPage{}, err
+	}
+	ended := &endedRuns{store: c.history, query: history.Query{
+		Namespace: q.Namespace, Job: q.Job, UID: at.uid, State: q.State, Limit: q.Limit,
+	}}
+	if at.after.ID != "" {
+		ended.query.Cursor = at.after.Cursor()
+	}
+	runs, live, err := merge(ctx, q.Limit, live, ended)
+	if err != nil {
+		return RunPage{}, err
+	}
+	page := RunPage{Runs: runs}
+	if len(live) > 0 || !ended.done() {
+		at.after = history.PositionOf(&runs[len(runs)-1])
+		page.NextCursor = at.String()
+	}
+	return page, nil
+}
+
+// startOf returns where the page begins that q asks for.
+func (c *Control) startOf(ctx context.Context, q RunQuery) (cursor, error) {
+	if q.Cursor != "" {
+		return parseCursor(q.Cursor)
+	}
+	if q.Job == "" {
+		return cursor{}, nil
+	}
+	stored, _, err := c.stored(ctx, job.Key{Namespace: q.Namespace, Name: q.Job})
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		return cursor{}, err
+	}
+	return cursor{uid: stored.UID}, nil
+}
+
+// merge takes up to limit runs from both, in order, each run once. It returns
+// them and what is left of live.
+func merge(ctx context.Context, limit int, live []job.Run, ended *endedRuns) (runs, rest []job.Run, err error) {
+	runs = make([]job.Run, 0, limit)
+	for len(runs) < limit {
+		head, err := ended.peek(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if head == nil && len(live) == 0 {
+			break
+		}
+		order := 0
+		switch {
+		case head == nil:
+			order = -1
+		case len(live) == 0:
+			order = 1
+		default:
+			order = history.PositionOf(&live[0]).Compare(history.PositionOf(head))
+		}
+		next := head
+		if order < 0 || order == 0 && !head.State.Final() {
+			next = &live[0]
+		}
+		runs = append(runs, *next)
+		if order <= 0 {
+			live = live[1:]
+		}
+		if order >= 0 {
+			ended.pop()
+		}
+	}
+	return runs, live, nil
+}
+
+// liveAfter returns the runs in flight that q selects and that come after a
+// position, in order.
+func (c *Control) liveAfter(ctx context.Context, q RunQuery, at cursor) ([]job.Run, error) {
+	all, err := c.live.LiveRuns(ctx, q.Namespace, q.Job)
+	if err != nil {
+		return nil, fmt.Errorf("runs in flight: %w", err)
+	}
+	live := make([]job.Run, 0, len(all))
+	for i := range all {
+		r := &all[i]
+		switch {
+		case q.State != "" && r.State != q.State:
+		case !at.uid.IsZero() && r.FireID.Job != at.uid:
+		case !at.comesAfter(r):
+		default:
+			live = append(live, *r)
+		}
+	}
+	byPosition := func(a, b job.Run) int { return history.PositionOf(&a).Compare(history.PositionOf(&b)) }
+	slices.SortFunc(live, byPosition)
+	return slices.CompactFunc(live, func(a, b job.Run) bool { return a.RunID == b.RunID }), nil
+}
+
+// endedRuns walks over history.
+type endedRuns struct {
+	store history.Store
+	query history.Query // for the page after those that were read
+	runs  []job.Run     // what is left of the page read last
+	last  bool          // that page was the last one
+}
+
+// peek returns the next run, or nil at the end.
+func (e *endedRuns) peek(ctx context.Context) (*job.Run, error) {
+	for len(e.runs) == 0 {
+		if e.last {
+			return nil, nil //nolint:nilnil // documented
+		}
+		page, err := e.store.List(ctx, e.query)
+		if err != nil {
+			return nil, fmt.Errorf("ended runs: %w", err)
+		}
+		e.runs, e.query.Cursor, e.last = page.Runs, page.Next, page.Next == ""
+	}
+	return &e.runs[0], nil
+}
+
+func (e *endedRuns) pop() { e.runs = e.runs[1:] }
+
+// done reports whether nothing is left.
+func (e *endedRuns) done() bool { return e.last && len(e.runs) == 0 }
+
+// Run returns one run, with the output that its record holds.
+func (c *Control) Run(ctx context.Context, id job.RunID) (job.Run, error) {
+	return c.findRun(ctx, id, job.Key{})
+}
+
+// findRun looks for a run of the job at key, or of any when key is zero.
+// A run moves from trigger to flight to history; when the triggers have been
+// searched in vain it may have moved on meanwhile, so the others are asked again.
+func (c *Control) findRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
+	if !id.Valid() {
+		return job.Run{}, fmt.Errorf("run %q: %w", id, job.ErrNotFound)
+	}
+	r, err := c.startedRun(ctx, id, key)
+	if !errors.Is(err, job.ErrNotFound) {
+		return r, err
+	}
+	r, err = c.waitingRun(ctx, id)
+	if !errors.Is(err, job.ErrNotFound) {
+		return r, err
+	}
+	return c.startedRun(ctx, id, key)
+}
+
+// startedRun looks for a run in flight, then for its record.
+func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
+	live, err := c.live.LiveRuns(ctx, key.Namespace, key.Name)
+	if err != nil {
+		return job.Run{}, fmt.Errorf("runs in flight: %w", err)
+	}
+	for i := range live {
+		if live[i].RunID == id {
+			return live[i], nil
+		}
+	}
+	r, err := c.history.Get(ctx, id)
+	if err != nil {
+		return job.Run{}, fmt.Errorf("run %s: %w", id, err)
+	}
+	return r, nil
+}
+
+// waitingRun looks for a start that no owner has committed yet.
+func (c *Control) waitingRun(ctx context.Context, id job.RunID) (job.Run, error) {
+	var found *job.Run
+	err := c.shards(maxOps, func(from, to job.ShardID) error {
+		if found != nil {
+			return nil
+		}
+		ops := make([]clientv3.Op, 0, to-from)
+		for s := from; s < to; s++ {
+			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Triggers(s), clientv3.WithPrefix()))
+		}
+		resp, err := c.txn(ctx, "waiting starts", nil, ops)
+		if err != nil {
+			return err
+		}
+		for i, part := range resp.Responses {
+			for _, kv := range part.GetResponseRange().GetKvs() {
+				t, err := decode[etcdkv.Trigger](kv)
+				if err != nil {
+					c.log.Warn("trigger unreadable", zap.Error(err))
+					continue
+				}
+				if t.Fire.RunID() == id {
+					r := waiting(t, from+job.ShardID(i)) //nolint:gosec // small
+					found = &r
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return job.Run{}, err
+	}
+	if found == nil {
+		return job.Run{}, fmt.Errorf("run %s: %w", id, job.ErrNotFound)
+	}
+	return *found, nil
+}
+
+func waiting(t etcdkv.Trigger, shard job.ShardID) job.Run {
+	return job.Run{
+		RunID:       t.Fire.RunID(),
+		FireID:      t.Fire,
+		Namespace:   t.Key.Namespace,
+		Job:         t.Key.Name,
+		Trigger:     t.Fire.Trigger.String(),
+		State:       job.StatePending,
+		Reason:      reasonWaiting,
+		Attempt:     1,
+		Shard:       shard,
+		ScheduledAt: t.Fire.Time(),
+		Count:       1,
+		Tasks:       []job.Task{},
+	}
+}
