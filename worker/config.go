@@ -46,7 +46,8 @@ type Config struct {
 	MaxRunning int
 	// KillGrace is the time between SIGTERM and SIGKILL. Default: 2 s.
 	KillGrace time.Duration
-	// OutputCap is how many bytes of a task's output are kept. Default: 10 MiB.
+	// OutputCap bounds the size of a task's output file; what a command writes
+	// beyond it is only counted. Default: 10 MiB.
 	OutputCap int64
 	// OutputKeep is how long output files are kept. Default: 48 h.
 	OutputKeep time.Duration

@@ -63,7 +63,9 @@ type Minion struct {
 	client    *shim.Client
 	shimID    string
 	node      job.NodeID
-	stopping  bool
+	// session is the highest that a node has given.
+	session  int64
+	stopping bool
 }
 
 // Status is what a minion is doing.
@@ -138,10 +140,8 @@ func (m *Minion) fail(err error) {
 // running commands to the shim, sends what it can within a few seconds and
 // returns nil. Other errors: ErrInUse, or why it cannot work at all.
 func (m *Minion) Run(ctx context.Context) error {
-	for dir, mode := range map[string]os.FileMode{"": 0o711, "output": 0o700, "scripts": 0o711, "shim": 0o700, "work": 0o711} {
-		if err := os.MkdirAll(m.cfg.path(dir), mode); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
+	if err := m.makeDirs(); err != nil {
+		return fmt.Errorf("data directory: %w", err)
 	}
 	lock, err := lockDir(m.cfg.path("lock"))
 	if err != nil {
@@ -170,6 +170,20 @@ func (m *Minion) Run(ctx context.Context) error {
 		return err
 	}
 	return m.work(ctx, client)
+}
+
+// makeDirs makes the data directory. Others may pass through it, because
+// commands of other users start below it; they can list nothing.
+func (m *Minion) makeDirs() error {
+	if err := os.MkdirAll(m.cfg.DataDir, 0o711); err != nil { //nolint:gosec // see above
+		return err
+	}
+	for dir, mode := range map[string]os.FileMode{"output": 0o700, "scripts": 0o711, "shim": 0o700, "work": 0o711} {
+		if err := os.Mkdir(m.cfg.path(dir), mode); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // work runs the minion's goroutines until ctx is done or the journal fails.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -382,6 +383,45 @@ func lines(t testing.TB, path string) []string {
 func touch(t testing.TB, path string) {
 	t.Helper()
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// offerOrders sends orders and does not wait.
+func (n *node) offerOrders(orders ...*job.Order) {
+	n.t.Helper()
+	o := &agentpb.Offer{}
+	for _, x := range orders {
+		o.Orders = append(o.Orders, agentpb.FromOrder(x))
+	}
+	n.offer(o)
+}
+
+// outputNumbers returns the numbers in the output file of a task.
+func outputNumbers(t testing.TB, dir string, o *job.Order) []int {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "output", keyOf(o.Task).String()))
+	if err != nil || len(b) < 5 {
+		return nil
+	}
+	var out []int
+	for _, f := range strings.Fields(string(b[5:])) {
+		if x, err := strconv.Atoi(f); err == nil {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// alive reports whether a process runs and is no zombie.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(b), ") Z ")
+}
+
+func killPID(t testing.TB, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 }

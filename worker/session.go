@@ -191,9 +191,12 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 }
 
 func (m *Minion) hello() *agentpb.Hello {
+	m.mu.Lock()
+	session := m.session
+	m.mu.Unlock()
 	return &agentpb.Hello{
 		Minion: string(m.cfg.ID), Instance: m.instance, BootId: m.boot, Version: m.cfg.Version,
-		Protocol:  agentpb.Protocol,
+		Protocol: agentpb.Protocol, Session: session,
 		Inventory: &agentpb.Inventory{Labels: m.cfg.Labels, Facts: m.facts},
 		WallClock: time.Now().UnixNano(), Running: int32(m.Status().Running), //nolint:gosec // a small count
 	}
@@ -204,6 +207,7 @@ func (m *Minion) welcomed(w *agentpb.Welcome) {
 	m.metrics.sessions.Inc()
 	m.mu.Lock()
 	m.node = job.NodeID(w.GetNode())
+	m.session = max(m.session, w.GetSession())
 	if w.GetWallClock() != 0 {
 		m.clock.set(time.Unix(0, w.GetWallClock()).UTC())
 	} else {

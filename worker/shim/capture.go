@@ -28,7 +28,7 @@ const partSize = 4 << 10
 // to a cap, to the output file. The file is created with the first byte.
 type capture struct {
 	path string
-	cap  int64
+	cap  int64 // of the file's size
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -51,9 +51,9 @@ func (c *capture) write(stream int, p []byte) {
 		return
 	}
 	c.parts[stream].write(p)
-	keep := int(min(int64(len(p)), c.cap-c.written))
+	keep := int(min(int64(len(p)), c.cap-c.written-OutputFrameHeader))
 	if keep > 0 && c.store(byte(stream), p[:keep]) {
-		c.written += int64(keep)
+		c.written += int64(keep) + OutputFrameHeader
 	} else {
 		keep = 0
 	}

@@ -32,8 +32,8 @@ type Spec struct {
 	Grace time.Duration `json:"grace,omitempty"`
 	// Marks are entries of Env by which the command's processes are known.
 	Marks []string `json:"marks,omitempty"`
-	// Output is the file for the full output, and OutputCap how many bytes of
-	// output it may hold.
+	// Output is the file for the full output, and OutputCap how long it may
+	// grow; what comes later is only counted.
 	Output    string `json:"output"`
 	OutputCap int64  `json:"outputCap"`
 }

@@ -52,6 +52,8 @@ type Opened struct {
 // Log is an open log. All methods may be called from any goroutine.
 type Log struct {
 	path string
+	// writeAt is (*os.File).WriteAt; tests make it fail.
+	writeAt func(*os.File, []byte, int64) (int, error)
 
 	// syncing is held by whoever writes the file.
 	syncing sync.Mutex
@@ -87,7 +89,7 @@ func Open(path string, read func(payload []byte) error) (*Log, Opened, error) {
 		_ = f.Close()
 		return nil, Opened{}, fmt.Errorf("open log %s: %w", path, err)
 	}
-	return &Log{path: path, file: f, size: good, next: 1, failed: map[Batch]error{}}, info, nil
+	return &Log{path: path, writeAt: (*os.File).WriteAt, file: f, size: good, next: 1, failed: map[Batch]error{}}, info, nil
 }
 
 // replay reads all records and returns the offset behind the last good one.
@@ -209,7 +211,7 @@ func (l *Log) flush(batch Batch) error {
 	l.next++
 	l.mu.Unlock()
 
-	_, err := file.WriteAt(buf, at)
+	_, err := l.writeAt(file, buf, at)
 	var fatal error
 	if err != nil {
 		if terr := file.Truncate(at); terr != nil {

@@ -1,0 +1,123 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (n *node) drain(servers ...string) {
+	n.t.Helper()
+	n.connected()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_ = n.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Drain{Drain: &agentpb.Drain{
+		Servers: servers, Within: int64(10 * time.Millisecond),
+	}}})
+}
+
+func TestDrainAndLoss(t *testing.T) {
+	t.Parallel()
+	a, b, dir := newNode(t), newNode(t), dataDir(t)
+	start(t, a, dir)
+	a.connected()
+	o := newOrder("sleep", "1")
+	a.order(o)
+	a.running(o)
+	a.drain(b.addr)
+	b.connected()
+	if r := b.final(o); r.State != job.StateSucceeded {
+		t.Errorf("report = %+v", r)
+	}
+	b.mu.Lock()
+	if b.hellos[0].GetInstance() != a.hellos[0].GetInstance() || b.hellos[0].GetRunning() != 1 {
+		t.Errorf("hello = %v", b.hellos[0])
+	}
+	b.mu.Unlock()
+	began := time.Now()
+	b.srv.Stop() // lost: the other one, at once
+	a.await("session", func() bool { return a.sessions == 2 })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %v to come back", took)
+	}
+}
+
+// Reports that are not acknowledged come again, on the same session too.
+func TestI4_Resend(t *testing.T) {
+	t.Parallel()
+	n, dir := newNode(t), dataDir(t)
+	n.noAck = true
+	m, _ := start(t, n, dir)
+	o := shell("true")
+	n.order(o)
+	n.final(o)
+	n.forget()
+	n.final(o) // after five seconds
+	n.mu.Lock()
+	n.noAck = false
+	n.mu.Unlock()
+	poll(t, "acknowledgement", func() bool { return m.Status().Unacked == 0 })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.sessions != 1 {
+		t.Errorf("%d sessions", n.sessions)
+	}
+}
+
+func TestOneMinionPerDataDir(t *testing.T) {
+	t.Parallel()
+	n, dir := newNode(t), dataDir(t)
+	start(t, n, dir)
+	n.connected()
+	m, err := New(Config{ID: "m2", DataDir: dir, Servers: []string{n.addr}, ShimCommand: shimCommand()}, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Run(context.Background()); !errors.Is(err, ErrInUse) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Run = %v, want one line of ErrInUse", err)
+	}
+}
+
+func TestConfigProblems(t *testing.T) {
+	t.Parallel()
+	_, err := New(Config{ID: "not a name", Servers: []string{"nohost"}, MaxRunning: -1}, Deps{})
+	var invalid *job.InvalidError
+	if !errors.As(err, &invalid) || len(invalid.Problems) != 5 {
+		t.Errorf("New = %v, want five problems", err)
+	}
+	good := Config{ID: "m", DataDir: t.TempDir(), ShimCommand: []string{"x"}}
+	for server, ok := range map[string]bool{
+		"127.0.0.1:7420": true, "localhost:7420": true, "[::1]:7420": true, "127.0.0.2:1": true,
+		"10.0.0.1:7420": false, "node1:7420": false, "localhost.example.com:7420": false,
+	} {
+		good.Servers = []string{server}
+		good.Insecure = false
+		if _, err := New(good, Deps{}); (err == nil) != ok || err != nil && !errors.Is(err, ErrInsecure) {
+			t.Errorf("New with %s = %v", server, err)
+		}
+		good.Insecure = true
+		if _, err := New(good, Deps{}); err != nil {
+			t.Errorf("New with %s and Insecure = %v", server, err)
+		}
+	}
+}
+
+// Where a minion may not connect in plain text, no node can send it either.
+func TestLearnedServersAreChecked(t *testing.T) {
+	t.Parallel()
+	c := Config{}
+	l := newServerList([]string{"127.0.0.1:1", "127.0.0.1:2"}, c.allowed)
+	l.learn([]string{"10.0.0.1:3", "127.0.0.1:2", "127.0.0.1:3"})
+	l.lost("127.0.0.1:1")
+	for range 20 {
+		r := l.round()
+		if len(r) != 3 || r[2] != "127.0.0.1:1" {
+			t.Fatalf("round = %q", r)
+		}
+	}
+}
