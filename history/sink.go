@@ -164,7 +164,11 @@ func (s *Sink) Run(ctx context.Context) error {
 	for s.await(ctx) {
 		s.write(writing, s.take())
 	}
-	for batch := s.take(); len(batch) > 0 && writing.Err() == nil; batch = s.take() {
+	for writing.Err() == nil {
+		batch := s.take()
+		if len(batch) == 0 {
+			break
+		}
 		s.write(writing, batch)
 	}
 	return nil

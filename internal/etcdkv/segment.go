@@ -148,8 +148,11 @@ func (c *SegmentCodec) Decode(b []byte) ([]SegmentRecord, error) {
 		r.State = job.State(text())
 		r.Run = text()
 		if d.bad {
-			return nil, fmt.Errorf("%w: cut short or damaged (%d bytes)", errSegment, len(b))
+			break
 		}
+	}
+	if d.bad {
+		return nil, fmt.Errorf("%w: cut short or damaged (%d bytes)", errSegment, len(b))
 	}
 	return records, nil
 }
