@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -57,6 +58,13 @@ func (s *store) set(gate chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gate, s.err = gate, err
+}
+
+// sizes are those of the batches so far.
+func (s *store) sizes() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.batches)
 }
 
 // bench is a sink in a bubble of time, with what became of its records.
@@ -138,7 +146,7 @@ func TestS1_RecordsAreWrittenInBatches(t *testing.T) {
 				t.Errorf("record %d: done %d times, %v", n, calls, err)
 			}
 		}
-		if got := fmt.Sprint(b.store.batches); got != "[3 10]" {
+		if got := fmt.Sprint(b.store.sizes()); got != "[3 10]" {
 			t.Errorf("batches %s, want [3 10]", got)
 		}
 	})
@@ -171,7 +179,7 @@ func TestS2_TransientErrorsAreTriedAgain(t *testing.T) {
 		if calls, _ := b.outcome(1); calls != 0 {
 			t.Error("given up")
 		}
-		if n := len(b.store.batches); n < 20 || n > 60 {
+		if n := len(b.store.sizes()); n < 20 || n > 60 {
 			t.Errorf("%d attempts in a minute", n)
 		}
 		b.store.set(nil, nil)
@@ -277,7 +285,7 @@ func TestS4_AJamKeepsTheOrder(t *testing.T) {
 		if got, err := b.store.Get(t.Context(), run(0).RunID); err != nil || got.Reason != "99" {
 			t.Errorf("the last version is %q, %v", got.Reason, err)
 		}
-		for _, n := range b.store.batches {
+		for _, n := range b.store.sizes() {
 			if n > 16 {
 				t.Errorf("a batch has %d records", n)
 			}
