@@ -1,0 +1,75 @@
+// The worker command runs a minion: it connects to a node, starts the commands
+// that it is told to start, and reports how they ended.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/carillon-cron/carillon/internal/app/minion"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "shim" {
+		os.Exit(exitCode(worker.RunShim(os.Args[2:]), os.Stderr))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(130)
+	}()
+	os.Exit(exitCode(run(ctx, os.Args[1:]), os.Stderr))
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := minion.Parse(args, os.LookupEnv)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if o.Version {
+		fmt.Println("worker", version, runtime.Version())
+		return nil
+	}
+	log, err := o.Logger()
+	if err != nil {
+		return err
+	}
+	cfg, err := o.Config(version)
+	if err != nil {
+		return err
+	}
+	return minion.Run(ctx, cfg, log)
+}
+
+// exitCode says what went wrong: 2 for what the user gave, 1 for the rest.
+func exitCode(err error, w io.Writer) int {
+	if err == nil {
+		return 0
+	}
+	_, _ = fmt.Fprintln(w, "worker:", err)
+	var invalid *job.InvalidError
+	if errors.As(err, &invalid) || errors.Is(err, worker.ErrInsecure) {
+		return 2
+	}
+	return 1
+}

@@ -1,0 +1,95 @@
+package minion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/worker"
+)
+
+// Config is what a worker process needs.
+type Config struct {
+	Worker worker.Config
+	// MetricsAddr is where the HTTP service listens; empty: nowhere.
+	MetricsAddr string
+}
+
+// Run runs a worker process until ctx is done.
+func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m, err := worker.New(cfg.Worker, worker.Deps{Logger: log, Metrics: reg})
+	if err != nil {
+		return err
+	}
+	if cfg.MetricsAddr == "" {
+		return m.Run(ctx)
+	}
+	l, err := listen(cfg.MetricsAddr, cfg.Worker.Insecure)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: Handler(m, reg), ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	log.Info("metrics are served", zap.Stringer("address", l.Addr()))
+	err = m.Run(ctx)
+	_ = srv.Close()
+	if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
+	return err
+}
+
+// listen opens the HTTP service's address, which must be on this host unless
+// plain connections are allowed.
+func listen(addr string, insecure bool) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("metrics address %q: want host:port, as in \"127.0.0.1:7421\"", addr)
+	}
+	if ip := net.ParseIP(host); !insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("%w: metrics address %s is not a loopback address; use one, or allow it with --insecure", worker.ErrInsecure, addr)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("metrics address: %w", err)
+	}
+	return l, nil
+}
+
+// Handler serves /metrics, /livez and /readyz of a minion.
+func Handler(m *worker.Minion, reg prometheus.Gatherer) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		s := m.Status()
+		var reasons []string
+		if s.Node == "" {
+			reasons = append(reasons, "not connected to a node")
+		}
+		if !s.Shim {
+			reasons = append(reasons, "not attached to the shim")
+		}
+		if len(reasons) > 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = fmt.Fprintln(w, strings.Join(reasons, "\n"))
+			return
+		}
+		_, _ = fmt.Fprintf(w, "ok: connected to %s\n", s.Node)
+	})
+	return mux
+}

@@ -1,0 +1,100 @@
+package minion
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{
+		"CARILLON_SERVERS": "a:1,b:2", "CARILLON_LABEL": "role=web,site=x", "CARILLON_MAX_RUNNING": "7", "CARILLON_ID": "from-env",
+	}
+	lookup := func(k string) (string, bool) { v, ok := env[k]; return v, ok }
+	o, err := Parse([]string{"--id", "given", "--insecure"}, lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Options{
+		Servers: []string{"a:1", "b:2"}, ID: "given", Labels: map[string]string{"role": "web", "site": "x"},
+		DataDir: DefaultDataDir(), Insecure: true, MaxRunning: 7, LogLevel: "info",
+	}
+	if diff := cmp.Diff(want, o); diff != "" {
+		t.Error(diff)
+	}
+	env["CARILLON_MAX_RUNNING"], env["CARILLON_INSECURE"] = "many", "perhaps"
+	var invalid *job.InvalidError
+	if _, err := Parse(nil, lookup); !errors.As(err, &invalid) || len(invalid.Problems) != 2 {
+		t.Errorf("Parse = %v, want two problems", err)
+	}
+	if _, err := Parse([]string{"stray"}, lookup); !errors.As(err, &invalid) || !strings.Contains(err.Error(), `"stray"`) {
+		t.Errorf("Parse = %v", err)
+	}
+}
+
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewRegistry()
+	m, err := worker.New(worker.Config{
+		ID: "m1", DataDir: t.TempDir(), Servers: []string{"127.0.0.1:1"}, ShimCommand: []string{"x"},
+	}, worker.Deps{Metrics: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := Handler(m, reg)
+	for path, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"/livez":   {http.StatusOK, "ok"},
+		"/readyz":  {http.StatusServiceUnavailable, "not connected to a node\nnot attached to the shim"},
+		"/metrics": {http.StatusOK, "carillon_minion_tasks_running 0"},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		if w.Code != want.code || !strings.Contains(w.Body.String(), want.text) {
+			t.Errorf("%s = %d %q", path, w.Code, w.Body)
+		}
+	}
+}
+
+func TestMetricsOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
+	if _, err := listen("0.0.0.0:0", false); !errors.Is(err, worker.ErrInsecure) {
+		t.Errorf("listen = %v", err)
+	}
+	l, err := listen("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+}
+
+// The worker links neither the etcd client nor what belongs to other binaries.
+func TestWorkerLinksLittle(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("go", "list", "-deps", "github.com/carillon-cron/carillon/cmd/worker")
+	cmd.Env = os.Environ()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		for _, bad := range []string{"go.etcd.io/", "spf13/viper", "spf13/cobra", "/internal/webui", "/internal/httpapi", "/internal/etcdkv"} {
+			if strings.Contains(line, bad) {
+				t.Errorf("worker links %s", strings.TrimSpace(line))
+			}
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package minion
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker"
+)
+
+// envPrefix is what the environment variable of a flag begins with.
+const envPrefix = "CARILLON_"
+
+// Options are the settings of the worker command.
+type Options struct {
+	Servers     []string
+	ID          string
+	Labels      map[string]string
+	DataDir     string
+	Insecure    bool
+	MaxRunning  int
+	LogLevel    string
+	MetricsAddr string
+	Version     bool
+}
+
+// AddFlags adds the flags of o to fs, with their defaults.
+func (o *Options) AddFlags(fs *pflag.FlagSet) {
+	fs.StringSliceVar(&o.Servers, "servers", []string{"127.0.0.1:7420"}, "nodes to connect to, as `HOST:PORT,...`")
+	fs.StringVar(&o.ID, "id", "", "name of this minion, unique in the cluster (default: the host name)")
+	fs.StringToStringVar(&o.Labels, "label", nil, "label that targets select by, as `KEY=VALUE`; may be given several times")
+	fs.StringVar(&o.DataDir, "data-dir", DefaultDataDir(), "directory of the journal and of output; one per minion")
+	fs.BoolVar(&o.Insecure, "insecure", false, "allow plain connections to other hosts")
+	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
+	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "loopback address for /metrics, /livez and /readyz (default: none)")
+	fs.BoolVar(&o.Version, "version", false, "print the version and exit")
+}
+
+// Parse reads the command line, and the environment for what it does not give.
+// It returns pflag.ErrHelp after it has printed the help.
+func Parse(args []string, lookup func(string) (string, bool)) (Options, error) {
+	var o Options
+	fs := pflag.NewFlagSet("worker", pflag.ContinueOnError)
+	fs.SortFlags = false
+	o.AddFlags(fs)
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return o, err
+	case err != nil:
+		return o, &job.InvalidError{Problems: []job.Problem{{Message: err.Error() + "; see --help"}}}
+	case fs.NArg() > 0:
+		return o, &job.InvalidError{Problems: []job.Problem{{Message: fmt.Sprintf("unexpected argument %q; see --help", fs.Arg(0))}}}
+	}
+	return o, FromEnv(fs, lookup)
+}
+
+// FromEnv sets the flags that were not given from CARILLON_ variables:
+// --data-dir from CARILLON_DATA_DIR, and so on.
+func FromEnv(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var problems []job.Problem
+	fs.VisitAll(func(f *pflag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		v, ok := lookup(name)
+		if !ok || v == "" || f.Changed || f.Name == "version" || f.Name == "help" {
+			return
+		}
+		if err := fs.Set(f.Name, v); err != nil {
+			problems = append(problems, job.Problem{Path: name, Message: err.Error()})
+		}
+	})
+	if len(problems) > 0 {
+		return &job.InvalidError{Problems: problems}
+	}
+	return nil
+}
+
+// DefaultDataDir returns where a minion keeps its data: below /var/lib for
+// root, below the home directory for others.
+func DefaultDataDir() string {
+	const sub = "carillon/worker"
+	if os.Geteuid() == 0 {
+		return filepath.Join("/var/lib", sub)
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local/share", sub)
+	}
+	return filepath.Join(os.TempDir(), sub)
+}
+
+// Config returns the application's configuration.
+func (o *Options) Config(version string) (Config, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return Config{}, fmt.Errorf("find this program, which is the shim too: %w", err)
+	}
+	return Config{
+		MetricsAddr: o.MetricsAddr,
+		Worker: worker.Config{
+			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
+			Insecure: o.Insecure, MaxRunning: o.MaxRunning, ShimCommand: []string{exe, "shim"}, Version: version,
+		},
+	}, nil
+}
+
+// Logger returns a logger that writes JSON lines to stderr.
+func (o *Options) Logger() (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(o.LogLevel)
+	if err != nil {
+		return nil, &job.InvalidError{Problems: []job.Problem{{
+			Path: "--log-level", Message: fmt.Sprintf("%q is not a level; use debug, info, warn or error", o.LogLevel),
+		}}}
+	}
+	cfg := zap.NewProductionConfig()
+	cfg.Level = zap.NewAtomicLevelAt(level)
+	cfg.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	cfg.DisableStacktrace, cfg.DisableCaller, cfg.Sampling = true, true, nil
+	return cfg.Build()
+}
