@@ -1,0 +1,208 @@
+package agentpush
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Config says how a Hub behaves. Zero values stand for the defaults.
+type Config struct {
+	// Node is this node's name; it must be given.
+	Node job.NodeID
+	// SessionBase is the high part of session epochs: the etcd revision at the
+	// node's start, so that epochs rise over restarts of the cluster's nodes.
+	SessionBase int64
+	// TopicDepth bounds the messages that wait for one minion. Default 1000.
+	TopicDepth int
+	// OfferMax and OfferBytes bound one offer. Defaults 256 and 200 KiB; a
+	// single message that is larger travels alone.
+	OfferMax   int
+	OfferBytes int
+	// MaxMessageExpired is how long a message may wait that names no end of its
+	// own: a cancel, or an order without NotAfter. Default 60 s.
+	MaxMessageExpired time.Duration
+	// BeatEvery is how often minions beat; after BeatMisses of them without a
+	// word the session is closed. Defaults 10 s and 3.
+	BeatEvery  time.Duration
+	BeatMisses int
+	// ProbeWait is how long an old session may take to answer when another
+	// process claims its minion's id. Default 2 s.
+	ProbeWait time.Duration
+	// PeerReconnect is the pause after a link to a peer broke. Default 500 ms.
+	PeerReconnect time.Duration
+	// PeerWait bounds one call to a peer and the opening of a link. Default 3 s.
+	PeerWait time.Duration
+	// ResendAfter is the pause before a report without a known or reachable
+	// owner is tried again, and ReportRetry how long it is tried at all.
+	// Defaults 300 ms and 10 s.
+	ResendAfter time.Duration
+	ReportRetry time.Duration
+	// PresenceEvery is how long changes of presence are gathered before they
+	// are written. Default 250 ms.
+	PresenceEvery time.Duration
+}
+
+// The bounds that nobody needs to set.
+const (
+	// grace is how long after NotAfter an offer on a live session, or an order
+	// at a peer, may still be answered before it is indeterminate.
+	grace = 10 * time.Second
+	// questionLife is how long a question waits: its asker asks again.
+	questionLife = 10 * time.Second
+	// sweepEvery is how often expiry, beats and waiting messages are looked at.
+	sweepEvery = 200 * time.Millisecond
+	// maxHops bounds how often a message is forwarded.
+	maxHops = 3
+	// linkDepth bounds what a link to a peer holds, per kind.
+	linkDepth = 1 << 16
+	// linkBatch and linkBytes bound one batch on a link; linkPace is the least
+	// time between two small ones.
+	linkBatch = 256
+	linkBytes = 200 << 10
+	linkPace  = 3 * time.Millisecond
+	// maxRetries bounds the reports that wait for an owner.
+	maxRetries = 1 << 16
+	// maxAcks bounds the acknowledgements that wait for one minion's stream.
+	maxAcks = 1 << 16
+	// ackBatch bounds one acknowledgement frame.
+	ackBatch = 2048
+	// bucketSize bounds one presence bucket.
+	bucketSize = 256
+	// maxMessageBytes bounds what a node receives in one piece. The largest is
+	// a batch with one order whose script has job.MaxScriptBytes.
+	maxMessageBytes = 1 << 20
+)
+
+func (c Config) filled() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	num(&c.TopicDepth, 1000)
+	num(&c.OfferMax, 256)
+	num(&c.OfferBytes, 200<<10)
+	num(&c.BeatMisses, 3)
+	def(&c.MaxMessageExpired, time.Minute)
+	def(&c.BeatEvery, 10*time.Second)
+	def(&c.ProbeWait, 2*time.Second)
+	def(&c.PeerReconnect, 500*time.Millisecond)
+	def(&c.PeerWait, 3*time.Second)
+	def(&c.ResendAfter, 300*time.Millisecond)
+	def(&c.ReportRetry, 10*time.Second)
+	def(&c.PresenceEvery, 250*time.Millisecond)
+	return c
+}
+
+func (c *Config) check() error {
+	var errs []error
+	if err := job.CheckName(string(c.Node)); err != nil {
+		errs = append(errs, fmt.Errorf("agentpush: node: %w", err))
+	}
+	for _, n := range []struct {
+		name string
+		v    int64
+	}{
+		{"topic depth", int64(c.TopicDepth)}, {"offer max", int64(c.OfferMax)}, {"offer bytes", int64(c.OfferBytes)},
+		{"beat misses", int64(c.BeatMisses)}, {"max message expired time", int64(c.MaxMessageExpired)},
+		{"beat every", int64(c.BeatEvery)}, {"probe wait", int64(c.ProbeWait)}, {"peer reconnect", int64(c.PeerReconnect)},
+		{"peer wait", int64(c.PeerWait)}, {"resend after", int64(c.ResendAfter)}, {"report retry", int64(c.ReportRetry)},
+		{"presence every", int64(c.PresenceEvery)},
+	} {
+		if n.v < 0 {
+			errs = append(errs, fmt.Errorf("agentpush: %s is %d; give a positive value, or 0 for the default", n.name, n.v))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Deps is what a Hub works with. Logger and Metrics may be nil; the other
+// interfaces must be given.
+type Deps struct {
+	Logger    *zap.Logger
+	Metrics   prometheus.Registerer
+	Directory Directory
+	Sink      Sink
+	Registry  Registry
+	// PeerDialOptions are used for connections to peers; they hold the
+	// transport credentials. Empty: no transport security.
+	PeerDialOptions []grpc.DialOption
+}
+
+func (d *Deps) check() error {
+	if d.Directory == nil || d.Sink == nil || d.Registry == nil {
+		return errors.New("agentpush: Directory, Sink and Registry must be given")
+	}
+	return nil
+}
+
+// Directory tells what the cluster looks like now. Its methods are called
+// often and from many goroutines, and must not block.
+type Directory interface {
+	// Owner returns the node that owns the shard.
+	Owner(job.ShardID) (job.NodeID, bool)
+	// PeerAddr returns the address at which a node serves its peers.
+	PeerAddr(job.NodeID) (string, bool)
+	// Servers returns the addresses of all nodes.
+	Servers() []string
+}
+
+// Sink is this node's engine.
+type Sink interface {
+	// Reports takes what became of tasks. It must not block for long, and it
+	// is called by many goroutines.
+	Reports([]job.Report)
+	// LiveRuns lists the runs that the engine holds open. Empty strings select
+	// every namespace, and every name.
+	LiveRuns(namespace, name string) []job.Run
+}
+
+// Registry writes what the cluster is to know about minions.
+type Registry interface {
+	// Present writes one bucket of the minions connected here, at most 256; an
+	// empty list deletes it.
+	Present(ctx context.Context, bucket int, minions []Present) error
+	// Describe stores a minion that was first seen, or whose labels, facts or
+	// version have changed.
+	Describe(ctx context.Context, m job.Minion) error
+}
+
+// Present says that a minion is connected. The highest Session of a minion
+// tells where it is.
+type Present struct {
+	ID      job.MinionID
+	Session int64
+}
+
+// ServerOptions are the settings of the gRPC server that a Hub is registered
+// at: small buffers, static windows (the bandwidth estimator answers every
+// small message with a ping), bounded messages, and no connection age, which
+// would cut streams that are meant to last.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ReadBufferSize(4 << 10),
+		grpc.WriteBufferSize(8 << 10),
+		grpc.StaticStreamWindowSize(64 << 10),
+		grpc.StaticConnWindowSize(128 << 10),
+		grpc.MaxConcurrentStreams(64), // a minion uses one; a peer a few
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxHeaderListSize(4 << 10),
+		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 45 * time.Second, Timeout: 15 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+}

@@ -1,0 +1,100 @@
+// Package agentpush brings orders to minions and reports back.
+//
+// A Hub runs in every node. Minions connect out to any node; a hub holds the
+// sessions of those that chose its node, and one link to each peer that it has
+// something to say to. The engine of a node hands its hub orders for minions
+// wherever they are, and gets reports from wherever they come. The package
+// knows nothing of etcd: the app feeds it from views, and it writes through two
+// small interfaces.
+//
+// # An order's way
+//
+//	engine -> hub -> topic -> channel's slot -> stream -> minion
+//	           |
+//	           +-> link -> peer's hub -> topic -> ...
+//
+//	queued     in the topic: a bounded memory queue per minion
+//	offered    in the slot: sent, and not yet answered; one offer at a time,
+//	           which takes up to OfferMax messages of what is queued
+//	forwarded  on a link: the peer answers for it
+//	taken      the minion has journaled it and answers for it
+//
+// A message is an order, a question (what became of a task?) or a cancel. An
+// order lives until its NotAfter. Messages for a minion that is connected
+// nowhere wait here; when presence says that it has come to a peer they follow
+// it there, and when it comes here they are offered.
+//
+// # Invariants
+//
+//	I1  Every order ends: the minion takes it; or exactly one report tells its
+//	    shard's owner that it was dropped, that it never reached the minion,
+//	    or that nobody can know. None is lost silently while its node lives.
+//	I2  At most one session per minion is live at a node. Over nodes, the one
+//	    with the highest epoch counts, and a node that sees a higher one than
+//	    its own ends its own.
+//	I3  At most one offer is with a minion: the next is made when the minion
+//	    has taken the last, or in a new session.
+//	I4  What was offered, and not taken when the session broke, is offered
+//	    again, ahead of the rest. It may have been accepted: so it never ends
+//	    as dropped or as delivery-timeout, which may be tried again elsewhere,
+//	    but as indeterminate. The minion refuses what it has started already.
+//	I5  No minion waits for another: a stalled one holds up its own pump only.
+//	I6  What a link has carried and the peer has not settled is delivered anew
+//	    when the link breaks, by whatever way is open then. The peer forgets
+//	    what it has not offered yet.
+//	I7  A full topic drops its oldest order, never the new one, and says so.
+//	I8  A report reaches the engine of the node that owns its shard at the time
+//	    of arrival. One that finds no owner is tried again for ReportRetry.
+//	I9  A report speaks of tasks of the minion whose session it came by,
+//	    whatever the minion has written.
+//	I10 Nothing that the engine calls blocks, and no lock is held while
+//	    foreign code runs.
+//
+// # Who answers for an order
+//
+// The node whose engine sent it, until another node has it on an open link; that
+// node until it settles: when the minion took it, or when its end is reported.
+// When a link breaks, the sender answers again, and marks what it sends anew as
+// possibly offered (I4). A hub that holds a message from a link that broke drops
+// it silently if it is not offered yet, and leaves its end to the sender.
+//
+// # What may fail
+//
+//	minion does not read         its one offer stays in the slot, its topic fills: I7
+//	minion does not beat         BeatMisses beats later its session is closed: I4
+//	connection breaks            I4
+//	two processes use one id     the older session is probed with an empty
+//	                             offer; if it answers, the newer one is refused
+//	minion goes to another node  presence says so; what waits here follows it
+//	peer crashes, link breaks    I6; the link is opened anew after PeerReconnect
+//	peer hangs                   keep-alive breaks the link after 15 s; an order
+//	                             not settled 20 s after its end is indeterminate
+//	shard changes its owner      reports go to the new one; those under way are
+//	                             sent on (I8)
+//	owner's node crashes         its orders that are not offered vanish with
+//	                             it; the next owner asks, and orders again
+//	node stops                   minions are asked to leave (Drain); what waits
+//	                             is the next owner's to ask about
+//	registry cannot be written   presence and descriptions are tried again;
+//	                             minions here work on
+//
+// # Goroutines
+//
+// A topic's pump and a channel's pump, parked, would be two goroutines per
+// minion beside those of gRPC: memory for nothing, as most minions are idle. A
+// fixed pool of senders would be worse: as many stalled minions as it has
+// workers stop everybody. So a pump is a goroutine on demand. Whoever adds work
+// to a channel, or frees its slot, starts it; it sends until nothing may be
+// sent, and ends. A session parks two goroutines: gRPC's handler, which waits
+// for the session's end (a server can end a stream only by returning), and the
+// receiver.
+//
+// # Not promised
+//
+// That an order is taken once: after a broken link or session it may be offered
+// again, and the minion's journal makes the second time harmless. That a report
+// arrives once: engines take what is final the first time. That questions,
+// cancels and acknowledgements arrive: they are repeated by whoever needs them.
+// That two processes with one id at two nodes are told apart: they push each
+// other out, and each refusal and each reconnection is logged.
+package agentpush

@@ -1,0 +1,336 @@
+package agentpush
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Inventory is what this node knows of all minions: who they are, and where
+// they are connected. The app feeds it from views of the cluster's state; the
+// sessions of this node are in it at once. All methods may be called by many
+// goroutines.
+type Inventory struct {
+	node job.NodeID
+	// moved is told of minions whose place has changed, gone of nodes that have
+	// left. They are called without mu.
+	moved func(job.MinionID)
+	gone  func(job.NodeID)
+
+	mu sync.RWMutex
+	// mu guards what follows.
+
+	entries map[job.MinionID]*entry
+	buckets map[bucketKey][]Present
+	// matches and sorted are caches, emptied by every change that matters.
+	matches map[string][]job.MinionID
+	sorted  []job.MinionID
+}
+
+type bucketKey struct {
+	node   job.NodeID
+	bucket int
+}
+
+// maxMatches bounds the cache of matches.
+const maxMatches = 4096
+
+// entry is one minion. It exists while anything is known of it.
+type entry struct {
+	// stored is what the cluster's state says; nil: nothing yet.
+	stored *job.Minion
+	// local is what it said itself in its session here; nil: no session here.
+	local *job.Minion
+	epoch int64
+	// places are where peers say that it is.
+	places []place
+}
+
+type place struct {
+	bucketKey
+	session int64
+}
+
+func newInventory(node job.NodeID) *Inventory {
+	return &Inventory{
+		node: node, moved: func(job.MinionID) {}, gone: func(job.NodeID) {},
+		entries: map[job.MinionID]*entry{}, buckets: map[bucketKey][]Present{},
+	}
+}
+
+// where returns the node with the minion's highest session, and that session.
+func (i *Inventory) where(e *entry) (node job.NodeID, session int64) {
+	if e.local != nil {
+		node, session = i.node, e.epoch
+	}
+	for _, p := range e.places {
+		if p.session > session || p.session == session && p.node > node {
+			node, session = p.node, p.session
+		}
+	}
+	return node, session
+}
+
+// described returns the freshest description of a minion, nil if there is none.
+func (e *entry) described() *job.Minion {
+	if e.local != nil {
+		return e.local
+	}
+	return e.stored
+}
+
+// change runs f on the minion's entry and deals with what changed. mu is held.
+func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved bool) {
+	e := i.entries[id]
+	if e == nil {
+		e = &entry{}
+		i.entries[id] = e
+	}
+	before, _ := i.where(e)
+	was := e.described()
+	f(e)
+	after, _ := i.where(e)
+	if e.stored == nil && e.local == nil && len(e.places) == 0 {
+		delete(i.entries, id)
+	}
+	now := e.described()
+	relabelled := was == nil != (now == nil) || was != nil && now != nil && !maps.Equal(was.Labels, now.Labels)
+	if (before == "") != (after == "") || relabelled {
+		i.matches, i.sorted = nil, nil
+	}
+	return before != after
+}
+
+// SetMinion takes what the cluster's state says of a minion. Its Node is ignored.
+func (i *Inventory) SetMinion(m job.Minion) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.change(m.ID, func(e *entry) { e.stored = &m })
+}
+
+// RemoveMinion forgets what was set by SetMinion.
+func (i *Inventory) RemoveMinion(id job.MinionID) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.change(id, func(e *entry) { e.stored = nil })
+}
+
+// SetPresence takes a bucket of the minions that are connected to a node, in
+// place of the bucket's earlier content. What is said of this node itself is
+// ignored: it knows better.
+func (i *Inventory) SetPresence(node job.NodeID, bucket int, minions []Present) {
+	if node == i.node {
+		return
+	}
+	key := bucketKey{node, bucket}
+	sessions := make(map[job.MinionID]int64, len(minions))
+	for _, p := range minions {
+		sessions[p.ID] = p.Session
+	}
+	var moved []job.MinionID
+	i.mu.Lock()
+	for _, p := range i.buckets[key] {
+		if _, still := sessions[p.ID]; !still {
+			sessions[p.ID] = 0
+		}
+	}
+	if len(minions) == 0 {
+		delete(i.buckets, key)
+	} else {
+		i.buckets[key] = slices.Clone(minions)
+	}
+	for id, session := range sessions {
+		if i.change(id, func(e *entry) {
+			e.places = slices.DeleteFunc(e.places, func(p place) bool { return p.bucketKey == key })
+			if session != 0 {
+				e.places = append(e.places, place{key, session})
+			}
+		}) {
+			moved = append(moved, id)
+		}
+	}
+	i.mu.Unlock()
+	for _, id := range moved {
+		i.moved(id)
+	}
+}
+
+// RemovePresence forgets one bucket of a node.
+func (i *Inventory) RemovePresence(node job.NodeID, bucket int) { i.SetPresence(node, bucket, nil) }
+
+// RemoveNode forgets all buckets of a node that has left the cluster.
+func (i *Inventory) RemoveNode(node job.NodeID) {
+	i.mu.RLock()
+	var buckets []int
+	for key := range i.buckets {
+		if key.node == node {
+			buckets = append(buckets, key.bucket)
+		}
+	}
+	i.mu.RUnlock()
+	for _, b := range buckets {
+		i.SetPresence(node, b, nil)
+	}
+	i.gone(node)
+}
+
+// Minions returns all minions that are known, sorted by id, with Node where
+// they are connected.
+func (i *Inventory) Minions() []job.Minion {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	out := make([]job.Minion, 0, len(i.entries))
+	for _, e := range i.entries {
+		d := e.described()
+		if d == nil {
+			continue
+		}
+		m := *d
+		if e.stored != nil && !e.stored.Since.IsZero() {
+			m.Since = e.stored.Since
+		}
+		m.Node, _ = i.where(e)
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b job.Minion) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return out
+}
+
+// match returns the connected minions that the target admits, sorted. The
+// result is shared and must not be changed.
+func (i *Inventory) match(t job.Target) []job.MinionID {
+	key := targetKey(t)
+	i.mu.RLock()
+	ids, ok := i.matches[key]
+	i.mu.RUnlock()
+	if ok {
+		return ids
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.sorted == nil {
+		for id, e := range i.entries {
+			if node, _ := i.where(e); node != "" {
+				i.sorted = append(i.sorted, id)
+			}
+		}
+		slices.Sort(i.sorted)
+	}
+	for _, id := range i.sorted {
+		var labels map[string]string
+		if d := i.entries[id].described(); d != nil {
+			labels = d.Labels
+		}
+		if t.Matches(id, labels) {
+			ids = append(ids, id)
+		}
+	}
+	ids = slices.Clip(ids)
+	if i.matches == nil || len(i.matches) >= maxMatches {
+		i.matches = map[string][]job.MinionID{}
+	}
+	i.matches[key] = ids
+	return ids
+}
+
+func targetKey(t job.Target) string {
+	var b strings.Builder
+	for _, n := range t.Names {
+		b.WriteString(n + "\x00")
+	}
+	b.WriteByte(1)
+	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {
+		b.WriteString(k + "\x00" + t.Labels[k] + "\x00")
+	}
+	return b.String()
+}
+
+// place returns the node at which a minion is connected, empty when at none.
+func (i *Inventory) place(id job.MinionID) job.NodeID {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if e := i.entries[id]; e != nil {
+		node, _ := i.where(e)
+		return node
+	}
+	return ""
+}
+
+// session returns the highest session that is known of a minion.
+func (i *Inventory) session(id job.MinionID) int64 {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if e := i.entries[id]; e != nil {
+		_, s := i.where(e)
+		return s
+	}
+	return 0
+}
+
+// stored returns what the cluster's state says of a minion.
+func (i *Inventory) stored(id job.MinionID) (job.Minion, bool) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if e := i.entries[id]; e != nil && e.stored != nil {
+		return *e.stored, true
+	}
+	return job.Minion{}, false
+}
+
+func (i *Inventory) setLocal(m job.Minion, epoch int64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.change(m.ID, func(e *entry) { e.local, e.epoch = &m, epoch })
+}
+
+func (i *Inventory) clearLocal(id job.MinionID, epoch int64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.change(id, func(e *entry) {
+		if e.epoch == epoch {
+			e.local, e.epoch = nil, 0
+		}
+	})
+}
+
+// redescribe replaces labels and facts of a minion in its session here.
+func (i *Inventory) redescribe(id job.MinionID, epoch int64, labels, facts map[string]string) (m job.Minion, ok bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.change(id, func(e *entry) {
+		if e.local == nil || e.epoch != epoch {
+			return
+		}
+		m, ok = *e.local, true
+		m.Labels, m.Facts = labels, facts
+		fresh := m
+		e.local = &fresh
+	})
+	return m, ok
+}
+
+func (i *Inventory) setRunning(id job.MinionID, n int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if e := i.entries[id]; e != nil && e.local != nil {
+		e.local.Running = n
+	}
+}
+
+// count returns how many minions are known, and how many are connected anywhere.
+func (i *Inventory) count() (known, connected int) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	for _, e := range i.entries {
+		if e.described() != nil {
+			known++
+		}
+		if node, _ := i.where(e); node != "" {
+			connected++
+		}
+	}
+	return known, connected
+}

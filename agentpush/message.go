@@ -1,0 +1,119 @@
+package agentpush
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// body is what a message carries: an order, a question or a cancel.
+type body interface {
+	proto.Message
+	GetTask() *agentpb.TaskID
+	GetShard() uint32
+}
+
+// message is one thing that a minion is to be told. Its body is never changed
+// once the message exists: a stream may still be writing it.
+type message struct {
+	body body
+	// until ends its life, in nanoseconds since the Unix epoch.
+	until int64
+	// since is when it came to this node.
+	since int64
+	size  int
+	hops  uint32
+	// unsure: it may have reached the minion already.
+	unsure bool
+	// told: its end has been reported, but it is still with the other side.
+	told bool
+	// from is the link it came by, nil for this node's engine; number is its
+	// number there.
+	from   *inbound
+	number uint64
+}
+
+func (h *Hub) newMessage(b body, now int64) *message {
+	m := &message{body: b, since: now, size: proto.Size(b) + 4}
+	switch b := b.(type) {
+	case *agentpb.Order:
+		m.until = b.GetNotAfter()
+		if m.until == 0 {
+			m.until = now + int64(h.cfg.MaxMessageExpired)
+		}
+	case *agentpb.Question:
+		m.until = now + int64(min(h.cfg.MaxMessageExpired, questionLife))
+	default:
+		m.until = now + int64(h.cfg.MaxMessageExpired)
+	}
+	return m
+}
+
+func (m *message) minion() job.MinionID { return job.MinionID(m.body.GetTask().GetMinion()) }
+
+func (m *message) isOrder() bool {
+	_, ok := m.body.(*agentpb.Order)
+	return ok
+}
+
+// orphaned: the peer that sent it answers for it again.
+func (m *message) orphaned() bool { return m.from != nil && m.from.broken.Load() }
+
+// ending is how a message ended on its way.
+type ending struct {
+	m      *message
+	state  job.State
+	reason string
+}
+
+// expiry is the end of a message whose time is over.
+func (m *message) expiry() ending {
+	if m.unsure {
+		return ending{m, job.StateIndeterminate, "was offered to minion " + string(m.minion()) + ", which has not said whether it accepted the order"}
+	}
+	return ending{m, job.StateDeliveryTimeout, "never reached the minion: " + string(m.minion()) + " did not take it in time"}
+}
+
+// overflow is the end of a message that a newer one pushed out.
+func (m *message) overflow() ending {
+	if m.unsure {
+		return ending{m, job.StateIndeterminate, "pushed out by newer messages for minion " + string(m.minion()) + ", which may have accepted it"}
+	}
+	return ending{m, job.StateDropped, "pushed out by newer orders: too many wait for minion " + string(m.minion())}
+}
+
+// finish ends messages: whoever sent them hears that they are settled, and the
+// owner of an order's shard hears what became of it (I1).
+func (h *Hub) finish(ends []ending) {
+	var reports []*agentpb.Report
+	now := time.Now()
+	for i := range ends {
+		e := &ends[i]
+		if e.m.orphaned() {
+			continue
+		}
+		if e.m.isOrder() {
+			reports = append(reports, &agentpb.Report{
+				Task: e.m.body.GetTask(), Shard: e.m.body.GetShard(), Known: true,
+				State: string(e.state), Reason: e.reason, EndedAt: now.UnixNano(),
+			})
+		}
+		if e.state == job.StateDropped {
+			h.met.dropped.Inc()
+		}
+		h.met.ended.WithLabelValues(string(e.state)).Inc()
+		h.settled(e.m)
+	}
+	h.routeReports(reports, now.Add(h.cfg.ReportRetry).UnixNano())
+}
+
+// settled tells the link that a message came by that this node no longer
+// answers for it.
+func (h *Hub) settled(m *message) {
+	if m.from != nil {
+		m.from.settle(m.number)
+	}
+}

@@ -1,0 +1,236 @@
+package agentpush
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// presence packs the minions connected here into buckets and writes those that
+// have changed: at most one write per bucket and PresenceEvery, however many
+// minions come and go.
+type presence struct {
+	wake chan struct{}
+
+	mu sync.Mutex
+	// mu guards what follows.
+
+	sessions map[job.MinionID]int64
+	bucketOf map[job.MinionID]int
+	buckets  []map[job.MinionID]struct{}
+	dirty    map[int]struct{}
+}
+
+func newPresence() *presence {
+	return &presence{
+		wake: make(chan struct{}, 1), sessions: map[job.MinionID]int64{},
+		bucketOf: map[job.MinionID]int{}, dirty: map[int]struct{}{},
+	}
+}
+
+// add notes that the minion is connected here.
+func (p *presence) add(id job.MinionID, session int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sessions[id] = session
+	b, ok := p.bucketOf[id]
+	if !ok {
+		b = slices.IndexFunc(p.buckets, func(m map[job.MinionID]struct{}) bool { return len(m) < bucketSize })
+		if b < 0 {
+			b = len(p.buckets)
+			p.buckets = append(p.buckets, map[job.MinionID]struct{}{})
+		}
+		p.bucketOf[id] = b
+		p.buckets[b][id] = struct{}{}
+	}
+	p.touch(b)
+}
+
+// remove notes that the session has ended.
+func (p *presence) remove(id job.MinionID, session int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b, ok := p.bucketOf[id]
+	if !ok || p.sessions[id] != session {
+		return
+	}
+	delete(p.sessions, id)
+	delete(p.bucketOf, id)
+	delete(p.buckets[b], id)
+	p.touch(b)
+}
+
+func (p *presence) touch(bucket int) {
+	p.dirty[bucket] = struct{}{}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take removes and returns the numbers of changed buckets.
+func (p *presence) take() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := slices.Sorted(maps.Keys(p.dirty))
+	clear(p.dirty)
+	return out
+}
+
+// content returns a bucket as it is now, sorted.
+func (p *presence) content(bucket int) []Present {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]Present, 0, len(p.buckets[bucket]))
+	for id := range p.buckets[bucket] {
+		out = append(out, Present{ID: id, Session: p.sessions[id]})
+	}
+	slices.SortFunc(out, func(a, b Present) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return out
+}
+
+// run writes changed buckets until ctx is done. A bucket that cannot be written
+// is tried again.
+func (p *presence) run(ctx context.Context, h *Hub) {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		}
+		pause.Reset(h.cfg.PresenceEvery)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+		for _, b := range p.take() {
+			if err := h.deps.Registry.Present(ctx, b, p.content(b)); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				h.log.Warn("presence not written, will be tried again", zap.Int("bucket", b), zap.Error(err))
+				p.mu.Lock()
+				p.touch(b)
+				p.mu.Unlock()
+			}
+		}
+	}
+}
+
+// registrar stores descriptions of minions in the background.
+type registrar struct {
+	wake chan struct{}
+
+	mu sync.Mutex
+	// mu guards waiting: the newest description of each minion.
+	waiting map[job.MinionID]job.Minion
+}
+
+// describers is how many descriptions are written at a time, and describeRetry
+// the pause after one could not be.
+const (
+	describers    = 8
+	describeRetry = time.Second
+)
+
+func newRegistrar() *registrar {
+	return &registrar{wake: make(chan struct{}, 1), waiting: map[job.MinionID]job.Minion{}}
+}
+
+// describe has the minion stored if the cluster's state says otherwise of it.
+func (h *Hub) describe(m job.Minion) {
+	if h.isDescribed(&m) {
+		return
+	}
+	h.registrar.put(m)
+}
+
+// isDescribed reports whether the cluster's state describes the minion so. If
+// it does not, m gets what is known of its past.
+func (h *Hub) isDescribed(m *job.Minion) bool {
+	known, ok := h.inventory.stored(m.ID)
+	if !ok {
+		return false
+	}
+	if !known.Since.IsZero() {
+		m.Since = known.Since
+	}
+	return maps.Equal(known.Labels, m.Labels) && maps.Equal(known.Facts, m.Facts) && known.Version == m.Version
+}
+
+func (r *registrar) put(m job.Minion) {
+	r.mu.Lock()
+	r.waiting[m.ID] = m
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run stores descriptions until ctx is done.
+func (r *registrar) run(ctx context.Context, h *Hub) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.wake:
+		}
+		r.mu.Lock()
+		batch := r.waiting
+		r.waiting = map[job.MinionID]job.Minion{}
+		r.mu.Unlock()
+		var failed sync.Map
+		var g errgroup.Group
+		g.SetLimit(describers)
+		for _, m := range batch {
+			g.Go(func() error {
+				if err := h.deps.Registry.Describe(ctx, m); err != nil {
+					failed.Store(m.ID, m)
+					return err
+				}
+				return nil
+			})
+		}
+		err := g.Wait()
+		if err == nil {
+			continue
+		}
+		h.log.Warn("minions not stored, will be tried again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(describeRetry):
+		}
+		failed.Range(func(_, v any) bool {
+			m, _ := v.(job.Minion)
+			r.retry(m)
+			return true
+		})
+	}
+}
+
+// retry puts a description back, unless a newer one waits.
+func (r *registrar) retry(m job.Minion) {
+	r.mu.Lock()
+	_, newer := r.waiting[m.ID]
+	if !newer {
+		r.waiting[m.ID] = m
+	}
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,315 @@
+package agentpush
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+)
+
+var (
+	errReplaced   = errors.New("replaced by a newer session of the same minion")
+	errElsewhere  = errors.New("the minion has a newer session at another node")
+	errSilent     = errors.New("no beat in time")
+	errStopping   = errors.New("the node stops")
+	errNotTheOnly = errors.New("another live process has this id")
+)
+
+// helloWait is how long a new stream may take to say hello.
+const helloWait = 10 * time.Second
+
+type minionStream = grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMinion]
+
+// session is one live stream of a minion.
+type session struct {
+	c        *channel
+	stream   minionStream
+	instance string
+	remote   string
+	epoch    int64
+	opened   time.Time
+	// seen is when the minion was last heard, in nanoseconds.
+	seen atomic.Int64
+	// heard is signalled at every frame while somebody probes.
+	heard chan struct{}
+
+	once sync.Once
+	done chan struct{}
+	// cause is why the session ended; it may be read once done is closed.
+	cause error
+
+	// The channel's mutex guards sending, control and acks.
+	sending bool
+	control []*agentpb.ToMinion
+	acks    []*agentpb.TaskID
+
+	outputs outputs
+}
+
+// close ends the session; only the first cause counts.
+func (s *session) close(cause error) {
+	s.once.Do(func() {
+		s.cause = cause
+		close(s.done)
+	})
+}
+
+// Session serves one minion. The handler's goroutine waits for the end, so that
+// a session can be ended from anywhere; another one receives.
+func (p pushServer) Session(stream minionStream) error {
+	h := p.h
+	if !h.enter() {
+		return status.Error(codes.Unavailable, "the node stops")
+	}
+	defer h.running.Done()
+	first := make(chan *agentpb.FromMinion, 1)
+	broken := make(chan error, 1)
+	admitted := make(chan *session, 1)
+	defer close(admitted)
+	if !h.spawn(func() { h.receive(stream, first, broken, admitted) }) {
+		return status.Error(codes.Unavailable, "the node stops")
+	}
+	timer := time.NewTimer(helloWait)
+	defer timer.Stop()
+	var hello *agentpb.Hello
+	select {
+	case m := <-first:
+		hello = m.GetHello()
+	case err := <-broken:
+		return err
+	case <-timer.C:
+	case <-h.life.Done():
+		return status.Error(codes.Unavailable, "the node stops")
+	}
+	if hello == nil {
+		return status.Error(codes.InvalidArgument, "the first message on a stream must be hello, sent at once")
+	}
+	s, err := h.admit(stream, hello)
+	if err != nil {
+		h.met.refused.Inc()
+		return err
+	}
+	admitted <- s
+	select {
+	case <-s.done:
+	case <-stream.Context().Done():
+		s.close(context.Cause(stream.Context()))
+	case <-h.life.Done():
+		s.close(errStopping)
+	}
+	h.left(s)
+	if errors.Is(s.cause, io.EOF) {
+		return nil
+	}
+	return status.Error(codes.Aborted, s.cause.Error())
+}
+
+// receive reads a minion's stream until it ends.
+func (h *Hub) receive(stream minionStream, first chan<- *agentpb.FromMinion, broken chan<- error, admitted <-chan *session) {
+	m, err := stream.Recv()
+	if err != nil {
+		broken <- err
+		return
+	}
+	first <- m
+	s := <-admitted
+	if s == nil {
+		return
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			s.close(err)
+			return
+		}
+		s.seen.Store(time.Now().UnixNano())
+		select {
+		case s.heard <- struct{}{}:
+		default:
+		}
+		switch b := m.GetBody().(type) {
+		case *agentpb.FromMinion_Taken:
+			h.taken(s.c, s, b.Taken.GetSeq())
+		case *agentpb.FromMinion_Reports:
+			h.reported(s, b.Reports.GetReports())
+		case *agentpb.FromMinion_Beat:
+			h.inventory.setRunning(s.c.id, int(b.Beat.GetRunning()))
+		case *agentpb.FromMinion_Output:
+			s.outputs.chunk(b.Output)
+		case *agentpb.FromMinion_Inventory:
+			h.described(s, b.Inventory)
+		}
+	}
+}
+
+// admit opens a session, or says why not. Admission control (a rate of accepts,
+// a bound on handshakes) belongs in front of this, at the listener.
+func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error) {
+	id := job.MinionID(hello.GetMinion())
+	if err := job.CheckName(string(id)); err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "minion id: %v", err)
+	}
+	if p := hello.GetProtocol(); p != agentpb.Protocol {
+		return nil, status.Errorf(codes.FailedPrecondition, "minion %s speaks protocol %d; this node speaks %d: install the same release", id, p, agentpb.Protocol)
+	}
+	if hello.GetInstance() == "" {
+		return nil, status.Errorf(codes.InvalidArgument, "minion %s gives no instance; an id that is new at every start is needed", id)
+	}
+	s := &session{
+		stream: stream, instance: hello.GetInstance(), opened: time.Now(),
+		heard: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	s.seen.Store(s.opened.UnixNano())
+	if p, ok := peer.FromContext(stream.Context()); ok {
+		s.remote = p.Addr.String()
+	}
+	servers := h.deps.Directory.Servers()
+	for {
+		if h.draining.Load() || h.life.Err() != nil {
+			return nil, status.Error(codes.Unavailable, "the node is leaving; connect elsewhere")
+		}
+		c := h.channelOf(id, true)
+		old := c.session
+		if old == nil || old.instance == s.instance || h.stale(old) {
+			h.open(c, s, hello, servers)
+			return s, nil
+		}
+		c.mu.Unlock()
+		alive := h.answers(stream.Context(), old)
+		if err := stream.Context().Err(); err != nil {
+			return nil, err
+		}
+		if alive {
+			h.log.Warn("minion id is used twice", zap.String("minion", string(id)),
+				zap.String("kept", old.instance), zap.String("kept_from", old.remote),
+				zap.String("refused", s.instance), zap.String("refused_from", s.remote))
+			return nil, status.Errorf(codes.AlreadyExists,
+				"minion %s: %v: instance %s from %s is connected and answers, instance %s from %s is refused: give each minion its own id",
+				id, errNotTheOnly, old.instance, old.remote, s.instance, s.remote)
+		}
+		old.close(errReplaced)
+		h.left(old)
+	}
+}
+
+// stale: nothing was heard for more than one beat.
+func (h *Hub) stale(s *session) bool {
+	return time.Now().UnixNano()-s.seen.Load() > int64(h.cfg.BeatEvery)
+}
+
+// answers finds out whether an old session still lives: it is given an empty
+// offer, unless it has one to answer already, and little time.
+func (h *Hub) answers(ctx context.Context, s *session) bool {
+	select {
+	case <-s.heard: // of earlier
+	default:
+	}
+	s.c.mu.Lock()
+	if s.c.session != s {
+		s.c.mu.Unlock()
+		return false
+	}
+	if !s.c.offered {
+		s.c.offered, s.c.slot = true, nil
+		s.c.seq++
+		s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: &agentpb.Offer{Seq: s.c.seq}}})
+		h.kick(s.c)
+	}
+	s.c.mu.Unlock()
+	timer := time.NewTimer(h.cfg.ProbeWait)
+	defer timer.Stop()
+	select {
+	case <-s.heard:
+		return true
+	case <-s.done:
+		return false
+	case <-timer.C:
+		return false
+	case <-ctx.Done():
+		return true // the asker has left; nothing is decided
+	}
+}
+
+// open makes s the channel's session, in place of an older one. The caller
+// holds c.mu, which open releases.
+func (h *Hub) open(c *channel, s *session, hello *agentpb.Hello, servers []string) {
+	var ends []ending
+	if old := c.session; old != nil {
+		_, ends = c.detach(old)
+		old.close(errReplaced)
+	} else {
+		h.connected.Add(1)
+	}
+	s.c = c
+	s.epoch = h.nextEpoch(max(hello.GetSession(), h.inventory.session(c.id)))
+	s.control = []*agentpb.ToMinion{{Body: &agentpb.ToMinion_Welcome{Welcome: &agentpb.Welcome{
+		Node: string(h.cfg.Node), WallClock: time.Now().UnixNano(), Servers: servers,
+		BeatEvery: int64(h.cfg.BeatEvery), Session: s.epoch,
+	}}}}
+	c.session = s
+	m := job.Minion{
+		ID: c.id, Labels: hello.GetInventory().GetLabels(), Facts: hello.GetInventory().GetFacts(),
+		Version: hello.GetVersion(), Running: int(hello.GetRunning()), Since: s.opened.UTC(),
+	}
+	h.inventory.setLocal(m, s.epoch)
+	h.presence.add(c.id, s.epoch)
+	h.kick(c)
+	c.mu.Unlock()
+	h.met.connected.Set(float64(h.connected.Load()))
+	h.finish(ends)
+	h.describe(m)
+	h.log.Debug("minion connected", zap.String("minion", string(c.id)), zap.String("from", s.remote), zap.Int64("session", s.epoch))
+}
+
+// left takes a closed session away; it may be called again.
+func (h *Hub) left(s *session) {
+	c := s.c
+	c.mu.Lock()
+	was, ends := c.detach(s)
+	if was {
+		h.connected.Add(-1)
+		h.inventory.clearLocal(c.id, s.epoch)
+		h.presence.remove(c.id, s.epoch)
+	}
+	c.mu.Unlock()
+	s.outputs.fail(fmt.Errorf("minion %s: connection lost: %w", c.id, s.cause))
+	if !was {
+		return
+	}
+	h.met.connected.Set(float64(h.connected.Load()))
+	h.finish(ends)
+	h.log.Debug("minion disconnected", zap.String("minion", string(c.id)), zap.Error(s.cause))
+	h.moved(c.id)
+	h.forget(c)
+}
+
+// nextEpoch returns a session epoch above all that this node has given, and
+// above one that is known of the minion.
+func (h *Hub) nextEpoch(known int64) int64 {
+	for {
+		last := h.epoch.Load()
+		next := max(last, known) + 1
+		if h.epoch.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// described takes what a minion newly tells of its host.
+func (h *Hub) described(s *session, inv *agentpb.Inventory) {
+	if m, ok := h.inventory.redescribe(s.c.id, s.epoch, inv.GetLabels(), inv.GetFacts()); ok {
+		h.describe(m)
+	}
+}

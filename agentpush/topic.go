@@ -1,0 +1,141 @@
+package agentpush
+
+import "slices"
+
+// topic is the bounded memory queue of one minion. It is plain data; the
+// channel's mutex guards it.
+//
+// again holds what was offered on a session that broke before the minion took
+// it: it goes first, and it is never dropped as "never reached the minion"
+// (I4). queue holds what has not been offered, at most depth messages.
+type topic struct {
+	depth int
+	again []*message
+	queue []*message
+	// earliest is not later than the earliest until of any message; 0: none.
+	earliest int64
+}
+
+func (t *topic) len() int { return len(t.again) + len(t.queue) }
+
+// push appends m and returns how the messages ended that had to make room: the
+// oldest order, or the oldest message when no order waits.
+func (t *topic) push(m *message) []ending {
+	if t.earliest == 0 || m.until < t.earliest {
+		t.earliest = m.until
+	}
+	list := &t.queue
+	if m.unsure {
+		list = &t.again
+	}
+	var out []ending
+	for len(*list) >= t.depth {
+		i := max(slices.IndexFunc(*list, (*message).isOrder), 0)
+		out = append(out, (*list)[i].overflow())
+		*list = slices.Delete(*list, i, i+1)
+	}
+	*list = append(*list, m)
+	return out
+}
+
+// restore puts an offer back that was not taken, ahead of everything else. The
+// messages that find no room end.
+func (t *topic) restore(offer []*message) []ending {
+	back := make([]*message, 0, len(offer)+len(t.again))
+	for _, m := range offer {
+		if !m.told {
+			m.unsure = true
+			back = append(back, m)
+		}
+	}
+	back = append(back, t.again...)
+	var out []ending
+	for len(back) > t.depth {
+		out = append(out, back[0].overflow())
+		back = back[1:]
+	}
+	t.again = back
+	for _, m := range back {
+		if t.earliest == 0 || m.until < t.earliest {
+			t.earliest = m.until
+		}
+	}
+	return out
+}
+
+// take removes and returns what fits into one offer: at most n messages and
+// about the given bytes, but at least one message. Expired ones are not
+// offered: they are returned as ended.
+func (t *topic) take(n, bytes int, now int64) (offer []*message, ended []ending) {
+	size := 0
+	from := func(list *[]*message) {
+		i := 0
+		for ; i < len(*list) && len(offer) < n; i++ {
+			m := (*list)[i]
+			switch {
+			case m.orphaned():
+			case m.until <= now:
+				ended = append(ended, m.expiry())
+			case len(offer) > 0 && size+m.size > bytes:
+				n = 0 // full
+				i--
+			default:
+				offer = append(offer, m)
+				size += m.size
+			}
+		}
+		clear((*list)[:i])
+		if *list = (*list)[i:]; len(*list) == 0 {
+			*list = nil // lets the array go
+		}
+	}
+	from(&t.again)
+	from(&t.queue)
+	if t.len() == 0 {
+		t.earliest = 0
+	}
+	return offer, ended
+}
+
+// expire removes what is over by now.
+func (t *topic) expire(now int64) []ending {
+	if t.earliest == 0 || now < t.earliest {
+		return nil
+	}
+	t.earliest = 0
+	var out []ending
+	over := func(m *message) bool {
+		switch {
+		case m.orphaned():
+			return true
+		case m.until <= now:
+			out = append(out, m.expiry())
+			return true
+		}
+		if t.earliest == 0 || m.until < t.earliest {
+			t.earliest = m.until
+		}
+		return false
+	}
+	t.again = slices.DeleteFunc(t.again, over)
+	t.queue = slices.DeleteFunc(t.queue, over)
+	return out
+}
+
+// drain removes and returns everything.
+func (t *topic) drain() []*message {
+	all := append(t.again, t.queue...) //nolint:gocritic // again is given up here
+	t.again, t.queue, t.earliest = nil, nil, 0
+	return all
+}
+
+// oldest returns when the oldest waiting message came, 0 when none waits.
+func (t *topic) oldest() int64 {
+	var at int64
+	for _, list := range [][]*message{t.again, t.queue} {
+		if len(list) > 0 && (at == 0 || list[0].since < at) {
+			at = list[0].since
+		}
+	}
+	return at
+}
