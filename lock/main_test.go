@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap/zaptest"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
@@ -39,7 +37,7 @@ func openWith(t *testing.T, c *clientv3.Client, change func(*SessionConfig), now
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := open(timeout(t), cfg, Deps{Client: c, Logger: zaptest.NewLogger(t, zaptest.Level(5))}, now)
+	s, err := open(timeout(t), cfg, Deps{Client: c}, now)
 	if err != nil {
 		t.Fatal(err)
 	}

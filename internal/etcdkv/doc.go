@@ -13,6 +13,7 @@
 //	PREFIX/v1/shards/SHARD/slots/SLOT         committed fires that are not all resolved
 //	PREFIX/v1/shards/SHARD/triggers/ID        a start that somebody asked for
 //	PREFIX/v1/locks/NS/NAME/...               locks for users
+//	PREFIX/v1/marks/LEASE/ID                  a write that was given up, on its session's lease
 //	PREFIX/v1/presence/NODE/BUCKET            minions connected to a node, on its lease
 //	PREFIX/v1/minions/ID                      a minion's labels and facts
 //	PREFIX/v1/runs/BUCKET/SEGMENT             packed run records

@@ -166,6 +166,9 @@ func (k Keys) Queue(ns, typ string) string { return k.root + "queues/" + ns + "/
 // Lock is the prefix of a user's lock.
 func (k Keys) Lock(ns, name string) string { return k.root + "locks/" + ns + "/" + name + "/" }
 
+// Marks is the prefix of the marks of writes that lock sessions gave up.
+func (k Keys) Marks() string { return k.root + "marks/" }
+
 // ShardOf returns the shard of n in which a job of this address lies.
 func ShardOf(key job.Key, n int) job.ShardID {
 	h := fnv.New64a()
