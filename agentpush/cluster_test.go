@@ -1,0 +1,293 @@
+package agentpush_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+	"google.golang.org/grpc"
+
+	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/agentpush/agenttest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// cluster is some hubs that see one another, in one process.
+type cluster struct {
+	t     testing.TB
+	nodes []*node
+	ctx   context.Context
+
+	mu sync.Mutex
+	// mu guards owners: who owns a shard; the others belong to node 0.
+	owners  map[job.ShardID]job.NodeID
+	minions map[job.MinionID]job.Minion
+}
+
+// node is one hub and its engine, a list of reports.
+type node struct {
+	c    *cluster
+	id   job.NodeID
+	addr string
+	hub  *agentpush.Hub
+	grpc *grpc.Server
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu      sync.Mutex
+	reports []job.Report
+	arrived chan struct{}
+	live    []job.Run
+	down    bool
+	// muted drops the presence that this node writes.
+	muted bool
+}
+
+func (c *cluster) Owner(s job.ShardID) (job.NodeID, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n, ok := c.owners[s]; ok {
+		return n, n != ""
+	}
+	return c.nodes[0].id, true
+}
+
+func (c *cluster) own(s job.ShardID, n job.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owners[s] = n
+}
+
+func (c *cluster) PeerAddr(id job.NodeID) (string, bool) {
+	for _, n := range c.nodes {
+		if n.id == id {
+			return n.addr, true
+		}
+	}
+	return "", false
+}
+
+func (c *cluster) Servers() []string {
+	var out []string
+	for _, n := range c.nodes {
+		out = append(out, n.addr)
+	}
+	return out
+}
+
+func (n *node) Reports(rs []job.Report) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reports = append(n.reports, rs...)
+	close(n.arrived)
+	n.arrived = make(chan struct{})
+}
+
+func (n *node) LiveRuns(string, string) []job.Run {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.live)
+}
+
+func (n *node) Present(_ context.Context, bucket int, minions []agentpush.Present) error {
+	n.mu.Lock()
+	muted := n.muted
+	n.mu.Unlock()
+	if muted {
+		return nil
+	}
+	for _, o := range n.c.nodes {
+		o.hub.Inventory().SetPresence(n.id, bucket, minions)
+	}
+	return nil
+}
+
+func (n *node) Describe(_ context.Context, m job.Minion) error {
+	n.c.mu.Lock()
+	n.c.minions[m.ID] = m
+	n.c.mu.Unlock()
+	for _, o := range n.c.nodes {
+		o.hub.Inventory().SetMinion(m)
+	}
+	return nil
+}
+
+// newCluster starts some hubs; they are stopped with the test.
+func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &cluster{t: t, ctx: ctx, owners: map[job.ShardID]job.NodeID{}, minions: map[job.MinionID]job.Minion{}}
+	log := zap.NewNop()
+	if testing.Verbose() {
+		log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
+	}
+	var listeners []net.Listener
+	for i := range nodes {
+		lis, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listeners = append(listeners, lis)
+		c.nodes = append(c.nodes, &node{
+			c: c, id: job.NodeID(fmt.Sprintf("node-%d", i)), addr: lis.Addr().String(),
+			arrived: make(chan struct{}), done: make(chan struct{}),
+		})
+	}
+	for i, n := range c.nodes {
+		cfg := agentpush.Config{
+			Node: n.id, SessionBase: int64(100 - i), PresenceEvery: 5 * time.Millisecond,
+			PeerReconnect: 20 * time.Millisecond, ResendAfter: 20 * time.Millisecond,
+		}
+		if adapt != nil {
+			adapt(&cfg)
+		}
+		hub, err := agentpush.New(cfg, agentpush.Deps{Logger: log.Named(string(n.id)), Directory: c, Sink: n, Registry: n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.hub = hub
+	}
+	for i, n := range c.nodes {
+		n.grpc = grpc.NewServer(agentpush.ServerOptions()...)
+		n.hub.Register(n.grpc)
+		go func() { _ = n.grpc.Serve(listeners[i]) }()
+		run, stop := context.WithCancel(ctx)
+		n.stop = stop
+		go func() {
+			defer close(n.done)
+			_ = n.hub.Run(run)
+		}()
+	}
+	t.Cleanup(func() {
+		cancel()
+		for _, n := range c.nodes {
+			n.kill()
+		}
+	})
+	return c
+}
+
+// kill ends the node's hub and server.
+func (n *node) kill() {
+	n.stop()
+	<-n.done
+	n.grpc.Stop()
+}
+
+// minion starts a fake minion that connects to the nodes by turns.
+func (c *cluster) minion(cfg agenttest.Config, nodes ...*node) *agenttest.Minion {
+	c.t.Helper()
+	m := c.start(cfg, nodes...)
+	c.eventually("minion "+string(m.ID())+" is connected", m.Connected)
+	return m
+}
+
+func (c *cluster) start(cfg agenttest.Config, nodes ...*node) *agenttest.Minion {
+	if cfg.Dial == nil {
+		turn := 0
+		cfg.Dial = func() (*grpc.ClientConn, error) {
+			n := nodes[turn%len(nodes)]
+			turn++
+			return agenttest.Dialer(n.addr)()
+		}
+	}
+	m := agenttest.New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = m.Run(ctx)
+	}()
+	c.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return m
+}
+
+// wait is how long the tests wait for what has to happen.
+const wait = 20 * time.Second
+
+func (c *cluster) eventually(what string, ok func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(wait); !ok(); {
+		if time.Now().After(end) {
+			c.t.Fatalf("not so: %s", what)
+		}
+		pause := time.NewTimer(2 * time.Millisecond)
+		<-pause.C
+	}
+}
+
+// await waits until the node's engine has n reports that ok admits.
+func (n *node) await(count int, what string, ok func(*job.Report) bool) []job.Report {
+	n.c.t.Helper()
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for {
+		n.mu.Lock()
+		var found []job.Report
+		for i := range n.reports {
+			if ok(&n.reports[i]) {
+				found = append(found, n.reports[i])
+			}
+		}
+		arrived, all := n.arrived, slices.Clone(n.reports)
+		n.mu.Unlock()
+		if len(found) >= count {
+			return found
+		}
+		select {
+		case <-arrived:
+		case <-deadline.C:
+			if len(all) > 10 {
+				all = all[:10]
+			}
+			n.c.t.Fatalf("%s: %d of %d reports: %s; the first of all: %+v", n.id, len(found), count, what, all)
+		}
+	}
+}
+
+func (n *node) count(ok func(*job.Report) bool) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found := 0
+	for i := range n.reports {
+		if ok(&n.reports[i]) {
+			found++
+		}
+	}
+	return found
+}
+
+func inState(s job.State) func(*job.Report) bool {
+	return func(r *job.Report) bool { return r.State == s }
+}
+
+// orders makes n orders for a minion, in different seconds of one job.
+func orders(minion job.MinionID, n int, life time.Duration) []job.Order {
+	uid, err := job.NewUID()
+	if err != nil {
+		panic(err)
+	}
+	out := make([]job.Order, n)
+	now := time.Now()
+	for i := range out {
+		fire := job.FireID{Job: uid, At: now.UnixNano() + int64(i), Trigger: job.TriggerSchedule}
+		out[i] = job.Order{
+			Task: job.TaskID{Fire: fire, Minion: minion, Attempt: 1}, Shard: 7, Token: job.Token{Epoch: 1, Revision: 10},
+			Key: job.Key{Namespace: "default", Name: "j"}, RunID: fire.RunID(), Command: []string{"true"},
+			ScheduledAt: now, NotAfter: now.Add(life), Timeout: time.Minute,
+		}
+	}
+	return out
+}

@@ -1,0 +1,482 @@
+package agentpush_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/agentpush/agenttest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func TestOrderIsTakenAndReported(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	m := c.minion(agenttest.Config{ID: "m1", Labels: map[string]string{"os": "linux"}, Spool: true}, n)
+	if got := n.hub.Match(job.Target{Labels: map[string]string{"os": "linux"}}); !cmp.Equal(got, []job.MinionID{"m1"}) {
+		t.Fatalf("match: %v", got)
+	}
+	if !n.hub.Connected("m1") || n.hub.Connected("m2") {
+		t.Fatal("connected is wrong")
+	}
+	os := orders("m1", 3, time.Minute)
+	n.hub.Send(os)
+	got := n.await(3, "succeeded", inState(job.StateSucceeded))
+	if got[0].Task.Minion != "m1" || got[0].Shard != 7 || !got[0].Spooled {
+		t.Errorf("report: %+v", got[0])
+	}
+	if m.Unacked() != 3 {
+		t.Errorf("unacked: %d", m.Unacked())
+	}
+	n.hub.Ack([]job.TaskID{os[0].Task, os[1].Task, os[2].Task})
+	c.eventually("all is acknowledged", func() bool { return m.Unacked() == 0 })
+
+	n.hub.Ask([]job.Ref{{Task: os[0].Task, Shard: 7}, {Task: orders("m1", 1, 0)[0].Task, Shard: 7}})
+	n.await(1, "unknown", func(r *job.Report) bool { return !r.Known })
+	n.hub.Cancel([]job.Ref{{Task: orders("m1", 1, 0)[0].Task, Shard: 7}}, "by request")
+	n.await(1, "cancelled", func(r *job.Report) bool { return r.State == job.StateCancelled && r.Reason == "by request" })
+	c.eventually("the minion is described", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.minions["m1"].Labels["os"] == "linux"
+	})
+}
+
+func TestI1_ExpiredInTheTopicIsDeliveryTimeout(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	n.hub.Send(orders("nobody", 2, 100*time.Millisecond))
+	for _, r := range n.await(2, "delivery timeout", inState(job.StateDeliveryTimeout)) {
+		if !r.Known || !strings.Contains(r.Reason, "never reached the minion") {
+			t.Errorf("report: %+v", r)
+		}
+	}
+	c.eventually("nothing is left", func() bool { return len(n.hub.Status().Minions) == 0 })
+}
+
+func TestI1_WaitsForTheMinion(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	n.hub.Send(orders("late", 2, time.Minute))
+	if st := n.hub.Status(); st.Queued != 2 || st.Minions[0].Oldest <= 0 {
+		t.Fatalf("status: %+v", st)
+	}
+	c.minion(agenttest.Config{ID: "late"}, n)
+	n.await(2, "succeeded", inState(job.StateSucceeded))
+}
+
+func TestI3_OneOfferAtATime(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.OfferMax = 4 })
+	n := c.nodes[0]
+	// A stream that takes nothing by itself.
+	conn, err := agenttest.Dialer(n.addr)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	stream, err := agentpb.NewPushClient(conn).Session(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(f *agentpb.FromMinion) {
+		t.Helper()
+		if err := stream.Send(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: "raw", Instance: "i", Protocol: agentpb.Protocol}}})
+	frames := make(chan *agentpb.ToMinion, 100)
+	go func() {
+		defer close(frames)
+		for {
+			f, err := stream.Recv()
+			if err != nil {
+				return
+			}
+			frames <- f
+		}
+	}()
+	if (<-frames).GetWelcome().GetNode() != "node-0" {
+		t.Fatal("no welcome")
+	}
+	os := orders("raw", 10, time.Minute)
+	n.hub.Send(os)
+	for i, want := range []int{4, 4, 2} {
+		offer := (<-frames).GetOffer()
+		if len(offer.GetOrders()) != want {
+			t.Fatalf("offer %d has %d orders", i, len(offer.GetOrders()))
+		}
+		// An acknowledgement passes, a second offer does not; a wrong number
+		// frees nothing.
+		send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Taken{Taken: &agentpb.Taken{Seq: offer.GetSeq() + 1}}})
+		n.hub.Ack([]job.TaskID{os[0].Task})
+		if f := <-frames; f.GetAck() == nil {
+			t.Fatalf("frame while an offer is out: %v", f)
+		}
+		if st := n.hub.Status(); st.InFlight != want {
+			t.Fatalf("in flight: %d", st.InFlight)
+		}
+		send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Taken{Taken: &agentpb.Taken{Seq: offer.GetSeq()}}})
+	}
+	c.eventually("the slot is free", func() bool { return n.hub.Status().InFlight == 0 })
+}
+
+func TestI7_FullTopicDropsTheOldest(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.TopicDepth = 5 })
+	n := c.nodes[0]
+	os := orders("m", 8, time.Minute)
+	n.hub.Send(os)
+	got := n.await(3, "dropped", inState(job.StateDropped))
+	var dropped, want []job.TaskID
+	for i, r := range got {
+		dropped = append(dropped, r.Task)
+		want = append(want, os[i].Task)
+	}
+	if diff := cmp.Diff(want, dropped); diff != "" {
+		t.Errorf("not the oldest were dropped: %s", diff)
+	}
+	if st := n.hub.Status(); st.Dropped != 3 || st.Queued != 5 {
+		t.Errorf("status: %+v", st)
+	}
+	c.minion(agenttest.Config{ID: "m"}, n)
+	n.await(5, "succeeded", inState(job.StateSucceeded))
+	if n.count(inState(job.StateDropped)) != 3 {
+		t.Error("dropped more than once")
+	}
+}
+
+func TestI4_OfferedAndNotTakenIsIndeterminate(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.TopicDepth = 5 })
+	n := c.nodes[0]
+	m := c.minion(agenttest.Config{ID: "m", Take: func(*agentpb.Offer) bool { return false }}, n)
+	n.hub.Send(orders("m", 2, 500*time.Millisecond))
+	c.eventually("offered", func() bool { return n.hub.Status().InFlight > 0 })
+	m.Away(true)
+	for _, r := range n.await(2, "indeterminate", inState(job.StateIndeterminate)) {
+		if !strings.Contains(r.Reason, "has not said whether it accepted") {
+			t.Errorf("reason: %s", r.Reason)
+		}
+	}
+	if k := n.count(inState(job.StateDeliveryTimeout)); k != 0 {
+		t.Errorf("%d delivery timeouts: they may be tried elsewhere", k)
+	}
+}
+
+func TestI4_ReofferedAfterReconnectWithoutDouble(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.OfferMax = 50 })
+	n := c.nodes[0]
+	// Now and then the session is cut while an offer's tasks run: the offer has no
+	// answer and comes again.
+	var m *agenttest.Minion
+	var ran atomic.Int64
+	m = c.start(agenttest.Config{ID: "m", Spool: true, Answer: func(o *job.Order) job.Report {
+		if ran.Add(1)%70 == 0 {
+			go m.Disconnect()
+		}
+		return job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateSucceeded}
+	}}, n)
+	const count = 900
+	n.hub.Send(orders("m", count, time.Minute))
+	seen := map[job.TaskID]bool{}
+	c.eventually("every task is reported", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for i := range n.reports {
+			if n.reports[i].State == job.StateSucceeded {
+				seen[n.reports[i].Task] = true
+			}
+		}
+		return len(seen) == count
+	})
+	if m.Executed() != count {
+		t.Errorf("executed %d tasks", m.Executed())
+	}
+	if m.Sessions() < 3 {
+		t.Errorf("only %d sessions: nothing was tested", m.Sessions())
+	}
+	t.Logf("%d sessions, %d orders repeated", m.Sessions(), m.Repeated())
+}
+
+func TestI5_StalledMinionDelaysNobody(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	const stalled, healthy = 40, 10
+	for i := range stalled {
+		m := c.minion(agenttest.Config{ID: job.MinionID(fmt.Sprintf("stalled-%d", i))}, n)
+		m.Stall(true)
+	}
+	// Enough for each stalled minion to fill its window and block its pump.
+	fat := strings.Repeat("x", 100<<10)
+	for i := range stalled {
+		os := orders(job.MinionID(fmt.Sprintf("stalled-%d", i)), 20, time.Minute)
+		for j := range os {
+			os[j].Env = map[string]string{"FAT": fat}
+		}
+		n.hub.Send(os)
+	}
+	for i := range healthy {
+		c.minion(agenttest.Config{ID: job.MinionID(fmt.Sprintf("healthy-%d", i))}, n)
+	}
+	begin := time.Now()
+	for i := range healthy {
+		n.hub.Send(orders(job.MinionID(fmt.Sprintf("healthy-%d", i)), 100, time.Minute))
+	}
+	n.await(healthy*100, "succeeded", func(r *job.Report) bool {
+		return r.State == job.StateSucceeded && strings.HasPrefix(string(r.Task.Minion), "healthy")
+	})
+	if d := time.Since(begin); d > 5*time.Second {
+		t.Errorf("took %s", d)
+	}
+	if k := n.count(func(r *job.Report) bool { return strings.HasPrefix(string(r.Task.Minion), "stalled") }); k != 0 {
+		t.Errorf("stalled minions have reported %d times", k)
+	}
+}
+
+func TestI2_SameInstanceReplacesItsSession(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	a := c.minion(agenttest.Config{ID: "m", Instance: "same", Reconnect: time.Hour}, n)
+	b := c.minion(agenttest.Config{ID: "m", Instance: "same"}, n)
+	c.eventually("the first has lost its session", func() bool { return !a.Connected() })
+	n.hub.Send(orders("m", 1, time.Minute))
+	n.await(1, "succeeded", inState(job.StateSucceeded))
+	if b.Executed() != 1 {
+		t.Error("the newer session did not get the order")
+	}
+}
+
+func TestI2_SecondLiveProcessIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	a := c.minion(agenttest.Config{ID: "m", Instance: "first"}, n)
+	b := c.start(agenttest.Config{ID: "m", Instance: "second"}, n)
+	c.eventually("the second is refused", func() bool { return b.LastError() != nil })
+	err := b.LastError()
+	if status.Code(err) != codes.AlreadyExists || !strings.Contains(err.Error(), "first") || !strings.Contains(err.Error(), "second") {
+		t.Errorf("error: %v", err)
+	}
+	n.hub.Send(orders("m", 1, time.Minute))
+	n.await(1, "succeeded", inState(job.StateSucceeded))
+	if a.Executed() != 1 || a.Sessions() != 1 || b.Sessions() != 0 {
+		t.Errorf("first: %d executed, %d sessions; second: %d sessions", a.Executed(), a.Sessions(), b.Sessions())
+	}
+}
+
+func TestI2_SilentProcessGivesWay(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.ProbeWait = 100 * time.Millisecond })
+	n := c.nodes[0]
+	a := c.minion(agenttest.Config{ID: "m", Instance: "first", Reconnect: time.Hour}, n)
+	a.Stall(true)
+	b := c.minion(agenttest.Config{ID: "m", Instance: "second"}, n)
+	n.hub.Send(orders("m", 1, time.Minute))
+	n.await(1, "succeeded", inState(job.StateSucceeded))
+	if b.Executed() != 1 {
+		t.Error("the second process did not get the order")
+	}
+}
+
+func TestMissedBeatsCloseTheSession(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.BeatEvery = 100 * time.Millisecond })
+	n := c.nodes[0]
+	m := c.minion(agenttest.Config{ID: "m", BeatEvery: -1, Reconnect: time.Hour}, n)
+	c.eventually("the session is closed", func() bool { return !m.Connected() && !n.hub.Connected("m") })
+	if err := m.LastError(); err == nil || !strings.Contains(err.Error(), "no beat in time") {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestHelloIsChecked(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	for _, tc := range []struct {
+		hello *agentpb.Hello
+		code  codes.Code
+		word  string
+	}{
+		{&agentpb.Hello{Minion: "a/b", Instance: "i", Protocol: 1}, codes.InvalidArgument, "minion id"},
+		{&agentpb.Hello{Minion: "a", Instance: "i", Protocol: 99}, codes.FailedPrecondition, "protocol 99"},
+		{&agentpb.Hello{Minion: "a", Protocol: 1}, codes.InvalidArgument, "instance"},
+	} {
+		conn, err := agenttest.Dialer(c.nodes[0].addr)()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := agentpb.NewPushClient(conn).Session(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: tc.hello}})
+		_, err = stream.Recv()
+		if status.Code(err) != tc.code || !strings.Contains(err.Error(), tc.word) {
+			t.Errorf("hello %v: %v", tc.hello, err)
+		}
+		_ = conn.Close()
+	}
+}
+
+func TestOutput(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, nil)
+	text := strings.Repeat("0123456789abcdef", 5000)
+	c.minion(agenttest.Config{ID: "m", Output: func(id job.TaskID) ([]byte, error) {
+		if id.Attempt == 2 {
+			return nil, errors.New("no output of this attempt")
+		}
+		return []byte(text), nil
+	}}, c.nodes[1])
+	c.eventually("all know where it is", func() bool { return c.nodes[0].hub.Connected("m") && c.nodes[1].hub.Connected("m") })
+	id := orders("m", 1, 0)[0].Task
+	for _, n := range c.nodes {
+		var got strings.Builder
+		err := n.hub.Output(t.Context(), id, false, func(stream int, data []byte) error {
+			if stream != 1 {
+				t.Errorf("stream %d", stream)
+			}
+			got.Write(data)
+			return nil
+		})
+		if err != nil || got.String() != text {
+			t.Errorf("%s: %d bytes, %v", n.id, got.Len(), err)
+		}
+		bad := id
+		bad.Attempt = 2
+		if err := n.hub.Output(t.Context(), bad, false, nil); err == nil || !strings.Contains(err.Error(), "no output of this attempt") {
+			t.Errorf("%s: %v", n.id, err)
+		}
+		stop := errors.New("enough")
+		if err := n.hub.Output(t.Context(), id, true, func(int, []byte) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("%s: %v", n.id, err)
+		}
+		bad.Minion = "absent"
+		if err := n.hub.Output(t.Context(), bad, false, nil); !errors.Is(err, job.ErrUnavailable) {
+			t.Errorf("%s: %v", n.id, err)
+		}
+	}
+}
+
+func TestLiveRuns(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, func(cfg *agentpush.Config) { cfg.PeerWait = 500 * time.Millisecond })
+	for i, n := range c.nodes {
+		n.live = []job.Run{{FireID: orders("m", 1, 0)[0].Task.Fire, RunID: job.RunID(fmt.Sprintf("run-%d", i)), ScheduledAt: time.Unix(int64(i), 0).UTC()}}
+	}
+	ids := func(runs []job.Run) (out []job.RunID) {
+		for _, r := range runs {
+			out = append(out, r.RunID)
+		}
+		return out
+	}
+	runs, err := c.nodes[0].hub.LiveRuns(t.Context(), "", "")
+	if err != nil || !cmp.Equal(ids(runs), []job.RunID{"run-2", "run-1", "run-0"}) {
+		t.Errorf("%v, %v", ids(runs), err)
+	}
+	c.nodes[2].kill()
+	runs, err = c.nodes[0].hub.LiveRuns(t.Context(), "", "")
+	if err == nil || !cmp.Equal(ids(runs), []job.RunID{"run-1", "run-0"}) {
+		t.Errorf("with a dead peer: %v, %v", ids(runs), err)
+	}
+}
+
+func TestDrainSendsMinionsAway(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, nil)
+	a, b := c.nodes[0], c.nodes[1]
+	var ms []*agenttest.Minion
+	for i := range 20 {
+		ms = append(ms, c.minion(agenttest.Config{ID: job.MinionID(fmt.Sprintf("m%d", i))}, a, b))
+	}
+	a.hub.Drain(t.Context(), 10*time.Second)
+	for _, m := range ms {
+		c.eventually("the minion is at the other node", func() bool { return m.Connected() && m.Sessions() >= 2 })
+	}
+	if st := a.hub.Status(); st.Connected != 0 {
+		t.Errorf("still connected: %d", st.Connected)
+	}
+	if st := b.hub.Status(); st.Connected != 20 {
+		t.Errorf("at the other node: %d", st.Connected)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
+	_, err := agentpush.New(agentpush.Config{Node: "a b", TopicDepth: -1}, agentpush.Deps{})
+	for _, want := range []string{"node", "topic depth is -1", "Directory"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not speak of %q", err, want)
+		}
+	}
+}
+
+func TestFanOutToTwoThousand(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	const minions = 2000
+	for i := range minions {
+		c.start(agenttest.Config{ID: job.MinionID(fmt.Sprintf("m%04d", i)), Labels: map[string]string{"role": "web"}}, n)
+	}
+	c.eventually("all are connected", func() bool { return n.hub.Status().Connected == minions })
+	ids := n.hub.Match(job.Target{Labels: map[string]string{"role": "web"}, Run: job.SpreadAll})
+	if len(ids) != minions {
+		t.Fatalf("matched %d", len(ids))
+	}
+	one := orders("", 1, time.Minute)[0]
+	all := make([]job.Order, minions)
+	for i, id := range ids {
+		all[i] = one
+		all[i].Task.Minion = id
+	}
+	begin := time.Now()
+	n.hub.Send(all)
+	n.await(minions, "succeeded", inState(job.StateSucceeded))
+	t.Logf("fan-out to %d minions: %s", minions, time.Since(begin))
+}
+
+// TestPeerThatSaysNothing: a listener that accepts and says nothing must not hold
+// anything up.
+func TestPeerThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lis.Close() }()
+	c := newCluster(t, 2, func(cfg *agentpush.Config) { cfg.PeerWait = 200 * time.Millisecond })
+	n := c.nodes[0]
+	c.nodes[1].addr = lis.Addr().String()
+	n.hub.Inventory().SetPresence("node-1", 0, []agentpush.Present{{ID: "far", Session: 1}})
+	n.hub.Send(orders("far", 1, 700*time.Millisecond))
+	r := n.await(1, "an end", func(r *job.Report) bool { return r.State.Final() })
+	if r[0].State != job.StateDeliveryTimeout {
+		t.Errorf("report: %+v", r[0])
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := n.hub.LiveRuns(ctx, "", ""); err == nil || ctx.Err() != nil {
+		t.Errorf("live runs: %v, %v", err, ctx.Err())
+	}
+}

@@ -1,0 +1,199 @@
+package agentpush
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// fate is what a model of the channel knows of a message.
+type fate struct {
+	m       *message
+	number  int
+	offered bool
+	ended   int
+	taken   bool
+}
+
+// machine drives a topic and a slot as a channel does, against a model.
+type machine struct {
+	topic topic
+	slot  []*message
+	now   int64
+	fates []*fate
+	of    map[*message]*fate
+}
+
+func (s *machine) end(t *rapid.T, ends []ending) {
+	for _, e := range ends {
+		f := s.of[e.m]
+		if f.ended++; f.ended > 1 || f.taken {
+			t.Fatalf("message %d ended again", f.number) // I1
+		}
+		if f.offered != (e.state == job.StateIndeterminate) {
+			t.Fatalf("message %d, offered %v, ended as %s", f.number, f.offered, e.state) // I4
+		}
+		if e.state == job.StateDeliveryTimeout && e.m.until > s.now {
+			t.Fatalf("message %d expired early", f.number)
+		}
+		if e.state != job.StateDropped || !e.m.isOrder() {
+			continue
+		}
+		for _, o := range s.fates { // I7
+			if o.m.isOrder() && !o.offered && !o.taken && o.ended == 0 && o.number < f.number {
+				t.Fatalf("message %d dropped before the older %d", f.number, o.number)
+			}
+		}
+	}
+}
+
+func (s *machine) push(t *rapid.T) {
+	var b body = &agentpb.Order{Task: &agentpb.TaskID{Minion: "m"}}
+	if rapid.IntRange(0, 4).Draw(t, "kind") == 0 {
+		b = &agentpb.Question{Task: &agentpb.TaskID{Minion: "m"}}
+	}
+	m := &message{
+		body: b, since: s.now, size: rapid.IntRange(1, 60).Draw(t, "size"),
+		until: s.now + rapid.Int64Range(1, 50).Draw(t, "life"),
+		// As a link that broke would mark it.
+		unsure: rapid.IntRange(0, 5).Draw(t, "unsure") == 0,
+	}
+	f := &fate{m: m, number: len(s.fates), offered: m.unsure}
+	s.fates = append(s.fates, f)
+	s.of[m] = f
+	s.end(t, s.topic.push(m))
+	if f.ended > 0 {
+		t.Fatalf("the new message %d was dropped", f.number) // I7
+	}
+}
+
+func (s *machine) offer(t *rapid.T) {
+	if s.slot != nil { // I3: the channel's rule
+		return
+	}
+	again := slices.Clone(s.topic.again)
+	msgs, ends := s.topic.take(4, 100, s.now)
+	s.end(t, ends)
+	size := 0
+	for i, m := range msgs {
+		f := s.of[m]
+		if m.until <= s.now || f.ended > 0 || f.taken {
+			t.Fatalf("message %d must not be offered", f.number)
+		}
+		f.offered = true
+		size += m.size
+		if i > 0 && size > 100 {
+			t.Fatalf("offer of %d bytes", size)
+		}
+		if len(again) > 0 && i == 0 && !m.unsure && slices.ContainsFunc(again, func(o *message) bool { return o.until > s.now }) {
+			t.Fatal("what was offered before does not go first") // I4
+		}
+	}
+	if len(msgs) > 4 {
+		t.Fatalf("offer of %d messages", len(msgs))
+	}
+	if len(msgs) > 0 {
+		s.slot = msgs
+	}
+}
+
+func (s *machine) take(*rapid.T) {
+	for _, m := range s.slot {
+		s.of[m].taken = true
+	}
+	s.slot = nil
+}
+
+func (s *machine) breakSession(t *rapid.T) {
+	s.end(t, s.topic.restore(s.slot))
+	s.slot = nil
+}
+
+func (s *machine) tick(t *rapid.T) {
+	s.now += rapid.Int64Range(1, 20).Draw(t, "pass")
+	s.end(t, s.topic.expire(s.now))
+	for _, f := range s.fates {
+		if f.m.until <= s.now && f.ended == 0 && !f.taken && !slices.Contains(s.slot, f.m) {
+			t.Fatalf("message %d outlived its time", f.number)
+		}
+	}
+}
+
+func (s *machine) check(t *rapid.T) {
+	open := 0
+	for _, f := range s.fates {
+		if f.ended == 0 && !f.taken {
+			open++
+		}
+	}
+	if got := s.topic.len() + len(s.slot); got != open {
+		t.Fatalf("%d messages are held, %d have no end", got, open) // I1
+	}
+	if len(s.topic.queue) > s.topic.depth || len(s.topic.again) > s.topic.depth {
+		t.Fatalf("topic holds %d and %d, depth %d", len(s.topic.queue), len(s.topic.again), s.topic.depth)
+	}
+}
+
+func TestI1_TopicStateMachine(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := &machine{topic: topic{depth: 6}, now: 1, of: map[*message]*fate{}}
+		t.Repeat(map[string]func(*rapid.T){
+			"push": s.push, "offer": s.offer, "take": s.take, "break": s.breakSession, "tick": s.tick, "": s.check,
+		})
+	})
+}
+
+func TestInventory_HighestSessionWins(t *testing.T) {
+	t.Parallel()
+	i := newInventory("self")
+	var moved []job.MinionID
+	i.moved = func(id job.MinionID) { moved = append(moved, id) }
+	i.SetMinion(job.Minion{ID: "m", Labels: map[string]string{"os": "linux"}})
+	linux := job.Target{Labels: map[string]string{"os": "linux"}}
+	if len(i.match(linux)) != 0 {
+		t.Error("a minion that is not connected matches")
+	}
+	i.SetPresence("b", 0, []Present{{ID: "m", Session: 5}, {ID: "other", Session: 1}})
+	i.SetPresence("c", 3, []Present{{ID: "m", Session: 7}})
+	if got := i.place("m"); got != "c" {
+		t.Errorf("at %s", got)
+	}
+	if got := i.match(linux); !slices.Equal(got, []job.MinionID{"m"}) {
+		t.Errorf("match: %v", got)
+	}
+	if got := i.match(job.Target{Names: []string{"o*"}}); !slices.Equal(got, []job.MinionID{"other"}) {
+		t.Errorf("match of a minion without a description: %v", got)
+	}
+	i.setLocal(job.Minion{ID: "m", Labels: map[string]string{"os": "plan9"}}, 6)
+	if got := i.place("m"); got != "c" {
+		t.Errorf("a lower session here wins: %s", got)
+	}
+	if len(i.match(linux)) != 0 {
+		t.Error("its own word on labels does not count")
+	}
+	i.RemoveNode("c")
+	if got := i.place("m"); got != "self" {
+		t.Errorf("at %s", got)
+	}
+	i.clearLocal("m", 5) // of an older session: nothing
+	i.clearLocal("m", 6)
+	if got := i.place("m"); got != "b" {
+		t.Errorf("at %s", got)
+	}
+	i.RemovePresence("b", 0)
+	if got := i.place("m"); got != "" || len(i.match(linux)) != 0 {
+		t.Errorf("at %q", got)
+	}
+	if want := []job.MinionID{"m", "other", "m", "m", "m"}; len(moved) < len(want) {
+		t.Errorf("moved: %v", moved)
+	}
+	i.RemoveMinion("m")
+	if len(i.entries) != 0 {
+		t.Errorf("entries are left: %v", i.entries)
+	}
+}
