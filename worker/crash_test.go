@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -145,6 +146,61 @@ func TestStopLeavesCommands(t *testing.T) {
 	for _, x := range []*job.Order{o, waiting} {
 		if r := n.final(x); r.State != job.StateSucceeded {
 			t.Errorf("report = %+v", r)
+		}
+	}
+}
+
+// Killed again and again under load, with a node that orders anew what it has
+// no result of: every task runs once, and no outcome is lost.
+func TestI1_KilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	n, dir := newNode(t), dataDir(t)
+	file := filepath.Join(t.TempDir(), "runs")
+	orders := make([]*job.Order, 200)
+	for i := range orders {
+		orders[i] = shell("echo %d >> %s; sleep 0.0%d", i, file, i%10)
+	}
+	rng := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // a repeatable test
+	ended := func() map[taskKey]bool { // the caller holds mu
+		m := map[taskKey]bool{}
+		for i := range n.reports {
+			if n.reports[i].State.Final() {
+				m[keyOf(n.reports[i].Task)] = true
+			}
+		}
+		return m
+	}
+	for range 8 {
+		p := spawn(t, n, dir, "never", 20)
+		n.connected()
+		n.mu.Lock()
+		done, goal := ended(), 0
+		n.mu.Unlock()
+		var open []*job.Order
+		for _, o := range orders {
+			if !done[keyOf(o.Task)] {
+				open = append(open, o)
+			}
+		}
+		goal = len(done) + rng.IntN(25)
+		n.offerOrders(open...)
+		n.await("some results", func() bool { return len(ended()) >= goal || len(open) == 0 })
+		p.kill()
+		n.await("loss of the session", func() bool { return n.stream == nil })
+	}
+	spawn(t, n, dir, "never", 20)
+	n.order(orders...)
+	n.await("all results", func() bool { return len(ended()) == len(orders) })
+	seen := map[string]int{}
+	for _, l := range lines(t, file) {
+		seen[l]++
+	}
+	for i, o := range orders {
+		if seen[fmt.Sprint(i)] != 1 {
+			t.Errorf("task %d ran %d times", i, seen[fmt.Sprint(i)])
+		}
+		if r := n.final(o); r.State != job.StateSucceeded {
+			t.Errorf("task %d: %s %q", i, r.State, r.Reason)
 		}
 	}
 }

@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "minion" {
 		os.Exit(minionProcess(os.Args[2:]))
 	}
+	// The race detector lets a process wait a second before it ends.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 

@@ -16,6 +16,9 @@ import (
 // prSetChildSubreaper is PR_SET_CHILD_SUBREAPER of prctl(2).
 const prSetChildSubreaper = 36
 
+// firstWait is the least time that a shim gives its first agent to come.
+const firstWait = 10 * time.Second
+
 // server is the shim's inside.
 type server struct {
 	idle     time.Duration
@@ -76,7 +79,7 @@ func (s *server) loop() {
 	signal.Notify(child, syscall.SIGCHLD)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	timer := time.NewTimer(s.idle)
+	timer := time.NewTimer(max(s.idle, firstWait))
 	for {
 		select {
 		case <-child:
