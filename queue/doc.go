@@ -1,0 +1,59 @@
+// Package queue keeps typed task queues in etcd, for work that any one worker
+// of a type may do.
+//
+// # Protocol
+//
+// A queue is named by namespace and type. An item is a persistent key. A claim
+// is a second key, the marker, on the worker's lease; while it exists the item
+// is that worker's. One dispatcher per queue, which holds a fenced lock, hands
+// items out; everybody may put items, and the worker settles its claim itself.
+//
+//	Put ──> waiting ──Claim──> claimed ──Done──> gone
+//	          ^                 │ │
+//	          │  Fail, or the   │ │ the same, after the last attempt
+//	          └─ marker is gone ┘ └──────────> dead ──Redrive──> waiting
+//
+//	Q1  An item stays until Done, and a dead letter until Redrive: each move is
+//	    one transaction, and no other write deletes an item.
+//	Q2  An item has at most one marker: a claim compares that there is none.
+//	Q3  Done, Fail and Extend compare the create revision of the marker and, if
+//	    they end the claim, the mod revision of the item. A worker that has
+//	    lost its claim gets ErrLost, and changes nothing.
+//	Q4  Every write of a dispatcher compares its fence. One that has lost the
+//	    lock hands out nothing, and ends with ErrFenced.
+//	Q5  Of the items that may be claimed, as the dispatcher knows them, the one
+//	    with the highest priority goes first, then the one that was put first.
+//	    An item whose worker was lost keeps its place, so it is the next one.
+//	Q6  A claim counts as an attempt in the transaction that makes it. After the
+//	    last attempt the item becomes a dead letter, and is not handed out again.
+//	Q7  All of this is in etcd. A dispatcher that starts anew reads it and goes
+//	    on; what workers do meanwhile is not disturbed.
+//	Q8  Put leaves an item alone whose priority and ID are in the queue already,
+//	    dead letters included, so it can be repeated after a lost answer.
+//
+//	failure                          what happens
+//	a worker dies                    its lease ends, with it its markers; the
+//	                                 items are first in line again
+//	a worker hangs, its lease lives  the visibility deadline passes, and the
+//	                                 dispatcher takes the marker away
+//	a worker comes back too late     its Done is refused (Q3)
+//	the dispatcher dies              its lock passes on, and the next one reads
+//	                                 items and markers (Q7); deadlines start anew
+//	the answer to a claim is lost    the dispatcher takes the marker away when it
+//	                                 sees it; that attempt counts
+//	the answer to a Done is lost     the worker calls again; ErrLost then means
+//	                                 that it was done, or was lost before
+//	etcd cannot write                nothing is handed out, nothing is lost
+//
+// # Not promised
+//
+// That an item is worked on only once: a worker that hangs may go on while
+// another one has the item. Whatever must not happen twice uses Claimed.Token,
+// which rises with every claim of an item. Neither is it promised that items
+// end in the order in which they began.
+//
+// # Sizes
+//
+// The dispatcher keeps all items in memory, so payloads are best references.
+// One worker's lease should not carry more than about 1000 markers.
+package queue

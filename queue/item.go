@@ -1,0 +1,113 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// The errors of this package.
+var (
+	// ErrLost is returned when a claim is no longer the caller's: its lease or
+	// its deadline has ended, or it was settled already.
+	ErrLost = fmt.Errorf("the claim is lost: %w", job.ErrConflict)
+	// ErrFenced is returned when the dispatcher has lost its lock.
+	ErrFenced = errors.New("another dispatcher has the queue")
+	// ErrNotDispatcher is returned by Claim when Run is not running.
+	ErrNotDispatcher = fmt.Errorf("the queue has no dispatcher here: %w", job.ErrUnavailable)
+	// ErrWorkerLost is returned by Claim when the worker's lease has ended.
+	ErrWorkerLost = errors.New("the worker's lease has ended")
+)
+
+// Limits of items.
+const (
+	MaxPriority = 9
+	MaxPayload  = 64 << 10
+	MaxID       = 200
+	// MaxClaim is how many items one Claim hands out at most.
+	MaxClaim = 50
+)
+
+// Item is a piece of work.
+type Item struct {
+	// ID and Priority name the item within its queue. Put fills in an empty ID.
+	ID string `json:"id"`
+	// Priority is 0 to 9; higher goes first.
+	Priority int `json:"priority"`
+	// Payload says what to do; the queue does not look at it.
+	Payload []byte `json:"payload,omitempty"`
+	// NotBefore, when not zero, is when it may be claimed first.
+	NotBefore time.Time `json:"notBefore,omitzero"`
+}
+
+// check tells what is wrong with an item.
+func (it *Item) check(path string) []job.Problem {
+	var problems []job.Problem
+	add := func(field, format string, args ...any) {
+		problems = append(problems, job.Problem{Path: path + "." + field, Message: fmt.Sprintf(format, args...)})
+	}
+	if it.Priority < 0 || it.Priority > MaxPriority {
+		add("priority", "%d is not in 0 to %d", it.Priority, MaxPriority)
+	}
+	if len(it.Payload) > MaxPayload {
+		add("payload", "has %d bytes; at most %d are allowed", len(it.Payload), MaxPayload)
+	}
+	if len(it.ID) > MaxID {
+		add("id", "has %d bytes; at most %d are allowed", len(it.ID), MaxID)
+	}
+	if strings.ContainsFunc(it.ID, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }) {
+		add("id", "%q has a space, a slash or something else than printable ASCII", it.ID)
+	}
+	return problems
+}
+
+// newID returns an ID for an item that has none. IDs sort by time.
+func newID() (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("new item id: %w", err)
+	}
+	return id.String(), nil
+}
+
+// Worker is who claims items.
+type Worker struct {
+	ID job.MinionID
+	// Lease is the worker's session lease. The claims end with it.
+	Lease clientv3.LeaseID
+}
+
+// Receipt names a claim. It is all that is needed to settle it, from any node.
+type Receipt struct {
+	ID       string `json:"id"`
+	Priority int    `json:"priority"`
+	// Item is the item's mod revision, Marker the marker's create revision.
+	Item   int64 `json:"item"`
+	Marker int64 `json:"marker"`
+}
+
+// Claimed is an item in the hands of a worker.
+type Claimed struct {
+	Item
+	// Attempt counts the claims of the item, this one included.
+	Attempt int
+	// Token rises with every claim of the item.
+	Token   job.Token
+	Receipt Receipt
+}
+
+// Fence is the ownership of a queue's dispatcher.
+type Fence interface {
+	// Fence returns the compare that holds as long as the ownership does.
+	Fence() clientv3.Cmp
+	// Token is the fencing token of the ownership.
+	Token() job.Token
+	// Held reports whether the ownership holds now, as far as can be known here.
+	Held() bool
+}
