@@ -41,7 +41,7 @@ func (m *Mutex) wait(ctx context.Context, key string, rev int64) error {
 		case err == nil && v.first:
 			return nil
 		case err == nil && v.gone:
-			return ErrFenced
+			return m.session.whyGone(ctx)
 		case err == nil && m.watch(ctx, v, key):
 			failures = 0
 		default:
@@ -51,6 +51,17 @@ func (m *Mutex) wait(ctx context.Context, key string, rev int64) error {
 			}
 		}
 	}
+}
+
+// whyGone tells why a key that lay on the lease is gone: with the lease, which
+// we may not know yet, or because somebody removed it.
+func (s *Session) whyGone(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	if r, err := s.client.TimeToLive(ctx, s.lease); err == nil && r.TTL <= 0 {
+		return s.leaseGone()
+	}
+	return s.ended(ErrFenced)
 }
 
 // look finds out whether the place is the first: whether it exists and nothing

@@ -76,19 +76,9 @@ func (s *Session) commit(ctx context.Context, w *write) (outcome, error) {
 		return outcome{}, context.Cause(ctx)
 	}
 	mark := s.mark()
-	tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	cmps := append([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(mark), "=", 0)}, w.cmps...)
-	then := append([]clientv3.Op{clientv3.OpPut(w.key, w.value, clientv3.WithLease(w.lease))}, w.also...)
-	orElse := append([]clientv3.Op{clientv3.OpGet(w.key)}, w.orElse...)
-	r, err := s.client.Txn(tryCtx).If(cmps...).Then(then...).Else(orElse...).Commit()
-	switch {
-	case err == nil && r.Succeeded:
-		return outcome{done: true, rev: r.Header.Revision, reads: r.Responses[1:]}, nil
-	case err == nil:
-		return w.found(r.Responses[0], r.Responses[1:]), nil
-	case !ambiguous(err):
-		return outcome{}, err
+	out, err := s.try(ctx, w, mark)
+	if !ambiguous(err) {
+		return out, err
 	}
 
 	for try := range resolveTries {
@@ -110,6 +100,23 @@ func (s *Session) commit(ctx context.Context, w *write) (outcome, error) {
 		s.persist("give up a write", func(ctx context.Context) error { return s.giveUp(ctx, w, mark) })
 	})
 	return outcome{unknown: true}, fmt.Errorf("answer lost: %w", err)
+}
+
+// try makes the write, under its mark, once.
+func (s *Session) try(ctx context.Context, w *write, mark string) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	cmps := append([]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(mark), "=", 0)}, w.cmps...)
+	then := append([]clientv3.Op{clientv3.OpPut(w.key, w.value, clientv3.WithLease(w.lease))}, w.also...)
+	orElse := append([]clientv3.Op{clientv3.OpGet(w.key)}, w.orElse...)
+	r, err := s.client.Txn(ctx).If(cmps...).Then(then...).Else(orElse...).Commit()
+	switch {
+	case err != nil:
+		return outcome{}, err
+	case r.Succeeded:
+		return outcome{done: true, rev: r.Header.Revision, reads: r.Responses[1:]}, nil
+	}
+	return w.found(r.Responses[0], r.Responses[1:]), nil
 }
 
 // resolve reads what became of the write, and marks it as given up if it has

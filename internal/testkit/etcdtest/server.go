@@ -14,6 +14,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 const (
@@ -67,6 +69,11 @@ func Dial(t testing.TB, endpoints ...string) *clientv3.Client {
 		Logger:             zap.NewNop(),
 		DialTimeout:        5 * time.Second,
 		MaxCallSendMsgSize: 8 << 20,
+		// Servers come back fast here, and so should clients.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 2, Jitter: .2, MaxDelay: 500 * time.Millisecond},
+			MinConnectTimeout: 5 * time.Second,
+		})},
 	})
 	if err != nil {
 		t.Fatalf("etcd client: %v", err)

@@ -1,0 +1,320 @@
+// Package locktest is the one suite that every mutex must pass.
+package locktest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/lock"
+)
+
+// Hold is a lock that is held; see lock.Hold.
+type Hold interface {
+	Token() lock.Token
+	Held() bool
+	Context(parent context.Context) (context.Context, context.CancelFunc)
+	Unlock(ctx context.Context) error
+}
+
+// Contender is one session that contends for one mutex.
+type Contender struct {
+	Lock    func(ctx context.Context) (Hold, error)
+	TryLock func(ctx context.Context) (Hold, error)
+	// Waiting returns how many contenders hold the mutex or wait for it.
+	Waiting func() int
+	// Lose ends the session as if its lease were lost.
+	Lose func()
+}
+
+// System makes contenders, with a session of their own, for the mutex name.
+type System func(t *testing.T, name string) Contender
+
+const patience = 30 * time.Second
+
+// Run runs the suite.
+func Run(t *testing.T, system System) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, System){
+		"I1 I2 one holder, rising tokens":     testExclusion,
+		"I1 not re-entrant":                   testNotReentrant,
+		"I8 first come, first served":         testOrder,
+		"TryLock leaves no place":             testTryLock,
+		"I5 a waiter that gives up is gone":   testGiveUp,
+		"I6 unlock is idempotent and its own": testUnlock,
+		"I3 a lost hold ends":                 testLostHold,
+		"I9 a waiter of a lost session":       testLostWaiter,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(t *testing.T, n string) Contender { return system(t, t.Name()+"/"+n) })
+		})
+	}
+}
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func mustLock(t *testing.T, c Contender) Hold {
+	t.Helper()
+	h, err := c.Lock(within(t))
+	if err != nil {
+		t.Fatalf("lock: %v", err)
+	}
+	return h
+}
+
+func mustUnlock(t *testing.T, h Hold) {
+	t.Helper()
+	if err := h.Unlock(within(t)); err != nil {
+		t.Fatalf("unlock: %v", err)
+	}
+}
+
+// settles waits until n contenders hold or wait.
+func settles(t *testing.T, c Contender, n int) {
+	t.Helper()
+	for end := time.Now().Add(patience); c.Waiting() != n; {
+		if time.Now().After(end) {
+			t.Fatalf("%d contenders hold or wait, want %d", c.Waiting(), n)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// waiter is a Lock that goes on.
+type waiter struct {
+	hold chan Hold
+	err  chan error
+}
+
+func lockLater(ctx context.Context, c Contender) waiter {
+	w := waiter{hold: make(chan Hold, 1), err: make(chan error, 1)}
+	go func() {
+		h, err := c.Lock(ctx)
+		if err != nil {
+			w.err <- err
+			return
+		}
+		w.hold <- h
+	}()
+	return w
+}
+
+func (w waiter) get(t *testing.T) Hold {
+	t.Helper()
+	select {
+	case h := <-w.hold:
+		return h
+	case err := <-w.err:
+		t.Fatalf("lock: %v", err)
+	case <-time.After(patience):
+		t.Fatalf("not locked after %s", patience)
+	}
+	return nil
+}
+
+func (w waiter) fails(t *testing.T, want error) {
+	t.Helper()
+	select {
+	case <-w.hold:
+		t.Fatalf("locked, want the error %v", want)
+	case err := <-w.err:
+		if !errors.Is(err, want) {
+			t.Fatalf("lock: %v, want %v", err, want)
+		}
+	case <-time.After(patience):
+		t.Fatalf("lock goes on after %s, want the error %v", patience, want)
+	}
+}
+
+func testExclusion(t *testing.T, system System) {
+	const contenders, turns = 4, 8
+	ctx := within(t)
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards all below
+	holders, grants, last := 0, 0, lock.Token{}
+	enter := func(token lock.Token) {
+		mu.Lock()
+		defer mu.Unlock()
+		holders++
+		grants++
+		if holders != 1 {
+			t.Errorf("%d holders at once", holders)
+		}
+		if !last.Less(token) {
+			t.Errorf("token %v after %v, want them to rise", token, last)
+		}
+		last = token
+	}
+	leave := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		holders--
+	}
+	for range contenders {
+		c := system(t, "m")
+		wg.Go(func() {
+			for range turns {
+				h, err := c.Lock(ctx)
+				if err != nil {
+					t.Errorf("lock: %v", err)
+					return
+				}
+				enter(h.Token())
+				leave()
+				if err := h.Unlock(ctx); err != nil {
+					t.Errorf("unlock: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if grants != contenders*turns {
+		t.Errorf("%d grants, want %d", grants, contenders*turns)
+	}
+	settles(t, system(t, "m"), 0)
+}
+
+func testNotReentrant(t *testing.T, system System) {
+	c := system(t, "m")
+	h := mustLock(t, c)
+	second := lockLater(within(t), c)
+	settles(t, c, 2)
+	if _, err := c.TryLock(within(t)); !errors.Is(err, lock.ErrHeld) {
+		t.Errorf("try to lock what one holds: %v, want ErrHeld", err)
+	}
+	mustUnlock(t, h)
+	h2 := second.get(t)
+	if !h2.Held() || h.Held() {
+		t.Errorf("held are: first %v, second %v, want the second alone", h.Held(), h2.Held())
+	}
+	mustUnlock(t, h2)
+}
+
+func testOrder(t *testing.T, system System) {
+	holder := system(t, "m")
+	h := mustLock(t, holder)
+	var waiters []waiter
+	for i := range 4 {
+		waiters = append(waiters, lockLater(within(t), system(t, "m")))
+		settles(t, holder, i+2)
+	}
+	for i, w := range waiters {
+		mustUnlock(t, h)
+		h = w.get(t)
+		for j, later := range waiters[i+1:] {
+			select {
+			case <-later.hold:
+				t.Fatalf("waiter %d has the lock in the turn of %d", i+1+j, i)
+			default:
+			}
+		}
+	}
+	mustUnlock(t, h)
+}
+
+func testTryLock(t *testing.T, system System) {
+	a, b := system(t, "m"), system(t, "m")
+	h, err := a.TryLock(within(t))
+	if err != nil {
+		t.Fatalf("try a free lock: %v", err)
+	}
+	_, err = b.TryLock(within(t))
+	if held := (*lock.HeldError)(nil); !errors.As(err, &held) || held.Value == "" {
+		t.Errorf("try a held lock: %v, want a *lock.HeldError that says who", err)
+	}
+	if n := a.Waiting(); n != 1 {
+		t.Errorf("%d hold or wait after a try, want the holder alone", n)
+	}
+	mustUnlock(t, h)
+	h, err = b.TryLock(within(t))
+	if err != nil {
+		t.Fatalf("try a lock that is free again: %v", err)
+	}
+	mustUnlock(t, h)
+}
+
+func testGiveUp(t *testing.T, system System) {
+	a, b, c := system(t, "m"), system(t, "m"), system(t, "m")
+	h := mustLock(t, a)
+	ctx, cancel := context.WithCancelCause(within(t))
+	defer cancel(nil)
+	impatient := lockLater(ctx, b)
+	settles(t, a, 2)
+	next := lockLater(within(t), c)
+	settles(t, a, 3)
+	reason := errors.New("changed my mind")
+	cancel(reason)
+	impatient.fails(t, reason)
+	settles(t, a, 2)
+	mustUnlock(t, h)
+	mustUnlock(t, next.get(t))
+	settles(t, a, 0)
+}
+
+func testUnlock(t *testing.T, system System) {
+	a, b := system(t, "m"), system(t, "m")
+	old := mustLock(t, a)
+	ctx, cancel := old.Context(t.Context())
+	defer cancel()
+	mustUnlock(t, old)
+	if cause := context.Cause(ctx); !errors.Is(cause, lock.ErrClosed) {
+		t.Errorf("context of an unlocked hold has the cause %v, want ErrClosed", cause)
+	}
+	h := mustLock(t, a) // of the same session
+	mustUnlock(t, old)
+	if _, err := b.TryLock(within(t)); !errors.Is(err, lock.ErrHeld) {
+		t.Errorf("lock after a stale unlock: %v, want ErrHeld", err)
+	}
+	mustUnlock(t, h)
+}
+
+func testLostHold(t *testing.T, system System) {
+	a, b := system(t, "m"), system(t, "m")
+	h := mustLock(t, a)
+	ctx, cancel := h.Context(t.Context())
+	defer cancel()
+	next := lockLater(within(t), b)
+	settles(t, b, 2)
+	a.Lose()
+	h2 := next.get(t)
+	select {
+	case <-ctx.Done():
+	case <-time.After(patience):
+		t.Fatal("context of a lost hold goes on")
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, lock.ErrLost) {
+		t.Errorf("context of a lost hold has the cause %v, want ErrLost", cause)
+	}
+	if h.Held() {
+		t.Error("a lost hold is held")
+	}
+	if err := h.Unlock(within(t)); !errors.Is(err, lock.ErrFenced) {
+		t.Errorf("unlock of a lost hold: %v, want ErrFenced", err)
+	}
+	if !h2.Held() || !h.Token().Less(h2.Token()) {
+		t.Errorf("next hold: held %v, token %v after %v", h2.Held(), h2.Token(), h.Token())
+	}
+	mustUnlock(t, h2)
+}
+
+func testLostWaiter(t *testing.T, system System) {
+	a, b := system(t, "m"), system(t, "m")
+	h := mustLock(t, a)
+	w := lockLater(within(t), b)
+	settles(t, a, 2)
+	b.Lose()
+	w.fails(t, lock.ErrLost)
+	settles(t, a, 1)
+	if _, err := b.Lock(within(t)); !errors.Is(err, lock.ErrLost) {
+		t.Errorf("lock of a lost session: %v, want ErrLost", err)
+	}
+	mustUnlock(t, h)
+}

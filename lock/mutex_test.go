@@ -1,0 +1,59 @@
+package lock_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
+	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/lock/locktest"
+)
+
+func TestMutexConformance(t *testing.T) {
+	t.Parallel()
+	client := etcdtest.Start(t).Client(t)
+	locktest.Run(t, func(t *testing.T, name string) locktest.Contender {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		s, err := lock.Open(ctx, lock.SessionConfig{Holder: t.Name(), TTL: lock.MinTTL, Epoch: 1}, lock.Deps{Client: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			defer cancel()
+			if err := s.Close(ctx); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+		m := lock.NewMutex(s, "/locks/"+name, lock.MutexOptions{Purpose: "test"})
+		// A hold that is nil must not become an interface that is not.
+		result := func(h *lock.Hold, err error) (locktest.Hold, error) {
+			if err != nil {
+				return nil, err
+			}
+			return h, nil
+		}
+		return locktest.Contender{
+			Lock:    func(ctx context.Context) (locktest.Hold, error) { return result(m.Lock(ctx)) },
+			TryLock: func(ctx context.Context) (locktest.Hold, error) { return result(m.TryLock(ctx)) },
+			Waiting: func() int {
+				r, err := client.Get(t.Context(), "/locks/"+name+"/w/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+				if err != nil {
+					t.Errorf("count waiters: %v", err)
+					return -1
+				}
+				return int(r.Count)
+			},
+			Lose: func() {
+				if _, err := client.Revoke(t.Context(), s.Lease()); err != nil {
+					t.Errorf("revoke: %v", err)
+				}
+			},
+		}
+	})
+}

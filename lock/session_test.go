@@ -1,0 +1,309 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
+	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
+)
+
+func short(c *SessionConfig) { c.TTL = MinTTL }
+
+// lostWithin waits until the session is lost, and returns when that was seen.
+func lostWithin(t *testing.T, s *Session, d time.Duration) time.Time {
+	t.Helper()
+	select {
+	case <-s.Lost():
+		return time.Now()
+	case <-time.After(d):
+		t.Fatalf("session is not lost after %s", d)
+		return time.Time{}
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		cfg  SessionConfig
+		want string
+	}{
+		"no holder":    {SessionConfig{}, "holder is empty"},
+		"short ttl":    {SessionConfig{Holder: "h", TTL: time.Second}, "want at least 2s"},
+		"large margin": {SessionConfig{Holder: "h", Margin: 3 * time.Second}, "at most half"},
+		"all at once":  {SessionConfig{TTL: 1}, "holder is empty\nttl is 1ns"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Open(t.Context(), tc.cfg, Deps{})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("open: %v, want %q in it", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestSessionIsRenewed(t *testing.T) {
+	t.Parallel()
+	c := shared.Server(t).Client(t)
+	reg := prometheus.NewPedanticRegistry()
+	for range 2 { // two sessions share the metrics
+		s, err := Open(timeout(t), SessionConfig{Holder: "h", TTL: 1500*time.Millisecond + MinTTL/2, Marks: etcdtest.Prefix(t)}, Deps{Client: c, Metrics: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.TTL() != 3*time.Second {
+			t.Errorf("ttl is %s, want 3s, rounded up", s.TTL())
+		}
+		first := s.Deadline()
+		eventually(t, "a renewal moves the deadline", func() bool { return s.Deadline().After(first.Add(500 * time.Millisecond)) })
+		if err := s.Close(timeout(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	families, err := reg.Gather()
+	if err != nil || len(families) != 2 || families[0].GetMetric()[0].GetHistogram().GetSampleCount() < 2 {
+		t.Errorf("metrics %v, %v, want at least two renewals", families, err)
+	}
+}
+
+func TestI3_DeadlineCountsFromSending(t *testing.T) {
+	t.Parallel()
+	const delay = 150 * time.Millisecond
+	server := shared.Server(t)
+	proxy := netproxy.New(t, server.Endpoints[0])
+	s := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), nil)
+	proxy.Delay(delay)
+	opened := s.deadline.Load()
+	var left time.Duration
+	eventually(t, "a slow renewal", func() bool {
+		d := s.deadline.Load()
+		left = time.Duration(d) - s.now()
+		return d != opened
+	})
+	// The answer came two delays after the request was sent.
+	if most := s.ttl - s.cfg.Margin - 2*delay; left > most {
+		t.Errorf("%s are left right after the answer, want at most %s", left, most)
+	}
+}
+
+func TestI3_SuspendedSessionIsLost(t *testing.T) {
+	t.Parallel()
+	var asleep atomic.Int64
+	system := systemClock()
+	s := openWith(t, shared.Server(t).Client(t), nil, func() time.Duration { return system() + time.Duration(asleep.Load()) })
+	ctx, cancel := s.Context(t.Context())
+	defer cancel()
+	if !s.Held() || s.Err() != nil {
+		t.Fatalf("new session: held %v, error %v", s.Held(), s.Err())
+	}
+	asleep.Store(int64(s.ttl))
+	if s.Held() || !errors.Is(s.Err(), ErrLost) {
+		t.Fatalf("after a suspend: held %v, error %v, want ErrLost at once", s.Held(), s.Err())
+	}
+	lostWithin(t, s, patience)
+	<-ctx.Done()
+	if cause := context.Cause(ctx); !errors.Is(cause, ErrLost) {
+		t.Errorf("context's cause is %v, want ErrLost", cause)
+	}
+	// The lease still lives, but a renewal does not bring the session back.
+	s.extend(s.now() + s.ttl)
+	if s.Held() {
+		t.Error("a lost session is held again")
+	}
+	if _, err := s.Claim(timeout(t), Grant{Key: etcdtest.Prefix(t), Value: "v"}); !errors.Is(err, ErrLost) {
+		t.Errorf("claim by a lost session: %v, want ErrLost", err)
+	}
+}
+
+func TestI3_LateRenewalDoesNotRevive(t *testing.T) {
+	t.Parallel()
+	var asleep atomic.Int64
+	system := systemClock()
+	s := openWith(t, shared.Server(t).Client(t), nil, func() time.Duration { return system() + time.Duration(asleep.Load()) })
+	asleep.Store(int64(s.ttl)) // the guard has not looked yet
+	s.extend(s.now() + s.ttl)
+	if s.Held() || !errors.Is(s.Err(), ErrLost) {
+		t.Errorf("a renewal after the deadline: held %v, error %v, want ErrLost", s.Held(), s.Err())
+	}
+}
+
+func TestI3_LostBeforeAnotherIsGranted(t *testing.T) {
+	t.Parallel()
+	server := etcdtest.Start(t)
+	direct := server.Client(t)
+	proxy := netproxy.New(t, server.Endpoints[0])
+	p := etcdtest.Prefix(t)
+	a := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), short)
+	b := openSession(t, direct, nil)
+	h, err := NewMutex(a, p, MutexOptions{}).Lock(timeout(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := h.Context(t.Context())
+	defer cancel()
+	cancelled := make(chan time.Time, 1)
+	context.AfterFunc(ctx, func() { cancelled <- time.Now() })
+	granted := make(chan time.Time, 1)
+	go func() {
+		h2, err := NewMutex(b, p, MutexOptions{}).Lock(timeout(t))
+		at := time.Now()
+		if err != nil {
+			t.Errorf("second lock: %v", err)
+		} else if !h.Token().Less(h2.Token()) {
+			t.Errorf("tokens %v, then %v", h.Token(), h2.Token())
+		}
+		granted <- at
+	}()
+	eventually(t, "second waits", func() bool { return keys(t, direct, p) == 2 })
+	proxy.Blackhole()
+	second := <-granted
+	select {
+	case first := <-cancelled:
+		t.Logf("cancelled %s before the next grant", second.Sub(first))
+		if gap := second.Sub(first); gap < a.cfg.Margin/2 {
+			t.Errorf("cancelled only %s before the next grant, want about the margin, %s, or more", gap, a.cfg.Margin)
+		}
+	default:
+		t.Error("the lock was granted to another before the holder's context was cancelled")
+	}
+	if h.Held() {
+		t.Error("both hold the lock")
+	}
+	proxy.Heal()
+	if err := h.Unlock(timeout(t)); !errors.Is(err, ErrFenced) {
+		t.Errorf("late unlock: %v, want ErrFenced", err)
+	}
+	if n := keys(t, direct, p); n != 1 {
+		t.Errorf("%d keys after a late unlock, want the second hold's", n)
+	}
+}
+
+func TestRenewalsAreHedged(t *testing.T) {
+	t.Parallel()
+	server := shared.Server(t)
+	proxy := netproxy.New(t, server.Endpoints[0])
+	direct := server.Client(t)
+	dead := etcdtest.Dial(t, proxy.Endpoint())
+	if _, err := dead.Get(timeout(t), "x"); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Blackhole()
+	s, err := Open(timeout(t), SessionConfig{Holder: "h", TTL: MinTTL, Marks: etcdtest.Prefix(t)},
+		Deps{Client: direct, Renewers: []*clientv3.Client{dead, direct}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := s.Deadline()
+	eventually(t, "renewed over the second client", func() bool {
+		if err := s.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return s.Deadline().After(first.Add(s.ttl))
+	})
+	proxy.Heal()
+	if err := s.Close(timeout(t)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSessionSurvivesServerRestart(t *testing.T) {
+	t.Parallel()
+	server := etcdtest.Start(t)
+	s := openSession(t, server.Client(t), nil)
+	first := s.Deadline()
+	server.Restart(t)
+	eventually(t, "renewed after a restart", func() bool {
+		if err := s.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return s.Deadline().After(first.Add(s.ttl / 2))
+	})
+}
+
+func TestSessionNoticesThatLeaseIsGone(t *testing.T) {
+	t.Parallel()
+	c := shared.Server(t).Client(t)
+	s := openSession(t, c, func(c *SessionConfig) { c.TTL = 8 * time.Second })
+	if _, err := c.Revoke(timeout(t), s.Lease()); err != nil {
+		t.Fatal(err)
+	}
+	// A claim finds out at once, a renewal within a quarter of the TTL.
+	if _, err := s.Claim(timeout(t), Grant{Key: etcdtest.Prefix(t), Value: "v"}); !errors.Is(err, ErrLost) {
+		t.Errorf("claim: %v, want ErrLost", err)
+	}
+	lostWithin(t, s, time.Second)
+
+	s = openSession(t, c, short)
+	if _, err := c.Revoke(timeout(t), s.Lease()); err != nil {
+		t.Fatal(err)
+	}
+	lostWithin(t, s, patience)
+	if err := s.Err(); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("session's error is %v, want ErrLost because the lease is gone", err)
+	}
+}
+
+func TestCloseFreesEverythingOnce(t *testing.T) {
+	t.Parallel()
+	c := shared.Server(t).Client(t)
+	p := etcdtest.Prefix(t)
+	s := openSession(t, c, nil)
+	if _, err := s.Claim(timeout(t), Grant{Key: p + "k", Value: "v"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := s.Context(t.Context())
+	defer cancel()
+	for range 2 {
+		if err := s.Close(timeout(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := keys(t, c, p); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, ErrClosed) {
+		t.Errorf("context's cause is %v, want ErrClosed", cause)
+	}
+	late, cancelLate := s.Context(t.Context())
+	defer cancelLate()
+	if late.Err() == nil {
+		t.Error("context of a closed session lives")
+	}
+	if _, err := NewMutex(s, p, MutexOptions{}).Lock(timeout(t)); !errors.Is(err, ErrClosed) {
+		t.Errorf("lock of a closed session: %v, want ErrClosed", err)
+	}
+}
+
+func TestCloseWhileCutOff(t *testing.T) {
+	t.Parallel()
+	server := shared.Server(t)
+	direct := server.Client(t)
+	proxy := netproxy.New(t, server.Endpoints[0])
+	p := etcdtest.Prefix(t)
+	s := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), func(c *SessionConfig) { c.TTL = 20 * time.Second })
+	if _, err := s.Claim(timeout(t), Grant{Key: p + "k", Value: "v"}); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Blackhole()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("close: %v, want the context's error", err)
+	}
+	proxy.Heal()
+	start := time.Now()
+	if err := s.Close(timeout(t)); err != nil {
+		t.Fatal(err)
+	}
+	if n := keys(t, direct, p); n != 0 || time.Since(start) > s.ttl/2 {
+		t.Errorf("%d keys are left %s after the network is back", n, time.Since(start))
+	}
+}
