@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (a *app) applyCommand() *cobra.Command {
+	var (
+		sources []string
+		dryRun  bool
+	)
+	cmd := &cobra.Command{
+		Use: "apply -f FILE|DIR|-", GroupID: groupJobs,
+		Short: "Create or update jobs from files",
+		Long: "Create or update jobs from files. All files are checked before any is applied,\n" +
+			"and every file is applied as a whole or not at all. A directory stands for its\n" +
+			"*.yaml, *.yml and *.json files, - for stdin.",
+		Example: "  carillon apply -f backup.yaml\n  carillon apply --dry-run jobs/",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			files, err := a.readManifests(append(slices.Clone(sources), args...))
+			if err != nil {
+				return err
+			}
+			planned, err := a.checkManifests(cmd, files)
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				return a.printResults(planned, " (dry run)")
+			}
+			return a.applyManifests(cmd.Context(), files)
+		},
+	}
+	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "`FILE`, directory or - (may be given several times)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check, and tell what would be done")
+	return cmd
+}
+
+// manifestFile is a file of manifests, as read.
+type manifestFile struct {
+	name string
+	body []byte
+}
+
+// readManifests reads files, directories and stdin, in the order given.
+func (a *app) readManifests(sources []string) ([]manifestFile, error) {
+	if len(sources) == 0 {
+		return nil, usagef("no file given: name one with -f")
+	}
+	var files []manifestFile
+	for _, source := range sources {
+		if source == "-" {
+			body, err := io.ReadAll(a.opts.Stdin)
+			if err != nil {
+				return nil, fmt.Errorf("read stdin: %w", err)
+			}
+			files = append(files, manifestFile{name: "stdin", body: body})
+			continue
+		}
+		paths, err := manifestPaths(source)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			body, err := os.ReadFile(path)
+			if err != nil {
+				return nil, unreadable(err)
+			}
+			files = append(files, manifestFile{name: path, body: body})
+		}
+	}
+	return files, nil
+}
+
+// manifestPaths returns source itself, or the manifests in it, sorted.
+func manifestPaths(source string) ([]string, error) {
+	info, err := os.Stat(source)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	if !info.IsDir() {
+		return []string{source}, nil
+	}
+	entries, err := os.ReadDir(source)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	var paths []string
+	for _, e := range entries {
+		if slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) && !e.IsDir() {
+			paths = append(paths, filepath.Join(source, e.Name()))
+		}
+	}
+	if len(paths) == 0 {
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: no *.yaml, *.yml or *.json file in this directory", source)}
+	}
+	return paths, nil
+}
+
+// unreadable is a file that was named wrongly: bad usage, not a failure.
+func unreadable(err error) error {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		err = fmt.Errorf("%s: %w", e.Path, e.Err)
+	}
+	return &exitError{exitUsage, err}
+}
+
+// checkManifests asks the server about every file, and returns what applying
+// would do, or all problems of all files.
+func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]control.ApplyResult, error) {
+	var (
+		planned  []control.ApplyResult
+		problems []job.Problem
+		seen     = make(map[string]string)
+	)
+	for _, f := range files {
+		results, err := a.client.apply(cmd.Context(), f.name, f.body, true)
+		if e, ok := errors.AsType[*apiError](err); ok && e.exitCode() == exitUsage {
+			problems = append(problems, problemsOf(e, f.name)...)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range results {
+			what := describeResult(r)
+			if other, ok := seen[what]; ok {
+				problems = append(problems, job.Problem{File: f.name, Message: fmt.Sprintf("%s is in %s too; keep one of them", what, other)})
+			}
+			seen[what] = f.name
+			if cmd.Flags().Changed("namespace") && r.Namespace != a.namespace {
+				problems = append(problems, job.Problem{File: f.name, Path: "metadata.namespace", Message: fmt.Sprintf(
+					"%s is not in the namespace %q that --namespace names; write it into the file", what, a.namespace)})
+			}
+		}
+		planned = append(planned, results...)
+	}
+	if len(problems) > 0 {
+		return nil, &job.InvalidError{Problems: problems}
+	}
+	return planned, nil
+}
+
+// problemsOf returns the problems that the server found in a file.
+func problemsOf(e *apiError, file string) []job.Problem {
+	if len(e.Problems) == 0 {
+		return []job.Problem{{File: file, Message: e.Error()}}
+	}
+	problems := slices.Clone(e.Problems)
+	for i := range problems {
+		if problems[i].File == "" {
+			problems[i].File = file
+		}
+	}
+	return problems
+}
+
+// applyManifests applies file by file. When one cannot be applied after all,
+// what was done before is still told.
+func (a *app) applyManifests(ctx context.Context, files []manifestFile) error {
+	var done []control.ApplyResult
+	for i, f := range files {
+		results, err := a.client.apply(ctx, f.name, f.body, false)
+		done = append(done, results...)
+		if err != nil {
+			if printErr := a.printResults(done, ""); printErr != nil {
+				return printErr
+			}
+			return fmt.Errorf("apply %s (%d of %d files were applied): %w", f.name, i, len(files), err)
+		}
+	}
+	return a.printResults(done, "")
+}
+
+func (a *app) printResults(results []control.ApplyResult, suffix string) error {
+	if a.output == formatTable || a.output == formatWide {
+		for _, r := range results {
+			fmt.Fprintf(a.out, "%s %s%s\n", describeResult(r), r.Action, suffix)
+		}
+		return nil
+	}
+	return printList(a, results, table[control.ApplyResult]{
+		name: func(r control.ApplyResult) string { return r.Namespace + "/" + r.Name },
+	})
+}
+
+// describeResult returns "job default/hello".
+func describeResult(r control.ApplyResult) string {
+	kind := r.Kind
+	if kind == job.KindJob {
+		kind = "job"
+	}
+	return kind + " " + r.Namespace + "/" + r.Name
+}

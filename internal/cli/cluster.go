@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+func (a *app) nodesCommand(group string) *cobra.Command {
+	return &cobra.Command{
+		Use: "nodes", Aliases: []string{"node"}, GroupID: group, Args: noArgs,
+		Short:   "List the live scheduler nodes",
+		Example: "  carillon nodes\n  carillon nodes -o wide",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out struct{ Nodes []control.NodeView }
+			if err := a.client.get(cmd.Context(), &out, nil, "v1", "nodes"); err != nil {
+				return err
+			}
+			return printList(a, out.Nodes, a.nodeTable())
+		},
+	}
+}
+
+func (a *app) nodeTable() table[control.NodeView] {
+	type node = control.NodeView
+	return table[node]{none: "no nodes", name: func(n node) string { return string(n.Name) }, columns: []column[node]{
+		{head: "NAME", cell: func(n node) string { return string(n.Name) }},
+		{head: "SITE", cell: func(n node) string { return n.Site }},
+		{head: "PHASE", cell: func(n node) string { return n.Phase }},
+		{head: "SHARDS", cell: func(n node) string { return strconv.Itoa(n.Shards) }},
+		{head: "MINIONS", cell: func(n node) string { return strconv.Itoa(n.Minions) }},
+		{head: "AGE", cell: func(n node) string { return a.age(n.StartedAt) }},
+		{head: "VERSION", cell: func(n node) string { return n.Version }},
+		{head: "PRIORITY", wide: true, cell: func(n node) string { return strconv.Itoa(n.Priority) }},
+		{head: "CAPACITY", wide: true, cell: func(n node) string { return strconv.Itoa(n.Capacity) }},
+		{head: "API", wide: true, cell: func(n node) string { return n.APIAddr }},
+		{head: "PEERS", wide: true, cell: func(n node) string { return n.PeerAddr }},
+		{head: "STARTED", wide: true, cell: func(n node) string { return a.stamp(n.StartedAt) }},
+	}}
+}
+
+func (a *app) minionsCommand(group string) *cobra.Command {
+	return &cobra.Command{
+		Use: "minions", Aliases: []string{"minion"}, GroupID: group, Args: noArgs,
+		Short:   "List the minions, which run the commands",
+		Example: "  carillon minions\n  carillon minions -o wide",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out struct{ Minions []control.MinionView }
+			if err := a.client.get(cmd.Context(), &out, nil, "v1", "minions"); err != nil {
+				return err
+			}
+			return printList(a, out.Minions, a.minionTable())
+		},
+	}
+}
+
+func (a *app) minionTable() table[control.MinionView] {
+	type minion = control.MinionView
+	return table[minion]{none: "no minions", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
+		{head: "NAME", cell: func(m minion) string { return string(m.ID) }},
+		{head: "STATE", cell: func(m minion) string { return m.State }},
+		{head: "NODE", cell: func(m minion) string { return string(m.Node) }},
+		{head: "RUNNING", cell: func(m minion) string { return strconv.Itoa(m.Running) }},
+		{head: "LABELS", cell: func(m minion) string { return pairs(m.Labels) }},
+		{head: "SINCE", cell: func(m minion) string { return a.stamp(m.Since) }},
+		{head: "VERSION", wide: true, cell: func(m minion) string { return m.Version }},
+		{head: "FACTS", wide: true, cell: func(m minion) string { return pairs(m.Facts) }},
+	}}
+}
+
+func (a *app) shardsCommand(group string) *cobra.Command {
+	return &cobra.Command{
+		Use: "shards", Aliases: []string{"shard"}, GroupID: group, Args: noArgs,
+		Short:   "List the shards and who owns them",
+		Example: "  carillon shards\n  carillon shards -o wide",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out struct{ Shards []control.ShardView }
+			if err := a.client.get(cmd.Context(), &out, nil, "v1", "shards"); err != nil {
+				return err
+			}
+			return printList(a, out.Shards, a.shardTable())
+		},
+	}
+}
+
+func (a *app) shardTable() table[control.ShardView] {
+	type shard = control.ShardView
+	return table[shard]{none: "no shards", name: func(s shard) string { return s.ID.String() }, columns: []column[shard]{
+		{head: "SHARD", cell: func(s shard) string { return s.ID.String() }},
+		{head: "OWNER", cell: func(s shard) string { return string(s.Owner) }},
+		{head: "SINCE", cell: func(s shard) string { return a.stamp(s.Since) }},
+		{head: "JOBS", cell: func(s shard) string { return strconv.Itoa(s.Jobs) }},
+		{head: "OPEN SLOTS", cell: func(s shard) string { return strconv.Itoa(s.OpenSlots) }},
+		{head: "TOKEN", wide: true, cell: func(s shard) string { return s.Token.String() }},
+		{head: "CURSOR", wide: true, cell: func(s shard) string { return a.exact(s.Cursor) }},
+	}}
+}
+
+// noArgs refuses positional arguments.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, and got %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}

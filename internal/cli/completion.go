@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func shells() []string { return []string{"bash", "zsh", "fish", "pwsh"} }
+
+func (a *app) completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "completion bash|zsh|fish|pwsh", GroupID: groupHere, Args: exactlyOne("shell"),
+		ValidArgsFunction: cobra.FixedCompletions(shells(), cobra.ShellCompDirectiveNoFileComp),
+		Short:             "Print a shell's completion script",
+		Long:              "Print a shell's completion script. Verbs, flags and names of jobs are completed.",
+		Example: "  source <(carillon completion bash)\n" +
+			"  carillon completion zsh > \"${fpath[1]}/_carillon\"\n" +
+			"  carillon completion fish > ~/.config/fish/completions/carillon.fish",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(a.out, true)
+			case "zsh":
+				return root.GenZshCompletion(a.out)
+			case "fish":
+				return root.GenFishCompletion(a.out, true)
+			case "pwsh", "powershell":
+				return root.GenPowerShellCompletionWithDesc(a.out)
+			}
+			return usagef("shell %q: want one of %s%s", args[0], strings.Join(shells(), ", "), didYouMean(args[0], shells()))
+		},
+	}
+}
+
+// completeJobs completes the names of jobs. A server that does not answer at
+// once completes nothing.
+func (a *app) completeJobs(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
+	if len(args) > 0 && cmd.Name() != "job" {
+		return nil, none
+	}
+	c, err := newClient(a.server, "carillon/"+a.version())
+	if err != nil {
+		return nil, none
+	}
+	defer c.close()
+	ctx, cancel := context.WithTimeout(cmd.Context(), briefly)
+	defer cancel()
+	jobs, err := c.jobs(ctx, a.namespace, nil)
+	if err != nil {
+		return nil, none
+	}
+	var names []cobra.Completion
+	for _, j := range jobs {
+		names = append(names, cobra.CompletionWithDesc(j.Name, schedules(j.Spec)))
+	}
+	return names, none
+}

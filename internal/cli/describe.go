@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// describedInstants is how many next instants describe shows.
+const describedInstants = 5
+
+func (a *app) describeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "describe WHAT NAME", GroupID: groupJobs,
+		Short:   "Tell all about a job or a run",
+		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z",
+		RunE:    needsNoun,
+	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
+			Short:   "Tell when and where a job runs, and how its last runs went",
+			Example: "  carillon describe job backup",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				key, err := a.key(args[0])
+				if err != nil {
+					return err
+				}
+				view, err := a.client.job(cmd.Context(), key)
+				if err != nil {
+					return err
+				}
+				return a.describeJob(view)
+			},
+		},
+		&cobra.Command{
+			Use: "run ID", Aliases: []string{"runs"}, Args: exactlyOne("run id"),
+			Short:   "Tell how a run went, step by step",
+			Example: "  carillon describe run 9x2k-0c4g6q8m2s4v6x8z",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				run, err := a.client.run(cmd.Context(), job.RunID(args[0]))
+				if err != nil {
+					return err
+				}
+				return a.describeRun(run)
+			},
+		},
+	)
+	return cmd
+}
+
+func (a *app) describeJob(v control.JobView) error {
+	switch a.output {
+	case formatName:
+		fmt.Fprintln(a.out, v.Key())
+		return nil
+	case formatJSON, formatYAML:
+		return a.printValue(v)
+	}
+	s := &v.Spec
+	f := newFields(a.out, "")
+	f.add("Job", v.Key().String())
+	f.add("Enabled", yesNo(s.IsEnabled()))
+	f.add("Schedule", schedules(*s))
+	f.add("In words", strings.Join(v.Words, "; "))
+	f.add("Time zone", zoneName(*s))
+	f.add("Command", commandText(s))
+	f.add("Working dir", s.WorkingDir)
+	f.add("User", s.User)
+	f.add("Environment", pairs(s.Env))
+	f.add("Target", targetText(s.Target))
+	f.add("Timeout", cmp.Or(time.Duration(s.Timeout), job.DefaultTimeout).String())
+	f.add("Retry", retryText(s.Retry))
+	f.add("Overlap", string(cmp.Or(s.Overlap, job.OverlapSkip)))
+	f.add("Misfire", string(cmp.Or(s.Misfire, job.MisfireLatest)))
+	f.add("Idempotent", yesNo(s.Idempotent))
+	f.add("Labels", pairs(v.Labels))
+	f.add("Annotations", pairs(v.Annotations))
+	f.add("Created", a.stamp(v.CreatedAt))
+	f.add("Updated", fmt.Sprintf("%s (generation %d)", orDash(a.stamp(v.UpdatedAt)), v.Generation))
+	f.add("UID", v.UID.String())
+	f.add("Shard", v.Shard.String())
+	f.flush()
+
+	if s.Script != nil {
+		fmt.Fprintln(a.out, "\nScript:")
+		printText(a.out, "  ", s.Script.Source)
+	}
+	if s.IsEnabled() && len(s.Schedules) > 0 {
+		up, err := upcomingOf(v.Job, a.now(), describedInstants)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(a.out, "\nNext:")
+		a.printInstants(up)
+	}
+	if len(v.Last) > 0 {
+		fmt.Fprintln(a.out, "\nLast runs:")
+		return printTable(a.out, v.Last, a.runTable(false, "").columns, a.output == formatWide, "  ")
+	}
+	return nil
+}
+
+func commandText(s *job.Spec) string {
+	if s.Script != nil {
+		interpreter := s.Script.Interpreter
+		if len(interpreter) == 0 {
+			interpreter = []string{"/bin/sh"}
+		}
+		return strings.Join(quoted(interpreter), " ") + " SCRIPT"
+	}
+	return strings.Join(quoted(s.Command), " ")
+}
+
+// quoted quotes the arguments in which one could not see where they end.
+func quoted(args []string) []string {
+	out := make([]string, len(args))
+	for i, arg := range args {
+		out[i] = arg
+		if arg == "" || strings.ContainsAny(arg, " \t\r\n'\"\\$`") {
+			out[i] = fmt.Sprintf("%q", arg)
+		}
+	}
+	return out
+}
+
+func targetText(t job.Target) string {
+	spread := "one minion"
+	if t.EffectiveRun() == job.SpreadAll {
+		spread = "all minions"
+	}
+	if len(t.Names) > 0 {
+		spread += " named " + strings.Join(t.Names, " or ")
+	}
+	if len(t.Labels) > 0 {
+		spread += " with " + pairs(t.Labels)
+	}
+	return spread
+}
+
+func retryText(r job.Retry) string {
+	if r.Attempts <= 1 {
+		return "none"
+	}
+	return fmt.Sprintf("up to %d attempts, after %s and ever longer up to %s", r.Attempts,
+		cmp.Or(time.Duration(r.Backoff), job.DefaultBackoff), cmp.Or(time.Duration(r.MaxBackoff), job.DefaultMaxBackoff))
+}
+
+func (a *app) describeRun(r job.Run) error {
+	switch a.output {
+	case formatName:
+		fmt.Fprintln(a.out, r.RunID)
+		return nil
+	case formatJSON, formatYAML:
+		return a.printValue(r)
+	}
+	f := newFields(a.out, "")
+	f.add("Run", string(r.RunID))
+	f.add("Job", r.Key().String())
+	f.add("State", stateCell(r))
+	f.add("Reason", r.Reason)
+	f.add("Trigger", r.Trigger)
+	f.add("Attempt", fmt.Sprint(r.Attempt))
+	f.add("Fire", fireCell(r))
+	f.add("Node", string(r.Node))
+	f.add("Shard", fmt.Sprintf("%s (token %s)", r.Shard, r.Token))
+	f.flush()
+
+	fmt.Fprintln(a.out, "\nTimeline:")
+	a.timeline(r)
+	for _, t := range r.Tasks {
+		a.describeTask(t)
+	}
+	return nil
+}
+
+// timeline prints the steps in the order in which they were, each with the
+// time since the step before. A fire is committed before it is due.
+func (a *app) timeline(r job.Run) {
+	type step struct {
+		name string
+		at   time.Time
+		note string
+	}
+	steps := []step{
+		{"scheduled", r.ScheduledAt, ""},
+		{"until", r.Until, "the last occurrence that this record stands for"},
+		{"committed", r.CommittedAt, ""},
+		{"dispatched", r.DispatchedAt, ""},
+		{"started", r.StartedAt, "late by " + span(r.ScheduledAt, r.StartedAt)},
+		{"ended", r.EndedAt, "took " + short(a.took(r))},
+	}
+	steps = slices.DeleteFunc(steps, func(s step) bool { return s.at.IsZero() })
+	slices.SortStableFunc(steps, func(x, y step) int { return x.at.Compare(y.at) })
+	tw := newTabs(a.out)
+	for i, s := range steps {
+		line := "  " + s.name + "\t" + a.exact(s.at)
+		if i > 0 {
+			line += "\t+" + span(steps[i-1].at, s.at)
+		}
+		if s.note != "" {
+			line += "\t" + s.note
+		}
+		fmt.Fprintln(tw, line)
+	}
+	_ = tw.Flush() // the sink below keeps the error
+}
+
+func (a *app) describeTask(t job.Task) {
+	fmt.Fprintf(a.out, "\nTask on %s:\n", oneLine(string(t.Minion)))
+	f := newFields(a.out, "  ")
+	f.add("State", string(t.State))
+	f.add("Reason", t.Reason)
+	f.add("Attempt", fmt.Sprint(t.Attempt))
+	f.add("Started", a.exact(t.StartedAt))
+	f.add("Ended", a.exact(t.EndedAt))
+	f.add("Took", span(t.StartedAt, t.EndedAt))
+	if e := t.Exit; e != nil {
+		f.add("Exit", exitText(e))
+		f.add("CPU", fmt.Sprintf("%s user, %s system", short(time.Duration(e.UserCPU)), short(time.Duration(e.SystemCPU))))
+		f.add("Memory", fmt.Sprintf("%.1f MiB at most", float64(e.MaxRSS)/(1<<20)))
+	}
+	f.flush()
+	a.printOutput("stdout", t.Stdout)
+	a.printOutput("stderr", t.Stderr)
+}
+
+func exitText(e *job.Exit) string {
+	if e.Signal != "" {
+		return "killed by " + e.Signal
+	}
+	return fmt.Sprintf("code %d", e.Code)
+}
+
+// printOutput prints the head and the tail of a stream.
+func (a *app) printOutput(name string, o job.Output) {
+	if o.Bytes == 0 && o.Head == "" {
+		return
+	}
+	fmt.Fprintf(a.out, "  %s (%d bytes):\n", name, o.Bytes)
+	printText(a.out, "    ", o.Head)
+	if o.Truncated {
+		fmt.Fprintf(a.out, "    ... %d bytes are left out; see `carillon logs` ...\n", o.Bytes-int64(len(o.Head)+len(o.Tail)))
+	}
+	if o.Tail != "" {
+		printText(a.out, "    ", o.Tail)
+	}
+}
+
+// printText prints lines of a user's text, indented and without what would
+// move a terminal's cursor.
+func printText(w io.Writer, indent, text string) {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		fmt.Fprintf(w, "%s%s\n", indent, oneLine(strings.ReplaceAll(line, "\t", "    ")))
+	}
+}

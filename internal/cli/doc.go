@@ -1,0 +1,22 @@
+// Package cli is the carillon command: a tree of verbs over the HTTP API.
+//
+// Data goes to stdout, everything else to stderr, so that `-o json`, `-o yaml`
+// and `-o name` can be piped. Messages begin in lower case and end without a
+// full stop; problems in files are printed one per line as
+// `file:line: path: message`.
+//
+// # Exit codes
+//
+//	0    ok
+//	1    failed: the server refused, a run did not succeed, a check of the doctor failed
+//	2    usage: an unknown verb, flag or value, or a manifest with problems
+//	3    not found
+//	4    conflict: somebody else changed it meanwhile
+//	5    not allowed
+//	6    unavailable: the server cannot be reached, or cannot answer now
+//	124  timed out: --timeout has passed, or the awaited run ran into its own timeout
+//	130  interrupted
+//
+// The package keeps no state outside Main's call and never ends the process,
+// so it is tested in-process.
+package cli

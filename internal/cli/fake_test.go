@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a server that keeps the REST contract, with a few jobs and runs.
+type fake struct {
+	url string
+
+	// mu guards all below.
+	mu      sync.Mutex
+	jobs    []control.JobView
+	runs    []job.Run
+	output  []string          // lines of the output stream
+	applied []string          // "file" of every apply that was no dry run
+	asked   map[string]int    // requests by "METHOD path"
+	started func(*fake)       // called when a job is started
+	status  map[string]int    // "METHOD path" -> status to answer with
+	queries map[string]string // "METHOD path" -> last raw query
+	checks  []control.Check
+	by      string
+}
+
+var nameLine = regexp.MustCompile(`(?m)^\s*name: (\S+)`)
+
+func newFake(t *testing.T) *fake {
+	t.Helper()
+	f := &fake{asked: map[string]int{}, status: map[string]int{}, queries: map[string]string{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/apply", f.apply)
+	mux.HandleFunc("GET /v1/jobs", f.listJobs)
+	mux.HandleFunc("GET /v1/namespaces/{ns}/jobs/{name}", f.job)
+	mux.HandleFunc("DELETE /v1/namespaces/{ns}/jobs/{name}", f.job)
+	mux.HandleFunc("POST /v1/namespaces/{ns}/jobs/{name}/run", f.start)
+	mux.HandleFunc("GET /v1/runs", f.listRuns)
+	mux.HandleFunc("GET /v1/runs/{id}", f.run)
+	mux.HandleFunc("GET /v1/runs/{id}/output", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Join(f.output, "\n"))
+	})
+	mux.HandleFunc("GET /v1/nodes", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"nodes": exampleNodes()}) })
+	mux.HandleFunc("GET /v1/minions", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"minions": exampleMinions()}) })
+	mux.HandleFunc("GET /v1/shards", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"shards": exampleShards()}) })
+	mux.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"checks": f.checks}) })
+	mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, control.VersionView{Version: "1.2.3", Commit: "abc", Go: "go1.26", Node: "n1", ClusterID: "c1"})
+	})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		what := r.Method + " " + r.URL.Path
+		f.asked[what]++
+		f.queries[what] = r.URL.RawQuery
+		if status := f.status[what]; status != 0 {
+			refuse(w, status, "as the test wants")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	f.url = srv.URL
+	return f
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func refuse(w http.ResponseWriter, status int, detail string, problems ...job.Problem) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail, "errors": problems,
+	})
+}
+
+// apply takes every "name: X" for a job; a name that begins with "bad" has two
+// problems.
+func (f *fake) apply(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	file, dry := r.URL.Query().Get("file"), r.URL.Query().Get("dryRun") == "true"
+	var (
+		results  []control.ApplyResult
+		problems []job.Problem
+	)
+	for _, m := range nameLine.FindAllStringSubmatch(string(body), -1) {
+		if strings.HasPrefix(m[1], "bad") {
+			problems = append(problems,
+				job.Problem{File: file, Line: 3, Path: "metadata.name", Message: "is bad"},
+				job.Problem{File: file, Line: 4, Path: "spec.overlap", Message: `"skp" is not allowed; did you mean "skip"?`})
+		}
+		action := control.ActionCreated
+		if f.find("default", m[1]) >= 0 {
+			action = control.ActionUpdated
+		}
+		results = append(results, control.ApplyResult{Kind: "Job", Namespace: "default", Name: m[1], Action: action})
+	}
+	if len(problems) > 0 {
+		refuse(w, http.StatusUnprocessableEntity, "2 problems", problems...)
+		return
+	}
+	if !dry {
+		if strings.Contains(string(body), "conflict") {
+			refuse(w, http.StatusConflict, "job default/conflict: conflict")
+			return
+		}
+		f.applied = append(f.applied, file)
+	}
+	reply(w, map[string]any{"results": results})
+}
+
+func (f *fake) find(ns, name string) int {
+	return slices.IndexFunc(f.jobs, func(v control.JobView) bool { return v.Namespace == ns && v.Name == name })
+}
+
+func (f *fake) listJobs(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	found := slices.DeleteFunc(slices.Clone(f.jobs), func(v control.JobView) bool {
+		for _, l := range q["label"] {
+			if k, val, _ := strings.Cut(l, "="); v.Labels[k] != val {
+				return true
+			}
+		}
+		return q.Get("namespace") != "" && v.Namespace != q.Get("namespace")
+	})
+	reply(w, map[string]any{"jobs": found})
+}
+
+func (f *fake) job(w http.ResponseWriter, r *http.Request) {
+	ns, name := r.PathValue("ns"), r.PathValue("name")
+	i := f.find(ns, name)
+	switch {
+	case i < 0:
+		refuse(w, http.StatusNotFound, fmt.Sprintf("job %s/%s: not found", ns, name))
+	case r.Method == http.MethodDelete:
+		f.jobs = slices.Delete(f.jobs, i, i+1)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		reply(w, f.jobs[i])
+	}
+}
+
+func (f *fake) start(w http.ResponseWriter, r *http.Request) {
+	ns, name := r.PathValue("ns"), r.PathValue("name")
+	if f.find(ns, name) < 0 {
+		refuse(w, http.StatusNotFound, fmt.Sprintf("job %s/%s: not found", ns, name))
+		return
+	}
+	if name == "nowhere" {
+		refuse(w, http.StatusUnprocessableEntity, "No minions matched the target")
+		return
+	}
+	var body struct{ By string }
+	_ = json.NewDecoder(r.Body).Decode(&body)
+	f.by = body.By
+	if f.started != nil {
+		f.started(f)
+	}
+	fire := exampleFire(noon)
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(map[string]any{"runId": fire.RunID(), "fireId": fire})
+}
+
+func (f *fake) listRuns(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	found := slices.DeleteFunc(slices.Clone(f.runs), func(run job.Run) bool {
+		return q.Get("namespace") != "" && run.Namespace != q.Get("namespace") ||
+			q.Get("job") != "" && run.Job != q.Get("job") || q.Get("state") != "" && string(run.State) != q.Get("state")
+	})
+	from, _ := strconv.Atoi(q.Get("cursor"))
+	limit, _ := strconv.Atoi(q.Get("limit"))
+	end := min(from+min(limit, 3), len(found)) // short pages, so that tests see many
+	page := control.RunPage{Runs: found[from:end]}
+	if end < len(found) {
+		page.NextCursor = strconv.Itoa(end)
+	}
+	reply(w, page)
+}
+
+func (f *fake) run(w http.ResponseWriter, r *http.Request) {
+	for _, run := range f.runs {
+		if string(run.RunID) == r.PathValue("id") {
+			reply(w, run)
+			return
+		}
+	}
+	refuse(w, http.StatusNotFound, fmt.Sprintf("run %s: not found", r.PathValue("id")))
+}
+
+// change runs fn under the fake's lock.
+func (f *fake) change(fn func(*fake)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fn(f)
+}
+
+// noon is what the tests' clock shows.
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// result is what a command left behind.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("%s-- stderr --\n%s-- exit code %d --\n", r.stdout, r.stderr, r.code)
+}
+
+// carillon runs a command against f. The viewer lives in Berlin, at noon UTC.
+func carillon(ctx context.Context, f *fake, stdin string, args ...string) result {
+	var stdout, stderr bytes.Buffer
+	env := []string{"TZ=Europe/Berlin", "USER=ada"}
+	if f != nil {
+		env = append(env, "CARILLON_SERVER="+f.url)
+	}
+	a := newApp(Options{Args: args, Env: env, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Version: "1.2.3", Commit: "abc"})
+	a.now = func() time.Time { return noon }
+	a.patience = 300 * time.Millisecond
+	code := a.main(ctx)
+	return result{code: code, stdout: stdout.String(), stderr: stderr.String()}
+}
+
+func exampleFire(at time.Time) job.FireID {
+	return job.FireID{Job: job.UID{1, 2, 3}, At: at.UnixNano(), Trigger: job.TriggerSchedule}
+}
+
+// exampleRun is a run of "backup" on one minion, scheduled at that instant.
+func exampleRun(at time.Time, state job.State) job.Run {
+	fire := exampleFire(at)
+	r := job.Run{
+		RunID: fire.RunID(), FireID: fire, Namespace: "default", Job: "backup", Trigger: "schedule", State: state,
+		Attempt: 1, Node: "n1", Shard: 7, Token: job.Token{Epoch: 1, Revision: 42}, Count: 1,
+		ScheduledAt: at, CommittedAt: at.Add(-200 * time.Millisecond), DispatchedAt: at.Add(time.Millisecond),
+		StartedAt: at.Add(12 * time.Millisecond), EndedAt: at.Add(1512 * time.Millisecond),
+		Tasks: []job.Task{{
+			Minion: "web-1", Attempt: 1, State: state, StartedAt: at.Add(12 * time.Millisecond), EndedAt: at.Add(1512 * time.Millisecond),
+			Exit:   &job.Exit{Code: 0, UserCPU: job.Duration(250 * time.Millisecond), SystemCPU: job.Duration(20 * time.Millisecond), MaxRSS: 5 << 20},
+			Stdout: job.Output{Head: "one\ntwo\n", Bytes: 8},
+		}},
+	}
+	if state == job.StateFailed {
+		r.Reason, r.Tasks[0].Reason, r.Tasks[0].Exit.Code = "exit code 3", "exit code 3", 3
+		r.Tasks[0].Stderr = job.Output{Head: "oh \x1b[31mno\n", Tail: "the end\n", Bytes: 9000, Truncated: true}
+	}
+	if !state.Final() {
+		r.EndedAt, r.Tasks[0].EndedAt, r.Tasks[0].Exit = time.Time{}, time.Time{}, nil
+	}
+	return r
+}
+
+// withExamples fills the fake with two jobs and four runs.
+func withExamples(f *fake) *fake {
+	off := false
+	f.runs = []job.Run{
+		exampleRun(noon.Add(-1*time.Minute), job.StateRunning),
+		exampleRun(noon.Add(-6*time.Minute), job.StateFailed),
+		exampleRun(noon.Add(-11*time.Minute), job.StateSucceeded),
+		{
+			RunID: "abcd-0123456789abcdef", FireID: exampleFire(noon.Add(-24 * time.Hour)), Namespace: "team", Job: "report", Trigger: "schedule", State: job.StateMissed,
+			Reason: "the cluster was down", Count: 12, ScheduledAt: noon.Add(-24 * time.Hour), Until: noon.Add(-13 * time.Hour),
+		},
+	}
+	f.jobs = []control.JobView{{
+		Job: job.Job{
+			Metadata: job.Metadata{Namespace: "default", Name: "backup", Labels: map[string]string{"team": "db", "tier": "1"}},
+			Spec: job.Spec{
+				Schedules: []string{"*/5 * * * *"}, TimeZone: "America/New_York",
+				Command: []string{"/usr/bin/backup", "--all", "a b"}, Env: map[string]string{"LEVEL": "9"},
+				Target: job.Target{Labels: map[string]string{"role": "db"}}, Timeout: job.Duration(10 * time.Minute), Retry: job.Retry{Attempts: 3},
+			},
+			UID: job.UID{1, 2, 3}, Generation: 2, After: noon.Add(-time.Hour), CreatedAt: noon.Add(-48 * time.Hour), UpdatedAt: noon.Add(-time.Hour),
+		},
+		Shard: 7, Words: []string{"every 5 minutes"}, NextAt: noon.Add(4 * time.Minute), Running: 1, Last: f.runs[1:3],
+	}, {
+		Job: job.Job{
+			Metadata: job.Metadata{Namespace: "team", Name: "report"},
+			Spec:     job.Spec{Enabled: &off, Script: &job.Script{Source: "#!/bin/sh\necho \"hi\"\n"}, Target: job.Target{Names: []string{"web-*"}, Run: job.SpreadAll}},
+			UID:      job.UID{4}, Generation: 1, After: noon, CreatedAt: noon, UpdatedAt: noon,
+		},
+		Shard: 3,
+	}}
+	f.checks = []control.Check{
+		{Name: "etcd", Status: control.CheckOK, Detail: "3 members, 2 ms"},
+		{Name: "clock", Status: control.CheckWarn, Detail: "n2 is 80 ms off", Hint: "run a time service on n2"},
+	}
+	return f
+}
+
+func exampleNodes() []control.NodeView {
+	return []control.NodeView{{
+		Name: "n1", Site: "berlin", Phase: "active", Priority: 10, Capacity: 100, Shards: 64, Minions: 2,
+		PeerAddr: "10.0.0.1:7420", APIAddr: "10.0.0.1:8420", Version: "1.2.3", StartedAt: noon.Add(-3 * time.Hour),
+	}}
+}
+
+func exampleMinions() []control.MinionView {
+	return []control.MinionView{
+		{Minion: job.Minion{ID: "web-1", Labels: map[string]string{"role": "web", "dc": "b"}, Facts: map[string]string{"os": "linux"}, Version: "1.2.3", Since: noon.Add(-time.Hour), Node: "n1", Running: 2}, State: "connected"},
+		{Minion: job.Minion{ID: "web-2", Since: noon.Add(-2 * time.Hour)}, State: "disconnected"},
+	}
+}
+
+func exampleShards() []control.ShardView {
+	return []control.ShardView{
+		{ID: 0, Owner: "n1", Since: noon.Add(-time.Hour), Token: job.Token{Epoch: 1, Revision: 42}, Jobs: 12, OpenSlots: 1, Cursor: noon},
+		{ID: 1},
+	}
+}

@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (a *app) getCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "get WHAT", GroupID: groupJobs,
+		Short:   "List jobs, runs, nodes, minions or shards, or show one",
+		Example: "  carillon get jobs\n  carillon get job backup -o yaml > backup.yaml",
+		RunE:    needsNoun,
+	}
+	cmd.AddCommand(a.getJobsCommand(), a.getRunsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
+	return cmd
+}
+
+// needsNoun is run when the word after a verb is missing, or unknown.
+func needsNoun(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownWord(cmd, "thing to "+cmd.Name(), args[0])
+	}
+	var nouns []string
+	for _, c := range cmd.Commands() {
+		nouns = append(nouns, c.Name())
+	}
+	return usagef("%s what? there are %s", cmd.Name(), strings.Join(nouns, ", "))
+}
+
+func (a *app) getJobsCommand() *cobra.Command {
+	var (
+		all    bool
+		labels []string
+	)
+	cmd := &cobra.Command{
+		Use: "jobs [NAME]", Aliases: []string{"job"}, Args: atMostOne, ValidArgsFunction: a.completeJobs,
+		Short: "List jobs, or show one",
+		Long: "List jobs, or show one. With -o yaml jobs are printed as manifests that\n" +
+			"`carillon apply` takes back.",
+		Example: "  carillon get jobs -A\n  carillon get jobs -l team=db\n  carillon get job backup -o yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.getJob(cmd, args[0])
+			}
+			for _, l := range labels {
+				if k, _, ok := strings.Cut(l, "="); !ok || k == "" {
+					return usagef("--label %q: want KEY=VALUE", l)
+				}
+			}
+			jobs, err := a.client.jobs(cmd.Context(), a.listed(all), labels)
+			if err != nil {
+				return err
+			}
+			if a.output == formatYAML {
+				return a.printManifests(jobs...)
+			}
+			return printList(a, jobs, a.jobTable(all))
+		},
+	}
+	a.allNamespaces(cmd, &all)
+	cmd.Flags().StringArrayVarP(&labels, "label", "l", nil, "only jobs with this label, `KEY=VALUE` (may be given several times)")
+	return cmd
+}
+
+func (a *app) getJob(cmd *cobra.Command, name string) error {
+	key, err := a.key(name)
+	if err != nil {
+		return err
+	}
+	view, err := a.client.job(cmd.Context(), key)
+	if err != nil {
+		return err
+	}
+	if a.output == formatYAML {
+		return a.printManifests(view)
+	}
+	return printOne(a, view, a.jobTable(false))
+}
+
+// allNamespaces adds -A to a verb that lists.
+func (a *app) allNamespaces(cmd *cobra.Command, all *bool) {
+	cmd.Flags().BoolVarP(all, "all-namespaces", "A", false, "in all namespaces")
+}
+
+// listed returns the namespace to list; "" stands for all.
+func (a *app) listed(all bool) string {
+	if all {
+		return ""
+	}
+	return a.namespace
+}
+
+// where says where nothing was found.
+func (a *app) where(all bool) string {
+	if all {
+		return "in any namespace"
+	}
+	return fmt.Sprintf("in namespace %q", a.namespace)
+}
+
+func (a *app) jobTable(all bool) table[control.JobView] {
+	type view = control.JobView
+	t := table[view]{
+		none: "no jobs " + a.where(all) + "; create one with `carillon apply -f FILE`",
+		name: func(v view) string { return v.Key().String() },
+		columns: []column[view]{
+			{head: "NAME", cell: func(v view) string { return v.Name }},
+			{head: "SCHEDULE", cell: func(v view) string { return schedules(v.Spec) }},
+			{head: "NEXT", cell: func(v view) string { return a.relative(v.NextAt) }},
+			{head: "LAST", cell: a.lastRun},
+			{head: "RUNNING", cell: func(v view) string { return strconv.Itoa(v.Running) }},
+			{head: "ENABLED", cell: func(v view) string { return yesNo(v.Spec.IsEnabled()) }},
+			{head: "ZONE", wide: true, cell: func(v view) string { return zoneName(v.Spec) }},
+			{head: "NEXT AT", wide: true, cell: func(v view) string { return a.stamp(v.NextAt) }},
+			{head: "IN WORDS", wide: true, cell: func(v view) string { return strings.Join(v.Words, "; ") }},
+			{head: "SHARD", wide: true, cell: func(v view) string { return v.Shard.String() }},
+			{head: "LABELS", wide: true, cell: func(v view) string { return pairs(v.Labels) }},
+		},
+	}
+	if all {
+		t.columns = append([]column[view]{{head: "NAMESPACE", cell: func(v view) string { return v.Namespace }}}, t.columns...)
+	}
+	return t
+}
+
+// lastRun returns "succeeded 3m ago".
+func (a *app) lastRun(v control.JobView) string {
+	if len(v.Last) == 0 {
+		return ""
+	}
+	r := v.Last[0]
+	at := r.EndedAt
+	if at.IsZero() {
+		at = r.ScheduledAt
+	}
+	return string(r.State) + " " + a.relative(at)
+}
+
+func schedules(s job.Spec) string {
+	if len(s.Schedules) == 0 {
+		return "manual"
+	}
+	return strings.Join(s.Schedules, "; ")
+}
+
+func zoneName(s job.Spec) string { return orText(s.TimeZone, "UTC") }
+
+// manifestOf is a job in the form that apply reads.
+type manifestOf struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Metadata   job.Metadata `json:"metadata"`
+	Spec       job.Spec     `json:"spec"`
+}
+
+// printManifests prints jobs in the form that apply reads.
+func (a *app) printManifests(jobs ...control.JobView) error {
+	for i, v := range jobs {
+		if i > 0 {
+			fmt.Fprintln(a.out, "---")
+		}
+		if err := a.printValue(manifestOf{job.APIVersion, job.KindJob, v.Metadata, v.Spec}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef("%s takes one name at most, and got %d", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// exactlyOne refuses anything but one argument; what says what it is.
+func exactlyOne(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usagef("%s needs one %s, and got %d", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}

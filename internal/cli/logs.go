@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// The streams of a task's output.
+const (
+	streamStdout = 1
+	streamStderr = 2
+)
+
+func (a *app) logsCommand() *cobra.Command {
+	var (
+		follow               bool
+		minion               string
+		onlyStdout, onlyErrs bool
+	)
+	cmd := &cobra.Command{
+		Use: "logs RUN|JOB", GroupID: groupRuns, Args: exactlyOne("run or job"), ValidArgsFunction: a.completeJobs,
+		Short: "Print what a run wrote",
+		Long: "Print what a run wrote, to stdout and stderr as the run did. A job stands for\n" +
+			"its latest run. Lines of a run on several minions begin with the minion's name.",
+		Example: "  carillon logs backup -f\n  carillon logs 9x2k-0c4g6q8m2s4v6x8z --stderr",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			run, err := a.findRun(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if follow && minion == "" {
+				if run, err = a.waitForTasks(ctx, run); err != nil {
+					return err
+				}
+			}
+			l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
+			err = a.client.output(ctx, run.RunID, job.MinionID(minion), follow, func(line outputLine) {
+				if onlyStdout != onlyErrs && onlyStdout != (line.Stream == streamStdout) {
+					return
+				}
+				l.print(source{line.Minion, line.Stream}, line.Data)
+			})
+			l.flush()
+			return err
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the run has ended")
+	cmd.Flags().StringVar(&minion, "minion", "", "only what was written on minion `NAME`")
+	cmd.Flags().BoolVar(&onlyStdout, "stdout", false, "only what was written to stdout")
+	cmd.Flags().BoolVar(&onlyErrs, "stderr", false, "only what was written to stderr")
+	return cmd
+}
+
+// findRun returns the run of that id, or the latest run of that job. A name
+// may have the form of both; the run is tried first.
+func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
+	if id := job.RunID(name); id.Valid() {
+		run, err := a.client.run(ctx, id)
+		if e, ok := errors.AsType[*apiError](err); !ok || e.Status != http.StatusNotFound {
+			return run, err
+		}
+	}
+	key, err := a.key(name)
+	if err != nil {
+		return job.Run{}, err
+	}
+	page, err := a.client.runs(ctx, control.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: 1})
+	if err != nil {
+		return job.Run{}, err
+	}
+	if len(page.Runs) > 0 {
+		return page.Runs[0], nil
+	}
+	// Which of the two is missing, the job or a run of it?
+	if _, err := a.client.job(ctx, key); err != nil {
+		return job.Run{}, err
+	}
+	return job.Run{}, fmt.Errorf("job %s has no run yet: %w", key, job.ErrNotFound)
+}
+
+// waitForTasks waits until the run has got its tasks, from which one sees
+// whether lines need a minion's name.
+func (a *app) waitForTasks(ctx context.Context, run job.Run) (job.Run, error) {
+	for len(run.Tasks) == 0 && !run.State.Final() {
+		select {
+		case <-ctx.Done():
+			return run, context.Cause(ctx)
+		case <-time.After(minPoll):
+		}
+		var err error
+		if run, err = a.client.run(ctx, run.RunID); err != nil {
+			return run, err
+		}
+	}
+	return run, nil
+}
+
+// source is one stream of one task.
+type source struct {
+	minion job.MinionID
+	stream int
+}
+
+// logPrinter prints pieces of output. With prefix it keeps each source's last,
+// incomplete line back, so that lines of several minions do not mix.
+type logPrinter struct {
+	stdout, stderr io.Writer
+	prefix         bool
+	partial        map[source][]byte
+}
+
+func (l *logPrinter) print(s source, data []byte) {
+	if !l.prefix {
+		l.write(s, data)
+		return
+	}
+	data = append(l.partial[s], data...)
+	for {
+		line, rest, found := bytes.Cut(data, []byte{'\n'})
+		if !found {
+			l.partial[s] = slices.Clone(data)
+			return
+		}
+		l.write(s, fmt.Appendf(nil, "%s | %s\n", s.minion, line))
+		data = rest
+	}
+}
+
+// flush prints the lines that have no end.
+func (l *logPrinter) flush() {
+	sources := slices.SortedFunc(maps.Keys(l.partial), func(x, y source) int {
+		return cmp.Or(cmp.Compare(x.minion, y.minion), cmp.Compare(x.stream, y.stream))
+	})
+	for _, s := range sources {
+		if rest := l.partial[s]; len(rest) > 0 {
+			l.write(s, fmt.Appendf(nil, "%s | %s\n", s.minion, rest))
+		}
+	}
+}
+
+func (l *logPrinter) write(s source, b []byte) {
+	w := l.stdout
+	if s.stream == streamStderr {
+		w = l.stderr
+	}
+	_, _ = w.Write(b) // stdout is a sink, which keeps the error; stderr has nowhere to tell it
+}

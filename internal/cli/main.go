@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Options is what the command sees of the outside world.
+type Options struct {
+	// Args are the arguments without the program's name.
+	Args []string
+	// Env is the environment, as os.Environ returns it.
+	Env []string
+
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	// Version and Commit tell which build this is; empty: unknown.
+	Version, Commit string
+
+	// Dev runs `carillon dev` with the arguments after the verb and returns
+	// the exit code. Nil: the verb does not exist.
+	Dev func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+}
+
+// Main runs one command and returns its exit code. When ctx is cancelled the
+// command ends with 130.
+func Main(ctx context.Context, o Options) int {
+	return newApp(o).main(ctx)
+}
+
+// app is one call of the command: the world, the global flags, and what tests
+// put in place of the clock.
+type app struct {
+	opts   Options
+	env    map[string]string
+	out    *sink
+	errout io.Writer
+
+	server    string
+	namespace string
+	output    string
+	timeout   time.Duration
+
+	// now is the clock and zone the viewer's time zone.
+	now  func() time.Time
+	zone *time.Location
+	// patience is how long a wait bears a server that does not answer.
+	patience time.Duration
+
+	client *client
+	cancel context.CancelFunc
+	// code is the exit code of a verb that ended without an error.
+	code int
+}
+
+// The defaults of the global flags, and the variables that set them.
+const (
+	defaultServer = "http://127.0.0.1:8420"
+	envServer     = "CARILLON_SERVER"
+	envNamespace  = "CARILLON_NAMESPACE"
+)
+
+func newApp(o Options) *app {
+	a := &app{
+		opts: o, env: make(map[string]string, len(o.Env)),
+		out: &sink{w: o.Stdout}, errout: o.Stderr,
+		now: time.Now, zone: time.Local, patience: 30 * time.Second,
+		cancel: func() {},
+	}
+	for _, kv := range o.Env {
+		k, v, _ := strings.Cut(kv, "=")
+		a.env[k] = v
+	}
+	if tz := a.env["TZ"]; tz != "" {
+		if loc, err := time.LoadLocation(strings.TrimPrefix(tz, ":")); err == nil {
+			a.zone = loc
+		}
+	}
+	return a
+}
+
+func (a *app) main(ctx context.Context) int {
+	root := a.root()
+	root.SetArgs(append([]string{}, a.opts.Args...)) // nil would mean os.Args
+	root.SetIn(a.opts.Stdin)
+	root.SetOut(a.out)
+	root.SetErr(a.errout)
+
+	cmd, err := root.ExecuteContextC(ctx)
+	timedOut := cmd.Context() != nil && errors.Is(cmd.Context().Err(), context.DeadlineExceeded)
+	a.cancel()
+	if a.client != nil {
+		a.client.close()
+	}
+	if a.out.err != nil {
+		err = fmt.Errorf("write output: %w", a.out.err)
+	}
+	switch {
+	case err == nil:
+		return a.code
+	case ctx.Err() != nil:
+		err = &exitError{code: exitInterrupted, err: orElse(err, errors.New("interrupted"))}
+	case timedOut:
+		err = &exitError{code: exitTimedOut, err: orElse(err, fmt.Errorf("timed out after %s", a.timeout))}
+	}
+	return a.report(cmd, err)
+}
+
+// orElse returns err when it already is what a verb wants to say at its end,
+// and other when it is only the echo of a cancelled context.
+func orElse(err, other error) error {
+	var e *exitError
+	if errors.As(err, &e) && e.err != nil {
+		return e.err
+	}
+	return other
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:               "carillon",
+		Short:             "Carillon runs jobs when they are due, on any of many hosts.",
+		Args:              cobra.ArbitraryArgs,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		PersistentPreRunE: a.prepare,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownWord(cmd, "verb", args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	root.AddGroup(
+		&cobra.Group{ID: groupJobs, Title: "Jobs"},
+		&cobra.Group{ID: groupRuns, Title: "Runs"},
+		&cobra.Group{ID: groupCluster, Title: "Cluster"},
+		&cobra.Group{ID: groupHere, Title: "This program"},
+	)
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API (env "+envServer+")")
+	flags.StringVarP(&a.namespace, "namespace", "n", job.DefaultNamespace, "`NAME` of the namespace (env "+envNamespace+")")
+	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: "+strings.Join(formats(), ", "))
+	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(a.help)
+	root.SetUsageFunc(func(cmd *cobra.Command) error { a.help(cmd, nil); return nil })
+	root.SetHelpCommand(a.helpCommand())
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
+
+	root.AddCommand(
+		a.applyCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.nextCommand(),
+		a.runCommand(), a.runsCommand(groupRuns), a.logsCommand(),
+		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.doctorCommand(),
+		a.versionCommand(), a.completionCommand(),
+	)
+	if a.opts.Dev != nil {
+		root.AddCommand(a.devCommand())
+	}
+	return root
+}
+
+// The groups of the overview.
+const (
+	groupJobs    = "jobs"
+	groupRuns    = "runs"
+	groupCluster = "cluster"
+	groupHere    = "here"
+)
+
+// prepare completes and checks the global flags, and starts the clock of
+// --timeout.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	for _, f := range []struct {
+		name, env string
+		value     *string
+	}{{"server", envServer, &a.server}, {"namespace", envNamespace, &a.namespace}} {
+		if v := a.env[f.env]; v != "" && !cmd.Flags().Changed(f.name) {
+			*f.value = v
+		}
+	}
+	if err := oneOf("output", a.output, formats()); err != nil {
+		return err
+	}
+	if err := job.CheckName(a.namespace); err != nil {
+		return usagef("--namespace: %w", err)
+	}
+	if a.timeout < 0 {
+		return usagef("--timeout %s: give a time above zero, as in 30s", a.timeout)
+	}
+	if a.timeout > 0 {
+		ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
+		a.cancel = cancel
+		cmd.SetContext(ctx)
+	}
+	c, err := newClient(a.server, "carillon/"+a.version())
+	if err != nil {
+		return err
+	}
+	a.client = c
+	return nil
+}
+
+// key reads a job's name as NAME or NAMESPACE/NAME.
+func (a *app) key(name string) (job.Key, error) {
+	if !strings.Contains(name, "/") {
+		name = a.namespace + "/" + name
+	}
+	k, err := job.ParseKey(name)
+	if err != nil {
+		return job.Key{}, usagef("job %w", err)
+	}
+	return k, nil
+}
+
+// note tells the user something that is not data.
+func (a *app) note(format string, args ...any) { fmt.Fprintf(a.errout, format+"\n", args...) }
+
+// sink remembers the first error of a writer, so that it is dealt with once,
+// at the end.
+type sink struct {
+	w   io.Writer
+	err error
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.w.Write(b)
+	s.err = err
+	return n, err
+}

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// maxInstants bounds how many instants next computes.
+const maxInstants = 10_000
+
+func (a *app) nextCommand() *cobra.Command {
+	var (
+		exprs []string
+		zone  string
+		after string
+		count int
+	)
+	cmd := &cobra.Command{
+		Use: "next JOB | --schedule EXPR", GroupID: groupJobs, Args: atMostOne, ValidArgsFunction: a.completeJobs,
+		Short: "Tell when a job, or a schedule, is due next",
+		Long: "Tell when a job is due next, in its time zone and in yours, and what its\n" +
+			"schedule says in words. With --schedule no server is needed.\n" +
+			"Here -n is the number of instants; write --namespace in full.",
+		Example: "  carillon next backup -n 10\n" +
+			"  carillon next --schedule '30 2 * * *' --tz Europe/Berlin --after 2027-03-27T00:00:00Z",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if count < 1 || count > maxInstants {
+				return usagef("--count %d: give a number from 1 to %d", count, maxInstants)
+			}
+			from := a.now()
+			if after != "" {
+				t, err := time.Parse(time.RFC3339, after)
+				if err != nil {
+					return usagef("--after %q: want an instant such as 2027-01-31T09:30:00Z", after)
+				}
+				from = t
+			}
+			up, err := a.nextOf(cmd, args, exprs, zone, from, count)
+			if err != nil {
+				return err
+			}
+			return a.printNext(up)
+		},
+	}
+	cmd.Flags().StringArrayVar(&exprs, "schedule", nil, "`EXPR`: cron fields, @every 5m, @at INSTANT, ... (may be given several times)")
+	cmd.Flags().StringVar(&zone, "tz", "", "time `ZONE` of --schedule, as in Europe/Berlin (default UTC)")
+	cmd.Flags().StringVar(&after, "after", "", "only instants after this `TIME`, as in 2027-01-31T09:30:00Z (default now)")
+	cmd.Flags().IntVarP(&count, "count", "n", describedInstants, "how many instants, `N`")
+	// This flag hides the global one, which has -n.
+	cmd.Flags().StringVar(&a.namespace, "namespace", job.DefaultNamespace, "`NAME` of the job's namespace")
+	return cmd
+}
+
+// nextOf computes the instants of the job named, or of the schedules given.
+func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, zone string, after time.Time, count int) (upcoming, error) {
+	switch {
+	case len(exprs) > 0 && len(args) > 0:
+		return upcoming{}, usagef("give a job or --schedule, not both")
+	case len(exprs) > 0:
+		up, err := upcomingAt(exprs, zone, after, count)
+		if err != nil {
+			return upcoming{}, &usageError{err}
+		}
+		return up, nil
+	case len(args) == 0:
+		return upcoming{}, usagef("next of what? give a job or --schedule EXPR")
+	case zone != "":
+		return upcoming{}, usagef("--tz goes with --schedule; a job has its own time zone")
+	}
+	key, err := a.key(args[0])
+	if err != nil {
+		return upcoming{}, err
+	}
+	view, err := a.client.job(cmd.Context(), key)
+	if err != nil {
+		return upcoming{}, err
+	}
+	if !view.Spec.IsEnabled() {
+		a.note("job %s is not enabled: these instants will not fire", key)
+	}
+	return upcomingOf(view.Job, after, count)
+}
+
+// upcoming is what a set of schedules says about the time to come.
+type upcoming struct {
+	exprs []string
+	words []string
+	zone  *time.Location
+	next  []time.Time
+}
+
+// upcomingOf returns the next n instants of a job after the given one.
+func upcomingOf(j job.Job, after time.Time, n int) (upcoming, error) {
+	if after.Before(j.After) {
+		after = j.After // nothing before belongs to the present schedule
+	}
+	up, err := upcomingAt(j.Spec.Schedules, j.Spec.TimeZone, after, n)
+	if err != nil {
+		return up, fmt.Errorf("job %s: %w", j.Key(), err)
+	}
+	return up, nil
+}
+
+// upcomingAt returns the next n instants of all the schedules together, or all
+// that is wrong with them.
+func upcomingAt(exprs []string, zone string, after time.Time, n int) (upcoming, error) {
+	up := upcoming{exprs: exprs, zone: time.UTC}
+	var (
+		set  schedule.Set
+		errs []error
+	)
+	for _, expr := range exprs {
+		s, err := schedule.Parse(expr, schedule.Options{Zone: zone})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		set = append(set, s)
+		up.words = append(up.words, s.Words())
+		up.zone = set[0].Location()
+	}
+	if len(errs) > 0 {
+		return up, errors.Join(errs...)
+	}
+	for t, ok := set.Next(after); ok && len(up.next) < n; t, ok = set.Next(t) {
+		up.next = append(up.next, t)
+	}
+	return up, nil
+}
+
+// nextAnswer is what next prints as JSON. Instants are in UTC.
+type nextAnswer struct {
+	Schedules []string    `json:"schedules"`
+	Words     []string    `json:"words"`
+	TimeZone  string      `json:"timeZone"`
+	Next      []time.Time `json:"next"`
+}
+
+func (a *app) printNext(up upcoming) error {
+	switch a.output {
+	case formatJSON, formatYAML:
+		answer := nextAnswer{Schedules: append([]string{}, up.exprs...), Words: append([]string{}, up.words...),
+			TimeZone: up.zone.String(), Next: make([]time.Time, len(up.next))}
+		for i, t := range up.next {
+			answer.Next[i] = t.UTC()
+		}
+		return a.printValue(answer)
+	case formatName:
+		for _, t := range up.next {
+			fmt.Fprintln(a.out, t.UTC().Format(time.RFC3339Nano))
+		}
+		return nil
+	}
+	for _, w := range up.words {
+		fmt.Fprintln(a.out, w)
+	}
+	a.printInstants(up)
+	return nil
+}
+
+// printInstants prints instants in the job's zone and, where it differs, in
+// the viewer's.
+func (a *app) printInstants(up upcoming) {
+	if len(up.next) == 0 {
+		a.note("no further instant")
+		return
+	}
+	tw := newTabs(a.out)
+	for _, t := range up.next {
+		there, here := stampIn(t, up.zone), a.stamp(t)
+		fmt.Fprintf(tw, "  %s", t.In(up.zone).Format("Mon ")+there)
+		if here != there {
+			fmt.Fprintf(tw, "\t%s", here)
+		}
+		fmt.Fprintf(tw, "\t%s\n", a.relative(t))
+	}
+	_ = tw.Flush() // the sink below keeps the error
+}

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+func TestOutputForms(t *testing.T) {
+	t.Parallel()
+	failed := string(exampleFire(noon.Add(-6 * time.Minute)).RunID())
+	for name, args := range map[string]string{
+		"jobs-table": "get jobs", "jobs-all-wide": "get jobs -A -o wide", "jobs-all-json": "get jobs -A -o json", "jobs-all-name": "get jobs -A -o name",
+		"jobs-none": "get jobs -n empty", "jobs-none-json": "get jobs -n empty -o json", "jobs-label": "get jobs -A -l team=db -l tier=1 -o name",
+		"job-table": "get job backup", "job-json": "get job backup -o json", "job-yaml": "get job backup -o yaml", "jobs-yaml": "get jobs -A -o yaml", "job-name": "get jobs team/report -o name",
+		"runs-table": "runs", "runs-all-wide": "runs -A -o wide", "runs-job-name": "get runs -o name", "runs-state-json": "runs --state running -o json",
+		"runs-missed-yaml": "runs -n team report -o yaml", "runs-none": "runs backup --state dropped", "run-table": "get run " + failed,
+		"nodes-table": "nodes", "nodes-wide": "get nodes -o wide", "nodes-json": "nodes -o json", "nodes-yaml": "nodes -o yaml", "nodes-name": "get nodes -o name",
+		"minions-table": "minions", "minions-wide": "get minions -o wide", "minions-json": "minions -o json",
+		"shards-table": "shards", "shards-wide": "get shards -o wide", "shards-json": "shards -o json",
+		"doctor-table": "doctor", "doctor-json": "doctor -o json",
+		"describe-run": "describe run " + failed, "describe-run-missed": "describe run abcd-0123456789abcdef",
+		"describe-job": "describe job backup", "describe-job-json": "describe job backup -o json", "describe-job-script": "describe job team/report", "overview": "", "help-run": "run --help",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := carillon(t.Context(), withExamples(newFake(t)), "", strings.Fields(args)...).String()
+			golden(t, name, got)
+		})
+	}
+}
+
+func TestRunJSONFields(t *testing.T) {
+	t.Parallel()
+	got := carillon(t.Context(), withExamples(newFake(t)), "", "runs", "-A", "-o", "json")
+	var runs []map[string]any
+	if err := json.Unmarshal([]byte(got.stdout), &runs); err != nil {
+		t.Fatalf("%v in %s", err, got)
+	}
+	if len(runs) != 4 {
+		t.Fatalf("got %d runs, want 4", len(runs))
+	}
+	for _, r := range runs {
+		for _, name := range strings.Fields("runId fireId namespace job state reason attempt scheduledAt startedAt endedAt node tasks") {
+			if _, ok := r[name]; !ok {
+				t.Errorf("run %v has no field %q", r["runId"], name)
+			}
+		}
+	}
+}
+
+// Whatever a string looks like, YAML gives it back as it was.
+func TestYAMLKeepsStrings(t *testing.T) {
+	t.Parallel()
+	in := []string{"yes", "1", "null", "", " a ", "a: b", "# c", "two\nlines\n", "\ttab", "\x1b[0m", "☃ 😀", "<&>", "- x", "{", "2026-01-01T00:00:00Z", strings.Repeat("long ", 500)}
+	var out strings.Builder
+	a := newApp(Options{Stdout: &out})
+	a.output = formatYAML
+	if err := a.printValue(map[string]any{"list": in, "none": []string{}, "empty": map[string]string{}, "n": 7, "z": nil}); err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := yaml.Unmarshal([]byte(out.String()), &got); err != nil {
+		t.Fatalf("%v in\n%s", err, out.String())
+	}
+	list := make([]any, len(in))
+	for i, s := range in {
+		list[i] = s
+	}
+	want := map[string]any{"list": list, "none": []any{}, "empty": map[string]any{}, "n": 7, "z": nil}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s\n%s", diff, out.String())
+	}
+}
+
+func TestRunsReadsPages(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	for i := range 10 {
+		f.runs = append(f.runs, exampleRun(noon.Add(-time.Duration(i)*time.Minute), job.StateSucceeded))
+	}
+	for args, want := range map[string]int{"--all": 10, "--limit 4": 4, "--limit 1": 1, "--limit 10": 10, "": 10, "--all --limit 2": 10} {
+		got := carillon(t.Context(), f, "", append([]string{"runs", "-o", "name"}, strings.Fields(args)...)...)
+		if n := strings.Count(got.stdout, "\n"); n != want || got.code != 0 {
+			t.Errorf("runs %s: got %d runs, want %d: %s", args, n, want, got)
+		}
+	}
+}
+
+func TestShortDurations(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "0ms", 12 * time.Millisecond: "12ms", 1500 * time.Millisecond: "1.5s", 9999 * time.Millisecond: "9.9s", 42 * time.Second: "42s",
+		time.Minute: "1m", 61 * time.Second: "1m1s", 2*time.Hour + 30*time.Minute: "2h30m", 49 * time.Hour: "2d1h", -time.Second: "-1s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("short(%s): got %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestEdits(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"jbos", "jobs", 2}, {"get", "get", 0}} {
+		if got := edits(c.a, c.b); got != c.want {
+			t.Errorf("edits(%q, %q): got %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The forms of output.
+const (
+	formatTable = "table"
+	formatWide  = "wide"
+	formatJSON  = "json"
+	formatYAML  = "yaml"
+	formatName  = "name"
+)
+
+func formats() []string {
+	return []string{formatTable, formatWide, formatJSON, formatYAML, formatName}
+}
+
+// column is one column of a table of T.
+type column[T any] struct {
+	head string
+	cell func(T) string
+	// wide columns are shown with -o wide only.
+	wide bool
+}
+
+// table says how things of one sort are listed.
+type table[T any] struct {
+	columns []column[T]
+	// name is what other verbs take as the thing's name.
+	name func(T) string
+	// none is said on stderr instead of an empty table.
+	none string
+}
+
+// printList prints items in the form that the user wants.
+func printList[T any](a *app, items []T, t table[T]) error {
+	switch a.output {
+	case formatJSON, formatYAML:
+		if items == nil {
+			items = []T{}
+		}
+		return a.printValue(items)
+	case formatName:
+		for _, item := range items {
+			fmt.Fprintln(a.out, t.name(item))
+		}
+		return nil
+	}
+	if len(items) == 0 {
+		a.note("%s", t.none)
+		return nil
+	}
+	return printTable(a.out, items, t.columns, a.output == formatWide, "")
+}
+
+// printOne prints one thing: as a table with one row, or as an object.
+func printOne[T any](a *app, item T, t table[T]) error {
+	if a.output == formatJSON || a.output == formatYAML {
+		return a.printValue(item)
+	}
+	return printList(a, []T{item}, t)
+}
+
+// printValue prints v as JSON or YAML.
+func (a *app) printValue(v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("encode output: %w", err)
+	}
+	if a.output != formatYAML {
+		_, err := a.out.Write(b.Bytes())
+		return err
+	}
+	// JSON is YAML: read as such, the fields keep their order.
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b.Bytes(), &doc); err != nil {
+		return fmt.Errorf("encode output: %w", err)
+	}
+	plain(&doc)
+	y := yaml.NewEncoder(a.out)
+	y.SetIndent(2)
+	if err := y.Encode(&doc); err != nil {
+		return fmt.Errorf("encode output: %w", err)
+	}
+	return y.Close()
+}
+
+// plain removes the braces and quotes that came from JSON, where YAML needs none.
+func plain(n *yaml.Node) {
+	if len(n.Content) > 0 || n.Kind == yaml.ScalarNode {
+		n.Style = 0
+	}
+	for _, c := range n.Content {
+		plain(c)
+	}
+}
+
+func printTable[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string) error {
+	tw := newTabs(w)
+	shown := make([]column[T], 0, len(columns))
+	for _, c := range columns {
+		if wide || !c.wide {
+			shown = append(shown, c)
+		}
+	}
+	row := func(cell func(column[T]) string) {
+		cells := make([]string, len(shown))
+		for i, c := range shown {
+			cells[i] = orDash(cell(c))
+		}
+		fmt.Fprintln(tw, indent+strings.Join(cells, "\t"))
+	}
+	row(func(c column[T]) string { return c.head })
+	for _, item := range items {
+		row(func(c column[T]) string { return oneLine(c.cell(item)) })
+	}
+	return tw.Flush()
+}
+
+func newTabs(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+// fields prints "Name:  value" lines, one below the other.
+type fields struct {
+	tw     *tabwriter.Writer
+	indent string
+}
+
+func newFields(w io.Writer, indent string) fields { return fields{newTabs(w), indent} }
+
+// add prints one field; without a value, nothing.
+func (f fields) add(name, value string) {
+	if value != "" {
+		fmt.Fprintf(f.tw, "%s%s:\t%s\n", f.indent, name, oneLine(value))
+	}
+}
+
+func (f fields) flush() { _ = f.tw.Flush() } // the sink below keeps the error
+
+// oneLine makes s safe for a line on a terminal: a control character in a name
+// or a reason moves no cursor and breaks no row.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.TrimRight(s, "\r\n"))
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// pairs returns "a=1,b=2", sorted by key.
+func pairs(m map[string]string) string {
+	list := make([]string, 0, len(m))
+	for _, k := range sortedKeys(m) {
+		list = append(list, k+"="+m[k])
+	}
+	return strings.Join(list, ",")
+}

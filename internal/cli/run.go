@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// A wait asks after minPoll at first, and ever more slowly up to maxPoll.
+const (
+	minPoll = 200 * time.Millisecond
+	maxPoll = time.Second
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "run JOB", GroupID: groupRuns, Args: exactlyOne("job"), ValidArgsFunction: a.completeJobs,
+		Short: "Start a job now",
+		Long: "Start a job now, and print the run's id. With --wait, wait until the run has\n" +
+			"ended: the exit code is 0 when it succeeded, 124 when it ran into its timeout or\n" +
+			"--timeout has passed, 1 when it did not succeed otherwise. The run goes on when\n" +
+			"the wait is given up.",
+		Example: "  carillon run backup\n  carillon run backup --wait --timeout 10m",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := a.key(args[0])
+			if err != nil {
+				return err
+			}
+			run, err := a.client.start(cmd.Context(), key, orText(a.env["USER"], "carillon"))
+			if err != nil {
+				return fmt.Errorf("run job %s: %w", key, err)
+			}
+			if !wait {
+				return a.printStarted(run)
+			}
+			return a.runAndWait(cmd.Context(), run)
+		},
+	}
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the run has ended; the exit code follows it")
+	return cmd
+}
+
+func (a *app) printStarted(run started) error {
+	if a.output == formatJSON || a.output == formatYAML {
+		return a.printValue(run)
+	}
+	fmt.Fprintln(a.out, run.RunID)
+	return nil
+}
+
+// runAndWait prints the run's id at once and its result when it has ended. As
+// JSON or YAML there is one object only: the run as it ended.
+func (a *app) runAndWait(ctx context.Context, s started) error {
+	object := a.output == formatJSON || a.output == formatYAML
+	if !object {
+		fmt.Fprintln(a.out, s.RunID)
+	}
+	run, err := a.wait(ctx, s.RunID)
+	if err != nil {
+		if ctx.Err() != nil {
+			verb := "interrupted"
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				verb = fmt.Sprintf("timed out after %s", a.timeout)
+			}
+			// main replaces the code by that of the cause.
+			return &exitError{exitFailed, fmt.Errorf("%s; run %s goes on: see `carillon describe run %s`", verb, s.RunID, s.RunID)}
+		}
+		return err
+	}
+	switch {
+	case object:
+		err = a.printValue(run)
+	case a.output != formatName:
+		fmt.Fprintln(a.out, a.resultLine(run))
+	}
+	switch run.State {
+	case job.StateSucceeded:
+	case job.StateTimedOut:
+		a.code = exitTimedOut
+	default:
+		a.code = exitFailed
+	}
+	return err
+}
+
+// wait asks for the run until it has ended. A run may not be known yet on the
+// node that is asked, and nodes come and go: both are borne for a while.
+func (a *app) wait(ctx context.Context, id job.RunID) (job.Run, error) {
+	lastGood := time.Now()
+	for pause := minPoll; ; pause = min(pause*5/4, maxPoll) {
+		run, err := a.client.run(ctx, id)
+		switch {
+		case err == nil && run.State.Final():
+			return run, nil
+		case err == nil:
+			lastGood = time.Now()
+		case !passing(err) || time.Since(lastGood) > a.patience:
+			return job.Run{}, err
+		}
+		select {
+		case <-ctx.Done():
+			return job.Run{}, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// passing reports whether an error may pass by itself.
+func passing(err error) bool {
+	if _, ok := errors.AsType[*unreachableError](err); ok {
+		return true
+	}
+	api, ok := errors.AsType[*apiError](err)
+	return ok && (api.Status == http.StatusNotFound || api.exitCode() == exitUnavailable)
+}
+
+// resultLine returns "job default/hello failed after 1.2s on web-1: exit code 3".
+func (a *app) resultLine(r job.Run) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "job %s %s", r.Key(), r.State)
+	if !r.StartedAt.IsZero() {
+		fmt.Fprintf(&b, " after %s", short(a.took(r)))
+	}
+	if m := minionCell(r); m != "" {
+		fmt.Fprintf(&b, " on %s", m)
+	}
+	if r.Reason != "" {
+		fmt.Fprintf(&b, ": %s", oneLine(r.Reason))
+	}
+	return b.String()
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// runFlags select runs.
+type runFlags struct {
+	allNamespaces bool
+	every         bool
+	state         string
+	limit         int
+}
+
+func (a *app) runsCommand(group string) *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use: "runs [JOB]", GroupID: group, Args: atMostOne, ValidArgsFunction: a.completeJobs,
+		Short:   "List runs, newest first",
+		Example: "  carillon runs backup\n  carillon runs --state failed --limit 10",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.listRuns(cmd, args, f)
+		},
+	}
+	a.addRunFlags(cmd, &f)
+	return cmd
+}
+
+// getRunsCommand is `get runs`, and `get run ID`.
+func (a *app) getRunsCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use: "runs [RUN]", Aliases: []string{"run"}, Args: atMostOne,
+		Short:   "List runs, newest first, or show one",
+		Example: "  carillon get runs --state failed\n  carillon get run 9x2k-0c4g6q8m2s4v6x8z -o json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.listRuns(cmd, nil, f)
+			}
+			run, err := a.client.run(cmd.Context(), job.RunID(args[0]))
+			if err != nil {
+				return err
+			}
+			return printOne(a, run, a.runTable(false, ""))
+		},
+	}
+	a.addRunFlags(cmd, &f)
+	return cmd
+}
+
+func (a *app) addRunFlags(cmd *cobra.Command, f *runFlags) {
+	a.allNamespaces(cmd, &f.allNamespaces)
+	cmd.Flags().StringVar(&f.state, "state", "", "only runs in this `STATE`")
+	cmd.Flags().IntVar(&f.limit, "limit", control.DefaultRunLimit, "how many at most, `N`")
+	cmd.Flags().BoolVar(&f.every, "all", false, "all that are kept, whatever the limit")
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(stateNames(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
+	if f.state != "" {
+		if err := oneOf("state", f.state, stateNames()); err != nil {
+			return err
+		}
+	}
+	if f.limit < 1 {
+		return usagef("--limit %d: give a number above zero, or --all", f.limit)
+	}
+	q := control.RunQuery{Namespace: a.listed(f.allNamespaces), State: job.State(f.state)}
+	if len(args) == 1 {
+		k, err := a.key(args[0])
+		if err != nil {
+			return err
+		}
+		q.Namespace, q.Job = k.Namespace, k.Name
+	}
+	limit := f.limit
+	if f.every {
+		limit = 0
+	}
+	runs, more, err := a.readRuns(cmd.Context(), q, limit)
+	if err != nil {
+		return err
+	}
+	none := "no runs " + a.where(f.allNamespaces)
+	if q.Job != "" {
+		none = "no runs of job " + q.Namespace + "/" + q.Job
+	}
+	if err := printList(a, runs, a.runTable(f.allNamespaces, none)); err != nil {
+		return err
+	}
+	if more && !cmd.Flags().Changed("limit") {
+		a.note("these are the latest %d; see more with --limit N or --all", len(runs))
+	}
+	return nil
+}
+
+// readRuns reads page by page until there are limit runs; 0 means all. It
+// reports whether there are more.
+func (a *app) readRuns(ctx context.Context, q control.RunQuery, limit int) (runs []job.Run, more bool, err error) {
+	for {
+		q.Limit = control.MaxRunLimit
+		if limit > 0 {
+			q.Limit = min(limit-len(runs), control.MaxRunLimit)
+		}
+		page, err := a.client.runs(ctx, q)
+		if err != nil {
+			return nil, false, err
+		}
+		runs = append(runs, page.Runs...)
+		q.Cursor = page.NextCursor
+		if q.Cursor == "" || limit > 0 && len(runs) >= limit {
+			return runs, q.Cursor != "", nil
+		}
+	}
+}
+
+func (a *app) runTable(all bool, none string) table[job.Run] {
+	type run = job.Run
+	t := table[run]{none: none, name: func(r run) string { return string(r.RunID) }, columns: []column[run]{
+		{head: "RUN", cell: func(r run) string { return string(r.RunID) }},
+		{head: "JOB", cell: func(r run) string { return r.Job }},
+		{head: "SCHEDULED", cell: func(r run) string { return a.stamp(r.ScheduledAt) }},
+		{head: "STATE", cell: stateCell},
+		{head: "ATTEMPT", cell: func(r run) string { return strconv.Itoa(r.Attempt) }},
+		{head: "TOOK", cell: func(r run) string { return span(r.StartedAt, r.EndedAt) }},
+		{head: "MINION", cell: minionCell},
+		{head: "REASON", cell: func(r run) string { return r.Reason }},
+		{head: "TRIGGER", wide: true, cell: func(r run) string { return r.Trigger }},
+		{head: "NODE", wide: true, cell: func(r run) string { return string(r.Node) }},
+		{head: "LATE", wide: true, cell: func(r run) string { return span(r.ScheduledAt, r.StartedAt) }},
+		{head: "STARTED", wide: true, cell: func(r run) string { return a.exact(r.StartedAt) }},
+		{head: "ENDED", wide: true, cell: func(r run) string { return a.exact(r.EndedAt) }},
+		{head: "FIRE", wide: true, cell: fireCell},
+	}}
+	if all {
+		t.columns = append([]column[run]{{head: "NAMESPACE", cell: func(r run) string { return r.Namespace }}}, t.columns...)
+	}
+	return t
+}
+
+// stateCell tells of a record that stands for many occurrences how many.
+func stateCell(r job.Run) string {
+	if r.Count > 1 {
+		return string(r.State) + " x" + strconv.Itoa(r.Count)
+	}
+	return string(r.State)
+}
+
+func minionCell(r job.Run) string {
+	switch len(r.Tasks) {
+	case 0:
+		return ""
+	case 1:
+		return string(r.Tasks[0].Minion)
+	}
+	return strconv.Itoa(len(r.Tasks)) + " minions"
+}
+
+func fireCell(r job.Run) string {
+	if r.FireID.Job.IsZero() {
+		return ""
+	}
+	return r.FireID.String()
+}
+
+func stateNames() []string {
+	var names []string
+	for _, s := range job.States() {
+		names = append(names, string(s))
+	}
+	return names
+}
+
+// took is how long a run took, or has been running so far.
+func (a *app) took(r job.Run) time.Duration {
+	switch {
+	case r.StartedAt.IsZero():
+		return 0
+	case r.EndedAt.IsZero():
+		return a.now().Sub(r.StartedAt)
+	}
+	return r.EndedAt.Sub(r.StartedAt)
+}

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+// briefly bounds questions to the server that are not what the user came for.
+const briefly = time.Second
+
+func (a *app) version() string { return orText(a.opts.Version, "dev") }
+
+// versionAnswer is what version prints as JSON; Server is nil when it does
+// not answer.
+type versionAnswer struct {
+	Client control.VersionView  `json:"client"`
+	Server *control.VersionView `json:"server"`
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", GroupID: groupHere, Args: noArgs,
+		Short:   "Tell the versions of this program and of the server",
+		Example: "  carillon version\n  carillon version -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			answer := versionAnswer{Client: control.VersionView{Version: a.version(), Commit: a.opts.Commit, Go: runtime.Version()}}
+			ctx, cancel := context.WithTimeout(cmd.Context(), briefly)
+			defer cancel()
+			var server control.VersionView
+			err := a.client.get(ctx, &server, nil, "v1", "version")
+			if err == nil {
+				answer.Server = &server
+			} else if cmd.Context().Err() != nil {
+				return err
+			}
+			switch a.output {
+			case formatJSON, formatYAML:
+				return a.printValue(answer)
+			case formatName:
+				fmt.Fprintln(a.out, answer.Client.Version)
+				return nil
+			}
+			fmt.Fprintf(a.out, "carillon %s\n", versionText(answer.Client))
+			if answer.Server == nil {
+				a.note("no server at %s", a.client.base)
+				return nil
+			}
+			fmt.Fprintf(a.out, "server %s\n", versionText(server))
+			return nil
+		},
+	}
+}
+
+// versionText returns "1.2.0 (commit abc, go1.26.8, node n1)".
+func versionText(v control.VersionView) string {
+	var parts []string
+	if v.Commit != "" {
+		parts = append(parts, "commit "+v.Commit)
+	}
+	parts = append(parts, v.Go)
+	if v.Node != "" {
+		parts = append(parts, "node "+string(v.Node))
+	}
+	if v.ClusterID != "" {
+		parts = append(parts, "cluster "+v.ClusterID)
+	}
+	return oneLine(v.Version + " (" + strings.Join(parts, ", ") + ")")
+}
