@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -163,17 +162,11 @@ func (c *Control) view(j *job.Job) JobView {
 		if j.After.After(after) {
 			after = j.After
 		}
-		v.NextAt = inUTC(set.Next(after))
+		if next, ok := set.Next(after); ok {
+			v.NextAt = next.UTC()
+		}
 	}
 	return v
-}
-
-// inUTC keeps the zero time zero.
-func inUTC(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return t.UTC()
 }
 
 // addRunning counts the runs in flight of each job.
