@@ -12,6 +12,10 @@ import (
 // help prints the overview for the root and a page for any other command.
 func (a *app) help(cmd *cobra.Command, _ []string) {
 	if !cmd.HasParent() {
+		if unknown := cmd.Flags().Args(); len(unknown) > 0 { // carillon aply --help
+			a.code = a.report(cmd, unknownWord(cmd, "verb", unknown[0]))
+			return
+		}
 		overview(a.out, cmd)
 		return
 	}

@@ -1,0 +1,15 @@
+// Package script tests the real binaries by the pages in testdata, written as
+// testscripts: what a user types, and what comes back.
+//
+// Beyond testscript's own commands there are:
+//
+//	exits CODE PROGRAM...         runs PROGRAM, which must end with CODE
+//	freeport VAR...               sets each variable to a free port of 127.0.0.1
+//	expand FILE...                replaces $VAR in the files
+//	waitready URL                 waits until URL/readyz answers 200
+//	waitlines FILE N              waits until FILE has N lines
+//	eventually REGEXP PROGRAM...  runs PROGRAM until its stdout matches
+//	checkfires FIRES RUNS STEP    compares what a job wrote with what is recorded; see checkFires
+//
+// Every wait is bounded by patience.
+package script
