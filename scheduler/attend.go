@@ -1,0 +1,324 @@
+package scheduler
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// The pace at which an owner looks after orders that it hears nothing about.
+const (
+	// askAfter: a task that was ordered and not accepted is asked about.
+	askAfter = 3 * time.Second
+	// lostAfter: this long after an order's expiry, or after a task's time-out,
+	// without a word from its minion, the task is indeterminate.
+	lostAfter = 15 * time.Second
+	lostRun   = 2 * time.Minute
+	// rematchEvery is how often minions are looked for that nobody matched yet.
+	rematchEvery = 500 * time.Millisecond
+)
+
+// attend does what an open fire needs now, and makes its next appointment.
+func (s *shard) attend(f *fire, now int64) {
+	if now < f.id.At { // I7
+		s.attendAt(f, f.id.At)
+		return
+	}
+	j, err := f.e.job()
+	if err != nil {
+		s.end(f, job.StateFailed, "the job's spec cannot be read: "+err.Error())
+		return
+	}
+	if f.tasks[0].minion == "" {
+		s.attendUnassigned(f, j, now)
+		return
+	}
+	for _, t := range f.tasks {
+		if f.ended {
+			return
+		}
+		if !t.final() && t.saved {
+			s.attendTask(f, t, j, now)
+		}
+	}
+}
+
+// attendUnassigned looks for minions for a fire that had none at its commit.
+func (s *shard) attendUnassigned(f *fire, j *job.Job, now int64) {
+	if f.e.gone {
+		s.end(f, job.StateCancelled, "the job was deleted before a minion was found")
+		return
+	}
+	found := s.choose(f, j.Spec.Target, f.tasks[0].attempt)
+	if len(found) == 0 {
+		if now >= f.giveUp {
+			s.end(f, job.StateUndeliverable, job.ErrNoMinions.Error())
+			return
+		}
+		s.attendAt(f, now+int64(rematchEvery))
+		return
+	}
+	first := f.tasks[0]
+	f.tasks = nil
+	for _, m := range found {
+		f.tasks = append(f.tasks, &task{minion: m, attempt: first.attempt, notBefore: first.notBefore})
+	}
+	s.touch(f.slot) // I6: saved first, sent then
+}
+
+func (s *shard) attendTask(f *fire, t *task, j *job.Job, now int64) {
+	switch {
+	case t.running:
+		s.attendRunning(f, t, j, now)
+	case t.unknown:
+		s.attendUnknown(f, t, now)
+	case t.sentAt == 0:
+		if now < t.notBefore {
+			s.attendAt(f, t.notBefore)
+			return
+		}
+		s.dispatch(f, t, j, now)
+	case now >= t.notAfter+int64(lostAfter):
+		s.finish(f, t, now, job.StateIndeterminate,
+			fmt.Sprintf("minion %s has not said whether it accepted the order", t.minion))
+	case now >= t.checkAt:
+		if s.deps.Minions.Connected(t.minion) {
+			s.ask(f, t)
+		}
+		t.checkAt = now + int64(askAfter)
+		s.attendAt(f, t.checkAt)
+	default:
+		s.attendAt(f, t.checkAt)
+	}
+}
+
+// attendUnknown asks about a task that an earlier owner may have ordered.
+func (s *shard) attendUnknown(f *fire, t *task, now int64) {
+	if now >= f.giveUp {
+		s.finish(f, t, now, job.StateIndeterminate,
+			fmt.Sprintf("minion %s has not been reachable since the shard changed its owner; whether it ran the task is not known", t.minion))
+		return
+	}
+	if now >= t.checkAt {
+		if s.deps.Minions.Connected(t.minion) {
+			s.ask(f, t)
+			t.checkAt = now + int64(askAfter)
+		} else {
+			t.checkAt = now + int64(rematchEvery)
+		}
+	}
+	s.attendAt(f, t.checkAt)
+}
+
+// attendRunning ends a run whose minion is not heard of long after its time-out.
+func (s *shard) attendRunning(f *fire, t *task, j *job.Job, now int64) {
+	limit := t.started.Add(j.Spec.EffectiveTimeout()).UnixNano()
+	if now >= limit+int64(lostRun) {
+		s.finish(f, t, now, job.StateIndeterminate,
+			fmt.Sprintf("minion %s started the task and has not said how it ended", t.minion))
+		return
+	}
+	if now >= limit && s.deps.Minions.Connected(t.minion) {
+		s.ask(f, t)
+	}
+	s.attendAt(f, max(limit, now+int64(lostAfter)))
+}
+
+// dispatch sends a task's order (I1, I6, I7).
+func (s *shard) dispatch(f *fire, t *task, j *job.Job, now int64) {
+	if f.e.gone {
+		s.finish(f, t, now, job.StateCancelled, "the job was deleted before its order was sent")
+		return
+	}
+	spec := &j.Spec
+	one := spec.Target.EffectiveRun() == job.SpreadOne
+	if one && !f.recovered && !s.deps.Minions.Connected(t.minion) {
+		// Nobody has sent this order yet, so another minion may have it.
+		if m := s.choose(f, spec.Target, t.attempt+1); len(m) == 1 && m[0] != t.minion {
+			t.minion, t.saved = m[0], false
+			s.touch(f.slot)
+			return
+		}
+	}
+	if f.dispatchedAt == 0 {
+		f.dispatchedAt = now
+		s.met.fires.WithLabelValues("dispatched").Inc()
+		s.met.lateness.Observe(time.Duration(now - f.id.At).Seconds())
+	}
+	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
+	t.sentAt, t.notAfter = now, now+int64(life)
+	t.checkAt = now + int64(askAfter)
+	s.attendAt(f, t.checkAt)
+	s.out = append(s.out, job.Order{
+		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Key: f.e.key, RunID: f.id.RunID(),
+		Command: spec.Command, Script: spec.Script, Env: spec.Env, WorkingDir: spec.WorkingDir, User: spec.User,
+		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
+	})
+}
+
+func (s *shard) ask(f *fire, t *task) {
+	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token()})
+}
+
+// finish gives a task a final state that its owner found out without a report.
+func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason string) {
+	s.settle(f, t, &job.Report{
+		Task: f.taskID(t), Shard: s.id, Known: true, State: state, Reason: reason,
+		StartedAt: t.started, EndedAt: time.Unix(0, now).UTC(),
+	})
+}
+
+// settle takes a task's final report: the task is tried again, or it has ended,
+// and with the last task the run.
+func (s *shard) settle(f *fire, t *task, r *job.Report) {
+	j, err := f.e.job()
+	retry := err == nil && !f.e.gone && r.State.Retryable() && t.attempt < j.Spec.Retry.Attempts
+	if retry {
+		s.retry(f, t, r, j)
+		return
+	}
+	t.report = r
+	for _, o := range f.tasks {
+		if !o.final() {
+			return
+		}
+	}
+	state, reason := verdict(f.tasks)
+	s.end(f, state, reason)
+}
+
+// retry plans the task's next attempt, on another minion where one will do. The
+// report is acknowledged once the new attempt is in the slot.
+func (s *shard) retry(f *fire, t *task, r *job.Report, j *job.Job) {
+	wait := j.Spec.Retry.Delay(t.attempt + 1)
+	wait += time.Duration(rand.Int64N(int64(wait)/5 + 1)) //nolint:gosec // spreads load, guards nothing
+	next := &task{minion: t.minion, attempt: t.attempt + 1, notBefore: s.deps.now() + int64(wait)}
+	if j.Spec.Target.EffectiveRun() == job.SpreadOne {
+		if m := s.choose(f, j.Spec.Target, next.attempt); len(m) == 1 {
+			next.minion = m[0]
+		}
+	}
+	for i, o := range f.tasks {
+		if o == t {
+			f.tasks[i] = next
+		}
+	}
+	s.touch(f.slot)
+	if r.Spooled {
+		id := f.taskID(t)
+		s.afterSave = append(s.afterSave, func() { s.deps.Minions.Ack([]job.TaskID{id}) })
+	}
+	s.log.Debug("attempt failed, will be tried again", zap.Stringer("fire", f.id),
+		zap.Int("attempt", t.attempt), zap.String("state", string(r.State)), zap.Duration("after", wait))
+}
+
+// severity orders final states: a run's state is the worst of its tasks'.
+func severity(s job.State) int {
+	for i, o := range [...]job.State{
+		job.StateSucceeded, job.StateCancelled, job.StateRejected, job.StateUndeliverable, job.StateDropped,
+		job.StateDeliveryTimeout, job.StateFailed, job.StateTimedOut, job.StateIndeterminate,
+	} {
+		if s == o {
+			return i
+		}
+	}
+	return 0
+}
+
+// verdict derives a run's state and reason from its tasks'.
+func verdict(tasks []*task) (job.State, string) {
+	worst := tasks[0].report
+	for _, t := range tasks[1:] {
+		if severity(t.report.State) > severity(worst.State) {
+			worst = t.report
+		}
+	}
+	return worst.State, worst.Reason
+}
+
+// end closes a fire: its run is recorded, the job's next fire may go on.
+func (s *shard) end(f *fire, state job.State, reason string) {
+	if f.ended {
+		return
+	}
+	f.ended = true
+	e := f.e
+	wasActive := f.state == etcdkv.EntryOpen
+	s.met.inFlight.Dec()
+	s.met.fires.WithLabelValues(string(state)).Inc()
+	s.record(f, s.runOf(f, state, reason))
+	if !wasActive {
+		if e.waiting == f {
+			e.waiting = nil
+		}
+		return
+	}
+	e.active--
+	if w := e.waiting; w != nil && e.active == 0 {
+		s.promote(w)
+	}
+}
+
+// promote starts the fire that queue-one held back.
+func (s *shard) promote(f *fire) {
+	f.e.waiting = nil
+	f.e.active++
+	f.state = etcdkv.EntryOpen
+	s.assign(f, s.deps.now())
+	s.touch(f.slot)
+	s.attendAt(f, max(f.id.At, s.deps.now()))
+}
+
+// recordRetry is the pause after history refused a record.
+const recordRetry = time.Second
+
+// record writes the run to history; then the fire is closed and its minions may
+// forget it (I8).
+func (s *shard) record(f *fire, run job.Run) {
+	s.deps.History.Record(run, func(err error) {
+		s.do(func() {
+			if err == nil {
+				s.close(f)
+				return
+			}
+			s.log.Warn("run not recorded, will be tried again", zap.String("run", string(run.RunID)), zap.Error(err))
+			time.AfterFunc(recordRetry, func() { s.do(func() { s.record(f, run) }) })
+		})
+	})
+}
+
+// close takes a recorded fire out of its slot.
+func (s *shard) close(f *fire) {
+	var acks []job.TaskID
+	for _, t := range f.tasks {
+		if t.report != nil && t.report.Spooled {
+			acks = append(acks, f.taskID(t))
+		}
+	}
+	if len(acks) > 0 {
+		s.deps.Minions.Ack(acks)
+	}
+	delete(s.fires, f.id)
+	sl := f.slot
+	for i, o := range sl.fires {
+		if o == f {
+			sl.fires[i] = nil
+		}
+	}
+	sl.open--
+	if sl.open == 0 {
+		delete(s.dirty, sl)
+		sl.dirty = false
+		s.closed[sl] = struct{}{}
+		return
+	}
+	// A long-running fire should not keep a big slot big.
+	if sl.open*4 < sl.stored && s.deps.now() > sl.committedAt+int64(10*time.Second) {
+		s.touch(sl)
+	}
+}

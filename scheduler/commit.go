@@ -1,0 +1,277 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/lock"
+)
+
+// Bounds of what one commit does beside the plan: how many slots it rewrites
+// and how many it deletes, so that it stays under etcd's limit of 128
+// operations, and how many bytes it rewrites, for the limit of 1.5 MiB.
+const (
+	maxHousekeeping = 40
+	maxRewritten    = 400 << 10
+)
+
+// write is one transaction of the shard: new state and slot, and housekeeping.
+type write struct {
+	ops []clientv3.Op
+	// state is the new state; nil when the write leaves it alone.
+	state *etcdkv.ShardState
+	fires []*fire
+	slot  *slot
+	// rewritten and deleted are the slots that the write stores or removes.
+	rewritten []*slot
+	deleted   []*slot
+	saved     []*task
+}
+
+// commit gathers what is to be written and has it written. The shard's
+// goroutine goes on meanwhile; done is called in it.
+func (s *shard) commit(ctx context.Context, now int64) {
+	w, err := s.gather(now)
+	if err != nil {
+		s.err = err
+		return
+	}
+	if len(w.ops) == 0 {
+		return
+	}
+	s.committing, s.lastCommit = true, now
+	fence := []clientv3.Cmp{s.own.Fence()}
+	stateKey := s.cfg.Keys.State(s.id)
+	if w.state != nil {
+		fence = append(fence, clientv3.Compare(clientv3.ModRevision(stateKey), "=", s.stateRev))
+	}
+	begun := time.Now()
+	s.wg.Go(func() {
+		rev, err := s.write(ctx, fence, stateKey, w)
+		s.met.commitSeconds.Observe(time.Since(begun).Seconds())
+		s.do(func() { s.written(w, rev, err) })
+	})
+}
+
+// gather builds the next write.
+func (s *shard) gather(now int64) (*write, error) {
+	w := &write{}
+	if b := s.plan(now); b != nil {
+		if err := s.gatherPlan(w, b, now); err != nil {
+			return nil, err
+		}
+	}
+	size := 0
+	for sl := range s.dirty {
+		if len(w.rewritten) >= maxHousekeeping || size > maxRewritten {
+			break
+		}
+		delete(s.dirty, sl)
+		sl.dirty = false
+		value := sl.encode()
+		size += len(value)
+		w.rewritten = append(w.rewritten, sl)
+		w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(value)))
+		w.saved = append(w.saved, unsaved(sl.fires)...)
+	}
+	n := 0
+	for sl := range s.closed {
+		if sl.maxAt > s.state.Cursor.UnixNano() {
+			continue // I5: the cursor has to pass it first
+		}
+		if n++; n > maxHousekeeping {
+			break
+		}
+		delete(s.closed, sl)
+		w.deleted = append(w.deleted, sl)
+		w.ops = append(w.ops, clientv3.OpDelete(s.cfg.Keys.Slot(s.id, sl.seq)))
+	}
+	if len(s.closed) > 0 && n == 0 && w.state == nil {
+		return w, s.gatherState(w, max(s.planned, s.state.Cursor.UnixNano()))
+	}
+	return w, nil
+}
+
+// gatherPlan adds the slot and the state of a plan.
+func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
+	if err := s.gatherState(w, max(b.cursor, s.state.Cursor.UnixNano())); err != nil {
+		return err
+	}
+	for _, key := range b.triggers {
+		w.ops = append(w.ops, clientv3.OpDelete(key))
+	}
+	if len(b.fires) == 0 {
+		return nil
+	}
+	w.state.Seq++
+	sl := &slot{seq: w.state.Seq, committedAt: now, node: s.cfg.Node, fires: b.fires, open: len(b.fires)}
+	for _, f := range b.fires {
+		f.slot, f.committedAt = sl, now
+		sl.maxAt = max(sl.maxAt, f.id.At, f.until)
+	}
+	w.slot, w.fires = sl, b.fires
+	w.saved = unsaved(b.fires)
+	// The state's bytes hold the slot's number, so they are made here.
+	text, err := etcdkv.Encode(w.state)
+	if err != nil {
+		return err
+	}
+	w.ops[0] = clientv3.OpPut(s.cfg.Keys.State(s.id), text)
+	w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(sl.encode())))
+	return nil
+}
+
+// gatherState adds a new state with this cursor as the first operation.
+func (s *shard) gatherState(w *write, cursor int64) error {
+	claim, err := uuid.NewRandom()
+	if err != nil {
+		return fmt.Errorf("new claim id: %w", err)
+	}
+	st := s.state
+	st.Schema, st.Claim, st.JobsRev = etcdkv.Schema, claim.String(), s.jobsRev
+	st.Cursor = time.Unix(0, cursor).UTC()
+	w.state = &st
+	text, err := etcdkv.Encode(&st)
+	if err != nil {
+		return err
+	}
+	w.ops = append([]clientv3.Op{clientv3.OpPut(s.cfg.Keys.State(s.id), text)}, w.ops...)
+	return nil
+}
+
+// unsaved lists the tasks whose minion is chosen and not stored yet.
+func unsaved(fires []*fire) []*task {
+	var out []*task
+	for _, f := range fires {
+		if f == nil || f.state != etcdkv.EntryOpen {
+			continue
+		}
+		for _, t := range f.tasks {
+			if !t.saved && t.minion != "" {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// commitTimeout bounds one try of a commit.
+const commitTimeout = 2 * time.Second
+
+// write commits w and returns the revision of the state it wrote. It tries until
+// the outcome is known or the shard is lost: an ambiguous answer is resolved by
+// the next try, which finds the claim id of the first, or not (I1, I3).
+func (s *shard) write(ctx context.Context, fence []clientv3.Cmp, stateKey string, w *write) (int64, error) {
+	for try := 0; ; try++ {
+		rev, err := s.tryWrite(ctx, fence, stateKey, w)
+		if err == nil || errors.Is(err, lock.ErrFenced) {
+			return rev, err
+		}
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		if !s.own.Held() {
+			return 0, lock.ErrLost
+		}
+		s.met.commitRetries.Inc()
+		s.log.Warn("commit not confirmed, trying again", zap.Int("try", try+1), zap.Error(err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(time.Duration(try+1)*20*time.Millisecond, 500*time.Millisecond)):
+		}
+	}
+}
+
+func (s *shard) tryWrite(ctx context.Context, fence []clientv3.Cmp, stateKey string, w *write) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	resp, err := s.deps.Client.Txn(ctx).If(fence...).Then(w.ops...).Else(clientv3.OpGet(stateKey)).Commit()
+	if err != nil {
+		return 0, err
+	}
+	if resp.Succeeded {
+		return resp.Header.Revision, nil
+	}
+	if w.state != nil && len(resp.Responses) == 1 {
+		for _, kv := range resp.Responses[0].GetResponseRange().GetKvs() {
+			st, err := etcdkv.Decode[etcdkv.ShardState](stateKey, kv.Value)
+			if err == nil && st.Claim == w.state.Claim {
+				return kv.ModRevision, nil // an earlier try went through
+			}
+		}
+	}
+	return 0, fmt.Errorf("commit of shard %d under token %v: %w", s.id, s.own.Token(), lock.ErrFenced)
+}
+
+// written takes note of a commit's outcome.
+func (s *shard) written(w *write, rev int64, err error) {
+	s.committing = false
+	if err != nil {
+		s.err = err
+		return
+	}
+	if w.state != nil {
+		s.state, s.stateRev = *w.state, rev
+	}
+	if w.slot != nil {
+		s.slots[w.slot.seq] = w.slot
+	}
+	for _, t := range w.saved {
+		t.saved = true
+	}
+	for _, f := range w.fires {
+		s.fires[f.id] = f
+		s.opened(f)
+	}
+	for _, sl := range w.rewritten {
+		for _, f := range sl.fires {
+			if f != nil && f.state == etcdkv.EntryOpen && !f.ended {
+				s.attendAt(f, f.id.At)
+			}
+		}
+	}
+	for _, sl := range w.deleted {
+		delete(s.slots, sl.seq)
+	}
+	then := s.afterSave
+	s.afterSave = nil
+	for _, fn := range then {
+		fn()
+	}
+}
+
+// opened gives a committed fire its next step.
+func (s *shard) opened(f *fire) {
+	if f.ended {
+		return // the job was deleted meanwhile
+	}
+	switch f.state {
+	case etcdkv.EntryOpen:
+		s.met.inFlight.Inc()
+		s.attendAt(f, f.id.At)
+	case etcdkv.EntryQueued:
+		s.met.inFlight.Inc()
+	case etcdkv.EntrySkipped:
+		s.met.inFlight.Inc()
+		s.end(f, job.StateSkipped, f.reason)
+	case etcdkv.EntryMissed:
+		s.met.inFlight.Inc()
+		s.end(f, job.StateMissed, f.reason)
+	}
+}
+
+// touch marks a slot to be written again.
+func (s *shard) touch(sl *slot) {
+	if !sl.dirty {
+		sl.dirty = true
+		s.dirty[sl] = struct{}{}
+	}
+}

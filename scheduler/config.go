@@ -1,0 +1,156 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// Config configures an Engine. Node, Identity, Keys and Meta must be set; zero
+// durations mean the defaults.
+type Config struct {
+	Node job.NodeID
+	// Identity belongs to the data directory: a restarted node is known by it,
+	// and another node of the same name is refused.
+	Identity string
+	Site     string
+	Priority int
+	// Capacity is the node's relative weight; below 1 counts as 1.
+	Capacity int
+	PeerAddr string
+	APIAddr  string
+	Version  string
+
+	Keys etcdkv.Keys
+	Meta etcdkv.Meta
+	// Mode places shards on nodes. Nil: Balanced.
+	Mode Mode
+
+	// LeaseTTL is how long the node's lease lives without renewal. Default 5 s.
+	LeaseTTL time.Duration
+	// LookAhead is how long before its instant a fire is committed. Default 300 ms.
+	LookAhead time.Duration
+	// Tick is the shortest time between two commits of a shard. Default 50 ms.
+	Tick time.Duration
+	// CloseEvery is how long closed slots wait for company. Default 500 ms.
+	CloseEvery time.Duration
+	// MisfireGrace: an occurrence that is later than this is a misfire. Default 30 s.
+	MisfireGrace time.Duration
+	// MaxMessageExpired caps how long an order may take to its minion. Default 60 s.
+	MaxMessageExpired time.Duration
+	// RebalanceAfter is how long the members must be unchanged before shards
+	// are moved for balance. Default 1 s.
+	RebalanceAfter time.Duration
+	// DrainTimeout bounds the handing over of all shards at the end. Default 10 s.
+	DrainTimeout time.Duration
+
+	seed maphash.Seed
+}
+
+// filled returns c with defaults in the place of zeros.
+func (c Config) filled() Config {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&c.LeaseTTL, 5*time.Second)
+	def(&c.LookAhead, 300*time.Millisecond)
+	def(&c.Tick, 50*time.Millisecond)
+	def(&c.CloseEvery, 500*time.Millisecond)
+	def(&c.MisfireGrace, 30*time.Second)
+	def(&c.MaxMessageExpired, time.Minute)
+	def(&c.RebalanceAfter, time.Second)
+	def(&c.DrainTimeout, 10*time.Second)
+	c.Capacity = max(c.Capacity, 1)
+	if c.Mode == nil {
+		c.Mode = Balanced{}
+	}
+	c.seed = maphash.MakeSeed()
+	return c
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Node == "":
+		return errors.New("scheduler: Config.Node is not set")
+	case c.Identity == "":
+		return errors.New("scheduler: Config.Identity is not set")
+	case c.Keys == etcdkv.Keys{}:
+		return errors.New("scheduler: Config.Keys is not set")
+	case c.Meta.Shards <= 0:
+		return errors.New("scheduler: Config.Meta has no shards")
+	}
+	return nil
+}
+
+// Minions is how the engine reaches minions. No method blocks; what cannot be
+// delivered comes back through Engine.Reports.
+type Minions interface {
+	// Match returns the connected minions that the target matches, sorted.
+	Match(t job.Target) []job.MinionID
+	// Connected reports whether the minion has a session with any node.
+	Connected(m job.MinionID) bool
+	// Send orders tasks.
+	Send(orders []job.Order)
+	// Ask has minions report what became of tasks.
+	Ask(refs []job.Ref)
+	// Ack tells minions that reports are in history.
+	Ack(tasks []job.TaskID)
+}
+
+// Recorder writes run records to history. Record never blocks; done is called
+// when the record is durable, or could not be made so.
+type Recorder interface {
+	Record(run job.Run, done func(error))
+}
+
+// Records reads run records.
+type Records interface {
+	Get(ctx context.Context, id job.RunID) (job.Run, error)
+}
+
+// Deps is what an Engine works with. Now may be nil; all others must be set.
+type Deps struct {
+	Client *clientv3.Client
+	// Renewers are clients of one endpoint each, over which lease renewals are
+	// hedged. Nil: Client.
+	Renewers  []*clientv3.Client
+	Cluster   *Cluster
+	Minions   Minions
+	History   Recorder
+	Records   Records
+	Schedules *schedule.Cache
+	Logger    *zap.Logger
+	Metrics   prometheus.Registerer
+	// Now is the wall clock. Nil: time.Now.
+	Now func() time.Time
+
+	spare *spare
+}
+
+// now returns the wall clock's time in nanoseconds since the Unix epoch.
+func (d *Deps) now() int64 {
+	if d.Now != nil {
+		return d.Now().UnixNano()
+	}
+	return time.Now().UnixNano()
+}
+
+func (d *Deps) check() error {
+	switch {
+	case d.Client == nil, d.Cluster == nil, d.Minions == nil, d.History == nil, d.Records == nil,
+		d.Schedules == nil, d.Logger == nil, d.Metrics == nil:
+		return errors.New("scheduler: a field of Deps is not set")
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+// Package scheduler fires jobs: it owns shards, plans, commits and dispatches
+// their fires, and closes them when their results are in history.
+//
+// # The one idea
+//
+// A shard is guarded by one fenced lock in etcd. Whoever holds it plans the
+// shard's jobs, commits what is due in a transaction that compares the lock,
+// and only then dispatches. No clock, heartbeat or placement makes a fire
+// unique: the transaction does, and the minion's journal.
+//
+// # A fire's way
+//
+//	planned    in the owner's timer heap; nothing is written
+//	committed  in a slot, an etcd value written together with the cursor
+//	dispatched its orders are on their way to minions, at the instant or later
+//	resolved   every task has a final report, or can have none any more
+//	recorded   the run is in history; minions may forget it
+//	closed     no open fire is left in the slot, which is deleted
+//
+// The cursor says how far the shard is committed; JobsRev, stored beside it,
+// says which revision of the jobs that was planned from. A new owner reads
+// both, and the open slots, and goes on:
+//
+//   - a job that existed at JobsRev is planned from max(cursor, job.After);
+//   - a job created later is planned from job.After, its creation;
+//   - an occurrence after the cursor that is in a slot is committed already;
+//   - for an open fire the minion is asked. What it never accepted is ordered
+//     again under the same fire id, or, when too late, treated as a misfire.
+//
+// # Invariants
+//
+//	I1  A fire is dispatched only after the transaction that committed it is
+//	    known to have succeeded under the dispatching owner's token, or after
+//	    a later owner has read it from a slot.
+//	I2  Every write of an owner compares its token (the owner key's mod
+//	    revision) and, for the cursor, the state's mod revision. A write that
+//	    fails the compare stops the shard; its plan is dropped.
+//	I3  An occurrence is in at most one commit, whatever edits, crashes and
+//	    hand-overs happen.
+//	I4  The cursor passes an occurrence only in the transaction that commits
+//	    it, as a fire, or as skipped or missed with the reason.
+//	I5  A slot is deleted only when every entry of it is in history and the
+//	    cursor has passed all of them.
+//	I6  The minion of a task is in the slot before the order is sent, and it
+//	    changes only in a fenced rewrite, under a new attempt or before any
+//	    owner has sent the order.
+//	I7  A fire is never dispatched before its instant.
+//	I8  A minion's report is acknowledged only when the run is in history.
+//	I9  Nothing of a shard is written or dispatched after the holder's
+//	    deadline has passed: lock.Session ends before etcd could grant the
+//	    shard to another node.
+//
+// # What may fail
+//
+//	owner crashes before a commit      the next owner plans the same instants
+//	owner crashes after a commit       the next owner finds the slot and asks the minions
+//	commit's answer is lost            the owner reads the state back: its claim id is there or not
+//	etcd cannot be written             nobody fires; when it is back, late occurrences
+//	                                   within the grace run, older ones are misfires
+//	owner is paused past its lease     its writes fail the compare; its orders
+//	                                   carry a lower token, which minions refuse
+//	minion crashes                     it comes back with its journal and is asked
+//	minion never comes back            the run ends as indeterminate: nobody can know
+//	history cannot be written          fires stay open, results stay on the minions
+//	clock steps forward                passed-over occurrences are late or misfires
+//	clock steps back                   nothing is planned again: the cursor does not move back
+//
+// # Not promised
+//
+// Exactly-once effects. A job that needs them uses CARILLON_FIRE_ID and
+// CARILLON_TOKEN. An edit of a schedule takes effect at the owner's cursor, at
+// most the look-ahead after it is saved.
+package scheduler

@@ -1,0 +1,214 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/lock"
+)
+
+// Engine is a scheduler node: it owns shards and fires their jobs. Use New and
+// Run; an Engine runs once.
+type Engine struct {
+	cfg  Config
+	deps Deps
+	log  *zap.Logger
+	met  *metrics
+
+	draining atomic.Bool
+	lease    atomic.Int64
+
+	mu sync.RWMutex // guards shards
+	// shards are the owned ones that run.
+	shards map[job.ShardID]*shard
+}
+
+// New returns an Engine.
+func New(cfg Config, deps Deps) (*Engine, error) {
+	if err := errors.Join(cfg.check(), deps.check()); err != nil {
+		return nil, err
+	}
+	met, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("scheduler metrics: %w", err)
+	}
+	deps.Logger = deps.Logger.Named("scheduler")
+	return &Engine{
+		cfg: cfg.filled(), deps: deps, log: deps.Logger, met: met,
+		shards: map[job.ShardID]*shard{},
+	}, nil
+}
+
+// ErrNameTaken is returned by Run when another node of the same name is alive.
+var ErrNameTaken = errors.New("node name taken")
+
+// Run joins the cluster, owns shards and fires jobs until ctx ends. It then
+// hands its shards over and leaves. A lost lease is not the end: the node stops
+// at once what it may no longer do, and joins again.
+func (e *Engine) Run(ctx context.Context) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(errYielded)
+	e.deps.spare = newSpare(work)
+	defer e.deps.spare.wg.Wait()
+	defer cancel(errYielded)
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	clock, stopClock := context.WithCancel(ctx)
+	defer stopClock()
+	wg.Go(func() { e.watchClock(clock) })
+
+	for try := 0; ctx.Err() == nil; try++ {
+		err := e.term(ctx, work)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, ErrNameTaken):
+			return err
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // asked to end; what the term says is logged
+		}
+		e.log.Warn("membership ended, joining again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(min(time.Duration(try+1)*100*time.Millisecond, 2*time.Second)):
+		}
+	}
+	return nil
+}
+
+// term is one membership: from joining until the lease is lost or ctx ends.
+func (e *Engine) term(ctx, work context.Context) error {
+	sess, err := lock.Open(ctx, lock.SessionConfig{
+		Holder: string(e.cfg.Node), TTL: e.cfg.LeaseTTL, Epoch: e.cfg.Meta.Epoch,
+	}, lock.Deps{Client: e.deps.Client, Renewers: e.deps.Renewers, Logger: e.log, Metrics: e.deps.Metrics})
+	if err != nil {
+		return fmt.Errorf("open session: %w", err)
+	}
+	defer func() {
+		bounded, cancel := context.WithTimeout(work, closeTimeout)
+		defer cancel()
+		e.lease.Store(0)
+		if err := sess.Close(bounded); err != nil {
+			e.log.Warn("lease not given back; it expires", zap.Error(err))
+		}
+	}()
+	m, err := e.join(ctx, sess)
+	if err != nil {
+		return err
+	}
+	e.lease.Store(int64(sess.Lease()))
+	e.log.Info("joined the cluster", zap.Int64("lease", int64(sess.Lease())), zap.Int("shards", e.cfg.Meta.Shards))
+
+	held, cancel := sess.Context(work)
+	defer cancel()
+	t := &tenure{e: e, sess: sess, self: m, ctx: held, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{}}
+	defer t.wg.Wait()
+	defer cancel()
+	return t.run(ctx)
+}
+
+// closeTimeout bounds the giving back of a lease.
+const closeTimeout = 3 * time.Second
+
+// Lease returns the lease of the node's present membership.
+func (e *Engine) Lease() (clientv3.LeaseID, bool) {
+	id := e.lease.Load()
+	return clientv3.LeaseID(id), id != 0
+}
+
+// Reports takes what minions say about tasks. It does not block. Reports on
+// shards that this node does not own are dropped; minions repeat what matters.
+func (e *Engine) Reports(reports []job.Report) {
+	groups := map[job.ShardID][]job.Report{}
+	for _, r := range reports {
+		groups[r.Shard] = append(groups[r.Shard], r)
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for id, group := range groups {
+		if s := e.shards[id]; s != nil {
+			s.do(func() { s.onReports(group) })
+		}
+	}
+}
+
+// liveTimeout bounds how long a shard may take to list its open fires.
+const liveTimeout = time.Second
+
+// LiveRuns returns the open runs of this node's shards. Empty strings mean any.
+func (e *Engine) LiveRuns(namespace, name string) []job.Run {
+	e.mu.RLock()
+	answers := make(chan []job.Run, len(e.shards)) // one place per shard: no answer waits
+	asked := 0
+	for _, s := range e.shards {
+		asked++
+		s.do(func() { answers <- s.live(namespace, name) })
+	}
+	e.mu.RUnlock()
+	var out []job.Run
+	timeout := time.After(liveTimeout)
+	for range asked {
+		select {
+		case runs := <-answers:
+			out = append(out, runs...)
+		case <-timeout:
+			return out
+		}
+	}
+	return out
+}
+
+// Ready returns the reasons why the node is not ready; none means it is.
+func (e *Engine) Ready() []string {
+	var out []string
+	if !e.deps.Cluster.Synced() {
+		out = append(out, "the view of the cluster is not read yet")
+	}
+	if e.lease.Load() == 0 {
+		out = append(out, "the node holds no lease: etcd cannot be reached, or it has just lost it")
+	}
+	if e.draining.Load() {
+		out = append(out, "the node is draining")
+	}
+	if n := e.deps.Cluster.Unowned(); len(out) == 0 && n > 0 {
+		out = append(out, fmt.Sprintf("%d shards have no owner yet", n))
+	}
+	return out
+}
+
+// clockCheck is how often the wall clock is compared with the monotonic one, and
+// clockStep the difference that counts as a step.
+const (
+	clockCheck = time.Second
+	clockStep  = 200 * time.Millisecond
+)
+
+// watchClock reports steps of the wall clock.
+func (e *Engine) watchClock(ctx context.Context) {
+	ticker := time.NewTicker(clockCheck)
+	defer ticker.Stop()
+	start, wall := time.Now(), e.deps.now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := e.deps.now()
+		step := time.Duration(now-wall) - time.Since(start)
+		if step.Abs() > clockStep {
+			e.met.clockSteps.Inc()
+			e.log.Warn("the wall clock has stepped", zap.Duration("by", step))
+		}
+		start, wall = time.Now(), now
+	}
+}

@@ -1,0 +1,90 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// entry is a job as its shard's owner holds it: small, because there may be a
+// million. The spec stays in its stored bytes until a fire needs it.
+type entry struct {
+	key   job.Key
+	uid   job.UID
+	value []byte
+	set   schedule.Set
+
+	overlap job.Overlap
+	misfire job.Misfire
+	// period is the time between the last two planned instants: jobs that fire
+	// often keep their decoded spec.
+	period  int64
+	decoded *job.Job
+
+	// next is the instant under which the entry lies in timers, place its
+	// position there plus one; 0: not in it.
+	next  int64
+	place int
+	// done is the last instant planned.
+	done int64
+
+	// active counts fires that are committed and have not ended; waiting is the
+	// one that queue-one holds back.
+	active  int
+	waiting *fire
+	// gone: the job was deleted; the entry lives on for its open fires.
+	gone bool
+}
+
+// newEntry reads a stored job. Its place in time is set by the caller.
+func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, *job.Job, error) {
+	stored, err := etcdkv.Decode[etcdkv.StoredJob](key, value)
+	if err != nil {
+		return nil, nil, err
+	}
+	j := &stored.Job
+	e := &entry{
+		key: j.Key(), uid: j.UID, value: value,
+		overlap: j.Spec.EffectiveOverlap(), misfire: j.Spec.EffectiveMisfire(),
+		next: never,
+	}
+	if j.Spec.IsEnabled() && len(j.Spec.Schedules) > 0 {
+		e.set, err = cache.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return e, j, nil
+}
+
+// nextAfter returns the first instant of the entry's schedule after t, or never.
+func (e *entry) nextAfter(t int64) int64 {
+	if e.gone || len(e.set) == 0 {
+		return never
+	}
+	n, ok := e.set.Next(time.Unix(0, t))
+	if !ok {
+		return never
+	}
+	return n.UnixNano()
+}
+
+// keepDecodedUnder: a job that fires at least this often keeps its decoded spec.
+const keepDecodedUnder = int64(time.Minute)
+
+// job returns the entry's job.
+func (e *entry) job() (*job.Job, error) {
+	if e.decoded != nil {
+		return e.decoded, nil
+	}
+	stored, err := etcdkv.Decode[etcdkv.StoredJob](e.key.String(), e.value)
+	if err != nil {
+		return nil, err
+	}
+	if e.period != 0 && e.period <= keepDecodedUnder {
+		e.decoded = &stored.Job
+	}
+	return &stored.Job, nil
+}

@@ -1,0 +1,147 @@
+package scheduler
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// fire is a committed occurrence that is not closed yet.
+type fire struct {
+	id    job.FireID
+	e     *entry
+	slot  *slot
+	state etcdkv.EntryState
+	// reason, count and until belong to skipped and missed occurrences.
+	reason string
+	count  int64
+	until  int64
+
+	tasks []*task
+	// recovered: an earlier owner committed it, and may have sent its orders.
+	recovered    bool
+	committedAt  int64
+	dispatchedAt int64
+	// giveUp is when a fire that no minion can be found for ends.
+	giveUp int64
+	// ended: all tasks are final and the record is on its way to history.
+	ended bool
+	// wake is when the fire wants attention next, as it stands in agenda.
+	wake int64
+}
+
+// slot is a slot as its owner holds it.
+type slot struct {
+	seq         uint64
+	committedAt int64
+	node        job.NodeID
+	maxAt       int64
+	fires       []*fire
+	open        int
+	// dirty: the stored value has to be written again.
+	dirty bool
+	// stored is how many entries the stored value has.
+	stored int
+}
+
+// task is a run's share on one minion.
+type task struct {
+	minion    job.MinionID
+	attempt   int
+	notBefore int64
+	// saved: minion and attempt stand in the stored slot.
+	saved bool
+	// asked: it is not known whether an earlier owner's order was accepted.
+	unknown bool
+	sentAt  int64
+	// notAfter is the order's.
+	notAfter int64
+	checkAt  int64
+	started  time.Time
+	running  bool
+	// report is the final one; nil until then.
+	report *job.Report
+}
+
+func (t *task) final() bool { return t.report != nil }
+
+// find returns the fire's task for an attempt on a minion.
+func (f *fire) find(id job.TaskID) *task {
+	for _, t := range f.tasks {
+		if t.minion == id.Minion && t.attempt == id.Attempt {
+			return t
+		}
+	}
+	return nil
+}
+
+func (f *fire) taskID(t *task) job.TaskID {
+	return job.TaskID{Fire: f.id, Minion: t.minion, Attempt: t.attempt}
+}
+
+// entryOf returns the form in which the slot stores the fire.
+func (f *fire) stored() etcdkv.SlotEntry {
+	e := etcdkv.SlotEntry{Fire: f.id, State: f.state, Reason: f.reason, Count: f.count, Until: f.until}
+	for _, t := range f.tasks {
+		if t.minion != "" {
+			e.Tasks = append(e.Tasks, etcdkv.SlotTask{Minion: t.minion, Attempt: t.attempt, NotBefore: t.notBefore})
+		}
+	}
+	return e
+}
+
+// encode packs what of the slot is still open.
+func (s *slot) encode() []byte {
+	v := etcdkv.Slot{CommittedAt: s.committedAt, Node: s.node, Entries: make([]etcdkv.SlotEntry, 0, s.open)}
+	for _, f := range s.fires {
+		if f != nil {
+			v.Entries = append(v.Entries, f.stored())
+		}
+	}
+	s.stored = len(v.Entries)
+	return etcdkv.EncodeSlot(&v)
+}
+
+// agenda orders open fires by when they want attention.
+type agenda []appointment
+
+type appointment struct {
+	at int64
+	f  *fire
+}
+
+func (a agenda) Len() int           { return len(a) }
+func (a agenda) Less(i, j int) bool { return a[i].at < a[j].at }
+func (a agenda) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)        { *a = append(*a, x.(appointment)) } //nolint:errcheck,forcetypeassert // only appointments are pushed
+func (a *agenda) Pop() any {
+	old := *a
+	x := old[len(old)-1]
+	old[len(old)-1] = appointment{}
+	*a = old[:len(old)-1]
+	return x
+}
+
+// attendAt asks for attention at an instant, or earlier if that was asked for
+// before. A later appointment that is overtaken is dropped when it comes up.
+func (s *shard) attendAt(f *fire, at int64) {
+	if f.wake != 0 && f.wake <= at {
+		return
+	}
+	f.wake = at
+	heap.Push(&s.agenda, appointment{at: at, f: f})
+}
+
+// nextAppointment returns the next fire that wants attention by now.
+func (s *shard) nextAppointment(now int64) *fire {
+	for len(s.agenda) > 0 && s.agenda[0].at <= now {
+		a := heap.Pop(&s.agenda).(appointment) //nolint:errcheck,forcetypeassert // only appointments are pushed
+		if a.f.wake == a.at && !a.f.ended {
+			a.f.wake = 0
+			return a.f
+		}
+	}
+	return nil
+}

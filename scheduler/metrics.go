@@ -1,0 +1,57 @@
+package scheduler
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the engine's.
+type metrics struct {
+	fires         *prometheus.CounterVec
+	lateness      prometheus.Histogram
+	owned         prometheus.Gauge
+	inFlight      prometheus.Gauge
+	commitSeconds prometheus.Histogram
+	commitRetries prometheus.Counter
+	clockSteps    prometheus.Counter
+	takeovers     *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		fires: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_fires_total", Help: "Fires dispatched, and runs ended, by result.",
+		}, []string{"result"}),
+		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "carillon_fire_lateness_seconds", Help: "How long after its instant a fire was dispatched.",
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 3600},
+		}),
+		owned: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "carillon_shards_owned", Help: "Shards that this node owns.",
+		}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "carillon_runs_in_flight", Help: "Committed runs of this node's shards that have not ended.",
+		}),
+		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "carillon_commit_seconds", Help: "Time of a shard's commit to etcd, retries included.",
+			Buckets: prometheus.ExponentialBuckets(.0005, 2, 14),
+		}),
+		commitRetries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_commit_retries_total", Help: "Commits tried again because the answer was not known.",
+		}),
+		clockSteps: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_clock_steps_total", Help: "Steps of the wall clock that were noticed.",
+		}),
+		takeovers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_shard_changes_total", Help: "Shards gained and lost, by how.",
+		}, []string{"how"}),
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers,
+	} {
+		errs = append(errs, reg.Register(c))
+	}
+	return m, errors.Join(errs...)
+}

@@ -1,0 +1,209 @@
+package scheduler
+
+import (
+	"fmt"
+	"hash/maphash"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Bounds of one commit. What does not fit goes into the next one, which follows
+// at once.
+const (
+	// maxFires bounds the entries of a slot: 20,000 of about 50 bytes lie well
+	// under etcd's request limit of 1.5 MiB.
+	maxFires = 20_000
+	// maxInstants bounds the instants looked at for one job in one plan.
+	maxInstants = 10_000
+	// maxMissedRecords is how many missed occurrences of a job are recorded one
+	// by one; a longer row becomes one record.
+	maxMissedRecords = 100
+)
+
+// batch is what one plan decided on, for one slot.
+type batch struct {
+	fires []*fire
+	// triggers are the keys of the triggers that became fires.
+	triggers []string
+	// cursor: everything at or before it is planned.
+	cursor int64
+}
+
+// plan takes what is due up to the look-ahead from the timers and decides what
+// becomes of it. It returns nil when nothing is due.
+func (s *shard) plan(now int64) *batch {
+	horizon := max(now+int64(s.cfg.LookAhead), s.planned)
+	b := &batch{}
+	for len(b.fires) < maxFires {
+		e, at, ok := s.timers.top()
+		if !ok || at > horizon {
+			break
+		}
+		s.planEntry(b, e, horizon, now)
+	}
+	for key, t := range s.triggers {
+		if len(b.fires) >= maxFires || len(b.triggers) >= maxTriggers {
+			break
+		}
+		s.planTrigger(b, key, t, now)
+	}
+	b.cursor = horizon
+	if _, at, ok := s.timers.top(); ok {
+		b.cursor = min(horizon, at-1)
+	}
+	s.planned = max(s.planned, b.cursor)
+	if len(b.fires) == 0 && len(b.triggers) == 0 {
+		return nil
+	}
+	return b
+}
+
+// planEntry plans the entry's instants up to the horizon and sets its next one.
+func (s *shard) planEntry(b *batch, e *entry, horizon, now int64) {
+	var late, due []int64
+	deadline := now - int64(s.cfg.MisfireGrace)
+	at := e.next
+	for n := 0; at <= horizon && n < maxInstants; n++ {
+		if at < deadline {
+			late = append(late, at)
+		} else {
+			due = append(due, at)
+		}
+		if at > e.done && e.done != 0 {
+			e.period = at - e.done
+		}
+		e.done = at
+		at = e.nextAfter(at)
+	}
+	complete := at > horizon
+	s.timers.set(e, at)
+
+	run, missed := misfire(e.misfire, late, len(due) > 0 || !complete)
+	s.planMissed(b, e, missed, now)
+	for _, t := range run {
+		s.planFire(b, e, job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}, now)
+	}
+	for _, t := range due {
+		s.planFire(b, e, job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}, now)
+	}
+}
+
+// misfire splits late instants into those to run and those that are missed.
+// newer says that a later instant of the job follows.
+func misfire(policy job.Misfire, late []int64, newer bool) (run, missed []int64) {
+	keep := 0
+	switch policy {
+	case job.MisfireAll:
+		keep = job.MaxCatchUp
+	case job.MisfireLatest:
+		if !newer {
+			keep = 1
+		}
+	case job.MisfireSkip:
+	}
+	cut := max(len(late)-keep, 0)
+	return late[cut:], late[:cut]
+}
+
+// planMissed records instants that the misfire policy does not run.
+func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
+	if len(missed) == 0 {
+		return
+	}
+	add := func(first, last int64, n int) {
+		late := time.Duration(now - first).Round(time.Millisecond)
+		b.fires = append(b.fires, &fire{
+			id: job.FireID{Job: e.uid, At: first, Trigger: job.TriggerSchedule}, e: e, state: etcdkv.EntryMissed,
+			reason: fmt.Sprintf("nobody could start it within %v of its instant (noticed %v late); misfire policy %q",
+				s.cfg.MisfireGrace, late, e.misfire),
+			count: int64(n), until: last,
+		})
+	}
+	if len(missed) > maxMissedRecords {
+		add(missed[0], missed[len(missed)-1], len(missed))
+		return
+	}
+	for _, t := range missed {
+		add(t, t, 1)
+	}
+}
+
+// planFire applies the overlap policy to one occurrence that is to run.
+func (s *shard) planFire(b *batch, e *entry, id job.FireID, now int64) {
+	f := &fire{id: id, e: e, state: etcdkv.EntryOpen, count: 1}
+	b.fires = append(b.fires, f)
+	if e.active > 0 {
+		switch e.overlap {
+		case job.OverlapAllow:
+		case job.OverlapQueueOne:
+			if e.waiting == nil {
+				f.state = etcdkv.EntryQueued
+				e.waiting = f
+				return
+			}
+			f.state = etcdkv.EntrySkipped
+			f.reason = "an earlier run has not ended and one is waiting already; overlap policy \"queue-one\""
+			return
+		case job.OverlapSkip:
+			f.state = etcdkv.EntrySkipped
+			f.reason = "an earlier run has not ended; overlap policy \"skip\""
+			return
+		}
+	}
+	e.active++
+	s.assign(f, now)
+}
+
+// planTrigger turns a trigger into a fire.
+func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
+	delete(s.triggers, key)
+	b.triggers = append(b.triggers, key)
+	if _, open := s.fires[t.Fire]; open {
+		return // committed already; only the deletion of its key was lost
+	}
+	e := s.jobs[t.Key]
+	if e == nil || e.uid != t.Fire.Job {
+		e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, next: never}
+		b.fires = append(b.fires, &fire{
+			id: t.Fire, e: e, state: etcdkv.EntrySkipped, count: 1,
+			reason: "the job was deleted before its start",
+		})
+		return
+	}
+	s.planFire(b, e, t.Fire, now)
+}
+
+// maxTriggers keeps a commit under etcd's limit of 128 operations.
+const maxTriggers = 32
+
+// assign chooses the fire's minions. With none at hand the fire is committed
+// without: the choice is then made, and written, before anything is sent.
+func (s *shard) assign(f *fire, now int64) {
+	f.tasks = nil
+	j, err := f.e.job()
+	if err == nil {
+		for _, m := range s.choose(f, j.Spec.Target, 1) {
+			f.tasks = append(f.tasks, &task{minion: m, attempt: 1})
+		}
+	}
+	if len(f.tasks) == 0 {
+		f.tasks = []*task{{attempt: 1}}
+		f.giveUp = max(now, f.id.At) + int64(s.cfg.MaxMessageExpired)
+	}
+}
+
+// choose returns the minions for an attempt: all that match, or one of them,
+// spread evenly by the fire's identity.
+func (s *shard) choose(f *fire, target job.Target, attempt int) []job.MinionID {
+	found := s.deps.Minions.Match(target)
+	if len(found) == 0 {
+		return nil
+	}
+	if target.EffectiveRun() == job.SpreadAll {
+		return found
+	}
+	h := maphash.Comparable(s.seed, f.id)
+	return found[(h+uint64(attempt))%uint64(len(found)):][:1] //nolint:gosec // an attempt is positive
+}

@@ -1,0 +1,153 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// slotPage is how many slots are read at a time.
+const slotPage = 64
+
+// load reads the shard's state and open slots. Since the grant only this owner
+// writes them.
+func (s *shard) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	key := s.cfg.Keys.State(s.id)
+	resp, err := s.deps.Client.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if len(resp.Kvs) == 1 {
+		s.stateRev = resp.Kvs[0].ModRevision
+		if s.state, err = etcdkv.Decode[etcdkv.ShardState](key, resp.Kvs[0].Value); err != nil {
+			return err
+		}
+		s.planned = s.state.Cursor.UnixNano()
+	}
+	prefix := s.cfg.Keys.Slots(s.id)
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	for from := prefix; ; {
+		resp, err := s.deps.Client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(slotPage))
+		if err != nil {
+			return err
+		}
+		for _, kv := range resp.Kvs {
+			if err := s.loadSlot(string(kv.Key), kv.Value); err != nil {
+				return err
+			}
+		}
+		if !resp.More {
+			return nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// loadTimeout bounds the reading of a shard at its take-over.
+const loadTimeout = 30 * time.Second
+
+func (s *shard) loadSlot(key string, value []byte) error {
+	_, rest, err := s.cfg.Keys.ParseShardKey(key)
+	if err != nil {
+		return err
+	}
+	seq, err := etcdkv.ParseSlot(rest)
+	if err != nil {
+		return err
+	}
+	v, err := etcdkv.DecodeSlot(value)
+	if err != nil {
+		return fmt.Errorf("slot %s: %w", key, err)
+	}
+	sl := &slot{seq: seq, committedAt: v.CommittedAt, node: v.Node, stored: len(v.Entries), open: len(v.Entries)}
+	for i := range v.Entries {
+		e := &v.Entries[i]
+		f := &fire{
+			id: e.Fire, slot: sl, state: e.State, reason: e.Reason, count: e.Count, until: e.Until,
+			recovered: true, committedAt: v.CommittedAt,
+		}
+		for _, t := range e.Tasks {
+			f.tasks = append(f.tasks, &task{
+				minion: t.Minion, attempt: t.Attempt, notBefore: t.NotBefore, saved: true, unknown: true,
+			})
+		}
+		if len(f.tasks) == 0 {
+			f.tasks = []*task{{attempt: 1}}
+		}
+		sl.maxAt = max(sl.maxAt, e.Fire.At, e.Until)
+		sl.fires = append(sl.fires, f)
+	}
+	s.slots[seq] = sl
+	if sl.open == 0 {
+		s.closed[sl] = struct{}{}
+	}
+	return nil
+}
+
+// recover goes on with the open fires of earlier owners, once the jobs are known.
+func (s *shard) recover() {
+	now := s.deps.now()
+	byUID := make(map[job.UID]*entry, len(s.slots))
+	if len(s.slots) > 0 {
+		for _, e := range s.jobs {
+			byUID[e.uid] = e
+		}
+	}
+	open := 0
+	for _, sl := range s.slots {
+		for _, f := range sl.fires {
+			open++
+			s.recoverFire(f, byUID, now)
+		}
+	}
+	s.promoteWaiting()
+	s.log.Info("shard taken", zap.Int("jobs", len(s.jobs)), zap.Int("open_fires", open),
+		zap.Time("cursor", s.state.Cursor))
+}
+
+func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
+	e := byUID[f.id.Job]
+	if e == nil {
+		// Deleted while nobody owned the shard: its name is gone with it.
+		e = &entry{key: job.Key{Namespace: "-", Name: "-"}, uid: f.id.Job, gone: true, next: never}
+		byUID[f.id.Job] = e
+	}
+	f.e = e
+	s.fires[f.id] = f
+	f.giveUp = max(now, f.id.At) + int64(s.cfg.MaxMessageExpired)
+	// I3: what a slot beyond the cursor holds is planned already.
+	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done {
+		e.done = last
+		if e.next <= last {
+			s.timers.set(e, e.nextAfter(last))
+		}
+	}
+	s.opened(f)
+	switch f.state {
+	case etcdkv.EntryOpen:
+		e.active++
+		for _, t := range f.tasks {
+			t.unknown = t.minion != ""
+		}
+	case etcdkv.EntryQueued:
+		e.waiting = f
+	case etcdkv.EntrySkipped, etcdkv.EntryMissed:
+	}
+}
+
+// promoteWaiting starts queued fires whose earlier run ended with the last owner.
+func (s *shard) promoteWaiting() {
+	for _, f := range s.fires {
+		if f.state == etcdkv.EntryQueued && f.e.active == 0 && f.e.waiting == f && !f.ended {
+			s.promote(f)
+		}
+	}
+}

@@ -1,0 +1,217 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// onReports takes what minions, or the way to them, say about tasks.
+func (s *shard) onReports(reports []job.Report) {
+	if !s.synced || !s.own.Held() {
+		return // whoever knows the open fires will be told again
+	}
+	for i := range reports {
+		s.onReport(&reports[i])
+	}
+}
+
+func (s *shard) onReport(r *job.Report) {
+	f := s.fires[r.Task.Fire]
+	if f == nil || f.ended {
+		if f == nil && r.Known && r.State.Final() && r.Spooled {
+			s.late(r)
+		}
+		return
+	}
+	t := f.find(r.Task)
+	switch {
+	case t == nil:
+		// An attempt that a later one has replaced.
+		if r.State.Final() && r.Spooled {
+			s.deps.Minions.Ack([]job.TaskID{r.Task})
+		}
+	case t.final():
+	case !r.Known:
+		s.onUnknown(f, t)
+	case !r.State.Final():
+		t.running, t.unknown = true, false
+		if t.started.IsZero() {
+			t.started = r.StartedAt
+			if t.started.IsZero() {
+				t.started = time.Unix(0, s.deps.now()).UTC()
+			}
+		}
+		if j, err := f.e.job(); err == nil {
+			s.attendAt(f, t.started.Add(j.Spec.EffectiveTimeout()).UnixNano())
+		}
+	default:
+		s.settle(f, t, r)
+	}
+}
+
+// onUnknown handles a minion's word that it never accepted a task.
+func (s *shard) onUnknown(f *fire, t *task) {
+	now := s.deps.now()
+	if t.running {
+		// It had accepted it: its journal is gone, and with it the truth.
+		s.finish(f, t, now, job.StateIndeterminate, "minion "+string(t.minion)+" has lost its journal")
+		return
+	}
+	if t.sentAt != 0 && !t.unknown {
+		if now > t.notAfter {
+			s.finish(f, t, now, job.StateDeliveryTimeout, "minion "+string(t.minion)+" never accepted the order")
+			return
+		}
+		t.sentAt = 0 // lost on its way: the same order again
+		s.attendAt(f, now)
+		return
+	}
+	t.unknown = false
+	if t.attempt == 1 && f.id.At < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip {
+		s.end(f, job.StateMissed, "committed in time but not started within "+s.cfg.MisfireGrace.String()+" of its instant; misfire policy \"skip\"")
+		return
+	}
+	s.attendAt(f, now)
+}
+
+// late takes a final report about a fire that is closed. The record is mended if
+// it says that nobody knew; then the minion may forget.
+func (s *shard) late(r *job.Report) {
+	report := *r
+	s.deps.spare.do(func(ctx context.Context) {
+		run, err := s.deps.Records.Get(ctx, report.Task.Fire.RunID())
+		if err != nil && !errors.Is(err, job.ErrNotFound) {
+			s.log.Debug("late report waits", zap.Stringer("task", report.Task), zap.Error(err))
+			return // not acknowledged: it comes again
+		}
+		ack := func() { s.deps.Minions.Ack([]job.TaskID{report.Task}) }
+		if err != nil || !mend(&run, &report) {
+			ack()
+			return
+		}
+		s.deps.History.Record(run, func(err error) {
+			if err == nil {
+				ack()
+			}
+		})
+	})
+}
+
+// mend puts a late report into a run's record. It reports whether anything
+// changed.
+func mend(run *job.Run, r *job.Report) bool {
+	changed := false
+	for i := range run.Tasks {
+		t := &run.Tasks[i]
+		if t.Minion == r.Task.Minion && t.Attempt == r.Task.Attempt &&
+			(t.State == job.StateIndeterminate || t.State == job.StateDeliveryTimeout) && t.State != r.State {
+			*t = taskRecord(r)
+			changed = true
+		}
+	}
+	if !changed {
+		return false
+	}
+	worst := run.Tasks[0]
+	for _, t := range run.Tasks[1:] {
+		if severity(t.State) > severity(worst.State) {
+			worst = t
+		}
+	}
+	run.State, run.Reason = worst.State, worst.Reason
+	spanOf(run)
+	return true
+}
+
+// runOf builds the record of a fire.
+func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
+	run := job.Run{
+		RunID: f.id.RunID(), FireID: f.id, Namespace: f.e.key.Namespace, Job: f.e.key.Name,
+		Trigger: f.id.Trigger.String(), State: state, Reason: reason, Attempt: 0,
+		Node: s.cfg.Node, Shard: s.id, Token: s.own.Token(),
+		ScheduledAt: f.id.Time(), CommittedAt: instant(f.committedAt), DispatchedAt: instant(f.dispatchedAt),
+		Count: int(max(f.count, 1)), Tasks: []job.Task{},
+	}
+	if f.count > 1 {
+		run.Until = instant(f.until)
+	}
+	for _, t := range f.tasks {
+		if t.minion == "" {
+			continue
+		}
+		run.Attempt = max(run.Attempt, t.attempt)
+		switch {
+		case t.report != nil:
+			run.Tasks = append(run.Tasks, taskRecord(t.report))
+		case t.running:
+			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StateRunning, StartedAt: t.started})
+		default:
+			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StatePending})
+		}
+	}
+	spanOf(&run)
+	if state.Final() && run.EndedAt.IsZero() && len(run.Tasks) > 0 {
+		run.EndedAt = instant(s.deps.now())
+	}
+	return run
+}
+
+// spanOf sets a run's start and end from its tasks'.
+func spanOf(run *job.Run) {
+	for _, t := range run.Tasks {
+		if !t.StartedAt.IsZero() && (run.StartedAt.IsZero() || t.StartedAt.Before(run.StartedAt)) {
+			run.StartedAt = t.StartedAt
+		}
+		if run.State.Final() && t.EndedAt.After(run.EndedAt) {
+			run.EndedAt = t.EndedAt
+		}
+	}
+}
+
+func taskRecord(r *job.Report) job.Task {
+	return job.Task{
+		Minion: r.Task.Minion, Attempt: r.Task.Attempt, State: r.State, Reason: r.Reason,
+		StartedAt: r.StartedAt, EndedAt: r.EndedAt, Exit: r.Exit, Stdout: r.Stdout, Stderr: r.Stderr,
+	}
+}
+
+func instant(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// live describes the shard's open fires.
+func (s *shard) live(namespace, name string) []job.Run {
+	var out []job.Run
+	for _, f := range s.fires {
+		key := f.e.key
+		if f.ended || namespace != "" && key.Namespace != namespace || name != "" && key.Name != name {
+			continue
+		}
+		state, reason := job.StatePending, ""
+		if f.state == etcdkv.EntryQueued {
+			state, reason = job.StateQueued, "waits for an earlier run of the job to end"
+		}
+		if f.recovered {
+			reason = "taken over; its minions are being asked"
+		}
+		for _, t := range f.tasks {
+			if t.running || t.final() {
+				state, reason = job.StateRunning, ""
+			}
+		}
+		if f.tasks != nil && f.tasks[0].minion == "" {
+			reason = job.ErrNoMinions.Error() + " yet"
+		}
+		out = append(out, s.runOf(f, state, reason))
+	}
+	return out
+}

@@ -1,0 +1,365 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/lock"
+)
+
+// errYielded ends a shard whose lock has been passed on or given back.
+var errYielded = errors.New("shard passed on")
+
+// shard is one owned shard. A single goroutine, run, owns all fields below mu;
+// others reach them through do.
+type shard struct {
+	id   job.ShardID
+	own  *lock.Ownership
+	cfg  *Config
+	deps *Deps
+	log  *zap.Logger
+	met  *metrics
+	seed maphash.Seed
+
+	mu sync.Mutex // guards mail
+	// mail holds what others want done by the shard's goroutine, in order.
+	mail  []func()
+	knock chan struct{}
+
+	jobs     map[job.Key]*entry
+	jobsRev  int64
+	timers   timers
+	triggers map[string]etcdkv.Trigger
+	// planned: everything at or before it is planned, in memory.
+	planned int64
+
+	slots  map[uint64]*slot
+	fires  map[job.FireID]*fire
+	agenda agenda
+	out    []job.Order
+	asks   []job.Ref
+
+	state    etcdkv.ShardState
+	stateRev int64
+	// committing: a transaction is under way; lastCommit is when it began.
+	committing bool
+	lastCommit int64
+	dirty      map[*slot]struct{}
+	closed     map[*slot]struct{}
+	afterSave  []func()
+
+	synced   bool
+	yielding bool
+	err      error
+
+	// wg counts the goroutines that run waits for.
+	wg sync.WaitGroup
+}
+
+func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met *metrics) *shard {
+	return &shard{
+		id: id, own: own, cfg: cfg, deps: deps, met: met, seed: cfg.seed,
+		log:      deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
+		knock:    make(chan struct{}, 1),
+		jobs:     map[job.Key]*entry{},
+		triggers: map[string]etcdkv.Trigger{},
+		slots:    map[uint64]*slot{},
+		fires:    map[job.FireID]*fire{},
+		dirty:    map[*slot]struct{}{},
+		closed:   map[*slot]struct{}{},
+	}
+}
+
+// do has fn run by the shard's goroutine. It never blocks. What is still
+// waiting when the shard ends is dropped.
+func (s *shard) do(fn func()) {
+	s.mu.Lock()
+	s.mail = append(s.mail, fn)
+	s.mu.Unlock()
+	select {
+	case s.knock <- struct{}{}:
+	default:
+	}
+}
+
+// run owns the shard until ctx ends, the lock is lost or passed on. It returns
+// when all its goroutines have ended.
+func (s *shard) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer s.wg.Wait()
+	defer cancel(errYielded)
+
+	if err := s.load(ctx); err != nil {
+		return fmt.Errorf("load shard %d: %w", s.id, err)
+	}
+	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.ShardJobs(s.id), s.onJobs) })
+	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), s.onTriggers) })
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.knock:
+		case <-timer.C:
+		}
+		s.mu.Lock()
+		mail := s.mail
+		s.mail = nil
+		s.mu.Unlock()
+		for _, fn := range mail {
+			fn()
+		}
+		if s.err != nil {
+			return s.err
+		}
+		timer.Reset(s.step(ctx))
+	}
+}
+
+// follow keeps a prefix's view current until ctx ends.
+func (s *shard) follow(ctx context.Context, cancel context.CancelCauseFunc, prefix string, apply func(etcdkv.Batch)) {
+	err := etcdkv.Follow(ctx, s.deps.Client, prefix, func(b etcdkv.Batch) error {
+		s.do(func() { apply(b) })
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		cancel(fmt.Errorf("follow %s: %w", prefix, err))
+	}
+}
+
+// maxSleep caps every sleep, so that a step of the wall clock is seen.
+const maxSleep = time.Second
+
+// step does what is due and returns how long the shard may sleep.
+func (s *shard) step(ctx context.Context) time.Duration {
+	if !s.synced {
+		return maxSleep
+	}
+	now := s.deps.now()
+	if !s.own.Held() {
+		s.err = lock.ErrLost
+		return 0
+	}
+	for f := s.nextAppointment(now); f != nil; f = s.nextAppointment(now) {
+		s.attend(f, now)
+	}
+	s.flush()
+	next := now + int64(maxSleep)
+	if !s.committing && !s.yielding {
+		next = min(next, s.commitDue(ctx, now))
+	}
+	if len(s.agenda) > 0 {
+		next = min(next, s.agenda[0].at)
+	}
+	return time.Duration(max(next-s.deps.now(), 0))
+}
+
+// commitDue begins a commit if one is due, and returns when to look again.
+func (s *shard) commitDue(ctx context.Context, now int64) int64 {
+	later := s.lastCommit + int64(s.cfg.Tick)
+	_, at, planned := s.timers.top()
+	due := planned && at <= now+int64(s.cfg.LookAhead) || len(s.triggers) > 0 || len(s.dirty) > 0
+	if !due && len(s.closed) == 0 {
+		if planned {
+			return at - int64(s.cfg.LookAhead)
+		}
+		return never
+	}
+	if now < later {
+		return later
+	}
+	if !due && now < s.lastCommit+int64(s.cfg.CloseEvery) {
+		wait := s.lastCommit + int64(s.cfg.CloseEvery)
+		if planned {
+			wait = min(wait, at-int64(s.cfg.LookAhead))
+		}
+		return wait
+	}
+	s.commit(ctx, now)
+	return never
+}
+
+// flush hands the orders and questions gathered in this step to the minions.
+func (s *shard) flush() {
+	if len(s.out) > 0 {
+		s.deps.Minions.Send(s.out)
+		s.out = nil
+	}
+	if len(s.asks) > 0 {
+		s.deps.Minions.Ask(s.asks)
+		s.asks = nil
+	}
+}
+
+// onJobs applies a batch of the job view.
+func (s *shard) onJobs(b etcdkv.Batch) {
+	if b.Relist {
+		there := make(map[job.Key]bool, len(b.Events))
+		for i := range b.Events {
+			if _, key, err := s.cfg.Keys.ParseJob(b.Events[i].Key); err == nil {
+				there[key] = true
+			}
+		}
+		for key := range s.jobs {
+			if !there[key] {
+				s.drop(key)
+			}
+		}
+	}
+	for i := range b.Events {
+		s.onJob(&b.Events[i])
+	}
+	s.jobsRev = max(s.jobsRev, b.Rev)
+	if !s.synced {
+		s.synced = true
+		s.recover()
+	}
+}
+
+func (s *shard) onJob(ev *etcdkv.Event) {
+	_, key, err := s.cfg.Keys.ParseJob(ev.Key)
+	if err != nil {
+		s.log.Warn("foreign key among the jobs", zap.String("key", ev.Key))
+		return
+	}
+	if ev.Value == nil {
+		s.drop(key)
+		return
+	}
+	e, j, err := newEntry(ev.Key, ev.Value, s.deps.Schedules)
+	if err != nil {
+		s.log.Error("job cannot be read and does not fire", zap.Stringer("job", key), zap.Error(err))
+		s.drop(key)
+		return
+	}
+	old := s.jobs[key]
+	from := j.After.UnixNano()
+	switch {
+	case old != nil && old.uid == e.uid:
+		// An edit: what was planned under the old spec stays planned.
+		from = max(from, s.planned, old.done)
+		e.done, e.active, e.waiting = old.done, old.active, old.waiting
+		s.timers.set(old, never)
+		s.adopt(old, e)
+	case old != nil:
+		s.drop(key) // deleted and created again: another job
+	case !s.synced && ev.CreateRevision <= s.state.JobsRev:
+		from = max(from, s.state.Cursor.UnixNano())
+	}
+	s.jobs[key] = e
+	s.timers.set(e, e.nextAfter(from))
+}
+
+// adopt makes the open fires of a job's old entry those of its new one.
+func (s *shard) adopt(old, e *entry) {
+	if old.active == 0 && old.waiting == nil {
+		return
+	}
+	for _, f := range s.fires {
+		if f.e == old {
+			f.e = e
+		}
+	}
+}
+
+// drop forgets a job that was deleted; its open fires end by themselves.
+func (s *shard) drop(key job.Key) {
+	e := s.jobs[key]
+	if e == nil {
+		return
+	}
+	delete(s.jobs, key)
+	e.gone = true
+	s.timers.set(e, never)
+	if f := e.waiting; f != nil {
+		e.waiting = nil
+		s.end(f, job.StateCancelled, "the job was deleted while the run waited")
+	}
+}
+
+// onTriggers applies a batch of the trigger view.
+func (s *shard) onTriggers(b etcdkv.Batch) {
+	for i := range b.Events {
+		ev := &b.Events[i]
+		if ev.Value == nil {
+			delete(s.triggers, ev.Key)
+			continue
+		}
+		t, err := etcdkv.Decode[etcdkv.Trigger](ev.Key, ev.Value)
+		if err != nil {
+			s.log.Error("trigger cannot be read and is ignored", zap.String("key", ev.Key), zap.Error(err))
+			continue
+		}
+		s.triggers[ev.Key] = t
+	}
+}
+
+// yield passes the shard's lock on to another node's lease. done gets nil when
+// the lock has been passed on; the shard ends then.
+func (s *shard) yield(ctx context.Context, to *etcdkv.Member, done func(error)) {
+	s.do(func() {
+		s.yielding = true
+		s.whenIdle(func() { s.pass(ctx, to, done) })
+	})
+}
+
+// leave takes the shard's open fires out of the gauge, once run has returned.
+func (s *shard) leave() {
+	for _, f := range s.fires {
+		if !f.ended {
+			s.met.inFlight.Dec()
+		}
+	}
+}
+
+// whenIdle runs fn in the shard's goroutine once no commit is under way.
+func (s *shard) whenIdle(fn func()) {
+	if s.committing {
+		s.afterSave = append(s.afterSave, fn)
+		return
+	}
+	fn()
+}
+
+// pass does the hand-over, or the release when there is nobody to pass it to.
+func (s *shard) pass(ctx context.Context, to *etcdkv.Member, done func(error)) {
+	s.committing = true // nothing else may be written now
+	s.wg.Go(func() {
+		err := s.passOn(ctx, to)
+		s.do(func() {
+			s.committing = false
+			switch {
+			case err == nil:
+				s.err = errYielded
+			case errors.Is(err, lock.ErrFenced), errors.Is(err, lock.ErrLost):
+				s.err = err
+			default:
+				s.yielding = false
+			}
+		})
+		done(err)
+	})
+}
+
+func (s *shard) passOn(ctx context.Context, to *etcdkv.Member) error {
+	if to == nil {
+		return s.own.Release(ctx)
+	}
+	value, err := ownerValue(to.Node, s.cfg.Node, s.deps.now())
+	if err != nil {
+		return err
+	}
+	_, err = s.own.Handover(ctx, clientv3.LeaseID(to.Lease), value)
+	return err
+}
