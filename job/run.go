@@ -155,7 +155,8 @@ type Exit struct {
 }
 
 // Output is the head and the tail of what a process wrote to one stream.
-// When nothing was cut, Head is all of it and Tail is empty.
+// Unless Truncated, Head followed by Tail is all of it; Tail is empty then when
+// MaxOutputPart bytes were enough.
 type Output struct {
 	Head string `json:"head,omitempty"`
 	Tail string `json:"tail,omitempty"`

@@ -204,3 +204,37 @@ func TestI1_KilledUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// What was taken is started by the next process without being asked again.
+func TestI2_TakenIsDurable(t *testing.T) {
+	t.Parallel()
+	for _, places := range []int{1, 10} {
+		n, dir := newNode(t), dataDir(t)
+		p := spawn(t, n, dir, "taken:1", places)
+		o, other := shell("echo one"), shell("echo two")
+		n.offerOrders(o, other)
+		p.died()
+		n.await("loss of the session", func() bool { return n.stream == nil })
+		spawn(t, n, dir, "never", places)
+		for _, x := range []*job.Order{o, other} {
+			if r := n.final(x); r.State != job.StateSucceeded {
+				t.Errorf("report = %+v", r)
+			}
+		}
+	}
+}
+
+// An exit record that no minion has heard of outlives the shim too.
+func TestExitRecordOutlivesShim(t *testing.T) {
+	t.Parallel()
+	n, dir := newNode(t), dataDir(t)
+	p := spawn(t, n, dir, "exited:1", 1)
+	o := shell("echo hi; exit 4")
+	n.offerOrders(o)
+	p.died()
+	waitShim(t, dir)
+	spawn(t, n, dir, "never", 1)
+	if r := n.final(o); r.State != job.StateFailed || r.Exit == nil || r.Exit.Code != 4 || r.Stdout.Head != "hi\n" {
+		t.Errorf("report = %+v", r)
+	}
+}

@@ -202,3 +202,37 @@ func TestI6_DamagedJournal(t *testing.T) {
 		t.Errorf("report of a new task = %+v", r)
 	}
 }
+
+// A report that is on its way to the disk survives a compaction that comes first.
+func TestCompactionKeepsWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal")
+	j, err := openJournal(path, time.Hour, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOrder("x")
+	j.accept(o)
+	r := &job.Report{Task: o.Task, State: job.StateFailed}
+	if j.settle(r) == nil || j.settle(r) != nil {
+		t.Error("settle does not take exactly the first report")
+	}
+	b, err := j.add(&record{Kind: kindEnded, Report: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.rewrite(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.sync(b); err != nil {
+		t.Fatal(err)
+	}
+	_ = j.log.Close()
+	if j, err = openJournal(path, time.Hour, zap.NewNop()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = j.log.Close() }()
+	if e := j.live[keyOf(o.Task)]; e == nil || e.final == nil || e.final.State != job.StateFailed {
+		t.Errorf("entry = %+v", e)
+	}
+}

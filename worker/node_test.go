@@ -67,7 +67,7 @@ func (n *node) Session(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.T
 	}
 	n.mu.Lock()
 	err = st.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Welcome{Welcome: &agentpb.Welcome{
-		Node: "n1", WallClock: time.Now().Add(n.clock).UnixNano(), Servers: n.servers, BeatEvery: int64(50 * time.Millisecond),
+		Node: "n1", WallClock: time.Now().Add(n.clock).UnixNano(), Servers: n.servers, BeatEvery: int64(50 * time.Millisecond), Session: 5,
 	}}})
 	n.hellos = append(n.hellos, first.GetHello())
 	n.stream = st
@@ -327,7 +327,7 @@ func start(t testing.TB, n *node, dir string, change ...func(*Config)) (*Minion,
 type process struct {
 	t    testing.TB
 	cmd  *exec.Cmd
-	done chan error
+	done chan struct{}
 }
 
 // spawn starts a minion process that kills itself at the crash point.
@@ -337,7 +337,7 @@ func spawn(t testing.TB, n *node, dir, crash string, maxRunning int) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, done: make(chan error, 1)}
+	p := &process{t: t, done: make(chan struct{})}
 	p.cmd = exec.Command(exe, "minion", dir, n.addr, fmt.Sprint(maxRunning), crash)
 	if testing.Verbose() {
 		p.cmd.Stdout, p.cmd.Stderr = os.Stderr, os.Stderr
@@ -345,7 +345,7 @@ func spawn(t testing.TB, n *node, dir, crash string, maxRunning int) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.done <- p.cmd.Wait(); close(p.done) }()
+	go func() { _ = p.cmd.Wait(); close(p.done) }()
 	t.Cleanup(p.kill)
 	return p
 }

@@ -35,7 +35,8 @@ func TestDrainAndLoss(t *testing.T) {
 		t.Errorf("report = %+v", r)
 	}
 	b.mu.Lock()
-	if b.hellos[0].GetInstance() != a.hellos[0].GetInstance() || b.hellos[0].GetRunning() != 1 {
+	if b.hellos[0].GetInstance() != a.hellos[0].GetInstance() || b.hellos[0].GetRunning() != 1 ||
+		a.hellos[0].GetSession() != 0 || b.hellos[0].GetSession() != 5 {
 		t.Errorf("hello = %v", b.hellos[0])
 	}
 	b.mu.Unlock()
