@@ -254,8 +254,12 @@ func testFirstInLine(t *testing.T, s Subject) {
 	if got[0].Attempt != 2 || got[2].Attempt != 1 {
 		t.Errorf("attempts %d and %d, want 2 and 1", got[0].Attempt, got[2].Attempt)
 	}
-	if _, err := s.Queue.Claim(t.Context(), a, 1); err == nil {
-		t.Error("a worker without a lease has claimed")
+	s.put(t, queue.Item{ID: "6"})
+	if _, err := s.Queue.Claim(t.Context(), a, 1); !errors.Is(err, queue.ErrWorkerLost) {
+		t.Errorf("claim without a lease: %v, want %v", err, queue.ErrWorkerLost)
+	}
+	if got := s.claim(t, b, 1)[0]; got.ID != "6" || got.Attempt != 1 {
+		t.Errorf("then claimed %s in attempt %d", got.ID, got.Attempt)
 	}
 }
 
@@ -357,6 +361,9 @@ func testIdempotent(t *testing.T, s Subject) {
 	dead, err := s.Queue.Dead(t.Context(), nil, 10)
 	if err != nil || len(dead) != 1 || string(dead[0].Payload) != "first" {
 		t.Errorf("dead letters %+v, %v", dead, err)
+	}
+	if st, err := s.Queue.Stats(t.Context()); err != nil || st.Waiting+st.InFlight != 1 {
+		t.Errorf("stats are %+v, %v; want y alone beside the dead letter", st, err)
 	}
 	fresh := s.put(t, queue.Item{}, queue.Item{})
 	if len(fresh) != 2 || fresh[0] == "" || fresh[0] == fresh[1] {
