@@ -45,7 +45,7 @@ func TestOutputForms(t *testing.T) {
 		"jobs-none": "get jobs -n empty", "jobs-none-json": "get jobs -n empty -o json", "jobs-label": "get jobs -A -l team=db -l tier=1 -o name",
 		"job-table": "get job backup", "job-json": "get job backup -o json", "job-yaml": "get job backup -o yaml", "jobs-yaml": "get jobs -A -o yaml", "job-name": "get jobs team/report -o name",
 		"runs-table": "runs", "runs-all-wide": "runs -A -o wide", "runs-job-name": "get runs -o name", "runs-state-json": "runs --state running -o json",
-		"runs-missed-yaml": "runs -n team report -o yaml", "runs-none": "runs backup --state dropped", "run-table": "get run " + failed,
+		"runs-missed-yaml": "runs -n team report -o yaml", "runs-none": "runs backup --state dropped", "runs-none-json": "runs backup --state dropped -o json", "run-table": "get run " + failed,
 		"nodes-table": "nodes", "nodes-wide": "get nodes -o wide", "nodes-json": "nodes -o json", "nodes-yaml": "nodes -o yaml", "nodes-name": "get nodes -o name",
 		"minions-table": "minions", "minions-wide": "get minions -o wide", "minions-json": "minions -o json",
 		"shards-table": "shards", "shards-wide": "get shards -o wide", "shards-json": "shards -o json",
