@@ -61,7 +61,7 @@ func benchmarkSink(b *testing.B, perSecond int) {
 	done.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
-	b.ReportMetric((cpuTime() - cpu).Seconds()/b.Elapsed().Seconds(), "cores")
+	b.ReportMetric((cpuTime()-cpu).Seconds()/b.Elapsed().Seconds(), "cores")
 	cancel()
 	running.Wait()
 	if err := store.Collect(b.Context()); err != nil {
