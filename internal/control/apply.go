@@ -1,5 +1,3 @@
-//go:build control_ready
-
 package control
 
 import (

@@ -1,5 +1,3 @@
-//go:build control_ready
-
 package control
 
 import (
@@ -223,8 +221,8 @@ func (c *Control) checkShards(ctx context.Context) ([]Check, error) {
 	}
 	var free []string
 	for s := range c.cfg.Meta.Shards {
-		if _, ok := owners[job.ShardID(s)]; !ok { //nolint:gosec // small
-			free = append(free, job.ShardID(s).String()) //nolint:gosec // small
+		if _, ok := owners[job.ShardID(s)]; !ok {
+			free = append(free, job.ShardID(s).String())
 		}
 	}
 	if len(free) == 0 {
@@ -267,7 +265,7 @@ func (c *Control) checkSlots(ctx context.Context) ([]Check, error) {
 					return fmt.Errorf("read %s: %w", kv.Key, err)
 				}
 				if age := now.Sub(time.Unix(0, slot.CommittedAt)); age > oldSlot {
-					old = append(old, fmt.Sprintf("shard %s for %s", from+job.ShardID(i), age.Round(time.Minute))) //nolint:gosec // small
+					old = append(old, fmt.Sprintf("shard %s for %s", from+job.ShardID(i), age.Round(time.Minute)))
 				}
 			}
 		}

@@ -1,5 +1,3 @@
-//go:build control_ready
-
 package control
 
 import (
@@ -109,7 +107,7 @@ func TestFollow(t *testing.T) {
 		begin := time.Now()
 		var mu sync.Mutex
 		open, most := 0, 0
-		out := &fakeOutputs{fn: func(ctx context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error {
+		out := &fakeOutputs{fn: func(_ context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error {
 			if task.Minion == "late" && time.Since(begin) < 3*time.Second {
 				return errGone
 			}

@@ -77,6 +77,9 @@ func TestOneJob(t *testing.T) {
 		if want := map[bool]string{true: "me"}[strings.Contains(body, "me")]; f.by != want {
 			t.Errorf("by %q, want %q", f.by, want)
 		}
+		if f.started != (job.Key{Namespace: "ops", Name: "a"}) {
+			t.Errorf("started %s", f.started)
+		}
 	}
 }
 

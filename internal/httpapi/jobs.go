@@ -46,9 +46,12 @@ type jobOutput struct {
 	Body control.JobView
 }
 
+// startInput spells the path out: huma does not fill embedded fields that are
+// not exported.
 type startInput struct {
-	jobPath
-	Body *startBody
+	Namespace string `path:"ns" doc:"The job's namespace."`
+	Name      string `path:"name" doc:"The job's name."`
+	Body      *startBody
 }
 
 type startBody struct {
@@ -110,7 +113,7 @@ func (a *API) jobRoutes(doc huma.API) {
 		if in.Body != nil {
 			by = in.Body.By
 		}
-		fire, err := a.control.Start(ctx, in.key(), by)
+		fire, err := a.control.Start(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, by)
 		return answer(startedBody{RunID: fire.RunID(), FireID: fire}, err)
 	})
 }

@@ -35,6 +35,7 @@ type fakeControl struct {
 	applied  []byte
 	file     string
 	dryRun   bool
+	started  job.Key
 	by       string
 	jobQuery control.JobQuery
 	runQuery control.RunQuery
@@ -66,10 +67,10 @@ func (f *fakeControl) Delete(context.Context, job.Key) error { return f.err }
 
 var someFire = job.FireID{Job: job.UID{1}, At: 1_700_000_000_000_000_000, Trigger: job.TriggerManual}
 
-func (f *fakeControl) Start(_ context.Context, _ job.Key, by string) (job.FireID, error) {
+func (f *fakeControl) Start(_ context.Context, key job.Key, by string) (job.FireID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.by = by
+	f.started, f.by = key, by
 	return someFire, f.err
 }
 
