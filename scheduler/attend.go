@@ -251,7 +251,8 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	wasActive := f.state == etcdkv.EntryOpen
 	s.met.inFlight.Dec()
 	s.met.fires.WithLabelValues(string(state)).Inc()
-	s.record(f, s.runOf(f, state, reason))
+	f.run = s.runOf(f, state, reason)
+	s.record(f, f.run)
 	if !wasActive {
 		if e.waiting == f {
 			e.waiting = nil

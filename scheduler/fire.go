@@ -28,6 +28,8 @@ type fire struct {
 	giveUp int64
 	// ended: all tasks are final and the record is on its way to history.
 	ended bool
+	// run is that record.
+	run job.Run
 	// wake is when the fire wants attention next, as it stands in agenda.
 	wake int64
 }
@@ -81,7 +83,7 @@ func (f *fire) taskID(t *task) job.TaskID {
 	return job.TaskID{Fire: f.id, Minion: t.minion, Attempt: t.attempt}
 }
 
-// entryOf returns the form in which the slot stores the fire.
+// stored returns the form in which the slot stores the fire.
 func (f *fire) stored() etcdkv.SlotEntry {
 	e := etcdkv.SlotEntry{Fire: f.id, State: f.state, Reason: f.reason, Count: f.count, Until: f.until}
 	for _, t := range f.tasks {

@@ -193,7 +193,11 @@ func (s *shard) live(namespace, name string) []job.Run {
 	var out []job.Run
 	for _, f := range s.fires {
 		key := f.e.key
-		if f.ended || namespace != "" && key.Namespace != namespace || name != "" && key.Name != name {
+		if namespace != "" && key.Namespace != namespace || name != "" && key.Name != name {
+			continue
+		}
+		if f.ended { // not in history yet
+			out = append(out, f.run)
 			continue
 		}
 		state, reason := job.StatePending, ""

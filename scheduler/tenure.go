@@ -193,7 +193,7 @@ func (t *tenure) drain() error {
 	e.draining.Store(true)
 	ctx, cancel := context.WithTimeout(t.ctx, e.cfg.DrainTimeout)
 	defer cancel()
-	t.self.Phase = etcdkv.PhaseDraining
+	t.self.Phase, t.self.PhaseSince = etcdkv.PhaseDraining, time.Unix(0, e.deps.now()).UTC()
 	if err := t.announce(ctx); err != nil {
 		e.log.Warn("draining not announced", zap.Error(err))
 	}

@@ -3,11 +3,15 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/carillon-cron/carillon/internal/app"
 	"github.com/carillon-cron/carillon/internal/cli"
+	"github.com/carillon-cron/carillon/worker"
 )
 
 // Set by the linker.
@@ -16,7 +20,16 @@ var (
 	commit  = ""
 )
 
-func main() { os.Exit(run()) }
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "shim" {
+		if err := worker.RunShim(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "carillon shim:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(run())
+}
 
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -27,5 +40,8 @@ func run() int {
 		Args: os.Args[1:], Env: os.Environ(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Version: version, Commit: commit,
+		Dev: func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+			return app.Dev(ctx, app.Build{Version: version, Commit: commit}, args, stdout, stderr)
+		},
 	})
 }

@@ -1,0 +1,69 @@
+// The scheduler command runs a scheduler node: it joins the cluster, owns
+// shards, and fires their jobs.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/app"
+)
+
+// Set by the linker.
+var (
+	version = "dev"
+	commit  = ""
+)
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(130)
+	}()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	flags := pflag.NewFlagSet("scheduler", pflag.ContinueOnError)
+	configs.SchedulerFlags(flags)
+	showVersion := flags.Bool("version", false, "print the version and end")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return 0
+		}
+		fmt.Fprintln(os.Stderr, "scheduler:", err)
+		return 2
+	}
+	if *showVersion {
+		fmt.Println("scheduler", version, commit, runtime.Version())
+		return 0
+	}
+	cfg, err := configs.LoadScheduler(flags, os.Environ())
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "scheduler: the settings have problems:\n%v\n", err)
+		return 2
+	}
+	log, err := cfg.Log.NewLogger()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "scheduler:", err)
+		return 2
+	}
+	if err := serve(ctx, cfg, app.Build{Version: version, Commit: commit}, log); err != nil {
+		fmt.Fprintln(os.Stderr, "scheduler:", err)
+		return 1
+	}
+	return 0
+}

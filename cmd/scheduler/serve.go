@@ -1,0 +1,23 @@
+package main
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/app"
+)
+
+// serve runs the node until ctx ends.
+func serve(ctx context.Context, cfg configs.Scheduler, build app.Build, log *zap.Logger) error {
+	if cfg.Insecure {
+		log.Warn("running without encryption and access rights: whoever reaches the ports may run commands")
+	}
+	node, err := app.Open(ctx, cfg, build, log)
+	if err != nil {
+		return err
+	}
+	log.Info("node opened", zap.String("node", cfg.Node), zap.String("api", node.APIAddr()), zap.String("peers", node.PeerAddr()))
+	return node.Run(ctx, func() { log.Info("ready", zap.String("page", "http://"+node.APIAddr())) })
+}

@@ -1,0 +1,182 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/configs/examples"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker"
+)
+
+// devShards is the number of shards of a `carillon dev` cluster.
+const devShards = 16
+
+// devOptions are the flags of `carillon dev`.
+type devOptions struct {
+	dataDir    string
+	ephemeral  bool
+	listen     string
+	peerListen string
+	noExamples bool
+	logLevel   string
+}
+
+func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
+	fs := pflag.NewFlagSet("carillon dev", pflag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&o.dataDir, "data-dir", devDataDir(), "directory for all data; a restart continues there")
+	fs.BoolVar(&o.ephemeral, "ephemeral", false, "keep no data")
+	fs.StringVar(&o.listen, "listen", "127.0.0.1:8420", "address of the API and the page")
+	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions")
+	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
+	fs.StringVar(&o.logLevel, "log-level", "error", "debug, info, warn or error")
+	return fs
+}
+
+func devDataDir() string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ".carillon"
+	}
+	return filepath.Join(home, ".carillon", "dev")
+}
+
+// Dev runs `carillon dev`: embedded etcd, a node, a minion, example jobs, API
+// and page in one process, until ctx ends. It returns the exit code.
+func Dev(ctx context.Context, build Build, args []string, stdout, stderr io.Writer) int {
+	var o devOptions
+	if err := devFlags(&o, stderr).Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return 0
+		}
+		_, _ = fmt.Fprintln(stderr, "carillon dev:", err)
+		return 2
+	}
+	if err := dev(ctx, &o, build, stdout); err != nil {
+		_, _ = fmt.Fprintln(stderr, "carillon dev:", err)
+		return 1
+	}
+	return 0
+}
+
+func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) error {
+	if o.ephemeral {
+		dir, err := os.MkdirTemp("", "carillon-dev-")
+		if err != nil {
+			return fmt.Errorf("temporary data directory: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		o.dataDir = dir
+	}
+	log, err := configs.Log{Level: o.logLevel, Format: "console"}.NewLogger()
+	if err != nil {
+		return err
+	}
+	cfg := configs.DefaultScheduler()
+	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
+	cfg.Listen, cfg.PeerListen = o.listen, o.peerListen
+	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	node, err := Open(ctx, cfg, build, log)
+	if err != nil {
+		return err
+	}
+	if !o.noExamples {
+		if err := node.loadExamples(ctx); err != nil {
+			node.Close()
+			return err
+		}
+	}
+	minion, err := devMinion(o, node.PeerAddr(), build, log)
+	if err != nil {
+		node.Close()
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return node.Run(ctx, func() { announce(stdout, node.APIAddr(), o) }) })
+	g.Go(func() error {
+		if err := minion.Run(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("minion: %w", err)
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+func announce(w io.Writer, addr string, o *devOptions) {
+	data := o.dataDir
+	if o.ephemeral {
+		data = "nowhere (--ephemeral)"
+	}
+	server := ""
+	if addr != "127.0.0.1:8420" {
+		server = " --server http://" + addr
+	}
+	_, _ = fmt.Fprintf(w, `Carillon is ready: http://%s
+Data is kept in %s. Ctrl-C ends it.
+
+Try next, in another terminal:
+  carillon get jobs%[3]s
+  carillon run manual --wait%[3]s
+  carillon logs hello%[3]s
+`, addr, data, server)
+}
+
+// devMinion makes the minion that runs beside the node.
+func devMinion(o *devOptions, server string, build Build, log *zap.Logger) (*worker.Minion, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("own program: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil || job.CheckName(host) != nil {
+		host = "localhost"
+	}
+	return worker.New(worker.Config{
+		ID: job.MinionID(host), Labels: map[string]string{"env": "dev"}, DataDir: filepath.Join(o.dataDir, "minion"),
+		Servers: []string{server}, ShimCommand: []string{exe, "shim"}, Version: build.Version,
+	}, worker.Deps{Logger: log, Metrics: prometheus.NewRegistry()})
+}
+
+// exampleMark says that the examples were loaded once: who deletes them does not
+// want them back.
+const exampleMark = "examples-loaded"
+
+// loadExamples applies the example jobs on the first start.
+func (n *Node) loadExamples(ctx context.Context) error {
+	mark := filepath.Join(n.cfg.DataDir, exampleMark)
+	if _, err := os.Stat(mark); err == nil {
+		return nil
+	}
+	names, err := fs.Glob(examples.FS(), "*.yaml")
+	if err != nil {
+		return fmt.Errorf("examples: %w", err)
+	}
+	for _, name := range names {
+		b, err := fs.ReadFile(examples.FS(), name)
+		if err != nil {
+			return fmt.Errorf("example %s: %w", name, err)
+		}
+		if _, err := n.control.Apply(ctx, name, b, false); err != nil {
+			return fmt.Errorf("example %s: %w", name, err)
+		}
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return fmt.Errorf("examples: %w", err)
+	}
+	return nil
+}

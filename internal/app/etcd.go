@@ -1,0 +1,126 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+// etcdReady bounds the start of an embedded etcd.
+const etcdReady = 30 * time.Second
+
+// startEtcd runs a one-member etcd inside this process, on free loopback ports.
+func startEtcd(dir string, log *zap.Logger) (*embed.Etcd, string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, "", fmt.Errorf("embedded etcd: %w", err)
+	}
+	client, err := freeURL()
+	if err != nil {
+		return nil, "", err
+	}
+	peer, err := freeURL()
+	if err != nil {
+		return nil, "", err
+	}
+	cfg := embed.NewConfig()
+	cfg.Name, cfg.Dir = "embedded", dir
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
+	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "periodic", "1m"
+	cfg.QuotaBackendBytes = 8 << 30
+	// Alone, a member elects itself; short timeouts start it sooner and allow
+	// shorter leases.
+	cfg.TickMs, cfg.ElectionMs = 50, 500
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.Named("etcd").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)))
+	srv, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, "", fmt.Errorf("embedded etcd in %s: %w", dir, err)
+	}
+	select {
+	case <-srv.Server.ReadyNotify():
+	case err := <-srv.Err():
+		srv.Close()
+		return nil, "", fmt.Errorf("embedded etcd: %w", err)
+	case <-time.After(etcdReady):
+		srv.Server.Stop()
+		return nil, "", fmt.Errorf("embedded etcd was not ready after %v", etcdReady)
+	}
+	return srv, client.String(), nil
+}
+
+// freeURL returns a loopback URL on a port that is free now.
+func freeURL() (url.URL, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return url.URL{}, fmt.Errorf("free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	return url.URL{Scheme: "http", Host: l.Addr().String()}, nil
+}
+
+// dialEtcd opens a client with keepalives that notice a dead connection soon.
+func dialEtcd(endpoints []string, log *zap.Logger) (*clientv3.Client, error) {
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: endpoints, DialTimeout: 5 * time.Second,
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		Logger: log.Named("etcd-client").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("etcd client for %v: %w", endpoints, err)
+	}
+	return c, nil
+}
+
+// errShards is returned when a node is configured for another number of shards
+// than the cluster has.
+var errShards = errors.New("number of shards differs")
+
+// openMeta reads the cluster's description, or writes it as its first node.
+func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards int) (etcdkv.Meta, int64, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return etcdkv.Meta{}, 0, fmt.Errorf("new cluster id: %w", err)
+	}
+	count := shards
+	if count == 0 {
+		count = configs.DefaultShards
+	}
+	meta := etcdkv.Meta{Schema: etcdkv.Schema, ClusterID: id.String(), Epoch: 1, Shards: count, CreatedAt: time.Now().UTC()}
+	value, err := etcdkv.Encode(&meta)
+	if err != nil {
+		return meta, 0, err
+	}
+	key := keys.Meta()
+	resp, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+		Then(clientv3.OpPut(key, value)).Else(clientv3.OpGet(key)).Commit()
+	if err != nil {
+		return meta, 0, fmt.Errorf("etcd does not answer: %w", err)
+	}
+	rev := resp.Header.Revision
+	if resp.Succeeded {
+		return meta, rev, nil
+	}
+	kvs := resp.Responses[0].GetResponseRange().GetKvs()
+	meta, err = etcdkv.Decode[etcdkv.Meta](key, kvs[0].Value)
+	if err != nil {
+		return meta, 0, err
+	}
+	if shards != 0 && shards != meta.Shards {
+		return meta, 0, fmt.Errorf("%w: the cluster was made with %d shards, this node is configured for %d; the number is fixed when a cluster is made, so leave it out or give %d",
+			errShards, meta.Shards, shards, meta.Shards)
+	}
+	return meta, rev, nil
+}

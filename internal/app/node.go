@@ -1,0 +1,349 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/history"
+	historyetcd "github.com/carillon-cron/carillon/history/etcd"
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/httpapi"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler"
+)
+
+// Build tells which build runs.
+type Build struct {
+	Version string
+	Commit  string
+}
+
+// Node is an opened scheduler node. Open it, Run it once, Close it.
+type Node struct {
+	cfg   configs.Scheduler
+	build Build
+	log   *zap.Logger
+
+	meta    etcdkv.Meta
+	keys    etcdkv.Keys
+	client  *clientv3.Client
+	cluster *scheduler.Cluster
+	engine  *scheduler.Engine
+	hub     *agentpush.Hub
+	reg     *registry
+	store   *historyetcd.Store
+	sink    *history.Sink
+	control *control.Control
+
+	apiListener  net.Listener
+	peerListener net.Listener
+	grpcServer   *grpc.Server
+	httpServer   *http.Server
+
+	cleanups []func()
+}
+
+// startTimeout bounds the wait for etcd at the start.
+const startTimeout = 15 * time.Second
+
+// Open takes ports, data directory and etcd for a node. What it opened before an
+// error is closed again.
+func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logger) (_ *Node, err error) {
+	n := &Node{cfg: cfg, build: build, log: log, keys: etcdkv.NewKeys(cfg.Etcd.Prefix)}
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	if err := n.listen(); err != nil {
+		return nil, err
+	}
+	dir, err := openDirectory(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	n.onClose(dir.close)
+	endpoints := cfg.Etcd.Endpoints
+	if cfg.EmbeddedEtcd {
+		srv, endpoint, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
+		if err != nil {
+			return nil, err
+		}
+		n.onClose(srv.Close)
+		endpoints = []string{endpoint}
+	}
+	if n.client, err = dialEtcd(endpoints, log); err != nil {
+		return nil, err
+	}
+	n.onClose(func() { _ = n.client.Close() })
+	var renewers []*clientv3.Client
+	for _, e := range endpoints {
+		c, err := dialEtcd([]string{e}, log)
+		if err != nil {
+			return nil, err
+		}
+		n.onClose(func() { _ = c.Close() })
+		renewers = append(renewers, c)
+	}
+	bounded, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards)
+	if err != nil {
+		return nil, fmt.Errorf("etcd at %v: %w", endpoints, err)
+	}
+	n.meta = meta
+	return n, n.wire(dir.identity, rev, renewers)
+}
+
+func (n *Node) onClose(fn func()) { n.cleanups = append(n.cleanups, fn) }
+
+// Close gives back what Open took, in the opposite order. It may be called
+// again.
+func (n *Node) Close() {
+	for i := len(n.cleanups) - 1; i >= 0; i-- {
+		n.cleanups[i]()
+	}
+	n.cleanups = nil
+}
+
+// listen opens the node's ports.
+func (n *Node) listen() error {
+	var errs []error
+	for _, l := range []struct {
+		flag, addr string
+		to         *net.Listener
+	}{{"--listen", n.cfg.Listen, &n.apiListener}, {"--peer-listen", n.cfg.PeerListen, &n.peerListener}} {
+		opened, err := net.Listen("tcp", l.addr)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s %s: %w; free the port, or give another", l.flag, l.addr, err))
+			continue
+		}
+		*l.to = opened
+		n.onClose(func() { _ = opened.Close() })
+	}
+	return errors.Join(errs...)
+}
+
+// APIAddr is where the API and the page are.
+func (n *Node) APIAddr() string { return n.apiListener.Addr().String() }
+
+// PeerAddr is where minions and peers connect.
+func (n *Node) PeerAddr() string { return n.peerListener.Addr().String() }
+
+// advertise is a listener's address as others reach it.
+func (n *Node) advertise(l net.Listener) string {
+	if n.cfg.Advertise == "" {
+		return l.Addr().String()
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return l.Addr().String()
+	}
+	return net.JoinHostPort(n.cfg.Advertise, port)
+}
+
+// engineSink lets the hub, which is made first, reach the engine.
+type engineSink struct{ engine atomic.Pointer[scheduler.Engine] }
+
+func (s *engineSink) Reports(r []job.Report) {
+	if e := s.engine.Load(); e != nil {
+		e.Reports(r)
+	}
+}
+
+func (s *engineSink) LiveRuns(namespace, name string) []job.Run {
+	if e := s.engine.Load(); e != nil {
+		return e.LiveRuns(namespace, name)
+	}
+	return nil
+}
+
+// wire makes the node's parts and connects them.
+func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) error {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	cfg := &n.cfg
+	node := job.NodeID(cfg.Node)
+	var err error
+	n.cluster = scheduler.NewCluster(n.client, n.keys, n.meta)
+	if n.store, err = historyetcd.New(historyetcd.Config{
+		Keys: n.keys, Keep: cfg.History.PerJob, MaxBytes: cfg.History.MaxBytes, Leader: n.looksAfter,
+	}, historyetcd.Deps{Client: n.client, Logger: n.log, Metrics: metrics}); err != nil {
+		return err
+	}
+	if n.sink, err = history.NewSink(history.SinkConfig{}, history.SinkDeps{Store: n.store, Logger: n.log, Metrics: metrics}); err != nil {
+		return err
+	}
+	n.reg = &registry{
+		client: n.client, keys: n.keys, node: node, log: n.log, buckets: map[int][]agentpush.Present{},
+		lease: func() (clientv3.LeaseID, bool) { return n.engine.Lease() },
+	}
+	sink := &engineSink{}
+	if n.hub, err = agentpush.New(agentpush.Config{
+		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired,
+	}, agentpush.Deps{
+		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg,
+		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())},
+	}); err != nil {
+		return err
+	}
+	if n.engine, err = scheduler.New(scheduler.Config{
+		Node: node, Identity: identity, Site: cfg.Site, Priority: cfg.Priority, Capacity: cfg.Capacity,
+		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), Version: n.build.Version,
+		Keys: n.keys, Meta: n.meta, LeaseTTL: cfg.LeaseTTL, LookAhead: cfg.LookAhead, Tick: cfg.Tick,
+		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
+	}, scheduler.Deps{
+		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: n.hub, History: n.sink, Records: n.store,
+		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics,
+	}); err != nil {
+		return err
+	}
+	sink.engine.Store(n.engine)
+	if n.control, err = control.New(control.Config{
+		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta,
+	}, control.Deps{
+		Client: n.client, History: n.store, Live: n.hub, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
+	}); err != nil {
+		return err
+	}
+	return n.serve(metrics)
+}
+
+// looksAfter spreads the care for history's buckets over the live nodes.
+func (n *Node) looksAfter(bucket int) bool {
+	members := n.cluster.Members()
+	return len(members) > 0 && members[bucket%len(members)].Node == job.NodeID(n.cfg.Node)
+}
+
+// serve makes the node's servers.
+func (n *Node) serve(metrics *prometheus.Registry) error {
+	api, err := httpapi.New(httpapi.Config{}, httpapi.Deps{
+		Control: n.control, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	if err := api.Register(mux); err != nil {
+		return err
+	}
+	n.httpServer = &http.Server{Handler: api.Middleware(mux), ReadHeaderTimeout: 10 * time.Second}
+	n.grpcServer = grpc.NewServer(agentpush.ServerOptions()...)
+	n.hub.Register(n.grpcServer)
+	return nil
+}
+
+// drainMinions is how long minions may take to go elsewhere when a node leaves.
+const drainMinions = time.Second
+
+// Run serves and fires until ctx ends; then it hands its shards over, sends its
+// minions elsewhere and returns. started, unless nil, is called when the node
+// is ready.
+func (n *Node) Run(ctx context.Context, started func()) error {
+	defer n.Close()
+	// What serves outlives the engine: results go on arriving while it drains.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, serving := errgroup.WithContext(serving)
+	background := func(name string, fn func(context.Context) error) {
+		g.Go(func() error {
+			if err := fn(serving); err != nil && serving.Err() == nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	background("cluster view", n.cluster.Run)
+	background("history", n.sink.Run)
+	background("history store", n.store.Run)
+	background("hub", n.hub.Run)
+	background("changes", n.control.Watch)
+	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
+	background("presence", n.keepPresence)
+	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })
+	background("peers", func(context.Context) error { return n.grpcServer.Serve(n.peerListener) })
+	if started != nil {
+		background("start", func(ctx context.Context) error { n.awaitReady(ctx, started); return nil })
+	}
+
+	engine, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(serving, cancel) // a part that fails ends the node
+	err := n.engine.Run(engine)
+	if err == nil && serving.Err() == nil {
+		n.log.Info("leaving")
+		n.hub.Drain(serving, drainMinions)
+	}
+	stop()
+	n.grpcServer.Stop()
+	bounded, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer done()
+	if n.httpServer.Shutdown(bounded) != nil {
+		_ = n.httpServer.Close()
+	}
+	return errors.Join(err, g.Wait())
+}
+
+// ended hides the error that a server returns when it is asked to end.
+func ended(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// readyPoll is how often the start looks whether the node is ready.
+const readyPoll = 20 * time.Millisecond
+
+func (n *Node) awaitReady(ctx context.Context, started func()) {
+	ticker := time.NewTicker(readyPoll)
+	defer ticker.Stop()
+	for {
+		if len(n.engine.Ready()) == 0 {
+			started()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// keepPresence writes the presence of minions again whenever the node has a new
+// lease.
+func (n *Node) keepPresence(ctx context.Context) error {
+	ticker := time.NewTicker(readyPoll)
+	defer ticker.Stop()
+	var last clientv3.LeaseID
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if lease, ok := n.engine.Lease(); ok && lease != last {
+			last = lease
+			n.reg.republish(ctx)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// registry writes to etcd what the cluster is to know about this node's
+// minions, and feeds the hub what other nodes have written.
+type registry struct {
+	client *clientv3.Client
+	keys   etcdkv.Keys
+	node   job.NodeID
+	log    *zap.Logger
+	// lease returns the node's lease.
+	lease func() (clientv3.LeaseID, bool)
+
+	mu sync.Mutex // guards buckets
+	// buckets is what was written last, to be written again under a new lease.
+	buckets map[int][]agentpush.Present
+}
+
+var _ agentpush.Registry = (*registry)(nil)
+
+// Present implements agentpush.Registry.
+func (r *registry) Present(ctx context.Context, bucket int, minions []agentpush.Present) error {
+	r.mu.Lock()
+	if len(minions) == 0 {
+		delete(r.buckets, bucket)
+	} else {
+		r.buckets[bucket] = minions
+	}
+	r.mu.Unlock()
+	return r.write(ctx, bucket, minions)
+}
+
+func (r *registry) write(ctx context.Context, bucket int, minions []agentpush.Present) error {
+	key := r.keys.PresenceBucket(r.node, bucket)
+	if len(minions) == 0 {
+		if _, err := r.client.Delete(ctx, key); err != nil {
+			return fmt.Errorf("presence bucket %d: %w", bucket, err)
+		}
+		return nil
+	}
+	lease, ok := r.lease()
+	if !ok {
+		return fmt.Errorf("presence bucket %d: the node holds no lease: %w", bucket, job.ErrUnavailable)
+	}
+	p := etcdkv.Presence{Schema: etcdkv.Schema}
+	for _, m := range minions {
+		p.Minions = append(p.Minions, etcdkv.PresentMinion{ID: m.ID, Session: m.Session})
+	}
+	value, err := etcdkv.Encode(&p)
+	if err != nil {
+		return err
+	}
+	if _, err := r.client.Put(ctx, key, value, clientv3.WithLease(lease)); err != nil {
+		return fmt.Errorf("presence bucket %d: %w", bucket, err)
+	}
+	return nil
+}
+
+// republish writes all buckets again, under a new lease.
+func (r *registry) republish(ctx context.Context) {
+	r.mu.Lock()
+	buckets := make(map[int][]agentpush.Present, len(r.buckets))
+	for b, m := range r.buckets {
+		buckets[b] = m
+	}
+	r.mu.Unlock()
+	for b, m := range buckets {
+		if err := r.write(ctx, b, m); err != nil {
+			r.log.Warn("presence not written", zap.Int("bucket", b), zap.Error(err))
+		}
+	}
+}
+
+// Describe implements agentpush.Registry.
+func (r *registry) Describe(ctx context.Context, m job.Minion) error {
+	value, err := etcdkv.Encode(&etcdkv.StoredMinion{
+		Schema: etcdkv.Schema, ID: m.ID, Labels: m.Labels, Facts: m.Facts, Version: m.Version, Since: m.Since,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := r.client.Put(ctx, r.keys.Minion(m.ID), value); err != nil {
+		return fmt.Errorf("describe minion %s: %w", m.ID, err)
+	}
+	return nil
+}
+
+// feed keeps the hub's inventory current until ctx ends.
+func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return followSet(ctx, r.client, r.keys.Minions(), func(ev *etcdkv.Event) {
+			m, err := etcdkv.Decode[etcdkv.StoredMinion](ev.Key, ev.Value)
+			if err != nil {
+				r.log.Warn("minion cannot be read", zap.Error(err))
+				return
+			}
+			inv.SetMinion(job.Minion{ID: m.ID, Labels: m.Labels, Facts: m.Facts, Version: m.Version, Since: m.Since})
+		}, func(key string) { inv.RemoveMinion(job.MinionID(key[len(r.keys.Minions()):])) })
+	})
+	g.Go(func() error {
+		return followSet(ctx, r.client, r.keys.Presence(), func(ev *etcdkv.Event) {
+			node, bucket, err := r.keys.ParsePresence(ev.Key)
+			if err != nil {
+				r.log.Warn("foreign key among the presence", zap.Error(err))
+				return
+			}
+			p, err := etcdkv.Decode[etcdkv.Presence](ev.Key, ev.Value)
+			if err != nil {
+				r.log.Warn("presence cannot be read", zap.Error(err))
+				return
+			}
+			minions := make([]agentpush.Present, len(p.Minions))
+			for i, m := range p.Minions {
+				minions[i] = agentpush.Present{ID: m.ID, Session: m.Session}
+			}
+			inv.SetPresence(node, bucket, minions)
+		}, func(key string) {
+			if node, bucket, err := r.keys.ParsePresence(key); err == nil {
+				inv.RemovePresence(node, bucket)
+			}
+		})
+	})
+	return g.Wait()
+}
+
+// followSet follows a prefix and calls put and gone for each key, also for keys
+// that are found missing when the prefix is listed again.
+func followSet(ctx context.Context, c *clientv3.Client, prefix string, put func(*etcdkv.Event), gone func(key string)) error {
+	known := map[string]bool{}
+	return etcdkv.Follow(ctx, c, prefix, func(b etcdkv.Batch) error {
+		there := map[string]bool{}
+		for i := range b.Events {
+			ev := &b.Events[i]
+			if ev.Value == nil {
+				delete(known, ev.Key)
+				gone(ev.Key)
+				continue
+			}
+			known[ev.Key], there[ev.Key] = true, true
+			put(ev)
+		}
+		if b.Relist {
+			for key := range known {
+				if !there[key] {
+					delete(known, key)
+					gone(key)
+				}
+			}
+		}
+		return nil
+	})
+}
