@@ -22,7 +22,7 @@ func CheckName(s string) error {
 			continue
 		}
 		if c != '.' && c != '_' && c != '-' {
-			return fmt.Errorf("%q has the character %q; letters, digits, '.', '_' and '-' are allowed", s, string(s[i:min(i+1, len(s))]))
+			return fmt.Errorf("%q has the character %q; letters, digits, '.', '_' and '-' are allowed", s, s[i:i+1])
 		}
 		if i == 0 || i == len(s)-1 {
 			return fmt.Errorf("%q begins or ends with %q; begin and end with a letter or a digit", s, string(c))

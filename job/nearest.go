@@ -19,7 +19,7 @@ func Nearest(word string, known []string) (string, bool) {
 }
 
 // distance returns the least number of letters to insert, delete, replace or
-// swap with their neighbour that turns a into b; limit or more is not
+// swap with their neighbor that turns a into b; limit or more is not
 // told apart.
 func distance(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {

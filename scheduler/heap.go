@@ -21,8 +21,6 @@ const arity = 4
 // never is the next instant of an entry that is not in the heap.
 const never = int64(1<<63 - 1)
 
-func (h *timers) len() int { return len(h.items) }
-
 // top returns the earliest entry and its instant.
 func (h *timers) top() (*entry, int64, bool) {
 	if len(h.items) == 0 {

@@ -44,7 +44,7 @@ func startEtcd(dir string, log *zap.Logger) (*embed.Etcd, string, error) {
 	// Alone, a member elects itself; short timeouts start it sooner and allow
 	// shorter leases.
 	cfg.TickMs, cfg.ElectionMs = 50, 500
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.Named("etcd").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.Named("etcd").WithOptions(zap.IncreaseLevel(zap.DPanicLevel)))
 	srv, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return nil, "", fmt.Errorf("embedded etcd in %s: %w", dir, err)

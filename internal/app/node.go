@@ -161,7 +161,9 @@ func (n *Node) advertise(l net.Listener) string {
 }
 
 // engineSink lets the hub, which is made first, reach the engine.
-type engineSink struct{ engine atomic.Pointer[scheduler.Engine] }
+type engineSink struct {
+	engine atomic.Pointer[scheduler.Engine]
+}
 
 func (s *engineSink) Reports(r []job.Report) {
 	if e := s.engine.Load(); e != nil {

@@ -105,14 +105,14 @@ func TestHealth(t *testing.T) {
 	t.Parallel()
 	var reasons []string
 	s := serve(t, Config{}, Deps{Control: &fakeControl{}, Ready: func() []string { return reasons }})
-	if resp, text := ask(t, s, "GET", "/livez", ""); resp.StatusCode != 200 || strings.TrimSpace(text) != `{"status":"ok","reasons":[]}` {
+	if resp, text := ask(t, s, "GET", "/livez", ""); resp.StatusCode != http.StatusOK || strings.TrimSpace(text) != `{"status":"ok","reasons":[]}` {
 		t.Errorf("livez: %d %s", resp.StatusCode, text)
 	}
-	if resp, text := ask(t, s, "GET", "/readyz", ""); resp.StatusCode != 200 {
+	if resp, text := ask(t, s, "GET", "/readyz", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("readyz: %d %s", resp.StatusCode, text)
 	}
 	reasons = []string{"no view yet"}
-	if resp, text := ask(t, s, "GET", "/readyz", ""); resp.StatusCode != 503 || strings.TrimSpace(text) != `{"status":"not ready","reasons":["no view yet"]}` {
+	if resp, text := ask(t, s, "GET", "/readyz", ""); resp.StatusCode != http.StatusServiceUnavailable || strings.TrimSpace(text) != `{"status":"not ready","reasons":["no view yet"]}` {
 		t.Errorf("readyz: %d %s", resp.StatusCode, text)
 	}
 }
@@ -124,7 +124,7 @@ func TestMetricsCountByRoute(t *testing.T) {
 	ask(t, s, "GET", "/v1/namespaces/a/jobs/c", "")
 	ask(t, s, "GET", "/nowhere", "")
 	resp, text := ask(t, s, "GET", "/v1/jobs", "")
-	if resp.StatusCode != 500 || resp.Header.Get("Content-Type") != problemType || strings.Contains(text, "a bug") {
+	if resp.StatusCode != http.StatusInternalServerError || resp.Header.Get("Content-Type") != problemType || strings.Contains(text, "a bug") {
 		t.Errorf("panic: %d %s", resp.StatusCode, text)
 	}
 	_, text = ask(t, s, "GET", "/metrics", "")
@@ -214,7 +214,7 @@ func TestBesidePages(t *testing.T) {
 	if _, text := ask(t, s, "GET", "/", ""); text != "page" {
 		t.Errorf("page: %s", text)
 	}
-	if resp, _ := ask(t, s, "GET", "/v1/version", ""); resp.StatusCode != 200 {
+	if resp, _ := ask(t, s, "GET", "/v1/version", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("api: %d", resp.StatusCode)
 	}
 	if resp, _ := ask(t, s, "POST", "/jobs/a", "", "Origin", "http://elsewhere.example"); resp.StatusCode != http.StatusForbidden {

@@ -229,35 +229,8 @@ func texts[T ~string](in []T) []string {
 
 // didYouMean suggests the allowed word that is nearest to what was given.
 func didYouMean(got string, allowed []string) string {
-	best, least := "", 3
-	for _, a := range allowed {
-		if d := distance(strings.ToLower(got), strings.ToLower(a)); d < least || best == "" && strings.EqualFold(got+"s", a) {
-			best, least = a, d
-		}
+	if best, ok := job.Nearest(got, allowed); ok {
+		return fmt.Sprintf("; did you mean %q?", best)
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// distance is the Levenshtein distance of two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		prev := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := prev
-			if a[i] != b[j] {
-				cost++
-			}
-			prev = row[j+1]
-			row[j+1] = min(cost, row[j]+1, prev+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -36,7 +36,7 @@
 // # What is not promised
 //
 // A process that leaves its session, loses its parent and wipes its
-// environment before the kill is not recognised as part of the task. When the
+// environment before the kill is not recognized as part of the task. When the
 // shim itself is killed, only direct children die with it. Background
 // processes that a command leaves behind on a normal end are let live, as cron
 // does.

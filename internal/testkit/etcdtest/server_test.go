@@ -33,7 +33,7 @@ func TestRestartKeepsDataAndAddress(t *testing.T) {
 
 func TestSharedKeepsPrefixesApart(t *testing.T) {
 	t.Parallel()
-	if shared.Server(t) != shared.Server(t) {
+	if first, second := shared.Server(t), shared.Server(t); first != second {
 		t.Error("two servers are shared, want one")
 	}
 	if a, b := Prefix(t), Prefix(t); a == b {

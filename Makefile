@@ -1,0 +1,55 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo none)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+TOOLS   := bin/tools
+
+export CGO_ENABLED ?= 1
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the three binaries into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## run everything in one process: node, minion, example jobs, page on http://127.0.0.1:8420
+	@exec ./bin/carillon dev
+
+test: ## run all tests with the race detector; in CI a skipped test is a failure
+	@.ci/test ./...
+
+test-short: ## run the quick tests, without the race detector
+	go test -short ./...
+
+test-long: ## run the fault scenarios for a minute each
+	for s in kill drain worker; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
+
+bench: ## print BENCH lines
+	@go run ./bench
+
+lint: $(TOOLS)/golangci-lint ## vet and lint
+	go vet ./...
+	$(TOOLS)/golangci-lint run ./...
+
+$(TOOLS)/golangci-lint: tools/go.mod
+	@mkdir -p $(TOOLS)
+	go build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS)/protoc-gen-go: tools/go.mod
+	@mkdir -p $(TOOLS)
+	go build -modfile=tools/go.mod -o $(TOOLS)/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+
+generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JSON schema
+	command -v protoc >/dev/null || { apt-get update -q && apt-get install -y -q protobuf-compiler; }
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative agentpush/agentpb/agent.proto
+	go run ./internal/manifest/schemagen > configs/schema/job.schema.json.new
+	mv configs/schema/job.schema.json.new configs/schema/job.schema.json
+
+verify: generate ## fail if a generated file is not current
+	git diff --exit-code -- agentpush/agentpb configs/schema
+
+.PHONY: help build demo test test-short test-long bench lint generate verify
