@@ -44,6 +44,9 @@ func newShaky(t *testing.T) *shaky {
 	return &shaky{Session: s, proxy: proxy, direct: direct, prefix: etcdtest.Prefix(t)}
 }
 
+// atOnce is less than what a waiter takes to look by itself.
+const atOnce = 12 * time.Second
+
 // soon is a context that ends while a fault still lasts.
 func soon(t *testing.T) context.Context {
 	t.Helper()
@@ -298,6 +301,30 @@ func TestI7_HandoverToNobodyChangesNothing(t *testing.T) {
 	}
 }
 
+func TestI6_StaleHandoverSparesNewerGrant(t *testing.T) {
+	t.Parallel()
+	c := shared.Server(t).Client(t)
+	p := etcdtest.Prefix(t)
+	a, b := openSession(t, c, nil), openSession(t, c, nil)
+	old, err := a.Claim(timeout(t), Grant{Key: p + "k", Value: "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Delete(timeout(t), p+"k"); err != nil {
+		t.Fatal(err)
+	}
+	newer, err := b.Claim(timeout(t), Grant{Key: p + "k", Value: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Handover(timeout(t), a.Lease(), "2"); !errors.Is(err, ErrFenced) || old.Held() {
+		t.Errorf("hand-over of an old grant: %v, held %v, want ErrFenced", err, old.Held())
+	}
+	if _, err := b.Adopt(timeout(t), p+"k", newer.Token().Revision); err != nil {
+		t.Errorf("the newer grant: %v, want it untouched", err)
+	}
+}
+
 func TestI7_HandoverWhoseAnswerIsLostCounts(t *testing.T) {
 	t.Parallel()
 	s := newShaky(t)
@@ -402,6 +429,7 @@ func TestI9_WaiterReturnsWhenItsSessionEnds(t *testing.T) {
 		}()
 	}
 	eventually(t, "both wait", func() bool { return keys(t, direct, p) == 3 })
+	start := time.Now()
 	proxy.Blackhole()
 	if err := closed.Close(timeout(t)); err != nil {
 		t.Fatal(err)
@@ -411,6 +439,9 @@ func TestI9_WaiterReturnsWhenItsSessionEnds(t *testing.T) {
 	}
 	if err := <-errs[cutOff]; !errors.Is(err, ErrLost) {
 		t.Errorf("waiter that is cut off: %v, want ErrLost", err)
+	}
+	if d := time.Since(start); d > atOnce {
+		t.Errorf("waiters returned after %s, want at once", d)
 	}
 	proxy.Heal()
 	eventually(t, "places are gone", func() bool { return keys(t, direct, p) == 1 })
@@ -442,11 +473,12 @@ func TestWaiterWhosePlaceIsRemoved(t *testing.T) {
 		place = string(r.Kvs[1].Key)
 		return true
 	})
+	start := time.Now()
 	if _, err := c.Delete(timeout(t), place); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-result; !errors.Is(err, ErrFenced) {
-		t.Errorf("lock: %v, want ErrFenced", err)
+	if err := <-result; !errors.Is(err, ErrFenced) || time.Since(start) > atOnce {
+		t.Errorf("lock: %v after %s, want ErrFenced at once", err, time.Since(start))
 	}
 	if err := h.Unlock(timeout(t)); err != nil {
 		t.Error(err)
