@@ -212,3 +212,14 @@ func (e *Engine) watchClock(ctx context.Context) {
 		start, wall = time.Now(), now
 	}
 }
+
+// Jobs returns how many jobs this node's loaded shards hold.
+func (e *Engine) Jobs() int {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	n := int64(0)
+	for _, s := range e.shards {
+		n += s.count.Load()
+	}
+	return int(n)
+}

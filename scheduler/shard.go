@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -35,7 +36,9 @@ type shard struct {
 	mail  []func()
 	knock chan struct{}
 
-	jobs     map[job.Key]*entry
+	jobs map[job.Key]*entry
+	// count is len(jobs), for others.
+	count    atomic.Int64
 	jobsRev  int64
 	timers   timers
 	triggers map[string]etcdkv.Trigger
@@ -221,6 +224,7 @@ func (s *shard) onJobs(b etcdkv.Batch) {
 		s.onJob(&b.Events[i])
 	}
 	s.jobsRev = max(s.jobsRev, b.Rev)
+	s.count.Store(int64(len(s.jobs)))
 	if !s.synced {
 		s.synced = true
 		s.recover()

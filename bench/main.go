@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+)
+
+// benchmark is one measurement; it prints its figures by report.
+type benchmark struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+func benchmarks() []benchmark {
+	return []benchmark{
+		{"fires_vs_robfig_cpu", timerAgainstRobfig},
+		{"fires_committed_per_s", firesCommitted},
+		{"jobs_1m", millionJobs},
+	}
+}
+
+func main() {
+	if len(os.Args) == 4 && os.Args[1] == etcdArgument {
+		if err := runEtcd(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench etcd:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	only := flag.String("only", "", "comma-separated names of benchmarks; empty: all")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	failed := false
+	for _, b := range benchmarks() {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), b.name) {
+			continue
+		}
+		if err := b.run(ctx); err != nil {
+			fmt.Fprintf(os.Stderr, "bench %s: %v\n", b.name, err)
+			failed = true
+		}
+	}
+	if failed {
+		os.Exit(1) //nolint:gocritic // the process ends, and its signals with it
+	}
+}
+
+// report prints a figure.
+func report(name string, value float64, unit string) {
+	fmt.Printf("BENCH %s %.4g %s\n", name, value, unit)
+}
