@@ -23,7 +23,7 @@ func TestOutput(t *testing.T) {
 	}
 	s := serve(t, Config{}, Deps{Control: f})
 	resp, text := ask(t, s, "GET", "/v1/runs/abcd-0123456789abcdef/output?minion=web1&follow=true", "")
-	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/x-ndjson" {
 		t.Errorf("got %d %s", resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
 	if f.minion != "web1" || !f.follow {
@@ -50,7 +50,7 @@ func TestOutputOfNothing(t *testing.T) {
 	t.Parallel()
 	s := serve(t, Config{}, Deps{Control: &fakeControl{}})
 	resp, text := ask(t, s, "GET", "/v1/runs/abcd-0123456789abcdef/output", "")
-	if resp.StatusCode != 200 || text != "" || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+	if resp.StatusCode != http.StatusOK || text != "" || resp.Header.Get("Content-Type") != "application/x-ndjson" {
 		t.Errorf("got %d %q %s", resp.StatusCode, text, resp.Header.Get("Content-Type"))
 	}
 }
