@@ -1,6 +1,7 @@
 package agentpush_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -28,8 +29,10 @@ type cluster struct {
 	ctx   context.Context
 
 	mu sync.Mutex
-	// mu guards owners: who owns a shard; the others belong to node 0.
+	// mu guards what follows. A shard without an entry in owners belongs to
+	// node 0; addrs has addresses that differ from the real ones.
 	owners  map[job.ShardID]job.NodeID
+	addrs   map[job.NodeID]string
 	minions map[job.MinionID]job.Minion
 }
 
@@ -47,7 +50,6 @@ type node struct {
 	reports []job.Report
 	arrived chan struct{}
 	live    []job.Run
-	down    bool
 	// muted drops the presence that this node writes.
 	muted bool
 }
@@ -68,9 +70,12 @@ func (c *cluster) own(s job.ShardID, n job.NodeID) {
 }
 
 func (c *cluster) PeerAddr(id job.NodeID) (string, bool) {
+	c.mu.Lock()
+	addr := c.addrs[id]
+	c.mu.Unlock()
 	for _, n := range c.nodes {
 		if n.id == id {
-			return n.addr, true
+			return cmp.Or(addr, n.addr), true
 		}
 	}
 	return "", false
@@ -79,9 +84,17 @@ func (c *cluster) PeerAddr(id job.NodeID) (string, bool) {
 func (c *cluster) Servers() []string {
 	var out []string
 	for _, n := range c.nodes {
-		out = append(out, n.addr)
+		addr, _ := c.PeerAddr(n.id)
+		out = append(out, addr)
 	}
 	return out
+}
+
+// lead makes the others look for a node at another address; empty: the real one.
+func (c *cluster) lead(id job.NodeID, addr string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.addrs[id] = addr
 }
 
 func (n *node) Reports(rs []job.Report) {
@@ -125,7 +138,7 @@ func (n *node) Describe(_ context.Context, m job.Minion) error {
 func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cluster{t: t, ctx: ctx, owners: map[job.ShardID]job.NodeID{}, minions: map[job.MinionID]job.Minion{}}
+	c := &cluster{t: t, ctx: ctx, owners: map[job.ShardID]job.NodeID{}, addrs: map[job.NodeID]string{}, minions: map[job.MinionID]job.Minion{}}
 	log := zap.NewNop()
 	if testing.Verbose() {
 		log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))

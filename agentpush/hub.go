@@ -222,18 +222,11 @@ func (h *Hub) sweep() {
 }
 
 func (h *Hub) sweepOnce(now int64) {
-	channels := h.allChannels()
-	h.mu.RLock()
-	links := make([]*link, 0, len(h.links))
-	for _, l := range h.links {
-		links = append(links, l)
-	}
-	h.mu.RUnlock()
 	silent := now - int64(h.cfg.BeatEvery)*int64(h.cfg.BeatMisses)
-	for _, c := range channels {
+	for _, c := range h.allChannels() {
 		h.sweepChannel(c, now, silent)
 	}
-	for _, l := range links {
+	for _, l := range h.allLinks() {
 		h.finish(l.overdue(now))
 	}
 	h.retry(now)
@@ -245,6 +238,16 @@ func (h *Hub) allChannels() []*channel {
 	out := make([]*channel, 0, len(h.channels))
 	for _, c := range h.channels {
 		out = append(out, c)
+	}
+	return out
+}
+
+func (h *Hub) allLinks() []*link {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	out := make([]*link, 0, len(h.links))
+	for _, l := range h.links {
+		out = append(out, l)
 	}
 	return out
 }

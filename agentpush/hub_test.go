@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -80,61 +81,187 @@ func TestI1_WaitsForTheMinion(t *testing.T) {
 	n.await(2, "succeeded", inState(job.StateSucceeded))
 }
 
-func TestI3_OneOfferAtATime(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.OfferMax = 4 })
-	n := c.nodes[0]
-	// A stream that takes nothing by itself.
+// raw is a stream that does nothing by itself.
+type raw struct {
+	c      *cluster
+	stream grpc.BidiStreamingClient[agentpb.FromMinion, agentpb.ToMinion]
+	frames chan *agentpb.ToMinion
+}
+
+func (c *cluster) raw(id string, n *node) *raw {
+	c.t.Helper()
 	conn, err := agenttest.Dialer(n.addr)()
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }()
-	stream, err := agentpb.NewPushClient(conn).Session(t.Context())
+	stream, err := agentpb.NewPushClient(conn).Session(context.Background())
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	send := func(f *agentpb.FromMinion) {
-		t.Helper()
-		if err := stream.Send(f); err != nil {
-			t.Fatal(err)
+	r := &raw{c: c, stream: stream, frames: make(chan *agentpb.ToMinion, 100)} // more than a test needs
+	c.t.Cleanup(func() {
+		_ = conn.Close()
+		for range r.frames { //nolint:revive // until the receiver ends
 		}
-	}
-	send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: "raw", Instance: "i", Protocol: agentpb.Protocol}}})
-	frames := make(chan *agentpb.ToMinion, 100)
+	})
+	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: id, Instance: "i", Protocol: agentpb.Protocol}}})
 	go func() {
-		defer close(frames)
+		defer close(r.frames)
 		for {
 			f, err := stream.Recv()
 			if err != nil {
 				return
 			}
-			frames <- f
+			r.frames <- f
 		}
 	}()
-	if (<-frames).GetWelcome().GetNode() != "node-0" {
-		t.Fatal("no welcome")
+	if w := r.next().GetWelcome(); w.GetNode() != string(n.id) || w.GetSession() == 0 || w.GetBeatEvery() == 0 || len(w.GetServers()) == 0 {
+		c.t.Fatalf("welcome: %v", w)
 	}
+	return r
+}
+
+func (r *raw) send(f *agentpb.FromMinion) {
+	r.c.t.Helper()
+	if err := r.stream.Send(f); err != nil {
+		r.c.t.Fatal(err)
+	}
+}
+
+func (r *raw) taken(seq uint64) {
+	r.c.t.Helper()
+	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Taken{Taken: &agentpb.Taken{Seq: seq}}})
+}
+
+func (r *raw) next() *agentpb.ToMinion {
+	r.c.t.Helper()
+	select {
+	case f := <-r.frames:
+		return f
+	case <-time.After(wait):
+		r.c.t.Fatal("no frame came")
+		return nil
+	}
+}
+
+func TestI3_OneOfferAtATime(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.OfferMax = 4 })
+	n := c.nodes[0]
+	r := c.raw("raw", n)
 	os := orders("raw", 10, time.Minute)
 	n.hub.Send(os)
 	for i, want := range []int{4, 4, 2} {
-		offer := (<-frames).GetOffer()
+		offer := r.next().GetOffer()
 		if len(offer.GetOrders()) != want {
 			t.Fatalf("offer %d has %d orders", i, len(offer.GetOrders()))
 		}
 		// An acknowledgement passes, a second offer does not; a wrong number
 		// frees nothing.
-		send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Taken{Taken: &agentpb.Taken{Seq: offer.GetSeq() + 1}}})
+		r.taken(offer.GetSeq() + 1)
 		n.hub.Ack([]job.TaskID{os[0].Task})
-		if f := <-frames; f.GetAck() == nil {
+		if f := r.next(); f.GetAck() == nil {
 			t.Fatalf("frame while an offer is out: %v", f)
 		}
 		if st := n.hub.Status(); st.InFlight != want {
 			t.Fatalf("in flight: %d", st.InFlight)
 		}
-		send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Taken{Taken: &agentpb.Taken{Seq: offer.GetSeq()}}})
+		r.taken(offer.GetSeq())
 	}
 	c.eventually("the slot is free", func() bool { return n.hub.Status().InFlight == 0 })
+}
+
+func TestI1_OfferNotTakenInALiveSession(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.BeatEvery = time.Hour })
+	n := c.nodes[0]
+	r := c.raw("raw", n)
+	os := orders("raw", 2, time.Minute)
+	n.hub.Send(os)
+	offer := r.next().GetOffer()
+	n.hub.SweepAt(os[0].NotAfter.Add(agentpush.Grace - time.Second))
+	if k := n.count(inState(job.StateIndeterminate)); k != 0 {
+		t.Errorf("%d reports before the grace is over", k)
+	}
+	for range 2 {
+		n.hub.SweepAt(os[0].NotAfter.Add(agentpush.Grace))
+	}
+	if st := n.hub.Status(); st.InFlight != 2 || st.Connected != 1 {
+		t.Errorf("status: %+v", st)
+	}
+	n.await(2, "indeterminate", inState(job.StateIndeterminate))
+	r.taken(offer.GetSeq())
+	c.eventually("nothing is held", func() bool { st := n.hub.Status(); return st.InFlight+st.Queued == 0 })
+	if k := n.count(func(*job.Report) bool { return true }); k != 2 {
+		t.Errorf("%d reports", k)
+	}
+}
+
+func TestI9_ReportsSpeakOfTheirMinion(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	r := c.raw("liar", n)
+	report := agentpb.FromReport(&job.Report{Task: orders("victim", 1, 0)[0].Task, Shard: 7, Known: true, State: job.StateSucceeded})
+	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Reports{Reports: &agentpb.Reports{Reports: []*agentpb.Report{{}, report}}}})
+	if got := n.await(1, "succeeded", inState(job.StateSucceeded)); got[0].Task.Minion != "liar" {
+		t.Errorf("report: %+v", got[0])
+	}
+}
+
+func TestI6_HolderForgetsWhatABrokenLinkBrought(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	conn, err := agenttest.Dialer(n.addr)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := agentpb.NewPeerClient(conn).Link(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &agentpb.Batch{First: 1}
+	os := orders("ghost", 3, time.Hour)
+	for i := range os {
+		b.Orders = append(b.Orders, agentpb.FromOrder(&os[i]))
+	}
+	for _, f := range []*agentpb.PeerFrame{
+		{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{Node: "node-x"}}},
+		{Body: &agentpb.PeerFrame_Batch{Batch: b}},
+	} {
+		if err := link.Send(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.eventually("the orders wait", func() bool { return n.hub.Status().Queued == 3 })
+	_ = conn.Close()
+	c.eventually("they are forgotten", func() bool { return n.hub.Status().Queued == 0 })
+	n.hub.SweepAt(time.Now().Add(2 * time.Hour))
+	if k := n.count(func(*job.Report) bool { return true }); k != 0 {
+		t.Errorf("%d reports: the sender answers for them", k)
+	}
+}
+
+func TestI8_ReportWithoutOwnerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.ReportRetry = 100 * time.Millisecond })
+	n := c.nodes[0]
+	c.own(7, "")
+	c.own(8, n.id)
+	n.hub.Send(orders("nobody", 1, time.Millisecond))
+	c.eventually("the order has ended", func() bool { return len(n.hub.Status().Minions) == 0 })
+	for i := range 10 {
+		n.hub.SweepAt(time.Now().Add(time.Duration(i) * time.Second))
+	}
+	c.own(7, n.id)
+	os := orders("nobody", 1, time.Millisecond)
+	os[0].Shard = 8
+	n.hub.Send(os)
+	n.await(1, "the later one", func(r *job.Report) bool { return r.Shard == 8 })
+	if k := n.count(func(r *job.Report) bool { return r.Shard == 7 }); k != 0 {
+		t.Error("the report came after it was given up")
+	}
 }
 
 func TestI7_FullTopicDropsTheOldest(t *testing.T) {
@@ -222,17 +349,23 @@ func TestI5_StalledMinionDelaysNobody(t *testing.T) {
 	n := c.nodes[0]
 	const stalled, healthy = 40, 10
 	for i := range stalled {
-		m := c.minion(agenttest.Config{ID: job.MinionID(fmt.Sprintf("stalled-%d", i))}, n)
+		m := c.minion(agenttest.Config{ID: job.MinionID(fmt.Sprintf("stalled-%02d", i))}, n)
 		m.Stall(true)
 	}
-	// Enough for each stalled minion to fill its window and block its pump.
 	fat := strings.Repeat("x", 100<<10)
 	for i := range stalled {
-		os := orders(job.MinionID(fmt.Sprintf("stalled-%d", i)), 20, time.Minute)
+		os := orders(job.MinionID(fmt.Sprintf("stalled-%02d", i)), 20, time.Minute)
 		for j := range os {
 			os[j].Env = map[string]string{"FAT": fat}
 		}
 		n.hub.Send(os)
+		c.eventually("the offer is out", func() bool { return n.hub.Status().Minions[i].InFlight > 0 })
+		// Acknowledgements need no slot: they fill the stream, and block its pump.
+		acks := make([]job.TaskID, 10_000)
+		for j := range acks {
+			acks[j] = os[0].Task
+		}
+		n.hub.Ack(acks)
 	}
 	for i := range healthy {
 		c.minion(agenttest.Config{ID: job.MinionID(fmt.Sprintf("healthy-%d", i))}, n)
@@ -467,7 +600,7 @@ func TestPeerThatSaysNothing(t *testing.T) {
 	defer func() { _ = lis.Close() }()
 	c := newCluster(t, 2, func(cfg *agentpush.Config) { cfg.PeerWait = 200 * time.Millisecond })
 	n := c.nodes[0]
-	c.nodes[1].addr = lis.Addr().String()
+	c.lead("node-1", lis.Addr().String())
 	n.hub.Inventory().SetPresence("node-1", 0, []agentpush.Present{{ID: "far", Session: 1}})
 	n.hub.Send(orders("far", 1, 700*time.Millisecond))
 	r := n.await(1, "an end", func(r *job.Report) bool { return r.State.Final() })
@@ -478,5 +611,15 @@ func TestPeerThatSaysNothing(t *testing.T) {
 	defer cancel()
 	if _, err := n.hub.LiveRuns(ctx, "", ""); err == nil || ctx.Err() != nil {
 		t.Errorf("live runs: %v, %v", err, ctx.Err())
+	}
+	// Orders wait while there is no way, and go once there is one.
+	m := c.minion(agenttest.Config{ID: "near"}, c.nodes[1])
+	c.eventually("seen", func() bool { return n.hub.Connected("near") })
+	n.hub.Send(orders("near", 5, time.Minute))
+	c.eventually("they wait here", func() bool { return n.hub.Status().Queued == 5 })
+	c.lead("node-1", "")
+	n.await(5, "succeeded", inState(job.StateSucceeded))
+	if m.Executed() != 5 {
+		t.Errorf("executed %d", m.Executed())
 	}
 }

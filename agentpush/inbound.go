@@ -51,6 +51,7 @@ func (p peerServer) Link(stream inboundStream) error {
 	if !h.spawn(func() {
 		err := h.receiveLink(stream, in)
 		in.broken.Store(true)
+		h.forgetOrphans()
 		done <- err
 	}) {
 		return status.Error(codes.Unavailable, "the node stops")
@@ -82,6 +83,15 @@ func (p peerServer) Link(stream inboundStream) error {
 		case <-pace.C:
 		}
 		pace.Stop()
+	}
+}
+
+// forgetOrphans drops what waits here and came by broken links (I6).
+func (h *Hub) forgetOrphans() {
+	for _, c := range h.allChannels() {
+		c.mu.Lock()
+		c.topic.forgetOrphans()
+		c.mu.Unlock()
 	}
 }
 

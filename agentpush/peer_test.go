@@ -48,6 +48,9 @@ func TestForwardBetweenThreeNodes(t *testing.T) {
 		}
 		c.eventually("acknowledged across nodes", func() bool { return m.Unacked() == 0 })
 	}
+	for _, n := range c.nodes {
+		c.eventually("everything forwarded is settled", func() bool { return n.hub.Status().Forwarded == 0 })
+	}
 	for _, mv := range c.nodes[2].hub.Inventory().Minions() {
 		if want := job.NodeID("node-" + fmt.Sprint(atoi(string(mv.ID)[1:])%3)); mv.Node != want {
 			t.Errorf("%s is at %s, want %s", mv.ID, mv.Node, want)

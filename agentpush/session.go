@@ -42,7 +42,7 @@ type session struct {
 	opened   time.Time
 	// seen is when the minion was last heard, in nanoseconds.
 	seen atomic.Int64
-	// heard is signalled at every frame while somebody probes.
+	// heard is signaled at every frame while somebody probes.
 	heard chan struct{}
 
 	once sync.Once

@@ -15,10 +15,12 @@ type Status struct {
 	Connected int `json:"connected"`
 	Known     int `json:"known"`
 	Online    int `json:"online"`
-	// Queued and InFlight count messages that wait, and that are offered.
-	Queued   int    `json:"queued"`
-	InFlight int    `json:"inFlight"`
-	Dropped  uint64 `json:"dropped"`
+	// Queued and InFlight count messages that wait here, and that are offered;
+	// Forwarded those that are on their way to peers, or for which peers answer.
+	Queued    int    `json:"queued"`
+	InFlight  int    `json:"inFlight"`
+	Forwarded int    `json:"forwarded"`
+	Dropped   uint64 `json:"dropped"`
 	// Minions are those with a session or with messages here, sorted by id.
 	Minions []MinionStatus `json:"minions"`
 }
@@ -40,6 +42,11 @@ func (h *Hub) Status() Status {
 	var st Status
 	st.Known, st.Online = h.inventory.count()
 	channels := h.allChannels()
+	for _, l := range h.allLinks() {
+		l.mu.Lock()
+		st.Forwarded += len(l.queue) + len(l.unsettled)
+		l.mu.Unlock()
+	}
 	now := time.Now().UnixNano()
 	for _, c := range channels {
 		c.mu.Lock()

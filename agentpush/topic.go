@@ -122,6 +122,15 @@ func (t *topic) expire(now int64) []ending {
 	return out
 }
 
+// forgetOrphans removes what came by links that are broken.
+func (t *topic) forgetOrphans() {
+	t.again = slices.DeleteFunc(t.again, (*message).orphaned)
+	t.queue = slices.DeleteFunc(t.queue, (*message).orphaned)
+	if t.len() == 0 {
+		t.earliest = 0
+	}
+}
+
 // drain removes and returns everything.
 func (t *topic) drain() []*message {
 	all := append(t.again, t.queue...) //nolint:gocritic // again is given up here
