@@ -88,7 +88,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // term is one membership: from joining until the lease is lost or ctx ends.
 func (e *Engine) term(ctx, work context.Context) error {
 	sess, err := lock.Open(ctx, lock.SessionConfig{
-		Holder: string(e.cfg.Node), TTL: e.cfg.LeaseTTL, Epoch: e.cfg.Meta.Epoch,
+		Holder: string(e.cfg.Node), TTL: e.cfg.LeaseTTL, Epoch: e.cfg.Meta.Epoch, Marks: e.cfg.Keys.Marks(),
 	}, lock.Deps{Client: e.deps.Client, Renewers: e.deps.Renewers, Logger: e.log, Metrics: e.deps.Metrics})
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)

@@ -37,6 +37,8 @@ func (s *shard) onReport(r *job.Report) {
 			s.deps.Minions.Ack([]job.TaskID{r.Task})
 		}
 	case t.final():
+	case t.running && !r.Spooled && (r.State == job.StateDeliveryTimeout || r.State == job.StateDropped):
+		// A second copy of the order, lost on its way: the first one runs.
 	case !r.Known:
 		s.onUnknown(f, t)
 	case !r.State.Final():

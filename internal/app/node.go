@@ -178,6 +178,10 @@ func (s *engineSink) LiveRuns(namespace, name string) []job.Run {
 	return nil
 }
 
+// topicDepth bounds what waits for one minion: a minion that is alone may be
+// handed a whole herd of fires at once.
+const topicDepth = 20_000
+
 // wire makes the node's parts and connects them.
 func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) error {
 	metrics := prometheus.NewRegistry()
@@ -200,7 +204,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}
 	sink := &engineSink{}
 	if n.hub, err = agentpush.New(agentpush.Config{
-		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired,
+		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired, TopicDepth: topicDepth,
 	}, agentpush.Deps{
 		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg,
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())},
