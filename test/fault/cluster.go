@@ -1,263 +1,226 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
-// etcdArgument makes this program run the cluster's etcd.
-const etcdArgument = "etcd-server"
+// The size of the cluster, and the lease of its nodes.
+const (
+	schedulerCount = 3
+	workerCount    = 2
+	leaseTTL       = 3 * time.Second
+)
 
-func runEtcd(dir, endpoint string) error {
-	client, err := url.Parse(endpoint)
-	if err != nil {
-		return err
-	}
-	cfg := embed.NewConfig()
-	cfg.Dir = dir
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{*client}, []url.URL{*client}
-	peer := url.URL{Scheme: "unix", Host: "localhost:" + fmt.Sprint(os.Getpid())}
-	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	cfg.TickMs, cfg.ElectionMs = 100, 1000
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	srv, err := embed.StartEtcd(cfg)
-	if err != nil {
-		return err
-	}
-	defer srv.Close()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-srv.Err():
-		return err
-	}
-}
+// startPatience bounds the start of the whole cluster.
+const startPatience = 60 * time.Second
 
-// process is one member of the cluster, which can be started again.
-type process struct {
-	name string
-	args []string
-	log  string
-	// api is a scheduler's address, empty for others.
-	api string
-
-	mu  sync.Mutex // guards cmd
-	cmd *exec.Cmd
-}
-
-func (p *process) start() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }()
-	cmd := exec.Command(p.args[0], p.args[1:]...) //nolint:gosec,noctx // our own binaries, killed by name
-	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, filepath.Dir(p.log)
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
-	}
-	p.cmd = cmd
-	return nil
-}
-
-// signal sends a signal and waits until the process has ended.
-func (p *process) signal(sig os.Signal) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return
-	}
-	_ = p.cmd.Process.Signal(sig)
-	_ = p.cmd.Wait()
-	p.cmd = nil
-}
-
-// cluster is the processes of a run.
+// cluster is the processes, and what looks at them.
 type cluster struct {
-	dir        string
+	dir        string // everything is below it
 	etcd       *process
 	schedulers []*process
 	workers    []*process
+	api        *api
 	client     *clientv3.Client
-	http       *http.Client
-	verbose    bool
+	takeovers  *takeovers
+
+	begun time.Time
+	out   io.Writer // nil: events are not told
 }
 
-func (c *cluster) say(format string, args ...any) {
-	if c.verbose {
-		fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05.000 ")+format+"\n", args...)
+// event tells what happens.
+func (c *cluster) event(format string, args ...any) {
+	if c.out != nil {
+		fmt.Fprintf(c.out, "%8.3f  %s\n", time.Since(c.begun).Seconds(), fmt.Sprintf(format, args...))
 	}
 }
 
-// startCluster builds the binaries and starts the processes.
-func startCluster(ctx context.Context, o options) (_ *cluster, err error) {
-	c := &cluster{verbose: o.verbose, http: &http.Client{Timeout: 10 * time.Second}}
-	if c.dir, err = os.MkdirTemp("", "carillon-fault-"); err != nil {
-		return nil, err
+// build builds the daemons into dir.
+func build(ctx context.Context, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), //nolint:gosec // our own words
+		"github.com/carillon-cron/carillon/cmd/scheduler", "github.com/carillon-cron/carillon/cmd/worker")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the daemons: %w\n%s", err, out)
 	}
-	defer func() {
-		if err != nil {
-			c.stop(true)
-		}
-	}()
-	build := exec.CommandContext(ctx, "go", "build", "-o", c.dir+"/bin/", "github.com/carillon-cron/carillon/cmd/scheduler", "github.com/carillon-cron/carillon/cmd/worker")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w\n%s", err, out)
-	}
-	ports, err := freePorts(7)
+	return nil
+}
+
+// newCluster lays out a cluster below dir; nothing runs yet. bin holds the
+// daemons, keep is how many records per job the history keeps, died is told of
+// a process that ends by itself.
+func newCluster(dir, bin string, keep int, died func(error), out io.Writer) (*cluster, error) {
+	ports, err := freePorts(2 + 2*schedulerCount)
 	if err != nil {
 		return nil, err
 	}
+	addr := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i])) }
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("our own program: %w", err)
 	}
-	endpoint := "http://" + ports[0]
-	c.etcd = c.process("etcd", self, etcdArgument, filepath.Join(c.dir, "etcd"), endpoint)
-	var servers []string
-	for i := range 3 {
-		name := fmt.Sprintf("s%d", i+1)
-		p := c.process(name, c.dir+"/bin/scheduler", "--etcd-endpoints", endpoint, "--node", name,
-			"--listen", ports[1+2*i], "--peer-listen", ports[2+2*i], "--data-dir", filepath.Join(c.dir, name),
-			"--lease-ttl", "3s", "--history-per-job", "1000")
-		p.api = "http://" + ports[1+2*i]
-		c.schedulers = append(c.schedulers, p)
-		servers = append(servers, ports[2+2*i])
+	c := &cluster{dir: dir, begun: time.Now(), out: out, api: newAPI(), takeovers: newTakeovers()}
+	newProcess := func(name, path string, args ...string) *process {
+		return &process{name: name, path: path, args: args, log: filepath.Join(dir, name+".log"), died: died}
 	}
-	for i := range 2 {
+	c.etcd = newProcess("etcd", self, etcdArgument, filepath.Join(dir, "etcd"), addr(0), addr(1))
+	endpoint := "http://" + addr(0)
+	var peers []string
+	for i := range schedulerCount {
+		name, api, peer := fmt.Sprintf("s%d", i+1), addr(2+2*i), addr(3+2*i)
+		c.api.nodes = append(c.api.nodes, "http://"+api)
+		peers = append(peers, peer)
+		c.schedulers = append(c.schedulers, newProcess(name, filepath.Join(bin, "scheduler"),
+			"--node", name, "--etcd-endpoints", endpoint, "--listen", api, "--peer-listen", peer,
+			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep)))
+	}
+	for i := range workerCount {
 		name := fmt.Sprintf("w%d", i+1)
-		c.workers = append(c.workers, c.process(name, c.dir+"/bin/worker", "--servers", strings.Join(servers, ","),
-			"--id", name, "--data-dir", filepath.Join(c.dir, name)))
+		c.workers = append(c.workers, newProcess(name, filepath.Join(bin, "worker"),
+			"--id", name, "--servers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, name)))
 	}
-	if c.client, err = clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()}); err != nil {
-		return nil, err
+	c.client, err = clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	if err != nil {
+		return nil, fmt.Errorf("etcd client: %w", err)
 	}
+	return c, nil
+}
+
+// start starts all processes and waits until every node is ready, every shard
+// has an owner and every minion is connected.
+func (c *cluster) start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("the cluster was not ready within %v", startPatience))
+	defer cancel()
 	if err := c.etcd.start(); err != nil {
-		return nil, err
+		return err
 	}
-	for _, p := range append(append([]*process{}, c.schedulers...), c.workers...) {
+	if err := until(ctx, func() error {
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := c.client.Get(short, "ready")
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, p := range append(append([]*process(nil), c.schedulers...), c.workers...) {
 		if err := p.start(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return c, c.awaitReady(ctx)
+	return until(ctx, func() error { return c.whole(ctx) })
 }
 
-func (c *cluster) process(name string, args ...string) *process {
-	return &process{name: name, args: args, log: filepath.Join(c.dir, name+".log")}
+// whole returns what the cluster lacks.
+func (c *cluster) whole(ctx context.Context) error {
+	if err := c.api.ready(ctx); err != nil {
+		return err
+	}
+	minions, err := c.api.minions(ctx)
+	if err != nil {
+		return err
+	}
+	connected := 0
+	for _, m := range minions {
+		if m.State == "connected" {
+			connected++
+		}
+	}
+	if connected != workerCount {
+		return fmt.Errorf("%d minions are connected, want %d", connected, workerCount)
+	}
+	shards, err := c.api.shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range shards {
+		if s.Owner == "" {
+			return fmt.Errorf("shard %v has no owner", s.ID)
+		}
+	}
+	return nil
 }
 
-// awaitReady waits until all schedulers are ready and both workers connected.
-func (c *cluster) awaitReady(ctx context.Context) error {
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
-		ready := 0
-		for _, p := range c.schedulers {
-			if resp, err := c.http.Get(p.api + "/readyz"); err == nil { //nolint:noctx // bounded by the client
-				_ = resp.Body.Close()
-				if resp.StatusCode == http.StatusOK {
-					ready++
-				}
-			}
-		}
-		var m struct{ Minions []struct{ State string } }
-		if ready == len(c.schedulers) && c.get(ctx, "/v1/minions", &m) == nil && len(m.Minions) == len(c.workers) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
+// close ends everything that was started.
+func (c *cluster) close() {
+	for _, p := range append(append(append([]*process(nil), c.workers...), c.schedulers...), c.etcd) {
+		_, _ = p.stop(syscall.SIGKILL)
 	}
-	return fmt.Errorf("cluster not ready after a minute; logs are in %s", c.dir)
+	reap(c.dir)
+	c.api.http.CloseIdleConnections()
+	_ = c.client.Close()
 }
 
-// stop kills everything and removes the files, unless keep.
-func (c *cluster) stop(keep bool) {
-	for _, p := range append(append(append([]*process{}, c.workers...), c.schedulers...), c.etcd) {
-		if p != nil {
-			p.signal(syscall.SIGKILL)
+// reap kills what the workers left on purpose: shims, and through them their
+// commands. They have our directory in their arguments.
+func reap(dir string) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return // then there is no way to find them, and they end when they are idle
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		args, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline")) //nolint:gosec // of the kernel
+		if err == nil && strings.Contains(string(args), dir+"/") {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-	if c.client != nil {
-		_ = c.client.Close()
-	}
-	// The workers' shims outlive them; they know their directory.
-	_ = exec.Command("pkill", "-KILL", "-f", c.dir).Run() //nolint:gosec,noctx // our own directory
-	if keep {
-		fmt.Fprintln(os.Stderr, "logs and data are kept in", c.dir)
-		return
-	}
-	_ = os.RemoveAll(c.dir)
 }
 
-// get asks the first scheduler that answers.
-func (c *cluster) get(ctx context.Context, path string, into any) error {
-	var errs []error
-	for _, p := range c.schedulers {
-		err := c.ask(ctx, http.MethodGet, p.api+path, nil, into)
+// freePorts returns ports that nobody listens on. They lie below those that
+// the kernel gives to outgoing connections, so that a node finds its port free
+// when it comes back.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range 1000 {
+		if len(ports) == n {
+			return ports, nil
+		}
+		port := 10_000 + rand.IntN(20_000) //nolint:gosec // not a secret
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		defer func() { _ = l.Close() }() // held until all are found, so that they differ
+		ports = append(ports, port)
+	}
+	return nil, errors.New("too few free ports between 10000 and 30000")
+}
+
+// until calls ready until it returns nil, or ctx ends.
+func until(ctx context.Context, ready func() error) error {
+	for {
+		err := ready()
 		if err == nil {
 			return nil
 		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-func (c *cluster) ask(ctx context.Context, method, address string, body []byte, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %.500s", method, address, resp.Status, b)
-	}
-	return json.Unmarshal(b, into)
-}
-
-// freePorts returns loopback addresses that are free now.
-func freePorts(n int) ([]string, error) {
-	var out []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+		if ended := sleep(ctx, 100*time.Millisecond); ended != nil {
+			return fmt.Errorf("%w: %w", ended, err)
 		}
-		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().String())
 	}
-	return out, nil
 }
+
+// keysOf returns the keys of the cluster.
+func keysOf() etcdkv.Keys { return etcdkv.NewKeys("") }
+
+// nodeID is the name of a scheduler's process as its cluster knows it.
+func nodeID(name string) job.NodeID { return job.NodeID(name) }

@@ -7,72 +7,61 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
 
-// options are the flags.
+// options say what is run.
 type options struct {
 	scenario string
-	length   time.Duration
-	seed     int64
+	length   time.Duration // of the disturbed time
+	seed     uint64
 	jobs     int
 	keep     bool
 	verbose  bool
 }
 
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == etcdArgument {
-		if err := runEtcd(os.Args[2], os.Args[3]); err != nil {
+	if len(os.Args) > 1 && os.Args[1] == etcdArgument {
+		if err := runEtcd(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "fault etcd:", err)
 			os.Exit(1)
 		}
 		return
 	}
-	var o options
-	flag.StringVar(&o.scenario, "scenario", "kill", "kill (SIGKILL of schedulers), drain (SIGTERM of schedulers) or worker (SIGKILL of workers)")
-	flag.DurationVar(&o.length, "for", 60*time.Second, "how long faults are injected")
-	flag.Int64Var(&o.seed, "seed", 1, "seed of the faults' times and victims")
-	flag.IntVar(&o.jobs, "jobs", 300, "jobs that fire every second")
-	flag.BoolVar(&o.keep, "keep", false, "keep logs and data")
-	flag.BoolVar(&o.verbose, "v", false, "tell what happens")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := 0
-	v, err := run(ctx, o, os.Stdout)
-	switch {
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "fault:", err)
-		code = 1
-	case !v.ok():
-		code = 1
-	}
-	stop()
-	os.Exit(code)
+	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run plays a scenario and prints its verdict.
-func run(ctx context.Context, o options, out io.Writer) (*verdict, error) {
-	fault, ok := scenarios()[o.scenario]
-	if !ok {
-		return nil, fmt.Errorf("scenario %q is not known; kill, drain or worker are", o.scenario)
+// command runs one scenario and returns the exit code: 0 when every occurrence
+// is accounted for, 1 when not, 2 for a wrong command line.
+func command(args []string, stdout, stderr io.Writer) int {
+	var o options
+	fs := flag.NewFlagSet("fault", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&o.scenario, "scenario", "kill", "what to do to the cluster: "+strings.Join(scenarioNames(), ", "))
+	fs.DurationVar(&o.length, "for", 60*time.Second, "how long to disturb it")
+	fs.Uint64Var(&o.seed, "seed", 1, "seed of who is disturbed, and when")
+	fs.IntVar(&o.jobs, "jobs", 300, "how many jobs fire every second")
+	fs.BoolVar(&o.keep, "keep", false, "keep the directory with logs, trace and data")
+	fs.BoolVar(&o.verbose, "v", false, "tell every step")
+	if err := fs.Parse(args); err != nil {
+		return 2
 	}
-	c, err := startCluster(ctx, o)
+	if _, ok := scenarios()[o.scenario]; !ok || fs.NArg() > 0 || o.jobs < 1 || o.length <= 0 {
+		fmt.Fprintf(stderr, "fault: want -scenario %s, -jobs and -for above 0, and no further arguments\n", strings.Join(scenarioNames(), "|"))
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	res, err := run(ctx, o, stderr)
 	if err != nil {
-		return nil, err
+		fmt.Fprintln(stderr, "fault:", err)
+		return 1
 	}
-	v, err := play(ctx, c, o, fault)
-	c.stop(o.keep || err != nil || !v.ok())
-	if err != nil {
-		return nil, err
+	res.print(stdout)
+	if !res.verdict.good() {
+		return 1
 	}
-	for i, line := range v.offenders {
-		if i == 20 {
-			break
-		}
-		fmt.Fprintln(out, line)
-	}
-	fmt.Fprintf(out, "FAULT scenario=%s seed=%d fires=%d duplicates=%d missing=%d unaccounted=%d takeover_ms_p50=%.0f takeover_ms_max=%.0f late_ms_p99=%.0f\n",
-		o.scenario, o.seed, v.fires, v.duplicates, v.missing, v.unaccounted, v.takeoverP50, v.takeoverMax, v.lateP99)
-	return v, nil
+	return 0
 }

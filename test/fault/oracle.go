@@ -15,6 +15,20 @@ type verdict struct {
 	takeoverP50, takeoverMax, lateP99       float64
 	// offenders describe what is wrong, one line each.
 	offenders []string
+
+	// What follows is told, and fails nothing. ran counts the instants whose
+	// command left a trace; contradicted ran although their record says that
+	// they were not started; unrecorded ran and have no final record;
+	// unexpected ran at instants that the schedule does not have.
+	ran, contradicted, unrecorded, unexpected int
+	// states counts the records of the instants.
+	states map[job.State]int
+	// notes describe what is odd, one line each.
+	notes []string
+}
+
+func (v *verdict) summary() string {
+	return fmt.Sprintf("ran=%d contradicted=%d unrecorded=%d unexpected=%d records=%v", v.ran, v.contradicted, v.unrecorded, v.unexpected, v.states)
 }
 
 func (v *verdict) ok() bool { return v.duplicates == 0 && v.missing == 0 && v.unaccounted == 0 }
@@ -32,8 +46,7 @@ type evidence struct {
 
 // judge holds the evidence against the schedule.
 func judge(e *evidence) (*verdict, error) {
-	v := &verdict{}
-	var late []float64
+	v := &verdict{states: map[job.State]int{}}
 	// A row of missed occurrences is one record.
 	rows := map[job.UID][]job.Run{}
 	for id, r := range e.runs {
@@ -41,55 +54,96 @@ func judge(e *evidence) (*verdict, error) {
 			rows[id.Job] = append(rows[id.Job], r)
 		}
 	}
+	expected := map[job.FireID]bool{}
+	var late []float64
+	for _, j := range e.jobs {
+		set, err := schedule.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})
+		if err != nil {
+			return nil, fmt.Errorf("schedule of %s: %w", j.Key(), err)
+		}
+		for _, at := range set.Between(e.from, e.to, 1_000_000) {
+			id := job.FireID{Job: j.UID, At: at.UnixNano(), Trigger: job.TriggerSchedule}
+			expected[id] = true
+			v.weigh(id, e, rows[j.UID])
+			if r := e.runs[id]; !r.StartedAt.IsZero() {
+				late = append(late, float64(r.StartedAt.Sub(at).Microseconds())/1000)
+			}
+		}
+	}
 	for id, n := range e.trace {
 		if n > 1 {
 			v.duplicates++
 			v.blame("duplicate", id, e.runs[id], fmt.Sprintf("%d times in the trace", n))
 		}
-	}
-	for _, j := range e.jobs {
-		set, err := schedule.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})
-		if err != nil {
-			return nil, err
-		}
-		for _, at := range set.Between(e.from, e.to, 1_000_000) {
-			v.fires++
-			id := job.FireID{Job: j.UID, At: at.UnixNano(), Trigger: job.TriggerSchedule}
-			r, recorded := e.runs[id]
-			traced := e.trace[id] > 0
-			switch {
-			case recorded && started(r.State) && !traced:
-				v.unaccounted++
-				v.blame("unaccounted", id, r, "no trace")
-			case traced || recorded && r.State.Final() && r.Reason != "" || inRow(rows[j.UID], at):
-			default:
-				v.missing++
-				v.blame("missing", id, r, "")
-			}
-			if recorded && !r.StartedAt.IsZero() {
-				late = append(late, float64(r.StartedAt.Sub(at).Microseconds())/1000)
-			}
+		if at := id.Time(); !expected[id] && at.After(e.from) && !at.After(e.to) {
+			v.unexpected++
+			v.note("unexpected", id, e.runs[id])
 		}
 	}
 	v.lateP99 = percentile(late, .99)
+	slices.Sort(v.offenders)
 	return v, nil
 }
 
-// started reports whether a run in this state has run its command to an end.
+// weigh judges one instant that was due, but for duplicates.
+func (v *verdict) weigh(id job.FireID, e *evidence, rows []job.Run) {
+	v.fires++
+	r, recorded := e.runs[id]
+	traced := e.trace[id] > 0
+	if traced {
+		v.ran++
+	}
+	if recorded {
+		v.states[r.State]++
+	}
+	explained := recorded && excused(r)
+	switch {
+	case !traced && recorded && started(r.State):
+		v.unaccounted++
+		v.blame("unaccounted", id, r, "no trace")
+	case !traced && !explained && !inRow(rows, id.Time()):
+		v.missing++
+		v.blame("missing", id, r, "")
+	case traced && explained && r.State != job.StateIndeterminate && r.State != job.StateCancelled:
+		v.contradicted++
+		v.note("contradicted", id, r)
+	case traced && !(recorded && r.State.Final()):
+		v.unrecorded++
+		v.note("unrecorded", id, r)
+	}
+}
+
+// started reports whether a run in this state claims to have run its command.
 func started(s job.State) bool { return s == job.StateSucceeded || s == job.StateFailed }
 
-func inRow(rows []job.Run, at time.Time) bool {
-	for _, r := range rows {
-		if !at.Before(r.ScheduledAt) && !at.After(r.Until) && r.Reason != "" {
-			return true
-		}
+// excused reports whether the record says, with a reason, why the command did
+// not run, or that nobody knows.
+func excused(r job.Run) bool {
+	switch r.State {
+	case job.StateSkipped, job.StateMissed, job.StateDeliveryTimeout, job.StateUndeliverable,
+		job.StateDropped, job.StateRejected, job.StateCancelled, job.StateIndeterminate:
+		return r.Reason != "" || slices.ContainsFunc(r.Tasks, func(t job.Task) bool { return t.Reason != "" })
 	}
 	return false
 }
 
+func inRow(rows []job.Run, at time.Time) bool {
+	return slices.ContainsFunc(rows, func(r job.Run) bool {
+		return excused(r) && !at.Before(r.ScheduledAt) && !at.After(r.Until)
+	})
+}
+
+func (v *verdict) note(what string, id job.FireID, r job.Run) {
+	v.notes = append(v.notes, describe(what, id, r, ""))
+}
+
 func (v *verdict) blame(what string, id job.FireID, r job.Run, more string) {
-	v.offenders = append(v.offenders, fmt.Sprintf("%s: fire %v run %s state %q reason %q node %s attempt %d committed %v dispatched %v started %v tasks %v %s",
-		what, id, id.RunID(), r.State, r.Reason, r.Node, r.Attempt, r.CommittedAt, r.DispatchedAt, r.StartedAt, r.Tasks, more))
+	v.offenders = append(v.offenders, describe(what, id, r, more))
+}
+
+func describe(what string, id job.FireID, r job.Run, more string) string {
+	return fmt.Sprintf("%s: fire %v run %s state %q reason %q node %s shard %d token %v attempt %d committed %v dispatched %v started %v tasks %v %s",
+		what, id, id.RunID(), r.State, r.Reason, r.Node, r.Shard, r.Token, r.Attempt, r.CommittedAt, r.DispatchedAt, r.StartedAt, r.Tasks, more)
 }
 
 // percentile returns the p-quantile of values, 0 for none.

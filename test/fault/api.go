@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// api asks the nodes; any one that answers will do.
+type api struct {
+	nodes []string // base URLs
+	http  *http.Client
+}
+
+func newAPI() *api { return &api{http: &http.Client{Timeout: 20 * time.Second}} }
+
+// ask sends a request to one node after another until one answers it.
+func (a *api) ask(ctx context.Context, method, path string, body []byte, out any) error {
+	var errs []error
+	for _, node := range a.nodes {
+		err := a.askNode(ctx, node, method, path, body, out)
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (a *api) askNode(ctx context.Context, node, method, path string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, method, node+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	res, err := a.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if res.StatusCode/100 != 2 {
+		return fmt.Errorf("%s %s: %s: %s", method, path, res.Status, bytes.TrimSpace(text))
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(text, out); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// ready returns why a node is not ready.
+func (a *api) ready(ctx context.Context) error {
+	for _, node := range a.nodes {
+		if err := a.askNode(ctx, node, http.MethodGet, "/readyz", nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *api) apply(ctx context.Context, manifest []byte) error {
+	return a.ask(ctx, http.MethodPost, "/v1/apply?file=fault", manifest, nil)
+}
+
+func (a *api) jobs(ctx context.Context) ([]control.JobView, error) {
+	var out struct{ Jobs []control.JobView }
+	return out.Jobs, a.ask(ctx, http.MethodGet, "/v1/jobs", nil, &out)
+}
+
+func (a *api) minions(ctx context.Context) ([]control.MinionView, error) {
+	var out struct{ Minions []control.MinionView }
+	err := a.ask(ctx, http.MethodGet, "/v1/minions", nil, &out)
+	return out.Minions, err
+}
+
+func (a *api) shards(ctx context.Context) ([]control.ShardView, error) {
+	var out struct{ Shards []control.ShardView }
+	err := a.ask(ctx, http.MethodGet, "/v1/shards", nil, &out)
+	return out.Shards, err
+}
+
+// open returns how many runs have not ended.
+func (a *api) open(ctx context.Context) (int, error) {
+	n := 0
+	for _, state := range job.States() {
+		if state.Final() {
+			continue
+		}
+		var page control.RunPage
+		if err := a.ask(ctx, http.MethodGet, "/v1/runs?state="+string(state), nil, &page); err != nil {
+			return 0, err
+		}
+		n += len(page.Runs)
+	}
+	return n, nil
+}
+
+// runs returns all runs, one record each.
+func (a *api) runs(ctx context.Context) ([]job.Run, error) {
+	var all []job.Run
+	seen := map[job.RunID]int{}
+	for cursor := ""; ; {
+		var page control.RunPage
+		path := fmt.Sprintf("/v1/runs?limit=%d&cursor=%s", control.MaxRunLimit, url.QueryEscape(cursor))
+		if err := a.ask(ctx, http.MethodGet, path, nil, &page); err != nil {
+			return nil, err
+		}
+		for _, r := range page.Runs {
+			if i, ok := seen[r.RunID]; !ok {
+				seen[r.RunID] = len(all)
+				all = append(all, r)
+			} else if !all[i].State.Final() {
+				all[i] = r // it ended between two pages
+			}
+		}
+		if cursor = page.NextCursor; cursor == "" {
+			return all, nil
+		}
+	}
+}

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"syscall"
+)
+
+// killScheduler ends a random scheduler with SIGKILL and starts it again.
+func killScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
+	p := c.schedulers[rnd.IntN(len(c.schedulers))]
+	away := between(rnd, awayMin, awayMax)
+	c.event("kill %s, back in %v", p.name, away)
+	c.takeovers.lose(p.name)
+	if _, err := p.stop(syscall.SIGKILL); err != nil {
+		return err
+	}
+	if err := sleep(ctx, away); err != nil {
+		return err
+	}
+	return p.start()
+}

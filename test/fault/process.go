@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// stopPatience bounds how long a process may take to end when it is told to.
+const stopPatience = 30 * time.Second
+
+// process is a program that is started, ended and started again, one after
+// another. Its output is appended to one log.
+type process struct {
+	name string // of the node, minion or server
+	path string
+	args []string
+	log  string
+	// died is called when it ends and nobody told it to.
+	died func(error)
+
+	mu     sync.Mutex // guards what follows
+	cmd    *exec.Cmd  // nil when it does not run
+	ending bool
+	ended  chan struct{}
+}
+
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		return fmt.Errorf("%s runs already", p.name)
+	}
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("log of %s: %w", p.name, err)
+	}
+	defer func() { _ = log.Close() }() // the child has its own
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// Nothing of the cluster survives us, whatever we die of.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	p.cmd, p.ending, p.ended = cmd, false, make(chan struct{})
+	go p.wait(cmd, p.ended)
+	return nil
+}
+
+func (p *process) wait(cmd *exec.Cmd, ended chan struct{}) {
+	err := cmd.Wait()
+	p.mu.Lock()
+	ending := p.ending
+	p.cmd = nil
+	p.mu.Unlock()
+	close(ended)
+	if !ending {
+		p.died(fmt.Errorf("%s ended by itself: %w; see %s", p.name, errors.Join(err, errUnasked), p.log))
+	}
+}
+
+var errUnasked = errors.New("nobody told it to")
+
+// stop sends the signal and waits until the process has ended. It returns the
+// exit code, or -1 when a signal ended it. One that does not run is fine.
+func (p *process) stop(sig syscall.Signal) (int, error) {
+	p.mu.Lock()
+	cmd, ended := p.cmd, p.ended
+	p.ending = true
+	p.mu.Unlock()
+	if cmd == nil {
+		return 0, nil
+	}
+	if err := cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return 0, fmt.Errorf("signal %s: %w", p.name, err)
+	}
+	select {
+	case <-ended:
+		return cmd.ProcessState.ExitCode(), nil
+	case <-time.After(stopPatience):
+		_ = cmd.Process.Kill()
+		return 0, fmt.Errorf("%s did not end within %v of %v; see %s", p.name, stopPatience, sig, p.log)
+	}
+}
