@@ -25,6 +25,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/httpapi"
+	"github.com/carillon-cron/carillon/internal/webui"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler"
@@ -247,7 +248,12 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
+	page, err := webui.New(webui.Deps{Control: n.control, Logger: n.log})
+	if err != nil {
+		return err
+	}
 	mux := http.NewServeMux()
+	page.Register(mux)
 	if err := api.Register(mux); err != nil {
 		return err
 	}

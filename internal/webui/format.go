@@ -1,0 +1,89 @@
+package webui
+
+import (
+	"html/template"
+	"strings"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// functions are what the templates may call.
+func functions() template.FuncMap {
+	return template.FuncMap{
+		"utc": utc, "iso": iso, "ago": ago, "mark": mark, "took": took, "late": late, "join": strings.Join,
+		"set": func(t time.Time) bool { return !t.IsZero() },
+		"inc": func(i int) int { return i + 1 },
+	}
+}
+
+// utc writes an instant for people; iso for programs.
+func utc(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+func iso(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// ago says how far away an instant is.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	d := time.Until(t).Round(time.Second)
+	if d > 0 {
+		return "in " + short(d)
+	}
+	return short(-d) + " ago"
+}
+
+// short writes a duration with its two largest units.
+func short(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return d.Truncate(time.Hour).String()[:len(d.Truncate(time.Hour).String())-4]
+	case d >= time.Hour:
+		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	}
+	return d.String()
+}
+
+// mark is a state's sign: shape and colour, since not everybody sees both.
+func mark(s job.State) string {
+	switch s {
+	case job.StateSucceeded:
+		return "✓"
+	case job.StateRunning:
+		return "▶"
+	case job.StatePending, job.StateQueued:
+		return "…"
+	case job.StateSkipped, job.StateMissed:
+		return "–"
+	case job.StateCancelled:
+		return "■"
+	case job.StateIndeterminate:
+		return "?"
+	}
+	return "✗"
+}
+
+// took is how long something ran, or has been running.
+func took(start, end time.Time) string {
+	if start.IsZero() {
+		return "–"
+	}
+	if end.IsZero() {
+		return time.Since(start).Round(time.Second).String() + " so far"
+	}
+	return end.Sub(start).Round(time.Millisecond).String()
+}
+
+// late is how long after its instant a run started.
+func late(r job.Run) string {
+	if r.StartedAt.IsZero() {
+		return "–"
+	}
+	return r.StartedAt.Sub(r.ScheduledAt).Round(time.Millisecond).String()
+}

@@ -1,0 +1,200 @@
+package webui
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+//go:embed templates/*.html
+var templates embed.FS //nolint:gochecknoglobals // go:embed needs one
+
+//go:embed static
+var static embed.FS //nolint:gochecknoglobals // go:embed needs one
+
+// Control is what the page needs of a cluster's control.
+type Control interface {
+	Jobs(ctx context.Context, q control.JobQuery) ([]control.JobView, error)
+	Job(ctx context.Context, key job.Key) (control.JobView, error)
+	Runs(ctx context.Context, q control.RunQuery) (control.RunPage, error)
+	Run(ctx context.Context, id job.RunID) (job.Run, error)
+	Nodes(ctx context.Context) ([]control.NodeView, error)
+	Minions(ctx context.Context) ([]control.MinionView, error)
+	Shards(ctx context.Context) ([]control.ShardView, error)
+	Version() control.VersionView
+}
+
+// Deps is what the page stands on. Both must be set.
+type Deps struct {
+	Control Control
+	Logger  *zap.Logger
+}
+
+// UI serves the page.
+type UI struct {
+	control Control
+	log     *zap.Logger
+	pages   map[string]*template.Template
+}
+
+// New returns the page.
+func New(deps Deps) (*UI, error) {
+	if deps.Control == nil || deps.Logger == nil {
+		return nil, errors.New("webui: Control and Logger must be set")
+	}
+	u := &UI{control: deps.Control, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
+	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "error"} {
+		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("webui: %w", err)
+		}
+		u.pages[name] = t
+	}
+	return u, nil
+}
+
+// Register adds the page's routes to mux.
+func (u *UI) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", u.jobs)
+	mux.HandleFunc("GET /jobs/{namespace}/{name}", u.job)
+	mux.HandleFunc("GET /runs", u.runs)
+	mux.HandleFunc("GET /runs/{id}", u.run)
+	mux.HandleFunc("GET /nodes", u.nodes)
+	mux.HandleFunc("GET /minions", u.minions)
+	mux.HandleFunc("GET /shards", u.shards)
+	files := http.FileServerFS(static)
+	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		files.ServeHTTP(w, r)
+	})
+}
+
+// page is what every template gets.
+type page struct {
+	Title string
+	// Nav is the part of the page that is lit in the navigation.
+	Nav string
+	// Topics are the changes after which the content is fetched again.
+	Topics  string
+	Version control.VersionView
+	Data    any
+}
+
+// show renders a page, or the error that kept its data from being read.
+func (u *UI) show(w http.ResponseWriter, r *http.Request, name string, p page, err error) {
+	status := http.StatusOK
+	if err != nil {
+		name, status = "error", statusOf(err)
+		p.Title, p.Data = http.StatusText(status), err.Error()
+		if status == http.StatusInternalServerError {
+			u.log.Error("page not shown", zap.String("path", r.URL.Path), zap.Error(err))
+		}
+	}
+	p.Version = u.control.Version()
+	var out bytes.Buffer
+	if err := u.pages[name].Execute(&out, p); err != nil {
+		u.log.Error("template failed", zap.String("page", name), zap.Error(err))
+		http.Error(w, "the page could not be made", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(out.Bytes()) // a reader that has gone needs no answer
+}
+
+func statusOf(err error) int {
+	var invalid *job.InvalidError
+	switch {
+	case errors.Is(err, job.ErrNotFound):
+		return http.StatusNotFound
+	case errors.Is(err, job.ErrUnavailable):
+		return http.StatusServiceUnavailable
+	case errors.As(err, &invalid):
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}
+
+func (u *UI) jobs(w http.ResponseWriter, r *http.Request) {
+	jobs, err := u.control.Jobs(r.Context(), control.JobQuery{Namespace: r.FormValue("namespace")})
+	u.show(w, r, "jobs", page{Title: "Jobs", Nav: "jobs", Topics: "jobs runs", Data: jobs}, err)
+}
+
+func (u *UI) job(w http.ResponseWriter, r *http.Request) {
+	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
+	v, err := u.control.Job(r.Context(), key)
+	var runs control.RunPage
+	if err == nil {
+		runs, err = u.control.Runs(r.Context(), control.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: 20})
+	}
+	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", Data: struct {
+		Job  control.JobView
+		Runs []job.Run
+	}{v, runs.Runs}}, err)
+}
+
+// runsData is the run list with its filters.
+type runsData struct {
+	Query  control.RunQuery
+	Runs   []job.Run
+	States []job.State
+	// Older is the link to the next page, empty on the last one.
+	Older string
+}
+
+func (u *UI) runs(w http.ResponseWriter, r *http.Request) {
+	q := control.RunQuery{
+		Namespace: r.FormValue("namespace"), Job: r.FormValue("job"),
+		State: job.State(r.FormValue("state")), Cursor: r.FormValue("cursor"),
+	}
+	found, err := u.control.Runs(r.Context(), q)
+	d := runsData{Query: q, Runs: found.Runs, States: job.States()}
+	if found.NextCursor != "" {
+		v := url.Values{"namespace": {q.Namespace}, "job": {q.Job}, "state": {string(q.State)}, "cursor": {found.NextCursor}}
+		d.Older = "/runs?" + v.Encode()
+	}
+	topics := "runs"
+	if q.Cursor != "" {
+		topics = "" // an older page stays as it is
+	}
+	u.show(w, r, "runs", page{Title: "Runs", Nav: "runs", Topics: topics, Data: d}, err)
+}
+
+func (u *UI) run(w http.ResponseWriter, r *http.Request) {
+	run, err := u.control.Run(r.Context(), job.RunID(r.PathValue("id")))
+	topics := "runs"
+	if run.State.Final() {
+		topics = ""
+	}
+	u.show(w, r, "run", page{Title: "Run " + string(run.RunID), Nav: "runs", Topics: topics, Data: run}, err)
+}
+
+func (u *UI) nodes(w http.ResponseWriter, r *http.Request) {
+	v, err := u.control.Nodes(r.Context())
+	u.show(w, r, "nodes", page{Title: "Nodes", Nav: "nodes", Topics: "nodes shards minions", Data: v}, err)
+}
+
+func (u *UI) minions(w http.ResponseWriter, r *http.Request) {
+	v, err := u.control.Minions(r.Context())
+	u.show(w, r, "minions", page{Title: "Minions", Nav: "minions", Topics: "minions", Data: v}, err)
+}
+
+func (u *UI) shards(w http.ResponseWriter, r *http.Request) {
+	v, err := u.control.Shards(r.Context())
+	u.show(w, r, "shards", page{Title: "Shards", Nav: "shards", Topics: "shards nodes", Data: v}, err)
+}
