@@ -16,7 +16,7 @@ import (
 
 // Set by the linker.
 var (
-	version = ""
+	version = "dev"
 	commit  = ""
 )
 

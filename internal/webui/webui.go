@@ -142,7 +142,7 @@ func (u *UI) job(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		runs, err = u.control.Runs(r.Context(), control.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: 20})
 	}
-	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", Data: struct {
+	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", Data: &struct {
 		Job  control.JobView
 		Runs []job.Run
 	}{v, runs.Runs}}, err)
