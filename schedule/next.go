@@ -1,145 +1,74 @@
 package schedule
 
-import (
-	"time"
+import "time"
 
-	"github.com/robfig/cron/v3"
+// firstInstant and lastInstant bound the instants, in seconds since 1970: what
+// fits nanoseconds in 64 bits, in whole years.
+const (
+	firstInstant = -8520336000 // 1700-01-01T00:00:00Z
+	lastInstant  = 9214646399  // 2261-12-31T23:59:59Z
 )
 
-// searchYears bounds the search for the next instant: the rarest expression
-// that comes due at all, 29 February around a year that is no leap year, waits
-// eight years.
-const searchYears = 9
-
-// Next returns the first instant strictly after t, in UTC; false when there is
-// none.
-func (s *Schedule) Next(t time.Time) (time.Time, bool) {
-	switch {
-	case s.every > 0:
-		return nextEvery(t, s.every), true
-	case !s.at.IsZero():
-		return s.at, s.at.After(t)
+// Next returns the first instant strictly after the given one, in UTC; false
+// when there is none. It does not allocate.
+func (s *Schedule) Next(after time.Time) (time.Time, bool) {
+	switch s.kind {
+	case kindEvery:
+		return s.nextEvery(after)
+	case kindAt:
+		at := time.Unix(0, s.nanos)
+		return at.UTC(), at.After(after)
 	}
-	limit := t.AddDate(searchYears, 0, 0)
-	if s.everyHour || s.loc == time.UTC {
-		return match(s.spec, t, limit, s.loc)
+	from := max(after.Unix()+1, firstInstant)
+	if s.loc == time.UTC {
+		w, ok := s.fields.next(from)
+		return time.Unix(w, 0).UTC(), ok && w <= lastInstant
 	}
-	return s.nextWall(t, limit)
+	at, ok := s.nextInZone(from)
+	return time.Unix(at, 0).UTC(), ok
 }
 
-// nextEvery returns the first multiple of d since the Unix epoch after t.
-func nextEvery(t time.Time, d time.Duration) time.Time {
-	n, step := t.UnixNano(), int64(d)
-	k := n / step
-	if n%step < 0 {
-		k--
+// nextEvery returns the first multiple of the interval since 1970.
+func (s *Schedule) nextEvery(after time.Time) (time.Time, bool) {
+	if sec := after.Unix(); sec < firstInstant {
+		after = time.Unix(firstInstant, 0)
+	} else if sec >= lastInstant {
+		return time.Time{}, false
 	}
-	return time.Unix(0, (k+1)*step).UTC()
+	next := time.Unix(0, (floorDiv(after.UnixNano(), s.nanos)+1)*s.nanos).UTC()
+	return next, next.Unix() <= lastInstant
 }
 
-// nextWall finds the next instant of an expression that goes by the wall clock
-// (S2). It looks at each change of the clock on the way.
-func (s *Schedule) nextWall(t, limit time.Time) (time.Time, bool) {
-	found, ok := match(s.spec, t, limit, s.loc)
-	for ok && repeated(found, s.loc) {
-		found, ok = match(s.spec, found, limit, s.loc)
-	}
-	until := limit
-	if ok {
-		until = found
-	}
-	for from := t; ; {
-		_, change := from.In(s.loc).ZoneBounds()
-		if change.IsZero() || change.After(until) {
-			return found, ok
+// nextInZone returns the first instant that is not before from. It goes from
+// one offset of the zone to the next, and searches each by the wall clock.
+func (s *Schedule) nextInZone(from int64) (int64, bool) {
+	for from <= lastInstant {
+		sp := spanAt(s.loc, from)
+		low := from + sp.offset
+		if !s.everyHour && from-sp.start < maxJump && sp.start > firstInstant { // S2
+			before := offsetAt(s.loc, sp.start-1)
+			if from == sp.start && before < sp.offset {
+				if w, ok := s.fields.next(sp.start + before); ok && w < low {
+					return sp.start, true // left out: at the end of the gap
+				}
+			}
+			low = max(low, sp.start+before) // what came before comes twice
 		}
-		if !change.After(from) {
-			// Where the tz rules take over from the table, a bound can be its
-			// own: step past it.
-			from = from.Add(time.Hour)
-			continue
+		w, ok := s.fields.next(low)
+		if !ok {
+			return 0, false
 		}
-		if change.After(t) && s.inGap(change) {
-			return change.UTC(), true
+		at := w - sp.offset
+		if at < sp.end {
+			return at, at <= lastInstant
 		}
-		from = change
-	}
-}
-
-// inGap reports whether a matching wall-clock time is left out at the change.
-func (s *Schedule) inGap(change time.Time) bool {
-	_, before := change.Add(-time.Nanosecond).In(s.loc).Zone()
-	_, after := change.In(s.loc).Zone()
-	if after <= before {
-		return false
-	}
-	// The wall clock as if it were UTC: from the last time before the gap on.
-	first := change.Add(time.Duration(before) * time.Second)
-	end := change.Add(time.Duration(after) * time.Second)
-	_, ok := match(s.spec, first.Add(-time.Second), end.Add(-time.Second), time.UTC)
-	return ok
-}
-
-// repeated reports whether the wall clock showed t's time once before.
-func repeated(t time.Time, loc *time.Location) bool {
-	start, _ := t.In(loc).ZoneBounds()
-	if start.IsZero() {
-		return false
-	}
-	_, before := start.Add(-time.Nanosecond).In(loc).Zone()
-	_, after := start.In(loc).Zone()
-	return before > after && t.Sub(start) < time.Duration(before-after)*time.Second
-}
-
-// match returns the first instant after t and not after limit whose wall clock
-// in loc matches all fields.
-func match(spec *cron.SpecSchedule, t, limit time.Time, loc *time.Location) (time.Time, bool) {
-	t = t.Truncate(time.Second).Add(time.Second).In(loc)
-	for !t.After(limit) {
-		if !has(spec.Month, int(t.Month())) {
-			t = startOf(t, t.Year(), t.Month()+1, 1)
-			continue
-		}
-		if !dayMatches(spec, t) {
-			t = startOf(t, t.Year(), t.Month(), t.Day()+1)
-			continue
-		}
-		h, m, s := t.Clock()
-		switch {
-		case !has(spec.Hour, h):
-			t = t.Add(time.Duration(3600-m*60-s) * time.Second)
-		case !has(spec.Minute, m):
-			t = t.Add(time.Duration(60-s) * time.Second)
-		case !has(spec.Second, s):
-			t = t.Add(time.Second)
-		default:
-			return t.UTC(), true
+		// Nothing matches from low to w, on no offset: go near w. Close to the
+		// end of the span, though, the next one may show times before low.
+		if sp.end-from < maxJump {
+			from = sp.end
+		} else {
+			from = max(sp.end, at-maxJump)
 		}
 	}
-	return time.Time{}, false
-}
-
-func has(bits uint64, v int) bool { return bits&(1<<uint(v)) != 0 } //nolint:gosec // 0..59
-
-// starBit is set by robfig/cron in a field that is `*` or `?`.
-const starBit = 1 << 63
-
-func dayMatches(spec *cron.SpecSchedule, t time.Time) bool {
-	dom, dow := has(spec.Dom, t.Day()), has(spec.Dow, int(t.Weekday()))
-	if spec.Dom&starBit != 0 || spec.Dow&starBit != 0 {
-		return dom && dow
-	}
-	return dom || dow
-}
-
-// startOf returns the first instant of a day that lies ahead of t. Where that
-// midnight does not exist, or the whole day does not, it is the first instant
-// after; it is always later than t.
-func startOf(t time.Time, y int, m time.Month, d int) time.Time {
-	next := time.Date(y, m, d, 0, 0, 0, 0, t.Location())
-	if next.Day() != 1 && m != t.Month() || !next.After(t) || next.Day() == t.Day() && next.Month() == t.Month() {
-		// Midnight lies in a gap and was moved back, or the day is left out.
-		return t.Add(time.Hour).Truncate(time.Hour)
-	}
-	return next
+	return 0, false
 }

@@ -1,13 +1,11 @@
 package schedule
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
-	_ "time/tzdata" // all nodes must agree on zones, whatever their host has
 
-	"github.com/robfig/cron/v3"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Options say how an expression is read.
@@ -18,156 +16,145 @@ type Options struct {
 	Seed string
 }
 
-// MinEvery is the shortest interval of @every.
-const MinEvery = 100 * time.Millisecond
+// Limits of expressions.
+const (
+	// MinEvery and MaxEvery bound the interval of @every.
+	MinEvery = 100 * time.Millisecond
+	MaxEvery = 366 * 24 * time.Hour
+	// MaxLen bounds the characters of an expression.
+	MaxLen = 1024
+)
 
-// Schedule is a compiled expression. It is immutable.
+// kind says what a schedule is made of.
+type kind uint8
+
+const (
+	kindFields kind = iota
+	kindEvery
+	kindAt
+)
+
+// Schedule is a compiled expression. It is immutable, and safe for concurrent
+// use.
 type Schedule struct {
 	expr string
 	loc  *time.Location
-	// Exactly one of the following is set.
-	spec  *cron.SpecSchedule
-	every time.Duration
-	at    time.Time
-
+	// nanos is the interval of @every, or the instant of @at since 1970.
+	nanos  int64
+	fields fields
+	kind   kind
 	// everyHour: the expression goes by elapsed time (S1).
 	everyHour bool
 }
 
-// Parse compiles an expression. The error says what is wrong and what is
-// allowed.
-func Parse(expr string, opts Options) (*Schedule, error) {
+// Parse compiles an expression. The error tells the field and the token that
+// are wrong, and what is allowed; it tells all fields that are.
+func Parse(expr string, opts Options) (*Schedule, error) { return parse(expr, opts, LoadZone) }
+
+func parse(expr string, opts Options, zoneOf func(string) (*time.Location, error)) (*Schedule, error) {
+	if len(expr) > MaxLen {
+		return nil, fmt.Errorf("the expression has %d characters; at most %d are allowed", len(expr), MaxLen)
+	}
 	text := strings.TrimSpace(expr)
-	zone := opts.Zone
-	for _, prefix := range []string{"CRON_TZ=", "TZ="} {
-		if rest, ok := strings.CutPrefix(text, prefix); ok {
-			name, after, _ := strings.Cut(rest, " ")
-			if name == "" {
-				return nil, fmt.Errorf("%q: %s needs a zone name, as in %sEurope/Berlin", expr, prefix, prefix)
-			}
-			zone, text = name, strings.TrimSpace(after)
-			break
-		}
-	}
-	loc, err := loadZone(zone)
+	zone, rest, err := cutZone(text, opts.Zone)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // errors of Parse wrap nothing
 	}
-	s := &Schedule{expr: strings.TrimSpace(expr), loc: loc}
-	switch {
-	case text == "":
-		return nil, fmt.Errorf("%q is empty; give five or six fields, @hourly, @every 5m or @at 2027-01-01T00:00:00Z", expr)
-	case strings.HasPrefix(text, "@every"):
-		return s, s.parseEvery(strings.TrimSpace(strings.TrimPrefix(text, "@every")))
-	case strings.HasPrefix(text, "@at"):
-		return s, s.parseAt(strings.TrimSpace(strings.TrimPrefix(text, "@at")))
+	loc, err := zoneOf(zone)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // as above
 	}
-	if err := s.parseFields(text); err != nil {
-		return nil, err
-	}
-	if _, ok := s.Next(reference); !ok {
-		return nil, fmt.Errorf("%q never comes due: there is no such date", expr)
+	s := &Schedule{expr: strings.Clone(text), loc: loc}
+	if err := s.compile(rest); err != nil {
+		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // as above
 	}
 	return s, nil
 }
 
-// reference is the instant from which an expression has to come due at least
-// once within searchYears.
-var reference = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
-
-func loadZone(name string) (*time.Location, error) {
-	if name == "" {
-		return time.UTC, nil
-	}
-	if name == "Local" {
-		return nil, errors.New("time zone \"Local\" differs between nodes; give an IANA name such as \"Europe/Berlin\"")
-	}
-	loc, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("time zone %q is not known; give an IANA name such as \"Europe/Berlin\" or \"UTC\"", name)
-	}
-	return loc, nil
-}
-
-func (s *Schedule) parseEvery(text string) error {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return fmt.Errorf("@every %q: want a duration such as 90s, 5m or 1h30m", text)
-	}
-	if d < MinEvery {
-		return fmt.Errorf("@every %s is too short; the shortest interval is %v", text, MinEvery)
-	}
-	s.every = d
-	return nil
-}
-
-func (s *Schedule) parseAt(text string) error {
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return fmt.Errorf("@at %q: want an instant with its offset, such as 2027-01-01T09:00:00Z", text)
-	}
-	s.at = t.UTC()
-	return nil
-}
-
-// fieldNames are the fields of a six-field expression.
-var fieldNames = [...]string{"second", "minute", "hour", "day of month", "month", "day of week"} //nolint:gochecknoglobals // a constant
-
-var (
-	//nolint:gochecknoglobals // constants
-	allFields = cron.Second | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor
-	//nolint:gochecknoglobals // constants
-	fieldRanges = [...]string{"0-59", "0-59", "0-23", "1-31", "1-12 or JAN-DEC", "0-6 or SUN-SAT"}
-)
-
-func (s *Schedule) parseFields(text string) error {
-	if !strings.HasPrefix(text, "@") {
-		fields := strings.Fields(text)
-		switch len(fields) {
-		case 5:
-			fields = append([]string{"0"}, fields...)
-		case 6:
-		default:
-			return fmt.Errorf("%q has %d fields; five (minute hour day month weekday) or six (second first) are expected", text, len(fields))
-		}
-		if err := checkFields(fields); err != nil {
-			return err
-		}
-		text = strings.Join(fields, " ")
-	}
-	parsed, err := cron.NewParser(allFields).Parse(text)
-	if err != nil {
-		return fmt.Errorf("%q is not a schedule: %w; @yearly, @monthly, @weekly, @daily, @hourly, @every and @at are known", s.expr, err)
-	}
-	spec, ok := parsed.(*cron.SpecSchedule)
-	if !ok {
-		return fmt.Errorf("%q is not a schedule of fields", s.expr)
-	}
-	s.spec = spec
-	const hours = 1<<24 - 1
-	s.everyHour = spec.Hour&hours == hours
-	return nil
-}
-
-// checkFields parses each field by itself, so that the error names it.
-func checkFields(fields []string) error {
-	var errs []error
-	for i, f := range fields {
-		probe := []string{"*", "*", "*", "*", "*", "*"}
-		probe[i] = f
-		if i == 5 && f == "7" {
-			errs = append(errs, errors.New("day of week \"7\": 0-6 or SUN-SAT are allowed; Sunday is 0"))
+// cutZone takes CRON_TZ=ZONE or TZ=ZONE off an expression.
+func cutZone(text, otherwise string) (zone, rest string, err error) {
+	for _, prefix := range []string{"CRON_TZ=", "TZ="} {
+		after, ok := strings.CutPrefix(text, prefix)
+		if !ok {
 			continue
 		}
-		if _, err := cron.NewParser(allFields).Parse(strings.Join(probe, " ")); err != nil {
-			errs = append(errs, fmt.Errorf("%s %q: %w; %s are allowed, with lists (1,2), ranges (1-5) and steps (*/5)",
-				fieldNames[i], f, err, fieldRanges[i]))
+		words := strings.Fields(after)
+		if len(words) == 0 || !strings.HasPrefix(after, words[0]) {
+			return "", "", fmt.Errorf("%s needs the name of a zone, as in %sEurope/Berlin 0 9 * * *", prefix, prefix)
 		}
+		return words[0], strings.TrimSpace(after[len(words[0]):]), nil
 	}
-	return errors.Join(errs...)
+	return otherwise, text, nil
 }
 
-// String returns the expression as it was given.
+// examples of expressions, for messages.
+const examples = "five fields (minute hour day month weekday), six (second first), @daily, @every 5m, or @at 2027-01-01T00:00:00Z"
+
+func (s *Schedule) compile(text string) error {
+	if text == "" {
+		return fmt.Errorf("the expression is empty; give %s", examples)
+	}
+	if !strings.HasPrefix(text, "@") {
+		return s.compileFields(strings.Fields(text))
+	}
+	name := strings.Fields(text)[0]
+	arg := strings.TrimSpace(text[len(name):])
+	switch name {
+	case "@every":
+		return s.compileEvery(arg)
+	case "@at":
+		return s.compileAt(arg)
+	}
+	all := []string{"@every", "@at"}
+	for _, n := range named {
+		if n.name == name && arg == "" {
+			return s.compileFields(strings.Fields(n.fields))
+		}
+		if n.name == name {
+			return fmt.Errorf("%s takes nothing behind it, but has %q", name, arg)
+		}
+		all = append(all, n.name)
+	}
+	hint := ""
+	if near, ok := job.Nearest(name, all); ok {
+		hint = fmt.Sprintf("; did you mean %s?", near)
+	}
+	return fmt.Errorf("%q is unknown%s (allowed: %s)", name, hint, strings.Join(all, ", "))
+}
+
+// named are the expressions with a name.
+var named = []struct{ name, fields string }{ //nolint:gochecknoglobals // a constant
+	{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"},
+	{"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"},
+}
+
+func (s *Schedule) compileEvery(arg string) error {
+	d, err := time.ParseDuration(arg)
+	switch {
+	case err != nil:
+		return fmt.Errorf("@every %q: want a number with a unit (ms, s, m, h), as in 90s or 1h30m; a day is 24h", arg)
+	case d < MinEvery || d > MaxEvery:
+		return fmt.Errorf("@every %q: out of range; %v to %v are allowed", arg, MinEvery, MaxEvery)
+	case d%time.Millisecond != 0:
+		return fmt.Errorf("@every %q: want a whole number of milliseconds", arg)
+	}
+	s.kind, s.nanos = kindEvery, int64(d)
+	return nil
+}
+
+func (s *Schedule) compileAt(arg string) error {
+	at, err := time.Parse(time.RFC3339Nano, arg)
+	if err != nil {
+		return fmt.Errorf("@at %q: want an instant with its offset, as in 2027-01-01T09:00:00Z or 2027-01-01T09:00:00+01:00", arg)
+	}
+	if at.Unix() < firstInstant || at.Unix() > lastInstant {
+		return fmt.Errorf("@at %q: out of range; the years 1700 to 2261 are allowed", arg)
+	}
+	s.kind, s.nanos = kindAt, at.UnixNano()
+	return nil
+}
+
+// String returns the expression as it was given, without blanks around it.
 func (s *Schedule) String() string { return s.expr }
 
 // Location returns the zone in which the expression is read.

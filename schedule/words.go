@@ -3,174 +3,286 @@ package schedule
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Words tells the schedule in English.
+// Words tells the schedule in English, as in "every day at 02:00,
+// Europe/Berlin". The zone is told unless it is UTC.
 func (s *Schedule) Words() string {
-	switch {
-	case s.every > 0:
-		return "every " + spell(s.every)
-	case !s.at.IsZero():
-		return "once, at " + s.at.Format(time.RFC3339)
+	switch s.kind {
+	case kindEvery:
+		return "every " + lasting(time.Duration(s.nanos))
+	case kindAt:
+		return "once, at " + time.Unix(0, s.nanos).UTC().Format(time.RFC3339Nano)
 	}
-	text := s.timeWords() + s.dayWords()
+	text := s.fields.words()
 	if s.loc != time.UTC {
 		text += ", " + s.loc.String()
 	}
 	return text
 }
 
-// spell writes a duration as people say it.
-func spell(d time.Duration) string {
+// lasting writes a duration in the largest unit that divides it.
+func lasting(d time.Duration) string {
 	for _, u := range []struct {
 		d    time.Duration
 		name string
 	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
 		if d%u.d == 0 {
-			return plural(int(d/u.d), u.name)
+			return every(int(d/u.d), u.name)
 		}
 	}
-	return d.String()
+	return every(int(d/time.Millisecond), "millisecond")
 }
 
-func plural(n int, unit string) string {
+// every writes what follows the word "every": "hour", "2 hours".
+func every(n int, unit string) string {
 	if n == 1 {
 		return unit
 	}
 	return strconv.Itoa(n) + " " + unit + "s"
 }
 
-// field is the values of one field.
-type field struct {
-	values []int
-	all    bool
-	// step is above 0 when the values are 0, step, 2*step... up to the end.
+// values are what one field holds, in rising order.
+type values struct {
+	is  []int
+	all bool
+	// step is above 0 when the values are the least one and every step-th
+	// after it; even when they go on so into the next round.
 	step int
+	even bool
 }
 
-func readField(b uint64, lo, hi int) field {
-	f := field{}
-	for v := lo; v <= hi; v++ {
-		if has(b, v) {
-			f.values = append(f.values, v)
+func valuesOf(set uint64, low, high int) values {
+	v := values{is: make([]int, 0, bits.OnesCount64(set))}
+	for n := low; n <= high; n++ {
+		if set>>n&1 != 0 {
+			v.is = append(v.is, n)
 		}
 	}
-	f.all = len(f.values) == hi-lo+1
-	if len(f.values) > 2 && !f.all && f.values[0] == lo {
-		step := f.values[1] - f.values[0]
-		if len(f.values) == (hi-lo)/step+1 {
-			f.step = step
-			for i, v := range f.values {
-				if v != lo+i*step {
-					f.step = 0
-				}
+	size := high - low + 1
+	v.all = len(v.is) == size
+	if v.all || len(v.is) < 2 || v.is[0] != low {
+		return v
+	}
+	step := v.is[1] - low
+	for i, n := range v.is {
+		if n != low+i*step {
+			return v
+		}
+	}
+	if step > 1 && len(v.is) == (size-1)/step+1 && (len(v.is) > 2 || size%step == 0) {
+		v.step, v.even = step, size%step == 0
+	}
+	return v
+}
+
+// only reports whether n is the only value.
+func (v values) only(n int) bool { return len(v.is) == 1 && v.is[0] == n }
+
+// row reports whether the values follow one another without a hole.
+func (v values) row() bool { return len(v.is) > 1 && v.is[len(v.is)-1]-v.is[0] == len(v.is)-1 }
+
+// maxTimes is how many times of day are listed one by one.
+const maxTimes = 6
+
+func (f *fields) words() string {
+	second, minute, hour := valuesOf(f.second, 0, 59), valuesOf(f.minute, 0, 59), valuesOf(uint64(f.hour), 0, 23)
+	on, in := f.dayWords()
+	interval := minute.even && len(minute.is) > 2 || hour.even && len(hour.is) > 2 && minute.only(0) && second.only(0)
+	if len(second.is) == 1 && !hour.all && !interval && len(minute.is)*len(hour.is) <= maxTimes {
+		at := "at " + timesOfDay(hour.is, minute.is, second.is[0])
+		if on == "" {
+			return "every day" + in + " " + at
+		}
+		return at + on + in
+	}
+	return timeWords(second, minute, hour) + on + in
+}
+
+func timesOfDay(hours, minutes []int, second int) string {
+	var times []string
+	for _, h := range hours {
+		for _, m := range minutes {
+			t := fmt.Sprintf("%02d:%02d", h, m)
+			if second != 0 {
+				t += fmt.Sprintf(":%02d", second)
 			}
+			times = append(times, t)
 		}
 	}
-	return f
+	return list(times, "and")
 }
 
-func (s *Schedule) timeWords() string {
-	sec, minute, hour := readField(s.spec.Second, 0, 59), readField(s.spec.Minute, 0, 59), readField(s.spec.Hour, 0, 23)
-	one := func(f field) bool { return len(f.values) == 1 }
+// timeWords tells a time that comes more than a few times a day.
+func timeWords(second, minute, hour values) string {
+	onMinute := second.only(0)
 	switch {
-	case one(sec) && one(minute) && !hour.all && hour.step == 0 && len(hour.values) <= 6:
-		times := make([]string, len(hour.values))
-		for i, h := range hour.values {
-			times[i] = fmt.Sprintf("%02d:%02d", h, minute.values[0])
-			if sec.values[0] != 0 {
-				times[i] += fmt.Sprintf(":%02d", sec.values[0])
-			}
+	case onMinute && minute.only(0):
+		return "every " + ofUnit(hour, "hour")
+	case onMinute && (minute.all || minute.even):
+		return "every " + ofUnit(minute, "minute") + within(hour)
+	case onMinute:
+		return "at " + numbered(minute, "minute") + " of every " + nth(hour, "hour")
+	}
+	text := "at " + numbered(second, "second")
+	if second.all || second.even {
+		text = "every " + ofUnit(second, "second")
+		if minute.all {
+			return text + within(hour)
 		}
-		return "at " + list(times)
-	case one(sec) && sec.values[0] == 0 && one(minute) && hour.all && minute.values[0] == 0:
-		return "every hour"
-	case one(sec) && sec.values[0] == 0 && minute.all && hour.all:
-		return "every minute"
-	case sec.all && minute.all && hour.all:
-		return "every second"
 	}
-	var parts []string
-	if !one(sec) || sec.values[0] != 0 {
-		parts = append(parts, unitWords(sec, "second"))
-	}
-	if !minute.all || len(parts) == 0 {
-		parts = append(parts, unitWords(minute, "minute"))
-	}
-	if !hour.all {
-		parts = append(parts, unitWords(hour, "hour"))
-	}
-	return strings.Join(parts, " of ")
-}
-
-func unitWords(f field, unit string) string {
+	text += " of "
 	switch {
-	case f.all:
-		return "every " + unit
-	case f.step > 0:
-		return "every " + plural(f.step, unit)
+	case minute.all || minute.even:
+		return text + "every " + nth(minute, "minute") + within(hour)
+	default:
+		return text + numbered(minute, "minute") + " of every " + nth(hour, "hour")
 	}
-	return unit + " " + numbers(f.values)
 }
 
-// numbers writes values, with rows of three or more as ranges.
-func numbers(v []int) string { return ranges(v, strconv.Itoa) }
+// ofUnit writes what follows "every" for values of a unit of their own:
+// "minute", "5 minutes", "hour from 8 to 18".
+func ofUnit(v values, unit string) string {
+	if v.all || v.even {
+		return every(max(v.step, 1), unit)
+	}
+	return nth(v, unit)
+}
 
-func ranges(v []int, name func(int) string) string {
+// nth writes what follows "of every": "hour", "2nd hour", "hour from 8 to 18".
+func nth(v values, unit string) string {
+	switch {
+	case v.all:
+		return unit
+	case v.even:
+		return ordinal(v.step) + " " + unit
+	case v.row():
+		return fmt.Sprintf("%s from %d to %d", unit, v.is[0], v.is[len(v.is)-1])
+	}
+	return unit + " among " + numbers(v.is)
+}
+
+// within tells the hours in which something happens all the time.
+func within(hour values) string {
+	switch {
+	case hour.all:
+		return ""
+	case hour.even:
+		return " in every " + ordinal(hour.step) + " hour"
+	case hour.row() || len(hour.is) == 1:
+		return fmt.Sprintf(" from %02d:00 to %02d:59", hour.is[0], hour.is[len(hour.is)-1])
+	}
+	return " in the hours " + numbers(hour.is)
+}
+
+// numbered writes "minute 5", or "minutes 5 and 20".
+func numbered(v values, unit string) string {
+	if len(v.is) == 1 {
+		return unit + " " + strconv.Itoa(v.is[0])
+	}
+	return unit + "s " + numbers(v.is)
+}
+
+func numbers(is []int) string { return ranges(is, strconv.Itoa) }
+
+// ranges writes rows of three and more as "a to c".
+func ranges(is []int, name func(int) string) string {
 	var parts []string
-	for i := 0; i < len(v); {
+	for i := 0; i < len(is); {
 		j := i
-		for j+1 < len(v) && v[j+1] == v[j]+1 {
+		for j+1 < len(is) && is[j+1] == is[j]+1 {
 			j++
 		}
-		if j-i >= 2 {
-			parts = append(parts, name(v[i])+" to "+name(v[j]))
-			i = j + 1
-			continue
+		if j-i < 2 {
+			j = i
+			parts = append(parts, name(is[i]))
+		} else {
+			parts = append(parts, name(is[i])+" to "+name(is[j]))
 		}
-		parts = append(parts, name(v[i]))
-		i++
+		i = j + 1
 	}
-	return list(parts)
+	return list(parts, "and")
 }
 
-// list joins words with commas and "and".
-func list(parts []string) string {
+// list joins words with commas, and the last with "and" or "or".
+func list(parts []string, last string) string {
 	if len(parts) < 2 {
 		return strings.Join(parts, "")
 	}
-	return strings.Join(parts[:len(parts)-1], ", ") + " and " + parts[len(parts)-1]
+	n := len(parts) - 1
+	return strings.Join(parts[:n], ", ") + " " + last + " " + parts[n]
 }
 
-func (s *Schedule) dayWords() string {
-	dom, month, dow := readField(s.spec.Dom, 1, 31), readField(s.spec.Month, 1, 12), readField(s.spec.Dow, 0, 6)
-	var days []string
-	if !dom.all {
-		if dom.step > 0 {
-			days = append(days, "every "+plural(dom.step, "day")+" of the month")
-		} else {
-			days = append(days, "day "+numbers(dom.values)+" of the month")
+func ordinal(n int) string {
+	suffix := "th"
+	if n/10%10 != 1 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
 		}
 	}
-	if !dow.all {
-		days = append(days, ranges(dow.values, func(d int) string { return time.Weekday(d).String() }))
-	}
-	join := " or "
-	if bits.OnesCount64(s.spec.Dom&starBit|s.spec.Dow&starBit) > 0 {
-		join = " and "
-	}
-	text := ""
-	switch {
-	case len(days) > 0:
-		text = " on " + strings.Join(days, join)
-	case !s.everyHour:
-		text = " every day"
-	}
+	return strconv.Itoa(n) + suffix
+}
+
+// dayWords tells the days, as in " on Monday", and the months, as in " in
+// June". Either is empty when it is not restricted.
+func (f *fields) dayWords() (on, in string) {
+	dom, month, dow := valuesOf(uint64(f.dom), 1, 31), valuesOf(uint64(f.month), 1, 12), valuesOf(uint64(f.dow), 0, 6)
 	if !month.all {
-		text += " in " + ranges(month.values, func(m int) string { return time.Month(m).String() })
+		in = ranges(month.is, func(m int) string { return time.Month(m).String() })
 	}
-	return text
+	date := ""
+	switch {
+	case dom.all:
+	case dom.step > 0:
+		date = "every " + ordinal(dom.step) + " day of "
+	default:
+		date = "the " + ranges(dom.is, ordinal) + " of "
+	}
+	switch {
+	case date == "" && dow.all, f.either && (dom.all || dow.all):
+		on = "" // one of them is always met
+	case date == "":
+		on = " on " + weekdayWords(dow.is, "and")
+	case dow.all && in != "":
+		return " on " + date + in, ""
+	case dow.all:
+		on = " on " + date + "the month"
+	case f.either:
+		on = " on " + date + "the month or on " + weekdayWords(dow.is, "and")
+	default:
+		on = " on " + date + "the month if it is " + weekdayWords(dow.is, "or")
+	}
+	if in != "" {
+		in = " in " + in
+	}
+	return on, in
+}
+
+// weekdayWords lists weekdays from Monday on.
+func weekdayWords(is []int, last string) string {
+	fromMonday := slices.Clone(is)
+	for i, d := range fromMonday {
+		if d == 0 {
+			fromMonday[i] = sunday
+		}
+	}
+	slices.Sort(fromMonday)
+	name := func(d int) string { return time.Weekday(d % sunday).String() }
+	if last == "or" {
+		parts := make([]string, len(fromMonday))
+		for i, d := range fromMonday {
+			parts[i] = name(d)
+		}
+		return list(parts, last)
+	}
+	return ranges(fromMonday, name)
 }

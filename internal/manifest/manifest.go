@@ -127,7 +127,7 @@ func (r *reader) document(n *yaml.Node) (Object, bool) {
 }
 
 func (r *reader) schedules(s *job.Spec) {
-	if _, err := schedule.Parse("@hourly", schedule.Options{Zone: s.TimeZone}); err != nil {
+	if _, err := schedule.LoadZone(s.TimeZone); err != nil {
 		r.at("spec.timeZone", "%v", err)
 		return
 	}
