@@ -78,7 +78,8 @@ func (a *api) apply(ctx context.Context, manifest []byte) error {
 
 func (a *api) jobs(ctx context.Context) ([]control.JobView, error) {
 	var out struct{ Jobs []control.JobView }
-	return out.Jobs, a.ask(ctx, http.MethodGet, "/v1/jobs", nil, &out)
+	err := a.ask(ctx, http.MethodGet, "/v1/jobs", nil, &out)
+	return out.Jobs, err
 }
 
 func (a *api) minions(ctx context.Context) ([]control.MinionView, error) {

@@ -17,9 +17,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
-
-	"github.com/carillon-cron/carillon/internal/etcdkv"
-	"github.com/carillon-cron/carillon/job"
 )
 
 // The size of the cluster, and the lease of its nodes.
@@ -218,9 +215,3 @@ func until(ctx context.Context, ready func() error) error {
 		}
 	}
 }
-
-// keysOf returns the keys of the cluster.
-func keysOf() etcdkv.Keys { return etcdkv.NewKeys("") }
-
-// nodeID is the name of a scheduler's process as its cluster knows it.
-func nodeID(name string) job.NodeID { return job.NodeID(name) }

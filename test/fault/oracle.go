@@ -1,156 +1,142 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
-	"github.com/carillon-cron/carillon/schedule"
 )
 
-// verdict is what the oracle finds.
-type verdict struct {
-	fires, duplicates, missing, unaccounted int
-	takeoverP50, takeoverMax, lateP99       float64
-	// offenders describe what is wrong, one line each.
-	offenders []string
-
-	// What follows is told, and fails nothing. ran counts the instants whose
-	// command left a trace; contradicted ran although their record says that
-	// they were not started; unrecorded ran and have no final record;
-	// unexpected ran at instants that the schedule does not have.
-	ran, contradicted, unrecorded, unexpected int
-	// states counts the records of the instants.
-	states map[job.State]int
-	// notes describe what is odd, one line each.
-	notes []string
-}
-
-func (v *verdict) summary() string {
-	return fmt.Sprintf("ran=%d contradicted=%d unrecorded=%d unexpected=%d records=%v", v.ran, v.contradicted, v.unrecorded, v.unexpected, v.states)
-}
-
-func (v *verdict) ok() bool { return v.duplicates == 0 && v.missing == 0 && v.unaccounted == 0 }
-
-// evidence is what the oracle judges by.
+// evidence is all that is known of a run of a scenario.
 type evidence struct {
-	jobs []job.Job
-	// from and to bound the instants that are judged; from is exclusive.
-	from, to time.Time
-	// trace counts the lines of each fire.
-	trace map[job.FireID]int
-	// runs are the records, by fire.
-	runs map[job.FireID]job.Run
+	plans map[job.UID]plan
+	// until: every occurrence up to it must be accounted for. Later ones may
+	// be; the jobs were paused then.
+	until time.Time
+	// end is an instant after which there can be no occurrence any more.
+	end   time.Time
+	trace trace
+	runs  []job.Run
 }
 
-// judge holds the evidence against the schedule.
-func judge(e *evidence) (*verdict, error) {
-	v := &verdict{states: map[job.State]int{}}
-	// A row of missed occurrences is one record.
-	rows := map[job.UID][]job.Run{}
-	for id, r := range e.runs {
-		if r.Count > 1 {
-			rows[id.Job] = append(rows[id.Job], r)
+// finding is something that is wrong about a fire.
+type finding struct {
+	fire job.FireID
+	what string
+}
+
+// verdict is what the oracle found.
+type verdict struct {
+	fires       int // that ran
+	duplicates  []finding
+	missing     []finding
+	unaccounted []finding
+	states      map[job.State]int
+	late        []time.Duration // of what ran, sorted
+}
+
+func (v *verdict) good() bool {
+	return len(v.duplicates) == 0 && len(v.missing) == 0 && len(v.unaccounted) == 0
+}
+
+// maxOccurrences bounds how many occurrences of one job are listed.
+const maxOccurrences = 1_000_000
+
+// judge compares occurrences, trace and records.
+func judge(e evidence) verdict {
+	v := verdict{fires: len(e.trace), states: map[job.State]int{}}
+	due := map[job.FireID]bool{}
+	for uid, p := range e.plans {
+		for _, at := range p.set.Between(p.after, e.end, maxOccurrences) {
+			due[job.FireID{Job: uid, At: at.UnixNano(), Trigger: job.TriggerSchedule}] = true
 		}
 	}
-	expected := map[job.FireID]bool{}
-	var late []float64
-	for _, j := range e.jobs {
-		set, err := schedule.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})
-		if err != nil {
-			return nil, fmt.Errorf("schedule of %s: %w", j.Key(), err)
+	records := recordsByFire(e)
+	v.judgeTrace(e.trace, due, records)
+	v.judgeRecords(e, records)
+	for fire := range due {
+		if fire.Time().After(e.until) || e.trace[fire] > 0 {
+			continue
 		}
-		for _, at := range set.Between(e.from, e.to, 1_000_000) {
-			id := job.FireID{Job: j.UID, At: at.UnixNano(), Trigger: job.TriggerSchedule}
-			expected[id] = true
-			v.weigh(id, e, rows[j.UID])
-			if r := e.runs[id]; !r.StartedAt.IsZero() {
-				late = append(late, float64(r.StartedAt.Sub(at).Microseconds())/1000)
+		switch r, ok := records[fire]; {
+		case !ok:
+			v.missing = append(v.missing, finding{fire, "did not run, and has no record"})
+		case !r.State.Final():
+			v.missing = append(v.missing, finding{fire, "did not run, and has not ended: " + string(r.State)})
+		case r.Reason == "" && !ran(r.State):
+			v.missing = append(v.missing, finding{fire, "did not run, and its record gives no reason: " + string(r.State)})
+		}
+	}
+	for _, list := range []*[]finding{&v.duplicates, &v.missing, &v.unaccounted} {
+		slices.SortFunc(*list, func(a, b finding) int {
+			return cmp.Or(cmp.Compare(a.fire.At, b.fire.At), cmp.Compare(a.fire.String(), b.fire.String()))
+		})
+	}
+	slices.Sort(v.late)
+	return v
+}
+
+// recordsByFire finds a record by any occurrence that it stands for.
+func recordsByFire(e evidence) map[job.FireID]*job.Run {
+	out := map[job.FireID]*job.Run{}
+	for i := range e.runs {
+		r := &e.runs[i]
+		out[r.FireID] = r
+		p, known := e.plans[r.FireID.Job]
+		if r.Count <= 1 || !known {
+			continue
+		}
+		for _, at := range p.set.Between(r.ScheduledAt.Add(-1), r.Until, r.Count) {
+			out[job.FireID{Job: r.FireID.Job, At: at.UnixNano(), Trigger: r.FireID.Trigger}] = r
+		}
+	}
+	return out
+}
+
+// judgeTrace looks at what ran.
+func (v *verdict) judgeTrace(t trace, due map[job.FireID]bool, records map[job.FireID]*job.Run) {
+	for fire, n := range t {
+		if n > 1 {
+			v.duplicates = append(v.duplicates, finding{fire, fmt.Sprintf("ran %d times", n)})
+		}
+		r, ok := records[fire]
+		switch {
+		case !due[fire]:
+			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and is no occurrence of its job"})
+		case !ok:
+			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and has no record"})
+		case !r.State.Final():
+			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and its record has not ended: " + string(r.State)})
+		case !ran(r.State) && r.State != job.StateIndeterminate:
+			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and is recorded as " + string(r.State)})
+		}
+	}
+}
+
+// judgeRecords looks at what is recorded.
+func (v *verdict) judgeRecords(e evidence, records map[job.FireID]*job.Run) {
+	for i := range e.runs {
+		r := &e.runs[i]
+		v.states[r.State] += max(r.Count, 1)
+		if !r.StartedAt.IsZero() {
+			late := r.StartedAt.Sub(r.ScheduledAt)
+			v.late = append(v.late, late)
+			if late < 0 {
+				v.unaccounted = append(v.unaccounted, finding{r.FireID, fmt.Sprintf("started %v before its instant", -late)})
 			}
 		}
-	}
-	for id, n := range e.trace {
-		if n > 1 {
-			v.duplicates++
-			v.blame("duplicate", id, e.runs[id], fmt.Sprintf("%d times in the trace", n))
+		if records[r.FireID] != r {
+			v.unaccounted = append(v.unaccounted, finding{r.FireID, "has two records"})
 		}
-		if at := id.Time(); !expected[id] && at.After(e.from) && !at.After(e.to) {
-			v.unexpected++
-			v.note("unexpected", id, e.runs[id])
+		if ran(r.State) && e.trace[r.FireID] == 0 {
+			v.unaccounted = append(v.unaccounted, finding{r.FireID, "is recorded as " + string(r.State) + ", and left no trace"})
 		}
 	}
-	v.lateP99 = percentile(late, .99)
-	slices.Sort(v.offenders)
-	return v, nil
 }
 
-// weigh judges one instant that was due, but for duplicates.
-func (v *verdict) weigh(id job.FireID, e *evidence, rows []job.Run) {
-	v.fires++
-	r, recorded := e.runs[id]
-	traced := e.trace[id] > 0
-	if traced {
-		v.ran++
-	}
-	if recorded {
-		v.states[r.State]++
-	}
-	explained := recorded && excused(r)
-	switch {
-	case !traced && recorded && started(r.State):
-		v.unaccounted++
-		v.blame("unaccounted", id, r, "no trace")
-	case !traced && !explained && !inRow(rows, id.Time()):
-		v.missing++
-		v.blame("missing", id, r, "")
-	case traced && explained && r.State != job.StateIndeterminate && r.State != job.StateCancelled:
-		v.contradicted++
-		v.note("contradicted", id, r)
-	case traced && !(recorded && r.State.Final()):
-		v.unrecorded++
-		v.note("unrecorded", id, r)
-	}
-}
-
-// started reports whether a run in this state claims to have run its command.
-func started(s job.State) bool { return s == job.StateSucceeded || s == job.StateFailed }
-
-// excused reports whether the record says, with a reason, why the command did
-// not run, or that nobody knows.
-func excused(r job.Run) bool {
-	switch r.State {
-	case job.StateSkipped, job.StateMissed, job.StateDeliveryTimeout, job.StateUndeliverable,
-		job.StateDropped, job.StateRejected, job.StateCancelled, job.StateIndeterminate:
-		return r.Reason != "" || slices.ContainsFunc(r.Tasks, func(t job.Task) bool { return t.Reason != "" })
-	}
-	return false
-}
-
-func inRow(rows []job.Run, at time.Time) bool {
-	return slices.ContainsFunc(rows, func(r job.Run) bool {
-		return excused(r) && !at.Before(r.ScheduledAt) && !at.After(r.Until)
-	})
-}
-
-func (v *verdict) note(what string, id job.FireID, r job.Run) {
-	v.notes = append(v.notes, describe(what, id, r, ""))
-}
-
-func (v *verdict) blame(what string, id job.FireID, r job.Run, more string) {
-	v.offenders = append(v.offenders, describe(what, id, r, more))
-}
-
-func describe(what string, id job.FireID, r job.Run, more string) string {
-	return fmt.Sprintf("%s: fire %v run %s state %q reason %q node %s shard %d token %v attempt %d committed %v dispatched %v started %v tasks %v %s",
-		what, id, id.RunID(), r.State, r.Reason, r.Node, r.Shard, r.Token, r.Attempt, r.CommittedAt, r.DispatchedAt, r.StartedAt, r.Tasks, more)
-}
-
-// percentile returns the p-quantile of values, 0 for none.
-func percentile(values []float64, p float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	slices.Sort(values)
-	return values[min(int(p*float64(len(values))), len(values)-1)]
+// ran reports whether a run in this state has been started for certain.
+func ran(s job.State) bool {
+	return s == job.StateSucceeded || s == job.StateFailed || s == job.StateTimedOut
 }

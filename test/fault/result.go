@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// result is what a run of a scenario showed.
+type result struct {
+	options   options
+	faults    int
+	evidence  evidence
+	verdict   verdict
+	takeovers []time.Duration
+	// notes are things that went wrong on the way.
+	notes []string
+	dir   string // empty when it is removed
+}
+
+// shown is how many findings of a kind are printed.
+const shown = 20
+
+// print writes the findings, and the result as the last line.
+func (r *result) print(w io.Writer) {
+	for _, kind := range []struct {
+		name string
+		list []finding
+	}{{"duplicates", r.verdict.duplicates}, {"missing", r.verdict.missing}, {"unaccounted", r.verdict.unaccounted}} {
+		for i, f := range kind.list {
+			if i == shown {
+				fmt.Fprintf(w, "%s: %d more\n", kind.name, len(kind.list)-shown)
+				break
+			}
+			fmt.Fprintf(w, "%s: %s %v\n", kind.name, f.what, f.fire)
+			r.detail(w, f.fire)
+		}
+	}
+	for _, n := range r.notes {
+		fmt.Fprintln(w, "note:", n)
+	}
+	if r.dir != "" {
+		fmt.Fprintln(w, "kept:", r.dir)
+	}
+	fmt.Fprintf(w, "faults=%d takeovers=%d late_ms_p50=%d", r.faults, len(r.takeovers), millis(quantile(r.verdict.late, .5)))
+	for _, s := range slices.Sorted(maps.Keys(r.verdict.states)) {
+		fmt.Fprintf(w, " %s=%d", s, r.verdict.states[s])
+	}
+	fmt.Fprintln(w)
+	slices.Sort(r.takeovers)
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d fires=%d duplicates=%d missing=%d unaccounted=%d takeover_ms_p50=%d takeover_ms_max=%d late_ms_p99=%d\n",
+		r.options.scenario, r.options.seed, r.verdict.fires,
+		len(r.verdict.duplicates), len(r.verdict.missing), len(r.verdict.unaccounted),
+		millis(quantile(r.takeovers, .5)), millis(quantile(r.takeovers, 1)), millis(quantile(r.verdict.late, .99)))
+}
+
+// detail writes all that is known of a fire.
+func (r *result) detail(w io.Writer, fire job.FireID) {
+	fmt.Fprintf(w, "    job %v, in the trace %d times\n", r.evidence.plans[fire.Job].key, r.evidence.trace[fire])
+	for i := range r.evidence.runs {
+		if run := &r.evidence.runs[i]; run.FireID == fire {
+			if text, err := json.Marshal(run); err == nil {
+				fmt.Fprintf(w, "    record %s\n", text)
+			}
+		}
+	}
+}
+
+// quantile returns the q-quantile of sorted times; 0 when there are none.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
+}
+
+func millis(d time.Duration) int64 { return d.Round(time.Millisecond).Milliseconds() }
