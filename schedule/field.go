@@ -113,7 +113,8 @@ func (u *unit) plainToken(token string) (string, error) {
 		}
 		step = n
 	}
-	low, high := u.min, u.max
+	var low int
+	high := u.max
 	switch first, last, isRange := strings.Cut(body, "-"); {
 	case token == "":
 		return "", errors.New("an entry of the list is empty")
