@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -74,7 +75,12 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /shards", u.shards)
 	files := http.FileServerFS(static)
 	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/") {
+			http.NotFound(w, r) // no listings
+			return
+		}
 		w.Header().Set("Cache-Control", "public, max-age=300")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		files.ServeHTTP(w, r)
 	})
 }
@@ -93,6 +99,9 @@ type page struct {
 // show renders a page, or the error that kept its data from being read.
 func (u *UI) show(w http.ResponseWriter, r *http.Request, name string, p page, err error) {
 	status := http.StatusOK
+	if errors.Is(err, context.Canceled) {
+		return // the reader has gone
+	}
 	if err != nil {
 		name, status = "error", statusOf(err)
 		p.Title, p.Data = http.StatusText(status), err.Error()

@@ -10,14 +10,25 @@
     setTimeout(() => {
       waiting = false;
       const busy = document.activeElement && document.activeElement.form;
-      if (busy || window.getSelection().toString() !== "") return;
+      if (busy || window.getSelection().toString() !== "") {
+        setTimeout(refresh, 2000); // not under the reader's hands; later
+        return;
+      }
       htmx.ajax("GET", location.href, { target: "#content", select: "#content", swap: "outerHTML" });
     }, 500);
   };
   const events = new EventSource("/v1/events");
   const light = document.getElementById("live");
-  events.onopen = () => { light.hidden = false; };
-  events.onerror = () => { light.hidden = true; };
+  let lost = false;
+  events.onopen = () => {
+    light.hidden = false;
+    if (lost) refresh(); // what changed meanwhile was not told
+    lost = false;
+  };
+  events.onerror = () => {
+    light.hidden = true;
+    lost = true;
+  };
   events.addEventListener("change", (e) => {
     if (topics().includes(JSON.parse(e.data).topic)) refresh();
   });
