@@ -1,159 +1,273 @@
 package job
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// Validate returns all that is wrong with the metadata; none means it is fine.
+// Limits of what a user may write, besides those of Spec.
+const (
+	MaxEnv         = 1024
+	MaxArgs        = 1024
+	MaxTargetNames = 1024
+	MaxLabelValue  = 256
+	MaxUserLen     = 64
+	MaxPathLen     = 4096
+	// EnvPrefix begins the names of the variables that Carillon sets itself.
+	EnvPrefix = "CARILLON_"
+)
+
+// problems collects what is wrong.
+type problems []Problem
+
+func (p *problems) add(path, format string, args ...any) {
+	*p = append(*p, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// Validate returns all that is wrong with the metadata, with paths that begin
+// with "metadata". An empty namespace stands for DefaultNamespace.
 func (m *Metadata) Validate() []Problem {
-	var out []Problem
+	var p problems
 	if err := CheckName(m.Name); err != nil {
-		out = append(out, Problem{Path: "metadata.name", Message: err.Error()})
+		p.add("metadata.name", "%v", err)
 	}
-	if err := CheckName(m.Namespace); err != nil {
-		out = append(out, Problem{Path: "metadata.namespace", Message: err.Error()})
+	if m.Namespace != "" {
+		if err := CheckName(m.Namespace); err != nil {
+			p.add("metadata.namespace", "%v", err)
+		}
 	}
-	if len(m.Labels) > MaxLabels {
-		out = append(out, Problem{Path: "metadata.labels", Message: fmt.Sprintf("has %d labels; at most %d are allowed", len(m.Labels), MaxLabels)})
-	}
-	out = append(out, checkLabels("metadata.labels", m.Labels)...)
+	p.labels("metadata.labels", m.Labels)
 	size := 0
-	for k, v := range m.Annotations {
-		size += len(k) + len(v)
+	for _, k := range slices.Sorted(maps.Keys(m.Annotations)) {
+		size += len(k) + len(m.Annotations[k])
+		if err := checkLabelKey(k); err != nil {
+			p.add("metadata.annotations."+k, "the key %v", err)
+		}
 	}
 	if size > MaxAnnotationsLen {
-		out = append(out, Problem{Path: "metadata.annotations", Message: fmt.Sprintf("hold %d bytes; at most %d are allowed", size, MaxAnnotationsLen)})
+		p.add("metadata.annotations", "have %d bytes; at most %d are allowed", size, MaxAnnotationsLen)
 	}
-	return out
+	return p
 }
 
-func checkLabels(where string, labels map[string]string) []Problem {
-	var out []Problem
-	for _, k := range sortedKeys(labels) {
-		if err := CheckName(strings.ReplaceAll(k, "/", ".")); err != nil {
-			out = append(out, Problem{Path: where + "." + k, Message: "label name " + err.Error()})
+// labels checks a set of labels.
+func (p *problems) labels(at string, labels map[string]string) {
+	if len(labels) > MaxLabels {
+		p.add(at, "has %d labels; at most %d are allowed", len(labels), MaxLabels)
+	}
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		if err := checkLabelKey(k); err != nil {
+			p.add(at+"."+k, "the key %v", err)
 		}
-		if len(labels[k]) > MaxNameLen {
-			out = append(out, Problem{Path: where + "." + k, Message: fmt.Sprintf("value has %d characters; at most %d are allowed", len(labels[k]), MaxNameLen)})
+		if err := checkLabelValue(labels[k]); err != nil {
+			p.add(at+"."+k, "the value %v", err)
 		}
 	}
-	return out
 }
 
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// checkLabelKey admits a name, or two of them with a '/' between.
+func checkLabelKey(k string) error {
+	prefix, name, ok := strings.Cut(k, "/")
+	if !ok {
+		return CheckName(k)
 	}
-	slices.Sort(keys)
-	return keys
+	if err := CheckName(prefix); err != nil {
+		return err
+	}
+	return CheckName(name)
 }
 
-// Validate returns all that is wrong with the spec, schedules excepted; none
-// means it is fine.
+// checkLabelValue admits what can be written as key=value,key=value.
+func checkLabelValue(v string) error {
+	if len(v) > MaxLabelValue {
+		return fmt.Errorf("has %d bytes; at most %d are allowed", len(v), MaxLabelValue)
+	}
+	for _, c := range v {
+		if c < ' ' || c == 0x7f || c == ',' || c == '=' {
+			return fmt.Errorf("%q has the character %q; commas, '=' and control characters are not allowed (annotations take any text)", v, string(c))
+		}
+	}
+	return nil
+}
+
+// Validate returns all that is wrong with the spec, with paths that begin with
+// "spec". It does not read the schedules and the time zone: package schedule
+// does.
 func (s *Spec) Validate() []Problem {
-	var out []Problem
-	add := func(where, format string, args ...any) {
-		out = append(out, Problem{Path: "spec." + where, Message: fmt.Sprintf(format, args...)})
-	}
+	var p problems
 	if len(s.Schedules) > MaxSchedules {
-		add("schedules", "has %d entries; at most %d are allowed", len(s.Schedules), MaxSchedules)
+		p.add("spec.schedules", "has %d entries; at most %d are allowed", len(s.Schedules), MaxSchedules)
 	}
-	s.validateCommand(add)
-	for _, k := range sortedKeys(s.Env) {
-		switch {
-		case k == "" || strings.ContainsAny(k, "=\x00"):
-			add("env", "%q is not the name of a variable; it may not be empty or hold '='", k)
-		case strings.HasPrefix(k, "CARILLON_"):
-			add("env."+k, "is set by Carillon itself; choose another name")
-		case strings.ContainsRune(s.Env[k], 0):
-			add("env."+k, "holds a zero byte")
-		}
+	s.checkWork(&p)
+	s.checkEnv(&p)
+	if s.WorkingDir != "" {
+		checkDir(&p, s.WorkingDir)
 	}
-	if s.WorkingDir != "" && !filepath.IsAbs(s.WorkingDir) {
-		add("workingDir", "%q is relative; give an absolute path", s.WorkingDir)
+	if s.User != "" {
+		checkUser(&p, s.User)
 	}
-	if strings.ContainsAny(s.User, " :/\x00") {
-		add("user", "%q is not the name of an account", s.User)
-	}
-	s.validateTarget(add)
+	s.Target.check(&p)
 	if t := time.Duration(s.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
-		add("timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
+		p.add("spec.timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
 	}
-	s.validateRetry(add)
-	if s.Overlap != "" && !slices.Contains(Overlaps(), s.Overlap) {
-		add("overlap", "%q is not known; one of %s is allowed", s.Overlap, join(Overlaps()))
+	s.Retry.check(&p)
+	checkEnum(&p, "spec.overlap", s.Overlap, Overlaps())
+	checkEnum(&p, "spec.misfire", s.Misfire, Misfires())
+	if b, err := json.Marshal(s); err == nil && len(b) > MaxSpecBytes {
+		p.add("spec", "has %d bytes as JSON; at most %d are allowed", len(b), MaxSpecBytes)
 	}
-	if s.Misfire != "" && !slices.Contains(Misfires(), s.Misfire) {
-		add("misfire", "%q is not known; one of %s is allowed", s.Misfire, join(Misfires()))
-	}
-	return out
+	return p
 }
 
-func (s *Spec) validateCommand(add func(string, string, ...any)) {
+// checkWork checks that there is exactly one thing to run.
+func (s *Spec) checkWork(p *problems) {
 	switch {
 	case len(s.Command) == 0 && s.Script == nil:
-		add("command", "is missing; give a command (a list: program and arguments) or a script")
+		p.add("spec.command", "is missing; give either command (a list: the program and its arguments) or script")
 	case len(s.Command) > 0 && s.Script != nil:
-		add("script", "stands beside command; give one of them")
-	case len(s.Command) > 0 && s.Command[0] == "":
-		add("command[0]", "is empty; the first entry is the program")
+		p.add("spec.script", "is given beside command; give one of the two")
 	}
-	for i, a := range s.Command {
-		if strings.ContainsRune(a, 0) {
-			add(fmt.Sprintf("command[%d]", i), "holds a zero byte")
-		}
-	}
+	checkArgs(p, "spec.command", s.Command)
 	if s.Script == nil {
 		return
 	}
-	if strings.TrimSpace(s.Script.Source) == "" {
-		add("script.source", "is empty; give the script's text")
-	}
-	if len(s.Script.Source) > MaxScriptBytes {
-		add("script.source", "has %d bytes; at most %d are allowed", len(s.Script.Source), MaxScriptBytes)
-	}
-	if len(s.Script.Interpreter) > 0 && s.Script.Interpreter[0] == "" {
-		add("script.interpreter[0]", "is empty; the first entry is the program")
+	checkArgs(p, "spec.script.interpreter", s.Script.Interpreter)
+	switch n := len(s.Script.Source); {
+	case strings.TrimSpace(s.Script.Source) == "":
+		p.add("spec.script.source", "is empty; give the text of the script")
+	case n > MaxScriptBytes:
+		p.add("spec.script.source", "has %d bytes; at most %d are allowed", n, MaxScriptBytes)
+	case strings.ContainsRune(s.Script.Source, 0):
+		p.add("spec.script.source", "has a NUL character; it has to be text")
 	}
 }
 
-func (s *Spec) validateTarget(add func(string, string, ...any)) {
-	for i, n := range s.Target.Names {
-		if _, err := path.Match(n, ""); err != nil || n == "" {
-			add(fmt.Sprintf("target.names[%d]", i), "%q is not a name or glob; *, ? and [a-z] are allowed", n)
+func checkArgs(p *problems, at string, args []string) {
+	if len(args) > MaxArgs {
+		p.add(at, "has %d entries; at most %d are allowed", len(args), MaxArgs)
+	}
+	for i, a := range args {
+		switch {
+		case i == 0 && strings.TrimSpace(a) == "":
+			p.add(at+"[0]", "is empty; the first entry is the program")
+		case strings.ContainsRune(a, 0):
+			p.add(at+"["+strconv.Itoa(i)+"]", "has a NUL character, which no argument can hold")
 		}
 	}
-	for _, p := range checkLabels("target.labels", s.Target.Labels) {
-		add(p.Path, "%s", p.Message)
+}
+
+func (s *Spec) checkEnv(p *problems) {
+	if len(s.Env) > MaxEnv {
+		p.add("spec.env", "has %d entries; at most %d are allowed", len(s.Env), MaxEnv)
 	}
-	if s.Target.Run != "" && !slices.Contains(Spreads(), s.Target.Run) {
-		add("target.run", "%q is not known; one of %s is allowed", s.Target.Run, join(Spreads()))
+	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
+		switch {
+		case !isEnvName(k):
+			p.add("spec.env."+k, "%q is not the name of a variable; letters, digits and '_' are allowed, and the first is no digit", k)
+		case strings.HasPrefix(k, EnvPrefix):
+			p.add("spec.env."+k, "names that begin with %s are set by Carillon itself; choose another", EnvPrefix)
+		case strings.ContainsRune(s.Env[k], 0):
+			p.add("spec.env."+k, "has a NUL character, which no variable can hold")
+		}
 	}
 }
 
-func (s *Spec) validateRetry(add func(string, string, ...any)) {
-	r := s.Retry
+func isEnvName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func checkDir(p *problems, dir string) {
+	switch {
+	case !path.IsAbs(dir):
+		p.add("spec.workingDir", "%q is not absolute; begin with '/', as in /var/lib/app", dir)
+	case len(dir) > MaxPathLen:
+		p.add("spec.workingDir", "has %d characters; at most %d are allowed", len(dir), MaxPathLen)
+	case strings.ContainsRune(dir, 0):
+		p.add("spec.workingDir", "has a NUL character, which no path can hold")
+	}
+}
+
+// checkUser admits names of accounts, also of directories (name@domain), and
+// their numbers.
+func checkUser(p *problems, u string) {
+	if len(u) > MaxUserLen {
+		p.add("spec.user", "has %d characters; at most %d are allowed", len(u), MaxUserLen)
+		return
+	}
+	for i := range len(u) {
+		c := u[i]
+		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+		inner := i > 0 && (c == '.' || c == '-' || c == '@' || c == '$' && i == len(u)-1)
+		if !alnum && !inner {
+			p.add("spec.user", "%q is not the name or number of an account, as in www-data or 1000", u)
+			return
+		}
+	}
+}
+
+func (t *Target) check(p *problems) {
+	if len(t.Names) > MaxTargetNames {
+		p.add("spec.target.names", "has %d entries; at most %d are allowed", len(t.Names), MaxTargetNames)
+	}
+	for i, n := range t.Names {
+		at := "spec.target.names[" + strconv.Itoa(i) + "]"
+		switch _, err := path.Match(n, ""); {
+		case n == "":
+			p.add(at, "is empty; give a minion's id or a glob such as web-*")
+		case err != nil:
+			p.add(at, "%q is not a glob; * and ? stand for any characters, and [a-z] for one of them", n)
+		case len(n) > MaxNameLen:
+			p.add(at, "has %d characters; at most %d are allowed", len(n), MaxNameLen)
+		case strings.ContainsAny(n, ", \t\n/"):
+			p.add(at, "%q can match no minion: ids have no comma, blank or slash; give one entry per id or glob", n)
+		}
+	}
+	p.labels("spec.target.labels", t.Labels)
+	checkEnum(p, "spec.target.run", t.Run, Spreads())
+}
+
+func (r *Retry) check(p *problems) {
 	if r.Attempts < 0 || r.Attempts > MaxAttempts {
-		add("retry.attempts", "%d is out of range; 1 to %d are allowed", r.Attempts, MaxAttempts)
+		p.add("spec.retry.attempts", "%d is out of range; 1 to %d are allowed (1 means: no retry)", r.Attempts, MaxAttempts)
 	}
-	if r.Backoff < 0 || time.Duration(r.Backoff) > MaxTimeout {
-		add("retry.backoff", "%v is out of range; 0s to %v are allowed", r.Backoff, MaxTimeout)
-	}
-	if r.MaxBackoff < 0 || time.Duration(r.MaxBackoff) > MaxTimeout {
-		add("retry.maxBackoff", "%v is out of range; 0s to %v are allowed", r.MaxBackoff, MaxTimeout)
+	base, limit := time.Duration(r.Backoff), time.Duration(r.MaxBackoff)
+	switch {
+	case base < 0 || base > MaxTimeout:
+		p.add("spec.retry.backoff", "%v is out of range; 0s to %v are allowed", base, MaxTimeout)
+	case limit < 0 || limit > MaxTimeout:
+		p.add("spec.retry.maxBackoff", "%v is out of range; 0s to %v are allowed", limit, MaxTimeout)
+	case limit == 0 && base > DefaultMaxBackoff:
+		p.add("spec.retry.backoff", "%v is longer than the longest pause, which is %v unless maxBackoff is given; give maxBackoff", base, DefaultMaxBackoff)
+	case limit != 0 && base > limit:
+		p.add("spec.retry.backoff", "%v is longer than maxBackoff, %v", base, limit)
 	}
 }
 
-func join[T ~string](values []T) string {
-	parts := make([]string, len(values))
-	for i, v := range values {
-		parts[i] = string(v)
+// checkEnum checks that v is empty or one of the values.
+func checkEnum[T ~string](p *problems, at string, v T, allowed []T) {
+	if v == "" || slices.Contains(allowed, v) {
+		return
 	}
-	return strings.Join(parts, ", ")
+	words := make([]string, len(allowed))
+	for i, a := range allowed {
+		words[i] = string(a)
+	}
+	hint := ""
+	if near, ok := Nearest(string(v), words); ok {
+		hint = fmt.Sprintf("; did you mean %q?", near)
+	}
+	p.add(at, "%q is unknown%s (allowed: %s)", string(v), hint, strings.Join(words, ", "))
 }

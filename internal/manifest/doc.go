@@ -1,4 +1,26 @@
-// Package manifest reads and writes job files: YAML or JSON, one or several
-// documents. Decoding is strict and tells all problems at once, each with its
-// line, its path, and what would be right. It is pure: no I/O.
+// Package manifest reads and writes job files: YAML or JSON, several documents
+// per file, each with apiVersion, kind, metadata and spec. The fields are those
+// of job.Metadata and job.Spec, under their JSON names.
+//
+// Reading is strict and complete: Decode returns all problems at once, each
+// with its file, line and path, what is wrong, and what would be right.
+//
+// # Invariants
+//
+//	M1  Decode returns either objects that are valid, or problems; never both,
+//	    and for any input at all it ends and does not panic.
+//	M2  No field is ignored: what Decode does not know is a problem.
+//	M3  Decode(Encode(objects)) returns the objects.
+//	M4  What aliases expand to is bounded (MaxAliasBytes), as is the file
+//	    (MaxBytes) and the number of problems that are told (MaxProblems).
+//
+// # Short forms
+//
+//	schedule: "*/5 * * * *"       for  schedules: ["*/5 * * * *"]
+//	schedules: "*/5 * * * *"      likewise; also target.names and a one-word interpreter
+//	script: echo hello            for  script: {source: echo hello}
+//
+// A command is always a list, because a string could mean a shell line or a
+// program's name. Where text is wanted, a number, true or false counts as the
+// text that was written: `command: [sleep, 10]`.
 package manifest

@@ -2,55 +2,138 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/carillon-cron/carillon/job"
 )
 
-// Encode writes objects as YAML that Decode reads back, fields in the order in
-// which the types declare them.
-func Encode(objects ...Object) ([]byte, error) {
-	var out bytes.Buffer
-	enc := yaml.NewEncoder(&out)
+// Encode writes objects as YAML documents. Fields come in the order of
+// job.Spec, entries of mappings by name, and what is empty is left out.
+func Encode(objs ...Object) ([]byte, error) {
+	var b bytes.Buffer
+	if len(objs) == 0 {
+		return b.Bytes(), nil // the encoder cannot end what it has not begun
+	}
+	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
-	for i := range objects {
-		o := &objects[i]
-		b, err := json.Marshal(struct {
-			APIVersion string       `json:"apiVersion"`
-			Kind       string       `json:"kind"`
-			Metadata   job.Metadata `json:"metadata"`
-			Spec       job.Spec     `json:"spec"`
-		}{job.APIVersion, o.Kind, o.Metadata, o.Spec})
-		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", o.Metadata.Key(), err)
-		}
-		// JSON is YAML: read as nodes it keeps its order, and only the style changes.
-		var n yaml.Node
-		if err := yaml.Unmarshal(b, &n); err != nil {
-			return nil, fmt.Errorf("encode %s: %w", o.Metadata.Key(), err)
-		}
-		plain(&n)
-		if err := enc.Encode(&n); err != nil {
-			return nil, fmt.Errorf("encode %s: %w", o.Metadata.Key(), err)
+	for i := range objs {
+		o := &objs[i]
+		doc := document{APIVersion: job.APIVersion, Kind: o.Kind, Metadata: o.Metadata, Spec: o.Spec}
+		if err := enc.Encode(node(reflect.ValueOf(doc))); err != nil {
+			return nil, fmt.Errorf("encode %s %s: %w", o.Kind, o.Metadata.Key(), err)
 		}
 	}
 	if err := enc.Close(); err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
+		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
-	return out.Bytes(), nil
+	return b.Bytes(), nil
 }
 
-// plain takes the JSON style off a node: blocks instead of braces, quotes only
-// where they are needed, texts of several lines as such.
-func plain(n *yaml.Node) {
-	n.Style = 0
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && bytes.ContainsRune([]byte(n.Value), '\n') {
+// node builds the YAML form of a value; nil when it is empty.
+func node(v reflect.Value) *yaml.Node {
+	if d, ok := v.Interface().(job.Duration); ok {
+		return textNode(d.String())
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return node(v.Elem())
+	case reflect.Struct:
+		return structNode(v)
+	case reflect.Map:
+		m := v.Interface().(map[string]string) //nolint:errcheck,forcetypeassert // there is no other
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			n.Content = append(n.Content, textNode(k), textNode(m[k]))
+		}
+		return n
+	case reflect.Slice:
+		return listNode(v.Interface().([]string)) //nolint:errcheck,forcetypeassert // there is no other
+	case reflect.Bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(v.Bool())}
+	case reflect.Int:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.FormatInt(v.Int(), 10)}
+	default:
+		return textNode(v.String())
+	}
+}
+
+func structNode(v reflect.Value) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	for i := range v.NumField() {
+		name, optional := fieldTag(v.Type().Field(i))
+		f := v.Field(i)
+		if optional && (f.IsZero() || (f.Kind() == reflect.Map || f.Kind() == reflect.Slice) && f.Len() == 0) {
+			continue
+		}
+		value := node(f)
+		if optional && value.Kind == yaml.MappingNode && len(value.Content) == 0 {
+			continue
+		}
+		n.Content = append(n.Content, textNode(name), value)
+	}
+	return n
+}
+
+// listNode writes short lists in one line.
+func listNode(items []string) *yaml.Node {
+	const widest = 72
+	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	width := 0
+	for _, s := range items {
+		item := textNode(s)
+		if width += len(s) + 4; width > widest || strings.Contains(s, "\n") {
+			n.Style = 0
+		}
+		n.Content = append(n.Content, item)
+	}
+	return n
+}
+
+// textNode writes several lines as a block, and text that a reader could take
+// for something else in quotes.
+func textNode(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	switch {
+	case strings.Contains(s, "\n") && plainLines(s):
 		n.Style = yaml.LiteralStyle
+	case strings.IndexFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) >= 0, oldBool(s):
+		n.Style = yaml.DoubleQuotedStyle
 	}
-	for _, c := range n.Content {
-		plain(c)
+	return n
+}
+
+// plainLines reports whether a block keeps every character of s.
+func plainLines(s string) bool {
+	if strings.TrimSpace(s) == "" || unicode.IsSpace(rune(s[0])) {
+		return false
 	}
+	for line := range strings.SplitSeq(s, "\n") {
+		if strings.TrimRight(line, " \t") != line {
+			return false
+		}
+		if strings.IndexFunc(line, func(c rune) bool { return c != '\t' && !unicode.IsPrint(c) }) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// oldBool reports whether older readers of YAML take s for true or false.
+func oldBool(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off":
+		return true
+	}
+	return false
 }

@@ -2,12 +2,15 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 
 	"go.yaml.in/yaml/v3"
 
@@ -15,51 +18,42 @@ import (
 	"github.com/carillon-cron/carillon/schedule"
 )
 
-// MaxBytes bounds a file, and maxNodes what its aliases may grow to.
+// Limits of what Decode reads.
 const (
+	// MaxBytes is the size of a file.
 	MaxBytes = 4 << 20
-	maxNodes = 1 << 20
+	// MaxAliasBytes is what the aliases of one document may add to it.
+	MaxAliasBytes = 256 << 10
+	// MaxProblems is how many problems are told; Decode stops behind them.
+	MaxProblems = 100
 )
 
 // Object is one document of a file.
 type Object struct {
+	// Kind is job.KindJob; there is no other yet.
 	Kind     string
 	Metadata job.Metadata
 	Spec     job.Spec
-	// File and Line tell where the document begins.
+	// File and Line tell where the document begins; Line counts from 1.
 	File string
 	Line int
 }
 
-// document is the shape of a file's documents.
-type document struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	Metadata   job.Metadata `json:"metadata"`
-	Spec       specFile     `json:"spec"`
-}
-
-// specFile adds to the spec what only files know.
-type specFile struct {
-	job.Spec
-	// Schedule is short for one entry in schedules.
-	Schedule string `json:"schedule,omitempty"`
-}
-
-// Decode reads all documents of a file. The error is a *job.InvalidError that
-// holds every problem. Empty documents are passed over.
+// Decode reads all documents of a file. Empty documents are skipped, and an
+// empty namespace becomes job.DefaultNamespace. File names the data in
+// problems. The error is a *job.InvalidError that holds all problems.
 func Decode(file string, data []byte) ([]Object, error) {
-	r := &reader{file: file}
+	r := &reader{file: file, schedules: schedule.NewCache()}
 	if len(data) > MaxBytes {
-		r.problem(0, "", "the file has %d bytes; at most %d are allowed", len(data), MaxBytes)
+		r.problem(0, "", "has %d bytes; at most %d are allowed: split the file", len(data), MaxBytes)
 		return nil, r.err()
 	}
-	var out []Object
-	seen := map[job.Key]int{}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	for {
-		var n yaml.Node
-		err := dec.Decode(&n)
+	var objects []Object
+	first := map[identity]int{}
+	dec := yaml.NewDecoder(bytes.NewReader(unescapeJSON(data)))
+	for len(r.problems) <= MaxProblems {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -67,139 +61,90 @@ func Decode(file string, data []byte) ([]Object, error) {
 			r.syntax(err)
 			break
 		}
-		if r.count(&n, 0); r.nodes > maxNodes {
-			r.problem(n.Line, "", "the aliases of the file grow to more than %d values", maxNodes)
-			break
+		if isEmpty(&doc) {
+			continue
 		}
-		o, ok := r.document(&n)
+		o, ok := r.object(doc.Content[0])
 		if !ok {
 			continue
 		}
-		if line, dup := seen[o.Metadata.Key()]; dup && o.Metadata.Name != "" {
-			r.problem(o.Line, "metadata.name", "%s %s stands in this file twice; the first is in line %d", o.Kind, o.Metadata.Key(), line)
+		id := identity{o.Kind, o.Metadata.Key()}
+		if line, twice := first[id]; twice {
+			r.problem(o.Line, "metadata.name", "%s %s is given twice, first in line %d; give each once", o.Kind, id.key, line)
+			continue
 		}
-		seen[o.Metadata.Key()] = o.Line
-		out = append(out, o)
+		first[id] = o.Line
+		objects = append(objects, o)
 	}
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	return out, nil
+	return objects, nil
 }
 
-// document reads one document. It reports false for an empty one.
-func (r *reader) document(n *yaml.Node) (Object, bool) {
-	if n.Kind == yaml.DocumentNode && len(n.Content) == 1 {
-		n = n.Content[0]
+type identity struct {
+	kind string
+	key  job.Key
+}
+
+// isEmpty reports whether the document holds nothing but comments.
+func isEmpty(doc *yaml.Node) bool {
+	return len(doc.Content) == 0 ||
+		doc.Content[0].Kind == yaml.ScalarNode && doc.Content[0].ShortTag() == nullTag && doc.Content[0].Value == ""
+}
+
+// yamlLine is how the YAML parser tells where it stopped.
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`) //nolint:gochecknoglobals // a constant
+
+// syntax reports that the text is no YAML.
+func (r *reader) syntax(err error) {
+	line := 0
+	text := err.Error()
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		line, _ = strconv.Atoi(m[1]) // no number: 0, unknown
+		text = strings.TrimPrefix(text, m[0])
 	}
-	if n.Kind == 0 || n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
-		return Object{}, false
+	r.problem(line, "", "this is neither YAML nor JSON: %s", text)
+}
+
+// jsonOnly are the escapes of JSON that YAML does not know: a slash, and two
+// surrogates that make one character together. The first alternative steps
+// over escaped backslashes.
+var jsonOnly = regexp.MustCompile(`\\\\|\\/|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})`) //nolint:gochecknoglobals // a constant
+
+// unescapeJSON writes what only JSON can escape as itself. Lines stay as they
+// are.
+func unescapeJSON(data []byte) []byte {
+	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+		return data
 	}
-	r.lines = map[string]int{}
-	var d document
-	r.value(n, "", &d)
-	o := Object{Kind: d.Kind, Metadata: d.Metadata, Spec: d.Spec.Spec, File: r.file, Line: n.Line}
-	if n.Kind != yaml.MappingNode {
-		return o, true
-	}
-	if d.APIVersion != job.APIVersion {
-		r.at("apiVersion", "is %q; this release reads %q", d.APIVersion, job.APIVersion)
-	}
-	if d.Kind != job.KindJob {
-		r.at("kind", "is %q; one of %s is allowed%s", d.Kind, job.KindJob, didYouMean(d.Kind, []string{job.KindJob}))
-		return o, true
-	}
-	if o.Metadata.Namespace == "" {
-		o.Metadata.Namespace = job.DefaultNamespace
-	}
-	if d.Spec.Schedule != "" {
-		if len(o.Spec.Schedules) > 0 {
-			r.at("spec.schedule", "stands beside schedules; give one of them")
+	return jsonOnly.ReplaceAllFunc(data, func(b []byte) []byte {
+		m := jsonOnly.FindSubmatch(b)
+		switch {
+		case string(b) == `\/`:
+			return b[1:]
+		case len(m[1]) == 0:
+			return b
 		}
-		o.Spec.Schedules = []string{d.Spec.Schedule}
-		r.lines["spec.schedules[0]"] = r.lines["spec.schedule"]
-	}
-	for _, p := range append(o.Metadata.Validate(), o.Spec.Validate()...) {
-		r.at(p.Path, "%s", p.Message)
-	}
-	r.schedules(&o.Spec)
-	return o, true
+		high, _ := strconv.ParseUint(string(m[1]), 16, 16) // both are hexadecimal digits
+		low, _ := strconv.ParseUint(string(m[2]), 16, 16)
+		return []byte(string(utf16.DecodeRune(rune(high), rune(low)))) //nolint:gosec // 16 bits
+	})
 }
 
-func (r *reader) schedules(s *job.Spec) {
-	if _, err := schedule.LoadZone(s.TimeZone); err != nil {
-		r.at("spec.timeZone", "%v", err)
-		return
-	}
-	for i, expr := range s.Schedules {
-		if _, err := schedule.Parse(expr, schedule.Options{Zone: s.TimeZone}); err != nil {
-			r.at(fmt.Sprintf("spec.schedules[%d]", i), "%v", err)
-		}
-	}
-}
-
-// reader gathers problems while it reads.
-type reader struct {
-	file     string
-	problems []job.Problem
-	// lines tells where each path of the present document stands.
-	lines map[string]int
-	nodes int
-}
-
+// problem notes what is wrong at a line; 0 is unknown.
 func (r *reader) problem(line int, path, format string, args ...any) {
-	r.problems = append(r.problems, job.Problem{File: r.file, Line: line, Path: path, Message: fmt.Sprintf(format, args...)})
+	r.problems = append(r.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...), File: r.file, Line: line})
 }
 
-// at reports a problem at a path, or at the nearest one above it that is there.
-func (r *reader) at(path, format string, args ...any) {
-	line, near := 0, path
-	for {
-		if l, ok := r.lines[near]; ok {
-			line = l
-			break
-		}
-		i := strings.LastIndexAny(near, ".[")
-		if i < 0 {
-			line = r.lines[""]
-			break
-		}
-		near = near[:i]
-	}
-	r.problem(line, path, format, args...)
-}
-
+// err returns all problems in the order of their lines, or nil.
 func (r *reader) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
+	slices.SortStableFunc(r.problems, func(a, b job.Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if len(r.problems) > MaxProblems {
+		r.problems = append(r.problems[:MaxProblems:MaxProblems], job.Problem{Message: "there are more problems; these are the first", File: r.file})
+	}
 	return &job.InvalidError{Problems: r.problems}
-}
-
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`) //nolint:gochecknoglobals // a constant
-
-// syntax reports what is not YAML at all.
-func (r *reader) syntax(err error) {
-	text := err.Error()
-	line := 0
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, _ = strconv.Atoi(m[1]) // empty: 0, not known
-		text = text[len(m[0]):]
-	}
-	r.problem(line, "", "is not YAML or JSON: %s", text)
-}
-
-// count adds up the nodes that the document has with its aliases written out.
-func (r *reader) count(n *yaml.Node, depth int) {
-	r.nodes++
-	if r.nodes > maxNodes || depth > 100 {
-		r.nodes = maxNodes + 1
-		return
-	}
-	if n.Alias != nil {
-		r.count(n.Alias, depth+1)
-	}
-	for _, c := range n.Content {
-		r.count(c, depth+1)
-	}
 }

@@ -2,16 +2,25 @@ package manifest
 
 import (
 	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/carillon-cron/carillon/configs/examples"
 	"github.com/carillon-cron/carillon/job"
-	"io/fs"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
 
 const good = `# a comment
 apiVersion: carillon/v1
@@ -22,13 +31,23 @@ metadata:
 spec:
   schedule: "*/5 * * * *"
   timeZone: Europe/Berlin
-  command: [echo, hi]
+  command: [sleep, 10, yes, 1.50, 0x10, true]
   timeout: 30s
   retry: {attempts: 3, backoff: 1s}
   overlap: allow
+  env: {PORT: 8080, EMPTY: ""}
+  target: {names: web-*}
 ---
 ---
 {"apiVersion": "carillon/v1", "kind": "Job", "metadata": {"namespace": "ops", "name": "two"}, "spec": {"script": {"source": "true\n"}, "enabled": false}}
+---
+apiVersion: carillon/v1
+kind: Job
+metadata: {name: short}
+spec:
+  schedules: "@daily"
+  script: echo $HOME
+  enabled:
 `
 
 func TestDecode(t *testing.T) {
@@ -43,14 +62,20 @@ func TestDecode(t *testing.T) {
 			Kind: "Job", File: "a.yaml", Line: 2,
 			Metadata: job.Metadata{Namespace: "default", Name: "hello", Labels: map[string]string{"team": "a"}},
 			Spec: job.Spec{
-				Schedules: []string{"*/5 * * * *"}, TimeZone: "Europe/Berlin", Command: []string{"echo", "hi"},
-				Timeout: job.Duration(30e9), Retry: job.Retry{Attempts: 3, Backoff: job.Duration(1e9)}, Overlap: job.OverlapAllow,
+				Schedules: []string{"*/5 * * * *"}, TimeZone: "Europe/Berlin", Command: []string{"sleep", "10", "yes", "1.50", "0x10", "true"},
+				Timeout: job.Duration(30 * time.Second), Retry: job.Retry{Attempts: 3, Backoff: job.Duration(time.Second)}, Overlap: job.OverlapAllow,
+				Env: map[string]string{"PORT": "8080", "EMPTY": ""}, Target: job.Target{Names: []string{"web-*"}},
 			},
 		},
 		{
-			Kind: "Job", File: "a.yaml", Line: 16,
+			Kind: "Job", File: "a.yaml", Line: 18,
 			Metadata: job.Metadata{Namespace: "ops", Name: "two"},
 			Spec:     job.Spec{Script: &job.Script{Source: "true\n"}, Enabled: &off},
+		},
+		{
+			Kind: "Job", File: "a.yaml", Line: 20,
+			Metadata: job.Metadata{Namespace: "default", Name: "short"},
+			Spec:     job.Spec{Schedules: []string{"@daily"}, Script: &job.Script{Source: "echo $HOME"}},
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {
@@ -58,86 +83,145 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestProblemsAreToldAllAtOnce(t *testing.T) {
+// TestM1_GoldenProblems pins the words for every mistake in testdata.
+func TestM1_GoldenProblems(t *testing.T) {
 	t.Parallel()
-	_, err := Decode("bad.yaml", []byte(`apiVersion: carillon/v2
-kind: Job
-metadata:
-  name: "a b"
-  lables: {x: y}
-spec:
-  schedules: ["61 * * * *", "@daily"]
-  timeZone: Europe/Berlim
-  command: echo hi
-  comand: [x]
-  timeout: 10
-  overlap: skipp
-  retry: {attempts: many}
-`))
-	var invalid *job.InvalidError
-	if !errors.As(err, &invalid) {
-		t.Fatalf("Decode: %v", err)
+	files, err := filepath.Glob("testdata/*.[yj][as]*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("test data: %v %v", files, err)
 	}
-	want := []string{
-		`bad.yaml:5: metadata.lables: is not a known field; namespace, name, labels, annotations are allowed; did you mean "labels"?`,
-		`bad.yaml:9: spec.command: is "echo hi"; a list is expected, such as ["echo", "hi"]; for a line of shell use script: {source: ...}`,
-		`bad.yaml:10: spec.comand: is not a known field;`,
-		`bad.yaml:11: spec.timeout: "10" is not a duration; give a number with a unit, such as 90s or 1h30m`,
-		`bad.yaml:12: spec.overlap: "skipp" is not known; one of skip, allow, queue-one is allowed; did you mean "skip"?`,
-		`bad.yaml:13: spec.retry.attempts: "many" is not a whole number`,
-		`bad.yaml:1: apiVersion: is "carillon/v2"; this release reads "carillon/v1"`,
-		`bad.yaml:4: metadata.name: "a b" has the character " ";`,
-		`bad.yaml:9: spec.command: is missing;`,
-		`bad.yaml:8: spec.timeZone: time zone "Europe/Berlim" is not known;`,
-	}
-	got := strings.Split(err.Error(), "\n")
-	if len(got) != len(want) {
-		t.Fatalf("%d problems, want %d:\n%v", len(got), len(want), err)
-	}
-	for i := range want {
-		if !strings.HasPrefix(got[i], want[i]) {
-			t.Errorf("problem %d:\n got %s\nwant %s", i, got[i], want[i])
+	for _, file := range files {
+		if strings.HasSuffix(file, ".golden") {
+			continue
 		}
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects, err := Decode(filepath.Base(file), data)
+			var invalid *job.InvalidError
+			if !errors.As(err, &invalid) || objects != nil {
+				t.Fatalf("Decode: %v %v", objects, err)
+			}
+			for _, p := range invalid.Problems {
+				if p.Line == 0 || p.File == "" {
+					t.Errorf("%q has no place", p.Message)
+				}
+			}
+			golden := strings.TrimSuffix(file, filepath.Ext(file)) + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(err.Error()+"\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, readErr := os.ReadFile(golden)
+			if readErr != nil {
+				t.Fatal(readErr)
+			}
+			if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(err.Error()+"\n", "\n")); d != "" {
+				t.Errorf("problems (-want +got):\n%s", d)
+			}
+		})
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+// TestM4_Bounds: a small file cannot become something large.
+func TestM4_Bounds(t *testing.T) {
 	t.Parallel()
 	head := "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x}\n"
-	for text, want := range map[string]string{
-		"a: [": "is not YAML or JSON",
-		"[]":   "a mapping with apiVersion",
-		head + "spec: {command: [x], script: {source: y}}": "stands beside command",
-		head + "spec: {}": "is missing; give a command",
-		head + "spec: {command: [x], schedules: [\"0 0 30 2 *\"]}":           "never comes due",
-		head + "spec: {command: [x]}\n---\n" + head + "spec: {command: [x]}": "twice; the first is in line 1",
-		head + "spec: {command: [x], workingDir: rel}":                       "is relative",
-		head + "spec: {command: [x], env: {CARILLON_X: y}}":                  "is set by Carillon itself",
-		"apiVersion: carillon/v1\nkind: Jobs\nmetadata: {name: x}\nspec: {}": `did you mean "Job"?`,
-		"a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f]": "aliases",
+	for name, c := range map[string]struct{ text, want string }{
+		"nested aliases": {
+			head + "spec: {command: [a]}\nb: &b [x,x,x,x,x,x,x,x,x]\nc: &c [*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c]\n", "this field is unknown",
+		},
+		"long text, often": {
+			head + "spec:\n  script: &a \"" + strings.Repeat("x", 100_000) + "\"\n  env: {A: *a, B: *a, C: *a, D: *a}\n", "aliases make this document larger",
+		},
+		"no such anchor":  {head + "spec: {script: *s}\n", "unknown anchor"},
+		"alias of itself": {head + "spec: &s {script: *s}\n", "unknown"},
+		"large":           {head + strings.Repeat("# comment\n", 1<<19), "bytes; at most 4194304 are allowed"},
+		"many problems":   {strings.Repeat("---\nx\n", 1000), "there are more problems"},
 	} {
-		if _, err := Decode("f", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("Decode(%.60q): %v; want an error with %q", text, err, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Decode("f", []byte(c.text))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%.300v; want an error with %q", err, c.want)
+			}
+			var invalid *job.InvalidError
+			if errors.As(err, &invalid) && len(invalid.Problems) > MaxProblems+1 {
+				t.Errorf("%d problems", len(invalid.Problems))
+			}
+		})
 	}
 }
 
-func TestEncodeRoundTrip(t *testing.T) {
+func TestDecodeJSONEscapes(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
-		text := rapid.StringMatching(`[ -~]{0,20}(\n[ -~]{1,10})?`)
-		name := rapid.StringMatching(`[a-z][a-z0-9]{0,8}`)
-		in := Object{Kind: "Job", File: "f", Line: 1, Metadata: job.Metadata{
-			Namespace: name.Draw(rt, "ns"), Name: name.Draw(rt, "name"),
-			Annotations: map[string]string{"note": text.Draw(rt, "note")},
-		}}
-		in.Spec = job.Spec{
-			Command: []string{"x", text.Draw(rt, "arg"), rapid.SampledFrom([]string{"true", "1", "null", "~", "1e3", "- a", "#"}).Draw(rt, "odd")},
-			Env:     map[string]string{"A": text.Draw(rt, "env")},
-			Timeout: job.Duration(rapid.Int64Range(1e7, 1e12).Draw(rt, "timeout")),
-			Misfire: rapid.SampledFrom(job.Misfires()).Draw(rt, "misfire"),
+	got, err := Decode("f", []byte(`{"apiVersion":"carillon/v1","kind":"Job","metadata":{"name":"x"},"spec":{"command":["echo","\ud83d\ude00 \u00e9 \\ud83d\\ude00 \/"]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "\U0001F600 \u00e9 \\ud83d\\ude00 /"; got[0].Spec.Command[1] != want {
+		t.Errorf("got %q, want %q", got[0].Spec.Command[1], want)
+	}
+}
+
+// TestM3_RoundTrip: what Encode writes, Decode reads.
+func TestM3_RoundTrip(t *testing.T) {
+	t.Parallel()
+	name := rapid.StringMatching(`[a-z]([a-z0-9._-]{0,8}[a-z0-9])?`)
+	text := rapid.OneOf(
+		rapid.StringMatching(`[ -~]{0,20}(\n[ -~\t]{0,10}){0,3}`),
+		rapid.StringOf(rapid.RuneFrom([]rune(" \t\n\r:#-'\"&*!|>%@`{}[],?\\~aé\u2028\u0085\ufeff\U0001F600"))),
+		rapid.SampledFrom([]string{"true", "1", "null", "~", "1e3", "- a", "#", "", " ", "\n", "a\n", "\na", " a\nb", "<<", "=", "2026-01-01", "0o7", "yes", "---", "..."}),
+	)
+	duration := func(low, high time.Duration) *rapid.Generator[job.Duration] {
+		return rapid.Map(rapid.Int64Range(int64(low), int64(high)), func(n int64) job.Duration { return job.Duration(n) })
+	}
+	spec := func(rt *rapid.T) job.Spec {
+		s := job.Spec{
+			Schedules:  rapid.SliceOfN(rapid.SampledFrom([]string{"* * * * *", "@daily", "TZ=UTC 0 0 1 1 *"}), 0, 3).Draw(rt, "schedules"),
+			TimeZone:   rapid.SampledFrom([]string{"", "Europe/Berlin"}).Draw(rt, "zone"),
+			Enabled:    rapid.Ptr(rapid.Bool(), true).Draw(rt, "enabled"),
+			Env:        rapid.MapOfN(rapid.StringMatching(`[A-B_][A-Z0-9_]{0,3}`), text, 0, 3).Draw(rt, "env"),
+			WorkingDir: rapid.SampledFrom([]string{"", "/tmp", "/a b"}).Draw(rt, "dir"),
+			User:       rapid.SampledFrom([]string{"", "root", "1000"}).Draw(rt, "user"),
+			Target: job.Target{
+				Names:  rapid.SliceOfN(rapid.SampledFrom([]string{"*", "web-?", "[a-z]1"}), 0, 2).Draw(rt, "names"),
+				Labels: rapid.MapOfN(name, name, 0, 2).Draw(rt, "target labels"),
+				Run:    rapid.SampledFrom(append(job.Spreads(), "")).Draw(rt, "run"),
+			},
+			Timeout: duration(job.MinTimeout, job.MaxTimeout).Draw(rt, "timeout"),
+			Retry: job.Retry{
+				Attempts: rapid.IntRange(0, job.MaxAttempts).Draw(rt, "attempts"),
+				Backoff:  duration(0, job.DefaultMaxBackoff).Draw(rt, "backoff"),
+			},
+			Overlap:    rapid.SampledFrom(append(job.Overlaps(), "")).Draw(rt, "overlap"),
+			Misfire:    rapid.SampledFrom(append(job.Misfires(), "")).Draw(rt, "misfire"),
+			Idempotent: rapid.Bool().Draw(rt, "idempotent"),
 		}
-		b, err := Encode(in)
+		if rapid.Bool().Draw(rt, "is script") {
+			s.Script = &job.Script{Interpreter: rapid.SliceOfN(name, 0, 2).Draw(rt, "interpreter"), Source: "x" + text.Draw(rt, "source")}
+			if rapid.Bool().Draw(rt, "blank first") {
+				s.Script.Source = " \n" + s.Script.Source
+			}
+		} else {
+			s.Command = append([]string{"x"}, rapid.SliceOfN(text, 0, 3).Draw(rt, "args")...)
+		}
+		return s
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		in := make([]Object, rapid.IntRange(1, 3).Draw(rt, "objects"))
+		for i := range in {
+			in[i] = Object{Kind: "Job", File: "f", Spec: spec(rt), Metadata: job.Metadata{
+				Namespace: name.Draw(rt, "namespace"), Name: fmt.Sprint(name.Draw(rt, "name"), i),
+				Labels:      rapid.MapOfN(name, name, 0, 2).Draw(rt, "labels"),
+				Annotations: rapid.MapOfN(name, text, 0, 2).Draw(rt, "annotations"),
+			}}
+		}
+		b, err := Encode(in...)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -145,10 +229,66 @@ func TestEncodeRoundTrip(t *testing.T) {
 		if err != nil {
 			rt.Fatalf("%v\n%s", err, b)
 		}
-		if d := cmp.Diff([]Object{in}, out); d != "" {
+		if d := cmp.Diff(in, out, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Object{}, "Line")); d != "" {
 			rt.Fatalf("round trip (-in +out):\n%s\n%s", d, b)
 		}
+		again, err := Encode(out...)
+		if err != nil || string(again) != string(b) {
+			rt.Fatalf("not stable: %v\n%s\n%s", err, b, again)
+		}
 	})
+}
+
+func TestEncodeIsReadable(t *testing.T) {
+	t.Parallel()
+	objects, err := Decode("a.yaml", []byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects[1].Spec.Script.Source = "set -eu\nif true; then\n\techo hi\nfi\n"
+	got, err := Encode(objects[:2]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `apiVersion: carillon/v1
+kind: Job
+metadata:
+  namespace: default
+  name: hello
+  labels:
+    team: a
+spec:
+  schedules: ['*/5 * * * *']
+  timeZone: Europe/Berlin
+  command: [sleep, "10", "yes", "1.50", "0x10", "true"]
+  env:
+    EMPTY: ""
+    PORT: "8080"
+  target:
+    names: [web-*]
+  timeout: 30s
+  retry:
+    attempts: 3
+    backoff: 1s
+  overlap: allow
+---
+apiVersion: carillon/v1
+kind: Job
+metadata:
+  namespace: ops
+  name: two
+spec:
+  enabled: false
+  script:
+    source: |
+      set -eu
+      if true; then
+      	echo hi
+      fi
+`
+	if d := cmp.Diff(want, string(got)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
 }
 
 func TestExamplesDecode(t *testing.T) {
@@ -157,16 +297,38 @@ func TestExamplesDecode(t *testing.T) {
 	if err != nil || len(names) < 5 {
 		t.Fatalf("examples: %v %v", names, err)
 	}
+	seen := map[job.Key]string{}
 	for _, n := range names {
 		b, err := fs.ReadFile(examples.FS(), n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Decode(n, b); err != nil {
+		objects, err := Decode(n, b)
+		if err != nil {
 			t.Errorf("%s:\n%v", n, err)
 		}
-		if !strings.HasPrefix(string(b), "# yaml-language-server: $schema=../schema/job.schema.json\n") {
-			t.Errorf("%s does not name its schema", n)
+		for _, o := range objects {
+			if other, twice := seen[o.Metadata.Key()]; twice {
+				t.Errorf("%s and %s have the same job", n, other)
+			}
+			seen[o.Metadata.Key()] = n
+		}
+		if !strings.HasPrefix(string(b), "# yaml-language-server: $schema=../schema/job.schema.json\n# ") {
+			t.Errorf("%s does not begin with its schema and a comment", n)
+		}
+	}
+}
+
+func TestSynonymsNameFields(t *testing.T) {
+	t.Parallel()
+	for word, field := range synonyms {
+		_, err := Decode("f", []byte("apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x}\nspec: {"+word+": x}\n"))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("did you mean %q?", field)) {
+			t.Errorf("%s: %v; want %q", word, err, field)
+		}
+		first, _, _ := strings.Cut(field, ".")
+		if !slices.Contains(append(fieldNames(specType), "schedule"), first) {
+			t.Errorf("the synonym %q stands for %q, which is no field", word, field)
 		}
 	}
 }
@@ -174,7 +336,25 @@ func TestExamplesDecode(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("a: &a [*a]"))
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		_, _ = Decode("f", b)
+	f.Add([]byte("? {a: b}\n: c\n<<: *x\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		objects, err := Decode("f", b)
+		if err != nil {
+			if objects != nil {
+				t.Error("objects beside problems")
+			}
+			return
+		}
+		text, err := Encode(objects...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Decode("f", text)
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		if d := cmp.Diff(objects, again, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Object{}, "Line")); d != "" {
+			t.Errorf("round trip (-in +out):\n%s\n%s", d, text)
+		}
 	})
 }

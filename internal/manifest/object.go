@@ -1,0 +1,137 @@
+package manifest
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// document is a document's outermost fields, in the order they are written.
+type document struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Metadata   job.Metadata `json:"metadata"`
+	Spec       job.Spec     `json:"spec"`
+}
+
+// object reads and checks one document. It is false when there is no telling
+// which object was meant.
+func (r *reader) object(n *yaml.Node) (Object, bool) {
+	r.lines, r.bad, r.meant, r.expanded = map[string]int{}, map[string]bool{}, map[string]bool{}, 0
+	if n.Kind == yaml.SequenceNode {
+		r.problem(n.Line, "", "is a list; write one object per document, with a line --- between them")
+		return Object{}, false
+	}
+	if n.Kind != yaml.MappingNode {
+		r.problem(n.Line, "", "is not an object; write apiVersion, kind, metadata and spec")
+		return Object{}, false
+	}
+	if !r.known(n) {
+		return Object{}, false
+	}
+	var doc document
+	r.fields(n, reflect.ValueOf(&doc).Elem(), "")
+	o := Object{Kind: doc.Kind, Metadata: doc.Metadata, Spec: doc.Spec, File: r.file, Line: n.Line}
+	if o.Metadata.Namespace == "" {
+		o.Metadata.Namespace = job.DefaultNamespace
+	}
+	if r.bad["*"] {
+		return o, false
+	}
+	for _, p := range validate(&o, r.schedules) {
+		if !r.told(p.Path) {
+			p.File, p.Line = r.file, r.line(p.Path, n.Line)
+			r.problems = append(r.problems, p)
+		}
+	}
+	return o, !r.told("metadata.name") && !r.told("metadata.namespace")
+}
+
+// known checks the version and the kind. It is false when the kind is not, as
+// all other fields depend on it.
+func (r *reader) known(n *yaml.Node) bool {
+	r.constant(n, "apiVersion", job.APIVersion)
+	return r.constant(n, "kind", job.KindJob)
+}
+
+// constant checks a field that has one allowed value.
+func (r *reader) constant(n *yaml.Node, field, want string) bool {
+	v, ok := lookup(n, field)
+	switch {
+	case !ok || v.Value == "":
+		r.problem(n.Line, field, "is missing; write %s: %s", field, want)
+		return false
+	case v.Value != want:
+		hint := ""
+		if near, ok := job.Nearest(v.Value, []string{want}); ok {
+			hint = fmt.Sprintf("did you mean %q? ", near)
+		}
+		r.problem(v.Line, field, "%q is unknown; %s(allowed: %s)", v.Value, hint, want)
+		return false
+	}
+	return true
+}
+
+func lookup(n *yaml.Node, key string) (*yaml.Node, bool) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1], true
+		}
+	}
+	return nil, false
+}
+
+// told reports whether a problem with the value at path, or with one that
+// holds it, is noted already; or that it is missing but for a misspelling.
+func (r *reader) told(path string) bool {
+	if r.meant[path] && !r.has(path) {
+		return true
+	}
+	for ; path != ""; path = parent(path) {
+		if r.bad[path] {
+			return true
+		}
+	}
+	return false
+}
+
+// line returns where the value at path was read, or where the nearest value
+// around it was.
+func (r *reader) line(path string, otherwise int) int {
+	for ; path != ""; path = parent(path) {
+		if l, ok := r.lines[path]; ok {
+			return l
+		}
+	}
+	return otherwise
+}
+
+// parent cuts the last step off a path.
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
+
+// Validate returns all that is wrong with an object, without File and Line.
+func Validate(o *Object) []job.Problem { return validate(o, schedule.NewCache()) }
+
+func validate(o *Object, schedules *schedule.Cache) []job.Problem {
+	problems := append(o.Metadata.Validate(), o.Spec.Validate()...)
+	opts := schedule.Options{Zone: o.Spec.TimeZone}
+	if _, err := schedule.LoadZone(opts.Zone); err != nil {
+		problems = append(problems, job.Problem{Path: "spec.timeZone", Message: err.Error()})
+		opts.Zone = "" // tell what else is wrong with the schedules
+	}
+	for i, expr := range o.Spec.Schedules {
+		if i == job.MaxSchedules {
+			break
+		}
+		if _, err := schedules.Parse(expr, opts); err != nil {
+			problems = append(problems, job.Problem{Path: "spec.schedules[" + strconv.Itoa(i) + "]", Message: err.Error()})
+		}
+	}
+	return problems
+}

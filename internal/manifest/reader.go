@@ -1,0 +1,337 @@
+package manifest
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// reader turns YAML nodes into values and collects problems on the way.
+type reader struct {
+	file      string
+	problems  []job.Problem
+	schedules *schedule.Cache
+
+	// Of the present document: where each path was read, which paths have a
+	// problem already, which were meant by a misspelt one, and how much
+	// aliases have added.
+	lines    map[string]int
+	bad      map[string]bool
+	meant    map[string]bool
+	expanded int
+}
+
+const nullTag = "!!null"
+
+// fail notes a problem with the value at path. What validation says about the
+// same value is not told then.
+func (r *reader) fail(n *yaml.Node, path, format string, args ...any) {
+	r.bad[path] = true
+	r.problem(n.Line, path, format, args...)
+}
+
+// value reads a node into v.
+func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
+	r.lines[path] = n.Line
+	n, ok := r.resolve(n, path)
+	if !ok || n.Kind == yaml.ScalarNode && n.ShortTag() == nullTag {
+		return // a field without a value is a field that is not given
+	}
+	switch v.Interface().(type) {
+	case job.Duration:
+		r.duration(n, v, path)
+		return
+	case job.Script:
+		if n.Kind == yaml.ScalarNode {
+			r.text(n, v.FieldByName("Source"), path)
+			return
+		}
+	}
+	if tag := n.ShortTag(); n.Kind != yaml.ScalarNode && tag != "!!map" && tag != "!!seq" {
+		r.fail(n, path, "the tag %s is not allowed; leave it out", tag)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		r.value(n, v.Elem(), path)
+	case reflect.Struct:
+		r.fields(n, v, path)
+	case reflect.Map:
+		r.texts(n, v, path)
+	case reflect.Slice:
+		r.list(n, v, path)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(n.Value)
+		if err != nil || n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
+			r.fail(n, path, "%s is not a truth value; write true or false", shown(n))
+			return
+		}
+		v.SetBool(b)
+	case reflect.Int:
+		i, err := strconv.ParseInt(n.Value, 10, 0)
+		if err != nil || n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" {
+			r.fail(n, path, "%s is not a whole number; write one, as in 3", shown(n))
+			return
+		}
+		v.SetInt(i)
+	case reflect.String:
+		r.text(n, v, path)
+	default:
+		panic("manifest: no rule for a field of type " + v.Type().String())
+	}
+}
+
+// resolve follows an alias, and refuses those that blow a document up.
+func (r *reader) resolve(n *yaml.Node, path string) (*yaml.Node, bool) {
+	if n.Kind != yaml.AliasNode {
+		return n, true
+	}
+	line := n.Line
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind == yaml.ScalarNode {
+		r.expanded += len(n.Value)
+	}
+	r.expanded += len(n.Content)
+	if r.expanded > MaxAliasBytes {
+		if !r.bad["*"] {
+			r.bad["*"] = true
+			r.problem(line, path, "aliases make this document larger than is allowed (%d bytes); write the values out", MaxAliasBytes)
+		}
+		return n, false
+	}
+	return n, true
+}
+
+// text reads a scalar as it is written. Numbers, true and false are text here.
+func (r *reader) text(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.ScalarNode {
+		r.fail(n, path, "%s is not text; write a string", shown(n))
+		return
+	}
+	switch n.ShortTag() {
+	case "!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge":
+		v.SetString(n.Value)
+	case nullTag:
+		r.fail(n, path, `has no value; give one, or write "" for empty text`)
+	default:
+		r.fail(n, path, "the tag %s is not allowed; write a string", n.ShortTag())
+	}
+}
+
+func (r *reader) duration(n *yaml.Node, v reflect.Value, path string) {
+	d, err := time.ParseDuration(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		r.fail(n, path, `%s is not a duration; write a number with a unit (ms, s, m, h), as in 90s or 1h30m`, shown(n))
+		return
+	}
+	v.SetInt(int64(d))
+}
+
+// texts reads a mapping of text to text.
+func (r *reader) texts(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, path, "%s is not a mapping; write one line per entry, as in NAME: value", shown(n))
+		return
+	}
+	m := make(map[string]string, len(n.Content)/2)
+	r.pairs(n, path, func(key string, _ int, value *yaml.Node) {
+		var text string
+		at := join(path, key)
+		r.lines[at] = value.Line
+		if value, ok := r.resolve(value, at); ok {
+			r.text(value, reflect.ValueOf(&text).Elem(), at)
+		}
+		m[key] = text
+	})
+	v.Set(reflect.ValueOf(m))
+}
+
+// list reads a list of text. Where it cannot be misread, a single text stands
+// for a list of one.
+func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind == yaml.ScalarNode {
+		switch {
+		case path == "spec.command":
+			r.fail(n, path, "%s is a string; write the program and its arguments as a list, as in [%s], or use script for a shell line",
+				shown(n), quoteWords(n.Value))
+			return
+		case path == "spec.script.interpreter" && len(strings.Fields(n.Value)) != 1:
+			r.fail(n, path, "%s is a string; write the program and its arguments as a list, as in [%s]", shown(n), quoteWords(n.Value))
+			return
+		}
+		var text string
+		r.lines[path+"[0]"] = n.Line
+		r.text(n, reflect.ValueOf(&text).Elem(), path)
+		v.Set(reflect.ValueOf([]string{text}))
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		r.fail(n, path, "%s is not a list; write one, as in [a, b]", shown(n))
+		return
+	}
+	out := make([]string, len(n.Content))
+	for i, item := range n.Content {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		r.lines[at] = item.Line
+		if item, ok := r.resolve(item, at); ok {
+			r.text(item, reflect.ValueOf(&out[i]).Elem(), at)
+		}
+	}
+	v.Set(reflect.ValueOf(out))
+}
+
+// quoteWords writes the words of a line as the entries of a list.
+func quoteWords(line string) string {
+	words := strings.Fields(line)
+	if len(words) > 4 {
+		return strings.Join(quoted(words[:4]), ", ") + ", ..."
+	}
+	if len(words) == 0 {
+		return "program, argument"
+	}
+	return strings.Join(quoted(words), ", ")
+}
+
+func quoted(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = strconv.Quote(w)
+	}
+	return out
+}
+
+// shown names a value in a message: short scalars as they are.
+func shown(n *yaml.Node) string {
+	const longest = 60
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	text := n.Value
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest], "") + "..."
+	}
+	return strconv.Quote(text)
+}
+
+// pairs calls each with the keys of a mapping, the lines they stand in and
+// their values, and tells of keys that are no words or come twice.
+func (r *reader) pairs(n *yaml.Node, path string, each func(key string, line int, value *yaml.Node)) {
+	seen := make(map[string]int, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		for k.Kind == yaml.AliasNode {
+			k = k.Alias
+		}
+		switch line, twice := seen[k.Value]; {
+		case k.Kind != yaml.ScalarNode:
+			r.problem(n.Content[i].Line, path, "%s cannot be a key; write a word", shown(k))
+		case k.ShortTag() == "!!merge":
+			r.problem(n.Content[i].Line, join(path, "<<"), "merge keys are not supported; write the fields out")
+		case twice:
+			r.fail(n.Content[i], join(path, k.Value), "is given twice, first in line %d; give it once", line)
+		default:
+			seen[k.Value] = k.Line
+			each(k.Value, n.Content[i].Line, n.Content[i+1])
+		}
+	}
+}
+
+// fields reads a mapping into a struct, by the JSON names of its fields.
+func (r *reader) fields(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, path, "%s is not a mapping; allowed fields are %s", shown(n), strings.Join(fieldNames(v.Type()), ", "))
+		return
+	}
+	names := fieldNames(v.Type())
+	if v.Type() == specType {
+		names = append(names, "schedule")
+	}
+	shorthand := false
+	r.pairs(n, path, func(key string, line int, value *yaml.Node) {
+		f, ok := fieldByName(v, key)
+		switch {
+		case ok && key == "schedules" && shorthand, key == "schedule" && v.Type() == specType && r.has(path+".schedules"):
+			r.fail(value, path+".schedules", "is given beside its short form schedule; give one of the two")
+		case ok:
+			r.value(value, f, join(path, key))
+		case key == "schedule" && v.Type() == specType:
+			shorthand = true
+			f, _ := fieldByName(v, "schedules")
+			r.value(value, f, path+".schedules")
+		default:
+			r.unknown(line, path, key, names)
+		}
+	})
+}
+
+func (r *reader) has(path string) bool { _, ok := r.lines[path]; return ok }
+
+// synonyms are words that other schedulers use for our fields.
+var synonyms = map[string]string{ //nolint:gochecknoglobals // a constant
+	"cron": "schedule", "crontab": "schedule", "tz": "timeZone", "environment": "env", "cmd": "command", "args": "command",
+	"shell": "script", "cwd": "workingDir", "workdir": "workingDir", "dir": "workingDir", "runAs": "user", "hosts": "target.names",
+	"minions": "target.names", "nodes": "target.names", "tags": "target.labels", "retries": "retry.attempts", "attempts": "retry.attempts",
+	"concurrencyPolicy": "overlap", "concurrency": "overlap", "suspend": "enabled", "disabled": "enabled", "catchup": "misfire", "run": "target.run",
+}
+
+// unknown reports a field that does not exist.
+func (r *reader) unknown(line int, path, key string, names []string) {
+	hint := ""
+	near, ok := job.Nearest(key, names)
+	if s, known := synonyms[key]; !ok && known && path == "spec" {
+		near, ok = s, true
+	}
+	if ok {
+		hint = fmt.Sprintf("did you mean %q? ", near)
+		r.meant[join(path, near)] = true
+	}
+	r.problem(line, join(path, key), "this field is unknown; %s(allowed: %s)", hint, strings.Join(names, ", "))
+}
+
+//nolint:gochecknoglobals // a constant
+var specType = reflect.TypeFor[job.Spec]()
+
+// fieldNames returns the names of a struct's fields as they are written.
+func fieldNames(t reflect.Type) []string {
+	names := make([]string, 0, t.NumField())
+	for i := range t.NumField() {
+		name, _ := fieldTag(t.Field(i))
+		names = append(names, name)
+	}
+	return names
+}
+
+func fieldByName(v reflect.Value, name string) (reflect.Value, bool) {
+	for i := range v.NumField() {
+		if n, _ := fieldTag(v.Type().Field(i)); n == name {
+			return v.Field(i), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+// fieldTag returns a field's JSON name, and whether it may be left out.
+func fieldTag(f reflect.StructField) (name string, optional bool) {
+	name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name, strings.Contains(rest, "omit")
+}
+
+func join(path, field string) string {
+	if path == "" {
+		return field
+	}
+	return path + "." + field
+}
