@@ -227,11 +227,27 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if n.control, err = control.New(control.Config{
 		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta,
 	}, control.Deps{
-		Client: n.client, History: n.store, Live: n.hub, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
+		Client: n.client, History: n.store, Live: liveRuns{hub: n.hub, log: n.log}, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
 	}); err != nil {
 		return err
 	}
 	return n.serve(metrics)
+}
+
+// liveRuns lists the open runs of all nodes that answer. One that does not is
+// about to lose its shards; the others' answers are worth having meanwhile.
+type liveRuns struct {
+	hub *agentpush.Hub
+	log *zap.Logger
+}
+
+// LiveRuns implements control.Live.
+func (l liveRuns) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, error) {
+	runs, err := l.hub.LiveRuns(ctx, namespace, name)
+	if err != nil {
+		l.log.Warn("open runs of some nodes are not known", zap.Error(err))
+	}
+	return runs, ctx.Err()
 }
 
 // looksAfter spreads the care for history's buckets over the live nodes.
