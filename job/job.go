@@ -14,9 +14,13 @@ const KindJob = "Job"
 
 // Metadata names and describes an object.
 type Metadata struct {
-	Namespace   string            `json:"namespace,omitempty"`
-	Name        string            `json:"name"`
-	Labels      map[string]string `json:"labels,omitempty"`
+	// Namespace holds the name apart from others. Empty: DefaultNamespace.
+	Namespace string `json:"namespace,omitempty"`
+	// Name is unique in the namespace: letters, digits, '.', '_' and '-'.
+	Name string `json:"name"`
+	// Labels are short words by which objects are selected.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Annotations are texts that Carillon keeps, and does not read.
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"maps"
+	"reflect"
+	"strings"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// schema is a JSON Schema, or a part of one.
+type schema map[string]any
+
+const namePattern = `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
+
+// document describes one document of a job file.
+func document(c comments) schema {
+	return schema{
+		"$schema":              "http://json-schema.org/draft-07/schema#",
+		"title":                "Carillon job",
+		"type":                 "object",
+		"additionalProperties": false,
+		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
+		"properties": schema{
+			"apiVersion": schema{"const": job.APIVersion, "description": "The version of the file's form."},
+			"kind":       schema{"const": job.KindJob, "description": "What the document describes."},
+			"metadata":   c.object(reflect.TypeFor[job.Metadata](), "metadata"),
+			"spec":       c.object(reflect.TypeFor[job.Spec](), "spec"),
+		},
+	}
+}
+
+// object describes a struct by its fields.
+func (c comments) object(t reflect.Type, path string) schema {
+	properties, required := schema{}, []string{}
+	for f := range t.Fields() {
+		name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
+		at := path + "." + name
+		s := c.value(f.Type, at)
+		maps.Copy(s, details[at])
+		if d := c.describe(t.Name(), f.Name, name); d != "" {
+			s["description"] = d
+		}
+		properties[name] = s
+		if !strings.Contains(rest, "omit") {
+			required = append(required, name)
+		}
+	}
+	s := schema{"type": "object", "additionalProperties": false, "properties": properties}
+	if len(required) > 0 {
+		s["required"] = required
+	}
+	if path == "spec" {
+		properties["schedule"] = schema{"type": "string", "minLength": 1, "description": "schedule is short for schedules with one entry.", "examples": samples}
+		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}}
+		s["not"] = schema{"required": []string{"schedule", "schedules"}}
+	}
+	return s
+}
+
+// value describes a field's value by its type.
+func (c comments) value(t reflect.Type, path string) schema {
+	switch t {
+	case reflect.TypeFor[job.Duration]():
+		return schema{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`, "examples": []string{"90s", "1h30m"}}
+	case reflect.TypeFor[job.Overlap]():
+		return schema{"enum": job.Overlaps(), "default": job.Overlaps()[0]}
+	case reflect.TypeFor[job.Misfire]():
+		return schema{"enum": job.Misfires(), "default": job.Misfires()[0]}
+	case reflect.TypeFor[job.Spread]():
+		return schema{"enum": job.Spreads(), "default": job.Spreads()[0]}
+	case reflect.TypeFor[*job.Script]():
+		return schema{"oneOf": []schema{{"type": "string", "minLength": 1}, c.object(t.Elem(), path)}}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return c.value(t.Elem(), path)
+	case reflect.Struct:
+		return c.object(t, path)
+	case reflect.Map:
+		return schema{"type": "object", "additionalProperties": text()}
+	case reflect.Slice:
+		return schema{"type": "array", "items": text()}
+	case reflect.Bool:
+		return schema{"type": "boolean"}
+	case reflect.Int:
+		return schema{"type": "integer"}
+	case reflect.String:
+		return schema{"type": "string"}
+	}
+	panic("schemagen: no rule for a field of type " + t.String())
+}
+
+// text describes what is read as it is written.
+func text() schema { return schema{"type": []string{"string", "number", "boolean"}} }
+
+// oneOrMore describes a list for which a single text may stand.
+func oneOrMore(limit int) schema {
+	one := schema{"type": "string", "minLength": 1}
+	return schema{"type": []string{"array", "string"}, "items": one, "minLength": 1, "maxItems": limit}
+}
+
+//nolint:gochecknoglobals // constants
+var (
+	samples = []string{"*/5 * * * *", "30 2 * * MON-FRI", "@daily", "@every 90s", "@at 2027-01-01T09:00:00Z"}
+
+	// details are what the types do not say about a field.
+	details = map[string]schema{
+		"metadata.namespace":      {"pattern": namePattern, "maxLength": job.MaxNameLen, "default": job.DefaultNamespace},
+		"metadata.name":           {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"metadata.labels":         {"maxProperties": job.MaxLabels},
+		"spec.schedules":          with(oneOrMore(job.MaxSchedules), "examples", [][]string{samples[:1], samples[1:3]}),
+		"spec.timeZone":           {"default": "UTC", "examples": []string{"Europe/Berlin", "America/New_York"}},
+		"spec.enabled":            {"default": true},
+		"spec.command":            {"minItems": 1, "maxItems": job.MaxArgs, "examples": [][]string{{"echo", "hello"}}},
+		"spec.script.interpreter": oneOrMore(job.MaxArgs),
+		"spec.script.source":      {"minLength": 1},
+		"spec.env":                {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
+		"spec.workingDir":         {"pattern": "^/"},
+		"spec.user":               {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},
+		"spec.target.names":       oneOrMore(job.MaxTargetNames),
+		"spec.target.labels":      {"maxProperties": job.MaxLabels},
+		"spec.retry.attempts":     {"minimum": 0, "maximum": job.MaxAttempts},
+	}
+)
+
+func with(s schema, key string, value any) schema {
+	s[key] = value
+	return s
+}

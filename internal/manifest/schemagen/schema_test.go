@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/carillon-cron/carillon/configs/examples"
+	"github.com/carillon-cron/carillon/job"
+)
+
+const (
+	jobDir    = "../../../job"
+	committed = "../../../configs/schema/job.schema.json"
+)
+
+func TestCommittedSchemaIsCurrent(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := write(&b, jobDir); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(committed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); d != "" {
+		t.Errorf("run `make generate` (-committed +generated):\n%s", d)
+	}
+}
+
+func TestNoCommentsIsAnError(t *testing.T) {
+	t.Parallel()
+	if err := write(&bytes.Buffer{}, t.TempDir()); err == nil || !strings.Contains(err.Error(), "-job") {
+		t.Errorf("write: %v", err)
+	}
+}
+
+func TestEveryFieldIsDescribed(t *testing.T) {
+	t.Parallel()
+	var walk func(path string, s map[string]any)
+	walk = func(path string, s map[string]any) {
+		properties, _ := s["properties"].(map[string]any)
+		for name, p := range properties {
+			field := p.(map[string]any)
+			if path+name != "metadata" && path+name != "spec" && field["description"] == nil {
+				t.Errorf("%s%s has no description", path, name)
+			}
+			if d, _ := field["description"].(string); regexp.MustCompile(`\b(Default|Overlap|Misfire|Spread)[A-Z]`).MatchString(d) {
+				t.Errorf("%s%s is described by a name of the source: %s", path, name, d)
+			}
+			walk(path+name+".", field)
+		}
+	}
+	walk("", load(t))
+	for at := range details {
+		if !reaches(load(t), strings.Split(at, ".")) {
+			t.Errorf("details of %s, which is no field", at)
+		}
+	}
+}
+
+// reaches reports whether the schema has the field at a path.
+func reaches(s map[string]any, path []string) bool {
+	if len(path) == 0 {
+		return true
+	}
+	if options, ok := s["oneOf"].([]any); ok && s["properties"] == nil {
+		return slices.ContainsFunc(options, func(o any) bool { return reaches(o.(map[string]any), path) })
+	}
+	properties, _ := s["properties"].(map[string]any)
+	next, ok := properties[path[0]].(map[string]any)
+	return ok && reaches(next, path[1:])
+}
+
+func load(t *testing.T) map[string]any {
+	t.Helper()
+	b, err := os.ReadFile(committed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s map[string]any
+	if err := json.Unmarshal(b, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestExamplesMatchTheSchema(t *testing.T) {
+	t.Parallel()
+	names, err := fs.Glob(examples.FS(), "*.yaml")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("examples: %v %v", names, err)
+	}
+	for _, n := range names {
+		b, err := fs.ReadFile(examples.FS(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := check(t, string(b)); err != nil {
+			t.Errorf("%s: %v", n, err)
+		}
+	}
+}
+
+func TestSchemaTellsRightFromWrong(t *testing.T) {
+	t.Parallel()
+	const head = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x}\n"
+	for _, spec := range []string{
+		"{command: [sleep, 10]}", "{script: echo}", "{script: {source: echo, interpreter: bash}, schedules: '@daily'}", "{command: [x], env: {A: 1}, user: 1000}",
+		"{command: [x], schedule: '* * * * *', timeout: 1h30m, retry: {attempts: 3}, overlap: queue-one, target: {names: 'web-*', run: all}}",
+	} {
+		if err := check(t, head+"spec: "+spec); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	for doc, want := range map[string]string{
+		"apiVersion: carillon/v1\nkind: Job\nspec: {command: [x]}":             "metadata is missing",
+		"apiVersion: v2\nkind: Job\nmetadata: {name: x}\nspec: {command: [x]}": "apiVersion: is not carillon/v1",
+		head + "spec: {}":                                                              "spec: matches 0 of oneOf",
+		head + "spec: {command: [x], script: y}":                                       "spec: matches 2 of oneOf",
+		head + "spec: {command: x}":                                                    "spec.command: is no array",
+		head + "spec: {command: []}":                                                   "spec.command: has too few",
+		head + "spec: {command: [[x]]}":                                                "spec.command[0]: is no string",
+		head + "spec: {command: [x], comand: [y]}":                                     "spec: comand is unknown",
+		head + "spec: {command: [x], timeout: 90}":                                     "spec.timeout: is no string",
+		head + "spec: {command: [x], timeout: 90 s}":                                   "spec.timeout: does not match",
+		head + "spec: {command: [x], overlap: never}":                                  "spec.overlap: is none of",
+		head + "spec: {command: [x], env: {CARILLON_X: y}}":                            "spec.env: CARILLON_X: matches not",
+		head + "spec: {command: [x], retry: {attempts: 101}}":                          "spec.retry.attempts: is too large",
+		head + "spec: {command: [x], schedule: '@daily', schedules: ['@daily']}":       "spec: matches not",
+		strings.Replace(head, "x}", "-x}", 1) + "spec: {command: [x]}":                 "metadata.name: does not match",
+		strings.Replace(head, "x}", "x, labels: [a]}", 1) + "spec: {command: [\"x\"]}": "metadata.labels: is no object",
+	} {
+		if err := check(t, doc); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v; want %q", doc, err, want)
+		}
+	}
+	if job.APIVersion != "carillon/v1" {
+		t.Error("these documents have another version than the schema")
+	}
+}
+
+// check holds a YAML document against the committed schema.
+func check(t *testing.T, doc string) error {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal([]byte(doc), &v); err != nil {
+		t.Fatal(err)
+	}
+	return validate(load(t), v, "")
+}
+
+// validate knows as much of JSON Schema as ours uses, and no more.
+func validate(s map[string]any, v any, path string) error {
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("%s: "+format, append([]any{strings.TrimPrefix(path, ".")}, args...)...)
+	}
+	if err := validateWord(s, v, fail); err != nil {
+		return err
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		return validateObject(s, v, path, fail)
+	case []any:
+		if least, ok := s["minItems"].(float64); ok && len(v) < int(least) {
+			return fail("has too few entries")
+		}
+		if items, ok := s["items"].(map[string]any); ok {
+			for i, item := range v {
+				if err := validate(items, item, fmt.Sprintf("%s[%d]", path, i)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func validateWord(s map[string]any, v any, fail func(string, ...any) error) error {
+	if types, ok := s["type"]; ok {
+		list, _ := types.([]any)
+		if one, ok := types.(string); ok {
+			list = []any{one}
+		}
+		if !slices.ContainsFunc(list, func(want any) bool { return hasType(want.(string), v) }) {
+			return fail("is no %v", list[0])
+		}
+	}
+	if want, ok := s["const"]; ok && v != want {
+		return fail("is not %v", want)
+	}
+	if enum, ok := s["enum"].([]any); ok && !slices.Contains(enum, v) {
+		return fail("is none of %v", enum)
+	}
+	if pattern, ok := s["pattern"].(string); ok && !regexp.MustCompile(pattern).MatchString(fmt.Sprint(v)) {
+		return fail("does not match %s", pattern)
+	}
+	if most, ok := s["maximum"].(float64); ok && float64(v.(int)) > most {
+		return fail("is too large")
+	}
+	if not, ok := s["not"].(map[string]any); ok && validate(not, v, "") == nil {
+		return fail("matches not")
+	}
+	if options, ok := s["oneOf"].([]any); ok {
+		matched := 0
+		for _, o := range options {
+			if validate(o.(map[string]any), v, "") == nil {
+				matched++
+			}
+		}
+		if matched != 1 {
+			return fail("matches %d of oneOf", matched)
+		}
+	}
+	return nil
+}
+
+func validateObject(s, v map[string]any, path string, fail func(string, ...any) error) error {
+	required, _ := s["required"].([]any)
+	for _, name := range required {
+		if _, ok := v[name.(string)]; !ok {
+			return fmt.Errorf("%s is missing", name)
+		}
+	}
+	properties, _ := s["properties"].(map[string]any)
+	for name, value := range v {
+		if names, ok := s["propertyNames"].(map[string]any); ok {
+			if err := validate(names, name, ""); err != nil {
+				return fail("%s%v", name, err)
+			}
+		}
+		p, known := properties[name].(map[string]any)
+		if others, ok := s["additionalProperties"].(map[string]any); !known && ok {
+			p, known = others, true
+		}
+		switch {
+		case known:
+			if err := validate(p, value, path+"."+name); err != nil {
+				return err
+			}
+		case s["additionalProperties"] == false:
+			return fail("%s is unknown", name)
+		}
+	}
+	return nil
+}
+
+func hasType(want string, v any) bool {
+	kind := reflect.ValueOf(v).Kind()
+	switch want {
+	case "object":
+		return kind == reflect.Map
+	case "array":
+		return kind == reflect.Slice
+	case "string":
+		return kind == reflect.String
+	case "boolean":
+		return kind == reflect.Bool
+	case "integer":
+		return kind == reflect.Int
+	case "number":
+		return kind == reflect.Int || kind == reflect.Float64
+	}
+	return false
+}
