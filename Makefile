@@ -43,13 +43,14 @@ $(TOOLS)/protoc-gen-go: tools/go.mod
 	@mkdir -p $(TOOLS)
 	go build -modfile=tools/go.mod -o $(TOOLS)/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 
-generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JSON schema
+generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JSON schema, example settings
 	command -v protoc >/dev/null || { apt-get update -q && apt-get install -y -q protobuf-compiler; }
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative agentpush/agentpb/agent.proto
 	go run ./internal/manifest/schemagen > configs/schema/job.schema.json.new
 	mv configs/schema/job.schema.json.new configs/schema/job.schema.json
+	go test ./configs -run TestExampleIsTheDefault -update
 
 verify: generate ## fail if a generated file is not current
-	git diff --exit-code -- agentpush/agentpb configs/schema
+	git diff --exit-code -- agentpush/agentpb configs
 
 .PHONY: help build demo test test-short test-long bench lint generate verify

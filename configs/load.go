@@ -3,176 +3,205 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
-	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
-// LoadScheduler merges and checks a node's settings. flags must be parsed. The
-// error joins all problems.
-func LoadScheduler(flags *pflag.FlagSet, environ []string) (Scheduler, error) {
+// envPrefix is what the variables of all settings begin with.
+const envPrefix = "CARILLON_"
+
+// Args are what settings are read from.
+type Args struct {
+	// Flags were registered by SchedulerFlags, and are parsed.
+	Flags *pflag.FlagSet
+	// Environ is the environment, as os.Environ returns it.
+	Environ []string
+	// ReadFile reads the file of --config. Nil: os.ReadFile.
+	ReadFile func(name string) ([]byte, error)
+}
+
+// Source tells where a setting was read: a flag, a variable, or a file and its
+// line.
+type Source struct {
+	From string
+	Line int
+}
+
+func (s Source) String() string {
+	if s.Line > 0 {
+		return fmt.Sprintf("%s:%d", s.From, s.Line)
+	}
+	return s.From
+}
+
+// Sources tells of each setting, by its path, where it was read. One that is
+// not in it has its default.
+type Sources map[string]Source
+
+// LoadScheduler merges and checks a node's settings. The error is a
+// *job.InvalidError that holds all problems.
+func LoadScheduler(a Args) (Scheduler, Sources, error) {
+	l := loader{merged: viper.New(), sources: Sources{}, settings: schedulerSettings()}
 	cfg := DefaultScheduler()
-	v := viper.New()
-	paths := leaves(reflect.TypeOf(cfg), "")
-	for _, p := range paths {
-		v.SetDefault(p, valueAt(reflect.ValueOf(cfg), p))
+	for _, s := range l.settings {
+		l.merged.SetDefault(s.path, field(reflect.ValueOf(&cfg).Elem(), s.path).Interface())
 	}
-	if file, err := flags.GetString("config"); err == nil && file != "" {
-		v.SetConfigFile(file)
-		v.SetConfigType("yaml")
-		if err := v.ReadInConfig(); err != nil {
-			return cfg, fmt.Errorf("--config %s: %w", file, err)
+	l.file(a)
+	l.environ(a.Environ)
+	l.flags(a.Flags)
+	for _, s := range l.settings {
+		l.decode(s, field(reflect.ValueOf(&cfg).Elem(), s.path))
+	}
+	// A setting that cannot be read has its default here, so that it is not
+	// blamed twice.
+	if bad := (*job.InvalidError)(nil); errors.As(cfg.Validate(), &bad) {
+		for _, p := range bad.Problems {
+			from := l.sources[p.Path]
+			p.File, p.Line = from.From, from.Line
+			l.problems = append(l.problems, p)
 		}
 	}
-	// The environment lies between file and flags: it is put in by hand, since
-	// viper reads the process's own only.
-	if err := fromEnviron(v, paths, environ); err != nil {
-		return cfg, err
+	if len(l.problems) > 0 {
+		return cfg, l.sources, &job.InvalidError{Problems: l.problems}
 	}
-	for flag, path := range schedulerFlags {
-		if f := flags.Lookup(flag); f != nil && f.Changed {
-			v.Set(path, flagValue(flags, f))
-		}
-	}
-	if err := unknown(v, paths); err != nil {
-		return cfg, err
-	}
-	out := Scheduler{}
-	if err := v.Unmarshal(&out, viper.DecodeHook(mapstructure.ComposeDecodeHookFunc(
-		mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(","),
-	))); err != nil {
-		return cfg, fmt.Errorf("settings: %w", err)
-	}
-	return out, out.Validate()
+	return cfg, l.sources, nil
 }
 
-func flagValue(flags *pflag.FlagSet, f *pflag.Flag) any {
-	if s, err := flags.GetStringSlice(f.Name); err == nil {
-		return s
-	}
-	return f.Value.String()
+// loader merges settings once and is dropped.
+type loader struct {
+	merged   *viper.Viper
+	sources  Sources
+	settings []setting
+	problems []job.Problem
 }
 
-// leaves lists the paths of all settings.
-func leaves(t reflect.Type, under string) []string {
-	var out []string
-	for _, f := range reflect.VisibleFields(t) {
-		p := under + f.Tag.Get("mapstructure")
-		if f.Type.Kind() == reflect.Struct {
-			out = append(out, leaves(f.Type, p+".")...)
-			continue
-		}
-		out = append(out, p)
-	}
-	return out
+func (l *loader) problem(from Source, path, format string, args ...any) {
+	l.problems = append(l.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...), File: from.From, Line: from.Line})
 }
 
-func valueAt(v reflect.Value, path string) any {
-	name, rest, deeper := strings.Cut(path, ".")
-	for i, f := range reflect.VisibleFields(v.Type()) {
-		if f.Tag.Get("mapstructure") == name {
-			if deeper {
-				return valueAt(v.Field(i), rest)
-			}
-			return v.Field(i).Interface()
-		}
-	}
-	return nil
+// set overrides a setting.
+func (l *loader) set(path string, value any, from Source) {
+	l.merged.Set(path, value)
+	l.sources[path] = from
 }
 
-// envName is the variable of a setting: etcd.endpoints is
-// CARILLON_ETCD_ENDPOINTS, leaseTTL is CARILLON_LEASE_TTL.
-func envName(path string) string {
-	var b strings.Builder
-	b.WriteString("CARILLON_")
-	lower := false
-	for _, r := range path {
-		switch {
-		case r == '.':
-			b.WriteByte('_')
-			lower = false
-			continue
-		case r >= 'A' && r <= 'Z' && lower:
-			b.WriteByte('_')
-		}
-		lower = r >= 'a' && r <= 'z'
-		b.WriteRune(r)
+// file reads the file of --config, if one is given by flag or variable.
+func (l *loader) file(a Args) {
+	name, err := a.Flags.GetString("config")
+	if err != nil || name == "" {
+		name = lookup(a.Environ, envPrefix+"CONFIG")
 	}
-	return strings.ToUpper(b.String())
-}
-
-func fromEnviron(v *viper.Viper, paths, environ []string) error {
-	given := map[string]string{}
-	for _, kv := range environ {
-		if k, val, ok := strings.Cut(kv, "="); ok {
-			given[k] = val
-		}
-	}
-	merged := map[string]any{}
-	for _, p := range paths {
-		if val, ok := given[envName(p)]; ok {
-			nest(merged, strings.Split(p, "."), val)
-		}
-	}
-	if err := v.MergeConfigMap(merged); err != nil {
-		return fmt.Errorf("environment: %w", err)
-	}
-	return nil
-}
-
-func nest(m map[string]any, path []string, val any) {
-	if len(path) == 1 {
-		m[path[0]] = val
+	if name == "" {
 		return
 	}
-	sub, ok := m[path[0]].(map[string]any)
-	if !ok {
-		sub = map[string]any{}
-		m[path[0]] = sub
+	read := a.ReadFile
+	if read == nil {
+		read = os.ReadFile
 	}
-	nest(sub, path[1:], val)
+	text, err := read(name)
+	if err != nil {
+		l.problem(Source{From: name}, "", "cannot be read: %v", err)
+		return
+	}
+	l.yaml(name, text)
 }
 
-// unknown reports settings that nothing reads.
-func unknown(v *viper.Viper, paths []string) error {
-	known := map[string]bool{}
-	for _, p := range paths {
-		known[strings.ToLower(p)] = true
+// environ reads the variables. One that is near to a setting's is taken for a
+// mistake; others are none of our business.
+func (l *loader) environ(environ []string) {
+	var names []string
+	for _, s := range l.settings {
+		names = append(names, strings.TrimPrefix(s.variable(), envPrefix))
 	}
-	var errs []error
-	keys := v.AllKeys()
-	sort.Strings(keys)
-	for _, k := range keys {
-		if !known[k] {
-			errs = append(errs, fmt.Errorf("%s: is not a known setting; known are %s", k, strings.Join(paths, ", ")))
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		short, ours := strings.CutPrefix(name, envPrefix)
+		if !ours || slices.Contains(foreign(), short) {
+			continue
+		}
+		if i := slices.Index(names, short); i >= 0 {
+			l.set(l.settings[i].path, value, Source{From: name})
+		} else if near, ok := job.Nearest(short, names); ok {
+			l.problem(Source{From: name}, "", "is not a setting; did you mean %s%s?", envPrefix, near)
 		}
 	}
-	return errors.Join(errs...)
 }
 
-// NewLogger makes the logger that Log describes. It writes to standard error.
-func (l Log) NewLogger() (*zap.Logger, error) {
-	level, err := zap.ParseAtomicLevel(l.Level)
+// foreign lists the variables of the CLI, of the worker, and of the commands
+// that a minion runs.
+func foreign() []string {
+	return []string{
+		"CONFIG", "SERVER", "NAMESPACE", "SERVERS", "ID", "LABEL", "MAX_RUNNING", "METRICS_ADDR",
+		"FIRE_ID", "RUN_ID", "JOB", "MINION", "ATTEMPT", "TOKEN", "SCHEDULED_AT",
+	}
+}
+
+func lookup(environ []string, name string) string {
+	for _, kv := range environ {
+		if v, ok := strings.CutPrefix(kv, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func (l *loader) flags(flags *pflag.FlagSet) {
+	for _, s := range l.settings {
+		f := flags.Lookup(s.flag)
+		if s.flag == "" || f == nil || !f.Changed {
+			continue
+		}
+		var value any = f.Value.String()
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			value = list.GetSlice()
+		}
+		l.set(s.path, value, Source{From: "--" + s.flag})
+	}
+}
+
+// decode stores the merged value of a setting; a value that does not fit is a
+// problem, and leaves the default.
+func (l *loader) decode(s setting, to reflect.Value) {
+	given := l.merged.Get(s.path)
+	out := reflect.New(to.Type())
+	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
+		Result: out.Interface(), WeaklyTypedInput: true,
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(durationOnly, mapstructure.StringToTimeDurationHookFunc(), commaList),
+	})
+	if err == nil {
+		err = dec.Decode(given)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("log.level: %q is not known; debug, info, warn or error are allowed", l.Level)
+		l.problem(l.sources[s.path], s.path, "%v is not %s", given, s.kind(to.Interface()))
+		return
 	}
-	cfg := zap.NewProductionConfig()
-	if l.Format == "console" {
-		cfg = zap.NewDevelopmentConfig()
-		cfg.Development = false
-		cfg.DisableStacktrace = true
-		cfg.DisableCaller = true
+	to.Set(out.Elem())
+}
+
+// durationOnly refuses numbers for durations: nobody means nanoseconds.
+func durationOnly(from, to reflect.Type, v any) (any, error) {
+	if to == durationType() && from != to && from.Kind() != reflect.String {
+		return nil, errors.New("no unit")
 	}
-	cfg.Level = level
-	cfg.Sampling = nil
-	log, err := cfg.Build()
-	if err != nil {
-		return nil, fmt.Errorf("log: %w", err)
+	return v, nil
+}
+
+// commaList splits a text where a list is wanted, as in a variable.
+func commaList(from, to reflect.Type, v any) (any, error) {
+	text, ok := v.(string)
+	if !ok || from.Kind() != reflect.String || to.Kind() != reflect.Slice {
+		return v, nil
 	}
-	return log, nil
+	if text == "" {
+		return []string{}, nil
+	}
+	return strings.Split(text, ","), nil
 }

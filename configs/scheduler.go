@@ -1,14 +1,14 @@
 package configs
 
 import (
-	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -43,8 +43,14 @@ type Scheduler struct {
 
 // Etcd says where etcd is, and under which prefix the cluster's keys lie.
 type Etcd struct {
-	Endpoints []string `mapstructure:"endpoints"`
-	Prefix    string   `mapstructure:"prefix"`
+	Endpoints   []string      `mapstructure:"endpoints"`
+	Prefix      string        `mapstructure:"prefix"`
+	DialTimeout time.Duration `mapstructure:"dialTimeout"`
+	// CA, Cert and Key are files for https endpoints. Without CA the host's
+	// certificates count; without Cert and Key the node shows none.
+	CA   string `mapstructure:"ca"`
+	Cert string `mapstructure:"cert"`
+	Key  string `mapstructure:"key"`
 }
 
 // History bounds the run records in etcd.
@@ -74,7 +80,7 @@ func DefaultScheduler() Scheduler {
 	return Scheduler{
 		Node: host, Capacity: 1, DataDir: defaultDataDir(),
 		Listen: "127.0.0.1:8420", PeerListen: "127.0.0.1:7420",
-		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/carillon"},
+		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/carillon", DialTimeout: 5 * time.Second},
 		LeaseTTL: 5 * time.Second, LookAhead: 300 * time.Millisecond, Tick: 50 * time.Millisecond,
 		MisfireGrace: 30 * time.Second, MaxMessageExpired: time.Minute,
 		History: History{PerJob: 50, MaxBytes: 64 << 20},
@@ -93,94 +99,97 @@ func defaultDataDir() string {
 	return filepath.Join(home, ".local", "share", "carillon", "scheduler")
 }
 
-// schedulerFlags maps flags to the paths of settings.
-var schedulerFlags = map[string]string{ //nolint:gochecknoglobals // a constant
-	"node": "node", "site": "site", "priority": "priority", "capacity": "capacity", "data-dir": "dataDir",
-	"listen": "listen", "peer-listen": "peerListen", "advertise": "advertise",
-	"etcd-endpoints": "etcd.endpoints", "etcd-prefix": "etcd.prefix", "embedded-etcd": "embeddedEtcd",
-	"shards": "shards", "lease-ttl": "leaseTTL", "look-ahead": "lookAhead", "misfire-grace": "misfireGrace",
-	"history-per-job": "history.perJob", "insecure": "insecure", "log-level": "log.level", "log-format": "log.format",
-}
-
-// SchedulerFlags registers a node's flags.
-func SchedulerFlags(fs *pflag.FlagSet) {
-	d := DefaultScheduler()
-	fs.String("config", "", "read settings from this YAML file")
-	fs.String("node", d.Node, "name of this node, unique in the cluster")
-	fs.String("site", d.Site, "site (zone) of this node")
-	fs.Int("priority", d.Priority, "priority of this node; higher goes first")
-	fs.Int("capacity", d.Capacity, "relative weight of this node for balanced shards")
-	fs.String("data-dir", d.DataDir, "directory for this node's data")
-	fs.String("listen", d.Listen, "address of the API and the page")
-	fs.String("peer-listen", d.PeerListen, "address for minions and peers")
-	fs.String("advertise", d.Advertise, "host name or IP under which others reach this node")
-	fs.StringSlice("etcd-endpoints", d.Etcd.Endpoints, "etcd endpoints")
-	fs.String("etcd-prefix", d.Etcd.Prefix, "prefix of all keys in etcd")
-	fs.Bool("embedded-etcd", d.EmbeddedEtcd, "run etcd inside this process (one-node start)")
-	fs.Int("shards", d.Shards, fmt.Sprintf("number of shards of a new cluster (%d when not given)", DefaultShards))
-	fs.Duration("lease-ttl", d.LeaseTTL, "how long this node's lease lives without renewal")
-	fs.Duration("look-ahead", d.LookAhead, "how long before its instant a fire is committed")
-	fs.Duration("misfire-grace", d.MisfireGrace, "an occurrence later than this is a misfire")
-	fs.Int("history-per-job", d.History.PerJob, "run records kept per job")
-	fs.Bool("insecure", d.Insecure, "allow addresses beyond loopback without encryption")
-	fs.String("log-level", d.Log.Level, "debug, info, warn or error")
-	fs.String("log-format", d.Log.Format, "console or json")
-}
-
-// Validate returns all that is wrong with the settings, joined.
+// Validate returns a *job.InvalidError with all that is wrong with the
+// settings.
 func (c *Scheduler) Validate() error {
-	var errs []error
-	add := func(path, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
-	}
+	v := validator{}
 	if err := job.CheckName(c.Node); err != nil {
-		add("node", "%v", err)
+		v.add("node", "%v", err)
 	}
 	if c.Capacity < 1 {
-		add("capacity", "%d is too small; give 1 or more", c.Capacity)
+		v.add("capacity", "%d is too small; give 1 or more", c.Capacity)
 	}
 	if c.DataDir == "" {
-		add("dataDir", "is empty; give a directory")
+		v.add("dataDir", "is empty; give a directory")
 	}
-	for _, a := range []struct{ path, addr string }{{"listen", c.Listen}, {"peerListen", c.PeerListen}} {
-		host, _, err := net.SplitHostPort(a.addr)
-		switch {
-		case err != nil:
-			add(a.path, "%q is not host:port, as in 127.0.0.1:8420", a.addr)
-		case !c.Insecure && !loopback(host):
-			add(a.path, "%q is reachable from other hosts, and nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --insecure", a.addr)
-		}
+	v.address("listen", c.Listen, c.Insecure)
+	v.address("peerListen", c.PeerListen, c.Insecure)
+	if c.Listen == c.PeerListen && !strings.HasSuffix(c.Listen, ":0") {
+		v.add("peerListen", "%q is the address of listen too; give another", c.PeerListen)
 	}
-	if !c.EmbeddedEtcd && len(c.Etcd.Endpoints) == 0 {
-		add("etcd.endpoints", "is empty; give endpoints, or --embedded-etcd")
-	}
+	c.validateEtcd(&v)
 	if c.Shards < 0 || c.Shards > MaxShards {
-		add("shards", "%d is out of range; 1 to %d are allowed", c.Shards, MaxShards)
+		v.add("shards", "%d is out of range; 1 to %d are allowed", c.Shards, MaxShards)
 	}
-	if c.LeaseTTL < 2*time.Second {
-		add("leaseTTL", "%v is too short; etcd's floor is 2s", c.LeaseTTL)
-	}
-	for _, d := range []struct {
-		path   string
-		v      time.Duration
-		lo, hi time.Duration
-	}{
-		{"lookAhead", c.LookAhead, 50 * time.Millisecond, 10 * time.Second},
-		{"tick", c.Tick, time.Millisecond, time.Second},
-		{"misfireGrace", c.MisfireGrace, time.Second, 24 * time.Hour},
-		{"maxMessageExpired", c.MaxMessageExpired, time.Second, 24 * time.Hour},
-	} {
-		if d.v < d.lo || d.v > d.hi {
-			add(d.path, "%v is out of range; %v to %v are allowed", d.v, d.lo, d.hi)
-		}
-	}
+	v.between("leaseTTL", c.LeaseTTL, 2*time.Second, time.Minute)
+	v.between("lookAhead", c.LookAhead, 50*time.Millisecond, 10*time.Second)
+	v.between("tick", c.Tick, time.Millisecond, time.Second)
+	v.between("misfireGrace", c.MisfireGrace, time.Second, 24*time.Hour)
+	v.between("maxMessageExpired", c.MaxMessageExpired, time.Second, 24*time.Hour)
 	if c.History.PerJob < 1 {
-		add("history.perJob", "%d is too small; give 1 or more", c.History.PerJob)
+		v.add("history.perJob", "%d is too small; give 1 or more", c.History.PerJob)
 	}
 	if c.History.MaxBytes < 1<<20 {
-		add("history.maxBytes", "%d is too small; give 1048576 or more", c.History.MaxBytes)
+		v.add("history.maxBytes", "%d is too small; give 1048576 or more", c.History.MaxBytes)
 	}
-	return errors.Join(errs...)
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "console", "json")
+	if len(v.problems) == 0 {
+		return nil
+	}
+	return &job.InvalidError{Problems: v.problems}
+}
+
+func (c *Scheduler) validateEtcd(v *validator) {
+	e := &c.Etcd
+	v.between("etcd.dialTimeout", e.DialTimeout, 100*time.Millisecond, time.Minute)
+	if (e.Cert == "") != (e.Key == "") {
+		v.add("etcd.cert", "etcd.cert and etcd.key belong together; give both, or neither")
+	}
+	if c.EmbeddedEtcd {
+		return
+	}
+	if len(e.Endpoints) == 0 {
+		v.add("etcd.endpoints", "is empty; give endpoints, or --embedded-etcd")
+	}
+	for _, endpoint := range e.Endpoints {
+		u, err := url.Parse(endpoint)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			v.add("etcd.endpoints", "%q is not an endpoint; give one as in http://127.0.0.1:2379", endpoint)
+		case u.Scheme == "http" && (e.CA != "" || e.Cert != ""):
+			v.add("etcd.endpoints", "%q is not encrypted, though certificates are given; begin it with https://", endpoint)
+		}
+	}
+}
+
+// validator gathers problems.
+type validator struct{ problems []job.Problem }
+
+func (v *validator) add(path, format string, args ...any) {
+	v.problems = append(v.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+func (v *validator) address(path, addr string, insecure bool) {
+	host, _, err := net.SplitHostPort(addr)
+	switch {
+	case err != nil:
+		v.add(path, "%q is not host:port, as in 127.0.0.1:8420", addr)
+	case !insecure && !loopback(host):
+		v.add(path, "%q is reachable from other hosts, and nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --insecure", addr)
+	}
+}
+
+func (v *validator) between(path string, d, lo, hi time.Duration) {
+	if d < lo || d > hi {
+		v.add(path, "%v is out of range; %v to %v are allowed", d, lo, hi)
+	}
+}
+
+func (v *validator) oneOf(path, given string, allowed ...string) {
+	if !slices.Contains(allowed, given) {
+		v.add(path, "%q is not known; %s are allowed", given, strings.Join(allowed, ", "))
+	}
 }
 
 func loopback(host string) bool {

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) int {
 		fmt.Println("scheduler", version, commit, runtime.Version())
 		return 0
 	}
-	cfg, err := configs.LoadScheduler(flags, os.Environ())
+	cfg, _, err := configs.LoadScheduler(configs.Args{Flags: flags, Environ: os.Environ()})
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "scheduler: the settings have problems:\n%v\n", err)
 		return 2

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -74,9 +76,13 @@ func freeURL() (url.URL, error) {
 }
 
 // dialEtcd opens a client with keepalives that notice a dead connection soon.
-func dialEtcd(endpoints []string, log *zap.Logger) (*clientv3.Client, error) {
+func dialEtcd(endpoints []string, settings configs.Etcd, log *zap.Logger) (*clientv3.Client, error) {
+	secure, err := etcdTLS(settings)
+	if err != nil {
+		return nil, err
+	}
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints: endpoints, DialTimeout: 5 * time.Second,
+		Endpoints: endpoints, DialTimeout: settings.DialTimeout, TLS: secure,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 500 * time.Millisecond},
@@ -87,6 +93,20 @@ func dialEtcd(endpoints []string, log *zap.Logger) (*clientv3.Client, error) {
 		return nil, fmt.Errorf("etcd client for %v: %w", endpoints, err)
 	}
 	return c, nil
+}
+
+// etcdTLS returns how https endpoints are reached: nil for the host's
+// certificates and none of our own.
+func etcdTLS(settings configs.Etcd) (*tls.Config, error) {
+	if settings.CA == "" && settings.Cert == "" {
+		return nil, nil
+	}
+	info := transport.TLSInfo{TrustedCAFile: settings.CA, CertFile: settings.Cert, KeyFile: settings.Key}
+	secure, err := info.ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("certificates for etcd: %w", err)
+	}
+	return secure, nil
 }
 
 // errShards is returned when a node is configured for another number of shards

@@ -91,13 +91,13 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		n.onClose(srv.Close)
 		endpoints = []string{endpoint}
 	}
-	if n.client, err = dialEtcd(endpoints, log); err != nil {
+	if n.client, err = dialEtcd(endpoints, cfg.Etcd, log); err != nil {
 		return nil, err
 	}
 	n.onClose(func() { _ = n.client.Close() })
 	var renewers []*clientv3.Client
 	for _, e := range endpoints {
-		c, err := dialEtcd([]string{e}, log)
+		c, err := dialEtcd([]string{e}, cfg.Etcd, log)
 		if err != nil {
 			return nil, err
 		}

@@ -119,9 +119,6 @@ func plainLines(s string) bool {
 		return false
 	}
 	for line := range strings.SplitSeq(s, "\n") {
-		if strings.TrimRight(line, " \t") != line {
-			return false
-		}
 		if strings.IndexFunc(line, func(c rune) bool { return c != '\t' && !unicode.IsPrint(c) }) >= 0 {
 			return false
 		}

@@ -239,6 +239,24 @@ func TestM3_RoundTrip(t *testing.T) {
 	})
 }
 
+// TestM3_OddText: texts that trip writers of YAML up.
+func TestM3_OddText(t *testing.T) {
+	t.Parallel()
+	odd := []string{"\t:\n", " a\n b\n", "a \nb\t\n", "a\r\nb", "\n\n", "a\n\n\n", "- a\n- b", "# a\nb", "a: b\n---\n", "yes", "~", "\u2028\n", "\ufeff", "'", "\""}
+	in := Object{Kind: "Job", File: "f", Line: 1, Metadata: job.Metadata{Namespace: "a", Name: "b"}, Spec: job.Spec{Command: append([]string{"x"}, odd...)}}
+	b, err := Encode(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := Decode("f", b)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	if d := cmp.Diff([]Object{in}, out); d != "" {
+		t.Errorf("round trip (-in +out):\n%s\n%s", d, b)
+	}
+}
+
 func TestEncodeIsReadable(t *testing.T) {
 	t.Parallel()
 	objects, err := Decode("a.yaml", []byte(good))

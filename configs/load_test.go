@@ -1,0 +1,196 @@
+package configs
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+var update = flag.Bool("update", false, "write the example files anew") //nolint:gochecknoglobals // a flag of the test
+
+// load reads settings of a file, an environment and a command line.
+func load(t *testing.T, file string, environ, args []string) (Scheduler, Sources, error) {
+	t.Helper()
+	fs := pflag.NewFlagSet("scheduler", pflag.ContinueOnError)
+	SchedulerFlags(fs)
+	if file != "" {
+		args = append(args, "--config", "node.yaml")
+	}
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return LoadScheduler(Args{Flags: fs, Environ: environ, ReadFile: func(name string) ([]byte, error) {
+		if name != "node.yaml" {
+			return nil, fmt.Errorf("open %s: %w", name, os.ErrNotExist)
+		}
+		return []byte(file), nil
+	}})
+}
+
+func TestNothingGivenIsTheDefault(t *testing.T) {
+	t.Parallel()
+	got, sources, err := load(t, "", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(DefaultScheduler(), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(sources) != 0 {
+		t.Errorf("sources are %v, want none", sources)
+	}
+}
+
+func TestLaterSourcesWin(t *testing.T) {
+	t.Parallel()
+	file := "priority: 1\ncapacity: 2\nsite: file\nlookAhead: 200ms\netcd:\n  endpoints: [http://a:1]\n"
+	environ := []string{"CARILLON_CAPACITY=3", "CARILLON_SITE=env", "CARILLON_ETCD_ENDPOINTS=http://b:1,http://c:1", "HOME=/root", "CARILLON_LEASE_TTL=7s"}
+	got, sources, err := load(t, file, environ, []string{"--site", "flag", "--embedded-etcd", "--history-per-job=9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultScheduler()
+	want.Priority, want.Capacity, want.Site, want.LookAhead = 1, 3, "flag", 200*time.Millisecond
+	want.Etcd.Endpoints, want.LeaseTTL = []string{"http://b:1", "http://c:1"}, 7*time.Second
+	want.EmbeddedEtcd, want.History.PerJob = true, 9
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	wantSources := Sources{
+		"priority": {"node.yaml", 1}, "capacity": {"CARILLON_CAPACITY", 0}, "site": {"--site", 0}, "lookAhead": {"node.yaml", 4},
+		"etcd.endpoints": {"CARILLON_ETCD_ENDPOINTS", 0}, "leaseTTL": {"CARILLON_LEASE_TTL", 0},
+		"embeddedEtcd": {"--embedded-etcd", 0}, "history.perJob": {"--history-per-job", 0},
+	}
+	if diff := cmp.Diff(wantSources, sources); diff != "" {
+		t.Errorf("sources (-want +got):\n%s", diff)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		file string
+		env  []string
+		args []string
+		want []string
+	}{
+		"all at once": {
+			file: "capactiy: 2\npriority: high\netcd:\n  endpoint: [http://a:1]\nlookAhead: 1h\n",
+			env:  []string{"CARILLON_SHARDS=many", "CARILLON_ETCD_ENDPOINT=http://b:1"},
+			args: []string{"--listen", "0.0.0.0:8420"},
+			want: []string{
+				"node.yaml:1: capactiy: is not a setting; did you mean capacity?",
+				"node.yaml:4: etcd.endpoint: is not a setting; did you mean etcd.endpoints?",
+				"CARILLON_ETCD_ENDPOINT: is not a setting; did you mean CARILLON_ETCD_ENDPOINTS?",
+				"node.yaml:2: priority: high is not a whole number",
+				"CARILLON_SHARDS: shards: many is not a whole number",
+				`--listen: listen: "0.0.0.0:8420" is reachable from other hosts, and nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --insecure`,
+				"node.yaml:5: lookAhead: 1h0m0s is out of range; 50ms to 10s are allowed",
+			},
+		},
+		"insecure allows":      {args: []string{"--listen", "0.0.0.0:8420", "--peer-listen", ":7420", "--insecure"}},
+		"without a host":       {args: []string{"--peer-listen", ":7420"}, want: []string{`--peer-listen: peerListen: ":7420" is reachable from other hosts, and nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --insecure`}},
+		"other capitals":       {file: "datadir: /x\n", want: []string{"node.yaml:1: datadir: is not a setting; did you mean dataDir?"}},
+		"nothing like it":      {file: "xylophone: 1\n", want: []string{"node.yaml:1: xylophone: is not a setting; scheduler --help and configs/scheduler.example.yaml list them"}},
+		"outside its section":  {file: "endpoints: []\n", want: []string{"node.yaml:1: endpoints: is not a setting; did you mean etcd.endpoints?"}},
+		"a section as a value": {file: "etcd: http://a:1\n", want: []string{`node.yaml:1: etcd: holds settings, as in "name: value"`}},
+		"an empty section":     {file: "etcd:\n"},
+		"an empty file":        {file: "# nothing\n"},
+		"twice":                {file: "site: a\nsite: b\n", want: []string{"node.yaml:2: site: is given twice; it is in line 1 too"}},
+		"no value":             {file: "site:\n", want: []string{"node.yaml:1: site: has no value; give one, or leave the line out"}},
+		"not YAML":             {file: "site: [\n", want: []string{"node.yaml: line 1: did not find expected node content"}},
+		"no unit":              {file: "leaseTTL: 5\n", want: []string{`node.yaml:1: leaseTTL: 5 is not a duration with its unit, such as "300ms" or "1m30s"`}},
+		"no such file":         {args: []string{"--config", "other.yaml"}, want: []string{"other.yaml: cannot be read: open other.yaml: file does not exist"}},
+		"file by variable":     {env: []string{"CARILLON_CONFIG=other.yaml"}, want: []string{"other.yaml: cannot be read: open other.yaml: file does not exist"}},
+		"others' variables":    {env: []string{"CARILLON_SERVER=http://a", "CARILLON_FIRE_ID=x", "CARILLON_UNHEARD_OF=1"}},
+		"half a certificate":   {args: []string{"--etcd-cert", "x"}, want: []string{"--etcd-cert: etcd.cert: etcd.cert and etcd.key belong together; give both, or neither", `etcd.endpoints: "http://127.0.0.1:2379" is not encrypted, though certificates are given; begin it with https://`}},
+		"no endpoint":          {env: []string{"CARILLON_ETCD_ENDPOINTS="}, want: []string{"CARILLON_ETCD_ENDPOINTS: etcd.endpoints: is empty; give endpoints, or --embedded-etcd"}},
+		"bare endpoint":        {args: []string{"--etcd-endpoints", "127.0.0.1:2379"}, want: []string{`--etcd-endpoints: etcd.endpoints: "127.0.0.1:2379" is not an endpoint; give one as in http://127.0.0.1:2379`}},
+		"log":                  {args: []string{"--log-level", "loud"}, want: []string{`--log-level: log.level: "loud" is not known; debug, info, warn, error are allowed`}},
+		"one port for both":    {args: []string{"--peer-listen", "127.0.0.1:8420"}, want: []string{`--peer-listen: peerListen: "127.0.0.1:8420" is the address of listen too; give another`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := load(t, c.file, c.env, c.args)
+			var got []string
+			if bad := (*job.InvalidError)(nil); errors.As(err, &bad) {
+				for _, p := range bad.Problems {
+					got = append(got, p.String())
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Every field of the struct is a setting, in the order of the struct.
+func TestSettingsAreComplete(t *testing.T) {
+	t.Parallel()
+	var want []string
+	var walk func(reflect.Type, string)
+	walk = func(typ reflect.Type, under string) {
+		for i := range typ.NumField() {
+			path := under + typ.Field(i).Tag.Get("mapstructure")
+			if typ.Field(i).Type.Kind() == reflect.Struct {
+				walk(typ.Field(i).Type, path+".")
+				continue
+			}
+			want = append(want, path)
+		}
+	}
+	walk(reflect.TypeFor[Scheduler](), "")
+	var got []string
+	for _, s := range schedulerSettings() {
+		got = append(got, s.path)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-fields +table):\n%s", diff)
+	}
+}
+
+func TestExampleIsTheDefault(t *testing.T) {
+	t.Parallel()
+	const path = "scheduler.example.yaml"
+	text, err := ExampleScheduler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // for everybody to read
+			t.Fatal(err)
+		}
+	}
+	committed, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(text), string(committed)); diff != "" {
+		t.Errorf("%s is not current; make generate (-want +got):\n%s", path, diff)
+	}
+	got, _, err := load(t, string(committed), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(DefaultScheduler(), got); diff != "" {
+		t.Errorf("settings of the example (-want +got):\n%s", diff)
+	}
+	for _, s := range schedulerSettings() {
+		if name := s.path[strings.LastIndexByte(s.path, '.')+1:] + ":"; !strings.Contains(string(committed), name) {
+			t.Errorf("%s is not in the example", s.path)
+		}
+	}
+}

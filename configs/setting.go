@@ -1,0 +1,129 @@
+package configs
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// setting is one setting of a node.
+type setting struct {
+	// path is where it lies in the struct and in a file: "etcd.endpoints".
+	path string
+	// flag is its flag; empty: it has none.
+	flag string
+	// usage says what it is, for help and for the example file.
+	usage string
+	// example is shown when the default differs from host to host.
+	example string
+}
+
+// schedulerSettings lists the settings in the order of the example file.
+func schedulerSettings() []setting {
+	return []setting{
+		{path: "node", flag: "node", usage: "name of this node, unique in the cluster (default: the host name)", example: "node1"},
+		{path: "site", flag: "site", usage: "site (zone) of this node"},
+		{path: "priority", flag: "priority", usage: "priority of this node; higher goes first"},
+		{path: "capacity", flag: "capacity", usage: "relative weight of this node for balanced shards"},
+		{path: "dataDir", flag: "data-dir", usage: "directory for this node's data", example: "/var/lib/carillon/scheduler"},
+		{path: "listen", flag: "listen", usage: "address of the API and the page"},
+		{path: "peerListen", flag: "peer-listen", usage: "address for minions and peers"},
+		{path: "advertise", flag: "advertise", usage: "host name or IP under which others reach this node (default: as it listens)"},
+		{path: "etcd.endpoints", flag: "etcd-endpoints", usage: "endpoints of etcd"},
+		{path: "etcd.prefix", flag: "etcd-prefix", usage: "prefix of all keys in etcd"},
+		{path: "etcd.dialTimeout", usage: "how long to wait for a connection to etcd"},
+		{path: "etcd.ca", flag: "etcd-ca", usage: "file with the certificates that etcd's certificate is checked against (default: the host's)"},
+		{path: "etcd.cert", flag: "etcd-cert", usage: "file with this node's certificate for etcd"},
+		{path: "etcd.key", flag: "etcd-key", usage: "file with the key of that certificate"},
+		{path: "embeddedEtcd", flag: "embedded-etcd", usage: "run etcd inside this process (one-node start)"},
+		{path: "shards", flag: "shards", usage: fmt.Sprintf("number of shards of a new cluster; fixed when it is made (0: %d for a new cluster, its own for another)", DefaultShards)},
+		{path: "leaseTTL", flag: "lease-ttl", usage: "how long this node's lease lives without renewal"},
+		{path: "lookAhead", flag: "look-ahead", usage: "how long before its instant a fire is committed"},
+		{path: "tick", usage: "how often a shard commits what is due"},
+		{path: "misfireGrace", flag: "misfire-grace", usage: "an occurrence later than this is a misfire"},
+		{path: "maxMessageExpired", flag: "max-message-expired", usage: "the longest that an order may wait for its minion"},
+		{path: "history.perJob", flag: "history-per-job", usage: "run records kept per job"},
+		{path: "history.maxBytes", flag: "history-max-bytes", usage: "bytes that all run records may use in etcd"},
+		{path: "insecure", flag: "insecure", usage: "allow addresses beyond loopback without encryption"},
+		{path: "log.level", flag: "log-level", usage: "debug, info, warn or error"},
+		{path: "log.format", flag: "log-format", usage: "console or json"},
+	}
+}
+
+// kinds says what a value of a type looks like.
+func (s setting) kind(v any) string {
+	switch v.(type) {
+	case int, int64:
+		return "a whole number"
+	case bool:
+		return "true or false"
+	case time.Duration:
+		return `a duration with its unit, such as "300ms" or "1m30s"`
+	case []string:
+		return "a list of texts"
+	}
+	return "a text"
+}
+
+// SchedulerFlags registers a node's flags.
+func SchedulerFlags(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	fs.String("config", "", "read settings from this YAML file")
+	defaults := DefaultScheduler()
+	for _, s := range schedulerSettings() {
+		if s.flag == "" {
+			continue
+		}
+		switch v := field(reflect.ValueOf(&defaults).Elem(), s.path).Interface().(type) {
+		case string:
+			fs.String(s.flag, v, s.usage)
+		case int:
+			fs.Int(s.flag, v, s.usage)
+		case int64:
+			fs.Int64(s.flag, v, s.usage)
+		case bool:
+			fs.Bool(s.flag, v, s.usage)
+		case time.Duration:
+			fs.Duration(s.flag, v, s.usage)
+		case []string:
+			fs.StringSlice(s.flag, v, s.usage)
+		}
+	}
+}
+
+// variable is the setting's environment variable.
+func (s setting) variable() string {
+	var b strings.Builder
+	b.WriteString(envPrefix)
+	lower := false
+	for _, r := range s.path {
+		switch {
+		case r == '.':
+			b.WriteByte('_')
+			lower = false
+			continue
+		case r >= 'A' && r <= 'Z' && lower:
+			b.WriteByte('_')
+		}
+		lower = r >= 'a' && r <= 'z'
+		b.WriteRune(r)
+	}
+	return strings.ToUpper(b.String())
+}
+
+// field returns the field of a struct that has the path.
+func field(v reflect.Value, path string) reflect.Value {
+	name, rest, deeper := strings.Cut(path, ".")
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("mapstructure") == name {
+			if deeper {
+				return field(v.Field(i), rest)
+			}
+			return v.Field(i)
+		}
+	}
+	return reflect.Value{}
+}
