@@ -77,6 +77,45 @@ func (s *Session) claim(ctx context.Context, g *Grant) (*Ownership, error) {
 	return nil, ErrConflict
 }
 
+// Seize takes the key from whoever holds it by the grant of revision rev: one
+// transaction that puts the key on this session's lease and does what else the
+// grant asks for. Whoever held it is not asked, and need not have stopped: only
+// what compares its fence is safe from it. So this is for keys all of whose
+// effects are fenced.
+//
+// The error is ErrFenced if the key is not at rev any more; else as with Claim.
+func (s *Session) Seize(ctx context.Context, rev int64, g Grant) (*Ownership, error) {
+	o, err := s.seize(ctx, rev, &g)
+	if err != nil {
+		return nil, fmt.Errorf("seize %s from revision %d: %w", g.Key, rev, err)
+	}
+	return o, nil
+}
+
+func (s *Session) seize(ctx context.Context, rev int64, g *Grant) (*Ownership, error) {
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := s.Context(ctx)
+	defer cancel()
+	out, err := s.commit(ctx, &write{
+		key: g.Key, value: g.Value, lease: s.lease, undo: true,
+		cmps: append([]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(g.Key), "=", rev)}, g.If...),
+		also: g.Then,
+	})
+	switch {
+	case out.done:
+		return s.own(g.Key, out.rev)
+	case out.read && (out.now == nil || out.now.ModRevision != rev):
+		return nil, ErrFenced
+	case errors.Is(err, rpctypes.ErrLeaseNotFound) && len(g.Then) == 0:
+		return nil, s.leaseGone()
+	case err != nil:
+		return nil, s.ended(err)
+	}
+	return nil, ErrConflict
+}
+
 // own makes an ownership of a grant, unless the session ended meanwhile.
 func (s *Session) own(key string, rev int64) (*Ownership, error) {
 	if err := s.Err(); err != nil {
@@ -207,6 +246,14 @@ func (o *Ownership) handover(ctx context.Context, to clientv3.LeaseID, value str
 		return 0, ErrFenced
 	}
 	return 0, s.ended(err) // nothing has changed
+}
+
+// Passed notes that a transaction of the caller, which compared Fence, has put
+// the key on another lease: Held is false from now on, and Release does nothing.
+func (o *Ownership) Passed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.released, o.over = true, true
 }
 
 // Release gives the key up and does also in the same transaction. Only this

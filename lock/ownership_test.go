@@ -72,3 +72,32 @@ func TestI6_StaleReleaseSparesNewerGrant(t *testing.T) {
 		t.Errorf("%d keys, want the newer grant's alone", n)
 	}
 }
+
+func TestI6_SeizeTakesOneGrantOnly(t *testing.T) {
+	t.Parallel()
+	c := shared.Server(t).Client(t)
+	p := etcdtest.Prefix(t)
+	a, b := openSession(t, c, nil), openSession(t, c, nil)
+	ctx := timeout(t)
+	old, err := a.Claim(ctx, Grant{Key: p + "k", Value: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Seize(ctx, old.Token().Revision-1, Grant{Key: p + "k", Value: "2"}); !errors.Is(err, ErrFenced) {
+		t.Errorf("seize from a grant that is not there: %v, want ErrFenced", err)
+	}
+	own, err := b.Seize(ctx, old.Token().Revision, Grant{Key: p + "k", Value: "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !own.Held() || !old.Token().Less(own.Token()) {
+		t.Errorf("seized: held %v, token %v after %v", own.Held(), own.Token(), old.Token())
+	}
+	r, err := c.Txn(ctx).If(old.Fence()).Then(clientv3.OpPut(p+"w", "x")).Commit()
+	if err != nil || r.Succeeded {
+		t.Errorf("write under the old fence: succeeded %v, error %v", r.Succeeded, err)
+	}
+	if err := old.Release(ctx); !errors.Is(err, ErrFenced) {
+		t.Errorf("release of what was seized: %v, want ErrFenced", err)
+	}
+}
