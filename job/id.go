@@ -168,19 +168,26 @@ func ParseTrigger(s string) (Trigger, error) {
 
 // FireID is the identity of one occurrence: job UID, scheduled instant and
 // kind of trigger. It is comparable. At is in nanoseconds since the Unix
-// epoch, UTC.
+// epoch, UTC. Share is zero, or the number (ShareOf) of the node whose share of
+// a parallel group's occurrence it is.
 type FireID struct {
 	Job     UID
 	At      int64
 	Trigger Trigger
+	Share   uint32
 }
 
 // Time returns the scheduled instant, in UTC.
 func (f FireID) Time() time.Time { return time.Unix(0, f.At).UTC() }
 
-// String returns "UID@INSTANT/TRIGGER", the form of CARILLON_FIRE_ID.
+// String returns "UID@INSTANT/TRIGGER", the form of CARILLON_FIRE_ID; a share
+// has ".SHARE" after it, in hexadecimal.
 func (f FireID) String() string {
-	return f.Job.String() + "@" + f.Time().Format(time.RFC3339Nano) + "/" + f.Trigger.String()
+	s := f.Job.String() + "@" + f.Time().Format(time.RFC3339Nano) + "/" + f.Trigger.String()
+	if f.Share != 0 {
+		s += "." + strconv.FormatUint(uint64(f.Share), 16)
+	}
+	return s
 }
 
 // ParseFireID reads the form that String writes.
@@ -188,7 +195,7 @@ func ParseFireID(s string) (FireID, error) {
 	uid, rest, ok1 := strings.Cut(s, "@")
 	at, trig, ok2 := strings.Cut(rest, "/")
 	if !ok1 || !ok2 {
-		return FireID{}, fmt.Errorf("fire id %q: want UID@INSTANT/TRIGGER", s)
+		return FireID{}, fmt.Errorf("fire id %q: want UID@INSTANT/TRIGGER or UID@INSTANT/TRIGGER.SHARE", s)
 	}
 	u, err := ParseUID(uid)
 	if err != nil {
@@ -198,11 +205,20 @@ func ParseFireID(s string) (FireID, error) {
 	if err != nil {
 		return FireID{}, fmt.Errorf("fire id %q: %w", s, err)
 	}
+	trig, share, shared := strings.Cut(trig, ".")
 	k, err := ParseTrigger(trig)
 	if err != nil {
 		return FireID{}, fmt.Errorf("fire id %q: %w", s, err)
 	}
-	return FireID{Job: u, At: t.UnixNano(), Trigger: k}, nil
+	f := FireID{Job: u, At: t.UnixNano(), Trigger: k}
+	if shared {
+		n, err := strconv.ParseUint(share, 16, 32)
+		if err != nil || n == 0 {
+			return FireID{}, fmt.Errorf("fire id %q: share %q: want a hexadecimal number above zero", s, share)
+		}
+		f.Share = uint32(n)
+	}
+	return f, nil
 }
 
 // MarshalText implements encoding.TextMarshaler.

@@ -35,6 +35,9 @@ type Spec struct {
 	Schedules []string `json:"schedules,omitempty"`
 	// TimeZone is an IANA zone name. Empty: UTC.
 	TimeZone string `json:"timeZone,omitempty"`
+	// Group is the name of the group, in the job's namespace, whose mode says
+	// which node fires the job. Empty: none; the job is balanced over all nodes.
+	Group string `json:"group,omitempty"`
 	// Enabled: a job that is not enabled keeps its definition but does not
 	// fire by schedule. Nil: enabled.
 	Enabled *bool `json:"enabled,omitempty"`

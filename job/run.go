@@ -72,17 +72,21 @@ func (s State) Retryable() bool {
 // Run is the record of an occurrence: what became of it, when, where and why.
 // Zero times mean "not yet" or "never".
 type Run struct {
-	RunID     RunID   `json:"runId"`
-	FireID    FireID  `json:"fireId"`
-	Namespace string  `json:"namespace"`
-	Job       string  `json:"job"`
-	Trigger   string  `json:"trigger"`
-	State     State   `json:"state"`
-	Reason    string  `json:"reason"`
-	Attempt   int     `json:"attempt"`
-	Node      NodeID  `json:"node"`
-	Shard     ShardID `json:"shard"`
-	Token     Token   `json:"token"`
+	RunID     RunID  `json:"runId"`
+	FireID    FireID `json:"fireId"`
+	Namespace string `json:"namespace"`
+	Job       string `json:"job"`
+	Trigger   string `json:"trigger"`
+	State     State  `json:"state"`
+	Reason    string `json:"reason"`
+	Attempt   int    `json:"attempt"`
+	// Node is who committed the occurrence.
+	Node NodeID `json:"node"`
+	// Share is the node whose share of a parallel group's occurrence it is.
+	// Empty: the occurrence is not shared out.
+	Share NodeID  `json:"share,omitempty"`
+	Shard ShardID `json:"shard"`
+	Token Token   `json:"token"`
 
 	ScheduledAt  time.Time `json:"scheduledAt"`
 	CommittedAt  time.Time `json:"committedAt,omitzero"`

@@ -104,6 +104,11 @@ func (s *Spec) Validate() []Problem {
 	if len(s.Schedules) > MaxSchedules {
 		p.add("spec.schedules", "has %d entries; at most %d are allowed", len(s.Schedules), MaxSchedules)
 	}
+	if s.Group != "" {
+		if err := CheckName(s.Group); err != nil {
+			p.add("spec.group", "%v", err)
+		}
+	}
 	s.checkWork(&p)
 	s.checkEnv(&p)
 	if s.WorkingDir != "" {

@@ -23,9 +23,13 @@ func (k taskKey) id(m job.MinionID) job.TaskID {
 }
 
 // String returns the key's form in file names and towards the shim:
-// UID-INSTANT-TRIGGER-ATTEMPT, where the UID has no dashes.
+// UID-INSTANT-TRIGGER-ATTEMPT, where the UID has no dashes; a share stands
+// behind the trigger, with a dot.
 func (k taskKey) String() string {
 	uid := strings.ReplaceAll(k.fire.Job.String(), "-", "")
+	if k.fire.Share != 0 {
+		return fmt.Sprintf("%s-%d-%d.%x-%d", uid, k.fire.At, k.fire.Trigger, k.fire.Share, k.attempt)
+	}
 	return fmt.Sprintf("%s-%d-%d-%d", uid, k.fire.At, k.fire.Trigger, k.attempt)
 }
 
@@ -48,6 +52,14 @@ func parseTaskKey(s string) (taskKey, error) {
 	uid, rest, ok := strings.Cut(s, "-")
 	rest, attempt, ok2 := cutLast(rest, "-")
 	at, trigger, ok3 := cutLast(rest, "-")
+	trigger, share, shared := strings.Cut(trigger, ".")
+	part := uint64(0)
+	if shared {
+		var err error
+		if part, err = strconv.ParseUint(share, 16, 32); err != nil {
+			return taskKey{}, fmt.Errorf("task key %q: share %q: %w", s, share, err)
+		}
+	}
 	u, err := job.ParseUID(uid)
 	n, err1 := strconv.ParseInt(at, 10, 64)
 	t, err2 := strconv.ParseUint(trigger, 10, 8)
@@ -55,7 +67,7 @@ func parseTaskKey(s string) (taskKey, error) {
 	if !ok || !ok2 || !ok3 || err != nil || err1 != nil || err2 != nil || err3 != nil {
 		return taskKey{}, fmt.Errorf("task key %q: want UID-INSTANT-TRIGGER-ATTEMPT", s)
 	}
-	return taskKey{fire: job.FireID{Job: u, At: n, Trigger: job.Trigger(t)}, attempt: a}, nil
+	return taskKey{fire: job.FireID{Job: u, At: n, Trigger: job.Trigger(t), Share: uint32(part)}, attempt: a}, nil
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

@@ -744,7 +744,9 @@ type TaskID struct {
 	Trigger uint32 `protobuf:"varint,3,opt,name=trigger,proto3" json:"trigger,omitempty"`
 	Attempt uint32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// minion is set between nodes only.
-	Minion        string `protobuf:"bytes,5,opt,name=minion,proto3" json:"minion,omitempty"`
+	Minion string `protobuf:"bytes,5,opt,name=minion,proto3" json:"minion,omitempty"`
+	// share is that of the fire id.
+	Share         uint32 `protobuf:"varint,6,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -812,6 +814,13 @@ func (x *TaskID) GetMinion() string {
 		return x.Minion
 	}
 	return ""
+}
+
+func (x *TaskID) GetShare() uint32 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
 }
 
 type Order struct {
@@ -2089,13 +2098,14 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\tquestions\x18\x03 \x03(\v2\x1b.carillon.agent.v1.QuestionR\tquestions\x123\n" +
 	"\acancels\x18\x04 \x03(\v2\x19.carillon.agent.v1.CancelR\acancels\"\x19\n" +
 	"\x05Taken\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\"v\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\x8c\x01\n" +
 	"\x06TaskID\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x18\n" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
-	"\x06minion\x18\x05 \x01(\tR\x06minion\"\xad\x04\n" +
+	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xad\x04\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +

@@ -32,6 +32,7 @@ func FromTask(id job.TaskID) *TaskID {
 		Job: id.Fire.Job[:], At: id.Fire.At, Trigger: uint32(id.Fire.Trigger),
 		Attempt: uint32(id.Attempt), //nolint:gosec // 1..job.MaxAttempts
 		Minion:  string(id.Minion),
+		Share:   id.Fire.Share,
 	}
 }
 
@@ -42,7 +43,7 @@ func ToTask(t *TaskID, minion job.MinionID) (job.TaskID, error) {
 		return job.TaskID{}, fmt.Errorf("task id: job uid has %d bytes, want %d", len(t.GetJob()), len(job.UID{}))
 	}
 	id := job.TaskID{
-		Fire:    job.FireID{At: t.GetAt(), Trigger: job.Trigger(t.GetTrigger())}, //nolint:gosec // small enum
+		Fire:    job.FireID{At: t.GetAt(), Trigger: job.Trigger(t.GetTrigger()), Share: t.GetShare()}, //nolint:gosec // small enum
 		Minion:  job.MinionID(t.GetMinion()),
 		Attempt: int(t.GetAttempt()),
 	}

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -62,6 +63,77 @@ func (k Keys) ParseJob(s string) (job.ShardID, job.Key, error) {
 	}
 	return id, job.Key{Namespace: ns, Name: name}, nil
 }
+
+// Groups is the prefix of all groups.
+func (k Keys) Groups() string { return k.root + "groups/" }
+
+// Group is the key of a group.
+func (k Keys) Group(key job.Key) string { return k.Groups() + key.Namespace + "/" + key.Name }
+
+// NextGroup is the key of the counter from which groups get their shards.
+func (k Keys) NextGroup() string { return k.root + "nextgroup" }
+
+// Grouped is the prefix of the places of all jobs that are in a group.
+func (k Keys) Grouped() string { return k.root + "grouped/" }
+
+// GroupedJob is the key that tells in which group's shard a job lies. A job that
+// has none lies in its hash shard, ShardOf.
+func (k Keys) GroupedJob(key job.Key) string { return k.Grouped() + key.Namespace + "/" + key.Name }
+
+// Drains is the prefix of the nodes that an operator drains.
+func (k Keys) Drains() string { return k.root + "drains/" }
+
+// Drain is the key that says that a node is to be drained.
+func (k Keys) Drain(n job.NodeID) string { return k.Drains() + string(n) }
+
+// Overrides is the prefix of what operators decided about shards.
+func (k Keys) Overrides() string { return k.root + "overrides/" }
+
+// Override is the key of what an operator decided about a shard.
+func (k Keys) Override(s job.ShardID) string { return k.Overrides() + shardText(s) }
+
+// ParseOverride reads an override key.
+func (k Keys) ParseOverride(s string) (job.ShardID, error) {
+	rest, ok := strings.CutPrefix(s, k.Overrides())
+	id, err := parseShard(rest)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("etcd key %q is not an override's", s)
+	}
+	return id, nil
+}
+
+// Lines is the prefix of all groups' lines of nodes.
+func (k Keys) Lines() string { return k.root + "lines/" }
+
+// Line is the key of a node's place in a group's line. Places are ordered by
+// their mod revision.
+func (k Keys) Line(s job.ShardID, n job.NodeID) string {
+	return k.Lines() + shardText(s) + "/" + string(n)
+}
+
+// ParseLine reads a place's key.
+func (k Keys) ParseLine(s string) (job.ShardID, job.NodeID, error) {
+	rest, ok := strings.CutPrefix(s, k.Lines())
+	shard, node, ok2 := strings.Cut(rest, "/")
+	id, err := parseShard(shard)
+	if !ok || !ok2 || err != nil {
+		return 0, "", fmt.Errorf("etcd key %q is not a place in a line", s)
+	}
+	return id, job.NodeID(node), nil
+}
+
+// Healths is the prefix of what nodes say of their own and their peers' health.
+func (k Keys) Healths() string { return k.root + "health/" }
+
+// Health is the key of what a node says of health.
+func (k Keys) Health(n job.NodeID) string { return k.Healths() + string(n) }
+
+// Moved is the prefix of the jobs that were moved out of a shard in which they
+// may still have open fires.
+func (k Keys) Moved(s job.ShardID) string { return k.Shard(s) + "moved/" }
+
+// MovedJob is the key of a job that was moved out of a shard.
+func (k Keys) MovedJob(s job.ShardID, u job.UID) string { return k.Moved(s) + u.String() }
 
 // Shards is the prefix of all shards' states, slots and triggers.
 func (k Keys) Shards() string { return k.root + "shards/" }
@@ -162,6 +234,17 @@ func (k Keys) RunSegment(b int, name string) string { return k.RunBucket(b) + na
 
 // Queue is the prefix of a typed queue.
 func (k Keys) Queue(ns, typ string) string { return k.root + "queues/" + ns + "/" + typ + "/" }
+
+// Locks is the prefix of all users' locks.
+func (k Keys) Locks() string { return k.root + "locks/" }
+
+// Audit is the prefix of the records of what operators did.
+func (k Keys) Audit() string { return k.root + "audit/" }
+
+// AuditRecord is the key of a record; id must be unique.
+func (k Keys) AuditRecord(at time.Time, id string) string {
+	return k.Audit() + at.UTC().Format("20060102T150405.000000000") + "-" + id
+}
 
 // Lock is the prefix of a user's lock.
 func (k Keys) Lock(ns, name string) string { return k.root + "locks/" + ns + "/" + name + "/" }

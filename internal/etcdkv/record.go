@@ -37,14 +37,29 @@ type Member struct {
 	Incarnation string     `json:"incarnation"` // new at every start
 	Site        string     `json:"site,omitempty"`
 	Priority    int        `json:"priority,omitempty"`
-	Capacity    int        `json:"capacity"` // relative weight for balanced shards; at least 1
-	Phase       Phase      `json:"phase"`
-	PhaseSince  time.Time  `json:"phaseSince,omitzero"` // when the phase began; zero: not said
-	PeerAddr    string     `json:"peerAddr"`            // host:port for minions and peers
-	APIAddr     string     `json:"apiAddr"`             // host:port of API and page
-	Lease       int64      `json:"lease"`               // what a hand-over to this node is put on
-	Version     string     `json:"version"`
-	StartedAt   time.Time  `json:"startedAt"`
+	// Labels are the node's own; see Member.Label.
+	Labels     map[string]string `json:"labels,omitempty"`
+	Capacity   int               `json:"capacity"` // relative weight for balanced shards; at least 1
+	Phase      Phase             `json:"phase"`
+	PhaseSince time.Time         `json:"phaseSince,omitzero"` // when the phase began; zero: not said
+	PeerAddr   string            `json:"peerAddr"`            // host:port for minions and peers
+	APIAddr    string            `json:"apiAddr"`             // host:port of API and page
+	Lease      int64             `json:"lease"`               // what a hand-over to this node is put on
+	Version    string            `json:"version"`
+	StartedAt  time.Time         `json:"startedAt"`
+}
+
+// Label returns the value of a node's label. "node" and "site" are there by
+// themselves.
+func (m *Member) Label(key string) (string, bool) {
+	switch key {
+	case "node":
+		return string(m.Node), true
+	case "site":
+		return m.Site, m.Site != ""
+	}
+	v, ok := m.Labels[key]
+	return v, ok
 }
 
 // Owner is the value of a shard's owner key. Only a grant writes that key: its
@@ -57,6 +72,84 @@ type Owner struct {
 	Since time.Time `json:"since"`
 	// From is who handed the shard over; empty when it was claimed.
 	From job.NodeID `json:"from,omitempty"`
+	// Due is the instant that the owner is to fire next; zero: not known.
+	Due time.Time `json:"due,omitzero"`
+}
+
+// Place is the value of a node's place in a group's line.
+type Place struct {
+	Schema int        `json:"schema"`
+	Node   job.NodeID `json:"node"`
+	Since  time.Time  `json:"since"`
+}
+
+// Drain says that an operator wants a node to hold no shard.
+type Drain struct {
+	Schema int        `json:"schema"`
+	Node   job.NodeID `json:"node"`
+	By     string     `json:"by,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	Since  time.Time  `json:"since"`
+}
+
+// Override is what an operator decided about a shard, against its mode.
+type Override struct {
+	Schema int         `json:"schema"`
+	Shard  job.ShardID `json:"shard"`
+	// Node ought to hold the shard, as long as it lives and may. Empty: whoever
+	// holds it keeps it.
+	Node job.NodeID `json:"node,omitempty"`
+	// Failback: the mode decides, and no hold-off counts. The owner removes the
+	// override once the shard lies where the mode wants it.
+	Failback bool      `json:"failback,omitempty"`
+	By       string    `json:"by,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Since    time.Time `json:"since"`
+}
+
+// Health is what a node says of its own health and of its peers'.
+type Health struct {
+	Schema int        `json:"schema"`
+	Node   job.NodeID `json:"node"`
+	// Trouble says why the node does not do its work; empty: it does.
+	Trouble []string `json:"trouble,omitempty"`
+	// Unreachable are the peers whose address or port does not answer.
+	Unreachable []job.NodeID `json:"unreachable,omitempty"`
+	Since       time.Time    `json:"since"`
+}
+
+// StoredGroup is the value of a group's key.
+type StoredGroup struct {
+	Schema int `json:"schema"`
+	job.Group
+}
+
+// Grouped tells in which group's shard a job lies.
+type Grouped struct {
+	Schema int         `json:"schema"`
+	Shard  job.ShardID `json:"shard"`
+}
+
+// MovedJob is a job as it was when it was moved out of a shard. The shard's
+// owner removes the record when no fire of the job is open there any more.
+type MovedJob struct {
+	Schema int         `json:"schema"`
+	To     job.ShardID `json:"to"`
+	Job    job.Job     `json:"job"`
+}
+
+// Audit is the record of what an operator did.
+type Audit struct {
+	Schema int       `json:"schema"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by,omitempty"`
+	// Action is what was done, as "lock.break" or "node.drain".
+	Action string `json:"action"`
+	// Object is what it was done to.
+	Object string `json:"object"`
+	Reason string `json:"reason,omitempty"`
+	// Before is the object's value before, when it had one.
+	Before string `json:"before,omitempty"`
 }
 
 // ShardState says how far a shard's fires are committed. Only the owner writes it.
@@ -70,7 +163,22 @@ type ShardState struct {
 	// Seq is the number of the last slot.
 	Seq uint64 `json:"seq"`
 	// Claim is unique per commit, so that an ambiguous answer can be resolved.
+	// A job's move out of the shard changes it too.
 	Claim string `json:"claim"`
+	// Node is who committed last.
+	Node job.NodeID `json:"node,omitempty"`
+	// Ring is what a group's mode remembers of its nodes.
+	Ring []RingNode `json:"ring,omitempty"`
+}
+
+// RingNode is what a group's mode remembers of a node.
+type RingNode struct {
+	Node job.NodeID `json:"node"`
+	// Lost is when the node was lost; zero: it is there.
+	Lost time.Time `json:"lost,omitzero"`
+	// Flaps is how often the node was lost lately, LastFlap when last.
+	Flaps    int       `json:"flaps,omitempty"`
+	LastFlap time.Time `json:"lastFlap,omitzero"`
 }
 
 // Trigger is a start that somebody asked for.
@@ -109,6 +217,9 @@ type StoredMinion struct {
 type StoredJob struct {
 	Schema int `json:"schema"`
 	job.Job
+	// MovedFrom is the shard that the job was moved out of last; nil: none.
+	// While the record of the move is there, fires of the job may be open there.
+	MovedFrom *job.ShardID `json:"movedFrom,omitempty"`
 }
 
 // Encode returns the JSON of a record.

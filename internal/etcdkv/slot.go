@@ -33,6 +33,11 @@ type Slot struct {
 type SlotEntry struct {
 	Fire  job.FireID
 	State EntryState
+	// Share is the node whose share it is, when Fire.Share is not zero.
+	Share job.NodeID
+	// Unsent: the shard's lock was passed on in the very transaction that
+	// committed the entry, so no order of it has been sent.
+	Unsent bool
 	// Reason tells why the entry was skipped or missed.
 	Reason string
 	// Count and Until describe a row of missed occurrences: Count of them,
@@ -50,7 +55,20 @@ type SlotTask struct {
 	NotBefore int64
 }
 
-const slotVersion = 1
+const (
+	// slotVersion is written for slots that need nothing newer.
+	slotVersion = 1
+	// slotShares is the version in which entries may have a share, and may be
+	// unsent.
+	slotShares = 2
+)
+
+// What stands in the high bits of an entry's state from slotShares on.
+const (
+	entryShared = 0x80
+	entryUnsent = 0x40
+	entryStates = 0x3f
+)
 
 // errSlot is wrapped by every error of DecodeSlot.
 var errSlot = errors.New("malformed slot")
@@ -58,7 +76,13 @@ var errSlot = errors.New("malformed slot")
 // EncodeSlot packs a slot: varints, with strings (minions, reasons) named once.
 func EncodeSlot(s *Slot) []byte {
 	b := make([]byte, 0, 64+len(s.Entries)*28)
-	b = append(b, slotVersion)
+	version := byte(slotVersion)
+	for i := range s.Entries {
+		if s.Entries[i].Fire.Share != 0 || s.Entries[i].Unsent {
+			version = slotShares
+		}
+	}
+	b = append(b, version)
 	b = binary.AppendVarint(b, s.CommittedAt)
 	b = appendString(b, string(s.Node))
 
@@ -75,6 +99,7 @@ func EncodeSlot(s *Slot) []byte {
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		intern(e.Reason)
+		intern(string(e.Share))
 		for j := range e.Tasks {
 			intern(string(e.Tasks[j].Minion))
 		}
@@ -88,8 +113,19 @@ func EncodeSlot(s *Slot) []byte {
 	prev := s.CommittedAt
 	for i := range s.Entries {
 		e := &s.Entries[i]
-		b = append(b, byte(e.State), byte(e.Fire.Trigger))
+		state := byte(e.State)
+		if e.Fire.Share != 0 {
+			state |= entryShared
+		}
+		if e.Unsent {
+			state |= entryUnsent
+		}
+		b = append(b, state, byte(e.Fire.Trigger))
 		b = append(b, e.Fire.Job[:]...)
+		if e.Fire.Share != 0 {
+			b = binary.AppendUvarint(b, uint64(e.Fire.Share))
+			b = binary.AppendUvarint(b, intern(string(e.Share)))
+		}
 		b = binary.AppendVarint(b, e.Fire.At-prev)
 		prev = e.Fire.At
 		b = binary.AppendUvarint(b, intern(e.Reason))
@@ -114,8 +150,8 @@ func EncodeSlot(s *Slot) []byte {
 // DecodeSlot reads what EncodeSlot wrote.
 func DecodeSlot(b []byte) (*Slot, error) {
 	d := slotReader{b: b}
-	if v := d.byte(); v != slotVersion {
-		return nil, fmt.Errorf("%w: version %d, this release reads %d", errSlot, v, slotVersion)
+	if v := d.byte(); v != slotVersion && v != slotShares {
+		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", errSlot, v, slotShares)
 	}
 	s := &Slot{CommittedAt: d.varint(), Node: job.NodeID(d.string())}
 	names := []string{""}
@@ -133,8 +169,13 @@ func DecodeSlot(b []byte) (*Slot, error) {
 	s.Entries = make([]SlotEntry, 0, n)
 	prev := s.CommittedAt
 	for range n {
-		e := SlotEntry{State: EntryState(d.byte()), Fire: job.FireID{Trigger: job.Trigger(d.byte())}}
+		state := d.byte()
+		e := SlotEntry{State: EntryState(state & entryStates), Unsent: state&entryUnsent != 0, Fire: job.FireID{Trigger: job.Trigger(d.byte())}}
 		copy(e.Fire.Job[:], d.take(len(e.Fire.Job)))
+		if state&entryShared != 0 {
+			e.Fire.Share = uint32(d.uvarint()) //nolint:gosec // written from one
+			e.Share = job.NodeID(name())
+		}
 		e.Fire.At = prev + d.varint()
 		prev = e.Fire.At
 		e.Reason = name()
