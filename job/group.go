@@ -29,7 +29,7 @@ type GroupSpec struct {
 	// and "node" are there by themselves.
 	Pin map[string]string `json:"pin,omitempty"`
 	// Spread is a node label. In mode parallel one node per value of it fires;
-	// in a ring neighbours differ in it where that is possible.
+	// in a ring of time slices neighbours differ in it where that is possible.
 	Spread string `json:"spread,omitempty"`
 
 	// Ordered: a run starts only after the one before it has ended, over all
@@ -151,6 +151,9 @@ func ShareOf(n NodeID) uint32 {
 // own demands are checked by package scheduler/mode.
 func (g *GroupSpec) Validate() []Problem {
 	var v problems
+	if g.Nodes != nil && len(g.Nodes) == 0 {
+		v.add("spec.nodes", "is empty, so nobody could fire; name the nodes, or leave it out for all of them")
+	}
 	if len(g.Nodes) > MaxGroupNodes {
 		v.add("spec.nodes", "has %d nodes; at most %d are allowed", len(g.Nodes), MaxGroupNodes)
 	}
