@@ -135,6 +135,10 @@ func utcOrNil(t time.Time) *time.Time {
 
 // Task is a run's share on one minion, as it stands after its last attempt.
 type Task struct {
+	// Share is the node whose share of a parallel occurrence it is, when the
+	// shares are one run.
+	Share NodeID `json:"share,omitempty"`
+
 	Minion    MinionID  `json:"minion"`
 	Attempt   int       `json:"attempt"`
 	State     State     `json:"state"`

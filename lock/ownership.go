@@ -31,6 +31,8 @@ type Ownership struct {
 	session *Session
 	key     string
 	token   Token
+	// adopted: another owner handed the key over.
+	adopted bool
 
 	mu sync.Mutex
 	// mu guards all below.
@@ -156,7 +158,11 @@ func (s *Session) adopt(ctx context.Context, key string, rev int64) (*Ownership,
 	case !held:
 		return nil, ErrFenced
 	}
-	return s.own(key, rev)
+	o, err := s.own(key, rev)
+	if err == nil {
+		o.adopted = true
+	}
+	return o, err
 }
 
 // prove reports whether cmps hold. A transaction that only reads is answered
@@ -182,6 +188,10 @@ func (o *Ownership) Key() string { return o.key }
 // Token returns the fencing token of the grant: the session's epoch and the
 // revision of the write that granted the key.
 func (o *Ownership) Token() Token { return o.token }
+
+// HandedOver reports whether another owner handed the key over; otherwise it
+// was claimed or seized.
+func (o *Ownership) HandedOver() bool { return o.adopted }
 
 // Fence returns the condition that every write made under this ownership must
 // compare.

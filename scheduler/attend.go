@@ -1,7 +1,9 @@
 package scheduler
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -54,19 +56,13 @@ func (s *shard) attendUnassigned(f *fire, j *job.Job, now int64) {
 		s.end(f, job.StateCancelled, "the job was deleted before a minion was found")
 		return
 	}
-	found := s.choose(f, j.Spec.Target, f.tasks[0].attempt)
-	if len(found) == 0 {
+	if !s.share(f, j.Spec.Target) {
 		if now >= f.giveUp {
 			s.end(f, job.StateUndeliverable, job.ErrNoMinions.Error())
 			return
 		}
 		s.attendAt(f, now+int64(rematchEvery))
 		return
-	}
-	first := f.tasks[0]
-	f.tasks = nil
-	for _, m := range found {
-		f.tasks = append(f.tasks, &task{minion: m, attempt: first.attempt, notBefore: first.notBefore})
 	}
 	s.touch(f.slot) // I6: saved first, sent then
 }
@@ -82,7 +78,9 @@ func (s *shard) attendTask(f *fire, t *task, j *job.Job, now int64) {
 			s.attendAt(f, t.notBefore)
 			return
 		}
-		s.dispatch(f, t, j, now)
+		if s.passGate(f) {
+			s.dispatch(f, t, j, now)
+		}
 	case now >= t.notAfter+int64(lostAfter):
 		s.finish(f, t, now, job.StateIndeterminate,
 			fmt.Sprintf("minion %s has not said whether it accepted the order", t.minion))
@@ -129,6 +127,9 @@ func (s *shard) attendRunning(f *fire, t *task, j *job.Job, now int64) {
 	s.attendAt(f, max(limit, now+int64(lostAfter)))
 }
 
+// shareVariable tells a command whose share of a parallel occurrence it is.
+const shareVariable = job.EnvPrefix + "SHARE"
+
 // dispatch sends a task's order (I1, I6, I7).
 func (s *shard) dispatch(f *fire, t *task, j *job.Job, now int64) {
 	if f.e.gone {
@@ -150,13 +151,21 @@ func (s *shard) dispatch(f *fire, t *task, j *job.Job, now int64) {
 		s.met.fires.WithLabelValues("dispatched").Inc()
 		s.met.lateness.Observe(time.Duration(now - f.id.At).Seconds())
 	}
+	env := spec.Env
+	if share := cmp.Or(t.share, f.share); share != "" {
+		env = maps.Clone(env)
+		if env == nil {
+			env = map[string]string{}
+		}
+		env[shareVariable] = string(share)
+	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
 	t.sentAt, t.notAfter = now, now+int64(life)
 	t.checkAt = now + int64(askAfter)
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Key: f.e.key, RunID: f.id.RunID(),
-		Command: spec.Command, Script: spec.Script, Env: spec.Env, WorkingDir: spec.WorkingDir, User: spec.User,
+		Command: spec.Command, Script: spec.Script, Env: env, WorkingDir: spec.WorkingDir, User: spec.User,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
 	})
 }
@@ -197,7 +206,7 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 func (s *shard) retry(f *fire, t *task, r *job.Report, j *job.Job) {
 	wait := j.Spec.Retry.Delay(t.attempt + 1)
 	wait += time.Duration(rand.Int64N(int64(wait)/5 + 1)) //nolint:gosec // spreads load, guards nothing
-	next := &task{minion: t.minion, attempt: t.attempt + 1, notBefore: s.deps.now() + int64(wait)}
+	next := &task{minion: t.minion, share: t.share, attempt: t.attempt + 1, notBefore: s.deps.now() + int64(wait)}
 	if j.Spec.Target.EffectiveRun() == job.SpreadOne {
 		if m := s.choose(f, j.Spec.Target, next.attempt); len(m) == 1 {
 			next.minion = m[0]
@@ -247,28 +256,30 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		return
 	}
 	f.ended = true
-	e := f.e
 	wasActive := f.state == etcdkv.EntryOpen
 	s.met.inFlight.Dec()
 	s.met.fires.WithLabelValues(string(state)).Inc()
 	f.run = s.runOf(f, state, reason)
 	s.record(f, f.run)
+	l := f.lane()
 	if !wasActive {
-		if e.waiting == f {
-			e.waiting = nil
+		if l.waiting == f {
+			l.waiting = nil
 		}
 		return
 	}
-	e.active--
-	if w := e.waiting; w != nil && e.active == 0 {
+	s.leaveGate(f)
+	l.active--
+	if w := l.waiting; w != nil && l.active == 0 && !f.e.foreign {
 		s.promote(w)
 	}
 }
 
 // promote starts the fire that queue-one held back.
 func (s *shard) promote(f *fire) {
-	f.e.waiting = nil
-	f.e.active++
+	l := f.lane()
+	l.waiting = nil
+	l.active++
 	f.state = etcdkv.EntryOpen
 	s.assign(f, s.deps.now())
 	s.touch(f.slot)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -25,7 +26,13 @@ const (
 
 // write is one transaction of the shard: new state and slot, and housekeeping.
 type write struct {
-	ops []clientv3.Op
+	// cmps are conditions besides the fence.
+	cmps []clientv3.Cmp
+	ops  []clientv3.Op
+	// passed: the write passes the shard's lock on.
+	passed bool
+	// unmoved are the jobs whose record of a move is removed.
+	unmoved []job.UID
 	// state is the new state; nil when the write leaves it alone.
 	state *etcdkv.ShardState
 	fires []*fire
@@ -48,7 +55,7 @@ func (s *shard) commit(ctx context.Context, now int64) {
 		return
 	}
 	s.committing, s.lastCommit = true, now
-	fence := []clientv3.Cmp{s.own.Fence()}
+	fence := append([]clientv3.Cmp{s.own.Fence()}, w.cmps...)
 	stateKey := s.cfg.Keys.State(s.id)
 	if w.state != nil {
 		fence = append(fence, clientv3.Compare(clientv3.ModRevision(stateKey), "=", s.stateRev))
@@ -64,8 +71,13 @@ func (s *shard) commit(ctx context.Context, now int64) {
 // gather builds the next write.
 func (s *shard) gather(now int64) (*write, error) {
 	w := &write{}
-	if b := s.plan(now); b != nil {
+	b := s.plan(now)
+	if b != nil {
 		if err := s.gatherPlan(w, b, now); err != nil {
+			return nil, err
+		}
+	} else if s.ringDirty {
+		if err := s.gatherState(w, max(s.planned, s.state.Cursor.UnixNano())); err != nil {
 			return nil, err
 		}
 	}
@@ -81,6 +93,12 @@ func (s *shard) gather(now int64) (*write, error) {
 		w.rewritten = append(w.rewritten, sl)
 		w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(value)))
 		w.saved = append(w.saved, unsaved(sl.fires)...)
+	}
+	s.gatherMoved(w, now)
+	if b != nil {
+		if err := s.gatherPass(w, b.round, now); err != nil {
+			return nil, err
+		}
 	}
 	n := 0
 	for sl := range s.closed {
@@ -138,6 +156,8 @@ func (s *shard) gatherState(w *write, cursor int64) error {
 	st := s.state
 	st.Schema, st.Claim, st.JobsRev = etcdkv.Schema, claim.String(), s.jobsRev
 	st.Cursor = time.Unix(0, cursor).UTC()
+	st.Node = s.cfg.Node
+	s.ringDirty = false
 	w.state = &st
 	text, err := etcdkv.Encode(&st)
 	if err != nil {
@@ -194,12 +214,17 @@ func (s *shard) tryWrite(ctx context.Context, fence []clientv3.Cmp, stateKey str
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	resp, err := s.deps.Client.Txn(ctx).If(fence...).Then(w.ops...).Else(clientv3.OpGet(stateKey)).Commit()
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) && w.passed {
+		return 0, fmt.Errorf("the node next in line has left: %w", lock.ErrFenced)
+	}
 	if err != nil {
 		return 0, err
 	}
 	if resp.Succeeded {
 		return resp.Header.Revision, nil
 	}
+	// The condition on the successor may be what failed: the shard starts again
+	// from what is stored, and its lock is still this node's.
 	if w.state != nil && len(resp.Responses) == 1 {
 		for _, kv := range resp.Responses[0].GetResponseRange().GetKvs() {
 			st, err := etcdkv.Decode[etcdkv.ShardState](stateKey, kv.Value)
@@ -219,7 +244,19 @@ func (s *shard) written(w *write, rev int64, err error) {
 		return
 	}
 	if w.state != nil {
+		ring := s.state.Ring
 		s.state, s.stateRev = *w.state, rev
+		s.state.Ring = ring // may have changed meanwhile
+	}
+	for _, uid := range w.unmoved {
+		delete(s.moved, uid)
+	}
+	if w.passed {
+		// The successor finds the fires in the slot, and sends their orders.
+		s.own.Passed()
+		s.err = errYielded
+		s.afterwards()
+		return
 	}
 	if w.slot != nil {
 		s.slots[w.slot.seq] = w.slot
@@ -241,6 +278,11 @@ func (s *shard) written(w *write, rev int64, err error) {
 	for _, sl := range w.deleted {
 		delete(s.slots, sl.seq)
 	}
+	s.afterwards()
+}
+
+// afterwards does what waited for the commit.
+func (s *shard) afterwards() {
 	then := s.afterSave
 	s.afterSave = nil
 	for _, fn := range then {

@@ -26,15 +26,14 @@ type Config struct {
 	Priority int
 	// Capacity is the node's relative weight; below 1 counts as 1.
 	Capacity int
+	// Labels are what groups pin and spread by, besides "node" and "site".
+	Labels   map[string]string
 	PeerAddr string
 	APIAddr  string
 	Version  string
 
 	Keys etcdkv.Keys
 	Meta etcdkv.Meta
-	// Mode places shards on nodes. Nil: Balanced.
-	Mode Mode
-
 	// LeaseTTL is how long the node's lease lives without renewal. Default 5 s.
 	LeaseTTL time.Duration
 	// LookAhead is how long before its instant a fire is committed. Default 300 ms.
@@ -47,6 +46,8 @@ type Config struct {
 	MisfireGrace time.Duration
 	// MaxMessageExpired caps how long an order may take to its minion. Default 60 s.
 	MaxMessageExpired time.Duration
+	// ProbeEvery is how often a node tries its peers' ports. Default 200 ms.
+	ProbeEvery time.Duration
 	// RebalanceAfter is how long the members must be unchanged before shards
 	// are moved for balance. Default 1 s.
 	RebalanceAfter time.Duration
@@ -69,12 +70,10 @@ func (c Config) filled() Config {
 	def(&c.CloseEvery, 500*time.Millisecond)
 	def(&c.MisfireGrace, 30*time.Second)
 	def(&c.MaxMessageExpired, time.Minute)
+	def(&c.ProbeEvery, 200*time.Millisecond)
 	def(&c.RebalanceAfter, time.Second)
 	def(&c.DrainTimeout, 10*time.Second)
 	c.Capacity = max(c.Capacity, 1)
-	if c.Mode == nil {
-		c.Mode = Balanced{}
-	}
 	c.seed = maphash.MakeSeed()
 	return c
 }

@@ -25,6 +25,8 @@ type Engine struct {
 
 	draining atomic.Bool
 	lease    atomic.Int64
+	// tended is when ownership was looked at last, in Unix nanoseconds.
+	tended atomic.Int64
 
 	mu sync.RWMutex // guards shards
 	// shards are the owned ones that run.
@@ -110,7 +112,7 @@ func (e *Engine) term(ctx, work context.Context) error {
 
 	held, cancel := sess.Context(work)
 	defer cancel()
-	t := &tenure{e: e, sess: sess, self: m, ctx: held, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{}}
+	t := newTenure(e, sess, m, held)
 	defer t.wg.Wait()
 	defer cancel()
 	return t.run(ctx)

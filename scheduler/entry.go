@@ -30,12 +30,56 @@ type entry struct {
 	// done is the last instant planned.
 	done int64
 
+	// own is the lane of occurrences that are not shared out; shares are those
+	// of the nodes' shares.
+	own    lane
+	shares map[uint32]*lane
+	// from is the shard that the job was moved from last; nil: none.
+	from *job.ShardID
+	// foreign: fires of the job may be open in the shard that it was moved from.
+	foreign bool
+	// gone: the job was deleted; the entry lives on for its open fires.
+	gone bool
+}
+
+// lane is what the overlap policy looks at: the occurrences of a job, or of one
+// node's shares of them.
+type lane struct {
 	// active counts fires that are committed and have not ended; waiting is the
 	// one that queue-one holds back.
 	active  int
 	waiting *fire
-	// gone: the job was deleted; the entry lives on for its open fires.
-	gone bool
+}
+
+// lane returns the lane of a share; 0 is the lane of what is not shared out.
+func (e *entry) lane(share uint32) *lane {
+	if share == 0 {
+		return &e.own
+	}
+	l := e.shares[share]
+	if l == nil {
+		if e.shares == nil {
+			e.shares = map[uint32]*lane{}
+		}
+		l = &lane{}
+		e.shares[share] = l
+	}
+	return l
+}
+
+// lanes calls fn for each lane.
+func (e *entry) lanes(fn func(*lane)) {
+	fn(&e.own)
+	for _, l := range e.shares {
+		fn(l)
+	}
+}
+
+// busy reports whether fires of the job are open.
+func (e *entry) busy() bool {
+	busy := false
+	e.lanes(func(l *lane) { busy = busy || l.active > 0 || l.waiting != nil })
+	return busy
 }
 
 // newEntry reads a stored job. Its place in time is set by the caller.
@@ -48,7 +92,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, *job.Job
 	e := &entry{
 		key: j.Key(), uid: j.UID, value: value,
 		overlap: j.Spec.EffectiveOverlap(), misfire: j.Spec.EffectiveMisfire(),
-		next: never,
+		next: never, from: stored.MovedFrom,
 	}
 	if j.Spec.IsEnabled() && len(j.Spec.Schedules) > 0 {
 		e.set, err = cache.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})

@@ -14,6 +14,10 @@ type fire struct {
 	e     *entry
 	slot  *slot
 	state etcdkv.EntryState
+	// share is the node whose share it is, when id.Share is not zero.
+	share job.NodeID
+	// gated: it waits in the group's gate.
+	gated bool
 	// reason, count and until belong to skipped and missed occurrences.
 	reason string
 	count  int64
@@ -50,7 +54,10 @@ type slot struct {
 
 // task is a run's share on one minion.
 type task struct {
-	minion    job.MinionID
+	minion job.MinionID
+	// share is the node whose share of the fire it is; empty: the fire is not
+	// shared out, or is a share itself.
+	share     job.NodeID
 	attempt   int
 	notBefore int64
 	// saved: minion and attempt stand in the stored slot.
@@ -72,7 +79,7 @@ func (t *task) final() bool { return t.report != nil }
 // find returns the fire's task for an attempt on a minion.
 func (f *fire) find(id job.TaskID) *task {
 	for _, t := range f.tasks {
-		if t.minion == id.Minion && t.attempt == id.Attempt {
+		if t.minion == id.Minion && t.attempt == id.Attempt && f.taskID(t).Fire == id.Fire {
 			return t
 		}
 	}
@@ -80,15 +87,32 @@ func (f *fire) find(id job.TaskID) *task {
 }
 
 func (f *fire) taskID(t *task) job.TaskID {
-	return job.TaskID{Fire: f.id, Minion: t.minion, Attempt: t.attempt}
+	id := job.TaskID{Fire: f.id, Minion: t.minion, Attempt: t.attempt}
+	if t.share != "" {
+		id.Fire.Share = job.ShareOf(t.share)
+	}
+	return id
+}
+
+// lane is what the overlap policy sees the fire in.
+func (f *fire) lane() *lane { return f.e.lane(f.id.Share) }
+
+// fireOf returns the open fire that a task belongs to. The shares of a fire
+// whose shares belong together are tasks of one fire.
+func (s *shard) fireOf(id job.FireID) *fire {
+	if f := s.fires[id]; f != nil || id.Share == 0 {
+		return f
+	}
+	id.Share = 0
+	return s.fires[id]
 }
 
 // stored returns the form in which the slot stores the fire.
 func (f *fire) stored() etcdkv.SlotEntry {
-	e := etcdkv.SlotEntry{Fire: f.id, State: f.state, Reason: f.reason, Count: f.count, Until: f.until}
+	e := etcdkv.SlotEntry{Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until}
 	for _, t := range f.tasks {
-		if t.minion != "" {
-			e.Tasks = append(e.Tasks, etcdkv.SlotTask{Minion: t.minion, Attempt: t.attempt, NotBefore: t.notBefore})
+		if t.minion != "" || t.share != "" {
+			e.Tasks = append(e.Tasks, etcdkv.SlotTask{Minion: t.minion, Attempt: t.attempt, NotBefore: t.notBefore, Share: t.share})
 		}
 	}
 	return e

@@ -29,19 +29,26 @@ type batch struct {
 	triggers []string
 	// cursor: everything at or before it is planned.
 	cursor int64
+	// round is the group's say in it; nil for hash shards.
+	round *round
 }
 
 // plan takes what is due up to the look-ahead from the timers and decides what
 // becomes of it. It returns nil when nothing is due.
 func (s *shard) plan(now int64) *batch {
 	horizon := max(now+int64(s.cfg.LookAhead), s.planned)
-	b := &batch{}
+	b := &batch{round: s.round()}
+	deadline := now - int64(s.cfg.MisfireGrace)
 	for len(b.fires) < maxFires {
 		e, at, ok := s.timers.top()
 		if !ok || at > horizon {
 			break
 		}
-		s.planEntry(b, e, horizon, now)
+		until, skip, mine := b.round.until(s.cfg.Node, at, horizon, deadline)
+		if !mine {
+			break
+		}
+		s.planEntry(b, e, until, horizon, now, skip)
 	}
 	for key, t := range s.triggers {
 		if len(b.fires) >= maxFires || len(b.triggers) >= maxTriggers {
@@ -60,12 +67,14 @@ func (s *shard) plan(now int64) *batch {
 	return b
 }
 
-// planEntry plans the entry's instants up to the horizon and sets its next one.
-func (s *shard) planEntry(b *batch, e *entry, horizon, now int64) {
+// planEntry plans the entry's instants up to until and sets its next one. The
+// horizon is as far as anything is planned now. skip, unless empty, is why its
+// occurrences are not run.
+func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip string) {
 	var late, due []int64
 	deadline := now - int64(s.cfg.MisfireGrace)
 	at := e.next
-	for n := 0; at <= horizon && n < maxInstants; n++ {
+	for n := 0; at <= until && n < maxInstants; n++ {
 		if at < deadline {
 			late = append(late, at)
 		} else {
@@ -82,11 +91,42 @@ func (s *shard) planEntry(b *batch, e *entry, horizon, now int64) {
 
 	run, missed := misfire(e.misfire, late, len(due) > 0 || !complete)
 	s.planMissed(b, e, missed, now)
-	for _, t := range run {
-		s.planFire(b, e, job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}, now)
+	for _, t := range append(run, due...) {
+		id := job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}
+		if skip != "" {
+			s.planSkip(b, e, id, skip)
+			continue
+		}
+		s.planOccurrence(b, e, id, now)
 	}
-	for _, t := range due {
-		s.planFire(b, e, job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}, now)
+}
+
+// planSkip records an occurrence as skipped.
+func (s *shard) planSkip(b *batch, e *entry, id job.FireID, why string) {
+	f := &fire{id: id, e: e, state: etcdkv.EntrySkipped, count: 1, reason: why}
+	b.round.used(f)
+	b.fires = append(b.fires, f)
+}
+
+// planOccurrence makes a fire of an occurrence, or one for each node's share.
+func (s *shard) planOccurrence(b *batch, e *entry, id job.FireID, now int64) {
+	nodes, shared := b.round.shares()
+	switch {
+	case !shared:
+		s.planFire(b, &fire{id: id, e: e}, now)
+	case len(nodes) == 0:
+		s.planSkip(b, e, id, "no node that has a share in the group is alive")
+	case b.round.g.spec.Start == job.StartSync:
+		f := &fire{id: id, e: e}
+		for _, n := range nodes {
+			f.tasks = append(f.tasks, &task{attempt: 1, share: n})
+		}
+		s.planFire(b, f, now)
+	default:
+		for _, n := range nodes {
+			id.Share = job.ShareOf(n)
+			s.planFire(b, &fire{id: id, e: e, share: n}, now)
+		}
 	}
 }
 
@@ -131,16 +171,18 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 }
 
 // planFire applies the overlap policy to one occurrence that is to run.
-func (s *shard) planFire(b *batch, e *entry, id job.FireID, now int64) {
-	f := &fire{id: id, e: e, state: etcdkv.EntryOpen, count: 1}
+func (s *shard) planFire(b *batch, f *fire, now int64) {
+	f.state, f.count = etcdkv.EntryOpen, 1
 	b.fires = append(b.fires, f)
-	if e.active > 0 {
+	b.round.used(f)
+	e, l := f.e, f.lane()
+	if l.active > 0 || e.foreign {
 		switch e.overlap {
 		case job.OverlapAllow:
 		case job.OverlapQueueOne:
-			if e.waiting == nil {
+			if l.waiting == nil {
 				f.state = etcdkv.EntryQueued
-				e.waiting = f
+				l.waiting = f
 				return
 			}
 			f.state = etcdkv.EntrySkipped
@@ -152,18 +194,24 @@ func (s *shard) planFire(b *batch, e *entry, id job.FireID, now int64) {
 			return
 		}
 	}
-	e.active++
+	l.active++
 	s.assign(f, now)
 }
 
 // planTrigger turns a trigger into a fire.
 func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
+	e := s.jobs[t.Key]
+	if m := s.moved[t.Fire.Job]; m != nil {
+		if !m.sure {
+			return // whether it is deleted or moved is being asked
+		}
+		e = m.e
+	}
 	delete(s.triggers, key)
 	b.triggers = append(b.triggers, key)
-	if _, open := s.fires[t.Fire]; open {
+	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
 	}
-	e := s.jobs[t.Key]
 	if e == nil || e.uid != t.Fire.Job {
 		e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, next: never}
 		b.fires = append(b.fires, &fire{
@@ -172,7 +220,20 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 		})
 		return
 	}
-	s.planFire(b, e, t.Fire, now)
+	s.planOccurrence(b, e, t.Fire, now)
+}
+
+// sharesOpen reports whether shares of an occurrence are open.
+func (s *shard) sharesOpen(id job.FireID) bool {
+	if s.turns == nil {
+		return false
+	}
+	for o := range s.fires {
+		if o.Job == id.Job && o.At == id.At && o.Trigger == id.Trigger {
+			return true
+		}
+	}
+	return false
 }
 
 // maxTriggers keeps a commit under etcd's limit of 128 operations.
@@ -181,18 +242,34 @@ const maxTriggers = 32
 // assign chooses the fire's minions. With none at hand the fire is committed
 // without: the choice is then made, and written, before anything is sent.
 func (s *shard) assign(f *fire, now int64) {
-	f.tasks = nil
-	j, err := f.e.job()
-	if err == nil {
-		for _, m := range s.choose(f, j.Spec.Target, 1) {
-			f.tasks = append(f.tasks, &task{minion: m, attempt: 1})
-		}
-	}
 	if len(f.tasks) == 0 {
 		f.tasks = []*task{{attempt: 1}}
-		f.giveUp = max(now, f.id.At) + int64(s.cfg.MaxMessageExpired)
 	}
+	j, err := f.e.job()
+	if err == nil && s.share(f, j.Spec.Target) {
+		return
+	}
+	f.giveUp = max(now, f.id.At) + int64(s.cfg.MaxMessageExpired)
 }
+
+// share gives each task of a fire that has no minion yet its minions: every
+// share has the target for itself. It reports whether any were found.
+func (s *shard) share(f *fire, target job.Target) bool {
+	var out []*task
+	for i, t := range f.tasks {
+		for _, m := range s.choose(f, target, t.attempt+i) {
+			out = append(out, &task{minion: m, share: t.share, attempt: t.attempt, notBefore: t.notBefore})
+		}
+	}
+	if len(out) == 0 {
+		return false
+	}
+	f.tasks = out
+	return true
+}
+
+// shareSpread is as much of a share's number as moves it to another minion.
+const shareSpread = 0xff
 
 // choose returns the minions for an attempt: all that match, or one of them,
 // spread evenly by the fire's identity.
@@ -204,6 +281,8 @@ func (s *shard) choose(f *fire, target job.Target, attempt int) []job.MinionID {
 	if target.EffectiveRun() == job.SpreadAll {
 		return found
 	}
-	h := maphash.Comparable(s.seed, f.id)
+	base := f.id
+	base.Share = 0 // neighbours get different minions where there are enough
+	h := maphash.Comparable(s.seed, base) + uint64(f.id.Share&shareSpread)
 	return found[(h+uint64(attempt))%uint64(len(found)):][:1] //nolint:gosec // an attempt is positive
 }

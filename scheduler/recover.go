@@ -31,6 +31,11 @@ func (s *shard) load(ctx context.Context) error {
 			return err
 		}
 		s.planned = s.state.Cursor.UnixNano()
+		s.ring.Store(&s.state.Ring)
+		s.noteFlap(s.deps.now())
+	}
+	if err := s.loadMoved(ctx); err != nil {
+		return err
 	}
 	prefix := s.cfg.Keys.Slots(s.id)
 	end := clientv3.GetPrefixRangeEnd(prefix)
@@ -40,7 +45,10 @@ func (s *shard) load(ctx context.Context) error {
 			return err
 		}
 		for _, kv := range resp.Kvs {
-			if err := s.loadSlot(string(kv.Key), kv.Value); err != nil {
+			// A slot that was written in the very transaction that passed the
+			// lock to us: nobody has sent its orders.
+			fresh := kv.ModRevision == s.own.Token().Revision
+			if err := s.loadSlot(string(kv.Key), kv.Value, fresh); err != nil {
 				return err
 			}
 		}
@@ -54,7 +62,7 @@ func (s *shard) load(ctx context.Context) error {
 // loadTimeout bounds the reading of a shard at its take-over.
 const loadTimeout = 30 * time.Second
 
-func (s *shard) loadSlot(key string, value []byte) error {
+func (s *shard) loadSlot(key string, value []byte, fresh bool) error {
 	_, rest, err := s.cfg.Keys.ParseShardKey(key)
 	if err != nil {
 		return err
@@ -71,12 +79,12 @@ func (s *shard) loadSlot(key string, value []byte) error {
 	for i := range v.Entries {
 		e := &v.Entries[i]
 		f := &fire{
-			id: e.Fire, slot: sl, state: e.State, reason: e.Reason, count: e.Count, until: e.Until,
-			recovered: true, committedAt: v.CommittedAt,
+			id: e.Fire, share: e.Share, slot: sl, state: e.State, reason: e.Reason, count: e.Count, until: e.Until,
+			recovered: !fresh, committedAt: v.CommittedAt,
 		}
 		for _, t := range e.Tasks {
 			f.tasks = append(f.tasks, &task{
-				minion: t.Minion, attempt: t.Attempt, notBefore: t.NotBefore, saved: true, unknown: true,
+				minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh,
 			})
 		}
 		if len(f.tasks) == 0 {
@@ -100,6 +108,9 @@ func (s *shard) recover() {
 		for _, e := range s.jobs {
 			byUID[e.uid] = e
 		}
+	}
+	for uid, m := range s.moved {
+		byUID[uid] = m.e
 	}
 	open := 0
 	for _, sl := range s.slots {
@@ -133,12 +144,15 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	s.opened(f)
 	switch f.state {
 	case etcdkv.EntryOpen:
-		e.active++
+		f.lane().active++
 		for _, t := range f.tasks {
-			t.unknown = t.minion != ""
+			t.unknown = f.recovered && t.minion != ""
+		}
+		if f.recovered && s.turns != nil && f.tasks[0].unknown {
+			s.gate.admit(f) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:
-		e.waiting = f
+		f.lane().waiting = f
 	case etcdkv.EntrySkipped, etcdkv.EntryMissed:
 	}
 }
@@ -146,7 +160,7 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 // promoteWaiting starts queued fires whose earlier run ended with the last owner.
 func (s *shard) promoteWaiting() {
 	for _, f := range s.fires {
-		if f.state == etcdkv.EntryQueued && f.e.active == 0 && f.e.waiting == f && !f.ended {
+		if l := f.lane(); f.state == etcdkv.EntryQueued && l.active == 0 && !f.e.foreign && l.waiting == f && !f.ended {
 			s.promote(f)
 		}
 	}

@@ -22,7 +22,7 @@ func (s *shard) onReports(reports []job.Report) {
 }
 
 func (s *shard) onReport(r *job.Report) {
-	f := s.fires[r.Task.Fire]
+	f := s.fireOf(r.Task.Fire)
 	if f == nil || f.ended {
 		if f == nil && r.Known && r.State.Final() && r.Spooled {
 			s.late(r)
@@ -75,6 +75,7 @@ func (s *shard) onUnknown(f *fire, t *task) {
 		return
 	}
 	t.unknown = false
+	s.unadmit(f)
 	if t.attempt == 1 && f.id.At < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip {
 		s.end(f, job.StateMissed, "committed in time but not started within "+s.cfg.MisfireGrace.String()+" of its instant; misfire policy \"skip\"")
 		return
@@ -111,9 +112,11 @@ func mend(run *job.Run, r *job.Report) bool {
 	changed := false
 	for i := range run.Tasks {
 		t := &run.Tasks[i]
-		if t.Minion == r.Task.Minion && t.Attempt == r.Task.Attempt &&
+		if t.Minion == r.Task.Minion && t.Attempt == r.Task.Attempt && (t.Share == "" || job.ShareOf(t.Share) == r.Task.Fire.Share) &&
 			(t.State == job.StateIndeterminate || t.State == job.StateDeliveryTimeout) && t.State != r.State {
+			share := t.Share
 			*t = taskRecord(r)
+			t.Share = share
 			changed = true
 		}
 	}
@@ -136,7 +139,7 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 	run := job.Run{
 		RunID: f.id.RunID(), FireID: f.id, Namespace: f.e.key.Namespace, Job: f.e.key.Name,
 		Trigger: f.id.Trigger.String(), State: state, Reason: reason, Attempt: 0,
-		Node: s.cfg.Node, Shard: s.id, Token: s.own.Token(),
+		Node: f.slot.node, Share: f.share, Shard: s.id, Token: s.own.Token(),
 		ScheduledAt: f.id.Time(), CommittedAt: instant(f.committedAt), DispatchedAt: instant(f.dispatchedAt),
 		Count: int(max(f.count, 1)), Tasks: []job.Task{},
 	}
@@ -156,6 +159,7 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 		default:
 			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StatePending})
 		}
+		run.Tasks[len(run.Tasks)-1].Share = t.share
 	}
 	spanOf(&run)
 	if state.Final() && run.EndedAt.IsZero() && len(run.Tasks) > 0 {
@@ -205,6 +209,9 @@ func (s *shard) live(namespace, name string) []job.Run {
 		state, reason := job.StatePending, ""
 		if f.state == etcdkv.EntryQueued {
 			state, reason = job.StateQueued, "waits for an earlier run of the job to end"
+		}
+		if f.gated {
+			state, reason = job.StateQueued, s.gate.why()
 		}
 		if f.recovered {
 			reason = "taken over; its minions are being asked"

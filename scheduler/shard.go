@@ -45,6 +45,19 @@ type shard struct {
 	// planned: everything at or before it is planned, in memory.
 	planned int64
 
+	// turns asks the group's mode; nil for hash shards.
+	turns *turns
+	gate  gate
+	// moved are the jobs that were moved out and may have open fires here.
+	moved map[job.UID]*movedOut
+	// ring is state.Ring, for others; ringDirty says that it is to be stored.
+	ring       atomic.Pointer[[]etcdkv.RingNode]
+	ringDirty  bool
+	remembered int64
+	groupRev   int64
+	// due is the instant that is planned next, for others; never: none.
+	due atomic.Int64
+
 	slots  map[uint64]*slot
 	fires  map[job.FireID]*fire
 	agenda agenda
@@ -75,6 +88,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		knock:    make(chan struct{}, 1),
 		jobs:     map[job.Key]*entry{},
 		triggers: map[string]etcdkv.Trigger{},
+		moved:    map[job.UID]*movedOut{},
 		slots:    map[uint64]*slot{},
 		fires:    map[job.FireID]*fire{},
 		dirty:    map[*slot]struct{}{},
@@ -104,7 +118,9 @@ func (s *shard) run(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return fmt.Errorf("load shard %d: %w", s.id, err)
 	}
-	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.ShardJobs(s.id), s.onJobs) })
+	s.wg.Go(func() {
+		s.follow(ctx, cancel, s.cfg.Keys.ShardJobs(s.id), func(b etcdkv.Batch) { s.onJobs(ctx, b) })
+	})
 	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), s.onTriggers) })
 
 	timer := time.NewTimer(0)
@@ -154,6 +170,8 @@ func (s *shard) step(ctx context.Context) time.Duration {
 		s.err = lock.ErrLost
 		return 0
 	}
+	s.remember(now)
+	s.reopenGate(now)
 	for f := s.nextAppointment(now); f != nil; f = s.nextAppointment(now) {
 		s.attend(f, now)
 	}
@@ -162,6 +180,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	if !s.committing && !s.yielding {
 		next = min(next, s.commitDue(ctx, now))
 	}
+	s.tellDue()
 	if len(s.agenda) > 0 {
 		next = min(next, s.agenda[0].at)
 	}
@@ -172,7 +191,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.top()
-	due := planned && at <= now+int64(s.cfg.LookAhead) || len(s.triggers) > 0 || len(s.dirty) > 0
+	due := planned && at <= now+int64(s.cfg.LookAhead) || len(s.triggers) > 0 || len(s.dirty) > 0 || s.ringDirty
 	if !due && len(s.closed) == 0 {
 		if planned {
 			return at - int64(s.cfg.LookAhead)
@@ -190,7 +209,23 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 		return wait
 	}
 	s.commit(ctx, now)
+	if !s.committing && s.turns != nil {
+		return later + turnPause // what is due is another node's to fire
+	}
 	return never
+}
+
+// turnPause is how long a group's owner waits before it looks again at what is
+// due and not its to fire.
+const turnPause = int64(50 * time.Millisecond)
+
+// tellDue lets others know which instant is planned next; a mode may want
+// another holder for it.
+func (s *shard) tellDue() {
+	_, at, _ := s.timers.top()
+	if s.due.Swap(at) != at && s.turns != nil {
+		s.turns.t.e.deps.Cluster.wake()
+	}
 }
 
 // flush hands the orders and questions gathered in this step to the minions.
@@ -206,7 +241,7 @@ func (s *shard) flush() {
 }
 
 // onJobs applies a batch of the job view.
-func (s *shard) onJobs(b etcdkv.Batch) {
+func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 	if b.Relist {
 		there := make(map[job.Key]bool, len(b.Events))
 		for i := range b.Events {
@@ -216,12 +251,12 @@ func (s *shard) onJobs(b etcdkv.Batch) {
 		}
 		for key := range s.jobs {
 			if !there[key] {
-				s.drop(key)
+				s.vanished(ctx, key)
 			}
 		}
 	}
 	for i := range b.Events {
-		s.onJob(&b.Events[i])
+		s.onJob(ctx, &b.Events[i])
 	}
 	s.jobsRev = max(s.jobsRev, b.Rev)
 	s.count.Store(int64(len(s.jobs)))
@@ -231,14 +266,14 @@ func (s *shard) onJobs(b etcdkv.Batch) {
 	}
 }
 
-func (s *shard) onJob(ev *etcdkv.Event) {
+func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	_, key, err := s.cfg.Keys.ParseJob(ev.Key)
 	if err != nil {
 		s.log.Warn("foreign key among the jobs", zap.String("key", ev.Key))
 		return
 	}
 	if ev.Value == nil {
-		s.drop(key)
+		s.vanished(ctx, key)
 		return
 	}
 	e, j, err := newEntry(ev.Key, ev.Value, s.deps.Schedules)
@@ -248,12 +283,17 @@ func (s *shard) onJob(ev *etcdkv.Event) {
 		return
 	}
 	old := s.jobs[key]
+	if m := s.moved[e.uid]; m != nil {
+		old = m.e // it has come back
+		delete(s.moved, e.uid)
+		e.done = old.done
+	}
 	from := j.After.UnixNano()
 	switch {
 	case old != nil && old.uid == e.uid:
 		// An edit: what was planned under the old spec stays planned.
 		from = max(from, s.planned, old.done)
-		e.done, e.active, e.waiting = old.done, old.active, old.waiting
+		e.done, e.own, e.shares, e.foreign = old.done, old.own, old.shares, old.foreign
 		s.timers.set(old, never)
 		s.adopt(old, e)
 	case old != nil:
@@ -263,11 +303,14 @@ func (s *shard) onJob(ev *etcdkv.Event) {
 	}
 	s.jobs[key] = e
 	s.timers.set(e, e.nextAfter(from))
+	if e.from != nil && (old == nil || old.uid != e.uid) {
+		s.cameFrom(ctx, e, *e.from)
+	}
 }
 
 // adopt makes the open fires of a job's old entry those of its new one.
 func (s *shard) adopt(old, e *entry) {
-	if old.active == 0 && old.waiting == nil {
+	if !old.busy() {
 		return
 	}
 	for _, f := range s.fires {
@@ -284,12 +327,19 @@ func (s *shard) drop(key job.Key) {
 		return
 	}
 	delete(s.jobs, key)
-	e.gone = true
 	s.timers.set(e, never)
-	if f := e.waiting; f != nil {
-		e.waiting = nil
-		s.end(f, job.StateCancelled, "the job was deleted while the run waited")
-	}
+	s.forget(e)
+}
+
+// forget ends what of a deleted job has not started.
+func (s *shard) forget(e *entry) {
+	e.gone = true
+	e.lanes(func(l *lane) {
+		if f := l.waiting; f != nil {
+			l.waiting = nil
+			s.end(f, job.StateCancelled, "the job was deleted while the run waited")
+		}
+	})
 }
 
 // onTriggers applies a batch of the trigger view.
@@ -360,10 +410,11 @@ func (s *shard) passOn(ctx context.Context, to *etcdkv.Member) error {
 	if to == nil {
 		return s.own.Release(ctx)
 	}
-	value, err := ownerValue(to.Node, s.cfg.Node, s.deps.now())
+	now := s.deps.now()
+	value, err := ownerValue(to.Node, s.cfg.Node, now, s.due.Load())
 	if err != nil {
 		return err
 	}
-	_, err = s.own.Handover(ctx, clientv3.LeaseID(to.Lease), value)
+	_, err = s.own.Handover(ctx, clientv3.LeaseID(to.Lease), value, s.tail(now)...)
 	return err
 }

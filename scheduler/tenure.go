@@ -3,12 +3,10 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -24,11 +22,25 @@ type tenure struct {
 	ctx  context.Context //nolint:containedctx // the lifetime of the lease
 	wg   sync.WaitGroup
 
+	// peers are what the node finds out about the others by itself.
+	peers *peers
+	// placed repeats the last placement of hash shards.
+	placed placement
+	// lined are the groups in whose line this node stands, as last written.
+	lined map[job.ShardID]bool
+	// again is when the verdict on a group may change by itself; 0: never.
+	again int64
+
 	mu sync.Mutex // guards busy and passing
 	// busy marks shards that are being claimed, run, or passed on.
 	busy map[job.ShardID]bool
 	// passing are the shards that are being passed on.
 	passing map[job.ShardID]bool
+}
+
+type placement struct {
+	nodes []Candidate
+	want  []job.NodeID
 }
 
 // maxPassing bounds how many shards are passed on at a time.
@@ -37,11 +49,20 @@ const maxPassing = 8
 // tendEvery is how often ownership is looked at when nothing calls for it.
 const tendEvery = 200 * time.Millisecond
 
+func newTenure(e *Engine, sess *lock.Session, self etcdkv.Member, held context.Context) *tenure {
+	return &tenure{
+		e: e, sess: sess, self: self, ctx: held, peers: newPeers(e),
+		lined: map[job.ShardID]bool{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{},
+	}
+}
+
 // run holds shards until the lease is lost or ctx ends. When ctx ends the
 // shards are handed over; nil is returned then.
 func (t *tenure) run(ctx context.Context) error {
-	ticker := time.NewTicker(tendEvery)
-	defer ticker.Stop()
+	t.wg.Go(func() { t.peers.run(t.ctx) })
+	t.wg.Go(func() { t.keepHealth(t.ctx) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -49,9 +70,15 @@ func (t *tenure) run(ctx context.Context) error {
 		case <-t.ctx.Done():
 			return context.Cause(t.ctx)
 		case <-t.e.deps.Cluster.changed:
-		case <-ticker.C:
+		case <-t.peers.changed:
+		case <-timer.C:
 		}
 		t.tend()
+		wait := tendEvery
+		if t.again != 0 {
+			wait = min(wait, max(time.Duration(t.again-t.e.deps.now()), time.Millisecond))
+		}
+		timer.Reset(wait)
 	}
 }
 
@@ -61,37 +88,82 @@ func (t *tenure) tend() {
 	if !c.Synced() {
 		return
 	}
-	me := t.e.cfg.Node
-	want := t.e.cfg.Mode.Place(t.e.cfg.Meta.Shards, t.candidates())
+	t.e.tended.Store(time.Now().UnixNano())
+	t.followDrain()
+	nodes := t.candidates()
 	stable := c.stableFor() >= t.e.cfg.RebalanceAfter
-	for i, node := range want {
-		id := job.ShardID(i) //nolint:gosec // an index
-		o := c.owner(id)
-		mine := o.node == me && o.lease == int64(t.sess.Lease())
+	for i, node := range t.place(nodes) {
+		t.tendShard(job.ShardID(i), node, nodes, stable) //nolint:gosec // an index
+	}
+	t.tendGroups()
+}
+
+// place returns who ought to hold the hash shards.
+func (t *tenure) place(nodes []Candidate) []job.NodeID {
+	if t.placed.want == nil || !slices.Equal(nodes, t.placed.nodes) {
+		t.placed = placement{nodes: nodes, want: Place(t.e.cfg.Meta.Shards, nodes)}
+	}
+	return t.placed.want
+}
+
+// tendShard does what is to be done about a hash shard that node ought to hold.
+func (t *tenure) tendShard(id job.ShardID, node job.NodeID, nodes []Candidate, stable bool) {
+	o := t.e.deps.Cluster.owner(id)
+	live := func(n job.NodeID) bool {
+		return slices.ContainsFunc(nodes, func(c Candidate) bool { return c.Node == n })
+	}
+	if d, ok := t.e.deps.Cluster.override(id); ok {
 		switch {
-		case o.node == "" && node == me:
-			t.start(id, func(ctx context.Context) (*lock.Ownership, error) { return t.claim(ctx, id) })
-		case mine && !t.isBusy(id):
-			t.start(id, func(ctx context.Context) (*lock.Ownership, error) {
-				return t.sess.Adopt(ctx, t.e.cfg.Keys.Owner(id), o.rev)
-			})
-		case mine && node != me && node != "" && (stable || t.e.draining.Load()):
-			if to, ok := c.member(node); ok {
-				t.pass(id, &to)
-			}
+		case d.Value.Failback:
+			stable = true
+			t.settled(id, d, o.node == node)
+		case d.Value.Node != "" && live(d.Value.Node):
+			node, stable = d.Value.Node, true
+		case d.Value.Node == "" && live(o.node):
+			node = o.node
+		}
+	}
+	t.act(id, o, node, stable || !live(o.node))
+}
+
+// act takes, goes on with, or passes on a shard that want ought to hold. move
+// says that it may be moved though its owner could go on.
+func (t *tenure) act(id job.ShardID, o ownerView, want job.NodeID, move bool) {
+	me := t.e.cfg.Node
+	mine := o.node == me && o.lease == int64(t.sess.Lease())
+	switch {
+	case o.node == "" && want == me:
+		t.start(id, func(ctx context.Context) (*lock.Ownership, error) { return t.claim(ctx, id) })
+	case want == me && !mine && t.peers.suspect(o.node):
+		t.start(id, func(ctx context.Context) (*lock.Ownership, error) { return t.seize(ctx, id, o) })
+	case mine && !t.isBusy(id):
+		t.start(id, func(ctx context.Context) (*lock.Ownership, error) {
+			return t.sess.Adopt(ctx, t.e.cfg.Keys.Owner(id), o.rev)
+		})
+	case mine && want != me && want != "" && move:
+		if to, ok := t.e.deps.Cluster.member(want); ok {
+			t.pass(id, &to)
 		}
 	}
 }
 
-// candidates are the nodes that may hold shards.
+// candidates are the nodes that may hold shards, sorted by name.
 func (t *tenure) candidates() []Candidate {
 	var out []Candidate
 	for _, m := range t.e.deps.Cluster.Members() {
-		if m.Phase == etcdkv.PhaseReady && (m.Node != t.e.cfg.Node || !t.e.draining.Load()) {
+		if t.may(&m) {
 			out = append(out, Candidate{Node: m.Node, Capacity: m.Capacity})
 		}
 	}
 	return out
+}
+
+// may reports whether a member may hold shards at all.
+func (t *tenure) may(m *etcdkv.Member) bool {
+	if m.Node == t.e.cfg.Node {
+		return !t.e.draining.Load() && !t.e.deps.Cluster.drained(m.Node)
+	}
+	return m.Phase == etcdkv.PhaseReady && !t.e.deps.Cluster.drained(m.Node) && !t.peers.suspect(m.Node)
 }
 
 func (t *tenure) isBusy(id job.ShardID) bool {
@@ -115,6 +187,7 @@ func (t *tenure) start(id job.ShardID, take func(context.Context) (*lock.Ownersh
 			delete(t.busy, id)
 			delete(t.passing, id)
 			t.mu.Unlock()
+			t.e.deps.Cluster.wake() // it may be ours again already
 		}()
 		bounded, cancel := context.WithTimeout(t.ctx, takeTimeout)
 		own, err := take(bounded)
@@ -134,7 +207,7 @@ const takeTimeout = 3 * time.Second
 
 // claim takes a shard that nobody owns.
 func (t *tenure) claim(ctx context.Context, id job.ShardID) (*lock.Ownership, error) {
-	value, err := ownerValue(t.e.cfg.Node, "", t.e.deps.now())
+	value, err := ownerValue(t.e.cfg.Node, "", t.e.deps.now(), never)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +218,9 @@ func (t *tenure) claim(ctx context.Context, id job.ShardID) (*lock.Ownership, er
 func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	e := t.e
 	s := newShard(id, own, &e.cfg, &e.deps, e.met)
+	if id.IsGroup() {
+		s.turns = &turns{t: t, id: id}
+	}
 	e.mu.Lock()
 	e.shards[id] = s
 	e.mu.Unlock()
@@ -163,7 +239,7 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 		how = "passed-on"
 	}
 	e.met.takeovers.WithLabelValues(how).Inc()
-	e.log.Info("shard left", zap.Stringer("shard", id), zap.String("how", how), zap.Error(err))
+	e.log.Debug("shard left", zap.Stringer("shard", id), zap.String("how", how), zap.Error(err))
 }
 
 // pass hands a shard over to another node, or gives it back when to is nil.
@@ -193,10 +269,8 @@ func (t *tenure) drain() error {
 	e.draining.Store(true)
 	ctx, cancel := context.WithTimeout(t.ctx, e.cfg.DrainTimeout)
 	defer cancel()
-	t.self.Phase, t.self.PhaseSince = etcdkv.PhaseDraining, time.Unix(0, e.deps.now()).UTC()
-	if err := t.announce(ctx); err != nil {
-		e.log.Warn("draining not announced", zap.Error(err))
-	}
+	t.announce(ctx, etcdkv.PhaseDraining)
+	t.leaveLines(ctx)
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -210,10 +284,10 @@ func (t *tenure) drain() error {
 			e.log.Info("all shards handed over")
 			return nil
 		}
-		others := t.candidates()
-		want := e.cfg.Mode.Place(e.cfg.Meta.Shards, others)
+		want := t.place(t.candidates())
 		for _, id := range ids {
-			if to, ok := e.deps.Cluster.member(want[id]); ok && len(others) > 0 {
+			to, ok := e.deps.Cluster.member(t.heir(id, want))
+			if ok {
 				t.pass(id, &to)
 			} else {
 				t.pass(id, nil)
@@ -228,79 +302,15 @@ func (t *tenure) drain() error {
 	}
 }
 
-// join writes the node's member key. A key of the same data directory is left
-// over from a process that is dead, since the directory is locked: its lease is
-// revoked, which frees its shards at once.
-func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, error) {
-	incarnation, err := uuid.NewRandom()
-	if err != nil {
-		return etcdkv.Member{}, fmt.Errorf("new incarnation: %w", err)
+// heir returns who is to get a shard from this node, which leaves.
+func (t *tenure) heir(id job.ShardID, want []job.NodeID) job.NodeID {
+	if id.IsGroup() {
+		g := t.e.deps.Cluster.group(id)
+		if g == nil {
+			return ""
+		}
+		s := t.situation(id, g)
+		return g.mode.Holder(&s).Holder
 	}
-	m := etcdkv.Member{
-		Schema: etcdkv.Schema, Node: e.cfg.Node, Identity: e.cfg.Identity, Incarnation: incarnation.String(),
-		Site: e.cfg.Site, Priority: e.cfg.Priority, Capacity: e.cfg.Capacity, Phase: etcdkv.PhaseReady,
-		PeerAddr: e.cfg.PeerAddr, APIAddr: e.cfg.APIAddr, Lease: int64(sess.Lease()),
-		Version: e.cfg.Version, StartedAt: time.Unix(0, e.deps.now()).UTC(),
-	}
-	key := e.cfg.Keys.Member(e.cfg.Node)
-	for range 10 {
-		value, err := etcdkv.Encode(&m)
-		if err != nil {
-			return m, err
-		}
-		resp, err := e.deps.Client.Txn(ctx).
-			If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-			Then(clientv3.OpPut(key, value, clientv3.WithLease(sess.Lease()))).
-			Else(clientv3.OpGet(key)).Commit()
-		if err != nil {
-			return m, fmt.Errorf("join: %w", err)
-		}
-		if resp.Succeeded {
-			return m, nil
-		}
-		kvs := resp.Responses[0].GetResponseRange().GetKvs()
-		if len(kvs) == 0 {
-			continue
-		}
-		old, err := etcdkv.Decode[etcdkv.Member](key, kvs[0].Value)
-		if err != nil {
-			return m, err
-		}
-		if old.Incarnation == m.Incarnation {
-			return m, nil // our own, after an answer that was lost
-		}
-		if old.Identity != e.cfg.Identity {
-			return m, fmt.Errorf("%w: %q is alive at %s with another data directory; give this node a name of its own",
-				ErrNameTaken, e.cfg.Node, old.PeerAddr)
-		}
-		e.log.Info("revoking the lease of this node's former process", zap.Int64("lease", kvs[0].Lease))
-		if _, err := e.deps.Client.Revoke(ctx, clientv3.LeaseID(kvs[0].Lease)); err != nil {
-			e.log.Debug("former lease not revoked", zap.Error(err))
-		}
-	}
-	return m, fmt.Errorf("join: member key %s does not settle", key)
-}
-
-// announce writes what has changed about the node.
-func (t *tenure) announce(ctx context.Context) error {
-	value, err := etcdkv.Encode(&t.self)
-	if err != nil {
-		return err
-	}
-	key := t.e.cfg.Keys.Member(t.self.Node)
-	_, err = t.e.deps.Client.Txn(ctx).
-		If(clientv3.Compare(clientv3.LeaseValue(key), "=", t.sess.Lease())).
-		Then(clientv3.OpPut(key, value, clientv3.WithLease(t.sess.Lease()))).Commit()
-	return err
-}
-
-// ownerValue makes the value of an owner key.
-func ownerValue(node, from job.NodeID, now int64) (string, error) {
-	grant, err := uuid.NewRandom()
-	if err != nil {
-		return "", fmt.Errorf("new grant id: %w", err)
-	}
-	return etcdkv.Encode(etcdkv.Owner{
-		Schema: etcdkv.Schema, Node: node, Grant: grant.String(), Since: time.Unix(0, now).UTC(), From: from,
-	})
+	return want[id]
 }

@@ -176,6 +176,8 @@ type RingNode struct {
 	Node job.NodeID `json:"node"`
 	// Lost is when the node was lost; zero: it is there.
 	Lost time.Time `json:"lost,omitzero"`
+	// Left: it was drained before it went.
+	Left bool `json:"left,omitempty"`
 	// Flaps is how often the node was lost lately, LastFlap when last.
 	Flaps    int       `json:"flaps,omitempty"`
 	LastFlap time.Time `json:"lastFlap,omitzero"`

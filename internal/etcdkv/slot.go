@@ -35,9 +35,6 @@ type SlotEntry struct {
 	State EntryState
 	// Share is the node whose share it is, when Fire.Share is not zero.
 	Share job.NodeID
-	// Unsent: the shard's lock was passed on in the very transaction that
-	// committed the entry, so no order of it has been sent.
-	Unsent bool
 	// Reason tells why the entry was skipped or missed.
 	Reason string
 	// Count and Until describe a row of missed occurrences: Count of them,
@@ -53,21 +50,16 @@ type SlotTask struct {
 	Attempt int
 	// NotBefore, when not 0, is when a later attempt may start.
 	NotBefore int64
+	// Share is the node whose share of the entry it is; empty: the entry is
+	// not shared out, or is a share itself.
+	Share job.NodeID
 }
 
 const (
 	// slotVersion is written for slots that need nothing newer.
 	slotVersion = 1
-	// slotShares is the version in which entries may have a share, and may be
-	// unsent.
+	// slotShares is the version in which entries and tasks may have a share.
 	slotShares = 2
-)
-
-// What stands in the high bits of an entry's state from slotShares on.
-const (
-	entryShared = 0x80
-	entryUnsent = 0x40
-	entryStates = 0x3f
 )
 
 // errSlot is wrapped by every error of DecodeSlot.
@@ -76,13 +68,12 @@ var errSlot = errors.New("malformed slot")
 // EncodeSlot packs a slot: varints, with strings (minions, reasons) named once.
 func EncodeSlot(s *Slot) []byte {
 	b := make([]byte, 0, 64+len(s.Entries)*28)
-	version := byte(slotVersion)
-	for i := range s.Entries {
-		if s.Entries[i].Fire.Share != 0 || s.Entries[i].Unsent {
-			version = slotShares
-		}
+	shares := s.shares()
+	if shares {
+		b = append(b, slotShares)
+	} else {
+		b = append(b, slotVersion)
 	}
-	b = append(b, version)
 	b = binary.AppendVarint(b, s.CommittedAt)
 	b = appendString(b, string(s.Node))
 
@@ -102,6 +93,7 @@ func EncodeSlot(s *Slot) []byte {
 		intern(string(e.Share))
 		for j := range e.Tasks {
 			intern(string(e.Tasks[j].Minion))
+			intern(string(e.Tasks[j].Share))
 		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(names)))
@@ -113,16 +105,9 @@ func EncodeSlot(s *Slot) []byte {
 	prev := s.CommittedAt
 	for i := range s.Entries {
 		e := &s.Entries[i]
-		state := byte(e.State)
-		if e.Fire.Share != 0 {
-			state |= entryShared
-		}
-		if e.Unsent {
-			state |= entryUnsent
-		}
-		b = append(b, state, byte(e.Fire.Trigger))
+		b = append(b, byte(e.State), byte(e.Fire.Trigger))
 		b = append(b, e.Fire.Job[:]...)
-		if e.Fire.Share != 0 {
+		if shares {
 			b = binary.AppendUvarint(b, uint64(e.Fire.Share))
 			b = binary.AppendUvarint(b, intern(string(e.Share)))
 		}
@@ -142,15 +127,34 @@ func EncodeSlot(s *Slot) []byte {
 				delta = t.NotBefore - e.Fire.At
 			}
 			b = binary.AppendVarint(b, delta)
+			if shares {
+				b = binary.AppendUvarint(b, intern(string(t.Share)))
+			}
 		}
 	}
 	return b
 }
 
+// shares reports whether anything of the slot has a share.
+func (s *Slot) shares() bool {
+	for i := range s.Entries {
+		if s.Entries[i].Fire.Share != 0 {
+			return true
+		}
+		for _, t := range s.Entries[i].Tasks {
+			if t.Share != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // DecodeSlot reads what EncodeSlot wrote.
 func DecodeSlot(b []byte) (*Slot, error) {
 	d := slotReader{b: b}
-	if v := d.byte(); v != slotVersion && v != slotShares {
+	v := d.byte()
+	if v != slotVersion && v != slotShares {
 		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", errSlot, v, slotShares)
 	}
 	s := &Slot{CommittedAt: d.varint(), Node: job.NodeID(d.string())}
@@ -169,10 +173,9 @@ func DecodeSlot(b []byte) (*Slot, error) {
 	s.Entries = make([]SlotEntry, 0, n)
 	prev := s.CommittedAt
 	for range n {
-		state := d.byte()
-		e := SlotEntry{State: EntryState(state & entryStates), Unsent: state&entryUnsent != 0, Fire: job.FireID{Trigger: job.Trigger(d.byte())}}
+		e := SlotEntry{State: EntryState(d.byte()), Fire: job.FireID{Trigger: job.Trigger(d.byte())}}
 		copy(e.Fire.Job[:], d.take(len(e.Fire.Job)))
-		if state&entryShared != 0 {
+		if v == slotShares {
 			e.Fire.Share = uint32(d.uvarint()) //nolint:gosec // written from one
 			e.Share = job.NodeID(name())
 		}
@@ -187,6 +190,9 @@ func DecodeSlot(b []byte) (*Slot, error) {
 			t := SlotTask{Minion: job.MinionID(name()), Attempt: int(d.uvarint())} //nolint:gosec // small
 			if delta := d.varint(); delta != 0 {
 				t.NotBefore = e.Fire.At + delta
+			}
+			if v == slotShares {
+				t.Share = job.NodeID(name())
 			}
 			e.Tasks = append(e.Tasks, t)
 		}

@@ -15,11 +15,15 @@ func TestSlotRoundTrip(t *testing.T) {
 		name := rapid.StringMatching(`[a-z]{1,8}`)
 		in := &Slot{CommittedAt: rapid.Int64Range(0, 4e18).Draw(rt, "committed"), Node: job.NodeID(name.Draw(rt, "node"))}
 		in.Entries = make([]SlotEntry, rapid.IntRange(0, 20).Draw(rt, "entries"))
+		shares := rapid.Bool().Draw(rt, "shares")
 		for i := range in.Entries {
 			e := &in.Entries[i]
 			e.State = EntryState(rapid.IntRange(1, 4).Draw(rt, "state"))
 			e.Fire = job.FireID{At: rapid.Int64Range(0, 4e18).Draw(rt, "at"), Trigger: job.TriggerSchedule}
 			copy(e.Fire.Job[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(rt, "uid"))
+			if shares && rapid.Bool().Draw(rt, "a share") {
+				e.Fire.Share, e.Share = rapid.Uint32Min(1).Draw(rt, "share"), job.NodeID(name.Draw(rt, "of"))
+			}
 			if rapid.Bool().Draw(rt, "missed") {
 				e.Reason, e.Count, e.Until = name.Draw(rt, "reason"), 7, e.Fire.At+rapid.Int64Range(0, 1e15).Draw(rt, "until")
 			}
@@ -27,6 +31,9 @@ func TestSlotRoundTrip(t *testing.T) {
 				task := SlotTask{Minion: job.MinionID(name.Draw(rt, "minion")), Attempt: rapid.IntRange(1, 100).Draw(rt, "attempt")}
 				if task.Attempt > 1 {
 					task.NotBefore = e.Fire.At + rapid.Int64Range(1, 1e12).Draw(rt, "later")
+				}
+				if shares && e.Fire.Share == 0 && rapid.Bool().Draw(rt, "a task's share") {
+					task.Share = job.NodeID(name.Draw(rt, "task of"))
 				}
 				e.Tasks = append(e.Tasks, task)
 			}

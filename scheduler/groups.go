@@ -1,0 +1,200 @@
+package scheduler
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/mode"
+)
+
+// tendGroups does what is to be done about the groups' shards.
+func (t *tenure) tendGroups() {
+	c := t.e.deps.Cluster
+	groups := *c.grouped.Load()
+	t.again = 0
+	for id, g := range groups {
+		s := t.situation(id, g)
+		t.standInLine(id, g, &s)
+		t.tendGroup(id, g, &s)
+	}
+	for id := range c.owned.Load().groups {
+		o := c.owner(id)
+		if groups[id] == nil && o.node == t.e.cfg.Node {
+			t.pass(id, nil) // the group is deleted
+		}
+	}
+	for id := range t.lined {
+		if groups[id] == nil {
+			delete(t.lined, id)
+		}
+	}
+}
+
+// tendGroup acts on the mode's verdict, or on an operator's.
+func (t *tenure) tendGroup(id job.ShardID, g *group, s *mode.Situation) {
+	c := t.e.deps.Cluster
+	o := c.owner(id)
+	if d, ok := c.override(id); ok {
+		switch {
+		case d.Value.Failback:
+			s.Failback = true
+			defer func() { t.settled(id, d, o.node != "" && g.mode.Holder(s).Holder == o.node) }()
+		case d.Value.Node != "" && isThere(s, d.Value.Node):
+			t.act(id, o, d.Value.Node, true)
+			return
+		case d.Value.Node == "" && s.Owner != "":
+			t.act(id, o, s.Owner, true)
+			return
+		}
+	}
+	v := g.mode.Holder(s)
+	if v.Again != 0 && (t.again == 0 || v.Again < t.again) {
+		t.again = v.Again
+	}
+	if v.Seize && v.Holder == t.e.cfg.Node && o.node != "" && o.node != v.Holder {
+		t.e.log.Info("taking a group's lock from its owner", zap.Stringer("group", g.key), zap.String("reason", v.Reason))
+		t.start(id, func(ctx context.Context) (*lock.Ownership, error) { return t.seize(ctx, id, o) })
+		return
+	}
+	if v.Seize {
+		return // the owner may yet fire; somebody else is to take it
+	}
+	t.act(id, o, v.Holder, true)
+}
+
+func isThere(s *mode.Situation, n job.NodeID) bool {
+	return slices.ContainsFunc(s.Nodes, func(o mode.Node) bool { return o.ID == n })
+}
+
+// situation tells how things stand with a group, as far as this node knows.
+func (t *tenure) situation(id job.ShardID, g *group) mode.Situation {
+	c := t.e.deps.Cluster
+	healthy := *c.healthy.Load()
+	s := mode.Situation{Shard: id, Spec: &g.spec, Now: t.e.deps.now()}
+	for _, m := range c.Members() {
+		n := mode.Node{
+			ID: m.Node, Site: m.Site, Priority: m.Priority, Capacity: m.Capacity, Labels: m.Labels, Healthy: healthy[m.Node],
+		}
+		if t.may(&m) && mode.Eligible(&g.spec, &n) {
+			s.Nodes = append(s.Nodes, n)
+		}
+	}
+	o := c.owner(id)
+	if isThere(&s, o.node) {
+		s.Owner, s.Due = o.node, o.due
+	}
+	if g.mode.Lined {
+		s.Line = slices.DeleteFunc(c.line(id), func(p mode.Place) bool { return !isThere(&s, p.Node) })
+	}
+	t.e.mu.RLock()
+	own := t.e.shards[id]
+	t.e.mu.RUnlock()
+	if own != nil {
+		s.Memory = own.memory()
+		s.Due = own.due.Load()
+	}
+	return s
+}
+
+// standInLine takes the node's place in the group's line, or leaves it.
+func (t *tenure) standInLine(id job.ShardID, g *group, s *mode.Situation) {
+	want := g.mode.Lined && isThere(s, t.e.cfg.Node)
+	if want == t.lined[id] {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, lineTimeout)
+	defer cancel()
+	key := t.e.cfg.Keys.Line(id, t.e.cfg.Node)
+	if !want {
+		if _, err := t.e.deps.Client.Delete(ctx, key); err != nil {
+			t.e.log.Warn("place in a group's line not left", zap.Stringer("group", g.key), zap.Error(err))
+			return
+		}
+		delete(t.lined, id)
+		return
+	}
+	value, err := placeValue(t.e.cfg.Node, t.e.deps.now())
+	if err == nil {
+		_, err = t.e.deps.Client.Put(ctx, key, value, clientv3.WithLease(t.sess.Lease()))
+	}
+	if err != nil {
+		t.e.log.Warn("no place in a group's line", zap.Stringer("group", g.key), zap.Error(err))
+		return
+	}
+	t.lined[id] = true
+}
+
+const lineTimeout = time.Second
+
+// placeValue makes the value of a place in line.
+func placeValue(n job.NodeID, now int64) (string, error) {
+	return etcdkv.Encode(etcdkv.Place{Schema: etcdkv.Schema, Node: n, Since: time.Unix(0, now).UTC()})
+}
+
+// leaveLines gives the node's places up.
+func (t *tenure) leaveLines(ctx context.Context) {
+	for id := range t.lined {
+		if _, err := t.e.deps.Client.Delete(ctx, t.e.cfg.Keys.Line(id, t.e.cfg.Node)); err != nil {
+			t.e.log.Debug("place in line goes with the lease", zap.Error(err))
+		}
+		delete(t.lined, id)
+	}
+}
+
+// seize takes a shard from an owner that is dead, or overdue. In a line the
+// owner goes to the tail.
+func (t *tenure) seize(ctx context.Context, id job.ShardID, o ownerView) (*lock.Ownership, error) {
+	now := t.e.deps.now()
+	value, err := ownerValue(t.e.cfg.Node, "", now, never)
+	if err != nil {
+		return nil, err
+	}
+	key := t.e.cfg.Keys.Owner(id)
+	g := lock.Grant{Key: key, Value: value}
+	if gr := t.e.deps.Cluster.group(id); gr != nil && gr.mode.Lined && !t.peers.suspect(o.node) {
+		place, err := placeValue(o.node, now)
+		if err != nil {
+			return nil, err
+		}
+		g.Then = append(g.Then, clientv3.OpPut(t.e.cfg.Keys.Line(id, o.node), place, clientv3.WithLease(clientv3.LeaseID(o.lease))))
+	}
+	t.e.met.takeovers.WithLabelValues("seized").Inc()
+	return t.sess.Seize(ctx, o.rev, g)
+}
+
+// settled removes an operator's wish that has come true. The owner does that.
+func (t *tenure) settled(id job.ShardID, d etcdkv.Entry[etcdkv.Override], done bool) {
+	if o := t.e.deps.Cluster.owner(id); !done || o.node != t.e.cfg.Node {
+		return
+	}
+	key := t.e.cfg.Keys.Override(id)
+	t.e.deps.spare.do(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+		defer cancel()
+		if _, err := t.e.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", d.ModRevision)).
+			Then(clientv3.OpDelete(key)).Commit(); err != nil {
+			t.e.log.Debug("override not removed yet", zap.Stringer("shard", id), zap.Error(err))
+		}
+	})
+}
+
+// followDrain announces what operators want of this node.
+func (t *tenure) followDrain() {
+	phase := etcdkv.PhaseReady
+	if t.e.deps.Cluster.drained(t.e.cfg.Node) {
+		phase = etcdkv.PhaseDraining
+	}
+	if phase == t.self.Phase {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, lineTimeout)
+	defer cancel()
+	t.announce(ctx, phase)
+}
