@@ -121,7 +121,7 @@ func (c *Scheduler) Validate() error {
 	if c.Shards < 0 || c.Shards > MaxShards {
 		v.add("shards", "%d is out of range; 1 to %d are allowed", c.Shards, MaxShards)
 	}
-	v.between("leaseTTL", c.LeaseTTL, 2*time.Second, time.Minute)
+	v.between("leaseTTL", c.LeaseTTL, time.Second, time.Minute)
 	v.between("lookAhead", c.LookAhead, 50*time.Millisecond, 10*time.Second)
 	v.between("tick", c.Tick, time.Millisecond, time.Second)
 	v.between("misfireGrace", c.MisfireGrace, time.Second, 24*time.Hour)

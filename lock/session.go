@@ -25,7 +25,8 @@ type SessionConfig struct {
 	// Holder is shown to people as who holds a lock. It must not be empty.
 	Holder string
 	// TTL is how long the lease lives without a renewal, in whole seconds,
-	// rounded up. Zero: 5 s. At least 2 s; the server may grant more.
+	// rounded up. Zero: 5 s. At least 1 s; the server grants no less than one
+	// and a half of its election timeouts, so more than was asked for maybe.
 	TTL time.Duration
 	// Margin is taken off the granted TTL: the session ends that much before
 	// the server can end the lease. Zero: a fifth of the TTL, at least 200 ms.
@@ -41,8 +42,9 @@ type SessionConfig struct {
 const (
 	// DefaultTTL is the TTL of a session that names none.
 	DefaultTTL = 5 * time.Second
-	// MinTTL is the least TTL: etcd's own floor at its default settings.
-	MinTTL = 2 * time.Second
+	// MinTTL is the least TTL that can be asked for. etcd's own floor is one and
+	// a half of its election timeouts: 2 s at its default settings.
+	MinTTL = time.Second
 	// DefaultMarks is where marks lie unless the configuration says otherwise.
 	DefaultMarks = "/carillon-lock/marks/"
 

@@ -36,7 +36,7 @@ func TestConfigIsChecked(t *testing.T) {
 		want string
 	}{
 		"no holder":    {SessionConfig{}, "holder is empty"},
-		"short ttl":    {SessionConfig{Holder: "h", TTL: time.Second}, "want at least 2s"},
+		"short ttl":    {SessionConfig{Holder: "h", TTL: time.Second / 2}, "want at least 1s"},
 		"large margin": {SessionConfig{Holder: "h", Margin: 3 * time.Second}, "at most half"},
 		"all at once":  {SessionConfig{TTL: 1}, "holder is empty\nttl is 1ns"},
 	} {
@@ -55,7 +55,7 @@ func TestSessionIsRenewed(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	reg := prometheus.NewPedanticRegistry()
 	for range 2 { // two sessions share the metrics
-		s, err := Open(timeout(t), SessionConfig{Holder: "h", TTL: 1500*time.Millisecond + MinTTL/2, Marks: etcdtest.Prefix(t)}, Deps{Client: c, Metrics: reg})
+		s, err := Open(timeout(t), SessionConfig{Holder: "h", TTL: 2500 * time.Millisecond, Marks: etcdtest.Prefix(t)}, Deps{Client: c, Metrics: reg})
 		if err != nil {
 			t.Fatal(err)
 		}

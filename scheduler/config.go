@@ -133,6 +133,9 @@ type Deps struct {
 	Metrics   prometheus.Registerer
 	// Now is the wall clock. Nil: time.Now.
 	Now func() time.Time
+	// OnLease is told of the lease of each membership, and of 0 when one ends.
+	// May be nil. It must not block.
+	OnLease func(clientv3.LeaseID)
 
 	spare *spare
 }

@@ -98,7 +98,7 @@ func (e *Engine) term(ctx, work context.Context) error {
 	defer func() {
 		bounded, cancel := context.WithTimeout(work, closeTimeout)
 		defer cancel()
-		e.lease.Store(0)
+		e.setLease(0)
 		if err := sess.Close(bounded); err != nil {
 			e.log.Warn("lease not given back; it expires", zap.Error(err))
 		}
@@ -107,7 +107,7 @@ func (e *Engine) term(ctx, work context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.lease.Store(int64(sess.Lease()))
+	e.setLease(sess.Lease())
 	e.log.Info("joined the cluster", zap.Int64("lease", int64(sess.Lease())), zap.Int("shards", e.cfg.Meta.Shards))
 
 	held, cancel := sess.Context(work)
@@ -120,6 +120,13 @@ func (e *Engine) term(ctx, work context.Context) error {
 
 // closeTimeout bounds the giving back of a lease.
 const closeTimeout = 3 * time.Second
+
+func (e *Engine) setLease(id clientv3.LeaseID) {
+	e.lease.Store(int64(id))
+	if e.deps.OnLease != nil {
+		e.deps.OnLease(id)
+	}
+}
 
 // Lease returns the lease of the node's present membership.
 func (e *Engine) Lease() (clientv3.LeaseID, bool) {

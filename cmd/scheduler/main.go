@@ -24,6 +24,13 @@ var (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == app.WatchdogArg {
+		if err := app.RunWatchdog(os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, "scheduler:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -61,7 +68,7 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
 		return 2
 	}
-	if err := serve(ctx, cfg, app.Build{Version: version, Commit: commit}, log); err != nil {
+	if err := serve(ctx, cfg, app.Build{Version: version, Commit: commit, Watchdog: true}, log); err != nil {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
 		return 1
 	}

@@ -35,6 +35,9 @@ import (
 type Build struct {
 	Version string
 	Commit  string
+	// Watchdog: the program can be run with WatchdogArg, and is, as a second
+	// process that revokes the lease when the first one dies.
+	Watchdog bool
 }
 
 // Node is an opened scheduler node. Open it, Run it once, Close it.
@@ -53,6 +56,8 @@ type Node struct {
 	store   *historyetcd.Store
 	sink    *history.Sink
 	control *control.Control
+	// watchdog is nil when the node has none.
+	watchdog *watchdog
 
 	apiListener  net.Listener
 	peerListener net.Listener
@@ -219,7 +224,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: n.hub, History: n.sink, Records: n.store,
-		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics,
+		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(),
 	}); err != nil {
 		return err
 	}
@@ -248,6 +253,15 @@ func (l liveRuns) LiveRuns(ctx context.Context, namespace, name string) ([]job.R
 		l.log.Warn("open runs of some nodes are not known", zap.Error(err))
 	}
 	return runs, ctx.Err()
+}
+
+// onLease returns what tells the node's watchdog of leases; nil when it has none.
+func (n *Node) onLease() func(clientv3.LeaseID) {
+	if !n.build.Watchdog || n.cfg.EmbeddedEtcd {
+		return nil // an embedded etcd dies with the node
+	}
+	n.watchdog = &watchdog{etcd: n.cfg.Etcd, log: n.log.Named("watchdog")}
+	return n.watchdog.guard
 }
 
 // looksAfter spreads the care for history's buckets over the live nodes.
@@ -308,6 +322,9 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("presence", n.keepPresence)
 	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })
 	background("peers", func(context.Context) error { return n.grpcServer.Serve(n.peerListener) })
+	if n.watchdog != nil {
+		background("watchdog", func(ctx context.Context) error { n.watchdog.run(ctx); return nil })
+	}
 	if started != nil {
 		background("start", func(ctx context.Context) error { n.awaitReady(ctx, started); return nil })
 	}
