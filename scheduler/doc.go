@@ -8,6 +8,31 @@
 // and only then dispatches. No clock, heartbeat or placement makes a fire
 // unique: the transaction does, and the minion's journal.
 //
+// # Shards, groups and modes
+//
+// A shard is one of the hash shards, which are placed on the nodes by weighted
+// rendezvous hashing with bounded load, or a group, whose mode (package mode)
+// says who ought to hold its lock. Each node compares what it owns with what it
+// ought to: it claims what is free and its to hold, hands over what is another
+// node's to hold, and seizes what a dead or overdue node holds. Nodes that see
+// different things for a moment may try for the same lock: etcd decides.
+//
+//	free       no owner key; whoever the mode names claims it
+//	owned      the owner key lies on a live lease
+//	handed     re-put on the successor's lease, in one transaction
+//	passed     as handed, in the very transaction that commits fires (round robin):
+//	           the successor sends their orders
+//	seized     re-put by another node, without the owner's doing
+//
+// An operator's override goes before the mode; an operator's drain takes the
+// node out of all modes.
+//
+// Health has three levels: the process (its lease; its port refuses when it is
+// dead), the service (it says itself whether its view is read and its loop goes
+// round), and the address and port as most of its peers see them. Losing the
+// first costs a node its shards. The others only keep it from getting a lock
+// back.
+//
 // # A fire's way
 //
 //	planned    in the owner's timer heap; nothing is written
@@ -50,6 +75,17 @@
 //	    deadline has passed: lock.Session ends before etcd could grant the
 //	    shard to another node.
 //
+//	I10 The lock is passed on with a commit only to a node that stands in line
+//	    and whose lease lives; orders of such a commit are sent by the
+//	    successor only. A slot has been sent by nobody exactly when it was
+//	    written at the revision of the owner's own grant.
+//	I11 A job that moves between shards is planned by one of them for every
+//	    instant: up to the old shard's cursor by the old one, after it by the
+//	    new one. The move changes the old shard's state, so that no commit of
+//	    its owner that began before can succeed.
+//	I12 In an ordered group no two runs are under way at a time, and at most
+//	    maxConcurrent are in a bounded one; a run counts until its record.
+//
 // # What may fail
 //
 //	owner crashes before a commit      the next owner plans the same instants
@@ -57,6 +93,9 @@
 //	commit's answer is lost            the owner reads the state back: its claim id is there or not
 //	etcd cannot be written             nobody fires; when it is back, late occurrences
 //	                                   within the grace run, older ones are misfires
+//	owner's process is killed          its watchdog revokes its lease; else its peers find its port
+//	                                   refusing and seize; else the lease ends
+//	owner's port refuses by mistake    it is seized: its writes fail the compare, and it goes on without
 //	owner is paused past its lease     its writes fail the compare; its orders
 //	                                   carry a lower token, which minions refuse
 //	minion crashes                     it comes back with its journal and is asked

@@ -89,6 +89,10 @@ func (s *shard) late(r *job.Report) {
 	report := *r
 	s.deps.spare.do(func(ctx context.Context) {
 		run, err := s.deps.Records.Get(ctx, report.Task.Fire.RunID())
+		if base := report.Task.Fire; base.Share != 0 && errors.Is(err, job.ErrNotFound) {
+			base.Share = 0 // the shares were one run
+			run, err = s.deps.Records.Get(ctx, base.RunID())
+		}
 		if err != nil && !errors.Is(err, job.ErrNotFound) {
 			s.log.Debug("late report waits", zap.Stringer("task", report.Task), zap.Error(err))
 			return // not acknowledged: it comes again
