@@ -406,3 +406,37 @@ func (b *bed) encode(v any) string {
 	}
 	return s
 }
+
+// TestModeChangesWhileFiring: a group's mode may change at any time; nothing is
+// lost, nothing is committed twice.
+func TestModeChangesWhileFiring(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	specs := []job.GroupSpec{
+		{Mode: "failover"}, {Mode: "roundrobin"}, {Mode: "timeslice", Slice: job.Duration(time.Second)},
+		{Mode: "preempt"}, {Mode: "roundrobin-preempt", Grace: job.Duration(time.Second)}, {Mode: "balanced"},
+		{Mode: "failback", HoldOff: job.Duration(time.Second)}, {Mode: "roundrobin", Ordered: true}, {Mode: "balanced", MaxConcurrent: 2},
+	}
+	shard := b.group(0, specs[0])
+	for _, n := range []job.NodeID{"a", "b", "c"} {
+		b.start(n)
+	}
+	var jobs []job.Job
+	for i := range 3 {
+		jobs = append(jobs, b.putIn(shard, fmt.Sprintf("j%d", i), every("200ms", job.OverlapAllow)))
+	}
+	for _, spec := range append(specs, specs...) {
+		n := len(b.ended(jobs[0]))
+		b.group(0, spec)
+		b.until("3 runs in mode "+spec.Mode, func() bool { return len(b.ended(jobs[0])) >= n+3 })
+	}
+	runs := b.ended(jobs[0])
+	b.check(jobs, runs[len(runs)-2].ScheduledAt.Add(-time.Second))
+	for _, j := range jobs {
+		for _, r := range b.ended(j) {
+			if r.State != job.StateSucceeded {
+				t.Errorf("run at %v is %s: %s", r.ScheduledAt, r.State, r.Reason)
+			}
+		}
+	}
+}
