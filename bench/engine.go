@@ -109,32 +109,30 @@ func startEngine(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys) (*no
 // the engine can do, so that the figure is its limit.
 const committedJobs = 200_000
 
-// firesCommitted measures how many fires a second the engine plans, commits to
-// etcd, dispatches and closes on one node.
-func firesCommitted(ctx context.Context) error {
+// committedPerSecond measures how many fires a second the engine plans, commits
+// to etcd, dispatches and closes on one node.
+func committedPerSecond(ctx context.Context) (float64, error) {
 	c, stopEtcd, err := startEtcd(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer stopEtcd()
 	keys := etcdkv.NewKeys("")
 	if err := putJobs(ctx, c, keys, committedJobs, func(int) string { return "@every 1s" }); err != nil {
-		return err
+		return 0, err
 	}
 	n, stop, err := startEngine(ctx, c, keys)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := until(ctx, 30*time.Second, func() bool { return n.fired.Load() >= committedJobs }); err != nil {
-		return errors.Join(err, stop())
+		return 0, errors.Join(err, stop())
 	}
 	const window = 10 * time.Second
 	from, begun := n.fired.Load(), time.Now()
 	time.Sleep(window)
 	rate := float64(n.fired.Load()-from) / time.Since(begun).Seconds()
-	report("fires_committed_per_s", rate, "fires/s")
-	report("fires_committed_offered_per_s", committedJobs, "fires/s")
-	return stop()
+	return rate, stop()
 }
 
 // millionJobs measures how long a node takes to load a million jobs, and the

@@ -19,7 +19,7 @@ type benchmark struct {
 func benchmarks() []benchmark {
 	return []benchmark{
 		{"fires_vs_robfig_cpu", timerAgainstRobfig},
-		{"fires_committed_per_s", firesCommitted},
+		{"fires_vs_go_etcd_cron", firesAgainstPeer},
 		{"jobs_1m", millionJobs},
 	}
 }
