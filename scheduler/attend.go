@@ -31,13 +31,13 @@ func (s *shard) attend(f *fire, now int64) {
 		s.attendAt(f, f.id.At)
 		return
 	}
-	j, err := f.e.job()
+	spec, err := f.e.spec()
 	if err != nil {
 		s.end(f, job.StateFailed, "the job's spec cannot be read: "+err.Error())
 		return
 	}
 	if f.tasks[0].minion == "" {
-		s.attendUnassigned(f, j, now)
+		s.attendUnassigned(f, spec, now)
 		return
 	}
 	for _, t := range f.tasks {
@@ -45,18 +45,18 @@ func (s *shard) attend(f *fire, now int64) {
 			return
 		}
 		if !t.final() && t.saved {
-			s.attendTask(f, t, j, now)
+			s.attendTask(f, t, spec, now)
 		}
 	}
 }
 
 // attendUnassigned looks for minions for a fire that had none at its commit.
-func (s *shard) attendUnassigned(f *fire, j *job.Job, now int64) {
+func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 	if f.e.gone {
 		s.end(f, job.StateCancelled, "the job was deleted before a minion was found")
 		return
 	}
-	if !s.share(f, j.Spec.Target) {
+	if !s.share(f, spec.Target) {
 		if now >= f.giveUp {
 			s.end(f, job.StateUndeliverable, job.ErrNoMinions.Error())
 			return
@@ -67,10 +67,10 @@ func (s *shard) attendUnassigned(f *fire, j *job.Job, now int64) {
 	s.touch(f.slot) // I6: saved first, sent then
 }
 
-func (s *shard) attendTask(f *fire, t *task, j *job.Job, now int64) {
+func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 	switch {
 	case t.running:
-		s.attendRunning(f, t, j, now)
+		s.attendRunning(f, t, spec, now)
 	case t.unknown:
 		s.attendUnknown(f, t, now)
 	case t.sentAt == 0:
@@ -79,7 +79,7 @@ func (s *shard) attendTask(f *fire, t *task, j *job.Job, now int64) {
 			return
 		}
 		if s.passGate(f) {
-			s.dispatch(f, t, j, now)
+			s.dispatch(f, t, spec, now)
 		}
 	case now >= t.notAfter+int64(lostAfter):
 		s.finish(f, t, now, job.StateIndeterminate,
@@ -114,8 +114,8 @@ func (s *shard) attendUnknown(f *fire, t *task, now int64) {
 }
 
 // attendRunning ends a run whose minion is not heard of long after its time-out.
-func (s *shard) attendRunning(f *fire, t *task, j *job.Job, now int64) {
-	limit := t.started.Add(j.Spec.EffectiveTimeout()).UnixNano()
+func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
+	limit := t.started.Add(spec.EffectiveTimeout()).UnixNano()
 	if now >= limit+int64(lostRun) {
 		s.finish(f, t, now, job.StateIndeterminate,
 			fmt.Sprintf("minion %s started the task and has not said how it ended", t.minion))
@@ -131,12 +131,11 @@ func (s *shard) attendRunning(f *fire, t *task, j *job.Job, now int64) {
 const shareVariable = job.EnvPrefix + "SHARE"
 
 // dispatch sends a task's order (I1, I6, I7).
-func (s *shard) dispatch(f *fire, t *task, j *job.Job, now int64) {
+func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if f.e.gone {
 		s.finish(f, t, now, job.StateCancelled, "the job was deleted before its order was sent")
 		return
 	}
-	spec := &j.Spec
 	one := spec.Target.EffectiveRun() == job.SpreadOne
 	if one && !f.recovered && !s.deps.Minions.Connected(t.minion) {
 		// Nobody has sent this order yet, so another minion may have it.
@@ -185,10 +184,10 @@ func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason stri
 // settle takes a task's final report: the task is tried again, or it has ended,
 // and with the last task the run.
 func (s *shard) settle(f *fire, t *task, r *job.Report) {
-	j, err := f.e.job()
-	retry := err == nil && !f.e.gone && r.State.Retryable() && t.attempt < j.Spec.Retry.Attempts
+	spec, err := f.e.spec()
+	retry := err == nil && !f.e.gone && r.State.Retryable() && t.attempt < spec.Retry.Attempts
 	if retry {
-		s.retry(f, t, r, j)
+		s.retry(f, t, r, spec)
 		return
 	}
 	t.report = r
@@ -203,12 +202,12 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 
 // retry plans the task's next attempt, on another minion where one will do. The
 // report is acknowledged once the new attempt is in the slot.
-func (s *shard) retry(f *fire, t *task, r *job.Report, j *job.Job) {
-	wait := j.Spec.Retry.Delay(t.attempt + 1)
+func (s *shard) retry(f *fire, t *task, r *job.Report, spec *job.Spec) {
+	wait := spec.Retry.Delay(t.attempt + 1)
 	wait += time.Duration(rand.Int64N(int64(wait)/5 + 1)) //nolint:gosec // spreads load, guards nothing
 	next := &task{minion: t.minion, share: t.share, attempt: t.attempt + 1, notBefore: s.deps.now() + int64(wait)}
-	if j.Spec.Target.EffectiveRun() == job.SpreadOne {
-		if m := s.choose(f, j.Spec.Target, next.attempt); len(m) == 1 {
+	if spec.Target.EffectiveRun() == job.SpreadOne {
+		if m := s.choose(f, spec.Target, next.attempt); len(m) == 1 {
 			next.minion = m[0]
 		}
 	}

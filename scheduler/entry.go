@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"time"
+	"unique"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -11,17 +12,17 @@ import (
 // entry is a job as its shard's owner holds it: small, because there may be a
 // million. The spec stays in its stored bytes until a fire needs it.
 type entry struct {
-	key   job.Key
-	uid   job.UID
-	value []byte
-	set   schedule.Set
+	key job.Key
+	uid job.UID
+	raw []byte
+	set schedule.Set
 
 	overlap job.Overlap
 	misfire job.Misfire
 	// period is the time between the last two planned instants: jobs that fire
 	// often keep their decoded spec.
 	period  int64
-	decoded *job.Job
+	decoded *job.Spec
 
 	// next is the instant under which the entry lies in timers, place its
 	// position there plus one; 0: not in it.
@@ -82,25 +83,29 @@ func (e *entry) busy() bool {
 	return busy
 }
 
-// newEntry reads a stored job. Its place in time is set by the caller.
-func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, *job.Job, error) {
-	stored, err := etcdkv.Decode[etcdkv.StoredJob](key, value)
+// newEntry reads a stored job and returns it with the instant from which its
+// schedule holds. Its place in time is set by the caller.
+func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, error) {
+	stored, err := etcdkv.Decode[etcdkv.PlannedJob](key, value)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, err
 	}
-	j := &stored.Job
+	spec, err := etcdkv.Decode[job.Spec](key, stored.Spec)
+	if err != nil {
+		return nil, 0, err
+	}
 	e := &entry{
-		key: j.Key(), uid: j.UID, value: value,
-		overlap: j.Spec.EffectiveOverlap(), misfire: j.Spec.EffectiveMisfire(),
+		key: job.Key{Namespace: unique.Make(stored.Namespace).Value(), Name: stored.Name}, uid: stored.UID, raw: stored.Spec,
+		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
 		next: never, from: stored.MovedFrom,
 	}
-	if j.Spec.IsEnabled() && len(j.Spec.Schedules) > 0 {
-		e.set, err = cache.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})
+	if spec.IsEnabled() && len(spec.Schedules) > 0 {
+		e.set, err = cache.ParseSet(spec.Schedules, schedule.Options{Zone: spec.TimeZone})
 		if err != nil {
-			return nil, nil, err
+			return nil, 0, err
 		}
 	}
-	return e, j, nil
+	return e, stored.After.UnixNano(), nil
 }
 
 // nextAfter returns the first instant of the entry's schedule after t, or never.
@@ -118,17 +123,17 @@ func (e *entry) nextAfter(t int64) int64 {
 // keepDecodedUnder: a job that fires at least this often keeps its decoded spec.
 const keepDecodedUnder = int64(time.Minute)
 
-// job returns the entry's job.
-func (e *entry) job() (*job.Job, error) {
+// spec returns the job's spec.
+func (e *entry) spec() (*job.Spec, error) {
 	if e.decoded != nil {
 		return e.decoded, nil
 	}
-	stored, err := etcdkv.Decode[etcdkv.StoredJob](e.key.String(), e.value)
+	spec, err := etcdkv.Decode[job.Spec](e.key.String(), e.raw)
 	if err != nil {
 		return nil, err
 	}
 	if e.period != 0 && e.period <= keepDecodedUnder {
-		e.decoded = &stored.Job
+		e.decoded = &spec
 	}
-	return &stored.Job, nil
+	return &spec, nil
 }

@@ -245,8 +245,8 @@ func (s *shard) assign(f *fire, now int64) {
 	if len(f.tasks) == 0 {
 		f.tasks = []*task{{attempt: 1}}
 	}
-	j, err := f.e.job()
-	if err == nil && s.share(f, j.Spec.Target) {
+	spec, err := f.e.spec()
+	if err == nil && s.share(f, spec.Target) {
 		return
 	}
 	f.giveUp = max(now, f.id.At) + int64(s.cfg.MaxMessageExpired)

@@ -49,8 +49,8 @@ func (s *shard) onReport(r *job.Report) {
 				t.started = time.Unix(0, s.deps.now()).UTC()
 			}
 		}
-		if j, err := f.e.job(); err == nil {
-			s.attendAt(f, t.started.Add(j.Spec.EffectiveTimeout()).UnixNano())
+		if spec, err := f.e.spec(); err == nil {
+			s.attendAt(f, t.started.Add(spec.EffectiveTimeout()).UnixNano())
 		}
 	default:
 		s.settle(f, t, r)

@@ -276,7 +276,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		s.vanished(ctx, key)
 		return
 	}
-	e, j, err := newEntry(ev.Key, ev.Value, s.deps.Schedules)
+	e, from, err := newEntry(ev.Key, ev.Value, s.deps.Schedules)
 	if err != nil {
 		s.log.Error("job cannot be read and does not fire", zap.Stringer("job", key), zap.Error(err))
 		s.drop(key)
@@ -288,7 +288,6 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		delete(s.moved, e.uid)
 		e.done = old.done
 	}
-	from := j.After.UnixNano()
 	switch {
 	case old != nil && old.uid == e.uid:
 		// An edit: what was planned under the old spec stays planned.

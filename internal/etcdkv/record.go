@@ -224,6 +224,17 @@ type StoredJob struct {
 	MovedFrom *job.ShardID `json:"movedFrom,omitempty"`
 }
 
+// PlannedJob is what of a stored job its shard's owner keeps: the spec stays in
+// its bytes until a fire needs it.
+type PlannedJob struct {
+	Namespace string          `json:"namespace"`
+	Name      string          `json:"name"`
+	UID       job.UID         `json:"uid"`
+	After     time.Time       `json:"after"`
+	MovedFrom *job.ShardID    `json:"movedFrom,omitempty"`
+	Spec      json.RawMessage `json:"spec"`
+}
+
 // Encode returns the JSON of a record.
 func Encode(v any) (string, error) {
 	b, err := json.Marshal(v)
