@@ -28,6 +28,14 @@ var (
 	// ErrNoSuccessor is returned when the lease that was to take a key over
 	// does not exist. Nothing has changed then.
 	ErrNoSuccessor = errors.New("the successor's lease does not exist")
+	// ErrLimit is returned when a lock is asked for with another limit than the
+	// one in use. The error says both.
+	ErrLimit = errors.New("the lock is in use with another limit")
+	// ErrPreempted is the cause of a cancelled hold that had to make room for a
+	// contender of a higher priority.
+	ErrPreempted = errors.New("lock preempted")
+	// ErrMaxHold is the cause of a cancelled hold that lasted too long.
+	ErrMaxHold = errors.New("lock held for too long")
 )
 
 // HeldError says who holds a key. errors.Is(err, ErrHeld) is true for it.

@@ -384,7 +384,7 @@ func TestI5_WaiterThatGivesUpWhileCutOff(t *testing.T) {
 	t.Parallel()
 	s := newShaky(t)
 	other := openSession(t, s.direct, nil)
-	h, err := NewMutex(other, s.prefix, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, other, s.prefix, MutexOptions{}).Lock(timeout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func TestI5_WaiterThatGivesUpWhileCutOff(t *testing.T) {
 	defer cancel()
 	gaveUp := make(chan error, 1)
 	go func() {
-		_, err := NewMutex(s.Session, s.prefix, MutexOptions{}).Lock(ctx)
+		_, err := newMutex(t, s.Session, s.prefix, MutexOptions{}).Lock(ctx)
 		gaveUp <- err
 	}()
 	eventually(t, "waits", func() bool { return keys(t, s.direct, s.prefix) == 2 })
@@ -414,7 +414,7 @@ func TestI9_WaiterReturnsWhenItsSessionEnds(t *testing.T) {
 	server := shared.Server(t)
 	direct := server.Client(t)
 	p := etcdtest.Prefix(t)
-	h, err := NewMutex(openSession(t, direct, nil), p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, openSession(t, direct, nil), p, MutexOptions{}).Lock(timeout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func TestI9_WaiterReturnsWhenItsSessionEnds(t *testing.T) {
 	errs := map[*Session]chan error{cutOff: make(chan error, 1), closed: make(chan error, 1)}
 	for s, result := range errs {
 		go func() {
-			_, err := NewMutex(s, p, MutexOptions{}).Lock(timeout(t))
+			_, err := newMutex(t, s, p, MutexOptions{}).Lock(timeout(t))
 			result <- err
 		}()
 	}
@@ -455,13 +455,13 @@ func TestWaiterWhosePlaceIsRemoved(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
 	a, b := openSession(t, c, nil), openSession(t, c, nil)
-	h, err := NewMutex(a, p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, a, p, MutexOptions{}).Lock(timeout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	result := make(chan error, 1)
 	go func() {
-		_, err := NewMutex(b, p, MutexOptions{}).Lock(timeout(t))
+		_, err := newMutex(t, b, p, MutexOptions{}).Lock(timeout(t))
 		result <- err
 	}()
 	var place string

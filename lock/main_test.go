@@ -51,6 +51,15 @@ func openWith(t *testing.T, c *clientv3.Client, change func(*SessionConfig), now
 	return s
 }
 
+func newMutex(t *testing.T, s *Session, prefix string, opts MutexOptions) *Mutex {
+	t.Helper()
+	m, err := NewMutex(s, prefix, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // eventually waits until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

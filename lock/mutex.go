@@ -2,197 +2,201 @@ package lock
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
-	"github.com/google/uuid"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// MutexOptions says how a mutex is used.
-type MutexOptions struct {
-	// Purpose is shown to people beside the holder.
-	Purpose string
-}
-
-// Place is the value of a key in a mutex's queue: who waits or holds, and why.
-type Place struct {
-	Schema  int    `json:"schema"`
-	Holder  string `json:"holder"`
-	Purpose string `json:"purpose,omitempty"`
-	// Since is when the place was taken, by the clock of the holder's host.
-	Since time.Time `json:"since"`
-}
-
-const placeSchema = 1
-
-// Mutex is a fair lock: who waits longest gets it next. Everybody who uses the
-// same prefix contends for it. It is not re-entrant: a second Lock waits for
+// Mutex is a fair lock: of those who wait, the one of the highest priority gets
+// it next, and of several the one who has waited longest. Everybody who uses the
+// same prefix contends for it. Unless it is reentrant, a second Lock waits for
 // the first hold, be it of the same session. A Mutex may be used by many
 // goroutines; each call is a contender of its own.
 type Mutex struct {
 	session *Session
-	name    string // prefix, for errors
-	queue   string // key prefix of the places
+	lock    layout
+	kind    kind
 	opts    MutexOptions
 }
 
-// NewMutex returns the mutex at prefix, which must hold nothing else.
-func NewMutex(s *Session, prefix string, opts MutexOptions) *Mutex {
-	prefix = strings.TrimSuffix(prefix, "/")
-	return &Mutex{session: s, name: prefix, queue: prefix + "/w/", opts: opts}
+// NewMutex returns the mutex at prefix, which must hold nothing else. The error
+// tells all that is wrong with the prefix and the options.
+func NewMutex(s *Session, prefix string, opts MutexOptions) (*Mutex, error) {
+	if err := opts.check(prefix); err != nil {
+		return nil, fmt.Errorf("lock %q: %w", prefix, err)
+	}
+	return &Mutex{
+		session: s, lock: layout(strings.TrimSuffix(prefix, "/")), kind: kindOf(opts.Shared, opts.Limit), opts: opts,
+	}, nil
 }
 
 // Lock waits for the lock until ctx ends, or the session. A contender that
-// gives up leaves nothing behind: its place is removed in the background. The
-// error is ErrLost or ErrClosed if the session ended, ErrFenced if somebody
-// removed the contender's place, or ctx's cause.
-func (m *Mutex) Lock(ctx context.Context) (*Hold, error) {
-	h, err := m.lock(ctx)
+// gives up leaves nothing behind: its place is removed in the background,
+// unless the options keep it. The error is ErrLost or ErrClosed if the session
+// ended, ErrFenced if somebody removed the contender's place, ErrLimit if the
+// lock is in use with another limit, or ctx's cause.
+func (m *Mutex) Lock(ctx context.Context) (*Hold, error) { return m.get(ctx, false) }
+
+// TryLock takes the lock if nobody is in the way. The error is a *HeldError
+// otherwise. It takes no place unless it gets the lock.
+func (m *Mutex) TryLock(ctx context.Context) (*Hold, error) { return m.get(ctx, true) }
+
+func (m *Mutex) get(ctx context.Context, try bool) (*Hold, error) {
+	s := m.session
+	if err := s.Err(); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", m.lock, err)
+	}
+	ctx, cancel := s.Context(ctx)
+	defer cancel()
+	var h *Hold
+	var err error
+	if m.opts.Reentrant {
+		h, err = m.reenter(ctx, try)
+	} else {
+		var g *grant
+		if g, err = m.acquire(ctx, try); err == nil {
+			h, err = g.only()
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", m.name, err)
+		return nil, fmt.Errorf("lock %s: %w", m.lock, err)
 	}
 	return h, nil
 }
 
-func (m *Mutex) lock(ctx context.Context) (*Hold, error) {
-	s := m.session
-	if err := s.Err(); err != nil {
-		return nil, err
+// only returns the first hold of a new grant.
+func (g *grant) only() (*Hold, error) {
+	if h := g.hold(); h != nil {
+		return h, nil
 	}
-	ctx, cancel := s.Context(ctx)
-	defer cancel()
-	w, err := m.place(clientv3.OpGet(m.queue, append(clientv3.WithFirstCreate(), clientv3.WithPrefix(), clientv3.WithKeysOnly())...))
+	return nil, g.s.ended(context.Cause(g.life))
+}
+
+// acquire gets the lock as a new contender, or resumes one.
+func (m *Mutex) acquire(ctx context.Context, try bool) (*grant, error) {
+	c := m.contender()
+	kv, err := c.get(ctx, try)
 	if err != nil {
-		return nil, err
-	}
-	out, err := s.commit(ctx, w)
-	if err != nil || !out.done {
 		return nil, m.failed(ctx, err)
 	}
-	// The transaction that took the place has read, through raft, who is first.
-	if len(out.reads) == 0 || !first(out.reads[0], w.key) {
-		if err := m.wait(ctx, w.key, out.rev); err != nil {
-			s.removeLater(w.key, out.rev, nil)
-			return nil, s.ended(err)
-		}
-	}
-	return m.hold(w.key, out.rev)
+	return c.granted(kv) // if that fails, the key goes with the lease
 }
 
-// TryLock takes the lock if nobody holds it or waits for it. The error is a
-// *HeldError otherwise. It takes no place unless it gets the lock.
-func (m *Mutex) TryLock(ctx context.Context) (*Hold, error) {
-	h, err := m.tryLock(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", m.name, err)
+// get returns the contender's hold.
+func (c *contender) get(ctx context.Context, try bool) (*mvccpb.KeyValue, error) {
+	got, err := c.enterOrTry(ctx, try)
+	switch {
+	case err != nil:
+		return nil, err
+	case got.hold != nil:
+		return got.hold, c.own(got.hold)
+	case got.place == nil:
+		return nil, fmt.Errorf("%w: the contender was removed while it came", ErrConflict)
 	}
-	return h, nil
-}
-
-func (m *Mutex) tryLock(ctx context.Context) (*Hold, error) {
-	s := m.session
-	if err := s.Err(); err != nil {
+	if err := c.own(got.place); err != nil {
 		return nil, err
 	}
-	ctx, cancel := s.Context(ctx)
-	defer cancel()
-	w, err := m.place()
-	if err != nil {
-		return nil, err
+	kv, err := c.wait(ctx, got.place, got.view)
+	if err == nil {
+		return kv, c.own(kv)
 	}
-	// An empty range compares like a key that does not exist.
-	w.cmps = append(w.cmps, clientv3.Compare(clientv3.CreateRevision(m.queue), "=", 0).WithPrefix())
-	w.orElse = []clientv3.Op{clientv3.OpGet(m.queue, append(clientv3.WithFirstCreate(), clientv3.WithPrefix())...)}
-	out, err := s.commit(ctx, w)
-	if out.done {
-		return m.hold(w.key, out.rev)
+	if !c.m.opts.KeepPlace || errors.Is(err, ErrLimit) {
+		c.s.background(func() {
+			c.s.persist("leave a queue", func(ctx context.Context) error { return c.leave(ctx, "") })
+		})
 	}
-	if err == nil && len(out.reads) > 0 {
-		if kvs := out.reads[0].GetResponseRange().GetKvs(); len(kvs) > 0 {
-			return nil, heldBy(kvs[0])
-		}
-	}
-	return nil, m.failed(ctx, err)
+	return nil, err
 }
 
-// failed says why no place was taken.
+// enterOrTry enters, or tries to until it is known that the lock is not free.
+func (c *contender) enterOrTry(ctx context.Context, try bool) (entered, error) {
+	for {
+		got, err := c.enter(ctx, try)
+		if err != nil || got.hold != nil || !try {
+			return got, err
+		}
+		if got.view == nil { // the answer was lost; nothing was done
+			return got, ErrHeld
+		}
+		taken := make(map[string]*mvccpb.KeyValue, len(got.view.taken))
+		for _, kv := range got.view.taken {
+			taken[string(kv.Key)] = kv
+		}
+		if err := c.checkLimit(got.view); err != nil {
+			return got, err
+		}
+		if got.place != nil { // taken by an earlier call with the same ID
+			return c.takeOnce(ctx, got)
+		}
+		if got.view.ahead == nil && c.chooseSlot(taken) {
+			continue // only the permit that we guessed is taken
+		}
+		for _, guard := range c.orphans(taken) {
+			c.s.background(func() { c.s.letGuardExpire(guard) })
+		}
+		return got, got.view.heldBy()
+	}
+}
+
+// takeOnce takes the lock if it is the place's turn.
+func (c *contender) takeOnce(ctx context.Context, got entered) (entered, error) {
+	if err := c.own(got.place); err != nil {
+		return got, err
+	}
+	w := &waiter{contender: c, mod: got.place.ModRevision, since: got.place.CreateRevision}
+	v, err := w.take(ctx)
+	switch {
+	case err != nil:
+		return got, err
+	case v.hold == nil:
+		return got, v.heldBy()
+	}
+	return entered{hold: v.hold}, nil
+}
+
+// own returns an error if a key of the contender lies on another lease: an ID
+// that somebody else uses.
+func (c *contender) own(kv *mvccpb.KeyValue) error {
+	if kv.Lease == int64(c.s.lease) {
+		return nil
+	}
+	return fmt.Errorf("%w: the id %q is in use on another lease", ErrConflict, c.id)
+}
+
+// failed says why the lock was not got.
 func (m *Mutex) failed(ctx context.Context, err error) error {
 	s := m.session
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		return s.leaseGone()
-	case err == nil:
-		return ErrConflict // not possible: no other write names our key
+	case errors.Is(err, ErrHeld), errors.Is(err, ErrLimit), errors.Is(err, ErrConflict):
+		return err
 	case ctx.Err() != nil:
 		return s.ended(context.Cause(ctx))
 	}
 	return s.ended(err)
 }
 
-// place returns the write that takes a new place in the queue.
-func (m *Mutex) place(also ...clientv3.Op) (*write, error) {
-	value, err := json.Marshal(Place{
-		Schema: placeSchema, Holder: m.session.cfg.Holder, Purpose: m.opts.Purpose, Since: time.Now().UTC(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode place: %w", err)
+// Abandon removes the contender that the options' ID names, its place or its
+// hold; the lock is handed over as by Unlock. It does nothing if there is
+// neither. It must not be called while a Lock with that ID goes on. Who used
+// the lock must have stopped.
+func (m *Mutex) Abandon(ctx context.Context) error {
+	if m.opts.ID == "" {
+		return fmt.Errorf("abandon a place in %s: no id names it", m.lock)
 	}
-	key := m.queue + leaseText(m.session.lease) + "-" + uuid.NewString()
-	return &write{
-		key: key, value: string(value), lease: m.session.lease, also: also, undo: true,
-		cmps: []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)},
-	}, nil
-}
-
-func (m *Mutex) hold(key string, rev int64) (*Hold, error) {
-	o, err := m.session.own(key, rev)
-	if err != nil {
-		return nil, err // the key goes with the lease
+	c := m.contender()
+	var err error
+	for try := 1; try <= resolveTries; try++ {
+		if err = c.leave(ctx, ""); err == nil {
+			return nil
+		}
+		if !ambiguous(err) || !pause(ctx, try) {
+			break
+		}
 	}
-	h := &Hold{owner: o}
-	h.life, h.end = context.WithCancelCause(m.session.life)
-	return h, nil
-}
-
-// Hold is a lock that is held. It is a lifetime: it ends when it is unlocked,
-// or with its session. Its methods may be called by many goroutines.
-type Hold struct {
-	owner *Ownership
-	life  context.Context
-	end   context.CancelCauseFunc
-}
-
-// Token returns the fencing token of the hold. Tokens of one mutex rise
-// strictly from hold to hold.
-func (h *Hold) Token() Token { return h.owner.Token() }
-
-// Key returns the hold's key in etcd.
-func (h *Hold) Key() string { return h.owner.Key() }
-
-// Fence returns the condition that a write to the same etcd must compare to be
-// safe from a hold that is over.
-func (h *Hold) Fence() clientv3.Cmp { return h.owner.Fence() }
-
-// Held reports whether the hold may be relied on at this moment. It reads the
-// clock.
-func (h *Hold) Held() bool { return h.owner.Held() }
-
-// Context returns a context that ends with parent or with the hold; its cause
-// is then ErrLost or ErrClosed. The cancel function frees its resources.
-func (h *Hold) Context(parent context.Context) (context.Context, context.CancelFunc) {
-	return within(parent, h.life)
-}
-
-// Unlock ends the hold and frees the lock; never a newer hold's. The error is
-// ErrFenced if the lock was lost before. Another call does nothing. If the
-// answer is lost, freeing goes on in the background until the lease has ended,
-// and the error says so. Who used the lock must have stopped.
-func (h *Hold) Unlock(ctx context.Context) error {
-	h.end(ErrClosed)
-	return h.owner.Release(ctx)
+	return fmt.Errorf("abandon a place in %s: %w", m.lock, err)
 }

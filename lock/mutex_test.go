@@ -30,7 +30,10 @@ func TestMutexConformance(t *testing.T) {
 				t.Errorf("close: %v", err)
 			}
 		})
-		m := lock.NewMutex(s, "/locks/"+name, lock.MutexOptions{Purpose: "test"})
+		m, err := lock.NewMutex(s, "/locks/"+name, lock.MutexOptions{Purpose: "test"})
+		if err != nil {
+			t.Fatal(err)
+		}
 		// A hold that is nil must not become an interface that is not.
 		result := func(h *lock.Hold, err error) (locktest.Hold, error) {
 			if err != nil {
@@ -42,7 +45,7 @@ func TestMutexConformance(t *testing.T) {
 			Lock:    func(ctx context.Context) (locktest.Hold, error) { return result(m.Lock(ctx)) },
 			TryLock: func(ctx context.Context) (locktest.Hold, error) { return result(m.TryLock(ctx)) },
 			Waiting: func() int {
-				r, err := client.Get(t.Context(), "/locks/"+name+"/w/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+				r, err := client.Get(t.Context(), "/locks/"+name+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
 				if err != nil {
 					t.Errorf("count waiters: %v", err)
 					return -1

@@ -76,6 +76,7 @@ type Session struct {
 	lease     clientv3.LeaseID
 	ttl       time.Duration // as granted
 	preferred int           // index of the renewer that answered last; renew loop only
+	borrowed  bool          // the lease is not ours to renew or revoke
 
 	// deadline is on the clock; it only rises, and only while life lasts.
 	deadline atomic.Int64
@@ -92,11 +93,13 @@ type Session struct {
 	closing sync.Once
 	closed  chan struct{} // closed when Close's work is done
 
-	wg sync.WaitGroup // counts all goroutines but that of Close
+	wg    sync.WaitGroup // counts all goroutines but that of Close
+	tasks sync.WaitGroup // counts those of background
 
 	mu sync.Mutex
 	// mu guards all below, and the order of extending and ending.
-	over bool // no new goroutines
+	over      bool // no new goroutines
+	reentries map[layout]*reentry
 }
 
 // Open grants a lease and keeps it alive until Close, or until it is lost. ctx
@@ -106,11 +109,37 @@ func Open(ctx context.Context, cfg SessionConfig, deps Deps) (*Session, error) {
 }
 
 func open(ctx context.Context, cfg SessionConfig, deps Deps, now clock) (*Session, error) {
-	if err := cfg.fill(); err != nil {
+	s, err := newSession(cfg, deps, now)
+	if err != nil {
 		return nil, fmt.Errorf("open lock session: %w", err)
 	}
+	// A grant that takes longer than the lease lives is of no use.
+	grantCtx, cancel := context.WithTimeout(ctx, s.cfg.TTL)
+	defer cancel()
+	sent := now()
+	granted, err := s.client.Grant(grantCtx, int64(s.cfg.TTL/time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("open lock session: grant lease of %s: %w", s.cfg.TTL, err)
+	}
+	ttl := time.Duration(granted.TTL) * time.Second
+	if s.cfg.Margin == 0 {
+		s.cfg.Margin = max(ttl/5, minMargin)
+	}
+	if ttl != s.cfg.TTL {
+		s.log.Info("server granted another lease ttl", zap.Duration("asked", s.cfg.TTL), zap.Duration("granted", ttl))
+	}
+	s.begin(granted.ID, ttl, sent+ttl-s.cfg.Margin)
+	s.wg.Go(s.renew)
+	return s, nil
+}
+
+// newSession returns a session that has not begun.
+func newSession(cfg SessionConfig, deps Deps, now clock) (*Session, error) {
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
 	if deps.Client == nil {
-		return nil, errors.New("open lock session: no client")
+		return nil, errors.New("no client")
 	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
@@ -120,37 +149,22 @@ func open(ctx context.Context, cfg SessionConfig, deps Deps, now clock) (*Sessio
 	}
 	m, err := newMetrics(deps.Metrics)
 	if err != nil {
-		return nil, fmt.Errorf("open lock session: %w", err)
+		return nil, err
 	}
-
-	// A grant that takes longer than the lease lives is of no use.
-	grantCtx, cancel := context.WithTimeout(ctx, cfg.TTL)
-	defer cancel()
-	sent := now()
-	granted, err := deps.Client.Grant(grantCtx, int64(cfg.TTL/time.Second))
-	if err != nil {
-		return nil, fmt.Errorf("open lock session: grant lease of %s: %w", cfg.TTL, err)
-	}
-	ttl := time.Duration(granted.TTL) * time.Second
-	if cfg.Margin == 0 {
-		cfg.Margin = max(ttl/5, minMargin)
-	}
-
-	s := &Session{
-		cfg: cfg, client: deps.Client, renewers: deps.Renewers, metrics: m, now: now,
-		lease: granted.ID, ttl: ttl,
-		log:    deps.Logger.With(zap.String("lease", leaseText(granted.ID))),
+	return &Session{
+		cfg: cfg, client: deps.Client, renewers: deps.Renewers, metrics: m, now: now, log: deps.Logger,
 		closed: make(chan struct{}),
-	}
-	if ttl != cfg.TTL {
-		s.log.Info("server granted another lease ttl", zap.Duration("asked", cfg.TTL), zap.Duration("granted", ttl))
-	}
+	}, nil
+}
+
+// begin starts the session's life.
+func (s *Session) begin(lease clientv3.LeaseID, ttl, deadline time.Duration) {
+	s.lease, s.ttl = lease, ttl
+	s.log = s.log.With(zap.String("lease", leaseText(lease)))
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.work, s.stopWork = context.WithCancel(context.Background())
-	s.deadline.Store(int64(sent + ttl - cfg.Margin))
+	s.deadline.Store(int64(deadline))
 	s.wg.Go(s.guard)
-	s.wg.Go(s.renew)
-	return s, nil
 }
 
 // fill checks the configuration and fills defaults in, but for the margin,
@@ -235,11 +249,16 @@ func (s *Session) Close(ctx context.Context) error {
 	s.closing.Do(func() {
 		go func() {
 			defer close(s.closed)
-			s.revoke()
+			if s.borrowed {
+				s.finishTasks()
+			} else {
+				s.revoke()
+			}
 			s.stopWork()
 			s.mu.Lock()
 			s.over = true
 			s.mu.Unlock()
+			s.tasks.Wait()
 			s.wg.Wait()
 		}()
 	})
@@ -345,7 +364,7 @@ func (s *Session) background(fn func()) {
 	if s.over {
 		return // the lease is gone, and all on it
 	}
-	s.wg.Go(fn)
+	s.tasks.Go(fn)
 }
 
 // mark returns a key that no write has named before.

@@ -143,7 +143,7 @@ func TestI3_LostBeforeAnotherIsGranted(t *testing.T) {
 	p := etcdtest.Prefix(t)
 	a := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), short)
 	b := openSession(t, direct, nil)
-	h, err := NewMutex(a, p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, a, p, MutexOptions{}).Lock(timeout(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestI3_LostBeforeAnotherIsGranted(t *testing.T) {
 	context.AfterFunc(ctx, func() { cancelled <- time.Now() })
 	granted := make(chan time.Time, 1)
 	go func() {
-		h2, err := NewMutex(b, p, MutexOptions{}).Lock(timeout(t))
+		h2, err := newMutex(t, b, p, MutexOptions{}).Lock(timeout(t))
 		at := time.Now()
 		if err != nil {
 			t.Errorf("second lock: %v", err)
@@ -277,7 +277,7 @@ func TestCloseFreesEverythingOnce(t *testing.T) {
 	if late.Err() == nil {
 		t.Error("context of a closed session lives")
 	}
-	if _, err := NewMutex(s, p, MutexOptions{}).Lock(timeout(t)); !errors.Is(err, ErrClosed) {
+	if _, err := newMutex(t, s, p, MutexOptions{}).Lock(timeout(t)); !errors.Is(err, ErrClosed) {
 		t.Errorf("lock of a closed session: %v, want ErrClosed", err)
 	}
 }

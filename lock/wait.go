@@ -3,54 +3,318 @@ package lock
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// lookEvery is about how often a waiter looks by itself, should its watch have
-// missed something.
-const lookEvery = 15 * time.Second
+const (
+	// lookEvery is about how often a waiter looks by itself, should its watch
+	// have missed something.
+	lookEvery = 15 * time.Second
+	// lookAfter is how long a waiter relies on those before it to hand the lock
+	// over, before it watches them. It is then awake should they die.
+	lookAfter = 150 * time.Millisecond
+	// grantWait is how long a waiter whose place has gone waits for the event
+	// that tells that this was its grant; they come at the same time.
+	grantWait = 50 * time.Millisecond
+)
 
-// first reports whether key is the first of what was read.
-func first(read *etcdserverpb.ResponseOp, key string) bool {
-	kvs := read.GetResponseRange().GetKvs()
-	return len(kvs) > 0 && string(kvs[0].Key) == key
+// waiter is a contender in the queue. It is granted the lock by whoever unlocks
+// it, or takes it by a transaction that proves that it may. It watches its own
+// hold and place, and one thing that it waits for: a place before its own, else
+// the holds.
+type waiter struct {
+	*contender
+
+	mod, since int64 // mod and create revision of the place
+
+	hold, place, blocker watch
+	// taken are the holds and guards, while they are what is waited for.
+	taken map[string]*mvccpb.KeyValue
+
+	look  *time.Timer // when to look
+	force *time.Timer // when to break a hold
+
+	failures int
 }
 
-// view is what a waiter sees when it is not first.
-type view struct {
-	first bool
-	// gone: the place is not there any more.
-	gone bool
-	// ahead is the key right before ours.
-	ahead string
-	rev   int64
+// watch is a watch and its end.
+type watch struct {
+	events clientv3.WatchChan
+	stop   context.CancelFunc
 }
 
-// wait returns nil when the place at key, taken at rev, is the first.
-func (m *Mutex) wait(ctx context.Context, key string, rev int64) error {
-	for failures := 0; ; {
-		v, err := m.look(ctx, key, rev)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case err != nil && !ambiguous(err):
-			return err
-		case err == nil && v.first:
-			return nil
-		case err == nil && v.gone:
-			return m.session.whyGone(ctx)
-		case err == nil && m.watch(ctx, v, key):
-			failures = 0
-		default:
-			failures++
-			if !pause(ctx, failures) {
-				return context.Cause(ctx)
-			}
+func (w *watch) close() {
+	if w.stop != nil {
+		w.stop()
+	}
+	*w = watch{}
+}
+
+func (c *contender) watch(ctx context.Context, key string, rev int64, opts ...clientv3.OpOption) watch {
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	return watch{c.s.client.Watch(ctx, key, append(opts, clientv3.WithRev(rev))...), cancel}
+}
+
+// wait returns the contender's hold when it has it. place is its place, and v
+// what it saw when it took that; nil: it does not know.
+func (c *contender) wait(ctx context.Context, place *mvccpb.KeyValue, v *view) (*mvccpb.KeyValue, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the watches
+	w := &waiter{
+		contender: c, mod: place.ModRevision, since: place.CreateRevision,
+		look: time.NewTimer(0), force: time.NewTimer(lookEvery),
+	}
+	defer w.look.Stop()
+	defer w.force.Stop()
+	w.hold = c.watch(ctx, c.hold, w.mod+1)
+	switch {
+	case v == nil:
+	case c.relies(v):
+		w.look.Reset(lookAfter + rand.N(lookAfter/4)) //nolint:gosec // not a secret
+	default:
+		if err := w.block(ctx, v); err != nil {
+			return nil, err
 		}
 	}
+	return w.run(ctx)
+}
+
+func (w *waiter) run(ctx context.Context) (*mvccpb.KeyValue, error) {
+	for {
+		select {
+		case r, ok := <-w.hold.events:
+			for _, e := range r.Events {
+				if e.Type == clientv3.EventTypePut {
+					return e.Kv, nil
+				}
+			}
+			if !ok || r.Err() != nil {
+				w.hold.close()
+				w.lookIn(retryMin)
+			}
+		case r, ok := <-w.place.events:
+			if !ok || r.Err() != nil || len(r.Events) > 0 {
+				w.place.close()
+				w.lookIn(grantWait)
+			}
+		case r, ok := <-w.blocker.events:
+			w.changed(r, ok)
+		case <-w.look.C:
+			if kv, err := w.tryTake(ctx); kv != nil || err != nil {
+				return kv, err
+			}
+		case <-w.force.C:
+			w.breakDue(ctx)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (w *waiter) lookIn(d time.Duration) { w.look.Reset(d) }
+
+// changed takes note of what happened to what is waited for.
+func (w *waiter) changed(r clientv3.WatchResponse, ok bool) {
+	switch {
+	case !ok || r.Err() != nil:
+		w.blocker.close()
+		w.lookIn(retryMin)
+		return
+	case len(r.Events) == 0:
+		return
+	case w.taken == nil: // a place before ours is gone
+		w.blocker.close()
+		if at, ok := locate(string(r.Events[0].Kv.Key)); ok && at.kind == w.kind && w.kind != sharing {
+			// It has the lock now, most likely, and will hand it over to us.
+			w.lookIn(lookAfter)
+		} else {
+			w.lookIn(0)
+		}
+		return
+	}
+	orphaned := false
+	for _, e := range r.Events {
+		if e.Type == clientv3.EventTypePut {
+			w.taken[string(e.Kv.Key)] = e.Kv
+			continue
+		}
+		delete(w.taken, string(e.Kv.Key))
+		orphaned = true
+	}
+	if !w.blocked() || orphaned && len(w.orphans(w.taken)) > 0 {
+		w.lookIn(0)
+		return
+	}
+	w.planBreak()
+}
+
+// tryTake takes the lock if it is the waiter's turn; if not, it goes on to wait
+// for what is in the way. It is a transaction that could write, so it proves
+// what it tells.
+func (w *waiter) tryTake(ctx context.Context) (*mvccpb.KeyValue, error) {
+	v, err := w.take(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil && !ambiguous(err):
+		return nil, err
+	case err != nil:
+		w.failures++
+		w.lookIn(min(retryMin<<min(w.failures, 10), retryMax))
+		return nil, nil
+	case v.hold != nil && v.hold.Lease == int64(w.s.lease):
+		return v.hold, nil
+	case v.place == nil || v.place.CreateRevision != w.since:
+		return nil, w.s.whyGone(ctx)
+	}
+	w.mod = v.place.ModRevision
+	if err := w.block(ctx, v); err != nil {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// take makes the place a hold if nobody is ahead and the lock is free. Else it
+// returns what is in the way.
+func (w *waiter) take(ctx context.Context) (*view, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	grant, err := w.grant()
+	if err != nil {
+		return nil, err
+	}
+	grant = append(grant, clientv3.OpDelete(w.contender.place))
+	base := append([]clientv3.Cmp{unchanged(w.contender.place, w.mod)}, w.vacant()...)
+	ways := w.first(w.since)
+	otherwise := w.viewOps(w.since)
+	for _, way := range slices.Backward(ways[1:]) {
+		otherwise = []clientv3.Op{clientv3.OpTxn(slices.Concat(base, way), grant, otherwise)}
+	}
+	r, err := w.s.client.Txn(ctx).If(slices.Concat(base, ways[0])...).Then(grant...).Else(otherwise...).Commit()
+	if err != nil {
+		return nil, err
+	}
+	done, responses := r.Succeeded, r.Responses
+	for range ways[1:] {
+		if !done {
+			inner := responses[0].GetResponseTxn()
+			done, responses = inner.Succeeded, inner.Responses
+		}
+	}
+	rev := r.Header.Revision
+	if done {
+		return &view{rev: rev, hold: &mvccpb.KeyValue{Key: []byte(w.contender.hold), ModRevision: rev, Lease: int64(w.s.lease)}}, nil
+	}
+	return viewOf(rev, responses), nil
+}
+
+// block waits for what is in the way.
+func (w *waiter) block(ctx context.Context, v *view) error {
+	if err := w.checkLimit(v); err != nil {
+		return err
+	}
+	w.failures = 0
+	w.lookIn(lookEvery + rand.N(lookEvery)) //nolint:gosec // not a secret
+	w.blocker.close()
+	w.taken = nil
+	if w.hold.events == nil {
+		w.hold = w.watch(ctx, w.contender.hold, v.rev+1)
+	}
+	if w.place.events == nil {
+		w.place = w.watch(ctx, w.contender.place, v.rev+1, clientv3.WithFilterPut())
+	}
+	if v.ahead != nil {
+		w.blocker = w.watch(ctx, string(v.ahead.Key), v.rev+1, clientv3.WithFilterPut())
+		return nil
+	}
+	w.taken = make(map[string]*mvccpb.KeyValue, len(v.taken))
+	for _, kv := range v.taken {
+		w.taken[string(kv.Key)] = kv
+	}
+	if !w.blocked() {
+		w.lookIn(retryMin) // it was blocked by what has changed meanwhile
+		if w.chooseSlot(w.taken) {
+			w.lookIn(0)
+		}
+		return nil
+	}
+	w.blocker = w.watch(ctx, w.lock.guards(), v.rev+1, clientv3.WithRange(after(w.lock.holds())))
+	for _, guard := range w.orphans(w.taken) {
+		w.s.background(func() { w.s.letGuardExpire(guard) })
+	}
+	w.planBreak()
+	return nil
+}
+
+// relies reports whether the contender may rely on being handed the lock: all
+// that is in its way is of its own kind, which hands over. Then it need not
+// watch at once.
+func (c *contender) relies(v *view) bool {
+	if c.kind == sharing || len(v.taken) == 0 || c.checkLimit(v) != nil {
+		return false
+	}
+	permits := 0
+	holds := make(map[string]bool)
+	for _, kv := range v.taken { // guards sort first
+		at, _ := locate(string(kv.Key))
+		switch {
+		case at.kind != c.kind:
+			return false
+		case at.what == 'g':
+			permits++
+		}
+		holds[string(kv.Key)] = true
+	}
+	if c.kind.limit() > 1 && permits < c.kind.limit() && v.ahead == nil {
+		return false // we guessed the wrong permit
+	}
+	for _, kv := range v.taken {
+		if g, ok := guardOf(kv); ok && !holds[g.Hold] {
+			return false
+		}
+	}
+	if v.ahead != nil {
+		at, _ := locate(string(v.ahead.Key))
+		return at.kind == c.kind
+	}
+	return true
+}
+
+// blocked reports whether what is taken excludes the contender.
+func (w *waiter) blocked() bool {
+	permits := 0
+	for key := range w.taken {
+		at, _ := locate(key)
+		switch {
+		case w.kind == exclusive, at.kind != w.kind && at.what == 'h', w.kind == sharing && at.kind != sharing:
+			return true
+		case at.kind == w.kind && at.what == 'g':
+			permits++
+		}
+	}
+	return w.kind.limit() > 1 && permits >= w.kind.limit()
+}
+
+// chooseSlot picks a permit that is free. It returns false if there is none, or
+// no need of one.
+func (c *contender) chooseSlot(taken map[string]*mvccpb.KeyValue) bool {
+	n := c.kind.limit()
+	if n <= 1 {
+		return false
+	}
+	start := rand.IntN(n) //nolint:gosec // not a secret
+	for i := range n {
+		slot := (start + i) % n
+		if _, ok := taken[c.lock.guard(c.kind, "", slot)]; !ok {
+			c.slot = slot
+			return true
+		}
+	}
+	return false
 }
 
 // whyGone tells why a key that lay on the lease is gone: with the lease, which
@@ -62,66 +326,4 @@ func (s *Session) whyGone(ctx context.Context) error {
 		return s.leaseGone()
 	}
 	return s.ended(ErrFenced)
-}
-
-// look finds out whether the place is the first: whether it exists and nothing
-// in the queue is older. That is proven by a transaction, and one that could
-// write, for one that only reads need not go through raft.
-func (m *Mutex) look(ctx context.Context, key string, rev int64) (view, error) {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
-	defer cancel()
-	older := append(clientv3.WithLastCreate(), clientv3.WithPrefix(), clientv3.WithMaxCreateRev(rev-1), clientv3.WithKeysOnly())
-	r, err := m.session.client.Txn(ctx).If(
-		clientv3.Compare(clientv3.ModRevision(key), "=", rev),
-		clientv3.Compare(clientv3.CreateRevision(m.queue), ">", rev-1).WithPrefix(),
-	).Then(
-		clientv3.OpDelete(m.session.cfg.Marks+"none"),
-	).Else(
-		clientv3.OpGet(key, clientv3.WithKeysOnly()),
-		clientv3.OpGet(m.queue, older...),
-	).Commit()
-	if err != nil {
-		return view{}, err
-	}
-	v := view{first: r.Succeeded, rev: r.Header.Revision}
-	if v.first {
-		return v, nil
-	}
-	own, ahead := r.Responses[0].GetResponseRange().GetKvs(), r.Responses[1].GetResponseRange().GetKvs()
-	if len(own) == 0 || own[0].ModRevision != rev || len(ahead) == 0 {
-		v.gone = true
-		return v, nil
-	}
-	v.ahead = string(ahead[0].Key)
-	return v, nil
-}
-
-// watch waits until the key ahead or the waiter's own is deleted, for both on
-// one stream. It returns false when the watch itself has failed.
-func (m *Mutex) watch(ctx context.Context, v view, key string) bool {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	defer cancel() // ends the watches
-	opts := []clientv3.OpOption{clientv3.WithRev(v.rev + 1), clientv3.WithFilterPut()}
-	ahead := m.session.client.Watch(ctx, v.ahead, opts...)
-	own := m.session.client.Watch(ctx, key, opts...)
-	t := time.NewTimer(lookEvery + rand.N(lookEvery)) //nolint:gosec // not a secret
-	defer t.Stop()
-	for {
-		var r clientv3.WatchResponse
-		var ok bool
-		select {
-		case r, ok = <-ahead:
-		case r, ok = <-own:
-		case <-t.C:
-			return true
-		case <-ctx.Done():
-			return true
-		}
-		switch {
-		case !ok, r.Err() != nil:
-			return false
-		case len(r.Events) > 0:
-			return true
-		}
-	}
 }

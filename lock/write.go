@@ -71,35 +71,66 @@ func (w *write) happened() []clientv3.Cmp {
 // not later, because it puts a key on that lease or compares one that lay on it.
 //
 // What cannot be resolved within ctx is left to the background, and unknown.
-func (s *Session) commit(ctx context.Context, w *write) (outcome, error) {
+func (s *Session) commit(ctx context.Context, w *write) (out outcome, err error) {
+	err = s.settle(ctx,
+		func(ctx context.Context, mark string) (err error) { out, err = s.try(ctx, w, mark); return err },
+		func(ctx context.Context, mark string) (done bool, err error) {
+			out, err = s.resolve(ctx, w, mark)
+			return out.done, err
+		},
+		func(ctx context.Context, mark string) error { return s.giveUp(ctx, w, mark) },
+	)
+	var lost *lostAnswer
+	if errors.As(err, &lost) {
+		return outcome{unknown: true}, err
+	}
+	return out, err
+}
+
+// lostAnswer is the error of a write of which it is not known whether it
+// happened. It will not happen from now on.
+type lostAnswer struct{ err error }
+
+func (e *lostAnswer) Error() string { return "answer lost: " + e.err.Error() }
+func (e *lostAnswer) Unwrap() error { return e.err }
+
+// settle makes a write by try, under a mark of its own. If the answer is lost,
+// it calls resolve, which tells whether the write happened and, if not, puts
+// the mark. If that fails too, giveUp does so in the background.
+func (s *Session) settle(
+	ctx context.Context,
+	try func(ctx context.Context, mark string) error,
+	resolve func(ctx context.Context, mark string) (done bool, err error),
+	giveUp func(ctx context.Context, mark string) error,
+) error {
 	if ctx.Err() != nil {
-		return outcome{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	mark := s.mark()
-	out, err := s.try(ctx, w, mark)
+	err := try(ctx, mark)
 	if !ambiguous(err) {
-		return out, err
+		return err
 	}
 
 	for try := range resolveTries {
 		if try > 0 && !pause(ctx, try) {
 			break
 		}
-		out, resolveErr := s.resolve(ctx, w, mark)
+		done, resolveErr := resolve(ctx, mark)
 		if resolveErr == nil {
-			if out.done {
-				return out, nil
+			if done {
+				return nil
 			}
-			return out, fmt.Errorf("not done: %w", err)
+			return fmt.Errorf("not done: %w", err)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	s.background(func() {
-		s.persist("give up a write", func(ctx context.Context) error { return s.giveUp(ctx, w, mark) })
+		s.persist("give up a write", func(ctx context.Context) error { return giveUp(ctx, mark) })
 	})
-	return outcome{unknown: true}, fmt.Errorf("answer lost: %w", err)
+	return &lostAnswer{err: err}
 }
 
 // try makes the write, under its mark, once.
