@@ -37,6 +37,7 @@ func (n *noop) Match(job.Target) []job.MinionID { return []job.MinionID{"m"} }
 func (n *noop) Connected(job.MinionID) bool     { return true }
 func (n *noop) Ask([]job.Ref)                   {}
 func (n *noop) Ack([]job.TaskID)                {}
+func (n *noop) Cancel([]job.Ref, string)        {}
 
 func (n *noop) Send(orders []job.Order) {
 	now := time.Now()

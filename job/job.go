@@ -1,8 +1,10 @@
 package job
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"time"
 )
 
@@ -65,9 +67,25 @@ type Spec struct {
 	// Overlap says what becomes of an occurrence that is due while an earlier
 	// run of the job has not ended. Empty: OverlapSkip.
 	Overlap Overlap `json:"overlap,omitempty"`
+	// OverlapLimit bounds how many occurrences OverlapQueueAll keeps waiting.
+	// Zero: DefaultOverlapLimit.
+	OverlapLimit int `json:"overlapLimit,omitempty"`
+	// OverlapGrace is how long OverlapReplaceAfterGrace lets the earlier run go
+	// on. Zero: DefaultOverlapGrace.
+	OverlapGrace Duration `json:"overlapGrace,omitempty"`
+	// StartAt and EndAt bound the schedule: no occurrence is due before StartAt,
+	// and none after EndAt. Nil: no bound.
+	StartAt *time.Time `json:"startAt,omitempty"`
+	EndAt   *time.Time `json:"endAt,omitempty"`
+	// Jitter spreads starts: each occurrence starts up to this long after its
+	// instant, always the same for the same occurrence. Zero: at its instant.
+	Jitter Duration `json:"jitter,omitempty"`
 	// Misfire says what becomes of occurrences that could not start in time.
 	// Empty: MisfireLatest.
 	Misfire Misfire `json:"misfire,omitempty"`
+	// CatchUp is how far back Misfire may run what was missed; older occurrences
+	// are recorded as missed. Zero: as far as they go.
+	CatchUp Duration `json:"catchUp,omitempty"`
 	// Idempotent: running an occurrence twice does no harm, so one whose
 	// outcome cannot be known may be run again.
 	Idempotent bool `json:"idempotent,omitempty"`
@@ -104,6 +122,8 @@ const (
 	DefaultTimeout    = time.Hour
 	MaxTimeout        = 30 * 24 * time.Hour
 	MinTimeout        = 10 * time.Millisecond
+	MaxJitter         = 24 * time.Hour
+	MaxCatchUpWindow  = 366 * 24 * time.Hour
 	MaxSchedules      = 64
 	MaxScriptBytes    = 256 << 10
 	MaxSpecBytes      = 512 << 10
@@ -138,10 +158,47 @@ func (s *Spec) EffectiveMisfire() Misfire {
 	return s.Misfire
 }
 
+// EffectiveOverlapLimit returns OverlapLimit, or its default; 1 where one may wait.
+func (s *Spec) EffectiveOverlapLimit() int {
+	switch {
+	case s.Overlap == OverlapQueueOne:
+		return 1
+	case s.OverlapLimit == 0:
+		return DefaultOverlapLimit
+	}
+	return s.OverlapLimit
+}
+
+// EffectiveOverlapGrace returns OverlapGrace, or its default.
+func (s *Spec) EffectiveOverlapGrace() time.Duration {
+	switch {
+	case s.Overlap == OverlapReplace:
+		return 0
+	case s.OverlapGrace == 0:
+		return DefaultOverlapGrace
+	}
+	return time.Duration(s.OverlapGrace)
+}
+
+// Delay returns how long after its instant an occurrence starts: a part of
+// Jitter that follows from the occurrence alone.
+func (s *Spec) Delay(id FireID) time.Duration {
+	if s.Jitter <= 0 || id.Trigger != TriggerSchedule {
+		return 0
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(id.Job[:]) // a hash never fails
+	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, uint64(id.At)))
+	return time.Duration(h.Sum64() % uint64(s.Jitter))
+}
+
 // SameSchedule reports whether s and o are due at the same instants: an edit
 // between them does not touch what is planned.
 func (s *Spec) SameSchedule(o *Spec) bool {
 	if len(s.Schedules) != len(o.Schedules) || s.TimeZone != o.TimeZone || s.IsEnabled() != o.IsEnabled() {
+		return false
+	}
+	if !sameTime(s.StartAt, o.StartAt) || !sameTime(s.EndAt, o.EndAt) {
 		return false
 	}
 	for i := range s.Schedules {
@@ -150,6 +207,13 @@ func (s *Spec) SameSchedule(o *Spec) bool {
 		}
 	}
 	return true
+}
+
+func sameTime(a, b *time.Time) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Equal(*b)
 }
 
 // Duration is a time.Duration that reads and writes as "1m30s".

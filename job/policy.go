@@ -2,6 +2,7 @@ package job
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -18,10 +19,29 @@ const (
 	// OverlapQueueOne keeps one occurrence waiting until the earlier run ends;
 	// further ones are skipped.
 	OverlapQueueOne Overlap = "queue-one"
+	// OverlapQueueAll keeps occurrences waiting, in their order, up to
+	// Spec.OverlapLimit of them; further ones are skipped.
+	OverlapQueueAll Overlap = "queue-all"
+	// OverlapReplace ends the earlier run, with its process tree, and starts
+	// the occurrence when it has ended.
+	OverlapReplace Overlap = "replace"
+	// OverlapReplaceAfterGrace lets the earlier run go on for
+	// Spec.OverlapGrace, and ends it then.
+	OverlapReplaceAfterGrace Overlap = "replace-after-grace"
+)
+
+// Limits and defaults of the overlap policies.
+const (
+	DefaultOverlapLimit = 100
+	MaxOverlapLimit     = 10_000
+	DefaultOverlapGrace = 30 * time.Second
+	MaxOverlapGrace     = 24 * time.Hour
 )
 
 // Overlaps lists the overlap policies, the default first.
-func Overlaps() []Overlap { return []Overlap{OverlapSkip, OverlapAllow, OverlapQueueOne} }
+func Overlaps() []Overlap {
+	return []Overlap{OverlapSkip, OverlapAllow, OverlapQueueOne, OverlapQueueAll, OverlapReplace, OverlapReplaceAfterGrace}
+}
 
 // Misfire says what becomes of occurrences that nobody could start in time,
 // because the cluster was down or could not write.
@@ -52,6 +72,21 @@ type Retry struct {
 	Backoff Duration `json:"backoff,omitempty"`
 	// MaxBackoff caps the pause. Zero: DefaultMaxBackoff.
 	MaxBackoff Duration `json:"maxBackoff,omitempty"`
+	// ExitCodes: a command that failed is tried again only if its exit code is
+	// one of these. Empty: any failure is. Other kinds of failure, such as a
+	// timeout, are tried again in any case.
+	ExitCodes []int `json:"exitCodes,omitempty"`
+}
+
+// Allows reports whether an attempt that ended so may be followed by another.
+func (r *Retry) Allows(state State, exit *Exit) bool {
+	if !state.Retryable() {
+		return false
+	}
+	if state != StateFailed || len(r.ExitCodes) == 0 {
+		return true
+	}
+	return exit != nil && slices.Contains(r.ExitCodes, exit.Code)
 }
 
 // Limits and defaults of retries.

@@ -124,10 +124,30 @@ func (s *Spec) Validate() []Problem {
 	s.Retry.check(&p)
 	checkEnum(&p, "spec.overlap", s.Overlap, Overlaps())
 	checkEnum(&p, "spec.misfire", s.Misfire, Misfires())
+	s.checkWindows(&p)
 	if b, err := json.Marshal(s); err == nil && len(b) > MaxSpecBytes {
 		p.add("spec", "has %d bytes as JSON; at most %d are allowed", len(b), MaxSpecBytes)
 	}
 	return p
+}
+
+// checkWindows checks the bounds of schedule and policies.
+func (s *Spec) checkWindows(p *problems) {
+	if s.OverlapLimit != 0 && s.Overlap != OverlapQueueAll {
+		p.add("spec.overlapLimit", "is for overlap: %s", OverlapQueueAll)
+	}
+	if s.OverlapLimit < 0 || s.OverlapLimit > MaxOverlapLimit {
+		p.add("spec.overlapLimit", "%d is out of range; 1 to %d are allowed", s.OverlapLimit, MaxOverlapLimit)
+	}
+	if s.OverlapGrace != 0 && s.Overlap != OverlapReplaceAfterGrace {
+		p.add("spec.overlapGrace", "is for overlap: %s", OverlapReplaceAfterGrace)
+	}
+	p.within("spec.overlapGrace", s.OverlapGrace, 0, MaxOverlapGrace)
+	p.within("spec.jitter", s.Jitter, 0, MaxJitter)
+	p.within("spec.catchUp", s.CatchUp, 0, MaxCatchUpWindow)
+	if s.StartAt != nil && s.EndAt != nil && !s.StartAt.Before(*s.EndAt) {
+		p.add("spec.endAt", "%s is not after startAt, %s", s.EndAt.Format(time.RFC3339), s.StartAt.Format(time.RFC3339))
+	}
 }
 
 // checkWork checks that there is exactly one thing to run.
@@ -247,6 +267,11 @@ func (t *Target) check(p *problems) {
 func (r *Retry) check(p *problems) {
 	if r.Attempts < 0 || r.Attempts > MaxAttempts {
 		p.add("spec.retry.attempts", "%d is out of range; 1 to %d are allowed (1 means: no retry)", r.Attempts, MaxAttempts)
+	}
+	for i, c := range r.ExitCodes {
+		if c < 1 || c > 255 {
+			p.add("spec.retry.exitCodes["+strconv.Itoa(i)+"]", "%d is no exit code of a failure; 1 to 255 are allowed", c)
+		}
 	}
 	base, limit := time.Duration(r.Backoff), time.Duration(r.MaxBackoff)
 	switch {

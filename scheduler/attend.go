@@ -27,13 +27,19 @@ const (
 
 // attend does what an open fire needs now, and makes its next appointment.
 func (s *shard) attend(f *fire, now int64) {
-	if now < f.id.At { // I7
-		s.attendAt(f, f.id.At)
+	if now < f.due() { // I7
+		s.attendAt(f, f.due())
 		return
 	}
 	spec, err := f.e.spec()
 	if err != nil {
 		s.end(f, job.StateFailed, "the job's spec cannot be read: "+err.Error())
+		return
+	}
+	if f.endAt != 0 && now >= f.endAt {
+		s.cancel(f, now)
+	}
+	if f.ended {
 		return
 	}
 	if f.tasks[0].minion == "" {
@@ -148,7 +154,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if f.dispatchedAt == 0 {
 		f.dispatchedAt = now
 		s.met.fires.WithLabelValues("dispatched").Inc()
-		s.met.lateness.Observe(time.Duration(now - f.id.At).Seconds())
+		s.met.lateness.Observe(time.Duration(now - f.due()).Seconds())
 	}
 	env := spec.Env
 	if share := cmp.Or(t.share, f.share); share != "" {
@@ -185,7 +191,7 @@ func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason stri
 // and with the last task the run.
 func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	spec, err := f.e.spec()
-	retry := err == nil && !f.e.gone && r.State.Retryable() && t.attempt < spec.Retry.Attempts
+	retry := err == nil && !f.e.gone && f.endAt == 0 && spec.Retry.Allows(r.State, r.Exit) && t.attempt < spec.Retry.Attempts
 	if retry {
 		s.retry(f, t, r, spec)
 		return
@@ -262,27 +268,25 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	s.record(f, f.run)
 	l := f.lane()
 	if !wasActive {
-		if l.waiting == f {
-			l.waiting = nil
-		}
+		l.leave(f)
 		return
 	}
 	s.leaveGate(f)
 	l.active--
-	if w := l.waiting; w != nil && l.active == 0 && !f.e.foreign {
+	if w := l.first(); w != nil && l.active == 0 && !f.e.foreign {
 		s.promote(w)
 	}
 }
 
-// promote starts the fire that queue-one held back.
+// promote starts a fire that the overlap policy held back.
 func (s *shard) promote(f *fire) {
 	l := f.lane()
-	l.waiting = nil
+	l.leave(f)
 	l.active++
 	f.state = etcdkv.EntryOpen
 	s.assign(f, s.deps.now())
 	s.touch(f.slot)
-	s.attendAt(f, max(f.id.At, s.deps.now()))
+	s.attendAt(f, max(f.due(), s.deps.now()))
 }
 
 // recordRetry is the pause after history refused a record.

@@ -271,7 +271,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 	for _, sl := range w.rewritten {
 		for _, f := range sl.fires {
 			if f != nil && f.state == etcdkv.EntryOpen && !f.ended {
-				s.attendAt(f, f.id.At)
+				s.attendAt(f, f.due())
 			}
 		}
 	}
@@ -298,9 +298,12 @@ func (s *shard) opened(f *fire) {
 	switch f.state {
 	case etcdkv.EntryOpen:
 		s.met.inFlight.Inc()
-		s.attendAt(f, f.id.At)
+		s.attendAt(f, f.due())
 	case etcdkv.EntryQueued:
 		s.met.inFlight.Inc()
+		if !f.recovered {
+			s.supersede(f)
+		}
 	case etcdkv.EntrySkipped:
 		s.met.inFlight.Inc()
 		s.end(f, job.StateSkipped, f.reason)

@@ -103,6 +103,9 @@ type Minions interface {
 	Send(orders []job.Order)
 	// Ask has minions report what became of tasks.
 	Ask(refs []job.Ref)
+	// Cancel has minions end tasks, or makes sure that they never start. The
+	// minions' reports say what came of it.
+	Cancel(refs []job.Ref, reason string)
 	// Ack tells minions that reports are in history.
 	Ack(tasks []job.TaskID)
 }

@@ -53,6 +53,18 @@ func (m *minions) Match(job.Target) []job.MinionID { return []job.MinionID{"m1"}
 func (m *minions) Connected(job.MinionID) bool     { return true }
 func (m *minions) Ack([]job.TaskID)                {}
 
+func (m *minions) Cancel(refs []job.Ref, reason string) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	for _, q := range refs {
+		if r, ok := m.w.ran[q.Task]; ok && !r.State.Final() {
+			r.State, r.Reason, r.EndedAt = job.StateCancelled, reason, time.Now()
+			m.w.ran[q.Task] = r
+			m.w.tell([]job.Report{r})
+		}
+	}
+}
+
 func (m *minions) Send(orders []job.Order) {
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"time"
 	"unique"
 
@@ -19,6 +20,10 @@ type entry struct {
 
 	overlap job.Overlap
 	misfire job.Misfire
+	// start and end bound the schedule; never and 0 are no bounds.
+	start, end int64
+	catchUp    time.Duration
+	jitter     time.Duration
 	// period is the time between the last two planned instants: jobs that fire
 	// often keep their decoded spec.
 	period  int64
@@ -46,10 +51,23 @@ type entry struct {
 // lane is what the overlap policy looks at: the occurrences of a job, or of one
 // node's shares of them.
 type lane struct {
-	// active counts fires that are committed and have not ended; waiting is the
-	// one that queue-one holds back.
+	// active counts fires that are committed and have not ended; waiting are
+	// those that the overlap policy holds back, in order.
 	active  int
-	waiting *fire
+	waiting []*fire
+}
+
+// first returns the fire that may start when none is active.
+func (l *lane) first() *fire {
+	if len(l.waiting) == 0 {
+		return nil
+	}
+	return l.waiting[0]
+}
+
+// leave takes a fire out of those that wait.
+func (l *lane) leave(f *fire) {
+	l.waiting = slices.DeleteFunc(l.waiting, func(o *fire) bool { return o == f })
 }
 
 // lane returns the lane of a share; 0 is the lane of what is not shared out.
@@ -79,7 +97,7 @@ func (e *entry) lanes(fn func(*lane)) {
 // busy reports whether fires of the job are open.
 func (e *entry) busy() bool {
 	busy := false
-	e.lanes(func(l *lane) { busy = busy || l.active > 0 || l.waiting != nil })
+	e.lanes(func(l *lane) { busy = busy || l.active > 0 || len(l.waiting) > 0 })
 	return busy
 }
 
@@ -97,7 +115,14 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	e := &entry{
 		key: job.Key{Namespace: unique.Make(stored.Namespace).Value(), Name: stored.Name}, uid: stored.UID, raw: stored.Spec,
 		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
-		next: never, from: stored.MovedFrom,
+		next: never, from: stored.MovedFrom, end: never,
+		catchUp: time.Duration(spec.CatchUp), jitter: time.Duration(spec.Jitter),
+	}
+	if spec.StartAt != nil {
+		e.start = spec.StartAt.UnixNano()
+	}
+	if spec.EndAt != nil {
+		e.end = spec.EndAt.UnixNano()
 	}
 	if spec.IsEnabled() && len(spec.Schedules) > 0 {
 		e.set, err = cache.ParseSet(spec.Schedules, schedule.Options{Zone: spec.TimeZone})
@@ -113,8 +138,8 @@ func (e *entry) nextAfter(t int64) int64 {
 	if e.gone || len(e.set) == 0 {
 		return never
 	}
-	n, ok := e.set.Next(time.Unix(0, t))
-	if !ok {
+	n, ok := e.set.Next(time.Unix(0, max(t, e.start-1)))
+	if !ok || n.UnixNano() > e.end {
 		return never
 	}
 	return n.UnixNano()

@@ -28,6 +28,9 @@ type fire struct {
 	recovered    bool
 	committedAt  int64
 	dispatchedAt int64
+	// endAt, when not 0, is when the run is ended because endWhy.
+	endAt  int64
+	endWhy string
 	// giveUp is when a fire that no minion can be found for ends.
 	giveUp int64
 	// ended: all tasks are final and the record is on its way to history.
@@ -92,6 +95,15 @@ func (f *fire) taskID(t *task) job.TaskID {
 		id.Fire.Share = job.ShareOf(t.share)
 	}
 	return id
+}
+
+// due is when the fire is to start: its instant, and its part of the jitter.
+func (f *fire) due() int64 {
+	if f.e.jitter == 0 {
+		return f.id.At
+	}
+	s := job.Spec{Jitter: job.Duration(f.e.jitter)}
+	return f.id.At + int64(s.Delay(f.id))
 }
 
 // lane is what the overlap policy sees the fire in.

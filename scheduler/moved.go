@@ -143,8 +143,8 @@ func (s *shard) arrived(uid job.UID) {
 		if e.uid == uid && e.foreign {
 			e.foreign = false
 			e.lanes(func(l *lane) {
-				if l.waiting != nil && l.active == 0 {
-					s.promote(l.waiting)
+				if w := l.first(); w != nil && l.active == 0 {
+					s.promote(w)
 				}
 			})
 		}

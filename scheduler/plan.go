@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -90,6 +91,10 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 	s.timers.set(e, at)
 
 	run, missed := misfire(e.misfire, late, len(due) > 0 || !complete)
+	if e.catchUp > 0 {
+		old, _ := slices.BinarySearch(run, now-int64(e.catchUp))
+		missed, run = append(missed, run[:old]...), run[old:]
+	}
 	s.planMissed(b, e, missed, now)
 	for _, t := range append(run, due...) {
 		id := job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}
@@ -179,14 +184,18 @@ func (s *shard) planFire(b *batch, f *fire, now int64) {
 	if l.active > 0 || e.foreign {
 		switch e.overlap {
 		case job.OverlapAllow:
-		case job.OverlapQueueOne:
-			if l.waiting == nil {
-				f.state = etcdkv.EntryQueued
-				l.waiting = f
+		case job.OverlapQueueOne, job.OverlapQueueAll:
+			if limit := s.queueLimit(e); len(l.waiting) >= limit {
+				f.state = etcdkv.EntrySkipped
+				f.reason = fmt.Sprintf("an earlier run has not ended and %d are waiting already; overlap policy %q", limit, e.overlap)
 				return
 			}
-			f.state = etcdkv.EntrySkipped
-			f.reason = "an earlier run has not ended and one is waiting already; overlap policy \"queue-one\""
+			f.state = etcdkv.EntryQueued
+			l.waiting = append(l.waiting, f)
+			return
+		case job.OverlapReplace, job.OverlapReplaceAfterGrace:
+			f.state = etcdkv.EntryQueued // until the earlier one has ended
+			l.waiting = append(l.waiting, f)
 			return
 		case job.OverlapSkip:
 			f.state = etcdkv.EntrySkipped
@@ -249,7 +258,7 @@ func (s *shard) assign(f *fire, now int64) {
 	if err == nil && s.share(f, spec.Target) {
 		return
 	}
-	f.giveUp = max(now, f.id.At) + int64(s.cfg.MaxMessageExpired)
+	f.giveUp = max(now, f.due()) + int64(s.cfg.MaxMessageExpired)
 }
 
 // share gives each task of a fire that has no minion yet its minions: every

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -133,7 +134,7 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	}
 	f.e = e
 	s.fires[f.id] = f
-	f.giveUp = max(now, f.id.At) + int64(s.cfg.MaxMessageExpired)
+	f.giveUp = max(now, f.due()) + int64(s.cfg.MaxMessageExpired)
 	// I3: what a slot beyond the cursor holds is planned already.
 	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done {
 		e.done = last
@@ -152,15 +153,21 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 			s.gate.admit(f) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:
-		f.lane().waiting = f
+		l := f.lane()
+		i, _ := slices.BinarySearchFunc(l.waiting, f, inOrder)
+		l.waiting = slices.Insert(l.waiting, i, f)
 	case etcdkv.EntrySkipped, etcdkv.EntryMissed:
 	}
 }
 
-// promoteWaiting starts queued fires whose earlier run ended with the last owner.
+// promoteWaiting starts queued fires whose earlier run ended with the last
+// owner, and goes on with replacing runs.
 func (s *shard) promoteWaiting() {
 	for _, f := range s.fires {
-		if l := f.lane(); f.state == etcdkv.EntryQueued && l.active == 0 && !f.e.foreign && l.waiting == f && !f.ended {
+		if f.state == etcdkv.EntryQueued && !f.ended {
+			s.supersede(f)
+		}
+		if l := f.lane(); f.state == etcdkv.EntryQueued && l.active == 0 && !f.e.foreign && l.first() == f && !f.ended {
 			s.promote(f)
 		}
 	}

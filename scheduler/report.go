@@ -76,7 +76,7 @@ func (s *shard) onUnknown(f *fire, t *task) {
 	}
 	t.unknown = false
 	s.unadmit(f)
-	if t.attempt == 1 && f.id.At < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip {
+	if t.attempt == 1 && f.due() < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip {
 		s.end(f, job.StateMissed, "committed in time but not started within "+s.cfg.MisfireGrace.String()+" of its instant; misfire policy \"skip\"")
 		return
 	}

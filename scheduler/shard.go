@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -334,8 +335,7 @@ func (s *shard) drop(key job.Key) {
 func (s *shard) forget(e *entry) {
 	e.gone = true
 	e.lanes(func(l *lane) {
-		if f := l.waiting; f != nil {
-			l.waiting = nil
+		for _, f := range slices.Clone(l.waiting) {
 			s.end(f, job.StateCancelled, "the job was deleted while the run waited")
 		}
 	})

@@ -1,0 +1,124 @@
+package scheduler
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// TestReplaceEndsTheEarlierRun: with overlap replace each run is ended by the
+// next occurrence, and never two go on at a time.
+func TestReplaceEndsTheEarlierRun(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.w.hold = true
+	b.start("a")
+	j := b.put("r", every("500ms", job.OverlapReplace))
+	b.until("4 replaced runs", func() bool {
+		b.w.mu.Lock()
+		running := 0
+		for _, r := range b.w.ran {
+			if !r.State.Final() {
+				running++
+			}
+		}
+		b.w.mu.Unlock()
+		if running > 1 {
+			t.Fatalf("%d runs at a time", running)
+		}
+		return len(b.ended(j)) >= 4
+	})
+	for _, r := range b.ended(j) {
+		if r.State != job.StateCancelled || r.Reason == "" {
+			t.Errorf("run at %v is %s (%s), want it cancelled by the next one", r.ScheduledAt, r.State, r.Reason)
+		}
+	}
+}
+
+// TestQueueAllKeepsOrder: occurrences wait up to the limit and start in order.
+func TestQueueAllKeepsOrder(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.w.hold = true
+	b.start("a")
+	spec := every("200ms", job.OverlapQueueAll)
+	spec.OverlapLimit = 3
+	j := b.put("q", spec)
+	skipped := func() int {
+		return b.recorded(func(r *job.Run) bool { return r.FireID.Job == j.UID && r.State == job.StateSkipped })
+	}
+	b.until("one runs, three wait, the others are skipped", func() bool { return skipped() >= 2 })
+	var order []int64
+	b.until("5 runs", func() bool {
+		b.w.mu.Lock()
+		var open []job.TaskID
+		for id, r := range b.w.ran {
+			if !r.State.Final() {
+				open = append(open, id)
+			}
+		}
+		b.w.mu.Unlock()
+		if len(open) > 1 {
+			t.Fatalf("%d runs at a time", len(open))
+		}
+		if len(open) == 1 {
+			order = append(order, open[0].Fire.At)
+			b.w.finish(open[0])
+		}
+		return len(order) >= 5
+	})
+	if !slices.IsSorted(order) {
+		t.Errorf("runs started in the order %v", order)
+	}
+}
+
+// TestJitterIsOfTheOccurrence: a start is as late as the occurrence says, and
+// never before its instant.
+func TestJitterIsOfTheOccurrence(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.start("a")
+	spec := every("300ms", job.OverlapAllow)
+	spec.Jitter = job.Duration(400 * time.Millisecond)
+	j := b.put("jitter", spec)
+	b.until("8 runs", func() bool { return len(b.ended(j)) >= 8 })
+	spread := map[time.Duration]bool{}
+	for _, r := range b.ended(j) {
+		want := spec.Delay(r.FireID)
+		if got := r.DispatchedAt.Sub(r.ScheduledAt); got < want {
+			t.Errorf("occurrence at %v was sent after %v, its jitter is %v", r.ScheduledAt, got, want)
+		}
+		spread[want] = true
+	}
+	if len(spread) < 4 {
+		t.Errorf("8 occurrences have %d different delays", len(spread))
+	}
+}
+
+// TestStartAndEnd: nothing is due outside the bounds.
+func TestStartAndEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.start("a")
+	from := time.Now().Add(time.Second).UTC().Truncate(time.Millisecond)
+	to := from.Add(time.Second)
+	spec := every("100ms", job.OverlapAllow)
+	spec.StartAt, spec.EndAt = &from, &to
+	j := b.put("window", spec)
+	after := b.put("after", every("100ms", job.OverlapAllow))
+	b.until("the window has passed", func() bool {
+		runs := b.ended(after)
+		return len(runs) > 0 && runs[len(runs)-1].ScheduledAt.After(to.Add(500*time.Millisecond))
+	})
+	runs := b.ended(j)
+	if len(runs) < 9 || len(runs) > 11 {
+		t.Errorf("%d runs in a second's window, want about 10", len(runs))
+	}
+	for _, r := range runs {
+		if r.ScheduledAt.Before(from) || r.ScheduledAt.After(to) {
+			t.Errorf("run at %v, outside of %v to %v", r.ScheduledAt, from, to)
+		}
+	}
+}

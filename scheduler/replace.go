@@ -1,0 +1,66 @@
+package scheduler
+
+import (
+	"fmt"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// queueLimit is how many occurrences of the job may wait.
+func (s *shard) queueLimit(e *entry) int {
+	if e.overlap == job.OverlapQueueOne {
+		return 1
+	}
+	spec, err := e.spec()
+	if err != nil {
+		return 0
+	}
+	return spec.EffectiveOverlapLimit()
+}
+
+// supersede does what the overlap policies replace and replace-after-grace
+// want once a fire that waits is committed: those that waited before it are
+// skipped, and the runs under way are ended.
+func (s *shard) supersede(f *fire) {
+	e := f.e
+	if e.overlap != job.OverlapReplace && e.overlap != job.OverlapReplaceAfterGrace {
+		return
+	}
+	l := f.lane()
+	for len(l.waiting) > 0 && l.waiting[0] != f && inOrder(l.waiting[0], f) < 0 {
+		s.end(l.waiting[0], job.StateSkipped, fmt.Sprintf("superseded by the occurrence at %s while it waited; overlap policy %q", f.id.Time(), e.overlap))
+	}
+	spec, err := e.spec()
+	if err != nil {
+		return
+	}
+	now := s.deps.now()
+	for _, o := range s.fires {
+		if o.e == e && o.id.Share == f.id.Share && o.state == etcdkv.EntryOpen && !o.ended && o.endAt == 0 {
+			o.endAt = max(now, f.id.At) + int64(spec.EffectiveOverlapGrace())
+			o.endWhy = fmt.Sprintf("replaced by the occurrence at %s; overlap policy %q", f.id.Time(), e.overlap)
+			s.attendAt(o, o.endAt)
+		}
+	}
+}
+
+// cancel ends a run: what has not been sent is not, and minions end what they
+// run. It is asked for again until they have answered.
+func (s *shard) cancel(f *fire, now int64) {
+	var refs []job.Ref
+	for _, t := range f.tasks {
+		switch {
+		case f.ended || t.final():
+		case t.sentAt == 0 && !t.unknown && !t.running:
+			s.finish(f, t, now, job.StateCancelled, f.endWhy)
+		default:
+			refs = append(refs, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token()})
+		}
+	}
+	if len(refs) > 0 {
+		s.deps.Minions.Cancel(refs, f.endWhy)
+		f.endAt = now + int64(askAfter)
+		s.attendAt(f, f.endAt)
+	}
+}
