@@ -73,10 +73,10 @@ type Spec struct {
 	// OverlapGrace is how long OverlapReplaceAfterGrace lets the earlier run go
 	// on. Zero: DefaultOverlapGrace.
 	OverlapGrace Duration `json:"overlapGrace,omitempty"`
-	// StartAt and EndAt bound the schedule: no occurrence is due before StartAt,
-	// and none after EndAt. Nil: no bound.
+	// StartAt bounds the schedule: no occurrence is due before it. Nil: no bound.
 	StartAt *time.Time `json:"startAt,omitempty"`
-	EndAt   *time.Time `json:"endAt,omitempty"`
+	// EndAt bounds the schedule: no occurrence is due after it. Nil: no bound.
+	EndAt *time.Time `json:"endAt,omitempty"`
 	// Jitter spreads starts: each occurrence starts up to this long after its
 	// instant, always the same for the same occurrence. Zero: at its instant.
 	Jitter Duration `json:"jitter,omitempty"`

@@ -244,9 +244,16 @@ func (s *shard) written(w *write, rev int64, err error) {
 		return
 	}
 	if w.state != nil {
-		ring := s.state.Ring
+		now := s.state
 		s.state, s.stateRev = *w.state, rev
-		s.state.Ring = ring // may have changed meanwhile
+		lockState(&s.state, &now)
+		if !s.ringDirty { // else what they wait for is in the next state
+			then := s.afterState
+			s.afterState = nil
+			for _, fn := range then {
+				fn()
+			}
+		}
 	}
 	for _, uid := range w.unmoved {
 		delete(s.moved, uid)

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"container/heap"
+	"context"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -18,6 +19,10 @@ type fire struct {
 	share job.NodeID
 	// gated: it waits in the group's gate.
 	gated bool
+	// locking: it waits for the group's lock; locked: it holds it.
+	locking, locked bool
+	// giveUpLock ends its waiting for the lock. Nil until it waits.
+	giveUpLock context.CancelFunc
 	// reason, count and until belong to skipped and missed occurrences.
 	reason string
 	count  int64

@@ -101,7 +101,7 @@ func (s *shard) passGate(f *fire) bool {
 		return true
 	}
 	s.gate.rules(&g.spec)
-	return s.gate.enter(f)
+	return s.gate.enter(f) && s.passMutex(f, g)
 }
 
 // leaveGate lets the next fire in.
@@ -109,6 +109,7 @@ func (s *shard) leaveGate(f *fire) {
 	if s.turns == nil {
 		return
 	}
+	s.unlock(f)
 	if next := s.gate.leave(f); next != nil {
 		s.attendAt(next, s.deps.now())
 	}
@@ -138,5 +139,7 @@ func (s *shard) unadmit(f *fire) {
 			return
 		}
 	}
-	s.leaveGate(f)
+	if next := s.gate.leave(f); next != nil {
+		s.attendAt(next, s.deps.now())
+	}
 }

@@ -440,3 +440,52 @@ func TestModeChangesWhileFiring(t *testing.T) {
 		}
 	}
 }
+
+// TestGroupMutex: runs of two groups that name the same lock never run at a
+// time, also when their owner crashes; and an outside holder keeps them out.
+func TestGroupMutex(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.w.hold = true
+	one := b.group(0, job.GroupSpec{Mode: "failover", Mutex: "m"})
+	two := b.group(1, job.GroupSpec{Mode: "parallel", Mutex: "m"})
+	_, kill, _ := b.start("a")
+	j1, j2 := b.putIn(one, "one", every("500ms", job.OverlapQueueOne)), b.putIn(two, "two", every("500ms", job.OverlapQueueOne))
+	running := func() (ids []job.TaskID) {
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		for id, r := range b.w.ran {
+			if !r.State.Final() {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	step := func(n int) {
+		done := 0
+		b.until("runs", func() bool {
+			ids := running()
+			if len(ids) > 1 {
+				t.Fatalf("%d runs hold the lock at a time: %v", len(ids), ids)
+			}
+			if len(ids) == 1 {
+				b.w.finish(ids[0])
+				done++
+			}
+			return done >= n
+		})
+	}
+	step(4)
+	b.until("a run", func() bool { return len(running()) == 1 })
+	b.start("b")
+	kill() // the run goes on, and so must its hold
+	held := running()
+	time.Sleep(3 * time.Second) // longer than the dead owner's lease
+	if now := running(); len(now) != 1 || now[0] != held[0] {
+		t.Errorf("after the owner's crash %v run, want %v alone", now, held)
+	}
+	step(4)
+	if len(b.ended(j1)) == 0 || len(b.ended(j2)) == 0 {
+		t.Errorf("%d and %d runs ended, want both jobs to have run", len(b.ended(j1)), len(b.ended(j2)))
+	}
+}

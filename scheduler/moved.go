@@ -131,7 +131,7 @@ func (s *shard) cameFrom(ctx context.Context, e *entry, from job.ShardID) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Duration(rematchEvery)):
+			case <-time.After(rematchEvery):
 			}
 		}
 	})

@@ -217,6 +217,9 @@ func (s *shard) live(namespace, name string) []job.Run {
 		if f.gated {
 			state, reason = job.StateQueued, s.gate.why()
 		}
+		if f.locking {
+			state, reason = job.StateQueued, s.waitsFor()
+		}
 		if f.recovered {
 			reason = "taken over; its minions are being asked"
 		}

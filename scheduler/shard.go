@@ -52,8 +52,11 @@ type shard struct {
 	// moved are the jobs that were moved out and may have open fires here.
 	moved map[job.UID]*movedOut
 	// ring is state.Ring, for others; ringDirty says that it is to be stored.
-	ring       atomic.Pointer[[]etcdkv.RingNode]
-	ringDirty  bool
+	ring      atomic.Pointer[[]etcdkv.RingNode]
+	ringDirty bool
+	// afterState waits until the state is stored as it is now.
+	afterState []func()
+	mutex      mutex
 	remembered int64
 	groupRev   int64
 	// due is the instant that is planned next, for others; never: none.
@@ -124,6 +127,7 @@ func (s *shard) run(ctx context.Context) error {
 	})
 	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), s.onTriggers) })
 
+	s.mutex.spawn = func(fn func(context.Context)) { s.wg.Go(func() { fn(ctx) }) }
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -173,6 +177,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	}
 	s.remember(now)
 	s.reopenGate(now)
+	s.tendMutex(now)
 	for f := s.nextAppointment(now); f != nil; f = s.nextAppointment(now) {
 		s.attend(f, now)
 	}

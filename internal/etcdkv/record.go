@@ -169,6 +169,10 @@ type ShardState struct {
 	Node job.NodeID `json:"node,omitempty"`
 	// Ring is what a group's mode remembers of its nodes.
 	Ring []RingNode `json:"ring,omitempty"`
+	// Mutex is the lock that the group's runs hold, MutexLease the lease that
+	// their holds lie on; 0: none yet.
+	Mutex      string `json:"mutex,omitempty"`
+	MutexLease int64  `json:"mutexLease,omitempty"`
 }
 
 // RingNode is what a group's mode remembers of a node.

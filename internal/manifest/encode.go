@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
@@ -39,8 +40,11 @@ func Encode(objs ...Object) ([]byte, error) {
 
 // node builds the YAML form of a value; nil when it is empty.
 func node(v reflect.Value) *yaml.Node {
-	if d, ok := v.Interface().(job.Duration); ok {
-		return textNode(d.String())
+	switch x := v.Interface().(type) {
+	case job.Duration:
+		return textNode(x.String())
+	case time.Time:
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: x.UTC().Format(time.RFC3339Nano)}
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -58,7 +62,7 @@ func node(v reflect.Value) *yaml.Node {
 		}
 		return n
 	case reflect.Slice:
-		return listNode(v.Interface().([]string)) //nolint:errcheck,forcetypeassert // there is no other
+		return listNode(v)
 	case reflect.Bool:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(v.Bool())}
 	case reflect.Int:
@@ -86,13 +90,13 @@ func structNode(v reflect.Value) *yaml.Node {
 }
 
 // listNode writes short lists in one line.
-func listNode(items []string) *yaml.Node {
+func listNode(items reflect.Value) *yaml.Node {
 	const widest = 72
 	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 	width := 0
-	for _, s := range items {
-		item := textNode(s)
-		if width += len(s) + 4; width > widest || strings.Contains(s, "\n") {
+	for i := range items.Len() {
+		item := node(items.Index(i))
+		if width += len(item.Value) + 4; width > widest || strings.Contains(item.Value, "\n") {
 			n.Style = 0
 		}
 		n.Content = append(n.Content, item)

@@ -199,8 +199,16 @@ func TestM3_RoundTrip(t *testing.T) {
 				Backoff:  duration(0, job.DefaultMaxBackoff).Draw(rt, "backoff"),
 			},
 			Overlap:    rapid.SampledFrom(append(job.Overlaps(), "")).Draw(rt, "overlap"),
+			Group:      rapid.SampledFrom([]string{"", "g"}).Draw(rt, "group"),
+			Jitter:     duration(0, job.MaxJitter).Draw(rt, "jitter"),
+			CatchUp:    duration(0, job.MaxCatchUpWindow).Draw(rt, "catch up"),
 			Misfire:    rapid.SampledFrom(append(job.Misfires(), "")).Draw(rt, "misfire"),
 			Idempotent: rapid.Bool().Draw(rt, "idempotent"),
+		}
+		if rapid.Bool().Draw(rt, "bounded") {
+			from := time.Unix(0, rapid.Int64Range(0, 4e18).Draw(rt, "from")).UTC()
+			to := from.Add(time.Hour)
+			s.StartAt, s.EndAt, s.Retry.ExitCodes = &from, &to, []int{1, 255}
 		}
 		if rapid.Bool().Draw(rt, "is script") {
 			s.Script = &job.Script{Interpreter: rapid.SliceOfN(name, 0, 2).Draw(rt, "interpreter"), Source: "x" + text.Draw(rt, "source")}

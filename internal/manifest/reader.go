@@ -48,6 +48,9 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	case job.Duration:
 		r.duration(n, v, path)
 		return
+	case time.Time:
+		r.instant(n, v, path)
+		return
 	case job.Script:
 		if n.Kind == yaml.ScalarNode {
 			r.text(n, v.FieldByName("Source"), path)
@@ -67,6 +70,10 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	case reflect.Map:
 		r.texts(n, v, path)
 	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Int {
+			r.numbers(n, v, path)
+			return
+		}
 		r.list(n, v, path)
 	case reflect.Bool:
 		b, err := strconv.ParseBool(n.Value)
@@ -137,6 +144,28 @@ func (r *reader) duration(n *yaml.Node, v reflect.Value, path string) {
 	v.SetInt(int64(d))
 }
 
+func (r *reader) instant(n *yaml.Node, v reflect.Value, path string) {
+	t, err := time.Parse(time.RFC3339, n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		r.fail(n, path, "%s is not an instant; write it with its offset, as in 2027-01-31T09:00:00Z or 2027-01-31T09:00:00+01:00", shown(n))
+		return
+	}
+	v.Set(reflect.ValueOf(t.UTC()))
+}
+
+// numbers reads a list of whole numbers; a single one stands for a list of one.
+func (r *reader) numbers(n *yaml.Node, v reflect.Value, path string) {
+	items := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		items = n.Content
+	}
+	out := reflect.MakeSlice(v.Type(), len(items), len(items))
+	for i, item := range items {
+		r.value(item, out.Index(i), path+"["+strconv.Itoa(i)+"]")
+	}
+	v.Set(out)
+}
+
 // texts reads a mapping of text to text.
 func (r *reader) texts(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
@@ -172,22 +201,24 @@ func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
 		var text string
 		r.lines[path+"[0]"] = n.Line
 		r.text(n, reflect.ValueOf(&text).Elem(), path)
-		v.Set(reflect.ValueOf([]string{text}))
+		out := reflect.MakeSlice(v.Type(), 1, 1)
+		out.Index(0).SetString(text)
+		v.Set(out)
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
 		r.fail(n, path, "%s is not a list; write one, as in [a, b]", shown(n))
 		return
 	}
-	out := make([]string, len(n.Content))
+	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		r.lines[at] = item.Line
 		if item, ok := r.resolve(item, at); ok {
-			r.text(item, reflect.ValueOf(&out[i]).Elem(), at)
+			r.text(item, out.Index(i), at)
 		}
 	}
-	v.Set(reflect.ValueOf(out))
+	v.Set(out)
 }
 
 // quoteWords writes the words of a line as the entries of a list.
@@ -284,7 +315,7 @@ var synonyms = map[string]string{ //nolint:gochecknoglobals // a constant
 	"cron": "schedule", "crontab": "schedule", "tz": "timeZone", "environment": "env", "cmd": "command", "args": "command",
 	"shell": "script", "cwd": "workingDir", "workdir": "workingDir", "dir": "workingDir", "runAs": "user", "hosts": "target.names",
 	"minions": "target.names", "nodes": "target.names", "tags": "target.labels", "retries": "retry.attempts", "attempts": "retry.attempts",
-	"concurrencyPolicy": "overlap", "concurrency": "overlap", "suspend": "enabled", "disabled": "enabled", "catchup": "misfire", "run": "target.run",
+	"concurrencyPolicy": "overlap", "concurrency": "overlap", "suspend": "enabled", "disabled": "enabled", "run": "target.run",
 }
 
 // unknown reports a field that does not exist.

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/carillon-cron/carillon/job"
@@ -66,7 +67,8 @@ func (c comments) describe(typeName, goName, name string) string {
 	return strings.NewReplacer(
 		"DefaultNamespace", job.DefaultNamespace, "DefaultTimeout", short(job.DefaultTimeout),
 		"DefaultBackoff", short(job.DefaultBackoff), "DefaultMaxBackoff", short(job.DefaultMaxBackoff),
-		"OverlapSkip", string(job.OverlapSkip), "MisfireLatest", string(job.MisfireLatest), "SpreadOne", string(job.SpreadOne),
+		"OverlapSkip", string(job.OverlapSkip), "OverlapReplaceAfterGrace", string(job.OverlapReplaceAfterGrace), "OverlapQueueAll", string(job.OverlapQueueAll),
+		"DefaultOverlapGrace", short(job.DefaultOverlapGrace), "DefaultOverlapLimit", strconv.Itoa(job.DefaultOverlapLimit), "MisfireLatest", string(job.MisfireLatest), "SpreadOne", string(job.SpreadOne),
 		"Command and Script", "command and script", "Nil:", "Not given:", "Zero:", "Not given:", "Empty:", "Not given:",
 	).Replace(text)
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -69,6 +70,8 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": job.Misfires(), "default": job.Misfires()[0]}
 	case reflect.TypeFor[job.Spread]():
 		return schema{"enum": job.Spreads(), "default": job.Spreads()[0]}
+	case reflect.TypeFor[time.Time]():
+		return schema{"type": "string", "format": "date-time", "examples": []string{"2027-01-31T09:00:00Z"}}
 	case reflect.TypeFor[*job.Script]():
 		return schema{"oneOf": []schema{{"type": "string", "minLength": 1}, c.object(t.Elem(), path)}}
 	}
@@ -80,6 +83,9 @@ func (c comments) value(t reflect.Type, path string) schema {
 	case reflect.Map:
 		return schema{"type": "object", "additionalProperties": text()}
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Int {
+			return schema{"type": "array", "items": schema{"type": "integer"}}
+		}
 		return schema{"type": "array", "items": text()}
 	case reflect.Bool:
 		return schema{"type": "boolean"}
@@ -121,6 +127,8 @@ var (
 		"spec.target.names":       oneOrMore(job.MaxTargetNames),
 		"spec.target.labels":      {"maxProperties": job.MaxLabels},
 		"spec.retry.attempts":     {"minimum": 0, "maximum": job.MaxAttempts},
+		"spec.retry.exitCodes":    {"type": []string{"array", "integer"}},
+		"spec.overlapLimit":       {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
 	}
 )
 
