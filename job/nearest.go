@@ -3,15 +3,16 @@ package job
 import "strings"
 
 // Nearest returns the one of the known words that was probably meant by word:
-// the same but for case, or at most a third of it mistyped. It is false when
-// nothing is near.
+// the same but for case, or at most a third of it mistyped. Of words that are
+// equally near it is one that begins with word. It is false when nothing is near.
 func Nearest(word string, known []string) (string, bool) {
 	best, bestDistance := "", len(word)/3+1
 	for _, k := range known {
 		if strings.EqualFold(word, k) {
 			return k, true
 		}
-		if d := distance(strings.ToLower(word), strings.ToLower(k), bestDistance); d < bestDistance {
+		d := distance(strings.ToLower(word), strings.ToLower(k), bestDistance+1)
+		if d < bestDistance || d == bestDistance && best != "" && strings.HasPrefix(k, word) && !strings.HasPrefix(best, word) {
 			best, bestDistance = k, d
 		}
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // Encode writes objects as YAML documents. Fields come in the order of
-// job.Spec, entries of mappings by name, and what is empty is left out.
+// their struct, entries of mappings by name, and what is empty is left out.
 func Encode(objs ...Object) ([]byte, error) {
 	var b bytes.Buffer
 	if len(objs) == 0 {
@@ -27,8 +27,7 @@ func Encode(objs ...Object) ([]byte, error) {
 	enc.SetIndent(2)
 	for i := range objs {
 		o := &objs[i]
-		doc := document{APIVersion: job.APIVersion, Kind: o.Kind, Metadata: o.Metadata, Spec: o.Spec}
-		if err := enc.Encode(node(reflect.ValueOf(doc))); err != nil {
+		if err := enc.Encode(documentNode(o)); err != nil {
 			return nil, fmt.Errorf("encode %s %s: %w", o.Kind, o.Metadata.Key(), err)
 		}
 	}
@@ -36,6 +35,14 @@ func Encode(objs ...Object) ([]byte, error) {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// documentNode builds the YAML form of an object.
+func documentNode(o *Object) *yaml.Node {
+	if o.Kind == job.KindGroup {
+		return node(reflect.ValueOf(document[job.GroupSpec]{job.APIVersion, o.Kind, o.Metadata, o.Group}))
+	}
+	return node(reflect.ValueOf(document[job.Spec]{job.APIVersion, o.Kind, o.Metadata, o.Spec}))
 }
 
 // node builds the YAML form of a value; nil when it is empty.

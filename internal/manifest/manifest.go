@@ -30,10 +30,12 @@ const (
 
 // Object is one document of a file.
 type Object struct {
-	// Kind is job.KindJob; there is no other yet.
+	// Kind is job.KindJob or job.KindGroup.
 	Kind     string
 	Metadata job.Metadata
-	Spec     job.Spec
+	// Spec is a job's spec, and Group a group's; the other one is zero.
+	Spec  job.Spec
+	Group job.GroupSpec
 	// File and Line tell where the document begins; Line counts from 1.
 	File string
 	Line int

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/carillon-cron/carillon/configs/examples"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -220,14 +222,40 @@ func TestM3_RoundTrip(t *testing.T) {
 		}
 		return s
 	}
+	group := func(rt *rapid.T) job.GroupSpec {
+		g := job.GroupSpec{
+			Mode:          rapid.SampledFrom(append(mode.Names(), "")).Draw(rt, "mode"),
+			Nodes:         rapid.SliceOfNDistinct(rapid.Map(name, func(s string) job.NodeID { return job.NodeID(s) }), 0, 3, rapid.ID).Draw(rt, "nodes"),
+			Pin:           rapid.MapOfN(name, text, 0, 2).Draw(rt, "pin"),
+			Ordered:       rapid.Bool().Draw(rt, "ordered"),
+			MaxConcurrent: rapid.IntRange(0, 9).Draw(rt, "max"),
+			Mutex:         rapid.SampledFrom([]string{"", "m"}).Draw(rt, "mutex"),
+		}
+		switch g.Mode {
+		case "failback":
+			g.HoldOff, g.Sites = duration(0, job.MaxHoldOff).Draw(rt, "hold-off"), []string{"a", "b"}
+		case "preempt":
+			g.Grace = duration(0, job.MaxGrace).Draw(rt, "grace")
+		case "timeslice":
+			g.Slice, g.OnLoss, g.Spread = duration(job.MinSlice, job.MaxSlice).Draw(rt, "slice"), job.LossSkip, "rack"
+		case "parallel":
+			g.Start = job.StartSync
+		}
+		return g
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		in := make([]Object, rapid.IntRange(1, 3).Draw(rt, "objects"))
 		for i := range in {
-			in[i] = Object{Kind: "Job", File: "f", Spec: spec(rt), Metadata: job.Metadata{
+			in[i] = Object{Kind: rapid.SampledFrom(kinds()).Draw(rt, "kind"), File: "f", Metadata: job.Metadata{
 				Namespace: name.Draw(rt, "namespace"), Name: fmt.Sprint(name.Draw(rt, "name"), i),
 				Labels:      rapid.MapOfN(name, name, 0, 2).Draw(rt, "labels"),
 				Annotations: rapid.MapOfN(name, text, 0, 2).Draw(rt, "annotations"),
 			}}
+			if in[i].Kind == job.KindGroup {
+				in[i].Group = group(rt)
+			} else {
+				in[i].Spec = spec(rt)
+			}
 		}
 		b, err := Encode(in...)
 		if err != nil {
@@ -323,7 +351,7 @@ func TestExamplesDecode(t *testing.T) {
 	if err != nil || len(names) < 5 {
 		t.Fatalf("examples: %v %v", names, err)
 	}
-	seen := map[job.Key]string{}
+	seen := map[identity]string{}
 	for _, n := range names {
 		b, err := fs.ReadFile(examples.FS(), n)
 		if err != nil {
@@ -334,10 +362,11 @@ func TestExamplesDecode(t *testing.T) {
 			t.Errorf("%s:\n%v", n, err)
 		}
 		for _, o := range objects {
-			if other, twice := seen[o.Metadata.Key()]; twice {
-				t.Errorf("%s and %s have the same job", n, other)
+			id := identity{o.Kind, o.Metadata.Key()}
+			if other, twice := seen[id]; twice {
+				t.Errorf("%s and %s have the same %s", n, other, o.Kind)
 			}
-			seen[o.Metadata.Key()] = n
+			seen[id] = n
 		}
 		if !strings.HasPrefix(string(b), "# yaml-language-server: $schema=../schema/job.schema.json\n# ") {
 			t.Errorf("%s does not begin with its schema and a comment", n)
@@ -356,6 +385,57 @@ func TestSynonymsNameFields(t *testing.T) {
 		if !slices.Contains(append(fieldNames(specType), "schedule"), first) {
 			t.Errorf("the synonym %q stands for %q, which is no field", word, field)
 		}
+	}
+}
+
+func TestGroupSynonymsNameFields(t *testing.T) {
+	t.Parallel()
+	for word, field := range groupSynonyms {
+		_, err := Decode("f", []byte("apiVersion: carillon/v1\nkind: Group\nmetadata: {name: x}\nspec: {"+word+": x}\n"))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("did you mean %q?", field)) {
+			t.Errorf("%s: %v; want %q", word, err, field)
+		}
+		if !slices.Contains(fieldNames(reflect.TypeFor[job.GroupSpec]()), field) {
+			t.Errorf("the synonym %q stands for %q, which is no field", word, field)
+		}
+	}
+}
+
+// TestDecodeGroup: a group and a job of it, in one file.
+func TestDecodeGroup(t *testing.T) {
+	t.Parallel()
+	got, err := Decode("a.yaml", []byte(`
+apiVersion: carillon/v1
+kind: Group
+metadata: {name: nightly}
+spec:
+  mode: failback
+  nodes: n1
+  sites: [a, b]
+  pin: {disk: ssd}
+  holdOff: 2m
+  ordered: true
+  maxConcurrent: 3
+  mutex: db
+---
+apiVersion: carillon/v1
+kind: Job
+metadata: {name: nightly}
+spec: {group: nightly, command: [x]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := job.Metadata{Namespace: "default", Name: "nightly"}
+	want := []Object{
+		{Kind: "Group", File: "a.yaml", Line: 2, Metadata: meta, Group: job.GroupSpec{
+			Mode: "failback", Nodes: []job.NodeID{"n1"}, Sites: []string{"a", "b"}, Pin: map[string]string{"disk": "ssd"},
+			HoldOff: job.Duration(2 * time.Minute), Ordered: true, MaxConcurrent: 3, Mutex: "db",
+		}},
+		{Kind: "Job", File: "a.yaml", Line: 15, Metadata: meta, Spec: job.Spec{Group: "nightly", Command: []string{"x"}}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("objects (-want +got):\n%s", d)
 	}
 }
 

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,15 +11,20 @@ import (
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
-// document is a document's outermost fields, in the order they are written.
-type document struct {
+// document is a document's outermost fields, in the order they are written. S
+// is the spec of its kind.
+type document[S job.Spec | job.GroupSpec] struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Metadata   job.Metadata `json:"metadata"`
-	Spec       job.Spec     `json:"spec"`
+	Spec       S            `json:"spec"`
 }
+
+// kinds returns the kinds of objects.
+func kinds() []string { return []string{job.KindJob, job.KindGroup} }
 
 // object reads and checks one document. It is false when there is no telling
 // which object was meant.
@@ -32,12 +38,16 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		r.problem(n.Line, "", "is not an object; write apiVersion, kind, metadata and spec")
 		return Object{}, false
 	}
-	if !r.known(n) {
+	kind, ok := r.known(n)
+	if !ok {
 		return Object{}, false
 	}
-	var doc document
-	r.fields(n, reflect.ValueOf(&doc).Elem(), "")
-	o := Object{Kind: doc.Kind, Metadata: doc.Metadata, Spec: doc.Spec, File: r.file, Line: n.Line}
+	o := Object{Kind: kind, File: r.file, Line: n.Line}
+	if kind == job.KindGroup {
+		o.Metadata, o.Group = read[job.GroupSpec](r, n)
+	} else {
+		o.Metadata, o.Spec = read[job.Spec](r, n)
+	}
 	if o.Metadata.Namespace == "" {
 		o.Metadata.Namespace = job.DefaultNamespace
 	}
@@ -53,29 +63,36 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 	return o, !r.told("metadata.name") && !r.told("metadata.namespace")
 }
 
-// known checks the version and the kind. It is false when the kind is not, as
-// all other fields depend on it.
-func (r *reader) known(n *yaml.Node) bool {
-	r.constant(n, "apiVersion", job.APIVersion)
-	return r.constant(n, "kind", job.KindJob)
+// read reads a document whose kind has the spec S.
+func read[S job.Spec | job.GroupSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
+	var doc document[S]
+	r.fields(n, reflect.ValueOf(&doc).Elem(), "")
+	return doc.Metadata, doc.Spec
 }
 
-// constant checks a field that has one allowed value.
-func (r *reader) constant(n *yaml.Node, field, want string) bool {
+// known checks the version and returns the kind. It is false when there is no
+// such kind, as all other fields depend on it.
+func (r *reader) known(n *yaml.Node) (string, bool) {
+	r.word(n, "apiVersion", job.APIVersion)
+	return r.word(n, "kind", kinds()...)
+}
+
+// word returns a field that has one of few values.
+func (r *reader) word(n *yaml.Node, field string, allowed ...string) (string, bool) {
 	v, ok := lookup(n, field)
 	switch {
 	case !ok || v.Value == "":
-		r.problem(n.Line, field, "is missing; write %s: %s", field, want)
-		return false
-	case v.Value != want:
+		r.problem(n.Line, field, "is missing; write %s: %s", field, strings.Join(allowed, " or "))
+		return "", false
+	case !slices.Contains(allowed, v.Value):
 		hint := ""
-		if near, ok := job.Nearest(v.Value, []string{want}); ok {
+		if near, ok := job.Nearest(v.Value, allowed); ok {
 			hint = fmt.Sprintf("did you mean %q? ", near)
 		}
-		r.problem(v.Line, field, "%q is unknown; %s(allowed: %s)", v.Value, hint, want)
-		return false
+		r.problem(v.Line, field, "%q is unknown; %s(allowed: %s)", v.Value, hint, strings.Join(allowed, ", "))
+		return "", false
 	}
-	return true
+	return v.Value, true
 }
 
 func lookup(n *yaml.Node, key string) (*yaml.Node, bool) {
@@ -119,7 +136,11 @@ func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".
 func Validate(o *Object) []job.Problem { return validate(o, schedule.NewCache()) }
 
 func validate(o *Object, schedules *schedule.Cache) []job.Problem {
-	problems := append(o.Metadata.Validate(), o.Spec.Validate()...)
+	problems := o.Metadata.Validate()
+	if o.Kind == job.KindGroup {
+		return append(append(problems, o.Group.Validate()...), mode.Check(&o.Group)...)
+	}
+	problems = append(problems, o.Spec.Validate()...)
 	opts := schedule.Options{Zone: o.Spec.TimeZone}
 	if _, err := schedule.LoadZone(opts.Zone); err != nil {
 		problems = append(problems, job.Problem{Path: "spec.timeZone", Message: err.Error()})

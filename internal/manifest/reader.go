@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -318,11 +319,23 @@ var synonyms = map[string]string{ //nolint:gochecknoglobals // a constant
 	"concurrencyPolicy": "overlap", "concurrency": "overlap", "suspend": "enabled", "disabled": "enabled", "run": "target.run",
 }
 
+// groupSynonyms are the same for groups.
+var groupSynonyms = map[string]string{ //nolint:gochecknoglobals // a constant
+	"policy": "mode", "strategy": "mode", "type": "mode", "ring": "nodes", "members": "nodes", "hosts": "nodes",
+	"zones": "sites", "zone": "sites", "nodeSelector": "pin", "selector": "pin", "labels": "pin", "topologyKey": "spread",
+	"serial": "ordered", "sequential": "ordered", "concurrency": "maxConcurrent", "parallelism": "maxConcurrent", "limit": "maxConcurrent",
+	"lock": "mutex", "gracePeriod": "grace", "interval": "slice", "duration": "slice", "hysteresis": "holdOff",
+}
+
 // unknown reports a field that does not exist.
 func (r *reader) unknown(line int, path, key string, names []string) {
 	hint := ""
 	near, ok := job.Nearest(key, names)
-	if s, known := synonyms[key]; !ok && known && path == "spec" {
+	words := synonyms
+	if slices.Contains(names, "mode") {
+		words = groupSynonyms
+	}
+	if s, known := words[key]; !ok && known && path == "spec" {
 		near, ok = s, true
 	}
 	if ok {
