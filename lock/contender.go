@@ -6,14 +6,14 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/google/uuid"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // contender is one call for a lock: it has a place, then a hold, never both.
-// Neither has a key that any other contender has.
+// Neither has a key that any other contender has at the time. It is used by one
+// goroutine at a time.
 type contender struct {
 	m     *Mutex
 	s     *Session
@@ -27,11 +27,15 @@ type contender struct {
 	place, hold string // keys
 	// slot is the permit that is asked for next; semaphores only.
 	slot int
+	// name is the number of the session's name for it; -1: it has none.
+	name int
+	// doubt: an answer was lost, and a request may still be on its way.
+	doubt bool
 	// seen is when each hold that may have to be broken was seen first.
 	seen map[grantID]time.Duration
 }
 
-// grantID tells one grant from all others.
+// grantID tells one grant, or one place, from all others.
 type grantID struct {
 	key string
 	rev int64
@@ -48,14 +52,28 @@ func (m *Mutex) contender() *contender {
 			Grace: o.Grace, MaxHold: o.MaxHold, LockDelay: o.LockDelay,
 		}},
 	}
-	if c.id == "" {
-		c.id = leaseText(c.s.lease) + "-" + uuid.NewString()
+	if c.name = -1; c.id == "" {
+		c.name, c.id = c.s.takeName()
 	}
 	c.place, c.hold = c.lock.place(c.class, c.kind, c.id), c.lock.hold(c.kind, c.id)
 	if n := c.kind.limit(); n > 1 {
 		c.slot = rand.IntN(n) //nolint:gosec // not a secret
 	}
 	return c
+}
+
+// doubtful returns err, and notes whether it leaves a request on its way.
+func (c *contender) doubtful(err error) error {
+	c.doubt = c.doubt || ambiguous(err)
+	return err
+}
+
+// finish notes that the contender has neither a place nor a hold any more.
+func (c *contender) finish() {
+	if c.name >= 0 && !c.doubt {
+		c.s.freeName(c.name)
+	}
+	c.name = -1
 }
 
 // vacant compares that nobody holds the lock in a way that excludes the

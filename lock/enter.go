@@ -13,24 +13,36 @@ import (
 // lock if that is free, else a place in the queue. As with every write, its
 // answer may be lost; see Session.settle.
 type entry struct {
-	c *contender
-	// try: do not take a place.
-	try bool
+	c   *contender
+	how otherwise
 }
+
+// otherwise is what an entry does if the lock is not free.
+type otherwise int
+
+const (
+	orQueue otherwise = iota // take a place
+	orTell                   // tell why
+	orElse                   // nothing: the request is small
+)
 
 // entered is what became of an entry: a hold, a place, or neither.
 type entered struct {
 	hold  *mvccpb.KeyValue
 	place *mvccpb.KeyValue
-	// view is nil when the answer was lost, and when the lock was free.
+	// view is what the contender saw when it took the place, or was told. Nil
+	// when it got the lock, or an earlier call took the place, or the answer was lost.
 	view *view
 }
 
-func (c *contender) enter(ctx context.Context, try bool) (entered, error) {
-	e := &entry{c: c, try: try}
+func (c *contender) enter(ctx context.Context, how otherwise) (entered, error) {
+	e := &entry{c: c, how: how}
 	var got entered
 	err := c.s.settle(ctx,
-		func(ctx context.Context, mark string) (err error) { got, err = e.commit(ctx, mark); return err },
+		func(ctx context.Context, mark string) (err error) {
+			got, err = e.commit(ctx, mark)
+			return c.doubtful(err)
+		},
 		func(ctx context.Context, mark string) (done bool, err error) {
 			got, err = e.resolve(ctx, mark)
 			return got.hold != nil || got.place != nil, err
@@ -49,11 +61,17 @@ func (e *entry) commit(ctx context.Context, mark string) (entered, error) {
 	if err != nil {
 		return entered{}, err
 	}
-	unused := []clientv3.Cmp{absent(mark), absent(c.hold), absent(c.place)}
+	unused := []clientv3.Cmp{absent(mark)}
+	if c.name < 0 { // an earlier call with the same ID may have got there
+		unused = append(unused, absent(c.hold), absent(c.place))
+	}
 	free := slices.Concat(unused, c.vacant(), c.untaken())
-	read := c.viewOps(0)
-	otherwise := read
-	if !e.try {
+	var otherwise []clientv3.Op
+	switch {
+	case e.how == orTell:
+		otherwise = c.viewOps(0)
+	case e.how == orQueue:
+		read := c.viewOps(0)
 		place, err := (&record{Place: c.rec.Place}).encode()
 		if err != nil {
 			return entered{}, err
@@ -75,7 +93,10 @@ func (e *entry) commit(ctx context.Context, mark string) (entered, error) {
 
 // queued reads the answer when the lock was not free.
 func (e *entry) queued(r *clientv3.TxnResponse, rev int64) (entered, error) {
-	if e.try {
+	switch e.how {
+	case orElse:
+		return entered{}, nil
+	case orTell:
 		v := viewOf(rev, r.Responses)
 		return entered{hold: v.hold, place: v.place, view: v}, nil
 	}
@@ -86,7 +107,7 @@ func (e *entry) queued(r *clientv3.TxnResponse, rev int64) (entered, error) {
 		return entered{place: v.place, view: v}, nil
 	}
 	// An earlier call with the same ID took them.
-	return entered{hold: v.hold, place: v.place, view: v}, nil
+	return entered{hold: v.hold, place: v.place}, nil
 }
 
 // resolve reads what became of the entry, and marks it as given up if it has
@@ -108,7 +129,7 @@ func (c *contender) find(ctx context.Context, onPlace []clientv3.Op, onNone ...c
 		Else(clientv3.OpTxn([]clientv3.Cmp{c.mine(c.place)}, place, onNone)).
 		Commit()
 	if err != nil {
-		return entered{}, err
+		return entered{}, c.doubtful(err)
 	}
 	if r.Succeeded {
 		return entered{hold: oneKey(r.Responses[0])}, nil
@@ -146,8 +167,12 @@ func (c *contender) leave(ctx context.Context, mark string) error {
 		drop = append(drop, clientv3.OpDelete(c.place))
 	}
 	found, err := c.find(ctx, drop, none...)
-	if err != nil || found.hold == nil || c.m.opts.KeepPlace && mark != "" {
+	switch {
+	case err != nil, c.m.opts.KeepPlace && mark != "":
 		return err
+	case found.hold == nil:
+		c.finish()
+		return nil
 	}
 	e, err := c.ending(found.hold)
 	if err != nil {

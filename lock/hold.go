@@ -30,7 +30,7 @@ type Hold struct {
 func (h *Hold) Token() Token { return Token{Epoch: h.grant.end.rec.Epoch, Revision: h.grant.end.rev} }
 
 // Key returns the hold's key in etcd.
-func (h *Hold) Key() string { return h.grant.end.key() }
+func (h *Hold) Key() string { return h.grant.end.hold }
 
 // Fence returns the condition that a write to the same etcd must compare to be
 // safe from a hold that is over.
@@ -88,8 +88,8 @@ type grant struct {
 	forced bool // freed without Unlock
 }
 
-// granted makes a grant, with one hold, of the contender's hold as it was read.
-func (c *contender) granted(kv *mvccpb.KeyValue) (*grant, error) {
+// granted makes a grant of the contender's hold as it was read, and its first hold.
+func (c *contender) granted(kv *mvccpb.KeyValue) (*Hold, error) {
 	if err := c.s.Err(); err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (c *contender) granted(kv *mvccpb.KeyValue) (*grant, error) {
 	}
 	g := &grant{
 		s: c.s, end: end, since: c.s.now(),
-		preempted: make(chan struct{}), unlocked: make(chan struct{}),
+		preempted: make(chan struct{}), unlocked: make(chan struct{}), holds: 1,
 	}
 	if len(kv.Value) != 0 && c.m.opts.ID != "" {
 		// Another call may have got it long ago.
@@ -111,7 +111,7 @@ func (c *contender) granted(kv *mvccpb.KeyValue) (*grant, error) {
 		after = min(after, m)
 	}
 	g.attendance = time.AfterFunc(after, func() { g.s.background(g.attend) })
-	return g, nil
+	return g.share(), nil
 }
 
 // hold returns a further hold of the grant, or nil if the grant is over.
@@ -127,6 +127,10 @@ func (g *grant) hold() *Hold {
 	default:
 	}
 	g.holds++
+	return g.share()
+}
+
+func (g *grant) share() *Hold {
 	h := &Hold{grant: g}
 	h.life, h.end = context.WithCancelCause(g.life)
 	return h
@@ -151,14 +155,14 @@ func (g *grant) unlock(ctx context.Context) error {
 		g.done()
 	}
 	if forced {
-		return fmt.Errorf("unlock %s: %w: %w", g.end.key(), ErrFenced, cause)
+		return fmt.Errorf("unlock %s: %w: %w", g.end.hold, ErrFenced, cause)
 	}
 	gone, err := g.end.run(ctx, true)
 	if err == nil && gone {
 		err = ErrFenced
 	}
 	if err != nil {
-		return fmt.Errorf("unlock %s: %w", g.end.key(), err)
+		return fmt.Errorf("unlock %s: %w", g.end.hold, err)
 	}
 	return nil
 }
@@ -183,7 +187,7 @@ func (g *grant) force(cause error) {
 	if !forced {
 		return
 	}
-	g.s.log.Warn("freed a lock that was not unlocked", zap.String("key", g.end.key()), zap.NamedError("cause", cause))
+	g.s.log.Warn("freed a lock that was not unlocked", zap.String("key", g.end.hold), zap.NamedError("cause", cause))
 	g.s.persist("free a lock", func(ctx context.Context) error {
 		_, err := g.end.once(ctx, false)
 		return err
@@ -248,7 +252,7 @@ var never <-chan time.Time
 // watch watches the grant's key, and the waiters of a higher priority.
 func (g *grant) watch(ctx context.Context, rev int64) (own, higher clientv3.WatchChan) {
 	c, l := g.s.client, g.end.lock
-	return c.Watch(ctx, g.end.key(), clientv3.WithRev(rev)),
+	return c.Watch(ctx, g.end.hold, clientv3.WithRev(rev)),
 		c.Watch(ctx, l.queue(), clientv3.WithRange(l.queueOf(class(g.end.rec.Priority))), clientv3.WithRev(rev), clientv3.WithFilterDelete())
 }
 
@@ -257,7 +261,7 @@ func (g *grant) watch(ctx context.Context, rev int64) (own, higher clientv3.Watc
 func (g *grant) rewatch(ctx context.Context) (own, higher clientv3.WatchChan) {
 	for try := 1; pause(ctx, try); try++ {
 		tryCtx, cancel := context.WithTimeout(ctx, tryTimeout)
-		r, err := g.s.client.Get(tryCtx, g.end.key(), clientv3.WithKeysOnly())
+		r, err := g.s.client.Get(tryCtx, g.end.hold, clientv3.WithKeysOnly())
 		cancel()
 		if err != nil {
 			continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -20,6 +21,8 @@ type Mutex struct {
 	lock    layout
 	kind    kind
 	opts    MutexOptions
+	// busy: the lock was not free the last time.
+	busy atomic.Bool
 }
 
 // NewMutex returns the mutex at prefix, which must hold nothing else. The error
@@ -56,10 +59,7 @@ func (m *Mutex) get(ctx context.Context, try bool) (*Hold, error) {
 	if m.opts.Reentrant {
 		h, err = m.reenter(ctx, try)
 	} else {
-		var g *grant
-		if g, err = m.acquire(ctx, try); err == nil {
-			h, err = g.only()
-		}
+		h, err = m.acquire(ctx, try)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", m.lock, err)
@@ -67,16 +67,8 @@ func (m *Mutex) get(ctx context.Context, try bool) (*Hold, error) {
 	return h, nil
 }
 
-// only returns the first hold of a new grant.
-func (g *grant) only() (*Hold, error) {
-	if h := g.hold(); h != nil {
-		return h, nil
-	}
-	return nil, g.s.ended(context.Cause(g.life))
-}
-
 // acquire gets the lock as a new contender, or resumes one.
-func (m *Mutex) acquire(ctx context.Context, try bool) (*grant, error) {
+func (m *Mutex) acquire(ctx context.Context, try bool) (*Hold, error) {
 	c := m.contender()
 	kv, err := c.get(ctx, try)
 	if err != nil {
@@ -87,9 +79,16 @@ func (m *Mutex) acquire(ctx context.Context, try bool) (*grant, error) {
 
 // get returns the contender's hold.
 func (c *contender) get(ctx context.Context, try bool) (*mvccpb.KeyValue, error) {
-	got, err := c.enterOrTry(ctx, try)
+	get := c.enterOrQueue
+	if try {
+		get = c.enterOrTell
+	}
+	got, err := get(ctx)
 	switch {
 	case err != nil:
+		if !errors.As(err, new(*lostAnswer)) { // otherwise it is given up in the background
+			c.finish()
+		}
 		return nil, err
 	case got.hold != nil:
 		return got.hold, c.own(got.hold)
@@ -111,11 +110,24 @@ func (c *contender) get(ctx context.Context, try bool) (*mvccpb.KeyValue, error)
 	return nil, err
 }
 
-// enterOrTry enters, or tries to until it is known that the lock is not free.
-func (c *contender) enterOrTry(ctx context.Context, try bool) (entered, error) {
+// enterOrQueue takes the lock or a place. Where the lock was free the last time,
+// it sends a small request first.
+func (c *contender) enterOrQueue(ctx context.Context) (entered, error) {
+	if c.name >= 0 && !c.m.busy.Load() {
+		if got, err := c.enter(ctx, orElse); err != nil || got.hold != nil {
+			return got, err
+		}
+	}
+	got, err := c.enter(ctx, orQueue)
+	c.m.busy.Store(got.place != nil)
+	return got, err
+}
+
+// enterOrTell tries to take the lock until it is known that it is not free.
+func (c *contender) enterOrTell(ctx context.Context) (entered, error) {
 	for {
-		got, err := c.enter(ctx, try)
-		if err != nil || got.hold != nil || !try {
+		got, err := c.enter(ctx, orTell)
+		if err != nil || got.hold != nil {
 			return got, err
 		}
 		if got.view == nil { // the answer was lost; nothing was done

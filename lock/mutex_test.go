@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/lock"
 	"github.com/carillon-cron/carillon/lock/locktest"
@@ -15,7 +13,7 @@ import (
 func TestMutexConformance(t *testing.T) {
 	t.Parallel()
 	client := etcdtest.Start(t).Client(t)
-	locktest.Run(t, func(t *testing.T, name string) locktest.Contender {
+	locktest.Run(t, func(t *testing.T, name string, opts lock.MutexOptions) locktest.Contender {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
@@ -30,7 +28,7 @@ func TestMutexConformance(t *testing.T) {
 				t.Errorf("close: %v", err)
 			}
 		})
-		m, err := lock.NewMutex(s, "/locks/"+name, lock.MutexOptions{Purpose: "test"})
+		m, err := lock.NewMutex(s, "/locks/"+name, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,14 +42,14 @@ func TestMutexConformance(t *testing.T) {
 		return locktest.Contender{
 			Lock:    func(ctx context.Context) (locktest.Hold, error) { return result(m.Lock(ctx)) },
 			TryLock: func(ctx context.Context) (locktest.Hold, error) { return result(m.TryLock(ctx)) },
-			Waiting: func() int {
-				r, err := client.Get(t.Context(), "/locks/"+name+"/", clientv3.WithPrefix(), clientv3.WithCountOnly())
+			Inspect: func() lock.Status {
+				status, err := lock.Inspect(t.Context(), client, "/locks/"+name)
 				if err != nil {
-					t.Errorf("count waiters: %v", err)
-					return -1
+					t.Errorf("inspect: %v", err)
 				}
-				return int(r.Count)
+				return status
 			},
+			Break: func(rev int64) error { return lock.Break(t.Context(), client, "/locks/"+name, rev) },
 			Lose: func() {
 				if _, err := client.Revoke(t.Context(), s.Lease()); err != nil {
 					t.Errorf("revoke: %v", err)

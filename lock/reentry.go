@@ -39,14 +39,14 @@ func (m *Mutex) reenter(ctx context.Context, try bool) (*Hold, error) {
 			return nil, errors.Join(err, h.Unlock(ctx)) // it may be the last by now
 		}
 	}
-	g, err := m.acquire(ctx, try)
+	h, err := m.acquire(ctx, try)
 	if err != nil {
 		return nil, err
 	}
 	s.useReentry(m.lock)
-	g.done = func() { s.dropReentry(m.lock, e) }
-	e.grant, e.kind = g, m.kind
-	return g.only()
+	h.grant.done = func() { s.dropReentry(m.lock, e) }
+	e.grant, e.kind = h.grant, m.kind
+	return h, nil
 }
 
 func (e *reentry) take(ctx context.Context, try bool) error {

@@ -27,17 +27,15 @@ const (
 // ending is the release of one hold: by handing the lock over to who is next,
 // if that can be done in one transaction, else by deleting the hold.
 type ending struct {
-	s    *Session
-	lock layout
-	kind kind
-	id   string
-	rev  int64
-	rec  record
+	*contender
+
+	rev int64
+	rec record
 }
 
 // ending returns the release of the contender's hold as it was read.
 func (c *contender) ending(kv *mvccpb.KeyValue) (*ending, error) {
-	e := &ending{s: c.s, lock: c.lock, kind: c.kind, id: c.id, rev: kv.ModRevision, rec: c.rec}
+	e := &ending{contender: c, rev: kv.ModRevision, rec: c.rec}
 	if len(kv.Value) == 0 {
 		return e, nil // just granted by our own transaction
 	}
@@ -46,9 +44,7 @@ func (c *contender) ending(kv *mvccpb.KeyValue) (*ending, error) {
 	return e, err
 }
 
-func (e *ending) key() string { return e.lock.hold(e.kind, e.id) }
-
-func (e *ending) fence() clientv3.Cmp { return unchanged(e.key(), e.rev) }
+func (e *ending) fence() clientv3.Cmp { return unchanged(e.hold, e.rev) }
 
 // run releases the hold. It tries until ctx ends, then goes on in the
 // background. gone reports that the key was not at rev at the first try; a
@@ -99,16 +95,20 @@ func (e *ending) once(ctx context.Context, clean bool) (gone bool, err error) {
 		case errors.Is(err, rpctypes.ErrLeaseNotFound):
 			e.rec.Next = e.rec.Next[1:] // that waiter is lost
 			continue
-		case err != nil || s.done:
-			return false, err
-		case s.gone:
-			return true, nil
+		case err != nil:
+			return false, e.doubtful(err)
+		case s.done || s.gone:
+			e.finish()
+			return s.gone, nil
 		}
 		e.rec.Next = e.behind(s.queue)
 		passes = passes && len(e.rec.Next) > 0
 	}
 	s, err := e.free(ctx, clean, false)
-	return s.gone, err
+	if err == nil {
+		e.finish()
+	}
+	return s.gone, e.doubtful(err)
 }
 
 // step is what became of one transaction.
@@ -150,7 +150,7 @@ func (e *ending) pass(ctx context.Context) (step, error) {
 		// higher one is first.
 		empty(e.lock.queue(), e.lock.queueOf(next.Class)),
 	}
-	ops := append(grant, clientv3.OpDelete(placeKey), clientv3.OpDelete(e.key()))
+	ops := append(grant, clientv3.OpDelete(placeKey), clientv3.OpDelete(e.hold))
 	if guarded(e.kind, &e.rec.Place) && e.kind.limit() <= 1 { // a permit's guard is the next one's already
 		ops = append(ops, clientv3.OpDelete(e.lock.guard(e.kind, e.id, e.rec.Slot)))
 	}
@@ -159,7 +159,7 @@ func (e *ending) pass(ctx context.Context) (step, error) {
 
 func (e *ending) step(ctx context.Context, cmps []clientv3.Cmp, ops []clientv3.Op) (step, error) {
 	r, err := e.s.client.Txn(ctx).If(cmps...).Then(ops...).Else(
-		clientv3.OpGet(e.key(), clientv3.WithKeysOnly()),
+		clientv3.OpGet(e.hold, clientv3.WithKeysOnly()),
 		clientv3.OpGet(e.lock.queue(), clientv3.WithPrefix()),
 	).Commit()
 	if err != nil {

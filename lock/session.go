@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,7 @@ type Session struct {
 	// mu guards all below, and the order of extending and ending.
 	over      bool // no new goroutines
 	reentries map[layout]*reentry
+	names     names
 }
 
 // Open grants a lease and keeps it alive until Close, or until it is lost. ctx
@@ -160,6 +162,10 @@ func newSession(cfg SessionConfig, deps Deps, now clock) (*Session, error) {
 // begin starts the session's life.
 func (s *Session) begin(lease clientv3.LeaseID, ttl, deadline time.Duration) {
 	s.lease, s.ttl = lease, ttl
+	s.names.base = leaseText(lease) + "-"
+	if s.borrowed { // others may have borrowed it too
+		s.names.base += uuid.NewString() + "-"
+	}
 	s.log = s.log.With(zap.String("lease", leaseText(lease)))
 	s.life, s.end = context.WithCancelCause(context.Background())
 	s.work, s.stopWork = context.WithCancel(context.Background())
@@ -365,6 +371,37 @@ func (s *Session) background(fn func()) {
 		return // the lease is gone, and all on it
 	}
 	s.tasks.Go(fn)
+}
+
+// names are the names of a session's contenders: a base and a number.
+type names struct {
+	base string
+	used int
+	free []int
+}
+
+// takeName returns a name that no other contender of the session has now. Etcd
+// keeps deleted keys in mind until it compacts its history, and whoever reads a
+// range looks at all of them: so names are used again, those that were used
+// last first.
+func (s *Session) takeName() (int, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.names.used
+	if last := len(s.names.free) - 1; last >= 0 {
+		n, s.names.free = s.names.free[last], s.names.free[:last]
+	} else {
+		s.names.used++
+	}
+	return n, s.names.base + strconv.Itoa(n)
+}
+
+// freeName gives a name back. No request that names it may be on its way: after
+// a lost answer a name is not used again.
+func (s *Session) freeName(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names.free = append(s.names.free, n)
 }
 
 // mark returns a key that no write has named before.

@@ -20,6 +20,8 @@ const (
 	// grantWait is how long a waiter whose place has gone waits for the event
 	// that tells that this was its grant; they come at the same time.
 	grantWait = 50 * time.Millisecond
+	// present makes a watch start at the present.
+	present = 0
 )
 
 // waiter is a contender in the queue. It is granted the lock by whoever unlocks
@@ -32,6 +34,8 @@ type waiter struct {
 	mod, since int64 // mod and create revision of the place
 
 	hold, place, blocker watch
+	// ahead is the place that is waited for.
+	ahead grantID
 	// taken are the holds and guards, while they are what is waited for.
 	taken map[string]*mvccpb.KeyValue
 
@@ -41,10 +45,14 @@ type waiter struct {
 	failures int
 }
 
-// watch is a watch and its end.
+// watch is a watch and its end. One that starts in the past is served by etcd
+// every 100 ms only until it has caught up; so what must be fast starts at the
+// present, and what happened before is read once it is told that it has begun.
 type watch struct {
 	events clientv3.WatchChan
 	stop   context.CancelFunc
+	// seen is the revision up to which all is known.
+	seen int64
 }
 
 func (w *watch) close() {
@@ -56,7 +64,19 @@ func (w *watch) close() {
 
 func (c *contender) watch(ctx context.Context, key string, rev int64, opts ...clientv3.OpOption) watch {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	return watch{c.s.client.Watch(ctx, key, append(opts, clientv3.WithRev(rev))...), cancel}
+	return watch{c.s.client.Watch(ctx, key, append(opts, clientv3.WithRev(rev), clientv3.WithCreatedNotify())...), cancel, 0}
+}
+
+// readAt reads keys as they were at rev or later. It proves nothing.
+func (c *contender) readAt(ctx context.Context, rev int64, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	r, err := c.s.client.Get(ctx, key, append(opts, clientv3.WithSerializable())...)
+	if err == nil && r.Header.Revision < rev {
+		// Another member than the one that told us of rev.
+		r, err = c.s.client.Get(ctx, key, opts...)
+	}
+	return r, err
 }
 
 // wait returns the contender's hold when it has it. place is its place, and v
@@ -70,7 +90,7 @@ func (c *contender) wait(ctx context.Context, place *mvccpb.KeyValue, v *view) (
 	}
 	defer w.look.Stop()
 	defer w.force.Stop()
-	w.hold = c.watch(ctx, c.hold, w.mod+1)
+	w.hold = c.watch(ctx, c.hold, present)
 	switch {
 	case v == nil:
 	case c.relies(v):
@@ -87,22 +107,16 @@ func (w *waiter) run(ctx context.Context) (*mvccpb.KeyValue, error) {
 	for {
 		select {
 		case r, ok := <-w.hold.events:
-			for _, e := range r.Events {
-				if e.Type == clientv3.EventTypePut {
-					return e.Kv, nil
-				}
-			}
-			if !ok || r.Err() != nil {
-				w.hold.close()
-				w.lookIn(retryMin)
+			if kv := w.told(ctx, r, ok); kv != nil {
+				return kv, nil
 			}
 		case r, ok := <-w.place.events:
-			if !ok || r.Err() != nil || len(r.Events) > 0 {
+			if !ok || r.Err() != nil || len(r.Events) > 0 { // else it has just begun
 				w.place.close()
 				w.lookIn(grantWait)
 			}
 		case r, ok := <-w.blocker.events:
-			w.changed(r, ok)
+			w.changed(ctx, r, ok)
 		case <-w.look.C:
 			if kv, err := w.tryTake(ctx); kv != nil || err != nil {
 				return kv, err
@@ -117,27 +131,54 @@ func (w *waiter) run(ctx context.Context) (*mvccpb.KeyValue, error) {
 
 func (w *waiter) lookIn(d time.Duration) { w.look.Reset(d) }
 
+// told returns the waiter's hold if the response tells of it. That etcd put
+// it on our lease is a fact of its history, and our session's deadline is what
+// makes it safe; a hold that has been removed since is found out by the watch
+// over it.
+func (w *waiter) told(ctx context.Context, r clientv3.WatchResponse, ok bool) *mvccpb.KeyValue {
+	switch {
+	case !ok || r.Err() != nil:
+		w.hold.close()
+		w.lookIn(retryMin)
+	case r.Created:
+		got, err := w.readAt(ctx, r.Header.Revision, w.contender.hold)
+		if err != nil {
+			w.lookIn(0)
+		} else if len(got.Kvs) > 0 && got.Kvs[0].ModRevision > w.mod {
+			return got.Kvs[0]
+		}
+	}
+	for _, e := range r.Events {
+		if e.Type == clientv3.EventTypePut && e.Kv.ModRevision > w.mod {
+			return e.Kv
+		}
+	}
+	return nil
+}
+
 // changed takes note of what happened to what is waited for.
-func (w *waiter) changed(r clientv3.WatchResponse, ok bool) {
+func (w *waiter) changed(ctx context.Context, r clientv3.WatchResponse, ok bool) {
 	switch {
 	case !ok || r.Err() != nil:
 		w.blocker.close()
 		w.lookIn(retryMin)
 		return
+	case r.Created:
+		if err := w.catchUp(ctx, r.Header.Revision); err != nil {
+			w.lookIn(0)
+		}
+		return
 	case len(r.Events) == 0:
 		return
 	case w.taken == nil: // a place before ours is gone
-		w.blocker.close()
-		if at, ok := locate(string(r.Events[0].Kv.Key)); ok && at.kind == w.kind && w.kind != sharing {
-			// It has the lock now, most likely, and will hand it over to us.
-			w.lookIn(lookAfter)
-		} else {
-			w.lookIn(0)
-		}
+		w.aheadGone()
 		return
 	}
 	orphaned := false
 	for _, e := range r.Events {
+		if e.Kv.ModRevision <= w.blocker.seen {
+			continue
+		}
 		if e.Type == clientv3.EventTypePut {
 			w.taken[string(e.Kv.Key)] = e.Kv
 			continue
@@ -150,6 +191,46 @@ func (w *waiter) changed(r clientv3.WatchResponse, ok bool) {
 		return
 	}
 	w.planBreak()
+}
+
+// aheadGone notes that the place that was waited for is gone.
+func (w *waiter) aheadGone() {
+	w.blocker.close()
+	if at, ok := locate(w.ahead.key); ok && at.kind == w.kind && w.kind != sharing {
+		// It has the lock now, most likely, and will hand it over to us.
+		w.lookIn(lookAfter)
+	} else {
+		w.lookIn(0)
+	}
+}
+
+// catchUp reads what happened to what is waited for before the watch began.
+func (w *waiter) catchUp(ctx context.Context, rev int64) error {
+	if w.taken == nil {
+		r, err := w.readAt(ctx, rev, w.ahead.key, clientv3.WithKeysOnly())
+		if err == nil && (len(r.Kvs) == 0 || r.Kvs[0].CreateRevision != w.ahead.rev) { // names are used again
+			w.aheadGone()
+		}
+		return err
+	}
+	r, err := w.readAt(ctx, rev, w.lock.guards(), clientv3.WithRange(after(w.lock.holds())))
+	if err != nil {
+		return err
+	}
+	w.blocker.seen = r.Header.Revision
+	w.setTaken(r.Kvs)
+	if !w.blocked() {
+		w.lookIn(0)
+	}
+	w.planBreak()
+	return nil
+}
+
+func (w *waiter) setTaken(kvs []*mvccpb.KeyValue) {
+	w.taken = make(map[string]*mvccpb.KeyValue, len(kvs))
+	for _, kv := range kvs {
+		w.taken[string(kv.Key)] = kv
+	}
 }
 
 // tryTake takes the lock if it is the waiter's turn; if not, it goes on to wait
@@ -196,7 +277,7 @@ func (w *waiter) take(ctx context.Context) (*view, error) {
 	}
 	r, err := w.s.client.Txn(ctx).If(slices.Concat(base, ways[0])...).Then(grant...).Else(otherwise...).Commit()
 	if err != nil {
-		return nil, err
+		return nil, w.doubtful(err)
 	}
 	done, responses := r.Succeeded, r.Responses
 	for range ways[1:] {
@@ -222,19 +303,17 @@ func (w *waiter) block(ctx context.Context, v *view) error {
 	w.blocker.close()
 	w.taken = nil
 	if w.hold.events == nil {
-		w.hold = w.watch(ctx, w.contender.hold, v.rev+1)
+		w.hold = w.watch(ctx, w.contender.hold, present)
 	}
 	if w.place.events == nil {
 		w.place = w.watch(ctx, w.contender.place, v.rev+1, clientv3.WithFilterPut())
 	}
 	if v.ahead != nil {
-		w.blocker = w.watch(ctx, string(v.ahead.Key), v.rev+1, clientv3.WithFilterPut())
+		w.ahead = grantID{string(v.ahead.Key), v.ahead.CreateRevision}
+		w.blocker = w.watch(ctx, w.ahead.key, present, clientv3.WithFilterPut())
 		return nil
 	}
-	w.taken = make(map[string]*mvccpb.KeyValue, len(v.taken))
-	for _, kv := range v.taken {
-		w.taken[string(kv.Key)] = kv
-	}
+	w.setTaken(v.taken)
 	if !w.blocked() {
 		w.lookIn(retryMin) // it was blocked by what has changed meanwhile
 		if w.chooseSlot(w.taken) {
@@ -242,7 +321,7 @@ func (w *waiter) block(ctx context.Context, v *view) error {
 		}
 		return nil
 	}
-	w.blocker = w.watch(ctx, w.lock.guards(), v.rev+1, clientv3.WithRange(after(w.lock.holds())))
+	w.blocker = w.watch(ctx, w.lock.guards(), present, clientv3.WithRange(after(w.lock.holds())))
 	for _, guard := range w.orphans(w.taken) {
 		w.s.background(func() { w.s.letGuardExpire(guard) })
 	}
@@ -322,7 +401,7 @@ func (c *contender) chooseSlot(taken map[string]*mvccpb.KeyValue) bool {
 func (s *Session) whyGone(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
-	if r, err := s.client.TimeToLive(ctx, s.lease); err == nil && r.TTL <= 0 {
+	if r, err := s.client.TimeToLive(ctx, s.lease); err == nil && r.TTL < 0 {
 		return s.leaseGone()
 	}
 	return s.ended(ErrFenced)

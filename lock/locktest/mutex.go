@@ -16,6 +16,7 @@ type Hold interface {
 	Token() lock.Token
 	Held() bool
 	Context(parent context.Context) (context.Context, context.CancelFunc)
+	Preempted() <-chan struct{}
 	Unlock(ctx context.Context) error
 }
 
@@ -23,14 +24,22 @@ type Hold interface {
 type Contender struct {
 	Lock    func(ctx context.Context) (Hold, error)
 	TryLock func(ctx context.Context) (Hold, error)
-	// Waiting returns how many contenders hold the mutex or wait for it.
-	Waiting func() int
+	// Inspect returns who holds the mutex and who waits for it.
+	Inspect func() lock.Status
+	// Break takes the mutex away from who holds it since a revision.
+	Break func(rev int64) error
 	// Lose ends the session as if its lease were lost.
 	Lose func()
 }
 
 // System makes contenders, with a session of their own, for the mutex name.
-type System func(t *testing.T, name string) Contender
+type System func(t *testing.T, name string, opts lock.MutexOptions) Contender
+
+// contend makes a contender without options.
+func (s System) contend(t *testing.T) Contender {
+	t.Helper()
+	return s(t, "m", lock.MutexOptions{})
+}
 
 const patience = 30 * time.Second
 
@@ -46,10 +55,30 @@ func Run(t *testing.T, system System) {
 		"I6 unlock is idempotent and its own": testUnlock,
 		"I3 a lost hold ends":                 testLostHold,
 		"I9 a waiter of a lost session":       testLostWaiter,
+
+		"I8 higher priority first":                     testPriority,
+		"I10 readers share, writers exclude":           testReadWrite,
+		"I10 a waiting writer goes before new readers": testWriterWaits,
+		"I10 a semaphore never exceeds its limit":      testSemaphore,
+		"I10 another limit is refused":                 testMixedLimits,
+		"I11 holds of one holder are counted":          testReentrant,
+		"I12 preemption with grace":                    testPreempt,
+		"I12 unlocking in the grace":                   testPreemptUnlock,
+		"I12 of a semaphore the weakest goes":          testPreemptSemaphore,
+		"I12 readers make room for a writer":           testPreemptReaders,
+		"I12 nobody goes for the same priority":        testPreemptEqual,
+		"I13 lock delay after an unclean loss":         testLockDelay,
+		"I13 no lock delay after an unlock":            testNoLockDelay,
+		"I14 maximum hold time":                        testMaxHold,
+		"I15 break takes one grant only":               testBreak,
+		"who holds and who waits":                      testInspect,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, func(t *testing.T, n string) Contender { return system(t, t.Name()+"/"+n) })
+			test(t, func(t *testing.T, n string, opts lock.MutexOptions) Contender {
+				t.Helper()
+				return system(t, t.Name()+"/"+n, opts)
+			})
 		})
 	}
 }
@@ -80,12 +109,18 @@ func mustUnlock(t *testing.T, h Hold) {
 // settles waits until n contenders hold or wait.
 func settles(t *testing.T, c Contender, n int) {
 	t.Helper()
-	for end := time.Now().Add(patience); c.Waiting() != n; {
+	for end := time.Now().Add(patience); c.waiting() != n; {
 		if time.Now().After(end) {
-			t.Fatalf("%d contenders hold or wait, want %d", c.Waiting(), n)
+			t.Fatalf("%d contenders hold or wait, want %d", c.waiting(), n)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
+}
+
+// waiting returns how many contenders hold the mutex or wait for it.
+func (c *Contender) waiting() int {
+	s := c.Inspect()
+	return len(s.Holders) + len(s.Waiters)
 }
 
 // waiter is a Lock that goes on.
@@ -159,7 +194,7 @@ func testExclusion(t *testing.T, system System) {
 		holders--
 	}
 	for range contenders {
-		c := system(t, "m")
+		c := system.contend(t)
 		wg.Go(func() {
 			for range turns {
 				h, err := c.Lock(ctx)
@@ -179,11 +214,11 @@ func testExclusion(t *testing.T, system System) {
 	if grants != contenders*turns {
 		t.Errorf("%d grants, want %d", grants, contenders*turns)
 	}
-	settles(t, system(t, "m"), 0)
+	settles(t, system.contend(t), 0)
 }
 
 func testNotReentrant(t *testing.T, system System) {
-	c := system(t, "m")
+	c := system.contend(t)
 	h := mustLock(t, c)
 	second := lockLater(within(t), c)
 	settles(t, c, 2)
@@ -199,11 +234,11 @@ func testNotReentrant(t *testing.T, system System) {
 }
 
 func testOrder(t *testing.T, system System) {
-	holder := system(t, "m")
+	holder := system.contend(t)
 	h := mustLock(t, holder)
 	var waiters []waiter
 	for i := range 4 {
-		waiters = append(waiters, lockLater(within(t), system(t, "m")))
+		waiters = append(waiters, lockLater(within(t), system.contend(t)))
 		settles(t, holder, i+2)
 	}
 	for i, w := range waiters {
@@ -221,7 +256,7 @@ func testOrder(t *testing.T, system System) {
 }
 
 func testTryLock(t *testing.T, system System) {
-	a, b := system(t, "m"), system(t, "m")
+	a, b := system.contend(t), system.contend(t)
 	h, err := a.TryLock(within(t))
 	if err != nil {
 		t.Fatalf("try a free lock: %v", err)
@@ -230,7 +265,7 @@ func testTryLock(t *testing.T, system System) {
 	if held := (*lock.HeldError)(nil); !errors.As(err, &held) || held.Value == "" {
 		t.Errorf("try a held lock: %v, want a *lock.HeldError that says who", err)
 	}
-	if n := a.Waiting(); n != 1 {
+	if n := a.waiting(); n != 1 {
 		t.Errorf("%d hold or wait after a try, want the holder alone", n)
 	}
 	mustUnlock(t, h)
@@ -242,7 +277,7 @@ func testTryLock(t *testing.T, system System) {
 }
 
 func testGiveUp(t *testing.T, system System) {
-	a, b, c := system(t, "m"), system(t, "m"), system(t, "m")
+	a, b, c := system.contend(t), system.contend(t), system.contend(t)
 	h := mustLock(t, a)
 	ctx, cancel := context.WithCancelCause(within(t))
 	defer cancel(nil)
@@ -260,7 +295,7 @@ func testGiveUp(t *testing.T, system System) {
 }
 
 func testUnlock(t *testing.T, system System) {
-	a, b := system(t, "m"), system(t, "m")
+	a, b := system.contend(t), system.contend(t)
 	old := mustLock(t, a)
 	ctx, cancel := old.Context(t.Context())
 	defer cancel()
@@ -277,7 +312,7 @@ func testUnlock(t *testing.T, system System) {
 }
 
 func testLostHold(t *testing.T, system System) {
-	a, b := system(t, "m"), system(t, "m")
+	a, b := system.contend(t), system.contend(t)
 	h := mustLock(t, a)
 	ctx, cancel := h.Context(t.Context())
 	defer cancel()
@@ -306,7 +341,7 @@ func testLostHold(t *testing.T, system System) {
 }
 
 func testLostWaiter(t *testing.T, system System) {
-	a, b := system(t, "m"), system(t, "m")
+	a, b := system.contend(t), system.contend(t)
 	h := mustLock(t, a)
 	w := lockLater(within(t), b)
 	settles(t, a, 2)
