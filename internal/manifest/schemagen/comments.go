@@ -67,6 +67,8 @@ func (c comments) describe(typeName, goName, name string) string {
 	return strings.NewReplacer(
 		"DefaultNamespace", job.DefaultNamespace, "DefaultTimeout", short(job.DefaultTimeout),
 		"DefaultBackoff", short(job.DefaultBackoff), "DefaultMaxBackoff", short(job.DefaultMaxBackoff),
+		"DefaultMode", job.DefaultMode, "DefaultHoldOff", short(job.DefaultHoldOff), "DefaultGrace", short(job.DefaultGrace),
+		"LossTakeover", string(job.LossTakeover), "StartAsync", string(job.StartAsync),
 		"OverlapSkip", string(job.OverlapSkip), "OverlapReplaceAfterGrace", string(job.OverlapReplaceAfterGrace), "OverlapQueueAll", string(job.OverlapQueueAll),
 		"DefaultOverlapGrace", short(job.DefaultOverlapGrace), "DefaultOverlapLimit", strconv.Itoa(job.DefaultOverlapLimit), "MisfireLatest", string(job.MisfireLatest), "SpreadOne", string(job.SpreadOne),
 		"Command and Script", "command and script", "Nil:", "Not given:", "Zero:", "Not given:", "Empty:", "Not given:",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
 // schema is a JSON Schema, or a part of one.
@@ -14,20 +15,24 @@ type schema map[string]any
 
 const namePattern = `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
 
-// document describes one document of a job file.
+// document describes one document of a job file. The kind says which spec it has.
 func document(c comments) schema {
+	spec := func(s schema) schema { return schema{"properties": schema{"spec": s}} }
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job",
+		"title":                "Carillon job or group",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
 		"properties": schema{
 			"apiVersion": schema{"const": job.APIVersion, "description": "The version of the file's form."},
-			"kind":       schema{"const": job.KindJob, "description": "What the document describes."},
+			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup}, "description": "What the document describes."},
 			"metadata":   c.object(reflect.TypeFor[job.Metadata](), "metadata"),
-			"spec":       c.object(reflect.TypeFor[job.Spec](), "spec"),
+			"spec":       schema{"type": "object", "description": "What is wanted of it."},
 		},
+		"if":   schema{"properties": schema{"kind": schema{"const": job.KindGroup}}},
+		"then": spec(c.object(reflect.TypeFor[job.GroupSpec](), "group")),
+		"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
 	}
 }
 
@@ -39,7 +44,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 		at := path + "." + name
 		s := c.value(f.Type, at)
 		maps.Copy(s, details[at])
-		if d := c.describe(t.Name(), f.Name, name); d != "" {
+		if d := c.describe(t.Name(), f.Name, name); d != "" && s["description"] == nil {
 			s["description"] = d
 		}
 		properties[name] = s
@@ -72,6 +77,10 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": job.Spreads(), "default": job.Spreads()[0]}
 	case reflect.TypeFor[time.Time]():
 		return schema{"type": "string", "format": "date-time", "examples": []string{"2027-01-31T09:00:00Z"}}
+	case reflect.TypeFor[job.Loss]():
+		return schema{"enum": []job.Loss{job.LossTakeover, job.LossSkip}, "default": job.LossTakeover}
+	case reflect.TypeFor[job.Start]():
+		return schema{"enum": []job.Start{job.StartAsync, job.StartSync}, "default": job.StartAsync}
 	case reflect.TypeFor[*job.Script]():
 		return schema{"oneOf": []schema{{"type": "string", "minLength": 1}, c.object(t.Elem(), path)}}
 	}
@@ -110,7 +119,8 @@ func oneOrMore(limit int) schema {
 var (
 	samples = []string{"*/5 * * * *", "30 2 * * MON-FRI", "@daily", "@every 90s", "@at 2027-01-01T09:00:00Z"}
 
-	// details are what the types do not say about a field.
+	// details are what the types do not say about a field. A group's spec is
+	// under "group".
 	details = map[string]schema{
 		"metadata.namespace":      {"pattern": namePattern, "maxLength": job.MaxNameLen, "default": job.DefaultNamespace},
 		"metadata.name":           {"pattern": namePattern, "maxLength": job.MaxNameLen},
@@ -127,10 +137,27 @@ var (
 		"spec.target.names":       oneOrMore(job.MaxTargetNames),
 		"spec.target.labels":      {"maxProperties": job.MaxLabels},
 		"spec.retry.attempts":     {"minimum": 0, "maximum": job.MaxAttempts},
+		"spec.group":              {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"group.mode":              {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
+		"group.nodes":             with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
+		"group.sites":             {"type": []string{"array", "string"}},
+		"group.spread":            {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"group.mutex":             {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"group.maxConcurrent":     {"minimum": 0},
+		"group.slice":             {"examples": []string{"10m", "24h"}},
 		"spec.retry.exitCodes":    {"type": []string{"array", "integer"}},
 		"spec.overlapLimit":       {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
 	}
 )
+
+// modes describes the field mode: what each one does.
+func modes() string {
+	text := "mode says how the lock of the group is passed on between the nodes. Not given: " + job.DefaultMode + "."
+	for _, m := range mode.All() {
+		text += "\n" + m.Name + ": " + m.Words + "."
+	}
+	return text
+}
 
 func with(s schema, key string, value any) schema {
 	s[key] = value

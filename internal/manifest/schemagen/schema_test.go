@@ -53,18 +53,27 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		properties, _ := s["properties"].(map[string]any)
 		for name, p := range properties {
 			field := p.(map[string]any)
-			if path+name != "metadata" && path+name != "spec" && field["description"] == nil {
+			if path+name != "metadata" && path+name != "spec" && path+name != "then.spec" && path+name != "else.spec" && field["description"] == nil {
 				t.Errorf("%s%s has no description", path, name)
 			}
-			if d, _ := field["description"].(string); regexp.MustCompile(`\b(Default|Overlap|Misfire|Spread)[A-Z]`).MatchString(d) {
+			if d, _ := field["description"].(string); regexp.MustCompile(`\b(Default|Overlap|Misfire|Spread|Loss|Start)[A-Z]`).MatchString(d) {
 				t.Errorf("%s%s is described by a name of the source: %s", path, name, d)
 			}
 			walk(path+name+".", field)
 		}
 	}
 	walk("", load(t))
+	walk("then.", load(t)["then"].(map[string]any))
+	walk("else.", load(t)["else"].(map[string]any))
 	for at := range details {
-		if !reaches(load(t), strings.Split(at, ".")) {
+		s, way := load(t), strings.Split(at, ".")
+		switch way[0] {
+		case "group":
+			s, way[0] = s["then"].(map[string]any), "spec"
+		case "spec":
+			s = s["else"].(map[string]any)
+		}
+		if !reaches(s, way) {
 			t.Errorf("details of %s, which is no field", at)
 		}
 	}
@@ -124,9 +133,26 @@ func TestSchemaTellsRightFromWrong(t *testing.T) {
 			t.Errorf("%s: %v", spec, err)
 		}
 	}
+	const group = "apiVersion: carillon/v1\nkind: Group\nmetadata: {name: x}\n"
+	for _, spec := range []string{
+		"{}", "{mode: failback, holdOff: 2m, nodes: [a, b], sites: a}", "{mode: timeslice, slice: 10m, onLoss: skip, spread: rack}",
+		"{ordered: true, maxConcurrent: 3, mutex: m, pin: {disk: ssd}}", "{mode: parallel, start: sync}",
+	} {
+		if err := check(t, group+"spec: "+spec); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
 	for doc, want := range map[string]string{
-		"apiVersion: carillon/v1\nkind: Job\nspec: {command: [x]}":             "metadata is missing",
-		"apiVersion: v2\nkind: Job\nmetadata: {name: x}\nspec: {command: [x]}": "apiVersion: is not carillon/v1",
+		strings.Replace(group, "Group", "Grp", 1) + "spec: {command: [x]}":             "kind: is none of",
+		group + "spec: {command: [x]}":                                                 "spec: command is unknown",
+		group + "spec: {mode: raft}":                                                   "spec.mode: is none of",
+		group + "spec: {nodes: []}":                                                    "spec.nodes: has too few",
+		group + "spec: {slice: 10}":                                                    "spec.slice: is no string",
+		group + "spec: {onLoss: forget}":                                               "spec.onLoss: is none of",
+		group + "spec: {ordered: 1}":                                                   "spec.ordered: is no boolean",
+		head + "spec: {command: [x], mode: failover}":                                  "spec: mode is unknown",
+		"apiVersion: carillon/v1\nkind: Job\nspec: {command: [x]}":                     "metadata is missing",
+		"apiVersion: v2\nkind: Job\nmetadata: {name: x}\nspec: {command: [x]}":         "apiVersion: is not carillon/v1",
 		head + "spec: {}":                                                              "spec: matches 0 of oneOf",
 		head + "spec: {command: [x], script: y}":                                       "spec: matches 2 of oneOf",
 		head + "spec: {command: x}":                                                    "spec.command: is no array",
@@ -211,6 +237,15 @@ func validateWord(s map[string]any, v any, fail func(string, ...any) error) erro
 	}
 	if not, ok := s["not"].(map[string]any); ok && validate(not, v, "") == nil {
 		return fail("matches not")
+	}
+	if cond, ok := s["if"].(map[string]any); ok {
+		branch := "else"
+		if validate(cond, v, "") == nil {
+			branch = "then"
+		}
+		if err := validate(s[branch].(map[string]any), v, ""); err != nil {
+			return err
+		}
 	}
 	if options, ok := s["oneOf"].([]any); ok {
 		matched := 0
