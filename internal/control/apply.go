@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
-	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -32,13 +34,19 @@ const (
 
 // change is what applying does to one object.
 type change struct {
-	key    string
-	rev    int64 // mod revision that the change was worked out from; 0: no such job
-	value  string
-	result ApplyResult
+	// cmps say what it was worked out from, ops what it does; none: nothing.
+	cmps []clientv3.Cmp
+	ops  []clientv3.Op
+	// size is the bytes of the values in ops.
+	size int
+	// found is a revision at which the object's place was as it is taken for.
+	found int64
+	// counter, when set, is where new groups got their shards from.
+	counter *groupsOf
+	result  ApplyResult
 }
 
-// Apply makes the cluster hold the jobs of a manifest. File names it in
+// Apply makes the cluster hold the groups and jobs of a manifest, groups first. File names it in
 // problems. With dryRun it only tells what it would do. See I1 and I2 for what
 // holds when it fails; results that come with an error were applied.
 func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]ApplyResult, error) {
@@ -60,7 +68,13 @@ func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bo
 	results := make([]ApplyResult, 0, len(objects))
 	for len(objects) > 0 {
 		n := chunk(changes)
-		done, err := c.applyChunk(ctx, objects[:n], changes[:n])
+		part := changes[:n]
+		if len(results) > 0 { // what was applied already may bear on it
+			if part, err = c.plan(ctx, objects[:n]); err != nil {
+				return results, partly(results, len(results)+len(objects), err)
+			}
+		}
+		done, err := c.applyChunk(ctx, objects[:n], part)
 		if err != nil {
 			return results, partly(results, len(results)+len(objects), err)
 		}
@@ -87,26 +101,26 @@ func (c *Control) objects(file string, data []byte) ([]manifest.Object, error) {
 		return nil, err
 	}
 	var problems []job.Problem
-	first := map[job.Key]manifest.Object{}
+	first := map[named]manifest.Object{}
 	for i := range objects {
 		o := &objects[i]
 		if o.Metadata.Namespace == "" {
 			o.Metadata.Namespace = job.DefaultNamespace
 		}
-		if o.Kind != job.KindJob {
+		if !slices.Contains(manifest.Kinds(), o.Kind) {
 			problems = append(problems, job.Problem{
-				Path: "kind", Message: fmt.Sprintf("%q cannot be applied; want %s", o.Kind, job.KindJob), File: o.File, Line: o.Line,
+				Path: "kind", Message: fmt.Sprintf("%q cannot be applied; want %s", o.Kind, strings.Join(manifest.Kinds(), " or ")), File: o.File, Line: o.Line,
 			})
 			continue
 		}
-		key := o.Metadata.Key()
-		if before, twice := first[key]; twice {
+		id := named{o.Kind, o.Metadata.Key()}
+		if before, twice := first[id]; twice {
 			problems = append(problems, job.Problem{
-				Path: "metadata.name", Message: fmt.Sprintf("%s is given twice, first in line %d; give each job once", key, before.Line), File: o.File, Line: o.Line,
+				Path: "metadata.name", Message: fmt.Sprintf("%s is given twice, first in line %d; give each %s once", id.key, before.Line, strings.ToLower(o.Kind)), File: o.File, Line: o.Line,
 			})
 			continue
 		}
-		first[key] = *o
+		first[id] = *o
 	}
 	if len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
@@ -114,17 +128,31 @@ func (c *Control) objects(file string, data []byte) ([]manifest.Object, error) {
 	if len(objects) == 0 {
 		return nil, &job.InvalidError{Problems: []job.Problem{{Message: "holds no object; give at least one document with kind: " + job.KindJob, File: file}}}
 	}
+	slices.SortStableFunc(objects, func(a, b manifest.Object) int { return groupsFirst(&a) - groupsFirst(&b) })
 	return objects, nil
+}
+
+// named tells objects apart.
+type named struct {
+	kind string
+	key  job.Key
+}
+
+func groupsFirst(o *manifest.Object) int {
+	if o.Kind == job.KindGroup {
+		return 0
+	}
+	return 1
 }
 
 // checkSizes tells which objects etcd would not take.
 func checkSizes(objects []manifest.Object, changes []change) error {
 	var problems []job.Problem
 	for i := range changes {
-		if n := len(changes[i].value); n > MaxAtomicBytes {
+		if n := changes[i].size; n > MaxAtomicBytes {
 			o := &objects[i]
 			problems = append(problems, job.Problem{
-				Message: fmt.Sprintf("job %s has %d bytes; at most %d are allowed", o.Metadata.Key(), n, MaxAtomicBytes), File: o.File, Line: o.Line,
+				Message: fmt.Sprintf("%s %s has %d bytes; at most %d are allowed", strings.ToLower(o.Kind), o.Metadata.Key(), n, MaxAtomicBytes), File: o.File, Line: o.Line,
 			})
 		}
 	}
@@ -141,10 +169,11 @@ func chunk(changes []change) int {
 	if limit > MaxAtomicObjects {
 		limit = chunkObjects
 	}
-	size := 0
+	size, ops := 0, 0
 	for i := range limit {
-		size += len(changes[i].value)
-		if size > MaxAtomicBytes && i > 0 {
+		size += changes[i].size
+		ops += max(len(changes[i].ops), len(changes[i].cmps))
+		if (size > MaxAtomicBytes || ops > MaxAtomicObjects) && i > 0 {
 			return i
 		}
 	}
@@ -171,14 +200,20 @@ func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, cha
 
 // write puts the changes if no job has changed since they were worked out.
 func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
-	cmps := make([]clientv3.Cmp, 0, len(changes))
-	ops := make([]clientv3.Op, 0, len(changes))
+	var cmps []clientv3.Cmp
+	var ops []clientv3.Op
 	for i := range changes {
 		ch := &changes[i]
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(ch.key), "=", ch.rev))
-		if ch.result.Action != ActionUnchanged {
-			ops = append(ops, clientv3.OpPut(ch.key, ch.value))
+		cmps = append(cmps, ch.cmps...)
+		ops = append(ops, ch.ops...)
+		if g := ch.counter; g != nil {
+			counter := c.cfg.Keys.NextGroup()
+			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(counter), "=", g.nextRev))
+			ops = append(ops, clientv3.OpPut(counter, strconv.FormatUint(uint64(g.next), 10)))
 		}
+	}
+	if found := changes[len(changes)-1].found; found != 0 { // jobs come last
+		cmps = append(cmps, c.ungrouped(found))
 	}
 	if len(ops) == 0 {
 		return true, nil // as the cluster was when it was read
@@ -194,7 +229,7 @@ func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
 		for i := range changes {
 			r := &changes[i].result
 			if r.Action != ActionUnchanged {
-				c.log.Info("job applied", zap.String("job", r.Namespace+"/"+r.Name), zap.String("action", string(r.Action)))
+				c.log.Info("applied", zap.String("kind", r.Kind), zap.String("name", r.Namespace+"/"+r.Name), zap.String("action", string(r.Action)))
 			}
 		}
 	}
@@ -203,46 +238,81 @@ func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
 
 // plan reads what is stored and works out what applying the objects changes.
 func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change, error) {
-	keys := make([]string, len(objects))
-	for i := range objects {
-		keys[i] = c.jobKey(objects[i].Metadata.Key())
+	groups, err := c.groupsOf(ctx, objects)
+	if err != nil {
+		return nil, err
 	}
-	kvs, err := c.getAll(ctx, "apply", keys)
+	var keys []job.Key
+	for i := range objects {
+		if objects[i].Kind == job.KindJob {
+			keys = append(keys, objects[i].Metadata.Key())
+		}
+	}
+	places, err := c.locateAll(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
 	now := c.now().UTC()
 	changes := make([]change, len(objects))
+	var problems []job.Problem
 	for i := range objects {
-		ch, err := planOne(&objects[i], kvs[i], now)
-		if err != nil {
+		o := &objects[i]
+		if o.Kind == job.KindGroup {
+			if changes[i], err = c.planGroup(o, groups, now); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		at := places[0]
+		places = places[1:]
+		to, wrong, err := c.shardOf(ctx, o, groups)
+		switch {
+		case err != nil:
+			return nil, err
+		case wrong != nil:
+			problems = append(problems, *wrong)
+			continue
+		}
+		if changes[i], err = c.planJob(ctx, o, at, to, now); err != nil {
 			return nil, err
 		}
-		ch.key = keys[i]
-		changes[i] = ch
+		if kv := groups.stored[job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Group}]; kv != nil && len(changes[i].ops) > 0 {
+			// The group must not be deleted meanwhile.
+			changes[i].cmps = append(changes[i].cmps, clientv3.Compare(clientv3.CreateRevision(string(kv.Key)), "=", kv.CreateRevision))
+		}
+	}
+	if len(problems) > 0 {
+		return nil, &job.InvalidError{Problems: problems}
 	}
 	return changes, nil
 }
 
-// planOne works out what applying the object does to the stored pair, which is
-// nil when there is none.
-func planOne(o *manifest.Object, kv *mvccpb.KeyValue, now time.Time) (change, error) {
+// planJob works out what applying a job does, which lies at a place, or lies
+// nowhere, and is to lie in the shard to.
+func (c *Control) planJob(ctx context.Context, o *manifest.Object, at place, to job.ShardID, now time.Time) (change, error) {
 	key := o.Metadata.Key()
-	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name}}
+	ch := change{found: at.rev, result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name}}
 	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: now}}
-	if kv == nil {
+	if at.kv == nil {
 		uid, err := job.NewUID()
 		if err != nil {
 			return change{}, err
 		}
 		next.UID, next.Generation, next.After, next.CreatedAt = uid, 1, now, now
 		ch.result.Action = ActionCreated
-		ch.value, err = etcdkv.Encode(next)
+		value, err := etcdkv.Encode(next)
+		if err != nil {
+			return change{}, err
+		}
+		ch.size = len(value)
+		ch.cmps = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(c.cfg.Keys.Job(c.hashShard(key), key)), "=", 0)}
+		ch.ops, err = c.putOps(key, to, value)
 		return ch, err
 	}
 
-	ch.rev = kv.ModRevision
-	old, err := decode[etcdkv.StoredJob](kv)
+	name := string(at.kv.Key)
+	ch.cmps = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", at.kv.ModRevision)}
+	old, err := decode[etcdkv.StoredJob](at.kv)
 	if err != nil {
 		return change{}, fmt.Errorf("apply job %s: %w", key, err)
 	}
@@ -250,19 +320,31 @@ func planOne(o *manifest.Object, kv *mvccpb.KeyValue, now time.Time) (change, er
 	if err != nil {
 		return change{}, fmt.Errorf("apply job %s: %w", key, err)
 	}
-	if same {
+	if same && at.shard == to {
 		ch.result.Action = ActionUnchanged
 		return ch, nil
 	}
 	next.UID, next.Generation, next.CreatedAt = old.UID, old.Generation+1, old.CreatedAt
-	next.After = old.After
+	next.After, next.MovedFrom = old.After, old.MovedFrom
 	if !old.Spec.SameSchedule(&next.Spec) {
 		next.After = now
 	}
 	next.Schema = max(old.Schema, next.Schema)
 	ch.result.Action = ActionUpdated
-	ch.value, err = etcdkv.MergeUnknown(kv.Value, next)
-	return ch, err
+	if at.shard != to {
+		cmps, ops, value, err := c.move(ctx, at, to, &next, &old.Job)
+		if err != nil {
+			return change{}, err
+		}
+		ch.cmps, ch.ops, ch.size = append(ch.cmps, cmps...), ops, len(value)
+		return ch, nil
+	}
+	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
+	if err != nil {
+		return change{}, err
+	}
+	ch.ops, ch.size = []clientv3.Op{clientv3.OpPut(name, value)}, len(value)
+	return ch, nil
 }
 
 // sameObject reports whether a and b say the same where users write.

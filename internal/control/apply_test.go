@@ -97,14 +97,14 @@ func TestApplyDryRunWritesNothing(t *testing.T) {
 func TestApplyTellsAllProblems(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	_, err := e.Apply(t.Context(), "x.json", encode(t, object("a"), object("a"), object("b", func(o *manifest.Object) { o.Kind = "Group" })), false)
+	_, err := e.Apply(t.Context(), "x.json", encode(t, object("a"), object("a"), object("b", func(o *manifest.Object) { o.Kind = "Calendar" })), false)
 	var invalid *job.InvalidError
 	if !errors.As(err, &invalid) {
 		t.Fatalf("got %v", err)
 	}
 	want := []job.Problem{
 		{Path: "metadata.name", Message: "ops/a is given twice, first in line 1; give each job once", File: "x.json", Line: 2},
-		{Path: "kind", Message: `"Group" cannot be applied; want Job`, File: "x.json", Line: 3},
+		{Path: "kind", Message: `"Calendar" cannot be applied; want Job or Group`, File: "x.json", Line: 3},
 	}
 	if d := cmp.Diff(want, invalid.Problems); d != "" {
 		t.Errorf("problems (-want +got):\n%s", d)

@@ -33,6 +33,14 @@ func (c *Control) Nodes(ctx context.Context) ([]NodeView, error) {
 	if err != nil {
 		return nil, err
 	}
+	drains, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
+	if err != nil {
+		return nil, err
+	}
+	healths, err := listAll[etcdkv.Health](ctx, c, "list health", c.cfg.Keys.Healths())
+	if err != nil {
+		return nil, err
+	}
 	shards, minions := map[job.NodeID]int{}, map[job.NodeID]int{}
 	for _, o := range owners {
 		shards[o.Node]++
@@ -42,11 +50,22 @@ func (c *Control) Nodes(ctx context.Context) ([]NodeView, error) {
 	}
 	views := make([]NodeView, 0, len(members))
 	for _, m := range members {
-		views = append(views, NodeView{
-			Name: m.Node, Site: m.Site, Phase: string(m.Phase), Priority: m.Priority, Capacity: m.Capacity,
+		v := NodeView{
+			Name: m.Node, Site: m.Site, Phase: string(m.Phase), Priority: m.Priority, Capacity: m.Capacity, Labels: m.Labels,
 			Shards: shards[m.Node], Minions: minions[m.Node],
 			PeerAddr: m.PeerAddr, APIAddr: m.APIAddr, Version: m.Version, StartedAt: m.StartedAt,
-		})
+		}
+		if i := slices.IndexFunc(drains, func(d etcdkv.Drain) bool { return d.Node == m.Node }); i >= 0 {
+			v.Drain = &drains[i]
+		}
+		for _, h := range healths {
+			if h.Node == m.Node {
+				v.Trouble = append(v.Trouble, h.Trouble...)
+			} else if slices.Contains(h.Unreachable, m.Node) {
+				v.Trouble = append(v.Trouble, string(h.Node)+" does not reach it at "+m.PeerAddr)
+			}
+		}
+		views = append(views, v)
 	}
 	slices.SortFunc(views, func(a, b NodeView) int { return cmp.Compare(a.Name, b.Name) })
 	return views, nil
@@ -86,9 +105,17 @@ func (c *Control) Shards(ctx context.Context) ([]ShardView, error) {
 	keys := c.cfg.Keys
 	views := make([]ShardView, 0, c.cfg.Meta.Shards)
 	const reads = 3 // per shard
-	err = c.shards(maxOps/reads, func(from, to job.ShardID) error {
+	groups, err := c.groupNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	overrides, err := c.overrides(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = c.shards(ctx, maxOps/reads, func(part []job.ShardID) error {
 		var ops []clientv3.Op
-		for s := from; s < to; s++ {
+		for _, s := range part {
 			ops = append(ops,
 				clientv3.OpGet(keys.State(s)),
 				clientv3.OpGet(keys.Slots(s), clientv3.WithPrefix(), clientv3.WithCountOnly()),
@@ -98,12 +125,18 @@ func (c *Control) Shards(ctx context.Context) ([]ShardView, error) {
 		if err != nil {
 			return err
 		}
-		for s := from; s < to; s++ {
-			part := resp.Responses[(s-from)*reads:]
+		for i, s := range part {
+			part := resp.Responses[i*reads:]
 			v := ShardView{
 				ID:        s,
 				OpenSlots: int(part[1].GetResponseRange().GetCount()),
 				Jobs:      int(part[2].GetResponseRange().GetCount()),
+			}
+			if g, ok := groups[s]; ok {
+				v.Group, v.Mode = g.Key().String(), g.Spec.EffectiveMode()
+			}
+			if o, ok := overrides[s]; ok {
+				v.Override = &o
 			}
 			if o, ok := owners[s]; ok {
 				v.Owner, v.Since, v.Token = o.Node, o.Since, o.token
@@ -120,6 +153,16 @@ func (c *Control) Shards(ctx context.Context) ([]ShardView, error) {
 		return nil
 	})
 	return views, err
+}
+
+// groupNames returns the groups by their shards.
+func (c *Control) groupNames(ctx context.Context) (map[job.ShardID]etcdkv.StoredGroup, error) {
+	all, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
+	out := make(map[job.ShardID]etcdkv.StoredGroup, len(all))
+	for i := range all {
+		out[all[i].Shard] = all[i]
+	}
+	return out, err
 }
 
 // ownerToken is a shard's owner and its fencing token.

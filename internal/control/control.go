@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -146,16 +147,23 @@ func (c *Control) Version() VersionView {
 	}
 }
 
-// jobKey returns the etcd key of a job.
-func (c *Control) jobKey(key job.Key) string {
-	return c.cfg.Keys.Job(etcdkv.ShardOf(key, c.cfg.Meta.Shards), key)
-}
-
-// shards calls fn with rising ranges of shard numbers, each of at most n.
-func (c *Control) shards(n int, fn func(from, to job.ShardID) error) error {
-	for from := 0; from < c.cfg.Meta.Shards; from += n {
-		to := min(from+n, c.cfg.Meta.Shards)
-		if err := fn(job.ShardID(from), job.ShardID(to)); err != nil { //nolint:gosec // small positive counts
+// shards calls fn with the shards in order, at most n at a time: the hash
+// shards, then those of the groups.
+func (c *Control) shards(ctx context.Context, n int, fn func(part []job.ShardID) error) error {
+	all := make([]job.ShardID, 0, c.cfg.Meta.Shards)
+	for i := range c.cfg.Meta.Shards {
+		all = append(all, job.ShardID(i)) //nolint:gosec // a small positive count
+	}
+	groups, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
+	if err != nil {
+		return err
+	}
+	for i := range groups {
+		all = append(all, groups[i].Shard)
+	}
+	slices.Sort(all)
+	for part := range slices.Chunk(all, n) {
+		if err := fn(part); err != nil {
 			return err
 		}
 	}

@@ -248,9 +248,9 @@ func ellipsis(shown []string, all int) string {
 func (c *Control) checkSlots(ctx context.Context) ([]Check, error) {
 	now := c.now()
 	var old []string
-	err := c.shards(maxOps, func(from, to job.ShardID) error {
-		ops := make([]clientv3.Op, 0, to-from)
-		for s := from; s < to; s++ {
+	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
+		ops := make([]clientv3.Op, 0, len(shards))
+		for _, s := range shards {
 			// Slots are numbered as they are committed: the first is the oldest.
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Slots(s), clientv3.WithPrefix(), clientv3.WithLimit(1)))
 		}
@@ -265,7 +265,7 @@ func (c *Control) checkSlots(ctx context.Context) ([]Check, error) {
 					return fmt.Errorf("read %s: %w", kv.Key, err)
 				}
 				if age := now.Sub(time.Unix(0, slot.CommittedAt)); age > oldSlot {
-					old = append(old, fmt.Sprintf("shard %s for %s", from+job.ShardID(i), age.Round(time.Minute)))
+					old = append(old, fmt.Sprintf("shard %s for %s", shards[i], age.Round(time.Minute)))
 				}
 			}
 		}

@@ -98,8 +98,9 @@ func (c *Control) rangePage(ctx context.Context, from, end string, rev int64) (*
 }
 
 // getAll reads many keys, in the order given; a pair is nil where there is none.
-func (c *Control) getAll(ctx context.Context, doing string, keys []string) ([]*mvccpb.KeyValue, error) {
-	kvs := make([]*mvccpb.KeyValue, 0, len(keys))
+// rev is the revision at which the first of them were read.
+func (c *Control) getAll(ctx context.Context, doing string, keys []string) (kvs []*mvccpb.KeyValue, rev int64, err error) {
+	kvs = make([]*mvccpb.KeyValue, 0, len(keys))
 	for from := 0; from < len(keys); from += maxOps {
 		part := keys[from:min(from+maxOps, len(keys))]
 		ops := make([]clientv3.Op, len(part))
@@ -108,7 +109,10 @@ func (c *Control) getAll(ctx context.Context, doing string, keys []string) ([]*m
 		}
 		resp, err := c.txn(ctx, doing, nil, ops)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
+		}
+		if rev == 0 {
+			rev = resp.Header.Revision
 		}
 		for _, r := range resp.Responses {
 			var kv *mvccpb.KeyValue
@@ -118,7 +122,7 @@ func (c *Control) getAll(ctx context.Context, doing string, keys []string) ([]*m
 			kvs = append(kvs, kv)
 		}
 	}
-	return kvs, nil
+	return kvs, rev, nil
 }
 
 // decode reads the record of a pair.

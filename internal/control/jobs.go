@@ -29,7 +29,7 @@ const startTries = 100
 func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 	views := []JobView{}
 	err := c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		_, key, err := c.cfg.Keys.ParseJob(string(kv.Key))
+		shard, key, err := c.cfg.Keys.ParseJob(string(kv.Key))
 		if err == nil && q.Namespace != "" && key.Namespace != q.Namespace {
 			return nil
 		}
@@ -40,7 +40,7 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 			return nil
 		}
 		if hasLabels(stored.Labels, q.Labels) {
-			views = append(views, c.view(&stored.Job))
+			views = append(views, c.view(&stored.Job, shard))
 		}
 		return nil
 	})
@@ -59,11 +59,11 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 
 // Job returns one job.
 func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
-	stored, _, err := c.stored(ctx, key)
+	stored, at, err := c.stored(ctx, key)
 	if err != nil {
 		return JobView{}, err
 	}
-	views := []JobView{c.view(&stored.Job)}
+	views := []JobView{c.view(&stored.Job, at.shard)}
 	if err := c.addRunning(ctx, key.Namespace, key.Name, views); err != nil {
 		return JobView{}, err
 	}
@@ -76,30 +76,39 @@ func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
 
 // Delete removes a job. Its runs in flight go on, and its history stays.
 func (c *Control) Delete(ctx context.Context, key job.Key) error {
-	dctx, cancel := c.asked(ctx)
-	defer cancel()
-	resp, err := c.client.Delete(dctx, c.jobKey(key))
-	if err != nil {
-		return etcdError(ctx, "delete job "+key.String(), err)
+	for range applyTries {
+		at, err := c.locate(ctx, key)
+		if err != nil {
+			return err
+		}
+		if at.kv == nil {
+			return noJob(key)
+		}
+		resp, err := c.txn(ctx, "delete job "+key.String(),
+			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.kv.Key)), "=", at.kv.CreateRevision)},
+			[]clientv3.Op{clientv3.OpDelete(string(at.kv.Key)), clientv3.OpDelete(c.cfg.Keys.GroupedJob(key))})
+		if err != nil {
+			return err
+		}
+		if resp.Succeeded {
+			c.log.Info("job deleted", zap.Stringer("job", key))
+			return nil
+		}
 	}
-	if resp.Deleted == 0 {
-		return noJob(key)
-	}
-	c.log.Info("job deleted", zap.Stringer("job", key))
-	return nil
+	return fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)
 }
 
 // Start asks for a run of the job now, whatever its schedule. By tells who
 // asks. The run's id is the fire's RunID; Run finds it from now on.
 func (c *Control) Start(ctx context.Context, key job.Key, by string) (job.FireID, error) {
-	shard := etcdkv.ShardOf(key, c.cfg.Meta.Shards)
 	doing := "start job " + key.String()
 	at := c.now()
 	for range startTries {
-		stored, kv, err := c.stored(ctx, key)
+		stored, at0, err := c.stored(ctx, key)
 		if err != nil {
 			return job.FireID{}, err
 		}
+		kv, shard := at0.kv, at0.shard
 		fire := job.FireID{Job: stored.UID, At: at.UnixNano(), Trigger: job.TriggerManual}
 		value, err := etcdkv.Encode(etcdkv.Trigger{Schema: etcdkv.Schema, Fire: fire, Key: key, By: by})
 		if err != nil {
@@ -124,27 +133,27 @@ func (c *Control) Start(ctx context.Context, key job.Key, by string) (job.FireID
 	return job.FireID{}, fmt.Errorf("%s: too many others do so at the same instant: %w", doing, job.ErrConflict)
 }
 
-// stored reads one job and its pair.
-func (c *Control) stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, *mvccpb.KeyValue, error) {
-	kv, err := c.get(ctx, "read job "+key.String(), c.jobKey(key))
+// stored reads one job, and where it lies.
+func (c *Control) stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, place, error) {
+	at, err := c.locate(ctx, key)
 	if err != nil {
-		return etcdkv.StoredJob{}, nil, err
+		return etcdkv.StoredJob{}, at, err
 	}
-	if kv == nil {
-		return etcdkv.StoredJob{}, nil, noJob(key)
+	if at.kv == nil {
+		return etcdkv.StoredJob{}, at, noJob(key)
 	}
-	stored, err := decode[etcdkv.StoredJob](kv)
+	stored, err := decode[etcdkv.StoredJob](at.kv)
 	if err != nil {
-		return etcdkv.StoredJob{}, nil, fmt.Errorf("read job %s: %w", key, err)
+		return etcdkv.StoredJob{}, at, fmt.Errorf("read job %s: %w", key, err)
 	}
-	return stored, kv, nil
+	return stored, at, nil
 }
 
 func noJob(key job.Key) error { return fmt.Errorf("job %s: %w", key, job.ErrNotFound) }
 
 // view returns the job with its schedule in words and its next instant.
-func (c *Control) view(j *job.Job) JobView {
-	v := JobView{Job: *j, Shard: etcdkv.ShardOf(j.Key(), c.cfg.Meta.Shards), Words: []string{}, Last: []job.Run{}}
+func (c *Control) view(j *job.Job, shard job.ShardID) JobView {
+	v := JobView{Job: *j, Shard: shard, Words: []string{}, Last: []job.Run{}}
 	if len(j.Spec.Schedules) == 0 {
 		return v
 	}

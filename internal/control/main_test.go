@@ -256,3 +256,6 @@ func someRun(uid job.UID, name string, at time.Time, state job.State) job.Run {
 		Attempt: 1, ScheduledAt: at, Count: 1, Tasks: []job.Task{},
 	}
 }
+
+// jobKey returns the etcd key of a job that is in no group.
+func (e *env) jobKey(key job.Key) string { return e.keys.Job(e.hashShard(key), key) }

@@ -263,12 +263,12 @@ func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (jo
 // waitingRun looks for a start that no owner has committed yet.
 func (c *Control) waitingRun(ctx context.Context, id job.RunID) (job.Run, error) {
 	var found *job.Run
-	err := c.shards(maxOps, func(from, to job.ShardID) error {
+	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
 		if found != nil {
 			return nil
 		}
-		ops := make([]clientv3.Op, 0, to-from)
-		for s := from; s < to; s++ {
+		ops := make([]clientv3.Op, 0, len(shards))
+		for _, s := range shards {
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Triggers(s), clientv3.WithPrefix()))
 		}
 		resp, err := c.txn(ctx, "waiting starts", nil, ops)
@@ -283,7 +283,7 @@ func (c *Control) waitingRun(ctx context.Context, id job.RunID) (job.Run, error)
 					continue
 				}
 				if t.Fire.RunID() == id {
-					r := waiting(t, from+job.ShardID(i)) //nolint:gosec // small
+					r := waiting(t, shards[i])
 					found = &r
 				}
 			}

@@ -3,6 +3,7 @@ package control
 import (
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -70,17 +71,23 @@ type ApplyResult struct {
 
 // NodeView is a live scheduler node.
 type NodeView struct {
-	Name      job.NodeID `json:"name"`
-	Site      string     `json:"site,omitempty"`
-	Phase     string     `json:"phase"`
-	Priority  int        `json:"priority"`
-	Capacity  int        `json:"capacity"`
-	Shards    int        `json:"shards"`
-	Minions   int        `json:"minions"`
-	PeerAddr  string     `json:"peerAddr"`
-	APIAddr   string     `json:"apiAddr"`
-	Version   string     `json:"version"`
-	StartedAt time.Time  `json:"startedAt"`
+	Name     job.NodeID `json:"name"`
+	Site     string     `json:"site,omitempty"`
+	Phase    string     `json:"phase"`
+	Priority int        `json:"priority"`
+	Capacity int        `json:"capacity"`
+	// Labels are what groups pin and spread by.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Drain is an operator's wish that the node hold no shard; nil: none.
+	Drain *etcdkv.Drain `json:"drain,omitempty"`
+	// Trouble is what the node, or its peers, say is wrong with it.
+	Trouble   []string  `json:"trouble,omitempty"`
+	Shards    int       `json:"shards"`
+	Minions   int       `json:"minions"`
+	PeerAddr  string    `json:"peerAddr"`
+	APIAddr   string    `json:"apiAddr"`
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"startedAt"`
 }
 
 // MinionView is a known minion.
@@ -92,10 +99,16 @@ type MinionView struct {
 
 // ShardView is one shard and its owner.
 type ShardView struct {
-	ID    job.ShardID `json:"id"`
-	Owner job.NodeID  `json:"owner,omitempty"`
-	Since time.Time   `json:"since,omitzero"`
-	Token job.Token   `json:"token"`
+	ID job.ShardID `json:"id"`
+	// Group is whose shard it is, with its mode; empty: it is a hash shard.
+	Group string `json:"group,omitempty"`
+	Mode  string `json:"mode,omitempty"`
+	// Override is what an operator decided; nil: nothing.
+	Override *etcdkv.Override `json:"override,omitempty"`
+
+	Owner job.NodeID `json:"owner,omitempty"`
+	Since time.Time  `json:"since,omitzero"`
+	Token job.Token  `json:"token"`
 	// Jobs is how many jobs lie in the shard, OpenSlots how many slots have
 	// fires that are not resolved.
 	Jobs      int       `json:"jobs"`

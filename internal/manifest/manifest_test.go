@@ -246,7 +246,7 @@ func TestM3_RoundTrip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		in := make([]Object, rapid.IntRange(1, 3).Draw(rt, "objects"))
 		for i := range in {
-			in[i] = Object{Kind: rapid.SampledFrom(kinds()).Draw(rt, "kind"), File: "f", Metadata: job.Metadata{
+			in[i] = Object{Kind: rapid.SampledFrom(Kinds()).Draw(rt, "kind"), File: "f", Metadata: job.Metadata{
 				Namespace: name.Draw(rt, "namespace"), Name: fmt.Sprint(name.Draw(rt, "name"), i),
 				Labels:      rapid.MapOfN(name, name, 0, 2).Draw(rt, "labels"),
 				Annotations: rapid.MapOfN(name, text, 0, 2).Draw(rt, "annotations"),

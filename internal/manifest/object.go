@@ -23,8 +23,8 @@ type document[S job.Spec | job.GroupSpec] struct {
 	Spec       S            `json:"spec"`
 }
 
-// kinds returns the kinds of objects.
-func kinds() []string { return []string{job.KindJob, job.KindGroup} }
+// Kinds lists the kinds of objects.
+func Kinds() []string { return []string{job.KindJob, job.KindGroup} }
 
 // object reads and checks one document. It is false when there is no telling
 // which object was meant.
@@ -74,7 +74,7 @@ func read[S job.Spec | job.GroupSpec](r *reader, n *yaml.Node) (job.Metadata, S)
 // such kind, as all other fields depend on it.
 func (r *reader) known(n *yaml.Node) (string, bool) {
 	r.word(n, "apiVersion", job.APIVersion)
-	return r.word(n, "kind", kinds()...)
+	return r.word(n, "kind", Kinds()...)
 }
 
 // word returns a field that has one of few values.

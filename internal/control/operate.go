@@ -1,0 +1,240 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/mode"
+)
+
+// Order is what an operator asks for, and why.
+type Order struct {
+	By     string
+	Reason string
+}
+
+// DrainNode has a node hold no shard until UndrainNode. The node must be alive:
+// a name that nobody has is a mistake.
+func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o Order) error {
+	if _, err := c.liveNode(ctx, node); err != nil {
+		return err
+	}
+	text, err := etcdkv.Encode(etcdkv.Drain{Schema: etcdkv.Schema, Node: node, By: o.By, Reason: o.Reason, Since: c.now().UTC()})
+	if err != nil {
+		return err
+	}
+	key := c.cfg.Keys.Drain(node)
+	return c.operate(ctx, "node.drain", string(node), o, key, nil, clientv3.OpPut(key, text))
+}
+
+// UndrainNode ends a drain. The node need not be alive.
+func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o Order) error {
+	key := c.cfg.Keys.Drain(node)
+	kv, err := c.get(ctx, "undrain node", key)
+	if err != nil {
+		return err
+	}
+	if kv == nil {
+		return fmt.Errorf("node %s is not drained: %w", node, job.ErrNotFound)
+	}
+	return c.operate(ctx, "node.undrain", string(node), o, key, kv, clientv3.OpDelete(key))
+}
+
+// MoveShard has a node hold a shard for as long as it lives and may, whatever
+// the mode says, until FailbackShard or ReleaseShard. Ref is a shard's number,
+// or the name of a group.
+func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o Order) error {
+	id, group, err := c.shardRef(ctx, ref)
+	if err != nil {
+		return err
+	}
+	m, err := c.liveNode(ctx, node)
+	if err != nil {
+		return err
+	}
+	if group != nil {
+		n := mode.Node{ID: m.Node, Site: m.Site, Labels: m.Labels}
+		if !mode.Eligible(&group.Spec, &n) {
+			return invalid("node", fmt.Sprintf("group %s does not let node %s fire: see nodes and pin in its spec", group.Key(), node))
+		}
+	}
+	return c.override(ctx, "shard.move", id, etcdkv.Override{Node: node}, o)
+}
+
+// HoldShard has a shard stay with whoever holds it, until ReleaseShard.
+func (c *Control) HoldShard(ctx context.Context, ref string, o Order) error {
+	id, _, err := c.shardRef(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return c.override(ctx, "shard.hold", id, etcdkv.Override{}, o)
+}
+
+// FailbackShard has a shard go where its mode wants it, without a hold-off, and
+// ends what MoveShard and HoldShard asked for.
+func (c *Control) FailbackShard(ctx context.Context, ref string, o Order) error {
+	id, _, err := c.shardRef(ctx, ref)
+	if err != nil {
+		return err
+	}
+	return c.override(ctx, "shard.failback", id, etcdkv.Override{Failback: true}, o)
+}
+
+// ReleaseShard ends what MoveShard and HoldShard asked for; the mode decides.
+func (c *Control) ReleaseShard(ctx context.Context, ref string, o Order) error {
+	id, _, err := c.shardRef(ctx, ref)
+	if err != nil {
+		return err
+	}
+	key := c.cfg.Keys.Override(id)
+	kv, err := c.get(ctx, "release shard", key)
+	if err != nil {
+		return err
+	}
+	if kv == nil {
+		return fmt.Errorf("shard %s is neither moved nor held: %w", ref, job.ErrNotFound)
+	}
+	return c.operate(ctx, "shard.release", id.String(), o, key, kv, clientv3.OpDelete(key))
+}
+
+func (c *Control) override(ctx context.Context, action string, id job.ShardID, v etcdkv.Override, o Order) error {
+	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, id, o.By, o.Reason, c.now().UTC()
+	text, err := etcdkv.Encode(v)
+	if err != nil {
+		return err
+	}
+	key := c.cfg.Keys.Override(id)
+	kv, err := c.get(ctx, action, key)
+	if err != nil {
+		return err
+	}
+	return c.operate(ctx, action, id.String(), o, key, kv, clientv3.OpPut(key, text))
+}
+
+// operate does what an operator asked for and keeps a record of it, in one
+// transaction. before is the key's pair as it was read; nil: none is expected,
+// or it does not matter.
+func (c *Control) operate(ctx context.Context, action, object string, o Order, key string, before *mvccpb.KeyValue, ops ...clientv3.Op) error {
+	rec := etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: o.By, Action: action, Object: object, Reason: o.Reason}
+	var cmps []clientv3.Cmp
+	if before != nil {
+		rec.Before = string(before.Value)
+		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", before.ModRevision))
+	}
+	audit, err := c.auditOp(rec)
+	if err != nil {
+		return err
+	}
+	resp, err := c.txn(ctx, action+" "+object, cmps, append(ops, audit))
+	if err != nil {
+		return err
+	}
+	if !resp.Succeeded {
+		return fmt.Errorf("%s %s: somebody else changed it meanwhile; look, and try again: %w", action, object, job.ErrConflict)
+	}
+	c.log.Info("operator", zap.String("action", action), zap.String("object", object), zap.String("by", o.By), zap.String("reason", o.Reason))
+	return nil
+}
+
+// auditOp returns the write of an audit record.
+func (c *Control) auditOp(rec etcdkv.Audit) (clientv3.Op, error) {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return clientv3.Op{}, fmt.Errorf("new audit id: %w", err)
+	}
+	text, err := etcdkv.Encode(rec)
+	if err != nil {
+		return clientv3.Op{}, err
+	}
+	return clientv3.OpPut(c.cfg.Keys.AuditRecord(rec.At, id.String()), text), nil
+}
+
+// MaxAudit bounds a listing of audit records.
+const MaxAudit = 1000
+
+// Audit returns the latest records of what operators did, newest first.
+func (c *Control) Audit(ctx context.Context, limit int) ([]etcdkv.Audit, error) {
+	if limit <= 0 || limit > MaxAudit {
+		return nil, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", limit, MaxAudit))
+	}
+	actx, cancel := c.asked(ctx)
+	defer cancel()
+	resp, err := c.client.Get(actx, c.cfg.Keys.Audit(), clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)),
+		clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
+	if err != nil {
+		return nil, etcdError(ctx, "list audit records", err)
+	}
+	out := make([]etcdkv.Audit, 0, len(resp.Kvs))
+	for _, kv := range resp.Kvs {
+		rec, err := decode[etcdkv.Audit](kv)
+		if err != nil {
+			c.log.Warn("record unreadable", zap.Error(err))
+			continue
+		}
+		out = append(out, rec)
+	}
+	return out, nil
+}
+
+// liveNode returns a node that is alive.
+func (c *Control) liveNode(ctx context.Context, node job.NodeID) (etcdkv.Member, error) {
+	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
+	if err != nil {
+		return etcdkv.Member{}, err
+	}
+	var names []string
+	for _, m := range members {
+		if m.Node == node {
+			return m, nil
+		}
+		names = append(names, string(m.Node))
+	}
+	slices.Sort(names)
+	hint := "live nodes are " + strings.Join(names, ", ")
+	if near, ok := job.Nearest(string(node), names); ok {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	return etcdkv.Member{}, fmt.Errorf("there is no live node %q; %s: %w", node, hint, job.ErrNotFound)
+}
+
+// shardRef reads a shard's number, or the name of a group.
+func (c *Control) shardRef(ctx context.Context, ref string) (job.ShardID, *etcdkv.StoredGroup, error) {
+	n, err := strconv.ParseUint(ref, 10, 32)
+	if err == nil && int(n) < c.cfg.Meta.Shards { //nolint:gosec // 32 bits
+		return job.ShardID(n), nil, nil
+	}
+	if err == nil && !job.ShardID(n).IsGroup() {
+		return 0, nil, fmt.Errorf("there is no shard %d; hash shards are 0 to %d: %w", n, c.cfg.Meta.Shards-1, job.ErrNotFound)
+	}
+	if err == nil {
+		groups, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
+		if err != nil {
+			return 0, nil, err
+		}
+		for i := range groups {
+			if groups[i].Shard == job.ShardID(n) {
+				return groups[i].Shard, &groups[i], nil
+			}
+		}
+		return 0, nil, fmt.Errorf("no group has the shard %d: %w", n, job.ErrNotFound)
+	}
+	key, err := job.ParseKey(ref)
+	if err != nil {
+		return 0, nil, invalid("shard", fmt.Sprintf("%q is neither a shard's number nor a group's name: %v", ref, err))
+	}
+	g, _, err := c.storedGroup(ctx, key)
+	if err != nil {
+		return 0, nil, err
+	}
+	return g.Shard, &g, nil
+}
