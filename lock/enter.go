@@ -160,7 +160,7 @@ func (c *contender) leave(ctx context.Context, mark string) error {
 	if mark != "" {
 		none = append(none, clientv3.OpPut(mark, "", clientv3.WithLease(c.s.lease)))
 	} else {
-		none = append(none, clientv3.OpDelete(c.place)) // so that it goes through raft
+		none = append(none, clientv3.OpDelete(c.s.cfg.Marks+"none")) // so that it goes through raft
 	}
 	var drop []clientv3.Op
 	if !c.m.opts.KeepPlace || mark == "" {

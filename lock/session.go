@@ -301,7 +301,7 @@ func (s *Session) finishLocked(cause error) {
 	}
 	s.end(cause)
 	s.metrics.margin.Set(0)
-	if !errors.Is(cause, ErrClosed) {
+	if !errors.Is(cause, ErrClosed) && !s.borrowed {
 		s.log.Warn("session lost", zap.Error(cause))
 	}
 }
