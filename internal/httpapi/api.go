@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -33,6 +35,16 @@ type Control interface {
 	Nodes(ctx context.Context) ([]control.NodeView, error)
 	Minions(ctx context.Context) ([]control.MinionView, error)
 	Shards(ctx context.Context) ([]control.ShardView, error)
+	Groups(ctx context.Context, namespace string) ([]control.GroupView, error)
+	Group(ctx context.Context, key job.Key) (control.GroupView, error)
+	DeleteGroup(ctx context.Context, key job.Key) error
+	DrainNode(ctx context.Context, node job.NodeID, o control.Order) error
+	UndrainNode(ctx context.Context, node job.NodeID, o control.Order) error
+	MoveShard(ctx context.Context, ref string, node job.NodeID, o control.Order) error
+	HoldShard(ctx context.Context, ref string, o control.Order) error
+	ReleaseShard(ctx context.Context, ref string, o control.Order) error
+	FailbackShard(ctx context.Context, ref string, o control.Order) error
+	Audit(ctx context.Context, limit int) ([]etcdkv.Audit, error)
 	Doctor(ctx context.Context) ([]control.Check, error)
 	Version() control.VersionView
 	Changes(ctx context.Context) <-chan control.Topic
@@ -135,12 +147,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 func (a *API) Register(mux *http.ServeMux) error {
 	doc := huma.NewAPI(humaConfig(a.control.Version().Version), humago.NewAdapter(mux, ""))
 	a.jobRoutes(doc)
+	a.groupRoutes(doc)
 	a.runRoutes(doc)
 	a.clusterRoutes(doc)
+	a.operatorRoutes(doc)
 	a.streamRoutes(doc, mux)
 
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
-		if name != startBodySchema {
+		if !slices.Contains(requestSchemas(), name) {
 			schema.AdditionalProperties = nil // answers may gain members
 		}
 	}
@@ -184,8 +198,8 @@ func humaConfig(version string) huma.Config {
 	}
 }
 
-// startBodySchema is the only body of a request that is checked member by member.
-const startBodySchema = "StartBody"
+// requestSchemas are the bodies of requests that are checked member by member.
+func requestSchemas() []string { return []string{"StartBody", "OrderBody", "MoveBody"} }
 
 // schemaName tells the two types apart that are called Problem.
 func schemaName(t reflect.Type, hint string) string {

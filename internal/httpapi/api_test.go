@@ -166,11 +166,15 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
+		"DELETE /v1/namespaces/{ns}/groups/{name}",
 		"DELETE /v1/namespaces/{ns}/jobs/{name}",
+		"GET /v1/audit",
 		"GET /v1/doctor",
 		"GET /v1/events",
+		"GET /v1/groups",
 		"GET /v1/jobs",
 		"GET /v1/minions",
+		"GET /v1/namespaces/{ns}/groups/{name}",
 		"GET /v1/namespaces/{ns}/jobs/{name}",
 		"GET /v1/nodes",
 		"GET /v1/runs",
@@ -180,6 +184,12 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/version",
 		"POST /v1/apply",
 		"POST /v1/namespaces/{ns}/jobs/{name}/run",
+		"POST /v1/nodes/{name}/drain",
+		"POST /v1/nodes/{name}/undrain",
+		"POST /v1/shards/{ref}/failback",
+		"POST /v1/shards/{ref}/hold",
+		"POST /v1/shards/{ref}/move",
+		"POST /v1/shards/{ref}/release",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("routes (-want +got):\n%s", d)

@@ -99,10 +99,7 @@ func (a *API) jobRoutes(doc huma.API) {
 	remove := operation(http.MethodDelete, one, "delete-job", "Delete a job; its runs in flight go on", http.StatusNotFound)
 	remove.DefaultStatus = http.StatusNoContent
 	huma.Register(doc, remove, func(ctx context.Context, in *jobPath) (*struct{}, error) {
-		if err := a.control.Delete(ctx, in.key()); err != nil {
-			return nil, problemOf(err)
-		}
-		return nil, nil //nolint:nilnil // huma's form of "no body"
+		return done(a.control.Delete(ctx, in.key()))
 	})
 
 	start := operation(http.MethodPost, one+"/run", "start-job", "Start a job now",

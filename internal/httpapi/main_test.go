@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -41,6 +43,7 @@ type fakeControl struct {
 	runQuery control.RunQuery
 	follow   bool
 	minion   job.MinionID
+	asked    []string
 	ended    chan struct{} // closed when a blocked Output ends
 }
 
@@ -108,9 +111,59 @@ func (f *fakeControl) Output(ctx context.Context, _ job.RunID, minion job.Minion
 func (f *fakeControl) Nodes(context.Context) ([]control.NodeView, error)     { return nil, f.err }
 func (f *fakeControl) Minions(context.Context) ([]control.MinionView, error) { return nil, f.err }
 func (f *fakeControl) Shards(context.Context) ([]control.ShardView, error)   { return nil, f.err }
-func (f *fakeControl) Doctor(context.Context) ([]control.Check, error)       { return nil, f.err }
-func (f *fakeControl) Version() control.VersionView                          { return control.VersionView{Version: "1.2.3"} }
-func (f *fakeControl) Changes(context.Context) <-chan control.Topic          { return f.changes }
+func (f *fakeControl) Groups(_ context.Context, namespace string) ([]control.GroupView, error) {
+	f.note("groups " + namespace)
+	return nil, f.err
+}
+
+func (f *fakeControl) Group(_ context.Context, key job.Key) (control.GroupView, error) {
+	return control.GroupView{Group: job.Group{Metadata: job.Metadata{Namespace: key.Namespace, Name: key.Name}, Shard: job.FirstGroupShard}}, f.err
+}
+
+func (f *fakeControl) DeleteGroup(_ context.Context, key job.Key) error {
+	return f.note("delete " + key.String())
+}
+
+func (f *fakeControl) DrainNode(_ context.Context, node job.NodeID, o control.Order) error {
+	return f.note("drain " + string(node) + " " + o.By + " " + o.Reason)
+}
+
+func (f *fakeControl) UndrainNode(_ context.Context, node job.NodeID, o control.Order) error {
+	return f.note("undrain " + string(node) + " " + o.By + " " + o.Reason)
+}
+
+func (f *fakeControl) MoveShard(_ context.Context, ref string, node job.NodeID, o control.Order) error {
+	return f.note("move " + ref + " to " + string(node) + " " + o.By + " " + o.Reason)
+}
+
+func (f *fakeControl) HoldShard(_ context.Context, ref string, o control.Order) error {
+	return f.note("hold " + ref + " " + o.By + " " + o.Reason)
+}
+
+func (f *fakeControl) ReleaseShard(_ context.Context, ref string, o control.Order) error {
+	return f.note("release " + ref + " " + o.By + " " + o.Reason)
+}
+
+func (f *fakeControl) FailbackShard(_ context.Context, ref string, o control.Order) error {
+	return f.note("failback " + ref + " " + o.By + " " + o.Reason)
+}
+
+func (f *fakeControl) Audit(_ context.Context, limit int) ([]etcdkv.Audit, error) {
+	f.note(fmt.Sprint("audit ", limit))
+	return nil, f.err
+}
+
+// note keeps what was asked for, and returns the test's error.
+func (f *fakeControl) note(what string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, what)
+	return f.err
+}
+
+func (f *fakeControl) Doctor(context.Context) ([]control.Check, error) { return nil, f.err }
+func (f *fakeControl) Version() control.VersionView                    { return control.VersionView{Version: "1.2.3"} }
+func (f *fakeControl) Changes(context.Context) <-chan control.Topic    { return f.changes }
 
 // panickingControl panics in Jobs.
 type panickingControl struct{ fakeControl }

@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// orderBody is what an operator may say with an order.
+type orderBody struct {
+	By     string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
+}
+
+func (b *orderBody) order() control.Order {
+	if b == nil {
+		return control.Order{}
+	}
+	return control.Order{By: b.By, Reason: b.Reason}
+}
+
+type nodeOrder struct {
+	Node string `path:"name" doc:"The node's name."`
+	Body *orderBody
+}
+
+type shardOrder struct {
+	Ref  string `path:"ref" doc:"The shard's number, or the name of a group, NAME or NAMESPACE/NAME (with the slash as %2F)."`
+	Body *orderBody
+}
+
+type moveInput struct {
+	Ref  string `path:"ref" doc:"The shard's number, or the name of a group, NAME or NAMESPACE/NAME (with the slash as %2F)."`
+	Body moveBody
+}
+
+type moveBody struct {
+	Node   string `json:"node" minLength:"1" maxLength:"128" doc:"The node that is to hold the shard."`
+	By     string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
+}
+
+type auditInput struct {
+	Limit int `query:"limit" default:"50" doc:"How many at most."`
+}
+
+type auditBody struct {
+	Records []etcdkv.Audit `json:"records" nullable:"false"`
+}
+
+func (a *API) operatorRoutes(doc huma.API) {
+	order := func(path, id, summary string, errs ...int) huma.Operation {
+		op := operation(http.MethodPost, path, id, summary,
+			append(errs, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)...)
+		op.DefaultStatus = http.StatusNoContent
+		return op
+	}
+	for _, o := range []struct {
+		verb, summary string
+		do            func(context.Context, job.NodeID, control.Order) error
+	}{
+		{"drain", "Have a node hand its shards over and take none", a.control.DrainNode},
+		{"undrain", "End a drain", a.control.UndrainNode},
+	} {
+		huma.Register(doc, order("/v1/nodes/{name}/"+o.verb, o.verb+"-node", o.summary),
+			func(ctx context.Context, in *nodeOrder) (*struct{}, error) {
+				return done(o.do(ctx, job.NodeID(in.Node), in.Body.order()))
+			})
+	}
+	for _, o := range []struct {
+		verb, summary string
+		do            func(context.Context, string, control.Order) error
+	}{
+		{"hold", "Keep a shard where it is, whatever its mode says", a.control.HoldShard},
+		{"release", "End a move or a hold; the mode decides", a.control.ReleaseShard},
+		{"failback", "Have a shard go where its mode wants it, now", a.control.FailbackShard},
+	} {
+		huma.Register(doc, order("/v1/shards/{ref}/"+o.verb, o.verb+"-shard", o.summary),
+			func(ctx context.Context, in *shardOrder) (*struct{}, error) {
+				return done(o.do(ctx, in.Ref, in.Body.order()))
+			})
+	}
+	huma.Register(doc, order("/v1/shards/{ref}/move", "move-shard", "Have a node hold a shard, whatever its mode says"),
+		func(ctx context.Context, in *moveInput) (*struct{}, error) {
+			b := in.Body
+			return done(a.control.MoveShard(ctx, in.Ref, job.NodeID(b.Node), control.Order{By: b.By, Reason: b.Reason}))
+		})
+
+	huma.Register(doc, operation(http.MethodGet, "/v1/audit", "list-audit", "What operators did, newest first", http.StatusUnprocessableEntity),
+		func(ctx context.Context, in *auditInput) (*reply[auditBody], error) {
+			records, err := a.control.Audit(ctx, in.Limit)
+			return answer(auditBody{some(records)}, err)
+		})
+}

@@ -1,0 +1,100 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	f := &fakeControl{}
+	s := serve(t, Config{}, Deps{Control: f})
+	if resp, text := ask(t, s, "GET", "/v1/groups?namespace=ops", ""); resp.StatusCode != http.StatusOK || strings.TrimSpace(text) != `{"groups":[]}` {
+		t.Errorf("list: %d %s", resp.StatusCode, text)
+	}
+	_, text := ask(t, s, "GET", "/v1/namespaces/ops/groups/g", "")
+	if got := decoded[control.GroupView](t, text); got.Key() != (job.Key{Namespace: "ops", Name: "g"}) || got.Shard != job.FirstGroupShard {
+		t.Errorf("one: %s", text)
+	}
+	if resp, text := ask(t, s, "DELETE", "/v1/namespaces/ops/groups/g", ""); resp.StatusCode != http.StatusNoContent || text != "" {
+		t.Errorf("delete: %d %s", resp.StatusCode, text)
+	}
+	if want := []string{"groups ops", "delete ops/g"}; !slices.Equal(f.asked, want) {
+		t.Errorf("asked %q, want %q", f.asked, want)
+	}
+	f.err = fmt.Errorf("delete group ops/g: it has 2 jobs: %w", job.ErrConflict)
+	if resp, text := ask(t, s, "DELETE", "/v1/namespaces/ops/groups/g", ""); resp.StatusCode != http.StatusConflict || !strings.Contains(text, "it has 2 jobs") {
+		t.Errorf("delete with jobs: %d %s", resp.StatusCode, text)
+	}
+}
+
+func TestOperators(t *testing.T) {
+	t.Parallel()
+	const body = `{"by":"ada","reason":"disk"}`
+	for _, c := range []struct{ path, body, want string }{
+		{"/v1/nodes/n1/drain", body, "drain n1 ada disk"},
+		{"/v1/nodes/n1/drain", "", "drain n1  "},
+		{"/v1/nodes/n1/undrain", body, "undrain n1 ada disk"},
+		{"/v1/shards/7/hold", body, "hold 7 ada disk"},
+		{"/v1/shards/nightly/release", body, "release nightly ada disk"},
+		{"/v1/shards/ops%2Fnightly/failback", body, "failback ops/nightly ada disk"},
+		{"/v1/shards/ops%2Fnightly/move", `{"node":"n2","by":"ada","reason":"disk"}`, "move ops/nightly to n2 ada disk"},
+	} {
+		t.Run(c.path, func(t *testing.T) {
+			t.Parallel()
+			f := &fakeControl{}
+			s := serve(t, Config{}, Deps{Control: f})
+			if resp, text := ask(t, s, "POST", c.path, c.body); resp.StatusCode != http.StatusNoContent || text != "" {
+				t.Errorf("%d %s", resp.StatusCode, text)
+			}
+			if !slices.Equal(f.asked, []string{c.want}) {
+				t.Errorf("asked %q, want %q", f.asked, c.want)
+			}
+		})
+	}
+}
+
+func TestOperatorsBadInput(t *testing.T) {
+	t.Parallel()
+	f := &fakeControl{}
+	s := serve(t, Config{}, Deps{Control: f})
+	for _, c := range []struct {
+		path, body string
+		status     int
+		want       string
+	}{
+		{"/v1/shards/7/move", `{"by":"ada"}`, http.StatusUnprocessableEntity, "node"},
+		{"/v1/shards/7/move", ``, http.StatusBadRequest, "body"},
+		{"/v1/shards/7/move", `{"node":"n1","nod":"n2"}`, http.StatusUnprocessableEntity, "nod"},
+		{"/v1/nodes/n1/drain", `{"why":"disk"}`, http.StatusUnprocessableEntity, "why"},
+		{"/v1/nodes/n1/drain", `{"reason":"` + strings.Repeat("x", 2000) + `"}`, http.StatusUnprocessableEntity, "reason"},
+		{"/v1/nodes/n1/stop", ``, http.StatusNotFound, "there is no /v1/nodes/n1/stop"},
+	} {
+		resp, text := ask(t, s, "POST", c.path, c.body)
+		if resp.StatusCode != c.status || !strings.Contains(text, c.want) {
+			t.Errorf("%s %.40s: %d %s; want %d with %q", c.path, c.body, resp.StatusCode, text, c.status, c.want)
+		}
+	}
+	if len(f.asked) != 0 {
+		t.Errorf("control was asked: %q", f.asked)
+	}
+}
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	f := &fakeControl{}
+	s := serve(t, Config{}, Deps{Control: f})
+	for query, want := range map[string]string{"": "audit 50", "?limit=7": "audit 7"} {
+		f.asked = nil
+		resp, text := ask(t, s, "GET", "/v1/audit"+query, "")
+		if resp.StatusCode != http.StatusOK || strings.TrimSpace(text) != `{"records":[]}` || !slices.Equal(f.asked, []string{want}) {
+			t.Errorf("%q: %d %s, asked %q", query, resp.StatusCode, text, f.asked)
+		}
+	}
+}
