@@ -31,8 +31,9 @@ type contender struct {
 	name int
 	// doubt: an answer was lost, and a request may still be on its way.
 	doubt bool
-	// seen is when each hold that may have to be broken was seen first.
-	seen map[grantID]time.Duration
+	// held and asked are since when each hold is known to keep the contender
+	// out, and since when it is to make room for it.
+	held, asked map[grantID]time.Duration
 }
 
 // grantID tells one grant, or one place, from all others.

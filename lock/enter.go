@@ -67,10 +67,10 @@ func (e *entry) commit(ctx context.Context, mark string) (entered, error) {
 	}
 	free := slices.Concat(unused, c.vacant(), c.untaken())
 	var otherwise []clientv3.Op
-	switch {
-	case e.how == orTell:
+	switch e.how {
+	case orTell:
 		otherwise = c.viewOps(0)
-	case e.how == orQueue:
+	case orQueue:
 		read := c.viewOps(0)
 		place, err := (&record{Place: c.rec.Place}).encode()
 		if err != nil {

@@ -3,6 +3,8 @@ package lock
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,8 +14,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// attendAfter is how long a hold lasts before it is watched: most are shorter.
-const attendAfter = 100 * time.Millisecond
+const (
+	// attendAfter is how long a hold lasts before it is watched: most are shorter.
+	attendAfter = 100 * time.Millisecond
+	// askEvery is how often a hold looks whether it has to make room, once it
+	// knows that somebody asks for room.
+	askEvery = 250 * time.Millisecond
+)
 
 // Hold is a lock that is held. It is a lifetime: it ends when it is unlocked,
 // when it is preempted, broken or held for too long, or with its session. Its
@@ -199,13 +206,12 @@ func (g *grant) force(cause error) {
 func (g *grant) attend() {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(g.life))
 	defer cancel() // ends the watches
-	tooLong := never
+	var tooLong, graceOver, askAgain <-chan time.Time
 	if m := g.end.rec.MaxHold; m > 0 {
 		t := time.NewTimer(max(0, g.since+m-g.s.now()))
 		defer t.Stop()
 		tooLong = t.C
 	}
-	graceOver := never
 	own, higher := g.watch(ctx, g.end.rev+1)
 	for {
 		select {
@@ -234,20 +240,34 @@ func (g *grant) attend() {
 				}
 				continue
 			}
-			for _, e := range r.Events {
-				if graceOver == never && g.preempts(ctx, e.Kv) {
-					close(g.preempted)
-					t := time.NewTimer(g.end.rec.Grace)
-					defer t.Stop()
-					graceOver = t.C
-				}
+			if graceOver == nil && slices.ContainsFunc(r.Events, preempting) {
+				graceOver, askAgain = g.makeRoom(ctx)
 			}
+		case <-askAgain:
+			graceOver, askAgain = g.makeRoom(ctx)
 		}
 	}
 }
 
-// never is a channel on which nothing comes.
-var never <-chan time.Time
+// preempting reports whether the event is that of a waiter that preempts.
+func preempting(e *clientv3.Event) bool {
+	rec, err := decodeRecord(e.Kv.Value)
+	return err == nil && rec.Preempt
+}
+
+// makeRoom tells the holder if the grant has to make room. It returns when its
+// grace is over, or when to ask again because others have to go before it.
+func (g *grant) makeRoom(ctx context.Context) (graceOver, askAgain <-chan time.Time) {
+	mustGo, asked, err := g.mustGo(ctx)
+	switch {
+	case mustGo:
+		close(g.preempted)
+		return time.After(g.end.rec.Grace), nil
+	case asked || err != nil:
+		return nil, time.After(askEvery + rand.N(askEvery)) //nolint:gosec // not a secret
+	}
+	return nil, nil
+}
 
 // watch watches the grant's key, and the waiters of a higher priority.
 func (g *grant) watch(ctx context.Context, rev int64) (own, higher clientv3.WatchChan) {

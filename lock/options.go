@@ -53,7 +53,7 @@ type MutexOptions struct {
 
 const (
 	// MaxLimit is the highest limit of a semaphore.
-	MaxLimit = 100_000
+	MaxLimit = 10_000
 	// MaxLockDelay is the longest lock delay.
 	MaxLockDelay = 24 * time.Hour
 

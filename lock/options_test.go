@@ -25,7 +25,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"escape in id":       {"/a", MutexOptions{ID: "x\x1b[2J"}, []string{`id "x\x1b[2J" has a character that cannot be shown`}},
 		"slash in id":        {"/a", MutexOptions{ID: "x/y"}, []string{`id "x/y" has a slash`}},
 		"long prefix":        {"/" + strings.Repeat("a", 2000), MutexOptions{}, []string{"2001 bytes long, want at most 1024"}},
-		"negative limit":     {"/a", MutexOptions{Limit: -1}, []string{"limit is -1, want 1 to 100000"}},
+		"negative limit":     {"/a", MutexOptions{Limit: -1}, []string{"limit is -1, want 1 to 10000"}},
 		"shared with limit":  {"/a", MutexOptions{Shared: true, Limit: 2}, []string{"shared with limit 2, want one of them"}},
 		"large priority":     {"/a", MutexOptions{Priority: math.MaxInt32 + 1}, []string{"priority is 2147483648, want 32 bit"}},
 		"long lock delay":    {"/a", MutexOptions{LockDelay: 48 * time.Hour}, []string{"lock delay is 48h0m0s, want 0 to 24h0m0s"}},

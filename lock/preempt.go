@@ -64,39 +64,48 @@ func (w *waiter) due() map[grantID]time.Duration {
 		}
 	}
 	now := w.s.now()
-	seen := make(map[grantID]time.Duration, len(holds))
 	due := make(map[grantID]time.Duration)
-	id := func(h *holding) grantID { return grantID{h.lock.hold(h.kind, h.id), h.rev} }
-	soonest := func(h *holding, at time.Duration) {
-		if was, ok := due[id(h)]; !ok || at < was {
-			due[id(h)] = at
-		}
-	}
+	w.held = since(w.held, holds, now)
 	for _, h := range holds {
-		first, ok := w.seen[id(&h)]
-		if !ok {
-			first = now
-		}
-		seen[id(&h)] = first
 		if h.rec.MaxHold > 0 {
-			soonest(&h, first+h.rec.MaxHold+h.rec.Grace+breakMargin)
+			due[h.grant()] = w.held[h.grant()] + h.rec.MaxHold + h.rec.Grace + breakMargin
 		}
 	}
-	w.seen = seen
-	if w.rec.Preempt {
-		for _, h := range preempted(holds, w.kind, w.rec.Priority) {
-			soonest(&h, seen[id(&h)]+2*h.rec.Grace+breakMargin)
+	if !w.rec.Preempt {
+		return due
+	}
+	weaker := preempted(holds, w.kind, w.rec.Priority)
+	w.asked = since(w.asked, weaker, now)
+	for _, h := range weaker {
+		at := w.asked[h.grant()] + 2*h.rec.Grace + breakMargin
+		if was, ok := due[h.grant()]; !ok || at < was {
+			due[h.grant()] = at
 		}
 	}
 	return due
 }
+
+// since returns when each of the holds came up first: as known, or now.
+func since(known map[grantID]time.Duration, holds []holding, now time.Duration) map[grantID]time.Duration {
+	first := make(map[grantID]time.Duration, len(holds))
+	for _, h := range holds {
+		at, ok := known[h.grant()]
+		if !ok {
+			at = now
+		}
+		first[h.grant()] = at
+	}
+	return first
+}
+
+func (h *holding) grant() grantID { return grantID{h.lock.hold(h.kind, h.id), h.rev} }
 
 // planBreak sets the time at which a hold is to be broken.
 func (w *waiter) planBreak() {
 	next := lookEvery
 	now := w.s.now()
 	for _, at := range w.due() {
-		next = min(next, max(at-now, 0))
+		next = min(next, max(at-now, breakMargin/10))
 	}
 	w.force.Reset(next)
 }
@@ -117,46 +126,44 @@ func (w *waiter) breakDue(ctx context.Context) {
 		cancel()
 		w.s.log.Warn("broke a hold that did not go", zap.String("key", id.key), zap.String("holder", h.rec.Holder), zap.Error(err))
 	}
-	w.force.Reset(breakMargin)
-	w.planBreakAfter(now)
+	w.planBreak()
 }
 
-// planBreakAfter plans the next break, but not at once for what was just tried.
-func (w *waiter) planBreakAfter(now time.Duration) {
-	next := lookEvery
-	for _, at := range w.due() {
-		next = min(next, max(at-now, breakMargin))
-	}
-	w.force.Reset(next)
-}
-
-// preempts reports whether the waiter at the key, with the value, makes the
-// grant go. It reads who else holds the lock, for only some have to.
-func (g *grant) preempts(ctx context.Context, kv *mvccpb.KeyValue) bool {
-	at, ok := locate(string(kv.Key))
-	if !ok {
-		return false
-	}
-	w, err := decodeRecord(kv.Value)
-	if err != nil || !w.Preempt || w.Priority <= g.end.rec.Priority || !at.kind.mixes(g.end.kind) {
-		return false
-	}
-	if at.kind == exclusive && g.end.kind == exclusive {
-		return true
-	}
+// mustGo reports whether the grant has to make room, and whether somebody has
+// asked for room at all. It reads who waits and who holds.
+func (g *grant) mustGo(ctx context.Context) (mustGo, asked bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
-	r, err := g.s.client.Get(ctx, g.end.lock.holds(), clientv3.WithPrefix())
+	l, own := g.end.lock, class(g.end.rec.Priority)
+	r, err := g.s.client.Txn(ctx).Then(
+		clientv3.OpGet(l.queue(), clientv3.WithRange(l.queueOf(own))),
+		clientv3.OpGet(l.holds(), clientv3.WithPrefix()),
+	).Commit()
 	if err != nil {
-		return false // the waiter breaks a hold in the end
+		return false, false, err
 	}
 	var holds []holding
-	for _, kv := range r.Kvs {
+	for _, kv := range keysOf(r.Responses[1]) {
 		if h, ok := holdingOf(kv); ok {
 			holds = append(holds, h)
 		}
 	}
-	return slices.ContainsFunc(preempted(holds, at.kind, w.Priority), func(h holding) bool {
-		return h.id == g.end.id && h.rev == g.end.rev
-	})
+	free := g.end.kind.limit() - len(holds) // permits; of other kinds nothing is free
+	for _, w := range inOrder(keysOf(r.Responses[0])) {
+		if rec, err := decodeRecord(w.kv.Value); err != nil || !rec.Preempt {
+			continue
+		}
+		asked = true
+		if free--; free >= 0 {
+			continue
+		}
+		going := preempted(holds, w.kind, priorityOf(w.class))
+		holds = slices.DeleteFunc(holds, func(h holding) bool {
+			return slices.ContainsFunc(going, func(v holding) bool { return v.grant() == h.grant() })
+		})
+		if slices.ContainsFunc(going, func(h holding) bool { return h.id == g.end.id && h.rev == g.end.rev }) {
+			return true, true, nil
+		}
+	}
+	return false, asked, nil
 }

@@ -304,6 +304,55 @@ func testPreemptSemaphore(t *testing.T, system System) {
 	}
 }
 
+// Two ask for room, so two go; each is told.
+func testPreemptTwo(t *testing.T, system System) {
+	held := lock.MutexOptions{Limit: 3, Grace: patience}
+	first, second, third := mustLock(t, system(t, "m", held)), mustLock(t, system(t, "m", held)), mustLock(t, system(t, "m", held))
+	urgent := lock.MutexOptions{Limit: 3, Priority: 1, Preempt: true}
+	a, b := lockLater(within(t), system(t, "m", urgent)), lockLater(within(t), system(t, "m", urgent))
+	for _, h := range []Hold{third, second} { // the youngest goes first
+		select {
+		case <-h.Preempted():
+		case <-time.After(patience):
+			t.Fatal("a hold is not told that it is preempted")
+		}
+	}
+	select {
+	case <-first.Preempted():
+		t.Error("three make room for two")
+	default:
+	}
+	for _, h := range []Hold{third, second, first} {
+		mustUnlock(t, h)
+	}
+	mustUnlock(t, a.get(t))
+	mustUnlock(t, b.get(t))
+}
+
+// Nobody goes for nothing: a reader makes room once no other reader, who need
+// not go, keeps the writer out.
+func testPreemptInVain(t *testing.T, system System) {
+	strong := mustLock(t, system(t, "m", lock.MutexOptions{Shared: true, Priority: 1}))
+	weak := mustLock(t, system(t, "m", lock.MutexOptions{Shared: true, Grace: patience}))
+	writer := lockLater(within(t), system(t, "m", lock.MutexOptions{Priority: 1, Preempt: true}))
+	select {
+	case <-weak.Preempted():
+		t.Error("preempted although another reader keeps the writer out")
+	case <-time.After(300 * time.Millisecond): // if it goes wrong it does so soon
+	}
+	mustUnlock(t, strong)
+	select {
+	case <-weak.Preempted():
+	case <-time.After(patience):
+		t.Fatal("the reader is not told that it is preempted")
+	}
+	if !weak.Held() {
+		t.Error("the hold has ended before its grace is over")
+	}
+	mustUnlock(t, weak)
+	mustUnlock(t, writer.get(t))
+}
+
 func testPreemptReaders(t *testing.T, system System) {
 	reader := lock.MutexOptions{Shared: true}
 	a, b := mustLock(t, system(t, "m", reader)), mustLock(t, system(t, "m", reader))

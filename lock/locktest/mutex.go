@@ -65,6 +65,8 @@ func Run(t *testing.T, system System) {
 		"I12 preemption with grace":                    testPreempt,
 		"I12 unlocking in the grace":                   testPreemptUnlock,
 		"I12 of a semaphore the weakest goes":          testPreemptSemaphore,
+		"I12 as many go as have to":                    testPreemptTwo,
+		"I12 nobody goes for nothing":                  testPreemptInVain,
 		"I12 readers make room for a writer":           testPreemptReaders,
 		"I12 nobody goes for the same priority":        testPreemptEqual,
 		"I13 lock delay after an unclean loss":         testLockDelay,
