@@ -26,7 +26,7 @@ test-short: ## run the quick tests, without the race detector
 	go test -short ./...
 
 test-long: ## run the fault scenarios for a minute each
-	for s in kill drain worker; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
+	for s in kill drain worker pause scale partition modes; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
 
 bench: ## print BENCH lines
 	@go run ./bench

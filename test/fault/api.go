@@ -64,7 +64,7 @@ func (a *api) askNode(ctx context.Context, node, method, path string, body []byt
 
 // ready returns why a node is not ready.
 func (a *api) ready(ctx context.Context) error {
-	for _, node := range a.nodes {
+	for _, node := range a.nodes[:schedulerCount] {
 		if err := a.askNode(ctx, node, http.MethodGet, "/readyz", nil, nil); err != nil {
 			return err
 		}

@@ -22,6 +22,8 @@ import (
 // The size of the cluster, and the lease of its nodes.
 const (
 	schedulerCount = 3
+	schedulerMost  = 5 // defined; the others are started when there are to be more
+	shardCount     = 64
 	workerCount    = 2
 	leaseTTL       = 3 * time.Second
 )
@@ -38,6 +40,11 @@ type cluster struct {
 	api        *api
 	client     *clientv3.Client
 	takeovers  *takeovers
+	network    *network
+
+	// size is the index of sizes that the cluster has; leastMoves is how many
+	// shards had to move since.
+	size, leastMoves int
 
 	begun time.Time
 	out   io.Writer // nil: events are not told
@@ -63,35 +70,44 @@ func build(ctx context.Context, dir string) error {
 // newCluster lays out a cluster below dir; nothing runs yet. bin holds the
 // daemons, keep is how many records per job the history keeps, died is told of
 // a process that ends by itself.
-func newCluster(dir, bin string, keep int, died func(error), out io.Writer) (*cluster, error) {
-	ports, err := freePorts(2 + 2*schedulerCount)
+func newCluster(dir, bin string, keep int, network *network, died func(error), out io.Writer) (*cluster, error) {
+	ports, err := freePorts(2 + 2*schedulerMost)
 	if err != nil {
 		return nil, err
 	}
-	addr := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[i])) }
+	addr := func(host string, i int) string { return net.JoinHostPort(host, strconv.Itoa(ports[i])) }
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("our own program: %w", err)
 	}
-	c := &cluster{dir: dir, begun: time.Now(), out: out, api: newAPI(), takeovers: newTakeovers()}
+	c := &cluster{dir: dir, begun: time.Now(), out: out, api: newAPI(), takeovers: newTakeovers(), network: network}
 	newProcess := func(name, path string, args ...string) *process {
 		return &process{name: name, path: path, args: args, log: filepath.Join(dir, name+".log"), died: died}
 	}
-	c.etcd = newProcess("etcd", self, etcdArgument, filepath.Join(dir, "etcd"), addr(0), addr(1))
-	endpoint := "http://" + addr(0)
+	c.etcd = newProcess("etcd", self, etcdArgument, filepath.Join(dir, "etcd"), addr(network.etcd(), 0), addr(network.etcd(), 1))
+	endpoint := "http://" + addr(network.etcd(), 0)
 	var peers []string
-	for i := range schedulerCount {
-		name, api, peer := fmt.Sprintf("s%d", i+1), addr(2+2*i), addr(3+2*i)
+	for i := range schedulerMost {
+		name, api, peer := fmt.Sprintf("s%d", i+1), addr(network.node(i), 2+2*i), addr(network.node(i), 3+2*i)
 		c.api.nodes = append(c.api.nodes, "http://"+api)
 		peers = append(peers, peer)
-		c.schedulers = append(c.schedulers, newProcess(name, filepath.Join(bin, "scheduler"),
-			"--node", name, "--etcd-endpoints", endpoint, "--listen", api, "--peer-listen", peer,
-			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep)))
+		args := []string{
+			"--node", name, "--etcd-endpoints", endpoint, "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
+			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep),
+		}
+		if network.apart {
+			args = append(args, "--insecure")
+		}
+		path, args := network.inside(i, filepath.Join(bin, "scheduler"), args)
+		c.schedulers = append(c.schedulers, newProcess(name, path, args...))
 	}
 	for i := range workerCount {
 		name := fmt.Sprintf("w%d", i+1)
-		c.workers = append(c.workers, newProcess(name, filepath.Join(bin, "worker"),
-			"--id", name, "--servers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, name)))
+		args := []string{"--id", name, "--servers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, name)}
+		if network.apart {
+			args = append(args, "--insecure")
+		}
+		c.workers = append(c.workers, newProcess(name, filepath.Join(bin, "worker"), args...))
 	}
 	c.client, err = clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
@@ -116,12 +132,30 @@ func (c *cluster) start(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, p := range append(append([]*process(nil), c.schedulers...), c.workers...) {
+	if c.network.apart {
+		for i := range schedulerCount {
+			if err := c.network.add(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range append(append([]*process(nil), c.schedulers[:schedulerCount]...), c.workers...) {
 		if err := p.start(); err != nil {
 			return err
 		}
 	}
 	return until(ctx, func() error { return c.whole(ctx) })
+}
+
+// running returns the schedulers that run.
+func (c *cluster) running() []*process {
+	var out []*process
+	for _, p := range c.schedulers {
+		if p.runs() {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // whole returns what the cluster lacks.

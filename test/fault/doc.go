@@ -17,7 +17,26 @@
 //	unaccounted  fires about which trace and records disagree: recorded as run
 //	             without a trace, in the trace without a record that says so,
 //	             started before their instant, or no occurrence of their job
+//	stale        tasks that were started under a token more than a second after
+//	             a newer one had been granted for the shard
+//	crowded      runs of a group that were under way while others were whose end
+//	             they should have waited for
 //
-// The last line is the result; the exit code is 0 if all three are 0. A
-// scenario is a file that disturbs; the rest is shared.
+// The last line is the result; the exit code is 0 if all of these are 0. In it
+// is how long shards of a disturbed node were without a new grant, by the
+// cause, as a watch of etcd saw it:
+//
+//	takeover_ms_kill_*       from the SIGKILL to the grant
+//	takeover_ms_handover_*   from the SIGTERM to the grant: a node hands its
+//	                         shards over a few at a time
+//	takeover_ms_pause_*      from the SIGSTOP to the grant
+//	takeover_ms_partition_*  from cutting the node off etcd to the grant
+//
+// Scenario scale counts the hash shards that moved, those that had to, and how
+// often one was without an owner though nobody had crashed. In scenario
+// partition each node has a network namespace of its own, which needs root and
+// iproute2; nodes are cut off both ways, one way, from etcd, and from their
+// peers. In scenario modes the jobs are in groups of every mode.
+//
+// A scenario is a file that disturbs; the rest is shared.
 package main

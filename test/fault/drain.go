@@ -10,10 +10,10 @@ import (
 // drainScheduler asks a random scheduler to leave, which it must do with exit
 // code 0, and starts it again.
 func drainScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
-	p := c.schedulers[rnd.IntN(len(c.schedulers))]
+	p := c.running()[rnd.IntN(len(c.running()))]
 	away := between(rnd, awayMin, awayMax)
 	c.event("drain %s, back in %v", p.name, away)
-	c.takeovers.lose(p.name)
+	c.takeovers.lose(p.name, causeHandover)
 	code, err := p.stop(syscall.SIGTERM)
 	if err != nil {
 		return err

@@ -31,6 +31,14 @@ func TestDrainShort(t *testing.T) { testScenario(t, "drain") } //nolint:parallel
 
 func TestWorkerShort(t *testing.T) { testScenario(t, "worker") } //nolint:paralleltest // see above
 
+func TestPauseShort(t *testing.T) { testScenario(t, "pause") } //nolint:paralleltest // see above
+
+func TestScaleShort(t *testing.T) { testScenario(t, "scale") } //nolint:paralleltest // see above
+
+func TestPartitionShort(t *testing.T) { testScenario(t, "partition") } //nolint:paralleltest // see above
+
+func TestModesShort(t *testing.T) { testScenario(t, "modes") } //nolint:paralleltest // see above
+
 func testScenario(t *testing.T, name string) {
 	t.Helper()
 	o := options{scenario: name, length: 12 * time.Second, seed: 7, jobs: 100, verbose: true}

@@ -8,10 +8,10 @@ import (
 
 // killScheduler ends a random scheduler with SIGKILL and starts it again.
 func killScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
-	p := c.schedulers[rnd.IntN(len(c.schedulers))]
+	p := c.running()[rnd.IntN(len(c.running()))]
 	away := between(rnd, awayMin, awayMax)
 	c.event("kill %s, back in %v", p.name, away)
-	c.takeovers.lose(p.name)
+	c.takeovers.lose(p.name, causeKill)
 	if _, err := p.stop(syscall.SIGKILL); err != nil {
 		return err
 	}

@@ -19,6 +19,12 @@ type evidence struct {
 	end   time.Time
 	trace trace
 	runs  []job.Run
+	// starts are the lines of the trace; newer tells when a higher token than
+	// that of a start was granted. Nil: it is not looked at.
+	starts []started
+	newer  func(job.ShardID, int64) (time.Time, bool)
+	// groups are the specs of the groups, by name.
+	groups map[string]job.GroupSpec
 }
 
 // finding is something that is wrong about a fire.
@@ -33,12 +39,15 @@ type verdict struct {
 	duplicates  []finding
 	missing     []finding
 	unaccounted []finding
-	states      map[job.State]int
-	late        []time.Duration // of what ran, sorted
+	// stale are starts under an old token, crowded runs that should have waited.
+	stale   []finding
+	crowded []finding
+	states  map[job.State]int
+	late    []time.Duration // of what ran, sorted
 }
 
 func (v *verdict) good() bool {
-	return len(v.duplicates) == 0 && len(v.missing) == 0 && len(v.unaccounted) == 0
+	return len(v.duplicates) == 0 && len(v.missing) == 0 && len(v.unaccounted) == 0 && len(v.stale) == 0 && len(v.crowded) == 0
 }
 
 // maxOccurrences bounds how many occurrences of one job are listed.
@@ -56,8 +65,18 @@ func judge(e evidence) verdict {
 	records := recordsByFire(e)
 	v.judgeTrace(e.trace, due, records)
 	v.judgeRecords(e, records)
+	v.judgeStarts(e)
+	v.judgeGroups(e)
+	// A share of an occurrence speaks for the occurrence.
+	shared := map[job.FireID]bool{}
+	for fire := range e.trace {
+		shared[whole(fire)] = true
+	}
+	for fire := range records {
+		shared[whole(fire)] = shared[whole(fire)] || fire.Share != 0
+	}
 	for fire := range due {
-		if fire.Time().After(e.until) || e.trace[fire] > 0 {
+		if fire.Time().After(e.until) || shared[fire] {
 			continue
 		}
 		switch r, ok := records[fire]; {
@@ -102,8 +121,11 @@ func (v *verdict) judgeTrace(t trace, due map[job.FireID]bool, records map[job.F
 			v.duplicates = append(v.duplicates, finding{fire, fmt.Sprintf("ran %d times", n)})
 		}
 		r, ok := records[fire]
+		if !ok { // the shares may be one run
+			r, ok = records[whole(fire)]
+		}
 		switch {
-		case !due[fire]:
+		case !due[whole(fire)]:
 			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and is no occurrence of its job"})
 		case !ok:
 			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and has no record"})
@@ -130,8 +152,91 @@ func (v *verdict) judgeRecords(e evidence, records map[job.FireID]*job.Run) {
 		if records[r.FireID] != r {
 			v.unaccounted = append(v.unaccounted, finding{r.FireID, "has two records"})
 		}
-		if ran(r.State) && e.trace[r.FireID] == 0 {
+		if ran(r.State) && !traced(e.trace, r) {
 			v.unaccounted = append(v.unaccounted, finding{r.FireID, "is recorded as " + string(r.State) + ", and left no trace"})
+		}
+	}
+}
+
+// whole returns the occurrence that a share is of.
+func whole(f job.FireID) job.FireID {
+	f.Share = 0
+	return f
+}
+
+// traced reports whether a run has left its traces: one, or one for each share.
+func traced(t trace, r *job.Run) bool {
+	if len(r.Tasks) == 0 || r.Tasks[0].Share == "" {
+		return t[r.FireID] > 0
+	}
+	for _, task := range r.Tasks {
+		fire := r.FireID
+		fire.Share = job.ShareOf(task.Share)
+		if ran(task.State) && t[fire] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// staleAfter is how long after a grant an order under an older token may still
+// start: it was on its way.
+const staleAfter = time.Second
+
+// judgeStarts looks for tasks that were started under a token long after a
+// newer one had been granted.
+func (v *verdict) judgeStarts(e evidence) {
+	if e.newer == nil {
+		return
+	}
+	for _, s := range e.starts {
+		p, ok := e.plans[s.fire.Job]
+		if !ok {
+			continue
+		}
+		if at, newer := e.newer(p.shard, s.token.Revision); newer && s.at.After(at.Add(staleAfter)) {
+			v.stale = append(v.stale, finding{s.fire, fmt.Sprintf("started under token %v, %v after a newer one was granted", s.token, s.at.Sub(at).Round(time.Millisecond))})
+		}
+	}
+}
+
+// judgeGroups looks at how many runs of a group were under way at a time, by
+// the minions' clock, which is one and the same here.
+func (v *verdict) judgeGroups(e evidence) {
+	type edge struct {
+		at   time.Time
+		step int
+		fire job.FireID
+	}
+	edges := map[string][]edge{}
+	limit := map[string]int{}
+	for i := range e.runs {
+		r := &e.runs[i]
+		g, ok := e.groups[e.plans[r.FireID.Job].group]
+		if !ok || r.StartedAt.IsZero() || r.EndedAt.IsZero() {
+			continue
+		}
+		add := func(name string, n int) {
+			limit[name] = n
+			edges[name] = append(edges[name], edge{r.StartedAt, 1, r.FireID}, edge{r.EndedAt, -1, r.FireID})
+		}
+		if g.Ordered {
+			add("ordered group "+e.plans[r.FireID.Job].group, 1)
+		}
+		if g.MaxConcurrent > 0 {
+			add("bounded group "+e.plans[r.FireID.Job].group, g.MaxConcurrent)
+		}
+		if g.Mutex != "" {
+			add("lock "+g.Mutex, 1)
+		}
+	}
+	for name, list := range edges {
+		slices.SortFunc(list, func(a, b edge) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.step, b.step)) })
+		n := 0
+		for _, x := range list {
+			if n += x.step; n > limit[name] {
+				v.crowded = append(v.crowded, finding{x.fire, fmt.Sprintf("is number %d under way in %s, which allows %d", n, name, limit[name])})
+			}
 		}
 	}
 }

@@ -69,6 +69,34 @@ func TestJudge(t *testing.T) {
 		"two records": {func(e *evidence) { e.runs = append(e.runs, record(1, job.StateSucceeded, "")) }, "unaccounted 1: has two records"},
 		"too early": {func(e *evidence) { e.runs[one].StartedAt = at(1).Time().Add(-time.Millisecond) },
 			"unaccounted 1: started 1ms before its instant"},
+		"an old token": {func(e *evidence) {
+			e.starts = []started{{at(1), job.Token{Revision: 5}, at(4).Time()}}
+			e.newer = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
+		}, "stale 1: started under token 0.5, 2s after a newer one was granted"},
+		"the newest token": {func(e *evidence) {
+			e.starts = []started{{at(1), job.Token{Revision: 6}, at(4).Time()}}
+			e.newer = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
+		}, ""},
+		"two at a time, in order": {func(e *evidence) {
+			e.groups = map[string]job.GroupSpec{"g": {Ordered: true}}
+			e.plans[uid] = plan{after: from, set: set, group: "g"}
+			e.runs[one].StartedAt, e.runs[one].EndedAt = at(1).Time(), at(3).Time()
+			e.runs[two].StartedAt, e.runs[two].EndedAt = at(2).Time(), at(3).Time()
+		}, "crowded 2: is number 2 under way in ordered group g, which allows 1"},
+		"shares": {func(e *evidence) {
+			share := at(2)
+			share.Share = 7
+			delete(e.trace, at(2))
+			e.trace[share] = 1
+			e.runs[two].FireID = share
+		}, ""},
+		"shares of one run": {func(e *evidence) {
+			a, b := at(2), at(2)
+			a.Share, b.Share = job.ShareOf("a"), job.ShareOf("b")
+			delete(e.trace, at(2))
+			e.trace[a] = 1
+			e.runs[two].Tasks = []job.Task{{Share: "a", State: job.StateSucceeded}, {Share: "b", State: job.StateSucceeded}}
+		}, "unaccounted 2: is recorded as succeeded, and left no trace"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +119,7 @@ func told(v *verdict, from time.Time) string {
 	for _, kind := range []struct {
 		name string
 		list []finding
-	}{{"duplicate", v.duplicates}, {"missing", v.missing}, {"unaccounted", v.unaccounted}} {
+	}{{"duplicate", v.duplicates}, {"missing", v.missing}, {"unaccounted", v.unaccounted}, {"stale", v.stale}, {"crowded", v.crowded}} {
 		for _, f := range kind.list {
 			second := f.fire.Time().Sub(from).Truncate(time.Second).Seconds()
 			out = append(out, kind.name+" "+string(rune('0'+int(second)))+": "+f.what)
@@ -110,13 +138,14 @@ func TestLastLine(t *testing.T) {
 		return out
 	}
 	r := result{
-		options: options{scenario: "kill", seed: 7}, faults: 2, takeovers: ms(9, 3, 5),
+		options: options{scenario: "kill", seed: 7}, faults: 2, takeovers: map[cause][]time.Duration{causeKill: ms(3, 5, 9)},
 		verdict: verdict{fires: 40, missing: []finding{{what: "is lost"}}, late: ms(1, 2, 3), states: map[job.State]int{job.StateSucceeded: 40}},
 	}
 	var out bytes.Buffer
 	r.print(&out)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	want := "FAULT scenario=kill seed=7 fires=40 duplicates=0 missing=1 unaccounted=0 takeover_ms_p50=5 takeover_ms_max=9 late_ms_p99=3"
+	want := "FAULT scenario=kill seed=7 fires=40 duplicates=0 missing=1 unaccounted=0 stale=0 late_ms_p99=3" +
+		" takeovers_kill=3 takeover_ms_kill_p50=5 takeover_ms_kill_p99=9 takeover_ms_kill_max=9"
 	if diff := cmp.Diff(want, lines[len(lines)-1]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -126,14 +155,23 @@ func TestTakeoverCountsFromTheFirstLoss(t *testing.T) {
 	t.Parallel()
 	k := newTakeovers()
 	begun := time.Now()
-	k.granted(1, "s1", begun)
-	k.granted(2, "s2", begun)
-	k.lose("s1")
-	first := k.lost[1]
-	k.lose("s1") // killed again before anybody took over
-	k.granted(1, "s2", first.Add(time.Second))
-	k.granted(1, "s3", first.Add(time.Hour)) // moved, without a loss
-	if diff := cmp.Diff([]time.Duration{time.Second}, k.times()); diff != "" {
+	k.granted(1, "s1", 1, begun)
+	k.granted(2, "s2", 2, begun)
+	k.lose("s1", causeKill)
+	first := k.lost[1].at
+	k.lose("s1", causePause) // lost again before anybody took over
+	k.freed(1)
+	k.granted(1, "s2", 3, first.Add(time.Second))
+	k.granted(1, "s3", 4, first.Add(time.Hour)) // moved, without a loss
+	if diff := cmp.Diff(map[cause][]time.Duration{causeKill: {time.Second}}, k.times()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	k.lose("s2", causeHandover)
+	k.freed(2) // must not be
+	if moves, gaps := k.counted(); moves != 2 || gaps != 1 {
+		t.Errorf("%d moves and %d gaps, want 2 and 1", moves, gaps)
+	}
+	if at, ok := k.newer(1, 3); !ok || !at.Equal(first.Add(time.Hour)) {
+		t.Errorf("newer than 3: %v %v, want the last grant", at, ok)
 	}
 }

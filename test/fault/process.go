@@ -66,6 +66,27 @@ func (p *process) wait(cmd *exec.Cmd, ended chan struct{}) {
 
 var errUnasked = errors.New("nobody told it to")
 
+// runs reports whether the process runs.
+func (p *process) runs() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd != nil
+}
+
+// signal sends a signal to the process, which must run.
+func (p *process) signal(sig syscall.Signal) error {
+	p.mu.Lock()
+	cmd := p.cmd
+	p.mu.Unlock()
+	if cmd == nil {
+		return fmt.Errorf("%s does not run", p.name)
+	}
+	if err := cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("signal %s: %w", p.name, err)
+	}
+	return nil
+}
+
 // stop sends the signal and waits until the process has ended. It returns the
 // exit code, or -1 when a signal ended it. One that does not run is fine.
 func (p *process) stop(sig syscall.Signal) (int, error) {

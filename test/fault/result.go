@@ -16,9 +16,14 @@ import (
 type result struct {
 	options   options
 	faults    int
+	work      workload
 	evidence  evidence
 	verdict   verdict
-	takeovers []time.Duration
+	takeovers map[cause][]time.Duration
+	// moves and least are how many hash shards moved in a scenario that scales,
+	// and how many had to; gaps is how often a shard had no owner though nobody
+	// had crashed.
+	moves, least, gaps int
 	// notes are things that went wrong on the way.
 	notes []string
 	dir   string // empty when it is removed
@@ -32,7 +37,10 @@ func (r *result) print(w io.Writer) {
 	for _, kind := range []struct {
 		name string
 		list []finding
-	}{{"duplicates", r.verdict.duplicates}, {"missing", r.verdict.missing}, {"unaccounted", r.verdict.unaccounted}} {
+	}{
+		{"duplicates", r.verdict.duplicates}, {"missing", r.verdict.missing}, {"unaccounted", r.verdict.unaccounted},
+		{"stale", r.verdict.stale}, {"crowded", r.verdict.crowded},
+	} {
 		for i, f := range kind.list {
 			if i == shown {
 				fmt.Fprintf(w, "%s: %d more\n", kind.name, len(kind.list)-shown)
@@ -48,16 +56,23 @@ func (r *result) print(w io.Writer) {
 	if r.dir != "" {
 		fmt.Fprintln(w, "kept:", r.dir)
 	}
-	fmt.Fprintf(w, "faults=%d takeovers=%d late_ms_p50=%d", r.faults, len(r.takeovers), millis(quantile(r.verdict.late, .5)))
+	fmt.Fprintf(w, "faults=%d late_ms_p50=%d", r.faults, millis(quantile(r.verdict.late, .5)))
 	for _, s := range slices.Sorted(maps.Keys(r.verdict.states)) {
 		fmt.Fprintf(w, " %s=%d", s, r.verdict.states[s])
 	}
 	fmt.Fprintln(w)
-	slices.Sort(r.takeovers)
-	fmt.Fprintf(w, "FAULT scenario=%s seed=%d fires=%d duplicates=%d missing=%d unaccounted=%d takeover_ms_p50=%d takeover_ms_max=%d late_ms_p99=%d\n",
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d fires=%d duplicates=%d missing=%d unaccounted=%d stale=%d late_ms_p99=%d",
 		r.options.scenario, r.options.seed, r.verdict.fires,
-		len(r.verdict.duplicates), len(r.verdict.missing), len(r.verdict.unaccounted),
-		millis(quantile(r.takeovers, .5)), millis(quantile(r.takeovers, 1)), millis(quantile(r.verdict.late, .99)))
+		len(r.verdict.duplicates), len(r.verdict.missing), len(r.verdict.unaccounted), len(r.verdict.stale), millis(quantile(r.verdict.late, .99)))
+	for _, why := range slices.Sorted(maps.Keys(r.takeovers)) {
+		took := r.takeovers[why]
+		fmt.Fprintf(w, " takeovers_%[1]s=%[2]d takeover_ms_%[1]s_p50=%[3]d takeover_ms_%[1]s_p99=%[4]d takeover_ms_%[1]s_max=%[5]d",
+			why, len(took), millis(quantile(took, .5)), millis(quantile(took, .99)), millis(quantile(took, 1)))
+	}
+	if r.options.scenario == "scale" {
+		fmt.Fprintf(w, " moves=%d moves_min=%d unowned_gaps=%d", r.moves, r.least, r.gaps)
+	}
+	fmt.Fprintln(w)
 }
 
 // detail writes all that is known of a fire.

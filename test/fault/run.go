@@ -47,7 +47,12 @@ func run(parent context.Context, o options, out io.Writer) (res *result, err err
 	}
 	// The history must hold all that can fire until we read it.
 	keep := int((o.length + firstFirePatience + settlePatience) / time.Second)
-	c, err := newCluster(dir, filepath.Join(dir, "bin"), keep, func(err error) { cancel(err) }, events)
+	network, err := newNetwork(ctx, scenarios()[o.scenario].apart)
+	if err != nil {
+		return res, err
+	}
+	defer network.remove()
+	c, err := newCluster(dir, filepath.Join(dir, "bin"), keep, network, func(err error) { cancel(err) }, events)
 	if err != nil {
 		return res, err
 	}
@@ -82,16 +87,19 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	}
 	c.event("all jobs fire")
 	var err error
-	r.faults, err = disturb(ctx, c, scenarios()[r.options.scenario], r.options.seed, r.options.length)
+	r.faults, err = disturb(ctx, c, scenarios()[r.options.scenario].disturb, r.options.seed, r.options.length)
 	if err != nil {
 		return err
 	}
-	if err := r.settle(ctx, c, tracePath); err != nil {
+	r.moves, r.gaps = c.takeovers.counted()
+	r.least = c.leastMoves
+	if err := r.settle(ctx, c); err != nil {
 		return err
 	}
-	if r.evidence.trace, err = readTrace(tracePath); err != nil {
+	if r.evidence.trace, r.evidence.starts, err = readTrace(tracePath); err != nil {
 		return err
 	}
+	r.evidence.newer = c.takeovers.newer
 	if r.evidence.runs, err = c.api.runs(ctx); err != nil {
 		return err
 	}
@@ -103,7 +111,9 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 
 // startJobs applies the jobs and waits until each has fired.
 func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) error {
-	for _, file := range manifest(r.options.jobs, tracePath, true) {
+	r.work = workload{groups: scenarios()[r.options.scenario].groups, jobs: r.options.jobs, trace: tracePath}
+	r.evidence.groups = r.work.groups
+	for _, file := range r.work.files(true) {
 		if err := c.api.apply(ctx, file); err != nil {
 			return err
 		}
@@ -121,7 +131,7 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 	ctx, cancel := context.WithTimeoutCause(ctx, firstFirePatience, fmt.Errorf("not all jobs fired within %v", firstFirePatience))
 	defer cancel()
 	return until(ctx, func() error {
-		t, err := readTrace(tracePath)
+		t, _, err := readTrace(tracePath)
 		if err != nil {
 			return err
 		}
@@ -139,7 +149,7 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 // settle waits until every occurrence up to now is decided, pauses the jobs,
 // and waits until no run is open. What does not end in time is noted: the
 // oracle finds it.
-func (r *result) settle(ctx context.Context, c *cluster, tracePath string) error {
+func (r *result) settle(ctx context.Context, c *cluster) error {
 	r.evidence.until = time.Now()
 	c.event("the disturbances are over")
 	bounded, cancel := context.WithTimeoutCause(ctx, settlePatience, fmt.Errorf("not settled within %v", settlePatience))
@@ -157,7 +167,7 @@ func (r *result) settle(ctx context.Context, c *cluster, tracePath string) error
 		return nil
 	})
 	if err == nil {
-		for _, file := range manifest(r.options.jobs, tracePath, false) {
+		for _, file := range r.work.files(false) {
 			if err := c.api.apply(bounded, file); err != nil {
 				return err
 			}

@@ -6,21 +6,36 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
-// A scenario disturbs the cluster once, and mends it. It is called again and
-// again, with a pause before each call.
-type scenario func(ctx context.Context, c *cluster, rnd *rand.Rand) error
+// scenario is what happens to a cluster.
+type scenario struct {
+	// disturb disturbs the cluster once, and mends it. It is called again and
+	// again, with a pause before each call.
+	disturb func(ctx context.Context, c *cluster, rnd *rand.Rand) error
+	// groups are what the jobs are in. Nil: in none.
+	groups map[string]job.GroupSpec
+	// apart: each scheduler has a network namespace of its own.
+	apart bool
+}
 
 func scenarios() map[string]scenario {
 	return map[string]scenario{
-		"kill":   killScheduler,
-		"drain":  drainScheduler,
-		"worker": killWorker,
+		"kill":      {disturb: killScheduler},
+		"drain":     {disturb: drainScheduler},
+		"worker":    {disturb: killWorker},
+		"pause":     {disturb: pauseScheduler},
+		"scale":     {disturb: scaleSchedulers},
+		"partition": {disturb: cutScheduler, apart: true},
+		"modes":     {disturb: disturbModes, groups: modeGroups()},
 	}
 }
 
 func scenarioNames() []string { return slices.Sorted(maps.Keys(scenarios())) }
+
+func groupNames(groups map[string]job.GroupSpec) []string { return slices.Sorted(maps.Keys(groups)) }
 
 // The pauses between disturbances, and how long what was stopped stays away.
 const (
@@ -30,7 +45,7 @@ const (
 
 // disturb calls the scenario until length has passed. The last disturbance is
 // mended before it returns. It returns how many there were.
-func disturb(ctx context.Context, c *cluster, s scenario, seed uint64, length time.Duration) (int, error) {
+func disturb(ctx context.Context, c *cluster, s func(context.Context, *cluster, *rand.Rand) error, seed uint64, length time.Duration) (int, error) {
 	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // must be repeatable
 	end := time.Now().Add(length)
 	for n := 0; ; n++ {

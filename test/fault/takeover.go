@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,46 +13,136 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// cause is why a node loses its shards.
+type cause string
+
+const (
+	causeKill      cause = "kill"      // SIGKILL
+	causeHandover  cause = "handover"  // told to leave: no shard may be without an owner
+	causePause     cause = "pause"     // SIGSTOP for longer than its lease
+	causePartition cause = "partition" // cut off from etcd
+)
+
 // takeovers measures, for each shard of a node that is stopped, how long it
 // takes until somebody is granted it. Only a grant writes an owner key.
 type takeovers struct {
 	mu     sync.Mutex // guards what follows
 	owners map[job.ShardID]job.NodeID
-	lost   map[job.ShardID]time.Time // since when the owner is gone
-	took   []time.Duration
+	lost   map[job.ShardID]loss
+	took   map[cause][]time.Duration
+	grants map[job.ShardID][]grant
+	// moves counts grants of hash shards to another node than before; gaps
+	// those times that a shard was without an owner though nobody had crashed.
+	moves, gaps int
+}
+
+// loss is what happened to a shard's owner.
+type loss struct {
+	at  time.Time
+	why cause
+}
+
+// grant is an owner key as it was written.
+type grant struct {
+	rev int64
+	at  time.Time
 }
 
 func newTakeovers() *takeovers {
-	return &takeovers{owners: map[job.ShardID]job.NodeID{}, lost: map[job.ShardID]time.Time{}}
+	return &takeovers{
+		owners: map[job.ShardID]job.NodeID{}, lost: map[job.ShardID]loss{},
+		took: map[cause][]time.Duration{}, grants: map[job.ShardID][]grant{},
+	}
 }
 
-// lose notes that the node is being stopped now.
-func (t *takeovers) lose(node string) {
+// lose notes that something happens to the node now.
+func (t *takeovers) lose(node string, why cause) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	for shard, owner := range t.owners {
 		if _, already := t.lost[shard]; owner == job.NodeID(node) && !already {
-			t.lost[shard] = now
+			t.lost[shard] = loss{now, why}
 		}
 	}
 }
 
-func (t *takeovers) granted(shard job.ShardID, node job.NodeID, at time.Time) {
+// forgive notes that the node is well again: what it did not lose meanwhile, it
+// keeps.
+func (t *takeovers) forgive(node string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.owners[shard] = node
-	if since, ok := t.lost[shard]; ok {
-		delete(t.lost, shard)
-		t.took = append(t.took, at.Sub(since))
+	for shard := range t.lost {
+		if t.owners[shard] == job.NodeID(node) {
+			delete(t.lost, shard)
+		}
 	}
 }
 
-// times returns how long the takeovers took.
-func (t *takeovers) times() []time.Duration {
+func (t *takeovers) granted(shard job.ShardID, node job.NodeID, rev int64, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return append([]time.Duration(nil), t.took...)
+	if old, known := t.owners[shard]; known && old != node && !shard.IsGroup() {
+		t.moves++
+	}
+	t.owners[shard] = node
+	t.grants[shard] = append(t.grants[shard], grant{rev, at})
+	if l, ok := t.lost[shard]; ok {
+		delete(t.lost, shard)
+		t.took[l.why] = append(t.took[l.why], at.Sub(l.at))
+	}
+}
+
+// freed notes that a shard has no owner.
+func (t *takeovers) freed(shard job.ShardID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l, ok := t.lost[shard]; !ok || l.why == causeHandover {
+		t.gaps++
+	}
+}
+
+// placed counts the shards' owners, hash shards only.
+func (t *takeovers) placed() map[job.ShardID]job.NodeID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := map[job.ShardID]job.NodeID{}
+	for s, n := range t.owners {
+		if !s.IsGroup() {
+			out[s] = n
+		}
+	}
+	return out
+}
+
+// counted returns the moves and the gaps so far.
+func (t *takeovers) counted() (moves, gaps int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.moves, t.gaps
+}
+
+// times returns how long the takeovers took, sorted, by their cause.
+func (t *takeovers) times() map[cause][]time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	out := map[cause][]time.Duration{}
+	for why, took := range t.took {
+		out[why] = slices.Sorted(slices.Values(took))
+	}
+	return out
+}
+
+// newer returns when a token higher than rev was granted for the shard.
+func (t *takeovers) newer(shard job.ShardID, rev int64) (time.Time, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, g := range t.grants[shard] {
+		if g.rev > rev {
+			return g.at, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // watch follows the owner keys until ctx ends. ready is closed when it has
@@ -62,7 +153,7 @@ func (t *takeovers) watch(ctx context.Context, client *clientv3.Client, keys etc
 		return fmt.Errorf("read owners: %w", err)
 	}
 	for _, kv := range resp.Kvs {
-		if err := t.see(keys, string(kv.Key), kv.Value); err != nil {
+		if err := t.see(keys, string(kv.Key), kv.Value, kv.ModRevision); err != nil {
 			return err
 		}
 	}
@@ -74,9 +165,12 @@ func (t *takeovers) watch(ctx context.Context, client *clientv3.Client, keys etc
 		}
 		for _, e := range answer.Events {
 			if e.Type != clientv3.EventTypePut {
-				continue // nobody is granted anything by a deletion
+				if shard, err := keys.ParseOwner(string(e.Kv.Key)); err == nil {
+					t.freed(shard)
+				}
+				continue
 			}
-			if err := t.see(keys, string(e.Kv.Key), e.Kv.Value); err != nil {
+			if err := t.see(keys, string(e.Kv.Key), e.Kv.Value, e.Kv.ModRevision); err != nil {
 				return err
 			}
 		}
@@ -84,7 +178,7 @@ func (t *takeovers) watch(ctx context.Context, client *clientv3.Client, keys etc
 	return nil
 }
 
-func (t *takeovers) see(keys etcdkv.Keys, key string, value []byte) error {
+func (t *takeovers) see(keys etcdkv.Keys, key string, value []byte, rev int64) error {
 	shard, err := keys.ParseOwner(key)
 	if err != nil {
 		return err
@@ -93,6 +187,6 @@ func (t *takeovers) see(keys etcdkv.Keys, key string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	t.granted(shard, owner.Node, time.Now())
+	t.granted(shard, owner.Node, rev, time.Now())
 	return nil
 }

@@ -4,35 +4,91 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/carillon-cron/carillon/job"
 )
 
+// traceLine appends a line to the trace, by one write: the fire id, the token of
+// the order, and the seconds since the machine's start. All of it is done by
+// the shell itself.
+const traceLine = `read up idle </proc/uptime; echo "$CARILLON_FIRE_ID $CARILLON_TOKEN $up" >>"$TRACE"`
+
 // trace counts how often each fire ran.
 type trace map[job.FireID]int
 
-// readTrace reads the file to which the tasks append. A line that is not a fire
-// id is an error: a line is one write, and cannot be torn.
-func readTrace(path string) (trace, error) {
+// started is one line of the trace.
+type started struct {
+	fire  job.FireID
+	token job.Token
+	at    time.Time
+}
+
+// readTrace reads the file to which the tasks append. A line that is not what
+// they write is an error: a line is one write, and cannot be torn.
+func readTrace(path string) (trace, []started, error) {
 	f, err := os.Open(path) //nolint:gosec // our own file
 	if os.IsNotExist(err) {
-		return trace{}, nil
+		return trace{}, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("trace: %w", err)
+		return nil, nil, fmt.Errorf("trace: %w", err)
 	}
 	defer func() { _ = f.Close() }()
+	boot, err := bootTime()
+	if err != nil {
+		return nil, nil, err
+	}
 	t := trace{}
+	var all []started
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
-		id, err := job.ParseFireID(lines.Text())
+		s, err := parseStarted(lines.Text(), boot)
 		if err != nil {
-			return nil, fmt.Errorf("trace, line %d: %w", n, err)
+			return nil, nil, fmt.Errorf("trace, line %d: %w", n, err)
 		}
-		t[id]++
+		t[s.fire]++
+		all = append(all, s)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("trace: %w", err)
+		return nil, nil, fmt.Errorf("trace: %w", err)
 	}
-	return t, nil
+	return t, all, nil
+}
+
+func parseStarted(line string, boot time.Time) (started, error) {
+	words := strings.Fields(line)
+	if len(words) != 3 {
+		return started{}, fmt.Errorf("%q: want FIRE TOKEN UPTIME", line)
+	}
+	fire, err := job.ParseFireID(words[0])
+	if err != nil {
+		return started{}, err
+	}
+	token, err := job.ParseToken(words[1])
+	if err != nil {
+		return started{}, err
+	}
+	up, err := strconv.ParseFloat(words[2], 64)
+	if err != nil {
+		return started{}, fmt.Errorf("uptime: %w", err)
+	}
+	return started{fire, token, boot.Add(time.Duration(up * float64(time.Second)))}, nil
+}
+
+// bootTime returns when /proc/uptime began to count.
+func bootTime() (time.Time, error) {
+	now := time.Now()
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return time.Time{}, fmt.Errorf("uptime: %w", err)
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	up, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("uptime: %w", err)
+	}
+	return now.Add(-time.Duration(up * float64(time.Second))), nil
 }

@@ -14,36 +14,68 @@ import (
 // every is when each job of the workload is due.
 const every = "@every 1s"
 
-// manifest returns the files of n jobs that append their fire id to the trace,
-// by one write. A file is small enough to be applied as a whole.
-func manifest(n int, trace string, enabled bool) [][]byte {
+// workload is what fires while the cluster is disturbed.
+type workload struct {
+	// groups are applied before the jobs, by name.
+	groups map[string]job.GroupSpec
+	// jobs is how many there are, dealt out evenly over the groups; without
+	// groups they are in none.
+	jobs  int
+	trace string // file
+}
+
+// groupOf returns the name of the group of job i; empty: none.
+func (w *workload) groupOf(i int) string {
+	if len(w.groups) == 0 {
+		return ""
+	}
+	return groupNames(w.groups)[i%len(w.groups)]
+}
+
+// files returns the manifests. A file is small enough to be applied as a whole.
+func (w *workload) files(enabled bool) [][]byte {
 	const perFile = 50
 	var files [][]byte
-	for from := 0; from < n; from += perFile {
+	var groups bytes.Buffer
+	for _, name := range groupNames(w.groups) {
+		document(&groups, job.KindGroup, name, w.groups[name])
+	}
+	if groups.Len() > 0 {
+		files = append(files, groups.Bytes())
+	}
+	for from := 0; from < w.jobs; from += perFile {
 		var file bytes.Buffer
-		enc := json.NewEncoder(&file)
-		for i := from; i < min(from+perFile, n); i++ {
-			file.WriteString("---\n")
-			// A buffer does not fail, and all of this can be written as JSON.
-			_ = enc.Encode(map[string]any{
-				"apiVersion": job.APIVersion, "kind": job.KindJob,
-				"metadata": map[string]any{"namespace": "fault", "name": fmt.Sprintf("job-%04d", i)},
-				"spec": map[string]any{
-					"schedules": []string{every}, "enabled": enabled, "overlap": job.OverlapAllow,
-					"command": []string{"/bin/sh", "-c", `echo "$CARILLON_FIRE_ID" >>"$TRACE"`},
-					"env":     map[string]string{"TRACE": trace},
-					"timeout": time.Minute.String(),
-				},
-			})
+		for i := from; i < min(from+perFile, w.jobs); i++ {
+			spec := map[string]any{
+				"schedules": []string{every}, "enabled": enabled, "overlap": job.OverlapAllow,
+				"command": []string{"/bin/sh", "-c", traceLine},
+				"env":     map[string]string{"TRACE": w.trace},
+				"timeout": time.Minute.String(),
+			}
+			if g := w.groupOf(i); g != "" {
+				spec["group"] = g
+			}
+			document(&file, job.KindJob, fmt.Sprintf("job-%04d", i), spec)
 		}
 		files = append(files, file.Bytes())
 	}
 	return files
 }
 
+func document(to *bytes.Buffer, kind, name string, spec any) {
+	to.WriteString("---\n")
+	// A buffer does not fail, and all of this can be written as JSON.
+	_ = json.NewEncoder(to).Encode(map[string]any{
+		"apiVersion": job.APIVersion, "kind": kind,
+		"metadata": map[string]any{"namespace": "fault", "name": name}, "spec": spec,
+	})
+}
+
 // plan is what the oracle knows of a job: from when on it is due, and when.
 type plan struct {
 	key   job.Key
+	group string
+	shard job.ShardID
 	after time.Time
 	set   schedule.Set
 }
@@ -56,7 +88,7 @@ func plans(jobs []control.JobView) (map[job.UID]plan, error) {
 		if err != nil {
 			return nil, fmt.Errorf("schedule of %v: %w", j.Key(), err)
 		}
-		out[j.UID] = plan{key: j.Key(), after: j.After, set: set}
+		out[j.UID] = plan{key: j.Key(), group: j.Spec.Group, shard: j.Shard, after: j.After, set: set}
 	}
 	return out, nil
 }

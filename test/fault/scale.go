@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler"
+)
+
+// sizes is how many schedulers there are, one after another.
+func sizes() []int { return []int{3, 5, 2} }
+
+// balancePatience bounds the wait until the shards lie where they ought to.
+const balancePatience = 20 * time.Second
+
+// scaleSchedulers starts or stops schedulers, in good order, until there are as
+// many as the next size says, one after another.
+func scaleSchedulers(ctx context.Context, c *cluster, rnd *rand.Rand) error {
+	c.size = (c.size + 1) % len(sizes())
+	want := sizes()[c.size]
+	for len(c.running()) != want {
+		before := names(c.running())
+		if len(before) < want {
+			if err := c.startOne(); err != nil {
+				return err
+			}
+		} else if err := c.stopOne(rnd); err != nil {
+			return err
+		}
+		after := names(c.running())
+		c.leastMoves += moved(before, after)
+		c.event("%d schedulers, was %d", len(after), len(before))
+		if err := c.balanced(ctx, after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func names(running []*process) []scheduler.Candidate {
+	var out []scheduler.Candidate
+	for _, p := range running {
+		out = append(out, scheduler.Candidate{Node: job.NodeID(p.name), Capacity: 1})
+	}
+	return out
+}
+
+// moved counts the shards that must change their owner.
+func moved(before, after []scheduler.Candidate) int {
+	a, b := scheduler.Place(shardCount, before), scheduler.Place(shardCount, after)
+	n := 0
+	for i := range a {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *cluster) startOne() error {
+	for _, p := range c.schedulers {
+		if !p.runs() {
+			return p.start()
+		}
+	}
+	return fmt.Errorf("all %d schedulers run", len(c.schedulers))
+}
+
+func (c *cluster) stopOne(rnd *rand.Rand) error {
+	p := c.running()[rnd.IntN(len(c.running()))]
+	c.takeovers.lose(p.name, causeHandover)
+	code, err := p.stop(syscall.SIGTERM)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("%s left with exit code %d, want 0; see %s", p.name, code, p.log)
+	}
+	return err
+}
+
+// balanced waits until the shards lie where the schedulers place them.
+func (c *cluster) balanced(ctx context.Context, nodes []scheduler.Candidate) error {
+	want := scheduler.Place(shardCount, nodes)
+	ctx, cancel := context.WithTimeoutCause(ctx, balancePatience, fmt.Errorf("the shards did not settle within %v", balancePatience))
+	defer cancel()
+	return until(ctx, func() error {
+		is := c.takeovers.placed()
+		wrong := 0
+		for i, n := range want {
+			if is[job.ShardID(i)] != n { //nolint:gosec // an index
+				wrong++
+			}
+		}
+		if wrong > 0 {
+			return fmt.Errorf("%d shards lie elsewhere", wrong)
+		}
+		return nil
+	})
+}
