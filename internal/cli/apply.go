@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -22,10 +24,10 @@ func (a *app) applyCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "apply -f FILE|DIR|-", GroupID: groupJobs,
-		Short: "Create or update jobs from files",
-		Long: "Create or update jobs from files. All files are checked before any is applied,\n" +
-			"and every file is applied as a whole or not at all. A directory stands for its\n" +
-			"*.yaml, *.yml and *.json files, - for stdin.",
+		Short: "Create or update jobs and groups from files",
+		Long: "Create or update jobs and groups from files. All files are checked before any is\n" +
+			"applied, and every file is applied as a whole or not at all; files with groups go\n" +
+			"first. A directory stands for its *.yaml, *.yml and *.json files, - for stdin.",
 		Example: "  carillon apply -f backup.yaml\n  carillon apply --dry-run jobs/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := a.readManifests(append(slices.Clone(sources), args...))
@@ -39,6 +41,7 @@ func (a *app) applyCommand() *cobra.Command {
 			if dryRun {
 				return a.printResults(planned, " (dry run)")
 			}
+			slices.SortStableFunc(files, func(x, y manifestFile) int { return min(len(y.groups()), 1) - min(len(x.groups()), 1) })
 			return a.applyManifests(cmd.Context(), files)
 		},
 	}
@@ -51,6 +54,40 @@ func (a *app) applyCommand() *cobra.Command {
 type manifestFile struct {
 	name string
 	body []byte
+}
+
+// groups returns the groups of a file; of one that has problems, none: the
+// server tells them.
+func (f manifestFile) groups() []manifest.Object {
+	objects, err := manifest.Decode(f.name, f.body)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(objects, func(o manifest.Object) bool { return o.Kind != job.KindGroup })
+}
+
+// withGroups returns the file with the groups of the other files behind it, as
+// its jobs may be in these, and which they are.
+func (f manifestFile) withGroups(files []manifestFile) ([]byte, map[job.Key]bool, error) {
+	known := map[job.Key]bool{}
+	for _, g := range f.groups() {
+		known[g.Metadata.Key()] = true
+	}
+	added := map[job.Key]bool{}
+	var others []manifest.Object
+	for _, o := range files {
+		for _, g := range o.groups() {
+			if key := g.Metadata.Key(); !known[key] {
+				known[key], added[key] = true, true
+				others = append(others, g)
+			}
+		}
+	}
+	text, err := manifest.Encode(others...)
+	if err != nil || len(others) == 0 {
+		return f.body, nil, err
+	}
+	return slices.Concat(f.body, []byte("\n---\n"), text), added, nil
 }
 
 // readManifests reads files, directories and stdin, in the order given.
@@ -125,7 +162,11 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]contro
 		seen     = make(map[string]string)
 	)
 	for _, f := range files {
-		results, err := a.client.apply(cmd.Context(), f.name, f.body, true)
+		body, added, err := f.withGroups(files)
+		if err != nil {
+			return nil, err
+		}
+		results, err := a.client.apply(cmd.Context(), f.name, body, true)
 		if e, ok := errors.AsType[*apiError](err); ok && e.exitCode() == exitUsage {
 			problems = append(problems, problemsOf(e, f.name)...)
 			continue
@@ -133,16 +174,16 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]contro
 		if err != nil {
 			return nil, err
 		}
+		results = slices.DeleteFunc(results, func(r control.ApplyResult) bool {
+			return r.Kind == job.KindGroup && added[job.Key{Namespace: r.Namespace, Name: r.Name}]
+		})
 		for _, r := range results {
 			what := describeResult(r)
 			if other, ok := seen[what]; ok {
 				problems = append(problems, job.Problem{File: f.name, Message: fmt.Sprintf("%s is in %s too; keep one of them", what, other)})
 			}
 			seen[what] = f.name
-			if cmd.Flags().Changed("namespace") && r.Namespace != a.namespace {
-				problems = append(problems, job.Problem{File: f.name, Path: "metadata.namespace", Message: fmt.Sprintf(
-					"%s is not in the namespace %q that --namespace names; write it into the file", what, a.namespace)})
-			}
+			problems = append(problems, a.foreign(cmd, f.name, what, r.Namespace)...)
 		}
 		planned = append(planned, results...)
 	}
@@ -150,6 +191,15 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]contro
 		return nil, &job.InvalidError{Problems: problems}
 	}
 	return planned, nil
+}
+
+// foreign tells when an object is not in the namespace that --namespace names.
+func (a *app) foreign(cmd *cobra.Command, file, what, namespace string) []job.Problem {
+	if !cmd.Flags().Changed("namespace") || namespace == a.namespace {
+		return nil
+	}
+	return []job.Problem{{File: file, Path: "metadata.namespace", Message: fmt.Sprintf(
+		"%s is not in the namespace %q that --namespace names; write it into the file", what, a.namespace)}}
 }
 
 // problemsOf returns the problems that the server found in a file.
@@ -197,9 +247,5 @@ func (a *app) printResults(results []control.ApplyResult, suffix string) error {
 
 // describeResult returns "job default/hello".
 func describeResult(r control.ApplyResult) string {
-	kind := r.Kind
-	if kind == job.KindJob {
-		kind = "job"
-	}
-	return kind + " " + r.Namespace + "/" + r.Name
+	return strings.ToLower(r.Kind) + " " + r.Namespace + "/" + r.Name
 }

@@ -1,26 +1,41 @@
 package cli
 
 import (
+	"context"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
 )
 
 func (a *app) nodesCommand(group string) *cobra.Command {
-	return &cobra.Command{
-		Use: "nodes", Aliases: []string{"node"}, GroupID: group, Args: noArgs,
+	cmd := &cobra.Command{
+		Use: "nodes", Aliases: []string{"node"}, GroupID: group, Args: noOrder,
 		Short:   "List the live scheduler nodes",
 		Example: "  carillon nodes\n  carillon nodes -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out struct{ Nodes []control.NodeView }
-			if err := a.client.get(cmd.Context(), &out, nil, "v1", "nodes"); err != nil {
+			nodes, err := a.client.nodes(cmd.Context())
+			if err != nil {
 				return err
 			}
-			return printList(a, out.Nodes, a.nodeTable())
+			return printList(a, nodes, a.nodeTable())
 		},
 	}
+	if group != "" {
+		cmd.Short = "List the live scheduler nodes, or drain one"
+		cmd.Example += "\n  carillon nodes drain n1 --reason \"new disk\""
+		cmd.AddCommand(a.nodeOrders()...)
+	}
+	return cmd
+}
+
+func (c *client) nodes(ctx context.Context) ([]control.NodeView, error) {
+	var out struct{ Nodes []control.NodeView }
+	err := c.get(ctx, &out, nil, "v1", "nodes")
+	return out.Nodes, err
 }
 
 func (a *app) nodeTable() table[control.NodeView] {
@@ -33,12 +48,29 @@ func (a *app) nodeTable() table[control.NodeView] {
 		{head: "MINIONS", cell: func(n node) string { return strconv.Itoa(n.Minions) }},
 		{head: "AGE", cell: func(n node) string { return a.age(n.StartedAt) }},
 		{head: "VERSION", cell: func(n node) string { return n.Version }},
+		{head: "HEALTH", cell: func(n node) string { return nodeHealth(n) }},
+		{head: "DRAIN", wide: true, cell: func(n node) string {
+			if n.Drain == nil {
+				return ""
+			}
+			return a.wanted("drained", n.Drain.By, a.stamp(n.Drain.Since), n.Drain.Reason)
+		}},
+		{head: "TROUBLE", wide: true, cell: func(n node) string { return strings.Join(n.Trouble, "; ") }},
+		{head: "LABELS", wide: true, cell: func(n node) string { return pairs(n.Labels) }},
 		{head: "PRIORITY", wide: true, cell: func(n node) string { return strconv.Itoa(n.Priority) }},
 		{head: "CAPACITY", wide: true, cell: func(n node) string { return strconv.Itoa(n.Capacity) }},
 		{head: "API", wide: true, cell: func(n node) string { return n.APIAddr }},
 		{head: "PEERS", wide: true, cell: func(n node) string { return n.PeerAddr }},
 		{head: "STARTED", wide: true, cell: func(n node) string { return a.stamp(n.StartedAt) }},
 	}}
+}
+
+// nodeHealth says in a word how a node is.
+func nodeHealth(n control.NodeView) string {
+	if len(n.Trouble) > 0 {
+		return "trouble"
+	}
+	return "ok"
 }
 
 func (a *app) minionsCommand(group string) *cobra.Command {
@@ -71,8 +103,8 @@ func (a *app) minionTable() table[control.MinionView] {
 }
 
 func (a *app) shardsCommand(group string) *cobra.Command {
-	return &cobra.Command{
-		Use: "shards", Aliases: []string{"shard"}, GroupID: group, Args: noArgs,
+	cmd := &cobra.Command{
+		Use: "shards", Aliases: []string{"shard"}, GroupID: group, Args: noOrder,
 		Short:   "List the shards and who owns them",
 		Example: "  carillon shards\n  carillon shards -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -83,16 +115,25 @@ func (a *app) shardsCommand(group string) *cobra.Command {
 			return printList(a, out.Shards, a.shardTable())
 		},
 	}
+	if group != "" {
+		cmd.Short = "List the shards and who owns them, or move one"
+		cmd.Example += "\n  carillon shards move ledger n2"
+		cmd.AddCommand(a.shardOrders()...)
+	}
+	return cmd
 }
 
 func (a *app) shardTable() table[control.ShardView] {
 	type shard = control.ShardView
 	return table[shard]{none: "no shards", name: func(s shard) string { return s.ID.String() }, columns: []column[shard]{
 		{head: "SHARD", cell: func(s shard) string { return s.ID.String() }},
+		{head: "GROUP", cell: func(s shard) string { return s.Group }},
+		{head: "MODE", cell: func(s shard) string { return orText(s.Mode, job.DefaultMode) }},
 		{head: "OWNER", cell: func(s shard) string { return string(s.Owner) }},
 		{head: "SINCE", cell: func(s shard) string { return a.stamp(s.Since) }},
 		{head: "JOBS", cell: func(s shard) string { return strconv.Itoa(s.Jobs) }},
 		{head: "OPEN SLOTS", cell: func(s shard) string { return strconv.Itoa(s.OpenSlots) }},
+		{head: "OVERRIDE", cell: func(s shard) string { return overrideText(s.Override) }},
 		{head: "TOKEN", wide: true, cell: func(s shard) string { return s.Token.String() }},
 		{head: "CURSOR", wide: true, cell: func(s shard) string { return a.exact(s.Cursor) }},
 	}}

@@ -14,7 +14,7 @@ func (a *app) completionCommand() *cobra.Command {
 		Use: "completion bash|zsh|fish|pwsh", GroupID: groupHere, Args: exactlyOne("shell"),
 		ValidArgsFunction: cobra.FixedCompletions(shells(), cobra.ShellCompDirectiveNoFileComp),
 		Short:             "Print a shell's completion script",
-		Long:              "Print a shell's completion script. Verbs, flags and names of jobs are completed.",
+		Long:              "Print a shell's completion script. Verbs, flags, and names of jobs, groups\nand nodes are completed.",
 		Example: "  source <(carillon completion bash)\n" +
 			"  carillon completion zsh > \"${fpath[1]}/_carillon\"\n" +
 			"  carillon completion fish > ~/.config/fish/completions/carillon.fish",
@@ -42,6 +42,19 @@ func (a *app) completeJobs(cmd *cobra.Command, args []string, _ string) ([]cobra
 	if len(args) > 0 && cmd.Name() != "job" {
 		return nil, none
 	}
+	return a.complete(cmd, func(ctx context.Context, c *client) ([]cobra.Completion, error) {
+		jobs, err := c.jobs(ctx, a.namespace, nil)
+		var names []cobra.Completion
+		for _, j := range jobs {
+			names = append(names, cobra.CompletionWithDesc(j.Name, schedules(j.Spec)))
+		}
+		return names, err
+	})
+}
+
+// complete completes with what the server knows.
+func (a *app) complete(cmd *cobra.Command, ask func(context.Context, *client) ([]cobra.Completion, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
 	c, err := newClient(a.server, "carillon/"+a.version())
 	if err != nil {
 		return nil, none
@@ -49,13 +62,9 @@ func (a *app) completeJobs(cmd *cobra.Command, args []string, _ string) ([]cobra
 	defer c.close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), briefly)
 	defer cancel()
-	jobs, err := c.jobs(ctx, a.namespace, nil)
+	names, err := ask(ctx, c)
 	if err != nil {
 		return nil, none
-	}
-	var names []cobra.Completion
-	for _, j := range jobs {
-		names = append(names, cobra.CompletionWithDesc(j.Name, schedules(j.Spec)))
 	}
 	return names, none
 }

@@ -3,11 +3,13 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -24,79 +26,149 @@ func (a *app) deleteCommand() *cobra.Command {
 			if len(args) == 0 {
 				return usagef("%s needs the name of a job", cmd.CommandPath())
 			}
-			keys := make([]job.Key, len(args))
-			for i, name := range args {
-				var err error
-				if keys[i], err = a.key(name); err != nil {
-					return err
-				}
+			return a.deleteNamed(cmd, job.KindJob, args, yes)
+		},
+	}
+	groups := &cobra.Command{
+		Use: "group NAME...", Aliases: []string{"groups"}, ValidArgsFunction: a.completeGroups,
+		Short:   "Delete groups that have no jobs",
+		Long:    "Delete groups. One that has jobs, or whose jobs' runs have not ended, is not\ndeleted.",
+		Example: "  carillon delete group ledger",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("%s needs the name of a group", cmd.CommandPath())
 			}
-			return a.deleteJobs(cmd, keys, yes)
+			return a.deleteNamed(cmd, job.KindGroup, args, yes)
 		},
 	}
 	cmd := &cobra.Command{
-		Use: "delete job NAME... | -f FILE|DIR|-", GroupID: groupJobs,
-		Short:   "Delete jobs, by name or by file",
-		Long:    "Delete jobs, by name or all that are in a file. Their runs in flight go on.\nMore than one job needs --yes.",
+		Use: "delete job|group NAME... | -f FILE|DIR|-", GroupID: groupJobs,
+		Short:   "Delete jobs and groups, by name or by file",
+		Long:    "Delete jobs and groups, by name or all that are in a file. Jobs' runs in flight\ngo on. More than one needs --yes.",
 		Example: "  carillon delete job backup\n  carillon delete -f backup.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
 			if len(sources) == 0 {
-				return usagef("delete what? give job NAME, or -f FILE")
+				return usagef("delete what? give job NAME, group NAME, or -f FILE")
 			}
 			files, err := a.readManifests(sources)
 			if err != nil {
 				return err
 			}
-			inFiles, err := a.checkManifests(cmd, files)
+			inFiles, err := a.thingsIn(cmd, files)
 			if err != nil {
 				return err
 			}
-			keys := make([]job.Key, len(inFiles))
-			for i, r := range inFiles {
-				keys[i] = job.Key{Namespace: r.Namespace, Name: r.Name}
-			}
-			return a.deleteJobs(cmd, keys, yes)
+			return a.deleteAll(cmd, inFiles, yes)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete the jobs of this `FILE`, directory or - (may be given several times)")
-	cmd.Flags().BoolVar(&yes, "yes", false, "delete more than one job")
-	jobs.Flags().BoolVar(&yes, "yes", false, "delete more than one job")
-	cmd.AddCommand(jobs)
+	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
+	for _, c := range []*cobra.Command{cmd, jobs, groups} {
+		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
+	}
+	cmd.AddCommand(jobs, groups)
 	return cmd
+}
+
+// thing is a job or a group.
+type thing struct {
+	kind string
+	key  job.Key
+}
+
+func (t thing) String() string { return strings.ToLower(t.kind) + " " + t.key.String() }
+
+func (a *app) deleteNamed(cmd *cobra.Command, kind string, names []string, yes bool) error {
+	things := make([]thing, len(names))
+	for i, name := range names {
+		key, err := a.keyOf(strings.ToLower(kind), name)
+		if err != nil {
+			return err
+		}
+		things[i] = thing{kind, key}
+	}
+	return a.deleteAll(cmd, things, yes)
+}
+
+// thingsIn returns what is in files, jobs before the groups that they are in.
+func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error) {
+	var (
+		things   []thing
+		problems []job.Problem
+	)
+	for _, f := range files {
+		objects, err := manifest.Decode(f.name, f.body)
+		if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
+			problems = append(problems, invalid.Problems...)
+		}
+		for i := range objects {
+			t := thing{objects[i].Kind, objects[i].Metadata.Key()}
+			problems = append(problems, a.foreign(cmd, f.name, t.String(), t.key.Namespace)...)
+			if !slices.Contains(things, t) {
+				things = append(things, t)
+			}
+		}
+	}
+	if len(problems) > 0 {
+		return nil, &job.InvalidError{Problems: problems}
+	}
+	slices.SortStableFunc(things, func(x, y thing) int { return strings.Compare(y.kind, x.kind) })
+	return things, nil
 }
 
 // actionDeleted is what delete prints beside the actions of apply.
 const actionDeleted control.Action = "deleted"
 
-// deleteJobs deletes as many of the jobs as it can, and returns all that was
+// deleteAll deletes as many of the things as it can, and returns all that was
 // in the way.
-func (a *app) deleteJobs(cmd *cobra.Command, keys []job.Key, yes bool) error {
-	if len(keys) > 1 && !yes {
-		names := make([]string, len(keys))
-		for i, k := range keys {
-			names[i] = k.String()
+func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
+	if len(things) > 1 && !yes {
+		names := make([]string, len(things))
+		for i, t := range things {
+			names[i] = t.key.String()
 		}
-		return usagef("this deletes %d jobs (%s); add --yes", len(keys), strings.Join(names, ", "))
+		return usagef("this deletes %s (%s); add --yes", counted(things), strings.Join(names, ", "))
 	}
 	var (
 		done   []control.ApplyResult
 		failed []error
 	)
-	for _, k := range keys {
-		if err := a.client.deleteJob(cmd.Context(), k); err != nil {
-			failed = append(failed, fmt.Errorf("delete job %s: %w", k, err))
+	for _, t := range things {
+		remove := a.client.deleteJob
+		if t.kind == job.KindGroup {
+			remove = a.client.deleteGroup
+		}
+		if err := remove(cmd.Context(), t.key); err != nil {
+			failed = append(failed, fmt.Errorf("delete %s: %w", t, err))
 			if cmd.Context().Err() != nil {
 				break
 			}
 			continue
 		}
-		done = append(done, control.ApplyResult{Kind: job.KindJob, Namespace: k.Namespace, Name: k.Name, Action: actionDeleted})
+		done = append(done, control.ApplyResult{Kind: t.kind, Namespace: t.key.Namespace, Name: t.key.Name, Action: actionDeleted})
 	}
 	if err := a.printResults(done, ""); err != nil {
 		return err
 	}
 	return errors.Join(failed...)
+}
+
+// counted says how many jobs and groups there are.
+func counted(things []thing) string {
+	count := map[string]int{}
+	for _, t := range things {
+		count[t.kind]++
+	}
+	var parts []string
+	for _, kind := range manifest.Kinds() {
+		switch n := count[kind]; {
+		case n == 1:
+			parts = append(parts, "1 "+strings.ToLower(kind))
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %ss", n, strings.ToLower(kind)))
+		}
+	}
+	return strings.Join(parts, " and ")
 }

@@ -20,11 +20,12 @@ const describedInstants = 5
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe WHAT NAME", GroupID: groupJobs,
-		Short:   "Tell all about a job or a run",
+		Short:   "Tell all about a job, a group or a run",
 		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z",
 		RunE:    needsNoun,
 	}
 	cmd.AddCommand(
+		a.describeGroupCommand(),
 		&cobra.Command{
 			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
 			Short:   "Tell when and where a job runs, and how its last runs went",
@@ -68,6 +69,7 @@ func (a *app) describeJob(v control.JobView) error {
 	s := &v.Spec
 	f := newFields(a.out, "")
 	f.add("Job", v.Key().String())
+	f.add("Group", s.Group)
 	f.add("Enabled", yesNo(s.IsEnabled()))
 	f.add("Schedule", schedules(*s))
 	f.add("In words", strings.Join(v.Words, "; "))

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -34,11 +35,14 @@ type fake struct {
 	runs    []job.Run
 	output  []string          // lines of the output stream
 	applied []string          // "file" of every apply that was no dry run
+	given   []string          // the file and the objects of every apply
 	asked   map[string]int    // requests by "METHOD path"
 	started func(*fake)       // called when a job is started
 	status  map[string]int    // "METHOD path" -> status to answer with
 	queries map[string]string // "METHOD path" -> last raw query
 	checks  []control.Check
+	groups  []control.GroupView
+	orders  []string // "PATH BODY" of what operators asked for
 	by      string
 }
 
@@ -53,6 +57,12 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("GET /v1/namespaces/{ns}/jobs/{name}", f.job)
 	mux.HandleFunc("DELETE /v1/namespaces/{ns}/jobs/{name}", f.job)
 	mux.HandleFunc("POST /v1/namespaces/{ns}/jobs/{name}/run", f.start)
+	mux.HandleFunc("GET /v1/groups", f.listGroups)
+	mux.HandleFunc("GET /v1/namespaces/{ns}/groups/{name}", f.group)
+	mux.HandleFunc("DELETE /v1/namespaces/{ns}/groups/{name}", f.group)
+	mux.HandleFunc("POST /v1/nodes/{ref}/{verb}", f.order)
+	mux.HandleFunc("POST /v1/shards/{ref}/{verb}", f.order)
+	mux.HandleFunc("GET /v1/audit", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"records": exampleAudit()}) })
 	mux.HandleFunc("GET /v1/runs", f.listRuns)
 	mux.HandleFunc("GET /v1/runs/{id}", f.run)
 	mux.HandleFunc("GET /v1/runs/{id}/output", func(w http.ResponseWriter, _ *http.Request) {
@@ -103,6 +113,7 @@ func (f *fake) apply(w http.ResponseWriter, r *http.Request) {
 	var (
 		results  []control.ApplyResult
 		problems []job.Problem
+		names    []string
 	)
 	for _, m := range nameLine.FindAllStringSubmatch(string(body), -1) {
 		if strings.HasPrefix(m[1], "bad") {
@@ -114,8 +125,18 @@ func (f *fake) apply(w http.ResponseWriter, r *http.Request) {
 		if f.find("default", m[1]) >= 0 {
 			action = control.ActionUpdated
 		}
-		results = append(results, control.ApplyResult{Kind: "Job", Namespace: "default", Name: m[1], Action: action})
+		kind := "Job"
+		if strings.Contains(string(body), "kind: Group\nmetadata:\n  name: "+m[1]) || strings.Contains(string(body), "kind: Group\nmetadata:\n  namespace: default\n  name: "+m[1]) {
+			kind = "Group"
+		}
+		results = append(results, control.ApplyResult{Kind: kind, Namespace: "default", Name: m[1], Action: action})
+		names = append(names, "default/"+m[1])
 	}
+	if dry {
+		file += " (dry run)"
+	}
+	f.given = append(f.given, file+": "+strings.Join(names, " "))
+	file = strings.TrimSuffix(file, " (dry run)")
 	if len(problems) > 0 {
 		refuse(w, http.StatusUnprocessableEntity, "2 problems", problems...)
 		return
@@ -159,6 +180,39 @@ func (f *fake) job(w http.ResponseWriter, r *http.Request) {
 	default:
 		reply(w, f.jobs[i])
 	}
+}
+
+func (f *fake) listGroups(w http.ResponseWriter, r *http.Request) {
+	ns := r.URL.Query().Get("namespace")
+	reply(w, map[string]any{"groups": slices.DeleteFunc(slices.Clone(f.groups), func(v control.GroupView) bool { return ns != "" && v.Namespace != ns })})
+}
+
+// group deletes a group unless it has jobs.
+func (f *fake) group(w http.ResponseWriter, r *http.Request) {
+	ns, name := r.PathValue("ns"), r.PathValue("name")
+	i := slices.IndexFunc(f.groups, func(v control.GroupView) bool { return v.Namespace == ns && v.Name == name })
+	switch {
+	case i < 0:
+		refuse(w, http.StatusNotFound, fmt.Sprintf("group %s/%s: not found", ns, name))
+	case r.Method == http.MethodGet:
+		reply(w, f.groups[i])
+	case f.groups[i].Jobs > 0:
+		refuse(w, http.StatusConflict, fmt.Sprintf("group %s/%s has %d jobs", ns, name, f.groups[i].Jobs))
+	default:
+		f.groups = slices.Delete(f.groups, i, i+1)
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// order takes any order but one about n9.
+func (f *fake) order(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	if r.PathValue("ref") == "n9" || strings.Contains(string(body), "n9") {
+		refuse(w, http.StatusNotFound, `there is no live node "n9"; did you mean "n1"?: not found`)
+		return
+	}
+	f.orders = append(f.orders, r.PathValue("ref")+" "+r.PathValue("verb")+" "+string(body))
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (f *fake) start(w http.ResponseWriter, r *http.Request) {
@@ -301,6 +355,7 @@ func withExamples(f *fake) *fake {
 		},
 		Shard: 3,
 	}}
+	f.groups = exampleGroups()
 	f.checks = []control.Check{
 		{Name: "etcd", Status: control.CheckOK, Detail: "3 members, 2 ms"},
 		{Name: "clock", Status: control.CheckWarn, Detail: "n2 is 80 ms off", Hint: "run a time service on n2"},
@@ -308,8 +363,39 @@ func withExamples(f *fake) *fake {
 	return f
 }
 
+func exampleGroups() []control.GroupView {
+	return []control.GroupView{{
+		Group: job.Group{
+			Metadata: job.Metadata{Namespace: "default", Name: "ledger", Labels: map[string]string{"team": "db"}},
+			Spec: job.GroupSpec{
+				Mode: "failback", Nodes: []job.NodeID{"n1", "n2"}, Sites: []string{"berlin", "bonn"}, HoldOff: job.Duration(2 * time.Minute),
+				Ordered: true, MaxConcurrent: 3, Mutex: "books", Pin: map[string]string{"disk": "ssd"},
+			},
+			UID: job.UID{7}, Shard: job.FirstGroupShard, Generation: 4, CreatedAt: noon.Add(-48 * time.Hour), UpdatedAt: noon.Add(-time.Hour),
+		},
+		Words: "as failover, and back", Owner: "n2", Since: noon.Add(-time.Hour), Token: job.Token{Epoch: 1, Revision: 77}, Jobs: 2, OpenSlots: 1,
+		Override: &etcdkv.Override{Node: "n2", By: "ada", Reason: "n1 gets a new disk", Since: noon.Add(-time.Hour)},
+	}, {
+		Group: job.Group{
+			Metadata: job.Metadata{Namespace: "team", Name: "turns"}, Spec: job.GroupSpec{Mode: "roundrobin-preempt"},
+			UID: job.UID{8}, Shard: job.FirstGroupShard + 1, Generation: 1, CreatedAt: noon, UpdatedAt: noon,
+		},
+		Words: "in turn", Line: []job.NodeID{"n2", "n1"},
+	}}
+}
+
+func exampleAudit() []etcdkv.Audit {
+	return []etcdkv.Audit{
+		{Schema: 1, At: noon, By: "ada", Action: "shard.move", Object: "65536", Reason: "n1 gets a new disk", Before: `{"held":true}`},
+		{Schema: 1, At: noon.Add(-time.Hour), Action: "node.drain", Object: "n1"},
+	}
+}
+
 func exampleNodes() []control.NodeView {
 	return []control.NodeView{{
+		Name: "n2", Phase: "draining", Capacity: 1, StartedAt: noon.Add(-time.Hour), Labels: map[string]string{"rack": "r1"},
+		Drain: &etcdkv.Drain{Node: "n2", By: "ada", Reason: "new disk", Since: noon}, Trouble: []string{"n1 does not reach it at 10.0.0.2:7420"},
+	}, {
 		Name: "n1", Site: "berlin", Phase: "active", Priority: 10, Capacity: 100, Shards: 64, Minions: 2,
 		PeerAddr: "10.0.0.1:7420", APIAddr: "10.0.0.1:8420", Version: "1.2.3", StartedAt: noon.Add(-3 * time.Hour),
 	}}
@@ -326,5 +412,6 @@ func exampleShards() []control.ShardView {
 	return []control.ShardView{
 		{ID: 0, Owner: "n1", Since: noon.Add(-time.Hour), Token: job.Token{Epoch: 1, Revision: 42}, Jobs: 12, OpenSlots: 1, Cursor: noon},
 		{ID: 1},
+		{ID: job.FirstGroupShard, Group: "default/ledger", Mode: "failback", Owner: "n2", Since: noon, Override: &etcdkv.Override{}},
 	}
 }

@@ -14,11 +14,11 @@ import (
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get WHAT", GroupID: groupJobs,
-		Short:   "List jobs, runs, nodes, minions or shards, or show one",
+		Short:   "List jobs, groups, runs, nodes, minions or shards, or show one",
 		Example: "  carillon get jobs\n  carillon get job backup -o yaml > backup.yaml",
 		RunE:    needsNoun,
 	}
-	cmd.AddCommand(a.getJobsCommand(), a.getRunsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
+	cmd.AddCommand(a.getJobsCommand(), a.getGroupsCommand(), a.getRunsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
 	return cmd
 }
 
@@ -59,7 +59,7 @@ func (a *app) getJobsCommand() *cobra.Command {
 				return err
 			}
 			if a.output == formatYAML {
-				return a.printManifests(jobs...)
+				return printManifests(a, jobManifests(jobs...))
 			}
 			return printList(a, jobs, a.jobTable(all))
 		},
@@ -79,7 +79,7 @@ func (a *app) getJob(cmd *cobra.Command, name string) error {
 		return err
 	}
 	if a.output == formatYAML {
-		return a.printManifests(view)
+		return printManifests(a, jobManifests(view))
 	}
 	return printOne(a, view, a.jobTable(false))
 }
@@ -117,6 +117,7 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 			{head: "LAST", cell: a.lastRun},
 			{head: "RUNNING", cell: func(v view) string { return strconv.Itoa(v.Running) }},
 			{head: "ENABLED", cell: func(v view) string { return yesNo(v.Spec.IsEnabled()) }},
+			{head: "GROUP", wide: true, cell: func(v view) string { return v.Spec.Group }},
 			{head: "ZONE", wide: true, cell: func(v view) string { return zoneName(v.Spec) }},
 			{head: "NEXT AT", wide: true, cell: func(v view) string { return a.stamp(v.NextAt) }},
 			{head: "IN WORDS", wide: true, cell: func(v view) string { return strings.Join(v.Words, "; ") }},
@@ -152,21 +153,29 @@ func schedules(s job.Spec) string {
 
 func zoneName(s job.Spec) string { return orText(s.TimeZone, "UTC") }
 
-// manifestOf is a job in the form that apply reads.
-type manifestOf struct {
+// manifestOf is a job or a group, with the spec S, in the form that apply reads.
+type manifestOf[S any] struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Metadata   job.Metadata `json:"metadata"`
-	Spec       job.Spec     `json:"spec"`
+	Spec       S            `json:"spec"`
 }
 
-// printManifests prints jobs in the form that apply reads.
-func (a *app) printManifests(jobs ...control.JobView) error {
-	for i, v := range jobs {
+func jobManifests(jobs ...control.JobView) []manifestOf[job.Spec] {
+	var out []manifestOf[job.Spec]
+	for i := range jobs {
+		out = append(out, manifestOf[job.Spec]{job.APIVersion, job.KindJob, jobs[i].Metadata, jobs[i].Spec})
+	}
+	return out
+}
+
+// printManifests prints objects in the form that apply reads.
+func printManifests[S any](a *app, objects []manifestOf[S]) error {
+	for i := range objects {
 		if i > 0 {
 			fmt.Fprintln(a.out, "---")
 		}
-		if err := a.printValue(manifestOf{job.APIVersion, job.KindJob, v.Metadata, v.Spec}); err != nil {
+		if err := a.printValue(objects[i]); err != nil {
 			return err
 		}
 	}

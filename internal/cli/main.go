@@ -161,7 +161,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.applyCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.nextCommand(),
 		a.runCommand(), a.runsCommand(groupRuns), a.logsCommand(),
-		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.doctorCommand(),
+		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.auditCommand(), a.doctorCommand(),
 		a.versionCommand(), a.completionCommand(),
 	)
 	if a.opts.Dev != nil {
@@ -212,13 +212,16 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 }
 
 // key reads a job's name as NAME or NAMESPACE/NAME.
-func (a *app) key(name string) (job.Key, error) {
+func (a *app) key(name string) (job.Key, error) { return a.keyOf("job", name) }
+
+// keyOf reads the name of a job or a group as NAME or NAMESPACE/NAME.
+func (a *app) keyOf(kind, name string) (job.Key, error) {
 	if !strings.Contains(name, "/") {
 		name = a.namespace + "/" + name
 	}
 	k, err := job.ParseKey(name)
 	if err != nil {
-		return job.Key{}, usagef("job %w", err)
+		return job.Key{}, usagef("%s %w", kind, err)
 	}
 	return k, nil
 }

@@ -34,7 +34,7 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			run, err := a.client.start(cmd.Context(), key, orText(a.env["USER"], "carillon"))
+			run, err := a.client.start(cmd.Context(), key, a.user())
 			if err != nil {
 				return fmt.Errorf("run job %s: %w", key, err)
 			}

@@ -183,8 +183,96 @@ func TestDelete(t *testing.T) {
 		t.Errorf("one of two: got\n%s", got)
 	}
 	f = withExamples(newFake(t))
-	if got := carillon(t.Context(), f, "name: backup", "delete", "-f", "-"); got.code != 0 || got.stdout != "job default/backup deleted\n" {
+	file := "apiVersion: carillon/v1\nkind: Group\nmetadata: {namespace: team, name: turns}\nspec: {}\n---\n" +
+		"apiVersion: carillon/v1\nkind: Job\nmetadata: {name: backup}\nspec: {command: [x], group: not-there-any-more}\n"
+	if got := carillon(t.Context(), f, file, "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "this deletes 1 job and 1 group (default/backup, team/turns); add --yes") {
 		t.Errorf("by file: got\n%s", got)
+	}
+	if got := carillon(t.Context(), f, file, "delete", "-f", "-", "--yes"); got.code != 0 || got.stdout != "job default/backup deleted\ngroup team/turns deleted\n" {
+		t.Errorf("by file, the job first: got\n%s", got)
+	}
+	if got := carillon(t.Context(), f, strings.Replace(file, "spec: {}", "spec: {mode: x}", 1), "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "stdin:4: spec.mode") {
+		t.Errorf("bad file: got\n%s", got)
+	}
+}
+
+func TestDeleteGroup(t *testing.T) {
+	t.Parallel()
+	f := withExamples(newFake(t))
+	if got := carillon(t.Context(), f, "", "delete", "group", "team/turns"); got.code != 0 || got.stdout != "group team/turns deleted\n" {
+		t.Errorf("got\n%s", got)
+	}
+	if got := carillon(t.Context(), f, "", "delete", "group", "ledger"); got.code != exitConflict || !strings.Contains(got.stderr, "group default/ledger has 2 jobs") {
+		t.Errorf("one with jobs: got\n%s", got)
+	}
+}
+
+// TestApplyGroupsInOtherFiles: a job may be in a group of another file, whatever
+// the files' order.
+func TestApplyGroupsInOtherFiles(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	dir := t.TempDir()
+	jobs, groups := filepath.Join(dir, "a-jobs.yaml"), filepath.Join(dir, "b-groups.yaml")
+	for path, text := range map[string]string{
+		jobs:   "apiVersion: carillon/v1\nkind: Job\nmetadata:\n  name: one\nspec: {command: [x], group: g}\n",
+		groups: "apiVersion: carillon/v1\nkind: Group\nmetadata:\n  name: g\nspec: {}\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := carillon(t.Context(), f, "", "apply", "-f", dir)
+	if got.code != 0 || got.stdout != "group default/g created\njob default/one created\n" {
+		t.Errorf("got\n%s", got)
+	}
+	want := []string{
+		jobs + " (dry run): default/one default/g", groups + " (dry run): default/g",
+		groups + ": default/g", jobs + ": default/one",
+	}
+	if d := cmp.Diff(want, f.given); d != "" {
+		t.Errorf("the server was given (-want +got):\n%s", d)
+	}
+}
+
+func TestOrders(t *testing.T) {
+	t.Parallel()
+	for args, c := range map[string]struct {
+		code               int
+		stdout, asked, err string
+	}{
+		"nodes drain n1":                            {0, "node n1 drained\n", `n1 drain {"by":"ada"}`, ""},
+		"node undrain n1 --reason done":             {0, "node n1 undrained\n", `n1 undrain {"by":"ada","reason":"done"}`, ""},
+		"nodes drain n1 -o json":                    {0, "{\n  \"kind\": \"node\",\n  \"name\": \"n1\",\n  \"action\": \"drained\"\n}\n", `n1 drain {"by":"ada"}`, ""},
+		"shards move 7 n2":                          {0, "shard 7 moved to n2\n", `7 move {"node":"n2","by":"ada"}`, ""},
+		"shards move ledger n2 -n ops --reason=why": {0, "group ops/ledger moved to n2\n", `ops/ledger move {"node":"n2","by":"ada","reason":"why"}`, ""},
+		"shards hold ledger":                        {0, "group default/ledger held\n", `default/ledger hold {"by":"ada"}`, ""},
+		"shards release ops/ledger -o name":         {0, "ops/ledger\n", `ops/ledger release {"by":"ada"}`, ""},
+		"shard failback 65536":                      {0, "shard 65536 fails back\n", `65536 failback {"by":"ada"}`, ""},
+		"nodes drain n9":                            {exitNotFound, "", "", `did you mean "n1"?`},
+		"shards move 7 n9":                          {exitNotFound, "", "", `did you mean "n1"?`},
+		"nodes drain":                               {exitUsage, "", "", "needs one node"},
+		"nodes drian n1":                            {exitUsage, "", "", `did you mean "drain"?`},
+		"get nodes drain n1":                        {exitUsage, "", "", "takes no argument"},
+		"nodes drain a/b":                           {exitUsage, "", "", "a/b"},
+		"shards move 7":                             {exitUsage, "", "", "a shard and a node"},
+		"shards move a%b n1":                        {exitUsage, "", "", "a%b"},
+		"shards release -1":                         {exitUsage, "", "", "-1"},
+		"shards hold":                               {exitUsage, "", "", "needs one shard"},
+		"audit --limit 0":                           {exitUsage, "", "", "--limit 0"},
+		"describe group nope":                       {exitNotFound, "", "", "group default/nope: not found"},
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			f := withExamples(newFake(t))
+			got := carillon(t.Context(), f, "", strings.Fields(args)...)
+			if got.code != c.code || got.stdout != c.stdout || !strings.Contains(got.stderr, c.err) {
+				t.Errorf("got\n%s", got)
+			}
+			if asked := strings.Join(f.orders, "; "); asked != c.asked {
+				t.Errorf("asked for %q, want %q", asked, c.asked)
+			}
+		})
 	}
 }
 
@@ -361,6 +449,12 @@ func TestCompletion(t *testing.T) {
 	}
 	if got := carillon(t.Context(), f, "", "__complete", "describe", "job", ""); !strings.HasPrefix(got.stdout, "backup\t*/5 * * * *\n:4\n") {
 		t.Errorf("names of jobs: got\n%s", got)
+	}
+	if got := carillon(t.Context(), f, "", "__complete", "describe", "group", ""); !strings.HasPrefix(got.stdout, "ledger\tfailback\n:4\n") {
+		t.Errorf("names of groups: got\n%s", got)
+	}
+	if got := carillon(t.Context(), f, "", "__complete", "shards", "move", "ledger", ""); !strings.HasPrefix(got.stdout, "n2\tdraining\nn1\tactive\n") {
+		t.Errorf("names of nodes: got\n%s", got)
 	}
 	if got := carillon(t.Context(), f, "", "__complete", "run", "-n", "team", ""); !strings.HasPrefix(got.stdout, "report\tmanual\n") {
 		t.Errorf("names of a namespace: got\n%s", got)

@@ -1,0 +1,246 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/mode"
+)
+
+func groupPath(k job.Key) []string {
+	return []string{"v1", "namespaces", k.Namespace, "groups", k.Name}
+}
+
+func (c *client) groups(ctx context.Context, namespace string) ([]control.GroupView, error) {
+	var out struct{ Groups []control.GroupView }
+	q := url.Values{}
+	set(q, "namespace", namespace)
+	err := c.get(ctx, &out, q, "v1", "groups")
+	return out.Groups, err
+}
+
+func (c *client) group(ctx context.Context, k job.Key) (control.GroupView, error) {
+	var out control.GroupView
+	err := c.get(ctx, &out, nil, groupPath(k)...)
+	return out, err
+}
+
+func (c *client) deleteGroup(ctx context.Context, k job.Key) error {
+	return c.call(ctx, request{method: http.MethodDelete, path: groupPath(k)}, nil)
+}
+
+func (a *app) getGroupsCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "groups [NAME]", Aliases: []string{"group"}, Args: atMostOne, ValidArgsFunction: a.completeGroups,
+		Short: "List groups, or show one",
+		Long: "List groups, or show one. With -o yaml groups are printed as manifests that\n" +
+			"`carillon apply` takes back.",
+		Example: "  carillon get groups -A\n  carillon get group ledger -o yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.getGroup(cmd, args[0])
+			}
+			groups, err := a.client.groups(cmd.Context(), a.listed(all))
+			if err != nil {
+				return err
+			}
+			if a.output == formatYAML {
+				return printManifests(a, groupManifests(groups...))
+			}
+			return printList(a, groups, a.groupTable(all))
+		},
+	}
+	a.allNamespaces(cmd, &all)
+	return cmd
+}
+
+func (a *app) getGroup(cmd *cobra.Command, name string) error {
+	key, err := a.keyOf("group", name)
+	if err != nil {
+		return err
+	}
+	view, err := a.client.group(cmd.Context(), key)
+	if err != nil {
+		return err
+	}
+	if a.output == formatYAML {
+		return printManifests(a, groupManifests(view))
+	}
+	return printOne(a, view, a.groupTable(false))
+}
+
+func groupManifests(groups ...control.GroupView) []manifestOf[job.GroupSpec] {
+	var out []manifestOf[job.GroupSpec]
+	for i := range groups {
+		out = append(out, manifestOf[job.GroupSpec]{job.APIVersion, job.KindGroup, groups[i].Metadata, groups[i].Spec})
+	}
+	return out
+}
+
+func (a *app) groupTable(all bool) table[control.GroupView] {
+	type view = control.GroupView
+	t := table[view]{
+		none: "no groups " + a.where(all) + "; create one with `carillon apply -f FILE`",
+		name: func(v view) string { return v.Key().String() },
+		columns: []column[view]{
+			{head: "NAME", cell: func(v view) string { return v.Name }},
+			{head: "MODE", cell: func(v view) string { return v.Spec.EffectiveMode() }},
+			{head: "OWNER", cell: func(v view) string { return string(v.Owner) }},
+			{head: "SINCE", cell: func(v view) string { return a.stamp(v.Since) }},
+			{head: "JOBS", cell: func(v view) string { return strconv.Itoa(v.Jobs) }},
+			{head: "LINE", cell: func(v view) string { return nodeList(v.Line) }},
+			{head: "OVERRIDE", cell: func(v view) string { return overrideText(v.Override) }},
+			{head: "SHARD", wide: true, cell: func(v view) string { return v.Shard.String() }},
+			{head: "OPEN SLOTS", wide: true, cell: func(v view) string { return strconv.Itoa(v.OpenSlots) }},
+			{head: "TOKEN", wide: true, cell: func(v view) string { return v.Token.String() }},
+			{head: "NODES", wide: true, cell: func(v view) string { return nodeList(v.Spec.Nodes) }},
+			{head: "LABELS", wide: true, cell: func(v view) string { return pairs(v.Labels) }},
+		},
+	}
+	if all {
+		t.columns = append([]column[view]{{head: "NAMESPACE", cell: func(v view) string { return v.Namespace }}}, t.columns...)
+	}
+	return t
+}
+
+func nodeList(nodes []job.NodeID) string {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = string(n)
+	}
+	return strings.Join(names, ", ")
+}
+
+// overrideText says what an operator decided about a shard.
+func overrideText(o *etcdkv.Override) string {
+	switch {
+	case o == nil:
+		return ""
+	case o.Failback:
+		return "fails back"
+	case o.Node != "":
+		return "moved to " + string(o.Node)
+	}
+	return "held"
+}
+
+// wanted adds to what an operator wants who it was, and why.
+func (a *app) wanted(what, by, since, reason string) string {
+	if what == "" {
+		return ""
+	}
+	if by != "" {
+		what += " by " + by
+	}
+	if since != "" {
+		what += ", " + since
+	}
+	if reason != "" {
+		what += ": " + reason
+	}
+	return what
+}
+
+func (a *app) describeGroupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "group NAME", Aliases: []string{"groups"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeGroups,
+		Short:   "Tell which node fires a group's jobs, and why",
+		Example: "  carillon describe group ledger",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := a.keyOf("group", args[0])
+			if err != nil {
+				return err
+			}
+			view, err := a.client.group(cmd.Context(), key)
+			if err != nil {
+				return err
+			}
+			return a.describeGroup(view)
+		},
+	}
+}
+
+func (a *app) describeGroup(v control.GroupView) error {
+	switch a.output {
+	case formatName:
+		fmt.Fprintln(a.out, v.Key())
+		return nil
+	case formatJSON, formatYAML:
+		return a.printValue(v)
+	}
+	f := newFields(a.out, "")
+	f.add("Group", v.Key().String())
+	f.add("Mode", v.Spec.EffectiveMode())
+	f.add("In words", v.Words)
+	a.addGroupSpec(f, &v.Spec)
+	f.add("Labels", pairs(v.Labels))
+	f.add("Annotations", pairs(v.Annotations))
+	f.add("Created", a.stamp(v.CreatedAt))
+	f.add("Updated", fmt.Sprintf("%s (generation %d)", orDash(a.stamp(v.UpdatedAt)), v.Generation))
+	f.add("UID", v.UID.String())
+	f.add("Shard", v.Shard.String())
+	f.add("Jobs", strconv.Itoa(v.Jobs))
+	f.add("Open slots", strconv.Itoa(v.OpenSlots))
+	f.add("Owner", orText(string(v.Owner), "nobody"))
+	f.add("Since", a.stamp(v.Since))
+	if !v.Token.IsZero() {
+		f.add("Token", v.Token.String())
+	}
+	f.add("In line", nodeList(v.Line))
+	if o := v.Override; o != nil {
+		f.add("Override", a.wanted(overrideText(o), o.By, a.stamp(o.Since), o.Reason))
+	}
+	f.flush()
+	return nil
+}
+
+// addGroupSpec adds what the spec says, and what holds where it says nothing.
+func (a *app) addGroupSpec(f fields, s *job.GroupSpec) {
+	m, _ := mode.Find(s.Mode) // one that this program does not know reads nothing
+	reads := func(field, name, value string) {
+		if slices.Contains(m.Reads, field) {
+			f.add(name, value)
+		}
+	}
+	f.add("Nodes", orText(nodeList(s.Nodes), "all"))
+	f.add("Pin", pairs(s.Pin))
+	reads("sites", "Sites", strings.Join(s.Sites, ", then "))
+	reads("spread", "Spread", s.Spread)
+	reads("holdOff", "Hold-off", s.EffectiveHoldOff().String())
+	reads("grace", "Grace", s.EffectiveGrace().String())
+	reads("slice", "Slice", s.Slice.String())
+	reads("onLoss", "On loss", string(cmp.Or(s.OnLoss, job.LossTakeover)))
+	reads("start", "Start", string(cmp.Or(s.Start, job.StartAsync)))
+	f.add("Ordered", yesNo(s.Ordered))
+	if s.MaxConcurrent > 0 {
+		f.add("At a time", fmt.Sprintf("%d runs at most", s.MaxConcurrent))
+	}
+	f.add("Mutex", s.Mutex)
+}
+
+// completeGroups completes the names of groups.
+func (a *app) completeGroups(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.complete(cmd, func(ctx context.Context, c *client) ([]cobra.Completion, error) {
+		groups, err := c.groups(ctx, a.namespace)
+		var names []cobra.Completion
+		for i := range groups {
+			names = append(names, cobra.CompletionWithDesc(groups[i].Name, groups[i].Spec.EffectiveMode()))
+		}
+		return names, err
+	})
+}
