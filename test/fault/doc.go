@@ -18,7 +18,7 @@
 //	             without a trace, in the trace without a record that says so,
 //	             started before their instant, or no occurrence of their job
 //	stale        tasks that were started under a token more than a second after
-//	             a newer one had been granted for the shard
+//	             the shard had been taken from the owner that had the token
 //	crowded      runs of a group that were under way while others were whose end
 //	             they should have waited for
 //

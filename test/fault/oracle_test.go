@@ -171,7 +171,10 @@ func TestTakeoverCountsFromTheFirstLoss(t *testing.T) {
 	if moves, gaps := k.counted(); moves != 2 || gaps != 1 {
 		t.Errorf("%d moves and %d gaps, want 2 and 1", moves, gaps)
 	}
-	if at, ok := k.newer(1, 3); !ok || !at.Equal(first.Add(time.Hour)) {
-		t.Errorf("newer than 3: %v %v, want the last grant", at, ok)
+	if at, ok := k.newer(1, 1); !ok || !at.Equal(first.Add(time.Second)) {
+		t.Errorf("newer than 1: %v %v, want when it was taken over", at, ok)
+	}
+	if _, ok := k.newer(1, 3); ok {
+		t.Error("a token is old that its owner passed on itself")
 	}
 }

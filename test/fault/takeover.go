@@ -46,6 +46,9 @@ type loss struct {
 type grant struct {
 	rev int64
 	at  time.Time
+	// taken: the owner before had stopped answering, so it did not pass the
+	// shard on itself.
+	taken bool
 }
 
 func newTakeovers() *takeovers {
@@ -86,8 +89,9 @@ func (t *takeovers) granted(shard job.ShardID, node job.NodeID, rev int64, at ti
 		t.moves++
 	}
 	t.owners[shard] = node
-	t.grants[shard] = append(t.grants[shard], grant{rev, at})
-	if l, ok := t.lost[shard]; ok {
+	l, ok := t.lost[shard]
+	t.grants[shard] = append(t.grants[shard], grant{rev, at, ok && l.why != causeHandover})
+	if ok {
 		delete(t.lost, shard)
 		t.took[l.why] = append(t.took[l.why], at.Sub(l.at))
 	}
@@ -133,13 +137,15 @@ func (t *takeovers) times() map[cause][]time.Duration {
 	return out
 }
 
-// newer returns when a token higher than rev was granted for the shard.
+// newer returns when the shard was granted anew though the owner whose token has
+// the revision rev had not passed it on. What an owner sent before it passed a
+// shard on may be late, and is none the worse for it.
 func (t *takeovers) newer(shard job.ShardID, rev int64) (time.Time, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, g := range t.grants[shard] {
 		if g.rev > rev {
-			return g.at, true
+			return g.at, g.taken
 		}
 	}
 	return time.Time{}, false
