@@ -21,6 +21,7 @@ func benchmarks() []benchmark {
 		{"fires_vs_robfig_cpu", timerAgainstRobfig},
 		{"fires_vs_go_etcd_cron", firesAgainstPeer},
 		{"jobs_1m", millionJobs},
+		{"lock", locks},
 	}
 }
 
