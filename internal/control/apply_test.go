@@ -158,8 +158,9 @@ func TestI1_ConcurrentAppliesLoseNothing(t *testing.T) {
 func TestI2_AllOrNothing(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
+	const atomicJobs = MaxAtomicOps / 2
 	file := func(user string) []byte {
-		objects := make([]manifest.Object, MaxAtomicObjects)
+		objects := make([]manifest.Object, atomicJobs)
 		for i := range objects {
 			objects[i] = object(fmt.Sprintf("j%03d", i), func(o *manifest.Object) { o.Spec.User = user })
 		}
@@ -185,7 +186,7 @@ func TestI2_AllOrNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(at.Kvs) != MaxAtomicObjects {
+		if len(at.Kvs) != atomicJobs {
 			t.Fatalf("revision %d has %d jobs", rev, len(at.Kvs))
 		}
 		for _, kv := range at.Kvs {

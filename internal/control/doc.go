@@ -1,6 +1,7 @@
 // Package control is what people can ask of a cluster: apply, look at, run and
-// delete jobs; look at runs and their output, nodes, minions and shards. The
-// API and the page are two faces of it.
+// delete jobs and groups; look at runs and their output, nodes, minions and
+// shards; drain nodes, and say which one is to hold a shard. The API and the
+// page are two faces of it.
 //
 // Every method may be called by many goroutines at once. Errors wrap
 // job.ErrNotFound, job.ErrConflict, job.ErrUnavailable or job.ErrNoMinions, or
@@ -8,14 +9,15 @@
 //
 // # Invariants
 //
-// I1. Apply loses no update: a write compares the revision of the job that it
-// was worked out from, and is worked out anew when that has changed.
+// I1. Apply loses no update: a write compares the revision of the job or group
+// that it was worked out from, and is worked out anew when that has changed.
 //
-// I2. A file of at most MaxAtomicObjects objects, whose values together stay
-// under MaxAtomicBytes, is applied in one etcd transaction: all of it or
-// nothing. A larger file is checked as a whole first and then applied in
-// chunks, each of them atomic; when a chunk fails, the error and the results
-// tell exactly what was applied.
+// I2. A file whose changes take at most MaxAtomicOps operations and
+// MaxAtomicBytes is applied in one etcd transaction: all of it or nothing. An
+// edit takes one operation, a new job or group two, a job that changes its
+// group six. A larger file is checked as a whole first and then applied in
+// chunks, groups first, each of them atomic; when a chunk fails, the error and
+// the results tell exactly what was applied.
 //
 // I3. An edit keeps the job's UID, and keeps After unless the edit changes the
 // instants at which the job is due. Fields that a newer release wrote survive.
@@ -29,10 +31,20 @@
 // I6. Run finds a run at every moment of its life: a start that waits, one in
 // flight, and one that has ended.
 //
+// I7. A job lies in one place at any revision: in the shard of its group, which
+// Keys.GroupedJob tells, or without a group in its hash shard. Its group exists.
+//
+// I8. When a job moves to another shard, After there is not before what the old
+// shard has committed of it, and not after the next occurrence that it has not.
+// A commit of the old shard that was planned before the move fails.
+//
+// I9. What an operator orders is kept in an audit record, in one transaction
+// with the order.
+//
 // # When things fail
 //
 //	etcd does not answer        job.ErrUnavailable after Config.Timeout
-//	a job changes meanwhile     Apply reads again; job.ErrConflict after many tries
+//	an object changes meanwhile Apply reads again; job.ErrConflict after many tries
 //	an answer of etcd is lost   job.ErrUnavailable; applying again is harmless
 //	a minion is gone            Output gives what the record holds, and says so
 //	the watch breaks            Changes reports every topic once, and goes on

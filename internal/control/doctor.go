@@ -155,7 +155,7 @@ func (c *Control) checkAlarms(ctx context.Context) ([]Check, error) {
 
 // checkCompaction looks whether very old revisions can still be read.
 func (c *Control) checkCompaction(ctx context.Context) ([]Check, error) {
-	now, err := c.rangePage(ctx, c.cfg.Keys.Meta(), "", 0)
+	now, err := c.rangePage(ctx, c.cfg.Keys.Meta(), "", 0, pageSize)
 	if err != nil {
 		return nil, etcdError(ctx, "compaction", err)
 	}
@@ -163,7 +163,7 @@ func (c *Control) checkCompaction(ctx context.Context) ([]Check, error) {
 	if now.Header.Revision <= manyRevisions {
 		return ok, nil
 	}
-	_, err = c.rangePage(ctx, c.cfg.Keys.Meta(), "", now.Header.Revision-manyRevisions)
+	_, err = c.rangePage(ctx, c.cfg.Keys.Meta(), "", now.Header.Revision-manyRevisions, pageSize)
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return ok, nil

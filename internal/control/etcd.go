@@ -13,8 +13,11 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// pageSize is how many keys one range read returns.
-const pageSize = 1000
+// pageSize is how many keys one range read returns; slots may be large.
+const (
+	pageSize = 1000
+	slotPage = 64
+)
 
 // maxOps is how many operations one transaction may hold; etcd's default
 // limit is 128.
@@ -65,10 +68,14 @@ func (c *Control) get(ctx context.Context, doing, key string) (*mvccpb.KeyValue,
 // list calls fn with every pair under prefix, in order of keys, as of one
 // revision, unless that is compacted on the way.
 func (c *Control) list(ctx context.Context, doing, prefix string, fn func(*mvccpb.KeyValue) error) error {
+	return c.listPages(ctx, doing, prefix, pageSize, fn)
+}
+
+func (c *Control) listPages(ctx context.Context, doing, prefix string, page int64, fn func(*mvccpb.KeyValue) error) error {
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	from, rev := prefix, int64(0)
 	for {
-		resp, err := c.rangePage(ctx, from, end, rev)
+		resp, err := c.rangePage(ctx, from, end, rev, page)
 		if errors.Is(err, rpctypes.ErrCompacted) && rev != 0 {
 			// The revision was compacted under a slow reader: go on from the
 			// same key with the newest one rather than fail.
@@ -91,16 +98,15 @@ func (c *Control) list(ctx context.Context, doing, prefix string, fn func(*mvccp
 	}
 }
 
-func (c *Control) rangePage(ctx context.Context, from, end string, rev int64) (*clientv3.GetResponse, error) {
+func (c *Control) rangePage(ctx context.Context, from, end string, rev, page int64) (*clientv3.GetResponse, error) {
 	gctx, cancel := c.asked(ctx)
 	defer cancel()
-	return c.client.Get(gctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))
+	return c.client.Get(gctx, from, clientv3.WithRange(end), clientv3.WithLimit(page), clientv3.WithRev(rev))
 }
 
 // getAll reads many keys, in the order given; a pair is nil where there is none.
-// rev is the revision at which the first of them were read.
-func (c *Control) getAll(ctx context.Context, doing string, keys []string) (kvs []*mvccpb.KeyValue, rev int64, err error) {
-	kvs = make([]*mvccpb.KeyValue, 0, len(keys))
+func (c *Control) getAll(ctx context.Context, doing string, keys []string) ([]*mvccpb.KeyValue, error) {
+	kvs := make([]*mvccpb.KeyValue, 0, len(keys))
 	for from := 0; from < len(keys); from += maxOps {
 		part := keys[from:min(from+maxOps, len(keys))]
 		ops := make([]clientv3.Op, len(part))
@@ -109,10 +115,7 @@ func (c *Control) getAll(ctx context.Context, doing string, keys []string) (kvs 
 		}
 		resp, err := c.txn(ctx, doing, nil, ops)
 		if err != nil {
-			return nil, 0, err
-		}
-		if rev == 0 {
-			rev = resp.Header.Revision
+			return nil, err
 		}
 		for _, r := range resp.Responses {
 			var kv *mvccpb.KeyValue
@@ -122,7 +125,7 @@ func (c *Control) getAll(ctx context.Context, doing string, keys []string) (kvs 
 			kvs = append(kvs, kv)
 		}
 	}
-	return kvs, rev, nil
+	return kvs, nil
 }
 
 // decode reads the record of a pair.

@@ -3,10 +3,8 @@ package control
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
@@ -14,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
-	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
@@ -27,12 +24,16 @@ type GroupView struct {
 	Owner job.NodeID `json:"owner,omitempty"`
 	Since time.Time  `json:"since,omitzero"`
 	Token job.Token  `json:"token"`
+	// Due is the instant that the owner is to fire next; zero: not known.
+	Due time.Time `json:"due,omitzero"`
 	// Jobs is how many jobs are in the group, OpenSlots how many slots have
 	// fires that are not resolved.
 	Jobs      int `json:"jobs"`
 	OpenSlots int `json:"openSlots"`
 	// Line are the nodes that stand in line for the lock, first come first.
 	Line []job.NodeID `json:"line,omitempty"`
+	// Ring is what the mode remembers of the nodes.
+	Ring []etcdkv.RingNode `json:"ring,omitempty"`
 	// Override is what an operator decided; nil: nothing.
 	Override *etcdkv.Override `json:"override,omitempty"`
 }
@@ -92,28 +93,43 @@ func (c *Control) fillGroups(ctx context.Context, views []GroupView) error {
 			v.Words = m.Words
 		}
 		if o, ok := owners[v.Shard]; ok {
-			v.Owner, v.Since, v.Token = o.Node, o.Since, o.token
+			v.Owner, v.Since, v.Token, v.Due = o.Node, o.Since, o.token, o.Due
 		}
 		if o, ok := overrides[v.Shard]; ok {
 			v.Override = &o
 		}
 		v.Line = lines[v.Shard]
-		if v.Jobs, v.OpenSlots, err = c.countShard(ctx, v.Shard); err != nil {
+		s, err := c.readShard(ctx, v.Shard)
+		if err != nil {
 			return err
 		}
+		v.Jobs, v.OpenSlots, v.Ring = s.jobs, s.slots, s.state.Ring
 	}
 	return nil
 }
 
-func (c *Control) countShard(ctx context.Context, s job.ShardID) (jobs, slots int, err error) {
-	resp, err := c.txn(ctx, "count a group's jobs", nil, []clientv3.Op{
-		clientv3.OpGet(c.cfg.Keys.ShardJobs(s), clientv3.WithPrefix(), clientv3.WithCountOnly()),
-		clientv3.OpGet(c.cfg.Keys.Slots(s), clientv3.WithPrefix(), clientv3.WithCountOnly()),
-	})
-	if err != nil {
-		return 0, 0, err
+// shardContents is how much lies in a shard.
+type shardContents struct {
+	state                        etcdkv.ShardState
+	jobs, slots, moved, triggers int
+}
+
+func (c *Control) readShard(ctx context.Context, id job.ShardID) (shardContents, error) {
+	keys := c.cfg.Keys
+	ops := []clientv3.Op{clientv3.OpGet(keys.State(id))}
+	for _, prefix := range []string{keys.ShardJobs(id), keys.Slots(id), keys.Moved(id), keys.Triggers(id)} {
+		ops = append(ops, clientv3.OpGet(prefix, clientv3.WithPrefix(), clientv3.WithCountOnly()))
 	}
-	return int(resp.Responses[0].GetResponseRange().GetCount()), int(resp.Responses[1].GetResponseRange().GetCount()), nil
+	resp, err := c.txn(ctx, "read shard "+id.String(), nil, ops)
+	if err != nil {
+		return shardContents{}, err
+	}
+	count := func(n int) int { return int(resp.Responses[n].GetResponseRange().GetCount()) }
+	s := shardContents{jobs: count(1), slots: count(2), moved: count(3), triggers: count(4)}
+	if kv := firstOf(resp, 0); kv != nil {
+		s.state, err = decode[etcdkv.ShardState](kv)
+	}
+	return s, err
 }
 
 func (c *Control) overrides(ctx context.Context) (map[job.ShardID]etcdkv.Override, error) {
@@ -164,182 +180,48 @@ func (c *Control) storedGroup(ctx context.Context, key job.Key) (etcdkv.StoredGr
 	return g, kv, nil
 }
 
-// DeleteGroup removes a group that has no jobs and no open fires.
+// DeleteGroup removes a group in which nothing is left: no job, no fire that has
+// not ended, no start that waits. Otherwise the error wraps job.ErrConflict.
 func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
-	doing := "delete group " + key.String()
 	g, kv, err := c.storedGroup(ctx, key)
 	if err != nil {
 		return err
 	}
-	none := func(prefix string) clientv3.Cmp { // an empty range compares as a key that does not exist
-		return clientv3.Compare(clientv3.CreateRevision(prefix), "=", 0).WithPrefix()
+	doing, keys := "delete group "+key.String(), c.cfg.Keys
+	var d draft
+	d.sameAs(string(kv.Key), kv.ModRevision)
+	for _, prefix := range []string{keys.ShardJobs(g.Shard), keys.Slots(g.Shard), keys.Moved(g.Shard), keys.Triggers(g.Shard)} {
+		d.empty(prefix)
 	}
-	keys := c.cfg.Keys
-	resp, err := c.txn(ctx, doing, []clientv3.Cmp{
-		clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision),
-		none(keys.ShardJobs(g.Shard)), none(keys.Slots(g.Shard)), none(keys.Triggers(g.Shard)), none(keys.Moved(g.Shard)),
-	}, []clientv3.Op{
-		clientv3.OpDelete(string(kv.Key)),
-		clientv3.OpDelete(keys.Override(g.Shard)),
-		clientv3.OpDelete(keys.Shard(g.Shard), clientv3.WithPrefix()),
-	})
+	d.remove(string(kv.Key))
+	d.remove(keys.Override(g.Shard))
+	d.clear(keys.Shard(g.Shard))
+	ok, err := c.commit(ctx, doing, &d)
 	if err != nil {
 		return err
 	}
-	if resp.Succeeded {
+	if ok {
 		c.log.Info("group deleted", zap.Stringer("group", key))
 		return nil
 	}
-	jobs, slots, err := c.countShard(ctx, g.Shard)
+	s, err := c.readShard(ctx, g.Shard)
 	switch {
 	case err != nil:
 		return err
-	case jobs > 0:
-		return fmt.Errorf("%s: it has %d jobs; delete them, or put them into another group: %w", doing, jobs, job.ErrConflict)
-	case slots > 0:
-		return fmt.Errorf("%s: runs of its jobs have not ended; wait, or cancel them: %w", doing, job.ErrConflict)
+	case s.jobs > 0:
+		return fmt.Errorf("%s: it has %s; delete them, or put them into another group: %w", doing, counted(s.jobs, "job"), job.ErrConflict)
+	case s.slots > 0:
+		return fmt.Errorf("%s: runs of its jobs have not ended; try again when they have: %w", doing, job.ErrConflict)
+	case s.moved > 0 || s.triggers > 0:
+		return fmt.Errorf("%s: jobs that were in it are still leaving; try again in a moment: %w", doing, job.ErrConflict)
 	}
-	return fmt.Errorf("%s: it changes meanwhile; try again: %w", doing, job.ErrConflict)
+	return fmt.Errorf("%s: it was changed meanwhile; try again: %w", doing, job.ErrConflict)
 }
 
-// groupsOf reads the groups that a manifest has or names. Those that it has are
-// as they will be.
-type groupsOf struct {
-	stored map[job.Key]*mvccpb.KeyValue
-	shard  map[job.Key]job.ShardID
-	// next is the counter that new groups take their shards from.
-	next    job.ShardID
-	nextRev int64
-	added   int
-}
-
-func (c *Control) groupsOf(ctx context.Context, objects []manifest.Object) (*groupsOf, error) {
-	var keys []job.Key
-	for i := range objects {
-		o := &objects[i]
-		key := job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Group}
-		if o.Kind == job.KindGroup {
-			key = o.Metadata.Key()
-		}
-		if key.Name != "" && !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
+// counted returns "1 job" or "2 jobs".
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	g := &groupsOf{stored: map[job.Key]*mvccpb.KeyValue{}, shard: map[job.Key]job.ShardID{}}
-	if len(keys) == 0 {
-		return g, nil
-	}
-	names := []string{c.cfg.Keys.NextGroup()}
-	for _, k := range keys {
-		names = append(names, c.cfg.Keys.Group(k))
-	}
-	kvs, _, err := c.getAll(ctx, "read groups", names)
-	if err != nil {
-		return nil, err
-	}
-	g.next = job.FirstGroupShard
-	if kvs[0] != nil {
-		n, err := strconv.ParseUint(string(kvs[0].Value), 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("read groups: counter %q: %w", kvs[0].Value, err)
-		}
-		g.next, g.nextRev = job.ShardID(n), kvs[0].ModRevision
-	}
-	for i, k := range keys {
-		if kvs[i+1] == nil {
-			continue
-		}
-		stored, err := decode[etcdkv.StoredGroup](kvs[i+1])
-		if err != nil {
-			return nil, err
-		}
-		g.stored[k], g.shard[k] = kvs[i+1], stored.Shard
-	}
-	return g, nil
-}
-
-// planGroup works out what applying a group changes.
-func (c *Control) planGroup(o *manifest.Object, g *groupsOf, now time.Time) (change, error) {
-	key := o.Metadata.Key()
-	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionUpdated}}
-	name := c.cfg.Keys.Group(key)
-	next := etcdkv.StoredGroup{Schema: etcdkv.Schema, Group: job.Group{Metadata: o.Metadata, Spec: o.Group, UpdatedAt: now}}
-	kv := g.stored[key]
-	if kv == nil {
-		uid, err := job.NewUID()
-		if err != nil {
-			return change{}, err
-		}
-		next.UID, next.Generation, next.CreatedAt = uid, 1, now
-		next.Shard = g.next
-		g.next++
-		g.added++
-		g.shard[key] = next.Shard
-		ch.result.Action = ActionCreated
-		text, err := etcdkv.Encode(next)
-		if err != nil {
-			return change{}, err
-		}
-		ch.cmps = []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(name), "=", 0)}
-		ch.ops, ch.size = []clientv3.Op{clientv3.OpPut(name, text)}, len(text)
-		if g.added == 1 { // the counter is written once a transaction, with its last value
-			ch.counter = g
-		}
-		return ch, nil
-	}
-	old, err := decode[etcdkv.StoredGroup](kv)
-	if err != nil {
-		return change{}, fmt.Errorf("apply group %s: %w", key, err)
-	}
-	ch.cmps = []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(name), "=", kv.ModRevision)}
-	a, err1 := etcdkv.Encode(writtenGroup{old.Metadata, old.Spec})
-	b, err2 := etcdkv.Encode(writtenGroup{next.Metadata, next.Spec})
-	if err := errors.Join(err1, err2); err != nil {
-		return change{}, fmt.Errorf("apply group %s: %w", key, err)
-	}
-	if a == b {
-		ch.result.Action = ActionUnchanged
-		return ch, nil
-	}
-	next.UID, next.Generation, next.CreatedAt, next.Shard = old.UID, old.Generation+1, old.CreatedAt, old.Shard
-	next.Schema = max(old.Schema, next.Schema)
-	text, err := etcdkv.MergeUnknown(kv.Value, next)
-	if err != nil {
-		return change{}, fmt.Errorf("apply group %s: %w", key, err)
-	}
-	ch.ops, ch.size = []clientv3.Op{clientv3.OpPut(name, text)}, len(text)
-	return ch, nil
-}
-
-// writtenGroup is what a user writes of a group.
-type writtenGroup struct {
-	Metadata job.Metadata
-	Spec     job.GroupSpec
-}
-
-// shardOf returns the shard of a job's group, or tells what is wrong with it.
-func (c *Control) shardOf(ctx context.Context, o *manifest.Object, g *groupsOf) (job.ShardID, *job.Problem, error) {
-	key := o.Metadata.Key()
-	if o.Spec.Group == "" {
-		return c.hashShard(key), nil, nil
-	}
-	if s, ok := g.shard[job.Key{Namespace: key.Namespace, Name: o.Spec.Group}]; ok {
-		return s, nil, nil
-	}
-	all, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups()+key.Namespace+"/")
-	if err != nil {
-		return 0, nil, err
-	}
-	var names []string
-	for i := range all {
-		names = append(names, all[i].Name)
-	}
-	p := &job.Problem{Path: "spec.group", File: o.File, Line: o.Line}
-	p.Message = fmt.Sprintf("there is no group %q in namespace %q", o.Spec.Group, key.Namespace)
-	if near, ok := job.Nearest(o.Spec.Group, names); ok {
-		p.Message += fmt.Sprintf("; did you mean %q?", near)
-	} else {
-		p.Message += "; apply one (kind: Group), in this file or before it"
-	}
-	return 0, p, nil
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/history"
@@ -84,13 +83,15 @@ func (c *Control) Delete(ctx context.Context, key job.Key) error {
 		if at.kv == nil {
 			return noJob(key)
 		}
-		resp, err := c.txn(ctx, "delete job "+key.String(),
-			[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.kv.Key)), "=", at.kv.CreateRevision)},
-			[]clientv3.Op{clientv3.OpDelete(string(at.kv.Key)), clientv3.OpDelete(c.cfg.Keys.GroupedJob(key))})
+		var d draft
+		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
+		d.remove(string(at.kv.Key))
+		d.remove(c.cfg.Keys.GroupedJob(key))
+		ok, err := c.commit(ctx, "delete job "+key.String(), &d)
 		if err != nil {
 			return err
 		}
-		if resp.Succeeded {
+		if ok {
 			c.log.Info("job deleted", zap.Stringer("job", key))
 			return nil
 		}
@@ -104,30 +105,29 @@ func (c *Control) Start(ctx context.Context, key job.Key, by string) (job.FireID
 	doing := "start job " + key.String()
 	at := c.now()
 	for range startTries {
-		stored, at0, err := c.stored(ctx, key)
+		stored, lies, err := c.stored(ctx, key)
 		if err != nil {
 			return job.FireID{}, err
 		}
-		kv, shard := at0.kv, at0.shard
 		fire := job.FireID{Job: stored.UID, At: at.UnixNano(), Trigger: job.TriggerManual}
 		value, err := etcdkv.Encode(etcdkv.Trigger{Schema: etcdkv.Schema, Fire: fire, Key: key, By: by})
 		if err != nil {
 			return job.FireID{}, err
 		}
-		trigger := c.cfg.Keys.Trigger(shard, fire)
-		resp, err := c.txn(ctx, doing, []clientv3.Cmp{
-			// The create revision stands for the UID: edits keep both.
-			clientv3.Compare(clientv3.CreateRevision(string(kv.Key)), "=", kv.CreateRevision),
-			clientv3.Compare(clientv3.CreateRevision(trigger), "=", 0),
-		}, []clientv3.Op{clientv3.OpPut(trigger, value)})
+		trigger := c.cfg.Keys.Trigger(lies.shard, fire)
+		var d draft
+		d.stillThere(string(lies.kv.Key), lies.kv.CreateRevision) // the UID: edits keep both
+		d.stillThere(trigger, 0)
+		d.put(trigger, value)
+		ok, err := c.commit(ctx, doing, &d)
 		if err != nil {
 			return job.FireID{}, err
 		}
-		if resp.Succeeded {
+		if ok {
 			c.log.Info("job started by hand", zap.Stringer("job", key), zap.Stringer("fire", fire), zap.String("by", by))
 			return fire, nil
 		}
-		// Deleted and made anew, or started at the same nanosecond.
+		// Deleted and made anew, moved, or started at the same nanosecond.
 		at = at.Add(1)
 	}
 	return job.FireID{}, fmt.Errorf("%s: too many others do so at the same instant: %w", doing, job.ErrConflict)

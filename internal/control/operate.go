@@ -23,18 +23,32 @@ type Order struct {
 	Reason string
 }
 
-// DrainNode has a node hold no shard until UndrainNode. The node must be alive:
-// a name that nobody has is a mistake.
+// DrainNode has a node hold no shard until UndrainNode, also when it is started
+// again. The node must be alive, or drained already: any other name may be a
+// mistake. A node that is drained already stays so since then.
 func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o Order) error {
-	if _, err := c.liveNode(ctx, node); err != nil {
-		return err
-	}
-	text, err := etcdkv.Encode(etcdkv.Drain{Schema: etcdkv.Schema, Node: node, By: o.By, Reason: o.Reason, Since: c.now().UTC()})
+	key := c.cfg.Keys.Drain(node)
+	kv, err := c.get(ctx, "drain node", key)
 	if err != nil {
 		return err
 	}
-	key := c.cfg.Keys.Drain(node)
-	return c.operate(ctx, "node.drain", string(node), o, key, nil, clientv3.OpPut(key, text))
+	d := etcdkv.Drain{Schema: etcdkv.Schema, Node: node, By: o.By, Reason: o.Reason, Since: c.now().UTC()}
+	if kv == nil {
+		if _, err := c.liveNode(ctx, node); err != nil {
+			return err
+		}
+	} else {
+		old, err := decode[etcdkv.Drain](kv)
+		if err != nil {
+			return err
+		}
+		d.Since = old.Since
+	}
+	text, err := etcdkv.Encode(d)
+	if err != nil {
+		return err
+	}
+	return c.operate(ctx, "node.drain", string(node), o, key, kv, clientv3.OpPut(key, text))
 }
 
 // UndrainNode ends a drain. The node need not be alive.
@@ -45,7 +59,7 @@ func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o Order) err
 		return err
 	}
 	if kv == nil {
-		return fmt.Errorf("node %s is not drained: %w", node, job.ErrNotFound)
+		return fmt.Errorf("drain of node %s: %w", node, job.ErrNotFound)
 	}
 	return c.operate(ctx, "node.undrain", string(node), o, key, kv, clientv3.OpDelete(key))
 }
@@ -54,7 +68,7 @@ func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o Order) err
 // the mode says, until FailbackShard or ReleaseShard. Ref is a shard's number,
 // or the name of a group.
 func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o Order) error {
-	id, group, err := c.shardRef(ctx, ref)
+	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -62,75 +76,81 @@ func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o 
 	if err != nil {
 		return err
 	}
-	if group != nil {
+	drain, err := c.get(ctx, "move shard", c.cfg.Keys.Drain(node))
+	if err != nil {
+		return err
+	}
+	if drain != nil || m.Phase == etcdkv.PhaseDraining {
+		return invalid("node", fmt.Sprintf("node %s is drained or leaves, so it can hold no shard; undrain it first, or name another", node))
+	}
+	if s.group != nil {
 		n := mode.Node{ID: m.Node, Site: m.Site, Labels: m.Labels}
-		if !mode.Eligible(&group.Spec, &n) {
-			return invalid("node", fmt.Sprintf("group %s does not let node %s fire: see nodes and pin in its spec", group.Key(), node))
+		if !mode.Eligible(&s.group.Spec, &n) {
+			return invalid("node", fmt.Sprintf("group %s does not let node %s fire; see nodes and pin in its spec", s.group.Key(), node))
 		}
 	}
-	return c.override(ctx, "shard.move", id, etcdkv.Override{Node: node}, o)
+	return c.override(ctx, "shard.move", s, etcdkv.Override{Node: node}, o)
 }
 
 // HoldShard has a shard stay with whoever holds it, until ReleaseShard.
 func (c *Control) HoldShard(ctx context.Context, ref string, o Order) error {
-	id, _, err := c.shardRef(ctx, ref)
+	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
 	}
-	return c.override(ctx, "shard.hold", id, etcdkv.Override{}, o)
+	return c.override(ctx, "shard.hold", s, etcdkv.Override{}, o)
 }
 
 // FailbackShard has a shard go where its mode wants it, without a hold-off, and
 // ends what MoveShard and HoldShard asked for.
 func (c *Control) FailbackShard(ctx context.Context, ref string, o Order) error {
-	id, _, err := c.shardRef(ctx, ref)
+	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
 	}
-	return c.override(ctx, "shard.failback", id, etcdkv.Override{Failback: true}, o)
+	return c.override(ctx, "shard.failback", s, etcdkv.Override{Failback: true}, o)
 }
 
 // ReleaseShard ends what MoveShard and HoldShard asked for; the mode decides.
 func (c *Control) ReleaseShard(ctx context.Context, ref string, o Order) error {
-	id, _, err := c.shardRef(ctx, ref)
+	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
 	}
-	key := c.cfg.Keys.Override(id)
+	key := c.cfg.Keys.Override(s.id)
 	kv, err := c.get(ctx, "release shard", key)
 	if err != nil {
 		return err
 	}
 	if kv == nil {
-		return fmt.Errorf("shard %s is neither moved nor held: %w", ref, job.ErrNotFound)
+		return fmt.Errorf("override of shard %s, by which it would be moved or held: %w", s, job.ErrNotFound)
 	}
-	return c.operate(ctx, "shard.release", id.String(), o, key, kv, clientv3.OpDelete(key))
+	return c.operate(ctx, "shard.release", s.String(), o, key, kv, clientv3.OpDelete(key))
 }
 
-func (c *Control) override(ctx context.Context, action string, id job.ShardID, v etcdkv.Override, o Order) error {
-	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, id, o.By, o.Reason, c.now().UTC()
+func (c *Control) override(ctx context.Context, action string, s namedShard, v etcdkv.Override, o Order) error {
+	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, s.id, o.By, o.Reason, c.now().UTC()
 	text, err := etcdkv.Encode(v)
 	if err != nil {
 		return err
 	}
-	key := c.cfg.Keys.Override(id)
+	key := c.cfg.Keys.Override(s.id)
 	kv, err := c.get(ctx, action, key)
 	if err != nil {
 		return err
 	}
-	return c.operate(ctx, action, id.String(), o, key, kv, clientv3.OpPut(key, text))
+	return c.operate(ctx, action, s.String(), o, key, kv, clientv3.OpPut(key, text))
 }
 
 // operate does what an operator asked for and keeps a record of it, in one
-// transaction. before is the key's pair as it was read; nil: none is expected,
-// or it does not matter.
+// transaction. before is the key's pair as it was read; nil: there was none.
 func (c *Control) operate(ctx context.Context, action, object string, o Order, key string, before *mvccpb.KeyValue, ops ...clientv3.Op) error {
 	rec := etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: o.By, Action: action, Object: object, Reason: o.Reason}
-	var cmps []clientv3.Cmp
+	var rev int64
 	if before != nil {
-		rec.Before = string(before.Value)
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", before.ModRevision))
+		rec.Before, rev = string(before.Value), before.ModRevision
 	}
+	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(key), "=", rev)}
 	audit, err := c.auditOp(rec)
 	if err != nil {
 		return err
@@ -207,34 +227,45 @@ func (c *Control) liveNode(ctx context.Context, node job.NodeID) (etcdkv.Member,
 	return etcdkv.Member{}, fmt.Errorf("there is no live node %q; %s: %w", node, hint, job.ErrNotFound)
 }
 
+// namedShard is a shard as an operator names it; group is nil for a hash shard.
+type namedShard struct {
+	id    job.ShardID
+	group *etcdkv.StoredGroup
+}
+
+// String returns the number of a hash shard, and the name of a group.
+func (s namedShard) String() string {
+	if s.group == nil {
+		return s.id.String()
+	}
+	return s.group.Key().String()
+}
+
 // shardRef reads a shard's number, or the name of a group.
-func (c *Control) shardRef(ctx context.Context, ref string) (job.ShardID, *etcdkv.StoredGroup, error) {
+func (c *Control) shardRef(ctx context.Context, ref string) (namedShard, error) {
 	n, err := strconv.ParseUint(ref, 10, 32)
-	if err == nil && int(n) < c.cfg.Meta.Shards { //nolint:gosec // 32 bits
-		return job.ShardID(n), nil, nil
-	}
-	if err == nil && !job.ShardID(n).IsGroup() {
-		return 0, nil, fmt.Errorf("there is no shard %d; hash shards are 0 to %d: %w", n, c.cfg.Meta.Shards-1, job.ErrNotFound)
-	}
-	if err == nil {
-		groups, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
+	if err != nil {
+		key, err := job.ParseKey(ref)
 		if err != nil {
-			return 0, nil, err
+			return namedShard{}, invalid("shard", fmt.Sprintf("%q is neither a shard's number nor a group's name: %v", ref, err))
 		}
-		for i := range groups {
-			if groups[i].Shard == job.ShardID(n) {
-				return groups[i].Shard, &groups[i], nil
-			}
+		g, _, err := c.storedGroup(ctx, key)
+		return namedShard{g.Shard, &g}, err
+	}
+	id := job.ShardID(n)
+	if !id.IsGroup() {
+		if int(n) >= c.cfg.Meta.Shards {
+			return namedShard{}, fmt.Errorf("there is no shard %d, those without a group are 0 to %d: %w", n, c.cfg.Meta.Shards-1, job.ErrNotFound)
 		}
-		return 0, nil, fmt.Errorf("no group has the shard %d: %w", n, job.ErrNotFound)
+		return namedShard{id: id}, nil
 	}
-	key, err := job.ParseKey(ref)
+	groups, err := c.groupNames(ctx)
 	if err != nil {
-		return 0, nil, invalid("shard", fmt.Sprintf("%q is neither a shard's number nor a group's name: %v", ref, err))
+		return namedShard{}, err
 	}
-	g, _, err := c.storedGroup(ctx, key)
-	if err != nil {
-		return 0, nil, err
+	g, ok := groups[id]
+	if !ok {
+		return namedShard{}, fmt.Errorf("no group has the shard %d: %w", n, job.ErrNotFound)
 	}
-	return g.Shard, &g, nil
+	return namedShard{id, &g}, nil
 }

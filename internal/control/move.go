@@ -1,0 +1,123 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// leftShard is a shard that jobs are moved out of, as it was read.
+type leftShard struct {
+	// key and rev are of its state; rev is 0 when it has none.
+	key   string
+	rev   int64
+	state etcdkv.ShardState
+	// value is the state with a claim of the move's own.
+	value string
+	// last is the last instant of each job that the shard's slots hold. A slot
+	// may reach beyond the cursor, and one that does is not deleted.
+	last map[job.UID]int64
+}
+
+// move adds to a change what moves a job to another shard (see scheduler's
+// moved.go): the job's schedule holds there from where the old shard has come
+// to, and a commit of the old shard's owner that is under way fails.
+func (p *planner) move(ctx context.Context, ch *change, from place, to job.ShardID, next *etcdkv.StoredJob, old *job.Job) error {
+	key, keys := next.Key(), p.c.cfg.Keys
+	l, err := p.leave(ctx, from.shard)
+	if err != nil {
+		return err
+	}
+	next.After = l.reached(next.After, next.UID, from.kv.CreateRevision)
+	next.MovedFrom = &from.shard
+	value, err := etcdkv.MergeUnknown(from.kv.Value, *next)
+	if err != nil {
+		return err
+	}
+	record, err := etcdkv.Encode(etcdkv.MovedJob{Schema: etcdkv.Schema, To: to, Job: *old})
+	if err != nil {
+		return err
+	}
+	ch.sameAs(l.key, l.rev)
+	ch.put(l.key, l.value)
+	ch.put(keys.MovedJob(from.shard, next.UID), record)
+	ch.remove(keys.MovedJob(to, next.UID)) // moved to and fro
+	ch.remove(string(from.kv.Key))
+	ch.remove(keys.GroupedJob(key)) // who is in a group puts it again
+	ch.store(keys.Job(to, key), value)
+	return nil
+}
+
+// leave reads a shard that jobs are to be moved out of.
+func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, error) {
+	if l := p.left[shard]; l != nil {
+		return l, nil
+	}
+	l := &leftShard{key: p.c.cfg.Keys.State(shard), last: map[job.UID]int64{}}
+	kv, err := p.c.get(ctx, "read shard "+shard.String(), l.key)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := uuid.NewRandom()
+	if err != nil {
+		return nil, fmt.Errorf("new claim id: %w", err)
+	}
+	if kv == nil {
+		// Its owner may be about to commit for the first time: that fails, as
+		// now there is a state, which says that nothing is committed.
+		l.state = etcdkv.ShardState{Schema: etcdkv.Schema, Cursor: time.Unix(0, 0).UTC(), Claim: claim.String()}
+		l.value, err = etcdkv.Encode(l.state)
+	} else {
+		if l.state, err = decode[etcdkv.ShardState](kv); err != nil {
+			return nil, err
+		}
+		l.rev, l.state.Claim = kv.ModRevision, claim.String()
+		l.value, err = etcdkv.MergeUnknown(kv.Value, l.state)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := l.readSlots(ctx, p.c, shard); err != nil {
+		return nil, err
+	}
+	p.left[shard] = l
+	return l, nil
+}
+
+// readSlots reads which instants the shard's slots hold. It is read after the
+// state: a slot that comes in between comes with a new state, and the move fails.
+func (l *leftShard) readSlots(ctx context.Context, c *Control, shard job.ShardID) error {
+	return c.listPages(ctx, "read shard "+shard.String(), c.cfg.Keys.Slots(shard), slotPage, func(kv *mvccpb.KeyValue) error {
+		slot, err := etcdkv.DecodeSlot(kv.Value)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", kv.Key, err)
+		}
+		for i := range slot.Entries {
+			e := &slot.Entries[i]
+			if e.Fire.Trigger == job.TriggerSchedule {
+				l.last[e.Fire.Job] = max(l.last[e.Fire.Job], e.Fire.At, e.Until)
+			}
+		}
+		return nil
+	})
+}
+
+// reached returns from where on a job's schedule holds when it leaves the shard,
+// in which its key was created at a revision: nothing that the shard has
+// committed, and all that it has not.
+func (l *leftShard) reached(after time.Time, uid job.UID, created int64) time.Time {
+	// The cursor speaks of the jobs that the last commit was planned from.
+	if created <= l.state.JobsRev && l.state.Cursor.After(after) {
+		after = l.state.Cursor
+	}
+	if last := l.last[uid]; last > after.UnixNano() {
+		after = time.Unix(0, last).UTC()
+	}
+	return after
+}

@@ -1,0 +1,312 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// planner works out what applying objects changes. All its changes may go into
+// one transaction: what they share, such as the counter of groups' shards, is
+// in each of them that needs it.
+type planner struct {
+	c   *Control
+	now time.Time
+	// groups are those that the objects are, or name, as they are stored; jobs
+	// are put into shards by it. A group of the file that is new is in it once
+	// it is planned.
+	groups map[job.Key]groupPlace
+	// next is the counter from which new groups get their shards.
+	next    job.ShardID
+	nextRev int64
+	// left are the shards that jobs are moved out of.
+	left map[job.ShardID]*leftShard
+}
+
+// groupPlace is a stored group; kv is nil for one that is new.
+type groupPlace struct {
+	kv    *mvccpb.KeyValue
+	shard job.ShardID
+}
+
+// created is the create revision of the group's key.
+func (g groupPlace) created() int64 {
+	if g.kv == nil {
+		return 0
+	}
+	return g.kv.CreateRevision
+}
+
+// plan reads what is stored and works out what applying the objects changes.
+func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change, error) {
+	p := &planner{c: c, now: c.now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}}
+	if err := p.readGroups(ctx, objects); err != nil {
+		return nil, err
+	}
+	var keys []job.Key
+	for i := range objects {
+		if objects[i].Kind == job.KindJob {
+			keys = append(keys, objects[i].Metadata.Key())
+		}
+	}
+	places, err := c.locateAll(ctx, "apply", keys)
+	if err != nil {
+		return nil, err
+	}
+	changes := make([]change, len(objects))
+	var problems []job.Problem
+	for i := range objects {
+		o := &objects[i]
+		if o.Kind == job.KindGroup {
+			if changes[i], err = p.group(o); err != nil {
+				return nil, fmt.Errorf("apply group %s: %w", o.Metadata.Key(), err)
+			}
+			continue
+		}
+		at := places[0]
+		places = places[1:]
+		if g := groupOf(o); g.Name != "" {
+			if _, ok := p.groups[g]; !ok {
+				problem, err := c.noGroup(ctx, o, p.groups)
+				if err != nil {
+					return nil, err
+				}
+				problems = append(problems, problem)
+				continue
+			}
+		}
+		if changes[i], err = p.job(ctx, o, at); err != nil {
+			return nil, fmt.Errorf("apply job %s: %w", o.Metadata.Key(), err)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, &job.InvalidError{Problems: problems}
+	}
+	return changes, nil
+}
+
+// groupOf returns the group that a job's manifest names; its name is empty when
+// there is none.
+func groupOf(o *manifest.Object) job.Key {
+	return job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Group}
+}
+
+// readGroups reads the groups that the objects are, or name.
+func (p *planner) readGroups(ctx context.Context, objects []manifest.Object) error {
+	var keys []job.Key
+	seen := map[job.Key]bool{}
+	for i := range objects {
+		key := groupOf(&objects[i])
+		if objects[i].Kind == job.KindGroup {
+			key = objects[i].Metadata.Key()
+		}
+		if key.Name != "" && !seen[key] {
+			seen[key] = true
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	names := []string{p.c.cfg.Keys.NextGroup()}
+	for _, k := range keys {
+		names = append(names, p.c.cfg.Keys.Group(k))
+	}
+	kvs, err := p.c.getAll(ctx, "read groups", names)
+	if err != nil {
+		return err
+	}
+	p.next = job.FirstGroupShard
+	if kvs[0] != nil {
+		n, err := strconv.ParseUint(string(kvs[0].Value), 10, 32)
+		if err != nil {
+			return fmt.Errorf("read groups: counter %q: %w", kvs[0].Value, err)
+		}
+		p.next, p.nextRev = job.ShardID(n), kvs[0].ModRevision
+	}
+	for i, k := range keys {
+		if kvs[i+1] == nil {
+			continue
+		}
+		stored, err := decode[etcdkv.StoredGroup](kvs[i+1])
+		if err != nil {
+			return fmt.Errorf("read group %s: %w", k, err)
+		}
+		p.groups[k] = groupPlace{kvs[i+1], stored.Shard}
+	}
+	return nil
+}
+
+// noGroup tells that a job names a group that there is not. Groups of the file
+// are among the known ones.
+func (c *Control) noGroup(ctx context.Context, o *manifest.Object, known map[job.Key]groupPlace) (job.Problem, error) {
+	ns := o.Metadata.Namespace
+	stored, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups()+ns+"/")
+	if err != nil {
+		return job.Problem{}, err
+	}
+	var names []string
+	for i := range stored {
+		names = append(names, stored[i].Name)
+	}
+	for k := range known {
+		if k.Namespace == ns {
+			names = append(names, k.Name)
+		}
+	}
+	p := job.Problem{Path: "spec.group", File: o.File, Line: o.Line}
+	p.Message = fmt.Sprintf("there is no group %q in namespace %q", o.Spec.Group, ns)
+	if near, ok := job.Nearest(o.Spec.Group, names); ok {
+		p.Message += fmt.Sprintf("; did you mean %q?", near)
+	} else {
+		p.Message += "; apply one (kind: Group), in this file or before it"
+	}
+	return p, nil
+}
+
+// group works out what applying a group changes.
+func (p *planner) group(o *manifest.Object) (change, error) {
+	key := o.Metadata.Key()
+	name := p.c.cfg.Keys.Group(key)
+	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionUpdated}}
+	next := etcdkv.StoredGroup{Schema: etcdkv.Schema, Group: job.Group{Metadata: o.Metadata, Spec: o.Group, UpdatedAt: p.now}}
+	at, there := p.groups[key]
+	if !there {
+		ch.result.Action = ActionCreated
+		uid, err := job.NewUID()
+		if err != nil {
+			return change{}, err
+		}
+		next.UID, next.Generation, next.CreatedAt, next.Shard = uid, 1, p.now, p.next
+		p.groups[key] = groupPlace{shard: p.next}
+		p.next++
+		ch.sameAs(p.c.cfg.Keys.NextGroup(), p.nextRev)
+		ch.put(p.c.cfg.Keys.NextGroup(), strconv.FormatUint(uint64(p.next), 10))
+		value, err := etcdkv.Encode(next)
+		ch.sameAs(name, 0)
+		ch.store(name, value)
+		return ch, err
+	}
+	ch.sameAs(name, at.kv.ModRevision)
+	old, err := decode[etcdkv.StoredGroup](at.kv)
+	if err != nil {
+		return change{}, err
+	}
+	type written struct {
+		Metadata job.Metadata
+		Spec     job.GroupSpec
+	}
+	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	if same || err != nil {
+		ch.result.Action = ActionUnchanged
+		return ch, err
+	}
+	next.UID, next.Generation, next.CreatedAt, next.Shard = old.UID, old.Generation+1, old.CreatedAt, old.Shard
+	next.Schema = max(old.Schema, next.Schema)
+	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
+	ch.store(name, value)
+	return ch, err
+}
+
+// job works out what applying a job changes. Its group is known.
+func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change, error) {
+	key := o.Metadata.Key()
+	to := p.c.hashShard(key)
+	if o.Spec.Group != "" {
+		to = p.groups[groupOf(o)].shard
+	}
+	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionUpdated}}
+	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now}}
+	if at.kv == nil {
+		ch.result.Action = ActionCreated
+		uid, err := job.NewUID()
+		if err != nil {
+			return change{}, err
+		}
+		next.UID, next.Generation, next.After, next.CreatedAt = uid, 1, p.now, p.now
+		ch.sameAs(p.c.cfg.Keys.Job(p.c.hashShard(key), key), 0)
+		ch.sameAs(p.c.cfg.Keys.GroupedJob(key), 0)
+		value, err := etcdkv.Encode(next)
+		if err != nil {
+			return change{}, err
+		}
+		ch.store(p.c.cfg.Keys.Job(to, key), value)
+		return ch, p.settle(&ch.draft, key, groupOf(o))
+	}
+
+	// The job stays where it is as long as this very key is there.
+	name := string(at.kv.Key)
+	ch.sameAs(name, at.kv.ModRevision)
+	old, err := decode[etcdkv.StoredJob](at.kv)
+	if err != nil {
+		return change{}, err
+	}
+	same, err := sameObject(&old.Job, &next.Job)
+	if err != nil {
+		return change{}, err
+	}
+	if same && at.shard == to {
+		ch.result.Action = ActionUnchanged
+		return ch, nil
+	}
+	next.UID, next.Generation, next.CreatedAt = old.UID, old.Generation+1, old.CreatedAt
+	next.After, next.MovedFrom = old.After, old.MovedFrom
+	if !old.Spec.SameSchedule(&next.Spec) {
+		next.After = p.now
+	}
+	next.Schema = max(old.Schema, next.Schema)
+	if at.shard != to {
+		if err := p.move(ctx, &ch, at, to, &next, &old.Job); err != nil {
+			return change{}, err
+		}
+		return ch, p.settle(&ch.draft, key, groupOf(o))
+	}
+	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
+	ch.store(name, value)
+	return ch, err
+}
+
+// settle puts down where a job lies that is new in its shard: with a group, the
+// key that tells its shard, and the group must not be deleted meanwhile.
+func (p *planner) settle(d *draft, key, group job.Key) error {
+	if group.Name == "" {
+		return nil
+	}
+	at := p.groups[group]
+	d.stillThere(p.c.cfg.Keys.Group(group), at.created())
+	text, err := etcdkv.Encode(etcdkv.Grouped{Schema: etcdkv.Schema, Shard: at.shard})
+	d.put(p.c.cfg.Keys.GroupedJob(key), text)
+	return err
+}
+
+// store puts the object itself.
+func (ch *change) store(key, value string) {
+	ch.put(key, value)
+	ch.size = len(value)
+}
+
+// sameObject reports whether a and b say the same where users write.
+func sameObject(a, b *job.Job) (bool, error) {
+	type written struct {
+		Metadata job.Metadata
+		Spec     job.Spec
+	}
+	return sameJSON(written{a.Metadata, a.Spec}, written{b.Metadata, b.Spec})
+}
+
+// sameJSON reports whether a and b are written the same.
+func sameJSON(a, b any) (bool, error) {
+	x, err := etcdkv.Encode(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := etcdkv.Encode(b)
+	return x == y, err
+}
