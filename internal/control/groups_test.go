@@ -1,0 +1,342 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// group is a group's manifest.
+func group(name string, spec job.GroupSpec) manifest.Object {
+	return manifest.Object{Kind: job.KindGroup, Metadata: job.Metadata{Namespace: "ops", Name: name}, Group: spec}
+}
+
+// in puts a job into a group.
+func in(group string) func(*manifest.Object) {
+	return func(o *manifest.Object) { o.Spec.Group = group }
+}
+
+func jobNamed(name string) job.Key { return job.Key{Namespace: "ops", Name: name} }
+
+// shardOfGroup returns the shard of a stored group.
+func (e *env) shardOfGroup(t *testing.T, name string) job.ShardID {
+	t.Helper()
+	g, err := e.Group(t.Context(), jobNamed(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.Shard
+}
+
+// keysUnder returns the keys under a prefix, without the cluster's root.
+func (e *env) keysUnder(t *testing.T, prefix string) []string {
+	t.Helper()
+	resp, err := e.cli.Get(t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, kv := range resp.Kvs {
+		out = append(out, strings.TrimPrefix(string(kv.Key), e.keys.Root()))
+	}
+	return out
+}
+
+func TestApplyGroups(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	// The job comes first in the file, and its group after it.
+	results, err := e.Apply(t.Context(), "x", encode(t, object("a", in("g")), group("g", job.GroupSpec{Mode: "failover"}), group("h", job.GroupSpec{}), object("b")), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []ApplyResult{
+		{"Group", "ops", "g", ActionCreated}, {"Group", "ops", "h", ActionCreated}, {"Job", "ops", "a", ActionCreated}, {"Job", "ops", "b", ActionCreated},
+	}
+	if d := cmp.Diff(want, results); d != "" {
+		t.Errorf("results (-want +got):\n%s", d)
+	}
+	g, err := e.Group(t.Context(), jobNamed("g"))
+	if err != nil || g.Shard != job.FirstGroupShard || g.Generation != 1 || g.UID.IsZero() || g.Jobs != 1 || !g.CreatedAt.Equal(e.now()) || g.Words == "" {
+		t.Errorf("group %+v, %v", g, err)
+	}
+	if s := e.shardOfGroup(t, "h"); s != job.FirstGroupShard+1 {
+		t.Errorf("the second group has shard %d", s)
+	}
+	a, err := e.Job(t.Context(), jobNamed("a"))
+	if err != nil || a.Shard != g.Shard {
+		t.Errorf("job a lies in %d, %v", a.Shard, err)
+	}
+	if b, err := e.Job(t.Context(), jobNamed("b")); err != nil || b.Shard != e.hashShard(jobNamed("b")) {
+		t.Errorf("job b lies in %d, %v", b.Shard, err)
+	}
+	all, err := e.Jobs(t.Context(), JobQuery{})
+	if err != nil || len(all) != 2 || all[0].Shard != g.Shard || all[1].Shard != e.hashShard(jobNamed("b")) {
+		t.Errorf("jobs %+v, %v", all, err)
+	}
+
+	e.pass(time.Hour)
+	done := e.apply(t, group("g", job.GroupSpec{Mode: "failback", HoldOff: job.Duration(time.Minute)}), group("h", job.GroupSpec{}), object("a", in("g")))
+	if d := cmp.Diff(map[string]Action{"g": ActionUpdated, "h": ActionUnchanged, "a": ActionUnchanged}, done); d != "" {
+		t.Errorf("second (-want +got):\n%s", d)
+	}
+	edited, err := e.Group(t.Context(), jobNamed("g"))
+	if err != nil || edited.Generation != 2 || edited.Shard != g.Shard || edited.UID != g.UID || !edited.CreatedAt.Equal(g.CreatedAt) || edited.Spec.Mode != "failback" {
+		t.Errorf("edited %+v, %v", edited, err)
+	}
+}
+
+func TestGroupsKeepUnknownFields(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{}))
+	key := e.keys.Group(jobNamed("g"))
+	kv, err := e.get(t.Context(), "test", key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.put(t, key, strings.Replace(string(kv.Value), "{", `{"fromTheFuture":1,`, 1))
+	e.apply(t, group("g", job.GroupSpec{Mode: "failover"}))
+	if kv, err = e.get(t.Context(), "test", key); err != nil || !strings.Contains(string(kv.Value), `"fromTheFuture":1`) {
+		t.Errorf("%s, %v", kv.Value, err)
+	}
+}
+
+func TestApplyUnknownGroup(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("ledger", job.GroupSpec{}))
+	_, err := e.Apply(t.Context(), "x.json", encode(t,
+		object("a", in("leger")), object("b", in("turn")), object("c", in("ledger"), func(o *manifest.Object) { o.Metadata.Namespace = "other" }),
+		group("turns", job.GroupSpec{}), object("d")), false)
+	var invalid *job.InvalidError
+	if !errors.As(err, &invalid) {
+		t.Fatalf("got %v", err)
+	}
+	want := []job.Problem{
+		{Path: "spec.group", Message: `there is no group "leger" in namespace "ops"; did you mean "ledger"?`, File: "x.json", Line: 1},
+		{Path: "spec.group", Message: `there is no group "turn" in namespace "ops"; did you mean "turns"?`, File: "x.json", Line: 2},
+		{Path: "spec.group", Message: `there is no group "ledger" in namespace "other"; apply one (kind: Group), in this file or before it`, File: "x.json", Line: 3},
+	}
+	if d := cmp.Diff(want, invalid.Problems); d != "" {
+		t.Errorf("problems (-want +got):\n%s", d)
+	}
+	if got := e.keysUnder(t, e.keys.Jobs()); len(got) != 0 {
+		t.Errorf("something was applied: %v", got)
+	}
+}
+
+// TestI7_JobsOfAGroupAreFound: each verb finds a job in its group's shard.
+func TestI7_JobsOfAGroupAreFound(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{}), object("a", in("g")), object("b", in("g")), object("c"))
+	shard := e.shardOfGroup(t, "g")
+	fire, err := e.Start(t.Context(), jobNamed("a"), "me")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kv, err := e.get(t.Context(), "test", e.keys.Trigger(shard, fire)); err != nil || kv == nil {
+		t.Errorf("the start is not in the group's shard: %v", err)
+	}
+	if r, err := e.Run(t.Context(), fire.RunID()); err != nil || r.Shard != shard || r.State != job.StatePending {
+		t.Errorf("run %+v, %v", r, err)
+	}
+	shards, err := e.Shards(t.Context())
+	if err != nil || len(shards) != testShards+1 {
+		t.Fatalf("%d shards, %v", len(shards), err)
+	}
+	if s := shards[testShards]; s.ID != shard || s.Group != "ops/g" || s.Mode != "balanced" || s.Jobs != 2 {
+		t.Errorf("the group's shard: %+v", s)
+	}
+	if err := e.Delete(t.Context(), jobNamed("a")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Job(t.Context(), jobNamed("a")); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("deleted: %v", err)
+	}
+	want := []string{"grouped/ops/b"}
+	if d := cmp.Diff(want, e.keysUnder(t, e.keys.Grouped())); d != "" {
+		t.Errorf("places (-want +got):\n%s", d)
+	}
+}
+
+// beforeWrite does something once, before the first transaction that writes.
+type beforeWrite struct {
+	clientv3.KV
+	once sync.Once
+	do   func()
+}
+
+func (k *beforeWrite) Txn(ctx context.Context) clientv3.Txn { return &watchedTxn{k.KV.Txn(ctx), k} }
+
+type watchedTxn struct {
+	clientv3.Txn
+	kv *beforeWrite
+}
+
+func (x *watchedTxn) If(cmps ...clientv3.Cmp) clientv3.Txn { x.Txn = x.Txn.If(cmps...); return x }
+
+func (x *watchedTxn) Then(ops ...clientv3.Op) clientv3.Txn {
+	for _, op := range ops {
+		if op.IsPut() || op.IsDelete() {
+			x.kv.once.Do(x.kv.do)
+		}
+	}
+	x.Txn = x.Txn.Then(ops...)
+	return x
+}
+
+// between runs do between what fn reads and what it writes.
+func (e *env) between(do, fn func()) {
+	whole := e.cli.KV
+	e.cli.KV = &beforeWrite{KV: whole, do: func() {
+		e.cli.KV = whole
+		do()
+	}}
+	fn()
+	e.cli.KV = whole
+}
+
+// TestI7_NoJobWithoutItsGroup: a group that is deleted while a job is put into
+// it is either not deleted, or the job is refused.
+func TestI7_NoJobWithoutItsGroup(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{}))
+	e.between(func() {
+		if err := e.DeleteGroup(t.Context(), jobNamed("g")); err != nil {
+			t.Error(err)
+		}
+	}, func() {
+		_, err := e.Apply(t.Context(), "x", encode(t, object("a", in("g"))), false)
+		var invalid *job.InvalidError
+		if !errors.As(err, &invalid) {
+			t.Errorf("the group went first: %v", err)
+		}
+	})
+	e.apply(t, group("g", job.GroupSpec{}))
+	e.between(func() { e.apply(t, object("a", in("g"))) }, func() {
+		if err := e.DeleteGroup(t.Context(), jobNamed("g")); !errors.Is(err, job.ErrConflict) {
+			t.Errorf("the job came first: %v", err)
+		}
+	})
+	if s := e.shardOfGroup(t, "g"); s != job.FirstGroupShard+1 {
+		t.Errorf("shard %d was given a second time", s)
+	}
+}
+
+func TestDeleteGroup(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	if err := e.DeleteGroup(t.Context(), jobNamed("g")); !errors.Is(err, job.ErrNotFound) || err.Error() != "group ops/g: not found" {
+		t.Errorf("none: %v", err)
+	}
+	e.apply(t, group("g", job.GroupSpec{}), object("a", in("g")))
+	shard := e.shardOfGroup(t, "g")
+	e.put(t, e.keys.State(shard), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
+	e.put(t, e.keys.Override(shard), etcdkv.Override{Schema: 1, Shard: shard})
+	refused := func(want string) {
+		t.Helper()
+		if err := e.DeleteGroup(t.Context(), jobNamed("g")); !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	refused("it has 1 job; delete them, or put them into another group")
+	e.put(t, e.keys.Slot(shard, 1), string(etcdkv.EncodeSlot(&etcdkv.Slot{})))
+	e.apply(t, object("a")) // leaves the group
+	refused("runs of its jobs have not ended")
+	if _, err := e.cli.Delete(t.Context(), e.keys.Slot(shard, 1)); err != nil {
+		t.Fatal(err)
+	}
+	refused("still leaving")
+	if _, err := e.cli.Delete(t.Context(), e.keys.Moved(shard), clientv3.WithPrefix()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.DeleteGroup(t.Context(), jobNamed("g")); err != nil {
+		t.Fatal(err)
+	}
+	for _, prefix := range []string{e.keys.Shard(shard), e.keys.Override(shard), e.keys.Groups()} {
+		if left := e.keysUnder(t, prefix); len(left) != 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+// TestI7_ConcurrentMoves: whoever looks at any revision finds the job in one
+// place, and the key that tells it right.
+func TestI7_ConcurrentMoves(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{}), group("h", job.GroupSpec{}), object("a"))
+	var wg sync.WaitGroup
+	for _, at := range []string{"g", "h", ""} {
+		wg.Go(func() {
+			for i := range 8 {
+				_, err := e.Apply(t.Context(), "x", encode(t, object("a", in(at))), false)
+				if i%4 == 3 && err == nil {
+					err = e.Delete(t.Context(), jobNamed("a"))
+				}
+				if err != nil && !errors.Is(err, job.ErrConflict) && !errors.Is(err, job.ErrNotFound) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	now, err := e.cli.Get(t.Context(), e.keys.Meta())
+	if err != nil {
+		t.Fatal(err)
+	}
+	homes := map[string]int{}
+	for rev := int64(2); rev <= now.Header.Revision; rev++ {
+		jobs, err := e.cli.Get(t.Context(), e.keys.Jobs(), clientv3.WithPrefix(), clientv3.WithRev(rev))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grouped, err := e.cli.Get(t.Context(), e.keys.GroupedJob(jobNamed("a")), clientv3.WithRev(rev))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(jobs.Kvs) > 1 || len(jobs.Kvs) == 0 && len(grouped.Kvs) > 0 {
+			t.Fatalf("revision %d: %d jobs, %d places", rev, len(jobs.Kvs), len(grouped.Kvs))
+		}
+		if len(jobs.Kvs) == 0 {
+			continue
+		}
+		shard, key, err := e.keys.ParseJob(string(jobs.Kvs[0].Key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := e.hashShard(key)
+		if len(grouped.Kvs) > 0 {
+			g, err := decode[etcdkv.Grouped](grouped.Kvs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			told = g.Shard
+		}
+		stored, err := decode[etcdkv.StoredJob](jobs.Kvs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told != shard || shard.IsGroup() != (stored.Spec.Group != "") {
+			t.Fatalf("revision %d: the job, of group %q, lies in %d, and is told to lie in %d", rev, stored.Spec.Group, shard, told)
+		}
+		homes[fmt.Sprint(shard)]++
+	}
+	if len(homes) < 3 {
+		t.Errorf("the job has been in %v only", homes)
+	}
+}
