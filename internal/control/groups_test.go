@@ -340,3 +340,83 @@ func TestI7_ConcurrentMoves(t *testing.T) {
 		t.Errorf("the job has been in %v only", homes)
 	}
 }
+
+// TestGroupsGetShardsOfTheirOwn: also those that are made at the same time.
+func TestGroupsGetShardsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.between(func() { e.apply(t, group("g", job.GroupSpec{})) }, func() { e.apply(t, group("h", job.GroupSpec{})) })
+	if g, h := e.shardOfGroup(t, "g"), e.shardOfGroup(t, "h"); g == h || !g.IsGroup() || !h.IsGroup() {
+		t.Errorf("the groups have the shards %d and %d", g, h)
+	}
+}
+
+// secondTxn does something before the second transaction.
+type secondTxn struct {
+	clientv3.KV
+	n  int
+	do func()
+}
+
+func (k *secondTxn) Txn(ctx context.Context) clientv3.Txn {
+	if k.n++; k.n == 2 {
+		k.do()
+	}
+	return k.KV.Txn(ctx)
+}
+
+// TestI7_FoundWhileItMoves: a job that moves between the two reads by which it
+// is found is found.
+func TestI7_FoundWhileItMoves(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{}), group("h", job.GroupSpec{}), object("a", in("g")))
+	for _, to := range []string{"h", "", "g"} {
+		whole := e.cli.KV
+		e.cli.KV = &secondTxn{KV: whole, do: func() {
+			e.cli.KV = whole
+			e.apply(t, object("a", in(to)))
+		}}
+		v, err := e.Job(t.Context(), jobNamed("a"))
+		e.cli.KV = whole
+		if err != nil {
+			t.Errorf("while it moves to %q: %v", to, err)
+		} else if v.Shard.IsGroup() != (v.Spec.Group != "") {
+			t.Errorf("of group %q, in shard %d", v.Spec.Group, v.Shard)
+		}
+	}
+}
+
+func TestGroupViews(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{Mode: "roundrobin"}), group("b", job.GroupSpec{}))
+	shard := e.shardOfGroup(t, "g")
+	due := e.now().Add(time.Minute)
+	e.put(t, e.keys.Owner(shard), etcdkv.Owner{Schema: 1, Node: "n2", Grant: "x", Since: e.now(), Due: due})
+	token := e.revision(t)
+	for _, n := range []job.NodeID{"n3", "n1"} {
+		e.put(t, e.keys.Line(shard, n), etcdkv.Place{Schema: 1, Node: n, Since: e.now()})
+	}
+	ring := []etcdkv.RingNode{{Node: "n1"}, {Node: "n2", Flaps: 2, LastFlap: e.now()}}
+	e.put(t, e.keys.State(shard), etcdkv.ShardState{Schema: 1, Cursor: e.now(), Ring: ring})
+	if err := e.HoldShard(t.Context(), "ops/g", Order{By: "ada", Reason: "why"}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := e.Groups(t.Context(), "ops")
+	if err != nil || len(all) != 2 || all[0].Name != "b" || all[1].Name != "g" {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	got := all[1]
+	want := GroupView{
+		Group: got.Group, Words: got.Words, Owner: "n2", Since: e.now(), Token: job.Token{Epoch: 3, Revision: token}, Due: due,
+		Line: []job.NodeID{"n3", "n1"}, Ring: ring,
+		Override: &etcdkv.Override{Schema: 1, Shard: shard, By: "ada", Reason: "why", Since: e.now()},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("view (-want +got):\n%s", d)
+	}
+	if none, err := e.Groups(t.Context(), "other"); err != nil || len(none) != 0 {
+		t.Errorf("of another namespace: %v, %v", none, err)
+	}
+}
