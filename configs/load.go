@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -89,6 +90,9 @@ func (l *loader) problem(from Source, path, format string, args ...any) {
 
 // set overrides a setting.
 func (l *loader) set(path string, value any, from Source) {
+	if m, ok := value.(map[string]any); ok {
+		value = pairs(m) // the capitals of keys would be lost
+	}
 	l.merged.Set(path, value)
 	l.sources[path] = from
 }
@@ -163,6 +167,9 @@ func (l *loader) flags(flags *pflag.FlagSet) {
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			value = list.GetSlice()
 		}
+		if m, err := flags.GetStringToString(s.flag); err == nil {
+			value = pairs(m)
+		}
 		l.set(s.path, value, Source{From: "--" + s.flag})
 	}
 }
@@ -174,7 +181,7 @@ func (l *loader) decode(s setting, to reflect.Value) {
 	out := reflect.New(to.Type())
 	dec, err := mapstructure.NewDecoder(&mapstructure.DecoderConfig{
 		Result: out.Interface(), WeaklyTypedInput: true,
-		DecodeHook: mapstructure.ComposeDecodeHookFunc(durationOnly, mapstructure.StringToTimeDurationHookFunc(), commaList),
+		DecodeHook: mapstructure.ComposeDecodeHookFunc(durationOnly, mapstructure.StringToTimeDurationHookFunc(), commaList, labelMap),
 	})
 	if err == nil {
 		err = dec.Decode(given)
@@ -204,4 +211,47 @@ func commaList(from, to reflect.Type, v any) (any, error) {
 		return []string{}, nil
 	}
 	return strings.Split(text, ","), nil
+}
+
+// pairs returns the entries of a mapping as KEY=VALUE, in order.
+func pairs[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out = append(out, k+"="+fmt.Sprint(m[k]))
+	}
+	return out
+}
+
+// labelMap makes a mapping of KEY=VALUE pairs, in a list or with commas between.
+func labelMap(_, to reflect.Type, v any) (any, error) {
+	if to != reflect.TypeFor[map[string]string]() {
+		return v, nil
+	}
+	var list []string
+	switch v := v.(type) {
+	case []string:
+		list = v
+	case []any:
+		for _, item := range v {
+			list = append(list, fmt.Sprint(item))
+		}
+	case string:
+		if v != "" {
+			list = strings.Split(v, ",")
+		}
+	default:
+		return v, nil
+	}
+	if len(list) == 0 {
+		return map[string]string(nil), nil
+	}
+	labels := make(map[string]string, len(list))
+	for _, pair := range list {
+		k, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is not KEY=VALUE", pair)
+		}
+		labels[k] = value
+	}
+	return labels, nil
 }

@@ -117,7 +117,17 @@ func TestProblems(t *testing.T) {
 		"no endpoint":          {env: []string{"CARILLON_ETCD_ENDPOINTS="}, want: []string{"CARILLON_ETCD_ENDPOINTS: etcd.endpoints: is empty; give endpoints, or --embedded-etcd"}},
 		"bare endpoint":        {args: []string{"--etcd-endpoints", "127.0.0.1:2379"}, want: []string{`--etcd-endpoints: etcd.endpoints: "127.0.0.1:2379" is not an endpoint; give one as in http://127.0.0.1:2379`}},
 		"log":                  {args: []string{"--log-level", "loud"}, want: []string{`--log-level: log.level: "loud" is not known; debug, info, warn, error are allowed`}},
-		"one port for both":    {args: []string{"--peer-listen", "127.0.0.1:8420"}, want: []string{`--peer-listen: peerListen: "127.0.0.1:8420" is the address of listen too; give another`}},
+		"odd labels": {
+			env: []string{"CARILLON_LABELS=site=a,a b=c,x=1=2"},
+			want: []string{
+				`CARILLON_LABELS: labels: the label "site" is there by itself; give --site`,
+				`CARILLON_LABELS: labels: a b: the key "a b" has the character " "; letters, digits, '.', '_' and '-' are allowed`,
+				`CARILLON_LABELS: labels: x: the value "1=2" has the character "="; commas, '=' and control characters are not allowed (annotations take any text)`,
+			},
+		},
+		"no label":           {env: []string{"CARILLON_LABELS=rack"}, want: []string{"CARILLON_LABELS: labels: rack is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
+		"a number of labels": {file: "labels: 3\n", want: []string{"node.yaml:1: labels: 3 is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
+		"one port for both":  {args: []string{"--peer-listen", "127.0.0.1:8420"}, want: []string{`--peer-listen: peerListen: "127.0.0.1:8420" is the address of listen too; give another`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,6 +141,36 @@ func TestProblems(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Labels are replaced as a whole, and keep their capitals.
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		file string
+		env  []string
+		args []string
+		want map[string]string
+	}{
+		"file":            {file: "labels:\n  Rack: r1\n  disk: 7\n  a.b/c: d\n", want: map[string]string{"Rack": "r1", "disk": "7", "a.b/c": "d"}},
+		"list in a file":  {file: "labels: [rack=r1, disk=ssd]\n", want: map[string]string{"rack": "r1", "disk": "ssd"}},
+		"none in a file":  {file: "labels: {}\n"},
+		"variable":        {file: "labels: {rack: r1}\n", env: []string{"CARILLON_LABELS=Disk=ssd,x="}, want: map[string]string{"Disk": "ssd", "x": ""}},
+		"empty variable":  {file: "labels: {rack: r1}\n", env: []string{"CARILLON_LABELS="}},
+		"flags":           {env: []string{"CARILLON_LABELS=rack=r1"}, args: []string{"--label", "Disk=ssd", "--label=x=1,y=2"}, want: map[string]string{"Disk": "ssd", "x": "1", "y": "2"}},
+		"worker variable": {env: []string{"CARILLON_LABEL=rack=r1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, _, err := load(t, c.file, c.env, c.args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, got.Labels); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -15,14 +15,16 @@ import (
 
 // Scheduler is the settings of a scheduler node.
 type Scheduler struct {
-	Node       string `mapstructure:"node"`
-	Site       string `mapstructure:"site"`
-	Priority   int    `mapstructure:"priority"`
-	Capacity   int    `mapstructure:"capacity"`
-	DataDir    string `mapstructure:"dataDir"`
-	Listen     string `mapstructure:"listen"`
-	PeerListen string `mapstructure:"peerListen"`
-	Advertise  string `mapstructure:"advertise"`
+	Node     string `mapstructure:"node"`
+	Site     string `mapstructure:"site"`
+	Priority int    `mapstructure:"priority"`
+	Capacity int    `mapstructure:"capacity"`
+	// Labels are what groups pin and spread by, besides "node" and "site".
+	Labels     map[string]string `mapstructure:"labels"`
+	DataDir    string            `mapstructure:"dataDir"`
+	Listen     string            `mapstructure:"listen"`
+	PeerListen string            `mapstructure:"peerListen"`
+	Advertise  string            `mapstructure:"advertise"`
 
 	Etcd         Etcd `mapstructure:"etcd"`
 	EmbeddedEtcd bool `mapstructure:"embeddedEtcd"`
@@ -109,6 +111,7 @@ func (c *Scheduler) Validate() error {
 	if c.Capacity < 1 {
 		v.add("capacity", "%d is too small; give 1 or more", c.Capacity)
 	}
+	c.validateLabels(&v)
 	if c.DataDir == "" {
 		v.add("dataDir", "is empty; give a directory")
 	}
@@ -138,6 +141,19 @@ func (c *Scheduler) Validate() error {
 		return nil
 	}
 	return &job.InvalidError{Problems: v.problems}
+}
+
+func (c *Scheduler) validateLabels(v *validator) {
+	for _, own := range []string{"node", "site"} {
+		if _, given := c.Labels[own]; given {
+			v.add("labels", "the label %q is there by itself; give --%s", own, own)
+		}
+	}
+	labelled := job.Metadata{Name: "node", Labels: c.Labels}
+	for _, p := range labelled.Validate() {
+		at := strings.TrimPrefix(strings.TrimPrefix(p.Path, "metadata.labels"), ".")
+		v.add("labels", "%s", strings.TrimPrefix(at+": "+p.Message, ": "))
+	}
 }
 
 func (c *Scheduler) validateEtcd(v *validator) {

@@ -28,6 +28,7 @@ func schedulerSettings() []setting {
 		{path: "site", flag: "site", usage: "site (zone) of this node"},
 		{path: "priority", flag: "priority", usage: "priority of this node; higher goes first"},
 		{path: "capacity", flag: "capacity", usage: "relative weight of this node for balanced shards"},
+		{path: "labels", flag: "label", usage: "label of this node that groups pin and spread by, as `KEY=VALUE`; may be given several times", example: "{rack: r1, disk: ssd}"},
 		{path: "dataDir", flag: "data-dir", usage: "directory for this node's data", example: "/var/lib/carillon/scheduler"},
 		{path: "listen", flag: "listen", usage: "address of the API and the page"},
 		{path: "peerListen", flag: "peer-listen", usage: "address for minions and peers"},
@@ -64,6 +65,8 @@ func (s setting) kind(v any) string {
 		return `a duration with its unit, such as "300ms" or "1m30s"`
 	case []string:
 		return "a list of texts"
+	case map[string]string:
+		return "labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"
 	}
 	return "a text"
 }
@@ -90,6 +93,8 @@ func SchedulerFlags(fs *pflag.FlagSet) {
 			fs.Duration(s.flag, v, s.usage)
 		case []string:
 			fs.StringSlice(s.flag, v, s.usage)
+		case map[string]string:
+			fs.StringToString(s.flag, v, s.usage)
 		}
 	}
 }

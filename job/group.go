@@ -178,12 +178,12 @@ func (g *GroupSpec) Validate() []Problem {
 		sites[s] = true
 	}
 	for _, k := range slices.Sorted(maps.Keys(g.Pin)) {
-		if err := CheckName(k); err != nil {
+		if err := checkLabelKey(k); err != nil {
 			v.add("spec.pin."+k, "%v", err)
 		}
 	}
 	if g.Spread != "" {
-		if err := CheckName(g.Spread); err != nil {
+		if err := checkLabelKey(g.Spread); err != nil {
 			v.add("spec.spread", "%v", err)
 		}
 	}
