@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/app"
 	"github.com/carillon-cron/carillon/internal/cli"
+	"github.com/carillon-cron/carillon/internal/lockexec"
 	"github.com/carillon-cron/carillon/worker"
 )
 
@@ -24,6 +25,13 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
 		if err := worker.RunShim(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "carillon shim:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == lockexec.Arg {
+		if err := lockexec.RunShim(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "carillon:", err)
 			os.Exit(1)
 		}
 		return

@@ -238,6 +238,12 @@ func (k Keys) Queue(ns, typ string) string { return k.root + "queues/" + ns + "/
 // Locks is the prefix of all users' locks.
 func (k Keys) Locks() string { return k.root + "locks/" }
 
+// LockSession is the key of a session that a client opened for its locks; it
+// lies on the session's lease.
+func (k Keys) LockSession(lease int64) string {
+	return k.root + "locksessions/" + fmt.Sprintf("%016x", uint64(lease)) //nolint:gosec // bits, not a number
+}
+
 // Audit is the prefix of the records of what operators did.
 func (k Keys) Audit() string { return k.root + "audit/" }
 

@@ -138,6 +138,16 @@ type MovedJob struct {
 	Job    job.Job     `json:"job"`
 }
 
+// LockSession is what is kept of a session that a client opened for its locks.
+type LockSession struct {
+	Schema int       `json:"schema"`
+	Holder string    `json:"holder"`
+	Since  time.Time `json:"since"`
+	// Secret is the SHA-256, in hexadecimal, of what only the client knows.
+	Secret string `json:"secret"`
+	TTL    int64  `json:"ttl"` // seconds
+}
+
 // Audit is the record of what an operator did.
 type Audit struct {
 	Schema int       `json:"schema"`

@@ -45,6 +45,14 @@ type Control interface {
 	ReleaseShard(ctx context.Context, ref string, o control.Order) error
 	FailbackShard(ctx context.Context, ref string, o control.Order) error
 	Audit(ctx context.Context, limit int) ([]etcdkv.Audit, error)
+	OpenLockSession(ctx context.Context, holder string, ttl time.Duration) (control.LockSession, error)
+	RenewLockSession(ctx context.Context, session string, key job.Key, place string) (control.Renewal, error)
+	CloseLockSession(ctx context.Context, session string) error
+	AcquireLock(ctx context.Context, key job.Key, req control.LockRequest) (control.LockAnswer, error)
+	ReleaseLock(ctx context.Context, key job.Key, req control.LockRequest) error
+	Locks(ctx context.Context, namespace string) ([]control.LockView, error)
+	Lock(ctx context.Context, key job.Key) (control.LockView, error)
+	BreakLock(ctx context.Context, key job.Key, token job.Token, o control.Order) error
 	Doctor(ctx context.Context) ([]control.Check, error)
 	Version() control.VersionView
 	Changes(ctx context.Context) <-chan control.Topic
@@ -151,6 +159,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.runRoutes(doc)
 	a.clusterRoutes(doc)
 	a.operatorRoutes(doc)
+	a.lockRoutes(doc)
 	a.streamRoutes(doc, mux)
 
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {

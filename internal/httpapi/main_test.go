@@ -161,6 +161,36 @@ func (f *fakeControl) note(what string) error {
 	return f.err
 }
 
+func (f *fakeControl) OpenLockSession(context.Context, string, time.Duration) (control.LockSession, error) {
+	return control.LockSession{Session: "s", TTL: 5}, f.note("open lock session")
+}
+
+func (f *fakeControl) RenewLockSession(_ context.Context, s string, key job.Key, place string) (control.Renewal, error) {
+	return control.Renewal{TTL: 5, Held: true}, f.note("renew " + s + " " + key.String() + " " + place)
+}
+
+func (f *fakeControl) CloseLockSession(_ context.Context, s string) error {
+	return f.note("close " + s)
+}
+
+func (f *fakeControl) AcquireLock(_ context.Context, key job.Key, r control.LockRequest) (control.LockAnswer, error) {
+	return control.LockAnswer{Held: true, Token: job.Token{Epoch: 1, Revision: 2}}, f.note("acquire " + key.String() + " " + r.Place)
+}
+
+func (f *fakeControl) ReleaseLock(_ context.Context, key job.Key, r control.LockRequest) error {
+	return f.note("release " + key.String() + " " + r.Place)
+}
+
+func (f *fakeControl) Locks(context.Context, string) ([]control.LockView, error) { return nil, f.err }
+
+func (f *fakeControl) Lock(_ context.Context, key job.Key) (control.LockView, error) {
+	return control.LockView{Namespace: key.Namespace, Name: key.Name}, f.err
+}
+
+func (f *fakeControl) BreakLock(_ context.Context, key job.Key, token job.Token, o control.Order) error {
+	return f.note("break " + key.String() + " " + token.String() + " by " + o.By)
+}
+
 func (f *fakeControl) Doctor(context.Context) ([]control.Check, error) { return nil, f.err }
 func (f *fakeControl) Version() control.VersionView                    { return control.VersionView{Version: "1.2.3"} }
 func (f *fakeControl) Changes(context.Context) <-chan control.Topic    { return f.changes }

@@ -77,6 +77,31 @@ func descendants(root int) map[int]proc {
 	return all
 }
 
+// Descendants returns the living processes below root. Those whose parent has
+// died are below the nearest ancestor that is a child subreaper.
+func Descendants(root int) []int {
+	var live []int
+	for pid, p := range descendants(root) {
+		if !p.zombie {
+			live = append(live, pid)
+		}
+	}
+	slices.Sort(live)
+	return live
+}
+
+// Zombies returns the processes below root that have ended and wait to be
+// reaped by it.
+func Zombies(root int) []int {
+	var dead []int
+	for pid, p := range descendants(root) {
+		if p.zombie && p.ppid == root {
+			dead = append(dead, pid)
+		}
+	}
+	return dead
+}
+
 // below reports whether root is an ancestor of pid.
 func below(all map[int]proc, pid, root int) bool {
 	for range len(all) {

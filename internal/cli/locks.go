@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (a *app) lockListCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "list", Aliases: []string{"ls"}, Args: noArgs,
+		Short:   "List locks that somebody holds or waits for",
+		Example: "  carillon lock list -A",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out struct{ Locks []control.LockView }
+			q := url.Values{}
+			set(q, "namespace", a.listed(all))
+			if err := a.client.get(cmd.Context(), &out, q, "v1", "locks"); err != nil {
+				return err
+			}
+			return printList(a, out.Locks, a.lockTable(all))
+		},
+	}
+	a.allNamespaces(cmd, &all)
+	return cmd
+}
+
+func (a *app) lockTable(all bool) table[control.LockView] {
+	type view = control.LockView
+	first := func(v view, cell func(control.LockContender) string) string {
+		if len(v.Holders) == 0 {
+			return ""
+		}
+		return cell(v.Holders[0])
+	}
+	t := table[view]{
+		none: "no locks " + a.where(all),
+		name: func(v view) string { return v.Key().String() },
+		columns: []column[view]{
+			{head: "NAME", cell: func(v view) string { return v.Name }},
+			{head: "HOLDER", cell: func(v view) string {
+				return first(v, func(h control.LockContender) string {
+					if n := len(v.Holders); n > 1 {
+						return fmt.Sprintf("%s and %d more", h.Holder, n-1)
+					}
+					return h.Holder
+				})
+			}},
+			{head: "SINCE", cell: func(v view) string {
+				return first(v, func(h control.LockContender) string { return a.stamp(h.Since) })
+			}},
+			{head: "WAITING", cell: func(v view) string { return strconv.Itoa(len(v.Waiters)) }},
+			{head: "PURPOSE", cell: func(v view) string {
+				return first(v, func(h control.LockContender) string { return h.Purpose })
+			}},
+			{head: "TOKEN", wide: true, cell: func(v view) string {
+				return first(v, func(h control.LockContender) string { return h.Token.String() })
+			}},
+		},
+	}
+	if all {
+		t.columns = append([]column[view]{{head: "NAMESPACE", cell: func(v view) string { return v.Namespace }}}, t.columns...)
+	}
+	return t
+}
+
+func (a *app) lockShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME", Args: exactlyOne("lock"),
+		Short:   "Show who holds a lock and who waits, since when and why",
+		Example: "  carillon lock show deploy",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := a.keyOf("lock", args[0])
+			if err != nil {
+				return err
+			}
+			var v control.LockView
+			if err := a.client.get(cmd.Context(), &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name); err != nil {
+				return err
+			}
+			if a.output != formatTable && a.output != formatWide {
+				return printOne(a, v, a.lockTable(false))
+			}
+			return a.printLock(&v)
+		},
+	}
+}
+
+// printLock prints holders and waiters, one a line, in their order.
+func (a *app) printLock(v *control.LockView) error {
+	type line struct {
+		State string `json:"state"`
+		control.LockContender
+	}
+	var lines []line
+	for _, h := range v.Holders {
+		lines = append(lines, line{"holds", h})
+	}
+	for i, w := range v.Waiters {
+		lines = append(lines, line{"waits, " + strconv.Itoa(i+1), w})
+	}
+	if v.Delayed > 0 {
+		a.note("%d lost it without freeing it: it is kept free for their lock delay", v.Delayed)
+	}
+	return printList(a, lines, table[line]{none: "nobody", name: func(l line) string { return l.Holder }, columns: []column[line]{
+		{head: "STATE", cell: func(l line) string { return l.State }},
+		{head: "WHO", cell: func(l line) string { return l.Holder }},
+		{head: "SINCE", cell: func(l line) string { return a.stamp(l.Since) }},
+		{head: "TOKEN", cell: func(l line) string {
+			if l.Token.IsZero() {
+				return ""
+			}
+			return l.Token.String()
+		}},
+		{head: "HOW", cell: func(l line) string { return howHeld(&l.LockContender) }},
+		{head: "PURPOSE", cell: func(l line) string { return l.Purpose }},
+	}})
+}
+
+func howHeld(c *control.LockContender) string {
+	var words []string
+	if c.Shared {
+		words = append(words, "shared")
+	}
+	if c.Limit > 1 {
+		words = append(words, fmt.Sprintf("limit %d", c.Limit))
+	}
+	if c.Priority != 0 {
+		words = append(words, fmt.Sprintf("priority %d", c.Priority))
+	}
+	if c.MaxHold > 0 {
+		words = append(words, "max hold "+c.MaxHold.String())
+	}
+	return strings.Join(words, ", ")
+}
+
+func (a *app) lockBreakCommand() *cobra.Command {
+	var token, reason string
+	cmd := &cobra.Command{
+		Use: "break NAME", Args: exactlyOne("lock"),
+		Short: "Take a lock away from who holds it",
+		Long: "Take a lock away from who holds it. The holder is told, and may be at work still\n" +
+			"for a moment: only what compares the fencing token is safe from it. What was done\n" +
+			"is kept; see `carillon audit`.\n" +
+			"--token says which hold is meant, so that nobody else's is broken. Without it you\n" +
+			"are asked.",
+		Example: "  carillon lock show deploy\n  carillon lock break deploy --token 1.4711 --reason \"host is gone\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := a.keyOf("lock", args[0])
+			if err != nil {
+				return err
+			}
+			if token == "" {
+				if token, err = a.askToken(cmd, key); err != nil {
+					return err
+				}
+			} else if _, err := job.ParseToken(token); err != nil {
+				return usagef("--token: %w", err)
+			}
+			body := map[string]string{"token": token, "by": a.user(), "reason": reason}
+			l := &locking{a: a, key: key}
+			if err := l.post(cmd.Context(), body, nil, "namespaces", key.Namespace, "locks", key.Name, "break"); err != nil {
+				return err
+			}
+			return a.printOutcome(outcome{"lock", key.String(), "broken"})
+		},
+	}
+	cmd.Flags().StringVar(&token, "token", "", "the `TOKEN` of the hold, as `carillon lock show` prints it")
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+// askToken shows who holds a lock and asks whether that hold is meant.
+func (a *app) askToken(cmd *cobra.Command, key job.Key) (string, error) {
+	var v control.LockView
+	if err := a.client.get(cmd.Context(), &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name); err != nil {
+		return "", err
+	}
+	if len(v.Holders) != 1 {
+		return "", usagef("%d hold lock %s; say which with --token (see `carillon lock show %s`)", len(v.Holders), key, key)
+	}
+	h := v.Holders[0]
+	if !ownTerminal(a.opts.Stdin) {
+		return "", usagef("%s; add --token %s to break that hold", whoHolds(a, &v), h.Token)
+	}
+	fmt.Fprintf(a.errout, "%s.\nBreak it? [y/N] ", whoHolds(a, &v))
+	answer, _ := bufio.NewReader(a.opts.Stdin).ReadString('\n') // no answer is a no
+	if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
+		return "", &exitError{code: exitFailed, err: fmt.Errorf("lock %s is as it was", key)}
+	}
+	return h.Token.String(), nil
+}
