@@ -660,3 +660,50 @@ func TestI6_LostHoldIsNotHandedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A name is used again: who waits for a place must not take a later one, which
+// is behind its own, for that.
+func TestI8_PlaceOfTheSameNameIsAnother(t *testing.T) {
+	t.Parallel()
+	c := shared.Server(t).Client(t)
+	p := etcdtest.Prefix(t)
+	was := putPlace(t, c, p, "ahead", exclusive, 0)
+	r, err := c.Get(timeout(t), was)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &waiter{contender: newMutex(t, openSession(t, c, nil), p, MutexOptions{}).contender(), look: time.NewTimer(time.Hour)}
+	w.ahead = grantID{was, r.Kvs[0].CreateRevision}
+	if err := w.catchUp(timeout(t), r.Header.Revision); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.look.C:
+		t.Error("looks although the place that it waits for is there")
+	case <-time.After(2 * lookAfter):
+	}
+	if _, err := c.Delete(timeout(t), was); err != nil {
+		t.Fatal(err)
+	}
+	putPlace(t, c, p, "ahead", exclusive, 0)
+	if err := w.catchUp(timeout(t), r.Header.Revision); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-w.look.C:
+	case <-time.After(patience):
+		t.Error("does not look although the place that it waits for is another's now")
+	}
+}
+
+func TestI15_BreakIsFenced(t *testing.T) {
+	t.Parallel()
+	c := shared.Server(t).Client(t)
+	p := etcdtest.Prefix(t)
+	old := putHold(t, c, p, Place{})
+	putHold(t, c, p, Place{}) // another grant, since Break has looked
+	done, err := breakHold(timeout(t), c, string(old.Key), old.ModRevision, []clientv3.Op{clientv3.OpPut(p+"audit", "x")})
+	if err != nil || done || keys(t, c, p) != 1 {
+		t.Errorf("break of a grant that is over: done %v, error %v, and %d keys, want the newer grant alone", done, err, keys(t, c, p))
+	}
+}
