@@ -157,7 +157,7 @@ func TestDoctorOfAHealthyCluster(t *testing.T) {
 	e := setup(t)
 	e.populate(t)
 	found := e.findings(t)
-	for _, name := range []string{"etcd", "etcd version", "etcd size", "etcd alarms", "etcd compaction", "nodes", "versions", "shards", "open fires", "minions"} {
+	for _, name := range []string{"etcd", "etcd version", "etcd size", "etcd alarms", "etcd compaction", "nodes", "versions", "health", "shards", "groups", "orders", "open fires", "minions"} {
 		c, ok := found[name]
 		if !ok || c.Status == CheckFail || name != "etcd" && c.Status != CheckOK { // a slow machine may warn of etcd
 			t.Errorf("%s: %+v", name, c)
@@ -188,6 +188,31 @@ func TestDoctorFinds(t *testing.T) {
 		{"a short drain", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Second)})
 		}, "nodes", CheckOK, ""},
+		{"a drain by order", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Member("n2"), etcdkv.Member{Node: "n2", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Hour)})
+			e.put(t, e.keys.Drain("n2"), etcdkv.Drain{Node: "n2", By: "ada", Reason: "new disk", Since: e.now().Add(-time.Hour)})
+		}, "drains", CheckWarn, "n2 is drained for 1h0m0s by ada: new disk"},
+		{"it is told once", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Member("n2"), etcdkv.Member{Node: "n2", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Hour)})
+			e.put(t, e.keys.Drain("n2"), etcdkv.Drain{Node: "n2"})
+		}, "nodes", CheckOK, "2 live"},
+		{"a drain of one away", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Drain("n9"), etcdkv.Drain{Node: "n9", Since: e.now()})
+		}, "drains", CheckWarn, "n9 is drained for 0s"},
+		{"a hold", func(t *testing.T, e *env) {
+			e.apply(t, group("g", job.GroupSpec{}))
+			e.put(t, e.keys.Override(e.shardOfGroup(t, "g")), etcdkv.Override{Shard: e.shardOfGroup(t, "g"), Since: e.now()})
+		}, "overrides", CheckWarn, "group ops/g is held where it is for 0s"},
+		{"a move", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Override(3), etcdkv.Override{Shard: 3, Node: "n1", By: "ada", Since: e.now()})
+		}, "overrides", CheckWarn, "shard 3 is moved to n1 for 0s by ada"},
+		{"trouble", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Trouble: []string{"its loop stands still"}})
+		}, "health", CheckWarn, "n1: its loop stands still"},
+		{"a group that nobody fires", func(t *testing.T, e *env) {
+			e.apply(t, group("g", job.GroupSpec{}), object("x", in("g")))
+		}, "groups", CheckFail, "group ops/g has no owner, so its 1 job does not fire"},
+		{"an empty group", func(t *testing.T, e *env) { e.apply(t, group("g", job.GroupSpec{})) }, "groups", CheckOK, "1, each"},
 		{"an old fire", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Slot(4, 7), string(etcdkv.EncodeSlot(&etcdkv.Slot{CommittedAt: e.now().Add(-90 * time.Minute).UnixNano()})))
 			e.put(t, e.keys.Slot(4, 8), string(etcdkv.EncodeSlot(&etcdkv.Slot{CommittedAt: e.now().UnixNano()})))

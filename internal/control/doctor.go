@@ -43,7 +43,7 @@ func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]Check, error){
-		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkShards, c.checkSlots, c.checkMinions,
+		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkShards, c.checkGroups, c.checkOperators, c.checkSlots, c.checkMinions,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {
@@ -185,12 +185,16 @@ func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {
 	if len(members) == 0 {
 		return []Check{{Name: "nodes", Status: CheckFail, Detail: "no node is live, nothing fires", Hint: "start a scheduler"}}, nil
 	}
+	ordered, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
+	if err != nil {
+		return nil, err
+	}
 	versions := map[string]bool{}
 	var drains []Check
 	for _, m := range members {
 		versions[m.Version] = true
-		if m.Phase != etcdkv.PhaseDraining {
-			continue
+		if m.Phase != etcdkv.PhaseDraining || slices.ContainsFunc(ordered, func(d etcdkv.Drain) bool { return d.Node == m.Node }) {
+			continue // who is drained by an operator is told of there
 		}
 		ch := Check{Name: "nodes", Status: CheckWarn, Detail: fmt.Sprintf("%s is draining", m.Node)}
 		ch.Hint = "a drain ends when the node's shards are handed over; see the node's log, or stop it"
@@ -212,6 +216,117 @@ func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {
 		same.Hint = "finish the upgrade: bring all nodes to one version"
 	}
 	return append(append([]Check{nodes}, drains...), same), nil
+}
+
+// checkHealth tells what nodes say is wrong with themselves or with others.
+func (c *Control) checkHealth(ctx context.Context) ([]Check, error) {
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var checks []Check
+	for _, n := range nodes {
+		if len(n.Trouble) > 0 {
+			checks = append(checks, Check{
+				Name: "health", Status: CheckWarn, Detail: fmt.Sprintf("%s: %s", n.Name, strings.Join(n.Trouble, "; ")),
+				Hint: "see the node's log, and the network between it and the others; it gets no shard back meanwhile",
+			})
+		}
+	}
+	if len(checks) == 0 {
+		checks = []Check{{Name: "health", Status: CheckOK, Detail: "no node says that something is wrong"}}
+	}
+	return checks, nil
+}
+
+// checkGroups looks for groups whose jobs nobody fires.
+func (c *Control) checkGroups(ctx context.Context) ([]Check, error) {
+	groups, err := c.Groups(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var checks []Check
+	for i := range groups {
+		if g := &groups[i]; g.Owner == "" && g.Jobs > 0 {
+			checks = append(checks, Check{
+				Name: "groups", Status: CheckFail,
+				Detail: fmt.Sprintf("group %s has no owner, so its %s not fire", g.Key(), does(g.Jobs, "job")),
+				Hint:   "see that a node lives which its nodes and pin let fire, and that is not drained",
+			})
+		}
+	}
+	if len(checks) == 0 {
+		checks = []Check{{Name: "groups", Status: CheckOK, Detail: fmt.Sprintf("%d, each with an owner or without jobs", len(groups))}}
+	}
+	return checks, nil
+}
+
+// does returns "1 job does" or "2 jobs do".
+func does(n int, what string) string {
+	if n == 1 {
+		return counted(n, what) + " does"
+	}
+	return counted(n, what) + " do"
+}
+
+// checkOperators tells what operators ordered that still holds: it is easily
+// forgotten.
+func (c *Control) checkOperators(ctx context.Context) ([]Check, error) {
+	drains, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
+	if err != nil {
+		return nil, err
+	}
+	overrides, err := c.overrides(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := c.groupNames(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var checks []Check
+	for _, d := range drains {
+		checks = append(checks, Check{
+			Name: "drains", Status: CheckWarn,
+			Detail: fmt.Sprintf("%s is drained%s", d.Node, c.ordered(d.By, d.Since, d.Reason)),
+			Hint:   fmt.Sprintf("when it may hold shards again: `carillon nodes undrain %s`", d.Node),
+		})
+	}
+	for _, id := range slices.Sorted(maps.Keys(overrides)) {
+		o := overrides[id]
+		s := namedShard{id: id}
+		if g, ok := groups[id]; ok {
+			s.group = &g
+		}
+		what := "is held where it is"
+		switch {
+		case o.Failback:
+			what = "is to fail back"
+		case o.Node != "":
+			what = "is moved to " + string(o.Node)
+		}
+		checks = append(checks, Check{
+			Name: "overrides", Status: CheckWarn,
+			Detail: fmt.Sprintf("%s %s%s", s.title(), what, c.ordered(o.By, o.Since, o.Reason)),
+			Hint:   fmt.Sprintf("when its mode may decide again: `carillon shards release %s`", s),
+		})
+	}
+	if len(checks) == 0 {
+		checks = []Check{{Name: "orders", Status: CheckOK, Detail: "no node is drained, no shard is held or moved"}}
+	}
+	return checks, nil
+}
+
+// ordered says who ordered something, how long ago, and why.
+func (c *Control) ordered(by string, since time.Time, reason string) string {
+	text := fmt.Sprintf(" for %s", c.now().Sub(since).Round(time.Second))
+	if by != "" {
+		text += " by " + by
+	}
+	if reason != "" {
+		text += ": " + reason
+	}
+	return text
 }
 
 func (c *Control) checkShards(ctx context.Context) ([]Check, error) {

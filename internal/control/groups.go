@@ -187,7 +187,7 @@ func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
 	if err != nil {
 		return err
 	}
-	doing, keys := "delete group "+key.String(), c.cfg.Keys
+	keys := c.cfg.Keys
 	var d draft
 	d.sameAs(string(kv.Key), kv.ModRevision)
 	for _, prefix := range []string{keys.ShardJobs(g.Shard), keys.Slots(g.Shard), keys.Moved(g.Shard), keys.Triggers(g.Shard)} {
@@ -196,7 +196,7 @@ func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
 	d.remove(string(kv.Key))
 	d.remove(keys.Override(g.Shard))
 	d.clear(keys.Shard(g.Shard))
-	ok, err := c.commit(ctx, doing, &d)
+	ok, err := c.commit(ctx, "delete group "+key.String(), &d)
 	if err != nil {
 		return err
 	}
@@ -209,13 +209,13 @@ func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
 	case err != nil:
 		return err
 	case s.jobs > 0:
-		return fmt.Errorf("%s: it has %s; delete them, or put them into another group: %w", doing, counted(s.jobs, "job"), job.ErrConflict)
+		return fmt.Errorf("group %s has %s; delete them, or put them into another group: %w", key, counted(s.jobs, "job"), job.ErrConflict)
 	case s.slots > 0:
-		return fmt.Errorf("%s: runs of its jobs have not ended; try again when they have: %w", doing, job.ErrConflict)
+		return fmt.Errorf("group %s has runs that have not ended; try again when they have: %w", key, job.ErrConflict)
 	case s.moved > 0 || s.triggers > 0:
-		return fmt.Errorf("%s: jobs that were in it are still leaving; try again in a moment: %w", doing, job.ErrConflict)
+		return fmt.Errorf("group %s has jobs that are still leaving; try again in a moment: %w", key, job.ErrConflict)
 	}
-	return fmt.Errorf("%s: it was changed meanwhile; try again: %w", doing, job.ErrConflict)
+	return fmt.Errorf("group %s was changed meanwhile; try again: %w", key, job.ErrConflict)
 }
 
 // counted returns "1 job" or "2 jobs".

@@ -39,6 +39,13 @@ func (e *env) shardOfGroup(t *testing.T, name string) job.ShardID {
 	return g.Shard
 }
 
+// openFire puts a fire of a job into a slot.
+func (e *env) openFire(t *testing.T, shard job.ShardID, slot uint64, name string, at time.Time) {
+	t.Helper()
+	fire := job.FireID{Job: e.storedJob(t, name).UID, At: at.UnixNano(), Trigger: job.TriggerSchedule}
+	e.put(t, e.keys.Slot(shard, slot), string(etcdkv.EncodeSlot(&etcdkv.Slot{Entries: []etcdkv.SlotEntry{{Fire: fire, State: etcdkv.EntryOpen}}})))
+}
+
 // keysUnder returns the keys under a prefix, without the cluster's root.
 func (e *env) keysUnder(t *testing.T, prefix string) []string {
 	t.Helper()
@@ -253,10 +260,10 @@ func TestDeleteGroup(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	refused("it has 1 job; delete them, or put them into another group")
-	e.put(t, e.keys.Slot(shard, 1), string(etcdkv.EncodeSlot(&etcdkv.Slot{})))
+	refused("group ops/g has 1 job; delete them, or put them into another group")
+	e.openFire(t, shard, 1, "a", e.now())
 	e.apply(t, object("a")) // leaves the group
-	refused("runs of its jobs have not ended")
+	refused("has runs that have not ended")
 	if _, err := e.cli.Delete(t.Context(), e.keys.Slot(shard, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -20,14 +20,19 @@ type leftShard struct {
 	state etcdkv.ShardState
 	// value is the state with a claim of the move's own.
 	value string
-	// last is the last instant of each job that the shard's slots hold. A slot
-	// may reach beyond the cursor, and one that does is not deleted.
-	last map[job.UID]int64
+	// open are the jobs that the shard's slots hold anything of, each with its
+	// last instant. A slot may reach beyond the cursor, and one that does is not
+	// deleted.
+	open map[job.UID]int64
+	// started are the jobs with starts that wait.
+	started map[job.UID]bool
 }
 
 // move adds to a change what moves a job to another shard (see scheduler's
 // moved.go): the job's schedule holds there from where the old shard has come
-// to, and a commit of the old shard's owner that is under way fails.
+// to, and a commit of the old shard's owner that is under way fails. Unless
+// nothing of the job is open in the old shard, a record of the move is left
+// there, and the new owner counts the job as running until it is gone.
 func (p *planner) move(ctx context.Context, ch *change, from place, to job.ShardID, next *etcdkv.StoredJob, old *job.Job) error {
 	key, keys := next.Key(), p.c.cfg.Keys
 	l, err := p.leave(ctx, from.shard)
@@ -35,18 +40,25 @@ func (p *planner) move(ctx context.Context, ch *change, from place, to job.Shard
 		return err
 	}
 	next.After = l.reached(next.After, next.UID, from.kv.CreateRevision)
-	next.MovedFrom = &from.shard
-	value, err := etcdkv.MergeUnknown(from.kv.Value, *next)
-	if err != nil {
-		return err
+	if _, open := l.open[next.UID]; open || l.started[next.UID] {
+		record, err := etcdkv.Encode(etcdkv.MovedJob{Schema: etcdkv.Schema, To: to, Job: *old})
+		if err != nil {
+			return err
+		}
+		ch.put(keys.MovedJob(from.shard, next.UID), record)
+		next.MovedFrom = &from.shard
+	} else {
+		ch.empty(keys.JobTriggers(from.shard, next.UID))
+		if next.MovedFrom != nil && *next.MovedFrom == to {
+			next.MovedFrom = nil // what is open of it there is at home again
+		}
 	}
-	record, err := etcdkv.Encode(etcdkv.MovedJob{Schema: etcdkv.Schema, To: to, Job: *old})
+	value, err := etcdkv.MergeUnknown(from.kv.Value, *next)
 	if err != nil {
 		return err
 	}
 	ch.sameAs(l.key, l.rev)
 	ch.put(l.key, l.value)
-	ch.put(keys.MovedJob(from.shard, next.UID), record)
 	ch.remove(keys.MovedJob(to, next.UID)) // moved to and fro
 	ch.remove(string(from.kv.Key))
 	ch.remove(keys.GroupedJob(key)) // who is in a group puts it again
@@ -59,7 +71,7 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 	if l := p.left[shard]; l != nil {
 		return l, nil
 	}
-	l := &leftShard{key: p.c.cfg.Keys.State(shard), last: map[job.UID]int64{}}
+	l := &leftShard{key: p.c.cfg.Keys.State(shard), open: map[job.UID]int64{}, started: map[job.UID]bool{}}
 	kv, err := p.c.get(ctx, "read shard "+shard.String(), l.key)
 	if err != nil {
 		return nil, err
@@ -86,11 +98,18 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 	if err := l.readSlots(ctx, p.c, shard); err != nil {
 		return nil, err
 	}
+	triggers, err := listAll[etcdkv.Trigger](ctx, p.c, "read shard "+shard.String(), p.c.cfg.Keys.Triggers(shard))
+	if err != nil {
+		return nil, err
+	}
+	for i := range triggers {
+		l.started[triggers[i].Fire.Job] = true
+	}
 	p.left[shard] = l
 	return l, nil
 }
 
-// readSlots reads which instants the shard's slots hold. It is read after the
+// readSlots reads what the shard's slots hold. They are read after the
 // state: a slot that comes in between comes with a new state, and the move fails.
 func (l *leftShard) readSlots(ctx context.Context, c *Control, shard job.ShardID) error {
 	return c.listPages(ctx, "read shard "+shard.String(), c.cfg.Keys.Slots(shard), slotPage, func(kv *mvccpb.KeyValue) error {
@@ -100,9 +119,11 @@ func (l *leftShard) readSlots(ctx context.Context, c *Control, shard job.ShardID
 		}
 		for i := range slot.Entries {
 			e := &slot.Entries[i]
+			last := l.open[e.Fire.Job]
 			if e.Fire.Trigger == job.TriggerSchedule {
-				l.last[e.Fire.Job] = max(l.last[e.Fire.Job], e.Fire.At, e.Until)
+				last = max(last, e.Fire.At, e.Until)
 			}
+			l.open[e.Fire.Job] = last
 		}
 		return nil
 	})
@@ -116,7 +137,7 @@ func (l *leftShard) reached(after time.Time, uid job.UID, created int64) time.Ti
 	if created <= l.state.JobsRev && l.state.Cursor.After(after) {
 		after = l.state.Cursor
 	}
-	if last := l.last[uid]; last > after.UnixNano() {
+	if last := l.open[uid]; last > after.UnixNano() {
 		after = time.Unix(0, last).UTC()
 	}
 	return after

@@ -37,6 +37,7 @@ func TestI8_MoveWrites(t *testing.T) {
 		Ring: []etcdkv.RingNode{{Node: "n1", Flaps: 2}},
 	}
 	e.put(t, e.keys.State(home), state)
+	e.openFire(t, home, 3, "a", e.now())
 	e.apply(t, object("a", in("g")))
 
 	after := e.storedJob(t, "a")
@@ -73,18 +74,66 @@ func TestI8_MoveWrites(t *testing.T) {
 	// And back: the record in the shard that it comes to goes.
 	e.apply(t, object("a"))
 	back := e.storedJob(t, "a")
-	if *back.MovedFrom != away || back.Generation != 3 {
+	if back.MovedFrom != nil || back.Generation != 3 {
 		t.Errorf("back: %+v", back)
 	}
 	want := []string{
-		fmt.Sprintf("shards/%04x/state", uint32(home)),
-		fmt.Sprintf("shards/%04x/moved/%s", uint32(away), back.UID), fmt.Sprintf("shards/%04x/state", uint32(away)),
+		fmt.Sprintf("shards/%04x/slots/%016x", uint32(home), 3), fmt.Sprintf("shards/%04x/state", uint32(home)),
+		fmt.Sprintf("shards/%04x/state", uint32(away)),
 	}
 	if d := cmp.Diff(want, e.keysUnder(t, e.keys.Shards())); d != "" {
 		t.Errorf("shards (-want +got):\n%s", d)
 	}
 	if left := e.keysUnder(t, e.keys.Grouped()); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestMoveLeavesARecord as long as anything of the job is open where it was: a
+// fire, or a start that waits, also one that comes in while the job moves.
+func TestMoveLeavesARecord(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before func(t *testing.T, e *env)
+		during func(t *testing.T, e *env)
+		record bool
+	}{
+		"nothing open":    {record: false},
+		"of another job":  {before: func(t *testing.T, e *env) { e.openFire(t, e.hashShard(jobNamed("a")), 1, "b", e.now()) }, record: false},
+		"a fire":          {before: func(t *testing.T, e *env) { e.openFire(t, e.hashShard(jobNamed("a")), 1, "a", e.now()) }, record: true},
+		"a start":         {before: func(t *testing.T, e *env) { e.start(t, "a") }, record: true},
+		"a start between": {during: func(t *testing.T, e *env) { e.start(t, "a") }, record: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := setup(t)
+			e.apply(t, group("g", job.GroupSpec{}), group("h", job.GroupSpec{}), object("a"), object("b"))
+			home := e.hashShard(jobNamed("a"))
+			if c.before != nil {
+				c.before(t, e)
+			}
+			e.between(func() {
+				if c.during != nil {
+					c.during(t, e)
+				}
+			}, func() { e.apply(t, object("a", in("g"))) })
+			a := e.storedJob(t, "a")
+			if left := e.keysUnder(t, e.keys.Moved(home)); len(left) > 0 != c.record || (a.MovedFrom != nil) != c.record {
+				t.Errorf("records %v, moved from %v", left, a.MovedFrom)
+			}
+			// On the way on, what is still open at home is not forgotten.
+			e.apply(t, object("a", in("h")))
+			if a = e.storedJob(t, "a"); (a.MovedFrom != nil) != c.record || c.record && *a.MovedFrom != home {
+				t.Errorf("further on, it was moved from %v", a.MovedFrom)
+			}
+		})
+	}
+}
+
+func (e *env) start(t *testing.T, name string) {
+	t.Helper()
+	if _, err := e.Start(t.Context(), jobNamed(name), "me"); err != nil {
+		t.Fatal(err)
 	}
 }
 

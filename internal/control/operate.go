@@ -241,6 +241,14 @@ func (s namedShard) String() string {
 	return s.group.Key().String()
 }
 
+// title names the shard in a sentence.
+func (s namedShard) title() string {
+	if s.group == nil {
+		return "shard " + s.id.String()
+	}
+	return "group " + s.group.Key().String()
+}
+
 // shardRef reads a shard's number, or the name of a group.
 func (c *Control) shardRef(ctx context.Context, ref string) (namedShard, error) {
 	n, err := strconv.ParseUint(ref, 10, 32)

@@ -171,9 +171,12 @@ func (k Keys) Slot(s job.ShardID, seq uint64) string {
 // Triggers is the prefix of a shard's waiting triggers.
 func (k Keys) Triggers(s job.ShardID) string { return k.Shard(s) + "triggers/" }
 
+// JobTriggers is the prefix of a job's waiting triggers in a shard.
+func (k Keys) JobTriggers(s job.ShardID, u job.UID) string { return k.Triggers(s) + u.String() + "@" }
+
 // Trigger is the key of a waiting trigger.
 func (k Keys) Trigger(s job.ShardID, f job.FireID) string {
-	return k.Triggers(s) + f.Job.String() + "@" + fmt.Sprintf("%016x", uint64(f.At)) //nolint:gosec // bits, not a number
+	return k.JobTriggers(s, f.Job) + fmt.Sprintf("%016x", uint64(f.At)) //nolint:gosec // bits, not a number
 }
 
 // ParseShardKey splits a key under Shards into its shard and the rest:
