@@ -17,7 +17,9 @@ const changeInterval = 250 * time.Millisecond
 // rewatchDelay is the pause before a watch that broke is begun again.
 const rewatchDelay = time.Second
 
-func allTopics() []Topic { return []Topic{TopicJobs, TopicRuns, TopicNodes, TopicMinions, TopicShards} }
+func allTopics() []Topic {
+	return []Topic{TopicJobs, TopicRuns, TopicNodes, TopicMinions, TopicShards, TopicGroups}
+}
 
 // Watch drives Changes until ctx ends: one watch serves all subscribers, and only
 // while there are any. When it returns, the channels of all subscribers are closed.
@@ -58,7 +60,12 @@ func (c *Control) watchOnce(ctx context.Context) error {
 		{prefix: k.Jobs(), topics: []Topic{TopicJobs}},
 		{prefix: k.Runs(), topics: []Topic{TopicRuns}},
 		{prefix: k.Members(), topics: []Topic{TopicNodes}},
-		{prefix: k.Owners(), topics: []Topic{TopicShards, TopicNodes}},
+		{prefix: k.Owners(), topics: []Topic{TopicShards, TopicNodes, TopicGroups}},
+		{prefix: k.Groups(), topics: []Topic{TopicGroups, TopicShards}},
+		{prefix: k.Lines(), topics: []Topic{TopicGroups}},
+		{prefix: k.Overrides(), topics: []Topic{TopicGroups, TopicShards}},
+		{prefix: k.Drains(), topics: []Topic{TopicNodes}},
+		{prefix: k.Healths(), topics: []Topic{TopicNodes}},
 		{prefix: k.Presence(), topics: []Topic{TopicMinions, TopicNodes}},
 		{prefix: k.Minions(), topics: []Topic{TopicMinions}},
 		{prefix: k.Shards(), topics: []Topic{TopicRuns}, skip: func(key string) bool {

@@ -161,4 +161,5 @@ const (
 	TopicNodes   Topic = "nodes"
 	TopicMinions Topic = "minions"
 	TopicShards  Topic = "shards"
+	TopicGroups  Topic = "groups"
 )

@@ -32,6 +32,7 @@ type Control interface {
 	Nodes(ctx context.Context) ([]control.NodeView, error)
 	Minions(ctx context.Context) ([]control.MinionView, error)
 	Shards(ctx context.Context) ([]control.ShardView, error)
+	Groups(ctx context.Context, namespace string) ([]control.GroupView, error)
 	Version() control.VersionView
 }
 
@@ -54,7 +55,7 @@ func New(deps Deps) (*UI, error) {
 		return nil, errors.New("webui: Control and Logger must be set")
 	}
 	u := &UI{control: deps.Control, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
-	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "error"} {
+	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("webui: %w", err)
@@ -73,6 +74,7 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /nodes", u.nodes)
 	mux.HandleFunc("GET /minions", u.minions)
 	mux.HandleFunc("GET /shards", u.shards)
+	mux.HandleFunc("GET /groups", u.groups)
 	files := http.FileServerFS(static)
 	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/") {
@@ -206,4 +208,9 @@ func (u *UI) minions(w http.ResponseWriter, r *http.Request) {
 func (u *UI) shards(w http.ResponseWriter, r *http.Request) {
 	v, err := u.control.Shards(r.Context())
 	u.show(w, r, "shards", page{Title: "Shards", Nav: "shards", Topics: "shards nodes", Data: v}, err)
+}
+
+func (u *UI) groups(w http.ResponseWriter, r *http.Request) {
+	v, err := u.control.Groups(r.Context(), r.FormValue("namespace"))
+	u.show(w, r, "groups", page{Title: "Groups", Nav: "groups", Topics: "groups jobs", Data: v}, err)
 }

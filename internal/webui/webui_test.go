@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -48,13 +49,22 @@ func (f fake) Runs(context.Context, control.RunQuery) (control.RunPage, error) {
 }
 func (f fake) Run(context.Context, job.RunID) (job.Run, error) { return f.record(), f.err }
 func (f fake) Nodes(context.Context) ([]control.NodeView, error) {
-	return []control.NodeView{{Name: "n1", Phase: "ready", Shards: 64}}, f.err
+	return []control.NodeView{{
+		Name: "n1", Phase: "ready", Shards: 64, Labels: map[string]string{"rack": "r1"}, Trouble: []string{hostile},
+		Drain: &etcdkv.Drain{Node: "n1", By: "ada", Reason: "new disk"},
+	}}, f.err
 }
 func (f fake) Minions(context.Context) ([]control.MinionView, error) {
 	return []control.MinionView{{Minion: job.Minion{ID: "m1", Node: "n1"}, State: "connected"}}, f.err
 }
 func (f fake) Shards(context.Context) ([]control.ShardView, error) {
-	return []control.ShardView{{ID: 7, Owner: "n1"}, {ID: 8}}, f.err
+	return []control.ShardView{{ID: 7, Owner: "n1"}, {ID: 8}, {ID: job.FirstGroupShard, Group: "ops/ledger", Mode: "failback", Override: &etcdkv.Override{}}}, f.err
+}
+func (f fake) Groups(context.Context, string) ([]control.GroupView, error) {
+	return []control.GroupView{{
+		Group: job.Group{Metadata: job.Metadata{Namespace: "ops", Name: "ledger"}, Spec: job.GroupSpec{Mode: "failback", Ordered: true}, Shard: job.FirstGroupShard},
+		Words: "in words", Owner: "n1", Line: []job.NodeID{"n2", "n3"}, Override: &etcdkv.Override{Node: "n1", Reason: hostile},
+	}, {Group: job.Group{Metadata: job.Metadata{Namespace: "ops", Name: "nobodys"}}}}, f.err
 }
 func (f fake) Version() control.VersionView { return control.VersionView{Version: "v9"} }
 
@@ -78,9 +88,10 @@ func TestPages(t *testing.T) {
 		"/jobs/ops/one":               {"every minute", "skip, latest", "abcd-0123456789abcdef"},
 		"/runs":                       {"failed", "7ms", "cursor=next"},
 		"/runs/abcd-0123456789abcdef": {"exit code 3", "7ms", "m1", "stdout"},
-		"/nodes":                      {"n1", "64"},
+		"/groups":                     {"ops/ledger", "failback, ordered", "moved to n1", "n2, n3", "nobody", `data-topics="groups jobs"`},
+		"/nodes":                      {"n1", "64", "rack=r1", "drained by ada: new disk"},
 		"/minions":                    {"m1", "connected"},
-		"/shards":                     {"n1", "nobody"},
+		"/shards":                     {"n1", "nobody", "ops/ledger", "failback", "held"},
 		"/static/live.js":             {"EventSource"},
 		"/static/htmx.min.js":         {"htmx"},
 	} {
