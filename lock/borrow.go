@@ -23,7 +23,7 @@ func Borrow(cfg SessionConfig, deps Deps, lease clientv3.LeaseID, ttl time.Durat
 	}
 	cfg.TTL, cfg.Margin = 0, 0
 	deps.Metrics = nil // they tell of leases that are renewed
-	s, err := newSession(cfg, deps, systemClock())
+	s, err := newSession(cfg, deps, deps.clock())
 	if err = errors.Join(append(errs, err)...); err != nil {
 		return nil, fmt.Errorf("borrow a lease for a lock session: %w", err)
 	}

@@ -45,7 +45,9 @@ func (s *Session) renew() {
 			for _, c := range s.renewers {
 				// Otherwise a client that failed to connect sits out its back-off,
 				// which may be longer than the lease.
-				c.ActiveConnection().ResetConnectBackoff()
+				if conn := c.ActiveConnection(); conn != nil {
+					conn.ResetConnectBackoff()
+				}
 			}
 		default:
 			timeout = renewTimeout
@@ -122,7 +124,15 @@ func (s *Session) renewRound(timeout time.Duration) error {
 func keepAlive(ctx context.Context, c *clientv3.Client, lease clientv3.LeaseID) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream
-	stream, err := etcdserverpb.NewLeaseClient(c.ActiveConnection()).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
+	conn := c.ActiveConnection()
+	if conn == nil { // the client was built around a lessor of its own
+		r, err := c.KeepAliveOnce(ctx, lease)
+		if err != nil {
+			return 0, fmt.Errorf("renew lease: %w", err)
+		}
+		return time.Duration(r.TTL) * time.Second, nil
+	}
+	stream, err := etcdserverpb.NewLeaseClient(conn).LeaseKeepAlive(ctx, grpc.WaitForReady(true))
 	if err != nil {
 		return 0, fmt.Errorf("renew lease: %w", rpctypes.Error(err))
 	}

@@ -62,6 +62,16 @@ type Deps struct {
 	Logger *zap.Logger
 	// Metrics may be nil: nothing is registered then.
 	Metrics prometheus.Registerer
+	// Clock tells the time since some fixed instant, and never goes back. Nil:
+	// a clock that goes on while the machine is suspended. Simulations set it.
+	Clock func() time.Duration
+}
+
+func (d *Deps) clock() clock {
+	if d.Clock != nil {
+		return d.Clock
+	}
+	return systemClock()
 }
 
 // Session is a lease that is kept alive, and the place where grants lie. It
@@ -107,7 +117,7 @@ type Session struct {
 // Open grants a lease and keeps it alive until Close, or until it is lost. ctx
 // bounds the grant only.
 func Open(ctx context.Context, cfg SessionConfig, deps Deps) (*Session, error) {
-	return open(ctx, cfg, deps, systemClock())
+	return open(ctx, cfg, deps, deps.clock())
 }
 
 func open(ctx context.Context, cfg SessionConfig, deps Deps, now clock) (*Session, error) {

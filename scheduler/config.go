@@ -121,7 +121,7 @@ type Records interface {
 	Get(ctx context.Context, id job.RunID) (job.Run, error)
 }
 
-// Deps is what an Engine works with. Now may be nil; all others must be set.
+// Deps is what an Engine works with. Now and Clock may be nil; all others must be set.
 type Deps struct {
 	Client *clientv3.Client
 	// Renewers are clients of one endpoint each, over which lease renewals are
@@ -136,6 +136,8 @@ type Deps struct {
 	Metrics   prometheus.Registerer
 	// Now is the wall clock. Nil: time.Now.
 	Now func() time.Time
+	// Clock is what leases are timed by; see lock.Deps. Nil: the system's.
+	Clock func() time.Duration
 	// OnLease is told of the lease of each membership, and of 0 when one ends.
 	// May be nil. It must not block.
 	OnLease func(clientv3.LeaseID)

@@ -91,7 +91,8 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) term(ctx, work context.Context) error {
 	sess, err := lock.Open(ctx, lock.SessionConfig{
 		Holder: string(e.cfg.Node), TTL: e.cfg.LeaseTTL, Epoch: e.cfg.Meta.Epoch, Marks: e.cfg.Keys.Marks(),
-	}, lock.Deps{Client: e.deps.Client, Renewers: e.deps.Renewers, Logger: e.log, Metrics: e.deps.Metrics})
+	}, lock.Deps{Client: e.deps.Client, Renewers: e.deps.Renewers, Logger: e.log, Metrics: e.deps.Metrics,
+		Clock: e.deps.Clock})
 	if err != nil {
 		return fmt.Errorf("open session: %w", err)
 	}
