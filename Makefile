@@ -25,7 +25,11 @@ test: ## run all tests with the race detector; in CI a skipped test is a failure
 test-short: ## run the quick tests, without the race detector
 	go test -short ./...
 
-test-long: ## run the fault scenarios for a minute each
+mutants: ## build the lock with one known mistake after another, and expect its tests to fail
+	go test ./lock -run TestMutants -mutants -v
+
+test-long: mutants ## run all mutants, and the fault scenarios for a minute each
+	go test ./lock -run TestLinear -linear-for 60s
 	for s in kill drain worker pause scale partition modes; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
 
 bench: ## print BENCH lines
@@ -53,4 +57,4 @@ generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JS
 verify: generate ## fail if a generated file is not current
 	git diff --exit-code -- agentpush/agentpb configs
 
-.PHONY: help build demo test test-short test-long bench lint generate verify
+.PHONY: mutants help build demo test test-short test-long bench lint generate verify
