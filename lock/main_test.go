@@ -13,7 +13,13 @@ import (
 
 var shared etcdtest.Shared
 
-func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
+func TestMain(m *testing.M) {
+	if endpoint := os.Getenv(pausedVariable); endpoint != "" {
+		paused(endpoint, os.Getenv(pausedVariable+"_PREFIX"))
+		return
+	}
+	os.Exit(shared.Run(m))
+}
 
 // patience bounds what a test waits for.
 const patience = 30 * time.Second

@@ -106,7 +106,12 @@ func (t *tenure) situation(id job.ShardID, g *group) mode.Situation {
 // standInLine takes the node's place in the group's line, or leaves it.
 func (t *tenure) standInLine(id job.ShardID, g *group, s *mode.Situation) {
 	want := g.mode.Lined && isThere(s, t.e.cfg.Node)
-	if want == t.lined[id] {
+	since, in := t.lined[id]
+	if want && in && time.Since(since) > lineTimeout && s.Owner != t.e.cfg.Node &&
+		!slices.ContainsFunc(s.Line, func(p mode.Place) bool { return p.Node == t.e.cfg.Node }) {
+		in = false // somebody took us for stuck, and out of the line
+	}
+	if want == in {
 		return
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, lineTimeout)
@@ -128,7 +133,7 @@ func (t *tenure) standInLine(id job.ShardID, g *group, s *mode.Situation) {
 		t.e.log.Warn("no place in a group's line", zap.Stringer("group", g.key), zap.Error(err))
 		return
 	}
-	t.lined[id] = true
+	t.lined[id] = time.Now()
 }
 
 const lineTimeout = time.Second
@@ -148,8 +153,9 @@ func (t *tenure) leaveLines(ctx context.Context) {
 	}
 }
 
-// seize takes a shard from an owner that is dead, or overdue. In a line the
-// owner goes to the tail.
+// seize takes a shard from an owner that is dead, or overdue. It loses its place
+// in line, for each of its turns would cost a grace: it joins again when it is
+// well.
 func (t *tenure) seize(ctx context.Context, id job.ShardID, o ownerView) (*lock.Ownership, error) {
 	now := t.e.deps.now()
 	value, err := ownerValue(t.e.cfg.Node, "", now, never)
@@ -158,12 +164,8 @@ func (t *tenure) seize(ctx context.Context, id job.ShardID, o ownerView) (*lock.
 	}
 	key := t.e.cfg.Keys.Owner(id)
 	g := lock.Grant{Key: key, Value: value}
-	if gr := t.e.deps.Cluster.group(id); gr != nil && gr.mode.Lined && !t.peers.suspect(o.node) {
-		place, err := placeValue(o.node, now)
-		if err != nil {
-			return nil, err
-		}
-		g.Then = append(g.Then, clientv3.OpPut(t.e.cfg.Keys.Line(id, o.node), place, clientv3.WithLease(clientv3.LeaseID(o.lease))))
+	if gr := t.e.deps.Cluster.group(id); gr != nil && gr.mode.Lined {
+		g.Then = append(g.Then, clientv3.OpDelete(t.e.cfg.Keys.Line(id, o.node)))
 	}
 	t.e.met.takeovers.WithLabelValues("seized").Inc()
 	return t.sess.Seize(ctx, o.rev, g)

@@ -26,8 +26,8 @@ type tenure struct {
 	peers *peers
 	// placed repeats the last placement of hash shards.
 	placed placement
-	// lined are the groups in whose line this node stands, as last written.
-	lined map[job.ShardID]bool
+	// lined are the groups in whose line this node stands, and since when.
+	lined map[job.ShardID]time.Time
 	// again is when the verdict on a group may change by itself; 0: never.
 	again int64
 
@@ -52,7 +52,7 @@ const tendEvery = 200 * time.Millisecond
 func newTenure(e *Engine, sess *lock.Session, self etcdkv.Member, held context.Context) *tenure {
 	return &tenure{
 		e: e, sess: sess, self: self, ctx: held, peers: newPeers(e),
-		lined: map[job.ShardID]bool{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{},
+		lined: map[job.ShardID]time.Time{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{},
 	}
 }
 
