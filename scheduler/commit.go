@@ -86,6 +86,9 @@ func (s *shard) gather(now int64) (*write, error) {
 		if len(w.rewritten) >= maxHousekeeping || size > maxRewritten {
 			break
 		}
+		if sl.maxAt > s.state.Cursor.UnixNano() {
+			continue // I3: what has ended of it must stay until the cursor has passed it
+		}
 		delete(s.dirty, sl)
 		sl.dirty = false
 		value := sl.encode()
@@ -94,7 +97,7 @@ func (s *shard) gather(now int64) (*write, error) {
 		w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(value)))
 		w.saved = append(w.saved, unsaved(sl.fires)...)
 	}
-	s.gatherMoved(w, now)
+	s.gatherMoved(w)
 	if b != nil {
 		if err := s.gatherPass(w, b.round, now); err != nil {
 			return nil, err

@@ -17,23 +17,21 @@ import (
 // put into the old shard, and the old shard's state gets a new claim, so that a
 // commit of its owner that is under way fails and the owner starts again. So
 // every occurrence is either committed in the old shard or planned in the new
-// one. Fires that are open in the old shard end there, under the spec of the
-// record; until it is removed the new owner counts the job as running.
+// one. Fires that are open in the old shard end there. If there are any, or
+// starts that wait, the record is made: it holds the spec for them, and until it
+// is removed the new owner counts the job as running.
 
 // movedOut is a job that was moved out of the shard and may have open fires in it.
 type movedOut struct {
 	e *entry
-	// since is when this owner learned of it.
-	since int64
 	// sure: the record has been read; otherwise the job may be deleted.
 	sure bool
 	// removing: the deletion of the record is in a commit.
 	removing bool
 }
 
-// keepMoved is how long a record stays at least: a start by hand that was asked
-// for right before the move may be seen after it.
-const keepMoved = int64(2 * time.Second)
+// arrivedEvery is how often the new owner looks whether the record is gone.
+const arrivedEvery = 100 * time.Millisecond
 
 // loadMoved reads the records of moves.
 func (s *shard) loadMoved(ctx context.Context) error {
@@ -55,7 +53,7 @@ func (s *shard) loadMoved(ctx context.Context) error {
 			s.log.Error("record of a moved job cannot be read", zap.String("key", string(kv.Key)), zap.Error(err))
 			continue
 		}
-		s.moved[e.uid] = &movedOut{e: e, since: s.deps.now(), sure: true}
+		s.moved[e.uid] = &movedOut{e: e, sure: true}
 	}
 	return nil
 }
@@ -69,7 +67,7 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 	}
 	delete(s.jobs, key)
 	s.timers.set(e, never)
-	s.moved[e.uid] = &movedOut{e: e, since: s.deps.now()}
+	s.moved[e.uid] = &movedOut{e: e}
 	s.wg.Go(func() {
 		for try := 0; ; try++ {
 			bounded, cancel := context.WithTimeout(ctx, commitTimeout)
@@ -102,10 +100,31 @@ func (s *shard) vanish(e *entry, moved bool) {
 	s.forget(e)
 }
 
+// over reports whether the record may be removed. A start by hand that waited
+// when the job was moved is seen before this owner learns of the move: the
+// owner starts again because of it, and reads the triggers.
+func (m *movedOut) over() bool { return m.sure && !m.removing && !m.e.busy() }
+
+// anyOver reports whether a record may be removed.
+func (s *shard) anyOver() bool {
+	if !s.triggersRead {
+		return false
+	}
+	for _, m := range s.moved {
+		if m.over() {
+			return true
+		}
+	}
+	return false
+}
+
 // gatherMoved removes records of moves whose job has nothing open here any more.
-func (s *shard) gatherMoved(w *write, now int64) {
+func (s *shard) gatherMoved(w *write) {
+	if !s.triggersRead {
+		return
+	}
 	for uid, m := range s.moved {
-		if !m.sure || m.removing || m.e.busy() || now < m.since+keepMoved || len(w.ops) >= maxHousekeeping {
+		if !m.over() || len(w.ops) >= maxHousekeeping {
 			continue
 		}
 		m.removing = true
@@ -131,7 +150,7 @@ func (s *shard) cameFrom(ctx context.Context, e *entry, from job.ShardID) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(rematchEvery):
+			case <-time.After(arrivedEvery):
 			}
 		}
 	})

@@ -32,7 +32,8 @@ func (s *shard) load(ctx context.Context) error {
 			return err
 		}
 		s.planned = s.state.Cursor.UnixNano()
-		s.ring.Store(&s.state.Ring)
+		ring := s.state.Ring
+		s.ring.Store(&ring)
 		s.noteFlap(s.deps.now())
 	}
 	if err := s.loadMoved(ctx); err != nil {

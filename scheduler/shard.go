@@ -43,6 +43,8 @@ type shard struct {
 	jobsRev  int64
 	timers   timers
 	triggers map[string]etcdkv.Trigger
+	// triggersRead: they have been listed.
+	triggersRead bool
 	// planned: everything at or before it is planned, in memory.
 	planned int64
 
@@ -197,7 +199,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.top()
-	due := planned && at <= now+int64(s.cfg.LookAhead) || len(s.triggers) > 0 || len(s.dirty) > 0 || s.ringDirty
+	due := planned && at <= now+int64(s.cfg.LookAhead) || len(s.triggers) > 0 || len(s.dirty) > 0 || s.ringDirty || s.anyOver()
 	if !due && len(s.closed) == 0 {
 		if planned {
 			return at - int64(s.cfg.LookAhead)
@@ -289,15 +291,19 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		return
 	}
 	old := s.jobs[key]
+	back := false
 	if m := s.moved[e.uid]; m != nil {
-		old = m.e // it has come back
+		old, back = m.e, true
 		delete(s.moved, e.uid)
-		e.done = old.done
 	}
 	switch {
 	case old != nil && old.uid == e.uid:
-		// An edit: what was planned under the old spec stays planned.
-		from = max(from, s.planned, old.done)
+		// An edit: what was planned under the old spec stays planned. What was
+		// due while the job was elsewhere was planned there, up to its After.
+		from = max(from, old.done)
+		if !back {
+			from = max(from, s.planned)
+		}
 		e.done, e.own, e.shares, e.foreign = old.done, old.own, old.shares, old.foreign
 		s.timers.set(old, never)
 		s.adopt(old, e)
@@ -348,6 +354,7 @@ func (s *shard) forget(e *entry) {
 
 // onTriggers applies a batch of the trigger view.
 func (s *shard) onTriggers(b etcdkv.Batch) {
+	s.triggersRead = true
 	for i := range b.Events {
 		ev := &b.Events[i]
 		if ev.Value == nil {
