@@ -51,6 +51,7 @@ type ownerView struct {
 	node  job.NodeID
 	lease int64
 	rev   int64
+	since int64
 	due   int64
 }
 
@@ -129,7 +130,7 @@ func (c *Cluster) onOwners() {
 		if err != nil {
 			continue
 		}
-		o := ownerView{node: e.Value.Node, lease: e.Lease, rev: e.ModRevision}
+		o := ownerView{node: e.Value.Node, lease: e.Lease, rev: e.ModRevision, since: e.Value.Since.UnixNano()}
 		if !e.Value.Due.IsZero() {
 			o.due = e.Value.Due.UnixNano()
 		}

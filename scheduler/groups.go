@@ -88,7 +88,7 @@ func (t *tenure) situation(id job.ShardID, g *group) mode.Situation {
 	}
 	o := c.owner(id)
 	if isThere(&s, o.node) {
-		s.Owner, s.Due = o.node, o.due
+		s.Owner, s.Since, s.Due = o.node, o.since, o.due
 	}
 	if g.mode.Lined {
 		s.Line = slices.DeleteFunc(c.line(id), func(p mode.Place) bool { return !isThere(&s, p.Node) })

@@ -48,6 +48,8 @@ type Situation struct {
 	Nodes []Node
 	// Owner holds the lock, lives and is eligible; empty: nobody.
 	Owner job.NodeID
+	// Since is when the owner got the lock.
+	Since int64
 	// Due is the instant that the owner is to fire next.
 	Due int64
 	// Line is the lock's line, first come first, without nodes that are not in

@@ -70,15 +70,17 @@ func overdue(s *Situation) Verdict {
 		return v
 	}
 	grace := int64(s.Spec.EffectiveGrace())
-	late := s.Now - s.Due
-	if late < grace {
-		v.Again = s.Due + grace
+	// Its turn begins when it has the lock: what is late already is not its fault.
+	begun := max(s.Due, s.Since)
+	waited := s.Now - begun
+	if waited < grace {
+		v.Again = begun + grace
 		return v
 	}
-	turn := late/grace - 1
+	turn := waited/grace - 1
 	return Verdict{
-		Holder: others[turn%int64(len(others))], Seize: true, Again: s.Due + (turn+2)*grace,
-		Reason: fmt.Sprintf("%s has not fired what was due %s ago", s.Owner, seconds(late)),
+		Holder: others[turn%int64(len(others))], Seize: true, Again: begun + (turn+2)*grace,
+		Reason: fmt.Sprintf("%s has not fired what was due %s ago", s.Owner, seconds(s.Now-s.Due)),
 	}
 }
 

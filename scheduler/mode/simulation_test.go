@@ -24,6 +24,7 @@ type cluster struct {
 	owner job.NodeID
 	line  []Place
 	mem   map[job.NodeID]*Memory
+	since int64 // of the owner
 	due   int64 // of what fires next
 	fired []firing
 	moves []move
@@ -139,7 +140,7 @@ func (c *cluster) situation(id job.NodeID) Situation {
 	}
 	slices.SortFunc(s.Nodes, func(a, b Node) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) })
 	if c.owner != "" {
-		s.Due = c.due
+		s.Due, s.Since = c.due, c.since
 	}
 	if id == c.owner || c.owner == "" {
 		for _, m := range c.mem {
@@ -159,7 +160,7 @@ func (c *cluster) give(to job.NodeID) {
 	if c.owner != "" && c.mode.Lined {
 		c.toTail(c.owner, s.Now)
 	}
-	c.owner = to
+	c.owner, c.since = to, s.Now
 }
 
 func (c *cluster) run(n *simNode) {
@@ -194,7 +195,7 @@ func (c *cluster) look(n *simNode) {
 	}
 	switch {
 	case v.Seize && c.owner != v.Holder && v.Holder == n.ID:
-		if s.Now < s.Due+int64(c.spec.EffectiveGrace()) {
+		if s.Now < max(s.Due, s.Since)+int64(c.spec.EffectiveGrace()) {
 			c.t.Errorf("M6: %s seizes before the grace", n.ID)
 		}
 		stuck := c.owner
@@ -283,12 +284,13 @@ func simulate(t *testing.T, seed uint64, spec job.GroupSpec, stuck bool) *cluste
 	}
 	time.Sleep(time.Minute) // everything settles
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, n := range c.nodes {
 		if !n.crashed {
 			close(n.stop)
 		}
 	}
+	c.mu.Unlock()
+	synctest.Wait()
 	return c
 }
 
@@ -435,7 +437,7 @@ func TestM6_RoundRobinPreempt(t *testing.T) {
 		checkTurns(t, c)
 	})
 	overRuns(t, spec, true, func(t *testing.T, c *cluster) {
-		checkLateness(t, c, quietly+5*2*spec.EffectiveGrace())
+		checkLateness(t, c, 2*time.Minute) // stuck nodes come one after another, and add up
 	})
 }
 
