@@ -21,6 +21,8 @@ const (
 	// resolveTries is how often a caller waits for a lost answer to be
 	// resolved before that is left to the background.
 	resolveTries = 3
+	// resolveFor is how long a caller waits at least, if it has the time.
+	resolveFor = 2 * time.Second
 
 	retryMin = 20 * time.Millisecond
 	retryMax = 500 * time.Millisecond
@@ -112,7 +114,8 @@ func (s *Session) settle(
 		return err
 	}
 
-	for try := range resolveTries {
+	// A connection that is lost fails at once, and is back in a moment.
+	for try, begun := 0, time.Now(); try < resolveTries || time.Since(begun) < resolveFor; try++ {
 		if try > 0 && !pause(ctx, try) {
 			break
 		}
