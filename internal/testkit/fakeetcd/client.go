@@ -40,7 +40,7 @@ func New(cfg Config) *Server {
 		cfg.ProgressEvery = 10 * time.Minute
 	}
 	s := &Server{
-		cfg: cfg, rev: 1, history: map[string][]version{}, leases: map[int64]*lease{},
+		cfg: cfg, rev: 1, compacted: -1, history: map[string][]version{}, leases: map[int64]*lease{},
 		stop: make(chan struct{}),
 	}
 	s.ticking.Go(s.tick)

@@ -102,7 +102,7 @@ func (s *Server) checkRev(rev, now int64) error {
 	switch {
 	case rev > now:
 		return rpctypes.ErrGRPCFutureRev
-	case rev > 0 && rev < s.compacted:
+	case rev != 0 && rev < s.compacted:
 		return rpctypes.ErrGRPCCompacted
 	}
 	return nil
@@ -111,11 +111,11 @@ func (s *Server) checkRev(rev, now int64) error {
 // read answers a range request. now is the last revision: inside a transaction
 // that has written, its own.
 func (s *Server) read(r *pb.RangeRequest, now int64) (*pb.RangeResponse, error) {
-	rev := r.Revision
+	rev := max(r.Revision, 0)
 	if err := s.checkRev(rev, now); err != nil {
 		return nil, err
 	}
-	if rev <= 0 {
+	if rev == 0 {
 		rev = now
 	}
 	all := s.list(r.Key, r.RangeEnd, rev)
