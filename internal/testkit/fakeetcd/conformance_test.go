@@ -325,9 +325,7 @@ func (p *pair) watch(t *rapid.T, start int64) {
 				}
 				return nil, r.Err()
 			}
-			for _, e := range r.Events {
-				all.Events = append(all.Events, e)
-			}
+			all.Events = append(all.Events, r.Events...)
 			if n := len(all.Events); n > 0 && all.Events[n-1].Kv.ModRevision >= last-1 {
 				break
 			}
@@ -401,9 +399,7 @@ func TestExpiry(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		for r := range c.Watch(ctx, "", clientv3.WithPrefix(), clientv3.WithRev(p.rev+1)) {
-			for _, e := range r.Events {
-				all.Events = append(all.Events, e)
-			}
+			all.Events = append(all.Events, r.Events...)
 			if len(all.Events) >= 3 {
 				break
 			}
