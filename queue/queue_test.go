@@ -96,7 +96,7 @@ func (b *bench) sync(t queuetest.T) {
 	if err != nil {
 		t.Fatalf("sync: %v", err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); b.SeenRev() < resp.Header.Revision; {
+	for deadline := time.Now().Add(30 * time.Second); b.SeenRev() < resp.Header.Revision; {
 		if time.Now().After(deadline) {
 			t.Fatalf("the dispatcher does not follow")
 		}
