@@ -14,7 +14,7 @@ func balanced() Mode {
 		Name:   "balanced",
 		Words:  "locks are spread over the nodes by their capacity, and move when nodes come and go",
 		Reads:  []string{"sites"},
-		Holder: func(s *Situation) Verdict { return s.rendezvous(s.near()) },
+		Holder: func(s *Situation) Verdict { return s.rendezvous(s.near(s.Nodes)) },
 	}
 }
 

@@ -217,11 +217,16 @@ func (s *Situation) node(id job.NodeID) *Node {
 	return nil
 }
 
-// near returns the nodes of the most preferred site that has any.
-func (s *Situation) near() []Node {
+// fit returns the nodes that may be given a lock they stand in line for: those
+// that are healthy, for another would keep it and do nothing, and near.
+func (s *Situation) fit() []Node { return s.near(healthy(s.Nodes)) }
+
+// near returns those of the nodes that are of the most preferred site that has
+// any.
+func (s *Situation) near(nodes []Node) []Node {
 	for _, site := range s.Spec.Sites {
 		var out []Node
-		for _, n := range s.Nodes {
+		for _, n := range nodes {
 			if n.Site == site {
 				out = append(out, n)
 			}
@@ -230,7 +235,7 @@ func (s *Situation) near() []Node {
 			return out
 		}
 	}
-	return s.Nodes
+	return nodes
 }
 
 // ranked returns the nodes, the first choice first: by preferred site, then

@@ -19,10 +19,10 @@ func preempt() Mode {
 func firstCome(s *Situation) Verdict {
 	var best *Node
 	var since int64
-	near := s.near()
+	fit := s.fit()
 	for _, p := range s.Line {
 		n := s.node(p.Node)
-		if n == nil || !contains(near, p.Node) {
+		if n == nil || !contains(fit, p.Node) {
 			continue
 		}
 		if best == nil || n.Priority > best.Priority {

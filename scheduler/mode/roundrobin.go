@@ -32,7 +32,7 @@ func roundrobinPreempt() Mode {
 
 // headOfLine returns the owner, or without one the first in line.
 func headOfLine(s *Situation) Verdict {
-	if s.Owner != "" && contains(s.near(), s.Owner) {
+	if contains(s.fit(), s.Owner) {
 		return Verdict{Holder: s.Owner, Reason: "it is its turn"}
 	}
 	if next := nextInLine(s); next != "" {
@@ -49,12 +49,12 @@ func nextInLine(s *Situation) job.NodeID {
 	return ""
 }
 
-// others returns the line without the owner, and without far sites.
+// others returns those in line that are fit, without the owner.
 func (s *Situation) others() []job.NodeID {
-	near := s.near()
+	fit := s.fit()
 	var out []job.NodeID
 	for _, p := range s.Line {
-		if p.Node != s.Owner && contains(near, p.Node) {
+		if p.Node != s.Owner && contains(fit, p.Node) {
 			out = append(out, p.Node)
 		}
 	}
@@ -66,7 +66,7 @@ func (s *Situation) others() []job.NodeID {
 func overdue(s *Situation) Verdict {
 	v := headOfLine(s)
 	others := s.others()
-	if s.Owner == "" || v.Holder != s.Owner || s.Due == 0 || len(others) == 0 {
+	if s.Owner == "" || s.Due == 0 || len(others) == 0 {
 		return v
 	}
 	grace := int64(s.Spec.EffectiveGrace())
