@@ -243,17 +243,38 @@ func (s *Session) Context(parent context.Context) (context.Context, context.Canc
 	return within(parent, s.life)
 }
 
-// within returns a context that ends with parent or with life, whichever is first.
+// within returns a context that ends with parent or with life, whichever is
+// first. It has ended by the time that the cancellation of life returns: the
+// lock is let go next.
 func within(parent, life context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(parent)
-	if life.Err() != nil {
-		cancel(context.Cause(life)) // now, not a moment later
+	ctx, cancel := context.WithCancelCause(life)
+	if parent.Err() != nil {
+		cancel(context.Cause(parent)) // now, not a moment later
 	}
-	stop := context.AfterFunc(life, func() { cancel(context.Cause(life)) })
-	return ctx, func() {
+	stop := context.AfterFunc(parent, func() { cancel(context.Cause(parent)) })
+	return lifetime{Context: ctx, parent: parent}, func() {
 		stop()
 		cancel(context.Canceled)
 	}
+}
+
+// lifetime is a context that ends with a session or hold, with the values and
+// the deadline of its parent.
+type lifetime struct {
+	context.Context
+
+	parent context.Context
+}
+
+func (l lifetime) Deadline() (time.Time, bool) { return l.parent.Deadline() }
+
+// Value asks the inner context first, so that contexts made of this one end in
+// the same moment as it does.
+func (l lifetime) Value(key any) any {
+	if v := l.Context.Value(key); v != nil {
+		return v
+	}
+	return l.parent.Value(key)
 }
 
 // Close ends the session and revokes its lease, which frees everything on it.

@@ -307,3 +307,29 @@ func TestCloseWhileCutOff(t *testing.T) {
 		t.Errorf("%d keys are left %s after the network is back", n, time.Since(start))
 	}
 }
+
+// Contexts of a hold, and those made of them, have ended by the time that the
+// hold's end returns, never a moment later.
+func TestContextEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	for range 1000 {
+		life, end := context.WithCancelCause(t.Context())
+		parent, stop := context.WithTimeout(context.WithValue(t.Context(), key{}, "v"), time.Hour)
+		ctx, cancel := within(parent, life)
+		child, cancelChild := context.WithTimeout(ctx, time.Minute)
+		if _, ok := ctx.Deadline(); !ok || ctx.Value(key{}) != "v" || child.Value(key{}) != "v" {
+			t.Fatal("the parent's deadline or value is lost")
+		}
+		end(ErrLost)
+		if cause := context.Cause(ctx); !errors.Is(cause, ErrLost) {
+			t.Fatalf("cause of the context is %v, want ErrLost", cause)
+		}
+		if cause := context.Cause(child); !errors.Is(cause, ErrLost) {
+			t.Fatalf("cause of a context made of it is %v, want ErrLost", cause)
+		}
+		cancelChild()
+		cancel()
+		stop()
+	}
+}

@@ -429,6 +429,7 @@ func testNoLockDelay(t *testing.T, system System) {
 			a := system(t, name, opts)
 			h := mustLock(t, a)
 			h2 := lockLater(within(t), system(t, name, opts))
+			settles(t, a, 2) // who came first is first
 			h3 := lockLater(within(t), system(t, name, opts))
 			settles(t, a, 3)
 			mustUnlock(t, h)
