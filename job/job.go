@@ -37,6 +37,12 @@ type Spec struct {
 	Schedules []string `json:"schedules,omitempty"`
 	// TimeZone is an IANA zone name. Empty: UTC.
 	TimeZone string `json:"timeZone,omitempty"`
+	// Dialect says how the fields of Schedules are read. Empty: DialectCarillon.
+	Dialect Dialect `json:"dialect,omitempty"`
+	// DST says what the schedule does when the clocks of its zone jump. Zero:
+	// what is left out runs at the end of the gap, and what comes twice runs
+	// the first time.
+	DST DST `json:"dst,omitzero"`
 	// Group is the name of the group, in the job's namespace, whose mode says
 	// which node fires the job. Empty: none; the job is balanced over all nodes.
 	Group string `json:"group,omitempty"`
@@ -196,6 +202,9 @@ func (s *Spec) Delay(id FireID) time.Duration {
 // between them does not touch what is planned.
 func (s *Spec) SameSchedule(o *Spec) bool {
 	if len(s.Schedules) != len(o.Schedules) || s.TimeZone != o.TimeZone || s.IsEnabled() != o.IsEnabled() {
+		return false
+	}
+	if s.Dialect != o.Dialect || s.DST != o.DST {
 		return false
 	}
 	if !sameTime(s.StartAt, o.StartAt) || !sameTime(s.EndAt, o.EndAt) {

@@ -104,6 +104,9 @@ func (s *Spec) Validate() []Problem {
 	if len(s.Schedules) > MaxSchedules {
 		p.add("spec.schedules", "has %d entries; at most %d are allowed", len(s.Schedules), MaxSchedules)
 	}
+	checkEnum(&p, "spec.dialect", s.Dialect, Dialects())
+	checkEnum(&p, "spec.dst.gap", s.DST.Gap, Gaps())
+	checkEnum(&p, "spec.dst.fold", s.DST.Fold, Folds())
 	if s.Group != "" {
 		if err := CheckName(s.Group); err != nil {
 			p.add("spec.group", "%v", err)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 	"weak"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Cache shares compiled schedules: a million jobs with two thousand different
@@ -17,7 +19,10 @@ type Cache struct {
 	zones     map[string]*time.Location
 }
 
-type cacheKey struct{ expr, zone, seed string }
+type cacheKey struct {
+	expr string
+	opts Options
+}
 
 // NewCache returns an empty cache.
 func NewCache() *Cache {
@@ -26,7 +31,10 @@ func NewCache() *Cache {
 
 // Parse is as the function Parse.
 func (c *Cache) Parse(expr string, opts Options) (*Schedule, error) {
-	key := cacheKey{expr, opts.Zone, opts.Seed}
+	if !mayHash(expr) {
+		opts.Seed = ""
+	}
+	key := cacheKey{expr, opts}
 	c.mu.RLock()
 	s := c.schedules[key].Value()
 	c.mu.RUnlock()
@@ -43,10 +51,24 @@ func (c *Cache) Parse(expr string, opts Options) (*Schedule, error) {
 		return other, nil // somebody was faster
 	}
 	// Copies: the caller's strings may be parts of something large.
-	key = cacheKey{strings.Clone(expr), strings.Clone(opts.Zone), strings.Clone(opts.Seed)}
+	key = cacheKey{strings.Clone(expr), Options{
+		Zone: strings.Clone(opts.Zone), Seed: strings.Clone(opts.Seed), Dialect: job.Dialect(strings.Clone(string(opts.Dialect))),
+		DST: job.DST{Gap: job.Gap(strings.Clone(string(opts.Gap))), Fold: job.Fold(strings.Clone(string(opts.Fold)))},
+	}}
 	c.schedules[key] = weak.Make(s)
 	runtime.AddCleanup(s, c.forget, key)
 	return s, nil
+}
+
+// mayHash reports whether an expression may depend on the seed.
+func mayHash(expr string) bool {
+	for i := range len(expr) {
+		// An H begins an entry of a field. THU has none, nor has @hourly.
+		if (expr[i] == 'H' || expr[i] == 'h') && (i == 0 || expr[i-1] == ' ' || expr[i-1] == '\t' || expr[i-1] == ',') {
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops the entry of a schedule that is gone, unless there is a new one.

@@ -3,6 +3,7 @@ package schedule
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,51 +21,94 @@ type unit struct {
 var (
 	months   = []string{"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"}
 	weekdays = []string{"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}
-	units    = [...]unit{
-		{"second", 0, 59, nil},
-		{"minute", 0, 59, nil},
-		{"hour", 0, 23, nil},
-		{"day of month", 1, 31, nil},
-		{"month", 1, 12, months},
-		{"day of week", 0, 7, weekdays}, // Sunday is 0 and 7
+	// units are the fields but the weekday, which depends on the dialect.
+	units = [...]unit{
+		secondField: {"second", 0, 59, nil},
+		minuteField: {"minute", 0, 59, nil},
+		hourField:   {"hour", 0, 23, nil},
+		domField:    {"day of month", 1, 31, nil},
+		monthField:  {"month", 1, 12, months},
+		yearField:   {"year", firstYear, lastYear, nil},
 	}
+)
+
+// The fields by their place.
+const (
+	secondField = iota
+	minuteField
+	hourField
+	domField
+	monthField
+	dowField
+	yearField
 )
 
 // sunday is what robfig/cron does not know Sunday by.
 const sunday = 7
 
-// allowed tells what the field may hold.
-func (u *unit) allowed() string {
+// compiler reads the fields of one expression.
+type compiler struct {
+	*grammar
+
+	opts Options
+	days special
+	// none: the field at this place holds nothing that robfig/cron knows.
+	none   [yearField + 1]bool
+	hashed bool
+}
+
+// unit returns the field at a place.
+func (c *compiler) unit(at int) *unit {
+	if at == dowField {
+		return &c.weekday
+	}
+	return &units[at]
+}
+
+// allowed tells what the field at a place may hold.
+func (c *compiler) allowed(at int) string {
+	u := c.unit(at)
 	text := fmt.Sprintf("%d-%d", u.min, u.max)
 	if u.names != nil {
 		text += fmt.Sprintf(" or %s-%s", u.names[0], u.names[len(u.names)-1])
 	}
-	return text + ", ranges (2-5), lists (2,5), steps (*/2) and *"
+	text += ", ranges (2-5), lists (2,5), steps (*/2) and *"
+	if c.special && at == domField {
+		text += ", also L, L-3, LW and 15W"
+	}
+	if c.special && at == dowField {
+		text += ", also 5L and 5#3"
+	}
+	return text
 }
 
-// compileFields checks the fields, and has robfig/cron compile them.
-func (s *Schedule) compileFields(given []string) error {
-	switch len(given) {
-	case 5:
-		given = append([]string{"0"}, given...)
-	case 6:
-	default:
-		return fmt.Errorf("has %d fields; give %s", len(given), examples)
+// compileFields checks the fields, and has robfig/cron compile what it knows.
+func (s *Schedule) compileFields(given []string, g *grammar, opts Options) error {
+	if !slices.Contains(g.counts, len(given)) {
+		return fmt.Errorf("has %d fields; give %s", len(given), g.examples())
 	}
+	if len(given) == 5 {
+		given = append([]string{"0"}, given...)
+	}
+	c := compiler{grammar: g, opts: opts}
 	var wrong []string
 	plain := make([]string, len(given))
 	for i, text := range given {
-		p, err := units[i].plain(text)
+		p, err := c.plain(i, text)
 		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("%s %q: %v; allowed are %s", units[i].name, text, err, units[i].allowed()))
+			wrong = append(wrong, fmt.Sprintf("%s %q: %v; allowed are %s", c.unit(i).name, text, err, c.allowed(i)))
 		}
 		plain[i] = p
+	}
+	if g.oneDay && (given[domField] == "?") == (given[dowField] == "?") {
+		wrong = append(wrong, fmt.Sprintf("day of month %q and day of week %q: exactly one of them has to be ?", given[domField], given[dowField]))
 	}
 	if len(wrong) > 0 {
 		return errors.New(strings.Join(wrong, "; "))
 	}
 	const all = cron.Second | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow
-	parsed, err := cron.NewParser(all).Parse(strings.Join(plain, " "))
+	text := strings.Join(plain[:yearField], " ")
+	parsed, err := cron.NewParser(all).Parse(text)
 	if err != nil {
 		return err
 	}
@@ -72,86 +116,174 @@ func (s *Schedule) compileFields(given []string) error {
 	if !ok {
 		return errors.New("is no schedule of fields")
 	}
-	spec.Dom, spec.Dow = star(spec.Dom, given[3]), star(spec.Dow, given[5])
+	spec.Dom, spec.Dow = c.star(spec.Dom, given[domField]), c.star(spec.Dow, given[dowField])
 	s.fields = fieldsOf(spec)
-	s.everyHour = s.fields.everyHour()
+	if c.none[domField] {
+		s.fields.dom = 0
+	}
+	if c.none[dowField] {
+		s.fields.dow = 0
+	}
+	x := extra{days: c.days}
+	if len(plain) > yearField && given[yearField] != "*" {
+		x.years = yearsOf(plain[yearField])
+	}
+	if x != (extra{}) {
+		s.fields.extra = &x
+	}
+	s.hashed = c.hashed
+	s.jumps = jumpsOf(opts.DST)
+	if s.fields.everyHour() {
+		s.jumps = skipGap | runFirst | runSecond // S1
+	}
 	if _, ok := s.fields.next(0); !ok {
 		return errors.New("never comes due: there is no such date")
 	}
 	return nil
 }
 
-// star marks a field as not restricted when it begins with a star, as Vixie
-// cron does. robfig/cron does not do so for a star with a step.
-func star(bits uint64, text string) uint64 {
-	if text[0] == '*' || text[0] == '?' {
+// star marks a field as not restricted, or as restricted. Vixie cron looks at
+// the first character, robfig/cron at entries without a step.
+func (c *compiler) star(bits uint64, text string) uint64 {
+	open := text[0] == '*' || text[0] == '?'
+	if c.strictStar {
+		open = slices.ContainsFunc(strings.Split(text, ","), func(token string) bool {
+			body, step, _ := strings.Cut(token, "/")
+			return (body == "*" || body == "?") && (step == "" || strings.TrimLeft(step, "0") == "1")
+		})
+	}
+	if open {
 		return bits | starBit
 	}
 	return bits &^ starBit
 }
 
-// plain checks a field, and writes it in numbers that robfig/cron knows.
-func (u *unit) plain(text string) (string, error) {
-	tokens := strings.Split(text, ",")
-	for i, token := range tokens {
-		p, err := u.plainToken(token)
+// plain checks a field, and writes it in numbers that robfig/cron knows. It
+// notes what robfig/cron does not know.
+func (c *compiler) plain(at int, text string) (string, error) {
+	if text == "?" && c.oneDay && at != domField && at != dowField {
+		return "", errors.New("? is for day of month and day of week only")
+	}
+	var out []string
+	for token := range strings.SplitSeq(text, ",") {
+		p, err := c.plainToken(at, token)
 		if err != nil {
 			return "", err
 		}
-		tokens[i] = p
+		if p != "" {
+			out = append(out, p)
+		}
 	}
-	return strings.Join(tokens, ","), nil
+	if len(out) == 0 {
+		c.none[at] = true
+		return "1", nil
+	}
+	return strings.Join(out, ","), nil
 }
 
-func (u *unit) plainToken(token string) (string, error) {
+func (c *compiler) plainToken(at int, token string) (string, error) {
+	u := c.unit(at)
+	if token == "" {
+		return "", errors.New("an entry of the list is empty")
+	}
+	if token[0] == 'H' || token[0] == 'h' {
+		return c.hash(at, token)
+	}
+	if p, ok, err := c.specialToken(at, token); ok {
+		return p, err
+	}
 	body, stepText, hasStep := strings.Cut(token, "/")
 	step := 1
 	if hasStep {
 		n, ok := number(stepText)
-		if !ok || n == 0 {
+		switch {
+		case !ok || n == 0:
 			return "", fmt.Errorf("the step %q is not a whole number above 0", stepText)
+		case c.oneDay && n > u.max:
+			return "", fmt.Errorf("the step %s is larger than the field", stepText)
 		}
 		step = n
 	}
-	var low int
-	high := u.max
-	switch first, last, isRange := strings.Cut(body, "-"); {
-	case token == "":
-		return "", errors.New("an entry of the list is empty")
-	case body == "*" || body == "?":
-		return token, nil
-	default:
-		var err error
-		if low, err = u.value(first); err != nil {
-			return "", err
+	if body == "" && c.oneDay {
+		body = "*" // Quartz takes "/5"
+	}
+	if body == "*" || body == "?" {
+		switch {
+		case at == yearField:
+			return written(u.min, u.max, step), nil
+		case hasStep:
+			return body + "/" + stepText, nil
 		}
-		if isRange {
-			if high, err = u.value(last); err != nil {
-				return "", err
-			}
-		} else if !hasStep {
-			high = low
-		} else if high == sunday && low < sunday {
-			high-- // "1/2" goes to Saturday
-		}
+		return body, nil
+	}
+	low, high, err := c.bounds(u, body, hasStep)
+	if err != nil {
+		return "", err
 	}
 	if low > high {
-		return "", fmt.Errorf("the range %s runs backwards; write two, as in %d-%d,%d-%d", body, low, u.max, u.min, high)
+		if !c.wraps || at == yearField {
+			return "", fmt.Errorf("the range %s runs backwards; write two, as in %d-%d,%d-%d", body, low, u.max, u.min, high)
+		}
+		return c.wrapped(at, low, high, step), nil
 	}
-	if u.max == sunday && high == sunday {
-		return sundays(low, step), nil
+	if at != dowField {
+		return written(low, high, step), nil
 	}
-	return fmt.Sprintf("%d-%d/%d", low, high, step), nil
+	return c.weekdayList(low, high, step), nil
 }
 
-// sundays writes a range of weekdays that goes to 7 as a list.
-func sundays(low, step int) string {
+// bounds reads a value or a range.
+func (c *compiler) bounds(u *unit, body string, hasStep bool) (low, high int, err error) {
+	first, last, isRange := strings.Cut(body, "-")
+	if low, err = u.value(first); err != nil {
+		return 0, 0, err
+	}
+	switch {
+	case isRange:
+		if high, err = u.value(last); err != nil {
+			return 0, 0, err
+		}
+		if u.max == sunday && u.min == 0 && high == 0 && low > 0 && strings.EqualFold(last, weekdays[0]) {
+			high = sunday // FRI-SUN
+		}
+	case !hasStep:
+		high = low
+	case u.max == sunday && u.min == 0 && low < sunday:
+		high = sunday - 1 // "1/2" goes to Saturday
+	default:
+		high = u.max
+	}
+	return low, high, nil
+}
+
+func written(low, high, step int) string { return fmt.Sprintf("%d-%d/%d", low, high, step) }
+
+// wrapped writes a range that goes over the end of the field as a list.
+func (c *compiler) wrapped(at, low, high, step int) string {
+	u := c.unit(at)
+	size := u.max - u.min + 1
+	var out []string
+	for v := low; v <= high+size; v += step {
+		n := (v-u.min)%size + u.min
+		if at == dowField {
+			n = c.robfigDay(n)
+		}
+		out = append(out, strconv.Itoa(n))
+	}
+	return strings.Join(out, ",")
+}
+
+// weekdayList writes weekdays as a list.
+func (c *compiler) weekdayList(low, high, step int) string {
 	var days []string
-	for d := low; d <= sunday; d += step {
-		days = append(days, strconv.Itoa(d%sunday))
+	for d := low; d <= high; d += step {
+		days = append(days, strconv.Itoa(c.robfigDay(d)))
 	}
 	return strings.Join(days, ",")
 }
+
+// robfigDay returns a weekday of the dialect as robfig/cron numbers it.
+func (c *compiler) robfigDay(d int) int { return (d - c.weekday.min) % sunday }
 
 // value reads a number or a name.
 func (u *unit) value(text string) (int, error) {

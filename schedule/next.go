@@ -45,30 +45,48 @@ func (s *Schedule) nextInZone(from int64) (int64, bool) {
 	for from <= lastInstant {
 		sp := spanAt(s.loc, from)
 		low := from + sp.offset
-		if !s.everyHour && from-sp.start < maxJump && sp.start > firstInstant { // S2
+		shifted := int64(lastInstant + 1)
+		if from-sp.start < maxJump && sp.start > firstInstant { // S2
 			before := offsetAt(s.loc, sp.start-1)
-			if from == sp.start && before < sp.offset {
+			switch {
+			case before < sp.offset && s.jumps&(skipGap|shiftGap) == 0 && from == sp.start:
 				if w, ok := s.fields.next(sp.start + before); ok && w < low {
-					return sp.start, true // left out: at the end of the gap
+					return sp.start, true
 				}
+			case before < sp.offset && s.jumps&shiftGap != 0:
+				if w, ok := s.fields.next(from + before); ok && w < sp.start+sp.offset {
+					shifted = w - before
+				}
+			case before > sp.offset && s.jumps&runSecond == 0:
+				low = max(low, sp.start+before) // what came before comes twice
 			}
-			low = max(low, sp.start+before) // what came before comes twice
 		}
 		w, ok := s.fields.next(low)
 		if !ok {
-			return 0, false
+			return shifted, shifted <= lastInstant
 		}
-		at := w - sp.offset
-		if at < sp.end {
+		at := min(w-sp.offset, shifted)
+		if at < sp.end && (at == shifted || !s.comesAgain(sp, w)) {
 			return at, at <= lastInstant
 		}
 		// Nothing matches from low to w, on no offset: go near w. Close to the
 		// end of the span, though, the next one may show times before low.
-		if sp.end-from < maxJump {
+		if sp.end-from < maxJump || at < sp.end {
 			from = sp.end
 		} else {
 			from = max(sp.end, at-maxJump)
 		}
 	}
 	return 0, false
+}
+
+// comesAgain reports whether a time on the wall clock, which the span shows, is
+// left to the next span, because the schedule runs what comes twice the second
+// time.
+func (s *Schedule) comesAgain(sp span, w int64) bool {
+	if s.jumps&runFirst != 0 || sp.end > lastInstant {
+		return false
+	}
+	next := spanAt(s.loc, sp.end)
+	return w >= sp.end+next.offset && w < next.end+next.offset
 }

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/robfig/cron/v3"
 	"pgregory.net/rapid"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 func instant(t testing.TB, s string) time.Time {
@@ -202,11 +205,12 @@ var zones = []string{
 }
 
 // model says which minutes an expression without seconds fires at, by looking
-// at every one of them.
+// at every minute that the clock of the zone shows, and at those it leaves out.
 type model struct {
 	spec  *cron.SpecSchedule
 	every bool
 	loc   *time.Location
+	dst   job.DST
 }
 
 func (m *model) matches(wall time.Time) bool {
@@ -225,26 +229,50 @@ func (m *model) fires(from, to time.Time) []time.Time {
 		_, off := t.In(m.loc).Zone()
 		return t.Add(time.Duration(off) * time.Second)
 	}
-	var out []time.Time
-	latest := wallOf(from) // that the clock has shown
-	for t := from.Add(-26 * time.Hour); !t.After(from); t = t.Add(time.Minute) {
-		if w := wallOf(t); w.After(latest) {
-			latest = w
-		}
-	}
-	for t := from.Add(time.Minute); !t.After(to); t = t.Add(time.Minute) {
+	const margin = 26 * time.Hour
+	shown := map[time.Time][]time.Time{} // when, in order
+	left := map[time.Time][2]time.Time{} // the end of the gap, and the shifted instant
+	latest := wallOf(from.Add(-margin))
+	for t := from.Add(-margin); !t.After(to.Add(margin)); t = t.Add(time.Minute) {
 		w := wallOf(t)
-		due := m.matches(w) && (m.every || w.After(latest))
-		for left := latest.Add(time.Minute); !m.every && left.Before(w); left = left.Add(time.Minute) {
-			due = due || m.matches(left)
-		}
-		if due {
-			out = append(out, t)
+		shown[w] = append(shown[w], t)
+		for out := latest.Add(time.Minute); out.Before(w); out = out.Add(time.Minute) {
+			left[out] = [2]time.Time{t, t.Add(out.Sub(latest) - time.Minute)}
 		}
 		if w.After(latest) {
 			latest = w
 		}
 	}
+	due := map[time.Time]bool{}
+	for w, at := range shown {
+		switch {
+		case !m.matches(w):
+		case m.every || m.dst.Fold == job.FoldBoth:
+			for _, t := range at {
+				due[t] = true
+			}
+		case m.dst.Fold == job.FoldSecond:
+			due[at[len(at)-1]] = true
+		default:
+			due[at[0]] = true
+		}
+	}
+	for w, at := range left {
+		switch {
+		case m.every || m.dst.Gap == job.GapSkip || !m.matches(w):
+		case m.dst.Gap == job.GapShift:
+			due[at[1]] = true
+		default:
+			due[at[0]] = true
+		}
+	}
+	var out []time.Time
+	for t := range due {
+		if t.After(from) && !t.After(to) {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, time.Time.Compare)
 	return out
 }
 
@@ -264,6 +292,7 @@ func TestS3_AgreesWithModel(t *testing.T) {
 		}
 		from := start.Add(-time.Duration(rapid.IntRange(0, 26*60).Draw(rt, "before")) * time.Minute)
 		to := from.Add(40 * time.Hour)
+		dst := job.DST{Gap: rapid.SampledFrom(job.Gaps()).Draw(rt, "gap"), Fold: rapid.SampledFrom(job.Folds()).Draw(rt, "fold")}
 
 		w := start.In(loc)
 		some := func(name string, low, high, near int) string {
@@ -276,7 +305,7 @@ func TestS3_AgreesWithModel(t *testing.T) {
 			some("minute", 0, 59, rapid.IntRange(0, 59).Draw(rt, "m")), some("hour", 0, 23, w.Hour()),
 			some("dom", 1, 31, w.Day()), "*", some("dow", 0, 6, int(w.Weekday())),
 		}, " ")
-		s, err := Parse(expr, Options{Zone: loc.String()})
+		s, err := Parse(expr, Options{Zone: loc.String(), DST: dst})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -284,11 +313,58 @@ func TestS3_AgreesWithModel(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		m := &model{spec: parsed.(*cron.SpecSchedule), loc: loc}
+		m := &model{spec: parsed.(*cron.SpecSchedule), loc: loc, dst: dst}
 		m.every = strings.Fields(expr)[1] == "*" || m.spec.Hour<<40 == (1<<24-1)<<40
 		got := Set{s}.Between(from, to, 10_000)
 		if d := cmp.Diff(m.fires(from, to), got); d != "" {
-			rt.Fatalf("%q in %v from %v (-model +got):\n%s", expr, loc, from, d)
+			rt.Fatalf("%q in %v from %v, %+v (-model +got):\n%s", expr, loc, from, dst, d)
+		}
+	})
+}
+
+// TestConformanceAgreesWithRobfig holds the dialect robfig against robfig/cron
+// itself, in zones too, wherever robfig/cron finds an answer: days without a
+// midnight take it astray.
+func TestConformanceAgreesWithRobfig(t *testing.T) {
+	t.Parallel()
+	zones := []string{"UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Sydney", "America/Chicago"}
+	parser := cron.NewParser(cron.Second | cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+	rapid.Check(t, func(rt *rapid.T) {
+		loc, err := LoadZone(rapid.SampledFrom(zones).Draw(rt, "zone"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		f := func(name string, low, high int) string {
+			a := rapid.IntRange(low, high).Draw(rt, name)
+			b := rapid.IntRange(a, high).Draw(rt, name+"to")
+			return rapid.SampledFrom([]string{
+				"*", "?", fmt.Sprint(a), fmt.Sprintf("%d-%d", a, b), fmt.Sprintf("%d,%d", b, a), fmt.Sprintf("%d/%d", a, max(b, 1)),
+				fmt.Sprintf("%d-%d/3,%d", a, b, high), fmt.Sprintf("*/%d", max(a, 1)),
+			}).Draw(rt, name+"form")
+		}
+		expr := strings.Join([]string{f("s", 0, 59), f("m", 0, 59), f("h", 0, 23), f("d", 1, 28), f("mo", 1, 12), f("w", 0, 6)}, " ")
+		s, err := Parse(expr, Options{Zone: loc.String(), Dialect: job.DialectRobfig})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		other, err := parser.Parse(expr)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		at := time.Unix(rapid.Int64Range(1e9, 3e9).Draw(rt, "after"), 0).UTC()
+		if _, jump := at.In(loc).ZoneBounds(); rapid.Bool().Draw(rt, "jump") && !jump.IsZero() {
+			at = jump.UTC().Add(-time.Duration(rapid.IntRange(0, 180).Draw(rt, "before")) * time.Minute)
+		}
+		for range 5 {
+			want := other.Next(at.In(loc))
+			if want.IsZero() {
+				return // robfig looks five years ahead
+			}
+			got, ok := s.Next(at)
+			if !ok || !got.Equal(want) {
+				rt.Fatalf("%q in %v after %v: %v %v, robfig says %v", expr, loc, at, got, ok, want)
+			}
+			at = got
 		}
 	})
 }

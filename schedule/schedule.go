@@ -12,8 +12,17 @@ import (
 type Options struct {
 	// Zone is an IANA zone name. Empty: UTC.
 	Zone string
-	// Seed will spread hashed fields; nothing reads it yet.
+	// Seed is what H is made of; by convention the key of the job.
 	Seed string
+	// Dialect says how fields are read. Empty: job.DialectCarillon.
+	Dialect job.Dialect
+	// DST says what happens when clocks jump. Empty: as the dialect does.
+	job.DST
+}
+
+// OptionsOf returns how the schedules of a job are read.
+func OptionsOf(key job.Key, spec *job.Spec) Options {
+	return Options{Zone: spec.TimeZone, Seed: key.String(), Dialect: spec.Dialect, DST: spec.DST}
 }
 
 // Limits of expressions.
@@ -43,8 +52,10 @@ type Schedule struct {
 	nanos  int64
 	fields fields
 	kind   kind
-	// everyHour: the expression goes by elapsed time (S1).
-	everyHour bool
+	// jumps says what happens when clocks do.
+	jumps jumps
+	// hashed: the seed matters.
+	hashed bool
 }
 
 // Parse compiles an expression. The error tells the field and the token that
@@ -54,6 +65,10 @@ func Parse(expr string, opts Options) (*Schedule, error) { return parse(expr, op
 func parse(expr string, opts Options, zoneOf func(string) (*time.Location, error)) (*Schedule, error) {
 	if len(expr) > MaxLen {
 		return nil, fmt.Errorf("the expression has %d characters; at most %d are allowed", len(expr), MaxLen)
+	}
+	g, err := opts.settle()
+	if err != nil {
+		return nil, err
 	}
 	text := strings.TrimSpace(expr)
 	zone, rest, err := cutZone(text, opts.Zone)
@@ -65,7 +80,7 @@ func parse(expr string, opts Options, zoneOf func(string) (*time.Location, error
 		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // as above
 	}
 	s := &Schedule{expr: strings.Clone(text), loc: loc}
-	if err := s.compile(rest); err != nil {
+	if err := s.compile(rest, g, opts); err != nil {
 		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // as above
 	}
 	return s, nil
@@ -87,15 +102,12 @@ func cutZone(text, otherwise string) (zone, rest string, err error) {
 	return otherwise, text, nil
 }
 
-// examples of expressions, for messages.
-const examples = "five fields (minute hour day month weekday), six (second first), @daily, @every 5m, or @at 2027-01-01T00:00:00Z"
-
-func (s *Schedule) compile(text string) error {
+func (s *Schedule) compile(text string, g *grammar, opts Options) error {
 	if text == "" {
-		return fmt.Errorf("the expression is empty; give %s", examples)
+		return fmt.Errorf("the expression is empty; give %s", g.examples())
 	}
 	if !strings.HasPrefix(text, "@") {
-		return s.compileFields(strings.Fields(text))
+		return s.compileFields(strings.Fields(text), g, opts)
 	}
 	name := strings.Fields(text)[0]
 	arg := strings.TrimSpace(text[len(name):])
@@ -108,7 +120,7 @@ func (s *Schedule) compile(text string) error {
 	all := []string{"@every", "@at"}
 	for _, n := range named {
 		if n.name == name && arg == "" {
-			return s.compileFields(strings.Fields(n.fields))
+			return s.compileFields(strings.Fields(n.fields), grammars[job.DialectCarillon], opts)
 		}
 		if n.name == name {
 			return fmt.Errorf("%s takes nothing behind it, but has %q", name, arg)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/robfig/cron/v3"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 func TestSet(t *testing.T) {
@@ -49,7 +51,7 @@ func TestSet(t *testing.T) {
 func TestParseSetNamesAllProblems(t *testing.T) {
 	t.Parallel()
 	_, err := ParseSet([]string{"* * * * *", "bad", "@every 1ms"}, Options{})
-	want := `schedules[1]: "bad": has 1 fields; give ` + examples + "\n" +
+	want := `schedules[1]: "bad": has 1 fields; give ` + grammars[job.DialectCarillon].examples() + "\n" +
 		`schedules[2]: "@every 1ms": @every "1ms": out of range; 100ms to 8784h0m0s are allowed`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)

@@ -1,7 +1,9 @@
 package schedule
 
 import (
+	"fmt"
 	"math/bits"
+	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -16,6 +18,44 @@ type fields struct {
 	dow            uint8
 	// either: day or weekday is enough; else both have to match.
 	either bool
+	// extra is what few expressions have; nil: nothing.
+	extra *extra
+}
+
+// extra is what few expressions have.
+type extra struct {
+	days  special
+	years *years // nil: all
+}
+
+// allows reports whether the year is allowed.
+func (x *extra) allows(y int) bool { return x == nil || x.years == nil || x.years.has(y) }
+
+// The years that an expression may name.
+const (
+	firstYear = 1970
+	lastYear  = 2261
+)
+
+// years is a set of the years from firstYear to lastYear.
+type years [(lastYear-firstYear)/64 + 1]uint64
+
+// yearsOf reads ranges with steps, as in 2027-2030/1,2040-2040/1.
+func yearsOf(text string) *years {
+	var set years
+	for token := range strings.SplitSeq(text, ",") {
+		var low, high, step int
+		_, _ = fmt.Sscanf(token, "%d-%d/%d", &low, &high, &step) // as written
+		for y := low; y <= high; y += step {
+			set[(y-firstYear)/64] |= 1 << ((y - firstYear) % 64)
+		}
+	}
+	return &set
+}
+
+// has reports whether the year is in the set.
+func (s *years) has(y int) bool {
+	return y >= firstYear && y <= lastYear && s[(y-firstYear)/64]>>((y-firstYear)%64)&1 != 0
 }
 
 // starBit is what robfig/cron sets in a field that is not restricted.
@@ -34,21 +74,26 @@ func fieldsOf(s *cron.SpecSchedule) fields {
 // everyHour reports whether each hour of the day is among the hours.
 func (f *fields) everyHour() bool { return f.hour == 1<<24-1 }
 
-// cycle is how long the search goes on: dates repeat, with their weekdays,
-// every 400 years. So what is not found in a cycle does not exist.
-const cycle = 400
+// cycle is for how many years the search goes on: dates repeat, with their
+// weekdays, every 400 years, and years that are named lie within 600 of each
+// other. So what is not found in a cycle does not exist.
+const cycle = 600
 
 // next returns the first matching wall-clock time that is not before w.
 func (f *fields) next(w int64) (int64, bool) {
 	today := floorDiv(w, day)
 	y, m, d := civil(today)
-	if f.month>>m&1 != 0 && f.days(y, m)>>d&1 != 0 {
+	if f.extra.allows(y) && f.month>>m&1 != 0 && f.days(y, m)>>d&1 != 0 {
 		if s, ok := f.timeOfDay(int(w - today*day)); ok {
 			return today*day + s, true
 		}
 	}
 	after := ^uint32(0) << d << 1 // days of this month that are yet to come
 	for end := y + cycle; y <= end; after = ^uint32(0) {
+		if !f.extra.allows(y) {
+			y, m = y+1, 1
+			continue
+		}
 		if f.month>>m&1 != 0 {
 			if b := f.days(y, m) & after; b != 0 {
 				first := daysTo(y, m) + int64(bits.TrailingZeros32(b)) - 1
@@ -94,10 +139,15 @@ func (f *fields) days(y, m int) uint32 {
 	first := int((daysTo(y, m)%7 + 7 + int64(time.Thursday)) % 7) // 1970-01-01 was a Thursday
 	week := uint64(f.dow)>>first | uint64(f.dow)<<(7-first)&(1<<7-1)
 	weekdays := uint32((week * (1 | 1<<7 | 1<<14 | 1<<21 | 1<<28)) << 1 & (1<<32 - 1)) //nolint:gosec // masked
-	if f.either {
-		return (f.dom | weekdays) & exist
+	days := f.dom
+	if x := f.extra; x != nil {
+		days |= x.days.ofMonth(daysIn(y, m), first)
+		weekdays |= x.days.ofWeek(daysIn(y, m), first)
 	}
-	return f.dom & weekdays & exist
+	if f.either {
+		return (days | weekdays) & exist
+	}
+	return days & weekdays & exist
 }
 
 func daysIn(y, m int) int {

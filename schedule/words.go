@@ -89,7 +89,10 @@ func (v values) row() bool { return len(v.is) > 1 && v.is[len(v.is)-1]-v.is[0] =
 // maxTimes is how many times of day are listed one by one.
 const maxTimes = 6
 
-func (f *fields) words() string {
+func (f *fields) words() string { return f.dateless() + f.extra.yearWords() }
+
+// dateless is as words, without the years.
+func (f *fields) dateless() string {
 	second, minute, hour := valuesOf(f.second, 0, 59), valuesOf(f.minute, 0, 59), valuesOf(uint64(f.hour), 0, 23)
 	on, in := f.dayWords()
 	interval := minute.even && len(minute.is) > 2 || hour.even && len(hour.is) > 2 && minute.only(0) && second.only(0)
@@ -239,32 +242,109 @@ func (f *fields) dayWords() (on, in string) {
 	if !month.all {
 		in = ranges(month.is, func(m int) string { return time.Month(m).String() })
 	}
+	anyDate, anyWeekday := dom.all, dow.all
 	date := ""
 	switch {
-	case dom.all:
+	case dom.all, len(dom.is) == 0:
 	case dom.step > 0:
 		date = "every " + ordinal(dom.step) + " day of "
 	default:
 		date = "the " + ranges(dom.is, ordinal) + " of "
 	}
+	if more := f.extra.dateWords(); more != "" {
+		date = strings.TrimSuffix(date, " of ")
+		date = list(slices.DeleteFunc([]string{date, more}, func(s string) bool { return s == "" }), "and") + " of "
+	}
+	weekday := func(last string) string {
+		var parts []string
+		if len(dow.is) > 0 {
+			parts = append(parts, weekdayWords(dow.is, last))
+		}
+		return list(append(parts, f.extra.weekdayWords()...), last)
+	}
 	switch {
-	case date == "" && dow.all, f.either && (dom.all || dow.all):
+	case anyDate && anyWeekday, f.either && (anyDate || anyWeekday):
 		on = "" // one of them is always met
-	case date == "":
-		on = " on " + weekdayWords(dow.is, "and")
-	case dow.all && in != "":
+	case anyDate:
+		on = " on " + weekday("and")
+		if len(dow.is) == 0 {
+			on += " of the month"
+		}
+	case anyWeekday && in != "":
 		return " on " + date + in, ""
-	case dow.all:
+	case anyWeekday:
 		on = " on " + date + "the month"
 	case f.either:
-		on = " on " + date + "the month or on " + weekdayWords(dow.is, "and")
+		on = " on " + date + "the month or on " + weekday("and")
 	default:
-		on = " on " + date + "the month if it is " + weekdayWords(dow.is, "or")
+		on = " on " + date + "the month if it is " + weekday("or")
 	}
 	if in != "" {
 		in = " in " + in
 	}
 	return on, in
+}
+
+// dateWords tells the days that L and W name.
+func (x *extra) dateWords() string {
+	if x == nil {
+		return ""
+	}
+	var parts []string
+	lastOf := func(set uint32, what string) {
+		for n := range 31 {
+			switch {
+			case set>>n&1 == 0:
+			case n == 0:
+				parts = append(parts, "the last "+what)
+			default:
+				parts = append(parts, "the "+what+" "+every(n, "day")+" before the last")
+			}
+		}
+	}
+	lastOf(x.days.last, "day")
+	lastOf(x.days.lastWork, "working day")
+	for d := 1; d <= 31; d++ {
+		if x.days.near>>d&1 != 0 {
+			parts = append(parts, "the working day nearest the "+ordinal(d))
+		}
+	}
+	return list(parts, "and")
+}
+
+// weekdayWords tells the weekdays that # and L name.
+func (x *extra) weekdayWords() []string {
+	if x == nil {
+		return nil
+	}
+	var parts []string
+	for n, set := range x.days.nth {
+		for d := time.Sunday; d <= time.Saturday; d++ {
+			if set>>d&1 != 0 {
+				parts = append(parts, "the "+ordinal(n+1)+" "+d.String())
+			}
+		}
+	}
+	for d := time.Sunday; d <= time.Saturday; d++ {
+		if x.days.lastDow>>d&1 != 0 {
+			parts = append(parts, "the last "+d.String())
+		}
+	}
+	return parts
+}
+
+// yearWords tells the years, as in ", only in 2027".
+func (x *extra) yearWords() string {
+	if x == nil || x.years == nil {
+		return ""
+	}
+	var is []int
+	for y := firstYear; y <= lastYear; y++ {
+		if x.years.has(y) {
+			is = append(is, y)
+		}
+	}
+	return ", only in " + numbers(is)
 }
 
 // weekdayWords lists weekdays from Monday on.

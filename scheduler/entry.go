@@ -125,7 +125,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		e.end = spec.EndAt.UnixNano()
 	}
 	if spec.IsEnabled() && len(spec.Schedules) > 0 {
-		e.set, err = cache.ParseSet(spec.Schedules, schedule.Options{Zone: spec.TimeZone})
+		e.set, err = cache.ParseSet(spec.Schedules, schedule.OptionsOf(e.key, &spec))
 		if err != nil {
 			return nil, 0, err
 		}

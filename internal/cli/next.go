@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,10 +17,10 @@ const maxInstants = 10_000
 
 func (a *app) nextCommand() *cobra.Command {
 	var (
-		exprs []string
-		zone  string
-		after string
-		count int
+		exprs   []string
+		options schedule.Options
+		after   string
+		count   int
 	)
 	cmd := &cobra.Command{
 		Use: "next JOB | --schedule EXPR", GroupID: groupJobs, Args: atMostOne, ValidArgsFunction: a.completeJobs,
@@ -33,15 +34,11 @@ func (a *app) nextCommand() *cobra.Command {
 			if count < 1 || count > maxInstants {
 				return usagef("--count %d: give a number from 1 to %d", count, maxInstants)
 			}
-			from := a.now()
-			if after != "" {
-				t, err := time.Parse(time.RFC3339, after)
-				if err != nil {
-					return usagef("--after %q: want an instant such as 2027-01-31T09:30:00Z", after)
-				}
-				from = t
+			from, err := a.afterTime(after, options.Zone)
+			if err != nil {
+				return err
 			}
-			up, err := a.nextOf(cmd, args, exprs, zone, from, count)
+			up, err := a.nextOf(cmd, args, exprs, options, from, count)
 			if err != nil {
 				return err
 			}
@@ -49,29 +46,63 @@ func (a *app) nextCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&exprs, "schedule", nil, "`EXPR`: cron fields, @every 5m, @at INSTANT, ... (may be given several times)")
-	cmd.Flags().StringVar(&zone, "tz", "", "time `ZONE` of --schedule, as in Europe/Berlin (default UTC)")
-	cmd.Flags().StringVar(&after, "after", "", "only instants after this `TIME`, as in 2027-01-31T09:30:00Z (default now)")
+	cmd.Flags().StringVar(&options.Zone, "tz", "", "time `ZONE` of --schedule, as in Europe/Berlin (default UTC)")
+	choice(cmd, (*string)(&options.Dialect), "dialect", job.Dialects(), "how --schedule is read, `DIALECT`")
+	choice(cmd, (*string)(&options.Gap), "gap", job.Gaps(), "`WHAT` becomes of times that are left out when clocks go forward")
+	choice(cmd, (*string)(&options.Fold), "fold", job.Folds(), "`WHEN` times run that come twice when clocks go back")
+	cmd.Flags().StringVar(&options.Seed, "seed", "", "`NAMESPACE/NAME` of the job from which H in --schedule follows")
+	cmd.Flags().StringVar(&after, "after", "", "only instants after this `TIME`, as in 2027-01-31T09:30:00Z, or 2027-01-31T09:30:00 in --tz (default now)")
 	cmd.Flags().IntVarP(&count, "count", "n", describedInstants, "how many instants, `N`")
 	// This flag hides the global one, which has -n.
 	cmd.Flags().StringVar(&a.namespace, "namespace", job.DefaultNamespace, "`NAME` of the job's namespace")
 	return cmd
 }
 
+// choice adds a flag that has one of few values.
+func choice[T ~string](cmd *cobra.Command, to *string, name string, allowed []T, usage string) {
+	words := make([]string, len(allowed))
+	for i, v := range allowed {
+		words[i] = string(v)
+	}
+	cmd.Flags().StringVar(to, name, "", usage+": "+strings.Join(words, ", "))
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+}
+
+// afterTime reads --after: an instant, or a time on the clock of a zone.
+func (a *app) afterTime(text, zone string) (time.Time, error) {
+	if text == "" {
+		return a.now(), nil
+	}
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t, nil
+	}
+	loc, err := schedule.LoadZone(zone)
+	if err != nil {
+		return time.Time{}, &usageError{err}
+	}
+	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.ParseInLocation(form, text, loc); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("--after %q: want an instant such as 2027-01-31T09:30:00Z, or a time such as 2027-01-31T09:30:00", text)
+}
+
 // nextOf computes the instants of the job named, or of the schedules given.
-func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, zone string, after time.Time, count int) (upcoming, error) {
+func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.Options, after time.Time, count int) (upcoming, error) {
 	switch {
 	case len(exprs) > 0 && len(args) > 0:
 		return upcoming{}, usagef("give a job or --schedule, not both")
 	case len(exprs) > 0:
-		up, err := upcomingAt(exprs, zone, after, count)
+		up, err := upcomingAt(exprs, options, after, count)
 		if err != nil {
 			return upcoming{}, &usageError{err}
 		}
 		return up, nil
 	case len(args) == 0:
 		return upcoming{}, usagef("next of what? give a job or --schedule EXPR")
-	case zone != "":
-		return upcoming{}, usagef("--tz goes with --schedule; a job has its own time zone")
+	case options != (schedule.Options{}):
+		return upcoming{}, usagef("--tz, --dialect, --gap, --fold and --seed go with --schedule; a job has its own")
 	}
 	key, err := a.key(args[0])
 	if err != nil {
@@ -100,7 +131,7 @@ func upcomingOf(j job.Job, after time.Time, n int) (upcoming, error) {
 	if after.Before(j.After) {
 		after = j.After // nothing before belongs to the present schedule
 	}
-	up, err := upcomingAt(j.Spec.Schedules, j.Spec.TimeZone, after, n)
+	up, err := upcomingAt(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec), after, n)
 	if err != nil {
 		return up, fmt.Errorf("job %s: %w", j.Key(), err)
 	}
@@ -109,14 +140,14 @@ func upcomingOf(j job.Job, after time.Time, n int) (upcoming, error) {
 
 // upcomingAt returns the next n instants of all the schedules together, or all
 // that is wrong with them.
-func upcomingAt(exprs []string, zone string, after time.Time, n int) (upcoming, error) {
+func upcomingAt(exprs []string, options schedule.Options, after time.Time, n int) (upcoming, error) {
 	up := upcoming{exprs: exprs, zone: time.UTC}
 	var (
 		set  schedule.Set
 		errs []error
 	)
 	for _, expr := range exprs {
-		s, err := schedule.Parse(expr, schedule.Options{Zone: zone})
+		s, err := schedule.Parse(expr, options)
 		if err != nil {
 			errs = append(errs, err)
 			continue

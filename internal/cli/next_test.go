@@ -53,7 +53,7 @@ func TestNextOffline(t *testing.T) {
 		"--schedule|* * * * *|-n|0":                    "from 1 to",
 		"--schedule|* * * * *|backup":                  "not both",
 		"":                                             "next of what",
-		"backup|--tz|UTC":                              "--tz goes with --schedule",
+		"backup|--tz|UTC":                              "go with --schedule",
 		"--schedule|":                                  "is empty",
 		"--schedule|0 0 30 2 *|--after|2027-01-01T00Z": "want an instant",
 	} {

@@ -157,7 +157,7 @@ func (c *Control) view(j *job.Job, shard job.ShardID) JobView {
 	if len(j.Spec.Schedules) == 0 {
 		return v
 	}
-	set, err := c.schedules.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone})
+	set, err := c.schedules.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
 	if err != nil {
 		// Stored by a release that knew more: say so where the words stand.
 		v.Words = append(v.Words, "cannot be read: "+err.Error())

@@ -141,7 +141,11 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return append(append(problems, o.Group.Validate()...), mode.Check(&o.Group)...)
 	}
 	problems = append(problems, o.Spec.Validate()...)
-	opts := schedule.Options{Zone: o.Spec.TimeZone}
+	opts := schedule.OptionsOf(o.Metadata.Key(), &o.Spec)
+	if !slices.Contains(job.Dialects(), opts.Dialect) {
+		opts.Dialect = "" // told above
+	}
+	opts.DST = job.DST{} // as above; it does not matter here
 	if _, err := schedule.LoadZone(opts.Zone); err != nil {
 		problems = append(problems, job.Problem{Path: "spec.timeZone", Message: err.Error()})
 		opts.Zone = "" // tell what else is wrong with the schedules

@@ -84,7 +84,7 @@ func plans(jobs []control.JobView) (map[job.UID]plan, error) {
 	out := make(map[job.UID]plan, len(jobs))
 	for i := range jobs {
 		j := &jobs[i]
-		set, err := schedule.ParseSet(j.Spec.Schedules, schedule.Options{Zone: j.Spec.TimeZone, Seed: j.UID.String()})
+		set, err := schedule.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
 		if err != nil {
 			return nil, fmt.Errorf("schedule of %v: %w", j.Key(), err)
 		}

@@ -73,6 +73,12 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": job.Overlaps(), "default": job.Overlaps()[0]}
 	case reflect.TypeFor[job.Misfire]():
 		return schema{"enum": job.Misfires(), "default": job.Misfires()[0]}
+	case reflect.TypeFor[job.Dialect]():
+		return schema{"enum": job.Dialects(), "default": job.Dialects()[0]}
+	case reflect.TypeFor[job.Gap]():
+		return schema{"enum": job.Gaps()}
+	case reflect.TypeFor[job.Fold]():
+		return schema{"enum": job.Folds()}
 	case reflect.TypeFor[job.Spread]():
 		return schema{"enum": job.Spreads(), "default": job.Spreads()[0]}
 	case reflect.TypeFor[time.Time]():
