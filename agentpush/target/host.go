@@ -1,0 +1,54 @@
+package target
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Host is what a target is matched against.
+type Host struct {
+	Name string
+	// Addrs are the addresses of the host.
+	Addrs []netip.Addr
+	// Labels were given to the host, Facts were found out about it.
+	Labels, Facts map[string]string
+}
+
+// scope says where the value of a key comes from.
+type scope string
+
+const (
+	// scopeAny is the label of that name, or else the fact.
+	scopeAny   scope = ""
+	scopeLabel scope = "label."
+	scopeFact  scope = "fact."
+)
+
+// key names a label or a fact.
+type key struct {
+	scope scope
+	name  string
+}
+
+// newKey reads a key such as os, label.os or fact.os.
+func newKey(text string) key {
+	for _, s := range []scope{scopeLabel, scopeFact} {
+		if name, ok := strings.CutPrefix(text, string(s)); ok && name != "" {
+			return key{s, name}
+		}
+	}
+	return key{scopeAny, text}
+}
+
+// lookup returns the host's value.
+func (k key) lookup(h *Host) (value string, ok bool) {
+	if k.scope != scopeFact {
+		if value, ok = h.Labels[k.name]; ok || k.scope == scopeLabel {
+			return value, ok
+		}
+	}
+	value, ok = h.Facts[k.name]
+	return value, ok
+}
+
+func (k key) String() string { return string(k.scope) + k.name }
