@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -144,15 +143,4 @@ func (s NodeSet) String() string {
 		out = f.write(out)
 	}
 	return strings.Join(out, ",")
-}
-
-// Summary is String, cut at a comma to at most limit bytes, with the number of
-// all names when something was cut off.
-func (s NodeSet) Summary(limit int) string {
-	text := s.String()
-	if len(text) <= limit {
-		return text
-	}
-	cut := strings.LastIndexByte(text[:limit], ',')
-	return text[:max(0, cut)] + ",... (" + strconv.Itoa(s.Len()) + ")"
 }

@@ -242,8 +242,7 @@ func (s NodeSet) filter(keep func(string) bool) NodeSet {
 	return out
 }
 
-// Names returns the names in their natural order: web2 before web10, and web10
-// before web01 has a longer number than it.
+// Names returns the names in their natural order: web2 before web10.
 func (s NodeSet) Names() []string {
 	out := make([]string, 0, len(s.names))
 	for _, f := range s.families() {
