@@ -13,6 +13,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict is returned when a thing was changed by somebody else meanwhile.
 	ErrConflict = errors.New("conflict")
+	// ErrForbidden is returned when who asks may not do it.
+	ErrForbidden = errors.New("not allowed")
 	// ErrUnavailable is returned when the cluster cannot answer now.
 	ErrUnavailable = errors.New("unavailable")
 	// ErrNoMinions is returned when a target matches no connected minion. Its

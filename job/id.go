@@ -144,10 +144,28 @@ const (
 	TriggerSchedule Trigger = 1
 	// TriggerManual is a start that a person or a program asked for.
 	TriggerManual Trigger = 2
+	// TriggerAfter is the end of a run of another job; see After.
+	TriggerAfter Trigger = 3
+	// TriggerWatch is the change of a key in etcd; see Watch.
+	TriggerWatch Trigger = 4
+	// TriggerWebhook is a call of the job's webhook.
+	TriggerWebhook Trigger = 5
+	// TriggerBackfill is an instant of the job's schedule that lay in a window
+	// which somebody asked to be run again.
+	TriggerBackfill Trigger = 6
 )
 
+// Conditional reports whether the trigger is a condition of the job's spec: it
+// does not start a job that is paused.
+func (t Trigger) Conditional() bool {
+	return t == TriggerAfter || t == TriggerWatch || t == TriggerWebhook
+}
+
 // triggerNames is indexed by Trigger.
-var triggerNames = [...]string{TriggerSchedule: "schedule", TriggerManual: "manual"}
+var triggerNames = [...]string{
+	TriggerSchedule: "schedule", TriggerManual: "manual", TriggerAfter: "after",
+	TriggerWatch: "watch", TriggerWebhook: "webhook", TriggerBackfill: "backfill",
+}
 
 func (t Trigger) String() string {
 	if int(t) < len(triggerNames) && triggerNames[t] != "" {
@@ -163,7 +181,7 @@ func ParseTrigger(s string) (Trigger, error) {
 			return Trigger(i), nil
 		}
 	}
-	return 0, fmt.Errorf("trigger %q: want schedule or manual", s)
+	return 0, fmt.Errorf("trigger %q: want one of %s", s, strings.Join(triggerNames[1:], ", "))
 }
 
 // FireID is the identity of one occurrence: job UID, scheduled instant and

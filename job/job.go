@@ -92,6 +92,28 @@ type Spec struct {
 	// CatchUp is how far back Misfire may run what was missed; older occurrences
 	// are recorded as missed. Zero: as far as they go.
 	CatchUp Duration `json:"catchUp,omitempty"`
+	// CatchUpEvery is how long after one another missed occurrences are run, so
+	// that they do not come all at once. Zero: DefaultCatchUpEvery.
+	CatchUpEvery Duration `json:"catchUpEvery,omitempty"`
+	// Count bounds the schedule: so many occurrences are due since the schedule
+	// was saved, or since StartAt. Zero: no bound.
+	Count int `json:"count,omitempty"`
+	// PauseAfterFailures pauses the job when so many of its runs in a row did
+	// not succeed. Zero: never.
+	PauseAfterFailures int `json:"pauseAfterFailures,omitempty"`
+	// Deadline is how long after its instant a run has to have ended. Zero: none.
+	Deadline Duration `json:"deadline,omitempty"`
+	// OnDeadline says what becomes of a run that has not. Empty: DeadlineAlert.
+	OnDeadline OnDeadline `json:"onDeadline,omitempty"`
+	// LateAfter: a run that begins this long after its instant is told of as
+	// late. Zero: none is.
+	LateAfter Duration `json:"lateAfter,omitempty"`
+	// After has the job start when other jobs' runs end. Nil: it does not.
+	After *After `json:"after,omitempty"`
+	// Watch has the job start when a key in etcd changes. Nil: it does not.
+	Watch *Watch `json:"watch,omitempty"`
+	// Webhook has the job start when its address is called. Nil: it has none.
+	Webhook *Webhook `json:"webhook,omitempty"`
 	// Idempotent: running an occurrence twice does no harm, so one whose
 	// outcome cannot be known may be run again.
 	Idempotent bool `json:"idempotent,omitempty"`
@@ -118,6 +140,8 @@ type Job struct {
 	// After is the instant from which the present schedule holds: no
 	// occurrence at or before it belongs to this schedule.
 	After time.Time `json:"after"`
+	// CountedFrom is since when Spec.Count counts; zero: there is no such bound.
+	CountedFrom time.Time `json:"countedFrom,omitzero"`
 	// CreatedAt and UpdatedAt are for people; nothing is decided by them.
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`
@@ -204,7 +228,7 @@ func (s *Spec) SameSchedule(o *Spec) bool {
 	if len(s.Schedules) != len(o.Schedules) || s.TimeZone != o.TimeZone || s.IsEnabled() != o.IsEnabled() {
 		return false
 	}
-	if s.Dialect != o.Dialect || s.DST != o.DST {
+	if s.Dialect != o.Dialect || s.DST != o.DST || s.Count != o.Count {
 		return false
 	}
 	if !sameTime(s.StartAt, o.StartAt) || !sameTime(s.EndAt, o.EndAt) {

@@ -63,6 +63,40 @@ func Misfires() []Misfire { return []Misfire{MisfireLatest, MisfireSkip, Misfire
 // MaxCatchUp bounds how many missed occurrences of one job MisfireAll runs.
 const MaxCatchUp = 1000
 
+// OnDeadline says what becomes of a run that has not ended by its deadline.
+type OnDeadline string
+
+// What becomes of it.
+const (
+	// DeadlineAlert only tells of it. The default.
+	DeadlineAlert OnDeadline = "alert"
+	// DeadlineCancel ends the run, with its process tree.
+	DeadlineCancel OnDeadline = "cancel"
+)
+
+// OnDeadlines lists what may become of it, the default first.
+func OnDeadlines() []OnDeadline { return []OnDeadline{DeadlineAlert, DeadlineCancel} }
+
+// Limits and defaults of counts and rates.
+const (
+	// MaxCount bounds Spec.Count: its last instant is searched for.
+	MaxCount = 10_000
+	// DefaultCatchUpEvery is the pace at which missed occurrences are run.
+	DefaultCatchUpEvery = 100 * time.Millisecond
+	MaxCatchUpEvery     = 24 * time.Hour
+	MaxPauseAfter       = 1000
+	MaxDeadline         = 30 * 24 * time.Hour
+	MinAlert            = time.Millisecond
+)
+
+// EffectiveCatchUpEvery returns CatchUpEvery, or its default.
+func (s *Spec) EffectiveCatchUpEvery() time.Duration {
+	if s.CatchUpEvery == 0 {
+		return DefaultCatchUpEvery
+	}
+	return time.Duration(s.CatchUpEvery)
+}
+
 // Retry says how often and when a failed attempt is tried again.
 type Retry struct {
 	// Attempts is how often a task is tried in all. Zero and one: once.

@@ -80,6 +80,13 @@ type Run struct {
 	State     State  `json:"state"`
 	Reason    string `json:"reason"`
 	Attempt   int    `json:"attempt"`
+	// Cause tells who or what asked for the run, where it was not the schedule.
+	Cause string `json:"cause,omitempty"`
+	// Params are what it was started with.
+	Params map[string]string `json:"params,omitempty"`
+	// Alerts tell what people wanted to be told of: that it began late, or had
+	// not ended by its deadline.
+	Alerts []string `json:"alerts,omitempty"`
 	// Node is who committed the occurrence.
 	Node NodeID `json:"node"`
 	// Share is the node whose share of a parallel group's occurrence it is.

@@ -148,6 +148,23 @@ func (s *Spec) checkWindows(p *problems) {
 	p.within("spec.overlapGrace", s.OverlapGrace, 0, MaxOverlapGrace)
 	p.within("spec.jitter", s.Jitter, 0, MaxJitter)
 	p.within("spec.catchUp", s.CatchUp, 0, MaxCatchUpWindow)
+	p.within("spec.catchUpEvery", s.CatchUpEvery, 0, MaxCatchUpEvery)
+	p.within("spec.deadline", s.Deadline, 0, MaxDeadline)
+	p.within("spec.lateAfter", s.LateAfter, 0, MaxDeadline)
+	if s.OnDeadline != "" && s.Deadline == 0 {
+		p.add("spec.onDeadline", "is for jobs with a deadline; give one")
+	}
+	checkEnum(p, "spec.onDeadline", s.OnDeadline, OnDeadlines())
+	if s.Count < 0 || s.Count > MaxCount {
+		p.add("spec.count", "%d is out of range; 1 to %d are allowed", s.Count, MaxCount)
+	}
+	if s.Count > 0 && len(s.Schedules) == 0 {
+		p.add("spec.count", "bounds the schedule, and there is none; give one")
+	}
+	if s.PauseAfterFailures < 0 || s.PauseAfterFailures > MaxPauseAfter {
+		p.add("spec.pauseAfterFailures", "%d is out of range; 1 to %d are allowed", s.PauseAfterFailures, MaxPauseAfter)
+	}
+	s.checkConditions(p)
 	if s.StartAt != nil && s.EndAt != nil && !s.StartAt.Before(*s.EndAt) {
 		p.add("spec.endAt", "%s is not after startAt, %s", s.EndAt.Format(time.RFC3339), s.StartAt.Format(time.RFC3339))
 	}
@@ -205,6 +222,9 @@ func (s *Spec) checkEnv(p *problems) {
 		}
 	}
 }
+
+// IsParamName reports whether a run may have a parameter of this name.
+func IsParamName(s string) bool { return isEnvName(s) }
 
 func isEnvName(s string) bool {
 	for i := range len(s) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,6 +35,10 @@ func (s *shard) attend(f *fire, now int64) {
 	spec, err := f.e.spec()
 	if err != nil {
 		s.end(f, job.StateFailed, "the job's spec cannot be read: "+err.Error())
+		return
+	}
+	s.watchTimes(f, spec, now)
+	if f.ended || f.state != etcdkv.EntryOpen {
 		return
 	}
 	if f.endAt != 0 && now >= f.endAt {
@@ -164,6 +169,9 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		}
 		env[shareVariable] = string(share)
 	}
+	if len(f.params) > 0 {
+		env = withParams(env, f.params)
+	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
 	t.sentAt, t.notAfter = now, now+int64(life)
 	t.checkAt = now + int64(askAfter)
@@ -173,6 +181,19 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		Command: spec.Command, Script: spec.Script, Env: env, WorkingDir: spec.WorkingDir, User: spec.User,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
 	})
+}
+
+// paramVariable begins the names of the variables that hold a run's parameters.
+const paramVariable = job.EnvPrefix + "PARAM_"
+
+// withParams adds a run's parameters to an environment.
+func withParams(env, params map[string]string) map[string]string {
+	out := make(map[string]string, len(env)+len(params))
+	maps.Copy(out, env)
+	for k, v := range params {
+		out[paramVariable+strings.ToUpper(k)] = v
+	}
+	return out
 }
 
 func (s *shard) ask(f *fire, t *task) {
@@ -266,6 +287,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	s.met.fires.WithLabelValues(string(state)).Inc()
 	f.run = s.runOf(f, state, reason)
 	s.record(f, f.run)
+	s.countFailure(f, state)
 	l := f.lane()
 	if !wasActive {
 		l.leave(f)
@@ -320,12 +342,12 @@ func (s *shard) close(f *fire) {
 	}
 	delete(s.fires, f.id)
 	sl := f.slot
-	for i, o := range sl.fires {
-		if o == f {
-			sl.fires[i] = nil
-		}
+	if f.ends = s.endsFor(f); len(f.ends) > 0 {
+		sl.tell = append(sl.tell, f)
+		s.touch(sl)
+		return
 	}
-	sl.open--
+	s.release(f)
 	if sl.open == 0 {
 		delete(s.dirty, sl)
 		sl.dirty = false

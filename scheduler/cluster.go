@@ -29,6 +29,13 @@ type Cluster struct {
 	overrides *etcdkv.Map[etcdkv.Override]
 	lines     *etcdkv.Map[etcdkv.Place]
 	healths   *etcdkv.Map[etcdkv.Health]
+	paused    *etcdkv.Map[etcdkv.Pause]
+	edges     *etcdkv.Map[etcdkv.Edge]
+	backfills *etcdkv.Map[etcdkv.Backfill]
+
+	// pauses and waiters are made anew at every change of paused and edges.
+	pauses  atomic.Pointer[pauses]
+	waiters atomic.Pointer[map[job.Key][]etcdkv.Edge]
 
 	// owned is owners by shard, grouped groups by shard; both are made anew at
 	// every change.
@@ -77,6 +84,11 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.overrides = etcdkv.NewMap(etcdkv.Decode[etcdkv.Override], c.wake)
 	c.lines = etcdkv.NewMap(etcdkv.Decode[etcdkv.Place], c.wake)
 	c.healths = etcdkv.NewMap(etcdkv.Decode[etcdkv.Health], c.onHealths)
+	c.paused = etcdkv.NewMap(etcdkv.Decode[etcdkv.Pause], c.onPauses)
+	c.edges = etcdkv.NewMap(etcdkv.Decode[etcdkv.Edge], c.onEdges)
+	c.backfills = etcdkv.NewMap(etcdkv.Decode[etcdkv.Backfill], nil)
+	c.pauses.Store(&pauses{})
+	c.waiters.Store(&map[job.Key][]etcdkv.Edge{})
 	return c
 }
 
@@ -90,6 +102,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 	g.Go(func() error { return c.overrides.Run(ctx, c.client, c.keys.Overrides()) })
 	g.Go(func() error { return c.lines.Run(ctx, c.client, c.keys.Lines()) })
 	g.Go(func() error { return c.healths.Run(ctx, c.client, c.keys.Healths()) })
+	g.Go(func() error { return c.paused.Run(ctx, c.client, c.keys.Pauses()) })
+	g.Go(func() error { return c.edges.Run(ctx, c.client, c.keys.Edges()) })
+	g.Go(func() error { return c.backfills.Run(ctx, c.client, c.keys.Backfills()) })
 	return g.Wait()
 }
 
@@ -97,7 +112,8 @@ func (c *Cluster) Run(ctx context.Context) error {
 func (c *Cluster) Synced() bool {
 	for _, ch := range []<-chan struct{}{
 		c.members.Synced(), c.owners.Synced(), c.groups.Synced(), c.drains.Synced(),
-		c.overrides.Synced(), c.lines.Synced(), c.healths.Synced(),
+		c.overrides.Synced(), c.lines.Synced(), c.healths.Synced(), c.paused.Synced(), c.edges.Synced(),
+		c.backfills.Synced(),
 	} {
 		select {
 		case <-ch:
@@ -220,6 +236,12 @@ func (c *Cluster) member(n job.NodeID) (etcdkv.Member, bool) {
 	entries, _ := c.members.Snapshot()
 	e, ok := entries[c.keys.Member(n)]
 	return e.Value, ok
+}
+
+// noBackfills reports whether there is none.
+func (c *Cluster) noBackfills() bool {
+	entries, _ := c.backfills.Snapshot()
+	return len(entries) == 0
 }
 
 // drained reports whether an operator wants the node to hold no shard.

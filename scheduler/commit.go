@@ -21,6 +21,8 @@ import (
 // operations, and how many bytes it rewrites, for the limit of 1.5 MiB.
 const (
 	maxHousekeeping = 40
+	maxRewriteOps   = 70
+	maxOps          = 110
 	maxRewritten    = 400 << 10
 )
 
@@ -41,6 +43,9 @@ type write struct {
 	rewritten []*slot
 	deleted   []*slot
 	saved     []*task
+	backfills []*backfilled
+	// notes are the keys of notes of ends.
+	notes []string
 }
 
 // commit gathers what is to be written and has it written. The shard's
@@ -82,8 +87,9 @@ func (s *shard) gather(now int64) (*write, error) {
 		}
 	}
 	size := 0
+	var again []*slot
 	for sl := range s.dirty {
-		if len(w.rewritten) >= maxHousekeeping || size > maxRewritten {
+		if len(w.ops) >= maxRewriteOps || size > maxRewritten {
 			break
 		}
 		if sl.maxAt > s.state.Cursor.UnixNano() {
@@ -91,13 +97,37 @@ func (s *shard) gather(now int64) (*write, error) {
 		}
 		delete(s.dirty, sl)
 		sl.dirty = false
+		note, text, err := s.note(sl)
+		if err != nil {
+			return nil, err
+		}
+		if note != "" {
+			size += len(text)
+			w.notes = append(w.notes, note)
+			w.ops = append(w.ops, clientv3.OpPut(note, text))
+			if len(sl.tell) > 0 {
+				again = append(again, sl)
+			}
+		}
 		value := sl.encode()
 		size += len(value)
 		w.rewritten = append(w.rewritten, sl)
 		w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(value)))
 		w.saved = append(w.saved, unsaved(sl.fires)...)
 	}
+	for _, sl := range again {
+		s.touch(sl)
+	}
+	if len(w.notes) > 0 && w.state == nil {
+		// So that the outcome of this very write can be told.
+		if err := s.gatherState(w, max(s.planned, s.state.Cursor.UnixNano())); err != nil {
+			return nil, err
+		}
+	}
 	s.gatherMoved(w)
+	if err := s.gatherPauses(w); err != nil {
+		return nil, err
+	}
 	if b != nil {
 		if err := s.gatherPass(w, b.round, now); err != nil {
 			return nil, err
@@ -108,7 +138,7 @@ func (s *shard) gather(now int64) (*write, error) {
 		if sl.maxAt > s.state.Cursor.UnixNano() {
 			continue // I5: the cursor has to pass it first
 		}
-		if n++; n > maxHousekeeping {
+		if n++; n > maxHousekeeping || len(w.ops) >= maxOps {
 			break
 		}
 		delete(s.closed, sl)
@@ -121,6 +151,20 @@ func (s *shard) gather(now int64) (*write, error) {
 	return w, nil
 }
 
+// gatherPauses adds the pauses of jobs that failed too often.
+func (s *shard) gatherPauses(w *write) error {
+	for _, p := range s.pausing {
+		text, err := etcdkv.Encode(p)
+		if err != nil {
+			return err
+		}
+		w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name), text))
+		s.log.Warn("job paused", zap.String("job", p.Namespace+"/"+p.Name), zap.String("reason", p.Reason))
+	}
+	s.pausing = nil
+	return nil
+}
+
 // gatherPlan adds the slot and the state of a plan.
 func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
 	if err := s.gatherState(w, max(b.cursor, s.state.Cursor.UnixNano())); err != nil {
@@ -128,6 +172,9 @@ func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
 	}
 	for _, key := range b.triggers {
 		w.ops = append(w.ops, clientv3.OpDelete(key))
+	}
+	if err := s.gatherBackfills(w, b); err != nil {
+		return err
 	}
 	if len(b.fires) == 0 {
 		return nil
@@ -285,8 +332,17 @@ func (s *shard) written(w *write, rev int64, err error) {
 			}
 		}
 	}
+	for _, sl := range w.rewritten {
+		if sl.open == 0 && !sl.dirty {
+			s.closed[sl] = struct{}{} // all was told
+		}
+	}
 	for _, sl := range w.deleted {
 		delete(s.slots, sl.seq)
+	}
+	s.toTell = append(s.toTell, w.notes...)
+	for _, b := range w.backfills {
+		b.rev, b.busy = rev, false
 	}
 	s.afterwards()
 }
@@ -311,7 +367,10 @@ func (s *shard) opened(f *fire) {
 		s.attendAt(f, f.due())
 	case etcdkv.EntryQueued:
 		s.met.inFlight.Inc()
-		if !f.recovered {
+		if spec, err := f.e.spec(); err == nil && !f.e.gone {
+			s.watchTimes(f, spec, s.deps.now())
+		}
+		if !f.recovered && !f.ended {
 			s.supersede(f)
 		}
 	case etcdkv.EntrySkipped:

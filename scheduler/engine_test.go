@@ -34,6 +34,7 @@ type world struct {
 	// silent: minions swallow orders without a word, as when a node dies.
 	silent bool
 	hold   bool // minions accept and do not end
+	fail   bool // commands fail
 }
 
 func newWorld() *world {
@@ -81,6 +82,9 @@ func (m *minions) Send(orders []job.Order) {
 		r, known := m.w.ran[o.Task]
 		if !known {
 			r = job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateSucceeded, StartedAt: time.Now(), EndedAt: time.Now(), Spooled: true}
+			if m.w.fail {
+				r.State, r.Exit = job.StateFailed, &job.Exit{Code: 1}
+			}
 			if m.w.hold {
 				r.State, r.EndedAt = job.StateRunning, time.Time{}
 			}

@@ -24,6 +24,14 @@ type entry struct {
 	start, end int64
 	catchUp    time.Duration
 	jitter     time.Duration
+	// pace is the time between two missed occurrences that are run, pauseAfter
+	// after how many failures in a row the job is paused; 0: never.
+	pace       time.Duration
+	pauseAfter int
+	// after are the jobs for whose ends it waits, if for more than one; watch is
+	// the key that it watches. Nil: none.
+	after []job.Key
+	watch *job.Watch
 	// period is the time between the last two planned instants: jobs that fire
 	// often keep their decoded spec.
 	period  int64
@@ -117,7 +125,12 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
 		next: never, from: stored.MovedFrom, end: never,
 		catchUp: time.Duration(spec.CatchUp), jitter: time.Duration(spec.Jitter),
+		pace: spec.EffectiveCatchUpEvery(), pauseAfter: spec.PauseAfterFailures,
 	}
+	if spec.After != nil && spec.After.Match != job.MatchAny && len(spec.After.Jobs) > 1 {
+		e.after = spec.After.Keys(stored.Namespace)
+	}
+	e.watch = spec.Watch
 	if spec.StartAt != nil {
 		e.start = spec.StartAt.UnixNano()
 	}
@@ -130,7 +143,23 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 			return nil, 0, err
 		}
 	}
+	if spec.Count > 0 {
+		e.end = min(e.end, e.lastOf(spec.Count, max(stored.CountedFrom.UnixNano(), e.start-1)))
+	}
 	return e, stored.After.UnixNano(), nil
+}
+
+// lastOf returns the last of the schedule's first n instants after from.
+func (e *entry) lastOf(n int, from int64) int64 {
+	at := time.Unix(0, from)
+	for range n {
+		next, ok := e.set.Next(at)
+		if !ok {
+			return never
+		}
+		at = next
+	}
+	return at.UnixNano()
 }
 
 // nextAfter returns the first instant of the entry's schedule after t, or never.

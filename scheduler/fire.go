@@ -23,6 +23,15 @@ type fire struct {
 	locking, locked bool
 	// giveUpLock ends its waiting for the lock. Nil until it waits.
 	giveUpLock context.CancelFunc
+	// cause and params are of a fire that was asked for.
+	cause  string
+	params map[string]string
+	// notBefore, when not 0, is when a fire may start that was missed.
+	notBefore int64
+	// alerts are what people are to be told of; toldLate and toldDeadline say
+	// that they have been.
+	alerts                 []string
+	toldLate, toldDeadline bool
 	// reason, count and until belong to skipped and missed occurrences.
 	reason string
 	count  int64
@@ -42,6 +51,8 @@ type fire struct {
 	ended bool
 	// run is that record.
 	run job.Run
+	// ends are whom to tell of the end.
+	ends []etcdkv.Ended
 	// wake is when the fire wants attention next, as it stands in agenda.
 	wake int64
 }
@@ -54,6 +65,9 @@ type slot struct {
 	maxAt       int64
 	fires       []*fire
 	open        int
+	// tell are recorded fires of whose end others are to be told; they stay in
+	// the slot until a note of it is written.
+	tell []*fire
 	// dirty: the stored value has to be written again.
 	dirty bool
 	// stored is how many entries the stored value has.
@@ -105,10 +119,10 @@ func (f *fire) taskID(t *task) job.TaskID {
 // due is when the fire is to start: its instant, and its part of the jitter.
 func (f *fire) due() int64 {
 	if f.e.jitter == 0 {
-		return f.id.At
+		return max(f.id.At, f.notBefore)
 	}
 	s := job.Spec{Jitter: job.Duration(f.e.jitter)}
-	return f.id.At + int64(s.Delay(f.id))
+	return max(f.id.At+int64(s.Delay(f.id)), f.notBefore)
 }
 
 // lane is what the overlap policy sees the fire in.
@@ -126,7 +140,9 @@ func (s *shard) fireOf(id job.FireID) *fire {
 
 // stored returns the form in which the slot stores the fire.
 func (f *fire) stored() etcdkv.SlotEntry {
-	e := etcdkv.SlotEntry{Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until}
+	e := etcdkv.SlotEntry{
+		Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until, Cause: f.cause, Params: f.params,
+	}
 	for _, t := range f.tasks {
 		if t.minion != "" || t.share != "" {
 			e.Tasks = append(e.Tasks, etcdkv.SlotTask{Minion: t.minion, Attempt: t.attempt, NotBefore: t.notBefore, Share: t.share})

@@ -16,6 +16,7 @@ type metrics struct {
 	commitRetries prometheus.Counter
 	clockSteps    prometheus.Counter
 	takeovers     *prometheus.CounterVec
+	alerts        *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -46,10 +47,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		takeovers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_shard_changes_total", Help: "Shards gained and lost, by how.",
 		}, []string{"how"}),
+		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_alerts_total", Help: "Runs that were late, missed, over their deadline, and jobs paused after failures, by kind.",
+		}, []string{"kind"}),
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers,
+		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

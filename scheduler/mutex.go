@@ -296,7 +296,7 @@ func (s *shard) sweep(ns string, lease clientv3.LeaseID, there []lock.Contender)
 // lockState copies what of the state belongs to the lock: it may change while a
 // commit is under way.
 func lockState(to *etcdkv.ShardState, from *etcdkv.ShardState) {
-	to.Ring, to.Mutex, to.MutexLease = from.Ring, from.Mutex, from.MutexLease
+	to.Ring, to.Mutex, to.MutexLease, to.Failures = from.Ring, from.Mutex, from.MutexLease, from.Failures
 }
 
 // waitsFor tells people which lock a fire waits for.

@@ -28,6 +28,8 @@ type batch struct {
 	fires []*fire
 	// triggers are the keys of the triggers that became fires.
 	triggers []string
+	// backfills are those that go on in this commit.
+	backfills []*backfilled
 	// cursor: everything at or before it is planned.
 	cursor int64
 	// round is the group's say in it; nil for hash shards.
@@ -51,21 +53,33 @@ func (s *shard) plan(now int64) *batch {
 		}
 		s.planEntry(b, e, until, horizon, now, skip)
 	}
-	for key, t := range s.triggers {
-		if len(b.fires) >= maxFires || len(b.triggers) >= maxTriggers {
-			break
-		}
-		s.planTrigger(b, key, t, now)
-	}
+	s.planTriggers(b, now)
+	s.planBackfills(b, now)
 	b.cursor = horizon
 	if _, at, ok := s.timers.top(); ok {
 		b.cursor = min(horizon, at-1)
 	}
 	s.planned = max(s.planned, b.cursor)
-	if len(b.fires) == 0 && len(b.triggers) == 0 {
+	if len(b.fires) == 0 && len(b.triggers) == 0 && len(b.backfills) == 0 {
 		return nil
 	}
 	return b
+}
+
+// planTriggers turns triggers into fires.
+func (s *shard) planTriggers(b *batch, now int64) {
+	s.triggersNew = false
+	all := map[job.UID]*joined{}
+	for key, t := range s.triggers {
+		if len(b.fires) >= maxFires || len(b.triggers) >= maxTriggers {
+			s.triggersNew = true
+			break
+		}
+		if !s.join(all, key, &t) {
+			s.planTrigger(b, key, t, now)
+		}
+	}
+	s.planJoined(b, all, now)
 }
 
 // planEntry plans the entry's instants up to until and sets its next one. The
@@ -96,41 +110,48 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 		missed, run = append(missed, run[:old]...), run[old:]
 	}
 	s.planMissed(b, e, missed, now)
-	for _, t := range append(run, due...) {
-		id := job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}
-		if skip != "" {
-			s.planSkip(b, e, id, skip)
+	for i, t := range append(run, due...) {
+		f := fire{id: job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}, e: e}
+		why := skip
+		if why == "" {
+			why = s.pausedAt(e, t)
+		}
+		if why != "" {
+			s.planSkip(b, f, why)
 			continue
 		}
-		s.planOccurrence(b, e, id, now)
+		if i > 0 && i < len(run) {
+			f.notBefore = now + int64(i)*int64(e.pace) // not all at once
+		}
+		s.planOccurrence(b, f, now)
 	}
 }
 
 // planSkip records an occurrence as skipped.
-func (s *shard) planSkip(b *batch, e *entry, id job.FireID, why string) {
-	f := &fire{id: id, e: e, state: etcdkv.EntrySkipped, count: 1, reason: why}
-	b.round.used(f)
-	b.fires = append(b.fires, f)
+func (s *shard) planSkip(b *batch, f fire, why string) {
+	f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, why
+	b.round.used(&f)
+	b.fires = append(b.fires, &f)
 }
 
 // planOccurrence makes a fire of an occurrence, or one for each node's share.
-func (s *shard) planOccurrence(b *batch, e *entry, id job.FireID, now int64) {
+func (s *shard) planOccurrence(b *batch, f fire, now int64) {
 	nodes, shared := b.round.shares()
 	switch {
 	case !shared:
-		s.planFire(b, &fire{id: id, e: e}, now)
+		s.planFire(b, &f, now)
 	case len(nodes) == 0:
-		s.planSkip(b, e, id, "no node that has a share in the group is alive")
+		s.planSkip(b, f, "no node that has a share in the group is alive")
 	case b.round.g.spec.Start == job.StartSync:
-		f := &fire{id: id, e: e}
 		for _, n := range nodes {
-			f.tasks = append(f.tasks, &task{attempt: 1, share: n})
+			f.tasks = append(f.tasks, &task{attempt: 1, share: n, notBefore: f.notBefore})
 		}
-		s.planFire(b, f, now)
+		s.planFire(b, &f, now)
 	default:
 		for _, n := range nodes {
-			id.Share = job.ShareOf(n)
-			s.planFire(b, &fire{id: id, e: e, share: n}, now)
+			part := f
+			part.id.Share, part.share = job.ShareOf(n), n
+			s.planFire(b, &part, now)
 		}
 	}
 }
@@ -165,6 +186,7 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 				s.cfg.MisfireGrace, late, e.misfire),
 			count: int64(n), until: last,
 		})
+		s.met.alerts.WithLabelValues(alertMissed).Add(float64(n))
 	}
 	if len(missed) > maxMissedRecords {
 		add(missed[0], missed[len(missed)-1], len(missed))
@@ -181,7 +203,7 @@ func (s *shard) planFire(b *batch, f *fire, now int64) {
 	b.fires = append(b.fires, f)
 	b.round.used(f)
 	e, l := f.e, f.lane()
-	if l.active > 0 || e.foreign {
+	if (l.active > 0 || e.foreign) && f.id.Trigger != job.TriggerBackfill {
 		switch e.overlap {
 		case job.OverlapAllow:
 		case job.OverlapQueueOne, job.OverlapQueueAll:
@@ -212,24 +234,47 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	e := s.jobs[t.Key]
 	if m := s.moved[t.Fire.Job]; m != nil {
 		if !m.sure {
+			s.triggersNew = true
 			return // whether it is deleted or moved is being asked
 		}
 		e = m.e
+		if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
+			delete(s.triggers, key)
+			b.triggers = append(b.triggers, key)
+			s.planSkip(b, fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")
+			return
+		}
 	}
 	delete(s.triggers, key)
 	b.triggers = append(b.triggers, key)
 	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
 	}
+	f := fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params}
 	if e == nil || e.uid != t.Fire.Job {
-		e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, next: never}
-		b.fires = append(b.fires, &fire{
-			id: t.Fire, e: e, state: etcdkv.EntrySkipped, count: 1,
-			reason: "the job was deleted before its start",
-		})
+		f.e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, next: never}
+		f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, "the job was deleted before its start"
+		b.fires = append(b.fires, &f)
 		return
 	}
-	s.planOccurrence(b, e, t.Fire, now)
+	if t.Fire.Trigger.Conditional() {
+		if why := s.pausedAt(e, t.Fire.At); why != "" {
+			s.planSkip(b, f, why)
+			return
+		}
+	}
+	s.planOccurrence(b, f, now)
+}
+
+// causeOf tells people who asked for a start.
+func causeOf(t *etcdkv.Trigger) string {
+	switch {
+	case t.Cause != "":
+		return t.Cause
+	case t.By != "":
+		return "asked for by " + t.By
+	}
+	return ""
 }
 
 // sharesOpen reports whether shares of an occurrence are open.
@@ -252,7 +297,7 @@ const maxTriggers = 32
 // without: the choice is then made, and written, before anything is sent.
 func (s *shard) assign(f *fire, now int64) {
 	if len(f.tasks) == 0 {
-		f.tasks = []*task{{attempt: 1}}
+		f.tasks = []*task{{attempt: 1, notBefore: f.notBefore}}
 	}
 	spec, err := f.e.spec()
 	if err == nil && s.share(f, spec.Target) {

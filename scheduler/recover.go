@@ -39,6 +39,9 @@ func (s *shard) load(ctx context.Context) error {
 	if err := s.loadMoved(ctx); err != nil {
 		return err
 	}
+	if err := s.loadNotes(ctx); err != nil {
+		return err
+	}
 	prefix := s.cfg.Keys.Slots(s.id)
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	for from := prefix; ; {
@@ -82,12 +85,15 @@ func (s *shard) loadSlot(key string, value []byte, fresh bool) error {
 		e := &v.Entries[i]
 		f := &fire{
 			id: e.Fire, share: e.Share, slot: sl, state: e.State, reason: e.Reason, count: e.Count, until: e.Until,
-			recovered: !fresh, committedAt: v.CommittedAt,
+			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params,
 		}
 		for _, t := range e.Tasks {
 			f.tasks = append(f.tasks, &task{
 				minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh,
 			})
+		}
+		if len(f.tasks) > 0 && f.tasks[0].attempt == 1 {
+			f.notBefore = f.tasks[0].notBefore
 		}
 		if len(f.tasks) == 0 {
 			f.tasks = []*task{{attempt: 1}}

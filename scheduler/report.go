@@ -76,7 +76,7 @@ func (s *shard) onUnknown(f *fire, t *task) {
 	}
 	t.unknown = false
 	s.unadmit(f)
-	if t.attempt == 1 && f.due() < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip {
+	if t.attempt == 1 && f.id.Trigger == job.TriggerSchedule && f.due() < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip {
 		s.end(f, job.StateMissed, "committed in time but not started within "+s.cfg.MisfireGrace.String()+" of its instant; misfire policy \"skip\"")
 		return
 	}
@@ -143,6 +143,7 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 	run := job.Run{
 		RunID: f.id.RunID(), FireID: f.id, Namespace: f.e.key.Namespace, Job: f.e.key.Name,
 		Trigger: f.id.Trigger.String(), State: state, Reason: reason, Attempt: 0,
+		Cause: f.cause, Params: f.params, Alerts: f.alerts,
 		Node: f.slot.node, Share: f.share, Shard: s.id, Token: s.own.Token(),
 		ScheduledAt: f.id.Time(), CommittedAt: instant(f.committedAt), DispatchedAt: instant(f.dispatchedAt),
 		Count: int(max(f.count, 1)), Tasks: []job.Task{},

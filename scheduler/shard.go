@@ -78,6 +78,20 @@ type shard struct {
 	dirty      map[*slot]struct{}
 	closed     map[*slot]struct{}
 	afterSave  []func()
+	// pausing are pauses that the next commit makes.
+	pausing []etcdkv.Pause
+	// toTell are the keys of notes of ends that others are to be told of.
+	toTell  []string
+	telling bool
+	// triggersNew: there may be something to start among the triggers.
+	triggersNew bool
+	// watches are those of keys that jobs watch.
+	watches    map[job.UID]*keyWatch
+	watchesNew bool
+	// anyWatch: a job has watched a key since this owner came.
+	anyWatch bool
+	// backfilled is how far backfills have come.
+	backfilled map[string]*backfilled
 
 	synced   bool
 	yielding bool
@@ -99,6 +113,8 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		fires:    map[job.FireID]*fire{},
 		dirty:    map[*slot]struct{}{},
 		closed:   map[*slot]struct{}{},
+
+		watches: map[job.UID]*keyWatch{}, backfilled: map[string]*backfilled{},
 	}
 }
 
@@ -179,6 +195,8 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	}
 	s.remember(now)
 	s.reopenGate(now)
+	s.tellNext(ctx)
+	s.tendWatches(ctx)
 	s.tendMutex(now)
 	for f := s.nextAppointment(now); f != nil; f = s.nextAppointment(now) {
 		s.attend(f, now)
@@ -199,7 +217,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.top()
-	due := planned && at <= now+int64(s.cfg.LookAhead) || len(s.triggers) > 0 || len(s.dirty) > 0 || s.ringDirty || s.anyOver()
+	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || len(s.dirty) > 0 || s.ringDirty || s.anyOver()
 	if !due && len(s.closed) == 0 {
 		if planned {
 			return at - int64(s.cfg.LookAhead)
@@ -267,6 +285,8 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 		s.onJob(ctx, &b.Events[i])
 	}
 	s.jobsRev = max(s.jobsRev, b.Rev)
+	s.triggersNew = s.triggersNew || len(s.triggers) > 0
+	s.watchesNew = s.watchesNew || s.anyWatch
 	s.count.Store(int64(len(s.jobs)))
 	if !s.synced {
 		s.synced = true
@@ -313,6 +333,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		from = max(from, s.state.Cursor.UnixNano())
 	}
 	s.jobs[key] = e
+	s.anyWatch = s.anyWatch || e.watch != nil
 	s.timers.set(e, e.nextAfter(from))
 	if e.from != nil && (old == nil || old.uid != e.uid) {
 		s.cameFrom(ctx, e, *e.from)
@@ -367,6 +388,7 @@ func (s *shard) onTriggers(b etcdkv.Batch) {
 			continue
 		}
 		s.triggers[ev.Key] = t
+		s.triggersNew = true
 	}
 }
 

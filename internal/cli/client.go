@@ -213,8 +213,11 @@ type started struct {
 	FireID job.FireID `json:"fireId"`
 }
 
-func (c *client) start(ctx context.Context, k job.Key, by string) (started, error) {
-	body, err := json.Marshal(map[string]string{"by": by})
+func (c *client) start(ctx context.Context, k job.Key, by string, params map[string]string) (started, error) {
+	body, err := json.Marshal(struct {
+		By     string            `json:"by"`
+		Params map[string]string `json:"params,omitempty"`
+	}{by, params})
 	if err != nil {
 		return started{}, fmt.Errorf("encode start: %w", err)
 	}

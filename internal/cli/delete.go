@@ -68,7 +68,7 @@ func (a *app) deleteCommand() *cobra.Command {
 	for _, c := range []*cobra.Command{cmd, jobs, groups} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 	}
-	cmd.AddCommand(jobs, groups)
+	cmd.AddCommand(jobs, groups, a.deleteBackfillCommand())
 	return cmd
 }
 

@@ -20,12 +20,12 @@ const describedInstants = 5
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe WHAT NAME", GroupID: groupJobs,
-		Short:   "Tell all about a job, a group or a run",
-		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z",
+		Short:   "Tell all about a job, a group, a run or a fire",
+		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z\n  carillon describe fire backup@2027-01-31T02:30:00Z",
 		RunE:    needsNoun,
 	}
 	cmd.AddCommand(
-		a.describeGroupCommand(),
+		a.describeGroupCommand(), a.describeFireCommand(),
 		&cobra.Command{
 			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
 			Short:   "Tell when and where a job runs, and how its last runs went",
@@ -71,9 +71,17 @@ func (a *app) describeJob(v control.JobView) error {
 	f.add("Job", v.Key().String())
 	f.add("Group", s.Group)
 	f.add("Enabled", yesNo(s.IsEnabled()))
+	if p := v.Paused; p != nil {
+		f.add("Paused", strings.TrimSpace(fmt.Sprintf("(%s) since %s by %s: %s", p.Scope, a.stamp(p.Since), p.By, p.Reason)))
+	}
 	f.add("Schedule", schedules(*s))
 	f.add("In words", strings.Join(v.Words, "; "))
 	f.add("Time zone", zoneName(*s))
+	f.add("Dialect", string(s.Dialect))
+	f.add("After", afterText(s.After))
+	if s.Watch != nil {
+		f.add("Watches key", s.Watch.Key)
+	}
 	f.add("Command", commandText(s))
 	f.add("Working dir", s.WorkingDir)
 	f.add("User", s.User)
@@ -109,6 +117,13 @@ func (a *app) describeJob(v control.JobView) error {
 		return printTable(a.out, v.Last, a.runTable(false, "").columns, a.output == formatWide, "  ")
 	}
 	return nil
+}
+
+func afterText(after *job.After) string {
+	if after == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s of %s", cmp.Or(after.On, job.OnSuccess), cmp.Or(after.Match, job.MatchAll), strings.Join(after.Jobs, ", "))
 }
 
 func commandText(s *job.Spec) string {
@@ -170,6 +185,9 @@ func (a *app) describeRun(r job.Run) error {
 	f.add("State", stateCell(r))
 	f.add("Reason", r.Reason)
 	f.add("Trigger", r.Trigger)
+	f.add("Cause", r.Cause)
+	f.add("Params", pairs(r.Params))
+	f.add("Alerts", strings.Join(r.Alerts, "; "))
 	f.add("Attempt", fmt.Sprint(r.Attempt))
 	f.add("Fire", fireCell(r))
 	f.add("Node", string(r.Node))

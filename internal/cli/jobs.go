@@ -14,11 +14,11 @@ import (
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get WHAT", GroupID: groupJobs,
-		Short:   "List jobs, groups, runs, nodes, minions or shards, or show one",
+		Short:   "List jobs, groups, runs, pauses, backfills, nodes, minions or shards, or show one",
 		Example: "  carillon get jobs\n  carillon get job backup -o yaml > backup.yaml",
 		RunE:    needsNoun,
 	}
-	cmd.AddCommand(a.getJobsCommand(), a.getGroupsCommand(), a.getRunsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
+	cmd.AddCommand(a.getJobsCommand(), a.getGroupsCommand(), a.getRunsCommand(), a.getPausesCommand(), a.getBackfillsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
 	return cmd
 }
 
@@ -116,7 +116,7 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 			{head: "NEXT", cell: func(v view) string { return a.relative(v.NextAt) }},
 			{head: "LAST", cell: a.lastRun},
 			{head: "RUNNING", cell: func(v view) string { return strconv.Itoa(v.Running) }},
-			{head: "ENABLED", cell: func(v view) string { return yesNo(v.Spec.IsEnabled()) }},
+			{head: "ENABLED", cell: func(v view) string { return enabledCell(v) }},
 			{head: "GROUP", wide: true, cell: func(v view) string { return v.Spec.Group }},
 			{head: "ZONE", wide: true, cell: func(v view) string { return zoneName(v.Spec) }},
 			{head: "NEXT AT", wide: true, cell: func(v view) string { return a.stamp(v.NextAt) }},
@@ -167,6 +167,14 @@ func jobManifests(jobs ...control.JobView) []manifestOf[job.Spec] {
 		out = append(out, manifestOf[job.Spec]{job.APIVersion, job.KindJob, jobs[i].Metadata, jobs[i].Spec})
 	}
 	return out
+}
+
+// enabledCell tells whether a job fires by its schedule.
+func enabledCell(v control.JobView) string {
+	if v.Paused != nil {
+		return "paused"
+	}
+	return yesNo(v.Spec.IsEnabled())
 }
 
 // printManifests prints objects in the form that apply reads.

@@ -20,21 +20,40 @@ const (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var wait bool
+	var (
+		wait   bool
+		params []string
+		window backfillFlags
+	)
 	cmd := &cobra.Command{
 		Use: "run JOB", GroupID: groupRuns, Args: exactlyOne("job"), ValidArgsFunction: a.completeJobs,
 		Short: "Start a job now",
 		Long: "Start a job now, and print the run's id. With --wait, wait until the run has\n" +
 			"ended: the exit code is 0 when it succeeded, 124 when it ran into its timeout or\n" +
 			"--timeout has passed, 1 when it did not succeed otherwise. The run goes on when\n" +
-			"the wait is given up.",
-		Example: "  carillon run backup\n  carillon run backup --wait --timeout 10m",
+			"the wait is given up.\n\n" +
+			"With --from and --to, run the instants of the job's schedule again that lie after\n" +
+			"the one, up to and with the other: one at a time, unless --overlap is given. `carillon\n" +
+			"get backfills` tells how far that is, and `carillon delete backfill ID` ends it.",
+		Example: "  carillon run backup\n  carillon run backup --wait --timeout 10m\n" +
+			"  carillon run report --param region=eu\n" +
+			"  carillon run report --from 2027-01-01T00:00:00Z --to 2027-01-31T00:00:00Z --every 30s",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := a.key(args[0])
 			if err != nil {
 				return err
 			}
-			run, err := a.client.start(cmd.Context(), key, a.user())
+			given, err := parseParams(params)
+			if err != nil {
+				return err
+			}
+			if window.given(cmd) {
+				if wait {
+					return usagef("--wait is for one run, not for a window")
+				}
+				return a.backfill(cmd, key, &window, given)
+			}
+			run, err := a.client.start(cmd.Context(), key, a.user(), given)
 			if err != nil {
 				return fmt.Errorf("run job %s: %w", key, err)
 			}
@@ -45,6 +64,8 @@ func (a *app) runCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the run has ended; the exit code follows it")
+	cmd.Flags().StringArrayVar(&params, "param", nil, "`NAME=VALUE` that reaches the command as CARILLON_PARAM_NAME (may be given several times)")
+	window.add(cmd)
 	return cmd
 }
 

@@ -65,6 +65,7 @@ func (c *Control) watchOnce(ctx context.Context) error {
 		{prefix: k.Lines(), topics: []Topic{TopicGroups}},
 		{prefix: k.Overrides(), topics: []Topic{TopicGroups, TopicShards}},
 		{prefix: k.Drains(), topics: []Topic{TopicNodes}},
+		{prefix: k.Pauses(), topics: []Topic{TopicJobs}},
 		{prefix: k.Healths(), topics: []Topic{TopicNodes}},
 		{prefix: k.Presence(), topics: []Topic{TopicMinions, TopicNodes}},
 		{prefix: k.Minions(), topics: []Topic{TopicMinions}},

@@ -93,6 +93,7 @@ type Control struct {
 	log       *zap.Logger
 	schedules *schedule.Cache
 	changes   *changeHub
+	space     space
 }
 
 // New returns a Control. Watch must run for Changes to report anything; the

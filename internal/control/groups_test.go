@@ -150,7 +150,7 @@ func TestI7_JobsOfAGroupAreFound(t *testing.T) {
 	e := setup(t)
 	e.apply(t, group("g", job.GroupSpec{}), object("a", in("g")), object("b", in("g")), object("c"))
 	shard := e.shardOfGroup(t, "g")
-	fire, err := e.Start(t.Context(), jobNamed("a"), "me")
+	fire, err := e.Start(t.Context(), jobNamed("a"), StartRequest{By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}

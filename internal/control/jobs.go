@@ -18,10 +18,6 @@ import (
 // lastRuns is how many ended runs a JobView shows.
 const lastRuns = 5
 
-// startTries bounds the search for an instant at which a job was not started
-// by hand already.
-const startTries = 100
-
 // Jobs returns the jobs that q selects, ordered by namespace and name. Their
 // Last comes from the latest MaxRunLimit runs of all jobs in the namespace: a
 // job whose last run is older than those shows none. Use Job for one job.
@@ -46,6 +42,9 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 	if err != nil || len(views) == 0 {
 		return views, err
 	}
+	if err := c.addPauses(ctx, views); err != nil {
+		return nil, err
+	}
 	if err := c.addRunning(ctx, q.Namespace, "", views); err != nil {
 		return nil, err
 	}
@@ -63,6 +62,9 @@ func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
 		return JobView{}, err
 	}
 	views := []JobView{c.view(&stored.Job, at.shard)}
+	if err := c.addPauses(ctx, views); err != nil {
+		return JobView{}, err
+	}
 	if err := c.addRunning(ctx, key.Namespace, key.Name, views); err != nil {
 		return JobView{}, err
 	}
@@ -87,6 +89,11 @@ func (c *Control) Delete(ctx context.Context, key job.Key) error {
 		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
 		d.remove(string(at.kv.Key))
 		d.remove(c.cfg.Keys.GroupedJob(key))
+		d.remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
+		if stored, err := decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
+			c.unchain(&d, key, &stored.Spec)
+			d.remove(c.cfg.Keys.Watched(stored.UID))
+		}
 		ok, err := c.commit(ctx, "delete job "+key.String(), &d)
 		if err != nil {
 			return err
@@ -97,40 +104,6 @@ func (c *Control) Delete(ctx context.Context, key job.Key) error {
 		}
 	}
 	return fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)
-}
-
-// Start asks for a run of the job now, whatever its schedule. By tells who
-// asks. The run's id is the fire's RunID; Run finds it from now on.
-func (c *Control) Start(ctx context.Context, key job.Key, by string) (job.FireID, error) {
-	doing := "start job " + key.String()
-	at := c.now()
-	for range startTries {
-		stored, lies, err := c.stored(ctx, key)
-		if err != nil {
-			return job.FireID{}, err
-		}
-		fire := job.FireID{Job: stored.UID, At: at.UnixNano(), Trigger: job.TriggerManual}
-		value, err := etcdkv.Encode(etcdkv.Trigger{Schema: etcdkv.Schema, Fire: fire, Key: key, By: by})
-		if err != nil {
-			return job.FireID{}, err
-		}
-		trigger := c.cfg.Keys.Trigger(lies.shard, fire)
-		var d draft
-		d.stillThere(string(lies.kv.Key), lies.kv.CreateRevision) // the UID: edits keep both
-		d.stillThere(trigger, 0)
-		d.put(trigger, value)
-		ok, err := c.commit(ctx, doing, &d)
-		if err != nil {
-			return job.FireID{}, err
-		}
-		if ok {
-			c.log.Info("job started by hand", zap.Stringer("job", key), zap.Stringer("fire", fire), zap.String("by", by))
-			return fire, nil
-		}
-		// Deleted and made anew, moved, or started at the same nanosecond.
-		at = at.Add(1)
-	}
-	return job.FireID{}, fmt.Errorf("%s: too many others do so at the same instant: %w", doing, job.ErrConflict)
 }
 
 // stored reads one job, and where it lies.
@@ -157,7 +130,7 @@ func (c *Control) view(j *job.Job, shard job.ShardID) JobView {
 	if len(j.Spec.Schedules) == 0 {
 		return v
 	}
-	set, err := c.schedules.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
+	set, err := c.setOf(j)
 	if err != nil {
 		// Stored by a release that knew more: say so where the words stand.
 		v.Words = append(v.Words, "cannot be read: "+err.Error())
@@ -174,6 +147,27 @@ func (c *Control) view(j *job.Job, shard job.ShardID) JobView {
 		}
 	}
 	return v
+}
+
+// setOf returns the job's schedules.
+func (c *Control) setOf(j *job.Job) (schedule.Set, error) {
+	return c.schedules.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
+}
+
+// addPauses tells of each job what keeps it from firing.
+func (c *Control) addPauses(ctx context.Context, views []JobView) error {
+	pauses, err := c.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range views {
+		for p := range pauses {
+			if covers(&pauses[p], views[i].Key(), views[i].Spec.Group, c.now()) {
+				views[i].Paused = &pauses[p]
+			}
+		}
+	}
+	return nil
 }
 
 // addRunning counts the runs in flight of each job.

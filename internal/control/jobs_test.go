@@ -225,7 +225,7 @@ func TestStart(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"))
 	key := job.Key{Namespace: "ops", Name: "a"}
-	fire, err := e.Start(t.Context(), key, "me")
+	fire, err := e.Start(t.Context(), key, StartRequest{By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestI4_NoTriggerWithoutAJob(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	key := job.Key{Namespace: "ops", Name: "a"}
-	if _, err := e.Start(t.Context(), key, ""); !errors.Is(err, job.ErrNotFound) {
+	if _, err := e.Start(t.Context(), key, StartRequest{By: ""}); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 	e.apply(t, object("a"))
@@ -255,7 +255,7 @@ func TestI4_NoTriggerWithoutAJob(t *testing.T) {
 			t.Error(err)
 		}
 	}}
-	_, err := e.Start(t.Context(), key, "")
+	_, err := e.Start(t.Context(), key, StartRequest{By: ""})
 	e.cli.KV = whole
 	if !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("deleted meanwhile: %v", err)
@@ -285,7 +285,7 @@ func TestStartsOfOneInstantDiffer(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if _, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, ""); err != nil {
+			if _, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, StartRequest{}); err != nil {
 				t.Error(err)
 			}
 		})

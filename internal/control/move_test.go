@@ -132,7 +132,7 @@ func TestMoveLeavesARecord(t *testing.T) {
 
 func (e *env) start(t *testing.T, name string) {
 	t.Helper()
-	if _, err := e.Start(t.Context(), jobNamed(name), "me"); err != nil {
+	if _, err := e.Start(t.Context(), jobNamed(name), StartRequest{By: "me"}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -300,7 +300,7 @@ func TestI4_StartOfAMovingJob(t *testing.T) {
 	e := setup(t)
 	e.apply(t, group("g", job.GroupSpec{}), object("a"))
 	e.between(func() { e.apply(t, object("a", in("g"))) }, func() {
-		fire, err := e.Start(t.Context(), jobNamed("a"), "me")
+		fire, err := e.Start(t.Context(), jobNamed("a"), StartRequest{By: "me"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -165,6 +166,9 @@ func (c *Control) operate(ctx context.Context, action, object string, o Order, k
 	c.log.Info("operator", zap.String("action", action), zap.String("object", object), zap.String("by", o.By), zap.String("reason", o.Reason))
 	return nil
 }
+
+// isConflict reports whether somebody else was faster.
+func isConflict(err error) bool { return errors.Is(err, job.ErrConflict) }
 
 // auditOp returns the write of an audit record.
 func (c *Control) auditOp(rec etcdkv.Audit) (clientv3.Op, error) {

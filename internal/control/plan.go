@@ -28,6 +28,10 @@ type planner struct {
 	nextRev int64
 	// left are the shards that jobs are moved out of.
 	left map[job.ShardID]*leftShard
+	// created counts the jobs that are new.
+	created int
+	// ending are jobs whose schedule has changed to one that never fires again.
+	ending []job.Problem
 }
 
 // groupPlace is a stored group; kv is nil for one that is new.
@@ -86,7 +90,16 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 			return nil, fmt.Errorf("apply job %s: %w", o.Metadata.Key(), err)
 		}
 	}
-	if len(problems) > 0 {
+	if p.created > 0 {
+		if err := c.roomForJobs(ctx); err != nil {
+			return nil, fmt.Errorf("apply: %w", err)
+		}
+	}
+	chained, err := p.checkConditions(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	if problems = append(problems, chained...); len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
 	}
 	return changes, nil
@@ -225,12 +238,20 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionUpdated}}
 	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now}}
 	if at.kv == nil {
+		p.checkEnding(o, &next.Job)
 		ch.result.Action = ActionCreated
 		uid, err := job.NewUID()
 		if err != nil {
 			return change{}, err
 		}
 		next.UID, next.Generation, next.After, next.CreatedAt = uid, 1, p.now, p.now
+		if next.Spec.Count > 0 {
+			next.CountedFrom = p.now
+		}
+		if err := p.chain(&ch.draft, key, nil, &o.Spec); err != nil {
+			return change{}, err
+		}
+		p.created++
 		ch.sameAs(p.c.cfg.Keys.Job(p.c.hashShard(key), key), 0)
 		ch.sameAs(p.c.cfg.Keys.GroupedJob(key), 0)
 		value, err := etcdkv.Encode(next)
@@ -258,8 +279,16 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	}
 	next.UID, next.Generation, next.CreatedAt = old.UID, old.Generation+1, old.CreatedAt
 	next.After, next.MovedFrom = old.After, old.MovedFrom
+	next.CountedFrom = old.CountedFrom
 	if !old.Spec.SameSchedule(&next.Spec) {
-		next.After = p.now
+		next.After, next.CountedFrom = p.now, time.Time{}
+		p.checkEnding(o, &next.Job)
+		if next.Spec.Count > 0 {
+			next.CountedFrom = p.now
+		}
+	}
+	if err := p.chain(&ch.draft, key, old.Spec.After, &next.Spec); err != nil {
+		return change{}, err
 	}
 	next.Schema = max(old.Schema, next.Schema)
 	if at.shard != to {
@@ -271,6 +300,30 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
 	ch.store(name, value)
 	return ch, err
+}
+
+// checkEnding notes a problem with a new schedule that will never fire.
+func (p *planner) checkEnding(o *manifest.Object, j *job.Job) {
+	if len(j.Spec.Schedules) == 0 || !j.Spec.IsEnabled() {
+		return
+	}
+	set, err := p.c.setOf(j)
+	if err != nil {
+		return // told when it was read
+	}
+	from := p.now
+	if j.Spec.StartAt != nil && j.Spec.StartAt.After(from) {
+		from = j.Spec.StartAt.Add(-1)
+	}
+	next, ok := set.Next(from)
+	path, text := "spec.schedules", "never comes due again: all its instants lie in the past"
+	switch {
+	case ok && j.Spec.EndAt != nil && next.After(*j.Spec.EndAt):
+		path, text = "spec.endAt", fmt.Sprintf("lies before the first instant of the schedule, %s: the job would never fire", next.Format(time.RFC3339))
+	case ok:
+		return
+	}
+	p.ending = append(p.ending, job.Problem{Path: path, Message: text, File: o.File, Line: o.Line})
 }
 
 // settle puts down where a job lies that is new in its shard: with a group, the

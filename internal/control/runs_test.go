@@ -181,7 +181,7 @@ func TestI6_RunIsFoundAllItsLife(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.apply(t, object("a"))
-	fire, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, "me")
+	fire, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, StartRequest{By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}

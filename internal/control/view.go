@@ -11,6 +11,8 @@ import (
 type JobView struct {
 	job.Job
 	Shard job.ShardID `json:"shard"`
+	// Paused is what keeps the job from firing by itself; nil: nothing does.
+	Paused *etcdkv.Pause `json:"paused,omitempty"`
 	// Words is the schedule in English, one entry per schedule.
 	Words []string `json:"words"`
 	// NextAt is the next instant, zero when there is none.

@@ -102,6 +102,45 @@ func (k Keys) ParseOverride(s string) (job.ShardID, error) {
 	return id, nil
 }
 
+// Pauses is the prefix of what is paused.
+func (k Keys) Pauses() string { return k.root + "pauses/" }
+
+// Pause is the key that says that something is paused. Namespace and name are
+// empty where the scope has none.
+func (k Keys) Pause(scope Scope, namespace, name string) string {
+	return k.Pauses() + string(scope) + "/" + namespace + "/" + name
+}
+
+// Edges is the prefix of which jobs wait for which.
+func (k Keys) Edges() string { return k.root + "edges/" }
+
+// Edge is the key that says that a job waits for another.
+func (k Keys) Edge(from, to job.Key) string {
+	return k.Edges() + from.Namespace + "/" + from.Name + "/" + to.Namespace + "/" + to.Name
+}
+
+// Ended is the prefix of what a shard has to tell others of ends of runs.
+func (k Keys) Ended(s job.ShardID) string { return k.Shard(s) + "ended/" }
+
+// EndedRuns is the key of ends of runs that others are to be told of; id must
+// be unique.
+func (k Keys) EndedRuns(s job.ShardID, id string) string { return k.Ended(s) + id }
+
+// JoinedTrigger is the key of a trigger that says that one of several jobs has
+// ended for which a job waits: there is one for each.
+func (k Keys) JoinedTrigger(s job.ShardID, u job.UID, from job.Key) string {
+	return k.JobTriggers(s, u) + "after/" + from.String()
+}
+
+// Watched is the key that says how far a job has looked at the key it watches.
+func (k Keys) Watched(u job.UID) string { return k.root + "watched/" + u.String() }
+
+// Backfills is the prefix of all backfills.
+func (k Keys) Backfills() string { return k.root + "backfills/" }
+
+// Backfill is the key of a backfill.
+func (k Keys) Backfill(id string) string { return k.Backfills() + id }
+
 // Lines is the prefix of all groups' lines of nodes.
 func (k Keys) Lines() string { return k.root + "lines/" }
 
@@ -176,7 +215,11 @@ func (k Keys) JobTriggers(s job.ShardID, u job.UID) string { return k.Triggers(s
 
 // Trigger is the key of a waiting trigger.
 func (k Keys) Trigger(s job.ShardID, f job.FireID) string {
-	return k.JobTriggers(s, f.Job) + fmt.Sprintf("%016x", uint64(f.At)) //nolint:gosec // bits, not a number
+	key := k.JobTriggers(s, f.Job) + fmt.Sprintf("%016x", uint64(f.At)) //nolint:gosec // bits, not a number
+	if f.Trigger > job.TriggerManual {
+		key += "-" + f.Trigger.String()
+	}
+	return key
 }
 
 // ParseShardKey splits a key under Shards into its shard and the rest:

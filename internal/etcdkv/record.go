@@ -183,6 +183,9 @@ type ShardState struct {
 	// their holds lie on; 0: none yet.
 	Mutex      string `json:"mutex,omitempty"`
 	MutexLease int64  `json:"mutexLease,omitempty"`
+	// Failures counts, for jobs that are paused after some, how many of their
+	// latest runs in a row did not succeed.
+	Failures map[job.UID]int `json:"failures,omitempty"`
 }
 
 // RingNode is what a group's mode remembers of a node.
@@ -203,6 +206,96 @@ type Trigger struct {
 	Fire   job.FireID `json:"fire"`
 	Key    job.Key    `json:"key"`
 	By     string     `json:"by,omitempty"`
+	// Cause tells people who or what asked.
+	Cause  string            `json:"cause,omitempty"`
+	Params map[string]string `json:"params,omitempty"`
+	// From is the job whose run has ended, for TriggerAfter.
+	From job.Key `json:"from,omitzero"`
+}
+
+// Scope says what a pause is about.
+type Scope string
+
+// The scopes of a pause.
+const (
+	ScopeAll       Scope = "all"
+	ScopeNamespace Scope = "namespace"
+	ScopeGroup     Scope = "group"
+	ScopeJob       Scope = "job"
+)
+
+// Pause says that jobs do not fire by themselves.
+type Pause struct {
+	Schema int   `json:"schema"`
+	Scope  Scope `json:"scope"`
+	// Namespace and Name are of what is paused; see Scope.
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	By        string `json:"by,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	// Since is the first instant at which nothing is due, Until the first at
+	// which something is again; zero: no end.
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Edge says that a job waits for the ends of another one's runs.
+type Edge struct {
+	Schema int `json:"schema"`
+	// From is the job that is waited for, To the one that waits.
+	From job.Key     `json:"from"`
+	To   job.Key     `json:"to"`
+	On   job.Outcome `json:"on,omitempty"`
+	// Joined: To waits for the ends of others as well.
+	Joined bool `json:"joined,omitempty"`
+}
+
+// EndedRuns are runs whose ends other jobs wait for, and have not been told of.
+type EndedRuns struct {
+	Schema int     `json:"schema"`
+	Runs   []Ended `json:"runs"`
+}
+
+// Ended is a run whose end another job is to be told of.
+type Ended struct {
+	From   job.Key   `json:"from"`
+	To     job.Key   `json:"to"`
+	Joined bool      `json:"joined,omitempty"`
+	RunID  job.RunID `json:"runId"`
+	State  job.State `json:"state"`
+	At     time.Time `json:"at"`
+}
+
+// Watched says how far a key that a job watches has been looked at.
+type Watched struct {
+	Schema int `json:"schema"`
+	// Key and Prefix are what is watched.
+	Key    string `json:"key"`
+	Prefix bool   `json:"prefix,omitempty"`
+	// Rev is the revision up to which changes have been told.
+	Rev int64 `json:"rev"`
+}
+
+// Backfill is a window of a job's schedule that is being run again.
+type Backfill struct {
+	Schema int     `json:"schema"`
+	ID     string  `json:"id"`
+	Job    job.UID `json:"job"`
+	Key    job.Key `json:"key"`
+	By     string  `json:"by,omitempty"`
+	Reason string  `json:"reason,omitempty"`
+	// From and To bound the instants: after From, up to and with To.
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+	// Done is the last instant that was started.
+	Done time.Time `json:"done,omitzero"`
+	// Overlap: runs may go on beside one another; else one at a time.
+	Overlap bool `json:"overlap,omitempty"`
+	// Every is the least time between two starts.
+	Every job.Duration `json:"every,omitempty"`
+	// Params are what the runs are started with.
+	Params map[string]string `json:"params,omitempty"`
+	Since  time.Time         `json:"since"`
 }
 
 // Presence is one bucket of a node's connected minions.
@@ -241,12 +334,14 @@ type StoredJob struct {
 // PlannedJob is what of a stored job its shard's owner keeps: the spec stays in
 // its bytes until a fire needs it.
 type PlannedJob struct {
-	Namespace string          `json:"namespace"`
-	Name      string          `json:"name"`
-	UID       job.UID         `json:"uid"`
-	After     time.Time       `json:"after"`
-	MovedFrom *job.ShardID    `json:"movedFrom,omitempty"`
-	Spec      json.RawMessage `json:"spec"`
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	UID       job.UID   `json:"uid"`
+	After     time.Time `json:"after"`
+	// CountedFrom is since when Spec.Count counts.
+	CountedFrom time.Time       `json:"countedFrom,omitzero"`
+	MovedFrom   *job.ShardID    `json:"movedFrom,omitempty"`
+	Spec        json.RawMessage `json:"spec"`
 }
 
 // Encode returns the JSON of a record.

@@ -2,6 +2,7 @@ package etcdkv
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -37,6 +38,10 @@ type SlotEntry struct {
 	Share job.NodeID
 	// Reason tells why the entry was skipped or missed.
 	Reason string
+	// Cause and Params are of an occurrence that was asked for: by whom, and
+	// with what.
+	Cause  string
+	Params map[string]string
 	// Count and Until describe a row of missed occurrences: Count of them,
 	// from Fire.At to Until. Count is 0 or 1 for a single one.
 	Count int64
@@ -60,6 +65,9 @@ const (
 	slotVersion = 1
 	// slotShares is the version in which entries and tasks may have a share.
 	slotShares = 2
+	// slotAsked is the version in which entries may, besides, have a cause and
+	// parameters.
+	slotAsked = 3
 )
 
 // errSlot is wrapped by every error of DecodeSlot.
@@ -68,10 +76,14 @@ var errSlot = errors.New("malformed slot")
 // EncodeSlot packs a slot: varints, with strings (minions, reasons) named once.
 func EncodeSlot(s *Slot) []byte {
 	b := make([]byte, 0, 64+len(s.Entries)*28)
-	shares := s.shares()
-	if shares {
+	shares, asked := s.shares(), s.asked()
+	switch {
+	case asked:
+		shares = true
+		b = append(b, slotAsked)
+	case shares:
 		b = append(b, slotShares)
-	} else {
+	default:
 		b = append(b, slotVersion)
 	}
 	b = binary.AppendVarint(b, s.CommittedAt)
@@ -91,6 +103,9 @@ func EncodeSlot(s *Slot) []byte {
 		e := &s.Entries[i]
 		intern(e.Reason)
 		intern(string(e.Share))
+		if asked {
+			intern(e.askedText())
+		}
 		for j := range e.Tasks {
 			intern(string(e.Tasks[j].Minion))
 			intern(string(e.Tasks[j].Share))
@@ -110,6 +125,9 @@ func EncodeSlot(s *Slot) []byte {
 		if shares {
 			b = binary.AppendUvarint(b, uint64(e.Fire.Share))
 			b = binary.AppendUvarint(b, intern(string(e.Share)))
+		}
+		if asked {
+			b = binary.AppendUvarint(b, intern(e.askedText()))
 		}
 		b = binary.AppendVarint(b, e.Fire.At-prev)
 		prev = e.Fire.At
@@ -150,12 +168,37 @@ func (s *Slot) shares() bool {
 	return false
 }
 
+// asked reports whether any entry has a cause or parameters.
+func (s *Slot) asked() bool {
+	for i := range s.Entries {
+		if s.Entries[i].Cause != "" || len(s.Entries[i].Params) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// askedEntry is the form of a cause and parameters in a slot.
+type askedEntry struct {
+	Cause  string            `json:"c,omitempty"`
+	Params map[string]string `json:"p,omitempty"`
+}
+
+// askedText returns cause and parameters as one text; empty: there are none.
+func (e *SlotEntry) askedText() string {
+	if e.Cause == "" && len(e.Params) == 0 {
+		return ""
+	}
+	b, _ := json.Marshal(askedEntry{e.Cause, e.Params}) // texts can always be written
+	return string(b)
+}
+
 // DecodeSlot reads what EncodeSlot wrote.
 func DecodeSlot(b []byte) (*Slot, error) {
 	d := slotReader{b: b}
 	v := d.byte()
-	if v != slotVersion && v != slotShares {
-		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", errSlot, v, slotShares)
+	if v < slotVersion || v > slotAsked {
+		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", errSlot, v, slotAsked)
 	}
 	s := &Slot{CommittedAt: d.varint(), Node: job.NodeID(d.string())}
 	names := []string{""}
@@ -175,9 +218,18 @@ func DecodeSlot(b []byte) (*Slot, error) {
 	for range n {
 		e := SlotEntry{State: EntryState(d.byte()), Fire: job.FireID{Trigger: job.Trigger(d.byte())}}
 		copy(e.Fire.Job[:], d.take(len(e.Fire.Job)))
-		if v == slotShares {
+		if v >= slotShares {
 			e.Fire.Share = uint32(d.uvarint()) //nolint:gosec // written from one
 			e.Share = job.NodeID(name())
+		}
+		if v >= slotAsked {
+			if text := name(); text != "" {
+				var a askedEntry
+				if json.Unmarshal([]byte(text), &a) != nil {
+					d.bad = true
+				}
+				e.Cause, e.Params = a.Cause, a.Params
+			}
 		}
 		e.Fire.At = prev + d.varint()
 		prev = e.Fire.At
@@ -191,7 +243,7 @@ func DecodeSlot(b []byte) (*Slot, error) {
 			if delta := d.varint(); delta != 0 {
 				t.NotBefore = e.Fire.At + delta
 			}
-			if v == slotShares {
+			if v >= slotShares {
 				t.Share = job.NodeID(name())
 			}
 			e.Tasks = append(e.Tasks, t)

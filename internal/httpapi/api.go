@@ -28,7 +28,15 @@ type Control interface {
 	Jobs(ctx context.Context, q control.JobQuery) ([]control.JobView, error)
 	Job(ctx context.Context, key job.Key) (control.JobView, error)
 	Delete(ctx context.Context, key job.Key) error
-	Start(ctx context.Context, key job.Key, by string) (job.FireID, error)
+	Start(ctx context.Context, key job.Key, req control.StartRequest) (job.FireID, error)
+	Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error)
+	Fire(ctx context.Context, key job.Key, at time.Time) (control.FireView, error)
+	Backfill(ctx context.Context, key job.Key, req control.BackfillRequest) (control.BackfillView, error)
+	Backfills(ctx context.Context) ([]control.BackfillView, error)
+	EndBackfill(ctx context.Context, id string, o control.Order) error
+	Pause(ctx context.Context, p control.Paused, until time.Time, o control.Order) error
+	Resume(ctx context.Context, p control.Paused, o control.Order) error
+	Pauses(ctx context.Context) ([]etcdkv.Pause, error)
 	Runs(ctx context.Context, q control.RunQuery) (control.RunPage, error)
 	Run(ctx context.Context, id job.RunID) (job.Run, error)
 	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error
@@ -159,6 +167,8 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.runRoutes(doc)
 	a.clusterRoutes(doc)
 	a.operatorRoutes(doc)
+	a.fireRoutes(doc)
+	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.streamRoutes(doc, mux)
 
@@ -208,7 +218,9 @@ func humaConfig(version string) huma.Config {
 }
 
 // requestSchemas are the bodies of requests that are checked member by member.
-func requestSchemas() []string { return []string{"StartBody", "OrderBody", "MoveBody"} }
+func requestSchemas() []string {
+	return []string{"StartBody", "OrderBody", "MoveBody", "BackfillBody", "PauseBody", "HookBody"}
+}
 
 // schemaName tells the two types apart that are called Problem.
 func schemaName(t reflect.Type, hint string) string {

@@ -63,6 +63,8 @@ func problemOf(err error) *Problem {
 		return problem(http.StatusUnprocessableEntity, job.ErrNoMinions.Error())
 	case errors.Is(err, job.ErrNotFound):
 		return problem(http.StatusNotFound, err.Error())
+	case errors.Is(err, job.ErrForbidden):
+		return problem(http.StatusForbidden, err.Error())
 	case errors.Is(err, job.ErrConflict):
 		return problem(http.StatusConflict, err.Error())
 	case errors.Is(err, job.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

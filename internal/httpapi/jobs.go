@@ -55,7 +55,8 @@ type startInput struct {
 }
 
 type startBody struct {
-	By string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept with the start."`
+	By     string            `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept with the start."`
+	Params map[string]string `json:"params,omitempty" doc:"Reach the command as variables CARILLON_PARAM_NAME."`
 }
 
 type startedBody struct {
@@ -106,11 +107,11 @@ func (a *API) jobRoutes(doc huma.API) {
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
 	start.DefaultStatus = http.StatusAccepted
 	huma.Register(doc, start, func(ctx context.Context, in *startInput) (*reply[startedBody], error) {
-		var by string
+		var req control.StartRequest
 		if in.Body != nil {
-			by = in.Body.By
+			req = control.StartRequest{By: in.Body.By, Params: in.Body.Params}
 		}
-		fire, err := a.control.Start(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, by)
+		fire, err := a.control.Start(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, req)
 		return answer(startedBody{RunID: fire.RunID(), FireID: fire}, err)
 	})
 }

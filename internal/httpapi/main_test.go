@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeControl answers with what a test sets; err is what every method returns.
 type fakeControl struct {
+	Control // what is not faked
 	err     error
 	jobs    []control.JobView
 	runs    []job.Run
@@ -70,10 +71,10 @@ func (f *fakeControl) Delete(context.Context, job.Key) error { return f.err }
 
 var someFire = job.FireID{Job: job.UID{1}, At: 1_700_000_000_000_000_000, Trigger: job.TriggerManual}
 
-func (f *fakeControl) Start(_ context.Context, key job.Key, by string) (job.FireID, error) {
+func (f *fakeControl) Start(_ context.Context, key job.Key, req control.StartRequest) (job.FireID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.started, f.by = key, by
+	f.started, f.by = key, req.By
 	return someFire, f.err
 }
 

@@ -79,6 +79,12 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": job.Gaps()}
 	case reflect.TypeFor[job.Fold]():
 		return schema{"enum": job.Folds()}
+	case reflect.TypeFor[job.OnDeadline]():
+		return schema{"enum": job.OnDeadlines(), "default": job.OnDeadlines()[0]}
+	case reflect.TypeFor[job.Outcome]():
+		return schema{"enum": job.Outcomes(), "default": job.Outcomes()[0]}
+	case reflect.TypeFor[job.Match]():
+		return schema{"enum": job.Matches(), "default": job.Matches()[0]}
 	case reflect.TypeFor[job.Spread]():
 		return schema{"enum": job.Spreads(), "default": job.Spreads()[0]}
 	case reflect.TypeFor[time.Time]():
@@ -128,32 +134,37 @@ var (
 	// details are what the types do not say about a field. A group's spec is
 	// under "group".
 	details = map[string]schema{
-		"metadata.namespace":      {"pattern": namePattern, "maxLength": job.MaxNameLen, "default": job.DefaultNamespace},
-		"metadata.name":           {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"metadata.labels":         {"maxProperties": job.MaxLabels},
-		"spec.schedules":          with(oneOrMore(job.MaxSchedules), "examples", [][]string{samples[:1], samples[1:3]}),
-		"spec.timeZone":           {"default": "UTC", "examples": []string{"Europe/Berlin", "America/New_York"}},
-		"spec.enabled":            {"default": true},
-		"spec.command":            {"minItems": 1, "maxItems": job.MaxArgs, "examples": [][]string{{"echo", "hello"}}},
-		"spec.script.interpreter": oneOrMore(job.MaxArgs),
-		"spec.script.source":      {"minLength": 1},
-		"spec.env":                {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
-		"spec.workingDir":         {"pattern": "^/"},
-		"spec.user":               {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},
-		"spec.target.names":       oneOrMore(job.MaxTargetNames),
-		"spec.target.labels":      {"maxProperties": job.MaxLabels},
-		"spec.retry.attempts":     {"minimum": 0, "maximum": job.MaxAttempts},
-		"spec.group":              {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"group.mode":              {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
-		"group.nodes":             with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
-		"group.sites":             {"type": []string{"array", "string"}},
-		"group.spread":            {"minLength": 1},
-		"group.pin":               {"maxProperties": job.MaxLabels},
-		"group.mutex":             {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"group.maxConcurrent":     {"minimum": 0},
-		"group.slice":             {"examples": []string{"10m", "24h"}},
-		"spec.retry.exitCodes":    {"type": []string{"array", "integer"}},
-		"spec.overlapLimit":       {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
+		"metadata.namespace":       {"pattern": namePattern, "maxLength": job.MaxNameLen, "default": job.DefaultNamespace},
+		"metadata.name":            {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"metadata.labels":          {"maxProperties": job.MaxLabels},
+		"spec.schedules":           with(oneOrMore(job.MaxSchedules), "examples", [][]string{samples[:1], samples[1:3]}),
+		"spec.count":               {"minimum": 0, "maximum": job.MaxCount},
+		"spec.pauseAfterFailures":  {"minimum": 0, "maximum": job.MaxPauseAfter},
+		"spec.after.jobs":          with(oneOrMore(job.MaxAfterJobs), "examples", [][]string{{"extract", "etl/load"}}),
+		"spec.watch.key":           {"minLength": 1, "maxLength": job.MaxWatchKey},
+		"spec.webhook.tokenSha256": {"pattern": "^[0-9a-fA-F]{64}$"},
+		"spec.timeZone":            {"default": "UTC", "examples": []string{"Europe/Berlin", "America/New_York"}},
+		"spec.enabled":             {"default": true},
+		"spec.command":             {"minItems": 1, "maxItems": job.MaxArgs, "examples": [][]string{{"echo", "hello"}}},
+		"spec.script.interpreter":  oneOrMore(job.MaxArgs),
+		"spec.script.source":       {"minLength": 1},
+		"spec.env":                 {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
+		"spec.workingDir":          {"pattern": "^/"},
+		"spec.user":                {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},
+		"spec.target.names":        oneOrMore(job.MaxTargetNames),
+		"spec.target.labels":       {"maxProperties": job.MaxLabels},
+		"spec.retry.attempts":      {"minimum": 0, "maximum": job.MaxAttempts},
+		"spec.group":               {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"group.mode":               {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
+		"group.nodes":              with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
+		"group.sites":              {"type": []string{"array", "string"}},
+		"group.spread":             {"minLength": 1},
+		"group.pin":                {"maxProperties": job.MaxLabels},
+		"group.mutex":              {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"group.maxConcurrent":      {"minimum": 0},
+		"group.slice":              {"examples": []string{"10m", "24h"}},
+		"spec.retry.exitCodes":     {"type": []string{"array", "integer"}},
+		"spec.overlapLimit":        {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
 	}
 )
 

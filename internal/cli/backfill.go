@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// backfillFlags say which window of a schedule is run again, and how.
+type backfillFlags struct {
+	from, to, reason string
+	every            time.Duration
+	overlap          bool
+}
+
+func (f *backfillFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.from, "from", "", "run the instants after this `TIME` again")
+	cmd.Flags().StringVar(&f.to, "to", "", "... up to and with this `TIME`")
+	cmd.Flags().DurationVar(&f.every, "every", 0, "start them at least this `DURATION` after one another")
+	cmd.Flags().BoolVar(&f.overlap, "overlap", false, "do not wait for one to end before the next begins")
+	reasonFlag(cmd, &f.reason)
+}
+
+// given reports whether a window is asked for.
+func (f *backfillFlags) given(cmd *cobra.Command) bool {
+	for _, name := range []string{"from", "to", "every", "overlap"} {
+		if cmd.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseParams reads NAME=VALUE pairs.
+func parseParams(pairs []string) (map[string]string, error) {
+	if len(pairs) == 0 {
+		return nil, nil //nolint:nilnil // none
+	}
+	out := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		k, v, ok := strings.Cut(p, "=")
+		if !ok || !job.IsParamName(k) {
+			return nil, usagef("--param %q: want NAME=VALUE; a name has letters, digits and '_'", p)
+		}
+		if _, twice := out[k]; twice {
+			return nil, usagef("--param %s is given twice", k)
+		}
+		out[k] = v
+	}
+	return out, nil
+}
+
+func (a *app) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params map[string]string) error {
+	if f.from == "" || f.to == "" {
+		return usagef("give both --from and --to")
+	}
+	from, err := instantFlag("from", f.from)
+	if err != nil {
+		return err
+	}
+	to, err := instantFlag("to", f.to)
+	if err != nil {
+		return err
+	}
+	if !from.Before(to) {
+		return usagef("--from %s is not before --to %s", f.from, f.to)
+	}
+	body := map[string]any{"from": from, "to": to, "overlap": f.overlap, "by": a.user(), "reason": f.reason}
+	if f.every != 0 {
+		body["every"] = f.every.String()
+	}
+	if params != nil {
+		body["params"] = params
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode backfill: %w", err)
+	}
+	var v control.BackfillView
+	err = a.client.call(cmd.Context(), request{method: http.MethodPost, path: jobPath(key, "backfill"), body: data, kind: "application/json"}, &v)
+	if err != nil {
+		return fmt.Errorf("backfill job %s: %w", key, err)
+	}
+	if a.output == formatTable || a.output == formatWide {
+		fmt.Fprintf(a.out, "backfill %s: %d runs\n", v.ID, v.Left)
+		return nil
+	}
+	return printOne(a, v, a.backfillTable())
+}
+
+func instantFlag(name, text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, usagef("--%s %q: want an instant such as 2027-01-31T09:30:00Z", name, text)
+	}
+	return t, nil
+}
+
+func (c *client) backfills(ctx context.Context) ([]control.BackfillView, error) {
+	var out struct{ Backfills []control.BackfillView }
+	err := c.get(ctx, &out, nil, "v1", "backfills")
+	return out.Backfills, err
+}
+
+func (a *app) getBackfillsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "backfills", Aliases: []string{"backfill"}, Args: noArgs,
+		Short:   "List windows of schedules that are being run again",
+		Example: "  carillon get backfills",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := a.client.backfills(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printList(a, all, a.backfillTable())
+		},
+	}
+}
+
+func (a *app) deleteBackfillCommand() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: "backfill ID", Args: exactlyOne("backfill's id"),
+		Short:   "End a backfill; its run under way goes on",
+		Example: "  carillon delete backfill 01890a5d-ac96-774b-bcce-b302099a8057",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.client.ask(cmd.Context(), order{By: a.user(), Reason: reason}, "backfills", args[0], "end"); err != nil {
+				return fmt.Errorf("end backfill %s: %w", args[0], err)
+			}
+			return a.printOutcome(outcome{"backfill", args[0], "ended"})
+		},
+	}
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+func (a *app) backfillTable() table[control.BackfillView] {
+	type view = control.BackfillView
+	return table[view]{none: "no backfill goes on", name: func(v view) string { return v.ID }, columns: []column[view]{
+		{head: "ID", cell: func(v view) string { return v.ID }},
+		{head: "JOB", cell: func(v view) string { return v.Key.String() }},
+		{head: "FROM", cell: func(v view) string { return a.stamp(v.From) }},
+		{head: "TO", cell: func(v view) string { return a.stamp(v.To) }},
+		{head: "DONE", cell: func(v view) string { return orDash(a.stamp(v.Done)) }},
+		{head: "LEFT", cell: func(v view) string { return fmt.Sprint(v.Left) }},
+		{head: "BY", wide: true, cell: func(v view) string { return v.By }},
+		{head: "REASON", wide: true, cell: func(v view) string { return v.Reason }},
+	}}
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (c *client) fire(ctx context.Context, k job.Key, at time.Time) (control.FireView, error) {
+	var out control.FireView
+	err := c.get(ctx, &out, nil, jobPath(k, "fires", at.UTC().Format(time.RFC3339Nano))...)
+	return out, err
+}
+
+func (a *app) describeFireCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "fire JOB@TIME", Aliases: []string{"fires"}, Args: exactlyOne("JOB@TIME"),
+		Short: "Tell what became of an instant of a job, and why",
+		Long: "Tell what became of an instant of a job: fired by whom, when and how late, or\n" +
+			"skipped, missed or superseded, and why; or why nothing was due then.",
+		Example: "  carillon describe fire backup@2027-01-31T02:30:00Z",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, text, ok := strings.Cut(args[0], "@")
+			at, err := time.Parse(time.RFC3339, text)
+			if !ok || err != nil {
+				return usagef("%q: want JOB@TIME, as in backup@2027-01-31T02:30:00Z", args[0])
+			}
+			key, err := a.key(name)
+			if err != nil {
+				return err
+			}
+			v, err := a.client.fire(cmd.Context(), key, at)
+			if err != nil {
+				return err
+			}
+			return a.describeFire(v)
+		},
+	}
+}
+
+func (a *app) describeFire(v control.FireView) error {
+	switch a.output {
+	case formatName:
+		for i := range v.Runs {
+			fmt.Fprintln(a.out, v.Runs[i].RunID)
+		}
+		return nil
+	case formatJSON, formatYAML:
+		return a.printValue(v)
+	}
+	f := newFields(a.out, "")
+	f.add("Job", v.Namespace+"/"+v.Job)
+	f.add("Instant", a.stamp(v.At)+" ("+v.At.UTC().Format(time.RFC3339Nano)+")")
+	f.add("Verdict", string(v.Verdict))
+	f.add("Shard owner", string(v.Owner))
+	f.add("Committed to", a.stamp(v.Cursor))
+	f.flush()
+	fmt.Fprintln(a.out, "\nWhy:")
+	for _, w := range v.Why {
+		fmt.Fprintln(a.out, "  "+oneLine(w))
+	}
+	return nil
+}

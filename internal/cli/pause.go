@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// pauseOrder is what pause and resume ask for.
+type pauseOrder struct {
+	Scope     etcdkv.Scope `json:"scope"`
+	Namespace string       `json:"namespace,omitempty"`
+	Name      string       `json:"name,omitempty"`
+	Until     *time.Time   `json:"until,omitempty"`
+	By        string       `json:"by,omitempty"`
+	Reason    string       `json:"reason,omitempty"`
+}
+
+func (a *app) pauseCommand() *cobra.Command {
+	var (
+		reason string
+		last   time.Duration
+	)
+	cmd := a.pausing("pause", "paused", "Have jobs not fire by themselves",
+		"Have a job, the jobs of a group or of a namespace, or all jobs not fire by\n"+
+			"themselves, until `carillon resume` or, with --for, for a while. What is due\n"+
+			"meanwhile is recorded as skipped. Runs under way go on, and `carillon run` works.",
+		func(o *pauseOrder) error {
+			if last < 0 {
+				return usagef("--for %s: give a positive duration", last)
+			}
+			if last > 0 {
+				until := a.now().Add(last).UTC()
+				o.Until = &until
+			}
+			o.Reason = reason
+			return nil
+		})
+	cmd.PersistentFlags().DurationVar(&last, "for", 0, "resume by itself after this `DURATION`")
+	cmd.PersistentFlags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	return cmd
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	var reason string
+	cmd := a.pausing("resume", "resumed", "End a pause",
+		"End the pause of a job, of a group, of a namespace, or of all jobs. What was due\n"+
+			"meanwhile is not run; `carillon run JOB --from ... --to ...` can do that.",
+		func(o *pauseOrder) error { o.Reason = reason; return nil })
+	cmd.PersistentFlags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	return cmd
+}
+
+// pausing returns the verb pause or resume.
+func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder) error) *cobra.Command {
+	ask := func(cmd *cobra.Command, o pauseOrder, name string) error {
+		if err := complete(&o); err != nil {
+			return err
+		}
+		o.By = a.user()
+		body, err := json.Marshal(o)
+		if err != nil {
+			return fmt.Errorf("encode order: %w", err)
+		}
+		err = a.client.call(cmd.Context(), request{method: http.MethodPost, path: []string{"v1", verb}, body: body, kind: "application/json"}, nil)
+		if err != nil {
+			return fmt.Errorf("%s: %w", verb, err)
+		}
+		return a.printOutcome(outcome{string(o.Scope), name, done})
+	}
+	named := func(scope etcdkv.Scope, what string) func(*cobra.Command, []string) error {
+		return func(cmd *cobra.Command, args []string) error {
+			key, err := a.keyOf(what, args[0])
+			if err != nil {
+				return err
+			}
+			return ask(cmd, pauseOrder{Scope: scope, Namespace: key.Namespace, Name: key.Name}, key.String())
+		}
+	}
+	cmd := &cobra.Command{
+		Use: verb + " JOB | group NAME | namespace NAME | all", GroupID: groupJobs, ValidArgsFunction: a.completeJobs,
+		Short: short, Long: long,
+		Example: "  carillon " + verb + " backup --reason \"new disk\"\n  carillon " + verb + " group ledger\n  carillon " + verb + " all",
+		Args:    exactlyOne("job"), RunE: named(etcdkv.ScopeJob, "job"),
+	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "job NAME", Short: short + ": one job", Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
+			Example: "  carillon " + verb + " job all", RunE: named(etcdkv.ScopeJob, "job"),
+		},
+		&cobra.Command{
+			Use: "group NAME", Short: short + ": the jobs of a group", Args: exactlyOne("group"), ValidArgsFunction: a.completeGroups,
+			Example: "  carillon " + verb + " group ledger", RunE: named(etcdkv.ScopeGroup, "group"),
+		},
+		&cobra.Command{
+			Use: "namespace NAME", Short: short + ": the jobs of a namespace", Args: exactlyOne("namespace"),
+			Example: "  carillon " + verb + " namespace team",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := job.CheckName(args[0]); err != nil {
+					return usagef("namespace %w", err)
+				}
+				return ask(cmd, pauseOrder{Scope: etcdkv.ScopeNamespace, Namespace: args[0]}, args[0])
+			},
+		},
+		&cobra.Command{
+			Use: "all", Short: short + ": all jobs", Args: noArgs,
+			Example: "  carillon " + verb + " all",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return ask(cmd, pauseOrder{Scope: etcdkv.ScopeAll}, "jobs")
+			},
+		},
+	)
+	return cmd
+}
+
+func (c *client) pauses(ctx context.Context) ([]etcdkv.Pause, error) {
+	var out struct{ Pauses []etcdkv.Pause }
+	err := c.get(ctx, &out, nil, "v1", "pauses")
+	return out.Pauses, err
+}
+
+func (a *app) getPausesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "pauses", Aliases: []string{"pause"}, Args: noArgs,
+		Short:   "List what is paused",
+		Example: "  carillon get pauses",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			all, err := a.client.pauses(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return printList(a, all, a.pauseTable())
+		},
+	}
+}
+
+func (a *app) pauseTable() table[etcdkv.Pause] {
+	type pause = etcdkv.Pause
+	name := func(p pause) string {
+		switch p.Scope {
+		case etcdkv.ScopeAll:
+			return "all"
+		case etcdkv.ScopeNamespace:
+			return p.Namespace
+		case etcdkv.ScopeJob, etcdkv.ScopeGroup:
+		}
+		return p.Namespace + "/" + p.Name
+	}
+	return table[pause]{none: "nothing is paused", name: func(p pause) string { return string(p.Scope) + "/" + name(p) }, columns: []column[pause]{
+		{head: "WHAT", cell: func(p pause) string { return string(p.Scope) }},
+		{head: "NAME", cell: name},
+		{head: "SINCE", cell: func(p pause) string { return a.stamp(p.Since) }},
+		{head: "UNTIL", cell: func(p pause) string { return orDash(a.stamp(p.Until)) }},
+		{head: "BY", cell: func(p pause) string { return p.By }},
+		{head: "REASON", cell: func(p pause) string { return p.Reason }},
+	}}
+}

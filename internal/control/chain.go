@@ -1,0 +1,136 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// chain puts down for which jobs a job waits, and takes back for which it does
+// not any more.
+func (p *planner) chain(d *draft, key job.Key, old *job.After, spec *job.Spec) error {
+	next := spec.After.Keys(key.Namespace)
+	for _, from := range old.Keys(key.Namespace) {
+		if !slices.Contains(next, from) {
+			d.remove(p.c.cfg.Keys.Edge(from, key))
+		}
+	}
+	for _, from := range next {
+		text, err := etcdkv.Encode(etcdkv.Edge{
+			Schema: etcdkv.Schema, From: from, To: key, On: spec.After.EffectiveOn(), Joined: spec.After.Match != job.MatchAny && len(next) > 1,
+		})
+		if err != nil {
+			return err
+		}
+		d.put(p.c.cfg.Keys.Edge(from, key), text)
+	}
+	return nil
+}
+
+// unchain takes back all that a deleted job waited for.
+func (c *Control) unchain(d *draft, key job.Key, spec *job.Spec) {
+	for _, from := range spec.After.Keys(key.Namespace) {
+		d.remove(c.cfg.Keys.Edge(from, key))
+	}
+}
+
+// checkConditions checks what cannot be told from one job alone: that no job
+// waits for itself, over whatever others, and that none watches Carillon's own
+// keys, which change all the time.
+func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object) ([]job.Problem, error) {
+	problems := p.ending
+	chained := false
+	for i := range objects {
+		o := &objects[i]
+		chained = chained || o.Spec.After != nil
+		if w := o.Spec.Watch; w != nil && p.ownKey(w) {
+			problems = append(problems, job.Problem{
+				Path: "spec.watch.key", File: o.File, Line: o.Line,
+				Message: fmt.Sprintf("%q holds keys of Carillon itself, under %s; watch keys of your own", w.Key, p.c.cfg.Keys.Root()),
+			})
+		}
+	}
+	if !chained {
+		return problems, nil
+	}
+	edges, err := listAll[etcdkv.Edge](ctx, p.c, "list what jobs wait for", p.c.cfg.Keys.Edges())
+	if err != nil {
+		return nil, err
+	}
+	waits := map[job.Key][]job.Key{}
+	for i := range edges {
+		waits[edges[i].To] = append(waits[edges[i].To], edges[i].From)
+	}
+	for i := range objects {
+		if objects[i].Kind == job.KindJob {
+			key := objects[i].Metadata.Key()
+			waits[key] = objects[i].Spec.After.Keys(key.Namespace)
+		}
+	}
+	followers := map[job.Key]int{}
+	for _, froms := range waits {
+		for _, from := range froms {
+			followers[from]++
+		}
+	}
+	for i := range objects {
+		o := &objects[i]
+		if o.Spec.After == nil {
+			continue
+		}
+		if ring := ringFrom(waits, o.Metadata.Key()); ring != nil {
+			words := make([]string, len(ring))
+			for n, k := range ring {
+				words[n] = k.String()
+			}
+			problems = append(problems, job.Problem{
+				Path: "spec.after.jobs", File: o.File, Line: o.Line,
+				Message: "the job waits for itself: " + strings.Join(words, " waits for ") + "; take one of these out",
+			})
+			continue
+		}
+		for n, from := range o.Spec.After.Keys(o.Metadata.Namespace) {
+			if followers[from] > job.MaxAfterJobs {
+				problems = append(problems, job.Problem{
+					Path: fmt.Sprintf("spec.after.jobs[%d]", n), File: o.File, Line: o.Line,
+					Message: fmt.Sprintf("%d jobs wait for %s; at most %d are allowed", followers[from], from, job.MaxAfterJobs),
+				})
+			}
+		}
+	}
+	return problems, nil
+}
+
+// ownKey reports whether a watch would see Carillon's own keys.
+func (p *planner) ownKey(w *job.Watch) bool {
+	root := p.c.cfg.Keys.Root()
+	return strings.HasPrefix(w.Key, root) || w.Prefix && strings.HasPrefix(root, w.Key)
+}
+
+// ringFrom returns a way from a job over those that it waits for back to itself;
+// nil: there is none.
+func ringFrom(waits map[job.Key][]job.Key, start job.Key) []job.Key {
+	seen := map[job.Key]bool{}
+	var walk func(k job.Key, path []job.Key) []job.Key
+	walk = func(k job.Key, path []job.Key) []job.Key {
+		path = append(path, k)
+		for _, from := range waits[k] {
+			if from == start {
+				return append(path, start)
+			}
+			if !seen[from] {
+				seen[from] = true
+				if ring := walk(from, path); ring != nil {
+					return ring
+				}
+			}
+		}
+		return nil
+	}
+	return walk(start, nil)
+}

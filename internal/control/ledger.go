@@ -1,0 +1,297 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+)
+
+// Verdict is what became of an instant of a job.
+type Verdict string
+
+// The verdicts.
+const (
+	// VerdictRecorded: there are runs, or records of policies, for it.
+	VerdictRecorded Verdict = "recorded"
+	// VerdictOpen: a run of it goes on.
+	VerdictOpen Verdict = "open"
+	// VerdictDue: it lies ahead.
+	VerdictDue Verdict = "due"
+	// VerdictPlanned: it has passed and its shard's owner has not come to it yet.
+	VerdictPlanned Verdict = "planned"
+	// VerdictNoInstant: the schedule is not due then.
+	VerdictNoInstant Verdict = "no-instant"
+	// VerdictNotThen: the schedule, as it is now, did not hold then.
+	VerdictNotThen Verdict = "not-then"
+	// VerdictForgotten: its record is not kept any more.
+	VerdictForgotten Verdict = "forgotten"
+	// VerdictUnaccounted: there ought to be a record, and there is none.
+	VerdictUnaccounted Verdict = "unaccounted"
+)
+
+// FireView is what became of one instant of a job, and why.
+type FireView struct {
+	Namespace string    `json:"namespace"`
+	Job       string    `json:"job"`
+	At        time.Time `json:"at"`
+	Verdict   Verdict   `json:"verdict"`
+	// Why says it in sentences, first things first.
+	Why []string `json:"why"`
+	// Owner is who holds the job's shard now, Cursor how far it has come.
+	Owner  job.NodeID `json:"owner,omitempty"`
+	Cursor time.Time  `json:"cursor,omitzero"`
+	// Runs are what was recorded of the instant, and what goes on.
+	Runs []job.Run `json:"runs"`
+}
+
+func (v *FireView) say(format string, args ...any) {
+	v.Why = append(v.Why, fmt.Sprintf(format, args...))
+}
+
+// lookBack is how many records before an instant are looked at for a row that
+// covers it.
+const lookBack = 50
+
+// Fire tells what became of an instant of a job. It knows instants of the
+// schedule, and those at which the job was started otherwise.
+func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (FireView, error) {
+	v := FireView{Namespace: key.Namespace, Job: key.Name, At: at.UTC(), Why: []string{}, Runs: []job.Run{}}
+	stored, lies, err := c.stored(ctx, key)
+	deleted := errors.Is(err, job.ErrNotFound)
+	if err != nil && !deleted {
+		return v, err
+	}
+	oldest, err := c.runsAt(ctx, key, stored.UID, at, &v)
+	if err != nil {
+		return v, err
+	}
+	if deleted {
+		if len(v.Runs) == 0 {
+			return v, noJob(key)
+		}
+		v.Verdict = VerdictRecorded
+		v.say("the job is deleted; these records are left")
+		c.sayRuns(&v)
+		return v, nil
+	}
+	if err := c.cursorOf(ctx, lies.shard, &v); err != nil {
+		return v, err
+	}
+	if len(v.Runs) > 0 {
+		v.Verdict = VerdictRecorded
+		if slices.ContainsFunc(v.Runs, func(r job.Run) bool { return !r.State.Final() }) {
+			v.Verdict = VerdictOpen
+		}
+		c.sayRuns(&v)
+		return v, nil
+	}
+	return v, c.explain(ctx, &stored.Job, oldest, &v)
+}
+
+// runsAt finds the runs of an instant, in flight and ended, and returns the
+// instant of the oldest record seen of the job; zero: there is none.
+func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *FireView) (time.Time, error) {
+	live, err := c.live.LiveRuns(ctx, key.Namespace, key.Name)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("runs in flight: %w", err)
+	}
+	seen := map[job.RunID]bool{}
+	add := func(r *job.Run) {
+		covers := r.ScheduledAt.Equal(at) || r.Count > 1 && !at.Before(r.ScheduledAt) && !at.After(r.Until)
+		if covers && !seen[r.RunID] && (uid.IsZero() || r.FireID.Job == uid) {
+			seen[r.RunID] = true
+			v.Runs = append(v.Runs, *r)
+		}
+	}
+	for i := range live {
+		add(&live[i])
+	}
+	// Lists go from new to old: this is the place before all of the instant.
+	start := history.Position{At: at.UnixNano() + 1, ID: "zzzz-zzzzzzzzzzzzzzzz"}
+	page, err := c.history.List(ctx, history.Query{
+		Namespace: key.Namespace, Job: key.Name, UID: uid, Limit: lookBack, Cursor: start.Cursor(),
+	})
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		return time.Time{}, fmt.Errorf("ended runs: %w", err)
+	}
+	var oldest time.Time
+	for i := range page.Runs {
+		add(&page.Runs[i])
+		oldest = page.Runs[i].ScheduledAt
+	}
+	return oldest, nil
+}
+
+// cursorOf reads how far the shard has come, and who owns it.
+func (c *Control) cursorOf(ctx context.Context, shard job.ShardID, v *FireView) error {
+	kvs, err := c.getAll(ctx, "read shard "+shard.String(), []string{c.cfg.Keys.State(shard), c.cfg.Keys.Owner(shard)})
+	if err != nil {
+		return err
+	}
+	if kvs[0] != nil {
+		state, err := decode[etcdkv.ShardState](kvs[0])
+		if err != nil {
+			return err
+		}
+		v.Cursor = state.Cursor
+	}
+	if kvs[1] != nil {
+		owner, err := decode[etcdkv.Owner](kvs[1])
+		if err != nil {
+			return err
+		}
+		v.Owner = owner.Node
+	}
+	return nil
+}
+
+// sayRuns tells what the records say.
+func (c *Control) sayRuns(v *FireView) {
+	slices.SortFunc(v.Runs, func(a, b job.Run) int { return history.PositionOf(&a).Compare(history.PositionOf(&b)) })
+	for i := range v.Runs {
+		r := &v.Runs[i]
+		head := fmt.Sprintf("run %s (%s) is %s", r.RunID, r.Trigger, r.State)
+		if r.Count > 1 {
+			head += fmt.Sprintf(", with %d occurrences from %s to %s", r.Count, stampOf(r.ScheduledAt), stampOf(r.Until))
+		}
+		if r.Reason != "" {
+			head += ": " + r.Reason
+		}
+		v.say("%s", head)
+		if r.Cause != "" {
+			v.say("it was started by: %s", r.Cause)
+		}
+		if !r.CommittedAt.IsZero() {
+			v.say("node %s committed it at %s (%s), under token %s of shard %s", r.Node, stampOf(r.CommittedAt), lateness(r.ScheduledAt, r.CommittedAt), r.Token, r.Shard)
+		}
+		if !r.DispatchedAt.IsZero() {
+			v.say("its order was sent at %s (%s)", stampOf(r.DispatchedAt), lateness(r.ScheduledAt, r.DispatchedAt))
+		}
+		if !r.StartedAt.IsZero() {
+			v.say("it began at %s and %s", stampOf(r.StartedAt), endOf(r))
+		}
+		for _, a := range r.Alerts {
+			v.say("alert: %s", a)
+		}
+	}
+}
+
+func endOf(r *job.Run) string {
+	if r.EndedAt.IsZero() {
+		return "goes on"
+	}
+	return fmt.Sprintf("ended at %s, after %v", stampOf(r.EndedAt), r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond))
+}
+
+func stampOf(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// lateness tells how long before or after its instant something was.
+func lateness(at, t time.Time) string {
+	d := t.Sub(at).Round(100 * time.Microsecond)
+	if d < 0 {
+		return fmt.Sprintf("%v before its instant", -d)
+	}
+	return fmt.Sprintf("%v after its instant", d)
+}
+
+// explain says why there is no record of an instant.
+func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *FireView) error {
+	set, err := c.setOf(j)
+	if err != nil {
+		return fmt.Errorf("schedule of job %s: %w", j.Key(), err)
+	}
+	v.Verdict = VerdictNoInstant
+	if len(set) == 0 {
+		v.say("the job has no schedule, and was not started at this instant")
+		return nil
+	}
+	if next, ok := set.Next(v.At.Add(-1)); !ok || !next.Equal(v.At) {
+		c.sayNearest(set, v)
+		return nil
+	}
+	pauses, err := c.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range pauses {
+		if covers(&pauses[i], j.Key(), j.Spec.Group, v.At) {
+			v.say("paused (%s) since %s by %s: %s", pauses[i].Scope, stampOf(pauses[i].Since), pauses[i].By, pauses[i].Reason)
+		}
+	}
+	switch {
+	case !j.Spec.IsEnabled():
+		v.Verdict = VerdictNotThen
+		v.say("the job is not enabled; it has been as it is since %s (generation %d)", stampOf(j.UpdatedAt), j.Generation)
+	case !v.At.After(j.After):
+		v.Verdict = VerdictNotThen
+		v.say("the schedule as it is now holds from %s on (generation %d); what was due before belonged to an earlier one, or the job was not there", stampOf(j.After), j.Generation)
+	case j.Spec.StartAt != nil && v.At.Before(*j.Spec.StartAt):
+		v.Verdict = VerdictNotThen
+		v.say("it lies before the schedule's start, %s", stampOf(*j.Spec.StartAt))
+	case j.Spec.EndAt != nil && v.At.After(*j.Spec.EndAt):
+		v.Verdict = VerdictNotThen
+		v.say("it lies after the schedule's end, %s", stampOf(*j.Spec.EndAt))
+	case beyondCount(set, j, v.At):
+		v.Verdict = VerdictNotThen
+		v.say("the schedule has %d occurrences since %s, and this would be a later one", j.Spec.Count, stampOf(j.CountedFrom))
+	case v.At.After(c.now()):
+		v.Verdict = VerdictDue
+		v.say("it lies ahead, in %v", v.At.Sub(c.now()).Round(time.Second))
+	case v.At.After(v.Cursor):
+		v.Verdict = VerdictPlanned
+		v.say("the job's shard is committed up to %s only; its owner is %s", stampOf(v.Cursor), ownerWords(v.Owner))
+	case oldest.IsZero():
+		v.Verdict = VerdictForgotten
+		v.say("history keeps the latest records of each job, and has none of then any more")
+	default:
+		v.Verdict = VerdictUnaccounted
+		v.say("the shard is committed up to %s, and there is no record; unless history has let it go (it keeps the latest records of each job), this ought not to be: please report it", stampOf(v.Cursor))
+	}
+	return nil
+}
+
+func ownerWords(n job.NodeID) string {
+	if n == "" {
+		return "nobody"
+	}
+	return "node " + string(n)
+}
+
+// beyondCount reports whether the schedule's count is used up before an instant.
+func beyondCount(set schedule.Set, j *job.Job, at time.Time) bool {
+	if j.Spec.Count == 0 {
+		return false
+	}
+	from := j.CountedFrom
+	if j.Spec.StartAt != nil && j.Spec.StartAt.After(from) {
+		from = j.Spec.StartAt.Add(-1)
+	}
+	return len(set.Between(from, at, j.Spec.Count+1)) > j.Spec.Count
+}
+
+// sayNearest tells the instants around one that is none.
+func (c *Control) sayNearest(set schedule.Set, v *FireView) {
+	v.say("the schedule (%s) is not due then", strings.Join(set.Words(), "; "))
+	var before time.Time
+	for _, back := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour, 32 * 24 * time.Hour, 400 * 24 * time.Hour} {
+		all := set.Between(v.At.Add(-back), v.At.Add(-1), MaxRunLimit*10)
+		if len(all) > 0 {
+			before = all[len(all)-1]
+			break
+		}
+	}
+	if !before.IsZero() {
+		v.say("the instant before is %s", before.Format(time.RFC3339Nano))
+	}
+	if next, ok := set.Next(v.At); ok {
+		v.say("the instant after is %s", next.Format(time.RFC3339Nano))
+	}
+}

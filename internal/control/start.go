@@ -1,0 +1,255 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// startTries bounds the search for an instant at which a job was not started
+// already.
+const startTries = 100
+
+// Limits of a start's parameters.
+const (
+	MaxParams     = 100
+	MaxParamBytes = 16 << 10
+)
+
+// StartRequest is what a start by hand may say.
+type StartRequest struct {
+	// By tells who asks.
+	By string
+	// Params reach the command as variables CARILLON_PARAM_NAME.
+	Params map[string]string
+}
+
+// Start asks for a run of the job now, whatever its schedule. The run's id is
+// the fire's RunID; Run finds it from now on.
+func (c *Control) Start(ctx context.Context, key job.Key, req StartRequest) (job.FireID, error) {
+	if err := checkParams(req.Params); err != nil {
+		return job.FireID{}, err
+	}
+	return c.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: req.By, Params: req.Params})
+}
+
+func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger) (job.FireID, error) {
+	doing := "start job " + key.String()
+	at := c.now()
+	for range startTries {
+		stored, lies, err := c.stored(ctx, key)
+		if err != nil {
+			return job.FireID{}, err
+		}
+		t.Schema, t.Key = etcdkv.Schema, key
+		t.Fire = job.FireID{Job: stored.UID, At: at.UnixNano(), Trigger: kind}
+		value, err := etcdkv.Encode(t)
+		if err != nil {
+			return job.FireID{}, err
+		}
+		trigger := c.cfg.Keys.Trigger(lies.shard, t.Fire)
+		var d draft
+		d.stillThere(string(lies.kv.Key), lies.kv.CreateRevision) // the UID: edits keep both
+		d.stillThere(trigger, 0)
+		d.put(trigger, value)
+		ok, err := c.commit(ctx, doing, &d)
+		if err != nil {
+			return job.FireID{}, err
+		}
+		if ok {
+			c.log.Info("job started", zap.Stringer("job", key), zap.Stringer("fire", t.Fire), zap.String("by", t.By), zap.String("cause", t.Cause))
+			return t.Fire, nil
+		}
+		// Deleted and made anew, moved, or started at the same nanosecond.
+		at = at.Add(1)
+	}
+	return job.FireID{}, fmt.Errorf("%s: too many others do so at the same instant: %w", doing, job.ErrConflict)
+}
+
+// checkParams tells all that is wrong with parameters.
+func checkParams(params map[string]string) error {
+	var problems []job.Problem
+	if len(params) > MaxParams {
+		problems = append(problems, job.Problem{Path: "params", Message: fmt.Sprintf("has %d entries; at most %d are allowed", len(params), MaxParams)})
+	}
+	size := 0
+	upper := map[string]string{}
+	for _, k := range slices.Sorted(maps.Keys(params)) {
+		size += len(k) + len(params[k])
+		switch other := upper[strings.ToUpper(k)]; {
+		case !job.IsParamName(k):
+			problems = append(problems, job.Problem{Path: "params." + k, Message: fmt.Sprintf("%q is not the name of a parameter; letters, digits and '_' are allowed, and the first is no digit", k)})
+		case other != "":
+			problems = append(problems, job.Problem{Path: "params." + k, Message: fmt.Sprintf("differs from %q in case only", other)})
+		case strings.ContainsRune(params[k], 0):
+			problems = append(problems, job.Problem{Path: "params." + k, Message: "has a NUL character, which no variable can hold"})
+		}
+		upper[strings.ToUpper(k)] = k
+	}
+	if size > MaxParamBytes {
+		problems = append(problems, job.Problem{Path: "params", Message: fmt.Sprintf("have %d bytes; at most %d are allowed", size, MaxParamBytes)})
+	}
+	if len(problems) > 0 {
+		return &job.InvalidError{Problems: problems}
+	}
+	return nil
+}
+
+// Hook starts a job by its webhook. The error is job.ErrNotFound also when the
+// job has none, and job.ErrForbidden when the token is not the job's.
+func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error) {
+	stored, _, err := c.stored(ctx, key)
+	if err != nil {
+		return job.FireID{}, err
+	}
+	if stored.Spec.Webhook == nil {
+		return job.FireID{}, fmt.Errorf("webhook of job %s: %w", key, job.ErrNotFound)
+	}
+	want, err := hex.DecodeString(stored.Spec.Webhook.TokenSHA256)
+	sum := sha256.Sum256([]byte(token))
+	if err != nil || subtle.ConstantTimeCompare(sum[:], want) != 1 {
+		return job.FireID{}, fmt.Errorf("webhook of job %s: the token is not the job's: %w", key, job.ErrForbidden)
+	}
+	if err := checkParams(params); err != nil {
+		return job.FireID{}, err
+	}
+	return c.start(ctx, key, job.TriggerWebhook, etcdkv.Trigger{Params: params, Cause: "webhook called from " + from})
+}
+
+// BackfillRequest is a window of a job's schedule that is to be run again.
+type BackfillRequest struct {
+	// From and To bound the instants: after From, up to and with To.
+	From, To time.Time
+	// Overlap: runs may go on beside one another; else one at a time.
+	Overlap bool
+	// Every is the least time between two starts.
+	Every  time.Duration
+	Params map[string]string
+	Order
+}
+
+// MaxBackfill bounds the instants of a backfill.
+const MaxBackfill = 100_000
+
+// BackfillView is a backfill and what is left of it.
+type BackfillView struct {
+	etcdkv.Backfill
+	// Left counts the instants that are not started yet.
+	Left int `json:"left"`
+}
+
+// Backfill runs the instants of a job's schedule again that lie in a window.
+func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest) (BackfillView, error) {
+	if err := checkParams(req.Params); err != nil {
+		return BackfillView{}, err
+	}
+	if req.Every < 0 || req.Every > job.MaxCatchUpEvery {
+		return BackfillView{}, invalid("every", fmt.Sprintf("%v is out of range; 0s to %v are allowed", req.Every, job.MaxCatchUpEvery))
+	}
+	stored, at, err := c.stored(ctx, key)
+	if err != nil {
+		return BackfillView{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return BackfillView{}, fmt.Errorf("new backfill id: %w", err)
+	}
+	b := etcdkv.Backfill{
+		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: req.By, Reason: req.Reason,
+		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Since: c.now().UTC(),
+	}
+	v, err := c.backfillView(&b, &stored.Job)
+	switch {
+	case err != nil:
+		return v, err
+	case req.To.After(c.now()):
+		return v, invalid("to", "lies in the future, where the schedule runs the job by itself")
+	case v.Left == 0:
+		return v, invalid("from", fmt.Sprintf("the schedule of job %s has no instant after %s, up to %s", key, b.From.Format(time.RFC3339Nano), b.To.Format(time.RFC3339Nano)))
+	case v.Left > MaxBackfill:
+		return v, invalid("from", fmt.Sprintf("the window has more than %d instants; give a smaller one", MaxBackfill))
+	}
+	text, err := etcdkv.Encode(b)
+	if err != nil {
+		return v, err
+	}
+	name := c.cfg.Keys.Backfill(b.ID)
+	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
+	audit, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: req.By, Action: "job.backfill", Object: object, Reason: req.Reason})
+	if err != nil {
+		return v, err
+	}
+	resp, err := c.txn(ctx, "backfill "+key.String(),
+		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.kv.Key)), "=", at.kv.CreateRevision)},
+		[]clientv3.Op{clientv3.OpPut(name, text), audit})
+	if err == nil && !resp.Succeeded {
+		err = fmt.Errorf("backfill %s: the job moved meanwhile; try again: %w", key, job.ErrConflict)
+	}
+	return v, err
+}
+
+// backfillView counts what is left of a backfill.
+func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (BackfillView, error) {
+	v := BackfillView{Backfill: *b}
+	set, err := c.setOf(j)
+	if err != nil {
+		return v, err
+	}
+	from := b.From
+	if b.Done.After(from) {
+		from = b.Done
+	}
+	v.Left = len(set.Between(from, b.To, MaxBackfill+1))
+	return v, nil
+}
+
+// Backfills returns the backfills that go on.
+func (c *Control) Backfills(ctx context.Context) ([]BackfillView, error) {
+	all, err := listAll[etcdkv.Backfill](ctx, c, "list backfills", c.cfg.Keys.Backfills())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]BackfillView, 0, len(all))
+	for i := range all {
+		v := BackfillView{Backfill: all[i]}
+		if stored, _, err := c.stored(ctx, all[i].Key); err == nil {
+			if v, err = c.backfillView(&all[i], &stored.Job); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// EndBackfill ends a backfill; its run under way goes on.
+func (c *Control) EndBackfill(ctx context.Context, id string, o Order) error {
+	key := c.cfg.Keys.Backfill(id)
+	for range applyTries {
+		kv, err := c.get(ctx, "end backfill", key)
+		if err != nil {
+			return err
+		}
+		if kv == nil {
+			return fmt.Errorf("backfill %s: %w", id, job.ErrNotFound)
+		}
+		err = c.operate(ctx, "backfill.end", id, o, key, kv, clientv3.OpDelete(key))
+		if !isConflict(err) {
+			return err
+		}
+	}
+	return fmt.Errorf("end backfill %s: %w", id, job.ErrConflict)
+}

@@ -1,0 +1,129 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+type fireInput struct {
+	Namespace string `path:"ns" doc:"The job's namespace."`
+	Name      string `path:"name" doc:"The job's name."`
+	At        string `path:"at" doc:"The instant, as in 2027-01-31T09:00:00Z."`
+}
+
+type backfillInput struct {
+	Namespace string `path:"ns" doc:"The job's namespace."`
+	Name      string `path:"name" doc:"The job's name."`
+	Body      backfillBody
+}
+
+type backfillBody struct {
+	From    time.Time         `json:"from" doc:"Instants after this one are run."`
+	To      time.Time         `json:"to" doc:"Instants up to and with this one are run."`
+	Overlap bool              `json:"overlap,omitempty" doc:"Runs may go on beside one another; else one at a time."`
+	Every   string            `json:"every,omitempty" doc:"The least time between two starts, as in 30s."`
+	Params  map[string]string `json:"params,omitempty" doc:"Reach the command as variables CARILLON_PARAM_NAME."`
+	By      string            `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason  string            `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+}
+
+type backfillsBody struct {
+	Backfills []control.BackfillView `json:"backfills" nullable:"false"`
+}
+
+type endBackfillInput struct {
+	ID   string `path:"id" doc:"The backfill's id."`
+	Body *orderBody
+}
+
+type hookInput struct {
+	Namespace     string `path:"ns" doc:"The job's namespace."`
+	Name          string `path:"name" doc:"The job's name."`
+	Authorization string `header:"Authorization" doc:"Bearer TOKEN."`
+	Token         string `header:"X-Carillon-Token" doc:"The token, for callers that cannot set Authorization."`
+	Body          *hookBody
+
+	from string
+}
+
+type hookBody struct {
+	Params map[string]string `json:"params,omitempty" doc:"Reach the command as variables CARILLON_PARAM_NAME."`
+}
+
+// Resolve implements huma.Resolver: it notes who calls.
+func (in *hookInput) Resolve(ctx huma.Context) []error {
+	in.from = ctx.RemoteAddr()
+	return nil
+}
+
+func (a *API) fireRoutes(doc huma.API) {
+	const one = "/v1/namespaces/{ns}/jobs/{name}"
+	huma.Register(doc, operation(http.MethodGet, one+"/fires/{at}", "get-fire", "What became of an instant of a job, and why",
+		http.StatusNotFound, http.StatusUnprocessableEntity),
+		func(ctx context.Context, in *fireInput) (*reply[control.FireView], error) {
+			at, err := time.Parse(time.RFC3339Nano, in.At)
+			if err != nil {
+				return nil, problemOf(&job.InvalidError{Problems: []job.Problem{{
+					Path: "at", Message: fmt.Sprintf("%q is not an instant such as 2027-01-31T09:00:00Z", in.At),
+				}}})
+			}
+			v, err := a.control.Fire(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, at)
+			v.Why, v.Runs = some(v.Why), listed(v.Runs)
+			return answer(v, err)
+		})
+
+	backfill := operation(http.MethodPost, one+"/backfill", "backfill-job", "Run the instants of a window of the schedule again",
+		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
+	backfill.DefaultStatus = http.StatusAccepted
+	huma.Register(doc, backfill, func(ctx context.Context, in *backfillInput) (*reply[control.BackfillView], error) {
+		b := &in.Body
+		req := control.BackfillRequest{
+			From: b.From, To: b.To, Overlap: b.Overlap, Params: b.Params, Order: control.Order{By: b.By, Reason: b.Reason},
+		}
+		if b.Every != "" {
+			every, err := time.ParseDuration(b.Every)
+			if err != nil {
+				return nil, problemOf(&job.InvalidError{Problems: []job.Problem{{
+					Path: "every", Message: fmt.Sprintf("%q is not a duration such as 30s or 5m", b.Every),
+				}}})
+			}
+			req.Every = every
+		}
+		return answer(a.control.Backfill(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, req))
+	})
+	huma.Register(doc, operation(http.MethodGet, "/v1/backfills", "list-backfills", "Backfills that go on"),
+		func(ctx context.Context, _ *struct{}) (*reply[backfillsBody], error) {
+			all, err := a.control.Backfills(ctx)
+			return answer(backfillsBody{some(all)}, err)
+		})
+	end := operation(http.MethodPost, "/v1/backfills/{id}/end", "end-backfill", "End a backfill; its run under way goes on",
+		http.StatusNotFound, http.StatusConflict)
+	end.DefaultStatus = http.StatusNoContent
+	huma.Register(doc, end, func(ctx context.Context, in *endBackfillInput) (*struct{}, error) {
+		return done(a.control.EndBackfill(ctx, in.ID, in.Body.order()))
+	})
+
+	hook := operation(http.MethodPost, "/v1/hooks/{ns}/{name}", "call-webhook", "Start a job by its webhook",
+		http.StatusNotFound, http.StatusForbidden, http.StatusUnprocessableEntity)
+	hook.DefaultStatus = http.StatusAccepted
+	huma.Register(doc, hook, func(ctx context.Context, in *hookInput) (*reply[startedBody], error) {
+		token := in.Token
+		if bearer, ok := strings.CutPrefix(in.Authorization, "Bearer "); ok {
+			token = strings.TrimSpace(bearer)
+		}
+		var params map[string]string
+		if in.Body != nil {
+			params = in.Body.Params
+		}
+		fire, err := a.control.Hook(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, token, in.from, params)
+		return answer(startedBody{RunID: fire.RunID(), FireID: fire}, err)
+	})
+}

@@ -1,0 +1,54 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+type pauseInput struct{ Body pauseBody }
+
+type pauseBody struct {
+	Scope     etcdkv.Scope `json:"scope" enum:"job,group,namespace,all" doc:"What is paused or resumed."`
+	Namespace string       `json:"namespace,omitempty" doc:"The namespace, or that of the job or group."`
+	Name      string       `json:"name,omitempty" doc:"The job's or group's name."`
+	Until     time.Time    `json:"until,omitempty" doc:"When the pause ends by itself; not given: it does not. Only to pause."`
+	By        string       `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason    string       `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
+}
+
+func (b *pauseBody) paused() control.Paused {
+	return control.Paused{Scope: b.Scope, Namespace: b.Namespace, Name: b.Name}
+}
+
+func (b *pauseBody) order() control.Order { return control.Order{By: b.By, Reason: b.Reason} }
+
+type pausesBody struct {
+	Pauses []etcdkv.Pause `json:"pauses" nullable:"false"`
+}
+
+func (a *API) pauseRoutes(doc huma.API) {
+	order := func(path, id, summary string) huma.Operation {
+		op := operation(http.MethodPost, path, id, summary, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
+		op.DefaultStatus = http.StatusNoContent
+		return op
+	}
+	huma.Register(doc, order("/v1/pause", "pause", "Have jobs not fire by themselves"),
+		func(ctx context.Context, in *pauseInput) (*struct{}, error) {
+			return done(a.control.Pause(ctx, in.Body.paused(), in.Body.Until, in.Body.order()))
+		})
+	huma.Register(doc, order("/v1/resume", "resume", "End a pause"),
+		func(ctx context.Context, in *pauseInput) (*struct{}, error) {
+			return done(a.control.Resume(ctx, in.Body.paused(), in.Body.order()))
+		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/pauses", "list-pauses", "What is paused"),
+		func(ctx context.Context, _ *struct{}) (*reply[pausesBody], error) {
+			all, err := a.control.Pauses(ctx)
+			return answer(pausesBody{some(all)}, err)
+		})
+}

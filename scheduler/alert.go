@@ -1,0 +1,61 @@
+package scheduler
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// The kinds of alerts, as metrics name them.
+const (
+	alertLate     = "late"
+	alertDeadline = "deadline"
+	alertMissed   = "missed"
+	alertPaused   = "paused"
+)
+
+// watchTimes tells of a fire that is late, or has not ended by its deadline, and
+// has it attended when the next of these is due.
+func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
+	if spec.LateAfter > 0 && !f.toldLate && f.dispatchedAt == 0 {
+		if at := f.due() + int64(spec.LateAfter); now >= at {
+			f.toldLate = true
+			s.alert(f, alertLate, fmt.Sprintf("late: not begun %v after its instant", time.Duration(now-f.id.At).Round(time.Millisecond)))
+		} else {
+			s.attendAt(f, at)
+		}
+	}
+	if spec.Deadline > 0 && !f.toldDeadline {
+		if at := f.id.At + int64(spec.Deadline); now >= at {
+			f.toldDeadline = true
+			s.alert(f, alertDeadline, fmt.Sprintf("deadline: had not ended %v after its instant", time.Duration(spec.Deadline)))
+			if spec.EffectiveOnDeadline() == job.DeadlineCancel {
+				s.overdue(f, spec, now)
+			}
+		} else {
+			s.attendAt(f, at)
+		}
+	}
+}
+
+// overdue ends a fire that has not ended by its deadline.
+func (s *shard) overdue(f *fire, spec *job.Spec, now int64) {
+	why := fmt.Sprintf("had not ended by its deadline, %v after its instant", time.Duration(spec.Deadline))
+	if f.state == etcdkv.EntryQueued {
+		s.end(f, job.StateCancelled, why)
+		return
+	}
+	if f.endAt == 0 || f.endAt > now {
+		f.endAt, f.endWhy = now, why
+	}
+}
+
+func (s *shard) alert(f *fire, kind, text string) {
+	f.alerts = append(f.alerts, text)
+	s.met.alerts.WithLabelValues(kind).Inc()
+	s.log.Warn("alert", zap.String("kind", kind), zap.Stringer("job", f.e.key), zap.Stringer("fire", f.id), zap.String("text", text))
+}

@@ -1,0 +1,346 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// place stores a record.
+func (b *bed) place(key string, v any) {
+	b.t.Helper()
+	text, err := etcdkv.Encode(v)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.client.Put(context.Background(), key, text); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bed) remove(key string) {
+	b.t.Helper()
+	if _, err := b.client.Delete(context.Background(), key); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// chain stores a job that runs after others.
+func (b *bed) chain(name string, match job.Match, from ...string) job.Job {
+	b.t.Helper()
+	spec := job.Spec{Command: []string{"x"}, Overlap: job.OverlapAllow, After: &job.After{Jobs: from, Match: match}}
+	j := b.put(name, spec)
+	for _, f := range spec.After.Keys("t") {
+		b.place(b.keys.Edge(f, j.Key()), etcdkv.Edge{
+			Schema: 1, From: f, To: j.Key(), On: job.OnSuccess, Joined: match != job.MatchAny && len(from) > 1,
+		})
+	}
+	return j
+}
+
+// TestAfterStartsOncePerEnd: each run's end starts the job that waits once,
+// through crashes of the owners.
+func TestAfterStartsOncePerEnd(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	down := b.chain("down", job.MatchAny, "up")
+	up := b.put("up", every("100ms", job.OverlapAllow))
+	for round := range 3 {
+		_, kill, _ := b.start(job.NodeID(fmt.Sprintf("n%d", round)))
+		before := len(b.ended(up))
+		b.until("more runs", func() bool { return len(b.ended(up)) > before+20 })
+		kill()
+	}
+	off := up
+	off.Spec.Enabled, off.After = new(bool), time.Now().UTC()
+	b.store(off)
+	_, _, leave := b.start("last")
+	cause := func(r *job.Run) job.RunID { return job.RunID(strings.Fields(r.Cause)[1]) }
+	b.until("as many starts as ends", func() bool {
+		ends := 0
+		for _, r := range b.ended(up) {
+			if r.State == job.StateSucceeded {
+				ends++
+			}
+		}
+		return len(b.ended(down)) >= ends && b.slots() == 0
+	})
+	leave()
+	told := map[job.RunID]int{}
+	for _, r := range b.ended(down) {
+		told[cause(&r)]++
+	}
+	for _, r := range b.ended(up) {
+		want := 0
+		if r.State == job.StateSucceeded {
+			want = 1
+		}
+		if n := told[r.RunID]; n != want {
+			t.Errorf("run %s, which is %s, started the job that waits %d times, want %d", r.RunID, r.State, n, want)
+		}
+	}
+}
+
+// slots counts all that shards have not closed.
+func (b *bed) slots() int {
+	n := 0
+	for s := range b.meta.Shards {
+		for _, prefix := range []string{b.keys.Slots(job.ShardID(s)), b.keys.Ended(job.ShardID(s)), b.keys.Triggers(job.ShardID(s))} {
+			r, err := b.client.Get(context.Background(), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			n += int(r.Count)
+		}
+	}
+	return n
+}
+
+// TestAfterAllWaitsForEach: with match all the job starts when each of the
+// others has ended since it was started last.
+func TestAfterAllWaitsForEach(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.start("a")
+	down := b.chain("down", job.MatchAll, "one", "two")
+	one, two := b.put("one", job.Spec{Command: []string{"x"}}), b.put("two", job.Spec{Command: []string{"x"}})
+	start := func(j job.Job) {
+		before := len(b.ended(j))
+		b.trigger(j)
+		b.until("a run of "+j.Name, func() bool { return len(b.ended(j)) > before })
+	}
+	for round := range 3 {
+		start(one)
+		start(one) // a second end of the same one is not the other's
+		<-time.After(300 * time.Millisecond)
+		if n := len(b.ended(down)); n != round {
+			t.Fatalf("started %d times before both have ended, want %d", n, round)
+		}
+		start(two)
+		b.until("a start", func() bool { return len(b.ended(down)) == round+1 })
+	}
+	b.until("nothing is left over", func() bool { return b.slots() == 0 })
+}
+
+// trigger starts a job by hand.
+func (b *bed) trigger(j job.Job) {
+	b.t.Helper()
+	shard := etcdkv.ShardOf(j.Key(), b.meta.Shards)
+	fire := job.FireID{Job: j.UID, At: time.Now().UnixNano(), Trigger: job.TriggerManual}
+	b.place(b.keys.Trigger(shard, fire), etcdkv.Trigger{Schema: 1, Fire: fire, Key: j.Key(), By: "me", Params: map[string]string{"region": "eu"}})
+}
+
+// TestWatchStartsOncePerChange: changes of a key start the job once each, also
+// those that come when nobody owns the shard.
+func TestWatchStartsOncePerChange(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	j := b.put("w", job.Spec{Command: []string{"x"}, Overlap: job.OverlapAllow, Watch: &job.Watch{Key: "/app/config"}})
+	change := func(v string) {
+		if _, err := b.client.Put(context.Background(), "/app/config", v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, kill, _ := b.start("a")
+	b.until("the watch stands", func() bool {
+		r, err := b.client.Get(context.Background(), b.keys.Watched(j.UID))
+		return err == nil && r.Count == 1
+	})
+	for i := range 3 {
+		change(fmt.Sprint(i))
+		b.until("a run", func() bool { return len(b.ended(j)) == i+1 })
+	}
+	kill()
+	change("while nobody looks")
+	b.start("b")
+	b.until("a run of that too", func() bool { return len(b.ended(j)) == 4 })
+	<-time.After(300 * time.Millisecond)
+	if n := len(b.ended(j)); n != 4 {
+		t.Errorf("%d runs after 4 changes", n)
+	}
+	for _, r := range b.ended(j) {
+		if r.Trigger != "watch" || !strings.Contains(r.Cause, "/app/config changed") {
+			t.Errorf("run by %s: %q", r.Trigger, r.Cause)
+		}
+	}
+}
+
+// TestPauseSkipsWithTheReason: while something is paused, what is due is skipped
+// and says why; starts by hand go on.
+func TestPauseSkipsWithTheReason(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.start("a")
+	j := b.put("p", every("100ms", job.OverlapAllow))
+	other := b.put("q", every("100ms", job.OverlapAllow))
+	b.until("runs", func() bool { return len(b.ended(j)) > 2 })
+	since := time.Now().UTC()
+	key := b.keys.Pause(etcdkv.ScopeJob, "t", "p")
+	b.place(key, etcdkv.Pause{Schema: 1, Scope: etcdkv.ScopeJob, Namespace: "t", Name: "p", By: "me", Reason: "new disk", Since: since})
+	skipped := func() int {
+		return b.recorded(func(r *job.Run) bool { return r.FireID.Job == j.UID && r.State == job.StateSkipped })
+	}
+	b.until("skips", func() bool { return skipped() > 3 })
+	b.trigger(j)
+	b.until("a start by hand", func() bool {
+		return b.recorded(func(r *job.Run) bool {
+			return r.FireID.Job == j.UID && r.Trigger == "manual" && r.State == job.StateSucceeded && r.Params["region"] == "eu" && r.Cause == "asked for by me"
+		}) == 1
+	})
+	b.remove(key)
+	resumed := time.Now()
+	b.until("runs again", func() bool {
+		return b.recorded(func(r *job.Run) bool {
+			return r.FireID.Job == j.UID && r.State == job.StateSucceeded && r.ScheduledAt.After(resumed.Add(500*time.Millisecond))
+		}) > 2
+	})
+	for _, r := range b.ended(j) {
+		if r.State == job.StateSkipped && (!strings.Contains(r.Reason, "the job is paused since") || !strings.Contains(r.Reason, "by me: new disk") || r.ScheduledAt.Before(since)) {
+			t.Errorf("skipped at %v: %s", r.ScheduledAt, r.Reason)
+		}
+	}
+	if n := b.recorded(func(r *job.Run) bool { return r.FireID.Job == other.UID && r.State == job.StateSkipped }); n != 0 {
+		t.Errorf("another job was skipped %d times", n)
+	}
+}
+
+// TestPauseAfterFailures: a job is paused when so many runs in a row have
+// failed, counted over owners that crash.
+func TestPauseAfterFailures(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.w.fail = true
+	spec := job.Spec{Command: []string{"x"}, PauseAfterFailures: 3}
+	j := b.put("f", spec)
+	for i, n := range []job.NodeID{"a", "b", "c"} {
+		_, kill, _ := b.start(n)
+		b.trigger(j)
+		b.until("a failed run", func() bool { return len(b.ended(j)) == i+1 })
+		b.until("nothing open", func() bool { return b.slots() == 0 })
+		r, err := b.client.Get(context.Background(), b.keys.Pauses(), clientv3.WithPrefix())
+		if err != nil || i < 2 && r.Count != 0 {
+			t.Fatalf("paused after %d failures: %v", i+1, err)
+		}
+		if i < 2 {
+			kill()
+		}
+	}
+	b.until("the pause", func() bool {
+		r, err := b.client.Get(context.Background(), b.keys.Pause(etcdkv.ScopeJob, "t", "f"))
+		return err == nil && r.Count == 1 && strings.Contains(string(r.Kvs[0].Value), "3 runs in a row did not succeed")
+	})
+}
+
+// TestCountEndsTheSchedule: a schedule with a count has so many occurrences.
+func TestCountEndsTheSchedule(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	spec := every("100ms", job.OverlapAllow)
+	spec.Count = 5
+	uid, err := job.NewUID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	j := job.Job{Metadata: job.Metadata{Namespace: "t", Name: "count"}, Spec: spec, UID: uid, Generation: 1, After: now, CountedFrom: now}
+	b.store(j)
+	_, kill, _ := b.start("a")
+	b.until("some", func() bool { return len(b.ended(j)) >= 2 })
+	kill()
+	b.start("b")
+	after := b.put("after", every("100ms", job.OverlapAllow))
+	b.until("well past", func() bool { return len(b.ended(after)) > 10 })
+	if n := len(b.ended(j)); n != 5 {
+		t.Errorf("%d occurrences, want 5", n)
+	}
+}
+
+// TestBackfillRunsAWindow: each instant of the window runs once, in order, one
+// at a time, through a crash; the schedule's own runs are not held up.
+func TestBackfillRunsAWindow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	j := b.put("bf", job.Spec{Schedules: []string{"0 * * * *"}, Command: []string{"x"}})
+	to := time.Now().UTC().Truncate(time.Hour)
+	bf := etcdkv.Backfill{
+		Schema: 1, ID: "x1", Job: j.UID, Key: j.Key(), By: "me", From: to.Add(-25 * time.Hour), To: to, Since: time.Now().UTC(),
+		Every: job.Duration(10 * time.Millisecond),
+	}
+	_, kill, _ := b.start("a")
+	b.place(b.keys.Backfill(bf.ID), bf)
+	b.until("some runs", func() bool { return len(b.ended(j)) >= 5 })
+	kill()
+	b.start("b")
+	b.until("it is over", func() bool {
+		r, err := b.client.Get(context.Background(), b.keys.Backfill(bf.ID))
+		return err == nil && r.Count == 0 && b.slots() == 0
+	})
+	var at []time.Time
+	for _, r := range b.ended(j) {
+		if r.Trigger != "backfill" || r.State != job.StateSucceeded || r.Cause != "backfill x1 by me" {
+			t.Errorf("run at %v by %s is %s (%s)", r.ScheduledAt, r.Trigger, r.State, r.Cause)
+		}
+		at = append(at, r.ScheduledAt)
+	}
+	if len(at) != 25 || !slices.IsSortedFunc(at, time.Time.Compare) || !at[0].Equal(to.Add(-24*time.Hour)) || !at[24].Equal(to) {
+		t.Errorf("%d runs: %v", len(at), at)
+	}
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	for id, n := range b.w.orders {
+		if n > 2 { // once more by the next owner, under the same id
+			t.Errorf("%v was ordered %d times", id, n)
+		}
+	}
+}
+
+// TestDeadline: a run that has not ended by its deadline is told of, and ended
+// where the job wants that.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.w.hold = true
+	b.start("a")
+	spec := job.Spec{Command: []string{"x"}, Deadline: job.Duration(300 * time.Millisecond), OnDeadline: job.DeadlineCancel}
+	j := b.put("d", spec)
+	b.trigger(j)
+	b.until("it is cancelled", func() bool { return len(b.ended(j)) == 1 })
+	r := b.ended(j)[0]
+	if r.State != job.StateCancelled || !strings.Contains(r.Reason, "deadline") || len(r.Alerts) != 1 || !strings.HasPrefix(r.Alerts[0], "deadline: ") {
+		t.Errorf("run is %s (%s), alerts %q", r.State, r.Reason, r.Alerts)
+	}
+}
+
+// TestCatchUpIsPaced: missed occurrences do not run all at once.
+func TestCatchUpIsPaced(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	spec := every("10s", job.OverlapAllow)
+	spec.Misfire, spec.CatchUpEvery = job.MisfireAll, job.Duration(200*time.Millisecond)
+	uid, err := job.NewUID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	j := job.Job{Metadata: job.Metadata{Namespace: "t", Name: "late"}, Spec: spec, UID: uid, Generation: 1, After: now.Add(-100 * time.Second)}
+	b.store(j)
+	b.start("a")
+	old := func() []job.Run {
+		return slices.DeleteFunc(b.ended(j), func(r job.Run) bool { return r.ScheduledAt.After(now.Add(-30 * time.Second)) })
+	}
+	b.until("the late ones", func() bool { return len(old()) >= 6 })
+	runs := old()
+	for i := 1; i < len(runs); i++ {
+		if d := runs[i].DispatchedAt.Sub(runs[i-1].DispatchedAt); d < 100*time.Millisecond {
+			t.Errorf("run %d began %v after the one before, want 200ms", i, d)
+		}
+	}
+}

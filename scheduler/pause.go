@@ -1,0 +1,122 @@
+package scheduler
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// pauses are what is paused, by its name. The zero pauses pause nothing.
+type pauses struct {
+	all        *etcdkv.Pause
+	namespaces map[string]*etcdkv.Pause
+	groups     map[job.Key]*etcdkv.Pause
+	jobs       map[job.Key]*etcdkv.Pause
+}
+
+func (c *Cluster) onPauses() {
+	entries, _ := c.paused.Snapshot()
+	view := &pauses{namespaces: map[string]*etcdkv.Pause{}, groups: map[job.Key]*etcdkv.Pause{}, jobs: map[job.Key]*etcdkv.Pause{}}
+	for _, e := range entries {
+		p := &e.Value
+		key := job.Key{Namespace: p.Namespace, Name: p.Name}
+		switch p.Scope {
+		case etcdkv.ScopeAll:
+			view.all = p
+		case etcdkv.ScopeNamespace:
+			view.namespaces[p.Namespace] = p
+		case etcdkv.ScopeGroup:
+			view.groups[key] = p
+		case etcdkv.ScopeJob:
+			view.jobs[key] = p
+		}
+	}
+	c.pauses.Store(view)
+}
+
+// why returns why a job does not fire at an instant; empty: it does. The group's
+// name is empty for jobs without one.
+func (v *pauses) why(key, group job.Key, at int64) string {
+	for _, p := range [...]*etcdkv.Pause{v.jobs[key], v.groups[group], v.namespaces[key.Namespace], v.all} {
+		if p != nil && at >= p.Since.UnixNano() && (p.Until.IsZero() || at < p.Until.UnixNano()) {
+			return pauseWords(p)
+		}
+	}
+	return ""
+}
+
+func pauseWords(p *etcdkv.Pause) string {
+	what := "everything"
+	switch p.Scope {
+	case etcdkv.ScopeJob:
+		what = "the job"
+	case etcdkv.ScopeGroup:
+		what = "the group " + p.Name
+	case etcdkv.ScopeNamespace:
+		what = "the namespace " + p.Namespace
+	case etcdkv.ScopeAll:
+	}
+	text := fmt.Sprintf("%s is paused since %s", what, p.Since.UTC().Format(time.RFC3339))
+	if p.By != "" {
+		text += " by " + p.By
+	}
+	if p.Reason != "" {
+		text += ": " + p.Reason
+	}
+	return text
+}
+
+// pausedAt returns why the job does not fire at an instant; empty: it does.
+func (s *shard) pausedAt(e *entry, at int64) string {
+	v := s.deps.Cluster.pauses.Load()
+	if v.all == nil && len(v.namespaces)+len(v.groups)+len(v.jobs) == 0 {
+		return ""
+	}
+	var group job.Key
+	if s.turns != nil {
+		if g := s.turns.group(); g != nil {
+			group = g.key
+		}
+	}
+	return v.why(e.key, group, at)
+}
+
+// countFailure keeps count of a job's runs in a row that did not succeed, and
+// pauses the job when there are too many. The count, and the pause, go with the
+// next commit.
+func (s *shard) countFailure(f *fire, state job.State) {
+	if f.e.gone || f.e.pauseAfter == 0 {
+		return
+	}
+	n, counted := s.state.Failures[f.e.uid]
+	switch {
+	case state == job.StateSucceeded && counted:
+		s.setFailures(f.e.uid, 0)
+	case state == job.StateSucceeded, !job.OnFailure.Meets(state):
+	case n+1 < f.e.pauseAfter:
+		s.setFailures(f.e.uid, n+1)
+	default:
+		s.setFailures(f.e.uid, 0)
+		s.pausing = append(s.pausing, etcdkv.Pause{
+			Schema: etcdkv.Schema, Scope: etcdkv.ScopeJob, Namespace: f.e.key.Namespace, Name: f.e.key.Name, By: "carillon",
+			Reason: fmt.Sprintf("%d runs in a row did not succeed; the last one, %s, is %s", n+1, f.id.RunID(), state),
+			Since:  time.Unix(0, s.deps.now()).UTC(),
+		})
+		s.met.alerts.WithLabelValues(alertPaused).Inc()
+	}
+}
+
+// setFailures changes a count; the next commit stores it.
+func (s *shard) setFailures(uid job.UID, n int) {
+	next := make(map[job.UID]int, len(s.state.Failures)+1)
+	for u, c := range s.state.Failures {
+		next[u] = c
+	}
+	next[uid] = n
+	if n == 0 {
+		delete(next, uid)
+	}
+	s.state.Failures, s.ringDirty = next, true
+}
