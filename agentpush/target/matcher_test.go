@@ -121,6 +121,7 @@ func TestUnknownIsReported(t *testing.T) {
 		`cores > 1`:                               {{"cores", 2, "db01"}},
 		`has(nope)`:                               nil,
 		`not @front and @front`:                   {{"tier", 3, "web10"}},
+		`nope == 1 & @front & db02 or @front`:     {{"tier", 3, "web10"}},
 		`(@front and db02) or @front`:             {{"tier", 3, "web10"}},
 	} {
 		m, err := MustParse(source).Bind(groups())
@@ -168,7 +169,8 @@ func TestGroupErrors(t *testing.T) {
 func TestGroupsAreAskedOnce(t *testing.T) {
 	saved := Groups{"g0": MustParse("nope == 1 or x")}
 	for i := range 64 {
-		saved[fmt.Sprintf("g%d", i+1)] = MustParse(fmt.Sprintf("@g%d & @g%d", i, i))
+		saved[fmt.Sprintf("h%d", i)] = MustParse(fmt.Sprintf("@g%d", i))
+		saved[fmt.Sprintf("g%d", i+1)] = MustParse(fmt.Sprintf("@g%d & @h%d", i, i))
 	}
 	m, err := MustParse("@g64").Bind(saved)
 	if err != nil {

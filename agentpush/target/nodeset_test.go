@@ -26,6 +26,28 @@ func TestFoldIsExact(t *testing.T) {
 	})
 }
 
+// TestFoldEndsRanges checks where a range may not go on: both of its ends have
+// the same length when one has leading zeros.
+func TestFoldEndsRanges(t *testing.T) {
+	for source, want := range map[string]string{
+		"n[98-101]":          "n[98-101]",
+		"n[098-101]":         "n[098-101]",
+		"n[08-99],n[100]":    "n[08-99,100]",
+		"n[8-9],n[09-10]":    "n[8-9,09-10]",
+		"n01,n[99-101]":      "n[01,99-101]",
+		"n[0-1],n00":         "n[0-1,00]",
+		"n[1-3],n[5-7],n9":   "n[1-3,5-7,9]",
+		"a1b[1-2],a2b[1-2]":  "a[1-2]b[1-2]",
+		"a1b[1-2],a2b[1-3]":  "a2b[1-3],a1b[1-2]",
+		"n12345678901234567": "n12345678901234567",
+	} {
+		s, err := ParseNodeSet(source)
+		if err != nil || s.String() != want {
+			t.Errorf("%s: folds to %s, want %s (%v)", source, s, want, err)
+		}
+	}
+}
+
 // TestExplosionIsRefused checks that a short text cannot fill the memory.
 func TestExplosionIsRefused(t *testing.T) {
 	for _, source := range []string{
