@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -145,10 +146,20 @@ func (a *app) lastRun(v control.JobView) string {
 }
 
 func schedules(s job.Spec) string {
-	if len(s.Schedules) == 0 {
+	all := slices.Clone(s.Schedules)
+	if s.After != nil {
+		all = append(all, "after "+strings.Join(s.After.Jobs, ", "))
+	}
+	if s.Watch != nil {
+		all = append(all, "key "+s.Watch.Key)
+	}
+	if s.Webhook != nil {
+		all = append(all, "webhook")
+	}
+	if len(all) == 0 {
 		return "manual"
 	}
-	return strings.Join(s.Schedules, "; ")
+	return strings.Join(all, "; ")
 }
 
 func zoneName(s job.Spec) string { return orText(s.TimeZone, "UTC") }
