@@ -30,6 +30,14 @@ func TestOrderIsTakenAndReported(t *testing.T) {
 	if got := n.hub.Match(job.Target{Labels: map[string]string{"os": "linux"}}); !cmp.Equal(got, []job.MinionID{"m1"}) {
 		t.Fatalf("match: %v", got)
 	}
+	for expr, want := range map[string]int{`m[1-9] and os == "linux"`: 1, `m2`: 0, `os != linux`: 0, `not nope == 1`: 0, `@unsaved`: 0, `(`: 0} {
+		if got := n.hub.Match(job.Target{Match: expr}); len(got) != want {
+			t.Errorf("match %s: %v, want %d", expr, got, want)
+		}
+	}
+	if got := n.hub.Match(job.Target{Match: "m1", Names: []string{"x*"}}); len(got) != 0 {
+		t.Errorf("names and match must both admit a minion: %v", got)
+	}
 	if !n.hub.Connected("m1") || n.hub.Connected("m2") {
 		t.Fatal("connected is wrong")
 	}

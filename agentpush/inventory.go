@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -97,7 +98,8 @@ func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved bool) {
 		delete(i.entries, id)
 	}
 	now := e.described()
-	relabelled := was == nil != (now == nil) || was != nil && now != nil && !maps.Equal(was.Labels, now.Labels)
+	relabelled := was == nil != (now == nil) || was != nil && now != nil &&
+		(!maps.Equal(was.Labels, now.Labels) || !maps.Equal(was.Facts, now.Facts))
 	if (before == "") != (after == "") || relabelled {
 		i.matches, i.sorted = nil, nil
 	}
@@ -219,12 +221,13 @@ func (i *Inventory) match(t job.Target) []job.MinionID {
 		}
 		slices.Sort(i.sorted)
 	}
+	admits := matcher(t)
 	for _, id := range i.sorted {
-		var labels map[string]string
-		if d := i.entries[id].described(); d != nil {
-			labels = d.Labels
+		m := i.entries[id].described()
+		if m == nil {
+			m = &job.Minion{ID: id}
 		}
-		if t.Matches(id, labels) {
+		if admits(m) {
 			ids = append(ids, id)
 		}
 	}
@@ -236,8 +239,33 @@ func (i *Inventory) match(t job.Target) []job.MinionID {
 	return ids
 }
 
+// matcher returns whether a target admits a minion. An expression that cannot
+// be read admits none: it was refused when its job was applied, so it was
+// written by a version that reads more than this one.
+func matcher(t job.Target) func(*job.Minion) bool {
+	if t.Match == "" {
+		return func(m *job.Minion) bool { return t.Matches(m.ID, m.Labels) }
+	}
+	expr, err := target.Parse(t.Match)
+	if err != nil {
+		return func(*job.Minion) bool { return false }
+	}
+	bound, err := expr.Bind(nil)
+	if err != nil {
+		return func(*job.Minion) bool { return false }
+	}
+	return func(m *job.Minion) bool {
+		if !t.Matches(m.ID, m.Labels) {
+			return false
+		}
+		host := target.HostOf(m)
+		return bound.Match(&host).Matched
+	}
+}
+
 func targetKey(t job.Target) string {
 	var b strings.Builder
+	b.WriteString(t.Match + "\x00")
 	for _, n := range t.Names {
 		b.WriteString(n + "\x00")
 	}

@@ -24,12 +24,17 @@ type Target struct {
 	Names []string `json:"names,omitempty"`
 	// Labels must all be on the minion, with these values.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Match is a target expression, such as `os == "linux" and web*`, that must
+	// admit the minion, too; docs/targets.md has the language. Empty: every minion.
+	Match string `json:"match,omitempty"`
 	// Run says on how many of the matching minions. Empty: SpreadOne.
 	Run Spread `json:"run,omitempty"`
 }
 
 // IsZero reports whether t is the zero Target.
-func (t Target) IsZero() bool { return len(t.Names) == 0 && len(t.Labels) == 0 && t.Run == "" }
+func (t Target) IsZero() bool {
+	return len(t.Names) == 0 && len(t.Labels) == 0 && t.Match == "" && t.Run == ""
+}
 
 // EffectiveRun returns Run, or its default.
 func (t Target) EffectiveRun() Spread {
@@ -39,7 +44,8 @@ func (t Target) EffectiveRun() Spread {
 	return t.Run
 }
 
-// Matches reports whether the target admits a minion of this id and labels.
+// Matches reports whether Names and Labels admit a minion of this id and labels.
+// What Match says is for agentpush/target to tell.
 // A label that the minion does not have is no match.
 func (t Target) Matches(id MinionID, labels map[string]string) bool {
 	for k, v := range t.Labels {

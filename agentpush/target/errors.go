@@ -1,9 +1,12 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // SyntaxError says all that is wrong with an expression or a set of names.
@@ -40,6 +43,20 @@ func (e *SyntaxError) Caret() string {
 		b.WriteString("\n" + strings.Repeat(" ", p.Column-1) + "^ " + p.Text)
 	}
 	return b.String()
+}
+
+// Problems returns an error of Parse, ParseNodeSet or Bind as problems of the
+// field at path.
+func Problems(path string, err error) []job.Problem {
+	var syntax *SyntaxError
+	if !errors.As(err, &syntax) {
+		return []job.Problem{{Path: path, Message: err.Error()}}
+	}
+	out := make([]job.Problem, len(syntax.Problems))
+	for i, p := range syntax.Problems {
+		out[i] = job.Problem{Path: path, Message: fmt.Sprintf("column %d: %s", p.Column, p.Text)}
+	}
+	return out
 }
 
 // faults gathers what is wrong with a source.

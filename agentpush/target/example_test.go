@@ -62,7 +62,7 @@ func TestGuide(t *testing.T) {
 			}
 		}
 	}
-	if count < 20 {
+	if count < 18 {
 		t.Errorf("only %d targets found in the guide", count)
 	}
 }

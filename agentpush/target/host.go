@@ -3,6 +3,8 @@ package target
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Host is what a target is matched against.
@@ -12,6 +14,15 @@ type Host struct {
 	Addrs []netip.Addr
 	// Labels were given to the host, Facts were found out about it.
 	Labels, Facts map[string]string
+}
+
+// HostOf returns a minion as targets see it. Its address is the fact ip.
+func HostOf(m *job.Minion) Host {
+	h := Host{Name: string(m.ID), Labels: m.Labels, Facts: m.Facts}
+	if addr, err := netip.ParseAddr(m.Facts["ip"]); err == nil {
+		h.Addrs = []netip.Addr{addr}
+	}
+	return h
 }
 
 // scope says where the value of a key comes from.

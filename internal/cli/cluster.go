@@ -74,7 +74,7 @@ func nodeHealth(n control.NodeView) string {
 }
 
 func (a *app) minionsCommand(group string) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "minions", Aliases: []string{"minion"}, GroupID: group, Args: noArgs,
 		Short:   "List the minions, which run the commands",
 		Example: "  carillon minions\n  carillon minions -o wide",
@@ -86,6 +86,12 @@ func (a *app) minionsCommand(group string) *cobra.Command {
 			return printList(a, out.Minions, a.minionTable())
 		},
 	}
+	if group != "" {
+		cmd.Short = "List the minions, which run the commands, or those that a target matches"
+		cmd.Example += "\n  carillon minions match 'os == \"linux\" and web*'"
+		cmd.AddCommand(a.matchCommand())
+	}
+	return cmd
 }
 
 func (a *app) minionTable() table[control.MinionView] {

@@ -160,6 +160,9 @@ func targetText(t job.Target) string {
 	if len(t.Labels) > 0 {
 		spread += " with " + pairs(t.Labels)
 	}
+	if t.Match != "" {
+		spread += " matched by " + t.Match
+	}
 	return spread
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -70,6 +71,7 @@ func newFake(t *testing.T) *fake {
 	})
 	mux.HandleFunc("GET /v1/nodes", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"nodes": exampleNodes()}) })
 	mux.HandleFunc("GET /v1/minions", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"minions": exampleMinions()}) })
+	mux.HandleFunc("GET /v1/minions/match", func(w http.ResponseWriter, r *http.Request) { reply(w, exampleMatch(r.URL.Query().Get("target"))) })
 	mux.HandleFunc("GET /v1/shards", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"shards": exampleShards()}) })
 	mux.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"checks": f.checks}) })
 	mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
@@ -406,6 +408,18 @@ func exampleMinions() []control.MinionView {
 		{Minion: job.Minion{ID: "web-1", Labels: map[string]string{"role": "web", "dc": "b"}, Facts: map[string]string{"os": "linux"}, Version: "1.2.3", Since: noon.Add(-time.Hour), Node: "n1", Running: 2}, State: "connected"},
 		{Minion: job.Minion{ID: "web-2", Since: noon.Add(-2 * time.Hour)}, State: "disconnected"},
 	}
+}
+
+// exampleMatch matches nothing for the target "nowhere".
+func exampleMatch(expr string) control.MatchView {
+	v := control.MatchView{
+		Target: expr, Minions: []job.MinionID{"web-1", "web-2"}, Hosts: "web-[1-2]", Disconnected: []job.MinionID{"web-3", "web-4"}, Known: 9,
+		Unknown: []target.UnknownKey{{Key: "os", Hosts: 3, First: "db-1"}},
+	}
+	if expr == "nowhere" {
+		v.Minions, v.Hosts, v.Disconnected = []job.MinionID{}, "", []job.MinionID{}
+	}
+	return v
 }
 
 func exampleShards() []control.ShardView {

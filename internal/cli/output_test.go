@@ -48,6 +48,7 @@ func TestOutputForms(t *testing.T) {
 		"runs-missed-yaml": "runs -n team report -o yaml", "runs-none": "runs backup --state dropped", "runs-none-json": "runs backup --state dropped -o json", "run-table": "get run " + failed,
 		"nodes-table": "nodes", "nodes-wide": "get nodes -o wide", "nodes-json": "nodes -o json", "nodes-yaml": "nodes -o yaml", "nodes-name": "get nodes -o name",
 		"minions-table": "minions", "minions-wide": "get minions -o wide", "minions-json": "minions -o json",
+		"match-table": "minions match web*", "match-name": "minions match web* -o name", "match-json": "minions match web* -o json", "match-nowhere": "minions match nowhere", "match-bad": "minions match web[3-1],a]",
 		"shards-table": "shards", "shards-wide": "get shards -o wide", "shards-json": "shards -o json",
 		"groups-table": "get groups", "groups-wide": "get groups -A -o wide", "groups-json": "get group turns -n team -o json", "groups-yaml": "get groups -A -o yaml",
 		"groups-none": "get groups -n empty", "groups-name": "get groups -A -o name", "describe-group": "describe group ledger", "describe-group-turns": "describe group team/turns",

@@ -42,6 +42,7 @@ type Control interface {
 	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error
 	Nodes(ctx context.Context) ([]control.NodeView, error)
 	Minions(ctx context.Context) ([]control.MinionView, error)
+	MatchMinions(ctx context.Context, expr string) (control.MatchView, error)
 	Shards(ctx context.Context) ([]control.ShardView, error)
 	Groups(ctx context.Context, namespace string) ([]control.GroupView, error)
 	Group(ctx context.Context, key job.Key) (control.GroupView, error)

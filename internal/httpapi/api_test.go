@@ -176,6 +176,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/jobs",
 		"GET /v1/locks",
 		"GET /v1/minions",
+		"GET /v1/minions/match",
 		"GET /v1/namespaces/{ns}/groups/{name}",
 		"GET /v1/namespaces/{ns}/jobs/{name}",
 		"GET /v1/namespaces/{ns}/jobs/{name}/fires/{at}",

@@ -26,6 +26,10 @@ type doctorBody struct {
 	Checks []control.Check `json:"checks" nullable:"false"`
 }
 
+type matchInput struct {
+	Target string `query:"target" required:"true" doc:"A target expression, such as web* and os == \"linux\"."`
+}
+
 func (a *API) clusterRoutes(doc huma.API) {
 	huma.Register(doc, operation(http.MethodGet, "/v1/nodes", "list-nodes", "Live scheduler nodes"),
 		func(ctx context.Context, _ *struct{}) (*reply[nodesBody], error) {
@@ -36,6 +40,10 @@ func (a *API) clusterRoutes(doc huma.API) {
 		func(ctx context.Context, _ *struct{}) (*reply[minionsBody], error) {
 			minions, err := a.control.Minions(ctx)
 			return answer(minionsBody{some(minions)}, err)
+		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/minions/match", "match-minions", "Minions that a target matches"),
+		func(ctx context.Context, in *matchInput) (*reply[control.MatchView], error) {
+			return answer(a.control.MatchMinions(ctx, in.Target))
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/shards", "list-shards", "Shards and their owners"),
 		func(ctx context.Context, _ *struct{}) (*reply[shardsBody], error) {

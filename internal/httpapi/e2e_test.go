@@ -111,7 +111,7 @@ func TestEndToEnd(t *testing.T) {
 		t.Errorf("output: %s", got)
 	}
 	for path, want := range map[string]string{
-		"/v1/nodes": `{"nodes":[]}`, "/v1/minions": `{"minions":[]}`, "/v1/shards": `"id":3`, "/v1/doctor": `"checks":[`, "/v1/version": `"clusterId":"c1"`,
+		"/v1/nodes": `{"nodes":[]}`, "/v1/minions": `{"minions":[]}`, "/v1/minions/match?target=web*": `"known":0`, "/v1/shards": `"id":3`, "/v1/doctor": `"checks":[`, "/v1/version": `"clusterId":"c1"`,
 	} {
 		if got := is(200, "GET", path, ""); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", path, got)

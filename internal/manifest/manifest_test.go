@@ -193,6 +193,7 @@ func TestM3_RoundTrip(t *testing.T) {
 			Target: job.Target{
 				Names:  rapid.SliceOfN(rapid.SampledFrom([]string{"*", "web-?", "[a-z]1"}), 0, 2).Draw(rt, "names"),
 				Labels: rapid.MapOfN(name, name, 0, 2).Draw(rt, "target labels"),
+				Match:  rapid.SampledFrom([]string{"", `os == "linux" and web*`, "web[001-120]!web7"}).Draw(rt, "match"),
 				Run:    rapid.SampledFrom(append(job.Spreads(), "")).Draw(rt, "run"),
 			},
 			Timeout: duration(job.MinTimeout, job.MaxTimeout).Draw(rt, "timeout"),

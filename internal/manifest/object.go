@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -141,6 +142,7 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return append(append(problems, o.Group.Validate()...), mode.Check(&o.Group)...)
 	}
 	problems = append(problems, o.Spec.Validate()...)
+	problems = append(problems, checkMatch(o.Spec.Target.Match)...)
 	opts := schedule.OptionsOf(o.Metadata.Key(), &o.Spec)
 	if !slices.Contains(job.Dialects(), opts.Dialect) {
 		opts.Dialect = "" // told above
@@ -159,4 +161,20 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		}
 	}
 	return problems
+}
+
+// checkMatch returns what is wrong with a target expression.
+func checkMatch(match string) []job.Problem {
+	if match == "" {
+		return nil
+	}
+	const path = "spec.target.match"
+	expr, err := target.Parse(match)
+	if err != nil {
+		return target.Problems(path, err)
+	}
+	if _, err := expr.Bind(nil); err != nil {
+		return target.Problems(path, err)
+	}
+	return nil
 }

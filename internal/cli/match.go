@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (a *app) matchCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "match TARGET", Args: oneTarget,
+		Short: "Show which minions a target matches",
+		Long: `Show which minions a target matches now: names with globs and ranges,
+networks, labels and facts, joined by and, or, not and the operators of sets.
+
+A minion that lacks a label or fact which the target asks for is not matched;
+such keys are listed.`,
+		Example: `  carillon minions match 'web[001-120,130]!web007'
+  carillon minions match 'os == "linux" and web*' -o name`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkTarget(args[0]); err != nil {
+				return err
+			}
+			var v control.MatchView
+			if err := a.client.get(cmd.Context(), &v, url.Values{"target": args}, "v1", "minions", "match"); err != nil {
+				return err
+			}
+			return a.showMatch(v)
+		},
+	}
+}
+
+func oneTarget(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("%s takes one target, and got %d arguments; put the target in quotes", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// checkTarget points at what is wrong with a target, without asking a node.
+func checkTarget(expr string) error {
+	_, err := target.Parse(expr)
+	var syntax *target.SyntaxError
+	if errors.As(err, &syntax) {
+		return usagef("the target cannot be read:\n%s", syntax.Caret())
+	}
+	return err
+}
+
+// showMatch prints a match. Where nothing matches, that is the error, after all
+// that helps to see why.
+func (a *app) showMatch(v control.MatchView) error {
+	switch a.output {
+	case formatJSON, formatYAML:
+		if err := a.printValue(v); err != nil {
+			return err
+		}
+	case formatName:
+		for _, id := range v.Minions {
+			fmt.Fprintln(a.out, id)
+		}
+	default:
+		if len(v.Minions) > 0 {
+			fmt.Fprintf(a.out, "%s\n%d of %d minions match\n", v.Hosts, len(v.Minions), v.Known)
+		}
+		if n := len(v.Disconnected); n > 0 {
+			var away target.NodeSet
+			for _, id := range v.Disconnected {
+				away.Add(string(id))
+			}
+			fmt.Fprintf(a.out, "not connected: %s (%d)\n", away, n)
+		}
+		for _, u := range v.Unknown {
+			fmt.Fprintf(a.out, "no match for want of %s: %d, such as %s\n", u.Key, u.Hosts, u.First)
+		}
+	}
+	if len(v.Minions) == 0 {
+		return job.ErrNoMinions
+	}
+	return nil
+}

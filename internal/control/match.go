@@ -1,0 +1,64 @@
+package control
+
+import (
+	"context"
+
+	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// MatchView is which minions a target matches now.
+type MatchView struct {
+	// Target is the expression in its canonical form.
+	Target string `json:"target"`
+	// Minions are the connected ones that match, ordered by id, and Hosts the
+	// same in bracket form.
+	Minions []job.MinionID `json:"minions"`
+	Hosts   string         `json:"hosts"`
+	// Disconnected match, too, but cannot be reached.
+	Disconnected []job.MinionID `json:"disconnected"`
+	// Known is how many minions there are in all.
+	Known int `json:"known"`
+	// Unknown are the labels and facts that some minions lack, so that it could
+	// not be told whether they match; they do not.
+	Unknown []target.UnknownKey `json:"unknown"`
+}
+
+// MatchMinions previews a target expression. The error of one that cannot be
+// read is a *job.InvalidError.
+func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, error) {
+	const path = "target"
+	parsed, err := target.Parse(expr)
+	if err != nil {
+		return MatchView{}, &job.InvalidError{Problems: target.Problems(path, err)}
+	}
+	matcher, err := parsed.Bind(nil)
+	if err != nil {
+		return MatchView{}, &job.InvalidError{Problems: target.Problems(path, err)}
+	}
+	minions, err := c.Minions(ctx)
+	if err != nil {
+		return MatchView{}, err
+	}
+	hosts, connected := make([]target.Host, len(minions)), make(map[string]bool, len(minions))
+	for i, m := range minions {
+		hosts[i] = target.HostOf(&m.Minion)
+		connected[hosts[i].Name] = m.State == MinionConnected
+	}
+	selection := matcher.Select(hosts)
+	view := MatchView{
+		Target: parsed.String(), Known: len(minions), Unknown: append([]target.UnknownKey{}, selection.Unknown...),
+		Minions: []job.MinionID{}, Disconnected: []job.MinionID{},
+	}
+	var set target.NodeSet
+	for _, name := range selection.Names {
+		if connected[name] {
+			set.Add(name)
+			view.Minions = append(view.Minions, job.MinionID(name))
+		} else {
+			view.Disconnected = append(view.Disconnected, job.MinionID(name))
+		}
+	}
+	view.Hosts = set.String()
+	return view, nil
+}

@@ -1,0 +1,40 @@
+package control
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// TestMatchMinions checks that a preview tells who would run something now, who
+// matches but is away, and of whom it cannot be told.
+func TestMatchMinions(t *testing.T) {
+	t.Parallel()
+	linux := map[string]string{"os": "linux", "ip": "10.1.0.7"}
+	e := setup(t, func(_ *Config, d *Deps) {
+		d.Minions = fakeMinions{{ID: "web1", Node: "n1", Facts: linux}, {ID: "web2", Node: "n1", Facts: linux}, {ID: "web4", Node: "n1"}, {ID: "db1", Node: "n1", Facts: linux}}
+	})
+	e.put(t, e.keys.Minion("web3"), etcdkv.StoredMinion{ID: "web3", Facts: linux})
+	got, err := e.MatchMinions(t.Context(), `os==linux and web* and 10.1.0.0/16,web4`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := MatchView{
+		Target: `os == "linux" and web* and 10.1.0.0/16,web4`, Minions: []job.MinionID{"web1", "web2"}, Hosts: "web[1-2]",
+		Disconnected: []job.MinionID{"web3"}, Known: 5, Unknown: []target.UnknownKey{{Key: "os", Hosts: 1, First: "web4"}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("match (-want +got):\n%s", d)
+	}
+	for _, bad := range []string{"web[3-1] and", "@nobody"} {
+		var invalid *job.InvalidError
+		if _, err := e.MatchMinions(t.Context(), bad); !errors.As(err, &invalid) || invalid.Problems[0].Path != "target" {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
