@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/carillon-cron/carillon/agentpush/fold"
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -26,7 +27,7 @@ const (
 
 func (a *app) logsCommand() *cobra.Command {
 	var (
-		follow               bool
+		follow, folded       bool
 		minion               string
 		onlyStdout, onlyErrs bool
 	)
@@ -34,8 +35,9 @@ func (a *app) logsCommand() *cobra.Command {
 		Use: "logs RUN|JOB", GroupID: groupRuns, Args: exactlyOne("run or job"), ValidArgsFunction: a.completeJobs,
 		Short: "Print what a run wrote",
 		Long: "Print what a run wrote, to stdout and stderr as the run did. A job stands for\n" +
-			"its latest run. Lines of a run on several minions begin with the minion's name.",
-		Example: "  carillon logs backup -f\n  carillon logs 9x2k-0c4g6q8m2s4v6x8z --stderr",
+			"its latest run. Lines of a run on several minions begin with the minion's name;\n" +
+			"with --fold, minions that wrote the same are shown as one block.",
+		Example: "  carillon logs backup -f\n  carillon logs uptime --fold\n  carillon logs 9x2k-0c4g6q8m2s4v6x8z --stderr",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			run, err := a.findRun(ctx, args[0])
@@ -47,22 +49,49 @@ func (a *app) logsCommand() *cobra.Command {
 					return err
 				}
 			}
+			shown := func(stream int) bool { return onlyStdout == onlyErrs || onlyStdout == (stream == streamStdout) }
+			if folded {
+				return a.foldLogs(ctx, run, job.MinionID(minion), follow, shown)
+			}
 			l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
 			err = a.client.output(ctx, run.RunID, job.MinionID(minion), follow, func(line outputLine) {
-				if onlyStdout != onlyErrs && onlyStdout != (line.Stream == streamStdout) {
-					return
+				if shown(line.Stream) {
+					l.print(source{line.Minion, line.Stream}, line.Data)
 				}
-				l.print(source{line.Minion, line.Stream}, line.Data)
 			})
 			l.flush()
 			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the run has ended")
+	cmd.Flags().BoolVar(&folded, "fold", false, "show minions that wrote the same as one block, when all is there")
 	cmd.Flags().StringVar(&minion, "minion", "", "only what was written on minion `NAME`")
 	cmd.Flags().BoolVar(&onlyStdout, "stdout", false, "only what was written to stdout")
 	cmd.Flags().BoolVar(&onlyErrs, "stderr", false, "only what was written to stderr")
 	return cmd
+}
+
+// foldLogs prints what a run wrote with the minions that wrote the same as one
+// block. The streams are told apart, as their order within a run is by chance.
+func (a *app) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, follow bool, shown func(stream int) bool) error {
+	var stdout, stderr fold.Gatherer
+	if shown(streamStdout) {
+		for i := range run.Tasks {
+			if m := run.Tasks[i].Minion; minion == "" || m == minion {
+				stdout.Add(string(m), nil) // one that wrote nothing is told, too
+			}
+		}
+	}
+	err := a.client.output(ctx, run.RunID, minion, follow, func(line outputLine) {
+		switch {
+		case !shown(line.Stream):
+		case line.Stream == streamStderr:
+			stderr.Add(string(line.Minion), line.Data)
+		default:
+			stdout.Add(string(line.Minion), line.Data)
+		}
+	})
+	return cmp.Or(err, fold.Write(a.out, stdout.Groups()), fold.Write(a.errout, stderr.Groups()))
 }
 
 // findRun returns the run of that id, or the latest run of that job. A name

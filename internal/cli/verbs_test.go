@@ -416,6 +416,13 @@ func TestLogs(t *testing.T) {
 	f.output = []string{line("web-1", 1, "on"), line("web-2", 1, "uno\ndue"), line("web-1", 1, "e\n\n"), line("web-1", 2, "oh")}
 	check("of two tasks", carillon(t.Context(), f, "", "logs", id), "web-2 | uno\nweb-1 | one\nweb-1 | \nweb-2 | due\n", "web-1 | oh\n")
 
+	const rule = "---------------\n"
+	f.output = []string{line("web-1", 1, "same"), line("web-2", 1, "same\n"), line("web-2", 2, "oh")}
+	check("folded", carillon(t.Context(), f, "", "logs", id, "--fold"), rule+"web-[1-2] (2)\n"+rule+"same\n", rule+"web-2\n"+rule+"oh\n")
+	check("folded stderr", carillon(t.Context(), f, "", "logs", id, "--fold", "--stderr"), "", rule+"web-2\n"+rule+"oh\n")
+	f.output = []string{line("web-2", 1, "up\n")}
+	check("folded, one silent", carillon(t.Context(), f, "", "logs", id, "--fold"), rule+"web-1\n"+rule+rule+"web-2\n"+rule+"up\n", "")
+
 	f.output = []string{line("web-1", 1, "one\n"), `{"error":"minion web-1 went away"}`}
 	if got := carillon(t.Context(), f, "", "logs", id); got.code != exitFailed || got.stdout != "web-1 | one\n" || !strings.Contains(got.stderr, "web-1 went away") {
 		t.Errorf("broken stream: got\n%s", got)
