@@ -30,7 +30,8 @@ mutants: ## build the lock with one known mistake after another, and expect its 
 
 test-long: mutants ## run all mutants, and the fault scenarios for a minute each
 	go test ./lock -run TestLinear -linear-for 60s
-	for s in kill drain worker pause scale partition modes; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
+	for s in kill drain worker pause scale partition modes herd clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
+	go run ./test/fault -scenario soak -for 10m -seed $$RANDOM -jobs 100
 
 bench: ## print BENCH lines
 	@go run ./bench

@@ -58,6 +58,8 @@ type Node struct {
 	control *control.Control
 	// watchdog is nil when the node has none.
 	watchdog *watchdog
+	// clock is the engine's; nil: the system's.
+	clock func() time.Time
 
 	apiListener  net.Listener
 	peerListener net.Listener
@@ -109,6 +111,9 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		n.onClose(func() { _ = c.Close() })
 		renewers = append(renewers, c)
 	}
+	clock, stopClock := context.WithCancel(context.WithoutCancel(ctx))
+	n.onClose(stopClock)
+	n.clock = faultClock(clock)
 	bounded, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards)
@@ -224,7 +229,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: n.hub, History: n.sink, Records: n.store,
-		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(),
+		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Now: n.clock,
 	}); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/app"
+	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
 )
 
 // The size of the cluster, and the lease of its nodes.
@@ -34,7 +38,9 @@ const startPatience = 60 * time.Second
 // cluster is the processes, and what looks at them.
 type cluster struct {
 	dir        string // everything is below it
-	etcd       *process
+	etcds      []*process
+	endpoints  []string // of etcds
+	proxies    []*netproxy.Proxy
 	schedulers []*process
 	workers    []*process
 	api        *api
@@ -70,8 +76,9 @@ func build(ctx context.Context, dir string) error {
 // newCluster lays out a cluster below dir; nothing runs yet. bin holds the
 // daemons, keep is how many records per job the history keeps, died is told of
 // a process that ends by itself.
-func newCluster(dir, bin string, keep int, network *network, died func(error), out io.Writer) (*cluster, error) {
-	ports, err := freePorts(2 + 2*schedulerMost)
+func newCluster(dir, bin string, s scenario, keep int, network *network, died func(error), out io.Writer) (*cluster, error) {
+	members := max(s.members, 1)
+	ports, err := freePorts(2*members + 2*schedulerMost)
 	if err != nil {
 		return nil, err
 	}
@@ -84,15 +91,33 @@ func newCluster(dir, bin string, keep int, network *network, died func(error), o
 	newProcess := func(name, path string, args ...string) *process {
 		return &process{name: name, path: path, args: args, log: filepath.Join(dir, name+".log"), died: died}
 	}
-	c.etcd = newProcess("etcd", self, etcdArgument, filepath.Join(dir, "etcd"), addr(network.etcd(), 0), addr(network.etcd(), 1))
-	endpoint := "http://" + addr(network.etcd(), 0)
+	var all []string
+	for i := range members {
+		all = append(all, fmt.Sprintf("etcd%d=http://%s", i+1, addr(network.etcd(), 2*i+1)))
+	}
+	var reached []string // by the schedulers
+	for i := range members {
+		name := fmt.Sprintf("etcd%d", i+1)
+		c.etcds = append(c.etcds, newProcess(name, self, etcdArgument, filepath.Join(dir, name), addr(network.etcd(), 2*i), addr(network.etcd(), 2*i+1), name, strings.Join(all, ",")))
+		c.endpoints = append(c.endpoints, "http://"+addr(network.etcd(), 2*i))
+		reached = append(reached, c.endpoints[i])
+		if s.proxied {
+			p, err := netproxy.Listen(c.endpoints[i])
+			if err != nil {
+				return nil, err
+			}
+			c.proxies = append(c.proxies, p)
+			reached[i] = p.Endpoint()
+		}
+	}
+	ports = ports[2*members:]
 	var peers []string
 	for i := range schedulerMost {
-		name, api, peer := fmt.Sprintf("s%d", i+1), addr(network.node(i), 2+2*i), addr(network.node(i), 3+2*i)
+		name, api, peer := fmt.Sprintf("s%d", i+1), addr(network.node(i), 2*i), addr(network.node(i), 2*i+1)
 		c.api.nodes = append(c.api.nodes, "http://"+api)
 		peers = append(peers, peer)
 		args := []string{
-			"--node", name, "--etcd-endpoints", endpoint, "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
+			"--node", name, "--etcd-endpoints", strings.Join(reached, ","), "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
 			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep),
 		}
 		if network.apart {
@@ -100,6 +125,9 @@ func newCluster(dir, bin string, keep int, network *network, died func(error), o
 		}
 		path, args := network.inside(i, filepath.Join(bin, "scheduler"), args)
 		c.schedulers = append(c.schedulers, newProcess(name, path, args...))
+		if s.early > 0 {
+			c.schedulers[i].env = append(c.schedulers[i].env, app.ClockEnv+"="+c.clockFile(name))
+		}
 	}
 	for i := range workerCount {
 		name := fmt.Sprintf("w%d", i+1)
@@ -109,7 +137,7 @@ func newCluster(dir, bin string, keep int, network *network, died func(error), o
 		}
 		c.workers = append(c.workers, newProcess(name, filepath.Join(bin, "worker"), args...))
 	}
-	c.client, err = clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	c.client, err = clientv3.New(clientv3.Config{Endpoints: c.endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		return nil, fmt.Errorf("etcd client: %w", err)
 	}
@@ -121,15 +149,12 @@ func newCluster(dir, bin string, keep int, network *network, died func(error), o
 func (c *cluster) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("the cluster was not ready within %v", startPatience))
 	defer cancel()
-	if err := c.etcd.start(); err != nil {
-		return err
+	for _, p := range c.etcds {
+		if err := p.start(); err != nil {
+			return err
+		}
 	}
-	if err := until(ctx, func() error {
-		short, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		_, err := c.client.Get(short, "ready")
-		return err
-	}); err != nil {
+	if err := c.etcdAnswers(ctx); err != nil {
 		return err
 	}
 	if c.network.apart {
@@ -190,8 +215,11 @@ func (c *cluster) whole(ctx context.Context) error {
 
 // close ends everything that was started.
 func (c *cluster) close() {
-	for _, p := range append(append(append([]*process(nil), c.workers...), c.schedulers...), c.etcd) {
+	for _, p := range slices.Concat(c.workers, c.schedulers, c.etcds) {
 		_, _ = p.stop(syscall.SIGKILL)
+	}
+	for _, p := range c.proxies {
+		p.Close()
 	}
 	reap(c.dir)
 	c.api.http.CloseIdleConnections()

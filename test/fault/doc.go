@@ -36,7 +36,15 @@
 // often one was without an owner though nobody had crashed. In scenario
 // partition each node has a network namespace of its own, which needs root and
 // iproute2; nodes are cut off both ways, one way, from etcd, and from their
-// peers. In scenario modes the jobs are in groups of every mode.
+// peers. In scenario modes the jobs are in groups of every mode. In etcd-restart
+// and etcd-kill-member an etcd server is killed, the leader as often as not, and
+// started again; in etcd-slow a proxy holds back what is said to etcd. In clock
+// the clocks of schedulers step, by up to two seconds, and fires may start so
+// much early. In herd twenty times as many jobs as there are steady ones are due
+// in one second; herd_drain_ms is when the last of their orders was sent. soak
+// does all of this, gathers records before history forgets them, and wants
+// memory, goroutines and etcd's size to stay flat: the median of the last third
+// of the measurements may be 1.3 times that of the middle third.
 //
 // A scenario is a file that disturbs; the rest is shared.
 package main

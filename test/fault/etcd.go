@@ -16,10 +16,11 @@ import (
 const etcdArgument = "etcd-server"
 
 // runEtcd runs an etcd server until it is told to end. Its arguments are the
-// data directory and the addresses for clients and peers.
+// data directory, the addresses for clients and peers, its name, and all names
+// with their addresses for peers.
 func runEtcd(args []string) error {
-	if len(args) != 3 {
-		return fmt.Errorf("want DIR CLIENTS PEERS, got %q", args)
+	if len(args) != 5 {
+		return fmt.Errorf("want DIR CLIENTS PEERS NAME CLUSTER, got %q", args)
 	}
 	client, peer := url.URL{Scheme: "http", Host: args[1]}, url.URL{Scheme: "http", Host: args[2]}
 	log, err := zap.NewProduction(zap.IncreaseLevel(zap.WarnLevel))
@@ -30,7 +31,7 @@ func runEtcd(args []string) error {
 	cfg.Dir = args[0]
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	cfg.Name, cfg.InitialCluster = args[3], args[4]
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "periodic", "5m"
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	srv, err := embed.StartEtcd(cfg)

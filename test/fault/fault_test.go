@@ -39,6 +39,18 @@ func TestPartitionShort(t *testing.T) { testScenario(t, "partition") } //nolint:
 
 func TestModesShort(t *testing.T) { testScenario(t, "modes") } //nolint:paralleltest // see above
 
+func TestEtcdRestartShort(t *testing.T) { testScenario(t, "etcd-restart") } //nolint:paralleltest // see above
+
+func TestEtcdKillMemberShort(t *testing.T) { testScenario(t, "etcd-kill-member") } //nolint:paralleltest // see above
+
+func TestEtcdSlowShort(t *testing.T) { testScenario(t, "etcd-slow") } //nolint:paralleltest // see above
+
+func TestClockShort(t *testing.T) { testScenario(t, "clock") } //nolint:paralleltest // see above
+
+func TestHerdShort(t *testing.T) { testScenario(t, "herd") } //nolint:paralleltest // see above
+
+func TestSoakShort(t *testing.T) { testScenario(t, "soak") } //nolint:paralleltest // see above
+
 func testScenario(t *testing.T, name string) {
 	t.Helper()
 	o := options{scenario: name, length: 12 * time.Second, seed: 7, jobs: 100, verbose: true}

@@ -25,6 +25,8 @@ type evidence struct {
 	newer  func(job.ShardID, int64) (time.Time, bool)
 	// groups are the specs of the groups, by name.
 	groups map[string]job.GroupSpec
+	// early is how long before its instant a fire may start.
+	early time.Duration
 }
 
 // finding is something that is wrong about a fire.
@@ -42,12 +44,14 @@ type verdict struct {
 	// stale are starts under an old token, crowded runs that should have waited.
 	stale   []finding
 	crowded []finding
-	states  map[job.State]int
-	late    []time.Duration // of what ran, sorted
+	// grew are the sizes that did not stay flat.
+	grew   []string
+	states map[job.State]int
+	late   []time.Duration // of what ran, sorted
 }
 
 func (v *verdict) good() bool {
-	return len(v.duplicates) == 0 && len(v.missing) == 0 && len(v.unaccounted) == 0 && len(v.stale) == 0 && len(v.crowded) == 0
+	return len(v.duplicates) == 0 && len(v.missing) == 0 && len(v.unaccounted) == 0 && len(v.stale) == 0 && len(v.crowded) == 0 && len(v.grew) == 0
 }
 
 // maxOccurrences bounds how many occurrences of one job are listed.
@@ -145,7 +149,7 @@ func (v *verdict) judgeRecords(e evidence, records map[job.FireID]*job.Run) {
 		if !r.StartedAt.IsZero() {
 			late := r.StartedAt.Sub(r.ScheduledAt)
 			v.late = append(v.late, late)
-			if late < 0 {
+			if late < -e.early {
 				v.unaccounted = append(v.unaccounted, finding{r.FireID, fmt.Sprintf("started %v before its instant", -late)})
 			}
 		}

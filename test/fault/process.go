@@ -19,6 +19,7 @@ type process struct {
 	name string // of the node, minion or server
 	path string
 	args []string
+	env  []string // besides our own
 	log  string
 	// died is called when it ends and nobody told it to.
 	died func(error)
@@ -42,6 +43,7 @@ func (p *process) start() error {
 	defer func() { _ = log.Close() }() // the child has its own
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), p.env...)
 	// Nothing of the cluster survives us, whatever we die of.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -24,6 +25,8 @@ type result struct {
 	// and how many had to; gaps is how often a shard had no owner though nobody
 	// had crashed.
 	moves, least, gaps int
+	// gauges are what was measured in a soak.
+	gauges gauges
 	// notes are things that went wrong on the way.
 	notes []string
 	dir   string // empty when it is removed
@@ -50,6 +53,12 @@ func (r *result) print(w io.Writer) {
 			r.detail(w, f.fire)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(r.gauges)) {
+		fmt.Fprintf(w, "%s: %.1f\n", name, r.gauges[name])
+	}
+	for _, what := range r.verdict.grew {
+		fmt.Fprintln(w, what)
+	}
 	for _, n := range r.notes {
 		fmt.Fprintln(w, "note:", n)
 	}
@@ -72,7 +81,22 @@ func (r *result) print(w io.Writer) {
 	if r.options.scenario == "scale" {
 		fmt.Fprintf(w, " moves=%d moves_min=%d unowned_gaps=%d", r.moves, r.least, r.gaps)
 	}
+	if r.work.herd > 0 {
+		fmt.Fprintf(w, " herd=%d herd_drain_ms=%d", r.work.herd, millis(r.drained()))
+	}
 	fmt.Fprintln(w)
+}
+
+// drained returns how long after the herd's second the last of its orders was
+// sent.
+func (r *result) drained() time.Duration {
+	var last time.Duration
+	for i := range r.evidence.runs {
+		if run := &r.evidence.runs[i]; run.ScheduledAt.Equal(r.work.herdAt) && strings.HasPrefix(run.Job, "herd-") {
+			last = max(last, run.DispatchedAt.Sub(r.work.herdAt))
+		}
+	}
+	return last
 }
 
 // detail writes all that is known of a fire.

@@ -47,12 +47,16 @@ func run(parent context.Context, o options, out io.Writer) (res *result, err err
 	}
 	// The history must hold all that can fire until we read it.
 	keep := int((o.length + firstFirePatience + settlePatience) / time.Second)
-	network, err := newNetwork(ctx, scenarios()[o.scenario].apart)
+	s := scenarios()[o.scenario]
+	if s.soak {
+		keep = soakKeep
+	}
+	network, err := newNetwork(ctx, s.apart)
 	if err != nil {
 		return res, err
 	}
 	defer network.remove()
-	c, err := newCluster(dir, filepath.Join(dir, "bin"), keep, network, func(err error) { cancel(err) }, events)
+	c, err := newCluster(dir, filepath.Join(dir, "bin"), s, keep, network, func(err error) { cancel(err) }, events)
 	if err != nil {
 		return res, err
 	}
@@ -86,6 +90,14 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 		return err
 	}
 	c.event("all jobs fire")
+	soak := &soaker{runs: map[job.RunID]job.Run{}, gauges: gauges{}}
+	gathered := make(chan struct{})
+	go func() {
+		defer close(gathered)
+		if scenarios()[r.options.scenario].soak {
+			soak.watch(watch, c)
+		}
+	}()
 	var err error
 	r.faults, err = disturb(ctx, c, scenarios()[r.options.scenario].disturb, r.options.seed, r.options.length)
 	if err != nil {
@@ -103,15 +115,24 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	if r.evidence.runs, err = c.api.runs(ctx); err != nil {
 		return err
 	}
+	stop()
+	<-gathered
+	if scenarios()[r.options.scenario].soak {
+		r.evidence.runs = soak.all(r.evidence.runs)
+		r.gauges = soak.gauges
+	}
+	r.evidence.early = scenarios()[r.options.scenario].early
 	r.evidence.end = time.Now()
 	r.takeovers = c.takeovers.times()
 	r.verdict = judge(r.evidence)
+	r.verdict.grew = r.gauges.growing()
 	return leave(c)
 }
 
 // startJobs applies the jobs and waits until each has fired.
 func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) error {
-	r.work = workload{groups: scenarios()[r.options.scenario].groups, jobs: r.options.jobs, trace: tracePath}
+	s := scenarios()[r.options.scenario]
+	r.work = workload{groups: s.groups, jobs: r.options.jobs, trace: tracePath}
 	r.evidence.groups = r.work.groups
 	for _, file := range r.work.files(true) {
 		if err := c.api.apply(ctx, file); err != nil {
@@ -122,7 +143,20 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 	if err != nil {
 		return err
 	}
-	if len(jobs) != r.options.jobs {
+	if s.herd > 0 {
+		// Late enough that it falls into the disturbances.
+		r.work.herd, r.work.herdAt = s.herd*r.options.jobs, time.Now().Add(herdAfter+time.Duration(s.herd*r.options.jobs)*time.Millisecond).Truncate(time.Second)
+		for _, file := range r.work.herdFiles() {
+			if err := c.api.apply(ctx, file); err != nil {
+				return err
+			}
+		}
+		if jobs, err = c.api.jobs(ctx); err != nil {
+			return err
+		}
+		c.event("%d jobs are due at %v", r.work.herd, r.work.herdAt.Format(time.TimeOnly))
+	}
+	if len(jobs) != r.options.jobs+r.work.herd {
 		return fmt.Errorf("%d jobs are listed, want %d", len(jobs), r.options.jobs)
 	}
 	if r.evidence.plans, err = plans(jobs); err != nil {
@@ -139,8 +173,8 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 		for fire := range t {
 			fired[fire.Job] = true
 		}
-		if len(fired) < len(jobs) {
-			return fmt.Errorf("%d of %d have fired", len(fired), len(jobs))
+		if len(fired) < r.options.jobs {
+			return fmt.Errorf("%d of %d have fired", len(fired), r.options.jobs)
 		}
 		return nil
 	})
@@ -152,6 +186,15 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 func (r *result) settle(ctx context.Context, c *cluster) error {
 	r.evidence.until = time.Now()
 	c.event("the disturbances are over")
+	// Nothing moves the cursor of a shard none of whose jobs is due again.
+	decided := map[job.ShardID]time.Time{}
+	for _, p := range r.evidence.plans {
+		if _, ok := p.set.Next(r.evidence.until); ok {
+			decided[p.shard] = r.evidence.until
+		} else if decided[p.shard].IsZero() {
+			decided[p.shard] = r.work.herdAt.Add(-1)
+		}
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, settlePatience, fmt.Errorf("not settled within %v", settlePatience))
 	defer cancel()
 	err := until(bounded, func() error {
@@ -160,7 +203,7 @@ func (r *result) settle(ctx context.Context, c *cluster) error {
 			return err
 		}
 		for _, s := range shards {
-			if s.Jobs > 0 && !s.Cursor.After(r.evidence.until) {
+			if at := decided[s.ID]; s.Jobs > 0 && !at.IsZero() && !s.Cursor.After(at) {
 				return fmt.Errorf("shard %v of %q is decided up to %v only", s.ID, s.Owner, s.Cursor)
 			}
 		}

@@ -19,6 +19,17 @@ type scenario struct {
 	groups map[string]job.GroupSpec
 	// apart: each scheduler has a network namespace of its own.
 	apart bool
+	// members is how many etcd servers there are; 0: one.
+	members int
+	// proxied: the schedulers reach etcd through proxies.
+	proxied bool
+	// herd is how many jobs, for each of the steady ones, are due at one second.
+	herd int
+	// early is how long before its instant a fire may start: by how much the
+	// schedulers' clocks may be wrong.
+	early time.Duration
+	// soak: memory, goroutines and etcd's size are watched, and have to stay flat.
+	soak bool
 }
 
 func scenarios() map[string]scenario {
@@ -30,6 +41,13 @@ func scenarios() map[string]scenario {
 		"scale":     {disturb: scaleSchedulers},
 		"partition": {disturb: cutScheduler, apart: true},
 		"modes":     {disturb: disturbModes, groups: modeGroups()},
+
+		"etcd-restart":     {disturb: restartEtcd},
+		"etcd-kill-member": {disturb: restartEtcd, members: 3},
+		"etcd-slow":        {disturb: slowEtcd, proxied: true},
+		"clock":            {disturb: stepClock, early: clockMost},
+		"herd":             {disturb: killScheduler, herd: 20},
+		"soak":             {disturb: disturbAll, members: 3, proxied: true, groups: soakGroups(), early: clockMost, soak: true},
 	}
 }
 

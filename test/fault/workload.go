@@ -22,6 +22,31 @@ type workload struct {
 	// groups they are in none.
 	jobs  int
 	trace string // file
+	// herd is how many more jobs there are, all due at herdAt, and only then.
+	herd   int
+	herdAt time.Time
+}
+
+// herdAfter is how long after the start the herd is due, at least.
+const herdAfter = 5 * time.Second
+
+// herdFiles returns the manifests of the herd.
+func (w *workload) herdFiles() [][]byte {
+	const perFile = 50
+	var files [][]byte
+	for from := 0; from < w.herd; from += perFile {
+		var file bytes.Buffer
+		for i := from; i < min(from+perFile, w.herd); i++ {
+			document(&file, job.KindJob, fmt.Sprintf("herd-%05d", i), map[string]any{
+				"schedules": []string{"@at " + w.herdAt.UTC().Format(time.RFC3339)},
+				"command":   []string{"/bin/sh", "-c", traceLine},
+				"env":       map[string]string{"TRACE": w.trace},
+				"timeout":   (10 * time.Minute).String(),
+			})
+		}
+		files = append(files, file.Bytes())
+	}
+	return files
 }
 
 // groupOf returns the name of the group of job i; empty: none.

@@ -3,6 +3,7 @@
 package netproxy
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -55,9 +56,19 @@ func (l *link) cut() {
 // port of 127.0.0.1. It ends with the test.
 func New(t testing.TB, target string) *Proxy {
 	t.Helper()
+	p, err := Listen(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Listen is as New for who is no test; Close ends the proxy.
+func Listen(target string) (*Proxy, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatalf("proxy: listen: %v", err)
+		return nil, fmt.Errorf("proxy: listen: %w", err)
 	}
 	p := &Proxy{
 		target:   strings.TrimPrefix(target, "http://"),
@@ -66,8 +77,7 @@ func New(t testing.TB, target string) *Proxy {
 		links:    map[*link]struct{}{},
 	}
 	p.wg.Go(p.accept)
-	t.Cleanup(p.close)
-	return p
+	return p, nil
 }
 
 // Addr returns the proxy's "host:port".
@@ -122,7 +132,8 @@ func (p *Proxy) set(change func(*fault)) {
 	p.changed = make(chan struct{})
 }
 
-func (p *Proxy) close() {
+// Close ends the proxy, and all its connections.
+func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
