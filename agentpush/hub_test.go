@@ -35,6 +35,25 @@ func TestOrderIsTakenAndReported(t *testing.T) {
 			t.Errorf("match %s: %v, want %d", expr, got, want)
 		}
 	}
+	inv := n.hub.Inventory()
+	matched := func(why string, want int) {
+		t.Helper()
+		if got := n.hub.Match(job.Target{Match: "@late"}); len(got) != want {
+			t.Errorf("%s: match %v, want %d", why, got, want)
+		}
+	}
+	matched("a group that is not saved", 0)
+	if err := inv.SetHostGroup("late", "m*"); err != nil {
+		t.Error(err)
+	}
+	matched("a group that is saved later", 1)
+	if err := inv.SetHostGroup("late", "m["); err == nil {
+		t.Error("a group that cannot be read is taken")
+	}
+	matched("a group that cannot be read", 0)
+	_ = inv.SetHostGroup("late", "m1")
+	inv.RemoveHostGroup("late")
+	matched("a group that is gone", 0)
 	if got := n.hub.Match(job.Target{Match: "m1", Names: []string{"x*"}}); len(got) != 0 {
 		t.Errorf("names and match must both admit a minion: %v", got)
 	}

@@ -1,6 +1,7 @@
 package agentpush
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -29,6 +30,8 @@ type Inventory struct {
 	// matches and sorted are caches, emptied by every change that matters.
 	matches map[string][]job.MinionID
 	sorted  []job.MinionID
+	// groups are the saved groups of hosts, which targets name.
+	groups target.Groups
 }
 
 type bucketKey struct {
@@ -221,7 +224,7 @@ func (i *Inventory) match(t job.Target) []job.MinionID {
 		}
 		slices.Sort(i.sorted)
 	}
-	admits := matcher(t)
+	admits := i.matcher(t)
 	for _, id := range i.sorted {
 		m := i.entries[id].described()
 		if m == nil {
@@ -239,10 +242,37 @@ func (i *Inventory) match(t job.Target) []job.MinionID {
 	return ids
 }
 
-// matcher returns whether a target admits a minion. An expression that cannot
-// be read admits none: it was refused when its job was applied, so it was
-// written by a version that reads more than this one.
-func matcher(t job.Target) func(*job.Minion) bool {
+// SetHostGroup saves a group of hosts, in place of an earlier one of that name.
+// One that cannot be read is as if it was not there.
+func (i *Inventory) SetHostGroup(name, match string) error {
+	expr, err := target.Parse(match)
+	if err != nil {
+		i.RemoveHostGroup(name)
+		return fmt.Errorf("group of hosts %s: %w", name, err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.groups == nil {
+		i.groups = target.Groups{}
+	}
+	i.groups[name], i.matches = expr, nil
+	return nil
+}
+
+// RemoveHostGroup forgets a saved group of hosts. What names it admits no minion
+// from then on.
+func (i *Inventory) RemoveHostGroup(name string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.groups, name)
+	i.matches = nil
+}
+
+// matcher returns whether a target admits a minion. mu is held for as long as it
+// is used. An expression that cannot be read admits none, and neither does one
+// whose groups are not known: it was refused when its job was applied, so it was
+// written by a version that reads more, or the groups have changed since.
+func (i *Inventory) matcher(t job.Target) func(*job.Minion) bool {
 	if t.Match == "" {
 		return func(m *job.Minion) bool { return t.Matches(m.ID, m.Labels) }
 	}
@@ -250,7 +280,7 @@ func matcher(t job.Target) func(*job.Minion) bool {
 	if err != nil {
 		return func(*job.Minion) bool { return false }
 	}
-	bound, err := expr.Bind(nil)
+	bound, err := expr.Bind(i.groups)
 	if err != nil {
 		return func(*job.Minion) bool { return false }
 	}

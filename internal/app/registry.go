@@ -112,6 +112,18 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 		}, func(key string) { inv.RemoveMinion(job.MinionID(key[len(r.keys.Minions()):])) })
 	})
 	g.Go(func() error {
+		return followSet(ctx, r.client, r.keys.HostGroups(), func(ev *etcdkv.Event) {
+			h, err := etcdkv.Decode[etcdkv.StoredHostGroup](ev.Key, ev.Value)
+			if err != nil {
+				r.log.Warn("host group cannot be read", zap.Error(err))
+				return
+			}
+			if err := inv.SetHostGroup(h.Name, h.Spec.Match); err != nil {
+				r.log.Warn("host group cannot be used", zap.String("group", h.Name), zap.Error(err))
+			}
+		}, func(key string) { inv.RemoveHostGroup(key[len(r.keys.HostGroups()):]) })
+	})
+	g.Go(func() error {
 		return followSet(ctx, r.client, r.keys.Presence(), func(ev *etcdkv.Event) {
 			node, bucket, err := r.keys.ParsePresence(ev.Key)
 			if err != nil {

@@ -56,29 +56,29 @@ type manifestFile struct {
 	body []byte
 }
 
-// groups returns the groups of a file; of one that has problems, none: the
+// groups returns the groups of a file, and those of hosts; of one that has problems, none: the
 // server tells them.
 func (f manifestFile) groups() []manifest.Object {
 	objects, err := manifest.Decode(f.name, f.body)
 	if err != nil {
 		return nil
 	}
-	return slices.DeleteFunc(objects, func(o manifest.Object) bool { return o.Kind != job.KindGroup })
+	return slices.DeleteFunc(objects, func(o manifest.Object) bool { return o.Kind == job.KindJob })
 }
 
 // withGroups returns the file with the groups of the other files behind it, as
 // its jobs may be in these, and which they are.
-func (f manifestFile) withGroups(files []manifestFile) ([]byte, map[job.Key]bool, error) {
-	known := map[job.Key]bool{}
+func (f manifestFile) withGroups(files []manifestFile) ([]byte, map[thing]bool, error) {
+	known := map[thing]bool{}
 	for _, g := range f.groups() {
-		known[g.Metadata.Key()] = true
+		known[thing{g.Kind, g.Metadata.Key()}] = true
 	}
-	added := map[job.Key]bool{}
+	added := map[thing]bool{}
 	var others []manifest.Object
 	for _, o := range files {
 		for _, g := range o.groups() {
-			if key := g.Metadata.Key(); !known[key] {
-				known[key], added[key] = true, true
+			if t := (thing{g.Kind, g.Metadata.Key()}); !known[t] {
+				known[t], added[t] = true, true
 				others = append(others, g)
 			}
 		}
@@ -175,7 +175,7 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]contro
 			return nil, err
 		}
 		results = slices.DeleteFunc(results, func(r control.ApplyResult) bool {
-			return r.Kind == job.KindGroup && added[job.Key{Namespace: r.Namespace, Name: r.Name}]
+			return added[thing{r.Kind, job.Key{Namespace: r.Namespace, Name: r.Name}}]
 		})
 		for _, r := range results {
 			what := describeResult(r)

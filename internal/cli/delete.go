@@ -42,7 +42,7 @@ func (a *app) deleteCommand() *cobra.Command {
 		},
 	}
 	cmd := &cobra.Command{
-		Use: "delete job|group NAME... | -f FILE|DIR|-", GroupID: groupJobs,
+		Use: "delete job|group|hostgroup NAME... | -f FILE|DIR|-", GroupID: groupJobs,
 		Short:   "Delete jobs and groups, by name or by file",
 		Long:    "Delete jobs and groups, by name or all that are in a file. Jobs' runs in flight\ngo on. More than one needs --yes.",
 		Example: "  carillon delete job backup\n  carillon delete -f backup.yaml",
@@ -51,7 +51,7 @@ func (a *app) deleteCommand() *cobra.Command {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
 			if len(sources) == 0 {
-				return usagef("delete what? give job NAME, group NAME, or -f FILE")
+				return usagef("delete what? give job NAME, group NAME, hostgroup NAME, or -f FILE")
 			}
 			files, err := a.readManifests(sources)
 			if err != nil {
@@ -65,14 +65,15 @@ func (a *app) deleteCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
-	for _, c := range []*cobra.Command{cmd, jobs, groups} {
+	hosts := a.deleteHostGroupsCommand(&yes)
+	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 	}
-	cmd.AddCommand(jobs, groups, a.deleteBackfillCommand())
+	cmd.AddCommand(jobs, groups, hosts, a.deleteBackfillCommand())
 	return cmd
 }
 
-// thing is a job or a group.
+// thing is a job, a group, or a group of hosts.
 type thing struct {
 	kind string
 	key  job.Key
@@ -137,8 +138,11 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 	)
 	for _, t := range things {
 		remove := a.client.deleteJob
-		if t.kind == job.KindGroup {
+		switch t.kind {
+		case job.KindGroup:
 			remove = a.client.deleteGroup
+		case job.KindHostGroup:
+			remove = a.client.deleteHostGroup
 		}
 		if err := remove(cmd.Context(), t.key); err != nil {
 			failed = append(failed, fmt.Errorf("delete %s: %w", t, err))

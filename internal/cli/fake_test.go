@@ -71,6 +71,13 @@ func newFake(t *testing.T) *fake {
 	})
 	mux.HandleFunc("GET /v1/nodes", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"nodes": exampleNodes()}) })
 	mux.HandleFunc("GET /v1/minions", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"minions": exampleMinions()}) })
+	mux.HandleFunc("GET /v1/host-groups", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"hostGroups": exampleHostGroups()})
+	})
+	mux.HandleFunc("DELETE /v1/host-groups/{name}", func(w http.ResponseWriter, r *http.Request) {
+		f.given = append(f.given, "delete hostgroup "+r.PathValue("name"))
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("GET /v1/minions/match", func(w http.ResponseWriter, r *http.Request) { reply(w, exampleMatch(r.URL.Query().Get("target"))) })
 	mux.HandleFunc("GET /v1/shards", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"shards": exampleShards()}) })
 	mux.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"checks": f.checks}) })
@@ -407,6 +414,13 @@ func exampleMinions() []control.MinionView {
 	return []control.MinionView{
 		{Minion: job.Minion{ID: "web-1", Labels: map[string]string{"role": "web", "dc": "b"}, Facts: map[string]string{"os": "linux"}, Version: "1.2.3", Since: noon.Add(-time.Hour), Node: "n1", Running: 2}, State: "connected"},
 		{Minion: job.Minion{ID: "web-2", Since: noon.Add(-2 * time.Hour)}, State: "disconnected"},
+	}
+}
+
+func exampleHostGroups() []job.HostGroup {
+	return []job.HostGroup{
+		{Metadata: job.Metadata{Namespace: "default", Name: "canary"}, Spec: job.HostGroupSpec{Match: "web[001-002]"}, UpdatedAt: noon},
+		{Metadata: job.Metadata{Namespace: "default", Name: "frontend"}, Spec: job.HostGroupSpec{Match: "os == \"linux\" and web*!@canary"}, UpdatedAt: noon.Add(-time.Hour)},
 	}
 }
 

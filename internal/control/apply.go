@@ -128,7 +128,7 @@ type named struct {
 }
 
 func groupsFirst(o *manifest.Object) int {
-	if o.Kind == job.KindGroup {
+	if o.Kind != job.KindJob {
 		return 0
 	}
 	return 1

@@ -32,7 +32,11 @@ func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, err
 	if err != nil {
 		return MatchView{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}
-	matcher, err := parsed.Bind(nil)
+	saved, err := c.savedHosts(ctx)
+	if err != nil {
+		return MatchView{}, err
+	}
+	matcher, err := parsed.Bind(saved.groups)
 	if err != nil {
 		return MatchView{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}

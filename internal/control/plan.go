@@ -26,6 +26,8 @@ type planner struct {
 	// next is the counter from which new groups get their shards.
 	next    job.ShardID
 	nextRev int64
+	// hosts are the saved groups of hosts, with those of the file.
+	hosts *hostGroups
 	// left are the shards that jobs are moved out of.
 	left map[job.ShardID]*leftShard
 	// created counts the jobs that are new.
@@ -54,6 +56,9 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 	if err := p.readGroups(ctx, objects); err != nil {
 		return nil, err
 	}
+	if err := p.readHosts(ctx, objects); err != nil {
+		return nil, err
+	}
 	var keys []job.Key
 	for i := range objects {
 		if objects[i].Kind == job.KindJob {
@@ -65,9 +70,15 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 		return nil, err
 	}
 	changes := make([]change, len(objects))
-	var problems []job.Problem
+	problems := p.checkTargets(objects)
 	for i := range objects {
 		o := &objects[i]
+		if o.Kind == job.KindHostGroup {
+			if changes[i], err = p.hostGroup(o); err != nil {
+				return nil, fmt.Errorf("apply host group %s: %w", o.Metadata.Name, err)
+			}
+			continue
+		}
 		if o.Kind == job.KindGroup {
 			if changes[i], err = p.group(o); err != nil {
 				return nil, fmt.Errorf("apply group %s: %w", o.Metadata.Key(), err)

@@ -70,6 +70,16 @@ func (k Keys) Groups() string { return k.root + "groups/" }
 // Group is the key of a group.
 func (k Keys) Group(key job.Key) string { return k.Groups() + key.Namespace + "/" + key.Name }
 
+// HostGroups is the prefix of all saved groups of hosts.
+func (k Keys) HostGroups() string { return k.root + "hostgroups/" }
+
+// HostGroup is the key of a saved group of hosts.
+func (k Keys) HostGroup(name string) string { return k.HostGroups() + name }
+
+// HostGroupGuard is a key that every change of a group of hosts puts: the groups
+// name one another, so what is right depends on all of them.
+func (k Keys) HostGroupGuard() string { return k.root + "hostgroupguard" }
+
 // NextGroup is the key of the counter from which groups get their shards.
 func (k Keys) NextGroup() string { return k.root + "nextgroup" }
 

@@ -124,6 +124,12 @@ type StoredGroup struct {
 	job.Group
 }
 
+// StoredHostGroup is the value of the key of a group of hosts.
+type StoredHostGroup struct {
+	Schema int `json:"schema"`
+	job.HostGroup
+}
+
 // Grouped tells in which group's shard a job lies.
 type Grouped struct {
 	Schema int         `json:"schema"`

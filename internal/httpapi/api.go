@@ -42,6 +42,8 @@ type Control interface {
 	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error
 	Nodes(ctx context.Context) ([]control.NodeView, error)
 	Minions(ctx context.Context) ([]control.MinionView, error)
+	HostGroups(ctx context.Context) ([]job.HostGroup, error)
+	DeleteHostGroup(ctx context.Context, name string) error
 	MatchMinions(ctx context.Context, expr string) (control.MatchView, error)
 	Shards(ctx context.Context) ([]control.ShardView, error)
 	Groups(ctx context.Context, namespace string) ([]control.GroupView, error)
@@ -165,6 +167,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	doc := huma.NewAPI(humaConfig(a.control.Version().Version), humago.NewAdapter(mux, ""))
 	a.jobRoutes(doc)
 	a.groupRoutes(doc)
+	a.hostGroupRoutes(doc)
 	a.runRoutes(doc)
 	a.clusterRoutes(doc)
 	a.operatorRoutes(doc)

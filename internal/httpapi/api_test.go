@@ -166,6 +166,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
+		"DELETE /v1/host-groups/{name}",
 		"DELETE /v1/namespaces/{ns}/groups/{name}",
 		"DELETE /v1/namespaces/{ns}/jobs/{name}",
 		"GET /v1/audit",
@@ -173,6 +174,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/doctor",
 		"GET /v1/events",
 		"GET /v1/groups",
+		"GET /v1/host-groups",
 		"GET /v1/jobs",
 		"GET /v1/locks",
 		"GET /v1/minions",

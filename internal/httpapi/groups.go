@@ -48,6 +48,29 @@ func (a *API) groupRoutes(doc huma.API) {
 	})
 }
 
+// hostGroupPath names a group of hosts in a path.
+type hostGroupPath struct {
+	Name string `path:"name" doc:"The name of the group of hosts."`
+}
+
+type hostGroupsBody struct {
+	HostGroups []job.HostGroup `json:"hostGroups" nullable:"false"`
+}
+
+func (a *API) hostGroupRoutes(doc huma.API) {
+	huma.Register(doc, operation(http.MethodGet, "/v1/host-groups", "list-host-groups", "Saved groups of hosts"),
+		func(ctx context.Context, _ *struct{}) (*reply[hostGroupsBody], error) {
+			groups, err := a.control.HostGroups(ctx)
+			return answer(hostGroupsBody{some(groups)}, err)
+		})
+	remove := operation(http.MethodDelete, "/v1/host-groups/{name}", "delete-host-group", "Delete a group of hosts that no other names",
+		http.StatusNotFound, http.StatusConflict)
+	remove.DefaultStatus = http.StatusNoContent
+	huma.Register(doc, remove, func(ctx context.Context, in *hostGroupPath) (*struct{}, error) {
+		return done(a.control.DeleteHostGroup(ctx, in.Name))
+	})
+}
+
 // done turns what control returned into an answer without a body.
 func done(err error) (*struct{}, error) {
 	if err != nil {

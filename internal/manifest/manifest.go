@@ -30,12 +30,14 @@ const (
 
 // Object is one document of a file.
 type Object struct {
-	// Kind is job.KindJob or job.KindGroup.
+	// Kind is one of Kinds.
 	Kind     string
 	Metadata job.Metadata
-	// Spec is a job's spec, and Group a group's; the other one is zero.
-	Spec  job.Spec
-	Group job.GroupSpec
+	// Spec is a job's spec, Group a group's, and HostGroup that of a group of
+	// hosts; the other ones are zero.
+	Spec      job.Spec
+	Group     job.GroupSpec
+	HostGroup job.HostGroupSpec
 	// File and Line tell where the document begins; Line counts from 1.
 	File string
 	Line int

@@ -252,9 +252,13 @@ func TestM3_RoundTrip(t *testing.T) {
 				Labels:      rapid.MapOfN(name, name, 0, 2).Draw(rt, "labels"),
 				Annotations: rapid.MapOfN(name, text, 0, 2).Draw(rt, "annotations"),
 			}}
-			if in[i].Kind == job.KindGroup {
+			switch in[i].Kind {
+			case job.KindGroup:
 				in[i].Group = group(rt)
-			} else {
+			case job.KindHostGroup:
+				in[i].Metadata.Namespace = job.DefaultNamespace
+				in[i].HostGroup.Match = rapid.SampledFrom([]string{"@a or web[1-3]", "os == 'linux'", "/a b/"}).Draw(rt, "match")
+			default:
 				in[i].Spec = spec(rt)
 			}
 		}

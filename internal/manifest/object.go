@@ -17,7 +17,7 @@ import (
 
 // document is a document's outermost fields, in the order they are written. S
 // is the spec of its kind.
-type document[S job.Spec | job.GroupSpec] struct {
+type document[S job.Spec | job.GroupSpec | job.HostGroupSpec] struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Metadata   job.Metadata `json:"metadata"`
@@ -25,7 +25,7 @@ type document[S job.Spec | job.GroupSpec] struct {
 }
 
 // Kinds lists the kinds of objects.
-func Kinds() []string { return []string{job.KindJob, job.KindGroup} }
+func Kinds() []string { return []string{job.KindJob, job.KindGroup, job.KindHostGroup} }
 
 // object reads and checks one document. It is false when there is no telling
 // which object was meant.
@@ -44,9 +44,12 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		return Object{}, false
 	}
 	o := Object{Kind: kind, File: r.file, Line: n.Line}
-	if kind == job.KindGroup {
+	switch kind {
+	case job.KindGroup:
 		o.Metadata, o.Group = read[job.GroupSpec](r, n)
-	} else {
+	case job.KindHostGroup:
+		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
+	default:
 		o.Metadata, o.Spec = read[job.Spec](r, n)
 	}
 	if o.Metadata.Namespace == "" {
@@ -65,7 +68,7 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 }
 
 // read reads a document whose kind has the spec S.
-func read[S job.Spec | job.GroupSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
+func read[S job.Spec | job.GroupSpec | job.HostGroupSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
 	var doc document[S]
 	r.fields(n, reflect.ValueOf(&doc).Elem(), "")
 	return doc.Metadata, doc.Spec
@@ -141,8 +144,13 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 	if o.Kind == job.KindGroup {
 		return append(append(problems, o.Group.Validate()...), mode.Check(&o.Group)...)
 	}
+	if o.Kind == job.KindHostGroup {
+		return append(problems, checkHostGroup(o)...)
+	}
 	problems = append(problems, o.Spec.Validate()...)
-	problems = append(problems, checkMatch(o.Spec.Target.Match)...)
+	if o.Spec.Target.Match != "" {
+		problems = append(problems, checkMatch("spec.target.match", o.Spec.Target.Match)...)
+	}
 	opts := schedule.OptionsOf(o.Metadata.Key(), &o.Spec)
 	if !slices.Contains(job.Dialects(), opts.Dialect) {
 		opts.Dialect = "" // told above
@@ -163,17 +171,24 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 	return problems
 }
 
-// checkMatch returns what is wrong with a target expression.
-func checkMatch(match string) []job.Problem {
-	if match == "" {
-		return nil
+// checkHostGroup returns what is wrong with a group of hosts in itself. Which
+// groups there are is known only where it is applied.
+func checkHostGroup(o *Object) []job.Problem {
+	var problems []job.Problem
+	if ns := o.Metadata.Namespace; ns != "" && ns != job.DefaultNamespace {
+		problems = append(problems, job.Problem{
+			Path: "metadata.namespace", Message: fmt.Sprintf("%q: a group of hosts belongs to the whole cluster; leave the namespace out", ns),
+		})
 	}
-	const path = "spec.target.match"
-	expr, err := target.Parse(match)
-	if err != nil {
-		return target.Problems(path, err)
+	if o.HostGroup.Match == "" {
+		return append(problems, job.Problem{Path: "spec.match", Message: "is empty; write a target such as web[1-20] or os == \"linux\""})
 	}
-	if _, err := expr.Bind(nil); err != nil {
+	return append(problems, checkMatch("spec.match", o.HostGroup.Match)...)
+}
+
+// checkMatch returns what is wrong with the target expression at path.
+func checkMatch(path, match string) []job.Problem {
+	if _, err := target.Parse(match); err != nil {
 		return target.Problems(path, err)
 	}
 	return nil

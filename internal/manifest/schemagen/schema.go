@@ -20,19 +20,23 @@ func document(c comments) schema {
 	spec := func(s schema) schema { return schema{"properties": schema{"spec": s}} }
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job or group",
+		"title":                "Carillon job, group, or group of hosts",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
 		"properties": schema{
 			"apiVersion": schema{"const": job.APIVersion, "description": "The version of the file's form."},
-			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup}, "description": "What the document describes."},
+			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup, job.KindHostGroup}, "description": "What the document describes."},
 			"metadata":   c.object(reflect.TypeFor[job.Metadata](), "metadata"),
 			"spec":       schema{"type": "object", "description": "What is wanted of it."},
 		},
 		"if":   schema{"properties": schema{"kind": schema{"const": job.KindGroup}}},
 		"then": spec(c.object(reflect.TypeFor[job.GroupSpec](), "group")),
-		"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
+		"else": schema{
+			"if":   schema{"properties": schema{"kind": schema{"const": job.KindHostGroup}}},
+			"then": spec(c.object(reflect.TypeFor[job.HostGroupSpec](), "hostGroup")),
+			"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
+		},
 	}
 }
 

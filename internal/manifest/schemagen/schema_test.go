@@ -53,7 +53,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		properties, _ := s["properties"].(map[string]any)
 		for name, p := range properties {
 			field := p.(map[string]any)
-			if path+name != "metadata" && path+name != "spec" && path+name != "then.spec" && path+name != "else.spec" && field["description"] == nil {
+			if path+name != "metadata" && path+name != "spec" && path+name != "then.spec" && path+name != "else.then.spec" && path+name != "else.else.spec" && field["description"] == nil {
 				t.Errorf("%s%s has no description", path, name)
 			}
 			if d, _ := field["description"].(string); regexp.MustCompile(`\b(Default|Overlap|Misfire|Spread|Loss|Start)[A-Z]`).MatchString(d) {
@@ -64,14 +64,16 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	}
 	walk("", load(t))
 	walk("then.", load(t)["then"].(map[string]any))
-	walk("else.", load(t)["else"].(map[string]any))
+	hosts := load(t)["else"].(map[string]any)
+	walk("else.then.", hosts["then"].(map[string]any))
+	walk("else.else.", hosts["else"].(map[string]any))
 	for at := range details {
 		s, way := load(t), strings.Split(at, ".")
 		switch way[0] {
 		case "group":
 			s, way[0] = s["then"].(map[string]any), "spec"
 		case "spec":
-			s = s["else"].(map[string]any)
+			s = s["else"].(map[string]any)["else"].(map[string]any)
 		}
 		if !reaches(s, way) {
 			t.Errorf("details of %s, which is no field", at)
@@ -142,7 +144,13 @@ func TestSchemaTellsRightFromWrong(t *testing.T) {
 			t.Errorf("%s: %v", spec, err)
 		}
 	}
+	hosts := strings.Replace(group, "Group", "HostGroup", 1)
+	if err := check(t, hosts+"spec: {match: 'web[1-20] and not @canary'}"); err != nil {
+		t.Error(err)
+	}
 	for doc, want := range map[string]string{
+		hosts + "spec: {}":                                                             "match is missing",
+		hosts + "spec: {match: x, mode: failover}":                                     "spec: mode is unknown",
 		strings.Replace(group, "Group", "Grp", 1) + "spec: {command: [x]}":             "kind: is none of",
 		group + "spec: {command: [x]}":                                                 "spec: command is unknown",
 		group + "spec: {mode: raft}":                                                   "spec.mode: is none of",

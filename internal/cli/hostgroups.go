@@ -1,0 +1,87 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (c *client) hostGroups(ctx context.Context) ([]job.HostGroup, error) {
+	var out struct{ HostGroups []job.HostGroup }
+	err := c.get(ctx, &out, nil, "v1", "host-groups")
+	return out.HostGroups, err
+}
+
+func (c *client) deleteHostGroup(ctx context.Context, k job.Key) error {
+	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "host-groups", k.Name}}, nil)
+}
+
+func (a *app) getHostGroupsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "hostgroups [NAME]", Aliases: []string{"hostgroup"}, Args: atMostOne,
+		Short: "List saved groups of hosts, or show one",
+		Long: "List saved groups of hosts, which targets name as @NAME, or show one. With\n" +
+			"-o yaml they are printed as manifests that `carillon apply` takes back.",
+		Example: "  carillon get hostgroups\n  carillon get hostgroup frontend -o yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			groups, err := a.client.hostGroups(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				groups = slices.DeleteFunc(groups, func(g job.HostGroup) bool { return g.Name != args[0] })
+				if len(groups) == 0 {
+					return fmt.Errorf("host group %s: %w", args[0], job.ErrNotFound)
+				}
+			}
+			if a.output == formatYAML {
+				var out []manifestOf[job.HostGroupSpec]
+				for i := range groups {
+					out = append(out, manifestOf[job.HostGroupSpec]{job.APIVersion, job.KindHostGroup, groups[i].Metadata, groups[i].Spec})
+				}
+				return printManifests(a, out)
+			}
+			if len(args) == 1 {
+				return printOne(a, groups[0], a.hostGroupTable())
+			}
+			return printList(a, groups, a.hostGroupTable())
+		},
+	}
+}
+
+func (a *app) hostGroupTable() table[job.HostGroup] {
+	type group = job.HostGroup
+	return table[group]{
+		none: "no groups of hosts; create one with `carillon apply -f FILE`",
+		name: func(g group) string { return g.Name },
+		columns: []column[group]{
+			{head: "NAME", cell: func(g group) string { return g.Name }},
+			{head: "MATCH", cell: func(g group) string { return g.Spec.Match }},
+			{head: "UPDATED", cell: func(g group) string { return a.stamp(g.UpdatedAt) }},
+		},
+	}
+}
+
+func (a *app) deleteHostGroupsCommand(yes *bool) *cobra.Command {
+	return &cobra.Command{
+		Use: "hostgroup NAME...", Aliases: []string{"hostgroups"},
+		Short:   "Delete saved groups of hosts that no other group names",
+		Long:    "Delete saved groups of hosts. One that another group names is not deleted. Jobs\nthat name a deleted one match no minion.",
+		Example: "  carillon delete hostgroup frontend",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("%s needs the name of a group of hosts", cmd.CommandPath())
+			}
+			things := make([]thing, len(args))
+			for i, name := range args {
+				things[i] = thing{job.KindHostGroup, job.Key{Namespace: job.DefaultNamespace, Name: name}}
+			}
+			return a.deleteAll(cmd, things, *yes)
+		},
+	}
+}
