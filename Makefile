@@ -28,7 +28,11 @@ test-short: ## run the quick tests, without the race detector
 mutants: ## build the lock with one known mistake after another, and expect its tests to fail
 	go test ./lock -run TestMutants -mutants -v
 
-test-long: mutants ## run all mutants, and the fault scenarios for a minute each
+SIM_RUNS ?= 60
+sim: ## simulate whole nodes on a virtual clock, many seeds (SIM_RUNS, SIM_HOURS)
+	go test ./test/sim -run TestSimulation -sim.first $$((RANDOM * 32768 + RANDOM)) -sim.runs $(SIM_RUNS) -sim.hours $(or $(SIM_HOURS),1) -timeout 0 -v
+
+test-long: mutants sim ## run all mutants, and the fault scenarios for a minute each
 	go test ./lock -run TestLinear -linear-for 60s
 	for s in kill drain worker pause scale partition modes herd clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
 	go run ./test/fault -scenario soak -for 10m -seed $$RANDOM -jobs 100
@@ -58,4 +62,4 @@ generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JS
 verify: generate ## fail if a generated file is not current
 	git diff --exit-code -- agentpush/agentpb configs
 
-.PHONY: mutants help build demo test test-short test-long bench lint generate verify
+.PHONY: sim mutants help build demo test test-short test-long bench lint generate verify

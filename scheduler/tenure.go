@@ -182,22 +182,28 @@ func (t *tenure) start(id job.ShardID, take func(context.Context) (*lock.Ownersh
 	t.busy[id] = true
 	t.mu.Unlock()
 	t.wg.Go(func() {
+		held := false
 		defer func() {
 			t.mu.Lock()
 			delete(t.busy, id)
 			delete(t.passing, id)
 			t.mu.Unlock()
-			t.e.deps.Cluster.wake() // it may be ours again already
+			if held {
+				t.e.deps.Cluster.wake() // it may be ours again already
+			}
 		}()
 		bounded, cancel := context.WithTimeout(t.ctx, takeTimeout)
 		own, err := take(bounded)
 		cancel()
 		if err != nil {
+			// Tried again with the next look: at once would be a busy loop for as
+			// long as the view of the owners is behind.
 			if !errors.Is(err, lock.ErrHeld) && !errors.Is(err, lock.ErrFenced) && t.ctx.Err() == nil {
 				t.e.log.Warn("shard not taken", zap.Stringer("shard", id), zap.Error(err))
 			}
 			return
 		}
+		held = true
 		t.hold(id, own)
 	})
 }

@@ -30,6 +30,7 @@ type Config struct {
 
 // New starts a server. In a bubble of testing/synctest it must be closed there.
 func New(cfg Config) *Server {
+	enterBubbles()
 	if cfg.MinTTL == 0 {
 		cfg.MinTTL = 2
 	}

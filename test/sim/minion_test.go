@@ -1,0 +1,258 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler"
+)
+
+// fleet is the minions: each keeps a journal of what it accepted, refuses tokens
+// lower than the highest it has seen, and tells its reports until they are
+// acknowledged, as the real one does.
+type fleet struct {
+	mu    sync.Mutex // guards all below
+	rnd   *rand.Rand
+	lossy bool
+	ways  map[*wire]bool
+	each  map[job.MinionID]*minion
+	// broken are what was found wrong.
+	broken []string
+	starts map[job.TaskID]int
+}
+
+type minion struct {
+	id      job.MinionID
+	away    bool
+	tokens  map[job.ShardID]job.Token
+	journal map[job.TaskID]*job.Report
+	unacked map[job.TaskID]bool
+}
+
+// wire is one node's way to the minions.
+type wire struct {
+	f      *fleet
+	engine *scheduler.Engine
+	node   *node
+}
+
+func newFleet(seed uint64) *fleet {
+	f := &fleet{
+		rnd: rand.New(rand.NewPCG(seed, 3)), lossy: true, ways: map[*wire]bool{}, each: map[job.MinionID]*minion{}, starts: map[job.TaskID]int{}, //nolint:gosec // to be repeated
+	}
+	for i := range minions {
+		id := job.MinionID(fmt.Sprintf("m%d", i+1))
+		f.each[id] = &minion{id: id, tokens: map[job.ShardID]job.Token{}, journal: map[job.TaskID]*job.Report{}, unacked: map[job.TaskID]bool{}}
+	}
+	return f
+}
+
+func (f *fleet) join(way *wire, e *scheduler.Engine, n *node) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	way.engine, way.node = e, n
+	f.ways[way] = true
+}
+
+func (f *fleet) leave(way *wire) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.ways, way)
+}
+
+// cut ends the ways of a node that crashes.
+func (f *fleet) cut(e *scheduler.Engine) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for way := range f.ways {
+		if way.engine == e {
+			delete(f.ways, way)
+		}
+	}
+}
+
+// calm ends all faults.
+func (f *fleet) calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lossy = false
+	for _, m := range f.each {
+		m.away = false
+	}
+}
+
+// later does something after the way there, unless it is lost. The caller holds mu.
+func (f *fleet) later(fn func()) {
+	if f.lossy && f.rnd.IntN(40) == 0 {
+		return
+	}
+	wait := time.Duration(1+f.rnd.IntN(30)) * time.Millisecond
+	if f.lossy && f.rnd.IntN(60) == 0 {
+		wait += time.Duration(f.rnd.IntN(4000)) * time.Millisecond
+	}
+	time.AfterFunc(wait, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		fn()
+	})
+}
+
+// Match implements scheduler.Minions.
+func (way *wire) Match(job.Target) []job.MinionID {
+	way.f.mu.Lock()
+	defer way.f.mu.Unlock()
+	var out []job.MinionID
+	for id, m := range way.f.each {
+		if !m.away {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Connected implements scheduler.Minions.
+func (way *wire) Connected(id job.MinionID) bool {
+	way.f.mu.Lock()
+	defer way.f.mu.Unlock()
+	return !way.f.each[id].away
+}
+
+// Send implements scheduler.Minions.
+func (way *wire) Send(orders []job.Order) {
+	f := way.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ways[way] {
+		return
+	}
+	for _, o := range orders {
+		if way.node.now().Before(o.ScheduledAt) {
+			f.broken = append(f.broken, fmt.Sprintf("S4: %v sent early by %s", o.Task, way.node.id))
+		}
+		f.later(func() { f.order(f.each[o.Task.Minion], o) })
+	}
+}
+
+// order has a minion accept an order, or not. The caller holds mu.
+func (f *fleet) order(m *minion, o job.Order) {
+	if m.away {
+		return
+	}
+	if o.Token.Less(m.tokens[o.Shard]) {
+		return // S3
+	}
+	m.tokens[o.Shard] = o.Token
+	if r, known := m.journal[o.Task]; known {
+		f.report(m, *r)
+		return
+	}
+	if time.Now().After(o.NotAfter) {
+		f.report(m, job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRejected, Reason: "too late", Spooled: true})
+		return
+	}
+	f.starts[o.Task]++
+	r := &job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRunning, StartedAt: time.Now()}
+	m.journal[o.Task] = r
+	f.report(m, *r)
+	long := time.Duration(f.rnd.IntN(1500)) * time.Millisecond
+	fails := o.Command[0] == "fail" && f.rnd.IntN(2) == 0
+	time.AfterFunc(long, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if r.State.Final() {
+			return // cancelled
+		}
+		r.State, r.EndedAt, r.Spooled = job.StateSucceeded, time.Now(), true
+		if fails {
+			r.State, r.Exit = job.StateFailed, &job.Exit{Code: 1}
+		}
+		f.finish(m, r)
+	})
+}
+
+// finish tells of an end until it is acknowledged. The caller holds mu.
+func (f *fleet) finish(m *minion, r *job.Report) {
+	m.unacked[r.Task] = true
+	var again func()
+	again = func() {
+		if !m.unacked[r.Task] {
+			return
+		}
+		if !m.away {
+			f.report(m, *r)
+		}
+		time.AfterFunc(5*time.Second, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			again()
+		})
+	}
+	again()
+}
+
+// report tells all nodes, as the hubs tell the shard's owner. The caller holds mu.
+func (f *fleet) report(m *minion, r job.Report) {
+	if m.away {
+		return
+	}
+	for way := range f.ways {
+		f.later(func() {
+			if f.ways[way] {
+				way.engine.Reports([]job.Report{r})
+			}
+		})
+	}
+}
+
+// Ask implements scheduler.Minions.
+func (way *wire) Ask(refs []job.Ref) { way.each(refs, func(*minion, *job.Report) {}) }
+
+// Cancel implements scheduler.Minions.
+func (way *wire) Cancel(refs []job.Ref, reason string) {
+	way.each(refs, func(m *minion, r *job.Report) {
+		if !r.State.Final() {
+			r.State, r.Reason, r.EndedAt, r.Spooled = job.StateCancelled, reason, time.Now(), true
+			way.f.finish(m, r)
+		}
+	})
+}
+
+// each has minions do something with tasks that they know, and tell of them.
+func (way *wire) each(refs []job.Ref, do func(*minion, *job.Report)) {
+	f := way.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ways[way] {
+		return
+	}
+	for _, q := range refs {
+		f.later(func() {
+			m := f.each[q.Task.Minion]
+			if m.away || q.Token.Less(m.tokens[q.Shard]) {
+				return
+			}
+			m.tokens[q.Shard] = q.Token
+			if r, known := m.journal[q.Task]; known {
+				do(m, r)
+				f.report(m, *r)
+				return
+			}
+			f.report(m, job.Report{Task: q.Task, Shard: q.Shard})
+		})
+	}
+}
+
+// Ack implements scheduler.Minions.
+func (way *wire) Ack(tasks []job.TaskID) {
+	f := way.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range tasks {
+		f.later(func() { delete(f.each[id.Minion].unacked, id) })
+	}
+}

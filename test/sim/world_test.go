@@ -1,0 +1,267 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/fakeetcd"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler"
+)
+
+const (
+	nodes    = 3
+	minions  = 3
+	shards   = 4
+	leaseTTL = 5 * time.Second
+	// maxSkew is by how much a node's clock may be wrong.
+	maxSkew = 3 * time.Second
+)
+
+// world is a cluster in a bubble.
+type world struct {
+	t     *testing.T
+	rnd   *rand.Rand
+	srv   *fakeetcd.Server
+	keys  etcdkv.Keys
+	meta  etcdkv.Meta
+	admin *clientv3.Client
+	nodes [nodes]*node
+	fleet *fleet
+	store *store
+	jobs  []*planned
+	story []string
+	// asked are the starts by hand.
+	asked []job.FireID
+	begun time.Time
+}
+
+// node is a scheduler node, which lives again and again.
+type node struct {
+	id   job.NodeID
+	skew time.Duration
+	mu   sync.Mutex // guards skew
+
+	engine *scheduler.Engine
+	link   *fakeetcd.Link
+	stop   func()
+}
+
+func (n *node) now() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return time.Unix(0, time.Now().Add(n.skew).UnixNano())
+}
+
+func (n *node) step(to time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.skew = to
+}
+
+// planned is a job and all that its schedule was.
+type planned struct {
+	job.Job
+	shard job.ShardID
+	// versions are the schedules, each from when on it held.
+	versions []version
+}
+
+type version struct {
+	after time.Time
+	set   schedule.Set
+}
+
+func newWorld(t *testing.T, seed uint64) *world {
+	w := &world{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), srv: fakeetcd.New(fakeetcd.Config{CompactEvery: 5 * time.Minute}), //nolint:gosec // to be repeated
+		keys: etcdkv.NewKeys(""), meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: shards}, begun: time.Now(),
+	}
+	w.admin, _ = w.srv.NewClient(seed)
+	w.store = &store{runs: map[job.RunID]job.Run{}, rnd: rand.New(rand.NewPCG(seed, 2))} //nolint:gosec // as above
+	w.fleet = newFleet(seed)
+	for i := range w.nodes {
+		w.nodes[i] = &node{id: job.NodeID(fmt.Sprintf("n%d", i+1))}
+	}
+	return w
+}
+
+// tell notes what happens.
+func (w *world) tell(format string, args ...any) {
+	w.story = append(w.story, fmt.Sprintf("%10.3f  %s", time.Since(w.begun).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+// start brings a node to life.
+func (w *world) start(n *node) {
+	client, link := w.srv.NewClient(w.rnd.Uint64())
+	cluster := scheduler.NewCluster(client, w.keys, w.meta)
+	way := &wire{f: w.fleet}
+	began := time.Now()
+	engine, err := scheduler.New(scheduler.Config{
+		Node: n.id, Identity: string(n.id), Keys: w.keys, Meta: w.meta, LeaseTTL: leaseTTL, RebalanceAfter: time.Second,
+	}, scheduler.Deps{
+		Client: client, Cluster: cluster, Minions: way, History: w.store, Records: w.store, Schedules: schedule.NewCache(),
+		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(), Now: n.now, Clock: func() time.Duration { return time.Since(began) },
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.fleet.join(way, engine, n)
+	ctx, cancel := context.WithCancel(context.Background())
+	view, endView := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = cluster.Run(view) })
+	wg.Go(func() {
+		defer endView()
+		if err := engine.Run(ctx); err != nil {
+			w.t.Errorf("node %s: %v", n.id, err)
+		}
+	})
+	n.engine, n.link = engine, link
+	n.stop = sync.OnceFunc(func() {
+		cancel()
+		wg.Wait()
+		w.fleet.leave(way)
+		_ = client.Close()
+		n.engine = nil
+	})
+}
+
+// crash ends a node: nothing of it gets out any more.
+func (w *world) crash(n *node) {
+	n.link.Partition(fakeetcd.Cut)
+	w.fleet.cut(n.engine)
+	n.stop()
+}
+
+// put stores a job. How it was before is told by its versions.
+func (w *world) put(p *planned) {
+	text, err := etcdkv.Encode(&etcdkv.StoredJob{Schema: 1, Job: p.Job})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.admin.Put(context.Background(), w.keys.Job(p.shard, p.Key()), text); err != nil {
+		w.t.Fatal(err)
+	}
+	set, err := schedule.ParseSet(p.Spec.Schedules, schedule.OptionsOf(p.Key(), &p.Spec))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if !p.Spec.IsEnabled() {
+		set = nil
+	}
+	p.versions = append(p.versions, version{p.After, set})
+}
+
+// create makes a job.
+func (w *world) create(name string, shard job.ShardID, spec job.Spec) *planned {
+	uid, err := job.NewUID()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	p := &planned{Job: job.Job{Metadata: job.Metadata{Namespace: "t", Name: name}, Spec: spec, UID: uid, Generation: 1, After: now, CountedFrom: now}}
+	if p.shard = shard; !shard.IsGroup() {
+		p.shard = etcdkv.ShardOf(p.Key(), shards)
+	}
+	w.put(p)
+	w.jobs = append(w.jobs, p)
+	return p
+}
+
+// group makes a group and returns its shard.
+func (w *world) group(n job.ShardID, spec job.GroupSpec) job.ShardID {
+	g := etcdkv.StoredGroup{Schema: 1, Group: job.Group{
+		Metadata: job.Metadata{Namespace: "t", Name: fmt.Sprintf("g%d", n)}, Spec: spec, Shard: job.FirstGroupShard + n, Generation: 1,
+	}}
+	text, err := etcdkv.Encode(&g)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := w.admin.Put(context.Background(), w.keys.Group(g.Key()), text); err != nil {
+		w.t.Fatal(err)
+	}
+	return g.Shard
+}
+
+// settle makes the world whole and waits until nothing is open.
+func (w *world) settle() {
+	for _, n := range w.nodes {
+		n.step(0)
+		if n.engine == nil {
+			w.start(n)
+		}
+		n.link.Set(fakeetcd.Faults{})
+		n.link.Partition(fakeetcd.Whole)
+	}
+	w.fleet.calm()
+	w.store.calm()
+	time.Sleep(3 * time.Minute) // late occurrences, lost orders, silent minions
+	for _, p := range w.jobs {
+		p.Spec.Enabled, p.After = new(bool), time.Now().UTC()
+		w.put(p)
+	}
+	time.Sleep(5 * time.Minute)
+}
+
+// end stops everything.
+func (w *world) end() {
+	for _, n := range w.nodes {
+		if n.engine != nil {
+			n.stop()
+		}
+	}
+	_ = w.admin.Close()
+	w.srv.Close()
+}
+
+// store is history: records are durable once done is called, which may fail.
+type store struct {
+	mu    sync.Mutex // guards all below
+	runs  map[job.RunID]job.Run
+	rnd   *rand.Rand
+	quiet bool
+}
+
+func (s *store) calm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quiet = true
+}
+
+// Record implements scheduler.Recorder.
+func (s *store) Record(run job.Run, done func(error)) {
+	s.mu.Lock()
+	wait, fail := time.Duration(s.rnd.IntN(50))*time.Millisecond, !s.quiet && s.rnd.IntN(50) == 0
+	s.mu.Unlock()
+	time.AfterFunc(wait, func() {
+		if fail {
+			done(job.ErrUnavailable)
+			return
+		}
+		s.mu.Lock()
+		s.runs[run.RunID] = run
+		s.mu.Unlock()
+		done(nil)
+	})
+}
+
+// Get implements scheduler.Records.
+func (s *store) Get(_ context.Context, id job.RunID) (job.Run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.runs[id]; ok {
+		return r, nil
+	}
+	return job.Run{}, job.ErrNotFound
+}
