@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+
+	"github.com/carillon-cron/carillon/worker"
 )
 
 // benchmark is one measurement; it prints its figures by report.
@@ -20,6 +22,8 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"fires_vs_robfig_cpu", timerAgainstRobfig},
 		{"fires_vs_go_etcd_cron", firesAgainstPeer},
+		{"fires_end_to_end", endToEnd},
+		{"lateness", latenesses},
 		{"jobs_1m", millionJobs},
 		{"lock", locks},
 	}
@@ -29,6 +33,20 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == etcdArgument {
 		if err := runEtcd(os.Args[2], os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench etcd:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == shimArgument {
+		if err := worker.RunShim(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench shim:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == minionArgument {
+		if err := runMinion(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench minion:", err)
 			os.Exit(1)
 		}
 		return

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,11 @@ type Options struct {
 
 // OptionsOf returns how the schedules of a job are read.
 func OptionsOf(key job.Key, spec *job.Spec) Options {
-	return Options{Zone: spec.TimeZone, Seed: key.String(), Dialect: spec.Dialect, DST: spec.DST}
+	o := Options{Zone: spec.TimeZone, Dialect: spec.Dialect, DST: spec.DST}
+	if slices.ContainsFunc(spec.Schedules, mayHash) {
+		o.Seed = key.String() // what most jobs need not make
+	}
+	return o
 }
 
 // Limits of expressions.

@@ -230,7 +230,7 @@ func (s *shard) join(all map[job.UID]*joined, key string, t *etcdkv.Trigger) boo
 		return false
 	}
 	e := s.jobs[t.Key]
-	if e == nil || e.uid != t.Fire.Job || len(e.after) < 2 || s.cfg.Keys.JoinedTrigger(s.id, e.uid, t.From) != key {
+	if e == nil || e.uid != t.Fire.Job || len(e.waitsFor()) < 2 || s.cfg.Keys.JoinedTrigger(s.id, e.uid, t.From) != key {
 		return false
 	}
 	j := all[e.uid]
@@ -252,11 +252,11 @@ func (s *shard) planJoined(b *batch, all map[job.UID]*joined, now int64) {
 			s.triggersNew = true // in the next commit
 			continue
 		}
-		if slices.ContainsFunc(j.e.after, func(k job.Key) bool { return j.keys[k] == "" }) {
+		if slices.ContainsFunc(j.e.waitsFor(), func(k job.Key) bool { return j.keys[k] == "" }) {
 			continue
 		}
 		t := j.latest
-		t.Cause = fmt.Sprintf("all of %d jobs have ended, at last: %s", len(j.e.after), t.Cause)
+		t.Cause = fmt.Sprintf("all of %d jobs have ended, at last: %s", len(j.e.waitsFor()), t.Cause)
 		first := true
 		for _, key := range j.keys {
 			if first {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,10 @@ type Engine struct {
 	lease    atomic.Int64
 	// tended is when ownership was looked at last, in Unix nanoseconds.
 	tended atomic.Int64
+
+	// loaded counts jobs that shards have read since memory was given back last,
+	// loadedAt is when one did so, in Unix nanoseconds.
+	loaded, loadedAt atomic.Int64
 
 	mu sync.RWMutex // guards shards
 	// shards are the owned ones that run.
@@ -221,6 +226,25 @@ func (e *Engine) watchClock(ctx context.Context) {
 		}
 		start, wall = time.Now(), now
 	}
+}
+
+// Loading leaves about as much behind as the jobs themselves take. After so many
+// jobs, and this long after the last shard, it is given back.
+const (
+	tidyJobs  = 100_000
+	tidyAfter = time.Second
+)
+
+// tidy gives back the memory that loading many jobs has left behind.
+func (e *Engine) tidy() {
+	if e.loaded.Load() < tidyJobs || time.Since(time.Unix(0, e.loadedAt.Load())) < tidyAfter {
+		return
+	}
+	e.deps.spare.do(func(context.Context) {
+		if e.loaded.Swap(0) >= tidyJobs {
+			debug.FreeOSMemory()
+		}
+	})
 }
 
 // Jobs returns how many jobs this node's loaded shards hold.

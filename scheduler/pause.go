@@ -87,7 +87,7 @@ func (s *shard) pausedAt(e *entry, at int64) string {
 // pauses the job when there are too many. The count, and the pause, go with the
 // next commit.
 func (s *shard) countFailure(f *fire, state job.State) {
-	if f.e.gone || f.e.pauseAfter == 0 {
+	if f.e.gone || f.e.rare == nil || f.e.rare.pauseAfter == 0 {
 		return
 	}
 	n, counted := s.state.Failures[f.e.uid]
@@ -95,7 +95,7 @@ func (s *shard) countFailure(f *fire, state job.State) {
 	case state == job.StateSucceeded && counted:
 		s.setFailures(f.e.uid, 0)
 	case state == job.StateSucceeded, !job.OnFailure.Meets(state):
-	case n+1 < f.e.pauseAfter:
+	case n+1 < f.e.rare.pauseAfter:
 		s.setFailures(f.e.uid, n+1)
 	default:
 		s.setFailures(f.e.uid, 0)

@@ -105,8 +105,8 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 	s.timers.set(e, at)
 
 	run, missed := misfire(e.misfire, late, len(due) > 0 || !complete)
-	if e.catchUp > 0 {
-		old, _ := slices.BinarySearch(run, now-int64(e.catchUp))
+	if e.rare != nil && e.rare.catchUp > 0 {
+		old, _ := slices.BinarySearch(run, now-int64(e.rare.catchUp))
 		missed, run = append(missed, run[:old]...), run[old:]
 	}
 	s.planMissed(b, e, missed, now)
@@ -121,7 +121,7 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 			continue
 		}
 		if i > 0 && i < len(run) {
-			f.notBefore = now + int64(i)*int64(e.pace) // not all at once
+			f.notBefore = now + int64(i)*int64(e.pace()) // not all at once
 		}
 		s.planOccurrence(b, f, now)
 	}

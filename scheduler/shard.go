@@ -39,7 +39,9 @@ type shard struct {
 
 	jobs map[job.Key]*entry
 	// count is len(jobs), for others.
-	count    atomic.Int64
+	count atomic.Int64
+	// loaded is told how many jobs the first listing has. May be nil.
+	loaded   func(int)
 	jobsRev  int64
 	timers   timers
 	triggers map[string]etcdkv.Trigger
@@ -290,6 +292,9 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 	s.count.Store(int64(len(s.jobs)))
 	if !s.synced {
 		s.synced = true
+		if s.loaded != nil {
+			s.loaded(len(s.jobs))
+		}
 		s.recover()
 	}
 }
@@ -333,7 +338,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		from = max(from, s.state.Cursor.UnixNano())
 	}
 	s.jobs[key] = e
-	s.anyWatch = s.anyWatch || e.watch != nil
+	s.anyWatch = s.anyWatch || e.watches() != nil
 	s.timers.set(e, e.nextAfter(from))
 	if e.from != nil && (old == nil || old.uid != e.uid) {
 		s.cameFrom(ctx, e, *e.from)

@@ -90,6 +90,7 @@ func (t *tenure) tend() {
 	}
 	t.e.tended.Store(time.Now().UnixNano())
 	t.followDrain()
+	t.e.tidy()
 	nodes := t.candidates()
 	stable := c.stableFor() >= t.e.cfg.RebalanceAfter
 	for i, node := range t.place(nodes) {
@@ -226,6 +227,10 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	s := newShard(id, own, &e.cfg, &e.deps, e.met)
 	if id.IsGroup() {
 		s.turns = &turns{t: t, id: id}
+	}
+	s.loaded = func(n int) {
+		e.loaded.Add(int64(n))
+		e.loadedAt.Store(time.Now().UnixNano())
 	}
 	e.mu.Lock()
 	e.shards[id] = s

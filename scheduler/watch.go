@@ -34,12 +34,12 @@ func (s *shard) tendWatches(ctx context.Context) {
 	s.watchesNew = false
 	want := map[job.UID]*entry{}
 	for _, e := range s.jobs {
-		if e.watch != nil {
+		if e.watches() != nil {
 			want[e.uid] = e
 		}
 	}
 	for uid, w := range s.watches {
-		if e := want[uid]; e == nil || *e.watch != *w.e.watch {
+		if e := want[uid]; e == nil || *e.watches() != *w.e.watches() {
 			w.stop()
 			delete(s.watches, uid)
 		}
@@ -63,7 +63,7 @@ const watchRetry = 500 * time.Millisecond
 func (s *shard) watchKey(ctx context.Context, e *entry) {
 	for ctx.Err() == nil {
 		if err := s.watchKeyOnce(ctx, e); ctx.Err() == nil {
-			s.log.Warn("watch of a job's key begins again", zap.Stringer("job", e.key), zap.String("watched", e.watch.Key), zap.Error(err))
+			s.log.Warn("watch of a job's key begins again", zap.Stringer("job", e.key), zap.String("watched", e.watches().Key), zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -80,7 +80,7 @@ func (s *shard) watchKeyOnce(ctx context.Context, e *entry) error {
 		return err
 	}
 	var mod int64
-	seen := etcdkv.Watched{Schema: etcdkv.Schema, Key: e.watch.Key, Prefix: e.watch.Prefix, Rev: resp.Header.Revision}
+	seen := etcdkv.Watched{Schema: etcdkv.Schema, Key: e.watches().Key, Prefix: e.watches().Prefix, Rev: resp.Header.Revision}
 	if len(resp.Kvs) == 1 {
 		mod = resp.Kvs[0].ModRevision
 		old, err := etcdkv.Decode[etcdkv.Watched](key, resp.Kvs[0].Value)

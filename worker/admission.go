@@ -189,6 +189,10 @@ func (a *admission) cancel(id job.TaskID, c *agentpb.Cancel) {
 	default:
 		e.cancelled, e.cancelReason = true, c.GetReason()
 		a.add(&record{Kind: kindCancel, Task: &e.key, Reason: e.cancelReason})
+		if e.stop != nil {
+			e.stop(fmt.Errorf("%w: %s", errCancelled, e.cancelReason))
+			return
+		}
 		a.kills = append(a.kills, shim.Kill{Key: e.key.String(), Reason: e.cancelReason})
 	}
 }

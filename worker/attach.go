@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -179,6 +180,8 @@ func (m *Minion) reconcile(client *shim.Client, hello *shim.Hello) {
 		switch {
 		case e.settling != nil || e.final != nil || e.order == nil || ended[key]:
 			// ended is settled below
+		case e.stop != nil:
+			// a Go handler of this process runs it
 		case runs:
 			m.count(e)
 			e.phase, e.startedAt = phaseRunning, s.At
@@ -279,6 +282,8 @@ func (m *Minion) indeterminate(e *entry) *job.Report {
 		reason = "the minion's journal is damaged; the command may or may not have run"
 	case e.boot != "" && e.boot != m.boot:
 		reason = "the host was restarted before the command's end was recorded"
+	case strings.HasPrefix(e.instance, HandlerPrefix):
+		reason = "the minion's process ended while a Go handler ran the task, or was about to"
 	case e.phase == phaseHanded:
 		reason = "the minion's supervising process died; the command may or may not have been started"
 	}

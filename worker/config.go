@@ -65,6 +65,8 @@ type Config struct {
 type Deps struct {
 	Logger  *zap.Logger
 	Metrics prometheus.Registerer
+	// Handlers run tasks inside of this process, by name; see HandlerPrefix.
+	Handlers map[string]Handler
 	// DialOptions are added to those of every connection to a node.
 	DialOptions []grpc.DialOption
 

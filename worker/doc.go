@@ -17,6 +17,10 @@
 // # States of a task on its minion
 //
 //	accepted --> intent --> handed --> running --> ended --> acked --> past
+//
+// What a Go handler runs goes from intent to running without a shim: its intent
+// names this process, and a later process records it as indeterminate.
+//
 //	    |           |                                ^
 //	    +-----------+--- cancelled, expired ---------+
 //	(unknown) -- cancelled, expired, other attempt open --> ended

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -33,6 +34,8 @@ type entry struct {
 	// instance and boot are the shim and the boot that the intent named.
 	instance, boot string
 	startedAt      int64
+	// stop ends the task's Go handler, while one runs it in this process.
+	stop context.CancelCauseFunc
 	// cancelled: the task was asked to end; cancelReason says why.
 	cancelled    bool
 	cancelReason string

@@ -42,6 +42,7 @@ type Minion struct {
 	facts    map[string]string
 	accounts accounts
 	scripts  scripts
+	handlers *handlers
 	// startWake tells the starter that there is a place or a task.
 	startWake chan struct{}
 	// failed carries the error that ends Run.
@@ -97,7 +98,7 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
 		instance: rand.Text(), boot: bootID(), facts: facts(),
 		startWake: make(chan struct{}, 1), failed: make(chan error, 1),
-		out: newOutbox(), journal: &journal{ledger: newLedger()},
+		out: newOutbox(), journal: &journal{ledger: newLedger()}, handlers: newHandlers(deps.Handlers),
 	}
 	m.scripts.dir = cfg.path("scripts")
 	if m.metrics, err = newMetrics(deps.Metrics, m); err != nil {
@@ -202,6 +203,11 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 	first.Go(func() { m.housekeep(ctx) })
 	second.Go(func() { m.startLoop(starting) })
 	third.Go(func() { m.shimLoop(following, client) })
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		m.settleHandled()
+	}()
 
 	var err error
 	select {
@@ -216,6 +222,11 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 	first.Wait()
 	stopStarter()
 	second.Wait()
+	m.stopHandlers()
+	select {
+	case <-settled:
+	case <-time.After(time.Second): // some handlers do not end
+	}
 	stopFollower()
 	third.Wait()
 	return err

@@ -24,6 +24,8 @@ import (
 
 // node is a node as a minion sees it.
 type node struct {
+	// handlers are those of the minions that are started for it.
+	handlers map[string]Handler
 	agentpb.UnimplementedPushServer
 	t    testing.TB
 	addr string
@@ -302,7 +304,7 @@ func start(t testing.TB, n *node, dir string, change ...func(*Config)) (*Minion,
 	for _, f := range change {
 		f(&cfg)
 	}
-	var deps Deps
+	deps := Deps{Handlers: n.handlers}
 	if tt, ok := t.(*testing.T); ok {
 		deps.Logger = zaptest.NewLogger(tt)
 	}

@@ -26,8 +26,18 @@ func (m *Minion) place(e *entry) bool {
 		return false
 	}
 	m.count(e)
-	e.phase, e.instance, e.boot = phaseIntent, m.shimID, m.boot
+	e.phase, e.instance, e.boot = phaseIntent, m.starter(e), m.boot
 	return true
+}
+
+// starter names who starts the task: a shim, which outlives this process, or
+// this process itself, where no other can find out what came of it. The caller
+// holds mu.
+func (m *Minion) starter(e *entry) string {
+	if handled(e.order) {
+		return HandlerPrefix + m.instance
+	}
+	return m.shimID
 }
 
 func (m *Minion) count(e *entry) {
@@ -81,7 +91,7 @@ func (m *Minion) promote() error {
 			continue // cancelled meanwhile
 		}
 		m.count(e)
-		e.phase, e.instance, e.boot = phaseIntent, m.shimID, m.boot
+		e.phase, e.instance, e.boot = phaseIntent, m.starter(e), m.boot
 		got = append(got, e)
 		batch, err = m.journal.add(e.intent())
 	}
@@ -121,7 +131,8 @@ func (m *Minion) handOver(ctx context.Context) {
 		}
 		m.mu.Unlock()
 
-		specs := make([]shim.Spec, n)
+		chunk, orders = m.handOverToHandlers(chunk, orders)
+		specs := make([]shim.Spec, len(chunk))
 		var failures []*job.Report
 		for i, e := range chunk {
 			if orders[i] == nil {
@@ -144,6 +155,23 @@ func (m *Minion) handOver(ctx context.Context) {
 			m.settle(failures)
 		}
 	}
+}
+
+// handOverToHandlers starts what Go handlers run, and returns the rest.
+func (m *Minion) handOverToHandlers(chunk []*entry, orders []*job.Order) ([]*entry, []*job.Order) {
+	var ours, rest []*entry
+	var oursOrders, restOrders []*job.Order
+	for i, e := range chunk {
+		if handled(orders[i]) {
+			ours, oursOrders = append(ours, e), append(oursOrders, orders[i])
+		} else {
+			rest, restOrders = append(rest, e), append(restOrders, orders[i])
+		}
+	}
+	if len(ours) > 0 {
+		m.handle(ours, oursOrders)
+	}
+	return rest, restOrders
 }
 
 // send passes specs to the shim, without those whose tasks have ended.

@@ -1,0 +1,218 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// HandlerPrefix begins the first word of a command that a Go handler runs: the
+// command ["go:mail", "--all"] is run by the handler "mail" with one argument.
+const HandlerPrefix = "go:"
+
+// Handler runs a task inside of the minion's process. It should end when ctx
+// does: then the task is cancelled, over its timeout, or the minion stops. An
+// error means that the task has failed. It is called once for each task; if the
+// process dies meanwhile, the task is recorded as indeterminate. It may be
+// called by many goroutines at a time.
+type Handler func(ctx context.Context, call *Call) error
+
+// Call is one task of a Handler.
+type Call struct {
+	// FireID names the occurrence, and is the same for each attempt. Token is
+	// the fencing token of its owner.
+	FireID  job.FireID
+	Token   job.Token
+	Job     job.Key
+	Attempt int
+	// Args are the words behind the handler's name.
+	Args []string
+	// Env is the job's own environment; nothing of the process's is in it.
+	Env map[string]string
+	// ScheduledAt is the occurrence's instant.
+	ScheduledAt time.Time
+
+	out capture
+}
+
+// Write adds to the task's output. What is more than its record can hold is
+// counted only. It may be called by many goroutines.
+func (c *Call) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// capture keeps the head of what is written.
+type capture struct {
+	mu   sync.Mutex // guards all below
+	head []byte
+	n    int64
+}
+
+func (c *capture) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += int64(len(p))
+	if room := job.MaxOutputPart - len(c.head); room > 0 {
+		c.head = append(c.head, p[:min(room, len(p))]...)
+	}
+	return len(p), nil
+}
+
+func (c *capture) output() job.Output {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return job.Output{Head: strings.ToValidUTF8(string(c.head), "\uFFFD"), Bytes: c.n, Truncated: c.n > int64(len(c.head))}
+}
+
+// handled reports whether a Go handler runs the order.
+func handled(o *job.Order) bool {
+	return o != nil && len(o.Command) > 0 && strings.HasPrefix(o.Command[0], HandlerPrefix)
+}
+
+// handlers runs the tasks of Go handlers.
+type handlers struct {
+	byName map[string]Handler
+	// ctx ends when the minion stops.
+	ctx   context.Context //nolint:containedctx // the lifetime of what it runs
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
+	ended chan *job.Report
+}
+
+func newHandlers(byName map[string]Handler) *handlers {
+	ctx, stop := context.WithCancel(context.Background())
+	return &handlers{byName: byName, ctx: ctx, stop: stop, ended: make(chan *job.Report, settleChunk)}
+}
+
+// settleChunk bounds how many ends of tasks are made durable together.
+const settleChunk = 256
+
+// handle starts tasks whose intents are durable. The intent names this process,
+// so that a later one knows that it cannot know what came of them.
+func (m *Minion) handle(chunk []*entry, orders []*job.Order) {
+	m.mu.Lock()
+	now := time.Now()
+	type started struct {
+		e    *entry
+		o    *job.Order
+		ctx  context.Context
+		stop context.CancelCauseFunc
+	}
+	var run []started
+	for i, e := range chunk {
+		if e.settling != nil || e.final != nil {
+			continue
+		}
+		ctx, stop := context.WithCancelCause(m.handlers.ctx)
+		e.phase, e.startedAt, e.stop = phaseRunning, now.UnixNano(), stop
+		if !orders[i].ScheduledAt.IsZero() {
+			m.metrics.startDelay.Observe(now.Sub(orders[i].ScheduledAt).Seconds())
+		}
+		m.out.tell(e)
+		run = append(run, started{e, orders[i], ctx, stop})
+	}
+	m.mu.Unlock()
+	for _, s := range run {
+		m.handlers.wg.Go(func() {
+			defer s.stop(nil)
+			m.handlers.ended <- m.call(s.ctx, s.e.key, s.o, now)
+		})
+	}
+}
+
+// errCancelled is the cause with which a handler's context ends when its task is
+// cancelled.
+var errCancelled = errors.New("cancelled")
+
+// call runs one task and returns its last report.
+func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.Time) *job.Report {
+	r := &job.Report{Task: key.id(m.cfg.ID), Shard: o.Shard, Known: true, Spooled: true, State: job.StateSucceeded, StartedAt: now.UTC()}
+	name := strings.TrimPrefix(o.Command[0], HandlerPrefix)
+	c := &Call{
+		FireID: o.Task.Fire, Token: o.Token, Job: o.Key, Attempt: o.Task.Attempt, Args: o.Command[1:], Env: o.Env, ScheduledAt: o.ScheduledAt,
+	}
+	err := m.callByName(ctx, name, c, o.Timeout)
+	r.EndedAt, r.Stdout = time.Now().UTC(), c.out.output()
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), errCancelled):
+		r.State, r.Reason = job.StateCancelled, "cancelled while it ran: "+err.Error()
+	case errors.Is(err, context.DeadlineExceeded) && r.EndedAt.Sub(r.StartedAt) >= o.Timeout:
+		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("ran longer than its timeout of %s and was ended", o.Timeout)
+	case m.handlers.ctx.Err() != nil:
+		r.State, r.Reason = job.StateFailed, "ended because the minion stopped: "+err.Error()
+	default:
+		r.State, r.Reason = job.StateFailed, err.Error()
+	}
+	return r
+}
+
+// callByName calls a handler, and makes a panic an error: the other tasks of the
+// process are not to die of it.
+func (m *Minion) callByName(ctx context.Context, name string, c *Call, timeout time.Duration) (err error) {
+	h := m.handlers.byName[name]
+	if h == nil {
+		known := slices.Sorted(maps.Keys(m.handlers.byName))
+		if len(known) == 0 {
+			return fmt.Errorf("this minion has no Go handlers, so none that is called %q", name)
+		}
+		return fmt.Errorf("this minion has no Go handler %q; it has %s", name, strings.Join(known, ", "))
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			m.log.Error("a Go handler panicked", zap.String("handler", name), zap.Any("panic", p), zap.Stack("stack"))
+			err = fmt.Errorf("the handler panicked: %v", p)
+		}
+	}()
+	return h(ctx, c)
+}
+
+// settleHandled makes the ends of handlers' tasks durable, many at a time, until
+// no more can come.
+func (m *Minion) settleHandled() {
+	for r := range m.handlers.ended {
+		batch := []*job.Report{r}
+	more:
+		for len(batch) < settleChunk {
+			select {
+			case r, ok := <-m.handlers.ended:
+				if !ok {
+					break more
+				}
+				batch = append(batch, r)
+			default:
+				break more
+			}
+		}
+		m.settle(batch)
+	}
+}
+
+// handlerGrace is how long handlers may take to end when the minion stops; what
+// does not end then is indeterminate for the next process.
+const handlerGrace = 5 * time.Second
+
+// stopHandlers ends the handlers' tasks.
+func (m *Minion) stopHandlers() {
+	m.handlers.stop()
+	done := make(chan struct{})
+	go func() {
+		m.handlers.wg.Wait()
+		close(m.handlers.ended)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(handlerGrace):
+		m.log.Warn("handlers go on, and their tasks will be indeterminate")
+	}
+}
