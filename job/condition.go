@@ -99,8 +99,17 @@ func (a *After) Keys(namespace string) []Key {
 	if a == nil {
 		return nil
 	}
-	keys := make([]Key, 0, len(a.Jobs))
-	for _, name := range a.Jobs {
+	return keysOf(a.Jobs, namespace)
+}
+
+// CalendarKeys returns the addresses of the calendars, of which those without a
+// namespace lie in the given one.
+func (s *Spec) CalendarKeys(namespace string) []Key { return keysOf(s.Calendars, namespace) }
+
+// keysOf reads names as NAME or NAMESPACE/NAME.
+func keysOf(names []string, namespace string) []Key {
+	keys := make([]Key, 0, len(names))
+	for _, name := range names {
 		if ns, rest, ok := strings.Cut(name, "/"); ok {
 			keys = append(keys, Key{Namespace: ns, Name: rest})
 		} else {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 )
 
@@ -86,6 +87,12 @@ type Spec struct {
 	// Jitter spreads starts: each occurrence starts up to this long after its
 	// instant, always the same for the same occurrence. Zero: at its instant.
 	Jitter Duration `json:"jitter,omitempty"`
+	// Calendars are those that the job keeps to: NAME, or NAMESPACE/NAME. None: it
+	// runs on any day.
+	Calendars []string `json:"calendars,omitempty"`
+	// OnExcluded says what becomes of an occurrence at a time at which a calendar
+	// is closed. Empty: ExcludedSkip.
+	OnExcluded OnExcluded `json:"onExcluded,omitempty"`
 	// Misfire says what becomes of occurrences that could not start in time.
 	// Empty: MisfireLatest.
 	Misfire Misfire `json:"misfire,omitempty"`
@@ -229,6 +236,9 @@ func (s *Spec) SameSchedule(o *Spec) bool {
 		return false
 	}
 	if s.Dialect != o.Dialect || s.DST != o.DST || s.Count != o.Count {
+		return false
+	}
+	if !slices.Equal(s.Calendars, o.Calendars) || s.OnExcluded != o.OnExcluded {
 		return false
 	}
 	if !sameTime(s.StartAt, o.StartAt) || !sameTime(s.EndAt, o.EndAt) {

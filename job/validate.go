@@ -165,6 +165,18 @@ func (s *Spec) checkWindows(p *problems) {
 		p.add("spec.pauseAfterFailures", "%d is out of range; 1 to %d are allowed", s.PauseAfterFailures, MaxPauseAfter)
 	}
 	s.checkConditions(p)
+	if len(s.Calendars) > MaxCalendars {
+		p.add("spec.calendars", "has %d entries; at most %d are allowed", len(s.Calendars), MaxCalendars)
+	}
+	for i, name := range s.Calendars {
+		if _, err := ParseKey(name); err != nil {
+			p.add("spec.calendars["+strconv.Itoa(i)+"]", "%v", err)
+		}
+	}
+	checkEnum(p, "spec.onExcluded", s.OnExcluded, OnExcludeds())
+	if s.OnExcluded != "" && len(s.Calendars) == 0 {
+		p.add("spec.onExcluded", "is for jobs with calendars; name one")
+	}
 	if s.StartAt != nil && s.EndAt != nil && !s.StartAt.Before(*s.EndAt) {
 		p.add("spec.endAt", "%s is not after startAt, %s", s.EndAt.Format(time.RFC3339), s.StartAt.Format(time.RFC3339))
 	}

@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -32,6 +33,7 @@ type Cluster struct {
 	paused    *etcdkv.Map[etcdkv.Pause]
 	edges     *etcdkv.Map[etcdkv.Edge]
 	backfills *etcdkv.Map[etcdkv.Backfill]
+	calendars *etcdkv.Map[*calendar.Calendar]
 
 	// pauses and waiters are made anew at every change of paused and edges.
 	pauses  atomic.Pointer[pauses]
@@ -87,6 +89,7 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.paused = etcdkv.NewMap(etcdkv.Decode[etcdkv.Pause], c.onPauses)
 	c.edges = etcdkv.NewMap(etcdkv.Decode[etcdkv.Edge], c.onEdges)
 	c.backfills = etcdkv.NewMap(etcdkv.Decode[etcdkv.Backfill], nil)
+	c.calendars = etcdkv.NewMap(newCalendar, c.wake)
 	c.pauses.Store(&pauses{})
 	c.waiters.Store(&map[job.Key][]etcdkv.Edge{})
 	return c
@@ -105,6 +108,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	g.Go(func() error { return c.paused.Run(ctx, c.client, c.keys.Pauses()) })
 	g.Go(func() error { return c.edges.Run(ctx, c.client, c.keys.Edges()) })
 	g.Go(func() error { return c.backfills.Run(ctx, c.client, c.keys.Backfills()) })
+	g.Go(func() error { return c.calendars.Run(ctx, c.client, c.keys.Calendars()) })
 	return g.Wait()
 }
 
@@ -113,7 +117,7 @@ func (c *Cluster) Synced() bool {
 	for _, ch := range []<-chan struct{}{
 		c.members.Synced(), c.owners.Synced(), c.groups.Synced(), c.drains.Synced(),
 		c.overrides.Synced(), c.lines.Synced(), c.healths.Synced(), c.paused.Synced(), c.edges.Synced(),
-		c.backfills.Synced(),
+		c.backfills.Synced(), c.calendars.Synced(),
 	} {
 		select {
 		case <-ch:

@@ -344,3 +344,59 @@ func TestCatchUpIsPaced(t *testing.T) {
 		}
 	}
 }
+
+// TestCalendarMoves: what a calendar closes is skipped with the reason, or moved
+// to when it is open; a change of the calendar counts from then on.
+func TestCalendarMoves(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	from := time.Now().UTC().Add(2 * time.Second).Truncate(time.Second)
+	to := from.Add(2 * time.Second)
+	cal := etcdkv.StoredCalendar{Schema: 1, Calendar: job.Calendar{Metadata: job.Metadata{Namespace: "t", Name: "c"}}}
+	cal.Spec.Windows = []string{from.Format(time.RFC3339) + ".." + to.Format(time.RFC3339) + ": patching"}
+	b.place(b.keys.Calendar(cal.Key()), cal)
+	skips, moves := every("250ms", job.OverlapAllow), every("250ms", job.OverlapAllow)
+	skips.Calendars, moves.Calendars, moves.OnExcluded = []string{"c"}, []string{"c"}, job.ExcludedNext
+	moves.Schedules = nil
+	for _, after := range []time.Duration{-500, 250, 1000, 1750, 2750} { // milliseconds after the window's beginning
+		moves.Schedules = append(moves.Schedules, "@at "+from.Add(after*time.Millisecond).Format(time.RFC3339Nano))
+	}
+	missing := every("250ms", job.OverlapAllow)
+	missing.Calendars = []string{"nope"}
+	s, m, x := b.put("skips", skips), b.put("moves", moves), b.put("missing", missing)
+	b.start("a")
+	b.until("well past", func() bool {
+		runs := b.ended(m)
+		return len(runs) > 0 && runs[len(runs)-1].ScheduledAt.After(to.Add(500*time.Millisecond))
+	})
+	inside := func(r job.Run) bool { return !r.ScheduledAt.Before(from) && r.ScheduledAt.Before(to) }
+	n := 0
+	for _, r := range b.ended(s) {
+		if inside(r) {
+			n++
+		}
+		if closed := r.State == job.StateSkipped && r.Reason == "calendar t/c: patching"; closed != inside(r) {
+			t.Errorf("at %v: %s (%s)", r.ScheduledAt, r.State, r.Reason)
+		}
+	}
+	if n != 8 {
+		t.Errorf("%d occurrences in a window of 2 s, want 8", n)
+	}
+	atEnd := 0
+	for _, r := range b.ended(m) {
+		if inside(r) || r.State != job.StateSucceeded {
+			t.Errorf("moved: at %v: %s (%s)", r.ScheduledAt, r.State, r.Reason)
+		}
+		if r.ScheduledAt.Equal(to) {
+			atEnd++
+		}
+	}
+	if all := len(b.ended(m)); atEnd != 1 || all != 3 {
+		t.Errorf("%d runs, %d of them at the end of the window; want 3, and one", all, atEnd)
+	}
+	for _, r := range b.ended(x) {
+		if r.State != job.StateSkipped || !strings.Contains(r.Reason, "its calendar t/nope is not there") {
+			t.Errorf("without its calendar: %s (%s)", r.State, r.Reason)
+		}
+	}
+}

@@ -48,6 +48,11 @@ type entry struct {
 
 // rare is what few jobs have.
 type rare struct {
+	// calendars are those that the job keeps to; moves: what they exclude is
+	// moved, by the clock of zone.
+	calendars []job.Key
+	moves     bool
+	zone      string
 	// start and end bound the schedule; 0 and never are no bounds.
 	start, end int64
 	// catchUp is how far back misfires are run, jitter spreads starts; 0: not
@@ -155,6 +160,9 @@ type plannedSpec struct {
 	PauseAfterFailures int          `json:"pauseAfterFailures"`
 	After              *job.After   `json:"after"`
 	Watch              *job.Watch   `json:"watch"`
+
+	Calendars  []string       `json:"calendars"`
+	OnExcluded job.OnExcluded `json:"onExcluded"`
 }
 
 func (p *plannedSpec) spec() job.Spec {
@@ -162,6 +170,7 @@ func (p *plannedSpec) spec() job.Spec {
 		Schedules: p.Schedules, TimeZone: p.TimeZone, Dialect: p.Dialect, DST: p.DST, Enabled: p.Enabled,
 		Overlap: p.Overlap, Misfire: p.Misfire, StartAt: p.StartAt, EndAt: p.EndAt, Jitter: p.Jitter, CatchUp: p.CatchUp,
 		Count: p.Count, PauseAfterFailures: p.PauseAfterFailures, After: p.After, Watch: p.Watch,
+		Calendars: p.Calendars, OnExcluded: p.OnExcluded,
 	}
 }
 
@@ -183,6 +192,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		next: never, from: stored.MovedFrom,
 	}
 	r := rare{
+		calendars: spec.CalendarKeys(stored.Namespace), moves: spec.OnExcluded == job.ExcludedNext, zone: spec.TimeZone,
 		end: never, watch: spec.Watch, pauseAfter: spec.PauseAfterFailures,
 		catchUp: time.Duration(spec.CatchUp), jitter: time.Duration(spec.Jitter),
 	}
@@ -204,7 +214,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	if spec.Count > 0 {
 		r.end = min(r.end, e.lastOf(spec.Count, max(stored.CountedFrom.UnixNano(), r.start-1)))
 	}
-	if r.watch != nil || r.pauseAfter > 0 || r.after != nil || r.start != 0 || r.end != never || r.catchUp != 0 || r.jitter != 0 {
+	if r.watch != nil || r.pauseAfter > 0 || r.after != nil || r.start != 0 || r.end != never || r.catchUp != 0 || r.jitter != 0 || len(r.calendars) > 0 {
 		e.rare = &r
 	}
 	return e, stored.After.UnixNano(), nil

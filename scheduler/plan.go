@@ -99,7 +99,7 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 			e.period = at - e.done
 		}
 		e.done = at
-		at = e.nextAfter(at)
+		at = s.nextAfter(e, at)
 	}
 	complete := at > horizon
 	s.timers.set(e, at)
@@ -115,6 +115,9 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 		why := skip
 		if why == "" {
 			why = s.pausedAt(e, t)
+		}
+		if why == "" {
+			why = s.closedAt(e, t)
 		}
 		if why != "" {
 			s.planSkip(b, f, why)

@@ -146,7 +146,7 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done {
 		e.done = last
 		if e.next <= last {
-			s.timers.set(e, e.nextAfter(last))
+			s.timers.set(e, s.nextAfter(e, last))
 		}
 	}
 	s.opened(f)

@@ -90,6 +90,10 @@ type shard struct {
 	// watches are those of keys that jobs watch.
 	watches    map[job.UID]*keyWatch
 	watchesNew bool
+	// anyMoves: calendars move instants of a job; calendarsRev is as of which
+	// revision of them.
+	anyMoves     bool
+	calendarsRev int64
 	// anyWatch: a job has watched a key since this owner came.
 	anyWatch bool
 	// backfilled is how far backfills have come.
@@ -199,6 +203,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	s.reopenGate(now)
 	s.tellNext(ctx)
 	s.tendWatches(ctx)
+	s.followCalendars()
 	s.tendMutex(now)
 	for f := s.nextAppointment(now); f != nil; f = s.nextAppointment(now) {
 		s.attend(f, now)
@@ -339,7 +344,8 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	}
 	s.jobs[key] = e
 	s.anyWatch = s.anyWatch || e.watches() != nil
-	s.timers.set(e, e.nextAfter(from))
+	s.anyMoves = s.anyMoves || e.rare != nil && e.rare.moves
+	s.timers.set(e, s.nextAfter(e, from))
 	if e.from != nil && (old == nil || old.uid != e.uid) {
 		s.cameFrom(ctx, e, *e.from)
 	}

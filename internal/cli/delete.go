@@ -65,11 +65,11 @@ func (a *app) deleteCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
-	hosts := a.deleteHostGroupsCommand(&yes)
-	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts} {
+	hosts, calendars := a.deleteHostGroupsCommand(&yes), a.deleteCalendarsCommand(&yes)
+	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 	}
-	cmd.AddCommand(jobs, groups, hosts, a.deleteBackfillCommand())
+	cmd.AddCommand(jobs, groups, hosts, calendars, a.deleteBackfillCommand())
 	return cmd
 }
 
@@ -141,6 +141,8 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 		switch t.kind {
 		case job.KindGroup:
 			remove = a.client.deleteGroup
+		case job.KindCalendar:
+			remove = a.client.deleteCalendar
 		case job.KindHostGroup:
 			remove = a.client.deleteHostGroup
 		}

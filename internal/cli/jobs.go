@@ -19,7 +19,7 @@ func (a *app) getCommand() *cobra.Command {
 		Example: "  carillon get jobs\n  carillon get job backup -o yaml > backup.yaml",
 		RunE:    needsNoun,
 	}
-	cmd.AddCommand(a.getJobsCommand(), a.getGroupsCommand(), a.getHostGroupsCommand(), a.getRunsCommand(), a.getPausesCommand(), a.getBackfillsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
+	cmd.AddCommand(a.getJobsCommand(), a.getGroupsCommand(), a.getHostGroupsCommand(), a.getCalendarsCommand(), a.getRunsCommand(), a.getPausesCommand(), a.getBackfillsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
 	return cmd
 }
 

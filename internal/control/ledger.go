@@ -31,6 +31,8 @@ const (
 	VerdictNoInstant Verdict = "no-instant"
 	// VerdictNotThen: the schedule, as it is now, did not hold then.
 	VerdictNotThen Verdict = "not-then"
+	// VerdictMoved: a calendar of the job has it run at another time.
+	VerdictMoved Verdict = "moved"
 	// VerdictForgotten: its record is not kept any more.
 	VerdictForgotten Verdict = "forgotten"
 	// VerdictUnaccounted: there ought to be a record, and there is none.
@@ -217,6 +219,9 @@ func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *
 		c.sayNearest(set, v)
 		return nil
 	}
+	if moved, err := c.explainMove(ctx, j, v); moved || err != nil {
+		return err
+	}
 	pauses, err := c.Pauses(ctx)
 	if err != nil {
 		return err
@@ -256,6 +261,33 @@ func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *
 		v.say("the shard is committed up to %s, and there is no record; unless history has let it go (it keeps the latest records of each job), this ought not to be: please report it", stampOf(v.Cursor))
 	}
 	return nil
+}
+
+// explainMove tells of an instant that a calendar moves to another.
+func (c *Control) explainMove(ctx context.Context, j *job.Job, v *FireView) (bool, error) {
+	if j.Spec.OnExcluded != job.ExcludedNext {
+		return false, nil
+	}
+	calendars, err := c.calendarsOf(ctx, j)
+	if err != nil {
+		return false, err
+	}
+	zone, err := schedule.LoadZone(j.Spec.TimeZone)
+	if err != nil {
+		return false, err
+	}
+	at, why, ok := calendars.Resolve(v.At, zone)
+	switch {
+	case why == "":
+		return false, nil
+	case ok:
+		v.Verdict = VerdictMoved
+		v.say("%s, so it is moved to %s: ask about that instant", why, at.Format(time.RFC3339Nano))
+	default:
+		v.Verdict = VerdictMoved
+		v.say("%s, and there is no open time within a year to which it could be moved", why)
+	}
+	return true, nil
 }
 
 func ownerWords(n job.NodeID) string {

@@ -30,6 +30,8 @@ type planner struct {
 	hosts *hostGroups
 	// left are the shards that jobs are moved out of.
 	left map[job.ShardID]*leftShard
+	// calendars are those that the objects are, or name; nil: there is none.
+	calendars map[job.Key]*mvccpb.KeyValue
 	// created counts the jobs that are new.
 	created int
 	// ending are jobs whose schedule has changed to one that never fires again.
@@ -59,6 +61,9 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 	if err := p.readHosts(ctx, objects); err != nil {
 		return nil, err
 	}
+	if err := p.readCalendars(ctx, objects); err != nil {
+		return nil, err
+	}
 	var keys []job.Key
 	for i := range objects {
 		if objects[i].Kind == job.KindJob {
@@ -70,9 +75,15 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 		return nil, err
 	}
 	changes := make([]change, len(objects))
-	problems := p.checkTargets(objects)
+	problems := append(p.checkTargets(objects), p.checkCalendars(objects)...)
 	for i := range objects {
 		o := &objects[i]
+		if o.Kind == job.KindCalendar {
+			if changes[i], err = p.calendar(o); err != nil {
+				return nil, fmt.Errorf("apply calendar %s: %w", o.Metadata.Key(), err)
+			}
+			continue
+		}
 		if o.Kind == job.KindHostGroup {
 			if changes[i], err = p.hostGroup(o); err != nil {
 				return nil, fmt.Errorf("apply host group %s: %w", o.Metadata.Name, err)

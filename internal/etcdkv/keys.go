@@ -70,6 +70,14 @@ func (k Keys) Groups() string { return k.root + "groups/" }
 // Group is the key of a group.
 func (k Keys) Group(key job.Key) string { return k.Groups() + key.Namespace + "/" + key.Name }
 
+// Calendars is the prefix of all calendars.
+func (k Keys) Calendars() string { return k.root + "calendars/" }
+
+// Calendar is the key of a calendar.
+func (k Keys) Calendar(key job.Key) string {
+	return k.Calendars() + key.Namespace + "/" + key.Name
+}
+
 // HostGroups is the prefix of all saved groups of hosts.
 func (k Keys) HostGroups() string { return k.root + "hostgroups/" }
 

@@ -124,6 +124,12 @@ type StoredGroup struct {
 	job.Group
 }
 
+// StoredCalendar is the value of a calendar's key.
+type StoredCalendar struct {
+	Schema int `json:"schema"`
+	job.Calendar
+}
+
 // StoredHostGroup is the value of the key of a group of hosts.
 type StoredHostGroup struct {
 	Schema int `json:"schema"`

@@ -42,6 +42,8 @@ type Control interface {
 	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error
 	Nodes(ctx context.Context) ([]control.NodeView, error)
 	Minions(ctx context.Context) ([]control.MinionView, error)
+	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
+	DeleteCalendar(ctx context.Context, key job.Key) error
 	HostGroups(ctx context.Context) ([]job.HostGroup, error)
 	DeleteHostGroup(ctx context.Context, name string) error
 	MatchMinions(ctx context.Context, expr string) (control.MatchView, error)
@@ -172,6 +174,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.clusterRoutes(doc)
 	a.operatorRoutes(doc)
 	a.fireRoutes(doc)
+	a.calendarRoutes(doc)
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.streamRoutes(doc, mux)

@@ -167,10 +167,12 @@ func TestOpenAPI(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"DELETE /v1/host-groups/{name}",
+		"DELETE /v1/namespaces/{ns}/calendars/{name}",
 		"DELETE /v1/namespaces/{ns}/groups/{name}",
 		"DELETE /v1/namespaces/{ns}/jobs/{name}",
 		"GET /v1/audit",
 		"GET /v1/backfills",
+		"GET /v1/calendars",
 		"GET /v1/doctor",
 		"GET /v1/events",
 		"GET /v1/groups",

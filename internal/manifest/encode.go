@@ -42,6 +42,9 @@ func documentNode(o *Object) *yaml.Node {
 	if o.Kind == job.KindGroup {
 		return node(reflect.ValueOf(document[job.GroupSpec]{job.APIVersion, o.Kind, o.Metadata, o.Group}))
 	}
+	if o.Kind == job.KindCalendar {
+		return node(reflect.ValueOf(document[job.CalendarSpec]{job.APIVersion, o.Kind, o.Metadata, o.Calendar}))
+	}
 	if o.Kind == job.KindHostGroup {
 		return node(reflect.ValueOf(document[job.HostGroupSpec]{job.APIVersion, o.Kind, o.Metadata, o.HostGroup}))
 	}

@@ -38,6 +38,7 @@ type Object struct {
 	Spec      job.Spec
 	Group     job.GroupSpec
 	HostGroup job.HostGroupSpec
+	Calendar  job.CalendarSpec
 	// File and Line tell where the document begins; Line counts from 1.
 	File string
 	Line int

@@ -255,6 +255,10 @@ func TestM3_RoundTrip(t *testing.T) {
 			switch in[i].Kind {
 			case job.KindGroup:
 				in[i].Group = group(rt)
+			case job.KindCalendar:
+				in[i].Calendar = job.CalendarSpec{
+					TimeZone: "Europe/Berlin", Weekdays: []string{"MON-FRI"}, Closed: []string{"12-25 Christmas"}, Windows: []string{"0 2 * * SUN for 2h: patching"},
+				}
 			case job.KindHostGroup:
 				in[i].Metadata.Namespace = job.DefaultNamespace
 				in[i].HostGroup.Match = rapid.SampledFrom([]string{"@a or web[1-3]", "os == 'linux'", "/a b/"}).Draw(rt, "match")

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -17,7 +19,7 @@ import (
 
 // document is a document's outermost fields, in the order they are written. S
 // is the spec of its kind.
-type document[S job.Spec | job.GroupSpec | job.HostGroupSpec] struct {
+type document[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec] struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Metadata   job.Metadata `json:"metadata"`
@@ -25,7 +27,9 @@ type document[S job.Spec | job.GroupSpec | job.HostGroupSpec] struct {
 }
 
 // Kinds lists the kinds of objects.
-func Kinds() []string { return []string{job.KindJob, job.KindGroup, job.KindHostGroup} }
+func Kinds() []string {
+	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar}
+}
 
 // object reads and checks one document. It is false when there is no telling
 // which object was meant.
@@ -47,6 +51,8 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 	switch kind {
 	case job.KindGroup:
 		o.Metadata, o.Group = read[job.GroupSpec](r, n)
+	case job.KindCalendar:
+		o.Metadata, o.Calendar = read[job.CalendarSpec](r, n)
 	case job.KindHostGroup:
 		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
 	default:
@@ -68,7 +74,7 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 }
 
 // read reads a document whose kind has the spec S.
-func read[S job.Spec | job.GroupSpec | job.HostGroupSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
+func read[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
 	var doc document[S]
 	r.fields(n, reflect.ValueOf(&doc).Elem(), "")
 	return doc.Metadata, doc.Spec
@@ -147,6 +153,10 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 	if o.Kind == job.KindHostGroup {
 		return append(problems, checkHostGroup(o)...)
 	}
+	if o.Kind == job.KindCalendar {
+		_, wrong := calendar.New(o.Metadata.Name, &o.Calendar)
+		return append(problems, wrong...)
+	}
 	problems = append(problems, o.Spec.Validate()...)
 	if o.Spec.Target.Match != "" {
 		problems = append(problems, checkMatch("spec.target.match", o.Spec.Target.Match)...)
@@ -160,16 +170,33 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		problems = append(problems, job.Problem{Path: "spec.timeZone", Message: err.Error()})
 		opts.Zone = "" // tell what else is wrong with the schedules
 	}
+	var set schedule.Set
 	for i, expr := range o.Spec.Schedules {
 		if i == job.MaxSchedules {
 			break
 		}
-		if _, err := schedules.Parse(expr, opts); err != nil {
+		s, err := schedules.Parse(expr, opts)
+		if err != nil {
 			problems = append(problems, job.Problem{Path: "spec.schedules[" + strconv.Itoa(i) + "]", Message: err.Error()})
+			continue
 		}
+		set = append(set, s)
+	}
+	if o.Spec.OnExcluded == job.ExcludedNext && len(set.Between(sampleWeek, sampleWeek.AddDate(0, 0, 7), maxMovedWeekly+1)) > maxMovedWeekly {
+		problems = append(problems, job.Problem{
+			Path: "spec.onExcluded", Message: fmt.Sprintf("%q is for schedules that are due at most %d times a week; use %q", job.ExcludedNext, maxMovedWeekly, job.ExcludedSkip),
+		})
 	}
 	return problems
 }
+
+// maxMovedWeekly bounds how often a job may be due whose occurrences calendars
+// move: all that may be moved to one day are looked at. sampleWeek begins the week
+// that is counted.
+const maxMovedWeekly = 700
+
+//nolint:gochecknoglobals // a constant
+var sampleWeek = time.Date(2027, 1, 4, 0, 0, 0, 0, time.UTC)
 
 // checkHostGroup returns what is wrong with a group of hosts in itself. Which
 // groups there are is known only where it is applied.

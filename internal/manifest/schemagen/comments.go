@@ -70,7 +70,7 @@ func (c comments) describe(typeName, goName, name string) string {
 		"DefaultMode", job.DefaultMode, "DefaultHoldOff", short(job.DefaultHoldOff), "DefaultGrace", short(job.DefaultGrace),
 		"LossTakeover", string(job.LossTakeover), "StartAsync", string(job.StartAsync),
 		"OverlapSkip", string(job.OverlapSkip), "OverlapReplaceAfterGrace", string(job.OverlapReplaceAfterGrace), "OverlapQueueAll", string(job.OverlapQueueAll),
-		"DefaultCatchUpEvery", short(job.DefaultCatchUpEvery), "StartAt", "startAt", "OnSuccess", string(job.OnSuccess), "MatchAll", string(job.MatchAll), "DeadlineAlert", string(job.DeadlineAlert),
+		"DefaultCatchUpEvery", short(job.DefaultCatchUpEvery), "StartAt", "startAt", "OnSuccess", string(job.OnSuccess), "MatchAll", string(job.MatchAll), "ExcludedSkip", string(job.ExcludedSkip), "DeadlineAlert", string(job.DeadlineAlert),
 		"DefaultOverlapGrace", short(job.DefaultOverlapGrace), "DefaultOverlapLimit", strconv.Itoa(job.DefaultOverlapLimit), "MisfireLatest", string(job.MisfireLatest), "SpreadOne", string(job.SpreadOne),
 		"Command and Script", "command and script", "Nil:", "Not given:", "Zero:", "Not given:", "Empty:", "Not given:",
 	).Replace(text)

@@ -20,13 +20,13 @@ func document(c comments) schema {
 	spec := func(s schema) schema { return schema{"properties": schema{"spec": s}} }
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job, group, or group of hosts",
+		"title":                "Carillon job, group, calendar, or group of hosts",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
 		"properties": schema{
 			"apiVersion": schema{"const": job.APIVersion, "description": "The version of the file's form."},
-			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup, job.KindHostGroup}, "description": "What the document describes."},
+			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar}, "description": "What the document describes."},
 			"metadata":   c.object(reflect.TypeFor[job.Metadata](), "metadata"),
 			"spec":       schema{"type": "object", "description": "What is wanted of it."},
 		},
@@ -35,7 +35,11 @@ func document(c comments) schema {
 		"else": schema{
 			"if":   schema{"properties": schema{"kind": schema{"const": job.KindHostGroup}}},
 			"then": spec(c.object(reflect.TypeFor[job.HostGroupSpec](), "hostGroup")),
-			"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
+			"else": schema{
+				"if":   schema{"properties": schema{"kind": schema{"const": job.KindCalendar}}},
+				"then": spec(c.object(reflect.TypeFor[job.CalendarSpec](), "calendar")),
+				"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
+			},
 		},
 	}
 }
@@ -83,6 +87,8 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": job.Gaps()}
 	case reflect.TypeFor[job.Fold]():
 		return schema{"enum": job.Folds()}
+	case reflect.TypeFor[job.OnExcluded]():
+		return schema{"enum": job.OnExcludeds(), "default": job.OnExcludeds()[0]}
 	case reflect.TypeFor[job.OnDeadline]():
 		return schema{"enum": job.OnDeadlines(), "default": job.OnDeadlines()[0]}
 	case reflect.TypeFor[job.Outcome]():
@@ -142,6 +148,12 @@ var (
 		"metadata.name":            {"pattern": namePattern, "maxLength": job.MaxNameLen},
 		"metadata.labels":          {"maxProperties": job.MaxLabels},
 		"spec.schedules":           with(oneOrMore(job.MaxSchedules), "examples", [][]string{samples[:1], samples[1:3]}),
+		"spec.calendars":           with(oneOrMore(job.MaxCalendars), "examples", [][]string{{"holidays"}}),
+		"calendar.timeZone":        {"default": "UTC", "examples": []string{"Europe/Berlin"}},
+		"calendar.weekdays":        with(oneOrMore(7), "examples", [][]string{{"MON-FRI"}}),
+		"calendar.closed":          with(oneOrMore(job.MaxCalendarDays), "examples", [][]string{{"12-25 Christmas", "2027-08-02..2027-08-13 Works holidays"}}),
+		"calendar.open":            oneOrMore(job.MaxCalendarDays),
+		"calendar.windows":         with(oneOrMore(job.MaxCalendarDays), "examples", [][]string{{"0 2 * * SUN for 2h: weekly patching"}}),
 		"spec.count":               {"minimum": 0, "maximum": job.MaxCount},
 		"spec.pauseAfterFailures":  {"minimum": 0, "maximum": job.MaxPauseAfter},
 		"spec.after.jobs":          with(oneOrMore(job.MaxAfterJobs), "examples", [][]string{{"extract", "etl/load"}}),

@@ -1,0 +1,12 @@
+// Package calendar says when jobs are not to run: on closed days, in windows of
+// maintenance, during the events of an iCalendar file. It is pure: no clock and
+// no I/O but for time zones.
+//
+// # Invariants
+//
+//	C1  An instant that Resolve moves to is closed in none of the calendars.
+//	C2  Resolve depends on nothing but the instant and the calendars, moves
+//	    forward only, and ends: what is closed for longer than a year is never
+//	    open.
+//	C3  An instant that no calendar closes stays where it is.
+package calendar

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+func (c *client) calendars(ctx context.Context, namespace string) ([]job.Calendar, error) {
+	var out struct{ Calendars []job.Calendar }
+	q := url.Values{}
+	set(q, "namespace", namespace)
+	err := c.get(ctx, &out, q, "v1", "calendars")
+	return out.Calendars, err
+}
+
+func (c *client) deleteCalendar(ctx context.Context, k job.Key) error {
+	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "namespaces", k.Namespace, "calendars", k.Name}}, nil)
+}
+
+func (a *app) getCalendarsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "calendars [NAME]", Aliases: []string{"calendar"}, Args: atMostOne,
+		Short: "List calendars, or show one",
+		Long: "List calendars, which say when jobs that name them are not to run, or show one.\n" +
+			"With -o yaml they are printed as manifests that `carillon apply` takes back.",
+		Example: "  carillon get calendars\n  carillon get calendar holidays -o yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			namespace := a.namespace
+			var key job.Key
+			if len(args) == 1 {
+				var err error
+				if key, err = a.keyOf("calendar", args[0]); err != nil {
+					return err
+				}
+				namespace = key.Namespace
+			}
+			all, err := a.client.calendars(cmd.Context(), namespace)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				all = slices.DeleteFunc(all, func(c job.Calendar) bool { return c.Key() != key })
+				if len(all) == 0 {
+					return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
+				}
+			}
+			if a.output == formatYAML {
+				var out []manifestOf[job.CalendarSpec]
+				for i := range all {
+					out = append(out, manifestOf[job.CalendarSpec]{job.APIVersion, job.KindCalendar, all[i].Metadata, all[i].Spec})
+				}
+				return printManifests(a, out)
+			}
+			if len(args) == 1 {
+				return printOne(a, all[0], a.calendarTable())
+			}
+			return printList(a, all, a.calendarTable())
+		},
+	}
+}
+
+func (a *app) calendarTable() table[job.Calendar] {
+	type cal = job.Calendar
+	return table[cal]{
+		none: "no calendars; create one with `carillon apply -f FILE`",
+		name: func(c cal) string { return c.Key().String() },
+		columns: []column[cal]{
+			{head: "NAME", cell: func(c cal) string { return c.Name }},
+			{head: "BUSINESS DAYS", cell: func(c cal) string { return orText(strings.Join(c.Spec.Weekdays, ","), "all") }},
+			{head: "CLOSED", cell: func(c cal) string { return fmt.Sprint(len(c.Spec.Closed)) }},
+			{head: "WINDOWS", cell: func(c cal) string { return fmt.Sprint(len(c.Spec.Windows)) }},
+			{head: "ZONE", cell: func(c cal) string { return orText(c.Spec.TimeZone, "UTC") }},
+			{head: "UPDATED", cell: func(c cal) string { return a.stamp(c.UpdatedAt) }},
+		},
+	}
+}
+
+func (a *app) deleteCalendarsCommand(yes *bool) *cobra.Command {
+	return &cobra.Command{
+		Use: "calendar NAME...", Aliases: []string{"calendars"},
+		Short:   "Delete calendars that no job names",
+		Example: "  carillon delete calendar holidays",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("%s needs the name of a calendar", cmd.CommandPath())
+			}
+			return a.deleteNamed(cmd, job.KindCalendar, args, *yes)
+		},
+	}
+}

@@ -1,0 +1,188 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/calendar"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Calendars returns the calendars of a namespace, or of all when it is empty,
+// ordered by name.
+func (c *Control) Calendars(ctx context.Context, namespace string) ([]job.Calendar, error) {
+	prefix := c.cfg.Keys.Calendars()
+	if namespace != "" {
+		prefix += namespace + "/"
+	}
+	stored, err := listAll[etcdkv.StoredCalendar](ctx, c, "list calendars", prefix)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]job.Calendar, len(stored))
+	for i := range stored {
+		out[i] = stored[i].Calendar
+	}
+	slices.SortFunc(out, func(a, b job.Calendar) int { return a.Key().Compare(b.Key()) })
+	return out, nil
+}
+
+// DeleteCalendar removes a calendar. One that a job names is kept: the error
+// wraps job.ErrConflict then.
+func (c *Control) DeleteCalendar(ctx context.Context, key job.Key) error {
+	doing := "delete calendar " + key.String()
+	kv, err := c.get(ctx, doing, c.cfg.Keys.Calendar(key))
+	if err != nil {
+		return err
+	}
+	if kv == nil {
+		return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
+	}
+	var users []string
+	err = c.list(ctx, doing, c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		stored, err := decode[etcdkv.StoredJob](kv)
+		if err == nil && slices.Contains(stored.Spec.CalendarKeys(stored.Namespace), key) {
+			users = append(users, stored.Key().String())
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(users) > 0 {
+		const shown = 3
+		return fmt.Errorf("calendar %s is named by %d jobs (%s); change them first: %w", key, len(users), ellipsis(users[:min(len(users), shown)], len(users)), job.ErrConflict)
+	}
+	var d draft
+	d.sameAs(c.cfg.Keys.Calendar(key), kv.ModRevision)
+	d.remove(c.cfg.Keys.Calendar(key))
+	ok, err := c.commit(ctx, doing, &d)
+	if err == nil && !ok {
+		err = fmt.Errorf("calendar %s was changed meanwhile; try again: %w", key, job.ErrConflict)
+	}
+	if err == nil {
+		c.log.Info("calendar deleted", zap.Stringer("calendar", key))
+	}
+	return err
+}
+
+// readCalendars reads the calendars that the objects are, or name.
+func (p *planner) readCalendars(ctx context.Context, objects []manifest.Object) error {
+	p.calendars = map[job.Key]*mvccpb.KeyValue{}
+	var keys []job.Key
+	add := func(k job.Key) {
+		if !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	for i := range objects {
+		if objects[i].Kind == job.KindCalendar {
+			add(objects[i].Metadata.Key())
+		}
+		for _, k := range objects[i].Spec.CalendarKeys(objects[i].Metadata.Namespace) {
+			add(k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = p.c.cfg.Keys.Calendar(k)
+	}
+	kvs, err := p.c.getAll(ctx, "read calendars", names)
+	for i := range kvs {
+		p.calendars[keys[i]] = kvs[i]
+	}
+	return err
+}
+
+// calendar works out what applying a calendar changes.
+func (p *planner) calendar(o *manifest.Object) (change, error) {
+	key := o.Metadata.Key()
+	name, kv := p.c.cfg.Keys.Calendar(key), p.calendars[key]
+	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionCreated}}
+	next := etcdkv.StoredCalendar{Schema: etcdkv.Schema, Calendar: job.Calendar{Metadata: o.Metadata, Spec: o.Calendar, CreatedAt: p.now, UpdatedAt: p.now}}
+	ch.sameAs(name, revisionOf(kv))
+	if kv == nil {
+		value, err := etcdkv.Encode(next)
+		ch.store(name, value)
+		return ch, err
+	}
+	ch.result.Action = ActionUpdated
+	old, err := decode[etcdkv.StoredCalendar](kv)
+	if err != nil {
+		return change{}, err
+	}
+	type written struct {
+		Metadata job.Metadata
+		Spec     job.CalendarSpec
+	}
+	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	if same || err != nil {
+		ch.result.Action = ActionUnchanged
+		return ch, err
+	}
+	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
+	value, err := etcdkv.MergeUnknown(kv.Value, next)
+	ch.store(name, value)
+	return ch, err
+}
+
+// checkCalendars tells which jobs name calendars that there are not.
+func (p *planner) checkCalendars(objects []manifest.Object) []job.Problem {
+	var problems []job.Problem
+	inFile := map[job.Key]bool{}
+	var known []string
+	for i := range objects {
+		if objects[i].Kind == job.KindCalendar {
+			inFile[objects[i].Metadata.Key()] = true
+			known = append(known, objects[i].Metadata.Name)
+		}
+	}
+	for i := range objects {
+		o := &objects[i]
+		for n, k := range o.Spec.CalendarKeys(o.Metadata.Namespace) {
+			if inFile[k] || p.calendars[k] != nil {
+				continue
+			}
+			pr := job.Problem{Path: fmt.Sprintf("spec.calendars[%d]", n), File: o.File, Line: o.Line}
+			pr.Message = fmt.Sprintf("there is no calendar %q in namespace %q", k.Name, k.Namespace)
+			if near, ok := job.Nearest(k.Name, known); ok {
+				pr.Message += fmt.Sprintf("; did you mean %q?", near)
+			} else {
+				pr.Message += "; apply one (kind: Calendar), in this file or before it"
+			}
+			problems = append(problems, pr)
+		}
+	}
+	return problems
+}
+
+// calendarsOf returns the compiled calendars of a job, as they are stored now.
+func (c *Control) calendarsOf(ctx context.Context, j *job.Job) (calendar.Set, error) {
+	var set calendar.Set
+	for _, k := range j.Spec.CalendarKeys(j.Namespace) {
+		kv, err := c.get(ctx, "read calendar "+k.String(), c.cfg.Keys.Calendar(k))
+		if err != nil {
+			return nil, err
+		}
+		if kv == nil {
+			continue
+		}
+		stored, err := decode[etcdkv.StoredCalendar](kv)
+		if err != nil {
+			return nil, err
+		}
+		if cal, problems := calendar.New(k.String(), &stored.Spec); len(problems) == 0 {
+			set = append(set, cal)
+		}
+	}
+	return set, nil
+}
