@@ -400,3 +400,49 @@ func TestCalendarMoves(t *testing.T) {
 		}
 	}
 }
+
+// TestHerdGoesInSeveralSlots: more jobs at one instant than a slot holds are
+// committed in several, each fire once, also when the owner dies among them.
+func TestHerdGoesInSeveralSlots(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.meta.Shards = 1
+	const herd = maxFires + maxFires/4
+	at := time.Now().UTC().Truncate(time.Second).Add(20 * time.Second)
+	for from := 0; from < herd; from += 100 {
+		var ops []clientv3.Op
+		for i := from; i < from+100; i++ {
+			uid, err := job.NewUID()
+			if err != nil {
+				t.Fatal(err)
+			}
+			j := job.Job{
+				Metadata: job.Metadata{Namespace: "t", Name: fmt.Sprintf("h%d", i)}, UID: uid, Generation: 1, After: time.Now().UTC(),
+				Spec: job.Spec{Schedules: []string{"@at " + at.Format(time.RFC3339)}, Command: []string{"x"}, Misfire: job.MisfireLatest},
+			}
+			text, err := etcdkv.Encode(&etcdkv.StoredJob{Schema: 1, Job: j})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ops = append(ops, clientv3.OpPut(b.keys.Job(0, j.Key()), text))
+		}
+		if _, err := b.client.Txn(context.Background()).Then(ops...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, kill, _ := b.start("a")
+	ran := func() int { return b.recorded(func(r *job.Run) bool { return r.State == job.StateSucceeded }) }
+	b.until("the herd begins", func() bool { return ran() > 1000 })
+	kill()
+	b.start("b")
+	b.until("all have run", func() bool { return ran() == herd })
+	b.until("nothing is left over", func() bool { return b.slots() == 0 })
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	if n := len(b.w.ran); n != herd {
+		t.Errorf("%d tasks ran for %d fires", n, herd)
+	}
+	if len(b.w.early) > 0 {
+		t.Errorf("I7: %d orders before their instant", len(b.w.early))
+	}
+}

@@ -85,6 +85,12 @@
 //	    its owner that began before can succeed.
 //	I12 In an ordered group no two runs are under way at a time, and at most
 //	    maxConcurrent are in a bounded one; a run counts until its record.
+//	I13 The end of a run that another job waits for is told once: the note of it
+//	    is written in the transaction that takes the run out of its slot, and
+//	    becomes a trigger in a transaction of its own (chain.go). So with changes
+//	    of a watched key (watch.go), and instants of a backfill (backfill.go).
+//	I14 What a pause or a calendar does not let run has a record that
+//	    says so, except instants that a calendar moves.
 //
 // # What may fail
 //

@@ -97,14 +97,14 @@ func TestApplyDryRunWritesNothing(t *testing.T) {
 func TestApplyTellsAllProblems(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	_, err := e.Apply(t.Context(), "x.json", encode(t, object("a"), object("a"), object("b", func(o *manifest.Object) { o.Kind = "Calendar" })), false)
+	_, err := e.Apply(t.Context(), "x.json", encode(t, object("a"), object("a"), object("b", func(o *manifest.Object) { o.Kind = "Widget" })), false)
 	var invalid *job.InvalidError
 	if !errors.As(err, &invalid) {
 		t.Fatalf("got %v", err)
 	}
 	want := []job.Problem{
 		{Path: "metadata.name", Message: "ops/a is given twice, first in line 1; give each job once", File: "x.json", Line: 2},
-		{Path: "kind", Message: `"Calendar" cannot be applied; want Job or Group or HostGroup`, File: "x.json", Line: 3},
+		{Path: "kind", Message: `"Widget" cannot be applied; want Job or Group or HostGroup or Calendar`, File: "x.json", Line: 3},
 	}
 	if d := cmp.Diff(want, invalid.Problems); d != "" {
 		t.Errorf("problems (-want +got):\n%s", d)

@@ -90,7 +90,7 @@ func (c *Control) checkEtcd(ctx context.Context) ([]Check, error) {
 			})
 			continue
 		}
-		checks = append(checks, checkVersion(ep, status.Version), checkSize(ep, status.DbSize, status.DbSizeQuota))
+		checks = append(checks, checkVersion(ep, status.Version), checkSize(ep, status.DbSize, status.DbSizeQuota), checkWaste(ep, status.DbSize, status.DbSizeInUse))
 	}
 	return checks, nil
 }
@@ -126,6 +126,22 @@ func checkSize(endpoint string, size, quota int64) Check {
 	}
 	if used >= failSpace {
 		ch.Status = CheckFail
+	}
+	return ch
+}
+
+// wastedSpace is how much of an etcd file may be free before it is worth a
+// defragmentation.
+const wastedSpace = 256 << 20
+
+// checkWaste tells when an etcd file is mostly free pages, which count towards
+// the quota until it is defragmented.
+func checkWaste(endpoint string, size, inUse int64) Check {
+	ch := Check{Name: "etcd free pages", Status: CheckOK}
+	ch.Detail = fmt.Sprintf("%s has %.1f MiB in use of a file of %.1f MiB", endpoint, float64(inUse)/(1<<20), float64(size)/(1<<20))
+	if free := size - inUse; free > wastedSpace && free > size/2 {
+		ch.Status = CheckWarn
+		ch.Hint = "defragment this member with `etcdctl defrag`, one member at a time: free pages count towards the quota"
 	}
 	return ch
 }

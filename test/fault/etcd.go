@@ -32,7 +32,7 @@ func runEtcd(args []string) error {
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 	cfg.Name, cfg.InitialCluster = args[3], args[4]
-	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "periodic", "5m"
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "periodic", "1m"
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	srv, err := embed.StartEtcd(cfg)
 	if err != nil {
