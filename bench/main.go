@@ -24,6 +24,7 @@ func benchmarks() []benchmark {
 		{"fires_vs_go_etcd_cron", firesAgainstPeer},
 		{"fires_end_to_end", endToEnd},
 		{"lateness", latenesses},
+		{"herd", herd},
 		{"jobs_1m", millionJobs},
 		{"lock", locks},
 	}

@@ -18,7 +18,9 @@
 //	             without a trace, in the trace without a record that says so,
 //	             started before their instant, or no occurrence of their job
 //	stale        tasks that were started under a token more than a second after
-//	             the shard had been taken from the owner that had the token
+//	             the shard had been taken from the owner that had the token; where
+//	             nodes are cut off, an order of before that may be on its way for
+//	             as long as the cut lasts
 //	crowded      runs of a group that were under way while others were whose end
 //	             they should have waited for
 //

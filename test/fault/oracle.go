@@ -27,6 +27,9 @@ type evidence struct {
 	groups map[string]job.GroupSpec
 	// early is how long before its instant a fire may start.
 	early time.Duration
+	// onWay is how long an order may be on its way to a minion: the network holds
+	// back what was sent to a node that is cut off, or by it. 0: staleAfter.
+	onWay time.Duration
 }
 
 // finding is something that is wrong about a fire.
@@ -62,7 +65,7 @@ func judge(e evidence) verdict {
 	v := verdict{fires: len(e.trace), states: map[job.State]int{}}
 	due := map[job.FireID]bool{}
 	for uid, p := range e.plans {
-		for _, at := range p.set.Between(p.after, e.end, maxOccurrences) {
+		for _, at := range p.set.Between(p.after, e.end.Add(e.early), maxOccurrences) {
 			due[job.FireID{Job: uid, At: at.UnixNano(), Trigger: job.TriggerSchedule}] = true
 		}
 	}
@@ -198,7 +201,12 @@ func (v *verdict) judgeStarts(e evidence) {
 		if !ok {
 			continue
 		}
-		if at, newer := e.newer(p.shard, s.token.Revision); newer && s.at.After(at.Add(staleAfter)) {
+		at, newer := e.newer(p.shard, s.token.Revision)
+		limit := staleAfter
+		if s.fire.Time().Before(at) {
+			limit = max(limit, e.onWay) // it may have been sent in time
+		}
+		if newer && s.at.After(at.Add(limit)) {
 			v.stale = append(v.stale, finding{s.fire, fmt.Sprintf("started under token %v, %v after a newer one was granted", s.token, s.at.Sub(at).Round(time.Millisecond))})
 		}
 	}

@@ -122,6 +122,9 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 		r.gauges = soak.gauges
 	}
 	r.evidence.early = scenarios()[r.options.scenario].early
+	if scenarios()[r.options.scenario].apart {
+		r.evidence.onWay = stillMax + staleAfter
+	}
 	r.evidence.end = time.Now()
 	r.takeovers = c.takeovers.times()
 	r.verdict = judge(r.evidence)
