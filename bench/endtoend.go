@@ -268,8 +268,8 @@ func latenessAt(ctx context.Context, rate int) error {
 		return fmt.Errorf("only %d tasks ran in %v", len(late), window)
 	}
 	what := fmt.Sprintf("ms from instant to start on the minion, at %d fires/s in ten bursts a second (%.0f/s were written to history)", rate, written/window.Seconds())
-	report(fmt.Sprintf("lateness_%d_ms_p50", rate), late[len(late)/2], what)
-	report(fmt.Sprintf("lateness_%d_ms_p99", rate), late[len(late)*99/100], what)
+	report(fmt.Sprintf("lateness_ms_p50_at_%d_per_s", rate), late[len(late)/2], what)
+	report(fmt.Sprintf("lateness_ms_p99_at_%d_per_s", rate), late[len(late)*99/100], what)
 	return nil
 }
 

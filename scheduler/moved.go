@@ -67,6 +67,7 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 	}
 	delete(s.jobs, key)
 	s.timers.set(e, never)
+	s.noteWatcher(e, false)
 	s.moved[e.uid] = &movedOut{e: e}
 	s.wg.Go(func() {
 		for try := 0; ; try++ {

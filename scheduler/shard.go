@@ -94,8 +94,8 @@ type shard struct {
 	// revision of them.
 	anyMoves     bool
 	calendarsRev int64
-	// anyWatch: a job has watched a key since this owner came.
-	anyWatch bool
+	// watchers are the jobs that watch a key.
+	watchers map[job.UID]*entry
 	// backfilled is how far backfills have come.
 	backfilled map[string]*backfilled
 
@@ -120,7 +120,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		dirty:    map[*slot]struct{}{},
 		closed:   map[*slot]struct{}{},
 
-		watches: map[job.UID]*keyWatch{}, backfilled: map[string]*backfilled{},
+		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
 	}
 }
 
@@ -293,7 +293,6 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 	}
 	s.jobsRev = max(s.jobsRev, b.Rev)
 	s.triggersNew = s.triggersNew || len(s.triggers) > 0
-	s.watchesNew = s.watchesNew || s.anyWatch
 	s.count.Store(int64(len(s.jobs)))
 	if !s.synced {
 		s.synced = true
@@ -343,7 +342,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		from = max(from, s.state.Cursor.UnixNano())
 	}
 	s.jobs[key] = e
-	s.anyWatch = s.anyWatch || e.watches() != nil
+	s.noteWatcher(e, true)
 	s.anyMoves = s.anyMoves || e.rare != nil && e.rare.moves
 	s.timers.set(e, s.nextAfter(e, from))
 	if e.from != nil && (old == nil || old.uid != e.uid) {
@@ -371,6 +370,7 @@ func (s *shard) drop(key job.Key) {
 	}
 	delete(s.jobs, key)
 	s.timers.set(e, never)
+	s.noteWatcher(e, false)
 	s.forget(e)
 }
 

@@ -32,12 +32,7 @@ func (s *shard) tendWatches(ctx context.Context) {
 		return
 	}
 	s.watchesNew = false
-	want := map[job.UID]*entry{}
-	for _, e := range s.jobs {
-		if e.watches() != nil {
-			want[e.uid] = e
-		}
-	}
+	want := s.watchers
 	for uid, w := range s.watches {
 		if e := want[uid]; e == nil || *e.watches() != *w.e.watches() {
 			w.stop()
@@ -55,6 +50,20 @@ func (s *shard) tendWatches(ctx context.Context) {
 			s.watchKey(wctx, e)
 		})
 	}
+}
+
+// noteWatcher notes that a job watches a key, or does not any more.
+func (s *shard) noteWatcher(e *entry, there bool) {
+	_, was := s.watchers[e.uid]
+	switch {
+	case there && e.watches() != nil:
+		s.watchers[e.uid] = e
+	case was:
+		delete(s.watchers, e.uid)
+	default:
+		return
+	}
+	s.watchesNew = true
 }
 
 // watchRetry is the pause after a watch has failed.

@@ -163,6 +163,9 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 	if err != nil {
 		return BackfillView{}, err
 	}
+	if !stored.Spec.IsEnabled() {
+		return BackfillView{}, invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return BackfillView{}, fmt.Errorf("new backfill id: %w", err)
