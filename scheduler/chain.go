@@ -211,7 +211,7 @@ func (s *shard) afterTrigger(ctx context.Context, end *etcdkv.Ended, n int) (cli
 	}
 	value, err := etcdkv.Encode(etcdkv.Trigger{
 		Schema: etcdkv.Schema, Fire: fire, Key: end.To, From: end.From,
-		Cause: fmt.Sprintf("run %s of %s %s", end.RunID, end.From, end.State),
+		Cause: fmt.Sprintf("the end of run %s of %s, which is %s", end.RunID, end.From, end.State),
 	})
 	return clientv3.Compare(clientv3.CreateRevision(string(kvs[0].Key)), "=", kvs[0].CreateRevision), key, value, err
 }

@@ -63,7 +63,7 @@ func TestAfterStartsOncePerEnd(t *testing.T) {
 	off.Spec.Enabled, off.After = new(bool), time.Now().UTC()
 	b.store(off)
 	_, _, leave := b.start("last")
-	cause := func(r *job.Run) job.RunID { return job.RunID(strings.Fields(r.Cause)[1]) }
+	cause := func(r *job.Run) job.RunID { return job.RunID(strings.Fields(r.Cause)[4]) }
 	b.until("as many starts as ends", func() bool {
 		ends := 0
 		for _, r := range b.ended(up) {
