@@ -62,6 +62,9 @@ type Spec struct {
 	WorkingDir string `json:"workingDir,omitempty"`
 	// User is the account that runs the command. Empty: the minion's own.
 	User string `json:"user,omitempty"`
+	// Limits bound what the command may use, with all its processes; a minion
+	// whose host cannot hold it to them rejects the task. Zero: no bounds.
+	Limits Limits `json:"limits,omitzero"`
 
 	// Target says on which minions. Zero: on any one.
 	Target Target `json:"target,omitzero"`

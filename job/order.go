@@ -17,6 +17,8 @@ type Order struct {
 	Env        map[string]string
 	WorkingDir string
 	User       string
+	// Limits bound the command. A minion that cannot enforce them rejects the order.
+	Limits Limits `json:",omitzero"`
 
 	ScheduledAt time.Time
 	// NotAfter: a minion that has not accepted the order by then refuses it.

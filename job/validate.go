@@ -120,6 +120,7 @@ func (s *Spec) Validate() []Problem {
 	if s.User != "" {
 		checkUser(&p, s.User)
 	}
+	s.Limits.check(&p)
 	s.Target.check(&p)
 	if t := time.Duration(s.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
 		p.add("spec.timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)

@@ -178,7 +178,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Key: f.e.key, RunID: f.id.RunID(),
-		Command: spec.Command, Script: spec.Script, Env: env, WorkingDir: spec.WorkingDir, User: spec.User,
+		Command: spec.Command, Script: spec.Script, Env: env, WorkingDir: spec.WorkingDir, User: spec.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
 	})
 }

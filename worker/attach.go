@@ -126,7 +126,7 @@ func finalReport(id job.TaskID, o *job.Order, x *shim.Ended) *job.Report {
 		Stdout: output(x.Stdout), Stderr: output(x.Stderr),
 	}
 	if x.Failure != "" {
-		r.State, r.Reason = job.StateFailed, x.Failure
+		r.State, r.Reason = job.StateRejected, x.Failure // nothing was started
 		return r
 	}
 	r.Exit = &job.Exit{

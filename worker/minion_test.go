@@ -205,7 +205,7 @@ func TestCannotStart(t *testing.T) {
 		o := shell("true")
 		tc.change(o)
 		n.order(o)
-		if r := n.final(o); r.State != job.StateFailed || !strings.Contains(r.Reason, tc.want) {
+		if r := n.final(o); r.State != job.StateRejected || !strings.Contains(r.Reason, tc.want) {
 			t.Errorf("%s: report = %s %q, want %q", name, r.State, r.Reason, tc.want)
 		}
 	}

@@ -143,7 +143,7 @@ func (m *Minion) handOver(ctx context.Context) {
 				specs[i].Key = ""
 				now := time.Now().UTC()
 				failures = append(failures, &job.Report{
-					Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateFailed,
+					Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
 					Reason: err.Error(), EndedAt: now, Spooled: true,
 				})
 			}

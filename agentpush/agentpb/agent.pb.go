@@ -568,9 +568,15 @@ func (x *Welcome) GetSession() int64 {
 
 // Beat says that the minion is alive and how busy it is.
 type Beat struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Running       int32                  `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
-	WallClock     int64                  `protobuf:"varint,2,opt,name=wall_clock,json=wallClock,proto3" json:"wall_clock,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Running   int32                  `protobuf:"varint,1,opt,name=running,proto3" json:"running,omitempty"`
+	WallClock int64                  `protobuf:"varint,2,opt,name=wall_clock,json=wallClock,proto3" json:"wall_clock,omitempty"`
+	// clock_skew is how many milliseconds the minion's wall clock is ahead of the
+	// node's, by the welcome; half the round trip is how far it may be off.
+	ClockSkew int64 `protobuf:"varint,20,opt,name=clock_skew,json=clockSkew,proto3" json:"clock_skew,omitempty"`
+	// trouble is what keeps the minion from working well, in words for people,
+	// such as "journal full". Empty: nothing.
+	Trouble       []string `protobuf:"bytes,21,rep,name=trouble,proto3" json:"trouble,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +623,20 @@ func (x *Beat) GetWallClock() int64 {
 		return x.WallClock
 	}
 	return 0
+}
+
+func (x *Beat) GetClockSkew() int64 {
+	if x != nil {
+		return x.ClockSkew
+	}
+	return 0
+}
+
+func (x *Beat) GetTrouble() []string {
+	if x != nil {
+		return x.Trouble
+	}
+	return nil
 }
 
 // Offer hands the minion work. The node sends the next offer only after the
@@ -841,6 +861,7 @@ type Order struct {
 	ScheduledAt   int64                  `protobuf:"varint,14,opt,name=scheduled_at,json=scheduledAt,proto3" json:"scheduled_at,omitempty"`
 	NotAfter      int64                  `protobuf:"varint,15,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	Timeout       int64                  `protobuf:"varint,16,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Limits        *Limits                `protobuf:"bytes,30,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -987,6 +1008,76 @@ func (x *Order) GetTimeout() int64 {
 	return 0
 }
 
+func (x *Order) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits bound a command with all its processes; 0 is "no bound". A minion
+// that cannot enforce them rejects the order.
+type Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// memory is in bytes, cpu in thousandths of a processor.
+	Memory        int64 `protobuf:"varint,1,opt,name=memory,proto3" json:"memory,omitempty"`
+	Pids          int64 `protobuf:"varint,2,opt,name=pids,proto3" json:"pids,omitempty"`
+	Cpu           int64 `protobuf:"varint,3,opt,name=cpu,proto3" json:"cpu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Limits) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Limits) GetPids() int64 {
+	if x != nil {
+		return x.Pids
+	}
+	return 0
+}
+
+func (x *Limits) GetCpu() int64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
 // Question asks what became of a task. The token in it fences: a later order
 // for the shard with a lower token is refused.
 type Question struct {
@@ -1001,7 +1092,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1104,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1117,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Question) GetTask() *TaskID {
@@ -1071,7 +1162,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1174,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1187,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Cancel) GetTask() *TaskID {
@@ -1143,7 +1234,7 @@ type Reports struct {
 
 func (x *Reports) Reset() {
 	*x = Reports{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1246,7 @@ func (x *Reports) String() string {
 func (*Reports) ProtoMessage() {}
 
 func (x *Reports) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1259,7 @@ func (x *Reports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reports.ProtoReflect.Descriptor instead.
 func (*Reports) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Reports) GetReports() []*Report {
@@ -1203,7 +1294,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1306,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1319,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Report) GetTask() *TaskID {
@@ -1355,7 +1446,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1458,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1471,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Output) GetHead() []byte {
@@ -1421,7 +1512,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1524,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1537,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Ack) GetTasks() []*TaskID {
@@ -1470,7 +1561,7 @@ type OutputRequest struct {
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1573,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1586,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OutputRequest) GetId() uint64 {
@@ -1528,7 +1619,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1631,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1644,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -1579,7 +1670,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1591,7 +1682,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1604,7 +1695,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -1660,7 +1751,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1763,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1776,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Drain) GetServers() []string {
@@ -1715,7 +1806,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +1818,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +1831,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -1793,7 +1884,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1805,7 +1896,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1818,7 +1909,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -1856,7 +1947,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1959,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +1972,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -1950,7 +2041,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2053,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2066,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -2002,7 +2093,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2105,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2118,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -2087,11 +2178,14 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x1d\n" +
 	"\n" +
 	"beat_every\x18\x04 \x01(\x03R\tbeatEvery\x12\x18\n" +
-	"\asession\x18\x05 \x01(\x03R\asession\"?\n" +
+	"\asession\x18\x05 \x01(\x03R\asession\"x\n" +
 	"\x04Beat\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\x05R\arunning\x12\x1d\n" +
 	"\n" +
-	"wall_clock\x18\x02 \x01(\x03R\twallClock\"\xbb\x01\n" +
+	"wall_clock\x18\x02 \x01(\x03R\twallClock\x12\x1d\n" +
+	"\n" +
+	"clock_skew\x18\x14 \x01(\x03R\tclockSkew\x12\x18\n" +
+	"\atrouble\x18\x15 \x03(\tR\atrouble\"\xbb\x01\n" +
 	"\x05Offer\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
 	"\x06orders\x18\x02 \x03(\v2\x18.carillon.agent.v1.OrderR\x06orders\x129\n" +
@@ -2105,7 +2199,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xad\x04\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xe0\x04\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -2125,10 +2219,15 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x04user\x18\r \x01(\tR\x04user\x12!\n" +
 	"\fscheduled_at\x18\x0e \x01(\x03R\vscheduledAt\x12\x1b\n" +
 	"\tnot_after\x18\x0f \x01(\x03R\bnotAfter\x12\x18\n" +
-	"\atimeout\x18\x10 \x01(\x03R\atimeout\x1a6\n" +
+	"\atimeout\x18\x10 \x01(\x03R\atimeout\x121\n" +
+	"\x06limits\x18\x1e \x01(\v2\x19.carillon.agent.v1.LimitsR\x06limits\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x97\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"F\n" +
+	"\x06Limits\x12\x16\n" +
+	"\x06memory\x18\x01 \x01(\x03R\x06memory\x12\x12\n" +
+	"\x04pids\x18\x02 \x01(\x03R\x04pids\x12\x10\n" +
+	"\x03cpu\x18\x03 \x01(\x03R\x03cpu\"\x97\x01\n" +
 	"\bQuestion\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -2226,7 +2325,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*ToMinion)(nil),         // 1: carillon.agent.v1.ToMinion
@@ -2238,74 +2337,76 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Taken)(nil),            // 7: carillon.agent.v1.Taken
 	(*TaskID)(nil),           // 8: carillon.agent.v1.TaskID
 	(*Order)(nil),            // 9: carillon.agent.v1.Order
-	(*Question)(nil),         // 10: carillon.agent.v1.Question
-	(*Cancel)(nil),           // 11: carillon.agent.v1.Cancel
-	(*Reports)(nil),          // 12: carillon.agent.v1.Reports
-	(*Report)(nil),           // 13: carillon.agent.v1.Report
-	(*Output)(nil),           // 14: carillon.agent.v1.Output
-	(*Ack)(nil),              // 15: carillon.agent.v1.Ack
-	(*OutputRequest)(nil),    // 16: carillon.agent.v1.OutputRequest
-	(*OutputCancel)(nil),     // 17: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 18: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 19: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 20: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 21: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 22: carillon.agent.v1.Batch
-	(*LiveRunsRequest)(nil),  // 23: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 24: carillon.agent.v1.LiveRunsResponse
-	nil,                      // 25: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 26: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 27: carillon.agent.v1.Order.EnvEntry
+	(*Limits)(nil),           // 10: carillon.agent.v1.Limits
+	(*Question)(nil),         // 11: carillon.agent.v1.Question
+	(*Cancel)(nil),           // 12: carillon.agent.v1.Cancel
+	(*Reports)(nil),          // 13: carillon.agent.v1.Reports
+	(*Report)(nil),           // 14: carillon.agent.v1.Report
+	(*Output)(nil),           // 15: carillon.agent.v1.Output
+	(*Ack)(nil),              // 16: carillon.agent.v1.Ack
+	(*OutputRequest)(nil),    // 17: carillon.agent.v1.OutputRequest
+	(*OutputCancel)(nil),     // 18: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 19: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 20: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 21: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 22: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 23: carillon.agent.v1.Batch
+	(*LiveRunsRequest)(nil),  // 24: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 25: carillon.agent.v1.LiveRunsResponse
+	nil,                      // 26: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 27: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 28: carillon.agent.v1.Order.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	2,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
 	7,  // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
-	12, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	18, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	13, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
+	19, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
 	3,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
 	5,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
 	4,  // 6: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
 	6,  // 7: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
-	15, // 8: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
-	16, // 9: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	19, // 10: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	17, // 11: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	16, // 8: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
+	17, // 9: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
+	20, // 10: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	18, // 11: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
 	3,  // 12: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	25, // 13: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	26, // 14: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	26, // 13: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	27, // 14: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
 	9,  // 15: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
-	10, // 16: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
-	11, // 17: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
+	11, // 16: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
+	12, // 17: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
 	8,  // 18: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	27, // 19: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
-	8,  // 20: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
-	8,  // 21: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
-	13, // 22: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
-	8,  // 23: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	14, // 24: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	14, // 25: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
-	8,  // 26: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	8,  // 27: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	21, // 28: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	22, // 29: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	9,  // 30: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	10, // 31: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	11, // 32: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	8,  // 33: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	13, // 34: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	0,  // 35: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	20, // 36: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	23, // 37: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	16, // 38: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	1,  // 39: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	20, // 40: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	24, // 41: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	18, // 42: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	39, // [39:43] is the sub-list for method output_type
-	35, // [35:39] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	28, // 19: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	10, // 20: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
+	8,  // 21: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
+	8,  // 22: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
+	14, // 23: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
+	8,  // 24: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
+	15, // 25: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	15, // 26: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	8,  // 27: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	8,  // 28: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
+	22, // 29: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	23, // 30: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	9,  // 31: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	11, // 32: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	12, // 33: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	8,  // 34: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	14, // 35: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	0,  // 36: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	21, // 37: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	24, // 38: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	17, // 39: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	1,  // 40: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	21, // 41: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	25, // 42: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	19, // 43: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	40, // [40:44] is the sub-list for method output_type
+	36, // [36:40] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -2329,7 +2430,7 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Drain)(nil),
 		(*ToMinion_OutputCancel)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[20].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[21].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
@@ -2339,7 +2440,7 @@ func file_agentpush_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -63,6 +63,9 @@ func FromOrder(o *job.Order) *Order {
 		Command: o.Command, Env: o.Env, WorkingDir: o.WorkingDir, User: o.User,
 		ScheduledAt: nanos(o.ScheduledAt), NotAfter: nanos(o.NotAfter), Timeout: int64(o.Timeout),
 	}
+	if l := o.Limits; l != (job.Limits{}) {
+		w.Limits = &Limits{Memory: int64(l.Memory), Pids: int64(l.Pids), Cpu: int64(l.CPU)}
+	}
 	if o.Script != nil {
 		w.Script, w.Interpreter = o.Script.Source, o.Script.Interpreter
 	}
@@ -83,6 +86,9 @@ func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
 		Command: w.GetCommand(), Env: w.GetEnv(), WorkingDir: w.GetWorkingDir(), User: w.GetUser(),
 		ScheduledAt: instant(w.GetScheduledAt()), NotAfter: instant(w.GetNotAfter()),
 		Timeout: time.Duration(w.GetTimeout()),
+	}
+	if l := w.GetLimits(); l != nil {
+		o.Limits = job.Limits{Memory: job.Size(l.GetMemory()), Pids: int(l.GetPids()), CPU: job.Cores(l.GetCpu())}
 	}
 	if w.GetScript() != "" {
 		o.Script = &job.Script{Interpreter: w.GetInterpreter(), Source: w.GetScript()}

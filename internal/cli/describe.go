@@ -85,6 +85,7 @@ func (a *app) describeJob(v control.JobView) error {
 	f.add("Command", commandText(s))
 	f.add("Working dir", s.WorkingDir)
 	f.add("User", s.User)
+	f.add("Limits", limitsText(s.Limits))
 	f.add("Environment", pairs(s.Env))
 	f.add("Target", targetText(s.Target))
 	f.add("Timeout", cmp.Or(time.Duration(s.Timeout), job.DefaultTimeout).String())
@@ -164,6 +165,21 @@ func targetText(t job.Target) string {
 		spread += " matched by " + t.Match
 	}
 	return spread
+}
+
+// limitsText lists the bounds that there are.
+func limitsText(l job.Limits) string {
+	var out []string
+	if l.Memory != 0 {
+		out = append(out, "memory "+l.Memory.String())
+	}
+	if l.Pids != 0 {
+		out = append(out, fmt.Sprintf("%d processes", l.Pids))
+	}
+	if l.CPU != 0 {
+		out = append(out, l.CPU.String()+" processors")
+	}
+	return strings.Join(out, ", ")
 }
 
 func retryText(r job.Retry) string {

@@ -56,6 +56,10 @@ func node(v reflect.Value) *yaml.Node {
 	switch x := v.Interface().(type) {
 	case job.Duration:
 		return textNode(x.String())
+	case job.Size:
+		return textNode(x.String())
+	case job.Cores:
+		return textNode(x.String())
 	case time.Time:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: x.UTC().Format(time.RFC3339Nano)}
 	}

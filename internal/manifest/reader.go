@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"encoding"
 	"fmt"
 	"reflect"
 	"slices"
@@ -48,6 +49,9 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	switch v.Interface().(type) {
 	case job.Duration:
 		r.duration(n, v, path)
+		return
+	case job.Size, job.Cores:
+		r.amount(n, v, path)
 		return
 	case time.Time:
 		r.instant(n, v, path)
@@ -143,6 +147,17 @@ func (r *reader) duration(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	v.SetInt(int64(d))
+}
+
+// amount reads a number with or without a unit, in the form of its type.
+func (r *reader) amount(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.ScalarNode {
+		r.fail(n, path, "%s is not an amount; write a number, as in 2, or one with a unit", shown(n))
+		return
+	}
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil { //nolint:errcheck,forcetypeassert // a method of the types
+		r.fail(n, path, "%v", err)
+	}
 }
 
 func (r *reader) instant(n *yaml.Node, v reflect.Value, path string) {

@@ -77,6 +77,10 @@ func (c comments) value(t reflect.Type, path string) schema {
 	switch t {
 	case reflect.TypeFor[job.Duration]():
 		return schema{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`, "examples": []string{"90s", "1h30m"}}
+	case reflect.TypeFor[job.Size]():
+		return schema{"type": []string{"string", "integer"}, "pattern": "^[0-9]+([kMGT]|[KMGT]i)?$", "examples": []string{"512Mi", "2G"}}
+	case reflect.TypeFor[job.Cores]():
+		return schema{"type": []string{"string", "number"}, "pattern": `^([0-9]+(\.[0-9]{1,3})?|[0-9]+m)$`, "examples": []string{"1.5", "250m"}}
 	case reflect.TypeFor[job.Overlap]():
 		return schema{"enum": job.Overlaps(), "default": job.Overlaps()[0]}
 	case reflect.TypeFor[job.Misfire]():
@@ -167,6 +171,7 @@ var (
 		"spec.env":                 {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
 		"spec.workingDir":          {"pattern": "^/"},
 		"spec.user":                {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},
+		"spec.limits.pids":         {"minimum": 0, "maximum": job.MaxLimitPids},
 		"spec.target.names":        oneOrMore(job.MaxTargetNames),
 		"spec.target.labels":       {"maxProperties": job.MaxLabels},
 		"spec.retry.attempts":      {"minimum": 0, "maximum": job.MaxAttempts},
