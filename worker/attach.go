@@ -143,6 +143,8 @@ func finalReport(id job.TaskID, o *job.Order, x *shim.Ended) *job.Report {
 		}
 	case x.Cause == shim.CauseStop:
 		r.State, r.Reason = job.StateFailed, "ended because the minion's supervising process was stopped"
+	case x.OOM && (x.Signal != "" || x.Code != 0):
+		r.State, r.Reason = job.StateFailed, fmt.Sprintf("ended by the kernel: it needed more memory than its limit of %s", o.Limits.Memory)
 	case x.Signal != "":
 		r.State, r.Reason = job.StateFailed, "ended by "+x.Signal
 	case x.Code != 0:

@@ -26,9 +26,6 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // prepare makes the shim's order of a task. Its errors say to people why the
 // command cannot be started.
 func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
-	if o.Limits != (job.Limits{}) {
-		return shim.Spec{}, errors.New("limits: this minion cannot hold commands to them")
-	}
 	acct, err := m.accounts.lookup(o.User)
 	if err != nil {
 		return shim.Spec{}, err
@@ -68,7 +65,8 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		spec.Env = append(spec.Env, k+"="+env[k])
 	}
-	return spec, nil
+	spec.Cgroup, spec.Bounded, err = m.groups.place(key, o.Limits)
+	return spec, err
 }
 
 // workDir returns where the command starts.

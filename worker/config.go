@@ -46,6 +46,10 @@ type Config struct {
 	MaxRunning int
 	// KillGrace is the time between SIGTERM and SIGKILL. Default: 2 s.
 	KillGrace time.Duration
+	// Cgroup is the directory of the control group (version 2) below which
+	// commands get groups of their own; see package cgroup. Default: the
+	// minion's own group, where it may write it. NoCgroup: none.
+	Cgroup string
 	// OutputCap bounds the size of a task's output file; what a command writes
 	// beyond it is only counted. Default: 10 MiB.
 	OutputCap int64

@@ -138,6 +138,11 @@ func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.T
 	c := &Call{
 		FireID: o.Task.Fire, Token: o.Token, Job: o.Key, Attempt: o.Task.Attempt, Args: o.Command[1:], Env: o.Env, ScheduledAt: o.ScheduledAt,
 	}
+	if o.Limits != (job.Limits{}) {
+		r.State, r.EndedAt = job.StateRejected, time.Now().UTC()
+		r.Reason = "limits cannot be enforced on a Go handler, which runs inside of the minion's process"
+		return r
+	}
 	err := m.callByName(ctx, name, c, o.Timeout)
 	r.EndedAt, r.Stdout = time.Now().UTC(), c.out.output()
 	switch {

@@ -43,6 +43,7 @@ type Minion struct {
 	accounts accounts
 	scripts  scripts
 	handlers *handlers
+	groups   groups
 	// startWake tells the starter that there is a place or a task.
 	startWake chan struct{}
 	// failed carries the error that ends Run.
@@ -166,6 +167,9 @@ func (m *Minion) Run(ctx context.Context) error {
 		}
 	}
 	m.mu.Unlock()
+	if m.groups = openGroups(&m.cfg); m.groups.why != nil {
+		m.log.Info("commands have no control groups, so jobs with limits are rejected", zap.Error(m.groups.why))
+	}
 	client, err := m.attach(ctx)
 	if err != nil {
 		return err
@@ -279,6 +283,7 @@ func (m *Minion) housekeep(ctx context.Context) {
 		case <-clean.C:
 			m.cleanOutput(time.Now())
 			m.scripts.clean(time.Now())
+			m.cleanGroups()
 		case now := <-tick.C:
 			m.mu.Lock()
 			m.out.resend(m.journal.ledger, now)

@@ -299,7 +299,7 @@ func start(t testing.TB, n *node, dir string, change ...func(*Config)) (*Minion,
 	t.Helper()
 	cfg := Config{
 		ID: "m1", DataDir: dir, Servers: []string{n.addr}, ShimCommand: shimCommand(),
-		ShimIdle: 300 * time.Millisecond, KillGrace: 300 * time.Millisecond,
+		ShimIdle: 300 * time.Millisecond, KillGrace: 300 * time.Millisecond, Cgroup: NoCgroup,
 	}
 	for _, f := range change {
 		f(&cfg)

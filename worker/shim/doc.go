@@ -27,7 +27,8 @@
 // what was sent before.
 // I4. Timeouts are the shim's own: they hold without an agent.
 // I5. A timeout or a kill ends the whole tree: the process group, and every
-// descendant that left it. The shim is their sub-reaper, so they stay its
+// descendant that left it. A command that has a control group (package cgroup)
+// is born in it, and is ended with it. Besides, the shim is their sub-reaper, so they stay its
 // descendants; they are told apart by session, group, parent chain and by the
 // marks in their environment.
 // I6. A command's end is never held up for longer than PipeGrace by a
@@ -35,7 +36,7 @@
 //
 // # What is not promised
 //
-// A process that leaves its session, loses its parent and wipes its
+// Without a control group: a process that leaves its session, loses its parent and wipes its
 // environment before the kill is not recognized as part of the task. When the
 // shim itself is killed, only direct children die with it. Background
 // processes that a command leaves behind on a normal end are let live, as cron

@@ -36,6 +36,11 @@ type Spec struct {
 	// grow; what comes later is only counted.
 	Output    string `json:"output"`
 	OutputCap int64  `json:"outputCap"`
+	// Cgroup is the directory of the command's own control group; the shim
+	// removes it once it is empty. Empty: none.
+	Cgroup string `json:"cgroup,omitempty"`
+	// Bounded: the group has limits, and the command must not run outside of it.
+	Bounded bool `json:"bounded,omitempty"`
 }
 
 // Credential is a user with all its groups.
@@ -83,6 +88,9 @@ type Ended struct {
 	Cause  Cause  `json:"cause,omitempty"`
 	// Reason is the reason of the Kill.
 	Reason string `json:"reason,omitempty"`
+	// OOM: the kernel has ended processes of the command because they needed
+	// more memory than the group may have.
+	OOM bool `json:"oom,omitempty"`
 
 	StartedAt int64 `json:"startedAt"`
 	EndedAt   int64 `json:"endedAt"`

@@ -3,11 +3,14 @@ package shim
 import (
 	"errors"
 	"fmt"
+	"log"
 	"os"
 	"runtime"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/carillon-cron/carillon/worker/cgroup"
 )
 
 const (
@@ -100,7 +103,7 @@ func (n *nursery) start(spec Spec) (*process, error) {
 	}
 	n.mu.Lock()
 	p.at = time.Now()
-	pid, err := syscall.ForkExec(spec.Path, spec.Args, attr)
+	pid, err := forkExec(&p.spec, attr)
 	if err == nil {
 		p.pid = pid
 		n.leaders[pid] = p
@@ -111,6 +114,7 @@ func (n *nursery) start(spec Spec) (*process, error) {
 	n.mu.Unlock()
 	if err != nil {
 		p.closePipes(write[:])
+		p.removeGroup()
 		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
 	}
 	for i := range write {
@@ -118,6 +122,40 @@ func (n *nursery) start(spec Spec) (*process, error) {
 		p.readers.Go(func() { p.read(i) })
 	}
 	return p, nil
+}
+
+// forkExec starts the program inside of its control group. When that cannot be
+// done, and the group has no limits, it is started without the group.
+func forkExec(spec *Spec, attr *syscall.ProcAttr) (int, error) {
+	if spec.Cgroup == "" {
+		return syscall.ForkExec(spec.Path, spec.Args, attr)
+	}
+	dir, err := os.Open(spec.Cgroup)
+	if err == nil {
+		defer func() { _ = dir.Close() }()
+		inside := *attr.Sys
+		inside.UseCgroupFD, inside.CgroupFD = true, int(dir.Fd()) //nolint:gosec // a file descriptor
+		var pid int
+		pid, err = syscall.ForkExec(spec.Path, spec.Args, &syscall.ProcAttr{Dir: attr.Dir, Env: attr.Env, Files: attr.Files, Sys: &inside})
+		if err == nil {
+			return pid, nil
+		}
+	}
+	if spec.Bounded {
+		return 0, fmt.Errorf("in control group %s: %w", spec.Cgroup, err)
+	}
+	// Nothing of the command has run: the program is the last thing that fails.
+	_ = cgroup.Remove(spec.Cgroup)
+	spec.Cgroup = ""
+	return syscall.ForkExec(spec.Path, spec.Args, attr)
+}
+
+// removeGroup removes the command's control group, unless processes are left
+// in it; the agent looks after those.
+func (p *process) removeGroup() {
+	if p.spec.Cgroup != "" {
+		_ = cgroup.Remove(p.spec.Cgroup)
+	}
 }
 
 func (p *process) closePipes(write []int) {
@@ -209,16 +247,21 @@ wait:
 				continue // no need to look while the leader lives
 			}
 		}
-		if len(t.members(self)) == 0 {
+		if len(t.members(self)) == 0 && !p.grouped() {
 			break
 		}
 	}
 	n.signalGroup(p, syscall.SIGKILL)
+	if p.spec.Cgroup != "" {
+		if err := cgroup.Kill(p.spec.Cgroup); err != nil {
+			log.Printf("kill of a control group: %v", err) // the rounds below are left
+		}
+	}
 	// A process that cannot be killed (it waits for a dead disk) must not hold
 	// up the report for ever, so the rounds are bounded.
 	for pause := time.Millisecond; pause < 2*time.Second; pause *= 2 {
 		live := t.members(self)
-		if len(live) == 0 {
+		if len(live) == 0 && !p.grouped() {
 			break
 		}
 		for _, pid := range live {
@@ -228,6 +271,9 @@ wait:
 	}
 	<-p.exited
 }
+
+// grouped reports whether processes are left in the command's control group.
+func (p *process) grouped() bool { return p.spec.Cgroup != "" && cgroup.Populated(p.spec.Cgroup) }
 
 // collect waits for the output, but not long, and returns the exit record.
 func (p *process) collect(cause Kill, why Cause) Ended {
@@ -252,6 +298,10 @@ func (p *process) collect(cause Kill, why Cause) Ended {
 		MaxRSS:    p.usage.Maxrss << 10,
 	}
 	e.Stdout, e.Stderr = p.out.close()
+	if p.spec.Cgroup != "" {
+		e.OOM = cgroup.OOMKilled(p.spec.Cgroup)
+		p.removeGroup()
+	}
 	if p.status.Signaled() {
 		e.Code, e.Signal = -1, signalName(p.status.Signal())
 	} else {

@@ -26,6 +26,7 @@ type Options struct {
 	DataDir     string
 	Insecure    bool
 	MaxRunning  int
+	Cgroup      string
 	LogLevel    string
 	MetricsAddr string
 	Version     bool
@@ -39,6 +40,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.DataDir, "data-dir", DefaultDataDir(), "directory of the journal and of output; one per minion")
 	fs.BoolVar(&o.Insecure, "insecure", false, "allow plain connections to other hosts")
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
+	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "loopback address for /metrics, /livez and /readyz (default: none)")
 	fs.BoolVar(&o.Version, "version", false, "print the version and exit")
@@ -106,7 +108,7 @@ func (o *Options) Config(version string) (Config, error) {
 		MetricsAddr: o.MetricsAddr,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
-			Insecure: o.Insecure, MaxRunning: o.MaxRunning, ShimCommand: []string{exe, "shim"}, Version: version,
+			Insecure: o.Insecure, MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, ShimCommand: []string{exe, "shim"}, Version: version,
 		},
 	}, nil
 }
