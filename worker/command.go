@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -54,6 +53,9 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 	}
 	program, err := findProgram(args[0], env["PATH"], dir)
 	if err != nil {
+		return shim.Spec{}, err
+	}
+	if err := acct.reaches(dir, program); err != nil {
 		return shim.Spec{}, err
 	}
 	key := keyOf(o.Task).String()
@@ -104,9 +106,12 @@ func (m *Minion) workDir(o *job.Order, acct *account) (string, error) {
 // processes are known. A job cannot overwrite CARILLON_ variables.
 func (m *Minion) environment(o *job.Order, acct *account) (map[string]string, []string, error) {
 	env := map[string]string{
-		"PATH": defaultPath, "HOME": acct.home, "USER": acct.name, "SHELL": acct.shell,
+		"PATH": defaultPath, "HOME": acct.home, "USER": acct.name, "LOGNAME": acct.name, "SHELL": acct.shell,
 	}
 	for _, k := range []string{"PATH", "LANG", "TZ"} {
+		if k == "PATH" && acct.credential != nil {
+			continue // the minion's own places are not another's
+		}
 		if v, ok := os.LookupEnv(k); ok && v != "" {
 			env[k] = v
 		}
@@ -172,80 +177,6 @@ func executable(path string) error {
 		return fmt.Errorf("program %s is not executable", path)
 	}
 	return nil
-}
-
-// account is who runs a command.
-type account struct {
-	name, home, shell string
-	// credential is nil for the minion's own account.
-	credential *shim.Credential
-}
-
-// accounts looks accounts up.
-type accounts struct {
-	once sync.Once
-	own  *account
-}
-
-// lookup returns the account of a name; an empty one is the minion's own.
-func (a *accounts) lookup(name string) (*account, error) {
-	a.once.Do(func() {
-		a.own = &account{name: os.Getenv("USER"), home: os.Getenv("HOME"), shell: os.Getenv("SHELL")}
-		if u, err := user.Current(); err == nil {
-			a.own.name, a.own.home = u.Username, u.HomeDir
-		}
-		if a.own.shell == "" {
-			a.own.shell = loginShell(a.own.name)
-		}
-	})
-	if name == "" || name == a.own.name {
-		return a.own, nil
-	}
-	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("user %q: the minion does not run as root and cannot start commands as somebody else", name)
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("user %q does not exist on this host", name)
-	}
-	cred := &shim.Credential{}
-	if cred.UID, err = parseID(u.Uid); err != nil {
-		return nil, fmt.Errorf("user %q: %w", name, err)
-	}
-	if cred.GID, err = parseID(u.Gid); err != nil {
-		return nil, fmt.Errorf("user %q: %w", name, err)
-	}
-	groups, err := u.GroupIds()
-	if err != nil {
-		return nil, fmt.Errorf("groups of user %q: %w", name, err)
-	}
-	for _, g := range groups {
-		id, err := parseID(g)
-		if err != nil {
-			return nil, fmt.Errorf("groups of user %q: %w", name, err)
-		}
-		cred.Groups = append(cred.Groups, id)
-	}
-	return &account{name: u.Username, home: u.HomeDir, shell: loginShell(name), credential: cred}, nil
-}
-
-func parseID(s string) (uint32, error) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	return uint32(n), err
-}
-
-// loginShell returns the shell of an account, or /bin/sh.
-func loginShell(name string) string {
-	b, err := os.ReadFile("/etc/passwd")
-	if err == nil {
-		for line := range strings.Lines(string(b)) {
-			f := strings.Split(strings.TrimSpace(line), ":")
-			if len(f) == 7 && f[0] == name && f[6] != "" {
-				return f[6]
-			}
-		}
-	}
-	return "/bin/sh"
 }
 
 // scripts keeps the texts of scripts as files, by their content and owner.

@@ -103,7 +103,7 @@ func TestRunsAsUser(t *testing.T) {
 		o := shell("true")
 		o.User = "nobody"
 		n.order(o)
-		if r := n.final(o); !strings.Contains(r.Reason, "does not run as root") {
+		if r := n.final(o); !strings.Contains(r.Reason, "not as root") {
 			t.Errorf("report = %+v", r)
 		}
 		return
