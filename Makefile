@@ -54,12 +54,12 @@ $(TOOLS)/protoc-gen-go: tools/go.mod
 
 generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JSON schema, example settings
 	command -v protoc >/dev/null || { apt-get update -q && apt-get install -y -q protobuf-compiler; }
-	PATH="$(CURDIR)/$(TOOLS):$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative agentpush/agentpb/agent.proto
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative agentpush/agentpb/agent.proto internal/auth/authpb/enroll.proto
 	go run ./internal/manifest/schemagen > configs/schema/job.schema.json.new
 	mv configs/schema/job.schema.json.new configs/schema/job.schema.json
 	go test ./configs -run TestExampleIsTheDefault -update
 
 verify: generate ## fail if a generated file is not current
-	git diff --exit-code -- agentpush/agentpb configs
+	git diff --exit-code -- agentpush/agentpb internal/auth/authpb configs
 
 .PHONY: sim mutants help build demo test test-short test-long bench lint generate verify

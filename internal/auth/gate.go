@@ -1,0 +1,185 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/credentials"
+)
+
+// ErrBusy is why the Gate closes a connection.
+var ErrBusy = errors.New("too many connections at once")
+
+// GateConfig says how many handshakes a server takes on. Zero values stand for
+// the defaults.
+type GateConfig struct {
+	// Handshakes is how many compute at once. Default: 2 for each core.
+	Handshakes int
+	// PerSecond is how many connections are accepted in a second, and Burst how
+	// many at once after a quiet time. Defaults 2500, and as PerSecond.
+	PerSecond int
+	Burst     int
+	// Wait is how long a handshake may wait for its turn. Default 5 s.
+	Wait time.Duration
+}
+
+func (c GateConfig) filled() GateConfig {
+	if c.Handshakes <= 0 {
+		c.Handshakes = 2 * runtime.GOMAXPROCS(0)
+	}
+	if c.PerSecond <= 0 {
+		c.PerSecond = 2500
+	}
+	if c.Burst <= 0 {
+		c.Burst = c.PerSecond
+	}
+	if c.Wait <= 0 {
+		c.Wait = 5 * time.Second
+	}
+	return c
+}
+
+// Gate wraps the transport credentials of a gRPC server so that thousands of
+// clients that come back at once do not starve those that are connected. It
+// closes what is above the rate before any cryptography, bounds how many
+// handshakes compute at once, and gives methods an AuthInfo in place of
+// credentials.TLSInfo. The client's side is inner's.
+func Gate(inner credentials.TransportCredentials, cfg GateConfig) credentials.TransportCredentials {
+	cfg = cfg.filled()
+	return &gate{
+		TransportCredentials: inner,
+		accepts:              rate.NewLimiter(rate.Limit(cfg.PerSecond), cfg.Burst),
+		turns:                make(chan struct{}, cfg.Handshakes),
+		wait:                 cfg.Wait,
+	}
+}
+
+// AuthInfo is what a server keeps of a handshake: who the client is, and not
+// its chains. Identity is zero where the client showed no certificate.
+type AuthInfo struct {
+	credentials.CommonAuthInfo
+	Identity Identity
+}
+
+// AuthType implements credentials.AuthInfo.
+func (AuthInfo) AuthType() string { return "tls" }
+
+type gate struct {
+	credentials.TransportCredentials
+
+	accepts *rate.Limiter
+	turns   chan struct{}
+	wait    time.Duration
+}
+
+func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if !g.accepts.Allow() {
+		_ = raw.Close() // it is refused either way
+		return nil, nil, fmt.Errorf("%s: %w: the rate of new connections is reached", raw.RemoteAddr(), ErrBusy)
+	}
+	turn := &turnConn{Conn: raw, gate: g}
+	conn, info, err := g.TransportCredentials.ServerHandshake(turn)
+	turn.finish()
+	if err != nil {
+		return nil, nil, err
+	}
+	slim, err := slimmed(info)
+	if err != nil {
+		_ = conn.Close() // it is refused either way
+		return nil, nil, err
+	}
+	return conn, slim, nil
+}
+
+// Clone shares the bounds: they are the server's.
+func (g *gate) Clone() credentials.TransportCredentials {
+	c := *g
+	c.TransportCredentials = g.TransportCredentials.Clone()
+	return &c
+}
+
+func slimmed(info credentials.AuthInfo) (credentials.AuthInfo, error) {
+	t, ok := info.(credentials.TLSInfo)
+	if !ok {
+		return info, nil
+	}
+	slim := AuthInfo{CommonAuthInfo: t.CommonAuthInfo}
+	if len(t.State.VerifiedChains) == 0 {
+		return slim, nil
+	}
+	id, err := IdentityOf(t.State.PeerCertificates[0])
+	if err != nil {
+		return nil, err
+	}
+	slim.Identity = id
+	return slim, nil
+}
+
+// turnConn is a connection whose handshake gives its turn back while it waits
+// for the client. The handshake is one goroutine, and so needs no lock; after
+// finish the fields are only read.
+type turnConn struct {
+	net.Conn
+
+	gate *gate
+	held bool
+	done bool
+}
+
+func (c *turnConn) Read(p []byte) (int, error) {
+	if c.done {
+		return c.Conn.Read(p)
+	}
+	c.leave()
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		return n, err
+	}
+	return n, c.enter()
+}
+
+// SyscallConn gives gRPC access to the socket's options.
+func (c *turnConn) SyscallConn() (syscall.RawConn, error) {
+	s, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("%T has no socket", c.Conn)
+	}
+	return s.SyscallConn()
+}
+
+func (c *turnConn) enter() error {
+	select {
+	case c.gate.turns <- struct{}{}:
+		c.held = true
+		return nil
+	default:
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.gate.wait)
+	defer cancel()
+	select {
+	case c.gate.turns <- struct{}{}:
+		c.held = true
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w: no turn for the handshake within %s", c.RemoteAddr(), ErrBusy, c.gate.wait)
+	}
+}
+
+func (c *turnConn) leave() {
+	if c.held {
+		<-c.gate.turns
+		c.held = false
+	}
+}
+
+// finish ends the handshake: from now on reads go straight through.
+func (c *turnConn) finish() {
+	c.leave()
+	c.done = true
+}
