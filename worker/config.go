@@ -50,6 +50,9 @@ type Config struct {
 	// commands get groups of their own; see package cgroup. Default: the
 	// minion's own group, where it may write it. NoCgroup: none.
 	Cgroup string
+	// FactsDir holds files and programs that add facts; see package facts.
+	// Default: facts.d in DataDir.
+	FactsDir string
 	// OutputCap bounds the size of a task's output file; what a command writes
 	// beyond it is only counted. Default: 10 MiB.
 	OutputCap int64
@@ -131,6 +134,7 @@ func (c Config) withDefaults() (Config, error) {
 				"allow a plain connection with --insecure, or use a loopback address", ErrInsecure, s)
 		}
 	}
+	setDefault(&c.FactsDir, c.path("facts.d"))
 	setDefault(&c.ShimIdle, time.Minute)
 	setDefault(&c.MaxRunning, 256)
 	setDefault(&c.KillGrace, shim.DefaultGrace)

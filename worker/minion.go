@@ -39,13 +39,14 @@ type Minion struct {
 	metrics  *metrics
 	instance string
 	boot     string
-	facts    map[string]string
 	accounts accounts
 	scripts  scripts
 	handlers *handlers
 	groups   groups
 	// startWake tells the starter that there is a place or a task.
 	startWake chan struct{}
+	// factsWake asks for the facts to be found out anew.
+	factsWake chan struct{}
 	// failed carries the error that ends Run.
 	failed chan error
 
@@ -68,6 +69,9 @@ type Minion struct {
 	// session is the highest that a node has given.
 	session  int64
 	stopping bool
+	// facts are replaced, and never changed; factsEdition counts that.
+	facts        map[string]string
+	factsEdition uint64
 }
 
 // Status is what a minion is doing.
@@ -97,8 +101,8 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	}
 	m := &Minion{
 		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
-		instance: rand.Text(), boot: bootID(), facts: facts(),
-		startWake: make(chan struct{}, 1), failed: make(chan error, 1),
+		instance: rand.Text(), boot: bootID(),
+		startWake: make(chan struct{}, 1), factsWake: make(chan struct{}, 1), failed: make(chan error, 1),
 		out: newOutbox(), journal: &journal{ledger: newLedger()}, handlers: newHandlers(deps.Handlers),
 	}
 	m.scripts.dir = cfg.path("scripts")
@@ -203,7 +207,12 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 	defer stopFollower()
 
 	var first, second, third sync.WaitGroup
-	first.Go(func() { m.serveSessions(ctx) })
+	known := make(chan struct{})
+	first.Go(func() { m.factsLoop(ctx, known) })
+	first.Go(func() {
+		<-known
+		m.serveSessions(ctx)
+	})
 	first.Go(func() { m.housekeep(ctx) })
 	second.Go(func() { m.startLoop(starting) })
 	third.Go(func() { m.shimLoop(following, client) })

@@ -39,6 +39,8 @@ type node struct {
 	reports  []job.Report
 	chunks   map[uint64][]*agentpb.OutputChunk
 	beats    int
+	lastBeat *agentpb.Beat
+	told     []*agentpb.Inventory
 	seq      uint64
 	noAck    bool          // keeps acknowledgements back
 	clock    time.Duration // is added to the time in Welcome
@@ -100,6 +102,9 @@ func (n *node) take(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMi
 		n.taken[b.Taken.GetSeq()] = true
 	case *agentpb.FromMinion_Beat:
 		n.beats++
+		n.lastBeat = b.Beat
+	case *agentpb.FromMinion_Inventory:
+		n.told = append(n.told, b.Inventory)
 	case *agentpb.FromMinion_Output:
 		n.chunks[b.Output.GetId()] = append(n.chunks[b.Output.GetId()], b.Output)
 	case *agentpb.FromMinion_Reports:

@@ -133,6 +133,8 @@ type session struct {
 	chunks chan *agentpb.OutputChunk
 	// drain ends the session in its good time.
 	drain chan time.Duration
+	// edition is that of the inventory that the node was told. The sender's.
+	edition uint64
 
 	readers sync.WaitGroup
 	mu      sync.Mutex
@@ -156,8 +158,9 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 	defer slow.Stop()
 
 	st, err := agentpb.NewPushClient(conn).Session(sctx)
+	hello, edition := m.hello()
 	if err == nil {
-		err = st.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: m.hello()}})
+		err = st.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: hello}})
 	}
 	var first *agentpb.ToMinion
 	if err == nil || st != nil {
@@ -176,6 +179,7 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 	s := &session{
 		m: m, stream: st, beat: time.Duration(w.GetBeatEvery()), chunks: make(chan *agentpb.OutputChunk),
 		drain: make(chan time.Duration, 1), cancels: map[uint64]context.CancelFunc{},
+		edition: edition,
 	}
 	if s.beat <= 0 {
 		s.beat = defaultBeat
@@ -190,16 +194,18 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 	return s.run(ctx, sctx, cancel, servers)
 }
 
-func (m *Minion) hello() *agentpb.Hello {
+// hello returns what opens a session, and the edition of the inventory in it.
+func (m *Minion) hello() (*agentpb.Hello, uint64) {
+	inv, edition := m.inventory()
 	m.mu.Lock()
 	session := m.session
 	m.mu.Unlock()
 	return &agentpb.Hello{
 		Minion: string(m.cfg.ID), Instance: m.instance, BootId: m.boot, Version: m.cfg.Version,
 		Protocol: agentpb.Protocol, Session: session,
-		Inventory: &agentpb.Inventory{Labels: m.cfg.Labels, Facts: m.facts},
+		Inventory: inv,
 		WallClock: time.Now().UnixNano(), Running: int32(m.Status().Running), //nolint:gosec // a small count
-	}
+	}, edition
 }
 
 // welcomed begins a session: the clock is set and everything is told again.
@@ -308,6 +314,9 @@ func (s *session) whenAcked(sctx context.Context) <-chan time.Time {
 
 // flush sends the outbox.
 func (s *session) flush() error {
+	if err := s.tellInventory(); err != nil {
+		return err
+	}
 	for {
 		s.m.mu.Lock()
 		msgs := s.m.out.next(s.m.journal.ledger, s.m.cfg.ID, time.Now())

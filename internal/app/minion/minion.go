@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +28,8 @@ type Config struct {
 	MetricsAddr string
 }
 
-// Run runs a worker process until ctx is done.
+// Run runs a worker process until ctx is done. SIGHUP has it find out the
+// host's facts anew.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -32,6 +37,26 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	stop := make(chan struct{})
+	var reloads sync.WaitGroup
+	reloads.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-hup:
+				log.Info("facts are found out anew")
+				m.RefreshFacts()
+			}
+		}
+	})
+	defer func() {
+		signal.Stop(hup)
+		close(stop)
+		reloads.Wait()
+	}()
 	if cfg.MetricsAddr == "" {
 		return m.Run(ctx)
 	}

@@ -27,6 +27,7 @@ type Options struct {
 	Insecure    bool
 	MaxRunning  int
 	Cgroup      string
+	FactsDir    string
 	LogLevel    string
 	MetricsAddr string
 	Version     bool
@@ -41,6 +42,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.Insecure, "insecure", false, "allow plain connections to other hosts")
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
+	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "loopback address for /metrics, /livez and /readyz (default: none)")
 	fs.BoolVar(&o.Version, "version", false, "print the version and exit")
@@ -108,7 +110,7 @@ func (o *Options) Config(version string) (Config, error) {
 		MetricsAddr: o.MetricsAddr,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
-			Insecure: o.Insecure, MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, ShimCommand: []string{exe, "shim"}, Version: version,
+			Insecure: o.Insecure, MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, ShimCommand: []string{exe, "shim"}, Version: version,
 		},
 	}, nil
 }
