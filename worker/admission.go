@@ -110,6 +110,9 @@ func (p past) report(id job.TaskID) *job.Report {
 	return r
 }
 
+// unwritable begins the reasons of orders that cannot be made durable.
+const unwritable = "the journal cannot be written: "
+
 // order decides about an order.
 func (a *admission) order(o *job.Order) {
 	j := a.m.journal
@@ -138,6 +141,13 @@ func (a *admission) order(o *job.Order) {
 	if refusal.State != "" {
 		a.raise(o.Shard, o.Token)
 		a.settle(refusal)
+		return
+	}
+	if j.over() {
+		// Not journaled, of course: a later copy may find room.
+		refusal.State, refusal.Spooled = job.StateRejected, false
+		refusal.Reason = fmt.Sprintf("%sit has more than %s, which is its limit; results wait for a node's acknowledgement", unwritable, job.Size(j.limit))
+		a.answers = append(a.answers, refusal)
 		return
 	}
 	j.raise(o.Shard, o.Token) // the accepted record carries it
@@ -216,7 +226,7 @@ func (a *admission) finish(seq uint64) {
 			m.journal.remove(e)
 			m.out.answer(&job.Report{
 				Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
-				Reason: "the minion cannot write its journal: " + a.err.Error(), EndedAt: a.now,
+				Reason: unwritable + a.err.Error(), EndedAt: a.now,
 			})
 			continue
 		}

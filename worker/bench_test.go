@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -40,7 +38,7 @@ func BenchmarkTasks(b *testing.B) {
 
 // BenchmarkJournal journals a task's four records, 64 tasks to a sync.
 func BenchmarkJournal(b *testing.B) {
-	j, err := openJournal(b.TempDir()+"/journal", time.Hour, zap.NewNop())
+	j, err := openTestJournal(b.TempDir() + "/journal")
 	if err != nil {
 		b.Fatal(err)
 	}

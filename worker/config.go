@@ -64,6 +64,12 @@ type Config struct {
 	// JournalKeep is how long the minion remembers tasks that are done and
 	// acknowledged. It must be longer than any order can be on its way. Default: 48 h.
 	JournalKeep time.Duration
+	// JournalCap is how many bytes the journal may have; beyond it orders are
+	// refused until nodes have acknowledged enough. Default: 256 MiB.
+	JournalCap int64
+	// MinFree is how many bytes should be free in DataDir: with less the minion
+	// reports trouble and removes output files, the oldest first. Default: 64 MiB.
+	MinFree int64
 	// Version is what the minion tells of its program.
 	Version string
 }
@@ -80,6 +86,10 @@ type Deps struct {
 	// crash, if set, is called at the named places of the protocol; tests kill
 	// the process there.
 	crash func(point string)
+	// writeJournal and free stand for (*os.File).WriteAt and for the kernel's
+	// count of free bytes; tests fill the disk with them.
+	writeJournal func(*os.File, []byte, int64) (int, error)
+	free         func(dir string) (int64, error)
 }
 
 // withDefaults returns c with its zero values filled in, and all that is
@@ -142,6 +152,8 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.OutputKeep, 48*time.Hour)
 	setDefault(&c.OutputTotal, 1<<30)
 	setDefault(&c.JournalKeep, 48*time.Hour)
+	setDefault(&c.JournalCap, 256<<20)
+	setDefault(&c.MinFree, 64<<20)
 	return c, nil
 }
 

@@ -69,7 +69,14 @@
 //	torn journal                             the tail is cut: it was not durable, so nothing was promised
 //	damaged journal                          what is readable is kept; tasks that are open in it are
 //	                                         indeterminate, because the record that would tell may be gone
-//	full disk                                orders are refused with the reason; reports wait in memory
+//	full disk, journal over its cap          orders are refused with the reason, beats tell of the trouble,
+//	                                         results wait in memory and may lose their output; it is tried
+//	                                         every second whether the journal can be written again
+//	full disk, output files                  what does not fit is counted; head, tail and result are not touched
+//	little room on the disk                  beats tell of it; the oldest output files are removed
+//	limits that the host cannot enforce      the task is rejected; see package cgroup
+//	a user that is not there, or cannot      the task is rejected, and nothing is started
+//	  reach the program or the directory
 //	disk errors on sync                      Run ends with the error; commands go on in the shim
 //	node lost                                the other servers are tried at once, then with full-jitter
 //	                                         backoff from 0.2 s to 10 s

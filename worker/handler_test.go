@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -83,7 +81,7 @@ func TestHandlers(t *testing.T) {
 func TestHandlerOfADeadProcess(t *testing.T) {
 	t.Parallel()
 	dir := dataDir(t)
-	j, err := openJournal(mustDir(t, dir)+"/journal", time.Hour, zap.NewNop())
+	j, err := openTestJournal(mustDir(t, dir) + "/journal")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,9 @@ import (
 // compactAt is the size from which a journal that has doubled is rewritten.
 const compactAt = 8 << 20
 
+// retryOver is how often a journal that is over its limit is rewritten.
+const retryOver = 30 * time.Second
+
 // journal is the minion's durable memory: records on disk, the ledger in
 // memory. The minion's mutex guards it; only sync is called without.
 type journal struct {
@@ -23,15 +26,19 @@ type journal struct {
 	// compacted is the size after the last rewrite.
 	compacted int64
 	keep      time.Duration
+	// limit is how many bytes the log may have, and tried when it was last
+	// rewritten because it had more.
+	limit int64
+	tried time.Time
 	// damaged: records were lost, so that a record is not there proves nothing.
 	damaged bool
 }
 
 // openJournal reads the journal at path.
-func openJournal(path string, keep time.Duration, log *zap.Logger) (*journal, error) {
-	j := &journal{ledger: newLedger(), keep: keep}
+func openJournal(path string, cfg *Config, deps *Deps, log *zap.Logger) (*journal, error) {
+	j := &journal{ledger: newLedger(), keep: cfg.JournalKeep, limit: cfg.JournalCap}
 	unknown := 0
-	w, info, err := wal.Open(path, func(p []byte) error {
+	w, info, err := wal.OpenWith(path, deps.writeJournal, func(p []byte) error {
 		r, err := decodeRecord(p)
 		if err != nil {
 			unknown++  // the sum was right, so another release wrote it
@@ -52,7 +59,7 @@ func openJournal(path string, keep time.Duration, log *zap.Logger) (*journal, er
 		log.Error("journal is damaged; what can be read is kept", zap.String("path", path),
 			zap.Int64("damagedBytes", info.Damaged), zap.Int("unknownRecords", unknown))
 	}
-	j.expire(time.Now(), keep)
+	j.expire(time.Now(), j.keep)
 	return j, nil
 }
 
@@ -89,14 +96,19 @@ func (j *journal) sync(b wal.Batch) error {
 }
 
 // compact rewrites the journal without what needs not be remembered, if it
-// has grown enough.
+// has grown enough, or is over its limit.
 func (j *journal) compact(now time.Time) (bool, error) {
 	j.expire(now, j.keep)
-	if size := j.log.Size(); size < compactAt || size < 2*j.compacted {
+	grown := j.log.Size() >= max(compactAt, 2*j.compacted)
+	if over := j.over() && now.Sub(j.tried) >= retryOver; !grown && !over {
 		return false, nil
 	}
+	j.tried = now
 	return true, j.rewrite()
 }
+
+// over reports whether the journal has more bytes than it may.
+func (j *journal) over() bool { return j.log.Size() > j.limit }
 
 func (j *journal) rewrite() error {
 	err := j.log.Rewrite(func(emit func([]byte) error) error {

@@ -41,6 +41,10 @@ func (l *ledger) view() view {
 	return v
 }
 
+func openTestJournal(path string) (*journal, error) {
+	return openJournal(path, &Config{JournalKeep: time.Hour, JournalCap: 1 << 30}, &Deps{writeJournal: (*os.File).WriteAt}, zap.NewNop())
+}
+
 // Whatever happens to tasks, in any order, with compactions and crashes
 // between: reading the journal gives the ledger that was made durable.
 func TestJournalModel(t *testing.T) {
@@ -50,7 +54,7 @@ func TestJournalModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		runs++
 		path := filepath.Join(root, fmt.Sprint(runs))
-		j, err := openJournal(path, time.Hour, zap.NewNop())
+		j, err := openTestJournal(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +120,7 @@ func TestJournalModel(t *testing.T) {
 			"reopen": func(t *rapid.T) {
 				want := j.view()
 				_ = j.log.Close()
-				if j, err = openJournal(path, time.Hour, zap.NewNop()); err != nil {
+				if j, err = openTestJournal(path); err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(want, j.view(), cmpopts.EquateEmpty()); diff != "" {
@@ -207,7 +211,7 @@ func TestI6_DamagedJournal(t *testing.T) {
 func TestCompactionKeepsWhatIsQueued(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "journal")
-	j, err := openJournal(path, time.Hour, zap.NewNop())
+	j, err := openTestJournal(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +232,7 @@ func TestCompactionKeepsWhatIsQueued(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = j.log.Close()
-	if j, err = openJournal(path, time.Hour, zap.NewNop()); err != nil {
+	if j, err = openTestJournal(path); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = j.log.Close() }()

@@ -53,6 +53,10 @@ func newMetrics(reg prometheus.Registerer, m *Minion) (*metrics, error) {
 		gauge("carillon_minion_tasks_running", "Tasks that run now.", func(s Status) int { return s.Running }),
 		gauge("carillon_minion_tasks_waiting", "Accepted tasks that wait for a place.", func(s Status) int { return s.Waiting }),
 		gauge("carillon_minion_reports_unacked", "Final reports that no node has acknowledged.", func(s Status) int { return s.Unacked }),
+		gauge("carillon_minion_troubles", "What keeps the minion from working well, such as a full journal.", func(s Status) int { return len(s.Trouble) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "carillon_minion_clock_skew_seconds", Help: "How far this host's clock is ahead of the node's.",
+		}, func() float64 { return m.Status().ClockSkew.Seconds() }),
 		gauge("carillon_minion_connected", "1 while the minion has a session with a node.", func(s Status) int {
 			if s.Node != "" {
 				return 1

@@ -43,6 +43,7 @@ type Minion struct {
 	scripts  scripts
 	handlers *handlers
 	groups   groups
+	troubles troubles
 	// startWake tells the starter that there is a place or a task.
 	startWake chan struct{}
 	// factsWake asks for the facts to be found out anew.
@@ -84,6 +85,11 @@ type Status struct {
 	Unacked int
 	// Shim: the supervising process is there.
 	Shim bool
+	// ClockSkew is how far this host's wall clock is ahead of the node's. Zero
+	// also while no node has told its time.
+	ClockSkew time.Duration
+	// Trouble is what keeps the minion from working well, in words. Empty: nothing.
+	Trouble []string
 }
 
 // New returns a minion. It touches nothing before Run. Errors: a
@@ -95,6 +101,12 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
+	}
+	if deps.writeJournal == nil {
+		deps.writeJournal = (*os.File).WriteAt
+	}
+	if deps.free == nil {
+		deps.free = freeBytes
 	}
 	if deps.crash == nil {
 		deps.crash = func(string) {}
@@ -119,7 +131,10 @@ func (m *Minion) ID() job.MinionID { return m.cfg.ID }
 func (m *Minion) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := Status{Node: m.node, Running: m.active, Waiting: len(m.waiting) + len(m.held), Shim: m.client != nil}
+	s := Status{
+		Node: m.node, Running: m.active, Waiting: len(m.waiting) + len(m.held), Shim: m.client != nil,
+		ClockSkew: m.clock.skew(time.Now()), Trouble: m.troubles.list(),
+	}
 	for _, e := range m.journal.live {
 		if e.final != nil {
 			s.Unacked++
@@ -133,6 +148,7 @@ func (m *Minion) crash(point string) { m.deps.crash(point) }
 // fail ends Run when the journal cannot be used any more.
 func (m *Minion) fail(err error) {
 	if !fatal(err) {
+		m.troubles.journalFailed(err)
 		m.log.Error("journal write failed", zap.Error(err))
 		return
 	}
@@ -154,7 +170,7 @@ func (m *Minion) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
-	j, err := openJournal(m.cfg.path("journal"), m.cfg.JournalKeep, m.log)
+	j, err := openJournal(m.cfg.path("journal"), &m.cfg, &m.deps, m.log)
 	if err != nil {
 		return err
 	}
@@ -285,14 +301,19 @@ func (m *Minion) housekeep(ctx context.Context) {
 	defer tick.Stop()
 	clean := time.NewTicker(time.Minute)
 	defer clean.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	m.lookAtDisk(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-clean.C:
-			m.cleanOutput(time.Now())
+			m.cleanOutput(time.Now(), 0)
 			m.scripts.clean(time.Now())
 			m.cleanGroups()
+		case <-look.C:
+			m.lookAtDisk(time.Now())
 		case now := <-tick.C:
 			m.mu.Lock()
 			m.out.resend(m.journal.ledger, now)
@@ -308,6 +329,7 @@ func (m *Minion) housekeep(ctx context.Context) {
 			if len(again) > 0 {
 				m.settle(again)
 			}
+			m.probeJournal()
 		}
 	}
 }
@@ -318,7 +340,20 @@ type serverClock struct {
 	base, at time.Time
 }
 
-func (c *serverClock) set(server time.Time) { c.base, c.at = server, time.Now() }
+// set takes the time that a server has told in answer to something that was sent
+// at sent. It was told in between, so half the way back is how far it may be off.
+func (c *serverClock) set(server, sent, received time.Time) {
+	c.base, c.at = server, sent.Add(received.Sub(sent)/2)
+}
+
+// skew returns how far this host's wall clock, which says now, is ahead of the
+// server's. Zero: no server has told its time yet.
+func (c *serverClock) skew(now time.Time) time.Duration {
+	if !c.valid() {
+		return 0
+	}
+	return now.Round(0).Sub(c.base.Add(now.Sub(c.at)))
+}
 
 // valid reports whether a server has told its time yet.
 func (c *serverClock) valid() bool { return !c.at.IsZero() }

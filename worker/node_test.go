@@ -26,6 +26,8 @@ import (
 type node struct {
 	// handlers are those of the minions that are started for it.
 	handlers map[string]Handler
+	// change is made to what minions that are started for it depend on.
+	change func(*Deps)
 	agentpb.UnimplementedPushServer
 	t    testing.TB
 	addr string
@@ -310,6 +312,9 @@ func start(t testing.TB, n *node, dir string, change ...func(*Config)) (*Minion,
 		f(&cfg)
 	}
 	deps := Deps{Handlers: n.handlers}
+	if n.change != nil {
+		n.change(&deps)
+	}
 	if tt, ok := t.(*testing.T); ok {
 		deps.Logger = zaptest.NewLogger(tt)
 	}

@@ -196,8 +196,9 @@ func (s *session) copyFrames(ctx context.Context, id uint64, file *os.File, r *b
 }
 
 // cleanOutput removes output files that are too old, then the oldest until
-// all fit. Files of open tasks stay.
-func (m *Minion) cleanOutput(now time.Time) {
+// all fit and so many bytes as are lacking have become free. Files of open tasks
+// stay.
+func (m *Minion) cleanOutput(now time.Time, lacking int64) {
 	dir := m.cfg.path("output")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -225,7 +226,7 @@ func (m *Minion) cleanOutput(now time.Time) {
 	}
 	slices.SortFunc(files, func(a, b file) int { return a.mod.Compare(b.mod) })
 	for _, f := range files {
-		if now.Sub(f.mod) < m.cfg.OutputKeep && total <= m.cfg.OutputTotal {
+		if now.Sub(f.mod) < m.cfg.OutputKeep && total <= m.cfg.OutputTotal && lacking <= 0 {
 			break
 		}
 		if key, err := parseTaskKey(f.name); err == nil {
@@ -238,5 +239,6 @@ func (m *Minion) cleanOutput(now time.Time) {
 			continue
 		}
 		total -= f.size
+		lacking -= f.size
 	}
 }

@@ -89,6 +89,7 @@ const (
 	kindEnded    kind = "ended"    // Report, At; for a task that was never accepted too
 	kindAcked    kind = "acked"    // Task, At
 	kindToken    kind = "token"    // Shard, Token
+	kindProbe    kind = "probe"    // nothing: shows that the journal can be written
 	kindPast     kind = "past"     // Past: an acknowledged task, in short; from compaction
 )
 

@@ -159,6 +159,7 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 
 	st, err := agentpb.NewPushClient(conn).Session(sctx)
 	hello, edition := m.hello()
+	sent := time.Now() // the connection is there by now
 	if err == nil {
 		err = st.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: hello}})
 	}
@@ -169,6 +170,7 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoSession, err)
 	}
+	received := time.Now()
 	w := first.GetWelcome()
 	if w == nil {
 		return fmt.Errorf("%w: the node did not say welcome", errNoSession)
@@ -184,7 +186,7 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 	if s.beat <= 0 {
 		s.beat = defaultBeat
 	}
-	m.welcomed(w)
+	m.welcomed(w, sent, received)
 	m.log.Info("session opened", zap.String("server", addr), zap.String("node", w.GetNode()))
 	defer func() {
 		m.mu.Lock()
@@ -208,16 +210,25 @@ func (m *Minion) hello() (*agentpb.Hello, uint64) {
 	}, edition
 }
 
+// beatNow returns what is told now and then.
+func (m *Minion) beatNow() *agentpb.Beat {
+	s := m.Status()
+	return &agentpb.Beat{
+		Running: int32(s.Running), WallClock: time.Now().UnixNano(), //nolint:gosec // a small count
+		ClockSkew: s.ClockSkew.Milliseconds(), Trouble: s.Trouble,
+	}
+}
+
 // welcomed begins a session: the clock is set and everything is told again.
-func (m *Minion) welcomed(w *agentpb.Welcome) {
+func (m *Minion) welcomed(w *agentpb.Welcome, sent, received time.Time) {
 	m.metrics.sessions.Inc()
 	m.mu.Lock()
 	m.node = job.NodeID(w.GetNode())
 	m.session = max(m.session, w.GetSession())
 	if w.GetWallClock() != 0 {
-		m.clock.set(time.Unix(0, w.GetWallClock()).UTC())
+		m.clock.set(time.Unix(0, w.GetWallClock()).UTC(), sent, received)
 	} else {
-		m.clock.set(time.Now().UTC())
+		m.clock.set(received.UTC().Round(0), received, received)
 	}
 	m.out.reset(m.journal.ledger)
 	var late []*job.Report
@@ -275,8 +286,7 @@ func (s *session) send(ctx, sctx context.Context) error {
 				return err
 			}
 		case <-beat.C:
-			b := &agentpb.Beat{Running: int32(m.Status().Running), WallClock: time.Now().UnixNano()} //nolint:gosec // a small count
-			if err := s.stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: b}}); err != nil {
+			if err := s.stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: m.beatNow()}}); err != nil {
 				return err
 			}
 		case within := <-s.drain:

@@ -27,8 +27,7 @@ func (m *Minion) settle(reports []*job.Report) {
 			continue
 		}
 		if n := outputSize(r); n > 0 && m.spooled+n > spoolBytes {
-			r.Stdout = job.Output{Bytes: r.Stdout.Bytes, Truncated: true}
-			r.Stderr = job.Output{Bytes: r.Stderr.Bytes, Truncated: true}
+			withoutOutput(r)
 		}
 		entries = append(entries, e)
 		var b wal.Batch
@@ -61,11 +60,21 @@ func (m *Minion) settle(reports []*job.Report) {
 	}
 }
 
+// withoutOutput drops the output that a report carries; its file has it.
+func withoutOutput(r *job.Report) {
+	for _, o := range []*job.Output{&r.Stdout, &r.Stderr} {
+		*o = job.Output{Bytes: o.Bytes, Truncated: o.Bytes > 0}
+	}
+}
+
 // commit ends what settle has made durable. The caller holds mu. After an
 // error the reports are tried again later.
 func (m *Minion) commit(entries []*entry, err error) {
 	for _, e := range entries {
 		if err != nil {
+			if diskFull(err) {
+				withoutOutput(e.settling) // rather less output than no result
+			}
 			m.unsettled = append(m.unsettled, e.settling)
 			e.settling = nil
 			continue

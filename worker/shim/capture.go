@@ -2,6 +2,7 @@ package shim
 
 import (
 	"encoding/binary"
+	"io"
 	"os"
 	"sync"
 )
@@ -29,6 +30,8 @@ const partSize = 4 << 10
 type capture struct {
 	path string
 	cap  int64 // of the file's size
+	// writeTo is (*os.File).Write; tests make it fail.
+	writeTo func(*os.File, []byte) (int, error)
 
 	mu sync.Mutex
 	// mu guards the following.
@@ -40,7 +43,9 @@ type capture struct {
 	closed  bool
 }
 
-func newCapture(path string, limit int64) *capture { return &capture{path: path, cap: limit} }
+func newCapture(path string, limit int64) *capture {
+	return &capture{path: path, cap: limit, writeTo: (*os.File).Write}
+}
 
 // write takes what was read from a stream. It never fails: output that cannot
 // be stored is counted as dropped.
@@ -52,16 +57,14 @@ func (c *capture) write(stream int, p []byte) {
 	}
 	c.parts[stream].write(p)
 	keep := int(min(int64(len(p)), c.cap-c.written-OutputFrameHeader))
-	if keep > 0 && c.store(byte(stream), p[:keep]) {
-		c.written += int64(keep) + OutputFrameHeader
-	} else {
+	if keep <= 0 || c.failed || !c.store(byte(stream), p[:keep]) {
 		keep = 0
 	}
 	c.dropped[stream] += int64(len(p) - keep)
 }
 
 func (c *capture) store(stream byte, p []byte) bool {
-	if c.failed || c.path == "" {
+	if c.path == "" {
 		return false
 	}
 	if c.file == nil {
@@ -75,10 +78,19 @@ func (c *capture) store(stream byte, p []byte) bool {
 	buf := make([]byte, OutputFrameHeader, OutputFrameHeader+len(p))
 	buf[0] = stream
 	binary.BigEndian.PutUint32(buf[1:], uint32(len(p))) //nolint:gosec // at most a read buffer
-	if _, err := c.file.Write(append(buf, p...)); err != nil {
-		c.failed = true // what follows a torn frame could not be read
+	if _, err := c.writeTo(c.file, append(buf, p...)); err != nil {
+		// What follows a torn frame could not be read: it is taken back, and
+		// nothing but the count of what is missing is written any more.
+		c.failed = true
+		if err = c.file.Truncate(c.written); err == nil {
+			_, err = c.file.Seek(c.written, io.SeekStart)
+		}
+		if err != nil {
+			c.path = ""
+		}
 		return false
 	}
+	c.written += int64(len(p)) + OutputFrameHeader
 	return true
 }
 

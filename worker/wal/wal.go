@@ -52,7 +52,7 @@ type Opened struct {
 // Log is an open log. All methods may be called from any goroutine.
 type Log struct {
 	path string
-	// writeAt is (*os.File).WriteAt; tests make it fail.
+	// writeAt is (*os.File).WriteAt, unless OpenWith was given another.
 	writeAt func(*os.File, []byte, int64) (int, error)
 
 	// syncing is held by whoever writes the file.
@@ -72,6 +72,12 @@ type Log struct {
 // Open opens the log at path, creates it if need be, and calls read for every
 // record in it. The payload is only valid during the call.
 func Open(path string, read func(payload []byte) error) (*Log, Opened, error) {
+	return OpenWith(path, (*os.File).WriteAt, read)
+}
+
+// OpenWith is Open with another way to write batches, such as one that fails.
+// Rewrite does not use it.
+func OpenWith(path string, writeAt func(*os.File, []byte, int64) (int, error), read func(payload []byte) error) (*Log, Opened, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, Opened{}, fmt.Errorf("open log: %w", err)
@@ -89,7 +95,7 @@ func Open(path string, read func(payload []byte) error) (*Log, Opened, error) {
 		_ = f.Close()
 		return nil, Opened{}, fmt.Errorf("open log %s: %w", path, err)
 	}
-	return &Log{path: path, writeAt: (*os.File).WriteAt, file: f, size: good, next: 1, failed: map[Batch]error{}}, info, nil
+	return &Log{path: path, writeAt: writeAt, file: f, size: good, next: 1, failed: map[Batch]error{}}, info, nil
 }
 
 // replay reads all records and returns the offset behind the last good one.

@@ -109,6 +109,7 @@ func Handler(m *worker.Minion, reg prometheus.Gatherer) http.Handler {
 		if !s.Shim {
 			reasons = append(reasons, "not attached to the shim")
 		}
+		reasons = append(reasons, s.Trouble...)
 		if len(reasons) > 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = fmt.Fprintln(w, strings.Join(reasons, "\n"))

@@ -1,0 +1,132 @@
+package worker
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// What a minion can be troubled by, as its beats tell it.
+const (
+	// TroubleJournalFull: orders are refused, because there is no room for them.
+	TroubleJournalFull = "journal full"
+	// TroubleJournal: orders are refused, because the journal cannot be written.
+	TroubleJournal = "journal cannot be written"
+	// TroubleDisk: there is less room on the disk than Config.MinFree.
+	TroubleDisk = "disk full"
+)
+
+const (
+	// lookEvery is how often the room on the disk is looked at.
+	lookEvery = 10 * time.Second
+	// probeBytes is how much has to fit into a journal that could not be written,
+	// before it counts as healed: less would let the next order fail again.
+	probeBytes = 64 << 10
+)
+
+// troubles are what keeps a minion from working well. Its methods may be called
+// from any goroutine.
+type troubles struct {
+	mu sync.Mutex
+	// mu guards the following: empty, or one of the constants.
+	journal, limit, disk string
+}
+
+func (t *troubles) list() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []string
+	for _, s := range []string{t.journal, t.limit, t.disk} {
+		if s != "" && (len(out) == 0 || out[0] != s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// set notes or clears a trouble, and reports whether that is new.
+func (t *troubles) set(which *string, is bool, word string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !is {
+		word = ""
+	}
+	changed := *which != word
+	*which = word
+	return changed
+}
+
+func (t *troubles) journalFailed(err error) {
+	word := TroubleJournal
+	if diskFull(err) {
+		word = TroubleJournalFull
+	}
+	t.set(&t.journal, true, word)
+}
+
+func (t *troubles) journalWorks() { t.set(&t.journal, false, "") }
+
+// journalBroken reports whether the last write has failed.
+func (t *troubles) journalBroken() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.journal != ""
+}
+
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// freeBytes returns how many bytes the minion can still write where dir is.
+func freeBytes(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // no disk has 2^63 bytes
+}
+
+// lookAtDisk notes whether there is little room, and makes some.
+func (m *Minion) lookAtDisk(now time.Time) {
+	free, err := m.deps.free(m.cfg.DataDir)
+	if err != nil {
+		m.log.Warn("room on the disk cannot be found out", zap.Error(err))
+		return
+	}
+	lacking := m.cfg.MinFree - free
+	if m.troubles.set(&m.troubles.disk, lacking > 0, TroubleDisk) && lacking > 0 {
+		m.log.Error("little room on the disk; output files are removed", zap.Int64("freeBytes", free), zap.Int64("wanted", m.cfg.MinFree))
+	}
+	if lacking > 0 {
+		m.cleanOutput(now, lacking)
+	}
+}
+
+// probeJournal finds out whether a journal that could not be written, or has
+// come to its limit, is well again: no order may come that would show it.
+func (m *Minion) probeJournal() {
+	m.mu.Lock()
+	over := m.journal.over()
+	m.mu.Unlock()
+	m.troubles.set(&m.troubles.limit, over, TroubleJournalFull)
+	if !m.troubles.journalBroken() {
+		return
+	}
+	m.mu.Lock()
+	batch, err := m.journal.add(&record{Kind: kindProbe, Reason: strings.Repeat(" ", probeBytes)})
+	m.mu.Unlock()
+	if err == nil {
+		err = m.sync(batch)
+	}
+	switch {
+	case err == nil:
+		m.troubles.journalWorks()
+		m.log.Info("the journal can be written again")
+	case fatal(err):
+		m.fail(err)
+	}
+}
