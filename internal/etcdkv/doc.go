@@ -19,6 +19,12 @@
 //	PREFIX/v1/runs/BUCKET/SEGMENT             packed run records
 //	PREFIX/v1/queues/NS/TYPE/...              typed task queues
 //	PREFIX/v1/audit/...                       what operators did
+//	PREFIX/v1/auth/ca                         the cluster's authority, with its private key
+//	PREFIX/v1/auth/tickets                    keys of TLS session tickets
+//	PREFIX/v1/auth/tokens/ID                  a join token, without its secret
+//	PREFIX/v1/auth/minions/ID                 an enrolled minion
+//	PREFIX/v1/auth/requests/ID                a minion that asks to be enrolled
+//	PREFIX/v1/auth/revoked/ID                 up to when a minion's certificates are revoked
 //
 // Numbers in keys are zero-padded hexadecimal, so that keys sort as numbers do.
 // A job's shard is a pure function of its namespace and name: see Keys.Shard.

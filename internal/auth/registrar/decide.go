@@ -1,0 +1,145 @@
+package registrar
+
+import (
+	"path"
+	"slices"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+const (
+	// maxClones bounds the clones that are noted with a minion.
+	maxClones = 8
+	// maxKeys bounds the keys that may ask for one id.
+	maxKeys = 4
+)
+
+// join decides on a minion that shows no certificate.
+func (r *Registrar) join(v *view, a *ask) (*decision, error) {
+	switch {
+	case v.enrolled() && v.minion.value.Key == string(a.key):
+		// It lost the answer or its certificate, or was off for long.
+		d, err := r.issue(v, a, v.minion.value)
+		if err == nil {
+			d.note = "minion joined again by its key"
+		}
+		return d, err
+	case v.enrolled():
+		return r.clone(v, a)
+	case a.token != nil:
+		return r.joinByToken(v, a)
+	}
+	return r.joinByApproval(v, a)
+}
+
+// renew decides on a minion whose certificate was verified.
+func (r *Registrar) renew(v *view, a *ask, who auth.Identity) (*decision, error) {
+	switch {
+	case !v.minion.exists():
+		return nil, status.Errorf(codes.PermissionDenied, "minion %s is not enrolled; join again", a.id)
+	case !v.enrolled(), v.revoked.exists() && !who.IssuedAt.After(v.revoked.value.Before):
+		return nil, status.Errorf(codes.PermissionDenied, "minion %s: its certificate was revoked; join again with a new token", a.id)
+	case v.minion.value.Key != string(a.key):
+		return nil, status.Errorf(codes.PermissionDenied, "minion %s is enrolled with another key than the one in the request; "+
+			"keep the key, or have the minion revoked and join again", a.id)
+	}
+	return r.issue(v, a, v.minion.value)
+}
+
+// clone refuses another key for an id that is enrolled, and notes it the first
+// time.
+func (r *Registrar) clone(v *view, a *ask) (*decision, error) {
+	d := &decision{refused: status.Errorf(codes.AlreadyExists, "minion %s is enrolled with another key: give this host an id of its own; "+
+		"or if it replaces the other one, have an operator revoke the minion first", a.id)}
+	rec := v.minion.value
+	known := slices.ContainsFunc(rec.Clones, func(c etcdkv.Clone) bool { return c.Key == string(a.key) })
+	if known || len(rec.Clones) >= maxClones {
+		return d, nil
+	}
+	rec.Clones = append(slices.Clone(rec.Clones), etcdkv.Clone{Key: string(a.key), From: a.from, At: r.now().UTC()})
+	put, err := v.minion.put(rec)
+	if err != nil {
+		return nil, err
+	}
+	d.ops = []clientv3.Op{put}
+	d.note = "an enrolled minion's id was asked for with another key, and refused"
+	d.fields = []zap.Field{zap.String("from", a.from), zap.String("key", string(a.key)), zap.String("enrolledKey", rec.Key)}
+	return d, nil
+}
+
+// joinByToken enrolls by one use of a token.
+func (r *Registrar) joinByToken(v *view, a *ask) (*decision, error) {
+	t := v.token.value
+	deny := func(why string) (*decision, error) {
+		return nil, status.Errorf(codes.PermissionDenied, "minion %s: the join token %s; ask an operator for a new one", a.id, why)
+	}
+	switch {
+	// Who does not know the secret is told no more than that.
+	case !v.token.exists(), !a.token.Matches(t.SecretHash):
+		return deny("is not known: it may be used up, expired or deleted")
+	case !r.now().Before(t.ExpiresAt):
+		return deny("has expired")
+	case t.Uses < 1:
+		return deny("is used up")
+	case v.revoked.exists() && v.token.create < v.revoked.mod:
+		return deny("is older than this minion's revocation")
+	}
+	if ok, err := path.Match(t.Minions, string(a.id)); t.Minions != "" && (err != nil || !ok) {
+		return deny("is for minions named " + t.Minions + " only")
+	}
+	d, err := r.issue(v, a, etcdkv.Enrollment{Token: t.ID, EnrolledAt: r.now().UTC()})
+	if err != nil {
+		return nil, err
+	}
+	use := v.token.remove()
+	if t.Uses--; t.Uses > 0 {
+		if use, err = v.token.put(t); err != nil {
+			return nil, err
+		}
+	}
+	d.ops = append(d.ops, use)
+	d.note = "minion enrolled by a token"
+	d.fields = []zap.Field{zap.String("token", t.ID), zap.Int("usesLeft", t.Uses), zap.String("key", string(a.key)), zap.String("from", a.from)}
+	return d, nil
+}
+
+// joinByApproval enrolls if an operator has approved, and else stores the
+// request.
+func (r *Registrar) joinByApproval(v *view, a *ask) (*decision, error) {
+	rec := v.request.value
+	i := slices.IndexFunc(rec.Keys, func(k etcdkv.RequestedKey) bool { return k.Key == string(a.key) })
+	switch {
+	case i >= 0 && !rec.Keys[i].RejectedAt.IsZero():
+		return nil, status.Errorf(codes.PermissionDenied, "minion %s: an operator rejected this host", a.id)
+	case i >= 0 && !rec.Keys[i].ApprovedAt.IsZero():
+		d, err := r.issue(v, a, etcdkv.Enrollment{ApprovedBy: rec.Keys[i].By, EnrolledAt: r.now().UTC()})
+		if err != nil {
+			return nil, err
+		}
+		d.note = "minion enrolled by approval"
+		d.fields = []zap.Field{zap.String("by", rec.Keys[i].By), zap.String("key", string(a.key)), zap.String("from", a.from)}
+		return d, nil
+	case i >= 0:
+		return &decision{}, nil // it waits
+	case len(rec.Keys) >= maxKeys:
+		return nil, status.Errorf(codes.ResourceExhausted, "minion %s: %d other hosts ask for this id; have an operator reject them, or give this host another id", a.id, maxKeys)
+	case !v.request.exists() && v.requests >= int64(r.cfg.MaxRequests):
+		return nil, status.Errorf(codes.ResourceExhausted, "%d minions wait for an operator already; use a join token, or ask again later", v.requests)
+	}
+	rec.Schema, rec.ID = etcdkv.Schema, a.id
+	rec.Keys = append(slices.Clone(rec.Keys), etcdkv.RequestedKey{Key: string(a.key), From: a.from, At: r.now().UTC()})
+	put, err := v.request.put(rec)
+	if err != nil {
+		return nil, err
+	}
+	return &decision{
+		ops: []clientv3.Op{put}, note: "minion asks to be enrolled; an operator has to approve",
+		fields: []zap.Field{zap.String("key", string(a.key)), zap.String("from", a.from)},
+	}, nil
+}

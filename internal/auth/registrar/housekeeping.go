@@ -1,0 +1,132 @@
+package registrar
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+const (
+	// ticketLife is how long a key of session tickets makes new ones, and
+	// ticketsKept how many read old ones.
+	ticketLife  = 24 * time.Hour
+	ticketsKept = 3
+	// requestLife is how long a request, or what was decided on it, is kept. A
+	// minion that still waits asks again.
+	requestLife = 24 * time.Hour
+)
+
+// rotate makes a new key of session tickets where there is none, or the newest
+// one is old. Any node may: the transaction lets one do it.
+func (r *Registrar) rotate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	now, err := listEntries[etcdkv.Tickets](ctx, r.client, r.keys.AuthTickets())
+	if err != nil {
+		return err
+	}
+	e := entry[etcdkv.Tickets]{key: r.keys.AuthTickets()}
+	if len(now) > 0 {
+		e = now[0]
+	}
+	if keys := e.value.Keys; len(keys) > 0 && r.now().Sub(keys[0].CreatedAt) < ticketLife {
+		return r.useTickets(e.value)
+	}
+	fresh := etcdkv.TicketKey{Key: make([]byte, 32), CreatedAt: r.now().UTC()}
+	if _, err := rand.Read(fresh.Key); err != nil {
+		return fmt.Errorf("new key: %w", err)
+	}
+	next := etcdkv.Tickets{Schema: etcdkv.Schema, Keys: append([]etcdkv.TicketKey{fresh}, e.value.Keys...)}
+	next.Keys = next.Keys[:min(len(next.Keys), ticketsKept)]
+	put, err := e.put(next)
+	if err != nil {
+		return err
+	}
+	done, err := r.client.Txn(ctx).If(e.unchanged()).Then(put).Else(clientv3.OpGet(e.key)).Commit()
+	if err != nil {
+		return fmt.Errorf("write %s: %w", e.key, etcdkv.Unavailable(err))
+	}
+	if done.Succeeded {
+		return r.useTickets(next)
+	}
+	theirs, err := read[etcdkv.Tickets](e.key, done.Responses[0])
+	if err != nil {
+		return err
+	}
+	return r.useTickets(theirs.value)
+}
+
+// applyTickets follows what is stored.
+func (r *Registrar) applyTickets(b etcdkv.Batch) error {
+	for _, e := range b.Events {
+		if e.Value == nil || e.Key != r.keys.AuthTickets() {
+			continue
+		}
+		v, err := etcdkv.Decode[etcdkv.Tickets](e.Key, e.Value)
+		if err == nil {
+			err = r.useTickets(v)
+		}
+		if err != nil {
+			r.log.Warn("keys of session tickets were left out; sessions begin anew", zap.Error(err))
+		}
+	}
+	return nil
+}
+
+func (r *Registrar) useTickets(v etcdkv.Tickets) error {
+	keys := make([][32]byte, 0, len(v.Keys))
+	for _, k := range v.Keys {
+		if len(k.Key) != 32 {
+			return fmt.Errorf("a key of session tickets has %d bytes, not 32", len(k.Key))
+		}
+		keys = append(keys, [32]byte(k.Key))
+	}
+	return r.tls.SetTickets(keys)
+}
+
+// sweep removes tokens that have expired, and requests that nobody has decided
+// on, or that nobody has come back for.
+func (r *Registrar) sweep(ctx context.Context) error {
+	now := r.now()
+	tokens, err1 := listEntries[etcdkv.JoinToken](ctx, r.client, r.keys.AuthTokens())
+	for _, t := range tokens {
+		if !now.Before(t.value.ExpiresAt) {
+			err1 = errors.Join(err1, r.removeUnchanged(ctx, t.unchanged(), t.remove()))
+		}
+	}
+	requests, err2 := listEntries[etcdkv.JoinRequest](ctx, r.client, r.keys.AuthRequests())
+	for _, q := range requests {
+		if now.Sub(lastTouched(q.value)) >= requestLife {
+			err2 = errors.Join(err2, r.removeUnchanged(ctx, q.unchanged(), q.remove()))
+		}
+	}
+	return errors.Join(err1, err2)
+}
+
+func lastTouched(q etcdkv.JoinRequest) time.Time {
+	var last time.Time
+	for _, k := range q.Keys {
+		for _, t := range []time.Time{k.At, k.ApprovedAt, k.RejectedAt} {
+			if t.After(last) {
+				last = t
+			}
+		}
+	}
+	return last
+}
+
+func (r *Registrar) removeUnchanged(ctx context.Context, same clientv3.Cmp, remove clientv3.Op) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := r.client.Txn(ctx).If(same).Then(remove).Commit(); err != nil {
+		return fmt.Errorf("remove %s: %w", remove.KeyBytes(), etcdkv.Unavailable(err))
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package etcdkv
+
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Authority is the cluster's certificate authority. It is written once. Who can
+// read it can be any node and any minion: etcd has to be guarded.
+type Authority struct {
+	Schema int `json:"schema"`
+	// Certificate and Key are PEM.
+	Certificate string    `json:"certificate"`
+	Key         string    `json:"key"`
+	CreatedAt   time.Time `json:"createdAt"`
+}
+
+// Tickets are the keys of TLS session tickets that all nodes share.
+type Tickets struct {
+	Schema int `json:"schema"`
+	// Keys are ordered, the newest first; that one makes new tickets.
+	Keys []TicketKey `json:"keys"`
+}
+
+// TicketKey is one key of session tickets.
+type TicketKey struct {
+	Key       []byte    `json:"key"` // 32 bytes
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// JoinToken lets minions enroll. Its secret is not stored.
+type JoinToken struct {
+	Schema     int    `json:"schema"`
+	ID         string `json:"id"`
+	SecretHash string `json:"secretHash"`
+	// Minions is a shell pattern that the ids must match; empty: any.
+	Minions string `json:"minions,omitempty"`
+	// Uses is how many minions may still enroll; the key is deleted at 0.
+	Uses      int       `json:"uses"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	By        string    `json:"by,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// Enrollment is a minion that has, or had, a certificate.
+type Enrollment struct {
+	Schema int          `json:"schema"`
+	ID     job.MinionID `json:"id"`
+	// Key is the fingerprint of the minion's key.
+	Key string `json:"key"`
+	// Token is the ID of the token that it enrolled by; ApprovedBy who approved
+	// it where there was none.
+	Token      string    `json:"token,omitempty"`
+	ApprovedBy string    `json:"approvedBy,omitempty"`
+	EnrolledAt time.Time `json:"enrolledAt"`
+	// Serial, IssuedAt and ExpiresAt are of the certificate issued last.
+	// IssuedAt is in whole seconds, and rises strictly.
+	Serial    string    `json:"serial"`
+	IssuedAt  time.Time `json:"issuedAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	// RevokedAt is zero while the minion is enrolled.
+	RevokedAt time.Time `json:"revokedAt,omitzero"`
+	// Clones are other keys that asked for this id and were refused, the first
+	// few of them.
+	Clones []Clone `json:"clones,omitempty"`
+}
+
+// Clone is another key that asked for an enrolled minion's id.
+type Clone struct {
+	Key  string    `json:"key"`
+	From string    `json:"from"` // where the request came from
+	At   time.Time `json:"at"`   // when it was seen first
+}
+
+// JoinRequest is a minion that asks to be enrolled, and has no token.
+type JoinRequest struct {
+	Schema int          `json:"schema"`
+	ID     job.MinionID `json:"id"`
+	// Keys ask for this id; an operator has to find out which is the right one.
+	Keys []RequestedKey `json:"keys"`
+}
+
+// RequestedKey is a key that is to be enrolled.
+type RequestedKey struct {
+	Key        string    `json:"key"` // its fingerprint
+	From       string    `json:"from"`
+	At         time.Time `json:"at"` // when it was seen first
+	ApprovedAt time.Time `json:"approvedAt,omitzero"`
+	RejectedAt time.Time `json:"rejectedAt,omitzero"`
+	By         string    `json:"by,omitempty"` // who approved or rejected it
+}
+
+// Revocation says that a minion's certificates are not good any more.
+type Revocation struct {
+	Schema int          `json:"schema"`
+	ID     job.MinionID `json:"id"`
+	// Before is the instant of issue up to which they are revoked, that
+	// instant included.
+	Before time.Time `json:"before"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
+	By     string    `json:"by,omitempty"`
+}
