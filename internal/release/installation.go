@@ -88,7 +88,10 @@ func (s State) accepts(m Manifest) error {
 	if err := s.Floor.allows(m); err != nil {
 		return err
 	}
-	if m.Release == s.Floor.Release && s.Current.Release != 0 {
+	if m.Release == s.Floor.Release {
+		if s.Current.Release == 0 {
+			return fmt.Errorf("release %d (%s): %w, by a package", m.Release, m.Version, ErrInstalled)
+		}
 		// Two manifests with one number: only the first one counts.
 		return fmt.Errorf("release %d (%s): %w: another manifest with this number is installed", m.Release, m.Version, ErrOlder)
 	}
@@ -169,6 +172,9 @@ func (in *Installation) path(parts ...string) string {
 func (in *Installation) beginTrial() (Program, error) {
 	var trial Program
 	err := in.update(func(s *State) error {
+		if s.Trial.Release != 0 {
+			return fmt.Errorf("begin trial: that of release %d has not been settled", s.Trial.Manifest)
+		}
 		trial, s.Trial, s.Staged = s.Staged, s.Staged, Program{}
 		return nil
 	})
@@ -238,6 +244,38 @@ func (in *Installation) flip(to Number) error {
 	return nil
 }
 
+// point flips the link if it names something else.
+func (in *Installation) point(to Number) error {
+	now, err := os.Readlink(in.path("current"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("read link: %w", err)
+	}
+	want := ""
+	if to != 0 {
+		want = filepath.Join("versions", strconv.FormatInt(int64(to), 10))
+	}
+	if now == want {
+		return nil
+	}
+	return in.flip(to)
+}
+
+// adoptOwn makes the launcher's own program the current one: somebody who may
+// write to this host has brought it, and it is newer than what is installed.
+func (in *Installation) adoptOwn(own Number) error {
+	return in.update(func(s *State) error {
+		if own <= s.Floor.Release {
+			return nil
+		}
+		s.Previous, s.Current = s.Current, Program{}
+		s.Floor.Release = own
+		if s.Staged.Manifest <= own {
+			s.Staged = Program{}
+		}
+		return nil
+	})
+}
+
 // prune removes the releases that nothing refers to.
 func (in *Installation) prune() error {
 	return in.locked("lock", func() error {
@@ -305,11 +343,11 @@ func (in *Installation) locked(name string, f func() error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = l.Close() }() // which unlocks
+	defer unlock(l)
 	return f()
 }
 
-// lock takes a file lock; closing the file releases it, and so does the end of the process.
+// lock takes a file lock; unlock releases it, and so does the end of the process.
 func (in *Installation) lock(name string, how int) (*os.File, error) {
 	f, err := os.OpenFile(in.path(name), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -326,6 +364,13 @@ func (in *Installation) lock(name string, how int) (*os.File, error) {
 		return nil, fmt.Errorf("lock installation %s: %w", in.path(name), err)
 	}
 	return f, nil
+}
+
+// unlock does not leave it to close: a process that is being forked meanwhile
+// has a copy of the file, and would keep the lock until it has become another program.
+func unlock(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) // closing does it too, if later
+	_ = f.Close()
 }
 
 // writeFile writes a file and syncs it.
