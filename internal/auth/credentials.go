@@ -160,7 +160,7 @@ func (c *Credentials) load() (err error) {
 		return err
 	}
 	if c.cert != nil {
-		c.renewAt = renewal(c.cert.Leaf)
+		c.renewAt = renewal(c.cert.Leaf, c.cert.Leaf.NotBefore.Add(Skew))
 	}
 	return nil
 }
@@ -242,6 +242,11 @@ func (c *Credentials) install(der []byte, ca *x509.Certificate) error {
 	if err := checkOwn(leaf, c.key, ca, c.cfg.ID); err != nil {
 		return fmt.Errorf("the node's answer: %w", err)
 	}
+	now := c.now()
+	if now.Before(leaf.NotBefore) || !now.Before(leaf.NotAfter) {
+		return fmt.Errorf("the new certificate is good from %s to %s, and this host's clock says %s; set the clock",
+			leaf.NotBefore.Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
 	// The authority first: a certificate without it cannot be read again.
 	if err := c.dir.write(caFile, certificatePEM(ca.Raw)); err != nil {
 		return err
@@ -251,7 +256,9 @@ func (c *Credentials) install(der []byte, ca *x509.Certificate) error {
 	}
 	c.mu.Lock()
 	c.ca, c.cert = ca, &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: c.key, Leaf: leaf}
-	c.renewAt = renewal(leaf)
+	// From now, not from its issue: a host whose clock is hours ahead would
+	// renew again and again.
+	c.renewAt = renewal(leaf, now)
 	c.mu.Unlock()
 	// A ticket speaks for the certificate that it was given to.
 	c.cache.clear()

@@ -267,17 +267,49 @@ func TestRenewalIsProvenByTheCertificateOrTheKey(t *testing.T) {
 	if joins, renews := n.counts(); joins != 1 || renews != 1 || n.callers[0].String() != "minion m1" {
 		t.Errorf("%d joins, %d renewals by %v; want one of each by m1", joins, renews, n.callers)
 	}
-	mu.Lock()
-	clock = c.Standing().Expires
-	mu.Unlock()
+	set := func(t time.Time) {
+		mu.Lock()
+		defer mu.Unlock()
+		clock = t
+	}
+	set(c.Standing().Expires.Add(time.Hour))
 	if cert, err := c.certificate(); cert != nil || err != nil {
 		t.Errorf("an expired certificate is shown (%v): a node would refuse the connection", err)
 	}
+	// The node's clock has not come that far: nothing is kept of its answer.
+	before := c.Standing()
+	if err := c.renew(t.Context()); err == nil || !strings.Contains(err.Error(), "set the clock") || c.Standing() != before {
+		t.Errorf("a day ahead: %v, want that the clock is wrong", err)
+	}
+	n.mu.Lock()
+	n.issued = now()
+	n.mu.Unlock()
 	if err := c.renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if joins, renews := n.counts(); joins != 2 || renews != 1 {
-		t.Errorf("%d joins, %d renewals; want a second join by the key", joins, renews)
+	if joins, renews := n.counts(); joins != 3 || renews != 1 {
+		t.Errorf("%d joins, %d renewals; want joins by the key", joins, renews)
+	}
+}
+
+func TestAClockThatIsAheadDoesNotRenewForever(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	n := startNode(t, a)
+	now := func() time.Time { return time.Now().Add(MinionTTL * 3 / 4) }
+	c := open(t, CredentialsConfig{Dir: t.TempDir(), Servers: []string{n.addr}, Token: tokenText(t, a)}, now)
+	join(t, c)
+	for range 2 {
+		if s := c.Standing(); s.RenewAt.Before(now().Add(MinionTTL / 3)) {
+			t.Errorf("is to be renewed at %s, though it is new at %s", s.RenewAt, now())
+		}
+		if err := c.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// It is known on the disk by its issue alone, and is renewed once.
+	if s := open(t, c.cfg, now).Standing(); s.RenewAt.After(now()) {
+		t.Errorf("after a restart it is to be renewed at %s, which is after %s", s.RenewAt, now())
 	}
 }
 
@@ -289,10 +321,10 @@ func TestRenewalComesAfterTwoThirds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issued := leaf.NotBefore.Add(Skew)
+	issued := time.Now()
 	seen := map[time.Time]bool{}
 	for range 100 {
-		at := renewal(leaf)
+		at := renewal(leaf, issued)
 		seen[at] = true
 		if at.Before(issued.Add(MinionTTL/2)) || at.After(issued.Add(MinionTTL*2/3)) {
 			t.Fatalf("renewed %s after its issue, want 12h to 16h", at.Sub(issued))

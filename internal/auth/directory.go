@@ -167,9 +167,9 @@ func (d directory) write(name string, text []byte) (err error) {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// renewal returns when a certificate is to be renewed: after two thirds of its
-// life, somewhat earlier on some hosts than on others.
-func renewal(leaf *x509.Certificate) time.Time {
-	issued := leaf.NotBefore.Add(Skew)
-	return issued.Add(jittered(leaf.NotAfter.Sub(issued) * 2 / 3))
+// renewal returns when a certificate is to be renewed: two thirds of its life
+// after an instant, somewhat earlier on some hosts than on others.
+func renewal(leaf *x509.Certificate, from time.Time) time.Time {
+	life := leaf.NotAfter.Sub(leaf.NotBefore.Add(Skew))
+	return from.Add(jittered(life * 2 / 3))
 }

@@ -42,7 +42,12 @@ func visit(t *testing.T, n *node, conf *tls.Config) (resumed bool, err error) {
 
 func credentialsOf(t *testing.T, dir, token string, servers ...string) *auth.Credentials {
 	t.Helper()
-	c, err := auth.Open(auth.CredentialsConfig{Dir: dir, ID: "m1", Servers: servers, Token: token}, auth.CredentialsDeps{Logger: zap.NewNop()})
+	return credentialsAt(t, time.Now, dir, token, servers...)
+}
+
+func credentialsAt(t *testing.T, now func() time.Time, dir, token string, servers ...string) *auth.Credentials {
+	t.Helper()
+	c, err := auth.Open(auth.CredentialsConfig{Dir: dir, ID: "m1", Servers: servers, Token: token}, auth.CredentialsDeps{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +136,31 @@ func TestTheLifeOfAMinion(t *testing.T) {
 	}
 	if _, err := visit(t, two, peer); err != nil {
 		t.Errorf("a node at a node: %v", err)
+	}
+}
+
+func TestRunRenewsAtARegistrar(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	n := e.start(t, "n1")
+	dir := t.TempDir()
+	if err := credentialsOf(t, dir, n.mustToken(t, TokenSpec{}), n.addr).Join(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for what, ahead := range map[string]time.Duration{"two thirds have passed": 17 * time.Hour, "it has not expired": 23 * time.Hour} {
+		before := enrollment(t, e, "m1")
+		c := credentialsAt(t, func() time.Time { return time.Now().Add(ahead) }, dir, "", n.addr)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		eventually(t, "renewed when "+what, func() bool { return c.Standing().Identity.IssuedAt.After(before.IssuedAt) })
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if rec := enrollment(t, e, "m1"); rec.Serial != c.Standing().Identity.Serial || rec.Key != before.Key || !rec.EnrolledAt.Equal(before.EnrolledAt) || rec.Token == "" {
+			t.Errorf("stored is %+v, want %s and how it was enrolled", rec, c.Standing().Identity.Serial)
+		}
 	}
 }
 
