@@ -74,8 +74,18 @@
 //	package brings a newer own program       it runs, and the floor rises to its number (OwnRelease)
 //	package brings an older own program      the installed release runs
 //
+// # Many minions
+//
+// A Plan has groups that follow one another, each with canaries and a bound on
+// how many may be in flight. Plan.Next says whom to tell now, from what is known
+// of the minions and nothing else, so that it may be asked by any node at any
+// time. What it promises is written there (P1 to P5). Numbers are those of
+// manifests, so that a rollback is planned as any other release.
+//
 // # What is not promised
 //
+// That a minion which took longer than Plan.Patience, and counts as failed, does
+// not update after all: a failure that is tolerated frees its place in flight.
 // The launcher itself is not updated by a release: it stays what the package
 // brought until the service is restarted with another. Repair of a confirmed
 // program that was damaged on disk. Tasks of a minion whose trial is killed are
