@@ -37,7 +37,9 @@ func TestMain(m *testing.M) {
 func minionProcess(args []string) int {
 	cfg := Config{
 		ID: "m1", DataDir: args[0], Servers: strings.Split(args[1], ","),
-		ShimCommand: shimCommand(), ShimIdle: 300 * time.Millisecond, KillGrace: 300 * time.Millisecond, Cgroup: NoCgroup,
+		// A shim without tasks has to be there still when the next process comes,
+		// however slowly: one that has gone is a shim that died, to the journal.
+		ShimCommand: shimCommand(), ShimIdle: 10 * time.Second, KillGrace: 300 * time.Millisecond, Cgroup: NoCgroup,
 	}
 	cfg.MaxRunning, _ = strconv.Atoi(args[2])
 	point, nth, _ := strings.Cut(args[3], ":")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
 )
 
 // node is a node as a minion sees it.
@@ -284,6 +285,11 @@ func waitShim(t testing.TB, dir string) {
 		return
 	}
 	defer func() { _ = f.Close() }()
+	// One whose minion was killed waits for the next: it is told that none comes.
+	none := shim.Config{Dir: filepath.Join(dir, "shim"), Command: []string{"false"}}
+	if client, _, err := shim.Attach(context.Background(), none); err == nil {
+		_ = client.Leave()
+	}
 	poll(t, "end of the shim", func() bool {
 		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 	})
