@@ -24,9 +24,10 @@ type channel struct {
 	topic topic
 	// offered: an offer, numbered seq, is with the minion; slot is its content.
 	// A probe is an offer without content.
-	offered bool
-	seq     uint64
-	slot    []*message
+	offered   bool
+	offeredAt int64
+	seq       uint64
+	slot      []*message
 	// session is the live one, nil when the minion is not connected here.
 	session *session
 	dropped uint64
@@ -112,6 +113,7 @@ func (h *Hub) pump(c *channel, s *session) {
 			return
 		}
 		frame, ends := h.frame(c, time.Now().UnixNano())
+		h.strike(c, ends)
 		if frame == nil {
 			s.sending = false
 		}
@@ -153,7 +155,7 @@ func (h *Hub) frame(c *channel, now int64) (*agentpb.ToMinion, []ending) {
 	if len(msgs) == 0 {
 		return nil, ends
 	}
-	c.offered, c.slot = true, msgs
+	c.offered, c.slot, c.offeredAt = true, msgs, now
 	c.seq++
 	h.met.offers.Inc()
 	return &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: newOffer(c.seq, msgs)}}, ends
@@ -183,6 +185,10 @@ func (h *Hub) taken(c *channel, s *session, seq uint64) {
 	}
 	msgs := c.slot
 	c.offered, c.slot = false, nil
+	if t := &s.trouble; t.missed > 0 || t.reason != "" {
+		t.missed = 0
+		h.assess(c, time.Now().UnixNano())
+	}
 	h.kick(c)
 	c.mu.Unlock()
 	h.met.taken.Add(float64(len(msgs)))

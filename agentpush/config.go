@@ -34,6 +34,13 @@ type Config struct {
 	// word the session is closed. Defaults 10 s and 3.
 	BeatEvery  time.Duration
 	BeatMisses int
+	// StallAfter is how long a minion may take to take an offer before it counts
+	// as uncontrollable. Default 30 s.
+	StallAfter time.Duration
+	// MaxSkew is how far a minion's clock may be off. Default 30 s.
+	MaxSkew time.Duration
+	// MinVersion is the oldest release of minions that get orders. Empty: any.
+	MinVersion string
 	// ProbeWait is how long an old session may take to answer when another
 	// process claims its minion's id. Default 2 s.
 	ProbeWait time.Duration
@@ -99,6 +106,8 @@ func (c Config) filled() Config {
 	num(&c.BeatMisses, 3)
 	def(&c.MaxMessageExpired, time.Minute)
 	def(&c.BeatEvery, 10*time.Second)
+	def(&c.StallAfter, 30*time.Second)
+	def(&c.MaxSkew, 30*time.Second)
 	def(&c.ProbeWait, 2*time.Second)
 	def(&c.PeerReconnect, 500*time.Millisecond)
 	def(&c.PeerWait, 3*time.Second)
@@ -119,7 +128,7 @@ func (c *Config) check() error {
 	}{
 		{"topic depth", int64(c.TopicDepth)}, {"offer max", int64(c.OfferMax)}, {"offer bytes", int64(c.OfferBytes)},
 		{"beat misses", int64(c.BeatMisses)}, {"max message expired time", int64(c.MaxMessageExpired)},
-		{"beat every", int64(c.BeatEvery)}, {"probe wait", int64(c.ProbeWait)}, {"peer reconnect", int64(c.PeerReconnect)},
+		{"beat every", int64(c.BeatEvery)}, {"stall after", int64(c.StallAfter)}, {"max skew", int64(c.MaxSkew)}, {"probe wait", int64(c.ProbeWait)}, {"peer reconnect", int64(c.PeerReconnect)},
 		{"peer wait", int64(c.PeerWait)}, {"resend after", int64(c.ResendAfter)}, {"report retry", int64(c.ReportRetry)},
 		{"presence every", int64(c.PresenceEvery)},
 	} {
@@ -186,6 +195,9 @@ type Registry interface {
 type Present struct {
 	ID      job.MinionID
 	Session int64
+	// Trouble is why it gets no orders, Since since when. Empty: it does.
+	Trouble string
+	Since   time.Time
 }
 
 // ServerOptions are the settings of the gRPC server that a Hub is registered

@@ -256,6 +256,10 @@ func (h *Hub) sweepChannel(c *channel, now, silent int64) {
 	c.mu.Lock()
 	ends := c.topic.expire(now)
 	late := c.overdue(now)
+	h.strike(c, ends)
+	h.strike(c, late)
+	h.probe(c, now)
+	h.assess(c, now)
 	s, waits := c.session, c.topic.len() > 0
 	c.mu.Unlock()
 	h.finish(ends)

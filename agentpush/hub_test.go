@@ -115,7 +115,7 @@ type raw struct {
 	frames chan *agentpb.ToMinion
 }
 
-func (c *cluster) raw(id string, n *node) *raw {
+func (c *cluster) raw(id string, n *node, version ...string) *raw {
 	c.t.Helper()
 	conn, err := agenttest.Dialer(n.addr)()
 	if err != nil {
@@ -131,7 +131,7 @@ func (c *cluster) raw(id string, n *node) *raw {
 		for range r.frames { //nolint:revive // until the receiver ends
 		}
 	})
-	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: id, Instance: "i", Protocol: agentpb.Protocol}}})
+	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: id, Instance: "i", Protocol: agentpb.Protocol, Version: strings.Join(version, "")}}})
 	go func() {
 		defer close(r.frames)
 		for {

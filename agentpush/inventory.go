@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/job"
@@ -29,6 +30,7 @@ type Inventory struct {
 	buckets map[bucketKey][]Present
 	// matches and sorted are caches, emptied by every change that matters.
 	matches map[string][]job.MinionID
+	others  map[string][]job.Uncontrollable
 	sorted  []job.MinionID
 	// groups are the saved groups of hosts, which targets name.
 	groups target.Groups
@@ -49,13 +51,20 @@ type entry struct {
 	// local is what it said itself in its session here; nil: no session here.
 	local *job.Minion
 	epoch int64
+	// trouble is why it gets no orders, by its session here; empty: it does.
+	trouble string
+	since   time.Time
 	// places are where peers say that it is.
 	places []place
+	// lost is when it was seen to be connected nowhere.
+	lost time.Time
 }
 
 type place struct {
 	bucketKey
 	session int64
+	trouble string
+	since   time.Time
 }
 
 func newInventory(node job.NodeID) *Inventory {
@@ -67,15 +76,22 @@ func newInventory(node job.NodeID) *Inventory {
 
 // where returns the node with the minion's highest session, and that session.
 func (i *Inventory) where(e *entry) (node job.NodeID, session int64) {
+	p := i.whereabouts(e)
+	return p.node, p.session
+}
+
+// whereabouts returns the place of the minion's highest session.
+func (i *Inventory) whereabouts(e *entry) place {
+	var at place
 	if e.local != nil {
-		node, session = i.node, e.epoch
+		at = place{bucketKey{node: i.node}, e.epoch, e.trouble, e.since}
 	}
 	for _, p := range e.places {
-		if p.session > session || p.session == session && p.node > node {
-			node, session = p.node, p.session
+		if p.session > at.session || p.session == at.session && p.node > at.node {
+			at = p
 		}
 	}
-	return node, session
+	return at
 }
 
 // described returns the freshest description of a minion, nil if there is none.
@@ -93,20 +109,23 @@ func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved bool) {
 		e = &entry{}
 		i.entries[id] = e
 	}
-	before, _ := i.where(e)
+	before := i.whereabouts(e)
 	was := e.described()
 	f(e)
-	after, _ := i.where(e)
+	after := i.whereabouts(e)
+	if before.node != "" && after.node == "" {
+		e.lost = time.Now().UTC()
+	}
 	if e.stored == nil && e.local == nil && len(e.places) == 0 {
 		delete(i.entries, id)
 	}
 	now := e.described()
 	relabelled := was == nil != (now == nil) || was != nil && now != nil &&
 		(!maps.Equal(was.Labels, now.Labels) || !maps.Equal(was.Facts, now.Facts))
-	if (before == "") != (after == "") || relabelled {
-		i.matches, i.sorted = nil, nil
+	if (before.node == "") != (after.node == "") || before.trouble != after.trouble || relabelled {
+		i.matches, i.others, i.sorted = nil, nil, nil
 	}
-	return before != after
+	return before.node != after.node
 }
 
 // SetMinion takes what the cluster's state says of a minion. Its Node is ignored.
@@ -131,15 +150,15 @@ func (i *Inventory) SetPresence(node job.NodeID, bucket int, minions []Present) 
 		return
 	}
 	key := bucketKey{node, bucket}
-	sessions := make(map[job.MinionID]int64, len(minions))
+	sessions := make(map[job.MinionID]Present, len(minions))
 	for _, p := range minions {
-		sessions[p.ID] = p.Session
+		sessions[p.ID] = p
 	}
 	var moved []job.MinionID
 	i.mu.Lock()
 	for _, p := range i.buckets[key] {
 		if _, still := sessions[p.ID]; !still {
-			sessions[p.ID] = 0
+			sessions[p.ID] = Present{}
 		}
 	}
 	if len(minions) == 0 {
@@ -150,8 +169,8 @@ func (i *Inventory) SetPresence(node job.NodeID, bucket int, minions []Present) 
 	for id, session := range sessions {
 		if i.change(id, func(e *entry) {
 			e.places = slices.DeleteFunc(e.places, func(p place) bool { return p.bucketKey == key })
-			if session != 0 {
-				e.places = append(e.places, place{key, session})
+			if session.Session != 0 {
+				e.places = append(e.places, place{key, session.Session, session.Trouble, session.Since})
 			}
 		}) {
 			moved = append(moved, id)
@@ -197,7 +216,11 @@ func (i *Inventory) Minions() []job.Minion {
 		if e.stored != nil && !e.stored.Since.IsZero() {
 			m.Since = e.stored.Since
 		}
-		m.Node, _ = i.where(e)
+		at := i.whereabouts(e)
+		m.Node = at.node
+		if u, is := i.uncontrollable(m.ID, e); is {
+			m.Trouble, m.TroubleSince = u.Reason, u.Since
+		}
 		out = append(out, m)
 	}
 	slices.SortFunc(out, func(a, b job.Minion) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -218,7 +241,7 @@ func (i *Inventory) match(t job.Target) []job.MinionID {
 	defer i.mu.Unlock()
 	if i.sorted == nil {
 		for id, e := range i.entries {
-			if node, _ := i.where(e); node != "" {
+			if at := i.whereabouts(e); at.node != "" && at.trouble == "" {
 				i.sorted = append(i.sorted, id)
 			}
 		}
@@ -255,7 +278,7 @@ func (i *Inventory) SetHostGroup(name, match string) error {
 	if i.groups == nil {
 		i.groups = target.Groups{}
 	}
-	i.groups[name], i.matches = expr, nil
+	i.groups[name], i.matches, i.others = expr, nil, nil
 	return nil
 }
 
@@ -265,7 +288,7 @@ func (i *Inventory) RemoveHostGroup(name string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	delete(i.groups, name)
-	i.matches = nil
+	i.matches, i.others = nil, nil
 }
 
 // matcher returns whether a target admits a minion. mu is held for as long as it
@@ -349,7 +372,7 @@ func (i *Inventory) clearLocal(id job.MinionID, epoch int64) {
 	defer i.mu.Unlock()
 	i.change(id, func(e *entry) {
 		if e.epoch == epoch {
-			e.local, e.epoch = nil, 0
+			e.local, e.epoch, e.trouble = nil, 0, ""
 		}
 	})
 }
@@ -368,6 +391,66 @@ func (i *Inventory) redescribe(id job.MinionID, epoch int64, labels, facts map[s
 		e.local = &fresh
 	})
 	return m, ok
+}
+
+// setTrouble takes why a minion with a session here gets no orders.
+func (i *Inventory) setTrouble(p Present) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.change(p.ID, func(e *entry) {
+		if e.local != nil && e.epoch == p.Session {
+			e.trouble, e.since = p.Trouble, p.Since
+		}
+	})
+}
+
+// excluded returns the minions that the target admits and that get no orders,
+// sorted. The result is shared and must not be changed.
+func (i *Inventory) excluded(t job.Target) []job.Uncontrollable {
+	key := targetKey(t)
+	i.mu.RLock()
+	out, ok := i.others[key]
+	i.mu.RUnlock()
+	if ok {
+		return out
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	admits := i.matcher(t)
+	for id, e := range i.entries {
+		if u, is := i.uncontrollable(id, e); is && e.described() != nil && admits(e.described()) {
+			out = append(out, u)
+		}
+	}
+	slices.SortFunc(out, func(a, b job.Uncontrollable) int { return strings.Compare(string(a.Minion), string(b.Minion)) })
+	if i.others == nil || len(i.others) >= maxMatches {
+		i.others = map[string][]job.Uncontrollable{}
+	}
+	i.others[key] = out
+	return out
+}
+
+// uncontrollable tells whether a minion gets no orders, and why.
+func (i *Inventory) uncontrollable(id job.MinionID, e *entry) (job.Uncontrollable, bool) {
+	at := i.whereabouts(e)
+	if at.node == "" {
+		return job.Uncontrollable{Minion: id, Reason: "not connected", Since: e.lost}, true
+	}
+	return job.Uncontrollable{Minion: id, Reason: at.trouble, Since: at.since}, at.trouble != ""
+}
+
+// value returns a minion's value of a label or, failing that, of a fact.
+func (i *Inventory) value(id job.MinionID, key string) string {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	e := i.entries[id]
+	if e == nil || e.described() == nil {
+		return ""
+	}
+	if v, ok := e.described().Labels[key]; ok {
+		return v
+	}
+	return e.described().Facts[key]
 }
 
 func (i *Inventory) setRunning(id job.MinionID, n int) {

@@ -23,7 +23,7 @@ type presence struct {
 	mu sync.Mutex
 	// mu guards what follows.
 
-	sessions map[job.MinionID]int64
+	sessions map[job.MinionID]Present
 	bucketOf map[job.MinionID]int
 	buckets  []map[job.MinionID]struct{}
 	dirty    map[int]struct{}
@@ -31,16 +31,17 @@ type presence struct {
 
 func newPresence() *presence {
 	return &presence{
-		wake: make(chan struct{}, 1), sessions: map[job.MinionID]int64{},
+		wake: make(chan struct{}, 1), sessions: map[job.MinionID]Present{},
 		bucketOf: map[job.MinionID]int{}, dirty: map[int]struct{}{},
 	}
 }
 
 // add notes that the minion is connected here.
-func (p *presence) add(id job.MinionID, session int64) {
+func (p *presence) add(m Present) {
+	id := m.ID
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sessions[id] = session
+	p.sessions[id] = m
 	b, ok := p.bucketOf[id]
 	if !ok {
 		b = slices.IndexFunc(p.buckets, func(m map[job.MinionID]struct{}) bool { return len(m) < bucketSize })
@@ -54,12 +55,22 @@ func (p *presence) add(id job.MinionID, session int64) {
 	p.touch(b)
 }
 
+// update notes that something has changed about a minion's session here.
+func (p *presence) update(m Present) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b, ok := p.bucketOf[m.ID]; ok && p.sessions[m.ID].Session == m.Session {
+		p.sessions[m.ID] = m
+		p.touch(b)
+	}
+}
+
 // remove notes that the session has ended.
 func (p *presence) remove(id job.MinionID, session int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b, ok := p.bucketOf[id]
-	if !ok || p.sessions[id] != session {
+	if !ok || p.sessions[id].Session != session {
 		return
 	}
 	delete(p.sessions, id)
@@ -91,7 +102,7 @@ func (p *presence) content(bucket int) []Present {
 	defer p.mu.Unlock()
 	out := make([]Present, 0, len(p.buckets[bucket]))
 	for id := range p.buckets[bucket] {
-		out = append(out, Present{ID: id, Session: p.sessions[id]})
+		out = append(out, p.sessions[id])
 	}
 	slices.SortFunc(out, func(a, b Present) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return out

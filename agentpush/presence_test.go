@@ -70,7 +70,7 @@ func TestPresenceIsPackedAndCoalesced(t *testing.T) {
 		}()
 		id := func(i int) job.MinionID { return job.MinionID(fmt.Sprintf("m%03d", i)) }
 		for i := range 600 {
-			h.presence.add(id(i), int64(i+1))
+			h.presence.add(Present{ID: id(i), Session: int64(i + 1)})
 			h.describe(job.Minion{ID: id(i)})
 		}
 		time.Sleep(5 * time.Second) // fake time: everything settles
@@ -91,7 +91,7 @@ func TestPresenceIsPackedAndCoalesced(t *testing.T) {
 			h.presence.remove(id(i), int64(i+1))
 		}
 		h.presence.remove(id(5), 6)
-		h.presence.add("late", 1000) // takes the free place
+		h.presence.add(Present{ID: "late", Session: 1000}) // takes the free place
 		h.inventory.SetMinion(job.Minion{ID: id(1)})
 		h.describe(job.Minion{ID: id(1)}) // is stored so
 		h.describe(job.Minion{ID: id(1), Labels: map[string]string{"a": "b"}})

@@ -50,10 +50,14 @@ type session struct {
 	// cause is why the session ended; it may be read once done is closed.
 	cause error
 
-	// The channel's mutex guards sending, control and acks.
+	// The channel's mutex guards what follows, but for version, which is never
+	// changed, and outputs.
 	sending bool
 	control []*agentpb.ToMinion
 	acks    []*agentpb.TaskID
+
+	version string
+	trouble trouble
 
 	outputs outputs
 }
@@ -145,7 +149,7 @@ func (h *Hub) receive(stream minionStream, first chan<- *agentpb.FromMinion, bro
 		case *agentpb.FromMinion_Reports:
 			h.reported(s, b.Reports.GetReports())
 		case *agentpb.FromMinion_Beat:
-			h.inventory.setRunning(s.c.id, int(b.Beat.GetRunning()))
+			h.beat(s, b.Beat)
 		case *agentpb.FromMinion_Output:
 			s.outputs.chunk(b.Output)
 		case *agentpb.FromMinion_Inventory:
@@ -168,7 +172,7 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 		return nil, status.Errorf(codes.InvalidArgument, "minion %s gives no instance; an id that is new at every start is needed", id)
 	}
 	s := &session{
-		stream: stream, instance: hello.GetInstance(), opened: time.Now(),
+		stream: stream, instance: hello.GetInstance(), version: hello.GetVersion(), opened: time.Now(),
 		heard: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	s.seen.Store(s.opened.UnixNano())
@@ -222,10 +226,7 @@ func (h *Hub) answers(ctx context.Context, s *session) bool {
 		return false
 	}
 	if !s.c.offered {
-		s.c.offered, s.c.slot = true, nil
-		s.c.seq++
-		s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: &agentpb.Offer{Seq: s.c.seq}}})
-		h.kick(s.c)
+		h.offerNothing(s.c)
 	}
 	s.c.mu.Unlock()
 	timer := time.NewTimer(h.cfg.ProbeWait)
@@ -264,7 +265,8 @@ func (h *Hub) open(c *channel, s *session, hello *agentpb.Hello, servers []strin
 		Version: hello.GetVersion(), Running: int(hello.GetRunning()), Since: s.opened.UTC(),
 	}
 	h.inventory.setLocal(m, s.epoch)
-	h.presence.add(c.id, s.epoch)
+	h.presence.add(Present{ID: c.id, Session: s.epoch})
+	h.assess(c, s.opened.UnixNano())
 	h.kick(c)
 	c.mu.Unlock()
 	h.met.connected.Set(float64(h.connected.Load()))

@@ -35,11 +35,15 @@ type noop struct {
 	sent atomic.Pointer[func([]job.Order)]
 }
 
-func (n *noop) Match(job.Target) []job.MinionID { return []job.MinionID{"m"} }
-func (n *noop) Connected(job.MinionID) bool     { return true }
-func (n *noop) Ask([]job.Ref)                   {}
-func (n *noop) Ack([]job.TaskID)                {}
-func (n *noop) Cancel([]job.Ref, string)        {}
+func (n *noop) Match(job.Target) []job.MinionID              { return []job.MinionID{"m"} }
+func (*noop) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
+
+func (*noop) Value(job.MinionID, string) string { return "" }
+
+func (n *noop) Connected(job.MinionID) bool { return true }
+func (n *noop) Ask([]job.Ref)               {}
+func (n *noop) Ack([]job.TaskID)            {}
+func (n *noop) Cancel([]job.Ref, string)    {}
 
 func (n *noop) Send(orders []job.Order) {
 	now := time.Now()

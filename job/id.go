@@ -153,6 +153,8 @@ const (
 	// TriggerBackfill is an instant of the job's schedule that lay in a window
 	// which somebody asked to be run again.
 	TriggerBackfill Trigger = 6
+	// TriggerRedo is a run that does an earlier one again, in part or whole.
+	TriggerRedo Trigger = 7
 )
 
 // Conditional reports whether the trigger is a condition of the job's spec: it
@@ -164,7 +166,7 @@ func (t Trigger) Conditional() bool {
 // triggerNames is indexed by Trigger.
 var triggerNames = [...]string{
 	TriggerSchedule: "schedule", TriggerManual: "manual", TriggerAfter: "after",
-	TriggerWatch: "watch", TriggerWebhook: "webhook", TriggerBackfill: "backfill",
+	TriggerWatch: "watch", TriggerWebhook: "webhook", TriggerBackfill: "backfill", TriggerRedo: "redo",
 }
 
 func (t Trigger) String() string {

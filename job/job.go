@@ -68,6 +68,9 @@ type Spec struct {
 
 	// Target says on which minions. Zero: on any one.
 	Target Target `json:"target,omitzero"`
+	// Rollout says in which order and how many at a time, when there are several.
+	// Zero: all at once.
+	Rollout Rollout `json:"rollout,omitzero"`
 
 	// Timeout ends a command that runs longer, with its whole process tree.
 	// Zero: DefaultTimeout.
@@ -152,6 +155,8 @@ type Job struct {
 	After time.Time `json:"after"`
 	// CountedFrom is since when Spec.Count counts; zero: there is no such bound.
 	CountedFrom time.Time `json:"countedFrom,omitzero"`
+	// ExpiresAt is when a job goes that was made for one run only; zero: never.
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 	// CreatedAt and UpdatedAt are for people; nothing is decided by them.
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`

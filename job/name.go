@@ -1,6 +1,10 @@
 package job
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
 
 // MaxNameLen is the longest name of a job, namespace, node, minion or label key.
 const MaxNameLen = 128
@@ -29,4 +33,36 @@ func CheckName(s string) error {
 		}
 	}
 	return nil
+}
+
+// CompareNames orders names as people do: numbers in them by their value, so
+// that web2 comes before web10.
+func CompareNames(a, b string) int {
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		if !isDigit(a[i]) || !isDigit(b[j]) {
+			if a[i] != b[j] {
+				return cmp.Compare(a[i], b[j])
+			}
+			i, j = i+1, j+1
+			continue
+		}
+		x, y := digits(a[i:]), digits(b[j:])
+		p, q := strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+		if c := cmp.Or(cmp.Compare(len(p), len(q)), cmp.Compare(p, q)); c != 0 {
+			return c
+		}
+		i, j = i+len(x), j+len(y)
+	}
+	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
+// digits returns the digits that s begins with.
+func digits(s string) string {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return s[:n]
 }

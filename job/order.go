@@ -60,6 +60,10 @@ type Minion struct {
 
 	// Node is where it is connected; empty when it is not.
 	Node NodeID `json:"node,omitempty"`
+	// Trouble is why it gets no orders, TroubleSince since when, as far as is
+	// known. Empty: it does.
+	Trouble      string    `json:"trouble,omitempty"`
+	TroubleSince time.Time `json:"troubleSince,omitzero"`
 	// Running is how many tasks it runs, as last reported.
 	Running int `json:"running"`
 }
@@ -70,4 +74,12 @@ type Ref struct {
 	Task  TaskID
 	Shard ShardID
 	Token Token
+}
+
+// Uncontrollable is a minion that gets no orders.
+type Uncontrollable struct {
+	Minion MinionID `json:"minion"`
+	// Reason tells why; Since is since when.
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }

@@ -27,6 +27,8 @@ const (
 	StateCancelled State = "cancelled"
 	// StateDeliveryTimeout: it never reached the minion in time.
 	StateDeliveryTimeout State = "delivery-timeout"
+	// StateExpired: it reached the minion, and was too late.
+	StateExpired State = "expired"
 	// StateDropped: pushed out of a full topic before it reached the minion.
 	StateDropped State = "dropped"
 	// StateUndeliverable: no minion matched the target.
@@ -35,6 +37,9 @@ const (
 	StateRejected State = "rejected"
 	// StateIndeterminate: it may or may not have run; nobody can tell.
 	StateIndeterminate State = "indeterminate"
+	// StateUncontrollable: not sent, because the minion matched the target and
+	// was uncontrollable.
+	StateUncontrollable State = "uncontrollable"
 	// StateSkipped: not started, by a policy.
 	StateSkipped State = "skipped"
 	// StateMissed: could not be started in time, and the misfire policy did not run it.
@@ -45,8 +50,8 @@ const (
 func States() []State {
 	return []State{
 		StatePending, StateQueued, StateRunning,
-		StateSucceeded, StateFailed, StateTimedOut, StateCancelled, StateDeliveryTimeout, StateDropped,
-		StateUndeliverable, StateRejected, StateIndeterminate, StateSkipped, StateMissed,
+		StateSucceeded, StateFailed, StateTimedOut, StateCancelled, StateDeliveryTimeout, StateExpired, StateDropped,
+		StateUndeliverable, StateRejected, StateIndeterminate, StateUncontrollable, StateSkipped, StateMissed,
 	}
 }
 
@@ -63,7 +68,16 @@ func (s State) Final() bool {
 // the risk of running twice at the same time.
 func (s State) Retryable() bool {
 	switch s {
-	case StateFailed, StateTimedOut, StateDeliveryTimeout, StateDropped, StateUndeliverable, StateRejected:
+	case StateFailed, StateTimedOut, StateDeliveryTimeout, StateExpired, StateDropped, StateUndeliverable, StateRejected:
+		return true
+	}
+	return false
+}
+
+// Started reports whether the command of a task that ended so was started.
+func (s State) Started() bool {
+	switch s {
+	case StateSucceeded, StateFailed, StateTimedOut:
 		return true
 	}
 	return false
@@ -84,6 +98,8 @@ type Run struct {
 	Cause string `json:"cause,omitempty"`
 	// Params are what it was started with.
 	Params map[string]string `json:"params,omitempty"`
+	// Redo is the run that this one does again, in part or whole.
+	Redo RunID `json:"redo,omitempty"`
 	// Alerts tell what people wanted to be told of: that it began late, or had
 	// not ended by its deadline.
 	Alerts []string `json:"alerts,omitempty"`

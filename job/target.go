@@ -11,10 +11,12 @@ const (
 	SpreadOne Spread = "one"
 	// SpreadAll runs on every matching minion.
 	SpreadAll Spread = "all"
+	// SpreadAny runs on Target.Count of the matching minions, whichever.
+	SpreadAny Spread = "any"
 )
 
 // Spreads lists the spreads, the default first.
-func Spreads() []Spread { return []Spread{SpreadOne, SpreadAll} }
+func Spreads() []Spread { return []Spread{SpreadOne, SpreadAll, SpreadAny} }
 
 // Target says on which minions a job runs. The zero Target matches every
 // minion and runs on one of them.
@@ -29,11 +31,13 @@ type Target struct {
 	Match string `json:"match,omitempty"`
 	// Run says on how many of the matching minions. Empty: SpreadOne.
 	Run Spread `json:"run,omitempty"`
+	// Count is on how many it runs, when Run is "any". Fewer that match are too few.
+	Count int `json:"count,omitempty"`
 }
 
 // IsZero reports whether t is the zero Target.
 func (t Target) IsZero() bool {
-	return len(t.Names) == 0 && len(t.Labels) == 0 && t.Match == "" && t.Run == ""
+	return len(t.Names) == 0 && len(t.Labels) == 0 && t.Match == "" && t.Run == "" && t.Count == 0
 }
 
 // EffectiveRun returns Run, or its default.

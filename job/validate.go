@@ -122,6 +122,10 @@ func (s *Spec) Validate() []Problem {
 	}
 	s.Limits.check(&p)
 	s.Target.check(&p)
+	s.Rollout.check(&p)
+	if !s.Rollout.IsZero() && s.Target.EffectiveRun() == SpreadOne {
+		p.add("spec.rollout", "is for runs on several minions; give target.run: %s, or %s with a count", SpreadAll, SpreadAny)
+	}
 	if t := time.Duration(s.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
 		p.add("spec.timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
 	}
@@ -298,6 +302,12 @@ func (t *Target) check(p *problems) {
 	}
 	p.labels("spec.target.labels", t.Labels)
 	checkEnum(p, "spec.target.run", t.Run, Spreads())
+	switch {
+	case t.Run == SpreadAny && t.Count < 1:
+		p.add("spec.target.count", "is %d; say on how many minions, 1 or more", t.Count)
+	case t.Run != SpreadAny && t.Count != 0:
+		p.add("spec.target.count", "is for run: %s", SpreadAny)
+	}
 }
 
 func (r *Retry) check(p *problems) {

@@ -51,6 +51,14 @@ func (s *shard) attend(f *fire, now int64) {
 		s.attendUnassigned(f, spec, now)
 		return
 	}
+	if f.allEnded() { // none was to be sent
+		state, reason := verdict(f.tasks)
+		s.end(f, state, reason)
+		return
+	}
+	if s.roll(f, spec, now) {
+		return
+	}
 	for _, t := range f.tasks {
 		if f.ended {
 			return
@@ -67,15 +75,23 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 		s.end(f, job.StateCancelled, "the job was deleted before a minion was found")
 		return
 	}
-	if !s.share(f, spec.Target) {
+	if !s.share(f, spec) {
 		if now >= f.giveUp {
-			s.end(f, job.StateUndeliverable, job.ErrNoMinions.Error())
+			s.end(f, job.StateUndeliverable, s.whyNone(spec.Target))
 			return
 		}
 		s.attendAt(f, now+int64(rematchEvery))
 		return
 	}
 	s.touch(f.slot) // I6: saved first, sent then
+}
+
+// whyNone tells why a fire has no minions.
+func (s *shard) whyNone(t job.Target) string {
+	if found := s.deps.Minions.Match(t); len(found) > 0 {
+		return fmt.Sprintf("%d minions matched the target, and it is to run on %d", len(found), t.Count)
+	}
+	return job.ErrNoMinions.Error()
 }
 
 func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
@@ -218,10 +234,11 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 		return
 	}
 	t.report = r
-	for _, o := range f.tasks {
-		if !o.final() {
-			return
+	if !f.allEnded() {
+		if f.rollout != nil {
+			s.attendAt(f, s.deps.now())
 		}
+		return
 	}
 	state, reason := verdict(f.tasks)
 	s.end(f, state, reason)
@@ -255,8 +272,8 @@ func (s *shard) retry(f *fire, t *task, r *job.Report, spec *job.Spec) {
 // severity orders final states: a run's state is the worst of its tasks'.
 func severity(s job.State) int {
 	for i, o := range [...]job.State{
-		job.StateSucceeded, job.StateCancelled, job.StateRejected, job.StateUndeliverable, job.StateDropped,
-		job.StateDeliveryTimeout, job.StateFailed, job.StateTimedOut, job.StateIndeterminate,
+		job.StateSucceeded, job.StateSkipped, job.StateUncontrollable, job.StateCancelled, job.StateRejected, job.StateUndeliverable, job.StateDropped,
+		job.StateDeliveryTimeout, job.StateExpired, job.StateFailed, job.StateTimedOut, job.StateIndeterminate,
 	} {
 		if s == o {
 			return i
@@ -265,15 +282,38 @@ func severity(s job.State) int {
 	return 0
 }
 
-// verdict derives a run's state and reason from its tasks'.
+// verdict derives a run's state and reason from its tasks'. Minions that were
+// uncontrollable do not make a run fail in which another succeeded: the reason
+// tells of them.
 func verdict(tasks []*task) (job.State, string) {
-	worst := tasks[0].report
-	for _, t := range tasks[1:] {
-		if severity(t.report.State) > severity(worst.State) {
-			worst = t.report
+	reports := make([]*job.Report, len(tasks))
+	for i, t := range tasks {
+		reports[i] = t.report
+	}
+	return verdictOf(reports)
+}
+
+func verdictOf(reports []*job.Report) (job.State, string) {
+	worst := reports[0]
+	count := map[job.State]int{}
+	for _, r := range reports {
+		count[r.State]++
+		if severity(r.State) > severity(worst.State) {
+			worst = r
 		}
 	}
-	return worst.State, worst.Reason
+	state := worst.State
+	if state == job.StateUncontrollable && count[job.StateSucceeded] > 0 {
+		state = job.StateSucceeded
+	}
+	if len(reports) == 1 || count[job.StateSucceeded] == len(reports) {
+		return state, worst.Reason
+	}
+	text := fmt.Sprintf("%s on %d of %d minions", worst.State, count[worst.State], len(reports))
+	if worst.Reason != "" {
+		text += fmt.Sprintf(", first %s: %s", worst.Task.Minion, worst.Reason)
+	}
+	return state, text
 }
 
 // end closes a fire: its run is recorded, the job's next fire may go on.

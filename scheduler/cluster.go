@@ -34,10 +34,13 @@ type Cluster struct {
 	edges     *etcdkv.Map[etcdkv.Edge]
 	backfills *etcdkv.Map[etcdkv.Backfill]
 	calendars *etcdkv.Map[*calendar.Calendar]
+	wished    *etcdkv.Map[etcdkv.Wish]
 
 	// pauses and waiters are made anew at every change of paused and edges.
 	pauses  atomic.Pointer[pauses]
 	waiters atomic.Pointer[map[job.Key][]etcdkv.Edge]
+	// wishes are wished by shard.
+	wishes atomic.Pointer[wishesOf]
 
 	// owned is owners by shard, grouped groups by shard; both are made anew at
 	// every change.
@@ -90,6 +93,8 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.edges = etcdkv.NewMap(etcdkv.Decode[etcdkv.Edge], c.onEdges)
 	c.backfills = etcdkv.NewMap(etcdkv.Decode[etcdkv.Backfill], nil)
 	c.calendars = etcdkv.NewMap(newCalendar, c.wake)
+	c.wished = etcdkv.NewMap(etcdkv.Decode[etcdkv.Wish], c.onWishes)
+	c.wishes.Store(&wishesOf{})
 	c.pauses.Store(&pauses{})
 	c.waiters.Store(&map[job.Key][]etcdkv.Edge{})
 	return c
@@ -109,6 +114,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	g.Go(func() error { return c.edges.Run(ctx, c.client, c.keys.Edges()) })
 	g.Go(func() error { return c.backfills.Run(ctx, c.client, c.keys.Backfills()) })
 	g.Go(func() error { return c.calendars.Run(ctx, c.client, c.keys.Calendars()) })
+	g.Go(func() error { return c.wished.Run(ctx, c.client, c.keys.Wishes()) })
 	return g.Wait()
 }
 
@@ -117,7 +123,7 @@ func (c *Cluster) Synced() bool {
 	for _, ch := range []<-chan struct{}{
 		c.members.Synced(), c.owners.Synced(), c.groups.Synced(), c.drains.Synced(),
 		c.overrides.Synced(), c.lines.Synced(), c.healths.Synced(), c.paused.Synced(), c.edges.Synced(),
-		c.backfills.Synced(), c.calendars.Synced(),
+		c.backfills.Synced(), c.calendars.Synced(), c.wished.Synced(),
 	} {
 		select {
 		case <-ch:

@@ -50,9 +50,13 @@ type minions struct {
 	e *Engine
 }
 
-func (m *minions) Match(job.Target) []job.MinionID { return []job.MinionID{"m1"} }
-func (m *minions) Connected(job.MinionID) bool     { return true }
-func (m *minions) Ack([]job.TaskID)                {}
+func (m *minions) Match(job.Target) []job.MinionID              { return []job.MinionID{"m1"} }
+func (*minions) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
+
+func (*minions) Value(job.MinionID, string) string { return "" }
+
+func (m *minions) Connected(job.MinionID) bool { return true }
+func (m *minions) Ack([]job.TaskID)            {}
 
 func (m *minions) Cancel(refs []job.Ref, reason string) {
 	m.w.mu.Lock()

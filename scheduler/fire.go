@@ -26,6 +26,9 @@ type fire struct {
 	// cause and params are of a fire that was asked for.
 	cause  string
 	params map[string]string
+	// redo is the run that it does again, on hosts.
+	redo  job.RunID
+	hosts []job.MinionID
 	// notBefore, when not 0, is when a fire may start that was missed.
 	notBefore int64
 	// alerts are what people are to be told of; toldLate and toldDeadline say
@@ -38,6 +41,16 @@ type fire struct {
 	until  int64
 
 	tasks []*task
+	// places finds tasks by their minions, where there are many. Nil: not made yet.
+	places map[job.MinionID]int
+	// firstOpen: no task before it is open.
+	firstOpen int
+	// rollout is nil until the fire is attended; canaries, promoted and stopped
+	// are stored.
+	rollout  *rollout
+	canaries int
+	promoted bool
+	stopped  string
 	// recovered: an earlier owner committed it, and may have sent its orders.
 	recovered    bool
 	committedAt  int64
@@ -98,8 +111,31 @@ type task struct {
 
 func (t *task) final() bool { return t.report != nil }
 
+// fewTasks are looked through; more are looked up.
+const fewTasks = 16
+
+// allEnded reports whether all tasks are final.
+func (f *fire) allEnded() bool {
+	for f.firstOpen < len(f.tasks) && f.tasks[f.firstOpen].final() {
+		f.firstOpen++
+	}
+	return f.firstOpen == len(f.tasks)
+}
+
 // find returns the fire's task for an attempt on a minion.
 func (f *fire) find(id job.TaskID) *task {
+	if len(f.tasks) > fewTasks && f.tasks[0].share == "" {
+		if f.places == nil {
+			f.places = make(map[job.MinionID]int, len(f.tasks))
+			for i, t := range f.tasks {
+				f.places[t.minion] = i
+			}
+		}
+		if i, ok := f.places[id.Minion]; ok && f.tasks[i].attempt == id.Attempt && f.id == id.Fire {
+			return f.tasks[i]
+		}
+		return nil
+	}
 	for _, t := range f.tasks {
 		if t.minion == id.Minion && t.attempt == id.Attempt && f.taskID(t).Fire == id.Fire {
 			return t
@@ -142,11 +178,17 @@ func (s *shard) fireOf(id job.FireID) *fire {
 func (f *fire) stored() etcdkv.SlotEntry {
 	e := etcdkv.SlotEntry{
 		Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until, Cause: f.cause, Params: f.params,
+		Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries,
 	}
 	for _, t := range f.tasks {
-		if t.minion != "" || t.share != "" {
-			e.Tasks = append(e.Tasks, etcdkv.SlotTask{Minion: t.minion, Attempt: t.attempt, NotBefore: t.notBefore, Share: t.share})
+		if t.minion == "" && t.share == "" {
+			continue
 		}
+		st := etcdkv.SlotTask{Minion: t.minion, Attempt: t.attempt, NotBefore: t.notBefore, Share: t.share}
+		if t.report != nil && t.report.State == job.StateUncontrollable {
+			st.State, st.Reason = t.report.State, t.report.Reason
+		}
+		e.Tasks = append(e.Tasks, st)
 	}
 	return e
 }

@@ -242,18 +242,22 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 		}
 		e = m.e
 		if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
-			delete(s.triggers, key)
+			s.dropTrigger(key)
 			b.triggers = append(b.triggers, key)
 			s.planSkip(b, fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")
 			return
 		}
 	}
-	delete(s.triggers, key)
+	if (e == nil || e.uid != t.Fire.Job) && s.awaits(key, now) {
+		s.triggersNew = true
+		return
+	}
+	s.dropTrigger(key)
 	b.triggers = append(b.triggers, key)
 	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
 	}
-	f := fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params}
+	f := fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, redo: t.Redo, hosts: t.Hosts}
 	if e == nil || e.uid != t.Fire.Job {
 		f.e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, next: never}
 		f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, "the job was deleted before its start"
@@ -303,7 +307,7 @@ func (s *shard) assign(f *fire, now int64) {
 		f.tasks = []*task{{attempt: 1, notBefore: f.notBefore}}
 	}
 	spec, err := f.e.spec()
-	if err == nil && s.share(f, spec.Target) {
+	if err == nil && s.share(f, spec) {
 		return
 	}
 	f.giveUp = max(now, f.due()) + int64(s.cfg.MaxMessageExpired)
@@ -311,18 +315,51 @@ func (s *shard) assign(f *fire, now int64) {
 
 // share gives each task of a fire that has no minion yet its minions: every
 // share has the target for itself. It reports whether any were found.
-func (s *shard) share(f *fire, target job.Target) bool {
+func (s *shard) share(f *fire, spec *job.Spec) bool {
 	var out []*task
 	for i, t := range f.tasks {
-		for _, m := range s.choose(f, target, t.attempt+i) {
+		found := f.hosts
+		if len(found) == 0 {
+			found = s.choose(f, spec.Target, t.attempt+i)
+		}
+		for _, m := range found {
 			out = append(out, &task{minion: m, share: t.share, attempt: t.attempt, notBefore: t.notBefore})
 		}
+	}
+	if len(f.hosts) == 0 && spec.Target.EffectiveRun() == job.SpreadAll {
+		out = append(out, s.unsendable(f, spec.Target)...)
 	}
 	if len(out) == 0 {
 		return false
 	}
-	f.tasks = out
+	if len(out) > 1 && !spec.Rollout.IsZero() {
+		s.arrange(out, &spec.Rollout)
+		f.canaries = s.canaries(out, &spec.Rollout)
+		if spec.Rollout.Canary != "" && f.canaries == 0 {
+			f.stopped = "the rollout was not begun: none of its minions is a canary, " + spec.Rollout.Canary
+		}
+	}
+	f.tasks, f.places = out, nil
 	return true
+}
+
+// unsendable returns tasks, ended already, for the minions that the target
+// matches and that are uncontrollable.
+func (s *shard) unsendable(f *fire, target job.Target) []*task {
+	var out []*task
+	for _, u := range s.deps.Minions.Uncontrollable(target) {
+		for _, o := range f.tasks {
+			t := &task{minion: u.Minion, share: o.share, attempt: 1}
+			t.report = s.unsent(f, t, job.StateUncontrollable, u.Reason)
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// unsent is the report of a task that ended without an order.
+func (s *shard) unsent(f *fire, t *task, state job.State, reason string) *job.Report {
+	return &job.Report{Task: f.taskID(t), Shard: s.id, Known: true, State: state, Reason: reason}
 }
 
 // shareSpread is as much of a share's number as moves it to another minion.
@@ -335,11 +372,22 @@ func (s *shard) choose(f *fire, target job.Target, attempt int) []job.MinionID {
 	if len(found) == 0 {
 		return nil
 	}
-	if target.EffectiveRun() == job.SpreadAll {
+	want := 1
+	switch target.EffectiveRun() {
+	case job.SpreadAll:
 		return found
+	case job.SpreadAny:
+		if want = target.Count; len(found) < want {
+			return nil
+		}
+	case job.SpreadOne:
 	}
 	base := f.id
 	base.Share = 0 // neighbours get different minions where there are enough
 	h := maphash.Comparable(s.seed, base) + uint64(f.id.Share&shareSpread)
-	return found[(h+uint64(attempt))%uint64(len(found)):][:1] //nolint:gosec // an attempt is positive
+	first := (h + uint64(attempt)) % uint64(len(found)) //nolint:gosec // an attempt is positive
+	if rest := found[first:]; len(rest) >= want {
+		return rest[:want:want]
+	}
+	return append(slices.Clone(found[first:]), found[:want-len(found[first:])]...)
 }

@@ -86,11 +86,14 @@ func (s *shard) loadSlot(key string, value []byte, fresh bool) error {
 		f := &fire{
 			id: e.Fire, share: e.Share, slot: sl, state: e.State, reason: e.Reason, count: e.Count, until: e.Until,
 			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params,
+			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries,
 		}
 		for _, t := range e.Tasks {
-			f.tasks = append(f.tasks, &task{
-				minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh,
-			})
+			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh}
+			if t.State != "" {
+				next.report, next.unknown = s.unsent(f, next, t.State, t.Reason), false
+			}
+			f.tasks = append(f.tasks, next)
 		}
 		if len(f.tasks) > 0 && f.tasks[0].attempt == 1 {
 			f.notBefore = f.tasks[0].notBefore
@@ -154,9 +157,9 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	case etcdkv.EntryOpen:
 		f.lane().active++
 		for _, t := range f.tasks {
-			t.unknown = f.recovered && t.minion != ""
+			t.unknown = f.recovered && t.minion != "" && !t.final()
 		}
-		if f.recovered && s.turns != nil && f.tasks[0].unknown {
+		if f.recovered && s.turns != nil && slices.ContainsFunc(f.tasks, func(t *task) bool { return t.unknown }) {
 			s.gate.admit(f) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:

@@ -127,13 +127,11 @@ func mend(run *job.Run, r *job.Report) bool {
 	if !changed {
 		return false
 	}
-	worst := run.Tasks[0]
-	for _, t := range run.Tasks[1:] {
-		if severity(t.State) > severity(worst.State) {
-			worst = t
-		}
+	reports := make([]*job.Report, len(run.Tasks))
+	for i, t := range run.Tasks {
+		reports[i] = &job.Report{Task: job.TaskID{Minion: t.Minion}, State: t.State, Reason: t.Reason}
 	}
-	run.State, run.Reason = worst.State, worst.Reason
+	run.State, run.Reason = verdictOf(reports)
 	spanOf(run)
 	return true
 }
@@ -143,7 +141,7 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 	run := job.Run{
 		RunID: f.id.RunID(), FireID: f.id, Namespace: f.e.key.Namespace, Job: f.e.key.Name,
 		Trigger: f.id.Trigger.String(), State: state, Reason: reason, Attempt: 0,
-		Cause: f.cause, Params: f.params, Alerts: f.alerts,
+		Cause: f.cause, Params: f.params, Redo: f.redo, Alerts: f.alerts,
 		Node: f.slot.node, Share: f.share, Shard: s.id, Token: s.own.Token(),
 		ScheduledAt: f.id.Time(), CommittedAt: instant(f.committedAt), DispatchedAt: instant(f.dispatchedAt),
 		Count: int(max(f.count, 1)), Tasks: []job.Task{},
@@ -199,6 +197,23 @@ func instant(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
+// fullOutputs is up to how many tasks an open run is told of with their output.
+const fullOutputs = 256
+
+// brief leaves the output out of a large run: it can be had from the minions.
+func brief(run *job.Run) {
+	if len(run.Tasks) <= fullOutputs {
+		return
+	}
+	for i := range run.Tasks {
+		for _, o := range []*job.Output{&run.Tasks[i].Stdout, &run.Tasks[i].Stderr} {
+			if o.Bytes > 0 {
+				o.Head, o.Tail, o.Truncated = "", "", true
+			}
+		}
+	}
+}
+
 // live describes the shard's open fires.
 func (s *shard) live(namespace, name string) []job.Run {
 	var out []job.Run
@@ -229,10 +244,15 @@ func (s *shard) live(namespace, name string) []job.Run {
 				state, reason = job.StateRunning, ""
 			}
 		}
+		if f.rollout != nil && f.rollout.held != "" {
+			reason = f.rollout.held
+		}
 		if f.tasks != nil && f.tasks[0].minion == "" {
 			reason = job.ErrNoMinions.Error() + " yet"
 		}
-		out = append(out, s.runOf(f, state, reason))
+		run := s.runOf(f, state, reason)
+		brief(&run)
+		out = append(out, run)
 	}
 	return out
 }

@@ -45,6 +45,8 @@ type shard struct {
 	jobsRev  int64
 	timers   timers
 	triggers map[string]etcdkv.Trigger
+	// cameAt tells of each trigger when it came, and as of which revision.
+	cameAt map[string]arrival
 	// triggersRead: they have been listed.
 	triggersRead bool
 	// planned: everything at or before it is planned, in memory.
@@ -96,6 +98,8 @@ type shard struct {
 	calendarsRev int64
 	// watchers are the jobs that watch a key.
 	watchers map[job.UID]*entry
+	// granted are the wishes that have been seen to, by their mod revision.
+	granted map[string]int64
 	// backfilled is how far backfills have come.
 	backfilled map[string]*backfilled
 
@@ -114,6 +118,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		knock:    make(chan struct{}, 1),
 		jobs:     map[job.Key]*entry{},
 		triggers: map[string]etcdkv.Trigger{},
+		cameAt:   map[string]arrival{},
 		moved:    map[job.UID]*movedOut{},
 		slots:    map[uint64]*slot{},
 		fires:    map[job.FireID]*fire{},
@@ -121,6 +126,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		closed:   map[*slot]struct{}{},
 
 		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
+		granted: map[string]int64{},
 	}
 }
 
@@ -205,6 +211,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	s.tendWatches(ctx)
 	s.followCalendars()
 	s.tendMutex(now)
+	s.tendWishes(now)
 	for f := s.nextAppointment(now); f != nil; f = s.nextAppointment(now) {
 		s.attend(f, now)
 	}
@@ -390,7 +397,7 @@ func (s *shard) onTriggers(b etcdkv.Batch) {
 	for i := range b.Events {
 		ev := &b.Events[i]
 		if ev.Value == nil {
-			delete(s.triggers, ev.Key)
+			s.dropTrigger(ev.Key)
 			continue
 		}
 		t, err := etcdkv.Decode[etcdkv.Trigger](ev.Key, ev.Value)
@@ -399,8 +406,27 @@ func (s *shard) onTriggers(b etcdkv.Batch) {
 			continue
 		}
 		s.triggers[ev.Key] = t
+		s.cameAt[ev.Key] = arrival{rev: ev.ModRevision, at: s.deps.now()}
 		s.triggersNew = true
 	}
+}
+
+// arrival is when a trigger came.
+type arrival struct{ rev, at int64 }
+
+// jobAwaited is how long a trigger waits for its job, which may have been stored
+// together with it: the views of jobs and of triggers come apart.
+const jobAwaited = int64(5 * time.Second)
+
+// awaits reports whether a trigger's job may yet come into view.
+func (s *shard) awaits(key string, now int64) bool {
+	a := s.cameAt[key]
+	return a.rev > s.jobsRev && now < a.at+jobAwaited
+}
+
+func (s *shard) dropTrigger(key string) {
+	delete(s.triggers, key)
+	delete(s.cameAt, key)
 }
 
 // yield passes the shard's lock on to another node's lease. done gets nil when

@@ -97,6 +97,7 @@ func (t *tenure) tend() {
 		t.tendShard(job.ShardID(i), node, nodes, stable) //nolint:gosec // an index
 	}
 	t.tendGroups()
+	t.tendWishes()
 }
 
 // place returns who ought to hold the hash shards.

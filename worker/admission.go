@@ -132,7 +132,7 @@ func (a *admission) order(o *job.Order) {
 		a.answers = append(a.answers, refusal)
 		return
 	case !o.NotAfter.IsZero() && a.now.After(o.NotAfter):
-		refusal.State = job.StateDeliveryTimeout
+		refusal.State = job.StateExpired
 		refusal.Reason = fmt.Sprintf("reached the minion %s after its delivery deadline", a.now.Sub(o.NotAfter).Round(time.Millisecond))
 	case open:
 		refusal.State = job.StateRejected

@@ -262,7 +262,7 @@ func (m *Minion) release() []*job.Report {
 		}
 		if o := e.order; !o.NotAfter.IsZero() && now.After(o.NotAfter) {
 			late = append(late, &job.Report{
-				Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateDeliveryTimeout,
+				Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateExpired,
 				Reason:  "accepted, but the minion was restarted before the start and the delivery deadline has passed",
 				EndedAt: now, Spooled: true,
 			})

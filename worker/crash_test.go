@@ -91,7 +91,7 @@ func TestI8_RecoveredTooLate(t *testing.T) {
 	n.mu.Unlock()
 	spawn(t, n, dir, "never", 1)
 	for _, o := range []*job.Order{handed, waiting} {
-		if r := n.final(o); r.State != job.StateDeliveryTimeout {
+		if r := n.final(o); r.State != job.StateExpired {
 			t.Errorf("report = %+v", r)
 		}
 	}

@@ -93,7 +93,7 @@ func TestI8_NotAfterByServerTime(t *testing.T) {
 	late, good := shell("true"), shell("true")
 	good.NotAfter = time.Now().Add(time.Hour + time.Minute)
 	n.order(late, good)
-	if r := n.final(late); r.State != job.StateDeliveryTimeout {
+	if r := n.final(late); r.State != job.StateExpired {
 		t.Errorf("report = %+v", r)
 	}
 	if r := n.final(good); r.State != job.StateSucceeded {
@@ -103,7 +103,7 @@ func TestI8_NotAfterByServerTime(t *testing.T) {
 	n.forget()
 	late.NotAfter = good.NotAfter
 	n.order(late)
-	if r := n.final(late); r.State != job.StateDeliveryTimeout {
+	if r := n.final(late); r.State != job.StateExpired {
 		t.Errorf("report of the copy = %+v", r)
 	}
 }

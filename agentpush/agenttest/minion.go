@@ -414,7 +414,7 @@ func (m *Minion) order(w *agentpb.Order) *agentpb.Report {
 	}
 	m.fences[o.Shard] = o.Token
 	if !o.NotAfter.IsZero() && time.Now().After(o.NotAfter) {
-		base.State, base.Reason = job.StateDeliveryTimeout, "came too late"
+		base.State, base.Reason = job.StateExpired, "came too late"
 		m.done[key] = base.State
 		return agentpb.FromReport(&base)
 	}

@@ -323,6 +323,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("history store", n.store.Run)
 	background("hub", n.hub.Run)
 	background("changes", n.control.Watch)
+	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
 	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })

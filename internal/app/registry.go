@@ -57,7 +57,7 @@ func (r *registry) write(ctx context.Context, bucket int, minions []agentpush.Pr
 	}
 	p := etcdkv.Presence{Schema: etcdkv.Schema}
 	for _, m := range minions {
-		p.Minions = append(p.Minions, etcdkv.PresentMinion{ID: m.ID, Session: m.Session})
+		p.Minions = append(p.Minions, etcdkv.PresentMinion{ID: m.ID, Session: m.Session, Trouble: m.Trouble, Since: m.Since})
 	}
 	value, err := etcdkv.Encode(&p)
 	if err != nil {
@@ -137,7 +137,7 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 			}
 			minions := make([]agentpush.Present, len(p.Minions))
 			for i, m := range p.Minions {
-				minions[i] = agentpush.Present{ID: m.ID, Session: m.Session}
+				minions[i] = agentpush.Present{ID: m.ID, Session: m.Session, Trouble: m.Trouble, Since: m.Since}
 			}
 			inv.SetPresence(node, bucket, minions)
 		}, func(key string) {

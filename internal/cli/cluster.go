@@ -98,14 +98,31 @@ func (a *app) minionTable() table[control.MinionView] {
 	type minion = control.MinionView
 	return table[minion]{none: "no minions", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
 		{head: "NAME", cell: func(m minion) string { return string(m.ID) }},
-		{head: "STATE", cell: func(m minion) string { return m.State }},
+		{head: "STATE", cell: minionState},
 		{head: "NODE", cell: func(m minion) string { return string(m.Node) }},
 		{head: "RUNNING", cell: func(m minion) string { return strconv.Itoa(m.Running) }},
 		{head: "LABELS", cell: func(m minion) string { return pairs(m.Labels) }},
 		{head: "SINCE", cell: func(m minion) string { return a.stamp(m.Since) }},
+		{head: "TROUBLE", cell: func(m minion) string { return a.troubleCell(m) }},
 		{head: "VERSION", wide: true, cell: func(m minion) string { return m.Version }},
 		{head: "FACTS", wide: true, cell: func(m minion) string { return pairs(m.Facts) }},
 	}}
+}
+
+// minionState says whether a minion gets orders.
+func minionState(m control.MinionView) string {
+	if m.State == control.MinionConnected && m.Trouble != "" {
+		return "uncontrollable"
+	}
+	return m.State
+}
+
+// troubleCell tells why a minion gets no orders, and since when.
+func (a *app) troubleCell(m control.MinionView) string {
+	if m.Trouble == "" || m.TroubleSince.IsZero() {
+		return m.Trouble
+	}
+	return m.Trouble + " since " + a.stamp(m.TroubleSince)
 }
 
 func (a *app) shardsCommand(group string) *cobra.Command {

@@ -152,8 +152,12 @@ func quoted(args []string) []string {
 
 func targetText(t job.Target) string {
 	spread := "one minion"
-	if t.EffectiveRun() == job.SpreadAll {
+	switch t.EffectiveRun() {
+	case job.SpreadAll:
 		spread = "all minions"
+	case job.SpreadAny:
+		spread = fmt.Sprintf("any %d minions", t.Count)
+	case job.SpreadOne:
 	}
 	if len(t.Names) > 0 {
 		spread += " named " + strings.Join(t.Names, " or ")

@@ -161,7 +161,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.applyCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.nextCommand(),
 		a.pauseCommand(), a.resumeCommand(),
-		a.runCommand(), a.runsCommand(groupRuns), a.logsCommand(),
+		a.runCommand(), a.execCommand(), a.runsCommand(groupRuns), a.logsCommand(), a.cancelCommand(), a.redoCommand(),
 		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.lockCommand(), a.auditCommand(), a.doctorCommand(),
 		a.versionCommand(), a.completionCommand(),
 	)

@@ -55,6 +55,7 @@ func (a *app) resumeCommand() *cobra.Command {
 			"meanwhile is not run; `carillon run JOB --from ... --to ...` can do that.",
 		func(o *pauseOrder) error { o.Reason = reason; return nil })
 	cmd.PersistentFlags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	cmd.AddCommand(a.resumeRunCommand())
 	return cmd
 }
 

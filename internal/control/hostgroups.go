@@ -124,6 +124,9 @@ func (p *planner) readHosts(ctx context.Context, objects []manifest.Object) erro
 	for i := range objects {
 		o := &objects[i]
 		e := targetOf(o)
+		if canary := canaryOf(o); canary != nil {
+			needed = needed || len(canary.Groups()) > 0
+		}
 		needed = needed || o.Kind == job.KindHostGroup || e != nil && len(e.Groups()) > 0
 	}
 	p.hosts = &hostGroups{}
@@ -155,34 +158,49 @@ func targetOf(o *manifest.Object) *target.Expr {
 	return e
 }
 
+// canaryOf returns the target expression of a job's canaries, nil if it has none.
+func canaryOf(o *manifest.Object) *target.Expr {
+	e, err := target.Parse(o.Spec.Rollout.Canary)
+	if err != nil {
+		return nil // none, or refused when the file was read
+	}
+	return e
+}
+
 // checkTargets tells which objects name groups of hosts that there are not, or
 // that are parts of themselves.
 func (p *planner) checkTargets(objects []manifest.Object) []job.Problem {
 	var problems []job.Problem
 	for i := range objects {
 		o := &objects[i]
-		e := targetOf(o)
-		if e == nil {
-			continue
-		}
-		path := "spec.target.match"
-		if o.Kind == job.KindHostGroup {
-			path = "spec.match"
-			e = target.MustParse("@" + o.Metadata.Name) // so that a cycle is told from the group itself
-		}
-		_, err := e.Bind(p.hosts.groups)
-		if err == nil {
-			continue
-		}
-		problem := job.Problem{Path: path, Message: err.Error(), File: o.File, Line: o.Line}
-		if unknown, ok := errors.AsType[*target.UnknownGroupError](err); ok {
-			if near, ok := job.Nearest(unknown.Names[0], slices.Collect(p.hosts.names())); ok {
-				problem.Message += fmt.Sprintf("; did you mean %q?", "@"+near)
+		check := func(path string, e *target.Expr) {
+			if e != nil {
+				problems = append(problems, p.checkBound(o, path, e)...)
 			}
 		}
-		problems = append(problems, problem)
+		if o.Kind == job.KindHostGroup {
+			check("spec.match", target.MustParse("@"+o.Metadata.Name)) // so that a cycle is told from the group itself
+			continue
+		}
+		check("spec.target.match", targetOf(o))
+		check("spec.rollout.canary", canaryOf(o))
 	}
 	return problems
+}
+
+// checkBound tells which groups of hosts an expression names that there are not.
+func (p *planner) checkBound(o *manifest.Object, path string, e *target.Expr) []job.Problem {
+	_, err := e.Bind(p.hosts.groups)
+	if err == nil {
+		return nil
+	}
+	problem := job.Problem{Path: path, Message: err.Error(), File: o.File, Line: o.Line}
+	if unknown, ok := errors.AsType[*target.UnknownGroupError](err); ok {
+		if near, ok := job.Nearest(unknown.Names[0], slices.Collect(p.hosts.names())); ok {
+			problem.Message += fmt.Sprintf("; did you mean %q?", "@"+near)
+		}
+	}
+	return []job.Problem{problem}
 }
 
 // hostGroup works out what applying a group of hosts changes.

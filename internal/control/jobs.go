@@ -34,7 +34,7 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 			c.log.Warn("job unreadable", zap.Error(err))
 			return nil
 		}
-		if hasLabels(stored.Labels, q.Labels) {
+		if hasLabels(stored.Labels, q.Labels) && (q.Passing || stored.ExpiresAt.IsZero()) {
 			views = append(views, c.view(&stored.Job, shard))
 		}
 		return nil

@@ -28,6 +28,8 @@ type JobQuery struct {
 	Namespace string
 	// Labels must all be on the job.
 	Labels map[string]string
+	// Passing: those, too, that were made for one run.
+	Passing bool
 }
 
 // RunQuery selects runs, newest first. The zero value selects the latest of all jobs.
@@ -95,7 +97,7 @@ type NodeView struct {
 // MinionView is a known minion.
 type MinionView struct {
 	job.Minion
-	// State is "connected" or "disconnected".
+	// State is "connected" or "disconnected"; Trouble tells whether it gets orders.
 	State string `json:"state"`
 }
 

@@ -159,6 +159,20 @@ func (k Keys) Backfills() string { return k.root + "backfills/" }
 // Backfill is the key of a backfill.
 func (k Keys) Backfill(id string) string { return k.Backfills() + id }
 
+// Wishes is the prefix of what people want of open runs.
+func (k Keys) Wishes() string { return k.root + "wishes/" }
+
+// Wish is the key of what somebody wants of an open run.
+func (k Keys) Wish(r job.RunID, kind WishKind) string {
+	return k.Wishes() + string(r) + "/" + string(kind)
+}
+
+// PassingJobs is the prefix of the jobs that were made for one run only.
+func (k Keys) PassingJobs() string { return k.root + "passing/" }
+
+// PassingJob is the key of such a job; the ids of jobs sort by their creation.
+func (k Keys) PassingJob(u job.UID) string { return k.PassingJobs() + u.String() }
+
 // Lines is the prefix of all groups' lines of nodes.
 func (k Keys) Lines() string { return k.root + "lines/" }
 

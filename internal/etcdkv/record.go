@@ -223,6 +223,40 @@ type Trigger struct {
 	Params map[string]string `json:"params,omitempty"`
 	// From is the job whose run has ended, for TriggerAfter.
 	From job.Key `json:"from,omitzero"`
+	// Redo is the run that is done again, on Hosts, for TriggerRedo.
+	Redo  job.RunID      `json:"redo,omitempty"`
+	Hosts []job.MinionID `json:"hosts,omitempty"`
+}
+
+// WishKind says what somebody wants of a run.
+type WishKind string
+
+// The kinds of wishes.
+const (
+	// WishCancel: that it ends.
+	WishCancel WishKind = "cancel"
+	// WishPromote: that its rollout goes on from its canaries.
+	WishPromote WishKind = "promote"
+)
+
+// Wish is what somebody wants of an open run. The owner of the run's shard sees
+// to it, and removes the wish when it has come true or the run has ended.
+type Wish struct {
+	Schema int         `json:"schema"`
+	Kind   WishKind    `json:"kind"`
+	Fire   job.FireID  `json:"fire"`
+	Shard  job.ShardID `json:"shard"`
+	By     string      `json:"by,omitempty"`
+	Reason string      `json:"reason,omitempty"`
+	At     time.Time   `json:"at"`
+}
+
+// Passing is a job that was made for one run only, and goes at ExpiresAt.
+type Passing struct {
+	Schema    int       `json:"schema"`
+	Key       job.Key   `json:"key"`
+	Job       job.UID   `json:"job"`
+	ExpiresAt time.Time `json:"expiresAt"`
 }
 
 // Scope says what a pause is about.
@@ -321,6 +355,9 @@ type Presence struct {
 type PresentMinion struct {
 	ID      job.MinionID `json:"id"`
 	Session int64        `json:"session"`
+	// Trouble is why it gets no orders, Since since when.
+	Trouble string    `json:"trouble,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
 }
 
 // StoredMinion is the value of a minion's key, written when it is first seen and

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -42,6 +44,14 @@ type SlotEntry struct {
 	// with what.
 	Cause  string
 	Params map[string]string
+	// Redo is the run that the occurrence does again, in part or whole.
+	Redo job.RunID
+	// Promoted and Stopped are of a rollout: it may go on from its canaries; it
+	// goes no further, because of this.
+	Promoted bool
+	Stopped  string
+	// Canaries is how many of the tasks, the first ones, are its canaries.
+	Canaries int
 	// Count and Until describe a row of missed occurrences: Count of them,
 	// from Fire.At to Until. Count is 0 or 1 for a single one.
 	Count int64
@@ -58,6 +68,10 @@ type SlotTask struct {
 	// Share is the node whose share of the entry it is; empty: the entry is
 	// not shared out, or is a share itself.
 	Share job.NodeID
+	// State and Reason are of a task that ended without an order. Empty: it did
+	// not.
+	State  job.State
+	Reason string
 }
 
 const (
@@ -68,6 +82,14 @@ const (
 	// slotAsked is the version in which entries may, besides, have a cause and
 	// parameters.
 	slotAsked = 3
+	// slotSettled is the version in which tasks may, besides, have ended.
+	slotSettled = 4
+	// slotPacked stands before a slot that is compressed (zstd), because it is
+	// larger than packFrom bytes.
+	slotPacked = 0x80
+	packFrom   = 64 << 10
+	// maxSlot bounds what a damaged slot can make a reader allocate.
+	maxSlot = 64 << 20
 )
 
 // errSlot is wrapped by every error of DecodeSlot.
@@ -76,8 +98,11 @@ var errSlot = errors.New("malformed slot")
 // EncodeSlot packs a slot: varints, with strings (minions, reasons) named once.
 func EncodeSlot(s *Slot) []byte {
 	b := make([]byte, 0, 64+len(s.Entries)*28)
-	shares, asked := s.shares(), s.asked()
+	shares, asked, settled := s.shares(), s.asked(), s.settled()
 	switch {
+	case settled:
+		shares, asked = true, true
+		b = append(b, slotSettled)
 	case asked:
 		shares = true
 		b = append(b, slotAsked)
@@ -109,6 +134,8 @@ func EncodeSlot(s *Slot) []byte {
 		for j := range e.Tasks {
 			intern(string(e.Tasks[j].Minion))
 			intern(string(e.Tasks[j].Share))
+			intern(string(e.Tasks[j].State))
+			intern(e.Tasks[j].Reason)
 		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(names)))
@@ -148,9 +175,55 @@ func EncodeSlot(s *Slot) []byte {
 			if shares {
 				b = binary.AppendUvarint(b, intern(string(t.Share)))
 			}
+			if settled {
+				b = binary.AppendUvarint(b, intern(string(t.State)))
+				b = binary.AppendUvarint(b, intern(t.Reason))
+			}
 		}
 	}
-	return b
+	return pack(b)
+}
+
+// pack compresses a slot that is large: thousands of minions' names are.
+func pack(b []byte) []byte {
+	if len(b) < packFrom {
+		return b
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return b // it can be read as it is
+	}
+	defer func() { _ = enc.Close() }()
+	return enc.EncodeAll(b, []byte{slotPacked})
+}
+
+// unpack is the opposite of pack.
+func unpack(b []byte) ([]byte, error) {
+	if len(b) == 0 || b[0] != slotPacked {
+		return b, nil
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSlot))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSlot, err)
+	}
+	defer dec.Close()
+	out, err := dec.DecodeAll(b[1:], nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errSlot, err)
+	}
+	return out, nil
+}
+
+// settled reports whether any task has ended.
+func (s *Slot) settled() bool {
+	for i := range s.Entries {
+		for j := range s.Entries[i].Tasks {
+			if s.Entries[i].Tasks[j].State != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // shares reports whether anything of the slot has a share.
@@ -168,37 +241,45 @@ func (s *Slot) shares() bool {
 	return false
 }
 
-// asked reports whether any entry has a cause or parameters.
+// asked reports whether any entry has what only some have; see askedEntry.
 func (s *Slot) asked() bool {
 	for i := range s.Entries {
-		if s.Entries[i].Cause != "" || len(s.Entries[i].Params) > 0 {
+		if s.Entries[i].askedText() != "" {
 			return true
 		}
 	}
 	return false
 }
 
-// askedEntry is the form of a cause and parameters in a slot.
+// askedEntry is the form in a slot of what only some entries have.
 type askedEntry struct {
-	Cause  string            `json:"c,omitempty"`
-	Params map[string]string `json:"p,omitempty"`
+	Cause    string            `json:"c,omitempty"`
+	Params   map[string]string `json:"p,omitempty"`
+	Redo     job.RunID         `json:"r,omitempty"`
+	Promoted bool              `json:"m,omitempty"`
+	Stopped  string            `json:"s,omitempty"`
+	Canaries int               `json:"n,omitempty"`
 }
 
-// askedText returns cause and parameters as one text; empty: there are none.
+// askedText returns it as one text; empty: there is none.
 func (e *SlotEntry) askedText() string {
-	if e.Cause == "" && len(e.Params) == 0 {
+	if e.Cause == "" && len(e.Params) == 0 && e.Redo == "" && !e.Promoted && e.Stopped == "" && e.Canaries == 0 {
 		return ""
 	}
-	b, _ := json.Marshal(askedEntry{e.Cause, e.Params}) // texts can always be written
+	b, _ := json.Marshal(askedEntry{e.Cause, e.Params, e.Redo, e.Promoted, e.Stopped, e.Canaries}) // texts can always be written
 	return string(b)
 }
 
 // DecodeSlot reads what EncodeSlot wrote.
 func DecodeSlot(b []byte) (*Slot, error) {
+	b, err := unpack(b)
+	if err != nil {
+		return nil, err
+	}
 	d := slotReader{b: b}
 	v := d.byte()
-	if v < slotVersion || v > slotAsked {
-		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", errSlot, v, slotAsked)
+	if v < slotVersion || v > slotSettled {
+		return nil, fmt.Errorf("%w: version %d, this release reads up to %d", errSlot, v, slotSettled)
 	}
 	s := &Slot{CommittedAt: d.varint(), Node: job.NodeID(d.string())}
 	names := []string{""}
@@ -228,7 +309,8 @@ func DecodeSlot(b []byte) (*Slot, error) {
 				if json.Unmarshal([]byte(text), &a) != nil {
 					d.bad = true
 				}
-				e.Cause, e.Params = a.Cause, a.Params
+				e.Cause, e.Params, e.Redo = a.Cause, a.Params, a.Redo
+				e.Promoted, e.Stopped, e.Canaries = a.Promoted, a.Stopped, a.Canaries
 			}
 		}
 		e.Fire.At = prev + d.varint()
@@ -245,6 +327,9 @@ func DecodeSlot(b []byte) (*Slot, error) {
 			}
 			if v >= slotShares {
 				t.Share = job.NodeID(name())
+			}
+			if v >= slotSettled {
+				t.State, t.Reason = job.State(name()), name()
 			}
 			e.Tasks = append(e.Tasks, t)
 		}

@@ -1,6 +1,7 @@
 package etcdkv
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -62,4 +63,36 @@ func FuzzDecodeSlot(f *testing.F) {
 			t.Fatal("no slot and no error")
 		}
 	})
+}
+
+// TestSlotSettled: what has ended without an order, and what a rollout has come
+// to, is stored; a large slot is compressed.
+func TestSlotSettled(t *testing.T) {
+	t.Parallel()
+	e := SlotEntry{
+		Fire: job.FireID{Job: job.UID{1}, At: 5, Trigger: job.TriggerRedo}, State: EntryOpen, Count: 1,
+		Redo: "ab12-0123456789abcdef", Promoted: true, Stopped: "too many failed", Canaries: 3,
+	}
+	for i := range 20_000 {
+		task := SlotTask{Minion: job.MinionID(fmt.Sprintf("host-%05d.example.org", i)), Attempt: 1}
+		if i%10 == 0 {
+			task.State, task.Reason = job.StateUncontrollable, "skew"
+		}
+		e.Tasks = append(e.Tasks, task)
+	}
+	want := &Slot{CommittedAt: 4, Node: "n1", Entries: []SlotEntry{e}}
+	b := EncodeSlot(want)
+	if len(b) > 200<<10 {
+		t.Errorf("a slot with %d tasks has %d bytes", len(e.Tasks), len(b))
+	}
+	got, err := DecodeSlot(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !cmp.Equal(got, want) {
+		t.Error("the slot has changed")
+	}
+	if _, err := DecodeSlot(b[:len(b)/2]); err == nil {
+		t.Error("half a slot was read")
+	}
 }

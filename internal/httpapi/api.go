@@ -37,6 +37,11 @@ type Control interface {
 	Pause(ctx context.Context, p control.Paused, until time.Time, o control.Order) error
 	Resume(ctx context.Context, p control.Paused, o control.Order) error
 	Pauses(ctx context.Context) ([]etcdkv.Pause, error)
+	Exec(ctx context.Context, file string, data []byte, req control.StartRequest) (control.ExecView, error)
+	Cancel(ctx context.Context, id job.RunID, o control.Order) error
+	Promote(ctx context.Context, id job.RunID, o control.Order) error
+	Redo(ctx context.Context, id job.RunID, only []control.RedoPart, o control.Order) (control.RedoView, error)
+	Results(ctx context.Context, id job.RunID, fn func(control.Result) error) error
 	Runs(ctx context.Context, q control.RunQuery) (control.RunPage, error)
 	Run(ctx context.Context, id job.RunID) (job.Run, error)
 	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error
@@ -178,6 +183,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.streamRoutes(doc, mux)
+	a.execRoutes(doc, mux)
 
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
 		if !slices.Contains(requestSchemas(), name) {

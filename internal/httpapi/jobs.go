@@ -75,7 +75,7 @@ func (a *API) jobRoutes(doc huma.API) {
 
 	huma.Register(doc, operation(http.MethodGet, "/v1/jobs", "list-jobs", "List jobs", http.StatusUnprocessableEntity),
 		func(ctx context.Context, in *jobsInput) (*reply[jobsBody], error) {
-			labels, err := parseLabels(in.Label)
+			labels, err := parsePairs("label", in.Label)
 			if err != nil {
 				return nil, problemOf(err)
 			}
@@ -122,14 +122,14 @@ func shown(v control.JobView) control.JobView {
 	return v
 }
 
-// parseLabels reads "k=v" pairs, and tells all that are none.
-func parseLabels(pairs []string) (map[string]string, error) {
+// parsePairs reads "k=v" pairs, and tells all that are none.
+func parsePairs(name string, pairs []string) (map[string]string, error) {
 	var problems []job.Problem
 	labels := make(map[string]string, len(pairs))
 	for i, p := range pairs {
 		k, v, ok := strings.Cut(p, "=")
 		if !ok || k == "" {
-			problems = append(problems, job.Problem{Path: fmt.Sprintf("label[%d]", i), Message: fmt.Sprintf("%q is not a label; want KEY=VALUE", p)})
+			problems = append(problems, job.Problem{Path: fmt.Sprintf("%s[%d]", name, i), Message: fmt.Sprintf("%q is not a %s; want KEY=VALUE", p, name)})
 			continue
 		}
 		labels[k] = v

@@ -3,7 +3,6 @@ package manifest
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -72,10 +71,15 @@ func node(v reflect.Value) *yaml.Node {
 	case reflect.Struct:
 		return structNode(v)
 	case reflect.Map:
-		m := v.Interface().(map[string]string) //nolint:errcheck,forcetypeassert // there is no other
 		n := &yaml.Node{Kind: yaml.MappingNode}
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			n.Content = append(n.Content, textNode(k), textNode(m[k]))
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, k := range keys {
+			value := node(v.MapIndex(k))
+			if value == nil {
+				value = textNode("")
+			}
+			n.Content = append(n.Content, textNode(k.String()), value)
 		}
 		return n
 	case reflect.Slice:

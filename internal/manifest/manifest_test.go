@@ -213,6 +213,16 @@ func TestM3_RoundTrip(t *testing.T) {
 			to := from.Add(time.Hour)
 			s.StartAt, s.EndAt, s.Retry.ExitCodes = &from, &to, []int{1, 255}
 		}
+		if s.Target.Run == job.SpreadAny {
+			s.Target.Count = 2
+		}
+		if s.Target.EffectiveRun() != job.SpreadOne && rapid.Bool().Draw(rt, "rolled out") {
+			few := job.Amount("10%")
+			s.Rollout = job.Rollout{
+				Canary: "web1", CanaryCount: 1, Promote: job.PromoteManual, Batch: "5", Pause: job.Duration(time.Second),
+				MaxFailures: &few, Order: job.OrderLabel, OrderBy: "site", MaxPer: map[string]int{"rack": 2},
+			}
+		}
 		if rapid.Bool().Draw(rt, "is script") {
 			s.Script = &job.Script{Interpreter: rapid.SliceOfN(name, 0, 2).Draw(rt, "interpreter"), Source: "x" + text.Draw(rt, "source")}
 			if rapid.Bool().Draw(rt, "blank first") {

@@ -158,6 +158,9 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return append(problems, wrong...)
 	}
 	problems = append(problems, o.Spec.Validate()...)
+	if canary := o.Spec.Rollout.Canary; canary != "" {
+		problems = append(problems, checkMatch("spec.rollout.canary", canary)...)
+	}
 	if o.Spec.Target.Match != "" {
 		problems = append(problems, checkMatch("spec.target.match", o.Spec.Target.Match)...)
 	}

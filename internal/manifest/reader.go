@@ -50,7 +50,7 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	case job.Duration:
 		r.duration(n, v, path)
 		return
-	case job.Size, job.Cores:
+	case job.Size, job.Cores, job.Amount:
 		r.amount(n, v, path)
 		return
 	case time.Time:
@@ -75,11 +75,14 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	case reflect.Map:
 		r.texts(n, v, path)
 	case reflect.Slice:
-		if v.Type().Elem().Kind() == reflect.Int {
+		switch v.Type().Elem().Kind() {
+		case reflect.Int:
 			r.numbers(n, v, path)
-			return
+		case reflect.Struct:
+			r.objects(n, v, path)
+		default:
+			r.list(n, v, path)
 		}
-		r.list(n, v, path)
 	case reflect.Bool:
 		b, err := strconv.ParseBool(n.Value)
 		if err != nil || n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
@@ -182,23 +185,40 @@ func (r *reader) numbers(n *yaml.Node, v reflect.Value, path string) {
 	v.Set(out)
 }
 
-// texts reads a mapping of text to text.
+// texts reads a mapping of text to text, or to something else.
 func (r *reader) texts(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
 		r.fail(n, path, "%s is not a mapping; write one line per entry, as in NAME: value", shown(n))
 		return
 	}
-	m := make(map[string]string, len(n.Content)/2)
+	m := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
 	r.pairs(n, path, func(key string, _ int, value *yaml.Node) {
-		var text string
+		item := reflect.New(v.Type().Elem()).Elem()
 		at := join(path, key)
 		r.lines[at] = value.Line
 		if value, ok := r.resolve(value, at); ok {
-			r.text(value, reflect.ValueOf(&text).Elem(), at)
+			if item.Kind() == reflect.String {
+				r.text(value, item, at)
+			} else {
+				r.value(value, item, at)
+			}
 		}
-		m[key] = text
+		m.SetMapIndex(reflect.ValueOf(key), item)
 	})
-	v.Set(reflect.ValueOf(m))
+	v.Set(m)
+}
+
+// objects reads a list of objects.
+func (r *reader) objects(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.SequenceNode {
+		r.fail(n, path, "%s is not a list; write one entry per line, each with a dash before it", shown(n))
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		r.value(item, out.Index(i), path+"["+strconv.Itoa(i)+"]")
+	}
+	v.Set(out)
 }
 
 // list reads a list of text. Where it cannot be misread, a single text stands

@@ -6,6 +6,7 @@
 //	exits CODE PROGRAM...         runs PROGRAM, which must end with CODE
 //	freeport VAR...               sets each variable to a free port of 127.0.0.1
 //	expand FILE...                replaces $VAR in the files
+//	setfrom VAR FILE              sets a variable to what a file holds
 //	waitready URL                 waits until URL/readyz answers 200
 //	waitlines FILE N              waits until FILE has N lines
 //	eventually REGEXP PROGRAM...  runs PROGRAM until its stdout matches

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"exits":      exits,
 			"freeport":   freeport,
 			"expand":     expand,
+			"setfrom":    setFrom,
 			"waitready":  waitReady,
 			"waitlines":  waitLines,
 			"eventually": eventually,
@@ -121,6 +123,12 @@ func expand(ts *testscript.TestScript, neg bool, files []string) {
 	for _, file := range files {
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(os.Expand(ts.ReadFile(file), ts.Getenv)), 0o600))
 	}
+}
+
+// setFrom sets a variable to what a file holds, without the end of its line.
+func setFrom(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "setfrom VAR FILE")
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 func waitReady(ts *testscript.TestScript, neg bool, args []string) {

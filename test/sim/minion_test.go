@@ -116,6 +116,10 @@ func (way *wire) Match(job.Target) []job.MinionID {
 }
 
 // Connected implements scheduler.Minions.
+func (*wire) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
+
+func (*wire) Value(job.MinionID, string) string { return "" }
+
 func (way *wire) Connected(id job.MinionID) bool {
 	way.f.mu.Lock()
 	defer way.f.mu.Unlock()

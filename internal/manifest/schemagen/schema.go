@@ -101,6 +101,12 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": job.Matches(), "default": job.Matches()[0]}
 	case reflect.TypeFor[job.Spread]():
 		return schema{"enum": job.Spreads(), "default": job.Spreads()[0]}
+	case reflect.TypeFor[job.Promote]():
+		return schema{"enum": job.Promotes(), "default": job.Promotes()[0]}
+	case reflect.TypeFor[job.StartOrder]():
+		return schema{"enum": job.StartOrders(), "default": job.StartOrders()[0]}
+	case reflect.TypeFor[job.Amount]():
+		return schema{"type": []string{"string", "integer"}, "pattern": `^[0-9]+(\.[0-9]+)?%?$`, "examples": []string{"20", "10%"}}
 	case reflect.TypeFor[time.Time]():
 		return schema{"type": "string", "format": "date-time", "examples": []string{"2027-01-31T09:00:00Z"}}
 	case reflect.TypeFor[job.Loss]():
@@ -116,10 +122,16 @@ func (c comments) value(t reflect.Type, path string) schema {
 	case reflect.Struct:
 		return c.object(t, path)
 	case reflect.Map:
+		if t.Elem().Kind() != reflect.String {
+			return schema{"type": "object", "additionalProperties": c.value(t.Elem(), path)}
+		}
 		return schema{"type": "object", "additionalProperties": text()}
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Int {
 			return schema{"type": "array", "items": schema{"type": "integer"}}
+		}
+		if t.Elem().Kind() == reflect.Struct {
+			return schema{"type": "array", "items": c.object(t.Elem(), path)}
 		}
 		return schema{"type": "array", "items": text()}
 	case reflect.Bool:
@@ -174,6 +186,9 @@ var (
 		"spec.limits.pids":         {"minimum": 0, "maximum": job.MaxLimitPids},
 		"spec.target.names":        oneOrMore(job.MaxTargetNames),
 		"spec.target.labels":       {"maxProperties": job.MaxLabels},
+		"spec.target.count":        {"minimum": 0},
+		"spec.rollout.canaryCount": {"minimum": 0},
+		"spec.rollout.maxPer":      {"maxProperties": job.MaxMaxPer},
 		"spec.retry.attempts":      {"minimum": 0, "maximum": job.MaxAttempts},
 		"spec.group":               {"pattern": namePattern, "maxLength": job.MaxNameLen},
 		"group.mode":               {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},

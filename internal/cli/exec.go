@@ -1,0 +1,467 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/agentpush/fold"
+	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// execFlags are what `exec` may be told.
+type execFlags struct {
+	target, on                     string
+	shell                          bool
+	script                         string
+	interpreter                    []string
+	user, dir                      string
+	env, params                    []string
+	limit                          time.Duration
+	batch, canary, promote, orders string
+	canaries                       int
+	maxFailures, orderBy           string
+	pause                          time.Duration
+	maxPer                         []string
+	keepGoing, live, detach        bool
+}
+
+func (a *app) execCommand() *cobra.Command {
+	var f execFlags
+	cmd := &cobra.Command{
+		Use: "exec --target TARGET [flags] -- COMMAND [ARG...]", GroupID: groupRuns,
+		Short: "Run a command now on the minions that a target matches",
+		Long: `Run a command now on the minions that a target matches, and print what it wrote:
+minions that wrote the same are shown as one block, when all have ended, or with
+--live each line as it comes. The run is in the history like that of any job;
+` + "`carillon describe run`, `logs`, `cancel` and `redo`" + ` know it.
+
+The exit code is 0 when the command succeeded everywhere, 124 when it ran into
+its --limit somewhere, and 1 when it did not succeed somewhere otherwise. With
+--batch the first failure keeps the rest from being started, unless there is
+--keep-going or --max-failures. An interrupt leaves the run going.`,
+		Example: `  carillon exec --target 'os == "linux" and web*' -- uptime
+  carillon exec --target '@frontends' --batch 10% --canary web1 -- systemctl restart app
+  carillon exec --target 'web[1-20]' --shell -- 'df -h / | tail -1'
+  carillon exec --target 'db*' --script check.sh --param table=users`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.exec(cmd, &f, args) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.target, "target", "t", "", "`TARGET` expression that says on which minions; see `minions match`")
+	flags.StringVar(&f.on, "on", "all", "on how many of them: all, one, or a number `N`")
+	flags.BoolVar(&f.shell, "shell", false, "the command is a line for /bin/sh")
+	flags.StringVar(&f.script, "script", "", "run the script in `FILE` (- is stdin) instead of a command")
+	flags.StringArrayVar(&f.interpreter, "interpreter", nil, "the script's interpreter, `PROGRAM` or one of its arguments (default /bin/sh)")
+	flags.StringVar(&f.user, "user", "", "run as the account `NAME`")
+	flags.StringVar(&f.dir, "dir", "", "start in the directory `PATH`")
+	flags.StringArrayVar(&f.env, "env", nil, "`NAME=VALUE` for the command's environment (may be given several times)")
+	flags.StringArrayVar(&f.params, "param", nil, "`NAME=VALUE` that reaches the command as CARILLON_PARAM_NAME (may be given several times)")
+	flags.DurationVar(&f.limit, "limit", 0, "end the command where it runs longer than this `TIME`")
+	flags.StringVar(&f.batch, "batch", "", "how many minions at a time: `N` or a share such as 10%")
+	flags.DurationVar(&f.pause, "pause", 0, "wait this `TIME` between batches")
+	flags.StringVar(&f.canary, "canary", "", "minions that go first: a `TARGET`; the others follow when these have succeeded")
+	flags.IntVar(&f.canaries, "canaries", 0, "how many go first: `N`")
+	flags.StringVar(&f.promote, "promote", "", "what lets the others follow: success, or manual (`carillon resume run`)")
+	flags.StringVar(&f.maxFailures, "max-failures", "", "how many may fail before the rest is not started: `N` or a share")
+	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "start the rest however many fail")
+	flags.StringVar(&f.orders, "order", "", "which go first: name, shuffle or label")
+	flags.StringVar(&f.orderBy, "order-by", "", "the `LABEL` whose values come one after the other, for --order label")
+	flags.StringArrayVar(&f.maxPer, "max-per", nil, "`LABEL=N`: at most N at a time of the minions with the same value")
+	flags.BoolVarP(&f.live, "live", "l", false, "print each line as it comes, with the minion's name")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "print the run's id, and do not wait")
+	return cmd
+}
+
+func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
+	spec, err := a.execSpec(cmd, f, args)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	v, err := a.client.exec(ctx, a.namespace, spec, a.user(), f.params)
+	if err != nil {
+		return err
+	}
+	for _, u := range v.Unknown {
+		a.note("no match for want of %s: %d, such as %s", u.Key, u.Hosts, u.First)
+	}
+	if f.detach {
+		return a.printStarted(started{v.RunID, v.FireID})
+	}
+	var wait sync.WaitGroup
+	if f.live && (a.output == formatTable || a.output == formatWide) {
+		l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: true, partial: map[source][]byte{}}
+		wait.Go(func() {
+			_ = a.client.output(ctx, v.RunID, "", true, func(line outputLine) { l.print(source{line.Minion, line.Stream}, line.Data) })
+			l.flush() // what is missing is told with the results
+		})
+	}
+	run, err := a.followRun(ctx, v.RunID, !f.live)
+	wait.Wait()
+	if err != nil {
+		if ctx.Err() != nil {
+			return &exitError{exitFailed, fmt.Errorf("run %s goes on: see `carillon describe run %s`, or end it with `carillon cancel %s`", v.RunID, v.RunID, v.RunID)}
+		}
+		return err
+	}
+	return a.showExec(ctx, run, f.live)
+}
+
+// execSpec makes the spec of the job that is run.
+func (a *app) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[string]any, error) {
+	var wrong []error
+	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if f.target == "" {
+		bad("--target is missing: say on which minions, as in --target 'web*'; '*' stands for all")
+	} else if err := checkTarget(f.target); err != nil {
+		wrong = append(wrong, err)
+	}
+	where := map[string]any{"match": f.target, "run": job.SpreadAll}
+	switch n, err := strconv.Atoi(f.on); {
+	case f.on == "one":
+		where["run"] = job.SpreadOne
+	case err == nil && n > 0:
+		where["run"], where["count"] = job.SpreadAny, n
+	case f.on != "all":
+		bad("--on %q: want all, one, or a number above zero", f.on)
+	}
+	spec := map[string]any{"target": where}
+	switch {
+	case f.script != "" && len(args) > 0:
+		bad("--script is given beside a command; give one of the two (parameters: --param)")
+	case f.script != "":
+		text, err := a.readScript(f.script)
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+		script := map[string]any{"source": text}
+		if len(f.interpreter) > 0 {
+			script["interpreter"] = f.interpreter
+		}
+		spec["script"] = script
+	case len(args) == 0:
+		bad("a command is missing: write it after --, as in -- uptime")
+	case f.shell:
+		spec["command"] = []string{"/bin/sh", "-c", strings.Join(args, " ")}
+	case len(args) == 1 && strings.ContainsAny(args[0], " \t|;&<>"):
+		bad("%q is one word, and no program has such a name; for a shell line give --shell, else do not quote the command as a whole", args[0])
+	default:
+		spec["command"] = args
+	}
+	put := func(to map[string]any, name string, v any, given bool) {
+		if given {
+			to[name] = v
+		}
+	}
+	put(spec, "user", f.user, f.user != "")
+	put(spec, "workingDir", f.dir, f.dir != "")
+	put(spec, "timeout", f.limit.String(), f.limit != 0)
+	env := map[string]string{}
+	for _, pair := range f.env {
+		k, v, ok := strings.Cut(pair, "=")
+		if !ok {
+			bad("--env %q: want NAME=VALUE", pair)
+		}
+		env[k] = v
+	}
+	put(spec, "env", env, len(env) > 0)
+	if _, err := parseParams(f.params); err != nil {
+		wrong = append(wrong, err)
+	}
+	roll := map[string]any{}
+	put(roll, "batch", f.batch, f.batch != "")
+	put(roll, "pause", f.pause.String(), f.pause != 0)
+	put(roll, "canary", f.canary, f.canary != "")
+	put(roll, "canaryCount", f.canaries, f.canaries != 0)
+	put(roll, "promote", f.promote, f.promote != "")
+	put(roll, "order", f.orders, f.orders != "")
+	put(roll, "orderBy", f.orderBy, f.orderBy != "")
+	switch {
+	case f.keepGoing && f.maxFailures != "":
+		bad("--keep-going and --max-failures exclude one another")
+	case f.maxFailures != "":
+		roll["maxFailures"] = f.maxFailures
+	case f.batch != "" && !f.keepGoing:
+		roll["maxFailures"] = 0
+	}
+	per := map[string]int{}
+	for _, pair := range f.maxPer {
+		k, v, _ := strings.Cut(pair, "=")
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			bad("--max-per %q: want LABEL=N, as in rack=2", pair)
+		}
+		per[k] = n
+	}
+	put(roll, "maxPer", per, len(per) > 0)
+	put(spec, "rollout", roll, len(roll) > 0)
+	if len(wrong) > 0 {
+		return nil, &usageError{errors.Join(wrong...)}
+	}
+	return spec, nil
+}
+
+func (a *app) readScript(name string) (string, error) {
+	if name == "-" {
+		b, err := io.ReadAll(a.opts.Stdin)
+		return string(b), err
+	}
+	b, err := os.ReadFile(name) //nolint:gosec // the user names it
+	if err != nil {
+		return "", fmt.Errorf("--script: %w", err)
+	}
+	return string(b), nil
+}
+
+func (c *client) exec(ctx context.Context, namespace string, spec map[string]any, by string, params []string) (control.ExecView, error) {
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": job.APIVersion, "kind": job.KindJob, "metadata": map[string]string{"namespace": namespace, "name": "exec"}, "spec": spec,
+	})
+	if err != nil {
+		return control.ExecView{}, fmt.Errorf("encode command: %w", err)
+	}
+	var out control.ExecView
+	err = c.call(ctx, request{
+		method: http.MethodPost, path: []string{"v1", "exec"}, body: body, kind: "application/yaml", query: url.Values{"by": {by}, "param": params},
+	}, &out)
+	return out, err
+}
+
+// results calls fn with what becomes of a run, until it has ended.
+func (c *client) results(ctx context.Context, id job.RunID, fn func(control.Result)) error {
+	body, err := c.open(ctx, request{method: http.MethodGet, path: []string{"v1", "runs", string(id), "results"}})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for lines := json.NewDecoder(body); ; {
+		var line struct {
+			control.Result
+			Error string `json:"error"`
+		}
+		switch err := lines.Decode(&line); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return c.lost(ctx, err)
+		case line.Error != "":
+			return fmt.Errorf("results of run %s: %s", id, line.Error)
+		}
+		fn(line.Result)
+	}
+}
+
+// followRun waits until a run has ended and returns it with its tasks. It tells
+// how far it is, if somebody looks on. A node that goes meanwhile is borne.
+func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, error) {
+	bar := a.newBar(tell)
+	defer bar.end()
+	tasks := map[job.MinionID]job.Task{}
+	lastGood := time.Now()
+	for {
+		var run *job.Run
+		err := a.client.results(ctx, id, func(r control.Result) {
+			lastGood = time.Now()
+			switch {
+			case r.Task != nil:
+				tasks[r.Task.Minion] = *r.Task
+			case r.Progress != nil:
+				bar.show(r.Progress)
+			case r.Run != nil:
+				run = r.Run
+			}
+		})
+		if run != nil {
+			run.Tasks = make([]job.Task, 0, len(tasks))
+			for _, t := range tasks {
+				run.Tasks = append(run.Tasks, t)
+			}
+			slices.SortFunc(run.Tasks, func(x, y job.Task) int { return job.CompareNames(string(x.Minion), string(y.Minion)) })
+			return *run, nil
+		}
+		if ctx.Err() != nil {
+			return job.Run{}, context.Cause(ctx)
+		}
+		if err != nil && !passing(err) || time.Since(lastGood) > a.patience {
+			return job.Run{}, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(minPoll):
+		}
+	}
+}
+
+// bar is one line on a terminal that tells how far a run is; elsewhere it is
+// silent but for what the run waits for.
+type bar struct {
+	w      io.Writer
+	active bool
+	tell   bool
+	said   string
+}
+
+func (a *app) newBar(tell bool) *bar {
+	b := &bar{w: a.errout, tell: tell}
+	if f, ok := a.errout.(*os.File); ok && tell {
+		st, err := f.Stat()
+		b.active = err == nil && st.Mode()&os.ModeCharDevice != 0
+	}
+	return b
+}
+
+func (b *bar) show(p *control.Progress) {
+	if p.Reason != "" && p.Reason != b.said && !p.State.Final() {
+		b.said = p.Reason
+		b.clear()
+		fmt.Fprintln(b.w, oneLine(p.Reason))
+	}
+	if !b.active || p.Tasks == 0 {
+		return
+	}
+	done := 0
+	var parts []string
+	for _, s := range job.States() {
+		n := p.States[s]
+		if s.Final() {
+			done += n
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	fmt.Fprintf(b.w, "\r\x1b[K%d of %d ended: %s", done, p.Tasks, strings.Join(parts, ", "))
+}
+
+func (b *bar) clear() {
+	if b.active {
+		fmt.Fprint(b.w, "\r\x1b[K")
+	}
+}
+
+func (b *bar) end() { b.clear() }
+
+// showExec prints what a command wrote, and where it did not succeed.
+func (a *app) showExec(ctx context.Context, run job.Run, live bool) error {
+	switch {
+	case a.output == formatJSON || a.output == formatYAML:
+		if err := a.printValue(run); err != nil {
+			return err
+		}
+	case a.output == formatName:
+		fmt.Fprintln(a.out, run.RunID)
+	case !live:
+		if err := a.foldTasks(ctx, &run); err != nil {
+			return err
+		}
+		a.tellStates(&run)
+	default:
+		a.tellStates(&run)
+	}
+	switch run.State {
+	case job.StateSucceeded:
+	case job.StateTimedOut:
+		a.code = exitTimedOut
+	default:
+		a.code = exitFailed
+	}
+	return nil
+}
+
+// fetchers is how many minions are asked for their full output at a time.
+const fetchers = 16
+
+// foldTasks prints what the tasks wrote, those that wrote the same as one block.
+// What the record has cut is read from the minions.
+func (a *app) foldTasks(ctx context.Context, run *job.Run) error {
+	var stdout, stderr fold.Gatherer
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, fetchers)
+	for i := range run.Tasks {
+		t := &run.Tasks[i]
+		if !t.State.Started() && t.Stdout.Bytes+t.Stderr.Bytes == 0 {
+			continue
+		}
+		if !t.Stdout.Truncated && !t.Stderr.Truncated {
+			mu.Lock()
+			stdout.Add(string(t.Minion), []byte(t.Stdout.Head+t.Stdout.Tail))
+			if t.Stderr.Bytes > 0 {
+				stderr.Add(string(t.Minion), []byte(t.Stderr.Head+t.Stderr.Tail))
+			}
+			mu.Unlock()
+			continue
+		}
+		slots <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			err := a.client.output(ctx, run.RunID, t.Minion, false, func(line outputLine) {
+				mu.Lock()
+				defer mu.Unlock()
+				if line.Stream == streamStderr {
+					stderr.Add(string(t.Minion), line.Data)
+				} else {
+					stdout.Add(string(t.Minion), line.Data)
+				}
+			})
+			if err != nil {
+				a.note("carillon: %s", err)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(fold.Write(a.out, stdout.Groups()), fold.Write(a.errout, stderr.Groups()))
+}
+
+// tellStates tells on which minions the command did not succeed, and why, those
+// that are alike in one line; and how many did.
+func (a *app) tellStates(run *job.Run) {
+	type fate struct {
+		state  job.State
+		reason string
+	}
+	hosts := map[fate]*target.NodeSet{}
+	var fates []fate
+	counts := map[job.State]int{}
+	for i := range run.Tasks {
+		t := &run.Tasks[i]
+		counts[t.State]++
+		if t.State == job.StateSucceeded {
+			continue
+		}
+		k := fate{t.State, t.Reason}
+		if hosts[k] == nil {
+			hosts[k] = &target.NodeSet{}
+			fates = append(fates, k)
+		}
+		hosts[k].Add(string(t.Minion))
+	}
+	for _, k := range fates {
+		a.note("%s: %s: %s", hosts[k], k.state, oneLine(k.reason))
+	}
+	if len(run.Tasks) == 0 {
+		a.note("run %s %s: %s", run.RunID, run.State, oneLine(run.Reason))
+		return
+	}
+	var parts []string
+	for _, s := range job.States() {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
+		}
+	}
+	a.note("run %s on %d minions: %s", run.RunID, len(run.Tasks), strings.Join(parts, ", "))
+}

@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// orderRun asks for something to be done with a run.
+func (c *client) orderRun(ctx context.Context, id job.RunID, verb string, order, out any) error {
+	if job.CheckName(string(id)) != nil {
+		return fmt.Errorf("run %q: %w", id, job.ErrNotFound)
+	}
+	body, err := json.Marshal(order)
+	if err != nil {
+		return fmt.Errorf("encode order: %w", err)
+	}
+	return c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "runs", string(id), verb}, body: body, kind: "application/json"}, out)
+}
+
+// runOrder is what is said with an order about a run.
+type runOrder struct {
+	Only   []string `json:"only,omitempty"`
+	By     string   `json:"by,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+}
+
+func (a *app) cancelCommand() *cobra.Command {
+	var (
+		reason string
+		wait   bool
+	)
+	cmd := &cobra.Command{
+		Use: "cancel RUN", GroupID: groupRuns, Args: exactlyOne("run"),
+		Short: "End a run, with the process trees of its commands",
+		Long: "End a run: what has not been started is not, and minions end what they run, with\n" +
+			"all the processes that it has started: first with SIGTERM, then with SIGKILL.",
+		Example: "  carillon cancel 9x2k-0c4g6q8m2s4v6x8z --reason \"wrong hosts\" --wait",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id := job.RunID(args[0])
+			if err := a.client.orderRun(cmd.Context(), id, "cancel", runOrder{By: a.user(), Reason: reason}, nil); err != nil {
+				return fmt.Errorf("cancel: %w", err)
+			}
+			if !wait {
+				return a.printOutcome(outcome{"run", args[0], "is being cancelled"})
+			}
+			run, err := a.wait(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			if err := printOne(a, run, a.runTable(false, "")); err != nil {
+				return err
+			}
+			if run.State != job.StateCancelled {
+				a.code = exitFailed
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the run has ended; the exit code is 0 if it was cancelled")
+	return cmd
+}
+
+func (a *app) redoCommand() *cobra.Command {
+	var (
+		only   []string
+		reason string
+		wait   bool
+	)
+	cmd := &cobra.Command{
+		Use: "redo RUN", GroupID: groupRuns, Args: exactlyOne("run"),
+		Short: "Do a run again, on all of its minions or on those where it failed",
+		Long: "Do a run again that has ended: the job as it is now, with the run's parameters, on\n" +
+			"the run's minions. --only selects some of them by what became of it there:\n\n" +
+			"  failed         it was started and did not succeed\n" +
+			"  not-started    it was not started: the minion was not reached in time, or the\n                 rollout was stopped before\n" +
+			"  indeterminate  nobody knows whether it ran\n" +
+			"  succeeded      it succeeded\n\n" +
+			"With --wait the exit code is that of the new run, as with `carillon exec`.",
+		Example: "  carillon redo 9x2k-0c4g6q8m2s4v6x8z --only failed,not-started --wait",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, o := range only {
+				if err := oneOf("only", o, redoParts()); err != nil {
+					return err
+				}
+			}
+			var v control.RedoView
+			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "redo", runOrder{Only: only, By: a.user(), Reason: reason}, &v); err != nil {
+				return err
+			}
+			if !wait {
+				return a.printStarted(started{v.RunID, v.FireID})
+			}
+			run, err := a.followRun(cmd.Context(), v.RunID, true)
+			if err != nil {
+				if cmd.Context().Err() != nil {
+					return &exitError{exitFailed, errors.New("run " + string(v.RunID) + " goes on")}
+				}
+				return err
+			}
+			return a.showExec(cmd.Context(), run, false)
+		},
+	}
+	cmd.Flags().StringSliceVar(&only, "only", nil, "on which of its minions: `PART`s of failed, not-started, indeterminate, succeeded (default: all)")
+	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the new run has ended; the exit code follows it")
+	_ = cmd.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(redoParts(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func redoParts() []string {
+	var out []string
+	for _, p := range control.RedoParts() {
+		out = append(out, string(p))
+	}
+	return out
+}
+
+// resumeRunCommand is `resume run`.
+func (a *app) resumeRunCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "run RUN", Args: exactlyOne("run"),
+		Short:   "Let a rollout go on from its canaries",
+		Long:    "Let the rollout of a run go on that waits, after its canaries have succeeded, for\nsomebody to say so: its job has rollout.promote: manual.",
+		Example: "  carillon resume run 9x2k-0c4g6q8m2s4v6x8z",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "promote", runOrder{By: a.user()}, nil); err != nil {
+				return fmt.Errorf("resume: %w", err)
+			}
+			return a.printOutcome(outcome{"run", args[0], "resumed"})
+		},
+	}
+}

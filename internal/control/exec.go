@@ -1,0 +1,224 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// passingFor is how long a job is kept that was made for one run: so long the
+// run can be done again.
+const passingFor = 24 * time.Hour
+
+// ExecView is a command that was started on minions.
+type ExecView struct {
+	RunID  job.RunID  `json:"runId"`
+	FireID job.FireID `json:"fireId"`
+	// Job is the job that was made for the run.
+	Job job.Key `json:"job"`
+	// Minions match now, ordered by id; Hosts is the same in bracket form. The run
+	// is on these, or on as many of them as it says.
+	Minions []job.MinionID `json:"minions"`
+	Hosts   string         `json:"hosts"`
+	// Uncontrollable match, too, and get no orders.
+	Uncontrollable []job.Uncontrollable `json:"uncontrollable"`
+	// Unknown are labels and facts that some minions lack, so that it could not
+	// be told whether they match; they do not.
+	Unknown []target.UnknownKey `json:"unknown"`
+}
+
+// Exec runs a command once on the minions that its target matches: it makes a
+// job for that, which goes after a day, and starts it. File and data are a
+// manifest with one job; its name is not used. The error is job.ErrNoMinions
+// when nothing matches: nothing is made then.
+func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartRequest) (ExecView, error) {
+	if err := checkParams(req.Params); err != nil {
+		return ExecView{}, err
+	}
+	objects, err := c.objects(file, data)
+	if err != nil {
+		return ExecView{}, err
+	}
+	o := &objects[0]
+	switch {
+	case len(objects) != 1 || o.Kind != job.KindJob:
+		return ExecView{}, invalid("kind", "one document with kind: "+job.KindJob+" is wanted, and nothing else")
+	case len(o.Spec.Schedules) > 0 || o.Spec.After != nil || o.Spec.Watch != nil || o.Spec.Webhook != nil:
+		return ExecView{}, invalid("spec", "has a schedule or another condition; what is run once has none")
+	case o.Spec.Group != "":
+		return ExecView{}, invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
+	}
+	p := planner{c: c, now: c.now().UTC()}
+	if err := p.readHosts(ctx, objects); err != nil {
+		return ExecView{}, err
+	}
+	if problems := p.checkTargets(objects); len(problems) > 0 {
+		return ExecView{}, &job.InvalidError{Problems: problems}
+	}
+	found, err := c.matchTarget(ctx, o.Spec.Target)
+	if err != nil {
+		return ExecView{}, err
+	}
+	if len(found.Minions) == 0 && len(found.Uncontrollable) == 0 {
+		return ExecView{}, job.ErrNoMinions
+	}
+	if err := c.roomForJobs(ctx); err != nil {
+		return ExecView{}, err
+	}
+	fire, key, err := c.makePassing(ctx, o.Metadata, &o.Spec, req)
+	if err != nil {
+		return ExecView{}, err
+	}
+	found.RunID, found.FireID, found.Job = fire.RunID(), fire, key
+	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", req.By), zap.Int("minions", len(found.Minions)))
+	return found, nil
+}
+
+// makePassing stores a job that is for one run, and the run's trigger.
+func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, req StartRequest) (job.FireID, job.Key, error) {
+	uid, err := job.NewUID()
+	if err != nil {
+		return job.FireID{}, job.Key{}, err
+	}
+	now := c.now().UTC()
+	text := uid.String()
+	meta.Name = "exec-" + text[len(text)-12:]
+	key := meta.Key()
+	stored := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{
+		Metadata: meta, Spec: *spec, UID: uid, Generation: 1, After: now, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(passingFor),
+	}}
+	shard := c.hashShard(key)
+	fire := job.FireID{Job: uid, At: now.UnixNano(), Trigger: job.TriggerManual}
+	var d draft
+	for _, p := range []struct {
+		key   string
+		value any
+	}{
+		{c.cfg.Keys.Job(shard, key), stored},
+		{c.cfg.Keys.PassingJob(uid), etcdkv.Passing{Schema: etcdkv.Schema, Key: key, Job: uid, ExpiresAt: stored.ExpiresAt}},
+		{c.cfg.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: req.By, Params: req.Params}},
+	} {
+		value, err := etcdkv.Encode(p.value)
+		if err != nil {
+			return fire, key, err
+		}
+		d.stillThere(p.key, 0)
+		d.put(p.key, value)
+	}
+	ok, err := c.commit(ctx, "start command", &d)
+	if err == nil && !ok {
+		err = fmt.Errorf("start command: %w", job.ErrConflict)
+	}
+	return fire, key, err
+}
+
+// matchTarget tells which minions a target matches now.
+func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, error) {
+	v := ExecView{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []target.UnknownKey{}}
+	minions, err := c.Minions(ctx)
+	if err != nil {
+		return v, err
+	}
+	minions = slices.DeleteFunc(minions, func(m MinionView) bool { return !t.Matches(m.ID, m.Labels) })
+	admitted := map[string]bool{}
+	if t.Match != "" {
+		parsed, err := target.Parse(t.Match)
+		if err != nil {
+			return v, &job.InvalidError{Problems: target.Problems("spec.target.match", err)}
+		}
+		saved, err := c.savedHosts(ctx)
+		if err != nil {
+			return v, err
+		}
+		matcher, err := parsed.Bind(saved.groups)
+		if err != nil {
+			return v, &job.InvalidError{Problems: target.Problems("spec.target.match", err)}
+		}
+		hosts := make([]target.Host, len(minions))
+		for i := range minions {
+			hosts[i] = target.HostOf(&minions[i].Minion)
+		}
+		selection := matcher.Select(hosts)
+		for _, name := range selection.Names {
+			admitted[name] = true
+		}
+		v.Unknown = append(v.Unknown, selection.Unknown...)
+	}
+	var set target.NodeSet
+	for i := range minions {
+		m := &minions[i]
+		switch {
+		case t.Match != "" && !admitted[string(m.ID)]:
+		case m.Trouble != "" || m.Node == "":
+			v.Uncontrollable = append(v.Uncontrollable, job.Uncontrollable{Minion: m.ID, Reason: m.Trouble, Since: m.TroubleSince})
+		default:
+			v.Minions = append(v.Minions, m.ID)
+			set.Add(string(m.ID))
+		}
+	}
+	v.Hosts = set.String()
+	return v, nil
+}
+
+// sweepEvery is how often jobs are looked for that were made for one run.
+const sweepEvery = time.Minute
+
+// Sweep removes jobs that were made for one run once they are due to go, until
+// ctx ends. It does so only while mine reports true: one node is enough.
+func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if !mine() {
+			continue
+		}
+		if err := c.sweepOnce(ctx); err != nil && ctx.Err() == nil {
+			c.log.Warn("commands that were run are not removed yet", zap.Error(err))
+		}
+	}
+}
+
+func (c *Control) sweepOnce(ctx context.Context) error {
+	all, err := listAll[etcdkv.Passing](ctx, c, "list commands that were run", c.cfg.Keys.PassingJobs())
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		p := &all[i]
+		if c.now().Before(p.ExpiresAt) {
+			continue
+		}
+		if live, err := c.live.LiveRuns(ctx, p.Key.Namespace, p.Key.Name); err != nil || len(live) > 0 {
+			continue
+		}
+		if err := c.removePassing(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removePassing removes a job that was made for one run.
+func (c *Control) removePassing(ctx context.Context, p *etcdkv.Passing) error {
+	stored, at, err := c.stored(ctx, p.Key)
+	var d draft
+	if err == nil && stored.UID == p.Job {
+		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
+		d.remove(string(at.kv.Key))
+	}
+	d.remove(c.cfg.Keys.PassingJob(p.Job))
+	_, err = c.commit(ctx, "remove "+p.Key.String(), &d)
+	return err
+}

@@ -1,0 +1,89 @@
+package control
+
+import (
+	"context"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Result is a piece of what becomes of a run: a task that has ended, how far the
+// run is, or, at the end, the run.
+type Result struct {
+	Task     *job.Task `json:"task,omitempty"`
+	Progress *Progress `json:"progress,omitempty"`
+	// Run is the run's record, without its tasks.
+	Run *job.Run `json:"run,omitempty"`
+}
+
+// Progress counts a run's tasks by their states.
+type Progress struct {
+	State  job.State `json:"state"`
+	Reason string    `json:"reason,omitempty"`
+	// Tasks is how many there are.
+	Tasks  int               `json:"tasks"`
+	States map[job.State]int `json:"states"`
+}
+
+// The pace at which a run is looked at: the more tasks it has, the slower.
+const (
+	lookFirst = 50 * time.Millisecond
+	lookMost  = time.Second
+)
+
+// Results calls fn with what becomes of a run, until it has ended: each task
+// once, when it has ended, and how far the run is, when that has changed.
+func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) error) error {
+	run, err := c.findRun(ctx, id, job.Key{})
+	if err != nil {
+		return err
+	}
+	told := map[job.MinionID]int{}
+	var last Progress
+	for pause := lookFirst; ; pause = min(pause*3/2, lookMost) {
+		p := Progress{State: run.State, Reason: run.Reason, Tasks: len(run.Tasks), States: map[job.State]int{}}
+		for i := range run.Tasks {
+			t := &run.Tasks[i]
+			p.States[t.State]++
+			if !t.State.Final() || told[t.Minion] >= max(t.Attempt, 1) && !run.State.Final() {
+				continue
+			}
+			if told[t.Minion] < max(t.Attempt, 1) {
+				told[t.Minion] = max(t.Attempt, 1)
+				if err := fn(Result{Task: t}); err != nil {
+					return err
+				}
+			}
+		}
+		if !last.same(&p) {
+			last = p
+			if err := fn(Result{Progress: &p}); err != nil {
+				return err
+			}
+		}
+		if run.State.Final() {
+			run.Tasks = nil
+			return fn(Result{Run: &run})
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause + time.Duration(len(run.Tasks))*50*time.Microsecond):
+		}
+		if run, err = c.findRun(ctx, id, run.Key()); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *Progress) same(o *Progress) bool {
+	if p.State != o.State || p.Reason != o.Reason || p.Tasks != o.Tasks || len(p.States) != len(o.States) {
+		return false
+	}
+	for s, n := range p.States {
+		if o.States[s] != n {
+			return false
+		}
+	}
+	return true
+}

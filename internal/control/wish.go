@@ -1,0 +1,164 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Cancel has a run end, with the process trees of its commands. The run's
+// record tells what came of it.
+func (c *Control) Cancel(ctx context.Context, id job.RunID, o Order) error {
+	_, err := c.wish(ctx, id, etcdkv.WishCancel, "run.cancel", o)
+	return err
+}
+
+// Promote has the rollout of a run go on from its canaries.
+func (c *Control) Promote(ctx context.Context, id job.RunID, o Order) error {
+	run, err := c.findRun(ctx, id, job.Key{})
+	if err != nil {
+		return err
+	}
+	stored, _, err := c.stored(ctx, run.Key())
+	if err != nil {
+		return err
+	}
+	if stored.Spec.Rollout.Promote != job.PromoteManual {
+		return fmt.Errorf("run %s waits for nobody: its job has no rollout with promote: %s: %w", id, job.PromoteManual, job.ErrConflict)
+	}
+	_, err = c.wish(ctx, id, etcdkv.WishPromote, "run.promote", o)
+	return err
+}
+
+// wish stores what somebody wants of an open run.
+func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, action string, o Order) (job.Run, error) {
+	run, err := c.findRun(ctx, id, job.Key{})
+	if err != nil {
+		return run, err
+	}
+	if run.State.Final() {
+		return run, fmt.Errorf("run %s has ended already (%s): %w", id, run.State, job.ErrConflict)
+	}
+	key := c.cfg.Keys.Wish(id, kind)
+	text, err := etcdkv.Encode(etcdkv.Wish{
+		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: o.By, Reason: o.Reason, At: c.now().UTC(),
+	})
+	if err != nil {
+		return run, err
+	}
+	kv, err := c.get(ctx, action, key)
+	if err != nil || kv != nil {
+		return run, err // somebody wants so already
+	}
+	return run, c.operate(ctx, action, string(id), o, key, nil, clientv3.OpPut(key, text))
+}
+
+// RedoPart says which minions of a run it is done again on.
+type RedoPart string
+
+// The parts of a run.
+const (
+	// RedoFailed: those on which it was started and did not succeed.
+	RedoFailed RedoPart = "failed"
+	// RedoNotStarted: those on which it was not started.
+	RedoNotStarted RedoPart = "not-started"
+	// RedoIndeterminate: those of which nobody knows whether it ran.
+	RedoIndeterminate RedoPart = "indeterminate"
+	// RedoSucceeded: those on which it succeeded.
+	RedoSucceeded RedoPart = "succeeded"
+)
+
+// RedoParts lists the parts.
+func RedoParts() []RedoPart {
+	return []RedoPart{RedoFailed, RedoNotStarted, RedoIndeterminate, RedoSucceeded}
+}
+
+// partOf returns the part to which a task belongs.
+func partOf(t *job.Task) RedoPart {
+	switch t.State {
+	case job.StateSucceeded:
+		return RedoSucceeded
+	case job.StateIndeterminate:
+		return RedoIndeterminate
+	}
+	if t.State.Started() || !t.StartedAt.IsZero() {
+		return RedoFailed
+	}
+	return RedoNotStarted
+}
+
+// RedoView is a run that is done again.
+type RedoView struct {
+	RunID  job.RunID  `json:"runId"`
+	FireID job.FireID `json:"fireId"`
+	// Of is the run that is done again.
+	Of job.RunID `json:"of"`
+	// Minions are those of the run that it is done again on. Empty: its job's
+	// target says, anew.
+	Minions []job.MinionID `json:"minions"`
+}
+
+// Redo does a run again that has ended, with the same parameters, as its job is
+// now: on all its minions, or on some of them. A run that is on one of several
+// minions, or that had none, finds its minions anew.
+func (c *Control) Redo(ctx context.Context, id job.RunID, only []RedoPart, o Order) (RedoView, error) {
+	for _, p := range only {
+		if !slices.Contains(RedoParts(), p) {
+			return RedoView{}, invalid("only", fmt.Sprintf("%q is unknown; want some of %v", p, RedoParts()))
+		}
+	}
+	run, err := c.findRun(ctx, id, job.Key{})
+	if err != nil {
+		return RedoView{}, err
+	}
+	if !run.State.Final() {
+		return RedoView{}, fmt.Errorf("run %s has not ended (%s); wait for it, or cancel it first: %w", id, run.State, job.ErrConflict)
+	}
+	stored, _, err := c.stored(ctx, run.Key())
+	if err != nil {
+		return RedoView{}, fmt.Errorf("redo run %s: %w", id, err)
+	}
+	if stored.UID != run.FireID.Job {
+		return RedoView{}, fmt.Errorf("redo run %s: its job was deleted, and %s is another one: %w", id, run.Key(), job.ErrConflict)
+	}
+	v := RedoView{Of: id, Minions: []job.MinionID{}}
+	for i := range run.Tasks {
+		if t := &run.Tasks[i]; len(only) == 0 || slices.Contains(only, partOf(t)) {
+			v.Minions = append(v.Minions, t.Minion)
+		}
+	}
+	if len(v.Minions) == 0 && len(only) > 0 && (len(run.Tasks) > 0 || !slices.Contains(only, RedoNotStarted)) {
+		return v, fmt.Errorf("redo run %s: none of its %d minions is %s: %w", id, len(run.Tasks), partsText(only), job.ErrConflict)
+	}
+	if stored.Spec.Target.EffectiveRun() != job.SpreadAll {
+		v.Minions = v.Minions[:0]
+	}
+	slices.Sort(v.Minions)
+	v.Minions = slices.Compact(v.Minions)
+	cause := "redo of run " + string(id)
+	if len(only) > 0 {
+		cause += ", where it was " + partsText(only)
+	}
+	if o.By != "" {
+		cause += ", asked for by " + o.By
+	}
+	fire, err := c.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
+		By: o.By, Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
+	})
+	v.RunID, v.FireID = fire.RunID(), fire
+	return v, err
+}
+
+func partsText(parts []RedoPart) string {
+	words := make([]string, len(parts))
+	for i, p := range parts {
+		words[i] = string(p)
+	}
+	return strings.Join(words, " or ")
+}

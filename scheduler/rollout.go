@@ -1,0 +1,284 @@
+package scheduler
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// A rollout lets the tasks of a fire start in their order, and not all at once.
+// Its order is that of the tasks, which is stored with the fire: canaries first.
+// How far it has come follows from the states of the tasks, so a new owner goes
+// on where the last one was: a task that the last one may have sent counts as
+// running until its minion has said otherwise. What cannot be worked out is
+// stored: that somebody promoted it, and that it was stopped.
+
+// rollout is what the owner knows besides.
+type rollout struct {
+	spec *job.Rollout
+	// canaries is how many of the tasks, the first ones, are.
+	canaries int
+	// values are the tasks' values of the labels in spec.MaxPer.
+	values map[string][]string
+	// batchEnd is when the last batch was seen to have ended; 0: not yet.
+	batchEnd int64
+	// started is how many of the batch under way have been started.
+	started int
+	// held tells people what it waits for; empty: nothing.
+	held string
+}
+
+// arrange puts the tasks of a fire into the rollout's order, canaries first.
+func (s *shard) arrange(tasks []*task, r *job.Rollout) {
+	byName := func(a, b *task) int { return job.CompareNames(string(a.minion), string(b.minion)) }
+	switch r.Order {
+	case job.OrderShuffle:
+		rand.Shuffle(len(tasks), func(i, j int) { tasks[i], tasks[j] = tasks[j], tasks[i] })
+	case job.OrderLabel:
+		values := make(map[job.MinionID]string, len(tasks))
+		for _, t := range tasks {
+			values[t.minion] = s.deps.Minions.Value(t.minion, r.OrderBy)
+		}
+		slices.SortStableFunc(tasks, func(a, b *task) int {
+			return cmp.Or(job.CompareNames(values[a.minion], values[b.minion]), byName(a, b))
+		})
+	default:
+		slices.SortStableFunc(tasks, byName)
+	}
+	if n := s.canaries(tasks, r); n > 0 {
+		first := s.isCanary(r)
+		slices.SortStableFunc(tasks, func(a, b *task) int { return rank(first(a)) - rank(first(b)) })
+	}
+}
+
+func rank(first bool) int {
+	if first {
+		return 0
+	}
+	return 1
+}
+
+// isCanary returns what tells the tasks that may be canaries.
+func (s *shard) isCanary(r *job.Rollout) func(*task) bool {
+	if r.Canary == "" {
+		return func(t *task) bool { return t.report == nil }
+	}
+	found := s.deps.Minions.Match(job.Target{Match: r.Canary})
+	return func(t *task) bool {
+		_, ok := slices.BinarySearch(found, t.minion)
+		return ok && t.report == nil
+	}
+}
+
+// canaries returns how many of the tasks are canaries.
+func (s *shard) canaries(tasks []*task, r *job.Rollout) int {
+	if r.Canary == "" && r.CanaryCount == 0 {
+		return 0
+	}
+	is, n := s.isCanary(r), 0
+	for _, t := range tasks {
+		if is(t) {
+			n++
+		}
+	}
+	if r.CanaryCount > 0 {
+		n = min(n, r.CanaryCount)
+	}
+	return n
+}
+
+// roll does what the fire's rollout needs now, and lets the tasks start that
+// may. It reports whether the fire has one.
+func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
+	if spec.Rollout.IsZero() || len(f.tasks) < 2 {
+		return false
+	}
+	if f.rollout == nil {
+		f.rollout = s.newRollout(f, &spec.Rollout)
+	}
+	r := f.rollout
+	r.held = ""
+	front := r.look(f.tasks)
+	if why := r.stops(&front, len(f.tasks)); why != "" && f.stopped == "" {
+		f.stopped = why
+		s.touch(f.slot)
+	}
+	if f.stopped != "" {
+		for _, t := range front.waiting {
+			s.finish(f, t, now, job.StateSkipped, f.stopped)
+		}
+		return true
+	}
+	next := r.next(s, f, &front, now)
+	for _, t := range f.tasks {
+		if !f.ended && !t.final() && t.saved && !t.isWaiting() {
+			s.attendTask(f, t, spec, now)
+		}
+	}
+	for _, t := range next {
+		if !f.ended && t.saved {
+			s.attendTask(f, t, spec, now)
+		}
+	}
+	return true
+}
+
+func (s *shard) newRollout(f *fire, spec *job.Rollout) *rollout {
+	r := &rollout{spec: spec, canaries: f.canaries, values: map[string][]string{}}
+	for label := range spec.MaxPer {
+		values := make([]string, len(f.tasks))
+		for i, t := range f.tasks {
+			values[i] = s.deps.Minions.Value(t.minion, label)
+		}
+		r.values[label] = values
+	}
+	return r
+}
+
+// front is how far the tasks of a rollout are.
+type front struct {
+	// waiting have not been sent; open counts those that have, or may have, been,
+	// and have not ended.
+	waiting []*task
+	places  []int
+	open    int
+	// busy counts the open ones by label and value.
+	busy map[string]map[string]int
+	// failed counts those that ran and did not succeed; canaryOpen and
+	// canaryBad the canaries that have not ended, and that did not succeed.
+	failed, canaryOpen, canaryBad int
+	ended                         int
+}
+
+// look tells how far the tasks are.
+func (r *rollout) look(tasks []*task) front {
+	f := front{busy: map[string]map[string]int{}}
+	for label := range r.values {
+		f.busy[label] = map[string]int{}
+	}
+	for i, t := range tasks {
+		canary := i < r.canaries
+		switch {
+		case t.final():
+			f.ended++
+			if counts(t.report.State) {
+				f.failed++
+			}
+			if canary && t.report.State != job.StateSucceeded {
+				f.canaryBad++
+			}
+			continue
+		case t.isWaiting():
+			f.waiting, f.places = append(f.waiting, t), append(f.places, i)
+		default:
+			f.open++
+			for label, values := range r.values {
+				f.busy[label][values[i]]++
+			}
+		}
+		if canary {
+			f.canaryOpen++
+		}
+	}
+	return f
+}
+
+// counts reports whether a task that ended so counts among the failures that
+// stop a rollout: it was started, or may have been. What never reached its
+// minion does not, as with SSM's Run Command.
+func counts(s job.State) bool {
+	switch s {
+	case job.StateFailed, job.StateTimedOut, job.StateIndeterminate, job.StateRejected:
+		return true
+	}
+	return false
+}
+
+// isWaiting: the task is to be sent, and nobody has sent it yet.
+func (t *task) isWaiting() bool {
+	return !t.final() && t.sentAt == 0 && !t.unknown && !t.running && t.attempt == 1
+}
+
+// stops returns why the rollout goes no further; empty: it does.
+func (r *rollout) stops(f *front, n int) string {
+	if len(f.waiting) == 0 {
+		return ""
+	}
+	if f.canaryBad > 0 {
+		return fmt.Sprintf("the rollout was stopped: %d of %d canaries did not succeed", f.canaryBad, r.canaries)
+	}
+	if m := r.spec.MaxFailures; m != nil && f.failed > m.Of(n, 0) {
+		return fmt.Sprintf("the rollout was stopped: %d of %d minions failed, and %s may", f.failed, n, *m)
+	}
+	return ""
+}
+
+// next returns the waiting tasks that may start now.
+func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
+	window := len(f.tasks)
+	if r.spec.Batch != "" {
+		window = r.spec.Batch.Of(len(f.tasks), 1)
+	}
+	last := len(f.tasks)
+	switch {
+	case at.canaryOpen > 0:
+		last = r.canaries
+	case r.canaries > 0 && r.spec.Promote == job.PromoteManual && !f.promoted && len(at.waiting) > 0:
+		r.held = fmt.Sprintf("%d canaries succeeded; waits for `carillon resume run %s`", r.canaries, f.id.RunID())
+		return nil
+	case r.spec.Pause > 0 && r.started >= window:
+		if at.open > 0 {
+			return nil // the batch goes on
+		}
+		if r.batchEnd == 0 {
+			r.batchEnd = now
+		}
+		if again := r.batchEnd + int64(r.spec.Pause); now < again {
+			r.held = "waits between two batches"
+			s.attendAt(f, again)
+			return nil
+		}
+		r.batchEnd, r.started = 0, 0
+	}
+	var out []*task
+	for i, t := range at.waiting {
+		if at.places[i] >= last || at.open+len(out) >= window || r.spec.Pause > 0 && r.started >= window {
+			break
+		}
+		if !r.fits(at, at.places[i]) {
+			continue
+		}
+		out = append(out, t)
+		if at.canaryOpen == 0 {
+			r.started++
+		}
+		for label, values := range r.values {
+			at.busy[label][values[at.places[i]]]++
+		}
+	}
+	return out
+}
+
+// fits reports whether one more may run among the minions that share the values
+// of the task at a place.
+func (r *rollout) fits(at *front, place int) bool {
+	for label, most := range r.spec.MaxPer {
+		if at.busy[label][r.values[label][place]] >= most {
+			return false
+		}
+	}
+	return true
+}
+
+// promoteRollout takes note that somebody lets a rollout go on from its canaries.
+func (s *shard) promoteRollout(f *fire) {
+	if !f.promoted && f.state == etcdkv.EntryOpen {
+		f.promoted = true
+		s.touch(f.slot)
+		s.attendAt(f, s.deps.now())
+	}
+}

@@ -1,0 +1,155 @@
+package scheduler
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// TestRolloutModel drives a rollout's decisions with tasks that end at random,
+// and holds them against its promises: never more at a time than the batch and
+// the caps allow, nobody before the canaries have succeeded, and nothing new
+// once it was stopped. It must also come to its end.
+func TestRolloutModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(2, 40).Draw(rt, "tasks")
+		spec := job.Rollout{}
+		if rapid.Bool().Draw(rt, "batched") {
+			spec.Batch = rapid.SampledFrom([]job.Amount{"1", "3", "10%", "50%", "100%"}).Draw(rt, "batch")
+			if rapid.Bool().Draw(rt, "pauses") {
+				spec.Pause = job.Duration(time.Minute)
+			}
+		}
+		if rapid.Bool().Draw(rt, "bounded") {
+			most := rapid.SampledFrom([]job.Amount{"0", "2", "10%"}).Draw(rt, "failures")
+			spec.MaxFailures = &most
+		}
+		if rapid.Bool().Draw(rt, "capped") {
+			spec.MaxPer = map[string]int{"rack": rapid.IntRange(1, 3).Draw(rt, "per rack")}
+		}
+		canaries := rapid.IntRange(0, min(3, n-1)).Draw(rt, "canaries")
+		if canaries > 0 && rapid.Bool().Draw(rt, "by hand") {
+			spec.Promote = job.PromoteManual
+		}
+		f := &fire{id: job.FireID{At: 1}, canaries: canaries}
+		r := &rollout{spec: &spec, canaries: canaries, values: map[string][]string{}}
+		for i := range n {
+			f.tasks = append(f.tasks, &task{minion: job.MinionID(fmt.Sprint("m", i)), attempt: 1, saved: true})
+			if spec.MaxPer != nil {
+				r.values["rack"] = append(r.values["rack"], fmt.Sprint(i%4))
+			}
+		}
+		s := &shard{}
+		now := int64(1)
+		var lastEnd int64
+		inBatch := 0
+		for round := 0; ; round++ {
+			if round > 20*n {
+				rt.Fatalf("no end after %d rounds; held: %q", round, r.held)
+			}
+			front := r.look(f.tasks)
+			if why := r.stops(&front, n); why != "" {
+				return // nothing is started any more
+			}
+			r.held = ""
+			started := r.next(s, f, &front, now)
+			for _, task := range started {
+				task.running = true
+			}
+			checkRollout(rt, &spec, r, f)
+			if spec.Pause > 0 && len(started) > 0 && front.canaryOpen == 0 {
+				if inBatch >= spec.Batch.Of(n, 1) {
+					if now < lastEnd+int64(spec.Pause) {
+						rt.Fatalf("the next batch began %v after the last end", time.Duration(now-lastEnd))
+					}
+					inBatch = 0
+				}
+				inBatch += len(started)
+			}
+			var running []*task
+			for _, task := range f.tasks {
+				if task.running && !task.final() {
+					running = append(running, task)
+				}
+			}
+			if len(running) == 0 && len(front.waiting) == 0 {
+				return
+			}
+			switch {
+			case strings.Contains(r.held, "resume"):
+				f.promoted = true
+			case len(running) == 0:
+				now += int64(10 * time.Second)
+			default:
+				victim := running[rapid.IntRange(0, len(running)-1).Draw(rt, "ends")]
+				state := rapid.SampledFrom([]job.State{job.StateSucceeded, job.StateSucceeded, job.StateSucceeded, job.StateFailed, job.StateDeliveryTimeout}).Draw(rt, "state")
+				victim.report = &job.Report{State: state}
+				now += int64(time.Second)
+				lastEnd = now
+			}
+		}
+	})
+}
+
+func checkRollout(rt *rapid.T, spec *job.Rollout, r *rollout, f *fire) {
+	open, racks, canariesDone := 0, map[string]int{}, true
+	for i, task := range f.tasks {
+		if i < f.canaries && (!task.final() || task.report.State != job.StateSucceeded) {
+			canariesDone = false
+		}
+		if !task.running || task.final() {
+			continue
+		}
+		open++
+		if spec.MaxPer != nil {
+			racks[r.values["rack"][i]]++
+		}
+		if i >= f.canaries && (!canariesDone || spec.Promote == job.PromoteManual && !f.promoted) {
+			rt.Fatalf("task %d runs before the canaries are through", i)
+		}
+	}
+	if spec.Batch != "" && open > spec.Batch.Of(len(f.tasks), 1) {
+		rt.Fatalf("%d at a time, and the batch is %s of %d", open, spec.Batch, len(f.tasks))
+	}
+	for rack, n := range racks {
+		if n > spec.MaxPer["rack"] {
+			rt.Fatalf("%d at a time in rack %s, and %d may", n, rack, spec.MaxPer["rack"])
+		}
+	}
+}
+
+// TestVerdict: the worst task names the run; uncontrollable minions do not make
+// a run fail in which another succeeded.
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		states []job.State
+		want   job.State
+		reason string
+	}{
+		{[]job.State{job.StateSucceeded}, job.StateSucceeded, ""},
+		{[]job.State{job.StateSucceeded, job.StateFailed, job.StateFailed}, job.StateFailed, "failed on 2 of 3 minions, first m1: because"},
+		{[]job.State{job.StateUncontrollable, job.StateSucceeded}, job.StateSucceeded, "uncontrollable on 1 of 2 minions, first m0: because"},
+		{[]job.State{job.StateUncontrollable}, job.StateUncontrollable, "because"},
+		{[]job.State{job.StateSkipped, job.StateFailed}, job.StateFailed, "failed on 1 of 2 minions, first m1: because"},
+		{[]job.State{job.StateExpired, job.StateIndeterminate}, job.StateIndeterminate, "indeterminate on 1 of 2 minions, first m1: because"},
+	} {
+		var reports []*job.Report
+		for i, s := range c.states {
+			r := &job.Report{Task: job.TaskID{Minion: job.MinionID(fmt.Sprint("m", i))}, State: s}
+			if s != job.StateSucceeded {
+				r.Reason = "because"
+			}
+			reports = append(reports, r)
+		}
+		if state, reason := verdictOf(reports); state != c.want || reason != c.reason {
+			t.Errorf("%v: %s, %q; want %s, %q", c.states, state, reason, c.want, c.reason)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// A wish is a key that says what somebody wants of an open run. It stays until
+// it has come true or the run is recorded, so a new owner sees it, too.
+
+// wishesOf are the wishes by the shard whose runs they are about.
+type wishesOf map[job.ShardID]map[string]etcdkv.Entry[etcdkv.Wish]
+
+func (c *Cluster) onWishes() {
+	entries, _ := c.wished.Snapshot()
+	view := wishesOf{}
+	for key, e := range entries {
+		of := view[e.Value.Shard]
+		if of == nil {
+			of = map[string]etcdkv.Entry[etcdkv.Wish]{}
+			view[e.Value.Shard] = of
+		}
+		of[key] = e
+	}
+	c.wishes.Store(&view)
+	c.wake()
+}
+
+// wishOldest is how long a wish for a run that nobody knows is kept: its start
+// may not have been committed yet.
+const wishOldest = 2 * time.Minute
+
+// tendWishes wakes the shards about whose runs somebody wants something.
+func (t *tenure) tendWishes() {
+	for id := range *t.e.deps.Cluster.wishes.Load() {
+		t.e.mu.RLock()
+		s := t.e.shards[id]
+		t.e.mu.RUnlock()
+		if s != nil {
+			s.do(func() {}) // a step looks at them
+		}
+	}
+}
+
+// tendWishes does what people want of the shard's open runs.
+func (s *shard) tendWishes(now int64) {
+	wishes := (*s.deps.Cluster.wishes.Load())[s.id]
+	if len(wishes) == 0 && len(s.granted) > 0 {
+		clear(s.granted)
+	}
+	for key, w := range wishes {
+		if s.granted[key] == w.ModRevision {
+			continue
+		}
+		f := s.fireOf(w.Value.Fire)
+		switch {
+		case f == nil && now-w.Value.At.UnixNano() < int64(wishOldest):
+			continue
+		case f == nil || f.ended:
+		case w.Value.Kind == etcdkv.WishPromote:
+			s.promoteRollout(f)
+		case w.Value.Kind == etcdkv.WishCancel:
+			s.cancelFor(f, &w.Value, now)
+			continue // until it has ended
+		}
+		s.granted[key] = w.ModRevision
+		s.forgetWish(key, w.ModRevision)
+	}
+}
+
+// cancelFor ends a run because somebody wants it to.
+func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
+	why := "cancelled"
+	if w.By != "" {
+		why += " by " + w.By
+	}
+	if w.Reason != "" {
+		why += ": " + w.Reason
+	}
+	switch {
+	case f.state == etcdkv.EntryQueued:
+		s.end(f, job.StateCancelled, why)
+	case f.state == etcdkv.EntryOpen && f.tasks[0].minion == "":
+		s.end(f, job.StateCancelled, why)
+	case f.state == etcdkv.EntryOpen && f.endAt == 0:
+		f.endAt, f.endWhy = now, why
+		s.attendAt(f, now)
+	}
+}
+
+// forgetWish removes a wish that has come true, or can no more.
+func (s *shard) forgetWish(key string, rev int64) {
+	s.deps.spare.do(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+		defer cancel()
+		if _, err := s.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
+			Then(clientv3.OpDelete(key)).Commit(); err != nil {
+			s.log.Debug("wish not removed yet", zap.String("key", key), zap.Error(err))
+			s.do(func() { delete(s.granted, key) })
+		}
+	})
+}
