@@ -1,11 +1,15 @@
 package release
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // process starts a launcher that can be killed.
@@ -147,5 +151,91 @@ func TestLauncherKilledInEveryTrial(t *testing.T) {
 	s := f.sound(State{})
 	if failure, ok := s.Failure(2); s.Current.Release != 1 || !ok || !failure.Final || failure.Interrupted != MaxInterrupted {
 		t.Errorf("state = %+v", s)
+	}
+}
+
+// Killed again and again, at any time, a launcher keeps the invariants, and ends
+// on a release that works.
+func TestLauncherKilledAtAnyTime(t *testing.T) {
+	t.Parallel()
+	for _, seed := range []uint64{1, 2, 3} {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, "works")
+			for n, behaviour := range []string{"works", "crashes", "works", "ends", "works", "works"} {
+				f.order(Number(n+1), behaviour, nil)
+			}
+			random := rand.New(rand.NewPCG(seed, 0))
+			var s State
+			for range 12 {
+				cmd := f.process("never")
+				time.Sleep(time.Duration(random.IntN(150)) * time.Millisecond)
+				_ = cmd.Process.Kill() // it runs until it is killed
+				_ = cmd.Wait()
+				f.gone()
+				s = f.sound(s)
+			}
+			before := len(f.log())
+			f.process("never")
+			f.idle(before)
+			s = f.sound(s)
+			if bad := s.Current.Release; bad == 2 || bad == 4 || s.Trial.Release != 0 {
+				t.Errorf("in the end: state = %+v", s)
+			}
+			// What works is refused only if too many of its trials were cut short.
+			if failure, ok := s.Failure(6); s.Current.Release != 6 && (!ok || failure.Interrupted < MaxInterrupted) {
+				t.Errorf("in the end: state = %+v", s)
+			}
+		})
+	}
+}
+
+// What cannot be made durable is not done: no trial begins, and none is
+// confirmed. When the disk is well again, the release is taken.
+func TestLauncherDiskFails(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		own, story    string
+		staged, trial Number
+	}{
+		// The disk fails when the minion has asked for the update, or when the new one is healthy.
+		"no trial":  {"[ -e %[1]s/once ] || { touch %[1]s/once; mkdir %[1]s/.state.new; exit 75; }\n", "0 start, 0 error, 0 idle", 2, 0},
+		"unsettled": {"", "0 start, 0 update, 2 start, 2 trial, 0 start, 0 idle", 0, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t, "works")
+			f.order(2, "works", nil)
+			broken := f.path(".state.new") // a directory where a file is to be written
+			if c.own != "" {
+				if staged, err := stageOrders(f.Dir()); !staged || err != nil {
+					t.Fatal(staged, err)
+				}
+				shebang, rest, _ := strings.Cut(program("works", 0), "\n")
+				f.write("own", shebang+"\n"+fmt.Sprintf(c.own, f.Dir())+rest, 0o755)
+			}
+			stop := f.launch(LauncherConfig{}, LauncherDeps{crash: func(at string) {
+				if at == "healthy" && c.own == "" {
+					if err := os.Mkdir(broken, 0o700); err != nil {
+						t.Error(err)
+					}
+				}
+			}})
+			f.until(c.story, func() bool { return strings.HasPrefix(f.story()+", ", c.story+", ") })
+			if s := f.sound(State{}); s.Current.Release != 0 || s.Trial.Release != c.trial || s.Staged.Release != c.staged {
+				t.Errorf("state = %+v", s)
+			}
+			if link, err := os.Readlink(f.path("current")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("link = %q, %v", link, err)
+			}
+			stop()
+			if err := os.Remove(broken); err != nil {
+				t.Fatal(err)
+			}
+			before := len(f.log())
+			f.launch(LauncherConfig{}, LauncherDeps{})
+			f.idle(before)
+			f.current(2, Floor{Release: 2})
+		})
 	}
 }

@@ -68,7 +68,9 @@
 //	dies after it is durable                 the release is current
 //	launcher is stopped during a trial       as when it dies
 //	confirmed release crashes                started again after 1 s, doubling to 30 s, for ever
-//	disk full or read-only                   no trial begins, none is confirmed; what is confirmed runs
+//	disk full or read-only                   no trial begins, none is confirmed; what is confirmed runs.
+//	                                         A trial that could not be settled is when the minion or the
+//	                                         launcher is started next; until then none begins
 //	link lost or wrong                       made again from the state; what runs follows the state
 //	state.json damaged                       Open and Run refuse: a floor that was forgotten is no floor
 //	package brings a newer own program       it runs, and the floor rises to its number (OwnRelease)

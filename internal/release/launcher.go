@@ -139,7 +139,7 @@ func (l *Launcher) Run(ctx context.Context) error {
 	}
 	if l.cfg.OwnRelease > state.Floor.Release {
 		if err := l.in.adoptOwn(l.cfg.OwnRelease); err != nil {
-			return fmt.Errorf("launcher: %w", err)
+			l.log.Error("own program is newer and cannot be made the current one", zap.Error(err))
 		}
 	}
 	delay := l.cfg.RestartMin
@@ -183,7 +183,11 @@ func (l *Launcher) serve(ctx context.Context) (ran time.Duration, result outcome
 	if ctx.Err() != nil {
 		return 0, nothingStaged
 	}
-	c, err := l.spawn(l.confirmed(), false)
+	path, err := l.confirmed()
+	var c *child
+	if err == nil {
+		c, err = l.spawn(path, false)
+	}
 	if err != nil {
 		l.log.Error("minion cannot be started", zap.Error(err))
 		return 0, nothingStaged
@@ -204,18 +208,17 @@ func (l *Launcher) serve(ctx context.Context) (ran time.Duration, result outcome
 	}
 }
 
-// confirmed returns the path of the program that may run without a trial.
-func (l *Launcher) confirmed() string {
+// confirmed returns the path of the program that may run without a trial. It is
+// told by the state and not by the link, which may be behind.
+func (l *Launcher) confirmed() (string, error) {
 	s, err := l.in.State()
 	if err != nil {
-		// It could be read when we began. What the link names may be on trial.
-		l.log.Error("state cannot be read, own program is started", zap.Error(err))
-		return l.cfg.Own
+		return "", err
 	}
 	if s.Current.Release == 0 {
-		return l.cfg.Own
+		return l.cfg.Own, nil
 	}
-	return l.in.worker(s.Current.Release)
+	return l.in.worker(s.Current.Release), nil
 }
 
 // attend waits for the end of the process, passes signals on, and ends it when ctx ends.
