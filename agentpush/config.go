@@ -147,6 +147,9 @@ type Deps struct {
 	Directory Directory
 	Sink      Sink
 	Registry  Registry
+	// Caller tells who calls a method, as the connection has proven it. Nil:
+	// connections prove nothing, and everybody is whom he says he is.
+	Caller func(context.Context) (Caller, error)
 	// PeerDialOptions are used for connections to peers; they hold the
 	// transport credentials. Empty: no transport security.
 	PeerDialOptions []grpc.DialOption
@@ -157,6 +160,12 @@ func (d *Deps) check() error {
 		return errors.New("agentpush: Directory, Sink and Registry must be given")
 	}
 	return nil
+}
+
+// Caller is who calls: a minion, or a node.
+type Caller struct {
+	Minion job.MinionID
+	Node   job.NodeID
 }
 
 // Directory tells what the cluster looks like now. Its methods are called

@@ -42,6 +42,9 @@ type inboundStream = grpc.BidiStreamingServer[agentpb.PeerFrame, agentpb.PeerFra
 // Link serves a peer's link.
 func (p peerServer) Link(stream inboundStream) error {
 	h := p.h
+	if err := h.fromNode(stream.Context()); err != nil {
+		return err
+	}
 	if !h.enter() {
 		return status.Error(codes.Unavailable, "the node stops")
 	}

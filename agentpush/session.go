@@ -25,6 +25,7 @@ var (
 	errSilent     = errors.New("no beat in time")
 	errStopping   = errors.New("the node stops")
 	errNotTheOnly = errors.New("another live process has this id")
+	errRevoked    = errors.New("the minion's certificate was revoked")
 )
 
 // helloWait is how long a new stream may take to say hello.
@@ -164,6 +165,15 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 	id := job.MinionID(hello.GetMinion())
 	if err := job.CheckName(string(id)); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "minion id: %v", err)
+	}
+	if h.deps.Caller != nil {
+		caller, err := h.deps.Caller(stream.Context())
+		if err != nil {
+			return nil, status.Errorf(codes.Unauthenticated, "minion %s shows no certificate of this cluster: %v", id, err)
+		}
+		if caller.Minion != id {
+			return nil, status.Errorf(codes.PermissionDenied, "the certificate is not that of minion %s: give each minion a data directory of its own, and let it join", id)
+		}
 	}
 	if p := hello.GetProtocol(); p != agentpb.Protocol {
 		return nil, status.Errorf(codes.FailedPrecondition, "minion %s speaks protocol %d; this node speaks %d: install the same release", id, p, agentpb.Protocol)
@@ -314,4 +324,34 @@ func (h *Hub) described(s *session, inv *agentpb.Inventory) {
 	if m, ok := h.inventory.redescribe(s.c.id, s.epoch, inv.GetLabels(), inv.GetFacts()); ok {
 		h.describe(m)
 	}
+}
+
+// Revoke ends the session of a minion whose certificate was revoked, if it has
+// one here.
+func (h *Hub) Revoke(id job.MinionID) {
+	c := h.channelOf(id, false)
+	if c == nil {
+		return
+	}
+	s := c.session
+	c.mu.Unlock()
+	if s != nil {
+		h.log.Warn("session of a revoked minion ended", zap.String("minion", string(id)), zap.String("from", s.remote))
+		s.close(errRevoked)
+	}
+}
+
+// fromNode refuses callers of the peers' methods that are not nodes.
+func (h *Hub) fromNode(ctx context.Context) error {
+	if h.deps.Caller == nil {
+		return nil
+	}
+	caller, err := h.deps.Caller(ctx)
+	if err != nil {
+		return status.Errorf(codes.Unauthenticated, "only nodes may do this: %v", err)
+	}
+	if caller.Node == "" {
+		return status.Errorf(codes.PermissionDenied, "only nodes may do this, and the certificate is of minion %s", caller.Minion)
+	}
+	return nil
 }

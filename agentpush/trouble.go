@@ -92,10 +92,11 @@ func (h *Hub) beat(s *session, b *agentpb.Beat) {
 	if len(said) == 0 {
 		said = nil
 	}
-	if s.trouble.skew == time.Duration(b.GetClockSkew()) && slices.Equal(said, s.trouble.said) {
+	skew := time.Duration(b.GetClockSkew()) * time.Millisecond
+	if s.trouble.skew == skew && slices.Equal(said, s.trouble.said) {
 		return
 	}
-	s.trouble.said, s.trouble.skew = said, time.Duration(b.GetClockSkew())
+	s.trouble.said, s.trouble.skew = said, skew
 	if s.c.session == s {
 		h.assess(s.c, time.Now().UnixNano())
 	}

@@ -40,7 +40,7 @@ func TestUncontrollable(t *testing.T) {
 	r = c.raw("raw", n, "v0.10.1")
 	is("")
 	beat := func(b *agentpb.Beat) { r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: b}}) }
-	beat(&agentpb.Beat{Trouble: []string{"journal full"}, ClockSkew: int64(-time.Hour)})
+	beat(&agentpb.Beat{Trouble: []string{"journal full"}, ClockSkew: -time.Hour.Milliseconds()})
 	is("journal full; its clock is more than 30s off")
 	beat(&agentpb.Beat{})
 	is("")

@@ -39,8 +39,14 @@ type Scheduler struct {
 	MaxMessageExpired time.Duration `mapstructure:"maxMessageExpired"`
 	History           History       `mapstructure:"history"`
 
+	// MinMinionVersion is the oldest release of minions that get orders. Empty: any.
+	MinMinionVersion string `mapstructure:"minMinionVersion"`
+	// Insecure: connections of minions and peers are plain; on loopback only.
 	Insecure bool `mapstructure:"insecure"`
-	Log      Log  `mapstructure:"log"`
+	// OpenAPI: the API and the page may listen beyond loopback, though nothing
+	// encrypts or authenticates them yet.
+	OpenAPI bool `mapstructure:"openAPI"`
+	Log     Log  `mapstructure:"log"`
 }
 
 // Etcd says where etcd is, and under which prefix the cluster's keys lie.
@@ -115,8 +121,8 @@ func (c *Scheduler) Validate() error {
 	if c.DataDir == "" {
 		v.add("dataDir", "is empty; give a directory")
 	}
-	v.address("listen", c.Listen, c.Insecure)
-	v.address("peerListen", c.PeerListen, c.Insecure)
+	v.address("listen", c.Listen, c.OpenAPI, "nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --open-api")
+	v.address("peerListen", c.PeerListen, !c.Insecure, "--insecure is for loopback only; leave it out, and minions and peers connect by mutual TLS")
 	if c.Listen == c.PeerListen && !strings.HasSuffix(c.Listen, ":0") {
 		v.add("peerListen", "%q is the address of listen too; give another", c.PeerListen)
 	}
@@ -186,13 +192,13 @@ func (v *validator) add(path, format string, args ...any) {
 	v.problems = append(v.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-func (v *validator) address(path, addr string, insecure bool) {
+func (v *validator) address(path, addr string, anywhere bool, why string) {
 	host, _, err := net.SplitHostPort(addr)
 	switch {
 	case err != nil:
 		v.add(path, "%q is not host:port, as in 127.0.0.1:8420", addr)
-	case !insecure && !loopback(host):
-		v.add(path, "%q is reachable from other hosts, and nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --insecure", addr)
+	case !anywhere && !loopback(host):
+		v.add(path, "%q is reachable from other hosts, and %s", addr, why)
 	}
 }
 

@@ -48,7 +48,9 @@ func schedulerSettings() []setting {
 		{path: "maxMessageExpired", flag: "max-message-expired", usage: "the longest that an order may wait for its minion"},
 		{path: "history.perJob", flag: "history-per-job", usage: "run records kept per job"},
 		{path: "history.maxBytes", flag: "history-max-bytes", usage: "bytes that all run records may use in etcd"},
-		{path: "insecure", flag: "insecure", usage: "allow addresses beyond loopback without encryption"},
+		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions of an older release than this `VERSION` get no orders (default: none is too old)"},
+		{path: "insecure", flag: "insecure", usage: "plain connections for minions and peers, on loopback addresses only"},
+		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, without encryption and access rights"},
 		{path: "log.level", flag: "log-level", usage: "debug, info, warn or error"},
 		{path: "log.format", flag: "log-format", usage: "console or json"},
 	}

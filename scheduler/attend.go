@@ -77,6 +77,12 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 	}
 	if !s.share(f, spec) {
 		if now >= f.giveUp {
+			if out := s.unsendable(f, spec.Target); len(out) > 0 && spec.Target.EffectiveRun() == job.SpreadAll {
+				f.tasks = out
+				state, reason := verdict(out)
+				s.end(f, state, reason)
+				return
+			}
 			s.end(f, job.StateUndeliverable, s.whyNone(spec.Target))
 			return
 		}

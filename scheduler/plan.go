@@ -326,7 +326,7 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 			out = append(out, &task{minion: m, share: t.share, attempt: t.attempt, notBefore: t.notBefore})
 		}
 	}
-	if len(f.hosts) == 0 && spec.Target.EffectiveRun() == job.SpreadAll {
+	if len(out) > 0 && len(f.hosts) == 0 && spec.Target.EffectiveRun() == job.SpreadAll {
 		out = append(out, s.unsendable(f, spec.Target)...)
 	}
 	if len(out) == 0 {

@@ -11,13 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
-// ErrInsecure is returned by New for a server that is not on this host while
-// Config.Insecure is not set: the connection is not encrypted yet.
+// ErrInsecure is returned by New for a server that is not on this host when
+// there are no Deps.Transport: the connection would be plain.
 var ErrInsecure = errors.New("connection would not be protected")
 
 // ErrInUse is returned by Run when another minion uses the data directory.
@@ -34,8 +35,6 @@ type Config struct {
 	// Servers are the nodes' addresses, host:port. At least one is needed; the
 	// nodes tell of others.
 	Servers []string
-	// Insecure allows servers that are not on a loopback address.
-	Insecure bool
 	// ShimCommand is the argv that starts a shim, such as {executable, "shim"}.
 	// Needed: the program must call RunShim for it.
 	ShimCommand []string
@@ -72,6 +71,9 @@ type Config struct {
 	MinFree int64
 	// Version is what the minion tells of its program.
 	Version string
+
+	// protected: connections are.
+	protected bool
 }
 
 // Deps are what a minion needs of its surroundings. The zero value works.
@@ -80,6 +82,11 @@ type Deps struct {
 	Metrics prometheus.Registerer
 	// Handlers run tasks inside of this process, by name; see HandlerPrefix.
 	Handlers map[string]Handler
+	// Transport protects the connections to nodes. Nil: they are plain, and only
+	// nodes on a loopback address are connected to.
+	Transport credentials.TransportCredentials
+	// Allow refuses orders: it returns why, or nil. Nil: everything is allowed.
+	Allow func(*job.Order) error
 	// DialOptions are added to those of every connection to a node.
 	DialOptions []grpc.DialOption
 
@@ -140,8 +147,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	for _, s := range c.Servers {
 		if !c.allowed(s) {
-			return c, fmt.Errorf("%w: server %s is not on this host and mTLS is not available yet; "+
-				"allow a plain connection with --insecure, or use a loopback address", ErrInsecure, s)
+			return c, fmt.Errorf("%w: server %s is not on this host; leave --insecure out, so that the connection is encrypted, or use a loopback address", ErrInsecure, s)
 		}
 	}
 	setDefault(&c.FactsDir, c.path("facts.d"))
@@ -166,7 +172,7 @@ func setDefault[T comparable](v *T, d T) {
 
 // allowed reports whether the minion may connect to server.
 func (c *Config) allowed(server string) bool {
-	if c.Insecure {
+	if c.protected {
 		return true
 	}
 	host, _, err := net.SplitHostPort(server)

@@ -95,6 +95,7 @@ type Status struct {
 // New returns a minion. It touches nothing before Run. Errors: a
 // *job.InvalidError with all problems, or ErrInsecure.
 func New(cfg Config, deps Deps) (*Minion, error) {
+	cfg.protected = deps.Transport != nil
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err

@@ -105,8 +105,12 @@ func (s *serverList) round() []string {
 // TLS records, and so the node's buffers, small; static windows keep the
 // bandwidth estimator and its pings off.
 func (m *Minion) dialOptions() []grpc.DialOption {
+	transport := m.deps.Transport
+	if transport == nil {
+		transport = insecure.NewCredentials()
+	}
 	opts := []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(transport),
 		grpc.WithReadBufferSize(4 << 10),
 		grpc.WithWriteBufferSize(4 << 10),
 		grpc.WithStaticStreamWindowSize(128 << 10),

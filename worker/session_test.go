@@ -9,6 +9,8 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
+
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 func (n *node) drain(servers ...string) {
@@ -97,13 +99,11 @@ func TestConfigProblems(t *testing.T) {
 		"10.0.0.1:7420": false, "node1:7420": false, "localhost.example.com:7420": false,
 	} {
 		good.Servers = []string{server}
-		good.Insecure = false
 		if _, err := New(good, Deps{}); (err == nil) != ok || err != nil && !errors.Is(err, ErrInsecure) {
 			t.Errorf("New with %s = %v", server, err)
 		}
-		good.Insecure = true
-		if _, err := New(good, Deps{}); err != nil {
-			t.Errorf("New with %s and Insecure = %v", server, err)
+		if _, err := New(good, Deps{Transport: insecure.NewCredentials()}); err != nil {
+			t.Errorf("New with %s and a transport = %v", server, err)
 		}
 	}
 }

@@ -12,7 +12,10 @@ import (
 // serve runs the node until ctx ends.
 func serve(ctx context.Context, cfg configs.Scheduler, build app.Build, log *zap.Logger) error {
 	if cfg.Insecure {
-		log.Warn("running without encryption and access rights: whoever reaches the ports may run commands")
+		log.Warn("connections of minions and peers are plain: whoever reaches their port from this host may run commands")
+	}
+	if cfg.OpenAPI {
+		log.Warn("the API has no encryption and no access rights: whoever reaches its port may run commands")
 	}
 	node, err := app.Open(ctx, cfg, build, log)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/carillon-cron/carillon/internal/app/minion"
+	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
 )
@@ -61,7 +62,8 @@ func run(ctx context.Context, args []string) error {
 	return minion.Run(ctx, cfg, log)
 }
 
-// exitCode says what went wrong: 2 for what the user gave, 1 for the rest.
+// exitCode says what went wrong: 2 for what the user gave, 5 for what is not
+// allowed, 1 for the rest.
 func exitCode(err error, w io.Writer) int {
 	if err == nil {
 		return 0
@@ -70,6 +72,9 @@ func exitCode(err error, w io.Writer) int {
 	var invalid *job.InvalidError
 	if errors.As(err, &invalid) || errors.Is(err, worker.ErrInsecure) {
 		return 2
+	}
+	if errors.Is(err, auth.ErrRefused) {
+		return 5
 	}
 	return 1
 }

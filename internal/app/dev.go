@@ -9,13 +9,13 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/configs/examples"
+	"github.com/carillon-cron/carillon/internal/app/minion"
+	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
 )
@@ -39,7 +39,7 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringVar(&o.dataDir, "data-dir", devDataDir(), "directory for all data; a restart continues there")
 	fs.BoolVar(&o.ephemeral, "ephemeral", false, "keep no data")
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:8420", "address of the API and the page")
-	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions")
+	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
 	fs.StringVar(&o.logLevel, "log-level", "error", "debug, info, warn or error")
 	return fs
@@ -101,15 +101,32 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 			return err
 		}
 	}
-	minion, err := devMinion(o, node.PeerAddr(), build, log)
+	// The minion joins by a token, like any other, once the node is there.
+	token, err := node.registrar.CreateToken(ctx, registrar.TokenSpec{By: "carillon dev"})
 	if err != nil {
 		node.Close()
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return node.Run(ctx, func() { announce(stdout, node.APIAddr(), o) }) })
+	ready := make(chan struct{})
 	g.Go(func() error {
-		if err := minion.Run(ctx); err != nil && ctx.Err() == nil {
+		return node.Run(ctx, func() {
+			announce(stdout, node.APIAddr(), o)
+			close(ready)
+		})
+	})
+	g.Go(func() error {
+		select {
+		case <-ready:
+		case <-ctx.Done():
+			return nil
+		}
+		cfg, err := devMinion(o, node.PeerAddr(), build)
+		if err != nil {
+			return err
+		}
+		cfg.Token = token.Text()
+		if err := minion.Run(ctx, cfg, log); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("minion: %w", err)
 		}
 		return nil
@@ -136,20 +153,20 @@ Try next, in another terminal:
 `, addr, data, server)
 }
 
-// devMinion makes the minion that runs beside the node.
-func devMinion(o *devOptions, server string, build Build, log *zap.Logger) (*worker.Minion, error) {
+// devMinion returns the settings of the minion that runs beside the node.
+func devMinion(o *devOptions, server string, build Build) (minion.Config, error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("own program: %w", err)
+		return minion.Config{}, fmt.Errorf("own program: %w", err)
 	}
 	host, err := os.Hostname()
 	if err != nil || job.CheckName(host) != nil {
 		host = "localhost"
 	}
-	return worker.New(worker.Config{
+	return minion.Config{Worker: worker.Config{
 		ID: job.MinionID(host), Labels: map[string]string{"env": "dev"}, DataDir: filepath.Join(o.dataDir, "minion"),
 		Servers: []string{server}, ShimCommand: []string{exe, "shim"}, Version: build.Version,
-	}, worker.Deps{Logger: log, Metrics: prometheus.NewRegistry()})
+	}}, nil
 }
 
 // exampleMark says that the examples were loaded once: who deletes them does not

@@ -16,12 +16,16 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/history"
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
+	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/auth/authpb"
+	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/httpapi"
@@ -56,6 +60,8 @@ type Node struct {
 	store   *historyetcd.Store
 	sink    *history.Sink
 	control *control.Control
+	// registrar is nil where connections are plain.
+	registrar *registrar.Registrar
 	// watchdog is nil when the node has none.
 	watchdog *watchdog
 	// clock is the engine's; nil: the system's.
@@ -121,6 +127,13 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		return nil, fmt.Errorf("etcd at %v: %w", endpoints, err)
 	}
 	n.meta = meta
+	if !cfg.Insecure {
+		if n.registrar, err = registrar.Open(bounded, registrar.Config{
+			Node: job.NodeID(cfg.Node), Hosts: n.names(), Cluster: meta.ClusterID, Keys: n.keys,
+		}, registrar.Deps{Client: n.client, Logger: log}); err != nil {
+			return nil, fmt.Errorf("certificates: %w", err)
+		}
+	}
 	return n, n.wire(dir.identity, rev, renewers)
 }
 
@@ -171,6 +184,54 @@ func (n *Node) advertise(l net.Listener) string {
 	return net.JoinHostPort(n.cfg.Advertise, port)
 }
 
+// names are what the node's certificate is good for besides its own name.
+func (n *Node) names() []string {
+	var names []string
+	for _, addr := range []string{n.advertise(n.peerListener), n.PeerAddr()} {
+		if host, _, err := net.SplitHostPort(addr); err == nil && host != "" {
+			names = append(names, host)
+		}
+	}
+	return names
+}
+
+// enrollment is a registrar as control sees it; nil where there is none.
+func enrollment(r *registrar.Registrar) control.Enrollment {
+	if r == nil {
+		return nil
+	}
+	return r
+}
+
+// peerCredentials are what connections to peers are made with.
+func (n *Node) peerCredentials() (credentials.TransportCredentials, error) {
+	if n.registrar == nil {
+		return insecure.NewCredentials(), nil
+	}
+	conf, err := n.registrar.ClientTLS()
+	if err != nil {
+		return nil, err
+	}
+	return credentials.NewTLS(conf), nil
+}
+
+// caller tells the hub who calls, by the certificate; nil where there are none.
+func (n *Node) caller() func(context.Context) (agentpush.Caller, error) {
+	if n.registrar == nil {
+		return nil
+	}
+	return func(ctx context.Context) (agentpush.Caller, error) {
+		id, err := auth.FromPeer(ctx)
+		if err != nil {
+			return agentpush.Caller{}, err
+		}
+		var c agentpush.Caller
+		c.Minion, _ = id.Minion()
+		c.Node, _ = id.Node()
+		return c, nil
+	}
+}
+
 // engineSink lets the hub, which is made first, reach the engine.
 type engineSink struct {
 	engine atomic.Pointer[scheduler.Engine]
@@ -214,11 +275,16 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		lease: func() (clientv3.LeaseID, bool) { return n.engine.Lease() },
 	}
 	sink := &engineSink{}
+	toPeers, err := n.peerCredentials()
+	if err != nil {
+		return err
+	}
 	if n.hub, err = agentpush.New(agentpush.Config{
 		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired, TopicDepth: topicDepth,
+		MinVersion: cfg.MinMinionVersion,
 	}, agentpush.Deps{
-		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg,
-		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())},
+		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(),
+		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
 	}); err != nil {
 		return err
 	}
@@ -238,6 +304,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{hub: n.hub, log: n.log}, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
+		Enrollment: enrollment(n.registrar),
 	}); err != nil {
 		return err
 	}
@@ -293,8 +360,16 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 		return err
 	}
 	n.httpServer = &http.Server{Handler: api.Middleware(mux), ReadHeaderTimeout: 10 * time.Second}
-	n.grpcServer = grpc.NewServer(agentpush.ServerOptions()...)
+	opts := agentpush.ServerOptions()
+	if n.registrar != nil {
+		opts = append(opts, grpc.Creds(auth.Gate(credentials.NewTLS(n.registrar.ServerTLS().Config()), auth.GateConfig{})))
+	}
+	n.grpcServer = grpc.NewServer(opts...)
 	n.hub.Register(n.grpcServer)
+	if n.registrar != nil {
+		authpb.RegisterEnrollServer(n.grpcServer, n.registrar)
+		n.registrar.OnRevoke(n.hub.Revoke)
+	}
 	return nil
 }
 
@@ -328,6 +403,9 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("presence", n.keepPresence)
 	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })
 	background("peers", func(context.Context) error { return n.grpcServer.Serve(n.peerListener) })
+	if n.registrar != nil {
+		background("certificates", n.registrar.Run)
+	}
 	if n.watchdog != nil {
 		background("watchdog", func(ctx context.Context) error { n.watchdog.run(ctx); return nil })
 	}

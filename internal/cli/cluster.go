@@ -75,7 +75,7 @@ func nodeHealth(n control.NodeView) string {
 
 func (a *app) minionsCommand(group string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "minions", Aliases: []string{"minion"}, GroupID: group, Args: noArgs,
+		Use: "minions", Aliases: []string{"minion"}, GroupID: group, Args: noOrder,
 		Short:   "List the minions, which run the commands",
 		Example: "  carillon minions\n  carillon minions -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -90,6 +90,7 @@ func (a *app) minionsCommand(group string) *cobra.Command {
 		cmd.Short = "List the minions, which run the commands, or those that a target matches"
 		cmd.Example += "\n  carillon minions match 'os == \"linux\" and web*'"
 		cmd.AddCommand(a.matchCommand())
+		cmd.AddCommand(a.minionOrders()...)
 	}
 	return cmd
 }

@@ -94,6 +94,7 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 	ctx := cmd.Context()
 	v, err := a.client.exec(ctx, a.namespace, spec, a.user(), f.params)
 	if err != nil {
+		a.tellWhyNone(ctx, f.target, err)
 		return err
 	}
 	for _, u := range v.Unknown {
@@ -119,6 +120,23 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 		return err
 	}
 	return a.showExec(ctx, run, f.live)
+}
+
+// tellWhyNone helps to see why no minion matched.
+func (a *app) tellWhyNone(ctx context.Context, expr string, err error) {
+	if e, ok := errors.AsType[*apiError](err); !ok || e.Detail != job.ErrNoMinions.Error() {
+		return
+	}
+	var v control.MatchView
+	if a.client.get(ctx, &v, url.Values{"target": {expr}}, "v1", "minions", "match") != nil {
+		return // the error itself is told
+	}
+	for _, u := range v.Unknown {
+		a.note("no match for want of %s: %d, such as %s", u.Key, u.Hosts, u.First)
+	}
+	if n := len(v.Disconnected); n > 0 {
+		a.note("%d match and are not connected, such as %s", n, v.Disconnected[0])
+	}
 }
 
 // execSpec makes the spec of the job that is run.

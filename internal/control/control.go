@@ -72,6 +72,8 @@ type Deps struct {
 	Live    Live
 	Outputs Outputs
 	Minions Minions
+	// Enrollment looks after who may connect. Nil: connections are plain.
+	Enrollment Enrollment
 	// Decode reads a manifest. Nil: manifest.Decode.
 	Decode func(file string, data []byte) ([]manifest.Object, error)
 	// Now is the clock. Nil: time.Now.
@@ -88,6 +90,7 @@ type Control struct {
 	live      Live
 	outputs   Outputs
 	minions   Minions
+	enroll    Enrollment
 	decode    func(file string, data []byte) ([]manifest.Object, error)
 	now       func() time.Time
 	log       *zap.Logger
@@ -129,6 +132,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		live:      deps.Live,
 		outputs:   deps.Outputs,
 		minions:   deps.Minions,
+		enroll:    deps.Enrollment,
 		decode:    deps.Decode,
 		now:       deps.Now,
 		log:       deps.Logger.Named("control"),

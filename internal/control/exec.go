@@ -66,7 +66,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	if err != nil {
 		return ExecView{}, err
 	}
-	if len(found.Minions) == 0 && len(found.Uncontrollable) == 0 {
+	if len(found.Minions) == 0 {
 		return ExecView{}, job.ErrNoMinions
 	}
 	if err := c.roomForJobs(ctx); err != nil {

@@ -64,8 +64,8 @@ func (c *Control) taskOutput(ctx context.Context, run *job.Run, t *job.Task, fn 
 
 // stream gives the task's output from its minion, and whether there was any.
 func (c *Control) stream(ctx context.Context, run *job.Run, t *job.Task, follow bool, fn func(job.MinionID, OutputChunk) error) (sent bool, err error) {
-	if t.Minion == "" {
-		return false, nil // never reached one
+	if t.Minion == "" || !follow && t.State == job.StatePending {
+		return false, nil // never reached one, or not yet
 	}
 	id := job.TaskID{Fire: run.FireID, Minion: t.Minion, Attempt: t.Attempt}
 	err = c.outputs.Output(ctx, id, follow, func(stream int, data []byte) error {

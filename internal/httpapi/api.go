@@ -37,6 +37,15 @@ type Control interface {
 	Pause(ctx context.Context, p control.Paused, until time.Time, o control.Order) error
 	Resume(ctx context.Context, p control.Paused, o control.Order) error
 	Pauses(ctx context.Context) ([]etcdkv.Pause, error)
+	CreateToken(ctx context.Context, req control.TokenRequest) (control.TokenView, error)
+	Tokens(ctx context.Context) ([]control.TokenView, error)
+	DeleteToken(ctx context.Context, id string, o control.Order) error
+	JoinRequests(ctx context.Context) ([]etcdkv.JoinRequest, error)
+	ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, o control.Order) error
+	RejectMinion(ctx context.Context, id job.MinionID, o control.Order) error
+	RevokeMinion(ctx context.Context, id job.MinionID, o control.Order) error
+	Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error)
+	ForgetMinion(ctx context.Context, id job.MinionID, o control.Order) error
 	Exec(ctx context.Context, file string, data []byte, req control.StartRequest) (control.ExecView, error)
 	Cancel(ctx context.Context, id job.RunID, o control.Order) error
 	Promote(ctx context.Context, id job.RunID, o control.Order) error
@@ -184,6 +193,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.lockRoutes(doc)
 	a.streamRoutes(doc, mux)
 	a.execRoutes(doc, mux)
+	a.enrollRoutes(doc)
 
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
 		if !slices.Contains(requestSchemas(), name) {

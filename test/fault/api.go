@@ -133,3 +133,10 @@ func (a *api) runs(ctx context.Context) ([]job.Run, error) {
 		}
 	}
 }
+
+// joinToken makes a token by which so many minions join.
+func (a *api) joinToken(ctx context.Context, uses int) (string, error) {
+	var token control.TokenView
+	err := a.ask(ctx, http.MethodPost, "/v1/minion-tokens", fmt.Appendf(nil, `{"uses": %d}`, uses), &token)
+	return token.Text, err
+}

@@ -121,6 +121,8 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep),
 		}
 		if network.apart {
+			args = append(args, "--open-api")
+		} else {
 			args = append(args, "--insecure")
 		}
 		path, args := network.inside(i, filepath.Join(bin, "scheduler"), args)
@@ -132,7 +134,7 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 	for i := range workerCount {
 		name := fmt.Sprintf("w%d", i+1)
 		args := []string{"--id", name, "--servers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, name)}
-		if network.apart {
+		if !network.apart {
 			args = append(args, "--insecure")
 		}
 		c.workers = append(c.workers, newProcess(name, filepath.Join(bin, "worker"), args...))
@@ -164,12 +166,37 @@ func (c *cluster) start(ctx context.Context) error {
 			}
 		}
 	}
-	for _, p := range append(append([]*process(nil), c.schedulers[:schedulerCount]...), c.workers...) {
+	for _, p := range c.schedulers[:schedulerCount] {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	if c.network.apart { // minions on other hosts join by a token
+		if err := until(ctx, func() error { return c.joinable(ctx) }); err != nil {
+			return err
+		}
+	}
+	for _, p := range c.workers {
 		if err := p.start(); err != nil {
 			return err
 		}
 	}
 	return until(ctx, func() error { return c.whole(ctx) })
+}
+
+// joinable makes a token by which all workers join.
+func (c *cluster) joinable(ctx context.Context) error {
+	if err := c.api.ready(ctx); err != nil {
+		return err
+	}
+	token, err := c.api.joinToken(ctx, len(c.workers))
+	if err != nil {
+		return err
+	}
+	for _, w := range c.workers {
+		w.env = append(w.env, "CARILLON_JOIN_TOKEN="+token)
+	}
+	return nil
 }
 
 // running returns the schedulers that run.

@@ -26,6 +26,14 @@ type Config struct {
 	Worker worker.Config
 	// MetricsAddr is where the HTTP service listens; empty: nowhere.
 	MetricsAddr string
+
+	// Insecure: connections are plain, and only to this host.
+	Insecure bool
+	// Token, CAFile and TrustFirst are for joining; see auth.CredentialsConfig.
+	Token, CAFile string
+	TrustFirst    bool
+	// AllowFile lists what may be run; empty: everything.
+	AllowFile string
 }
 
 // Run runs a worker process until ctx is done. SIGHUP has it find out the
@@ -33,7 +41,36 @@ type Config struct {
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m, err := worker.New(cfg.Worker, worker.Deps{Logger: log, Metrics: reg})
+	deps := worker.Deps{Logger: log, Metrics: reg}
+	if cfg.AllowFile != "" {
+		list, err := readAllowList(cfg.AllowFile)
+		if err != nil {
+			return err
+		}
+		deps.Allow = list.check
+	}
+	if !cfg.Insecure {
+		creds, err := join(ctx, &cfg, log)
+		if ctx.Err() != nil {
+			return nil // it was told to end before it had joined
+		}
+		if err != nil {
+			return err
+		}
+		if deps.Transport, err = transport(creds); err != nil {
+			return err
+		}
+		renewing, stop := context.WithCancel(ctx)
+		var renewal sync.WaitGroup
+		renewal.Go(func() {
+			if err := creds.Run(renewing); err != nil {
+				log.Error("the certificate is not renewed", zap.Error(err))
+			}
+		})
+		defer renewal.Wait()
+		defer stop()
+	}
+	m, err := worker.New(cfg.Worker, deps)
 	if err != nil {
 		return err
 	}
@@ -60,7 +97,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if cfg.MetricsAddr == "" {
 		return m.Run(ctx)
 	}
-	l, err := listen(cfg.MetricsAddr, cfg.Worker.Insecure)
+	l, err := listen(cfg.MetricsAddr)
 	if err != nil {
 		return err
 	}
@@ -76,15 +113,14 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	return err
 }
 
-// listen opens the HTTP service's address, which must be on this host unless
-// plain connections are allowed.
-func listen(addr string, insecure bool) (net.Listener, error) {
+// listen opens the HTTP service's address, which must be on this host.
+func listen(addr string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("metrics address %q: want host:port, as in \"127.0.0.1:7421\"", addr)
 	}
-	if ip := net.ParseIP(host); !insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, fmt.Errorf("%w: metrics address %s is not a loopback address; use one, or allow it with --insecure", worker.ErrInsecure, addr)
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("%w: metrics address %s is not a loopback address; use one", worker.ErrInsecure, addr)
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -71,10 +71,10 @@ func TestHandler(t *testing.T) {
 
 func TestMetricsOnLoopbackOnly(t *testing.T) {
 	t.Parallel()
-	if _, err := listen("0.0.0.0:0", false); !errors.Is(err, worker.ErrInsecure) {
+	if _, err := listen("0.0.0.0:0"); !errors.Is(err, worker.ErrInsecure) {
 		t.Errorf("listen = %v", err)
 	}
-	l, err := listen("127.0.0.1:0", false)
+	l, err := listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,10 @@ type Options struct {
 	Labels      map[string]string
 	DataDir     string
 	Insecure    bool
+	Token       string
+	CAFile      string
+	TrustFirst  bool
+	AllowFile   string
 	MaxRunning  int
 	Cgroup      string
 	FactsDir    string
@@ -39,7 +43,11 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ID, "id", "", "name of this minion, unique in the cluster (default: the host name)")
 	fs.StringToStringVar(&o.Labels, "label", nil, "label that targets select by, as `KEY=VALUE`; may be given several times")
 	fs.StringVar(&o.DataDir, "data-dir", DefaultDataDir(), "directory of the journal and of output; one per minion")
-	fs.BoolVar(&o.Insecure, "insecure", false, "allow plain connections to other hosts")
+	fs.StringVar(&o.Token, "join-token", "", "`TOKEN` to join the cluster with, once; see carillon minions token (without: an operator approves)")
+	fs.StringVar(&o.CAFile, "ca", "", "`FILE` with the certificate of the cluster's authority, for joining without a token")
+	fs.BoolVar(&o.TrustFirst, "trust-on-first-use", false, "join whatever cluster answers first, where there is neither a token nor --ca")
+	fs.BoolVar(&o.Insecure, "insecure", false, "plain connections, to nodes on this host only")
+	fs.StringVar(&o.AllowFile, "allow", "", "`FILE` that lists what may be run here; anything else is refused")
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
@@ -107,10 +115,10 @@ func (o *Options) Config(version string) (Config, error) {
 		return Config{}, fmt.Errorf("find this program, which is the shim too: %w", err)
 	}
 	return Config{
-		MetricsAddr: o.MetricsAddr,
+		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
-			Insecure: o.Insecure, MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, ShimCommand: []string{exe, "shim"}, Version: version,
+			MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, ShimCommand: []string{exe, "shim"}, Version: version,
 		},
 	}, nil
 }

@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+// minionOrders are the verbs below `minions` about who may connect.
+func (a *app) minionOrders() []*cobra.Command {
+	return []*cobra.Command{a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.certificatesCommand(),
+		a.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", http.MethodPost, "reject"),
+		a.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
+			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", http.MethodPost, "revoke"),
+		a.minionOrder("forget", "forgotten", "Forget a minion that is not connected",
+			"Forget a minion that is not connected, so that it is listed no more. Its certificate\nstays good: see `carillon minions revoke`.", http.MethodDelete, ""),
+	}
+}
+
+// operate sends an order to the API.
+func (c *client) operate(ctx context.Context, method string, path []string, order, out any) error {
+	body, err := json.Marshal(order)
+	if err != nil {
+		return fmt.Errorf("encode order: %w", err)
+	}
+	return c.call(ctx, request{method: method, path: path, body: body, kind: "application/json"}, out)
+}
+
+// minionOrder is a verb with one minion.
+func (a *app) minionOrder(verb, done, short, long, method, path string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: verb + " MINION", Args: exactlyOne("minion"), Short: short, Long: long,
+		Example: "  carillon minions " + verb + " web1 --reason \"left the rack\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at := []string{"v1", "minions", args[0]}
+			if path != "" {
+				at = append(at, path)
+			}
+			if err := a.client.operate(cmd.Context(), method, at, runOrder{By: a.user(), Reason: reason}, nil); err != nil {
+				return err
+			}
+			return a.printOutcome(outcome{"minion", args[0], done})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	return cmd
+}
+
+func (a *app) tokenCommand() *cobra.Command {
+	var (
+		ttl     time.Duration
+		uses    int
+		minions string
+	)
+	cmd := &cobra.Command{
+		Use: "token", Args: noArgs,
+		Short: "Make a token by which minions join the cluster",
+		Long: "Make a token by which minions join the cluster, and print it. It is shown this once:\n" +
+			"the cluster keeps only a hash of it. A minion that is started with it makes a key of\n" +
+			"its own, checks by the token that the node is of this cluster, and gets a certificate\n" +
+			"that it renews by itself.",
+		Example: "  carillon minions token\n  worker --servers node1:7420 --join-token \"$(carillon minions token --ttl 10m --minions 'web*')\"",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			order := struct {
+				TTLSeconds int64  `json:"ttlSeconds"`
+				Uses       int    `json:"uses"`
+				Minions    string `json:"minions,omitempty"`
+				By         string `json:"by"`
+			}{int64(ttl / time.Second), uses, minions, a.user()}
+			var v control.TokenView
+			if err := a.client.operate(cmd.Context(), http.MethodPost, []string{"v1", "minion-tokens"}, order, &v); err != nil {
+				return err
+			}
+			if a.output == formatJSON || a.output == formatYAML {
+				return a.printValue(v)
+			}
+			fmt.Fprintln(a.out, v.Text)
+			return nil
+		},
+	}
+	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how `LONG` it lasts")
+	cmd.Flags().IntVar(&uses, "uses", 1, "how many minions it enrolls, `N`")
+	cmd.Flags().StringVar(&minions, "minions", "", "a `GLOB` that the names of the minions must match")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "list", Args: noArgs, Short: "List the tokens that are still good", Example: "  carillon minions token list",
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				var out struct{ Tokens []control.TokenView }
+				if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-tokens"); err != nil {
+					return err
+				}
+				type token = control.TokenView
+				return printList(a, out.Tokens, table[token]{none: "no tokens", name: func(t token) string { return t.ID }, columns: []column[token]{
+					{head: "ID", cell: func(t token) string { return t.ID }},
+					{head: "USES", cell: func(t token) string { return strconv.Itoa(t.Uses) }},
+					{head: "MINIONS", cell: func(t token) string { return t.Minions }},
+					{head: "EXPIRES", cell: func(t token) string { return a.stamp(t.ExpiresAt) }},
+					{head: "BY", cell: func(t token) string { return t.By }},
+				}})
+			},
+		},
+		&cobra.Command{
+			Use: "delete ID", Args: exactlyOne("id"), Short: "End a token", Long: "End a token. The minions that have joined by it stay.", Example: "  carillon minions token delete k3x9",
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := a.client.operate(cmd.Context(), http.MethodDelete, []string{"v1", "minion-tokens", args[0]}, runOrder{By: a.user()}, nil); err != nil {
+					return err
+				}
+				return a.printOutcome(outcome{"token", args[0], "deleted"})
+			},
+		})
+	return cmd
+}
+
+// asking is one key that asks for an id.
+type asking struct {
+	ID string `json:"id"`
+	etcdkv.RequestedKey
+}
+
+func (a *app) requestsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "requests", Args: noArgs,
+		Short:   "List the minions that ask to join without a token",
+		Example: "  carillon minions requests",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out struct{ Requests []etcdkv.JoinRequest }
+			if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-requests"); err != nil {
+				return err
+			}
+			var rows []asking
+			for _, r := range out.Requests {
+				for _, k := range r.Keys {
+					rows = append(rows, asking{string(r.ID), k})
+				}
+			}
+			return printList(a, rows, table[asking]{none: "no minion asks to join", name: func(r asking) string { return r.ID }, columns: []column[asking]{
+				{head: "MINION", cell: func(r asking) string { return r.ID }},
+				{head: "FINGERPRINT", cell: func(r asking) string { return r.Key }},
+				{head: "FROM", cell: func(r asking) string { return r.From }},
+				{head: "SINCE", cell: func(r asking) string { return a.stamp(r.At) }},
+				{head: "STATE", cell: func(r asking) string {
+					switch {
+					case !r.ApprovedAt.IsZero():
+						return "approved"
+					case !r.RejectedAt.IsZero():
+						return "rejected"
+					}
+					return "waits"
+				}},
+			}})
+		},
+	}
+}
+
+func (a *app) approveCommand() *cobra.Command {
+	var print string
+	cmd := &cobra.Command{
+		Use: "approve MINION", Args: exactlyOne("minion"),
+		Short: "Let a minion join that waits",
+		Long: "Let a minion join that asks without a token. Compare the fingerprint of its key\n" +
+			"(`carillon minions requests`) with the one that the minion logs, and give it.",
+		Example: "  carillon minions approve web1 --fingerprint SHA256:4gq...",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			order := struct {
+				Fingerprint string `json:"fingerprint,omitempty"`
+				By          string `json:"by"`
+			}{print, a.user()}
+			if err := a.client.operate(cmd.Context(), http.MethodPost, []string{"v1", "minions", args[0], "approve"}, order, nil); err != nil {
+				return err
+			}
+			return a.printOutcome(outcome{"minion", args[0], "approved"})
+		},
+	}
+	cmd.Flags().StringVar(&print, "fingerprint", "", "`FINGERPRINT` of the minion's key; needed when several keys ask for the name")
+	return cmd
+}
+
+func (a *app) certificatesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "certificates", Aliases: []string{"certs"}, Args: noArgs,
+		Short:   "List the minions that have, or had, a certificate",
+		Example: "  carillon minions certificates",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var out struct{ Minions []etcdkv.Enrollment }
+			if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-certificates"); err != nil {
+				return err
+			}
+			type minion = etcdkv.Enrollment
+			return printList(a, out.Minions, table[minion]{none: "no minion has joined", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
+				{head: "MINION", cell: func(m minion) string { return string(m.ID) }},
+				{head: "JOINED", cell: func(m minion) string { return a.stamp(m.EnrolledAt) }},
+				{head: "BY", cell: func(m minion) string {
+					if m.Token != "" {
+						return "token " + m.Token
+					}
+					return m.ApprovedBy
+				}},
+				{head: "EXPIRES", cell: func(m minion) string { return a.stamp(m.ExpiresAt) }},
+				{head: "REVOKED", cell: func(m minion) string { return a.stamp(m.RevokedAt) }},
+				{head: "CLONES", cell: func(m minion) string {
+					var from []string
+					for _, c := range m.Clones {
+						from = append(from, c.From)
+					}
+					return strings.Join(from, ", ")
+				}},
+				{head: "FINGERPRINT", wide: true, cell: func(m minion) string { return m.Key }},
+				{head: "SERIAL", wide: true, cell: func(m minion) string { return m.Serial }},
+			}})
+		},
+	}
+}

@@ -1,0 +1,224 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/auth/registrar"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Enrollment looks after which minions may connect.
+type Enrollment interface {
+	CreateToken(ctx context.Context, spec registrar.TokenSpec) (auth.JoinToken, error)
+	Tokens(ctx context.Context) ([]etcdkv.JoinToken, error)
+	DeleteToken(ctx context.Context, id string) error
+	Requests(ctx context.Context) ([]etcdkv.JoinRequest, error)
+	Approve(ctx context.Context, id job.MinionID, key auth.Fingerprint, by string) error
+	Reject(ctx context.Context, id job.MinionID, by string) error
+	Revoke(ctx context.Context, id job.MinionID, reason, by string) error
+	Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error)
+}
+
+// enrollment returns it, or an error where connections are plain.
+func (c *Control) enrollment() (Enrollment, error) {
+	if c.enroll == nil {
+		return nil, fmt.Errorf("the nodes run with --insecure: minions connect as they are, and none is enrolled: %w", job.ErrConflict)
+	}
+	return c.enroll, nil
+}
+
+// TokenRequest is what a new join token is to be good for. Zero values stand
+// for the defaults.
+type TokenRequest struct {
+	// TTL is how long it lasts; default an hour. Uses is how many minions it
+	// enrolls; default one. Minions is a glob that their ids must match.
+	TTL     time.Duration
+	Uses    int
+	Minions string
+	Order
+}
+
+// TokenView is a join token. Text is given once, when it is made.
+type TokenView struct {
+	ID        string    `json:"id"`
+	Text      string    `json:"text,omitempty"`
+	Minions   string    `json:"minions,omitempty"`
+	Uses      int       `json:"uses"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	By        string    `json:"by,omitempty"`
+}
+
+// CreateToken makes a token by which minions join the cluster.
+func (c *Control) CreateToken(ctx context.Context, req TokenRequest) (TokenView, error) {
+	e, err := c.enrollment()
+	if err != nil {
+		return TokenView{}, err
+	}
+	t, err := e.CreateToken(ctx, registrar.TokenSpec{TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, By: req.By})
+	if err != nil {
+		return TokenView{}, err
+	}
+	v := TokenView{ID: t.ID, Text: t.Text()}
+	all, err := c.Tokens(ctx)
+	for i := range all {
+		if all[i].ID == t.ID {
+			v = all[i]
+			v.Text = t.Text()
+		}
+	}
+	if err != nil {
+		return v, err
+	}
+	return v, c.audited(ctx, "token.create", t.ID, req.Order)
+}
+
+// Tokens returns the tokens that are still good for something.
+func (c *Control) Tokens(ctx context.Context) ([]TokenView, error) {
+	e, err := c.enrollment()
+	if err != nil {
+		return nil, err
+	}
+	all, err := e.Tokens(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]TokenView, 0, len(all))
+	for i := range all {
+		t := &all[i]
+		if c.now().Before(t.ExpiresAt) {
+			out = append(out, TokenView{ID: t.ID, Minions: t.Minions, Uses: t.Uses, ExpiresAt: t.ExpiresAt, By: t.By})
+		}
+	}
+	return out, nil
+}
+
+// DeleteToken ends a token; the minions that have joined by it stay.
+func (c *Control) DeleteToken(ctx context.Context, id string, o Order) error {
+	e, err := c.enrollment()
+	if err == nil {
+		err = e.DeleteToken(ctx, id)
+	}
+	if err != nil {
+		return err
+	}
+	return c.audited(ctx, "token.delete", id, o)
+}
+
+// JoinRequests returns the minions that wait for an operator.
+func (c *Control) JoinRequests(ctx context.Context) ([]etcdkv.JoinRequest, error) {
+	e, err := c.enrollment()
+	if err != nil {
+		return nil, err
+	}
+	return e.Requests(ctx)
+}
+
+// ApproveMinion lets a minion join that waits. The fingerprint is that of its
+// key; it may be empty when only one key asks for the id.
+func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, o Order) error {
+	e, err := c.enrollment()
+	if err != nil {
+		return err
+	}
+	if fingerprint == "" {
+		if fingerprint, err = c.onlyKey(ctx, e, id); err != nil {
+			return err
+		}
+	}
+	if err := e.Approve(ctx, id, auth.Fingerprint(fingerprint), o.By); err != nil {
+		return err
+	}
+	return c.audited(ctx, "minion.approve", string(id), o)
+}
+
+// onlyKey returns the key that asks for an id, when there is one only.
+func (c *Control) onlyKey(ctx context.Context, e Enrollment, id job.MinionID) (string, error) {
+	all, err := e.Requests(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range all {
+		if r.ID != id {
+			continue
+		}
+		if len(r.Keys) != 1 {
+			return "", invalid("fingerprint", fmt.Sprintf("%d keys ask for the id %s; give the fingerprint of the right one, as the minion logs it", len(r.Keys), id))
+		}
+		return r.Keys[0].Key, nil
+	}
+	return "", fmt.Errorf("request of minion %s: %w", id, job.ErrNotFound)
+}
+
+// RejectMinion refuses a minion that waits.
+func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o Order) error {
+	e, err := c.enrollment()
+	if err == nil {
+		err = e.Reject(ctx, id, o.By)
+	}
+	if err != nil {
+		return err
+	}
+	return c.audited(ctx, "minion.reject", string(id), o)
+}
+
+// RevokeMinion ends the certificates of a minion, and its session. It comes
+// back with a new token only.
+func (c *Control) RevokeMinion(ctx context.Context, id job.MinionID, o Order) error {
+	e, err := c.enrollment()
+	if err == nil {
+		err = e.Revoke(ctx, id, o.Reason, o.By)
+	}
+	if err != nil {
+		return err
+	}
+	return c.audited(ctx, "minion.revoke", string(id), o)
+}
+
+// Enrolled returns the minions that have, or had, a certificate.
+func (c *Control) Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error) {
+	e, err := c.enrollment()
+	if err != nil {
+		return nil, err
+	}
+	return e.Enrolled(ctx)
+}
+
+// ForgetMinion removes what is known of a minion that is not connected; it is
+// back when it connects again.
+func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) error {
+	key := c.cfg.Keys.Minion(id)
+	kv, err := c.get(ctx, "delete minion", key)
+	if err != nil {
+		return err
+	}
+	if kv == nil {
+		return fmt.Errorf("minion %s: %w", id, job.ErrNotFound)
+	}
+	for _, m := range c.minions.Minions() {
+		if m.ID == id && m.Node != "" {
+			return fmt.Errorf("minion %s is connected to node %s; stop it first: %w", id, m.Node, job.ErrConflict)
+		}
+	}
+	var d draft
+	d.remove(key)
+	if _, err := c.commit(ctx, "delete minion "+string(id), &d); err != nil {
+		return err
+	}
+	return c.audited(ctx, "minion.delete", string(id), o)
+}
+
+// audited records what an operator has done.
+func (c *Control) audited(ctx context.Context, action, object string, o Order) error {
+	op, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: o.By, Action: action, Object: object, Reason: o.Reason})
+	if err != nil {
+		return err
+	}
+	_, err = c.txn(ctx, action+" "+object, nil, []clientv3.Op{op})
+	return err
+}
