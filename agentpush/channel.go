@@ -31,6 +31,7 @@ type channel struct {
 	// session is the live one, nil when the minion is not connected here.
 	session *session
 	dropped uint64
+	taken   uint64
 	// gone: the hub has forgotten this channel; look it up again.
 	gone bool
 }
@@ -185,6 +186,7 @@ func (h *Hub) taken(c *channel, s *session, seq uint64) {
 	}
 	msgs := c.slot
 	c.offered, c.slot = false, nil
+	c.taken += uint64(len(msgs))
 	if t := &s.trouble; t.missed > 0 || t.reason != "" {
 		t.missed = 0
 		h.assess(c, time.Now().UnixNano())
@@ -192,6 +194,7 @@ func (h *Hub) taken(c *channel, s *session, seq uint64) {
 	h.kick(c)
 	c.mu.Unlock()
 	h.met.taken.Add(float64(len(msgs)))
+	h.pace.total.Add(uint64(len(msgs)))
 	for _, m := range msgs {
 		h.settled(m)
 	}

@@ -28,6 +28,7 @@ type Hub struct {
 	presence  *presence
 	registrar *registrar
 	retries   retries
+	pace      pace
 
 	connected atomic.Int64
 	epoch     atomic.Int64
@@ -230,6 +231,7 @@ func (h *Hub) sweepOnce(now int64) {
 		h.finish(l.overdue(now))
 	}
 	h.retry(now)
+	h.pace.tick(time.Unix(0, now))
 }
 
 func (h *Hub) allChannels() []*channel {

@@ -1,15 +1,27 @@
 package agentpush
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // Status is what a Hub holds now.
 type Status struct {
+	Node job.NodeID `json:"node"`
 	// Connected counts sessions here; Known and Online count minions of the
 	// whole cluster.
 	Connected int `json:"connected"`
@@ -21,6 +33,10 @@ type Status struct {
 	InFlight  int    `json:"inFlight"`
 	Forwarded int    `json:"forwarded"`
 	Dropped   uint64 `json:"dropped"`
+	// Taken counts messages that minions have taken; TakenPerSecond is the mean
+	// over the last ten seconds or so.
+	Taken          uint64  `json:"taken"`
+	TakenPerSecond float64 `json:"takenPerSecond"`
 	// Minions are those with a session or with messages here, sorted by id.
 	Minions []MinionStatus `json:"minions"`
 }
@@ -35,11 +51,14 @@ type MinionStatus struct {
 	// Oldest is how long the oldest message has waited.
 	Oldest  time.Duration `json:"oldest"`
 	Dropped uint64        `json:"dropped"`
+	Taken   uint64        `json:"taken"`
+	// Trouble is why it gets no orders; empty: it does.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // Status tells what the hub holds now.
 func (h *Hub) Status() Status {
-	var st Status
+	st := Status{Node: h.cfg.Node, Taken: h.pace.total.Load(), TakenPerSecond: h.pace.perSecond()}
 	st.Known, st.Online = h.inventory.count()
 	channels := h.allChannels()
 	for _, l := range h.allLinks() {
@@ -50,9 +69,9 @@ func (h *Hub) Status() Status {
 	now := time.Now().UnixNano()
 	for _, c := range channels {
 		c.mu.Lock()
-		m := MinionStatus{ID: c.id, Queued: c.topic.len(), InFlight: len(c.slot), Dropped: c.dropped}
+		m := MinionStatus{ID: c.id, Queued: c.topic.len(), InFlight: len(c.slot), Dropped: c.dropped, Taken: c.taken}
 		if c.session != nil {
-			m.Connected, m.Session = true, c.session.epoch
+			m.Connected, m.Session, m.Trouble = true, c.session.epoch, c.session.trouble.reason
 			st.Connected++
 		}
 		at := c.topic.oldest()
@@ -70,4 +89,98 @@ func (h *Hub) Status() Status {
 	}
 	slices.SortFunc(st.Minions, func(a, b MinionStatus) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	return st
+}
+
+// pace measures how many messages minions take.
+type pace struct {
+	total atomic.Uint64
+
+	mu sync.Mutex
+	// mu guards what follows: the counts at the last few ticks of a second.
+	at    time.Time
+	marks [paceSeconds + 1]uint64
+	n     int
+}
+
+const paceSeconds = 10
+
+// tick notes the count, once a second.
+func (p *pace) tick(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.at) < time.Second {
+		return
+	}
+	p.at = now
+	copy(p.marks[1:], p.marks[:])
+	p.marks[0] = p.total.Load()
+	p.n = min(p.n+1, len(p.marks))
+}
+
+func (p *pace) perSecond() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n < 2 {
+		return 0
+	}
+	return float64(p.marks[0]-p.marks[p.n-1]) / float64(p.n-1)
+}
+
+// Statuses tells what the hubs of all nodes hold, ordered by node. A node that
+// does not answer in time is left out: the others are returned together with an
+// error.
+func (h *Hub) Statuses(ctx context.Context) ([]Status, error) {
+	own, _ := h.deps.Directory.PeerAddr(h.cfg.Node)
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.PeerWait)
+	defer cancel()
+	var mu sync.Mutex
+	var errs []error
+	out := []Status{h.Status()}
+	var wg sync.WaitGroup
+	for _, addr := range slices.Compact(slices.Sorted(slices.Values(h.deps.Directory.Servers()))) {
+		if addr == own {
+			continue
+		}
+		wg.Go(func() {
+			st, err := h.statusAt(ctx, addr)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				return
+			}
+			out = append(out, st)
+		})
+	}
+	wg.Wait()
+	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(string(a.Node), string(b.Node)) })
+	return out, errors.Join(errs...)
+}
+
+func (h *Hub) statusAt(ctx context.Context, addr string) (Status, error) {
+	var st Status
+	conn, err := h.conn(addr)
+	if err != nil {
+		return st, err
+	}
+	resp, err := agentpb.NewPeerClient(conn).Status(ctx, &agentpb.StatusRequest{}, grpc.MaxCallRecvMsgSize(maxLiveRuns))
+	if err == nil {
+		err = json.Unmarshal(resp.GetStatus(), &st)
+	}
+	if err != nil {
+		return st, fmt.Errorf("status of the node at %s: %w", addr, err)
+	}
+	return st, nil
+}
+
+// Status tells a peer what this node's hub holds.
+func (p peerServer) Status(ctx context.Context, _ *agentpb.StatusRequest) (*agentpb.StatusResponse, error) {
+	if err := p.h.fromNode(ctx); err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(p.h.Status())
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "status: %v", err)
+	}
+	return &agentpb.StatusResponse{Status: b}, nil
 }

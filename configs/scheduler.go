@@ -24,7 +24,10 @@ type Scheduler struct {
 	DataDir    string            `mapstructure:"dataDir"`
 	Listen     string            `mapstructure:"listen"`
 	PeerListen string            `mapstructure:"peerListen"`
-	Advertise  string            `mapstructure:"advertise"`
+	// Socket is the path of the local socket for the API; empty: carillon.sock in
+	// the data directory; "none": there is none.
+	Socket    string `mapstructure:"socket"`
+	Advertise string `mapstructure:"advertise"`
 
 	Etcd         Etcd `mapstructure:"etcd"`
 	EmbeddedEtcd bool `mapstructure:"embeddedEtcd"`

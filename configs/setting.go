@@ -48,6 +48,7 @@ func schedulerSettings() []setting {
 		{path: "maxMessageExpired", flag: "max-message-expired", usage: "the longest that an order may wait for its minion"},
 		{path: "history.perJob", flag: "history-per-job", usage: "run records kept per job"},
 		{path: "history.maxBytes", flag: "history-max-bytes", usage: "bytes that all run records may use in etcd"},
+		{path: "socket", flag: "socket", usage: "local socket of the API, for this account, root and the file's group; none for no socket (default: carillon.sock in the data directory)"},
 		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions of an older release than this `VERSION` get no orders (default: none is too old)"},
 		{path: "insecure", flag: "insecure", usage: "plain connections for minions and peers, on loopback addresses only"},
 		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, without encryption and access rights"},

@@ -2128,6 +2128,87 @@ func (x *LiveRunsResponse) GetRuns() [][]byte {
 	return nil
 }
 
+type StatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusRequest) Reset() {
+	*x = StatusRequest{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusRequest) ProtoMessage() {}
+
+func (x *StatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
+func (*StatusRequest) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+}
+
+type StatusResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// status is an agentpush.Status value as JSON.
+	Status        []byte `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusResponse) Reset() {
+	*x = StatusResponse{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusResponse) ProtoMessage() {}
+
+func (x *StatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
+func (*StatusResponse) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StatusResponse) GetStatus() []byte {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 var File_agentpush_agentpb_agent_proto protoreflect.FileDescriptor
 
 const file_agentpush_agentpb_agent_proto_rawDesc = "" +
@@ -2305,12 +2386,16 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\"&\n" +
 	"\x10LiveRunsResponse\x12\x12\n" +
-	"\x04runs\x18\x01 \x03(\fR\x04runs2Q\n" +
+	"\x04runs\x18\x01 \x03(\fR\x04runs\"\x0f\n" +
+	"\rStatusRequest\"(\n" +
+	"\x0eStatusResponse\x12\x16\n" +
+	"\x06status\x18\x01 \x01(\fR\x06status2Q\n" +
 	"\x04Push\x12I\n" +
-	"\aSession\x12\x1d.carillon.agent.v1.FromMinion\x1a\x1b.carillon.agent.v1.ToMinion(\x010\x012\xf1\x01\n" +
+	"\aSession\x12\x1d.carillon.agent.v1.FromMinion\x1a\x1b.carillon.agent.v1.ToMinion(\x010\x012\xc0\x02\n" +
 	"\x04Peer\x12F\n" +
 	"\x04Link\x12\x1c.carillon.agent.v1.PeerFrame\x1a\x1c.carillon.agent.v1.PeerFrame(\x010\x01\x12S\n" +
-	"\bLiveRuns\x12\".carillon.agent.v1.LiveRunsRequest\x1a#.carillon.agent.v1.LiveRunsResponse\x12L\n" +
+	"\bLiveRuns\x12\".carillon.agent.v1.LiveRunsRequest\x1a#.carillon.agent.v1.LiveRunsResponse\x12M\n" +
+	"\x06Status\x12 .carillon.agent.v1.StatusRequest\x1a!.carillon.agent.v1.StatusResponse\x12L\n" +
 	"\x06Output\x12 .carillon.agent.v1.OutputRequest\x1a\x1e.carillon.agent.v1.OutputChunk0\x01B5Z3github.com/carillon-cron/carillon/agentpush/agentpbb\x06proto3"
 
 var (
@@ -2325,7 +2410,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*ToMinion)(nil),         // 1: carillon.agent.v1.ToMinion
@@ -2353,9 +2438,11 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Batch)(nil),            // 23: carillon.agent.v1.Batch
 	(*LiveRunsRequest)(nil),  // 24: carillon.agent.v1.LiveRunsRequest
 	(*LiveRunsResponse)(nil), // 25: carillon.agent.v1.LiveRunsResponse
-	nil,                      // 26: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 27: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 28: carillon.agent.v1.Order.EnvEntry
+	(*StatusRequest)(nil),    // 26: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 27: carillon.agent.v1.StatusResponse
+	nil,                      // 28: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 29: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 30: carillon.agent.v1.Order.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	2,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
@@ -2371,13 +2458,13 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	20, // 10: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
 	18, // 11: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
 	3,  // 12: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	26, // 13: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	27, // 14: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	28, // 13: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	29, // 14: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
 	9,  // 15: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
 	11, // 16: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
 	12, // 17: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
 	8,  // 18: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	28, // 19: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	30, // 19: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
 	10, // 20: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
 	8,  // 21: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
 	8,  // 22: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
@@ -2397,13 +2484,15 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	0,  // 36: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
 	21, // 37: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
 	24, // 38: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	17, // 39: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	1,  // 40: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	21, // 41: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	25, // 42: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	19, // 43: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	40, // [40:44] is the sub-list for method output_type
-	36, // [36:40] is the sub-list for method input_type
+	26, // 39: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	17, // 40: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	1,  // 41: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	21, // 42: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	25, // 43: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	27, // 44: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	19, // 45: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	41, // [41:46] is the sub-list for method output_type
+	36, // [36:41] is the sub-list for method input_type
 	36, // [36:36] is the sub-list for extension type_name
 	36, // [36:36] is the sub-list for extension extendee
 	0,  // [0:36] is the sub-list for field type_name
@@ -2440,7 +2529,7 @@ func file_agentpush_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

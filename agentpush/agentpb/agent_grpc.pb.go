@@ -127,6 +127,7 @@ var Push_ServiceDesc = grpc.ServiceDesc{
 const (
 	Peer_Link_FullMethodName     = "/carillon.agent.v1.Peer/Link"
 	Peer_LiveRuns_FullMethodName = "/carillon.agent.v1.Peer/LiveRuns"
+	Peer_Status_FullMethodName   = "/carillon.agent.v1.Peer/Status"
 	Peer_Output_FullMethodName   = "/carillon.agent.v1.Peer/Output"
 )
 
@@ -141,6 +142,8 @@ type PeerClient interface {
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PeerFrame, PeerFrame], error)
 	// LiveRuns lists the runs that the callee's engine holds open, as JSON.
 	LiveRuns(ctx context.Context, in *LiveRunsRequest, opts ...grpc.CallOption) (*LiveRunsResponse, error)
+	// Status tells what the callee's hub holds, as JSON.
+	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// Output reads a task's full output from a minion that the callee holds.
 	Output(ctx context.Context, in *OutputRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[OutputChunk], error)
 }
@@ -170,6 +173,16 @@ func (c *peerClient) LiveRuns(ctx context.Context, in *LiveRunsRequest, opts ...
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LiveRunsResponse)
 	err := c.cc.Invoke(ctx, Peer_LiveRuns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StatusResponse)
+	err := c.cc.Invoke(ctx, Peer_Status_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +219,8 @@ type PeerServer interface {
 	Link(grpc.BidiStreamingServer[PeerFrame, PeerFrame]) error
 	// LiveRuns lists the runs that the callee's engine holds open, as JSON.
 	LiveRuns(context.Context, *LiveRunsRequest) (*LiveRunsResponse, error)
+	// Status tells what the callee's hub holds, as JSON.
+	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Output reads a task's full output from a minion that the callee holds.
 	Output(*OutputRequest, grpc.ServerStreamingServer[OutputChunk]) error
 	mustEmbedUnimplementedPeerServer()
@@ -223,6 +238,9 @@ func (UnimplementedPeerServer) Link(grpc.BidiStreamingServer[PeerFrame, PeerFram
 }
 func (UnimplementedPeerServer) LiveRuns(context.Context, *LiveRunsRequest) (*LiveRunsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LiveRuns not implemented")
+}
+func (UnimplementedPeerServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
 }
 func (UnimplementedPeerServer) Output(*OutputRequest, grpc.ServerStreamingServer[OutputChunk]) error {
 	return status.Error(codes.Unimplemented, "method Output not implemented")
@@ -273,6 +291,24 @@ func _Peer_LiveRuns_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Status(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Status_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Status(ctx, req.(*StatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Peer_Output_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(OutputRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -294,6 +330,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LiveRuns",
 			Handler:    _Peer_LiveRuns_Handler,
+		},
+		{
+			MethodName: "Status",
+			Handler:    _Peer_Status_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

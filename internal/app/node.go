@@ -67,7 +67,9 @@ type Node struct {
 	// clock is the engine's; nil: the system's.
 	clock func() time.Time
 
-	apiListener  net.Listener
+	apiListener net.Listener
+	// socket is nil when there is none.
+	socket       net.Listener
 	peerListener net.Listener
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
@@ -95,6 +97,9 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		return nil, err
 	}
 	n.onClose(dir.close)
+	if err := n.listenSocket(); err != nil {
+		return nil, err
+	}
 	endpoints := cfg.Etcd.Endpoints
 	if cfg.EmbeddedEtcd {
 		srv, endpoint, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
@@ -304,7 +309,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{hub: n.hub, log: n.log}, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
-		Enrollment: enrollment(n.registrar),
+		Enrollment: enrollment(n.registrar), Dispatch: n.hub,
 	}); err != nil {
 		return err
 	}
@@ -345,7 +350,7 @@ func (n *Node) looksAfter(bucket int) bool {
 // serve makes the node's servers.
 func (n *Node) serve(metrics *prometheus.Registry) error {
 	api, err := httpapi.New(httpapi.Config{}, httpapi.Deps{
-		Control: n.control, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
+		Control: n.control, Account: account, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -359,7 +364,7 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	if err := api.Register(mux); err != nil {
 		return err
 	}
-	n.httpServer = &http.Server{Handler: api.Middleware(mux), ReadHeaderTimeout: 10 * time.Second}
+	n.httpServer = &http.Server{Handler: api.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, ConnContext: withAccount}
 	opts := agentpush.ServerOptions()
 	if n.registrar != nil {
 		opts = append(opts, grpc.Creds(auth.Gate(credentials.NewTLS(n.registrar.ServerTLS().Config()), auth.GateConfig{})))
@@ -402,6 +407,9 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
 	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })
+	if n.socket != nil {
+		background("socket", func(context.Context) error { return ended(n.httpServer.Serve(n.socket)) })
+	}
 	background("peers", func(context.Context) error { return n.grpcServer.Serve(n.peerListener) })
 	if n.registrar != nil {
 		background("certificates", n.registrar.Run)

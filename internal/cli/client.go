@@ -35,8 +35,18 @@ type client struct {
 	agent string
 }
 
-// newClient returns a client of the server at address, a URL or HOST:PORT.
+// socketScheme begins the address of a node's local socket.
+const socketScheme = "unix://"
+
+// newClient returns a client of the server at address, a URL, HOST:PORT or
+// unix:// and the path of a node's local socket.
 func newClient(address, agent string) (*client, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	dial := dialer.DialContext
+	if path, local := strings.CutPrefix(address, socketScheme); local {
+		address = "http://localhost"
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
+	}
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
@@ -44,10 +54,9 @@ func newClient(address, agent string) (*client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, usagef("--server %q: want a URL such as %s", address, defaultServer)
 	}
-	dialer := net.Dialer{Timeout: dialTimeout}
 	return &client{base: base, agent: agent, http: &http.Client{
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+			Proxy: http.ProxyFromEnvironment, DialContext: dial, ForceAttemptHTTP2: true,
 		},
 	}}, nil
 }

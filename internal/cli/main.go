@@ -148,7 +148,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: groupHere, Title: "This program"},
 	)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API (env "+envServer+")")
+	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API, or unix:// and the path of a node's socket (env "+envServer+")")
 	flags.StringVarP(&a.namespace, "namespace", "n", job.DefaultNamespace, "`NAME` of the namespace (env "+envNamespace+")")
 	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: "+strings.Join(formats(), ", "))
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")

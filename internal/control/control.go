@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -38,6 +39,13 @@ type Outputs interface {
 type Minions interface {
 	// Minions returns them; Node is empty for one that is not connected.
 	Minions() []job.Minion
+}
+
+// Dispatch knows what is on its way to minions.
+type Dispatch interface {
+	// Statuses tells what each node's hub holds; those of nodes that answer, if
+	// there is an error.
+	Statuses(ctx context.Context) ([]agentpush.Status, error)
 }
 
 // Config says who answers. Keys and Meta must be set.
@@ -72,6 +80,8 @@ type Deps struct {
 	Live    Live
 	Outputs Outputs
 	Minions Minions
+	// Dispatch knows what is on its way. Nil: nobody does.
+	Dispatch Dispatch
 	// Enrollment looks after who may connect. Nil: connections are plain.
 	Enrollment Enrollment
 	// Decode reads a manifest. Nil: manifest.Decode.
@@ -91,6 +101,7 @@ type Control struct {
 	outputs   Outputs
 	minions   Minions
 	enroll    Enrollment
+	dispatch  Dispatch
 	decode    func(file string, data []byte) ([]manifest.Object, error)
 	now       func() time.Time
 	log       *zap.Logger
@@ -133,6 +144,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		outputs:   deps.Outputs,
 		minions:   deps.Minions,
 		enroll:    deps.Enrollment,
+		dispatch:  deps.Dispatch,
 		decode:    deps.Decode,
 		now:       deps.Now,
 		log:       deps.Logger.Named("control"),

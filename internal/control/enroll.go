@@ -60,7 +60,7 @@ func (c *Control) CreateToken(ctx context.Context, req TokenRequest) (TokenView,
 	if err != nil {
 		return TokenView{}, err
 	}
-	t, err := e.CreateToken(ctx, registrar.TokenSpec{TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, By: req.By})
+	t, err := e.CreateToken(ctx, registrar.TokenSpec{TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, By: by(ctx, req.By)})
 	if err != nil {
 		return TokenView{}, err
 	}
@@ -131,7 +131,7 @@ func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprin
 			return err
 		}
 	}
-	if err := e.Approve(ctx, id, auth.Fingerprint(fingerprint), o.By); err != nil {
+	if err := e.Approve(ctx, id, auth.Fingerprint(fingerprint), by(ctx, o.By)); err != nil {
 		return err
 	}
 	return c.audited(ctx, "minion.approve", string(id), o)
@@ -159,7 +159,7 @@ func (c *Control) onlyKey(ctx context.Context, e Enrollment, id job.MinionID) (s
 func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o Order) error {
 	e, err := c.enrollment()
 	if err == nil {
-		err = e.Reject(ctx, id, o.By)
+		err = e.Reject(ctx, id, by(ctx, o.By))
 	}
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o Order) er
 func (c *Control) RevokeMinion(ctx context.Context, id job.MinionID, o Order) error {
 	e, err := c.enrollment()
 	if err == nil {
-		err = e.Revoke(ctx, id, o.Reason, o.By)
+		err = e.Revoke(ctx, id, o.Reason, by(ctx, o.By))
 	}
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) er
 
 // audited records what an operator has done.
 func (c *Control) audited(ctx context.Context, action, object string, o Order) error {
-	op, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: o.By, Action: action, Object: object, Reason: o.Reason})
+	op, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: action, Object: object, Reason: o.Reason})
 	if err != nil {
 		return err
 	}

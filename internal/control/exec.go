@@ -103,7 +103,7 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 	}{
 		{c.cfg.Keys.Job(shard, key), stored},
 		{c.cfg.Keys.PassingJob(uid), etcdkv.Passing{Schema: etcdkv.Schema, Key: key, Job: uid, ExpiresAt: stored.ExpiresAt}},
-		{c.cfg.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: req.By, Params: req.Params}},
+		{c.cfg.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: by(ctx, req.By), Params: req.Params}},
 	} {
 		value, err := etcdkv.Encode(p.value)
 		if err != nil {

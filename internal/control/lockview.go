@@ -119,7 +119,7 @@ func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o
 		}
 	}
 	audit, err := c.auditOp(etcdkv.Audit{
-		Schema: etcdkv.Schema, At: c.now().UTC(), By: o.By, Action: "lock.break", Object: key.String() + " token " + token.String(),
+		Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: "lock.break", Object: key.String() + " token " + token.String(),
 		Reason: o.Reason, Before: strings.TrimSpace(before),
 	})
 	if err != nil {

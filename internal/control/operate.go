@@ -33,7 +33,7 @@ func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o Order) error
 	if err != nil {
 		return err
 	}
-	d := etcdkv.Drain{Schema: etcdkv.Schema, Node: node, By: o.By, Reason: o.Reason, Since: c.now().UTC()}
+	d := etcdkv.Drain{Schema: etcdkv.Schema, Node: node, By: by(ctx, o.By), Reason: o.Reason, Since: c.now().UTC()}
 	if kv == nil {
 		if _, err := c.liveNode(ctx, node); err != nil {
 			return err
@@ -130,7 +130,7 @@ func (c *Control) ReleaseShard(ctx context.Context, ref string, o Order) error {
 }
 
 func (c *Control) override(ctx context.Context, action string, s namedShard, v etcdkv.Override, o Order) error {
-	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, s.id, o.By, o.Reason, c.now().UTC()
+	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, s.id, by(ctx, o.By), o.Reason, c.now().UTC()
 	text, err := etcdkv.Encode(v)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func (c *Control) override(ctx context.Context, action string, s namedShard, v e
 // operate does what an operator asked for and keeps a record of it, in one
 // transaction. before is the key's pair as it was read; nil: there was none.
 func (c *Control) operate(ctx context.Context, action, object string, o Order, key string, before *mvccpb.KeyValue, ops ...clientv3.Op) error {
-	rec := etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: o.By, Action: action, Object: object, Reason: o.Reason}
+	rec := etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: action, Object: object, Reason: o.Reason}
 	var rev int64
 	if before != nil {
 		rec.Before, rev = string(before.Value), before.ModRevision

@@ -68,7 +68,7 @@ func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order)
 		return err
 	}
 	v := etcdkv.Pause{
-		Schema: etcdkv.Schema, Scope: p.Scope, Namespace: p.Namespace, Name: p.Name, By: o.By, Reason: o.Reason, Since: now, Until: until.UTC(),
+		Schema: etcdkv.Schema, Scope: p.Scope, Namespace: p.Namespace, Name: p.Name, By: by(ctx, o.By), Reason: o.Reason, Since: now, Until: until.UTC(),
 	}
 	if kv != nil {
 		old, err := decode[etcdkv.Pause](kv)

@@ -43,7 +43,7 @@ func (c *Control) Start(ctx context.Context, key job.Key, req StartRequest) (job
 	if err := checkParams(req.Params); err != nil {
 		return job.FireID{}, err
 	}
-	return c.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: req.By, Params: req.Params})
+	return c.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: by(ctx, req.By), Params: req.Params})
 }
 
 func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger) (job.FireID, error) {
@@ -171,7 +171,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 		return BackfillView{}, fmt.Errorf("new backfill id: %w", err)
 	}
 	b := etcdkv.Backfill{
-		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: req.By, Reason: req.Reason,
+		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: by(ctx, req.By), Reason: req.Reason,
 		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Since: c.now().UTC(),
 	}
 	v, err := c.backfillView(&b, &stored.Job)
@@ -191,7 +191,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 	}
 	name := c.cfg.Keys.Backfill(b.ID)
 	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
-	audit, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: req.By, Action: "job.backfill", Object: object, Reason: req.Reason})
+	audit, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, req.By), Action: "job.backfill", Object: object, Reason: req.Reason})
 	if err != nil {
 		return v, err
 	}

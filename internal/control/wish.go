@@ -47,7 +47,7 @@ func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, 
 	}
 	key := c.cfg.Keys.Wish(id, kind)
 	text, err := etcdkv.Encode(etcdkv.Wish{
-		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: o.By, Reason: o.Reason, At: c.now().UTC(),
+		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: by(ctx, o.By), Reason: o.Reason, At: c.now().UTC(),
 	})
 	if err != nil {
 		return run, err
@@ -145,11 +145,11 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []RedoPart, o Ord
 	if len(only) > 0 {
 		cause += ", where it was " + partsText(only)
 	}
-	if o.By != "" {
-		cause += ", asked for by " + o.By
+	if who := by(ctx, o.By); who != "" {
+		cause += ", asked for by " + who
 	}
 	fire, err := c.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
-		By: o.By, Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
+		By: by(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
 	})
 	v.RunID, v.FireID = fire.RunID(), fire
 	return v, err

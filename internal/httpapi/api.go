@@ -37,6 +37,7 @@ type Control interface {
 	Pause(ctx context.Context, p control.Paused, until time.Time, o control.Order) error
 	Resume(ctx context.Context, p control.Paused, o control.Order) error
 	Pauses(ctx context.Context) ([]etcdkv.Pause, error)
+	DispatchStatus(ctx context.Context, all bool) (control.DispatchView, error)
 	CreateToken(ctx context.Context, req control.TokenRequest) (control.TokenView, error)
 	Tokens(ctx context.Context) ([]control.TokenView, error)
 	DeleteToken(ctx context.Context, id string, o control.Order) error
@@ -112,6 +113,9 @@ const (
 // Deps is what the API stands on. Control must be set.
 type Deps struct {
 	Control Control
+	// Account tells who asks, where the connection proves it; empty: it does not.
+	// Nil: none does.
+	Account func(*http.Request) string
 	// Ready returns why the node is not ready; empty: it is. Nil: always ready.
 	Ready func() []string
 	// Gatherer is what /metrics shows. Nil: there is no /metrics.
@@ -127,6 +131,7 @@ type Deps struct {
 type API struct {
 	cfg      Config
 	control  Control
+	account  func(*http.Request) string
 	ready    func() []string
 	gatherer prometheus.Gatherer
 	log      *zap.Logger
@@ -149,6 +154,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = DefaultWriteTimeout
 	}
+	if deps.Account == nil {
+		deps.Account = func(*http.Request) string { return "" }
+	}
 	if deps.Ready == nil {
 		deps.Ready = func() []string { return nil }
 	}
@@ -160,7 +168,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	a := &API{
-		cfg: cfg, control: deps.Control, ready: deps.Ready, gatherer: deps.Gatherer,
+		cfg: cfg, control: deps.Control, account: deps.Account, ready: deps.Ready, gatherer: deps.Gatherer,
 		log: deps.Logger.Named("http"), metrics: m, origin: http.NewCrossOriginProtection(),
 	}
 	a.origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

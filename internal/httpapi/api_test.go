@@ -175,6 +175,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/audit",
 		"GET /v1/backfills",
 		"GET /v1/calendars",
+		"GET /v1/dispatch",
 		"GET /v1/doctor",
 		"GET /v1/events",
 		"GET /v1/groups",

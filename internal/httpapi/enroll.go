@@ -12,6 +12,10 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+type dispatchInput struct {
+	All bool `query:"all" doc:"Also minions of which nothing is to be told."`
+}
+
 type tokenInput struct{ Body tokenBody }
 
 type tokenBody struct {
@@ -70,6 +74,11 @@ func (a *API) enrollRoutes(doc huma.API) {
 		})
 		return answer(v, err)
 	})
+	huma.Register(doc, operation(http.MethodGet, "/v1/dispatch", "dispatch-status", "What waits for minions, what is with them, how long, and what was dropped"),
+		func(ctx context.Context, in *dispatchInput) (*reply[control.DispatchView], error) {
+			v, err := a.control.DispatchStatus(ctx, in.All)
+			return answer(v, err)
+		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/minion-tokens", "list-minion-tokens", "Tokens by which minions join", http.StatusConflict),
 		func(ctx context.Context, _ *struct{}) (*reply[tokensBody], error) {
 			all, err := a.control.Tokens(ctx)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/control"
 )
 
 // metrics are the API's own.
@@ -54,6 +56,9 @@ func (a *API) Middleware(next http.Handler) http.Handler {
 				panic(http.ErrAbortHandler)
 			}
 		}()
+		if account := a.account(r); account != "" {
+			r = r.WithContext(control.WithCaller(r.Context(), account))
+		}
 		next.ServeHTTP(rec, r)
 	})
 }

@@ -1,0 +1,172 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+)
+
+// The local socket serves the API to programs on this host. Who connects is told
+// by the kernel, so no password is needed: root, the node's own account, and the
+// members of the socket's group may ask; the file's mode keeps others out, and
+// what the kernel says of the peer is checked again. Requests that come this way
+// carry the peer's account as theirs.
+
+const (
+	// socketName is the socket's name in the data directory.
+	socketName = "carillon.sock"
+	// noSocket says that there is none.
+	noSocket = "none"
+	// maxSocketPath is how long the path of a socket may be on Linux.
+	maxSocketPath = 107
+	// socketMode lets the owner and the group connect.
+	socketMode = 0o660
+)
+
+// listenSocket opens the local socket, nil if there is none.
+func (n *Node) listenSocket() error {
+	path := n.cfg.Socket
+	switch path {
+	case noSocket:
+		return nil
+	case "":
+		path = filepath.Join(n.cfg.DataDir, socketName)
+		if len(path) > maxSocketPath {
+			n.log.Warn("no local socket: its path would be too long; give another with --socket", zap.String("path", path))
+			return nil
+		}
+	}
+	// One that a killed node has left: the data directory's lock says that
+	// nobody uses it.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("local socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return fmt.Errorf("local socket %s: %w; give another with --socket, or none", path, err)
+	}
+	n.onClose(func() { _ = l.Close() })
+	if err := os.Chmod(path, socketMode); err != nil {
+		return fmt.Errorf("local socket: %w", err)
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("local socket: %w", err)
+	}
+	group := os.Getegid()
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		group = int(sys.Gid)
+	}
+	n.socket = &peerListener{Listener: l, group: group, log: n.log.Named("socket")}
+	return nil
+}
+
+// peerListener accepts connections of those only who may ask.
+type peerListener struct {
+	net.Listener
+
+	group int
+	log   *zap.Logger
+}
+
+// peerConn is a connection whose other end the kernel has named.
+type peerConn struct {
+	net.Conn
+
+	account string
+}
+
+// Accept implements net.Listener. It closes connections of others.
+func (l *peerListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		cred, err := peerOf(conn)
+		if err == nil && !l.admits(cred) {
+			err = fmt.Errorf("account %d may not", cred.Uid)
+		}
+		if err != nil {
+			l.log.Warn("connection refused", zap.Error(err))
+			_ = conn.Close()
+			continue
+		}
+		return &peerConn{Conn: conn, account: accountName(cred.Uid)}, nil
+	}
+}
+
+// admits reports whether the peer is root, our own account or of the group.
+func (l *peerListener) admits(c *unix.Ucred) bool {
+	if c.Uid == 0 || int(c.Uid) == os.Geteuid() || int(c.Gid) == l.group {
+		return true
+	}
+	u, err := user.LookupId(strconv.Itoa(int(c.Uid)))
+	if err != nil {
+		return false
+	}
+	groups, err := u.GroupIds()
+	for _, g := range groups {
+		if g == strconv.Itoa(l.group) {
+			return err == nil
+		}
+	}
+	return false
+}
+
+// peerOf asks the kernel who is at the other end.
+func peerOf(conn net.Conn) (*unix.Ucred, error) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("not a socket")
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var cred *unix.Ucred
+	var asked error
+	if err := raw.Control(func(fd uintptr) {
+		cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return nil, err
+	}
+	return cred, asked
+}
+
+func accountName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+// accountKey is the context's key of the peer's account.
+type accountKey struct{}
+
+// withAccount puts the peer's account into the context of its requests.
+func withAccount(ctx context.Context, c net.Conn) context.Context {
+	if p, ok := c.(*peerConn); ok {
+		return context.WithValue(ctx, accountKey{}, p.account)
+	}
+	return ctx
+}
+
+// account returns the account of who asks over the local socket; empty for
+// requests that come another way.
+func account(r *http.Request) string {
+	name, _ := r.Context().Value(accountKey{}).(string)
+	return name
+}

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+// queued is a row of `minions queues`.
+type queued struct {
+	Node string
+	agentpush.MinionStatus
+}
+
+func (a *app) queuesCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "queues", Args: noArgs,
+		Short: "Show what is on its way to minions",
+		Long: "Show what waits for minions and what is with them, how long, and what was dropped:\n" +
+			"for each node, and for each minion of which there is something to tell.",
+		Example: "  carillon minions queues\n  carillon minions queues --all",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v control.DispatchView
+			if err := a.client.get(cmd.Context(), &v, url.Values{"all": {strconv.FormatBool(all)}}, "v1", "dispatch"); err != nil {
+				return err
+			}
+			if v.Missing != "" {
+				a.note("some nodes did not answer: %s", v.Missing)
+			}
+			if a.output == formatJSON || a.output == formatYAML {
+				return a.printValue(v)
+			}
+			return a.showQueues(v)
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "also minions of which there is nothing to tell")
+	return cmd
+}
+
+func (a *app) showQueues(v control.DispatchView) error {
+	type node = agentpush.Status
+	if err := printList(a, v.Nodes, table[node]{none: "no nodes", name: func(n node) string { return string(n.Node) }, columns: []column[node]{
+		{head: "NODE", cell: func(n node) string { return string(n.Node) }},
+		{head: "CONNECTED", cell: func(n node) string { return strconv.Itoa(n.Connected) }},
+		{head: "QUEUED", cell: func(n node) string { return strconv.Itoa(n.Queued) }},
+		{head: "IN FLIGHT", cell: func(n node) string { return strconv.Itoa(n.InFlight) }},
+		{head: "FORWARDED", cell: func(n node) string { return strconv.Itoa(n.Forwarded) }},
+		{head: "TAKEN", cell: func(n node) string { return strconv.FormatUint(n.Taken, 10) }},
+		{head: "PER SECOND", cell: func(n node) string { return fmt.Sprintf("%.1f", n.TakenPerSecond) }},
+		{head: "DROPPED", cell: func(n node) string { return strconv.FormatUint(n.Dropped, 10) }},
+	}}); err != nil || a.output == formatName {
+		return err
+	}
+	var rows []queued
+	for _, n := range v.Nodes {
+		for _, m := range n.Minions {
+			rows = append(rows, queued{string(n.Node), m})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	return printTable(a.out, rows, []column[queued]{
+		{head: "MINION", cell: func(q queued) string { return string(q.ID) }},
+		{head: "NODE", cell: func(q queued) string { return q.Node }},
+		{head: "QUEUED", cell: func(q queued) string { return strconv.Itoa(q.Queued) }},
+		{head: "IN FLIGHT", cell: func(q queued) string { return strconv.Itoa(q.InFlight) }},
+		{head: "OLDEST", cell: func(q queued) string {
+			if q.Oldest == 0 {
+				return ""
+			}
+			return q.Oldest.Round(time.Millisecond).String()
+		}},
+		{head: "TAKEN", cell: func(q queued) string { return strconv.FormatUint(q.Taken, 10) }},
+		{head: "DROPPED", cell: func(q queued) string { return strconv.FormatUint(q.Dropped, 10) }},
+		{head: "TROUBLE", cell: func(q queued) string { return q.Trouble }},
+	}, a.output == formatWide, "")
+}
