@@ -89,10 +89,11 @@ type Deps struct {
 	Allow func(*job.Order) error
 	// DialOptions are added to those of every connection to a node.
 	DialOptions []grpc.DialOption
+	// Crash, if set, is called at the named places of the protocol, in any
+	// goroutine: accepted, taken, reported, intent, handed, exited, ended, acked.
+	// Fault tests kill the process there; nobody else sets it.
+	Crash func(point string)
 
-	// crash, if set, is called at the named places of the protocol; tests kill
-	// the process there.
-	crash func(point string)
 	// writeJournal and free stand for (*os.File).WriteAt and for the kernel's
 	// count of free bytes; tests fill the disk with them.
 	writeJournal func(*os.File, []byte, int64) (int, error)

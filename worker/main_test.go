@@ -45,7 +45,7 @@ func minionProcess(args []string) int {
 	point, nth, _ := strings.Cut(args[3], ":")
 	left, _ := strconv.Atoi(nth)
 	deps := Deps{Logger: zap.NewExample()}
-	deps.crash = func(p string) {
+	deps.Crash = func(p string) {
 		if p == point {
 			if left--; left <= 0 {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

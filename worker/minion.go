@@ -109,8 +109,8 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	if deps.free == nil {
 		deps.free = freeBytes
 	}
-	if deps.crash == nil {
-		deps.crash = func(string) {}
+	if deps.Crash == nil {
+		deps.Crash = func(string) {}
 	}
 	m := &Minion{
 		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
@@ -144,7 +144,7 @@ func (m *Minion) Status() Status {
 	return s
 }
 
-func (m *Minion) crash(point string) { m.deps.crash(point) }
+func (m *Minion) crash(point string) { m.deps.Crash(point) }
 
 // fail ends Run when the journal cannot be used any more.
 func (m *Minion) fail(err error) {

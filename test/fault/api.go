@@ -111,12 +111,15 @@ func (a *api) open(ctx context.Context) (int, error) {
 }
 
 // runs returns all runs, one record each.
-func (a *api) runs(ctx context.Context) ([]job.Run, error) {
+func (a *api) runs(ctx context.Context) ([]job.Run, error) { return a.runsIn(ctx, "") }
+
+// runsIn returns the runs of a namespace, one record each; empty: of all.
+func (a *api) runsIn(ctx context.Context, namespace string) ([]job.Run, error) {
 	var all []job.Run
 	seen := map[job.RunID]int{}
 	for cursor := ""; ; {
 		var page control.RunPage
-		path := fmt.Sprintf("/v1/runs?limit=%d&cursor=%s", control.MaxRunLimit, url.QueryEscape(cursor))
+		path := fmt.Sprintf("/v1/runs?limit=%d&namespace=%s&cursor=%s", control.MaxRunLimit, namespace, url.QueryEscape(cursor))
 		if err := a.ask(ctx, http.MethodGet, path, nil, &page); err != nil {
 			return nil, err
 		}

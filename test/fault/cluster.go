@@ -43,6 +43,7 @@ type cluster struct {
 	proxies    []*netproxy.Proxy
 	schedulers []*process
 	workers    []*process
+	hosts      []*host // of workers, where they have one each
 	api        *api
 	client     *clientv3.Client
 	takeovers  *takeovers
@@ -131,7 +132,15 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 			c.schedulers[i].env = append(c.schedulers[i].env, app.ClockEnv+"="+c.clockFile(name))
 		}
 	}
+	for i := range s.hosts {
+		h := newHost(i, dir, filepath.Join(bin, "worker"), peers[:schedulerCount], network)
+		h.process = newProcess(string(h.id), h.path, h.args...)
+		c.hosts, c.workers = append(c.hosts, h), append(c.workers, h.process)
+	}
 	for i := range workerCount {
+		if s.hosts > 0 {
+			break
+		}
 		name := fmt.Sprintf("w%d", i+1)
 		args := []string{"--id", name, "--servers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, name)}
 		if !network.apart {
@@ -164,6 +173,11 @@ func (c *cluster) start(ctx context.Context) error {
 			if err := c.network.add(ctx, i); err != nil {
 				return err
 			}
+		}
+	}
+	for _, h := range c.hosts {
+		if err := h.make(ctx, c.network); err != nil {
+			return err
 		}
 	}
 	for _, p := range c.schedulers[:schedulerCount] {
@@ -225,8 +239,8 @@ func (c *cluster) whole(ctx context.Context) error {
 			connected++
 		}
 	}
-	if connected != workerCount {
-		return fmt.Errorf("%d minions are connected, want %d", connected, workerCount)
+	if connected != len(c.workers) {
+		return fmt.Errorf("%d minions are connected, want %d", connected, len(c.workers))
 	}
 	shards, err := c.api.shards(ctx)
 	if err != nil {
@@ -249,6 +263,9 @@ func (c *cluster) close() {
 		p.Close()
 	}
 	reap(c.dir)
+	for _, h := range c.hosts {
+		h.remove()
+	}
 	c.api.http.CloseIdleConnections()
 	_ = c.client.Close()
 }
@@ -256,6 +273,14 @@ func (c *cluster) close() {
 // reap kills what the workers left on purpose: shims, and through them their
 // commands. They have our directory in their arguments.
 func reap(dir string) {
+	reapMatching(func(pid string) bool {
+		args, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline")) //nolint:gosec // of the kernel
+		return err == nil && strings.Contains(string(args), dir+"/")
+	})
+}
+
+// reapMatching kills the processes that match, but for our own.
+func reapMatching(match func(pid string) bool) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return // then there is no way to find them, and they end when they are idle
@@ -265,8 +290,7 @@ func reap(dir string) {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		args, err := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline")) //nolint:gosec // of the kernel
-		if err == nil && strings.Contains(string(args), dir+"/") {
+		if match(e.Name()) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}

@@ -49,4 +49,33 @@
 // of the measurements may be 1.3 times that of the middle third.
 //
 // A scenario is a file that disturbs; the rest is shared.
+//
+// # Dispatch
+//
+// Scenario dispatch is made of parts (dispatch.go), and has an oracle of its own.
+// It needs root, iproute2 and util-linux: each of five minions has a network
+// namespace, a small disk and a boot id that it shares with nobody. Commands are
+// fanned out to them, and append a mark to the file of their host, first of all.
+//
+//	scheduler-kill  the owner of a fan-out dies, at up to 100 points
+//	minion-kill     minions die at each boundary of their journal
+//	reboot          hosts end with all that runs, and come back in another boot
+//	partition       a host is cut off while its command ends
+//	two-owners      an owner stands still past its lease, and goes on
+//	cancel          fan-outs are cancelled as soon as they are granted
+//	disk-full       disks fill up before orders come, and while commands run
+//	stalled         one minion reads nothing; the others must not wait for it
+//	escape          commands leave their session and their parents
+//	output          a gigabyte of output, a tenth of it in a short run
+//
+// At the end of a part no run may be open, and these are to be none:
+//
+//	doubles  attempts of a task that left more than one mark
+//	lost     runs that were granted, or tasks of theirs, without a record or an end
+//	untrue   tasks that are said to have succeeded and left no mark, or not to have
+//	         been started and left one; marks without a record; and what a part
+//	         wants besides, such as that a command on a host that was cut off is
+//	         known to have succeeded
+//
+// -for is how long a part goes on that repeats itself.
 package main

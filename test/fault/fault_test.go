@@ -51,6 +51,20 @@ func TestHerdShort(t *testing.T) { testScenario(t, "herd") } //nolint:parallelte
 
 func TestSoakShort(t *testing.T) { testScenario(t, "soak") } //nolint:paralleltest // see above
 
+func TestDispatchShort(t *testing.T) { //nolint:paralleltest // see above
+	o := options{scenario: dispatchScenario, length: 4 * time.Second, seed: 7, verbose: true}
+	res, err := runDispatch(t.Context(), o, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	res.print(&text)
+	t.Log(text.String())
+	if !res.good() || len(res.outcomes) != len(parts()) {
+		t.Errorf("not every task is accounted for, or not every part was played")
+	}
+}
+
 func testScenario(t *testing.T, name string) {
 	t.Helper()
 	o := options{scenario: name, length: 12 * time.Second, seed: 7, jobs: 100, verbose: true}

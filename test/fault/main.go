@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,6 +19,7 @@ type options struct {
 	length   time.Duration // of the disturbed time
 	seed     uint64
 	jobs     int
+	parts    []string // of scenario dispatch; none: all
 	keep     bool
 	verbose  bool
 }
@@ -43,6 +45,13 @@ func command(args []string, stdout, stderr io.Writer) int {
 	fs.DurationVar(&o.length, "for", 60*time.Second, "how long to disturb it")
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of who is disturbed, and when")
 	fs.IntVar(&o.jobs, "jobs", 300, "how many jobs fire every second")
+	fs.Func("part", "which part of scenario dispatch to run, may be given several times (default: all): "+strings.Join(partNames(), ", "), func(name string) error {
+		if !slices.Contains(partNames(), name) {
+			return fmt.Errorf("want one of %s", strings.Join(partNames(), ", "))
+		}
+		o.parts = append(o.parts, name)
+		return nil
+	})
 	fs.BoolVar(&o.keep, "keep", false, "keep the directory with logs, trace and data")
 	fs.BoolVar(&o.verbose, "v", false, "tell every step")
 	if err := fs.Parse(args); err != nil {
@@ -54,13 +63,30 @@ func command(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.scenario == dispatchScenario {
+		res, err := runDispatch(ctx, o, stderr)
+		return verdictCode(res, err, stdout, stderr)
+	}
+	if len(o.parts) > 0 {
+		fmt.Fprintln(stderr, "fault: -part goes with -scenario", dispatchScenario)
+		return 2
+	}
 	res, err := run(ctx, o, stderr)
+	return verdictCode(res, err, stdout, stderr)
+}
+
+// verdictCode prints a result and returns the exit code.
+func verdictCode(res interface {
+	print(w io.Writer)
+	good() bool
+}, err error, stdout, stderr io.Writer,
+) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "fault:", err)
 		return 1
 	}
 	res.print(stdout)
-	if !res.verdict.good() {
+	if !res.good() {
 		return 1
 	}
 	return 0

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,9 @@ type process struct {
 	log  string
 	// died is called when it ends and nobody told it to.
 	died func(error)
+	// mortal: the process that is started next may end by itself. It must not be
+	// changed while one runs.
+	mortal bool
 
 	mu     sync.Mutex // guards what follows
 	cmd    *exec.Cmd  // nil when it does not run
@@ -50,6 +54,7 @@ func (p *process) start() error {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	p.cmd, p.ending, p.ended = cmd, false, make(chan struct{})
+	p.ending = p.mortal
 	go p.wait(cmd, p.ended)
 	return nil
 }
@@ -67,6 +72,19 @@ func (p *process) wait(cmd *exec.Cmd, ended chan struct{}) {
 }
 
 var errUnasked = errors.New("nobody told it to")
+
+// end waits for a process to end that was mortal.
+func (p *process) end(ctx context.Context) error {
+	p.mu.Lock()
+	ended := p.ended
+	p.mu.Unlock()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // runs reports whether the process runs.
 func (p *process) runs() bool {

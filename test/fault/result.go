@@ -32,6 +32,8 @@ type result struct {
 	dir   string // empty when it is removed
 }
 
+func (r *result) good() bool { return r.verdict.good() }
+
 // shown is how many findings of a kind are printed.
 const shown = 20
 

@@ -21,25 +21,37 @@ const (
 )
 
 // run runs a scenario. The error tells what kept it from coming to a verdict.
-func run(parent context.Context, o options, out io.Writer) (res *result, err error) {
+func run(parent context.Context, o options, out io.Writer) (*result, error) {
+	res := &result{options: o}
+	dir, err := withCluster(parent, o, out, func(ctx context.Context, cancel context.CancelCauseFunc, c *cluster) (bool, error) {
+		err := res.observe(ctx, cancel, c)
+		return res.verdict.good(), err
+	})
+	res.dir = dir
+	return res, err
+}
+
+// withCluster lays out the cluster of a scenario in a new directory and calls
+// use, which starts it. The directory is removed when use reports that all is
+// good; else it is returned.
+func withCluster(parent context.Context, o options, out io.Writer, use func(context.Context, context.CancelCauseFunc, *cluster) (bool, error)) (dir string, err error) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	dir, err := os.MkdirTemp("", "carillon-fault-")
+	dir, err = os.MkdirTemp("", "carillon-fault-")
 	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
+		return "", fmt.Errorf("directory: %w", err)
 	}
-	res = &result{options: o, dir: dir}
+	good := false
 	defer func() {
 		switch {
 		case err != nil:
 			err = fmt.Errorf("%w (logs are in %s)", err, dir)
-		case !o.keep && res.verdict.good():
-			res.dir = ""
-			err = os.RemoveAll(dir)
+		case !o.keep && good:
+			err, dir = os.RemoveAll(dir), ""
 		}
 	}()
 	if err := build(ctx, filepath.Join(dir, "bin")); err != nil {
-		return res, err
+		return dir, err
 	}
 	events := out
 	if !o.verbose {
@@ -53,15 +65,16 @@ func run(parent context.Context, o options, out io.Writer) (res *result, err err
 	}
 	network, err := newNetwork(ctx, s.apart)
 	if err != nil {
-		return res, err
+		return dir, err
 	}
 	defer network.remove()
 	c, err := newCluster(dir, filepath.Join(dir, "bin"), s, keep, network, func(err error) { cancel(err) }, events)
 	if err != nil {
-		return res, err
+		return dir, err
 	}
 	defer c.close()
-	return res, res.observe(ctx, cancel, c)
+	good, err = use(ctx, cancel, c)
+	return dir, err
 }
 
 // observe starts the cluster, disturbs it, and gathers the evidence.

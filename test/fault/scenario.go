@@ -19,6 +19,9 @@ type scenario struct {
 	groups map[string]job.GroupSpec
 	// apart: each scheduler has a network namespace of its own.
 	apart bool
+	// hosts is how many workers there are, each in a network namespace and on a
+	// host directory of its own; 0: workerCount of them, on this host.
+	hosts int
 	// members is how many etcd servers there are; 0: one.
 	members int
 	// proxied: the schedulers reach etcd through proxies.
@@ -45,6 +48,7 @@ func scenarios() map[string]scenario {
 		"etcd-restart":     {disturb: restartEtcd},
 		"etcd-kill-member": {disturb: restartEtcd, members: 3},
 		"etcd-slow":        {disturb: slowEtcd, proxied: true},
+		"dispatch":         {apart: true, hosts: hostCount}, // see dispatch.go
 		"clock":            {disturb: stepClock, early: clockMost},
 		"herd":             {disturb: killScheduler, herd: 20},
 		"soak":             {disturb: disturbAll, members: 3, proxied: true, groups: soakGroups(), early: clockMost, soak: true},

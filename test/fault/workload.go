@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -87,13 +86,9 @@ func (w *workload) files(enabled bool) [][]byte {
 	return files
 }
 
+// document writes a document of a manifest, in the namespace of the workload.
 func document(to *bytes.Buffer, kind, name string, spec any) {
-	to.WriteString("---\n")
-	// A buffer does not fail, and all of this can be written as JSON.
-	_ = json.NewEncoder(to).Encode(map[string]any{
-		"apiVersion": job.APIVersion, "kind": kind,
-		"metadata": map[string]any{"namespace": "fault", "name": name}, "spec": spec,
-	})
+	documentIn(to, "fault", kind, name, spec)
 }
 
 // plan is what the oracle knows of a job: from when on it is due, and when.

@@ -41,7 +41,7 @@ type Config struct {
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	deps := worker.Deps{Logger: log, Metrics: reg}
+	deps := worker.Deps{Logger: log, Metrics: reg, Crash: faultCrash()}
 	if cfg.AllowFile != "" {
 		list, err := readAllowList(cfg.AllowFile)
 		if err != nil {

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// boundaries returns the places of the protocol at which a minion may die; see
+// worker.Deps.
+func boundaries() []string {
+	return []string{"accepted", "taken", "reported", "intent", "handed", "exited", "ended", "acked"}
+}
+
+// killMinions has minions die at each boundary of their journal, several at a
+// time, and come back.
+func killMinions(ctx context.Context, s *stage) error {
+	todo := boundaries()
+	for end := time.Now().Add(s.length); ; {
+		for some := range slices.Chunk(todo, len(s.c.hosts)) {
+			if err := s.crashRound(ctx, some); err != nil {
+				return err
+			}
+		}
+		if time.Now().After(end) || s.length < time.Minute {
+			return nil
+		}
+	}
+}
+
+// crashRound has one minion die at each of the points, under a few fan-outs.
+func (s *stage) crashRound(ctx context.Context, points []string) error {
+	for i, point := range points {
+		h := s.c.hosts[i]
+		if _, err := h.stop(syscall.SIGKILL); err != nil {
+			return err
+		}
+		nth := 1 + s.rnd.IntN(3)
+		s.c.event("%s will die at %q, time %d", h.id, point, nth)
+		if err := h.crashAt(point, nth); err != nil {
+			return err
+		}
+	}
+	if err := s.comeOrDie(ctx); err != nil {
+		return err
+	}
+	for range 5 {
+		g, err := s.start(ctx, fanout{on: on(), line: "echo out; exec sleep 0.1"})
+		if err != nil {
+			return err
+		}
+		s.ends(g, s.c.hosts, job.StateSucceeded, job.StateUncontrollable) // some are dead already
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	for i, point := range points {
+		h := s.c.hosts[i]
+		bounded, cancel := context.WithTimeout(ctx, 15*time.Second)
+		err := h.end(bounded)
+		cancel()
+		if err != nil {
+			s.mustNot("minion %s never came to %q", h.id, point)
+			if _, err := h.stop(syscall.SIGKILL); err != nil {
+				return err
+			}
+		}
+		if err := h.again(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comeOrDie waits until each minion is connected, or dead already: it may have
+// had something left to do.
+func (s *stage) comeOrDie(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, wellPatience, fmt.Errorf("not all minions came or died within %v", wellPatience))
+	defer cancel()
+	return until(ctx, func() error {
+		minions, err := s.c.api.minions(ctx)
+		if err != nil {
+			return err
+		}
+		for _, h := range s.c.hosts {
+			here := slices.ContainsFunc(minions, func(m control.MinionView) bool { return m.ID == h.id && m.State == "connected" })
+			if !here && h.runs() {
+				return fmt.Errorf("minion %s is not connected", h.id)
+			}
+		}
+		return nil
+	})
+}
+
+// rebootHosts has hosts end all at once while they run commands. What ran then
+// is indeterminate, and is run again only if that does no harm.
+func rebootHosts(ctx context.Context, s *stage) error {
+	hosts := s.c.hosts[:2]
+	restarted := "the host was restarted before the command's end was recorded"
+	for _, idempotent := range []bool{false, true} {
+		g, err := s.start(ctx, fanout{on: on(hosts...), line: "exec sleep 20", idempotent: idempotent, attempts: 2})
+		if err != nil {
+			return err
+		}
+		for _, h := range hosts {
+			s.check(g.run, h.id, func(r *job.Run, t *job.Task) string {
+				switch {
+				case t.Attempt > 1 && !idempotent:
+					return "it was run again, and that may do harm"
+				case t.Attempt > 1:
+					return ""
+				case t.State != job.StateIndeterminate || !strings.Contains(t.Reason, restarted):
+					return "want indeterminate, because " + restarted
+				case idempotent:
+					s.note("run %s may be run again, and was not", r.RunID)
+				}
+				return ""
+			})
+		}
+	}
+	if err := s.marked(ctx, 2*len(hosts), 10*time.Second); err != nil {
+		return err
+	}
+	if err := sleep(ctx, time.Second); err != nil { // the start is told by now
+		return err
+	}
+	for _, h := range hosts {
+		s.c.event("reboot %s", h.id)
+		if err := h.reboot(s.marks); err != nil {
+			return err
+		}
+	}
+	if err := s.well(ctx); err != nil {
+		return err
+	}
+	g, err := s.start(ctx, fanout{on: on(hosts...)})
+	if err != nil {
+		return err
+	}
+	s.succeeds(g, hosts...)
+	return nil
+}
+
+// cutHosts cuts a host off while its command ends. Every other time the node
+// that it was connected to dies meanwhile.
+func cutHosts(ctx context.Context, s *stage) error {
+	h := s.c.hosts[0]
+	end := time.Now().Add(s.length / 2)
+	for n := 0; n < 2 || time.Now().Before(end); n++ {
+		if err := s.well(ctx); err != nil {
+			return err
+		}
+		before, err := s.countMarks()
+		if err != nil {
+			return err
+		}
+		g, err := s.start(ctx, fanout{on: on(s.c.hosts...), line: "sleep 1; echo done"})
+		if err != nil {
+			return err
+		}
+		s.succeeds(g, s.c.hosts...)
+		if err := s.marked(ctx, before+len(s.c.hosts), 10*time.Second); err != nil {
+			return err
+		}
+		node, err := s.nodeOf(ctx, h.id)
+		if err != nil {
+			return err
+		}
+		if err := s.cutOne(ctx, h, node, n%2 == 1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stage) cutOne(ctx context.Context, h *host, node *process, kill bool) error {
+	s.c.event("cut %s off", h.id)
+	if err := h.cut(ctx, s.c.network); err != nil {
+		return err
+	}
+	err := sleep(ctx, between(s.rnd, 2*time.Second, 4*time.Second))
+	if kill && err == nil {
+		s.c.event("kill %s meanwhile", node.name)
+		if _, err = node.stop(syscall.SIGKILL); err == nil {
+			err = s.back(ctx, node)
+		}
+	}
+	s.c.event("mend %s", h.id)
+	return errors.Join(err, h.mend(ctx, s.c.network))
+}
+
+// stallMinion stops one minion. The others must not wait for it.
+func stallMinion(ctx context.Context, s *stage) error {
+	still, others := s.c.hosts[0], s.c.hosts[1:]
+	rounds := max(3, int(s.length/(4*time.Second)))
+	begin := func(n int) ([]*granted, error) {
+		var all []*granted
+		for range n {
+			g, err := s.start(ctx, fanout{on: on()})
+			if err != nil {
+				return nil, err
+			}
+			s.succeeds(g, others...)
+			all = append(all, g)
+		}
+		return all, nil
+	}
+	free, err := begin(rounds)
+	if err != nil {
+		return err
+	}
+	if err := s.marked(ctx, rounds*len(s.c.hosts), 20*time.Second); err != nil {
+		return err
+	}
+	if err := still.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	stalled, err := begin(rounds)
+	if err == nil { // the others start though the one does not
+		err = s.marked(ctx, rounds*(len(others)+len(s.c.hosts)), 20*time.Second)
+	}
+	if cont := still.signal(syscall.SIGCONT); cont != nil || err != nil {
+		return errors.Join(err, cont)
+	}
+	s.checks = append(s.checks, func(f fanouts) []string {
+		s.note("from the order to the start, median of the others: %v, beside a minion that stands still %v",
+			medianStart(f, free, still), medianStart(f, stalled, still))
+		return nil
+	})
+	return nil
+}
+
+// medianStart returns how long after their order tasks started, but for those on
+// one host.
+func medianStart(f fanouts, of []*granted, but *host) time.Duration {
+	var took []time.Duration
+	for i := range f.runs {
+		r := &f.runs[i]
+		if !slices.ContainsFunc(of, func(g *granted) bool { return g.run == r.RunID }) {
+			continue
+		}
+		for k := range r.Tasks {
+			if t := &r.Tasks[k]; t.Minion != but.id && !t.StartedAt.IsZero() {
+				took = append(took, t.StartedAt.Sub(r.ScheduledAt))
+			}
+		}
+	}
+	slices.Sort(took)
+	return quantile(took, .5).Round(time.Millisecond)
+}
