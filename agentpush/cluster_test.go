@@ -33,6 +33,7 @@ type cluster struct {
 	// node 0; addrs has addresses that differ from the real ones.
 	owners  map[job.ShardID]job.NodeID
 	addrs   map[job.NodeID]string
+	drained map[job.NodeID]bool
 	minions map[job.MinionID]job.Minion
 }
 
@@ -79,6 +80,18 @@ func (c *cluster) PeerAddr(id job.NodeID) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+func (c *cluster) Nodes() []job.NodeID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []job.NodeID
+	for _, n := range c.nodes {
+		if !c.drained[n.id] {
+			out = append(out, n.id)
+		}
+	}
+	return out
 }
 
 func (c *cluster) Servers() []string {
@@ -138,7 +151,7 @@ func (n *node) Describe(_ context.Context, m job.Minion) error {
 func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &cluster{t: t, ctx: ctx, owners: map[job.ShardID]job.NodeID{}, addrs: map[job.NodeID]string{}, minions: map[job.MinionID]job.Minion{}}
+	c := &cluster{t: t, ctx: ctx, owners: map[job.ShardID]job.NodeID{}, addrs: map[job.NodeID]string{}, drained: map[job.NodeID]bool{}, minions: map[job.MinionID]job.Minion{}}
 	log := zap.NewNop()
 	if testing.Verbose() {
 		log = zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))

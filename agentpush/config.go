@@ -41,6 +41,9 @@ type Config struct {
 	MaxSkew time.Duration
 	// MinVersion is the oldest release of minions that get orders. Empty: any.
 	MinVersion string
+	// RebalanceAfter is how long a node must have had more than its share of the
+	// minions before it asks some to go elsewhere. Default 30 s.
+	RebalanceAfter time.Duration
 	// ProbeWait is how long an old session may take to answer when another
 	// process claims its minion's id. Default 2 s.
 	ProbeWait time.Duration
@@ -107,6 +110,7 @@ func (c Config) filled() Config {
 	def(&c.MaxMessageExpired, time.Minute)
 	def(&c.BeatEvery, 10*time.Second)
 	def(&c.StallAfter, 30*time.Second)
+	def(&c.RebalanceAfter, 30*time.Second)
 	def(&c.MaxSkew, 30*time.Second)
 	def(&c.ProbeWait, 2*time.Second)
 	def(&c.PeerReconnect, 500*time.Millisecond)
@@ -128,7 +132,7 @@ func (c *Config) check() error {
 	}{
 		{"topic depth", int64(c.TopicDepth)}, {"offer max", int64(c.OfferMax)}, {"offer bytes", int64(c.OfferBytes)},
 		{"beat misses", int64(c.BeatMisses)}, {"max message expired time", int64(c.MaxMessageExpired)},
-		{"beat every", int64(c.BeatEvery)}, {"stall after", int64(c.StallAfter)}, {"max skew", int64(c.MaxSkew)}, {"probe wait", int64(c.ProbeWait)}, {"peer reconnect", int64(c.PeerReconnect)},
+		{"beat every", int64(c.BeatEvery)}, {"stall after", int64(c.StallAfter)}, {"max skew", int64(c.MaxSkew)}, {"rebalance after", int64(c.RebalanceAfter)}, {"probe wait", int64(c.ProbeWait)}, {"peer reconnect", int64(c.PeerReconnect)},
 		{"peer wait", int64(c.PeerWait)}, {"resend after", int64(c.ResendAfter)}, {"report retry", int64(c.ReportRetry)},
 		{"presence every", int64(c.PresenceEvery)},
 	} {
@@ -175,8 +179,10 @@ type Directory interface {
 	Owner(job.ShardID) (job.NodeID, bool)
 	// PeerAddr returns the address at which a node serves its peers.
 	PeerAddr(job.NodeID) (string, bool)
-	// Servers returns the addresses of all nodes.
+	// Servers returns the addresses of all nodes that take minions, Nodes their
+	// names.
 	Servers() []string
+	Nodes() []job.NodeID
 }
 
 // Sink is this node's engine.

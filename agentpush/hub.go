@@ -29,6 +29,7 @@ type Hub struct {
 	registrar *registrar
 	retries   retries
 	pace      pace
+	balance   balance
 
 	connected atomic.Int64
 	epoch     atomic.Int64
@@ -232,6 +233,10 @@ func (h *Hub) sweepOnce(now int64) {
 	}
 	h.retry(now)
 	h.pace.tick(time.Unix(0, now))
+	if now-h.balance.looked >= int64(h.cfg.RebalanceAfter/10) {
+		h.balance.looked = now
+		h.rebalance(now)
+	}
 }
 
 func (h *Hub) allChannels() []*channel {
@@ -276,24 +281,26 @@ func (h *Hub) sweepChannel(c *channel, now, silent int64) {
 	}
 }
 
-// Drain asks all minions to connect elsewhere, spread over the given time, and
-// takes no new ones. It returns when they have left, when the time is over, or
-// when ctx is done.
+// perDrain is how long a draining node takes for each of its minions, and
+// longestDrain for all of them, so that the others are not overrun.
+const (
+	perDrain     = time.Millisecond
+	longestDrain = 30 * time.Second
+)
+
+// Drain asks all minions to connect elsewhere, spread over the given time or,
+// where there are many and there is an elsewhere, a longer one, and takes no new
+// ones. It returns when they have left, when the time is over, or when ctx is
+// done.
 func (h *Hub) Drain(ctx context.Context, within time.Duration) {
 	h.draining.Store(true)
 	own, _ := h.deps.Directory.PeerAddr(h.cfg.Node)
 	servers := slices.DeleteFunc(slices.Clone(h.deps.Directory.Servers()), func(a string) bool { return a == own })
-	// The minions spread themselves over the time that they are given.
-	for _, c := range h.allChannels() {
-		c.mu.Lock()
-		if s := c.session; s != nil {
-			s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Drain{
-				Drain: &agentpb.Drain{Servers: servers, Within: int64(within / 2)},
-			}})
-			h.kick(c)
-		}
-		c.mu.Unlock()
+	if len(servers) > 0 {
+		within = max(within, min(time.Duration(h.connected.Load())*perDrain, longestDrain))
 	}
+	// The minions spread themselves over the time that they are given.
+	h.sendAway(h.allChannels(), servers, within/2)
 	over := time.NewTimer(within)
 	defer over.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -51,6 +51,7 @@ type nowhere struct{}
 func (nowhere) Owner(job.ShardID) (job.NodeID, bool)  { return "", false }
 func (nowhere) PeerAddr(job.NodeID) (string, bool)    { return "", false }
 func (nowhere) Servers() []string                     { return nil }
+func (nowhere) Nodes() []job.NodeID                   { return nil }
 func (nowhere) Reports([]job.Report)                  {}
 func (nowhere) LiveRuns(string, string) (r []job.Run) { return r }
 

@@ -329,6 +329,9 @@ func (c *Cluster) Servers() []string {
 	return out
 }
 
+// Nodes returns the nodes that are ready.
+func (c *Cluster) Nodes() []job.NodeID { return *c.ready.Load() }
+
 // Unowned returns how many hash shards have no owner.
 func (c *Cluster) Unowned() int {
 	n := c.shards
