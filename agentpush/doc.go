@@ -66,8 +66,8 @@
 //	two processes use one id     the older session is probed with an empty
 //	                             offer; if it answers, the newer one is refused
 //	minion is in trouble         it gets no orders, and is told of (Uncontrollable)
-	minions crowd at one node    it asks some to go to the others, a few at a time
-	minion goes to another node  presence says so; what waits here follows it
+//	minions crowd at one node    it asks some to go to the others, a few at a time
+//	minion goes to another node  presence says so; what waits here follows it
 //	peer crashes, link breaks    I6; the link is opened anew after PeerReconnect
 //	peer hangs                   keep-alive breaks the link after 15 s; an order
 //	                             not settled 20 s after its end is indeterminate
