@@ -218,7 +218,12 @@ func (h *Hub) sweep() {
 		case <-h.life.Done():
 			return
 		case <-tick.C:
-			h.sweepOnce(time.Now().UnixNano())
+			now := time.Now().UnixNano()
+			h.sweepOnce(now)
+			if now-h.balance.looked >= int64(h.cfg.RebalanceAfter/10) {
+				h.balance.looked = now
+				h.rebalance(now)
+			}
 		}
 	}
 }
@@ -233,10 +238,6 @@ func (h *Hub) sweepOnce(now int64) {
 	}
 	h.retry(now)
 	h.pace.tick(time.Unix(0, now))
-	if now-h.balance.looked >= int64(h.cfg.RebalanceAfter/10) {
-		h.balance.looked = now
-		h.rebalance(now)
-	}
 }
 
 func (h *Hub) allChannels() []*channel {
