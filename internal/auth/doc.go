@@ -41,6 +41,8 @@
 //  6. Files are replaced as a whole or not at all.
 //  7. A handshake holds one of the Gate's turns while it computes, never while
 //     it waits for the network: a client that stalls holds up nobody.
+//  8. While too many handshakes wait for a turn, only those that have begun get
+//     one: more clients than the host can serve do not make it serve fewer.
 //
 // # Failures
 //

@@ -1,11 +1,11 @@
 package auth
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,6 +25,9 @@ type GateConfig struct {
 	// many at once after a quiet time. Defaults 2500, and as PerSecond.
 	PerSecond int
 	Burst     int
+	// Waiting is how many handshakes may wait for a turn when another one wants
+	// its first: it is refused then. Default 64 for each of Handshakes.
+	Waiting int
 	// Wait is how long a handshake may wait for its turn. Default 5 s.
 	Wait time.Duration
 }
@@ -39,6 +42,9 @@ func (c GateConfig) filled() GateConfig {
 	if c.Burst <= 0 {
 		c.Burst = c.PerSecond
 	}
+	if c.Waiting <= 0 {
+		c.Waiting = 64 * c.Handshakes
+	}
 	if c.Wait <= 0 {
 		c.Wait = 5 * time.Second
 	}
@@ -50,12 +56,19 @@ func (c GateConfig) filled() GateConfig {
 // closes what is above the rate before any cryptography, bounds how many
 // handshakes compute at once, and gives methods an AuthInfo in place of
 // credentials.TLSInfo. The client's side is inner's.
+//
+// The rate is a guess of what the host can do, and may be too high: then a queue
+// grows, and if everybody waited in it, all would be given up, each after some
+// of its work was done. So who has not begun is refused while the queue is long,
+// and who has begun gets through.
 func Gate(inner credentials.TransportCredentials, cfg GateConfig) credentials.TransportCredentials {
 	cfg = cfg.filled()
 	return &gate{
 		TransportCredentials: inner,
 		accepts:              rate.NewLimiter(rate.Limit(cfg.PerSecond), cfg.Burst),
 		turns:                make(chan struct{}, cfg.Handshakes),
+		queue:                new(atomic.Int64),
+		longest:              int64(cfg.Waiting),
 		wait:                 cfg.Wait,
 	}
 }
@@ -75,6 +88,9 @@ type gate struct {
 
 	accepts *rate.Limiter
 	turns   chan struct{}
+	// queue is how many wait for a turn.
+	queue   *atomic.Int64
+	longest int64
 	wait    time.Duration
 }
 
@@ -129,7 +145,9 @@ type turnConn struct {
 
 	gate *gate
 	held bool
-	done bool
+	// begun: it has had a turn.
+	begun bool
+	done  bool
 }
 
 func (c *turnConn) Read(p []byte) (int, error) {
@@ -154,20 +172,25 @@ func (c *turnConn) SyscallConn() (syscall.RawConn, error) {
 }
 
 func (c *turnConn) enter() error {
+	g := c.gate
 	select {
-	case c.gate.turns <- struct{}{}:
-		c.held = true
+	case g.turns <- struct{}{}:
+		c.held, c.begun = true, true
 		return nil
 	default:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.gate.wait)
-	defer cancel()
+	defer g.queue.Add(-1)
+	if g.queue.Add(1) > g.longest && !c.begun {
+		return fmt.Errorf("%s: %w: %d handshakes wait for a turn", c.RemoteAddr(), ErrBusy, g.longest)
+	}
+	timer := time.NewTimer(g.wait)
+	defer timer.Stop()
 	select {
-	case c.gate.turns <- struct{}{}:
-		c.held = true
+	case g.turns <- struct{}{}:
+		c.held, c.begun = true, true
 		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: %w: no turn for the handshake within %s", c.RemoteAddr(), ErrBusy, c.gate.wait)
+	case <-timer.C:
+		return fmt.Errorf("%s: %w: no turn for the handshake within %s", c.RemoteAddr(), ErrBusy, g.wait)
 	}
 }
 

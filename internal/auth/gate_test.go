@@ -152,3 +152,34 @@ func TestAHandshakeWithoutATurnIsGivenUp(t *testing.T) {
 		t.Errorf("after it is done: %v", err)
 	}
 }
+
+func TestALongQueueRefusesWhoHasNotBegun(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	g := Gate(credentials.NewTLS(newServerTLS(t, a, &revocations{}).Config()), GateConfig{Handshakes: 1, Waiting: 2, Wait: time.Minute})
+	inner, _ := g.(*gate)
+	inner.turns <- struct{}{} // somebody computes
+	inner.queue.Store(2)      // and two wait
+	if _, err := shake(t, g, clientConfig(t, a, nil)); !errors.Is(err, ErrBusy) {
+		t.Errorf("error is %v, want ErrBusy", err)
+	}
+	// One that has begun waits, however long the queue is.
+	client, server := pair(t)
+	begun := &turnConn{Conn: server, gate: inner, begun: true}
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := begun.Read(make([]byte, 1))
+		read <- err
+	}()
+	<-inner.turns
+	if err := <-read; err != nil {
+		t.Errorf("one that has begun: %v", err)
+	}
+	begun.finish()
+	if n := inner.queue.Load(); n != 2 {
+		t.Errorf("%d are counted as waiting, want the 2 that are", n)
+	}
+}
