@@ -207,14 +207,18 @@ func until(ctx context.Context, limit time.Duration, ok func() bool) error {
 }
 
 // residentBytes returns the memory of this process.
-func residentBytes() (int64, error) {
-	b, err := os.ReadFile("/proc/self/statm")
+func residentBytes() (int64, error) { return residentOf("self") }
+
+// residentOf returns the memory of a process in bytes.
+func residentOf(pid string) (int64, error) {
+	path := "/proc/" + pid + "/statm"
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
 	fields := bytes.Fields(b)
 	if len(fields) < 2 {
-		return 0, errors.New("/proc/self/statm is not understood")
+		return 0, errors.New(path + " is not understood")
 	}
 	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
 	return pages * int64(os.Getpagesize()), err

@@ -27,6 +27,10 @@ func benchmarks() []benchmark {
 		{"herd", herd},
 		{"jobs_1m", millionJobs},
 		{"lock", locks},
+		{"fanout", func(ctx context.Context) error { return fanOut(ctx, fanOutMinions, fanOutRounds) }},
+		{"fanout_3nodes", func(ctx context.Context) error { return fanOutThreeNodes(ctx, threeNodesMinions, fanOutRounds) }},
+		{"minion", minionMemory},
+		{"exec_vs_clush", execAgainstClush},
 	}
 }
 
@@ -48,6 +52,13 @@ func main() {
 	if len(os.Args) == 4 && os.Args[1] == minionArgument {
 		if err := runMinion(os.Args[2], os.Args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, "bench minion:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if is, err := runRole(os.Args); is {
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[2], err)
 			os.Exit(1)
 		}
 		return

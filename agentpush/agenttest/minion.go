@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,14 @@ type Config struct {
 	Dial func() (*grpc.ClientConn, error)
 	// Reconnect is the pause after a session ended. Default 10 ms.
 	Reconnect time.Duration
+	// ReconnectMax, when positive, makes the pause random, as a real minion's: up
+	// to Reconnect at first, and up to twice as much after each session that was
+	// not welcomed, at most this.
+	ReconnectMax time.Duration
+	// Opening bounds how many of the minions that share it open a session at once:
+	// each puts a token into it meanwhile. Hosts have a processor each for their
+	// handshakes, and thousands of minions in one process have not. Nil: no bound.
+	Opening chan struct{}
 	// BeatEvery overrides what the node asks for; negative: never.
 	BeatEvery time.Duration
 	// Take decides about an offer: false leaves it without an answer, as a
@@ -196,6 +205,7 @@ func turn(gate chan struct{}, shut bool) chan struct{} {
 
 // Run keeps a session open until ctx is done.
 func (m *Minion) Run(ctx context.Context) error {
+	wait := m.cfg.Reconnect
 	for ctx.Err() == nil {
 		m.mu.Lock()
 		home := m.home
@@ -207,9 +217,14 @@ func (m *Minion) Run(ctx context.Context) error {
 		}
 		err := m.session(ctx)
 		m.mu.Lock()
+		welcomed := m.connected
 		m.connected, m.cut, m.lastErr = false, nil, err
 		m.mu.Unlock()
-		pause := time.NewTimer(m.cfg.Reconnect)
+		if welcomed {
+			wait = m.cfg.Reconnect
+		}
+		pause := time.NewTimer(m.pause(wait))
+		wait = min(2*wait, max(m.cfg.ReconnectMax, m.cfg.Reconnect))
 		select {
 		case <-ctx.Done():
 		case <-pause.C:
@@ -217,6 +232,28 @@ func (m *Minion) Run(ctx context.Context) error {
 		pause.Stop()
 	}
 	return nil
+}
+
+// pause returns how long to wait when the longest wait is given.
+func (m *Minion) pause(longest time.Duration) time.Duration {
+	if m.cfg.ReconnectMax <= 0 {
+		return m.cfg.Reconnect
+	}
+	return rand.N(longest) //nolint:gosec // spreads load, guards nothing
+}
+
+// beginOpening waits for a place among those that open a session. The function
+// that it returns gives it back, and may be called again.
+func (m *Minion) beginOpening(ctx context.Context) (opened func(), err error) {
+	if m.cfg.Opening == nil {
+		return func() {}, nil
+	}
+	select {
+	case m.cfg.Opening <- struct{}{}:
+		return sync.OnceFunc(func() { <-m.cfg.Opening }), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 type clientStream = grpc.BidiStreamingClient[agentpb.FromMinion, agentpb.ToMinion]
@@ -235,6 +272,11 @@ func (s *session) send(f *agentpb.FromMinion) error {
 }
 
 func (m *Minion) session(ctx context.Context) error {
+	opened, err := m.beginOpening(ctx)
+	if err != nil {
+		return err
+	}
+	defer opened()
 	conn, err := m.cfg.Dial()
 	if err != nil {
 		return err
@@ -278,6 +320,7 @@ func (m *Minion) session(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	m.sessions.Add(1)
+	opened()
 	if len(again) > 0 {
 		if err := s.report(again); err != nil {
 			return err
@@ -388,113 +431,4 @@ func (s *session) offer(o *agentpb.Offer) error {
 		return err
 	}
 	return s.report(reports)
-}
-
-// order runs a task that is new, and returns what to report of it.
-func (m *Minion) order(w *agentpb.Order) *agentpb.Report {
-	o, err := agentpb.ToOrder(w, m.cfg.ID)
-	if err != nil {
-		return nil
-	}
-	key := task{o.Task.Fire, o.Task.Attempt}
-	base := job.Report{Task: o.Task, Shard: o.Shard, Known: true}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if state, ok := m.done[key]; ok {
-		m.repeated.Add(1)
-		if r := m.unacked[key]; r != nil {
-			return r
-		}
-		base.State, base.Reason = state, "was reported before"
-		return agentpb.FromReport(&base)
-	}
-	if o.Token.Less(m.fences[o.Shard]) {
-		base.Known, base.State, base.Reason = false, job.StateRejected, "stale token"
-		return agentpb.FromReport(&base)
-	}
-	m.fences[o.Shard] = o.Token
-	if !o.NotAfter.IsZero() && time.Now().After(o.NotAfter) {
-		base.State, base.Reason = job.StateExpired, "came too late"
-		m.done[key] = base.State
-		return agentpb.FromReport(&base)
-	}
-	r := base
-	r.State, r.StartedAt = job.StateSucceeded, time.Now()
-	if m.cfg.Answer != nil {
-		r = m.cfg.Answer(&o)
-	}
-	r.Spooled = m.cfg.Spool
-	m.runs[key]++
-	m.done[key] = r.State
-	m.executed.Add(1)
-	wire := agentpb.FromReport(&r)
-	if m.cfg.Spool {
-		m.unacked[key] = wire
-	}
-	return wire
-}
-
-func (m *Minion) question(q *agentpb.Question) *agentpb.Report {
-	id, _ := agentpb.ToTask(q.GetTask(), m.cfg.ID) // a bad one is nobody's task
-	shard := job.ShardID(q.GetShard())
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	token := job.Token{Epoch: q.GetTokenEpoch(), Revision: q.GetTokenRevision()}
-	if m.fences[shard].Less(token) {
-		m.fences[shard] = token
-	}
-	state, known := m.done[task{id.Fire, id.Attempt}]
-	return agentpb.FromReport(&job.Report{Task: id, Shard: shard, Known: known, State: state})
-}
-
-// cancel makes sure that the task never starts; here, all tasks have ended.
-func (m *Minion) cancel(c *agentpb.Cancel) *agentpb.Report {
-	id, _ := agentpb.ToTask(c.GetTask(), m.cfg.ID) // a bad one is nobody's task
-	key := task{id.Fire, id.Attempt}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, known := m.done[key]; !known {
-		m.done[key] = job.StateCancelled
-	}
-	return agentpb.FromReport(&job.Report{
-		Task: id, Shard: job.ShardID(c.GetShard()), Known: true, State: m.done[key], Reason: c.GetReason(),
-	})
-}
-
-func (m *Minion) acked(a *agentpb.Ack) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, t := range a.GetTasks() {
-		if id, err := agentpb.ToTask(t, m.cfg.ID); err == nil {
-			delete(m.unacked, task{id.Fire, id.Attempt})
-		}
-	}
-}
-
-// outputPart is the size of a chunk of output.
-const outputPart = 4 << 10
-
-func (s *session) output(req *agentpb.OutputRequest) error {
-	chunk := func(c *agentpb.OutputChunk) error {
-		c.Id = req.GetId()
-		return s.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Output{Output: c}})
-	}
-	id, err := agentpb.ToTask(req.GetTask(), s.m.cfg.ID)
-	var data []byte
-	if err == nil && s.m.cfg.Output == nil {
-		err = job.ErrNotFound
-	} else if err == nil {
-		data, err = s.m.cfg.Output(id)
-	}
-	if err != nil {
-		return chunk(&agentpb.OutputChunk{Error: err.Error()})
-	}
-	for len(data) > 0 {
-		n := min(len(data), outputPart)
-		if err := chunk(&agentpb.OutputChunk{Stream: 1, Data: data[:n]}); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return chunk(&agentpb.OutputChunk{Eof: true})
 }
