@@ -64,7 +64,9 @@
 //	minion does not beat         BeatMisses beats later its session is closed: I4
 //	connection breaks            I4
 //	two processes use one id     the older session is probed with an empty
-//	                             offer; if it answers, the newer one is refused
+//	                             offer; if it answers, the newer one is refused.
+//	                             One that comes to another node is sent to the
+//	                             node of the older session first
 //	minion is in trouble         it gets no orders, and is told of (Uncontrollable)
 //	minions crowd at one node    it asks some to go to the others, a few at a time
 //	minion goes to another node  presence says so; what waits here follows it
@@ -97,6 +99,8 @@
 // again, and the minion's journal makes the second time harmless. That a report
 // arrives once: engines take what is final the first time. That questions,
 // cancels and acknowledgements arrive: they are repeated by whoever needs them.
-// That two processes with one id at two nodes are told apart: they push each
-// other out, and each refusal and each reconnection is logged.
+// That two processes with one id at two nodes are told apart where the newer one
+// cannot reach the node of the older one, or where both come at the same moment:
+// the higher session ends the other then, and an order that was offered to one
+// may have been started by both.
 package agentpush

@@ -51,6 +51,7 @@ type Hub struct {
 	channels map[job.MinionID]*channel
 	links    map[job.NodeID]*link
 	conns    map[string]*grpc.ClientConn
+	sent     map[job.MinionID]sending
 }
 
 // pushServer and peerServer keep the wire's methods off the Hub.
@@ -80,6 +81,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 		channels:  map[job.MinionID]*channel{},
 		links:     map[job.NodeID]*link{},
 		conns:     map[string]*grpc.ClientConn{},
+		sent:      map[job.MinionID]sending{},
 	}
 	var err error
 	if h.met, err = newMetrics(deps.Metrics); err != nil {
@@ -237,6 +239,7 @@ func (h *Hub) sweepOnce(now int64) {
 		h.finish(l.overdue(now))
 	}
 	h.retry(now)
+	h.forgetSent()
 	h.pace.tick(time.Unix(0, now))
 }
 

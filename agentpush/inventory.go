@@ -94,6 +94,23 @@ func (i *Inventory) whereabouts(e *entry) place {
 	return at
 }
 
+// elsewhere returns the peer that has the minion's highest session, and that
+// session. No node: no peer has one.
+func (i *Inventory) elsewhere(id job.MinionID) (node job.NodeID, session int64) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	e := i.entries[id]
+	if e == nil {
+		return "", 0
+	}
+	for _, p := range e.places {
+		if p.session > session {
+			node, session = p.node, p.session
+		}
+	}
+	return node, session
+}
+
 // described returns the freshest description of a minion, nil if there is none.
 func (e *entry) described() *job.Minion {
 	if e.local != nil {

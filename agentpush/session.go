@@ -189,6 +189,9 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 	if p, ok := peer.FromContext(stream.Context()); ok {
 		s.remote = p.Addr.String()
 	}
+	if err := h.sendToRival(stream, id, hello); err != nil {
+		return nil, err
+	}
 	servers := h.deps.Directory.Servers()
 	for {
 		if h.draining.Load() || h.life.Err() != nil {

@@ -78,6 +78,8 @@
 //	a user that is not there, or cannot      the task is rejected, and nothing is started
 //	  reach the program or the directory
 //	disk errors on sync                      Run ends with the error; commands go on in the shim
+//	another process has our id               we are refused, and ask only the node that has the other one,
+//	                                         with backoff, until it says otherwise; logged each time
 //	node lost                                the other servers are tried at once, then with full-jitter
 //	                                         backoff from 0.2 s to 10 s
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -11,8 +12,10 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
@@ -38,9 +41,8 @@ func (m *Minion) serveSessions(ctx context.Context) {
 	servers := newServerList(m.cfg.Servers, m.cfg.allowed)
 	backoff := backoffMin
 	for ctx.Err() == nil {
-		tried := servers.round()
 		lasted := false
-		for _, addr := range tried {
+		for addr := range servers.round() {
 			begin := time.Now()
 			err := m.runSession(ctx, addr, servers)
 			if ctx.Err() != nil {
@@ -48,6 +50,9 @@ func (m *Minion) serveSessions(ctx context.Context) {
 			}
 			m.log.Info("no session", zap.String("server", addr), zap.Error(err))
 			servers.lost(addr)
+			if servers.follow(addr, err) {
+				m.log.Error("another live process has this minion's id; give each minion its own", zap.String("minion", string(m.cfg.ID)), zap.Error(err))
+			}
 			if lasted = time.Since(begin) >= shortSession && !errors.Is(err, errNoSession) || errors.Is(err, errDrained); lasted {
 				break // the others at once, in a new order
 			}
@@ -64,6 +69,30 @@ func (m *Minion) serveSessions(ctx context.Context) {
 	}
 }
 
+// refusal is a node's word that a session is not to be at that node.
+type refusal struct {
+	// server is where to try next; empty: the node does not say.
+	server string
+	// taken: another live process has the minion's id there.
+	taken bool
+	err   error
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+
+func (r *refusal) Unwrap() error { return r.err }
+
+// refused reads what a node has said in place of a welcome.
+func refused(st stream, err error) error {
+	r := &refusal{taken: status.Code(err) == codes.AlreadyExists, err: err}
+	if st != nil {
+		if named := st.Trailer().Get(agentpb.ServerTrailer); len(named) > 0 {
+			r.server = named[0]
+		}
+	}
+	return r
+}
+
 // errNoSession is wrapped by what went wrong before a node's welcome.
 var errNoSession = errors.New("not accepted")
 
@@ -73,6 +102,10 @@ type serverList struct {
 	configured []string
 	learned    []string
 	last       string
+	// next is the server that a node has named; empty: none. only is the one that
+	// has another process with our id: it alone can tell when that has gone, and
+	// others would take us for the one that has moved.
+	next, only string
 }
 
 func newServerList(configured []string, allowed func(string) bool) *serverList {
@@ -89,8 +122,44 @@ func (s *serverList) learn(addrs []string) {
 // lost puts the server at the end of the next round.
 func (s *serverList) lost(addr string) { s.last = addr }
 
-// round returns all servers in random order, the one lost last at the end.
-func (s *serverList) round() []string {
+// follow takes what a server's refusal says of where to go. It reports whether
+// another process has our id.
+func (s *serverList) follow(addr string, err error) (taken bool) {
+	s.only = ""
+	var r *refusal
+	if !errors.As(err, &r) {
+		return false
+	}
+	if r.taken {
+		s.only = addr
+	}
+	if r.server != "" && s.allowed(r.server) {
+		s.next = r.server
+	}
+	return r.taken
+}
+
+// round yields the servers to try. What is followed meanwhile counts at once.
+func (s *serverList) round() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		all := s.shuffled()
+		if s.only != "" {
+			all = []string{s.only}
+		}
+		for len(all) > 0 || s.next != "" {
+			addr := s.next
+			if s.next = ""; addr == "" {
+				addr, all = all[0], all[1:]
+			}
+			if !yield(addr) || s.only != "" {
+				return
+			}
+		}
+	}
+}
+
+// shuffled returns all servers in random order, the one lost last at the end.
+func (s *serverList) shuffled() []string {
 	all := slices.Concat(s.configured, s.learned)
 	slices.Sort(all)
 	all = slices.DeleteFunc(slices.Compact(all), func(a string) bool { return !s.allowed(a) })
@@ -172,7 +241,7 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 		first, err = st.Recv() // tells why, also when Send has failed
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNoSession, err)
+		return fmt.Errorf("%w: %w", errNoSession, refused(st, err))
 	}
 	received := time.Now()
 	w := first.GetWelcome()

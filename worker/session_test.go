@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,9 +118,41 @@ func TestLearnedServersAreChecked(t *testing.T) {
 	l.learn([]string{"10.0.0.1:3", "127.0.0.1:2", "127.0.0.1:3"})
 	l.lost("127.0.0.1:1")
 	for range 20 {
-		r := l.round()
+		r := slices.Collect(l.round())
 		if len(r) != 3 || r[2] != "127.0.0.1:1" {
 			t.Fatalf("round = %q", r)
 		}
+	}
+}
+
+// A minion goes where a node sends it, and stays where another process has its
+// id: elsewhere it would be taken for the one that has moved.
+func TestServersFollowRefusals(t *testing.T) {
+	t.Parallel()
+	c := Config{}
+	l := newServerList([]string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, c.allowed)
+	no := func(r refusal) error { r.err = errNoSession; return fmt.Errorf("session: %w", &r) }
+	var tried []string
+	for addr := range l.round() {
+		tried = append(tried, addr)
+		switch {
+		case len(tried) == 1 && l.follow(addr, no(refusal{server: "127.0.0.1:9"})),
+			len(tried) == 2 && l.follow(addr, no(refusal{server: "10.0.0.1:1"})):
+			t.Error("nobody has said that another process has the id")
+		case len(tried) == 3 && !l.follow(addr, no(refusal{taken: true})):
+			t.Error("another process has the id, and nobody is told")
+		}
+	}
+	if len(tried) != 3 || tried[1] != "127.0.0.1:9" {
+		t.Fatalf("tried %q, want the server that was named second, and none after the third", tried)
+	}
+	for range 5 {
+		if r := slices.Collect(l.round()); len(r) != 1 || r[0] != tried[2] {
+			t.Errorf("round = %q, want only %s", r, tried[2])
+		}
+	}
+	l.follow(tried[2], errNoSession) // it cannot be reached any more
+	if r := slices.Collect(l.round()); len(r) != 3 {
+		t.Errorf("round = %q, want all", r)
 	}
 }

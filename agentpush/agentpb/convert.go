@@ -11,6 +11,10 @@ import (
 // Protocol is the version of the protocol that this release speaks.
 const Protocol = 1
 
+// ServerTrailer is the trailer of a refused session that names the server,
+// host:port, at which the minion is to try next.
+const ServerTrailer = "carillon-server"
+
 // nanos returns t in nanoseconds since the Unix epoch, 0 for the zero time.
 func nanos(t time.Time) int64 {
 	if t.IsZero() {

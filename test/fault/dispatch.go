@@ -36,6 +36,7 @@ func parts() []part {
 		{"partition", cutHosts},
 		{"two-owners", pauseOwners},
 		{"cancel", overtake},
+		{"cloned-id", cloneMinion},
 		{"stalled", stallMinion},
 		{"escape", escape},
 		{"output", flood},

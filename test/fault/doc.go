@@ -64,6 +64,7 @@
 //	two-owners      an owner stands still past its lease, and goes on
 //	cancel          fan-outs are cancelled as soon as they are granted
 //	disk-full       disks fill up before orders come, and while commands run
+//	cloned-id       a second process has a minion's id and a copy of its data
 //	stalled         one minion reads nothing; the others must not wait for it
 //	escape          commands leave their session and their parents
 //	output          a gigabyte of output, a tenth of it in a short run

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -162,4 +163,19 @@ func (h *host) mend(ctx context.Context, n *network) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return n.ip(ctx, n.cuts(h.number)[0].mend...)
+}
+
+// clone starts another worker with the host's id, on a copy of its data.
+func (h *host) clone(ctx context.Context, dir, log string) (*process, error) {
+	if out, err := exec.CommandContext(ctx, "cp", "-a", h.data(), dir).CombinedOutput(); err != nil { //nolint:gosec // our own words
+		return nil, fmt.Errorf("clone of host %s: %w: %s", h.id, err, bytes.TrimSpace(out))
+	}
+	args := append([]string(nil), h.args...)
+	for i, a := range args {
+		if a == h.data() {
+			args[i] = dir
+		}
+	}
+	p := &process{name: string(h.id) + "-clone", path: h.path, args: args, log: log, mortal: true}
+	return p, p.start()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -185,7 +187,7 @@ func (s *stage) cutOne(ctx context.Context, h *host, node *process, kill bool) e
 	if err := h.cut(ctx, s.c.network); err != nil {
 		return err
 	}
-	err := sleep(ctx, between(s.rnd, 2*time.Second, 4*time.Second))
+	err := sleep(ctx, between(s.rnd, 1200*time.Millisecond, 2500*time.Millisecond))
 	if kill && err == nil {
 		s.c.event("kill %s meanwhile", node.name)
 		if _, err = node.stop(syscall.SIGKILL); err == nil {
@@ -254,4 +256,46 @@ func medianStart(f fanouts, of []*granted, but *host) time.Duration {
 	}
 	slices.Sort(took)
 	return quantile(took, .5).Round(time.Millisecond)
+}
+
+// cloneMinion starts a second worker with a minion's id, on a copy of its data.
+func cloneMinion(ctx context.Context, s *stage) error {
+	h := s.c.hosts[0]
+	log := filepath.Join(s.c.dir, "clone.log")
+	clone, err := h.clone(ctx, filepath.Join(h.dir, "clone"), log)
+	if err != nil {
+		return err
+	}
+	s.c.event("a clone of %s runs", h.id)
+	for end := time.Now().Add(max(2*time.Second, s.length/6)); time.Now().Before(end) && err == nil; {
+		if _, err = s.start(ctx, fanout{on: on(h), line: "exec sleep 0.3"}); err == nil {
+			err = sleep(ctx, 150*time.Millisecond)
+		}
+	}
+	if _, stop := clone.stop(syscall.SIGKILL); err == nil {
+		err = stop
+	}
+	if err != nil {
+		return err
+	}
+	reported := 0
+	for _, p := range s.c.schedulers[:schedulerCount] {
+		text, err := os.ReadFile(p.log)
+		if err != nil {
+			return fmt.Errorf("log of %s: %w", p.name, err)
+		}
+		reported += strings.Count(string(text), "minion id is used twice")
+	}
+	text, err := os.ReadFile(log) //nolint:gosec // our own file
+	if err != nil {
+		return fmt.Errorf("log of the clone: %w", err)
+	}
+	s.note("the nodes told of two processes with one id %d times, the clone %d times", reported, strings.Count(string(text), "another live process has this id"))
+	if n := strings.Count(string(text), `"session opened"`); n > 0 {
+		s.mustNot("the clone was let in %d times beside a minion that lives", n)
+	}
+	if reported == 0 {
+		s.mustNot("no node told that two processes use the id %s", h.id)
+	}
+	return nil
 }
