@@ -35,6 +35,7 @@ type Hub struct {
 	epoch     atomic.Int64
 	draining  atomic.Bool
 	requests  atomic.Uint64
+	updates   atomic.Pointer[updates]
 
 	// life ends with Run: it is the lifetime of every goroutine that the hub
 	// starts on demand.

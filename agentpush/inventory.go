@@ -308,6 +308,13 @@ func (i *Inventory) RemoveHostGroup(name string) {
 	i.matches, i.others = nil, nil
 }
 
+// HostGroups returns the saved groups of hosts.
+func (i *Inventory) HostGroups() target.Groups {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return maps.Clone(i.groups)
+}
+
 // matcher returns whether a target admits a minion. mu is held for as long as it
 // is used. An expression that cannot be read admits none, and neither does one
 // whose groups are not known: it was refused when its job was applied, so it was

@@ -56,6 +56,8 @@ type session struct {
 	sending bool
 	control []*agentpb.ToMinion
 	acks    []*agentpb.TaskID
+	// told is what the minion was told of releases last in this session.
+	told *agentpb.ToMinion
 
 	version string
 	trouble trouble
@@ -273,6 +275,7 @@ func (h *Hub) open(c *channel, s *session, hello *agentpb.Hello, servers []strin
 		BeatEvery: int64(h.cfg.BeatEvery), Session: s.epoch,
 	}}}}
 	c.session = s
+	h.tellUpdate(s)
 	m := job.Minion{
 		ID: c.id, Labels: hello.GetInventory().GetLabels(), Facts: hello.GetInventory().GetFacts(),
 		Version: hello.GetVersion(), Running: int(hello.GetRunning()), Since: s.opened.UTC(),

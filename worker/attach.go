@@ -63,9 +63,9 @@ func (m *Minion) follow(ctx context.Context, client *shim.Client) {
 			break
 		}
 		m.started(e.Started)
-		if len(e.Ended) > 0 {
+		if ended := m.tested(client, e.Ended); len(ended) > 0 {
 			m.crash("exited")
-			m.settle(m.reports(e.Ended))
+			m.settle(m.reports(ended))
 		}
 	}
 	m.mu.Lock()

@@ -87,6 +87,12 @@ type Deps struct {
 	Transport credentials.TransportCredentials
 	// Allow refuses orders: it returns why, or nil. Nil: everything is allowed.
 	Allow func(*job.Order) error
+	// Facts are told besides those of the host; files cannot change them. It is
+	// called whenever facts are found out. Nil: there are none.
+	Facts func() map[string]string
+	// Update is called when a node tells of a release to come to, in the
+	// goroutine that receives; it must not block. Nil: nothing is done.
+	Update func(release int64, signed []byte)
 	// DialOptions are added to those of every connection to a node.
 	DialOptions []grpc.DialOption
 	// Crash, if set, is called at the named places of the protocol, in any

@@ -48,6 +48,9 @@ func (m *Minion) findFacts(ctx context.Context) {
 	if m.groups.tree != nil {
 		found["cgroup"] = "v2"
 	}
+	if m.deps.Facts != nil {
+		maps.Copy(found, m.deps.Facts())
+	}
 	dir := facts.Dir{Path: m.cfg.FactsDir, Reserved: maps.Clone(found)}
 	limited, cancel := context.WithTimeout(ctx, factsWithin)
 	defer cancel()

@@ -70,6 +70,8 @@ type Minion struct {
 	// session is the highest that a node has given.
 	session  int64
 	stopping bool
+	// tests are the self-tests that wait for the end of their command, by key.
+	tests map[string]chan<- shim.Ended
 	// facts are replaced, and never changed; factsEdition counts that.
 	facts        map[string]string
 	factsEdition uint64
@@ -116,7 +118,8 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
 		instance: rand.Text(), boot: bootID(),
 		startWake: make(chan struct{}, 1), factsWake: make(chan struct{}, 1), failed: make(chan error, 1),
-		out: newOutbox(), journal: &journal{ledger: newLedger()}, handlers: newHandlers(deps.Handlers),
+		tests: map[string]chan<- shim.Ended{},
+		out:   newOutbox(), journal: &journal{ledger: newLedger()}, handlers: newHandlers(deps.Handlers),
 	}
 	m.scripts.dir = cfg.path("scripts")
 	if m.metrics, err = newMetrics(deps.Metrics, m); err != nil {

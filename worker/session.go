@@ -441,6 +441,10 @@ func (s *session) receive(sctx context.Context, servers *serverList) error {
 				cancel()
 			}
 			s.mu.Unlock()
+		case *agentpb.ToMinion_Update:
+			if s.m.deps.Update != nil {
+				s.m.deps.Update(b.Update.GetRelease(), b.Update.GetSigned())
+			}
 		case *agentpb.ToMinion_Drain:
 			servers.learn(b.Drain.GetServers())
 			select {

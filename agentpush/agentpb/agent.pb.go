@@ -185,6 +185,7 @@ type ToMinion struct {
 	//	*ToMinion_Output
 	//	*ToMinion_Drain
 	//	*ToMinion_OutputCancel
+	//	*ToMinion_Update
 	Body          isToMinion_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -281,6 +282,15 @@ func (x *ToMinion) GetOutputCancel() *OutputCancel {
 	return nil
 }
 
+func (x *ToMinion) GetUpdate() *Update {
+	if x != nil {
+		if x, ok := x.Body.(*ToMinion_Update); ok {
+			return x.Update
+		}
+	}
+	return nil
+}
+
 type isToMinion_Body interface {
 	isToMinion_Body()
 }
@@ -309,6 +319,10 @@ type ToMinion_OutputCancel struct {
 	OutputCancel *OutputCancel `protobuf:"bytes,6,opt,name=output_cancel,json=outputCancel,proto3,oneof"`
 }
 
+type ToMinion_Update struct {
+	Update *Update `protobuf:"bytes,50,opt,name=update,proto3,oneof"`
+}
+
 func (*ToMinion_Welcome) isToMinion_Body() {}
 
 func (*ToMinion_Offer) isToMinion_Body() {}
@@ -320,6 +334,8 @@ func (*ToMinion_Output) isToMinion_Body() {}
 func (*ToMinion_Drain) isToMinion_Body() {}
 
 func (*ToMinion_OutputCancel) isToMinion_Body() {}
+
+func (*ToMinion_Update) isToMinion_Body() {}
 
 // Hello opens a session.
 type Hello struct {
@@ -566,6 +582,63 @@ func (x *Welcome) GetSession() int64 {
 	return 0
 }
 
+// Update tells the minion to come to a release. One that does not update itself
+// does nothing. What comes of it is told in facts.
+type Update struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// signed is the signed manifest; the minion verifies it.
+	Signed []byte `protobuf:"bytes,1,opt,name=signed,proto3" json:"signed,omitempty"`
+	// release is the manifest's number, by which a minion answers that refuses
+	// the manifest unread.
+	Release       int64 `protobuf:"varint,2,opt,name=release,proto3" json:"release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Update) Reset() {
+	*x = Update{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Update) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Update) ProtoMessage() {}
+
+func (x *Update) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Update.ProtoReflect.Descriptor instead.
+func (*Update) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Update) GetSigned() []byte {
+	if x != nil {
+		return x.Signed
+	}
+	return nil
+}
+
+func (x *Update) GetRelease() int64 {
+	if x != nil {
+		return x.Release
+	}
+	return 0
+}
+
 // Beat says that the minion is alive and how busy it is.
 type Beat struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -583,7 +656,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +668,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +681,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{5}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Beat) GetRunning() int32 {
@@ -654,7 +727,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +739,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +752,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{6}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Offer) GetSeq() uint64 {
@@ -720,7 +793,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +805,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +818,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{7}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Taken) GetSeq() uint64 {
@@ -773,7 +846,7 @@ type TaskID struct {
 
 func (x *TaskID) Reset() {
 	*x = TaskID{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +858,7 @@ func (x *TaskID) String() string {
 func (*TaskID) ProtoMessage() {}
 
 func (x *TaskID) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +871,7 @@ func (x *TaskID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskID.ProtoReflect.Descriptor instead.
 func (*TaskID) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{8}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *TaskID) GetJob() []byte {
@@ -868,7 +941,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +953,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +966,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{9}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Order) GetTask() *TaskID {
@@ -1029,7 +1102,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1114,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1127,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Limits) GetMemory() int64 {
@@ -1092,7 +1165,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1177,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1190,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Question) GetTask() *TaskID {
@@ -1162,7 +1235,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1247,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1260,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Cancel) GetTask() *TaskID {
@@ -1234,7 +1307,7 @@ type Reports struct {
 
 func (x *Reports) Reset() {
 	*x = Reports{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1319,7 @@ func (x *Reports) String() string {
 func (*Reports) ProtoMessage() {}
 
 func (x *Reports) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1332,7 @@ func (x *Reports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reports.ProtoReflect.Descriptor instead.
 func (*Reports) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Reports) GetReports() []*Report {
@@ -1294,7 +1367,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1379,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1392,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Report) GetTask() *TaskID {
@@ -1446,7 +1519,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1531,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1544,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Output) GetHead() []byte {
@@ -1512,7 +1585,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1597,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1610,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Ack) GetTasks() []*TaskID {
@@ -1561,7 +1634,7 @@ type OutputRequest struct {
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1646,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1659,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OutputRequest) GetId() uint64 {
@@ -1619,7 +1692,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1704,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1717,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -1670,7 +1743,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1755,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1768,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -1751,7 +1824,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +1836,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +1849,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Drain) GetServers() []string {
@@ -1806,7 +1879,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1891,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1904,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -1884,7 +1957,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +1969,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +1982,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -1947,7 +2020,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1959,7 +2032,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1972,7 +2045,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -2041,7 +2114,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2126,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2139,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -2093,7 +2166,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2105,7 +2178,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2118,7 +2191,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -2136,7 +2209,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2221,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2234,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 type StatusResponse struct {
@@ -2174,7 +2247,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2259,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2272,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -2222,14 +2295,15 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06output\x18\x04 \x01(\v2\x1e.carillon.agent.v1.OutputChunkH\x00R\x06output\x12<\n" +
 	"\tinventory\x18\x05 \x01(\v2\x1c.carillon.agent.v1.InventoryH\x00R\tinventory\x12-\n" +
 	"\x04beat\x18\x06 \x01(\v2\x17.carillon.agent.v1.BeatH\x00R\x04beatB\x06\n" +
-	"\x04body\"\xde\x02\n" +
+	"\x04body\"\x93\x03\n" +
 	"\bToMinion\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.carillon.agent.v1.WelcomeH\x00R\awelcome\x120\n" +
 	"\x05offer\x18\x02 \x01(\v2\x18.carillon.agent.v1.OfferH\x00R\x05offer\x12*\n" +
 	"\x03ack\x18\x03 \x01(\v2\x16.carillon.agent.v1.AckH\x00R\x03ack\x12:\n" +
 	"\x06output\x18\x04 \x01(\v2 .carillon.agent.v1.OutputRequestH\x00R\x06output\x120\n" +
 	"\x05drain\x18\x05 \x01(\v2\x18.carillon.agent.v1.DrainH\x00R\x05drain\x12F\n" +
-	"\routput_cancel\x18\x06 \x01(\v2\x1f.carillon.agent.v1.OutputCancelH\x00R\foutputCancelB\x06\n" +
+	"\routput_cancel\x18\x06 \x01(\v2\x1f.carillon.agent.v1.OutputCancelH\x00R\foutputCancel\x123\n" +
+	"\x06update\x182 \x01(\v2\x19.carillon.agent.v1.UpdateH\x00R\x06updateB\x06\n" +
 	"\x04body\"\x99\x02\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06minion\x18\x01 \x01(\tR\x06minion\x12\x1a\n" +
@@ -2259,7 +2333,10 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x1d\n" +
 	"\n" +
 	"beat_every\x18\x04 \x01(\x03R\tbeatEvery\x12\x18\n" +
-	"\asession\x18\x05 \x01(\x03R\asession\"x\n" +
+	"\asession\x18\x05 \x01(\x03R\asession\":\n" +
+	"\x06Update\x12\x16\n" +
+	"\x06signed\x18\x01 \x01(\fR\x06signed\x12\x18\n" +
+	"\arelease\x18\x02 \x01(\x03R\arelease\"x\n" +
 	"\x04Beat\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\x05R\arunning\x12\x1d\n" +
 	"\n" +
@@ -2410,92 +2487,94 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*ToMinion)(nil),         // 1: carillon.agent.v1.ToMinion
 	(*Hello)(nil),            // 2: carillon.agent.v1.Hello
 	(*Inventory)(nil),        // 3: carillon.agent.v1.Inventory
 	(*Welcome)(nil),          // 4: carillon.agent.v1.Welcome
-	(*Beat)(nil),             // 5: carillon.agent.v1.Beat
-	(*Offer)(nil),            // 6: carillon.agent.v1.Offer
-	(*Taken)(nil),            // 7: carillon.agent.v1.Taken
-	(*TaskID)(nil),           // 8: carillon.agent.v1.TaskID
-	(*Order)(nil),            // 9: carillon.agent.v1.Order
-	(*Limits)(nil),           // 10: carillon.agent.v1.Limits
-	(*Question)(nil),         // 11: carillon.agent.v1.Question
-	(*Cancel)(nil),           // 12: carillon.agent.v1.Cancel
-	(*Reports)(nil),          // 13: carillon.agent.v1.Reports
-	(*Report)(nil),           // 14: carillon.agent.v1.Report
-	(*Output)(nil),           // 15: carillon.agent.v1.Output
-	(*Ack)(nil),              // 16: carillon.agent.v1.Ack
-	(*OutputRequest)(nil),    // 17: carillon.agent.v1.OutputRequest
-	(*OutputCancel)(nil),     // 18: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 19: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 20: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 21: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 22: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 23: carillon.agent.v1.Batch
-	(*LiveRunsRequest)(nil),  // 24: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 25: carillon.agent.v1.LiveRunsResponse
-	(*StatusRequest)(nil),    // 26: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 27: carillon.agent.v1.StatusResponse
-	nil,                      // 28: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 29: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 30: carillon.agent.v1.Order.EnvEntry
+	(*Update)(nil),           // 5: carillon.agent.v1.Update
+	(*Beat)(nil),             // 6: carillon.agent.v1.Beat
+	(*Offer)(nil),            // 7: carillon.agent.v1.Offer
+	(*Taken)(nil),            // 8: carillon.agent.v1.Taken
+	(*TaskID)(nil),           // 9: carillon.agent.v1.TaskID
+	(*Order)(nil),            // 10: carillon.agent.v1.Order
+	(*Limits)(nil),           // 11: carillon.agent.v1.Limits
+	(*Question)(nil),         // 12: carillon.agent.v1.Question
+	(*Cancel)(nil),           // 13: carillon.agent.v1.Cancel
+	(*Reports)(nil),          // 14: carillon.agent.v1.Reports
+	(*Report)(nil),           // 15: carillon.agent.v1.Report
+	(*Output)(nil),           // 16: carillon.agent.v1.Output
+	(*Ack)(nil),              // 17: carillon.agent.v1.Ack
+	(*OutputRequest)(nil),    // 18: carillon.agent.v1.OutputRequest
+	(*OutputCancel)(nil),     // 19: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 20: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 21: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 22: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 23: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 24: carillon.agent.v1.Batch
+	(*LiveRunsRequest)(nil),  // 25: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 26: carillon.agent.v1.LiveRunsResponse
+	(*StatusRequest)(nil),    // 27: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 28: carillon.agent.v1.StatusResponse
+	nil,                      // 29: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 30: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 31: carillon.agent.v1.Order.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	2,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
-	7,  // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
-	13, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	19, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	8,  // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
+	14, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
+	20, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
 	3,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
-	5,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
+	6,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
 	4,  // 6: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
-	6,  // 7: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
-	16, // 8: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
-	17, // 9: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	20, // 10: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	18, // 11: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	3,  // 12: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	28, // 13: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	29, // 14: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
-	9,  // 15: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
-	11, // 16: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
-	12, // 17: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
-	8,  // 18: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	30, // 19: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
-	10, // 20: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
-	8,  // 21: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
-	8,  // 22: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
-	14, // 23: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
-	8,  // 24: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	15, // 25: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	15, // 26: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
-	8,  // 27: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	8,  // 28: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	22, // 29: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	23, // 30: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	9,  // 31: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	11, // 32: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	12, // 33: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	8,  // 34: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	14, // 35: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	0,  // 36: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	21, // 37: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	24, // 38: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	26, // 39: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	17, // 40: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	1,  // 41: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	21, // 42: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	25, // 43: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	27, // 44: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	19, // 45: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	41, // [41:46] is the sub-list for method output_type
-	36, // [36:41] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	7,  // 7: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
+	17, // 8: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
+	18, // 9: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
+	21, // 10: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	19, // 11: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	5,  // 12: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
+	3,  // 13: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
+	29, // 14: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	30, // 15: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	10, // 16: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
+	12, // 17: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
+	13, // 18: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
+	9,  // 19: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
+	31, // 20: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	11, // 21: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
+	9,  // 22: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
+	9,  // 23: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
+	15, // 24: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
+	9,  // 25: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
+	16, // 26: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	16, // 27: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	9,  // 28: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	9,  // 29: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
+	23, // 30: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	24, // 31: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	10, // 32: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	12, // 33: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	13, // 34: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	9,  // 35: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	15, // 36: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	0,  // 37: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	22, // 38: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	25, // 39: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	27, // 40: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	18, // 41: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	1,  // 42: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	22, // 43: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	26, // 44: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	28, // 45: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	20, // 46: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	42, // [42:47] is the sub-list for method output_type
+	37, // [37:42] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -2518,8 +2597,9 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Output)(nil),
 		(*ToMinion_Drain)(nil),
 		(*ToMinion_OutputCancel)(nil),
+		(*ToMinion_Update)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[21].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[22].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
@@ -2529,7 +2609,7 @@ func file_agentpush_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

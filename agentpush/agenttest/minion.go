@@ -51,6 +51,8 @@ type Config struct {
 	Spool bool
 	// Output returns what a task wrote to stdout. Nil: nothing is known of it.
 	Output func(job.TaskID) ([]byte, error)
+	// Update takes what the minion is told of releases. Nil: nothing does.
+	Update func(*agentpb.Update)
 }
 
 // task is a task's identity on its minion.
@@ -384,6 +386,10 @@ func (s *session) receive(ctx context.Context) error {
 			m.acked(b.Ack)
 		case *agentpb.ToMinion_Output:
 			err = s.output(b.Output)
+		case *agentpb.ToMinion_Update:
+			if m.cfg.Update != nil {
+				m.cfg.Update(b.Update)
+			}
 		case *agentpb.ToMinion_Drain:
 			return errors.New("drained")
 		}

@@ -20,8 +20,12 @@ import (
 	"github.com/carillon-cron/carillon/worker"
 )
 
-// version is set by the linker.
-var version = "dev"
+// version and release, the number of this program among signed releases, are
+// set by the linker. Release 0: it is none, and older than all of them.
+var (
+	version = "dev"
+	release = "0"
+)
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
@@ -55,9 +59,12 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := o.Config(version)
+	cfg, err := o.Config(version, release)
 	if err != nil {
 		return err
+	}
+	if cfg.Update.NeedsLauncher() {
+		return minion.Launch(ctx, cfg.Update, args, log)
 	}
 	return minion.Run(ctx, cfg, log)
 }
@@ -67,6 +74,9 @@ func run(ctx context.Context, args []string) error {
 func exitCode(err error, w io.Writer) int {
 	if err == nil {
 		return 0
+	}
+	if errors.Is(err, minion.ErrUpdate) {
+		return minion.ExitUpdate // nothing is wrong
 	}
 	_, _ = fmt.Fprintln(w, "worker:", err)
 	var invalid *job.InvalidError

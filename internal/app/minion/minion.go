@@ -34,14 +34,24 @@ type Config struct {
 	TrustFirst    bool
 	// AllowFile lists what may be run; empty: everything.
 	AllowFile string
+	// Update says whether the minion updates itself, and how.
+	Update Update
 }
 
 // Run runs a worker process until ctx is done. SIGHUP has it find out the
-// host's facts anew.
+// host's facts anew. The error is ErrUpdate when the process should end so that
+// its launcher tries the release that is staged.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
+	up, err := newUpdater(cfg.Update, log) // first: what it inherits is for no other process
+	if err != nil {
+		return err
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	deps := worker.Deps{Logger: log, Metrics: reg, Crash: faultCrash()}
+	deps := worker.Deps{Logger: log, Metrics: reg, Crash: faultCrash(), Facts: up.facts}
+	if cfg.Update.On {
+		deps.Update = up.offer
+	}
 	if cfg.AllowFile != "" {
 		list, err := readAllowList(cfg.AllowFile)
 		if err != nil {
@@ -95,7 +105,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		reloads.Wait()
 	}()
 	if cfg.MetricsAddr == "" {
-		return m.Run(ctx)
+		return up.run(ctx, m)
 	}
 	l, err := listen(cfg.MetricsAddr)
 	if err != nil {
@@ -105,7 +115,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	log.Info("metrics are served", zap.Stringer("address", l.Addr()))
-	err = m.Run(ctx)
+	err = up.run(ctx, m)
 	_ = srv.Close()
 	if serr := <-served; !errors.Is(serr, http.ErrServerClosed) {
 		err = errors.Join(err, serr)

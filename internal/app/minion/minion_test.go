@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,7 @@ func TestParse(t *testing.T) {
 	want := Options{
 		Servers: []string{"a:1", "b:2"}, ID: "given", Labels: map[string]string{"role": "web", "site": "x"},
 		DataDir: DefaultDataDir(), Insecure: true, MaxRunning: 7, LogLevel: "info",
+		UpdateThreshold: 1, UpdateGate: time.Minute,
 	}
 	if diff := cmp.Diff(want, o); diff != "" {
 		t.Error(diff)

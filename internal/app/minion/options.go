@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -35,6 +36,12 @@ type Options struct {
 	LogLevel    string
 	MetricsAddr string
 	Version     bool
+	// The settings of a minion that updates itself.
+	SelfUpdate      bool
+	UpdateKeys      string
+	UpdateThreshold int
+	UpdateDir       string
+	UpdateGate      time.Duration
 }
 
 // AddFlags adds the flags of o to fs, with their defaults.
@@ -53,6 +60,11 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "loopback address for /metrics, /livez and /readyz (default: none)")
+	fs.BoolVar(&o.SelfUpdate, "self-update", false, "come to the releases that nodes tell of, if they are signed; needs --update-keys")
+	fs.StringVar(&o.UpdateKeys, "update-keys", "", "`FILE` with the public keys that sign releases")
+	fs.IntVar(&o.UpdateThreshold, "update-threshold", 1, "how many of the keys must have signed a release")
+	fs.StringVar(&o.UpdateDir, "update-dir", "", "directory of releases (default: update in the data directory)")
+	fs.DurationVar(&o.UpdateGate, "update-gate", time.Minute, "how long a new release may take until it works; then the former one is back")
 	fs.BoolVar(&o.Version, "version", false, "print the version and exit")
 }
 
@@ -108,13 +120,19 @@ func DefaultDataDir() string {
 	return filepath.Join(os.TempDir(), sub)
 }
 
-// Config returns the application's configuration.
-func (o *Options) Config(version string) (Config, error) {
+// Config returns the application's configuration. Own is the number of this
+// program among signed releases, in digits.
+func (o *Options) Config(version, own string) (Config, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return Config{}, fmt.Errorf("find this program, which is the shim too: %w", err)
 	}
+	update, err := o.update(own)
+	if err != nil {
+		return Config{}, err
+	}
 	return Config{
+		Update:      update,
 		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,

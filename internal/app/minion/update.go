@@ -1,0 +1,328 @@
+package minion
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/release"
+	"github.com/carillon-cron/carillon/worker"
+)
+
+// ErrUpdate is returned by Run when a release is staged: the process should end
+// with ExitUpdate.
+var ErrUpdate = errors.New("a release is staged")
+
+// ExitUpdate is the exit code by which a minion asks its launcher to try what is
+// staged.
+const ExitUpdate = release.ExitUpdate
+
+// The facts by which a minion tells of its releases. The failure is
+// "NUMBER: reason", of the release that it has given up last.
+const (
+	factUpdate  = "carillon_update"
+	factRelease = "carillon_release"
+	factFailed  = "carillon_update_failed"
+)
+
+const (
+	// stageWithin bounds one try to fetch a release.
+	stageWithin = 10 * time.Minute
+	// retryMin and retryMax bound the wait after one that may succeed later.
+	retryMin = 5 * time.Second
+	retryMax = time.Minute
+	// quietWithin is how long a staged release waits for a moment at which no
+	// accepted task waits for its start. After that those tasks are left to the
+	// release, or to the former one: they are durable.
+	quietWithin = 2 * time.Minute
+	// askAgain is how long a minion works that finds a staged release when it
+	// starts: whatever kept the launcher from trying it may do so again.
+	askAgain = time.Minute
+	// testWithin bounds one self-test.
+	testWithin = 15 * time.Second
+	// look is how often what nobody announces is looked at.
+	look = 100 * time.Millisecond
+)
+
+// reasonBytes bounds the text of a failure: it is a fact.
+const reasonBytes = 512
+
+// updater brings this minion to the releases that nodes tell of.
+type updater struct {
+	cfg    Update
+	in     *release.Installation // nil: it does not update itself
+	health *release.Health
+	fetch  release.Fetch
+	log    *zap.Logger
+	// offers holds the newest release that was told and not looked at yet.
+	offers chan offer
+
+	mu sync.Mutex
+	// mu guards refused: what was given up before it was tried.
+	refused failure
+}
+
+// offer is a release that a node has told of.
+type offer struct {
+	number release.Number
+	signed []byte
+}
+
+// failure is a release that was given up here, and why.
+type failure struct {
+	number release.Number
+	reason string
+	at     time.Time
+}
+
+// newUpdater returns an updater; it must be called before any process is started.
+func newUpdater(cfg Update, log *zap.Logger) (*updater, error) {
+	u := &updater{cfg: cfg, fetch: release.NewFetch(nil), log: log.Named("update"), offers: make(chan offer, 1)}
+	if !cfg.On {
+		return u, nil
+	}
+	var err error
+	if u.health, err = release.InheritHealth(); err != nil {
+		return nil, err
+	}
+	u.in, err = release.Open(cfg.Dir)
+	return u, err
+}
+
+// facts tell of the releases here.
+func (u *updater) facts() map[string]string {
+	facts := map[string]string{factUpdate: "off", factRelease: numeral(u.cfg.Own)}
+	if u.in == nil {
+		return facts
+	}
+	facts[factUpdate] = "on"
+	s, err := u.in.State()
+	if err != nil {
+		u.log.Error("state of releases cannot be read", zap.Error(err))
+		return facts
+	}
+	if s.Current.Release != 0 {
+		facts[factRelease] = numeral(s.Current.Manifest)
+	}
+	if f := u.failed(&s); f.number != 0 {
+		facts[factFailed] = numeral(f.number) + ": " + f.reason
+	}
+	return facts
+}
+
+func numeral(n release.Number) string { return strconv.FormatInt(int64(n), 10) }
+
+// failed returns what was given up last.
+func (u *updater) failed(s *release.State) failure {
+	u.mu.Lock()
+	last := u.refused
+	u.mu.Unlock()
+	for _, f := range s.Failures {
+		if f.Final && f.At.After(last.at) {
+			last = failure{f.Program.Manifest, oneLine(f.Reason), f.At}
+		}
+	}
+	return last
+}
+
+// oneLine makes an error's text a fact's value.
+func oneLine(s string) string {
+	out := make([]rune, 0, len(s))
+	for _, c := range s {
+		if c < ' ' || c == 0x7f {
+			c = ' '
+		}
+		out = append(out, c)
+	}
+	for len(string(out)) > reasonBytes {
+		out = out[:len(out)-1]
+	}
+	return string(out)
+}
+
+// offer takes what a node tells; only the newest counts.
+func (u *updater) offer(number int64, signed []byte) {
+	o := offer{release.Number(number), signed}
+	for {
+		select {
+		case u.offers <- o:
+			return
+		default:
+		}
+		select {
+		case <-u.offers:
+		default:
+		}
+	}
+}
+
+// run runs the minion until ctx is done, or until it should end for a release.
+func (u *updater) run(ctx context.Context, m *worker.Minion) error {
+	if u.in == nil {
+		return m.Run(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	staged := make(chan bool, 1)
+	go func() {
+		ready := u.follow(ctx, m)
+		if ready {
+			cancel()
+		}
+		staged <- ready
+	}()
+	err := m.Run(ctx)
+	cancel()
+	if ready := <-staged; ready && err == nil {
+		return ErrUpdate
+	}
+	return err
+}
+
+// follow says that this process works, if it is on trial, and then deals with
+// what nodes tell, until ctx ends. It returns true when a release is staged and
+// the minion has retired.
+func (u *updater) follow(ctx context.Context, m *worker.Minion) bool {
+	u.prove(ctx, m)
+	var again <-chan time.Time
+	if s, err := u.in.State(); err == nil && s.Staged.Release != 0 {
+		again = time.After(askAgain)
+	}
+	var retry <-chan time.Time
+	var last offer
+	for wait := retryMin; ; {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-again:
+			return u.retire(ctx, m)
+		case last = <-u.offers:
+			wait = retryMin
+		case <-retry:
+			wait = min(2*wait, retryMax)
+		}
+		retry = nil
+		switch err := u.stage(ctx, last); {
+		case ctx.Err() != nil:
+			return false
+		case err == nil:
+			return u.retire(ctx, m)
+		case errors.Is(err, release.ErrInstalled):
+			m.RefreshFacts()
+		case permanent(err):
+			u.log.Error("release is given up", zap.Int64("release", int64(last.number)), zap.Error(err))
+			u.mu.Lock()
+			u.refused = failure{last.number, oneLine(err.Error()), time.Now()}
+			u.mu.Unlock()
+			m.RefreshFacts()
+		default:
+			u.log.Warn("release is not staged yet", zap.Int64("release", int64(last.number)), zap.Duration("again_in", wait), zap.Error(err))
+			retry = time.After(wait)
+		}
+	}
+}
+
+// permanent: another try would end in the same way.
+func permanent(err error) bool {
+	for _, target := range []error{
+		release.ErrSignature, release.ErrInvalid, release.ErrExpired, release.ErrOlder,
+		release.ErrNoArtifact, release.ErrMismatch, release.ErrFailed, errOther,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// errOther: the node has told another number than was signed.
+var errOther = errors.New("manifest is not that of the release")
+
+// stage verifies a release and brings it to disk.
+func (u *updater) stage(ctx context.Context, o offer) error {
+	signed, err := release.ParseSigned(o.signed)
+	if err != nil {
+		return fmt.Errorf("%w: %w", release.ErrInvalid, err)
+	}
+	s, err := u.in.State()
+	if err != nil {
+		return err
+	}
+	if s.Current.Release != 0 && s.Current.Manifest == o.number {
+		return release.ErrInstalled // whatever the manifest says by now, as that it has expired
+	}
+	v, err := signed.Verify(u.cfg.Keys, u.cfg.Threshold, time.Now(), s.Floor)
+	if err != nil {
+		return err
+	}
+	if got := v.Manifest().Release; got != o.number {
+		return fmt.Errorf("%w: it is signed for %d, and the node says %d", errOther, got, o.number)
+	}
+	u.log.Info("release is fetched", zap.Int64("release", int64(o.number)), zap.String("version", v.Manifest().Version))
+	ctx, cancel := context.WithTimeout(ctx, stageWithin)
+	defer cancel()
+	return u.in.Stage(ctx, u.fetch, v)
+}
+
+// retire waits for a moment at which the minion may end. It returns false when
+// ctx ends first.
+func (u *updater) retire(ctx context.Context, m *worker.Minion) bool {
+	bounded, cancel := context.WithTimeout(ctx, quietWithin)
+	defer cancel()
+	if err := m.Retire(bounded); err != nil && ctx.Err() == nil {
+		u.log.Warn("accepted tasks wait for their start all the time; the release starts them", zap.Duration("waited", quietWithin))
+	}
+	return ctx.Err() == nil
+}
+
+// prove tells the launcher that this process works, once it is connected and has
+// passed its self-test, and waits until the release is confirmed.
+func (u *updater) prove(ctx context.Context, m *worker.Minion) {
+	if !u.health.Trial() {
+		return
+	}
+	works := func() bool {
+		if m.Status().Node == "" {
+			return false
+		}
+		bounded, cancel := context.WithTimeout(ctx, testWithin)
+		defer cancel()
+		if err := m.SelfTest(bounded); err != nil {
+			u.log.Error("release does not work", zap.Error(err))
+			return false
+		}
+		return true
+	}
+	confirmed := func() bool {
+		s, err := u.in.State()
+		return err == nil && s.Trial.Release == 0
+	}
+	if !poll(ctx, works) {
+		return
+	}
+	if err := u.health.Healthy(); err != nil {
+		u.log.Error("launcher is not told that the release works", zap.Error(err))
+	}
+	if poll(ctx, confirmed) {
+		m.RefreshFacts()
+	}
+}
+
+// poll waits until cond is true, and returns false when ctx ends first.
+func poll(ctx context.Context, cond func() bool) bool {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}
