@@ -135,7 +135,7 @@ func TestI4_OfferFollowsTheMinionToAnotherNode(t *testing.T) {
 		},
 	})
 	a.hub.Send(orders("m", 5, time.Minute))
-	c.eventually("offered", func() bool { return a.hub.Status().InFlight > 0 })
+	c.eventually("offered, and come to the minion", func() bool { return a.hub.Status().InFlight > 0 && m.Offers() > 0 })
 	a.hub.Send(orders("m", 5, time.Minute))
 	m.Disconnect()
 	a.await(10, "succeeded", inState(job.StateSucceeded))
