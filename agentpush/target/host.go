@@ -2,6 +2,7 @@ package target
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/carillon-cron/carillon/job"
@@ -16,11 +17,14 @@ type Host struct {
 	Labels, Facts map[string]string
 }
 
-// HostOf returns a minion as targets see it. Its address is the fact ip.
+// HostOf returns a minion as targets see it. Its addresses are those of the fact
+// addresses, separated by commas, and that of the fact ip.
 func HostOf(m *job.Minion) Host {
 	h := Host{Name: string(m.ID), Labels: m.Labels, Facts: m.Facts}
-	if addr, err := netip.ParseAddr(m.Facts["ip"]); err == nil {
-		h.Addrs = []netip.Addr{addr}
+	for text := range strings.SplitSeq(m.Facts["ip"]+","+m.Facts["addresses"], ",") {
+		if addr, err := netip.ParseAddr(text); err == nil && !slices.Contains(h.Addrs, addr) {
+			h.Addrs = append(h.Addrs, addr)
+		}
 	}
 	return h
 }

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -186,13 +187,57 @@ func (u *UI) runs(w http.ResponseWriter, r *http.Request) {
 	u.show(w, r, "runs", page{Title: "Runs", Nav: "runs", Topics: topics, Data: d}, err)
 }
 
+// mostTasks is how many tasks of a run its page shows: those first that did not
+// succeed.
+const mostTasks = 200
+
+// runView is a run as its page shows it.
+type runView struct {
+	job.Run
+
+	// States counts the tasks by their states; Cut is how many are not shown.
+	States []stateCount
+	Cut    int
+}
+
+type stateCount struct {
+	State job.State
+	N     int
+}
+
+func newRunView(run *job.Run) runView {
+	v := runView{Run: *run}
+	counts := map[job.State]int{}
+	for i := range run.Tasks {
+		counts[run.Tasks[i].State]++
+	}
+	for _, s := range job.States() {
+		if counts[s] > 0 {
+			v.States = append(v.States, stateCount{s, counts[s]})
+		}
+	}
+	if len(run.Tasks) <= mostTasks {
+		return v
+	}
+	v.Tasks = slices.Clone(run.Tasks)
+	good := func(t *job.Task) int {
+		if t.State == job.StateSucceeded {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(v.Tasks, func(a, b job.Task) int { return good(&a) - good(&b) })
+	v.Tasks, v.Cut = v.Tasks[:mostTasks], len(run.Tasks)-mostTasks
+	return v
+}
+
 func (u *UI) run(w http.ResponseWriter, r *http.Request) {
 	run, err := u.control.Run(r.Context(), job.RunID(r.PathValue("id")))
 	topics := "runs"
 	if run.State.Final() {
 		topics = ""
 	}
-	u.show(w, r, "run", page{Title: "Run " + string(run.RunID), Nav: "runs", Topics: topics, Data: run}, err)
+	u.show(w, r, "run", page{Title: "Run " + string(run.RunID), Nav: "runs", Topics: topics, Data: newRunView(&run)}, err)
 }
 
 func (u *UI) nodes(w http.ResponseWriter, r *http.Request) {
