@@ -91,6 +91,12 @@
 //	    of a watched key (watch.go), and instants of a backfill (backfill.go).
 //	I14 What a pause or a calendar does not let run has a record that
 //	    says so, except instants that a calendar moves.
+//	I15 A rollout starts no task before its turn, whatever owner it has: the
+//	    order is that of the stored tasks, what an earlier owner may have sent
+//	    counts as running until its minion has said otherwise, and that it was
+//	    promoted or stopped is stored.
+//	I16 What somebody wants of an open run is seen to by whoever owns it, until
+//	    it has come true or the run has ended.
 //
 // # What may fail
 //

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,8 @@ type world struct {
 	silent bool
 	hold   bool // minions accept and do not end
 	fail   bool // commands fail
+	// hosts are the minions; none: there is one, m1.
+	hosts []job.MinionID
 }
 
 func newWorld() *world {
@@ -50,7 +53,15 @@ type minions struct {
 	e *Engine
 }
 
-func (m *minions) Match(job.Target) []job.MinionID              { return []job.MinionID{"m1"} }
+func (m *minions) Match(job.Target) []job.MinionID {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if len(m.w.hosts) > 0 {
+		return slices.Clone(m.w.hosts)
+	}
+	return []job.MinionID{"m1"}
+}
+
 func (*minions) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
 
 func (*minions) Value(job.MinionID, string) string { return "" }

@@ -1,13 +1,16 @@
 package scheduler
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -152,4 +155,133 @@ func TestVerdict(t *testing.T) {
 			t.Errorf("%v: %s, %q; want %s, %q", c.states, state, reason, c.want, c.reason)
 		}
 	}
+}
+
+// hosts has the world's minions be so many, which finish what they run one at a
+// time; it returns what tells how many ran at a time at most.
+func (b *bed) hosts(n int, every time.Duration) (most func() int) {
+	b.w.mu.Lock()
+	b.w.hold = true
+	for i := range n {
+		b.w.hosts = append(b.w.hosts, job.MinionID(fmt.Sprintf("m%02d", i)))
+	}
+	b.w.mu.Unlock()
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	highest := 0
+	wg.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			b.w.mu.Lock()
+			running := 0
+			var last job.TaskID
+			for id, r := range b.w.ran {
+				if r.State == job.StateRunning {
+					running, last = running+1, id
+				}
+			}
+			highest = max(highest, running)
+			if running > 0 {
+				r := b.w.ran[last]
+				r.State, r.EndedAt = job.StateSucceeded, time.Now()
+				b.w.ran[last] = r
+				b.w.tell([]job.Report{r})
+			}
+			b.w.mu.Unlock()
+		}
+	})
+	b.t.Cleanup(func() {
+		close(done)
+		wg.Wait()
+	})
+	return func() int {
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		return highest
+	}
+}
+
+func (b *bed) manually(j job.Job) job.FireID {
+	b.t.Helper()
+	fire := job.FireID{Job: j.UID, At: time.Now().UnixNano(), Trigger: job.TriggerManual}
+	b.write(b.keys.Trigger(etcdkv.ShardOf(j.Key(), b.meta.Shards), fire), etcdkv.Trigger{Schema: 1, Fire: fire, Key: j.Key()})
+	return fire
+}
+
+func (b *bed) write(key string, v any) {
+	b.t.Helper()
+	text, err := etcdkv.Encode(v)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.client.Put(context.Background(), key, text); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestI15_RolloutGoesOnWithTheNextOwner: an owner is killed in the middle of a
+// rollout. The next one goes on where it was: no host runs it twice, and never
+// are there more at a time than the batch allows.
+func TestI15_RolloutGoesOnWithTheNextOwner(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	most := b.hosts(30, 20*time.Millisecond)
+	j := b.put("j", job.Spec{
+		Command: []string{"x"}, Target: job.Target{Run: job.SpreadAll}, Rollout: job.Rollout{Batch: "4", CanaryCount: 2, Order: job.OrderShuffle},
+	})
+	_, kill, _ := b.start("n1")
+	b.start("n2")
+	fire := b.manually(j)
+	b.until("some have run", func() bool {
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		return len(b.w.ran) > 8
+	})
+	kill()
+	b.until("it has ended everywhere", func() bool {
+		return b.recorded(func(r *job.Run) bool { return r.FireID == fire && r.State == job.StateSucceeded && len(r.Tasks) == 30 }) == 1
+	})
+	if n := most(); n > 4 || n < 2 {
+		t.Errorf("%d ran at a time, want at most 4", n)
+	}
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	if len(b.w.ran) != 30 {
+		t.Errorf("%d tasks ran, want 30", len(b.w.ran))
+	}
+}
+
+// TestI16_WishOutlivesItsOwner: that a run is to be cancelled is known to the
+// next owner, too, and the wish goes when the run has ended.
+func TestI16_WishOutlivesItsOwner(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.hosts(3, time.Hour) // they do not end by themselves
+	j := b.put("j", job.Spec{Command: []string{"x"}, Target: job.Target{Run: job.SpreadAll}})
+	_, kill, _ := b.start("n1")
+	fire := b.manually(j)
+	b.until("it runs", func() bool {
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		return len(b.w.ran) == 3
+	})
+	kill()
+	wish := b.keys.Wish(fire.RunID(), etcdkv.WishCancel)
+	b.write(wish, etcdkv.Wish{Schema: 1, Kind: etcdkv.WishCancel, Fire: fire, Shard: etcdkv.ShardOf(j.Key(), b.meta.Shards), By: "ada", At: time.Now().Add(-time.Hour)})
+	b.start("n2")
+	b.until("it is cancelled", func() bool {
+		return b.recorded(func(r *job.Run) bool {
+			return r.FireID == fire && r.State == job.StateCancelled && strings.Contains(r.Reason, "cancelled by ada")
+		}) == 1
+	})
+	b.until("the wish is gone", func() bool {
+		resp, err := b.client.Get(context.Background(), wish)
+		return err == nil && len(resp.Kvs) == 0
+	})
 }
