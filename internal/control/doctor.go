@@ -422,8 +422,52 @@ func (c *Control) checkMinions(ctx context.Context) ([]Check, error) {
 	if len(present) == 0 {
 		return []Check{{
 			Name: "minions", Status: CheckWarn, Detail: "none is connected, no job can run",
-			Hint: "start a worker with --servers set to a node's peer address",
+			Hint: "start a worker with --servers set to a node's peer address, and with a token: `carillon minions token`",
 		}}, nil
 	}
-	return []Check{{Name: "minions", Status: CheckOK, Detail: fmt.Sprintf("%d connected", len(present))}}, nil
+	checks := []Check{{Name: "minions", Status: CheckOK, Detail: fmt.Sprintf("%d connected", len(present))}}
+	return append(checks, c.checkControllable(ctx)...), ctx.Err()
+}
+
+// checkControllable looks for connected minions that get no orders, and for some
+// that ask to join.
+func (c *Control) checkControllable(ctx context.Context) []Check {
+	var checks []Check
+	bad, first := 0, ""
+	for _, m := range c.minions.Minions() {
+		if m.Node == "" || m.Trouble == "" {
+			continue
+		}
+		if bad++; bad == 1 {
+			first = fmt.Sprintf("%s: %s", m.ID, m.Trouble)
+		}
+	}
+	if bad > 0 {
+		checks = append(checks, Check{
+			Name: "minions", Status: CheckWarn, Detail: fmt.Sprintf("%d are connected and uncontrollable, first %s", bad, first),
+			Hint: "see `carillon minions`; they are back by themselves when what is told is over",
+		})
+	}
+	if c.enroll == nil {
+		return checks
+	}
+	requests, err := c.enroll.Requests(ctx)
+	if err != nil {
+		return checks // etcd's own check tells
+	}
+	waiting := 0
+	for _, r := range requests {
+		for _, k := range r.Keys {
+			if k.ApprovedAt.IsZero() && k.RejectedAt.IsZero() {
+				waiting++
+			}
+		}
+	}
+	if waiting > 0 {
+		checks = append(checks, Check{
+			Name: "minions", Status: CheckWarn, Detail: fmt.Sprintf("%d ask to join and wait for an operator", waiting),
+			Hint: "see `carillon minions requests`, then approve or reject them",
+		})
+	}
+	return checks
 }
