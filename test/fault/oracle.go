@@ -190,6 +190,10 @@ func traced(t trace, r *job.Run) bool {
 // start: it was on its way.
 const staleAfter = time.Second
 
+// herdQueue is how long an accepted order may wait for its turn at a minion that
+// has a herd to start.
+const herdQueue = 15 * time.Second
+
 // judgeStarts looks for tasks that were started under a token long after a
 // newer one had been granted.
 func (v *verdict) judgeStarts(e evidence) {

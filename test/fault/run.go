@@ -138,6 +138,11 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	if scenarios()[r.options.scenario].apart {
 		r.evidence.onWay = stillMax + staleAfter
 	}
+	if scenarios()[r.options.scenario].herd > 0 {
+		// A minion that has a herd to start accepts each order in time, and starts
+		// it when it is its turn.
+		r.evidence.onWay = max(r.evidence.onWay, herdQueue)
+	}
 	r.evidence.end = time.Now()
 	r.takeovers = c.takeovers.times()
 	r.verdict = judge(r.evidence)
