@@ -52,10 +52,15 @@ type Spec struct {
 	Enabled *bool `json:"enabled,omitempty"`
 
 	// Command is the program and its arguments; no shell is involved.
-	// Exactly one of Command and Script is given.
+	// Exactly one of Command, Script and Steps is given.
 	Command []string `json:"command,omitempty"`
 	// Script is a text that an interpreter runs.
 	Script *Script `json:"script,omitempty"`
+	// Steps are several things that are done one after the other.
+	Steps []Step `json:"steps,omitempty"`
+	// Params are what a run may be started with; each reaches the command as the
+	// variable CARILLON_PARAM_NAME. None: any may be given.
+	Params []Param `json:"params,omitempty"`
 	// Env is added to the small environment that the minion gives a command.
 	Env map[string]string `json:"env,omitempty"`
 	// WorkingDir is where the command starts. Empty: the minion's work directory.

@@ -12,8 +12,13 @@ type Order struct {
 	Key   Key
 	RunID RunID
 
-	Command    []string
-	Script     *Script
+	Command []string
+	Script  *Script
+	// ScriptSHA256 is the hash of a script's text whose Source is empty here: the
+	// minion asks for it.
+	ScriptSHA256 string `json:",omitempty"`
+	// Steps are done one after the other; Command and Script are empty then.
+	Steps      []OrderStep `json:",omitempty"`
 	Env        map[string]string
 	WorkingDir string
 	User       string
@@ -44,6 +49,8 @@ type Report struct {
 	Exit      *Exit
 	Stdout    Output
 	Stderr    Output
+	// Steps tell how the steps of the order ended, if it has any.
+	Steps []StepResult `json:",omitempty"`
 	// Spooled: the minion keeps the report, and sends it again, until it is
 	// acknowledged.
 	Spooled bool

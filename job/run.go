@@ -171,6 +171,8 @@ type Task struct {
 	Exit      *Exit     `json:"exit,omitempty"`
 	Stdout    Output    `json:"stdout,omitzero"`
 	Stderr    Output    `json:"stderr,omitzero"`
+	// Steps tell how the steps of a job that has some ended.
+	Steps []StepResult `json:"steps,omitempty"`
 }
 
 // Exit tells how a process ended and what it used.

@@ -113,7 +113,8 @@ func (s *Spec) Validate() []Problem {
 		}
 	}
 	s.checkWork(&p)
-	s.checkEnv(&p)
+	s.checkSteps(&p)
+	checkEnv(&p, s.Env)
 	if s.WorkingDir != "" {
 		checkDir(&p, s.WorkingDir)
 	}
@@ -190,24 +191,19 @@ func (s *Spec) checkWindows(p *problems) {
 // checkWork checks that there is exactly one thing to run.
 func (s *Spec) checkWork(p *problems) {
 	switch {
-	case len(s.Command) == 0 && s.Script == nil:
-		p.add("spec.command", "is missing; give either command (a list: the program and its arguments) or script")
+	case len(s.Command) == 0 && s.Script == nil && len(s.Steps) == 0:
+		p.add("spec.command", "is missing; give either command (a list: the program and its arguments), script or steps")
 	case len(s.Command) > 0 && s.Script != nil:
 		p.add("spec.script", "is given beside command; give one of the two")
+	case len(s.Steps) > 0 && (len(s.Command) > 0 || s.Script != nil):
+		p.add("spec.steps", "are given beside command or script; make that a step, too")
 	}
 	checkArgs(p, "spec.command", s.Command)
 	if s.Script == nil {
 		return
 	}
 	checkArgs(p, "spec.script.interpreter", s.Script.Interpreter)
-	switch n := len(s.Script.Source); {
-	case strings.TrimSpace(s.Script.Source) == "":
-		p.add("spec.script.source", "is empty; give the text of the script")
-	case n > MaxScriptBytes:
-		p.add("spec.script.source", "has %d bytes; at most %d are allowed", n, MaxScriptBytes)
-	case strings.ContainsRune(s.Script.Source, 0):
-		p.add("spec.script.source", "has a NUL character; it has to be text")
-	}
+	checkSource(p, "spec.script.source", s.Script.Source)
 }
 
 func checkArgs(p *problems, at string, args []string) {
@@ -224,19 +220,15 @@ func checkArgs(p *problems, at string, args []string) {
 	}
 }
 
-func (s *Spec) checkEnv(p *problems) {
-	if len(s.Env) > MaxEnv {
-		p.add("spec.env", "has %d entries; at most %d are allowed", len(s.Env), MaxEnv)
-	}
-	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
-		switch {
-		case !isEnvName(k):
-			p.add("spec.env."+k, "%q is not the name of a variable; letters, digits and '_' are allowed, and the first is no digit", k)
-		case strings.HasPrefix(k, EnvPrefix):
-			p.add("spec.env."+k, "names that begin with %s are set by Carillon itself; choose another", EnvPrefix)
-		case strings.ContainsRune(s.Env[k], 0):
-			p.add("spec.env."+k, "has a NUL character, which no variable can hold")
-		}
+// checkVariable checks a variable that is added to an environment.
+func checkVariable(p *problems, k, v string) {
+	switch {
+	case !isEnvName(k):
+		p.add("spec.env."+k, "%q is not the name of a variable; letters, digits and '_' are allowed, and the first is no digit", k)
+	case strings.HasPrefix(k, EnvPrefix):
+		p.add("spec.env."+k, "names that begin with %s are set by Carillon itself; choose another", EnvPrefix)
+	case strings.ContainsRune(v, 0):
+		p.add("spec.env."+k, "has a NUL character, which no variable can hold")
 	}
 }
 

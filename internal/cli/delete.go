@@ -65,11 +65,11 @@ func (a *app) deleteCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
-	hosts, calendars := a.deleteHostGroupsCommand(&yes), a.deleteCalendarsCommand(&yes)
-	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars} {
+	hosts, calendars, scripts := a.deleteHostGroupsCommand(&yes), a.deleteCalendarsCommand(&yes), a.deleteScriptsCommand(&yes)
+	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, scripts} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 	}
-	cmd.AddCommand(jobs, groups, hosts, calendars, a.deleteBackfillCommand())
+	cmd.AddCommand(jobs, groups, hosts, calendars, scripts, a.deleteBackfillCommand())
 	return cmd
 }
 
@@ -143,6 +143,8 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 			remove = a.client.deleteGroup
 		case job.KindCalendar:
 			remove = a.client.deleteCalendar
+		case job.KindScript:
+			remove = a.client.deleteScript
 		case job.KindHostGroup:
 			remove = a.client.deleteHostGroup
 		}

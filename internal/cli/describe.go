@@ -20,12 +20,12 @@ const describedInstants = 5
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe WHAT NAME", GroupID: groupJobs,
-		Short:   "Tell all about a job, a group, a run or a fire",
+		Short:   "Tell all about a job, a group, a script, a run or a fire",
 		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z\n  carillon describe fire backup@2027-01-31T02:30:00Z",
 		RunE:    needsNoun,
 	}
 	cmd.AddCommand(
-		a.describeGroupCommand(), a.describeFireCommand(),
+		a.describeGroupCommand(), a.describeFireCommand(), a.describeScriptCommand(),
 		&cobra.Command{
 			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
 			Short:   "Tell when and where a job runs, and how its last runs went",
@@ -83,6 +83,9 @@ func (a *app) describeJob(v control.JobView) error {
 		f.add("Watches key", s.Watch.Key)
 	}
 	f.add("Command", commandText(s))
+	for i := range s.Params {
+		f.add("Param "+s.Params[i].Name, paramText(&s.Params[i]))
+	}
 	f.add("Working dir", s.WorkingDir)
 	f.add("User", s.User)
 	f.add("Limits", limitsText(s.Limits))
@@ -128,6 +131,13 @@ func afterText(after *job.After) string {
 }
 
 func commandText(s *job.Spec) string {
+	if len(s.Steps) > 0 {
+		names := make([]string, len(s.Steps))
+		for i := range s.Steps {
+			names[i] = s.StepName(i)
+		}
+		return fmt.Sprintf("%d steps: %s", len(names), strings.Join(names, ", "))
+	}
 	if s.Script != nil {
 		interpreter := s.Script.Interpreter
 		if len(interpreter) == 0 {
@@ -266,6 +276,13 @@ func (a *app) describeTask(t job.Task) {
 	f.add("Started", a.exact(t.StartedAt))
 	f.add("Ended", a.exact(t.EndedAt))
 	f.add("Took", span(t.StartedAt, t.EndedAt))
+	for _, st := range t.Steps {
+		text := string(st.State)
+		if st.State != job.StateSkipped {
+			text += fmt.Sprintf(", exit code %d, took %s", st.ExitCode, short(time.Duration(st.Took)))
+		}
+		f.add("Step "+oneLine(st.Name), text)
+	}
 	if e := t.Exit; e != nil {
 		f.add("Exit", exitText(e))
 		f.add("CPU", fmt.Sprintf("%s user, %s system", short(time.Duration(e.UserCPU)), short(time.Duration(e.SystemCPU))))

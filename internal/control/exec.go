@@ -62,6 +62,9 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	if problems := p.checkTargets(objects); len(problems) > 0 {
 		return ExecView{}, &job.InvalidError{Problems: problems}
 	}
+	if req.Params, err = c.checkStart(ctx, o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
+		return ExecView{}, err
+	}
 	found, err := c.matchTarget(ctx, o.Spec.Target)
 	if err != nil {
 		return ExecView{}, err
@@ -111,6 +114,9 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 		}
 		d.stillThere(p.key, 0)
 		d.put(p.key, value)
+	}
+	if text := largeText(spec.Script); text != "" {
+		d.put(c.cfg.Keys.Blob(job.ScriptSum(text)), text)
 	}
 	ok, err := c.commit(ctx, "start command", &d)
 	if err == nil && !ok {
@@ -167,22 +173,34 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, erro
 	return v, nil
 }
 
-// sweepEvery is how often jobs are looked for that were made for one run.
-const sweepEvery = time.Minute
+const (
+	// sweepEvery is how often jobs are looked for that were made for one run.
+	sweepEvery = time.Minute
+	// textsEvery is how many of these looks pass between two for texts of scripts
+	// that nothing names: no order is on its way for so long.
+	textsEvery = 60
+)
 
 // Sweep removes jobs that were made for one run once they are due to go, until
 // ctx ends. It does so only while mine reports true: one node is enough.
 func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	for {
+	var texts scriptTexts
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 		if !mine() {
+			texts.idle = nil
 			continue
+		}
+		if n%textsEvery == 0 {
+			if err := c.sweepTexts(ctx, &texts); err != nil && ctx.Err() == nil {
+				c.log.Warn("texts of scripts are not removed yet", zap.Error(err))
+			}
 		}
 		if err := c.sweepOnce(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("commands that were run are not removed yet", zap.Error(err))

@@ -32,6 +32,8 @@ type planner struct {
 	left map[job.ShardID]*leftShard
 	// calendars are those that the objects are, or name; nil: there is none.
 	calendars map[job.Key]*mvccpb.KeyValue
+	// library are the scripts that the objects are, or name.
+	library *shelf
 	// created counts the jobs that are new.
 	created int
 	// ending are jobs whose schedule has changed to one that never fires again.
@@ -64,6 +66,9 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 	if err := p.readCalendars(ctx, objects); err != nil {
 		return nil, err
 	}
+	if err := p.readScripts(ctx, objects); err != nil {
+		return nil, err
+	}
 	var keys []job.Key
 	for i := range objects {
 		if objects[i].Kind == job.KindJob {
@@ -81,6 +86,12 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 		if o.Kind == job.KindCalendar {
 			if changes[i], err = p.calendar(o); err != nil {
 				return nil, fmt.Errorf("apply calendar %s: %w", o.Metadata.Key(), err)
+			}
+			continue
+		}
+		if o.Kind == job.KindScript {
+			if changes[i], err = p.script(ctx, o); err != nil {
+				return nil, fmt.Errorf("apply script %s: %w", o.Metadata.Key(), err)
 			}
 			continue
 		}
@@ -111,7 +122,9 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 		if changes[i], err = p.job(ctx, o, at); err != nil {
 			return nil, fmt.Errorf("apply job %s: %w", o.Metadata.Key(), err)
 		}
+		p.scripted(&changes[i], o)
 	}
+	problems = append(problems, p.checkSteps(objects)...)
 	if p.created > 0 {
 		if err := c.roomForJobs(ctx); err != nil {
 			return nil, fmt.Errorf("apply: %w", err)

@@ -6,9 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,12 +19,6 @@ import (
 // startTries bounds the search for an instant at which a job was not started
 // already.
 const startTries = 100
-
-// Limits of a start's parameters.
-const (
-	MaxParams     = 100
-	MaxParamBytes = 16 << 10
-)
 
 // StartRequest is what a start by hand may say.
 type StartRequest struct {
@@ -48,10 +39,13 @@ func (c *Control) Start(ctx context.Context, key job.Key, req StartRequest) (job
 
 func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger) (job.FireID, error) {
 	doing := "start job " + key.String()
-	at := c.now()
+	at, given := c.now(), t.Params
 	for range startTries {
 		stored, lies, err := c.stored(ctx, key)
 		if err != nil {
+			return job.FireID{}, err
+		}
+		if t.Params, err = c.checkStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
 			return job.FireID{}, err
 		}
 		t.Schema, t.Key = etcdkv.Schema, key
@@ -79,30 +73,9 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 	return job.FireID{}, fmt.Errorf("%s: too many others do so at the same instant: %w", doing, job.ErrConflict)
 }
 
-// checkParams tells all that is wrong with parameters.
+// checkParams tells all that is wrong with parameters in themselves.
 func checkParams(params map[string]string) error {
-	var problems []job.Problem
-	if len(params) > MaxParams {
-		problems = append(problems, job.Problem{Path: "params", Message: fmt.Sprintf("has %d entries; at most %d are allowed", len(params), MaxParams)})
-	}
-	size := 0
-	upper := map[string]string{}
-	for _, k := range slices.Sorted(maps.Keys(params)) {
-		size += len(k) + len(params[k])
-		switch other := upper[strings.ToUpper(k)]; {
-		case !job.IsParamName(k):
-			problems = append(problems, job.Problem{Path: "params." + k, Message: fmt.Sprintf("%q is not the name of a parameter; letters, digits and '_' are allowed, and the first is no digit", k)})
-		case other != "":
-			problems = append(problems, job.Problem{Path: "params." + k, Message: fmt.Sprintf("differs from %q in case only", other)})
-		case strings.ContainsRune(params[k], 0):
-			problems = append(problems, job.Problem{Path: "params." + k, Message: "has a NUL character, which no variable can hold"})
-		}
-		upper[strings.ToUpper(k)] = k
-	}
-	if size > MaxParamBytes {
-		problems = append(problems, job.Problem{Path: "params", Message: fmt.Sprintf("have %d bytes; at most %d are allowed", size, MaxParamBytes)})
-	}
-	if len(problems) > 0 {
+	if problems := job.CheckParams(params); len(problems) > 0 {
 		return &job.InvalidError{Problems: problems}
 	}
 	return nil
@@ -165,6 +138,9 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 	}
 	if !stored.Spec.IsEnabled() {
 		return BackfillView{}, invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
+	}
+	if req.Params, err = c.checkStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
+		return BackfillView{}, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {

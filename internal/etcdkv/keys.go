@@ -153,6 +153,29 @@ func (k Keys) JoinedTrigger(s job.ShardID, u job.UID, from job.Key) string {
 // Watched is the key that says how far a job has looked at the key it watches.
 func (k Keys) Watched(u job.UID) string { return k.root + "watched/" + u.String() }
 
+// Scripts is the prefix of all versions of the library's scripts.
+func (k Keys) Scripts() string { return k.root + "scripts/" }
+
+// Script is the prefix of a script's versions.
+func (k Keys) Script(key job.Key) string { return k.Scripts() + key.Namespace + "/" + key.Name + "/" }
+
+// ScriptVersion is the key of a version of a script. Versions sort by their number.
+func (k Keys) ScriptVersion(key job.Key, version int) string {
+	return k.Script(key) + fmt.Sprintf("%08d", version)
+}
+
+// ScriptHeads is the prefix of what tells the newest version of each script.
+func (k Keys) ScriptHeads() string { return k.root + "scriptheads/" }
+
+// ScriptHead is the key that tells a script's newest version.
+func (k Keys) ScriptHead(key job.Key) string { return k.ScriptHeads() + key.String() }
+
+// Blobs is the prefix of the texts of scripts.
+func (k Keys) Blobs() string { return k.root + "blobs/" }
+
+// Blob is the key of a text, by its SHA-256 in hexadecimal.
+func (k Keys) Blob(sum string) string { return k.Blobs() + sum }
+
 // Backfills is the prefix of all backfills.
 func (k Keys) Backfills() string { return k.root + "backfills/" }
 

@@ -130,6 +130,20 @@ type StoredCalendar struct {
 	job.Calendar
 }
 
+// StoredScript is the value of a version of a script. The Source of a text that
+// is not small is under its hash only.
+type StoredScript struct {
+	Schema int `json:"schema"`
+	job.LibraryScript
+}
+
+// ScriptHead tells a script's newest version.
+type ScriptHead struct {
+	Schema  int     `json:"schema"`
+	Key     job.Key `json:"key"`
+	Version int     `json:"version"`
+}
+
 // StoredHostGroup is the value of the key of a group of hosts.
 type StoredHostGroup struct {
 	Schema int `json:"schema"`

@@ -59,6 +59,9 @@ type Control interface {
 	Minions(ctx context.Context) ([]control.MinionView, error)
 	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
 	DeleteCalendar(ctx context.Context, key job.Key) error
+	Scripts(ctx context.Context, namespace string) ([]job.LibraryScript, error)
+	Script(ctx context.Context, ref job.ScriptRef) (control.ScriptView, error)
+	DeleteScript(ctx context.Context, key job.Key) error
 	HostGroups(ctx context.Context) ([]job.HostGroup, error)
 	DeleteHostGroup(ctx context.Context, name string) error
 	MatchMinions(ctx context.Context, expr string) (control.MatchView, error)
@@ -197,6 +200,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.operatorRoutes(doc)
 	a.fireRoutes(doc)
 	a.calendarRoutes(doc)
+	a.scriptRoutes(doc)
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.streamRoutes(doc, mux)

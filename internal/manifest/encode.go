@@ -44,6 +44,9 @@ func documentNode(o *Object) *yaml.Node {
 	if o.Kind == job.KindCalendar {
 		return node(reflect.ValueOf(document[job.CalendarSpec]{job.APIVersion, o.Kind, o.Metadata, o.Calendar}))
 	}
+	if o.Kind == job.KindScript {
+		return node(reflect.ValueOf(document[job.ScriptSpec]{job.APIVersion, o.Kind, o.Metadata, o.Script}))
+	}
 	if o.Kind == job.KindHostGroup {
 		return node(reflect.ValueOf(document[job.HostGroupSpec]{job.APIVersion, o.Kind, o.Metadata, o.HostGroup}))
 	}

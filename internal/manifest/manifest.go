@@ -33,12 +33,13 @@ type Object struct {
 	// Kind is one of Kinds.
 	Kind     string
 	Metadata job.Metadata
-	// Spec is a job's spec, Group a group's, and HostGroup that of a group of
-	// hosts; the other ones are zero.
+	// Spec is a job's spec, Group a group's, HostGroup that of a group of
+	// hosts, Calendar a calendar's, and Script a script's; the other ones are zero.
 	Spec      job.Spec
 	Group     job.GroupSpec
 	HostGroup job.HostGroupSpec
 	Calendar  job.CalendarSpec
+	Script    job.ScriptSpec
 	// File and Line tell where the document begins; Line counts from 1.
 	File string
 	Line int

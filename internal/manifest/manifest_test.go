@@ -223,6 +223,15 @@ func TestM3_RoundTrip(t *testing.T) {
 				MaxFailures: &few, Order: job.OrderLabel, OrderBy: "site", MaxPer: map[string]int{"rack": 2},
 			}
 		}
+		if rapid.Bool().Draw(rt, "has steps") {
+			s.Params = []job.Param{{Name: "p", Required: true, MaxLength: 3}}
+			s.Steps = []job.Step{
+				{Script: "a/b@3", Params: map[string]string{"x": "is {{p}}"}, If: job.IfAlways, ContinueOnFailure: true, Timeout: job.Duration(time.Second)},
+				{Name: "two", Shell: rapid.SampledFrom([]string{"echo {{p}}\n", "true"}).Draw(rt, "shell")},
+				{Command: []string{"x", "{{p}}"}},
+			}
+			return s
+		}
 		if rapid.Bool().Draw(rt, "is script") {
 			s.Script = &job.Script{Interpreter: rapid.SliceOfN(name, 0, 2).Draw(rt, "interpreter"), Source: "x" + text.Draw(rt, "source")}
 			if rapid.Bool().Draw(rt, "blank first") {
@@ -268,6 +277,12 @@ func TestM3_RoundTrip(t *testing.T) {
 			case job.KindCalendar:
 				in[i].Calendar = job.CalendarSpec{
 					TimeZone: "Europe/Berlin", Weekdays: []string{"MON-FRI"}, Closed: []string{"12-25 Christmas"}, Windows: []string{"0 2 * * SUN for 2h: patching"},
+				}
+			case job.KindScript:
+				in[i].Script = job.ScriptSpec{
+					Category: "disk", Interpreter: []string{"bash", "-e"}, Source: rapid.SampledFrom([]string{"df\n", "x", "a\n\tb\n"}).Draw(rt, "source"),
+					Args: []string{"--top={{n}}"}, Timeout: duration(time.Second, time.Hour).Draw(rt, "timeout"), Env: rapid.MapOfN(rapid.StringMatching("[A-Z]{3}"), text, 0, 2).Draw(rt, "env"),
+					Params: []job.Param{{Name: "n", Type: job.ParamInt, Default: "3", Min: "1"}, {Name: "m", Type: job.ParamEnum, Values: []string{"a", "b"}, Required: true}},
 				}
 			case job.KindHostGroup:
 				in[i].Metadata.Namespace = job.DefaultNamespace

@@ -19,7 +19,7 @@ import (
 
 // document is a document's outermost fields, in the order they are written. S
 // is the spec of its kind.
-type document[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec] struct {
+type document[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec] struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Metadata   job.Metadata `json:"metadata"`
@@ -28,7 +28,7 @@ type document[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec]
 
 // Kinds lists the kinds of objects.
 func Kinds() []string {
-	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar}
+	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindScript}
 }
 
 // object reads and checks one document. It is false when there is no telling
@@ -53,6 +53,8 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		o.Metadata, o.Group = read[job.GroupSpec](r, n)
 	case job.KindCalendar:
 		o.Metadata, o.Calendar = read[job.CalendarSpec](r, n)
+	case job.KindScript:
+		o.Metadata, o.Script = read[job.ScriptSpec](r, n)
 	case job.KindHostGroup:
 		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
 	default:
@@ -74,7 +76,7 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 }
 
 // read reads a document whose kind has the spec S.
-func read[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
+func read[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
 	var doc document[S]
 	r.fields(n, reflect.ValueOf(&doc).Elem(), "")
 	return doc.Metadata, doc.Spec
@@ -156,6 +158,9 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 	if o.Kind == job.KindCalendar {
 		_, wrong := calendar.New(o.Metadata.Name, &o.Calendar)
 		return append(problems, wrong...)
+	}
+	if o.Kind == job.KindScript {
+		return append(problems, o.Script.Validate()...)
 	}
 	problems = append(problems, o.Spec.Validate()...)
 	if canary := o.Spec.Rollout.Canary; canary != "" {

@@ -230,7 +230,11 @@ func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
 			r.fail(n, path, "%s is a string; write the program and its arguments as a list, as in [%s], or use script for a shell line",
 				shown(n), quoteWords(n.Value))
 			return
-		case path == "spec.script.interpreter" && len(strings.Fields(n.Value)) != 1:
+		case strings.HasPrefix(path, "spec.steps[") && strings.HasSuffix(path, "].command"):
+			r.fail(n, path, "%s is a string; write the program and its arguments as a list, as in [%s], or use shell for a shell line",
+				shown(n), quoteWords(n.Value))
+			return
+		case (path == "spec.script.interpreter" || path == "spec.interpreter") && len(strings.Fields(n.Value)) != 1:
 			r.fail(n, path, "%s is a string; write the program and its arguments as a list, as in [%s]", shown(n), quoteWords(n.Value))
 			return
 		}

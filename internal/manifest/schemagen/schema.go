@@ -20,13 +20,13 @@ func document(c comments) schema {
 	spec := func(s schema) schema { return schema{"properties": schema{"spec": s}} }
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job, group, calendar, or group of hosts",
+		"title":                "Carillon job, group, calendar, script, or group of hosts",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
 		"properties": schema{
 			"apiVersion": schema{"const": job.APIVersion, "description": "The version of the file's form."},
-			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar}, "description": "What the document describes."},
+			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindScript}, "description": "What the document describes."},
 			"metadata":   c.object(reflect.TypeFor[job.Metadata](), "metadata"),
 			"spec":       schema{"type": "object", "description": "What is wanted of it."},
 		},
@@ -38,7 +38,11 @@ func document(c comments) schema {
 			"else": schema{
 				"if":   schema{"properties": schema{"kind": schema{"const": job.KindCalendar}}},
 				"then": spec(c.object(reflect.TypeFor[job.CalendarSpec](), "calendar")),
-				"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
+				"else": schema{
+					"if":   schema{"properties": schema{"kind": schema{"const": job.KindScript}}},
+					"then": spec(c.object(reflect.TypeFor[job.ScriptSpec](), "script")),
+					"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
+				},
 			},
 		},
 	}
@@ -66,7 +70,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 	}
 	if path == "spec" {
 		properties["schedule"] = schema{"type": "string", "minLength": 1, "description": "schedule is short for schedules with one entry.", "examples": samples}
-		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}}
+		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}, {"required": []string{"steps"}}}
 		s["not"] = schema{"required": []string{"schedule", "schedules"}}
 	}
 	return s
@@ -105,6 +109,10 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": job.Promotes(), "default": job.Promotes()[0]}
 	case reflect.TypeFor[job.StartOrder]():
 		return schema{"enum": job.StartOrders(), "default": job.StartOrders()[0]}
+	case reflect.TypeFor[job.ParamType]():
+		return schema{"enum": job.ParamTypes(), "default": job.ParamTypes()[0]}
+	case reflect.TypeFor[job.StepIf]():
+		return schema{"enum": job.StepIfs(), "default": job.StepIfs()[0]}
 	case reflect.TypeFor[job.Amount]():
 		return schema{"type": []string{"string", "integer"}, "pattern": `^[0-9]+(\.[0-9]+)?%?$`, "examples": []string{"20", "10%"}}
 	case reflect.TypeFor[time.Time]():
@@ -180,6 +188,9 @@ var (
 		"spec.command":             {"minItems": 1, "maxItems": job.MaxArgs, "examples": [][]string{{"echo", "hello"}}},
 		"spec.script.interpreter":  oneOrMore(job.MaxArgs),
 		"spec.script.source":       {"minLength": 1},
+		"script.source":            {"minLength": 1},
+		"script.interpreter":       oneOrMore(job.MaxArgs),
+		"script.user":              {"type": []string{"string", "integer"}},
 		"spec.env":                 {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
 		"spec.workingDir":          {"pattern": "^/"},
 		"spec.user":                {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},

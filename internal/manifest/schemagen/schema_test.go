@@ -53,7 +53,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		properties, _ := s["properties"].(map[string]any)
 		for name, p := range properties {
 			field := p.(map[string]any)
-			if path+name != "metadata" && path+name != "spec" && path+name != "then.spec" && path+name != "else.then.spec" && path+name != "else.else.then.spec" && path+name != "else.else.else.spec" && field["description"] == nil {
+			if path+name != "metadata" && path+name != "spec" && path+name != "then.spec" && path+name != "else.then.spec" && path+name != "else.else.then.spec" && path+name != "else.else.else.then.spec" && path+name != "else.else.else.else.spec" && field["description"] == nil {
 				t.Errorf("%s%s has no description", path, name)
 			}
 			if d, _ := field["description"].(string); regexp.MustCompile(`\b(Default|Overlap|Misfire|Spread|Loss|Start)[A-Z]`).MatchString(d) {
@@ -68,7 +68,9 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 	walk("else.then.", hosts["then"].(map[string]any))
 	calendars := hosts["else"].(map[string]any)
 	walk("else.else.then.", calendars["then"].(map[string]any))
-	walk("else.else.else.", calendars["else"].(map[string]any))
+	scripts := calendars["else"].(map[string]any)
+	walk("else.else.else.then.", scripts["then"].(map[string]any))
+	walk("else.else.else.else.", scripts["else"].(map[string]any))
 	for at := range details {
 		s, way := load(t), strings.Split(at, ".")
 		switch way[0] {
@@ -77,7 +79,9 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		case "calendar":
 			s, way[0] = s["else"].(map[string]any)["else"].(map[string]any)["then"].(map[string]any), "spec"
 		case "spec":
-			s = s["else"].(map[string]any)["else"].(map[string]any)["else"].(map[string]any)
+			s = s["else"].(map[string]any)["else"].(map[string]any)["else"].(map[string]any)["else"].(map[string]any)
+		case "script":
+			s, way[0] = s["else"].(map[string]any)["else"].(map[string]any)["else"].(map[string]any)["then"].(map[string]any), "spec"
 		}
 		if !reaches(s, way) {
 			t.Errorf("details of %s, which is no field", at)

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// scripts returns the newest versions of the library's scripts.
+func (c *client) scripts(ctx context.Context, namespace string) ([]job.LibraryScript, error) {
+	var out struct{ Scripts []job.LibraryScript }
+	q := url.Values{}
+	set(q, "namespace", namespace)
+	err := c.get(ctx, &out, q, "v1", "scripts")
+	return out.Scripts, err
+}
+
+func (c *client) script(ctx context.Context, ref job.ScriptRef) (control.ScriptView, error) {
+	var out control.ScriptView
+	q := url.Values{}
+	if ref.Version > 0 {
+		q.Set("version", strconv.Itoa(ref.Version))
+	}
+	err := c.get(ctx, &out, q, "v1", "namespaces", ref.Key.Namespace, "scripts", ref.Key.Name)
+	return out, err
+}
+
+func (c *client) deleteScript(ctx context.Context, k job.Key) error {
+	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "namespaces", k.Namespace, "scripts", k.Name}}, nil)
+}
+
+// scriptRef reads the name of a script on the command line.
+func (a *app) scriptRef(name string) (job.ScriptRef, error) {
+	plain, _, _ := strings.Cut(name, "@")
+	key, err := a.keyOf("script", plain)
+	if err != nil {
+		return job.ScriptRef{}, err
+	}
+	ref, err := job.ParseScriptRef(name, key.Namespace)
+	if err != nil {
+		return ref, usagef("script %q: %v", name, err)
+	}
+	return ref, nil
+}
+
+func (a *app) getScriptsCommand() *cobra.Command {
+	var category string
+	cmd := &cobra.Command{
+		Use: "scripts [NAME[@VERSION]]", Aliases: []string{"script"}, Args: atMostOne,
+		Short: "List the library's scripts, or show one",
+		Long: "List the newest versions of the library's scripts, or show one, in any version.\n" +
+			"With -o yaml they are printed as manifests that `carillon apply` takes back.",
+		Example: "  carillon get scripts --category disk\n  carillon get script cleanup -o yaml\n  carillon get script cleanup@3 -o yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var all []job.LibraryScript
+			if len(args) == 1 {
+				ref, err := a.scriptRef(args[0])
+				if err != nil {
+					return err
+				}
+				v, err := a.client.script(cmd.Context(), ref)
+				if err != nil {
+					return err
+				}
+				all = []job.LibraryScript{v.LibraryScript}
+			} else {
+				found, err := a.client.scripts(cmd.Context(), a.namespace)
+				if err != nil {
+					return err
+				}
+				for i := range found {
+					if category == "" || found[i].Spec.Category == category {
+						all = append(all, found[i])
+					}
+				}
+			}
+			if a.output == formatYAML {
+				var out []manifestOf[job.ScriptSpec]
+				for i := range all {
+					out = append(out, manifestOf[job.ScriptSpec]{job.APIVersion, job.KindScript, all[i].Metadata, all[i].Spec})
+				}
+				return printManifests(a, out)
+			}
+			if len(args) == 1 {
+				return printOne(a, all[0], a.scriptTable())
+			}
+			return printList(a, all, a.scriptTable())
+		},
+	}
+	cmd.Flags().StringVar(&category, "category", "", "only scripts of the category `WORD`")
+	return cmd
+}
+
+func (a *app) scriptTable() table[job.LibraryScript] {
+	type script = job.LibraryScript
+	return table[script]{
+		none: "no scripts; create one with `carillon apply -f FILE`",
+		name: func(s script) string { return s.Key().String() },
+		columns: []column[script]{
+			{head: "NAME", cell: func(s script) string { return s.Name }},
+			{head: "VERSION", cell: func(s script) string { return strconv.Itoa(s.Version) }},
+			{head: "CATEGORY", cell: func(s script) string { return orDash(s.Spec.Category) }},
+			{head: "PARAMS", cell: func(s script) string { return orDash(paramWords(s.Spec.Params)) }},
+			{head: "UPDATED", cell: func(s script) string { return a.stamp(s.CreatedAt) }},
+			{head: "DESCRIPTION", cell: func(s script) string { return s.Spec.Description }},
+		},
+	}
+}
+
+// paramWords names parameters; those that have to be given are marked.
+func paramWords(params []job.Param) string {
+	words := make([]string, len(params))
+	for i := range params {
+		words[i] = params[i].Name
+		if params[i].Required {
+			words[i] += "*"
+		}
+	}
+	return strings.Join(words, ",")
+}
+
+func (a *app) describeScriptCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "script NAME[@VERSION]", Aliases: []string{"scripts"}, Args: exactlyOne("name"),
+		Short:   "Tell what a script takes, its versions, and which jobs use it",
+		Example: "  carillon describe script cleanup",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := a.scriptRef(args[0])
+			if err != nil {
+				return err
+			}
+			v, err := a.client.script(cmd.Context(), ref)
+			if err != nil {
+				return err
+			}
+			return a.describeScript(&v)
+		},
+	}
+}
+
+func (a *app) describeScript(v *control.ScriptView) error {
+	switch a.output {
+	case formatName:
+		fmt.Fprintln(a.out, v.Key())
+		return nil
+	case formatJSON, formatYAML:
+		return a.printValue(v)
+	}
+	s := &v.Spec
+	f := newFields(a.out, "")
+	f.add("Script", v.Key().String())
+	f.add("Version", strconv.Itoa(v.Version))
+	f.add("SHA-256", v.SHA256)
+	f.add("Category", s.Category)
+	f.add("Description", s.Description)
+	f.add("Interpreter", orText(strings.Join(s.Interpreter, " "), "/bin/sh"))
+	f.add("Arguments", strings.Join(s.Args, " "))
+	f.add("Environment", pairs(s.Env))
+	f.add("User", s.User)
+	if s.Timeout > 0 {
+		f.add("Timeout", time.Duration(s.Timeout).String())
+	}
+	f.add("Labels", pairs(v.Labels))
+	for i := range s.Params {
+		d := &s.Params[i]
+		f.add("Param "+d.Name, paramText(d))
+	}
+	for _, old := range v.Versions {
+		f.add(fmt.Sprintf("Version %d", old.Version), fmt.Sprintf("%s  %.12s", a.stamp(old.CreatedAt), old.SHA256))
+	}
+	for _, u := range v.Jobs {
+		which := "the newest version"
+		if u.Version > 0 {
+			which = fmt.Sprintf("version %d", u.Version)
+		}
+		f.add("Used by", fmt.Sprintf("job %s (%s)", u.Job, which))
+	}
+	f.flush()
+	fmt.Fprintln(a.out, "\nText:")
+	printText(a.out, "  ", s.Source)
+	return nil
+}
+
+// paramText tells in a line what a parameter is.
+func paramText(d *job.Param) string {
+	words := []string{string(d.EffectiveType())}
+	add := func(text string, given bool) {
+		if given {
+			words = append(words, text)
+		}
+	}
+	add("required", d.Required)
+	add(fmt.Sprintf("default %q", d.Default), d.Default != "")
+	add("one of "+strings.Join(d.Values, ", "), len(d.Values) > 0)
+	add("at least "+d.Min, d.Min != "")
+	add("at most "+d.Max, d.Max != "")
+	add(fmt.Sprintf("at most %d characters", d.MaxLength), d.MaxLength > 0)
+	add("matching "+d.Pattern, d.Pattern != "")
+	text := strings.Join(words, ", ")
+	if d.Description != "" {
+		text += ": " + d.Description
+	}
+	return text
+}
+
+func (a *app) deleteScriptsCommand(yes *bool) *cobra.Command {
+	return &cobra.Command{
+		Use: "script NAME...", Aliases: []string{"scripts"},
+		Short:   "Delete scripts that no job names, with all their versions",
+		Example: "  carillon delete script cleanup",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("%s needs the name of a script", cmd.CommandPath())
+			}
+			return a.deleteNamed(cmd, job.KindScript, args, *yes)
+		},
+	}
+}

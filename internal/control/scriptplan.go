@@ -1,0 +1,197 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// readScripts reads the scripts that the objects are, or name.
+func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (err error) {
+	var refs []job.ScriptRef
+	for i := range objects {
+		if objects[i].Kind == job.KindScript {
+			refs = append(refs, job.ScriptRef{Key: objects[i].Metadata.Key()})
+		}
+		refs = append(refs, objects[i].Spec.ScriptRefs(objects[i].Metadata.Namespace)...)
+	}
+	p.library, err = p.c.library(ctx, refs)
+	return err
+}
+
+// script works out what applying a script changes: a new version, unless it says
+// what the newest one says.
+func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error) {
+	key := o.Metadata.Key()
+	head := p.library.heads[key]
+	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionCreated}}
+	ch.sameAs(p.c.cfg.Keys.ScriptHead(key), revisionOf(head))
+	next := job.LibraryScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
+	if old, ok := p.library.find(job.ScriptRef{Key: key}); ok {
+		same, err := sameScript(old, &next)
+		if err != nil {
+			return change{}, err
+		}
+		if same {
+			ch.result.Action = ActionUnchanged
+			return ch, nil
+		}
+		next.Version, ch.result.Action = old.Version+1, ActionUpdated
+		if err := p.forgetOld(ctx, &ch.draft, key, next.Version); err != nil {
+			return change{}, err
+		}
+	}
+	p.library.place(&next, true)
+	text := next.Spec.Source
+	stored := etcdkv.StoredScript{Schema: etcdkv.Schema, LibraryScript: next}
+	if len(text) > job.SmallScript {
+		stored.Spec.Source = ""
+	}
+	value, err := etcdkv.Encode(stored)
+	if err != nil {
+		return change{}, err
+	}
+	first, err := etcdkv.Encode(etcdkv.ScriptHead{Schema: etcdkv.Schema, Key: key, Version: next.Version})
+	ch.put(p.c.cfg.Keys.ScriptHead(key), first)
+	ch.put(p.c.cfg.Keys.Blob(next.SHA256), text)
+	ch.store(p.c.cfg.Keys.ScriptVersion(key, next.Version), value)
+	ch.size += len(text)
+	return ch, err
+}
+
+// sameScript reports whether two versions say the same.
+func sameScript(a, b *job.LibraryScript) (bool, error) {
+	type written struct {
+		Metadata job.Metadata
+		Spec     job.ScriptSpec
+		SHA256   string
+	}
+	x, y := written{a.Metadata, a.Spec, a.SHA256}, written{b.Metadata, b.Spec, b.SHA256}
+	x.Spec.Source, y.Spec.Source = "", "" // the hashes tell
+	return sameJSON(x, y)
+}
+
+// forgetOld removes the versions of a script that are too many, unless a job
+// names them.
+func (p *planner) forgetOld(ctx context.Context, d *draft, key job.Key, newest int) error {
+	if newest <= job.KeptVersions {
+		return nil
+	}
+	all, err := listAll[etcdkv.StoredScript](ctx, p.c, "list versions", p.c.cfg.Keys.Script(key))
+	if err != nil || len(all) < job.KeptVersions {
+		return err
+	}
+	users, err := p.c.scriptUsers(ctx, key)
+	if err != nil {
+		return err
+	}
+	const most = 16 // the next change removes more
+	for i := 0; i < min(len(all)-job.KeptVersions+1, most); i++ {
+		version := all[i].Version
+		if !slices.ContainsFunc(users, func(u ScriptUser) bool { return u.Version == version }) {
+			d.remove(p.c.cfg.Keys.ScriptVersion(key, version))
+		}
+	}
+	return nil
+}
+
+// checkSteps tells what is wrong with the steps of the jobs. The scripts of the
+// file are planned by then.
+func (p *planner) checkSteps(objects []manifest.Object) []job.Problem {
+	var problems []job.Problem
+	for i := range objects {
+		o := &objects[i]
+		if o.Kind != job.KindJob {
+			continue
+		}
+		for _, pr := range o.Spec.CheckSteps(o.Metadata.Namespace, p.library.find) {
+			pr.File, pr.Line = o.File, o.Line
+			problems = append(problems, pr)
+		}
+	}
+	return problems
+}
+
+// scripted adds to the change of a job what its scripts need: that those of the
+// library are there still, and the text of its own where the nodes find it.
+func (p *planner) scripted(ch *change, o *manifest.Object) {
+	if ch.result.Action == ActionUnchanged {
+		return
+	}
+	for _, ref := range o.Spec.ScriptRefs(o.Metadata.Namespace) {
+		var created int64
+		if kv := p.library.heads[ref.Key]; kv != nil {
+			created = kv.CreateRevision
+		}
+		ch.stillThere(p.c.cfg.Keys.ScriptHead(ref.Key), created)
+	}
+	if text := largeText(o.Spec.Script); text != "" {
+		ch.put(p.c.cfg.Keys.Blob(job.ScriptSum(text)), text)
+	}
+}
+
+// scriptTexts is what the sweep knows of texts that nothing names.
+type scriptTexts struct {
+	// idle are those that nothing named when it looked last, by their revision.
+	idle map[string]int64
+}
+
+// sweepTexts removes texts that nothing has named for two looks in a row, so
+// that orders on their way still find them. A text that is named again meanwhile
+// was put again: its revision tells.
+func (c *Control) sweepTexts(ctx context.Context, known *scriptTexts) error {
+	actx, cancel := c.asked(ctx)
+	defer cancel()
+	resp, err := c.client.Get(actx, c.cfg.Keys.Blobs(), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return etcdError(ctx, "list texts", err)
+	}
+	there := map[string]int64{}
+	for _, kv := range resp.Kvs {
+		there[string(kv.Key)] = kv.ModRevision
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	versions, err := listAll[etcdkv.StoredScript](ctx, c, "list scripts", c.cfg.Keys.Scripts())
+	if err != nil {
+		return err
+	}
+	for i := range versions {
+		delete(there, c.cfg.Keys.Blob(versions[i].SHA256))
+	}
+	err = c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		stored, err := decode[etcdkv.StoredJob](kv)
+		if err != nil {
+			return fmt.Errorf("which texts are in use cannot be told: %w", err)
+		}
+		if text := largeText(stored.Spec.Script); text != "" {
+			delete(there, c.cfg.Keys.Blob(job.ScriptSum(text)))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for key, rev := range there {
+		if known.idle[key] != rev {
+			continue
+		}
+		var d draft
+		d.sameAs(key, rev)
+		d.remove(key)
+		if _, err := c.commit(ctx, "remove a text that nothing names", &d); err != nil {
+			return err
+		}
+		delete(there, key)
+	}
+	known.idle = there
+	return nil
+}

@@ -1,0 +1,280 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// ScriptView is a script of the library in one of its versions.
+type ScriptView struct {
+	job.LibraryScript
+	// Versions are all that are kept, the newest first.
+	Versions []ScriptVersion `json:"versions"`
+	// Jobs are those whose steps name the script.
+	Jobs []ScriptUser `json:"jobs"`
+}
+
+// ScriptVersion is a version of a script, in short.
+type ScriptVersion struct {
+	Version   int       `json:"version"`
+	SHA256    string    `json:"sha256"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// ScriptUser is a job that names a script. Version 0 is the newest.
+type ScriptUser struct {
+	Job     job.Key `json:"job"`
+	Version int     `json:"version"`
+}
+
+// Scripts returns the newest versions of the scripts of a namespace, or of all
+// when it is empty, ordered by name, with their texts.
+func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.LibraryScript, error) {
+	prefix := c.cfg.Keys.ScriptHeads()
+	if namespace != "" {
+		prefix += namespace + "/"
+	}
+	heads, err := listAll[etcdkv.ScriptHead](ctx, c, "list scripts", prefix)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, len(heads))
+	for i := range heads {
+		keys[i] = c.cfg.Keys.ScriptVersion(heads[i].Key, heads[i].Version)
+	}
+	kvs, err := c.getAll(ctx, "list scripts", keys)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]job.LibraryScript, 0, len(kvs))
+	for _, kv := range kvs {
+		if kv == nil {
+			continue // deleted meanwhile
+		}
+		stored, err := decode[etcdkv.StoredScript](kv)
+		if err != nil {
+			c.log.Warn("script unreadable", zap.Error(err))
+			continue
+		}
+		out = append(out, stored.LibraryScript)
+	}
+	slices.SortFunc(out, func(a, b job.LibraryScript) int { return a.Key().Compare(b.Key()) })
+	return out, c.addSources(ctx, out)
+}
+
+// addSources reads the texts that are kept apart.
+func (c *Control) addSources(ctx context.Context, scripts []job.LibraryScript) error {
+	var keys []string
+	var at []int
+	for i := range scripts {
+		if scripts[i].Spec.Source == "" {
+			keys, at = append(keys, c.cfg.Keys.Blob(scripts[i].SHA256)), append(at, i)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	kvs, err := c.getAll(ctx, "read scripts", keys)
+	if err != nil {
+		return err
+	}
+	for n, kv := range kvs {
+		if kv == nil {
+			return fmt.Errorf("the text of script %s is missing: %w", scripts[at[n]].Key(), job.ErrNotFound)
+		}
+		scripts[at[n]].Spec.Source = string(kv.Value)
+	}
+	return nil
+}
+
+// Script returns a script in the version that ref names, with its other versions
+// and the jobs that name it.
+func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (ScriptView, error) {
+	all, err := listAll[etcdkv.StoredScript](ctx, c, "read script "+ref.Key.String(), c.cfg.Keys.Script(ref.Key))
+	if err != nil {
+		return ScriptView{}, err
+	}
+	v := ScriptView{Versions: []ScriptVersion{}, Jobs: []ScriptUser{}}
+	for i := range all {
+		s := &all[i]
+		if s.Version == ref.Version || ref.Version == 0 && s.Version > v.Version {
+			v.LibraryScript = s.LibraryScript
+		}
+		v.Versions = append(v.Versions, ScriptVersion{s.Version, s.SHA256, s.CreatedAt})
+	}
+	if v.Version == 0 {
+		return v, fmt.Errorf("script %s: %w", ref, job.ErrNotFound)
+	}
+	slices.SortFunc(v.Versions, func(a, b ScriptVersion) int { return b.Version - a.Version })
+	one := []job.LibraryScript{v.LibraryScript}
+	if err := c.addSources(ctx, one); err != nil {
+		return v, err
+	}
+	v.LibraryScript = one[0]
+	users, err := c.scriptUsers(ctx, ref.Key)
+	v.Jobs = append(v.Jobs, users...)
+	return v, err
+}
+
+// scriptUsers returns the jobs whose steps name a script, but for those that were
+// made for one run.
+func (c *Control) scriptUsers(ctx context.Context, key job.Key) ([]ScriptUser, error) {
+	var users []ScriptUser
+	err := c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		stored, err := decode[etcdkv.StoredJob](kv)
+		if err != nil || !stored.ExpiresAt.IsZero() {
+			return nil //nolint:nilerr // what cannot be read is told of where jobs are listed
+		}
+		for _, ref := range stored.Spec.ScriptRefs(stored.Namespace) {
+			if ref.Key == key {
+				users = append(users, ScriptUser{stored.Key(), ref.Version})
+			}
+		}
+		return nil
+	})
+	return users, err
+}
+
+// DeleteScript removes a script with all its versions. One that a job names is
+// kept: the error wraps job.ErrConflict then.
+func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
+	doing := "delete script " + key.String()
+	kv, err := c.get(ctx, doing, c.cfg.Keys.ScriptHead(key))
+	if err != nil {
+		return err
+	}
+	if kv == nil {
+		return fmt.Errorf("script %s: %w", key, job.ErrNotFound)
+	}
+	users, err := c.scriptUsers(ctx, key)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, u := range users {
+		if n := u.Job.String(); !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	if len(names) > 0 {
+		const shown = 3
+		return fmt.Errorf("script %s is named by %d jobs (%s); change them first: %w", key, len(names), ellipsis(names[:min(len(names), shown)], len(names)), job.ErrConflict)
+	}
+	var d draft
+	d.sameAs(c.cfg.Keys.ScriptHead(key), kv.ModRevision)
+	d.remove(c.cfg.Keys.ScriptHead(key))
+	d.clear(c.cfg.Keys.Script(key))
+	ok, err := c.commit(ctx, doing, &d)
+	if err == nil && !ok {
+		err = fmt.Errorf("script %s was changed meanwhile; try again: %w", key, job.ErrConflict)
+	}
+	if err == nil {
+		c.log.Info("script deleted", zap.Stringer("script", key))
+	}
+	return err
+}
+
+// library reads the scripts that refs name.
+func (c *Control) library(ctx context.Context, refs []job.ScriptRef) (*shelf, error) {
+	s := &shelf{heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.LibraryScript{}}
+	var keys []job.Key
+	for _, r := range refs {
+		if !slices.Contains(keys, r.Key) {
+			keys = append(keys, r.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return s, nil
+	}
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = c.cfg.Keys.ScriptHead(k)
+	}
+	heads, err := c.getAll(ctx, "read scripts", names)
+	if err != nil {
+		return nil, err
+	}
+	names = names[:0]
+	for i, kv := range heads {
+		if kv == nil {
+			continue
+		}
+		head, err := decode[etcdkv.ScriptHead](kv)
+		if err != nil {
+			return nil, fmt.Errorf("read script %s: %w", keys[i], err)
+		}
+		s.heads[keys[i]] = kv
+		names = append(names, c.cfg.Keys.ScriptVersion(keys[i], head.Version))
+	}
+	newest := len(names)
+	for _, r := range refs {
+		if r.Version != 0 {
+			names = append(names, c.cfg.Keys.ScriptVersion(r.Key, r.Version))
+		}
+	}
+	kvs, err := c.getAll(ctx, "read scripts", names)
+	if err != nil {
+		return nil, err
+	}
+	for i, kv := range kvs {
+		if kv == nil {
+			continue
+		}
+		stored, err := decode[etcdkv.StoredScript](kv)
+		if err != nil {
+			return nil, fmt.Errorf("read script %s: %w", kv.Key, err)
+		}
+		s.place(&stored.LibraryScript, i < newest)
+	}
+	return s, nil
+}
+
+// shelf is the part of the library that is looked at.
+type shelf struct {
+	heads   map[job.Key]*mvccpb.KeyValue
+	scripts map[job.ScriptRef]*job.LibraryScript
+}
+
+// place puts a version on the shelf.
+func (s *shelf) place(l *job.LibraryScript, newest bool) {
+	s.scripts[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
+	if newest {
+		s.scripts[job.ScriptRef{Key: l.Key()}] = l
+	}
+}
+
+// find is a job.Library.
+func (s *shelf) find(ref job.ScriptRef) (*job.LibraryScript, bool) {
+	l, ok := s.scripts[ref]
+	return l, ok
+}
+
+// checkStart tells all that is wrong with starting a job with parameters, and
+// returns them with defaults.
+func (c *Control) checkStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
+	shelf, err := c.library(ctx, spec.ScriptRefs(namespace))
+	if err != nil {
+		return nil, err
+	}
+	plan, problems := spec.Plan(namespace, params, shelf.find)
+	if len(problems) > 0 {
+		return nil, &job.InvalidError{Problems: problems}
+	}
+	return plan.Params, nil
+}
+
+// largeText returns the text of a job's script that is kept apart; empty: none is.
+func largeText(s *job.Script) string {
+	if s == nil || len(s.Source) <= job.SmallScript {
+		return ""
+	}
+	return s.Source
+}

@@ -1,0 +1,292 @@
+package job
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ParamType says which values a parameter may have.
+type ParamType string
+
+// The types of parameters.
+const (
+	// ParamString is any text. The default.
+	ParamString ParamType = "string"
+	// ParamInt is a whole number, such as -3.
+	ParamInt ParamType = "int"
+	// ParamNumber is a decimal number, such as 0.25.
+	ParamNumber ParamType = "number"
+	// ParamBool is true or false.
+	ParamBool ParamType = "bool"
+	// ParamEnum is one of the parameter's Values.
+	ParamEnum ParamType = "enum"
+	// ParamPath is an absolute path without "..".
+	ParamPath ParamType = "path"
+)
+
+// ParamTypes lists the types, the default first.
+func ParamTypes() []ParamType {
+	return []ParamType{ParamString, ParamInt, ParamNumber, ParamBool, ParamEnum, ParamPath}
+}
+
+// Param is a parameter that a script or a job takes.
+type Param struct {
+	// Name is what it is given by; letters, digits and '_'. Names that differ in
+	// case only are the same, as the variable CARILLON_PARAM_NAME is in capitals.
+	Name string `json:"name"`
+	// Type says which values it may have. Empty: ParamString.
+	Type ParamType `json:"type,omitempty"`
+	// Description tells people what it is for.
+	Description string `json:"description,omitempty"`
+	// Default is its value when none is given. Empty: it has none, and is not set
+	// then.
+	Default string `json:"default,omitempty"`
+	// Required: it has to be given.
+	Required bool `json:"required,omitempty"`
+	// Values are those that an enum may have.
+	Values []string `json:"values,omitempty"`
+	// Pattern is a regular expression (RE2) that the whole value has to match.
+	Pattern string `json:"pattern,omitempty"`
+	// Min is the least number that is allowed. Empty: no bound.
+	Min string `json:"min,omitempty"`
+	// Max is the greatest number that is allowed. Empty: no bound.
+	Max string `json:"max,omitempty"`
+	// MaxLength bounds the characters of a string or a path. Zero: no bound but
+	// that of all parameters together.
+	MaxLength int `json:"maxLength,omitempty"`
+}
+
+// Limits of parameters.
+const (
+	MaxParams      = 100
+	MaxParamBytes  = 16 << 10
+	MaxParamValues = 256
+)
+
+// ParamVariable begins the names of the variables that hold parameters.
+const ParamVariable = EnvPrefix + "PARAM_"
+
+// ParamEnv returns the name of the variable that holds a parameter.
+func ParamEnv(name string) string { return ParamVariable + strings.ToUpper(name) }
+
+// EffectiveType returns Type, or its default.
+func (d *Param) EffectiveType() ParamType {
+	if d.Type == "" {
+		return ParamString
+	}
+	return d.Type
+}
+
+// Accepts tells why the parameter may not have a value; nil: it may.
+func (d *Param) Accepts(v string) error {
+	if strings.ContainsRune(v, 0) {
+		return fmt.Errorf("has a NUL character, which no variable can hold")
+	}
+	switch d.EffectiveType() {
+	case ParamInt:
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s is not a whole number; write one, as in 3", quoteShort(v))
+		}
+		return d.within(v, float64(n))
+	case ParamNumber:
+		n, err := strconv.ParseFloat(v, 64)
+		if err != nil || !plainNumber(v) {
+			return fmt.Errorf("%s is not a number; write one, as in 3 or 0.25", quoteShort(v))
+		}
+		return d.within(v, n)
+	case ParamBool:
+		if v != "true" && v != "false" {
+			return fmt.Errorf("%s is not a truth value; write true or false", quoteShort(v))
+		}
+		return nil
+	case ParamEnum:
+		if slices.Contains(d.Values, v) {
+			return nil
+		}
+		hint := ""
+		if near, ok := Nearest(v, d.Values); ok {
+			hint = fmt.Sprintf("; did you mean %q?", near)
+		}
+		return fmt.Errorf("%s is not allowed%s (allowed: %s)", quoteShort(v), hint, strings.Join(d.Values, ", "))
+	case ParamPath:
+		if !path.IsAbs(v) || slices.Contains(strings.Split(v, "/"), "..") {
+			return fmt.Errorf("%s is not an absolute path without \"..\", as in /var/lib/app", quoteShort(v))
+		}
+	}
+	if n := utf8.RuneCountInString(v); d.MaxLength > 0 && n > d.MaxLength {
+		return fmt.Errorf("has %d characters; at most %d are allowed", n, d.MaxLength)
+	}
+	if d.Pattern != "" {
+		if re, err := wholePattern(d.Pattern); err == nil && !re.MatchString(v) {
+			return fmt.Errorf("%s does not match the pattern %s", quoteShort(v), d.Pattern)
+		}
+	}
+	return nil
+}
+
+// within holds a number against the bounds.
+func (d *Param) within(v string, n float64) error {
+	if low, err := strconv.ParseFloat(d.Min, 64); err == nil && n < low {
+		return fmt.Errorf("%s is less than %s, which is the least allowed", v, d.Min)
+	}
+	if high, err := strconv.ParseFloat(d.Max, 64); err == nil && n > high {
+		return fmt.Errorf("%s is more than %s, which is the most allowed", v, d.Max)
+	}
+	return nil
+}
+
+// plainNumber admits digits, a sign, a point and an exponent: no hexadecimal
+// forms, infinities and underscores, which programs do not read alike.
+func plainNumber(v string) bool {
+	return strings.IndexFunc(v, func(c rune) bool { return (c < '0' || c > '9') && !strings.ContainsRune("+-.eE", c) }) < 0
+}
+
+// wholePattern compiles a pattern that the whole of a value has to match.
+func wholePattern(p string) (*regexp.Regexp, error) { return regexp.Compile(`^(?:` + p + `)$`) }
+
+func quoteShort(v string) string {
+	const longest = 60
+	if len(v) > longest {
+		v = strings.ToValidUTF8(v[:longest], "") + "..."
+	}
+	return strconv.Quote(v)
+}
+
+// checkParamList checks the declarations of parameters.
+func checkParamList(p *problems, at string, list []Param) {
+	if len(list) > MaxParams {
+		p.add(at, "has %d entries; at most %d are allowed", len(list), MaxParams)
+	}
+	for i := range list {
+		d := &list[i]
+		here := at + "[" + strconv.Itoa(i) + "]"
+		if !IsParamName(d.Name) {
+			p.add(here+".name", "%q is not the name of a parameter; letters, digits and '_' are allowed, and the first is no digit", d.Name)
+		} else if first := paramOf(list, d.Name); first != d {
+			p.add(here+".name", "%q is there already, as %q; names that differ in case only are the same", d.Name, first.Name)
+		}
+		d.check(p, here)
+	}
+}
+
+// check checks a declaration but for its name.
+func (d *Param) check(p *problems, at string) {
+	checkEnum(p, at+".type", d.Type, ParamTypes())
+	before := len(*p)
+	t := d.EffectiveType()
+	switch {
+	case t == ParamEnum && len(d.Values) == 0:
+		p.add(at+".values", "is missing; list the values that are allowed")
+	case t != ParamEnum && len(d.Values) > 0:
+		p.add(at+".values", "is for type: %s", ParamEnum)
+	case len(d.Values) > MaxParamValues:
+		p.add(at+".values", "has %d entries; at most %d are allowed", len(d.Values), MaxParamValues)
+	}
+	number := t == ParamInt || t == ParamNumber
+	bounds := map[string]float64{}
+	for name, text := range map[string]string{"min": d.Min, "max": d.Max} {
+		if text == "" {
+			continue
+		}
+		n, err := strconv.ParseFloat(text, 64)
+		switch {
+		case !number:
+			p.add(at+"."+name, "is for type: %s and %s", ParamInt, ParamNumber)
+		case err != nil || !plainNumber(text):
+			p.add(at+"."+name, "%q is not a number; write one, as in 3 or 0.25", text)
+		default:
+			bounds[name] = n
+		}
+	}
+	if len(bounds) == 2 && bounds["min"] > bounds["max"] {
+		p.add(at+".max", "%s is less than min, %s", d.Max, d.Min)
+	}
+	texts := t == ParamString || t == ParamPath
+	if d.Pattern != "" {
+		if _, err := wholePattern(d.Pattern); err != nil {
+			p.add(at+".pattern", "%q is not a regular expression: %v", d.Pattern, err)
+		} else if !texts {
+			p.add(at+".pattern", "is for type: %s and %s", ParamString, ParamPath)
+		}
+	}
+	switch {
+	case d.MaxLength < 0:
+		p.add(at+".maxLength", "%d is out of range; give 1 or more", d.MaxLength)
+	case d.MaxLength > 0 && !texts:
+		p.add(at+".maxLength", "is for type: %s and %s", ParamString, ParamPath)
+	}
+	if d.Default == "" || len(*p) > before {
+		return
+	}
+	if d.Required {
+		p.add(at+".default", "is never used, as the parameter is required; give one of the two")
+	}
+	if err := d.Accepts(d.Default); err != nil {
+		p.add(at+".default", "%v", err)
+	}
+}
+
+// paramOf returns the first declaration of a name; nil: there is none.
+func paramOf(list []Param, name string) *Param {
+	for i := range list {
+		if strings.EqualFold(list[i].Name, name) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func paramNames(list []Param) []string {
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = list[i].Name
+	}
+	return names
+}
+
+// CheckParams tells all that is wrong with given parameters in themselves,
+// whoever takes them; paths begin with "params".
+func CheckParams(given map[string]string) []Problem {
+	var p problems
+	if len(given) > MaxParams {
+		p.add("params", "has %d entries; at most %d are allowed", len(given), MaxParams)
+	}
+	size := 0
+	upper := map[string]string{}
+	for _, k := range slices.Sorted(maps.Keys(given)) {
+		size += len(k) + len(given[k])
+		switch other := upper[strings.ToUpper(k)]; {
+		case !IsParamName(k):
+			p.add("params."+k, "%q is not the name of a parameter; letters, digits and '_' are allowed, and the first is no digit", k)
+		case other != "":
+			p.add("params."+k, "differs from %q in case only", other)
+		case strings.ContainsRune(given[k], 0):
+			p.add("params."+k, "has a NUL character, which no variable can hold")
+		}
+		upper[strings.ToUpper(k)] = k
+	}
+	if size > MaxParamBytes {
+		p.add("params", "have %d bytes; at most %d are allowed", size, MaxParamBytes)
+	}
+	return p
+}
+
+// valueOf returns the value that is given for a name, whatever its case.
+func valueOf(given map[string]string, name string) (string, bool) {
+	if v, ok := given[name]; ok {
+		return v, true
+	}
+	for k, v := range given {
+		if strings.EqualFold(k, name) {
+			return v, true
+		}
+	}
+	return "", false
+}

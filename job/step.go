@@ -1,0 +1,470 @@
+package job
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// StepIf says when a step runs, by how those before it have ended. A failure
+// that is continued counts as none.
+type StepIf string
+
+// When a step runs.
+const (
+	// IfSuccess: when no step before it has failed. The default.
+	IfSuccess StepIf = "success"
+	// IfFailure: when one has failed.
+	IfFailure StepIf = "failure"
+	// IfAlways: in either case.
+	IfAlways StepIf = "always"
+)
+
+// StepIfs lists when a step may run, the default first.
+func StepIfs() []StepIf { return []StepIf{IfSuccess, IfFailure, IfAlways} }
+
+// Step is one of several things that a job does one after the other, on each of
+// its minions. Exactly one of Script, Command and Shell is given.
+type Step struct {
+	// Name tells the step from the others. Empty: that of its script, or step-1
+	// and so on.
+	Name string `json:"name,omitempty"`
+	// Script is a script of the library: NAME for its newest version when the job
+	// starts, or NAME@VERSION; NAMESPACE/ may be before it.
+	Script string `json:"script,omitempty"`
+	// Command is the program and its arguments; no shell is involved. {{NAME}} in
+	// one of them stands for the value of a parameter.
+	Command []string `json:"command,omitempty"`
+	// Shell is a line for /bin/sh. {{NAME}} in it becomes a quoted reference to
+	// the variable of a parameter, never its value.
+	Shell string `json:"shell,omitempty"`
+	// Params are what the step is given; {{NAME}} in one stands for a parameter of
+	// the job. A parameter of Script that is not here is the job's of the same name.
+	Params map[string]string `json:"params,omitempty"`
+	// If says when the step runs. Empty: IfSuccess.
+	If StepIf `json:"if,omitempty"`
+	// ContinueOnFailure: the job goes on, and may succeed, though the step fails.
+	ContinueOnFailure bool `json:"continueOnFailure,omitempty"`
+	// Timeout ends the step when it runs longer, with its processes; the steps
+	// behind it go on as after a failure. Zero: the script's, or no bound but the
+	// job's.
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// Limits of steps.
+const (
+	MaxSteps      = 64
+	MaxShellBytes = 64 << 10
+)
+
+// OrderStep is a step as a minion is told to run it.
+type OrderStep struct {
+	Name string `json:"name"`
+	// Command is the program and its arguments. With Script they go before the
+	// path of its text, and Args behind it.
+	Command []string     `json:"command"`
+	Script  *OrderScript `json:"script,omitempty"`
+	Args    []string     `json:"args,omitempty"`
+	// Env is added to the order's.
+	Env               map[string]string `json:"env,omitempty"`
+	If                StepIf            `json:"if,omitempty"`
+	ContinueOnFailure bool              `json:"continueOnFailure,omitempty"`
+	// Timeout ends the step; zero: the order's does.
+	Timeout time.Duration `json:"timeout,omitempty"`
+}
+
+// OrderScript is the text of a script on its way.
+type OrderScript struct {
+	// SHA256 is the text's hash, in hexadecimal.
+	SHA256 string `json:"sha256"`
+	// Source is the text; empty where it is asked for by its hash.
+	Source string `json:"source,omitempty"`
+}
+
+// SmallScript is up to how many bytes a text goes along with its orders.
+const SmallScript = 4 << 10
+
+// StepResult tells how a step ended.
+type StepResult struct {
+	Name string `json:"name"`
+	// State is succeeded, failed, timed-out, cancelled, or skipped where its
+	// condition was not met.
+	State State `json:"state"`
+	// ExitCode is that of its process; 128 and the number of the signal that ended
+	// it, 124 after a timeout, 127 when it could not be started.
+	ExitCode int      `json:"exitCode"`
+	Took     Duration `json:"took,omitempty"`
+}
+
+// Plan is what a start of a job comes to.
+type Plan struct {
+	// Params are the run's, with defaults.
+	Params map[string]string
+	Steps  []OrderStep
+	// User is who runs the command: the job's, or the one that a script wants.
+	User string
+}
+
+// Library finds scripts; false: there is no such version.
+type Library func(ScriptRef) (*LibraryScript, bool)
+
+// Plan works out what a start with the given parameters comes to, and tells all
+// that is wrong with it: paths begin with "params" for what was given, and with
+// "spec" for what the job says itself.
+func (s *Spec) Plan(namespace string, given map[string]string, find Library) (Plan, []Problem) {
+	w := planner{spec: s, namespace: namespace, given: given, find: find}
+	return w.plan(), w.problems
+}
+
+// CheckSteps tells what is wrong with the steps as far as can be known before
+// the job starts.
+func (s *Spec) CheckSteps(namespace string, find Library) []Problem {
+	w := planner{spec: s, namespace: namespace, find: find, open: len(s.Schedules) == 0 && s.After == nil && s.Watch == nil}
+	w.plan()
+	for i := range w.problems {
+		if name, ok := strings.CutPrefix(w.problems[i].Path, "params."); ok {
+			w.problems[i].Path = "spec.params"
+			w.problems[i].Message = fmt.Sprintf("the job starts by itself, without parameters, and %q %s", name, w.problems[i].Message)
+		}
+	}
+	return w.problems
+}
+
+// ScriptRefs returns the scripts of the library that the job's steps name.
+func (s *Spec) ScriptRefs(namespace string) []ScriptRef {
+	var refs []ScriptRef
+	for i := range s.Steps {
+		if s.Steps[i].Script == "" {
+			continue
+		}
+		if ref, err := ParseScriptRef(s.Steps[i].Script, namespace); err == nil {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
+// planner works out a Plan.
+type planner struct {
+	spec      *Spec
+	namespace string
+	given     map[string]string
+	find      Library
+	// open: what is not given now may be given later.
+	open     bool
+	problems problems
+	// asked are parameters that were told to be missing.
+	asked map[string]bool
+}
+
+func (w *planner) plan() Plan {
+	s := w.spec
+	scripts := make([]*LibraryScript, len(s.Steps))
+	known := slices.Clone(s.Params)
+	for i := range s.Steps {
+		if scripts[i] = w.script(i); scripts[i] != nil {
+			known = append(known, scripts[i].Spec.Params...)
+		}
+	}
+	if len(s.Params) > 0 || len(s.Steps) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(w.given)) {
+			if paramOf(known, name) == nil {
+				w.problems.unknownParam("params."+name, name, paramNames(known), "the job takes none")
+			}
+		}
+	}
+	plan := Plan{Params: map[string]string{}, User: s.User}
+	maps.Copy(plan.Params, w.given)
+	for i := range s.Params {
+		w.fill(plan.Params, &s.Params[i])
+	}
+	for i := range s.Steps {
+		plan.Steps = append(plan.Steps, w.step(i, scripts[i], plan.Params))
+		if scripts[i] == nil || scripts[i].Spec.User == "" {
+			continue
+		}
+		if u := scripts[i].Spec.User; plan.User != "" && plan.User != u {
+			w.problems.add(at(i)+".script", "runs as %q, and the job as %q; all steps of a job run as one user", u, plan.User)
+		} else {
+			plan.User = u
+		}
+	}
+	if len(plan.Params) == 0 {
+		plan.Params = nil
+	}
+	return plan
+}
+
+func at(i int) string { return "spec.steps[" + strconv.Itoa(i) + "]" }
+
+// script finds the script of a step; nil: it has none, or a problem.
+func (w *planner) script(i int) *LibraryScript {
+	name := w.spec.Steps[i].Script
+	if name == "" {
+		return nil
+	}
+	ref, err := ParseScriptRef(name, w.namespace)
+	if err != nil {
+		return nil // told by Validate
+	}
+	found, ok := w.find(ref)
+	if !ok {
+		w.problems.add(at(i)+".script", "there is no script %q in namespace %q; apply one (kind: %s), in this file or before it", strings.TrimPrefix(ref.String(), ref.Key.Namespace+"/"), ref.Key.Namespace, KindScript)
+		return nil
+	}
+	return found
+}
+
+// fill checks a run's parameter, or puts its default in.
+func (w *planner) fill(params map[string]string, d *Param) {
+	v, ok := valueOf(params, d.Name)
+	switch {
+	case !ok && d.Default != "":
+		params[d.Name] = d.Default
+	case !ok && d.Required:
+		w.missing("params."+d.Name, "is missing; it is required")
+	case ok:
+		if err := d.Accepts(v); err != nil {
+			w.problems.add("params."+d.Name, "%v", err)
+		}
+	}
+}
+
+func (w *planner) missing(path, message string) {
+	if w.open || w.asked[path] {
+		return
+	}
+	if w.asked == nil {
+		w.asked = map[string]bool{}
+	}
+	w.asked[path] = true
+	w.problems.add(path, "%s", message)
+}
+
+// step works out a step.
+func (w *planner) step(i int, script *LibraryScript, run map[string]string) OrderStep {
+	st := &w.spec.Steps[i]
+	out := OrderStep{Name: w.spec.StepName(i), If: st.If, ContinueOnFailure: st.ContinueOnFailure, Timeout: time.Duration(st.Timeout), Env: map[string]string{}}
+	values, pending := w.values(st, run)
+	if script != nil {
+		w.scriptStep(i, script, &out, values, pending, run)
+	}
+	for name, v := range values {
+		out.Env[ParamEnv(name)] = v
+	}
+	seen := maps.Clone(run)
+	if seen == nil {
+		seen = map[string]string{}
+	}
+	maps.Copy(seen, values)
+	switch {
+	case script != nil:
+		for _, a := range script.Spec.Args {
+			out.Args = append(out.Args, replace(a, values))
+		}
+	case st.Shell != "":
+		line, err := quoteLine(st.Shell)
+		if err != nil {
+			w.problems.add(at(i)+".shell", "%v", err)
+		}
+		out.Command = []string{"/bin/sh", "-c", line}
+	default:
+		for _, a := range st.Command {
+			out.Command = append(out.Command, replace(a, seen))
+		}
+	}
+	return out
+}
+
+// values returns the parameters that a step gives, and the names of those whose
+// value is not known yet. One that is nothing but a parameter which is not set
+// is not given.
+func (w *planner) values(st *Step, run map[string]string) (values map[string]string, pending map[string]bool) {
+	values, pending = map[string]string{}, map[string]bool{}
+	for name, text := range st.Params {
+		refs := references(text)
+		unset := slices.ContainsFunc(refs, func(r string) bool { _, ok := valueOf(run, r); return !ok })
+		switch {
+		case unset && w.open:
+			pending[strings.ToUpper(name)] = true
+		case unset && len(refs) == 1 && reference.FindString(text) == text:
+		default:
+			values[name] = replace(text, run)
+		}
+	}
+	return values, pending
+}
+
+// scriptStep adds what the step's script says, and checks its parameters.
+func (w *planner) scriptStep(i int, script *LibraryScript, out *OrderStep, values map[string]string, pending map[string]bool, run map[string]string) {
+	sp, st := &script.Spec, &w.spec.Steps[i]
+	for name := range st.Params {
+		if paramOf(sp.Params, name) == nil {
+			w.problems.unknownParam(at(i)+".params."+name, name, paramNames(sp.Params), "the script takes none")
+		}
+	}
+	for k := range sp.Params {
+		d := &sp.Params[k]
+		path := at(i) + ".params." + d.Name
+		if pending[strings.ToUpper(d.Name)] {
+			continue
+		}
+		v, ok := valueOf(values, d.Name)
+		if !ok {
+			if _, says := valueOf(st.Params, d.Name); !says {
+				v, ok = valueOf(run, d.Name)
+				path = "params." + d.Name
+			}
+		}
+		switch {
+		case ok:
+			values[d.Name] = v
+			if err := d.Accepts(v); err != nil {
+				w.problems.add(path, "%v", err)
+			}
+		case d.Default != "":
+			values[d.Name] = d.Default
+		case d.Required:
+			w.missing(path, "is missing; script "+script.Key().String()+" requires it")
+		}
+	}
+	out.Command = sp.Interpreter
+	if len(out.Command) == 0 {
+		out.Command = []string{"/bin/sh"}
+	}
+	out.Script = &OrderScript{SHA256: script.SHA256, Source: sp.Source}
+	if out.Timeout == 0 {
+		out.Timeout = time.Duration(sp.Timeout)
+	}
+	for name, v := range sp.Env {
+		if _, ours := w.spec.Env[name]; !ours {
+			out.Env[name] = v
+		}
+	}
+}
+
+// StepName returns the name of a step, or its default.
+func (s *Spec) StepName(i int) string {
+	st := &s.Steps[i]
+	if st.Name != "" {
+		return st.Name
+	}
+	if ref, err := ParseScriptRef(st.Script, DefaultNamespace); err == nil {
+		only := 0
+		for k := range s.Steps {
+			if o, err := ParseScriptRef(s.Steps[k].Script, DefaultNamespace); err == nil && o.Key.Name == ref.Key.Name {
+				only++
+			}
+		}
+		if only == 1 {
+			return ref.Key.Name
+		}
+	}
+	return "step-" + strconv.Itoa(i+1)
+}
+
+// reference is how a text names a parameter.
+var reference = regexp.MustCompile(`\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`) //nolint:gochecknoglobals // a constant
+
+// references returns the names of the parameters that a text names.
+func references(text string) []string {
+	var names []string
+	for _, m := range reference.FindAllStringSubmatch(text, -1) {
+		names = append(names, m[1])
+	}
+	return names
+}
+
+// replace puts values where a text names parameters; what is not set is empty.
+// What a value says is not looked at again.
+func replace(text string, values map[string]string) string {
+	return reference.ReplaceAllStringFunc(text, func(m string) string {
+		v, _ := valueOf(values, reference.FindStringSubmatch(m)[1])
+		return v
+	})
+}
+
+// checkSteps checks what can be known without the library.
+func (s *Spec) checkSteps(p *problems) {
+	checkParamList(p, "spec.params", s.Params)
+	if len(s.Steps) > MaxSteps {
+		p.add("spec.steps", "has %d entries; at most %d are allowed", len(s.Steps), MaxSteps)
+	}
+	names := map[string]int{}
+	for i := range s.Steps {
+		st := &s.Steps[i]
+		st.check(p, at(i), s.Params)
+		name := s.StepName(i)
+		if err := CheckName(name); err != nil {
+			p.add(at(i)+".name", "%v", err)
+		} else if first, twice := names[name]; twice {
+			p.add(at(i)+".name", "%q is the name of step %d already", name, first+1)
+		} else {
+			names[name] = i
+		}
+	}
+}
+
+func (st *Step) check(p *problems, at string, params []Param) {
+	ways := 0
+	for _, given := range []bool{st.Script != "", len(st.Command) > 0, st.Shell != ""} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		p.add(at, "has %d of script, command and shell; give exactly one of them", ways)
+	}
+	if st.Script != "" {
+		if _, err := ParseScriptRef(st.Script, DefaultNamespace); err != nil {
+			p.add(at+".script", "%v", err)
+		}
+	}
+	checkArgs(p, at+".command", st.Command)
+	if len(st.Command) > 0 && strings.HasPrefix(st.Command[0], "go:") {
+		p.add(at+".command", "%q is run inside of a minion, which a step cannot be; make it the command of a job", st.Command[0])
+	}
+	if len(st.Shell) > MaxShellBytes {
+		p.add(at+".shell", "has %d bytes; at most %d are allowed: make it a script", len(st.Shell), MaxShellBytes)
+	}
+	if strings.ContainsRune(st.Shell, 0) {
+		p.add(at+".shell", "has a NUL character; it has to be text")
+	}
+	if _, err := quoteLine(st.Shell); err != nil {
+		p.add(at+".shell", "%v", err)
+	}
+	checkEnum(p, at+".if", st.If, StepIfs())
+	if t := time.Duration(st.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
+		p.add(at+".timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
+	}
+	for _, problem := range CheckParams(st.Params) {
+		p.add(at+"."+problem.Path, "%s", problem.Message)
+	}
+	for _, name := range slices.Sorted(maps.Keys(st.Params)) {
+		for _, ref := range references(st.Params[name]) {
+			if paramOf(params, ref) == nil {
+				p.unknownParam(at+".params."+name, ref, paramNames(params), "declare it in spec.params")
+			}
+		}
+	}
+	known := paramNames(params)
+	for name := range st.Params {
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	for i, text := range append([]string{st.Shell}, st.Command...) {
+		path := at + ".shell"
+		if i > 0 {
+			path = at + ".command[" + strconv.Itoa(i-1) + "]"
+		}
+		for _, ref := range references(text) {
+			if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, ref) }) {
+				p.unknownParam(path, ref, known, "declare it in spec.params")
+			}
+		}
+	}
+}

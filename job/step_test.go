@@ -1,0 +1,157 @@
+package job
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func vacuum() *LibraryScript {
+	return &LibraryScript{
+		Metadata: Metadata{Namespace: "default", Name: "vacuum"}, Version: 2, SHA256: ScriptSum("x"),
+		Spec: ScriptSpec{
+			Source: "x", Interpreter: []string{"bash"}, Args: []string{"--limit={{n}}", "{{table}}"}, User: "postgres", Env: map[string]string{"A": "script", "B": "script"},
+			Params: []Param{
+				{Name: "table", Required: true, Pattern: "[a-z_;' ]+"}, {Name: "n", Type: ParamInt, Default: "10", Min: "1", Max: "99"},
+				{Name: "mode", Type: ParamEnum, Values: []string{"full", "quick"}},
+			},
+		},
+	}
+}
+
+func library(scripts ...*LibraryScript) Library {
+	return func(ref ScriptRef) (*LibraryScript, bool) {
+		for _, s := range scripts {
+			if s.Key() == ref.Key && (ref.Version == 0 || ref.Version == s.Version) {
+				return s, true
+			}
+		}
+		return nil, false
+	}
+}
+
+func TestPlanGivesArgumentsAndVariables(t *testing.T) {
+	t.Parallel()
+	s := Spec{
+		Env:    map[string]string{"A": "job"},
+		Params: []Param{{Name: "who", Default: "x"}, {Name: "other"}},
+		Steps: []Step{
+			{Script: "vacuum@2", Params: map[string]string{"table": "t_{{who}}", "mode": "{{other}}"}, If: IfAlways},
+			{Shell: "echo {{who}}", Timeout: Duration(5)},
+			{Name: "last", Command: []string{"echo", "{{who}}", "{{other}}", "{{extra}}"}, Params: map[string]string{"extra": "{{who}}!"}, ContinueOnFailure: true},
+		},
+	}
+	const hostile = "'; rm"
+	got, problems := s.Plan("default", map[string]string{"WHO": hostile, "n": "7"}, library(vacuum()))
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	want := Plan{
+		Params: map[string]string{"WHO": hostile, "n": "7"}, User: "postgres",
+		Steps: []OrderStep{
+			{
+				Name: "vacuum", Command: []string{"bash"}, Script: &OrderScript{SHA256: ScriptSum("x"), Source: "x"}, Args: []string{"--limit=7", "t_" + hostile}, If: IfAlways,
+				Env: map[string]string{"B": "script", "CARILLON_PARAM_TABLE": "t_" + hostile, "CARILLON_PARAM_N": "7"},
+			},
+			{Name: "step-2", Command: []string{"/bin/sh", "-c", `echo "${CARILLON_PARAM_WHO-}"`}, Timeout: 5, Env: map[string]string{}},
+			{Name: "last", Command: []string{"echo", hostile, "", hostile + "!"}, ContinueOnFailure: true, Env: map[string]string{"CARILLON_PARAM_EXTRA": hostile + "!"}},
+		},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPlanTellsAllProblems(t *testing.T) {
+	t.Parallel()
+	s := Spec{
+		User: "root", Params: []Param{{Name: "keep", Type: ParamInt, Required: true}},
+		Steps: []Step{{Script: "vacuum", Params: map[string]string{"n": "100", "tabel": "x"}}, {Script: "vacuum@9"}, {Script: "gone", Params: map[string]string{"a": "{{keep}}"}}},
+	}
+	_, problems := s.Plan("default", map[string]string{"mode": "ful", "kep": "3"}, library(vacuum()))
+	var got []string
+	for _, p := range problems {
+		got = append(got, p.String())
+	}
+	for _, want := range []string{
+		`spec.steps[1].script: there is no script "vacuum@9"`, `spec.steps[2].script: there is no script "gone"`, `params.kep: there is no parameter "kep"; did you mean "keep"?`,
+		"params.keep: is missing", `spec.steps[0].params.tabel: there is no parameter "tabel"; did you mean "table"?`, "params.table: is missing; script default/vacuum requires it",
+		"spec.steps[0].params.n: 100 is more than 99", `params.mode: "ful" is not allowed; did you mean "full"?`, `spec.steps[0].script: runs as "postgres", and the job as "root"`,
+	} {
+		if !strings.Contains(strings.Join(got, "\n"), want) {
+			t.Errorf("missing: %s\n%s", want, strings.Join(got, "\n"))
+		}
+	}
+	if len(got) != 9 {
+		t.Errorf("%d problems:\n%s", len(got), strings.Join(got, "\n"))
+	}
+}
+
+// A job that starts by itself must not lack a parameter; one that people start may.
+func TestCheckStepsKnowsWhoStarts(t *testing.T) {
+	t.Parallel()
+	s := Spec{Steps: []Step{{Script: "vacuum"}}}
+	if problems := s.CheckSteps("default", library(vacuum())); problems != nil {
+		t.Errorf("started by people: %v", problems)
+	}
+	s.Schedules = []string{"@daily"}
+	problems := s.CheckSteps("default", library(vacuum()))
+	if len(problems) != 1 || problems[0].Path != "spec.params" || !strings.Contains(problems[0].Message, "table") {
+		t.Errorf("started by its schedule: %v", problems)
+	}
+	s.Steps[0].Params = map[string]string{"table": "users"}
+	if problems := s.CheckSteps("default", library(vacuum())); problems != nil {
+		t.Errorf("complete: %v", problems)
+	}
+}
+
+func TestParamAccepts(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		param     Param
+		good, bad []string
+	}{
+		{Param{Type: ParamInt, Min: "-2", Max: "5"}, []string{"-2", "0", "5"}, []string{"", "6", "-3", "1.5", "0x1", "1_0", "99999999999999999999"}},
+		{Param{Type: ParamNumber, Max: "1.5"}, []string{"1.5", "-3", "1e-3"}, []string{"", "1.6", "inf", "NaN", "0x1p-2", "1_0"}},
+		{Param{Type: ParamBool}, []string{"true", "false"}, []string{"", "yes", "1", "TRUE"}},
+		{Param{Type: ParamEnum, Values: []string{"a", "b"}}, []string{"a", "b"}, []string{"", "A", "a "}},
+		{Param{Type: ParamPath}, []string{"/", "/a/b..c"}, []string{"", "a", "/a/../b", "/..", "a\x00"}},
+		{Param{Pattern: "[a-z]+|x1", MaxLength: 3}, []string{"a", "x1", "abc"}, []string{"", "a1", "abcd", "a\n", "x1x1"}},
+		{Param{}, []string{"", "'; rm -rf /", "a\nb"}, []string{"\x00"}},
+	} {
+		for _, v := range c.good {
+			if err := c.param.Accepts(v); err != nil {
+				t.Errorf("%+v: %q: %v", c.param, v, err)
+			}
+		}
+		for _, v := range c.bad {
+			if c.param.Accepts(v) == nil {
+				t.Errorf("%+v accepts %q", c.param, v)
+			}
+		}
+	}
+}
+
+func TestValidateTellsWhatIsWrongWithSteps(t *testing.T) {
+	t.Parallel()
+	s := Spec{
+		Params: []Param{{Name: "a", Type: "in"}, {Name: "A"}, {Name: "b", Type: ParamEnum}, {Name: "c", Type: ParamInt, Default: "x"}, {Name: "d", Min: "1", Pattern: "("}},
+		Steps: []Step{
+			{Name: "x", Shell: "a", Command: []string{"b"}}, {Name: "x", Shell: "echo '{{a}}'"}, {Script: "s@0"}, {Command: []string{"go:x"}}, {Shell: "echo {{z}}", If: "succeeded"},
+			{Shell: "true", Params: map[string]string{"q": "{{nope}}"}, Timeout: 1}, {},
+		},
+	}
+	var got []string
+	for _, p := range s.Validate() {
+		got = append(got, p.Path)
+	}
+	want := []string{
+		"spec.params[0].type", "spec.params[1].name", "spec.params[2].values", "spec.params[3].default", "spec.params[4].min", "spec.params[4].pattern",
+		"spec.steps[0]", "spec.steps[1].shell", "spec.steps[1].name", "spec.steps[2].script", "spec.steps[3].command",
+		"spec.steps[4].if", "spec.steps[4].shell", "spec.steps[5].timeout", "spec.steps[5].params.q", "spec.steps[6]",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
