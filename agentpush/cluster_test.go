@@ -53,6 +53,24 @@ type node struct {
 	live    []job.Run
 	// muted drops the presence that this node writes.
 	muted bool
+	// texts are what minions may fetch; an empty one cannot be read now.
+	texts map[string]string
+	reads int
+}
+
+// Text implements agentpush.Texts.
+func (n *node) Text(_ context.Context, sum string) (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reads++
+	text, ok := n.texts[sum]
+	switch {
+	case !ok:
+		return "", fmt.Errorf("text %s: %w", sum, job.ErrNotFound)
+	case text == "":
+		return "", job.ErrUnavailable
+	}
+	return text, nil
 }
 
 func (c *cluster) Owner(s job.ShardID) (job.NodeID, bool) {
@@ -176,7 +194,7 @@ func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster
 		if adapt != nil {
 			adapt(&cfg)
 		}
-		hub, err := agentpush.New(cfg, agentpush.Deps{Logger: log.Named(string(n.id)), Directory: c, Sink: n, Registry: n})
+		hub, err := agentpush.New(cfg, agentpush.Deps{Logger: log.Named(string(n.id)), Directory: c, Sink: n, Registry: n, Texts: n})
 		if err != nil {
 			t.Fatal(err)
 		}

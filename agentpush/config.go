@@ -143,7 +143,7 @@ func (c *Config) check() error {
 	return errors.Join(errs...)
 }
 
-// Deps is what a Hub works with. Logger and Metrics may be nil; the other
+// Deps is what a Hub works with. Logger, Metrics and Texts may be nil; the other
 // interfaces must be given.
 type Deps struct {
 	Logger    *zap.Logger
@@ -154,6 +154,8 @@ type Deps struct {
 	// Caller tells who calls a method, as the connection has proven it. Nil:
 	// connections prove nothing, and everybody is whom he says he is.
 	Caller func(context.Context) (Caller, error)
+	// Texts finds what minions ask for by its hash. Nil: they are not answered.
+	Texts Texts
 	// PeerDialOptions are used for connections to peers; they hold the
 	// transport credentials. Empty: no transport security.
 	PeerDialOptions []grpc.DialOption

@@ -52,7 +52,7 @@ type session struct {
 	cause error
 
 	// The channel's mutex guards what follows, but for version, which is never
-	// changed, and outputs.
+	// changed, fetches and outputs.
 	sending bool
 	control []*agentpb.ToMinion
 	acks    []*agentpb.TaskID
@@ -61,6 +61,8 @@ type session struct {
 
 	version string
 	trouble trouble
+	// fetches counts those that are being answered.
+	fetches atomic.Int32
 
 	outputs outputs
 }
@@ -157,6 +159,8 @@ func (h *Hub) receive(stream minionStream, first chan<- *agentpb.FromMinion, bro
 			s.outputs.chunk(b.Output)
 		case *agentpb.FromMinion_Inventory:
 			h.described(s, b.Inventory)
+		case *agentpb.FromMinion_Fetch:
+			h.fetch(s, b.Fetch.GetSha256())
 		}
 	}
 }

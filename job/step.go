@@ -59,6 +59,8 @@ type Step struct {
 const (
 	MaxSteps      = 64
 	MaxShellBytes = 64 << 10
+	// MaxStepBytes bounds what the steps come to in an order.
+	MaxStepBytes = 512 << 10
 )
 
 // OrderStep is a step as a minion is told to run it.
@@ -196,7 +198,28 @@ func (w *planner) plan() Plan {
 	if len(plan.Params) == 0 {
 		plan.Params = nil
 	}
+	if n := stepBytes(plan.Steps); n > MaxStepBytes {
+		w.problems.add("spec.steps", "come to %d bytes with their scripts and parameters; at most %d are allowed", n, MaxStepBytes)
+	}
 	return plan
+}
+
+// stepBytes is about how large steps are in an order.
+func stepBytes(list []OrderStep) int {
+	n := 0
+	for i := range list {
+		st := &list[i]
+		for _, text := range slices.Concat(st.Command, st.Args) {
+			n += len(text)
+		}
+		for k, v := range st.Env {
+			n += len(k) + len(v)
+		}
+		if st.Script != nil {
+			n += len(st.Script.Source)
+		}
+	}
+	return n
 }
 
 func at(i int) string { return "spec.steps[" + strconv.Itoa(i) + "]" }
@@ -256,11 +279,6 @@ func (w *planner) step(i int, script *LibraryScript, run map[string]string) Orde
 	for name, v := range values {
 		out.Env[ParamEnv(name)] = v
 	}
-	seen := maps.Clone(run)
-	if seen == nil {
-		seen = map[string]string{}
-	}
-	maps.Copy(seen, values)
 	switch {
 	case script != nil:
 		for _, a := range script.Spec.Args {
@@ -274,7 +292,7 @@ func (w *planner) step(i int, script *LibraryScript, run map[string]string) Orde
 		out.Command = []string{"/bin/sh", "-c", line}
 	default:
 		for _, a := range st.Command {
-			out.Command = append(out.Command, replace(a, seen))
+			out.Command = append(out.Command, replace(a, values, run))
 		}
 	}
 	return out
@@ -379,12 +397,18 @@ func references(text string) []string {
 	return names
 }
 
-// replace puts values where a text names parameters; what is not set is empty.
-// What a value says is not looked at again.
-func replace(text string, values map[string]string) string {
+// replace puts values where a text names parameters, those of the first of the
+// sets that has one; what is not set is empty. What a value says is not looked at
+// again.
+func replace(text string, sets ...map[string]string) string {
 	return reference.ReplaceAllStringFunc(text, func(m string) string {
-		v, _ := valueOf(values, reference.FindStringSubmatch(m)[1])
-		return v
+		name := reference.FindStringSubmatch(m)[1]
+		for _, values := range sets {
+			if v, ok := valueOf(values, name); ok {
+				return v
+			}
+		}
+		return ""
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -178,6 +177,15 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 			return
 		}
 	}
+	w, ready, err := s.workOf(f, spec, now)
+	switch {
+	case !ready:
+		s.attendAt(f, now+int64(libraryWait))
+		return
+	case err != nil:
+		s.finish(f, t, now, job.StateRejected, "the order cannot be made: "+err.Error())
+		return
+	}
 	if f.dispatchedAt == 0 {
 		f.dispatchedAt = now
 		s.met.fires.WithLabelValues("dispatched").Inc()
@@ -191,8 +199,12 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		}
 		env[shareVariable] = string(share)
 	}
-	if len(f.params) > 0 {
-		env = withParams(env, f.params)
+	if len(w.Params) > 0 {
+		env = withParams(env, w.Params)
+	}
+	script := spec.Script
+	if w.sum != "" {
+		script = &job.Script{Interpreter: script.Interpreter}
 	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
 	t.sentAt, t.notAfter = now, now+int64(life)
@@ -200,20 +212,18 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Key: f.e.key, RunID: f.id.RunID(),
-		Command: spec.Command, Script: spec.Script, Env: env, WorkingDir: spec.WorkingDir, User: spec.User, Limits: spec.Limits,
+		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
+		Env: env, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
 	})
 }
-
-// paramVariable begins the names of the variables that hold a run's parameters.
-const paramVariable = job.EnvPrefix + "PARAM_"
 
 // withParams adds a run's parameters to an environment.
 func withParams(env, params map[string]string) map[string]string {
 	out := make(map[string]string, len(env)+len(params))
 	maps.Copy(out, env)
 	for k, v := range params {
-		out[paramVariable+strings.ToUpper(k)] = v
+		out[job.ParamEnv(k)] = v
 	}
 	return out
 }

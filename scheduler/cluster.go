@@ -35,6 +35,9 @@ type Cluster struct {
 	backfills *etcdkv.Map[etcdkv.Backfill]
 	calendars *etcdkv.Map[*calendar.Calendar]
 	wished    *etcdkv.Map[etcdkv.Wish]
+	scripts   *etcdkv.Map[etcdkv.StoredScript]
+	// library is made anew at every change of scripts.
+	library atomic.Pointer[library]
 
 	// pauses and waiters are made anew at every change of paused and edges.
 	pauses  atomic.Pointer[pauses]
@@ -94,6 +97,8 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.backfills = etcdkv.NewMap(etcdkv.Decode[etcdkv.Backfill], nil)
 	c.calendars = etcdkv.NewMap(newCalendar, c.wake)
 	c.wished = etcdkv.NewMap(etcdkv.Decode[etcdkv.Wish], c.onWishes)
+	c.scripts = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredScript], c.onScripts)
+	c.library.Store(&library{})
 	c.wishes.Store(&wishesOf{})
 	c.pauses.Store(&pauses{})
 	c.waiters.Store(&map[job.Key][]etcdkv.Edge{})
@@ -115,6 +120,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	g.Go(func() error { return c.backfills.Run(ctx, c.client, c.keys.Backfills()) })
 	g.Go(func() error { return c.calendars.Run(ctx, c.client, c.keys.Calendars()) })
 	g.Go(func() error { return c.wished.Run(ctx, c.client, c.keys.Wishes()) })
+	g.Go(func() error { return c.scripts.Run(ctx, c.client, c.keys.Scripts()) })
 	return g.Wait()
 }
 
@@ -123,7 +129,7 @@ func (c *Cluster) Synced() bool {
 	for _, ch := range []<-chan struct{}{
 		c.members.Synced(), c.owners.Synced(), c.groups.Synced(), c.drains.Synced(),
 		c.overrides.Synced(), c.lines.Synced(), c.healths.Synced(), c.paused.Synced(), c.edges.Synced(),
-		c.backfills.Synced(), c.calendars.Synced(), c.wished.Synced(),
+		c.backfills.Synced(), c.calendars.Synced(), c.wished.Synced(), c.scripts.Synced(),
 	} {
 		select {
 		case <-ch:

@@ -26,6 +26,10 @@ type fire struct {
 	// cause and params are of a fire that was asked for.
 	cause  string
 	params map[string]string
+	// work is what its minions are told to do; nil until the first order. awaits is
+	// since when a script is awaited; 0: none is.
+	work   *work
+	awaits int64
 	// redo is the run that it does again, on hosts.
 	redo  job.RunID
 	hosts []job.MinionID

@@ -186,7 +186,7 @@ func spanOf(run *job.Run) {
 func taskRecord(r *job.Report) job.Task {
 	return job.Task{
 		Minion: r.Task.Minion, Attempt: r.Task.Attempt, State: r.State, Reason: r.Reason,
-		StartedAt: r.StartedAt, EndedAt: r.EndedAt, Exit: r.Exit, Stdout: r.Stdout, Stderr: r.Stderr,
+		StartedAt: r.StartedAt, EndedAt: r.EndedAt, Exit: r.Exit, Stdout: r.Stdout, Stderr: r.Stderr, Steps: r.Steps,
 	}
 }
 

@@ -112,7 +112,11 @@ func (m *Minion) reports(list []shim.Ended) []*job.Report {
 			continue
 		}
 		if e := m.journal.live[key]; e != nil && e.order != nil {
-			out = append(out, finalReport(key.id(m.cfg.ID), e.order, &list[i]))
+			r := finalReport(key.id(m.cfg.ID), e.order, &list[i])
+			if len(e.order.Steps) > 0 && list[i].Failure == "" {
+				m.addSteps(r, key, e.order)
+			}
+			out = append(out, r)
 		}
 	}
 	return out

@@ -1,8 +1,7 @@
 package worker
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -37,9 +35,15 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 	if err != nil {
 		return shim.Spec{}, err
 	}
+	key := keyOf(o.Task).String()
 	args := o.Command
-	if o.Script != nil {
-		path, err := m.scripts.file(o.Script.Source, acct)
+	switch {
+	case len(o.Steps) > 0:
+		if args, err = m.planSteps(o, acct, key); err != nil {
+			return shim.Spec{}, err
+		}
+	case o.Script != nil:
+		path, err := m.scripts.file(cmp.Or(o.ScriptSHA256, job.ScriptSum(o.Script.Source)), o.Script.Source, acct)
 		if err != nil {
 			return shim.Spec{}, fmt.Errorf("script cannot be stored: %w", err)
 		}
@@ -58,7 +62,6 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 	if err := acct.reaches(dir, program); err != nil {
 		return shim.Spec{}, err
 	}
-	key := keyOf(o.Task).String()
 	spec := shim.Spec{
 		Key: key, Path: program, Args: args, Dir: dir, Marks: marks,
 		Timeout: o.Timeout, Grace: m.cfg.KillGrace,
@@ -177,83 +180,4 @@ func executable(path string) error {
 		return fmt.Errorf("program %s is not executable", path)
 	}
 	return nil
-}
-
-// scripts keeps the texts of scripts as files, by their content and owner.
-type scripts struct {
-	dir string
-
-	mu sync.Mutex
-	// mu guards checked: files whose content was looked at by this process.
-	checked map[string]bool
-}
-
-// file returns the path of a file with the text that only the account can read.
-func (s *scripts) file(source string, acct *account) (string, error) {
-	sum := sha256.Sum256([]byte(source))
-	uid, gid := os.Geteuid(), os.Getegid()
-	if c := acct.credential; c != nil {
-		uid, gid = int(c.UID), int(c.GID)
-	}
-	path := filepath.Join(s.dir, strconv.Itoa(uid)+"-"+hex.EncodeToString(sum[:]))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.checked[path] {
-		if st, err := os.Lstat(path); err == nil {
-			if now := time.Now(); now.Sub(st.ModTime()) > scriptKeep/7 {
-				_ = os.Chtimes(path, now, now) // in use: it stays
-			}
-			return path, nil
-		}
-	}
-	if b, err := os.ReadFile(path); err != nil || sha256.Sum256(b) != sum {
-		if err := s.write(path, source, uid, gid); err != nil {
-			return "", err
-		}
-	}
-	if s.checked == nil {
-		s.checked = map[string]bool{}
-	}
-	s.checked[path] = true
-	return path, nil
-}
-
-// scriptKeep is how long a script is kept that no task uses.
-const scriptKeep = 7 * 24 * time.Hour
-
-// clean removes scripts that were not used for long.
-func (s *scripts) clean(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > scriptKeep {
-			_ = os.Remove(filepath.Join(s.dir, e.Name()))
-		}
-	}
-}
-
-func (s *scripts) write(path, source string, uid, gid int) error {
-	f, err := os.CreateTemp(s.dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(source)
-	if err == nil {
-		err = f.Chmod(0o700)
-	}
-	if err == nil && uid != os.Geteuid() {
-		err = f.Chown(uid, gid)
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
+	"github.com/carillon-cron/carillon/worker/steps"
 	"github.com/carillon-cron/carillon/worker/wal"
 )
 
@@ -28,8 +29,14 @@ const (
 )
 
 // RunShim is the entry of the shim: a main calls it with what follows the
-// hidden command "shim", and exits when it returns.
-func RunShim(args []string) error { return shim.Main(args) }
+// hidden command "shim", and exits when it returns. It does not return where it
+// is to run the steps of a task: their exit code is the process's then.
+func RunShim(args []string) error {
+	if len(args) > 0 && args[0] == stepsArg {
+		os.Exit(steps.Main(args[1:], os.Stdout, os.Stderr))
+	}
+	return shim.Main(args)
+}
 
 // Minion is one minion. Its methods may be called from any goroutine.
 type Minion struct {
@@ -64,6 +71,7 @@ type Minion struct {
 	// unsettled are last reports that could not be written to the journal.
 	unsettled []*job.Report
 	spooled   int
+	texts     texts
 	client    *shim.Client
 	shimID    string
 	node      job.NodeID
@@ -207,7 +215,7 @@ func (m *Minion) makeDirs() error {
 	if err := os.MkdirAll(m.cfg.DataDir, 0o711); err != nil { //nolint:gosec // see above
 		return err
 	}
-	for dir, mode := range map[string]os.FileMode{"output": 0o700, "scripts": 0o711, "shim": 0o700, "work": 0o711} {
+	for dir, mode := range map[string]os.FileMode{"output": 0o700, "scripts": 0o711, "shim": 0o700, stepsDir: 0o711, "work": 0o711} {
 		if err := os.Mkdir(m.cfg.path(dir), mode); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
@@ -315,10 +323,12 @@ func (m *Minion) housekeep(ctx context.Context) {
 		case <-clean.C:
 			m.cleanOutput(time.Now(), 0)
 			m.scripts.clean(time.Now())
+			m.cleanSteps()
 			m.cleanGroups()
 		case <-look.C:
 			m.lookAtDisk(time.Now())
 		case now := <-tick.C:
+			m.expireTexts()
 			m.mu.Lock()
 			m.out.resend(m.journal.ledger, now)
 			again := m.unsettled

@@ -44,6 +44,7 @@ type node struct {
 	beats    int
 	lastBeat *agentpb.Beat
 	told     []*agentpb.Inventory
+	fetches  [][]string
 	seq      uint64
 	noAck    bool          // keeps acknowledgements back
 	clock    time.Duration // is added to the time in Welcome
@@ -108,6 +109,8 @@ func (n *node) take(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMi
 		n.lastBeat = b.Beat
 	case *agentpb.FromMinion_Inventory:
 		n.told = append(n.told, b.Inventory)
+	case *agentpb.FromMinion_Fetch:
+		n.fetches = append(n.fetches, b.Fetch.GetSha256())
 	case *agentpb.FromMinion_Output:
 		n.chunks[b.Output.GetId()] = append(n.chunks[b.Output.GetId()], b.Output)
 	case *agentpb.FromMinion_Reports:
@@ -183,6 +186,17 @@ func (n *node) order(orders ...*job.Order) {
 	}
 	seq := n.offer(o)
 	n.await("taken", func() bool { return n.taken[seq] })
+}
+
+// giveText answers a fetch, or what nobody asked for.
+func (n *node) giveText(w *agentpb.Text) {
+	n.t.Helper()
+	n.connected()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stream != nil {
+		_ = n.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Text{Text: w}})
+	}
 }
 
 func (n *node) cancel(o *job.Order, reason string) {

@@ -304,6 +304,7 @@ func (m *Minion) welcomed(w *agentpb.Welcome, sent, received time.Time) {
 		m.clock.set(received.UTC().Round(0), received, received)
 	}
 	m.out.reset(m.journal.ledger)
+	m.texts.anew()
 	var late []*job.Report
 	if m.client != nil {
 		late = m.release()
@@ -400,6 +401,9 @@ func (s *session) flush() error {
 	if err := s.tellInventory(); err != nil {
 		return err
 	}
+	if err := s.tellFetch(); err != nil {
+		return err
+	}
 	for {
 		s.m.mu.Lock()
 		msgs := s.m.out.next(s.m.journal.ledger, s.m.cfg.ID, time.Now())
@@ -430,6 +434,8 @@ func (s *session) receive(sctx context.Context, servers *serverList) error {
 		switch b := msg.GetBody().(type) {
 		case *agentpb.ToMinion_Offer:
 			s.m.admit(b.Offer)
+		case *agentpb.ToMinion_Text:
+			s.m.arrived(b.Text)
 		case *agentpb.ToMinion_Ack:
 			s.m.acked(b.Ack)
 			s.m.crash("acked")

@@ -132,6 +132,7 @@ func (m *Minion) handOver(ctx context.Context) {
 		m.mu.Unlock()
 
 		chunk, orders = m.handOverToHandlers(chunk, orders)
+		chunk, orders = m.withTexts(chunk, orders)
 		specs := make([]shim.Spec, len(chunk))
 		var failures []*job.Report
 		for i, e := range chunk {
@@ -155,6 +156,22 @@ func (m *Minion) handOver(ctx context.Context) {
 			m.settle(failures)
 		}
 	}
+}
+
+// withTexts returns those tasks whose scripts are here; the others wait.
+func (m *Minion) withTexts(chunk []*entry, orders []*job.Order) ([]*entry, []*job.Order) {
+	var here []*entry
+	var theirs []*job.Order
+	for i, e := range chunk {
+		if orders[i] != nil {
+			if missing := m.scripts.missing(orders[i]); len(missing) > 0 {
+				m.park(e, missing)
+				continue
+			}
+		}
+		here, theirs = append(here, e), append(theirs, orders[i])
+	}
+	return here, theirs
 }
 
 // handOverToHandlers starts what Go handlers run, and returns the rest.

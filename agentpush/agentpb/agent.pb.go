@@ -38,6 +38,7 @@ type FromMinion struct {
 	//	*FromMinion_Output
 	//	*FromMinion_Inventory
 	//	*FromMinion_Beat
+	//	*FromMinion_Fetch
 	Body          isFromMinion_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -134,6 +135,15 @@ func (x *FromMinion) GetBeat() *Beat {
 	return nil
 }
 
+func (x *FromMinion) GetFetch() *Fetch {
+	if x != nil {
+		if x, ok := x.Body.(*FromMinion_Fetch); ok {
+			return x.Fetch
+		}
+	}
+	return nil
+}
+
 type isFromMinion_Body interface {
 	isFromMinion_Body()
 }
@@ -162,6 +172,10 @@ type FromMinion_Beat struct {
 	Beat *Beat `protobuf:"bytes,6,opt,name=beat,proto3,oneof"`
 }
 
+type FromMinion_Fetch struct {
+	Fetch *Fetch `protobuf:"bytes,30,opt,name=fetch,proto3,oneof"`
+}
+
 func (*FromMinion_Hello) isFromMinion_Body() {}
 
 func (*FromMinion_Taken) isFromMinion_Body() {}
@@ -173,6 +187,116 @@ func (*FromMinion_Output) isFromMinion_Body() {}
 func (*FromMinion_Inventory) isFromMinion_Body() {}
 
 func (*FromMinion_Beat) isFromMinion_Body() {}
+
+func (*FromMinion_Fetch) isFromMinion_Body() {}
+
+// Fetch asks for texts of scripts that orders name by their hashes. It is asked
+// again until each is answered.
+type Fetch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sha256        []string               `protobuf:"bytes,1,rep,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fetch) Reset() {
+	*x = Fetch{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fetch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fetch) ProtoMessage() {}
+
+func (x *Fetch) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
+func (*Fetch) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Fetch) GetSha256() []string {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+// Text answers for one text.
+type Text struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Sha256 string                 `protobuf:"bytes,1,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Text   string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// error says why the text cannot be had, ever. Empty: here it is.
+	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Text) Reset() {
+	*x = Text{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Text) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Text) ProtoMessage() {}
+
+func (x *Text) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Text.ProtoReflect.Descriptor instead.
+func (*Text) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Text) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *Text) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Text) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
 
 // ToMinion is what a node sends. The first one on a stream is welcome.
 type ToMinion struct {
@@ -186,6 +310,7 @@ type ToMinion struct {
 	//	*ToMinion_Drain
 	//	*ToMinion_OutputCancel
 	//	*ToMinion_Update
+	//	*ToMinion_Text
 	Body          isToMinion_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -193,7 +318,7 @@ type ToMinion struct {
 
 func (x *ToMinion) Reset() {
 	*x = ToMinion{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +330,7 @@ func (x *ToMinion) String() string {
 func (*ToMinion) ProtoMessage() {}
 
 func (x *ToMinion) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[1]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +343,7 @@ func (x *ToMinion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToMinion.ProtoReflect.Descriptor instead.
 func (*ToMinion) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{1}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ToMinion) GetBody() isToMinion_Body {
@@ -291,6 +416,15 @@ func (x *ToMinion) GetUpdate() *Update {
 	return nil
 }
 
+func (x *ToMinion) GetText() *Text {
+	if x != nil {
+		if x, ok := x.Body.(*ToMinion_Text); ok {
+			return x.Text
+		}
+	}
+	return nil
+}
+
 type isToMinion_Body interface {
 	isToMinion_Body()
 }
@@ -323,6 +457,10 @@ type ToMinion_Update struct {
 	Update *Update `protobuf:"bytes,50,opt,name=update,proto3,oneof"`
 }
 
+type ToMinion_Text struct {
+	Text *Text `protobuf:"bytes,30,opt,name=text,proto3,oneof"`
+}
+
 func (*ToMinion_Welcome) isToMinion_Body() {}
 
 func (*ToMinion_Offer) isToMinion_Body() {}
@@ -336,6 +474,8 @@ func (*ToMinion_Drain) isToMinion_Body() {}
 func (*ToMinion_OutputCancel) isToMinion_Body() {}
 
 func (*ToMinion_Update) isToMinion_Body() {}
+
+func (*ToMinion_Text) isToMinion_Body() {}
 
 // Hello opens a session.
 type Hello struct {
@@ -359,7 +499,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +511,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[2]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +524,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{2}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Hello) GetMinion() string {
@@ -461,7 +601,7 @@ type Inventory struct {
 
 func (x *Inventory) Reset() {
 	*x = Inventory{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +613,7 @@ func (x *Inventory) String() string {
 func (*Inventory) ProtoMessage() {}
 
 func (x *Inventory) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[3]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +626,7 @@ func (x *Inventory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Inventory.ProtoReflect.Descriptor instead.
 func (*Inventory) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{3}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Inventory) GetLabels() map[string]string {
@@ -519,7 +659,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +671,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[4]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +684,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{4}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Welcome) GetNode() string {
@@ -597,7 +737,7 @@ type Update struct {
 
 func (x *Update) Reset() {
 	*x = Update{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +749,7 @@ func (x *Update) String() string {
 func (*Update) ProtoMessage() {}
 
 func (x *Update) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[5]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +762,7 @@ func (x *Update) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Update.ProtoReflect.Descriptor instead.
 func (*Update) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{5}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Update) GetSigned() []byte {
@@ -656,7 +796,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +808,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[6]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +821,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{6}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Beat) GetRunning() int32 {
@@ -727,7 +867,7 @@ type Offer struct {
 
 func (x *Offer) Reset() {
 	*x = Offer{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +879,7 @@ func (x *Offer) String() string {
 func (*Offer) ProtoMessage() {}
 
 func (x *Offer) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[7]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +892,7 @@ func (x *Offer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Offer.ProtoReflect.Descriptor instead.
 func (*Offer) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{7}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Offer) GetSeq() uint64 {
@@ -793,7 +933,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +945,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[8]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +958,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{8}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Taken) GetSeq() uint64 {
@@ -846,7 +986,7 @@ type TaskID struct {
 
 func (x *TaskID) Reset() {
 	*x = TaskID{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +998,7 @@ func (x *TaskID) String() string {
 func (*TaskID) ProtoMessage() {}
 
 func (x *TaskID) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[9]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1011,7 @@ func (x *TaskID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskID.ProtoReflect.Descriptor instead.
 func (*TaskID) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{9}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TaskID) GetJob() []byte {
@@ -935,13 +1075,17 @@ type Order struct {
 	NotAfter      int64                  `protobuf:"varint,15,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
 	Timeout       int64                  `protobuf:"varint,16,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	Limits        *Limits                `protobuf:"bytes,30,opt,name=limits,proto3" json:"limits,omitempty"`
+	// steps are done one after the other; command and script are empty then.
+	Steps []*Step `protobuf:"bytes,31,rep,name=steps,proto3" json:"steps,omitempty"`
+	// script_sha256 is the hash of a script whose text is not here.
+	ScriptSha256  string `protobuf:"bytes,32,opt,name=script_sha256,json=scriptSha256,proto3" json:"script_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1097,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1110,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Order) GetTask() *TaskID {
@@ -1088,6 +1232,201 @@ func (x *Order) GetLimits() *Limits {
 	return nil
 }
 
+func (x *Order) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Order) GetScriptSha256() string {
+	if x != nil {
+		return x.ScriptSha256
+	}
+	return ""
+}
+
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// command goes before the path of the script's text, args behind it. Without
+	// a script it is all.
+	Command      []string `protobuf:"bytes,2,rep,name=command,proto3" json:"command,omitempty"`
+	ScriptSha256 string   `protobuf:"bytes,3,opt,name=script_sha256,json=scriptSha256,proto3" json:"script_sha256,omitempty"`
+	// script is the text; empty: it is asked for by its hash.
+	Script string            `protobuf:"bytes,4,opt,name=script,proto3" json:"script,omitempty"`
+	Args   []string          `protobuf:"bytes,5,rep,name=args,proto3" json:"args,omitempty"`
+	Env    map[string]string `protobuf:"bytes,6,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// condition is a job.StepIf.
+	Condition         string `protobuf:"bytes,7,opt,name=condition,proto3" json:"condition,omitempty"`
+	ContinueOnFailure bool   `protobuf:"varint,8,opt,name=continue_on_failure,json=continueOnFailure,proto3" json:"continue_on_failure,omitempty"`
+	Timeout           int64  `protobuf:"varint,9,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Step) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Step) GetCommand() []string {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *Step) GetScriptSha256() string {
+	if x != nil {
+		return x.ScriptSha256
+	}
+	return ""
+}
+
+func (x *Step) GetScript() string {
+	if x != nil {
+		return x.Script
+	}
+	return ""
+}
+
+func (x *Step) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *Step) GetEnv() map[string]string {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *Step) GetCondition() string {
+	if x != nil {
+		return x.Condition
+	}
+	return ""
+}
+
+func (x *Step) GetContinueOnFailure() bool {
+	if x != nil {
+		return x.ContinueOnFailure
+	}
+	return false
+}
+
+func (x *Step) GetTimeout() int64 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
+type StepResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// state is a job.State.
+	State         string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	ExitCode      int32  `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	Took          int64  `protobuf:"varint,4,opt,name=took,proto3" json:"took,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StepResult) Reset() {
+	*x = StepResult{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StepResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StepResult) ProtoMessage() {}
+
+func (x *StepResult) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StepResult.ProtoReflect.Descriptor instead.
+func (*StepResult) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *StepResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StepResult) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *StepResult) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *StepResult) GetTook() int64 {
+	if x != nil {
+		return x.Took
+	}
+	return 0
+}
+
 // Limits bound a command with all its processes; 0 is "no bound". A minion
 // that cannot enforce them rejects the order.
 type Limits struct {
@@ -1102,7 +1441,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1453,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1466,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Limits) GetMemory() int64 {
@@ -1165,7 +1504,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1516,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1529,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Question) GetTask() *TaskID {
@@ -1235,7 +1574,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1586,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1599,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Cancel) GetTask() *TaskID {
@@ -1307,7 +1646,7 @@ type Reports struct {
 
 func (x *Reports) Reset() {
 	*x = Reports{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1658,7 @@ func (x *Reports) String() string {
 func (*Reports) ProtoMessage() {}
 
 func (x *Reports) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1671,7 @@ func (x *Reports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reports.ProtoReflect.Descriptor instead.
 func (*Reports) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Reports) GetReports() []*Report {
@@ -1348,26 +1687,27 @@ type Report struct {
 	Shard uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
 	Known bool                   `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
 	// state is a job.State.
-	State         string  `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
-	Reason        string  `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	StartedAt     int64   `protobuf:"varint,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	EndedAt       int64   `protobuf:"varint,7,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
-	Exited        bool    `protobuf:"varint,8,opt,name=exited,proto3" json:"exited,omitempty"`
-	ExitCode      int32   `protobuf:"varint,9,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
-	Signal        string  `protobuf:"bytes,10,opt,name=signal,proto3" json:"signal,omitempty"`
-	UserCpu       int64   `protobuf:"varint,11,opt,name=user_cpu,json=userCpu,proto3" json:"user_cpu,omitempty"`
-	SystemCpu     int64   `protobuf:"varint,12,opt,name=system_cpu,json=systemCpu,proto3" json:"system_cpu,omitempty"`
-	MaxRss        int64   `protobuf:"varint,13,opt,name=max_rss,json=maxRss,proto3" json:"max_rss,omitempty"`
-	Stdout        *Output `protobuf:"bytes,14,opt,name=stdout,proto3" json:"stdout,omitempty"`
-	Stderr        *Output `protobuf:"bytes,15,opt,name=stderr,proto3" json:"stderr,omitempty"`
-	Spooled       bool    `protobuf:"varint,16,opt,name=spooled,proto3" json:"spooled,omitempty"`
+	State         string        `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Reason        string        `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	StartedAt     int64         `protobuf:"varint,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	EndedAt       int64         `protobuf:"varint,7,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	Exited        bool          `protobuf:"varint,8,opt,name=exited,proto3" json:"exited,omitempty"`
+	ExitCode      int32         `protobuf:"varint,9,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	Signal        string        `protobuf:"bytes,10,opt,name=signal,proto3" json:"signal,omitempty"`
+	UserCpu       int64         `protobuf:"varint,11,opt,name=user_cpu,json=userCpu,proto3" json:"user_cpu,omitempty"`
+	SystemCpu     int64         `protobuf:"varint,12,opt,name=system_cpu,json=systemCpu,proto3" json:"system_cpu,omitempty"`
+	MaxRss        int64         `protobuf:"varint,13,opt,name=max_rss,json=maxRss,proto3" json:"max_rss,omitempty"`
+	Stdout        *Output       `protobuf:"bytes,14,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr        *Output       `protobuf:"bytes,15,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	Spooled       bool          `protobuf:"varint,16,opt,name=spooled,proto3" json:"spooled,omitempty"`
+	Steps         []*StepResult `protobuf:"bytes,40,rep,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1719,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1732,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Report) GetTask() *TaskID {
@@ -1507,6 +1847,13 @@ func (x *Report) GetSpooled() bool {
 	return false
 }
 
+func (x *Report) GetSteps() []*StepResult {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
 type Output struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Head          []byte                 `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
@@ -1519,7 +1866,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1878,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1891,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Output) GetHead() []byte {
@@ -1585,7 +1932,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1944,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1957,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Ack) GetTasks() []*TaskID {
@@ -1634,7 +1981,7 @@ type OutputRequest struct {
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1993,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +2006,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OutputRequest) GetId() uint64 {
@@ -1692,7 +2039,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +2051,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +2064,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -1743,7 +2090,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +2102,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +2115,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -1824,7 +2171,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +2183,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +2196,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Drain) GetServers() []string {
@@ -1879,7 +2226,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2238,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2251,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -1957,7 +2304,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2316,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2329,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -2020,7 +2367,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2379,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2392,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -2114,7 +2461,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2126,7 +2473,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2139,7 +2486,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -2166,7 +2513,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2525,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2538,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -2209,7 +2556,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2568,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2581,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 type StatusResponse struct {
@@ -2247,7 +2594,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2606,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2619,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -2286,7 +2633,7 @@ var File_agentpush_agentpb_agent_proto protoreflect.FileDescriptor
 
 const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1dagentpush/agentpb/agent.proto\x12\x11carillon.agent.v1\"\xd7\x02\n" +
+	"\x1dagentpush/agentpb/agent.proto\x12\x11carillon.agent.v1\"\x89\x03\n" +
 	"\n" +
 	"FromMinion\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.carillon.agent.v1.HelloH\x00R\x05hello\x120\n" +
@@ -2294,8 +2641,15 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\areports\x18\x03 \x01(\v2\x1a.carillon.agent.v1.ReportsH\x00R\areports\x128\n" +
 	"\x06output\x18\x04 \x01(\v2\x1e.carillon.agent.v1.OutputChunkH\x00R\x06output\x12<\n" +
 	"\tinventory\x18\x05 \x01(\v2\x1c.carillon.agent.v1.InventoryH\x00R\tinventory\x12-\n" +
-	"\x04beat\x18\x06 \x01(\v2\x17.carillon.agent.v1.BeatH\x00R\x04beatB\x06\n" +
-	"\x04body\"\x93\x03\n" +
+	"\x04beat\x18\x06 \x01(\v2\x17.carillon.agent.v1.BeatH\x00R\x04beat\x120\n" +
+	"\x05fetch\x18\x1e \x01(\v2\x18.carillon.agent.v1.FetchH\x00R\x05fetchB\x06\n" +
+	"\x04body\"\x1f\n" +
+	"\x05Fetch\x12\x16\n" +
+	"\x06sha256\x18\x01 \x03(\tR\x06sha256\"H\n" +
+	"\x04Text\x12\x16\n" +
+	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xc2\x03\n" +
 	"\bToMinion\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.carillon.agent.v1.WelcomeH\x00R\awelcome\x120\n" +
 	"\x05offer\x18\x02 \x01(\v2\x18.carillon.agent.v1.OfferH\x00R\x05offer\x12*\n" +
@@ -2303,7 +2657,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06output\x18\x04 \x01(\v2 .carillon.agent.v1.OutputRequestH\x00R\x06output\x120\n" +
 	"\x05drain\x18\x05 \x01(\v2\x18.carillon.agent.v1.DrainH\x00R\x05drain\x12F\n" +
 	"\routput_cancel\x18\x06 \x01(\v2\x1f.carillon.agent.v1.OutputCancelH\x00R\foutputCancel\x123\n" +
-	"\x06update\x182 \x01(\v2\x19.carillon.agent.v1.UpdateH\x00R\x06updateB\x06\n" +
+	"\x06update\x182 \x01(\v2\x19.carillon.agent.v1.UpdateH\x00R\x06update\x12-\n" +
+	"\x04text\x18\x1e \x01(\v2\x17.carillon.agent.v1.TextH\x00R\x04textB\x06\n" +
 	"\x04body\"\x99\x02\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06minion\x18\x01 \x01(\tR\x06minion\x12\x1a\n" +
@@ -2357,7 +2712,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xe0\x04\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xb4\x05\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -2378,10 +2733,31 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\fscheduled_at\x18\x0e \x01(\x03R\vscheduledAt\x12\x1b\n" +
 	"\tnot_after\x18\x0f \x01(\x03R\bnotAfter\x12\x18\n" +
 	"\atimeout\x18\x10 \x01(\x03R\atimeout\x121\n" +
-	"\x06limits\x18\x1e \x01(\v2\x19.carillon.agent.v1.LimitsR\x06limits\x1a6\n" +
+	"\x06limits\x18\x1e \x01(\v2\x19.carillon.agent.v1.LimitsR\x06limits\x12-\n" +
+	"\x05steps\x18\x1f \x03(\v2\x17.carillon.agent.v1.StepR\x05steps\x12#\n" +
+	"\rscript_sha256\x18  \x01(\tR\fscriptSha256\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"F\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
+	"\x04Step\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acommand\x18\x02 \x03(\tR\acommand\x12#\n" +
+	"\rscript_sha256\x18\x03 \x01(\tR\fscriptSha256\x12\x16\n" +
+	"\x06script\x18\x04 \x01(\tR\x06script\x12\x12\n" +
+	"\x04args\x18\x05 \x03(\tR\x04args\x122\n" +
+	"\x03env\x18\x06 \x03(\v2 .carillon.agent.v1.Step.EnvEntryR\x03env\x12\x1c\n" +
+	"\tcondition\x18\a \x01(\tR\tcondition\x12.\n" +
+	"\x13continue_on_failure\x18\b \x01(\bR\x11continueOnFailure\x12\x18\n" +
+	"\atimeout\x18\t \x01(\x03R\atimeout\x1a6\n" +
+	"\bEnvEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
+	"\n" +
+	"StepResult\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1b\n" +
+	"\texit_code\x18\x03 \x01(\x05R\bexitCode\x12\x12\n" +
+	"\x04took\x18\x04 \x01(\x03R\x04took\"F\n" +
 	"\x06Limits\x12\x16\n" +
 	"\x06memory\x18\x01 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04pids\x18\x02 \x01(\x03R\x04pids\x12\x10\n" +
@@ -2400,7 +2776,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x0etoken_revision\x18\x04 \x01(\x03R\rtokenRevision\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\">\n" +
 	"\aReports\x123\n" +
-	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xeb\x03\n" +
+	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xa0\x04\n" +
 	"\x06Report\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -2420,7 +2796,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\amax_rss\x18\r \x01(\x03R\x06maxRss\x121\n" +
 	"\x06stdout\x18\x0e \x01(\v2\x19.carillon.agent.v1.OutputR\x06stdout\x121\n" +
 	"\x06stderr\x18\x0f \x01(\v2\x19.carillon.agent.v1.OutputR\x06stderr\x12\x18\n" +
-	"\aspooled\x18\x10 \x01(\bR\aspooled\"d\n" +
+	"\aspooled\x18\x10 \x01(\bR\aspooled\x123\n" +
+	"\x05steps\x18( \x03(\v2\x1d.carillon.agent.v1.StepResultR\x05steps\"d\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\fR\x04head\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\fR\x04tail\x12\x14\n" +
@@ -2487,94 +2864,104 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
-	(*ToMinion)(nil),         // 1: carillon.agent.v1.ToMinion
-	(*Hello)(nil),            // 2: carillon.agent.v1.Hello
-	(*Inventory)(nil),        // 3: carillon.agent.v1.Inventory
-	(*Welcome)(nil),          // 4: carillon.agent.v1.Welcome
-	(*Update)(nil),           // 5: carillon.agent.v1.Update
-	(*Beat)(nil),             // 6: carillon.agent.v1.Beat
-	(*Offer)(nil),            // 7: carillon.agent.v1.Offer
-	(*Taken)(nil),            // 8: carillon.agent.v1.Taken
-	(*TaskID)(nil),           // 9: carillon.agent.v1.TaskID
-	(*Order)(nil),            // 10: carillon.agent.v1.Order
-	(*Limits)(nil),           // 11: carillon.agent.v1.Limits
-	(*Question)(nil),         // 12: carillon.agent.v1.Question
-	(*Cancel)(nil),           // 13: carillon.agent.v1.Cancel
-	(*Reports)(nil),          // 14: carillon.agent.v1.Reports
-	(*Report)(nil),           // 15: carillon.agent.v1.Report
-	(*Output)(nil),           // 16: carillon.agent.v1.Output
-	(*Ack)(nil),              // 17: carillon.agent.v1.Ack
-	(*OutputRequest)(nil),    // 18: carillon.agent.v1.OutputRequest
-	(*OutputCancel)(nil),     // 19: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 20: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 21: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 22: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 23: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 24: carillon.agent.v1.Batch
-	(*LiveRunsRequest)(nil),  // 25: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 26: carillon.agent.v1.LiveRunsResponse
-	(*StatusRequest)(nil),    // 27: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 28: carillon.agent.v1.StatusResponse
-	nil,                      // 29: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 30: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 31: carillon.agent.v1.Order.EnvEntry
+	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
+	(*Text)(nil),             // 2: carillon.agent.v1.Text
+	(*ToMinion)(nil),         // 3: carillon.agent.v1.ToMinion
+	(*Hello)(nil),            // 4: carillon.agent.v1.Hello
+	(*Inventory)(nil),        // 5: carillon.agent.v1.Inventory
+	(*Welcome)(nil),          // 6: carillon.agent.v1.Welcome
+	(*Update)(nil),           // 7: carillon.agent.v1.Update
+	(*Beat)(nil),             // 8: carillon.agent.v1.Beat
+	(*Offer)(nil),            // 9: carillon.agent.v1.Offer
+	(*Taken)(nil),            // 10: carillon.agent.v1.Taken
+	(*TaskID)(nil),           // 11: carillon.agent.v1.TaskID
+	(*Order)(nil),            // 12: carillon.agent.v1.Order
+	(*Step)(nil),             // 13: carillon.agent.v1.Step
+	(*StepResult)(nil),       // 14: carillon.agent.v1.StepResult
+	(*Limits)(nil),           // 15: carillon.agent.v1.Limits
+	(*Question)(nil),         // 16: carillon.agent.v1.Question
+	(*Cancel)(nil),           // 17: carillon.agent.v1.Cancel
+	(*Reports)(nil),          // 18: carillon.agent.v1.Reports
+	(*Report)(nil),           // 19: carillon.agent.v1.Report
+	(*Output)(nil),           // 20: carillon.agent.v1.Output
+	(*Ack)(nil),              // 21: carillon.agent.v1.Ack
+	(*OutputRequest)(nil),    // 22: carillon.agent.v1.OutputRequest
+	(*OutputCancel)(nil),     // 23: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 24: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 25: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 26: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 27: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 28: carillon.agent.v1.Batch
+	(*LiveRunsRequest)(nil),  // 29: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 30: carillon.agent.v1.LiveRunsResponse
+	(*StatusRequest)(nil),    // 31: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 32: carillon.agent.v1.StatusResponse
+	nil,                      // 33: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 34: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 35: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 36: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
-	2,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
-	8,  // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
-	14, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	20, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
-	3,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
-	6,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
-	4,  // 6: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
-	7,  // 7: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
-	17, // 8: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
-	18, // 9: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	21, // 10: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	19, // 11: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	5,  // 12: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
-	3,  // 13: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	29, // 14: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	30, // 15: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
-	10, // 16: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
-	12, // 17: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
-	13, // 18: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
-	9,  // 19: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	31, // 20: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
-	11, // 21: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
-	9,  // 22: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
-	9,  // 23: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
-	15, // 24: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
-	9,  // 25: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	16, // 26: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	16, // 27: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
-	9,  // 28: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	9,  // 29: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	23, // 30: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	24, // 31: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	10, // 32: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	12, // 33: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	13, // 34: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	9,  // 35: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	15, // 36: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	0,  // 37: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	22, // 38: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	25, // 39: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	27, // 40: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	18, // 41: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	1,  // 42: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	22, // 43: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	26, // 44: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	28, // 45: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	20, // 46: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	42, // [42:47] is the sub-list for method output_type
-	37, // [37:42] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
+	10, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
+	18, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
+	24, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	5,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
+	8,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
+	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
+	6,  // 7: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
+	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
+	21, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
+	22, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
+	25, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	23, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	7,  // 13: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
+	2,  // 14: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
+	5,  // 15: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
+	33, // 16: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	34, // 17: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	12, // 18: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
+	16, // 19: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
+	17, // 20: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
+	11, // 21: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
+	35, // 22: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	15, // 23: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
+	13, // 24: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
+	36, // 25: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	11, // 26: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
+	11, // 27: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
+	19, // 28: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
+	11, // 29: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
+	20, // 30: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	20, // 31: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	14, // 32: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
+	11, // 33: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	11, // 34: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
+	27, // 35: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	28, // 36: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	12, // 37: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	16, // 38: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	17, // 39: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	11, // 40: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	19, // 41: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	0,  // 42: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	26, // 43: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	29, // 44: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	31, // 45: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	22, // 46: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 47: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	26, // 48: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	30, // 49: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	32, // 50: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	24, // 51: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	47, // [47:52] is the sub-list for method output_type
+	42, // [42:47] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -2589,8 +2976,9 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*FromMinion_Output)(nil),
 		(*FromMinion_Inventory)(nil),
 		(*FromMinion_Beat)(nil),
+		(*FromMinion_Fetch)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[1].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[3].OneofWrappers = []any{
 		(*ToMinion_Welcome)(nil),
 		(*ToMinion_Offer)(nil),
 		(*ToMinion_Ack)(nil),
@@ -2598,8 +2986,9 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Drain)(nil),
 		(*ToMinion_OutputCancel)(nil),
 		(*ToMinion_Update)(nil),
+		(*ToMinion_Text)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[22].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[26].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
@@ -2609,7 +2998,7 @@ func file_agentpush_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

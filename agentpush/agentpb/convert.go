@@ -71,7 +71,10 @@ func FromOrder(o *job.Order) *Order {
 		w.Limits = &Limits{Memory: int64(l.Memory), Pids: int64(l.Pids), Cpu: int64(l.CPU)}
 	}
 	if o.Script != nil {
-		w.Script, w.Interpreter = o.Script.Source, o.Script.Interpreter
+		w.Script, w.Interpreter, w.ScriptSha256 = o.Script.Source, o.Script.Interpreter, o.ScriptSHA256
+	}
+	for i := range o.Steps {
+		w.Steps = append(w.Steps, fromStep(&o.Steps[i]))
 	}
 	return w
 }
@@ -94,10 +97,35 @@ func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
 	if l := w.GetLimits(); l != nil {
 		o.Limits = job.Limits{Memory: job.Size(l.GetMemory()), Pids: int(l.GetPids()), CPU: job.Cores(l.GetCpu())}
 	}
-	if w.GetScript() != "" {
-		o.Script = &job.Script{Interpreter: w.GetInterpreter(), Source: w.GetScript()}
+	if w.GetScript() != "" || w.GetScriptSha256() != "" {
+		o.Script, o.ScriptSHA256 = &job.Script{Interpreter: w.GetInterpreter(), Source: w.GetScript()}, w.GetScriptSha256()
+	}
+	for _, st := range w.GetSteps() {
+		o.Steps = append(o.Steps, toStep(st))
 	}
 	return o, nil
+}
+
+func fromStep(st *job.OrderStep) *Step {
+	w := &Step{
+		Name: st.Name, Command: st.Command, Args: st.Args, Env: st.Env,
+		Condition: string(st.If), ContinueOnFailure: st.ContinueOnFailure, Timeout: int64(st.Timeout),
+	}
+	if st.Script != nil {
+		w.ScriptSha256, w.Script = st.Script.SHA256, st.Script.Source
+	}
+	return w
+}
+
+func toStep(w *Step) job.OrderStep {
+	st := job.OrderStep{
+		Name: w.GetName(), Command: w.GetCommand(), Args: w.GetArgs(), Env: w.GetEnv(),
+		If: job.StepIf(w.GetCondition()), ContinueOnFailure: w.GetContinueOnFailure(), Timeout: time.Duration(w.GetTimeout()),
+	}
+	if w.GetScriptSha256() != "" {
+		st.Script = &job.OrderScript{SHA256: w.GetScriptSha256(), Source: w.GetScript()}
+	}
+	return st
 }
 
 // FromReport returns the wire form of r.
@@ -113,6 +141,11 @@ func FromReport(r *job.Report) *Report {
 		w.ExitCode = int32(e.Code) //nolint:gosec // an exit code
 		w.Signal = e.Signal
 		w.UserCpu, w.SystemCpu, w.MaxRss = int64(e.UserCPU), int64(e.SystemCPU), e.MaxRSS
+	}
+	for _, st := range r.Steps {
+		w.Steps = append(w.Steps, &StepResult{
+			Name: strings.ToValidUTF8(st.Name, "\uFFFD"), State: string(st.State), ExitCode: int32(st.ExitCode), Took: int64(st.Took), //nolint:gosec // an exit code
+		})
 	}
 	return w
 }
@@ -134,6 +167,11 @@ func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
 			Code: int(w.GetExitCode()), Signal: w.GetSignal(),
 			UserCPU: job.Duration(w.GetUserCpu()), SystemCPU: job.Duration(w.GetSystemCpu()), MaxRSS: w.GetMaxRss(),
 		}
+	}
+	for _, st := range w.GetSteps() {
+		r.Steps = append(r.Steps, job.StepResult{
+			Name: st.GetName(), State: job.State(st.GetState()), ExitCode: int(st.GetExitCode()), Took: job.Duration(st.GetTook()),
+		})
 	}
 	return r, nil
 }

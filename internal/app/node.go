@@ -288,7 +288,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired, TopicDepth: topicDepth,
 		MinVersion: cfg.MinMinionVersion,
 	}, agentpush.Deps{
-		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(),
+		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Texts: newTexts(n.client, n.keys),
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
 	}); err != nil {
 		return err

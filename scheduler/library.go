@@ -1,0 +1,88 @@
+package scheduler
+
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// A job's steps name scripts of the library. Which version that is, and what the
+// minions are told to do, is worked out when the first order of a fire is sent,
+// and holds for the fire as long as its owner and the job's spec stay.
+
+const (
+	// libraryGrace is how long a script is awaited that this node has not heard of
+	// yet: it was stored before the job that names it, and is read apart from it.
+	libraryGrace = 3 * time.Second
+	libraryWait  = 50 * time.Millisecond
+)
+
+// library is the scripts by name and version; version 0 is the newest.
+type library map[job.ScriptRef]*job.LibraryScript
+
+func (c *Cluster) onScripts() {
+	entries, _ := c.scripts.Snapshot()
+	shelf := make(library, 2*len(entries))
+	for _, e := range entries {
+		l := &e.Value.LibraryScript
+		shelf[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
+		if newest := shelf[job.ScriptRef{Key: l.Key()}]; newest == nil || newest.Version < l.Version {
+			shelf[job.ScriptRef{Key: l.Key()}] = l
+		}
+	}
+	c.library.Store(&shelf)
+	c.wake()
+}
+
+// find is a job.Library.
+func (l library) find(ref job.ScriptRef) (*job.LibraryScript, bool) {
+	s, ok := l[ref]
+	return s, ok
+}
+
+// work is what the minions of a fire are told to do.
+type work struct {
+	job.Plan
+	// raw is the spec from which it was made.
+	raw []byte
+	// sum is the hash of the job's script when its text does not go along.
+	sum string
+}
+
+// workOf returns the work of a fire. It is false while a script is awaited; the
+// error says why there is no way to start it.
+func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (*work, bool, error) {
+	if f.work != nil && sameBytes(f.work.raw, f.e.raw) {
+		return f.work, true, nil
+	}
+	w := &work{Plan: job.Plan{Params: f.params, User: spec.User}, raw: f.e.raw}
+	if spec.Script != nil && len(spec.Script.Source) > job.SmallScript {
+		w.sum = job.ScriptSum(spec.Script.Source)
+	}
+	if len(spec.Steps) > 0 || len(spec.Params) > 0 {
+		shelf := *s.deps.Cluster.library.Load()
+		for _, ref := range spec.ScriptRefs(f.e.key.Namespace) {
+			if _, ok := shelf.find(ref); ok {
+				continue
+			}
+			if f.awaits == 0 {
+				f.awaits = now
+			}
+			if now-f.awaits < int64(libraryGrace) {
+				return nil, false, nil
+			}
+		}
+		plan, problems := spec.Plan(f.e.key.Namespace, f.params, shelf.find)
+		if len(problems) > 0 {
+			return nil, true, &job.InvalidError{Problems: problems}
+		}
+		w.Plan = plan
+	}
+	f.work = w
+	return w, true, nil
+}
+
+// sameBytes reports whether a and b are the same bytes in memory.
+func sameBytes(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}

@@ -1,0 +1,126 @@
+package worker
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/steps"
+)
+
+// A task with steps has files KEY.SUFFIX in the directory "steps": the plan, what
+// came of it, and its scripts, so that they stay however long the steps before
+// them take. They go with the task.
+const (
+	stepsDir   = "steps"
+	planFile   = "plan"
+	resultFile = "result"
+)
+
+// stepsArg has RunShim run steps, and no shim.
+const stepsArg = "steps"
+
+func (m *Minion) stepFile(key, suffix string) string { return m.cfg.path(stepsDir, key+"."+suffix) }
+
+// planSteps writes the files of a task with steps, and returns the command that
+// runs them.
+func (m *Minion) planSteps(o *job.Order, acct *account, key string) ([]string, error) {
+	plan := steps.Plan{Grace: m.cfg.KillGrace * 3 / 4} // the rest is for the result, when the task is ended
+	for i := range o.Steps {
+		st := &o.Steps[i]
+		next := steps.Step{Name: st.Name, Args: slices.Clone(st.Command), If: st.If, ContinueOnFailure: st.ContinueOnFailure, Timeout: st.Timeout}
+		if st.Script != nil {
+			path, err := m.stepScript(st.Script, acct, key, i)
+			if err != nil {
+				return nil, fmt.Errorf("script of step %s cannot be stored: %w", st.Name, err)
+			}
+			next.Args = append(append(next.Args, path), st.Args...)
+		}
+		for _, k := range slices.Sorted(maps.Keys(st.Env)) {
+			next.Env = append(next.Env, k+"="+st.Env[k])
+		}
+		plan.Steps = append(plan.Steps, next)
+	}
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return nil, fmt.Errorf("steps: %w", err)
+	}
+	uid, gid := acct.ids()
+	for suffix, content := range map[string]string{planFile: string(text), resultFile: ""} {
+		if err := writeOwned(m.stepFile(key, suffix), content, uid, gid); err != nil {
+			return nil, fmt.Errorf("steps cannot be stored: %w", err)
+		}
+	}
+	return append(slices.Clone(m.cfg.ShimCommand), stepsArg, m.stepFile(key, planFile), m.stepFile(key, resultFile)), nil
+}
+
+// stepScript puts the script of a step beside the task's other files.
+func (m *Minion) stepScript(s *job.OrderScript, acct *account, key string, i int) (string, error) {
+	from, err := m.scripts.file(s.SHA256, s.Source, acct)
+	if err != nil {
+		return "", err
+	}
+	to := m.stepFile(key, strconv.Itoa(i))
+	_ = os.Remove(to) // of an earlier try
+	return to, os.Link(from, to)
+}
+
+// stepResults reads what came of a task's steps; nil: nothing is known.
+func (m *Minion) stepResults(key taskKey) []job.StepResult {
+	f, err := os.Open(m.stepFile(key.String(), resultFile))
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }()
+	return steps.Results(f)
+}
+
+// addSteps adds to a report what came of the task's steps.
+func (m *Minion) addSteps(r *job.Report, key taskKey, o *job.Order) {
+	r.Steps = m.stepResults(key)
+	if r.State != job.StateFailed {
+		return
+	}
+	for i, st := range r.Steps {
+		failed := st.State == job.StateFailed || st.State == job.StateTimedOut
+		if !failed || i < len(o.Steps) && o.Steps[i].ContinueOnFailure {
+			continue
+		}
+		if r.Reason = fmt.Sprintf("step %s: exit code %d", st.Name, st.ExitCode); st.State == job.StateTimedOut {
+			r.Reason = fmt.Sprintf("step %s: ran longer than its timeout and was ended", st.Name)
+		}
+		return
+	}
+}
+
+// cleanSteps removes the files of tasks that have ended.
+func (m *Minion) cleanSteps() {
+	entries, err := os.ReadDir(m.cfg.path(stepsDir))
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		name, _, _ := cutLast(e.Name(), ".")
+		key, err := parseTaskKey(name)
+		if isNew(e.Name()) {
+			continue // about to get its name, or torn; the next start removes it
+		}
+		m.mu.Lock()
+		live := m.journal.live[key]
+		open := err == nil && live != nil && live.final == nil
+		m.mu.Unlock()
+		if open {
+			continue
+		}
+		if err := os.Remove(filepath.Join(m.cfg.path(stepsDir), e.Name())); err != nil {
+			m.log.Debug("file of a task's steps not removed", zap.Error(err))
+		}
+	}
+}
