@@ -110,35 +110,40 @@ func runEcho(ctx context.Context, _ json.RawMessage, lines <-chan string) error 
 	return nil
 }
 
-// echoRounds measures rounds of the baseline over so many connections.
-func echoRounds(ctx context.Context, count, rounds int) ([]float64, error) {
-	server, err := start(ctx, "echo", struct{}{})
-	if err != nil {
-		return nil, err
-	}
-	defer server.stop()
-	addr, err := server.line(ctx, 10*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	swarm, err := startSwarms(ctx, count, []string{addr}, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer swarm.stop()
-	if err := swarm.await(ctx, count, 3*time.Minute); err != nil {
-		return nil, err
-	}
-	var out []float64
-	for i := range rounds + 1 {
-		time.Sleep(roundPause)
-		s, err := server.number(ctx, "round", time.Minute)
+// echoes is the baseline's server with its clients.
+type echoes struct {
+	server *process
+	swarm  swarms
+}
+
+func startEchoes(ctx context.Context, count int) (_ *echoes, err error) {
+	e := &echoes{}
+	defer func() {
 		if err != nil {
-			return nil, err
+			e.stop()
 		}
-		if i > 0 { // the first one warms up
-			out = append(out, s)
-		}
+	}()
+	if e.server, err = start(ctx, "echo", struct{}{}); err != nil {
+		return nil, err
 	}
-	return out, nil
+	addr, err := e.server.line(ctx, 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	if e.swarm, err = startSwarms(ctx, count, []string{addr}, nil); err != nil {
+		return nil, err
+	}
+	return e, e.swarm.await(ctx, count, 3*time.Minute)
+}
+
+func (e *echoes) round(ctx context.Context) (roundTimes, error) {
+	s, err := e.server.number(ctx, "round", time.Minute)
+	return roundTimes{total: s}, err
+}
+
+func (e *echoes) stop() {
+	e.swarm.stop()
+	if e.server != nil {
+		e.server.stop()
+	}
 }

@@ -122,6 +122,10 @@ func runFleet(ctx context.Context, text json.RawMessage, _ <-chan string) error 
 			return err
 		}
 		running.Go(func() { errs[i] = m.Run(ctx) })
+		// One after the other: hosts start their shims each on its own.
+		for !m.Status().Shim && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
 	running.Wait()
 	return errors.Join(errs...)

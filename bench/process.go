@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -135,6 +136,9 @@ func (p *process) stop() {
 }
 
 func (p *process) wait() {
+	if p.cmd.ProcessState != nil {
+		return // it has been waited for
+	}
 	for line := range p.out { // Wait may be called once everything is read
 		_ = line
 	}
@@ -143,3 +147,32 @@ func (p *process) wait() {
 
 // resident returns the memory of the process in bytes.
 func (p *process) resident() (int64, error) { return residentOf(strconv.Itoa(p.cmd.Process.Pid)) }
+
+// ticksPerSecond is the unit of processor time in /proc.
+const ticksPerSecond = 100
+
+// processorTime returns the seconds of processor time that processes have used.
+func processorTime(all ...*process) (float64, error) {
+	ticks := 0.0
+	for _, p := range all {
+		path := fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)
+		text, err := os.ReadFile(path) //nolint:gosec // of our own child
+		if err != nil {
+			return 0, err
+		}
+		// The name, in parentheses, may hold anything; two fields of time are the
+		// 12th and 13th after it.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) < 13 {
+			return 0, errors.New(path + " is not understood")
+		}
+		for _, f := range fields[11:13] {
+			n, err := strconv.ParseFloat(f, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: %w", path, err)
+			}
+			ticks += n
+		}
+	}
+	return ticks / ticksPerSecond, nil
+}
