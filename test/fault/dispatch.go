@@ -37,6 +37,7 @@ func parts() []part {
 		{"two-owners", pauseOwners},
 		{"cancel", overtake},
 		{"cloned-id", cloneMinion},
+		{"revoked", revokeMinion},
 		{"stalled", stallMinion},
 		{"escape", escape},
 		{"output", flood},

@@ -65,6 +65,7 @@
 //	cancel          fan-outs are cancelled as soon as they are granted
 //	disk-full       disks fill up before orders come, and while commands run
 //	cloned-id       a second process has a minion's id and a copy of its data
+//	revoked         a minion's certificate is revoked while its command runs
 //	stalled         one minion reads nothing; the others must not wait for it
 //	escape          commands leave their session and their parents
 //	output          a gigabyte of output, a tenth of it in a short run

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/control"
@@ -55,20 +57,27 @@ func (f fanout) spec(marks string) map[string]any {
 
 // start asks for a fan-out until a node grants it. What was granted without an
 // answer runs, too: the oracle looks at all runs.
-func (s *stage) start(ctx context.Context, f fanout) (*granted, error) {
-	return s.startAt(ctx, s.c.api, f)
+func (s *stage) start(ctx context.Context, f fanout) (g *granted, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("no node granted a run within 30s"))
+	defer cancel()
+	err = until(ctx, func() (err error) {
+		g, err = s.try(ctx, s.c.api, f)
+		return err
+	})
+	return g, err
 }
 
-func (s *stage) startAt(ctx context.Context, at *api, f fanout) (*granted, error) {
+// try asks for a fan-out once. The error is job.ErrNoMinions when none of its
+// hosts gets orders.
+func (s *stage) try(ctx context.Context, at *api, f fanout) (*granted, error) {
 	var body bytes.Buffer
 	documentIn(&body, s.name, job.KindJob, "exec", f.spec(s.marks))
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, fmt.Errorf("no node granted a run within 30s"))
-	defer cancel()
 	var v control.ExecView
-	err := until(ctx, func() error {
-		return at.ask(ctx, http.MethodPost, "/v1/exec", body.Bytes(), &v)
-	})
-	if err != nil {
+	err := at.ask(ctx, http.MethodPost, "/v1/exec", body.Bytes(), &v)
+	switch {
+	case err != nil && strings.Contains(err.Error(), job.ErrNoMinions.Error()):
+		return nil, job.ErrNoMinions
+	case err != nil:
 		return nil, err
 	}
 	s.orders = append(s.orders, order{v.RunID, v.Minions})

@@ -52,7 +52,7 @@ func TestHerdShort(t *testing.T) { testScenario(t, "herd") } //nolint:parallelte
 func TestSoakShort(t *testing.T) { testScenario(t, "soak") } //nolint:paralleltest // see above
 
 func TestDispatchShort(t *testing.T) { //nolint:paralleltest // see above
-	o := options{scenario: dispatchScenario, length: 4 * time.Second, seed: 7, verbose: true}
+	o := options{scenario: dispatchScenario, length: 2 * time.Second, seed: 7, verbose: true}
 	res, err := runDispatch(t.Context(), o, t.Output())
 	if err != nil {
 		t.Fatal(err)

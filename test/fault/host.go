@@ -135,9 +135,10 @@ func (h *host) usualEnv() []string {
 	return slices.DeleteFunc(slices.Clone(h.env), func(v string) bool { return strings.HasPrefix(v, minion.CrashEnv+"=") })
 }
 
-// fillDisk leaves no room on the host's disk.
+// fillDisk leaves no room on the host's disk. It may be called again: a minion
+// that finds its disk full makes room.
 func (h *host) fillDisk() error {
-	f, err := os.Create(h.filler())
+	f, err := os.OpenFile(h.filler(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("fill the disk of host %s: %w", h.id, err)
 	}

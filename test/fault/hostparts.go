@@ -35,6 +35,9 @@ func fillDisks(ctx context.Context, s *stage) error {
 		}
 	}
 	for range 3 {
+		if err := journal.fillDisk(); err != nil {
+			return err
+		}
 		if _, err := s.start(ctx, fanout{on: on(journal)}); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,7 +55,10 @@ func (s *stage) crashRound(ctx context.Context, points []string) error {
 		return err
 	}
 	for range 5 {
-		g, err := s.start(ctx, fanout{on: on(), line: "echo out; exec sleep 0.1"})
+		g, err := s.try(ctx, s.c.api, fanout{on: on(), line: "echo out; exec sleep 0.1"})
+		if errors.Is(err, job.ErrNoMinions) {
+			break // all are dead
+		}
 		if err != nil {
 			return err
 		}
@@ -65,11 +69,8 @@ func (s *stage) crashRound(ctx context.Context, points []string) error {
 	}
 	for i, point := range points {
 		h := s.c.hosts[i]
-		bounded, cancel := context.WithTimeout(ctx, 15*time.Second)
-		err := h.end(bounded)
-		cancel()
-		if err != nil {
-			s.mustNot("minion %s never came to %q", h.id, point)
+		if err := s.untilDead(ctx, h); err != nil {
+			s.mustNot("minion %s never came to %q: %v", h.id, point, err)
 			if _, err := h.stop(syscall.SIGKILL); err != nil {
 				return err
 			}
@@ -79,6 +80,23 @@ func (s *stage) crashRound(ctx context.Context, points []string) error {
 		}
 	}
 	return nil
+}
+
+// untilDead gives a minion that is to die more to do until it has.
+func (s *stage) untilDead(ctx context.Context, h *host) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Second, errors.New("it lives after 15s"))
+	defer cancel()
+	return until(ctx, func() error {
+		if !h.runs() {
+			return nil
+		}
+		g, err := s.try(ctx, s.c.api, fanout{on: on(h)})
+		if err != nil {
+			return err
+		}
+		s.ends(g, []*host{h}, job.StateSucceeded, job.StateUncontrollable)
+		return errors.New("it lives")
+	})
 }
 
 // comeOrDie waits until each minion is connected, or dead already: it may have
@@ -296,6 +314,88 @@ func cloneMinion(ctx context.Context, s *stage) error {
 	}
 	if reported == 0 {
 		s.mustNot("no node told that two processes use the id %s", h.id)
+	}
+	return nil
+}
+
+// revokeMinion revokes a minion's certificate while a command of it runs. It must
+// stay out, whatever it tries, until it joins anew; then it tells the result.
+func revokeMinion(ctx context.Context, s *stage) error {
+	h := s.c.hosts[0]
+	runs, err := s.start(ctx, fanout{on: on(), line: "sleep 1; echo done"})
+	if err != nil {
+		return err
+	}
+	s.succeeds(runs, s.c.hosts...)
+	if err := s.marked(ctx, len(s.c.hosts), 10*time.Second); err != nil {
+		return err
+	}
+	s.c.event("revoke %s", h.id)
+	if err := s.c.api.ask(ctx, http.MethodPost, "/v1/minions/"+string(h.id)+"/revoke", []byte(`{"by":"fault"}`), nil); err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("its session has not ended within 10s"))
+	defer cancel()
+	err = until(bounded, func() error {
+		if node, err := s.nodeOf(bounded, h.id); err == nil {
+			return fmt.Errorf("revoked minion %s is connected to %s", h.id, node.name)
+		}
+		return nil
+	})
+	if err != nil {
+		s.mustNot("%v", err)
+	}
+	if err := s.staysOut(ctx, h, max(2*time.Second, s.length/12)); err != nil {
+		return err
+	}
+	// A new process is no better off.
+	if _, err := h.stop(syscall.SIGKILL); err != nil {
+		return err
+	}
+	h.mortal = true // it may give up
+	if err := h.start(); err != nil {
+		return err
+	}
+	if err := s.staysOut(ctx, h, time.Second); err != nil {
+		return err
+	}
+	if _, err := h.stop(syscall.SIGKILL); err != nil {
+		return err
+	}
+	token, err := s.c.api.joinToken(ctx, 1)
+	if err != nil {
+		return err
+	}
+	s.c.event("%s joins anew", h.id)
+	h.env = append(h.env, "CARILLON_JOIN_TOKEN="+token) // the last one counts
+	if err := h.again(); err != nil {
+		return err
+	}
+	if err := s.well(ctx); err != nil {
+		return err
+	}
+	g, err := s.start(ctx, fanout{on: on(h)})
+	if err == nil {
+		s.succeeds(g, h)
+	}
+	return err
+}
+
+// staysOut looks on for a while that a minion is not let in, and gets no orders.
+func (s *stage) staysOut(ctx context.Context, h *host, long time.Duration) error {
+	g, err := s.start(ctx, fanout{on: on()})
+	if err != nil {
+		return err
+	}
+	s.ends(g, []*host{h}, job.StateUncontrollable)
+	for end := time.Now().Add(long); time.Now().Before(end); {
+		if node, err := s.nodeOf(ctx, h.id); err == nil {
+			s.mustNot("revoked minion %s was let in by %s", h.id, node.name)
+			return nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -72,19 +71,6 @@ func (p *process) wait(cmd *exec.Cmd, ended chan struct{}) {
 }
 
 var errUnasked = errors.New("nobody told it to")
-
-// end waits for a process to end that was mortal.
-func (p *process) end(ctx context.Context) error {
-	p.mu.Lock()
-	ended := p.ended
-	p.mu.Unlock()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
 
 // runs reports whether the process runs.
 func (p *process) runs() bool {
