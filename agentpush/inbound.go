@@ -61,6 +61,9 @@ func (p peerServer) Link(stream inboundStream) error {
 	}
 	// From here on the link counts as broken, whatever made it end.
 	defer in.broken.Store(true)
+	if err := stream.Send(&agentpb.PeerFrame{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{Node: string(h.cfg.Node), Fans: true}}}); err != nil {
+		return err
+	}
 	for {
 		select {
 		case err := <-done:
@@ -132,6 +135,11 @@ func (h *Hub) takeBatch(b *agentpb.Batch, in *inbound) {
 	}
 	for _, o := range b.GetOrders() {
 		add(o)
+	}
+	for _, f := range b.GetFans() {
+		for _, minion := range f.GetMinions() {
+			add(withMinion(f.GetOrder(), minion))
+		}
 	}
 	for _, q := range b.GetQuestions() {
 		add(q)

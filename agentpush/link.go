@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +42,8 @@ type link struct {
 	queue   []*message
 	reports []timedReport
 	acks    []*agentpb.TaskID
+	// fans: the peer reads Batch.fans.
+	fans atomic.Bool
 	// unsettled are the messages for which the peer answers now, by their
 	// number on the stream; next numbers them, from 1 on every stream.
 	unsettled map[uint64]*message
@@ -209,6 +212,9 @@ func (l *link) receive(stream linkStream) error {
 		if err != nil {
 			return err
 		}
+		if f.GetHello().GetFans() {
+			l.fans.Store(true)
+		}
 		numbers := f.GetBatch().GetSettled()
 		msgs := make([]*message, 0, len(numbers))
 		l.mu.Lock()
@@ -266,7 +272,8 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 	}()
 	size, n := 0, 0
 	var orders, questions, cancels []*message
-	for ; n < len(l.queue) && n < linkBatch; n++ {
+	units := 0
+	for ; n < len(l.queue) && n < linkFan; n++ {
 		m := l.queue[n]
 		if m.orphaned() {
 			continue
@@ -275,14 +282,21 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 			ends = append(ends, m.expiry())
 			continue
 		}
-		if size > 0 && size+m.size > linkBytes {
+		weight := m.size
+		if l.fans.Load() && len(orders) > 0 && sameFan(orders[len(orders)-1], m) {
+			weight = len(m.minion()) + 2
+		} else if units++; units > linkBatch {
 			full = true
 			break
 		}
-		size += m.size
+		if size > 0 && size+weight > linkBytes {
+			full = true
+			break
+		}
+		size += weight
 		switch body := m.body.(type) {
 		case *agentpb.Order:
-			b.Orders, orders = append(b.Orders, body), append(orders, m)
+			orders = append(orders, m)
 		case *agentpb.Question:
 			b.Questions, questions = append(b.Questions, body), append(questions, m)
 		case *agentpb.Cancel:
@@ -293,6 +307,7 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 	if l.queue = l.queue[n:]; len(l.queue) == 0 {
 		l.queue = nil
 	}
+	orders = l.fan(b, orders)
 	l.number(b, append(append(orders, questions...), cancels...))
 
 	for n = 0; n < len(l.reports) && n < linkBatch; n++ {
@@ -314,7 +329,7 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 		l.acks = nil
 	}
 	full = full || len(l.queue)+len(l.reports)+len(l.acks) > 0
-	if len(b.Orders)+len(b.Questions)+len(b.Cancels)+len(b.Reports)+len(b.Acks) == 0 && !full {
+	if len(b.Orders)+len(b.Fans)+len(b.Questions)+len(b.Cancels)+len(b.Reports)+len(b.Acks) == 0 && !full {
 		return nil, false
 	}
 	return b, full

@@ -2295,9 +2295,12 @@ func (*PeerFrame_Hello) isPeerFrame_Body() {}
 
 func (*PeerFrame_Batch) isPeerFrame_Body() {}
 
+// PeerHello is the first frame on a link. The callee answers with its own.
 type PeerHello struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// fans: the sender reads Batch.fans.
+	Fans          bool `protobuf:"varint,2,opt,name=fans,proto3" json:"fans,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2339,6 +2342,13 @@ func (x *PeerHello) GetNode() string {
 	return ""
 }
 
+func (x *PeerHello) GetFans() bool {
+	if x != nil {
+		return x.Fans
+	}
+	return false
+}
+
 // Batch carries what concerns the receiver's minions, or its shards.
 //
 // Orders, questions and cancels are messages: they are numbered on their
@@ -2360,7 +2370,10 @@ type Batch struct {
 	// how often it has been forwarded already.
 	Marks []uint32 `protobuf:"varint,7,rep,packed,name=marks,proto3" json:"marks,omitempty"`
 	// settled are numbers of messages; only the callee sends it.
-	Settled       []uint64 `protobuf:"varint,8,rep,packed,name=settled,proto3" json:"settled,omitempty"`
+	Settled []uint64 `protobuf:"varint,8,rep,packed,name=settled,proto3" json:"settled,omitempty"`
+	// fans are orders that differ in their minion only. Their messages are numbered
+	// after orders, minion by minion.
+	Fans          []*Fan `protobuf:"bytes,20,rep,name=fans,proto3" json:"fans,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2451,6 +2464,67 @@ func (x *Batch) GetSettled() []uint64 {
 	return nil
 }
 
+func (x *Batch) GetFans() []*Fan {
+	if x != nil {
+		return x.Fans
+	}
+	return nil
+}
+
+// Fan is one order for many minions.
+type Fan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// order has no minion.
+	Order         *Order   `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	Minions       []string `protobuf:"bytes,2,rep,name=minions,proto3" json:"minions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fan) Reset() {
+	*x = Fan{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fan) ProtoMessage() {}
+
+func (x *Fan) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fan.ProtoReflect.Descriptor instead.
+func (*Fan) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Fan) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *Fan) GetMinions() []string {
+	if x != nil {
+		return x.Minions
+	}
+	return nil
+}
+
 type LiveRunsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -2461,7 +2535,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2547,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +2560,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -2513,7 +2587,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2525,7 +2599,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2538,7 +2612,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -2556,7 +2630,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2642,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2655,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 type StatusResponse struct {
@@ -2594,7 +2668,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2606,7 +2680,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2693,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -2824,9 +2898,10 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\tPeerFrame\x124\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1c.carillon.agent.v1.PeerHelloH\x00R\x05hello\x120\n" +
 	"\x05batch\x18\x02 \x01(\v2\x18.carillon.agent.v1.BatchH\x00R\x05batchB\x06\n" +
-	"\x04body\"\x1f\n" +
+	"\x04body\"3\n" +
 	"\tPeerHello\x12\x12\n" +
-	"\x04node\x18\x01 \x01(\tR\x04node\"\xd3\x02\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
+	"\x04fans\x18\x02 \x01(\bR\x04fans\"\xff\x02\n" +
 	"\x05Batch\x120\n" +
 	"\x06orders\x18\x01 \x03(\v2\x18.carillon.agent.v1.OrderR\x06orders\x129\n" +
 	"\tquestions\x18\x02 \x03(\v2\x1b.carillon.agent.v1.QuestionR\tquestions\x123\n" +
@@ -2835,7 +2910,11 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\areports\x18\x05 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\x12\x14\n" +
 	"\x05first\x18\x06 \x01(\x04R\x05first\x12\x14\n" +
 	"\x05marks\x18\a \x03(\rR\x05marks\x12\x18\n" +
-	"\asettled\x18\b \x03(\x04R\asettled\"A\n" +
+	"\asettled\x18\b \x03(\x04R\asettled\x12*\n" +
+	"\x04fans\x18\x14 \x03(\v2\x16.carillon.agent.v1.FanR\x04fans\"O\n" +
+	"\x03Fan\x12.\n" +
+	"\x05order\x18\x01 \x01(\v2\x18.carillon.agent.v1.OrderR\x05order\x12\x18\n" +
+	"\aminions\x18\x02 \x03(\tR\aminions\"A\n" +
 	"\x0fLiveRunsRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\"&\n" +
@@ -2864,7 +2943,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
@@ -2895,14 +2974,15 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*PeerFrame)(nil),        // 26: carillon.agent.v1.PeerFrame
 	(*PeerHello)(nil),        // 27: carillon.agent.v1.PeerHello
 	(*Batch)(nil),            // 28: carillon.agent.v1.Batch
-	(*LiveRunsRequest)(nil),  // 29: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 30: carillon.agent.v1.LiveRunsResponse
-	(*StatusRequest)(nil),    // 31: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 32: carillon.agent.v1.StatusResponse
-	nil,                      // 33: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 34: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 35: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 36: carillon.agent.v1.Step.EnvEntry
+	(*Fan)(nil),              // 29: carillon.agent.v1.Fan
+	(*LiveRunsRequest)(nil),  // 30: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 31: carillon.agent.v1.LiveRunsResponse
+	(*StatusRequest)(nil),    // 32: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 33: carillon.agent.v1.StatusResponse
+	nil,                      // 34: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 35: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 36: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 37: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
@@ -2921,16 +3001,16 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	7,  // 13: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
 	2,  // 14: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
 	5,  // 15: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	33, // 16: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	34, // 17: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	34, // 16: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	35, // 17: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
 	12, // 18: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
 	16, // 19: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
 	17, // 20: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
 	11, // 21: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	35, // 22: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	36, // 22: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
 	15, // 23: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
 	13, // 24: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	36, // 25: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	37, // 25: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
 	11, // 26: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
 	11, // 27: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
 	19, // 28: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
@@ -2947,21 +3027,23 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	17, // 39: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
 	11, // 40: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
 	19, // 41: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	0,  // 42: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	26, // 43: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	29, // 44: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	31, // 45: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	22, // 46: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 47: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	26, // 48: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	30, // 49: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	32, // 50: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	24, // 51: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	47, // [47:52] is the sub-list for method output_type
-	42, // [42:47] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	29, // 42: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
+	12, // 43: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
+	0,  // 44: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	26, // 45: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	30, // 46: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	32, // 47: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	22, // 48: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 49: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	26, // 50: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	31, // 51: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	33, // 52: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	24, // 53: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	49, // [49:54] is the sub-list for method output_type
+	44, // [44:49] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -2998,7 +3080,7 @@ func file_agentpush_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
