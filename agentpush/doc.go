@@ -79,6 +79,7 @@
 //	                             it; the next owner asks, and orders again
 //	node stops                   minions are asked to leave (Drain); what waits
 //	                             is the next owner's to ask about
+//	text cannot be read          the minion's fetch is not answered; it asks again
 //	registry cannot be written   presence and descriptions are tried again;
 //	                             minions here work on
 //

@@ -28,6 +28,7 @@ type world struct {
 	engines map[*Engine]bool
 	// orders counts how often a task was ordered, ran holds the final reports.
 	orders map[job.TaskID]int
+	last   map[job.TaskID]job.Order
 	tokens map[job.ShardID]job.Token
 	ran    map[job.TaskID]job.Report
 	runs   map[job.RunID]job.Run
@@ -42,7 +43,7 @@ type world struct {
 
 func newWorld() *world {
 	return &world{
-		engines: map[*Engine]bool{}, orders: map[job.TaskID]int{}, ran: map[job.TaskID]job.Report{},
+		engines: map[*Engine]bool{}, orders: map[job.TaskID]int{}, last: map[job.TaskID]job.Order{}, ran: map[job.TaskID]job.Report{},
 		runs: map[job.RunID]job.Run{}, tokens: map[job.ShardID]job.Token{},
 	}
 }
@@ -87,6 +88,7 @@ func (m *minions) Send(orders []job.Order) {
 	var out []job.Report
 	for _, o := range orders {
 		m.w.orders[o.Task]++
+		m.w.last[o.Task] = o
 		if time.Now().Before(o.ScheduledAt) {
 			m.w.early = append(m.w.early, o.Task.String())
 		}

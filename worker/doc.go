@@ -32,6 +32,11 @@
 // a node acknowledges it. past: state and exit code are remembered for
 // Config.JournalKeep, so that a late copy of the order starts nothing.
 //
+// A task whose script is named by its hash, and not here, stays in intent until the
+// text has come; the node is asked for it once for all such tasks, and again every
+// five seconds and on every new session. The steps of a task run under a runner,
+// which is the shim's command; see package steps.
+//
 // # Invariants
 //
 //	I1. A task (one attempt of a fire) is never started twice, whatever dies.
@@ -80,6 +85,10 @@
 //	disk errors on sync                      Run ends with the error; commands go on in the shim
 //	another process has our id               we are refused, and ask only the node that has the other one,
 //	                                         with backoff, until it says otherwise; logged each time
+//	a text that does not come                the task is rejected once NotAfter has passed, or when the
+//	                                         node says that there is none
+//	a minion and its shim die while a text   the task is indeterminate, as any with an intent, although
+//	  is awaited                             it was not started
 //	node lost                                the other servers are tried at once, then with full-jitter
 //	                                         backoff from 0.2 s to 10 s
 //

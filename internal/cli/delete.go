@@ -42,7 +42,7 @@ func (a *app) deleteCommand() *cobra.Command {
 		},
 	}
 	cmd := &cobra.Command{
-		Use: "delete job|group|hostgroup NAME... | -f FILE|DIR|-", GroupID: groupJobs,
+		Use: "delete job|group|hostgroup|calendar|script NAME... | -f FILE|DIR|-", GroupID: groupJobs,
 		Short:   "Delete jobs and groups, by name or by file",
 		Long:    "Delete jobs and groups, by name or all that are in a file. Jobs' runs in flight\ngo on. More than one needs --yes.",
 		Example: "  carillon delete job backup\n  carillon delete -f backup.yaml",
@@ -51,7 +51,7 @@ func (a *app) deleteCommand() *cobra.Command {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
 			if len(sources) == 0 {
-				return usagef("delete what? give job NAME, group NAME, hostgroup NAME, or -f FILE")
+				return usagef("delete what? give job NAME, group NAME, hostgroup NAME, calendar NAME, script NAME, or -f FILE")
 			}
 			files, err := a.readManifests(sources)
 			if err != nil {
@@ -93,7 +93,7 @@ func (a *app) deleteNamed(cmd *cobra.Command, kind string, names []string, yes b
 	return a.deleteAll(cmd, things, yes)
 }
 
-// thingsIn returns what is in files, jobs before the groups that they are in.
+// thingsIn returns what is in files, jobs before what they name.
 func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error) {
 	var (
 		things   []thing
@@ -115,7 +115,15 @@ func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error
 	if len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
 	}
-	slices.SortStableFunc(things, func(x, y thing) int { return strings.Compare(y.kind, x.kind) })
+	slices.SortStableFunc(things, func(x, y thing) int {
+		if (x.kind == job.KindJob) != (y.kind == job.KindJob) {
+			if x.kind == job.KindJob {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(y.kind, x.kind)
+	})
 	return things, nil
 }
 

@@ -41,6 +41,13 @@
 // I9. What an operator orders is kept in an audit record, in one transaction
 // with the order.
 //
+// I10. A version of a script is written once and never changed. A job is stored only
+// with scripts that exist at the revision of the write, and a start only with
+// parameters that they, and the job, take then.
+//
+// I11. A text that a version or a job names is there, under its SHA-256, from
+// before an order can name it until nothing has named it for an hour.
+//
 // # When things fail
 //
 //	etcd does not answer        job.ErrUnavailable after Config.Timeout

@@ -55,6 +55,9 @@ func (c comments) object(t reflect.Type, path string) schema {
 		name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
 		at := path + "." + name
 		s := c.value(f.Type, at)
+		if t == reflect.TypeFor[job.Param]() && (name == "default" || name == "min" || name == "max") {
+			s = text() // may be written as a number
+		}
 		maps.Copy(s, details[at])
 		if d := c.describe(t.Name(), f.Name, name); d != "" && s["description"] == nil {
 			s["description"] = d
