@@ -29,6 +29,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/httpapi"
+	"github.com/carillon-cron/carillon/internal/update"
 	"github.com/carillon-cron/carillon/internal/webui"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -60,6 +61,7 @@ type Node struct {
 	store   *historyetcd.Store
 	sink    *history.Sink
 	control *control.Control
+	updates *update.Controller
 	// registrar is nil where connections are plain.
 	registrar *registrar.Registrar
 	// watchdog is nil when the node has none.
@@ -279,6 +281,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		client: n.client, keys: n.keys, node: node, log: n.log, buckets: map[int][]agentpush.Present{},
 		lease: func() (clientv3.LeaseID, bool) { return n.engine.Lease() },
 	}
+	n.reg.unread.Store(followed)
 	sink := &engineSink{}
 	toPeers, err := n.peerCredentials()
 	if err != nil {
@@ -310,6 +313,14 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{hub: n.hub, log: n.log}, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
 		Enrollment: enrollment(n.registrar), Dispatch: n.hub,
+	}); err != nil {
+		return err
+	}
+	if n.updates, err = update.New(update.Config{Keys: n.keys}, update.Deps{
+		Client: n.client, Minions: n.hub.Inventory(), Ready: n.reg.fed, Mine: func() bool { return n.looksAfter(0) }, Logger: n.log,
+		Tell: func(release int64, signed []byte, minions []job.MinionID) {
+			n.hub.SetUpdate(agentpush.Update{Release: release, Signed: signed, Minions: minions})
+		},
 	}); err != nil {
 		return err
 	}
@@ -404,6 +415,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("hub", n.hub.Run)
 	background("changes", n.control.Watch)
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
+	background("updates", n.updates.Run)
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
 	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })

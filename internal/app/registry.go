@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -14,6 +15,9 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// followed is how many prefixes feed follows.
+const followed = 3
+
 // registry writes to etcd what the cluster is to know about this node's
 // minions, and feeds the hub what other nodes have written.
 type registry struct {
@@ -23,6 +27,9 @@ type registry struct {
 	log    *zap.Logger
 	// lease returns the node's lease.
 	lease func() (clientv3.LeaseID, bool)
+
+	// unread is how many of what feed follows have not been read for the first time.
+	unread atomic.Int32
 
 	mu sync.Mutex // guards buckets
 	// buckets is what was written last, to be written again under a new lease.
@@ -98,11 +105,15 @@ func (r *registry) Describe(ctx context.Context, m job.Minion) error {
 	return nil
 }
 
+// fed reports whether the hub's inventory has all that etcd has had at some time
+// since the start.
+func (r *registry) fed() bool { return r.unread.Load() == 0 }
+
 // feed keeps the hub's inventory current until ctx ends.
 func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return followSet(ctx, r.client, r.keys.Minions(), func(ev *etcdkv.Event) {
+		return r.follow(ctx, r.keys.Minions(), func(ev *etcdkv.Event) {
 			m, err := etcdkv.Decode[etcdkv.StoredMinion](ev.Key, ev.Value)
 			if err != nil {
 				r.log.Warn("minion cannot be read", zap.Error(err))
@@ -112,7 +123,7 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 		}, func(key string) { inv.RemoveMinion(job.MinionID(key[len(r.keys.Minions()):])) })
 	})
 	g.Go(func() error {
-		return followSet(ctx, r.client, r.keys.HostGroups(), func(ev *etcdkv.Event) {
+		return r.follow(ctx, r.keys.HostGroups(), func(ev *etcdkv.Event) {
 			h, err := etcdkv.Decode[etcdkv.StoredHostGroup](ev.Key, ev.Value)
 			if err != nil {
 				r.log.Warn("host group cannot be read", zap.Error(err))
@@ -124,7 +135,7 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 		}, func(key string) { inv.RemoveHostGroup(key[len(r.keys.HostGroups()):]) })
 	})
 	g.Go(func() error {
-		return followSet(ctx, r.client, r.keys.Presence(), func(ev *etcdkv.Event) {
+		return r.follow(ctx, r.keys.Presence(), func(ev *etcdkv.Event) {
 			node, bucket, err := r.keys.ParsePresence(ev.Key)
 			if err != nil {
 				r.log.Warn("foreign key among the presence", zap.Error(err))
@@ -149,11 +160,12 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 	return g.Wait()
 }
 
-// followSet follows a prefix and calls put and gone for each key, also for keys
+// follow follows a prefix and calls put and gone for each key, also for keys
 // that are found missing when the prefix is listed again.
-func followSet(ctx context.Context, c *clientv3.Client, prefix string, put func(*etcdkv.Event), gone func(key string)) error {
+func (r *registry) follow(ctx context.Context, prefix string, put func(*etcdkv.Event), gone func(key string)) error {
 	known := map[string]bool{}
-	return etcdkv.Follow(ctx, c, prefix, func(b etcdkv.Batch) error {
+	first := true
+	return etcdkv.Follow(ctx, r.client, prefix, func(b etcdkv.Batch) error {
 		there := map[string]bool{}
 		for i := range b.Events {
 			ev := &b.Events[i]
@@ -172,6 +184,10 @@ func followSet(ctx context.Context, c *clientv3.Client, prefix string, put func(
 					gone(key)
 				}
 			}
+		}
+		if first {
+			first = false
+			r.unread.Add(-1)
 		}
 		return nil
 	})

@@ -30,6 +30,8 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/runs/0007/x":                             k.RunSegment(7, "x"),
 		"/carillon/v1/locks/ns/name/":                          k.Lock("ns", "name"),
 		"/carillon/v1/queues/ns/type/":                         k.Queue("ns", "type"),
+		"/carillon/v1/update/plan":                             k.UpdatePlan(),
+		"/carillon/v1/update/state":                            k.UpdateState(),
 		"/carillon/v1/marks/":                                  k.Marks(),
 		"/carillon/v1/auth/ca":                                 k.AuthCA(),
 		"/carillon/v1/auth/tickets":                            k.AuthTickets(),

@@ -47,6 +47,11 @@ type Control interface {
 	RevokeMinion(ctx context.Context, id job.MinionID, o control.Order) error
 	Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error)
 	ForgetMinion(ctx context.Context, id job.MinionID, o control.Order) error
+	StartUpdate(ctx context.Context, req control.UpdateRequest) (control.UpdateView, error)
+	UpdateStatus(ctx context.Context) (control.UpdateView, error)
+	PauseUpdate(ctx context.Context, o control.Order) error
+	ResumeUpdate(ctx context.Context, o control.Order) error
+	StopUpdate(ctx context.Context, o control.Order) error
 	Exec(ctx context.Context, file string, data []byte, req control.StartRequest) (control.ExecView, error)
 	Cancel(ctx context.Context, id job.RunID, o control.Order) error
 	Promote(ctx context.Context, id job.RunID, o control.Order) error
@@ -206,6 +211,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.streamRoutes(doc, mux)
 	a.execRoutes(doc, mux)
 	a.enrollRoutes(doc)
+	a.updateRoutes(doc)
 
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
 		if !slices.Contains(requestSchemas(), name) {

@@ -70,6 +70,10 @@ func ParseSigned(b []byte) (Signed, error) {
 	return s, nil
 }
 
+// Claims reads the manifest without asking who has signed it, for who shows it
+// or passes it on. Nothing is installed by it.
+func (s Signed) Claims() (Manifest, error) { return parseManifest(s.Manifest) }
+
 // Floor is what keeps old releases out. It never falls.
 type Floor struct {
 	// Release is the lowest number a manifest may have.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -21,14 +20,6 @@ var ErrUpdate = errors.New("a release is staged")
 // ExitUpdate is the exit code by which a minion asks its launcher to try what is
 // staged.
 const ExitUpdate = release.ExitUpdate
-
-// The facts by which a minion tells of its releases. The failure is
-// "NUMBER: reason", of the release that it has given up last.
-const (
-	factUpdate  = "carillon_update"
-	factRelease = "carillon_release"
-	factFailed  = "carillon_update_failed"
-)
 
 const (
 	// stageWithin bounds one try to fetch a release.
@@ -96,26 +87,22 @@ func newUpdater(cfg Update, log *zap.Logger) (*updater, error) {
 
 // facts tell of the releases here.
 func (u *updater) facts() map[string]string {
-	facts := map[string]string{factUpdate: "off", factRelease: numeral(u.cfg.Own)}
-	if u.in == nil {
-		return facts
+	f := release.Facts{On: u.in != nil, Release: u.cfg.Own}
+	if !f.On {
+		return f.Map()
 	}
-	facts[factUpdate] = "on"
 	s, err := u.in.State()
 	if err != nil {
 		u.log.Error("state of releases cannot be read", zap.Error(err))
-		return facts
+		return f.Map()
 	}
 	if s.Current.Release != 0 {
-		facts[factRelease] = numeral(s.Current.Manifest)
+		f.Release = s.Current.Manifest
 	}
-	if f := u.failed(&s); f.number != 0 {
-		facts[factFailed] = numeral(f.number) + ": " + f.reason
-	}
-	return facts
+	last := u.failed(&s)
+	f.Failed, f.Reason = last.number, last.reason
+	return f.Map()
 }
-
-func numeral(n release.Number) string { return strconv.FormatInt(int64(n), 10) }
 
 // failed returns what was given up last.
 func (u *updater) failed(s *release.State) failure {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -114,13 +115,13 @@ func TestFactsOfReleases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{factUpdate: "off", factRelease: "4"}, u.facts()); diff != "" {
+	if diff := cmp.Diff(release.Facts{Release: 4}, release.FactsOf(u.facts())); diff != "" {
 		t.Error(diff)
 	}
 	if u, err = newUpdater(Update{On: true, Own: 4, Dir: t.TempDir()}, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{factUpdate: "on", factRelease: "4"}, u.facts()); diff != "" {
+	if diff := cmp.Diff(release.Facts{On: true, Release: 4}, release.FactsOf(u.facts())); diff != "" {
 		t.Error(diff)
 	}
 	at := time.Now()
@@ -138,7 +139,7 @@ func TestFactsOfReleases(t *testing.T) {
 	} {
 		u.refused = c.refused
 		f := u.failed(&s)
-		if got := numeral(f.number) + " " + f.reason; got != c.want {
+		if got := fmt.Sprint(f.number, " ", f.reason); got != c.want {
 			t.Errorf("failed = %q, want %q", got, c.want)
 		}
 	}
