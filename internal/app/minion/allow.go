@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/carillon-cron/carillon/job"
@@ -17,18 +19,25 @@ import (
 //	/usr/bin/uptime                  this program, without arguments
 //	/usr/bin/systemctl restart app-* with these arguments; * ? [a-z] as in globs
 //	/usr/bin/rsync ...               with any further arguments
-//	script 9f86d081884c7d659a2f...   a script whose text has this SHA-256
+//	script 9f86d081884c7d65...       a script whose text has this SHA-256, by /bin/sh
+//	script 9f86d081884c7d65... bash -e    or by this interpreter, and no other
+//	env TZ APP_*                     variables that orders may set; else they may set none
 //
 // An order that is no shell line is compared word by word, so there is nothing
 // to escape; a shell itself (/bin/sh ...) allows everything.
 type allowList struct {
-	file    string
-	rules   [][]string
-	scripts map[string]bool
+	file  string
+	rules [][]string
+	// scripts are the interpreters by which a script may run, by its hash.
+	scripts map[string][][]string
+	env     []string
 }
 
 // anyFurther, as the last word of a rule, stands for any further arguments.
 const anyFurther = "..."
+
+// shell is the interpreter of scripts that name none.
+const shell = "/bin/sh"
 
 // readAllowList reads the file, and tells all that is wrong with it.
 func readAllowList(file string) (*allowList, error) {
@@ -36,7 +45,7 @@ func readAllowList(file string) (*allowList, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--allow: %w", err)
 	}
-	l := &allowList{file: file, scripts: map[string]bool{}}
+	l := &allowList{file: file, scripts: map[string][][]string{}}
 	var problems []job.Problem
 	for i, line := range strings.Split(string(text), "\n") {
 		line, _, _ = strings.Cut(line, "#")
@@ -44,24 +53,9 @@ func readAllowList(file string) (*allowList, error) {
 		if len(words) == 0 {
 			continue
 		}
-		problem := func(format string, args ...any) {
-			problems = append(problems, job.Problem{File: file, Line: i + 1, Message: fmt.Sprintf(format, args...)})
+		for _, message := range l.add(words) {
+			problems = append(problems, job.Problem{File: file, Line: i + 1, Message: message})
 		}
-		if words[0] == "script" {
-			sum, err := hex.DecodeString(strings.Join(words[1:], " "))
-			if err != nil || len(sum) != sha256.Size {
-				problem("%q is not the SHA-256 of a script: 64 hexadecimal digits", strings.Join(words[1:], " "))
-				continue
-			}
-			l.scripts[hex.EncodeToString(sum)] = true
-			continue
-		}
-		for _, w := range words {
-			if _, err := path.Match(w, ""); err != nil {
-				problem("%q is not a pattern: * and ? stand for any characters, [a-z] for one of them", w)
-			}
-		}
-		l.rules = append(l.rules, words)
 	}
 	if len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
@@ -69,21 +63,114 @@ func readAllowList(file string) (*allowList, error) {
 	return l, nil
 }
 
-// check returns why an order may not run, nil if it may.
-func (l *allowList) check(o *job.Order) error {
-	if o.Script != nil {
-		sum := sha256.Sum256([]byte(o.Script.Source))
-		if text := hex.EncodeToString(sum[:]); !l.scripts[text] {
-			return fmt.Errorf("this minion's list of what may run here, %s, has no script %s", l.file, text)
+// add takes a rule, and tells what is wrong with it.
+func (l *allowList) add(words []string) (wrong []string) {
+	if words[0] == "script" {
+		if len(words) == 1 {
+			return []string{"script needs the SHA-256 of its text"}
 		}
+		sum, err := hex.DecodeString(words[1])
+		if err != nil || len(sum) != sha256.Size {
+			return []string{fmt.Sprintf("%q is not the SHA-256 of a script: 64 hexadecimal digits", words[1])}
+		}
+		by := words[2:]
+		if len(by) == 0 {
+			by = []string{shell}
+		}
+		key := hex.EncodeToString(sum)
+		l.scripts[key] = append(l.scripts[key], by)
 		return nil
 	}
+	for _, w := range words {
+		if _, err := path.Match(w, ""); err != nil {
+			wrong = append(wrong, fmt.Sprintf("%q is not a pattern: * and ? stand for any characters, [a-z] for one of them", w))
+		}
+	}
+	if words[0] == "env" {
+		l.env = append(l.env, words[1:]...)
+		return wrong
+	}
+	l.rules = append(l.rules, words)
+	return wrong
+}
+
+// check returns why an order may not run, nil if it may. Of an order with steps,
+// every step has to be allowed.
+func (l *allowList) check(o *job.Order) error {
+	if err := l.checkEnv(o.Env); err != nil {
+		return err
+	}
+	switch {
+	case len(o.Steps) > 0:
+		for i := range o.Steps {
+			if err := l.checkStep(&o.Steps[i]); err != nil {
+				return fmt.Errorf("step %s: %w", o.Steps[i].Name, err)
+			}
+		}
+		return nil
+	case o.Script != nil:
+		sum := o.ScriptSHA256
+		if o.Script.Source != "" {
+			sum = job.ScriptSum(o.Script.Source)
+		}
+		return l.checkScript(sum, o.Script.Interpreter)
+	}
+	return l.checkCommand(o.Command)
+}
+
+func (l *allowList) checkStep(st *job.OrderStep) error {
+	if err := l.checkEnv(st.Env); err != nil {
+		return err
+	}
+	if st.Script == nil {
+		return l.checkCommand(append(slices.Clone(st.Command), st.Args...))
+	}
+	sum := st.Script.SHA256
+	if st.Script.Source != "" {
+		sum = job.ScriptSum(st.Script.Source)
+	}
+	return l.checkScript(sum, st.Command)
+}
+
+// checkEnv admits variables that Carillon sets itself, and those of the list:
+// others may turn an allowed program into another one.
+func (l *allowList) checkEnv(env map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if strings.HasPrefix(name, job.EnvPrefix) {
+			continue
+		}
+		allowed := slices.ContainsFunc(l.env, func(pattern string) bool {
+			ok, err := path.Match(pattern, name)
+			return ok && err == nil
+		})
+		if !allowed {
+			return fmt.Errorf("this minion's list of what may run here, %s, does not let orders set the variable %s", l.file, name)
+		}
+	}
+	return nil
+}
+
+func (l *allowList) checkScript(sum string, interpreter []string) error {
+	if len(interpreter) == 0 {
+		interpreter = []string{shell}
+	}
+	by, ok := l.scripts[sum]
+	if !ok {
+		return fmt.Errorf("this minion's list of what may run here, %s, has no script %s", l.file, sum)
+	}
+	if !slices.ContainsFunc(by, func(b []string) bool { return slices.Equal(b, interpreter) }) {
+		return fmt.Errorf("this minion's list of what may run here, %s, does not have script %s with the interpreter %q", l.file, sum, interpreter)
+	}
+	return nil
+}
+
+func (l *allowList) checkCommand(command []string) error {
 	for _, rule := range l.rules {
-		if admits(rule, o.Command) {
+		if admits(rule, command) {
 			return nil
 		}
 	}
-	return fmt.Errorf("this minion's list of what may run here, %s, does not have the command %q", l.file, o.Command)
+	return fmt.Errorf("this minion's list of what may run here, %s, does not have the command %q", l.file, command)
 }
 
 // admits compares a command with a rule, word by word.
