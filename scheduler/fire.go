@@ -45,6 +45,10 @@ type fire struct {
 	until  int64
 
 	tasks []*task
+	// decoded is the spec of decodedOf, where there are many tasks. Nil: not read
+	// yet.
+	decoded   *job.Spec
+	decodedOf *entry
 	// places finds tasks by their minions, where there are many. Nil: not made yet.
 	places map[job.MinionID]int
 	// firstOpen: no task before it is open.
@@ -117,6 +121,19 @@ func (t *task) final() bool { return t.report != nil }
 
 // fewTasks are looked through; more are looked up.
 const fewTasks = 16
+
+// spec returns the spec of the fire's job. One with many tasks keeps it while it
+// is open: every report of a task needs it.
+func (f *fire) spec() (*job.Spec, error) {
+	if f.decoded != nil && f.decodedOf == f.e {
+		return f.decoded, nil
+	}
+	spec, err := f.e.spec()
+	if err == nil && len(f.tasks) > fewTasks {
+		f.decoded, f.decodedOf = spec, f.e
+	}
+	return spec, err
+}
 
 // allEnded reports whether all tasks are final.
 func (f *fire) allEnded() bool {

@@ -49,7 +49,7 @@ func (s *shard) onReport(r *job.Report) {
 				t.started = time.Unix(0, s.deps.now()).UTC()
 			}
 		}
-		if spec, err := f.e.spec(); err == nil {
+		if spec, err := f.spec(); err == nil {
 			s.attendAt(f, t.started.Add(spec.EffectiveTimeout()).UnixNano())
 		}
 	default:
