@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -239,8 +240,26 @@ func (c *Control) findRun(ctx context.Context, id job.RunID, key job.Key) (job.R
 	if !errors.Is(err, job.ErrNotFound) {
 		return r, err
 	}
-	return c.startedRun(ctx, id, key)
+	// The store may tell that a start was committed before its owner has heard so.
+	for range findTries {
+		if r, err = c.startedRun(ctx, id, key); !errors.Is(err, job.ErrNotFound) {
+			return r, err
+		}
+		select {
+		case <-ctx.Done():
+			return r, ctx.Err()
+		case <-time.After(findPause):
+		}
+	}
+	return r, err
 }
+
+// findTries is how often a run is looked for that has just been started or is
+// unknown, and findPause the time after each.
+const (
+	findTries = 4
+	findPause = 100 * time.Millisecond
+)
 
 // startedRun looks for a run in flight, then for its record.
 func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
