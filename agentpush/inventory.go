@@ -388,7 +388,8 @@ func (i *Inventory) stored(id job.MinionID) (job.Minion, bool) {
 func (i *Inventory) setLocal(m job.Minion, epoch int64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.change(m.ID, func(e *entry) { e.local, e.epoch = &m, epoch })
+	// Whatever was held against an earlier session is not held against this one.
+	i.change(m.ID, func(e *entry) { e.local, e.epoch, e.trouble, e.since = &m, epoch, "", time.Time{} })
 }
 
 func (i *Inventory) clearLocal(id job.MinionID, epoch int64) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
@@ -51,4 +52,41 @@ func TestUncontrollable(t *testing.T) {
 	is("has not taken an order")
 	r.taken(offer.GetSeq())
 	is("")
+}
+
+// TestUncontrollableEndsWithItsSession: a session that takes the place of one in
+// trouble is not held to be so itself.
+func TestUncontrollableEndsWithItsSession(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.BeatEvery = time.Hour })
+	n := c.nodes[0]
+	all := job.Target{Names: []string{"raw"}}
+	r := c.raw("raw", n)
+	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: &agentpb.Beat{Trouble: []string{"journal full"}}}})
+	c.eventually("it is uncontrollable", func() bool { return len(n.hub.Uncontrollable(all)) == 1 })
+	before := n.hub.Status().Minions[0].Session
+	c.raw("raw", n) // the same instance, while the old stream is still open
+	c.eventually("the new session is there", func() bool { return n.hub.Status().Minions[0].Session > before })
+	if u := n.hub.Uncontrollable(all); len(u) != 0 || len(n.hub.Match(all)) != 1 {
+		t.Errorf("uncontrollable %+v, matched %v", u, n.hub.Match(all))
+	}
+}
+
+// TestTroubleIsBounded: what a minion says of itself is kept in a value that
+// others share, so it can be told so much only.
+func TestTroubleIsBounded(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.BeatEvery = time.Hour })
+	n := c.nodes[0]
+	all := job.Target{Names: []string{"raw"}}
+	r := c.raw("raw", n)
+	said := []string{strings.Repeat("\u00fc", 1000)}
+	for range 100 {
+		said = append(said, "also this")
+	}
+	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: &agentpb.Beat{Trouble: said}}})
+	c.eventually("it is uncontrollable", func() bool { return len(n.hub.Uncontrollable(all)) == 1 })
+	if why := n.hub.Uncontrollable(all)[0].Reason; len(why) > 1100 || !utf8.ValidString(why) {
+		t.Errorf("a reason of %d bytes: %q", len(why), why)
+	}
 }
