@@ -51,12 +51,16 @@ type work struct {
 
 // workOf returns the work of a fire. It is false while a script is awaited; the
 // error says why there is no way to start it.
-func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (*work, bool, error) {
-	if f.work != nil && sameBytes(f.work.raw, f.e.raw) {
-		return f.work, true, nil
+func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
+	w := work{Plan: job.Plan{Params: f.params, User: spec.User}, raw: f.e.raw}
+	large := spec.Script != nil && len(spec.Script.Source) > job.SmallScript
+	if !large && len(spec.Steps) == 0 && len(spec.Params) == 0 {
+		return w, true, nil
 	}
-	w := &work{Plan: job.Plan{Params: f.params, User: spec.User}, raw: f.e.raw}
-	if spec.Script != nil && len(spec.Script.Source) > job.SmallScript {
+	if f.work != nil && sameBytes(f.work.raw, f.e.raw) {
+		return *f.work, true, nil
+	}
+	if large {
 		w.sum = job.ScriptSum(spec.Script.Source)
 	}
 	if len(spec.Steps) > 0 || len(spec.Params) > 0 {
@@ -69,16 +73,16 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (*work, bool, error) 
 				f.awaits = now
 			}
 			if now-f.awaits < int64(libraryGrace) {
-				return nil, false, nil
+				return w, false, nil
 			}
 		}
 		plan, problems := spec.Plan(f.e.key.Namespace, f.params, shelf.find)
 		if len(problems) > 0 {
-			return nil, true, &job.InvalidError{Problems: problems}
+			return w, true, &job.InvalidError{Problems: problems}
 		}
 		w.Plan = plan
 	}
-	f.work = w
+	f.work = &w
 	return w, true, nil
 }
 

@@ -202,3 +202,41 @@ func TestScriptsAreBoundedByBytes(t *testing.T) {
 		t.Error("a text that is not what its hash says is used")
 	}
 }
+
+// Steps of another user read their own scripts, and nobody else does.
+func TestStepsRunAsTheirUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		return // then there is no other user; TestAccountLookup has the refusal
+	}
+	base, err := os.MkdirTemp("", "carillon-steps-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	if err := os.Chmod(base, 0o711); err != nil { //nolint:gosec // others must get in
+		t.Fatal(err)
+	}
+	dir, program := filepath.Join(base, "m"), filepath.Join(base, "program")
+	t.Cleanup(func() { waitShim(t, dir) })
+	exe, err := os.ReadFile(shimCommand()[0]) // a place that the user can reach
+	if err == nil {
+		err = os.WriteFile(program, exe, 0o755) //nolint:gosec // a program
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(t)
+	start(t, n, dir, func(c *Config) { c.ShimCommand[0] = program })
+	o := stepped(job.OrderStep{
+		Name: "s", Command: []string{"/bin/sh"}, Script: &job.OrderScript{SHA256: job.ScriptSum(large)}, Args: []string{"of"},
+	}, line("who", `id -un; cat "`+dir+`"/steps/*; exit 0`))
+	o.User = "nobody"
+	n.order(o)
+	n.await("fetch", func() bool { return len(n.fetches) > 0 })
+	n.giveText(&agentpb.Text{Sha256: job.ScriptSum(large), Text: large})
+	r := n.final(o)
+	if r.State != job.StateSucceeded || r.Stdout.Head != "large of\nnobody\n" || len(r.Steps) != 2 {
+		t.Errorf("report %+v", r)
+	}
+}
