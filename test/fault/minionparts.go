@@ -322,6 +322,7 @@ func cloneMinion(ctx context.Context, s *stage) error {
 // stay out, whatever it tries, until it joins anew; then it tells the result.
 func revokeMinion(ctx context.Context, s *stage) error {
 	h := s.c.hosts[0]
+	var joined time.Time // anew
 	runs, err := s.start(ctx, fanout{on: on(), line: "sleep 1; echo done"})
 	if err != nil {
 		return err
@@ -345,7 +346,7 @@ func revokeMinion(ctx context.Context, s *stage) error {
 	if err != nil {
 		s.mustNot("%v", err)
 	}
-	if err := s.staysOut(ctx, h, max(2*time.Second, s.length/12)); err != nil {
+	if err := s.staysOut(ctx, h, max(2*time.Second, s.length/12), &joined); err != nil {
 		return err
 	}
 	// A new process is no better off.
@@ -356,7 +357,7 @@ func revokeMinion(ctx context.Context, s *stage) error {
 	if err := h.start(); err != nil {
 		return err
 	}
-	if err := s.staysOut(ctx, h, time.Second); err != nil {
+	if err := s.staysOut(ctx, h, time.Second, &joined); err != nil {
 		return err
 	}
 	if _, err := h.stop(syscall.SIGKILL); err != nil {
@@ -367,6 +368,7 @@ func revokeMinion(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.c.event("%s joins anew", h.id)
+	joined = time.Now()
 	h.env = append(h.env, "CARILLON_JOIN_TOKEN="+token) // the last one counts
 	if err := h.again(); err != nil {
 		return err
@@ -381,13 +383,20 @@ func revokeMinion(ctx context.Context, s *stage) error {
 	return err
 }
 
-// staysOut looks on for a while that a minion is not let in, and gets no orders.
-func (s *stage) staysOut(ctx context.Context, h *host, long time.Duration) error {
+// staysOut looks on for a while that a minion is not let in, and starts nothing
+// until it has joined anew.
+func (s *stage) staysOut(ctx context.Context, h *host, long time.Duration, joined *time.Time) error {
 	g, err := s.start(ctx, fanout{on: on()})
 	if err != nil {
 		return err
 	}
-	s.ends(g, []*host{h}, job.StateUncontrollable)
+	s.check(g.run, h.id, func(_ *job.Run, t *job.Task) string {
+		// The owner may not have known yet that it has gone: then the order waited.
+		if !t.StartedAt.IsZero() && t.StartedAt.Before(*joined) {
+			return "it should not have been started before the minion had joined anew"
+		}
+		return ""
+	})
 	for end := time.Now().Add(long); time.Now().Before(end); {
 		if node, err := s.nodeOf(ctx, h.id); err == nil {
 			s.mustNot("revoked minion %s was let in by %s", h.id, node.name)
