@@ -17,7 +17,7 @@ import (
 
 // minionOrders are the verbs below `minions` about who may connect.
 func (a *app) minionOrders() []*cobra.Command {
-	return []*cobra.Command{a.queuesCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.certificatesCommand(),
+	return []*cobra.Command{a.queuesCommand(), a.updateCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.certificatesCommand(),
 		a.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", http.MethodPost, "reject"),
 		a.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
 			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", http.MethodPost, "revoke"),

@@ -12,5 +12,8 @@
 //	eventually REGEXP PROGRAM...  runs PROGRAM until its stdout matches
 //	checkfires FIRES RUNS STEP    compares what a job wrote with what is recorded; see checkFires
 //
+// $PLATFORM is that of the binaries, as linux/amd64; worker-next is a worker of
+// another version.
+//
 // Every wait is bounded by patience.
 package script

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,6 +59,11 @@ func build(bin string) error {
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("build the binaries: %w\n%s", err, out)
 	}
+	// A worker to update to.
+	args = []string{"build", "-o", filepath.Join(bin, "worker-next"), "-ldflags", "-X main.version=1.2.4-next", "../../cmd/worker"}
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build the next worker: %w\n%s", err, out)
+	}
 	return nil
 }
 
@@ -67,6 +73,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PLATFORM", runtime.GOOS+"/"+runtime.GOARCH)
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      exits,
 			"freeport":   freeport,

@@ -199,8 +199,8 @@ func (u *updater) follow(ctx context.Context, m *worker.Minion) bool {
 			return false
 		case err == nil:
 			return u.retire(ctx, m)
-		case errors.Is(err, release.ErrInstalled):
-			m.RefreshFacts()
+		case errors.Is(err, release.ErrInstalled), errors.Is(err, release.ErrFailed):
+			m.RefreshFacts() // the state says it all
 		case permanent(err):
 			u.log.Error("release is given up", zap.Int64("release", int64(last.number)), zap.Error(err))
 			u.mu.Lock()
@@ -218,7 +218,7 @@ func (u *updater) follow(ctx context.Context, m *worker.Minion) bool {
 func permanent(err error) bool {
 	for _, target := range []error{
 		release.ErrSignature, release.ErrInvalid, release.ErrExpired, release.ErrOlder,
-		release.ErrNoArtifact, release.ErrMismatch, release.ErrFailed, errOther,
+		release.ErrNoArtifact, release.ErrMismatch, errOther,
 	} {
 		if errors.Is(err, target) {
 			return true

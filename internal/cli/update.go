@@ -1,0 +1,217 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/release"
+)
+
+func (a *app) updateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "update", Args: noOrder,
+		Short: "Bring minions to a signed release, group by group",
+		Long: "Bring the minions that run with --self-update to a signed release, group by group.\n" +
+			"keygen, sign and verify work without a server, where the keys are.",
+		Example: "  carillon minions update start --manifest signed.json --group canary='web1' --group rest='*' --max-in-flight 5%\n  carillon minions update status",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.updateStartCommand(), a.updateStatusCommand(),
+		a.updateOrder("pause", "paused", "Tell no further minions of the release for a while"),
+		a.updateOrder("resume", "resumed", "End a pause"),
+		a.updateOrder("stop", "stopped", "End the update; minions that were told are not called back"),
+		a.keygenCommand(), a.signCommand(), a.verifyCommand())
+	return cmd
+}
+
+// updatePath is where the API has the update.
+func updatePath(more ...string) []string { return append([]string{"v1", "minion-update"}, more...) }
+
+func (a *app) updateStartCommand() *cobra.Command {
+	var (
+		file, reason string
+		groups       []string
+		inFlight     string
+		canaries     int
+		tolerate     int
+		patience     time.Duration
+	)
+	cmd := &cobra.Command{
+		Use: "start --manifest FILE --group NAME=TARGET...", Args: noArgs,
+		Short: "Have minions come to a release, in place of what was planned before",
+		Long: `Have minions come to a release, in place of what was planned before. Groups come
+one after the other: the next is told when nobody of the one before is under way.
+More failures than --tolerate halt the plan. Started again for the same release,
+with another --tolerate say, it goes on; after a stop it begins anew.`,
+		Example: "  carillon minions update start --manifest signed.json --group canary='web1' --group rest='*' --canaries 1 --max-in-flight 5%",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			body := struct {
+				Manifest        release.Signed       `json:"manifest"`
+				Groups          []etcdkv.UpdateGroup `json:"groups"`
+				Tolerate        int                  `json:"tolerate,omitempty"`
+				PatienceSeconds int64                `json:"patienceSeconds,omitempty"`
+				By              string               `json:"by"`
+				Reason          string               `json:"reason,omitempty"`
+			}{Tolerate: tolerate, PatienceSeconds: int64(patience / time.Second), By: a.user(), Reason: reason}
+			var err error
+			if body.Manifest, err = readSigned(file); err != nil {
+				return err
+			}
+			for _, g := range groups {
+				name, match, ok := strings.Cut(g, "=")
+				if !ok {
+					return usagef("--group %q: want NAME=TARGET, as in rest='*'", g)
+				}
+				if err := checkTarget(match); err != nil {
+					return err
+				}
+				body.Groups = append(body.Groups, etcdkv.UpdateGroup{Name: name, Match: match, Canaries: canaries, MaxInFlight: inFlight})
+			}
+			if len(body.Groups) == 0 {
+				return usagef("no --group is given; want one at least, as in --group rest='*'")
+			}
+			var v control.UpdateView
+			if err := a.client.operate(cmd.Context(), http.MethodPost, updatePath(), body, &v); err != nil {
+				return err
+			}
+			return a.showUpdate(v)
+		},
+	}
+	cmd.Flags().StringVar(&file, "manifest", "", "`FILE` with the signed manifest, as sign writes it")
+	cmd.Flags().StringArrayVar(&groups, "group", nil, "a group of minions, as `NAME=TARGET`; may be given several times, in their order")
+	cmd.Flags().StringVar(&inFlight, "max-in-flight", "1", "how many of a group may be under way, `N` or N%")
+	cmd.Flags().IntVar(&canaries, "canaries", 1, "how many of a group, `N`, must have the release before its others are told")
+	cmd.Flags().IntVar(&tolerate, "tolerate", 0, "how many failures, `N`, do not halt the plan")
+	cmd.Flags().DurationVar(&patience, "patience", release.DefaultPatience, "how `LONG` a minion may take")
+	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	_ = cmd.MarkFlagRequired("manifest") // it is defined above
+	return cmd
+}
+
+// readSigned reads a signed manifest, whoever has signed it.
+func readSigned(file string) (release.Signed, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return release.Signed{}, usagef("%w", err)
+	}
+	s, err := release.ParseSigned(text)
+	if err != nil {
+		return s, usagef("%s: %w", file, err)
+	}
+	return s, nil
+}
+
+func (a *app) updateOrder(verb, done, short string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: verb, Args: noArgs, Short: short, Example: "  carillon minions update " + verb,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.client.operate(cmd.Context(), http.MethodPost, updatePath(verb), runOrder{By: a.user(), Reason: reason}, nil); err != nil {
+				return err
+			}
+			return a.printOutcome(outcome{"update", "of minions", done})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	return cmd
+}
+
+func (a *app) updateStatusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Args: noArgs,
+		Short:   "Show how far the minions have come",
+		Example: "  carillon minions update status\n  carillon minions update status -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v control.UpdateView
+			if err := a.client.get(cmd.Context(), &v, nil, updatePath()...); err != nil {
+				return err
+			}
+			return a.showUpdate(v)
+		},
+	}
+}
+
+func (a *app) showUpdate(v control.UpdateView) error {
+	if a.output == formatJSON || a.output == formatYAML {
+		return a.printValue(v)
+	}
+	if a.output == formatName {
+		fmt.Fprintln(a.out, v.Release)
+		return nil
+	}
+	f := newFields(a.out, "")
+	f.add("Release", fmt.Sprintf("%d (%s)", v.Release, v.Version))
+	f.add("Status", v.Status)
+	f.add("Reason", v.Reason)
+	f.add("Started", strings.TrimSpace(a.stamp(v.At)+" by "+orDash(v.By)))
+	f.flush()
+	fmt.Fprintln(a.out)
+	count := func(phases ...release.Phase) func(groupOf) string {
+		return func(g groupOf) string {
+			n := 0
+			for _, p := range phases {
+				n += g.Phases[p]
+			}
+			return strconv.Itoa(n)
+		}
+	}
+	rows := make([]groupOf, len(v.Groups))
+	for i := range v.Groups {
+		rows[i] = groupOf{v.Groups[i].UpdateGroup, v.Groups[i].Phases}
+	}
+	if err := printTable(a.out, rows, []column[groupOf]{
+		{head: "GROUP", cell: func(g groupOf) string { return g.Name }},
+		{head: "TARGET", cell: func(g groupOf) string { return g.Match }},
+		{head: "HEALTHY", cell: count(release.PhaseHealthy)},
+		{head: "IN-FLIGHT", cell: count(release.PhaseInFlight)},
+		{head: "PENDING", cell: count(release.PhasePending)},
+		{head: "ABSENT", cell: count(release.PhaseAbsent)},
+		{head: "LOST", cell: count(release.PhaseLost)},
+		{head: "FAILED", cell: count(release.PhaseFailed)},
+		{head: "MANAGED", cell: count(release.PhaseManaged)},
+		{head: "CANARIES", wide: true, cell: func(g groupOf) string { return strconv.Itoa(g.Canaries) }},
+		{head: "MAX", wide: true, cell: func(g groupOf) string { return g.MaxInFlight }},
+	}, a.output == formatWide, ""); err != nil {
+		return err
+	}
+	type minion = control.UpdatingMinion
+	if len(v.InFlight) > 0 && a.output == formatWide {
+		fmt.Fprintln(a.out)
+		if err := printTable(a.out, v.InFlight, []column[minion]{
+			{head: "IN-FLIGHT", cell: func(m minion) string { return string(m.Minion) }},
+			{head: "SINCE", cell: func(m minion) string { return a.stamp(m.Since) }},
+		}, false, ""); err != nil {
+			return err
+		}
+	}
+	if len(v.Failed) > 0 {
+		fmt.Fprintln(a.out)
+		return printTable(a.out, v.Failed, []column[minion]{
+			{head: "FAILED", cell: func(m minion) string { return string(m.Minion) }},
+			{head: "REASON", cell: func(m minion) string { return m.Reason }},
+		}, false, "")
+	}
+	return nil
+}
+
+// groupOf is a group as it is listed.
+type groupOf struct {
+	etcdkv.UpdateGroup
+	Phases map[release.Phase]int
+}
+
+// printSigned prints a signed manifest.
+func (a *app) printSigned(s release.Signed) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(s)
+}
