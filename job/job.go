@@ -132,8 +132,9 @@ type Spec struct {
 	Watch *Watch `json:"watch,omitempty"`
 	// Webhook has the job start when its address is called. Nil: it has none.
 	Webhook *Webhook `json:"webhook,omitempty"`
-	// Idempotent: running an occurrence twice does no harm, so one whose
-	// outcome cannot be known may be run again.
+	// Idempotent: running an occurrence twice does no harm, so one whose outcome
+	// cannot be known is tried again, up to three times in all or as often as
+	// Retry says.
 	Idempotent bool `json:"idempotent,omitempty"`
 }
 

@@ -244,7 +244,7 @@ func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason stri
 // and with the last task the run.
 func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	spec, err := f.spec()
-	retry := err == nil && !f.e.gone && f.endAt == 0 && spec.Retry.Allows(r.State, r.Exit) && t.attempt < spec.Retry.Attempts
+	retry := err == nil && !f.e.gone && f.endAt == 0 && mayRetry(spec, t, r)
 	if retry {
 		s.retry(f, t, r, spec)
 		return
@@ -258,6 +258,20 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	}
 	state, reason := verdict(f.tasks)
 	s.end(f, state, reason)
+}
+
+// idempotentAttempts is how often a task is tried in all that may have run, and
+// may run again.
+const idempotentAttempts = 3
+
+// mayRetry reports whether an attempt that ended so is followed by another. One
+// of which nobody knows whether it ran is, where the job says that running it
+// twice does no harm.
+func mayRetry(spec *job.Spec, t *task, r *job.Report) bool {
+	if r.State == job.StateIndeterminate {
+		return spec.Idempotent && t.attempt < max(spec.Retry.Attempts, idempotentAttempts)
+	}
+	return spec.Retry.Allows(r.State, r.Exit) && t.attempt < spec.Retry.Attempts
 }
 
 // retry plans the task's next attempt, on another minion where one will do. The

@@ -285,3 +285,27 @@ func TestI16_WishOutlivesItsOwner(t *testing.T) {
 		return err == nil && len(resp.Kvs) == 0
 	})
 }
+
+// TestIdempotent: what may have run is tried again only where the job says that
+// it does no harm.
+func TestIdempotent(t *testing.T) {
+	t.Parallel()
+	unknown := &job.Report{State: job.StateIndeterminate}
+	for _, c := range []struct {
+		spec    job.Spec
+		attempt int
+		report  *job.Report
+		want    bool
+	}{
+		{job.Spec{}, 1, unknown, false},
+		{job.Spec{Retry: job.Retry{Attempts: 5}}, 1, unknown, false},
+		{job.Spec{Idempotent: true}, 1, unknown, true},
+		{job.Spec{Idempotent: true}, 3, unknown, false},
+		{job.Spec{Idempotent: true, Retry: job.Retry{Attempts: 5}}, 3, unknown, true},
+		{job.Spec{Idempotent: true}, 1, &job.Report{State: job.StateFailed}, false},
+	} {
+		if got := mayRetry(&c.spec, &task{attempt: c.attempt}, c.report); got != c.want {
+			t.Errorf("%+v, attempt %d, %s: %v", c.spec, c.attempt, c.report.State, got)
+		}
+	}
+}
