@@ -58,6 +58,12 @@
 // possibly offered (I4). A hub that holds a message from a link that broke drops
 // it silently if it is not offered yet, and leaves its end to the sender.
 //
+// # Releases
+//
+// SetUpdate has minions told of a release, which the hub does not look into, once
+// in each of their sessions here. It is no order: nothing waits for an answer, and
+// what comes of it is in the minion's facts. See internal/update.
+//
 // # What may fail
 //
 //	minion does not read         its one offer stays in the slot, its topic fills: I7

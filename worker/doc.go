@@ -54,6 +54,13 @@
 //	    before and the same process waited for a place. The time is the node's,
 //	    carried on by the monotonic clock.
 //
+// # Self-update
+//
+// What a node tells of releases is passed on (Deps.Update); see internal/app/minion.
+// A minion that is to be replaced retires: from a moment on at which no task is
+// between accepted and started it takes nothing more. A self-test runs a command
+// through the shim that is no task: journal, records and output know nothing of it.
+//
 // # Failures
 //
 //	minion dies                              what happens

@@ -236,3 +236,18 @@ func (c *Control) changeUpdate(ctx context.Context, action string, o Order, chan
 	}
 	return c.operate(ctx, action, updateName(&p), o, string(kv.Key), kv, clientv3.OpPut(string(kv.Key), value))
 }
+
+// checkUpdate looks for an update that cannot go on by itself.
+func (c *Control) checkUpdate(ctx context.Context) ([]Check, error) {
+	v, err := c.UpdateStatus(ctx)
+	if errors.Is(err, job.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil || v.Status != string(release.StatusHalted) {
+		return nil, err
+	}
+	return []Check{{
+		Name: "update", Status: CheckWarn, Detail: fmt.Sprintf("the update to release %d (%s) is halted: %s", v.Release, v.Version, v.Reason),
+		Hint: "see `carillon minions update status`; sign a release that works, with a higher number, or tolerate more failures",
+	}}, nil
+}

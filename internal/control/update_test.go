@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,10 +117,24 @@ func TestUpdatePlan(t *testing.T) {
 	if diff := cmp.Diff([]UpdatingMinion{{Minion: "b", Reason: "crashed"}}, v.Failed); diff != "" {
 		t.Error(diff)
 	}
+	ill := func() bool {
+		t.Helper()
+		checks, err := e.Doctor(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(checks, func(c Check) bool { return c.Name == "update" && strings.Contains(c.Detail, "first is b") })
+	}
+	if !ill() {
+		t.Error("the doctor does not tell of an update that is halted")
+	}
 	// More failures are tolerated: nothing is forgotten.
 	req.Tolerate = 1
 	if v = start(); v.Status != "running" || len(v.Failed) != 1 || len(v.InFlight) != 1 {
 		t.Errorf("status: %+v", v)
+	}
+	if ill() {
+		t.Error("the doctor tells of an update that goes on")
 	}
 	order(nil, e.PauseUpdate)
 	if v = status(); v.Status != "paused" {

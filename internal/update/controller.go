@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/release"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -33,11 +34,16 @@ type Tell func(release int64, signed []byte, minions []job.MinionID)
 // Config says how a Controller works. Keys must be set.
 type Config struct {
 	Keys etcdkv.Keys
-	// Every is how often minions are looked at. Zero: DefaultEvery.
+	// Every is how often minions are looked at while some are told or waited for;
+	// otherwise it is a tenth as often. Zero: DefaultEvery.
 	Every time.Duration
 	// Timeout bounds one write to etcd. Zero: DefaultTimeout.
 	Timeout time.Duration
 }
+
+// idleTicks is how many times less often minions are looked at while nobody is
+// told or waited for: there may be very many of them.
+const idleTicks = 10
 
 // Defaults of Config.
 const (
@@ -116,17 +122,23 @@ func (c *Controller) Run(ctx context.Context) error {
 	})
 	tick := time.NewTicker(c.cfg.Every)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for rest := 0; ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
+			rest--
 		case <-c.wake:
+			rest = 0
 		}
-		if ctx.Err() != nil || !c.deps.Mine() || !c.deps.Ready() {
+		if ctx.Err() != nil || rest > 0 || !c.deps.Mine() || !c.deps.Ready() {
 			continue
 		}
-		if err := c.step(ctx); err != nil && ctx.Err() == nil {
+		status, err := c.step(ctx)
+		if err != nil && ctx.Err() == nil {
 			c.log.Warn("plan does not go on yet", zap.Error(err))
+		}
+		if rest = 0; status != release.StatusRunning {
+			rest = idleTicks
 		}
 	}
 	following.Wait()
@@ -187,23 +199,25 @@ func (c *Controller) tell(p entry[etcdkv.UpdatePlan], s entry[etcdkv.UpdateState
 }
 
 // step works out what is next, and makes it durable. The keys' followers tell.
-func (c *Controller) step(ctx context.Context) error {
+// It returns where the plan is; empty: there is none.
+func (c *Controller) step(ctx context.Context) (release.Status, error) {
 	c.mu.Lock()
 	p, s := c.plan, c.state
 	c.mu.Unlock()
 	if p.revision == 0 || p.value.Off {
-		return nil
+		return "", nil
 	}
 	out, err := Next(&p.value, s.value, c.deps.Minions.Minions(), c.deps.Minions.HostGroups(), c.deps.Now())
 	if err != nil {
-		return err
+		return "", err
 	}
+	status := out.Step.Status
 	value, err := etcdkv.Encode(&out.State)
 	if err != nil {
-		return err
+		return status, err
 	}
 	if was, err := etcdkv.Encode(&s.value); err != nil || was == value && s.revision != 0 {
-		return err
+		return status, err
 	}
 	keys := c.cfg.Keys
 	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
@@ -213,11 +227,11 @@ func (c *Controller) step(ctx context.Context) error {
 		clientv3.Compare(clientv3.ModRevision(keys.UpdateState()), "=", s.revision),
 	).Then(clientv3.OpPut(keys.UpdateState(), value)).Commit()
 	if err != nil {
-		return err
+		return release.StatusRunning, err // again soon
 	}
 	if resp.Succeeded && (len(out.Step.Tell) > 0 || out.State.Hold && !s.value.Hold) {
 		c.log.Info("minions update", zap.Int64("release", p.value.Release), zap.String("group", out.Step.Group),
-			zap.Int("told", len(out.Step.Tell)), zap.String("status", string(out.Step.Status)), zap.String("reason", out.Step.Reason))
+			zap.Int("told", len(out.Step.Tell)), zap.String("status", string(status)), zap.String("reason", out.Step.Reason))
 	}
-	return nil
+	return status, nil
 }

@@ -370,7 +370,7 @@ func TestFailureHalts(t *testing.T) {
 	f.eventually("all have the next release", func() bool { return f.at(8) == 8 })
 }
 
-// Before all is known nobody is told, and after the plan is stopped neither.
+// Before all is known nobody is told.
 func TestU4_NobodyIsToldBeforeAllIsKnown(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)

@@ -34,8 +34,9 @@ const (
 	// askAgain is how long a minion works that finds a staged release when it
 	// starts: whatever kept the launcher from trying it may do so again.
 	askAgain = time.Minute
-	// testWithin bounds one self-test.
+	// testWithin bounds one self-test; one that fails is made again every testEvery.
 	testWithin = 15 * time.Second
+	testEvery  = time.Second
 	// look is how often what nobody announces is looked at.
 	look = 100 * time.Millisecond
 )
@@ -273,10 +274,8 @@ func (u *updater) prove(ctx context.Context, m *worker.Minion) {
 	if !u.health.Trial() {
 		return
 	}
+	connected := func() bool { return m.Status().Node != "" }
 	works := func() bool {
-		if m.Status().Node == "" {
-			return false
-		}
 		bounded, cancel := context.WithTimeout(ctx, testWithin)
 		defer cancel()
 		if err := m.SelfTest(bounded); err != nil {
@@ -289,20 +288,20 @@ func (u *updater) prove(ctx context.Context, m *worker.Minion) {
 		s, err := u.in.State()
 		return err == nil && s.Trial.Release == 0
 	}
-	if !poll(ctx, works) {
+	if !poll(ctx, look, connected) || !poll(ctx, testEvery, works) {
 		return
 	}
 	if err := u.health.Healthy(); err != nil {
 		u.log.Error("launcher is not told that the release works", zap.Error(err))
 	}
-	if poll(ctx, confirmed) {
+	if poll(ctx, look, confirmed) {
 		m.RefreshFacts()
 	}
 }
 
 // poll waits until cond is true, and returns false when ctx ends first.
-func poll(ctx context.Context, cond func() bool) bool {
-	tick := time.NewTicker(look)
+func poll(ctx context.Context, every time.Duration, cond func() bool) bool {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for !cond() {
 		select {
