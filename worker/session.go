@@ -185,7 +185,7 @@ func (m *Minion) dialOptions() []grpc.DialOption {
 		grpc.WithStaticStreamWindowSize(128 << 10),
 		grpc.WithStaticConnWindowSize(128 << 10),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
-			Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true,
+			Time: 15 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(8 << 20)),
 		grpc.WithDisableServiceConfig(),
