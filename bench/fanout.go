@@ -260,7 +260,7 @@ func fanOutThreeNodes(ctx context.Context, count, rounds int) error {
 	if err := swarm.await(ctx, count, 10*time.Minute); err != nil {
 		return err
 	}
-	if err := f.awaitPresent(ctx, count, 0, time.Minute); err != nil {
+	if err := f.awaitPresent(ctx, count, 0, 5*time.Minute); err != nil {
 		return err
 	}
 	var took []float64
