@@ -181,7 +181,8 @@ type fleet struct {
 	minions map[job.MinionID]job.Minion
 	bad     map[job.MinionID]bool
 	told    []job.MinionID
-	wake    chan struct{}
+	// stuck: who is told does nothing.
+	stuck bool
 }
 
 func (f *fleet) Minions() []job.Minion {
@@ -228,6 +229,9 @@ func (f *fleet) tell(number int64, signed []byte, ids []job.MinionID) {
 			f.t.Errorf("U1: %s is told, and it is not durable that it is", id)
 		}
 		f.told = append(f.told, id)
+		if f.stuck {
+			continue
+		}
 		if string(signed) != "signed" {
 			f.t.Errorf("signed: %q", signed)
 		}
@@ -237,16 +241,12 @@ func (f *fleet) tell(number int64, signed []byte, ids []job.MinionID) {
 		}
 		f.minions[id] = minion(id, facts)
 	}
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
 }
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	srv := etcdtest.Start(t)
-	f := &fleet{t: t, client: srv.Client(t), keys: etcdkv.NewKeys(""), minions: map[job.MinionID]job.Minion{}, bad: map[job.MinionID]bool{}, wake: make(chan struct{}, 1)}
+	f := &fleet{t: t, client: srv.Client(t), keys: etcdkv.NewKeys(""), minions: map[job.MinionID]job.Minion{}, bad: map[job.MinionID]bool{}}
 	for i := range 8 {
 		id := job.MinionID(fmt.Sprintf("m%d", i))
 		f.minions[id] = minion(id, release.Facts{On: true})
@@ -254,8 +254,9 @@ func newFleet(t *testing.T) *fleet {
 	return f
 }
 
-// controllers starts n controllers that all look after the plan.
-func (f *fleet) controllers(n int, ready func() bool) {
+// controllers starts n controllers that all look after the plan, and returns
+// what stops them.
+func (f *fleet) controllers(n int, ready func() bool) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for range n {
@@ -271,10 +272,12 @@ func (f *fleet) controllers(n int, ready func() bool) {
 			}
 		})
 	}
-	f.t.Cleanup(func() {
+	stop = func() {
 		cancel()
 		wg.Wait()
-	})
+	}
+	f.t.Cleanup(stop)
+	return stop
 }
 
 func (f *fleet) put(p etcdkv.UpdatePlan) {
@@ -343,6 +346,32 @@ func TestU2_TwoControllersAreAsOne(t *testing.T) {
 		}
 	}
 	stop()
+}
+
+// When the node that looked after the plan has died, the next one counts who is
+// under way, tells them again, and goes on.
+func TestU1_AnotherNodeGoesOn(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.stuck = true
+	stop := f.controllers(1, func() bool { return true })
+	f.put(etcdkv.UpdatePlan{Release: 7, Groups: groups(etcdkv.UpdateGroup{Name: "all", Match: "*", MaxInFlight: "3"})})
+	told := func() []job.MinionID {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.Clone(f.told)
+	}
+	f.eventually("three are told", func() bool { return len(told()) >= 3 })
+	stop()
+	before := told()
+	f.mu.Lock()
+	f.told, f.stuck = nil, false
+	f.mu.Unlock()
+	f.controllers(1, func() bool { return true })
+	f.eventually("all have the release", func() bool { return f.at(7) == 8 })
+	if again := told(); len(again) != 8 || !cmp.Equal(again[:3], before[:3]) {
+		t.Errorf("told: %v, and before that node died: %v", again, before)
+	}
 }
 
 // A failure halts the plan durably, and a release that comes later begins anew.
