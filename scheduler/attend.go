@@ -159,13 +159,20 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 	s.attendAt(f, max(limit, now+int64(lostAfter)))
 }
 
+// whyGone tells why a deleted job's orders are not sent.
+const whyGone = "the job was deleted before its order was sent"
+
 // shareVariable tells a command whose share of a parallel occurrence it is.
 const shareVariable = job.EnvPrefix + "SHARE"
 
 // dispatch sends a task's order (I1, I6, I7).
 func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if f.e.gone {
-		s.finish(f, t, now, job.StateCancelled, "the job was deleted before its order was sent")
+		s.finish(f, t, now, job.StateCancelled, whyGone)
+		return
+	}
+	if f.ending {
+		s.finish(f, t, now, job.StateCancelled, f.endWhy)
 		return
 	}
 	one := spec.Target.EffectiveRun() == job.SpreadOne
@@ -188,6 +195,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	}
 	if f.dispatchedAt == 0 {
 		f.dispatchedAt = now
+		f.doubtful = false
 		s.met.fires.WithLabelValues("dispatched").Inc()
 		s.met.lateness.Observe(time.Duration(now - f.due()).Seconds())
 	}
@@ -251,7 +259,7 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	}
 	t.report = r
 	if !f.allEnded() {
-		if f.rollout != nil {
+		if f.rollout != nil && f.rollout.waiting > 0 {
 			s.attendAt(f, s.deps.now())
 		}
 		return
@@ -303,7 +311,7 @@ func (s *shard) retry(f *fire, t *task, r *job.Report, spec *job.Spec) {
 func severity(s job.State) int {
 	for i, o := range [...]job.State{
 		job.StateSucceeded, job.StateSkipped, job.StateUncontrollable, job.StateCancelled, job.StateRejected, job.StateUndeliverable, job.StateDropped,
-		job.StateDeliveryTimeout, job.StateExpired, job.StateFailed, job.StateTimedOut, job.StateIndeterminate,
+		job.StateDeliveryTimeout, job.StateMissed, job.StateExpired, job.StateFailed, job.StateTimedOut, job.StateIndeterminate,
 	} {
 		if s == o {
 			return i

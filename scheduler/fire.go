@@ -53,19 +53,24 @@ type fire struct {
 	places map[job.MinionID]int
 	// firstOpen: no task before it is open.
 	firstOpen int
-	// rollout is nil until the fire is attended; canaries, promoted and stopped
-	// are stored.
+	// rollout is nil until the fire is attended; rules, canaries, promoted and
+	// stopped are stored. Edits of the job do not change the rules.
 	rollout  *rollout
+	rules    *job.Rollout
 	canaries int
 	promoted bool
 	stopped  string
 	// recovered: an earlier owner committed it, and may have sent its orders.
-	recovered    bool
+	recovered bool
+	// doubtful: it was recovered, and nobody has said yet that it was begun.
+	doubtful     bool
 	committedAt  int64
 	dispatchedAt int64
 	// endAt, when not 0, is when the run is ended because endWhy.
 	endAt  int64
 	endWhy string
+	// ending: it is being ended, so nothing of it is started any more.
+	ending bool
 	// giveUp is when a fire that no minion can be found for ends.
 	giveUp int64
 	// ended: all tasks are final and the record is on its way to history.
@@ -199,7 +204,10 @@ func (s *shard) fireOf(id job.FireID) *fire {
 func (f *fire) stored() etcdkv.SlotEntry {
 	e := etcdkv.SlotEntry{
 		Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until, Cause: f.cause, Params: f.params,
-		Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries,
+		Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
+	}
+	if f.state == etcdkv.EntryQueued {
+		e.Hosts = f.hosts
 	}
 	for _, t := range f.tasks {
 		if t.minion == "" && t.share == "" {

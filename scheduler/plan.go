@@ -333,10 +333,11 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 		return false
 	}
 	if len(out) > 1 && !spec.Rollout.IsZero() {
-		s.arrange(out, &spec.Rollout)
-		f.canaries = s.canaries(out, &spec.Rollout)
-		if spec.Rollout.Canary != "" && f.canaries == 0 {
-			f.stopped = "the rollout was not begun: none of its minions is a canary, " + spec.Rollout.Canary
+		rules := spec.Rollout
+		f.rules, f.canaries = &rules, s.arrange(out, &rules)
+		// Who names hosts, as a redo does, knows that they are no canaries.
+		if rules.Canary != "" && f.canaries == 0 && len(f.hosts) == 0 {
+			f.stopped = "the rollout was not begun: none of its minions is a canary, " + rules.Canary
 		}
 	}
 	f.tasks, f.places = out, nil

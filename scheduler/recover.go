@@ -86,7 +86,7 @@ func (s *shard) loadSlot(key string, value []byte, fresh bool) error {
 		f := &fire{
 			id: e.Fire, share: e.Share, slot: sl, state: e.State, reason: e.Reason, count: e.Count, until: e.Until,
 			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params,
-			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries,
+			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries, rules: e.Rollout, hosts: e.Hosts,
 		}
 		for _, t := range e.Tasks {
 			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh}
@@ -158,6 +158,7 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 		f.lane().active++
 		for _, t := range f.tasks {
 			t.unknown = f.recovered && t.minion != "" && !t.final()
+			f.doubtful = f.doubtful || t.unknown && !f.promoted && f.stopped == ""
 		}
 		if f.recovered && s.turns != nil && slices.ContainsFunc(f.tasks, func(t *task) bool { return t.unknown }) {
 			s.gate.admit(f) // until its minions say that they have not started it

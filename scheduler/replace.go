@@ -48,6 +48,7 @@ func (s *shard) supersede(f *fire) {
 // cancel ends a run: what has not been sent is not, and minions end what they
 // run. It is asked for again until they have answered.
 func (s *shard) cancel(f *fire, now int64) {
+	f.ending = true
 	var refs []job.Ref
 	for _, t := range f.tasks {
 		switch {

@@ -42,7 +42,7 @@ func (s *shard) onReport(r *job.Report) {
 	case !r.Known:
 		s.onUnknown(f, t)
 	case !r.State.Final():
-		t.running, t.unknown = true, false
+		t.running, t.unknown, f.doubtful = true, false, false
 		if t.started.IsZero() {
 			t.started = r.StartedAt
 			if t.started.IsZero() {
@@ -53,6 +53,9 @@ func (s *shard) onReport(r *job.Report) {
 			s.attendAt(f, t.started.Add(spec.EffectiveTimeout()).UnixNano())
 		}
 	default:
+		if r.Spooled || r.State.Started() {
+			f.doubtful = false
+		}
 		s.settle(f, t, r)
 	}
 }
@@ -76,11 +79,21 @@ func (s *shard) onUnknown(f *fire, t *task) {
 	}
 	t.unknown = false
 	s.unadmit(f)
-	if t.attempt == 1 && f.id.Trigger == job.TriggerSchedule && f.due() < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip {
-		s.end(f, job.StateMissed, "committed in time but not started within "+s.cfg.MisfireGrace.String()+" of its instant; misfire policy \"skip\"")
+	if f.rules == nil && t.attempt == 1 && s.isTooLate(f, now) {
+		s.miss(f, t, now)
 		return
 	}
 	s.attendAt(f, now)
+}
+
+// isTooLate reports whether it is too late to begin the fire.
+func (s *shard) isTooLate(f *fire, now int64) bool {
+	return f.id.Trigger == job.TriggerSchedule && f.due() < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip
+}
+
+// miss ends a task that was not started in time.
+func (s *shard) miss(f *fire, t *task, now int64) {
+	s.finish(f, t, now, job.StateMissed, "committed in time but not started within "+s.cfg.MisfireGrace.String()+" of its instant; misfire policy \"skip\"")
 }
 
 // late takes a final report about a fire that is closed. The record is mended if

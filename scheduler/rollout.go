@@ -15,7 +15,8 @@ import (
 // How far it has come follows from the states of the tasks, so a new owner goes
 // on where the last one was: a task that the last one may have sent counts as
 // running until its minion has said otherwise. What cannot be worked out is
-// stored: that somebody promoted it, and that it was stopped.
+// stored: its rules, as the job had them when the tasks were chosen; that somebody
+// promoted it, and that it was stopped.
 
 // rollout is what the owner knows besides.
 type rollout struct {
@@ -28,12 +29,15 @@ type rollout struct {
 	batchEnd int64
 	// started is how many of the batch under way have been started.
 	started int
+	// waiting is how many tasks waited when it was looked at last.
+	waiting int
 	// held tells people what it waits for; empty: nothing.
 	held string
 }
 
-// arrange puts the tasks of a fire into the rollout's order, canaries first.
-func (s *shard) arrange(tasks []*task, r *job.Rollout) {
+// arrange puts the tasks of a fire into the rollout's order, canaries first, and
+// returns how many of these there are.
+func (s *shard) arrange(tasks []*task, r *job.Rollout) int {
 	byName := func(a, b *task) int { return job.CompareNames(string(a.minion), string(b.minion)) }
 	switch r.Order {
 	case job.OrderShuffle:
@@ -49,10 +53,18 @@ func (s *shard) arrange(tasks []*task, r *job.Rollout) {
 	default:
 		slices.SortStableFunc(tasks, byName)
 	}
-	if n := s.canaries(tasks, r); n > 0 {
-		first := s.isCanary(r)
-		slices.SortStableFunc(tasks, func(a, b *task) int { return rank(first(a)) - rank(first(b)) })
+	if r.Canary == "" && r.CanaryCount == 0 {
+		return 0
 	}
+	first, n := s.isCanary(r), 0 // asked once: minions come and go
+	for _, t := range tasks {
+		n += 1 - rank(first(t))
+	}
+	slices.SortStableFunc(tasks, func(a, b *task) int { return rank(first(a)) - rank(first(b)) })
+	if r.CanaryCount > 0 {
+		n = min(n, r.CanaryCount)
+	}
+	return n
 }
 
 func rank(first bool) int {
@@ -74,46 +86,38 @@ func (s *shard) isCanary(r *job.Rollout) func(*task) bool {
 	}
 }
 
-// canaries returns how many of the tasks are canaries.
-func (s *shard) canaries(tasks []*task, r *job.Rollout) int {
-	if r.Canary == "" && r.CanaryCount == 0 {
-		return 0
-	}
-	is, n := s.isCanary(r), 0
-	for _, t := range tasks {
-		if is(t) {
-			n++
-		}
-	}
-	if r.CanaryCount > 0 {
-		n = min(n, r.CanaryCount)
-	}
-	return n
-}
-
 // roll does what the fire's rollout needs now, and lets the tasks start that
 // may. It reports whether the fire has one.
 func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
-	if spec.Rollout.IsZero() || len(f.tasks) < 2 {
+	if f.rules == nil || len(f.tasks) < 2 {
 		return false
 	}
 	if f.rollout == nil {
-		f.rollout = s.newRollout(f, &spec.Rollout)
+		f.rollout = s.newRollout(f)
 	}
 	r := f.rollout
 	r.held = ""
 	front := r.look(f.tasks)
+	r.waiting = len(front.waiting)
 	if why := r.stops(&front, len(f.tasks)); why != "" && f.stopped == "" {
 		f.stopped = why
 		s.touch(f.slot)
 	}
-	if f.stopped != "" {
-		for _, t := range front.waiting {
+	tooLate := f.doubtful && s.isTooLate(f, now)
+	for _, t := range front.waiting {
+		switch {
+		case f.e.gone:
+			s.finish(f, t, now, job.StateCancelled, whyGone)
+		case f.stopped != "":
 			s.finish(f, t, now, job.StateSkipped, f.stopped)
+		case tooLate && front.open == 0:
+			s.miss(f, t, now)
 		}
-		return true
 	}
-	next := r.next(s, f, &front, now)
+	var next []*task
+	if !tooLate && !f.e.gone && f.stopped == "" { // else it has to be seen first whether it was begun
+		next = r.next(s, f, &front, now)
+	}
 	for _, t := range f.tasks {
 		if !f.ended && !t.final() && t.saved && !t.isWaiting() {
 			s.attendTask(f, t, spec, now)
@@ -127,9 +131,12 @@ func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
 	return true
 }
 
-func (s *shard) newRollout(f *fire, spec *job.Rollout) *rollout {
-	r := &rollout{spec: spec, canaries: f.canaries, values: map[string][]string{}}
-	for label := range spec.MaxPer {
+func (s *shard) newRollout(f *fire) *rollout {
+	r := &rollout{spec: f.rules, canaries: f.canaries, values: map[string][]string{}}
+	if f.recovered {
+		r.started = len(f.tasks) // the batch under way is an earlier owner's, and full
+	}
+	for label := range f.rules.MaxPer {
 		values := make([]string, len(f.tasks))
 		for i, t := range f.tasks {
 			values[i] = s.deps.Minions.Value(t.minion, label)
@@ -151,7 +158,9 @@ type front struct {
 	// failed counts those that ran and did not succeed; canaryOpen and
 	// canaryBad the canaries that have not ended, and that did not succeed.
 	failed, canaryOpen, canaryBad int
-	ended                         int
+	// batched counts those besides the canaries that have been open and have
+	// ended, excluded those that were to get no order at all.
+	batched, excluded int
 }
 
 // look tells how far the tasks are.
@@ -164,7 +173,12 @@ func (r *rollout) look(tasks []*task) front {
 		canary := i < r.canaries
 		switch {
 		case t.final():
-			f.ended++
+			switch {
+			case t.report.State == job.StateUncontrollable:
+				f.excluded++
+			case !canary:
+				f.batched++
+			}
 			if counts(t.report.State) {
 				f.failed++
 			}
@@ -211,6 +225,7 @@ func (r *rollout) stops(f *front, n int) string {
 	if f.canaryBad > 0 {
 		return fmt.Sprintf("the rollout was stopped: %d of %d canaries did not succeed", f.canaryBad, r.canaries)
 	}
+	n -= f.excluded
 	if m := r.spec.MaxFailures; m != nil && f.failed > m.Of(n, 0) {
 		return fmt.Sprintf("the rollout was stopped: %d of %d minions failed, and %s may", f.failed, n, *m)
 	}
@@ -221,7 +236,10 @@ func (r *rollout) stops(f *front, n int) string {
 func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 	window := len(f.tasks)
 	if r.spec.Batch != "" {
-		window = r.spec.Batch.Of(len(f.tasks), 1)
+		window = r.spec.Batch.Of(len(f.tasks)-at.excluded, 1)
+	}
+	if at.canaryOpen == 0 && at.open+at.batched == 0 {
+		r.started = 0 // none has begun, whatever was meant to
 	}
 	last := len(f.tasks)
 	switch {
@@ -246,7 +264,7 @@ func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 	}
 	var out []*task
 	for i, t := range at.waiting {
-		if at.places[i] >= last || at.open+len(out) >= window || r.spec.Pause > 0 && r.started >= window {
+		if at.places[i] >= last || at.open+len(out) >= window || at.canaryOpen == 0 && r.spec.Pause > 0 && r.started >= window {
 			break
 		}
 		if !r.fits(at, at.places[i]) {

@@ -389,6 +389,14 @@ func (s *shard) forget(e *entry) {
 			s.end(f, job.StateCancelled, "the job was deleted while the run waited")
 		}
 	})
+	if !e.busy() {
+		return
+	}
+	for _, f := range s.fires {
+		if f.e == e && f.rollout != nil && !f.ended {
+			s.attendAt(f, s.deps.now()) // what waits in it is not started any more
+		}
+	}
 }
 
 // onTriggers applies a batch of the trigger view.

@@ -18,16 +18,17 @@ func newSpare(ctx context.Context) *spare {
 	return &spare{ctx: ctx, slots: make(chan struct{}, spareWorkers)}
 }
 
-// do runs fn, unless all workers are busy: then fn is dropped. What is given to
-// it comes again by itself.
-func (s *spare) do(fn func(ctx context.Context)) {
+// do runs fn, unless all workers are busy: then fn is dropped, and do reports
+// false. What is given to it comes again by itself.
+func (s *spare) do(fn func(ctx context.Context)) bool {
 	select {
 	case s.slots <- struct{}{}:
 	default:
-		return
+		return false
 	}
 	s.wg.Go(func() {
 		defer func() { <-s.slots }()
 		fn(s.ctx)
 	})
+	return true
 }

@@ -69,7 +69,6 @@ func (s *shard) tendWishes(now int64) {
 			s.cancelFor(f, &w.Value, now)
 			continue // until it has ended
 		}
-		s.granted[key] = w.ModRevision
 		s.forgetWish(key, w.ModRevision)
 	}
 }
@@ -88,15 +87,16 @@ func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
 		s.end(f, job.StateCancelled, why)
 	case f.state == etcdkv.EntryOpen && f.tasks[0].minion == "":
 		s.end(f, job.StateCancelled, why)
-	case f.state == etcdkv.EntryOpen && f.endAt == 0:
+	case f.state == etcdkv.EntryOpen && f.endWhy != why: // also when it is to be replaced later
 		f.endAt, f.endWhy = now, why
 		s.attendAt(f, now)
 	}
 }
 
-// forgetWish removes a wish that has come true, or can no more.
+// forgetWish removes a wish that has come true, or can no more. When nobody has
+// time for that, the next step asks again.
 func (s *shard) forgetWish(key string, rev int64) {
-	s.deps.spare.do(func(ctx context.Context) {
+	begun := s.deps.spare.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 		defer cancel()
 		if _, err := s.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
@@ -105,4 +105,7 @@ func (s *shard) forgetWish(key string, rev int64) {
 			s.do(func() { delete(s.granted, key) })
 		}
 	})
+	if begun {
+		s.granted[key] = rev
+	}
 }

@@ -52,6 +52,11 @@ type SlotEntry struct {
 	Stopped  string
 	// Canaries is how many of the tasks, the first ones, are its canaries.
 	Canaries int
+	// Rollout is the job's as it was when the tasks were chosen; nil: none.
+	Rollout *job.Rollout
+	// Hosts are the minions of an entry that waits and is for these; once it is
+	// open, they are those of its tasks.
+	Hosts []job.MinionID
 	// Count and Until describe a row of missed occurrences: Count of them,
 	// from Fire.At to Until. Count is 0 or 1 for a single one.
 	Count int64
@@ -259,14 +264,16 @@ type askedEntry struct {
 	Promoted bool              `json:"m,omitempty"`
 	Stopped  string            `json:"s,omitempty"`
 	Canaries int               `json:"n,omitempty"`
+	Rollout  *job.Rollout      `json:"o,omitempty"`
+	Hosts    []job.MinionID    `json:"h,omitempty"`
 }
 
 // askedText returns it as one text; empty: there is none.
 func (e *SlotEntry) askedText() string {
-	if e.Cause == "" && len(e.Params) == 0 && e.Redo == "" && !e.Promoted && e.Stopped == "" && e.Canaries == 0 {
+	if e.Cause == "" && len(e.Params) == 0 && e.Redo == "" && !e.Promoted && e.Stopped == "" && e.Canaries == 0 && e.Rollout == nil && len(e.Hosts) == 0 {
 		return ""
 	}
-	b, _ := json.Marshal(askedEntry{e.Cause, e.Params, e.Redo, e.Promoted, e.Stopped, e.Canaries}) // texts can always be written
+	b, _ := json.Marshal(askedEntry{e.Cause, e.Params, e.Redo, e.Promoted, e.Stopped, e.Canaries, e.Rollout, e.Hosts}) // texts can always be written
 	return string(b)
 }
 
@@ -311,6 +318,7 @@ func DecodeSlot(b []byte) (*Slot, error) {
 				}
 				e.Cause, e.Params, e.Redo = a.Cause, a.Params, a.Redo
 				e.Promoted, e.Stopped, e.Canaries = a.Promoted, a.Stopped, a.Canaries
+				e.Rollout, e.Hosts = a.Rollout, a.Hosts
 			}
 		}
 		e.Fire.At = prev + d.varint()

@@ -1,0 +1,454 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/lock"
+)
+
+// desk is a shard without etcd and without a goroutine of its own: a test is its
+// clock, its minions and its history, and does its steps.
+type desk struct {
+	*shard
+
+	t         *testing.T
+	clock     int64
+	hosts     []job.MinionID
+	away      []job.Uncontrollable
+	canaries  []job.MinionID // what a target expression matches
+	sent      map[job.MinionID]int
+	cancelled map[job.MinionID]bool
+	runs      []job.Run
+}
+
+func newDesk(t *testing.T, hosts int) *desk {
+	t.Helper()
+	d := &desk{t: t, clock: int64(time.Hour), sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{}}
+	for i := range hosts {
+		d.hosts = append(d.hosts, job.MinionID(fmt.Sprintf("m%02d", i)))
+	}
+	d.open()
+	return d
+}
+
+func (d *desk) open() {
+	d.t.Helper()
+	met, err := newMetrics(prometheus.NewRegistry())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	cfg := Config{Node: "n", Identity: "n", Keys: etcdkv.NewKeys(""), Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}}.filled()
+	d.shard = newShard(1, &lock.Ownership{}, &cfg, &Deps{
+		Minions: d, History: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta),
+		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
+	}, met)
+}
+
+func (d *desk) Match(t job.Target) []job.MinionID {
+	if t.Match != "" {
+		return d.canaries
+	}
+	return d.hosts
+}
+func (d *desk) Uncontrollable(job.Target) []job.Uncontrollable { return d.away }
+func (*desk) Value(job.MinionID, string) string                { return "" }
+func (*desk) Connected(job.MinionID) bool                      { return true }
+func (*desk) Ask([]job.Ref)                                    {}
+func (*desk) Ack([]job.TaskID)                                 {}
+func (d *desk) Record(run job.Run, _ func(error))              { d.runs = append(d.runs, run) }
+
+func (d *desk) Send(orders []job.Order) {
+	for i := range orders {
+		d.sent[orders[i].Task.Minion]++
+	}
+}
+
+func (d *desk) Cancel(refs []job.Ref, _ string) {
+	for _, r := range refs {
+		d.cancelled[r.Task.Minion] = true
+	}
+}
+
+// job puts a job into the shard, in place of an earlier one of that name.
+func (d *desk) job(spec job.Spec) *entry {
+	d.t.Helper()
+	spec.Command = []string{"x"}
+	if spec.Target.Run == "" {
+		spec.Target.Run = job.SpreadAll
+	}
+	value, err := etcdkv.Encode(etcdkv.StoredJob{Schema: 1, Job: job.Job{Metadata: job.Metadata{Namespace: "t", Name: "j"}, UID: job.UID{1}, Spec: spec}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	e, _, err := newEntry("j", []byte(value), d.deps.Schedules)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if old := d.jobs[e.key]; old != nil {
+		e.own, e.done = old.own, old.done
+		d.adopt(old, e)
+	}
+	d.jobs[e.key] = e
+	return e
+}
+
+// fire commits a fire of the job and does its first step.
+func (d *desk) fire(e *entry, f fire) *fire {
+	d.t.Helper()
+	f.e = e
+	if f.id == (job.FireID{}) {
+		f.id = job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerSchedule}
+	}
+	d.planFire(&batch{}, &f, d.clock)
+	f.slot = &slot{seq: uint64(len(d.slots) + 1), committedAt: d.clock, node: "n", maxAt: f.id.At, fires: []*fire{&f}, open: 1}
+	d.slots[f.slot.seq] = f.slot
+	d.fires[f.id] = &f
+	d.opened(&f)
+	d.step()
+	return &f
+}
+
+// step attends to what is due, and stores what has changed.
+func (d *desk) step() {
+	for again := true; again; {
+		again = false
+		for _, sl := range d.slots {
+			for _, t := range unsaved(sl.fires) {
+				t.saved, again = true, true
+			}
+			if sl.dirty {
+				sl.dirty, again = false, true
+				delete(d.dirty, sl)
+			}
+			for _, f := range sl.fires {
+				if again && f != nil && !f.ended && f.state == etcdkv.EntryOpen {
+					d.attendAt(f, f.due())
+				}
+			}
+		}
+		for f := d.nextAppointment(d.clock); f != nil; f = d.nextAppointment(d.clock) {
+			d.attend(f, d.clock)
+			again = true
+		}
+		d.flush()
+	}
+}
+
+func (d *desk) pass(t time.Duration) {
+	d.clock += int64(t)
+	d.step()
+}
+
+// says has a minion report a state of its task; the empty state: it knows none.
+func (d *desk) says(f *fire, m job.MinionID, state job.State) {
+	d.t.Helper()
+	i := slices.IndexFunc(f.tasks, func(t *task) bool { return t.minion == m })
+	if i < 0 {
+		d.t.Fatalf("the fire has no task on %s", m)
+	}
+	r := job.Report{Task: f.taskID(f.tasks[i]), Shard: 1, Known: state != "", State: state, Spooled: state.Final()}
+	if state != "" {
+		r.StartedAt = time.Unix(0, d.clock)
+	}
+	d.onReport(&r)
+	d.step()
+}
+
+// taken returns the shard as its next owner has it, and the fire there. What was
+// sent is counted anew.
+func (d *desk) taken(f *fire) (*desk, *fire) {
+	d.t.Helper()
+	next := &desk{t: d.t, clock: d.clock, hosts: d.hosts, away: d.away, canaries: d.canaries, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{}}
+	next.open()
+	for seq, sl := range d.slots {
+		if err := next.loadSlot(d.cfg.Keys.Slot(1, seq), sl.encode(), false); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	for key, e := range d.jobs {
+		e, _, err := newEntry("j", []byte(fmt.Sprintf(`{"namespace":%q,"name":%q,"uid":%q,"spec":%s}`, key.Namespace, key.Name, e.uid, e.raw)), nil)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		next.jobs[key] = e
+	}
+	next.recover()
+	next.step()
+	return next, next.fires[f.id]
+}
+
+func (d *desk) wantSent(want ...job.MinionID) {
+	d.t.Helper()
+	if got := slices.Sorted(maps.Keys(d.sent)); !slices.Equal(got, want) {
+		d.t.Errorf("ordered on %v, want %v", got, want)
+	}
+}
+
+func (d *desk) wantRun(state job.State, reason string) {
+	d.t.Helper()
+	if len(d.runs) != 1 || d.runs[0].State != state || !strings.Contains(d.runs[0].Reason, reason) {
+		d.t.Errorf("recorded %+v, want one that is %s: %s", d.runs, state, reason)
+	}
+}
+
+// TestI15_RolloutIsThatOfItsCommit: an edit of the job does not change a rollout
+// that is under way, for this owner or the next.
+func TestI15_RolloutIsThatOfItsCommit(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 4)
+	f := d.fire(d.job(job.Spec{Rollout: job.Rollout{Batch: "1"}}), fire{})
+	d.wantSent("m00")
+	d.job(job.Spec{})
+	d.says(f, "m00", job.StateSucceeded)
+	d.wantSent("m00", "m01")
+	next, f := d.taken(f)
+	next.says(f, "m00", job.StateSucceeded)
+	next.says(f, "m01", job.StateRunning)
+	next.says(f, "m02", "")
+	next.says(f, "m03", "")
+	next.wantSent()
+	next.says(f, "m01", job.StateSucceeded)
+	next.wantSent("m02")
+}
+
+// TestI15_PauseOutlivesItsOwner: a new owner lets a batch end, and waits, before
+// it begins the next one; and it does not wait when none has begun.
+func TestI15_PauseOutlivesItsOwner(t *testing.T) {
+	t.Parallel()
+	spec := job.Spec{Rollout: job.Rollout{Batch: "2", Pause: job.Duration(time.Minute)}}
+	d := newDesk(t, 4)
+	f := d.fire(d.job(spec), fire{})
+	d.wantSent("m00", "m01")
+	d.says(f, "m00", job.StateSucceeded)
+	next, f := d.taken(f)
+	next.says(f, "m00", job.StateSucceeded)
+	next.says(f, "m01", job.StateRunning)
+	next.says(f, "m02", "")
+	next.says(f, "m03", "")
+	next.wantSent()
+	next.pass(time.Second)
+	next.says(f, "m01", job.StateSucceeded)
+	next.pass(59 * time.Second)
+	next.wantSent()
+	next.pass(time.Second)
+	next.wantSent("m02", "m03")
+
+	fresh := newDesk(t, 4)
+	g := fresh.fire(fresh.job(spec), fire{})
+	after, g := fresh.taken(g)
+	for _, m := range after.hosts {
+		after.says(g, m, "")
+	}
+	after.wantSent("m00", "m01")
+}
+
+// TestRolloutOfADeletedJobEnds: what has not been started of it never is, also
+// where it waits for somebody, or for its next batch.
+func TestRolloutOfADeletedJobEnds(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]job.Rollout{
+		"manual": {CanaryCount: 1, Promote: job.PromoteManual},
+		"pause":  {Batch: "1", Pause: job.Duration(job.MaxRolloutPause)},
+	} {
+		d := newDesk(t, 5)
+		e := d.job(job.Spec{Rollout: r})
+		f := d.fire(e, fire{})
+		d.says(f, "m00", job.StateSucceeded)
+		d.drop(e.key)
+		d.step()
+		d.wantSent("m00")
+		if len(d.runs) != 1 || d.runs[0].State != job.StateCancelled {
+			t.Errorf("%s: recorded %+v, want one that is cancelled", name, d.runs)
+		}
+	}
+}
+
+// TestLateRolloutGoesOn: with the misfire policy "skip" a rollout that began in
+// time goes on under a new owner however late its last tasks are, and one that
+// nobody began is missed.
+func TestLateRolloutGoesOn(t *testing.T) {
+	t.Parallel()
+	spec := job.Spec{Misfire: job.MisfireSkip, Rollout: job.Rollout{Batch: "1"}}
+	d := newDesk(t, 3)
+	f := d.fire(d.job(spec), fire{})
+	d.pass(10 * time.Minute)
+	next, f := d.taken(f)
+	next.says(f, "m02", "")
+	next.says(f, "m01", "")
+	next.wantSent()
+	next.says(f, "m00", job.StateSucceeded)
+	next.wantSent("m01")
+
+	d = newDesk(t, 3)
+	f = d.fire(d.job(spec), fire{})
+	d.pass(10 * time.Minute)
+	next, f = d.taken(f)
+	for _, m := range next.hosts {
+		next.says(f, m, "")
+	}
+	next.wantSent()
+	next.wantRun(job.StateMissed, `misfire policy "skip"`)
+}
+
+// TestLateTaskIsMissed: of a run on several minions that started in time, only
+// those tasks are missed that were not started.
+func TestLateTaskIsMissed(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2)
+	f := d.fire(d.job(job.Spec{Misfire: job.MisfireSkip}), fire{})
+	d.pass(10 * time.Minute)
+	next, f := d.taken(f)
+	next.says(f, "m01", "")
+	next.says(f, "m00", job.StateRunning)
+	next.wantSent()
+	if len(next.runs) != 0 {
+		t.Fatalf("recorded while a minion runs it: %+v", next.runs)
+	}
+	next.says(f, "m00", job.StateSucceeded)
+	next.wantRun(job.StateMissed, "missed on 1 of 2 minions")
+}
+
+// TestStoppedRolloutEnds: what runs when a rollout is stopped is looked after to
+// its end, by a new owner, too, also when nothing is heard of it any more.
+func TestStoppedRolloutEnds(t *testing.T) {
+	t.Parallel()
+	none := job.Amount("0")
+	begin := func() (*desk, *fire) {
+		d := newDesk(t, 4)
+		f := d.fire(d.job(job.Spec{Rollout: job.Rollout{Batch: "2", MaxFailures: &none}}), fire{})
+		d.says(f, "m01", job.StateRunning)
+		d.says(f, "m00", job.StateFailed)
+		return d, f
+	}
+	d, _ := begin()
+	d.pass(24 * time.Hour)
+	d.pass(24 * time.Hour)
+	d.wantRun(job.StateIndeterminate, "has not said how it ended")
+	d.wantSent("m00", "m01")
+
+	d, f := begin()
+	d, f = d.taken(f)
+	if f.stopped == "" {
+		t.Fatal("that it was stopped is not known to the new owner")
+	}
+	d.says(f, "m02", "")
+	d.says(f, "m03", "")
+	d.says(f, "m00", job.StateFailed)
+	d.pass(24 * time.Hour)
+	d.wantRun(job.StateIndeterminate, "m01")
+	d.wantSent()
+}
+
+// TestCancelDoesNotWaitForTheGrace: a run that is about to be replaced is ended
+// at once when somebody wants so.
+func TestCancelDoesNotWaitForTheGrace(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	f := d.fire(d.job(job.Spec{}), fire{})
+	d.says(f, "m00", job.StateRunning)
+	f.endAt, f.endWhy = d.clock+int64(time.Hour), "replaced"
+	d.attendAt(f, f.endAt)
+	d.cancelFor(f, &etcdkv.Wish{By: "ada"}, d.clock)
+	d.step()
+	if !d.cancelled["m00"] || f.endWhy != "cancelled by ada" {
+		t.Errorf("cancelled on %v, because %q", d.cancelled, f.endWhy)
+	}
+}
+
+// TestNothingStartsOnceARunIsCancelled, not even what its minion is found not to
+// have, which an earlier owner may have ordered.
+func TestNothingStartsOnceARunIsCancelled(t *testing.T) {
+	t.Parallel()
+	for _, r := range []job.Rollout{{}, {Batch: "2"}} {
+		d := newDesk(t, 3)
+		_, f := d, d.fire(d.job(job.Spec{Rollout: r}), fire{})
+		next, f := d.taken(f)
+		next.cancelFor(f, &etcdkv.Wish{By: "ada"}, next.clock)
+		next.step()
+		for _, m := range next.hosts {
+			next.says(f, m, "")
+		}
+		next.wantSent()
+		next.wantRun(job.StateCancelled, "cancelled by ada")
+	}
+}
+
+// TestRedoThatWaitsKeepsItsHosts: a redo that waits for an earlier run of the job
+// is on its own hosts also under a new owner.
+func TestRedoThatWaitsKeepsItsHosts(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	e := d.job(job.Spec{Overlap: job.OverlapQueueOne})
+	first := d.fire(e, fire{})
+	redo := d.fire(e, fire{
+		id:   job.FireID{Job: e.uid, At: d.clock + 1, Trigger: job.TriggerRedo},
+		redo: first.id.RunID(), hosts: []job.MinionID{"m01"},
+	})
+	if redo.state != etcdkv.EntryQueued {
+		t.Fatalf("the redo is in state %d, want it to wait", redo.state)
+	}
+	next, _ := d.taken(first)
+	for _, m := range next.hosts {
+		next.says(next.fires[first.id], m, job.StateSucceeded)
+	}
+	next.pass(time.Second)
+	next.wantSent("m01")
+}
+
+// TestRedoNeedsNoCanary: a redo on hosts none of which is a canary goes on.
+func TestRedoNeedsNoCanary(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 3)
+	d.canaries = []job.MinionID{"m00"}
+	e := d.job(job.Spec{Rollout: job.Rollout{Canary: "m00"}})
+	d.fire(e, fire{
+		id:   job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerRedo},
+		redo: "x", hosts: []job.MinionID{"m01", "m02"},
+	})
+	d.wantSent("m01", "m02")
+}
+
+// TestSharesAreOfThoseThatCanRun: minions that are uncontrollable count in no
+// share of a rollout.
+func TestSharesAreOfThoseThatCanRun(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 4)
+	for i := range 36 {
+		d.away = append(d.away, job.Uncontrollable{Minion: job.MinionID(fmt.Sprintf("z%02d", i)), Reason: "not connected"})
+	}
+	most := job.Amount("25%")
+	f := d.fire(d.job(job.Spec{Rollout: job.Rollout{Batch: "50%", MaxFailures: &most}}), fire{})
+	d.wantSent("m00", "m01")
+	d.says(f, "m00", job.StateFailed)
+	d.says(f, "m01", job.StateFailed)
+	d.says(f, "m02", job.StateSucceeded)
+	d.wantRun(job.StateFailed, "")
+	d.wantSent("m00", "m01", "m02") // the third went when the first had failed
+}
+
+// TestWishIsForgottenLater: when nobody has time to remove a wish that has come
+// true, it is removed at a later step.
+func TestWishIsForgottenLater(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	view := wishesOf{1: {"w": {ModRevision: 7, Value: etcdkv.Wish{Kind: etcdkv.WishPromote}}}}
+	d.deps.Cluster.wishes.Store(&view)
+	for range spareWorkers {
+		d.deps.spare.slots <- struct{}{}
+	}
+	d.tendWishes(d.clock)
+	if _, granted := d.granted["w"]; granted {
+		t.Error("it counts as removed, and nobody removes it")
+	}
+}
