@@ -294,7 +294,11 @@ func (c *client) results(ctx context.Context, id job.RunID, fn func(control.Resu
 func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, error) {
 	bar := a.newBar(tell)
 	defer bar.end()
-	tasks := map[job.MinionID]job.Task{}
+	type place struct {
+		minion job.MinionID
+		share  job.NodeID
+	}
+	tasks := map[place]job.Task{}
 	lastGood := time.Now()
 	for {
 		var run *job.Run
@@ -302,7 +306,7 @@ func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, 
 			lastGood = time.Now()
 			switch {
 			case r.Task != nil:
-				tasks[r.Task.Minion] = *r.Task
+				tasks[place{r.Task.Minion, r.Task.Share}] = *r.Task
 			case r.Progress != nil:
 				bar.show(r.Progress)
 			case r.Run != nil:

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -231,6 +232,9 @@ func (c *Control) sweepOnce(ctx context.Context) error {
 // removePassing removes a job that was made for one run.
 func (c *Control) removePassing(ctx context.Context, p *etcdkv.Passing) error {
 	stored, at, err := c.stored(ctx, p.Key)
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		return err // the job is there, perhaps: it would be forgotten
+	}
 	var d draft
 	if err == nil && stored.UID == p.Job {
 		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)

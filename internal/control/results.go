@@ -38,18 +38,20 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 	if err != nil {
 		return err
 	}
-	told := map[job.MinionID]int{}
+	type place struct {
+		minion job.MinionID
+		share  job.NodeID
+	}
+	told := map[place]int{}
 	var last Progress
 	for pause := lookFirst; ; pause = min(pause*3/2, lookMost) {
 		p := Progress{State: run.State, Reason: run.Reason, Tasks: len(run.Tasks), States: map[job.State]int{}}
 		for i := range run.Tasks {
 			t := &run.Tasks[i]
 			p.States[t.State]++
-			if !t.State.Final() || told[t.Minion] >= max(t.Attempt, 1) && !run.State.Final() {
-				continue
-			}
-			if told[t.Minion] < max(t.Attempt, 1) {
-				told[t.Minion] = max(t.Attempt, 1)
+			at := place{t.Minion, t.Share}
+			if t.State.Final() && told[at] < max(t.Attempt, 1) {
+				told[at] = max(t.Attempt, 1)
 				if err := fn(Result{Task: t}); err != nil {
 					return err
 				}

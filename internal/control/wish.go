@@ -29,7 +29,8 @@ func (c *Control) Promote(ctx context.Context, id job.RunID, o Order) error {
 	if err != nil {
 		return err
 	}
-	if stored.Spec.Rollout.Promote != job.PromoteManual {
+	// A rollout is that of its commit: the job may have been edited since.
+	if stored.Spec.Rollout.Promote != job.PromoteManual && !run.CommittedAt.Before(stored.UpdatedAt) {
 		return fmt.Errorf("run %s waits for nobody: its job has no rollout with promote: %s: %w", id, job.PromoteManual, job.ErrConflict)
 	}
 	_, err = c.wish(ctx, id, etcdkv.WishPromote, "run.promote", o)
