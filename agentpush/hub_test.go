@@ -650,3 +650,65 @@ func TestPeerThatSaysNothing(t *testing.T) {
 		t.Errorf("executed %d", m.Executed())
 	}
 }
+
+// TestRevokedWhileItSaysHello: a minion whose certificate is revoked between the
+// look at it and its session's begin has no session.
+func TestRevokedWhileItSaysHello(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	var looks atomic.Int32
+	hub, err := agentpush.New(agentpush.Config{Node: n.id}, agentpush.Deps{
+		Directory: c, Sink: n, Registry: n, Texts: n,
+		Caller: func(context.Context) (agentpush.Caller, error) {
+			if looks.Add(1) > 1 {
+				return agentpush.Caller{}, errors.New("revoked")
+			}
+			return agentpush.Caller{Minion: "m1"}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = hub.Run(ctx)
+	}()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := grpc.NewServer(agentpush.ServerOptions()...)
+	hub.Register(srv)
+	go func() { _ = srv.Serve(lis) }()
+	t.Cleanup(func() {
+		srv.Stop()
+		stop()
+		<-done
+	})
+	conn, err := agenttest.Dialer(lis.Addr().String())()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	bounded, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	stream, err := agentpb.NewPushClient(conn).Session(bounded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: "m1", Instance: "i", Protocol: agentpb.Protocol}}}); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if s := status.Convert(err); s.Code() != codes.Aborted || !strings.Contains(s.Message(), "revoked") {
+		t.Errorf("its session ended with %v", err)
+	}
+	if got := hub.Match(job.Target{Names: []string{"m1"}}); len(got) != 0 {
+		t.Errorf("it still gets orders: %v", got)
+	}
+}

@@ -207,6 +207,12 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 		old := c.session
 		if old == nil || old.instance == s.instance || h.stale(old) {
 			h.open(c, s, hello, servers)
+			if h.deps.Caller != nil {
+				// Revoke finds the session from here on; before, it may not have.
+				if _, err := h.deps.Caller(stream.Context()); err != nil {
+					s.close(errRevoked)
+				}
+			}
 			return s, nil
 		}
 		c.mu.Unlock()

@@ -228,7 +228,7 @@ func (n *Node) caller() func(context.Context) (agentpush.Caller, error) {
 		return nil
 	}
 	return func(ctx context.Context) (agentpush.Caller, error) {
-		id, err := auth.FromPeer(ctx)
+		id, err := n.registrar.Caller(ctx)
 		if err != nil {
 			return agentpush.Caller{}, err
 		}

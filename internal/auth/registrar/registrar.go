@@ -187,6 +187,18 @@ func (r *Registrar) Authority() *auth.Authority { return r.ca }
 // Revocations tells which certificates are revoked, as far as this node knows.
 func (r *Registrar) Revocations() auth.Revocations { return r.revoked }
 
+// Caller returns who calls a gRPC method, as TLS has verified it. A connection
+// outlives the revocation of the certificate that it was opened with, and takes
+// further calls: the error is auth.ErrRevoked then, and auth.ErrNoIdentity where
+// the caller showed no certificate.
+func (r *Registrar) Caller(ctx context.Context) (auth.Identity, error) {
+	id, err := auth.FromPeer(ctx)
+	if err == nil && r.revoked.Revoked(id) {
+		err = fmt.Errorf("%s, issued %s: %w", id, id.IssuedAt.Format(time.RFC3339), auth.ErrRevoked)
+	}
+	return id, err
+}
+
 // OnRevoke has fn called when a minion was revoked, once per revocation, so
 // that its sessions can be closed. A minion that has enrolled again since may
 // be among them. fn must not block. It is called by Run.

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"pgregory.net/rapid"
 
 	"github.com/carillon-cron/carillon/internal/auth"
@@ -445,5 +446,25 @@ func TestOpenTellsAllThatIsWrong(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error is %v, want %q", err, want)
 		}
+	}
+}
+
+// TestCallerOnAnOldConnection: a connection that was opened before its
+// certificate was revoked proves nothing any more.
+func TestCallerOnAnOldConnection(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 5, 4, 10, 0, 0, 0, time.UTC)
+	id := auth.Identity{Kind: auth.KindMinion, Name: "m1", IssuedAt: at}
+	ctx := peer.NewContext(t.Context(), &peer.Peer{AuthInfo: auth.AuthInfo{Identity: id}})
+	r := &Registrar{revoked: newRevocations("p/", zap.NewNop())}
+	if got, err := r.Caller(ctx); err != nil || got != id {
+		t.Errorf("before: %v, %v", got, err)
+	}
+	r.revoked.raise("m1", at)
+	if _, err := r.Caller(ctx); !errors.Is(err, auth.ErrRevoked) {
+		t.Errorf("after the revocation: %v", err)
+	}
+	if _, err := r.Caller(t.Context()); !errors.Is(err, auth.ErrNoIdentity) {
+		t.Errorf("nobody: %v", err)
 	}
 }
