@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -47,10 +48,8 @@ func (n *Node) listenSocket() error {
 			return nil
 		}
 	}
-	// One that a killed node has left: the data directory's lock says that
-	// nobody uses it.
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("local socket: %w", err)
+	if err := removeSocket(path); err != nil {
+		return err
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -69,6 +68,31 @@ func (n *Node) listenSocket() error {
 		group = int(sys.Gid)
 	}
 	n.socket = &peerListener{Listener: l, group: group, log: n.log.Named("socket")}
+	return nil
+}
+
+// socketProbe bounds the look whether somebody serves a socket.
+const socketProbe = time.Second
+
+// removeSocket removes the socket that a killed node has left. It touches nothing
+// else: neither a file that is no socket, nor a socket that somebody serves.
+func removeSocket(path string) error {
+	st, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("local socket: %w", err)
+	case st.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("local socket %s: there is a file already that is no socket; give another path with --socket, or none", path)
+	}
+	if conn, err := net.DialTimeout("unix", path, socketProbe); err == nil {
+		_ = conn.Close()
+		return fmt.Errorf("local socket %s: another process serves it; give each node its own with --socket, or none", path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("local socket: %w", err)
+	}
 	return nil
 }
 
