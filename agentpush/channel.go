@@ -2,6 +2,7 @@ package agentpush
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
@@ -17,6 +18,8 @@ import (
 // sent (see doc.go, Goroutines).
 type channel struct {
 	id job.MinionID
+	// quiet: nothing waits, is offered or is wrong, as the last sweep saw it.
+	quiet atomic.Bool
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -77,6 +80,7 @@ func (h *Hub) forget(c *channel) {
 // put queues messages; the caller holds c.mu.
 func (c *channel) put(msgs []*message) []ending {
 	var ends []ending
+	c.quiet.Store(false)
 	for _, m := range msgs {
 		ends = append(ends, c.topic.push(m)...)
 	}

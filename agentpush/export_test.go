@@ -6,4 +6,4 @@ import "time"
 const Grace = grace
 
 // SweepAt does what the hub does from time to time, as if it were later.
-func (h *Hub) SweepAt(t time.Time) { h.sweepOnce(t.UnixNano()) }
+func (h *Hub) SweepAt(t time.Time) { h.sweepOnce(t.UnixNano(), true) }

@@ -216,13 +216,15 @@ func (h *Hub) Ack(tasks []job.TaskID) {
 func (h *Hub) sweep() {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	sweeps := 0
 	for {
 		select {
 		case <-h.life.Done():
 			return
 		case <-tick.C:
 			now := time.Now().UnixNano()
-			h.sweepOnce(now)
+			sweeps++
+			h.sweepOnce(now, sweeps%quietSweeps == 0)
 			if now-h.balance.looked >= int64(h.cfg.RebalanceAfter/10) {
 				h.balance.looked = now
 				h.rebalance(now)
@@ -231,10 +233,17 @@ func (h *Hub) sweep() {
 	}
 }
 
-func (h *Hub) sweepOnce(now int64) {
+// quietSweeps is how many sweeps pass over a channel with which nothing is:
+// nearly all minions are idle.
+const quietSweeps = 5
+
+// sweepOnce looks at the channels, at those with which nothing is if all is set.
+func (h *Hub) sweepOnce(now int64, all bool) {
 	silent := now - int64(h.cfg.BeatEvery)*int64(h.cfg.BeatMisses)
 	for _, c := range h.allChannels() {
-		h.sweepChannel(c, now, silent)
+		if all || !c.quiet.Load() {
+			h.sweepChannel(c, now, silent)
+		}
 	}
 	for _, l := range h.allLinks() {
 		h.finish(l.overdue(now))
@@ -273,6 +282,7 @@ func (h *Hub) sweepChannel(c *channel, now, silent int64) {
 	h.probe(c, now)
 	h.assess(c, now)
 	s, waits := c.session, c.topic.len() > 0
+	c.quiet.Store(s != nil && !waits && !c.offered && s.trouble.missed == 0 && s.trouble.reason == "")
 	c.mu.Unlock()
 	h.finish(ends)
 	h.finish(late)

@@ -88,6 +88,9 @@ func (m *message) overflow() ending {
 // finish ends messages: whoever sent them hears that they are settled, and the
 // owner of an order's shard hears what became of it (I1).
 func (h *Hub) finish(ends []ending) {
+	if len(ends) == 0 {
+		return
+	}
 	var reports []*agentpb.Report
 	now := time.Now()
 	for i := range ends {

@@ -145,6 +145,7 @@ func (h *Hub) probe(c *channel, now int64) {
 // offerNothing asks a minion for a sign of life. The caller holds c.mu, and
 // nothing is offered.
 func (h *Hub) offerNothing(c *channel) {
+	c.quiet.Store(false)
 	c.offered, c.slot, c.offeredAt = true, nil, time.Now().UnixNano()
 	c.seq++
 	c.session.control = append(c.session.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: &agentpb.Offer{Seq: c.seq}}})
