@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/schedule"
 )
 
 // desk is a shard without etcd and without a goroutine of its own: a test is its
@@ -50,7 +52,7 @@ func (d *desk) open() {
 	}
 	cfg := Config{Node: "n", Identity: "n", Keys: etcdkv.NewKeys(""), Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}}.filled()
 	d.shard = newShard(1, &lock.Ownership{}, &cfg, &Deps{
-		Minions: d, History: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta),
+		Minions: d, History: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
 }
@@ -450,5 +452,46 @@ func TestWishIsForgottenLater(t *testing.T) {
 	d.tendWishes(d.clock)
 	if _, granted := d.granted["w"]; granted {
 		t.Error("it counts as removed, and nobody removes it")
+	}
+}
+
+// TestPlanFitsIntoACommit: fires on very many minions are spread over several
+// commits: etcd refuses a slot that is too large, however often it is tried.
+func TestPlanFitsIntoACommit(t *testing.T) {
+	t.Parallel()
+	const jobs, hosts = 60, 5_000
+	d := newDesk(t, hosts)
+	spec, err := json.Marshal(job.Spec{Command: []string{"x"}, Target: job.Target{Run: job.SpreadAll}, Schedules: []string{"@every 1h"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range jobs {
+		key := job.Key{Namespace: "t", Name: fmt.Sprintf("j%d", i)}
+		text, err := etcdkv.Encode(etcdkv.PlannedJob{Namespace: key.Namespace, Name: key.Name, UID: job.UID{byte(i + 1)}, Spec: spec})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, _, err := newEntry("j", []byte(text), d.deps.Schedules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.jobs[key] = e
+		d.timers.set(e, d.clock)
+	}
+	fires, commits := 0, 0
+	for b := d.plan(d.clock); b != nil; b = d.plan(d.clock) {
+		sl := &slot{node: "n", fires: b.fires, open: len(b.fires)}
+		tasks := 0
+		for _, f := range b.fires {
+			f.slot = sl
+			tasks += len(f.tasks)
+		}
+		if most := maxTasks + hosts; tasks > most {
+			t.Fatalf("%d tasks in one commit, want at most %d", tasks, most)
+		}
+		fires, commits = fires+len(b.fires), commits+1
+	}
+	if fires != jobs || commits < 2 {
+		t.Errorf("%d fires in %d commits, want %d in several", fires, commits, jobs)
 	}
 }

@@ -16,6 +16,9 @@ const (
 	// maxFires bounds the entries of a slot: 20,000 of about 50 bytes lie well
 	// under etcd's request limit of 1.5 MiB.
 	maxFires = 20_000
+	// maxTasks bounds the tasks that a slot is begun with: a fire on all minions
+	// of a large cluster fits, and many such fires take several slots.
+	maxTasks = 100_000
 	// maxInstants bounds the instants looked at for one job in one plan.
 	maxInstants = 10_000
 	// maxMissedRecords is how many missed occurrences of a job are recorded one
@@ -26,6 +29,8 @@ const (
 // batch is what one plan decided on, for one slot.
 type batch struct {
 	fires []*fire
+	// tasks counts those of the fires.
+	tasks int
 	// triggers are the keys of the triggers that became fires.
 	triggers []string
 	// backfills are those that go on in this commit.
@@ -36,13 +41,16 @@ type batch struct {
 	round *round
 }
 
+// full reports whether what else is due goes into the next commit.
+func (b *batch) full() bool { return len(b.fires) >= maxFires || b.tasks >= maxTasks }
+
 // plan takes what is due up to the look-ahead from the timers and decides what
 // becomes of it. It returns nil when nothing is due.
 func (s *shard) plan(now int64) *batch {
 	horizon := max(now+int64(s.cfg.LookAhead), s.planned)
 	b := &batch{round: s.round()}
 	deadline := now - int64(s.cfg.MisfireGrace)
-	for len(b.fires) < maxFires {
+	for !b.full() {
 		e, at, ok := s.timers.top()
 		if !ok || at > horizon {
 			break
@@ -71,7 +79,7 @@ func (s *shard) planTriggers(b *batch, now int64) {
 	s.triggersNew = false
 	all := map[job.UID]*joined{}
 	for key, t := range s.triggers {
-		if len(b.fires) >= maxFires || len(b.triggers) >= maxTriggers {
+		if b.full() || len(b.triggers) >= maxTriggers {
 			s.triggersNew = true
 			break
 		}
@@ -230,6 +238,7 @@ func (s *shard) planFire(b *batch, f *fire, now int64) {
 	}
 	l.active++
 	s.assign(f, now)
+	b.tasks += len(f.tasks)
 }
 
 // planTrigger turns a trigger into a fire.
