@@ -118,7 +118,6 @@ func (h *Hub) pump(c *channel, s *session) {
 			return
 		}
 		frame, ends := h.frame(c, time.Now().UnixNano())
-		h.strike(c, ends)
 		if frame == nil {
 			s.sending = false
 		}

@@ -43,6 +43,9 @@ func (s *scripts) path(uid int, sum string) string {
 // file returns the path of a file with the text that only the account can read.
 // Without source the text has to be there (has).
 func (s *scripts) file(sum, source string, acct *account) (string, error) {
+	if source != "" && job.ScriptSum(source) != sum {
+		return "", fmt.Errorf("the text of script %.12s is not what its hash says", sum)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	uid, gid := acct.ids()

@@ -109,9 +109,9 @@ func (l *allowList) check(o *job.Order) error {
 		}
 		return nil
 	case o.Script != nil:
-		sum := o.ScriptSHA256
-		if o.Script.Source != "" {
-			sum = job.ScriptSum(o.Script.Source)
+		sum, err := sumOf(o.ScriptSHA256, o.Script.Source)
+		if err != nil {
+			return err
 		}
 		return l.checkScript(sum, o.Script.Interpreter)
 	}
@@ -125,11 +125,24 @@ func (l *allowList) checkStep(st *job.OrderStep) error {
 	if st.Script == nil {
 		return l.checkCommand(append(slices.Clone(st.Command), st.Args...))
 	}
-	sum := st.Script.SHA256
-	if st.Script.Source != "" {
-		sum = job.ScriptSum(st.Script.Source)
+	sum, err := sumOf(st.Script.SHA256, st.Script.Source)
+	if err != nil {
+		return err
 	}
 	return l.checkScript(sum, st.Command)
+}
+
+// sumOf returns the hash of a script, which is given with its text, by its hash,
+// or by both, and then they have to be of one another.
+func sumOf(sum, source string) (string, error) {
+	if source == "" {
+		return sum, nil
+	}
+	own := job.ScriptSum(source)
+	if sum != "" && sum != own {
+		return "", fmt.Errorf("the text of a script does not have the hash that is given with it, %s", sum)
+	}
+	return own, nil
 }
 
 // checkEnv admits variables that Carillon sets itself, and those of the list:
