@@ -32,7 +32,7 @@ type SegmentRecord struct {
 
 // NewSegmentRecord makes the record of a run.
 func NewSegmentRecord(r *job.Run) (SegmentRecord, error) {
-	b, err := json.Marshal(r)
+	b, err := r.MarshalJSON()
 	if err != nil {
 		return SegmentRecord{}, fmt.Errorf("encode run %s: %w", r.RunID, err)
 	}
