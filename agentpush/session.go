@@ -56,7 +56,7 @@ type session struct {
 	sending bool
 	control []*agentpb.ToMinion
 	acks    []*agentpb.TaskID
-	// told is what the minion was told of releases last in this session.
+	// told is the last word on releases that went to the minion over it.
 	told *agentpb.ToMinion
 
 	version string

@@ -111,20 +111,20 @@ type Plan struct {
 	User string
 }
 
-// Library finds scripts; false: there is no such version.
-type Library func(ScriptRef) (*LibraryScript, bool)
+// ScriptFinder finds scripts; false: there is no such version.
+type ScriptFinder func(ScriptRef) (*SavedScript, bool)
 
 // Plan works out what a start with the given parameters comes to, and tells all
 // that is wrong with it: paths begin with "params" for what was given, and with
 // "spec" for what the job says itself.
-func (s *Spec) Plan(namespace string, given map[string]string, find Library) (Plan, []Problem) {
+func (s *Spec) Plan(namespace string, given map[string]string, find ScriptFinder) (Plan, []Problem) {
 	w := planner{spec: s, namespace: namespace, given: given, find: find}
 	return w.plan(), w.problems
 }
 
 // CheckSteps tells what is wrong with the steps as far as can be known before
 // the job starts.
-func (s *Spec) CheckSteps(namespace string, find Library) []Problem {
+func (s *Spec) CheckSteps(namespace string, find ScriptFinder) []Problem {
 	w := planner{spec: s, namespace: namespace, find: find, open: len(s.Schedules) == 0 && s.After == nil && s.Watch == nil}
 	w.plan()
 	for i := range w.problems {
@@ -155,7 +155,7 @@ type planner struct {
 	spec      *Spec
 	namespace string
 	given     map[string]string
-	find      Library
+	find      ScriptFinder
 	// open: what is not given now may be given later.
 	open     bool
 	problems problems
@@ -165,7 +165,7 @@ type planner struct {
 
 func (w *planner) plan() Plan {
 	s := w.spec
-	scripts := make([]*LibraryScript, len(s.Steps))
+	scripts := make([]*SavedScript, len(s.Steps))
 	known := slices.Clone(s.Params)
 	for i := range s.Steps {
 		if scripts[i] = w.script(i); scripts[i] != nil {
@@ -225,7 +225,7 @@ func stepBytes(list []OrderStep) int {
 func at(i int) string { return "spec.steps[" + strconv.Itoa(i) + "]" }
 
 // script finds the script of a step; nil: it has none, or a problem.
-func (w *planner) script(i int) *LibraryScript {
+func (w *planner) script(i int) *SavedScript {
 	name := w.spec.Steps[i].Script
 	if name == "" {
 		return nil
@@ -269,7 +269,7 @@ func (w *planner) missing(path, message string) {
 }
 
 // step works out a step.
-func (w *planner) step(i int, script *LibraryScript, run map[string]string) OrderStep {
+func (w *planner) step(i int, script *SavedScript, run map[string]string) OrderStep {
 	st := &w.spec.Steps[i]
 	out := OrderStep{Name: w.spec.StepName(i), If: st.If, ContinueOnFailure: st.ContinueOnFailure, Timeout: time.Duration(st.Timeout), Env: map[string]string{}}
 	values, pending := w.values(st, run)
@@ -318,7 +318,7 @@ func (w *planner) values(st *Step, run map[string]string) (values map[string]str
 }
 
 // scriptStep adds what the step's script says, and checks its parameters.
-func (w *planner) scriptStep(i int, script *LibraryScript, out *OrderStep, values map[string]string, pending map[string]bool, run map[string]string) {
+func (w *planner) scriptStep(i int, script *SavedScript, out *OrderStep, values map[string]string, pending map[string]bool, run map[string]string) {
 	sp, st := &script.Spec, &w.spec.Steps[i]
 	for name := range st.Params {
 		if paramOf(sp.Params, name) == nil {

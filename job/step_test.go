@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func vacuum() *LibraryScript {
-	return &LibraryScript{
+func vacuum() *SavedScript {
+	return &SavedScript{
 		Metadata: Metadata{Namespace: "default", Name: "vacuum"}, Version: 2, SHA256: ScriptSum("x"),
 		Spec: ScriptSpec{
 			Source: "x", Interpreter: []string{"bash"}, Args: []string{"--limit={{n}}", "{{table}}"}, User: "postgres", Env: map[string]string{"A": "script", "B": "script"},
@@ -20,8 +20,8 @@ func vacuum() *LibraryScript {
 	}
 }
 
-func library(scripts ...*LibraryScript) Library {
-	return func(ref ScriptRef) (*LibraryScript, bool) {
+func library(scripts ...*SavedScript) ScriptFinder {
+	return func(ref ScriptRef) (*SavedScript, bool) {
 		for _, s := range scripts {
 			if s.Key() == ref.Key && (ref.Version == 0 || ref.Version == s.Version) {
 				return s, true

@@ -187,7 +187,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	w, ready, err := s.workOf(f, spec, now)
 	switch {
 	case !ready:
-		s.attendAt(f, now+int64(libraryWait))
+		s.attendAt(f, now+int64(scriptWait))
 		return
 	case err != nil:
 		s.finish(f, t, now, job.StateRejected, "the order cannot be made: "+err.Error())

@@ -36,8 +36,8 @@ type Cluster struct {
 	calendars *etcdkv.Map[*calendar.Calendar]
 	wished    *etcdkv.Map[etcdkv.Wish]
 	scripts   *etcdkv.Map[etcdkv.StoredScript]
-	// library is made anew at every change of scripts.
-	library atomic.Pointer[library]
+	// shelf is made anew at every change of scripts.
+	shelf atomic.Pointer[shelf]
 
 	// pauses and waiters are made anew at every change of paused and edges.
 	pauses  atomic.Pointer[pauses]
@@ -98,7 +98,7 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.calendars = etcdkv.NewMap(newCalendar, c.wake)
 	c.wished = etcdkv.NewMap(etcdkv.Decode[etcdkv.Wish], c.onWishes)
 	c.scripts = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredScript], c.onScripts)
-	c.library.Store(&library{})
+	c.shelf.Store(&shelf{})
 	c.wishes.Store(&wishesOf{})
 	c.pauses.Store(&pauses{})
 	c.waiters.Store(&map[job.Key][]etcdkv.Edge{})

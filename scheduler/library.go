@@ -11,33 +11,33 @@ import (
 // and holds for the fire as long as its owner and the job's spec stay.
 
 const (
-	// libraryGrace is how long a script is awaited that this node has not heard of
+	// scriptGrace is how long a script is awaited that this node has not heard of
 	// yet: it was stored before the job that names it, and is read apart from it.
-	libraryGrace = 3 * time.Second
-	libraryWait  = 50 * time.Millisecond
+	scriptGrace = 3 * time.Second
+	scriptWait  = 50 * time.Millisecond
 )
 
-// library is the scripts by name and version; version 0 is the newest.
-type library map[job.ScriptRef]*job.LibraryScript
+// shelf is the scripts by name and version; version 0 is the newest.
+type shelf map[job.ScriptRef]*job.SavedScript
 
 func (c *Cluster) onScripts() {
 	entries, _ := c.scripts.Snapshot()
-	shelf := make(library, 2*len(entries))
+	made := make(shelf, 2*len(entries))
 	for _, e := range entries {
-		l := &e.Value.LibraryScript
-		shelf[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
-		if newest := shelf[job.ScriptRef{Key: l.Key()}]; newest == nil || newest.Version < l.Version {
-			shelf[job.ScriptRef{Key: l.Key()}] = l
+		l := &e.Value.SavedScript
+		made[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
+		if newest := made[job.ScriptRef{Key: l.Key()}]; newest == nil || newest.Version < l.Version {
+			made[job.ScriptRef{Key: l.Key()}] = l
 		}
 	}
-	c.library.Store(&shelf)
+	c.shelf.Store(&made)
 	c.wake()
 }
 
-// find is a job.Library.
-func (l library) find(ref job.ScriptRef) (*job.LibraryScript, bool) {
-	s, ok := l[ref]
-	return s, ok
+// find is a job.ScriptFinder.
+func (s shelf) find(ref job.ScriptRef) (*job.SavedScript, bool) {
+	l, ok := s[ref]
+	return l, ok
 }
 
 // work is what the minions of a fire are told to do.
@@ -64,7 +64,7 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 		w.sum = job.ScriptSum(spec.Script.Source)
 	}
 	if len(spec.Steps) > 0 || len(spec.Params) > 0 {
-		shelf := *s.deps.Cluster.library.Load()
+		shelf := *s.deps.Cluster.shelf.Load()
 		for _, ref := range spec.ScriptRefs(f.e.key.Namespace) {
 			if _, ok := shelf.find(ref); ok {
 				continue
@@ -72,7 +72,7 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 			if f.awaits == 0 {
 				f.awaits = now
 			}
-			if now-f.awaits < int64(libraryGrace) {
+			if now-f.awaits < int64(scriptGrace) {
 				return w, false, nil
 			}
 		}

@@ -15,11 +15,11 @@ import (
 // shelve stores a version of a script.
 func (b *bed) shelve(name string, version int, source string, params ...job.Param) {
 	b.t.Helper()
-	l := job.LibraryScript{Metadata: job.Metadata{Namespace: "t", Name: name}, Version: version, SHA256: job.ScriptSum(source), Spec: job.ScriptSpec{Params: params}}
+	l := job.SavedScript{Metadata: job.Metadata{Namespace: "t", Name: name}, Version: version, SHA256: job.ScriptSum(source), Spec: job.ScriptSpec{Params: params}}
 	if len(source) <= job.SmallScript {
 		l.Spec.Source = source
 	}
-	value, err := etcdkv.Encode(etcdkv.StoredScript{Schema: 1, LibraryScript: l})
+	value, err := etcdkv.Encode(etcdkv.StoredScript{Schema: 1, SavedScript: l})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ import (
 type execFlags struct {
 	target, on                     string
 	shell                          bool
-	script, library                string
+	script, scriptName             string
 	interpreter                    []string
 	user, dir                      string
 	env, params                    []string
@@ -66,7 +66,7 @@ its --limit somewhere, and 1 when it did not succeed somewhere otherwise. With
 	flags.StringVar(&f.on, "on", "all", "on how many of them: all, one, or a number `N`")
 	flags.BoolVar(&f.shell, "shell", false, "the command is a line for /bin/sh")
 	flags.StringVar(&f.script, "script", "", "run the script in `FILE` (- is stdin) instead of a command")
-	flags.StringVar(&f.library, "script-name", "", "run the script `NAME` of the library, or NAME@VERSION")
+	flags.StringVar(&f.scriptName, "script-name", "", "run the script `NAME` of the library, or NAME@VERSION")
 	flags.StringArrayVar(&f.interpreter, "interpreter", nil, "the script's interpreter, `PROGRAM` or one of its arguments (default /bin/sh)")
 	flags.StringVar(&f.user, "user", "", "run as the account `NAME`")
 	flags.StringVar(&f.dir, "dir", "", "start in the directory `PATH`")
@@ -161,10 +161,10 @@ func (a *app) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[str
 	}
 	spec := map[string]any{"target": where}
 	switch {
-	case f.library != "" && (f.script != "" || f.shell || len(f.interpreter) > 0 || len(args) > 0):
+	case f.scriptName != "" && (f.script != "" || f.shell || len(f.interpreter) > 0 || len(args) > 0):
 		bad("--script-name is given beside a command, --script, --shell or --interpreter; give one way (parameters: --param)")
-	case f.library != "":
-		spec["steps"] = []map[string]string{{"script": f.library}}
+	case f.scriptName != "":
+		spec["steps"] = []map[string]string{{"script": f.scriptName}}
 	case f.script != "" && len(args) > 0:
 		bad("--script is given beside a command; give one of the two (parameters: --param)")
 	case f.script != "":

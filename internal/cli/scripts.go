@@ -16,8 +16,8 @@ import (
 )
 
 // scripts returns the newest versions of the library's scripts.
-func (c *client) scripts(ctx context.Context, namespace string) ([]job.LibraryScript, error) {
-	var out struct{ Scripts []job.LibraryScript }
+func (c *client) scripts(ctx context.Context, namespace string) ([]job.SavedScript, error) {
+	var out struct{ Scripts []job.SavedScript }
 	q := url.Values{}
 	set(q, "namespace", namespace)
 	err := c.get(ctx, &out, q, "v1", "scripts")
@@ -61,7 +61,7 @@ func (a *app) getScriptsCommand() *cobra.Command {
 			"With -o yaml they are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get scripts --category disk\n  carillon get script cleanup -o yaml\n  carillon get script cleanup@3 -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var all []job.LibraryScript
+			var all []job.SavedScript
 			if len(args) == 1 {
 				ref, err := a.scriptRef(args[0])
 				if err != nil {
@@ -71,7 +71,7 @@ func (a *app) getScriptsCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				all = []job.LibraryScript{v.LibraryScript}
+				all = []job.SavedScript{v.SavedScript}
 			} else {
 				found, err := a.client.scripts(cmd.Context(), a.namespace)
 				if err != nil {
@@ -100,8 +100,8 @@ func (a *app) getScriptsCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) scriptTable() table[job.LibraryScript] {
-	type script = job.LibraryScript
+func (a *app) scriptTable() table[job.SavedScript] {
+	type script = job.SavedScript
 	return table[script]{
 		none: "no scripts; create one with `carillon apply -f FILE`",
 		name: func(s script) string { return s.Key().String() },

@@ -32,8 +32,8 @@ type planner struct {
 	left map[job.ShardID]*leftShard
 	// calendars are those that the objects are, or name; nil: there is none.
 	calendars map[job.Key]*mvccpb.KeyValue
-	// library are the scripts that the objects are, or name.
-	library *shelf
+	// scripts are the ones that the objects are, or name.
+	scripts *shelf
 	// created counts the jobs that are new.
 	created int
 	// ending are jobs whose schedule has changed to one that never fires again.

@@ -22,7 +22,7 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 		}
 		refs = append(refs, objects[i].Spec.ScriptRefs(objects[i].Metadata.Namespace)...)
 	}
-	p.library, err = p.c.library(ctx, refs)
+	p.scripts, err = p.c.shelfOf(ctx, refs)
 	return err
 }
 
@@ -30,11 +30,11 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 // what the newest one says.
 func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error) {
 	key := o.Metadata.Key()
-	head := p.library.heads[key]
+	head := p.scripts.heads[key]
 	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionCreated}}
 	ch.sameAs(p.c.cfg.Keys.ScriptHead(key), revisionOf(head))
-	next := job.LibraryScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
-	if old, ok := p.library.find(job.ScriptRef{Key: key}); ok {
+	next := job.SavedScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
+	if old, ok := p.scripts.find(job.ScriptRef{Key: key}); ok {
 		same, err := sameScript(old, &next)
 		if err != nil {
 			return change{}, err
@@ -48,9 +48,9 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 			return change{}, err
 		}
 	}
-	p.library.place(&next, true)
+	p.scripts.place(&next, true)
 	text := next.Spec.Source
-	stored := etcdkv.StoredScript{Schema: etcdkv.Schema, LibraryScript: next}
+	stored := etcdkv.StoredScript{Schema: etcdkv.Schema, SavedScript: next}
 	if len(text) > job.SmallScript {
 		stored.Spec.Source = ""
 	}
@@ -67,7 +67,7 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 }
 
 // sameScript reports whether two versions say the same.
-func sameScript(a, b *job.LibraryScript) (bool, error) {
+func sameScript(a, b *job.SavedScript) (bool, error) {
 	type written struct {
 		Metadata job.Metadata
 		Spec     job.ScriptSpec
@@ -111,7 +111,7 @@ func (p *planner) checkSteps(objects []manifest.Object) []job.Problem {
 		if o.Kind != job.KindJob {
 			continue
 		}
-		for _, pr := range o.Spec.CheckSteps(o.Metadata.Namespace, p.library.find) {
+		for _, pr := range o.Spec.CheckSteps(o.Metadata.Namespace, p.scripts.find) {
 			pr.File, pr.Line = o.File, o.Line
 			problems = append(problems, pr)
 		}
@@ -127,7 +127,7 @@ func (p *planner) scripted(ch *change, o *manifest.Object) {
 	}
 	for _, ref := range o.Spec.ScriptRefs(o.Metadata.Namespace) {
 		var created int64
-		if kv := p.library.heads[ref.Key]; kv != nil {
+		if kv := p.scripts.heads[ref.Key]; kv != nil {
 			created = kv.CreateRevision
 		}
 		ch.stillThere(p.c.cfg.Keys.ScriptHead(ref.Key), created)

@@ -15,7 +15,7 @@ import (
 
 // ScriptView is a script of the library in one of its versions.
 type ScriptView struct {
-	job.LibraryScript
+	job.SavedScript
 	// Versions are all that are kept, the newest first.
 	Versions []ScriptVersion `json:"versions"`
 	// Jobs are those whose steps name the script.
@@ -37,7 +37,7 @@ type ScriptUser struct {
 
 // Scripts returns the newest versions of the scripts of a namespace, or of all
 // when it is empty, ordered by name, with their texts.
-func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.LibraryScript, error) {
+func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error) {
 	prefix := c.cfg.Keys.ScriptHeads()
 	if namespace != "" {
 		prefix += namespace + "/"
@@ -54,7 +54,7 @@ func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.LibraryS
 	if err != nil {
 		return nil, err
 	}
-	out := make([]job.LibraryScript, 0, len(kvs))
+	out := make([]job.SavedScript, 0, len(kvs))
 	for _, kv := range kvs {
 		if kv == nil {
 			continue // deleted meanwhile
@@ -64,14 +64,14 @@ func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.LibraryS
 			c.log.Warn("script unreadable", zap.Error(err))
 			continue
 		}
-		out = append(out, stored.LibraryScript)
+		out = append(out, stored.SavedScript)
 	}
-	slices.SortFunc(out, func(a, b job.LibraryScript) int { return a.Key().Compare(b.Key()) })
+	slices.SortFunc(out, func(a, b job.SavedScript) int { return a.Key().Compare(b.Key()) })
 	return out, c.addSources(ctx, out)
 }
 
 // addSources reads the texts that are kept apart.
-func (c *Control) addSources(ctx context.Context, scripts []job.LibraryScript) error {
+func (c *Control) addSources(ctx context.Context, scripts []job.SavedScript) error {
 	var keys []string
 	var at []int
 	for i := range scripts {
@@ -106,7 +106,7 @@ func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (ScriptView, er
 	for i := range all {
 		s := &all[i]
 		if s.Version == ref.Version || ref.Version == 0 && s.Version > v.Version {
-			v.LibraryScript = s.LibraryScript
+			v.SavedScript = s.SavedScript
 		}
 		v.Versions = append(v.Versions, ScriptVersion{s.Version, s.SHA256, s.CreatedAt})
 	}
@@ -114,11 +114,11 @@ func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (ScriptView, er
 		return v, fmt.Errorf("script %s: %w", ref, job.ErrNotFound)
 	}
 	slices.SortFunc(v.Versions, func(a, b ScriptVersion) int { return b.Version - a.Version })
-	one := []job.LibraryScript{v.LibraryScript}
+	one := []job.SavedScript{v.SavedScript}
 	if err := c.addSources(ctx, one); err != nil {
 		return v, err
 	}
-	v.LibraryScript = one[0]
+	v.SavedScript = one[0]
 	users, err := c.scriptUsers(ctx, ref.Key)
 	v.Jobs = append(v.Jobs, users...)
 	return v, err
@@ -182,9 +182,9 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 	return err
 }
 
-// library reads the scripts that refs name.
-func (c *Control) library(ctx context.Context, refs []job.ScriptRef) (*shelf, error) {
-	s := &shelf{heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.LibraryScript{}}
+// shelfOf reads the scripts that refs name.
+func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, error) {
+	s := &shelf{heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.SavedScript{}}
 	var keys []job.Key
 	for _, r := range refs {
 		if !slices.Contains(keys, r.Key) {
@@ -232,7 +232,7 @@ func (c *Control) library(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 		if err != nil {
 			return nil, fmt.Errorf("read script %s: %w", kv.Key, err)
 		}
-		s.place(&stored.LibraryScript, i < newest)
+		s.place(&stored.SavedScript, i < newest)
 	}
 	return s, nil
 }
@@ -240,19 +240,19 @@ func (c *Control) library(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 // shelf is the part of the library that is looked at.
 type shelf struct {
 	heads   map[job.Key]*mvccpb.KeyValue
-	scripts map[job.ScriptRef]*job.LibraryScript
+	scripts map[job.ScriptRef]*job.SavedScript
 }
 
 // place puts a version on the shelf.
-func (s *shelf) place(l *job.LibraryScript, newest bool) {
+func (s *shelf) place(l *job.SavedScript, newest bool) {
 	s.scripts[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
 	if newest {
 		s.scripts[job.ScriptRef{Key: l.Key()}] = l
 	}
 }
 
-// find is a job.Library.
-func (s *shelf) find(ref job.ScriptRef) (*job.LibraryScript, bool) {
+// find is a job.ScriptFinder.
+func (s *shelf) find(ref job.ScriptRef) (*job.SavedScript, bool) {
 	l, ok := s.scripts[ref]
 	return l, ok
 }
@@ -260,7 +260,7 @@ func (s *shelf) find(ref job.ScriptRef) (*job.LibraryScript, bool) {
 // checkStart tells all that is wrong with starting a job with parameters, and
 // returns them with defaults.
 func (c *Control) checkStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
-	shelf, err := c.library(ctx, spec.ScriptRefs(namespace))
+	shelf, err := c.shelfOf(ctx, spec.ScriptRefs(namespace))
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ type StoredCalendar struct {
 // is not small is under its hash only.
 type StoredScript struct {
 	Schema int `json:"schema"`
-	job.LibraryScript
+	job.SavedScript
 }
 
 // ScriptHead tells a script's newest version.

@@ -64,7 +64,7 @@ type Control interface {
 	Minions(ctx context.Context) ([]control.MinionView, error)
 	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
 	DeleteCalendar(ctx context.Context, key job.Key) error
-	Scripts(ctx context.Context, namespace string) ([]job.LibraryScript, error)
+	Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error)
 	Script(ctx context.Context, ref job.ScriptRef) (control.ScriptView, error)
 	DeleteScript(ctx context.Context, key job.Key) error
 	HostGroups(ctx context.Context) ([]job.HostGroup, error)

@@ -15,7 +15,7 @@ type scriptsInput struct {
 }
 
 type scriptsBody struct {
-	Scripts []job.LibraryScript `json:"scripts" nullable:"false"`
+	Scripts []job.SavedScript `json:"scripts" nullable:"false"`
 }
 
 type scriptPath struct {

@@ -40,9 +40,9 @@ type ScriptSpec struct {
 	User string `json:"user,omitempty"`
 }
 
-// LibraryScript is one version of a script in the library. A version is never
+// SavedScript is one version of a script in the library. A version is never
 // changed.
-type LibraryScript struct {
+type SavedScript struct {
 	Metadata
 	// Spec is what the user wrote. Source is empty where only SHA256 is at hand.
 	Spec ScriptSpec `json:"spec"`
