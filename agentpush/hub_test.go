@@ -540,7 +540,7 @@ func TestOutput(t *testing.T) {
 
 func TestLiveRuns(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 3, func(cfg *agentpush.Config) { cfg.PeerWait = 500 * time.Millisecond })
+	c := newCluster(t, 3, func(cfg *agentpush.Config) { cfg.PeerWait = 10 * time.Second })
 	for i, n := range c.nodes {
 		n.live = []job.Run{{FireID: orders("m", 1, 0)[0].Task.Fire, RunID: job.RunID(fmt.Sprintf("run-%d", i)), ScheduledAt: time.Unix(int64(i), 0).UTC()}}
 	}

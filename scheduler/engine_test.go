@@ -243,7 +243,7 @@ func (b *bed) store(j job.Job) {
 
 func (b *bed) until(what string, ok func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
+	for end := time.Now().Add(3 * time.Minute); !ok(); {
 		if time.Now().After(end) {
 			b.t.Fatalf("not reached: %s", what)
 		}
