@@ -259,7 +259,7 @@ func (c *cluster) start(cfg agenttest.Config, nodes ...*node) *agenttest.Minion 
 }
 
 // wait is how long the tests wait for what has to happen.
-const wait = 20 * time.Second
+const wait = 2 * time.Minute
 
 func (c *cluster) eventually(what string, ok func() bool) {
 	c.t.Helper()

@@ -30,7 +30,7 @@ func (l *link) fan(b *agentpb.Batch, orders []*message) []*message {
 	var single, fanned []*message
 	for i := 0; i < len(orders); {
 		n := 1
-		for l.fans.Load() && i+n < len(orders) && sameFan(orders[i], orders[i+n]) {
+		for l.fans && i+n < len(orders) && sameFan(orders[i], orders[i+n]) {
 			n++
 		}
 		if n == 1 {

@@ -27,8 +27,7 @@ func TestFanCarriesAllOfAnOrder(t *testing.T) {
 		}
 		sent = append(sent, &message{body: o})
 	}
-	l := &link{unsettled: map[uint64]*message{}}
-	l.fans.Store(true)
+	l := &link{unsettled: map[uint64]*message{}, fans: true}
 	b := &agentpb.Batch{}
 	numbered := l.fan(b, sent)
 	if len(b.GetFans()) != 1 || len(b.GetOrders()) != 2 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -42,10 +41,10 @@ type link struct {
 	queue   []*message
 	reports []timedReport
 	acks    []*agentpb.TaskID
-	// fans: the peer reads Batch.fans.
-	fans atomic.Bool
+	// fans: the peer has said on this stream that it reads Batch.fans.
+	fans bool
 	// unsettled are the messages for which the peer answers now, by their
-	// number on the stream; next numbers them, from 1 on every stream.
+	// number; next numbers them.
 	unsettled map[uint64]*message
 	next      uint64
 	// earliest is not later than the end of any unsettled message; 0: none.
@@ -155,7 +154,7 @@ func (l *link) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 	l.queue, l.reports, l.acks, l.earliest, l.cancel = nil, nil, nil, 0, nil
 	l.unsettled = map[uint64]*message{}
-	l.running, l.rest = false, time.Now().Add(l.h.cfg.PeerReconnect)
+	l.running, l.fans, l.rest = false, false, time.Now().Add(l.h.cfg.PeerReconnect)
 	l.mu.Unlock()
 	if l.h.life.Err() != nil {
 		return
@@ -212,12 +211,10 @@ func (l *link) receive(stream linkStream) error {
 		if err != nil {
 			return err
 		}
-		if f.GetHello().GetFans() {
-			l.fans.Store(true)
-		}
 		numbers := f.GetBatch().GetSettled()
 		msgs := make([]*message, 0, len(numbers))
 		l.mu.Lock()
+		l.fans = l.fans || f.GetHello().GetFans()
 		for _, n := range numbers {
 			if m := l.unsettled[n]; m != nil {
 				delete(l.unsettled, n)
@@ -283,7 +280,7 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 			continue
 		}
 		weight := m.size
-		if l.fans.Load() && len(orders) > 0 && sameFan(orders[len(orders)-1], m) {
+		if l.fans && len(orders) > 0 && sameFan(orders[len(orders)-1], m) {
 			weight = len(m.minion()) + 2
 		} else if units++; units > linkBatch {
 			full = true
