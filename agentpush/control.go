@@ -21,11 +21,7 @@ import (
 // hold open. A peer that does not answer in time is left out: the others' runs
 // are returned together with an error.
 func (h *Hub) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, error) {
-	own, _ := h.deps.Directory.PeerAddr(h.cfg.Node)
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.PeerWait)
-	defer cancel()
 	var mu sync.Mutex
-	var errs []error
 	runs := map[job.RunID]job.Run{}
 	add := func(found []job.Run) {
 		mu.Lock()
@@ -34,31 +30,45 @@ func (h *Hub) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, 
 			runs[r.RunID] = r
 		}
 	}
-	var wg sync.WaitGroup
-	for _, addr := range slices.Compact(slices.Sorted(slices.Values(h.deps.Directory.Servers()))) {
-		if addr == own {
-			continue
+	err := h.askPeers(ctx, func(ctx context.Context, addr string) error {
+		found, err := h.liveRunsAt(ctx, addr, namespace, name)
+		if err != nil {
+			h.log.Warn("peer does not tell its live runs", zap.String("addr", addr), zap.Error(err))
 		}
-		wg.Go(func() {
-			found, err := h.liveRunsAt(ctx, addr, namespace, name)
-			if err != nil {
-				h.log.Warn("peer does not tell its live runs", zap.String("addr", addr), zap.Error(err))
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
-				return
-			}
-			add(found)
-		})
-	}
-	wg.Wait()
+		add(found)
+		return err
+	})
 	add(h.deps.Sink.LiveRuns(namespace, name))
 	out := make([]job.Run, 0, len(runs))
 	for _, r := range runs {
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b job.Run) int { return b.ScheduledAt.Compare(a.ScheduledAt) })
-	return out, errors.Join(errs...)
+	return out, err
+}
+
+// askPeers calls ask for all other nodes at once, for PeerWait at most, and
+// returns the errors of all.
+func (h *Hub) askPeers(ctx context.Context, ask func(ctx context.Context, addr string) error) error {
+	own, _ := h.deps.Directory.PeerAddr(h.cfg.Node)
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.PeerWait)
+	defer cancel()
+	var mu sync.Mutex
+	var errs []error
+	var asked sync.WaitGroup
+	for _, addr := range slices.Compact(slices.Sorted(slices.Values(h.deps.Directory.Servers()))) {
+		if addr == own {
+			continue
+		}
+		asked.Go(func() {
+			err := ask(ctx, addr)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
+	}
+	asked.Wait()
+	return errors.Join(errs...)
 }
 
 // maxLiveRuns bounds a peer's answer, in bytes.

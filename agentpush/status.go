@@ -3,7 +3,6 @@ package agentpush
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -130,31 +129,20 @@ func (p *pace) perSecond() float64 {
 // does not answer in time is left out: the others are returned together with an
 // error.
 func (h *Hub) Statuses(ctx context.Context) ([]Status, error) {
-	own, _ := h.deps.Directory.PeerAddr(h.cfg.Node)
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.PeerWait)
-	defer cancel()
 	var mu sync.Mutex
-	var errs []error
 	out := []Status{h.Status()}
-	var wg sync.WaitGroup
-	for _, addr := range slices.Compact(slices.Sorted(slices.Values(h.deps.Directory.Servers()))) {
-		if addr == own {
-			continue
+	err := h.askPeers(ctx, func(ctx context.Context, addr string) error {
+		st, err := h.statusAt(ctx, addr)
+		if err != nil {
+			return err
 		}
-		wg.Go(func() {
-			st, err := h.statusAt(ctx, addr)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-				return
-			}
-			out = append(out, st)
-		})
-	}
-	wg.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		out = append(out, st)
+		return nil
+	})
 	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(string(a.Node), string(b.Node)) })
-	return out, errors.Join(errs...)
+	return out, err
 }
 
 func (h *Hub) statusAt(ctx context.Context, addr string) (Status, error) {

@@ -31,13 +31,10 @@ const (
 // fetch answers a minion's wish for texts. What cannot be said now is not
 // answered: the minion asks again.
 func (h *Hub) fetch(s *session, sums []string) {
-	if h.deps.Texts == nil || s.fetches.Add(1) > maxFetches {
-		if h.deps.Texts != nil {
-			s.fetches.Add(-1)
-		}
+	if h.deps.Texts == nil {
 		return
 	}
-	if !h.spawn(func() {
+	answer := func() {
 		defer s.fetches.Add(-1)
 		ctx, cancel := context.WithCancel(h.life)
 		defer cancel()
@@ -45,7 +42,8 @@ func (h *Hub) fetch(s *session, sums []string) {
 		for _, sum := range sums[:min(len(sums), maxFetched)] {
 			h.sendText(ctx, s, sum)
 		}
-	}) {
+	}
+	if s.fetches.Add(1) > maxFetches || !h.spawn(answer) {
 		s.fetches.Add(-1)
 	}
 }

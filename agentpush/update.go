@@ -24,9 +24,10 @@ type updates struct {
 	minions map[job.MinionID]bool
 }
 
-// SetUpdate is called by one goroutine at a time. It has minions told to come to a release: now, and in each session that
+// SetUpdate has minions told to come to a release: now, and in each session that
 // they open here later, until SetUpdate is called again. In a session a minion is
-// told of a release once, however often SetUpdate is called with it. The zero Update: nobody is told anything.
+// told of a release once, however often SetUpdate is called with it. The zero
+// Update: nobody is told anything. It is called by one goroutine at a time.
 func (h *Hub) SetUpdate(u Update) {
 	next := &updates{minions: make(map[job.MinionID]bool, len(u.Minions))}
 	if last := h.updates.Load(); last != nil && last.frame.GetUpdate().GetRelease() == u.Release && bytes.Equal(last.frame.GetUpdate().GetSigned(), u.Signed) {
