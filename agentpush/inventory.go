@@ -1,7 +1,6 @@
 package agentpush
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -28,7 +27,8 @@ type Inventory struct {
 
 	entries map[job.MinionID]*entry
 	buckets map[bucketKey][]Present
-	// matches and sorted are caches, emptied by every change that matters.
+	// matches and others, by target, and sorted are caches, emptied by every change
+	// that matters.
 	matches map[string][]job.MinionID
 	others  map[string][]job.Uncontrollable
 	sorted  []job.MinionID
@@ -40,9 +40,6 @@ type bucketKey struct {
 	node   job.NodeID
 	bucket int
 }
-
-// maxMatches bounds the cache of matches.
-const maxMatches = 4096
 
 // entry is one minion. It exists while anything is known of it.
 type entry struct {
@@ -74,19 +71,18 @@ func newInventory(node job.NodeID) *Inventory {
 	}
 }
 
-// where returns the node with the minion's highest session, and that session.
-func (i *Inventory) where(e *entry) (node job.NodeID, session int64) {
-	p := i.whereabouts(e)
-	return p.node, p.session
-}
-
 // whereabouts returns the place of the minion's highest session.
 func (i *Inventory) whereabouts(e *entry) place {
 	var at place
 	if e.local != nil {
 		at = place{bucketKey{node: i.node}, e.epoch, e.trouble, e.since}
 	}
-	for _, p := range e.places {
+	return highest(at, e.places)
+}
+
+// highest returns the place of the highest session.
+func highest(at place, others []place) place {
+	for _, p := range others {
 		if p.session > at.session || p.session == at.session && p.node > at.node {
 			at = p
 		}
@@ -103,12 +99,8 @@ func (i *Inventory) elsewhere(id job.MinionID) (node job.NodeID, session int64) 
 	if e == nil {
 		return "", 0
 	}
-	for _, p := range e.places {
-		if p.session > session {
-			node, session = p.node, p.session
-		}
-	}
-	return node, session
+	at := highest(place{}, e.places)
+	return at.node, at.session
 }
 
 // described returns the freshest description of a minion, nil if there is none.
@@ -233,8 +225,7 @@ func (i *Inventory) Minions() []job.Minion {
 		if e.stored != nil && !e.stored.Since.IsZero() {
 			m.Since = e.stored.Since
 		}
-		at := i.whereabouts(e)
-		m.Node = at.node
+		m.Node = i.whereabouts(e).node
 		if u, is := i.uncontrollable(m.ID, e); is {
 			m.Trouble, m.TroubleSince = u.Reason, u.Since
 		}
@@ -244,122 +235,12 @@ func (i *Inventory) Minions() []job.Minion {
 	return out
 }
 
-// match returns the connected minions that the target admits, sorted. The
-// result is shared and must not be changed.
-func (i *Inventory) match(t job.Target) []job.MinionID {
-	key := targetKey(t)
-	i.mu.RLock()
-	ids, ok := i.matches[key]
-	i.mu.RUnlock()
-	if ok {
-		return ids
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.sorted == nil {
-		for id, e := range i.entries {
-			if at := i.whereabouts(e); at.node != "" && at.trouble == "" {
-				i.sorted = append(i.sorted, id)
-			}
-		}
-		slices.Sort(i.sorted)
-	}
-	admits := i.matcher(t)
-	for _, id := range i.sorted {
-		m := i.entries[id].described()
-		if m == nil {
-			m = &job.Minion{ID: id}
-		}
-		if admits(m) {
-			ids = append(ids, id)
-		}
-	}
-	ids = slices.Clip(ids)
-	if i.matches == nil || len(i.matches) >= maxMatches {
-		i.matches = map[string][]job.MinionID{}
-	}
-	i.matches[key] = ids
-	return ids
-}
-
-// SetHostGroup saves a group of hosts, in place of an earlier one of that name.
-// One that cannot be read is as if it was not there.
-func (i *Inventory) SetHostGroup(name, match string) error {
-	expr, err := target.Parse(match)
-	if err != nil {
-		i.RemoveHostGroup(name)
-		return fmt.Errorf("group of hosts %s: %w", name, err)
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.groups == nil {
-		i.groups = target.Groups{}
-	}
-	i.groups[name], i.matches, i.others = expr, nil, nil
-	return nil
-}
-
-// RemoveHostGroup forgets a saved group of hosts. What names it admits no minion
-// from then on.
-func (i *Inventory) RemoveHostGroup(name string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	delete(i.groups, name)
-	i.matches, i.others = nil, nil
-}
-
-// HostGroups returns the saved groups of hosts.
-func (i *Inventory) HostGroups() target.Groups {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	return maps.Clone(i.groups)
-}
-
-// matcher returns whether a target admits a minion. mu is held for as long as it
-// is used. An expression that cannot be read admits none, and neither does one
-// whose groups are not known: it was refused when its job was applied, so it was
-// written by a version that reads more, or the groups have changed since.
-func (i *Inventory) matcher(t job.Target) func(*job.Minion) bool {
-	if t.Match == "" {
-		return func(m *job.Minion) bool { return t.Matches(m.ID, m.Labels) }
-	}
-	expr, err := target.Parse(t.Match)
-	if err != nil {
-		return func(*job.Minion) bool { return false }
-	}
-	bound, err := expr.Bind(i.groups)
-	if err != nil {
-		return func(*job.Minion) bool { return false }
-	}
-	return func(m *job.Minion) bool {
-		if !t.Matches(m.ID, m.Labels) {
-			return false
-		}
-		host := target.HostOf(m)
-		return bound.Match(&host).Matched
-	}
-}
-
-func targetKey(t job.Target) string {
-	var b strings.Builder
-	b.WriteString(t.Match + "\x00")
-	for _, n := range t.Names {
-		b.WriteString(n + "\x00")
-	}
-	b.WriteByte(1)
-	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {
-		b.WriteString(k + "\x00" + t.Labels[k] + "\x00")
-	}
-	return b.String()
-}
-
 // place returns the node at which a minion is connected, empty when at none.
 func (i *Inventory) place(id job.MinionID) job.NodeID {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	if e := i.entries[id]; e != nil {
-		node, _ := i.where(e)
-		return node
+		return i.whereabouts(e).node
 	}
 	return ""
 }
@@ -369,8 +250,7 @@ func (i *Inventory) session(id job.MinionID) int64 {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	if e := i.entries[id]; e != nil {
-		_, s := i.where(e)
-		return s
+		return i.whereabouts(e).session
 	}
 	return 0
 }
@@ -429,41 +309,6 @@ func (i *Inventory) setTrouble(p Present) {
 	})
 }
 
-// excluded returns the minions that the target admits and that get no orders,
-// sorted. The result is shared and must not be changed.
-func (i *Inventory) excluded(t job.Target) []job.Uncontrollable {
-	key := targetKey(t)
-	i.mu.RLock()
-	out, ok := i.others[key]
-	i.mu.RUnlock()
-	if ok {
-		return out
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	admits := i.matcher(t)
-	for id, e := range i.entries {
-		if u, is := i.uncontrollable(id, e); is && e.described() != nil && admits(e.described()) {
-			out = append(out, u)
-		}
-	}
-	slices.SortFunc(out, func(a, b job.Uncontrollable) int { return strings.Compare(string(a.Minion), string(b.Minion)) })
-	if i.others == nil || len(i.others) >= maxMatches {
-		i.others = map[string][]job.Uncontrollable{}
-	}
-	i.others[key] = out
-	return out
-}
-
-// uncontrollable tells whether a minion gets no orders, and why.
-func (i *Inventory) uncontrollable(id job.MinionID, e *entry) (job.Uncontrollable, bool) {
-	at := i.whereabouts(e)
-	if at.node == "" {
-		return job.Uncontrollable{Minion: id, Reason: "not connected", Since: e.lost}, true
-	}
-	return job.Uncontrollable{Minion: id, Reason: at.trouble, Since: at.since}, at.trouble != ""
-}
-
 // value returns a minion's value of a label or, failing that, of a fact.
 func (i *Inventory) value(id job.MinionID, key string) string {
 	i.mu.RLock()
@@ -494,7 +339,7 @@ func (i *Inventory) count() (known, connected int) {
 		if e.described() != nil {
 			known++
 		}
-		if node, _ := i.where(e); node != "" {
+		if i.whereabouts(e).node != "" {
 			connected++
 		}
 	}
