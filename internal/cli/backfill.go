@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -80,13 +79,8 @@ func (a *app) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params
 	if params != nil {
 		body["params"] = params
 	}
-	data, err := json.Marshal(body)
-	if err != nil {
-		return fmt.Errorf("encode backfill: %w", err)
-	}
 	var v control.BackfillView
-	err = a.client.call(cmd.Context(), request{method: http.MethodPost, path: jobPath(key, "backfill"), body: data, kind: "application/json"}, &v)
-	if err != nil {
+	if err := a.client.send(cmd.Context(), http.MethodPost, jobPath(key, "backfill"), body, &v); err != nil {
 		return fmt.Errorf("backfill job %s: %w", key, err)
 	}
 	if a.output == formatTable || a.output == formatWide {

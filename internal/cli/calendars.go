@@ -52,13 +52,6 @@ func (a *app) getCalendarsCommand() *cobra.Command {
 					return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
 				}
 			}
-			if a.output == formatYAML {
-				var out []manifestOf[job.CalendarSpec]
-				for i := range all {
-					out = append(out, manifestOf[job.CalendarSpec]{job.APIVersion, job.KindCalendar, all[i].Metadata, all[i].Spec})
-				}
-				return printManifests(a, out)
-			}
 			if len(args) == 1 {
 				return printOne(a, all[0], a.calendarTable())
 			}
@@ -72,6 +65,9 @@ func (a *app) calendarTable() table[job.Calendar] {
 	return table[cal]{
 		none: "no calendars; create one with `carillon apply -f FILE`",
 		name: func(c cal) string { return c.Key().String() },
+		manifest: func(c cal) any {
+			return manifestOf[job.CalendarSpec]{job.APIVersion, job.KindCalendar, c.Metadata, c.Spec}
+		},
 		columns: []column[cal]{
 			{head: "NAME", cell: func(c cal) string { return c.Name }},
 			{head: "BUSINESS DAYS", cell: func(c cal) string { return orText(strings.Join(c.Spec.Weekdays, ","), "all") }},
@@ -85,13 +81,10 @@ func (a *app) calendarTable() table[job.Calendar] {
 
 func (a *app) deleteCalendarsCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
-		Use: "calendar NAME...", Aliases: []string{"calendars"},
+		Use: "calendar NAME...", Aliases: []string{"calendars"}, Args: someOf("calendar"),
 		Short:   "Delete calendars that no job names",
 		Example: "  carillon delete calendar holidays",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("%s needs the name of a calendar", cmd.CommandPath())
-			}
 			return a.deleteNamed(cmd, job.KindCalendar, args, *yes)
 		},
 	}

@@ -181,6 +181,16 @@ func (c *client) call(ctx context.Context, r request, out any) error {
 	return nil
 }
 
+// send sends what somebody wants, as JSON, and decodes the answer into out,
+// which may be nil.
+func (c *client) send(ctx context.Context, method string, path []string, body, out any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	return c.call(ctx, request{method: method, path: path, body: text, kind: "application/json"}, out)
+}
+
 func (c *client) get(ctx context.Context, out any, query url.Values, path ...string) error {
 	return c.call(ctx, request{method: http.MethodGet, path: path, query: query}, out)
 }
@@ -223,15 +233,12 @@ type started struct {
 }
 
 func (c *client) start(ctx context.Context, k job.Key, by string, params map[string]string) (started, error) {
-	body, err := json.Marshal(struct {
+	body := struct {
 		By     string            `json:"by"`
 		Params map[string]string `json:"params,omitempty"`
-	}{by, params})
-	if err != nil {
-		return started{}, fmt.Errorf("encode start: %w", err)
-	}
+	}{by, params}
 	var out started
-	err = c.call(ctx, request{method: http.MethodPost, path: jobPath(k, "run"), body: body, kind: "application/json"}, &out)
+	err := c.send(ctx, http.MethodPost, jobPath(k, "run"), body, &out)
 	return out, err
 }
 
@@ -250,12 +257,51 @@ func (c *client) runs(ctx context.Context, q control.RunQuery) (control.RunPage,
 }
 
 func (c *client) run(ctx context.Context, id job.RunID) (job.Run, error) {
-	if job.CheckName(string(id)) != nil {
-		return job.Run{}, fmt.Errorf("run %q: %w", id, job.ErrNotFound)
-	}
 	var out job.Run
-	err := c.get(ctx, &out, nil, "v1", "runs", string(id))
+	path, err := runPath(id)
+	if err == nil {
+		err = c.get(ctx, &out, nil, path...)
+	}
 	return out, err
+}
+
+func runPath(id job.RunID, more ...string) ([]string, error) {
+	if job.CheckName(string(id)) != nil {
+		return nil, fmt.Errorf("run %q: %w", id, job.ErrNotFound)
+	}
+	return append([]string{"v1", "runs", string(id)}, more...), nil
+}
+
+// lastLine is what the last line of a stream has that is not complete.
+type lastLine struct {
+	Error string `json:"error"`
+}
+
+func (l lastLine) failure() string { return l.Error }
+
+// follow calls fn with each line of a run's stream of that name.
+func follow[T interface{ failure() string }](ctx context.Context, c *client, id job.RunID, name string, query url.Values, fn func(T)) error {
+	path, err := runPath(id, name)
+	if err != nil {
+		return err
+	}
+	body, err := c.open(ctx, request{method: http.MethodGet, path: path, query: query})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	for lines := json.NewDecoder(body); ; {
+		var line T
+		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return c.lost(ctx, err)
+		}
+		if failure := line.failure(); failure != "" {
+			return fmt.Errorf("%s of run %s: %s", name, id, failure)
+		}
+		fn(line)
+	}
 }
 
 // outputLine is one line of a stream of output.
@@ -263,30 +309,25 @@ type outputLine struct {
 	Minion job.MinionID `json:"minion"`
 	Stream int          `json:"stream"`
 	Data   []byte       `json:"data"`
-	Error  string       `json:"error"`
+	lastLine
 }
 
 // output calls fn with each piece of what a run's tasks wrote.
-func (c *client) output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(outputLine)) error {
-	q := url.Values{"follow": {strconv.FormatBool(follow)}}
+func (c *client) output(ctx context.Context, id job.RunID, minion job.MinionID, toEnd bool, fn func(outputLine)) error {
+	q := url.Values{"follow": {strconv.FormatBool(toEnd)}}
 	set(q, "minion", string(minion))
-	body, err := c.open(ctx, request{method: http.MethodGet, path: []string{"v1", "runs", string(id), "output"}, query: q})
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	for lines := json.NewDecoder(body); ; {
-		var line outputLine
-		switch err := lines.Decode(&line); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return c.lost(ctx, err)
-		case line.Error != "":
-			return fmt.Errorf("output of run %s: %s", id, line.Error)
-		}
-		fn(line)
-	}
+	return follow(ctx, c, id, "output", q, fn)
+}
+
+// resultLine is one line of a stream of results.
+type resultLine struct {
+	control.Result
+	lastLine
+}
+
+// results calls fn with what becomes of a run, until it has ended.
+func (c *client) results(ctx context.Context, id job.RunID, fn func(control.Result)) error {
+	return follow(ctx, c, id, "results", nil, func(l resultLine) { fn(l.Result) })
 }
 
 func set(q url.Values, name, value string) {

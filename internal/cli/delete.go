@@ -19,25 +19,19 @@ func (a *app) deleteCommand() *cobra.Command {
 		yes     bool
 	)
 	jobs := &cobra.Command{
-		Use: "job NAME...", Aliases: []string{"jobs"}, ValidArgsFunction: a.completeJobs,
+		Use: "job NAME...", Aliases: []string{"jobs"}, Args: someOf("job"), ValidArgsFunction: a.completeJobs,
 		Short:   "Delete jobs; their runs in flight go on",
 		Example: "  carillon delete job backup\n  carillon delete job a b c --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("%s needs the name of a job", cmd.CommandPath())
-			}
 			return a.deleteNamed(cmd, job.KindJob, args, yes)
 		},
 	}
 	groups := &cobra.Command{
-		Use: "group NAME...", Aliases: []string{"groups"}, ValidArgsFunction: a.completeGroups,
+		Use: "group NAME...", Aliases: []string{"groups"}, Args: someOf("group"), ValidArgsFunction: a.completeGroups,
 		Short:   "Delete groups that have no jobs",
 		Long:    "Delete groups. One that has jobs, or whose jobs' runs have not ended, is not\ndeleted.",
 		Example: "  carillon delete group ledger",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("%s needs the name of a group", cmd.CommandPath())
-			}
 			return a.deleteNamed(cmd, job.KindGroup, args, yes)
 		},
 	}
@@ -73,7 +67,7 @@ func (a *app) deleteCommand() *cobra.Command {
 	return cmd
 }
 
-// thing is a job, a group, or a group of hosts.
+// thing is what can be deleted, of one of manifest.Kinds.
 type thing struct {
 	kind string
 	key  job.Key
@@ -115,15 +109,8 @@ func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error
 	if len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
 	}
-	slices.SortStableFunc(things, func(x, y thing) int {
-		if (x.kind == job.KindJob) != (y.kind == job.KindJob) {
-			if x.kind == job.KindJob {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(y.kind, x.kind)
-	})
+	order := manifest.Kinds() // it begins with jobs
+	slices.SortStableFunc(things, func(x, y thing) int { return slices.Index(order, x.kind) - slices.Index(order, y.kind) })
 	return things, nil
 }
 
@@ -171,7 +158,7 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 	return errors.Join(failed...)
 }
 
-// counted says how many jobs and groups there are.
+// counted says how many there are of each kind.
 func counted(things []thing) string {
 	count := map[string]int{}
 	for _, t := range things {

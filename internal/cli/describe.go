@@ -59,13 +59,10 @@ func (a *app) describeCommand() *cobra.Command {
 }
 
 func (a *app) describeJob(v control.JobView) error {
-	switch a.output {
-	case formatName:
-		fmt.Fprintln(a.out, v.Key())
-		return nil
-	case formatJSON, formatYAML:
-		return a.printValue(v)
-	}
+	return a.describe(v, v.Key().String(), func() error { return a.jobText(v) })
+}
+
+func (a *app) jobText(v control.JobView) error {
 	s := &v.Spec
 	f := newFields(a.out, "")
 	f.add("Job", v.Key().String())
@@ -205,13 +202,10 @@ func retryText(r job.Retry) string {
 }
 
 func (a *app) describeRun(r job.Run) error {
-	switch a.output {
-	case formatName:
-		fmt.Fprintln(a.out, r.RunID)
-		return nil
-	case formatJSON, formatYAML:
-		return a.printValue(r)
-	}
+	return a.describe(r, string(r.RunID), func() error { a.runText(r); return nil })
+}
+
+func (a *app) runText(r job.Run) {
 	f := newFields(a.out, "")
 	f.add("Run", string(r.RunID))
 	f.add("Job", r.Key().String())
@@ -232,7 +226,6 @@ func (a *app) describeRun(r job.Run) error {
 	for _, t := range r.Tasks {
 		a.describeTask(t)
 	}
-	return nil
 }
 
 // timeline prints the steps in the order in which they were, each with the

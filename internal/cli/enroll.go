@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -26,15 +24,6 @@ func (a *app) minionOrders() []*cobra.Command {
 	}
 }
 
-// operate sends an order to the API.
-func (c *client) operate(ctx context.Context, method string, path []string, order, out any) error {
-	body, err := json.Marshal(order)
-	if err != nil {
-		return fmt.Errorf("encode order: %w", err)
-	}
-	return c.call(ctx, request{method: method, path: path, body: body, kind: "application/json"}, out)
-}
-
 // minionOrder is a verb with one minion.
 func (a *app) minionOrder(verb, done, short, long, method, path string) *cobra.Command {
 	var reason string
@@ -46,13 +35,13 @@ func (a *app) minionOrder(verb, done, short, long, method, path string) *cobra.C
 			if path != "" {
 				at = append(at, path)
 			}
-			if err := a.client.operate(cmd.Context(), method, at, runOrder{By: a.user(), Reason: reason}, nil); err != nil {
+			if err := a.client.send(cmd.Context(), method, at, order{By: a.user(), Reason: reason}, nil); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"minion", args[0], done})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	reasonFlag(cmd, &reason)
 	return cmd
 }
 
@@ -71,17 +60,17 @@ func (a *app) tokenCommand() *cobra.Command {
 			"that it renews by itself.",
 		Example: "  carillon minions token\n  worker --servers node1:7420 --join-token \"$(carillon minions token --ttl 10m --minions 'web*')\"",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			order := struct {
+			spec := struct {
 				TTLSeconds int64  `json:"ttlSeconds"`
 				Uses       int    `json:"uses"`
 				Minions    string `json:"minions,omitempty"`
 				By         string `json:"by"`
 			}{int64(ttl / time.Second), uses, minions, a.user()}
 			var v control.TokenView
-			if err := a.client.operate(cmd.Context(), http.MethodPost, []string{"v1", "minion-tokens"}, order, &v); err != nil {
+			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minion-tokens"}, spec, &v); err != nil {
 				return err
 			}
-			if a.output == formatJSON || a.output == formatYAML {
+			if a.asObject() {
 				return a.printValue(v)
 			}
 			fmt.Fprintln(a.out, v.Text)
@@ -112,7 +101,7 @@ func (a *app) tokenCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "delete ID", Args: exactlyOne("id"), Short: "End a token", Long: "End a token. The minions that have joined by it stay.", Example: "  carillon minions token delete k3x9",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				if err := a.client.operate(cmd.Context(), http.MethodDelete, []string{"v1", "minion-tokens", args[0]}, runOrder{By: a.user()}, nil); err != nil {
+				if err := a.client.send(cmd.Context(), http.MethodDelete, []string{"v1", "minion-tokens", args[0]}, order{By: a.user()}, nil); err != nil {
 					return err
 				}
 				return a.printOutcome(outcome{"token", args[0], "deleted"})
@@ -171,11 +160,11 @@ func (a *app) approveCommand() *cobra.Command {
 			"(`carillon minions requests`) with the one that the minion logs, and give it.",
 		Example: "  carillon minions approve web1 --fingerprint SHA256:4gq...",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			order := struct {
+			body := struct {
 				Fingerprint string `json:"fingerprint,omitempty"`
 				By          string `json:"by"`
 			}{print, a.user()}
-			if err := a.client.operate(cmd.Context(), http.MethodPost, []string{"v1", "minions", args[0], "approve"}, order, nil); err != nil {
+			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minions", args[0], "approve"}, body, nil); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"minion", args[0], "approved"})

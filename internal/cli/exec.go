@@ -77,10 +77,10 @@ its --limit somewhere, and 1 when it did not succeed somewhere otherwise. With
 	flags.DurationVar(&f.pause, "pause", 0, "wait this `TIME` between batches")
 	flags.StringVar(&f.canary, "canary", "", "minions that go first: a `TARGET`; the others follow when these have succeeded")
 	flags.IntVar(&f.canaries, "canaries", 0, "how many go first: `N`")
-	flags.StringVar(&f.promote, "promote", "", "what lets the others follow: success, or manual (`carillon resume run`)")
+	flags.StringVar(&f.promote, "promote", "", "what lets the others follow, as a `WORD`: success, or manual (see carillon resume run)")
 	flags.StringVar(&f.maxFailures, "max-failures", "", "how many may fail before the rest is not started: `N` or a share")
 	flags.BoolVarP(&f.keepGoing, "keep-going", "k", false, "start the rest however many fail")
-	flags.StringVar(&f.orders, "order", "", "which go first: name, shuffle or label")
+	flags.StringVar(&f.orders, "order", "", "which go first, as a `WORD`: name, shuffle or label")
 	flags.StringVar(&f.orderBy, "order-by", "", "the `LABEL` whose values come one after the other, for --order label")
 	flags.StringArrayVar(&f.maxPer, "max-per", nil, "`LABEL=N`: at most N at a time of the minions with the same value")
 	flags.BoolVarP(&f.live, "live", "l", false, "print each line as it comes, with the minion's name")
@@ -116,9 +116,6 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 	run, err := a.followRun(ctx, v.RunID, !f.live)
 	wait.Wait()
 	if err != nil {
-		if ctx.Err() != nil {
-			return &exitError{exitFailed, fmt.Errorf("run %s goes on: see `carillon describe run %s`, or end it with `carillon cancel %s`", v.RunID, v.RunID, v.RunID)}
-		}
 		return err
 	}
 	return a.showExec(ctx, run, f.live)
@@ -265,30 +262,6 @@ func (c *client) exec(ctx context.Context, namespace string, spec map[string]any
 	return out, err
 }
 
-// results calls fn with what becomes of a run, until it has ended.
-func (c *client) results(ctx context.Context, id job.RunID, fn func(control.Result)) error {
-	body, err := c.open(ctx, request{method: http.MethodGet, path: []string{"v1", "runs", string(id), "results"}})
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	for lines := json.NewDecoder(body); ; {
-		var line struct {
-			control.Result
-			Error string `json:"error"`
-		}
-		switch err := lines.Decode(&line); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return c.lost(ctx, err)
-		case line.Error != "":
-			return fmt.Errorf("results of run %s: %s", id, line.Error)
-		}
-		fn(line.Result)
-	}
-}
-
 // followRun waits until a run has ended and returns it with its tasks. It tells
 // how far it is, if somebody looks on. A node that goes meanwhile is borne.
 func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, error) {
@@ -321,8 +294,8 @@ func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, 
 			slices.SortFunc(run.Tasks, func(x, y job.Task) int { return job.CompareNames(string(x.Minion), string(y.Minion)) })
 			return *run, nil
 		}
-		if ctx.Err() != nil {
-			return job.Run{}, context.Cause(ctx)
+		if ctx.Err() != nil { // main replaces the code by that of the cause
+			return job.Run{}, &exitError{exitFailed, fmt.Errorf("run %s goes on: see `carillon describe run %s`, or end it with `carillon cancel %s`", id, id, id)}
 		}
 		if err != nil && !passing(err) || time.Since(lastGood) > a.patience {
 			return job.Run{}, err
@@ -386,7 +359,7 @@ func (b *bar) end() { b.clear() }
 // showExec prints what a command wrote, and where it did not succeed.
 func (a *app) showExec(ctx context.Context, run job.Run, live bool) error {
 	switch {
-	case a.output == formatJSON || a.output == formatYAML:
+	case a.asObject():
 		if err := a.printValue(run); err != nil {
 			return err
 		}
@@ -400,13 +373,7 @@ func (a *app) showExec(ctx context.Context, run job.Run, live bool) error {
 	default:
 		a.tellStates(&run)
 	}
-	switch run.State {
-	case job.StateSucceeded:
-	case job.StateTimedOut:
-		a.code = exitTimedOut
-	default:
-		a.code = exitFailed
-	}
+	a.exitAs(run.State)
 	return nil
 }
 

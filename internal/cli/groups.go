@@ -56,9 +56,6 @@ func (a *app) getGroupsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.output == formatYAML {
-				return printManifests(a, groupManifests(groups...))
-			}
 			return printList(a, groups, a.groupTable(all))
 		},
 	}
@@ -75,18 +72,7 @@ func (a *app) getGroup(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	if a.output == formatYAML {
-		return printManifests(a, groupManifests(view))
-	}
 	return printOne(a, view, a.groupTable(false))
-}
-
-func groupManifests(groups ...control.GroupView) []manifestOf[job.GroupSpec] {
-	var out []manifestOf[job.GroupSpec]
-	for i := range groups {
-		out = append(out, manifestOf[job.GroupSpec]{job.APIVersion, job.KindGroup, groups[i].Metadata, groups[i].Spec})
-	}
-	return out
 }
 
 func (a *app) groupTable(all bool) table[control.GroupView] {
@@ -94,6 +80,9 @@ func (a *app) groupTable(all bool) table[control.GroupView] {
 	t := table[view]{
 		none: "no groups " + a.where(all) + "; create one with `carillon apply -f FILE`",
 		name: func(v view) string { return v.Key().String() },
+		manifest: func(v view) any {
+			return manifestOf[job.GroupSpec]{job.APIVersion, job.KindGroup, v.Metadata, v.Spec}
+		},
 		columns: []column[view]{
 			{head: "NAME", cell: func(v view) string { return v.Name }},
 			{head: "MODE", cell: func(v view) string { return v.Spec.EffectiveMode() }},
@@ -173,13 +162,10 @@ func (a *app) describeGroupCommand() *cobra.Command {
 }
 
 func (a *app) describeGroup(v control.GroupView) error {
-	switch a.output {
-	case formatName:
-		fmt.Fprintln(a.out, v.Key())
-		return nil
-	case formatJSON, formatYAML:
-		return a.printValue(v)
-	}
+	return a.describe(v, v.Key().String(), func() error { a.groupText(v); return nil })
+}
+
+func (a *app) groupText(v control.GroupView) {
 	f := newFields(a.out, "")
 	f.add("Group", v.Key().String())
 	f.add("Mode", v.Spec.EffectiveMode())
@@ -203,7 +189,6 @@ func (a *app) describeGroup(v control.GroupView) error {
 		f.add("Override", a.wanted(overrideText(o), o.By, a.stamp(o.Since), o.Reason))
 	}
 	f.flush()
-	return nil
 }
 
 // addGroupSpec adds what the spec says, and what holds where it says nothing.

@@ -39,13 +39,6 @@ func (a *app) getHostGroupsCommand() *cobra.Command {
 					return fmt.Errorf("host group %s: %w", args[0], job.ErrNotFound)
 				}
 			}
-			if a.output == formatYAML {
-				var out []manifestOf[job.HostGroupSpec]
-				for i := range groups {
-					out = append(out, manifestOf[job.HostGroupSpec]{job.APIVersion, job.KindHostGroup, groups[i].Metadata, groups[i].Spec})
-				}
-				return printManifests(a, out)
-			}
 			if len(args) == 1 {
 				return printOne(a, groups[0], a.hostGroupTable())
 			}
@@ -59,6 +52,9 @@ func (a *app) hostGroupTable() table[job.HostGroup] {
 	return table[group]{
 		none: "no groups of hosts; create one with `carillon apply -f FILE`",
 		name: func(g group) string { return g.Name },
+		manifest: func(g group) any {
+			return manifestOf[job.HostGroupSpec]{job.APIVersion, job.KindHostGroup, g.Metadata, g.Spec}
+		},
 		columns: []column[group]{
 			{head: "NAME", cell: func(g group) string { return g.Name }},
 			{head: "MATCH", cell: func(g group) string { return g.Spec.Match }},
@@ -69,14 +65,11 @@ func (a *app) hostGroupTable() table[job.HostGroup] {
 
 func (a *app) deleteHostGroupsCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
-		Use: "hostgroup NAME...", Aliases: []string{"hostgroups"},
+		Use: "hostgroup NAME...", Aliases: []string{"hostgroups"}, Args: someOf("group of hosts"),
 		Short:   "Delete saved groups of hosts that no other group names",
 		Long:    "Delete saved groups of hosts. One that another group names is not deleted. Jobs\nthat name a deleted one match no minion.",
 		Example: "  carillon delete hostgroup frontend",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("%s needs the name of a group of hosts", cmd.CommandPath())
-			}
 			things := make([]thing, len(args))
 			for i, name := range args {
 				things[i] = thing{job.KindHostGroup, job.Key{Namespace: job.DefaultNamespace, Name: name}}

@@ -59,9 +59,6 @@ func (a *app) getJobsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.output == formatYAML {
-				return printManifests(a, jobManifests(jobs...))
-			}
 			return printList(a, jobs, a.jobTable(all))
 		},
 	}
@@ -78,9 +75,6 @@ func (a *app) getJob(cmd *cobra.Command, name string) error {
 	view, err := a.client.job(cmd.Context(), key)
 	if err != nil {
 		return err
-	}
-	if a.output == formatYAML {
-		return printManifests(a, jobManifests(view))
 	}
 	return printOne(a, view, a.jobTable(false))
 }
@@ -111,6 +105,9 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 	t := table[view]{
 		none: "no jobs " + a.where(all) + "; create one with `carillon apply -f FILE`",
 		name: func(v view) string { return v.Key().String() },
+		manifest: func(v view) any {
+			return manifestOf[job.Spec]{job.APIVersion, job.KindJob, v.Metadata, v.Spec}
+		},
 		columns: []column[view]{
 			{head: "NAME", cell: func(v view) string { return v.Name }},
 			{head: "SCHEDULE", cell: func(v view) string { return schedules(v.Spec) }},
@@ -164,22 +161,6 @@ func schedules(s job.Spec) string {
 
 func zoneName(s job.Spec) string { return orText(s.TimeZone, "UTC") }
 
-// manifestOf is a job or a group, with the spec S, in the form that apply reads.
-type manifestOf[S any] struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	Metadata   job.Metadata `json:"metadata"`
-	Spec       S            `json:"spec"`
-}
-
-func jobManifests(jobs ...control.JobView) []manifestOf[job.Spec] {
-	var out []manifestOf[job.Spec]
-	for i := range jobs {
-		out = append(out, manifestOf[job.Spec]{job.APIVersion, job.KindJob, jobs[i].Metadata, jobs[i].Spec})
-	}
-	return out
-}
-
 // enabledCell tells whether a job fires by its schedule.
 func enabledCell(v control.JobView) string {
 	if v.Paused != nil {
@@ -188,24 +169,21 @@ func enabledCell(v control.JobView) string {
 	return yesNo(v.Spec.IsEnabled())
 }
 
-// printManifests prints objects in the form that apply reads.
-func printManifests[S any](a *app, objects []manifestOf[S]) error {
-	for i := range objects {
-		if i > 0 {
-			fmt.Fprintln(a.out, "---")
-		}
-		if err := a.printValue(objects[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func atMostOne(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {
 		return usagef("%s takes one name at most, and got %d", cmd.CommandPath(), len(args))
 	}
 	return nil
+}
+
+// someOf refuses no argument; what says what one is.
+func someOf(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("%s needs the name of a %s", cmd.CommandPath(), what)
+		}
+		return nil
+	}
 }
 
 // exactlyOne refuses anything but one argument; what says what it is.

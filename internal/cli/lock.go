@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -142,11 +141,7 @@ func (l *locking) margin() time.Duration  { return max(l.ttl()/5, 300*time.Milli
 func (l *locking) killing() time.Duration { return min(l.ttl()/5, 2*time.Second) }
 
 func (l *locking) post(ctx context.Context, in, out any, path ...string) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
-	}
-	return l.a.client.call(ctx, request{method: http.MethodPost, path: append([]string{"v1"}, path...), body: body, kind: "application/json"}, out)
+	return l.a.client.send(ctx, http.MethodPost, append([]string{"v1"}, path...), in, out)
 }
 
 func (l *locking) run(interrupted context.Context, command []string) error {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,18 +16,15 @@ import (
 
 // order is what an operator asks for.
 type order struct {
-	Node   string `json:"node,omitempty"`
-	By     string `json:"by,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	Node   string   `json:"node,omitempty"`
+	Only   []string `json:"only,omitempty"`
+	By     string   `json:"by,omitempty"`
+	Reason string   `json:"reason,omitempty"`
 }
 
 // ask posts an order.
 func (c *client) ask(ctx context.Context, o order, path ...string) error {
-	body, err := json.Marshal(o)
-	if err != nil {
-		return fmt.Errorf("encode order: %w", err)
-	}
-	return c.call(ctx, request{method: http.MethodPost, path: append([]string{"v1"}, path...), body: body, kind: "application/json"}, nil)
+	return c.send(ctx, http.MethodPost, append([]string{"v1"}, path...), o, nil)
 }
 
 // outcome is what an order did.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -66,12 +65,7 @@ func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder)
 			return err
 		}
 		o.By = a.user()
-		body, err := json.Marshal(o)
-		if err != nil {
-			return fmt.Errorf("encode order: %w", err)
-		}
-		err = a.client.call(cmd.Context(), request{method: http.MethodPost, path: []string{"v1", verb}, body: body, kind: "application/json"}, nil)
-		if err != nil {
+		if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", verb}, o, nil); err != nil {
 			return fmt.Errorf("%s: %w", verb, err)
 		}
 		return a.printOutcome(outcome{string(o.Scope), name, done})

@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // The forms of output.
@@ -25,6 +27,9 @@ func formats() []string {
 	return []string{formatTable, formatWide, formatJSON, formatYAML, formatName}
 }
 
+// asObject reports whether the user wants an object, to be read by a program.
+func (a *app) asObject() bool { return a.output == formatJSON || a.output == formatYAML }
+
 // column is one column of a table of T.
 type column[T any] struct {
 	head string
@@ -38,12 +43,34 @@ type table[T any] struct {
 	columns []column[T]
 	// name is what other verbs take as the thing's name.
 	name func(T) string
+	// manifest is a thing as apply takes it back, which is its YAML. Nil: its YAML
+	// is the thing as it is.
+	manifest func(T) any
 	// none is said on stderr instead of an empty table.
 	none string
 }
 
+// manifestOf is a thing with the spec S, in the form that apply reads.
+type manifestOf[S any] struct {
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Metadata   job.Metadata `json:"metadata"`
+	Spec       S            `json:"spec"`
+}
+
 // printList prints items in the form that the user wants.
 func printList[T any](a *app, items []T, t table[T]) error {
+	if a.output == formatYAML && t.manifest != nil {
+		for i, item := range items {
+			if i > 0 {
+				fmt.Fprintln(a.out, "---")
+			}
+			if err := a.printValue(t.manifest(item)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	switch a.output {
 	case formatJSON, formatYAML:
 		if items == nil {
@@ -65,7 +92,7 @@ func printList[T any](a *app, items []T, t table[T]) error {
 
 // printOne prints one thing: as a table with one row, or as an object.
 func printOne[T any](a *app, item T, t table[T]) error {
-	if a.output == formatJSON || a.output == formatYAML {
+	if a.asObject() && (a.output == formatJSON || t.manifest == nil) {
 		return a.printValue(item)
 	}
 	return printList(a, []T{item}, t)
@@ -106,6 +133,19 @@ func plain(n *yaml.Node) {
 	for _, c := range n.Content {
 		plain(c)
 	}
+}
+
+// describe prints v as an object, or its name, where the user wants that; else
+// it calls text.
+func (a *app) describe(v any, name string, text func() error) error {
+	switch {
+	case a.asObject():
+		return a.printValue(v)
+	case a.output == formatName:
+		fmt.Fprintln(a.out, name)
+		return nil
+	}
+	return text()
 }
 
 func printTable[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string) error {

@@ -34,7 +34,7 @@ func (a *app) queuesCommand() *cobra.Command {
 			if v.Missing != "" {
 				a.note("some nodes did not answer: %s", v.Missing)
 			}
-			if a.output == formatJSON || a.output == formatYAML {
+			if a.asObject() {
 				return a.printValue(v)
 			}
 			return a.showQueues(v)

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -14,22 +12,12 @@ import (
 )
 
 // orderRun asks for something to be done with a run.
-func (c *client) orderRun(ctx context.Context, id job.RunID, verb string, order, out any) error {
-	if job.CheckName(string(id)) != nil {
-		return fmt.Errorf("run %q: %w", id, job.ErrNotFound)
-	}
-	body, err := json.Marshal(order)
+func (c *client) orderRun(ctx context.Context, id job.RunID, verb string, o order, out any) error {
+	path, err := runPath(id, verb)
 	if err != nil {
-		return fmt.Errorf("encode order: %w", err)
+		return err
 	}
-	return c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "runs", string(id), verb}, body: body, kind: "application/json"}, out)
-}
-
-// runOrder is what is said with an order about a run.
-type runOrder struct {
-	Only   []string `json:"only,omitempty"`
-	By     string   `json:"by,omitempty"`
-	Reason string   `json:"reason,omitempty"`
+	return c.send(ctx, http.MethodPost, path, o, out)
 }
 
 func (a *app) cancelCommand() *cobra.Command {
@@ -45,7 +33,7 @@ func (a *app) cancelCommand() *cobra.Command {
 		Example: "  carillon cancel 9x2k-0c4g6q8m2s4v6x8z --reason \"wrong hosts\" --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := job.RunID(args[0])
-			if err := a.client.orderRun(cmd.Context(), id, "cancel", runOrder{By: a.user(), Reason: reason}, nil); err != nil {
+			if err := a.client.orderRun(cmd.Context(), id, "cancel", order{By: a.user(), Reason: reason}, nil); err != nil {
 				return fmt.Errorf("cancel: %w", err)
 			}
 			if !wait {
@@ -64,7 +52,7 @@ func (a *app) cancelCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	reasonFlag(cmd, &reason)
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the run has ended; the exit code is 0 if it was cancelled")
 	return cmd
 }
@@ -93,7 +81,7 @@ func (a *app) redoCommand() *cobra.Command {
 				}
 			}
 			var v control.RedoView
-			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "redo", runOrder{Only: only, By: a.user(), Reason: reason}, &v); err != nil {
+			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "redo", order{Only: only, By: a.user(), Reason: reason}, &v); err != nil {
 				return err
 			}
 			if !wait {
@@ -101,16 +89,13 @@ func (a *app) redoCommand() *cobra.Command {
 			}
 			run, err := a.followRun(cmd.Context(), v.RunID, true)
 			if err != nil {
-				if cmd.Context().Err() != nil {
-					return &exitError{exitFailed, errors.New("run " + string(v.RunID) + " goes on")}
-				}
 				return err
 			}
 			return a.showExec(cmd.Context(), run, false)
 		},
 	}
 	cmd.Flags().StringSliceVar(&only, "only", nil, "on which of its minions: `PART`s of failed, not-started, indeterminate, succeeded (default: all)")
-	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	reasonFlag(cmd, &reason)
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the new run has ended; the exit code follows it")
 	_ = cmd.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(redoParts(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -132,7 +117,7 @@ func (a *app) resumeRunCommand() *cobra.Command {
 		Long:    "Let the rollout of a run go on that waits, after its canaries have succeeded, for\nsomebody to say so: its job has rollout.promote: manual.",
 		Example: "  carillon resume run 9x2k-0c4g6q8m2s4v6x8z",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "promote", runOrder{By: a.user()}, nil); err != nil {
+			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "promote", order{By: a.user()}, nil); err != nil {
 				return fmt.Errorf("resume: %w", err)
 			}
 			return a.printOutcome(outcome{"run", args[0], "resumed"})

@@ -70,7 +70,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) printStarted(run started) error {
-	if a.output == formatJSON || a.output == formatYAML {
+	if a.asObject() {
 		return a.printValue(run)
 	}
 	fmt.Fprintln(a.out, run.RunID)
@@ -80,8 +80,7 @@ func (a *app) printStarted(run started) error {
 // runAndWait prints the run's id at once and its result when it has ended. As
 // JSON or YAML there is one object only: the run as it ended.
 func (a *app) runAndWait(ctx context.Context, s started) error {
-	object := a.output == formatJSON || a.output == formatYAML
-	if !object {
+	if !a.asObject() {
 		fmt.Fprintln(a.out, s.RunID)
 	}
 	run, err := a.wait(ctx, s.RunID)
@@ -97,19 +96,24 @@ func (a *app) runAndWait(ctx context.Context, s started) error {
 		return err
 	}
 	switch {
-	case object:
+	case a.asObject():
 		err = a.printValue(run)
 	case a.output != formatName:
 		fmt.Fprintln(a.out, a.resultLine(run))
 	}
-	switch run.State {
+	a.exitAs(run.State)
+	return err
+}
+
+// exitAs has the exit code follow the state in which a run ended.
+func (a *app) exitAs(s job.State) {
+	switch s {
 	case job.StateSucceeded:
 	case job.StateTimedOut:
 		a.code = exitTimedOut
 	default:
 		a.code = exitFailed
 	}
-	return err
 }
 
 // wait asks for the run until it has ended. A run may not be known yet on the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,18 +39,18 @@ func (c *client) deleteScript(ctx context.Context, k job.Key) error {
 	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "namespaces", k.Namespace, "scripts", k.Name}}, nil)
 }
 
-// scriptRef reads the name of a script on the command line.
-func (a *app) scriptRef(name string) (job.ScriptRef, error) {
+// findScript returns the script that is named on the command line.
+func (a *app) findScript(ctx context.Context, name string) (control.ScriptView, error) {
 	plain, _, _ := strings.Cut(name, "@")
 	key, err := a.keyOf("script", plain)
 	if err != nil {
-		return job.ScriptRef{}, err
+		return control.ScriptView{}, err
 	}
 	ref, err := job.ParseScriptRef(name, key.Namespace)
 	if err != nil {
-		return ref, usagef("script %q: %v", name, err)
+		return control.ScriptView{}, usagef("script %q: %v", name, err)
 	}
-	return ref, nil
+	return a.client.script(ctx, ref)
 }
 
 func (a *app) getScriptsCommand() *cobra.Command {
@@ -61,37 +62,19 @@ func (a *app) getScriptsCommand() *cobra.Command {
 			"With -o yaml they are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get scripts --category disk\n  carillon get script cleanup -o yaml\n  carillon get script cleanup@3 -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var all []job.SavedScript
 			if len(args) == 1 {
-				ref, err := a.scriptRef(args[0])
+				v, err := a.findScript(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
-				v, err := a.client.script(cmd.Context(), ref)
-				if err != nil {
-					return err
-				}
-				all = []job.SavedScript{v.SavedScript}
-			} else {
-				found, err := a.client.scripts(cmd.Context(), a.namespace)
-				if err != nil {
-					return err
-				}
-				for i := range found {
-					if category == "" || found[i].Spec.Category == category {
-						all = append(all, found[i])
-					}
-				}
+				return printOne(a, v.SavedScript, a.scriptTable())
 			}
-			if a.output == formatYAML {
-				var out []manifestOf[job.ScriptSpec]
-				for i := range all {
-					out = append(out, manifestOf[job.ScriptSpec]{job.APIVersion, job.KindScript, all[i].Metadata, all[i].Spec})
-				}
-				return printManifests(a, out)
+			all, err := a.client.scripts(cmd.Context(), a.namespace)
+			if err != nil {
+				return err
 			}
-			if len(args) == 1 {
-				return printOne(a, all[0], a.scriptTable())
+			if category != "" {
+				all = slices.DeleteFunc(all, func(s job.SavedScript) bool { return s.Spec.Category != category })
 			}
 			return printList(a, all, a.scriptTable())
 		},
@@ -105,6 +88,9 @@ func (a *app) scriptTable() table[job.SavedScript] {
 	return table[script]{
 		none: "no scripts; create one with `carillon apply -f FILE`",
 		name: func(s script) string { return s.Key().String() },
+		manifest: func(s script) any {
+			return manifestOf[job.ScriptSpec]{job.APIVersion, job.KindScript, s.Metadata, s.Spec}
+		},
 		columns: []column[script]{
 			{head: "NAME", cell: func(s script) string { return s.Name }},
 			{head: "VERSION", cell: func(s script) string { return strconv.Itoa(s.Version) }},
@@ -134,27 +120,16 @@ func (a *app) describeScriptCommand() *cobra.Command {
 		Short:   "Tell what a script takes, its versions, and which jobs use it",
 		Example: "  carillon describe script cleanup",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, err := a.scriptRef(args[0])
+			v, err := a.findScript(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			v, err := a.client.script(cmd.Context(), ref)
-			if err != nil {
-				return err
-			}
-			return a.describeScript(&v)
+			return a.describe(v, v.Key().String(), func() error { a.scriptText(&v); return nil })
 		},
 	}
 }
 
-func (a *app) describeScript(v *control.ScriptView) error {
-	switch a.output {
-	case formatName:
-		fmt.Fprintln(a.out, v.Key())
-		return nil
-	case formatJSON, formatYAML:
-		return a.printValue(v)
-	}
+func (a *app) scriptText(v *control.ScriptView) {
 	s := &v.Spec
 	f := newFields(a.out, "")
 	f.add("Script", v.Key().String())
@@ -187,7 +162,6 @@ func (a *app) describeScript(v *control.ScriptView) error {
 	f.flush()
 	fmt.Fprintln(a.out, "\nText:")
 	printText(a.out, "  ", s.Source)
-	return nil
 }
 
 // paramText tells in a line what a parameter is.
@@ -214,13 +188,10 @@ func paramText(d *job.Param) string {
 
 func (a *app) deleteScriptsCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
-		Use: "script NAME...", Aliases: []string{"scripts"},
+		Use: "script NAME...", Aliases: []string{"scripts"}, Args: someOf("script"),
 		Short:   "Delete scripts that no job names, with all their versions",
 		Example: "  carillon delete script cleanup",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("%s needs the name of a script", cmd.CommandPath())
-			}
 			return a.deleteNamed(cmd, job.KindScript, args, *yes)
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -125,6 +126,13 @@ from --base-url and the file's name; or else from the same path on its own disk.
 	return cmd
 }
 
+// printSigned prints a signed manifest.
+func (a *app) printSigned(s release.Signed) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(s)
+}
+
 // artifactAt reads a program, and says where minions find it.
 func artifactAt(cmd *cobra.Command, where, base string) (release.Artifact, error) {
 	url := where
@@ -178,7 +186,7 @@ func (a *app) verifyCommand() *cobra.Command {
 				return err
 			}
 			m := v.Manifest()
-			if a.output == formatJSON || a.output == formatYAML {
+			if a.asObject() {
 				return a.printValue(m)
 			}
 			return a.printOutcome(outcome{"release", fmt.Sprintf("%d (%s)", m.Release, m.Version), "verified"})

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/release"
+	"github.com/carillon-cron/carillon/internal/update"
 )
 
 func (a *app) updateCommand() *cobra.Command {
@@ -80,7 +80,7 @@ with another --tolerate say, it goes on; after a stop it begins anew.`,
 				return usagef("no --group is given; want one at least, as in --group rest='*'")
 			}
 			var v control.UpdateView
-			if err := a.client.operate(cmd.Context(), http.MethodPost, updatePath(), body, &v); err != nil {
+			if err := a.client.send(cmd.Context(), http.MethodPost, updatePath(), body, &v); err != nil {
 				return err
 			}
 			return a.showUpdate(v)
@@ -92,7 +92,7 @@ with another --tolerate say, it goes on; after a stop it begins anew.`,
 	cmd.Flags().IntVar(&canaries, "canaries", 1, "how many of a group, `N`, must have the release before its others are told")
 	cmd.Flags().IntVar(&tolerate, "tolerate", 0, "how many failures, `N`, do not halt the plan")
 	cmd.Flags().DurationVar(&patience, "patience", release.DefaultPatience, "how `LONG` a minion may take")
-	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	reasonFlag(cmd, &reason)
 	_ = cmd.MarkFlagRequired("manifest") // it is defined above
 	return cmd
 }
@@ -115,13 +115,13 @@ func (a *app) updateOrder(verb, done, short string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: verb, Args: noArgs, Short: short, Example: "  carillon minions update " + verb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.client.operate(cmd.Context(), http.MethodPost, updatePath(verb), runOrder{By: a.user(), Reason: reason}, nil); err != nil {
+			if err := a.client.send(cmd.Context(), http.MethodPost, updatePath(verb), order{By: a.user(), Reason: reason}, nil); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"update", "of minions", done})
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
+	reasonFlag(cmd, &reason)
 	return cmd
 }
 
@@ -141,13 +141,10 @@ func (a *app) updateStatusCommand() *cobra.Command {
 }
 
 func (a *app) showUpdate(v control.UpdateView) error {
-	if a.output == formatJSON || a.output == formatYAML {
-		return a.printValue(v)
-	}
-	if a.output == formatName {
-		fmt.Fprintln(a.out, v.Release)
-		return nil
-	}
+	return a.describe(v, strconv.FormatInt(v.Release, 10), func() error { return a.updateText(&v) })
+}
+
+func (a *app) updateText(v *control.UpdateView) error {
 	f := newFields(a.out, "")
 	f.add("Release", fmt.Sprintf("%d (%s)", v.Release, v.Version))
 	f.add("Status", v.Status)
@@ -155,22 +152,12 @@ func (a *app) showUpdate(v control.UpdateView) error {
 	f.add("Started", strings.TrimSpace(a.stamp(v.At)+" by "+orDash(v.By)))
 	f.flush()
 	fmt.Fprintln(a.out)
-	count := func(phases ...release.Phase) func(groupOf) string {
-		return func(g groupOf) string {
-			n := 0
-			for _, p := range phases {
-				n += g.Phases[p]
-			}
-			return strconv.Itoa(n)
-		}
+	count := func(p release.Phase) func(update.Group) string {
+		return func(g update.Group) string { return strconv.Itoa(g.Phases[p]) }
 	}
-	rows := make([]groupOf, len(v.Groups))
-	for i := range v.Groups {
-		rows[i] = groupOf{v.Groups[i].UpdateGroup, v.Groups[i].Phases}
-	}
-	if err := printTable(a.out, rows, []column[groupOf]{
-		{head: "GROUP", cell: func(g groupOf) string { return g.Name }},
-		{head: "TARGET", cell: func(g groupOf) string { return g.Match }},
+	if err := printTable(a.out, v.Groups, []column[update.Group]{
+		{head: "GROUP", cell: func(g update.Group) string { return g.Name }},
+		{head: "TARGET", cell: func(g update.Group) string { return g.Match }},
 		{head: "HEALTHY", cell: count(release.PhaseHealthy)},
 		{head: "IN-FLIGHT", cell: count(release.PhaseInFlight)},
 		{head: "PENDING", cell: count(release.PhasePending)},
@@ -178,8 +165,8 @@ func (a *app) showUpdate(v control.UpdateView) error {
 		{head: "LOST", cell: count(release.PhaseLost)},
 		{head: "FAILED", cell: count(release.PhaseFailed)},
 		{head: "MANAGED", cell: count(release.PhaseManaged)},
-		{head: "CANARIES", wide: true, cell: func(g groupOf) string { return strconv.Itoa(g.Canaries) }},
-		{head: "MAX", wide: true, cell: func(g groupOf) string { return g.MaxInFlight }},
+		{head: "CANARIES", wide: true, cell: func(g update.Group) string { return strconv.Itoa(g.Canaries) }},
+		{head: "MAX", wide: true, cell: func(g update.Group) string { return g.MaxInFlight }},
 	}, a.output == formatWide, ""); err != nil {
 		return err
 	}
@@ -201,17 +188,4 @@ func (a *app) showUpdate(v control.UpdateView) error {
 		}, false, "")
 	}
 	return nil
-}
-
-// groupOf is a group as it is listed.
-type groupOf struct {
-	etcdkv.UpdateGroup
-	Phases map[release.Phase]int
-}
-
-// printSigned prints a signed manifest.
-func (a *app) printSigned(s release.Signed) error {
-	enc := json.NewEncoder(a.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(s)
 }
