@@ -92,11 +92,5 @@ func (a *API) results(w http.ResponseWriter, r *http.Request) {
 	s := a.stream(w, "application/x-ndjson")
 	encoder := json.NewEncoder(s)
 	err := a.control.Results(r.Context(), job.RunID(r.PathValue("runId")), func(res control.Result) error { return encoder.Encode(res) })
-	switch {
-	case r.Context().Err() != nil: // nobody is there
-	case err != nil && !s.begun:
-		writeProblem(w, err)
-	case err != nil:
-		_ = encoder.Encode(outputLine{Error: err.Error()}) // who does not read has gone
-	}
+	s.end(r, encoder, err)
 }

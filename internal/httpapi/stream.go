@@ -75,15 +75,7 @@ func (a *API) output(w http.ResponseWriter, r *http.Request) {
 	err := a.control.Output(r.Context(), id, minion, follow, func(m job.MinionID, c control.OutputChunk) error {
 		return encoder.Encode(outputLine{Minion: m, Stream: c.Stream, Data: c.Data})
 	})
-	switch {
-	case r.Context().Err() != nil: // nobody is there
-	case err != nil && !s.begun:
-		writeProblem(w, err)
-	case err != nil:
-		_ = encoder.Encode(outputLine{Error: err.Error()}) // who does not read has gone
-	case !s.begun:
-		s.begin()
-	}
+	s.end(r, encoder, err)
 }
 
 // events streams changes until the client or the node goes.
@@ -133,6 +125,19 @@ func (s *stream) begin() {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // a proxy must not hold pieces back
 	s.w.WriteHeader(http.StatusOK)
+}
+
+// end ends a stream of JSON lines, with the error if there was one.
+func (s *stream) end(r *http.Request, lines *json.Encoder, err error) {
+	switch {
+	case r.Context().Err() != nil: // nobody is there
+	case err != nil && !s.begun:
+		writeProblem(s.w, err)
+	case err != nil:
+		_ = lines.Encode(outputLine{Error: err.Error()}) // who does not read has gone
+	case !s.begun:
+		s.begin()
+	}
 }
 
 // Write sends a piece. It returns an error when the client is gone or does not
