@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -213,8 +212,9 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.enrollRoutes(doc)
 	a.updateRoutes(doc)
 
+	strict := requestSchemas(doc.OpenAPI())
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
-		if !slices.Contains(requestSchemas(), name) {
+		if !strict[name] {
 			schema.AdditionalProperties = nil // answers may gain members
 		}
 	}
@@ -238,9 +238,12 @@ func (a *API) Register(mux *http.ServeMux) error {
 	return nil
 }
 
+// schemaPrefix begins references to schemas.
+const schemaPrefix = "#/components/schemas/"
+
 // humaConfig is huma without the pages that it would add.
 func humaConfig(version string) huma.Config {
-	registry := huma.NewMapRegistry("#/components/schemas/", schemaName)
+	registry := huma.NewMapRegistry(schemaPrefix, schemaName)
 	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
 	// These read and write as text; huma would go by their kind.
 	registry.RegisterTypeAlias(reflect.TypeFor[job.Duration](), reflect.TypeFor[string]())
@@ -258,9 +261,39 @@ func humaConfig(version string) huma.Config {
 	}
 }
 
-// requestSchemas are the bodies of requests that are checked member by member.
-func requestSchemas() []string {
-	return []string{"StartBody", "OrderBody", "MoveBody", "BackfillBody", "PauseBody", "HookBody"}
+// requestSchemas returns the names of the schemas of which the bodies of
+// requests are made. They are checked member by member, as one that is
+// misspelled would count as not given.
+func requestSchemas(doc *huma.OpenAPI) map[string]bool {
+	names := map[string]bool{}
+	var add func(*huma.Schema)
+	add = func(s *huma.Schema) {
+		if s == nil {
+			return
+		}
+		if s.Ref != "" {
+			name := strings.TrimPrefix(s.Ref, schemaPrefix)
+			if names[name] {
+				return
+			}
+			names[name] = true
+			s = doc.Components.Schemas.SchemaFromRef(s.Ref)
+		}
+		add(s.Items)
+		for _, member := range s.Properties {
+			add(member)
+		}
+	}
+	for _, path := range doc.Paths {
+		for _, op := range []*huma.Operation{path.Post, path.Put, path.Patch, path.Delete} {
+			if op != nil && op.RequestBody != nil {
+				for _, content := range op.RequestBody.Content {
+					add(content.Schema)
+				}
+			}
+		}
+	}
+	return names
 }
 
 // schemaName tells the two types apart that are called Problem.

@@ -82,7 +82,7 @@ func (a *API) execRoutes(doc huma.API, mux *http.ServeMux) {
 		Responses: map[string]*huma.Response{
 			"200": {Description: "One JSON object per line: task, once for each that has ended; progress; at the end run, without its tasks; error in the last one of a stream that is not complete.",
 				Content: map[string]*huma.MediaType{"application/x-ndjson": {Schema: text}}},
-			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: "#/components/schemas/ProblemDetails"}}}},
+			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + "ProblemDetails"}}}},
 		},
 	})
 }

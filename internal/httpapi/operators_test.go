@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -83,6 +84,58 @@ func TestOperatorsBadInput(t *testing.T) {
 	}
 	if len(f.asked) != 0 {
 		t.Errorf("control was asked: %q", f.asked)
+	}
+}
+
+// A member that no request has is refused, wherever a request has a body: it is
+// misspelled, and what was meant would count as not given.
+func TestMisspeltMembersAreRefused(t *testing.T) {
+	t.Parallel()
+	f := &fakeControl{}
+	s := serve(t, Config{}, Deps{Control: f})
+	_, text := ask(t, s, "GET", "/openapi.json", "")
+	var doc struct {
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Content map[string]struct {
+					Schema struct {
+						Ref string `json:"$ref"`
+					}
+				}
+			} `json:"requestBody"`
+		} `json:"paths"`
+		Components struct {
+			Schemas map[string]struct{ AdditionalProperties any } `json:"schemas"`
+		} `json:"components"`
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		t.Fatal(err)
+	}
+	bodies := 0
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			ref := strings.TrimPrefix(op.RequestBody.Content["application/json"].Schema.Ref, "#/components/schemas/")
+			if ref == "" {
+				continue
+			}
+			bodies++
+			if more := doc.Components.Schemas[ref].AdditionalProperties; more != false {
+				t.Errorf("%s %s takes members that it does not know (%s: %v)", method, path, ref, more)
+			}
+		}
+	}
+	if bodies < 10 {
+		t.Errorf("only %d requests have a body", bodies)
+	}
+	for path, body := range map[string]string{
+		"/v1/runs/r-1/redo":        `{"part":["failed"]}`,
+		"/v1/minion-tokens":        `{"ttlSecond":5}`,
+		"/v1/minions/web1/approve": `{"fingerprnt":"x"}`,
+		"/v1/minion-update":        `{"manifest":{},"groups":[{"name":"a","match":"*","canarys":1}]}`,
+	} {
+		if resp, text := ask(t, s, "POST", path, body); resp.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(text, "unexpected property") {
+			t.Errorf("%s %s: %d %s", path, body, resp.StatusCode, text)
+		}
 	}
 }
 

@@ -41,7 +41,7 @@ func (a *API) streamRoutes(doc huma.API, mux *http.ServeMux) {
 		Responses: map[string]*huma.Response{
 			"200": {Description: "One JSON object per line: minion, stream (1 or 2), data (base64); error in the last one of a stream that is not complete.",
 				Content: map[string]*huma.MediaType{"application/x-ndjson": {Schema: text}}},
-			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: "#/components/schemas/ProblemDetails"}}}},
+			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + "ProblemDetails"}}}},
 		},
 	})
 	describe(doc, events, &huma.Operation{
