@@ -215,7 +215,7 @@ func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) er
 
 // audited records what an operator has done.
 func (c *Control) audited(ctx context.Context, action, object string, o Order) error {
-	op, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: action, Object: object, Reason: o.Reason})
+	op, err := c.auditOp(c.auditOf(ctx, action, object, o))
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 		return ExecView{}, err
 	}
 	found.RunID, found.FireID, found.Job = fire.RunID(), fire, key
-	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", req.By), zap.Int("minions", len(found.Minions)))
+	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", by(ctx, req.By)), zap.Int("minions", len(found.Minions)))
 	return found, nil
 }
 
@@ -136,23 +136,10 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, erro
 	minions = slices.DeleteFunc(minions, func(m MinionView) bool { return !t.Matches(m.ID, m.Labels) })
 	admitted := map[string]bool{}
 	if t.Match != "" {
-		parsed, err := target.Parse(t.Match)
-		if err != nil {
-			return v, &job.InvalidError{Problems: target.Problems("spec.target.match", err)}
-		}
-		saved, err := c.savedHosts(ctx)
+		_, selection, err := c.selectFrom(ctx, minions, "spec.target.match", t.Match)
 		if err != nil {
 			return v, err
 		}
-		matcher, err := parsed.Bind(saved.groups)
-		if err != nil {
-			return v, &job.InvalidError{Problems: target.Problems("spec.target.match", err)}
-		}
-		hosts := make([]target.Host, len(minions))
-		for i := range minions {
-			hosts[i] = target.HostOf(&minions[i].Minion)
-		}
-		selection := matcher.Select(hosts)
 		for _, name := range selection.Names {
 			admitted[name] = true
 		}

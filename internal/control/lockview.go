@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 )
@@ -118,10 +117,9 @@ func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o
 			before = h.Holder + " " + h.Purpose
 		}
 	}
-	audit, err := c.auditOp(etcdkv.Audit{
-		Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: "lock.break", Object: key.String() + " token " + token.String(),
-		Reason: o.Reason, Before: strings.TrimSpace(before),
-	})
+	rec := c.auditOf(ctx, "lock.break", key.String()+" token "+token.String(), o)
+	rec.Before = strings.TrimSpace(before)
+	audit, err := c.auditOp(rec)
 	if err != nil {
 		return err
 	}

@@ -27,29 +27,18 @@ type MatchView struct {
 // MatchMinions previews a target expression. The error of one that cannot be
 // read is a *job.InvalidError.
 func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, error) {
-	const path = "target"
-	parsed, err := target.Parse(expr)
-	if err != nil {
-		return MatchView{}, &job.InvalidError{Problems: target.Problems(path, err)}
-	}
-	saved, err := c.savedHosts(ctx)
-	if err != nil {
-		return MatchView{}, err
-	}
-	matcher, err := parsed.Bind(saved.groups)
-	if err != nil {
-		return MatchView{}, &job.InvalidError{Problems: target.Problems(path, err)}
-	}
 	minions, err := c.Minions(ctx)
 	if err != nil {
 		return MatchView{}, err
 	}
-	hosts, connected := make([]target.Host, len(minions)), make(map[string]bool, len(minions))
-	for i, m := range minions {
-		hosts[i] = target.HostOf(&m.Minion)
-		connected[hosts[i].Name] = m.State == MinionConnected
+	parsed, selection, err := c.selectFrom(ctx, minions, "target", expr)
+	if err != nil {
+		return MatchView{}, err
 	}
-	selection := matcher.Select(hosts)
+	connected := make(map[string]bool, len(minions))
+	for i := range minions {
+		connected[string(minions[i].ID)] = minions[i].State == MinionConnected
+	}
 	view := MatchView{
 		Target: parsed.String(), Known: len(minions), Unknown: append([]target.UnknownKey{}, selection.Unknown...),
 		Minions: []job.MinionID{}, Disconnected: []job.MinionID{},
@@ -65,4 +54,26 @@ func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, err
 	}
 	view.Hosts = set.String()
 	return view, nil
+}
+
+// selectFrom returns which of the minions an expression selects. path is where
+// the expression was given.
+func (c *Control) selectFrom(ctx context.Context, minions []MinionView, path, expr string) (*target.Expr, target.Selection, error) {
+	parsed, err := target.Parse(expr)
+	if err != nil {
+		return nil, target.Selection{}, &job.InvalidError{Problems: target.Problems(path, err)}
+	}
+	saved, err := c.savedHosts(ctx)
+	if err != nil {
+		return nil, target.Selection{}, err
+	}
+	matcher, err := parsed.Bind(saved.groups)
+	if err != nil {
+		return nil, target.Selection{}, &job.InvalidError{Problems: target.Problems(path, err)}
+	}
+	hosts := make([]target.Host, len(minions))
+	for i := range minions {
+		hosts[i] = target.HostOf(&minions[i].Minion)
+	}
+	return parsed, matcher.Select(hosts), nil
 }

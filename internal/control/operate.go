@@ -146,7 +146,7 @@ func (c *Control) override(ctx context.Context, action string, s namedShard, v e
 // operate does what an operator asked for and keeps a record of it, in one
 // transaction. before is the key's pair as it was read; nil: there was none.
 func (c *Control) operate(ctx context.Context, action, object string, o Order, key string, before *mvccpb.KeyValue, ops ...clientv3.Op) error {
-	rec := etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: action, Object: object, Reason: o.Reason}
+	rec := c.auditOf(ctx, action, object, o)
 	var rev int64
 	if before != nil {
 		rec.Before, rev = string(before.Value), before.ModRevision
@@ -163,12 +163,17 @@ func (c *Control) operate(ctx context.Context, action, object string, o Order, k
 	if !resp.Succeeded {
 		return fmt.Errorf("%s %s: somebody else changed it meanwhile; look, and try again: %w", action, object, job.ErrConflict)
 	}
-	c.log.Info("operator", zap.String("action", action), zap.String("object", object), zap.String("by", o.By), zap.String("reason", o.Reason))
+	c.log.Info("operator", zap.String("action", action), zap.String("object", object), zap.String("by", rec.By), zap.String("reason", o.Reason))
 	return nil
 }
 
 // isConflict reports whether somebody else was faster.
 func isConflict(err error) bool { return errors.Is(err, job.ErrConflict) }
+
+// auditOf returns the record of what an operator ordered.
+func (c *Control) auditOf(ctx context.Context, action, object string, o Order) etcdkv.Audit {
+	return etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: action, Object: object, Reason: o.Reason}
+}
 
 // auditOp returns the write of an audit record.
 func (c *Control) auditOp(rec etcdkv.Audit) (clientv3.Op, error) {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -79,13 +80,5 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 }
 
 func (p *Progress) same(o *Progress) bool {
-	if p.State != o.State || p.Reason != o.Reason || p.Tasks != o.Tasks || len(p.States) != len(o.States) {
-		return false
-	}
-	for s, n := range p.States {
-		if o.States[s] != n {
-			return false
-		}
-	}
-	return true
+	return p.State == o.State && p.Reason == o.Reason && p.Tasks == o.Tasks && maps.Equal(p.States, o.States)
 }

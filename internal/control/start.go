@@ -167,7 +167,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 	}
 	name := c.cfg.Keys.Backfill(b.ID)
 	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
-	audit, err := c.auditOp(etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, req.By), Action: "job.backfill", Object: object, Reason: req.Reason})
+	audit, err := c.auditOp(c.auditOf(ctx, "job.backfill", object, Order{By: req.By, Reason: req.Reason}))
 	if err != nil {
 		return v, err
 	}
