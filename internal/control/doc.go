@@ -39,7 +39,7 @@
 // A commit of the old shard that was planned before the move fails.
 //
 // I9. What an operator orders is kept in an audit record, in one transaction
-// with the order.
+// with the order; for what Enrollment does, right after it.
 //
 // I10. A version of a script is written once and never changed. A job is stored only
 // with scripts that exist at the revision of the write, and a start only with

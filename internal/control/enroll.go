@@ -193,7 +193,7 @@ func (c *Control) Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error) {
 // back when it connects again.
 func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) error {
 	key := c.cfg.Keys.Minion(id)
-	kv, err := c.get(ctx, "delete minion", key)
+	kv, err := c.get(ctx, "minion.delete", key)
 	if err != nil {
 		return err
 	}
@@ -205,15 +205,10 @@ func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) er
 			return fmt.Errorf("minion %s is connected to node %s; stop it first: %w", id, m.Node, job.ErrConflict)
 		}
 	}
-	var d draft
-	d.remove(key)
-	if _, err := c.commit(ctx, "delete minion "+string(id), &d); err != nil {
-		return err
-	}
-	return c.audited(ctx, "minion.delete", string(id), o)
+	return c.operate(ctx, "minion.delete", string(id), o, key, kv, clientv3.OpDelete(key))
 }
 
-// audited records what an operator has done.
+// audited records what Enrollment has done for an operator.
 func (c *Control) audited(ctx context.Context, action, object string, o Order) error {
 	op, err := c.auditOp(c.auditOf(ctx, action, object, o))
 	if err != nil {

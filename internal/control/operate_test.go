@@ -200,3 +200,43 @@ func TestNodesTellTheirTrouble(t *testing.T) {
 		t.Errorf("n2 (-want +got):\n%s", d)
 	}
 }
+
+// I9: a minion is forgotten, and that is on record, in one transaction; what is
+// connected, or was never there, is neither.
+func TestI9_ForgetMinion(t *testing.T) {
+	t.Parallel()
+	e := setup(t, func(_ *Config, d *Deps) { d.Minions = fakeMinions{{ID: "here", Node: "n1"}, {ID: "gone"}} })
+	for _, id := range []job.MinionID{"here", "gone"} {
+		if _, err := e.cli.Put(t.Context(), e.keys.Minion(id), "{}"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revision := func() int64 {
+		t.Helper()
+		resp, err := e.cli.Get(t.Context(), e.keys.Minion("gone"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.Header.Revision
+	}
+	o, before := Order{By: "ada", Reason: "sold"}, revision()
+	if err := e.ForgetMinion(t.Context(), "here", o); !errors.Is(err, job.ErrConflict) {
+		t.Errorf("one that is connected: %v", err)
+	}
+	if err := e.ForgetMinion(t.Context(), "never", o); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("one that was never there: %v", err)
+	}
+	if now := revision(); now != before {
+		t.Errorf("what was refused wrote something: revision %d after %d", now, before)
+	}
+	if err := e.ForgetMinion(t.Context(), "gone", o); err != nil {
+		t.Fatal(err)
+	}
+	if now := revision(); now != before+1 {
+		t.Errorf("%d writes, want one", now-before)
+	}
+	records, err := e.Audit(t.Context(), 10)
+	if err != nil || len(records) != 1 || records[0].Action != "minion.delete" || records[0].By != "ada" {
+		t.Errorf("records %+v, %v", records, err)
+	}
+}
