@@ -27,6 +27,10 @@ const (
 
 // attend does what an open fire needs now, and makes its next appointment.
 func (s *shard) attend(f *fire, now int64) {
+	if f.lost {
+		s.attendLost(f, now)
+		return
+	}
 	if now < f.due() { // I7
 		s.attendAt(f, f.due())
 		return
@@ -161,6 +165,9 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 
 // whyGone tells why a deleted job's orders are not sent.
 const whyGone = "the job was deleted before its order was sent"
+
+// whyNotStarted tells why a deleted job's runs that wait do not start.
+const whyNotStarted = "the job was deleted while the run waited"
 
 // shareVariable tells a command whose share of a parallel occurrence it is.
 const shareVariable = job.EnvPrefix + "SHARE"
@@ -360,6 +367,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		return
 	}
 	f.ended = true
+	f.e.recording++
 	wasActive := f.state == etcdkv.EntryOpen
 	s.met.inFlight.Dec()
 	s.met.fires.WithLabelValues(string(state)).Inc()
@@ -418,6 +426,12 @@ func (s *shard) close(f *fire) {
 	if len(acks) > 0 {
 		s.deps.Minions.Ack(acks)
 	}
+	f.e.recording--
+	s.leaveSlot(f)
+}
+
+// leaveSlot takes a fire that is in history out of its slot.
+func (s *shard) leaveSlot(f *fire) {
 	delete(s.fires, f.id)
 	sl := f.slot
 	if f.ends = s.endsFor(f); len(f.ends) > 0 {

@@ -33,7 +33,7 @@ type write struct {
 	ops  []clientv3.Op
 	// passed: the write passes the shard's lock on.
 	passed bool
-	// unmoved are the jobs whose record of a move is removed.
+	// unmoved are the jobs whose record of a move, or of a deletion, is removed.
 	unmoved []job.UID
 	// state is the new state; nil when the write leaves it alone.
 	state *etcdkv.ShardState

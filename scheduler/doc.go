@@ -97,6 +97,10 @@
 //	    promoted or stopped is stored.
 //	I16 What somebody wants of an open run is seen to by whoever owns it, until
 //	    it has come true or the run has ended.
+//	I17 The open fires of a job that is deleted end as all others do, whoever owns
+//	    the shard then: what was ordered as its minions say, what was not as
+//	    cancelled. The deletion leaves a record of the job, which stays until
+//	    all of them are in history (moved.go, lost.go).
 //
 // # What may fail
 //

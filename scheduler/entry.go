@@ -42,6 +42,8 @@ type entry struct {
 	from *job.ShardID
 	// foreign: fires of the job may be open in the shard that it was moved from.
 	foreign bool
+	// recording counts fires that have ended and are not in history yet.
+	recording int32
 	// gone: the job was deleted; the entry lives on for its open fires.
 	gone bool
 }
@@ -134,6 +136,9 @@ func (e *entry) lanes(fn func(*lane)) {
 		fn(l)
 	}
 }
+
+// open reports whether fires of the job are open, or not in history yet.
+func (e *entry) open() bool { return e.recording > 0 || e.busy() }
 
 // busy reports whether fires of the job are open.
 func (e *entry) busy() bool {

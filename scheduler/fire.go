@@ -62,6 +62,8 @@ type fire struct {
 	stopped  string
 	// recovered: an earlier owner committed it, and may have sent its orders.
 	recovered bool
+	// lost: its job is known to nobody, and whether it is recorded is not known yet.
+	lost bool
 	// doubtful: it was recovered, and nobody has said yet that it was begun.
 	doubtful     bool
 	committedAt  int64

@@ -20,12 +20,20 @@ import (
 // one. Fires that are open in the old shard end there. If there are any, or
 // starts that wait, the record is made: it holds the spec for them, and until it
 // is removed the new owner counts the job as running.
+//
+// A job that is deleted leaves a record, too, in the same transaction: a later
+// owner knows by it what the job's open fires are of. What of it has not started
+// is cancelled; what minions have, ends as they say.
 
-// movedOut is a job that was moved out of the shard and may have open fires in it.
+// movedOut is a job that was moved out of the shard, or deleted, and may have
+// open fires in it.
 type movedOut struct {
 	e *entry
-	// sure: the record has been read; otherwise the job may be deleted.
-	sure bool
+	// record is the key of the record that has been read; empty: which of both
+	// happened is being asked.
+	record string
+	// deleted: it was deleted.
+	deleted bool
 	// removing: the deletion of the record is in a commit.
 	removing bool
 }
@@ -33,29 +41,94 @@ type movedOut struct {
 // arrivedEvery is how often the new owner looks whether the record is gone.
 const arrivedEvery = 100 * time.Millisecond
 
-// loadMoved reads the records of moves.
-func (s *shard) loadMoved(ctx context.Context) error {
-	resp, err := s.deps.Client.Get(ctx, s.cfg.Keys.Moved(s.id), clientv3.WithPrefix())
+// readMoved reads the records of jobs that are gone, and goes on with the
+// shard's open fires. The jobs have been listed before: one that was deleted
+// before has its record, unless nothing of it is open.
+func (s *shard) readMoved(ctx context.Context) {
+	s.wg.Go(func() {
+		for try := 0; ; try++ {
+			found, err := s.loadMoved(ctx)
+			if err == nil {
+				s.do(func() { s.taken(found) })
+				return
+			}
+			s.log.Warn("records of jobs that are gone cannot be read, trying again", zap.Error(err))
+			if !pause(ctx, try) {
+				return
+			}
+		}
+	})
+}
+
+// pause waits before another try. It reports false when ctx has ended.
+func pause(ctx context.Context, try int) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(min(time.Duration(try+1)*50*time.Millisecond, time.Second)):
+		return true
+	}
+}
+
+// loadMoved reads the records of moves and deletions.
+func (s *shard) loadMoved(ctx context.Context) ([]*movedOut, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	resp, err := s.deps.Client.Txn(ctx).Then(
+		clientv3.OpGet(s.cfg.Keys.Moved(s.id), clientv3.WithPrefix()),
+		clientv3.OpGet(s.cfg.Keys.Deleted(s.id), clientv3.WithPrefix()),
+	).Commit()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, kv := range resp.Kvs {
-		r, err := etcdkv.Decode[etcdkv.MovedJob](string(kv.Key), kv.Value)
-		if err != nil {
-			return err
+	var out []*movedOut
+	for i, r := range resp.Responses {
+		for _, kv := range r.GetResponseRange().Kvs {
+			m, err := s.readRecord(string(kv.Key), kv.Value)
+			if err != nil {
+				s.log.Error("record of a job that is gone cannot be read", zap.String("key", string(kv.Key)), zap.Error(err))
+				continue
+			}
+			m.deleted = i == 1
+			m.e.gone = m.deleted
+			out = append(out, m)
 		}
-		value, err := etcdkv.Encode(etcdkv.StoredJob{Schema: etcdkv.Schema, Job: r.Job})
-		if err != nil {
-			return err
-		}
-		e, _, err := newEntry(string(kv.Key), []byte(value), s.deps.Schedules)
-		if err != nil {
-			s.log.Error("record of a moved job cannot be read", zap.String("key", string(kv.Key)), zap.Error(err))
-			continue
-		}
-		s.moved[e.uid] = &movedOut{e: e, sure: true}
 	}
-	return nil
+	return out, nil
+}
+
+// readRecord reads the record of a move or a deletion: both have the job.
+func (s *shard) readRecord(key string, value []byte) (*movedOut, error) {
+	r, err := etcdkv.Decode[etcdkv.DeletedJob](key, value)
+	if err != nil {
+		return nil, err
+	}
+	text, err := etcdkv.Encode(etcdkv.StoredJob{Schema: etcdkv.Schema, Job: r.Job})
+	if err != nil {
+		return nil, err
+	}
+	e, _, err := newEntry(key, []byte(text), s.deps.Schedules)
+	if err != nil {
+		return nil, err
+	}
+	return &movedOut{e: e, record: key}, nil
+}
+
+// taken begins with the shard's work, once all that is open can be told.
+func (s *shard) taken(found []*movedOut) {
+	for _, m := range found {
+		if e := s.jobs[m.e.key]; e != nil && e.uid == m.e.uid {
+			continue // it is yet to vanish from the view
+		}
+		if s.moved[m.e.uid] == nil { // else it has vanished just now, and is asked about
+			s.moved[m.e.uid] = m
+		}
+	}
+	s.synced = true
+	if s.loaded != nil {
+		s.loaded(len(s.jobs))
+	}
+	s.recover()
 }
 
 // vanished handles a job whose key is gone: it was deleted, or moved away. Its
@@ -69,42 +142,51 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 	s.timers.set(e, never)
 	s.noteWatcher(e, false)
 	s.moved[e.uid] = &movedOut{e: e}
+	moved, deleted := s.cfg.Keys.MovedJob(s.id, e.uid), s.cfg.Keys.DeletedJob(s.id, e.uid)
 	s.wg.Go(func() {
 		for try := 0; ; try++ {
 			bounded, cancel := context.WithTimeout(ctx, commitTimeout)
-			resp, err := s.deps.Client.Get(bounded, s.cfg.Keys.MovedJob(s.id, e.uid))
+			resp, err := s.deps.Client.Txn(bounded).Then(
+				clientv3.OpGet(moved, clientv3.WithCountOnly()), clientv3.OpGet(deleted, clientv3.WithCountOnly()),
+			).Commit()
 			cancel()
 			if err == nil {
-				s.do(func() { s.vanish(e, len(resp.Kvs) > 0) })
+				record := ""
+				switch {
+				case resp.Responses[0].GetResponseRange().Count > 0:
+					record = moved
+				case resp.Responses[1].GetResponseRange().Count > 0:
+					record = deleted
+				}
+				s.do(func() { s.vanish(e, record, record == deleted) })
 				return
 			}
-			select {
-			case <-ctx.Done():
+			if !pause(ctx, try) {
 				return
-			case <-time.After(min(time.Duration(try+1)*50*time.Millisecond, time.Second)):
 			}
 		}
 	})
 }
 
-// vanish ends the wait of vanished.
-func (s *shard) vanish(e *entry, moved bool) {
+// vanish ends the wait of vanished; without a record the job was deleted.
+func (s *shard) vanish(e *entry, record string, deleted bool) {
 	m := s.moved[e.uid]
 	if m == nil || m.e != e {
 		return // it has come back meanwhile
 	}
-	if moved {
-		m.sure = true
-		return
+	m.record, m.deleted = record, deleted
+	if record == "" {
+		delete(s.moved, e.uid)
 	}
-	delete(s.moved, e.uid)
-	s.forget(e)
+	if record == "" || deleted {
+		s.forget(e)
+	}
 }
 
 // over reports whether the record may be removed. A start by hand that waited
 // when the job was moved is seen before this owner learns of the move: the
 // owner starts again because of it, and reads the triggers.
-func (m *movedOut) over() bool { return m.sure && !m.removing && !m.e.busy() }
+func (m *movedOut) over() bool { return m.record != "" && !m.removing && !m.e.open() }
 
 // anyOver reports whether a record may be removed.
 func (s *shard) anyOver() bool {
@@ -119,7 +201,7 @@ func (s *shard) anyOver() bool {
 	return false
 }
 
-// gatherMoved removes records of moves whose job has nothing open here any more.
+// gatherMoved removes the records of jobs that have nothing open here any more.
 func (s *shard) gatherMoved(w *write) {
 	if !s.triggersRead {
 		return
@@ -129,7 +211,7 @@ func (s *shard) gatherMoved(w *write) {
 			continue
 		}
 		m.removing = true
-		w.ops = append(w.ops, clientv3.OpDelete(s.cfg.Keys.MovedJob(s.id, uid)))
+		w.ops = append(w.ops, clientv3.OpDelete(m.record))
 		w.unmoved = append(w.unmoved, uid)
 	}
 }

@@ -245,12 +245,14 @@ func (s *shard) planFire(b *batch, f *fire, now int64) {
 func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	e := s.jobs[t.Key]
 	if m := s.moved[t.Fire.Job]; m != nil {
-		if !m.sure {
+		if m.record == "" {
 			s.triggersNew = true
 			return // whether it is deleted or moved is being asked
 		}
 		e = m.e
-		if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
+		if m.deleted {
+			e = nil
+		} else if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
 			s.dropTrigger(key)
 			b.triggers = append(b.triggers, key)
 			s.planSkip(b, fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")

@@ -36,9 +36,6 @@ func (s *shard) load(ctx context.Context) error {
 		s.ring.Store(&ring)
 		s.noteFlap(s.deps.now())
 	}
-	if err := s.loadMoved(ctx); err != nil {
-		return err
-	}
 	if err := s.loadNotes(ctx); err != nil {
 		return err
 	}
@@ -138,12 +135,21 @@ func (s *shard) recover() {
 func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	e := byUID[f.id.Job]
 	if e == nil {
-		// Deleted while nobody owned the shard: its name is gone with it.
-		e = &entry{key: job.Key{Namespace: "-", Name: "-"}, uid: f.id.Job, gone: true, next: never}
+		e = lostEntry(f.id.Job)
 		byUID[f.id.Job] = e
 	}
 	f.e = e
 	s.fires[f.id] = f
+	if e.key == nameless {
+		s.lose(f, now)
+		return
+	}
+	s.resume(f, now)
+}
+
+// resume goes on with a fire whose job is known.
+func (s *shard) resume(f *fire, now int64) {
+	e := f.e
 	f.giveUp = max(now, f.due()) + int64(s.cfg.MaxMessageExpired)
 	// I3: what a slot beyond the cursor holds is planned already.
 	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done {
@@ -164,6 +170,10 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 			s.gate.admit(f) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:
+		if e.gone {
+			s.end(f, job.StateCancelled, whyNotStarted)
+			return
+		}
 		l := f.lane()
 		i, _ := slices.BinarySearchFunc(l.waiting, f, inOrder)
 		l.waiting = slices.Insert(l.waiting, i, f)
@@ -175,6 +185,9 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 // owner, and goes on with replacing runs.
 func (s *shard) promoteWaiting() {
 	for _, f := range s.fires {
+		if f.lost {
+			continue
+		}
 		if f.state == etcdkv.EntryQueued && !f.ended {
 			s.supersede(f)
 		}

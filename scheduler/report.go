@@ -31,6 +31,7 @@ func (s *shard) onReport(r *job.Report) {
 	}
 	t := f.find(r.Task)
 	switch {
+	case f.lost: // comes again
 	case t == nil:
 		// An attempt that a later one has replaced.
 		if r.State.Final() && r.Spooled {

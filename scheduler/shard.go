@@ -55,7 +55,7 @@ type shard struct {
 	// turns asks the group's mode; nil for hash shards.
 	turns *turns
 	gate  gate
-	// moved are the jobs that were moved out and may have open fires here.
+	// moved are the jobs that were moved out, or deleted, and may have open fires here.
 	moved map[job.UID]*movedOut
 	// ring is state.Ring, for others; ringDirty says that it is to be stored.
 	ring      atomic.Pointer[[]etcdkv.RingNode]
@@ -103,9 +103,11 @@ type shard struct {
 	// backfilled is how far backfills have come.
 	backfilled map[string]*backfilled
 
-	synced   bool
-	yielding bool
-	err      error
+	// listed: the jobs have been read; synced: so have the records of those that
+	// are gone, and the shard goes on with what is open.
+	listed, synced bool
+	yielding       bool
+	err            error
 
 	// wg counts the goroutines that run waits for.
 	wg sync.WaitGroup
@@ -301,12 +303,9 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 	s.jobsRev = max(s.jobsRev, b.Rev)
 	s.triggersNew = s.triggersNew || len(s.triggers) > 0
 	s.count.Store(int64(len(s.jobs)))
-	if !s.synced {
-		s.synced = true
-		if s.loaded != nil {
-			s.loaded(len(s.jobs))
-		}
-		s.recover()
+	if !s.listed {
+		s.listed = true
+		s.readMoved(ctx)
 	}
 }
 
@@ -344,7 +343,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		s.timers.set(old, never)
 		s.adopt(old, e)
 	case old != nil:
-		s.drop(key) // deleted and created again: another job
+		s.vanished(ctx, key) // deleted and created again: another job
 	case !s.synced && ev.CreateRevision <= s.state.JobsRev:
 		from = max(from, s.state.Cursor.UnixNano())
 	}
@@ -359,9 +358,10 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 
 // adopt makes the open fires of a job's old entry those of its new one.
 func (s *shard) adopt(old, e *entry) {
-	if !old.busy() {
+	if !old.open() {
 		return
 	}
+	e.recording = old.recording
 	for _, f := range s.fires {
 		if f.e == old {
 			f.e = e
@@ -386,7 +386,7 @@ func (s *shard) forget(e *entry) {
 	e.gone = true
 	e.lanes(func(l *lane) {
 		for _, f := range slices.Clone(l.waiting) {
-			s.end(f, job.StateCancelled, "the job was deleted while the run waited")
+			s.end(f, job.StateCancelled, whyNotStarted)
 		}
 	})
 	if !e.busy() {

@@ -63,6 +63,8 @@ func (s *shard) tendWishes(now int64) {
 		case f == nil && now-w.Value.At.UnixNano() < int64(wishOldest):
 			continue
 		case f == nil || f.ended:
+		case f.lost:
+			continue
 		case w.Value.Kind == etcdkv.WishPromote:
 			s.promoteRollout(f)
 		case w.Value.Kind == etcdkv.WishCancel:

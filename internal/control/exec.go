@@ -226,6 +226,9 @@ func (c *Control) removePassing(ctx context.Context, p *etcdkv.Passing) error {
 	if err == nil && stored.UID == p.Job {
 		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
 		d.remove(string(at.kv.Key))
+		if err := c.leaveRecord(&d, at.shard, &stored.Job); err != nil {
+			return err
+		}
 	}
 	d.remove(c.cfg.Keys.PassingJob(p.Job))
 	_, err = c.commit(ctx, "remove "+p.Key.String(), &d)

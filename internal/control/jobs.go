@@ -91,6 +91,9 @@ func (c *Control) Delete(ctx context.Context, key job.Key) error {
 		d.remove(c.cfg.Keys.GroupedJob(key))
 		d.remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
 		if stored, err := decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
+			if err := c.leaveRecord(&d, at.shard, &stored.Job); err != nil {
+				return err
+			}
 			c.unchain(&d, key, &stored.Spec)
 			d.remove(c.cfg.Keys.Watched(stored.UID))
 		}
@@ -104,6 +107,17 @@ func (c *Control) Delete(ctx context.Context, key job.Key) error {
 		}
 	}
 	return fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)
+}
+
+// leaveRecord adds the record by which the shard's owners know what the open
+// fires of a deleted job are of.
+func (c *Control) leaveRecord(d *draft, shard job.ShardID, j *job.Job) error {
+	record, err := etcdkv.Encode(etcdkv.DeletedJob{Schema: etcdkv.Schema, Job: *j})
+	if err != nil {
+		return err
+	}
+	d.put(c.cfg.Keys.DeletedJob(shard, j.UID), record)
+	return nil
 }
 
 // stored reads one job, and where it lies.

@@ -229,6 +229,13 @@ func (k Keys) Moved(s job.ShardID) string { return k.Shard(s) + "moved/" }
 // MovedJob is the key of a job that was moved out of a shard.
 func (k Keys) MovedJob(s job.ShardID, u job.UID) string { return k.Moved(s) + u.String() }
 
+// Deleted is the prefix of the jobs that were deleted from a shard in which they
+// may still have open fires.
+func (k Keys) Deleted(s job.ShardID) string { return k.Shard(s) + "deleted/" }
+
+// DeletedJob is the key of a job that was deleted from a shard.
+func (k Keys) DeletedJob(s job.ShardID, u job.UID) string { return k.Deleted(s) + u.String() }
+
 // Shards is the prefix of all shards' states, slots and triggers.
 func (k Keys) Shards() string { return k.root + "shards/" }
 

@@ -164,6 +164,14 @@ type MovedJob struct {
 	Job    job.Job     `json:"job"`
 }
 
+// DeletedJob is a job as it was when it was deleted. The shard's owner removes
+// the record when no fire of the job is open any more: until then, whoever owns
+// the shard knows what the fires are of.
+type DeletedJob struct {
+	Schema int     `json:"schema"`
+	Job    job.Job `json:"job"`
+}
+
 // LockSession is what is kept of a session that a client opened for its locks.
 type LockSession struct {
 	Schema int       `json:"schema"`

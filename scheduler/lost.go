@@ -1,0 +1,66 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// A fire is lost when a slot holds it, and nothing tells of its job: the record
+// of the job's deletion was removed because all its fires were in history, and
+// the slot was not written again yet; or a release that left no such record
+// deleted the job. In the first case history has the run, and the fire only
+// leaves its slot. In the second it ends by what its minions report, or as
+// indeterminate; its record cannot name the job.
+
+// nameless is the name of a job of which nothing is known but its UID.
+var nameless = job.Key{Namespace: "-", Name: "-"}
+
+// lostEntry stands for a job of which nothing is known.
+func lostEntry(uid job.UID) *entry {
+	return &entry{key: nameless, uid: uid, gone: true, next: never, decoded: &job.Spec{}}
+}
+
+// lose has history asked about a fire of which no more is known.
+func (s *shard) lose(f *fire, now int64) {
+	f.lost = true
+	s.met.inFlight.Inc()
+	s.attendAt(f, now)
+}
+
+// attendLost asks history, and again later, should there be no answer.
+func (s *shard) attendLost(f *fire, now int64) {
+	s.attendAt(f, now+int64(recordRetry))
+	id := f.id.RunID()
+	s.deps.spare.do(func(ctx context.Context) {
+		run, err := s.deps.Records.Get(ctx, id)
+		if err != nil && !errors.Is(err, job.ErrNotFound) {
+			s.log.Warn("whether a run is recorded is not known yet", zap.String("run", string(id)), zap.Error(err))
+			return
+		}
+		s.do(func() { s.foundLost(f, &run, err == nil && run.State.Final()) })
+	})
+}
+
+// foundLost goes on with a lost fire, now that it is known whether history has it.
+func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
+	if !f.lost {
+		return // an earlier answer
+	}
+	f.lost = false
+	s.met.inFlight.Dec()
+	if !recorded {
+		if f.state == etcdkv.EntryOpen {
+			s.log.Warn("a run of a job that nothing is known of ends as its minions say", zap.String("run", string(f.id.RunID())))
+		}
+		s.resume(f, s.deps.now())
+		return
+	}
+	f.ended, f.run = true, *run
+	f.e.key = run.Key() // so that those are told who wait for its end
+	s.leaveSlot(f)
+}
