@@ -113,6 +113,12 @@ func (a *api) open(ctx context.Context) (int, error) {
 // runs returns all runs, one record each.
 func (a *api) runs(ctx context.Context) ([]job.Run, error) { return a.runsIn(ctx, "") }
 
+// run returns one run.
+func (a *api) run(ctx context.Context, id job.RunID) (run job.Run, err error) {
+	err = a.ask(ctx, http.MethodGet, "/v1/runs/"+string(id), nil, &run)
+	return run, err
+}
+
 // runsIn returns the runs of a namespace, one record each; empty: of all.
 func (a *api) runsIn(ctx context.Context, namespace string) ([]job.Run, error) {
 	var all []job.Run

@@ -42,6 +42,7 @@ type cluster struct {
 	endpoints  []string // of etcds
 	proxies    []*netproxy.Proxy
 	schedulers []*process
+	peers      []string // addresses of schedulers for minions
 	workers    []*process
 	hosts      []*host // of workers, where they have one each
 	api        *api
@@ -112,11 +113,10 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		}
 	}
 	ports = ports[2*members:]
-	var peers []string
 	for i := range schedulerMost {
 		name, api, peer := fmt.Sprintf("s%d", i+1), addr(network.node(i), 2*i), addr(network.node(i), 2*i+1)
 		c.api.nodes = append(c.api.nodes, "http://"+api)
-		peers = append(peers, peer)
+		c.peers = append(c.peers, peer)
 		args := []string{
 			"--node", name, "--etcd-endpoints", strings.Join(reached, ","), "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
 			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep),
@@ -133,7 +133,7 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		}
 	}
 	for i := range s.hosts {
-		h := newHost(i, dir, filepath.Join(bin, "worker"), peers[:schedulerCount], network)
+		h := newHost(i, dir, filepath.Join(bin, "worker"), c.peers[:schedulerCount], network)
 		h.process = newProcess(string(h.id), h.path, h.args...)
 		c.hosts, c.workers = append(c.hosts, h), append(c.workers, h.process)
 	}
@@ -142,7 +142,7 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 			break
 		}
 		name := fmt.Sprintf("w%d", i+1)
-		args := []string{"--id", name, "--servers", strings.Join(peers, ","), "--data-dir", filepath.Join(dir, name)}
+		args := []string{"--id", name, "--servers", strings.Join(c.peers, ","), "--data-dir", filepath.Join(dir, name)}
 		if !network.apart {
 			args = append(args, "--insecure")
 		}
@@ -198,6 +198,9 @@ func (c *cluster) start(ctx context.Context) error {
 	return until(ctx, func() error { return c.whole(ctx) })
 }
 
+// tokenVariable tells a worker by which token it joins.
+const tokenVariable = "CARILLON_JOIN_TOKEN"
+
 // joinable makes a token by which all workers join.
 func (c *cluster) joinable(ctx context.Context) error {
 	if err := c.api.ready(ctx); err != nil {
@@ -208,7 +211,7 @@ func (c *cluster) joinable(ctx context.Context) error {
 		return err
 	}
 	for _, w := range c.workers {
-		w.env = append(w.env, "CARILLON_JOIN_TOKEN="+token)
+		w.env = append(w.env, tokenVariable+"="+token)
 	}
 	return nil
 }
@@ -235,7 +238,7 @@ func (c *cluster) whole(ctx context.Context) error {
 	}
 	connected := 0
 	for _, m := range minions {
-		if m.State == "connected" {
+		if m.State == "connected" && !inCrowd(m.ID) {
 			connected++
 		}
 	}

@@ -231,6 +231,9 @@ func (s *stage) well(ctx context.Context) error {
 				return err
 			}
 			for _, m := range minions {
+				if inCrowd(m.ID) {
+					continue
+				}
 				if m.Trouble != "" || m.State != "connected" {
 					return fmt.Errorf("minion %s is %s: %s", m.ID, m.State, m.Trouble)
 				}
@@ -334,10 +337,13 @@ func (s *stage) marked(ctx context.Context, n int, patience time.Duration) error
 	})
 }
 
+// everyHost is a target expression for all hosts.
+const everyHost = "h*"
+
 // on returns a target expression for the hosts; none stand for all.
 func on(hosts ...*host) string {
 	if len(hosts) == 0 {
-		return "h*"
+		return everyHost
 	}
 	var names []string
 	for _, h := range hosts {

@@ -66,7 +66,9 @@
 //	disk-full       disks fill up before orders come, and while commands run
 //	cloned-id       a second process has a minion's id and a copy of its data
 //	revoked         a minion's certificate is revoked while its command runs
-//	stalled         one minion reads nothing; the others must not wait for it
+//	stalled         one minion of 100 reads nothing; the others must not wait for it.
+//	                In a short run it is one of 20. 95, or 15, of them are fakes in a
+//	                process of their own
 //	escape          commands leave their session and their parents
 //	output          a gigabyte of output, a tenth of it in a short run
 //

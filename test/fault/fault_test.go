@@ -10,12 +10,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs etcd when a cluster asks for it: this program is then the one
-// that it starts.
+// TestMain runs etcd, or a crowd, when a cluster asks for it: this program is
+// then the one that it starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == etcdArgument {
-		if err := runEtcd(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "fault etcd:", err)
+	if len(os.Args) > 1 && servant(os.Args[1]) != nil {
+		if err := servant(os.Args[1])(os.Args[2:]); err != nil {
+			fmt.Fprintf(os.Stderr, "fault %s: %v\n", os.Args[1], err)
 			os.Exit(1)
 		}
 		return

@@ -25,14 +25,26 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == etcdArgument {
-		if err := runEtcd(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "fault etcd:", err)
+	if len(os.Args) > 1 && servant(os.Args[1]) != nil {
+		if err := servant(os.Args[1])(os.Args[2:]); err != nil {
+			fmt.Fprintf(os.Stderr, "fault %s: %v\n", os.Args[1], err)
 			os.Exit(1)
 		}
 		return
 	}
 	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// servant returns what this program does as a process of a cluster; nil: it is
+// none.
+func servant(name string) func(args []string) error {
+	switch name {
+	case etcdArgument:
+		return runEtcd
+	case crowdArgument:
+		return runCrowd
+	}
+	return nil
 }
 
 // command runs one scenario and returns the exit code: 0 when every occurrence

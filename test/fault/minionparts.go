@@ -216,66 +216,6 @@ func (s *stage) cutOne(ctx context.Context, h *host, node *process, kill bool) e
 	return errors.Join(err, h.mend(ctx, s.c.network))
 }
 
-// stallMinion stops one minion. The others must not wait for it.
-func stallMinion(ctx context.Context, s *stage) error {
-	still, others := s.c.hosts[0], s.c.hosts[1:]
-	rounds := max(3, int(s.length/(4*time.Second)))
-	begin := func(n int) ([]*granted, error) {
-		var all []*granted
-		for range n {
-			g, err := s.start(ctx, fanout{on: on()})
-			if err != nil {
-				return nil, err
-			}
-			s.succeeds(g, others...)
-			all = append(all, g)
-		}
-		return all, nil
-	}
-	free, err := begin(rounds)
-	if err != nil {
-		return err
-	}
-	if err := s.marked(ctx, rounds*len(s.c.hosts), 20*time.Second); err != nil {
-		return err
-	}
-	if err := still.signal(syscall.SIGSTOP); err != nil {
-		return err
-	}
-	stalled, err := begin(rounds)
-	if err == nil { // the others start though the one does not
-		err = s.marked(ctx, rounds*(len(others)+len(s.c.hosts)), 20*time.Second)
-	}
-	if cont := still.signal(syscall.SIGCONT); cont != nil || err != nil {
-		return errors.Join(err, cont)
-	}
-	s.checks = append(s.checks, func(f fanouts) []string {
-		s.note("from the order to the start, median of the others: %v, beside a minion that stands still %v",
-			medianStart(f, free, still), medianStart(f, stalled, still))
-		return nil
-	})
-	return nil
-}
-
-// medianStart returns how long after their order tasks started, but for those on
-// one host.
-func medianStart(f fanouts, of []*granted, but *host) time.Duration {
-	var took []time.Duration
-	for i := range f.runs {
-		r := &f.runs[i]
-		if !slices.ContainsFunc(of, func(g *granted) bool { return g.run == r.RunID }) {
-			continue
-		}
-		for k := range r.Tasks {
-			if t := &r.Tasks[k]; t.Minion != but.id && !t.StartedAt.IsZero() {
-				took = append(took, t.StartedAt.Sub(r.ScheduledAt))
-			}
-		}
-	}
-	slices.Sort(took)
-	return quantile(took, .5).Round(time.Millisecond)
-}
-
 // cloneMinion starts a second worker with a minion's id, on a copy of its data.
 func cloneMinion(ctx context.Context, s *stage) error {
 	h := s.c.hosts[0]
@@ -369,7 +309,7 @@ func revokeMinion(ctx context.Context, s *stage) error {
 	}
 	s.c.event("%s joins anew", h.id)
 	joined = time.Now()
-	h.env = append(h.env, "CARILLON_JOIN_TOKEN="+token) // the last one counts
+	h.env = append(h.env, tokenVariable+"="+token) // the last one counts
 	if err := h.again(); err != nil {
 		return err
 	}
