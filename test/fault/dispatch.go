@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -118,20 +117,11 @@ func runDispatch(parent context.Context, o options, out io.Writer) (*dispatchRes
 		if err := c.start(ctx); err != nil {
 			return false, err
 		}
-		watching, watched := make(chan struct{}), make(chan struct{})
-		watch, stop := context.WithCancel(ctx)
-		go func() {
-			defer close(watched)
-			if err := c.takeovers.watch(watch, c.client, etcdkv.NewKeys(""), watching); err != nil {
-				cancel(err)
-			}
-		}()
-		defer func() { stop(); <-watched }()
-		select {
-		case <-watching:
-		case <-ctx.Done():
-			return false, context.Cause(ctx)
+		stop, err := c.watchTakeovers(ctx, cancel)
+		if err != nil {
+			return false, err
 		}
+		defer stop()
 		c.event("the cluster is ready")
 		for _, p := range parts() {
 			if len(o.parts) > 0 && !slices.Contains(o.parts, p.name) {

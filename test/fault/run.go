@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -83,20 +82,13 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 		return err
 	}
 	c.event("the cluster is ready")
-	watching, watched := make(chan struct{}), make(chan struct{})
-	watch, stop := context.WithCancel(ctx)
-	go func() {
-		defer close(watched)
-		if err := c.takeovers.watch(watch, c.client, etcdkv.NewKeys(""), watching); err != nil {
-			cancel(err)
-		}
-	}()
-	defer func() { stop(); <-watched }()
-	select {
-	case <-watching:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	stopTakeovers, err := c.watchTakeovers(ctx, cancel)
+	if err != nil {
+		return err
 	}
+	defer stopTakeovers()
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
 
 	tracePath := filepath.Join(c.dir, "trace")
 	if err := r.startJobs(ctx, c, tracePath); err != nil {
@@ -111,7 +103,6 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 			soak.watch(watch, c)
 		}
 	}()
-	var err error
 	r.faults, err = disturb(ctx, c, scenarios()[r.options.scenario].disturb, r.options.seed, r.options.length)
 	if err != nil {
 		return err
@@ -128,6 +119,7 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	if r.evidence.runs, err = c.api.runs(ctx); err != nil {
 		return err
 	}
+	stopTakeovers()
 	stop()
 	<-gathered
 	if scenarios()[r.options.scenario].soak {

@@ -151,6 +151,27 @@ func (t *takeovers) newer(shard job.ShardID, rev int64) (time.Time, bool) {
 	return time.Time{}, false
 }
 
+// watchTakeovers follows the owner keys until stop is called, and returns once it
+// has seen them all. What goes wrong later cancels the scenario.
+func (c *cluster) watchTakeovers(ctx context.Context, cancel context.CancelCauseFunc) (stop func(), err error) {
+	watch, end := context.WithCancel(ctx)
+	ready, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := c.takeovers.watch(watch, c.client, etcdkv.NewKeys(""), ready); err != nil {
+			cancel(err)
+		}
+	}()
+	stop = func() { end(); <-done }
+	select {
+	case <-ready:
+		return stop, nil
+	case <-ctx.Done():
+		stop()
+		return nil, context.Cause(ctx)
+	}
+}
+
 // watch follows the owner keys until ctx ends. ready is closed when it has
 // seen them all.
 func (t *takeovers) watch(ctx context.Context, client *clientv3.Client, keys etcdkv.Keys, ready chan<- struct{}) error {
