@@ -75,6 +75,11 @@ func (s State) Failure(manifest Number) (Failure, bool) {
 	return s.Failures[i], true
 }
 
+// forget drops the failure of a manifest's trial.
+func (s *State) forget(manifest Number) {
+	s.Failures = slices.DeleteFunc(s.Failures, func(f Failure) bool { return f.Program.Manifest == manifest })
+}
+
 // accepts says whether a verified manifest may be staged now.
 func (s State) accepts(m Manifest) error {
 	for _, p := range []Program{s.Current, s.Trial} {
@@ -149,7 +154,7 @@ func (in *Installation) State() (State, error) {
 // Retry forgets that a release has failed here, so that it may be staged again.
 func (in *Installation) Retry(manifest Number) error {
 	return in.update(func(s *State) error {
-		s.Failures = slices.DeleteFunc(s.Failures, func(f Failure) bool { return f.Program.Manifest == manifest })
+		s.forget(manifest)
 		return nil
 	})
 }
@@ -159,9 +164,10 @@ func (in *Installation) worker(n Number) string {
 	return filepath.Join(in.versionDir(n), "worker")
 }
 
-func (in *Installation) versionDir(n Number) string {
-	return in.path("versions", strconv.FormatInt(int64(n), 10))
-}
+func (in *Installation) versionDir(n Number) string { return in.path(versionName(n)) }
+
+// versionName is the directory of a release as the link names it.
+func versionName(n Number) string { return filepath.Join("versions", strconv.FormatInt(int64(n), 10)) }
 
 func (in *Installation) path(parts ...string) string {
 	return filepath.Join(append([]string{in.dir}, parts...)...)
@@ -193,7 +199,7 @@ func (in *Installation) confirm() error {
 		}
 		s.Floor = s.Floor.after(s.Trial)
 		s.Current, s.Trial = s.Trial, Program{}
-		s.Failures = slices.DeleteFunc(s.Failures, func(f Failure) bool { return f.Program.Manifest == s.Current.Manifest })
+		s.forget(s.Current.Manifest)
 		return nil
 	})
 }
@@ -210,7 +216,7 @@ func (in *Installation) fail(reason string, interrupted bool, at time.Time) erro
 			f.Interrupted++
 		}
 		f.Final = !interrupted || f.Interrupted >= MaxInterrupted
-		s.Failures = slices.DeleteFunc(s.Failures, func(o Failure) bool { return o.Program.Manifest == f.Program.Manifest })
+		s.forget(f.Program.Manifest)
 		s.Failures = append(s.Failures, f)
 		s.Failures = s.Failures[max(0, len(s.Failures)-maxFailures):]
 		s.Trial = Program{}
@@ -231,7 +237,7 @@ func (in *Installation) flip(to Number) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("flip to release %d: %w", to, err)
 	}
-	err := os.Symlink(filepath.Join("versions", strconv.FormatInt(int64(to), 10)), tmp)
+	err := os.Symlink(versionName(to), tmp)
 	if err == nil {
 		err = os.Rename(tmp, link)
 	}
@@ -252,7 +258,7 @@ func (in *Installation) point(to Number) error {
 	}
 	want := ""
 	if to != 0 {
-		want = filepath.Join("versions", strconv.FormatInt(int64(to), 10))
+		want = versionName(to)
 	}
 	if now == want {
 		return nil
@@ -287,20 +293,17 @@ func (in *Installation) prune() error {
 		if err != nil {
 			return fmt.Errorf("remove old releases: %w", err)
 		}
+		referred := []Number{s.Current.Release, s.Previous.Release, s.Staged.Release, s.Trial.Release}
 		var errs []error
 		for _, e := range entries {
 			n, err := strconv.ParseInt(e.Name(), 10, 64)
-			if err != nil || slices.Contains(s.referred(), Number(n)) {
+			if err != nil || slices.Contains(referred, Number(n)) {
 				continue
 			}
 			errs = append(errs, os.RemoveAll(in.path("versions", e.Name())))
 		}
 		return errors.Join(errs...)
 	})
-}
-
-func (s State) referred() []Number {
-	return []Number{s.Current.Release, s.Previous.Release, s.Staged.Release, s.Trial.Release}
 }
 
 // update changes the state: what change leaves in it is durable when update returns nil.

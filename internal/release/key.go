@@ -52,7 +52,7 @@ func ParsePrivateKey(file []byte) (ed25519.PrivateKey, error) {
 	return blocks[0].private()
 }
 
-// FormatPublicKey and FormatPrivateKey write keys as lines of base64, which the parsers read.
+// FormatPublicKey writes the key as a line of base64.
 func FormatPublicKey(key ed25519.PublicKey) string {
 	return base64.StdEncoding.EncodeToString(key) + "\n"
 }

@@ -79,12 +79,19 @@ func NewLauncher(cfg LauncherConfig, deps LauncherDeps) (*Launcher, error) {
 	if deps.Installation == nil {
 		errs = append(errs, errors.New("installation is missing"))
 	}
-	for name, d := range map[string]*time.Duration{"gate": &cfg.Gate, "grace": &cfg.Grace, "restart min": &cfg.RestartMin, "restart max": &cfg.RestartMax} {
-		if *d < 0 {
-			errs = append(errs, fmt.Errorf("%s is %v: must not be negative", name, *d))
+	for _, d := range []struct {
+		name     string
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{"gate", &cfg.Gate, time.Minute}, {"grace", &cfg.Grace, 10 * time.Second},
+		{"restart min", &cfg.RestartMin, time.Second}, {"restart max", &cfg.RestartMax, 30 * time.Second},
+	} {
+		if *d.value < 0 {
+			errs = append(errs, fmt.Errorf("%s is %v: must not be negative", d.name, *d.value))
 		}
-		if *d == 0 {
-			*d = map[string]time.Duration{"gate": time.Minute, "grace": 10 * time.Second, "restart min": time.Second, "restart max": 30 * time.Second}[name]
+		if *d.value == 0 {
+			*d.value = d.standard
 		}
 	}
 	if cfg.RestartMax < cfg.RestartMin {
