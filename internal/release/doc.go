@@ -15,7 +15,7 @@
 //	below the floor, or below minimum    ErrOlder
 //	not for this platform                ErrNoArtifact, by Stage
 //	other bytes than were signed         ErrMismatch, by Stage
-//	failed its trial here                ErrFailed, by Stage, until Retry
+//	failed its trial here                ErrFailed, by Stage; a higher number is needed
 //
 // Numbers rise with each manifest that is signed. The floor is the number of the
 // newest manifest that was confirmed here. To go back, a rollback entry is
@@ -51,7 +51,7 @@
 //	I6. A release that is not confirmed runs only as a child on trial, of the
 //	    launcher that has recorded the trial before. So whoever finds a trial
 //	    in the state when it starts knows that it was cut short.
-//	I7. A release whose trial has failed is not tried again by itself.
+//	I7. A manifest whose trial has failed is not tried again.
 //	I8. A program never outlives its launcher: the kernel kills it.
 //
 // # Failures

@@ -46,7 +46,7 @@ type Failure struct {
 	At      time.Time `json:"at"`
 	// Interrupted is how many of the release's trials were cut short.
 	Interrupted int `json:"interrupted,omitempty"`
-	// Final says that the release is not tried again by itself.
+	// Final says that the release is not tried again.
 	Final bool `json:"final"`
 }
 
@@ -149,14 +149,6 @@ func (in *Installation) State() (State, error) {
 		return s, fmt.Errorf("state of installation %s: %w", in.path("state.json"), err)
 	}
 	return s, nil
-}
-
-// Retry forgets that a release has failed here, so that it may be staged again.
-func (in *Installation) Retry(manifest Number) error {
-	return in.update(func(s *State) error {
-		s.forget(manifest)
-		return nil
-	})
 }
 
 // worker returns the path of a release's program.
