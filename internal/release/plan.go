@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -137,8 +138,8 @@ type Step struct {
 	Canary bool
 	// Tell are the minions to tell now, in the order of the group.
 	Tell []job.MinionID
-	// Phases counts the minions of all groups.
-	Phases map[Phase]int
+	// Groups counts the minions of each group by where they are, in the order of the plan.
+	Groups []map[Phase]int
 	// Failed are the minions that have failed, in the order of the groups.
 	Failed []job.MinionID
 	// Reason says, in words, what the plan waits for, or why it has halted.
@@ -178,10 +179,7 @@ func (p Plan) Validate() error {
 
 // Phase returns where a minion is at the given time.
 func (p Plan) Phase(m Minion, now time.Time) Phase {
-	patience := p.Patience
-	if patience == 0 {
-		patience = DefaultPatience
-	}
+	patience := cmp.Or(p.Patience, DefaultPatience)
 	switch {
 	case m.Managed:
 		return PhaseManaged
@@ -215,13 +213,14 @@ func (p Plan) Phase(m Minion, now time.Time) Phase {
 // Absent ones do not hold a plan up. When they are back they are told before
 // later groups go on.
 func (p Plan) Next(minions map[job.MinionID]Minion, now time.Time) Step {
-	step := Step{Status: StatusDone, Phases: map[Phase]int{}}
+	step := Step{Status: StatusDone, Groups: make([]map[Phase]int, len(p.Groups))}
 	var current *stage
 	seen := map[job.MinionID]bool{}
-	for _, g := range p.Groups {
+	for i, g := range p.Groups {
 		s := p.stage(g, minions, now, seen)
+		step.Groups[i] = make(map[Phase]int, len(s.members))
 		for phase, ids := range s.members {
-			step.Phases[phase] += len(ids)
+			step.Groups[i][phase] = len(ids)
 		}
 		step.Failed = append(step.Failed, s.members[PhaseFailed]...)
 		if current == nil && !s.done() {

@@ -88,7 +88,11 @@ func checkPromises(t *rapid.T, p Plan, minions map[job.MinionID]Minion, step Ste
 	if (p.Off || p.Paused || failed > p.Tolerate) && len(step.Tell) > 0 {
 		t.Fatalf("P4: told %v with %d failures by %+v", step.Tell, failed, p)
 	}
-	if len(step.Failed) != failed || step.Phases[PhaseFailed] != failed {
+	counted := 0
+	for _, g := range step.Groups {
+		counted += g[PhaseFailed]
+	}
+	if len(step.Failed) != failed || counted != failed {
 		t.Fatalf("%d have failed, step says %v", failed, step.Failed)
 	}
 	told := map[job.MinionID]bool{}

@@ -1,6 +1,7 @@
 package update
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,9 +29,9 @@ type Group struct {
 	Phases map[release.Phase]int `json:"phases"`
 }
 
-// ReadGroups returns the groups of a plan without their members, and what
+// readGroups returns the groups of a plan without their members, and what
 // matches these. The error is a *job.InvalidError with all problems.
-func ReadGroups(groups []etcdkv.UpdateGroup, saved target.Groups) ([]release.Group, []*target.Matcher, error) {
+func readGroups(groups []etcdkv.UpdateGroup, saved target.Groups) ([]release.Group, []*target.Matcher, error) {
 	var problems []job.Problem
 	out, matchers := make([]release.Group, len(groups)), make([]*target.Matcher, len(groups))
 	for i, g := range groups {
@@ -62,7 +63,7 @@ func Check(p *etcdkv.UpdatePlan, saved target.Groups) error {
 	if len(p.Groups) == 0 {
 		problems = append(problems, job.Problem{Path: "groups", Message: "is empty; give one group at least, as in rest='*'"})
 	}
-	groups, _, err := ReadGroups(p.Groups, saved)
+	groups, _, err := readGroups(p.Groups, saved)
 	if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
 		problems = append(problems, invalid.Problems...)
 		for _, g := range p.Groups {
@@ -81,14 +82,14 @@ func Check(p *etcdkv.UpdatePlan, saved target.Groups) error {
 func plan(p *etcdkv.UpdatePlan, groups []release.Group) release.Plan {
 	return release.Plan{
 		Release: release.Number(p.Release), Groups: groups, Off: p.Off, Paused: p.Paused,
-		Tolerate: p.Tolerate, Patience: time.Duration(p.Patience),
+		Tolerate: p.Tolerate, Patience: cmp.Or(time.Duration(p.Patience), release.DefaultPatience),
 	}
 }
 
 // Next returns what follows. Minions are all that are known, in the order in
 // which those of a group are told. It is pure: neither plan nor state is changed.
 func Next(p *etcdkv.UpdatePlan, s etcdkv.UpdateState, minions []job.Minion, saved target.Groups, now time.Time) (Outcome, error) {
-	groups, matchers, err := ReadGroups(p.Groups, saved)
+	groups, matchers, err := readGroups(p.Groups, saved)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -100,7 +101,6 @@ func Next(p *etcdkv.UpdatePlan, s etcdkv.UpdateState, minions []job.Minion, save
 	rp := plan(p, groups)
 	taken := make(map[job.MinionID]bool, len(minions))
 	for i := range groups {
-		out.Groups[i] = Group{p.Groups[i], map[release.Phase]int{}}
 		for j := range minions {
 			m := &minions[j]
 			host := target.HostOf(m)
@@ -109,10 +109,12 @@ func Next(p *etcdkv.UpdatePlan, s etcdkv.UpdateState, minions []job.Minion, save
 			}
 			taken[m.ID] = true
 			rp.Groups[i].Minions = append(rp.Groups[i].Minions, m.ID)
-			out.Groups[i].Phases[rp.Phase(known[m.ID], now)]++
 		}
 	}
 	out.Step = rp.Next(known, now)
+	for i, phases := range out.Step.Groups {
+		out.Groups[i] = Group{p.Groups[i], phases}
+	}
 	out.State = etcdkv.UpdateState{
 		Schema: etcdkv.Schema, Release: p.Release, Since: map[job.MinionID]time.Time{}, Failed: map[job.MinionID]string{},
 		Hold: out.Step.Status == release.StatusHalted,
@@ -126,13 +128,7 @@ func Next(p *etcdkv.UpdatePlan, s etcdkv.UpdateState, minions []job.Minion, save
 		out.State.Since[id] = now.UTC()
 	}
 	for _, id := range out.Step.Failed {
-		if out.State.Failed[id] = reasons[id]; reasons[id] == "" {
-			patience := time.Duration(p.Patience)
-			if patience == 0 {
-				patience = release.DefaultPatience
-			}
-			out.State.Failed[id] = fmt.Sprintf("was not healthy within %v", patience)
-		}
+		out.State.Failed[id] = cmp.Or(reasons[id], fmt.Sprintf("was not healthy within %v", rp.Patience))
 	}
 	return out, nil
 }
