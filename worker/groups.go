@@ -45,23 +45,20 @@ func openGroups(cfg *Config) groups {
 // goes without a group where there can be none.
 func (g *groups) place(key string, l job.Limits) (dir string, bounded bool, err error) {
 	bounded = l != job.Limits{}
-	if g.tree == nil {
-		if bounded {
-			return "", false, fmt.Errorf("limits cannot be enforced on this host: %w", g.why)
-		}
-		return "", false, nil
+	err = g.why
+	if g.tree != nil {
+		dir, err = g.tree.Make(g.prefix+key, cgroup.Limits{Memory: int64(l.Memory), Pids: int64(l.Pids), CPU: int64(l.CPU)})
 	}
-	dir, err = g.tree.Make(g.prefix+key, cgroup.Limits{Memory: int64(l.Memory), Pids: int64(l.Pids), CPU: int64(l.CPU)})
-	if err != nil {
-		if bounded {
-			return "", false, fmt.Errorf("limits cannot be enforced on this host: %w", err)
-		}
-		return "", false, nil
+	switch {
+	case err == nil:
+		return dir, bounded, nil
+	case bounded:
+		return "", false, fmt.Errorf("limits cannot be enforced on this host: %w", err)
 	}
-	return dir, bounded, nil
+	return "", false, nil
 }
 
-// clean removes the groups of commands that have ended, once the last of the
+// cleanGroups removes the groups of commands that have ended, once the last of the
 // processes that they left behind has ended too.
 func (m *Minion) cleanGroups() {
 	if m.groups.tree == nil {

@@ -57,7 +57,7 @@ func TestLimitsThatCannotBeEnforcedReject(t *testing.T) {
 }
 
 // ownGroup returns a group for the test's commands, and whether the kernel has
-// one for it.
+// one for it; NoCgroup if not.
 func ownGroup(t *testing.T) (string, bool) {
 	t.Helper()
 	dir, err := cgroup.Here()
@@ -72,8 +72,9 @@ func ownGroup(t *testing.T) (string, bool) {
 	}
 	if err != nil {
 		t.Logf("no control group: %v", err)
+		return NoCgroup, false
 	}
-	return dir, err == nil
+	return dir, true
 }
 
 // A process that has left session and parent, and has wiped its environment,
@@ -81,9 +82,6 @@ func ownGroup(t *testing.T) (string, bool) {
 func TestTimeoutEndsGroup(t *testing.T) {
 	t.Parallel()
 	group, real := ownGroup(t)
-	if !real {
-		group = NoCgroup
-	}
 	n, dir := newNode(t), dataDir(t)
 	m, _ := start(t, n, dir, func(c *Config) { c.Cgroup = group })
 	o := shell(`setsid env -i /bin/sh -c '(/usr/bin/setsid /bin/sh -c "echo \$\$; exec /bin/sleep 300" &)' & wait; sleep 300`)
@@ -113,9 +111,6 @@ func TestTimeoutEndsGroup(t *testing.T) {
 func TestBackgroundProcessKeepsGroup(t *testing.T) {
 	t.Parallel()
 	group, real := ownGroup(t)
-	if !real {
-		group = NoCgroup
-	}
 	n, dir := newNode(t), dataDir(t)
 	m, _ := start(t, n, dir, func(c *Config) { c.Cgroup = group })
 	o := shell(`sleep 300 >/dev/null 2>&1 & echo $!`)

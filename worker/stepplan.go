@@ -107,17 +107,14 @@ func (m *Minion) cleanSteps() {
 		return
 	}
 	for _, e := range entries {
-		name, _, _ := cutLast(e.Name(), ".")
-		key, err := parseTaskKey(name)
 		if isNew(e.Name()) {
 			continue // about to get its name, or torn; the next start removes it
 		}
-		m.mu.Lock()
-		live := m.journal.live[key]
-		open := err == nil && live != nil && live.final == nil
-		m.mu.Unlock()
-		if open {
-			continue
+		name, _, _ := cutLast(e.Name(), ".")
+		if key, err := parseTaskKey(name); err == nil {
+			if _, open := m.open(key); open {
+				continue
+			}
 		}
 		if err := os.Remove(filepath.Join(m.cfg.path(stepsDir), e.Name())); err != nil {
 			m.log.Debug("file of a task's steps not removed", zap.Error(err))
