@@ -323,7 +323,7 @@ func (m *Minion) housekeep(ctx context.Context) {
 		case <-clean.C:
 			m.cleanOutput(time.Now(), 0)
 			m.scripts.clean(time.Now())
-			m.cleanSteps()
+			m.cleanSteps(time.Now())
 			m.cleanGroups()
 		case <-look.C:
 			m.lookAtDisk(time.Now())

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -100,15 +101,22 @@ func (m *Minion) addSteps(r *job.Report, key taskKey, o *job.Order) {
 	}
 }
 
-// cleanSteps removes the files of tasks that have ended.
-func (m *Minion) cleanSteps() {
+// newFor is how long a file of steps may be without its name, until it counts as
+// torn: it takes no time to write one.
+const newFor = 10 * time.Minute
+
+// cleanSteps removes the files of tasks that have ended, and those that a process
+// was writing when it was killed.
+func (m *Minion) cleanSteps(now time.Time) {
 	entries, err := os.ReadDir(m.cfg.path(stepsDir))
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
 		if isNew(e.Name()) {
-			continue // about to get its name, or torn; the next start removes it
+			if info, err := e.Info(); err != nil || now.Sub(info.ModTime()) < newFor {
+				continue // about to get its name
+			}
 		}
 		name, _, _ := cutLast(e.Name(), ".")
 		if key, err := parseTaskKey(name); err == nil {

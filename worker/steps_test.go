@@ -66,7 +66,7 @@ func TestCancelEndsTheStep(t *testing.T) {
 		}
 	}
 	poll(t, "acknowledgement", func() bool { return m.Status().Unacked == 0 })
-	m.cleanSteps()
+	m.cleanSteps(time.Now())
 	left, err := os.ReadDir(filepath.Join(dir, stepsDir))
 	if err != nil || len(left) != 0 {
 		t.Errorf("files are left: %v %v", left, err)
@@ -238,5 +238,35 @@ func TestStepsRunAsTheirUser(t *testing.T) {
 	r := n.final(o)
 	if r.State != job.StateSucceeded || r.Stdout.Head != "large of\nnobody\n" || len(r.Steps) != 2 {
 		t.Errorf("report %+v", r)
+	}
+}
+
+// A file that a minion was writing when it was killed goes; one that it writes
+// at this moment stays.
+func TestTornStepFilesGo(t *testing.T) {
+	t.Parallel()
+	m, err := New(Config{ID: "m1", DataDir: t.TempDir(), Servers: []string{"127.0.0.1:1"}, ShimCommand: []string{"x"}}, Deps{})
+	if err == nil {
+		err = m.makeDirs()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	torn, young := m.cfg.path(stepsDir, newFile+"1"), m.cfg.path(stepsDir, newFile+"2")
+	for path, age := range map[string]time.Duration{torn: newFor, young: newFor - time.Second} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.cleanSteps(now)
+	if _, err := os.Stat(torn); !os.IsNotExist(err) {
+		t.Errorf("the torn file is left: %v", err)
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Errorf("a file that is being written was removed: %v", err)
 	}
 }
