@@ -74,7 +74,7 @@ func NewAuthority(cluster string, now time.Time) (*Authority, error) {
 
 // ParseAuthority reads what CertificatePEM and KeyPEM return.
 func ParseAuthority(certPEM, keyPEM []byte) (*Authority, error) {
-	cert, err := ParseCA(certPEM)
+	cert, err := parseCA(certPEM)
 	if err != nil {
 		return nil, err
 	}
@@ -219,8 +219,8 @@ func NewRequest(id job.MinionID, key crypto.Signer) ([]byte, error) {
 	return csr, nil
 }
 
-// ParseCA reads the certificate of an authority from PEM.
-func ParseCA(text []byte) (*x509.Certificate, error) {
+// parseCA reads the certificate of an authority from PEM.
+func parseCA(text []byte) (*x509.Certificate, error) {
 	cert, err := parseCertificate(text)
 	if err != nil {
 		return nil, fmt.Errorf("the authority's certificate: %w", err)

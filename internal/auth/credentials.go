@@ -170,7 +170,7 @@ func (c *Credentials) loadGivenCA() error {
 	if err != nil {
 		return fmt.Errorf("the authority's certificate: %w", err)
 	}
-	given, err := ParseCA(text)
+	given, err := parseCA(text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.cfg.CAFile, err)
 	}

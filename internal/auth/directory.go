@@ -85,7 +85,7 @@ func (d directory) ca() (*x509.Certificate, error) {
 	if text == nil || err != nil {
 		return nil, err
 	}
-	ca, err := ParseCA(text)
+	ca, err := parseCA(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; remove it and join again", d.path(caFile), err)
 	}

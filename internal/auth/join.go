@@ -122,11 +122,10 @@ func (c *Credentials) join(ctx context.Context) error {
 	told := false
 	for {
 		var answer *authpb.JoinResponse
-		err := c.ask(ctx, first.config(c.now), func(ctx context.Context, e authpb.EnrollClient) error {
+		err := c.ask(ctx, first.config(c.now), func(ctx context.Context, e authpb.EnrollClient) (err error) {
 			answer, err = e.Join(ctx, req)
 			return err
 		})
-		wait := time.Duration(0)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -147,7 +146,8 @@ func (c *Credentials) join(ctx context.Context) error {
 			c.log.Info("waiting for an operator to approve this minion; compare the fingerprint of its key",
 				zap.String("minion", string(c.cfg.ID)), zap.String("fingerprint", string(c.print)))
 		}
-		if wait = time.Duration(answer.GetRetryAfter()); wait <= 0 || wait > retryMost {
+		wait := time.Duration(answer.GetRetryAfter())
+		if wait <= 0 || wait > retryMost {
 			wait = c.cfg.Poll
 		}
 		if !sleep(ctx, jittered(wait)) {

@@ -74,7 +74,7 @@ func TestC1_LimitsAreWritten(t *testing.T) {
 func TestC1_LimitWithoutControllerIsRefused(t *testing.T) {
 	t.Parallel()
 	tree := open(t, fake(t, "pids"))
-	if got := tree.Controllers(); !slices.Equal(got, []string{"pids"}) {
+	if got := tree.controllers; !slices.Equal(got, []string{"pids"}) {
 		t.Errorf("controllers = %v", got)
 	}
 	_, err := tree.Make("a", Limits{Memory: 1 << 20, CPU: 100, Pids: 5})

@@ -156,18 +156,6 @@ func enable(dir string) error {
 	return errors.Join(errs...)
 }
 
-// Controllers returns the names of the limits that can be enforced: some of
-// cpu, memory and pids.
-func (t *Tree) Controllers() []string {
-	var out []string
-	for _, c := range []string{"cpu", "memory", "pids"} {
-		if slices.Contains(t.controllers, c) {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
 // Lacks says which of the limits cannot be enforced, and why; nil if all can.
 func (t *Tree) Lacks(l Limits) error {
 	var lacking []string

@@ -28,13 +28,14 @@ const (
 func (r *Registrar) rotate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	now, err := listEntries[etcdkv.Tickets](ctx, r.client, r.keys.AuthTickets())
+	key := r.keys.AuthTickets()
+	got, err := r.client.Get(ctx, key)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", key, etcdkv.Unavailable(err))
+	}
+	e, err := entryOf[etcdkv.Tickets](key, got.Kvs)
 	if err != nil {
 		return err
-	}
-	e := entry[etcdkv.Tickets]{key: r.keys.AuthTickets()}
-	if len(now) > 0 {
-		e = now[0]
 	}
 	if keys := e.value.Keys; len(keys) > 0 && r.now().Sub(keys[0].CreatedAt) < ticketLife {
 		return r.useTickets(e.value)
@@ -49,14 +50,14 @@ func (r *Registrar) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := r.client.Txn(ctx).If(e.unchanged()).Then(put).Else(clientv3.OpGet(e.key)).Commit()
+	done, err := r.client.Txn(ctx).If(e.unchanged()).Then(put).Else(clientv3.OpGet(key)).Commit()
 	if err != nil {
-		return fmt.Errorf("write %s: %w", e.key, etcdkv.Unavailable(err))
+		return fmt.Errorf("write %s: %w", key, etcdkv.Unavailable(err))
 	}
 	if done.Succeeded {
 		return r.useTickets(next)
 	}
-	theirs, err := read[etcdkv.Tickets](e.key, done.Responses[0])
+	theirs, err := entryOf[etcdkv.Tickets](key, done.Responses[0].GetResponseRange().Kvs)
 	if err != nil {
 		return err
 	}
@@ -98,13 +99,13 @@ func (r *Registrar) sweep(ctx context.Context) error {
 	tokens, err1 := listEntries[etcdkv.JoinToken](ctx, r.client, r.keys.AuthTokens())
 	for _, t := range tokens {
 		if !now.Before(t.value.ExpiresAt) {
-			err1 = errors.Join(err1, r.removeUnchanged(ctx, t.unchanged(), t.remove()))
+			err1 = errors.Join(err1, removeUnchanged(ctx, r.client, &t))
 		}
 	}
 	requests, err2 := listEntries[etcdkv.JoinRequest](ctx, r.client, r.keys.AuthRequests())
 	for _, q := range requests {
 		if now.Sub(lastTouched(q.value)) >= requestLife {
-			err2 = errors.Join(err2, r.removeUnchanged(ctx, q.unchanged(), q.remove()))
+			err2 = errors.Join(err2, removeUnchanged(ctx, r.client, &q))
 		}
 	}
 	return errors.Join(err1, err2)
@@ -122,11 +123,12 @@ func lastTouched(q etcdkv.JoinRequest) time.Time {
 	return last
 }
 
-func (r *Registrar) removeUnchanged(ctx context.Context, same clientv3.Cmp, remove clientv3.Op) error {
+// removeUnchanged removes a record, unless it is another one by now.
+func removeUnchanged[T any](ctx context.Context, c *clientv3.Client, e *entry[T]) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if _, err := r.client.Txn(ctx).If(same).Then(remove).Commit(); err != nil {
-		return fmt.Errorf("remove %s: %w", remove.KeyBytes(), etcdkv.Unavailable(err))
+	if _, err := c.Txn(ctx).If(e.unchanged()).Then(e.remove()).Commit(); err != nil {
+		return fmt.Errorf("remove %s: %w", e.key, etcdkv.Unavailable(err))
 	}
 	return nil
 }

@@ -134,11 +134,11 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 	}); err != nil {
 		return nil, err
 	}
-	list, err := list[etcdkv.Revocation](ctx, r.client, r.keys.AuthRevocations())
+	known, err := r.Revoked(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("revocations: %w", err)
 	}
-	for _, v := range list {
+	for _, v := range known {
 		r.revoked.raise(v.ID, v.Before)
 	}
 	if err := r.rotate(ctx); err != nil {
@@ -183,9 +183,6 @@ func (r *Registrar) ClientTLS() (*tls.Config, error) {
 
 // Authority returns the cluster's authority.
 func (r *Registrar) Authority() *auth.Authority { return r.ca }
-
-// Revocations tells which certificates are revoked, as far as this node knows.
-func (r *Registrar) Revocations() auth.Revocations { return r.revoked }
 
 // Caller returns who calls a gRPC method, as TLS has verified it. A connection
 // outlives the revocation of the certificate that it was opened with, and takes

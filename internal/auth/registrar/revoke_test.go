@@ -227,7 +227,7 @@ func TestI5_RevocationsCoverWhatWasIssuedBefore(t *testing.T) {
 				}
 			}
 		}
-		seen := e.open(rt, "n4", nil).Revocations()
+		seen := e.open(rt, "n4", nil).revoked
 		for _, c := range all {
 			if seen.Revoked(c.id) != c.revoked {
 				rt.Errorf("issued %s: revoked %v, want %v", c.id.IssuedAt, seen.Revoked(c.id), c.revoked)
@@ -269,7 +269,7 @@ func TestI4_RenewalsThatCrossARevocation(t *testing.T) {
 			}
 		}
 		wg.Wait()
-		seen := e.open(t, "n3", nil).Revocations()
+		seen := e.open(t, "n3", nil).revoked
 		for _, id := range got {
 			if !seen.Revoked(id) {
 				t.Errorf("issued %s, and not revoked", id.IssuedAt)

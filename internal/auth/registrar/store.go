@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -38,9 +38,9 @@ func (e *entry[T]) put(next T) (clientv3.Op, error) {
 
 func (e *entry[T]) remove() clientv3.Op { return clientv3.OpDelete(e.key) }
 
-func read[T any](key string, r *etcdserverpb.ResponseOp) (entry[T], error) {
+// entryOf returns the record of a key as it was read; there may be none.
+func entryOf[T any](key string, kvs []*mvccpb.KeyValue) (entry[T], error) {
 	e := entry[T]{key: key}
-	kvs := r.GetResponseRange().Kvs
 	if len(kvs) == 0 {
 		return e, nil
 	}
@@ -81,19 +81,20 @@ func (r *Registrar) look(ctx context.Context, id job.MinionID, token string) (*v
 	if err != nil {
 		return nil, fmt.Errorf("read minion %s: %w", id, etcdkv.Unavailable(err))
 	}
+	kvs := func(i int) []*mvccpb.KeyValue { return got.Responses[i].GetResponseRange().Kvs }
 	var w view
-	if w.minion, err = read[etcdkv.Enrollment](m, got.Responses[0]); err != nil {
+	if w.minion, err = entryOf[etcdkv.Enrollment](m, kvs(0)); err != nil {
 		return nil, err
 	}
-	if w.request, err = read[etcdkv.JoinRequest](q, got.Responses[1]); err != nil {
+	if w.request, err = entryOf[etcdkv.JoinRequest](q, kvs(1)); err != nil {
 		return nil, err
 	}
-	if w.revoked, err = read[etcdkv.Revocation](v, got.Responses[2]); err != nil {
+	if w.revoked, err = entryOf[etcdkv.Revocation](v, kvs(2)); err != nil {
 		return nil, err
 	}
 	w.requests = got.Responses[3].GetResponseRange().Count
 	if token != "" {
-		if w.token, err = read[etcdkv.JoinToken](t, got.Responses[4]); err != nil {
+		if w.token, err = entryOf[etcdkv.JoinToken](t, kvs(4)); err != nil {
 			return nil, err
 		}
 	}
@@ -145,12 +146,12 @@ func listEntries[T any](ctx context.Context, c *clientv3.Client, prefix string) 
 			return nil, fmt.Errorf("list %s: %w", prefix, etcdkv.Unavailable(err))
 		}
 		rev = got.Header.Revision
-		for _, kv := range got.Kvs {
-			v, err := etcdkv.Decode[T](string(kv.Key), kv.Value)
+		for i, kv := range got.Kvs {
+			e, err := entryOf[T](string(kv.Key), got.Kvs[i:i+1])
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, entry[T]{key: string(kv.Key), value: v, raw: kv.Value, create: kv.CreateRevision, mod: kv.ModRevision})
+			out = append(out, e)
 		}
 		if !got.More || len(got.Kvs) == 0 {
 			return out, nil
