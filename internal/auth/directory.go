@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -171,5 +172,5 @@ func (d directory) write(name string, text []byte) (err error) {
 // after an instant, somewhat earlier on some hosts than on others.
 func renewal(leaf *x509.Certificate, from time.Time) time.Time {
 	life := leaf.NotAfter.Sub(leaf.NotBefore.Add(Skew))
-	return from.Add(jittered(life * 2 / 3))
+	return from.Add(backoff.Jittered(life * 2 / 3))
 }

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
+	"github.com/carillon-cron/carillon/internal/backoff"
 )
 
 // ErrRefused is returned when the cluster refuses the minion, and asking again
@@ -54,11 +55,11 @@ func (c *Credentials) Run(ctx context.Context) error {
 	if c.Standing().Expires.IsZero() {
 		return ErrNotJoined
 	}
-	retry := backoff{least: retryLeast, most: retryMost}
-	for sleep(ctx, c.Standing().RenewAt.Sub(c.now())) {
+	retry := backoff.Backoff{Least: retryLeast, Most: retryMost}
+	for backoff.Sleep(ctx, c.Standing().RenewAt.Sub(c.now())) {
 		err := c.renew(ctx)
 		if err == nil {
-			retry.reset()
+			retry.Reset()
 			s := c.Standing()
 			c.log.Info("certificate was renewed", zap.Time("expires", s.Expires), zap.Time("renewAt", s.RenewAt))
 			continue
@@ -67,7 +68,7 @@ func (c *Credentials) Run(ctx context.Context) error {
 			break
 		}
 		c.log.Warn("certificate was not renewed, trying again", zap.Time("expires", c.Standing().Expires), zap.Error(err))
-		if !retry.pause(ctx) {
+		if !retry.Pause(ctx) {
 			break
 		}
 	}
@@ -118,7 +119,7 @@ func (c *Credentials) join(ctx context.Context) error {
 	if c.token != nil {
 		req.Token = c.token.Text()
 	}
-	retry := backoff{least: retryLeast, most: retryMost}
+	retry := backoff.Backoff{Least: retryLeast, Most: retryMost}
 	told := false
 	for {
 		var answer *authpb.JoinResponse
@@ -133,14 +134,14 @@ func (c *Credentials) join(ctx context.Context) error {
 			return err
 		case err != nil:
 			c.log.Warn("could not join, trying again", zap.Error(err))
-			if !retry.pause(ctx) {
+			if !retry.Pause(ctx) {
 				return context.Cause(ctx)
 			}
 			continue
 		case !answer.GetPending():
 			return c.joined(answer, first)
 		}
-		retry.reset()
+		retry.Reset()
 		if !told {
 			told = true
 			c.log.Info("waiting for an operator to approve this minion; compare the fingerprint of its key",
@@ -150,7 +151,7 @@ func (c *Credentials) join(ctx context.Context) error {
 		if wait <= 0 || wait > retryMost {
 			wait = c.cfg.Poll
 		}
-		if !sleep(ctx, jittered(wait)) {
+		if !backoff.Sleep(ctx, backoff.Jittered(wait)) {
 			return context.Cause(ctx)
 		}
 	}

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/backoff"
 )
 
 // Event is a key that exists, was put, or was deleted.
@@ -45,8 +46,9 @@ const (
 	// pageTimeout bounds one page; a listing that hangs is tried again.
 	pageTimeout = 10 * time.Second
 
-	backoffMin = 50 * time.Millisecond
-	backoffMax = 2 * time.Second
+	// retryLeast and retryMost bound the pauses before a further try.
+	retryLeast = 50 * time.Millisecond
+	retryMost  = 2 * time.Second
 )
 
 // errBroken is what a watch ends with that contradicts itself.
@@ -71,7 +73,10 @@ func Follow(ctx context.Context, c *clientv3.Client, prefix string, fn func(Batc
 	if prefix == "" {
 		return errors.New("follow: the prefix is empty")
 	}
-	f := &follower{client: c, prefix: prefix, fn: fn, log: c.GetLogger().With(zap.String("prefix", prefix))}
+	f := &follower{
+		client: c, prefix: prefix, fn: fn, log: c.GetLogger().With(zap.String("prefix", prefix)),
+		retry: backoff.Backoff{Least: retryLeast, Most: retryMost},
+	}
 	for {
 		err := f.once(ctx)
 		var failed *consumerError
@@ -86,7 +91,7 @@ func Follow(ctx context.Context, c *clientv3.Client, prefix string, fn func(Batc
 			f.rev = 0
 		}
 		f.log.Warn("follow interrupted, trying again", zap.Error(err), zap.Int64("rev", f.rev))
-		if !f.pause(ctx) {
+		if !f.retry.Pause(ctx) {
 			return context.Cause(ctx)
 		}
 	}
@@ -105,8 +110,8 @@ type follower struct {
 
 	// rev is the revision up to which fn knows everything; 0: list first.
 	rev int64
-	// wait is the next pause; 0 after a success.
-	wait time.Duration
+	// retry is reset by a success.
+	retry backoff.Backoff
 }
 
 // once lists if need be, and watches until the watch ends.
@@ -144,7 +149,8 @@ func (f *follower) deliver(b Batch) error {
 	if err := f.fn(b); err != nil {
 		return &consumerError{err}
 	}
-	f.rev, f.wait = b.Rev, 0
+	f.rev = b.Rev
+	f.retry.Reset()
 	return nil
 }
 
@@ -213,20 +219,5 @@ func put(kv *mvccpb.KeyValue) Event {
 	return Event{
 		Key: string(kv.Key), Value: value,
 		CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Lease: kv.Lease,
-	}
-}
-
-// pause waits before the next try, longer each time, and reports whether ctx
-// still lives.
-func (f *follower) pause(ctx context.Context) bool {
-	f.wait = min(max(2*f.wait, backoffMin), backoffMax)
-	// Half to the whole of it, so that many followers do not come back at once.
-	t := time.NewTimer(f.wait/2 + rand.N(f.wait/2)) //nolint:gosec // not a secret
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/backoff"
 )
 
 // ErrInUse is returned by Run when another launcher works in the installation.
@@ -116,6 +118,9 @@ func NewLauncher(cfg LauncherConfig, deps LauncherDeps) (*Launcher, error) {
 	if deps.crash == nil {
 		deps.crash = func(string) {}
 	}
+	if deps.sleep == nil {
+		deps.sleep = func(ctx context.Context, d time.Duration) { backoff.Sleep(ctx, d) }
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("launcher: %w", err)
 	}
@@ -164,7 +169,7 @@ func (l *Launcher) Run(ctx context.Context) error {
 			delay = l.cfg.RestartMin
 		}
 		l.log.Warn("minion has ended and will be started again", zap.Duration("after", delay))
-		l.sleep(ctx, delay)
+		l.deps.sleep(ctx, delay)
 		delay = min(2*delay, l.cfg.RestartMax)
 	}
 }
@@ -383,18 +388,5 @@ func (l *Launcher) stop(c *child) {
 	case <-grace.C:
 		l.log.Warn("minion does not end and is killed", zap.Duration("grace", l.cfg.Grace))
 		c.kill()
-	}
-}
-
-func (l *Launcher) sleep(ctx context.Context, d time.Duration) {
-	if l.deps.sleep != nil {
-		l.deps.sleep(ctx, d)
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
