@@ -7,7 +7,9 @@ RUN go mod download
 COPY . .
 ARG VERSION=dev
 ARG COMMIT=none
-RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT}" -o /out/bin/ ./cmd/...
+# The number of the worker among signed releases; 0: none.
+ARG RELEASE=0
+RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION} -X main.commit=${COMMIT} -X main.release=${RELEASE}" -o /out/bin/ ./cmd/...
 # What the last stage needs of a file system: directories that its user may write to.
 RUN mkdir -p /out/data /out/tmp && chmod 1777 /out/tmp
 
