@@ -317,7 +317,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	if n.updates, err = update.New(update.Config{Keys: n.keys}, update.Deps{
-		Client: n.client, Minions: n.hub.Inventory(), Ready: n.reg.fed, Mine: func() bool { return n.looksAfter(0) }, Logger: n.log,
+		Client: n.client, Minions: n.hub.Inventory(), Ready: n.reg.fed, Mine: func() bool { return n.looksAfter(0) }, Logger: n.log, Metrics: metrics,
 		Tell: func(release int64, signed []byte, minions []job.MinionID) {
 			n.hub.SetUpdate(agentpush.Update{Release: release, Signed: signed, Minions: minions})
 		},

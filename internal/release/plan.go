@@ -117,6 +117,11 @@ const (
 	PhaseFailed   Phase = "failed"    // its trial has failed, or it was in flight for too long
 )
 
+// Phases returns all phases.
+func Phases() []Phase {
+	return []Phase{PhaseManaged, PhaseAbsent, PhasePending, PhaseInFlight, PhaseLost, PhaseHealthy, PhaseFailed}
+}
+
 // Status says where a plan is.
 type Status string
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -51,7 +52,7 @@ const (
 	DefaultTimeout = 5 * time.Second
 )
 
-// Deps are what a Controller stands on. All but Now and Logger must be set.
+// Deps are what a Controller stands on. All but Now, Logger and Metrics must be set.
 type Deps struct {
 	Client  *clientv3.Client
 	Minions Minions
@@ -63,6 +64,8 @@ type Deps struct {
 	// Now is the clock. Nil: time.Now.
 	Now    func() time.Time
 	Logger *zap.Logger
+	// Metrics is where the controller's are registered. Nil: nowhere.
+	Metrics prometheus.Registerer
 }
 
 // Controller follows the plan. Use New.
@@ -71,6 +74,8 @@ type Controller struct {
 	deps Deps
 	log  *zap.Logger
 	wake chan struct{}
+	// metrics are shown by Run's goroutine.
+	metrics *metrics
 
 	mu sync.Mutex
 	// mu guards what follows: the two keys as they were seen last.
@@ -104,7 +109,10 @@ func New(cfg Config, deps Deps) (*Controller, error) {
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
 	}
-	return &Controller{cfg: cfg, deps: deps, log: deps.Logger.Named("update"), wake: make(chan struct{}, 1)}, nil
+	c := &Controller{cfg: cfg, deps: deps, log: deps.Logger.Named("update"), wake: make(chan struct{}, 1)}
+	var err error
+	c.metrics, err = newMetrics(deps.Metrics, c)
+	return c, err
 }
 
 // Run follows the plan until ctx ends, and returns nil then.
@@ -130,7 +138,14 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-c.wake:
 			rest = 0
 		}
-		if ctx.Err() != nil || rest > 0 || !c.deps.Mine() || !c.deps.Ready() {
+		if ctx.Err() != nil || rest > 0 {
+			continue
+		}
+		if !c.deps.Mine() {
+			c.metrics.show(nil)
+			continue
+		}
+		if !c.deps.Ready() {
 			continue
 		}
 		status, err := c.step(ctx)
@@ -198,19 +213,26 @@ func (c *Controller) tell(p entry[etcdkv.UpdatePlan], s entry[etcdkv.UpdateState
 	c.deps.Tell(p.value.Release, p.value.Signed, slices.Sorted(maps.Keys(s.value.Since)))
 }
 
+// known returns the two keys as they were seen last.
+func (c *Controller) known() (entry[etcdkv.UpdatePlan], entry[etcdkv.UpdateState]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.plan, c.state
+}
+
 // step works out what is next, and makes it durable. The keys' followers tell.
 // It returns where the plan is; empty: there is none.
 func (c *Controller) step(ctx context.Context) (release.Status, error) {
-	c.mu.Lock()
-	p, s := c.plan, c.state
-	c.mu.Unlock()
+	p, s := c.known()
 	if p.revision == 0 || p.value.Off {
+		c.metrics.show(nil)
 		return "", nil
 	}
 	out, err := Next(&p.value, s.value, c.deps.Minions.Minions(), c.deps.Minions.HostGroups(), c.deps.Now())
 	if err != nil {
 		return "", err
 	}
+	c.metrics.show(out.Groups)
 	status := out.Step.Status
 	value, err := etcdkv.Encode(&out.State)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 
@@ -175,6 +176,8 @@ type fleet struct {
 	t      *testing.T
 	client *clientv3.Client
 	keys   etcdkv.Keys
+	// metrics are those of the controllers that were started.
+	metrics []*prometheus.Registry
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -260,8 +263,10 @@ func (f *fleet) controllers(n int, ready func() bool) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for range n {
+		metrics := prometheus.NewRegistry()
+		f.metrics = append(f.metrics, metrics)
 		c, err := New(Config{Keys: f.keys, Every: 5 * time.Millisecond}, Deps{
-			Client: f.client, Minions: f, Ready: ready, Mine: func() bool { return true }, Tell: f.tell,
+			Client: f.client, Minions: f, Ready: ready, Mine: func() bool { return true }, Tell: f.tell, Metrics: metrics,
 		})
 		if err != nil {
 			f.t.Fatal(err)
@@ -301,6 +306,29 @@ func (f *fleet) eventually(what string, cond func() bool) {
 			f.t.Fatalf("not in time: %s; state %+v", what, f.state())
 		}
 	}
+}
+
+// metric returns the value of a gauge of the ith controller, by its label's value
+// where it has one.
+func (f *fleet) metric(i int, name string, label ...string) float64 {
+	f.t.Helper()
+	families, err := f.metrics[i].Gather()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetValue())
+			}
+			if family.GetName() == name && slices.Equal(labels, label) {
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	f.t.Fatalf("no metric %s %v", name, label)
+	return 0
 }
 
 func (f *fleet) at(number release.Number) int {
@@ -385,6 +413,10 @@ func TestFailureHalts(t *testing.T) {
 	)}
 	f.put(plan)
 	f.eventually("the plan is halted", func() bool { return f.state().Hold })
+	f.eventually("the metrics tell of it", func() bool {
+		return f.metric(0, "carillon_update_release") == 7 && f.metric(0, "carillon_update_halted") == 1 &&
+			f.metric(0, "carillon_update_minions", "failed") == 1 && f.metric(0, "carillon_update_minions", "pending") == 7
+	})
 	if diff := cmp.Diff(map[job.MinionID]string{"m0": "crashed"}, f.state().Failed); diff != "" {
 		t.Error(diff)
 	}
@@ -397,6 +429,15 @@ func TestFailureHalts(t *testing.T) {
 	plan.Release = 8
 	f.put(plan)
 	f.eventually("all have the next release", func() bool { return f.at(8) == 8 })
+	f.eventually("the metrics tell of that", func() bool {
+		return f.metric(0, "carillon_update_release") == 8 && f.metric(0, "carillon_update_halted") == 0 &&
+			f.metric(0, "carillon_update_minions", "failed") == 0 && f.metric(0, "carillon_update_minions", "healthy") == 8
+	})
+	plan.Off = true
+	f.put(plan)
+	f.eventually("nothing is left of a plan that is off", func() bool {
+		return f.metric(0, "carillon_update_release") == 0 && f.metric(0, "carillon_update_minions", "healthy") == 0
+	})
 }
 
 // Before all is known nobody is told.

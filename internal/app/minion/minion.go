@@ -48,6 +48,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := up.register(reg); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
 	deps := worker.Deps{Logger: log, Metrics: reg, Crash: faultCrash(), Facts: up.facts}
 	if cfg.Update.On {
 		deps.Update = up.offer

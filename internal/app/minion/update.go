@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/release"
@@ -51,6 +52,8 @@ type updater struct {
 	health *release.Health
 	fetch  release.Fetch
 	log    *zap.Logger
+	// givenUp counts what was given up before it was tried.
+	givenUp prometheus.Counter
 	// offers holds the newest release that was told and not looked at yet.
 	offers chan offer
 
@@ -74,7 +77,7 @@ type failure struct {
 
 // newUpdater returns an updater; it must be called before any process is started.
 func newUpdater(cfg Update, log *zap.Logger) (*updater, error) {
-	u := &updater{cfg: cfg, fetch: release.NewFetch(nil), log: log.Named("update"), offers: make(chan offer, 1)}
+	u := &updater{cfg: cfg, fetch: release.NewFetch(nil), log: log.Named("update"), givenUp: newGivenUp(), offers: make(chan offer, 1)}
 	if !cfg.On {
 		return u, nil
 	}
@@ -97,12 +100,18 @@ func (u *updater) facts() map[string]string {
 		u.log.Error("state of releases cannot be read", zap.Error(err))
 		return f.Map()
 	}
-	if s.Current.Release != 0 {
-		f.Release = s.Current.Manifest
-	}
+	f.Release = u.release(&s)
 	last := u.failed(&s)
 	f.Failed, f.Reason = last.number, last.reason
 	return f.Map()
+}
+
+// release is the manifest that was confirmed last, or the own program's number.
+func (u *updater) release(s *release.State) release.Number {
+	if s.Current.Release != 0 {
+		return s.Current.Manifest
+	}
+	return u.cfg.Own
 }
 
 // failed returns what was given up last.
@@ -207,6 +216,7 @@ func (u *updater) follow(ctx context.Context, m *worker.Minion) bool {
 			u.mu.Lock()
 			u.refused = failure{last.number, oneLine(err.Error()), time.Now()}
 			u.mu.Unlock()
+			u.givenUp.Inc()
 			m.RefreshFacts()
 		default:
 			u.log.Warn("release is not staged yet", zap.Int64("release", int64(last.number)), zap.Duration("again_in", wait), zap.Error(err))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/release"
@@ -145,6 +146,51 @@ func TestFactsOfReleases(t *testing.T) {
 	}
 	if got := oneLine(strings.Repeat("ü", reasonBytes)); len(got) > reasonBytes || !strings.HasSuffix(got, "ü") {
 		t.Errorf("oneLine has %d bytes and ends with %q", len(got), got[len(got)-4:])
+	}
+}
+
+// Metrics tell what the state on the disk says, and of a minion that does not
+// update itself no more than its own number.
+func TestMetricsOfReleases(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const state = `{"current":{"release":5,"manifest":7},"failures":[{"program":{"manifest":8},"final":true},{"program":{"manifest":9}}]}`
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(state), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		cfg  Update
+		want map[string]float64
+	}{
+		"updates itself": {Update{On: true, Own: 4, Dir: dir}, map[string]float64{
+			"carillon_minion_release": 7, "carillon_minion_releases_rolled_back": 2, "carillon_minion_releases_given_up_total": 1,
+		}},
+		"does not": {Update{Own: 4, Dir: dir}, map[string]float64{"carillon_minion_release": 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u, err := newUpdater(c.cfg, zap.NewNop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.givenUp.Inc()
+			reg := prometheus.NewRegistry()
+			if err := u.register(reg); err != nil {
+				t.Fatal(err)
+			}
+			families, err := reg.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]float64{}
+			for _, f := range families {
+				m := f.GetMetric()[0]
+				got[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
