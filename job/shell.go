@@ -14,13 +14,15 @@ const (
 	command     = '(' // inside $( ), where quotes begin anew
 	expansion   = '{' // inside ${ }
 	comment     = '#'
+	unsure      = '?' // up to the end
 )
 
 var (
 	errInSingle = errors.New("a parameter is between single quotes, where the shell reads no variable; write it without quotes, or between double quotes")
 	errInOther  = errors.New("a parameter is between backquotes, in ${ } or in a comment, where it cannot be quoted safely; write $( ) instead, or make the line a script")
 	errHereDoc  = errors.New("has a here-document and a parameter, which cannot be quoted safely together; make the line a script")
-	errArith    = errors.New("has (( and a parameter: arithmetic would read the value as an expression; use a variable of a script that checks it")
+	errUnsure   = errors.New("a parameter is behind quotes in ${ }, a case in ( ), or )#, after which it cannot be told how a shell reads it; make the line a script")
+	errArith    = errors.New("has ((, $[ or [[ and a parameter: arithmetic would read the value as an expression; use a variable of a script that checks it")
 	errEscaped  = errors.New("a parameter is directly behind a backslash or a dollar sign; put that between quotes of its own")
 	errDollarQ  = errors.New("has $'...' and a parameter, which not every shell reads alike; make the line a script")
 )
@@ -39,7 +41,7 @@ func quoteLine(line string) (string, error) {
 		return "", errHereDoc
 	case strings.Contains(line, "$'"):
 		return "", errDollarQ
-	case strings.Contains(line, "(("):
+	case strings.Contains(line, "(("), strings.Contains(line, "$["), strings.Contains(line, "[[ "):
 		return "", errArith
 	}
 	var out strings.Builder
@@ -59,6 +61,8 @@ func quoteLine(line string) (string, error) {
 			out.WriteString(variable)
 		case singleQuote:
 			return "", errInSingle
+		case unsure:
+			return "", errUnsure
 		default:
 			return "", errInOther
 		}
@@ -69,7 +73,8 @@ func quoteLine(line string) (string, error) {
 }
 
 // readShell follows how a shell reads text, and returns what the end of it is
-// within, outermost first. Before is what was read already.
+// within, outermost first. Before is what was read already. Where it cannot be
+// told, the rest is unsure.
 func readShell(text string, within []rune, before string) []rune {
 	last := byte(' ')
 	if before != "" {
@@ -81,7 +86,10 @@ func readShell(text string, within []rune, before string) []rune {
 		push := func(r rune) { within = append(within, r) }
 		pop := func() { within = within[:len(within)-1] }
 		opens := func(s string) bool { return strings.HasPrefix(text[i:], s) }
+		first := strings.IndexByte(" \t\n;&|(<>", last) >= 0 // of a word
 		switch {
+		case in == unsure:
+			return within
 		case in == comment:
 			if c == '\n' {
 				pop()
@@ -90,15 +98,22 @@ func readShell(text string, within []rune, before string) []rune {
 			if c == '\'' {
 				pop()
 			}
+		case opens("\\\n"):
+			i++
+			continue // as if the line went on: last stays
 		case c == '\\':
 			i++ // what follows is itself
-		case c == '`' && in == backquote:
-			pop()
+		case in == backquote: // its end is looked for before all else
+			if c == '`' {
+				pop()
+			}
+		case in == expansion && strings.IndexByte("'\"`", c) >= 0:
+			push(unsure) // shells differ in how they read quotes there
 		case c == '`':
 			push(backquote)
 		case opens("$("):
 			push(command)
-			i++
+			i, c = i+1, '('
 		case opens("${"):
 			push(expansion)
 			i++
@@ -107,15 +122,20 @@ func readShell(text string, within []rune, before string) []rune {
 		case c == '"':
 			push(doubleQuote)
 		case in == doubleQuote:
+		case c == '}' && in == expansion:
+			pop()
+		case in == expansion:
 		case c == '\'':
 			push(singleQuote)
-		case c == '(' && (in == command || in == plainText):
+		case opens(")#"):
+			push(unsure) // a comment behind ( ), and none behind $( )
+		case first && in == command && (opens("case ") || opens("case\t") || opens("case\n") || opens("case\\")):
+			push(unsure) // its patterns end with a ), too
+		case c == '(':
 			push(command) // a subshell reads as one
 		case c == ')' && in == command:
 			pop()
-		case c == '}' && in == expansion:
-			pop()
-		case c == '#' && (in == plainText || in == command) && strings.IndexByte(" \t\n;&|(", last) >= 0:
+		case first && c == '#':
 			push(comment)
 		}
 		last = c

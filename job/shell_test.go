@@ -2,6 +2,7 @@ package job
 
 import (
 	"bytes"
+	"fmt"
 	"os/exec"
 	"strings"
 	"testing"
@@ -34,17 +35,21 @@ func shell(t rapid.TB, line string, env ...string) string {
 func TestShellLineNeverReadsAValue(t *testing.T) {
 	t.Parallel()
 	lines := map[string]string{
-		`printf '<%s>' {{name}}`:                           "<V>",
-		`printf '<%s>' "{{name}}" x`:                       "<V><x>",
-		`printf '<%s>' "it is {{ name }}, really"`:         "<it is V, really>",
-		`printf '<%s>' a{{name}}b`:                         "<aVb>",
-		`printf '<%s>' "$(printf %s {{name}}; echo .)"`:    "<V.>",
-		`printf '<%s>' "$(printf %s "{{name}}"; echo .)"`:  "<V.>",
-		`(printf '<%s>' {{name}})`:                         "<V>",
-		`x={{name}}; printf '<%s>' "$x"`:                   "<V>",
-		`if [ {{name}} = {{name}} ]; then printf same; fi`: "same",
-		"# don't\nprintf '<%s>' {{name}} # isn't it":       "<V>",
-		`printf '<%s>' 'it''s' "\"" {{name}}`:              `<its><"><V>`,
+		`printf '<%s>' {{name}}`:                                     "<V>",
+		`printf '<%s>' "{{name}}" x`:                                 "<V><x>",
+		`printf '<%s>' "it is {{ name }}, really"`:                   "<it is V, really>",
+		`printf '<%s>' a{{name}}b`:                                   "<aVb>",
+		`printf '<%s>' "$(printf %s {{name}}; echo .)"`:              "<V.>",
+		`printf '<%s>' "$(printf %s "{{name}}"; echo .)"`:            "<V.>",
+		`(printf '<%s>' {{name}})`:                                   "<V>",
+		`x={{name}}; printf '<%s>' "$x"`:                             "<V>",
+		`if [ {{name}} = {{name}} ]; then printf same; fi`:           "same",
+		"# don't\nprintf '<%s>' {{name}} # isn't it":                 "<V>",
+		`printf '<%s>' 'it''s' "\"" {{name}}`:                        `<its><"><V>`,
+		"printf '<%s>' \"$(#\"\nprintf %s {{name}}; echo . #\"\n)\"": "<V.>",
+		"printf '<%s>' \\\n#\"\nprintf '<%s>' {{name}} #\"":          "<><V>",
+		"printf '<%s>' `printf '%s' 1` {{name}}":                     "<1><V>",
+		`case x in x) printf '<%s>' {{name}};; esac`:                 "<V>",
 	}
 	for line, want := range lines {
 		quoted, err := quoteLine(line)
@@ -70,11 +75,53 @@ func TestShellLineNeverReadsAValue(t *testing.T) {
 	})
 }
 
+// Whatever a line is made of, what it does with a value of several words and
+// signs is what it does with a plain one.
+func TestShellLineTreatsAllValuesAlike(t *testing.T) {
+	t.Parallel()
+	const plain, hard = "ZQX", "A  B*$(echo C);'\""
+	part := rapid.SampledFrom([]string{
+		"{{p}}", "{{p}}", "show ", " ", " ", "\n", "\"", "\"", "'", "`", "$(", "(", ")", "case x in x) ", ";; esac", "#", "\\", "${x:-", "${x#", "}", "a", "; ", " && ",
+		`"$(case x in x) show `, `;; esac)"`, `)#"`, `"${x:-'}" '"'`, "`#\"`",
+	})
+	shells := [][]string{{"/bin/sh", "-c"}}
+	if bash, err := exec.LookPath("bash"); err == nil {
+		shells = append(shells, []string{bash, "--posix", "-c"})
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		parts := rapid.SliceOfN(part, 1, 16).Draw(t, "parts")
+		line, err := quoteLine("exec 3>&1; show() { printf '<%s>' \"$@\" >&3; }; show " + strings.Join(parts, ""))
+		if err != nil {
+			return
+		}
+		for _, sh := range shells {
+			does := func(value string) string {
+				cmd := exec.Command(sh[0], append(sh[1:len(sh):len(sh)], line)...)
+				cmd.Env = []string{"PATH=/usr/bin:/bin", ParamEnv("p") + "=" + value}
+				var said bytes.Buffer
+				cmd.Stdout = &said
+				if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() == 2 {
+					return fmt.Sprint(err) // no shell line at all
+				}
+				return said.String()
+			}
+			want := strings.ReplaceAll(does(plain), plain, hard)
+			if got := does(hard); got != want {
+				t.Fatalf("%s: %s wrote %q, want %q", line, sh[0], got, want)
+			}
+		}
+	})
+}
+
 func TestShellLineRefusesWhatCannotBeQuoted(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		`echo '{{name}}'`, "echo `echo {{name}}`", `echo ${x:-{{name}} }`, "cat <<E\n{{name}}\nE", `echo $(( {{name}} + 1 ))`,
 		`echo \{{name}}`, `echo ${{name}}`, `echo $'\t'{{name}}`, "echo # {{name}}", `echo "$(echo '{{name}}')"`,
+		`echo $[{{name}}]`, `[[ {{name}} -eq 1 ]]`,
+		// What closes here is not what one might think.
+		`echo "$(case x in x) echo {{name}};; esac)"`, "(true)#\"\necho {{name}} #\"", `echo "${x:-'}" '"' {{name}} '"}"'`,
+		"echo `#\"` x `echo {{name}} #\"`",
 	} {
 		if quoted, err := quoteLine(line); err == nil {
 			t.Errorf("%s became %s", line, quoted)
