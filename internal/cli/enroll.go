@@ -60,6 +60,12 @@ func (a *app) tokenCommand() *cobra.Command {
 			"that it renews by itself.",
 		Example: "  carillon minions token\n  worker --servers node1:7420 --join-token \"$(carillon minions token --ttl 10m --minions 'web*')\"",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ttl < time.Second {
+				return usagef("--ttl %s: give a second or more", ttl)
+			}
+			if uses < 1 {
+				return usagef("--uses %d: give 1 or more", uses)
+			}
 			spec := struct {
 				TTLSeconds int64  `json:"ttlSeconds"`
 				Uses       int    `json:"uses"`

@@ -62,6 +62,9 @@ with another --tolerate say, it goes on; after a stop it begins anew.`,
 				By              string               `json:"by"`
 				Reason          string               `json:"reason,omitempty"`
 			}{Tolerate: tolerate, PatienceSeconds: int64(patience / time.Second), By: a.user(), Reason: reason}
+			if patience < time.Second {
+				return usagef("--patience %s: give a second or more", patience)
+			}
 			var err error
 			if body.Manifest, err = readSigned(file); err != nil {
 				return err

@@ -71,3 +71,18 @@ func TestSignAndVerify(t *testing.T) {
 	run(exitUsage, "no --group is given", "start", "--manifest", at("good"))
 	run(exitUsage, "signed manifest", "start", "--manifest", at("worker"), "--group", "all=*")
 }
+
+// What the API has in whole seconds or counts, where zero stands for a default,
+// is refused when it is less than one: it would count as not given.
+func TestNothingIsTakenForADefault(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	for _, args := range [][]string{
+		{"minions", "token", "--ttl", "500ms"}, {"minions", "token", "--ttl=-5m"}, {"minions", "token", "--uses", "0"},
+		{"minions", "update", "start", "--manifest", "none", "--group", "a=*", "--patience", "500ms"},
+	} {
+		if got := carillon(t.Context(), f, "", args...); got.code != exitUsage || !strings.Contains(got.stderr, " or more") {
+			t.Errorf("%v: %s", args, got)
+		}
+	}
+}
