@@ -191,7 +191,8 @@ func (d *Param) check(p *problems, at string) {
 	}
 	number := t == ParamInt || t == ParamNumber
 	bounds := map[string]float64{}
-	for name, text := range map[string]string{"min": d.Min, "max": d.Max} {
+	for _, bound := range [][2]string{{"min", d.Min}, {"max", d.Max}} {
+		name, text := bound[0], bound[1]
 		if text == "" {
 			continue
 		}

@@ -320,7 +320,7 @@ func (w *planner) values(st *Step, run map[string]string) (values map[string]str
 // scriptStep adds what the step's script says, and checks its parameters.
 func (w *planner) scriptStep(i int, script *SavedScript, out *OrderStep, values map[string]string, pending map[string]bool, run map[string]string) {
 	sp, st := &script.Spec, &w.spec.Steps[i]
-	for name := range st.Params {
+	for _, name := range slices.Sorted(maps.Keys(st.Params)) {
 		if paramOf(sp.Params, name) == nil {
 			w.problems.unknownParam(at(i)+".params."+name, name, paramNames(sp.Params), "the script takes none")
 		}

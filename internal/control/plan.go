@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
@@ -83,27 +84,9 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 	problems := append(p.checkTargets(objects), p.checkCalendars(objects)...)
 	for i := range objects {
 		o := &objects[i]
-		if o.Kind == job.KindCalendar {
-			if changes[i], err = p.calendar(o); err != nil {
-				return nil, fmt.Errorf("apply calendar %s: %w", o.Metadata.Key(), err)
-			}
-			continue
-		}
-		if o.Kind == job.KindScript {
-			if changes[i], err = p.script(ctx, o); err != nil {
-				return nil, fmt.Errorf("apply script %s: %w", o.Metadata.Key(), err)
-			}
-			continue
-		}
-		if o.Kind == job.KindHostGroup {
-			if changes[i], err = p.hostGroup(o); err != nil {
-				return nil, fmt.Errorf("apply host group %s: %w", o.Metadata.Name, err)
-			}
-			continue
-		}
-		if o.Kind == job.KindGroup {
-			if changes[i], err = p.group(o); err != nil {
-				return nil, fmt.Errorf("apply group %s: %w", o.Metadata.Key(), err)
+		if o.Kind != job.KindJob {
+			if changes[i], err = p.other(ctx, o); err != nil {
+				return nil, fmt.Errorf("apply %s %s: %w", strings.ToLower(o.Kind), o.Metadata.Key(), err)
 			}
 			continue
 		}
@@ -138,6 +121,19 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 		return nil, &job.InvalidError{Problems: problems}
 	}
 	return changes, nil
+}
+
+// other works out what applying an object changes that is no job.
+func (p *planner) other(ctx context.Context, o *manifest.Object) (change, error) {
+	switch o.Kind {
+	case job.KindCalendar:
+		return p.calendar(o)
+	case job.KindScript:
+		return p.script(ctx, o)
+	case job.KindHostGroup:
+		return p.hostGroup(o)
+	}
+	return p.group(o)
 }
 
 // groupOf returns the group that a job's manifest names; its name is empty when

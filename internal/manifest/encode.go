@@ -38,16 +38,14 @@ func Encode(objs ...Object) ([]byte, error) {
 
 // documentNode builds the YAML form of an object.
 func documentNode(o *Object) *yaml.Node {
-	if o.Kind == job.KindGroup {
+	switch o.Kind {
+	case job.KindGroup:
 		return node(reflect.ValueOf(document[job.GroupSpec]{job.APIVersion, o.Kind, o.Metadata, o.Group}))
-	}
-	if o.Kind == job.KindCalendar {
+	case job.KindCalendar:
 		return node(reflect.ValueOf(document[job.CalendarSpec]{job.APIVersion, o.Kind, o.Metadata, o.Calendar}))
-	}
-	if o.Kind == job.KindScript {
+	case job.KindScript:
 		return node(reflect.ValueOf(document[job.ScriptSpec]{job.APIVersion, o.Kind, o.Metadata, o.Script}))
-	}
-	if o.Kind == job.KindHostGroup {
+	case job.KindHostGroup:
 		return node(reflect.ValueOf(document[job.HostGroupSpec]{job.APIVersion, o.Kind, o.Metadata, o.HostGroup}))
 	}
 	return node(reflect.ValueOf(document[job.Spec]{job.APIVersion, o.Kind, o.Metadata, o.Spec}))

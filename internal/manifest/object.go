@@ -17,9 +17,14 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
+// spec is what a user writes of a kind.
+type spec interface {
+	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec
+}
+
 // document is a document's outermost fields, in the order they are written. S
 // is the spec of its kind.
-type document[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec] struct {
+type document[S spec] struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Metadata   job.Metadata `json:"metadata"`
@@ -76,7 +81,7 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 }
 
 // read reads a document whose kind has the spec S.
-func read[S job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec](r *reader, n *yaml.Node) (job.Metadata, S) {
+func read[S spec](r *reader, n *yaml.Node) (job.Metadata, S) {
 	var doc document[S]
 	r.fields(n, reflect.ValueOf(&doc).Elem(), "")
 	return doc.Metadata, doc.Spec
@@ -149,17 +154,15 @@ func Validate(o *Object) []job.Problem { return validate(o, schedule.NewCache())
 
 func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 	problems := o.Metadata.Validate()
-	if o.Kind == job.KindGroup {
+	switch o.Kind {
+	case job.KindGroup:
 		return append(append(problems, o.Group.Validate()...), mode.Check(&o.Group)...)
-	}
-	if o.Kind == job.KindHostGroup {
+	case job.KindHostGroup:
 		return append(problems, checkHostGroup(o)...)
-	}
-	if o.Kind == job.KindCalendar {
+	case job.KindCalendar:
 		_, wrong := calendar.New(o.Metadata.Name, &o.Calendar)
 		return append(problems, wrong...)
-	}
-	if o.Kind == job.KindScript {
+	case job.KindScript:
 		return append(problems, o.Script.Validate()...)
 	}
 	problems = append(problems, o.Spec.Validate()...)

@@ -73,7 +73,7 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 	case reflect.Struct:
 		r.fields(n, v, path)
 	case reflect.Map:
-		r.texts(n, v, path)
+		r.mapping(n, v, path)
 	case reflect.Slice:
 		switch v.Type().Elem().Kind() {
 		case reflect.Int:
@@ -185,8 +185,8 @@ func (r *reader) numbers(n *yaml.Node, v reflect.Value, path string) {
 	v.Set(out)
 }
 
-// texts reads a mapping of text to text, or to something else.
-func (r *reader) texts(n *yaml.Node, v reflect.Value, path string) {
+// mapping reads a mapping of names to text, or to something else.
+func (r *reader) mapping(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
 		r.fail(n, path, "%s is not a mapping; write one line per entry, as in NAME: value", shown(n))
 		return
