@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
@@ -17,7 +18,6 @@ const namePattern = `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
 
 // document describes one document of a job file. The kind says which spec it has.
 func document(c comments) schema {
-	spec := func(s schema) schema { return schema{"properties": schema{"spec": s}} }
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
 		"title":                "Carillon job, group, calendar, script, or group of hosts",
@@ -26,25 +26,25 @@ func document(c comments) schema {
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
 		"properties": schema{
 			"apiVersion": schema{"const": job.APIVersion, "description": "The version of the file's form."},
-			"kind":       schema{"enum": []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindScript}, "description": "What the document describes."},
+			"kind":       schema{"enum": manifest.Kinds(), "description": "What the document describes."},
 			"metadata":   c.object(reflect.TypeFor[job.Metadata](), "metadata"),
 			"spec":       schema{"type": "object", "description": "What is wanted of it."},
 		},
-		"if":   schema{"properties": schema{"kind": schema{"const": job.KindGroup}}},
-		"then": spec(c.object(reflect.TypeFor[job.GroupSpec](), "group")),
-		"else": schema{
-			"if":   schema{"properties": schema{"kind": schema{"const": job.KindHostGroup}}},
-			"then": spec(c.object(reflect.TypeFor[job.HostGroupSpec](), "hostGroup")),
-			"else": schema{
-				"if":   schema{"properties": schema{"kind": schema{"const": job.KindCalendar}}},
-				"then": spec(c.object(reflect.TypeFor[job.CalendarSpec](), "calendar")),
-				"else": schema{
-					"if":   schema{"properties": schema{"kind": schema{"const": job.KindScript}}},
-					"then": spec(c.object(reflect.TypeFor[job.ScriptSpec](), "script")),
-					"else": spec(c.object(reflect.TypeFor[job.Spec](), "spec")),
-				},
-			},
+		"allOf": []schema{
+			specOf(job.KindJob, c.object(reflect.TypeFor[job.Spec](), "spec")),
+			specOf(job.KindGroup, c.object(reflect.TypeFor[job.GroupSpec](), "group")),
+			specOf(job.KindHostGroup, c.object(reflect.TypeFor[job.HostGroupSpec](), "hostGroup")),
+			specOf(job.KindCalendar, c.object(reflect.TypeFor[job.CalendarSpec](), "calendar")),
+			specOf(job.KindScript, c.object(reflect.TypeFor[job.ScriptSpec](), "script")),
 		},
+	}
+}
+
+// specOf says what the spec of a kind is.
+func specOf(kind string, spec schema) schema {
+	return schema{
+		"if":   schema{"properties": schema{"kind": schema{"const": kind}}, "required": []string{"kind"}},
+		"then": schema{"properties": schema{"spec": spec}},
 	}
 }
 

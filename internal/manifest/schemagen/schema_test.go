@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/carillon-cron/carillon/configs/examples"
+	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -53,7 +55,7 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		properties, _ := s["properties"].(map[string]any)
 		for name, p := range properties {
 			field := p.(map[string]any)
-			if path+name != "metadata" && path+name != "spec" && path+name != "then.spec" && path+name != "else.then.spec" && path+name != "else.else.then.spec" && path+name != "else.else.else.then.spec" && path+name != "else.else.else.else.spec" && field["description"] == nil {
+			if path+name != "metadata" && !strings.HasSuffix(path, " then.") && field["description"] == nil {
 				t.Errorf("%s%s has no description", path, name)
 			}
 			if d, _ := field["description"].(string); regexp.MustCompile(`\b(Default|Overlap|Misfire|Spread|Loss|Start)[A-Z]`).MatchString(d) {
@@ -63,30 +65,34 @@ func TestEveryFieldIsDescribed(t *testing.T) {
 		}
 	}
 	walk("", load(t))
-	walk("then.", load(t)["then"].(map[string]any))
-	hosts := load(t)["else"].(map[string]any)
-	walk("else.then.", hosts["then"].(map[string]any))
-	calendars := hosts["else"].(map[string]any)
-	walk("else.else.then.", calendars["then"].(map[string]any))
-	scripts := calendars["else"].(map[string]any)
-	walk("else.else.else.then.", scripts["then"].(map[string]any))
-	walk("else.else.else.else.", scripts["else"].(map[string]any))
+	for kind, s := range specs(t) {
+		walk(kind+" then.", s)
+	}
+	kinds := map[string]string{"spec": job.KindJob, "group": job.KindGroup, "calendar": job.KindCalendar, "script": job.KindScript}
 	for at := range details {
 		s, way := load(t), strings.Split(at, ".")
-		switch way[0] {
-		case "group":
-			s, way[0] = s["then"].(map[string]any), "spec"
-		case "calendar":
-			s, way[0] = s["else"].(map[string]any)["else"].(map[string]any)["then"].(map[string]any), "spec"
-		case "spec":
-			s = s["else"].(map[string]any)["else"].(map[string]any)["else"].(map[string]any)["else"].(map[string]any)
-		case "script":
-			s, way[0] = s["else"].(map[string]any)["else"].(map[string]any)["else"].(map[string]any)["then"].(map[string]any), "spec"
+		if kind, ok := kinds[way[0]]; ok {
+			s, way[0] = specs(t)[kind], "spec"
 		}
 		if !reaches(s, way) {
 			t.Errorf("details of %s, which is no field", at)
 		}
 	}
+}
+
+// specs returns what the schema says of the documents of each kind.
+func specs(t *testing.T) map[string]map[string]any {
+	t.Helper()
+	out := map[string]map[string]any{}
+	for _, s := range load(t)["allOf"].([]any) {
+		cond := s.(map[string]any)
+		kind := cond["if"].(map[string]any)["properties"].(map[string]any)["kind"].(map[string]any)["const"].(string)
+		out[kind] = cond["then"].(map[string]any)
+	}
+	if kinds := slices.Sorted(maps.Keys(out)); !slices.Equal(kinds, slices.Sorted(slices.Values(manifest.Kinds()))) {
+		t.Fatalf("specs of %v", kinds)
+	}
+	return out
 }
 
 // reaches reports whether the schema has the field at a path.
@@ -255,11 +261,13 @@ func validateWord(s map[string]any, v any, fail func(string, ...any) error) erro
 		return fail("matches not")
 	}
 	if cond, ok := s["if"].(map[string]any); ok {
-		branch := "else"
 		if validate(cond, v, "") == nil {
-			branch = "then"
+			return validate(s["then"].(map[string]any), v, "")
 		}
-		if err := validate(s[branch].(map[string]any), v, ""); err != nil {
+	}
+	all, _ := s["allOf"].([]any)
+	for _, one := range all {
+		if err := validate(one.(map[string]any), v, ""); err != nil {
 			return err
 		}
 	}
