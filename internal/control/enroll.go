@@ -64,18 +64,18 @@ func (c *Control) CreateToken(ctx context.Context, req TokenRequest) (TokenView,
 	if err != nil {
 		return TokenView{}, err
 	}
-	v := TokenView{ID: t.ID, Text: t.Text()}
+	if err := c.audited(ctx, "token.create", t.ID, req.Order); err != nil {
+		return TokenView{}, err
+	}
+	v := TokenView{ID: t.ID}
 	all, err := c.Tokens(ctx)
 	for i := range all {
 		if all[i].ID == t.ID {
 			v = all[i]
-			v.Text = t.Text()
 		}
 	}
-	if err != nil {
-		return v, err
-	}
-	return v, c.audited(ctx, "token.create", t.ID, req.Order)
+	v.Text = t.Text()
+	return v, err
 }
 
 // Tokens returns the tokens that are still good for something.
