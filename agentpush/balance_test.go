@@ -31,7 +31,7 @@ func TestRebalance(t *testing.T) {
 	// And nothing is lost by it.
 	var os []job.Order
 	for i := range 60 {
-		os = append(os, orders(job.MinionID(fmt.Sprintf("m%d", i)), 1, time.Minute)...)
+		os = append(os, orders(job.MinionID(fmt.Sprintf("m%d", i)), 1, long)...)
 	}
 	a.hub.Send(os)
 	a.await(60, "succeeded", inState(job.StateSucceeded))

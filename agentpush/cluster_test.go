@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -190,6 +191,7 @@ func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster
 		cfg := agentpush.Config{
 			Node: n.id, SessionBase: int64(100 - i), PresenceEvery: 5 * time.Millisecond,
 			PeerReconnect: 20 * time.Millisecond, ResendAfter: 20 * time.Millisecond,
+			BeatEvery: long, StallAfter: long, RebalanceAfter: long, ProbeWait: wait, PeerWait: wait, ReportRetry: long,
 		}
 		if adapt != nil {
 			adapt(&cfg)
@@ -258,8 +260,12 @@ func (c *cluster) start(cfg agenttest.Config, nodes ...*node) *agenttest.Minion 
 	return m
 }
 
-// wait is how long the tests wait for what has to happen.
-const wait = 2 * time.Minute
+// wait is how long the tests wait for what has to happen: it is for a machine that
+// is busy with much else. Nothing ends by its age within that time: long is longer.
+const (
+	wait = 3 * time.Minute
+	long = time.Hour
+)
 
 func (c *cluster) eventually(what string, ok func() bool) {
 	c.t.Helper()
@@ -299,6 +305,32 @@ func (n *node) await(count int, what string, ok func(*job.Report) bool) []job.Re
 			n.c.t.Fatalf("%s: %d of %d reports: %s; the first of all: %+v", n.id, len(found), count, what, all)
 		}
 	}
+}
+
+// unknown waits until the minions have said of all these tasks that they know
+// nothing of them. As the engine does, it asks again: a question does not wait for
+// long.
+func (n *node) unknown(refs []job.Ref) {
+	n.c.t.Helper()
+	open := map[job.TaskID]job.Ref{}
+	for _, r := range refs {
+		open[r.Task] = r
+	}
+	asked := time.Now()
+	n.c.eventually("every question is answered", func() bool {
+		n.mu.Lock()
+		for i := range n.reports {
+			if r := &n.reports[i]; !r.Known {
+				delete(open, r.Task)
+			}
+		}
+		n.mu.Unlock()
+		if time.Since(asked) > 5*time.Second {
+			asked = time.Now()
+			n.hub.Ask(slices.Collect(maps.Values(open)))
+		}
+		return len(open) == 0
+	})
 }
 
 func (n *node) count(ok func(*job.Report) bool) int {

@@ -1,9 +1,24 @@
 package agentpush
 
-import "time"
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Grace is how long after its time an open offer may still be answered.
 const Grace = grace
+
+// Lost is how many reports were given up.
+func (h *Hub) Lost() int {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(h.met.lost)
+	families, err := reg.Gather()
+	if err != nil || len(families) != 1 {
+		return -1
+	}
+	return int(families[0].GetMetric()[0].GetCounter().GetValue())
+}
 
 // SweepAt does what the hub does from time to time, as if it were later.
 func (h *Hub) SweepAt(t time.Time) { h.sweepOnce(t.UnixNano(), true) }

@@ -23,24 +23,27 @@ func TestForwardBetweenThreeNodes(t *testing.T) {
 	for _, n := range c.nodes {
 		c.eventually("every node sees all", func() bool { return len(n.hub.Match(job.Target{})) == 30 })
 	}
+	asked := make([][]job.Ref, len(c.nodes))
 	for i, n := range c.nodes {
 		c.own(job.ShardID(i), n.id)
 		for _, m := range ms {
-			os := orders(m.ID(), 40, time.Minute)
+			os := orders(m.ID(), 40, long)
 			for j := range os {
 				os[j].Shard = job.ShardID(i)
 			}
 			n.hub.Send(os)
-			n.hub.Ask([]job.Ref{{Task: orders(m.ID(), 1, 0)[0].Task, Shard: job.ShardID(i)}})
+			ref := job.Ref{Task: orders(m.ID(), 1, 0)[0].Task, Shard: job.ShardID(i)}
+			n.hub.Ask([]job.Ref{ref})
+			asked[i] = append(asked[i], ref)
 		}
 	}
-	for _, n := range c.nodes {
+	for i, n := range c.nodes {
 		var ids []job.TaskID
 		for _, r := range n.await(30*40, "succeeded", inState(job.StateSucceeded)) {
 			ids = append(ids, r.Task)
 		}
-		n.await(30, "answers", func(r *job.Report) bool { return !r.Known })
 		n.hub.Ack(ids)
+		n.unknown(asked[i])
 	}
 	for _, m := range ms {
 		if m.Executed() != 120 || m.Repeated() != 0 {
@@ -74,7 +77,7 @@ func TestI8_OwnerChangesWhileAReportTravels(t *testing.T) {
 	}}, c.nodes[2])
 	c.eventually("seen", func() bool { return a.hub.Connected("m") })
 	c.own(7, a.id)
-	a.hub.Send(orders("m", 1, time.Minute))
+	a.hub.Send(orders("m", 1, long))
 	c.own(7, "") // nobody owns it for a while
 	close(release)
 	time.AfterFunc(100*time.Millisecond, func() { c.own(7, b.id) })
@@ -134,9 +137,9 @@ func TestI4_OfferFollowsTheMinionToAnotherNode(t *testing.T) {
 			return agenttest.Dialer(addr)()
 		},
 	})
-	a.hub.Send(orders("m", 5, time.Minute))
+	a.hub.Send(orders("m", 5, long))
 	c.eventually("offered, and come to the minion", func() bool { return a.hub.Status().InFlight > 0 && m.Offers() > 0 })
-	a.hub.Send(orders("m", 5, time.Minute))
+	a.hub.Send(orders("m", 5, long))
 	m.Disconnect()
 	a.await(10, "succeeded", inState(job.StateSucceeded))
 	if m.Executed() != 10 {
@@ -153,7 +156,7 @@ func TestI2_HigherSessionElsewhereEndsTheOldOne(t *testing.T) {
 	a, b := c.nodes[0], c.nodes[1]
 	old := c.minion(agenttest.Config{ID: "m", Reconnect: time.Hour, Take: func(*agentpb.Offer) bool { return false }}, a)
 	c.eventually("b sees it", func() bool { return b.hub.Connected("m") })
-	a.hub.Send(orders("m", 3, time.Minute))
+	a.hub.Send(orders("m", 3, long))
 	c.eventually("offered", func() bool { return a.hub.Status().InFlight == 3 })
 	fresh := c.minion(agenttest.Config{ID: "m"}, b)
 	c.eventually("the old session ends", func() bool { return !old.Connected() })
@@ -182,7 +185,7 @@ func TestI6_BrokenLinkDeliversAnew(t *testing.T) {
 		},
 	})
 	c.eventually("a sees it", func() bool { return a.hub.Connected("m") })
-	a.hub.Send(orders("m", 300, time.Minute))
+	a.hub.Send(orders("m", 300, long))
 	c.eventually("b has offered", func() bool { return b.hub.Status().InFlight > 0 && b.hub.Status().Queued > 0 })
 	b.kill()
 	a.hub.Inventory().RemoveNode(b.id)
@@ -202,11 +205,14 @@ func TestI6_UnsettledAtADeadPeerIsIndeterminate(t *testing.T) {
 	a, b := c.nodes[0], c.nodes[1]
 	c.minion(agenttest.Config{ID: "m", Take: func(*agentpb.Offer) bool { return false }, Reconnect: time.Hour}, b)
 	c.eventually("a sees it", func() bool { return a.hub.Connected("m") })
-	a.hub.Send(orders("m", 2, 1500*time.Millisecond))
+	a.hub.Send(orders("m", 2, long))
 	c.eventually("b has offered", func() bool { return b.hub.Status().InFlight > 0 })
 	b.kill()
 	a.hub.Inventory().RemoveNode(b.id)
-	a.await(2, "indeterminate", inState(job.StateIndeterminate))
+	c.eventually("they are indeterminate when their time is over", func() bool {
+		a.hub.SweepAt(time.Now().Add(2 * long))
+		return a.count(inState(job.StateIndeterminate)) == 2
+	})
 	if k := a.count(inState(job.StateDeliveryTimeout)); k != 0 {
 		t.Errorf("%d delivery timeouts", k)
 	}
@@ -218,10 +224,11 @@ func TestI1_EndAtAPeerIsReportedToTheOwnerOnce(t *testing.T) {
 	a, b := c.nodes[0], c.nodes[1]
 	c.minion(agenttest.Config{ID: "m", Take: func(*agentpb.Offer) bool { return false }, Reconnect: time.Hour}, b)
 	c.eventually("a sees it", func() bool { return a.hub.Connected("m") })
-	a.hub.Send(orders("m", 1, time.Minute))
+	a.hub.Send(orders("m", 1, long))
 	c.eventually("b has offered", func() bool { return b.hub.Status().InFlight == 1 })
-	a.hub.Send(orders("m", 6, 500*time.Millisecond))
+	a.hub.Send(orders("m", 6, long/2))
 	a.await(2, "dropped", inState(job.StateDropped))
+	b.hub.SweepAt(time.Now().Add(long / 2))
 	a.await(4, "delivery timeout", inState(job.StateDeliveryTimeout))
 	seen := map[job.TaskID]int{}
 	a.mu.Lock()
@@ -237,8 +244,8 @@ func TestWaitingOrdersFollowPresence(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, nil)
 	a, b := c.nodes[0], c.nodes[1]
-	a.hub.Send(orders("m", 3, time.Minute))
-	b.hub.Send(orders("m", 2, time.Minute))
+	a.hub.Send(orders("m", 3, long))
+	b.hub.Send(orders("m", 2, long))
 	m := c.minion(agenttest.Config{ID: "m"}, b)
 	a.await(5, "succeeded", inState(job.StateSucceeded))
 	if m.Executed() != 5 {

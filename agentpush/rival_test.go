@@ -3,7 +3,6 @@ package agentpush_test
 import (
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -41,7 +40,7 @@ func TestI2_SecondLiveProcessIsSentToTheFirst(t *testing.T) {
 	dial, _ := route(b, a)
 	second := c.start(agenttest.Config{ID: "m", Instance: "second", Dial: dial}, b)
 	c.eventually("it is refused", func() bool { return status.Code(second.LastError()) == codes.AlreadyExists })
-	b.hub.Send(orders("m", 1, time.Minute))
+	b.hub.Send(orders("m", 1, long))
 	a.await(1, "succeeded", inState(job.StateSucceeded))
 	if first.Executed() != 1 || first.Sessions() != 1 || second.Sessions() != 0 {
 		t.Errorf("first: %d executed, %d sessions; second: %d sessions", first.Executed(), first.Sessions(), second.Sessions())

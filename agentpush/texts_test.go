@@ -2,7 +2,6 @@ package agentpush_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 )
@@ -22,7 +21,7 @@ func TestFetchIsAnswered(t *testing.T) {
 	if got := r.next().GetText(); got.GetSha256() != "a" || got.GetError() != "" || got.GetText() != "text" {
 		t.Errorf("a text: %v", got)
 	}
-	n.hub.Send(orders("raw", 1, time.Minute))
+	n.hub.Send(orders("raw", 1, long))
 	if got := r.next().GetOffer(); len(got.GetOrders()) != 1 {
 		t.Errorf("offer: %v", got)
 	}
@@ -39,7 +38,7 @@ func TestFetchIsBounded(t *testing.T) {
 	for range 65 {
 		r.next()
 	}
-	n.hub.Send(orders("raw", 1, time.Minute))
+	n.hub.Send(orders("raw", 1, long))
 	if got := r.next(); len(got.GetOffer().GetOrders()) != 1 {
 		t.Errorf("after the last text that may be asked for: %v", got)
 	}

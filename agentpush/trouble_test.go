@@ -16,7 +16,7 @@ import (
 func TestUncontrollable(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, func(cfg *agentpush.Config) {
-		cfg.BeatEvery, cfg.StallAfter, cfg.MinVersion = time.Hour, 100*time.Millisecond, "v0.9.0"
+		cfg.StallAfter, cfg.MinVersion = 100*time.Millisecond, "v0.9.0"
 	})
 	n := c.nodes[0]
 	all := job.Target{Names: []string{"raw"}}
@@ -47,7 +47,7 @@ func TestUncontrollable(t *testing.T) {
 	is("")
 
 	// It takes nothing: it is stalled, and well when it takes what it was offered.
-	n.hub.Send(orders("raw", 1, time.Minute))
+	n.hub.Send(orders("raw", 1, long))
 	offer := r.next().GetOffer()
 	is("has not taken an order")
 	r.taken(offer.GetSeq())
@@ -58,7 +58,7 @@ func TestUncontrollable(t *testing.T) {
 // trouble is not held to be so itself.
 func TestUncontrollableEndsWithItsSession(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.BeatEvery = time.Hour })
+	c := newCluster(t, 1, nil)
 	n := c.nodes[0]
 	all := job.Target{Names: []string{"raw"}}
 	r := c.raw("raw", n)
@@ -76,7 +76,7 @@ func TestUncontrollableEndsWithItsSession(t *testing.T) {
 // others share, so it can be told so much only.
 func TestTroubleIsBounded(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, 1, func(cfg *agentpush.Config) { cfg.BeatEvery = time.Hour })
+	c := newCluster(t, 1, nil)
 	n := c.nodes[0]
 	all := job.Target{Names: []string{"raw"}}
 	r := c.raw("raw", n)
