@@ -51,6 +51,9 @@ type Config struct {
 	// RebalanceAfter is how long the members must be unchanged before shards
 	// are moved for balance. Default 1 s.
 	RebalanceAfter time.Duration
+	// StalledAfter is how long the engine's loop may take to come round before the
+	// node says that it is in trouble. Default 3 s.
+	StalledAfter time.Duration
 	// DrainTimeout bounds the handing over of all shards at the end. Default 10 s.
 	DrainTimeout time.Duration
 
@@ -72,6 +75,7 @@ func (c Config) filled() Config {
 	def(&c.MaxMessageExpired, time.Minute)
 	def(&c.ProbeEvery, 200*time.Millisecond)
 	def(&c.RebalanceAfter, time.Second)
+	def(&c.StalledAfter, 3*time.Second)
 	def(&c.DrainTimeout, 10*time.Second)
 	c.Capacity = max(c.Capacity, 1)
 	c.seed = maphash.MakeSeed()

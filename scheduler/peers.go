@@ -174,16 +174,13 @@ func (p *peers) note(s *peer, err error) time.Duration {
 // healthEvery is how often a node looks at its own health.
 const healthEvery = 500 * time.Millisecond
 
-// stalledAfter: a loop that has not come round for so long does not do its work.
-const stalledAfter = 3 * time.Second
-
 // trouble says why the node does not do its work; none: it does.
 func (e *Engine) trouble() []string {
 	var out []string
 	if !e.deps.Cluster.Synced() {
 		out = append(out, "its view of the cluster is not read")
 	}
-	if last := e.tended.Load(); last != 0 && time.Since(time.Unix(0, last)) > stalledAfter {
+	if last := e.tended.Load(); last != 0 && time.Since(time.Unix(0, last)) > e.cfg.StalledAfter {
 		out = append(out, "its loop has stalled")
 	}
 	return out

@@ -231,6 +231,7 @@ func (b *bed) write(key string, v any) {
 func TestI15_RolloutGoesOnWithTheNextOwner(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.ttl = mortal
 	most := b.hosts(30, 20*time.Millisecond)
 	j := b.put("j", job.Spec{
 		Command: []string{"x"}, Target: job.Target{Run: job.SpreadAll}, Rollout: job.Rollout{Batch: "4", CanaryCount: 2, Order: job.OrderShuffle},
@@ -262,6 +263,7 @@ func TestI15_RolloutGoesOnWithTheNextOwner(t *testing.T) {
 func TestI16_WishOutlivesItsOwner(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.ttl = mortal
 	b.hosts(3, time.Hour) // they do not end by themselves
 	j := b.put("j", job.Spec{Command: []string{"x"}, Target: job.Target{Run: job.SpreadAll}})
 	_, kill, _ := b.start("n1")
