@@ -60,7 +60,7 @@ func (m *Minion) findFacts(ctx context.Context) {
 	}
 	maps.Copy(found, added)
 	if err != nil {
-		found[facts.ErrorFact] = facts.Text(err)
+		found[facts.ErrorFact] = facts.Text(err.Error())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -73,9 +73,10 @@ func (d *Dir) Read(ctx context.Context) (map[string]string, error) {
 	return all, errors.Join(errs...)
 }
 
-// Text puts an error of Read into one line, for ErrorFact.
-func Text(err error) string {
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+// Text makes words, such as those of an error of Read, the value of a fact: one
+// line of at most MaxValue bytes.
+func Text(text string) string {
+	text = strings.ReplaceAll(text, "\n", "; ")
 	if len(text) > MaxValue {
 		text = strings.ToValidUTF8(text[:MaxValue-3], "") + "..."
 	}

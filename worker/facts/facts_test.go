@@ -195,7 +195,7 @@ func TestF3_Bounds(t *testing.T) {
 func TestText(t *testing.T) {
 	t.Parallel()
 	_, err := os.Open("/nowhere/" + strings.Repeat("é", MaxValue) + "\x01")
-	if got := Text(err); len(got) > MaxValue || !strings.HasSuffix(got, "...") || strings.ContainsAny(got, "\n\x01") {
+	if got := Text(err.Error()); len(got) > MaxValue || !strings.HasSuffix(got, "...") || strings.ContainsAny(got, "\n\x01") {
 		t.Errorf("text = %q", got)
 	}
 }

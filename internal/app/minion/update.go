@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/release"
 	"github.com/carillon-cron/carillon/worker"
+	"github.com/carillon-cron/carillon/worker/facts"
 )
 
 // ErrUpdate is returned by Run when a release is staged: the process should end
@@ -41,9 +42,6 @@ const (
 	// look is how often what nobody announces is looked at.
 	look = 100 * time.Millisecond
 )
-
-// reasonBytes bounds the text of a failure: it is a fact.
-const reasonBytes = 512
 
 // updater brings this minion to the releases that nodes tell of.
 type updater struct {
@@ -121,25 +119,10 @@ func (u *updater) failed(s *release.State) failure {
 	u.mu.Unlock()
 	for _, f := range s.Failures {
 		if f.Final && f.At.After(last.at) {
-			last = failure{f.Program.Manifest, oneLine(f.Reason), f.At}
+			last = failure{f.Program.Manifest, facts.Text(f.Reason), f.At}
 		}
 	}
 	return last
-}
-
-// oneLine makes an error's text a fact's value.
-func oneLine(s string) string {
-	out := make([]rune, 0, len(s))
-	for _, c := range s {
-		if c < ' ' || c == 0x7f {
-			c = ' '
-		}
-		out = append(out, c)
-	}
-	for len(string(out)) > reasonBytes {
-		out = out[:len(out)-1]
-	}
-	return string(out)
 }
 
 // offer takes what a node tells; only the newest counts.
@@ -214,7 +197,7 @@ func (u *updater) follow(ctx context.Context, m *worker.Minion) bool {
 		case permanent(err):
 			u.log.Error("release is given up", zap.Int64("release", int64(last.number)), zap.Error(err))
 			u.mu.Lock()
-			u.refused = failure{last.number, oneLine(err.Error()), time.Now()}
+			u.refused = failure{last.number, facts.Text(err.Error()), time.Now()}
 			u.mu.Unlock()
 			u.givenUp.Inc()
 			m.RefreshFacts()
