@@ -136,8 +136,8 @@ func (n *node) take(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMi
 // await waits until cond, called with mu held, is true.
 func (n *node) await(what string, cond func() bool) {
 	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	timer := time.AfterFunc(20*time.Second, n.cond.Broadcast)
+	deadline := time.Now().Add(2 * time.Minute)
+	timer := time.AfterFunc(time.Until(deadline), n.cond.Broadcast)
 	defer timer.Stop()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -314,7 +314,7 @@ func poll(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+	for deadline := time.Now().Add(2 * time.Minute); !cond(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %s in time", what)
 		}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 )
 
 func open(t *testing.T, cfg CredentialsConfig, now func() time.Time) *Credentials {
@@ -232,7 +233,7 @@ func TestRunRenews(t *testing.T) {
 	go func() { done <- c.Run(ctx) }()
 	// Whether it is renewed in time or joins again after its end is a matter of
 	// the machine; that it goes on is not.
-	eventually(t, "two later certificates", func() bool {
+	await.Until(t, "two later certificates", func() bool {
 		joins, renews := n.counts()
 		return joins+renews >= 3 && c.Standing().Identity.IssuedAt.After(before.Identity.IssuedAt)
 	})

@@ -192,13 +192,3 @@ func serve(t *testing.T, creds credentials.TransportCredentials, e authpb.Enroll
 	})
 	return l.Addr().String()
 }
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}

@@ -301,7 +301,7 @@ func (f *fleet) eventually(what string, cond func() bool) {
 	f.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+	for end := time.Now().Add(2 * time.Minute); !cond(); <-tick.C {
 		if time.Now().After(end) {
 			f.t.Fatalf("not in time: %s; state %+v", what, f.state())
 		}

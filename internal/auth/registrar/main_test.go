@@ -234,13 +234,3 @@ func enrollment(t *testing.T, e *env, id job.MinionID) etcdkv.Enrollment {
 	}
 	return v
 }
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -88,7 +89,7 @@ func TestTheLifeOfAMinion(t *testing.T) {
 		t.Fatalf("first connection: %v", err)
 	}
 	// A session that was begun with one node is resumed with another.
-	eventually(t, "the nodes share their tickets", func() bool {
+	await.Until(t, "the nodes share their tickets", func() bool {
 		resumed, err := visit(t, two, conf)
 		if err != nil {
 			t.Fatalf("second connection: %v", err)
@@ -98,7 +99,7 @@ func TestTheLifeOfAMinion(t *testing.T) {
 	if err := two.Revoke(t.Context(), "m1", "lost", "op"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "both nodes tell", func() bool {
+	await.Until(t, "both nodes tell", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		slices.Sort(told)
@@ -154,7 +155,7 @@ func TestRunRenewsAtARegistrar(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- c.Run(ctx) }()
-		eventually(t, "renewed when "+what, func() bool { return c.Standing().Identity.IssuedAt.After(before.IssuedAt) })
+		await.Until(t, "renewed when "+what, func() bool { return c.Standing().Identity.IssuedAt.After(before.IssuedAt) })
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
