@@ -106,8 +106,11 @@ func (u *updater) facts() map[string]string {
 
 // release is the manifest that was confirmed last, or the own program's number.
 func (u *updater) release(s *release.State) release.Number {
-	if s.Current.Release != 0 {
+	switch {
+	case s.Current.Release != 0:
 		return s.Current.Manifest
+	case s.Trial.Release != 0:
+		return s.Floor.Release // the own number counts once it is confirmed
 	}
 	return u.cfg.Own
 }

@@ -146,6 +146,30 @@ func TestFactsOfReleases(t *testing.T) {
 	}
 }
 
+// A program on trial that knows its own number does not tell it before it is
+// confirmed: nodes would take it to work.
+func TestTrialIsNotTold(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[string]release.Number{
+		`{"floor":{"release":6},"trial":{"release":7,"manifest":7}}`:                                      6,
+		`{"floor":{"release":5},"current":{"release":5,"manifest":5},"trial":{"release":7,"manifest":7}}`: 5,
+		`{"floor":{"release":7},"current":{"release":7,"manifest":7}}`:                                    7,
+		`{"floor":{"release":7}}`: 7,
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(state), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		u, err := newUpdater(Update{On: true, Own: 7, Dir: dir}, zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := release.FactsOf(u.facts()).Release; got != want {
+			t.Errorf("release %d is told, want %d, with %s", got, want, state)
+		}
+	}
+}
+
 // Metrics tell what the state on the disk says, and of a minion that does not
 // update itself no more than its own number.
 func TestMetricsOfReleases(t *testing.T) {
