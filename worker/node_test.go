@@ -350,6 +350,10 @@ func start(t testing.TB, n *node, dir string, change ...func(*Config)) (*Minion,
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		// What is offered next must not go to the session that has ended.
+		n.await("end of the session", func() bool {
+			return n.stream == nil || n.hellos[len(n.hellos)-1].GetInstance() != m.instance
+		})
 	})
 	t.Cleanup(stop)
 	return m, stop
