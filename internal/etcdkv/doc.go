@@ -12,6 +12,12 @@
 //	PREFIX/v1/shards/SHARD/state              how far the shard's fires are committed
 //	PREFIX/v1/shards/SHARD/slots/SLOT         committed fires that are not all resolved
 //	PREFIX/v1/shards/SHARD/triggers/ID        a start that somebody asked for
+//	PREFIX/v1/wishes/RUN/KIND                 what somebody wants of an open run
+//	PREFIX/v1/scripts/NS/NAME/VERSION         a version of a script
+//	PREFIX/v1/scriptheads/NS/NAME             the newest version of a script
+//	PREFIX/v1/blobs/SHA256                    the text of a script
+//	PREFIX/v1/passing/ID                      a job that was made for one run only
+//	PREFIX/v1/update/{plan,state}             how minions come to a release
 //	PREFIX/v1/locks/NS/NAME/...               locks for users
 //	PREFIX/v1/marks/LEASE/ID                  a write that was given up, on its session's lease
 //	PREFIX/v1/presence/NODE/BUCKET            minions connected to a node, on its lease
