@@ -205,8 +205,10 @@ func (s *shard) fireOf(id job.FireID) *fire {
 // stored returns the form in which the slot stores the fire.
 func (f *fire) stored() etcdkv.SlotEntry {
 	e := etcdkv.SlotEntry{
-		Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until, Cause: f.cause, Params: f.params,
-		Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
+		Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until,
+		SlotAsked: etcdkv.SlotAsked{
+			Cause: f.cause, Params: f.params, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
+		},
 	}
 	if f.state == etcdkv.EntryQueued {
 		e.Hosts = f.hosts

@@ -40,28 +40,33 @@ type SlotEntry struct {
 	Share job.NodeID
 	// Reason tells why the entry was skipped or missed.
 	Reason string
-	// Cause and Params are of an occurrence that was asked for: by whom, and
-	// with what.
-	Cause  string
-	Params map[string]string
-	// Redo is the run that the occurrence does again, in part or whole.
-	Redo job.RunID
-	// Promoted and Stopped are of a rollout: it may go on from its canaries; it
-	// goes no further, because of this.
-	Promoted bool
-	Stopped  string
-	// Canaries is how many of the tasks, the first ones, are its canaries.
-	Canaries int
-	// Rollout is the job's as it was when the tasks were chosen; nil: none.
-	Rollout *job.Rollout
-	// Hosts are the minions of an entry that waits and is for these; once it is
-	// open, they are those of its tasks.
-	Hosts []job.MinionID
+	SlotAsked
 	// Count and Until describe a row of missed occurrences: Count of them,
 	// from Fire.At to Until. Count is 0 or 1 for a single one.
 	Count int64
 	Until int64
 	Tasks []SlotTask
+}
+
+// SlotAsked is what only some entries have. Its JSON form is that in a slot.
+type SlotAsked struct {
+	// Cause and Params are of an occurrence that was asked for: by whom, and
+	// with what.
+	Cause  string            `json:"c,omitempty"`
+	Params map[string]string `json:"p,omitempty"`
+	// Redo is the run that the occurrence does again, in part or whole.
+	Redo job.RunID `json:"r,omitempty"`
+	// Promoted and Stopped are of a rollout: it may go on from its canaries; it
+	// goes no further, because of this.
+	Promoted bool   `json:"m,omitempty"`
+	Stopped  string `json:"s,omitempty"`
+	// Canaries is how many of the tasks, the first ones, are its canaries.
+	Canaries int `json:"n,omitempty"`
+	// Rollout is the job's as it was when the tasks were chosen; nil: none.
+	Rollout *job.Rollout `json:"o,omitempty"`
+	// Hosts are the minions of an entry that waits and is for these; once it is
+	// open, they are those of its tasks.
+	Hosts []job.MinionID `json:"h,omitempty"`
 }
 
 // SlotTask is the share of one minion.
@@ -84,8 +89,7 @@ const (
 	slotVersion = 1
 	// slotShares is the version in which entries and tasks may have a share.
 	slotShares = 2
-	// slotAsked is the version in which entries may, besides, have a cause and
-	// parameters.
+	// slotAsked is the version in which entries may, besides, have a SlotAsked.
 	slotAsked = 3
 	// slotSettled is the version in which tasks may, besides, have ended.
 	slotSettled = 4
@@ -134,7 +138,7 @@ func EncodeSlot(s *Slot) []byte {
 		intern(e.Reason)
 		intern(string(e.Share))
 		if asked {
-			intern(e.askedText())
+			intern(e.text())
 		}
 		for j := range e.Tasks {
 			intern(string(e.Tasks[j].Minion))
@@ -159,7 +163,7 @@ func EncodeSlot(s *Slot) []byte {
 			b = binary.AppendUvarint(b, intern(string(e.Share)))
 		}
 		if asked {
-			b = binary.AppendUvarint(b, intern(e.askedText()))
+			b = binary.AppendUvarint(b, intern(e.text()))
 		}
 		b = binary.AppendVarint(b, e.Fire.At-prev)
 		prev = e.Fire.At
@@ -246,34 +250,26 @@ func (s *Slot) shares() bool {
 	return false
 }
 
-// asked reports whether any entry has what only some have; see askedEntry.
+// asked reports whether any entry has a SlotAsked.
 func (s *Slot) asked() bool {
 	for i := range s.Entries {
-		if s.Entries[i].askedText() != "" {
+		if !s.Entries[i].isZero() {
 			return true
 		}
 	}
 	return false
 }
 
-// askedEntry is the form in a slot of what only some entries have.
-type askedEntry struct {
-	Cause    string            `json:"c,omitempty"`
-	Params   map[string]string `json:"p,omitempty"`
-	Redo     job.RunID         `json:"r,omitempty"`
-	Promoted bool              `json:"m,omitempty"`
-	Stopped  string            `json:"s,omitempty"`
-	Canaries int               `json:"n,omitempty"`
-	Rollout  *job.Rollout      `json:"o,omitempty"`
-	Hosts    []job.MinionID    `json:"h,omitempty"`
+func (a *SlotAsked) isZero() bool {
+	return a.Cause == "" && len(a.Params) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0
 }
 
-// askedText returns it as one text; empty: there is none.
-func (e *SlotEntry) askedText() string {
-	if e.Cause == "" && len(e.Params) == 0 && e.Redo == "" && !e.Promoted && e.Stopped == "" && e.Canaries == 0 && e.Rollout == nil && len(e.Hosts) == 0 {
+// text returns it as one text; empty: it is zero.
+func (a *SlotAsked) text() string {
+	if a.isZero() {
 		return ""
 	}
-	b, _ := json.Marshal(askedEntry{e.Cause, e.Params, e.Redo, e.Promoted, e.Stopped, e.Canaries, e.Rollout, e.Hosts}) // texts can always be written
+	b, _ := json.Marshal(a) // texts can always be written
 	return string(b)
 }
 
@@ -311,14 +307,8 @@ func DecodeSlot(b []byte) (*Slot, error) {
 			e.Share = job.NodeID(name())
 		}
 		if v >= slotAsked {
-			if text := name(); text != "" {
-				var a askedEntry
-				if json.Unmarshal([]byte(text), &a) != nil {
-					d.bad = true
-				}
-				e.Cause, e.Params, e.Redo = a.Cause, a.Params, a.Redo
-				e.Promoted, e.Stopped, e.Canaries = a.Promoted, a.Stopped, a.Canaries
-				e.Rollout, e.Hosts = a.Rollout, a.Hosts
+			if text := name(); text != "" && json.Unmarshal([]byte(text), &e.SlotAsked) != nil {
+				d.bad = true
 			}
 		}
 		e.Fire.At = prev + d.varint()
