@@ -80,7 +80,7 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 	}
 	if !s.share(f, spec) {
 		if now >= f.giveUp {
-			if out := s.unsendable(f, spec.Target); len(out) > 0 && spec.Target.EffectiveRun() == job.SpreadAll {
+			if out := s.unsendable(f, spec.Target); len(out) > 0 {
 				f.tasks = out
 				state, reason := verdict(out)
 				s.end(f, state, reason)

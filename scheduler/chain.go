@@ -264,7 +264,7 @@ func (s *shard) planJoined(b *batch, all map[job.UID]*joined, now int64) {
 				first = false
 				continue
 			}
-			s.dropTrigger(key)
+			delete(s.triggers, key)
 			b.triggers = append(b.triggers, key)
 		}
 	}

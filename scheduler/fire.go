@@ -26,7 +26,7 @@ type fire struct {
 	// cause and params are of a fire that was asked for.
 	cause  string
 	params map[string]string
-	// work is what its minions are told to do; nil until the first order. awaits is
+	// work is what its minions are told to do; nil: not worked out yet. awaits is
 	// since when a script is awaited; 0: none is.
 	work   *work
 	awaits int64
@@ -45,10 +45,8 @@ type fire struct {
 	until  int64
 
 	tasks []*task
-	// decoded is the spec of decodedOf, where there are many tasks. Nil: not read
-	// yet.
-	decoded   *job.Spec
-	decodedOf *entry
+	// decoded is the job's spec, where there are many tasks. Nil: not read yet.
+	decoded *job.Spec
 	// places finds tasks by their minions, where there are many. Nil: not made yet.
 	places map[job.MinionID]int
 	// firstOpen: no task before it is open.
@@ -132,12 +130,12 @@ const fewTasks = 16
 // spec returns the spec of the fire's job. One with many tasks keeps it while it
 // is open: every report of a task needs it.
 func (f *fire) spec() (*job.Spec, error) {
-	if f.decoded != nil && f.decodedOf == f.e {
+	if f.decoded != nil {
 		return f.decoded, nil
 	}
 	spec, err := f.e.spec()
 	if err == nil && len(f.tasks) > fewTasks {
-		f.decoded, f.decodedOf = spec, f.e
+		f.decoded = spec
 	}
 	return spec, err
 }

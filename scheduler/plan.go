@@ -78,13 +78,13 @@ func (s *shard) plan(now int64) *batch {
 func (s *shard) planTriggers(b *batch, now int64) {
 	s.triggersNew = false
 	all := map[job.UID]*joined{}
-	for key, t := range s.triggers {
+	for key, a := range s.triggers {
 		if b.full() || len(b.triggers) >= maxTriggers {
 			s.triggersNew = true
 			break
 		}
-		if !s.join(all, key, &t) {
-			s.planTrigger(b, key, t, now)
+		if !s.join(all, key, &a.Trigger) {
+			s.planTrigger(b, key, a.Trigger, now)
 		}
 	}
 	s.planJoined(b, all, now)
@@ -253,7 +253,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 		if m.deleted {
 			e = nil
 		} else if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
-			s.dropTrigger(key)
+			delete(s.triggers, key)
 			b.triggers = append(b.triggers, key)
 			s.planSkip(b, fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")
 			return
@@ -263,7 +263,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 		s.triggersNew = true
 		return
 	}
-	s.dropTrigger(key)
+	delete(s.triggers, key)
 	b.triggers = append(b.triggers, key)
 	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
@@ -337,7 +337,7 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 			out = append(out, &task{minion: m, share: t.share, attempt: t.attempt, notBefore: t.notBefore})
 		}
 	}
-	if len(out) > 0 && len(f.hosts) == 0 && spec.Target.EffectiveRun() == job.SpreadAll {
+	if len(out) > 0 && len(f.hosts) == 0 {
 		out = append(out, s.unsendable(f, spec.Target)...)
 	}
 	if len(out) == 0 {
@@ -355,9 +355,12 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 	return true
 }
 
-// unsendable returns tasks, ended already, for the minions that the target
-// matches and that are uncontrollable.
+// unsendable returns tasks, ended already, for the minions that are to run the
+// fire and are uncontrollable: where all are to that the target matches.
 func (s *shard) unsendable(f *fire, target job.Target) []*task {
+	if target.EffectiveRun() != job.SpreadAll {
+		return nil
+	}
 	var out []*task
 	for _, u := range s.deps.Minions.Uncontrollable(target) {
 		for _, o := range f.tasks {
@@ -397,9 +400,9 @@ func (s *shard) choose(f *fire, target job.Target, attempt int) []job.MinionID {
 	base := f.id
 	base.Share = 0 // neighbours get different minions where there are enough
 	h := maphash.Comparable(s.seed, base) + uint64(f.id.Share&shareSpread)
-	first := (h + uint64(attempt)) % uint64(len(found)) //nolint:gosec // an attempt is positive
-	if rest := found[first:]; len(rest) >= want {
+	rest := found[(h+uint64(attempt))%uint64(len(found)):] //nolint:gosec // an attempt is positive
+	if len(rest) >= want {
 		return rest[:want:want]
 	}
-	return append(slices.Clone(found[first:]), found[:want-len(found[first:])]...)
+	return append(slices.Clone(rest), found[:want-len(rest)]...)
 }

@@ -56,22 +56,20 @@ func (s *shard) arrange(tasks []*task, r *job.Rollout) int {
 	if r.Canary == "" && r.CanaryCount == 0 {
 		return 0
 	}
-	first, n := s.isCanary(r), 0 // asked once: minions come and go
+	first := s.isCanary(r) // asked once: minions come and go
+	var canaries, others []*task
 	for _, t := range tasks {
-		n += 1 - rank(first(t))
+		if first(t) {
+			canaries = append(canaries, t)
+		} else {
+			others = append(others, t)
+		}
 	}
-	slices.SortStableFunc(tasks, func(a, b *task) int { return rank(first(a)) - rank(first(b)) })
+	copy(tasks, append(canaries, others...))
 	if r.CanaryCount > 0 {
-		n = min(n, r.CanaryCount)
+		return min(len(canaries), r.CanaryCount)
 	}
-	return n
-}
-
-func rank(first bool) int {
-	if first {
-		return 0
-	}
-	return 1
+	return len(canaries)
 }
 
 // isCanary returns what tells the tasks that may be canaries.

@@ -44,9 +44,7 @@ type shard struct {
 	loaded   func(int)
 	jobsRev  int64
 	timers   timers
-	triggers map[string]etcdkv.Trigger
-	// cameAt tells of each trigger when it came, and as of which revision.
-	cameAt map[string]arrival
+	triggers map[string]arrived
 	// triggersRead: they have been listed.
 	triggersRead bool
 	// planned: everything at or before it is planned, in memory.
@@ -119,8 +117,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		log:      deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
 		knock:    make(chan struct{}, 1),
 		jobs:     map[job.Key]*entry{},
-		triggers: map[string]etcdkv.Trigger{},
-		cameAt:   map[string]arrival{},
+		triggers: map[string]arrived{},
 		moved:    map[job.UID]*movedOut{},
 		slots:    map[uint64]*slot{},
 		fires:    map[job.FireID]*fire{},
@@ -364,7 +361,7 @@ func (s *shard) adopt(old, e *entry) {
 	e.recording = old.recording
 	for _, f := range s.fires {
 		if f.e == old {
-			f.e = e
+			f.e, f.decoded, f.work = e, nil, nil
 		}
 	}
 }
@@ -405,7 +402,7 @@ func (s *shard) onTriggers(b etcdkv.Batch) {
 	for i := range b.Events {
 		ev := &b.Events[i]
 		if ev.Value == nil {
-			s.dropTrigger(ev.Key)
+			delete(s.triggers, ev.Key)
 			continue
 		}
 		t, err := etcdkv.Decode[etcdkv.Trigger](ev.Key, ev.Value)
@@ -413,14 +410,17 @@ func (s *shard) onTriggers(b etcdkv.Batch) {
 			s.log.Error("trigger cannot be read and is ignored", zap.String("key", ev.Key), zap.Error(err))
 			continue
 		}
-		s.triggers[ev.Key] = t
-		s.cameAt[ev.Key] = arrival{rev: ev.ModRevision, at: s.deps.now()}
+		s.triggers[ev.Key] = arrived{Trigger: t, rev: ev.ModRevision, at: s.deps.now()}
 		s.triggersNew = true
 	}
 }
 
-// arrival is when a trigger came.
-type arrival struct{ rev, at int64 }
+// arrived is a trigger, written as of a revision, and when it came here.
+type arrived struct {
+	etcdkv.Trigger
+
+	rev, at int64
+}
 
 // jobAwaited is how long a trigger waits for its job, which may have been stored
 // together with it: the views of jobs and of triggers come apart.
@@ -428,13 +428,8 @@ const jobAwaited = int64(5 * time.Second)
 
 // awaits reports whether a trigger's job may yet come into view.
 func (s *shard) awaits(key string, now int64) bool {
-	a := s.cameAt[key]
+	a := s.triggers[key]
 	return a.rev > s.jobsRev && now < a.at+jobAwaited
-}
-
-func (s *shard) dropTrigger(key string) {
-	delete(s.triggers, key)
-	delete(s.cameAt, key)
 }
 
 // yield passes the shard's lock on to another node's lease. done gets nil when

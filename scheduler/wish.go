@@ -85,9 +85,7 @@ func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
 		why += ": " + w.Reason
 	}
 	switch {
-	case f.state == etcdkv.EntryQueued:
-		s.end(f, job.StateCancelled, why)
-	case f.state == etcdkv.EntryOpen && f.tasks[0].minion == "":
+	case f.state == etcdkv.EntryQueued, f.state == etcdkv.EntryOpen && f.tasks[0].minion == "":
 		s.end(f, job.StateCancelled, why)
 	case f.state == etcdkv.EntryOpen && f.endWhy != why: // also when it is to be replaced later
 		f.endAt, f.endWhy = now, why

@@ -43,8 +43,6 @@ func (s shelf) find(ref job.ScriptRef) (*job.SavedScript, bool) {
 // work is what the minions of a fire are told to do.
 type work struct {
 	job.Plan
-	// raw is the spec from which it was made.
-	raw []byte
 	// sum is the hash of the job's script when its text does not go along.
 	sum string
 }
@@ -52,12 +50,12 @@ type work struct {
 // workOf returns the work of a fire. It is false while a script is awaited; the
 // error says why there is no way to start it.
 func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
-	w := work{Plan: job.Plan{Params: f.params, User: spec.User}, raw: f.e.raw}
+	w := work{Plan: job.Plan{Params: f.params, User: spec.User}}
 	large := spec.Script != nil && len(spec.Script.Source) > job.SmallScript
 	if !large && len(spec.Steps) == 0 && len(spec.Params) == 0 {
 		return w, true, nil
 	}
-	if f.work != nil && sameBytes(f.work.raw, f.e.raw) {
+	if f.work != nil {
 		return *f.work, true, nil
 	}
 	if large {
@@ -84,9 +82,4 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 	}
 	f.work = &w
 	return w, true, nil
-}
-
-// sameBytes reports whether a and b are the same bytes in memory.
-func sameBytes(a, b []byte) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
