@@ -14,18 +14,6 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// place stores a record.
-func (b *bed) place(key string, v any) {
-	b.t.Helper()
-	text, err := etcdkv.Encode(v)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := b.client.Put(context.Background(), key, text); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
 func (b *bed) remove(key string) {
 	b.t.Helper()
 	if _, err := b.client.Delete(context.Background(), key); err != nil {
@@ -115,7 +103,7 @@ func TestAfterAllWaitsForEach(t *testing.T) {
 	one, two := b.put("one", job.Spec{Command: []string{"x"}}), b.put("two", job.Spec{Command: []string{"x"}})
 	start := func(j job.Job) {
 		before := len(b.ended(j))
-		b.trigger(j)
+		b.trigger(j, nil)
 		b.until("a run of "+j.Name, func() bool { return len(b.ended(j)) > before })
 	}
 	for round := range 3 {
@@ -129,14 +117,6 @@ func TestAfterAllWaitsForEach(t *testing.T) {
 		b.until("a start", func() bool { return len(b.ended(down)) == round+1 })
 	}
 	b.until("nothing is left over", func() bool { return b.slots() == 0 })
-}
-
-// trigger starts a job by hand.
-func (b *bed) trigger(j job.Job) {
-	b.t.Helper()
-	shard := etcdkv.ShardOf(j.Key(), b.meta.Shards)
-	fire := job.FireID{Job: j.UID, At: time.Now().UnixNano(), Trigger: job.TriggerManual}
-	b.place(b.keys.Trigger(shard, fire), etcdkv.Trigger{Schema: 1, Fire: fire, Key: j.Key(), By: "me", Params: map[string]string{"region": "eu"}})
 }
 
 // TestWatchStartsOncePerChange: changes of a key start the job once each, also
@@ -191,7 +171,7 @@ func TestPauseSkipsWithTheReason(t *testing.T) {
 		return b.recorded(func(r *job.Run) bool { return r.FireID.Job == j.UID && r.State == job.StateSkipped })
 	}
 	b.until("skips", func() bool { return skipped() > 3 })
-	b.trigger(j)
+	b.trigger(j, map[string]string{"region": "eu"})
 	b.until("a start by hand", func() bool {
 		return b.recorded(func(r *job.Run) bool {
 			return r.FireID.Job == j.UID && r.Trigger == "manual" && r.State == job.StateSucceeded && r.Params["region"] == "eu" && r.Cause == "asked for by me"
@@ -225,7 +205,7 @@ func TestPauseAfterFailures(t *testing.T) {
 	j := b.put("f", spec)
 	for i, n := range []job.NodeID{"a", "b", "c"} {
 		_, kill, _ := b.start(n)
-		b.trigger(j)
+		b.trigger(j, nil)
 		b.until("a failed run", func() bool { return len(b.ended(j)) == i+1 })
 		b.until("nothing open", func() bool { return b.slots() == 0 })
 		r, err := b.client.Get(context.Background(), b.keys.Pauses(), clientv3.WithPrefix())
@@ -317,7 +297,7 @@ func TestDeadline(t *testing.T) {
 	b.start("a")
 	spec := job.Spec{Command: []string{"x"}, Deadline: job.Duration(300 * time.Millisecond), OnDeadline: job.DeadlineCancel}
 	j := b.put("d", spec)
-	b.trigger(j)
+	b.trigger(j, nil)
 	b.until("it is cancelled", func() bool { return len(b.ended(j)) == 1 })
 	r := b.ended(j)[0]
 	if r.State != job.StateCancelled || !strings.Contains(r.Reason, "deadline") || len(r.Alerts) != 1 || !strings.HasPrefix(r.Alerts[0], "deadline: ") {

@@ -374,8 +374,7 @@ func TestNothingStartsOnceARunIsCancelled(t *testing.T) {
 	t.Parallel()
 	for _, r := range []job.Rollout{{}, {Batch: "2"}} {
 		d := newDesk(t, 3)
-		_, f := d, d.fire(d.job(job.Spec{Rollout: r}), fire{})
-		next, f := d.taken(f)
+		next, f := d.taken(d.fire(d.job(job.Spec{Rollout: r}), fire{}))
 		next.cancelFor(f, &etcdkv.Wish{By: "ada"}, next.clock)
 		next.step()
 		for _, m := range next.hosts {

@@ -254,13 +254,25 @@ func (b *bed) putSince(name string, spec job.Spec, after time.Time) job.Job {
 
 func (b *bed) store(j job.Job) {
 	b.t.Helper()
-	value, err := etcdkv.Encode(&etcdkv.StoredJob{Schema: 1, Job: j})
-	if err != nil {
+	b.place(b.keys.Job(b.shardOf(j), j.Key()), etcdkv.StoredJob{Schema: 1, Job: j})
+}
+
+func (b *bed) shardOf(j job.Job) job.ShardID { return etcdkv.ShardOf(j.Key(), b.meta.Shards) }
+
+// place stores a record.
+func (b *bed) place(key string, v any) {
+	b.t.Helper()
+	if _, err := b.client.Put(context.Background(), key, b.encode(v)); err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := b.client.Put(context.Background(), b.keys.Job(etcdkv.ShardOf(j.Key(), b.meta.Shards), j.Key()), value); err != nil {
-		b.t.Fatal(err)
-	}
+}
+
+// trigger starts a job by hand.
+func (b *bed) trigger(j job.Job, params map[string]string) job.FireID {
+	b.t.Helper()
+	fire := job.FireID{Job: j.UID, At: time.Now().UnixNano(), Trigger: job.TriggerManual}
+	b.place(b.keys.Trigger(b.shardOf(j), fire), etcdkv.Trigger{Schema: 1, Fire: fire, Key: j.Key(), By: "me", Params: params})
+	return fire
 }
 
 func (b *bed) until(what string, ok func() bool) {
@@ -522,19 +534,11 @@ func TestTrigger(t *testing.T) {
 	b := setup(t)
 	j := b.put("j", job.Spec{Command: []string{"x"}})
 	b.start("n")
-	fire := job.FireID{Job: j.UID, At: time.Now().UnixNano(), Trigger: job.TriggerManual}
-	value, err := etcdkv.Encode(&etcdkv.Trigger{Schema: 1, Fire: fire, Key: j.Key()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := b.keys.Trigger(etcdkv.ShardOf(j.Key(), b.meta.Shards), fire)
-	if _, err := b.client.Put(context.Background(), key, value); err != nil {
-		t.Fatal(err)
-	}
+	fire := b.trigger(j, nil)
 	b.until("it ran", func() bool {
 		return b.recorded(func(r *job.Run) bool { return r.FireID == fire && r.State == job.StateSucceeded }) == 1
 	})
-	resp, err := b.client.Get(context.Background(), key)
+	resp, err := b.client.Get(context.Background(), b.keys.Trigger(b.shardOf(j), fire))
 	if err != nil || len(resp.Kvs) != 0 {
 		t.Errorf("the trigger is still there: %v %v", resp, err)
 	}

@@ -21,13 +21,7 @@ func (b *bed) group(n job.ShardID, spec job.GroupSpec) job.ShardID {
 	g := etcdkv.StoredGroup{Schema: 1, Group: job.Group{
 		Metadata: job.Metadata{Namespace: "t", Name: fmt.Sprintf("g%d", n)}, Spec: spec, Shard: shard, Generation: 1,
 	}}
-	value, err := etcdkv.Encode(&g)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := b.client.Put(context.Background(), b.keys.Group(g.Key()), value); err != nil {
-		b.t.Fatal(err)
-	}
+	b.place(b.keys.Group(g.Key()), g)
 	return shard
 }
 
@@ -39,13 +33,7 @@ func (b *bed) putIn(shard job.ShardID, name string, spec job.Spec) job.Job {
 		b.t.Fatal(err)
 	}
 	j := job.Job{Metadata: job.Metadata{Namespace: "t", Name: name}, Spec: spec, UID: uid, Generation: 1, After: time.Now().UTC()}
-	value, err := etcdkv.Encode(&etcdkv.StoredJob{Schema: 1, Job: j})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := b.client.Put(context.Background(), b.keys.Job(shard, j.Key()), value); err != nil {
-		b.t.Fatal(err)
-	}
+	b.place(b.keys.Job(shard, j.Key()), etcdkv.StoredJob{Schema: 1, Job: j})
 	return j
 }
 

@@ -73,9 +73,9 @@ func TestI17_DeletedJobsRunEndsTruly(t *testing.T) {
 			b.w.hold = true
 			a, kill, _ := b.start("a")
 			j := b.put("j", every("1h", job.OverlapQueueOne))
-			first := b.manually(j)
+			first := b.trigger(j, nil)
 			b.until("the run is under way", func() bool { return len(b.running()) == 1 })
-			second := b.manually(j)
+			second := b.trigger(j, nil)
 			b.until("another waits", func() bool {
 				return slices.ContainsFunc(a.LiveRuns("t", "j"), func(r job.Run) bool { return r.State == job.StateQueued })
 			})
@@ -114,7 +114,7 @@ func TestI17_RecordGoesWhenNothingIsOpen(t *testing.T) {
 	b := setup(t)
 	b.start("a")
 	j := b.put("j", every("1h", job.OverlapSkip))
-	id := b.manually(j)
+	id := b.trigger(j, nil)
 	b.until("a run", func() bool { return b.recordOf(id).State.Final() })
 	b.erase(j, true)
 	b.until("the record is gone", func() bool { return b.records(j) == 0 })

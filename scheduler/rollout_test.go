@@ -207,24 +207,6 @@ func (b *bed) hosts(n int, every time.Duration) (most func() int) {
 	}
 }
 
-func (b *bed) manually(j job.Job) job.FireID {
-	b.t.Helper()
-	fire := job.FireID{Job: j.UID, At: time.Now().UnixNano(), Trigger: job.TriggerManual}
-	b.write(b.keys.Trigger(etcdkv.ShardOf(j.Key(), b.meta.Shards), fire), etcdkv.Trigger{Schema: 1, Fire: fire, Key: j.Key()})
-	return fire
-}
-
-func (b *bed) write(key string, v any) {
-	b.t.Helper()
-	text, err := etcdkv.Encode(v)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := b.client.Put(context.Background(), key, text); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
 // TestI15_RolloutGoesOnWithTheNextOwner: an owner is killed in the middle of a
 // rollout. The next one goes on where it was: no host runs it twice, and never
 // are there more at a time than the batch allows.
@@ -238,7 +220,7 @@ func TestI15_RolloutGoesOnWithTheNextOwner(t *testing.T) {
 	})
 	_, kill, _ := b.start("n1")
 	b.start("n2")
-	fire := b.manually(j)
+	fire := b.trigger(j, nil)
 	b.until("some have run", func() bool {
 		b.w.mu.Lock()
 		defer b.w.mu.Unlock()
@@ -267,7 +249,7 @@ func TestI16_WishOutlivesItsOwner(t *testing.T) {
 	b.hosts(3, time.Hour) // they do not end by themselves
 	j := b.put("j", job.Spec{Command: []string{"x"}, Target: job.Target{Run: job.SpreadAll}})
 	_, kill, _ := b.start("n1")
-	fire := b.manually(j)
+	fire := b.trigger(j, nil)
 	b.until("it runs", func() bool {
 		b.w.mu.Lock()
 		defer b.w.mu.Unlock()
@@ -275,7 +257,7 @@ func TestI16_WishOutlivesItsOwner(t *testing.T) {
 	})
 	kill()
 	wish := b.keys.Wish(fire.RunID(), etcdkv.WishCancel)
-	b.write(wish, etcdkv.Wish{Schema: 1, Kind: etcdkv.WishCancel, Fire: fire, Shard: etcdkv.ShardOf(j.Key(), b.meta.Shards), By: "ada", At: time.Now().Add(-time.Hour)})
+	b.place(wish, etcdkv.Wish{Schema: 1, Kind: etcdkv.WishCancel, Fire: fire, Shard: b.shardOf(j), By: "ada", At: time.Now().Add(-time.Hour)})
 	b.start("n2")
 	b.until("it is cancelled", func() bool {
 		return b.recorded(func(r *job.Run) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,26 +18,13 @@ func (b *bed) shelve(name string, version int, source string, params ...job.Para
 	if len(source) <= job.SmallScript {
 		l.Spec.Source = source
 	}
-	value, err := etcdkv.Encode(etcdkv.StoredScript{Schema: 1, SavedScript: l})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := b.client.Put(context.Background(), b.keys.ScriptVersion(l.Key(), version), value); err != nil {
-		b.t.Fatal(err)
-	}
+	b.place(b.keys.ScriptVersion(l.Key(), version), etcdkv.StoredScript{Schema: 1, SavedScript: l})
 }
 
 // ask asks for a run, and returns its record once it has ended.
 func (b *bed) ask(j job.Job, params map[string]string) job.Run {
 	b.t.Helper()
-	fire := job.FireID{Job: j.UID, At: time.Now().UnixNano(), Trigger: job.TriggerManual}
-	value, err := etcdkv.Encode(&etcdkv.Trigger{Schema: 1, Fire: fire, Key: j.Key(), Params: params})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := b.client.Put(context.Background(), b.keys.Trigger(etcdkv.ShardOf(j.Key(), b.meta.Shards), fire), value); err != nil {
-		b.t.Fatal(err)
-	}
+	fire := b.trigger(j, params)
 	b.until("it ended", func() bool { return b.recorded(func(r *job.Run) bool { return r.FireID == fire }) == 1 })
 	run, err := b.w.Get(context.Background(), fire.RunID())
 	if err != nil {
