@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what a test waits for.
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 func timeout(t *testing.T) context.Context {
 	t.Helper()

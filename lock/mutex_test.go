@@ -15,14 +15,14 @@ func TestMutexConformance(t *testing.T) {
 	client := etcdtest.Start(t).Client(t)
 	locktest.Run(t, func(t *testing.T, name string, opts lock.MutexOptions) locktest.Contender {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		defer cancel()
 		s, err := lock.Open(ctx, lock.SessionConfig{Holder: t.Name(), TTL: lock.MinTTL, Epoch: 1}, lock.Deps{Client: client})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 			defer cancel()
 			if err := s.Close(ctx); err != nil {
 				t.Errorf("close: %v", err)

@@ -29,7 +29,7 @@ func paused(endpoint, prefix string) {
 		fmt.Println("error", err)
 		return
 	}
-	s, err := Open(ctx, SessionConfig{Holder: "paused", TTL: 2 * time.Second, Epoch: 1, Marks: prefix + "marks/"}, Deps{Client: c})
+	s, err := Open(ctx, SessionConfig{Holder: "paused", TTL: 5 * time.Second, Epoch: 1, Marks: prefix + "marks/"}, Deps{Client: c})
 	if err != nil {
 		fmt.Println("error", err)
 		return
