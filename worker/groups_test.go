@@ -85,7 +85,7 @@ func TestTimeoutEndsGroup(t *testing.T) {
 	n, dir := newNode(t), dataDir(t)
 	m, _ := start(t, n, dir, func(c *Config) { c.Cgroup = group })
 	o := shell(`setsid env -i /bin/sh -c '(/usr/bin/setsid /bin/sh -c "echo \$\$; exec /bin/sleep 300" &)' & wait; sleep 300`)
-	o.Timeout = time.Second
+	o.Timeout = 5 * time.Second
 	n.order(o)
 	if r := n.final(o); r.State != job.StateTimedOut {
 		t.Errorf("report = %s %q %q", r.State, r.Reason, r.Stderr.Head)

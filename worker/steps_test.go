@@ -78,7 +78,7 @@ func TestTimeoutOfTheTaskEndsTheStep(t *testing.T) {
 	n, dir := newNode(t), dataDir(t)
 	start(t, n, dir)
 	o := stepped(line("one", "sleep 1000"))
-	o.Timeout = 300 * time.Millisecond
+	o.Timeout = 5 * time.Second // the step must have begun by then
 	n.order(o)
 	if r := n.final(o); r.State != job.StateTimedOut || len(r.Steps) != 1 || r.Steps[0].State != job.StateCancelled {
 		t.Errorf("report %+v", r)
@@ -138,7 +138,7 @@ func TestTextThatCannotBeHad(t *testing.T) {
 		t.Errorf("deleted: %+v", r)
 	}
 	late := byHash()
-	late.NotAfter = time.Now().Add(2 * time.Second)
+	late.NotAfter = time.Now().Add(10 * time.Second)
 	n.order(late)
 	if r := n.final(late); r.State != job.StateRejected || !strings.Contains(r.Reason, "no node has given it in time") {
 		t.Errorf("no answer: %+v", r)

@@ -54,7 +54,7 @@ func play(t rapid.TB, dir string, stopAt string, list ...Step) outcome {
 			}
 		}()
 	}
-	r := runner{stdout: stdout, stderr: stderr, stop: stop, grace: 20 * time.Second}
+	r := runner{stdout: stdout, stderr: stderr, stop: stop, grace: 3 * time.Minute}
 	var out outcome
 	out.code = r.run(list, func(results []job.StepResult) { out.results = results })
 	close(done)
@@ -125,7 +125,7 @@ func TestI2_ConditionsAndExitCode(t *testing.T) {
 func TestStepThatEndsOtherwise(t *testing.T) {
 	t.Parallel()
 	slow := sh("slow", "trap 'echo told' TERM; sleep 1000 & wait; wait; exit 0")
-	slow.Timeout = 300 * time.Millisecond
+	slow.Timeout = 3 * time.Second
 	always := sh("always", "echo $CARILLON_STEP $MINE")
 	always.If, always.Env = job.IfAlways, []string{"MINE=yes"}
 	got := play(t, t.TempDir(), "", slow, Step{Name: "gone", Args: []string{"no-such-program"}, If: job.IfFailure}, always, sh("killed", "kill -9 $$"))
@@ -135,7 +135,7 @@ func TestStepThatEndsOtherwise(t *testing.T) {
 	if !strings.Contains(got.stdout, "always yes\n") {
 		t.Errorf("stdout %q", got.stdout)
 	}
-	if !strings.Contains(got.stderr, "step slow: ran longer than its timeout of 300ms") || !strings.Contains(got.stderr, "step gone: cannot be started") {
+	if !strings.Contains(got.stderr, "step slow: ran longer than its timeout of 3s") || !strings.Contains(got.stderr, "step gone: cannot be started") {
 		t.Errorf("stderr %q", got.stderr)
 	}
 	if got := play(t, t.TempDir(), "", sh("killed", "kill -9 $$")); got.code != 137 || got.stderr != "step killed: ended by killed\n" || got.stdout != "" {
