@@ -93,7 +93,7 @@ func setup(t *testing.T) (*bench, *clientv3.Client, *faultyKV) {
 // claimAll claims until it has n items.
 func claimAll(t *testing.T, b *bench, w queue.Worker, n int) []queue.Claimed {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	var all []queue.Claimed
 	for len(all) < n {

@@ -96,7 +96,7 @@ func (b *bench) sync(t queuetest.T) {
 	if err != nil {
 		t.Fatalf("sync: %v", err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); b.SeenRev() < resp.Header.Revision; {
+	for deadline := time.Now().Add(3 * time.Minute); b.SeenRev() < resp.Header.Revision; {
 		if time.Now().After(deadline) {
 			t.Fatalf("the dispatcher does not follow")
 		}
@@ -192,7 +192,7 @@ func TestQ4_FencedDispatcherHandsNothingOut(t *testing.T) {
 func TestQ4_FencedDispatcherEndsNoClaims(t *testing.T) {
 	t.Parallel()
 	client := etcdtest.Start(t).Client(t)
-	b := newBench(t, client, "some", queue.Config{Visibility: 100 * time.Millisecond})
+	b := newBench(t, client, "some", queue.Config{Visibility: 5 * time.Second})
 	w := b.worker(t)
 	if _, err := b.Put(t.Context(), queue.Item{ID: "x"}); err != nil {
 		t.Fatal(err)
@@ -250,7 +250,7 @@ func TestQ2_TwoDispatchers(t *testing.T) {
 	drain := func(b *bench) {
 		w := b.worker(t)
 		for {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			got, err := b.Claim(ctx, w, 3)
 			cancel()
 			if err != nil {

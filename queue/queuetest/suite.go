@@ -53,7 +53,7 @@ type T interface {
 }
 
 // patience is how long the suite waits for what must happen.
-const patience = 10 * time.Second
+const patience = 3 * time.Minute
 
 // TestQueue runs the suite. open is called once per test; visibility is what
 // the queue must be configured with.
