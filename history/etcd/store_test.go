@@ -302,7 +302,7 @@ func TestRunMergesByItself(t *testing.T) {
 			t.Errorf("run: %v", err)
 		}
 	})
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for len(segments(t, s)) > fanIn {
 		if time.Now().After(deadline) {
 			t.Error("nothing is merged")

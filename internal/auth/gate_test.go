@@ -148,6 +148,7 @@ func TestAHandshakeWithoutATurnIsGivenUp(t *testing.T) {
 		t.Errorf("error is %v, want ErrBusy", err)
 	}
 	<-g.(*gate).turns
+	g.(*gate).wait = time.Minute
 	if _, err := shake(t, g, clientConfig(t, a, nil)); err != nil {
 		t.Errorf("after it is done: %v", err)
 	}

@@ -300,7 +300,7 @@ func carillon(ctx context.Context, f *fake, stdin string, args ...string) result
 	}
 	a := newApp(Options{Args: args, Env: env, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Version: "1.2.3", Commit: "abc"})
 	a.now = func() time.Time { return noon }
-	a.patience = 300 * time.Millisecond
+	a.patience = 3 * time.Second
 	code := a.main(ctx)
 	return result{code: code, stdout: stdout.String(), stderr: stderr.String()}
 }

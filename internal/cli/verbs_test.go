@@ -342,7 +342,7 @@ func TestRunWaitBearsAnAbsentServer(t *testing.T) {
 // waitAsked waits until the fake was asked that n times.
 func waitAsked(t *testing.T, f *fake, what string, n int) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for asked := 0; asked < n; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s was asked %d times, want %d", what, asked, n)

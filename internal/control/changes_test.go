@@ -72,7 +72,7 @@ func TestChanges(t *testing.T) {
 	other := e.Changes(t.Context())
 	wait := func(ch <-chan Topic, want ...Topic) {
 		t.Helper()
-		deadline := time.After(20 * time.Second)
+		deadline := time.After(3 * time.Minute)
 		for len(want) > 0 {
 			select {
 			case got, ok := <-ch:
@@ -154,7 +154,7 @@ func TestChangesOutliveEtcd(t *testing.T) {
 	changes := e.Changes(ctx)
 	<-changes
 	e.srv.Restart(t)
-	deadline := time.After(40 * time.Second)
+	deadline := time.After(3 * time.Minute)
 	for i := 0; ; i++ {
 		e.put(t, e.jobKey(job.Key{Namespace: "a", Name: "b"}), "{}")
 		select {

@@ -25,7 +25,7 @@ var shared etcdtest.Shared
 
 func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
-const patience = 30 * time.Second
+const patience = 3 * time.Minute
 
 func timeout(t testing.TB) context.Context {
 	t.Helper()

@@ -58,7 +58,7 @@ func TestOutputOfNothing(t *testing.T) {
 // open begins a stream that ends with the returned function.
 func open(t *testing.T, url string) (*http.Response, context.CancelFunc) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestOutputIsFlushedAndEndsWithItsClient(t *testing.T) {
 	leave()
 	select {
 	case <-f.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("the stream goes on after its client has left")
 	}
 }

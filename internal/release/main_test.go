@@ -349,7 +349,7 @@ func (f fleet) story() string {
 // until waits for something that must come.
 func (f fleet) until(what string, come func() bool) {
 	f.Helper()
-	for range 6000 {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); {
 		if come() {
 			return
 		}

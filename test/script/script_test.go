@@ -21,7 +21,7 @@ import (
 
 // patience bounds every wait of a script; pause lies between two looks.
 const (
-	patience = 60 * time.Second
+	patience = 3 * time.Minute
 	pause    = 50 * time.Millisecond
 )
 

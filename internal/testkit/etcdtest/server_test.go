@@ -15,7 +15,7 @@ func TestRestartKeepsDataAndAddress(t *testing.T) {
 	t.Parallel()
 	s := Start(t)
 	c := s.Client(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if _, err := c.Put(ctx, "a", "1"); err != nil {
 		t.Fatalf("put: %v", err)
