@@ -70,6 +70,7 @@ func TestI17_DeletedJobsRunEndsTruly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
+			b.ttl = mortal
 			b.w.hold = true
 			a, kill, _ := b.start("a")
 			j := b.put("j", every("1h", job.OverlapQueueOne))
