@@ -137,15 +137,43 @@ func (r Run) MarshalJSON() ([]byte, error) {
 		fields
 		StartedAt *time.Time `json:"startedAt"`
 		EndedAt   *time.Time `json:"endedAt"`
-		Tasks     []Task     `json:"tasks"`
-	}{fields: fields(r), StartedAt: utcOrNil(r.StartedAt), EndedAt: utcOrNil(r.EndedAt), Tasks: make([]Task, len(r.Tasks))}
+		Tasks     []taskJSON `json:"tasks"`
+	}{fields: fields(r), StartedAt: utcOrNil(r.StartedAt), EndedAt: utcOrNil(r.EndedAt), Tasks: make([]taskJSON, len(r.Tasks))}
 	f.ScheduledAt, f.CommittedAt = r.ScheduledAt.UTC(), r.CommittedAt.UTC()
 	f.DispatchedAt, f.Until = r.DispatchedAt.UTC(), r.Until.UTC()
-	for i, t := range r.Tasks {
-		t.StartedAt, t.EndedAt = t.StartedAt.UTC(), t.EndedAt.UTC()
-		f.Tasks[i] = t
+	for i := range r.Tasks {
+		t := &r.Tasks[i]
+		f.Tasks[i] = taskJSON{
+			Share: t.Share, Minion: t.Minion, Attempt: t.Attempt, State: t.State, Reason: t.Reason,
+			StartedAt: utcText(t.StartedAt), EndedAt: utcText(t.EndedAt),
+			Exit: t.Exit, Stdout: t.Stdout, Stderr: t.Stderr, Steps: t.Steps,
+		}
 	}
 	return json.Marshal(f)
+}
+
+// taskJSON is a Task as it is written, field by field. Its times are text
+// already: encoding/json takes twice as long for a run of 18,000 tasks when it
+// finds times.
+type taskJSON struct {
+	Share     NodeID       `json:"share,omitempty"`
+	Minion    MinionID     `json:"minion"`
+	Attempt   int          `json:"attempt"`
+	State     State        `json:"state"`
+	Reason    string       `json:"reason,omitempty"`
+	StartedAt string       `json:"startedAt,omitempty"`
+	EndedAt   string       `json:"endedAt,omitempty"`
+	Exit      *Exit        `json:"exit,omitempty"`
+	Stdout    Output       `json:"stdout,omitzero"`
+	Stderr    Output       `json:"stderr,omitzero"`
+	Steps     []StepResult `json:"steps,omitempty"`
+}
+
+func utcText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
 }
 
 func utcOrNil(t time.Time) *time.Time {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +62,34 @@ func TestRunJSONRoundTrip(t *testing.T) {
 	}
 	if len(in.Tasks) == 1 && in.Tasks[0].StartedAt.Location() != zone {
 		t.Error("encoding changed the run")
+	}
+}
+
+// A field of a task that is forgotten where tasks are written would be lost with
+// its run's record.
+func TestTaskJSONIsTheTask(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 20, 12, 0, 0, 1, time.UTC)
+	full := Task{
+		Share: "n1", Minion: "m1", Attempt: 2, State: StateFailed, Reason: "why", StartedAt: at, EndedAt: at,
+		Exit: &Exit{Code: 3}, Stdout: Output{Head: "a"}, Stderr: Output{Tail: "b"}, Steps: []StepResult{{Name: "one"}},
+	}
+	for i, v := 0, reflect.ValueOf(full); i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("this test leaves %s of a task empty", v.Type().Field(i).Name)
+		}
+	}
+	for _, task := range []Task{full, {}} {
+		want, err := json.Marshal(task)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, err := json.Marshal(Run{Tasks: []Task{task}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(string(run), `"tasks":[`+string(want)+"]}") {
+			t.Errorf("task %s, in a run: %s", want, run)
+		}
 	}
 }
