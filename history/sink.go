@@ -36,6 +36,10 @@ type SinkDeps struct {
 	Metrics prometheus.Registerer
 }
 
+// fullBytes is from how many bytes on waiting records are written without waiting
+// for more, about: one of a run on thousands of minions gains nothing by company.
+const fullBytes = 1 << 20
+
 // maxTake bounds, in batches, what one call of the store gets after a jam.
 const maxTake = 8
 
@@ -128,7 +132,7 @@ func (s *Sink) add(e entry) error {
 	if len(s.waiting) == 1 {
 		signal(s.wake)
 	}
-	if len(s.waiting) == s.cfg.Batch {
+	if len(s.waiting) == s.cfg.Batch || e.size >= fullBytes {
 		signal(s.full)
 	}
 	return nil

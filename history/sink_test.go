@@ -152,6 +152,20 @@ func TestS1_RecordsAreWrittenInBatches(t *testing.T) {
 	})
 }
 
+func TestS1_LargeRecordDoesNotWaitForOthers(t *testing.T) {
+	t.Parallel()
+	inBubble(t, history.SinkConfig{Batch: 10, Every: 20 * time.Millisecond}, func(t *testing.T, b *bench) {
+		large := run(0)
+		large.Tasks = make([]job.Task, 5000)
+		written := false
+		b.Record(large, func(err error) { written = err == nil })
+		synctest.Wait()
+		if !written {
+			t.Error("a record of 5,000 tasks waits for others")
+		}
+	})
+}
+
 func TestS2_DoneFollowsTheStore(t *testing.T) {
 	t.Parallel()
 	inBubble(t, history.SinkConfig{}, func(t *testing.T, b *bench) {
