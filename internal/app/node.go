@@ -418,6 +418,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("updates", n.updates.Run)
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
+	background("garbage", func(ctx context.Context) error { collectWhenQuiet(ctx); return nil })
 	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })
 	if n.socket != nil {
 		background("socket", func(context.Context) error { return ended(n.httpServer.Serve(n.socket)) })
