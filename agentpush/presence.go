@@ -79,6 +79,19 @@ func (p *presence) remove(id job.MinionID, session int64) {
 	p.touch(b)
 }
 
+// Republish has the presence of all minions here written again: what was written
+// until now has gone, or will go, with a lease that the node has lost. Nothing
+// else may write it: of two writes at once the older may come last.
+func (h *Hub) Republish() {
+	p := h.presence
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for b := range p.buckets {
+		p.touch(b)
+	}
+}
+
+// touch has a bucket written. The caller holds mu.
 func (p *presence) touch(bucket int) {
 	p.dirty[bucket] = struct{}{}
 	select {

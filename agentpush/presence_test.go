@@ -112,3 +112,44 @@ func TestPresenceIsPackedAndCoalesced(t *testing.T) {
 		<-done
 	})
 }
+
+// What was written before a lease was lost is written again, all of it, also what
+// cannot be written at once.
+func TestPresenceIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{buckets: map[int][]Present{}, described: map[job.MinionID]int{}}
+		h, err := New(Config{Node: "n"}, Deps{Directory: nowhere{}, Sink: nowhere{}, Registry: l})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = h.Run(ctx)
+		}()
+		const minions = 3*bucketSize + 1
+		for i := range minions {
+			h.presence.add(Present{ID: job.MinionID(fmt.Sprintf("m%d", i)), Session: 1})
+		}
+		time.Sleep(time.Minute)
+		l.mu.Lock()
+		clear(l.buckets) // gone with the lease
+		l.fail[0] = 2
+		l.mu.Unlock()
+		h.Republish()
+		time.Sleep(time.Minute)
+		l.mu.Lock()
+		n := 0
+		for _, b := range l.buckets {
+			n += len(b)
+		}
+		l.mu.Unlock()
+		if n != minions {
+			t.Errorf("%d of %d minions are in the presence", n, minions)
+		}
+		cancel()
+		<-done
+	})
+}

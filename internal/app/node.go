@@ -278,7 +278,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	n.reg = &registry{
-		client: n.client, keys: n.keys, node: node, log: n.log, buckets: map[int][]agentpush.Present{},
+		client: n.client, keys: n.keys, node: node, log: n.log,
 		lease: func() (clientv3.LeaseID, bool) { return n.engine.Lease() },
 	}
 	n.reg.unread.Store(followed)
@@ -479,8 +479,8 @@ func (n *Node) awaitReady(ctx context.Context, started func()) {
 	}
 }
 
-// keepPresence writes the presence of minions again whenever the node has a new
-// lease.
+// keepPresence has the presence of minions written again whenever the node has a
+// new lease.
 func (n *Node) keepPresence(ctx context.Context) error {
 	ticker := time.NewTicker(readyPoll)
 	defer ticker.Stop()
@@ -493,7 +493,7 @@ func (n *Node) keepPresence(ctx context.Context) error {
 		}
 		if lease, ok := n.engine.Lease(); ok && lease != last {
 			last = lease
-			n.reg.republish(ctx)
+			n.hub.Republish()
 		}
 	}
 }

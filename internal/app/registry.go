@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -30,27 +29,13 @@ type registry struct {
 
 	// unread is how many of what feed follows have not been read for the first time.
 	unread atomic.Int32
-
-	mu sync.Mutex // guards buckets
-	// buckets is what was written last, to be written again under a new lease.
-	buckets map[int][]agentpush.Present
 }
 
 var _ agentpush.Registry = (*registry)(nil)
 
-// Present implements agentpush.Registry.
+// Present implements agentpush.Registry. What is written goes with the node's
+// lease; the hub writes it again once there is another.
 func (r *registry) Present(ctx context.Context, bucket int, minions []agentpush.Present) error {
-	r.mu.Lock()
-	if len(minions) == 0 {
-		delete(r.buckets, bucket)
-	} else {
-		r.buckets[bucket] = minions
-	}
-	r.mu.Unlock()
-	return r.write(ctx, bucket, minions)
-}
-
-func (r *registry) write(ctx context.Context, bucket int, minions []agentpush.Present) error {
 	key := r.keys.PresenceBucket(r.node, bucket)
 	if len(minions) == 0 {
 		if _, err := r.client.Delete(ctx, key); err != nil {
@@ -74,21 +59,6 @@ func (r *registry) write(ctx context.Context, bucket int, minions []agentpush.Pr
 		return fmt.Errorf("presence bucket %d: %w", bucket, err)
 	}
 	return nil
-}
-
-// republish writes all buckets again, under a new lease.
-func (r *registry) republish(ctx context.Context) {
-	r.mu.Lock()
-	buckets := make(map[int][]agentpush.Present, len(r.buckets))
-	for b, m := range r.buckets {
-		buckets[b] = m
-	}
-	r.mu.Unlock()
-	for b, m := range buckets {
-		if err := r.write(ctx, b, m); err != nil {
-			r.log.Warn("presence not written", zap.Int("bucket", b), zap.Error(err))
-		}
-	}
 }
 
 // Describe implements agentpush.Registry.
