@@ -80,6 +80,11 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 		return ExecView{}, err
 	}
 	found.RunID, found.FireID, found.Job = fire.RunID(), fire, key
+	var set target.NodeSet // the run is under way: to fold the names of very many takes a while
+	for _, m := range found.Minions {
+		set.Add(string(m))
+	}
+	found.Hosts = set.String()
 	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", by(ctx, req.By)), zap.Int("minions", len(found.Minions)))
 	return found, nil
 }
@@ -125,7 +130,7 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 	return fire, key, err
 }
 
-// matchTarget tells which minions a target matches now.
+// matchTarget tells which minions a target matches now, all but Hosts.
 func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, error) {
 	v := ExecView{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []target.UnknownKey{}}
 	// What this node knows is what the shards' owners choose from. To list what is
@@ -147,7 +152,6 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, erro
 		}
 		v.Unknown = append(v.Unknown, selection.Unknown...)
 	}
-	var set target.NodeSet
 	for i := range minions {
 		m := &minions[i]
 		switch {
@@ -156,10 +160,8 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, erro
 			v.Uncontrollable = append(v.Uncontrollable, job.Uncontrollable{Minion: m.ID, Reason: m.Trouble, Since: m.TroubleSince})
 		default:
 			v.Minions = append(v.Minions, m.ID)
-			set.Add(string(m.ID))
 		}
 	}
-	v.Hosts = set.String()
 	return v, nil
 }
 
