@@ -385,41 +385,6 @@ func TestNothingStartsOnceARunIsCancelled(t *testing.T) {
 	}
 }
 
-// TestRedoThatWaitsKeepsItsHosts: a redo that waits for an earlier run of the job
-// is on its own hosts also under a new owner.
-func TestRedoThatWaitsKeepsItsHosts(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, 3)
-	e := d.job(job.Spec{Overlap: job.OverlapQueueOne})
-	first := d.fire(e, fire{})
-	redo := d.fire(e, fire{
-		id:   job.FireID{Job: e.uid, At: d.clock + 1, Trigger: job.TriggerRedo},
-		redo: first.id.RunID(), hosts: []job.MinionID{"m01"},
-	})
-	if redo.state != etcdkv.EntryQueued {
-		t.Fatalf("the redo is in state %d, want it to wait", redo.state)
-	}
-	next, _ := d.taken(first)
-	for _, m := range next.hosts {
-		next.says(next.fires[first.id], m, job.StateSucceeded)
-	}
-	next.pass(time.Second)
-	next.wantSent("m01")
-}
-
-// TestRedoNeedsNoCanary: a redo on hosts none of which is a canary goes on.
-func TestRedoNeedsNoCanary(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, 3)
-	d.canaries = []job.MinionID{"m00"}
-	e := d.job(job.Spec{Rollout: job.Rollout{Canary: "m00"}})
-	d.fire(e, fire{
-		id:   job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerRedo},
-		redo: "x", hosts: []job.MinionID{"m01", "m02"},
-	})
-	d.wantSent("m01", "m02")
-}
-
 // TestSharesAreOfThoseThatCanRun: minions that are uncontrollable count in no
 // share of a rollout.
 func TestSharesAreOfThoseThatCanRun(t *testing.T) {

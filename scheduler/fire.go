@@ -208,7 +208,7 @@ func (f *fire) stored() etcdkv.SlotEntry {
 			Cause: f.cause, Params: f.params, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
 		},
 	}
-	if f.state == etcdkv.EntryQueued {
+	if f.state == etcdkv.EntryQueued || len(f.tasks) > 0 && f.tasks[0].minion == "" {
 		e.Hosts = f.hosts
 	}
 	for _, t := range f.tasks {

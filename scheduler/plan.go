@@ -225,10 +225,12 @@ func (s *shard) planFire(b *batch, f *fire, now int64) {
 			}
 			f.state = etcdkv.EntryQueued
 			l.waiting = append(l.waiting, f)
+			b.tasks += len(f.hosts) // they are stored, too
 			return
 		case job.OverlapReplace, job.OverlapReplaceAfterGrace:
 			f.state = etcdkv.EntryQueued // until the earlier one has ended
 			l.waiting = append(l.waiting, f)
+			b.tasks += len(f.hosts)
 			return
 		case job.OverlapSkip:
 			f.state = etcdkv.EntrySkipped
@@ -329,15 +331,15 @@ func (s *shard) assign(f *fire, now int64) {
 func (s *shard) share(f *fire, spec *job.Spec) bool {
 	var out []*task
 	for i, t := range f.tasks {
-		found := f.hosts
-		if len(found) == 0 {
+		found := s.present(f.hosts)
+		if len(f.hosts) == 0 {
 			found = s.choose(f, spec.Target, t.attempt+i)
 		}
 		for _, m := range found {
 			out = append(out, &task{minion: m, share: t.share, attempt: t.attempt, notBefore: t.notBefore})
 		}
 	}
-	if len(out) > 0 && len(f.hosts) == 0 {
+	if len(out) > 0 {
 		out = append(out, s.unsendable(f, spec.Target)...)
 	}
 	if len(out) == 0 {
@@ -355,14 +357,53 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 	return true
 }
 
-// unsendable returns tasks, ended already, for the minions that are to run the
-// fire and are uncontrollable: where all are to that the target matches.
-func (s *shard) unsendable(f *fire, target job.Target) []*task {
-	if target.EffectiveRun() != job.SpreadAll {
+// present returns those of the hosts that get orders.
+func (s *shard) present(hosts []job.MinionID) (out []job.MinionID) {
+	if len(hosts) == 0 {
 		return nil
 	}
+	all := s.deps.Minions.Match(job.Target{})
+	for _, h := range hosts {
+		if _, ok := slices.BinarySearch(all, h); ok {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// absent returns those of the hosts that get no orders.
+func (s *shard) absent(hosts []job.MinionID) (out []job.Uncontrollable) {
+	why := map[job.MinionID]job.Uncontrollable{}
+	for _, u := range s.deps.Minions.Uncontrollable(job.Target{}) {
+		why[u.Minion] = u
+	}
+	all := s.deps.Minions.Match(job.Target{})
+	for _, h := range hosts {
+		if _, ok := slices.BinarySearch(all, h); ok {
+			continue
+		}
+		u, ok := why[h]
+		if !ok {
+			u = job.Uncontrollable{Minion: h, Reason: "not known to the cluster"}
+		}
+		out = append(out, u)
+	}
+	return out
+}
+
+// unsendable returns tasks, ended already, for the minions that are to run the
+// fire and are uncontrollable: those that it is for, or all that the target
+// matches, where all are to run it.
+func (s *shard) unsendable(f *fire, target job.Target) []*task {
+	var away []job.Uncontrollable
+	switch {
+	case len(f.hosts) > 0:
+		away = s.absent(f.hosts)
+	case target.EffectiveRun() == job.SpreadAll:
+		away = s.deps.Minions.Uncontrollable(target)
+	}
 	var out []*task
-	for _, u := range s.deps.Minions.Uncontrollable(target) {
+	for _, u := range away {
 		for _, o := range f.tasks {
 			t := &task{minion: u.Minion, share: o.share, attempt: 1}
 			t.report = s.unsent(f, t, job.StateUncontrollable, u.Reason)

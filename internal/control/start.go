@@ -54,6 +54,10 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 		if err != nil {
 			return job.FireID{}, err
 		}
+		if len(value) > MaxAtomicBytes {
+			return job.FireID{}, invalid("only", fmt.Sprintf("the names of %d minions take %d bytes, and %d can be stored; narrow it down by their states (only)",
+				len(t.Hosts), len(value), MaxAtomicBytes)) // all else of a start is bounded
+		}
 		trigger := c.cfg.Keys.Trigger(lies.shard, t.Fire)
 		var d draft
 		d.stillThere(string(lies.kv.Key), lies.kv.CreateRevision) // the UID: edits keep both

@@ -246,8 +246,8 @@ type Trigger struct {
 	// From is the job whose run has ended, for TriggerAfter.
 	From job.Key `json:"from,omitzero"`
 	// Redo is the run that is done again, on Hosts, for TriggerRedo.
-	Redo  job.RunID      `json:"redo,omitempty"`
-	Hosts []job.MinionID `json:"hosts,omitempty"`
+	Redo  job.RunID `json:"redo,omitempty"`
+	Hosts Hosts     `json:"hosts,omitempty"`
 }
 
 // WishKind says what somebody wants of a run.

@@ -64,8 +64,8 @@ type SlotAsked struct {
 	Canaries int `json:"n,omitempty"`
 	// Rollout is the job's as it was when the tasks were chosen; nil: none.
 	Rollout *job.Rollout `json:"o,omitempty"`
-	// Hosts are the minions of an entry that waits and is for these; once it is
-	// open, they are those of its tasks.
+	// Hosts are the minions of an entry that waits and is for these; once it has
+	// tasks, they are those of the tasks.
 	Hosts []job.MinionID `json:"h,omitempty"`
 }
 
@@ -198,12 +198,11 @@ func pack(b []byte) []byte {
 	if len(b) < packFrom {
 		return b
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	packed, err := compress(b, []byte{slotPacked})
 	if err != nil {
 		return b // it can be read as it is
 	}
-	defer func() { _ = enc.Close() }()
-	return enc.EncodeAll(b, []byte{slotPacked})
+	return packed
 }
 
 // unpack is the opposite of pack.
@@ -211,16 +210,31 @@ func unpack(b []byte) ([]byte, error) {
 	if len(b) == 0 || b[0] != slotPacked {
 		return b, nil
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSlot))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSlot, err)
-	}
-	defer dec.Close()
-	out, err := dec.DecodeAll(b[1:], nil)
+	out, err := decompress(b[1:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errSlot, err)
 	}
 	return out, nil
+}
+
+// compress appends what b is compressed (zstd) to.
+func compress(b, to []byte) ([]byte, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = enc.Close() }()
+	return enc.EncodeAll(b, to), nil
+}
+
+// decompress is the opposite of compress.
+func decompress(b []byte) ([]byte, error) {
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxSlot))
+	if err != nil {
+		return nil, err
+	}
+	defer dec.Close()
+	return dec.DecodeAll(b, nil)
 }
 
 // settled reports whether any task has ended.
