@@ -62,7 +62,11 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	if problems := p.checkTargets(objects); len(problems) > 0 {
 		return ExecView{}, &job.InvalidError{Problems: problems}
 	}
-	if req.Params, err = c.checkStart(ctx, o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
+	shelf, err := c.shelfOf(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
+	if err != nil {
+		return ExecView{}, err
+	}
+	if req.Params, err = shelf.checkStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
 		return ExecView{}, err
 	}
 	found, err := c.matchTarget(ctx, o.Spec.Target)
@@ -75,7 +79,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	if err := c.roomForJobs(ctx); err != nil {
 		return ExecView{}, err
 	}
-	fire, key, err := c.makePassing(ctx, o.Metadata, &o.Spec, req)
+	fire, key, err := c.makePassing(ctx, o.Metadata, &o.Spec, shelf, req)
 	if err != nil {
 		return ExecView{}, err
 	}
@@ -89,8 +93,9 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	return found, nil
 }
 
-// makePassing stores a job that is for one run, and the run's trigger.
-func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, req StartRequest) (job.FireID, job.Key, error) {
+// makePassing stores a job that is for one run, and the run's trigger, unless a
+// script has gone that it names.
+func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, shelf *shelf, req StartRequest) (job.FireID, job.Key, error) {
 	uid, err := job.NewUID()
 	if err != nil {
 		return job.FireID{}, job.Key{}, err
@@ -120,12 +125,13 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 		d.stillThere(p.key, 0)
 		d.put(p.key, value)
 	}
+	shelf.use(&d, c.cfg.Keys, spec.ScriptRefs(meta.Namespace))
 	if text := largeText(spec.Script); text != "" {
 		d.put(c.cfg.Keys.Blob(job.ScriptSum(text)), text)
 	}
 	ok, err := c.commit(ctx, "start command", &d)
 	if err == nil && !ok {
-		err = fmt.Errorf("start command: %w", job.ErrConflict)
+		err = fmt.Errorf("start command: a script that it names was changed or deleted meanwhile; try again: %w", job.ErrConflict)
 	}
 	return fire, key, err
 }

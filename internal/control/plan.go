@@ -33,8 +33,9 @@ type planner struct {
 	left map[job.ShardID]*leftShard
 	// calendars are those that the objects are, or name; nil: there is none.
 	calendars map[job.Key]*mvccpb.KeyValue
-	// scripts are the ones that the objects are, or name.
+	// scripts are the ones that the objects are, or name; named are all names.
 	scripts *shelf
+	named   []job.ScriptRef
 	// created counts the jobs that are new.
 	created int
 	// ending are jobs whose schedule has changed to one that never fires again.

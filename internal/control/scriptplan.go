@@ -22,6 +22,7 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 		}
 		refs = append(refs, objects[i].Spec.ScriptRefs(objects[i].Metadata.Namespace)...)
 	}
+	p.named = refs
 	p.scripts, err = p.c.shelfOf(ctx, refs)
 	return err
 }
@@ -79,7 +80,7 @@ func sameScript(a, b *job.SavedScript) (bool, error) {
 }
 
 // forgetOld removes the versions of a script that are too many, unless a job
-// names them.
+// or an object names them.
 func (p *planner) forgetOld(ctx context.Context, d *draft, key job.Key, newest int) error {
 	if newest <= job.KeptVersions {
 		return nil
@@ -92,10 +93,11 @@ func (p *planner) forgetOld(ctx context.Context, d *draft, key job.Key, newest i
 	if err != nil {
 		return err
 	}
+	users.same(d)
 	const most = 16 // the next change removes more
 	for i := 0; i < min(len(all)-job.KeptVersions+1, most); i++ {
 		version := all[i].Version
-		if !slices.ContainsFunc(users, func(u ScriptUser) bool { return u.Version == version }) {
+		if !slices.Contains(p.named, job.ScriptRef{Key: key, Version: version}) && !slices.ContainsFunc(users.all, func(u scriptUse) bool { return u.Version == version }) {
 			d.remove(p.c.cfg.Keys.ScriptVersion(key, version))
 		}
 	}
@@ -125,13 +127,7 @@ func (p *planner) scripted(ch *change, o *manifest.Object) {
 	if ch.result.Action == ActionUnchanged {
 		return
 	}
-	for _, ref := range o.Spec.ScriptRefs(o.Metadata.Namespace) {
-		var created int64
-		if kv := p.scripts.heads[ref.Key]; kv != nil {
-			created = kv.CreateRevision
-		}
-		ch.stillThere(p.c.cfg.Keys.ScriptHead(ref.Key), created)
-	}
+	p.scripts.use(&ch.draft, p.c.cfg.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
 	if text := largeText(o.Spec.Script); text != "" {
 		ch.put(p.c.cfg.Keys.Blob(job.ScriptSum(text)), text)
 	}

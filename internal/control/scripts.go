@@ -120,27 +120,72 @@ func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (ScriptView, er
 	}
 	v.SavedScript = one[0]
 	users, err := c.scriptUsers(ctx, ref.Key)
-	v.Jobs = append(v.Jobs, users...)
+	for _, u := range users.all {
+		if !u.passing {
+			v.Jobs = append(v.Jobs, u.ScriptUser)
+		}
+	}
 	return v, err
 }
 
-// scriptUsers returns the jobs whose steps name a script, but for those that were
-// made for one run.
-func (c *Control) scriptUsers(ctx context.Context, key job.Key) ([]ScriptUser, error) {
-	var users []ScriptUser
-	err := c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+// scriptUse is a job that names a script.
+type scriptUse struct {
+	ScriptUser
+	// passing: it was made for one run, which may be done again while it is there.
+	passing bool
+}
+
+// scriptUses are the jobs that name a script, as of a revision of the key that
+// every further one puts.
+type scriptUses struct {
+	all []scriptUse
+	key string
+	rev int64
+}
+
+// same demands that no job has come to name the script since.
+func (u *scriptUses) same(d *draft) { d.sameAs(u.key, u.rev) }
+
+// scriptUsers returns the jobs whose steps name a script.
+func (c *Control) scriptUsers(ctx context.Context, key job.Key) (*scriptUses, error) {
+	users := &scriptUses{key: c.cfg.Keys.ScriptUse(key)}
+	kv, err := c.get(ctx, "read script "+key.String(), users.key)
+	if err != nil {
+		return nil, err
+	}
+	users.rev = revisionOf(kv)
+	err = c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		stored, err := decode[etcdkv.StoredJob](kv)
-		if err != nil || !stored.ExpiresAt.IsZero() {
+		if err != nil {
 			return nil //nolint:nilerr // what cannot be read is told of where jobs are listed
 		}
 		for _, ref := range stored.Spec.ScriptRefs(stored.Namespace) {
 			if ref.Key == key {
-				users = append(users, ScriptUser{stored.Key(), ref.Version})
+				users.all = append(users.all, scriptUse{ScriptUser{stored.Key(), ref.Version}, !stored.ExpiresAt.IsZero()})
 			}
 		}
 		return nil
 	})
-	return users, err
+	if err != nil {
+		return nil, err
+	}
+	return users, nil
+}
+
+// use adds to what makes a job name scripts: that they are there still, and that
+// whoever removes one meanwhile sees this.
+func (s *shelf) use(d *draft, keys etcdkv.Keys, refs []job.ScriptRef) {
+	for _, ref := range refs {
+		created := int64(0)
+		if kv := s.heads[ref.Key]; kv != nil {
+			created = kv.CreateRevision
+		}
+		d.stillThere(keys.ScriptHead(ref.Key), created)
+		if ref.Version != 0 {
+			d.stillThere(keys.ScriptVersion(ref.Key, ref.Version), s.created[ref])
+		}
+		d.put(keys.ScriptUse(ref.Key), "")
+	}
 }
 
 // DeleteScript removes a script with all its versions. One that a job names is
@@ -159,18 +204,20 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 		return err
 	}
 	var names []string
-	for _, u := range users {
+	for _, u := range users.all {
 		if n := u.Job.String(); !slices.Contains(names, n) {
 			names = append(names, n)
 		}
 	}
 	if len(names) > 0 {
 		const shown = 3
-		return fmt.Errorf("script %s is named by %d jobs (%s); change them first: %w", key, len(names), ellipsis(names[:min(len(names), shown)], len(names)), job.ErrConflict)
+		return fmt.Errorf("script %s is named by %d jobs (%s); change or delete them first; those that were made for a command go by themselves within a day: %w", key, len(names), ellipsis(names[:min(len(names), shown)], len(names)), job.ErrConflict)
 	}
 	var d draft
+	users.same(&d)
 	d.sameAs(c.cfg.Keys.ScriptHead(key), kv.ModRevision)
 	d.remove(c.cfg.Keys.ScriptHead(key))
+	d.remove(users.key)
 	d.clear(c.cfg.Keys.Script(key))
 	ok, err := c.commit(ctx, doing, &d)
 	if err == nil && !ok {
@@ -184,7 +231,7 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 
 // shelfOf reads the scripts that refs name.
 func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, error) {
-	s := &shelf{heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.SavedScript{}}
+	s := &shelf{heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.SavedScript{}, created: map[job.ScriptRef]int64{}}
 	var keys []job.Key
 	for _, r := range refs {
 		if !slices.Contains(keys, r.Key) {
@@ -233,6 +280,7 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 			return nil, fmt.Errorf("read script %s: %w", kv.Key, err)
 		}
 		s.place(&stored.SavedScript, i < newest)
+		s.created[job.ScriptRef{Key: stored.Key(), Version: stored.Version}] = kv.CreateRevision
 	}
 	return s, nil
 }
@@ -241,6 +289,8 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 type shelf struct {
 	heads   map[job.Key]*mvccpb.KeyValue
 	scripts map[job.ScriptRef]*job.SavedScript
+	// created are the revisions in which versions were stored.
+	created map[job.ScriptRef]int64
 }
 
 // place puts a version on the shelf.
@@ -264,7 +314,12 @@ func (c *Control) checkStart(ctx context.Context, namespace string, spec *job.Sp
 	if err != nil {
 		return nil, err
 	}
-	plan, problems := spec.Plan(namespace, params, shelf.find)
+	return shelf.checkStart(namespace, spec, params)
+}
+
+// checkStart does what Control's does, of a job that names scripts of the shelf.
+func (s *shelf) checkStart(namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
+	plan, problems := spec.Plan(namespace, params, s.find)
 	if len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
 	}

@@ -170,6 +170,13 @@ func (k Keys) ScriptHeads() string { return k.root + "scriptheads/" }
 // ScriptHead is the key that tells a script's newest version.
 func (k Keys) ScriptHead(key job.Key) string { return k.ScriptHeads() + key.String() }
 
+// ScriptUses is the prefix of what tells when a job was made to name a script.
+func (k Keys) ScriptUses() string { return k.root + "scriptuses/" }
+
+// ScriptUse is the key that every job puts anew which comes to name a script:
+// whoever removes one sees by its revision that there is another user.
+func (k Keys) ScriptUse(key job.Key) string { return k.ScriptUses() + key.String() }
+
 // Blobs is the prefix of the texts of scripts.
 func (k Keys) Blobs() string { return k.root + "blobs/" }
 
