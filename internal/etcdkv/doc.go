@@ -12,9 +12,11 @@
 //	PREFIX/v1/shards/SHARD/state              how far the shard's fires are committed
 //	PREFIX/v1/shards/SHARD/slots/SLOT         committed fires that are not all resolved
 //	PREFIX/v1/shards/SHARD/triggers/ID        a start that somebody asked for
+//	PREFIX/v1/shards/SHARD/deleted/JOB        a deleted job, while runs of it may be open
 //	PREFIX/v1/wishes/RUN/KIND                 what somebody wants of an open run
 //	PREFIX/v1/scripts/NS/NAME/VERSION         a version of a script
 //	PREFIX/v1/scriptheads/NS/NAME             the newest version of a script
+//	PREFIX/v1/scriptuses/NS/NAME              written when a job comes to name a script
 //	PREFIX/v1/blobs/SHA256                    the text of a script
 //	PREFIX/v1/passing/ID                      a job that was made for one run only
 //	PREFIX/v1/update/{plan,state}             how minions come to a release

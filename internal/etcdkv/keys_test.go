@@ -32,6 +32,8 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/queues/ns/type/":                              k.Queue("ns", "type"),
 		"/carillon/v1/scripts/ns/name/00000012":                     k.ScriptVersion(job.Key{Namespace: "ns", Name: "name"}, 12),
 		"/carillon/v1/scriptheads/ns/name":                          k.ScriptHead(job.Key{Namespace: "ns", Name: "name"}),
+		"/carillon/v1/scriptuses/ns/name":                           k.ScriptUse(job.Key{Namespace: "ns", Name: "name"}),
+		"/carillon/v1/shards/002a/deleted/" + uid.String():          k.DeletedJob(42, uid),
 		"/carillon/v1/blobs/9f86":                                   k.Blob("9f86"),
 		"/carillon/v1/wishes/r1/cancel":                             k.Wish("r1", WishCancel),
 		"/carillon/v1/passing/01890a5d-ac96-774b-bcce-b302099a8057": k.PassingJob(uid),
