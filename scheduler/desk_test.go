@@ -403,22 +403,6 @@ func TestSharesAreOfThoseThatCanRun(t *testing.T) {
 	d.wantSent("m00", "m01", "m02") // the third went when the first had failed
 }
 
-// TestWishIsForgottenLater: when nobody has time to remove a wish that has come
-// true, it is removed at a later step.
-func TestWishIsForgottenLater(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, 1)
-	view := wishesOf{1: {"w": {ModRevision: 7, Value: etcdkv.Wish{Kind: etcdkv.WishPromote}}}}
-	d.deps.Cluster.wishes.Store(&view)
-	for range spareWorkers {
-		d.deps.spare.slots <- struct{}{}
-	}
-	d.tendWishes(d.clock)
-	if _, granted := d.granted["w"]; granted {
-		t.Error("it counts as removed, and nobody removes it")
-	}
-}
-
 // TestPlanFitsIntoACommit: fires on very many minions are spread over several
 // commits: etcd refuses a slot that is too large, however often it is tried.
 func TestPlanFitsIntoACommit(t *testing.T) {

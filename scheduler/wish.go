@@ -60,7 +60,7 @@ func (s *shard) tendWishes(now int64) {
 		}
 		f := s.fireOf(w.Value.Fire)
 		switch {
-		case f == nil && now-w.Value.At.UnixNano() < int64(wishOldest):
+		case f == nil && (now-w.Value.At.UnixNano() < int64(wishOldest) || s.awaited(w.Value.Fire)):
 			continue
 		case f == nil || f.ended:
 		case f.lost:
@@ -73,6 +73,20 @@ func (s *shard) tendWishes(now int64) {
 		}
 		s.forgetWish(key, w.ModRevision)
 	}
+}
+
+// awaited reports whether a fire may yet come of a start that is stored: however
+// long that waits, such as for a shard that had no owner.
+func (s *shard) awaited(id job.FireID) bool {
+	if !s.triggersRead {
+		return true
+	}
+	for _, t := range s.triggers {
+		if t.Fire == id {
+			return true
+		}
+	}
+	return false
 }
 
 // cancelFor ends a run because somebody wants it to.
