@@ -179,7 +179,7 @@ func execAgainst(ctx context.Context, clush string, count, rounds int) error {
 	}
 	var ours, theirs []float64
 	for i := range rounds + 1 {
-		hosts := fmt.Sprintf("%s-%05d]", "m[00000", count-1)
+		hosts := fmt.Sprintf("m[00000-%05d]", count-1)
 		a, err := timed(ctx, program, "exec", "--server", f.api(), "--target", hosts, "--", "true")
 		if err != nil {
 			return err
@@ -196,7 +196,7 @@ func execAgainst(ctx context.Context, clush string, count, rounds int) error {
 	}
 	name := "exec_" + thousands(count)
 	report(name+"_s", median(ours), fmt.Sprintf("s of `carillon exec -- true` on %d real minions, each with journal, fsync, shim and mutual TLS, in %d processes on this host; median of %d (%.2f to %.2f)", count, len(fleet), len(ours), slices.Min(ours), slices.Max(ours)))
-	report(name+"_clush_s", median(theirs), fmt.Sprintf("s of `clush -R exec -f 64 -w n[1-%d] true` on this host, which connects nowhere; median of %d (%.2f to %.2f)", count, len(theirs), slices.Min(theirs), slices.Max(theirs)))
+	report(name+"_clush_s", median(theirs), fmt.Sprintf("s of `clush -R exec -f 64 -w m[00000-%05d] true` on this host, which connects nowhere; median of %d (%.2f to %.2f)", count-1, len(theirs), slices.Min(theirs), slices.Max(theirs)))
 	report("exec_vs_clush", median(ours)/median(theirs), "x (below 1: ours is faster)")
 	return nil
 }

@@ -458,5 +458,9 @@ func (a *app) tellStates(run *job.Run) {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[s], s))
 		}
 	}
-	a.note("run %s on %d minions: %s", run.RunID, len(run.Tasks), strings.Join(parts, ", "))
+	on := "1 minion"
+	if n := len(run.Tasks); n != 1 {
+		on = fmt.Sprintf("%d minions", n)
+	}
+	a.note("run %s on %s: %s", run.RunID, on, strings.Join(parts, ", "))
 }

@@ -44,6 +44,9 @@ func (a *app) logsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !follow && len(run.Tasks) == 0 && !run.State.Final() {
+				a.note("run %s is %s: nothing has been written yet; -f follows it", run.RunID, run.State)
+			}
 			if follow && minion == "" {
 				if run, err = a.waitForTasks(ctx, run); err != nil {
 					return err

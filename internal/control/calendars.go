@@ -57,7 +57,7 @@ func (c *Control) DeleteCalendar(ctx context.Context, key job.Key) error {
 	}
 	if len(users) > 0 {
 		const shown = 3
-		return fmt.Errorf("calendar %s is named by %d jobs (%s); change them first: %w", key, len(users), ellipsis(users[:min(len(users), shown)], len(users)), job.ErrConflict)
+		return fmt.Errorf("calendar %s is named by %s (%s); change that first: %w", key, counted(len(users), "job"), ellipsis(users[:min(len(users), shown)], len(users)), job.ErrConflict)
 	}
 	var d draft
 	d.sameAs(c.cfg.Keys.Calendar(key), kv.ModRevision)

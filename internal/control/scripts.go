@@ -211,7 +211,8 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 	}
 	if len(names) > 0 {
 		const shown = 3
-		return fmt.Errorf("script %s is named by %d jobs (%s); change or delete them first; those that were made for a command go by themselves within a day: %w", key, len(names), ellipsis(names[:min(len(names), shown)], len(names)), job.ErrConflict)
+		return fmt.Errorf("script %s is named by %s (%s); change or delete that first; what was made for a command goes by itself within a day: %w",
+			key, counted(len(names), "job"), ellipsis(names[:min(len(names), shown)], len(names)), job.ErrConflict)
 	}
 	var d draft
 	users.same(&d)

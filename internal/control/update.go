@@ -102,19 +102,12 @@ func (c *Control) StartUpdate(ctx context.Context, req UpdateRequest) (UpdateVie
 	return c.UpdateStatus(ctx)
 }
 
-// maxSigned bounds a signed manifest: it is a value in etcd, and goes to minions.
-const maxSigned = 256 << 10
-
 // readRelease fills in what the manifest says, and returns all that is wrong
 // with it.
 func (c *Control) readRelease(p *etcdkv.UpdatePlan) []job.Problem {
 	var problems []job.Problem
 	bad := func(format string, args ...any) {
 		problems = append(problems, job.Problem{Path: "manifest", Message: fmt.Sprintf(format, args...)})
-	}
-	if len(p.Signed) > maxSigned {
-		bad("has %d bytes; at most %d are allowed", len(p.Signed), maxSigned)
-		return problems
 	}
 	s, err := release.ParseSigned(p.Signed)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// MaxSigned is the largest size of a signed manifest, in bytes.
-const MaxSigned = 1 << 20
+// MaxSigned is the largest size of a signed manifest, in bytes: it is a value in
+// etcd, and goes to minions.
+const MaxSigned = 256 << 10
 
 // signedPrefix comes before the manifest in what is signed, so that a signature
 // made for something else is never one of a manifest.
