@@ -94,7 +94,7 @@ func (s *shard) backfillDue(now int64) bool {
 // planBackfills plans the next run of each backfill that may go on.
 func (s *shard) planBackfills(b *batch, now int64) {
 	for _, bf := range s.backfilled {
-		if !s.ready(bf, now) || len(b.backfills) >= maxTriggers/2 || b.full() {
+		if !s.ready(bf, now) || len(b.backfills) >= maxTriggers/2 || s.full(b) {
 			continue
 		}
 		bf.busy = true

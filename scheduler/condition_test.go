@@ -398,9 +398,10 @@ func TestHerdGoesInSeveralSlots(t *testing.T) {
 	b := setup(t)
 	b.ttl = mortal
 	b.meta.Shards = 1
-	const herd = maxFires + maxFires/4
+	b.slotFires = 1000
+	const herd = 4500
 	begin := time.Now().UTC()
-	at := begin.Truncate(time.Second).Add(20 * time.Second)
+	at := begin.Truncate(time.Second).Add(5 * time.Second)
 	for from := 0; from < herd; from += 100 {
 		var ops []clientv3.Op
 		for i := from; i < from+100; i++ {
@@ -428,7 +429,7 @@ func TestHerdGoesInSeveralSlots(t *testing.T) {
 		defer b.w.mu.Unlock()
 		return b.w.inState[job.StateSucceeded]
 	}
-	b.until("the herd begins", func() bool { return ran() > 1000 })
+	b.until("the herd begins", func() bool { return ran() > 100 })
 	kill()
 	b.start("b")
 	b.until("all have run", func() bool { return ran() == herd })

@@ -40,6 +40,10 @@ type Config struct {
 	LookAhead time.Duration
 	// Tick is the shortest time between two commits of a shard. Default 50 ms.
 	Tick time.Duration
+	// SlotFires bounds the fires of a commit; more that are due go into the next
+	// one, which follows at once. Default 20,000: of about 50 bytes each they lie
+	// well under etcd's request limit of 1.5 MiB.
+	SlotFires int
 	// CloseEvery is how long closed slots wait for company. Default 500 ms.
 	CloseEvery time.Duration
 	// MisfireGrace: an occurrence that is later than this is a misfire. Default 30 s.
@@ -77,6 +81,9 @@ func (c Config) filled() Config {
 	def(&c.RebalanceAfter, time.Second)
 	def(&c.StalledAfter, 3*time.Second)
 	def(&c.DrainTimeout, 10*time.Second)
+	if c.SlotFires == 0 {
+		c.SlotFires = 20_000
+	}
 	c.Capacity = max(c.Capacity, 1)
 	c.seed = maphash.MakeSeed()
 	return c

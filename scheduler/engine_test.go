@@ -167,6 +167,8 @@ type bed struct {
 	// ttl is how long leases live, and grace what MisfireGrace is, of the nodes
 	// that are started next.
 	ttl, grace time.Duration
+	// slotFires bounds their commits; 0: as it is by itself.
+	slotFires int
 }
 
 // On a machine that is busy with much else a node may not come round for seconds.
@@ -196,7 +198,7 @@ func (b *bed) start(node job.NodeID) (e *Engine, kill, leave func()) {
 	m := &minions{w: b.w}
 	e, err := New(Config{
 		Node: node, Identity: string(node), Keys: b.keys, Meta: b.meta, LeaseTTL: b.ttl, MisfireGrace: b.grace,
-		StalledAfter: patient, RebalanceAfter: 200 * time.Millisecond,
+		StalledAfter: patient, RebalanceAfter: 200 * time.Millisecond, SlotFires: b.slotFires,
 	}, Deps{
 		Client: client, Cluster: cluster, Minions: m, History: b.w, Records: b.w, Schedules: schedule.NewCache(),
 		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),

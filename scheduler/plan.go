@@ -13,9 +13,6 @@ import (
 // Bounds of one commit. What does not fit goes into the next one, which follows
 // at once.
 const (
-	// maxFires bounds the entries of a slot: 20,000 of about 50 bytes lie well
-	// under etcd's request limit of 1.5 MiB.
-	maxFires = 20_000
 	// maxTasks bounds the tasks that a slot is begun with: a fire on all minions
 	// of a large cluster fits, and many such fires take several slots.
 	maxTasks = 100_000
@@ -42,7 +39,7 @@ type batch struct {
 }
 
 // full reports whether what else is due goes into the next commit.
-func (b *batch) full() bool { return len(b.fires) >= maxFires || b.tasks >= maxTasks }
+func (s *shard) full(b *batch) bool { return len(b.fires) >= s.cfg.SlotFires || b.tasks >= maxTasks }
 
 // plan takes what is due up to the look-ahead from the timers and decides what
 // becomes of it. It returns nil when nothing is due.
@@ -50,7 +47,7 @@ func (s *shard) plan(now int64) *batch {
 	horizon := max(now+int64(s.cfg.LookAhead), s.planned)
 	b := &batch{round: s.round()}
 	deadline := now - int64(s.cfg.MisfireGrace)
-	for !b.full() {
+	for !s.full(b) {
 		e, at, ok := s.timers.top()
 		if !ok || at > horizon {
 			break
@@ -79,7 +76,7 @@ func (s *shard) planTriggers(b *batch, now int64) {
 	s.triggersNew = false
 	all := map[job.UID]*joined{}
 	for key, a := range s.triggers {
-		if b.full() || len(b.triggers) >= maxTriggers {
+		if s.full(b) || len(b.triggers) >= maxTriggers {
 			s.triggersNew = true
 			break
 		}
