@@ -38,6 +38,10 @@ type Rollout struct {
 	// MaxPer bounds how many run at a time among the minions that have the same
 	// value of a label or fact, as in {rack: 2}.
 	MaxPer map[string]int `json:"maxPer,omitempty"`
+	// ClusterMaxPer is as MaxPer, and counts the tasks of all runs in the cluster
+	// that have such a bound on the label: a task starts only where fewer than this
+	// run's bound are under way.
+	ClusterMaxPer map[string]int `json:"clusterMaxPer,omitempty"`
 }
 
 // Promote says what lets a rollout go on from its canaries.
@@ -73,7 +77,7 @@ func StartOrders() []StartOrder { return []StartOrder{OrderName, OrderShuffle, O
 // IsZero reports whether the rollout starts everywhere at once.
 func (r Rollout) IsZero() bool {
 	return r.Canary == "" && r.CanaryCount == 0 && r.Promote == "" && r.Batch == "" && r.Pause == 0 &&
-		r.MaxFailures == nil && r.Order == "" && r.OrderBy == "" && len(r.MaxPer) == 0
+		r.MaxFailures == nil && r.Order == "" && r.OrderBy == "" && len(r.MaxPer) == 0 && len(r.ClusterMaxPer) == 0
 }
 
 // Amount is a number of minions, or a share of them: "20", "10%". Empty: not
@@ -126,7 +130,11 @@ func parseAmount(s string) (v float64, share bool, err error) {
 // Limits of rollouts.
 const (
 	MaxRolloutPause = 24 * time.Hour
-	MaxMaxPer       = 8
+	// MaxMaxPer bounds the labels of MaxPer, and of ClusterMaxPer.
+	MaxMaxPer = 8
+	// MaxClusterBound bounds each bound of ClusterMaxPer: who counts under one of
+	// them is in one value in etcd.
+	MaxClusterBound = 500
 )
 
 func (r *Rollout) check(p *problems) {
@@ -152,15 +160,24 @@ func (r *Rollout) check(p *problems) {
 	case r.OrderBy != "" && r.Order != OrderLabel:
 		p.add(at+".orderBy", "is for order: %s", OrderLabel)
 	}
-	if len(r.MaxPer) > MaxMaxPer {
-		p.add(at+".maxPer", "has %d entries; at most %d are allowed", len(r.MaxPer), MaxMaxPer)
+	checkMaxPer(p, at+".maxPer", r.MaxPer, math.MaxInt)
+	checkMaxPer(p, at+".clusterMaxPer", r.ClusterMaxPer, MaxClusterBound)
+}
+
+// checkMaxPer checks bounds per label, none of which may be above most.
+func checkMaxPer(p *problems, at string, bounds map[string]int, most int) {
+	if len(bounds) > MaxMaxPer {
+		p.add(at, "has %d entries; at most %d are allowed", len(bounds), MaxMaxPer)
 	}
-	for _, k := range slices.Sorted(maps.Keys(r.MaxPer)) {
+	for _, k := range slices.Sorted(maps.Keys(bounds)) {
 		if err := checkLabelKey(k); err != nil {
-			p.add(at+".maxPer."+k, "the key %v", err)
+			p.add(at+"."+k, "the key %v", err)
 		}
-		if r.MaxPer[k] < 1 {
-			p.add(at+".maxPer."+k, "is %d; at least 1 has to run at a time", r.MaxPer[k])
+		switch n := bounds[k]; {
+		case n < 1:
+			p.add(at+"."+k, "is %d; at least 1 has to run at a time", n)
+		case n > most:
+			p.add(at+"."+k, "is %d; at most %d can be counted in the whole cluster", n, most)
 		}
 	}
 }

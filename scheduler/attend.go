@@ -114,7 +114,7 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 			s.attendAt(f, t.notBefore)
 			return
 		}
-		if s.passGate(f) {
+		if s.passGate(f) && s.mayStart(f, t, now) {
 			s.dispatch(f, t, spec, now)
 		}
 	case now >= t.notAfter+int64(lostAfter):
@@ -265,6 +265,7 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 		return
 	}
 	t.report = r
+	s.giveBack(f, t)
 	if !f.allEnded() {
 		if f.rollout != nil && f.rollout.waiting > 0 {
 			s.attendAt(f, s.deps.now())
@@ -373,6 +374,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	s.met.fires.WithLabelValues(string(state)).Inc()
 	f.run = s.runOf(f, state, reason)
 	s.record(f, f.run)
+	s.leaveCaps(f)
 	s.countFailure(f, state)
 	l := f.lane()
 	if !wasActive {

@@ -36,6 +36,7 @@ type Cluster struct {
 	calendars *etcdkv.Map[*calendar.Calendar]
 	wished    *etcdkv.Map[etcdkv.Wish]
 	scripts   *etcdkv.Map[etcdkv.StoredScript]
+	permits   *etcdkv.Map[etcdkv.Permits]
 	// shelf is made anew at every change of scripts.
 	shelf atomic.Pointer[shelf]
 
@@ -44,6 +45,8 @@ type Cluster struct {
 	waiters atomic.Pointer[map[job.Key][]etcdkv.Edge]
 	// wishes are wished by shard.
 	wishes atomic.Pointer[wishesOf]
+	// caps are how many hold permits.
+	caps atomic.Pointer[capCounts]
 
 	// owned is owners by shard, grouped groups by shard; both are made anew at
 	// every change.
@@ -98,6 +101,8 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.calendars = etcdkv.NewMap(newCalendar, c.wake)
 	c.wished = etcdkv.NewMap(etcdkv.Decode[etcdkv.Wish], c.onWishes)
 	c.scripts = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredScript], c.onScripts)
+	c.permits = etcdkv.NewMap(etcdkv.Decode[etcdkv.Permits], c.onPermits)
+	c.caps.Store(&capCounts{})
 	c.shelf.Store(&shelf{})
 	c.wishes.Store(&wishesOf{})
 	c.pauses.Store(&pauses{})
@@ -121,6 +126,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	g.Go(func() error { return c.calendars.Run(ctx, c.client, c.keys.Calendars()) })
 	g.Go(func() error { return c.wished.Run(ctx, c.client, c.keys.Wishes()) })
 	g.Go(func() error { return c.scripts.Run(ctx, c.client, c.keys.Scripts()) })
+	g.Go(func() error { return c.permits.Run(ctx, c.client, c.keys.Permits()) })
 	return g.Wait()
 }
 
@@ -129,7 +135,7 @@ func (c *Cluster) Synced() bool {
 	for _, ch := range []<-chan struct{}{
 		c.members.Synced(), c.owners.Synced(), c.groups.Synced(), c.drains.Synced(),
 		c.overrides.Synced(), c.lines.Synced(), c.healths.Synced(), c.paused.Synced(), c.edges.Synced(),
-		c.backfills.Synced(), c.calendars.Synced(), c.wished.Synced(), c.scripts.Synced(),
+		c.backfills.Synced(), c.calendars.Synced(), c.wished.Synced(), c.scripts.Synced(), c.permits.Synced(),
 	} {
 		select {
 		case <-ch:

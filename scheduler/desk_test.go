@@ -32,11 +32,17 @@ type desk struct {
 	sent      map[job.MinionID]int
 	cancelled map[job.MinionID]bool
 	runs      []job.Run
+	// number is the shard's; racks are the minions' values of all labels. book is
+	// what etcd has of permits, nil: there are none; ordered is told of orders.
+	number  job.ShardID
+	racks   map[job.MinionID]string
+	book    *capBook
+	ordered func(*job.Order)
 }
 
 func newDesk(t *testing.T, hosts int) *desk {
 	t.Helper()
-	d := &desk{t: t, clock: int64(time.Hour), sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{}}
+	d := &desk{t: t, number: 1, clock: int64(time.Hour), sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{}}
 	for i := range hosts {
 		d.hosts = append(d.hosts, job.MinionID(fmt.Sprintf("m%02d", i)))
 	}
@@ -51,10 +57,13 @@ func (d *desk) open() {
 		d.t.Fatal(err)
 	}
 	cfg := Config{Node: "n", Identity: "n", Keys: etcdkv.NewKeys(""), Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}}.filled()
-	d.shard = newShard(1, &lock.Ownership{}, &cfg, &Deps{
+	d.shard = newShard(d.number, &lock.Ownership{}, &cfg, &Deps{
 		Minions: d, History: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
+	if d.book != nil {
+		d.deps.spare.slots = nil // there is no etcd in which to look at others' runs
+	}
 }
 
 func (d *desk) Match(t job.Target) []job.MinionID {
@@ -64,7 +73,7 @@ func (d *desk) Match(t job.Target) []job.MinionID {
 	return d.hosts
 }
 func (d *desk) Uncontrollable(job.Target) []job.Uncontrollable { return d.away }
-func (*desk) Value(job.MinionID, string) string                { return "" }
+func (d *desk) Value(m job.MinionID, _ string) string          { return d.racks[m] }
 func (*desk) Connected(job.MinionID) bool                      { return true }
 func (*desk) Ask([]job.Ref)                                    {}
 func (*desk) Ack([]job.TaskID)                                 {}
@@ -73,6 +82,9 @@ func (d *desk) Record(run job.Run, _ func(error))              { d.runs = append
 func (d *desk) Send(orders []job.Order) {
 	for i := range orders {
 		d.sent[orders[i].Task.Minion]++
+		if d.ordered != nil {
+			d.ordered(&orders[i])
+		}
 	}
 }
 
@@ -144,6 +156,7 @@ func (d *desk) step() {
 			again = true
 		}
 		d.flush()
+		again = d.book.serve(d.shard) || again
 	}
 }
 
@@ -171,7 +184,10 @@ func (d *desk) says(f *fire, m job.MinionID, state job.State) {
 // sent is counted anew.
 func (d *desk) taken(f *fire) (*desk, *fire) {
 	d.t.Helper()
-	next := &desk{t: d.t, clock: d.clock, hosts: d.hosts, away: d.away, canaries: d.canaries, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{}}
+	next := &desk{
+		t: d.t, clock: d.clock, hosts: d.hosts, away: d.away, canaries: d.canaries, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{},
+		number: d.number, racks: d.racks, book: d.book, ordered: d.ordered,
+	}
 	next.open()
 	for seq, sl := range d.slots {
 		if err := next.loadSlot(d.cfg.Keys.Slot(1, seq), sl.encode(), false); err != nil {

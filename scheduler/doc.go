@@ -101,6 +101,11 @@
 //	    the shard then: what was ordered as its minions say, what was not as
 //	    cancelled. The deletion leaves a record of the job, which stays until
 //	    all of them are in history (moved.go, lost.go).
+//	I18 A task whose run has a bound for the whole cluster (clusterMaxPer) is
+//	    sent only once the key of its label's value lists it, written under the
+//	    owner's token, where with it no more are listed than that bound. It stays
+//	    listed, through all owners and attempts, until its end is known; whoever
+//	    is listed and is in no slot any more is removed (permit.go).
 //
 // # What may fail
 //
@@ -117,6 +122,8 @@
 //	minion crashes                     it comes back with its journal and is asked
 //	minion never comes back            the run ends as indeterminate: nobody can know
 //	history cannot be written          fires stay open, results stay on the minions
+//	owner crashes with permits         they stay until the next owner has heard of their tasks;
+//	                                   of a fire in no slot, until somebody waits for them
 //	clock steps forward                passed-over occurrences are late or misfires
 //	clock steps back                   nothing is planned again: the cursor does not move back
 //
@@ -124,5 +131,9 @@
 //
 // Exactly-once effects. A job that needs them uses CARILLON_FIRE_ID and
 // CARILLON_TOKEN. An edit of a schedule takes effect at the owner's cursor, at
-// most the look-ahead after it is saved.
+// most the look-ahead after it is saved. Fairness among runs that wait for room
+// under a cap of the cluster: a run with a low bound, or one label more, may
+// wait for as long as others come. A task that ended as indeterminate does not
+// count under a cap, though it may run; a minion counts under the value that it
+// had when its task asked.
 package scheduler

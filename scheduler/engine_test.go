@@ -40,12 +40,16 @@ type world struct {
 	fail   bool // commands fail
 	// hosts are the minions; none: there is one, m1.
 	hosts []job.MinionID
+	// racks are the minions' values of all labels; atOnce is how many tasks were
+	// under way at a time, at most, by them.
+	racks  map[job.MinionID]string
+	atOnce map[string]int
 }
 
 func newWorld() *world {
 	return &world{
 		engines: map[*Engine]bool{}, orders: map[job.TaskID]int{}, last: map[job.TaskID]job.Order{}, ran: map[job.TaskID]job.Report{},
-		runs: map[job.RunID]job.Run{}, inState: map[job.State]int{}, tokens: map[job.ShardID]job.Token{},
+		runs: map[job.RunID]job.Run{}, inState: map[job.State]int{}, tokens: map[job.ShardID]job.Token{}, atOnce: map[string]int{},
 	}
 }
 
@@ -66,7 +70,11 @@ func (m *minions) Match(job.Target) []job.MinionID {
 
 func (*minions) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
 
-func (*minions) Value(job.MinionID, string) string { return "" }
+func (m *minions) Value(id job.MinionID, _ string) string {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return m.w.racks[id]
+}
 
 func (m *minions) Connected(job.MinionID) bool { return true }
 func (m *minions) Ack([]job.TaskID)            {}
@@ -107,6 +115,7 @@ func (m *minions) Send(orders []job.Order) {
 				r.State, r.EndedAt = job.StateRunning, time.Time{}
 			}
 			m.w.ran[o.Task] = r
+			m.w.count(o.Task.Minion)
 		}
 		out = append(out, r)
 	}
@@ -128,6 +137,21 @@ func (m *minions) Ask(refs []job.Ref) {
 		out = append(out, r)
 	}
 	m.w.tell(out)
+}
+
+// count notes how many tasks are under way in a minion's rack. The caller holds
+// mu.
+func (w *world) count(m job.MinionID) {
+	if len(w.racks) == 0 {
+		return
+	}
+	n := 0
+	for id, r := range w.ran {
+		if !r.State.Final() && w.racks[id.Minion] == w.racks[m] {
+			n++
+		}
+	}
+	w.atOnce[w.racks[m]] = max(w.atOnce[w.racks[m]], n)
 }
 
 // tell reports to every engine, as the hub does to the shard's owner. The

@@ -62,5 +62,6 @@ func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
 	}
 	f.ended, f.run = true, *run
 	f.e.key = run.Key() // so that those are told who wait for its end
+	s.leaveCaps(f)
 	s.leaveSlot(f)
 }

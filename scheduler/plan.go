@@ -342,8 +342,11 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 	if len(out) == 0 {
 		return false
 	}
-	if len(out) > 1 && !spec.Rollout.IsZero() {
-		rules := spec.Rollout
+	rules := spec.Rollout
+	if len(out) == 1 { // what else there is to a rollout is between several
+		rules = job.Rollout{ClusterMaxPer: rules.ClusterMaxPer}
+	}
+	if !rules.IsZero() {
 		f.rules, f.canaries = &rules, s.arrange(out, &rules)
 		// Who names hosts, as a redo does, knows that they are no canaries.
 		if rules.Canary != "" && f.canaries == 0 && len(f.hosts) == 0 {

@@ -140,6 +140,9 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	}
 	f.e = e
 	s.fires[f.id] = f
+	if f.capped() {
+		s.sweepPermits()
+	}
 	if e.key == nameless {
 		s.lose(f, now)
 		return

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -23,7 +24,7 @@ type rollout struct {
 	spec *job.Rollout
 	// canaries is how many of the tasks, the first ones, are.
 	canaries int
-	// values are the tasks' values of the labels in spec.MaxPer.
+	// values are the tasks' values of the labels in spec.MaxPer and ClusterMaxPer.
 	values map[string][]string
 	// batchEnd is when the last batch was seen to have ended; 0: not yet.
 	batchEnd int64
@@ -87,9 +88,10 @@ func (s *shard) isCanary(r *job.Rollout) func(*task) bool {
 // roll does what the fire's rollout needs now, and lets the tasks start that
 // may. It reports whether the fire has one.
 func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
-	if f.rules == nil || len(f.tasks) < 2 {
+	if f.rules == nil || len(f.tasks) < 2 && !f.capped() {
 		return false
 	}
+	delete(s.permits.waiting, f)
 	if f.rollout == nil {
 		f.rollout = s.newRollout(f)
 	}
@@ -116,6 +118,7 @@ func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
 	if !tooLate && !f.e.gone && f.stopped == "" { // else it has to be seen first whether it was begun
 		next = r.next(s, f, &front, now)
 	}
+	s.giveBackIdle(f, front.waiting, next, now)
 	for _, t := range f.tasks {
 		if !f.ended && !t.final() && t.saved && !t.isWaiting() {
 			s.attendTask(f, t, spec, now)
@@ -134,7 +137,7 @@ func (s *shard) newRollout(f *fire) *rollout {
 	if f.recovered {
 		r.started = len(f.tasks) // the batch under way is an earlier owner's, and full
 	}
-	for label := range f.rules.MaxPer {
+	for _, label := range slices.Concat(slices.Collect(maps.Keys(f.rules.MaxPer)), slices.Collect(maps.Keys(f.rules.ClusterMaxPer))) {
 		values := make([]string, len(f.tasks))
 		for i, t := range f.tasks {
 			values[i] = s.deps.Minions.Value(t.minion, label)
@@ -261,22 +264,88 @@ func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 		r.batchEnd, r.started = 0, 0
 	}
 	var out []*task
-	for i, t := range at.waiting {
-		if at.places[i] >= last || at.open+len(out) >= window || at.canaryOpen == 0 && r.spec.Pause > 0 && r.started >= window {
-			break
-		}
-		if !r.fits(at, at.places[i]) {
+	asks := 0 // those that start once they have their permits
+	for _, place := range r.inTurn(s, f, at) {
+		if place >= last {
 			continue
 		}
-		out = append(out, t)
-		if at.canaryOpen == 0 {
-			r.started++
+		if at.open+len(out)+asks >= window || at.canaryOpen == 0 && r.spec.Pause > 0 && r.started+asks >= window {
+			break
+		}
+		if !r.fits(at, place) {
+			continue
+		}
+		switch s.passCaps(f, place, now) {
+		case refused:
+			continue
+		case asked:
+			asks++
+		case granted:
+			out = append(out, f.tasks[place])
+			if at.canaryOpen == 0 {
+				r.started++
+			}
 		}
 		for label, values := range r.values {
-			at.busy[label][values[at.places[i]]]++
+			at.busy[label][values[place]]++
 		}
 	}
 	return out
+}
+
+// inTurn returns the places of the waiting tasks in the order in which they may
+// start. Those that have permits, or have asked for them, come first: it is for
+// them that others wait.
+func (r *rollout) inTurn(s *shard, f *fire, at *front) []int {
+	if !f.capped() {
+		return at.places
+	}
+	var first, then []int
+	for _, place := range at.places {
+		_, asking := s.permits.asking[f.holder(f.tasks[place])]
+		if asking || s.holds(f, f.tasks[place]) {
+			first = append(first, place)
+		} else {
+			then = append(then, place)
+		}
+	}
+	return append(first, then...)
+}
+
+// passCaps reports whether the task at a place may start as far as the caps of the
+// cluster go. They are asked last, so that nobody who holds a permit waits.
+func (s *shard) passCaps(f *fire, place int, now int64) permission {
+	t := f.tasks[place]
+	switch {
+	case !f.capped():
+		return granted
+	case !t.saved:
+		return refused // attended to again once it is
+	case now < t.notBefore:
+		s.attendAt(f, t.notBefore)
+		return refused
+	case !s.passGate(f):
+		return refused
+	}
+	return s.permit(f, place, now)
+}
+
+// giveBackIdle gives the permits of those tasks back that wait, and do not start
+// now. One that was sent, and is said not to have come, keeps its permits for as
+// long as its order may still be on its way.
+func (s *shard) giveBackIdle(f *fire, waiting, next []*task, now int64) {
+	if !f.capped() {
+		return
+	}
+	for _, t := range waiting {
+		switch {
+		case t.final() || slices.Contains(next, t):
+		case now <= t.notAfter:
+			s.attendAt(f, t.notAfter+1)
+		default:
+			s.giveBack(f, t)
+		}
+	}
 }
 
 // fits reports whether one more may run among the minions that share the values

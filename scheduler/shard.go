@@ -61,6 +61,7 @@ type shard struct {
 	// afterState waits until the state is stored as it is now.
 	afterState []func()
 	mutex      mutex
+	permits    *permits
 	remembered int64
 	groupRev   int64
 	// due is the instant that is planned next, for others; never: none.
@@ -125,7 +126,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		closed:   map[*slot]struct{}{},
 
 		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
-		granted: map[string]int64{},
+		granted: map[string]int64{}, permits: newPermits(),
 	}
 }
 
@@ -215,6 +216,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 		s.attend(f, now)
 	}
 	s.flush()
+	s.tendPermits(ctx)
 	next := now + int64(maxSleep)
 	if !s.committing && !s.yielding {
 		next = min(next, s.commitDue(ctx, now))

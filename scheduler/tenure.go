@@ -28,6 +28,8 @@ type tenure struct {
 	placed placement
 	// lined are the groups in whose line this node stands, and since when.
 	lined map[job.ShardID]time.Time
+	// capsSeen are the caps as they were at the last look.
+	capsSeen *capCounts
 	// again is when the verdict on a group may change by itself; 0: never.
 	again int64
 
@@ -98,6 +100,7 @@ func (t *tenure) tend() {
 	}
 	t.tendGroups()
 	t.tendWishes()
+	t.tendCaps()
 }
 
 // place returns who ought to hold the hash shards.

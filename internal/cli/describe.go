@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -88,6 +89,7 @@ func (a *app) jobText(v control.JobView) error {
 	f.add("Limits", limitsText(s.Limits))
 	f.add("Environment", pairs(s.Env))
 	f.add("Target", targetText(s.Target))
+	f.add("At a time", capsText(&s.Rollout))
 	f.add("Timeout", cmp.Or(time.Duration(s.Timeout), job.DefaultTimeout).String())
 	f.add("Retry", retryText(s.Retry))
 	f.add("Overlap", string(cmp.Or(s.Overlap, job.OverlapSkip)))
@@ -176,6 +178,19 @@ func targetText(t job.Target) string {
 		spread += " matched by " + t.Match
 	}
 	return spread
+}
+
+// capsText tells how many minions of one value a rollout lets run at a time.
+func capsText(r *job.Rollout) string {
+	var out []string
+	add := func(bounds map[string]int, where string) {
+		for _, label := range slices.Sorted(maps.Keys(bounds)) {
+			out = append(out, fmt.Sprintf("%d per %s in the %s", bounds[label], label, where))
+		}
+	}
+	add(r.MaxPer, "run")
+	add(r.ClusterMaxPer, "cluster")
+	return strings.Join(out, ", ")
 }
 
 // limitsText lists the bounds that there are.

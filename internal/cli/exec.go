@@ -36,7 +36,7 @@ type execFlags struct {
 	canaries                       int
 	maxFailures, orderBy           string
 	pause                          time.Duration
-	maxPer                         []string
+	maxPer, clusterMaxPer          []string
 	keepGoing, live, detach        bool
 }
 
@@ -83,6 +83,7 @@ its --limit somewhere, and 1 when it did not succeed somewhere otherwise. With
 	flags.StringVar(&f.orders, "order", "", "which go first, as a `WORD`: name, shuffle or label")
 	flags.StringVar(&f.orderBy, "order-by", "", "the `LABEL` whose values come one after the other, for --order label")
 	flags.StringArrayVar(&f.maxPer, "max-per", nil, "`LABEL=N`: at most N at a time of the minions with the same value")
+	flags.StringArrayVar(&f.clusterMaxPer, "cluster-max-per", nil, "`LABEL=N`: as --max-per, counted over all runs that have it")
 	flags.BoolVarP(&f.live, "live", "l", false, "print each line as it comes, with the minion's name")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "print the run's id, and do not wait")
 	return cmd
@@ -219,16 +220,20 @@ func (a *app) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[str
 	case f.batch != "" && !f.keepGoing:
 		roll["maxFailures"] = 0
 	}
-	per := map[string]int{}
-	for _, pair := range f.maxPer {
-		k, v, _ := strings.Cut(pair, "=")
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			bad("--max-per %q: want LABEL=N, as in rack=2", pair)
+	maxPer := func(name, flag string, pairs []string) {
+		per := map[string]int{}
+		for _, pair := range pairs {
+			k, v, _ := strings.Cut(pair, "=")
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				bad("--%s %q: want LABEL=N, as in rack=2", flag, pair)
+			}
+			per[k] = n
 		}
-		per[k] = n
+		put(roll, name, per, len(per) > 0)
 	}
-	put(roll, "maxPer", per, len(per) > 0)
+	maxPer("maxPer", "max-per", f.maxPer)
+	maxPer("clusterMaxPer", "cluster-max-per", f.clusterMaxPer)
 	put(spec, "rollout", roll, len(roll) > 0)
 	if len(wrong) > 0 {
 		return nil, &usageError{errors.Join(wrong...)}

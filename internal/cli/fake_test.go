@@ -359,8 +359,11 @@ func withExamples(f *fake) *fake {
 	}, {
 		Job: job.Job{
 			Metadata: job.Metadata{Namespace: "team", Name: "report"},
-			Spec:     job.Spec{Enabled: &off, Script: &job.Script{Source: "#!/bin/sh\necho \"hi\"\n"}, Target: job.Target{Names: []string{"web-*"}, Run: job.SpreadAll}},
-			UID:      job.UID{4}, Generation: 1, After: noon, CreatedAt: noon, UpdatedAt: noon,
+			Spec: job.Spec{
+				Enabled: &off, Script: &job.Script{Source: "#!/bin/sh\necho \"hi\"\n"}, Target: job.Target{Names: []string{"web-*"}, Run: job.SpreadAll},
+				Rollout: job.Rollout{MaxPer: map[string]int{"rack": 2}, ClusterMaxPer: map[string]int{"rack": 4, "room": 9}},
+			},
+			UID: job.UID{4}, Generation: 1, After: noon, CreatedAt: noon, UpdatedAt: noon,
 		},
 		Shard: 3,
 	}}

@@ -3,6 +3,7 @@ package etcdkv
 import (
 	"fmt"
 	"hash/fnv"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -195,6 +196,15 @@ func (k Keys) Wishes() string { return k.root + "wishes/" }
 // Wish is the key of what somebody wants of an open run.
 func (k Keys) Wish(r job.RunID, kind WishKind) string {
 	return k.Wishes() + string(r) + "/" + string(kind)
+}
+
+// Permits is the prefix of who counts under caps that hold for the whole cluster.
+func (k Keys) Permits() string { return k.root + "permits/" }
+
+// Permit is the key of who counts under a cap: the tasks on minions that have a
+// value of a label. Both are escaped, for a value may be any text.
+func (k Keys) Permit(label, value string) string {
+	return k.Permits() + url.PathEscape(label) + "/" + url.PathEscape(value)
 }
 
 // PassingJobs is the prefix of the jobs that were made for one run only.

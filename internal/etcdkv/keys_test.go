@@ -39,6 +39,7 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/passing/01890a5d-ac96-774b-bcce-b302099a8057": k.PassingJob(uid),
 		"/carillon/v1/update/plan":                                  k.UpdatePlan(),
 		"/carillon/v1/update/state":                                 k.UpdateState(),
+		"/carillon/v1/permits/rack/a%2Fb%201":                       k.Permit("rack", "a/b 1"),
 		"/carillon/v1/marks/":                                       k.Marks(),
 		"/carillon/v1/auth/ca":                                      k.AuthCA(),
 		"/carillon/v1/auth/tickets":                                 k.AuthTickets(),

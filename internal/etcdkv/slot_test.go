@@ -73,7 +73,7 @@ func TestSlotSettled(t *testing.T) {
 		Fire: job.FireID{Job: job.UID{1}, At: 5, Trigger: job.TriggerRedo}, State: EntryOpen, Count: 1,
 		SlotAsked: SlotAsked{
 			Redo: "ab12-0123456789abcdef", Promoted: true, Stopped: "too many failed", Canaries: 3,
-			Rollout: &job.Rollout{Batch: "10%", MaxPer: map[string]int{"rack": 2}}, Hosts: []job.MinionID{"h1", "h2"},
+			Rollout: &job.Rollout{Batch: "10%", MaxPer: map[string]int{"rack": 2}, ClusterMaxPer: map[string]int{"site": 9}}, Hosts: []job.MinionID{"h1", "h2"},
 		},
 	}
 	for i := range 20_000 {

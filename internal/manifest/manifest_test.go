@@ -220,7 +220,7 @@ func TestM3_RoundTrip(t *testing.T) {
 			few := job.Amount("10%")
 			s.Rollout = job.Rollout{
 				Canary: "web1", CanaryCount: 1, Promote: job.PromoteManual, Batch: "5", Pause: job.Duration(time.Second),
-				MaxFailures: &few, Order: job.OrderLabel, OrderBy: "site", MaxPer: map[string]int{"rack": 2},
+				MaxFailures: &few, Order: job.OrderLabel, OrderBy: "site", MaxPer: map[string]int{"rack": 2}, ClusterMaxPer: map[string]int{"site": 9},
 			}
 		}
 		if rapid.Bool().Draw(rt, "has steps") {

@@ -1,0 +1,336 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/backoff"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/lock"
+)
+
+// maxCapKeys is how many caps a round is about: a value may have some 75 KB, with
+// job.MaxClusterBound holders, and etcd takes requests up to 1.5 MiB.
+const maxCapKeys = 16
+
+// permitRound gives permits back and asks for some, in one transaction.
+type permitRound struct {
+	shard job.ShardID
+	keys  map[capKey]struct{}
+	drops map[holder][]capKey
+	asks  []*permitAsk
+
+	// granted are those of the asks that hold permits now; seen is what became of
+	// the caps.
+	granted map[holder][]capKey
+	seen    map[capKey]capCount
+}
+
+// fits reports whether the round may be about these caps, too, and makes it so.
+func (r *permitRound) fits(keys []capKey) bool {
+	more := 0
+	for _, k := range keys {
+		if _, there := r.keys[k]; !there {
+			more++
+		}
+	}
+	if len(r.keys) > 0 && len(r.keys)+more > maxCapKeys {
+		return false
+	}
+	for _, k := range keys {
+		r.keys[k] = struct{}{}
+	}
+	return true
+}
+
+// decide changes what is stored, and returns the caps whose values are to be
+// written. A task gets all of its permits or none: nobody waits with a permit in
+// hand. What a task is granted is written also where it has it already, so that
+// the transaction proves it.
+func (r *permitRound) decide(stored map[capKey]*etcdkv.Permits) map[capKey]struct{} {
+	changed := map[capKey]struct{}{}
+	r.granted = map[holder][]capKey{}
+	for id, keys := range r.drops {
+		for _, k := range keys {
+			if stored[k].Remove(id.fire, id.minion) {
+				changed[k] = struct{}{}
+			}
+		}
+	}
+	for _, a := range r.asks {
+		if !a.fit(stored) {
+			continue
+		}
+		for k := range a.bounds {
+			stored[k].Add(a.id.fire, r.shard, a.id.minion)
+			changed[k] = struct{}{}
+			r.granted[a.id] = append(r.granted[a.id], k)
+		}
+	}
+	return changed
+}
+
+// fit reports whether there is room for a task under all its caps.
+func (a *permitAsk) fit(stored map[capKey]*etcdkv.Permits) bool {
+	for k, most := range a.bounds {
+		if !stored[k].Holds(a.id.fire, a.id.minion) && stored[k].Count() >= most {
+			return false
+		}
+	}
+	return true
+}
+
+// errCapsMoved: somebody else has written a cap since it was read.
+var errCapsMoved = errors.New("permits changed since they were read")
+
+// doRound does a round until its outcome is known or the shard is lost. After an
+// ambiguous answer the values are read again: they have what was asked for, or
+// the write that was sent before cannot succeed any more once this one has.
+func (s *shard) doRound(ctx context.Context, r *permitRound) error {
+	tries := backoff.Backoff{Least: permitLeast, Most: permitMost}
+	for {
+		if !s.own.Held() {
+			return lock.ErrLost
+		}
+		err := s.tryRound(ctx, r)
+		if err == nil || errors.Is(err, lock.ErrFenced) {
+			return err
+		}
+		if !errors.Is(err, errCapsMoved) && ctx.Err() == nil {
+			s.log.Warn("permits not asked for yet, trying again", zap.Error(err))
+		}
+		if !tries.Pause(ctx) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// permitLeast and permitMost bound the pauses between tries.
+const (
+	permitLeast = 5 * time.Millisecond
+	permitMost  = 500 * time.Millisecond
+)
+
+// storedPermits are values of caps as they were read.
+type storedPermits struct {
+	values map[capKey]*etcdkv.Permits
+	raw    map[capKey][]byte
+	revs   map[capKey]int64
+}
+
+func (s *shard) tryRound(ctx context.Context, r *permitRound) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if len(r.keys) == 0 {
+		return nil
+	}
+	in, err := s.readCaps(ctx, r)
+	if err != nil {
+		return err
+	}
+	r.seen = map[capKey]capCount{}
+	for k, v := range in.values {
+		if in.revs[k] != 0 {
+			r.seen[k] = capCount{rev: in.revs[k], count: v.Count()}
+		}
+	}
+	changed := r.decide(in.values)
+	if len(changed) == 0 {
+		return nil
+	}
+	cmps, ops := []clientv3.Cmp{s.own.Fence()}, []clientv3.Op{}
+	for k := range changed {
+		key := s.cfg.Keys.Permit(k.label, k.value)
+		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", in.revs[k]))
+		op, err := putPermits(key, in.raw[k], in.values[k])
+		if err != nil {
+			return err
+		}
+		ops = append(ops, op)
+	}
+	resp, err := s.deps.Client.Txn(ctx).If(cmps...).Then(ops...).Else(clientv3.OpGet(s.own.Key())).Commit()
+	if err != nil {
+		return err
+	}
+	if !resp.Succeeded {
+		kvs := resp.Responses[0].GetResponseRange().GetKvs()
+		if len(kvs) == 1 && kvs[0].ModRevision == s.own.Token().Revision {
+			return errCapsMoved
+		}
+		return fmt.Errorf("permits of shard %d under token %v: %w", s.id, s.own.Token(), lock.ErrFenced)
+	}
+	for k := range changed {
+		r.seen[k] = capCount{rev: resp.Header.Revision, count: in.values[k].Count()}
+	}
+	return nil
+}
+
+// readCaps reads what the round is about, at one revision.
+func (s *shard) readCaps(ctx context.Context, r *permitRound) (*storedPermits, error) {
+	keys, gets := make([]capKey, 0, len(r.keys)), make([]clientv3.Op, 0, len(r.keys))
+	for k := range r.keys {
+		keys, gets = append(keys, k), append(gets, clientv3.OpGet(s.cfg.Keys.Permit(k.label, k.value)))
+	}
+	resp, err := s.deps.Client.Txn(ctx).Then(gets...).Commit()
+	if err != nil {
+		return nil, err
+	}
+	in := &storedPermits{values: map[capKey]*etcdkv.Permits{}, raw: map[capKey][]byte{}, revs: map[capKey]int64{}}
+	for i, k := range keys {
+		v := etcdkv.Permits{Schema: etcdkv.Schema, Label: k.label, Value: k.value}
+		for _, kv := range resp.Responses[i].GetResponseRange().GetKvs() {
+			if v, err = etcdkv.Decode[etcdkv.Permits](string(kv.Key), kv.Value); err != nil {
+				return nil, err
+			}
+			in.raw[k], in.revs[k] = kv.Value, kv.ModRevision
+		}
+		in.values[k] = &v
+	}
+	return in, nil
+}
+
+// putPermits is the write of a cap's new value in the place of raw.
+func putPermits(key string, raw []byte, v *etcdkv.Permits) (clientv3.Op, error) {
+	if len(v.Holders) == 0 {
+		return clientv3.OpDelete(key), nil
+	}
+	text, err := etcdkv.MergeUnknown(raw, *v)
+	return clientv3.OpPut(key, text), err
+}
+
+// readPermits returns the permits of the shard's tasks. Since the grant no
+// earlier owner can have written any.
+func (s *shard) readPermits(ctx context.Context) (map[holder][]capKey, error) {
+	tries := backoff.Backoff{Least: permitLeast, Most: permitMost}
+	for {
+		out, err := s.tryReadPermits(ctx)
+		if err == nil {
+			return out, nil
+		}
+		if ctx.Err() == nil {
+			s.log.Warn("permits not read yet, trying again", zap.Error(err))
+		}
+		if !tries.Pause(ctx) {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]capKey, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	resp, err := s.deps.Client.Get(ctx, s.cfg.Keys.Permits(), clientv3.WithPrefix())
+	if err != nil {
+		return nil, err
+	}
+	out := map[holder][]capKey{}
+	for _, kv := range resp.Kvs {
+		v, err := etcdkv.Decode[etcdkv.Permits](string(kv.Key), kv.Value)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range v.Holders {
+			for _, m := range h.Minions {
+				if h.Shard == s.id {
+					id := holder{fire: h.Fire, minion: m}
+					out[id] = append(out[id], capKey{v.Label, v.Value})
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// removeLeftovers removes those from a cap whose fires are not open any more,
+// wherever they were: nobody else may be left to do it.
+func (s *shard) removeLeftovers(ctx context.Context, k capKey) error {
+	key := s.cfg.Keys.Permit(k.label, k.value)
+	resp, err := s.deps.Client.Get(ctx, key)
+	if err != nil || len(resp.Kvs) == 0 {
+		return err
+	}
+	kv := resp.Kvs[0]
+	v, err := etcdkv.Decode[etcdkv.Permits](key, kv.Value)
+	if err != nil {
+		return err
+	}
+	open, err := s.openOf(ctx, v.Holders)
+	if err != nil {
+		return err
+	}
+	var rest []etcdkv.Holder
+	for _, h := range v.Holders {
+		if open[h.Fire] {
+			rest = append(rest, h)
+			continue
+		}
+		s.log.Warn("a run that has ended counted under a cap", zap.String("label", k.label), zap.String("value", k.value), zap.Stringer("fire", h.Fire))
+	}
+	if len(rest) == len(v.Holders) {
+		return nil
+	}
+	v.Holders = rest
+	op, err := putPermits(key, kv.Value, &v)
+	if err != nil {
+		return err
+	}
+	_, err = s.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(op).Commit()
+	return err // whoever has written it since is looked at the next time
+}
+
+// openOf tells which of the holders' fires are open. One was when it got the
+// permit, and none is opened twice: what no slot of its shard holds has ended.
+// This owner gives back what is its own itself.
+func (s *shard) openOf(ctx context.Context, holders []etcdkv.Holder) (map[job.FireID]bool, error) {
+	open := map[job.FireID]bool{}
+	read := map[job.ShardID]map[job.FireID]bool{}
+	for _, h := range holders {
+		if h.Shard == s.id {
+			open[h.Fire] = true
+			continue
+		}
+		if read[h.Shard] == nil {
+			there, err := s.firesOf(ctx, h.Shard)
+			if err != nil {
+				return nil, err
+			}
+			read[h.Shard] = there
+		}
+		whole := h.Fire
+		whole.Share = 0 // shares may be tasks of one fire
+		open[h.Fire] = read[h.Shard][h.Fire] || read[h.Shard][whole]
+	}
+	return open, nil
+}
+
+// firesOf returns the fires in a shard's slots.
+func (s *shard) firesOf(ctx context.Context, id job.ShardID) (map[job.FireID]bool, error) {
+	out := map[job.FireID]bool{}
+	prefix := s.cfg.Keys.Slots(id)
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	for from := prefix; ; {
+		resp, err := s.deps.Client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(slotPage))
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range resp.Kvs {
+			sl, err := etcdkv.DecodeSlot(kv.Value)
+			if err != nil {
+				return nil, fmt.Errorf("slot %s: %w", kv.Key, err)
+			}
+			for i := range sl.Entries {
+				out[sl.Entries[i].Fire] = true
+			}
+		}
+		if !resp.More {
+			return out, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+	}
+}
