@@ -45,6 +45,7 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 	}
 	told := map[place]int{}
 	var last Progress
+	begun := time.Now()
 	for pause := lookFirst; ; pause = min(pause*3/2, lookMost) {
 		p := Progress{State: run.State, Reason: run.Reason, Tasks: len(run.Tasks), States: map[job.State]int{}}
 		for i := range run.Tasks {
@@ -58,7 +59,9 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 				}
 			}
 		}
-		if !last.same(&p) {
+		// Every start waits for the shard's owner for a moment.
+		passing := p.Reason == reasonWaiting && time.Since(begun) < lookMost
+		if !last.same(&p) && !passing {
 			last = p
 			if err := fn(Result{Progress: &p}); err != nil {
 				return err
