@@ -368,6 +368,24 @@ func TestStoppedRolloutEnds(t *testing.T) {
 	d.wantSent()
 }
 
+// TestI15_StopOutlivesItsOwner: a new owner starts nothing before it has heard of
+// all that was sent; it might be what has stopped the rollout.
+func TestI15_StopOutlivesItsOwner(t *testing.T) {
+	t.Parallel()
+	none := job.Amount("0")
+	d := newDesk(t, 4)
+	f := d.fire(d.job(job.Spec{Rollout: job.Rollout{Batch: "2", MaxFailures: &none}}), fire{})
+	d.wantSent("m00", "m01")
+	d, f = d.taken(f)
+	d.says(f, "m02", "")
+	d.says(f, "m03", "")
+	d.says(f, "m01", job.StateSucceeded)
+	d.wantSent()
+	d.says(f, "m00", job.StateFailed)
+	d.wantSent()
+	d.wantRun(job.StateFailed, "failed on 1 of 4 minions")
+}
+
 // TestCancelDoesNotWaitForTheGrace: a run that is about to be replaced is ended
 // at once when somebody wants so.
 func TestCancelDoesNotWaitForTheGrace(t *testing.T) {

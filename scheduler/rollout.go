@@ -162,6 +162,8 @@ type front struct {
 	// batched counts those besides the canaries that have been open and have
 	// ended, excluded those that were to get no order at all.
 	batched, excluded int
+	// unheard: a minion has not said yet what became of an earlier owner's order.
+	unheard bool
 }
 
 // look tells how far the tasks are.
@@ -191,6 +193,7 @@ func (r *rollout) look(tasks []*task) front {
 			f.waiting, f.places = append(f.waiting, t), append(f.places, i)
 		default:
 			f.open++
+			f.unheard = f.unheard || t.unknown
 			for label, values := range r.values {
 				f.busy[label][values[i]]++
 			}
@@ -244,6 +247,10 @@ func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 	}
 	last := len(f.tasks)
 	switch {
+	case at.unheard && r.spec.MaxFailures != nil:
+		// The earlier owner may have stopped it, and died before that was stored.
+		r.held = "taken over; waits for what its minions say"
+		return nil
 	case at.canaryOpen > 0:
 		last = r.canaries
 	case r.canaries > 0 && r.spec.Promote == job.PromoteManual && !f.promoted && len(at.waiting) > 0:
