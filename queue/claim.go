@@ -155,7 +155,7 @@ func (d *dispatcher) plan(w Worker, nonce string, picked []*entry) ([]clientv3.C
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, e := range picked {
-		e.plannedRev = e.modRev
+		e.planned = e.changes
 		item := e.item
 		item.Attempt++
 		item.NotBefore = time.Time{}
@@ -221,7 +221,7 @@ func (d *dispatcher) committed(picked []*entry, rev int64) {
 func (d *dispatcher) outdated(e *entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e.stale = e.modRev == e.plannedRev && e.createRev != 0 && e.markerRev == 0; !e.stale {
+	if e.stale = e.changes == e.planned && e.createRev != 0 && e.markerRev == 0; !e.stale {
 		e.busy = false
 		d.place(e, time.Now())
 		d.publish()

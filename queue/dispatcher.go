@@ -179,6 +179,7 @@ func (d *dispatcher) event(ev *etcdkv.Event, now time.Time) *entry {
 
 // fresh says that a change of the entry has been seen.
 func (e *entry) fresh() {
+	e.changes++
 	if e.stale {
 		e.stale, e.busy = false, false
 	}

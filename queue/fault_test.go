@@ -26,6 +26,8 @@ type faultyKV struct {
 	mu     sync.Mutex
 	before func()
 	after  error
+	// checks happen before the next transactions that put nothing.
+	checks []func()
 }
 
 func (f *faultyKV) next(before func(), after error) {
@@ -54,6 +56,15 @@ func (x *faultyTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 
 func (x *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 	if !x.puts {
+		x.kv.mu.Lock()
+		var check func()
+		if len(x.kv.checks) > 0 {
+			check, x.kv.checks = x.kv.checks[0], x.kv.checks[1:]
+		}
+		x.kv.mu.Unlock()
+		if check != nil {
+			check()
+		}
 		return x.Txn.Commit()
 	}
 	x.kv.mu.Lock()
@@ -154,6 +165,42 @@ func TestClaimOfAChangedItem(t *testing.T) {
 		}
 	}
 	// 2 goes last, unless its change is seen at once.
+	if slices.Sort(got); !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("claimed %v", got)
+	}
+}
+
+// An item whose claim fails on a marker that is gone by the time when the failure
+// is looked into is not forgotten: nothing else will be heard of it.
+func TestClaimOfAMarkerThatGoes(t *testing.T) {
+	t.Parallel()
+	b, client, kv := setup(t)
+	w := b.worker(t)
+	item, marker := b.keys.Item(0, "1"), b.keys.Marker(0, "1")
+	kv.next(func() { // the first claim, of all three, does not know of this
+		got, err := client.Get(context.Background(), item)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Txn(context.Background()).Then(
+			clientv3.OpPut(item, string(got.Kvs[0].Value)), clientv3.OpPut(marker, `{"schema":1,"worker":"other","visibility":3600000000000}`),
+		).Commit(); err != nil {
+			t.Fatal(err)
+		}
+		b.sync(t)
+	}, nil)
+	kv.mu.Lock()
+	kv.checks = []func(){func() {}, func() { // the second, of the first one, has failed on the marker
+		if _, err := client.Delete(context.Background(), marker); err != nil {
+			t.Fatal(err)
+		}
+		b.sync(t)
+	}}
+	kv.mu.Unlock()
+	var got []string
+	for _, c := range claimAll(t, b, w, 3) {
+		got = append(got, c.ID)
+	}
 	if slices.Sort(got); !slices.Equal(got, []string{"1", "2", "3"}) {
 		t.Errorf("claimed %v", got)
 	}

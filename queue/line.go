@@ -32,8 +32,9 @@ type entry struct {
 	// its marker has not been seen yet.
 	busy    bool
 	busyRev int64
-	// plannedRev is the mod revision of the item that the claim compares.
-	plannedRev int64
+	// changes counts what was seen of the item and its marker; planned is what it
+	// was when the claim was made up.
+	changes, planned int
 	// stale: a claim has failed its compares, so it has changed in a way that
 	// is not seen yet. It is busy until the next event.
 	stale bool
