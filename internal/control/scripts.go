@@ -146,6 +146,30 @@ type scriptUses struct {
 // same demands that no job has come to name the script since.
 func (u *scriptUses) same(d *draft) { d.sameAs(u.key, u.rev) }
 
+// conflict says which jobs keep the script from being removed; nil: none does.
+func (u *scriptUses) conflict(key job.Key) error {
+	var jobs, commands []string
+	for _, use := range u.all {
+		names := &jobs
+		if use.passing {
+			names = &commands
+		}
+		if n := use.Job.String(); !slices.Contains(*names, n) {
+			*names = append(*names, n)
+		}
+	}
+	const shown = 3
+	switch {
+	case len(jobs) > 0:
+		return fmt.Errorf("script %s is named by %s (%s); change that first: %w",
+			key, counted(len(jobs), "job"), ellipsis(jobs[:min(len(jobs), shown)], len(jobs)), job.ErrConflict)
+	case len(commands) > 0:
+		return fmt.Errorf("script %s was run by %s of the last day, which may be done again (%s); delete these jobs first, or wait: %w",
+			key, counted(len(commands), "command"), ellipsis(commands[:min(len(commands), shown)], len(commands)), job.ErrConflict)
+	}
+	return nil
+}
+
 // scriptUsers returns the jobs whose steps name a script.
 func (c *Control) scriptUsers(ctx context.Context, key job.Key) (*scriptUses, error) {
 	users := &scriptUses{key: c.cfg.Keys.ScriptUse(key)}
@@ -203,16 +227,8 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, u := range users.all {
-		if n := u.Job.String(); !slices.Contains(names, n) {
-			names = append(names, n)
-		}
-	}
-	if len(names) > 0 {
-		const shown = 3
-		return fmt.Errorf("script %s is named by %s (%s); change or delete that first; what was made for a command goes by itself within a day: %w",
-			key, counted(len(names), "job"), ellipsis(names[:min(len(names), shown)], len(names)), job.ErrConflict)
+	if err := users.conflict(key); err != nil {
+		return err
 	}
 	var d draft
 	users.same(&d)
