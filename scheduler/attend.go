@@ -15,8 +15,11 @@ import (
 
 // The pace at which an owner looks after orders that it hears nothing about.
 const (
-	// askAfter: a task that was ordered and not accepted is asked about.
+	// askAfter: a task that was ordered and not accepted is asked about; askPer is
+	// how much later for each thousand tasks of its fire, which take their time:
+	// questions amid the orders would only hold these up.
 	askAfter = 3 * time.Second
+	askPer   = 200 * time.Millisecond
 	// lostAfter: this long after an order's expiry, or after a task's time-out,
 	// without a word from its minion, the task is indeterminate.
 	lostAfter = 15 * time.Second
@@ -124,7 +127,7 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 		if s.deps.Minions.Connected(t.minion) {
 			s.ask(f, t)
 		}
-		t.checkAt = now + int64(askAfter)
+		t.checkAt = now + f.askPause()
 		s.attendAt(f, t.checkAt)
 	default:
 		s.attendAt(f, t.checkAt)
@@ -141,7 +144,7 @@ func (s *shard) attendUnknown(f *fire, t *task, now int64) {
 	if now >= t.checkAt {
 		if s.deps.Minions.Connected(t.minion) {
 			s.ask(f, t)
-			t.checkAt = now + int64(askAfter)
+			t.checkAt = now + f.askPause()
 		} else {
 			t.checkAt = now + int64(rematchEvery)
 		}
@@ -223,7 +226,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
 	t.sentAt, t.notAfter = now, now+int64(life)
-	t.checkAt = now + int64(askAfter)
+	t.checkAt = now + f.askPause()
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Key: f.e.key, RunID: f.id.RunID(),
@@ -242,6 +245,9 @@ func withParams(env, params map[string]string) map[string]string {
 	}
 	return out
 }
+
+// askPause is how long to wait for a word about a task before it is asked about.
+func (f *fire) askPause() int64 { return int64(askAfter + askPer*time.Duration(len(f.tasks)/1000)) }
 
 func (s *shard) ask(f *fire, t *task) {
 	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token()})

@@ -31,6 +31,7 @@ type desk struct {
 	canaries  []job.MinionID // what a target expression matches
 	sent      map[job.MinionID]int
 	cancelled map[job.MinionID]bool
+	asked     int // questions about tasks
 	runs      []job.Run
 	// number is the shard's; racks are the minions' values of all labels. book is
 	// what etcd has of permits, nil: there are none; ordered is told of orders.
@@ -75,9 +76,10 @@ func (d *desk) Match(t job.Target) []job.MinionID {
 func (d *desk) Uncontrollable(job.Target) []job.Uncontrollable { return d.away }
 func (d *desk) Value(m job.MinionID, _ string) string          { return d.racks[m] }
 func (*desk) Connected(job.MinionID) bool                      { return true }
-func (*desk) Ask([]job.Ref)                                    {}
 func (*desk) Ack([]job.TaskID)                                 {}
 func (d *desk) Record(run job.Run, _ func(error))              { d.runs = append(d.runs, run) }
+
+func (d *desk) Ask(refs []job.Ref) { d.asked += len(refs) }
 
 func (d *desk) Send(orders []job.Order) {
 	for i := range orders {
@@ -475,5 +477,23 @@ func TestPlanFitsIntoACommit(t *testing.T) {
 	}
 	if fires != jobs || commits < 2 {
 		t.Errorf("%d fires in %d commits, want %d in several", fires, commits, jobs)
+	}
+}
+
+// TestQuestionsDoNotComeAmidTheOrders: the more tasks a fire has, the longer its
+// owner waits for their minions to say something.
+func TestQuestionsDoNotComeAmidTheOrders(t *testing.T) {
+	t.Parallel()
+	for hosts, patience := range map[int]time.Duration{10: 3 * time.Second, 5000: 4 * time.Second} {
+		d := newDesk(t, hosts)
+		d.fire(d.job(job.Spec{}), fire{})
+		d.pass(patience - time.Millisecond)
+		if d.asked > 0 {
+			t.Errorf("%d hosts: asked about %d tasks before %s", hosts, d.asked, patience)
+		}
+		d.pass(time.Millisecond)
+		if d.asked != hosts {
+			t.Errorf("%d hosts: asked about %d tasks after %s", hosts, d.asked, patience)
+		}
 	}
 }
