@@ -93,6 +93,9 @@ func (m *model) plan(shard job.ShardID, horizon time.Time) {
 	}
 	jobs, err := m.cli.Get(ctx, m.keys.ShardJobs(shard), clientv3.WithPrefix(), clientv3.WithRev(resp.Header.Revision))
 	m.must(err)
+	if horizon.Before(p.state.Cursor) {
+		horizon = p.state.Cursor // jobs that are new are planned as far as all others are
+	}
 	cursor := horizon
 	if rapid.Bool().Draw(m.t, "full") && p.state.Cursor.Before(horizon) {
 		cursor = horizon.Add(-time.Duration(rapid.IntRange(0, 3).Draw(m.t, "behind")) * time.Second)
