@@ -55,20 +55,31 @@ func (nowhere) Nodes() []job.NodeID                   { return nil }
 func (nowhere) Reports([]job.Report)                  {}
 func (nowhere) LiveRuns(string, string) (r []job.Run) { return r }
 
+// runWith runs a hub that has no peers until stop is called.
+func runWith(t *testing.T, l *ledger) (h *Hub, stop func()) {
+	t.Helper()
+	h, err := New(Config{Node: "n"}, Deps{Directory: nowhere{}, Sink: nowhere{}, Registry: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = h.Run(ctx)
+	}()
+	return h, func() {
+		cancel()
+		<-done
+	}
+}
+
 func TestPresenceIsPackedAndCoalesced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{buckets: map[int][]Present{}, described: map[job.MinionID]int{}, fail: [2]int{1, 1}}
-		h, err := New(Config{Node: "n"}, Deps{Directory: nowhere{}, Sink: nowhere{}, Registry: l})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_ = h.Run(ctx)
-		}()
+		h, stop := runWith(t, l)
+		defer stop()
 		id := func(i int) job.MinionID { return job.MinionID(fmt.Sprintf("m%03d", i)) }
 		for i := range 600 {
 			h.presence.add(Present{ID: id(i), Session: int64(i + 1)})
@@ -108,8 +119,6 @@ func TestPresenceIsPackedAndCoalesced(t *testing.T) {
 			t.Errorf("described %d times", l.described[id(1)])
 		}
 		l.mu.Unlock()
-		cancel()
-		<-done
 	})
 }
 
@@ -119,16 +128,8 @@ func TestPresenceIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &ledger{buckets: map[int][]Present{}, described: map[job.MinionID]int{}}
-		h, err := New(Config{Node: "n"}, Deps{Directory: nowhere{}, Sink: nowhere{}, Registry: l})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_ = h.Run(ctx)
-		}()
+		h, stop := runWith(t, l)
+		defer stop()
 		const minions = 3*bucketSize + 1
 		for i := range minions {
 			h.presence.add(Present{ID: job.MinionID(fmt.Sprintf("m%d", i)), Session: 1})
@@ -149,7 +150,5 @@ func TestPresenceIsWrittenAgain(t *testing.T) {
 		if n != minions {
 			t.Errorf("%d of %d minions are in the presence", n, minions)
 		}
-		cancel()
-		<-done
 	})
 }
