@@ -2,9 +2,12 @@ package scheduler
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -411,6 +414,45 @@ const recordRetry = time.Second
 // record writes the run to history; then the fire is closed and its minions may
 // forget it (I8).
 func (s *shard) record(f *fire, run job.Run) {
+	if !f.recovered || !slices.ContainsFunc(f.tasks, (*task).recalled) {
+		s.writeRecord(f, run)
+		return
+	}
+	// A minion has been told to forget a task, so an earlier owner has recorded the
+	// run, and died before it could close it. That record says more.
+	asked := s.deps.spare.do(func(ctx context.Context) {
+		found, err := s.deps.Records.Get(ctx, run.RunID)
+		s.do(func() {
+			switch {
+			case err == nil && found.State.Final():
+				f.run = found
+				s.close(f)
+			case err == nil || errors.Is(err, job.ErrNotFound):
+				s.writeRecord(f, run)
+			default:
+				s.log.Warn("whether a run is recorded is not known yet", zap.String("run", string(run.RunID)), zap.Error(err))
+				s.recordLater(f, run)
+			}
+		})
+	})
+	if !asked {
+		s.recordLater(f, run)
+	}
+}
+
+// recalled reports whether the task ended by what its minion remembers of it: its
+// own report it repeats until it may forget it.
+func (t *task) recalled() bool {
+	r := t.report
+	return r != nil && r.Known && !r.Spooled && (r.State.Started() || r.State == job.StateCancelled)
+}
+
+func (s *shard) recordLater(f *fire, run job.Run) {
+	time.AfterFunc(recordRetry, func() { s.do(func() { s.record(f, run) }) })
+}
+
+// writeRecord has history keep the run.
+func (s *shard) writeRecord(f *fire, run job.Run) {
 	s.deps.History.Record(run, func(err error) {
 		s.do(func() {
 			if err == nil {
@@ -418,7 +460,7 @@ func (s *shard) record(f *fire, run job.Run) {
 				return
 			}
 			s.log.Warn("run not recorded, will be tried again", zap.String("run", string(run.RunID)), zap.Error(err))
-			time.AfterFunc(recordRetry, func() { s.do(func() { s.record(f, run) }) })
+			s.recordLater(f, run)
 		})
 	})
 }

@@ -31,7 +31,8 @@ type desk struct {
 	canaries  []job.MinionID // what a target expression matches
 	sent      map[job.MinionID]int
 	cancelled map[job.MinionID]bool
-	asked     int // questions about tasks
+	asked     int                   // questions about tasks
+	recorded  map[job.RunID]job.Run // what earlier owners have recorded
 	runs      []job.Run
 	// number is the shard's; racks are the minions' values of all labels. book is
 	// what etcd has of permits, nil: there are none; ordered is told of orders.
@@ -59,7 +60,7 @@ func (d *desk) open() {
 	}
 	cfg := Config{Node: "n", Identity: "n", Keys: etcdkv.NewKeys(""), Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}}.filled()
 	d.shard = newShard(d.number, &lock.Ownership{}, &cfg, &Deps{
-		Minions: d, History: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
+		Minions: d, History: d, Records: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
 	if d.book != nil {
@@ -78,6 +79,13 @@ func (d *desk) Value(m job.MinionID, _ string) string          { return d.racks[
 func (*desk) Connected(job.MinionID) bool                      { return true }
 func (*desk) Ack([]job.TaskID)                                 {}
 func (d *desk) Record(run job.Run, _ func(error))              { d.runs = append(d.runs, run) }
+
+func (d *desk) Get(_ context.Context, id job.RunID) (job.Run, error) {
+	if run, ok := d.recorded[id]; ok {
+		return run, nil
+	}
+	return job.Run{}, job.ErrNotFound
+}
 
 func (d *desk) Ask(refs []job.Ref) { d.asked += len(refs) }
 
@@ -215,8 +223,21 @@ func (d *desk) wantSent(want ...job.MinionID) {
 	}
 }
 
+// answered waits for what was asked beside the shard, and takes the answers.
+func (d *desk) answered() {
+	d.deps.spare.wg.Wait()
+	d.mu.Lock()
+	mail := d.mail
+	d.mail = nil
+	d.mu.Unlock()
+	for _, fn := range mail {
+		fn()
+	}
+}
+
 func (d *desk) wantRun(state job.State, reason string) {
 	d.t.Helper()
+	d.answered()
 	if len(d.runs) != 1 || d.runs[0].State != state || !strings.Contains(d.runs[0].Reason, reason) {
 		d.t.Errorf("recorded %+v, want one that is %s: %s", d.runs, state, reason)
 	}
@@ -494,6 +515,30 @@ func TestQuestionsDoNotComeAmidTheOrders(t *testing.T) {
 		d.pass(time.Millisecond)
 		if d.asked != hosts {
 			t.Errorf("%d hosts: asked about %d tasks after %s", hosts, d.asked, patience)
+		}
+	}
+}
+
+// TestI8_RecordOfAnEarlierOwnerStands: what a minion remembers of a task that it
+// was told to forget does not take the place of the record.
+func TestI8_RecordOfAnEarlierOwnerStands(t *testing.T) {
+	t.Parallel()
+	for name, recorded := range map[string]bool{"recorded": true, "not recorded": false} {
+		d := newDesk(t, 2)
+		f := d.fire(d.job(job.Spec{}), fire{})
+		d, f = d.taken(f)
+		if recorded {
+			d.recorded = map[job.RunID]job.Run{f.id.RunID(): {RunID: f.id.RunID(), State: job.StateSucceeded, Reason: "all of it"}}
+		}
+		for i := range f.tasks {
+			d.onReport(&job.Report{Task: f.taskID(f.tasks[i]), Shard: 1, Known: true, State: job.StateSucceeded, Reason: "was acknowledged before"})
+		}
+		d.answered()
+		if wrote := len(d.runs) > 0; wrote == recorded {
+			t.Errorf("%s: wrote %d records", name, len(d.runs))
+		}
+		if recorded && (f.run.Reason != "all of it" || d.fires[f.id] != nil) {
+			t.Errorf("%s: the fire is not closed with the record: %+v", name, f.run)
 		}
 	}
 }

@@ -126,6 +126,8 @@
 //	                                   of a fire in no slot, until somebody waits for them
 //	clock steps forward                passed-over occurrences are late or misfires
 //	clock steps back                   nothing is planned again: the cursor does not move back
+//	owner dies after a record, before  the next owner finds the record and lets it stand: what a
+//	it has closed the run              minion remembers of an acknowledged task is less
 //
 // # Not promised
 //
