@@ -67,8 +67,9 @@ func (b *bed) underWay() int {
 	return n
 }
 
-// endOne ends one of the tasks under way, and reports whether there was any.
-func (b *bed) endOne() bool {
+// endOne ends one of the tasks under way, and returns its rack; empty: there was
+// none.
+func (b *bed) endOne() (rack string) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
 	for id, r := range b.w.ran {
@@ -76,10 +77,10 @@ func (b *bed) endOne() bool {
 			r.State, r.EndedAt = job.StateSucceeded, time.Now()
 			b.w.ran[id] = r
 			b.w.tell([]job.Report{r})
-			return true
+			return b.w.racks[id.Minion]
 		}
 	}
-	return false
+	return ""
 }
 
 // finish ends task after task until the runs are recorded, and nobody counts.
@@ -145,8 +146,8 @@ func TestI18_CapHoldsOverShardsAndNodes(t *testing.T) {
 			fires = append(fires, b.trigger(jobs[i%len(jobs)], nil))
 		case "end":
 			n := b.orders()
-			if b.endOne() {
-				b.until("another one has started, or all have", func() bool { return b.orders() > n || b.underWay() == 0 || b.all(fires) })
+			if rack := b.endOne(); rack != "" {
+				b.until("another one has started, or all of the rack have", func() bool { return b.orders() > n || b.allOf(rack, len(fires)) })
 			}
 		case "kill":
 			kills[0]()
@@ -165,8 +166,23 @@ func (b *bed) orders() int {
 	return len(b.w.ran)
 }
 
-// all reports whether the runs have been started on all minions.
-func (b *bed) all(fires []job.FireID) bool { return b.orders() == len(fires)*len(b.w.racks) }
+// allOf reports whether so many runs have been started on all minions of a rack.
+func (b *bed) allOf(rack string, runs int) bool {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	left := 0
+	for _, r := range b.w.racks {
+		if r == rack {
+			left += runs
+		}
+	}
+	for id := range b.w.ran {
+		if b.w.racks[id.Minion] == rack {
+			left--
+		}
+	}
+	return left <= 0
+}
 
 // TestI18_PermitsOutliveTheirOwner: a node is killed while tasks of its run are
 // under way. They count on, for runs in other shards, too, until the next owner
