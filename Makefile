@@ -26,6 +26,12 @@ test: ## run all tests with the race detector; in CI a skipped test is a failure
 test-short: ## run the quick tests, without the race detector
 	go test -short ./...
 
+N   ?= 50
+RUN ?= .
+test-flaky: ## run the tests of PKG (RUN: those that match) N times beside busy programs; list what failed
+	@[ -n '$(PKG)' ] || { echo 'usage: make test-flaky PKG=./lock [N=50] [RUN=TestName]' >&2; exit 2; }
+	@.ci/flaky $(N) '$(RUN)' $(PKG)
+
 mutants: ## build the lock with one known mistake after another, and expect its tests to fail
 	go test ./lock -run TestMutants -mutants -v
 
@@ -64,4 +70,4 @@ generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JS
 verify: generate ## fail if a generated file is not current
 	git diff --exit-code -- agentpush/agentpb internal/auth/authpb configs
 
-.PHONY: sim mutants help build demo test test-short test-long bench lint generate verify
+.PHONY: sim mutants help build demo test test-short test-flaky test-long bench lint generate verify
