@@ -21,6 +21,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/app"
 	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
+	"github.com/carillon-cron/carillon/internal/testkit/reap"
 )
 
 // The size of the cluster, and the lease of its nodes.
@@ -265,38 +266,12 @@ func (c *cluster) close() {
 	for _, p := range c.proxies {
 		p.Close()
 	}
-	reap(c.dir)
+	reap.Dir(c.dir) // shims, and through them their commands
 	for _, h := range c.hosts {
 		h.remove()
 	}
 	c.api.http.CloseIdleConnections()
 	_ = c.client.Close()
-}
-
-// reap kills what the workers left on purpose: shims, and through them their
-// commands. They have our directory in their arguments.
-func reap(dir string) {
-	reapMatching(func(pid string) bool {
-		args, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline")) //nolint:gosec // of the kernel
-		return err == nil && strings.Contains(string(args), dir+"/")
-	})
-}
-
-// reapMatching kills the processes that match, but for our own.
-func reapMatching(match func(pid string) bool) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return // then there is no way to find them, and they end when they are idle
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		if match(e.Name()) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
 }
 
 // freePorts returns ports that nobody listens on. They lie below those that

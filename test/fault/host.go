@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/app/minion"
+	"github.com/carillon-cron/carillon/internal/testkit/reap"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -109,8 +110,8 @@ func (h *host) reboot(marks string) error {
 // reap ends the host's shims, and the commands of its minion that got marks in
 // their environment.
 func (h *host) reap(marks string) {
-	reap(h.dir)
-	reapMatching(func(pid string) bool {
+	reap.Dir(h.dir)
+	reap.Matching(func(pid string) bool {
 		env, err := os.ReadFile(filepath.Join("/proc", pid, "environ")) //nolint:gosec // of the kernel
 		return err == nil && bytes.Contains(env, []byte(marksVariable+"="+marks+"\x00")) &&
 			bytes.Contains(env, []byte("CARILLON_MINION="+string(h.id)+"\x00"))
