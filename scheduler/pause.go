@@ -8,40 +8,46 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// pauses are what is paused, by its name. The zero pauses pause nothing.
-type pauses struct {
-	all        *etcdkv.Pause
-	namespaces map[string]*etcdkv.Pause
-	groups     map[job.Key]*etcdkv.Pause
-	jobs       map[job.Key]*etcdkv.Pause
+// pauses are what is paused. Each thing has one pause, but for what former
+// versions stored twice; then it rests while either holds. The zero pauses
+// pause nothing.
+type pauses map[pausedThing][]*etcdkv.Pause
+
+// pausedThing is what one pause is about; see etcdkv.Scope.
+type pausedThing struct {
+	scope etcdkv.Scope
+	key   job.Key
 }
 
 func (c *Cluster) onPauses() {
 	entries, _ := c.paused.Snapshot()
-	view := &pauses{namespaces: map[string]*etcdkv.Pause{}, groups: map[job.Key]*etcdkv.Pause{}, jobs: map[job.Key]*etcdkv.Pause{}}
+	view := make(pauses, len(entries))
 	for _, e := range entries {
 		p := &e.Value
-		key := job.Key{Namespace: p.Namespace, Name: p.Name}
+		of := pausedThing{scope: p.Scope}
 		switch p.Scope {
 		case etcdkv.ScopeAll:
-			view.all = p
 		case etcdkv.ScopeNamespace:
-			view.namespaces[p.Namespace] = p
-		case etcdkv.ScopeGroup:
-			view.groups[key] = p
-		case etcdkv.ScopeJob:
-			view.jobs[key] = p
+			of.key.Namespace = p.Namespace
+		case etcdkv.ScopeGroup, etcdkv.ScopeJob:
+			of.key = job.Key{Namespace: p.Namespace, Name: p.Name}
 		}
+		view[of] = append(view[of], p)
 	}
-	c.pauses.Store(view)
+	c.pauses.Store(&view)
 }
 
 // why returns why a job does not fire at an instant; empty: it does. The group's
 // name is empty for jobs without one.
-func (v *pauses) why(key, group job.Key, at int64) string {
-	for _, p := range [...]*etcdkv.Pause{v.jobs[key], v.groups[group], v.namespaces[key.Namespace], v.all} {
-		if p != nil && at >= p.Since.UnixNano() && (p.Until.IsZero() || at < p.Until.UnixNano()) {
-			return pauseWords(p)
+func (v pauses) why(key, group job.Key, at int64) string {
+	for _, of := range [...]pausedThing{
+		{etcdkv.ScopeJob, key}, {etcdkv.ScopeGroup, group},
+		{etcdkv.ScopeNamespace, job.Key{Namespace: key.Namespace}}, {scope: etcdkv.ScopeAll},
+	} {
+		for _, p := range v[of] {
+			if at >= p.Since.UnixNano() && (p.Until.IsZero() || at < p.Until.UnixNano()) {
+				return pauseWords(p)
+			}
 		}
 	}
 	return ""
@@ -70,8 +76,8 @@ func pauseWords(p *etcdkv.Pause) string {
 
 // pausedAt returns why the job does not fire at an instant; empty: it does.
 func (s *shard) pausedAt(e *entry, at int64) string {
-	v := s.deps.Cluster.pauses.Load()
-	if v.all == nil && len(v.namespaces)+len(v.groups)+len(v.jobs) == 0 {
+	v := *s.deps.Cluster.pauses.Load()
+	if len(v) == 0 {
 		return ""
 	}
 	var group job.Key

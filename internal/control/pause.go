@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -31,31 +33,74 @@ func (p Paused) String() string {
 	return string(p.Scope) + " " + p.Namespace + "/" + p.Name
 }
 
-// check refuses names that cannot be, and jobs and groups that are not.
-func (p Paused) check(ctx context.Context, c *Control) error {
-	switch p.Scope {
-	case etcdkv.ScopeAll:
-		return nil
-	case etcdkv.ScopeNamespace:
-		if err := job.CheckName(p.Namespace); err != nil {
-			return invalid("namespace", err.Error())
+// check refuses what names no thing, or more than its scope has: who names a
+// job and asks for all of them means one or the other.
+func (p Paused) check() error {
+	name := func(path, text string) error {
+		if err := job.CheckName(text); err != nil {
+			return invalid(path, err.Error())
 		}
 		return nil
-	case etcdkv.ScopeGroup:
-		_, _, err := c.storedGroup(ctx, job.Key{Namespace: p.Namespace, Name: p.Name})
-		return err
-	case etcdkv.ScopeJob:
-		_, _, err := c.stored(ctx, job.Key{Namespace: p.Namespace, Name: p.Name})
-		return err
+	}
+	switch p.Scope {
+	case etcdkv.ScopeAll:
+		if p.Namespace != "" {
+			return invalid("namespace", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope namespace", p.Namespace))
+		}
+		if p.Name != "" {
+			return invalid("name", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope job or group", p.Name))
+		}
+		return nil
+	case etcdkv.ScopeNamespace:
+		if p.Name != "" {
+			return invalid("name", fmt.Sprintf("is %q, but scope namespace has none; leave it out, or give scope job or group", p.Name))
+		}
+		return name("namespace", p.Namespace)
+	case etcdkv.ScopeGroup, etcdkv.ScopeJob:
+		if err := name("namespace", p.Namespace); err != nil {
+			return err
+		}
+		return name("name", p.Name)
 	}
 	return invalid("scope", fmt.Sprintf("%q is unknown; want job, group, namespace or all", p.Scope))
+}
+
+// exists refuses jobs and groups that are not there.
+func (p Paused) exists(ctx context.Context, c *Control) error {
+	key := job.Key{Namespace: p.Namespace, Name: p.Name}
+	var err error
+	switch p.Scope {
+	case etcdkv.ScopeGroup:
+		_, _, err = c.storedGroup(ctx, key)
+	case etcdkv.ScopeJob:
+		_, _, err = c.stored(ctx, key)
+	case etcdkv.ScopeAll, etcdkv.ScopeNamespace:
+	}
+	return err
+}
+
+// isOf reports whether a stored pause is of p. Former versions stored what the
+// scope has no use for.
+func (p Paused) isOf(stored *etcdkv.Pause) bool {
+	switch {
+	case p.Scope != stored.Scope:
+		return false
+	case p.Scope == etcdkv.ScopeAll:
+		return true
+	case p.Scope == etcdkv.ScopeNamespace:
+		return p.Namespace == stored.Namespace
+	}
+	return p.Namespace == stored.Namespace && p.Name == stored.Name
 }
 
 // Pause has jobs not fire by themselves, from now until Resume, or until a given
 // instant unless that is zero. Their occurrences are recorded as skipped; starts
 // by hand go on.
 func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order) error {
-	if err := p.check(ctx, c); err != nil {
+	if err := p.check(); err != nil {
+		return err
+	}
+	if err := p.exists(ctx, c); err != nil {
 		return err
 	}
 	now := c.now().UTC()
@@ -88,18 +133,54 @@ func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order)
 
 // Resume ends a pause. What was due meanwhile is not run.
 func (c *Control) Resume(ctx context.Context, p Paused, o Order) error {
+	if err := p.check(); err != nil {
+		return err
+	}
 	key := c.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name)
 	kv, err := c.get(ctx, "resume "+p.String(), key)
 	if err != nil {
 		return err
 	}
-	if kv == nil {
-		if err := p.check(ctx, c); err != nil {
+	var ops []clientv3.Op
+	if kv != nil {
+		ops = append(ops, clientv3.OpDelete(key))
+	}
+	strays, err := c.strayPauses(ctx, p, key)
+	if err != nil {
+		return err
+	}
+	for _, stray := range strays {
+		ops = append(ops, clientv3.OpDelete(stray))
+	}
+	if len(ops) == 0 {
+		if err := p.exists(ctx, c); err != nil {
 			return err
 		}
 		return fmt.Errorf("pause of %s: %w", p, job.ErrNotFound)
 	}
-	return c.operate(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, clientv3.OpDelete(key))
+	return c.operate(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...)
+}
+
+// strayPauses returns the keys of pauses of p that lie elsewhere than at its
+// own. There may be some of all jobs and of namespaces only; they hold until
+// they are removed.
+func (c *Control) strayPauses(ctx context.Context, p Paused, own string) ([]string, error) {
+	if p.Scope != etcdkv.ScopeAll && p.Scope != etcdkv.ScopeNamespace {
+		return nil, nil
+	}
+	var strays []string
+	err := c.list(ctx, "list pauses", c.cfg.Keys.PausesOf(p.Scope, p.Namespace), func(kv *mvccpb.KeyValue) error {
+		v, err := decode[etcdkv.Pause](kv)
+		if err != nil {
+			c.log.Warn("record unreadable", zap.Error(err))
+			return nil
+		}
+		if key := string(kv.Key); key != own && p.isOf(&v) && len(strays) < maxOps/2 {
+			strays = append(strays, key)
+		}
+		return nil
+	})
+	return strays, err
 }
 
 // Pauses returns what is paused now.
@@ -123,14 +204,10 @@ func covers(p *etcdkv.Pause, key job.Key, group string, at time.Time) bool {
 		return false
 	}
 	switch p.Scope {
-	case etcdkv.ScopeAll:
-		return true
-	case etcdkv.ScopeNamespace:
-		return p.Namespace == key.Namespace
 	case etcdkv.ScopeGroup:
-		return group != "" && p.Namespace == key.Namespace && p.Name == group
-	case etcdkv.ScopeJob:
-		return p.Namespace == key.Namespace && p.Name == key.Name
+		return group != "" && Paused{etcdkv.ScopeGroup, key.Namespace, group}.isOf(p)
+	case etcdkv.ScopeAll, etcdkv.ScopeNamespace, etcdkv.ScopeJob:
+		return Paused{p.Scope, key.Namespace, key.Name}.isOf(p)
 	}
 	return false
 }

@@ -124,10 +124,28 @@ func (k Keys) ParseOverride(s string) (job.ShardID, error) {
 // Pauses is the prefix of what is paused.
 func (k Keys) Pauses() string { return k.root + "pauses/" }
 
-// Pause is the key that says that something is paused. Namespace and name are
-// empty where the scope has none.
+// Pause is the key that says that something is paused. There is one for each
+// thing: what the scope has no use for is left out.
 func (k Keys) Pause(scope Scope, namespace, name string) string {
+	switch scope {
+	case ScopeAll:
+		namespace, name = "", ""
+	case ScopeNamespace:
+		name = ""
+	case ScopeGroup, ScopeJob:
+	}
 	return k.Pauses() + string(scope) + "/" + namespace + "/" + name
+}
+
+// PausesOf is a prefix under which all pauses of a thing lie. Former versions
+// wrote pauses of all jobs, and of a namespace, under other keys than Pause's;
+// they hold, too. For a job or a group it is the prefix of its namespace.
+func (k Keys) PausesOf(scope Scope, namespace string) string {
+	prefix := k.Pauses() + string(scope) + "/"
+	if scope == ScopeAll {
+		return prefix
+	}
+	return prefix + namespace + "/"
 }
 
 // Edges is the prefix of which jobs wait for which.

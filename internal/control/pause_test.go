@@ -1,0 +1,105 @@
+package control
+
+import (
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// TestPauseRefused: what a scope has no use for is refused, by pause and by
+// resume, and writes nothing.
+func TestPauseRefused(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{}))
+	for name, c := range map[string]struct {
+		p    Paused
+		want string
+	}{
+		"all and a namespace":  {Paused{etcdkv.ScopeAll, "ops", ""}, `invalid: namespace: is "ops", but scope all has none; leave it out, or give scope namespace`},
+		"all and a name":       {Paused{etcdkv.ScopeAll, "", "g"}, `invalid: name: is "g", but scope all has none; leave it out, or give scope job or group`},
+		"namespace and a name": {Paused{etcdkv.ScopeNamespace, "ops", "g"}, `invalid: name: is "g", but scope namespace has none; leave it out, or give scope job or group`},
+		"no namespace":         {Paused{etcdkv.ScopeNamespace, "", ""}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
+		"two namespaces":       {Paused{etcdkv.ScopeNamespace, "ops/g", ""}, `invalid: namespace: "ops/g" has the character "/"; letters, digits, '.', '_' and '-' are allowed`},
+		"job without a name":   {Paused{etcdkv.ScopeJob, "ops", ""}, `invalid: name: is empty; give a name of letters, digits, '.', '_' and '-'`},
+		"group without both":   {Paused{etcdkv.ScopeGroup, "", "g"}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
+		"no scope":             {Paused{}, `invalid: scope: "" is unknown; want job, group, namespace or all`},
+		"other scope":          {Paused{Scope: "everything"}, `invalid: scope: "everything" is unknown; want job, group, namespace or all`},
+	} {
+		if got := refusal(e.Pause(t.Context(), c.p, time.Time{}, Order{})); got != c.want {
+			t.Errorf("pause, %s:\n got %s\nwant %s", name, got, c.want)
+		}
+		if got := refusal(e.Resume(t.Context(), c.p, Order{})); got != c.want {
+			t.Errorf("resume, %s:\n got %s\nwant %s", name, got, c.want)
+		}
+	}
+	for _, prefix := range []string{e.keys.Pauses(), e.keys.Audit()} {
+		if left := e.keysUnder(t, prefix); len(left) > 1 { // the group's own record
+			t.Errorf("something was written: %v", left)
+		}
+	}
+}
+
+// TestPauseAndResumeEachScope: each scope has one key, which resume finds; so
+// it finds those that were written elsewhere once.
+func TestPauseAndResumeEachScope(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, group("g", job.GroupSpec{}), object("j"))
+	stray := func(p etcdkv.Pause) {
+		p.Schema, p.Since = etcdkv.Schema, e.now()
+		e.put(t, e.keys.Pauses()+string(p.Scope)+"/"+p.Namespace+"/"+p.Name, p)
+	}
+	strayOfAll := func() {
+		stray(etcdkv.Pause{Scope: etcdkv.ScopeAll, Name: "j"})
+		stray(etcdkv.Pause{Scope: etcdkv.ScopeAll, Namespace: "ops"})
+	}
+	strayOfNamespace := func() {
+		stray(etcdkv.Pause{Scope: etcdkv.ScopeNamespace, Namespace: "ops", Name: "j"})
+		stray(etcdkv.Pause{Scope: etcdkv.ScopeNamespace, Namespace: "opsy", Name: "j"}) // another one's
+	}
+	for name, c := range map[string]struct {
+		p      Paused
+		before func()
+		paused bool
+		want   int // pauses that are left
+	}{
+		"job":                             {p: Paused{etcdkv.ScopeJob, "ops", "j"}, paused: true},
+		"group":                           {p: Paused{etcdkv.ScopeGroup, "ops", "g"}, paused: true},
+		"namespace":                       {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, paused: true},
+		"all":                             {p: Paused{Scope: etcdkv.ScopeAll}, paused: true},
+		"all, only elsewhere":             {p: Paused{Scope: etcdkv.ScopeAll}, before: strayOfAll},
+		"all, elsewhere as well":          {p: Paused{Scope: etcdkv.ScopeAll}, before: strayOfAll, paused: true},
+		"namespace, only elsewhere":       {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, before: strayOfNamespace, want: 1},
+		"namespace, elsewhere as well":    {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, before: strayOfNamespace, paused: true, want: 1},
+		"namespace, that of another name": {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "opsy"}, before: strayOfNamespace, want: 1},
+	} {
+		if _, err := e.cli.Delete(t.Context(), e.keys.Pauses(), clientv3.WithPrefix()); err != nil {
+			t.Fatal(err)
+		}
+		if c.before != nil {
+			c.before()
+		}
+		if c.paused {
+			if err := e.Pause(t.Context(), c.p, time.Time{}, Order{}); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if all, err := e.Pauses(t.Context()); err != nil || len(all) == 0 {
+			t.Errorf("%s: paused %v, %v; want what is to be resumed", name, all, err)
+		}
+		if err := e.Resume(t.Context(), c.p, Order{}); err != nil {
+			t.Errorf("%s: resume: %v", name, err)
+		}
+		if left := e.keysUnder(t, e.keys.Pauses()); len(left) != c.want {
+			t.Errorf("%s: left over are %v, want %d", name, left, c.want)
+		}
+		if got, want := refusal(e.Resume(t.Context(), c.p, Order{})), "404: pause of "+c.p.String()+": not found"; got != want {
+			t.Errorf("%s: resumed again:\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
