@@ -115,7 +115,9 @@ func TestProblems(t *testing.T) {
 		"others' variables":    {env: []string{"CARILLON_SERVER=http://a", "CARILLON_FIRE_ID=x", "CARILLON_UNHEARD_OF=1"}},
 		"half a certificate":   {args: []string{"--etcd-cert", "x"}, want: []string{"--etcd-cert: etcd.cert: etcd.cert and etcd.key belong together; give both, or neither", `etcd.endpoints: "http://127.0.0.1:2379" is not encrypted, though certificates are given; begin it with https://`}},
 		"no endpoint":          {env: []string{"CARILLON_ETCD_ENDPOINTS="}, want: []string{"CARILLON_ETCD_ENDPOINTS: etcd.endpoints: is empty; give endpoints, or --embedded-etcd"}},
-		"bare endpoint":        {args: []string{"--etcd-endpoints", "127.0.0.1:2379"}, want: []string{`--etcd-endpoints: etcd.endpoints: "127.0.0.1:2379" is not an endpoint; give one as in http://127.0.0.1:2379`}},
+		"bare endpoint":        {args: []string{"--etcd-endpoints", "127.0.0.1:2379"}, want: []string{`--etcd-endpoints: etcd.endpoints: "127.0.0.1:2379" is not an endpoint; give one as in http://127.0.0.1:2379 or unix:///var/lib/etcd.sock`}},
+		"a socket":             {args: []string{"--etcd-endpoints", "unix:///var/lib/carillon/scheduler/etcd/client.sock"}},
+		"a socket nowhere":     {args: []string{"--etcd-endpoints", "unix://client.sock"}, want: []string{`--etcd-endpoints: etcd.endpoints: "unix://client.sock" is not an endpoint; give one as in http://127.0.0.1:2379 or unix:///var/lib/etcd.sock`}},
 		"log":                  {args: []string{"--log-level", "loud"}, want: []string{`--log-level: log.level: "loud" is not known; debug, info, warn, error are allowed`}},
 		"odd labels": {
 			env: []string{"CARILLON_LABELS=site=a,a b=c,x=1=2"},

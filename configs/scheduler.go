@@ -179,10 +179,11 @@ func (c *Scheduler) validateEtcd(v *validator) {
 	}
 	for _, endpoint := range e.Endpoints {
 		u, err := url.Parse(endpoint)
+		socket := err == nil && u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/")
 		switch {
-		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-			v.add("etcd.endpoints", "%q is not an endpoint; give one as in http://127.0.0.1:2379", endpoint)
-		case u.Scheme == "http" && (e.CA != "" || e.Cert != ""):
+		case !socket && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https"):
+			v.add("etcd.endpoints", "%q is not an endpoint; give one as in http://127.0.0.1:2379 or unix:///var/lib/etcd.sock", endpoint)
+		case u.Scheme != "https" && (e.CA != "" || e.Cert != ""):
 			v.add("etcd.endpoints", "%q is not encrypted, though certificates are given; begin it with https://", endpoint)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
 	"github.com/carillon-cron/carillon/worker/steps"
@@ -209,14 +210,17 @@ func (m *Minion) Run(ctx context.Context) error {
 	return m.work(ctx, client)
 }
 
-// makeDirs makes the data directory. Others may pass through it, because
-// commands of other users start below it; they can list nothing.
+// makeDirs makes the data directory. Root's lets others pass, because commands
+// of other users start below it; they can list nothing.
 func (m *Minion) makeDirs() error {
-	if err := os.MkdirAll(m.cfg.DataDir, 0o711); err != nil { //nolint:gosec // see above
+	if err := datadir.MakeMinion(m.cfg.DataDir, m.log); err != nil {
 		return err
 	}
-	for dir, mode := range map[string]os.FileMode{"output": 0o700, "scripts": 0o711, "shim": 0o700, stepsDir: 0o711, "work": 0o711} {
-		if err := os.Mkdir(m.cfg.path(dir), mode); err != nil && !errors.Is(err, os.ErrExist) {
+	pass := datadir.OfMinion()
+	for dir, mode := range map[string]os.FileMode{
+		"output": datadir.Private, "scripts": pass, "shim": datadir.Private, stepsDir: pass, "work": pass,
+	} {
+		if err := datadir.Make(m.cfg.path(dir), mode, m.log); err != nil {
 			return err
 		}
 	}

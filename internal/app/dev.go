@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/configs/examples"
 	"github.com/carillon-cron/carillon/internal/app/minion"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
+	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
 )
@@ -82,6 +83,9 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	}
 	log, err := configs.Log{Level: o.logLevel, Format: "console"}.NewLogger()
 	if err != nil {
+		return err
+	}
+	if err := datadir.Make(o.dataDir, datadir.Private, log, "node", "minion"); err != nil {
 		return err
 	}
 	cfg := configs.DefaultScheduler()

@@ -9,6 +9,9 @@ import (
 	"syscall"
 
 	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/datadir"
 )
 
 // ErrInUse is returned when another process uses the data directory.
@@ -22,10 +25,11 @@ type directory struct {
 	lock     *os.File
 }
 
-// openDirectory makes and locks a data directory.
-func openDirectory(path string) (*directory, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory %s cannot be made: %w; choose another with --data-dir", path, err)
+// openDirectory makes and locks a data directory, which no other account can
+// get into.
+func openDirectory(path string, log *zap.Logger) (*directory, error) {
+	if err := datadir.Make(path, datadir.Private, log, "lock", "etcd"); err != nil {
+		return nil, err
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

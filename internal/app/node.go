@@ -94,7 +94,7 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
-	dir, err := openDirectory(cfg.DataDir)
+	dir, err := openDirectory(cfg.DataDir, log)
 	if err != nil {
 		return nil, err
 	}
@@ -102,22 +102,22 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	if err := n.listenSocket(); err != nil {
 		return nil, err
 	}
-	endpoints := cfg.Etcd.Endpoints
+	reach := cfg.Etcd
 	if cfg.EmbeddedEtcd {
-		srv, endpoint, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
+		srv, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
 		if err != nil {
 			return nil, err
 		}
-		n.onClose(srv.Close)
-		endpoints = []string{endpoint}
+		n.onClose(srv.close)
+		reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
 	}
-	if n.client, err = dialEtcd(endpoints, cfg.Etcd, log); err != nil {
+	if n.client, err = dialEtcd(reach.Endpoints, reach, log); err != nil {
 		return nil, err
 	}
 	n.onClose(func() { _ = n.client.Close() })
 	var renewers []*clientv3.Client
-	for _, e := range endpoints {
-		c, err := dialEtcd([]string{e}, cfg.Etcd, log)
+	for _, e := range reach.Endpoints {
+		c, err := dialEtcd([]string{e}, reach, log)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	defer cancel()
 	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards)
 	if err != nil {
-		return nil, fmt.Errorf("etcd at %v: %w", endpoints, err)
+		return nil, fmt.Errorf("etcd at %v: %w", reach.Endpoints, err)
 	}
 	n.meta = meta
 	if !cfg.Insecure {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -88,7 +89,7 @@ func Open(cfg CredentialsConfig, deps CredentialsDeps) (*Credentials, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := datadir.Make(cfg.Dir, datadir.Private, c.log); err != nil {
 		return nil, fmt.Errorf("directory of the credentials: %w", err)
 	}
 	if err := c.load(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -29,6 +30,10 @@ func join(ctx context.Context, cfg *Config, log *zap.Logger) (*auth.Credentials,
 	}
 	if err := job.CheckName(string(w.ID)); err != nil {
 		return nil, &job.InvalidError{Problems: []job.Problem{{Path: "--id", Message: err.Error()}}}
+	}
+	// First, so that its mode is right: what follows makes directories below it.
+	if err := datadir.MakeMinion(w.DataDir, log); err != nil {
+		return nil, err
 	}
 	creds, err := auth.Open(auth.CredentialsConfig{
 		Dir: filepath.Join(w.DataDir, credentialsDir), ID: w.ID, Servers: w.Servers,
