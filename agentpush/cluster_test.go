@@ -52,6 +52,7 @@ type node struct {
 	reports []job.Report
 	arrived chan struct{}
 	live    []job.Run
+	liveOf  []job.ShardID
 	// muted drops the presence that this node writes.
 	muted bool
 	// texts are what minions may fetch; an empty one cannot be read now.
@@ -137,10 +138,10 @@ func (n *node) Reports(rs []job.Report) {
 	n.arrived = make(chan struct{})
 }
 
-func (n *node) LiveRuns(string, string) []job.Run {
+func (n *node) LiveRuns(string, string) ([]job.Run, []job.ShardID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return slices.Clone(n.live)
+	return slices.Clone(n.live), slices.Clone(n.liveOf)
 }
 
 func (n *node) Present(_ context.Context, bucket int, minions []agentpush.Present) error {

@@ -192,9 +192,9 @@ type Sink interface {
 	// Reports takes what became of tasks. It must not block for long, and it
 	// is called by many goroutines.
 	Reports([]job.Report)
-	// LiveRuns lists the runs that the engine holds open. Empty strings select
-	// every namespace, and every name.
-	LiveRuns(namespace, name string) []job.Run
+	// LiveRuns lists the runs that the engine holds open, and the shards of which
+	// they are all. Empty strings select every namespace, and every name.
+	LiveRuns(namespace, name string) ([]job.Run, []job.ShardID)
 }
 
 // Registry writes what the cluster is to know about minions.

@@ -18,24 +18,26 @@ import (
 )
 
 // LiveRuns lists the runs that this node's engine and all its peers' engines
-// hold open. A peer that does not answer in time is left out: the others' runs
-// are returned together with an error.
-func (h *Hub) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, error) {
+// hold open, and the shards of which they are all. A peer that does not answer in
+// time is left out: what the others have is returned together with an error.
+func (h *Hub) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, []job.ShardID, error) {
 	var mu sync.Mutex
 	runs := map[job.RunID]job.Run{}
-	add := func(found []job.Run) {
+	var shards []job.ShardID
+	add := func(found []job.Run, of []job.ShardID) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, r := range found {
 			runs[r.RunID] = r
 		}
+		shards = append(shards, of...)
 	}
 	err := h.askPeers(ctx, func(ctx context.Context, addr string) error {
-		found, err := h.liveRunsAt(ctx, addr, namespace, name)
+		found, of, err := h.liveRunsAt(ctx, addr, namespace, name)
 		if err != nil {
 			h.log.Warn("peer does not tell its live runs", zap.String("addr", addr), zap.Error(err))
 		}
-		add(found)
+		add(found, of)
 		return err
 	})
 	add(h.deps.Sink.LiveRuns(namespace, name))
@@ -44,7 +46,8 @@ func (h *Hub) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, 
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b job.Run) int { return b.ScheduledAt.Compare(a.ScheduledAt) })
-	return out, err
+	slices.Sort(shards)
+	return out, slices.Compact(shards), err
 }
 
 // askPeers calls ask for all other nodes at once, for PeerWait at most, and
@@ -74,23 +77,27 @@ func (h *Hub) askPeers(ctx context.Context, ask func(ctx context.Context, addr s
 // maxLiveRuns bounds a peer's answer, in bytes.
 const maxLiveRuns = 64 << 20
 
-func (h *Hub) liveRunsAt(ctx context.Context, addr, namespace, name string) ([]job.Run, error) {
+func (h *Hub) liveRunsAt(ctx context.Context, addr, namespace, name string) ([]job.Run, []job.ShardID, error) {
 	conn, err := h.conn(addr)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	resp, err := agentpb.NewPeerClient(conn).LiveRuns(ctx,
 		&agentpb.LiveRunsRequest{Namespace: namespace, Job: name}, grpc.MaxCallRecvMsgSize(maxLiveRuns))
 	if err != nil {
-		return nil, fmt.Errorf("live runs at %s: %w", addr, err)
+		return nil, nil, fmt.Errorf("live runs at %s: %w", addr, err)
 	}
 	out := make([]job.Run, len(resp.GetRuns()))
 	for i, b := range resp.GetRuns() {
 		if err := json.Unmarshal(b, &out[i]); err != nil {
-			return nil, fmt.Errorf("live runs at %s: %w", addr, err)
+			return nil, nil, fmt.Errorf("live runs at %s: %w", addr, err)
 		}
 	}
-	return out, nil
+	of := make([]job.ShardID, len(resp.GetShards()))
+	for i, s := range resp.GetShards() {
+		of[i] = job.ShardID(s)
+	}
+	return out, of, nil
 }
 
 // LiveRuns tells a peer what this node's engine holds open.
@@ -98,8 +105,11 @@ func (p peerServer) LiveRuns(ctx context.Context, req *agentpb.LiveRunsRequest) 
 	if err := p.h.fromNode(ctx); err != nil {
 		return nil, err
 	}
-	runs := p.h.deps.Sink.LiveRuns(req.GetNamespace(), req.GetJob())
-	resp := &agentpb.LiveRunsResponse{Runs: make([][]byte, len(runs))}
+	runs, of := p.h.deps.Sink.LiveRuns(req.GetNamespace(), req.GetJob())
+	resp := &agentpb.LiveRunsResponse{Runs: make([][]byte, len(runs)), Shards: make([]uint32, len(of))}
+	for i, s := range of {
+		resp.Shards[i] = uint32(s)
+	}
 	for i := range runs {
 		b, err := json.Marshal(&runs[i])
 		if err != nil {

@@ -546,6 +546,7 @@ func TestLiveRuns(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	for i, n := range c.nodes {
 		n.live = []job.Run{{FireID: orders("m", 1, 0)[0].Task.Fire, RunID: job.RunID(fmt.Sprintf("run-%d", i)), ScheduledAt: time.Unix(int64(i), 0).UTC()}}
+		n.liveOf = []job.ShardID{job.ShardID(10 + i)} //nolint:gosec // an index
 	}
 	ids := func(runs []job.Run) (out []job.RunID) {
 		for _, r := range runs {
@@ -554,18 +555,19 @@ func TestLiveRuns(t *testing.T) {
 		return out
 	}
 	var runs []job.Run
+	var of []job.ShardID
 	var err error
 	c.eventually("all have answered", func() bool { // a peer may take longer than gRPC waits for a connection
-		runs, err = c.nodes[0].hub.LiveRuns(t.Context(), "", "")
+		runs, of, err = c.nodes[0].hub.LiveRuns(t.Context(), "", "")
 		return err == nil
 	})
-	if !cmp.Equal(ids(runs), []job.RunID{"run-2", "run-1", "run-0"}) {
-		t.Errorf("%v, %v", ids(runs), err)
+	if !cmp.Equal(ids(runs), []job.RunID{"run-2", "run-1", "run-0"}) || !cmp.Equal(of, []job.ShardID{10, 11, 12}) {
+		t.Errorf("%v of %v, %v", ids(runs), of, err)
 	}
 	c.nodes[2].kill()
-	runs, err = c.nodes[0].hub.LiveRuns(t.Context(), "", "")
-	if err == nil || !cmp.Equal(ids(runs), []job.RunID{"run-1", "run-0"}) {
-		t.Errorf("with a dead peer: %v, %v", ids(runs), err)
+	runs, of, err = c.nodes[0].hub.LiveRuns(t.Context(), "", "")
+	if err == nil || !cmp.Equal(ids(runs), []job.RunID{"run-1", "run-0"}) || !cmp.Equal(of, []job.ShardID{10, 11}) {
+		t.Errorf("with a dead peer: %v of %v, %v", ids(runs), of, err)
 	}
 }
 
@@ -639,7 +641,7 @@ func TestPeerThatSaysNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
-	if _, err := n.hub.LiveRuns(ctx, "", ""); err == nil || ctx.Err() != nil {
+	if _, _, err := n.hub.LiveRuns(ctx, "", ""); err == nil || ctx.Err() != nil {
 		t.Errorf("live runs: %v, %v", err, ctx.Err())
 	}
 	// Orders wait while there is no way, and go once there is one.

@@ -53,7 +53,7 @@ func (nowhere) PeerAddr(job.NodeID) (string, bool)    { return "", false }
 func (nowhere) Servers() []string                     { return nil }
 func (nowhere) Nodes() []job.NodeID                   { return nil }
 func (nowhere) Reports([]job.Report)                  {}
-func (nowhere) LiveRuns(string, string) (r []job.Run) { return r }
+func (nowhere) LiveRuns(string, string) (r []job.Run, of []job.ShardID) { return r, of }
 
 // runWith runs a hub that has no peers until stop is called.
 func runWith(t *testing.T, l *ledger) (h *Hub, stop func()) {

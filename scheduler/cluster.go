@@ -344,6 +344,20 @@ func (c *Cluster) Servers() []string {
 // Nodes returns the nodes that are ready.
 func (c *Cluster) Nodes() []job.NodeID { return *c.ready.Load() }
 
+// Shards returns all shards that there are: the hash shards, and one for each
+// group.
+func (c *Cluster) Shards() []job.ShardID {
+	groups := *c.grouped.Load()
+	out := make([]job.ShardID, 0, c.shards+len(groups))
+	for i := range c.shards {
+		out = append(out, job.ShardID(i)) //nolint:gosec // an index
+	}
+	for id := range groups {
+		out = append(out, id)
+	}
+	return out
+}
+
 // Unowned returns how many hash shards have no owner.
 func (c *Cluster) Unowned() int {
 	n := c.shards

@@ -159,27 +159,37 @@ func (e *Engine) Reports(reports []job.Report) {
 // liveTimeout bounds how long a shard may take to list its open fires.
 const liveTimeout = time.Second
 
-// LiveRuns returns the open runs of this node's shards. Empty strings mean any.
-func (e *Engine) LiveRuns(namespace, name string) []job.Run {
+// LiveRuns returns the open runs of this node's shards, and the shards of which
+// they are all. Others are loading, or did not answer in time. Empty strings mean
+// any namespace, any name.
+func (e *Engine) LiveRuns(namespace, name string) (open []job.Run, of []job.ShardID) {
+	type answer struct {
+		runs []job.Run
+		of   job.ShardID
+		all  bool
+	}
 	e.mu.RLock()
-	answers := make(chan []job.Run, len(e.shards)) // one place per shard: no answer waits
+	answers := make(chan answer, len(e.shards)) // one place per shard: no answer waits
 	asked := 0
 	for _, s := range e.shards {
 		asked++
-		s.do(func() { answers <- s.live(namespace, name) })
+		s.do(func() { answers <- answer{s.live(namespace, name), s.id, s.synced && s.own.Held()} })
 	}
 	e.mu.RUnlock()
-	var out []job.Run
-	timeout := time.After(liveTimeout)
+	timeout := time.NewTimer(liveTimeout)
+	defer timeout.Stop()
 	for range asked {
 		select {
-		case runs := <-answers:
-			out = append(out, runs...)
-		case <-timeout:
-			return out
+		case a := <-answers:
+			open = append(open, a.runs...)
+			if a.all {
+				of = append(of, a.of)
+			}
+		case <-timeout.C:
+			return open, of
 		}
 	}
-	return out
+	return open, of
 }
 
 // Ready returns the reasons why the node is not ready; none means it is.

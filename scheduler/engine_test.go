@@ -407,7 +407,7 @@ func TestI3OneCommitPerOccurrenceThroughCrashes(t *testing.T) {
 	e, _, leave := b.start("last")
 	end := time.Now()
 	b.until("all settled", func() bool {
-		for _, r := range e.LiveRuns("", "") {
+		for _, r := range liveRuns(e, "", "") {
 			if r.ScheduledAt.Before(end) {
 				return false
 			}
@@ -463,7 +463,7 @@ func TestHandover(t *testing.T) {
 	b.until("b owns all", func() bool { return b.owned("b") == b.meta.Shards })
 	end := time.Now()
 	b.until("settled", func() bool {
-		for _, r := range e.LiveRuns("", "") {
+		for _, r := range liveRuns(e, "", "") {
 			if r.ScheduledAt.Before(end) {
 				return false
 			}
@@ -507,7 +507,7 @@ func TestOverlap(t *testing.T) {
 	b.until("skipped with a reason", of(skip, job.StateSkipped))
 	b.until("skipped behind the queued one", of(queue, job.StateSkipped))
 	queued := 0
-	for _, r := range e.LiveRuns("t", "queue") {
+	for _, r := range liveRuns(e, "t", "queue") {
 		if r.State == job.StateQueued {
 			queued++
 		}
@@ -586,4 +586,10 @@ func TestNameTaken(t *testing.T) {
 	if err := e.Run(context.Background()); err == nil {
 		t.Error("a second node of the same name was let in")
 	}
+}
+
+// liveRuns returns the open runs of a node's shards.
+func liveRuns(e *Engine, namespace, name string) []job.Run {
+	runs, _ := e.LiveRuns(namespace, name)
+	return runs
 }

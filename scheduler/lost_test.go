@@ -78,7 +78,7 @@ func TestI17_DeletedJobsRunEndsTruly(t *testing.T) {
 			b.until("the run is under way", func() bool { return len(b.running()) == 1 })
 			second := b.trigger(j, nil)
 			b.until("another waits", func() bool {
-				return slices.ContainsFunc(a.LiveRuns("t", "j"), func(r job.Run) bool { return r.State == job.StateQueued })
+				return slices.ContainsFunc(liveRuns(a, "t", "j"), func(r job.Run) bool { return r.State == job.StateQueued })
 			})
 			kill()
 			b.erase(j, c.record)

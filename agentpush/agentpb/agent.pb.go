@@ -492,7 +492,10 @@ type Hello struct {
 	Running int32 `protobuf:"varint,8,opt,name=running,proto3" json:"running,omitempty"`
 	// session is the highest Welcome.session that this process has seen, so that
 	// the next session ranks above it on whatever node it is.
-	Session       int64 `protobuf:"varint,9,opt,name=session,proto3" json:"session,omitempty"`
+	Session int64 `protobuf:"varint,9,opt,name=session,proto3" json:"session,omitempty"`
+	// clock is the minion's monotonic clock as it says hello: nanoseconds since
+	// its host's boot. 0: it tells none, and bounds no start by a lease.
+	Clock         int64 `protobuf:"varint,10,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -586,6 +589,13 @@ func (x *Hello) GetRunning() int32 {
 func (x *Hello) GetSession() int64 {
 	if x != nil {
 		return x.Session
+	}
+	return 0
+}
+
+func (x *Hello) GetClock() int64 {
+	if x != nil {
+		return x.Clock
 	}
 	return 0
 }
@@ -789,7 +799,9 @@ type Beat struct {
 	ClockSkew int64 `protobuf:"varint,20,opt,name=clock_skew,json=clockSkew,proto3" json:"clock_skew,omitempty"`
 	// trouble is what keeps the minion from working well, in words for people,
 	// such as "journal full". Empty: nothing.
-	Trouble       []string `protobuf:"bytes,21,rep,name=trouble,proto3" json:"trouble,omitempty"`
+	Trouble []string `protobuf:"bytes,21,rep,name=trouble,proto3" json:"trouble,omitempty"`
+	// clock is as that of Hello, as the beat is sent.
+	Clock         int64 `protobuf:"varint,22,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -852,15 +864,26 @@ func (x *Beat) GetTrouble() []string {
 	return nil
 }
 
+func (x *Beat) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
+}
+
 // Offer hands the minion work. The node sends the next offer only after the
 // minion has taken this one. An empty offer asks only for the answer: it is how
 // a node finds out whether an old session still lives.
 type Offer struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
-	Orders        []*Order               `protobuf:"bytes,2,rep,name=orders,proto3" json:"orders,omitempty"`
-	Questions     []*Question            `protobuf:"bytes,3,rep,name=questions,proto3" json:"questions,omitempty"`
-	Cancels       []*Cancel              `protobuf:"bytes,4,rep,name=cancels,proto3" json:"cancels,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Seq       uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Orders    []*Order               `protobuf:"bytes,2,rep,name=orders,proto3" json:"orders,omitempty"`
+	Questions []*Question            `protobuf:"bytes,3,rep,name=questions,proto3" json:"questions,omitempty"`
+	Cancels   []*Cancel              `protobuf:"bytes,4,rep,name=cancels,proto3" json:"cancels,omitempty"`
+	// ahead is how far the node's monotonic clock is ahead of the minion's, at
+	// most, by what the minion has told of its own. Absent: not known, and
+	// hold_until of the orders means nothing.
+	Ahead         *int64 `protobuf:"zigzag64,5,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +944,13 @@ func (x *Offer) GetCancels() []*Cancel {
 		return x.Cancels
 	}
 	return nil
+}
+
+func (x *Offer) GetAhead() int64 {
+	if x != nil && x.Ahead != nil {
+		return *x.Ahead
+	}
+	return 0
 }
 
 // Taken answers an offer: everything in it is journaled, or answered by a report.
@@ -1078,7 +1108,11 @@ type Order struct {
 	// steps are done one after the other; command and script are empty then.
 	Steps []*Step `protobuf:"bytes,31,rep,name=steps,proto3" json:"steps,omitempty"`
 	// script_sha256 is the hash of a script whose text is not here.
-	ScriptSha256  string `protobuf:"bytes,32,opt,name=script_sha256,json=scriptSha256,proto3" json:"script_sha256,omitempty"`
+	ScriptSha256 string `protobuf:"bytes,32,opt,name=script_sha256,json=scriptSha256,proto3" json:"script_sha256,omitempty"`
+	// hold_until is when the lease of the shard's owner ends, on the monotonic
+	// clock of whoever sends this: see Offer.ahead and Batch.ahead. The minion
+	// starts nothing after it. 0: not known.
+	HoldUntil     int64 `protobuf:"varint,33,opt,name=hold_until,json=holdUntil,proto3" json:"hold_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,6 +1278,13 @@ func (x *Order) GetScriptSha256() string {
 		return x.ScriptSha256
 	}
 	return ""
+}
+
+func (x *Order) GetHoldUntil() int64 {
+	if x != nil {
+		return x.HoldUntil
+	}
+	return 0
 }
 
 type Step struct {
@@ -1687,20 +1728,23 @@ type Report struct {
 	Shard uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
 	Known bool                   `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
 	// state is a job.State.
-	State         string        `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
-	Reason        string        `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	StartedAt     int64         `protobuf:"varint,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	EndedAt       int64         `protobuf:"varint,7,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
-	Exited        bool          `protobuf:"varint,8,opt,name=exited,proto3" json:"exited,omitempty"`
-	ExitCode      int32         `protobuf:"varint,9,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
-	Signal        string        `protobuf:"bytes,10,opt,name=signal,proto3" json:"signal,omitempty"`
-	UserCpu       int64         `protobuf:"varint,11,opt,name=user_cpu,json=userCpu,proto3" json:"user_cpu,omitempty"`
-	SystemCpu     int64         `protobuf:"varint,12,opt,name=system_cpu,json=systemCpu,proto3" json:"system_cpu,omitempty"`
-	MaxRss        int64         `protobuf:"varint,13,opt,name=max_rss,json=maxRss,proto3" json:"max_rss,omitempty"`
-	Stdout        *Output       `protobuf:"bytes,14,opt,name=stdout,proto3" json:"stdout,omitempty"`
-	Stderr        *Output       `protobuf:"bytes,15,opt,name=stderr,proto3" json:"stderr,omitempty"`
-	Spooled       bool          `protobuf:"varint,16,opt,name=spooled,proto3" json:"spooled,omitempty"`
-	Steps         []*StepResult `protobuf:"bytes,40,rep,name=steps,proto3" json:"steps,omitempty"`
+	State     string        `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	Reason    string        `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	StartedAt int64         `protobuf:"varint,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	EndedAt   int64         `protobuf:"varint,7,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	Exited    bool          `protobuf:"varint,8,opt,name=exited,proto3" json:"exited,omitempty"`
+	ExitCode  int32         `protobuf:"varint,9,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	Signal    string        `protobuf:"bytes,10,opt,name=signal,proto3" json:"signal,omitempty"`
+	UserCpu   int64         `protobuf:"varint,11,opt,name=user_cpu,json=userCpu,proto3" json:"user_cpu,omitempty"`
+	SystemCpu int64         `protobuf:"varint,12,opt,name=system_cpu,json=systemCpu,proto3" json:"system_cpu,omitempty"`
+	MaxRss    int64         `protobuf:"varint,13,opt,name=max_rss,json=maxRss,proto3" json:"max_rss,omitempty"`
+	Stdout    *Output       `protobuf:"bytes,14,opt,name=stdout,proto3" json:"stdout,omitempty"`
+	Stderr    *Output       `protobuf:"bytes,15,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	Spooled   bool          `protobuf:"varint,16,opt,name=spooled,proto3" json:"spooled,omitempty"`
+	Steps     []*StepResult `protobuf:"bytes,40,rep,name=steps,proto3" json:"steps,omitempty"`
+	// returned: the minion had accepted the task, has not started it, and never
+	// will by the order that it had. known is false.
+	Returned      bool `protobuf:"varint,41,opt,name=returned,proto3" json:"returned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1852,6 +1896,13 @@ func (x *Report) GetSteps() []*StepResult {
 		return x.Steps
 	}
 	return nil
+}
+
+func (x *Report) GetReturned() bool {
+	if x != nil {
+		return x.Returned
+	}
+	return false
 }
 
 type Output struct {
@@ -2300,7 +2351,9 @@ type PeerHello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// fans: the sender reads Batch.fans.
-	Fans          bool `protobuf:"varint,2,opt,name=fans,proto3" json:"fans,omitempty"`
+	Fans bool `protobuf:"varint,2,opt,name=fans,proto3" json:"fans,omitempty"`
+	// clock is the sender's monotonic clock; 0: it tells none.
+	Clock         int64 `protobuf:"varint,3,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2349,6 +2402,13 @@ func (x *PeerHello) GetFans() bool {
 	return false
 }
 
+func (x *PeerHello) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
+}
+
 // Batch carries what concerns the receiver's minions, or its shards.
 //
 // Orders, questions and cancels are messages: they are numbered on their
@@ -2373,7 +2433,12 @@ type Batch struct {
 	Settled []uint64 `protobuf:"varint,8,rep,packed,name=settled,proto3" json:"settled,omitempty"`
 	// fans are orders that differ in their minion only. Their messages are numbered
 	// after orders, minion by minion.
-	Fans          []*Fan `protobuf:"bytes,20,rep,name=fans,proto3" json:"fans,omitempty"`
+	Fans []*Fan `protobuf:"bytes,20,rep,name=fans,proto3" json:"fans,omitempty"`
+	// clock is the sender's monotonic clock; only the callee tells it.
+	Clock int64 `protobuf:"varint,21,opt,name=clock,proto3" json:"clock,omitempty"`
+	// ahead is how far the caller's monotonic clock is ahead of the callee's, at
+	// most. Absent: not known, and hold_until of the orders means nothing.
+	Ahead         *int64 `protobuf:"zigzag64,22,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2469,6 +2534,20 @@ func (x *Batch) GetFans() []*Fan {
 		return x.Fans
 	}
 	return nil
+}
+
+func (x *Batch) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
+}
+
+func (x *Batch) GetAhead() int64 {
+	if x != nil && x.Ahead != nil {
+		return *x.Ahead
+	}
+	return 0
 }
 
 // Fan is one order for many minions.
@@ -2580,7 +2659,9 @@ func (x *LiveRunsRequest) GetJob() string {
 type LiveRunsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// runs are job.Run values as JSON.
-	Runs          [][]byte `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	Runs [][]byte `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	// shards are those whose open runs are all among them.
+	Shards        []uint32 `protobuf:"varint,2,rep,packed,name=shards,proto3" json:"shards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2618,6 +2699,13 @@ func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
 func (x *LiveRunsResponse) GetRuns() [][]byte {
 	if x != nil {
 		return x.Runs
+	}
+	return nil
+}
+
+func (x *LiveRunsResponse) GetShards() []uint32 {
+	if x != nil {
+		return x.Shards
 	}
 	return nil
 }
@@ -2733,7 +2821,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\routput_cancel\x18\x06 \x01(\v2\x1f.carillon.agent.v1.OutputCancelH\x00R\foutputCancel\x123\n" +
 	"\x06update\x182 \x01(\v2\x19.carillon.agent.v1.UpdateH\x00R\x06update\x12-\n" +
 	"\x04text\x18\x1e \x01(\v2\x17.carillon.agent.v1.TextH\x00R\x04textB\x06\n" +
-	"\x04body\"\x99\x02\n" +
+	"\x04body\"\xaf\x02\n" +
 	"\x05Hello\x12\x16\n" +
 	"\x06minion\x18\x01 \x01(\tR\x06minion\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x17\n" +
@@ -2744,7 +2832,9 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"wall_clock\x18\a \x01(\x03R\twallClock\x12\x18\n" +
 	"\arunning\x18\b \x01(\x05R\arunning\x12\x18\n" +
-	"\asession\x18\t \x01(\x03R\asession\"\x81\x02\n" +
+	"\asession\x18\t \x01(\x03R\asession\x12\x14\n" +
+	"\x05clock\x18\n" +
+	" \x01(\x03R\x05clock\"\x81\x02\n" +
 	"\tInventory\x12@\n" +
 	"\x06labels\x18\x01 \x03(\v2(.carillon.agent.v1.Inventory.LabelsEntryR\x06labels\x12=\n" +
 	"\x05facts\x18\x02 \x03(\v2'.carillon.agent.v1.Inventory.FactsEntryR\x05facts\x1a9\n" +
@@ -2765,19 +2855,22 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\asession\x18\x05 \x01(\x03R\asession\":\n" +
 	"\x06Update\x12\x16\n" +
 	"\x06signed\x18\x01 \x01(\fR\x06signed\x12\x18\n" +
-	"\arelease\x18\x02 \x01(\x03R\arelease\"x\n" +
+	"\arelease\x18\x02 \x01(\x03R\arelease\"\x8e\x01\n" +
 	"\x04Beat\x12\x18\n" +
 	"\arunning\x18\x01 \x01(\x05R\arunning\x12\x1d\n" +
 	"\n" +
 	"wall_clock\x18\x02 \x01(\x03R\twallClock\x12\x1d\n" +
 	"\n" +
 	"clock_skew\x18\x14 \x01(\x03R\tclockSkew\x12\x18\n" +
-	"\atrouble\x18\x15 \x03(\tR\atrouble\"\xbb\x01\n" +
+	"\atrouble\x18\x15 \x03(\tR\atrouble\x12\x14\n" +
+	"\x05clock\x18\x16 \x01(\x03R\x05clock\"\xe0\x01\n" +
 	"\x05Offer\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
 	"\x06orders\x18\x02 \x03(\v2\x18.carillon.agent.v1.OrderR\x06orders\x129\n" +
 	"\tquestions\x18\x03 \x03(\v2\x1b.carillon.agent.v1.QuestionR\tquestions\x123\n" +
-	"\acancels\x18\x04 \x03(\v2\x19.carillon.agent.v1.CancelR\acancels\"\x19\n" +
+	"\acancels\x18\x04 \x03(\v2\x19.carillon.agent.v1.CancelR\acancels\x12\x19\n" +
+	"\x05ahead\x18\x05 \x01(\x12H\x00R\x05ahead\x88\x01\x01B\b\n" +
+	"\x06_ahead\"\x19\n" +
 	"\x05Taken\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\x8c\x01\n" +
 	"\x06TaskID\x12\x10\n" +
@@ -2786,7 +2879,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xb4\x05\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xd3\x05\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -2809,7 +2902,9 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atimeout\x18\x10 \x01(\x03R\atimeout\x121\n" +
 	"\x06limits\x18\x1e \x01(\v2\x19.carillon.agent.v1.LimitsR\x06limits\x12-\n" +
 	"\x05steps\x18\x1f \x03(\v2\x17.carillon.agent.v1.StepR\x05steps\x12#\n" +
-	"\rscript_sha256\x18  \x01(\tR\fscriptSha256\x1a6\n" +
+	"\rscript_sha256\x18  \x01(\tR\fscriptSha256\x12\x1d\n" +
+	"\n" +
+	"hold_until\x18! \x01(\x03R\tholdUntil\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
@@ -2850,7 +2945,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x0etoken_revision\x18\x04 \x01(\x03R\rtokenRevision\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\">\n" +
 	"\aReports\x123\n" +
-	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xa0\x04\n" +
+	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xbc\x04\n" +
 	"\x06Report\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -2871,7 +2966,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06stdout\x18\x0e \x01(\v2\x19.carillon.agent.v1.OutputR\x06stdout\x121\n" +
 	"\x06stderr\x18\x0f \x01(\v2\x19.carillon.agent.v1.OutputR\x06stderr\x12\x18\n" +
 	"\aspooled\x18\x10 \x01(\bR\aspooled\x123\n" +
-	"\x05steps\x18( \x03(\v2\x1d.carillon.agent.v1.StepResultR\x05steps\"d\n" +
+	"\x05steps\x18( \x03(\v2\x1d.carillon.agent.v1.StepResultR\x05steps\x12\x1a\n" +
+	"\breturned\x18) \x01(\bR\breturned\"d\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\fR\x04head\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\fR\x04tail\x12\x14\n" +
@@ -2898,10 +2994,11 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\tPeerFrame\x124\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1c.carillon.agent.v1.PeerHelloH\x00R\x05hello\x120\n" +
 	"\x05batch\x18\x02 \x01(\v2\x18.carillon.agent.v1.BatchH\x00R\x05batchB\x06\n" +
-	"\x04body\"3\n" +
+	"\x04body\"I\n" +
 	"\tPeerHello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
-	"\x04fans\x18\x02 \x01(\bR\x04fans\"\xff\x02\n" +
+	"\x04fans\x18\x02 \x01(\bR\x04fans\x12\x14\n" +
+	"\x05clock\x18\x03 \x01(\x03R\x05clock\"\xba\x03\n" +
 	"\x05Batch\x120\n" +
 	"\x06orders\x18\x01 \x03(\v2\x18.carillon.agent.v1.OrderR\x06orders\x129\n" +
 	"\tquestions\x18\x02 \x03(\v2\x1b.carillon.agent.v1.QuestionR\tquestions\x123\n" +
@@ -2911,15 +3008,19 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x05first\x18\x06 \x01(\x04R\x05first\x12\x14\n" +
 	"\x05marks\x18\a \x03(\rR\x05marks\x12\x18\n" +
 	"\asettled\x18\b \x03(\x04R\asettled\x12*\n" +
-	"\x04fans\x18\x14 \x03(\v2\x16.carillon.agent.v1.FanR\x04fans\"O\n" +
+	"\x04fans\x18\x14 \x03(\v2\x16.carillon.agent.v1.FanR\x04fans\x12\x14\n" +
+	"\x05clock\x18\x15 \x01(\x03R\x05clock\x12\x19\n" +
+	"\x05ahead\x18\x16 \x01(\x12H\x00R\x05ahead\x88\x01\x01B\b\n" +
+	"\x06_ahead\"O\n" +
 	"\x03Fan\x12.\n" +
 	"\x05order\x18\x01 \x01(\v2\x18.carillon.agent.v1.OrderR\x05order\x12\x18\n" +
 	"\aminions\x18\x02 \x03(\tR\aminions\"A\n" +
 	"\x0fLiveRunsRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
-	"\x03job\x18\x02 \x01(\tR\x03job\"&\n" +
+	"\x03job\x18\x02 \x01(\tR\x03job\">\n" +
 	"\x10LiveRunsResponse\x12\x12\n" +
-	"\x04runs\x18\x01 \x03(\fR\x04runs\"\x0f\n" +
+	"\x04runs\x18\x01 \x03(\fR\x04runs\x12\x16\n" +
+	"\x06shards\x18\x02 \x03(\rR\x06shards\"\x0f\n" +
 	"\rStatusRequest\"(\n" +
 	"\x0eStatusResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\fR\x06status2Q\n" +
@@ -3070,10 +3171,12 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Update)(nil),
 		(*ToMinion_Text)(nil),
 	}
+	file_agentpush_agentpb_agent_proto_msgTypes[9].OneofWrappers = []any{}
 	file_agentpush_agentpb_agent_proto_msgTypes[26].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
+	file_agentpush_agentpb_agent_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

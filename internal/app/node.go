@@ -250,11 +250,11 @@ func (s *engineSink) Reports(r []job.Report) {
 	}
 }
 
-func (s *engineSink) LiveRuns(namespace, name string) []job.Run {
+func (s *engineSink) LiveRuns(namespace, name string) ([]job.Run, []job.ShardID) {
 	if e := s.engine.Load(); e != nil {
 		return e.LiveRuns(namespace, name)
 	}
-	return nil
+	return nil, nil
 }
 
 // topicDepth bounds what waits for one minion: a minion that is alone may be
@@ -311,7 +311,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if n.control, err = control.New(control.Config{
 		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta,
 	}, control.Deps{
-		Client: n.client, History: n.store, Live: liveRuns{hub: n.hub, log: n.log}, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
+		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
 		Enrollment: enrollment(n.registrar), Dispatch: n.hub,
 	}); err != nil {
 		return err
@@ -325,22 +325,6 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	return n.serve(metrics)
-}
-
-// liveRuns lists the open runs of all nodes that answer. One that does not is
-// about to lose its shards; the others' answers are worth having meanwhile.
-type liveRuns struct {
-	hub *agentpush.Hub
-	log *zap.Logger
-}
-
-// LiveRuns implements control.Live.
-func (l liveRuns) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, error) {
-	runs, err := l.hub.LiveRuns(ctx, namespace, name)
-	if err != nil {
-		l.log.Warn("open runs of some nodes are not known", zap.Error(err))
-	}
-	return runs, ctx.Err()
 }
 
 // onLease returns what tells the node's watchdog of leases; nil when it has none.

@@ -34,6 +34,7 @@ type fake struct {
 	mu      sync.Mutex
 	jobs    []control.JobView
 	runs    []job.Run
+	missing []control.MissingRuns // from the first page of runs
 	output  []string          // lines of the output stream
 	applied []string          // "file" of every apply that was no dry run
 	given   []string          // the file and the objects of every apply
@@ -257,6 +258,9 @@ func (f *fake) listRuns(w http.ResponseWriter, r *http.Request) {
 	page := control.RunPage{Runs: found[from:end]}
 	if end < len(found) {
 		page.NextCursor = strconv.Itoa(end)
+	}
+	if from == 0 {
+		page.Missing = f.missing
 	}
 	reply(w, page)
 }

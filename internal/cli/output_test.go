@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -121,6 +122,14 @@ func TestRunsReadsPages(t *testing.T) {
 		if n := strings.Count(got.stdout, "\n"); n != want || got.code != 0 {
 			t.Errorf("runs %s: got %d runs, want %d: %s", args, n, want, got)
 		}
+		if got.stderr != "" && strings.Contains(got.stderr, "missing") {
+			t.Errorf("runs %s: nothing is missing: %s", args, got)
+		}
+	}
+	f.missing = []control.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}}
+	got := carillon(t.Context(), f, "", "runs", "--all")
+	if !strings.Contains(got.stderr, "2 shards of node s2") || got.code != 0 {
+		t.Errorf("it does not say what is missing: %s", got)
 	}
 }
 

@@ -84,7 +84,7 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if f.every {
 		limit = 0
 	}
-	runs, more, err := a.readRuns(cmd.Context(), q, limit)
+	found, more, err := a.readRuns(cmd.Context(), q, limit)
 	if err != nil {
 		return err
 	}
@@ -92,31 +92,37 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if q.Job != "" {
 		none = "no runs of job " + q.Namespace + "/" + q.Job
 	}
-	if err := printList(a, runs, a.runTable(f.allNamespaces, none)); err != nil {
+	if err := printList(a, found.Runs, a.runTable(f.allNamespaces, none)); err != nil {
 		return err
 	}
 	if more && !cmd.Flags().Changed("limit") {
-		a.note("these are the latest %d; see more with --limit N or --all", len(runs))
+		a.note("these are the latest %d; see more with --limit N or --all", len(found.Runs))
+	}
+	if gap := found.Gap(); gap != "" {
+		a.note("%s", gap)
 	}
 	return nil
 }
 
 // readRuns reads page by page until there are limit runs; 0 means all. It
-// reports whether there are more.
-func (a *app) readRuns(ctx context.Context, q control.RunQuery, limit int) (runs []job.Run, more bool, err error) {
+// reports whether there are more, and what a page lacked.
+func (a *app) readRuns(ctx context.Context, q control.RunQuery, limit int) (found control.RunPage, more bool, err error) {
 	for {
 		q.Limit = control.MaxRunLimit
 		if limit > 0 {
-			q.Limit = min(limit-len(runs), control.MaxRunLimit)
+			q.Limit = min(limit-len(found.Runs), control.MaxRunLimit)
 		}
 		page, err := a.client.runs(ctx, q)
 		if err != nil {
-			return nil, false, err
+			return control.RunPage{}, false, err
 		}
-		runs = append(runs, page.Runs...)
+		found.Runs = append(found.Runs, page.Runs...)
+		if len(page.Missing) > 0 {
+			found.Missing = page.Missing
+		}
 		q.Cursor = page.NextCursor
-		if q.Cursor == "" || limit > 0 && len(runs) >= limit {
-			return runs, q.Cursor != "", nil
+		if q.Cursor == "" || limit > 0 && len(found.Runs) >= limit {
+			return found, q.Cursor != "", nil
 		}
 	}
 }

@@ -22,7 +22,8 @@ import (
 type Live interface {
 	// LiveRuns returns the runs in flight of the whole cluster. An empty
 	// namespace or name means any. A run must be among them, or in history,
-	// from the moment on when its trigger is gone.
+	// from the moment on when its trigger is gone. With a *PartialError come the
+	// runs of all shards but those that it names.
 	LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, error)
 }
 

@@ -186,9 +186,9 @@ func (c *Control) addPauses(ctx context.Context, views []JobView) error {
 
 // addRunning counts the runs in flight of each job.
 func (c *Control) addRunning(ctx context.Context, namespace, name string, views []JobView) error {
-	live, err := c.live.LiveRuns(ctx, namespace, name)
+	live, _, err := c.liveRuns(ctx, namespace, name)
 	if err != nil {
-		return fmt.Errorf("runs in flight: %w", err)
+		return err
 	}
 	open := map[job.UID]int{}
 	for i := range live {

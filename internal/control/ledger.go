@@ -101,9 +101,9 @@ func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (FireView
 // runsAt finds the runs of an instant, in flight and ended, and returns the
 // instant of the oldest record seen of the job; zero: there is none.
 func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *FireView) (time.Time, error) {
-	live, err := c.live.LiveRuns(ctx, key.Namespace, key.Name)
+	live, _, err := c.liveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("runs in flight: %w", err)
+		return time.Time{}, err
 	}
 	seen := map[job.RunID]bool{}
 	add := func(r *job.Run) {

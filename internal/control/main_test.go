@@ -36,6 +36,8 @@ type fakeRuns struct {
 	live  []job.Run
 	ended map[job.RunID]job.Run
 	lists int
+	// missing comes with live.
+	missing []MissingRuns
 }
 
 func (f *fakeRuns) LiveRuns(_ context.Context, namespace, name string) ([]job.Run, error) {
@@ -46,6 +48,9 @@ func (f *fakeRuns) LiveRuns(_ context.Context, namespace, name string) ([]job.Ru
 		if (namespace == "" || r.Namespace == namespace) && (name == "" || r.Job == name) {
 			out = append(out, r)
 		}
+	}
+	if len(f.missing) > 0 {
+		return out, &PartialError{Missing: f.missing}
 	}
 	return out, nil
 }

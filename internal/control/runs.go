@@ -96,7 +96,7 @@ func (c *Control) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
 		return RunPage{}, err
 	}
 	// In flight first: a run that ends in between is then seen twice, not never.
-	live, err := c.liveAfter(ctx, q, at)
+	live, missing, err := c.liveAfter(ctx, q, at)
 	if err != nil {
 		return RunPage{}, err
 	}
@@ -110,7 +110,7 @@ func (c *Control) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
 	if err != nil {
 		return RunPage{}, err
 	}
-	page := RunPage{Runs: runs}
+	page := RunPage{Runs: runs, Missing: missing}
 	if len(live) > 0 || !ended.done() {
 		at.after = history.PositionOf(&runs[len(runs)-1])
 		page.NextCursor = at.String()
@@ -170,11 +170,11 @@ func merge(ctx context.Context, limit int, live []job.Run, ended *endedRuns) (ru
 }
 
 // liveAfter returns the runs in flight that q selects and that come after a
-// position, in order.
-func (c *Control) liveAfter(ctx context.Context, q RunQuery, at cursor) ([]job.Run, error) {
-	all, err := c.live.LiveRuns(ctx, q.Namespace, q.Job)
+// position, in order, and what is missing from them.
+func (c *Control) liveAfter(ctx context.Context, q RunQuery, at cursor) ([]job.Run, []MissingRuns, error) {
+	all, missing, err := c.liveRuns(ctx, q.Namespace, q.Job)
 	if err != nil {
-		return nil, fmt.Errorf("runs in flight: %w", err)
+		return nil, nil, err
 	}
 	live := make([]job.Run, 0, len(all))
 	for i := range all {
@@ -189,7 +189,20 @@ func (c *Control) liveAfter(ctx context.Context, q RunQuery, at cursor) ([]job.R
 	}
 	byPosition := func(a, b job.Run) int { return history.PositionOf(&a).Compare(history.PositionOf(&b)) }
 	slices.SortFunc(live, byPosition)
-	return slices.CompactFunc(live, func(a, b job.Run) bool { return a.RunID == b.RunID }), nil
+	return slices.CompactFunc(live, func(a, b job.Run) bool { return a.RunID == b.RunID }), missing, nil
+}
+
+// liveRuns returns the runs in flight, and what is missing from them.
+func (c *Control) liveRuns(ctx context.Context, namespace, name string) ([]job.Run, []MissingRuns, error) {
+	all, err := c.live.LiveRuns(ctx, namespace, name)
+	var partial *PartialError
+	if errors.As(err, &partial) {
+		return all, partial.Missing, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("runs in flight: %w", err)
+	}
+	return all, nil, nil
 }
 
 // endedRuns walks over history.
@@ -263,9 +276,9 @@ const (
 
 // startedRun looks for a run in flight, then for its record.
 func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
-	live, err := c.live.LiveRuns(ctx, key.Namespace, key.Name)
+	live, _, err := c.liveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
-		return job.Run{}, fmt.Errorf("runs in flight: %w", err)
+		return job.Run{}, err
 	}
 	for i := range live {
 		if live[i].RunID == id {

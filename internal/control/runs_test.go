@@ -225,3 +225,32 @@ func TestI6_RunIsFoundWhileItMovesOn(t *testing.T) {
 		t.Errorf("got %v, %v", got.RunID, err)
 	}
 }
+
+// TestRunsTellWhatIsMissing: a page says whose open runs it lacks, in data and in
+// a line for people; without a gap it says nothing.
+func TestRunsTellWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, object("a"))
+	e.runs.begin(someRun(e.storedJob(t, "a").UID, "a", e.now(), job.StateRunning))
+	page := func() RunPage {
+		t.Helper()
+		p, err := e.Runs(t.Context(), RunQuery{})
+		if err != nil || len(p.Runs) != 1 {
+			t.Fatalf("%v, %v", p, err)
+		}
+		return p
+	}
+	if p := page(); p.Missing != nil || p.Gap() != "" {
+		t.Errorf("nothing is missing, and it says %v: %q", p.Missing, p.Gap())
+	}
+	e.runs.missing = []MissingRuns{{Shards: []job.ShardID{3}}, {Node: "s2", Shards: []job.ShardID{1, 2}}}
+	p := page()
+	if d := cmp.Diff(e.runs.missing, p.Missing); d != "" {
+		t.Error(d)
+	}
+	want := "not all open runs are listed; missing are those of 1 shard that no node owns now, and those of 2 shards of node s2, which has not answered"
+	if p.Gap() != want {
+		t.Errorf("it says %q, want %q", p.Gap(), want)
+	}
+}

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -53,6 +55,45 @@ const (
 type RunPage struct {
 	Runs       []job.Run `json:"runs"`
 	NextCursor string    `json:"nextCursor,omitempty"`
+	// Missing are shards whose open runs could not be had now: they may be missing
+	// from the page. Ended runs are not concerned.
+	Missing []MissingRuns `json:"missing,omitempty"`
+}
+
+// Gap tells people in a line what is missing from the page; empty: nothing.
+func (p *RunPage) Gap() string {
+	if len(p.Missing) == 0 {
+		return ""
+	}
+	return (&PartialError{Missing: p.Missing}).Error()
+}
+
+// MissingRuns are shards whose open runs are not known now.
+type MissingRuns struct {
+	// Node owns the shards, and did not tell. Empty: nobody owns them.
+	Node   job.NodeID    `json:"node,omitempty"`
+	Shards []job.ShardID `json:"shards"`
+}
+
+// PartialError comes with a list of open runs that is not complete.
+type PartialError struct {
+	Missing []MissingRuns
+}
+
+// Error implements error, in words for people.
+func (e *PartialError) Error() string {
+	parts := make([]string, len(e.Missing))
+	for i, m := range e.Missing {
+		shards := fmt.Sprintf("of %d shards", len(m.Shards))
+		if len(m.Shards) == 1 {
+			shards = "of 1 shard"
+		}
+		parts[i] = shards + " that no node owns now"
+		if m.Node != "" {
+			parts[i] = fmt.Sprintf("%s of node %s, which has not answered", shards, m.Node)
+		}
+	}
+	return "not all open runs are listed; missing are those " + strings.Join(parts, ", and those ")
 }
 
 // Action says what applying a manifest did, or would do.

@@ -165,6 +165,8 @@ type runsData struct {
 	Query  control.RunQuery
 	Runs   []job.Run
 	States []job.State
+	// Gap tells what is missing from the runs; empty: nothing.
+	Gap string
 	// Older is the link to the next page, empty on the last one.
 	Older string
 }
@@ -175,7 +177,7 @@ func (u *UI) runs(w http.ResponseWriter, r *http.Request) {
 		State: job.State(r.FormValue("state")), Cursor: r.FormValue("cursor"),
 	}
 	found, err := u.control.Runs(r.Context(), q)
-	d := runsData{Query: q, Runs: found.Runs, States: job.States()}
+	d := runsData{Query: q, Runs: found.Runs, Gap: found.Gap(), States: job.States()}
 	if found.NextCursor != "" {
 		v := url.Values{"namespace": {q.Namespace}, "job": {q.Job}, "state": {string(q.State)}, "cursor": {found.NextCursor}}
 		d.Older = "/runs?" + v.Encode()

@@ -45,7 +45,9 @@ func (f fake) Jobs(context.Context, control.JobQuery) ([]control.JobView, error)
 }
 func (f fake) Job(context.Context, job.Key) (control.JobView, error) { return f.view(), f.err }
 func (f fake) Runs(context.Context, control.RunQuery) (control.RunPage, error) {
-	return control.RunPage{Runs: []job.Run{f.record()}, NextCursor: "next"}, f.err
+	return control.RunPage{
+		Runs: []job.Run{f.record()}, NextCursor: "next", Missing: []control.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}},
+	}, f.err
 }
 func (f fake) Run(context.Context, job.RunID) (job.Run, error) { return f.record(), f.err }
 func (f fake) Nodes(context.Context) ([]control.NodeView, error) {
@@ -86,7 +88,7 @@ func TestPages(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/":                           {"ops/one", "every minute", "▶ 2", "/runs/abcd-0123456789abcdef", `data-topics="jobs runs"`},
 		"/jobs/ops/one":               {"every minute", "skip, latest", "abcd-0123456789abcdef"},
-		"/runs":                       {"failed", "7ms", "cursor=next"},
+		"/runs":                       {"failed", "7ms", "cursor=next", "2 shards of node s2"},
 		"/runs/abcd-0123456789abcdef": {"exit code 3", "7ms", "m1", "stdout"},
 		"/groups":                     {"ops/ledger", "failback, ordered", "moved to n1", "n2, n3", "nobody", `data-topics="groups jobs"`},
 		"/nodes":                      {"n1", "64", "rack=r1", "drained by ada: new disk"},

@@ -94,7 +94,7 @@ func (a *api) shards(ctx context.Context) ([]control.ShardView, error) {
 	return out.Shards, err
 }
 
-// open returns how many runs have not ended.
+// open returns how many runs have not ended. That not all are known is an error.
 func (a *api) open(ctx context.Context) (int, error) {
 	n := 0
 	for _, state := range job.States() {
@@ -105,12 +105,15 @@ func (a *api) open(ctx context.Context) (int, error) {
 		if err := a.ask(ctx, http.MethodGet, "/v1/runs?state="+string(state), nil, &page); err != nil {
 			return 0, err
 		}
+		if gap := page.Gap(); gap != "" {
+			return 0, errors.New(gap)
+		}
 		n += len(page.Runs)
 	}
 	return n, nil
 }
 
-// runs returns all runs, one record each.
+// runs returns all runs, one record each. That not all are known is an error.
 func (a *api) runs(ctx context.Context) ([]job.Run, error) { return a.runsIn(ctx, "") }
 
 // run returns one run.
@@ -128,6 +131,9 @@ func (a *api) runsIn(ctx context.Context, namespace string) ([]job.Run, error) {
 		path := fmt.Sprintf("/v1/runs?limit=%d&namespace=%s&cursor=%s", control.MaxRunLimit, namespace, url.QueryEscape(cursor))
 		if err := a.ask(ctx, http.MethodGet, path, nil, &page); err != nil {
 			return nil, err
+		}
+		if gap := page.Gap(); gap != "" {
+			return nil, errors.New(gap)
 		}
 		for _, r := range page.Runs {
 			if i, ok := seen[r.RunID]; !ok {
