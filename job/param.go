@@ -91,16 +91,16 @@ func (d *Param) Accepts(v string) error {
 	switch d.EffectiveType() {
 	case ParamInt:
 		n, err := strconv.ParseInt(v, 10, 64)
-		if err != nil {
-			return fmt.Errorf("%s is not a whole number; write one, as in 3", quoteShort(v))
+		if err != nil || strconv.FormatInt(n, 10) != v {
+			return fmt.Errorf("%s is not a whole number; write one, as in 3, without a plus and zeros before it, which programs do not read alike", quoteShort(v))
 		}
-		return d.within(v, float64(n))
+		return d.within(v, n)
 	case ParamNumber:
 		n, err := strconv.ParseFloat(v, 64)
 		if err != nil || !plainNumber(v) {
 			return fmt.Errorf("%s is not a number; write one, as in 3 or 0.25", quoteShort(v))
 		}
-		return d.within(v, n)
+		return d.withinNumber(v, n)
 	case ParamBool:
 		if v != "true" && v != "false" {
 			return fmt.Errorf("%s is not a truth value; write true or false", quoteShort(v))
@@ -131,8 +131,25 @@ func (d *Param) Accepts(v string) error {
 	return nil
 }
 
-// within holds a number against the bounds.
-func (d *Param) within(v string, n float64) error {
+// within holds a whole number against the bounds, exactly where these are whole
+// numbers too.
+func (d *Param) within(v string, n int64) error {
+	for _, bound := range []string{d.Min, d.Max} {
+		if _, err := strconv.ParseInt(bound, 10, 64); bound != "" && err != nil {
+			return d.withinNumber(v, float64(n))
+		}
+	}
+	if low, err := strconv.ParseInt(d.Min, 10, 64); err == nil && n < low {
+		return fmt.Errorf("%s is less than %s, which is the least allowed", v, d.Min)
+	}
+	if high, err := strconv.ParseInt(d.Max, 10, 64); err == nil && n > high {
+		return fmt.Errorf("%s is more than %s, which is the most allowed", v, d.Max)
+	}
+	return nil
+}
+
+// withinNumber holds a number against the bounds.
+func (d *Param) withinNumber(v string, n float64) error {
 	if low, err := strconv.ParseFloat(d.Min, 64); err == nil && n < low {
 		return fmt.Errorf("%s is less than %s, which is the least allowed", v, d.Min)
 	}

@@ -86,6 +86,17 @@ func (s *ScriptSpec) Validate() []Problem {
 			}
 		}
 	}
+	checkValuesInSource(&p, "spec.source", s.Source, s.Params)
+	by := s.Interpreter
+	if len(by) == 0 {
+		by = []string{"/bin/sh"}
+	}
+	code := readAsCode(slices.Concat(by, []string{"/its.text"}, s.Args))[len(by)+1:]
+	for i, a := range s.Args {
+		if code[i] && reference.MatchString(a) {
+			p.add("spec.args["+strconv.Itoa(i)+"]", "%q stands where %s may read the value as code; use the variable CARILLON_PARAM_NAME", a, by[0])
+		}
+	}
 	if len(s.Args) > MaxArgs {
 		p.add("spec.args", "has %d entries; at most %d are allowed", len(s.Args), MaxArgs)
 	}

@@ -1,151 +1,155 @@
 package job
 
 import (
-	"errors"
+	"path"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// The ways in which a shell reads a character of a line.
+// interpreter says which words of its command a program reads as code.
+type interpreter int
+
 const (
-	plainText   = 'a'
-	doubleQuote = '"'
-	singleQuote = '\''
-	backquote   = '`'
-	command     = '(' // inside $( ), where quotes begin anew
-	expansion   = '{' // inside ${ }
-	comment     = '#'
-	unsure      = '?' // up to the end
+	// readsUpToCode: what stands behind the code (-c CODE), or behind the file
+	// of a script, is data. Shells are so.
+	readsUpToCode interpreter = iota + 1
+	// readsUpToFile: options may stand behind the code too, so that only what is
+	// behind the file of a script, or behind --, is data.
+	readsUpToFile
+	// readsAll: all words become text for a shell, or may.
+	readsAll
 )
 
-var (
-	errInSingle = errors.New("a parameter is between single quotes, where the shell reads no variable; write it without quotes, or between double quotes")
-	errInOther  = errors.New("a parameter is between backquotes, in ${ } or in a comment, where it cannot be quoted safely; write $( ) instead, or make the line a script")
-	errHereDoc  = errors.New("has a here-document and a parameter, which cannot be quoted safely together; make the line a script")
-	errUnsure   = errors.New("a parameter is behind quotes in ${ }, a case in ( ), or )#, after which it cannot be told how a shell reads it; make the line a script")
-	errArith    = errors.New("has ((, $[ or [[ and a parameter: arithmetic would read the value as an expression; use a variable of a script that checks it")
-	errEscaped  = errors.New("a parameter is directly behind a backslash or a dollar sign; put that between quotes of its own")
-	errDollarQ  = errors.New("has $'...' and a parameter, which not every shell reads alike; make the line a script")
-)
+// interpreterOf knows a program by its name, without the version that follows
+// it; zero: it is none that is known.
+func interpreterOf(word string) interpreter {
+	switch strings.TrimRight(path.Base(word), "0123456789.-") {
+	case "sh", "bash", "rbash", "dash", "ash", "ksh", "mksh", "pdksh", "zsh", "yash", "fish", "csh", "tcsh", "python", "pypy":
+		return readsUpToCode
+	case "perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "luajit", "tclsh", "expect", "groovy", "Rscript", "R", "guile",
+		"awk", "gawk", "mawk", "nawk", "sed", "su", "runuser", "script", "flock", "gdb", "pwsh":
+		return readsUpToFile
+	case "ssh", "rsh", "watch", "parallel", "make", "gmake", "eval", "at", "batch":
+		return readsAll
+	}
+	return 0
+}
 
-// quoteLine writes a line for a shell in which {{NAME}} is a reference to the
-// variable of the parameter, quoted, so that the value is one word and nothing
-// in it is read by the shell. The value itself is never in the line. It is an
-// error where no quoting would be safe.
-func quoteLine(line string) (string, error) {
-	spots := reference.FindAllStringSubmatchIndex(line, -1)
-	if len(spots) == 0 {
-		return line, nil
+// isCode reports whether a word may be an option behind which code stands, or
+// that has it in itself.
+func (k interpreter) isCode(word string) bool {
+	if len(word) < 2 || word[0] != '-' && word[0] != '+' {
+		return false
 	}
-	switch {
-	case strings.Contains(line, "<<"):
-		return "", errHereDoc
-	case strings.Contains(line, "$'"):
-		return "", errDollarQ
-	case strings.Contains(line, "(("), strings.Contains(line, "$["), strings.Contains(line, "[[ "):
-		return "", errArith
+	if strings.HasPrefix(word, "--") {
+		name, _, _ := strings.Cut(word[2:], "=")
+		return slices.Contains([]string{"command", "eval", "execute", "expression", "init-command", "print", "rpn", "session-command", "source", "run"}, name)
 	}
-	var out strings.Builder
-	within := []rune{plainText}
-	done := 0
-	for _, spot := range spots {
-		within = readShell(line[done:spot[0]], within, line[:done])
-		if escaped(line[:spot[0]]) && within[len(within)-1] != singleQuote {
-			return "", errEscaped
+	if k == readsUpToCode {
+		return strings.ContainsAny(word, "cC")
+	}
+	return strings.ContainsAny(word, "ceErRpPBFxC")
+}
+
+// readAsCode tells of each word of a command whether it says which program
+// runs, or whether an interpreter may read it as code: no value may be in it.
+// What it does not know as an interpreter it cannot tell of.
+func readAsCode(command []string) []bool {
+	code := make([]bool, len(command))
+	zero := -1 // where $0 of a shell stands, which is a name only
+	for k, word := range command {
+		if k == 0 {
+			code[0] = true
 		}
-		out.WriteString(line[done:spot[0]])
-		variable := "${" + ParamEnv(line[spot[2]:spot[3]]) + "-}"
-		switch within[len(within)-1] {
-		case plainText, command:
-			out.WriteString(`"` + variable + `"`)
-		case doubleQuote:
-			out.WriteString(variable)
-		case singleQuote:
-			return "", errInSingle
-		case unsure:
-			return "", errUnsure
+		kind := interpreterOf(word)
+		if kind == 0 || k == zero {
+			continue
+		}
+		end := dataFrom(kind, command, k+1)
+		for i := k + 1; i < min(end, len(code)); i++ {
+			code[i] = true
+		}
+		if kind == readsUpToCode {
+			zero = end
+		}
+	}
+	return code
+}
+
+// dataFrom returns where the data of an interpreter begins whose arguments
+// begin at from.
+func dataFrom(kind interpreter, command []string, from int) int {
+	none := len(command)
+	if kind == readsAll {
+		return none
+	}
+	last := -1
+	for i := from; i < none; i++ {
+		if kind.isCode(command[i]) {
+			last = i
+		}
+	}
+	if last >= 0 {
+		if kind == readsUpToCode {
+			return last + 2
+		}
+		from = last + 1
+	}
+	for i := from; i < none; i++ {
+		switch word := command[i]; {
+		case word == "--":
+			return min(i+2, none) // what is next may be the code, or the file
+		case last >= 0, strings.HasPrefix(word, "-"), strings.HasPrefix(word, "+"), reference.MatchString(word):
+		case strings.ContainsAny(word, "/."):
+			return i + 1 // the file of a script
+		}
+	}
+	return none
+}
+
+// checkValuesInShell tells of the values that would become part of a shell's
+// text, or of a script's, and how to write them.
+func checkValuesInShell(p *problems, at, text string) {
+	var told []string
+	for _, name := range references(text) {
+		if slices.Contains(told, strings.ToUpper(name)) {
+			continue
+		}
+		told = append(told, strings.ToUpper(name))
+		p.add(at, `{{%s}} cannot be part of a shell's text, as the shell would read the value: write "$%s", with the quotes, or args: ["{{%s}}"] beside it and "$1"`, name, ParamEnv(name), name)
+	}
+}
+
+// checkValuesInSource tells of the names of parameters in the text of a script,
+// which is no template.
+func checkValuesInSource(p *problems, at, source string, params []Param) {
+	var told []*Param
+	for _, name := range references(source) {
+		d := paramOf(params, name)
+		if d == nil || slices.Contains(told, d) {
+			continue
+		}
+		told = append(told, d)
+		p.add(at, `{{%s}} is not replaced in a script's text, as the value would be read as a part of it: write "$%s", with the quotes, or args: ["{{%s}}"] beside it and "$1"`, name, ParamEnv(name), name)
+	}
+}
+
+// checkValuesInCommand tells of the values that would say which program a
+// command runs, or that an interpreter would read as code.
+func checkValuesInCommand(p *problems, at string, command []string) {
+	code := readAsCode(command)
+	for i, word := range command {
+		refs := references(word)
+		if len(refs) == 0 || !code[i] {
+			continue
+		}
+		here := at + "[" + strconv.Itoa(i) + "]"
+		switch name := refs[0]; i {
+		case 0:
+			p.add(here, "{{%s}} cannot say which program runs; write the program out, and let a script choose where there are several", name)
 		default:
-			return "", errInOther
+			p.add(here, `{{%s}} stands where an interpreter may read the value as code: use shell with "$%s", or a script of the library with args`, name, ParamEnv(name))
 		}
-		done = spot[1]
 	}
-	out.WriteString(line[done:])
-	return out.String(), nil
-}
-
-// readShell follows how a shell reads text, and returns what the end of it is
-// within, outermost first. Before is what was read already. Where it cannot be
-// told, the rest is unsure.
-func readShell(text string, within []rune, before string) []rune {
-	last := byte(' ')
-	if before != "" {
-		last = before[len(before)-1]
-	}
-	for i := 0; i < len(text); i++ {
-		c := text[i]
-		in := within[len(within)-1]
-		push := func(r rune) { within = append(within, r) }
-		pop := func() { within = within[:len(within)-1] }
-		opens := func(s string) bool { return strings.HasPrefix(text[i:], s) }
-		first := strings.IndexByte(" \t\n;&|(<>", last) >= 0 // of a word
-		switch {
-		case in == unsure:
-			return within
-		case in == comment:
-			if c == '\n' {
-				pop()
-			}
-		case in == singleQuote:
-			if c == '\'' {
-				pop()
-			}
-		case opens("\\\n"):
-			i++
-			continue // as if the line went on: last stays
-		case c == '\\':
-			i++ // what follows is itself
-		case in == backquote: // its end is looked for before all else
-			if c == '`' {
-				pop()
-			}
-		case in == expansion && strings.IndexByte("'\"`", c) >= 0:
-			push(unsure) // shells differ in how they read quotes there
-		case c == '`':
-			push(backquote)
-		case opens("$("):
-			push(command)
-			i, c = i+1, '('
-		case opens("${"):
-			push(expansion)
-			i++
-		case c == '"' && in == doubleQuote:
-			pop()
-		case c == '"':
-			push(doubleQuote)
-		case in == doubleQuote:
-		case c == '}' && in == expansion:
-			pop()
-		case in == expansion:
-		case c == '\'':
-			push(singleQuote)
-		case opens(")#"):
-			push(unsure) // a comment behind ( ), and none behind $( )
-		case first && in == command && (opens("case ") || opens("case\t") || opens("case\n") || opens("case\\")):
-			push(unsure) // its patterns end with a ), too
-		case c == '(':
-			push(command) // a subshell reads as one
-		case c == ')' && in == command:
-			pop()
-		case first && c == '#':
-			push(comment)
-		}
-		last = c
-	}
-	return within
-}
-
-// escaped reports whether what follows text is behind a backslash that counts, or
-// a dollar sign.
-func escaped(text string) bool {
-	slashes := len(text) - len(strings.TrimRight(text, "\\"))
-	return slashes%2 == 1 || strings.HasSuffix(text, "$")
 }

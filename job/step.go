@@ -39,9 +39,12 @@ type Step struct {
 	// Command is the program and its arguments; no shell is involved. {{NAME}} in
 	// one of them stands for the value of a parameter.
 	Command []string `json:"command,omitempty"`
-	// Shell is a line for /bin/sh. {{NAME}} in it becomes a quoted reference to
-	// the variable of a parameter, never its value.
+	// Shell is a line for /bin/sh. A parameter reaches it as the variable
+	// CARILLON_PARAM_NAME, and by Args; {{NAME}} in it is refused.
 	Shell string `json:"shell,omitempty"`
+	// Args are the positional parameters of Shell, $1 and so on; {{NAME}} in one
+	// stands for the value of a parameter.
+	Args []string `json:"args,omitempty"`
 	// Params are what the step is given; {{NAME}} in one stands for a parameter of
 	// the job. A parameter of Script that is not here is the job's of the same name.
 	Params map[string]string `json:"params,omitempty"`
@@ -285,12 +288,17 @@ func (w *planner) step(i int, script *SavedScript, run map[string]string) OrderS
 			out.Args = append(out.Args, replace(a, values))
 		}
 	case st.Shell != "":
-		line, err := quoteLine(st.Shell)
-		if err != nil {
-			w.problems.add(at(i)+".shell", "%v", err)
+		// Stored jobs may be older than the rule.
+		checkValuesInShell(&w.problems, at(i)+".shell", st.Shell)
+		out.Command = []string{"/bin/sh", "-c", st.Shell}
+		if len(st.Args) > 0 {
+			out.Command = append(out.Command, "sh") // $0
 		}
-		out.Command = []string{"/bin/sh", "-c", line}
+		for _, a := range st.Args {
+			out.Command = append(out.Command, replace(a, values, run))
+		}
 	default:
+		checkValuesInCommand(&w.problems, at(i)+".command", st.Command)
 		for _, a := range st.Command {
 			out.Command = append(out.Command, replace(a, values, run))
 		}
@@ -458,8 +466,20 @@ func (st *Step) check(p *problems, at string, params []Param) {
 	if strings.ContainsRune(st.Shell, 0) {
 		p.add(at+".shell", "has a NUL character; it has to be text")
 	}
-	if _, err := quoteLine(st.Shell); err != nil {
-		p.add(at+".shell", "%v", err)
+	checkValuesInShell(p, at+".shell", st.Shell)
+	checkValuesInCommand(p, at+".command", st.Command)
+	switch {
+	case len(st.Args) > MaxArgs:
+		p.add(at+".args", "has %d entries; at most %d are allowed", len(st.Args), MaxArgs)
+	case len(st.Args) > 0 && st.Script != "":
+		p.add(at+".args", "is for shell; a script of the library says its arguments itself")
+	case len(st.Args) > 0 && st.Shell == "":
+		p.add(at+".args", "is for shell; write the arguments of a command behind its program")
+	}
+	for i, a := range st.Args {
+		if strings.ContainsRune(a, 0) {
+			p.add(at+".args["+strconv.Itoa(i)+"]", "has a NUL character, which no argument can hold")
+		}
 	}
 	checkEnum(p, at+".if", st.If, StepIfs())
 	if t := time.Duration(st.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
@@ -480,14 +500,16 @@ func (st *Step) check(p *problems, at string, params []Param) {
 		known = append(known, name)
 	}
 	slices.Sort(known)
-	for i, text := range append([]string{st.Shell}, st.Command...) {
-		path := at + ".shell"
-		if i > 0 {
-			path = at + ".command[" + strconv.Itoa(i-1) + "]"
-		}
+	p.unknownParams(at+".command", st.Command, known)
+	p.unknownParams(at+".args", st.Args, known)
+}
+
+// unknownParams tells of parameters that words name and nobody gives.
+func (p *problems) unknownParams(at string, words, known []string) {
+	for i, text := range words {
 		for _, ref := range references(text) {
 			if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, ref) }) {
-				p.unknownParam(path, ref, known, "declare it in spec.params")
+				p.unknownParam(at+"["+strconv.Itoa(i)+"]", ref, known, "declare it in spec.params")
 			}
 		}
 	}

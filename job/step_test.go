@@ -38,7 +38,8 @@ func TestPlanGivesArgumentsAndVariables(t *testing.T) {
 		Params: []Param{{Name: "who", Default: "x"}, {Name: "other"}},
 		Steps: []Step{
 			{Script: "vacuum@2", Params: map[string]string{"table": "t_{{who}}", "mode": "{{other}}"}, If: IfAlways},
-			{Shell: "echo {{who}}", Timeout: Duration(5)},
+			{Shell: `echo "$CARILLON_PARAM_WHO"`, Timeout: Duration(5)},
+			{Name: "args", Shell: `echo "$1" "$2"`, Args: []string{"{{who}}", "-{{other}}{{extra}}"}, Params: map[string]string{"extra": "{{who}}!"}},
 			{Name: "last", Command: []string{"echo", "{{who}}", "{{other}}", "{{extra}}"}, Params: map[string]string{"extra": "{{who}}!"}, ContinueOnFailure: true},
 		},
 	}
@@ -54,7 +55,8 @@ func TestPlanGivesArgumentsAndVariables(t *testing.T) {
 				Name: "vacuum", Command: []string{"bash"}, Script: &OrderScript{SHA256: ScriptSum("x"), Source: "x"}, Args: []string{"--limit=7", "t_" + hostile}, If: IfAlways,
 				Env: map[string]string{"B": "script", "CARILLON_PARAM_TABLE": "t_" + hostile, "CARILLON_PARAM_N": "7"},
 			},
-			{Name: "step-2", Command: []string{"/bin/sh", "-c", `echo "${CARILLON_PARAM_WHO-}"`}, Timeout: 5, Env: map[string]string{}},
+			{Name: "step-2", Command: []string{"/bin/sh", "-c", `echo "$CARILLON_PARAM_WHO"`}, Timeout: 5, Env: map[string]string{}},
+			{Name: "args", Command: []string{"/bin/sh", "-c", `echo "$1" "$2"`, "sh", hostile, "-" + hostile + "!"}, Env: map[string]string{"CARILLON_PARAM_EXTRA": hostile + "!"}},
 			{Name: "last", Command: []string{"echo", hostile, "", hostile + "!"}, ContinueOnFailure: true, Env: map[string]string{"CARILLON_PARAM_EXTRA": hostile + "!"}},
 		},
 	}
@@ -112,7 +114,8 @@ func TestParamAccepts(t *testing.T) {
 		param     Param
 		good, bad []string
 	}{
-		{Param{Type: ParamInt, Min: "-2", Max: "5"}, []string{"-2", "0", "5"}, []string{"", "6", "-3", "1.5", "0x1", "1_0", "99999999999999999999"}},
+		{Param{Type: ParamInt, Min: "-2", Max: "5"}, []string{"-2", "0", "5"}, []string{"", "6", "-3", "1.5", "0x1", "1_0", "99999999999999999999", "+1", "01", "-0", " 1", "1\n", "a[$(id)]"}},
+		{Param{Type: ParamInt, Min: "9007199254740993", Max: "9007199254740995"}, []string{"9007199254740993"}, []string{"9007199254740992", "9007199254740996"}},
 		{Param{Type: ParamNumber, Max: "1.5"}, []string{"1.5", "-3", "1e-3"}, []string{"", "1.6", "inf", "NaN", "0x1p-2", "1_0"}},
 		{Param{Type: ParamBool}, []string{"true", "false"}, []string{"", "yes", "1", "TRUE"}},
 		{Param{Type: ParamEnum, Values: []string{"a", "b"}}, []string{"a", "b"}, []string{"", "A", "a "}},
@@ -139,6 +142,7 @@ func TestValidateTellsWhatIsWrongWithSteps(t *testing.T) {
 		Params: []Param{{Name: "a", Type: "in"}, {Name: "A"}, {Name: "b", Type: ParamEnum}, {Name: "c", Type: ParamInt, Default: "x"}, {Name: "d", Min: "1", Pattern: "("}},
 		Steps: []Step{
 			{Name: "x", Shell: "a", Command: []string{"b"}}, {Name: "x", Shell: "echo '{{a}}'"}, {Script: "s@0"}, {Command: []string{"go:x"}}, {Shell: "echo {{z}}", If: "succeeded"},
+			{Command: []string{"sh", "-c", "echo {{a}}"}}, {Command: []string{"echo", "{{z}}"}, Args: []string{"x"}}, {Shell: "true", Args: []string{"{{z}}"}},
 			{Shell: "true", Params: map[string]string{"q": "{{nope}}"}, Timeout: 1}, {},
 		},
 	}
@@ -149,7 +153,8 @@ func TestValidateTellsWhatIsWrongWithSteps(t *testing.T) {
 	want := []string{
 		"spec.params[0].type", "spec.params[1].name", "spec.params[2].values", "spec.params[3].default", "spec.params[4].min", "spec.params[4].pattern",
 		"spec.steps[0]", "spec.steps[1].shell", "spec.steps[1].name", "spec.steps[2].script", "spec.steps[3].command",
-		"spec.steps[4].if", "spec.steps[4].shell", "spec.steps[5].timeout", "spec.steps[5].params.q", "spec.steps[6]",
+		"spec.steps[4].shell", "spec.steps[4].if", "spec.steps[5].command[2]", "spec.steps[6].args", "spec.steps[6].command[1]", "spec.steps[7].args[0]",
+		"spec.steps[8].timeout", "spec.steps[8].params.q", "spec.steps[9]",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

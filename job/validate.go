@@ -204,6 +204,7 @@ func (s *Spec) checkWork(p *problems) {
 	}
 	checkArgs(p, "spec.script.interpreter", s.Script.Interpreter)
 	checkSource(p, "spec.script.source", s.Script.Source)
+	checkValuesInSource(p, "spec.script.source", s.Script.Source, s.Params)
 }
 
 func checkArgs(p *problems, at string, args []string) {

@@ -53,7 +53,7 @@ func TestOrdersCarryTheirSteps(t *testing.T) {
 	large := strings.Repeat("#", job.SmallScript+1)
 	b.shelve("s", 1, "one")
 	b.shelve("s", 2, large, job.Param{Name: "n", Default: "7"})
-	j := b.put("j", job.Spec{Steps: []job.Step{{Script: "s"}, {Script: "s@1", If: job.IfAlways}, {Shell: "echo {{who}}"}}, Params: []job.Param{{Name: "who", Default: "me"}}})
+	j := b.put("j", job.Spec{Steps: []job.Step{{Script: "s"}, {Script: "s@1", If: job.IfAlways}, {Shell: "echo $1", Args: []string{"{{who}}"}}}, Params: []job.Param{{Name: "who", Default: "me"}}})
 	inline := b.put("inline", job.Spec{Script: &job.Script{Source: large, Interpreter: []string{"bash"}}})
 	b.start("n")
 
@@ -62,7 +62,7 @@ func TestOrdersCarryTheirSteps(t *testing.T) {
 	want := []job.OrderStep{
 		{Name: "step-1", Command: []string{"/bin/sh"}, Script: &job.OrderScript{SHA256: job.ScriptSum(large)}, Env: map[string]string{"CARILLON_PARAM_N": "7"}},
 		{Name: "step-2", Command: []string{"/bin/sh"}, Script: &job.OrderScript{SHA256: job.ScriptSum("one"), Source: "one"}, If: job.IfAlways, Env: map[string]string{}},
-		{Name: "step-3", Command: []string{"/bin/sh", "-c", `echo "${CARILLON_PARAM_WHO-}"`}, Env: map[string]string{}},
+		{Name: "step-3", Command: []string{"/bin/sh", "-c", "echo $1", "sh", "me"}, Env: map[string]string{}},
 	}
 	if d := cmp.Diff(want, o.Steps); d != "" || run.State != job.StateSucceeded || o.Env["CARILLON_PARAM_WHO"] != "me" {
 		t.Errorf("%s %s\n%s", run.State, o.Env, d)

@@ -227,7 +227,7 @@ func TestM3_RoundTrip(t *testing.T) {
 			s.Params = []job.Param{{Name: "p", Required: true, MaxLength: 3}}
 			s.Steps = []job.Step{
 				{Script: "a/b@3", Params: map[string]string{"x": "is {{p}}"}, If: job.IfAlways, ContinueOnFailure: true, Timeout: job.Duration(time.Second)},
-				{Name: "two", Shell: rapid.SampledFrom([]string{"echo {{p}}\n", "true"}).Draw(rt, "shell")},
+				{Name: "two", Shell: rapid.SampledFrom([]string{"echo $CARILLON_PARAM_P\n", "true"}).Draw(rt, "shell"), Args: []string{"a", "{{p}}"}},
 				{Command: []string{"x", "{{p}}"}},
 			}
 			return s
