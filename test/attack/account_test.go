@@ -17,15 +17,25 @@ type account struct {
 	home     string
 }
 
+// The accounts of tests. No distribution gives their numbers to anybody.
+const (
+	strangerID = 64_321
+	serviceID  = 64_322
+)
+
 // stranger returns an account that may do nothing on this host. The test needs
 // root.
-func stranger(t testing.TB) *account {
+func stranger(t testing.TB) *account { t.Helper(); return newAccount(t, strangerID) }
+
+// service returns another account, under which a node or a minion may run.
+func service(t testing.TB) *account { t.Helper(); return newAccount(t, serviceID) }
+
+func newAccount(t testing.TB, id int) *account {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("acting as another account needs root")
 	}
-	const id = 64_321 // no distribution gives it to anybody
-	a := &account{uid: id, gid: id, home: filepath.Join(openDir(t), "home")}
+	a := &account{uid: uint32(id), gid: uint32(id), home: filepath.Join(openDir(t), "home")}
 	if err := os.Mkdir(a.home, 0o700); err != nil {
 		t.Fatal(err)
 	}

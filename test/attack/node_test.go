@@ -46,7 +46,18 @@ type node struct {
 // returns when the node is ready. Further arguments win over the usual ones.
 func startNode(t testing.TB, c *cluster, name string, args ...string) *node {
 	t.Helper()
-	n := &node{name: name, dir: filepath.Join(openDir(t), name), cluster: c}
+	return startNodeAs(t, nil, c, name, args...)
+}
+
+// startNodeAs starts a node as another account; nil: ours.
+func startNodeAs(t testing.TB, as *account, c *cluster, name string, args ...string) *node {
+	t.Helper()
+	n := &node{name: name, cluster: c}
+	if as == nil {
+		n.dir = filepath.Join(openDir(t), name)
+	} else {
+		n.dir = filepath.Join(as.home, name)
+	}
 	usual := []string{
 		"--node", name, "--data-dir", n.dir, "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--shards", "8", "--log-format", "json",
 	}
@@ -55,7 +66,7 @@ func startNode(t testing.TB, c *cluster, name string, args ...string) *node {
 	} else {
 		usual = append(usual, "--etcd-endpoints", c.endpoint, "--etcd-prefix", c.prefix, "--lease-ttl", "3s")
 	}
-	n.process = start(t, program{name: "scheduler", args: append(usual, args...)})
+	n.process = start(t, program{name: "scheduler", args: append(usual, args...), as: as})
 	await.Until(t, "node "+name+" is ready", func() bool {
 		if !n.runs() {
 			t.Fatalf("node %s ended by itself:\n%s", name, n.output())
