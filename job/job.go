@@ -110,8 +110,8 @@ type Spec struct {
 	// CatchUp is how far back Misfire may run what was missed; older occurrences
 	// are recorded as missed. Zero: as far as they go.
 	CatchUp Duration `json:"catchUp,omitempty"`
-	// CatchUpEvery is how long after one another missed occurrences are run, so
-	// that they do not come all at once. Zero: DefaultCatchUpEvery.
+	// CatchUpEvery is how long after one another occurrences start whose instants
+	// have passed before anybody could plan them. Zero: DefaultCatchUpEvery.
 	CatchUpEvery Duration `json:"catchUpEvery,omitempty"`
 	// Count bounds the schedule: so many occurrences are due since the schedule
 	// was saved, or since StartAt. Zero: no bound.

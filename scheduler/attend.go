@@ -50,10 +50,14 @@ func (s *shard) attend(f *fire, now int64) {
 	if f.ended || f.state != etcdkv.EntryOpen {
 		return
 	}
-	if f.endAt != 0 && now >= f.endAt {
+	switch {
+	case f.endAt == 0:
+	case now >= f.endAt:
 		s.cancel(f, now)
+	default:
+		s.attendAt(f, f.endAt) // whatever it was attended for now
 	}
-	if f.ended {
+	if f.ended || !f.ending && !s.enterLane(f) {
 		return
 	}
 	if f.tasks[0].minion == "" {
@@ -391,21 +395,9 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		return
 	}
 	s.leaveGate(f)
-	l.active--
-	if w := l.first(); w != nil && l.active == 0 && !f.e.foreign {
-		s.promote(w)
-	}
-}
-
-// promote starts a fire that the overlap policy held back.
-func (s *shard) promote(f *fire) {
-	l := f.lane()
-	l.leave(f)
-	l.active++
-	f.state = etcdkv.EntryOpen
-	s.assign(f, s.deps.now())
-	s.touch(f.slot)
-	s.attendAt(f, max(f.due(), s.deps.now()))
+	l.open--
+	l.halt(f)
+	s.nextInLane(l)
 }
 
 // recordRetry is the pause after history refused a record.

@@ -74,7 +74,7 @@ func (s *shard) nextOf(b *backfilled) int64 {
 func (s *shard) ready(b *backfilled, now int64) bool {
 	e := s.jobs[b.Key]
 	return !b.busy && !b.over && e != nil && e.uid == b.Job &&
-		(b.Overlap || e.lane(b.share).active == 0) && (b.started == 0 || now >= b.started+int64(b.Every))
+		(b.Overlap || e.lane(b.share).open == 0) && (b.started == 0 || now >= b.started+int64(b.Every))
 }
 
 // backfillDue reports whether a backfill may go on.

@@ -52,6 +52,29 @@
 //   - for an open fire the minion is asked. What it never accepted is ordered
 //     again under the same fire id, or, when too late, treated as a misfire.
 //
+// # What becomes of an instant
+//
+// Three questions, in this order (decide.go, lane.go):
+//
+//	is it one at all?      no, its turn, a pause or a calendar says so   skipped
+//	                       no, dates or count say so                     it is none
+//	is it too late?        no, or the misfire policy makes up for it     committed
+//	                       yes: by more than the grace, and the policy
+//	                       or catchUp does not                           missed
+//	may it start beside    nothing of the job runs                       started
+//	what runs?             overlap: allow                                started
+//	                       overlap: skip                                 skipped
+//	                       overlap: queue-one, queue-all, with room      waits
+//	                       overlap: queue-one, queue-all, without        skipped
+//	                       overlap: replace, replace-after-grace         waits, and ends what runs
+//
+// The first two are asked when the instant is planned, the third when its start
+// comes: at the instant, after its part of the jitter, or, when several instants
+// of a job have passed, one after the other, catchUpEvery apart. So what is only
+// planned keeps nothing from starting. Instants of a backfill, and what was asked
+// for, are not asked the second question; those of a backfill not the third: they
+// have their own pace.
+//
 // # Invariants
 //
 //	I1  A fire is dispatched only after the transaction that committed it is
@@ -106,6 +129,9 @@
 //	    owner's token, where with it no more are listed than that bound. It stays
 //	    listed, through all owners and attempts, until its end is known; whoever
 //	    is listed and is in no slot any more is removed (permit.go).
+//	I19 Each instant ends as the table above says, whatever policies meet: what
+//	    is closed is never missed and takes no other's place, and only what runs
+//	    is in another's way.
 //
 // # What may fail
 //

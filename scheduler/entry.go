@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"slices"
 	"time"
 	"unique"
 
@@ -91,28 +90,6 @@ func (e *entry) pace() time.Duration {
 	return spec.EffectiveCatchUpEvery()
 }
 
-// lane is what the overlap policy looks at: the occurrences of a job, or of one
-// node's shares of them.
-type lane struct {
-	// active counts fires that are committed and have not ended; waiting are
-	// those that the overlap policy holds back, in order.
-	active  int
-	waiting []*fire
-}
-
-// first returns the fire that may start when none is active.
-func (l *lane) first() *fire {
-	if len(l.waiting) == 0 {
-		return nil
-	}
-	return l.waiting[0]
-}
-
-// leave takes a fire out of those that wait.
-func (l *lane) leave(f *fire) {
-	l.waiting = slices.DeleteFunc(l.waiting, func(o *fire) bool { return o == f })
-}
-
 // lane returns the lane of a share; 0 is the lane of what is not shared out.
 func (e *entry) lane(share uint32) *lane {
 	if share == 0 {
@@ -143,7 +120,7 @@ func (e *entry) open() bool { return e.recording > 0 || e.busy() }
 // busy reports whether fires of the job are open.
 func (e *entry) busy() bool {
 	busy := false
-	e.lanes(func(l *lane) { busy = busy || l.active > 0 || len(l.waiting) > 0 })
+	e.lanes(func(l *lane) { busy = busy || l.open > 0 || len(l.waiting) > 0 })
 	return busy
 }
 

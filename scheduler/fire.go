@@ -3,6 +3,8 @@ package scheduler
 import (
 	"container/heap"
 	"context"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -17,6 +19,8 @@ type fire struct {
 	state etcdkv.EntryState
 	// share is the node whose share it is, when id.Share is not zero.
 	share job.NodeID
+	// entered: it counts as running in its lane.
+	entered bool
 	// gated: it waits in the group's gate.
 	gated bool
 	// locking: it waits for the group's lock; locked: it holds it.
@@ -187,6 +191,27 @@ func (f *fire) due() int64 {
 	return max(f.id.At+int64(s.Delay(f.id)), f.notBefore)
 }
 
+// unassign takes the minions of a fire back that has not started.
+func (f *fire) unassign() {
+	shares := make([]*task, 0, 1)
+	for _, t := range f.tasks {
+		if !slices.ContainsFunc(shares, func(o *task) bool { return o.share == t.share }) {
+			shares = append(shares, &task{attempt: 1, share: t.share})
+		}
+	}
+	f.tasks, f.places, f.firstOpen = shares, nil, 0
+	f.rules, f.canaries, f.stopped, f.rollout = nil, 0, "", nil
+}
+
+// seq is the number of the fire's slot; that of one that is not committed yet is
+// above all others.
+func (f *fire) seq() uint64 {
+	if f.slot == nil {
+		return math.MaxUint64
+	}
+	return f.slot.seq
+}
+
 // lane is what the overlap policy sees the fire in.
 func (f *fire) lane() *lane { return f.e.lane(f.id.Share) }
 
@@ -244,10 +269,15 @@ type appointment struct {
 	f  *fire
 }
 
-func (a agenda) Len() int           { return len(a) }
-func (a agenda) Less(i, j int) bool { return a[i].at < a[j].at }
-func (a agenda) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *agenda) Push(x any)        { *a = append(*a, x.(appointment)) } //nolint:errcheck,forcetypeassert // only appointments are pushed
+func (a agenda) Len() int { return len(a) }
+func (a agenda) Less(i, j int) bool {
+	if a[i].at == a[j].at {
+		return a[i].f.id.At < a[j].f.id.At // of those that start together, the older instant first
+	}
+	return a[i].at < a[j].at
+}
+func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(x any)   { *a = append(*a, x.(appointment)) } //nolint:errcheck,forcetypeassert // only appointments are pushed
 func (a *agenda) Pop() any {
 	old := *a
 	x := old[len(old)-1]

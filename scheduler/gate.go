@@ -78,7 +78,7 @@ func (g *gate) leave(f *fire) *fire {
 // inOrder compares fires by their instants, then by their commits, then by
 // their ids.
 func inOrder(a, b *fire) int {
-	return cmp.Or(cmp.Compare(a.id.At, b.id.At), cmp.Compare(a.slot.seq, b.slot.seq),
+	return cmp.Or(cmp.Compare(a.id.At, b.id.At), cmp.Compare(a.seq(), b.seq()),
 		slices.Compare(a.id.Job[:], b.id.Job[:]), cmp.Compare(a.id.Share, b.id.Share), cmp.Compare(a.id.Trigger, b.id.Trigger))
 }
 
@@ -131,13 +131,19 @@ func (s *shard) reopenGate(now int64) {
 // unadmit takes a recovered fire out of those under way once it is known that
 // none of its minions has it: it waits its turn again.
 func (s *shard) unadmit(f *fire) {
-	if s.turns == nil || f.dispatchedAt != 0 {
+	if f.dispatchedAt != 0 {
 		return
 	}
 	for _, t := range f.tasks {
 		if t.unknown || t.running || t.final() {
 			return
 		}
+	}
+	if !slices.ContainsFunc(f.tasks, func(t *task) bool { return t.attempt > 1 }) {
+		f.lane().halt(f)
+	}
+	if s.turns == nil {
+		return
 	}
 	if next := s.gate.leave(f); next != nil {
 		s.attendAt(next, s.deps.now())

@@ -244,11 +244,7 @@ func (s *shard) arrived(uid job.UID) {
 	for _, e := range s.jobs {
 		if e.uid == uid && e.foreign {
 			e.foreign = false
-			e.lanes(func(l *lane) {
-				if w := l.first(); w != nil && l.active == 0 {
-					s.promote(w)
-				}
-			})
+			e.lanes(s.nextInLane)
 		}
 	}
 }

@@ -91,48 +91,67 @@ func (s *shard) planTriggers(b *batch, now int64) {
 // horizon is as far as anything is planned now. skip, unless empty, is why its
 // occurrences are not run.
 func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip string) {
-	var late, due []int64
-	deadline := now - int64(s.cfg.MisfireGrace)
+	var instants []int64
 	at := e.next
 	for n := 0; at <= until && n < maxInstants; n++ {
-		if at < deadline {
-			late = append(late, at)
-		} else {
-			due = append(due, at)
-		}
+		instants = append(instants, at)
 		if at > e.done && e.done != 0 {
 			e.period = at - e.done
 		}
 		e.done = at
 		at = s.nextAfter(e, at)
 	}
-	complete := at > horizon
 	s.timers.set(e, at)
-
-	run, missed := misfire(e.misfire, late, len(due) > 0 || !complete)
+	closed := func(at int64) string {
+		switch why := s.pausedAt(e, at); {
+		case skip != "":
+			return skip
+		case why != "":
+			return why
+		}
+		return s.closedAt(e, at)
+	}
+	r := rules{
+		misfire: e.misfire, deadline: now - int64(s.cfg.MisfireGrace), now: now, horizon: horizon, closed: closed,
+		following: func(before int64, limit int) int { return s.openInstants(e, at, min(before, horizon+1), limit, closed) },
+	}
+	if len(instants) > 1 {
+		r.pace = int64(e.pace())
+	}
 	if e.rare != nil && e.rare.catchUp > 0 {
-		old, _ := slices.BinarySearch(run, now-int64(e.rare.catchUp))
-		missed, run = append(missed, run[:old]...), run[old:]
+		r.oldest = now - int64(e.rare.catchUp)
+	}
+	var missed []int64
+	decided := decide(instants, &r)
+	for i := range decided {
+		if decided[i].fate == fateMissed {
+			missed = append(missed, decided[i].at)
+		}
 	}
 	s.planMissed(b, e, missed, now)
-	for i, t := range append(run, due...) {
-		f := fire{id: job.FireID{Job: e.uid, At: t, Trigger: job.TriggerSchedule}, e: e}
-		why := skip
-		if why == "" {
-			why = s.pausedAt(e, t)
+	for i := range decided {
+		d := &decided[i]
+		f := fire{id: job.FireID{Job: e.uid, At: d.at, Trigger: job.TriggerSchedule}, e: e, notBefore: d.notBefore}
+		switch d.fate {
+		case fateRun:
+			s.planOccurrence(b, f, now)
+		case fateSkipped:
+			s.planSkip(b, f, d.why)
+		case fateMissed:
 		}
-		if why == "" {
-			why = s.closedAt(e, t)
-		}
-		if why != "" {
-			s.planSkip(b, f, why)
-			continue
-		}
-		if i > 0 && i < len(run) {
-			f.notBefore = now + int64(i)*int64(e.pace()) // not all at once
-		}
-		s.planOccurrence(b, f, now)
 	}
+}
+
+// openInstants counts instants of the entry, from one on and before another, at
+// which it would run, as far as limit.
+func (s *shard) openInstants(e *entry, from, before int64, limit int, closed func(int64) string) int {
+	n := 0
+	for at, looked := from, 0; at < before && n < limit && looked < maxInstants; at, looked = s.nextAfter(e, at), looked+1 {
+		if closed(at) == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // planSkip records an occurrence as skipped.
@@ -164,23 +183,6 @@ func (s *shard) planOccurrence(b *batch, f fire, now int64) {
 	}
 }
 
-// misfire splits late instants into those to run and those that are missed.
-// newer says that a later instant of the job follows.
-func misfire(policy job.Misfire, late []int64, newer bool) (run, missed []int64) {
-	keep := 0
-	switch policy {
-	case job.MisfireAll:
-		keep = job.MaxCatchUp
-	case job.MisfireLatest:
-		if !newer {
-			keep = 1
-		}
-	case job.MisfireSkip:
-	}
-	cut := max(len(late)-keep, 0)
-	return late[cut:], late[:cut]
-}
-
 // planMissed records instants that the misfire policy does not run.
 func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 	if len(missed) == 0 {
@@ -205,37 +207,28 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 	}
 }
 
-// planFire applies the overlap policy to one occurrence that is to run.
+// planFire commits one occurrence to be run. The overlap policy is asked now if
+// its start has come already, else when it comes (enterLane).
 func (s *shard) planFire(b *batch, f *fire, now int64) {
 	f.state, f.count = etcdkv.EntryOpen, 1
 	b.fires = append(b.fires, f)
 	b.round.used(f)
-	e, l := f.e, f.lane()
-	if (l.active > 0 || e.foreign) && f.id.Trigger != job.TriggerBackfill {
-		switch e.overlap {
-		case job.OverlapAllow:
-		case job.OverlapQueueOne, job.OverlapQueueAll:
-			if limit := s.queueLimit(e); len(l.waiting) >= limit {
-				f.state = etcdkv.EntrySkipped
-				f.reason = fmt.Sprintf("an earlier run has not ended and %d are waiting already; overlap policy %q", limit, e.overlap)
-				return
-			}
+	l := f.lane()
+	if f.due() <= now {
+		switch what, why := s.admit(f); what {
+		case heldBack:
 			f.state = etcdkv.EntryQueued
-			l.waiting = append(l.waiting, f)
+			l.wait(f)
 			b.tasks += len(f.hosts) // they are stored, too
 			return
-		case job.OverlapReplace, job.OverlapReplaceAfterGrace:
-			f.state = etcdkv.EntryQueued // until the earlier one has ended
-			l.waiting = append(l.waiting, f)
-			b.tasks += len(f.hosts)
+		case turnedAway:
+			f.state, f.reason = etcdkv.EntrySkipped, why
 			return
-		case job.OverlapSkip:
-			f.state = etcdkv.EntrySkipped
-			f.reason = "an earlier run has not ended; overlap policy \"skip\""
-			return
+		case admitted:
+			l.run(f)
 		}
 	}
-	l.active++
+	l.open++
 	s.assign(f, now)
 	b.tasks += len(f.tasks)
 }

@@ -164,7 +164,11 @@ func (s *shard) resume(f *fire, now int64) {
 	s.opened(f)
 	switch f.state {
 	case etcdkv.EntryOpen:
-		f.lane().active++
+		l := f.lane()
+		l.open++
+		if f.due() <= now {
+			l.run(f)
+		}
 		for _, t := range f.tasks {
 			t.unknown = f.recovered && t.minion != "" && !t.final()
 			f.doubtful = f.doubtful || t.unknown && !f.promoted && f.stopped == ""
@@ -177,9 +181,7 @@ func (s *shard) resume(f *fire, now int64) {
 			s.end(f, job.StateCancelled, whyNotStarted)
 			return
 		}
-		l := f.lane()
-		i, _ := slices.BinarySearchFunc(l.waiting, f, inOrder)
-		l.waiting = slices.Insert(l.waiting, i, f)
+		f.lane().wait(f)
 	case etcdkv.EntrySkipped, etcdkv.EntryMissed:
 	}
 }
@@ -194,7 +196,7 @@ func (s *shard) promoteWaiting() {
 		if f.state == etcdkv.EntryQueued && !f.ended {
 			s.supersede(f)
 		}
-		if l := f.lane(); f.state == etcdkv.EntryQueued && l.active == 0 && !f.e.foreign && l.first() == f && !f.ended {
+		if l := f.lane(); f.state == etcdkv.EntryQueued && l.running == 0 && !f.e.foreign && l.first() == f && !f.ended {
 			s.promote(f)
 		}
 	}

@@ -17,7 +17,7 @@ func TestRedoThatWaitsKeepsItsHosts(t *testing.T) {
 	e := d.job(job.Spec{Overlap: job.OverlapQueueOne})
 	first := d.fire(e, fire{})
 	redo := d.fire(e, fire{
-		id:   job.FireID{Job: e.uid, At: d.clock + 1, Trigger: job.TriggerRedo},
+		id:   job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerRedo},
 		redo: first.id.RunID(), hosts: []job.MinionID{"m01"},
 	})
 	if redo.state != etcdkv.EntryQueued {

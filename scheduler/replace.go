@@ -3,7 +3,6 @@ package scheduler
 import (
 	"fmt"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -37,7 +36,7 @@ func (s *shard) supersede(f *fire) {
 	}
 	now := s.deps.now()
 	for _, o := range s.fires {
-		if o.e == e && o.id.Share == f.id.Share && o.state == etcdkv.EntryOpen && !o.ended && o.endAt == 0 {
+		if o.e == e && o.id.Share == f.id.Share && o.entered && !o.ended && o.endAt == 0 {
 			o.endAt = max(now, f.id.At) + int64(spec.EffectiveOverlapGrace())
 			o.endWhy = fmt.Sprintf("replaced by the occurrence at %s; overlap policy %q", f.id.Time(), e.overlap)
 			s.attendAt(o, o.endAt)

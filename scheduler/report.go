@@ -231,6 +231,7 @@ func brief(run *job.Run) {
 // live describes the shard's open fires.
 func (s *shard) live(namespace, name string) []job.Run {
 	var out []job.Run
+	now := s.deps.now()
 	for _, f := range s.fires {
 		key := f.e.key
 		if namespace != "" && key.Namespace != namespace || name != "" && key.Name != name {
@@ -241,6 +242,9 @@ func (s *shard) live(namespace, name string) []job.Run {
 			continue
 		}
 		state, reason := job.StatePending, ""
+		if at := f.due(); at > f.id.At && at > now {
+			reason = "starts at " + instant(at).Format(time.RFC3339Nano)
+		}
 		if f.state == etcdkv.EntryQueued {
 			state, reason = job.StateQueued, "waits for an earlier run of the job to end"
 		}
@@ -250,7 +254,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 		if f.locking {
 			state, reason = job.StateQueued, s.waitsFor()
 		}
-		if f.recovered {
+		if f.recovered && f.due() <= now {
 			reason = "taken over; its minions are being asked"
 		}
 		for _, t := range f.tasks {

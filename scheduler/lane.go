@@ -1,0 +1,141 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// lane is what the overlap policy looks at: the occurrences of a job, or of one
+// node's shares of them. A fire is in it from its commit. It runs from its start,
+// which may be much later (jitter, catchUpEvery): only what runs keeps others
+// from starting.
+type lane struct {
+	// open counts fires that are committed to be run and have not ended; running
+	// are those of them that have started, or of which nobody knows yet.
+	open, running int
+	// waiting are the fires that the overlap policy holds back, in order.
+	waiting []*fire
+}
+
+// first returns the fire that may start when none runs.
+func (l *lane) first() *fire {
+	if len(l.waiting) == 0 {
+		return nil
+	}
+	return l.waiting[0]
+}
+
+// wait puts a fire among those that wait.
+func (l *lane) wait(f *fire) {
+	i, _ := slices.BinarySearchFunc(l.waiting, f, inOrder)
+	l.waiting = slices.Insert(l.waiting, i, f)
+}
+
+// leave takes a fire out of those that wait.
+func (l *lane) leave(f *fire) {
+	l.waiting = slices.DeleteFunc(l.waiting, func(o *fire) bool { return o == f })
+}
+
+// run counts the fire as running.
+func (l *lane) run(f *fire) {
+	if !f.entered {
+		f.entered = true
+		l.running++
+	}
+}
+
+// halt takes it back.
+func (l *lane) halt(f *fire) {
+	if f.entered {
+		f.entered = false
+		l.running--
+	}
+}
+
+// admission is what the overlap policy says to a fire whose start has come.
+type admission uint8
+
+const (
+	admitted admission = iota + 1
+	heldBack
+	turnedAway
+)
+
+// admit applies an overlap policy to a fire whose start has come while others
+// run. limit is how many may wait, waiting how many do.
+func admit(policy job.Overlap, waiting, limit int) (admission, string) {
+	switch policy {
+	case job.OverlapQueueOne, job.OverlapQueueAll:
+		if waiting >= limit {
+			return turnedAway, fmt.Sprintf("an earlier run has not ended and %d are waiting already; overlap policy %q", limit, policy)
+		}
+		return heldBack, ""
+	case job.OverlapReplace, job.OverlapReplaceAfterGrace:
+		return heldBack, "" // until the earlier one has ended
+	case job.OverlapSkip:
+		return turnedAway, "an earlier run has not ended; overlap policy \"skip\""
+	case job.OverlapAllow:
+	}
+	return admitted, ""
+}
+
+// admit decides whether a fire whose start has come may go on beside what runs.
+func (s *shard) admit(f *fire) (admission, string) {
+	e, l := f.e, f.lane()
+	if l.running == 0 && !e.foreign || f.id.Trigger == job.TriggerBackfill || e.gone {
+		return admitted, ""
+	}
+	return admit(e.overlap, len(l.waiting), s.queueLimit(e))
+}
+
+// enterLane reports whether an open fire, whose start has come, may go on. If
+// not, it waits from now on, or has ended.
+func (s *shard) enterLane(f *fire) bool {
+	if f.entered {
+		return true
+	}
+	l := f.lane()
+	if slices.ContainsFunc(f.tasks, func(t *task) bool { return t.unknown || t.running }) {
+		l.run(f) // an earlier owner may have started it
+		return true
+	}
+	switch what, why := s.admit(f); what {
+	case heldBack:
+		f.state = etcdkv.EntryQueued
+		f.unassign()
+		l.open--
+		l.wait(f)
+		s.touch(f.slot)
+		s.supersede(f)
+		return false
+	case turnedAway:
+		f.unassign()
+		s.end(f, job.StateSkipped, why)
+		return false
+	case admitted:
+	}
+	l.run(f)
+	return true
+}
+
+// nextInLane starts the fire that has waited longest, if nothing runs any more.
+func (s *shard) nextInLane(l *lane) {
+	if w := l.first(); w != nil && l.running == 0 && !w.e.foreign {
+		s.promote(w)
+	}
+}
+
+// promote starts a fire that the overlap policy held back.
+func (s *shard) promote(f *fire) {
+	l := f.lane()
+	l.leave(f)
+	l.open++
+	l.run(f)
+	f.state = etcdkv.EntryOpen
+	s.assign(f, s.deps.now())
+	s.touch(f.slot)
+	s.attendAt(f, max(f.due(), s.deps.now()))
+}
