@@ -137,10 +137,6 @@ func (a *admission) order(o *job.Order) {
 	case open:
 		refusal.State = job.StateRejected
 		refusal.Reason = fmt.Sprintf("attempt %d of the same fire has not ended", other)
-	case a.m.deps.Allow != nil:
-		if err := a.m.deps.Allow(o); err != nil {
-			refusal.State, refusal.Reason = job.StateRejected, err.Error()
-		}
 	}
 	if refusal.State != "" {
 		a.raise(o.Shard, o.Token)

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/program"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
@@ -35,40 +35,52 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 	if err != nil {
 		return shim.Spec{}, err
 	}
+	if m.deps.Allow != nil {
+		if dir, err = filepath.EvalSymlinks(dir); err != nil { // where it is checked is where it starts
+			return shim.Spec{}, fmt.Errorf("working directory: %w", err)
+		}
+	}
+	gate := m.gate(o, acct, env["PATH"], dir)
 	key := keyOf(o.Task).String()
 	args := o.Command
 	switch {
 	case len(o.Steps) > 0:
-		if args, err = m.planSteps(o, acct, key); err != nil {
+		if args, err = m.planSteps(o, acct, key, gate); err != nil {
 			return shim.Spec{}, err
 		}
 	case o.Script != nil:
-		path, err := m.scripts.file(cmp.Or(o.ScriptSHA256, job.ScriptSum(o.Script.Source)), o.Script.Source, acct)
+		sum, err := sumOf(o.ScriptSHA256, o.Script.Source)
+		if err != nil {
+			return shim.Spec{}, err
+		}
+		path, err := m.scripts.file(sum, o.Script.Source, acct)
 		if err != nil {
 			return shim.Spec{}, fmt.Errorf("script cannot be stored: %w", err)
 		}
-		args = append(slices.Clone(o.Script.Interpreter), path)
-		if len(args) == 1 {
-			args = []string{"/bin/sh", path}
-		}
+		args = append(interpreter(o.Script.Interpreter), path)
 	}
 	if len(args) == 0 || args[0] == "" {
 		return shim.Spec{}, errors.New("the order has no command")
 	}
-	program, err := findProgram(args[0], env["PATH"], dir)
+	path, err := program.Find(args[0], env["PATH"], dir)
 	if err != nil {
 		return shim.Spec{}, err
 	}
-	if err := acct.reaches(dir, program); err != nil {
+	if err := acct.reaches(dir, path); err != nil {
 		return shim.Spec{}, err
 	}
 	spec := shim.Spec{
-		Key: key, Path: program, Args: args, Dir: dir, Marks: marks,
+		Key: key, Path: path, Args: args, Dir: dir, Marks: marks,
 		Timeout: o.Timeout, Grace: m.cfg.KillGrace,
 		Output: m.cfg.path("output", key), OutputCap: m.cfg.OutputCap, User: acct.credential,
 	}
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		spec.Env = append(spec.Env, k+"="+env[k])
+	}
+	if len(o.Steps) == 0 { // else the runner is ours, and each step was looked at
+		if spec.Path, spec.Identity, err = gate.admit(path, args, o); err != nil {
+			return shim.Spec{}, err
+		}
 	}
 	spec.Cgroup, spec.Bounded, err = m.groups.place(key, o.Limits)
 	return spec, err
@@ -135,49 +147,4 @@ func (m *Minion) environment(o *job.Order, acct *account) (map[string]string, []
 	env["CARILLON_SCHEDULED_AT"] = o.ScheduledAt.UTC().Format(time.RFC3339Nano)
 	env["CARILLON_MINION"] = string(m.cfg.ID)
 	return env, []string{"CARILLON_FIRE_ID=" + fire, "CARILLON_ATTEMPT=" + attempt}, nil
-}
-
-// findProgram returns the path of a program: as it is when it has a slash,
-// else from the search path of the command's own environment.
-func findProgram(name, search, dir string) (string, error) {
-	if strings.Contains(name, "/") {
-		path := name
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
-		}
-		return path, executable(path)
-	}
-	var denied error
-	for _, d := range filepath.SplitList(search) {
-		path := filepath.Join(d, name)
-		if !filepath.IsAbs(path) {
-			continue
-		}
-		err := executable(path)
-		if err == nil {
-			return path, nil
-		}
-		if _, serr := os.Stat(path); serr == nil {
-			denied = err
-		}
-	}
-	if denied != nil {
-		return "", denied
-	}
-	return "", fmt.Errorf("program %q is not in the search path %s on this host", name, search)
-}
-
-func executable(path string) error {
-	st, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("program %s does not exist on this host", path)
-	case err != nil:
-		return fmt.Errorf("program: %w", err)
-	case st.IsDir():
-		return fmt.Errorf("program %s is a directory", path)
-	case st.Mode()&0o111 == 0:
-		return fmt.Errorf("program %s is not executable", path)
-	}
-	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
@@ -85,8 +86,8 @@ type Deps struct {
 	// Transport protects the connections to nodes. Nil: they are plain, and only
 	// nodes on a loopback address are connected to.
 	Transport credentials.TransportCredentials
-	// Allow refuses orders: it returns why, or nil. Nil: everything is allowed.
-	Allow func(*job.Order) error
+	// Allow is what may be started, whatever nodes order. Nil: everything.
+	Allow *allow.List
 	// Facts are told besides those of the host; files cannot change them. It is
 	// called whenever facts are found out. Nil: there are none.
 	Facts func() map[string]string

@@ -143,6 +143,10 @@ func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.T
 		r.Reason = "limits cannot be enforced on a Go handler, which runs inside of the minion's process"
 		return r
 	}
+	if err := m.admitHandler(o); err != nil {
+		r.State, r.EndedAt, r.Reason = job.StateRejected, time.Now().UTC(), err.Error()
+		return r
+	}
 	err := m.callByName(ctx, name, c, o.Timeout)
 	r.EndedAt, r.Stdout = time.Now().UTC(), c.out.output()
 	switch {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
@@ -27,6 +28,8 @@ import (
 type node struct {
 	// handlers are those of the minions that are started for it.
 	handlers map[string]Handler
+	// allow is the list of the minions that are started for it.
+	allow *allow.List
 	// change is made to what minions that are started for it depend on.
 	change func(*Deps)
 	agentpb.UnimplementedPushServer
@@ -331,7 +334,7 @@ func start(t testing.TB, n *node, dir string, change ...func(*Config)) (*Minion,
 	for _, f := range change {
 		f(&cfg)
 	}
-	deps := Deps{Handlers: n.handlers}
+	deps := Deps{Handlers: n.handlers, Allow: n.allow}
 	if n.change != nil {
 		n.change(&deps)
 	}

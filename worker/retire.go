@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/carillon-cron/carillon/worker/program"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
@@ -25,7 +26,7 @@ const (
 // that did not work. It leaves no trace: neither journal nor output has it. It
 // works while Run does.
 func (m *Minion) SelfTest(ctx context.Context) error {
-	program, err := findProgram("true", os.Getenv("PATH"), m.cfg.DataDir)
+	path, err := program.Find("true", os.Getenv("PATH"), m.cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("self-test: %w", err)
 	}
@@ -46,7 +47,7 @@ func (m *Minion) SelfTest(ctx context.Context) error {
 	output := m.cfg.path("output", key)
 	defer func() { _ = os.Remove(output) }() // perhaps it was never made
 	spec := shim.Spec{
-		Key: key, Path: program, Args: []string{program}, Env: os.Environ(), Dir: m.cfg.path("work"),
+		Key: key, Path: path, Args: []string{path}, Env: os.Environ(), Dir: m.cfg.path("work"),
 		Timeout: testTimeout, Grace: m.cfg.KillGrace, Output: output, OutputCap: 1 << 10,
 	}
 	if err := client.Start([]shim.Spec{spec}); err != nil {
@@ -55,14 +56,14 @@ func (m *Minion) SelfTest(ctx context.Context) error {
 	select {
 	case x := <-ended:
 		if x.Failure != "" {
-			return fmt.Errorf("self-test: %s was not started: %s", program, x.Failure)
+			return fmt.Errorf("self-test: %s was not started: %s", path, x.Failure)
 		}
 		if x.Code != 0 {
-			return fmt.Errorf("self-test: %s ended with code %d %s", program, x.Code, x.Signal)
+			return fmt.Errorf("self-test: %s ended with code %d %s", path, x.Code, x.Signal)
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("self-test: %s has not ended: %w", program, context.Cause(ctx))
+		return fmt.Errorf("self-test: %s has not ended: %w", path, context.Cause(ctx))
 	}
 }
 

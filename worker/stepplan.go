@@ -32,17 +32,21 @@ func (m *Minion) stepFile(key, suffix string) string { return m.cfg.path(stepsDi
 
 // planSteps writes the files of a task with steps, and returns the command that
 // runs them.
-func (m *Minion) planSteps(o *job.Order, acct *account, key string) ([]string, error) {
+func (m *Minion) planSteps(o *job.Order, acct *account, key string, gate *gate) ([]string, error) {
 	plan := steps.Plan{Grace: m.cfg.KillGrace * 3 / 4} // the rest is for the result, when the task is ended
 	for i := range o.Steps {
 		st := &o.Steps[i]
 		next := steps.Step{Name: st.Name, Args: slices.Clone(st.Command), If: st.If, ContinueOnFailure: st.ContinueOnFailure, Timeout: st.Timeout}
+		var err error
+		if next.Path, next.Identity, err = gate.admitStep(st); err != nil {
+			return nil, fmt.Errorf("step %s: %w", st.Name, err)
+		}
 		if st.Script != nil {
 			path, err := m.stepScript(st.Script, acct, key, i)
 			if err != nil {
 				return nil, fmt.Errorf("script of step %s cannot be stored: %w", st.Name, err)
 			}
-			next.Args = append(append(next.Args, path), st.Args...)
+			next.Args = append(append(interpreter(st.Command), path), st.Args...)
 		}
 		for _, k := range slices.Sorted(maps.Keys(st.Env)) {
 			next.Env = append(next.Env, k+"="+st.Env[k])

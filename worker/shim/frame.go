@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/carillon-cron/carillon/worker/program"
 )
 
 // protocolVersion is part of the socket's name: agents and shims of different
@@ -20,10 +22,13 @@ type Spec struct {
 	// Key names the command; it is used as a file name.
 	Key string `json:"key"`
 	// Path is the program, Args its argv with args[0], Dir where it starts.
-	Path string   `json:"path"`
-	Args []string `json:"args"`
-	Env  []string `json:"env"`
-	Dir  string   `json:"dir"`
+	Path string `json:"path"`
+	// Identity is what the program's file was when it was looked at; another one
+	// is not started. Nil: it does not matter.
+	Identity *program.Identity `json:"identity,omitempty"`
+	Args     []string          `json:"args"`
+	Env      []string          `json:"env"`
+	Dir      string            `json:"dir"`
 	// User is who runs it; nil is the shim's own user.
 	User *Credential `json:"user,omitempty"`
 	// Timeout is the longest it may run; zero is no limit.

@@ -127,6 +127,11 @@ func (n *nursery) start(spec Spec) (*process, error) {
 // forkExec starts the program inside of its control group. When that cannot be
 // done, and the group has no limits, it is started without the group.
 func forkExec(spec *Spec, attr *syscall.ProcAttr) (int, error) {
+	if spec.Identity != nil {
+		if err := spec.Identity.Check(spec.Path); err != nil {
+			return 0, err
+		}
+	}
 	if spec.Cgroup == "" {
 		return syscall.ForkExec(spec.Path, spec.Args, attr)
 	}

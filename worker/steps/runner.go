@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/program"
 )
 
 // Exit codes of steps that have none of their own.
@@ -30,6 +31,10 @@ type Step struct {
 	// Args is the argv. A program without a slash is looked for in the search path
 	// when the step begins, as an earlier step may have brought it.
 	Args []string `json:"args"`
+	// Path is the program, where it is settled already; Identity is what its file
+	// was then, and nothing else is run.
+	Path     string            `json:"path,omitempty"`
+	Identity *program.Identity `json:"identity,omitempty"`
 	// Env are entries NAME=VALUE that are added to the runner's environment.
 	Env []string `json:"env,omitempty"`
 	// If and ContinueOnFailure are as in job.Step.
@@ -180,7 +185,13 @@ func wanted(when job.StepIf, failed bool) bool {
 
 // step runs one step to its end.
 func (r *runner) step(st *Step) (job.State, int) {
-	path, err := exec.LookPath(st.Args[0])
+	path, err := st.Path, error(nil)
+	if path == "" {
+		path, err = exec.LookPath(st.Args[0])
+	}
+	if err == nil && st.Identity != nil {
+		err = st.Identity.Check(path)
+	}
 	cmd := &exec.Cmd{
 		Path: path, Args: st.Args, Env: append(os.Environ(), append(st.Env, job.EnvPrefix+"STEP="+st.Name)...), Stdout: r.stdout, Stderr: r.stderr,
 		// The group is the step's own, for its timeout; session, control group and

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/worker"
+	"github.com/carillon-cron/carillon/worker/allow"
 )
 
 // Config is what a worker process needs.
@@ -56,11 +57,9 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		deps.Update = up.offer
 	}
 	if cfg.AllowFile != "" {
-		list, err := readAllowList(cfg.AllowFile)
-		if err != nil {
-			return err
+		if deps.Allow, err = allow.Read(cfg.AllowFile); err != nil {
+			return fmt.Errorf("--allow: %w", err)
 		}
-		deps.Allow = list.check
 	}
 	if !cfg.Insecure {
 		creds, err := join(ctx, &cfg, log)

@@ -54,7 +54,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.CAFile, "ca", "", "`FILE` with the certificate of the cluster's authority, for joining without a token")
 	fs.BoolVar(&o.TrustFirst, "trust-on-first-use", false, "join whatever cluster answers first, where there is neither a token nor --ca")
 	fs.BoolVar(&o.Insecure, "insecure", false, "plain connections, to nodes on this host only")
-	fs.StringVar(&o.AllowFile, "allow", "", "`FILE` that lists what may be run here; anything else is refused")
+	fs.StringVar(&o.AllowFile, "allow", "", "`FILE` of rules that say what may be started here; anything else is refused (docs/minions.md)")
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")

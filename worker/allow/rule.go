@@ -1,0 +1,276 @@
+package allow
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/program"
+)
+
+// Start is what is about to be started. Exactly one of Program and Handler is
+// given; Script is given with the Program that reads it.
+type Start struct {
+	// Program is the absolute path of what would be run.
+	Program string
+	// Script is the SHA-256 of a script's text, in hexadecimal. Lead are the
+	// arguments of Program before the script.
+	Script string
+	Lead   []string
+	// Handler is the name of a Go handler.
+	Handler string
+	// Args are the arguments behind the program, the script or the handler.
+	Args []string
+	// User and UID are the account that runs it. Own: it is the minion's.
+	User string
+	UID  int
+	Own  bool
+	// Dir is the directory that the order gives. Empty: it gives none.
+	Dir string
+	// Env are the variables that the order sets.
+	Env map[string]string
+}
+
+// List is what may be started. It is never changed, and may be used from any
+// goroutine.
+type List struct {
+	file  string
+	rules []rule
+}
+
+// rule admits starts.
+type rule struct {
+	name string
+	line int
+
+	program     string
+	script      string
+	interpreter []string
+	handler     string
+
+	args    []pattern
+	anyArgs bool
+	// anyFurther: more arguments may follow.
+	anyFurther bool
+	users      []string
+	dirs       []string
+	env        map[string]pattern
+	params     []string
+	anyParams  bool
+}
+
+// pattern admits texts.
+type pattern struct {
+	text string
+	glob bool
+	any  bool
+}
+
+func (p pattern) admits(s string) bool {
+	switch {
+	case p.any:
+		return true
+	case p.glob:
+		ok, err := path.Match(p.text, s)
+		return ok && err == nil
+	}
+	return s == p.text
+}
+
+func (p pattern) String() string {
+	switch {
+	case p.any:
+		return "anything"
+	case p.glob:
+		return "the glob " + strconv.Quote(p.text)
+	}
+	return strconv.Quote(p.text)
+}
+
+// Check returns why nothing in the list admits the start, and what was looked at
+// where something does. Owners are the accounts, besides root, that may change the
+// program.
+func (l *List) Check(s *Start, owners ...int) (program.Located, error) {
+	var found program.Place
+	if s.Handler == "" {
+		var err error
+		if found, err = program.At(s.Program); err != nil {
+			return program.Located{}, fmt.Errorf("program %s: %w", s.Program, err)
+		}
+	}
+	var near *rule
+	var nearest []string
+	closest := 0
+	for i := range l.rules {
+		r := &l.rules[i]
+		differs, far := r.differs(s, found)
+		if len(differs) == 0 {
+			return l.locate(s, r, found, owners)
+		}
+		if d := far*1000 + len(differs); near == nil || d < closest {
+			near, nearest, closest = r, differs, d
+		}
+	}
+	if near == nil {
+		return program.Located{}, fmt.Errorf("this minion's list of what may run here, %s, has no rules", l.file)
+	}
+	return program.Located{}, fmt.Errorf("this minion's list of what may run here, %s, does not have it; rule %q (line %d) is nearest, but %s",
+		l.file, near.name, near.line, strings.Join(nearest, "; "))
+}
+
+// locate looks at the program of a start that a rule admits (I3).
+func (l *List) locate(s *Start, r *rule, found program.Place, owners []int) (program.Located, error) {
+	if s.Handler != "" {
+		return program.Located{}, nil
+	}
+	at, err := program.Locate(s.Program, owners...)
+	if err == nil && at.Place != found {
+		err = fmt.Errorf("%s leads elsewhere than a moment ago", s.Program)
+	}
+	if err != nil {
+		return at, fmt.Errorf("this minion's list of what may run here, %s, has it as rule %q (line %d), but cannot hold: %w", l.file, r.name, r.line, err)
+	}
+	return at, nil
+}
+
+// differs tells all that keeps the rule from admitting the start, and how far
+// what is run is from what the rule is about: 0 is the same.
+func (r *rule) differs(s *Start, found program.Place) (all []string, far int) {
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	far = r.differsInProgram(s, found, add)
+	r.differsInArgs(s, add)
+	switch {
+	case len(r.users) == 0 && !s.Own:
+		add("it is to run as %s, and the rule names no user", s.User)
+	case len(r.users) > 0 && !slices.Contains(r.users, s.User) && !slices.Contains(r.users, strconv.Itoa(s.UID)):
+		add("it is to run as %s, and the rule has the user %s", s.User, strings.Join(r.users, ", "))
+	}
+	switch {
+	case s.Dir == "":
+	case len(r.dirs) == 0:
+		add("it is to start in %s, and the rule names no workingDir", s.Dir)
+	case !slices.ContainsFunc(r.dirs, func(d string) bool { return sameDir(d, s.Dir) }):
+		add("it is to start in %s, and the rule has the workingDir %s", s.Dir, strings.Join(r.dirs, ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		r.differsInVariable(name, s.Env[name], add)
+	}
+	return all, far
+}
+
+// differsInProgram compares what is run.
+func (r *rule) differsInProgram(s *Start, found program.Place, add func(string, ...any)) int {
+	const other, otherKind = 1, 2
+	switch {
+	case r.handler != "" || s.Handler != "":
+		if r.handler == s.Handler {
+			return 0
+		}
+		add("%s is to run, and the rule has %s", s.what(), r.what())
+		if r.handler == "" || s.Handler == "" {
+			return otherKind
+		}
+		return other
+	case (r.script != "") != (s.Script != ""):
+		add("%s is to run, and the rule has %s", s.what(), r.what())
+		return otherKind
+	}
+	far := 0
+	if r.script != s.Script {
+		add("the script is %s, and the rule has %s", s.Script, r.script)
+		far = other
+	}
+	path, what := r.program, "program"
+	if r.script != "" {
+		path, what = r.interpreter[0], "interpreter"
+		if !slices.Equal(r.interpreter[1:], s.Lead) {
+			add("the interpreter has the arguments %q, and the rule has %q", s.Lead, r.interpreter[1:])
+		}
+	}
+	if filepath.Base(path) != filepath.Base(found.Name) {
+		add("the %s is %s, and the rule has %s", what, found.Name, path)
+		return max(far, other)
+	}
+	switch at, err := program.At(path); {
+	case err != nil:
+		add("the rule's %s cannot be found: %v", what, err)
+	case at == found:
+		return far
+	default:
+		add("the %s is %s, and the rule has %s", what, found.Name, at.Name)
+	}
+	return far
+}
+
+func (r *rule) what() string {
+	switch {
+	case r.handler != "":
+		return "the Go handler " + r.handler
+	case r.script != "":
+		return "the script " + r.script
+	}
+	return r.program
+}
+
+func (s *Start) what() string {
+	switch {
+	case s.Handler != "":
+		return "the Go handler " + s.Handler
+	case s.Script != "":
+		return "the script " + s.Script
+	}
+	return s.Program
+}
+
+func (r *rule) differsInArgs(s *Start, add func(string, ...any)) {
+	if r.anyArgs {
+		return
+	}
+	if n := len(s.Args); n > len(r.args) && !r.anyFurther {
+		add("it has the arguments %q, and the rule has %d", s.Args, len(r.args))
+		return
+	}
+	for i, p := range r.args {
+		switch {
+		case i >= len(s.Args):
+			add("it has %d arguments, and the rule has %d", len(s.Args), len(r.args))
+			return
+		case !p.admits(s.Args[i]):
+			add("argument %d is %q, and the rule has %s", i+1, s.Args[i], p)
+		}
+	}
+}
+
+// shareVariable tells a task of a parallel run which part is its own; the
+// scheduler sets it.
+const shareVariable = job.EnvPrefix + "SHARE"
+
+func (r *rule) differsInVariable(name, value string, add func(string, ...any)) {
+	if p, ok := r.env[name]; ok {
+		if !p.admits(value) {
+			add("the variable %s is %q, and the rule has %s", name, value, p)
+		}
+		return
+	}
+	param, isParam := strings.CutPrefix(name, job.ParamVariable)
+	switch {
+	case isParam && (r.anyParams || slices.ContainsFunc(r.params, func(p string) bool { return strings.EqualFold(p, param) })):
+	case isParam:
+		add("it has the parameter %s, which the rule's params do not name", strings.ToLower(param))
+	case name == shareVariable && job.CheckName(value) == nil:
+	default:
+		add("it sets the variable %s, which the rule's env does not name", name)
+	}
+}
+
+// sameDir reports whether two paths lead to one directory.
+func sameDir(a, b string) bool {
+	x, err1 := filepath.EvalSymlinks(a)
+	y, err2 := filepath.EvalSymlinks(b)
+	return err1 == nil && err2 == nil && x == y
+}
