@@ -23,7 +23,7 @@ import (
 )
 
 // etcdReady bounds the start of an embedded etcd.
-const etcdReady = 30 * time.Second
+const etcdReady = 2 * time.Minute
 
 // embeddedEtcd is a one-member etcd inside this process. It listens nowhere but
 // on a Unix socket in its directory, which no other account can get into: root

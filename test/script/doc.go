@@ -4,7 +4,7 @@
 // Beyond testscript's own commands there are:
 //
 //	exits CODE PROGRAM...         runs PROGRAM, which must end with CODE
-//	freeport VAR...               sets each variable to a free port of 127.0.0.1
+//	freeport VAR...               sets each variable to a port of 127.0.0.1 that is this page's
 //	expand FILE...                replaces $VAR in the files
 //	setfrom VAR FILE              sets a variable to what a file holds
 //	waitready URL                 waits until URL/readyz answers 200
@@ -15,5 +15,5 @@
 // $PLATFORM is that of the binaries, as linux/amd64; worker-next is a worker of
 // another version.
 //
-// Every wait is bounded by patience.
+// A wait has no limit but that of the test run.
 package script

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,17 +12,18 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/internal/testkit/ports"
 )
 
-// patience bounds every wait of a script; pause lies between two looks.
-const (
-	patience = 3 * time.Minute
-	pause    = 50 * time.Millisecond
-)
+// pause lies between two looks at what is waited for.
+const pause = 50 * time.Millisecond
 
 // TestMain builds the binaries once and puts them first in PATH.
 func TestMain(m *testing.M) {
@@ -69,6 +69,7 @@ func build(bin string) error {
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	w := waits{t}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -82,9 +83,9 @@ func TestScripts(t *testing.T) {
 			"freeport":   freeport,
 			"expand":     expand,
 			"setfrom":    setFrom,
-			"waitready":  waitReady,
-			"waitlines":  waitLines,
-			"eventually": eventually,
+			"waitready":  w.ready,
+			"waitlines":  w.lines,
+			"eventually": w.eventually,
 			"checkfires": checkFiresCommand,
 		},
 		Condition: func(cond string) (bool, error) {
@@ -114,17 +115,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// freeport sets each variable to a port that nobody listens on. All are held
-// until all are found, so that they differ.
+// freeport sets each variable to a port that nobody listens on, and that no other
+// test gets before the script has ended.
 func freeport(ts *testscript.TestScript, neg bool, names []string) {
 	usage(ts, !neg && len(names) > 0, "freeport VAR...")
-	for _, name := range names {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		ts.Check(err)
-		defer l.Close()
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		ts.Check(err)
-		ts.Setenv(name, port)
+	r, err := ports.Reserve(len(names))
+	ts.Check(err)
+	ts.Defer(r.Release)
+	for i, name := range names {
+		ts.Setenv(name, strconv.Itoa(r.Ports[i]))
 	}
 }
 
@@ -141,11 +140,19 @@ func setFrom(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
-func waitReady(ts *testscript.TestScript, neg bool, args []string) {
+// waits has a script wait.
+type waits struct{ t *testing.T }
+
+// ready waits for a node, which is the program that was started last in the
+// background. That one must not end meanwhile.
+func (w waits) ready(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 1, "waitready URL")
 	client := http.Client{Timeout: time.Second}
 	defer client.CloseIdleConnections()
-	poll(ts, func() string {
+	w.poll(ts, func() string {
+		if cmds := ts.BackgroundCmds(); len(cmds) > 0 && errors.Is(cmds[len(cmds)-1].Process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+			ts.Fatalf("it has ended: %v", cmds[len(cmds)-1])
+		}
 		res, err := client.Get(args[0] + "/readyz")
 		if err != nil {
 			return err.Error()
@@ -158,11 +165,11 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-func waitLines(ts *testscript.TestScript, neg bool, args []string) {
+func (w waits) lines(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 2, "waitlines FILE N")
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)
-	poll(ts, func() string {
+	w.poll(ts, func() string {
 		b, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err != nil {
 			return err.Error()
@@ -174,11 +181,11 @@ func waitLines(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-func eventually(ts *testscript.TestScript, neg bool, args []string) {
+func (w waits) eventually(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) >= 2, "eventually REGEXP PROGRAM [ARG...]")
 	want, err := regexp.Compile(args[0])
 	ts.Check(err)
-	poll(ts, func() string {
+	w.poll(ts, func() string {
 		err := ts.Exec(args[1], args[2:]...)
 		if out := ts.ReadFile("stdout"); !want.MatchString(out) {
 			return fmt.Sprintf("%v: no match for %q in stdout %q and stderr %q", err, args[0], out, ts.ReadFile("stderr"))
@@ -189,19 +196,24 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 
 // poll looks until there is nothing left to wait for; what look returns last
 // says why it was in vain.
-func poll(ts *testscript.TestScript, look func() string) {
-	deadline := time.Now().Add(patience)
-	for {
+func (w waits) poll(ts *testscript.TestScript, look func() string) {
+	await.Missing(page{w.t, ts}, func() string {
 		missing := look()
-		switch {
-		case missing == "":
-			return
-		case time.Now().After(deadline):
-			ts.Fatalf("waited %s in vain: %s", patience, missing)
+		if missing != "" {
+			time.Sleep(pause) // a look may be a program that runs
 		}
-		time.Sleep(pause) // a poll with a deadline
-	}
+		return missing
+	})
 }
+
+// page is the test as one script sees it: what fails is the script.
+type page struct {
+	*testing.T
+
+	ts *testscript.TestScript
+}
+
+func (p page) Fatalf(format string, args ...any) { p.ts.Fatalf(format, args...) }
 
 func usage(ts *testscript.TestScript, ok bool, text string) {
 	if !ok {
