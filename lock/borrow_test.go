@@ -10,13 +10,14 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 )
 
 // lent grants a lease that lives for the test.
 func lent(t *testing.T, c *clientv3.Client) clientv3.LeaseID {
 	t.Helper()
-	r, err := c.Grant(timeout(t), 60)
+	r, err := c.Grant(t.Context(), 60)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,16 +37,14 @@ func borrow(t *testing.T, c *clientv3.Client, lease clientv3.LeaseID, ttl time.D
 
 func closeSession(t *testing.T, s *Session) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.Close(ctx); err != nil {
+	if err := s.Close(context.Background()); err != nil {
 		t.Errorf("close: %v", err)
 	}
 }
 
 func inspect(t *testing.T, c *clientv3.Client, prefix string) Status {
 	t.Helper()
-	s, err := Inspect(timeout(t), c, prefix)
+	s, err := Inspect(t.Context(), c, prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +67,7 @@ func TestBorrowedSessionEndsWithoutItsLease(t *testing.T) {
 	lease := lent(t, c)
 	p := etcdtest.Prefix(t)
 	s := borrow(t, c, lease, time.Hour)
-	h, err := newMutex(t, s, p, MutexOptions{ID: "x"}).Lock(timeout(t))
+	h, err := newMutex(t, s, p, MutexOptions{ID: "x"}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,24 +75,24 @@ func TestBorrowedSessionEndsWithoutItsLease(t *testing.T) {
 	if h.Held() {
 		t.Error("held although the session is closed")
 	}
-	if r, err := c.TimeToLive(timeout(t), lease); err != nil || r.TTL <= 0 {
+	if r, err := c.TimeToLive(t.Context(), lease); err != nil || r.TTL <= 0 {
 		t.Errorf("the lease has ended with the session: %v, %v", r, err)
 	}
-	again, err := newMutex(t, borrow(t, c, lease, time.Hour), p, MutexOptions{ID: "x"}).Lock(timeout(t))
+	again, err := newMutex(t, borrow(t, c, lease, time.Hour), p, MutexOptions{ID: "x"}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if again.Token() != h.Token() {
 		t.Errorf("the hold has the token %v, then %v, want it resumed", h.Token(), again.Token())
 	}
-	if err := again.Unlock(timeout(t)); err != nil {
+	if err := again.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := keys(t, c, p); n != 0 {
 		t.Errorf("%d keys are left", n)
 	}
 	short := borrow(t, c, lease, 20*time.Millisecond)
-	lostWithin(t, short, patience)
+	lost(t, short)
 	if err := short.Err(); !errors.Is(err, ErrLost) {
 		t.Errorf("error is %v, want ErrLost", err)
 	}
@@ -103,7 +102,7 @@ func TestBorrowedSessionEndsWithoutItsLease(t *testing.T) {
 // gives up when the contender waits. It returns why Lock ended.
 func poll(t *testing.T, c *clientv3.Client, lease clientv3.LeaseID, p string, opts MutexOptions) error {
 	t.Helper()
-	ctx, cancel := context.WithCancelCause(timeout(t))
+	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	s := borrow(t, c, lease, time.Hour)
 	result := make(chan error, 1)
@@ -111,7 +110,7 @@ func poll(t *testing.T, c *clientv3.Client, lease clientv3.LeaseID, p string, op
 		_, err := newMutex(t, s, p, opts).Lock(ctx)
 		result <- err
 	}()
-	eventually(t, "the contender waits", func() bool {
+	await.Until(t, "the contender waits", func() bool {
 		return slices.ContainsFunc(inspect(t, c, p).Waiters, func(w Contender) bool { return w.ID == opts.ID })
 	})
 	cancel(errPollOver)
@@ -135,7 +134,7 @@ func TestI8_PlaceIsKeptAndResumed(t *testing.T) {
 			p, lease := etcdtest.Prefix(t), lent(t, c)
 			var holds []*Hold
 			for range max(1, opts.Limit) {
-				h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{Limit: opts.Limit}).Lock(timeout(t))
+				h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{Limit: opts.Limit}).Lock(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -147,23 +146,23 @@ func TestI8_PlaceIsKeptAndResumed(t *testing.T) {
 			place := inspect(t, c, p).Waiters
 			late := make(chan *Hold, 1)
 			go func() {
-				h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{Limit: opts.Limit}).Lock(timeout(t))
+				h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{Limit: opts.Limit}).Lock(t.Context())
 				if err != nil {
 					t.Errorf("a later contender: %v", err)
 				}
 				late <- h
 			}()
-			eventually(t, "two wait", func() bool { return len(inspect(t, c, p).Waiters) == 2 })
+			await.Until(t, "two wait", func() bool { return len(inspect(t, c, p).Waiters) == 2 })
 			if err := poll(t, c, lease, p, opts); !errors.Is(err, errPollOver) {
 				t.Fatalf("second poll: %v, want it to end in time", err)
 			}
 			if now := inspect(t, c, p).Waiters; len(now) != 2 || len(place) != 1 || now[0].Revision != place[0].Revision {
 				t.Errorf("places are %+v, then %+v, want the first kept", place, now)
 			}
-			if err := holds[0].Unlock(timeout(t)); err != nil { // hands over while nobody polls
+			if err := holds[0].Unlock(t.Context()); err != nil { // hands over while nobody polls
 				t.Fatal(err)
 			}
-			ctx := timeout(t)
+			ctx := t.Context()
 			s := borrow(t, c, lease, time.Hour)
 			h, err := newMutex(t, s, p, opts).Lock(ctx)
 			if err != nil {
@@ -183,7 +182,7 @@ func TestI8_PlaceIsKeptAndResumed(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			eventually(t, "nothing is left", func() bool { return keys(t, c, p) == 0 })
+			await.Until(t, "nothing is left", func() bool { return keys(t, c, p) == 0 })
 		})
 	}
 }
@@ -192,7 +191,7 @@ func TestI5_AbandonRemovesPlace(t *testing.T) {
 	t.Parallel()
 	c := shared.Server(t).Client(t)
 	p, lease := etcdtest.Prefix(t), lent(t, c)
-	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,26 +200,26 @@ func TestI5_AbandonRemovesPlace(t *testing.T) {
 		t.Fatalf("poll: %v, want it to end in time", err)
 	}
 	other := borrow(t, c, lent(t, c), time.Hour)
-	if _, err := newMutex(t, other, p, opts).Lock(timeout(t)); !errors.Is(err, ErrConflict) {
+	if _, err := newMutex(t, other, p, opts).Lock(t.Context()); !errors.Is(err, ErrConflict) {
 		t.Errorf("lock with the same id on another lease: %v, want ErrConflict", err)
 	}
 	m := newMutex(t, borrow(t, c, lent(t, c), time.Hour), p, opts)
-	if err := m.Abandon(timeout(t)); err != nil || keys(t, c, p) != 2 {
+	if err := m.Abandon(t.Context()); err != nil || keys(t, c, p) != 2 {
 		t.Errorf("abandon on another lease: %v, and %d keys, want the place left alone", err, keys(t, c, p))
 	}
 	m = newMutex(t, borrow(t, c, lease, time.Hour), p, opts)
 	for range 2 {
-		if err := m.Abandon(timeout(t)); err != nil {
+		if err := m.Abandon(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := keys(t, c, p); n != 1 {
 		t.Errorf("%d keys, want the holder's alone", n)
 	}
-	if err := h.Unlock(timeout(t)); err != nil {
+	if err := h.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := newMutex(t, m.session, p, MutexOptions{}).Abandon(timeout(t)); err == nil {
+	if err := newMutex(t, m.session, p, MutexOptions{}).Abandon(t.Context()); err == nil {
 		t.Error("abandon without an id: no error")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
 )
@@ -51,11 +52,11 @@ func TestUncontendedIsTwoTransactions(t *testing.T) {
 			m := newMutex(t, s, etcdtest.Prefix(t), opts)
 			const turns = 5
 			for range turns {
-				h, err := m.Lock(timeout(t))
+				h, err := m.Lock(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := h.Unlock(timeout(t)); err != nil {
+				if err := h.Unlock(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -69,7 +70,7 @@ func TestUncontendedIsTwoTransactions(t *testing.T) {
 // history returns what happened to the keys under prefix after rev, by revision.
 func history(t *testing.T, c *clientv3.Client, prefix string, rev int64) map[int64][]*clientv3.Event {
 	t.Helper()
-	ctx, cancel := context.WithCancel(timeout(t))
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	end := etcdtest.Revision(t, c)
 	events := make(map[int64][]*clientv3.Event)
@@ -92,14 +93,14 @@ func lockLater(t *testing.T, c *clientv3.Client, m *Mutex) <-chan *Hold {
 	n := len(inspect(t, c, string(m.lock)).Waiters)
 	go func() {
 		defer close(got)
-		h, err := m.Lock(timeout(t))
+		h, err := m.Lock(t.Context())
 		if err != nil {
 			t.Errorf("lock: %v", err)
 			return
 		}
 		got <- h
 	}()
-	eventually(t, "waits", func() bool { return len(inspect(t, c, string(m.lock)).Waiters) == n+1 })
+	await.Until(t, "waits", func() bool { return len(inspect(t, c, string(m.lock)).Waiters) == n+1 })
 	return got
 }
 
@@ -109,7 +110,7 @@ func TestI7_UnlockHandsOverInOneTransaction(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
 	const waiters = maxHints + 4 // more than are known by name
-	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestI7_UnlockHandsOverInOneTransaction(t *testing.T) {
 	}
 	rev := etcdtest.Revision(t, c)
 	for _, w := range next {
-		if err := h.Unlock(timeout(t)); err != nil {
+		if err := h.Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if h = <-w; h == nil {
@@ -135,7 +136,7 @@ func TestI7_UnlockHandsOverInOneTransaction(t *testing.T) {
 			t.Errorf("at revision %d: %v, want one hold to end and one to begin", rev, changes)
 		}
 	}
-	if err := h.Unlock(timeout(t)); err != nil || keys(t, c, p) != 0 {
+	if err := h.Unlock(t.Context()); err != nil || keys(t, c, p) != 0 {
 		t.Errorf("last unlock: %v, and %d keys, want none", err, keys(t, c, p))
 	}
 }
@@ -148,7 +149,7 @@ func TestI8_PersistentPlaceIsServed(t *testing.T) {
 	p := etcdtest.Prefix(t)
 	l := layout(p[:len(p)-1])
 	m := newMutex(t, openSession(t, c, nil), p, MutexOptions{})
-	h, err := m.Lock(timeout(t))
+	h, err := m.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,24 +157,24 @@ func TestI8_PersistentPlaceIsServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Put(timeout(t), l.place(class(0), exclusive, "run-1"), value); err != nil {
+	if _, err := c.Put(t.Context(), l.place(class(0), exclusive, "run-1"), value); err != nil {
 		t.Fatal(err)
 	}
 	next := lockLater(t, c, m)
-	if err := h.Unlock(timeout(t)); err != nil {
+	if err := h.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := inspect(t, c, p)
 	if len(s.Holders) != 1 || s.Holders[0].ID != "run-1" || s.Holders[0].Lease != 0 || len(s.Waiters) != 1 {
 		t.Fatalf("status is %+v, want the run to hold and one to wait", s)
 	}
-	if _, err := c.Delete(timeout(t), s.Holders[0].Key); err != nil { // the run is done
+	if _, err := c.Delete(t.Context(), s.Holders[0].Key); err != nil { // the run is done
 		t.Fatal(err)
 	}
 	if h = <-next; h == nil {
 		t.Fatal("the waiter has failed")
 	}
-	if err := h.Unlock(timeout(t)); err != nil {
+	if err := h.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -182,35 +183,35 @@ func TestI8_LostWaiterIsPassedOver(t *testing.T) {
 	t.Parallel()
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
-	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(timeout(t))
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var sessions []*Session
 	for range 3 {
 		s := openSession(t, c, nil)
 		sessions = append(sessions, s)
 		go func() { _, _ = newMutex(t, s, p, MutexOptions{}).Lock(ctx) }()
-		eventually(t, "waits", func() bool { return len(inspect(t, c, p).Waiters) == len(sessions) })
+		await.Until(t, "waits", func() bool { return len(inspect(t, c, p).Waiters) == len(sessions) })
 	}
 	last := lockLater(t, c, newMutex(t, openSession(t, c, nil), p, MutexOptions{}))
 	for i, s := range sessions { // their places are known by name
 		if i == 1 {
 			cancel()
 		}
-		if _, err := c.Revoke(timeout(t), s.Lease()); err != nil {
+		if _, err := c.Revoke(t.Context(), s.Lease()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := h.Unlock(timeout(t)); err != nil {
+	if err := h.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if h = <-last; h == nil {
 		t.Fatal("the last waiter has failed")
 	}
-	if err := h.Unlock(timeout(t)); err != nil {
+	if err := h.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -232,7 +233,7 @@ func TestI5_LockWhoseAnswerIsLostCounts(t *testing.T) {
 			var other *Hold
 			if contended {
 				var err error
-				if other, err = newMutex(t, openSession(t, s.direct, nil), s.prefix, MutexOptions{}).Lock(timeout(t)); err != nil {
+				if other, err = newMutex(t, openSession(t, s.direct, nil), s.prefix, MutexOptions{}).Lock(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				want, m.busy = 2, atomic.Bool{}
@@ -242,7 +243,7 @@ func TestI5_LockWhoseAnswerIsLostCounts(t *testing.T) {
 			healed := s.healWhen(t, "entered", func() bool { return keys(t, s.direct, s.prefix) == want })
 			got := make(chan *Hold, 1)
 			go func() {
-				h, err := m.Lock(timeout(t))
+				h, err := m.Lock(t.Context())
 				if err != nil {
 					t.Errorf("lock: %v", err)
 				}
@@ -250,7 +251,7 @@ func TestI5_LockWhoseAnswerIsLostCounts(t *testing.T) {
 			}()
 			<-healed
 			if other != nil {
-				if err := other.Unlock(timeout(t)); err != nil {
+				if err := other.Unlock(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -261,7 +262,7 @@ func TestI5_LockWhoseAnswerIsLostCounts(t *testing.T) {
 			if st := inspect(t, s.direct, s.prefix); len(st.Holders) != 1 || st.Holders[0].Token != h.Token() || len(st.Waiters) != 0 {
 				t.Errorf("status is %+v, want our hold, %v, alone", st, h.Token())
 			}
-			if err := h.Unlock(timeout(t)); err != nil {
+			if err := h.Unlock(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -276,7 +277,7 @@ func TestI5_LockThatStaysUnknownLeavesNoGhost(t *testing.T) {
 				t.Parallel()
 				s := newShaky(t)
 				m := newMutex(t, s.Session, s.prefix, opts)
-				if _, err := s.client.Get(timeout(t), s.prefix); err != nil { // connected
+				if _, err := s.client.Get(t.Context(), s.prefix); err != nil { // connected
 					t.Fatal(err)
 				}
 				fault(s.proxy)
@@ -285,7 +286,7 @@ func TestI5_LockThatStaysUnknownLeavesNoGhost(t *testing.T) {
 				}
 				s.proxy.Heal()
 				// A late request may still land, and be undone: wait for quiet.
-				eventually(t, "nothing is left", func() bool {
+				await.Until(t, "nothing is left", func() bool {
 					for range 20 {
 						if keys(t, s.client, s.prefix) != 0 {
 							return false
@@ -294,11 +295,11 @@ func TestI5_LockThatStaysUnknownLeavesNoGhost(t *testing.T) {
 					return true
 				})
 				opts.ID = ""
-				h, err := newMutex(t, s.Session, s.prefix, opts).Lock(timeout(t))
+				h, err := newMutex(t, s.Session, s.prefix, opts).Lock(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := h.Unlock(timeout(t)); err != nil {
+				if err := h.Unlock(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			})
@@ -315,31 +316,31 @@ func TestI5_LateEntryAndGrantDoNothing(t *testing.T) {
 	m := newMutex(t, s, p, MutexOptions{})
 	late := m.contender()
 	mark := s.mark()
-	if err := late.leave(timeout(t), mark); err != nil { // gives it up
+	if err := late.leave(t.Context(), mark); err != nil { // gives it up
 		t.Fatal(err)
 	}
 	for _, how := range []otherwise{orElse, orTell, orQueue} {
-		if got, err := (&entry{c: late, how: how}).commit(timeout(t), mark); err != nil || got.hold != nil || got.place != nil || keys(t, c, p) != 0 {
+		if got, err := (&entry{c: late, how: how}).commit(t.Context(), mark); err != nil || got.hold != nil || got.place != nil || keys(t, c, p) != 0 {
 			t.Errorf("entry %d that was given up: %+v, %v, and %d keys", how, got, err, keys(t, c, p))
 		}
 	}
 
 	w := m.contender()
-	h, err := m.Lock(timeout(t))
+	h, err := m.Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := (&entry{c: w, how: orQueue}).commit(timeout(t), s.mark())
+	got, err := (&entry{c: w, how: orQueue}).commit(t.Context(), s.mark())
 	if err != nil || got.place == nil {
 		t.Fatalf("entry: %+v, %v", got, err)
 	}
-	if err := w.leave(timeout(t), ""); err != nil {
+	if err := w.leave(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Unlock(timeout(t)); err != nil {
+	if err := h.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	v, err := (&waiter{contender: w, mod: got.place.ModRevision, since: got.place.CreateRevision}).take(timeout(t))
+	v, err := (&waiter{contender: w, mod: got.place.ModRevision, since: got.place.CreateRevision}).take(t.Context())
 	if err != nil || v.hold != nil || keys(t, c, p) != 0 {
 		t.Errorf("grant after the place was left: %+v, %v, and %d keys", v, err, keys(t, c, p))
 	}
@@ -352,7 +353,7 @@ func TestI6_UnlockWhoseAnswerIsLostFreesOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShaky(t)
-			h, err := newMutex(t, s.Session, s.prefix, MutexOptions{}).Lock(timeout(t))
+			h, err := newMutex(t, s.Session, s.prefix, MutexOptions{}).Lock(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -370,13 +371,13 @@ func TestI6_UnlockWhoseAnswerIsLostFreesOnce(t *testing.T) {
 			if h2 == nil {
 				t.Fatal("the next has failed")
 			}
-			if err := h.Unlock(timeout(t)); err != nil {
+			if err := h.Unlock(t.Context()); err != nil {
 				t.Errorf("unlock again: %v, want nil", err)
 			}
 			if st := inspect(t, s.direct, s.prefix); len(st.Holders) != 1 || st.Holders[0].Token != h2.Token() {
 				t.Errorf("status is %+v, want the next to hold", st)
 			}
-			if err := h2.Unlock(timeout(t)); err != nil {
+			if err := h2.Unlock(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -389,11 +390,11 @@ func TestI5_NameInDoubtIsNotUsedAgain(t *testing.T) {
 	s := newShaky(t)
 	m := newMutex(t, s.Session, s.prefix, MutexOptions{})
 	key := func() string {
-		h, err := m.Lock(timeout(t))
+		h, err := m.Lock(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Unlock(timeout(t)); err != nil {
+		if err := h.Unlock(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return h.Key()
@@ -407,7 +408,7 @@ func TestI5_NameInDoubtIsNotUsedAgain(t *testing.T) {
 		t.Fatal("lock without an answer: no error")
 	}
 	s.proxy.Heal()
-	eventually(t, "nothing is left", func() bool { return keys(t, s.direct, s.prefix) == 0 })
+	await.Until(t, "nothing is left", func() bool { return keys(t, s.direct, s.prefix) == 0 })
 	if after := key(); after == first {
 		t.Errorf("key %s is used again after an answer was lost", after)
 	}

@@ -22,7 +22,7 @@ func putHold(t *testing.T, c *clientv3.Client, p string, place Place) *mvccpb.Ke
 		t.Fatal(err)
 	}
 	key := layout(p[:len(p)-1]).hold(kindOf(place.Shared, place.Limit), "silent")
-	r, err := c.Put(timeout(t), key, value)
+	r, err := c.Put(t.Context(), key, value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,11 +44,11 @@ func TestI12_SilentHoldIsBroken(t *testing.T) {
 			t.Parallel()
 			p := etcdtest.Prefix(t)
 			putHold(t, c, p, tc.held)
-			h, err := newMutex(t, openSession(t, c, nil), p, tc.opts).Lock(timeout(t))
+			h, err := newMutex(t, openSession(t, c, nil), p, tc.opts).Lock(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := h.Unlock(timeout(t)); err != nil {
+			if err := h.Unlock(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -59,21 +59,21 @@ func TestI15_BreakWritesItsAuditOrNothing(t *testing.T) {
 	t.Parallel()
 	c := shared.Server(t).Client(t)
 	p, audit := etcdtest.Prefix(t), etcdtest.Prefix(t)
-	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{Limit: 2, LockDelay: time.Hour}).Lock(timeout(t))
+	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{Limit: 2, LockDelay: time.Hour}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	rev := h.Token().Revision
-	if err := Break(timeout(t), c, p, rev-1, clientv3.OpPut(audit+"1", "x")); !errors.Is(err, ErrFenced) || keys(t, c, audit) != 0 {
+	if err := Break(t.Context(), c, p, rev-1, clientv3.OpPut(audit+"1", "x")); !errors.Is(err, ErrFenced) || keys(t, c, audit) != 0 {
 		t.Errorf("break of another grant: %v, and %d audit records, want ErrFenced and none", err, keys(t, c, audit))
 	}
-	if err := Break(timeout(t), c, p, rev, clientv3.OpPut(audit+"2", "x")); err != nil || keys(t, c, audit) != 1 {
+	if err := Break(t.Context(), c, p, rev, clientv3.OpPut(audit+"2", "x")); err != nil || keys(t, c, audit) != 1 {
 		t.Errorf("break: %v, and %d audit records, want one", err, keys(t, c, audit))
 	}
 	if s := inspect(t, c, p); len(s.Holders) != 0 || len(s.Delayed) != 1 || s.Delayed[0].Limit != 2 {
 		t.Errorf("status is %+v, want the broken hold's lock delay", s)
 	}
-	if err := Break(timeout(t), c, "\n", 1); err == nil {
+	if err := Break(t.Context(), c, "\n", 1); err == nil {
 		t.Error("break of a lock with an odd name: no error")
 	}
 }
@@ -84,16 +84,16 @@ func TestListShowsEveryLock(t *testing.T) {
 	p := etcdtest.Prefix(t)
 	s := openSession(t, c, nil)
 	for _, name := range []string{"b", "a", "a/h", "c/exclusive"} {
-		h, err := newMutex(t, s, p+name, MutexOptions{Purpose: name}).Lock(timeout(t))
+		h, err := newMutex(t, s, p+name, MutexOptions{Purpose: name}).Lock(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = h.Unlock(context.Background()) })
 	}
-	if _, err := c.Put(timeout(t), p+"other/key", "x"); err != nil {
+	if _, err := c.Put(t.Context(), p+"other/key", "x"); err != nil {
 		t.Fatal(err)
 	}
-	all, err := List(timeout(t), c, p)
+	all, err := List(t.Context(), c, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestI15_BreakIsFenced(t *testing.T) {
 	p := etcdtest.Prefix(t)
 	old := putHold(t, c, p, Place{})
 	putHold(t, c, p, Place{}) // another grant, since Break has looked
-	done, err := breakHold(timeout(t), c, string(old.Key), old.ModRevision, []clientv3.Op{clientv3.OpPut(p+"audit", "x")})
+	done, err := breakHold(t.Context(), c, string(old.Key), old.ModRevision, []clientv3.Op{clientv3.OpPut(p+"audit", "x")})
 	if err != nil || done || keys(t, c, p) != 1 {
 		t.Errorf("break of a grant that is over: done %v, error %v, and %d keys, want the newer grant alone", done, err, keys(t, c, p))
 	}

@@ -21,16 +21,6 @@ func TestMain(m *testing.M) {
 	os.Exit(shared.Run(m))
 }
 
-// patience bounds what a test waits for.
-const patience = 3 * time.Minute
-
-func timeout(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // openSession opens a session of the shared server, closed when the test ends.
 func openSession(t *testing.T, c *clientv3.Client, change func(*SessionConfig)) *Session {
 	t.Helper()
@@ -39,18 +29,17 @@ func openSession(t *testing.T, c *clientv3.Client, change func(*SessionConfig)) 
 
 func openWith(t *testing.T, c *clientv3.Client, change func(*SessionConfig), now clock) *Session {
 	t.Helper()
-	cfg := SessionConfig{Holder: t.Name(), Epoch: 1, Marks: etcdtest.Prefix(t)}
+	// No test but those that say so waits for a lease to end, however busy the machine.
+	cfg := SessionConfig{Holder: t.Name(), TTL: time.Minute, Epoch: 1, Marks: etcdtest.Prefix(t)}
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := open(timeout(t), cfg, Deps{Client: c}, now)
+	s, err := open(t.Context(), cfg, Deps{Client: c}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.Close(ctx); err != nil {
+		if err := s.Close(context.Background()); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	})
@@ -66,21 +55,10 @@ func newMutex(t *testing.T, s *Session, prefix string, opts MutexOptions) *Mutex
 	return m
 }
 
-// eventually waits until ok returns true.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not so after %s", what, patience)
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-}
-
 // keys returns how many keys lie under prefix.
 func keys(t *testing.T, c *clientv3.Client, prefix string) int64 {
 	t.Helper()
-	r, err := c.Get(timeout(t), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
+	r, err := c.Get(t.Context(), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 )
 
@@ -18,7 +19,7 @@ func putPlace(t *testing.T, c *clientv3.Client, p, id string, k kind, priority i
 		t.Fatal(err)
 	}
 	key := layout(p[:len(p)-1]).place(class(priority), k, id)
-	if _, err := c.Put(timeout(t), key, value); err != nil {
+	if _, err := c.Put(t.Context(), key, value); err != nil {
 		t.Fatal(err)
 	}
 	return key
@@ -50,12 +51,12 @@ func TestI10_WhoIsAheadIsCompared(t *testing.T) {
 			p := etcdtest.Prefix(t)
 			ahead := putPlace(t, c, p, "ahead", tc.ahead, tc.priority)
 			m := newMutex(t, openSession(t, c, nil), p, tc.opts)
-			h, err := m.TryLock(timeout(t))
+			h, err := m.TryLock(t.Context())
 			switch {
 			case tc.passes && err != nil:
 				t.Fatal(err)
 			case tc.passes:
-				if err := h.Unlock(timeout(t)); err != nil {
+				if err := h.Unlock(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				return
@@ -63,12 +64,12 @@ func TestI10_WhoIsAheadIsCompared(t *testing.T) {
 				t.Fatalf("try to lock: %v, want ErrHeld", err)
 			}
 			w := m.contender()
-			got, err := w.enter(timeout(t), orQueue)
+			got, err := w.enter(t.Context(), orQueue)
 			if err != nil || got.place == nil {
 				t.Fatalf("entry: %+v, %v, want a place", got, err)
 			}
 			take := func() *view {
-				v, err := (&waiter{contender: w, mod: got.place.ModRevision, since: got.place.CreateRevision}).take(timeout(t))
+				v, err := (&waiter{contender: w, mod: got.place.ModRevision, since: got.place.CreateRevision}).take(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -77,7 +78,7 @@ func TestI10_WhoIsAheadIsCompared(t *testing.T) {
 			if v := take(); v.hold != nil || v.ahead == nil || string(v.ahead.Key) != ahead {
 				t.Errorf("turn while somebody is ahead: %+v, want to be told of %s", v, ahead)
 			}
-			if _, err := c.Delete(timeout(t), ahead); err != nil {
+			if _, err := c.Delete(t.Context(), ahead); err != nil {
 				t.Fatal(err)
 			}
 			putPlace(t, c, p, "behind", tc.ahead, tc.opts.Priority)
@@ -96,27 +97,27 @@ func TestI8_HigherPriorityComesBeforeKnownNames(t *testing.T) {
 	later := func(priority int) <-chan *Hold {
 		return lockLater(t, c, newMutex(t, openSession(t, c, nil), p, MutexOptions{Priority: priority}))
 	}
-	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, b := later(0), later(0)
-	if err := h.Unlock(timeout(t)); err != nil { // to a, who is told of b
+	if err := h.Unlock(t.Context()); err != nil { // to a, who is told of b
 		t.Fatal(err)
 	}
 	holdA := <-a
 	urgent := later(1)
-	if err := holdA.Unlock(timeout(t)); err != nil {
+	if err := holdA.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	hold := <-urgent
 	if n := len(inspect(t, c, p).Waiters); n != 1 {
 		t.Errorf("%d wait, want b alone", n)
 	}
-	if err := hold.Unlock(timeout(t)); err != nil {
+	if err := hold.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := (<-b).Unlock(timeout(t)); err != nil {
+	if err := (<-b).Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -129,30 +130,30 @@ func TestI6_LostHoldIsNotHandedOver(t *testing.T) {
 	later := func(priority int) <-chan *Hold {
 		return lockLater(t, c, newMutex(t, openSession(t, c, nil), p, MutexOptions{Priority: priority}))
 	}
-	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, openSession(t, c, nil), p, MutexOptions{}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, b := later(0), later(0)
-	if err := h.Unlock(timeout(t)); err != nil { // to a, who is told of b
+	if err := h.Unlock(t.Context()); err != nil { // to a, who is told of b
 		t.Fatal(err)
 	}
 	holdA := <-a
 	urgent := later(1)
-	if err := Break(timeout(t), c, p, holdA.Token().Revision); err != nil {
+	if err := Break(t.Context(), c, p, holdA.Token().Revision); err != nil {
 		t.Fatal(err)
 	}
 	hold := <-urgent
-	if err := holdA.Unlock(timeout(t)); !errors.Is(err, ErrFenced) {
+	if err := holdA.Unlock(t.Context()); !errors.Is(err, ErrFenced) {
 		t.Errorf("unlock of a broken hold: %v, want ErrFenced", err)
 	}
 	if s := inspect(t, c, p); len(s.Holders) != 1 || s.Holders[0].Token != hold.Token() {
 		t.Errorf("holders are %+v, want one", s.Holders)
 	}
-	if err := hold.Unlock(timeout(t)); err != nil {
+	if err := hold.Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := (<-b).Unlock(timeout(t)); err != nil {
+	if err := (<-b).Unlock(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -164,30 +165,28 @@ func TestI8_PlaceOfTheSameNameIsAnother(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
 	was := putPlace(t, c, p, "ahead", exclusive, 0)
-	r, err := c.Get(timeout(t), was)
+	r, err := c.Get(t.Context(), was)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &waiter{contender: newMutex(t, openSession(t, c, nil), p, MutexOptions{}).contender(), look: time.NewTimer(time.Hour)}
 	w.ahead = grantID{was, r.Kvs[0].CreateRevision}
-	if err := w.catchUp(timeout(t), r.Header.Revision); err != nil {
+	w.blocker.seen = 1 // it is forgotten when that place is gone
+	if err := w.catchUp(t.Context(), r.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-w.look.C:
+	if w.blocker.seen != 1 {
 		t.Error("looks although the place that it waits for is there")
-	case <-time.After(2 * lookAfter):
 	}
-	if _, err := c.Delete(timeout(t), was); err != nil {
+	if _, err := c.Delete(t.Context(), was); err != nil {
 		t.Fatal(err)
 	}
 	putPlace(t, c, p, "ahead", exclusive, 0)
-	if err := w.catchUp(timeout(t), r.Header.Revision); err != nil {
+	if err := w.catchUp(t.Context(), r.Header.Revision); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-w.look.C:
-	case <-time.After(patience):
-		t.Error("does not look although the place that it waits for is another's now")
+	if w.blocker.seen != 0 {
+		t.Error("waits on although the place that it waits for is another's now")
 	}
+	await.From(t, "a look", w.look.C)
 }

@@ -14,7 +14,7 @@ func TestI1_OnlyOneClaims(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
 	a, b := openSession(t, c, nil), openSession(t, c, nil)
-	ctx := timeout(t)
+	ctx := t.Context()
 	own, err := a.Claim(ctx, Grant{Key: p + "k", Value: "a1", Then: []clientv3.Op{clientv3.OpPut(p+"state", "1")}})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestI6_StaleReleaseSparesNewerGrant(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
 	s := openSession(t, c, nil)
-	ctx := timeout(t)
+	ctx := t.Context()
 	old, err := s.Claim(ctx, Grant{Key: p + "k", Value: "1"})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestI6_SeizeTakesOneGrantOnly(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
 	a, b := openSession(t, c, nil), openSession(t, c, nil)
-	ctx := timeout(t)
+	ctx := t.Context()
 	old, err := a.Claim(ctx, Grant{Key: p + "k", Value: "1"})
 	if err != nil {
 		t.Fatal(err)

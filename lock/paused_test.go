@@ -29,7 +29,7 @@ func paused(endpoint, prefix string) {
 		fmt.Println("error", err)
 		return
 	}
-	s, err := Open(ctx, SessionConfig{Holder: "paused", TTL: 5 * time.Second, Epoch: 1, Marks: prefix + "marks/"}, Deps{Client: c})
+	s, err := Open(ctx, SessionConfig{Holder: "paused", TTL: 12 * time.Second, Epoch: 1, Marks: prefix + "marks/"}, Deps{Client: c})
 	if err != nil {
 		fmt.Println("error", err)
 		return
@@ -82,7 +82,7 @@ func TestI3I6_PausedHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := openSession(t, server.Client(t), nil)
-	h, err := newMutex(t, s, prefix+"lock", MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, s, prefix+"lock", MutexOptions{}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

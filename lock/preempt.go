@@ -102,7 +102,7 @@ func (h *holding) grant() grantID { return grantID{h.lock.hold(h.kind, h.id), h.
 
 // planBreak sets the time at which a hold is to be broken.
 func (w *waiter) planBreak() {
-	next := lookEvery
+	next := w.s.lookEvery
 	now := w.s.now()
 	for _, at := range w.due() {
 		next = min(next, max(at-now, breakMargin/10))

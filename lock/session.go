@@ -84,6 +84,7 @@ type Session struct {
 	log       *zap.Logger
 	metrics   *metrics
 	now       clock
+	lookEvery time.Duration
 	lease     clientv3.LeaseID
 	ttl       time.Duration // as granted
 	preferred int           // index of the renewer that answered last; renew loop only
@@ -165,7 +166,8 @@ func newSession(cfg SessionConfig, deps Deps, now clock) (*Session, error) {
 	}
 	return &Session{
 		cfg: cfg, client: deps.Client, renewers: deps.Renewers, metrics: m, now: now, log: deps.Logger,
-		closed: make(chan struct{}),
+		lookEvery: lookEvery,
+		closed:    make(chan struct{}),
 	}, nil
 }
 

@@ -11,22 +11,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
 )
 
 func short(c *SessionConfig) { c.TTL = MinTTL }
 
-// lostWithin waits until the session is lost, and returns when that was seen.
-func lostWithin(t *testing.T, s *Session, d time.Duration) time.Time {
+// lost waits until the session is lost.
+func lost(t *testing.T, s *Session) {
 	t.Helper()
-	select {
-	case <-s.Lost():
-		return time.Now()
-	case <-time.After(d):
-		t.Fatalf("session is not lost after %s", d)
-		return time.Time{}
-	}
+	await.From(t, "the loss of the session", s.Lost())
 }
 
 func TestConfigIsChecked(t *testing.T) {
@@ -54,23 +49,22 @@ func TestSessionIsRenewed(t *testing.T) {
 	t.Parallel()
 	c := shared.Server(t).Client(t)
 	reg := prometheus.NewPedanticRegistry()
-	for range 2 { // two sessions share the metrics
-		s, err := Open(timeout(t), SessionConfig{Holder: "h", TTL: 2500 * time.Millisecond, Marks: etcdtest.Prefix(t)}, Deps{Client: c, Metrics: reg})
+	for i := range 2 { // two sessions share the metrics
+		s, err := Open(t.Context(), SessionConfig{Holder: "h", TTL: 19500 * time.Millisecond, Marks: etcdtest.Prefix(t)}, Deps{Client: c, Metrics: reg})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.TTL() != 3*time.Second {
-			t.Errorf("ttl is %s, want 3s, rounded up", s.TTL())
+		opened := s.deadline.Load()
+		if s.TTL() != 20*time.Second {
+			t.Errorf("ttl is %s, want 20s, rounded up", s.TTL())
 		}
-		first := s.Deadline()
-		eventually(t, "a renewal moves the deadline", func() bool { return s.Deadline().After(first.Add(500 * time.Millisecond)) })
-		if err := s.Close(timeout(t)); err != nil {
+		await.Until(t, "a renewal moves the deadline, and is measured", func() bool {
+			families, err := reg.Gather()
+			return s.deadline.Load() > opened && err == nil && len(families) == 2 && families[0].GetMetric()[0].GetHistogram().GetSampleCount() > uint64(i)
+		})
+		if err := s.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-	}
-	families, err := reg.Gather()
-	if err != nil || len(families) != 2 || families[0].GetMetric()[0].GetHistogram().GetSampleCount() < 2 {
-		t.Errorf("metrics %v, %v, want at least two renewals", families, err)
 	}
 }
 
@@ -79,11 +73,11 @@ func TestI3_DeadlineCountsFromSending(t *testing.T) {
 	const delay = 150 * time.Millisecond
 	server := shared.Server(t)
 	proxy := netproxy.New(t, server.Endpoints[0])
-	s := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), nil)
 	proxy.Delay(delay)
+	s := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), func(c *SessionConfig) { c.TTL = 20 * time.Second })
 	opened := s.deadline.Load()
 	var left time.Duration
-	eventually(t, "a slow renewal", func() bool {
+	await.Until(t, "a slow renewal", func() bool {
 		d := s.deadline.Load()
 		left = time.Duration(d) - s.now()
 		return d != opened
@@ -108,7 +102,7 @@ func TestI3_SuspendedSessionIsLost(t *testing.T) {
 	if s.Held() || !errors.Is(s.Err(), ErrLost) {
 		t.Fatalf("after a suspend: held %v, error %v, want ErrLost at once", s.Held(), s.Err())
 	}
-	lostWithin(t, s, patience)
+	lost(t, s)
 	<-ctx.Done()
 	if cause := context.Cause(ctx); !errors.Is(cause, ErrLost) {
 		t.Errorf("context's cause is %v, want ErrLost", cause)
@@ -118,7 +112,7 @@ func TestI3_SuspendedSessionIsLost(t *testing.T) {
 	if s.Held() {
 		t.Error("a lost session is held again")
 	}
-	if _, err := s.Claim(timeout(t), Grant{Key: etcdtest.Prefix(t), Value: "v"}); !errors.Is(err, ErrLost) {
+	if _, err := s.Claim(t.Context(), Grant{Key: etcdtest.Prefix(t), Value: "v"}); !errors.Is(err, ErrLost) {
 		t.Errorf("claim by a lost session: %v, want ErrLost", err)
 	}
 }
@@ -141,20 +135,17 @@ func TestI3_LostBeforeAnotherIsGranted(t *testing.T) {
 	direct := server.Client(t)
 	proxy := netproxy.New(t, server.Endpoints[0])
 	p := etcdtest.Prefix(t)
-	// The margin is to be longer than a busy machine takes to run what waits.
-	a := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), func(c *SessionConfig) { c.TTL = 10 * time.Second })
+	a := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), func(c *SessionConfig) { c.TTL = 12 * time.Second })
 	b := openSession(t, direct, nil)
-	h, err := newMutex(t, a, p, MutexOptions{}).Lock(timeout(t))
+	h, err := newMutex(t, a, p, MutexOptions{}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := h.Context(t.Context())
 	defer cancel()
-	cancelled := make(chan time.Time, 1)
-	context.AfterFunc(ctx, func() { cancelled <- time.Now() })
 	granted := make(chan time.Time, 1)
 	go func() {
-		h2, err := newMutex(t, b, p, MutexOptions{}).Lock(timeout(t))
+		h2, err := newMutex(t, b, p, MutexOptions{}).Lock(t.Context())
 		at := time.Now()
 		if err != nil {
 			t.Errorf("second lock: %v", err)
@@ -163,23 +154,23 @@ func TestI3_LostBeforeAnotherIsGranted(t *testing.T) {
 		}
 		granted <- at
 	}()
-	eventually(t, "second waits", func() bool { return keys(t, direct, p) == 2 })
+	await.Until(t, "second waits", func() bool { return keys(t, direct, p) == 2 })
 	proxy.Blackhole()
 	second := <-granted
-	select {
-	case first := <-cancelled:
-		t.Logf("cancelled %s before the next grant", second.Sub(first))
-		if gap := second.Sub(first); gap < a.cfg.Margin/2 {
-			t.Errorf("cancelled only %s before the next grant, want about the margin, %s, or more", gap, a.cfg.Margin)
-		}
-	default:
-		t.Error("the lock was granted to another before the holder's context was cancelled")
-	}
 	if h.Held() {
 		t.Error("both hold the lock")
 	}
+	// What a busy machine runs late is late here as well: what counts is until
+	// when the holder believed that it held.
+	if gap := second.Sub(a.Deadline()); gap < a.cfg.Margin {
+		t.Errorf("the deadline was only %s before the next grant, want the margin, %s, or more", gap, a.cfg.Margin)
+	}
+	await.From(t, "the end of the holder's context", ctx.Done())
+	if cause := context.Cause(ctx); !errors.Is(cause, ErrLost) {
+		t.Errorf("the holder's context has the cause %v, want ErrLost", cause)
+	}
 	proxy.Heal()
-	if err := h.Unlock(timeout(t)); !errors.Is(err, ErrFenced) {
+	if err := h.Unlock(t.Context()); !errors.Is(err, ErrFenced) {
 		t.Errorf("late unlock: %v, want ErrFenced", err)
 	}
 	if n := keys(t, direct, p); n != 1 {
@@ -193,24 +184,24 @@ func TestRenewalsAreHedged(t *testing.T) {
 	proxy := netproxy.New(t, server.Endpoints[0])
 	direct := server.Client(t)
 	dead := etcdtest.Dial(t, proxy.Endpoint())
-	if _, err := dead.Get(timeout(t), "x"); err != nil {
+	if _, err := dead.Get(t.Context(), "x"); err != nil {
 		t.Fatal(err)
 	}
 	proxy.Blackhole()
-	s, err := Open(timeout(t), SessionConfig{Holder: "h", TTL: 6 * time.Second, Marks: etcdtest.Prefix(t)},
+	s, err := Open(t.Context(), SessionConfig{Holder: "h", TTL: 20 * time.Second, Marks: etcdtest.Prefix(t)},
 		Deps{Client: direct, Renewers: []*clientv3.Client{dead, direct}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := s.Deadline()
-	eventually(t, "renewed over the second client", func() bool {
+	opened := s.deadline.Load()
+	await.Until(t, "renewed over the second client", func() bool {
 		if err := s.Err(); err != nil {
 			t.Fatal(err)
 		}
-		return s.Deadline().After(first.Add(s.ttl))
+		return s.deadline.Load() > opened
 	})
 	proxy.Heal()
-	if err := s.Close(timeout(t)); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -218,14 +209,14 @@ func TestRenewalsAreHedged(t *testing.T) {
 func TestSessionSurvivesServerRestart(t *testing.T) {
 	t.Parallel()
 	server := etcdtest.Start(t)
-	s := openSession(t, server.Client(t), func(c *SessionConfig) { c.TTL = 20 * time.Second })
-	first := s.Deadline()
+	s := openSession(t, server.Client(t), func(c *SessionConfig) { c.TTL = 40 * time.Second })
 	server.Restart(t)
-	eventually(t, "renewed after a restart", func() bool {
+	was := s.deadline.Load()
+	await.Until(t, "renewed after a restart", func() bool {
 		if err := s.Err(); err != nil {
 			t.Fatal(err)
 		}
-		return s.Deadline().After(first.Add(s.ttl / 2))
+		return s.deadline.Load() > was
 	})
 }
 
@@ -233,20 +224,20 @@ func TestSessionNoticesThatLeaseIsGone(t *testing.T) {
 	t.Parallel()
 	c := shared.Server(t).Client(t)
 	s := openSession(t, c, func(c *SessionConfig) { c.TTL = time.Hour })
-	if _, err := c.Revoke(timeout(t), s.Lease()); err != nil {
+	if _, err := c.Revoke(t.Context(), s.Lease()); err != nil {
 		t.Fatal(err)
 	}
 	// A claim finds out at once, a renewal within a quarter of the TTL.
-	if _, err := s.Claim(timeout(t), Grant{Key: etcdtest.Prefix(t), Value: "v"}); !errors.Is(err, ErrLost) {
+	if _, err := s.Claim(t.Context(), Grant{Key: etcdtest.Prefix(t), Value: "v"}); !errors.Is(err, ErrLost) {
 		t.Errorf("claim: %v, want ErrLost", err)
 	}
-	lostWithin(t, s, patience)
+	lost(t, s)
 
 	s = openSession(t, c, short)
-	if _, err := c.Revoke(timeout(t), s.Lease()); err != nil {
+	if _, err := c.Revoke(t.Context(), s.Lease()); err != nil {
 		t.Fatal(err)
 	}
-	lostWithin(t, s, patience)
+	lost(t, s)
 	if err := s.Err(); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("session's error is %v, want ErrLost because the lease is gone", err)
 	}
@@ -257,13 +248,13 @@ func TestCloseFreesEverythingOnce(t *testing.T) {
 	c := shared.Server(t).Client(t)
 	p := etcdtest.Prefix(t)
 	s := openSession(t, c, nil)
-	if _, err := s.Claim(timeout(t), Grant{Key: p + "k", Value: "v"}); err != nil {
+	if _, err := s.Claim(t.Context(), Grant{Key: p + "k", Value: "v"}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := s.Context(t.Context())
 	defer cancel()
 	for range 2 {
-		if err := s.Close(timeout(t)); err != nil {
+		if err := s.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -278,7 +269,7 @@ func TestCloseFreesEverythingOnce(t *testing.T) {
 	if late.Err() == nil {
 		t.Error("context of a closed session lives")
 	}
-	if _, err := newMutex(t, s, p, MutexOptions{}).Lock(timeout(t)); !errors.Is(err, ErrClosed) {
+	if _, err := newMutex(t, s, p, MutexOptions{}).Lock(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("lock of a closed session: %v, want ErrClosed", err)
 	}
 }
@@ -290,7 +281,7 @@ func TestCloseWhileCutOff(t *testing.T) {
 	proxy := netproxy.New(t, server.Endpoints[0])
 	p := etcdtest.Prefix(t)
 	s := openSession(t, etcdtest.Dial(t, proxy.Endpoint()), func(c *SessionConfig) { c.TTL = time.Hour })
-	if _, err := s.Claim(timeout(t), Grant{Key: p + "k", Value: "v"}); err != nil {
+	if _, err := s.Claim(t.Context(), Grant{Key: p + "k", Value: "v"}); err != nil {
 		t.Fatal(err)
 	}
 	proxy.Blackhole()
@@ -300,7 +291,7 @@ func TestCloseWhileCutOff(t *testing.T) {
 		t.Fatalf("close: %v, want the context's error", err)
 	}
 	proxy.Heal()
-	if err := s.Close(timeout(t)); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if n := keys(t, direct, p); n != 0 {

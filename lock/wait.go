@@ -86,7 +86,7 @@ func (c *contender) wait(ctx context.Context, place *mvccpb.KeyValue, v *view) (
 	defer cancel() // ends the watches
 	w := &waiter{
 		contender: c, mod: place.ModRevision, since: place.CreateRevision,
-		look: time.NewTimer(0), force: time.NewTimer(lookEvery),
+		look: time.NewTimer(0), force: time.NewTimer(c.s.lookEvery),
 	}
 	defer w.look.Stop()
 	defer w.force.Stop()
@@ -299,7 +299,7 @@ func (w *waiter) block(ctx context.Context, v *view) error {
 		return err
 	}
 	w.failures = 0
-	w.lookIn(lookEvery + rand.N(lookEvery)) //nolint:gosec // not a secret
+	w.lookIn(w.s.lookEvery + rand.N(w.s.lookEvery)) //nolint:gosec // not a secret
 	w.blocker.close()
 	w.taken = nil
 	if w.hold.events == nil {

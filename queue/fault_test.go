@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -84,11 +83,11 @@ func (x *faultyTxn) Commit() (*clientv3.TxnResponse, error) {
 // setup returns a queue with three items, and a way to break its transactions.
 func setup(t *testing.T) (*bench, *clientv3.Client, *faultyKV) {
 	t.Helper()
-	server := etcdtest.Start(t)
+	server := shared.Server(t)
 	broken := server.Client(t)
 	kv := &faultyKV{KV: broken.KV}
 	broken.KV = kv
-	b := newBench(t, broken, "some", queue.Config{})
+	b := newBench(t, broken, queue.Config{})
 	t.Cleanup(func() {
 		if err := b.stop(); err != nil {
 			t.Errorf("run: %v", err)
@@ -104,11 +103,9 @@ func setup(t *testing.T) (*bench, *clientv3.Client, *faultyKV) {
 // claimAll claims until it has n items.
 func claimAll(t *testing.T, b *bench, w queue.Worker, n int) []queue.Claimed {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
 	var all []queue.Claimed
 	for len(all) < n {
-		got, err := b.Claim(ctx, w, n-len(all))
+		got, err := b.Claim(t.Context(), w, n-len(all))
 		if err != nil {
 			t.Fatalf("claim: %v, after %d items", err, len(all))
 		}

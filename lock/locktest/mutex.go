@@ -4,10 +4,12 @@ package locktest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/lock"
 )
 
@@ -41,7 +43,8 @@ func (s System) contend(t *testing.T) Contender {
 	return s(t, "m", lock.MutexOptions{})
 }
 
-const patience = 30 * time.Second
+// long is what no test sees the end of.
+const long = time.Hour
 
 // Run runs the suite.
 func Run(t *testing.T, system System) {
@@ -85,16 +88,9 @@ func Run(t *testing.T, system System) {
 	}
 }
 
-func within(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 func mustLock(t *testing.T, c Contender) Hold {
 	t.Helper()
-	h, err := c.Lock(within(t))
+	h, err := c.Lock(t.Context())
 	if err != nil {
 		t.Fatalf("lock: %v", err)
 	}
@@ -103,7 +99,7 @@ func mustLock(t *testing.T, c Contender) Hold {
 
 func mustUnlock(t *testing.T, h Hold) {
 	t.Helper()
-	if err := h.Unlock(within(t)); err != nil {
+	if err := h.Unlock(t.Context()); err != nil {
 		t.Fatalf("unlock: %v", err)
 	}
 }
@@ -111,11 +107,18 @@ func mustUnlock(t *testing.T, h Hold) {
 // settles waits until n contenders hold or wait.
 func settles(t *testing.T, c Contender, n int) {
 	t.Helper()
-	for end := time.Now().Add(patience); c.waiting() != n; {
-		if time.Now().After(end) {
-			t.Fatalf("%d contenders hold or wait, want %d", c.waiting(), n)
+	await.Missing(t, func() string {
+		if now := c.waiting(); now != n {
+			return fmt.Sprintf("%d contenders hold or wait, want %d", now, n)
 		}
-		<-time.After(5 * time.Millisecond)
+		return ""
+	})
+}
+
+// quiet lets pass what takes some round trips to come about, if it does.
+func quiet(c Contender) {
+	for range 50 {
+		c.Inspect()
 	}
 }
 
@@ -126,54 +129,42 @@ func (c *Contender) waiting() int {
 }
 
 // waiter is a Lock that goes on.
-type waiter struct {
-	hold chan Hold
-	err  chan error
+type waiter struct{ ended chan locked }
+
+// locked is how a Lock ended.
+type locked struct {
+	hold Hold
+	err  error
 }
 
 func lockLater(ctx context.Context, c Contender) waiter {
-	w := waiter{hold: make(chan Hold, 1), err: make(chan error, 1)}
+	w := waiter{make(chan locked, 1)}
 	go func() {
 		h, err := c.Lock(ctx)
-		if err != nil {
-			w.err <- err
-			return
-		}
-		w.hold <- h
+		w.ended <- locked{h, err}
 	}()
 	return w
 }
 
 func (w waiter) get(t *testing.T) Hold {
 	t.Helper()
-	select {
-	case h := <-w.hold:
-		return h
-	case err := <-w.err:
-		t.Fatalf("lock: %v", err)
-	case <-time.After(patience):
-		t.Fatalf("not locked after %s", patience)
+	r := await.From(t, "the lock", w.ended)
+	if r.err != nil {
+		t.Fatalf("lock: %v", r.err)
 	}
-	return nil
+	return r.hold
 }
 
 func (w waiter) fails(t *testing.T, want error) {
 	t.Helper()
-	select {
-	case <-w.hold:
-		t.Fatalf("locked, want the error %v", want)
-	case err := <-w.err:
-		if !errors.Is(err, want) {
-			t.Fatalf("lock: %v, want %v", err, want)
-		}
-	case <-time.After(patience):
-		t.Fatalf("lock goes on after %s, want the error %v", patience, want)
+	if r := await.From(t, "the end of a lock", w.ended); !errors.Is(r.err, want) {
+		t.Fatalf("lock: %v, want %v", r.err, want)
 	}
 }
 
 func testExclusion(t *testing.T, system System) {
 	const contenders, turns = 4, 8
-	ctx := within(t)
+	ctx := t.Context()
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards all below
 	holders, grants, last := 0, 0, lock.Token{}
@@ -222,9 +213,9 @@ func testExclusion(t *testing.T, system System) {
 func testNotReentrant(t *testing.T, system System) {
 	c := system.contend(t)
 	h := mustLock(t, c)
-	second := lockLater(within(t), c)
+	second := lockLater(t.Context(), c)
 	settles(t, c, 2)
-	if _, err := c.TryLock(within(t)); !errors.Is(err, lock.ErrHeld) {
+	if _, err := c.TryLock(t.Context()); !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("try to lock what one holds: %v, want ErrHeld", err)
 	}
 	mustUnlock(t, h)
@@ -240,7 +231,7 @@ func testOrder(t *testing.T, system System) {
 	h := mustLock(t, holder)
 	var waiters []waiter
 	for i := range 4 {
-		waiters = append(waiters, lockLater(within(t), system.contend(t)))
+		waiters = append(waiters, lockLater(t.Context(), system.contend(t)))
 		settles(t, holder, i+2)
 	}
 	for i, w := range waiters {
@@ -248,7 +239,7 @@ func testOrder(t *testing.T, system System) {
 		h = w.get(t)
 		for j, later := range waiters[i+1:] {
 			select {
-			case <-later.hold:
+			case <-later.ended:
 				t.Fatalf("waiter %d has the lock in the turn of %d", i+1+j, i)
 			default:
 			}
@@ -259,11 +250,11 @@ func testOrder(t *testing.T, system System) {
 
 func testTryLock(t *testing.T, system System) {
 	a, b := system.contend(t), system.contend(t)
-	h, err := a.TryLock(within(t))
+	h, err := a.TryLock(t.Context())
 	if err != nil {
 		t.Fatalf("try a free lock: %v", err)
 	}
-	_, err = b.TryLock(within(t))
+	_, err = b.TryLock(t.Context())
 	if held := (*lock.HeldError)(nil); !errors.As(err, &held) || held.Value == "" {
 		t.Errorf("try a held lock: %v, want a *lock.HeldError that says who", err)
 	}
@@ -271,7 +262,7 @@ func testTryLock(t *testing.T, system System) {
 		t.Errorf("%d hold or wait after a try, want the holder alone", n)
 	}
 	mustUnlock(t, h)
-	h, err = b.TryLock(within(t))
+	h, err = b.TryLock(t.Context())
 	if err != nil {
 		t.Fatalf("try a lock that is free again: %v", err)
 	}
@@ -281,11 +272,11 @@ func testTryLock(t *testing.T, system System) {
 func testGiveUp(t *testing.T, system System) {
 	a, b, c := system.contend(t), system.contend(t), system.contend(t)
 	h := mustLock(t, a)
-	ctx, cancel := context.WithCancelCause(within(t))
+	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	impatient := lockLater(ctx, b)
 	settles(t, a, 2)
-	next := lockLater(within(t), c)
+	next := lockLater(t.Context(), c)
 	settles(t, a, 3)
 	reason := errors.New("changed my mind")
 	cancel(reason)
@@ -307,7 +298,7 @@ func testUnlock(t *testing.T, system System) {
 	}
 	h := mustLock(t, a) // of the same session
 	mustUnlock(t, old)
-	if _, err := b.TryLock(within(t)); !errors.Is(err, lock.ErrHeld) {
+	if _, err := b.TryLock(t.Context()); !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("lock after a stale unlock: %v, want ErrHeld", err)
 	}
 	mustUnlock(t, h)
@@ -318,22 +309,18 @@ func testLostHold(t *testing.T, system System) {
 	h := mustLock(t, a)
 	ctx, cancel := h.Context(t.Context())
 	defer cancel()
-	next := lockLater(within(t), b)
+	next := lockLater(t.Context(), b)
 	settles(t, b, 2)
 	a.Lose()
 	h2 := next.get(t)
-	select {
-	case <-ctx.Done():
-	case <-time.After(patience):
-		t.Fatal("context of a lost hold goes on")
-	}
+	await.From(t, "the end of a lost hold's context", ctx.Done())
 	if cause := context.Cause(ctx); !errors.Is(cause, lock.ErrLost) {
 		t.Errorf("context of a lost hold has the cause %v, want ErrLost", cause)
 	}
 	if h.Held() {
 		t.Error("a lost hold is held")
 	}
-	if err := h.Unlock(within(t)); !errors.Is(err, lock.ErrFenced) {
+	if err := h.Unlock(t.Context()); !errors.Is(err, lock.ErrFenced) {
 		t.Errorf("unlock of a lost hold: %v, want ErrFenced", err)
 	}
 	if !h2.Held() || !h.Token().Less(h2.Token()) {
@@ -345,12 +332,12 @@ func testLostHold(t *testing.T, system System) {
 func testLostWaiter(t *testing.T, system System) {
 	a, b := system.contend(t), system.contend(t)
 	h := mustLock(t, a)
-	w := lockLater(within(t), b)
+	w := lockLater(t.Context(), b)
 	settles(t, a, 2)
 	b.Lose()
 	w.fails(t, lock.ErrLost)
 	settles(t, a, 1)
-	if _, err := b.Lock(within(t)); !errors.Is(err, lock.ErrLost) {
+	if _, err := b.Lock(t.Context()); !errors.Is(err, lock.ErrLost) {
 		t.Errorf("lock of a lost session: %v, want ErrLost", err)
 	}
 	mustUnlock(t, h)

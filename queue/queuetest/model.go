@@ -7,10 +7,10 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/queue"
 )
 
@@ -112,9 +112,7 @@ func (m *model) claim(rt *rapid.T) {
 	m.Sync(rt)
 	w := rapid.SampledFrom(m.workers).Draw(rt, "worker")
 	n := rapid.IntRange(1, 4).Draw(rt, "n")
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	got, err := m.Queue.Claim(ctx, w, n)
+	got, err := m.Queue.Claim(context.Background(), w, n)
 	if err != nil {
 		rt.Fatalf("claim: %v", err)
 	}
@@ -196,7 +194,7 @@ func (m *model) redrive(rt *rapid.T) {
 
 // check waits until the queue counts as the model does.
 func (m *model) check(rt *rapid.T) {
-	var want, got queue.Stats
+	var want queue.Stats
 	for _, it := range m.items {
 		switch {
 		case it.dead:
@@ -207,14 +205,5 @@ func (m *model) check(rt *rapid.T) {
 			want.Waiting++
 		}
 	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		var err error
-		if got, err = m.Queue.Stats(context.Background()); err != nil {
-			rt.Fatalf("stats: %v", err)
-		}
-		if got == want {
-			return
-		}
-	}
-	rt.Fatalf("stats are %+v, want %+v", got, want)
+	await.Missing(rt, missing(m.Queue, want))
 }

@@ -9,20 +9,28 @@ package await
 
 import (
 	"runtime"
-	"testing"
 	"time"
 )
 
 const (
-	// pause lies between two looks.
-	pause = 5 * time.Millisecond
+	// A pause lies between two looks: a short one first, since most waits are short,
+	// then longer ones.
+	firstPause = 50 * time.Microsecond
+	lastPause  = 5 * time.Millisecond
 	// ahead is how long before the run's limit a wait fails, if that much is left.
 	ahead = 10 * time.Second
 )
 
+// T is a test that waits, such as *testing.T and *rapid.T. One that tells no
+// Deadline, as testing.T does, waits without end.
+type T interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
 // Until returns when ok does; what says what is waited for, in the failure. It is
 // not for a bubble of testing/synctest, which has Wait.
-func Until(t testing.TB, what string, ok func() bool) {
+func Until(t T, what string, ok func() bool) {
 	t.Helper()
 	Missing(t, func() string {
 		if ok() {
@@ -34,21 +42,21 @@ func Until(t testing.TB, what string, ok func() bool) {
 
 // Missing returns when look finds nothing missing: until then look says what is,
 // and with what there is instead.
-func Missing(t testing.TB, look func() string) {
+func Missing(t T, look func() string) {
 	t.Helper()
 	end := limit(t)
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
+	pause := firstPause
 	for missing := look(); missing != ""; missing = look() {
 		if !end.IsZero() && time.Now().After(end) {
 			t.Fatalf("not when the run's time was over: %s\n\n%s", missing, stacks())
 		}
-		<-tick.C
+		time.Sleep(pause)
+		pause = min(2*pause, lastPause)
 	}
 }
 
 // From returns what comes from the channel; what says what that is.
-func From[T any](t testing.TB, what string, c <-chan T) T {
+func From[V any](t T, what string, c <-chan V) V {
 	t.Helper()
 	var over <-chan time.Time // never, without a limit
 	if end := limit(t); !end.IsZero() {
@@ -66,10 +74,10 @@ func From[T any](t testing.TB, what string, c <-chan T) T {
 }
 
 // limit returns when waits fail, the zero time if never.
-func limit(t testing.TB) time.Time {
+func limit(t T) time.Time {
 	bounded, ok := t.(interface{ Deadline() (time.Time, bool) })
 	if !ok {
-		return time.Time{} // a benchmark
+		return time.Time{}
 	}
 	end, ok := bounded.Deadline()
 	if !ok {

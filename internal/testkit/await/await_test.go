@@ -42,10 +42,10 @@ func TestWaits(t *testing.T) {
 // TestHang: what never comes about is told before the run's limit, with the stacks.
 func TestHang(t *testing.T) {
 	t.Parallel()
-	for name, wait := range map[string]func(testing.TB){
-		"until":   func(t testing.TB) { Until(t, "the impossible", func() bool { return false }) },
-		"missing": func(t testing.TB) { Missing(t, func() string { return "the impossible" }) },
-		"from":    func(t testing.TB) { From(t, "the impossible", make(chan int)) },
+	for name, wait := range map[string]func(T){
+		"until":   func(t T) { Until(t, "the impossible", func() bool { return false }) },
+		"missing": func(t T) { Missing(t, func() string { return "the impossible" }) },
+		"from":    func(t T) { From(t, "the impossible", make(chan int)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
