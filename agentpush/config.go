@@ -151,8 +151,10 @@ type Deps struct {
 	Directory Directory
 	Sink      Sink
 	Registry  Registry
-	// Caller tells who calls a method, as the connection has proven it. Nil:
-	// connections prove nothing, and everybody is whom he says he is.
+	// Caller tells who is at the other end of a stream, as the connection has
+	// proven it. Nil: connections prove nothing, and everybody is whom he says
+	// he is. Who may call what is decided before a method of the hub is called;
+	// the hub only holds names in frames against it.
 	Caller func(context.Context) (Caller, error)
 	// Texts finds what minions ask for by its hash. Nil: they are not answered.
 	Texts Texts
@@ -166,12 +168,6 @@ func (d *Deps) check() error {
 		return errors.New("agentpush: Directory, Sink and Registry must be given")
 	}
 	return nil
-}
-
-// Caller is who calls: a minion, or a node.
-type Caller struct {
-	Minion job.MinionID
-	Node   job.NodeID
 }
 
 // Directory tells what the cluster looks like now. Its methods are called

@@ -669,7 +669,7 @@ func TestRevokedWhileItSaysHello(t *testing.T) {
 			if looks.Add(1) > 1 {
 				return agentpush.Caller{}, errors.New("revoked")
 			}
-			return agentpush.Caller{Minion: "m1"}, nil
+			return agentpush.MinionCaller("m1"), nil
 		},
 	})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // inbound is a link that a peer has opened to this node.
@@ -42,9 +43,6 @@ type inboundStream = grpc.BidiStreamingServer[agentpb.PeerFrame, agentpb.PeerFra
 // Link serves a peer's link.
 func (p peerServer) Link(stream inboundStream) error {
 	h := p.h
-	if err := h.fromNode(stream.Context()); err != nil {
-		return err
-	}
 	if !h.enter() {
 		return status.Error(codes.Unavailable, "the node stops")
 	}
@@ -107,8 +105,12 @@ func (h *Hub) receiveLink(stream inboundStream, in *inbound) error {
 	if err != nil {
 		return err
 	}
-	if f.GetHello().GetNode() == "" {
+	from := job.NodeID(f.GetHello().GetNode())
+	if from == "" {
 		return status.Error(codes.InvalidArgument, "the first frame on a link must be hello, with the node's name")
+	}
+	if err := h.isNode(stream.Context(), from); err != nil {
+		return err
 	}
 	for {
 		f, err := stream.Recv()

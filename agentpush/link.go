@@ -179,6 +179,10 @@ func (l *link) serve(ctx context.Context, cancel context.CancelCauseFunc) error 
 		return cause(ctx, err)
 	}
 	slow.Stop()
+	// Another node may have come to the address.
+	if err := l.h.isNode(stream.Context(), l.node); err != nil {
+		return err
+	}
 	hello := &agentpb.PeerFrame{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{Node: string(l.h.cfg.Node)}}}
 	if err := stream.Send(hello); err != nil {
 		return cause(ctx, err)
@@ -210,6 +214,9 @@ func (l *link) receive(stream linkStream) error {
 		f, err := stream.Recv()
 		if err != nil {
 			return err
+		}
+		if said := f.GetHello().GetNode(); said != "" && said != string(l.node) {
+			return fmt.Errorf("node %s answers where %s is expected", said, l.node)
 		}
 		numbers := f.GetBatch().GetSettled()
 		msgs := make([]*message, 0, len(numbers))

@@ -172,14 +172,8 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 	if err := job.CheckName(string(id)); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "minion id: %v", err)
 	}
-	if h.deps.Caller != nil {
-		caller, err := h.deps.Caller(stream.Context())
-		if err != nil {
-			return nil, status.Errorf(codes.Unauthenticated, "minion %s shows no certificate of this cluster: %v", id, err)
-		}
-		if caller.Minion != id {
-			return nil, status.Errorf(codes.PermissionDenied, "the certificate is not that of minion %s: give each minion a data directory of its own, and let it join", id)
-		}
+	if err := h.isMinion(stream.Context(), id); err != nil {
+		return nil, err
 	}
 	if p := hello.GetProtocol(); p != agentpb.Protocol {
 		return nil, status.Errorf(codes.FailedPrecondition, "minion %s speaks protocol %d; this node speaks %d: install the same release", id, p, agentpb.Protocol)
@@ -207,11 +201,9 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 		old := c.session
 		if old == nil || old.instance == s.instance || h.stale(old) {
 			h.open(c, s, hello, servers)
-			if h.deps.Caller != nil {
-				// Revoke finds the session from here on; before, it may not have.
-				if _, err := h.deps.Caller(stream.Context()); err != nil {
-					s.close(errRevoked)
-				}
+			// Revoke finds the session from here on; before, it may not have.
+			if err := h.isMinion(stream.Context(), id); err != nil {
+				s.close(errRevoked)
 			}
 			return s, nil
 		}
@@ -355,19 +347,4 @@ func (h *Hub) Revoke(id job.MinionID) {
 		h.log.Warn("session of a revoked minion ended", zap.String("minion", string(id)), zap.String("from", s.remote))
 		s.close(errRevoked)
 	}
-}
-
-// fromNode refuses callers of the peers' methods that are not nodes.
-func (h *Hub) fromNode(ctx context.Context) error {
-	if h.deps.Caller == nil {
-		return nil
-	}
-	caller, err := h.deps.Caller(ctx)
-	if err != nil {
-		return status.Errorf(codes.Unauthenticated, "only nodes may do this: %v", err)
-	}
-	if caller.Node == "" {
-		return status.Errorf(codes.PermissionDenied, "only nodes may do this, and the certificate is of minion %s", caller.Minion)
-	}
-	return nil
 }

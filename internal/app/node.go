@@ -24,6 +24,7 @@ import (
 	"github.com/carillon-cron/carillon/history"
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
 	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/auth/access"
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/control"
@@ -232,10 +233,13 @@ func (n *Node) caller() func(context.Context) (agentpush.Caller, error) {
 		if err != nil {
 			return agentpush.Caller{}, err
 		}
-		var c agentpush.Caller
-		c.Minion, _ = id.Minion()
-		c.Node, _ = id.Node()
-		return c, nil
+		if minion, ok := id.Minion(); ok {
+			return agentpush.MinionCaller(minion), nil
+		}
+		if node, ok := id.Node(); ok {
+			return agentpush.NodeCaller(node), nil
+		}
+		return agentpush.Caller{}, fmt.Errorf("%s is neither a minion nor a node", id)
 	}
 }
 
@@ -361,7 +365,12 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	}
 	n.httpServer = &http.Server{Handler: api.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, ConnContext: withAccount}
 	opts := agentpush.ServerOptions()
+	var guard *access.Guard
 	if n.registrar != nil {
+		if guard, err = access.New(access.Config{}, access.Deps{Caller: n.registrar.Caller, Logger: n.log.Named("access"), Metrics: metrics}); err != nil {
+			return err
+		}
+		opts = append(opts, guard.ServerOptions()...)
 		opts = append(opts, grpc.Creds(auth.Gate(credentials.NewTLS(n.registrar.ServerTLS().Config()), auth.GateConfig{})))
 	}
 	n.grpcServer = grpc.NewServer(opts...)
@@ -369,6 +378,7 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	if n.registrar != nil {
 		authpb.RegisterEnrollServer(n.grpcServer, n.registrar)
 		n.registrar.OnRevoke(n.hub.Revoke)
+		return guard.Check(n.grpcServer.GetServiceInfo())
 	}
 	return nil
 }

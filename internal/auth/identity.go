@@ -21,10 +21,12 @@ import (
 // Kind is what a certificate says that its holder is.
 type Kind string
 
-// The kinds of holders.
+// The kinds of holders. KindJoining is in no certificate: it is who shows none,
+// since it has yet to join.
 const (
-	KindMinion Kind = "minion"
-	KindNode   Kind = "node"
+	KindMinion  Kind = "minion"
+	KindNode    Kind = "node"
+	KindJoining Kind = "joining"
 )
 
 // Identity is who is at the other end of a connection. The zero Identity is
@@ -42,15 +44,30 @@ type Identity struct {
 // ErrNoIdentity is returned for a peer that showed no certificate.
 var ErrNoIdentity = errors.New("the peer showed no certificate of this cluster")
 
-// Minion returns the id of a minion, and false for anybody else.
-func (i Identity) Minion() (job.MinionID, bool) { return job.MinionID(i.Name), i.Kind == KindMinion }
+// Minion returns the id of a minion, and false for anybody else, whose name is
+// not told.
+func (i Identity) Minion() (job.MinionID, bool) {
+	if i.Kind != KindMinion {
+		return "", false
+	}
+	return job.MinionID(i.Name), true
+}
 
-// Node returns the name of a node, and false for anybody else.
-func (i Identity) Node() (job.NodeID, bool) { return job.NodeID(i.Name), i.Kind == KindNode }
+// Node returns the name of a node, and false for anybody else, whose name is
+// not told.
+func (i Identity) Node() (job.NodeID, bool) {
+	if i.Kind != KindNode {
+		return "", false
+	}
+	return job.NodeID(i.Name), true
+}
 
 func (i Identity) String() string {
-	if i.Kind == "" {
+	switch i.Kind {
+	case "":
 		return "nobody"
+	case KindJoining:
+		return "who shows no certificate"
 	}
 	return string(i.Kind) + " " + i.Name
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,9 @@ import (
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 )
+
+// shards is how many shards a cluster has.
+const shards = 8
 
 // cluster is what the nodes of one cluster have in common: an etcd, and a prefix
 // in it. Other tests use the same etcd.
@@ -59,7 +63,7 @@ func startNodeAs(t testing.TB, as *account, c *cluster, name string, args ...str
 		n.dir = filepath.Join(as.home, name)
 	}
 	usual := []string{
-		"--node", name, "--data-dir", n.dir, "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--shards", "8", "--log-format", "json",
+		"--node", name, "--data-dir", n.dir, "--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--shards", strconv.Itoa(shards), "--log-format", "json",
 	}
 	if c == nil {
 		usual = append(usual, "--embedded-etcd")
