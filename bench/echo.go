@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -88,7 +86,7 @@ func (e *echoServer) round() (time.Duration, error) {
 
 // runEcho serves the baseline: it tells its address, and answers each line of
 // its input by a round's seconds.
-func runEcho(ctx context.Context, _ json.RawMessage, lines <-chan string) error {
+func runEcho(ctx context.Context, _ struct{}, lines <-chan string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -99,13 +97,17 @@ func runEcho(ctx context.Context, _ json.RawMessage, lines <-chan string) error 
 	go func() { _ = server.Serve(l) }()
 	defer server.Stop()
 	context.AfterFunc(ctx, server.Stop)
-	fmt.Println(l.Addr())
+	if err := answer(l.Addr().String()); err != nil {
+		return err
+	}
 	for range lines {
 		took, err := e.round()
 		if err != nil {
 			return err
 		}
-		fmt.Println(took.Seconds())
+		if err := answer(took.Seconds()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -116,34 +118,33 @@ type echoes struct {
 	swarm  swarms
 }
 
-func startEchoes(ctx context.Context, count int) (_ *echoes, err error) {
-	e := &echoes{}
+func startEchoes(ctx context.Context, e *env, count int) (_ *echoes, err error) {
+	b := &echoes{}
 	defer func() {
 		if err != nil {
-			e.stop()
+			b.stop()
 		}
 	}()
-	if e.server, err = start(ctx, "echo", struct{}{}); err != nil {
+	if b.server, err = start(ctx, "echo", struct{}{}); err != nil {
 		return nil, err
 	}
-	addr, err := e.server.line(ctx, 10*time.Second)
-	if err != nil {
+	var addr string
+	if err = b.server.hear(ctx, e.patience, &addr); err != nil {
 		return nil, err
 	}
-	if e.swarm, err = startSwarms(ctx, count, []string{addr}, nil); err != nil {
-		return nil, err
-	}
-	return e, e.swarm.await(ctx, count, 3*time.Minute)
+	b.swarm, err = startSwarms(ctx, e, count, []string{addr}, nil)
+	return b, err
 }
 
-func (e *echoes) round(ctx context.Context) (roundTimes, error) {
-	s, err := e.server.number(ctx, "round", time.Minute)
-	return roundTimes{total: s}, err
+func (b *echoes) round(ctx context.Context, e *env) (roundTimes, error) {
+	var seconds float64
+	err := b.server.ask(ctx, "round", e.patience, &seconds)
+	return roundTimes{total: seconds}, err
 }
 
-func (e *echoes) stop() {
-	e.swarm.stop()
-	if e.server != nil {
-		e.server.stop()
+func (b *echoes) stop() {
+	b.swarm.stop()
+	if b.server != nil {
+		b.server.stop()
 	}
 }

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -21,18 +17,14 @@ import (
 	"github.com/carillon-cron/carillon/scheduler"
 )
 
-// shards is the number of shards in all benchmarks of the engine.
-const shards = 64
-
 // noop stands for the minions, and for history: a task that is ordered succeeds
 // at once, and its record is dropped. What is measured is planning, committing,
 // dispatching and closing.
 type noop struct {
 	engine atomic.Pointer[scheduler.Engine]
 	fired  atomic.Int64
-	late   atomic.Int64 // nanoseconds, summed
-	// sent, unless nil, is told of orders.
-	sent atomic.Pointer[func([]job.Order)]
+	// sent, unless nil, is told of orders. It is set before the engine runs.
+	sent func([]job.Order)
 }
 
 func (n *noop) Match(job.Target) []job.MinionID              { return []job.MinionID{"m"} }
@@ -41,20 +33,28 @@ func (*noop) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
 func (*noop) Value(job.MinionID, string) string { return "" }
 
 func (n *noop) Connected(job.MinionID) bool { return true }
-func (n *noop) Ask([]job.Ref)               {}
 func (n *noop) Ack([]job.TaskID)            {}
 func (n *noop) Cancel([]job.Ref, string)    {}
+
+// Ask tells an engine that was started again that no minion knows what the one
+// before it ordered: it sends that again.
+func (n *noop) Ask(refs []job.Ref) {
+	reports := make([]job.Report, len(refs))
+	for i := range refs {
+		reports[i] = job.Report{Task: refs[i].Task, Shard: refs[i].Shard}
+	}
+	n.engine.Load().Reports(reports)
+}
 
 func (n *noop) Send(orders []job.Order) {
 	now := time.Now()
 	reports := make([]job.Report, len(orders))
 	for i := range orders {
 		o := &orders[i]
-		n.late.Add(int64(now.Sub(o.ScheduledAt)))
 		reports[i] = job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateSucceeded, StartedAt: now, EndedAt: now}
 	}
-	if fn := n.sent.Load(); fn != nil {
-		(*fn)(orders)
+	if n.sent != nil {
+		n.sent(orders)
 	}
 	n.fired.Add(int64(len(orders)))
 	n.engine.Load().Reports(reports)
@@ -64,44 +64,13 @@ func (n *noop) Record(_ job.Run, done func(error)) { done(nil) }
 
 func (n *noop) Get(context.Context, job.RunID) (job.Run, error) { return job.Run{}, job.ErrNotFound }
 
-// putJobs stores count jobs; expr gives the schedule of each.
-func putJobs(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, count int, expr func(i int) string) error {
-	return putJobsWith(ctx, c, keys, count, expr, []string{"true"})
-}
-
-func putJobsWith(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, count int, expr func(i int) string, command []string) error {
-	const perTxn = 100
-	after := time.Now().UTC()
-	for from := 0; from < count; from += perTxn {
-		var ops []clientv3.Op
-		for i := from; i < min(from+perTxn, count); i++ {
-			uid, err := job.NewUID()
-			if err != nil {
-				return err
-			}
-			j := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{
-				Metadata: job.Metadata{Namespace: "bench", Name: fmt.Sprintf("job-%07d", i)},
-				Spec:     job.Spec{Schedules: []string{expr(i)}, Command: command, Overlap: job.OverlapAllow},
-				UID:      uid, Generation: 1, After: after, CreatedAt: after, UpdatedAt: after,
-			}}
-			value, err := etcdkv.Encode(&j)
-			if err != nil {
-				return err
-			}
-			ops = append(ops, clientv3.OpPut(keys.Job(etcdkv.ShardOf(j.Key(), shards), j.Key()), value))
-		}
-		if _, err := c.Txn(ctx).Then(ops...).Commit(); err != nil {
-			return fmt.Errorf("put jobs: %w", err)
-		}
-	}
-	return nil
-}
-
-// startEngine runs an engine against etcd with no-op minions.
-func startEngine(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys) (*noop, func() error, error) {
+// startEngine runs an engine against etcd in this process, with no-op minions
+// that tell sent, unless it is nil, of their orders.
+func startEngine(ctx context.Context, c *clientv3.Client, sent func([]job.Order)) (*noop, func() error, error) {
+	keys := etcdkv.NewKeys("")
 	meta := etcdkv.Meta{Schema: etcdkv.Schema, Epoch: 1, Shards: shards}
 	cluster := scheduler.NewCluster(c, keys, meta)
-	n := &noop{}
+	n := &noop{sent: sent}
 	engine, err := scheduler.New(scheduler.Config{
 		Node: "bench", Identity: "bench", Keys: keys, Meta: meta, LeaseTTL: 30 * time.Second, MisfireGrace: time.Hour,
 	}, scheduler.Deps{
@@ -119,107 +88,105 @@ func startEngine(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys) (*no
 	return n, func() error { cancel(); return <-done }, nil
 }
 
-// committedJobs is how many jobs fire every second in firesCommitted: more than
-// the engine can do, so that the figure is its limit.
-const committedJobs = 200_000
-
-// committedPerSecond measures how many fires a second the engine plans, commits
-// to etcd, dispatches and closes on one node.
-func committedPerSecond(ctx context.Context) (float64, error) {
-	c, stopEtcd, err := startEtcd(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer stopEtcd()
-	keys := etcdkv.NewKeys("")
-	if err := putJobs(ctx, c, keys, committedJobs, func(int) string { return "@every 1s" }); err != nil {
-		return 0, err
-	}
-	n, stop, err := startEngine(ctx, c, keys)
-	if err != nil {
-		return 0, err
-	}
-	if err := until(ctx, 30*time.Second, func() bool { return n.fired.Load() >= committedJobs }); err != nil {
-		return 0, errors.Join(err, stop())
-	}
-	const window = 10 * time.Second
-	from, begun := n.fired.Load(), time.Now()
-	time.Sleep(window)
-	rate := float64(n.fired.Load()-from) / time.Since(begun).Seconds()
-	return rate, stop()
+// engineSpec is what an engine's process is told.
+type engineSpec struct {
+	Etcd string
+	// Jobs and Period are for the bare one: how many there are, and in how many
+	// seconds each is due once.
+	Jobs, Period int
 }
 
-// millionJobs measures how long a node takes to load a million jobs, and the
-// memory it has then.
-func millionJobs(ctx context.Context) error {
-	c, stopEtcd, err := startEtcd(ctx)
+// engineStats are the answer to a line.
+type engineStats struct {
+	Jobs  int   // that are loaded
+	Fired int64 // so far
+	// Processor is the time that the process has used, in seconds.
+	Processor float64
+	Resident  int64 // bytes
+}
+
+// runEngine runs an engine with no-op minions. It answers each line by its
+// engineStats.
+func runEngine(ctx context.Context, spec engineSpec, lines <-chan string) error {
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{spec.Etcd}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		return err
 	}
-	defer stopEtcd()
-	keys := etcdkv.NewKeys("")
-	// Due in a year: nothing fires while it loads.
-	expr := func(i int) string {
-		month := int(time.Now().AddDate(0, -1, 0).Month())
-		return fmt.Sprintf("%d %d 1 %d *", i%60, i/60%24, month)
-	}
-	if err := putJobs(ctx, c, keys, 1_000_000, expr); err != nil {
-		return err
-	}
-	debug.FreeOSMemory()
-	begun := time.Now()
-	n, stop, err := startEngine(ctx, c, keys)
+	defer func() { _ = c.Close() }()
+	n, stop, err := startEngine(ctx, c, nil)
 	if err != nil {
 		return err
 	}
-	err = until(ctx, 5*time.Minute, func() bool { return n.engine.Load().Jobs() == 1_000_000 })
-	if err != nil {
-		return errors.Join(err, stop())
+	for range lines {
+		if err := tellStats(n.engine.Load().Jobs(), n.fired.Load()); err != nil {
+			return err
+		}
 	}
-	report("jobs_1m_load_s", time.Since(begun).Seconds(), "s")
-	peak, err := residentBytes()
-	if err != nil {
-		return errors.Join(err, stop())
-	}
-	time.Sleep(5 * time.Second)
-	rss, err := residentBytes()
-	if err != nil {
-		return errors.Join(err, stop())
-	}
-	report("jobs_1m_rss_mb", float64(rss)/1e6, "MB (the node alone, 5 s after loading)")
-	report("jobs_1m_rss_loading_mb", float64(peak)/1e6, "MB (the moment that the last job was loaded)")
 	return stop()
 }
 
-// until waits for a condition.
-func until(ctx context.Context, limit time.Duration, ok func() bool) error {
-	for begun := time.Now(); !ok(); {
-		if time.Since(begun) > limit {
-			return fmt.Errorf("not reached within %v", limit)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
+func tellStats(jobs int, fired int64) error {
+	resident, err := residentOf("self")
+	if err != nil {
+		return err
 	}
-	return nil
+	return answer(engineStats{Jobs: jobs, Fired: fired, Processor: cpuTime().Seconds(), Resident: resident})
 }
 
-// residentBytes returns the memory of this process.
-func residentBytes() (int64, error) { return residentOf("self") }
+// stats asks an engine's process.
+func stats(ctx context.Context, e *env, p *process) (engineStats, error) {
+	var s engineStats
+	err := p.ask(ctx, "stats", e.patience, &s)
+	return s, err
+}
 
-// residentOf returns the memory of a process in bytes.
-func residentOf(pid string) (int64, error) {
-	path := "/proc/" + pid + "/statm"
-	b, err := os.ReadFile(path)
+// awaitStats waits until an engine has come so far.
+func awaitStats(ctx context.Context, e *env, p *process, what string, ok func(engineStats) bool) error {
+	return e.until(ctx, what, func() (bool, error) {
+		s, err := stats(ctx, e, p)
+		return err == nil && ok(s), err
+	})
+}
+
+// committedPerSecond measures how many fires a second an engine plans, commits
+// to etcd, dispatches and closes on one node, with so many offered.
+func committedPerSecond(ctx context.Context, e *env, jobs int, window time.Duration) (float64, error) {
+	store, err := startEtcd(ctx, e)
 	if err != nil {
 		return 0, err
 	}
-	fields := bytes.Fields(b)
-	if len(fields) < 2 {
-		return 0, errors.New(path + " is not understood")
+	defer store.close()
+	if err := (&jobsOf{namespace: "bench", count: jobs, expr: always("@every 1s"), command: []string{"true"}}).put(ctx, store.Client); err != nil {
+		return 0, err
 	}
-	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
-	return pages * int64(os.Getpagesize()), err
+	p, err := start(ctx, "engine", engineSpec{Etcd: store.endpoint})
+	if err != nil {
+		return 0, err
+	}
+	defer p.kill()
+	if err := awaitStats(ctx, e, p, "all jobs fire once", func(s engineStats) bool { return s.Fired >= int64(jobs) }); err != nil {
+		return 0, err
+	}
+	from, err := stats(ctx, e, p)
+	if err != nil {
+		return 0, err
+	}
+	begun := time.Now()
+	if err := pause(ctx, window); err != nil {
+		return 0, err
+	}
+	to, err := stats(ctx, e, p)
+	if err != nil {
+		return 0, err
+	}
+	return float64(to.Fired-from.Fired) / time.Since(begun).Seconds(), nil
+}
+
+// self is this program.
+func self() (string, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("own program: %w", err)
+	}
+	return path, nil
 }

@@ -2,15 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
-	"os/exec"
-	"os/signal"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -18,18 +12,18 @@ import (
 	"go.uber.org/zap"
 )
 
-// etcdArgument makes this program run an etcd server, so that its memory and
-// processor time are not counted as ours.
-const etcdArgument = "etcd-server"
+// etcdSpec is what an etcd server's process is told.
+type etcdSpec struct{ Dir string }
 
-func runEtcd(dir, endpoint string) error {
-	client, err := url.Parse(endpoint)
-	if err != nil {
+// runEtcd runs an etcd server, and tells its endpoint once it serves.
+func runEtcd(ctx context.Context, spec etcdSpec, _ <-chan string) error {
+	if err := os.Chdir(spec.Dir); err != nil { // its socket for peers is there
 		return err
 	}
 	cfg := embed.NewConfig()
-	cfg.Dir = dir
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{*client}, []url.URL{*client}
+	cfg.Dir = "data"
+	client := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
 	peer := url.URL{Scheme: "unix", Host: "localhost:" + fmt.Sprint(os.Getpid())}
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
@@ -41,8 +35,16 @@ func runEtcd(dir, endpoint string) error {
 		return err
 	}
 	defer srv.Close()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-srv.Err():
+		return err
+	case <-srv.Server.ReadyNotify():
+	}
+	if err := answer("http://" + srv.Clients[0].Addr().String()); err != nil {
+		return err
+	}
 	select {
 	case <-ctx.Done():
 		return nil
@@ -51,51 +53,52 @@ func runEtcd(dir, endpoint string) error {
 	}
 }
 
-// startEtcd starts an etcd server as a process of its own.
-func startEtcd(ctx context.Context) (*clientv3.Client, func(), error) {
-	dir, err := os.MkdirTemp("", "carillon-bench-")
-	if err != nil {
-		return nil, nil, err
+// etcd is a server in a process of its own, with a client.
+type etcd struct {
+	*clientv3.Client
+	process  *process
+	endpoint string
+	dir      string
+}
+
+func startEtcd(ctx context.Context, e *env) (_ *etcd, err error) {
+	s := &etcd{}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "carillon-bench-"); err != nil {
+		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
+	if s.process, err = start(ctx, "etcd", etcdSpec{Dir: s.dir}); err != nil {
+		return nil, err
 	}
-	endpoint := "http://" + l.Addr().String()
-	if err := l.Close(); err != nil {
-		return nil, nil, err
+	if err := s.process.hear(ctx, e.patience, &s.endpoint); err != nil {
+		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
-	cmd := exec.CommandContext(ctx, self, etcdArgument, filepath.Join(dir, "data"), endpoint) //nolint:gosec // ourselves
-	cmd.Dir, cmd.Stderr = dir, os.Stderr
-	if err := cmd.Start(); err != nil {
-		return nil, nil, err
-	}
-	stop := func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		_ = os.RemoveAll(dir)
-	}
-	c, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{endpoint}, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
+	s.Client, err = clientv3.New(clientv3.Config{
+		Endpoints: []string{s.endpoint}, DialTimeout: 5 * time.Second, Logger: zap.NewNop(),
 		MaxCallSendMsgSize: 16 << 20,
 	})
+	return s, err
+}
+
+func (s *etcd) close() {
+	if s.Client != nil {
+		_ = s.Close()
+	}
+	if s.process != nil {
+		s.process.kill()
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// revision returns etcd's revision: each write is one.
+func (s *etcd) revision(ctx context.Context) (int64, error) {
+	r, err := s.Get(ctx, "revision")
 	if err != nil {
-		stop()
-		return nil, nil, err
+		return 0, err
 	}
-	for range 100 {
-		bounded, cancel := context.WithTimeout(ctx, time.Second)
-		_, err = c.Get(bounded, "ready")
-		cancel()
-		if err == nil {
-			return c, func() { _ = c.Close(); stop() }, nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	stop()
-	return nil, nil, errors.Join(errors.New("etcd does not answer"), err)
+	return r.Header.Revision, nil
 }

@@ -19,23 +19,25 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-const (
-	fanOutMinions = 18_000 // a process may have 20,000 files
-	fanOutRounds  = 7
-	// roundPause lets acknowledgements and collected garbage of a round be over
-	// before the next one begins.
-	roundPause = 2 * time.Second
-)
+// roundPause lets acknowledgements and collected garbage of a round be over
+// before the next one begins.
+const roundPause = 2 * time.Second
 
-// fanOut measures runs on so many minions from the request to the record, and
-// how long it takes until they are all back after a crash of their node.
-func fanOut(ctx context.Context, count, rounds int) error {
-	bare, err := startEchoes(ctx, count)
+// fanOut measures runs on so many fake minions from the request to the record,
+// in turns with bare gRPC streams, and how long it takes until they are all back
+// after a crash of their node.
+type fanOut struct {
+	minions int
+	pause   time.Duration // after a round
+}
+
+func (b fanOut) measure(ctx context.Context, e *env) error {
+	bare, err := startEchoes(ctx, e, b.minions)
 	if err != nil {
 		return fmt.Errorf("baseline: %w", err)
 	}
 	defer bare.stop()
-	f, err := startFarm(ctx, 1)
+	f, err := startFarm(ctx, e, 1, nodeSettings{})
 	if err != nil {
 		return err
 	}
@@ -44,100 +46,132 @@ func fanOut(ctx context.Context, count, rounds int) error {
 	if err != nil {
 		return err
 	}
-	swarm, err := startSwarms(ctx, count, f.servers(), f.auth.Authority())
+	swarm, err := f.startSwarms(ctx, b.minions)
 	if err != nil {
 		return err
 	}
 	defer swarm.stop()
-	if err := swarm.await(ctx, count, 5*time.Minute); err != nil {
-		return err
+	var each []float64 // kB of the node for each minion, after a round
+	ours := fanOutSide{
+		round: func(ctx context.Context) (roundTimes, error) {
+			r, err := f.round(ctx, b.minions)
+			if err != nil {
+				return r, err
+			}
+			full, err := f.resident()
+			each = append(each, float64(full-idle)/float64(b.minions)/1000)
+			return r, err
+		},
+		processes: append(slices.Clone(swarm), f.nodes...), pause: b.pause,
 	}
-	if err := f.awaitPresent(ctx, count, 0, time.Minute); err != nil {
-		return err
+	theirs := fanOutSide{
+		round:     func(ctx context.Context) (roundTimes, error) { return bare.round(ctx, e) },
+		processes: append(slices.Clone(bare.swarm), bare.server), pause: b.pause,
 	}
-	ours, theirs, err := inTurns(ctx, rounds,
-		side{func() (roundTimes, error) { return f.round(ctx, count) }, append(slices.Clone(swarm), f.nodes...)},
-		side{func() (roundTimes, error) { return bare.round(ctx) }, append(slices.Clone(bare.swarm), bare.server)})
-	if err != nil {
+	for _, s := range []*fanOutSide{&ours, &theirs} { // a round that warms up
+		if err := s.once(ctx); err != nil {
+			return err
+		}
+		s.times = nil
+	}
+	if err := e.inTurns(ctx, ours.once, theirs.once); err != nil {
 		return err
 	}
 	bare.stop()
-	full, err := f.resident()
-	if err != nil {
+	if err := b.report(e, &ours, &theirs); err != nil {
 		return err
 	}
-	name := "fanout_" + thousands(count)
-	total, low, high := spread(ours, func(r roundTimes) float64 { return r.total })
-	bareTotal, bareLow, bareHigh := spread(theirs, func(r roundTimes) float64 { return r.total })
-	cpu, _, _ := spread(ours, func(r roundTimes) float64 { return r.cpu })
-	bareCPU, _, _ := spread(theirs, func(r roundTimes) float64 { return r.cpu })
-	started, _, _ := spread(ours, func(r roundTimes) float64 { return r.lastStart })
-	report(name+"_s", total, fmt.Sprintf("s from the request to the run's record in history, median of %d rounds (%.2f to %.2f); one node, mutual TLS, %d minions that answer at once", len(ours), low, high, count))
-	report(name+"_last_start_s", started, "s from the run's instant to the start of its last task")
-	report(name+"_raw_grpc_s", bareTotal, fmt.Sprintf("s, one message out and one back on %d bare gRPC streams without TLS, median of %d rounds (%.2f to %.2f), in turns with the above", count, len(theirs), bareLow, bareHigh))
-	report(name+"_vs_raw_grpc", total/bareTotal, "x")
-	report(name+"_cpu_vs_raw_grpc", cpu/bareCPU, fmt.Sprintf("x, processor time of a round and the %s after it, node and minions (%.2f s) to server and clients (%.2f s)", roundPause, cpu, bareCPU))
-	report("hub_kb_per_minion", float64(full-idle)/float64(count)/1000, fmt.Sprintf("kB of a node's resident memory for each of %d connected minions, after the rounds", count))
-	return f.reconnect(ctx, swarm, count)
+	if err := e.report("hub_kb_per_minion", "kB", each, fmt.Sprintf(
+		"of a node's resident memory for each of %d connected minions, after each round", b.minions)); err != nil {
+		return err
+	}
+	return f.reconnects(ctx, swarm, b.minions)
+}
+
+func (b fanOut) report(e *env, ours, theirs *fanOutSide) error {
+	name := "fanout_" + thousands(b.minions)
+	total, bareTotal := ours.of(total), theirs.of(total)
+	if err := e.report(name+"_s", "s", total, fmt.Sprintf(
+		"from the request to the run's record in history; one node, mutual TLS, %d fake minions that answer at once", b.minions)); err != nil {
+		return err
+	}
+	if err := e.report(name+"_last_start_s", "s", ours.of(lastStart), "from the run's instant to the start of its last task"); err != nil {
+		return err
+	}
+	if err := e.report(name+"_raw_grpc_s", "s", bareTotal, fmt.Sprintf(
+		"one message out and one back on %d bare gRPC streams without TLS", b.minions)); err != nil {
+		return err
+	}
+	if err := e.ratio(name+"_vs_raw_grpc", total, bareTotal, "of its time"); err != nil {
+		return err
+	}
+	return e.ratio(name+"_cpu_vs_raw_grpc", ours.of(processor), theirs.of(processor), fmt.Sprintf(
+		"of its processor time, in a round and the %s after it: node and minions to server and clients", b.pause))
 }
 
 // roundTimes are what a round took, in seconds.
 type roundTimes struct {
 	total     float64
 	lastStart float64
-	cpu       float64
+	processor float64
 }
 
-// spread returns the median, the least and the greatest of a figure.
-func spread(rounds []roundTimes, of func(roundTimes) float64) (mid, low, high float64) {
-	v := make([]float64, len(rounds))
-	for i, r := range rounds {
-		v[i] = of(r)
-	}
-	return median(v), slices.Min(v), slices.Max(v)
-}
+func total(r roundTimes) float64     { return r.total }
+func lastStart(r roundTimes) float64 { return r.lastStart }
+func processor(r roundTimes) float64 { return r.processor }
 
-// side is one of two that are compared: its round, and the processes that do it.
-type side struct {
-	round     func() (roundTimes, error)
+// fanOutSide is one of two that are compared: its round, and the processes that
+// do it.
+type fanOutSide struct {
+	round     func(context.Context) (roundTimes, error)
 	processes []*process
+	pause     time.Duration
+	times     []roundTimes
 }
 
-// inTurns measures rounds of two sides in turns, so that whatever else the
-// machine does meanwhile hits both. The first round of each warms up.
-func inTurns(ctx context.Context, rounds int, a, b side) (ofA, ofB []roundTimes, err error) {
-	one := func(s *side) (roundTimes, error) {
-		before, err := processorTime(s.processes...)
-		if err != nil {
-			return roundTimes{}, err
-		}
-		r, err := s.round()
-		if err != nil {
-			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return r, ctx.Err()
-		case <-time.After(roundPause):
-		}
-		after, err := processorTime(s.processes...)
-		r.cpu = after - before
-		return r, err
+func (s *fanOutSide) once(ctx context.Context) error {
+	before, err := processorTime(s.processes...)
+	if err != nil {
+		return err
 	}
-	for i := range rounds + 1 {
-		ra, err := one(&a)
-		if err != nil {
-			return nil, nil, err
-		}
-		rb, err := one(&b)
-		if err != nil {
-			return nil, nil, err
-		}
-		if i > 0 {
-			ofA, ofB = append(ofA, ra), append(ofB, rb)
-		}
+	r, err := s.round(ctx)
+	if err != nil {
+		return err
 	}
-	return ofA, ofB, nil
+	if err := pause(ctx, s.pause); err != nil {
+		return err
+	}
+	after, err := processorTime(s.processes...)
+	// A round may use less than one tick of the kernel's clock.
+	r.processor = max(after-before, 1.0/ticksPerSecond)
+	s.times = append(s.times, r)
+	return err
+}
+
+// of returns a figure by round.
+func (s *fanOutSide) of(figure func(roundTimes) float64) []float64 {
+	v := make([]float64, len(s.times))
+	for i, r := range s.times {
+		v[i] = figure(r)
+	}
+	return v
+}
+
+// startSwarms starts fake minions, and waits until they are in the presence.
+func (f *farm) startSwarms(ctx context.Context, count int) (swarms, error) {
+	a, err := f.credentials()
+	if err != nil {
+		return nil, err
+	}
+	s, err := startSwarms(ctx, f.env, count, f.servers(), &a)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.awaitPresent(ctx, count, 0); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
 }
 
 // thousands is a count as it stands in a figure's name.
@@ -154,13 +188,13 @@ const manifest = `{"apiVersion":"carillon/v1","kind":"Job","metadata":{"namespac
 
 // round runs a command on all minions, until its record is in history.
 func (f *farm) round(ctx context.Context, count int) (roundTimes, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, f.env.patience)
 	defer cancel()
-	store, err := historyetcd.New(historyetcd.Config{Keys: etcdkv.NewKeys("")}, historyetcd.Deps{Client: f.client, Logger: zap.NewNop()})
+	store, err := historyetcd.New(historyetcd.Config{Keys: etcdkv.NewKeys("")}, historyetcd.Deps{Client: f.etcd.Client, Logger: zap.NewNop()})
 	if err != nil {
 		return roundTimes{}, err
 	}
-	records := f.client.Watch(ctx, etcdkv.NewKeys("").Runs(), clientv3.WithPrefix(), clientv3.WithCreatedNotify(), clientv3.WithKeysOnly())
+	records := f.etcd.Watch(ctx, etcdkv.NewKeys("").Runs(), clientv3.WithPrefix(), clientv3.WithCreatedNotify(), clientv3.WithKeysOnly())
 	<-records
 	begun := time.Now()
 	id, err := f.exec(ctx)
@@ -217,64 +251,67 @@ func (f *farm) exec(ctx context.Context) (job.RunID, error) {
 	return v.RunID, json.Unmarshal(body, &v)
 }
 
-// reconnect kills the node, starts it again, and measures until all minions are
+// reconnects kills the node, starts it again, and measures until all minions are
 // back and in the presence.
-func (f *farm) reconnect(ctx context.Context, swarm swarms, count int) error {
-	got, err := f.client.Get(ctx, "revision")
-	if err != nil {
+func (f *farm) reconnects(ctx context.Context, swarm swarms, count int) error {
+	var up, back []float64
+	for range f.env.rounds {
+		revision, err := f.etcd.revision(ctx)
+		if err != nil {
+			return err
+		}
+		begun := time.Now()
+		f.nodes[0].kill()
+		if err := f.startNode(ctx, 0); err != nil {
+			return err
+		}
+		up = append(up, time.Since(begun).Seconds())
+		if err := f.awaitPresent(ctx, count, revision); err != nil {
+			return err
+		}
+		back = append(back, time.Since(begun).Seconds())
+		if err := swarm.await(ctx, f.env, count); err != nil {
+			return err
+		}
+	}
+	name := "reconnect_" + thousands(count)
+	if err := f.env.report(name+"_node_s", "s", up, "from kill -9 of the node until it is ready again"); err != nil {
 		return err
 	}
-	begun := time.Now()
-	f.nodes[0].kill()
-	if err := f.startNode(ctx, 0); err != nil {
-		return err
-	}
-	up := time.Since(begun)
-	if err := f.awaitPresent(ctx, count, got.Header.Revision, 5*time.Minute); err != nil {
-		return err
-	}
-	took := time.Since(begun)
-	if err := swarm.await(ctx, count, time.Minute); err != nil {
-		return err
-	}
-	report("reconnect_"+thousands(count)+"_s", took.Seconds(), fmt.Sprintf(
-		"s from kill -9 of the node until %d minions are back and in the presence, with session tickets; the node was ready again after %.1f s", count, up.Seconds()))
-	return nil
+	return f.env.report(name+"_s", "s", back, fmt.Sprintf(
+		"from kill -9 of the node until %d minions are back and in the presence; mutual TLS with session tickets", count))
 }
 
-// threeNodesMinions is how many minions three nodes get.
-const threeNodesMinions = 50_000
+// fanOutThreeNodes measures runs on fake minions of three nodes.
+type fanOutThreeNodes struct {
+	minions int
+	pause   time.Duration // before a round
+}
 
-// fanOutThreeNodes measures runs on minions of three nodes.
-func fanOutThreeNodes(ctx context.Context, count, rounds int) error {
-	f, err := startFarm(ctx, 3)
+func (b fanOutThreeNodes) measure(ctx context.Context, e *env) error {
+	f, err := startFarm(ctx, e, 3, nodeSettings{})
 	if err != nil {
 		return err
 	}
 	defer f.close()
-	swarm, err := startSwarms(ctx, count, f.servers(), f.auth.Authority())
+	swarm, err := f.startSwarms(ctx, b.minions)
 	if err != nil {
 		return err
 	}
 	defer swarm.stop()
-	if err := swarm.await(ctx, count, 10*time.Minute); err != nil {
-		return err
-	}
-	if err := f.awaitPresent(ctx, count, 0, 5*time.Minute); err != nil {
-		return err
-	}
 	var took []float64
-	for i := range rounds + 1 {
-		time.Sleep(roundPause)
-		s, err := f.round(ctx, count)
+	for i := range e.rounds + 1 {
+		if err := pause(ctx, b.pause); err != nil {
+			return err
+		}
+		r, err := f.round(ctx, b.minions)
 		if err != nil {
 			return err
 		}
 		if i > 0 { // the first one warms up
-			took = append(took, s.total)
+			took = append(took, r.total)
 		}
 	}
-	report("fanout_3nodes_"+thousands(count)+"_s", median(took), fmt.Sprintf(
-		"s from the request to the run's record, median of %d rounds (%.2f to %.2f); %d minions, mutual TLS, nodes and minions on one machine", len(took), slices.Min(took), slices.Max(took), count))
-	return nil
+	return e.report("fanout_3nodes_"+thousands(b.minions)+"_s", "s", took, fmt.Sprintf(
+		"from the request to the run's record; %d fake minions, mutual TLS, nodes and minions on one machine", b.minions))
 }

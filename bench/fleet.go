@@ -3,21 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
-	"google.golang.org/grpc/credentials"
-
-	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/worker"
 )
@@ -32,13 +27,15 @@ func build(ctx context.Context, dir, name string) (string, error) {
 	return program, nil
 }
 
-// idleMinions is how many worker processes minionMemory looks at.
-const idleMinions = 5
+// idleMinions measures the memory of real worker processes that are connected
+// and have nothing to do. Each is a round.
+type idleMinions struct {
+	count int
+	idle  time.Duration // after they have come
+}
 
-// minionMemory measures the memory of real worker processes that are connected
-// and have nothing to do.
-func minionMemory(ctx context.Context) error {
-	f, err := startFarm(ctx, 1)
+func (b idleMinions) measure(ctx context.Context, e *env) error {
+	f, err := startFarm(ctx, e, 1, nodeSettings{})
 	if err != nil {
 		return err
 	}
@@ -47,7 +44,7 @@ func minionMemory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	token, err := f.auth.CreateToken(ctx, registrar.TokenSpec{Uses: idleMinions, By: "bench"})
+	token, err := f.auth.CreateToken(ctx, registrar.TokenSpec{Uses: b.count, By: "bench"})
 	if err != nil {
 		return err
 	}
@@ -58,7 +55,7 @@ func minionMemory(ctx context.Context) error {
 			_ = m.Wait()
 		}
 	}()
-	for i := range idleMinions {
+	for i := range b.count {
 		id := string(minionName(i))
 		m := exec.CommandContext(ctx, program, "--servers", f.servers()[0], "--id", id, //nolint:gosec // what we built
 			"--data-dir", filepath.Join(f.dir, id), "--join-token", token.Text(), "--log-level", "error")
@@ -68,41 +65,35 @@ func minionMemory(ctx context.Context) error {
 		}
 		minions = append(minions, m)
 	}
-	if err := f.awaitPresent(ctx, idleMinions, 0, time.Minute); err != nil {
+	if err := f.awaitPresent(ctx, b.count, 0); err != nil {
 		return err
 	}
-	time.Sleep(10 * time.Second)
-	var rss []float64
+	if err := pause(ctx, b.idle); err != nil {
+		return err
+	}
+	var resident []float64
 	for _, m := range minions {
 		n, err := residentOf(strconv.Itoa(m.Process.Pid))
 		if err != nil {
 			return err
 		}
-		rss = append(rss, float64(n)/1000)
+		resident = append(resident, float64(n)/1000)
 	}
-	report("minion_rss_kb", median(rss), fmt.Sprintf("kB of resident memory, median of %d worker processes, connected by mutual TLS and idle for 10 s (the pages of the program that all share included)", len(rss)))
-	return nil
+	return e.report("minion_rss_kb", "kB", resident, fmt.Sprintf(
+		"of resident memory, each round one worker process, connected by mutual TLS and idle for %v (the pages of the program that all share included)", b.idle))
 }
 
 // fleetSpec is what a process of real minions is told.
 type fleetSpec struct {
-	Server       string
+	Server, Dir  string
 	First, Count int
-	CA, Key, Dir string
+	Authority    authority
 }
 
 // runFleet runs real minions, each with journal, spool and shim of its own, in
 // one process.
-func runFleet(ctx context.Context, text json.RawMessage, _ <-chan string) error {
-	var spec fleetSpec
-	if err := json.Unmarshal(text, &spec); err != nil {
-		return err
-	}
-	ca, err := auth.ParseAuthority([]byte(spec.CA), []byte(spec.Key))
-	if err != nil {
-		return err
-	}
-	self, err := os.Executable()
+func runFleet(ctx context.Context, spec fleetSpec, _ <-chan string) error {
+	me, err := self()
 	if err != nil {
 		return err
 	}
@@ -110,14 +101,14 @@ func runFleet(ctx context.Context, text json.RawMessage, _ <-chan string) error 
 	var running sync.WaitGroup
 	for i := range spec.Count {
 		id := minionName(spec.First + i)
-		conf, err := minionTLS(ca, id)
+		transport, err := spec.Authority.transport(id)
 		if err != nil {
 			return err
 		}
 		m, err := worker.New(worker.Config{
 			ID: id, DataDir: filepath.Join(spec.Dir, string(id)), Servers: []string{spec.Server},
-			ShimCommand: []string{self, shimArgument}, ShimIdle: 10 * time.Minute, Cgroup: worker.NoCgroup, Version: "bench",
-		}, worker.Deps{Transport: credentials.NewTLS(conf)})
+			ShimCommand: []string{me, shimRole}, ShimIdle: shimIdle, Cgroup: worker.NoCgroup, Version: "bench",
+		}, worker.Deps{Transport: transport})
 		if err != nil {
 			return err
 		}
@@ -131,82 +122,101 @@ func runFleet(ctx context.Context, text json.RawMessage, _ <-chan string) error 
 	return errors.Join(errs...)
 }
 
-const (
-	clushMinions   = 1000
-	clushRounds    = 5
-	fleetProcesses = 4
-)
+// execAgainstClush measures `carillon exec` of a command that does nothing on so
+// many real minions, and the same by clush on this host, in turns.
+type execAgainstClush struct {
+	peer      string // the program
+	minions   int
+	processes int
+	pause     time.Duration // after each command
+	built     bool          // run the real program, and not this one in its role
+}
 
-// execAgainstClush measures `carillon exec` of a command that does nothing on
-// 1,000 minions, and the same by clush on this host, in turns.
-func execAgainstClush(ctx context.Context) error {
-	peer, err := exec.LookPath("clush")
+func (b execAgainstClush) measure(ctx context.Context, e *env) error {
+	clush, err := exec.LookPath(b.peer)
 	if err != nil {
 		return fmt.Errorf("clush is missing, and with it the comparison; install Debian's package clustershell: %w", err)
 	}
-	return execAgainst(ctx, peer, clushMinions, clushRounds)
-}
-
-func execAgainst(ctx context.Context, clush string, count, rounds int) error {
-	f, err := startFarm(ctx, 1)
+	f, err := startFarm(ctx, e, 1, nodeSettings{})
 	if err != nil {
 		return err
 	}
 	defer f.close()
-	program, err := build(ctx, f.dir, "carillon")
+	carillon, err := b.carillon(ctx, f.dir)
 	if err != nil {
 		return err
 	}
-	key, err := f.auth.Authority().KeyPEM()
+	fleet, err := b.fleet(ctx, f)
+	defer fleet.stop()
 	if err != nil {
 		return err
 	}
-	var fleet swarms
-	defer func() { fleet.stop() }()
-	each := (count + fleetProcesses - 1) / fleetProcesses
-	for first := 0; first < count; first += each {
+	hosts := fmt.Sprintf("m[00000-%05d]", b.minions-1)
+	var ours, theirs []float64
+	side := func(into *[]float64, argv ...string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			s, err := timed(ctx, argv)
+			*into = append(*into, s)
+			if err != nil {
+				return err
+			}
+			return pause(ctx, b.pause)
+		}
+	}
+	us := side(&ours, append(carillon, "exec", "--server", f.api(), "--target", hosts, "--", "true")...)
+	if err := us(ctx); err != nil { // it warms up
+		return err
+	}
+	ours = nil
+	if err := e.inTurns(ctx, us, side(&theirs, clush, "-R", "exec", "-f", "64", "-w", hosts, "true")); err != nil {
+		return err
+	}
+	name := "exec_" + thousands(b.minions)
+	if err := e.report(name+"_s", "s", ours, fmt.Sprintf(
+		"of `carillon exec -- true` on %d real minions, each with journal, fsync, shim and mutual TLS, in %d processes on this host", b.minions, len(fleet))); err != nil {
+		return err
+	}
+	if err := e.report(name+"_clush_s", "s", theirs, fmt.Sprintf("of `clush -R exec -f 64 -w %s true` on this host, which connects nowhere", hosts)); err != nil {
+		return err
+	}
+	return e.ratio("exec_vs_clush", ours, theirs, "of its time (below 1: ours is faster)")
+}
+
+// carillon is the command line that runs carillon.
+func (b execAgainstClush) carillon(ctx context.Context, dir string) ([]string, error) {
+	if b.built {
+		program, err := build(ctx, dir, "carillon")
+		return []string{program}, err
+	}
+	me, err := self()
+	return []string{me, "carillon"}, err
+}
+
+// fleet starts the real minions, and waits until they are in the presence.
+func (b execAgainstClush) fleet(ctx context.Context, f *farm) (fleet swarms, err error) {
+	a, err := f.credentials()
+	if err != nil {
+		return nil, err
+	}
+	each := (b.minions + b.processes - 1) / b.processes
+	for first := 0; first < b.minions; first += each {
 		p, err := start(ctx, "fleet", fleetSpec{
-			Server: f.servers()[0], First: first, Count: min(each, count-first), Dir: filepath.Join(f.dir, "minions"),
-			CA: string(f.auth.Authority().CertificatePEM()), Key: string(key),
+			Server: f.servers()[0], First: first, Count: min(each, b.minions-first), Dir: filepath.Join(f.dir, "minions"), Authority: a,
 		})
 		if err != nil {
-			return err
+			return fleet, err
 		}
 		fleet = append(fleet, p)
 	}
-	if err := f.awaitPresent(ctx, count, 0, 5*time.Minute); err != nil {
-		return err
-	}
-	var ours, theirs []float64
-	for i := range rounds + 1 {
-		hosts := fmt.Sprintf("m[00000-%05d]", count-1)
-		a, err := timed(ctx, program, "exec", "--server", f.api(), "--target", hosts, "--", "true")
-		if err != nil {
-			return err
-		}
-		time.Sleep(roundPause)
-		b, err := timed(ctx, clush, "-R", "exec", "-f", "64", "-w", hosts, "true")
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			continue // it warms up
-		}
-		ours, theirs = append(ours, a), append(theirs, b)
-	}
-	name := "exec_" + thousands(count)
-	report(name+"_s", median(ours), fmt.Sprintf("s of `carillon exec -- true` on %d real minions, each with journal, fsync, shim and mutual TLS, in %d processes on this host; median of %d (%.2f to %.2f)", count, len(fleet), len(ours), slices.Min(ours), slices.Max(ours)))
-	report(name+"_clush_s", median(theirs), fmt.Sprintf("s of `clush -R exec -f 64 -w m[00000-%05d] true` on this host, which connects nowhere; median of %d (%.2f to %.2f)", count-1, len(theirs), slices.Min(theirs), slices.Max(theirs)))
-	report("exec_vs_clush", median(ours)/median(theirs), "x (below 1: ours is faster)")
-	return nil
+	return fleet, f.awaitPresent(ctx, b.minions, 0)
 }
 
 // timed returns how many seconds a command took that must succeed.
-func timed(ctx context.Context, name string, args ...string) (float64, error) {
+func timed(ctx context.Context, argv []string) (float64, error) {
 	begun := time.Now()
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput() //nolint:gosec // our own arguments
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput() //nolint:gosec // our own arguments
 	if err != nil {
-		return 0, fmt.Errorf("%s %v: %w: %s", name, args, err, bytes.TrimSpace(out[max(0, len(out)-500):]))
+		return 0, fmt.Errorf("%v: %w: %s", argv, err, bytes.TrimSpace(out[max(0, len(out)-500):]))
 	}
 	return time.Since(begun).Seconds(), nil
 }

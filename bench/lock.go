@@ -16,31 +16,29 @@ import (
 	"github.com/carillon-cron/carillon/lock"
 )
 
-// The lock benchmarks take turns with the peer against the same etcd, so that
-// what else the machine does meets both.
-const (
-	lockRounds  = 6
-	lockPairs   = 400 // of lock and unlock, uncontended, per round
-	lockWaiters = 64
-	lockWindow  = 3 * time.Second // contended, per round
-)
-
-// locker locks, and returns what unlocks.
-type locker func(ctx context.Context) (unlock func(context.Context) error, err error)
-
 // locks measures lock against clientv3/concurrency.Mutex, and against two bare
-// transactions, which is the least that locking and unlocking can cost.
-func locks(ctx context.Context) error {
-	c, stopEtcd, err := startEtcd(ctx)
+// transactions, which is the least that locking and unlocking can cost. The sides
+// take turns against the same etcd.
+type locks struct {
+	pairs   int           // of lock and unlock, uncontended, per round
+	waiters int           // contended
+	window  time.Duration // contended, per round
+}
+
+func (b locks) measure(ctx context.Context, e *env) error {
+	store, err := startEtcd(ctx, e)
 	if err != nil {
 		return err
 	}
-	defer stopEtcd()
-	if err := locksUncontended(ctx, c); err != nil {
+	defer store.close()
+	if err := b.uncontended(ctx, e, store.Client); err != nil {
 		return err
 	}
-	return locksContended(ctx, c)
+	return b.contended(ctx, e, store.Client)
 }
+
+// locker locks, and returns what unlocks.
+type locker func(ctx context.Context) (unlock func(context.Context) error, err error)
 
 // ours opens a session of its own and returns a locker of the name.
 func ours(ctx context.Context, c *clientv3.Client, name string) (locker, func(), error) {
@@ -93,18 +91,19 @@ func bare(_ context.Context, c *clientv3.Client, name string) (locker, func(), e
 
 type opener func(context.Context, *clientv3.Client, string) (locker, func(), error)
 
-func locksUncontended(ctx context.Context, c *clientv3.Client) error {
+func (b locks) uncontended(ctx context.Context, e *env, c *clientv3.Client) error {
 	kinds := []opener{ours, theirs, bare}
-	took := make([][]time.Duration, len(kinds))
-	for round := range lockRounds {
-		for turn := range kinds {
-			i := (turn + round) % len(kinds) // each is first now and then
-			l, end, err := kinds[i](ctx, c, fmt.Sprintf("alone-%d", round))
+	took := make([][]float64, len(kinds)) // microseconds
+	var sides []func(context.Context) error
+	for i, open := range kinds {
+		sides = append(sides, func(ctx context.Context) error {
+			l, end, err := open(ctx, c, fmt.Sprintf("alone-%d", len(took[i])))
 			if err != nil {
 				return err
 			}
+			defer end()
 			begun := time.Now()
-			for range lockPairs {
+			for range b.pairs {
 				unlock, err := l(ctx)
 				if err == nil {
 					err = unlock(ctx)
@@ -113,50 +112,69 @@ func locksUncontended(ctx context.Context, c *clientv3.Client) error {
 					return err
 				}
 			}
-			took[i] = append(took[i], time.Since(begun)/lockPairs)
-			end()
-		}
+			took[i] = append(took[i], float64(time.Since(begun).Nanoseconds())/1e3/float64(b.pairs))
+			return nil
+		})
 	}
-	us := func(i int) float64 { return float64(median(took[i])) / 1e3 }
-	report("lock_uncontended_us", us(0), "us a lock and unlock")
-	report("lock_uncontended_concurrency_us", us(1), "us a lock and unlock")
-	report("lock_uncontended_vs_concurrency", us(1)/us(0), "x")
-	report("lock_vs_two_txns", us(2)/us(0), "x (1: as fast as two bare transactions)")
-	return nil
+	if err := e.inTurns(ctx, sides...); err != nil {
+		return err
+	}
+	const what = "a lock and unlock, by nobody else wanted"
+	if err := e.report("lock_uncontended_us", "us", took[0], what); err != nil {
+		return err
+	}
+	if err := e.report("lock_uncontended_concurrency_us", "us", took[1], what+", by clientv3/concurrency"); err != nil {
+		return err
+	}
+	if err := e.ratio("lock_uncontended_vs_concurrency", took[1], took[0], "faster than clientv3/concurrency"); err != nil {
+		return err
+	}
+	return e.ratio("lock_vs_two_txns", took[2], took[0], "(1: as fast as two bare transactions)")
 }
 
-func locksContended(ctx context.Context, c *clientv3.Client) error {
+func (b locks) contended(ctx context.Context, e *env, c *clientv3.Client) error {
 	kinds := []opener{ours, theirs}
-	rates := make([][]float64, len(kinds))
-	hands := make([][]time.Duration, len(kinds))
-	for round := range lockRounds {
-		for i, open := range kinds {
-			rate, handed, err := contend(ctx, c.Endpoints(), open, fmt.Sprintf("crowd-%d", round))
+	type crowd struct{ rate, p50, p99 []float64 }
+	crowds := make([]crowd, len(kinds))
+	var sides []func(context.Context) error
+	for i, open := range kinds {
+		sides = append(sides, func(ctx context.Context) error {
+			of := &crowds[i]
+			rate, handed, err := b.contend(ctx, e, c.Endpoints(), open, fmt.Sprintf("crowd-%d", len(of.rate)))
 			if err != nil {
 				return err
 			}
-			rates[i] = append(rates[i], rate)
-			hands[i] = append(hands[i], handed...)
+			slices.Sort(handed)
+			of.rate = append(of.rate, rate)
+			of.p50, of.p99 = append(of.p50, quantile(handed, .5)), append(of.p99, quantile(handed, .99))
+			return nil
+		})
+	}
+	if err := e.inTurns(ctx, sides...); err != nil {
+		return err
+	}
+	what := fmt.Sprintf("with %d waiters", b.waiters)
+	for i, kind := range []string{"", "concurrency_"} {
+		if err := e.report("lock_contended_"+kind+"per_s", "locks/s", crowds[i].rate, what); err != nil {
+			return err
+		}
+		if err := e.report("lock_contended_handoff_"+kind+"us_p50", "us", crowds[i].p50, what); err != nil {
+			return err
+		}
+		if err := e.report("lock_contended_handoff_"+kind+"us_p99", "us", crowds[i].p99, what); err != nil {
+			return err
 		}
 	}
-	for i := range hands {
-		slices.Sort(hands[i])
+	if err := e.ratio("lock_contended_vs_concurrency", crowds[0].rate, crowds[1].rate, "of its rate"); err != nil {
+		return err
 	}
-	p := func(i int, q float64) float64 { return float64(hands[i][int(q*float64(len(hands[i])-1))]) / 1e3 }
-	report("lock_contended_per_s", median(rates[0]), "locks/s, 64 waiters")
-	report("lock_contended_concurrency_per_s", median(rates[1]), "locks/s, 64 waiters")
-	report("lock_contended_vs_concurrency", median(rates[0])/median(rates[1]), "x")
-	report("lock_contended_handoff_us_p50", p(0, .5), "us")
-	report("lock_contended_handoff_us_p99", p(0, .99), "us")
-	report("lock_contended_handoff_concurrency_us_p99", p(1, .99), "us")
-	report("lock_contended_handoff_p99_vs_concurrency", p(1, .99)/p(0, .99), "x")
-	return nil
+	return e.ratio("lock_contended_handoff_p99_vs_concurrency", crowds[1].p99, crowds[0].p99, "faster")
 }
 
 // contend has many waiters lock one name over and over, each with a session of
 // its own. It returns the locks a second, and the times from an unlock to the
-// next lock.
-func contend(ctx context.Context, endpoints []string, open opener, name string) (float64, []time.Duration, error) {
+// next lock, in microseconds.
+func (b locks) contend(ctx context.Context, e *env, endpoints []string, open opener, name string) (float64, []float64, error) {
 	c, err := clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		return 0, nil, err
@@ -168,11 +186,12 @@ func contend(ctx context.Context, endpoints []string, open opener, name string) 
 		failed []error
 		// left and handed belong to whoever holds the lock.
 		left   time.Time
-		handed []time.Duration
+		handed []float64
 		over   atomic.Bool
+		passed atomic.Int64 // from one to another
 	)
 	var lockers []locker
-	for range lockWaiters {
+	for range b.waiters {
 		l, end, err := open(ctx, c, name)
 		if err != nil {
 			return 0, nil, err
@@ -188,7 +207,8 @@ func contend(ctx context.Context, endpoints []string, open opener, name string) 
 				if err == nil {
 					now := time.Now()
 					if !left.IsZero() {
-						handed = append(handed, now.Sub(left))
+						handed = append(handed, float64(now.Sub(left).Nanoseconds())/1e3)
+						passed.Add(1)
 					}
 					left = time.Now()
 					err = unlock(ctx)
@@ -202,15 +222,11 @@ func contend(ctx context.Context, endpoints []string, open opener, name string) 
 			}
 		})
 	}
-	time.Sleep(lockWindow)
-	took := time.Since(begun)
+	waited := pause(ctx, b.window)
+	if waited == nil {
+		waited = e.until(ctx, "the lock is handed on", func() (bool, error) { return passed.Load() > 0, nil })
+	}
 	over.Store(true)
 	wg.Wait()
-	return float64(len(handed)) / max(took, time.Since(begun)).Seconds(), handed, errors.Join(failed...)
-}
-
-// median returns the middle value.
-func median[T float64 | time.Duration](values []T) T {
-	s := slices.Sorted(slices.Values(values))
-	return s[len(s)/2]
+	return float64(len(handed)) / time.Since(begun).Seconds(), handed, errors.Join(append(failed, waited)...)
 }

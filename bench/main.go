@@ -2,87 +2,97 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
-
-	"github.com/carillon-cron/carillon/worker"
+	"time"
 )
 
-// benchmark is one measurement; it prints its figures by report.
-type benchmark struct {
-	name string
-	run  func(ctx context.Context) error
-}
-
-func benchmarks() []benchmark {
-	return []benchmark{
-		{"fires_vs_robfig_cpu", timerAgainstRobfig},
-		{"fires_vs_go_etcd_cron", firesAgainstPeer},
-		{"fires_end_to_end", endToEnd},
-		{"lateness", latenesses},
-		{"herd", herd},
-		{"jobs_1m", millionJobs},
-		{"lock", locks},
-		{"fanout", func(ctx context.Context) error { return fanOut(ctx, fanOutMinions, fanOutRounds) }},
-		{"fanout_3nodes", func(ctx context.Context) error { return fanOutThreeNodes(ctx, threeNodesMinions, fanOutRounds) }},
-		{"minion", minionMemory},
-		{"exec_vs_clush", execAgainstClush},
-	}
-}
-
 func main() {
-	if len(os.Args) == 4 && os.Args[1] == etcdArgument {
-		if err := runEtcd(os.Args[2], os.Args[3]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench etcd:", err)
+	if role := roleOf(os.Args[1:]); role != nil {
+		if err := role(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench", os.Args[1:], err)
 			os.Exit(1)
 		}
 		return
 	}
-	if len(os.Args) > 1 && os.Args[1] == shimArgument {
-		if err := worker.RunShim(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench shim:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	if len(os.Args) == 4 && os.Args[1] == minionArgument {
-		if err := runMinion(os.Args[2], os.Args[3]); err != nil {
-			fmt.Fprintln(os.Stderr, "bench minion:", err)
-			os.Exit(1)
-		}
-		return
-	}
-	if is, err := runRole(os.Args); is {
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[2], err)
-			os.Exit(1)
-		}
-		return
-	}
-	only := flag.String("only", "", "comma-separated names of benchmarks; empty: all")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	failed := false
-	for _, b := range benchmarks() {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), b.name) {
-			continue
-		}
-		if err := b.run(ctx); err != nil {
-			fmt.Fprintf(os.Stderr, "bench %s: %v\n", b.name, err)
-			failed = true
-		}
-	}
-	if failed {
-		os.Exit(1) //nolint:gocritic // the process ends, and its signals with it
-	}
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
 }
 
-// report prints a figure.
-func report(name string, value float64, unit string) {
-	fmt.Printf("BENCH %s %.4g %s\n", name, value, unit)
+// The exit codes of this program.
+const (
+	exitFailed = 1 // a benchmark failed
+	exitUsage  = 2 // the arguments make no sense
+)
+
+// run runs benchmarks as the arguments say, and returns the exit code.
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(errs)
+	only := flags.String("only", "", "comma-separated `names` of benchmarks; empty: all")
+	rounds := flags.Int("rounds", minRounds, "measured rounds of each side")
+	toy := flags.Bool("toy", false, "toy sizes: quick, and the figures mean nothing")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return exitUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(errs, "bench: %q is not understood; name benchmarks by -only\n", flags.Arg(0))
+		return exitUsage
+	case *rounds < minRounds:
+		fmt.Fprintf(errs, "bench: -rounds %d: fewer than %d say nothing of the spread\n", *rounds, minRounds)
+		return exitUsage
+	}
+	chosen, err := choose(benchmarks(), *only)
+	if err != nil {
+		fmt.Fprintln(errs, "bench:", err)
+		return exitUsage
+	}
+	code := 0
+	for _, b := range chosen {
+		e := &env{out: out, rounds: *rounds, patience: 5 * time.Minute, calm: 2 * time.Second}
+		measure := b.full
+		if *toy {
+			measure = b.toy
+		}
+		begun := time.Now()
+		if err := measure(ctx, e); err != nil {
+			fmt.Fprintf(errs, "bench %s: %v\n", b.name, err)
+			code = exitFailed
+		}
+		fmt.Fprintf(errs, "bench %s: took %s\n", b.name, time.Since(begun).Round(time.Second))
+		if ctx.Err() != nil {
+			return exitFailed
+		}
+	}
+	return code
+}
+
+// choose returns the benchmarks of the names, or all where there are none.
+func choose(all []benchmark, names string) ([]benchmark, error) {
+	if names == "" {
+		return all, nil
+	}
+	var chosen []benchmark
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(b benchmark) bool { return b.name == name })
+		if i < 0 {
+			known := make([]string, len(all))
+			for i, b := range all {
+				known[i] = b.name
+			}
+			return nil, fmt.Errorf("there is no benchmark %q; there are %s", name, strings.Join(known, ", "))
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
 }

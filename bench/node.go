@@ -1,14 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	_ "net/http/pprof" //nolint:gosec // served on loopback, and when it is asked for
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -26,54 +26,63 @@ type nodeSpec struct {
 	Etcd      []string
 	Peer      string // address for minions and peers
 	ProfileAt string // address that serves profiles; empty: none
+	nodeSettings
+}
+
+// nodeSettings are what a benchmark may want otherwise than nodes are by
+// themselves; zero values leave it.
+type nodeSettings struct {
+	LeaseTTL     time.Duration
+	MisfireGrace time.Duration
+	PerJob       int // records in history
+	// Watchdog: the node has one, as the real program does.
+	Watchdog bool
 }
 
 // nodeAddrs is what it answers once it is ready.
 type nodeAddrs struct{ API, Peer string }
 
-func runNode(ctx context.Context, text json.RawMessage, _ <-chan string) error {
-	var spec nodeSpec
-	if err := json.Unmarshal(text, &spec); err != nil {
-		return err
-	}
+func runNode(ctx context.Context, spec nodeSpec, _ <-chan string) error {
 	if spec.ProfileAt != "" {
 		go func() { _ = http.ListenAndServe(spec.ProfileAt, nil) }() //nolint:gosec // for whoever looks into a benchmark
 	}
 	cfg := configs.DefaultScheduler()
-	cfg.Node, cfg.DataDir = spec.Name, spec.Dir
+	cfg.Node, cfg.DataDir, cfg.Shards = spec.Name, spec.Dir, shards
 	cfg.Listen, cfg.PeerListen, cfg.Etcd.Endpoints = "127.0.0.1:0", spec.Peer, spec.Etcd
-	node, err := app.Open(ctx, cfg, app.Build{Version: "bench"}, zap.NewNop())
+	cfg.LeaseTTL = cmp.Or(spec.LeaseTTL, cfg.LeaseTTL)
+	cfg.MisfireGrace = cmp.Or(spec.MisfireGrace, cfg.MisfireGrace)
+	cfg.History.PerJob = cmp.Or(spec.PerJob, cfg.History.PerJob)
+	node, err := app.Open(ctx, cfg, app.Build{Version: "bench", Watchdog: spec.Watchdog}, zap.NewNop())
 	if err != nil {
 		return err
 	}
-	return node.Run(ctx, func() {
-		_ = json.NewEncoder(os.Stdout).Encode(nodeAddrs{API: node.APIAddr(), Peer: node.PeerAddr()})
-	})
+	return node.Run(ctx, func() { _ = answer(nodeAddrs{API: node.APIAddr(), Peer: node.PeerAddr()}) })
 }
 
 // farm is etcd and nodes, each in a process of its own.
 type farm struct {
-	client   *clientv3.Client
-	stopEtcd func()
-	dir      string
-	specs    []nodeSpec
-	nodes    []*process
-	addrs    []nodeAddrs
+	env   *env
+	etcd  *etcd
+	dir   string
+	specs []nodeSpec
+	nodes []*process
+	addrs []nodeAddrs
 	// auth makes certificates; it has the cluster's authority, which lies in etcd.
 	auth *registrar.Registrar
 }
 
-// profileAddr is where the first node of a farm serves profiles.
-var profileAddr = os.Getenv("CARILLON_BENCH_PROFILE")
+// profileAddr names the variable that says where the first node of a farm serves
+// profiles.
+const profileAddr = "CARILLON_BENCH_PROFILE"
 
-func startFarm(ctx context.Context, nodes int) (_ *farm, err error) {
-	f := &farm{}
+func startFarm(ctx context.Context, e *env, nodes int, settings nodeSettings) (_ *farm, err error) {
+	f := &farm{env: e}
 	defer func() {
 		if err != nil {
 			f.close()
 		}
 	}()
-	if f.client, f.stopEtcd, err = startEtcd(ctx); err != nil {
+	if f.etcd, err = startEtcd(ctx, e); err != nil {
 		return nil, err
 	}
 	if f.dir, err = os.MkdirTemp("", "carillon-bench-"); err != nil {
@@ -81,9 +90,11 @@ func startFarm(ctx context.Context, nodes int) (_ *farm, err error) {
 	}
 	for i := range nodes {
 		name := fmt.Sprintf("node%d", i+1)
-		spec := nodeSpec{Name: name, Dir: filepath.Join(f.dir, name), Etcd: f.client.Endpoints(), Peer: "127.0.0.1:0"}
+		spec := nodeSpec{
+			Name: name, Dir: filepath.Join(f.dir, name), Etcd: f.etcd.Endpoints(), Peer: "127.0.0.1:0", nodeSettings: settings,
+		}
 		if i == 0 {
-			spec.ProfileAt = profileAddr
+			spec.ProfileAt = os.Getenv(profileAddr)
 		}
 		f.specs, f.nodes, f.addrs = append(f.specs, spec), append(f.nodes, nil), append(f.addrs, nodeAddrs{})
 		if err := f.startNode(ctx, i); err != nil {
@@ -91,7 +102,7 @@ func startFarm(ctx context.Context, nodes int) (_ *farm, err error) {
 		}
 	}
 	f.auth, err = registrar.Open(ctx, registrar.Config{Node: "bench", Keys: etcdkv.NewKeys("")},
-		registrar.Deps{Client: f.client, Logger: zap.NewNop()})
+		registrar.Deps{Client: f.etcd.Client, Logger: zap.NewNop()})
 	return f, err
 }
 
@@ -102,18 +113,80 @@ func (f *farm) startNode(ctx context.Context, i int) error {
 		return err
 	}
 	f.nodes[i] = p
-	line, err := p.line(ctx, 30*time.Second)
-	if err == nil {
-		err = json.Unmarshal([]byte(line), &f.addrs[i])
-	}
-	if err != nil {
+	if err := p.hear(ctx, f.env.patience, &f.addrs[i]); err != nil {
 		return fmt.Errorf("node %s: %w", f.specs[i].Name, err)
 	}
 	f.specs[i].Peer = f.addrs[i].Peer
 	return nil
 }
 
+// stopNode stops a node in good order.
+func (f *farm) stopNode(i int) {
+	f.nodes[i].stop()
+	f.nodes[i] = nil
+}
+
+// running are the processes of the nodes that run.
+func (f *farm) running() []*process {
+	return slices.DeleteFunc(slices.Clone(f.nodes), func(p *process) bool { return p == nil })
+}
+
 func (f *farm) api() string { return "http://" + f.addrs[0].API }
+
+// scrapes are the metrics of each node that runs.
+func (f *farm) scrapes(ctx context.Context) ([]metrics, error) {
+	var all []metrics
+	for i, p := range f.nodes {
+		if p == nil {
+			continue
+		}
+		m, err := scrape(ctx, "http://"+f.addrs[i].API)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// results are how many runs have ended, by all nodes that run.
+type results struct{ succeeded, others, written float64 }
+
+func (f *farm) results(ctx context.Context) (r results, err error) {
+	nodes, err := f.scrapes(ctx)
+	for _, m := range nodes {
+		const fires = "carillon_fires_total"
+		succeeded := m[fires+`{result="succeeded"}`]
+		r.succeeded += succeeded
+		r.others += m.sum(fires) - m[fires+`{result="dispatched"}`] - succeeded
+		r.written += m[`carillon_history_records_total{result="written"}`]
+	}
+	return r, err
+}
+
+// awaitBalance waits until the nodes that run own all shards, each some, and
+// nothing moves any more.
+func (f *farm) awaitBalance(ctx context.Context) error {
+	var before []float64
+	since := time.Now() // when before was first seen
+	return f.env.until(ctx, "all shards are owned, and each running node has some", func() (bool, error) {
+		nodes, err := f.scrapes(ctx)
+		if err != nil {
+			return false, err
+		}
+		var owned []float64
+		sum := 0.0
+		for _, m := range nodes {
+			n := m.sum("carillon_shards_owned")
+			owned, sum = append(owned, n), sum+n
+		}
+		if sum != shards || slices.Contains(owned, 0) || !slices.Equal(owned, before) {
+			before, since = owned, time.Now()
+			return false, nil
+		}
+		return time.Since(since) >= f.env.calm, nil
+	})
+}
 
 func (f *farm) servers() []string {
 	var out []string
@@ -123,10 +196,17 @@ func (f *farm) servers() []string {
 	return out
 }
 
+// credentials are the authority's certificate and key, by which minions make
+// certificates of their own.
+func (f *farm) credentials() (authority, error) {
+	key, err := f.auth.Authority().KeyPEM()
+	return authority{Certificate: string(f.auth.Authority().CertificatePEM()), Key: string(key)}, err
+}
+
 // resident is the memory of all nodes, in bytes.
 func (f *farm) resident() (int64, error) {
 	var sum int64
-	for _, p := range f.nodes {
+	for _, p := range f.running() {
 		n, err := p.resident()
 		if err != nil {
 			return 0, err
@@ -137,20 +217,18 @@ func (f *farm) resident() (int64, error) {
 }
 
 func (f *farm) close() {
-	for _, p := range f.nodes {
-		if p != nil {
-			p.stop()
-		}
+	for _, p := range f.running() {
+		p.stop()
 	}
-	if f.stopEtcd != nil {
-		f.stopEtcd()
+	if f.etcd != nil {
+		f.etcd.close()
 	}
 	_ = os.RemoveAll(f.dir)
 }
 
 // present counts the minions whose presence was written since a revision.
 func (f *farm) present(ctx context.Context, since int64) (int, error) {
-	got, err := f.client.Get(ctx, etcdkv.NewKeys("").Presence(), clientv3.WithPrefix())
+	got, err := f.etcd.Get(ctx, etcdkv.NewKeys("").Presence(), clientv3.WithPrefix())
 	if err != nil {
 		return 0, err
 	}
@@ -169,12 +247,15 @@ func (f *farm) present(ctx context.Context, since int64) (int, error) {
 }
 
 // awaitPresent waits until so many minions are in the presence.
-func (f *farm) awaitPresent(ctx context.Context, count int, since int64, limit time.Duration) error {
-	var n int
-	var err error
-	timeout := until(ctx, limit, func() bool { n, err = f.present(ctx, since); return err != nil || n >= count })
-	if timeout != nil {
-		return fmt.Errorf("%d of %d minions are in the presence: %w", n, count, timeout)
+func (f *farm) awaitPresent(ctx context.Context, count int, since int64) error {
+	n := 0
+	err := f.env.until(ctx, fmt.Sprintf("%d minions are in the presence", count), func() (bool, error) {
+		var err error
+		n, err = f.present(ctx, since)
+		return n >= count, err
+	})
+	if err != nil {
+		return fmt.Errorf("%w (%d are)", err, n)
 	}
-	return errors.Join(err, ctx.Err())
+	return nil
 }

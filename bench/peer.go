@@ -3,63 +3,92 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
-	"strings"
+	"time"
 )
 
-// The peer is offered more than twice of what it was seen to do, and runs as
-// its users run it: three instances that share the jobs.
-const (
-	peerJobs      = 30_000
-	peerInstances = 3
-	peerSeconds   = 10
-)
-
-// firesAgainstPeer measures the fires of this engine and those of go-etcd-cron,
-// one after the other, each against an etcd of its own.
-func firesAgainstPeer(ctx context.Context) error {
-	ours, err := committedPerSecond(ctx)
-	if err != nil {
-		return err
-	}
-	theirs, err := peerFires(ctx)
-	if err != nil {
-		return err
-	}
-	report("fires_committed_per_s", ours, "fires/s")
-	report("fires_committed_offered_per_s", committedJobs, "fires/s")
-	report("fires_go_etcd_cron_per_s", theirs, "fires/s (v0.10.0, 3 instances, no-op triggers)")
-	report("fires_go_etcd_cron_offered_per_s", peerJobs, "fires/s")
-	report("fires_vs_go_etcd_cron", ours/theirs, "x")
-	return nil
+// rivals measures the fires of this engine and those of go-etcd-cron in turns,
+// each against an etcd of its own. Each side is offered more than twice of what
+// it was seen to do; the peer runs as its users run it, with three instances that
+// share the jobs.
+type rivals struct {
+	ours, theirs int // jobs, each due every second
+	instances    int // of the peer
+	window       time.Duration
 }
 
-// peerFires builds and runs the peer, a module of its own.
-func peerFires(ctx context.Context) (float64, error) {
+func (b rivals) measure(ctx context.Context, e *env) error {
 	dir, err := os.MkdirTemp("", "carillon-peer-")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	program := filepath.Join(dir, "peer")
-	build := exec.CommandContext(ctx, "go", "build", "-C", "bench/peer", "-o", program, ".") //nolint:gosec // our own module
-	if out, err := build.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build the peer (run from the top of the repository): %w: %s", err, bytes.TrimSpace(out))
-	}
-	c, stopEtcd, err := startEtcd(ctx)
+	peer, err := buildPeer(ctx, dir)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer stopEtcd()
-	run := exec.CommandContext(ctx, program, c.Endpoints()[0], strconv.Itoa(peerJobs), strconv.Itoa(peerInstances), strconv.Itoa(peerSeconds)) //nolint:gosec // what we built
+	var ours, theirs []float64
+	var version string
+	if err := e.inTurns(ctx,
+		func(ctx context.Context) error {
+			rate, err := committedPerSecond(ctx, e, b.ours, b.window)
+			ours = append(ours, rate)
+			return err
+		},
+		func(ctx context.Context) error {
+			r, err := b.peerFires(ctx, e, peer)
+			theirs, version = append(theirs, r.PerSecond), r.Version
+			return err
+		},
+	); err != nil {
+		return err
+	}
+	if err := e.report("fires_committed_per_s", "fires/s", ours, fmt.Sprintf(
+		"planned, committed, dispatched and closed; one engine, no-op minions, %d offered", b.ours)); err != nil {
+		return err
+	}
+	if err := e.report("fires_go_etcd_cron_per_s", "fires/s", theirs, fmt.Sprintf(
+		"go-etcd-cron %s, %d instances, no-op triggers, %d offered", version, b.instances, b.theirs)); err != nil {
+		return err
+	}
+	return e.ratio("fires_vs_go_etcd_cron", ours, theirs, "of the peer's rate")
+}
+
+// buildPeer builds the peer, a module of its own.
+func buildPeer(ctx context.Context, dir string) (string, error) {
+	_, here, _, _ := runtime.Caller(0)
+	program := filepath.Join(dir, "peer")
+	build := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(filepath.Dir(here), "peer"), "-o", program, ".") //nolint:gosec // our own module
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the peer: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return program, nil
+}
+
+// peerResult is what the peer prints.
+type peerResult struct {
+	Version   string
+	PerSecond float64
+}
+
+// peerFires runs the peer.
+func (b rivals) peerFires(ctx context.Context, e *env, program string) (r peerResult, err error) {
+	store, err := startEtcd(ctx, e)
+	if err != nil {
+		return r, err
+	}
+	defer store.close()
+	run := exec.CommandContext(ctx, program, store.endpoint, strconv.Itoa(b.theirs), strconv.Itoa(b.instances), b.window.String()) //nolint:gosec // what we built
 	run.Stderr = os.Stderr
 	out, err := run.Output()
 	if err != nil {
-		return 0, fmt.Errorf("peer: %w", err)
+		return r, fmt.Errorf("peer: %w", err)
 	}
-	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	return r, json.Unmarshal(out, &r)
 }

@@ -12,43 +12,100 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"github.com/carillon-cron/carillon/internal/app"
+	"github.com/carillon-cron/carillon/internal/cli"
+	"github.com/carillon-cron/carillon/worker"
 )
 
-// roles are what this program does in processes of its own: each gets a
-// specification, and the lines that follow it on its input. It ends when they
-// do.
-var roles = map[string]func(ctx context.Context, spec json.RawMessage, lines <-chan string) error{
-	"node": runNode, "swarm": runSwarm, "echo": runEcho, "fleet": runFleet,
+// roles are what this program does in processes of its own, by its first
+// argument: so their memory and processor time are not counted as ours.
+func roles() map[string]func(args []string) error {
+	return map[string]func(args []string) error{
+		shimRole:        worker.RunShim,
+		app.WatchdogArg: runWatchdog,
+		"carillon":      runCarillon,
+		"etcd":          told(runEtcd),
+		"node":          told(runNode),
+		"engine":        told(runEngine),
+		"bare-engine":   told(runBareEngine),
+		"minion":        told(runMinion),
+		"fleet":         told(runFleet),
+		"swarm":         told(runSwarm),
+		"echo":          told(runEcho),
+	}
 }
 
-// runRole runs what the arguments ask for. It reports false where that is
-// none of the roles.
-func runRole(args []string) (bool, error) {
-	if len(args) != 3 || args[1] != "role" || roles[args[2]] == nil {
-		return false, nil
+// runCarillon is the command line.
+func runCarillon(args []string) error {
+	code := cli.Main(context.Background(), cli.Options{Args: args, Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	if code != 0 {
+		return fmt.Errorf("exit code %d", code)
 	}
-	in := bufio.NewReader(os.Stdin)
-	spec, err := in.ReadBytes('\n')
-	if err != nil {
-		return true, fmt.Errorf("read the specification: %w", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	lines := make(chan string)
-	go func() {
-		defer cancel()
-		defer close(lines)
-		for {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return
-			}
-			lines <- strings.TrimSpace(line)
-		}
-	}()
-	return true, roles[args[2]](ctx, spec, lines)
+	return nil
 }
+
+// runWatchdog watches a node. That the lease of one is over already is no matter.
+func runWatchdog([]string) error {
+	err := app.RunWatchdog(os.Stdin)
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		return nil
+	}
+	return err
+}
+
+// shimRole is the supervisor of a minion's commands.
+const shimRole = "shim"
+
+// roleOf returns what the arguments ask for; nil where that is no role.
+func roleOf(args []string) func() error {
+	if len(args) == 0 || roles()[args[0]] == nil {
+		return nil
+	}
+	return func() error { return roles()[args[0]](args[1:]) }
+}
+
+// told runs a role that reads a specification from its input, and then lines
+// that ask something of it. It ends when its input does, as it does when the
+// process that started it is gone.
+func told[Spec any](role func(ctx context.Context, spec Spec, lines <-chan string) error) func([]string) error {
+	return func([]string) error {
+		in := bufio.NewReader(os.Stdin)
+		text, err := in.ReadBytes('\n')
+		if err != nil {
+			return fmt.Errorf("read the specification: %w", err)
+		}
+		var spec Spec
+		if err := json.Unmarshal(text, &spec); err != nil {
+			return fmt.Errorf("read the specification: %w", err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		lines := make(chan string)
+		go func() {
+			defer cancel()
+			defer close(lines)
+			for {
+				line, err := in.ReadString('\n')
+				if err != nil {
+					return
+				}
+				lines <- strings.TrimSpace(line)
+			}
+		}()
+		if err := role(ctx, spec, lines); err != nil && ctx.Err() == nil {
+			return err
+		}
+		return nil // what it was told to end fails no more
+	}
+}
+
+// answer prints what a role was asked for.
+func answer(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
 
 // process is this program in one of its roles.
 type process struct {
@@ -63,7 +120,7 @@ func start(ctx context.Context, role string, spec any) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.CommandContext(ctx, self, "role", role), out: make(chan string, 16)} //nolint:gosec // ourselves
+	p := &process{cmd: exec.CommandContext(ctx, self, role), out: make(chan string, 16)} //nolint:gosec // ourselves
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -77,8 +134,12 @@ func start(ctx context.Context, role string, spec any) (*process, error) {
 	}
 	go func() {
 		defer close(p.out)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			p.out <- lines.Text()
+		for lines := bufio.NewReader(out); ; {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				return
+			}
+			p.out <- strings.TrimSpace(line)
 		}
 	}()
 	if err := json.NewEncoder(p.in).Encode(spec); err != nil {
@@ -109,16 +170,25 @@ func (p *process) say(line string) error {
 	return err
 }
 
-// number asks the process for a figure.
-func (p *process) number(ctx context.Context, question string, limit time.Duration) (float64, error) {
-	if err := p.say(question); err != nil {
-		return 0, err
+// ask asks the process a question; the answer comes as JSON.
+func (p *process) ask(ctx context.Context, question string, limit time.Duration, into any) error {
+	err := p.say(question)
+	if err == nil {
+		err = p.hear(ctx, limit, into)
 	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", question, err)
+	}
+	return nil
+}
+
+// hear reads the next line of the process as JSON.
+func (p *process) hear(ctx context.Context, limit time.Duration, into any) error {
 	line, err := p.line(ctx, limit)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", question, err)
+		return err
 	}
-	return strconv.ParseFloat(line, 64)
+	return json.Unmarshal([]byte(line), into)
 }
 
 // kill ends the process as a crash does.
@@ -175,4 +245,26 @@ func processorTime(all ...*process) (float64, error) {
 		}
 	}
 	return ticks / ticksPerSecond, nil
+}
+
+// residentOf returns the memory of a process in bytes.
+func residentOf(pid string) (int64, error) {
+	path := "/proc/" + pid + "/statm"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(b)
+	if len(fields) < 2 {
+		return 0, errors.New(path + " is not understood")
+	}
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	return pages * int64(os.Getpagesize()), err
+}
+
+// cpuTime returns the processor time of this process.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // it cannot fail
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -29,9 +28,9 @@ const perProcess = 4500
 type swarmSpec struct {
 	Servers      []string
 	First, Count int
-	// CA and Key are those of the authority that signs their certificates.
-	// Empty: the connections are plain, and the server echoes.
-	CA, Key string
+	// Authority signs their certificates. Nil: the connections are plain, and the
+	// server echoes.
+	Authority *authority
 	// Source is the address that connections come from.
 	Source string
 }
@@ -50,11 +49,7 @@ const (
 
 // runSwarm runs fake minions. A line on its input is a question: "connected"
 // and "executed" are answered by a count, "why" by what ended a session.
-func runSwarm(ctx context.Context, text json.RawMessage, lines <-chan string) error {
-	var spec swarmSpec
-	if err := json.Unmarshal(text, &spec); err != nil {
-		return err
-	}
+func runSwarm(ctx context.Context, spec swarmSpec, lines <-chan string) error {
 	dials, err := spec.dialers()
 	if err != nil {
 		return err
@@ -69,13 +64,17 @@ func runSwarm(ctx context.Context, text json.RawMessage, lines <-chan string) er
 	done := make(chan error, 1)
 	go func() { done <- swarm.Run(ctx) }()
 	for line := range lines {
+		var v any
 		switch line {
 		case "connected":
-			fmt.Println(swarm.Connected())
+			v = swarm.Connected()
 		case "executed":
-			fmt.Println(swarm.Executed())
+			v = swarm.Executed()
 		case "why":
-			fmt.Println(swarm.LastError())
+			v = fmt.Sprint(swarm.LastError())
+		}
+		if err := answer(v); err != nil {
+			return err
 		}
 	}
 	return <-done
@@ -88,9 +87,9 @@ func (s *swarmSpec) dialers() ([]func() (*grpc.ClientConn, error), error) {
 		return from.DialContext(ctx, "tcp", addr)
 	})}
 	var ca *auth.Authority
-	if s.CA != "" {
+	if s.Authority != nil {
 		var err error
-		if ca, err = auth.ParseAuthority([]byte(s.CA), []byte(s.Key)); err != nil {
+		if ca, err = auth.ParseAuthority([]byte(s.Authority.Certificate), []byte(s.Authority.Key)); err != nil {
 			return nil, err
 		}
 	}
@@ -147,23 +146,16 @@ func minionTLS(ca *auth.Authority, id job.MinionID) (*tls.Config, error) {
 // swarms are processes of fake minions.
 type swarms []*process
 
-// startSwarms starts so many fake minions as clients of the servers. Without an
-// authority the connections are plain.
-func startSwarms(ctx context.Context, count int, servers []string, ca *auth.Authority) (_ swarms, err error) {
+// startSwarms starts so many fake minions as clients of the servers, and waits
+// until they are connected. Without an authority the connections are plain.
+func startSwarms(ctx context.Context, e *env, count int, servers []string, a *authority) (_ swarms, err error) {
 	var s swarms
 	defer func() {
 		if err != nil {
 			s.stop()
 		}
 	}()
-	spec := swarmSpec{Servers: servers}
-	if ca != nil {
-		key, err := ca.KeyPEM()
-		if err != nil {
-			return nil, err
-		}
-		spec.CA, spec.Key = string(ca.CertificatePEM()), string(key)
-	}
+	spec := swarmSpec{Servers: servers, Authority: a}
 	for first := 0; first < count; first += perProcess {
 		spec.First, spec.Count = first, min(perProcess, count-first)
 		spec.Source = fmt.Sprintf("127.0.1.%d", len(s)+1)
@@ -173,37 +165,38 @@ func startSwarms(ctx context.Context, count int, servers []string, ca *auth.Auth
 		}
 		s = append(s, p)
 	}
-	return s, nil
+	return s, s.await(ctx, e, count)
 }
 
-// ask adds up the answers of all processes.
-func (s swarms) ask(ctx context.Context, question string) (int, error) {
+// connected adds up the answers of all processes.
+func (s swarms) connected(ctx context.Context) (int, error) {
 	sum := 0
 	for _, p := range s {
-		n, err := p.number(ctx, question, time.Minute)
-		if err != nil {
+		n := 0
+		if err := p.ask(ctx, "connected", time.Minute, &n); err != nil {
 			return sum, err
 		}
-		sum += int(n)
+		sum += n
 	}
 	return sum, nil
 }
 
 // await waits until all minions are connected.
-func (s swarms) await(ctx context.Context, count int, limit time.Duration) error {
+func (s swarms) await(ctx context.Context, e *env, count int) error {
 	n := 0
-	var err error
-	timeout := until(ctx, limit, func() bool { n, err = s.ask(ctx, "connected"); return err != nil || n == count })
-	if timeout != nil {
-		why := ""
-		for _, p := range s {
-			if p.say("why") == nil {
-				why, _ = p.line(ctx, time.Second)
-			}
-		}
-		return fmt.Errorf("%d of %d minions are connected (%s): %w", n, count, why, timeout)
+	err := e.until(ctx, fmt.Sprintf("%d minions are connected", count), func() (bool, error) {
+		var err error
+		n, err = s.connected(ctx)
+		return n == count, err
+	})
+	if err == nil {
+		return nil
 	}
-	return err
+	why := ""
+	for _, p := range s {
+		_ = p.ask(ctx, "why", time.Second, &why)
+	}
+	return fmt.Errorf("%w (%d are; %s)", err, n, why)
 }
 
 func (s swarms) stop() {

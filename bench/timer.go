@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -13,68 +12,67 @@ import (
 	"github.com/carillon-cron/carillon/scheduler"
 )
 
-// timerJobs fire once a minute each, spread over its seconds.
-const timerJobs = 100_000
-
-// timerWindow is how long each side runs.
-const timerWindow = 10 * time.Second
-
-// timerAgainstRobfig compares the processor time per fire of our timer with
-// that of robfig's runner, both with no-op jobs.
-func timerAgainstRobfig(ctx context.Context) error {
-	ours, n, err := measure(ctx, ourTimer)
-	if err != nil {
-		return err
-	}
-	report("timer_cpu_ns_per_fire", ours, fmt.Sprintf("ns (%d fires)", n))
-	theirs, n, err := measure(ctx, robfigRunner)
-	if err != nil {
-		return err
-	}
-	report("robfig_cpu_ns_per_fire", theirs, fmt.Sprintf("ns (%d fires)", n))
-	report("fires_vs_robfig_cpu", theirs/ours, "times less CPU per fire")
-	return nil
+// timers compares the processor time per fire of our timer with that of robfig's
+// runner, both with no-op jobs that fire once a minute each, spread over its
+// seconds.
+type timers struct {
+	jobs   int
+	window time.Duration
 }
 
-// measure runs one side for a window and returns its processor time per fire.
-func measure(ctx context.Context, start func(fired *atomic.Int64) (stop func(), err error)) (float64, int64, error) {
+func (b timers) measure(ctx context.Context, e *env) error {
+	var ours, theirs []float64
+	side := func(start func(jobs int, fired *atomic.Int64) (func(), error), into *[]float64) func(context.Context) error {
+		return func(ctx context.Context) error {
+			ns, err := b.round(ctx, e, start)
+			*into = append(*into, ns)
+			return err
+		}
+	}
+	if err := e.inTurns(ctx, side(ourTimer, &ours), side(robfigRunner, &theirs)); err != nil {
+		return err
+	}
+	jobs := fmt.Sprintf("a fire, of %d jobs that are due once a minute and do nothing", b.jobs)
+	if err := e.report("timer_cpu_ns_per_fire", "ns", ours, jobs); err != nil {
+		return err
+	}
+	if err := e.report("robfig_cpu_ns_per_fire", "ns", theirs, jobs); err != nil {
+		return err
+	}
+	return e.ratio("fires_vs_robfig_cpu", theirs, ours, "less processor time per fire")
+}
+
+// round runs one side for a window and returns its processor time per fire, in
+// nanoseconds.
+func (b timers) round(ctx context.Context, e *env, start func(jobs int, fired *atomic.Int64) (stop func(), err error)) (float64, error) {
 	var fired atomic.Int64
-	stop, err := start(&fired)
+	stop, err := start(b.jobs, &fired)
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	defer stop()
-	time.Sleep(time.Second) // settle: the first wake sorts everything
+	any := func(than int64) func() (bool, error) {
+		return func() (bool, error) { return fired.Load() > than, nil }
+	}
+	if err := e.until(ctx, "the first fire", any(0)); err != nil { // the first wake sorts everything
+		return 0, err
+	}
 	before, from := cpuTime(), fired.Load()
-	select {
-	case <-ctx.Done():
-		return 0, 0, ctx.Err()
-	case <-time.After(timerWindow):
+	if err := pause(ctx, b.window); err != nil {
+		return 0, err
 	}
-	n := fired.Load() - from
-	if n == 0 {
-		return 0, 0, fmt.Errorf("nothing fired in %v", timerWindow)
+	if err := e.until(ctx, "a fire in the window", any(from)); err != nil {
+		return 0, err
 	}
-	return float64(cpuTime()-before) / float64(n), n, nil
+	return float64(cpuTime()-before) / float64(fired.Load()-from), nil
 }
 
-// cpuTime returns the processor time of this process.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func expression(i int) string { return fmt.Sprintf("%d * * * * *", i%60) }
-
-func ourTimer(fired *atomic.Int64) (func(), error) {
+func ourTimer(jobs int, fired *atomic.Int64) (func(), error) {
 	var p scheduler.PlanTimer
-	cache := schedule.NewCache()
+	cache, expr := schedule.NewCache(), spread(60)
 	now := time.Now()
-	for i := range timerJobs {
-		set, err := cache.ParseSet([]string{expression(i)}, schedule.Options{})
+	for i := range jobs {
+		set, err := cache.ParseSet([]string{expr(i)}, schedule.Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -98,10 +96,10 @@ func ourTimer(fired *atomic.Int64) (func(), error) {
 	return func() { close(done); <-ended }, nil
 }
 
-func robfigRunner(fired *atomic.Int64) (func(), error) {
-	c := cron.New(cron.WithSeconds(), cron.WithLocation(time.UTC))
-	for i := range timerJobs {
-		if _, err := c.AddFunc(expression(i), func() { fired.Add(1) }); err != nil {
+func robfigRunner(jobs int, fired *atomic.Int64) (func(), error) {
+	c, expr := cron.New(cron.WithSeconds(), cron.WithLocation(time.UTC)), spread(60)
+	for i := range jobs {
+		if _, err := c.AddFunc(expr(i), func() { fired.Add(1) }); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// measurement measures, and reports its figures to the env.
+type measurement func(ctx context.Context, e *env) error
+
+// benchmark is one measurement in two sizes: the one whose figures count, and
+// one that only shows that it works.
+type benchmark struct {
+	name      string
+	full, toy measurement
+}
+
+// benchmarks lists all, in the order in which they run.
+func benchmarks() []benchmark {
+	return []benchmark{
+		{
+			"fires_vs_robfig_cpu",
+			timers{jobs: 100_000, window: 5 * time.Second}.measure,
+			timers{jobs: 600, window: 100 * time.Millisecond}.measure,
+		},
+		{
+			"fires_vs_go_etcd_cron",
+			rivals{ours: 200_000, theirs: 30_000, instances: 3, window: 6 * time.Second}.measure,
+			rivals{ours: 200, theirs: 20, instances: 1, window: 1100 * time.Millisecond}.measure,
+		},
+		{
+			"fires_end_to_end",
+			endToEnd{jobs: 60_000, window: 8 * time.Second}.measure,
+			endToEnd{jobs: 50, window: 1100 * time.Millisecond}.measure,
+		},
+		{
+			"lateness",
+			lateness{rates: []int{1000, 10_000}, window: 8 * time.Second}.measure,
+			lateness{rates: []int{100}, window: 300 * time.Millisecond}.measure,
+		},
+		{
+			"commands_per_s",
+			commands{count: 3000}.measure,
+			commands{count: 20}.measure,
+		},
+		{
+			"herd",
+			herd{jobs: 100_000, others: 100, every: 15}.measure,
+			herd{jobs: 500, others: 5, every: 2}.measure,
+		},
+		{
+			"fire_cost_us",
+			fireCost{jobs: []int{10_000, 100_000, 1_000_000}, periods: []int{3, 30, 300}, window: 40 * time.Second, settle: 15 * time.Second}.measure,
+			fireCost{jobs: []int{200, 400}, periods: []int{1, 2}, window: 1100 * time.Millisecond}.measure,
+		},
+		{
+			"takeover_ms",
+			takeover{jobs: 100_000, leaseTTL: 5 * time.Second, probeEvery: 100 * time.Millisecond}.measure,
+			takeover{jobs: 60, leaseTTL: 3 * time.Second, probeEvery: 500 * time.Millisecond}.measure,
+		},
+		{
+			"nodes_3_vs_1",
+			nodes{jobs: 2000, every: time.Second, window: 8 * time.Second}.measure,
+			nodes{jobs: 20, every: 100 * time.Millisecond, window: 100 * time.Millisecond}.measure,
+		},
+		{
+			"lock",
+			locks{pairs: 400, waiters: 64, window: 3 * time.Second}.measure,
+			locks{pairs: 5, waiters: 4, window: 50 * time.Millisecond}.measure,
+		},
+		{
+			// A process may have 20,000 files.
+			"fanout",
+			fanOut{minions: 18_000, pause: roundPause}.measure,
+			fanOut{minions: 20}.measure,
+		},
+		{
+			"fanout_3nodes",
+			fanOutThreeNodes{minions: 50_000, pause: roundPause}.measure,
+			fanOutThreeNodes{minions: 30}.measure,
+		},
+		{
+			"minion",
+			idleMinions{count: 5, idle: 5 * time.Second}.measure,
+			idleMinions{count: 3}.measure,
+		},
+		{
+			"exec_vs_clush",
+			execAgainstClush{peer: "clush", minions: 1000, processes: 4, pause: roundPause, built: true}.measure,
+			// A program that does nothing stands for the peer.
+			execAgainstClush{peer: "true", minions: 6, processes: 2}.measure,
+		},
+	}
+}
