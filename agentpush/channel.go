@@ -130,6 +130,9 @@ func (h *Hub) pump(c *channel, s *session) {
 			s.close(err)
 			return
 		}
+		if t := frame.GetText(); t != nil {
+			s.texts.give(sizeOf(t))
+		}
 	}
 }
 

@@ -82,13 +82,14 @@ const (
 	// maxRetries bounds the reports that wait for an owner.
 	maxRetries = 1 << 16
 	// maxAcks bounds the acknowledgements that wait for one minion's stream.
-	maxAcks = 1 << 16
+	maxAcks = 1 << 14
 	// ackBatch bounds one acknowledgement frame.
 	ackBatch = 2048
 	// bucketSize bounds one presence bucket.
 	bucketSize = 256
 	// maxMessageBytes bounds what a node receives in one piece. The largest is
-	// a batch with one order whose script has job.MaxScriptBytes.
+	// a batch of a peer with one order whose script has job.MaxScriptBytes; what a
+	// minion sends has at most agentpb.MaxFrame.
 	maxMessageBytes = 1 << 20
 )
 
@@ -214,7 +215,8 @@ type Present struct {
 }
 
 // ServerOptions are the settings of the gRPC server that a Hub is registered
-// at: small buffers, static windows (the bandwidth estimator answers every
+// at; it must have them: the frames of minions are checked before they are
+// decoded, small buffers, static windows (the bandwidth estimator answers every
 // small message with a ping), bounded messages, and no connection age, which
 // would cut streams that are meant to last.
 func ServerOptions() []grpc.ServerOption {
@@ -225,6 +227,7 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.StaticConnWindowSize(128 << 10),
 		grpc.MaxConcurrentStreams(64), // a minion uses one; a peer a few
 		grpc.MaxRecvMsgSize(maxMessageBytes),
+		frameCodec(),
 		grpc.MaxHeaderListSize(4 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 45 * time.Second, Timeout: 15 * time.Second}),

@@ -207,7 +207,7 @@ func (h *Hub) localOutput(ctx context.Context, req *agentpb.OutputRequest, fn fu
 	h.kick(c)
 	c.mu.Unlock()
 	err := r.read(ctx, fn)
-	if s.outputs.shut(req.GetId()) || errors.Is(err, errSlowReader) {
+	if s.outputs.shut(req.GetId(), r) || errors.Is(err, errSlowReader) || errors.Is(err, errMuchOutput) {
 		c.mu.Lock()
 		s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_OutputCancel{
 			OutputCancel: &agentpb.OutputCancel{Id: req.GetId()},

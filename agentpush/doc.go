@@ -49,6 +49,18 @@
 //	    whatever the minion has written.
 //	I10 Nothing that the engine calls blocks, and no lock is held while
 //	    foreign code runs.
+//	I11 A minion is not believed: each field of each of its frames has a range
+//	    (bounds.go), held against the bytes before they are decoded. What is
+//	    beyond ends the session, with an error that names the field, how large
+//	    it is and what is allowed. Minions cut what is longer (agentpb.FitFacts,
+//	    agentpb.FromReport), so none is refused for honest data.
+//	I12 What a node holds or writes for what minions have sent has a budget in
+//	    bytes, for one and for all (budget.go): output for readers, texts for
+//	    minions, reports that wait, descriptions. What a minion says of itself
+//	    too often counts later, and only the newest.
+//	I13 The times of a report lie between the task's instant and the report's
+//	    arrival, give or take MaxSkew: others are set right, and the reason says
+//	    so. A minion's clock is never a ground to refuse what became of a task.
 //
 // # Who answers for an order
 //
@@ -85,6 +97,8 @@
 //	                             it; the next owner asks, and orders again
 //	node stops                   minions are asked to leave (Drain); what waits
 //	                             is the next owner's to ask about
+//	a frame is out of its range  I11; the minion comes again, and is refused again
+//	minion does not read texts   StallAfter later its session is closed
 //	text cannot be read          the minion's fetch is not answered; it asks again
 //	registry cannot be written   presence and descriptions are tried again;
 //	                             minions here work on

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/fieldrange"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -24,10 +25,17 @@ type Hub struct {
 	log  *zap.Logger
 	met  *metrics
 
+	// frames checks what minions send.
+	frames *fieldrange.Checker
+
 	inventory *Inventory
 	presence  *presence
 	registrar *registrar
-	retries   retries
+	retries   *retries
+	// texts and outputs are what is held of them for all sessions, fetching how
+	// many fetches are being answered.
+	texts, outputs budget
+	fetching       atomic.Int32
 	pace      pace
 	balance   balance
 
@@ -85,6 +93,9 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 		sent:      map[job.MinionID]sending{},
 	}
 	var err error
+	if h.frames, err = newFrames(); err != nil {
+		return nil, err
+	}
 	if h.met, err = newMetrics(deps.Metrics); err != nil {
 		return nil, err
 	}
@@ -92,12 +103,14 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	h.epoch.Store(cfg.SessionBase << 20)
 	h.presence = newPresence()
 	h.registrar = newRegistrar()
+	h.retries = newRetries()
+	h.texts.limit, h.outputs.limit = allTextBytes, outputBytes
 	h.inventory.moved, h.inventory.gone = h.moved, h.nodeGone
 	return h, nil
 }
 
 // Register adds the services for minions and peers to a gRPC server, which
-// should be made with ServerOptions.
+// must be made with ServerOptions.
 func (h *Hub) Register(r grpc.ServiceRegistrar) {
 	agentpb.RegisterPushServer(r, pushServer{h: h})
 	agentpb.RegisterPeerServer(r, peerServer{h: h})
@@ -282,8 +295,15 @@ func (h *Hub) sweepChannel(c *channel, now, silent int64) {
 	h.probe(c, now)
 	h.assess(c, now)
 	s, waits := c.session, c.topic.len() > 0
-	c.quiet.Store(s != nil && !waits && !c.offered && s.trouble.missed == 0 && s.trouble.reason == "")
+	var untold *agentpb.Inventory
+	if s != nil && s.untold != nil && s.descriptions.use(time.Unix(0, now)) {
+		untold, s.untold = s.untold, nil
+	}
+	c.quiet.Store(s != nil && !waits && !c.offered && s.trouble.missed == 0 && s.trouble.reason == "" && s.untold == nil && !s.texts.wait())
 	c.mu.Unlock()
+	if untold != nil {
+		h.redescribe(s, untold)
+	}
 	h.finish(ends)
 	h.finish(late)
 	switch {
@@ -293,6 +313,8 @@ func (h *Hub) sweepChannel(c *channel, now, silent int64) {
 		h.forget(c)
 	case s.seen.Load() < silent:
 		s.close(errSilent)
+	case s.texts.stuck(now - int64(h.cfg.StallAfter)):
+		s.close(errUnread)
 	}
 }
 

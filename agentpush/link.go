@@ -40,6 +40,8 @@ type link struct {
 	cancel  context.CancelCauseFunc
 	queue   []*message
 	reports []timedReport
+	// reportBytes is the size of reports.
+	reportBytes int
 	acks    []*agentpb.TaskID
 	// fans: the peer has said on this stream that it reads Batch.fans.
 	fans bool
@@ -120,11 +122,16 @@ func (l *link) push(msgs []*message) []*message {
 func (l *link) pushReports(reports []timedReport) []timedReport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(reports), max(linkDepth-len(l.reports), 0))
+	n, size := 0, 0
+	for n < len(reports) && len(l.reports)+n < linkDepth && l.reportBytes+size < linkReportBytes {
+		size += reports[n].size()
+		n++
+	}
 	if n == 0 || !l.ready() {
 		return reports
 	}
 	l.reports = append(l.reports, reports[:n]...)
+	l.reportBytes += size
 	return reports[n:]
 }
 
@@ -152,7 +159,7 @@ func (l *link) run(ctx context.Context, cancel context.CancelCauseFunc) {
 			msgs = append(msgs, m)
 		}
 	}
-	l.queue, l.reports, l.acks, l.earliest, l.cancel = nil, nil, nil, 0, nil
+	l.queue, l.reports, l.reportBytes, l.acks, l.earliest, l.cancel = nil, nil, 0, nil, 0, nil
 	l.unsettled = map[uint64]*message{}
 	l.running, l.fans, l.rest = false, false, time.Now().Add(l.h.cfg.PeerReconnect)
 	l.mu.Unlock()
@@ -322,10 +329,11 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 			break
 		}
 		size += s
+		l.reportBytes -= l.reports[n].size()
 		b.Reports = append(b.Reports, r)
 	}
 	if l.reports = l.reports[n:]; len(l.reports) == 0 {
-		l.reports = nil
+		l.reports, l.reportBytes = nil, 0
 	}
 	n = min(len(l.acks), ackBatch)
 	b.Acks = l.acks[:n:n]

@@ -18,6 +18,7 @@ type metrics struct {
 	reports    *prometheus.CounterVec
 	lost       prometheus.Counter
 	linkBreaks prometheus.Counter
+	illegal    prometheus.Counter
 
 	states map[job.State]prometheus.Counter
 	other  prometheus.Counter
@@ -41,6 +42,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"state"}),
 		lost:       counter("carillon_reports_lost_total", "Reports given up because no owner was found, or unreadable ones."),
 		linkBreaks: counter("carillon_peer_link_breaks_total", "Links to peers that broke."),
+		illegal:    counter("carillon_minion_frames_refused_total", "Frames of minions that were refused, because a field was out of its range."),
 		states:     map[job.State]prometheus.Counter{},
 	}
 	for _, s := range job.States() {
@@ -50,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.connected, m.refused, m.dropped, m.offers, m.taken, m.ended, m.reports, m.lost, m.linkBreaks} {
+	for _, c := range []prometheus.Collector{m.connected, m.refused, m.dropped, m.offers, m.taken, m.ended, m.reports, m.lost, m.linkBreaks, m.illegal} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("agentpush: register metrics: %w", err)
 		}

@@ -11,41 +11,49 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// outputChunks is how many chunks wait for one reader of output; when they are
-// full, the session waits for the reader for outputPatience and then gives it
-// up: its other frames matter more.
-const (
-	outputChunks   = 1024
-	outputPatience = time.Second
+// outputPatience is how long a session waits for a reader that has no room for
+// more; then it gives the reader up: its other frames matter more.
+const outputPatience = time.Second
+
+// perChunk is what a chunk takes beside its data.
+const perChunk = 256
+
+var (
+	errSlowReader = errors.New("output was read too slowly")
+	errMuchOutput = fmt.Errorf("the node holds %d MiB of output for slow readers and takes no more; try again: %w", outputBytes>>20, job.ErrUnavailable)
 )
 
-var errSlowReader = errors.New("output was read too slowly")
-
-// outputs are the readers of output on one session. The zero value is ready.
+// outputs are the readers of output on one session.
 type outputs struct {
+	// all is the budget of all sessions; nil: there is none.
+	all *budget
+
 	mu sync.Mutex
 	// mu guards what follows.
 	readers map[uint64]*reader
 	failed  error
 }
 
-// reader is one request for output.
+// reader is one request for output. The mutex of its outputs guards chunks, held
+// and err.
 type reader struct {
-	// chunks is bounded by outputChunks.
-	chunks chan *agentpb.OutputChunk
-	// done is closed when no chunk will come any more, though the last one has
-	// not; err says why, and may be read then.
-	done chan struct{}
+	of *outputs
+	// chunks wait for the reader; held is their size, at most readerBytes.
+	chunks []*agentpb.OutputChunk
+	held   int
+	// more is signaled when there is a chunk or an end, room when one was taken.
+	more, room chan struct{}
+	// err is why no chunk will come any more, though the last one has not. shut:
+	// nobody reads.
 	err  error
+	shut bool
 }
 
 func (o *outputs) open(id uint64) *reader {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := &reader{chunks: make(chan *agentpb.OutputChunk, outputChunks), done: make(chan struct{})}
+	r := &reader{of: o, more: make(chan struct{}, 1), room: make(chan struct{}, 1), err: o.failed}
 	if o.failed != nil {
-		r.err = o.failed
-		close(r.done)
 		return r
 	}
 	if o.readers == nil {
@@ -56,12 +64,27 @@ func (o *outputs) open(id uint64) *reader {
 }
 
 // shut forgets a reader and reports whether the minion may still be sending.
-func (o *outputs) shut(id uint64) bool {
+func (o *outputs) shut(id uint64, r *reader) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_, open := o.readers[id]
 	delete(o.readers, id)
+	for _, c := range r.chunks {
+		r.let(c)
+	}
+	r.chunks, r.shut = nil, true
 	return open
+}
+
+// weigh is what a chunk takes in memory.
+func weigh(c *agentpb.OutputChunk) int { return len(c.GetData()) + len(c.GetError()) + perChunk }
+
+// let gives back what a chunk takes. The mutex is held.
+func (r *reader) let(c *agentpb.OutputChunk) {
+	r.held -= weigh(c)
+	if r.of.all != nil {
+		r.of.all.give(weigh(c))
+	}
 }
 
 // chunk takes a chunk from the minion.
@@ -71,27 +94,60 @@ func (o *outputs) chunk(c *agentpb.OutputChunk) {
 	if c.GetEof() || c.GetError() != "" {
 		delete(o.readers, c.GetId()) // nothing follows
 	}
+	full := r != nil && !r.put(c)
 	o.mu.Unlock()
-	if r == nil {
+	if !full {
 		return
-	}
-	select {
-	case r.chunks <- c:
-		return
-	default:
 	}
 	patience := time.NewTimer(outputPatience)
 	defer patience.Stop()
-	select {
-	case r.chunks <- c:
-	case <-patience.C:
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if r.err == nil {
-			delete(o.readers, c.GetId())
-			r.err = errSlowReader
-			close(r.done)
+	for full {
+		select {
+		case <-r.room:
+			o.mu.Lock()
+			full = !r.put(c)
+			o.mu.Unlock()
+		case <-patience.C:
+			o.mu.Lock()
+			r.end(c.GetId(), errSlowReader)
+			o.mu.Unlock()
+			return
 		}
+	}
+}
+
+// put queues a chunk; it reports false when there is no room. The mutex is held.
+func (r *reader) put(c *agentpb.OutputChunk) bool {
+	if r.shut || r.err != nil {
+		return true // nobody wants it
+	}
+	n := weigh(c)
+	if r.held+n > readerBytes {
+		return false
+	}
+	if r.of.all != nil && !r.of.all.take(n) {
+		r.end(c.GetId(), errMuchOutput)
+		return true
+	}
+	r.held += n
+	r.chunks = append(r.chunks, c)
+	signal(r.more)
+	return true
+}
+
+// end says that no more chunks come. The mutex is held.
+func (r *reader) end(id uint64, err error) {
+	if r.err == nil {
+		r.err = err
+		delete(r.of.readers, id)
+		signal(r.more)
+	}
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
 	}
 }
 
@@ -104,28 +160,42 @@ func (o *outputs) fail(err error) {
 	}
 	o.failed = fmt.Errorf("%w: %w", job.ErrUnavailable, err)
 	for id, r := range o.readers {
-		r.err = o.failed
-		close(r.done)
-		delete(o.readers, id)
+		r.end(id, o.failed)
 	}
+}
+
+// take returns the next chunk; nil and no error: there is none yet.
+func (r *reader) take() (*agentpb.OutputChunk, error) {
+	r.of.mu.Lock()
+	defer r.of.mu.Unlock()
+	if len(r.chunks) == 0 {
+		return nil, r.err
+	}
+	c := r.chunks[0]
+	r.chunks[0] = nil
+	if r.chunks = r.chunks[1:]; len(r.chunks) == 0 {
+		r.chunks = nil
+	}
+	r.let(c)
+	signal(r.room)
+	return c, nil
 }
 
 // read calls fn with chunks until the last one.
 func (r *reader) read(ctx context.Context, fn func(*agentpb.OutputChunk) error) error {
 	for {
-		var c *agentpb.OutputChunk
-		select {
-		case c = <-r.chunks:
-		default:
+		c, err := r.take()
+		switch {
+		case err != nil:
+			return err
+		case c == nil:
 			select {
-			case c = <-r.chunks:
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-r.done:
-				return r.err
+			case <-r.more:
 			}
-		}
-		if c.GetError() != "" {
+			continue
+		case c.GetError() != "":
 			return errors.New(c.GetError())
 		}
 		if len(c.GetData()) > 0 || c.GetDropped() > 0 {

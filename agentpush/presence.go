@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -149,112 +148,5 @@ func (p *presence) run(ctx context.Context, h *Hub) {
 				p.mu.Unlock()
 			}
 		}
-	}
-}
-
-// registrar stores descriptions of minions in the background.
-type registrar struct {
-	wake chan struct{}
-
-	mu sync.Mutex
-	// mu guards waiting: the newest description of each minion.
-	waiting map[job.MinionID]job.Minion
-}
-
-// describers is how many descriptions are written at a time, and describeRetry
-// the pause after one could not be.
-const (
-	describers    = 8
-	describeRetry = time.Second
-)
-
-func newRegistrar() *registrar {
-	return &registrar{wake: make(chan struct{}, 1), waiting: map[job.MinionID]job.Minion{}}
-}
-
-// describe has the minion stored if the cluster's state says otherwise of it.
-func (h *Hub) describe(m job.Minion) {
-	if h.isDescribed(&m) {
-		return
-	}
-	h.registrar.put(m)
-}
-
-// isDescribed reports whether the cluster's state describes the minion so. If
-// it does not, m gets what is known of its past.
-func (h *Hub) isDescribed(m *job.Minion) bool {
-	known, ok := h.inventory.stored(m.ID)
-	if !ok {
-		return false
-	}
-	if !known.Since.IsZero() {
-		m.Since = known.Since
-	}
-	return maps.Equal(known.Labels, m.Labels) && maps.Equal(known.Facts, m.Facts) && known.Version == m.Version
-}
-
-func (r *registrar) put(m job.Minion) {
-	r.mu.Lock()
-	r.waiting[m.ID] = m
-	r.mu.Unlock()
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// run stores descriptions until ctx is done.
-func (r *registrar) run(ctx context.Context, h *Hub) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.wake:
-		}
-		r.mu.Lock()
-		batch := r.waiting
-		r.waiting = map[job.MinionID]job.Minion{}
-		r.mu.Unlock()
-		var failed sync.Map
-		var g errgroup.Group
-		g.SetLimit(describers)
-		for _, m := range batch {
-			g.Go(func() error {
-				if err := h.deps.Registry.Describe(ctx, m); err != nil {
-					failed.Store(m.ID, m)
-					return err
-				}
-				return nil
-			})
-		}
-		err := g.Wait()
-		if err == nil {
-			continue
-		}
-		h.log.Warn("minions not stored, will be tried again", zap.Error(err))
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(describeRetry):
-		}
-		failed.Range(func(_, v any) bool {
-			m, _ := v.(job.Minion)
-			r.retry(m)
-			return true
-		})
-	}
-}
-
-// retry puts a description back, unless a newer one waits.
-func (r *registrar) retry(m job.Minion) {
-	r.mu.Lock()
-	_, newer := r.waiting[m.ID]
-	if !newer {
-		r.waiting[m.ID] = m
-	}
-	r.mu.Unlock()
-	select {
-	case r.wake <- struct{}{}:
-	default:
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
@@ -17,8 +18,17 @@ type timedReport struct {
 	until  int64
 }
 
+// size is what the report takes in memory, about.
+func (t *timedReport) size() int { return proto.Size(t.report) + 512 }
+
+// minion is whose report it is.
+func (t *timedReport) minion() string { return t.report.GetTask().GetMinion() }
+
 // retries are the reports that wait for an owner that is known and reachable.
 type retries struct {
+	// bytes are what waits.
+	bytes *weighed
+
 	mu sync.Mutex
 	// mu guards waiting, which is in the order of due.
 	waiting []waitingReport
@@ -26,8 +36,11 @@ type retries struct {
 
 type waitingReport struct {
 	timedReport
-	due int64
+	due  int64
+	size int
 }
+
+func newRetries() *retries { return &retries{bytes: newWeighed(waitingBytes, allWaitingBytes)} }
 
 // add lets reports wait, and returns how many found no room.
 func (r *retries) add(reports []timedReport, due time.Time) int {
@@ -40,11 +53,12 @@ func (r *retries) add(reports []timedReport, due time.Time) int {
 		if t.report.GetSpooled() {
 			limit /= 2
 		}
-		if len(r.waiting) >= limit {
+		size := t.size()
+		if len(r.waiting) >= limit || !r.bytes.take(t.minion(), size) {
 			lost++
 			continue
 		}
-		r.waiting = append(r.waiting, waitingReport{t, due.UnixNano()})
+		r.waiting = append(r.waiting, waitingReport{t, due.UnixNano(), size})
 	}
 	return lost
 }
@@ -55,6 +69,7 @@ func (r *retries) take(now int64) (due []timedReport, lost int) {
 	defer r.mu.Unlock()
 	i := 0
 	for ; i < len(r.waiting) && r.waiting[i].due <= now; i++ {
+		r.bytes.give(r.waiting[i].minion(), r.waiting[i].size)
 		if r.waiting[i].until <= now {
 			lost++
 			continue
@@ -72,12 +87,14 @@ func (r *retries) take(now int64) (due []timedReport, lost int) {
 // whatever they say.
 func (h *Hub) reported(s *session, reports []*agentpb.Report) {
 	good := reports[:0]
+	ahead, now := s.ahead.Load(), time.Now().UnixNano()
 	for _, r := range reports {
-		if r.GetTask() == nil {
+		if r.GetTask() == nil || r.GetKnown() != (r.GetState() != "") {
 			h.met.lost.Inc()
 			continue
 		}
 		r.Task.Minion = string(s.c.id)
+		h.mend(r, ahead, now)
 		good = append(good, r)
 	}
 	h.routeReports(good, time.Now().Add(h.cfg.ReportRetry).UnixNano())

@@ -23,6 +23,7 @@ var (
 	errReplaced   = errors.New("replaced by a newer session of the same minion")
 	errElsewhere  = errors.New("the minion has a newer session at another node")
 	errSilent     = errors.New("no beat in time")
+	errUnread     = errors.New("the minion asks for texts, and does not read them")
 	errStopping   = errors.New("the node stops")
 	errNotTheOnly = errors.New("another live process has this id")
 	errRevoked    = errors.New("the minion's certificate was revoked")
@@ -51,8 +52,8 @@ type session struct {
 	// cause is why the session ended; it may be read once done is closed.
 	cause error
 
-	// The channel's mutex guards what follows, but for version, which is never
-	// changed, fetches and outputs.
+	// The channel's mutex guards what follows, up to the blank line; version is
+	// never changed.
 	sending bool
 	control []*agentpb.ToMinion
 	acks    []*agentpb.TaskID
@@ -61,9 +62,16 @@ type session struct {
 
 	version string
 	trouble trouble
+	// beats and descriptions bound how often the minion's word on itself counts;
+	// untold is the newest description that has not counted yet.
+	beats, descriptions allowance
+	untold              *agentpb.Inventory
+
+	// ahead is how far the minion's clock is ahead of ours, in nanoseconds.
+	ahead atomic.Int64
 	// fetches counts those that are being answered.
 	fetches atomic.Int32
-
+	texts   texts
 	outputs outputs
 }
 
@@ -119,15 +127,33 @@ func (p pushServer) Session(stream minionStream) error {
 		s.close(errStopping)
 	}
 	h.left(s)
-	if errors.Is(s.cause, io.EOF) {
+	switch {
+	case errors.Is(s.cause, io.EOF):
 		return nil
+	case status.Code(s.cause) == codes.InvalidArgument:
+		return s.cause // it says which field
 	}
 	return status.Error(codes.Aborted, s.cause.Error())
 }
 
+// next reads a frame. One of which a field is out of its range is an error: it
+// ends the session.
+func (h *Hub) next(stream minionStream) (*agentpb.FromMinion, error) {
+	var a arriving
+	if err := stream.RecvMsg(&a); err != nil {
+		return nil, err
+	}
+	m, err := h.decode(&a)
+	if err != nil {
+		h.met.illegal.Inc()
+		return nil, status.Errorf(codes.InvalidArgument, "frame refused: %v", err)
+	}
+	return m, nil
+}
+
 // receive reads a minion's stream until it ends.
 func (h *Hub) receive(stream minionStream, first chan<- *agentpb.FromMinion, broken chan<- error, admitted <-chan *session) {
-	m, err := stream.Recv()
+	m, err := h.next(stream)
 	if err != nil {
 		broken <- err
 		return
@@ -138,8 +164,11 @@ func (h *Hub) receive(stream minionStream, first chan<- *agentpb.FromMinion, bro
 		return
 	}
 	for {
-		m, err := stream.Recv()
+		m, err := h.next(stream)
 		if err != nil {
+			if status.Code(err) == codes.InvalidArgument {
+				h.log.Warn("session ended: the minion does not keep to the protocol", zap.String("minion", string(s.c.id)), zap.String("from", s.remote), zap.Error(err))
+			}
 			s.close(err)
 			return
 		}
@@ -148,20 +177,25 @@ func (h *Hub) receive(stream minionStream, first chan<- *agentpb.FromMinion, bro
 		case s.heard <- struct{}{}:
 		default:
 		}
-		switch b := m.GetBody().(type) {
-		case *agentpb.FromMinion_Taken:
-			h.taken(s.c, s, b.Taken.GetSeq())
-		case *agentpb.FromMinion_Reports:
-			h.reported(s, b.Reports.GetReports())
-		case *agentpb.FromMinion_Beat:
-			h.beat(s, b.Beat)
-		case *agentpb.FromMinion_Output:
-			s.outputs.chunk(b.Output)
-		case *agentpb.FromMinion_Inventory:
-			h.described(s, b.Inventory)
-		case *agentpb.FromMinion_Fetch:
-			h.fetch(s, b.Fetch.GetSha256())
-		}
+		h.handle(s, m)
+	}
+}
+
+// handle deals with a frame of which all fields are within their ranges.
+func (h *Hub) handle(s *session, m *agentpb.FromMinion) {
+	switch b := m.GetBody().(type) {
+	case *agentpb.FromMinion_Taken:
+		h.taken(s.c, s, b.Taken.GetSeq())
+	case *agentpb.FromMinion_Reports:
+		h.reported(s, b.Reports.GetReports())
+	case *agentpb.FromMinion_Beat:
+		h.beat(s, b.Beat)
+	case *agentpb.FromMinion_Output:
+		s.outputs.chunk(b.Output)
+	case *agentpb.FromMinion_Inventory:
+		h.described(s, b.Inventory)
+	case *agentpb.FromMinion_Fetch:
+		h.fetch(s, b.Fetch.GetSha256())
 	}
 }
 
@@ -184,10 +218,18 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 	s := &session{
 		stream: stream, instance: hello.GetInstance(), version: hello.GetVersion(), opened: time.Now(),
 		heard: make(chan struct{}, 1), done: make(chan struct{}),
+		beats:        newAllowance(saidBurst, min(saidEvery, h.cfg.BeatEvery/2), time.Now()),
+		descriptions: newAllowance(saidBurst, saidEvery, time.Now()),
+		texts:        texts{room: make(chan struct{}, 1), all: &h.texts},
+		outputs:      outputs{all: &h.outputs},
 	}
 	s.seen.Store(s.opened.UnixNano())
+	s.measure(hello.GetWallClock(), s.opened.UnixNano())
 	if p, ok := peer.FromContext(stream.Context()); ok {
 		s.remote = p.Addr.String()
+	}
+	if max(hello.GetSession(), h.inventory.session(id)) >= agentpb.MaxSession {
+		return nil, status.Errorf(codes.ResourceExhausted, "minion %s: its sessions have no numbers left: start its process anew", id)
 	}
 	if err := h.sendToRival(stream, id, hello); err != nil {
 		return nil, err
@@ -304,6 +346,7 @@ func (h *Hub) left(s *session) {
 		h.presence.remove(c.id, s.epoch)
 	}
 	c.mu.Unlock()
+	s.texts.drop()
 	s.outputs.fail(fmt.Errorf("minion %s: connection lost: %w", c.id, s.cause))
 	if !was {
 		return
@@ -315,20 +358,25 @@ func (h *Hub) left(s *session) {
 	h.forget(c)
 }
 
-// nextEpoch returns a session epoch above all that this node has given, and
-// above one that is known of the minion.
-func (h *Hub) nextEpoch(known int64) int64 {
-	for {
-		last := h.epoch.Load()
-		next := max(last, known) + 1
-		if h.epoch.CompareAndSwap(last, next) {
-			return next
-		}
+// nextEpoch returns a session epoch above one that is known of the minion. What a
+// minion says moves its own epochs only.
+func (h *Hub) nextEpoch(known int64) int64 { return max(h.epoch.Add(1), known+1) }
+
+// described takes what a minion newly tells of its host. What comes too often
+// waits, and only the newest of it.
+func (h *Hub) described(s *session, inv *agentpb.Inventory) {
+	s.c.mu.Lock()
+	if s.untold = inv; !s.descriptions.use(time.Now()) {
+		s.c.quiet.Store(false)
+		s.c.mu.Unlock()
+		return
 	}
+	s.untold = nil
+	s.c.mu.Unlock()
+	h.redescribe(s, inv)
 }
 
-// described takes what a minion newly tells of its host.
-func (h *Hub) described(s *session, inv *agentpb.Inventory) {
+func (h *Hub) redescribe(s *session, inv *agentpb.Inventory) {
 	if m, ok := h.inventory.redescribe(s.c.id, s.epoch, inv.GetLabels(), inv.GetFacts()); ok {
 		h.describe(m)
 	}

@@ -3,6 +3,7 @@ package agentpush
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,14 +20,102 @@ type Texts interface {
 }
 
 const (
-	// maxFetches bounds the fetches of one session that are answered at a time;
-	// further ones are dropped, and come again.
-	maxFetches = 8
-	// maxFetched bounds the texts of one fetch.
-	maxFetched = job.MaxSteps + 1
-	// textWait bounds the search for one text.
+	// maxFetches bounds the fetches of one session that are answered at a time, and
+	// maxFetching those of all; further ones are dropped, and come again.
+	maxFetches  = 2
+	maxFetching = 4096
+	// textWait bounds the search for one text, and the wait for its place.
 	textWait = 5 * time.Second
+	// perText is what a text takes beside itself, maxText what the largest takes.
+	perText = 256
+	maxText = job.MaxScriptBytes + perText
 )
+
+// texts are those that wait for a session's stream: so many bytes, and no more
+// before the minion has read some of them.
+type texts struct {
+	// all is the budget of all sessions.
+	all *budget
+	// room is signaled when some have been sent.
+	room chan struct{}
+
+	mu sync.Mutex
+	// mu guards what follows.
+	held int
+	// since is when there were none last, or when some were sent last; it counts
+	// while some wait.
+	since int64
+	gone  bool
+}
+
+// reserve holds room for the largest text, and waits for it if need be, until ctx
+// is done.
+func (t *texts) reserve(ctx context.Context) bool {
+	for {
+		t.mu.Lock()
+		switch {
+		case t.gone:
+			t.mu.Unlock()
+			return false
+		case t.held+maxText <= textBytes:
+			ok := t.all.take(maxText)
+			if ok {
+				if t.held == 0 {
+					t.since = time.Now().UnixNano()
+				}
+				t.held += maxText
+			}
+			t.mu.Unlock()
+			return ok // if not, others have it all: the minion asks again
+		}
+		t.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.room:
+		}
+	}
+}
+
+// give lets go of bytes: those of a text that was sent, or that a reservation has
+// too many.
+func (t *texts) give(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone {
+		return // drop has let go of it
+	}
+	t.since = time.Now().UnixNano()
+	t.held -= n
+	t.all.give(n)
+	select {
+	case t.room <- struct{}{}:
+	default:
+	}
+}
+
+// drop lets go of all when the session has ended; it may be called again.
+func (t *texts) drop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.gone {
+		t.gone = true
+		t.all.give(t.held)
+	}
+}
+
+// wait reports whether some wait, stuck whether none was sent since a time.
+func (t *texts) wait() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held > 0
+}
+
+func (t *texts) stuck(since int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held > 0 && t.since < since
+}
 
 // fetch answers a minion's wish for texts. What cannot be said now is not
 // answered: the minion asks again.
@@ -35,22 +124,33 @@ func (h *Hub) fetch(s *session, sums []string) {
 		return
 	}
 	answer := func() {
+		defer h.fetching.Add(-1)
 		defer s.fetches.Add(-1)
 		ctx, cancel := context.WithCancel(h.life)
 		defer cancel()
 		defer context.AfterFunc(s.stream.Context(), cancel)()
-		for _, sum := range sums[:min(len(sums), maxFetched)] {
-			h.sendText(ctx, s, sum)
+		for _, sum := range sums {
+			if !h.sendText(ctx, s, sum) {
+				return
+			}
 		}
 	}
-	if s.fetches.Add(1) > maxFetches || !h.spawn(answer) {
+	mine, all := s.fetches.Add(1), h.fetching.Add(1)
+	if mine > maxFetches || all > maxFetching || !h.spawn(answer) {
 		s.fetches.Add(-1)
+		h.fetching.Add(-1)
 	}
 }
 
-func (h *Hub) sendText(ctx context.Context, s *session, sum string) {
+// sendText answers for one text. It reports false when there is no room for
+// further ones.
+func (h *Hub) sendText(ctx context.Context, s *session, sum string) bool {
 	ctx, cancel := context.WithTimeout(ctx, textWait)
 	defer cancel()
+	if !s.texts.reserve(ctx) {
+		return false
+	}
+	s.c.quiet.Store(false)
 	answer := &agentpb.Text{Sha256: sum}
 	text, err := h.deps.Texts.Text(ctx, sum)
 	switch {
@@ -58,13 +158,19 @@ func (h *Hub) sendText(ctx context.Context, s *session, sum string) {
 		answer.Error = "the cluster does not have it; the job or script that it belongs to was changed or deleted"
 	case err != nil:
 		h.log.Debug("text not found out", zap.String("sha256", sum), zap.Error(err))
-		return
+		s.texts.give(maxText)
+		return true
 	}
 	answer.Text = text
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if s.c.session == s {
-		s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Text{Text: answer}})
-		h.kick(s.c)
+	if s.c.session != s {
+		return false
 	}
+	s.texts.give(maxText - sizeOf(answer))
+	s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Text{Text: answer}})
+	h.kick(s.c)
+	return true
 }
+
+func sizeOf(t *agentpb.Text) int { return len(t.GetText()) + perText }

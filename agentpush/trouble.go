@@ -23,25 +23,6 @@ const strikes = 5
 // probeEvery is how often a minion that took nothing is tried.
 const probeEvery = 5 * time.Second
 
-// Bounds of what a minion says of itself: so many reasons, of so many bytes. Up
-// to 256 minions share one value in the cluster's state, and runs hold it, too.
-const (
-	maxTroubles     = 8
-	maxTroubleBytes = 120
-)
-
-// bounded returns what is kept of a minion's word.
-func bounded(said []string) []string {
-	var out []string
-	for _, t := range said[:min(len(said), maxTroubles)] {
-		if len(t) > maxTroubleBytes {
-			t = strings.ToValidUTF8(t[:maxTroubleBytes], "") + "..."
-		}
-		out = append(out, t)
-	}
-	return out
-}
-
 // trouble is what the node holds against one of its sessions. The channel's
 // mutex guards it.
 type trouble struct {
@@ -104,17 +85,24 @@ func (h *Hub) assess(c *channel, now int64) {
 
 // beat takes a minion's word on how it is.
 func (h *Hub) beat(s *session, b *agentpb.Beat) {
+	now := time.Now()
+	s.measure(b.GetWallClock(), now.UnixNano())
 	h.inventory.setRunning(s.c.id, int(b.GetRunning()))
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	said := bounded(b.GetTrouble())
+	said := b.GetTrouble()
 	skew := time.Duration(b.GetClockSkew()) * time.Millisecond
 	if s.trouble.skew == skew && slices.Equal(said, s.trouble.said) {
 		return
 	}
+	// Others share the value that tells of it: what comes too often is said again
+	// by a later beat.
+	if !s.beats.use(now) {
+		return
+	}
 	s.trouble.said, s.trouble.skew = said, skew
 	if s.c.session == s {
-		h.assess(s.c, time.Now().UnixNano())
+		h.assess(s.c, now.UnixNano())
 	}
 }
 

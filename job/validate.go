@@ -17,6 +17,7 @@ const (
 	MaxArgs        = 1024
 	MaxTargetNames = 1024
 	MaxLabelValue  = 256
+	MaxLabelKey    = 2*MaxNameLen + 1 // with a prefix
 	MaxUserLen     = 64
 	MaxPathLen     = 4096
 	// EnvPrefix begins the names of the variables that Carillon sets itself.
@@ -72,6 +73,20 @@ func (p *problems) labels(at string, labels map[string]string) {
 }
 
 // checkLabelKey admits a name, or two of them with a '/' between.
+// CheckLabel tells what is wrong with a label.
+func CheckLabel(key, value string) error {
+	if err := checkLabelKey(key); err != nil {
+		return fmt.Errorf("the key %w", err)
+	}
+	if err := checkLabelValue(value); err != nil {
+		return fmt.Errorf("the value of %s %w", key, err)
+	}
+	return nil
+}
+
+// CheckLabelKey tells what is wrong with the key of a label.
+func CheckLabelKey(key string) error { return checkLabelKey(key) }
+
 func checkLabelKey(k string) error {
 	prefix, name, ok := strings.Cut(k, "/")
 	if !ok {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/shim"
@@ -29,7 +30,8 @@ var ErrInUse = errors.New("data directory is in use")
 type Config struct {
 	// ID is the minion's name, unique in the cluster. Default: the host name.
 	ID job.MinionID
-	// Labels are what targets select by.
+	// Labels are what the minion asks for: targets select by those of them that an
+	// operator has granted.
 	Labels map[string]string
 	// DataDir holds the journal, output, scripts and the shim's socket. Needed.
 	DataDir string
@@ -124,8 +126,11 @@ func (c Config) withDefaults() (Config, error) {
 	if err := job.CheckName(string(c.ID)); err != nil {
 		add("id", "%v", err)
 	}
-	for k := range c.Labels {
-		if err := job.CheckName(k); err != nil {
+	if n := len(c.Labels); n > agentpb.MaxLabels {
+		add("labels", "there are %d; give at most %d", n, agentpb.MaxLabels)
+	}
+	for k, v := range c.Labels {
+		if err := job.CheckLabel(k, v); err != nil {
 			add("labels", "%v", err)
 		}
 	}

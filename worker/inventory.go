@@ -58,10 +58,12 @@ func (m *Minion) findFacts(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // programs were ended because the minion stops
 	}
+	own := maps.Clone(found)
 	maps.Copy(found, added)
 	if err != nil {
 		found[facts.ErrorFact] = facts.Text(err.Error())
 	}
+	found = agentpb.FitFacts(found, own, m.cfg.Labels)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if maps.Equal(m.facts, found) {

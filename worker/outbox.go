@@ -3,14 +3,13 @@ package worker
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 )
 
 const (
-	// batchReports and batchBytes bound one message of reports.
-	batchReports = 256
-	batchBytes   = 96 << 10
 	// maxAnswers bounds answers that are not tied to a task here. They are
 	// asked for again when they get lost.
 	maxAnswers = 10_000
@@ -78,10 +77,11 @@ func (o *outbox) next(l *ledger, id job.MinionID, now time.Time) []*agentpb.From
 	o.taken = nil
 	var reports []*agentpb.Report
 	size := 0
-	room := func() bool { return len(reports) < batchReports && size < batchBytes }
+	room := func() bool { return len(reports) < agentpb.MaxReports && size < agentpb.BatchBytes }
 	add := func(r *job.Report) {
-		reports = append(reports, agentpb.FromReport(r))
-		size += 200 + outputSize(r) + len(r.Reason)
+		w := agentpb.FromReport(r)
+		reports = append(reports, w)
+		size += proto.Size(w)
 	}
 	n := 0
 	for ; n < len(o.answers) && room(); n++ {

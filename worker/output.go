@@ -91,7 +91,7 @@ func (s *session) readOutput(sctx context.Context, q *agentpb.OutputRequest) {
 		}
 		end := &agentpb.OutputChunk{Id: q.GetId(), Eof: true}
 		if err != nil && ctx.Err() == nil {
-			end.Error = err.Error()
+			end.Error = agentpb.Cut(strings.ToValidUTF8(err.Error(), "\uFFFD"), agentpb.MaxReason)
 		}
 		if ctx.Err() == nil {
 			s.emit(ctx, end)

@@ -276,7 +276,7 @@ func (m *Minion) hello() (*agentpb.Hello, uint64) {
 	session := m.session
 	m.mu.Unlock()
 	return &agentpb.Hello{
-		Minion: string(m.cfg.ID), Instance: m.instance, BootId: m.boot, Version: m.cfg.Version,
+		Minion: string(m.cfg.ID), Instance: m.instance, BootId: m.boot, Version: agentpb.Cut(m.cfg.Version, agentpb.MaxVersion),
 		Protocol: agentpb.Protocol, Session: session,
 		Inventory: inv,
 		WallClock: time.Now().UnixNano(), Running: int32(m.Status().Running), //nolint:gosec // a small count

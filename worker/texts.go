@@ -43,16 +43,21 @@ func (m *Minion) park(e *entry, sums []string) {
 	notify(m.out.wake)
 }
 
-// toFetch returns the texts that are to be asked for now. The caller holds mu.
+// toFetch returns the texts that are to be asked for now: no more are awaited than
+// a node takes at a time. The caller holds mu.
 func (t *texts) toFetch(now time.Time) []string {
 	var sums []string
 	for sum, at := range t.asked {
 		if now.Sub(at) >= fetchAgain {
 			sums = append(sums, sum)
-			t.asked[sum] = now
 		}
 	}
 	slices.Sort(sums)
+	awaited := len(t.asked) - len(sums)
+	sums = sums[:min(len(sums), max(agentpb.MaxFetch-awaited, 0))]
+	for _, sum := range sums {
+		t.asked[sum] = now
+	}
 	return sums
 }
 
@@ -106,6 +111,7 @@ func (m *Minion) arrived(w *agentpb.Text) {
 			refused = append(refused, m.withoutText(e, sum, why))
 		}
 	}
+	notify(m.out.wake) // there is room to ask for others
 	m.mu.Unlock()
 	m.settle(refused)
 	notify(m.startWake)

@@ -128,23 +128,23 @@ func toStep(w *Step) job.OrderStep {
 	return st
 }
 
-// FromReport returns the wire form of r.
+// FromReport returns the wire form of r. What is longer than the bounds is cut.
 func FromReport(r *job.Report) *Report {
 	w := &Report{
 		Task: FromTask(r.Task), Shard: uint32(r.Shard), Known: r.Known,
-		State: string(r.State), Reason: strings.ToValidUTF8(r.Reason, "\uFFFD"),
+		State: string(r.State), Reason: Cut(strings.ToValidUTF8(r.Reason, "\uFFFD"), MaxReason),
 		StartedAt: nanos(r.StartedAt), EndedAt: nanos(r.EndedAt), Spooled: r.Spooled,
 		Stdout: fromOutput(&r.Stdout), Stderr: fromOutput(&r.Stderr),
 	}
 	if e := r.Exit; e != nil {
 		w.Exited = true
-		w.ExitCode = int32(e.Code) //nolint:gosec // an exit code
-		w.Signal = e.Signal
+		w.ExitCode = exitCode(e.Code)
+		w.Signal = Cut(e.Signal, MaxSignal)
 		w.UserCpu, w.SystemCpu, w.MaxRss = int64(e.UserCPU), int64(e.SystemCPU), e.MaxRSS
 	}
 	for _, st := range r.Steps {
 		w.Steps = append(w.Steps, &StepResult{
-			Name: strings.ToValidUTF8(st.Name, "\uFFFD"), State: string(st.State), ExitCode: int32(st.ExitCode), Took: int64(st.Took), //nolint:gosec // an exit code
+			Name: Cut(strings.ToValidUTF8(st.Name, "\uFFFD"), job.MaxNameLen), State: string(st.State), ExitCode: exitCode(st.ExitCode), Took: int64(max(0, min(time.Duration(st.Took), MaxTook))),
 		})
 	}
 	return w
@@ -176,11 +176,21 @@ func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
 	return r, nil
 }
 
+// exitCode returns a code that the wire takes: no host has others.
+func exitCode(code int) int32 { return int32(max(-255, min(code, 1<<16-1))) } //nolint:gosec // bounded here
+
 func fromOutput(o *job.Output) *Output {
 	if *o == (job.Output{}) {
 		return nil
 	}
-	return &Output{Head: []byte(o.Head), Tail: []byte(o.Tail), Bytes: o.Bytes, Truncated: o.Truncated}
+	head, tail, cut := o.Head, o.Tail, o.Truncated
+	if len(head) > job.MaxOutputPart {
+		head, cut = strings.ToValidUTF8(head[:job.MaxOutputPart], ""), true
+	}
+	if over := len(tail) - job.MaxOutputPart; over > 0 {
+		tail, cut = strings.ToValidUTF8(tail[over:], ""), true
+	}
+	return &Output{Head: []byte(head), Tail: []byte(tail), Bytes: o.Bytes, Truncated: cut}
 }
 
 func toOutput(w *Output) job.Output {

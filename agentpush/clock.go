@@ -1,0 +1,67 @@
+package agentpush
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+)
+
+// A minion's clock may be wrong without its fault, so a report is not refused for
+// its times. What became of the task must be true, and no instant may be one at
+// which it cannot have been: not long before the task was due, and not after the
+// report has come. A time outside of that is set right by how far the minion's
+// clock is off, as this node has measured it, or else moved to the nearest end;
+// the report's reason says so.
+
+// measure notes how far a minion's clock is ahead of this node's. What the way
+// took is in it.
+func (s *session) measure(wallClock, now int64) {
+	if wallClock != 0 {
+		s.ahead.Store(wallClock - now)
+	}
+}
+
+// window bounds the times of a task's report.
+type window struct{ from, to int64 }
+
+// windowOf returns when a task that was due at an instant can have started and
+// ended, as of now. One that is due in the future has no beginning: a node whose
+// clock was wrong has planned it.
+func (c Config) windowOf(at, now int64) window {
+	w := window{at - int64(c.MaxSkew), now + int64(c.MaxSkew)}
+	if w.from > now {
+		w.from = 0
+	}
+	return w
+}
+
+// mend returns a time that lies within the window, for one that need not. 0 stays
+// what it is: none.
+func (w window) mend(t, ahead int64) int64 {
+	if t == 0 || t >= w.from && t <= w.to {
+		return t
+	}
+	if right := t - ahead; right >= w.from && right <= w.to {
+		return right
+	}
+	return max(w.from, min(t, w.to))
+}
+
+// mend sets the times of a report right.
+func (h *Hub) mend(r *agentpb.Report, ahead, now int64) {
+	w := h.cfg.windowOf(r.GetTask().GetAt(), now)
+	started, ended := w.mend(r.GetStartedAt(), ahead), w.mend(r.GetEndedAt(), ahead)
+	if ended != 0 && ended < started {
+		ended = started
+	}
+	if started == r.GetStartedAt() && ended == r.GetEndedAt() {
+		return
+	}
+	r.StartedAt, r.EndedAt = started, ended
+	note := fmt.Sprintf("its times were set right: the minion's clock is %v off", time.Duration(ahead).Round(time.Millisecond))
+	if r.GetReason() != "" {
+		note = "; " + note
+	}
+	r.Reason = agentpb.Cut(r.GetReason(), agentpb.MaxReason-len(note)) + note
+}
