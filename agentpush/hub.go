@@ -36,8 +36,8 @@ type Hub struct {
 	// many fetches are being answered.
 	texts, outputs budget
 	fetching       atomic.Int32
-	pace      pace
-	balance   balance
+	pace           pace
+	balance        balance
 
 	connected atomic.Int64
 	epoch     atomic.Int64

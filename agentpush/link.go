@@ -42,7 +42,7 @@ type link struct {
 	reports []timedReport
 	// reportBytes is the size of reports.
 	reportBytes int
-	acks    []*agentpb.TaskID
+	acks        []*agentpb.TaskID
 	// fans: the peer has said on this stream that it reads Batch.fans.
 	fans bool
 	// unsettled are the messages for which the peer answers now, by their

@@ -48,11 +48,11 @@ func (l *ledger) Describe(_ context.Context, m job.Minion) error {
 
 type nowhere struct{}
 
-func (nowhere) Owner(job.ShardID) (job.NodeID, bool)  { return "", false }
-func (nowhere) PeerAddr(job.NodeID) (string, bool)    { return "", false }
-func (nowhere) Servers() []string                     { return nil }
-func (nowhere) Nodes() []job.NodeID                   { return nil }
-func (nowhere) Reports([]job.Report)                  {}
+func (nowhere) Owner(job.ShardID) (job.NodeID, bool)                    { return "", false }
+func (nowhere) PeerAddr(job.NodeID) (string, bool)                      { return "", false }
+func (nowhere) Servers() []string                                       { return nil }
+func (nowhere) Nodes() []job.NodeID                                     { return nil }
+func (nowhere) Reports([]job.Report)                                    {}
 func (nowhere) LiveRuns(string, string) (r []job.Run, of []job.ShardID) { return r, of }
 
 // runWith runs a hub that has no peers until stop is called.

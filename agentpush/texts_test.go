@@ -85,7 +85,7 @@ func TestTextsWaitForTheirReader(t *testing.T) {
 	if held := n.hub.HeldTexts(); held > agentpush.TextBytes {
 		t.Errorf("%d bytes are held for a minion that does not read", held)
 	}
-	n.hub.SweepAt(time.Now().Add(2*time.Minute))
+	n.hub.SweepAt(time.Now().Add(2 * time.Minute))
 	c.eventually("the session has ended, and nothing is held", func() bool {
 		return n.hub.Status().Connected == 0 && n.hub.HeldTexts() == 0
 	})

@@ -30,6 +30,9 @@ const (
 // Join implements authpb.EnrollServer. The caller need not show a certificate,
 // and one that it shows counts for nothing.
 func (r *Registrar) Join(ctx context.Context, req *authpb.JoinRequest) (*authpb.JoinResponse, error) {
+	if err := within(r.ranges.join, req); err != nil {
+		return nil, err
+	}
 	a, err := r.asked(ctx, job.MinionID(req.GetMinion()), req.GetCsr())
 	if err != nil {
 		return nil, err
@@ -68,6 +71,9 @@ func (r *Registrar) Renew(ctx context.Context, req *authpb.RenewRequest) (*authp
 	id, ok := who.Minion()
 	if !ok {
 		return nil, status.Errorf(codes.PermissionDenied, "%s is not a minion, and has no certificate to renew here", who)
+	}
+	if err := within(r.ranges.renew, req); err != nil {
+		return nil, err
 	}
 	a, err := r.asked(ctx, id, req.GetCsr())
 	if err != nil {

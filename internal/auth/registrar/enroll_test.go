@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
@@ -332,5 +333,23 @@ func TestWithoutEtcdMinionsAreToldToAskAgain(t *testing.T) {
 	wantCode(t, "etcd is away", err, codes.Unavailable)
 	if err := r.Revoke(t.Context(), "m1", "", ""); !errors.Is(err, job.ErrUnavailable) {
 		t.Errorf("an operator: %v, want ErrUnavailable", err)
+	}
+}
+
+// Anybody may call Join: what is beyond the ranges of its fields is refused before
+// anything is done, and the answer names the field.
+func TestRequestsHaveRanges(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	r := e.open(t, "n1", nil)
+	long := strings.Repeat("x", 9<<10)
+	for field, req := range map[string]*authpb.JoinRequest{
+		"minion": {Minion: long},
+		"token":  {Minion: "m", Token: long},
+		"csr":    {Minion: "m", Csr: []byte(long)},
+	} {
+		if _, err := r.Join(t.Context(), req); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "field "+field+" has 9216 bytes") || len(err.Error()) > 300 {
+			t.Errorf("%s: %v", field, err)
+		}
 	}
 }

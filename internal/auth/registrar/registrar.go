@@ -93,6 +93,7 @@ type Registrar struct {
 	ca      *auth.Authority
 	tls     *auth.ServerTLS
 	revoked *revocations
+	ranges  ranges
 	// tokens lets one Join with a token at a time commit, so that many hosts
 	// that are given the same one do not undo one another's transactions.
 	tokens chan struct{}
@@ -124,6 +125,9 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 	}
 	if r.now == nil {
 		r.now = time.Now
+	}
+	if r.ranges, err = newRanges(); err != nil {
+		return nil, err
 	}
 	r.revoked = newRevocations(r.keys.AuthRevocations(), r.log)
 	if r.ca, err = r.authority(ctx); err != nil {
