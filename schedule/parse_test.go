@@ -117,8 +117,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q has no words", expr)
 		}
 		at := time.Unix(after, 0)
-		start := time.Now()
-		for range 10 {
+		for range 10 { // one that does not end is a hang
 			n, ok := s.Next(at)
 			if !ok {
 				break
@@ -127,9 +126,6 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q: Next(%v) is %v", expr, at, n)
 			}
 			at = n
-		}
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("%q: Next took %v", expr, took)
 		}
 		again, err := cache.Parse(s.String(), Options{Zone: "Pacific/Apia"})
 		if err != nil || fmt.Sprint(again.fields, again.nanos, again.loc) != fmt.Sprint(s.fields, s.nanos, s.loc) {

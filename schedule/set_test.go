@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/robfig/cron/v3"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -114,11 +115,13 @@ func TestCacheForgets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for c.Len() > 1 && time.Now().Before(deadline) {
+	await.Missing(t, func() string {
 		runtime.GC()
-		runtime.Gosched()
-	}
+		if n := c.Len(); n > 1 {
+			return fmt.Sprintf("the cache has %d schedules, want the one in use", n)
+		}
+		return ""
+	})
 	if c.Len() != 1 || cached(t, c, "") != kept {
 		t.Errorf("the cache has %d schedules, want the one in use", c.Len())
 	}

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -109,14 +110,16 @@ func TestAfterAllWaitsForEach(t *testing.T) {
 	for round := range 3 {
 		start(one)
 		start(one) // a second end of the same one is not the other's
-		<-time.After(300 * time.Millisecond)
 		if n := len(b.ended(down)); n != round {
 			t.Fatalf("started %d times before both have ended, want %d", n, round)
 		}
 		start(two)
-		b.until("a start", func() bool { return len(b.ended(down)) == round+1 })
+		b.until("a start", func() bool { return len(b.ended(down)) > round })
 	}
 	b.until("nothing is left over", func() bool { return b.slots() == 0 })
+	if n := len(b.ended(down)); n != 3 {
+		t.Errorf("started %d times, want once in each of 3 rounds", n)
+	}
 }
 
 // TestWatchStartsOncePerChange: changes of a key start the job once each, also
@@ -125,9 +128,10 @@ func TestWatchStartsOncePerChange(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.ttl = mortal
-	j := b.put("w", job.Spec{Command: []string{"x"}, Overlap: job.OverlapAllow, Watch: &job.Watch{Key: "/app/config"}})
+	config := etcdtest.Prefix(t) + "config"
+	j := b.put("w", job.Spec{Command: []string{"x"}, Overlap: job.OverlapAllow, Watch: &job.Watch{Key: config}})
 	change := func(v string) {
-		if _, err := b.client.Put(context.Background(), "/app/config", v); err != nil {
+		if _, err := b.client.Put(context.Background(), config, v); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,12 +148,13 @@ func TestWatchStartsOncePerChange(t *testing.T) {
 	change("while nobody looks")
 	b.start("b")
 	b.until("a run of that too", func() bool { return len(b.ended(j)) == 4 })
-	<-time.After(300 * time.Millisecond)
-	if n := len(b.ended(j)); n != 4 {
-		t.Errorf("%d runs after 4 changes", n)
+	change("the last")
+	b.until("its run", func() bool { return len(b.ended(j)) > 4 && b.slots() == 0 })
+	if n := len(b.ended(j)); n != 5 {
+		t.Errorf("%d runs after 5 changes", n)
 	}
 	for _, r := range b.ended(j) {
-		if r.Trigger != "watch" || !strings.Contains(r.Cause, "/app/config changed") {
+		if r.Trigger != "watch" || !strings.Contains(r.Cause, config+" changed") {
 			t.Errorf("run by %s: %q", r.Trigger, r.Cause)
 		}
 	}

@@ -3,23 +3,27 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var shared etcdtest.Shared
+
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // world is what engines share in a test: minions that run each task once, and a
 // history.
@@ -206,9 +210,9 @@ const (
 
 func setup(t *testing.T) *bed {
 	t.Helper()
-	srv := etcdtest.Start(t)
+	srv := shared.Server(t)
 	return &bed{
-		t: t, srv: srv, client: srv.Client(t), keys: etcdkv.NewKeys(""), w: newWorld(),
+		t: t, srv: srv, client: srv.Client(t), keys: etcdkv.NewKeys(etcdtest.Prefix(t)), w: newWorld(),
 		meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}, ttl: patient, grace: patient,
 	}
 }
@@ -303,17 +307,15 @@ func (b *bed) trigger(j job.Job, params map[string]string) job.FireID {
 
 func (b *bed) until(what string, ok func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(3 * time.Minute); ; {
+	await.Until(b.t, what, func() bool {
 		begin := time.Now()
 		if ok() {
-			return
-		}
-		if time.Now().After(end) {
-			b.t.Fatalf("not reached: %s", what)
+			return true
 		}
 		// To look may take long, and the engines wait for the world meanwhile.
-		<-time.After(max(5*time.Millisecond, 4*time.Since(begin)))
-	}
+		time.Sleep(4 * time.Since(begin))
+		return false
+	})
 }
 
 func (b *bed) recorded(match func(*job.Run) bool) int {
@@ -347,15 +349,7 @@ func (b *bed) seen(n int) {
 // under way has time to end.
 func (b *bed) check(jobs []job.Job, to time.Time) {
 	b.t.Helper()
-	var open []string
-	for end := time.Now().Add(3 * time.Minute); ; <-time.After(5 * time.Millisecond) {
-		if open = b.open(jobs, to); len(open) == 0 || time.Now().After(end) {
-			break
-		}
-	}
-	for _, o := range open {
-		b.t.Errorf("%s", o)
-	}
+	await.Missing(b.t, func() string { return strings.Join(b.open(jobs, to), "\n") })
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
 	if len(b.w.early) > 0 {

@@ -226,17 +226,7 @@ func TestFailbackWaits(t *testing.T) {
 	b.ttl = mortal
 	const holdOff = 2 * time.Second
 	shard := b.group(0, job.GroupSpec{Mode: "failback", HoldOff: job.Duration(holdOff)})
-	owner := func() job.NodeID {
-		r, err := b.client.Get(context.Background(), b.keys.Owner(shard))
-		if err != nil || len(r.Kvs) == 0 {
-			return ""
-		}
-		o, err := etcdkv.Decode[etcdkv.Owner]("", r.Kvs[0].Value)
-		if err != nil {
-			return ""
-		}
-		return o.Node
-	}
+	owner := func() job.NodeID { return b.owner(shard) }
 	_, kill, _ := b.start("a") // the same priority as b; a comes first
 	b.until("a owns", func() bool { return owner() == "a" })
 	b.start("b")
@@ -254,6 +244,19 @@ func TestFailbackWaits(t *testing.T) {
 	b.until("2 more runs", func() bool { return len(b.ended(j)) >= n+2 })
 	runs := b.ended(j)
 	b.check([]job.Job{j}, runs[len(runs)-1].ScheduledAt)
+}
+
+// owner returns the node that owns the shard now, empty if none does.
+func (b *bed) owner(shard job.ShardID) job.NodeID {
+	r, err := b.client.Get(context.Background(), b.keys.Owner(shard))
+	if err != nil || len(r.Kvs) == 0 {
+		return ""
+	}
+	o, err := etcdkv.Decode[etcdkv.Owner]("", r.Kvs[0].Value)
+	if err != nil {
+		return ""
+	}
+	return o.Node
 }
 
 // TestOrderedGroup: one run at a time over all jobs of the group.
@@ -474,7 +477,7 @@ func TestGroupMutex(t *testing.T) {
 	b.start("b")
 	kill() // the run goes on, and so must its hold
 	held := running()
-	time.Sleep(mortal + time.Second) // longer than the dead owner's lease
+	b.until("the dead owner's lease has ended, and b owns", func() bool { return b.owner(one) == "b" })
 	if now := running(); len(now) != 1 || now[0] != held[0] {
 		t.Errorf("after the owner's crash %v run, want %v alone", now, held)
 	}

@@ -4,32 +4,37 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/history/historytest"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/job"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+var shared etcdtest.Shared
+
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 func newStore(t testing.TB, deps Deps, cfg Config) *Store {
 	t.Helper()
 	if deps.Logger == nil {
 		deps.Logger = zaptest.NewLogger(t)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = time.Hour // etcd is slow on a busy machine
 	}
 	s, err := New(cfg, deps)
 	if err != nil {
@@ -38,20 +43,19 @@ func newStore(t testing.TB, deps Deps, cfg Config) *Store {
 	return s
 }
 
-// setup returns a store of one bucket with an etcd of its own.
+// setup returns a store of one bucket with keys of its own.
 func setup(t *testing.T, cfg Config) (*Store, *clientv3.Client) {
 	t.Helper()
-	client := etcdtest.Start(t).Client(t)
-	cfg.Buckets = 1
+	client := shared.Server(t).Client(t)
+	cfg.Buckets, cfg.Keys = 1, etcdkv.NewKeys(etcdtest.Prefix(t))
 	return newStore(t, Deps{Client: client}, cfg), client
 }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	client := etcdtest.Start(t).Client(t)
-	var n atomic.Int64
+	client := shared.Server(t).Client(t)
 	historytest.TestStore(t, func(t *testing.T) historytest.Subject {
-		keys := etcdkv.NewKeys(fmt.Sprintf("/test-%d", n.Add(1)))
+		keys := etcdkv.NewKeys(etcdtest.Prefix(t))
 		s := newStore(t, Deps{Client: client}, Config{Keys: keys, Keep: historytest.Keep, Buckets: 4})
 		// A segment that is less than half garbage stays as it is.
 		return historytest.Subject{Store: s, Settle: s.Collect, Slack: historytest.Keep}
@@ -125,10 +129,11 @@ func TestH2_VersionTravelsThroughMerges(t *testing.T) {
 
 func TestH4_ConcurrentCollectorsLoseNothing(t *testing.T) {
 	t.Parallel()
-	client := etcdtest.Start(t).Client(t)
+	client := shared.Server(t).Client(t)
+	keys := etcdkv.NewKeys(etcdtest.Prefix(t))
 	var stores []*Store
 	for range 3 {
-		stores = append(stores, newStore(t, Deps{Client: client, Logger: zap.NewNop()}, Config{Buckets: 2, Keep: 1000}))
+		stores = append(stores, newStore(t, Deps{Client: client, Logger: zap.NewNop()}, Config{Keys: keys, Buckets: 2, Keep: 1000}))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var collectors, writers sync.WaitGroup
@@ -302,13 +307,7 @@ func TestRunMergesByItself(t *testing.T) {
 			t.Errorf("run: %v", err)
 		}
 	})
-	deadline := time.Now().Add(3 * time.Minute)
-	for len(segments(t, s)) > fanIn {
-		if time.Now().After(deadline) {
-			t.Error("nothing is merged")
-			break
-		}
-	}
+	await.Until(t, "segments are merged", func() bool { return len(segments(t, s)) <= fanIn })
 	cancel()
 	wg.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -342,14 +344,14 @@ func TestRunWaitBearsAnAbsentServer(t *testing.T) {
 // waitAsked waits until the fake was asked that n times.
 func waitAsked(t *testing.T, f *fake, what string, n int) {
 	t.Helper()
-	deadline := time.Now().Add(3 * time.Minute)
-	for asked := 0; asked < n; {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s was asked %d times, want %d", what, asked, n)
-		}
+	await.Missing(t, func() string {
+		var asked int
 		f.change(func(f *fake) { asked = f.asked[what] })
-		time.Sleep(time.Millisecond) // a poll with a deadline
-	}
+		if asked < n {
+			return fmt.Sprintf("%s was asked %d times, want %d", what, asked, n)
+		}
+		return ""
+	})
 }
 
 func TestRunWaitInterruptedAndTimedOut(t *testing.T) {

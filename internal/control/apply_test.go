@@ -157,7 +157,7 @@ func TestI1_ConcurrentAppliesLoseNothing(t *testing.T) {
 // of its jobs or to none.
 func TestI2_AllOrNothing(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	e := alone(t)
 	const atomicJobs = MaxAtomicOps / 2
 	file := func(user string) []byte {
 		objects := make([]manifest.Object, atomicJobs)

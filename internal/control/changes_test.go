@@ -2,12 +2,14 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -72,25 +74,26 @@ func TestChanges(t *testing.T) {
 	other := e.Changes(t.Context())
 	wait := func(ch <-chan Topic, want ...Topic) {
 		t.Helper()
-		deadline := time.After(3 * time.Minute)
 		for len(want) > 0 {
-			select {
-			case got, ok := <-ch:
-				if !ok {
-					t.Fatal("closed")
-				}
-				want = slices.DeleteFunc(want, func(w Topic) bool { return w == got })
-			case <-deadline:
-				t.Fatalf("waiting for %v", want)
+			got := await.From(t, fmt.Sprint(want), ch)
+			if got == "" {
+				t.Fatal("closed")
 			}
+			want = slices.DeleteFunc(want, func(w Topic) bool { return w == got })
 		}
 	}
-	settle := func() { // what is told once a watch stands
+	// settle waits until all is told that was to be. A topic is told at most once in
+	// an interval: when one has been told twice, an interval has passed.
+	settle := func() {
 		t.Helper()
+		for range 3 {
+			e.put(t, e.keys.Minion("m"), "{}")
+			wait(changes, TopicMinions)
+		}
 		for {
 			select {
 			case <-changes:
-			case <-time.After(2 * changeInterval):
+			default:
 				return
 			}
 		}
@@ -141,7 +144,7 @@ func TestChanges(t *testing.T) {
 // TestChangesOutliveEtcd: after etcd has been away, changes are told again.
 func TestChangesOutliveEtcd(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	e := alone(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Watch(ctx) }()
@@ -154,7 +157,6 @@ func TestChangesOutliveEtcd(t *testing.T) {
 	changes := e.Changes(ctx)
 	<-changes
 	e.srv.Restart(t)
-	deadline := time.After(3 * time.Minute)
 	for i := 0; ; i++ {
 		e.put(t, e.jobKey(job.Key{Namespace: "a", Name: "b"}), "{}")
 		select {
@@ -162,9 +164,7 @@ func TestChangesOutliveEtcd(t *testing.T) {
 			if topic == TopicJobs && i > 4 { // not one of those that were told before
 				return
 			}
-		case <-time.After(time.Second):
-		case <-deadline:
-			t.Fatal("nothing is told after etcd was away")
+		case <-time.After(time.Second): // once more
 		}
 	}
 }

@@ -285,7 +285,7 @@ func TestDeleteGroup(t *testing.T) {
 // place, and the key that tells it right.
 func TestI7_ConcurrentMoves(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	e := alone(t)
 	e.apply(t, group("g", job.GroupSpec{}), group("h", job.GroupSpec{}), object("a"))
 	var wg sync.WaitGroup
 	for _, at := range []string{"g", "h", ""} {
@@ -396,7 +396,7 @@ func TestI7_FoundWhileItMoves(t *testing.T) {
 
 func TestGroupViews(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	e := alone(t)
 	e.apply(t, group("g", job.GroupSpec{Mode: "roundrobin"}), group("b", job.GroupSpec{}))
 	shard := e.shardOfGroup(t, "g")
 	due := e.now().Add(time.Minute)

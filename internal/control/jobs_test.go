@@ -150,7 +150,7 @@ func TestJobsOverPages(t *testing.T) {
 	for _, compact := range []bool{false, true} {
 		t.Run(fmt.Sprintf("compact=%v", compact), func(t *testing.T) {
 			t.Parallel()
-			e := setup(t)
+			e := alone(t) // compacted
 			const n = pageSize + 7
 			e.fill(t, n)
 			gets := 0

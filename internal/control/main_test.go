@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -19,12 +20,14 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+var shared etcdtest.Shared
+
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	os.Exit(shared.Run(m,
 		// etcd's own server leaves these behind for a moment after it has closed.
 		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc.(*watchServer).Watch.func2"),
 		goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
-	)
+	))
 }
 
 const testShards = 8
@@ -126,7 +129,7 @@ type fakeMinions []job.Minion
 
 func (f fakeMinions) Minions() []job.Minion { return f }
 
-// env is a Control on an etcd of its own.
+// env is a Control on an etcd.
 type env struct {
 	*Control
 	srv  *etcdtest.Server
@@ -152,11 +155,23 @@ func (e *env) pass(d time.Duration) {
 	e.clock = e.clock.Add(d)
 }
 
+// setup returns a Control on keys of its own of the shared etcd.
 func setup(t *testing.T, edits ...func(*Config, *Deps)) *env {
 	t.Helper()
-	srv := etcdtest.Start(t)
+	return setupOn(t, shared.Server(t), edits...)
+}
+
+// alone returns a Control on an etcd of its own: one that the test disturbs, or
+// whose revisions it counts.
+func alone(t *testing.T, edits ...func(*Config, *Deps)) *env {
+	t.Helper()
+	return setupOn(t, etcdtest.Start(t), edits...)
+}
+
+func setupOn(t *testing.T, srv *etcdtest.Server, edits ...func(*Config, *Deps)) *env {
+	t.Helper()
 	e := &env{
-		srv: srv, cli: srv.Client(t), keys: etcdkv.NewKeys(""), runs: &fakeRuns{},
+		srv: srv, cli: srv.Client(t), keys: etcdkv.NewKeys(etcdtest.Prefix(t)), runs: &fakeRuns{},
 		clock: time.Date(2026, 5, 4, 10, 30, 15, 0, time.UTC),
 	}
 	e.out = &fakeOutputs{fn: func(context.Context, job.TaskID, bool, func(int, []byte) error) error {

@@ -210,7 +210,7 @@ func TestI8_NothingLostNothingTwice(t *testing.T) {
 	cases := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		cases++
-		keys := etcdkv.NewKeys(fmt.Sprintf("/case%d", cases))
+		keys := etcdkv.NewKeys(fmt.Sprintf("%scase%d", base.keys.Root(), cases))
 		e := &env{srv: base.srv, cli: base.cli, keys: keys, runs: base.runs, clock: time.Date(2026, 5, 4, 10, 30, 15, 0, time.UTC)}
 		c, err := New(Config{Node: "n1", Keys: keys, Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 1}}, Deps{
 			Client: base.cli, History: base.runs, Live: base.runs, Outputs: base.out, Minions: fakeMinions(nil), Now: e.now, Decode: decodeJSON,

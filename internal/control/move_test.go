@@ -27,7 +27,7 @@ func (e *env) revision(t *testing.T) int64 {
 // TestI8_MoveWrites pins all that moving a job writes.
 func TestI8_MoveWrites(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	e := alone(t)
 	e.apply(t, group("g", job.GroupSpec{}), object("a"))
 	home, away := e.hashShard(jobNamed("a")), e.shardOfGroup(t, "g")
 	before := e.storedJob(t, "a")
@@ -141,7 +141,7 @@ func (e *env) start(t *testing.T, name string) {
 // the old shard has come to with that job.
 func TestI8_AfterIsWhatIsCommitted(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	e := alone(t)
 	begin := e.now()
 	at := func(s int) time.Time { return begin.Add(time.Duration(s) * time.Second) }
 	for name, c := range map[string]struct {
@@ -161,7 +161,7 @@ func TestI8_AfterIsWhatIsCommitted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := setup(t)
+			e := alone(t)
 			e.apply(t, group("g", job.GroupSpec{}))
 			rev := e.revision(t)
 			e.apply(t, object("a"))
@@ -217,7 +217,7 @@ func TestI8_ACommitUnderWayFails(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		t.Run(fmt.Sprintf("first=%v", first), func(t *testing.T) {
 			t.Parallel()
-			e := setup(t)
+			e := alone(t)
 			e.apply(t, group("g", job.GroupSpec{}), object("a"), object("b"))
 			home := e.hashShard(jobNamed("a"))
 			var rev int64
@@ -256,7 +256,7 @@ func TestI8_ACommitUnderWayFails(t *testing.T) {
 // transaction.
 func TestMovesTogether(t *testing.T) {
 	t.Parallel()
-	e := setup(t)
+	e := alone(t)
 	objects := []manifest.Object{group("g", job.GroupSpec{}), group("h", job.GroupSpec{})}
 	for i := range 12 {
 		objects = append(objects, object(fmt.Sprintf("j%02d", i), in("g")))

@@ -205,7 +205,7 @@ func TestNodesTellTheirTrouble(t *testing.T) {
 // connected, or was never there, is neither.
 func TestI9_ForgetMinion(t *testing.T) {
 	t.Parallel()
-	e := setup(t, func(_ *Config, d *Deps) { d.Minions = fakeMinions{{ID: "here", Node: "n1"}, {ID: "gone"}} })
+	e := alone(t, func(_ *Config, d *Deps) { d.Minions = fakeMinions{{ID: "here", Node: "n1"}, {ID: "gone"}} })
 	for _, id := range []job.MinionID{"here", "gone"} {
 		if _, err := e.cli.Put(t.Context(), e.keys.Minion(id), "{}"); err != nil {
 			t.Fatal(err)

@@ -10,13 +10,13 @@ import (
 	"sort"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"pgregory.net/rapid"
 
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
 )
@@ -24,15 +24,6 @@ import (
 var shared etcdtest.Shared
 
 func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
-
-const patience = 3 * time.Minute
-
-func timeout(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // follow follows prefix until the test ends, and returns the batches. A batch
 // is given to the test before the next one is looked at.
@@ -63,22 +54,16 @@ func follow(t *testing.T, c *clientv3.Client, prefix string) <-chan Batch {
 // next returns the next batch that holds anything.
 func next(t *testing.T, batches <-chan Batch) Batch {
 	t.Helper()
-	deadline := time.After(patience)
 	for {
-		select {
-		case b := <-batches:
-			if b.Relist || len(b.Events) > 0 {
-				return b
-			}
-		case <-deadline:
-			t.Fatalf("no batch after %s", patience)
+		if b := await.From(t, "a batch", batches); b.Relist || len(b.Events) > 0 {
+			return b
 		}
 	}
 }
 
 func mustPut(t testing.TB, c *clientv3.Client, key, value string) int64 {
 	t.Helper()
-	r, err := c.Put(timeout(t), key, value)
+	r, err := c.Put(t.Context(), key, value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +72,7 @@ func mustPut(t testing.TB, c *clientv3.Client, key, value string) int64 {
 
 func mustDelete(t testing.TB, c *clientv3.Client, key string) int64 {
 	t.Helper()
-	r, err := c.Delete(timeout(t), key)
+	r, err := c.Delete(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +91,7 @@ func TestFollowListsThenWatches(t *testing.T) {
 	for len(ops) > 0 {
 		part := ops[:min(len(ops), 500)]
 		ops = ops[len(part):]
-		if _, err := c.Txn(timeout(t)).Then(part...).Commit(); err != nil {
+		if _, err := c.Txn(t.Context()).Then(part...).Commit(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,11 +104,11 @@ func TestFollowListsThenWatches(t *testing.T) {
 		t.Error("an empty value is nil, which means deleted")
 	}
 
-	lease, err := c.Grant(timeout(t), 60)
+	lease, err := c.Grant(t.Context(), 60)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := c.Txn(timeout(t)).Then(
+	r, err := c.Txn(t.Context()).Then(
 		clientv3.OpPut(p+"a", "1", clientv3.WithLease(lease.ID)), clientv3.OpPut(p+"b", ""), clientv3.OpDelete(p+"00003"),
 		clientv3.OpPut(etcdtest.Prefix(t), "elsewhere"),
 	).Commit()
@@ -148,16 +133,8 @@ func TestFollowMovesOnWithoutEvents(t *testing.T) {
 	batches := follow(t, c, p)
 	next(t, batches)
 	rev := mustPut(t, c, etcdtest.Prefix(t), "elsewhere")
-	deadline := time.After(patience)
-	for {
-		select {
-		case b := <-batches:
-			if b.Rev >= rev {
-				return
-			}
-		case <-deadline:
-			t.Fatalf("revision %d is not reached after %s", rev, patience)
-		}
+	for b := (Batch{}); b.Rev < rev; {
+		b = await.From(t, fmt.Sprint("revision ", rev), batches)
 	}
 }
 
@@ -165,10 +142,10 @@ func TestFollowReturnsTheConsumersError(t *testing.T) {
 	t.Parallel()
 	c := shared.Server(t).Client(t)
 	want := errors.New("enough")
-	if err := Follow(timeout(t), c, etcdtest.Prefix(t), func(Batch) error { return want }); !errors.Is(err, want) {
+	if err := Follow(t.Context(), c, etcdtest.Prefix(t), func(Batch) error { return want }); !errors.Is(err, want) {
 		t.Errorf("follow: %v, want %v", err, want)
 	}
-	if err := Follow(timeout(t), c, "", nil); err == nil {
+	if err := Follow(t.Context(), c, "", nil); err == nil {
 		t.Error("follow of an empty prefix: no error")
 	}
 }
@@ -176,7 +153,7 @@ func TestFollowReturnsTheConsumersError(t *testing.T) {
 func TestFollowEndsWithItsClient(t *testing.T) {
 	t.Parallel()
 	c := shared.Server(t).Client(t)
-	err := Follow(timeout(t), c, etcdtest.Prefix(t), func(Batch) error { return c.Close() })
+	err := Follow(t.Context(), c, etcdtest.Prefix(t), func(Batch) error { return c.Close() })
 	if err == nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("follow with a closed client: %v, want an error that says so", err)
 	}
@@ -253,16 +230,15 @@ func TestFollowListsAgainAfterCompaction(t *testing.T) {
 
 func waitRev[T any](t testing.TB, m *Map[T], rev int64) map[string]Entry[T] {
 	t.Helper()
-	for end := time.Now().Add(patience); ; {
-		entries, at := m.Snapshot()
-		if at >= rev {
-			return entries
+	var entries map[string]Entry[T]
+	await.Missing(t, func() string {
+		var at int64
+		if entries, at = m.Snapshot(); at < rev {
+			return fmt.Sprintf("map is at revision %d, want %d", at, rev)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("map is at revision %d after %s, want %d", at, patience, rev)
-		}
-		<-time.After(2 * time.Millisecond)
-	}
+		return ""
+	})
+	return entries
 }
 
 func values[T any](entries map[string]Entry[T]) map[string]T {
@@ -323,7 +299,7 @@ func TestViewIsRangeAtItsRevision(t *testing.T) {
 		p := etcdtest.Prefix(t)
 		truth := map[int64]map[string]int64{} // revision -> key -> mod revision
 		state := map[string]int64{}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		views, done := make(chan Batch, 1<<10), make(chan error, 1) // more than there are operations
 		go func() {
@@ -383,13 +359,8 @@ func check(rt *rapid.T, batches <-chan Batch, truth map[int64]map[string]int64, 
 	revs := slices.Sorted(maps.Keys(truth))
 	view := map[string]int64{}
 	var rev int64
-	for deadline := time.After(patience); rev < last || rev == 0; {
-		var b Batch
-		select {
-		case b = <-batches:
-		case <-deadline:
-			rt.Fatalf("at revision %d after %s, want %d", rev, patience, last)
-		}
+	for rev < last || rev == 0 {
+		b := await.From(rt, fmt.Sprintf("revision %d after %d", last, rev), batches)
 		if b.Rev < rev || b.Rev == rev && len(b.Events) > 0 && !b.Relist {
 			rt.Fatalf("batch of %d events at revision %d came after revision %d", len(b.Events), b.Rev, rev)
 		}

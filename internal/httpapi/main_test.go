@@ -225,9 +225,7 @@ func serve(t *testing.T, cfg Config, deps Deps) *httptest.Server {
 // ask sends a request and returns the answer with its body.
 func ask(t *testing.T, s *httptest.Server, method, path, body string, header ...string) (*http.Response, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, s.URL+path, bytes.NewReader([]byte(body)))
+	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, bytes.NewReader([]byte(body)))
 	if err != nil {
 		t.Fatal(err)
 	}

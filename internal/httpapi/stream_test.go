@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 )
 
 func TestOutput(t *testing.T) {
@@ -58,7 +59,7 @@ func TestOutputOfNothing(t *testing.T) {
 // open begins a stream that ends with the returned function.
 func open(t *testing.T, url string) (*http.Response, context.CancelFunc) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -85,11 +86,7 @@ func TestOutputIsFlushedAndEndsWithItsClient(t *testing.T) {
 		t.Fatalf("first line %q: %v", line, err)
 	}
 	leave()
-	select {
-	case <-f.ended:
-	case <-time.After(3 * time.Minute):
-		t.Fatal("the stream goes on after its client has left")
-	}
+	await.From(t, "the end of the stream, whose client has left", f.ended)
 }
 
 func TestEvents(t *testing.T) {

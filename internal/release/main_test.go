@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 )
 
 // now is when all tests happen.
@@ -349,13 +351,12 @@ func (f fleet) story() string {
 // until waits for something that must come.
 func (f fleet) until(what string, come func() bool) {
 	f.Helper()
-	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); {
+	await.Missing(f, func() string {
 		if come() {
-			return
+			return ""
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	f.Fatalf("%s does not come; log: %s; state: %+v", what, f.story(), stateOf(f, f.Installation))
+		return fmt.Sprintf("%s; log: %s; state: %+v", what, f.story(), stateOf(f, f.Installation))
+	})
 }
 
 // idle waits until a minion has nothing left to do, after the first n lines, and

@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/release"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -299,13 +300,12 @@ func (f *fleet) put(p etcdkv.UpdatePlan) {
 
 func (f *fleet) eventually(what string, cond func() bool) {
 	f.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(2 * time.Minute); !cond(); <-tick.C {
-		if time.Now().After(end) {
-			f.t.Fatalf("not in time: %s; state %+v", what, f.state())
+	await.Missing(f.t, func() string {
+		if cond() {
+			return ""
 		}
-	}
+		return fmt.Sprintf("%s; state %+v", what, f.state())
+	})
 }
 
 // metric returns the value of a gauge of the ith controller, by its label's value

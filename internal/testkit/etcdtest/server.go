@@ -2,7 +2,6 @@
 package etcdtest
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 )
 
 const (
@@ -23,10 +24,6 @@ const (
 	// floor is then 1 s.
 	tick     = 20 * time.Millisecond
 	election = 10 * tick
-
-	readyWait = 30 * time.Second
-	// bindWait is how long a restart waits for its old port.
-	bindWait = 10 * time.Second
 )
 
 // Server is a single-member etcd that listens on a free port of 127.0.0.1 and
@@ -99,17 +96,12 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop()
 	// Another process may get the port meanwhile; it is likely to let go soon.
-	deadline := time.Now().Add(bindWait)
-	for {
-		err := s.start()
-		if err == nil {
-			return
+	await.Missing(t, func() string {
+		if err := s.start(); err != nil {
+			return fmt.Sprintf("restart etcd: %v", err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("restart etcd: %v", err)
-		}
-		<-time.After(100 * time.Millisecond)
-	}
+		return ""
+	})
 }
 
 // Compact compacts the history up to rev, and waits until it is done.
@@ -132,10 +124,6 @@ func (s *Server) start() error {
 	case err := <-e.Err():
 		e.Close()
 		return fmt.Errorf("start: %w", err)
-	case <-time.After(readyWait):
-		e.Server.Stop()
-		e.Close()
-		return fmt.Errorf("not ready after %s", readyWait)
 	}
 	s.etcd = e
 	s.addr = e.Clients[0].Addr().String()
@@ -172,9 +160,7 @@ func Prefix(t testing.TB) string {
 // Revision returns the server's present revision.
 func Revision(t testing.TB, c *clientv3.Client) int64 {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	r, err := c.Get(ctx, "\x00", clientv3.WithCountOnly())
+	r, err := c.Get(t.Context(), "\x00", clientv3.WithCountOnly())
 	if err != nil {
 		t.Fatalf("read revision: %v", err)
 	}

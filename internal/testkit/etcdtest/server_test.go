@@ -1,10 +1,8 @@
 package etcdtest
 
 import (
-	"context"
 	"os"
 	"testing"
-	"time"
 )
 
 var shared Shared
@@ -15,8 +13,7 @@ func TestRestartKeepsDataAndAddress(t *testing.T) {
 	t.Parallel()
 	s := Start(t)
 	c := s.Client(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
+	ctx := t.Context()
 	if _, err := c.Put(ctx, "a", "1"); err != nil {
 		t.Fatalf("put: %v", err)
 	}

@@ -315,7 +315,7 @@ func (p *pair) watch(t *rapid.T, start int64) {
 	p.do(t, clientv3.OpDelete(k))
 	last := p.rev
 	p.both(t, fmt.Sprintf("watch %q from %d to %d", k, start, last), func(c *clientv3.Client) (proto.Message, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		all := &pb.WatchResponse{}
 		for r := range c.Watch(ctx, k, opts...) {
