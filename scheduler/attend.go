@@ -394,7 +394,9 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		l.leave(f)
 		return
 	}
-	s.leaveGate(f)
+	if s.turns != nil {
+		s.unlock(f)
+	}
 	l.open--
 	l.halt(f)
 	s.nextInLane(l)
@@ -475,6 +477,7 @@ func (s *shard) close(f *fire) {
 // leaveSlot takes a fire that is in history out of its slot.
 func (s *shard) leaveSlot(f *fire) {
 	delete(s.fires, f.id)
+	s.leaveGate(f)
 	sl := f.slot
 	if f.ends = s.endsFor(f); len(f.ends) > 0 {
 		sl.tell = append(sl.tell, f)

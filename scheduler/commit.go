@@ -204,6 +204,7 @@ func (s *shard) gatherState(w *write, cursor int64) error {
 		return fmt.Errorf("new claim id: %w", err)
 	}
 	st := s.state
+	st.Unsent = 0
 	st.Schema, st.Claim, st.JobsRev = etcdkv.Schema, claim.String(), s.jobsRev
 	st.Cursor = time.Unix(0, cursor).UTC()
 	st.Node = s.cfg.Node
@@ -323,6 +324,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 	}
 	for _, f := range w.fires {
 		s.fires[f.id] = f
+		s.joinGate(f)
 		s.opened(f)
 	}
 	for _, sl := range w.rewritten {

@@ -200,7 +200,7 @@ func (d *desk) taken(f *fire) (*desk, *fire) {
 	}
 	next.open()
 	for seq, sl := range d.slots {
-		if err := next.loadSlot(d.cfg.Keys.Slot(1, seq), sl.encode(), false); err != nil {
+		if err := next.loadSlot(d.cfg.Keys.Slot(1, seq), sl.encode()); err != nil {
 			d.t.Fatal(err)
 		}
 	}

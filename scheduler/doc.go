@@ -100,14 +100,18 @@
 //
 //	I10 The lock is passed on with a commit only to a node that stands in line
 //	    and whose lease lives; orders of such a commit are sent by the
-//	    successor only. A slot has been sent by nobody exactly when it was
-//	    written at the revision of the owner's own grant.
+//	    successor only. A slot has been sent by nobody exactly when the state
+//	    that was written with it says so (ShardState.Unsent), was written at the
+//	    revision of the owner's own grant, and the owner begins with the shard
+//	    for the first time under it.
 //	I11 A job that moves between shards is planned by one of them for every
 //	    instant: up to the old shard's cursor by the old one, after it by the
 //	    new one. The move changes the old shard's state, so that no commit of
 //	    its owner that began before can succeed.
-//	I12 In an ordered group no two runs are under way at a time, and at most
-//	    maxConcurrent are in a bounded one; a run counts until its record.
+//	I12 In an ordered group no two runs are under way at a time, and they start
+//	    in the order of their instants: a run stands in line from its commit to
+//	    its record, whatever keeps it from starting. At most maxConcurrent are
+//	    under way in a bounded group; a run counts until its record.
 //	I13 The end of a run that another job waits for is told once: the note of it
 //	    is written in the transaction that takes the run out of its slot, and
 //	    becomes a trigger in a transaction of its own (chain.go). So with changes

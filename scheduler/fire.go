@@ -21,8 +21,9 @@ type fire struct {
 	share job.NodeID
 	// entered: it counts as running in its lane.
 	entered bool
-	// gated: it waits in the group's gate.
-	gated bool
+	// inLine: it stands in the line of the group's gate; gated: its start has come,
+	// and it waits there.
+	inLine, gated bool
 	// locking: it waits for the group's lock; locked: it holds it.
 	locking, locked bool
 	// giveUpLock ends its waiting for the lock. Nil until it waits.

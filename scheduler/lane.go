@@ -82,13 +82,23 @@ func admit(policy job.Overlap, waiting, limit int) (admission, string) {
 	return admitted, ""
 }
 
+// inTheWay reports whether runs keep a fire of their lane from starting. In an
+// ordered group only older ones do: those that are not wait for it.
+func (s *shard) inTheWay(f *fire) bool {
+	l := f.lane()
+	if l.running == 0 || !s.isOrdered() {
+		return l.running > 0
+	}
+	return s.gate.has(func(o *fire) bool { return o.entered && !o.ended && o.lane() == l && inOrder(o, f) < 0 })
+}
+
 // admit decides whether a fire whose start has come may go on beside what runs.
 func (s *shard) admit(f *fire) (admission, string) {
-	e, l := f.e, f.lane()
-	if l.running == 0 && !e.foreign || f.id.Trigger == job.TriggerBackfill || e.gone {
+	e := f.e
+	if f.id.Trigger == job.TriggerBackfill || e.gone || !e.foreign && !s.inTheWay(f) {
 		return admitted, ""
 	}
-	return admit(e.overlap, len(l.waiting), s.queueLimit(e))
+	return admit(e.overlap, len(f.lane().waiting), s.queueLimit(e))
 }
 
 // enterLane reports whether an open fire, whose start has come, may go on. If
@@ -110,6 +120,7 @@ func (s *shard) enterLane(f *fire) bool {
 		l.wait(f)
 		s.touch(f.slot)
 		s.supersede(f)
+		s.nextInLane(l)
 		return false
 	case turnedAway:
 		f.unassign()
@@ -121,9 +132,10 @@ func (s *shard) enterLane(f *fire) bool {
 	return true
 }
 
-// nextInLane starts the fire that has waited longest, if nothing runs any more.
+// nextInLane starts the fire that has waited longest, if nothing is in its way
+// any more.
 func (s *shard) nextInLane(l *lane) {
-	if w := l.first(); w != nil && l.running == 0 && !w.e.foreign {
+	if w := l.first(); w != nil && !w.e.foreign && !s.inTheWay(w) {
 		s.promote(w)
 	}
 }

@@ -47,10 +47,7 @@ func (s *shard) load(ctx context.Context) error {
 			return err
 		}
 		for _, kv := range resp.Kvs {
-			// A slot that was written in the very transaction that passed the
-			// lock to us: nobody has sent its orders.
-			fresh := kv.ModRevision == s.own.Token().Revision
-			if err := s.loadSlot(string(kv.Key), kv.Value, fresh); err != nil {
+			if err := s.loadSlot(string(kv.Key), kv.Value); err != nil {
 				return err
 			}
 		}
@@ -64,7 +61,14 @@ func (s *shard) load(ctx context.Context) error {
 // loadTimeout bounds the reading of a shard at its take-over.
 const loadTimeout = 30 * time.Second
 
-func (s *shard) loadSlot(key string, value []byte, fresh bool) error {
+// unsentSlot reports whether nobody has sent the orders of a slot: it was committed
+// in the very transaction that passed the lock to this owner (I10), which has not
+// begun with the shard before under this token.
+func (s *shard) unsentSlot(seq uint64) bool {
+	return s.state.Unsent == seq && s.stateRev == s.own.Token().Revision && !s.again
+}
+
+func (s *shard) loadSlot(key string, value []byte) error {
 	_, rest, err := s.cfg.Keys.ParseShardKey(key)
 	if err != nil {
 		return err
@@ -77,6 +81,7 @@ func (s *shard) loadSlot(key string, value []byte, fresh bool) error {
 	if err != nil {
 		return fmt.Errorf("slot %s: %w", key, err)
 	}
+	fresh := s.unsentSlot(seq)
 	sl := &slot{seq: seq, committedAt: v.CommittedAt, node: v.Node, stored: len(v.Entries), open: len(v.Entries)}
 	for i := range v.Entries {
 		e := &v.Entries[i]
@@ -153,6 +158,7 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 // resume goes on with a fire whose job is known.
 func (s *shard) resume(f *fire, now int64) {
 	e := f.e
+	s.joinGate(f)
 	f.giveUp = max(now, f.due()) + int64(s.cfg.MaxMessageExpired)
 	// I3: what a slot beyond the cursor holds is planned already.
 	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done {
@@ -196,8 +202,8 @@ func (s *shard) promoteWaiting() {
 		if f.state == etcdkv.EntryQueued && !f.ended {
 			s.supersede(f)
 		}
-		if l := f.lane(); f.state == etcdkv.EntryQueued && l.running == 0 && !f.e.foreign && l.first() == f && !f.ended {
-			s.promote(f)
+		if f.state == etcdkv.EntryQueued && !f.ended {
+			s.nextInLane(f.lane())
 		}
 	}
 }

@@ -50,6 +50,8 @@ type shard struct {
 	// planned: everything at or before it is planned, in memory.
 	planned int64
 
+	// again: this node has begun with the shard before under the same token.
+	again bool
 	// turns asks the group's mode; nil for hash shards.
 	turns *turns
 	gate  gate

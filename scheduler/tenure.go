@@ -33,11 +33,13 @@ type tenure struct {
 	// again is when the verdict on a group may change by itself; 0: never.
 	again int64
 
-	mu sync.Mutex // guards busy and passing
+	mu sync.Mutex // guards what follows
 	// busy marks shards that are being claimed, run, or passed on.
 	busy map[job.ShardID]bool
 	// passing are the shards that are being passed on.
 	passing map[job.ShardID]bool
+	// begun has the revision of the token under which a shard was begun with last.
+	begun map[job.ShardID]int64
 }
 
 type placement struct {
@@ -54,7 +56,7 @@ const tendEvery = 200 * time.Millisecond
 func newTenure(e *Engine, sess *lock.Session, self etcdkv.Member, held context.Context) *tenure {
 	return &tenure{
 		e: e, sess: sess, self: self, ctx: held, peers: newPeers(e),
-		lined: map[job.ShardID]time.Time{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{},
+		lined: map[job.ShardID]time.Time{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{}, begun: map[job.ShardID]int64{},
 	}
 }
 
@@ -232,6 +234,7 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	if id.IsGroup() {
 		s.turns = &turns{t: t, id: id}
 	}
+	s.again = t.begins(id, own.Token().Revision)
 	s.loaded = func(n int) {
 		e.loaded.Add(int64(n))
 		e.loadedAt.Store(time.Now().UnixNano())
@@ -255,6 +258,16 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	}
 	e.met.takeovers.WithLabelValues(how).Inc()
 	e.log.Debug("shard left", zap.Stringer("shard", id), zap.String("how", how), zap.Error(err))
+}
+
+// begins notes that a shard is begun with under a token, and reports whether it
+// was before.
+func (t *tenure) begins(id job.ShardID, token int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	again := t.begun[id] == token
+	t.begun[id] = token
+	return again
 }
 
 // pass hands a shard over to another node, or gives it back when to is nil.

@@ -56,8 +56,8 @@ func (r *round) until(me job.NodeID, at, horizon, deadline int64) (limit int64, 
 		}
 		return at, turn.Skip, true
 	case r.g.mode.Passes != nil:
-		if r.at != 0 && r.at != at {
-			return 0, "", false // one instant is one turn
+		if r.at != 0 && r.at != at && at >= deadline {
+			return 0, "", false // one instant is one turn, and so is all that is late
 		}
 		return max(at, deadline-1), "", true
 	}
@@ -103,6 +103,12 @@ func (s *shard) gatherPass(w *write, r *round, now int64) error {
 	}
 	lines := s.cfg.Keys
 	w.passed = true
+	w.state.Unsent = w.slot.seq
+	text, err := etcdkv.Encode(w.state)
+	if err != nil {
+		return err
+	}
+	w.ops[0] = clientv3.OpPut(lines.State(s.id), text)
 	w.cmps = append(w.cmps, clientv3.Compare(clientv3.CreateRevision(lines.Line(s.id, next)), ">", 0))
 	w.ops = append(w.ops,
 		clientv3.OpPut(lines.Owner(s.id), value, clientv3.WithLease(clientv3.LeaseID(m.Lease))),

@@ -206,6 +206,10 @@ type ShardState struct {
 	JobsRev int64 `json:"jobsRev"`
 	// Seq is the number of the last slot.
 	Seq uint64 `json:"seq"`
+	// Unsent is the slot that was committed together with this state in a
+	// transaction that passed the shard on: its orders are the successor's to
+	// send. 0: there is none.
+	Unsent uint64 `json:"unsent,omitempty"`
 	// Claim is unique per commit, so that an ambiguous answer can be resolved.
 	// A job's move out of the shard changes it too.
 	Claim string `json:"claim"`
