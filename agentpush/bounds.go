@@ -28,6 +28,9 @@ func frameRanges() fieldrange.Table {
 		perEntry = 8
 	)
 	instant := fieldrange.Range{Min: agentpb.EarliestTime().UnixNano(), Max: agentpb.LatestTime().UnixNano()}
+	// A wrong one binds none but the minion's own tasks: by too early an end of a
+	// lease, or by too late a one.
+	uptime := fieldrange.Range{Min: 0, Max: math.MaxInt64 / 2}
 	name := fieldrange.Range{Bytes: job.MaxNameLen}
 	count := fieldrange.Range{Min: 0, Max: agentpb.MaxRunning}
 	anything := fieldrange.Range{Any: true}
@@ -53,6 +56,7 @@ func frameRanges() fieldrange.Table {
 		"Hello.wall_clock": instant,
 		"Hello.running":    count,
 		"Hello.session":    {Min: 0, Max: agentpb.MaxSession},
+		"Hello.clock":      uptime,
 
 		"Inventory.labels": {Items: agentpb.MaxLabels, Key: label, Value: &fieldrange.Range{Bytes: job.MaxLabelValue}},
 		"Inventory.facts":  {Items: agentpb.MaxFacts, Key: fact, Value: &fieldrange.Range{Bytes: agentpb.MaxFact}},
@@ -63,6 +67,7 @@ func frameRanges() fieldrange.Table {
 		"Beat.wall_clock": instant,
 		// In milliseconds; a clock may stand at the epoch.
 		"Beat.clock_skew": {Min: -agentpb.LatestTime().UnixMilli(), Max: agentpb.LatestTime().UnixMilli()},
+		"Beat.clock":      uptime,
 		"Beat.trouble":    {Items: agentpb.MaxTroubles, Bytes: agentpb.MaxTrouble},
 
 		"Fetch.sha256": {Items: agentpb.MaxFetch, Bytes: 64, Check: checkSum},
@@ -92,6 +97,7 @@ func frameRanges() fieldrange.Table {
 		"Report.stdout":     anything,
 		"Report.stderr":     anything,
 		"Report.spooled":    anything,
+		"Report.returned":   anything, // of a minion's own tasks, as all that it says
 		"Report.steps":      {Items: job.MaxSteps, Any: true},
 
 		"TaskID.job":     {Bytes: len(job.UID{}), Check: checkUID},

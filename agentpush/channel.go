@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -165,7 +167,11 @@ func (h *Hub) frame(c *channel, now int64) (*agentpb.ToMinion, []ending) {
 	c.offered, c.slot, c.offeredAt = true, msgs, now
 	c.seq++
 	h.met.offers.Inc()
-	return &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: newOffer(c.seq, msgs)}}, ends
+	o := newOffer(c.seq, msgs)
+	if by, ok := s.clock.Bound(h.deps.Clock()); ok {
+		o.Ahead = proto.Int64(int64(by))
+	}
+	return &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: o}}, ends
 }
 
 func newOffer(seq uint64, msgs []*message) *agentpb.Offer {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/agentpush/agenttest"
+	"github.com/carillon-cron/carillon/internal/boottime"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -53,6 +54,8 @@ type node struct {
 	arrived chan struct{}
 	live    []job.Run
 	liveOf  []job.ShardID
+	// ahead is how far the node's monotonic clock is ahead of the machine's.
+	ahead time.Duration
 	// muted drops the presence that this node writes.
 	muted bool
 	// texts are what minions may fetch; an empty one cannot be read now.
@@ -197,7 +200,11 @@ func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster
 		if adapt != nil {
 			adapt(&cfg)
 		}
-		hub, err := agentpush.New(cfg, agentpush.Deps{Logger: log.Named(string(n.id)), Directory: c, Sink: n, Registry: n, Texts: n})
+		n.ahead = time.Duration(i+1) * 1000 * time.Hour
+		hub, err := agentpush.New(cfg, agentpush.Deps{
+			Logger: log.Named(string(n.id)), Directory: c, Sink: n, Registry: n, Texts: n,
+			Clock: func() time.Duration { return boottime.Now() + n.ahead },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

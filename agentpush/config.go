@@ -79,6 +79,8 @@ const (
 	linkBatch = 256
 	linkBytes = 200 << 10
 	linkPace  = 3 * time.Millisecond
+	// linkHello is how long a peer's first word on a link is awaited.
+	linkHello = time.Second
 	// maxRetries bounds the reports that wait for an owner.
 	maxRetries = 1 << 16
 	// maxAcks bounds the acknowledgements that wait for one minion's stream.
@@ -162,6 +164,9 @@ type Deps struct {
 	// PeerDialOptions are used for connections to peers; they hold the
 	// transport credentials. Empty: no transport security.
 	PeerDialOptions []grpc.DialOption
+	// Clock is that of the orders' HoldUntil. Nil: the time since the machine's
+	// start.
+	Clock func() time.Duration
 }
 
 func (d *Deps) check() error {

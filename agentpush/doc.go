@@ -61,6 +61,23 @@
 //	I13 The times of a report lie between the task's instant and the report's
 //	    arrival, give or take MaxSkew: others are set right, and the reason says
 //	    so. A minion's clock is never a ground to refuse what became of a task.
+//	I14 An order's end of a lease is never later for the reader than it is: on
+//	    each hop the sender says how far its clock is ahead of the reader's at
+//	    most, and the reader subtracts that. Where the two clocks are not known
+//	    to the sender the end is dropped, and the order is not bound by it.
+//
+// # Clocks
+//
+// An order's HoldUntil is on the monotonic clock of whoever has the order, which
+// no step of a wall clock moves. Who reads orders tells its clock: a minion in
+// its hello and in every beat, the callee of a link in its hello and whenever it
+// settles. Its word takes a while, so the sender's clock, read when it has come,
+// is ahead of it by more than in truth: a bound. The least of all counts, and
+// ages by 0.05 percent, which is how much faster one clock may run than another
+// (see agentpb.Ahead). So a lease may end too early for a minion, by what its
+// best word took; the order comes back then, and is sent again. What is sent on a
+// link before the peer has told its clock, which is awaited for a second, is bound
+// by no end; nor are orders to minions and by nodes of releases that know none.
 //
 // # Who answers for an order
 //

@@ -18,7 +18,7 @@ const linkFan = 8192
 func sameFan(a, b *message) bool {
 	x, ok1 := a.body.(*agentpb.Order)
 	y, ok2 := b.body.(*agentpb.Order)
-	return ok1 && ok2 && x.GetRunId() == y.GetRunId() && x.GetNotAfter() == y.GetNotAfter() &&
+	return ok1 && ok2 && x.GetRunId() == y.GetRunId() && x.GetNotAfter() == y.GetNotAfter() && x.GetHoldUntil() == y.GetHoldUntil() &&
 		x.GetShard() == y.GetShard() && x.GetTokenEpoch() == y.GetTokenEpoch() && x.GetTokenRevision() == y.GetTokenRevision() &&
 		x.GetTask().GetAttempt() == y.GetTask().GetAttempt() && x.GetTask().GetShare() == y.GetTask().GetShare() && x.GetRunId() != ""
 }

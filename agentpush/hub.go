@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/boottime"
 	"github.com/carillon-cron/carillon/internal/fieldrange"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -80,6 +81,9 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	cfg = cfg.filled()
 	if err := errors.Join(cfg.check(), deps.check()); err != nil {
 		return nil, err
+	}
+	if deps.Clock == nil {
+		deps.Clock = boottime.Now
 	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()

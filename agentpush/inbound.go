@@ -59,7 +59,9 @@ func (p peerServer) Link(stream inboundStream) error {
 	}
 	// From here on the link counts as broken, whatever made it end.
 	defer in.broken.Store(true)
-	if err := stream.Send(&agentpb.PeerFrame{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{Node: string(h.cfg.Node), Fans: true}}}); err != nil {
+	if err := stream.Send(&agentpb.PeerFrame{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{
+		Node: string(h.cfg.Node), Fans: true, Clock: int64(h.deps.Clock()),
+	}}}); err != nil {
 		return err
 	}
 	for {
@@ -77,7 +79,9 @@ func (p peerServer) Link(stream inboundStream) error {
 		if len(numbers) == 0 {
 			continue
 		}
-		f := &agentpb.PeerFrame{Body: &agentpb.PeerFrame_Batch{Batch: &agentpb.Batch{Settled: numbers}}}
+		f := &agentpb.PeerFrame{Body: &agentpb.PeerFrame_Batch{Batch: &agentpb.Batch{
+			Settled: numbers, Clock: int64(h.deps.Clock()),
+		}}}
 		if err := stream.Send(f); err != nil {
 			return err
 		}
@@ -136,9 +140,14 @@ func (h *Hub) takeBatch(b *agentpb.Batch, in *inbound) {
 		msgs = append(msgs, m)
 	}
 	for _, o := range b.GetOrders() {
+		o.HoldUntil = agentpb.Translate(o.GetHoldUntil(), b.Ahead)
 		add(o)
 	}
 	for _, f := range b.GetFans() {
+		if f.GetOrder() == nil {
+			continue
+		}
+		f.Order.HoldUntil = agentpb.Translate(f.GetOrder().GetHoldUntil(), b.Ahead)
 		for _, minion := range f.GetMinions() {
 			add(withMinion(f.GetOrder(), minion))
 		}

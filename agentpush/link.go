@@ -45,6 +45,8 @@ type link struct {
 	acks        []*agentpb.TaskID
 	// fans: the peer has said on this stream that it reads Batch.fans.
 	fans bool
+	// clock is what the peer has told of its clock on this stream.
+	clock agentpb.Ahead
 	// unsettled are the messages for which the peer answers now, by their
 	// number; next numbers them.
 	unsettled map[uint64]*message
@@ -161,7 +163,7 @@ func (l *link) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 	l.queue, l.reports, l.reportBytes, l.acks, l.earliest, l.cancel = nil, nil, 0, nil, 0, nil
 	l.unsettled = map[uint64]*message{}
-	l.running, l.fans, l.rest = false, false, time.Now().Add(l.h.cfg.PeerReconnect)
+	l.running, l.fans, l.clock, l.rest = false, false, agentpb.Ahead{}, time.Now().Add(l.h.cfg.PeerReconnect)
 	l.mu.Unlock()
 	if l.h.life.Err() != nil {
 		return
@@ -194,11 +196,20 @@ func (l *link) serve(ctx context.Context, cancel context.CancelCauseFunc) error 
 	if err := stream.Send(hello); err != nil {
 		return cause(ctx, err)
 	}
-	received := make(chan struct{})
+	received, answered := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(received)
-		cancel(l.receive(stream))
+		cancel(l.receive(stream, answered))
 	}()
+	// What is sent before the peer has told its clock has no end of a lease. One of
+	// an older release may say nothing.
+	patience := time.NewTimer(linkHello)
+	select {
+	case <-answered:
+	case <-ctx.Done():
+	case <-patience.C:
+	}
+	patience.Stop()
 	err = l.send(ctx, stream)
 	cancel(err)
 	<-received
@@ -215,9 +226,9 @@ func cause(ctx context.Context, err error) error {
 
 type linkStream = grpc.BidiStreamingClient[agentpb.PeerFrame, agentpb.PeerFrame]
 
-// receive takes what the peer settles.
-func (l *link) receive(stream linkStream) error {
-	for {
+// receive takes what the peer settles. answered is closed with the first frame.
+func (l *link) receive(stream linkStream, answered chan<- struct{}) error {
+	for first := true; ; first = false {
 		f, err := stream.Recv()
 		if err != nil {
 			return err
@@ -229,6 +240,7 @@ func (l *link) receive(stream linkStream) error {
 		msgs := make([]*message, 0, len(numbers))
 		l.mu.Lock()
 		l.fans = l.fans || f.GetHello().GetFans()
+		l.clock.Heard(time.Duration(max(f.GetHello().GetClock(), f.GetBatch().GetClock())), l.h.deps.Clock())
 		for _, n := range numbers {
 			if m := l.unsettled[n]; m != nil {
 				delete(l.unsettled, n)
@@ -236,6 +248,9 @@ func (l *link) receive(stream linkStream) error {
 			}
 		}
 		l.mu.Unlock()
+		if first {
+			close(answered)
+		}
 		for _, m := range msgs {
 			l.h.settled(m)
 		}
@@ -319,6 +334,9 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 		l.queue = nil
 	}
 	orders = l.fan(b, orders)
+	if by, ok := l.clock.Bound(l.h.deps.Clock()); ok {
+		b.Ahead = proto.Int64(int64(by))
+	}
 	l.number(b, append(append(orders, questions...), cancels...))
 
 	for n = 0; n < len(l.reports) && n < linkBatch; n++ {

@@ -55,6 +55,8 @@ type session struct {
 	// The channel's mutex guards what follows, up to the blank line; version is
 	// never changed.
 	sending bool
+	// clock is what the minion has told of its clock.
+	clock   agentpb.Ahead
 	control []*agentpb.ToMinion
 	acks    []*agentpb.TaskID
 	// told is the last word on releases that went to the minion over it.
@@ -313,6 +315,7 @@ func (h *Hub) open(c *channel, s *session, hello *agentpb.Hello, servers []strin
 		h.connected.Add(1)
 	}
 	s.c = c
+	s.clock.Heard(time.Duration(hello.GetClock()), h.deps.Clock())
 	s.epoch = h.nextEpoch(max(hello.GetSession(), h.inventory.session(c.id)))
 	s.control = []*agentpb.ToMinion{{Body: &agentpb.ToMinion_Welcome{Welcome: &agentpb.Welcome{
 		Node: string(h.cfg.Node), WallClock: time.Now().UnixNano(), Servers: servers,

@@ -90,6 +90,7 @@ func (h *Hub) beat(s *session, b *agentpb.Beat) {
 	h.inventory.setRunning(s.c.id, int(b.GetRunning()))
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	s.clock.Heard(time.Duration(b.GetClock()), h.deps.Clock())
 	said := b.GetTrouble()
 	skew := time.Duration(b.GetClockSkew()) * time.Millisecond
 	if s.trouble.skew == skew && slices.Equal(said, s.trouble.said) {

@@ -28,6 +28,11 @@ type Order struct {
 	ScheduledAt time.Time
 	// NotAfter: a minion that has not accepted the order by then refuses it.
 	NotAfter time.Time
+	// HoldUntil: a minion starts nothing after it, because the lease of the owner
+	// that sent the order may end then, and another own the shard. It is on the
+	// monotonic clock of whoever has the order: the time since the machine's start.
+	// Zero: not known, and nothing is refused because of it.
+	HoldUntil time.Duration `json:",omitzero"`
 	// Timeout is the longest the command may run.
 	Timeout time.Duration
 }
@@ -51,6 +56,10 @@ type Report struct {
 	Stderr    Output
 	// Steps tell how the steps of the order ended, if it has any.
 	Steps []StepResult `json:",omitempty"`
+	// Returned, with Known false: whatever the minion has said before, it has not
+	// started the task, and never will by an order that it has had. It may be
+	// ordered again, there.
+	Returned bool `json:",omitzero"`
 	// Spooled: the minion keeps the report, and sends it again, until it is
 	// acknowledged.
 	Spooled bool

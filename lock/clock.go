@@ -1,6 +1,10 @@
 package lock
 
-import "time"
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/boottime"
+)
 
 // clock tells the time since some fixed instant. It never goes back, and it
 // goes on while the machine is suspended: a lease does not wait for us to wake.
@@ -22,3 +26,7 @@ func (c clock) untilDeadline(deadline time.Duration, done <-chan struct{}) bool 
 		return false
 	}
 }
+
+// systemClock is the machine's: see package boottime. Where it may stand still,
+// which is not on Linux, only fencing is safe.
+func systemClock() clock { return boottime.Now }

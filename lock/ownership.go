@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -207,6 +208,10 @@ func (o *Ownership) Held() bool {
 	o.mu.Unlock()
 	return !over && o.session.Held()
 }
+
+// HeldUntil returns when the session ends that the key lies on, as its method of
+// that name.
+func (o *Ownership) HeldUntil() time.Duration { return o.session.HeldUntil() }
 
 // Handover gives the key to the session that has the lease to: one transaction
 // that puts the key with a new value, unique to this call, on that lease, and

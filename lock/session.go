@@ -219,6 +219,10 @@ func (s *Session) Deadline() time.Time {
 	return time.Now().Add(time.Duration(s.deadline.Load()) - s.now())
 }
 
+// HeldUntil returns when the session ends unless a renewal succeeds before, on its
+// clock (see Deps.Clock). It only rises.
+func (s *Session) HeldUntil() time.Duration { return time.Duration(s.deadline.Load()) }
+
 // Held reports whether the session may be trusted at this moment. It reads the
 // clock, so it is right even when the process was stopped a moment ago.
 func (s *Session) Held() bool {

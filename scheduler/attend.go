@@ -193,7 +193,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		return
 	}
 	one := spec.Target.EffectiveRun() == job.SpreadOne
-	if one && !f.recovered && !s.deps.Minions.Connected(t.minion) {
+	if one && !f.recovered && !t.ordered && !s.deps.Minions.Connected(t.minion) {
 		// Nobody has sent this order yet, so another minion may have it.
 		if m := s.choose(f, spec.Target, t.attempt+1); len(m) == 1 && m[0] != t.minion {
 			t.minion, t.saved = m[0], false
@@ -232,7 +232,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		script = &job.Script{Interpreter: script.Interpreter}
 	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
-	t.sentAt, t.notAfter = now, now+int64(life)
+	t.sentAt, t.notAfter, t.ordered = now, now+int64(life), true
 	t.checkAt = now + f.askPause()
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{

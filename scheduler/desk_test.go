@@ -40,6 +40,8 @@ type desk struct {
 	racks   map[job.MinionID]string
 	book    *capBook
 	ordered func(*job.Order)
+	// held is the end of the owner's lease.
+	held time.Duration
 }
 
 func newDesk(t *testing.T, hosts int) *desk {
@@ -63,6 +65,7 @@ func (d *desk) open() {
 		Minions: d, History: d, Records: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
+	d.heldUntil = func() time.Duration { return d.held }
 	if d.book != nil {
 		d.deps.spare.slots = nil // there is no etcd in which to look at others' runs
 	}

@@ -136,6 +136,14 @@
 //	I19 Each instant ends as the table above says, whatever policies meet: what
 //	    is closed is never missed and takes no other's place, and only what runs
 //	    is in another's way.
+//	I20 An order carries the end of its owner's lease, as far as that is renewed
+//	    when it is sent, and its minion starts nothing after it. So under a token
+//	    nothing starts once the lease has ended, which is before etcd can grant
+//	    the shard because of that. A shard that is granted earlier, since its
+//	    owner passed it on or was taken for dead, may see starts under the token
+//	    before for as long as that lease had to go, LeaseTTL less the margin at
+//	    most, and for no longer than until its new owner has asked. What was not
+//	    started for that comes back, and is ordered by whoever owns it then.
 //
 // # What may fail
 //
@@ -148,7 +156,8 @@
 //	                                   refusing and seize; else the lease ends
 //	owner's port refuses by mistake    it is seized: its writes fail the compare, and it goes on without
 //	owner is paused past its lease     its writes fail the compare; its orders
-//	                                   carry a lower token, which minions refuse
+//	                                   carry a lower token, and the end of its
+//	                                   lease: minions start none of them (I20)
 //	minion crashes                     it comes back with its journal and is asked
 //	minion never comes back            the run ends as indeterminate: nobody can know
 //	history cannot be written          fires stay open, results stay on the minions

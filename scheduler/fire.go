@@ -118,6 +118,10 @@ type task struct {
 	// asked: it is not known whether an earlier owner's order was accepted.
 	unknown bool
 	sentAt  int64
+	// ordered: we have sent an order of it. returned counts how often its minion
+	// has given it back.
+	ordered  bool
+	returned int
 	// notAfter is the order's.
 	notAfter int64
 	checkAt  int64

@@ -40,6 +40,8 @@ func (s *shard) onReport(r *job.Report) {
 	case t.final():
 	case t.running && !r.Spooled && (r.State == job.StateDeliveryTimeout || r.State == job.StateDropped):
 		// A second copy of the order, lost on its way: the first one runs.
+	case r.Returned:
+		s.onReturned(f, t)
 	case !r.Known:
 		s.onUnknown(f, t)
 	case !r.State.Final():
@@ -59,6 +61,28 @@ func (s *shard) onReport(r *job.Report) {
 		}
 		s.settle(f, t, r)
 	}
+}
+
+// The pause before a task is ordered again that its minion has returned: none the
+// first time, then longer each time. It is returned again and again by one that
+// gets no order in the time of a lease.
+const (
+	returnPause    = 50 * time.Millisecond
+	returnPauseMax = time.Second
+)
+
+// onReturned handles a minion's word that it has not started a task, and will not,
+// though it may have accepted it (I20).
+func (s *shard) onReturned(f *fire, t *task) {
+	t.running, t.started = false, time.Time{}
+	if t.unknown || t.sentAt == 0 {
+		s.onUnknown(f, t) // it was an earlier owner's order
+		return
+	}
+	t.sentAt = 0
+	t.notBefore = s.deps.now() + int64(min(time.Duration(t.returned)*returnPause, returnPauseMax))
+	t.returned++
+	s.attendAt(f, t.notBefore)
 }
 
 // onUnknown handles a minion's word that it never accepted a task.

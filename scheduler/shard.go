@@ -26,6 +26,8 @@ var errYielded = errors.New("shard passed on")
 type shard struct {
 	id   job.ShardID
 	own  *lock.Ownership
+	// heldUntil returns the end of our lease, as far as it is renewed (I20).
+	heldUntil func() time.Duration
 	cfg  *Config
 	deps *Deps
 	log  *zap.Logger
@@ -116,7 +118,7 @@ type shard struct {
 
 func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met *metrics) *shard {
 	return &shard{
-		id: id, own: own, cfg: cfg, deps: deps, met: met, seed: cfg.seed,
+		id: id, own: own, heldUntil: own.HeldUntil, cfg: cfg, deps: deps, met: met, seed: cfg.seed,
 		log:      deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
 		knock:    make(chan struct{}, 1),
 		jobs:     map[job.Key]*entry{},
@@ -274,6 +276,10 @@ func (s *shard) tellDue() {
 // flush hands the orders and questions gathered in this step to the minions.
 func (s *shard) flush() {
 	if len(s.out) > 0 {
+		until := s.heldUntil() // I20
+		for i := range s.out {
+			s.out[i].HoldUntil = until
+		}
 		s.deps.Minions.Send(s.out)
 		s.out = nil
 	}

@@ -40,6 +40,7 @@ func (m *Minion) admit(offer *agentpb.Offer) {
 		if o, err := agentpb.ToOrder(w, m.cfg.ID); err != nil {
 			m.log.Warn("order cannot be read", zap.Error(err))
 		} else {
+			o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
 			a.order(&o)
 		}
 	}
@@ -131,6 +132,12 @@ func (a *admission) order(o *job.Order) {
 		refusal.Reason = fmt.Sprintf("stale token %s: the minion has seen %s for shard %s", o.Token, highest, o.Shard)
 		a.answers = append(a.answers, refusal)
 		return
+	case o.HoldUntil != 0 && a.m.deps.clock() > o.HoldUntil:
+		// Not journaled either: a later copy is as late.
+		refusal.Known, refusal.Returned, refusal.Spooled = false, true, false
+		refusal.Reason = "reached the minion after " + whyOver
+		a.answers = append(a.answers, refusal)
+		return
 	case !o.NotAfter.IsZero() && a.now.After(o.NotAfter):
 		refusal.State = job.StateExpired
 		refusal.Reason = fmt.Sprintf("reached the minion %s after its delivery deadline", a.now.Sub(o.NotAfter).Round(time.Millisecond))
@@ -152,6 +159,8 @@ func (a *admission) order(o *job.Order) {
 	}
 	j.raise(o.Shard, o.Token) // the accepted record carries it
 	e := j.accept(o)
+	_, e.renewed = a.m.renewals.asked[e.key]
+	delete(a.m.renewals.asked, e.key)
 	a.accepted = append(a.accepted, e)
 	a.add(&record{Kind: kindAccepted, Order: o})
 	// A task that starts at once has its intent in the same sync.
@@ -167,8 +176,15 @@ func (a *admission) settle(r *job.Report) {
 	}
 }
 
-// question answers what became of a task.
+// question answers what became of a task. One that is not its asker's, and not
+// started, is given back.
 func (a *admission) question(id job.TaskID, shard job.ShardID) {
+	if e := a.m.journal.live[keyOf(id)]; e != nil && e.phase < phaseHanded && e.settling == nil && e.final == nil {
+		if why := a.m.overdue(e); why != "" {
+			a.settle(a.m.returned(e, why))
+			return
+		}
+	}
 	if !a.known(id) {
 		a.answers = append(a.answers, &job.Report{Task: id, Shard: shard, Reason: "the minion has never accepted it"})
 	}
@@ -234,7 +250,7 @@ func (a *admission) finish(seq uint64) {
 		if e.phase == phaseIntent {
 			m.ready = append(m.ready, e)
 		} else {
-			m.waiting = append(m.waiting, e)
+			m.wait(e)
 		}
 	}
 	m.commit(a.settled, a.err)

@@ -115,6 +115,10 @@ func (m *Minion) reports(list []shim.Ended) []*job.Report {
 			continue
 		}
 		if e := m.journal.live[key]; e != nil && e.order != nil {
+			if list[i].Late {
+				out = append(out, m.returned(e, whyOver))
+				continue
+			}
 			r := finalReport(key.id(m.cfg.ID), e.order, &list[i])
 			if len(e.order.Steps) > 0 && list[i].Failure == "" {
 				m.addSteps(r, key, e.order)
@@ -265,6 +269,10 @@ func (m *Minion) release() []*job.Report {
 	now := m.clock.now()
 	for _, e := range m.held {
 		if e.settling != nil || e.final != nil {
+			continue
+		}
+		if why := m.overdue(e); why != "" {
+			late = append(late, m.returned(e, why))
 			continue
 		}
 		if o := e.order; !o.NotAfter.IsZero() && now.After(o.NotAfter) {

@@ -71,7 +71,7 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 	}
 	spec := shim.Spec{
 		Key: key, Path: path, Args: args, Dir: dir, Marks: marks,
-		Timeout: o.Timeout, Grace: m.cfg.KillGrace,
+		Timeout: o.Timeout, Grace: m.cfg.KillGrace, StartBy: o.HoldUntil,
 		Output: m.cfg.path("output", key), OutputCap: m.cfg.OutputCap, User: acct.credential,
 	}
 	for _, k := range slices.Sorted(maps.Keys(env)) {

@@ -103,6 +103,8 @@ type Deps struct {
 	// Fault tests kill the process there; nobody else sets it.
 	Crash func(point string)
 
+	// clock is that of the orders' HoldUntil, package boottime's but in tests.
+	clock func() time.Duration
 	// writeJournal and free stand for (*os.File).WriteAt and for the kernel's
 	// count of free bytes; tests fill the disk with them.
 	writeJournal func(*os.File, []byte, int64) (int, error)

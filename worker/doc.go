@@ -24,6 +24,7 @@
 //	    |           |                                ^
 //	    +-----------+--- cancelled, expired ---------+
 //	(unknown) -- cancelled, expired, other attempt open --> ended
+//	accepted, intent, handed and not started -- too late for its lease --> (unknown)
 //
 // accepted: durable, and Taken may be sent. intent: it is durable that it is
 // handed to the shim next, and to which instance of it. handed, running: the
@@ -53,6 +54,22 @@
 //	I8. An order is not started after its NotAfter, unless it was accepted
 //	    before and the same process waited for a place. The time is the node's,
 //	    carried on by the monotonic clock.
+//	I9. An order is not started after its HoldUntil, nor once a higher token was
+//	    seen for its shard. It is looked at when it comes, when its turn comes,
+//	    and last by the shim, which takes the start time right before it forks.
+//	    What is not started for that is given back: it is durable that it will
+//	    not be, and the node is told. It may be ordered again, as one that was
+//	    never here. The time is this host's monotonic clock; what a process
+//	    finds that an earlier one accepted has passed, for the boot may be another.
+//
+// # Waiting beyond a lease
+//
+// A task that waits for a place may wait for longer than its owner's lease has
+// to go. When its turn comes it is given back, its place is kept free for it, and
+// the owner, if it is one still, sends it again at once, with the end of the lease
+// as it is then. No more are given back than there are free places, so that the
+// cost of a start does not grow with what waits. A question from an owner with a
+// higher token takes whatever waits and is asked about, at once.
 //
 // # Self-update
 //
@@ -66,8 +83,9 @@
 //	minion dies                              what happens
 //	before the order is durable              unknown to the minion; the node asks or offers again
 //	accepted, Taken not sent                 as the next line; the node's copy is known and starts nothing
-//	accepted, no intent                      certainly not started: waits for a Welcome, then starts, or
-//	                                         ends as delivery-timeout when NotAfter has passed
+//	accepted, no intent                      certainly not started: waits for a Welcome, then is given back
+//	                                         (I9); without a HoldUntil it starts, or ends as expired when
+//	                                         NotAfter has passed
 //	intent, not handed to the shim           the same shim says it does not know it: as above
 //	handed, running                          the command goes on; the next minion attaches and carries on
 //	ended in the shim, not in the journal    the shim tells again

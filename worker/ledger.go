@@ -42,6 +42,9 @@ type entry struct {
 	// recovered: accepted by an earlier process; NotAfter is looked at again.
 	recovered bool
 
+	// renewed: it was given back when its turn had come, and is here again.
+	renewed bool
+
 	// seq orders tasks by their arrival.
 	seq uint64
 	// counted: the task holds one of the MaxRunning places.
@@ -104,6 +107,9 @@ func (l *ledger) remove(e *entry) {
 func (l *ledger) settle(r *job.Report) *entry {
 	key := keyOf(r.Task)
 	e := l.live[key]
+	if r.Returned && (e == nil || e.phase >= phaseRunning) {
+		return nil
+	}
 	if e == nil {
 		l.seq++
 		e = &entry{key: key, shard: r.Shard, phase: phaseEnded, seq: l.seq}
@@ -120,6 +126,12 @@ func (l *ledger) settle(r *job.Report) *entry {
 func (l *ledger) end(e *entry) {
 	e.phase, e.final, e.settling, e.order = phaseEnded, e.settling, nil, nil
 	l.closeFire(e.key)
+}
+
+// giveBack forgets a task whose last report says that it was given back.
+func (l *ledger) giveBack(e *entry) {
+	e.order = nil // whoever is about to start it sees that
+	l.remove(e)
 }
 
 // ordered returns the live tasks in the order of their arrival.
@@ -206,7 +218,11 @@ func (l *ledger) apply(r *record) {
 		}
 	case kindEnded:
 		if r.Report != nil {
-			if e := l.settle(r.Report); e != nil {
+			switch e := l.settle(r.Report); {
+			case e == nil:
+			case r.Report.Returned:
+				l.giveBack(e)
+			default:
 				l.end(e)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/boottime"
 	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
@@ -69,6 +70,8 @@ type Minion struct {
 	// earlier process accepted and that wait for the servers' time.
 	active               int
 	waiting, ready, held []*entry
+	// renewals are the tasks that were given back at their turn.
+	renewals renewals
 	// unsettled are last reports that could not be written to the journal.
 	unsettled []*job.Report
 	spooled   int
@@ -120,11 +123,15 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	if deps.free == nil {
 		deps.free = freeBytes
 	}
+	if deps.clock == nil {
+		deps.clock = boottime.Now
+	}
 	if deps.Crash == nil {
 		deps.Crash = func(string) {}
 	}
 	m := &Minion{
 		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
+		renewals: renewals{asked: map[taskKey]time.Time{}},
 		instance: rand.Text(), boot: bootID(),
 		startWake: make(chan struct{}, 1), factsWake: make(chan struct{}, 1), failed: make(chan error, 1),
 		tests: map[string]chan<- shim.Ended{},
@@ -145,7 +152,7 @@ func (m *Minion) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := Status{
-		Node: m.node, Running: m.active, Waiting: len(m.waiting) + len(m.held), Shim: m.client != nil,
+		Node: m.node, Running: m.active, Waiting: len(m.waiting) + len(m.held) + len(m.renewals.line), Shim: m.client != nil,
 		ClockSkew: m.clock.skew(time.Now()), Trouble: m.troubles.list(),
 	}
 	for _, e := range m.journal.live {
@@ -332,6 +339,7 @@ func (m *Minion) housekeep(ctx context.Context) {
 		case <-look.C:
 			m.lookAtDisk(time.Now())
 		case now := <-tick.C:
+			notify(m.startWake) // tasks that were given back may not have come again
 			m.expireTexts()
 			m.mu.Lock()
 			m.out.resend(m.journal.ledger, now)

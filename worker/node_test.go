@@ -49,6 +49,7 @@ type node struct {
 	told     []*agentpb.Inventory
 	fetches  [][]string
 	seq      uint64
+	ahead    *int64        // is said of the clocks in offers
 	noAck    bool          // keeps acknowledgements back
 	clock    time.Duration // is added to the time in Welcome
 	servers  []string
@@ -173,7 +174,7 @@ func (n *node) offer(o *agentpb.Offer) uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.seq++
-	o.Seq = n.seq
+	o.Seq, o.Ahead = n.seq, n.ahead
 	if n.stream != nil {
 		_ = n.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: o}})
 	}

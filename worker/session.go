@@ -280,6 +280,7 @@ func (m *Minion) hello() (*agentpb.Hello, uint64) {
 		Protocol: agentpb.Protocol, Session: session,
 		Inventory: inv,
 		WallClock: time.Now().UnixNano(), Running: int32(m.Status().Running), //nolint:gosec // a small count
+		Clock: int64(m.deps.clock()),
 	}, edition
 }
 
@@ -288,7 +289,7 @@ func (m *Minion) beatNow() *agentpb.Beat {
 	s := m.Status()
 	return &agentpb.Beat{
 		Running: int32(s.Running), WallClock: time.Now().UnixNano(), //nolint:gosec // a small count
-		ClockSkew: s.ClockSkew.Milliseconds(), Trouble: s.Trouble,
+		ClockSkew: s.ClockSkew.Milliseconds(), Trouble: s.Trouble, Clock: int64(m.deps.clock()),
 	}
 }
 

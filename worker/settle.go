@@ -79,6 +79,13 @@ func (m *Minion) commit(entries []*entry, err error) {
 			e.settling = nil
 			continue
 		}
+		if e.settling.Returned {
+			m.journal.giveBack(e)
+			m.unplace(e)
+			m.metrics.tasks.WithLabelValues("returned").Inc()
+			m.out.answer(e.settling)
+			continue
+		}
 		m.journal.end(e)
 		m.unplace(e)
 		m.spooled += outputSize(e.final)

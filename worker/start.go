@@ -22,7 +22,7 @@ func (e *entry) intent() *record {
 // place gives the task a place if there is one, and nobody waits before it.
 // The caller holds mu and journals the intent.
 func (m *Minion) place(e *entry) bool {
-	if m.active >= m.cfg.MaxRunning || len(m.waiting) > 0 || m.client == nil {
+	if m.active >= m.cfg.MaxRunning || len(m.waiting)+len(m.renewals.line) > 0 && !e.renewed || m.client == nil {
 		return false
 	}
 	m.count(e)
@@ -83,19 +83,29 @@ func (m *Minion) promote() error {
 	m.mu.Lock()
 	var batch wal.Batch
 	var got []*entry
+	var back []*job.Report
 	var err error
-	for !m.stopping && len(m.waiting) > 0 && m.active < m.cfg.MaxRunning && m.client != nil && err == nil {
-		e := m.waiting[0]
-		m.waiting = m.waiting[1:]
-		if e.settling != nil || e.final != nil {
-			continue // cancelled meanwhile
+	for !m.stopping && m.active < m.cfg.MaxRunning && m.client != nil && err == nil {
+		e := m.first()
+		if e == nil {
+			break
 		}
+		if why := m.overdue(e); why != "" {
+			if len(m.renewals.asked) >= m.cfg.MaxRunning-m.active {
+				break // as many are on their way as there is room for
+			}
+			m.dropFirst()
+			back = append(back, m.returned(e, why))
+			continue
+		}
+		m.dropFirst()
 		m.count(e)
 		e.phase, e.instance, e.boot = phaseIntent, m.starter(e), m.boot
 		got = append(got, e)
 		batch, err = m.journal.add(e.intent())
 	}
 	m.mu.Unlock()
+	m.settle(back)
 	if err == nil {
 		err = m.sync(batch)
 	}
@@ -126,10 +136,16 @@ func (m *Minion) handOver(ctx context.Context) {
 		chunk := append([]*entry(nil), m.ready[:n]...)
 		m.ready = m.ready[n:]
 		orders := make([]*job.Order, n)
+		var back []*job.Report
 		for i, e := range chunk {
+			if why := m.overdue(e); why != "" && e.settling == nil {
+				back = append(back, m.returned(e, why))
+				continue // the order stays nil, as of what was cancelled meanwhile
+			}
 			orders[i] = e.order
 		}
 		m.mu.Unlock()
+		m.settle(back)
 
 		chunk, orders = m.handOverToHandlers(chunk, orders)
 		chunk, orders = m.withTexts(chunk, orders)

@@ -65,7 +65,7 @@ func FromOrder(o *job.Order) *Order {
 		TokenEpoch: o.Token.Epoch, TokenRevision: o.Token.Revision,
 		Namespace: o.Key.Namespace, Name: o.Key.Name, RunId: string(o.RunID),
 		Command: o.Command, Env: o.Env, WorkingDir: o.WorkingDir, User: o.User,
-		ScheduledAt: nanos(o.ScheduledAt), NotAfter: nanos(o.NotAfter), Timeout: int64(o.Timeout),
+		ScheduledAt: nanos(o.ScheduledAt), NotAfter: nanos(o.NotAfter), Timeout: int64(o.Timeout), HoldUntil: int64(o.HoldUntil),
 	}
 	if l := o.Limits; l != (job.Limits{}) {
 		w.Limits = &Limits{Memory: int64(l.Memory), Pids: int64(l.Pids), Cpu: int64(l.CPU)}
@@ -92,7 +92,7 @@ func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
 		RunID:   job.RunID(w.GetRunId()),
 		Command: w.GetCommand(), Env: w.GetEnv(), WorkingDir: w.GetWorkingDir(), User: w.GetUser(),
 		ScheduledAt: instant(w.GetScheduledAt()), NotAfter: instant(w.GetNotAfter()),
-		Timeout: time.Duration(w.GetTimeout()),
+		Timeout: time.Duration(w.GetTimeout()), HoldUntil: time.Duration(w.GetHoldUntil()),
 	}
 	if l := w.GetLimits(); l != nil {
 		o.Limits = job.Limits{Memory: job.Size(l.GetMemory()), Pids: int(l.GetPids()), CPU: job.Cores(l.GetCpu())}
@@ -133,7 +133,7 @@ func FromReport(r *job.Report) *Report {
 	w := &Report{
 		Task: FromTask(r.Task), Shard: uint32(r.Shard), Known: r.Known,
 		State: string(r.State), Reason: Cut(strings.ToValidUTF8(r.Reason, "\uFFFD"), MaxReason),
-		StartedAt: nanos(r.StartedAt), EndedAt: nanos(r.EndedAt), Spooled: r.Spooled,
+		StartedAt: nanos(r.StartedAt), EndedAt: nanos(r.EndedAt), Spooled: r.Spooled, Returned: r.Returned,
 		Stdout: fromOutput(&r.Stdout), Stderr: fromOutput(&r.Stderr),
 	}
 	if e := r.Exit; e != nil {
@@ -159,7 +159,7 @@ func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
 	r := job.Report{
 		Task: id, Shard: job.ShardID(w.GetShard()), Known: w.GetKnown(),
 		State: job.State(w.GetState()), Reason: w.GetReason(),
-		StartedAt: instant(w.GetStartedAt()), EndedAt: instant(w.GetEndedAt()), Spooled: w.GetSpooled(),
+		StartedAt: instant(w.GetStartedAt()), EndedAt: instant(w.GetEndedAt()), Spooled: w.GetSpooled(), Returned: w.GetReturned(),
 		Stdout: toOutput(w.GetStdout()), Stderr: toOutput(w.GetStderr()),
 	}
 	if w.GetExited() {

@@ -36,7 +36,7 @@ func TestOrderSurvivesTheWire(t *testing.T) {
 		Shard: 4, Token: job.Token{Epoch: 1, Revision: 2}, Key: job.Key{Namespace: "n", Name: "j"}, RunID: "r",
 		Command: []string{"x"}, Script: &job.Script{Interpreter: []string{"i"}, Source: "t"}, ScriptSHA256: "a", Steps: []job.OrderStep{step},
 		Env: map[string]string{"k": "v"}, WorkingDir: "/", User: "u", Limits: job.Limits{Memory: 1, Pids: 2, CPU: 3},
-		ScheduledAt: at, NotAfter: at.Add(1), Timeout: time.Minute,
+		ScheduledAt: at, NotAfter: at.Add(1), Timeout: time.Minute, HoldUntil: 7,
 	}
 	full(t, want)
 	got, err := ToOrder(FromOrder(&want), "")
@@ -57,7 +57,7 @@ func TestReportSurvivesTheWire(t *testing.T) {
 	want := job.Report{
 		Task: job.TaskID{Fire: job.FireID{Job: job.UID{1}, At: 5, Trigger: job.TriggerManual}, Minion: "m", Attempt: 2}, Shard: 4, Known: true,
 		State: job.StateFailed, Reason: "why", StartedAt: at, EndedAt: at.Add(1), Exit: &job.Exit{Code: 1, Signal: "S", UserCPU: 1, SystemCPU: 2, MaxRSS: 3},
-		Stdout: job.Output{Head: "h", Tail: "t", Bytes: 9, Truncated: true}, Stderr: job.Output{Head: "e"}, Steps: []job.StepResult{step}, Spooled: true,
+		Stdout: job.Output{Head: "h", Tail: "t", Bytes: 9, Truncated: true}, Stderr: job.Output{Head: "e"}, Steps: []job.StepResult{step}, Spooled: true, Returned: true,
 	}
 	full(t, want)
 	got, err := ToReport(FromReport(&want), "")

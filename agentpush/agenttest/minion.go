@@ -51,6 +51,9 @@ type Config struct {
 	Spool bool
 	// Output returns what a task wrote to stdout. Nil: nothing is known of it.
 	Output func(job.TaskID) ([]byte, error)
+	// Clock is the minion's monotonic clock, which it tells its node; the orders'
+	// HoldUntil is on it. Nil: it tells none, and knows no HoldUntil.
+	Clock func() time.Duration
 	// Update takes what the minion is told of releases. Nil: nothing does.
 	Update func(*agentpb.Update)
 }
@@ -300,6 +303,7 @@ func (m *Minion) session(ctx context.Context) error {
 		WallClock: time.Now().UnixNano(), Session: m.epoch,
 	}
 	m.mu.Unlock()
+	hello.Clock = m.clock()
 	stream, err := agentpb.NewPushClient(conn).Session(ctx)
 	if err != nil {
 		return err
@@ -352,7 +356,7 @@ func (s *session) beat(ctx context.Context, every time.Duration) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if s.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: &agentpb.Beat{}}}) != nil {
+				if s.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: &agentpb.Beat{Clock: s.m.clock()}}}) != nil {
 					return
 				}
 			}
@@ -423,6 +427,7 @@ func (s *session) offer(o *agentpb.Offer) error {
 	}
 	var reports []*agentpb.Report
 	for _, w := range o.GetOrders() {
+		w.HoldUntil = agentpb.Translate(w.GetHoldUntil(), o.Ahead)
 		if r := m.order(w); r != nil {
 			reports = append(reports, r)
 		}
@@ -437,4 +442,12 @@ func (s *session) offer(o *agentpb.Offer) error {
 		return err
 	}
 	return s.report(reports)
+}
+
+// clock returns what the minion tells of its clock; 0: nothing.
+func (m *Minion) clock() int64 {
+	if m.cfg.Clock == nil {
+		return 0
+	}
+	return int64(m.cfg.Clock())
 }

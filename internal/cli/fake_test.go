@@ -35,13 +35,13 @@ type fake struct {
 	jobs    []control.JobView
 	runs    []job.Run
 	missing []control.MissingRuns // from the first page of runs
-	output  []string          // lines of the output stream
-	applied []string          // "file" of every apply that was no dry run
-	given   []string          // the file and the objects of every apply
-	asked   map[string]int    // requests by "METHOD path"
-	started func(*fake)       // called when a job is started
-	status  map[string]int    // "METHOD path" -> status to answer with
-	queries map[string]string // "METHOD path" -> last raw query
+	output  []string              // lines of the output stream
+	applied []string              // "file" of every apply that was no dry run
+	given   []string              // the file and the objects of every apply
+	asked   map[string]int        // requests by "METHOD path"
+	started func(*fake)           // called when a job is started
+	status  map[string]int        // "METHOD path" -> status to answer with
+	queries map[string]string     // "METHOD path" -> last raw query
 	checks  []control.Check
 	groups  []control.GroupView
 	orders  []string // "PATH BODY" of what operators asked for

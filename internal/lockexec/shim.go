@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/carillon-cron/carillon/internal/boottime"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
@@ -38,14 +39,8 @@ const (
 	wordFailed = "failed" // MESSAGE: it could not be started
 )
 
-// Now returns CLOCK_BOOTTIME.
-func Now() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return 1<<63 - 1 // not possible; every deadline has passed, which is the safe side
-	}
-	return time.Duration(ts.Nano())
-}
+// Now returns the time of the clock that both processes share.
+func Now() time.Duration { return boottime.Now() }
 
 const (
 	// lookEvery is how often the shim looks at the clock.

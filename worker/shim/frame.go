@@ -33,6 +33,9 @@ type Spec struct {
 	User *Credential `json:"user,omitempty"`
 	// Timeout is the longest it may run; zero is no limit.
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// StartBy is when the command may be started at the latest, on the clock of
+	// package boottime; zero: whenever.
+	StartBy time.Duration `json:"startBy,omitempty"`
 	// Grace is the time between SIGTERM and SIGKILL.
 	Grace time.Duration `json:"grace,omitempty"`
 	// Marks are entries of Env by which the command's processes are known.
@@ -87,6 +90,8 @@ type Ended struct {
 	Key string `json:"key"`
 	// Failure says why the command could not be started; then the rest is empty.
 	Failure string `json:"failure,omitempty"`
+	// Late, with a failure: it was not started because its StartBy had passed.
+	Late bool `json:"late,omitempty"`
 	// Code is the exit code, -1 after a signal, whose name is Signal.
 	Code   int    `json:"code"`
 	Signal string `json:"signal,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/boottime"
 	"github.com/carillon-cron/carillon/worker/cgroup"
 )
 
@@ -19,6 +20,9 @@ const (
 	// DefaultGrace is the time between SIGTERM and SIGKILL.
 	DefaultGrace = 2 * time.Second
 )
+
+// errLate: the command's StartBy has passed.
+var errLate = errors.New("it is too late")
 
 // process is a running command.
 type process struct {
@@ -103,7 +107,10 @@ func (n *nursery) start(spec Spec) (*process, error) {
 	}
 	n.mu.Lock()
 	p.at = time.Now()
-	pid, err := forkExec(&p.spec, attr)
+	pid, err := 0, errLate
+	if spec.StartBy == 0 || boottime.Now() <= spec.StartBy {
+		pid, err = forkExec(&p.spec, attr)
+	}
 	if err == nil {
 		p.pid = pid
 		n.leaders[pid] = p

@@ -249,7 +249,7 @@ func (s *server) start(spec Spec) {
 	s.nursery.specs <- birth{spec: spec, done: func(p *process, err error) {
 		defer close(done)
 		if err != nil {
-			go s.finish(Ended{Key: spec.Key, Failure: err.Error(), EndedAt: time.Now().UnixNano()})
+			go s.finish(Ended{Key: spec.Key, Failure: err.Error(), Late: errors.Is(err, errLate), EndedAt: time.Now().UnixNano()})
 			return
 		}
 		s.mu.Lock()

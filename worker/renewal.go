@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// renewals are the tasks that were given back when their turn had come, because
+// the lease of who had sent them ended while they waited. As a rule their owner
+// has a new one, and sends them again at once: they are first then.
+//
+// No more tasks are given back than there are free places: many wait, and each
+// start would cost a round trip for all of them.
+type renewals struct {
+	// asked is when each was given back; it is forgotten when it comes, or after
+	// renewalWait.
+	asked map[taskKey]time.Time
+	// line are those that have come again, and wait for a place.
+	line []*entry
+}
+
+// renewalWait is how long the places are kept free for a task that was given back.
+const renewalWait = 3 * time.Second
+
+// Why a task is not started.
+const (
+	whyOver     = "the lease of the owner that had sent it ended"
+	whyNewOwner = "its shard got a newer owner"
+)
+
+// overdue returns why a task must not be started any more by the order that we
+// have (I9); empty: it may. The caller holds mu.
+func (m *Minion) overdue(e *entry) string {
+	o := e.order
+	switch {
+	case o == nil:
+		return ""
+	case o.Token.Less(m.journal.tokens[e.shard]):
+		return whyNewOwner
+	case o.HoldUntil != 0 && (e.recovered || m.deps.clock() > o.HoldUntil):
+		// What an earlier process has accepted may be of an earlier boot, whose
+		// clock was another.
+		return whyOver
+	}
+	return ""
+}
+
+// returned makes the report that gives a task back. The caller holds mu.
+func (m *Minion) returned(e *entry, why string) *job.Report {
+	if why == whyOver && !e.recovered {
+		m.renewals.asked[e.key] = time.Now()
+	}
+	return &job.Report{Task: e.key.id(m.cfg.ID), Shard: e.shard, Returned: true, Reason: "was not started before " + why}
+}
+
+// wait puts a task in line. The caller holds mu.
+func (m *Minion) wait(e *entry) {
+	if e.renewed {
+		m.renewals.line = append(m.renewals.line, e)
+		return
+	}
+	m.waiting = append(m.waiting, e)
+}
+
+// first returns the task whose turn it is, nil when none waits. The caller holds
+// mu.
+func (m *Minion) first() *entry {
+	for key, at := range m.renewals.asked {
+		if time.Since(at) > renewalWait {
+			delete(m.renewals.asked, key)
+		}
+	}
+	for _, line := range []*[]*entry{&m.renewals.line, &m.waiting} {
+		for len(*line) > 0 {
+			if e := (*line)[0]; e.settling == nil && e.final == nil {
+				return e
+			}
+			*line = (*line)[1:] // cancelled meanwhile
+		}
+	}
+	return nil
+}
+
+// dropFirst takes the task out of line that first has returned. The caller holds
+// mu.
+func (m *Minion) dropFirst() {
+	line := &m.waiting
+	if len(m.renewals.line) > 0 {
+		line = &m.renewals.line
+	}
+	*line = (*line)[1:]
+}

@@ -1,0 +1,201 @@
+package worker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// leased is a node whose orders have an end of their owner's lease, and the clock
+// of its minions.
+func leased(t *testing.T) (n *node, clock *atomic.Int64) {
+	t.Helper()
+	clock = &atomic.Int64{}
+	clock.Store(int64(time.Hour))
+	n = newNode(t)
+	n.ahead = proto.Int64(0)
+	n.change = func(d *Deps) { d.clock = func() time.Duration { return time.Duration(clock.Load()) } }
+	return n, clock
+}
+
+// until sets the end of an order's lease, on the minion's clock. It is far from
+// the machine's, by which the shim goes: that one is not held back by it.
+func until(o *job.Order, end time.Duration) *job.Order {
+	o.HoldUntil = end
+	return o
+}
+
+func (n *node) returned(o *job.Order) job.Report {
+	n.t.Helper()
+	return n.report(o.Task, "word that it is given back", func(r *job.Report) bool { return r.Returned })
+}
+
+// far is an end of a lease on the clocks of both the minion and its shim.
+const far = 1 << 60
+
+// TestI9_AnOrderThatComesLateStartsNothing: not one that reaches the minion after
+// the end of its owner's lease; with another end it is an order as any. Where the
+// node says nothing of the clocks, ends mean nothing.
+func TestI9_AnOrderThatComesLateStartsNothing(t *testing.T) {
+	t.Parallel()
+	n, _ := leased(t)
+	start(t, n, dataDir(t))
+	file := filepath.Join(t.TempDir(), "runs")
+	o := until(shell("echo x >> %s", file), time.Hour-1)
+	n.order(o)
+	if r := n.returned(o); r.Known || !strings.Contains(r.Reason, whyOver) {
+		t.Errorf("report = %+v", r)
+	}
+	if got := lines(t, file); len(got) != 0 {
+		t.Fatalf("it ran %d times", len(got))
+	}
+	n.order(until(o, far))
+	if r := n.final(o); r.State != job.StateSucceeded {
+		t.Errorf("report = %+v", r)
+	}
+	n.ahead = nil
+	old := until(shell("true"), time.Hour-1)
+	n.order(old)
+	if r := n.final(old); r.State != job.StateSucceeded {
+		t.Errorf("by a node that says nothing of the clocks: %+v", r)
+	}
+}
+
+// TestI9_TheShimLooksLast: what was in time when the minion handed it over, and is
+// late when it is to be started, is not started.
+func TestI9_TheShimLooksLast(t *testing.T) {
+	t.Parallel()
+	n, clock := leased(t)
+	clock.Store(0) // the machine, and so the shim, has been up for longer
+	start(t, n, dataDir(t))
+	file := filepath.Join(t.TempDir(), "runs")
+	o := until(shell("echo x >> %s", file), time.Nanosecond)
+	n.order(o)
+	n.returned(o)
+	n.order(until(o, far))
+	n.final(o)
+	if got := lines(t, file); len(got) != 1 {
+		t.Errorf("it ran %d times", len(got))
+	}
+}
+
+// TestI9_WhatWaitsIsGivenBackAtItsTurn: while a lease ends, tasks wait for a place.
+// One for each place is given back when one is free, keeps its turn, and is started
+// once by the order that comes then.
+func TestI9_WhatWaitsIsGivenBackAtItsTurn(t *testing.T) {
+	t.Parallel()
+	n, clock := leased(t)
+	m, _ := start(t, n, dataDir(t), func(c *Config) { c.MaxRunning = 1 })
+	dir := t.TempDir()
+	file, gate := filepath.Join(dir, "runs"), filepath.Join(dir, "gate")
+	first := until(shell("while ! [ -e %s ]; do sleep 0.01; done", gate), far)
+	n.order(first)
+	n.running(first)
+	var waits []*job.Order
+	for i := range 3 {
+		waits = append(waits, until(shell("echo %d >> %s", i, file), 2*time.Hour))
+	}
+	n.order(waits...)
+	clock.Store(int64(3 * time.Hour))
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range waits {
+		n.returned(o)
+		n.mu.Lock()
+		for _, later := range waits[i+1:] {
+			for _, r := range n.reports {
+				if r.Returned && keyOf(r.Task) == keyOf(later.Task) {
+					t.Errorf("task %v is given back, and there is no place for it", r.Task)
+				}
+			}
+		}
+		n.mu.Unlock()
+		again := *o
+		n.order(until(&again, far))
+		n.final(o)
+	}
+	if got := fmt.Sprint(lines(t, file)); got != "[0 1 2]" {
+		t.Errorf("ran: %s", got)
+	}
+	poll(t, "end of all", func() bool { s := m.Status(); return s.Running == 0 && s.Waiting == 0 })
+}
+
+// TestI9_ANewOwnersQuestionTakesWhatWaits: a task that waits under a lower token is
+// given back to whoever asks about it, also after a restart, and runs once, by the
+// asker's order.
+func TestI9_ANewOwnersQuestionTakesWhatWaits(t *testing.T) {
+	t.Parallel()
+	n, _ := leased(t)
+	dir := dataDir(t)
+	one := func(c *Config) { c.MaxRunning = 1 }
+	_, stop := start(t, n, dir, one)
+	tmp := t.TempDir()
+	file, gate := filepath.Join(tmp, "runs"), filepath.Join(tmp, "gate")
+	first := until(shell("while ! [ -e %s ]; do sleep 0.01; done", gate), far)
+	first.Shard++
+	n.order(first)
+	n.running(first)
+	o := until(shell("echo $CARILLON_TOKEN >> %s", file), far)
+	n.order(o)
+	newer := job.Token{Epoch: 1, Revision: 99}
+	n.ask(o.Task, o.Shard, newer)
+	if r := n.returned(o); r.Known || !strings.Contains(r.Reason, whyNewOwner) {
+		t.Errorf("report = %+v", r)
+	}
+	stop()
+	n.forget()
+	start(t, n, dir, one)
+	n.ask(o.Task, o.Shard, newer)
+	if r := n.report(o.Task, "answer", func(*job.Report) bool { return true }); r.Known || r.State != "" {
+		t.Errorf("after a restart it says %+v, want that it does not know it", r)
+	}
+	n.order(o) // a copy of the old order
+	n.report(o.Task, "refusal", func(r *job.Report) bool { return r.State == job.StateRejected })
+	n.forget()
+	again := *o
+	again.Token = newer
+	n.order(&again)
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.final(&again)
+	if got := lines(t, file); len(got) != 1 || got[0] != newer.String() {
+		t.Errorf("ran under %v, want once under %v", got, newer)
+	}
+}
+
+// TestI9_ARestartEndsLeases: what an earlier process accepted, and did not start,
+// has an end of a lease on a clock that may be another: it is given back.
+func TestI9_ARestartEndsLeases(t *testing.T) {
+	t.Parallel()
+	n, _ := leased(t)
+	dir := dataDir(t)
+	one := func(c *Config) { c.MaxRunning = 1 }
+	_, stop := start(t, n, dir, one)
+	gate := filepath.Join(t.TempDir(), "gate")
+	first := until(shell("while ! [ -e %s ]; do sleep 0.01; done", gate), far)
+	n.order(first)
+	n.running(first)
+	o := until(shell("true"), far)
+	n.order(o)
+	stop()
+	n.forget()
+	start(t, n, dir, one)
+	n.returned(o)
+	n.order(o)
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := n.final(o); r.State != job.StateSucceeded {
+		t.Errorf("report = %+v", r)
+	}
+}
