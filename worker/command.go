@@ -53,8 +53,8 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 		if err != nil {
 			return shim.Spec{}, err
 		}
-		path, err := m.scripts.file(sum, o.Script.Source, acct)
-		if err != nil {
+		path := m.stepFile(key, scriptFile)
+		if err := m.lendScript(path, sum, o.Script.Source, acct); err != nil {
 			return shim.Spec{}, fmt.Errorf("script cannot be stored: %w", err)
 		}
 		args = append(interpreter(o.Script.Interpreter), path)

@@ -61,6 +61,10 @@
 //	    not be, and the node is told. It may be ordered again, as one that was
 //	    never here. The time is this host's monotonic clock; what a process
 //	    finds that an earlier one accepted has passed, for the boot may be another.
+//	I10. What a task runs of a script has the hash that its order names, and is the
+//	    task's own copy: nobody but the minion can change it.
+//	I11. What a task starts is held against the minion's own list at its start
+//	    (package allow), and has no open files but its input and output.
 //
 // # Waiting beyond a lease
 //

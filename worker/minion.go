@@ -225,7 +225,7 @@ func (m *Minion) makeDirs() error {
 	}
 	pass := datadir.OfMinion()
 	for dir, mode := range map[string]os.FileMode{
-		"output": datadir.Private, "scripts": pass, "shim": datadir.Private, stepsDir: pass, "work": pass,
+		"output": datadir.Private, "scripts": datadir.Private, "shim": datadir.Private, stepsDir: pass, "work": pass,
 	} {
 		if err := datadir.Make(m.cfg.path(dir), mode, m.log); err != nil {
 			return err

@@ -242,7 +242,7 @@ func TestScriptAndEnvironment(t *testing.T) {
 	n.order(o)
 	r := n.final(o)
 	got := strings.Split(r.Stdout.Head, "\n")
-	if len(got) < 3 || !strings.HasPrefix(got[0], "hello test "+dir+"/scripts/") || got[1] != dir+"/work" || got[2] != "no stdin" {
+	if len(got) < 3 || !strings.HasPrefix(got[0], "hello test "+dir+"/steps/") || got[1] != dir+"/work" || got[2] != "no stdin" {
 		t.Errorf("output = %q, reason %q, stderr %q", r.Stdout.Head, r.Reason, r.Stderr.Head)
 	}
 }

@@ -115,6 +115,13 @@ func (r *record) encode() ([]byte, error) { return json.Marshal(r) }
 func decodeRecord(b []byte) (record, error) {
 	var r record
 	err := json.Unmarshal(b, &r)
+	// A task without a name could not be written again.
+	if err == nil && r.Order != nil {
+		_, err = job.ParseFireID(r.Order.Task.Fire.String())
+	}
+	if err == nil && r.Report != nil {
+		_, err = job.ParseFireID(r.Report.Task.Fire.String())
+	}
 	return r, err
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -24,79 +26,48 @@ const (
 	scriptFresh = 10 * time.Minute
 )
 
-// scripts keeps the texts of scripts as files, by their hash and owner. The one
-// that the minion itself owns is what others are made from.
+// scripts keeps the texts that were asked for as files, by their hash. They are
+// the minion's own, in a directory that is closed to all others, and what is read
+// of them counts only if it has the hash: each task gets a copy (lend).
 type scripts struct {
 	dir string
 	// total is scriptTotal; tests have less.
 	total int64
 
-	mu sync.Mutex
-	// mu guards checked: files whose content was looked at by this process.
-	checked map[string]bool
+	mu sync.Mutex // guards the files
 }
 
-func (s *scripts) path(uid int, sum string) string {
-	return filepath.Join(s.dir, strconv.Itoa(uid)+"-"+sum)
+func (s *scripts) path(sum string) string {
+	return filepath.Join(s.dir, strconv.Itoa(os.Geteuid())+"-"+sum)
 }
 
-// file returns the path of a file with the text that only the account can read.
-// Without source the text has to be there (has).
-func (s *scripts) file(sum, source string, acct *account) (string, error) {
-	if source != "" && job.ScriptSum(source) != sum {
-		return "", fmt.Errorf("the text of script %.12s is not what its hash says", sum)
+// text returns the text with a hash: source, or where that is empty, the one
+// that is kept.
+func (s *scripts) text(sum, source string) (string, error) {
+	if source != "" {
+		if job.ScriptSum(source) != sum {
+			return "", fmt.Errorf("the text of script %.12s is not what its hash says", sum)
+		}
+		return source, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	uid, gid := acct.ids()
-	path := s.path(uid, sum)
-	if s.used(path) {
-		return path, nil
-	}
-	if b, err := os.ReadFile(path); err != nil || job.ScriptSum(string(b)) != sum {
-		if source == "" {
-			if source, err = s.read(sum); err != nil {
-				return "", err
-			}
-		}
-		if err := writeOwned(path, source, uid, gid); err != nil {
-			return "", err
-		}
-	}
-	s.check(path)
-	return path, nil
+	return s.read(sum)
 }
 
-// used reports whether a file was checked and is there; it stays then.
-func (s *scripts) used(path string) bool {
-	if !s.checked[path] {
-		return false
-	}
-	st, err := os.Lstat(path)
-	if err != nil {
-		return false
-	}
-	if now := time.Now(); now.Sub(st.ModTime()) > scriptFresh/2 {
-		_ = os.Chtimes(path, now, now) // in use: it stays
-	}
-	return true
-}
-
-func (s *scripts) check(path string) {
-	if s.checked == nil {
-		s.checked = map[string]bool{}
-	}
-	s.checked[path] = true
-}
-
-// read returns the minion's own copy of a text.
+// read returns a text that is kept; it stays then.
 func (s *scripts) read(sum string) (string, error) {
-	b, err := os.ReadFile(s.path(os.Geteuid(), sum))
+	path := s.path(sum)
+	b, err := os.ReadFile(path)
 	if err == nil && job.ScriptSum(string(b)) != sum {
 		err = errors.New("its content is another one")
 	}
 	if err != nil {
 		return "", fmt.Errorf("text %.12s: %w", sum, err)
+	}
+	if st, err := os.Lstat(path); err == nil && time.Since(st.ModTime()) > scriptFresh/2 {
+		now := time.Now()
+		_ = os.Chtimes(path, now, now) // in use: it stays
 	}
 	return string(b), nil
 }
@@ -105,29 +76,15 @@ func (s *scripts) read(sum string) (string, error) {
 func (s *scripts) has(sum string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	own := s.path(os.Geteuid(), sum)
-	if s.used(own) {
-		return true
-	}
-	if _, err := s.read(sum); err != nil {
-		return false
-	}
-	now := time.Now()
-	_ = os.Chtimes(own, now, now)
-	s.check(own)
-	return true
+	_, err := s.read(sum)
+	return err == nil
 }
 
 // keep stores a text that was asked for.
 func (s *scripts) keep(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	own := s.path(os.Geteuid(), job.ScriptSum(text))
-	if err := writeOwned(own, text, os.Geteuid(), os.Getegid()); err != nil {
-		return err
-	}
-	s.check(own)
-	return nil
+	return writeFile(s.path(job.ScriptSum(text)), text, func(f *os.File) error { return f.Chmod(0o600) })
 }
 
 // missing returns the hashes of the texts that an order needs and that are
@@ -169,9 +126,11 @@ func (s *scripts) clean(now time.Time) {
 	}
 	slices.SortFunc(files, func(a, b os.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })
 	limit := cmp.Or(s.total, scriptTotal)
+	own := strconv.Itoa(os.Geteuid()) + "-"
 	for _, f := range files {
 		age := now.Sub(f.ModTime())
-		if age > scriptKeep || total > limit && age > scriptFresh {
+		former := !strings.HasPrefix(f.Name(), own) // former releases kept a copy for each account
+		if age > scriptKeep || (total > limit || former) && age > scriptFresh {
 			_ = os.Remove(filepath.Join(s.dir, f.Name()))
 			total -= f.Size()
 		}
@@ -186,18 +145,69 @@ func (a *account) ids() (uid, gid int) {
 	return os.Geteuid(), os.Getegid()
 }
 
-// writeOwned writes a file, as a whole or not at all, that only its owner can read.
-func writeOwned(path, text string, uid, gid int) error {
+// lend writes a file that the account can read and run, and cannot change: it
+// stays the minion's own.
+func (a *account) lend(path, text string) error {
+	return writeFile(path, text, func(f *os.File) error {
+		if a.credential == nil {
+			return f.Chmod(0o500)
+		}
+		err := f.Chmod(0o500)
+		if err == nil && syscall.Setxattr(f.Name(), aclName, readersACL(a.credential.UID), 0) == nil {
+			return nil
+		}
+		// A file system without access lists: the account's group reads it.
+		if err == nil {
+			err = f.Chown(-1, int(a.credential.GID))
+		}
+		return errors.Join(err, f.Chmod(0o550))
+	})
+}
+
+// give writes a file that is the account's own, and closed to others.
+func (a *account) give(path, text string) error {
+	return writeFile(path, text, func(f *os.File) error {
+		err := f.Chmod(0o600)
+		if uid, gid := a.ids(); err == nil && uid != os.Geteuid() {
+			err = f.Chown(uid, gid)
+		}
+		return err
+	})
+}
+
+// aclName is where Linux keeps the access list of a file.
+const aclName = "system.posix_acl_access"
+
+// readersACL returns the access list by which the owner and one account read and
+// run a file, and nobody else.
+func readersACL(uid uint32) []byte {
+	const (
+		version                          = 2
+		owner, user, group, mask, others = 0x01, 0x02, 0x04, 0x10, 0x20
+		read                             = 4 | 1
+		nobody                           = ^uint32(0)
+	)
+	b := binary.LittleEndian.AppendUint32(nil, version)
+	for _, e := range []struct {
+		tag, rights uint16
+		id          uint32
+	}{{owner, read, nobody}, {user, read, uid}, {group, 0, nobody}, {mask, read, nobody}, {others, 0, nobody}} {
+		b = binary.LittleEndian.AppendUint16(b, e.tag)
+		b = binary.LittleEndian.AppendUint16(b, e.rights)
+		b = binary.LittleEndian.AppendUint32(b, e.id)
+	}
+	return b
+}
+
+// writeFile writes a file, as a whole or not at all; finish gives it its rights.
+func writeFile(path, text string, finish func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), newFile+"*")
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteString(text)
 	if err == nil {
-		err = f.Chmod(0o700)
-	}
-	if err == nil && uid != os.Geteuid() {
-		err = f.Chown(uid, gid)
+		err = finish(f)
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {

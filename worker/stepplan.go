@@ -16,13 +16,14 @@ import (
 	"github.com/carillon-cron/carillon/worker/steps"
 )
 
-// A task with steps has files KEY.SUFFIX in the directory "steps": the plan, what
-// came of it, and its scripts, so that they stay however long the steps before
-// them take. They go with the task.
+// A task has files KEY.SUFFIX in the directory "steps": its script, or for steps
+// the plan, what came of it, and a script for each. All but the result are lent
+// to the account of the task. They go with the task.
 const (
 	stepsDir   = "steps"
 	planFile   = "plan"
 	resultFile = "result"
+	scriptFile = "script"
 )
 
 // stepsArg has RunShim run steps, and no shim.
@@ -42,8 +43,8 @@ func (m *Minion) planSteps(o *job.Order, acct *account, key string, gate *gate) 
 			return nil, fmt.Errorf("step %s: %w", st.Name, err)
 		}
 		if st.Script != nil {
-			path, err := m.stepScript(st.Script, acct, key, i)
-			if err != nil {
+			path := m.stepFile(key, strconv.Itoa(i))
+			if err := m.lendScript(path, st.Script.SHA256, st.Script.Source, acct); err != nil {
 				return nil, fmt.Errorf("script of step %s cannot be stored: %w", st.Name, err)
 			}
 			next.Args = append(append(interpreter(st.Command), path), st.Args...)
@@ -57,24 +58,23 @@ func (m *Minion) planSteps(o *job.Order, acct *account, key string, gate *gate) 
 	if err != nil {
 		return nil, fmt.Errorf("steps: %w", err)
 	}
-	uid, gid := acct.ids()
-	for suffix, content := range map[string]string{planFile: string(text), resultFile: ""} {
-		if err := writeOwned(m.stepFile(key, suffix), content, uid, gid); err != nil {
-			return nil, fmt.Errorf("steps cannot be stored: %w", err)
-		}
+	err = acct.lend(m.stepFile(key, planFile), string(text))
+	if err == nil {
+		err = acct.give(m.stepFile(key, resultFile), "")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("steps cannot be stored: %w", err)
 	}
 	return append(slices.Clone(m.cfg.ShimCommand), stepsArg, m.stepFile(key, planFile), m.stepFile(key, resultFile)), nil
 }
 
-// stepScript puts the script of a step beside the task's other files.
-func (m *Minion) stepScript(s *job.OrderScript, acct *account, key string, i int) (string, error) {
-	from, err := m.scripts.file(s.SHA256, s.Source, acct)
+// lendScript writes a task's own copy of a script.
+func (m *Minion) lendScript(path, sum, source string, acct *account) error {
+	text, err := m.scripts.text(sum, source)
 	if err != nil {
-		return "", err
+		return err
 	}
-	to := m.stepFile(key, strconv.Itoa(i))
-	_ = os.Remove(to) // of an earlier try
-	return to, os.Link(from, to)
+	return acct.lend(path, text)
 }
 
 // stepResults reads what came of a task's steps; nil: nothing is known.

@@ -96,8 +96,7 @@ func runStage(dir string, idle time.Duration) error {
 	if err := os.Chdir(dir); err != nil {
 		return fmt.Errorf("shim: %w", err)
 	}
-	syscall.CloseOnExec(3)
-	syscall.CloseOnExec(4)
+	KeepDescriptors()
 	lock, file := os.NewFile(3, "lock"), os.NewFile(4, socketName)
 	defer func() { _ = lock.Close() }()
 	fl, err := net.FileListener(file)

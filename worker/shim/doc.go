@@ -34,6 +34,9 @@
 // I6. A command's end is never held up for longer than PipeGrace by a
 // background process that keeps its pipes open.
 //
+// I7. A command has no descriptors but its input and output, whatever the shim was
+// started with.
+//
 // # What is not promised
 //
 // Without a control group: a process that leaves its session, loses its parent and wipes its

@@ -22,15 +22,18 @@ type exitLog struct {
 
 func openExitLog(path string) (*exitLog, wal.Opened, error) {
 	x := &exitLog{kept: map[string]Ended{}}
+	var unread int64
 	log, info, err := wal.Open(path, func(p []byte) error {
 		var e Ended
 		if err := json.Unmarshal(p, &e); err != nil {
-			return err
+			unread += int64(len(p)) // the sum was right, so another release wrote it
+			return nil              //nolint:nilerr // counted
 		}
 		x.kept[e.Key] = e
 		return nil
 	})
 	x.log = log
+	info.Damaged += unread
 	return x, info, err
 }
 
@@ -60,6 +63,11 @@ func (x *exitLog) forget(keys []string) error {
 	if x.log.Size() < rewriteAt {
 		return nil
 	}
+	return x.rewrite()
+}
+
+// rewrite writes the log anew, with what is kept. The caller holds mu.
+func (x *exitLog) rewrite() error {
 	return x.log.Rewrite(func(emit func([]byte) error) error {
 		for _, e := range x.kept {
 			body, err := json.Marshal(e)

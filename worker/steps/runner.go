@@ -23,6 +23,7 @@ const (
 	CodeTimeout  = 124
 	CodeNotFound = 127
 	codeSignal   = 128
+	maxCode      = 255
 )
 
 // Step is one step of a plan.
@@ -121,7 +122,8 @@ func Results(in io.Reader) []job.StepResult {
 	}
 	states := []job.State{job.StateSucceeded, job.StateFailed, job.StateTimedOut, job.StateCancelled, job.StateSkipped}
 	for i := range results {
-		if len(results[i].Name) > job.MaxNameLen || !slices.Contains(states, results[i].State) || results[i].Took < 0 {
+		r := &results[i]
+		if job.CheckName(r.Name) != nil || !slices.Contains(states, r.State) || r.ExitCode < 0 || r.ExitCode > maxCode || r.Took < 0 || r.Took > job.Duration(job.MaxTimeout) {
 			return nil
 		}
 	}

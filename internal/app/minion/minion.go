@@ -20,6 +20,7 @@ import (
 
 	"github.com/carillon-cron/carillon/worker"
 	"github.com/carillon-cron/carillon/worker/allow"
+	"github.com/carillon-cron/carillon/worker/shim"
 )
 
 // Config is what a worker process needs.
@@ -47,6 +48,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err != nil {
 		return err
 	}
+	shim.KeepDescriptors() // of whoever started us, for programs that tell facts
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := up.register(reg); err != nil {
