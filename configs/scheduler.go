@@ -20,10 +20,13 @@ type Scheduler struct {
 	Priority int    `mapstructure:"priority"`
 	Capacity int    `mapstructure:"capacity"`
 	// Labels are what groups pin and spread by, besides "node" and "site".
-	Labels     map[string]string `mapstructure:"labels"`
-	DataDir    string            `mapstructure:"dataDir"`
-	Listen     string            `mapstructure:"listen"`
-	PeerListen string            `mapstructure:"peerListen"`
+	Labels  map[string]string `mapstructure:"labels"`
+	DataDir string            `mapstructure:"dataDir"`
+	Listen  string            `mapstructure:"listen"`
+	// APIHosts are names and addresses by which clients may ask the API, besides
+	// loopback, Advertise and the address that it listens on.
+	APIHosts   []string `mapstructure:"apiHosts"`
+	PeerListen string   `mapstructure:"peerListen"`
 	// Socket is the path of the local socket for the API; empty: carillon.sock in
 	// the data directory; "none": there is none.
 	Socket    string `mapstructure:"socket"`
@@ -126,6 +129,11 @@ func (c *Scheduler) Validate() error {
 	}
 	v.address("listen", c.Listen, c.OpenAPI, "nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --open-api")
 	v.address("peerListen", c.PeerListen, !c.Insecure, "--insecure is for loopback only; leave it out, and minions and peers connect by mutual TLS")
+	for _, host := range c.APIHosts {
+		if !isHost(host) {
+			v.add("apiHosts", "%q is not the name or the address of a host; give it without scheme and port, as in carillon.example.org", host)
+		}
+	}
 	if c.Listen == c.PeerListen && !strings.HasSuffix(c.Listen, ":0") {
 		v.add("peerListen", "%q is the address of listen too; give another", c.PeerListen)
 	}
@@ -216,6 +224,15 @@ func (v *validator) oneOf(path, given string, allowed ...string) {
 	if !slices.Contains(allowed, given) {
 		v.add(path, "%q is not known; %s are allowed", given, strings.Join(allowed, ", "))
 	}
+}
+
+// isHost reports whether a client may have it as the host in an address.
+func isHost(host string) bool {
+	if net.ParseIP(strings.Trim(host, "[]")) != nil {
+		return true
+	}
+	u, err := url.Parse("http://" + host)
+	return err == nil && host != "" && u.Hostname() == host && u.Host == host && !strings.Contains(host, "*")
 }
 
 func loopback(host string) bool {

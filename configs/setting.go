@@ -31,6 +31,7 @@ func schedulerSettings() []setting {
 		{path: "labels", flag: "label", usage: "label of this node that groups pin and spread by, as `KEY=VALUE`; may be given several times", example: "{rack: r1, disk: ssd}"},
 		{path: "dataDir", flag: "data-dir", usage: "directory for this node's data", example: "/var/lib/carillon/scheduler"},
 		{path: "listen", flag: "listen", usage: "address of the API and the page"},
+		{path: "apiHosts", flag: "api-host", usage: "`NAME` or address by which clients may ask the API, besides loopback, --listen and --advertise; others are refused; may be given several times", example: "[carillon.example.org]"},
 		{path: "peerListen", flag: "peer-listen", usage: "address for minions and peers"},
 		{path: "socket", flag: "socket", usage: "local socket of the API, for this account, root and the file's group; none for no socket (default: carillon.sock in the data directory)"},
 		{path: "advertise", flag: "advertise", usage: "host name or IP under which others reach this node (default: as it listens)"},

@@ -29,6 +29,7 @@ type devOptions struct {
 	dataDir    string
 	ephemeral  bool
 	listen     string
+	apiHosts   []string
 	peerListen string
 	noExamples bool
 	logLevel   string
@@ -40,6 +41,7 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringVar(&o.dataDir, "data-dir", devDataDir(), "directory for all data; a restart continues there")
 	fs.BoolVar(&o.ephemeral, "ephemeral", false, "keep no data")
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:8420", "address of the API and the page")
+	fs.StringSliceVar(&o.apiHosts, "api-host", nil, "`NAME` or address by which the API may be asked, besides loopback and --listen; may be given several times")
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
 	fs.StringVar(&o.logLevel, "log-level", "error", "debug, info, warn or error")
@@ -90,7 +92,7 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	}
 	cfg := configs.DefaultScheduler()
 	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
-	cfg.Listen, cfg.PeerListen = o.listen, o.peerListen
+	cfg.Listen, cfg.PeerListen, cfg.APIHosts = o.listen, o.peerListen, o.apiHosts
 	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
 	if err := cfg.Validate(); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -203,6 +204,16 @@ func (n *Node) names() []string {
 	return names
 }
 
+// hosts are the names by which the API may be asked besides the address that a
+// request comes to.
+func (n *Node) hosts() []string {
+	hosts := append(slices.Clone(n.cfg.APIHosts), n.cfg.Advertise)
+	if host, _, err := net.SplitHostPort(n.cfg.Listen); err == nil {
+		hosts = append(hosts, host)
+	}
+	return hosts
+}
+
 // enrollment is a registrar as control sees it; nil where there is none.
 func enrollment(r *registrar.Registrar) control.Enrollment {
 	if r == nil {
@@ -348,7 +359,7 @@ func (n *Node) looksAfter(bucket int) bool {
 
 // serve makes the node's servers.
 func (n *Node) serve(metrics *prometheus.Registry) error {
-	api, err := httpapi.New(httpapi.Config{}, httpapi.Deps{
+	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts()}, httpapi.Deps{
 		Control: n.control, Account: account, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
 	})
 	if err != nil {

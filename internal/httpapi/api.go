@@ -18,6 +18,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/httpguard"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -95,6 +96,9 @@ type Control interface {
 
 // Config holds the API's settings; zero values mean the defaults.
 type Config struct {
+	// Hosts are the names and addresses by which clients may ask, besides loopback
+	// and the address that a request comes to; see httpguard.
+	Hosts []string
 	// MaxApplyBytes bounds a manifest. Zero: DefaultMaxApplyBytes.
 	MaxApplyBytes int64
 	// Heartbeat is how often a stream of events says that it is alive.
@@ -143,7 +147,7 @@ type API struct {
 	gatherer prometheus.Gatherer
 	log      *zap.Logger
 	metrics  *metrics
-	origin   *http.CrossOriginProtection
+	guard    *httpguard.Guard
 	handler  http.Handler
 }
 
@@ -176,11 +180,11 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, control: deps.Control, account: deps.Account, ready: deps.Ready, gatherer: deps.Gatherer,
-		log: deps.Logger.Named("http"), metrics: m, origin: http.NewCrossOriginProtection(),
+		log: deps.Logger.Named("http"), metrics: m,
 	}
-	a.origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, problem(http.StatusForbidden, "a page of another origin may not do this"))
-	}))
+	a.guard = httpguard.New(httpguard.Config{Names: cfg.Hosts, Flag: "--api-host", Deny: func(w http.ResponseWriter, status int, text string) {
+		writeProblem(w, problem(status, text))
+	}})
 	mux := http.NewServeMux()
 	if err := a.Register(mux); err != nil {
 		return nil, err

@@ -21,6 +21,9 @@
 //
 // Every error is an RFC 9457 problem document, made in one place: see Problem.
 //
+// Requests by names that are not the node's, and those of pages of other origins,
+// are refused on every route: see httpguard.
+//
 // A stream ends when its client goes away. Once bytes of it are out, an error
 // can no longer change the status: the output stream ends with a line that has
 // the member "error" instead.

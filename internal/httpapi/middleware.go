@@ -32,11 +32,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// Middleware wraps all that the node serves over HTTP: it refuses unsafe
-// requests of pages from other origins, answers for handlers that panic, counts
+// Middleware wraps all that the node serves over HTTP: it refuses what pages of
+// other sites ask for (see httpguard), answers for handlers that panic, counts
 // and logs.
 func (a *API) Middleware(next http.Handler) http.Handler {
-	next = a.origin.Handler(next)
+	next = a.guard.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}

@@ -9,6 +9,7 @@
 //	node_test.go         a node, its API, and the command line
 //	minion_test.go       a minion, and how it joins
 //	account_test.go      another account of the host
+//	browser_test.go      a browser, and a site whose pages attack
 //	certificate_test.go  certificates of every kind, good and bad
 //
 // The tests need root, to act as other accounts. They wait for conditions, never

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/httpguard"
 	"github.com/carillon-cron/carillon/worker"
 	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/shim"
@@ -143,7 +144,8 @@ func listen(addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// Handler serves /metrics, /livez and /readyz of a minion.
+// Handler serves /metrics, /livez and /readyz of a minion, to programs and not to
+// pages of other sites.
 func Handler(m *worker.Minion, reg prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -167,5 +169,5 @@ func Handler(m *worker.Minion, reg prometheus.Gatherer) http.Handler {
 		}
 		_, _ = fmt.Fprintf(w, "ok: connected to %s\n", s.Node)
 	})
-	return mux
+	return httpguard.New(httpguard.Config{}).Handler(mux)
 }

@@ -64,9 +64,15 @@ func TestHandler(t *testing.T) {
 		"/metrics": {http.StatusOK, "carillon_minion_tasks_running 0"},
 	} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1:7421"+path, nil))
 		if w.Code != want.code || !strings.Contains(w.Body.String(), want.text) {
 			t.Errorf("%s = %d %q", path, w.Code, w.Body)
+		}
+		// A page whose name was pointed at this address gets nothing.
+		w = httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://evil.test:7421"+path, nil))
+		if w.Code != http.StatusMisdirectedRequest {
+			t.Errorf("%s by a foreign name = %d %q", path, w.Code, w.Body)
 		}
 	}
 }
