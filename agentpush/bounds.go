@@ -169,6 +169,11 @@ func descriptorOf(m pb.Message) protoreflect.MessageDescriptor { return m.ProtoR
 // arriving is a frame of a minion before it is decoded.
 type arriving struct{ data []byte }
 
+// Frame tells who looks at it before us which message it is, and its wire form.
+func (a *arriving) Frame() (protoreflect.FullName, []byte) {
+	return "carillon.agent.v1.FromMinion", a.data
+}
+
 // decode returns the frame, unless a field of it is out of its range.
 func (h *Hub) decode(a *arriving) (*agentpb.FromMinion, error) {
 	if err := h.frames.Check(a.data); err != nil {

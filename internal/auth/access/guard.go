@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -248,19 +249,58 @@ type guarded struct {
 	who   auth.Identity
 }
 
+// Encoded is a frame that its receiver decodes by itself, later.
+type Encoded interface {
+	// Frame returns the message that the frame is one of, and its wire form.
+	Frame() (message protoreflect.FullName, wire []byte)
+}
+
 // RecvMsg leaves out frames that this release does not know.
 func (s *guarded) RecvMsg(m any) error {
 	for {
 		if err := s.ServerStream.RecvMsg(m); err != nil {
 			return err
 		}
-		frame, ok := m.(proto.Message)
-		if !ok {
-			return status.Errorf(codes.Internal, "a %T is no frame", m)
+		var known bool
+		var err error
+		switch frame := m.(type) {
+		case proto.Message:
+			if known, err = s.guard.frame(s.who, frame); !known && err == nil {
+				proto.Reset(frame)
+			}
+		case Encoded:
+			known, err = s.guard.encoded(s.who, frame)
+		default:
+			err = status.Errorf(codes.Internal, "a %T is no frame", m)
 		}
-		if known, err := s.guard.frame(s.who, frame); known || err != nil {
+		if known || err != nil {
 			return err
 		}
-		proto.Reset(frame)
 	}
+}
+
+// encoded is frame for one that is not decoded. Whichever of a oneof's fields the
+// receiver takes, all that are there have to be allowed.
+func (g *Guard) encoded(who auth.Identity, e Encoded) (known bool, err error) {
+	message, wire := e.Frame()
+	of, ok := g.frames[message]
+	if !ok {
+		return true, nil
+	}
+	for len(wire) > 0 {
+		number, _, n := protowire.ConsumeField(wire)
+		if n < 0 {
+			return true, status.Errorf(codes.InvalidArgument, "the frame cannot be read: %v", protowire.ParseError(n))
+		}
+		wire = wire[n:]
+		for _, f := range of {
+			if r, ok := f.rows[number]; ok {
+				known = true
+				if err := g.decide(who, r); err != nil {
+					return true, err
+				}
+			}
+		}
+	}
+	return known, nil
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/internal/auth"
@@ -32,6 +33,11 @@ func (s *stream) RecvMsg(m any) error {
 	if len(s.frames) == 0 {
 		return io.EOF
 	}
+	if e, ok := m.(*encoded); ok {
+		wire, err := proto.Marshal(s.frames[0])
+		e.wire, s.frames = wire, s.frames[1:]
+		return err
+	}
 	to, ok := m.(proto.Message)
 	if !ok {
 		return errors.New("not a message")
@@ -40,6 +46,13 @@ func (s *stream) RecvMsg(m any) error {
 	proto.Merge(to, s.frames[0])
 	s.frames = s.frames[1:]
 	return nil
+}
+
+// encoded is a frame of a minion that is decoded later.
+type encoded struct{ wire []byte }
+
+func (e *encoded) Frame() (protoreflect.FullName, []byte) {
+	return "carillon.agent.v1.FromMinion", e.wire
 }
 
 // newGuard returns a guard whose caller is who.
@@ -53,14 +66,17 @@ func newGuard(t *testing.T, cfg access.Config, who auth.Identity, err error) *ac
 }
 
 // session opens a minion's stream, and returns how many frames its handler got.
-func session(t *testing.T, g *access.Guard, frames ...proto.Message) (int, error) {
+func session(t *testing.T, raw bool, g *access.Guard, frames ...proto.Message) (int, error) {
 	t.Helper()
 	got := 0
 	err := g.Stream(nil, &stream{ctx: t.Context(), frames: frames}, &grpc.StreamServerInfo{FullMethod: "/carillon.agent.v1.Push/Session"},
 		func(_ any, s grpc.ServerStream) error {
 			for {
-				var m agentpb.FromMinion
-				if err := s.RecvMsg(&m); errors.Is(err, io.EOF) {
+				var m any = &agentpb.FromMinion{}
+				if raw {
+					m = &encoded{}
+				}
+				if err := s.RecvMsg(m); errors.Is(err, io.EOF) {
 					return nil
 				} else if err != nil {
 					return err
@@ -85,26 +101,28 @@ func TestA1_WhatHasNoRowIsRefused(t *testing.T) {
 
 func TestA2_FramesOnAStreamAreLookedAt(t *testing.T) {
 	t.Parallel()
-	hello := &agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{}}}
-	beat := &agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: &agentpb.Beat{}}}
-	minion := auth.Identity{Kind: auth.KindMinion, Name: "m1"}
-	if got, err := session(t, newGuard(t, access.Config{}, minion, nil), hello, beat); got != 2 || err != nil {
-		t.Errorf("a minion's frames: %d got through, %v", got, err)
-	}
-	// A frame that this release does not know is left out.
-	if got, err := session(t, newGuard(t, access.Config{}, minion, nil), hello, &agentpb.FromMinion{}, beat); got != 2 || err != nil {
-		t.Errorf("with an unknown frame: %d got through, %v", got, err)
-	}
-	for _, who := range []auth.Identity{{Kind: auth.KindNode, Name: "n1"}, {}} {
-		if got, err := session(t, newGuard(t, access.Config{}, who, nil), hello); got != 0 || status.Code(err) != codes.PermissionDenied {
-			t.Errorf("%s as a minion: %d frames got through, %v", who, got, err)
+	for _, raw := range []bool{false, true} {
+		hello := &agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{}}}
+		beat := &agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: &agentpb.Beat{}}}
+		minion := auth.Identity{Kind: auth.KindMinion, Name: "m1"}
+		if got, err := session(t, raw, newGuard(t, access.Config{}, minion, nil), hello, beat); got != 2 || err != nil {
+			t.Errorf("a minion's frames: %d got through, %v", got, err)
 		}
-	}
-	// The frame counts by itself, not by the stream that it comes on.
-	table := maps.Clone(access.Rules())
-	table["carillon.agent.v1.FromMinion.beat"] = []auth.Kind{auth.KindNode}
-	if got, err := session(t, newGuard(t, access.Config{Table: table}, minion, nil), hello, beat); got != 1 || status.Code(err) != codes.PermissionDenied {
-		t.Errorf("with a frame that is for nodes: %d got through, %v", got, err)
+		// A frame that this release does not know is left out.
+		if got, err := session(t, raw, newGuard(t, access.Config{}, minion, nil), hello, &agentpb.FromMinion{}, beat); got != 2 || err != nil {
+			t.Errorf("with an unknown frame: %d got through, %v", got, err)
+		}
+		for _, who := range []auth.Identity{{Kind: auth.KindNode, Name: "n1"}, {}} {
+			if got, err := session(t, raw, newGuard(t, access.Config{}, who, nil), hello); got != 0 || status.Code(err) != codes.PermissionDenied {
+				t.Errorf("%s as a minion: %d frames got through, %v", who, got, err)
+			}
+		}
+		// The frame counts by itself, not by the stream that it comes on.
+		table := maps.Clone(access.Rules())
+		table["carillon.agent.v1.FromMinion.beat"] = []auth.Kind{auth.KindNode}
+		if got, err := session(t, raw, newGuard(t, access.Config{Table: table}, minion, nil), hello, beat); got != 1 || status.Code(err) != codes.PermissionDenied {
+			t.Errorf("with a frame that is for nodes: %d got through, %v", got, err)
+		}
 	}
 }
 
@@ -140,11 +158,11 @@ func TestA3_TheTableIsWhole(t *testing.T) {
 func TestA4_WhoWasRevokedIsRefused(t *testing.T) {
 	t.Parallel()
 	g := newGuard(t, access.Config{}, auth.Identity{Kind: auth.KindMinion, Name: "m1"}, auth.ErrRevoked)
-	if got, err := session(t, g, &agentpb.FromMinion{}); got != 0 || status.Code(err) != codes.Unauthenticated {
+	if got, err := session(t, false, g, &agentpb.FromMinion{}); got != 0 || status.Code(err) != codes.Unauthenticated {
 		t.Errorf("%d frames got through, %v", got, err)
 	}
 	g = newGuard(t, access.Config{}, auth.Identity{}, auth.ErrNoIdentity)
-	if got, err := session(t, g, &agentpb.FromMinion{}); got != 0 || status.Code(err) != codes.Unauthenticated {
+	if got, err := session(t, false, g, &agentpb.FromMinion{}); got != 0 || status.Code(err) != codes.Unauthenticated {
 		t.Errorf("without a certificate %d frames got through, %v", got, err)
 	}
 }
