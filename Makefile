@@ -45,7 +45,8 @@ test-long: mutants sim ## run all mutants, and the fault scenarios for a minute 
 	go run ./test/fault -scenario dispatch -for 2m -seed $$RANDOM
 	go run ./test/fault -scenario soak -for 10m -seed $$RANDOM -jobs 100
 
-bench: ## print BENCH lines
+bench: ## print BENCH lines (see bench/README.md)
+	@command -v clush >/dev/null || { apt-get update -q && apt-get install -y -q clustershell; } >&2
 	@go run ./bench
 
 lint: $(TOOLS)/golangci-lint ## vet and lint

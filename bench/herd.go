@@ -38,7 +38,7 @@ func (b herd) measure(ctx context.Context, e *env) error {
 		return err
 	}
 	var watch herdWatch
-	n, stop, err := startEngine(ctx, store.Client, watch.orders)
+	n, stop, err := startEngine(ctx, store.Client, time.Hour, watch.orders)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -53,24 +54,30 @@ func (o *jobsOf) remove(ctx context.Context, c *clientv3.Client) error {
 	return o.each(ctx, c, func(_ int, at string) (clientv3.Op, error) { return clientv3.OpDelete(at), nil })
 }
 
-// each does something with the key of each job, many in a transaction.
+// each does something with the key of each job: many in a transaction, and some
+// transactions at a time.
 func (o *jobsOf) each(ctx context.Context, c *clientv3.Client, op func(i int, at string) (clientv3.Op, error)) error {
-	const perTxn = 100
+	const perTxn, atOnce = 100, 4
 	keys := etcdkv.NewKeys("")
+	var group errgroup.Group
+	group.SetLimit(atOnce)
 	for from := 0; from < o.count; from += perTxn {
-		var ops []clientv3.Op
-		for i := from; i < min(from+perTxn, o.count); i++ {
-			one, err := op(i, keys.Job(etcdkv.ShardOf(o.key(i), shards), o.key(i)))
-			if err != nil {
-				return err
+		group.Go(func() error {
+			var ops []clientv3.Op
+			for i := from; i < min(from+perTxn, o.count); i++ {
+				one, err := op(i, keys.Job(etcdkv.ShardOf(o.key(i), shards), o.key(i)))
+				if err != nil {
+					return err
+				}
+				ops = append(ops, one)
 			}
-			ops = append(ops, one)
-		}
-		if _, err := c.Txn(ctx).Then(ops...).Commit(); err != nil {
-			return fmt.Errorf("jobs of %s: %w", o.namespace, err)
-		}
+			if _, err := c.Txn(ctx).Then(ops...).Commit(); err != nil {
+				return fmt.Errorf("jobs of %s: %w", o.namespace, err)
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // always gives all jobs one schedule.

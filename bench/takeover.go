@@ -22,6 +22,9 @@ type takeover struct {
 	probeEvery time.Duration // how often each shard's probe is due
 }
 
+// jobsPeriod is in how many seconds each of the jobs is due once.
+const jobsPeriod = 300
+
 func (b takeover) measure(ctx context.Context, e *env) error {
 	f, err := startFarm(ctx, e, 2, nodeSettings{LeaseTTL: b.leaseTTL, PerJob: 10, Watchdog: true})
 	if err != nil {
@@ -33,8 +36,7 @@ func (b takeover) measure(ctx context.Context, e *env) error {
 		return err
 	}
 	defer minion.kill()
-	// Once a minute, spread over its seconds.
-	if err := (&jobsOf{namespace: "bench", count: b.jobs, expr: spread(60), command: []string{noopTask}}).put(ctx, f.etcd.Client); err != nil {
+	if err := (&jobsOf{namespace: "bench", count: b.jobs, expr: spread(jobsPeriod), command: []string{noopTask}}).put(ctx, f.etcd.Client); err != nil {
 		return err
 	}
 	if err := b.putProbes(ctx, f.etcd.Client); err != nil {
