@@ -93,6 +93,7 @@ func startEngine(ctx context.Context, c *clientv3.Client, grace time.Duration, s
 type engineSpec struct {
 	Etcd         string
 	MisfireGrace time.Duration
+	ProfileAt    string // address that serves profiles; empty: none
 	// Jobs and Period are for the bare one: how many there are, and in how many
 	// seconds each is due once.
 	Jobs, Period int
@@ -110,6 +111,7 @@ type engineStats struct {
 // runEngine runs an engine with no-op minions. It answers each line by its
 // engineStats.
 func runEngine(ctx context.Context, spec engineSpec, lines <-chan string) error {
+	serveProfiles(spec.ProfileAt)
 	c, err := clientv3.New(clientv3.Config{Endpoints: []string{spec.Etcd}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
 		return err

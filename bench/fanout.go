@@ -176,6 +176,9 @@ func (f *farm) startSwarms(ctx context.Context, count int) (swarms, error) {
 
 // thousands is a count as it stands in a figure's name.
 func thousands(n int) string {
+	if n%1_000_000 == 0 {
+		return fmt.Sprintf("%dm", n/1_000_000)
+	}
 	if n%1000 == 0 {
 		return fmt.Sprintf("%dk", n/1000)
 	}

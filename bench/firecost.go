@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // fireCost measures the processor time that an engine needs for a fire, which it
@@ -44,7 +47,11 @@ func (b fireCost) measure(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		p, err := b.engine(ctx, store)
+		profileAt := ""
+		if i == len(b.jobs)-1 {
+			profileAt = os.Getenv(profileAddr)
+		}
+		p, err := b.engine(ctx, store, profileAt)
 		if err != nil {
 			store.close()
 			return err
@@ -102,8 +109,8 @@ func (b fireCost) measure(ctx context.Context, e *env) error {
 
 // engine starts an engine, for which what it has missed while it did not run is
 // soon done with.
-func (b fireCost) engine(ctx context.Context, store *etcd) (*process, error) {
-	return start(ctx, "engine", engineSpec{Etcd: store.endpoint, MisfireGrace: 5 * time.Second})
+func (b fireCost) engine(ctx context.Context, store *etcd, profileAt string) (*process, error) {
+	return start(ctx, "engine", engineSpec{Etcd: store.endpoint, MisfireGrace: 5 * time.Second, ProfileAt: profileAt})
 }
 
 // store starts an etcd with the jobs of a size.
@@ -112,7 +119,11 @@ func (b fireCost) store(ctx context.Context, e *env, i int) (*etcd, error) {
 	if err != nil {
 		return nil, err
 	}
-	jobs := jobsOf{namespace: "bench", count: b.jobs[i], expr: spread(b.periods[i]), command: []string{"true"}, misfire: "skip"}
+	jobs := jobsOf{
+		namespace: "bench", count: b.jobs[i], expr: spread(b.periods[i]), command: []string{"true"}, misfire: job.MisfireSkip,
+		// They are stored and loaded meanwhile, so that little is overdue.
+		idle: time.Duration(b.jobs[i]) * 100 * time.Microsecond,
+	}
 	if err := jobs.put(ctx, store.Client); err != nil {
 		store.close()
 		return nil, err
@@ -126,7 +137,7 @@ func (b fireCost) loads(ctx context.Context, e *env, store *etcd) error {
 	var took, peak, rest []float64
 	for range e.rounds {
 		begun := time.Now()
-		p, err := b.engine(ctx, store)
+		p, err := b.engine(ctx, store, "")
 		if err != nil {
 			return err
 		}

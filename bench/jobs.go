@@ -23,6 +23,8 @@ type jobsOf struct {
 	expr      func(i int) string
 	command   []string
 	misfire   job.Misfire
+	// idle is how long, from when they are stored, none is due.
+	idle time.Duration
 }
 
 func (o *jobsOf) key(i int) job.Key {
@@ -31,7 +33,7 @@ func (o *jobsOf) key(i int) job.Key {
 
 // put stores the jobs.
 func (o *jobsOf) put(ctx context.Context, c *clientv3.Client) error {
-	after := time.Now().UTC()
+	now := time.Now().UTC()
 	return o.each(ctx, c, func(i int, at string) (clientv3.Op, error) {
 		uid, err := job.NewUID()
 		if err != nil {
@@ -43,7 +45,7 @@ func (o *jobsOf) put(ctx context.Context, c *clientv3.Client) error {
 			Spec: job.Spec{
 				Schedules: []string{o.expr(i)}, Command: o.command, Overlap: job.OverlapAllow, Misfire: o.misfire,
 			},
-			UID: uid, Generation: 1, After: after, CreatedAt: after, UpdatedAt: after,
+			UID: uid, Generation: 1, After: now.Add(o.idle), CreatedAt: now, UpdatedAt: now,
 		}})
 		return clientv3.OpPut(at, value), err
 	})

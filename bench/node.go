@@ -43,9 +43,7 @@ type nodeSettings struct {
 type nodeAddrs struct{ API, Peer string }
 
 func runNode(ctx context.Context, spec nodeSpec, _ <-chan string) error {
-	if spec.ProfileAt != "" {
-		go func() { _ = http.ListenAndServe(spec.ProfileAt, nil) }() //nolint:gosec // for whoever looks into a benchmark
-	}
+	serveProfiles(spec.ProfileAt)
 	cfg := configs.DefaultScheduler()
 	cfg.Node, cfg.DataDir, cfg.Shards = spec.Name, spec.Dir, shards
 	cfg.Listen, cfg.PeerListen, cfg.Etcd.Endpoints = "127.0.0.1:0", spec.Peer, spec.Etcd
@@ -71,9 +69,16 @@ type farm struct {
 	auth *registrar.Registrar
 }
 
-// profileAddr names the variable that says where the first node of a farm serves
-// profiles.
+// profileAddr names the variable that says where the first node of a farm, or the
+// engine with the most jobs, serves profiles.
 const profileAddr = "CARILLON_BENCH_PROFILE"
+
+// serveProfiles serves profiles, unless there is no address for it.
+func serveProfiles(addr string) {
+	if addr != "" {
+		go func() { _ = http.ListenAndServe(addr, nil) }() //nolint:gosec // for whoever looks into a benchmark
+	}
+}
 
 func startFarm(ctx context.Context, e *env, nodes int, settings nodeSettings) (_ *farm, err error) {
 	f := &farm{env: e}

@@ -23,7 +23,7 @@ type takeover struct {
 }
 
 // jobsPeriod is in how many seconds each of the jobs is due once.
-const jobsPeriod = 300
+const jobsPeriod = 600
 
 func (b takeover) measure(ctx context.Context, e *env) error {
 	f, err := startFarm(ctx, e, 2, nodeSettings{LeaseTTL: b.leaseTTL, PerJob: 10, Watchdog: true})
@@ -151,10 +151,22 @@ func (s *takeoverSide) probesDue(from, to time.Time) int {
 // awaitProbes waits until all probes of a time have begun.
 func (s *takeoverSide) awaitProbes(ctx context.Context, f *farm, minion *process, from, to time.Time) error {
 	var count int
+	looked := time.Now()
 	err := f.env.until(ctx, "all probes begin", func() (bool, error) {
 		p, err := s.probesIn(ctx, f, minion, from, to)
 		count = p.Count
-		return count >= s.probesDue(from, to), err
+		if err != nil || count >= s.probesDue(from, to) {
+			return err == nil, err
+		}
+		if time.Since(looked) < time.Second {
+			return false, nil
+		}
+		looked = time.Now()
+		r, err := f.results(ctx)
+		if r.others > 0 {
+			return false, fmt.Errorf("%.0f runs of %.0f have not succeeded: too busy a machine", r.others, r.others+r.succeeded)
+		}
+		return false, err
 	})
 	if err != nil {
 		return fmt.Errorf("%w (%d of %d did)", err, count, s.probesDue(from, to))
