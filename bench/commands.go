@@ -72,11 +72,9 @@ func (b commands) ours(ctx context.Context, f *farm, namespace string) (float64,
 		if err != nil {
 			return false, err
 		}
-		if others := now.others - before.others; others > 0 {
-			return false, fmt.Errorf("%.0f of %d commands did not succeed", others, b.count)
-		}
 		ended = time.Now()
-		return now.succeeded-before.succeeded >= float64(b.count) && now.written-before.written >= float64(b.count), nil
+		since := now.since(&before)
+		return since.succeeded >= float64(b.count) && since.written >= float64(b.count), since.check()
 	}); err != nil {
 		return 0, err
 	}

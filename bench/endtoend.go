@@ -55,19 +55,21 @@ func (b endToEnd) measure(ctx context.Context, e *env) error {
 		return err
 	}
 	var rates, writes []float64
-	others := 0.0
+	failed := map[string]float64{}
 	for range e.rounds {
 		w, err := f.window(ctx, minion, b.window)
 		if err != nil {
 			return err
 		}
-		others += w.others
+		for state, n := range w.failed {
+			failed[state] += n
+		}
 		rates = append(rates, w.written/w.seconds)
 		writes = append(writes, w.writes/w.written*1000)
 	}
 	note := fmt.Sprintf("no-op Go handlers on one minion, journaled and in history; one node; %d offered; mutual TLS", b.jobs)
-	if others > 0 {
-		note += fmt.Sprintf("; %.0f did not succeed", others)
+	if len(failed) > 0 {
+		note += fmt.Sprintf("; some ended as %v", failed)
 	}
 	if err := e.report("fires_end_to_end_per_s", "fires/s", rates, note); err != nil {
 		return err
@@ -127,9 +129,7 @@ func (f *farm) window(ctx context.Context, minion *process, d time.Duration) (wi
 			return false, err
 		}
 		w = window{
-			results: results{
-				succeeded: b.succeeded - a.succeeded, others: b.others - a.others, written: b.written - a.written,
-			},
+			results: b.since(&a.results),
 			seconds: b.seconds - a.seconds, called: b.called - a.called, writes: b.writes - a.writes,
 			received: b.received - a.received, sent: b.sent - a.sent, processor: b.processor - a.processor,
 		}
@@ -178,8 +178,8 @@ func (b lateness) at(ctx context.Context, e *env, rate int) error {
 		if err != nil {
 			return err
 		}
-		if w.others > 0 {
-			return fmt.Errorf("%.0f runs of %.0f did not succeed", w.others, w.others+w.succeeded)
+		if err := w.check(); err != nil {
+			return err
 		}
 		called, seconds = called+w.called, seconds+w.seconds
 		if err := minion.ask(ctx, "late", e.patience, &late); err != nil {

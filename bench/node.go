@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -155,18 +156,48 @@ func (f *farm) scrapes(ctx context.Context) ([]metrics, error) {
 }
 
 // results are how many runs have ended, by all nodes that run.
-type results struct{ succeeded, others, written float64 }
+type results struct {
+	succeeded, written float64
+	// failed are those that have not succeeded, by their state.
+	failed map[string]float64
+}
 
-func (f *farm) results(ctx context.Context) (r results, err error) {
+func (f *farm) results(ctx context.Context) (results, error) {
+	r := results{failed: map[string]float64{}}
 	nodes, err := f.scrapes(ctx)
 	for _, m := range nodes {
-		const fires = "carillon_fires_total"
-		succeeded := m[fires+`{result="succeeded"}`]
-		r.succeeded += succeeded
-		r.others += m.sum(fires) - m[fires+`{result="dispatched"}`] - succeeded
+		for text, v := range m {
+			state, is := strings.CutPrefix(text, `carillon_fires_total{result="`)
+			switch state = strings.TrimSuffix(state, `"}`); {
+			case !is || state == "dispatched":
+			case state == "succeeded":
+				r.succeeded += v
+			default:
+				r.failed[state] += v
+			}
+		}
 		r.written += m[`carillon_history_records_total{result="written"}`]
 	}
 	return r, err
+}
+
+// since returns what came after before.
+func (r *results) since(before *results) results {
+	d := results{succeeded: r.succeeded - before.succeeded, written: r.written - before.written, failed: map[string]float64{}}
+	for state, n := range r.failed {
+		if n > before.failed[state] {
+			d.failed[state] = n - before.failed[state]
+		}
+	}
+	return d
+}
+
+// check fails where a run has not succeeded.
+func (r *results) check() error {
+	if len(r.failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%.0f runs succeeded, and others ended as %v: too busy a machine, or a fault", r.succeeded, r.failed)
 }
 
 // awaitBalance waits until the nodes that run own all shards, each some, and

@@ -54,8 +54,8 @@ func (b nodes) measure(ctx context.Context, e *env) error {
 			if err != nil {
 				return err
 			}
-			if w.others > 0 {
-				return fmt.Errorf("%.0f runs of %.0f did not succeed", w.others, w.others+w.succeeded)
+			if err := w.check(); err != nil {
+				return err
 			}
 			into.add(w)
 			return nil

@@ -163,10 +163,10 @@ func (s *takeoverSide) awaitProbes(ctx context.Context, f *farm, minion *process
 		}
 		looked = time.Now()
 		r, err := f.results(ctx)
-		if r.others > 0 {
-			return false, fmt.Errorf("%.0f runs of %.0f have not succeeded: too busy a machine", r.others, r.others+r.succeeded)
+		if err != nil {
+			return false, err
 		}
-		return false, err
+		return false, r.check()
 	})
 	if err != nil {
 		return fmt.Errorf("%w (%d of %d did)", err, count, s.probesDue(from, to))
