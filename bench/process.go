@@ -87,6 +87,8 @@ func told[Spec any](role func(ctx context.Context, spec Spec, lines <-chan strin
 		defer cancel()
 		lines := make(chan string)
 		go func() {
+			// Whoever started it may be gone, and so may be what it needs to end well.
+			defer time.AfterFunc(stopTimeout, func() { os.Exit(1) })
 			defer cancel()
 			defer close(lines)
 			for {
@@ -103,6 +105,9 @@ func told[Spec any](role func(ctx context.Context, spec Spec, lines <-chan strin
 		return nil // what it was told to end fails no more
 	}
 }
+
+// stopTimeout is how long a role may take to end once its input has.
+const stopTimeout = 20 * time.Second
 
 // answer prints what a role was asked for.
 func answer(v any) error { return json.NewEncoder(os.Stdout).Encode(v) }
@@ -200,7 +205,7 @@ func (p *process) kill() {
 // stop has the process end in good order.
 func (p *process) stop() {
 	_ = p.in.Close()
-	timer := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
+	timer := time.AfterFunc(stopTimeout, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
 	p.wait()
 }
