@@ -112,7 +112,7 @@ func TestI12_OrderedMeansOrdered(t *testing.T) {
 			specs[job.Key{Namespace: "t", Name: fmt.Sprintf("j%d", i)}] = spec
 		}
 		for _, k := range sortedKeys(specs) {
-			d.jobNamed(k, job.UID{byte(k.Name[1])}, specs[k])
+			d.jobNamed(k, job.UID{k.Name[1]}, specs[k])
 		}
 		committed := map[job.FireID]int{} // the step of the commit
 		instant := begin
