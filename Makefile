@@ -23,8 +23,10 @@ demo: build ## run everything in one process: node, minion, example jobs, page o
 test: ## run all tests with the race detector; in CI a skipped test is a failure
 	@.ci/test ./...
 
-test-short: ## run the quick tests, without the race detector
-	go test -short ./...
+# Most tests wait more than they compute, so that more of them than there are
+# processors run at a time.
+test-short: ## run the quick tests: no race detector, no clusters of programs
+	@go test -short -parallel $$((4 * $$(nproc))) $$(go list ./... | grep -vE '/(bench|test/attack|test/fault)$$')
 
 N   ?= 50
 RUN ?= .

@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/agentpush/agenttest"
 	"github.com/carillon-cron/carillon/internal/boottime"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -195,7 +196,7 @@ func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster
 		cfg := agentpush.Config{
 			Node: n.id, SessionBase: int64(100 - i), PresenceEvery: 5 * time.Millisecond,
 			PeerReconnect: 20 * time.Millisecond, ResendAfter: 20 * time.Millisecond,
-			BeatEvery: long, StallAfter: long, RebalanceAfter: long, ProbeWait: wait, PeerWait: wait, ReportRetry: long,
+			BeatEvery: long, StallAfter: long, RebalanceAfter: long, ProbeWait: long, PeerWait: long, ReportRetry: long,
 		}
 		if adapt != nil {
 			adapt(&cfg)
@@ -268,29 +269,17 @@ func (c *cluster) start(cfg agenttest.Config, nodes ...*node) *agenttest.Minion 
 	return m
 }
 
-// wait is how long the tests wait for what has to happen: it is for a machine that
-// is busy with much else. Nothing ends by its age within that time: long is longer.
-const (
-	wait = 3 * time.Minute
-	long = time.Hour
-)
+// long is what no test sees the end of: nothing ends by its age.
+const long = time.Hour
 
 func (c *cluster) eventually(what string, ok func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(wait); !ok(); {
-		if time.Now().After(end) {
-			c.t.Fatalf("not so: %s", what)
-		}
-		pause := time.NewTimer(2 * time.Millisecond)
-		<-pause.C
-	}
+	await.Until(c.t, what, ok)
 }
 
 // await waits until the node's engine has n reports that ok admits.
 func (n *node) await(count int, what string, ok func(*job.Report) bool) []job.Report {
 	n.c.t.Helper()
-	deadline := time.NewTimer(wait)
-	defer deadline.Stop()
 	for {
 		n.mu.Lock()
 		var found []job.Report
@@ -299,19 +288,12 @@ func (n *node) await(count int, what string, ok func(*job.Report) bool) []job.Re
 				found = append(found, n.reports[i])
 			}
 		}
-		arrived, all := n.arrived, slices.Clone(n.reports)
+		arrived, all := n.arrived, len(n.reports)
 		n.mu.Unlock()
 		if len(found) >= count {
 			return found
 		}
-		select {
-		case <-arrived:
-		case <-deadline.C:
-			if len(all) > 10 {
-				all = all[:10]
-			}
-			n.c.t.Fatalf("%s: %d of %d reports: %s; the first of all: %+v", n.id, len(found), count, what, all)
-		}
+		await.From(n.c.t, fmt.Sprintf("%s: %d reports: %s; there are %d, and %d in all", n.id, count, what, len(found), all), arrived)
 	}
 }
 

@@ -85,7 +85,7 @@ func TestMutants(t *testing.T) { //nolint:paralleltest // it compiles, and wants
 		return // we are one
 	}
 	for _, m := range mutants() {
-		if !m.short && !*allMutants {
+		if !*allMutants && (!m.short || testing.Short()) {
 			continue
 		}
 		t.Run(m.name, func(t *testing.T) { tryMutant(t, &m) })

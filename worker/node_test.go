@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/shim"
@@ -38,7 +40,6 @@ type node struct {
 	srv  *grpc.Server
 
 	mu       sync.Mutex
-	cond     *sync.Cond
 	stream   grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMinion]
 	hellos   []*agentpb.Hello
 	taken    map[uint64]bool
@@ -63,7 +64,6 @@ func newNode(t testing.TB) *node {
 		t.Fatal(err)
 	}
 	n := &node{t: t, addr: l.Addr().String(), taken: map[uint64]bool{}, chunks: map[uint64][]*agentpb.OutputChunk{}}
-	n.cond = sync.NewCond(&n.mu)
 	n.srv = grpc.NewServer(grpc.MaxRecvMsgSize(256 << 10))
 	agentpb.RegisterPushServer(n.srv, n)
 	done := make(chan struct{})
@@ -84,7 +84,6 @@ func (n *node) Session(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.T
 	n.hellos = append(n.hellos, first.GetHello())
 	n.stream = st
 	n.sessions++
-	n.cond.Broadcast()
 	n.mu.Unlock()
 	for err == nil {
 		var msg *agentpb.FromMinion
@@ -96,7 +95,6 @@ func (n *node) Session(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.T
 	if n.stream == st {
 		n.stream = nil
 	}
-	n.cond.Broadcast()
 	n.mu.Unlock()
 	return nil
 }
@@ -104,7 +102,6 @@ func (n *node) Session(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.T
 func (n *node) take(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMinion], msg *agentpb.FromMinion) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	defer n.cond.Broadcast()
 	switch b := msg.GetBody().(type) {
 	case *agentpb.FromMinion_Taken:
 		n.taken[b.Taken.GetSeq()] = true
@@ -140,17 +137,14 @@ func (n *node) take(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMi
 // await waits until cond, called with mu held, is true.
 func (n *node) await(what string, cond func() bool) {
 	n.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
-	timer := time.AfterFunc(time.Until(deadline), n.cond.Broadcast)
-	defer timer.Stop()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for !cond() {
-		if time.Now().After(deadline) {
-			n.t.Fatalf("no %s in time; reports: %s", what, describe(n.reports))
+	await.Missing(n.t, func() string {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if cond() {
+			return ""
 		}
-		n.cond.Wait()
-	}
+		return fmt.Sprintf("%s; reports: %s", what, describe(n.reports))
+	})
 }
 
 func describe(reports []job.Report) string {
@@ -316,13 +310,7 @@ func waitShim(t testing.TB, dir string) {
 // poll waits for a condition that nothing announces.
 func poll(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(2 * time.Minute); !cond(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s in time", what)
-		}
-	}
+	await.Until(t, what, cond)
 }
 
 // start runs a minion inside the test; the function that it returns stops it.
@@ -348,7 +336,16 @@ func start(t testing.TB, n *node, dir string, change ...func(*Config)) (*Minion,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
+	go func() {
+		// A program that another test is about to start has this process's files,
+		// and with them the lock of the minion before, until it is the other program.
+		err := m.Run(ctx)
+		for errors.Is(err, ErrInUse) && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+			err = m.Run(ctx)
+		}
+		done <- err
+	}()
 	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -403,11 +400,7 @@ func (p *process) stop() {
 // died waits for the process to kill itself.
 func (p *process) died() {
 	p.t.Helper()
-	select {
-	case <-p.done:
-	case <-time.After(20 * time.Second):
-		p.t.Fatal("the minion did not reach its crash point")
-	}
+	await.From(p.t, "the minion's crash point", p.done)
 }
 
 // lines returns the lines of a file, none if it is not there.

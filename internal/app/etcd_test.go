@@ -40,9 +40,7 @@ func speak(t *testing.T, endpoint string, fn func(context.Context, *clientv3.Cli
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	if err := fn(ctx, c); err != nil {
+	if err := fn(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 }

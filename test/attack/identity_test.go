@@ -158,13 +158,13 @@ func TestMinionDoesNotPassAsNode(t *testing.T) {
 
 	conn := dial(t, n, joined(t, n, "web1"))
 	peers := agentpb.NewPeerClient(conn)
-	if got, err := peers.LiveRuns(bounded(t), &agentpb.LiveRunsRequest{}); status.Code(err) != codes.PermissionDenied {
+	if got, err := peers.LiveRuns(t.Context(), &agentpb.LiveRunsRequest{}); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("a minion reads the open runs: %d of them, %v", len(got.GetRuns()), err)
 	}
-	if got, err := peers.Status(bounded(t), &agentpb.StatusRequest{}); status.Code(err) != codes.PermissionDenied {
+	if got, err := peers.Status(t.Context(), &agentpb.StatusRequest{}); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("a minion reads the node's status: %s, %v", got.GetStatus(), err)
 	}
-	link, err := peers.Link(bounded(t))
+	link, err := peers.Link(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestNodeDoesNotPassAsAnother(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, newCluster(t), "n1")
 	cert := nodeCertificate(t, n.cluster.authority(t), "n2", time.Now(), 0)
-	link, err := agentpb.NewPeerClient(dial(t, n, cert)).Link(bounded(t))
+	link, err := agentpb.NewPeerClient(dial(t, n, cert)).Link(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func methods(t testing.TB) []protoreflect.MethodDescriptor {
 // it ended: there is always an error where it does not succeed.
 func call(t testing.TB, conn *grpc.ClientConn, m protoreflect.MethodDescriptor, frames ...proto.Message) error {
 	t.Helper()
-	ctx, cancel := context.WithCancel(bounded(t))
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	name := "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, name)
