@@ -43,7 +43,7 @@ sim: ## simulate whole nodes on a virtual clock, many seeds (SIM_RUNS, SIM_HOURS
 
 test-long: mutants sim ## run all mutants, and the fault scenarios for a minute each
 	go test ./lock -run TestLinear -linear-for 60s
-	for s in kill drain worker pause scale partition modes herd clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
+	for s in short etcd kill drain worker pause scale partition modes herd clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
 	go run ./test/fault -scenario dispatch -for 2m -seed $$RANDOM
 	go run ./test/fault -scenario soak -for 10m -seed $$RANDOM -jobs 100
 

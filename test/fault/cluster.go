@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -33,12 +29,11 @@ const (
 	leaseTTL       = 3 * time.Second
 )
 
-// startPatience bounds the start of the whole cluster.
-const startPatience = 60 * time.Second
-
 // cluster is the processes, and what looks at them.
 type cluster struct {
 	dir        string // everything is below it
+	bin        string // the programs
+	freePorts  func() // gives the ports back
 	etcds      []*process
 	endpoints  []string // of etcds
 	proxies    []*netproxy.Proxy
@@ -66,31 +61,18 @@ func (c *cluster) event(format string, args ...any) {
 	}
 }
 
-// build builds the daemons into dir.
-func build(ctx context.Context, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), //nolint:gosec // our own words
-		"github.com/carillon-cron/carillon/cmd/scheduler", "github.com/carillon-cron/carillon/cmd/worker")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the daemons: %w\n%s", err, out)
-	}
-	return nil
-}
-
 // newCluster lays out a cluster below dir; nothing runs yet. bin holds the
 // daemons, keep is how many records per job the history keeps, died is told of
 // a process that ends by itself.
 func newCluster(dir, bin string, s scenario, keep int, network *network, died func(error), out io.Writer) (*cluster, error) {
 	members := max(s.members, 1)
-	ports, err := freePorts(2*members + 2*schedulerMost)
+	ports, free, err := freePorts(2*members + 2*schedulerMost)
 	if err != nil {
 		return nil, err
 	}
 	addr := func(host string, i int) string { return net.JoinHostPort(host, strconv.Itoa(ports[i])) }
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("our own program: %w", err)
-	}
-	c := &cluster{dir: dir, begun: time.Now(), out: out, api: newAPI(), takeovers: newTakeovers(), network: network}
+	self := filepath.Join(bin, "fault")
+	c := &cluster{dir: dir, begun: time.Now(), out: out, api: newAPI(), takeovers: newTakeovers(), network: network, bin: bin, freePorts: free}
 	newProcess := func(name, path string, args ...string) *process {
 		return &process{name: name, path: path, args: args, log: filepath.Join(dir, name+".log"), died: died}
 	}
@@ -159,8 +141,6 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 // start starts all processes and waits until every node is ready, every shard
 // has an owner and every minion is connected.
 func (c *cluster) start(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, startPatience, fmt.Errorf("the cluster was not ready within %v", startPatience))
-	defer cancel()
 	for _, p := range c.etcds {
 		if err := p.start(); err != nil {
 			return err
@@ -271,27 +251,10 @@ func (c *cluster) close() {
 		h.remove()
 	}
 	c.api.http.CloseIdleConnections()
-	_ = c.client.Close()
-}
-
-// freePorts returns ports that nobody listens on. They lie below those that
-// the kernel gives to outgoing connections, so that a node finds its port free
-// when it comes back.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range 1000 {
-		if len(ports) == n {
-			return ports, nil
-		}
-		port := 10_000 + rand.IntN(20_000) //nolint:gosec // not a secret
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		defer func() { _ = l.Close() }() // held until all are found, so that they differ
-		ports = append(ports, port)
+	if c.client != nil {
+		_ = c.client.Close()
 	}
-	return nil, errors.New("too few free ports between 10000 and 30000")
+	c.freePorts()
 }
 
 // until calls ready until it returns nil, or ctx ends.

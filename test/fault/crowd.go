@@ -94,10 +94,7 @@ func leaveMark(o *job.Order) error {
 // gather starts a crowd and waits until all of it gets orders. The crowd leaves
 // with disperse.
 func (s *stage) gather(ctx context.Context, count int) (disperse func() error, err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("our own program: %w", err)
-	}
+	self := filepath.Join(s.c.bin, "fault")
 	token, err := s.c.api.joinToken(ctx, count)
 	if err != nil {
 		return nil, err
@@ -113,8 +110,6 @@ func (s *stage) gather(ctx context.Context, count int) (disperse func() error, e
 		_, err := p.stop(syscall.SIGTERM)
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wellPatience, fmt.Errorf("not all %d minions of the crowd came within %v", count, wellPatience))
-	defer cancel()
 	err = until(ctx, func() error {
 		for _, node := range s.c.api.nodes { // each may be the one that chooses
 			minions, err := (&api{nodes: []string{node}, http: s.c.api.http}).minions(ctx)

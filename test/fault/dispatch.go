@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -139,10 +138,6 @@ func runDispatch(parent context.Context, o options, out io.Writer) (*dispatchRes
 	return res, err
 }
 
-// partPatience bounds how long the runs of a part may take to end after the last
-// disturbance: longer than it takes until an owner gives a minion up.
-const partPatience = 3 * time.Minute
-
 // play runs a part on a cluster that is well, and judges what became of it.
 func (p part) play(ctx context.Context, c *cluster, o options) (outcome, error) {
 	begun := time.Now()
@@ -203,13 +198,8 @@ func (s *stage) mustNot(format string, args ...any) {
 	s.wrong = append(s.wrong, fmt.Sprintf(format, args...))
 }
 
-// wellPatience bounds how long minions may take to get orders again.
-const wellPatience = time.Minute
-
 // well waits until the cluster lacks nothing and every minion gets orders.
 func (s *stage) well(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, wellPatience, fmt.Errorf("the cluster was not well within %v", wellPatience))
-	defer cancel()
 	return until(ctx, func() error {
 		if err := s.c.whole(ctx); err != nil {
 			return err
@@ -233,12 +223,9 @@ func (s *stage) well(ctx context.Context) error {
 	})
 }
 
-// settle waits until no run of the part is open, and gathers the evidence. What
-// does not end in time is for the oracle to find.
-func (s *stage) settle(parent context.Context) (fanouts, error) {
+// settle waits until no run of the part is open, and gathers the evidence.
+func (s *stage) settle(ctx context.Context) (fanouts, error) {
 	f := fanouts{orders: s.orders}
-	ctx, cancel := context.WithTimeoutCause(parent, partPatience, errors.New("not all runs ended in time"))
-	defer cancel()
 	err := until(ctx, func() error {
 		var err error
 		if f.runs, err = s.c.api.runsIn(ctx, s.name); err != nil {
@@ -258,11 +245,8 @@ func (s *stage) settle(parent context.Context) (fanouts, error) {
 		}
 		return nil
 	})
-	switch {
-	case parent.Err() != nil:
-		return f, context.Cause(parent)
-	case err != nil:
-		s.note("%v", err)
+	if err != nil {
+		return f, err
 	}
 	f.marks, err = readMarks(s.marks)
 	return f, err
@@ -312,10 +296,8 @@ func (s *stage) countMarks() (int, error) {
 	return n, err
 }
 
-// marked waits until the part has n marks, for as long as the patience.
-func (s *stage) marked(ctx context.Context, n int, patience time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not %d marks within %v", n, patience))
-	defer cancel()
+// marked waits until the part has n marks.
+func (s *stage) marked(ctx context.Context, n int) error {
 	return until(ctx, func() error {
 		switch have, err := s.countMarks(); {
 		case err != nil:

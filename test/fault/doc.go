@@ -17,10 +17,10 @@
 //	unaccounted  fires about which trace and records disagree: recorded as run
 //	             without a trace, in the trace without a record that says so,
 //	             started before their instant, or no occurrence of their job
-//	stale        tasks that were started under a token more than a second after
-//	             the shard had been taken from the owner that had the token; where
-//	             nodes are cut off, an order of before that may be on its way for
-//	             as long as the cut lasts
+//	stale        tasks that were started under a token after the lease of its
+//	             owner had ended, in shards that were taken from it: a lease lasts
+//	             no longer than hold after the last moment at which it can have
+//	             been renewed
 //	crowded      runs of a group that were under way while others were whose end
 //	             they should have waited for
 //
@@ -49,6 +49,22 @@
 // of the measurements may be 1.3 times that of the middle third.
 //
 // A scenario is a file that disturbs; the rest is shared.
+//
+// # Time
+//
+// Nothing waits for a length of time, and no step has a limit: it waits for what is
+// to be, such as that nothing is open, by a list that lacks nothing. One limit,
+// hangLimit, says when a run hangs. A run that fails prints the one command that
+// repeats it, and keeps logs, trace and records in its directory. -load runs busy
+// programs beside it. Two runs on a machine share no ports, directories or names
+// of network namespaces.
+//
+// # What is in make test
+//
+// Scenarios short (kill, drain, standstill and the death of a minion, in groups of
+// every mode), etcd (death and slowness of etcd, and a small herd) and partition,
+// with each disturbance once (-once), and five parts of dispatch. The others are
+// these for longer, and more: make test-long runs them.
 //
 // # Dispatch
 //

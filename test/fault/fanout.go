@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -58,8 +57,6 @@ func (f fanout) spec(marks string) map[string]any {
 // start asks for a fan-out until a node grants it. What was granted without an
 // answer runs, too: the oracle looks at all runs.
 func (s *stage) start(ctx context.Context, f fanout) (g *granted, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("no node granted a run within 30s"))
-	defer cancel()
 	err = until(ctx, func() (err error) {
 		g, err = s.try(ctx, s.c.api, f)
 		return err
@@ -135,8 +132,6 @@ func (s *stage) back(ctx context.Context, p *process) error {
 	if err := p.start(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wellPatience, fmt.Errorf("%s was not ready within %v", p.name, wellPatience))
-	defer cancel()
 	return until(ctx, func() error {
 		for i, q := range s.c.schedulers[:schedulerCount] {
 			if q == p {

@@ -24,7 +24,7 @@ func fillDisks(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.succeeds(runs, spool)
-	if err := s.marked(ctx, 2, 10*time.Second); err != nil {
+	if err := s.marked(ctx, 2); err != nil {
 		return err
 	}
 	full := []*host{journal, spool, dies}

@@ -15,6 +15,7 @@ func killScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
 	if _, err := p.stop(syscall.SIGKILL); err != nil {
 		return err
 	}
+	c.takeovers.struck(p.name)
 	if err := sleep(ctx, away); err != nil {
 		return err
 	}

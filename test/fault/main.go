@@ -20,8 +20,29 @@ type options struct {
 	seed     uint64
 	jobs     int
 	parts    []string // of scenario dispatch; none: all
-	keep     bool
-	verbose  bool
+	// once: instead of for a length, each of the scenario's disturbances is done
+	// once, in an order that the seed says.
+	once bool
+	// load is how many busy programs run beside it.
+	load int
+	// bin is a directory with the programs; empty: they are built.
+	bin     string
+	keep    bool
+	verbose bool
+}
+
+// again returns the one command that repeats a run.
+func (o *options) again() string {
+	text := fmt.Sprintf("go run ./test/fault -scenario %s -seed %d -jobs %d -load %d -keep -v", o.scenario, o.seed, o.jobs, o.load)
+	if o.once {
+		text += " -once"
+	} else {
+		text += " -for " + o.length.String()
+	}
+	for _, p := range o.parts {
+		text += " -part " + p
+	}
+	return text
 }
 
 func main() {
@@ -43,6 +64,8 @@ func servant(name string) func(args []string) error {
 		return runEtcd
 	case crowdArgument:
 		return runCrowd
+	case busyArgument:
+		return runBusy
 	}
 	return nil
 }
@@ -57,6 +80,9 @@ func command(args []string, stdout, stderr io.Writer) int {
 	fs.DurationVar(&o.length, "for", 60*time.Second, "how long to disturb it")
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of who is disturbed, and when")
 	fs.IntVar(&o.jobs, "jobs", 300, "how many jobs fire every second")
+	fs.BoolVar(&o.once, "once", false, "do each disturbance of the scenario once, instead of -for a while")
+	fs.IntVar(&o.load, "load", 0, "how many busy programs run beside it")
+	fs.StringVar(&o.bin, "bin", "", "a directory with the programs (default: they are built)")
 	fs.Func("part", "which part of scenario dispatch to run, may be given several times (default: all): "+strings.Join(partNames(), ", "), func(name string) error {
 		if !slices.Contains(partNames(), name) {
 			return fmt.Errorf("want one of %s", strings.Join(partNames(), ", "))
@@ -69,36 +95,37 @@ func command(args []string, stdout, stderr io.Writer) int {
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
-	if _, ok := scenarios()[o.scenario]; !ok || fs.NArg() > 0 || o.jobs < 1 || o.length <= 0 {
-		fmt.Fprintf(stderr, "fault: want -scenario %s, -jobs and -for above 0, and no further arguments\n", strings.Join(scenarioNames(), "|"))
+	if _, ok := scenarios()[o.scenario]; !ok || fs.NArg() > 0 || o.jobs < 1 || o.length <= 0 || o.load < 0 || o.once && scenarios()[o.scenario].each == nil {
+		fmt.Fprintf(stderr, "fault: want -scenario %s, -jobs and -for above 0, -once with a scenario that has parts to disturb, and no further arguments\n", strings.Join(scenarioNames(), "|"))
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if o.scenario == dispatchScenario {
 		res, err := runDispatch(ctx, o, stderr)
-		return verdictCode(res, err, stdout, stderr)
+		return verdictCode(&o, res, err, stdout, stderr)
 	}
 	if len(o.parts) > 0 {
 		fmt.Fprintln(stderr, "fault: -part goes with -scenario", dispatchScenario)
 		return 2
 	}
 	res, err := run(ctx, o, stderr)
-	return verdictCode(res, err, stdout, stderr)
+	return verdictCode(&o, res, err, stdout, stderr)
 }
 
 // verdictCode prints a result and returns the exit code.
-func verdictCode(res interface {
+func verdictCode(o *options, res interface {
 	print(w io.Writer)
 	good() bool
 }, err error, stdout, stderr io.Writer,
 ) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "fault:", err)
-		return 1
+	} else {
+		res.print(stdout)
 	}
-	res.print(stdout)
-	if !res.good() {
+	if err != nil || !res.good() {
+		fmt.Fprintln(stderr, "again:", o.again())
 		return 1
 	}
 	return 0

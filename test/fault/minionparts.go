@@ -84,8 +84,6 @@ func (s *stage) crashRound(ctx context.Context, points []string) error {
 
 // untilDead gives a minion that is to die more to do until it has.
 func (s *stage) untilDead(ctx context.Context, h *host) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Second, errors.New("it lives after 15s"))
-	defer cancel()
 	return until(ctx, func() error {
 		if !h.runs() {
 			return nil
@@ -102,8 +100,6 @@ func (s *stage) untilDead(ctx context.Context, h *host) error {
 // comeOrDie waits until each minion is connected, or dead already: it may have
 // had something left to do.
 func (s *stage) comeOrDie(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, wellPatience, fmt.Errorf("not all minions came or died within %v", wellPatience))
-	defer cancel()
 	return until(ctx, func() error {
 		minions, err := s.c.api.minions(ctx)
 		if err != nil {
@@ -145,7 +141,7 @@ func rebootHosts(ctx context.Context, s *stage) error {
 			})
 		}
 	}
-	if err := s.marked(ctx, 2*len(hosts), 10*time.Second); err != nil {
+	if err := s.marked(ctx, 2*len(hosts)); err != nil {
 		return err
 	}
 	if err := sleep(ctx, time.Second); err != nil { // the start is told by now
@@ -186,7 +182,7 @@ func cutHosts(ctx context.Context, s *stage) error {
 			return err
 		}
 		s.succeeds(g, s.c.hosts...)
-		if err := s.marked(ctx, before+len(s.c.hosts), 10*time.Second); err != nil {
+		if err := s.marked(ctx, before+len(s.c.hosts)); err != nil {
 			return err
 		}
 		node, err := s.nodeOf(ctx, h.id)
@@ -268,17 +264,15 @@ func revokeMinion(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.succeeds(runs, s.c.hosts...)
-	if err := s.marked(ctx, len(s.c.hosts), 10*time.Second); err != nil {
+	if err := s.marked(ctx, len(s.c.hosts)); err != nil {
 		return err
 	}
 	s.c.event("revoke %s", h.id)
 	if err := s.c.api.ask(ctx, http.MethodPost, "/v1/minions/"+string(h.id)+"/revoke", []byte(`{"by":"fault"}`), nil); err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("its session has not ended within 10s"))
-	defer cancel()
-	err = until(bounded, func() error {
-		if node, err := s.nodeOf(bounded, h.id); err == nil {
+	err = until(ctx, func() error {
+		if node, err := s.nodeOf(ctx, h.id); err == nil {
 			return fmt.Errorf("revoked minion %s is connected to %s", h.id, node.name)
 		}
 		return nil

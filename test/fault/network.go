@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"strings"
 	"time"
 )
 
@@ -27,10 +28,18 @@ func newNetwork(ctx context.Context, apart bool) (*network, error) {
 	if !apart {
 		return n, nil
 	}
-	number := 1 + rand.IntN(250) //nolint:gosec // not a secret
-	n.subnet, n.id = fmt.Sprintf("10.199.%d", number), fmt.Sprintf("cf%d", number)
-	err := n.ip(ctx,
-		[]string{"link", "add", n.bridge(), "type", "bridge"},
+	// Who makes the bridge has the number: another run on this machine takes another.
+	var err error
+	for _, number := range rand.Perm(250) {
+		n.subnet, n.id = fmt.Sprintf("10.199.%d", 1+number), fmt.Sprintf("cf%d", 1+number)
+		if err = n.ip(ctx, []string{"link", "add", n.bridge(), "type", "bridge"}); err == nil || !strings.Contains(err.Error(), "exists") {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("network (needs root and iproute2): %w", err)
+	}
+	err = n.ip(ctx,
 		[]string{"addr", "add", n.host() + "/24", "dev", n.bridge()},
 		[]string{"addr", "add", n.etcd() + "/24", "dev", n.bridge()},
 		[]string{"link", "set", n.bridge(), "up"},
@@ -170,6 +179,7 @@ func cutScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
 	if err := c.network.ip(ctx, how.do...); err != nil {
 		return err
 	}
+	c.takeovers.struck(p.name)
 	err := sleep(ctx, long)
 	mend, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()

@@ -190,10 +190,8 @@ func (s *stage) cancelRound(ctx context.Context, n int) error {
 		delay := between(s.rnd, 0, time.Duration(1+n%3*50)*time.Millisecond)
 		wait.Go(func() {
 			time.Sleep(delay)
-			bounded, cancel := context.WithTimeoutCause(ctx, 10*time.Second, fmt.Errorf("run %s could not be cancelled within 10s", g.run))
-			defer cancel()
-			errs[i] = until(bounded, func() error {
-				err := s.cancel(bounded, g.run)
+			errs[i] = until(ctx, func() error {
+				err := s.cancel(ctx, g.run)
 				if err != nil && strings.Contains(err.Error(), "409") {
 					return nil // it has ended
 				}

@@ -19,17 +19,14 @@ type evidence struct {
 	end   time.Time
 	trace trace
 	runs  []job.Run
-	// starts are the lines of the trace; newer tells when a higher token than
-	// that of a start was granted. Nil: it is not looked at.
+	// starts are the lines of the trace; last tells until when a task may start
+	// under a token, where that is over. Nil: it is not looked at.
 	starts []started
-	newer  func(job.ShardID, int64) (time.Time, bool)
+	last   func(job.ShardID, int64) (time.Time, bool)
 	// groups are the specs of the groups, by name.
 	groups map[string]job.GroupSpec
 	// early is how long before its instant a fire may start.
 	early time.Duration
-	// onWay is how long an order may be on its way to a minion: the network holds
-	// back what was sent to a node that is cut off, or by it. 0: staleAfter.
-	onWay time.Duration
 }
 
 // finding is something that is wrong about a fire.
@@ -186,32 +183,39 @@ func traced(t trace, r *job.Run) bool {
 	return true
 }
 
-// staleAfter is how long after a grant an order under an older token may still
-// start: it was on its way.
-const staleAfter = time.Second
-
-// herdQueue is how long an accepted order may wait for its turn at a minion that
-// has a herd to start.
-const herdQueue = 15 * time.Second
-
-// judgeStarts looks for tasks that were started under a token long after a
-// newer one had been granted.
+// judgeStarts looks for tasks that were started under a token after the lease of
+// its owner had ended. The start is what the record says, or else when the kernel
+// made the process: what a busy machine takes from the one to the other is not the
+// minion's.
 func (v *verdict) judgeStarts(e evidence) {
-	if e.newer == nil {
+	if e.last == nil {
 		return
+	}
+	recorded := map[job.FireID]time.Time{}
+	for i := range e.runs {
+		r := &e.runs[i]
+		if len(r.Tasks) == 0 {
+			recorded[r.FireID] = r.StartedAt
+		}
+		for _, t := range r.Tasks {
+			fire := r.FireID
+			if t.Share != "" {
+				fire.Share = job.ShareOf(t.Share)
+			}
+			recorded[fire] = t.StartedAt
+		}
 	}
 	for _, s := range e.starts {
 		p, ok := e.plans[s.fire.Job]
 		if !ok {
 			continue
 		}
-		at, newer := e.newer(p.shard, s.token.Revision)
-		limit := staleAfter
-		if s.fire.Time().Before(at) {
-			limit = max(limit, e.onWay) // it may have been sent in time
+		at := s.at
+		if r := recorded[s.fire]; !r.IsZero() && r.Before(at) {
+			at = r
 		}
-		if newer && s.at.After(at.Add(limit)) {
-			v.stale = append(v.stale, finding{s.fire, fmt.Sprintf("started under token %v, %v after a newer one was granted", s.token, s.at.Sub(at).Round(time.Millisecond))})
+		if last, over := e.last(p.shard, s.token.Revision); over && at.After(last) {
+			v.stale = append(v.stale, finding{s.fire, fmt.Sprintf("started under token %v, %v after the lease of its owner ended", s.token, at.Sub(last).Round(time.Millisecond))})
 		}
 	}
 }

@@ -71,11 +71,16 @@ func TestJudge(t *testing.T) {
 			"unaccounted 1: started 1ms before its instant"},
 		"an old token": {func(e *evidence) {
 			e.starts = []started{{at(1), job.Token{Revision: 5}, at(4).Time()}}
-			e.newer = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
-		}, "stale 1: started under token 0.5, 2s after a newer one was granted"},
+			e.last = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
+		}, "stale 1: started under token 0.5, 2s after the lease of its owner ended"},
+		"an old token, in time by the record": {func(e *evidence) {
+			e.starts = []started{{at(1), job.Token{Revision: 5}, at(4).Time()}}
+			e.runs[one].StartedAt = at(2).Time()
+			e.last = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
+		}, ""},
 		"the newest token": {func(e *evidence) {
 			e.starts = []started{{at(1), job.Token{Revision: 6}, at(4).Time()}}
-			e.newer = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
+			e.last = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
 		}, ""},
 		"two at a time, in order": {func(e *evidence) {
 			e.groups = map[string]job.GroupSpec{"g": {Ordered: true}}
@@ -171,10 +176,14 @@ func TestTakeoverCountsFromTheFirstLoss(t *testing.T) {
 	if moves, gaps := k.counted(); moves != 2 || gaps != 1 {
 		t.Errorf("%d moves and %d gaps, want 2 and 1", moves, gaps)
 	}
-	if at, ok := k.newer(1, 1); !ok || !at.Equal(first.Add(time.Second)) {
-		t.Errorf("newer than 1: %v %v, want when it was taken over", at, ok)
+	if _, ok := k.last(1, 1); ok {
+		t.Error("a lease has ended whose owner was not struck yet")
 	}
-	if _, ok := k.newer(1, 3); ok {
+	k.struck("s1")
+	if at, ok := k.last(1, 1); !ok || at.Before(first.Add(hold)) || at.After(time.Now().Add(hold)) {
+		t.Errorf("the last start under 1: %v %v, want the end of the lease", at, ok)
+	}
+	if _, ok := k.last(1, 3); ok {
 		t.Error("a token is old that its owner passed on itself")
 	}
 }

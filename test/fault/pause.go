@@ -18,12 +18,19 @@ const (
 // pauseScheduler stops a random scheduler with SIGSTOP and lets it go on. It
 // must not start anything under a token that is not the newest.
 func pauseScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
-	p := c.running()[rnd.IntN(len(c.running()))]
-	still := between(rnd, stillMin, stillMax)
-	long := rnd.IntN(4) > 0
-	if !long {
-		still = between(rnd, blinkMin, blinkMax)
+	if rnd.IntN(4) > 0 {
+		return standStill(ctx, c, rnd)
 	}
+	return c.stand(ctx, c.running()[rnd.IntN(len(c.running()))], between(rnd, blinkMin, blinkMax), false)
+}
+
+// standStill stops a random scheduler for longer than its lease.
+func standStill(ctx context.Context, c *cluster, rnd *rand.Rand) error {
+	return c.stand(ctx, c.running()[rnd.IntN(len(c.running()))], between(rnd, stillMin, stillMax), true)
+}
+
+// stand stops a scheduler for a while; long: it loses its lease.
+func (c *cluster) stand(ctx context.Context, p *process, still time.Duration, long bool) error {
 	c.event("pause %s for %v", p.name, still)
 	if long {
 		c.takeovers.lose(p.name, causePause)
@@ -31,6 +38,7 @@ func pauseScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
+	c.takeovers.struck(p.name)
 	err := sleep(ctx, still)
 	if cont := p.signal(syscall.SIGCONT); cont != nil {
 		return fmt.Errorf("go on: %w", cont)

@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// stopPatience bounds how long a process may take to end when it is told to.
-const stopPatience = 30 * time.Second
-
 // process is a program that is started, ended and started again, one after
 // another. Its output is appended to one log.
 type process struct {
@@ -109,8 +106,8 @@ func (p *process) stop(sig syscall.Signal) (int, error) {
 	select {
 	case <-ended:
 		return cmd.ProcessState.ExitCode(), nil
-	case <-time.After(stopPatience):
+	case <-time.After(hangLimit):
 		_ = cmd.Process.Kill()
-		return 0, fmt.Errorf("%s did not end within %v of %v; see %s", p.name, stopPatience, sig, p.log)
+		return 0, fmt.Errorf("%s hangs: it did not end within %v of %v; see %s", p.name, hangLimit, sig, p.log)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +14,9 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// The bounds of the quiet times before and after the disturbances.
-const (
-	firstFirePatience = 30 * time.Second
-	settlePatience    = 2 * time.Minute
-)
+// hangLimit is the only limit on time: what has not come to its end so long after
+// the disturbances may have ended hangs. Everything else waits for what is to be.
+const hangLimit = 10 * time.Minute
 
 // run runs a scenario. The error tells what kept it from coming to a verdict.
 func run(parent context.Context, o options, out io.Writer) (*result, error) {
@@ -34,7 +33,9 @@ func run(parent context.Context, o options, out io.Writer) (*result, error) {
 // use, which starts it. The directory is removed when use reports that all is
 // good; else it is returned.
 func withCluster(parent context.Context, o options, out io.Writer, use func(context.Context, context.CancelCauseFunc, *cluster) (bool, error)) (dir string, err error) {
-	ctx, cancel := context.WithCancelCause(parent)
+	ctx, stop := context.WithTimeoutCause(parent, o.length+hangLimit, fmt.Errorf("it hangs: it has not ended within %v", o.length+hangLimit))
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	dir, err = os.MkdirTemp("", "carillon-fault-")
 	if err != nil {
@@ -49,15 +50,24 @@ func withCluster(parent context.Context, o options, out io.Writer, use func(cont
 			err, dir = os.RemoveAll(dir), ""
 		}
 	}()
-	if err := build(ctx, filepath.Join(dir, "bin")); err != nil {
+	bin := o.bin
+	if bin == "" {
+		bin = filepath.Join(dir, "bin")
+		if err := build(ctx, bin); err != nil {
+			return dir, err
+		}
+	}
+	unload, err := busy(filepath.Join(bin, "fault"), o.load)
+	if err != nil {
 		return dir, err
 	}
+	defer unload()
 	events := out
 	if !o.verbose {
 		events = nil
 	}
 	// The history must hold all that can fire until we read it.
-	keep := int((o.length + firstFirePatience + settlePatience) / time.Second)
+	keep := int((o.length + hangLimit) / time.Second)
 	s := scenarios()[o.scenario]
 	if s.soak {
 		keep = soakKeep
@@ -67,7 +77,7 @@ func withCluster(parent context.Context, o options, out io.Writer, use func(cont
 		return dir, err
 	}
 	defer network.remove()
-	c, err := newCluster(dir, filepath.Join(dir, "bin"), s, keep, network, func(err error) { cancel(err) }, events)
+	c, err := newCluster(dir, bin, s, keep, network, func(err error) { cancel(err) }, events)
 	if err != nil {
 		return dir, err
 	}
@@ -103,7 +113,11 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 			soak.watch(watch, c)
 		}
 	}()
-	r.faults, err = disturb(ctx, c, scenarios()[r.options.scenario].disturb, r.options.seed, r.options.length)
+	if r.options.once {
+		r.faults, err = disturbOnce(ctx, c, scenarios()[r.options.scenario].each, r.options.seed)
+	} else {
+		r.faults, err = disturb(ctx, c, scenarios()[r.options.scenario].disturb, r.options.seed, r.options.length)
+	}
 	if err != nil {
 		return err
 	}
@@ -115,8 +129,13 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	if r.evidence.trace, r.evidence.starts, err = readTrace(tracePath); err != nil {
 		return err
 	}
-	r.evidence.newer = c.takeovers.newer
-	if r.evidence.runs, err = c.api.runs(ctx); err != nil {
+	r.evidence.last = c.takeovers.last
+	// A list that lacks something is none.
+	err = until(ctx, func() (err error) {
+		r.evidence.runs, err = c.api.runs(ctx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	stopTakeovers()
@@ -127,18 +146,13 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 		r.gauges = soak.gauges
 	}
 	r.evidence.early = scenarios()[r.options.scenario].early
-	if scenarios()[r.options.scenario].apart {
-		r.evidence.onWay = stillMax + staleAfter
-	}
-	if scenarios()[r.options.scenario].herd > 0 {
-		// A minion that has a herd to start accepts each order in time, and starts
-		// it when it is its turn.
-		r.evidence.onWay = max(r.evidence.onWay, herdQueue)
-	}
 	r.evidence.end = time.Now()
 	r.takeovers = c.takeovers.times()
 	r.verdict = judge(r.evidence)
 	r.verdict.grew = r.gauges.growing()
+	if err := r.keepRecords(c.dir); err != nil {
+		return err
+	}
 	return leave(c)
 }
 
@@ -175,8 +189,6 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 	if r.evidence.plans, err = plans(jobs); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, firstFirePatience, fmt.Errorf("not all jobs fired within %v", firstFirePatience))
-	defer cancel()
 	return until(ctx, func() error {
 		t, _, err := readTrace(tracePath)
 		if err != nil {
@@ -194,8 +206,7 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 }
 
 // settle waits until every occurrence up to now is decided, pauses the jobs,
-// and waits until no run is open. What does not end in time is noted: the
-// oracle finds it.
+// and waits until no run is open.
 func (r *result) settle(ctx context.Context, c *cluster) error {
 	r.evidence.until = time.Now()
 	c.event("the disturbances are over")
@@ -208,10 +219,8 @@ func (r *result) settle(ctx context.Context, c *cluster) error {
 			decided[p.shard] = r.work.herdAt.Add(-1)
 		}
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, settlePatience, fmt.Errorf("not settled within %v", settlePatience))
-	defer cancel()
-	err := until(bounded, func() error {
-		shards, err := c.api.shards(bounded)
+	err := until(ctx, func() error {
+		shards, err := c.api.shards(ctx)
 		if err != nil {
 			return err
 		}
@@ -224,13 +233,13 @@ func (r *result) settle(ctx context.Context, c *cluster) error {
 	})
 	if err == nil {
 		for _, file := range r.work.files(false) {
-			if err := c.api.apply(bounded, file); err != nil {
+			if err := c.api.apply(ctx, file); err != nil {
 				return err
 			}
 		}
 		c.event("the jobs are paused")
-		err = until(bounded, func() error {
-			switch open, err := c.api.open(bounded); {
+		err = until(ctx, func() error {
+			switch open, err := c.api.open(ctx); {
 			case err != nil:
 				return err
 			case open > 0:
@@ -239,11 +248,17 @@ func (r *result) settle(ctx context.Context, c *cluster) error {
 			return nil
 		})
 	}
-	if err != nil && context.Cause(ctx) == nil {
-		r.notes = append(r.notes, err.Error())
-		return nil
+	return err
+}
+
+// keepRecords writes the records down beside trace and logs: they are what the
+// verdict comes from.
+func (r *result) keepRecords(dir string) error {
+	text, err := json.Marshal(r.evidence.runs)
+	if err != nil {
+		return fmt.Errorf("records: %w", err)
 	}
-	return errors.Join(err, context.Cause(ctx))
+	return os.WriteFile(filepath.Join(dir, "records.json"), text, 0o600)
 }
 
 // leave asks all daemons to end, which they must do in good order.

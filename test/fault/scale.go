@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"syscall"
-	"time"
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler"
@@ -13,9 +12,6 @@ import (
 
 // sizes is how many schedulers there are, one after another.
 func sizes() []int { return []int{3, 5, 2} }
-
-// balancePatience bounds the wait until the shards lie where they ought to.
-const balancePatience = 20 * time.Second
 
 // scaleSchedulers starts or stops schedulers, in good order, until there are as
 // many as the next size says, one after another.
@@ -83,8 +79,6 @@ func (c *cluster) stopOne(rnd *rand.Rand) error {
 // balanced waits until the shards lie where the schedulers place them.
 func (c *cluster) balanced(ctx context.Context, nodes []scheduler.Candidate) error {
 	want := scheduler.Place(shardCount, nodes)
-	ctx, cancel := context.WithTimeoutCause(ctx, balancePatience, fmt.Errorf("the shards did not settle within %v", balancePatience))
-	defer cancel()
 	return until(ctx, func() error {
 		is := c.takeovers.placed()
 		wrong := 0

@@ -14,7 +14,10 @@ import (
 type scenario struct {
 	// disturb disturbs the cluster once, and mends it. It is called again and
 	// again, with a pause before each call.
-	disturb func(ctx context.Context, c *cluster, rnd *rand.Rand) error
+	disturb fault
+	// each are the disturbances that there are, where that can be told; see
+	// options.once.
+	each []fault
 	// groups are what the jobs are in. Nil: in none.
 	groups map[string]job.GroupSpec
 	// apart: each scheduler has a network namespace of its own.
@@ -35,6 +38,37 @@ type scenario struct {
 	soak bool
 }
 
+// fault disturbs a cluster once, and mends it.
+type fault func(ctx context.Context, c *cluster, rnd *rand.Rand) error
+
+// shortFaults are what may happen to a process that fires.
+func shortFaults() []fault { return []fault{killScheduler, drainScheduler, standStill, killWorker} }
+
+// etcdFaults are what may happen to etcd.
+func etcdFaults() []fault { return []fault{restartEtcd, slowEtcd} }
+
+// disturbAny does any of the disturbances.
+func disturbAny(all []fault) fault {
+	return func(ctx context.Context, c *cluster, rnd *rand.Rand) error {
+		return all[rnd.IntN(len(all))](ctx, c, rnd)
+	}
+}
+
+// disturbOnce does each of the disturbances once, a second apart, and returns how
+// many there were.
+func disturbOnce(ctx context.Context, c *cluster, each []fault, seed uint64) (int, error) {
+	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // must be repeatable
+	for i, k := range rnd.Perm(len(each)) {
+		if err := sleep(ctx, time.Second); err != nil {
+			return i, err
+		}
+		if err := each[k](ctx, c, rnd); err != nil {
+			return i, err
+		}
+	}
+	return len(each), sleep(ctx, time.Second)
+}
+
 func scenarios() map[string]scenario {
 	return map[string]scenario{
 		"kill":      {disturb: killScheduler},
@@ -42,8 +76,10 @@ func scenarios() map[string]scenario {
 		"worker":    {disturb: killWorker},
 		"pause":     {disturb: pauseScheduler},
 		"scale":     {disturb: scaleSchedulers},
-		"partition": {disturb: cutScheduler, apart: true},
+		"partition": {disturb: cutScheduler, each: []fault{cutScheduler, cutScheduler}, apart: true},
 		"modes":     {disturb: disturbModes, groups: modeGroups()},
+		"short":     {disturb: disturbAny(shortFaults()), each: shortFaults(), groups: modeGroups()},
+		"etcd":      {disturb: disturbAny(etcdFaults()), each: etcdFaults(), members: 3, proxied: true, herd: 5},
 
 		"etcd-restart":     {disturb: restartEtcd},
 		"etcd-kill-member": {disturb: restartEtcd, members: 3},

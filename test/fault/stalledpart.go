@@ -18,8 +18,6 @@ const (
 	// stalledTimeout is that of the commands: half of it is longer than any
 	// order lives, so that these live as long as they may.
 	stalledTimeout = 10 * time.Minute
-	// stalledPatience bounds how long the others may take: they need a second.
-	stalledPatience = 2 * time.Minute
 )
 
 // stallMinion stops one minion of many. The others' results must come in while
@@ -111,8 +109,6 @@ func (s *stage) mostSucceed(g *granted, but job.MinionID, n int) {
 
 // othersEnd waits until the tasks of runs have ended, but for those on one minion.
 func (s *stage) othersEnd(ctx context.Context, runs []*granted, but job.MinionID) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, stalledPatience, fmt.Errorf("the others' results did not come in within %v", stalledPatience))
-	defer cancel()
 	return until(ctx, func() error {
 		for _, g := range runs {
 			run, err := s.c.api.run(ctx, g.run)

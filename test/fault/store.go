@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"time"
@@ -45,13 +44,8 @@ func (c *cluster) leader(ctx context.Context) (int, bool) {
 	return 0, false
 }
 
-// etcdPatience bounds the wait for etcd to answer again.
-const etcdPatience = 30 * time.Second
-
 // etcdAnswers waits until etcd answers.
 func (c *cluster) etcdAnswers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, etcdPatience, fmt.Errorf("etcd did not answer within %v", etcdPatience))
-	defer cancel()
 	return until(ctx, func() error {
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()

@@ -28,7 +28,7 @@ const (
 type takeovers struct {
 	mu     sync.Mutex // guards what follows
 	owners map[job.ShardID]job.NodeID
-	lost   map[job.ShardID]loss
+	lost   map[job.ShardID]*loss
 	took   map[cause][]time.Duration
 	grants map[job.ShardID][]grant
 	// moves counts grants of hash shards to another node than before; gaps
@@ -38,22 +38,26 @@ type takeovers struct {
 
 // loss is what happened to a shard's owner.
 type loss struct {
-	at  time.Time
-	why cause
+	node string
+	at   time.Time
+	why  cause
+	// by is when it had happened for certain: the owner has renewed its lease before
+	// that for the last time. Zero: it has not yet.
+	by time.Time
 }
 
 // grant is an owner key as it was written.
 type grant struct {
 	rev int64
 	at  time.Time
-	// taken: the owner before had stopped answering, so it did not pass the
-	// shard on itself.
-	taken bool
+	// taken is what had happened to the owner before; nil: nothing that is known,
+	// or it passed the shard on itself.
+	taken *loss
 }
 
 func newTakeovers() *takeovers {
 	return &takeovers{
-		owners: map[job.ShardID]job.NodeID{}, lost: map[job.ShardID]loss{},
+		owners: map[job.ShardID]job.NodeID{}, lost: map[job.ShardID]*loss{},
 		took: map[cause][]time.Duration{}, grants: map[job.ShardID][]grant{},
 	}
 }
@@ -65,7 +69,27 @@ func (t *takeovers) lose(node string, why cause) {
 	now := time.Now()
 	for shard, owner := range t.owners {
 		if _, already := t.lost[shard]; owner == job.NodeID(node) && !already {
-			t.lost[shard] = loss{now, why}
+			t.lost[shard] = &loss{node: node, at: now, why: why}
+		}
+	}
+}
+
+// struck notes that what was to happen to the node has happened.
+func (t *takeovers) struck(node string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	set := func(l *loss) {
+		if l != nil && l.node == node && l.by.IsZero() {
+			l.by = now
+		}
+	}
+	for _, l := range t.lost {
+		set(l)
+	}
+	for _, list := range t.grants {
+		for _, g := range list {
+			set(g.taken) // somebody was quick
 		}
 	}
 }
@@ -90,7 +114,11 @@ func (t *takeovers) granted(shard job.ShardID, node job.NodeID, rev int64, at ti
 	}
 	t.owners[shard] = node
 	l, ok := t.lost[shard]
-	t.grants[shard] = append(t.grants[shard], grant{rev, at, ok && l.why != causeHandover})
+	g := grant{rev: rev, at: at}
+	if ok && l.why != causeHandover {
+		g.taken = l
+	}
+	t.grants[shard] = append(t.grants[shard], g)
 	if ok {
 		delete(t.lost, shard)
 		t.took[l.why] = append(t.took[l.why], at.Sub(l.at))
@@ -137,15 +165,23 @@ func (t *takeovers) times() map[cause][]time.Duration {
 	return out
 }
 
-// newer returns when the shard was granted anew though the owner whose token has
-// the revision rev had not passed it on. What an owner sent before it passed a
-// shard on may be late, and is none the worse for it.
-func (t *takeovers) newer(shard job.ShardID, rev int64) (time.Time, bool) {
+// hold is how long after a renewal of its lease an owner's orders may start: the
+// bound that package scheduler promises (I20).
+const hold = leaseTTL - leaseTTL/5
+
+// last returns until when a task may have been started under the token with the
+// revision rev, whose owner has lost the shard by what happened to it. What an owner
+// sent before it passed a shard on itself may be late, and is none the worse for
+// it: false.
+func (t *takeovers) last(shard job.ShardID, rev int64) (time.Time, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, g := range t.grants[shard] {
 		if g.rev > rev {
-			return g.at, g.taken
+			if g.taken == nil || g.taken.by.IsZero() {
+				return time.Time{}, false
+			}
+			return g.taken.by.Add(hold), true
 		}
 	}
 	return time.Time{}, false
