@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -24,9 +26,15 @@ func pauseScheduler(ctx context.Context, c *cluster, rnd *rand.Rand) error {
 	return c.stand(ctx, c.running()[rnd.IntN(len(c.running()))], between(rnd, blinkMin, blinkMax), false)
 }
 
-// standStill stops a random scheduler for longer than its lease.
+// standStill stops a scheduler for longer than its lease: of those that run the one
+// that has most hash shards. One that came back a moment ago has none to lose.
 func standStill(ctx context.Context, c *cluster, rnd *rand.Rand) error {
-	return c.stand(ctx, c.running()[rnd.IntN(len(c.running()))], between(rnd, stillMin, stillMax), true)
+	owns := map[string]int{}
+	for _, node := range c.takeovers.placed() {
+		owns[string(node)]++
+	}
+	p := slices.MaxFunc(c.running(), func(a, b *process) int { return cmp.Compare(owns[a.name], owns[b.name]) })
+	return c.stand(ctx, p, between(rnd, stillMin, stillMax), true)
 }
 
 // stand stops a scheduler for a while; long: it loses its lease.
