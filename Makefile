@@ -41,7 +41,11 @@ SIM_RUNS ?= 60
 sim: ## simulate whole nodes on a virtual clock, many seeds (SIM_RUNS, SIM_HOURS)
 	go test ./test/sim -run TestSimulation -sim.first $$((RANDOM * 32768 + RANDOM)) -sim.runs $(SIM_RUNS) -sim.hours $(or $(SIM_HOURS),1) -timeout 0 -v
 
-test-long: mutants sim ## run all mutants, and the fault scenarios for a minute each
+FUZZTIME ?= 10s
+fuzz: ## run every fuzz test for a while (FUZZTIME=10s)
+	@.ci/fuzz $(FUZZTIME)
+
+test-long: mutants sim fuzz ## run all mutants, and the fault scenarios for a minute each
 	go test ./lock -run TestLinear -linear-for 60s
 	for s in short etcd kill drain worker pause scale partition modes herd clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
 	go run ./test/fault -scenario dispatch -for 2m -seed $$RANDOM
@@ -73,4 +77,4 @@ generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JS
 verify: generate ## fail if a generated file is not current
 	git diff --exit-code -- agentpush/agentpb internal/auth/authpb configs
 
-.PHONY: sim mutants help build demo test test-short test-flaky test-long bench lint generate verify
+.PHONY: fuzz sim mutants help build demo test test-short test-flaky test-long bench lint generate verify

@@ -16,10 +16,21 @@ type Calendar struct {
 	loc  *time.Location
 	// business has the business days of the week as bits, from Sunday on.
 	business uint8
-	closed   []days
-	open     []days
+	closed   dayList
+	open     dayList
 	windows  []window
-	events   []event
+	// spans are the windows and events that come once, in order; they do not
+	// overlap. events are those that come again.
+	spans  []span
+	events []event
+	// cost is how many steps a look at it takes at most.
+	cost int
+}
+
+// span is a time that is closed once.
+type span struct {
+	from, to time.Time
+	name     string
 }
 
 // days is a row of days: of one year, or of every year when year is 0.
@@ -54,25 +65,68 @@ func (d days) has(day date) bool {
 	return day.key() >= d.from.key() && day.key() <= d.to.key()
 }
 
-// window is a time that is closed, once or again and again.
+// dayList is rows of days. Single days, of which there may be many, are found at
+// once.
+type dayList struct {
+	single map[date]string
+	rows   []days
+}
+
+func newDayList(all []days) dayList {
+	l := dayList{single: map[date]string{}}
+	for _, d := range all {
+		if d.from != d.to {
+			l.rows = append(l.rows, d)
+		} else if _, twice := l.single[d.from]; !twice {
+			l.single[d.from] = d.name
+		}
+	}
+	return l
+}
+
+// find returns the name of a row that has a day.
+func (l *dayList) find(day date) (name string, found bool) {
+	if name, found = l.single[day]; found {
+		return name, true
+	}
+	if name, found = l.single[date{0, day.month, day.day}]; found {
+		return name, true
+	}
+	for i := range l.rows {
+		if l.rows[i].has(day) {
+			return l.rows[i].name, true
+		}
+	}
+	return "", false
+}
+
+func (l *dayList) empty() bool { return len(l.single)+len(l.rows) == 0 }
+
+// window is a time that is closed again and again.
 type window struct {
-	from, to time.Time // once
-	when     *schedule.Schedule
-	long     time.Duration
-	name     string
+	when *schedule.Schedule
+	long time.Duration
+	name string
 }
 
 // at returns the end of the window that an instant lies in.
 func (w *window) at(t time.Time) (time.Time, bool) {
-	if w.when == nil {
-		return w.to, !t.Before(w.from) && t.Before(w.to)
+	// Starts in (t-long, t] cover t; a later one ends later. Next does not fall,
+	// so the last start is found by halving.
+	low, high := t.Add(-w.long), t
+	last, ok := w.when.NextBy(low, t)
+	if !ok {
+		return time.Time{}, false
 	}
-	end, in := time.Time{}, false
-	// Starts in (t-long, t] cover t; a later one ends later.
-	for s, ok := w.when.Next(t.Add(-w.long)); ok && !s.After(t); s, ok = w.when.Next(s) {
-		end, in = s.Add(w.long), true
+	for low = last; high.Sub(low) >= schedule.MinEvery; {
+		middle := low.Add(high.Sub(low) / 2)
+		if s, ok := w.when.NextBy(middle, t); ok {
+			low, last = s, s
+		} else {
+			high = middle
+		}
 	}
-	return end, in
+	return last.Add(w.long), true
 }
 
 // New compiles a calendar. The problems are all that is wrong with it, with
@@ -96,28 +150,89 @@ func New(name string, spec *job.CalendarSpec) (*Calendar, []job.Problem) {
 			c.business |= bits
 		}
 	}
-	c.closed = p.days("spec.closed", spec.Closed)
-	c.open = p.days("spec.open", spec.Open)
+	c.closed = newDayList(p.days("spec.closed", spec.Closed))
+	c.open = newDayList(p.days("spec.open", spec.Open))
+	var once []span
 	if len(spec.Windows) > job.MaxCalendarDays {
 		p.add("spec.windows", "has %d entries; at most %d are allowed", len(spec.Windows), job.MaxCalendarDays)
 	} else {
 		for i, text := range spec.Windows {
-			w, err := parseWindow(text, loc.String())
-			if err != nil {
+			w, s, err := parseWindow(text, loc.String())
+			switch {
+			case err != nil:
 				p.add(at("spec.windows", i), "%v", err)
+			case w.when == nil:
+				once = append(once, s)
+			default:
+				c.windows = append(c.windows, w)
 			}
-			c.windows = append(c.windows, w)
 		}
 	}
 	if spec.ICS != "" {
-		if c.events, err = parseICS(spec.ICS, loc); err != nil {
+		events, err := parseICS(spec.ICS, loc)
+		if err != nil {
 			p.add("spec.ics", "%v", err)
+			events = nil
+		}
+		for i := range events {
+			if e := &events[i]; e.rule == nil {
+				once = append(once, span{e.from, e.end(e.from), orText(e.name, "an event")})
+			} else {
+				c.events = append(c.events, *e)
+			}
 		}
 	}
-	if len(p.list) == 0 && c.business == 0 && len(c.open) == 0 {
+	c.spans = disjoint(once)
+	if len(p.list) == 0 && c.business == 0 && c.open.empty() {
 		p.add("spec.weekdays", "leaves no day open")
 	}
+	p.costs(c)
 	return c, p.list
+}
+
+// MaxCost bounds how many steps one look at a calendar, or at all those of a job
+// together, may take. A step is some 20 ns.
+const MaxCost = 20_000
+
+// The steps that a look takes.
+const (
+	stepsOfCalendar = 16
+	stepsOfWindow   = 20
+)
+
+// costs works out what a look at the calendar costs, and refuses one that costs
+// too much.
+func (p *problems) costs(c *Calendar) {
+	windows, events := len(c.windows)*stepsOfWindow, 0
+	for i := range c.events {
+		e := &c.events[i]
+		events += e.back() * e.rule.cost()
+	}
+	c.cost = stepsOfCalendar + len(c.closed.rows) + len(c.open.rows) + windows + events
+	switch {
+	case c.cost <= MaxCost:
+	case windows > events:
+		p.add("spec.windows", "has %d windows that come again, more than can be looked through whenever a job is due; at most %d are allowed", len(c.windows), MaxCost/stepsOfWindow/2)
+	default:
+		p.add("spec.ics", "has %d events that come again, and a look through them would take %d steps; at most %d are allowed: name fewer or shorter ones, or single days", len(c.events), events, MaxCost)
+	}
+}
+
+// disjoint sorts times that are closed once, and makes one of those that overlap
+// or follow without a gap.
+func disjoint(all []span) []span {
+	slices.SortStableFunc(all, func(a, b span) int { return a.from.Compare(b.from) })
+	var out []span
+	for _, s := range all {
+		if n := len(out); n > 0 && !s.from.After(out[n-1].to) {
+			if s.to.After(out[n-1].to) {
+				out[n-1].to = s.to
+			}
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // Name returns the calendar's name.
@@ -137,6 +252,13 @@ func (c *Calendar) Closed(t time.Time) (why string, until time.Time, closed bool
 			return orText(w.name, "a window of maintenance"), end, true
 		}
 	}
+	i, found := slices.BinarySearchFunc(c.spans, t, func(s span, t time.Time) int { return s.from.Compare(t) })
+	if !found {
+		i-- // the last that begins before t
+	}
+	if i >= 0 && t.Before(c.spans[i].to) {
+		return c.spans[i].name, c.spans[i].to, true
+	}
 	for i := range c.events {
 		if end, in := c.events[i].at(t); in {
 			return orText(c.events[i].name, "an event"), end, true
@@ -148,12 +270,11 @@ func (c *Calendar) Closed(t time.Time) (why string, until time.Time, closed bool
 // closedDay returns why a day is closed; empty: it is not.
 func (c *Calendar) closedDay(local time.Time) string {
 	day := dateOf(local)
-	has := func(d days) bool { return d.has(day) }
-	if slices.ContainsFunc(c.open, has) {
+	if _, open := c.open.find(day); open {
 		return ""
 	}
-	if i := slices.IndexFunc(c.closed, has); i >= 0 {
-		return orText(c.closed[i].name, local.Format(time.DateOnly)+" is closed")
+	if name, closed := c.closed.find(day); closed {
+		return orText(name, local.Format(time.DateOnly)+" is closed")
 	}
 	if c.business>>local.Weekday()&1 == 0 {
 		return local.Weekday().String() + " is no business day"
@@ -179,48 +300,6 @@ func (s Set) Closed(t time.Time) (why string, until time.Time, closed bool) {
 		}
 	}
 	return "", time.Time{}, false
-}
-
-// longestClosed is how far ahead an open time is looked for.
-const longestClosed = 366 * 24 * time.Hour
-
-// Resolve returns when an occurrence runs that is due at an instant: then, or
-// when all calendars are open next, which is at the same time of an open day, by
-// the clock of the job's zone, or at the end of a window. It is false when that
-// is not within a year. The reason tells why it is moved; empty: it is not.
-func (s Set) Resolve(t time.Time, zone *time.Location) (at time.Time, why string, ok bool) {
-	at = t
-	for at.Sub(t) < longestClosed {
-		reason, until, closed := s.Closed(at)
-		if !closed {
-			return at.UTC(), why, true
-		}
-		if why == "" {
-			why = reason
-		}
-		at = next(t, at, until, zone)
-	}
-	return time.Time{}, why, false
-}
-
-// next returns the time to look at after one that is closed until an instant:
-// the occurrence's time of day on the day on which that instant lies, or on the
-// one after, if a day or more is closed; else the instant itself.
-func next(t, at, until time.Time, zone *time.Location) time.Time {
-	local := t.In(zone)
-	end := until.In(zone)
-	y, m, d := end.Date()
-	same := time.Date(y, m, d, local.Hour(), local.Minute(), local.Second(), local.Nanosecond(), zone)
-	if same.Before(until) {
-		if dateOf(at.In(zone)) == dateOf(end) {
-			return until // a window within the day
-		}
-		same = time.Date(y, m, d+1, local.Hour(), local.Minute(), local.Second(), local.Nanosecond(), zone)
-	}
-	if !same.After(at) {
-		return until
-	}
-	return same
 }
 
 // problems collects what is wrong.
@@ -311,7 +390,7 @@ func weekdays(text string) (uint8, error) {
 const maxWindow = 31 * 24 * time.Hour
 
 // parseWindow reads "INSTANT..INSTANT: name" or "CRON for DURATION: name".
-func parseWindow(text, zone string) (window, error) {
+func parseWindow(text, zone string) (window, span, error) {
 	head, name := strings.TrimSpace(text), ""
 	if i := strings.LastIndex(head, ": "); i >= 0 {
 		head, name = strings.TrimSpace(head[:i]), strings.TrimSpace(head[i+2:])
@@ -321,23 +400,23 @@ func parseWindow(text, zone string) (window, error) {
 		to, err2 := time.Parse(time.RFC3339, strings.TrimSpace(last))
 		switch {
 		case err1 != nil || err2 != nil:
-			return window{}, fmt.Errorf("%q: want two instants, as in 2027-08-01T20:00:00Z..2027-08-02T04:00:00Z", head)
+			return window{}, span{}, fmt.Errorf("%q: want two instants, as in 2027-08-01T20:00:00Z..2027-08-02T04:00:00Z", head)
 		case !from.Before(to):
-			return window{}, fmt.Errorf("%q: the end is not after the beginning", head)
+			return window{}, span{}, fmt.Errorf("%q: the end is not after the beginning", head)
 		}
-		return window{from: from, to: to, name: name}, nil
+		return window{}, span{from, to, orText(name, "a window of maintenance")}, nil
 	}
 	i := strings.LastIndex(head, " for ")
 	if i < 0 {
-		return window{}, fmt.Errorf("%q: want two instants with .. between them, or a cron expression and how long, as in 0 2 * * SUN for 2h", text)
+		return window{}, span{}, fmt.Errorf("%q: want two instants with .. between them, or a cron expression and how long, as in 0 2 * * SUN for 2h", text)
 	}
 	when, err := schedule.Parse(head[:i], schedule.Options{Zone: zone})
 	if err != nil {
-		return window{}, err
+		return window{}, span{}, err
 	}
 	long, err := time.ParseDuration(strings.TrimSpace(head[i+len(" for "):]))
 	if err != nil || long <= 0 || long > maxWindow {
-		return window{}, fmt.Errorf("%q: behind \"for\" is how long, as in 2h; up to %v", text, maxWindow)
+		return window{}, span{}, fmt.Errorf("%q: behind \"for\" is how long, as in 2h; up to %v", text, maxWindow)
 	}
-	return window{when: when, long: long, name: name}, nil
+	return window{when: when, long: long, name: name}, span{}, nil
 }

@@ -107,7 +107,7 @@ func TestResolve(t *testing.T) {
 		{Set{never}, "2027-01-04T07:00:00Z", ""},
 		{nil, "2027-01-04T07:00:00Z", "2027-01-04T07:00:00Z"},
 	} {
-		got, why, ok := c.set.Resolve(instant(t, c.at), berlin)
+		got, why, ok := c.set.Resolve(instant(t, c.at), berlin, NewWork(1e6))
 		if ok != (c.want != "") || ok && !got.Equal(instant(t, c.want)) || (why != "") != (c.at != c.want) {
 			t.Errorf("%s: %v %q %v, want %s", c.at, got, why, ok, c.want)
 		}
@@ -136,7 +136,7 @@ func TestC1C2C3_Resolve(t *testing.T) {
 			rt.Fatal(err)
 		}
 		at := time.Unix(rapid.Int64Range(1_790_000_000, 1_850_000_000).Draw(rt, "at"), 0).UTC()
-		got, _, ok := set.Resolve(at, zone)
+		got, _, ok := set.Resolve(at, zone, NewWork(1e9))
 		_, _, closed := set.Closed(at)
 		switch {
 		case !closed && (!ok || !got.Equal(at)):
@@ -147,7 +147,7 @@ func TestC1C2C3_Resolve(t *testing.T) {
 		if why, _, shut := set.Closed(got); ok && shut {
 			rt.Fatalf("%v goes to %v, which is closed: %s", at, got, why)
 		}
-		if again, _, _ := set.Resolve(at, zone); !again.Equal(got) {
+		if again, _, _ := set.Resolve(at, zone, NewWork(1e9)); !again.Equal(got) {
 			rt.Fatalf("%v goes to %v, and to %v", at, got, again)
 		}
 	})
@@ -178,4 +178,31 @@ func TestProblems(t *testing.T) {
 	if _, problems := New("c", &job.CalendarSpec{ICS: "hello"}); len(problems) != 1 {
 		t.Errorf("problems of no calendar file: %v", problems)
 	}
+}
+
+// TestWindowEnds: the end of a window is that of its last start, which is found
+// by halving.
+func TestWindowEnds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		cron := rapid.SampledFrom([]string{"* * * * * *", "*/7 9-10 * * *", "0 2 * * SUN", "@every 100ms", "@every 7s", "0 0 29 2 *", "CRON_TZ=Europe/Berlin 30 2 * * *", "@at 2027-03-28T01:30:00Z"}).Draw(rt, "cron")
+		long := rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, 90 * time.Minute, 2 * time.Hour}).Draw(rt, "long")
+		w, _, err := parseWindow(cron+" for "+long.String(), "UTC")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		at := time.Unix(1_806_192_000+rapid.Int64Range(-100_000, 100_000).Draw(rt, "at"), rapid.Int64Range(0, 1e9-1).Draw(rt, "nanos")).UTC()
+		var want time.Time
+		from := at.Add(-long)
+		if cron == "@every 100ms" {
+			from = at.Add(-min(long, time.Minute)) // enough
+		}
+		for s, ok := w.when.Next(from); ok && !s.After(at); s, ok = w.when.Next(s) {
+			want = s.Add(long)
+		}
+		got, in := w.at(at)
+		if in != !want.IsZero() || in && !got.Equal(want) {
+			rt.Fatalf("at %v in a window: %v, until %v, want %v", at, in, got, want)
+		}
+	})
 }

@@ -9,4 +9,9 @@
 //	    forward only, and ends: what is closed for longer than a year is never
 //	    open.
 //	C3  An instant that no calendar closes stays where it is.
+//	C4  Whether calendars are closed at an instant is found in at most Cost steps,
+//	    which is known beforehand and bounded by MaxCost; a calendar that would
+//	    need more is refused by New. A search over many instants takes its steps
+//	    from a Work, and ends when there are none left. Steps are counted, so the
+//	    answer is the same on every host.
 package calendar

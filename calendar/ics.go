@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/teambition/rrule-go"
-
 	"github.com/carillon-cron/carillon/schedule"
 )
 
@@ -19,38 +17,51 @@ type event struct {
 	// days: it lasts from day to day, by the clock.
 	days int
 	name string
-	rule *rrule.RRule
-	not  []time.Time
+	rule *rule
+	// not are the occurrences that are left out, in order.
+	not []time.Time
 }
 
-// at returns the end of the occurrence that an instant lies in.
+// at returns the end of the occurrence of a recurring event that an instant lies
+// in.
 func (e *event) at(t time.Time) (time.Time, bool) {
-	if e.rule == nil {
-		return e.during(e.from, t)
+	start, ok := e.rule.last(t, e.back(), e.leftOut)
+	if !ok {
+		return time.Time{}, false
 	}
-	// The last start that is not after t; one that is left out hides no other.
-	for s := e.rule.Before(t, true); !s.IsZero(); s = e.rule.Before(s, false) {
-		if end, in := e.during(s, t); in {
-			if !slices.ContainsFunc(e.not, s.Equal) {
-				return end, true
-			}
-			continue
-		}
-		break
-	}
-	return time.Time{}, false
+	end := e.end(start)
+	return end, t.Before(end)
 }
 
-func (e *event) during(start, t time.Time) (time.Time, bool) {
-	end := start.Add(e.long)
+// leftOut reports whether the occurrence that begins then is left out.
+func (e *event) leftOut(start time.Time) bool {
+	_, found := slices.BinarySearchFunc(e.not, start, time.Time.Compare)
+	return found
+}
+
+func (e *event) end(start time.Time) time.Time {
 	if e.days > 0 {
-		end = start.AddDate(0, 0, e.days)
+		return start.AddDate(0, 0, e.days)
 	}
-	return end, !t.Before(start) && t.Before(end)
+	return start.Add(e.long)
 }
 
-// maxEvents bounds the events of one file.
-const maxEvents = 5000
+// back is how many days before an instant an occurrence may begin that has not
+// ended then.
+func (e *event) back() int { return max(e.days, int(e.long/(24*time.Hour))) + 1 }
+
+// Bounds of one file.
+const (
+	maxEvents = 5000
+	// maxEventDays bounds an occurrence of an event that comes again, maxLong
+	// every event.
+	maxEventDays = 366
+	maxLong      = 100 * 366 * 24 * time.Hour
+	// maxCountSteps bounds the steps spent on all rules that end by a COUNT.
+	maxCountSteps = 2_000_000
+	// maxWrong bounds the events whose faults are told.
+	maxWrong = 20
+)
 
 // parseICS reads the events of an iCalendar file. Times without a zone are
 // meant in loc.
@@ -63,15 +74,17 @@ func parseICS(text string, loc *time.Location) ([]event, error) {
 	var errs []error
 	var inside map[string]property
 	var not []property
-	begun := 0
+	begun, steps := 0, maxCountSteps
 	for _, l := range lines {
 		switch {
 		case strings.EqualFold(l.text, "BEGIN:VEVENT"):
 			inside, not, begun = map[string]property{}, nil, l.number
 		case strings.EqualFold(l.text, "END:VEVENT") && inside != nil:
-			e, err := newEvent(inside, not, loc)
+			e, err := newEvent(inside, not, loc, &steps)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("event in line %d: %w", begun, err))
+				if errs = append(errs, fmt.Errorf("event in line %d: %w", begun, err)); len(errs) == maxWrong {
+					return nil, errors.Join(append(errs, errors.New("and maybe more"))...)
+				}
 			}
 			if out = append(out, e); len(out) > maxEvents {
 				return nil, fmt.Errorf("has more than %d events", maxEvents)
@@ -100,15 +113,23 @@ type line struct {
 // unfold joins lines that were folded.
 func unfold(text string) []line {
 	var out []line
+	var parts []string // of the last line, which may be folded many times
+	end := func() {
+		if len(parts) > 0 {
+			out[len(out)-1].text = strings.Join(parts, "")
+		}
+	}
 	for i, l := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
 		switch {
 		case l == "":
 		case (l[0] == ' ' || l[0] == '\t') && len(out) > 0:
-			out[len(out)-1].text += l[1:]
+			parts = append(parts, l[1:])
 		default:
-			out = append(out, line{l, i + 1})
+			end()
+			out, parts = append(out, line{number: i + 1}), []string{l}
 		}
 	}
+	end()
 	return out
 }
 
@@ -153,14 +174,14 @@ func (p property) times(loc *time.Location) ([]time.Time, error) {
 			t, err = time.Parse("20060102T150405Z", text)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s %q is not a time such as 20271224, 20271224T090000 or 20271224T090000Z", p.name, text)
+			return nil, fmt.Errorf("%s %q is not a time such as 20271224, 20271224T090000 or 20271224T090000Z", p.name, shortened(text))
 		}
 		out = append(out, t)
 	}
 	return out, nil
 }
 
-func newEvent(has map[string]property, not []property, loc *time.Location) (event, error) {
+func newEvent(has map[string]property, not []property, loc *time.Location, steps *int) (event, error) {
 	start, ok := has["DTSTART"]
 	if !ok {
 		return event{}, errors.New("has no DTSTART")
@@ -192,17 +213,15 @@ func newEvent(has map[string]property, not []property, loc *time.Location) (even
 		}
 		e.days = 0
 	}
+	if e.long > maxLong {
+		return event{}, fmt.Errorf("lasts %v; at most 100 years are allowed", e.long)
+	}
 	if p, ok := has["RRULE"]; ok {
-		opts, err := rrule.StrToROptionInLocation(p.value, e.from.Location())
-		if err != nil {
-			return event{}, fmt.Errorf("RRULE %q: %w", p.value, err)
+		if e.rule, err = newRule(p.value, e.from, steps); err != nil {
+			return event{}, fmt.Errorf("RRULE %q: %w", shortened(p.value), err)
 		}
-		if opts.Freq > rrule.DAILY {
-			return event{}, fmt.Errorf("RRULE %q: events that recur more often than daily are not understood", p.value)
-		}
-		opts.Dtstart = e.from
-		if e.rule, err = rrule.NewRRule(*opts); err != nil {
-			return event{}, fmt.Errorf("RRULE %q: %w", p.value, err)
+		if e.back() > maxEventDays+1 {
+			return event{}, fmt.Errorf("comes again and lasts longer than %d days", maxEventDays)
 		}
 	}
 	for _, p := range not {
@@ -212,7 +231,17 @@ func newEvent(has map[string]property, not []property, loc *time.Location) (even
 		}
 		e.not = append(e.not, times...)
 	}
+	slices.SortFunc(e.not, time.Time.Compare)
 	return e, nil
+}
+
+// shortened returns as much of a text as an error shows.
+func shortened(s string) string {
+	const shown = 100
+	if len(s) > shown {
+		return s[:shown] + "..."
+	}
+	return s
 }
 
 // icsDuration reads P1D, PT2H30M, P1W and the like.
@@ -223,7 +252,7 @@ func icsDuration(text string) (time.Duration, error) {
 	for _, c := range rest {
 		unit := time.Duration(0)
 		switch {
-		case c >= '0' && c <= '9' && n < 1e6:
+		case c >= '0' && c <= '9' && n < 1e9:
 			n, digits = n*10+int(c-'0'), true
 			continue
 		case c == 'T' && !inTime && !digits:
@@ -243,6 +272,9 @@ func icsDuration(text string) (time.Duration, error) {
 		if unit == 0 || !digits {
 			ok = false
 			break
+		}
+		if time.Duration(n) > maxLong/unit || d > maxLong {
+			return 0, fmt.Errorf("DURATION %q is longer than 100 years", shortened(text))
 		}
 		d, n, digits = d+time.Duration(n)*unit, 0, false
 	}

@@ -225,6 +225,9 @@ func ParseFireID(s string) (FireID, error) {
 	if err != nil {
 		return FireID{}, fmt.Errorf("fire id %q: %w", s, err)
 	}
+	if !time.Unix(0, t.UnixNano()).Equal(t) {
+		return FireID{}, fmt.Errorf("fire id %q: the instant is out of range; the years 1678 to 2261 are allowed", s)
+	}
 	trig, share, shared := strings.Cut(trig, ".")
 	k, err := ParseTrigger(trig)
 	if err != nil {

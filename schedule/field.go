@@ -3,6 +3,7 @@ package schedule
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,7 +137,7 @@ func (s *Schedule) compileFields(given []string, g *grammar, opts Options) error
 	if s.fields.everyHour() {
 		s.jumps = skipGap | runFirst | runSecond // S1
 	}
-	if _, ok := s.fields.next(0); !ok {
+	if _, ok := s.fields.next(0, math.MaxInt64); !ok {
 		return errors.New("never comes due: there is no such date")
 	}
 	return nil

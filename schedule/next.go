@@ -19,13 +19,29 @@ func (s *Schedule) Next(after time.Time) (time.Time, bool) {
 		at := time.Unix(0, s.nanos)
 		return at.UTC(), at.After(after)
 	}
+	return s.nextFields(after, lastInstant)
+}
+
+// NextBy is Next for instants up to and with last. It looks no further, so it
+// is quick where last is near, whatever the expression.
+func (s *Schedule) NextBy(after, last time.Time) (time.Time, bool) {
+	if s.kind != kindFields {
+		at, ok := s.Next(after)
+		return at, ok && !at.After(last)
+	}
+	at, ok := s.nextFields(after, min(last.Unix(), lastInstant))
+	return at, ok && !at.After(last)
+}
+
+// nextFields looks for instants up to last.
+func (s *Schedule) nextFields(after time.Time, last int64) (time.Time, bool) {
 	from := max(after.Unix()+1, firstInstant)
 	if s.loc == time.UTC {
-		w, ok := s.fields.next(from)
-		return time.Unix(w, 0).UTC(), ok && w <= lastInstant
+		w, ok := s.fields.next(from, last)
+		return time.Unix(w, 0).UTC(), ok && w <= last
 	}
-	at, ok := s.nextInZone(from)
-	return time.Unix(at, 0).UTC(), ok
+	at, ok := s.nextInZone(from, last)
+	return time.Unix(at, 0).UTC(), ok && at <= last
 }
 
 // nextEvery returns the first multiple of the interval since 1970.
@@ -40,9 +56,11 @@ func (s *Schedule) nextEvery(after time.Time) (time.Time, bool) {
 }
 
 // nextInZone returns the first instant that is not before from. It goes from
-// one offset of the zone to the next, and searches each by the wall clock.
-func (s *Schedule) nextInZone(from int64) (int64, bool) {
-	for from <= lastInstant {
+// one offset of the zone to the next, and searches each by the wall clock. It
+// does not go far beyond last.
+func (s *Schedule) nextInZone(from, last int64) (int64, bool) {
+	limit := last + maxJump // on any wall clock
+	for from <= last {
 		sp := spanAt(s.loc, from)
 		low := from + sp.offset
 		shifted := int64(lastInstant + 1)
@@ -50,18 +68,18 @@ func (s *Schedule) nextInZone(from int64) (int64, bool) {
 			before := offsetAt(s.loc, sp.start-1)
 			switch {
 			case before < sp.offset && s.jumps&(skipGap|shiftGap) == 0 && from == sp.start:
-				if w, ok := s.fields.next(sp.start + before); ok && w < low {
+				if w, ok := s.fields.next(sp.start+before, limit); ok && w < low {
 					return sp.start, true
 				}
 			case before < sp.offset && s.jumps&shiftGap != 0:
-				if w, ok := s.fields.next(from + before); ok && w < sp.start+sp.offset {
+				if w, ok := s.fields.next(from+before, limit); ok && w < sp.start+sp.offset {
 					shifted = w - before
 				}
 			case before > sp.offset && s.jumps&runSecond == 0:
 				low = max(low, sp.start+before) // what came before comes twice
 			}
 		}
-		w, ok := s.fields.next(low)
+		w, ok := s.fields.next(low, limit)
 		if !ok {
 			return shifted, shifted <= lastInstant
 		}

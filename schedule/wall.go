@@ -79,8 +79,9 @@ func (f *fields) everyHour() bool { return f.hour == 1<<24-1 }
 // other. So what is not found in a cycle does not exist.
 const cycle = 600
 
-// next returns the first matching wall-clock time that is not before w.
-func (f *fields) next(w int64) (int64, bool) {
+// next returns the first matching wall-clock time that is not before w. It does
+// not look in the months that begin after last.
+func (f *fields) next(w, last int64) (int64, bool) {
 	today := floorDiv(w, day)
 	y, m, d := civil(today)
 	if f.extra.allows(y) && f.month>>m&1 != 0 && f.days(y, m)>>d&1 != 0 {
@@ -91,7 +92,9 @@ func (f *fields) next(w int64) (int64, bool) {
 	after := ^uint32(0) << d << 1 // days of this month that are yet to come
 	for end := y + cycle; y <= end; after = ^uint32(0) {
 		if !f.extra.allows(y) {
-			y, m = y+1, 1
+			if y, m = y+1, 1; daysTo(y, m)*day > last {
+				break
+			}
 			continue
 		}
 		if f.month>>m&1 != 0 {
@@ -102,6 +105,9 @@ func (f *fields) next(w int64) (int64, bool) {
 		}
 		if m++; m > 12 {
 			y, m = y+1, 1
+		}
+		if daysTo(y, m)*day > last {
+			break
 		}
 	}
 	return 0, false

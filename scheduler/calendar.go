@@ -13,108 +13,141 @@ import (
 // A job's calendars say when it is not to run. What is due then is recorded as
 // skipped, or is moved: the job is then due at the instants to which its
 // schedule's are moved, each once, and these are what its fires are named by.
+//
+// How much is looked at is bounded by steps that are counted, so that no job keeps
+// the others of its shard waiting. A job of which more would have to be looked at
+// is set aside: its schedule goes on as it is written, and each occurrence is
+// recorded as skipped with the reason, until the job or a calendar changes.
 
-// newCalendar compiles a stored calendar.
-func newCalendar(key string, value []byte) (*calendar.Calendar, error) {
+// usedCalendar is a stored calendar as jobs use it.
+type usedCalendar struct {
+	calendar *calendar.Calendar
+	// wrong is why it cannot be used; empty: it can.
+	wrong string
+}
+
+// newCalendar compiles a stored calendar. One that cannot be used is known, too:
+// what its jobs are told is why.
+func newCalendar(key string, value []byte) (usedCalendar, error) {
 	stored, err := etcdkv.Decode[etcdkv.StoredCalendar](key, value)
 	if err != nil {
-		return nil, err
+		return usedCalendar{}, err
 	}
 	c, problems := calendar.New(stored.Key().String(), &stored.Spec)
 	if len(problems) > 0 {
-		return nil, fmt.Errorf("calendar %s: %w", stored.Key(), &job.InvalidError{Problems: problems})
+		return usedCalendar{wrong: (&job.InvalidError{Problems: problems}).Error()}, nil
 	}
-	return c, nil
+	return usedCalendar{calendar: c}, nil
 }
 
-// calendarsOf returns a job's calendars, and the name of one that is not there.
-func (s *shard) calendarsOf(e *entry) (set calendar.Set, missing string) {
+// calendarsOf returns a job's calendars. why tells that they do not let it run at
+// all: one is not there, so nobody can know what it says, or it cannot be used,
+// or the job is set aside.
+func (s *shard) calendarsOf(e *entry) (set calendar.Set, why string) {
+	if e.rare.aside != "" {
+		return nil, e.rare.aside
+	}
 	entries, _ := s.deps.Cluster.calendars.Snapshot()
 	for _, k := range e.rare.calendars {
 		c, ok := entries[s.cfg.Keys.Calendar(k)]
-		if !ok {
-			return nil, k.String()
+		switch {
+		case !ok:
+			return nil, fmt.Sprintf("its calendar %s is not there", k)
+		case c.Value.wrong != "":
+			e.rare.aside = fmt.Sprintf("its calendar %s cannot be used: %s", k, c.Value.wrong)
+			return nil, e.rare.aside
 		}
-		set = append(set, c.Value)
+		set = append(set, c.Value.calendar)
+	}
+	if why := set.TooMuch(); why != "" {
+		e.rare.aside = why
+		return nil, why
 	}
 	return set, ""
 }
 
 // closedAt returns why a job's calendars do not let it run at an instant; empty:
-// they do. One that is not there lets nothing run: nobody can know what it said.
+// they do.
 func (s *shard) closedAt(e *entry, at int64) string {
 	if e.rare == nil || len(e.rare.calendars) == 0 {
 		return ""
 	}
-	set, missing := s.calendarsOf(e)
-	if missing != "" {
-		return fmt.Sprintf("its calendar %s is not there", missing)
+	set, why := s.calendarsOf(e)
+	if why != "" {
+		return why
 	}
-	why, _, _ := set.Closed(time.Unix(0, at))
+	why, _, _ = set.Closed(time.Unix(0, at))
 	return why
 }
 
-const (
-	// movedFrom is how far back instants are looked for that are moved beyond
-	// the present one: nothing is closed for longer.
-	movedFrom = 370 * 24 * time.Hour
-	// maxMoved bounds how many are looked at.
-	maxMoved = 50_000
-)
+// planSteps bounds the steps of all looks at calendars that one plan takes; what
+// it leaves goes into the next one.
+const planSteps = 2 * calendar.SearchSteps
+
+// lookCost is how many steps it takes to see whether an occurrence may run.
+func (s *shard) lookCost(e *entry) int {
+	if e.rare == nil || len(e.rare.calendars) == 0 {
+		return 0
+	}
+	set, _ := s.calendarsOf(e)
+	return set.Cost()
+}
 
 // nextAfter returns the first instant after t at which the job is due, or never.
 func (s *shard) nextAfter(e *entry, t int64) int64 {
 	if e.rare == nil || !e.rare.moves {
 		return e.nextAfter(t)
 	}
-	set, missing := s.calendarsOf(e)
-	if missing != "" {
+	set, why := s.calendarsOf(e)
+	if why != "" {
 		return e.nextAfter(t) // and skipped
 	}
 	zone, err := schedule.LoadZone(e.rare.zone)
 	if err != nil {
 		zone = time.UTC // it could be read before
 	}
-	best := never
-	from := s.closedSince(set, t)
-	for n, i := e.nextAfter(from), 0; n < best && i < maxMoved; n, i = e.nextAfter(n), i+1 {
-		at, _, ok := set.Resolve(time.Unix(0, n), zone)
-		if ok && at.UnixNano() > t {
-			best = min(best, at.UnixNano())
-		}
+	work := calendar.NewWork(calendar.SearchSteps)
+	at, ok := set.NextMoved(time.Unix(0, t), zone, work, func(after time.Time) (time.Time, bool) {
+		n := e.nextAfter(after.UnixNano())
+		return time.Unix(0, n), n != never
+	})
+	s.looked += calendar.SearchSteps - work.Left()
+	switch {
+	case work.Over():
+		e.rare.aside = calendar.TooFar
+		return e.nextAfter(t)
+	case !ok:
+		return never
 	}
-	return best
+	return at.UnixNano()
 }
 
-// closedSince returns an instant before which nothing is moved beyond t: one at
-// which the calendars were open for a whole day.
-func (s *shard) closedSince(set calendar.Set, t int64) int64 {
-	const day = 24 * time.Hour
-	at := time.Unix(0, t)
-	for back := at; at.Sub(back) < movedFrom; back = back.Add(-day) {
-		open := true
-		for hour := time.Duration(0); hour < 2*day && open; hour += time.Hour {
-			_, _, closed := set.Closed(back.Add(-hour))
-			open = !closed
-		}
-		if open {
-			return back.Add(-2 * day).UnixNano()
-		}
-	}
-	return at.Add(-movedFrom).UnixNano()
-}
-
-// followCalendars looks anew at when jobs are due that calendars move, once a
-// calendar has changed.
+// followCalendars looks anew at when jobs are due that have calendars, once one
+// has changed. It does so a few at a time; until it comes to a job, that is as
+// the calendars were.
 func (s *shard) followCalendars() {
 	_, rev := s.deps.Cluster.calendars.Snapshot()
-	if rev == s.calendarsRev || !s.anyMoves {
-		return
-	}
-	s.calendarsRev = rev
-	for _, e := range s.jobs {
-		if e.rare != nil && e.rare.moves && e.next != never {
-			s.timers.set(e, s.nextAfter(e, max(e.done, s.planned, s.state.Cursor.UnixNano())))
+	if rev != s.calendarsRev && s.anyCalendars {
+		s.calendarsRev = rev
+		s.replan = s.replan[:0]
+		for _, e := range s.jobs {
+			if e.rare != nil && len(e.rare.calendars) > 0 {
+				s.replan = append(s.replan, e)
+			}
 		}
+	}
+	s.looked = 0
+	for len(s.replan) > 0 && s.looked < planSteps {
+		e := s.replan[len(s.replan)-1]
+		s.replan = s.replan[:len(s.replan)-1]
+		if s.jobs[e.key] != e {
+			continue // changed or deleted meanwhile
+		}
+		again := e.rare.moves && e.next != never || e.rare.aside != ""
+		e.rare.aside = ""
+		if again {
+			s.timers.set(e, s.nextAfter(e, max(e.rare.since, e.done, s.planned, s.state.Cursor.UnixNano())))
+		}
+		s.tellAside(e)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -33,7 +32,8 @@ type Cluster struct {
 	paused    *etcdkv.Map[etcdkv.Pause]
 	edges     *etcdkv.Map[etcdkv.Edge]
 	backfills *etcdkv.Map[etcdkv.Backfill]
-	calendars *etcdkv.Map[*calendar.Calendar]
+	calendars *etcdkv.Map[usedCalendar]
+	asides    *etcdkv.Map[etcdkv.Aside]
 	wished    *etcdkv.Map[etcdkv.Wish]
 	scripts   *etcdkv.Map[etcdkv.StoredScript]
 	permits   *etcdkv.Map[etcdkv.Permits]
@@ -99,6 +99,7 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.edges = etcdkv.NewMap(etcdkv.Decode[etcdkv.Edge], c.onEdges)
 	c.backfills = etcdkv.NewMap(etcdkv.Decode[etcdkv.Backfill], nil)
 	c.calendars = etcdkv.NewMap(newCalendar, c.wake)
+	c.asides = etcdkv.NewMap(etcdkv.Decode[etcdkv.Aside], nil)
 	c.wished = etcdkv.NewMap(etcdkv.Decode[etcdkv.Wish], c.onWishes)
 	c.scripts = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredScript], c.onScripts)
 	c.permits = etcdkv.NewMap(etcdkv.Decode[etcdkv.Permits], c.onPermits)
@@ -124,6 +125,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	g.Go(func() error { return c.edges.Run(ctx, c.client, c.keys.Edges()) })
 	g.Go(func() error { return c.backfills.Run(ctx, c.client, c.keys.Backfills()) })
 	g.Go(func() error { return c.calendars.Run(ctx, c.client, c.keys.Calendars()) })
+	g.Go(func() error { return c.asides.Run(ctx, c.client, c.keys.Asides()) })
 	g.Go(func() error { return c.wished.Run(ctx, c.client, c.keys.Wishes()) })
 	g.Go(func() error { return c.scripts.Run(ctx, c.client, c.keys.Scripts()) })
 	g.Go(func() error { return c.permits.Run(ctx, c.client, c.keys.Permits()) })
@@ -135,7 +137,7 @@ func (c *Cluster) Synced() bool {
 	for _, ch := range []<-chan struct{}{
 		c.members.Synced(), c.owners.Synced(), c.groups.Synced(), c.drains.Synced(),
 		c.overrides.Synced(), c.lines.Synced(), c.healths.Synced(), c.paused.Synced(), c.edges.Synced(),
-		c.backfills.Synced(), c.calendars.Synced(), c.wished.Synced(), c.scripts.Synced(), c.permits.Synced(),
+		c.backfills.Synced(), c.calendars.Synced(), c.asides.Synced(), c.wished.Synced(), c.scripts.Synced(), c.permits.Synced(),
 	} {
 		select {
 		case <-ch:

@@ -128,6 +128,9 @@ func (s *shard) gather(now int64) (*write, error) {
 	if err := s.gatherPauses(w); err != nil {
 		return nil, err
 	}
+	if err := s.gatherAsides(w); err != nil {
+		return nil, err
+	}
 	if b != nil {
 		if err := s.gatherPass(w, b.round, now); err != nil {
 			return nil, err

@@ -144,6 +144,10 @@
 //	    before for as long as that lease had to go, LeaseTTL less the margin at
 //	    most, and for no longer than until its new owner has asked. What was not
 //	    started for that comes back, and is ordered by whoever owns it then.
+//	I21 No job keeps the others of its shard waiting: what one plan looks at is
+//	    bounded by counted steps, and a job whose next instant is not found in
+//	    those, or that cannot be read, is set aside. Of one with a schedule each
+//	    occurrence is recorded as skipped, with the reason (calendar.go, aside.go).
 //
 // # What may fail
 //

@@ -54,6 +54,10 @@ type rare struct {
 	calendars []job.Key
 	moves     bool
 	zone      string
+	// since is from when its schedule holds, with calendars. aside is why the job
+	// is set aside; empty: it is not.
+	since int64
+	aside string
 	// start and end bound the schedule; 0 and never are no bounds.
 	start, end int64
 	// catchUp is how far back misfires are run, jitter spreads starts; 0: not

@@ -17,6 +17,7 @@ type metrics struct {
 	clockSteps    prometheus.Counter
 	takeovers     *prometheus.CounterVec
 	alerts        *prometheus.CounterVec
+	aside         prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -50,10 +51,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		alerts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_alerts_total", Help: "Runs that were late, missed, over their deadline, and jobs paused after failures, by kind.",
 		}, []string{"kind"}),
+		aside: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "carillon_jobs_set_aside", Help: "Jobs of this node's shards that cannot be planned.",
+		}),
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts,
+		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

@@ -47,7 +47,8 @@ func (s *shard) plan(now int64) *batch {
 	horizon := max(now+int64(s.cfg.LookAhead), s.planned)
 	b := &batch{round: s.round()}
 	deadline := now - int64(s.cfg.MisfireGrace)
-	for !s.full(b) {
+	s.looked = 0
+	for !s.full(b) && s.looked < planSteps {
 		e, at, ok := s.timers.top()
 		if !ok || at > horizon {
 			break
@@ -92,8 +93,9 @@ func (s *shard) planTriggers(b *batch, now int64) {
 // occurrences are not run.
 func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip string) {
 	var instants []int64
-	at := e.next
-	for n := 0; at <= until && n < maxInstants; n++ {
+	at, cost := e.next, s.lookCost(e)
+	for n := 0; at <= until && n < maxInstants && s.looked < planSteps; n++ {
+		s.looked += cost
 		instants = append(instants, at)
 		if at > e.done && e.done != 0 {
 			e.period = at - e.done
@@ -146,7 +148,9 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 // which it would run, as far as limit.
 func (s *shard) openInstants(e *entry, from, before int64, limit int, closed func(int64) string) int {
 	n := 0
-	for at, looked := from, 0; at < before && n < limit && looked < maxInstants; at, looked = s.nextAfter(e, at), looked+1 {
+	cost := s.lookCost(e)
+	for at, looked := from, 0; at < before && n < limit && looked < maxInstants && s.looked < 2*planSteps; at, looked = s.nextAfter(e, at), looked+1 {
+		s.looked += cost
 		if closed(at) == "" {
 			n++
 		}

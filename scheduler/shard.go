@@ -95,10 +95,19 @@ type shard struct {
 	// watches are those of keys that jobs watch.
 	watches    map[job.UID]*keyWatch
 	watchesNew bool
-	// anyMoves: calendars move instants of a job; calendarsRev is as of which
-	// revision of them.
-	anyMoves     bool
+	// anyCalendars: a job has some; calendarsRev is as of which revision of them
+	// jobs are planned, but for those that are to be planned anew. looked counts
+	// the steps of looks at calendars.
+	anyCalendars bool
 	calendarsRev int64
+	replan       []*entry
+	looked       int
+	// asides are what records say of jobs that are or were set aside, untold are
+	// the records that the next commits write. asideCount is this shard's share of
+	// the metric.
+	asides     map[job.Key]string
+	untold     map[job.Key]etcdkv.Aside
+	asideCount int
 	// watchers are the jobs that watch a key.
 	watchers map[job.UID]*entry
 	// granted are the wishes that have been seen to, by their mod revision.
@@ -229,6 +238,9 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	if len(s.agenda) > 0 {
 		next = min(next, s.agenda[0].at)
 	}
+	if len(s.replan) > 0 {
+		next = now
+	}
 	return time.Duration(max(next-s.deps.now(), 0))
 }
 
@@ -236,7 +248,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.top()
-	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || len(s.dirty) > 0 || s.ringDirty || s.anyOver()
+	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || len(s.dirty) > 0 || s.ringDirty || s.anyOver() || len(s.untold) > 0
 	if !due && len(s.closed) == 0 {
 		if planned {
 			return at - int64(s.cfg.LookAhead)
@@ -304,6 +316,9 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 			}
 		}
 	}
+	if !s.listed {
+		_, s.calendarsRev = s.deps.Cluster.calendars.Snapshot()
+	}
 	for i := range b.Events {
 		s.onJob(ctx, &b.Events[i])
 	}
@@ -323,13 +338,16 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		return
 	}
 	if ev.Value == nil {
+		if s.jobs[key] == nil {
+			s.tellAsideOf(key, job.UID{}, "") // it could not be read
+		}
 		s.vanished(ctx, key)
 		return
 	}
 	e, from, err := newEntry(ev.Key, ev.Value, s.deps.Schedules)
 	if err != nil {
-		s.log.Error("job cannot be read and does not fire", zap.Stringer("job", key), zap.Error(err))
 		s.drop(key)
+		s.tellAsideOf(key, job.UID{}, "it cannot be read, and does not fire: "+err.Error())
 		return
 	}
 	old := s.jobs[key]
@@ -356,8 +374,11 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	}
 	s.jobs[key] = e
 	s.noteWatcher(e, true)
-	s.anyMoves = s.anyMoves || e.rare != nil && e.rare.moves
+	if e.rare != nil && len(e.rare.calendars) > 0 {
+		s.anyCalendars, e.rare.since = true, from
+	}
 	s.timers.set(e, s.nextAfter(e, from))
+	s.tellAside(e)
 	if e.from != nil && (old == nil || old.uid != e.uid) {
 		s.cameFrom(ctx, e, *e.from)
 	}
@@ -391,6 +412,7 @@ func (s *shard) drop(key job.Key) {
 // forget ends what of a deleted job has not started.
 func (s *shard) forget(e *entry) {
 	e.gone = true
+	s.tellAsideOf(e.key, e.uid, "")
 	e.lanes(func(l *lane) {
 		for _, f := range slices.Clone(l.waiting) {
 			s.end(f, job.StateCancelled, whyNotStarted)
@@ -458,6 +480,7 @@ func (s *shard) leave() {
 			s.met.inFlight.Dec()
 		}
 	}
+	s.met.aside.Sub(float64(s.asideCount))
 }
 
 // whenIdle runs fn in the shard's goroutine once no commit is under way.

@@ -72,6 +72,9 @@ func (a *app) jobText(v control.JobView) error {
 	if p := v.Paused; p != nil {
 		f.add("Paused", strings.TrimSpace(fmt.Sprintf("(%s) since %s by %s: %s", p.Scope, a.stamp(p.Since), p.By, p.Reason)))
 	}
+	if v.Aside != nil {
+		f.add("Set aside", fmt.Sprintf("since %s: %s", a.stamp(v.Aside.Since), v.Aside.Reason))
+	}
 	f.add("Schedule", schedules(*s))
 	f.add("In words", strings.Join(v.Words, "; "))
 	f.add("Time zone", zoneName(*s))

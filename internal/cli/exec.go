@@ -322,12 +322,8 @@ type bar struct {
 }
 
 func (a *app) newBar(tell bool) *bar {
-	b := &bar{w: a.errout, tell: tell}
-	if f, ok := a.errout.(*os.File); ok && tell {
-		st, err := f.Stat()
-		b.active = err == nil && st.Mode()&os.ModeCharDevice != 0
-	}
-	return b
+	// Its own line moves the cursor; all that it says of others is oneLine.
+	return &bar{w: a.opts.Stderr, tell: tell, active: tell && terminal(a.opts.Stderr)}
 }
 
 func (b *bar) show(p *control.Progress) {

@@ -26,10 +26,9 @@ func (a *app) describeFireCommand() *cobra.Command {
 			"skipped, missed or superseded, and why; or why nothing was due then.",
 		Example: "  carillon describe fire backup@2027-01-31T02:30:00Z",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, text, ok := strings.Cut(args[0], "@")
-			at, err := time.Parse(time.RFC3339, text)
-			if !ok || err != nil {
-				return usagef("%q: want JOB@TIME, as in backup@2027-01-31T02:30:00Z", args[0])
+			name, at, err := fireName(args[0])
+			if err != nil {
+				return err
 			}
 			key, err := a.key(name)
 			if err != nil {
@@ -42,6 +41,15 @@ func (a *app) describeFireCommand() *cobra.Command {
 			return a.describeFire(v)
 		},
 	}
+}
+
+// fireName reads JOB@TIME.
+func fireName(text string) (name string, at time.Time, err error) {
+	name, when, ok := strings.Cut(text, "@")
+	if at, err = time.Parse(time.RFC3339, when); !ok || err != nil {
+		return "", time.Time{}, usagef("%q: want JOB@TIME, as in backup@2027-01-31T02:30:00Z", text)
+	}
+	return name, at, nil
 }
 
 func (a *app) describeFire(v control.FireView) error {

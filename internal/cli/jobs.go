@@ -163,6 +163,9 @@ func zoneName(s job.Spec) string { return orText(s.TimeZone, "UTC") }
 
 // enabledCell tells whether a job fires by its schedule.
 func enabledCell(v control.JobView) string {
+	if v.Aside != nil {
+		return "set aside"
+	}
 	if v.Paused != nil {
 		return "paused"
 	}

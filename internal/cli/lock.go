@@ -154,8 +154,8 @@ func (l *locking) run(interrupted context.Context, command []string) error {
 		return err
 	}
 	stdin, _ := l.a.opts.Stdin.(*os.File)
-	stderr, _ := l.a.errout.(*os.File)
-	stdout, _ := l.a.out.w.(*os.File)
+	stderr, _ := l.a.opts.Stderr.(*os.File)
+	stdout, _ := l.a.opts.Stdout.(*os.File)
 	keeper, err := lockexec.Start(lockexec.Command{
 		Args: command, Grace: l.killing(), Deadline: l.deadline, Stdin: stdin, Stdout: stdout, Stderr: stderr,
 		Env: append(slices.Clone(l.a.opts.Env), envLockToken+"="+token.String(), envLockName+"="+l.key.String()),

@@ -49,6 +49,8 @@ type app struct {
 	namespace string
 	output    string
 	timeout   time.Duration
+	// raw: a terminal gets everything as it is.
+	raw bool
 
 	// now is the clock and zone the viewer's time zone.
 	now  func() time.Time
@@ -72,7 +74,7 @@ const (
 func newApp(o Options) *app {
 	a := &app{
 		opts: o, env: make(map[string]string, len(o.Env)),
-		out: &sink{w: o.Stdout}, errout: o.Stderr,
+		out: &sink{w: shown(o.Stdout)}, errout: shown(o.Stderr),
 		now: time.Now, zone: time.Local, patience: 30 * time.Second,
 		cancel: func() {},
 	}
@@ -88,7 +90,27 @@ func newApp(o Options) *app {
 	return a
 }
 
+// shown returns what a verb writes to: w, or, before a terminal, what makes
+// visible that it would obey.
+func shown(w io.Writer) io.Writer {
+	if terminal(w) {
+		return &visible{w: w}
+	}
+	return w
+}
+
+// flush writes what the last write of each stream left incomplete.
+func (a *app) flush() {
+	if v, ok := a.out.w.(*visible); ok && a.out.err == nil {
+		a.out.err = v.flush()
+	}
+	if v, ok := a.errout.(*visible); ok {
+		_ = v.flush() // there is nowhere else to tell it
+	}
+}
+
 func (a *app) main(ctx context.Context) int {
+	defer a.flush()
 	root := a.root()
 	root.SetArgs(append([]string{}, a.opts.Args...)) // nil would mean os.Args
 	root.SetIn(a.opts.Stdin)
@@ -101,6 +123,7 @@ func (a *app) main(ctx context.Context) int {
 	if a.client != nil {
 		a.client.close()
 	}
+	a.flush()
 	if a.out.err != nil {
 		err = fmt.Errorf("write output: %w", a.out.err)
 	}
@@ -152,6 +175,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVarP(&a.namespace, "namespace", "n", job.DefaultNamespace, "`NAME` of the namespace (env "+envNamespace+")")
 	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: "+strings.Join(formats(), ", "))
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
+	flags.BoolVar(&a.raw, "raw", false, "print what hosts and others wrote as it is, also to a terminal, which obeys it")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(a.help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { a.help(cmd, nil); return nil })
@@ -203,6 +227,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 		a.cancel = cancel
 		cmd.SetContext(ctx)
+	}
+	if a.raw {
+		a.out.w, a.errout = a.opts.Stdout, a.opts.Stderr
 	}
 	c, err := newClient(a.server, "carillon/"+a.version())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -192,12 +193,22 @@ func (f fields) flush() { _ = f.tw.Flush() } // the sink below keeps the error
 // oneLine makes s safe for a line on a terminal: a control character in a name
 // or a reason moves no cursor and breaks no row.
 func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
+	s = strings.ToValidUTF8(strings.TrimRight(s, "\r\n"), string(utf8.RuneError))
+	if !strings.ContainsFunc(s, obeyed) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r) && obeyed(r):
+			b.WriteByte(' ')
+		case obeyed(r):
+			b.WriteString(escaped(r))
+		default:
+			b.WriteRune(r)
 		}
-		return r
-	}, strings.TrimRight(s, "\r\n"))
+	}
+	return b.String()
 }
 
 func orDash(s string) string {

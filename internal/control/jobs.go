@@ -42,6 +42,9 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 	if err != nil || len(views) == 0 {
 		return views, err
 	}
+	if err := c.addAsides(ctx, views); err != nil {
+		return nil, err
+	}
 	if err := c.addPauses(ctx, views); err != nil {
 		return nil, err
 	}
@@ -62,6 +65,9 @@ func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
 		return JobView{}, err
 	}
 	views := []JobView{c.view(&stored.Job, at.shard)}
+	if err := c.addAsides(ctx, views); err != nil {
+		return JobView{}, err
+	}
 	if err := c.addPauses(ctx, views); err != nil {
 		return JobView{}, err
 	}

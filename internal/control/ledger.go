@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -276,10 +277,14 @@ func (c *Control) explainMove(ctx context.Context, j *job.Job, v *FireView) (boo
 	if err != nil {
 		return false, err
 	}
-	at, why, ok := calendars.Resolve(v.At, zone)
+	work := calendar.NewWork(calendar.SearchSteps)
+	at, why, ok := calendars.Resolve(v.At, zone, work)
 	switch {
 	case why == "":
 		return false, nil
+	case work.Over():
+		v.Verdict = VerdictMoved
+		v.say("%s, and there is no open time near to which it could be moved", why)
 	case ok:
 		v.Verdict = VerdictMoved
 		v.say("%s, so it is moved to %s: ask about that instant", why, at.Format(time.RFC3339Nano))

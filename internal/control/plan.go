@@ -83,6 +83,7 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 	}
 	changes := make([]change, len(objects))
 	problems := append(p.checkTargets(objects), p.checkCalendars(objects)...)
+	problems = append(problems, p.checkSearches(objects)...)
 	for i := range objects {
 		o := &objects[i]
 		if o.Kind != job.KindJob {

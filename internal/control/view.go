@@ -15,6 +15,9 @@ type JobView struct {
 	Shard job.ShardID `json:"shard"`
 	// Paused is what keeps the job from firing by itself; nil: nothing does.
 	Paused *etcdkv.Pause `json:"paused,omitempty"`
+	// Aside tells why the job is set aside: nothing can be planned of it, and
+	// its occurrences, if any are known, are recorded as skipped. Nil: it is not.
+	Aside *etcdkv.Aside `json:"aside,omitempty"`
 	// Words is the schedule in English, one entry per schedule.
 	Words []string `json:"words"`
 	// NextAt is the next instant, zero when there is none.

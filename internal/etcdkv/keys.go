@@ -148,6 +148,12 @@ func (k Keys) PausesOf(scope Scope, namespace string) string {
 	return prefix + namespace + "/"
 }
 
+// Asides is the prefix of the jobs that are set aside.
+func (k Keys) Asides() string { return k.root + "asides/" }
+
+// Aside is the key that tells why a job is set aside.
+func (k Keys) Aside(key job.Key) string { return k.Asides() + key.Namespace + "/" + key.Name }
+
 // Edges is the prefix of which jobs wait for which.
 func (k Keys) Edges() string { return k.root + "edges/" }
 

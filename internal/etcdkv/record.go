@@ -311,6 +311,18 @@ type Pause struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
+// Aside tells that a job cannot be planned, and that all others fire as if it were
+// not there. Nothing is decided by it.
+type Aside struct {
+	Schema    int    `json:"schema"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Job is the job's UID; zero when the job cannot be read.
+	Job    job.UID   `json:"job,omitzero"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
 // Edge says that a job waits for the ends of another one's runs.
 type Edge struct {
 	Schema int `json:"schema"`

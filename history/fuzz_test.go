@@ -1,0 +1,17 @@
+package history
+
+import "testing"
+
+// FuzzParseCursor: what is read as a cursor is written so that it is read as the
+// same.
+func FuzzParseCursor(f *testing.F) {
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := ParseCursor(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseCursor(p.Cursor()); err != nil || again != p {
+			t.Errorf("%q is %+v, and again %+v, %v", text, p, again, err)
+		}
+	})
+}
