@@ -235,7 +235,9 @@ func ServerOptions() []grpc.ServerOption {
 		frameCodec(),
 		grpc.MaxHeaderListSize(4 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 45 * time.Second, Timeout: 15 * time.Second}),
+		// A minion always has its session open, and a peer comes back when it has
+		// something to say.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 2 * time.Minute, Time: 45 * time.Second, Timeout: 15 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
 }

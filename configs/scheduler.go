@@ -45,6 +45,8 @@ type Scheduler struct {
 	MaxMessageExpired time.Duration `mapstructure:"maxMessageExpired"`
 	History           History       `mapstructure:"history"`
 
+	Connections Connections `mapstructure:"connections"`
+
 	// MinMinionVersion is the oldest release of minions that get orders. Empty: any.
 	MinMinionVersion string `mapstructure:"minMinionVersion"`
 	// Insecure: connections of minions and peers are plain; on loopback only.
@@ -65,6 +67,15 @@ type Etcd struct {
 	CA   string `mapstructure:"ca"`
 	Cert string `mapstructure:"cert"`
 	Key  string `mapstructure:"key"`
+}
+
+// Connections bound what connects to the port of minions and peers; 0 derives a
+// bound from how many files the process may open. Strangers are those that show
+// no certificate: who has yet to join, and who never will.
+type Connections struct {
+	Minions    int `mapstructure:"minions"`
+	Strangers  int `mapstructure:"strangers"`
+	PerAddress int `mapstructure:"perAddress"`
 }
 
 // History bounds the run records in etcd.
@@ -151,6 +162,11 @@ func (c *Scheduler) Validate() error {
 	}
 	if c.History.MaxBytes < 1<<20 {
 		v.add("history.maxBytes", "%d is too small; give 1048576 or more", c.History.MaxBytes)
+	}
+	for path, n := range map[string]int{"connections.minions": c.Connections.Minions, "connections.strangers": c.Connections.Strangers, "connections.perAddress": c.Connections.PerAddress} {
+		if n < 0 {
+			v.add(path, "%d is too small; give 1 or more, or 0 to derive it from the limit of open files", n)
+		}
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "console", "json")

@@ -24,15 +24,10 @@ import (
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/history"
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
-	"github.com/carillon-cron/carillon/internal/auth"
-	"github.com/carillon-cron/carillon/internal/auth/access"
-	"github.com/carillon-cron/carillon/internal/auth/authpb"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
-	"github.com/carillon-cron/carillon/internal/httpapi"
 	"github.com/carillon-cron/carillon/internal/update"
-	"github.com/carillon-cron/carillon/internal/webui"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler"
@@ -73,10 +68,11 @@ type Node struct {
 
 	apiListener net.Listener
 	// socket is nil when there is none.
-	socket       net.Listener
+	socket       *peerListener
 	peerListener net.Listener
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
+	doors        doors
 
 	cleanups []func()
 }
@@ -357,43 +353,6 @@ func (n *Node) looksAfter(bucket int) bool {
 	return len(members) > 0 && members[bucket%len(members)].Node == job.NodeID(n.cfg.Node)
 }
 
-// serve makes the node's servers.
-func (n *Node) serve(metrics *prometheus.Registry) error {
-	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts()}, httpapi.Deps{
-		Control: n.control, Account: account, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
-	})
-	if err != nil {
-		return err
-	}
-	page, err := webui.New(webui.Deps{Control: n.control, Logger: n.log})
-	if err != nil {
-		return err
-	}
-	mux := http.NewServeMux()
-	page.Register(mux)
-	if err := api.Register(mux); err != nil {
-		return err
-	}
-	n.httpServer = &http.Server{Handler: api.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, ConnContext: withAccount}
-	opts := agentpush.ServerOptions()
-	var guard *access.Guard
-	if n.registrar != nil {
-		if guard, err = access.New(access.Config{}, access.Deps{Caller: n.registrar.Caller, Logger: n.log.Named("access"), Metrics: metrics}); err != nil {
-			return err
-		}
-		opts = append(opts, guard.ServerOptions()...)
-		opts = append(opts, grpc.Creds(auth.Gate(credentials.NewTLS(n.registrar.ServerTLS().Config()), auth.GateConfig{})))
-	}
-	n.grpcServer = grpc.NewServer(opts...)
-	n.hub.Register(n.grpcServer)
-	if n.registrar != nil {
-		authpb.RegisterEnrollServer(n.grpcServer, n.registrar)
-		n.registrar.OnRevoke(n.hub.Revoke)
-		return guard.Check(n.grpcServer.GetServiceInfo())
-	}
-	return nil
-}
-
 // drainMinions is how long minions may take to go elsewhere when a node leaves.
 const drainMinions = time.Second
 
@@ -424,11 +383,11 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
 	background("garbage", func(ctx context.Context) error { collectWhenQuiet(ctx); return nil })
-	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.apiListener)) })
+	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.doors.api.Listen(n.apiListener))) })
 	if n.socket != nil {
 		background("socket", func(context.Context) error { return ended(n.httpServer.Serve(n.socket)) })
 	}
-	background("peers", func(context.Context) error { return n.grpcServer.Serve(n.peerListener) })
+	background("peers", func(context.Context) error { return n.grpcServer.Serve(n.doors.peers.Listen(n.peerListener)) })
 	if n.registrar != nil {
 		background("certificates", n.registrar.Run)
 	}

@@ -48,7 +48,7 @@
 //
 //	the answer to Join is lost            the minion asks again; its key is known, and no second use of the token is needed
 //	no node can be reached for long       the certificate expires; when a node is back, the minion joins by its key
-//	a minion is revoked                   its sessions are closed, connections refused; when its certificate has expired, or when it is
+//	a minion is revoked                   its sessions and all its connections are closed, new ones refused; when its certificate has expired, or when it is
 //	                                      started with a new token, it joins again, and is taken as one that is new
 //	two hosts have one id, two keys       the second one is refused, and noted with the first
 //	two hosts have one id, one key        (a cloned disk) not seen here: the hub refuses the second session

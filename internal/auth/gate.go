@@ -30,6 +30,9 @@ type GateConfig struct {
 	Waiting int
 	// Wait is how long a handshake may wait for its turn. Default 5 s.
 	Wait time.Duration
+	// Showed is told of a connection whose client has shown a certificate, and
+	// says whether it may stay. Nil: it may.
+	Showed func(raw net.Conn, id Identity) error
 }
 
 func (c GateConfig) filled() GateConfig {
@@ -70,6 +73,7 @@ func Gate(inner credentials.TransportCredentials, cfg GateConfig) credentials.Tr
 		queue:                new(atomic.Int64),
 		longest:              int64(cfg.Waiting),
 		wait:                 cfg.Wait,
+		showed:               cfg.Showed,
 	}
 }
 
@@ -92,6 +96,7 @@ type gate struct {
 	queue   *atomic.Int64
 	longest int64
 	wait    time.Duration
+	showed  func(net.Conn, Identity) error
 }
 
 func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -106,6 +111,11 @@ func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 		return nil, nil, err
 	}
 	slim, err := slimmed(info)
+	if known, ok := slim.(AuthInfo); err == nil && ok && g.showed != nil && known.Identity != (Identity{}) {
+		if err = g.showed(raw, known.Identity); err != nil {
+			err = fmt.Errorf("%s from %s: %w", known.Identity, raw.RemoteAddr(), err)
+		}
+	}
 	if err != nil {
 		_ = conn.Close() // it is refused either way
 		return nil, nil, err

@@ -36,7 +36,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 // other sites ask for (see httpguard), answers for handlers that panic, counts
 // and logs.
 func (a *API) Middleware(next http.Handler) http.Handler {
-	next = a.guard.Handler(next)
+	next = patient(a.guard.Handler(next))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}

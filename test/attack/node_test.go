@@ -50,6 +50,13 @@ type node struct {
 // returns when the node is ready. Further arguments win over the usual ones.
 func startNode(t testing.TB, c *cluster, name string, args ...string) *node {
 	t.Helper()
+	return startNodeWith(t, c, name, 0, args...)
+}
+
+// startNodeWith is startNode for a node that may have so many files open; 0: as
+// many as we.
+func startNodeWith(t testing.TB, c *cluster, name string, files int, args ...string) *node {
+	t.Helper()
 	return startNodeAs(t, nil, c, name, args...)
 }
 

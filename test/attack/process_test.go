@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,8 @@ type program struct {
 	// dir is the working directory. Empty: ours, or the account's own.
 	dir   string
 	stdin string
+	// files is how many files it may have open; 0: as many as we.
+	files int
 }
 
 // command makes the command; Cancel and limits are the caller's.
@@ -31,7 +34,11 @@ func (p *program) command() *exec.Cmd {
 	if !strings.ContainsRune(path, filepath.Separator) {
 		path = filepath.Join(bin, path)
 	}
-	cmd := exec.Command(path, p.args...)
+	args := p.args
+	if p.files > 0 {
+		path, args = "/bin/sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, p.files), path}, args...)
+	}
+	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Dir = p.dir
 	cmd.Stdin = strings.NewReader(p.stdin)

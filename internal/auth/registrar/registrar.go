@@ -200,6 +200,9 @@ func (r *Registrar) Caller(ctx context.Context) (auth.Identity, error) {
 	return id, err
 }
 
+// IsRevoked reports whether a certificate was revoked, as far as this node knows.
+func (r *Registrar) IsRevoked(id auth.Identity) bool { return r.revoked.Revoked(id) }
+
 // OnRevoke has fn called when a minion was revoked, once per revocation, so
 // that its sessions can be closed. A minion that has enrolled again since may
 // be among them. fn must not block. It is called by Run.

@@ -1,0 +1,135 @@
+package app
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/auth/access"
+	"github.com/carillon-cron/carillon/internal/auth/authpb"
+	"github.com/carillon-cron/carillon/internal/auth/door"
+	"github.com/carillon-cron/carillon/internal/httpapi"
+	"github.com/carillon-cron/carillon/internal/webui"
+	"github.com/carillon-cron/carillon/job"
+)
+
+const (
+	// strangerLife is how long a connection may last that shows no certificate.
+	// A minion that joins makes one for each question, of 10 s at most.
+	strangerLife = 30 * time.Second
+	// headerWait is how long a request's head may take, and idleWait how long a
+	// connection is kept between two requests. What bounds bodies and answers is
+	// the API's.
+	headerWait = 10 * time.Second
+	idleWait   = 2 * time.Minute
+)
+
+// doors bound the connections of the node's ports.
+type doors struct{ peers, api, socket *door.Door }
+
+// openDoors makes the doors, and has the connections of who is revoked end.
+func (n *Node) openDoors(metrics prometheus.Registerer) error {
+	share := divide(openFiles(), n.cfg.Connections)
+	n.log.Info("connections are bounded by the limit of open files", zap.Uint64("limit", share.limit), zap.Int("open", share.open),
+		zap.Int("reserve", share.reserve), zap.Int("minions", share.members), zap.Int("strangers", share.strangers),
+		zap.Int("strangersPerAddress", share.perAddress), zap.Int("api", share.api), zap.Int("socket", share.socket))
+	if share.tight {
+		n.log.Warn("the limit of open files is low: few connections fit beside what the node itself needs; raise it (ulimit -n, LimitNOFILE)")
+	}
+	peers := door.Config{Name: "peers", Strangers: share.strangers, PerAddress: share.perAddress, Life: strangerLife, Members: share.members}
+	deps := door.Deps{Logger: n.log.Named("door"), Metrics: metrics}
+	if n.registrar == nil {
+		// Nobody shows a certificate, so minions are strangers.
+		all := share.members + share.strangers
+		peers = door.Config{Name: "peers", Strangers: all, PerAddress: all, PerSecond: all}
+	} else {
+		deps.Revoked = n.registrar.IsRevoked
+	}
+	var err error
+	if n.doors.peers, err = door.New(peers, deps); err != nil {
+		return err
+	}
+	deps.Revoked = nil
+	if n.doors.api, err = door.New(door.Config{Name: "api", Strangers: share.api, PerAddress: share.api, PerSecond: apiPerSecond}, deps); err != nil {
+		return err
+	}
+	if n.doors.socket, err = door.New(door.Config{Name: "socket", Strangers: share.socket, PerAddress: share.socket, PerSecond: apiPerSecond}, deps); err != nil {
+		return err
+	}
+	if n.socket != nil {
+		n.socket.Listener = n.doors.socket.Listen(n.socket.Listener)
+	}
+	return nil
+}
+
+// apiPerSecond is how many connections to the API one address may make in a
+// second: programs of this host may open one for each request.
+const apiPerSecond = 2000
+
+// revoked ends what a minion has open here whose certificate was revoked: its
+// session, and every connection that was opened with the certificate.
+func (n *Node) revoked(id job.MinionID) {
+	n.hub.Revoke(id)
+	if ended := n.doors.peers.End(auth.KindMinion, string(id), n.registrar.IsRevoked); ended > 0 {
+		n.log.Warn("connections of a revoked minion were closed", zap.String("minion", string(id)), zap.Int("connections", ended))
+	}
+}
+
+// connState tells the doors of the API whose place may be taken: that of a
+// connection on which nothing is asked.
+func (n *Node) connState(conn net.Conn, state http.ConnState) {
+	if p, ok := conn.(*peerConn); ok {
+		n.doors.socket.Busy(p.Conn, state == http.StateActive)
+		return
+	}
+	n.doors.api.Busy(conn, state == http.StateActive)
+}
+
+// serve makes the node's servers.
+func (n *Node) serve(metrics *prometheus.Registry) error {
+	if err := n.openDoors(metrics); err != nil {
+		return err
+	}
+	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts()}, httpapi.Deps{
+		Control: n.control, Account: account, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	page, err := webui.New(webui.Deps{Control: n.control, Logger: n.log})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	page.Register(mux)
+	if err := api.Register(mux); err != nil {
+		return err
+	}
+	n.httpServer = &http.Server{
+		Handler: api.Middleware(mux), ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, ConnContext: withAccount, ConnState: n.connState,
+	}
+	opts := agentpush.ServerOptions()
+	var guard *access.Guard
+	if n.registrar != nil {
+		if guard, err = access.New(access.Config{}, access.Deps{Caller: n.registrar.Caller, Logger: n.log.Named("access"), Metrics: metrics}); err != nil {
+			return err
+		}
+		opts = append(opts, guard.ServerOptions()...)
+		opts = append(opts, grpc.Creds(auth.Gate(credentials.NewTLS(n.registrar.ServerTLS().Config()), auth.GateConfig{Showed: n.doors.peers.Showed})))
+	}
+	n.grpcServer = grpc.NewServer(opts...)
+	n.hub.Register(n.grpcServer)
+	if n.registrar != nil {
+		authpb.RegisterEnrollServer(n.grpcServer, n.registrar)
+		n.registrar.OnRevoke(n.revoked)
+		return guard.Check(n.grpcServer.GetServiceInfo())
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	// bodyWait is how long the body of a request may take to come.
+	bodyWait = 30 * time.Second
+	// readerWait is how long a client may take to make room for the next piece
+	// of an answer. An answer as a whole may take as long as it likes: streams
+	// and long polls last.
+	readerWait = 30 * time.Second
+)
+
+// patient bounds how long a request waits for its client: for the body as a
+// whole, and for each piece of the answer to be taken. A server's own timeouts
+// would cut streams and long polls.
+func patient(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		if r.Body != nil && r.Body != http.NoBody {
+			// Writers that are no connection, as in tests, have no deadlines.
+			if control.SetReadDeadline(time.Now().Add(bodyWait)) == nil {
+				r.Body = &body{ReadCloser: r.Body, control: control}
+			}
+		}
+		pw := &patientWriter{ResponseWriter: w, control: control}
+		pw.extend() // the last request on the connection has left its own
+		next.ServeHTTP(pw, r)
+	})
+}
+
+// body is a request's body, after whose end the connection is read without a
+// deadline: that is how the server learns that the client has left.
+type body struct {
+	io.ReadCloser
+
+	control *http.ResponseController
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = b.control.SetReadDeadline(time.Time{}) // it has worked before
+	}
+	return n, err //nolint:wrapcheck // io.EOF is compared
+}
+
+// patientWriter gives the client readerWait for each piece.
+type patientWriter struct {
+	http.ResponseWriter
+
+	control *http.ResponseController
+	// own: the handler sets deadlines itself.
+	own bool
+}
+
+// SetWriteDeadline implements what http.ResponseController asks for.
+func (w *patientWriter) SetWriteDeadline(at time.Time) error {
+	w.own = true
+	return w.control.SetWriteDeadline(at) //nolint:wrapcheck // the writer's own
+}
+
+// Unwrap lets http.ResponseController reach the writer.
+func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *patientWriter) Write(b []byte) (int, error) {
+	w.extend()
+	return w.ResponseWriter.Write(b) //nolint:wrapcheck // the writer's own
+}
+
+// FlushError implements what http.ResponseController asks for.
+func (w *patientWriter) FlushError() error {
+	w.extend()
+	return w.control.Flush() //nolint:wrapcheck // the writer's own
+}
+
+func (w *patientWriter) extend() {
+	if w.own {
+		return
+	}
+	_ = w.control.SetWriteDeadline(time.Now().Add(readerWait)) // see patient
+}

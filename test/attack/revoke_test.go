@@ -1,0 +1,110 @@
+package attack
+
+import (
+	"crypto/tls"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// hold opens a TLS connection on which nothing is said, and reports its end.
+func hold(t testing.TB, n *node, cert *tls.Certificate) (ended chan struct{}) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", n.peer, tlsOf(cert))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		for buf := make([]byte, 1024); ; {
+			if _, err := conn.Read(buf); err != nil {
+				return
+			}
+		}
+	}()
+	return ended
+}
+
+// session opens a minion's session, and reports its end.
+func session(t testing.TB, n *node, cert *tls.Certificate, id string) (ended chan struct{}) {
+	t.Helper()
+	stream, err := agentpb.NewPushClient(dial(t, n, cert)).Session(bounded(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := &agentpb.Hello{Minion: id, Instance: "stolen", Protocol: agentpb.Protocol}
+	if err := stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: hello}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := stream.Recv(); err != nil || m.GetWelcome() == nil {
+		t.Fatalf("no welcome: %v, %v", m, err)
+	}
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if _, err := stream.Recv(); err != nil {
+				return
+			}
+		}
+	}()
+	return ended
+}
+
+func done(ended chan struct{}) bool {
+	select {
+	case <-ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// A revocation ends all that was opened with the certificate, on all nodes:
+// sessions, other streams, and connections on which nothing is said.
+func TestRevocationEndsOpenConnections(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	n1, n2 := startNode(t, c, "n1"), startNode(t, c, "n2")
+	stolen, other := joined(t, n1, "web1"), joined(t, n1, "web2")
+	open := map[string]chan struct{}{
+		"its session":                        session(t, n1, stolen, "web1"),
+		"an idle connection":                 hold(t, n1, stolen),
+		"an idle connection to another node": hold(t, n2, stolen),
+	}
+	bystander := session(t, n2, other, "web2")
+	n1.carillon(t, "minions", "revoke", "web1", "--reason", "taken").must(t)
+	begin := time.Now()
+	for name, ended := range open {
+		await.Until(t, name+" has ended", func() bool { return done(ended) })
+		t.Logf("%s ended %v after the revocation", name, time.Since(begin).Round(time.Millisecond))
+	}
+	for _, n := range []*node{n1, n2} {
+		await.Until(t, "node "+n.name+" refuses the certificate", func() bool { return greet(t, n, stolen) != nil })
+	}
+	if done(bystander) {
+		t.Error("the session of another minion has ended, too")
+	}
+}
+
+// A revoked minion gets no orders, and is told as out of reach.
+func TestRevokedMinionIsOutOfReach(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, newCluster(t), "n1")
+	startMinion(t, n, "web1")
+	going := n.detached(t, "web1", "sleep", "600")
+	n.carillon(t, "minions", "revoke", "web1", "--reason", "taken").must(t)
+	await.Until(t, "the minion is gone", func() bool { return !n.connected(t, "web1") })
+	if r := n.carillon(t, "exec", "--timeout", "1m", "--target", "web1", "--", "true"); r.code == 0 || !strings.Contains(r.stderr, "not connected") {
+		t.Errorf("a revoked minion gets orders, or is not told as out of reach: %+v", r)
+	}
+	if r := n.run(t, string(going.RunID)); r.State == job.StateSucceeded {
+		t.Errorf("what it ran counts as %s", r.State)
+	}
+}
