@@ -48,10 +48,10 @@ func (n *node) onTerminal(t *testing.T, args ...string) string {
 	return strings.ReplaceAll(<-got, "\r\n", "\n")
 }
 
-// evil is what a host writes to rule the terminal of whoever reads it: a title, a
+// unruly is what a host writes to rule the terminal of whoever reads it: a title, a
 // question that the terminal answers, colours, text in another order, and bytes
 // that are no text.
-const evil = "\x1b]0;owned\x07\x1b[6n\x1b[31mred\u009b0m txt.\u202eexe\xff"
+const unruly = "\x1b]0;owned\x07\x1b[6n\x1b[31mred\u009b0m txt.\u202eexe\xff"
 
 // TestTerminalObeysNobody: what hosts and other users wrote rules no terminal, in
 // no verb; with --raw it does, and a pipe gets each byte.
@@ -59,16 +59,16 @@ func TestTerminalObeysNobody(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, newCluster(t), "n1")
 	startMinion(t, n, "web1")
-	exec := []string{"exec", "--target", "web1", "--", "printf", strings.ReplaceAll(evil, "\xff", `\377`)}
+	exec := []string{"exec", "--target", "web1", "--", "printf", strings.ReplaceAll(unruly, "\xff", `\377`)}
 	out := n.carillon(t, append([]string{"-o", "name"}, exec...)...)
 	run := strings.TrimSpace(lastLine(out.must(t)))
-	if got := n.carillon(t, "logs", run).must(t); got != evil {
-		t.Errorf("a pipe gets %q, want %q", got, evil)
+	if got := n.carillon(t, "logs", run).must(t); got != unruly {
+		t.Errorf("a pipe gets %q, want %q", got, unruly)
 	}
-	n.carillon(t, "pause", "all", "--reason", evil[:len(evil)-1]).must(t)
+	n.carillon(t, "pause", "all", "--reason", unruly[:len(unruly)-1]).must(t)
 	for _, args := range [][]string{
 		{"logs", run}, {"logs", run, "--fold"}, exec, {"describe", "run", run}, {"describe", "run", run, "-o", "yaml"}, {"runs", "-A", "-o", "json"},
-		{"audit"}, {"audit", "-o", "json"}, {"get", "pauses"}, {"get", "pauses", "-o", "yaml"}, {"logs", evil}, {"get", "job", evil},
+		{"audit"}, {"audit", "-o", "json"}, {"get", "pauses"}, {"get", "pauses", "-o", "yaml"}, {"logs", unruly}, {"get", "job", unruly},
 	} {
 		got := n.onTerminal(t, args...)
 		if args[0] == "exec" {
@@ -81,7 +81,7 @@ func TestTerminalObeysNobody(t *testing.T) {
 	if got := n.onTerminal(t, "logs", run); !strings.Contains(got, `\x1b]0;owned\x07\x1b[6n\x1b[31mred\x9b0m txt.\u202eexe`+"\ufffd") {
 		t.Errorf("the terminal shows %q", got)
 	}
-	if got := n.onTerminal(t, "logs", run, "--raw"); !strings.Contains(got, evil) {
+	if got := n.onTerminal(t, "logs", run, "--raw"); !strings.Contains(got, unruly) {
 		t.Errorf("with --raw the terminal gets %q", got)
 	}
 }
