@@ -34,7 +34,7 @@ func hold(t testing.TB, n *node, cert *tls.Certificate) (ended chan struct{}) {
 // session opens a minion's session, and reports its end.
 func session(t testing.TB, n *node, cert *tls.Certificate, id string) (ended chan struct{}) {
 	t.Helper()
-	stream, err := agentpb.NewPushClient(dial(t, n, cert)).Session(bounded(t))
+	stream, err := agentpb.NewPushClient(dial(t, n, cert)).Session(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
