@@ -83,9 +83,11 @@ type JoinRequest struct {
 
 // RequestedKey is a key that is to be enrolled.
 type RequestedKey struct {
-	Key        string    `json:"key"` // its fingerprint
-	From       string    `json:"from"`
-	At         time.Time `json:"at"` // when it was seen first
+	Key  string    `json:"key"` // its fingerprint
+	From string    `json:"from"`
+	At   time.Time `json:"at"` // when it was seen first
+	// Seen is when it asked again, in steps of a while.
+	Seen       time.Time `json:"seen,omitzero"`
 	ApprovedAt time.Time `json:"approvedAt,omitzero"`
 	RejectedAt time.Time `json:"rejectedAt,omitzero"`
 	By         string    `json:"by,omitempty"` // who approved or rejected it

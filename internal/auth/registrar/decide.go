@@ -125,8 +125,18 @@ func (r *Registrar) joinByApproval(v *view, a *ask) (*decision, error) {
 		d.note = "minion enrolled by approval"
 		d.fields = []zap.Field{zap.String("by", rec.Keys[i].By), zap.String("key", string(a.key)), zap.String("from", a.from)}
 		return d, nil
-	case i >= 0:
+	case i >= 0 && r.now().Sub(lastTouched(rec)) < seenEvery:
 		return &decision{}, nil // it waits
+	case i >= 0: // it still waits, which keeps its place
+		rec.Keys = slices.Clone(rec.Keys)
+		rec.Keys[i].Seen = r.now().UTC()
+		put, err := v.request.put(rec)
+		if err != nil {
+			return nil, err
+		}
+		return &decision{ops: []clientv3.Op{put}}, nil
+	case r.waiting.places(addressOf(a.from)) >= r.cfg.MaxRequestsPerAddress:
+		return nil, status.Errorf(codes.ResourceExhausted, "%d hosts of your address wait for an operator already; use a join token, or ask again later", r.cfg.MaxRequestsPerAddress)
 	case len(rec.Keys) >= maxKeys:
 		return nil, status.Errorf(codes.ResourceExhausted, "minion %s: %d other hosts ask for this id; have an operator reject them, or give this host another id", a.id, maxKeys)
 	case !v.request.exists() && v.requests >= int64(r.cfg.MaxRequests):
@@ -140,6 +150,7 @@ func (r *Registrar) joinByApproval(v *view, a *ask) (*decision, error) {
 	}
 	return &decision{
 		ops: []clientv3.Op{put}, note: "minion asks to be enrolled; an operator has to approve",
-		fields: []zap.Field{zap.String("key", string(a.key)), zap.String("from", a.from)},
+		written: func() { r.waiting.set(a.id, &rec) },
+		fields:  []zap.Field{zap.String("key", string(a.key)), zap.String("from", a.from)},
 	}, nil
 }

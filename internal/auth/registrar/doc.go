@@ -29,7 +29,8 @@
 //     over revocations, and a revocation is not before the last of them. No
 //     clock is compared with another node's.
 //  6. What a caller without a certificate can make the cluster store is bounded:
-//     a few clones per minion, a few keys per request, and so many requests.
+//     a few clones per minion, a few keys per request, and so many requests, of
+//     one address and in all. A request that nobody comes back for ends.
 //  7. A node serves nobody before it has read the revocations once.
 //
 // # Failures

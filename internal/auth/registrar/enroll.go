@@ -44,12 +44,17 @@ func (r *Registrar) Join(ctx context.Context, req *authpb.JoinRequest) (*authpb.
 			return nil, status.Error(codes.InvalidArgument, err.Error())
 		}
 		a.token, token = &t, t.ID
-		select {
-		case r.tokens <- struct{}{}:
-			defer func() { <-r.tokens }()
-		case <-ctx.Done():
-			return nil, status.FromContextError(ctx.Err()).Err()
-		}
+	}
+	// A lane for each: those who have a good token wait for nobody else.
+	lane := r.requests
+	if a.token != nil && r.good(ctx, a.token) {
+		lane = r.tokens
+	}
+	select {
+	case lane <- struct{}{}:
+		defer func() { <-lane }()
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
 	}
 	d, err := r.settle(ctx, a.id, token, func(v *view) (*decision, error) { return r.join(v, a) })
 	if err != nil {
@@ -86,6 +91,20 @@ func (r *Registrar) Renew(ctx context.Context, req *authpb.RenewRequest) (*authp
 	return &authpb.RenewResponse{Certificate: d.certificate}, nil
 }
 
+// good reports whether a token is one of the cluster's, now. What cannot be read
+// is not good yet, and decided on later.
+func (r *Registrar) good(ctx context.Context, t *auth.JoinToken) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	key := r.keys.AuthToken(t.ID)
+	got, err := r.client.Get(ctx, key)
+	if err != nil {
+		return false
+	}
+	e, err := entryOf[etcdkv.JoinToken](key, got.Kvs)
+	return err == nil && e.exists() && t.Matches(e.value.SecretHash)
+}
+
 // ask is who asks for a certificate.
 type ask struct {
 	id    job.MinionID
@@ -120,6 +139,8 @@ type decision struct {
 	// note is logged once the decision is written.
 	note   string
 	fields []zap.Field
+	// written, unless nil, is called once the decision is written.
+	written func()
 }
 
 // settle decides from what is stored until the decision is committed.
@@ -151,6 +172,9 @@ func (r *Registrar) settle(ctx context.Context, id job.MinionID, token string, d
 		}
 		if !done {
 			continue
+		}
+		if d.written != nil {
+			d.written()
 		}
 		if d.note != "" {
 			r.log.Info(d.note, append(d.fields, zap.String("minion", string(id)))...)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,6 +22,11 @@ const (
 	// requestLife is how long a request, or what was decided on it, is kept. A
 	// minion that still waits asks again.
 	requestLife = 24 * time.Hour
+	// waitLife is how long a request is kept that waits for an operator, and
+	// that nobody has come back for; seenEvery is how often it is noted that
+	// somebody has.
+	waitLife  = time.Hour
+	seenEvery = 10 * time.Minute
 )
 
 // rotate makes a new key of session tickets where there is none, or the newest
@@ -104,7 +110,11 @@ func (r *Registrar) sweep(ctx context.Context) error {
 	}
 	requests, err2 := listEntries[etcdkv.JoinRequest](ctx, r.client, r.keys.AuthRequests())
 	for _, q := range requests {
-		if now.Sub(lastTouched(q.value)) >= requestLife {
+		life := requestLife
+		if !slices.ContainsFunc(q.value.Keys, func(k etcdkv.RequestedKey) bool { return !k.ApprovedAt.IsZero() || !k.RejectedAt.IsZero() }) {
+			life = waitLife
+		}
+		if now.Sub(lastTouched(q.value)) >= life {
 			err2 = errors.Join(err2, removeUnchanged(ctx, r.client, &q))
 		}
 	}
@@ -114,7 +124,7 @@ func (r *Registrar) sweep(ctx context.Context) error {
 func lastTouched(q etcdkv.JoinRequest) time.Time {
 	var last time.Time
 	for _, k := range q.Keys {
-		for _, t := range []time.Time{k.At, k.ApprovedAt, k.RejectedAt} {
+		for _, t := range []time.Time{k.At, k.Seen, k.ApprovedAt, k.RejectedAt} {
 			if t.After(last) {
 				last = t
 			}

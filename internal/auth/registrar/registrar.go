@@ -43,6 +43,8 @@ type Config struct {
 	NodeTTL   time.Duration
 	// MaxRequests bounds the minions that wait for an operator. Default 10,000.
 	MaxRequests int
+	// MaxRequestsPerAddress bounds those of one address. Default 64.
+	MaxRequestsPerAddress int
 }
 
 func (c Config) filled() (Config, error) {
@@ -64,6 +66,9 @@ func (c Config) filled() (Config, error) {
 	}
 	if c.MaxRequests == 0 {
 		c.MaxRequests = 10_000
+	}
+	if c.MaxRequestsPerAddress <= 0 {
+		c.MaxRequestsPerAddress = 64
 	}
 	if c.MaxRequests < 0 {
 		errs = append(errs, fmt.Errorf("registrar: max requests is %d; give a positive number, or 0 for the default", c.MaxRequests))
@@ -97,6 +102,10 @@ type Registrar struct {
 	// tokens lets one Join with a token at a time commit, so that many hosts
 	// that are given the same one do not undo one another's transactions.
 	tokens chan struct{}
+	// requests lets a few others at a time, so that made-up tokens and names do
+	// not hold up those with a good token.
+	requests chan struct{}
+	waiting  *waiting
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -118,7 +127,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 	}
 	r := &Registrar{
 		cfg: cfg, client: deps.Client, keys: cfg.Keys, log: deps.Logger, now: deps.Now,
-		tokens: make(chan struct{}, 1),
+		tokens: make(chan struct{}, 1), requests: make(chan struct{}, 8),
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()
@@ -130,6 +139,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 		return nil, err
 	}
 	r.revoked = newRevocations(r.keys.AuthRevocations(), r.log)
+	r.waiting = newWaiting(r.keys.AuthRequests(), r.log)
 	if r.ca, err = r.authority(ctx); err != nil {
 		return nil, fmt.Errorf("the cluster's authority: %w", err)
 	}
@@ -157,6 +167,7 @@ func (r *Registrar) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return etcdkv.Follow(ctx, r.client, r.keys.AuthRevocations(), r.revoked.apply) })
 	g.Go(func() error { return etcdkv.Follow(ctx, r.client, r.keys.AuthTickets(), r.applyTickets) })
+	g.Go(func() error { return etcdkv.Follow(ctx, r.client, r.keys.AuthRequests(), r.waiting.apply) })
 	g.Go(func() error {
 		tick := time.NewTicker(keepHouseEvery)
 		defer tick.Stop()
