@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // minionOrders are the verbs below `minions` about who may connect.
@@ -58,7 +59,8 @@ func (a *app) tokenCommand() *cobra.Command {
 			"the cluster keeps only a hash of it. A minion that is started with it makes a key of\n" +
 			"its own, checks by the token that the node is of this cluster, and gets a certificate\n" +
 			"that it renews by itself.",
-		Example: "  carillon minions token\n  worker --servers node1:7420 --join-token \"$(carillon minions token --ttl 10m --minions 'web*')\"",
+		Example: "  carillon minions token > token\n  worker --servers node1:7420 --join-token-file token\n" +
+			"  carillon minions token --ttl 10m --minions 'web*' | ssh web1 worker --servers node1:7420 --join-token-file -",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if ttl < time.Second {
 				return usagef("--ttl %s: give a second or more", ttl)
@@ -163,9 +165,17 @@ func (a *app) approveCommand() *cobra.Command {
 		Use: "approve MINION", Args: exactlyOne("minion"),
 		Short: "Let a minion join that waits",
 		Long: "Let a minion join that asks without a token. Compare the fingerprint of its key\n" +
-			"(`carillon minions requests`) with the one that the minion logs, and give it.",
+			"(`carillon minions requests`) with the one that the minion logs, and give it. Without\n" +
+			"it this asks on a terminal whether the key that asks is the right one, and elsewhere\n" +
+			"approves nothing: whoever knows a node can ask for any name.",
 		Example: "  carillon minions approve web1 --fingerprint SHA256:4gq...",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if print == "" {
+				var err error
+				if print, err = a.askFingerprint(cmd, args[0]); err != nil {
+					return err
+				}
+			}
 			body := struct {
 				Fingerprint string `json:"fingerprint,omitempty"`
 				By          string `json:"by"`
@@ -176,8 +186,41 @@ func (a *app) approveCommand() *cobra.Command {
 			return a.printOutcome(outcome{"minion", args[0], "approved"})
 		},
 	}
-	cmd.Flags().StringVar(&print, "fingerprint", "", "`FINGERPRINT` of the minion's key; needed when several keys ask for the name")
+	cmd.Flags().StringVar(&print, "fingerprint", "", "`FINGERPRINT` of the minion's key, as the minion logs it")
 	return cmd
+}
+
+// askFingerprint shows who asks for a name, and asks whether that is the minion
+// which is meant.
+func (a *app) askFingerprint(cmd *cobra.Command, id string) (string, error) {
+	var out struct{ Requests []etcdkv.JoinRequest }
+	if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-requests"); err != nil {
+		return "", err
+	}
+	var keys, lines []string
+	for _, r := range out.Requests {
+		if string(r.ID) != id {
+			continue
+		}
+		for _, k := range r.Keys {
+			keys = append(keys, k.Key)
+			lines = append(lines, fmt.Sprintf("%s from %s since %s", k.Key, k.From, a.stamp(k.At)))
+		}
+	}
+	asks := strings.Join(lines, "\n  ")
+	switch {
+	case len(keys) == 0:
+		return "", fmt.Errorf("no minion asks for the name %s: %w", id, job.ErrNotFound)
+	case len(keys) > 1:
+		return "", usagef("%d keys ask for the name %s; say which is the minion's with --fingerprint:\n  %s", len(keys), id, asks)
+	case !ownTerminal(a.opts.Stdin):
+		return "", usagef("one key asks for the name %s, whoever has it; if the minion logs the same, add --fingerprint %s:\n  %s", id, keys[0], asks)
+	}
+	fmt.Fprintf(a.errout, "%s asks with\n  %s\nDoes the minion log the same fingerprint? [y/N] ", id, asks)
+	if !a.confirmed() {
+		return "", &exitError{code: exitFailed, err: fmt.Errorf("minion %s is not approved", id)}
+	}
+	return keys[0], nil
 }
 
 func (a *app) certificatesCommand() *cobra.Command {

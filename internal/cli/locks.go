@@ -192,9 +192,15 @@ func (a *app) askToken(cmd *cobra.Command, key job.Key) (string, error) {
 		return "", usagef("%s; add --token %s to break that hold", whoHolds(a, &v), h.Token)
 	}
 	fmt.Fprintf(a.errout, "%s.\nBreak it? [y/N] ", whoHolds(a, &v))
-	answer, _ := bufio.NewReader(a.opts.Stdin).ReadString('\n') // no answer is a no
-	if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
+	if !a.confirmed() {
 		return "", &exitError{code: exitFailed, err: fmt.Errorf("lock %s is as it was", key)}
 	}
 	return h.Token.String(), nil
+}
+
+// confirmed reads the answer to a question. No answer is a no.
+func (a *app) confirmed() bool {
+	answer, _ := bufio.NewReader(a.opts.Stdin).ReadString('\n')
+	s := strings.ToLower(strings.TrimSpace(answer))
+	return s == "y" || s == "yes"
 }

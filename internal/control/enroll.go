@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -119,17 +121,15 @@ func (c *Control) JoinRequests(ctx context.Context) ([]etcdkv.JoinRequest, error
 	return e.Requests(ctx)
 }
 
-// ApproveMinion lets a minion join that waits. The fingerprint is that of its
-// key; it may be empty when only one key asks for the id.
+// ApproveMinion lets a minion join that waits, by the fingerprint of its key: a
+// name alone says nothing of who asks for it.
 func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, o Order) error {
 	e, err := c.enrollment()
 	if err != nil {
 		return err
 	}
 	if fingerprint == "" {
-		if fingerprint, err = c.onlyKey(ctx, e, id); err != nil {
-			return err
-		}
+		return c.whoAsks(ctx, e, id)
 	}
 	if err := e.Approve(ctx, id, auth.Fingerprint(fingerprint), by(ctx, o.By)); err != nil {
 		return err
@@ -137,22 +137,22 @@ func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprin
 	return c.audited(ctx, "minion.approve", string(id), o)
 }
 
-// onlyKey returns the key that asks for an id, when there is one only.
-func (c *Control) onlyKey(ctx context.Context, e Enrollment, id job.MinionID) (string, error) {
+// whoAsks returns an error that lists the keys that ask for an id.
+func (c *Control) whoAsks(ctx context.Context, e Enrollment, id job.MinionID) error {
 	all, err := e.Requests(ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
-	for _, r := range all {
-		if r.ID != id {
-			continue
-		}
-		if len(r.Keys) != 1 {
-			return "", invalid("fingerprint", fmt.Sprintf("%d keys ask for the id %s; give the fingerprint of the right one, as the minion logs it", len(r.Keys), id))
-		}
-		return r.Keys[0].Key, nil
+	i := slices.IndexFunc(all, func(r etcdkv.JoinRequest) bool { return r.ID == id })
+	if i < 0 {
+		return fmt.Errorf("request of minion %s: %w", id, job.ErrNotFound)
 	}
-	return "", fmt.Errorf("request of minion %s: %w", id, job.ErrNotFound)
+	keys := make([]string, len(all[i].Keys))
+	for n, k := range all[i].Keys {
+		keys[n] = fmt.Sprintf("%s from %s since %s", k.Key, k.From, k.At.Format(time.RFC3339))
+	}
+	return invalid("fingerprint", fmt.Sprintf("is not given; whoever knows a node can ask for the id %s, so give the fingerprint that the minion logs: %s",
+		id, strings.Join(keys, ", ")))
 }
 
 // RejectMinion refuses a minion that waits.

@@ -46,7 +46,7 @@ type approveInput struct {
 }
 
 type approveBody struct {
-	Fingerprint string `json:"fingerprint,omitempty" maxLength:"128" doc:"That of the minion's key, as the minion logs it; needed when several keys ask for the id."`
+	Fingerprint string `json:"fingerprint,omitempty" maxLength:"128" doc:"That of the minion's key, as the minion logs it. Without it nothing is approved, and the error lists the keys that ask."`
 	By          string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
 	Reason      string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
 }

@@ -35,6 +35,10 @@ type Config struct {
 	// Token, CAFile and TrustFirst are for joining; see auth.CredentialsConfig.
 	Token, CAFile string
 	TrustFirst    bool
+	// TokenFile is the file that holds the token; "-": standard input. Empty: Token
+	// is the token. TokenShown: Token stood on the command line.
+	TokenFile  string
+	TokenShown bool
 	// AllowFile lists what may be run; empty: everything.
 	AllowFile string
 	// Update says whether the minion updates itself, and how.

@@ -27,6 +27,7 @@ type Options struct {
 	DataDir     string
 	Insecure    bool
 	Token       string
+	TokenFile   string
 	CAFile      string
 	TrustFirst  bool
 	AllowFile   string
@@ -36,6 +37,8 @@ type Options struct {
 	LogLevel    string
 	MetricsAddr string
 	Version     bool
+	// TokenShown: the token stands on the command line.
+	TokenShown bool
 	// The settings of a minion that updates itself.
 	SelfUpdate      bool
 	UpdateKeys      string
@@ -50,7 +53,8 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.ID, "id", "", "name of this minion, unique in the cluster (default: the host name)")
 	fs.StringToStringVar(&o.Labels, "label", nil, "label that targets select by, as `KEY=VALUE`; may be given several times")
 	fs.StringVar(&o.DataDir, "data-dir", DefaultDataDir(), "directory of the journal and of output; one per minion")
-	fs.StringVar(&o.Token, "join-token", "", "`TOKEN` to join the cluster with, once; see carillon minions token (without: an operator approves)")
+	fs.StringVar(&o.TokenFile, "join-token-file", "", "`FILE` with the token to join the cluster with, once, - for standard input; see carillon minions token (without: an operator approves)")
+	fs.StringVar(&o.Token, "join-token", "", "the `TOKEN` itself: every account of this host can read it here, so give it by --join-token-file or CARILLON_JOIN_TOKEN")
 	fs.StringVar(&o.CAFile, "ca", "", "`FILE` with the certificate of the cluster's authority, for joining without a token")
 	fs.BoolVar(&o.TrustFirst, "trust-on-first-use", false, "join whatever cluster answers first, where there is neither a token nor --ca")
 	fs.BoolVar(&o.Insecure, "insecure", false, "plain connections, to nodes on this host only")
@@ -84,7 +88,25 @@ func Parse(args []string, lookup func(string) (string, bool)) (Options, error) {
 	case fs.NArg() > 0:
 		return o, &job.InvalidError{Problems: []job.Problem{{Message: fmt.Sprintf("unexpected argument %q; see --help", fs.Arg(0))}}}
 	}
-	return o, FromEnv(fs, lookup)
+	o.TokenShown = fs.Changed("join-token")
+	if err := FromEnv(fs, lookup); err != nil {
+		return o, err
+	}
+	return o, o.checkToken()
+}
+
+// checkToken tells what is wrong with how the token is given.
+func (o *Options) checkToken() error {
+	problem := ""
+	switch {
+	case o.TokenFile != "" && o.Token != "":
+		problem = "is given, and the token itself, too; give one of the two"
+	case o.TokenFile == stdinName && o.SelfUpdate:
+		problem = "is standard input, which a minion that updates itself does not have; give a file"
+	default:
+		return nil
+	}
+	return &job.InvalidError{Problems: []job.Problem{{Path: "--join-token-file", Message: problem}}}
 }
 
 // FromEnv sets the flags that were not given from CARILLON_ variables:
@@ -133,7 +155,7 @@ func (o *Options) Config(version, own string) (Config, error) {
 	}
 	return Config{
 		Update:      update,
-		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile,
+		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
 			MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, ShimCommand: []string{exe, "shim"}, Version: version,
