@@ -118,6 +118,11 @@ type Renewal struct {
 // RenewLockSession keeps a session alive, and tells how the hold is that the
 // client has of a lock. An empty place: none is asked about.
 func (c *Control) RenewLockSession(ctx context.Context, session string, key job.Key, place string) (Renewal, error) {
+	if place != "" {
+		if err := checkLock(key); err != nil {
+			return Renewal{}, err
+		}
+	}
 	lease, _, err := c.lockSession(ctx, session)
 	if err != nil {
 		return Renewal{}, err
@@ -248,6 +253,9 @@ func (c *Control) ReleaseLock(ctx context.Context, key job.Key, req LockRequest)
 
 // mutex returns the client's mutex, on its session's lease.
 func (c *Control) mutex(ctx context.Context, key job.Key, req LockRequest, wait time.Duration) (*lock.Mutex, func(), error) {
+	if err := checkLock(key); err != nil {
+		return nil, nil, err
+	}
 	lease, s, err := c.lockSession(ctx, req.Session)
 	if err != nil {
 		return nil, nil, err

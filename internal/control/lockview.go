@@ -27,6 +27,21 @@ type LockView struct {
 // Key returns the lock's address.
 func (v *LockView) Key() job.Key { return job.Key{Namespace: v.Namespace, Name: v.Name} }
 
+// checkLock tells what is wrong with the name of a lock, as *job.InvalidError.
+func checkLock(key job.Key) error {
+	var problems []job.Problem
+	for path, name := range map[string]string{"namespace": key.Namespace, "name": key.Name} {
+		if err := job.CheckName(name); err != nil {
+			problems = append(problems, job.Problem{Path: path, Message: err.Error()})
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	slices.SortFunc(problems, func(a, b job.Problem) int { return cmp.Compare(a.Path, b.Path) })
+	return &job.InvalidError{Problems: problems}
+}
+
 // LockContender holds a lock, or waits for it.
 type LockContender struct {
 	Holder  string `json:"holder"`
@@ -63,6 +78,9 @@ func (c *Control) Locks(ctx context.Context, namespace string) ([]LockView, erro
 
 // Lock returns a lock that somebody holds or waits for.
 func (c *Control) Lock(ctx context.Context, key job.Key) (LockView, error) {
+	if err := checkLock(key); err != nil {
+		return LockView{}, err
+	}
 	lctx, cancel := c.asked(ctx)
 	defer cancel()
 	status, err := lock.Inspect(lctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name))

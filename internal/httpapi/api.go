@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -148,6 +149,7 @@ type API struct {
 	log      *zap.Logger
 	metrics  *metrics
 	guard    *httpguard.Guard
+	doc      *huma.OpenAPI
 	handler  http.Handler
 }
 
@@ -216,6 +218,8 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.enrollRoutes(doc)
 	a.updateRoutes(doc)
 
+	a.doc = doc.OpenAPI()
+	declareErrors(a.doc)
 	strict := requestSchemas(doc.OpenAPI())
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
 		if !strict[name] {
@@ -298,6 +302,34 @@ func requestSchemas(doc *huma.OpenAPI) map[string]bool {
 		}
 	}
 	return names
+}
+
+// declareErrors adds to every operation the errors that come from what stands
+// before it, and from how its input is read.
+func declareErrors(doc *huma.OpenAPI) {
+	for _, path := range doc.Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Patch, path.Delete} {
+			if op == nil {
+				continue
+			}
+			errs := []int{http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusInternalServerError, http.StatusServiceUnavailable}
+			if len(op.Parameters) > 0 {
+				errs = append(errs, http.StatusUnprocessableEntity)
+			}
+			if op.RequestBody != nil {
+				errs = append(errs, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
+					http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+			}
+			for _, status := range errs {
+				if code := strconv.Itoa(status); op.Responses[code] == nil {
+					op.Responses[code] = &huma.Response{
+						Description: http.StatusText(status),
+						Content:     map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + "ProblemDetails"}}},
+					}
+				}
+			}
+		}
+	}
 }
 
 // schemaName tells the two types apart that are called Problem.

@@ -215,6 +215,7 @@ func serve(t *testing.T, cfg Config, deps Deps) *httptest.Server {
 		t.Fatal(err)
 	}
 	s := httptest.NewServer(a)
+	documents.Store(s, a.doc)
 	t.Cleanup(func() {
 		s.Client().CloseIdleConnections()
 		s.Close()
@@ -241,6 +242,7 @@ func ask(t *testing.T, s *httptest.Server, method, path, body string, header ...
 	if err != nil {
 		t.Fatal(err)
 	}
+	isDeclared(t, s, resp, b)
 	return resp, string(b)
 }
 

@@ -1,0 +1,30 @@
+package control
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// A bad name is the caller's fault, whatever the store is like: a Control
+// without any would panic.
+func TestLockNamesAreChecked(t *testing.T) {
+	t.Parallel()
+	var c Control
+	ctx := t.Context()
+	for _, key := range []job.Key{{Namespace: "default"}, {Name: "a"}, {Namespace: "default", Name: "a b"}, {Namespace: "a/b", Name: "a"}} {
+		_, look := c.Lock(ctx, key)
+		_, acquire := c.AcquireLock(ctx, key, LockRequest{Place: "x"})
+		_, renew := c.RenewLockSession(ctx, "1.x", key, "x")
+		for verb, err := range map[string]error{
+			"look": look, "acquire": acquire, "renew": renew, "release": c.ReleaseLock(ctx, key, LockRequest{Place: "x"}),
+			"break": c.BreakLock(ctx, key, job.Token{}, Order{}),
+		} {
+			var invalid *job.InvalidError
+			if !errors.As(err, &invalid) || len(invalid.Problems) != 1 {
+				t.Errorf("%s %q: %v, want one problem", verb, key, err)
+			}
+		}
+	}
+}
