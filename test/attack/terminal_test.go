@@ -59,7 +59,7 @@ func TestTerminalObeysNobody(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, newCluster(t), "n1")
 	startMinion(t, n, "web1")
-	exec := []string{"exec", "--target", "web1", "--", "printf", strings.ReplaceAll(unruly, "\xff", `\377`)}
+	exec := []string{"exec", "--target", "web1", "--", "printf", octal(unruly)}
 	out := n.carillon(t, append([]string{"-o", "name"}, exec...)...)
 	run := strings.TrimSpace(lastLine(out.must(t)))
 	if got := n.carillon(t, "logs", run).must(t); got != unruly {
@@ -88,4 +88,14 @@ func TestTerminalObeysNobody(t *testing.T) {
 
 func lastLine(s string) string {
 	return s[strings.LastIndexByte(s, '\n')+1:]
+}
+
+// octal writes text as printf takes it, without a character that an order may not
+// have.
+func octal(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		fmt.Fprintf(&b, `\%03o`, s[i])
+	}
+	return b.String()
 }
