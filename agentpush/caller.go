@@ -46,6 +46,18 @@ func (c Caller) Node() (job.NodeID, bool) {
 	return job.NodeID(c.name), true
 }
 
+// String tells who it is, for errors.
+func (c Caller) String() string {
+	switch c.kind {
+	case aMinion:
+		return "minion " + c.name
+	case aNode:
+		return "node " + c.name
+	case nobody:
+	}
+	return "nobody"
+}
+
 // isMinion returns an error unless the other end of a stream is the minion that
 // it says it is.
 func (h *Hub) isMinion(ctx context.Context, id job.MinionID) error {
@@ -73,7 +85,7 @@ func (h *Hub) isNode(ctx context.Context, name job.NodeID) error {
 		return status.Errorf(codes.Unauthenticated, "node %s shows no certificate of this cluster: %v", name, err)
 	}
 	if shown, ok := caller.Node(); !ok || shown != name {
-		return status.Errorf(codes.PermissionDenied, "the certificate is not that of node %s", name)
+		return status.Errorf(codes.PermissionDenied, "the certificate is not that of node %s, but that of %s", name, caller)
 	}
 	return nil
 }

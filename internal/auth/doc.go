@@ -43,6 +43,9 @@
 //     it waits for the network: a client that stalls holds up nobody.
 //  8. While too many handshakes wait for a turn, only those that have begun get
 //     one: more clients than the host can serve do not make it serve fewer.
+//  9. A node knows which node answers it. It resumes no session there: nodes take
+//     one another's tickets, and a resumed session shows its client the certificate
+//     of the node that it was begun with. A minion resumes: any node will do.
 //
 // # Failures
 //

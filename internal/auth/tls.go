@@ -106,6 +106,9 @@ type ClientConfig struct {
 	// Sessions keeps tickets. Default: a new cache of 64; all servers share
 	// one entry. It must be emptied when the client gets another identity.
 	Sessions tls.ClientSessionCache
+	// Afresh: no session is resumed, so that the certificate that a connection
+	// shows is that of the node which answers.
+	Afresh bool
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }
@@ -116,7 +119,10 @@ func ClientTLS(cfg ClientConfig) (*tls.Config, error) {
 	if cfg.CA == nil {
 		return nil, errors.New("auth: CA of a client must be given")
 	}
-	if cfg.Sessions == nil {
+	switch {
+	case cfg.Afresh:
+		cfg.Sessions = nil
+	case cfg.Sessions == nil:
 		cfg.Sessions = tls.NewLRUClientSessionCache(sessionCount)
 	}
 	return &tls.Config{

@@ -16,7 +16,9 @@
 //	             says, with a reason, why they were not run
 //	unaccounted  fires about which trace and records disagree: recorded as run
 //	             without a trace, in the trace without a record that says so,
-//	             started before their instant, or no occurrence of their job
+//	             started before their instant, or no occurrence of their job; and
+//	             those of which nobody knows whether they ran, though no host and
+//	             no shim dies here
 //	stale        tasks that were started under a token after the lease of its
 //	             owner had ended, in shards that were taken from it: a lease lasts
 //	             no longer than hold after the last moment at which it can have

@@ -135,7 +135,7 @@ func (v *verdict) judgeTrace(t trace, due map[job.FireID]bool, records map[job.F
 			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and has no record"})
 		case !r.State.Final():
 			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and its record has not ended: " + string(r.State)})
-		case !ran(r.State) && r.State != job.StateIndeterminate:
+		case !ran(r.State) && r.State != job.StateIndeterminate: // which judgeRecords tells of
 			v.unaccounted = append(v.unaccounted, finding{fire, "ran, and is recorded as " + string(r.State)})
 		}
 	}
@@ -155,6 +155,9 @@ func (v *verdict) judgeRecords(e evidence, records map[job.FireID]*job.Run) {
 		}
 		if records[r.FireID] != r {
 			v.unaccounted = append(v.unaccounted, finding{r.FireID, "has two records"})
+		}
+		if r.State == job.StateIndeterminate {
+			v.unaccounted = append(v.unaccounted, finding{r.FireID, "is indeterminate, though no host and no shim has died: " + r.Reason})
 		}
 		if ran(r.State) && !traced(e.trace, r) {
 			v.unaccounted = append(v.unaccounted, finding{r.FireID, "is recorded as " + string(r.State) + ", and left no trace"})

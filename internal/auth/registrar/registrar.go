@@ -191,9 +191,10 @@ func (r *Registrar) Run(ctx context.Context) error {
 // ServerTLS is the TLS of this node as a server, for minions and nodes.
 func (r *Registrar) ServerTLS() *auth.ServerTLS { return r.tls }
 
-// ClientTLS returns the TLS of this node as a client of other nodes.
+// ClientTLS returns the TLS of this node as a client of other nodes. A connection
+// shows which of them answers.
 func (r *Registrar) ClientTLS() (*tls.Config, error) {
-	return auth.ClientTLS(auth.ClientConfig{CA: r.ca.Certificate(), Certificate: r.Certificate, Now: r.now})
+	return auth.ClientTLS(auth.ClientConfig{CA: r.ca.Certificate(), Certificate: r.Certificate, Afresh: true, Now: r.now})
 }
 
 // Authority returns the cluster's authority.

@@ -131,13 +131,33 @@ func TestTheLifeOfAMinion(t *testing.T) {
 	if err != nil || len(revs) != 1 || revs[0].Reason != "lost" || revs[0].By != "op" {
 		t.Errorf("revocations %+v, %v", revs, err)
 	}
-	// Nodes are clients of one another, too.
-	peer, err := one.ClientTLS()
+}
+
+// TestI9_ANodeKnowsWhichNodeAnswers: nodes are clients of one another, and share
+// the keys of tickets.
+func TestI9_ANodeKnowsWhichNodeAnswers(t *testing.T) {
+	t.Parallel()
+	e := newEnv(t)
+	others := []*node{e.start(t, "n2"), e.start(t, "n3")}
+	conf, err := e.start(t, "n1").ClientTLS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := visit(t, two, peer); err != nil {
-		t.Errorf("a node at a node: %v", err)
+	for range 2 {
+		for _, n := range others {
+			var shown auth.Identity
+			asked := conf.Clone()
+			asked.VerifyConnection = func(cs tls.ConnectionState) error {
+				shown, err = auth.IdentityOf(cs.PeerCertificates[0])
+				return errors.Join(err, conf.VerifyConnection(cs))
+			}
+			if _, err := visit(t, n, asked); err != nil {
+				t.Fatalf("a node at a node: %v", err)
+			}
+			if name, ok := shown.Node(); !ok || name != n.cfg.Node {
+				t.Errorf("node %s answers, and the connection shows %s", n.cfg.Node, shown)
+			}
+		}
 	}
 }
 
