@@ -159,6 +159,9 @@ type Deps struct {
 	// he is. Who may call what is decided before a method of the hub is called;
 	// the hub only holds names in frames against it.
 	Caller func(context.Context) (Caller, error)
+	// Revoked is told of minions of which nothing more will be heard, since their
+	// certificates were revoked (Hub.Revoked). It must not block. May be nil.
+	Revoked func(job.MinionID)
 	// Texts finds what minions ask for by its hash. Nil: they are not answered.
 	Texts Texts
 	// PeerDialOptions are used for connections to peers; they hold the

@@ -110,6 +110,9 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	h.retries = newRetries()
 	h.texts.limit, h.outputs.limit = allTextBytes, outputBytes
 	h.inventory.moved, h.inventory.gone = h.moved, h.nodeGone
+	if deps.Revoked != nil {
+		h.inventory.out = deps.Revoked
+	}
 	return h, nil
 }
 

@@ -18,9 +18,11 @@ import (
 type Inventory struct {
 	node job.NodeID
 	// moved is told of minions whose place has changed, gone of nodes that have
-	// left. They are called without mu.
+	// left, out of minions that are out of reach for good. They are called without
+	// mu.
 	moved func(job.MinionID)
 	gone  func(job.NodeID)
+	out   func(job.MinionID)
 
 	mu sync.RWMutex
 	// mu guards what follows.
@@ -55,7 +57,14 @@ type entry struct {
 	places []place
 	// lost is when it was seen to be connected nowhere.
 	lost time.Time
+	// revoked is when its certificates were revoked; zero: they are good.
+	revoked time.Time
 }
+
+// isOut reports whether nothing more will be heard of a minion: it is connected
+// nowhere, and its certificate was revoked. One that is connected has shown a
+// certificate that is good, whatever is known here by now.
+func (i *Inventory) isOut(e *entry) bool { return !e.revoked.IsZero() && i.whereabouts(e).node == "" }
 
 type place struct {
 	bucketKey
@@ -66,7 +75,7 @@ type place struct {
 
 func newInventory(node job.NodeID) *Inventory {
 	return &Inventory{
-		node: node, moved: func(job.MinionID) {}, gone: func(job.NodeID) {},
+		node: node, moved: func(job.MinionID) {}, gone: func(job.NodeID) {}, out: func(job.MinionID) {},
 		entries: map[job.MinionID]*entry{}, buckets: map[bucketKey][]Present{},
 	}
 }
@@ -111,30 +120,31 @@ func (e *entry) described() *job.Minion {
 	return e.stored
 }
 
-// change runs f on the minion's entry and deals with what changed. mu is held.
-func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved bool) {
+// change runs f on the minion's entry and deals with what changed. mu is held. The
+// caller tells moved and out of what it returns, without mu.
+func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved, out bool) {
 	e := i.entries[id]
 	if e == nil {
 		e = &entry{}
 		i.entries[id] = e
 	}
-	before := i.whereabouts(e)
+	before, wasOut := i.whereabouts(e), i.isOut(e)
 	was := e.described()
 	f(e)
 	after := i.whereabouts(e)
 	if before.node != "" && after.node == "" {
 		e.lost = time.Now().UTC()
 	}
-	if e.stored == nil && e.local == nil && len(e.places) == 0 {
+	if e.stored == nil && e.local == nil && len(e.places) == 0 && e.revoked.IsZero() {
 		delete(i.entries, id)
 	}
 	now := e.described()
 	relabelled := was == nil != (now == nil) || was != nil && now != nil &&
 		(!maps.Equal(was.Labels, now.Labels) || !maps.Equal(was.Facts, now.Facts))
-	if (before.node == "") != (after.node == "") || before.trouble != after.trouble || relabelled {
+	if (before.node == "") != (after.node == "") || before.trouble != after.trouble || relabelled || wasOut != i.isOut(e) {
 		i.matches, i.others, i.sorted = nil, nil, nil
 	}
-	return before.node != after.node
+	return before.node != after.node, !wasOut && i.isOut(e)
 }
 
 // SetMinion takes what the cluster's state says of a minion. Its Node is ignored.
@@ -151,6 +161,26 @@ func (i *Inventory) RemoveMinion(id job.MinionID) {
 	i.change(id, func(e *entry) { e.stored = nil })
 }
 
+// SetRevoked takes when a minion's certificates were revoked; the zero time: those
+// that it has are good, or it has none.
+func (i *Inventory) SetRevoked(id job.MinionID, at time.Time) {
+	i.mu.Lock()
+	_, out := i.change(id, func(e *entry) { e.revoked = at })
+	i.mu.Unlock()
+	if out {
+		i.out(id)
+	}
+}
+
+// revoked reports whether nothing more will be heard of a minion, since its
+// certificate was revoked.
+func (i *Inventory) revoked(id job.MinionID) bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	e := i.entries[id]
+	return e != nil && i.isOut(e)
+}
+
 // SetPresence takes a bucket of the minions that are connected to a node, in
 // place of the bucket's earlier content. What is said of this node itself is
 // ignored: it knows better.
@@ -163,7 +193,7 @@ func (i *Inventory) SetPresence(node job.NodeID, bucket int, minions []Present) 
 	for _, p := range minions {
 		sessions[p.ID] = p
 	}
-	var moved []job.MinionID
+	var moved, out []job.MinionID
 	i.mu.Lock()
 	for _, p := range i.buckets[key] {
 		if _, still := sessions[p.ID]; !still {
@@ -176,18 +206,25 @@ func (i *Inventory) SetPresence(node job.NodeID, bucket int, minions []Present) 
 		i.buckets[key] = slices.Clone(minions)
 	}
 	for id, session := range sessions {
-		if i.change(id, func(e *entry) {
+		hasMoved, isOut := i.change(id, func(e *entry) {
 			e.places = slices.DeleteFunc(e.places, func(p place) bool { return p.bucketKey == key })
 			if session.Session != 0 {
 				e.places = append(e.places, place{key, session.Session, session.Trouble, session.Since})
 			}
-		}) {
+		})
+		if hasMoved {
 			moved = append(moved, id)
+		}
+		if isOut {
+			out = append(out, id)
 		}
 	}
 	i.mu.Unlock()
 	for _, id := range moved {
 		i.moved(id)
+	}
+	for _, id := range out {
+		i.out(id)
 	}
 }
 
@@ -274,12 +311,15 @@ func (i *Inventory) setLocal(m job.Minion, epoch int64) {
 
 func (i *Inventory) clearLocal(id job.MinionID, epoch int64) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.change(id, func(e *entry) {
+	_, out := i.change(id, func(e *entry) {
 		if e.epoch == epoch {
 			e.local, e.epoch, e.trouble = nil, 0, ""
 		}
 	})
+	i.mu.Unlock()
+	if out {
+		i.out(id)
+	}
 }
 
 // redescribe replaces labels and facts of a minion in its session here.

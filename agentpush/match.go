@@ -75,7 +75,10 @@ func cached[T any](i *Inventory, cache *map[string][]T, t job.Target, find func(
 // uncontrollable tells whether a minion gets no orders, and why.
 func (i *Inventory) uncontrollable(id job.MinionID, e *entry) (job.Uncontrollable, bool) {
 	at := i.whereabouts(e)
-	if at.node == "" {
+	switch {
+	case i.isOut(e):
+		return job.Uncontrollable{Minion: id, Reason: "its certificate was revoked", Since: e.revoked}, true
+	case at.node == "":
 		return job.Uncontrollable{Minion: id, Reason: "not connected", Since: e.lost}, true
 	}
 	return job.Uncontrollable{Minion: id, Reason: at.trouble, Since: at.since}, at.trouble != ""

@@ -3,6 +3,7 @@ package agentpush
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -193,6 +194,60 @@ func TestInventory_HighestSessionWins(t *testing.T) {
 		t.Errorf("moved: %v", moved)
 	}
 	i.RemoveMinion("m")
+	if len(i.entries) != 0 {
+		t.Errorf("entries are left: %v", i.entries)
+	}
+}
+
+// A minion whose certificate was revoked is told as such once it is connected
+// nowhere, and as any other once it has joined again.
+func TestInventory_Revoked(t *testing.T) {
+	t.Parallel()
+	i := newInventory("self")
+	var out []job.MinionID
+	i.out = func(id job.MinionID) { out = append(out, id) }
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	check := func(when string, times int, reason string) {
+		t.Helper()
+		got := i.excluded(job.Target{})
+		if (reason == "") != (len(got) == 0) || reason != "" && got[0].Reason != reason {
+			t.Errorf("%s: %+v, want the reason %q", when, got, reason)
+		}
+		if i.revoked("m") != (reason == "its certificate was revoked") {
+			t.Errorf("%s: revoked: %v", when, i.revoked("m"))
+		}
+		if len(out) != times {
+			t.Errorf("%s: told of %v, want %d times", when, out, times)
+		}
+	}
+	i.SetMinion(job.Minion{ID: "m"})
+	check("before it comes", 0, "not connected")
+	i.setLocal(job.Minion{ID: "m"}, 1)
+	i.SetPresence("b", 0, []Present{{ID: "m", Session: 2}})
+	i.SetRevoked("m", at)
+	check("while its sessions end", 0, "")
+	i.clearLocal("m", 1)
+	check("while the last session ends", 0, "")
+	i.RemovePresence("b", 0)
+	check("once they have ended", 1, "its certificate was revoked")
+	if got := i.excluded(job.Target{})[0].Since; !got.Equal(at) {
+		t.Errorf("since %v, want %v", got, at)
+	}
+	if m := i.Minions(); len(m) != 1 || m[0].Trouble != "its certificate was revoked" || !m[0].TroubleSince.Equal(at) {
+		t.Errorf("listed as %+v", m)
+	}
+	i.setLocal(job.Minion{ID: "m"}, 3)
+	check("joined again, which is not known yet", 1, "")
+	i.SetRevoked("m", time.Time{})
+	i.clearLocal("m", 3)
+	check("joined again, and gone", 1, "not connected")
+	i.SetRevoked("m", at)
+	check("revoked while it is away", 2, "its certificate was revoked")
+	i.RemoveMinion("m")
+	if !i.revoked("m") {
+		t.Error("forgotten, and it is not known any more that its certificate was revoked")
+	}
+	i.SetRevoked("m", time.Time{})
 	if len(i.entries) != 0 {
 		t.Errorf("entries are left: %v", i.entries)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// A minion is uncontrollable when it is connected nowhere, or when the node that
+// A minion is uncontrollable when it is connected nowhere, as one is whose
+// certificate was revoked, or when the node that
 // holds its session says so: it is in trouble by its own word, its clock is off,
 // it is too old, or it does not take what it is offered. It gets no orders then,
 // and is told of wherever targets match it. It is back by itself when that is
@@ -144,6 +145,11 @@ func (h *Hub) offerNothing(c *channel) {
 // Uncontrollable returns the minions that the target admits and that get no
 // orders, sorted. The result is shared: it must not be changed.
 func (h *Hub) Uncontrollable(t job.Target) []job.Uncontrollable { return h.inventory.excluded(t) }
+
+// Revoked reports whether nothing more will be heard of the minion: its certificate
+// was revoked, and it is connected nowhere. One that has joined again since is not
+// revoked.
+func (h *Hub) Revoked(id job.MinionID) bool { return h.inventory.revoked(id) }
 
 // Value returns a minion's value of a label or a fact; empty: it has none.
 func (h *Hub) Value(id job.MinionID, key string) string { return h.inventory.value(id, key) }

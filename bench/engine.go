@@ -32,6 +32,8 @@ func (*noop) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
 
 func (*noop) Value(job.MinionID, string) string { return "" }
 
+func (*noop) Revoked(job.MinionID) bool { return false }
+
 func (n *noop) Connected(job.MinionID) bool { return true }
 func (n *noop) Ack([]job.TaskID)            {}
 func (n *noop) Cancel([]job.Ref, string)    {}

@@ -131,6 +131,9 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 		s.finish(f, t, now, job.StateIndeterminate,
 			fmt.Sprintf("minion %s has not said whether it accepted the order", t.minion))
 	case now >= t.checkAt:
+		if s.giveUpRevoked(f, t, now) {
+			return
+		}
 		if s.deps.Minions.Connected(t.minion) {
 			s.ask(f, t)
 		}
@@ -149,6 +152,9 @@ func (s *shard) attendUnknown(f *fire, t *task, now int64) {
 		return
 	}
 	if now >= t.checkAt {
+		if s.giveUpRevoked(f, t, now) {
+			return
+		}
 		if s.deps.Minions.Connected(t.minion) {
 			s.ask(f, t)
 			t.checkAt = now + f.askPause()
@@ -161,6 +167,9 @@ func (s *shard) attendUnknown(f *fire, t *task, now int64) {
 
 // attendRunning ends a run whose minion is not heard of long after its time-out.
 func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
+	if s.giveUpRevoked(f, t, now) {
+		return
+	}
 	limit := t.started.Add(spec.EffectiveTimeout()).UnixNano()
 	if now >= limit+int64(lostRun) {
 		s.finish(f, t, now, job.StateIndeterminate,
@@ -200,6 +209,10 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 			s.touch(f.slot)
 			return
 		}
+	}
+	if s.deps.Minions.Revoked(t.minion) {
+		s.finish(f, t, now, job.StateUncontrollable, "its certificate was revoked before the order was sent")
+		return
 	}
 	w, ready, err := s.workOf(f, spec, now)
 	switch {

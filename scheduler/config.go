@@ -115,6 +115,9 @@ type Minions interface {
 	Value(m job.MinionID, key string) string
 	// Connected reports whether the minion has a session with any node.
 	Connected(m job.MinionID) bool
+	// Revoked reports whether nothing more will be heard of the minion: its
+	// certificate was revoked, and it has no session.
+	Revoked(m job.MinionID) bool
 	// Send orders tasks.
 	Send(orders []job.Order)
 	// Ask has minions report what became of tasks.

@@ -28,6 +28,7 @@ type desk struct {
 	clock     int64
 	hosts     []job.MinionID
 	away      []job.Uncontrollable
+	revoked   job.MinionID
 	canaries  []job.MinionID // what a target expression matches
 	sent      map[job.MinionID]int
 	cancelled map[job.MinionID]bool
@@ -80,6 +81,7 @@ func (d *desk) Match(t job.Target) []job.MinionID {
 func (d *desk) Uncontrollable(job.Target) []job.Uncontrollable { return d.away }
 func (d *desk) Value(m job.MinionID, _ string) string          { return d.racks[m] }
 func (*desk) Connected(job.MinionID) bool                      { return true }
+func (d *desk) Revoked(m job.MinionID) bool                    { return d.revoked == m }
 func (*desk) Ack([]job.TaskID)                                 {}
 func (d *desk) Record(run job.Run, _ func(error))              { d.runs = append(d.runs, run) }
 
@@ -198,7 +200,7 @@ func (d *desk) says(f *fire, m job.MinionID, state job.State) {
 func (d *desk) taken(f *fire) (*desk, *fire) {
 	d.t.Helper()
 	next := &desk{
-		t: d.t, clock: d.clock, hosts: d.hosts, away: d.away, canaries: d.canaries, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{},
+		t: d.t, clock: d.clock, hosts: d.hosts, away: d.away, canaries: d.canaries, revoked: d.revoked, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{},
 		number: d.number, racks: d.racks, book: d.book, ordered: d.ordered,
 	}
 	next.open()

@@ -148,6 +148,9 @@
 //	    bounded by counted steps, and a job whose next instant is not found in
 //	    those, or that cannot be read, is set aside. Of one with a schedule each
 //	    occurrence is recorded as skipped, with the reason (calendar.go, aside.go).
+//	I22 No run stays open for a minion whose certificate was revoked: what it was
+//	    sent, or may have been, ends as indeterminate, and what it was not as
+//	    uncontrollable. If it joins again, what it says then is taken (revoked.go).
 //
 // # What may fail
 //
@@ -164,6 +167,7 @@
 //	                                   lease: minions start none of them (I20)
 //	minion crashes                     it comes back with its journal and is asked
 //	minion never comes back            the run ends as indeterminate: nobody can know
+//	minion's certificate is revoked    the same, at once: nothing will be heard of it (I22)
 //	history cannot be written          fires stay open, results stay on the minions
 //	owner crashes with permits         they stay until the next owner has heard of their tasks;
 //	                                   of a fire in no slot, until somebody waits for them

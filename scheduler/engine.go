@@ -156,6 +156,16 @@ func (e *Engine) Reports(reports []job.Report) {
 	}
 }
 
+// Revoked takes that nothing more will be heard of a minion, since its certificate
+// was revoked. It does not block.
+func (e *Engine) Revoked(id job.MinionID) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, s := range e.shards {
+		s.do(func() { s.onRevoked(id) })
+	}
+}
+
 // liveTimeout bounds how long a shard may take to list its open fires.
 const liveTimeout = time.Second
 

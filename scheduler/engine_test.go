@@ -80,6 +80,7 @@ func (m *minions) Value(id job.MinionID, _ string) string {
 	return m.w.racks[id]
 }
 
+func (m *minions) Revoked(job.MinionID) bool   { return false }
 func (m *minions) Connected(job.MinionID) bool { return true }
 func (m *minions) Ack([]job.TaskID)            {}
 

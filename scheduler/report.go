@@ -52,6 +52,9 @@ func (s *shard) onReport(r *job.Report) {
 				t.started = time.Unix(0, s.deps.now()).UTC()
 			}
 		}
+		if s.giveUpRevoked(f, t, s.deps.now()) { // said by way of a peer, and told before it came
+			return
+		}
 		if spec, err := f.spec(); err == nil {
 			s.attendAt(f, t.started.Add(spec.EffectiveTimeout()).UnixNano())
 		}

@@ -24,15 +24,15 @@ var errYielded = errors.New("shard passed on")
 // shard is one owned shard. A single goroutine, run, owns all fields below mu;
 // others reach them through do.
 type shard struct {
-	id   job.ShardID
-	own  *lock.Ownership
+	id  job.ShardID
+	own *lock.Ownership
 	// heldUntil returns the end of our lease, as far as it is renewed (I20).
 	heldUntil func() time.Duration
-	cfg  *Config
-	deps *Deps
-	log  *zap.Logger
-	met  *metrics
-	seed maphash.Seed
+	cfg       *Config
+	deps      *Deps
+	log       *zap.Logger
+	met       *metrics
+	seed      maphash.Seed
 
 	mu sync.Mutex // guards mail
 	// mail holds what others want done by the shard's goroutine, in order.

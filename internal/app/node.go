@@ -261,6 +261,12 @@ func (s *engineSink) Reports(r []job.Report) {
 	}
 }
 
+func (s *engineSink) revoked(id job.MinionID) {
+	if e := s.engine.Load(); e != nil {
+		e.Revoked(id)
+	}
+}
+
 func (s *engineSink) LiveRuns(namespace, name string) ([]job.Run, []job.ShardID) {
 	if e := s.engine.Load(); e != nil {
 		return e.LiveRuns(namespace, name)
@@ -302,7 +308,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired, TopicDepth: topicDepth,
 		MinVersion: cfg.MinMinionVersion,
 	}, agentpush.Deps{
-		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Texts: newTexts(n.client, n.keys),
+		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Revoked: sink.revoked, Texts: newTexts(n.client, n.keys),
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
 	}); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -15,7 +16,7 @@ import (
 )
 
 // followed is how many prefixes feed follows.
-const followed = 3
+const followed = 4
 
 // registry writes to etcd what the cluster is to know about this node's
 // minions, and feeds the hub what other nodes have written.
@@ -91,6 +92,16 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 			}
 			inv.SetMinion(job.Minion{ID: m.ID, Labels: m.Labels, Facts: m.Facts, Version: m.Version, Since: m.Since})
 		}, func(key string) { inv.RemoveMinion(job.MinionID(key[len(r.keys.Minions()):])) })
+	})
+	g.Go(func() error {
+		return r.follow(ctx, r.keys.AuthMinions(), func(ev *etcdkv.Event) {
+			m, err := etcdkv.Decode[etcdkv.Enrollment](ev.Key, ev.Value)
+			if err != nil {
+				r.log.Warn("the enrollment of a minion cannot be read", zap.Error(err))
+				return
+			}
+			inv.SetRevoked(m.ID, m.RevokedAt)
+		}, func(key string) { inv.SetRevoked(job.MinionID(key[len(r.keys.AuthMinions()):]), time.Time{}) })
 	})
 	g.Go(func() error {
 		return r.follow(ctx, r.keys.HostGroups(), func(ev *etcdkv.Event) {

@@ -93,18 +93,45 @@ func TestRevocationEndsOpenConnections(t *testing.T) {
 	}
 }
 
-// A revoked minion gets no orders, and is told as out of reach.
+// A revoked minion gets no orders, and is told as one whose certificate was
+// revoked. What it runs is told as uncontrollable: its run does not go on as if
+// somebody would hear of its end.
 func TestRevokedMinionIsOutOfReach(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, newCluster(t), "n1")
+	const why = "certificate was revoked"
+	c := newCluster(t)
+	nodes := []*node{startNode(t, c, "n1"), startNode(t, c, "n2")}
+	n := nodes[0]
 	startMinion(t, n, "web1")
+	startMinion(t, n, "web2")
 	going := n.detached(t, "web1", "sleep", "600")
 	n.carillon(t, "minions", "revoke", "web1", "--reason", "taken").must(t)
-	await.Until(t, "the minion is gone", func() bool { return !n.connected(t, "web1") })
-	if r := n.carillon(t, "exec", "--timeout", "1m", "--target", "web1", "--", "true"); r.code == 0 || !strings.Contains(r.stderr, "not connected") {
-		t.Errorf("a revoked minion gets orders, or is not told as out of reach: %+v", r)
+	for _, n := range nodes {
+		await.Until(t, n.name+" says why the minion is out of reach", func() bool {
+			return strings.Contains(n.carillon(t, "minions").must(t), "its "+why)
+		})
+		if r := n.carillon(t, "exec", "--timeout", "1m", "--target", "web1", "--", "true"); r.code == 0 || !strings.Contains(r.stderr, "not connected") {
+			t.Errorf("a revoked minion gets orders, or is not told as out of reach: %+v", r)
+		}
 	}
-	if r := n.run(t, string(going.RunID)); r.State == job.StateSucceeded {
-		t.Errorf("what it ran counts as %s", r.State)
+	var r job.Run
+	await.Until(t, "the run has ended", func() bool {
+		r = n.run(t, string(going.RunID))
+		return r.State.Final()
+	})
+	if r.State != job.StateIndeterminate || !strings.Contains(r.Reason, why) || !strings.Contains(r.Reason, "whether that still runs is not known") {
+		t.Errorf("what it ran ended as %s: %s", r.State, r.Reason)
+	}
+	both := n.carillon(t, "exec", "--target", "web*", "--detach", "-o", "name", "--", "true").must(t)
+	await.Until(t, "the run of both has ended", func() bool {
+		r = n.run(t, strings.TrimPrefix(both, "run/"))
+		return r.State.Final()
+	})
+	told := false
+	for _, task := range r.Tasks {
+		told = told || task.Minion == "web1" && task.State == job.StateUncontrollable && strings.Contains(task.Reason, why)
+	}
+	if !told || r.State != job.StateSucceeded {
+		t.Errorf("a run on both says nothing of the revoked one, or did not run on the other: %+v", r)
 	}
 }

@@ -120,6 +120,8 @@ func (*wire) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
 
 func (*wire) Value(job.MinionID, string) string { return "" }
 
+func (*wire) Revoked(job.MinionID) bool { return false }
+
 func (way *wire) Connected(id job.MinionID) bool {
 	way.f.mu.Lock()
 	defer way.f.mu.Unlock()
