@@ -84,9 +84,13 @@ func (c *channel) put(msgs []*message) []ending {
 	var ends []ending
 	c.quiet.Store(false)
 	for _, m := range msgs {
-		ends = append(ends, c.topic.push(m)...)
+		for _, e := range c.topic.push(m) {
+			if e.state != endNeedless {
+				c.dropped++
+			}
+			ends = append(ends, e)
+		}
 	}
-	c.dropped += uint64(len(ends))
 	return ends
 }
 

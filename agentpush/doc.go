@@ -42,7 +42,9 @@
 //	I6  What a link has carried and the peer has not settled is delivered anew
 //	    when the link breaks, by whatever way is open then. The peer forgets
 //	    what it has not offered yet.
-//	I7  A full topic drops its oldest order, never the new one, and says so.
+//	I7  A full topic drops its oldest order, never the new one, and says so; as
+//	    long as questions wait, it drops these. A question about an order that
+//	    waits in the same topic, or that is asked there already, is not queued.
 //	I8  A report reaches the engine of the node that owns its shard at the time
 //	    of arrival. One that finds no owner is tried again for ReportRetry.
 //	I9  A report speaks of tasks of the minion whose session it came by,

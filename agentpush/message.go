@@ -59,6 +59,11 @@ func (m *message) isOrder() bool {
 	return ok
 }
 
+func (m *message) isQuestion() bool {
+	_, ok := m.body.(*agentpb.Question)
+	return ok
+}
+
 // orphaned: the peer that sent it answers for it again.
 func (m *message) orphaned() bool { return m.from != nil && m.from.broken.Load() }
 
@@ -84,6 +89,12 @@ func (m *message) overflow() ending {
 	}
 	return ending{m, job.StateDropped, "pushed out by newer orders: too many wait for minion " + string(m.minion())}
 }
+
+// endNeedless is how a question ends whose answer is on its way already.
+const endNeedless = job.State("needless")
+
+// needless is the end of a question about what waits here.
+func (m *message) needless() ending { return ending{m: m, state: endNeedless} }
 
 // finish ends messages: whoever sent them hears that they are settled, and the
 // owner of an order's shard hears what became of it (I1).

@@ -12,15 +12,88 @@ type topic struct {
 	depth int
 	again []*message
 	queue []*message
+	// about is what waits, by the task that it is about.
+	about map[aboutTask]waits
 	// earliest is not later than the earliest until of any message; 0: none.
 	earliest int64
+}
+
+// aboutTask names an attempt of the minion's.
+type aboutTask struct {
+	job                     string
+	at                      int64
+	trigger, attempt, share uint32
+}
+
+func aboutOf(m *message) aboutTask {
+	id := m.body.GetTask()
+	return aboutTask{string(id.GetJob()), id.GetAt(), id.GetTrigger(), id.GetAttempt(), id.GetShare()}
+}
+
+// waits says how many orders and questions of a task wait.
+type waits struct{ orders, questions int }
+
+// note takes note that a message waits.
+func (t *topic) note(m *message) {
+	w := t.about[aboutOf(m)]
+	switch {
+	case m.isOrder():
+		w.orders++
+	case m.isQuestion():
+		w.questions++
+	default:
+		return
+	}
+	if t.about == nil {
+		t.about = map[aboutTask]waits{}
+	}
+	t.about[aboutOf(m)] = w
+}
+
+// unnote takes note that it does no more.
+func (t *topic) unnote(m *message) {
+	if t.about == nil {
+		return
+	}
+	id := aboutOf(m)
+	w := t.about[id]
+	switch {
+	case m.isOrder():
+		w.orders--
+	case m.isQuestion():
+		w.questions--
+	}
+	if w == (waits{}) {
+		delete(t.about, id)
+		if len(t.about) == 0 {
+			t.about = nil
+		}
+		return
+	}
+	t.about[id] = w
+}
+
+// needless reports whether a message is a question about what waits here: an
+// order that has not been offered, or the same question. Its asker asks again.
+// Questions come every few seconds for as long as nothing is heard of a task: a
+// minion that is slow to take its orders would get more and more of them.
+func (t *topic) needless(m *message) bool {
+	if !m.isQuestion() {
+		return false
+	}
+	w := t.about[aboutOf(m)]
+	return w.orders+w.questions > 0
 }
 
 func (t *topic) len() int { return len(t.again) + len(t.queue) }
 
 // push appends m and returns how the messages ended that had to make room: the
-// oldest order, or the oldest message when no order waits.
+// oldest question, or the oldest order when no question waits, or the oldest
+// message. A needless question ends itself.
 func (t *topic) push(m *message) []ending {
+	if t.needless(m) {
+		return []ending{m.needless()}
+	}
 	if t.earliest == 0 || m.until < t.earliest {
 		t.earliest = m.until
 	}
@@ -30,11 +103,16 @@ func (t *topic) push(m *message) []ending {
 	}
 	var out []ending
 	for len(*list) >= t.depth {
-		i := max(slices.IndexFunc(*list, (*message).isOrder), 0)
+		i := slices.IndexFunc(*list, (*message).isQuestion)
+		if i < 0 {
+			i = max(slices.IndexFunc(*list, (*message).isOrder), 0)
+		}
+		t.unnote((*list)[i])
 		out = append(out, (*list)[i].overflow())
 		*list = slices.Delete(*list, i, i+1)
 	}
 	*list = append(*list, m)
+	t.note(m)
 	return out
 }
 
@@ -46,11 +124,13 @@ func (t *topic) restore(offer []*message) []ending {
 		if !m.told {
 			m.unsure = true
 			back = append(back, m)
+			t.note(m)
 		}
 	}
 	back = append(back, t.again...)
 	var out []ending
 	for len(back) > t.depth {
+		t.unnote(back[0])
 		out = append(out, back[0].overflow())
 		back = back[1:]
 	}
@@ -84,6 +164,9 @@ func (t *topic) take(n, bytes int, now int64) (offer []*message, ended []ending)
 				size += m.size
 			}
 		}
+		for _, m := range (*list)[:i] {
+			t.unnote(m)
+		}
 		clear((*list)[:i])
 		if *list = (*list)[i:]; len(*list) == 0 {
 			*list = nil // lets the array go
@@ -107,8 +190,10 @@ func (t *topic) expire(now int64) []ending {
 	over := func(m *message) bool {
 		switch {
 		case m.orphaned():
+			t.unnote(m)
 			return true
 		case m.until <= now:
+			t.unnote(m)
 			out = append(out, m.expiry())
 			return true
 		}
@@ -124,8 +209,15 @@ func (t *topic) expire(now int64) []ending {
 
 // forgetOrphans removes what came by links that are broken.
 func (t *topic) forgetOrphans() {
-	t.again = slices.DeleteFunc(t.again, (*message).orphaned)
-	t.queue = slices.DeleteFunc(t.queue, (*message).orphaned)
+	orphaned := func(m *message) bool {
+		if !m.orphaned() {
+			return false
+		}
+		t.unnote(m)
+		return true
+	}
+	t.again = slices.DeleteFunc(t.again, orphaned)
+	t.queue = slices.DeleteFunc(t.queue, orphaned)
 	if t.len() == 0 {
 		t.earliest = 0
 	}
@@ -134,7 +226,7 @@ func (t *topic) forgetOrphans() {
 // drain removes and returns everything.
 func (t *topic) drain() []*message {
 	all := append(t.again, t.queue...) //nolint:gocritic // again is given up here
-	t.again, t.queue, t.earliest = nil, nil, 0
+	t.again, t.queue, t.about, t.earliest = nil, nil, nil, 0
 	return all
 }
 

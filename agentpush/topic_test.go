@@ -35,6 +35,9 @@ func (s *machine) end(t *rapid.T, ends []ending) {
 		if f.ended++; f.ended > 1 || f.taken {
 			t.Fatalf("message %d ended again", f.number) // I1
 		}
+		if e.state == endNeedless {
+			continue // see push
+		}
 		if f.offered != (e.state == job.StateIndeterminate) {
 			t.Fatalf("message %d, offered %v, ended as %s", f.number, f.offered, e.state) // I4
 		}
@@ -53,9 +56,10 @@ func (s *machine) end(t *rapid.T, ends []ending) {
 }
 
 func (s *machine) push(t *rapid.T) {
-	var b body = &agentpb.Order{Task: &agentpb.TaskID{Minion: "m"}}
-	if rapid.IntRange(0, 4).Draw(t, "kind") == 0 {
-		b = &agentpb.Question{Task: &agentpb.TaskID{Minion: "m"}}
+	task := &agentpb.TaskID{Minion: "m", Attempt: rapid.Uint32Range(1, 9).Draw(t, "attempt")}
+	var b body = &agentpb.Order{Task: task}
+	if rapid.IntRange(0, 2).Draw(t, "kind") == 0 {
+		b = &agentpb.Question{Task: task}
 	}
 	m := &message{
 		body: b, since: s.now, size: rapid.IntRange(1, 60).Draw(t, "size"),
@@ -66,9 +70,20 @@ func (s *machine) push(t *rapid.T) {
 	f := &fate{m: m, number: len(s.fates), offered: m.unsure}
 	s.fates = append(s.fates, f)
 	s.of[m] = f
-	s.end(t, s.topic.push(m))
-	if f.ended > 0 {
-		t.Fatalf("the new message %d was dropped", f.number) // I7
+	// A question is needless while what it asks about waits, and only then.
+	needless := m.isQuestion() && slices.ContainsFunc(s.fates, func(o *fate) bool {
+		return o != f && o.ended == 0 && !o.taken && !slices.Contains(s.slot, o.m) && o.m.body.GetTask().GetAttempt() == task.GetAttempt()
+	})
+	questions := slices.ContainsFunc(s.topic.queue, (*message).isQuestion)
+	ends := s.topic.push(m)
+	s.end(t, ends)
+	if needless != (f.ended > 0) {
+		t.Fatalf("the new message %d ended: %v, and is needless: %v", f.number, f.ended > 0, needless) // I7
+	}
+	for _, e := range ends {
+		if !m.unsure && e.state == job.StateDropped && e.m.isOrder() && questions {
+			t.Fatalf("order %d was dropped, and questions wait", s.of[e.m].number)
+		}
 	}
 }
 
@@ -133,6 +148,9 @@ func (s *machine) check(t *rapid.T) {
 	}
 	if got := s.topic.len() + len(s.slot); got != open {
 		t.Fatalf("%d messages are held, %d have no end", got, open) // I1
+	}
+	if (s.topic.len() == 0) != (s.topic.about == nil) {
+		t.Fatalf("%d messages wait, and it is noted what of: %v", s.topic.len(), s.topic.about)
 	}
 	if len(s.topic.queue) > s.topic.depth || len(s.topic.again) > s.topic.depth {
 		t.Fatalf("topic holds %d and %d, depth %d", len(s.topic.queue), len(s.topic.again), s.topic.depth)
