@@ -57,11 +57,16 @@ func startNode(t testing.TB, c *cluster, name string, args ...string) *node {
 // many as we.
 func startNodeWith(t testing.TB, c *cluster, name string, files int, args ...string) *node {
 	t.Helper()
-	return startNodeAs(t, nil, c, name, args...)
+	return startLimitedNode(t, nil, c, name, files, args...)
 }
 
 // startNodeAs starts a node as another account; nil: ours.
 func startNodeAs(t testing.TB, as *account, c *cluster, name string, args ...string) *node {
+	t.Helper()
+	return startLimitedNode(t, as, c, name, 0, args...)
+}
+
+func startLimitedNode(t testing.TB, as *account, c *cluster, name string, files int, args ...string) *node {
 	t.Helper()
 	n := &node{name: name, cluster: c}
 	if as == nil {
@@ -77,7 +82,7 @@ func startNodeAs(t testing.TB, as *account, c *cluster, name string, args ...str
 	} else {
 		usual = append(usual, "--etcd-endpoints", c.endpoint, "--etcd-prefix", c.prefix, "--lease-ttl", "3s")
 	}
-	n.process = start(t, program{name: "scheduler", args: append(usual, args...), as: as})
+	n.process = start(t, program{name: "scheduler", args: append(usual, args...), as: as, files: files})
 	await.Until(t, "node "+name+" is ready", func() bool {
 		if !n.runs() {
 			t.Fatalf("node %s ended by itself:\n%s", name, n.output())

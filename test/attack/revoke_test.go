@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/auth/authpb"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -27,6 +30,23 @@ func hold(t testing.TB, n *node, cert *tls.Certificate) (ended chan struct{}) {
 				return
 			}
 		}
+	}()
+	return ended
+}
+
+// unfinished opens a connection on which a call is begun that is never said to its
+// end, and reports the connection's end. While a call is open nothing but the
+// revocation ends the connection, and nothing is said that could be refused.
+func unfinished(t testing.TB, n *node, cert *tls.Certificate) (ended chan struct{}) {
+	t.Helper()
+	stream, err := dial(t, n, cert).NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, authpb.Enroll_Renew_FullMethodName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = stream.RecvMsg(&authpb.RenewResponse{}) // there is no answer: the request is not complete
 	}()
 	return ended
 }
@@ -74,11 +94,12 @@ func TestRevocationEndsOpenConnections(t *testing.T) {
 	n1, n2 := startNode(t, c, "n1"), startNode(t, c, "n2")
 	stolen, other := joined(t, n1, "web1"), joined(t, n1, "web2")
 	open := map[string]chan struct{}{
-		"its session":                        session(t, n1, stolen, "web1"),
-		"an idle connection":                 hold(t, n1, stolen),
-		"an idle connection to another node": hold(t, n2, stolen),
+		"its session":                          session(t, n1, stolen, "web1"),
+		"a call that is never said to its end": unfinished(t, n1, stolen),
+		"such a call to another node":          unfinished(t, n2, stolen),
+		"an idle connection":                   hold(t, n1, stolen),
 	}
-	bystander := session(t, n2, other, "web2")
+	bystanders := map[string]chan struct{}{"session": session(t, n2, other, "web2"), "call": unfinished(t, n2, other)}
 	n1.carillon(t, "minions", "revoke", "web1", "--reason", "taken").must(t)
 	begin := time.Now()
 	for name, ended := range open {
@@ -88,8 +109,10 @@ func TestRevocationEndsOpenConnections(t *testing.T) {
 	for _, n := range []*node{n1, n2} {
 		await.Until(t, "node "+n.name+" refuses the certificate", func() bool { return greet(t, n, stolen) != nil })
 	}
-	if done(bystander) {
-		t.Error("the session of another minion has ended, too")
+	for name, ended := range bystanders {
+		if done(ended) {
+			t.Errorf("the %s of another minion has ended, too", name)
+		}
 	}
 }
 
