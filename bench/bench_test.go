@@ -94,7 +94,7 @@ func TestFailsWithoutAConnection(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	e := testEnv(&out)
-	e.patience = 3 * time.Second // however long: it never comes
+	e.connects = 3 * time.Second // however long: it never does
 	err := endToEnd{jobs: 10, window: time.Second, plain: true}.measure(t.Context(), e)
 	if err == nil || !strings.Contains(err.Error(), "the minion is connected") {
 		t.Errorf("a minion in plain text: %v, want that it does not connect", err)

@@ -187,7 +187,7 @@ func thousands(n int) string {
 
 // manifest is a command for all minions.
 const manifest = `{"apiVersion":"carillon/v1","kind":"Job","metadata":{"namespace":"bench","name":"exec"},
-"spec":{"command":["true"],"timeout":"5m","target":{"run":"all"}}}`
+"spec":{"command":["true"],"timeout":"1h","target":{"run":"all"}}}`
 
 // round runs a command on all minions, until its record is in history.
 func (f *farm) round(ctx context.Context, count int) (roundTimes, error) {

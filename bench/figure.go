@@ -58,6 +58,8 @@ type env struct {
 	// patience is how long anything may take that must come; then the benchmark
 	// has failed.
 	patience time.Duration
+	// connects is how long a minion may take to connect; 0: patience.
+	connects time.Duration
 	// calm is how long nothing must have changed until it counts as settled.
 	calm time.Duration
 

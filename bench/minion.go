@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -179,7 +180,9 @@ func (f *farm) startMinion(ctx context.Context, plain bool) (*process, error) {
 
 // awaitMinion waits until the minion is connected.
 func (f *farm) awaitMinion(ctx context.Context) error {
-	return f.env.until(ctx, "the minion is connected", func() (bool, error) {
+	e := *f.env
+	e.patience = cmp.Or(e.connects, e.patience)
+	return e.until(ctx, "the minion is connected", func() (bool, error) {
 		nodes, err := f.scrapes(ctx)
 		n := 0.0
 		for _, m := range nodes {

@@ -51,6 +51,8 @@ func runNode(ctx context.Context, spec nodeSpec, _ <-chan string) error {
 	cfg.LeaseTTL = cmp.Or(spec.LeaseTTL, cfg.LeaseTTL)
 	cfg.MisfireGrace = cmp.Or(spec.MisfireGrace, cfg.MisfireGrace)
 	cfg.History.PerJob = cmp.Or(spec.PerJob, cfg.History.PerJob)
+	// What is slow is to be seen as slow, not as an order that nobody took.
+	cfg.MaxMessageExpired = time.Hour
 	node, err := app.Open(ctx, cfg, app.Build{Version: "bench", Watchdog: spec.Watchdog}, zap.NewNop())
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ type takeover struct {
 const jobsPeriod = 600
 
 func (b takeover) measure(ctx context.Context, e *env) error {
-	f, err := startFarm(ctx, e, 2, nodeSettings{LeaseTTL: b.leaseTTL, PerJob: 10, Watchdog: true})
+	f, err := startFarm(ctx, e, 2, nodeSettings{LeaseTTL: b.leaseTTL, MisfireGrace: time.Hour, PerJob: 10, Watchdog: true})
 	if err != nil {
 		return err
 	}

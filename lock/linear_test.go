@@ -85,6 +85,17 @@ func (r *recorder) broken(token int64) bool {
 	return false
 }
 
+// enoughLocks is how many holds a history needs to show something.
+const enoughLocks = 5
+
+// locks returns how many holds there have been.
+func (r *recorder) locks() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, n := r.known()
+	return n
+}
+
 // known returns the operations on holds that a client knew of, and how many
 // such holds there were. A hold may be granted to a client that has just given
 // up, and is cleaned up then; it may be broken in between.
@@ -289,8 +300,15 @@ func linear(t *testing.T, seed uint64) {
 	server := shared.Server(t)
 	prefix := etcdtest.Prefix(t)
 	rec, res := &recorder{begun: time.Now()}, &resource{rejected: map[int64]int64{}}
-	ctx, cancel := context.WithTimeout(t.Context(), *linearFor)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	// A busy machine needs longer until there is something to see.
+	time.AfterFunc(*linearFor, func() {
+		for ctx.Err() == nil && rec.locks() < enoughLocks {
+			rest(ctx, 100*time.Millisecond)
+		}
+		cancel()
+	})
 	var all []*contestant
 	for i := range 4 {
 		proxy := netproxy.New(t, server.Endpoints[0])
@@ -317,7 +335,7 @@ func linear(t *testing.T, seed uint64) {
 	}
 	ops, locks := rec.known()
 	t.Logf("seed %d: %d operations, %d locks", seed, len(ops), locks)
-	if locks < 5 {
+	if locks < enoughLocks {
 		t.Errorf("only %d locks: nothing is shown", locks)
 	}
 	for token, before := range res.rejected {
@@ -325,14 +343,12 @@ func linear(t *testing.T, seed uint64) {
 			t.Errorf("seed %d: the resource had to refuse a holder: token %d after %d", seed, token, before)
 		}
 	}
-	switch porcupine.CheckOperationsTimeout(linearModel(), ops, time.Minute) {
+	switch porcupine.CheckOperationsTimeout(linearModel(), ops, 0) {
 	case porcupine.Illegal:
 		t.Errorf("seed %d: the history is not that of a fenced lock; go test ./lock -run TestLinear -linear-seed %d", seed, seed)
 		for _, op := range ops {
 			t.Logf("client %d %v %v: %v to %v", op.ClientId, op.Input, op.Output, time.Duration(op.Call), time.Duration(op.Return))
 		}
-	case porcupine.Unknown:
-		t.Errorf("seed %d: not decided within a minute", seed)
-	case porcupine.Ok:
+	case porcupine.Unknown, porcupine.Ok: // it is never unknown without a limit
 	}
 }

@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -121,7 +122,11 @@ func TestApprovalNeedsTheFingerprint(t *testing.T) {
 	}
 	n.carillon(t, "minions", "approve", "db1", "--fingerprint", right).must(t)
 	await.Until(t, "the right one is in", func() bool { return n.connected(t, "db1") })
-	if got := n.carillon(t, "minions", "certificates", "-o", "json").must(t); !strings.Contains(got, right) || strings.Contains(got, thief) {
-		t.Errorf("who has a certificate: %s", got)
+	var certified []struct {
+		ID, Key string
+	}
+	got := n.carillon(t, "minions", "certificates", "-o", "json").must(t)
+	if err := json.Unmarshal([]byte(got), &certified); err != nil || len(certified) != 1 || certified[0].ID != "db1" || certified[0].Key != right {
+		t.Errorf("who has a certificate: %s (%v)", got, err)
 	}
 }
