@@ -34,8 +34,9 @@ test-flaky: ## run the tests of PKG (RUN: those that match) N times beside busy 
 	@[ -n '$(PKG)' ] || { echo 'usage: make test-flaky PKG=./lock [N=50] [RUN=TestName]' >&2; exit 2; }
 	@.ci/flaky $(N) '$(RUN)' $(PKG)
 
-mutants: ## build the lock with one known mistake after another, and expect its tests to fail
+mutants: ## build the lock and the programs with one known mistake after another, and expect tests to fail
 	go test ./lock -run TestMutants -mutants -v
+	go test ./test/fault -run TestMutants -mutants -v -timeout 0
 
 SIM_RUNS ?= 60
 sim: ## simulate whole nodes on a virtual clock, many seeds (SIM_RUNS, SIM_HOURS)

@@ -68,6 +68,31 @@
 // with each disturbance once (-once), and five parts of dispatch. The others are
 // these for longer, and more: make test-long runs them.
 //
+// # What they tell
+//
+// make mutants builds the programs with one known mistake after another
+// (mutant_test.go), and expects a test to tell of it:
+//
+//	the gate of ordered and bounded groups stands open     TestNodesAndMinions: crowded
+//	the cursor passes what is not committed                TestNodesAndMinions: missing
+//	runs that are taken over have no record                TestNodesAndMinions: unaccounted
+//	the end of a lease is ignored                          TestNodesAndMinions: stale
+//	orders are not journaled                               TestDispatch: doubles, untrue
+//
+// Other mistakes were tried once each and not told of, mostly since the instant at
+// which they matter is too short to be met by chance. They are left to the tests of
+// the packages:
+//
+//	a commit compares neither lock nor state               TestNodesAndMinions
+//	a hand-over does not compare the fence                 TestNodesAndMinions
+//	history gives up where etcd does not answer            TestEtcd
+//	a commit that is not answered counts as made           TestEtcd
+//	presence that went with a lease is not written again   TestPartition
+//	a node resumes at one peer what it began at another    TestPartition, which had met
+//	                                                       it in the product before
+//
+// No mistake is known yet that TestEtcd or TestPartition tells of each time.
+//
 // # Dispatch
 //
 // Scenario dispatch is made of parts (dispatch.go), and has an oracle of its own.

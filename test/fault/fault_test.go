@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -44,30 +45,32 @@ func TestMain(m *testing.M) {
 
 // TestNodesAndMinions: nodes and a minion are killed, drained and stopped while jobs
 // in groups of every mode fire.
-func TestNodesAndMinions(t *testing.T) { testScenario(t, "short", 45) } //nolint:paralleltest // see above
+func TestNodesAndMinions(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
 
 // TestEtcd: an etcd server is killed, and all become slow.
-func TestEtcd(t *testing.T) { testScenario(t, "etcd", 30) } //nolint:paralleltest // see above
+func TestEtcd(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
 
 // TestPartition: nodes are cut off.
-func TestPartition(t *testing.T) { testScenario(t, "partition", 30) } //nolint:paralleltest // see above
+func TestPartition(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
 
 // TestDispatch: owners, minions and hosts die while commands are fanned out.
-func TestDispatch(t *testing.T) { //nolint:paralleltest // see above
-	o := options{
-		scenario: dispatchScenario, length: 2 * time.Second, seed: 7, jobs: 1, verbose: true,
-		parts: []string{"scheduler-kill", "minion-kill", "partition", "two-owners", "cancel"},
+func TestDispatch(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
+
+// scenarioOf returns what a test runs.
+func scenarioOf(test string) options {
+	o := options{length: time.Second, once: true, seed: 7, jobs: 30, verbose: true}
+	switch test {
+	case "TestNodesAndMinions":
+		o.scenario, o.jobs = "short", 45
+	case "TestEtcd":
+		o.scenario = "etcd"
+	case "TestPartition":
+		o.scenario = "partition"
+	case "TestDispatch":
+		o.scenario, o.length, o.once, o.jobs = dispatchScenario, 2*time.Second, false, 1
+		o.parts = []string{"scheduler-kill", "minion-kill", "partition", "two-owners", "cancel"}
 	}
-	res, err := runDispatch(t.Context(), prepared(t, &o), t.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var text bytes.Buffer
-	res.print(&text)
-	t.Log(text.String())
-	if !res.good() || len(res.outcomes) != len(o.parts) {
-		t.Errorf("not every task is accounted for, or not every part was played")
-	}
+	return o
 }
 
 // prepared fills in what all scenarios share, and has the command told that repeats
@@ -90,19 +93,36 @@ func prepared(t *testing.T, o *options) options {
 	return *o
 }
 
-func testScenario(t *testing.T, name string, jobs int) {
+func testScenario(t *testing.T) {
 	t.Helper()
-	o := options{scenario: name, length: time.Second, once: true, seed: 7, jobs: jobs, verbose: true}
-	res, err := run(t.Context(), prepared(t, &o), t.Output())
+	o := scenarioOf(t.Name())
+	good, text, err := played(t.Context(), prepared(t, &o), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text bytes.Buffer
-	res.print(&text)
-	t.Log(text.String())
-	if !res.verdict.good() || res.verdict.fires == 0 || res.faults == 0 {
-		t.Errorf("not every occurrence is accounted for, or nothing happened")
+	t.Log(text)
+	if !good {
+		t.Error("not everything is accounted for, or not all of it happened")
 	}
+}
+
+// played runs a scenario, and returns whether all is well, and the result in words.
+func played(ctx context.Context, o options, out io.Writer) (good bool, text string, err error) {
+	var to bytes.Buffer
+	if o.scenario == dispatchScenario {
+		res, err := runDispatch(ctx, o, out)
+		if err != nil {
+			return false, "", err
+		}
+		res.print(&to)
+		return res.good() && len(res.outcomes) == len(o.parts), to.String(), nil
+	}
+	res, err := run(ctx, o, out)
+	if err != nil {
+		return false, "", err
+	}
+	res.print(&to)
+	return res.good() && res.verdict.fires > 0 && res.faults > 0, to.String(), nil
 }
 
 // TestAgainRepeatsTheRun: the command that a failure prints is one that this

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var tryMutants = flag.Bool("mutants", false, "build the programs with one known mistake after another, and expect the scenarios to tell") //nolint:gochecknoglobals // a flag of the test
+
+// mutant is the product with one known mistake.
+type mutant struct {
+	name string
+	// program is the one that has the mistake.
+	program string
+	file    string // from the module's root
+	// was and is: the text that is replaced; it must occur exactly once.
+	was, is string
+	// caught is the test that must fail, and told what it must say.
+	caught, told string
+}
+
+// mutants are mistakes that a scenario has told of; doc.go names those that none
+// has.
+func mutants() []mutant {
+	return []mutant{
+		{
+			name: "the gate of ordered and bounded groups stands open", program: "scheduler", file: "scheduler/gate.go",
+			was: "return s.gate.enter(f) && s.passMutex(f, g)", is: "return s.gate.enter(f) || s.passMutex(f, g) || true", caught: "TestNodesAndMinions", told: "crowded",
+		},
+		{
+			name: "the cursor passes what is not committed", program: "scheduler", file: "scheduler/commit.go",
+			was: "s.gatherState(w, max(b.cursor, s.state.Cursor.UnixNano())); err", is: "s.gatherState(w, max(b.cursor+int64(3*time.Second), s.state.Cursor.UnixNano())); err",
+			caught: "TestNodesAndMinions", told: "missing",
+		},
+		{
+			name: "orders are not journaled", program: "worker", file: "worker/admission.go",
+			was: "a.add(&record{Kind: kindAccepted, Order: o})", is: "", caught: "TestDispatch", told: "double:",
+		},
+		{
+			name: "runs that are taken over have no record", program: "scheduler", file: "scheduler/attend.go",
+			was: "func (s *shard) writeRecord(f *fire, run job.Run) {\n", is: "func (s *shard) writeRecord(f *fire, run job.Run) {\n\tif f.recovered {\n\t\ts.close(f)\n\t\treturn\n\t}\n",
+			caught: "TestNodesAndMinions", told: "no record",
+		},
+		{
+			name: "the end of a lease is ignored", program: "worker", file: "worker/admission.go",
+			was: "o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))", is: "o.HoldUntil = 0",
+			caught: "TestNodesAndMinions", told: "stale",
+		},
+	}
+}
+
+// TestMutants builds the programs with one mistake after another, and expects a
+// scenario to tell of it: an oracle that is never heard shows nothing. Only with
+// -mutants: each takes a minute or more.
+func TestMutants(t *testing.T) { //nolint:paralleltest // each wants the machine for itself
+	if !*tryMutants {
+		return
+	}
+	for _, m := range mutants() {
+		t.Run(m.name, func(t *testing.T) { tryMutant(t, &m) })
+	}
+}
+
+func tryMutant(t *testing.T, m *mutant) {
+	t.Helper()
+	o := scenarioOf(m.caught)
+	o = prepared(t, &o)
+	bin := t.TempDir()
+	for _, program := range []string{"scheduler", "worker", "fault"} {
+		if program != m.program {
+			if err := os.Symlink(filepath.Join(o.bin, program), filepath.Join(bin, program)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := m.build(t.Context(), t.TempDir(), filepath.Join(bin, m.program)); err != nil {
+		t.Fatal(err)
+	}
+	o.bin, o.verbose = bin, false
+	// What a run that fails keeps is not wanted here. The path is short, for sockets.
+	keeps, err := os.MkdirTemp("", "cfm-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(keeps)
+	t.Setenv("TMPDIR", keeps)
+	good, text, err := played(t.Context(), o, t.Output())
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case good:
+		t.Errorf("the mutant survives %s:\n%s", m.caught, text)
+		return
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.Contains(line, m.told) && !strings.HasPrefix(line, "FAULT") {
+			t.Log("caught:", line)
+			return
+		}
+	}
+	t.Errorf("%s fails, and does not tell of %q:\n%s", m.caught, m.told, text)
+}
+
+// build builds the mutant's program.
+func (m *mutant) build(ctx context.Context, dir, to string) error {
+	source, err := filepath.Abs(filepath.Join("..", "..", m.file))
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(source) //nolint:gosec // our own source
+	if err != nil {
+		return err
+	}
+	if n := strings.Count(string(text), m.was); n != 1 {
+		return fmt.Errorf("%s has the text of the mutant %d times, want once: bring the mutant up to date", m.file, n)
+	}
+	changed, plan := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{source: changed}})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(changed, bytes.Replace(text, []byte(m.was), []byte(m.is), 1), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(plan, overlay, 0o600); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", plan, "-o", to, "github.com/carillon-cron/carillon/cmd/"+m.program) //nolint:gosec // our own words
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("the mutant does not compile: %w\n%s", err, out)
+	}
+	return nil
+}
