@@ -119,7 +119,7 @@ type task struct {
 	unknown bool
 	sentAt  int64
 	// ordered: we have sent an order of it. returned counts how often its minion
-	// has given it back.
+	// has given it back, or has not taken it.
 	ordered  bool
 	returned int
 	// notAfter is the order's.

@@ -66,9 +66,10 @@ func (s *shard) onReport(r *job.Report) {
 	}
 }
 
-// The pause before a task is ordered again that its minion has returned: none the
-// first time, then longer each time. It is returned again and again by one that
-// gets no order in the time of a lease.
+// The pause before a task is ordered again that its minion has returned or has not
+// taken: none the first time, then longer each time. It comes back again and again
+// from a minion that gets no order in the time of a lease, or that has seen a
+// higher token of the shard.
 const (
 	returnPause    = 50 * time.Millisecond
 	returnPauseMax = time.Second
@@ -82,6 +83,11 @@ func (s *shard) onReturned(f *fire, t *task) {
 		s.onUnknown(f, t) // it was an earlier owner's order
 		return
 	}
+	s.orderAgain(f, t)
+}
+
+// orderAgain has the same order sent once more, after a pause.
+func (s *shard) orderAgain(f *fire, t *task) {
 	t.sentAt = 0
 	t.notBefore = s.deps.now() + int64(min(time.Duration(t.returned)*returnPause, returnPauseMax))
 	t.returned++
@@ -101,8 +107,7 @@ func (s *shard) onUnknown(f *fire, t *task) {
 			s.finish(f, t, now, job.StateDeliveryTimeout, "minion "+string(t.minion)+" never accepted the order")
 			return
 		}
-		t.sentAt = 0 // lost on its way: the same order again
-		s.attendAt(f, now)
+		s.orderAgain(f, t) // lost on its way, or its token is not good there
 		return
 	}
 	t.unknown = false

@@ -49,3 +49,53 @@ func TestI20_ReturnedTasksAreOrderedAgain(t *testing.T) {
 		t.Errorf("it was attempt %d; what was not started is none", n)
 	}
 }
+
+// TestOrderThatIsNotTakenIsPaced: what its minion refuses each time at once, such as
+// for a higher token that it has seen, is ordered again at a pace, and is not given
+// up.
+func TestOrderThatIsNotTakenIsPaced(t *testing.T) {
+	t.Parallel()
+	for name, spec := range map[string]job.Spec{"plain": {}, "rollout": {Rollout: job.Rollout{Batch: "1"}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 2)
+			orders, answered := 0, 0
+			d.ordered = func(o *job.Order) {
+				if o.Task.Minion == "m00" {
+					orders++
+				}
+			}
+			f := d.fire(d.job(spec), fire{})
+			refused := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, State: job.StateRejected, Reason: "stale token"}
+			refuse := func() {
+				if answered < orders {
+					answered = orders
+					d.onReport(&refused)
+					d.step()
+				}
+			}
+			refuse()
+			if orders != 2 {
+				t.Errorf("ordered %d times, want the second at once: the first may have been lost", orders)
+			}
+			for range 10_000 { // ten seconds
+				refuse()
+				d.pass(time.Millisecond)
+			}
+			if orders < 10 || orders > 25 {
+				t.Errorf("ordered %d times in ten seconds, want once or twice a second after a while", orders)
+			}
+			before := orders
+			for range 10_000 {
+				refuse()
+				d.pass(time.Millisecond)
+			}
+			if n := orders - before; n < 9 || n > 11 {
+				t.Errorf("ordered %d times in the next ten seconds, want once a second", n)
+			}
+			d.says(f, "m00", job.StateSucceeded)
+			d.says(f, "m01", job.StateSucceeded)
+			d.wantRun(job.StateSucceeded, "")
+		})
+	}
+}
