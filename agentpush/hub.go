@@ -109,6 +109,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	h.registrar = newRegistrar()
 	h.retries = newRetries()
 	h.texts.limit, h.outputs.limit = allTextBytes, outputBytes
+	h.inventory.trusting = deps.Caller == nil
 	h.inventory.moved, h.inventory.gone = h.moved, h.nodeGone
 	if deps.Revoked != nil {
 		h.inventory.out = deps.Revoked

@@ -17,6 +17,9 @@ import (
 // goroutines.
 type Inventory struct {
 	node job.NodeID
+	// trusting: connections prove nothing, so what a minion says of itself counts
+	// as granted.
+	trusting bool
 	// moved is told of minions whose place has changed, gone of nodes that have
 	// left, out of minions that are out of reach for good. They are called without
 	// mu.
@@ -34,6 +37,9 @@ type Inventory struct {
 	matches map[string][]job.MinionID
 	others  map[string][]job.Uncontrollable
 	sorted  []job.MinionID
+	// labelled are the names of labels that some minion has been granted; nil: to be
+	// found out.
+	labelled map[string]struct{}
 	// groups are the saved groups of hosts, which targets name.
 	groups target.Groups
 }
@@ -45,8 +51,13 @@ type bucketKey struct {
 
 // entry is one minion. It exists while anything is known of it.
 type entry struct {
-	// stored is what the cluster's state says; nil: nothing yet.
+	// stored is what the cluster's state says; nil: nothing yet. Its labels, and
+	// those of local, are what the minion says of itself.
 	stored *job.Minion
+	// granted are the labels that it has been granted; view is the minion as
+	// others see it, with these; nil: nothing is known of it.
+	granted map[string]string
+	view    *job.Minion
 	// local is what it said itself in its session here; nil: no session here.
 	local *job.Minion
 	epoch int64
@@ -113,11 +124,65 @@ func (i *Inventory) elsewhere(id job.MinionID) (node job.NodeID, session int64) 
 }
 
 // described returns the freshest description of a minion, nil if there is none.
-func (e *entry) described() *job.Minion {
-	if e.local != nil {
-		return e.local
+func (e *entry) described() *job.Minion { return e.view }
+
+// see makes the view of an entry: its labels are those that were granted, and
+// what it says beyond them are requests.
+func (i *Inventory) see(e *entry) *job.Minion {
+	said := e.local
+	if said == nil {
+		said = e.stored
 	}
-	return e.stored
+	if said == nil {
+		return nil
+	}
+	m := *said
+	m.Labels, m.Requested = e.granted, nil
+	for k, v := range said.Labels {
+		if has, ok := e.granted[k]; ok && (i.trusting || has == v) {
+			continue
+		}
+		if i.trusting {
+			if len(e.granted) == 0 {
+				m.Labels = said.Labels
+				break
+			}
+			m.Labels = maps.Clone(said.Labels)
+			maps.Copy(m.Labels, e.granted)
+			break
+		}
+		if m.Requested == nil {
+			m.Requested = map[string]string{}
+		}
+		m.Requested[k] = v
+	}
+	return &m
+}
+
+// SetGrant takes the labels that a minion has been granted, in place of earlier
+// ones; none: it has none.
+func (i *Inventory) SetGrant(id job.MinionID, labels map[string]string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.change(id, func(e *entry) { e.granted = labels })
+}
+
+// names returns the names of labels that some minion has been granted. mu is held.
+func (i *Inventory) names() map[string]struct{} {
+	if i.labelled == nil {
+		i.labelled = map[string]struct{}{}
+		for _, e := range i.entries {
+			for k := range e.granted {
+				i.labelled[k] = struct{}{}
+			}
+			if m := e.described(); i.trusting && m != nil {
+				for k := range m.Labels {
+					i.labelled[k] = struct{}{}
+				}
+			}
+		}
+	}
+	return i.labelled
 }
 
 // change runs f on the minion's entry and deals with what changed. mu is held. The
@@ -129,20 +194,25 @@ func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved, out bool) {
 		i.entries[id] = e
 	}
 	before, wasOut := i.whereabouts(e), i.isOut(e)
-	was := e.described()
+	was, had := e.described(), e.granted
 	f(e)
+	e.view = i.see(e)
 	after := i.whereabouts(e)
 	if before.node != "" && after.node == "" {
 		e.lost = time.Now().UTC()
 	}
-	if e.stored == nil && e.local == nil && len(e.places) == 0 && e.revoked.IsZero() {
+	if e.stored == nil && e.local == nil && len(e.places) == 0 && e.revoked.IsZero() && len(e.granted) == 0 {
 		delete(i.entries, id)
 	}
 	now := e.described()
+	regranted := !maps.Equal(had, e.granted)
 	relabelled := was == nil != (now == nil) || was != nil && now != nil &&
 		(!maps.Equal(was.Labels, now.Labels) || !maps.Equal(was.Facts, now.Facts))
-	if (before.node == "") != (after.node == "") || before.trouble != after.trouble || relabelled || wasOut != i.isOut(e) {
+	if (before.node == "") != (after.node == "") || before.trouble != after.trouble || relabelled || regranted || wasOut != i.isOut(e) {
 		i.matches, i.others, i.sorted = nil, nil, nil
+	}
+	if regranted || i.trusting && relabelled {
+		i.labelled = nil
 	}
 	return before.node != after.node, !wasOut && i.isOut(e)
 }
@@ -349,16 +419,20 @@ func (i *Inventory) setTrouble(p Present) {
 	})
 }
 
-// value returns a minion's value of a label or, failing that, of a fact.
+// value returns a minion's value of a label or, failing that, of a fact that has
+// no label's name.
 func (i *Inventory) value(id job.MinionID, key string) string {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	e := i.entries[id]
 	if e == nil || e.described() == nil {
 		return ""
 	}
 	if v, ok := e.described().Labels[key]; ok {
 		return v
+	}
+	if _, label := i.names()[key]; label && !target.IsHostFact(key) {
+		return ""
 	}
 	return e.described().Facts[key]
 }
@@ -368,6 +442,9 @@ func (i *Inventory) setRunning(id job.MinionID, n int) {
 	defer i.mu.Unlock()
 	if e := i.entries[id]; e != nil && e.local != nil {
 		e.local.Running = n
+		if e.view != nil {
+			e.view.Running = n
+		}
 	}
 }
 

@@ -100,11 +100,12 @@ func (i *Inventory) matcher(t job.Target) func(*job.Minion) bool {
 	if err != nil {
 		return func(*job.Minion) bool { return false }
 	}
+	names := i.names()
 	return func(m *job.Minion) bool {
 		if !t.Matches(m.ID, m.Labels) {
 			return false
 		}
-		host := target.HostOf(m)
+		host := target.HostOf(m, names)
 		return bound.Match(&host).Matched
 	}
 }

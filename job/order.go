@@ -67,10 +67,14 @@ type Report struct {
 
 // Minion is what is known of a minion.
 type Minion struct {
-	ID      MinionID          `json:"id"`
-	Labels  map[string]string `json:"labels,omitempty"`
-	Facts   map[string]string `json:"facts,omitempty"`
-	Version string            `json:"version,omitempty"`
+	ID MinionID `json:"id"`
+	// Labels are granted: by the token that it joined with, or by an operator.
+	// Requested are those that it asks for and has not been granted: they match
+	// nothing. Facts are its own word.
+	Labels    map[string]string `json:"labels,omitempty"`
+	Requested map[string]string `json:"requestedLabels,omitempty"`
+	Facts     map[string]string `json:"facts,omitempty"`
+	Version   string            `json:"version,omitempty"`
 	// Since is when it was first seen.
 	Since time.Time `json:"since"`
 

@@ -84,6 +84,15 @@ func CheckLabel(key, value string) error {
 	return nil
 }
 
+// LabelText writes labels as key=value, sorted, with commas between.
+func LabelText(labels map[string]string) string {
+	var words []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		words = append(words, k+"="+labels[k])
+	}
+	return strings.Join(words, ",")
+}
+
 // CheckLabelKey tells what is wrong with the key of a label.
 func CheckLabelKey(key string) error { return checkLabelKey(key) }
 

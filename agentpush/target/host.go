@@ -1,6 +1,7 @@
 package target
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,14 +14,40 @@ type Host struct {
 	Name string
 	// Addrs are the addresses of the host.
 	Addrs []netip.Addr
-	// Labels were given to the host, Facts were found out about it.
+	// Labels were granted to the host, Facts are its own word.
 	Labels, Facts map[string]string
+	// LabelNames are the names of labels that any host has been granted. Without a
+	// scope they never stand for facts, but for those of IsHostFact: a host could
+	// take a label's place by a fact of its name.
+	LabelNames map[string]struct{}
 }
 
-// HostOf returns a minion as targets see it. Its addresses are those of the fact
+// IsHostFact reports whether a fact is one that minions tell of every host.
+func IsHostFact(name string) bool {
+	switch name {
+	case "os", "arch", "kernel", "distribution", "distributionVersion", "hostname", "fqdn", "ip", "addresses",
+		"cpus", "memoryBytes", "bootTime", "cgroup":
+		return true
+	}
+	return false
+}
+
+// LabelNames returns the names of all labels of minions.
+func LabelNames(labels iter.Seq[map[string]string]) map[string]struct{} {
+	names := map[string]struct{}{}
+	for of := range labels {
+		for k := range of {
+			names[k] = struct{}{}
+		}
+	}
+	return names
+}
+
+// HostOf returns a minion as targets see it; labelNames are those of the whole
+// cluster. Its addresses are those of the fact
 // addresses, separated by commas, and that of the fact ip.
-func HostOf(m *job.Minion) Host {
-	h := Host{Name: string(m.ID), Labels: m.Labels, Facts: m.Facts}
+func HostOf(m *job.Minion, labelNames map[string]struct{}) Host {
+	h := Host{Name: string(m.ID), Labels: m.Labels, Facts: m.Facts, LabelNames: labelNames}
 	for text := range strings.SplitSeq(m.Facts["ip"]+","+m.Facts["addresses"], ",") {
 		if addr, err := netip.ParseAddr(text); err == nil && !slices.Contains(h.Addrs, addr) {
 			h.Addrs = append(h.Addrs, addr)
@@ -60,6 +87,9 @@ func (k key) lookup(h *Host) (value string, ok bool) {
 	if k.scope != scopeFact {
 		if value, ok = h.Labels[k.name]; ok || k.scope == scopeLabel {
 			return value, ok
+		}
+		if _, label := h.LabelNames[k.name]; label && k.scope == scopeAny && !IsHostFact(k.name) {
+			return "", false
 		}
 	}
 	value, ok = h.Facts[k.name]

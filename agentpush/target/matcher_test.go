@@ -16,11 +16,11 @@ import (
 func fleet() []Host {
 	addr := netip.MustParseAddr
 	return []Host{
-		{"web1", []netip.Addr{addr("10.1.0.1")}, map[string]string{"rack": "r1", "tier": "front"}, map[string]string{"os": "linux", "cores": "8"}},
-		{"web2", []netip.Addr{addr("10.1.0.2"), addr("fd00::2")}, map[string]string{"rack": "r2", "tier": "front"}, map[string]string{"os": "linux", "cores": "16"}},
-		{"web10", []netip.Addr{addr("10.2.0.1")}, map[string]string{"rack": "r1"}, map[string]string{"os": "windows", "cores": "4"}},
-		{"db01", []netip.Addr{addr("::ffff:10.3.0.1")}, map[string]string{"rack": "r2", "os": "label-wins"}, map[string]string{"os": "linux", "cores": "many"}},
-		{"bare", nil, nil, nil},
+		{"web1", []netip.Addr{addr("10.1.0.1")}, map[string]string{"rack": "r1", "tier": "front"}, map[string]string{"os": "linux", "cores": "8"}, nil},
+		{"web2", []netip.Addr{addr("10.1.0.2"), addr("fd00::2")}, map[string]string{"rack": "r2", "tier": "front"}, map[string]string{"os": "linux", "cores": "16"}, nil},
+		{"web10", []netip.Addr{addr("10.2.0.1")}, map[string]string{"rack": "r1"}, map[string]string{"os": "windows", "cores": "4"}, nil},
+		{"db01", []netip.Addr{addr("::ffff:10.3.0.1")}, map[string]string{"rack": "r2", "os": "label-wins"}, map[string]string{"os": "linux", "cores": "many"}, nil},
+		{"bare", nil, nil, nil, nil},
 	}
 }
 

@@ -108,7 +108,7 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 		}
 	}
 	// The minion joins by a token, like any other, once the node is there.
-	token, err := node.registrar.CreateToken(ctx, registrar.TokenSpec{By: "carillon dev"})
+	token, err := node.registrar.CreateToken(ctx, registrar.TokenSpec{By: "carillon dev", Labels: devLabels()})
 	if err != nil {
 		node.Close()
 		return err
@@ -159,6 +159,9 @@ Try next, in another terminal:
 `, addr, data, server)
 }
 
+// devLabels are those of the minion beside the node; its token grants them.
+func devLabels() map[string]string { return map[string]string{"env": "dev"} }
+
 // devMinion returns the settings of the minion that runs beside the node.
 func devMinion(o *devOptions, server string, build Build) (minion.Config, error) {
 	exe, err := os.Executable()
@@ -170,7 +173,7 @@ func devMinion(o *devOptions, server string, build Build) (minion.Config, error)
 		host = "localhost"
 	}
 	return minion.Config{Worker: worker.Config{
-		ID: job.MinionID(host), Labels: map[string]string{"env": "dev"}, DataDir: filepath.Join(o.dataDir, "minion"),
+		ID: job.MinionID(host), Labels: devLabels(), DataDir: filepath.Join(o.dataDir, "minion"),
 		Servers: []string{server}, ShimCommand: []string{exe, "shim"}, Version: build.Version,
 	}}, nil
 }

@@ -142,7 +142,7 @@ func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards 
 	if count == 0 {
 		count = configs.DefaultShards
 	}
-	meta := etcdkv.Meta{Schema: etcdkv.Schema, ClusterID: id.String(), Epoch: 1, Shards: count, CreatedAt: time.Now().UTC()}
+	meta := etcdkv.Meta{Schema: etcdkv.Schema, ClusterID: id.String(), Epoch: 1, Shards: count, CreatedAt: time.Now().UTC(), LabelsGranted: true}
 	value, err := etcdkv.Encode(&meta)
 	if err != nil {
 		return meta, 0, err

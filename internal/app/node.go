@@ -132,6 +132,9 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		return nil, fmt.Errorf("etcd at %v: %w", reach.Endpoints, err)
 	}
 	n.meta = meta
+	if err := grantOldLabels(context.WithoutCancel(ctx), n.client, n.keys, log); err != nil {
+		return nil, fmt.Errorf("labels of minions: %w", err)
+	}
 	if !cfg.Insecure {
 		if n.registrar, err = registrar.Open(bounded, registrar.Config{
 			Node: job.NodeID(cfg.Node), Hosts: n.names(), Cluster: meta.ClusterID, Keys: n.keys,
@@ -311,6 +314,11 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Revoked: sink.revoked, Texts: newTexts(n.client, n.keys),
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
 	}); err != nil {
+		return err
+	}
+	loading, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if err := n.reg.loadGrants(loading, n.hub.Inventory().SetGrant); err != nil {
 		return err
 	}
 	if n.engine, err = scheduler.New(scheduler.Config{

@@ -16,7 +16,7 @@ import (
 )
 
 // followed is how many prefixes feed follows.
-const followed = 4
+const followed = 5
 
 // registry writes to etcd what the cluster is to know about this node's
 // minions, and feeds the hub what other nodes have written.
@@ -102,6 +102,16 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 			}
 			inv.SetRevoked(m.ID, m.RevokedAt)
 		}, func(key string) { inv.SetRevoked(job.MinionID(key[len(r.keys.AuthMinions()):]), time.Time{}) })
+	})
+	g.Go(func() error {
+		return r.follow(ctx, r.keys.Grants(), func(ev *etcdkv.Event) {
+			g, err := etcdkv.Decode[etcdkv.Grant](ev.Key, ev.Value)
+			if err != nil {
+				r.log.Warn("granted labels cannot be read", zap.Error(err))
+				return
+			}
+			inv.SetGrant(g.ID, g.Labels)
+		}, func(key string) { inv.SetGrant(job.MinionID(key[len(r.keys.Grants()):]), nil) })
 	})
 	g.Go(func() error {
 		return r.follow(ctx, r.keys.HostGroups(), func(ev *etcdkv.Event) {

@@ -103,6 +103,7 @@ func (a *app) minionTable() table[control.MinionView] {
 		{head: "NODE", cell: func(m minion) string { return string(m.Node) }},
 		{head: "RUNNING", cell: func(m minion) string { return strconv.Itoa(m.Running) }},
 		{head: "LABELS", cell: func(m minion) string { return pairs(m.Labels) }},
+		{head: "REQUESTED", wide: true, cell: func(m minion) string { return pairs(m.Requested) }},
 		{head: "SINCE", cell: func(m minion) string { return a.stamp(m.Since) }},
 		{head: "TROUBLE", cell: func(m minion) string { return a.troubleCell(m) }},
 		{head: "VERSION", wide: true, cell: func(m minion) string { return m.Version }},

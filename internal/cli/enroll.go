@@ -16,7 +16,7 @@ import (
 
 // minionOrders are the verbs below `minions` about who may connect.
 func (a *app) minionOrders() []*cobra.Command {
-	return []*cobra.Command{a.queuesCommand(), a.updateCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.certificatesCommand(),
+	return []*cobra.Command{a.queuesCommand(), a.updateCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.labelCommand(), a.certificatesCommand(),
 		a.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", http.MethodPost, "reject"),
 		a.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
 			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", http.MethodPost, "revoke"),
@@ -51,6 +51,7 @@ func (a *app) tokenCommand() *cobra.Command {
 		ttl     time.Duration
 		uses    int
 		minions string
+		labels  map[string]string
 	)
 	cmd := &cobra.Command{
 		Use: "token", Args: noArgs,
@@ -58,8 +59,9 @@ func (a *app) tokenCommand() *cobra.Command {
 		Long: "Make a token by which minions join the cluster, and print it. It is shown this once:\n" +
 			"the cluster keeps only a hash of it. A minion that is started with it makes a key of\n" +
 			"its own, checks by the token that the node is of this cluster, and gets a certificate\n" +
-			"that it renews by itself.",
-		Example: "  carillon minions token > token\n  worker --servers node1:7420 --join-token-file token\n" +
+			"that it renews by itself. The labels of the token are granted to it: targets go by\n" +
+			"them, and not by what a minion says of itself.",
+		Example: "  carillon minions token --label role=web > token\n  worker --servers node1:7420 --join-token-file token\n" +
 			"  carillon minions token --ttl 10m --minions 'web*' | ssh web1 worker --servers node1:7420 --join-token-file -",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if ttl < time.Second {
@@ -69,11 +71,12 @@ func (a *app) tokenCommand() *cobra.Command {
 				return usagef("--uses %d: give 1 or more", uses)
 			}
 			spec := struct {
-				TTLSeconds int64  `json:"ttlSeconds"`
-				Uses       int    `json:"uses"`
-				Minions    string `json:"minions,omitempty"`
-				By         string `json:"by"`
-			}{int64(ttl / time.Second), uses, minions, a.user()}
+				TTLSeconds int64             `json:"ttlSeconds"`
+				Uses       int               `json:"uses"`
+				Minions    string            `json:"minions,omitempty"`
+				Labels     map[string]string `json:"labels,omitempty"`
+				By         string            `json:"by"`
+			}{int64(ttl / time.Second), uses, minions, labels, a.user()}
 			var v control.TokenView
 			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minion-tokens"}, spec, &v); err != nil {
 				return err
@@ -87,6 +90,7 @@ func (a *app) tokenCommand() *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how `LONG` it lasts")
 	cmd.Flags().IntVar(&uses, "uses", 1, "how many minions it enrolls, `N`")
+	cmd.Flags().StringToStringVar(&labels, "label", nil, "label that is granted to the minions, as `KEY=VALUE`; may be given several times")
 	cmd.Flags().StringVar(&minions, "minions", "", "a `GLOB` that the names of the minions must match")
 	cmd.AddCommand(
 		&cobra.Command{
@@ -101,6 +105,7 @@ func (a *app) tokenCommand() *cobra.Command {
 					{head: "ID", cell: func(t token) string { return t.ID }},
 					{head: "USES", cell: func(t token) string { return strconv.Itoa(t.Uses) }},
 					{head: "MINIONS", cell: func(t token) string { return t.Minions }},
+					{head: "LABELS", cell: func(t token) string { return pairs(t.Labels) }},
 					{head: "EXPIRES", cell: func(t token) string { return a.stamp(t.ExpiresAt) }},
 					{head: "BY", cell: func(t token) string { return t.By }},
 				}})
@@ -127,7 +132,7 @@ type asking struct {
 func (a *app) requestsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "requests", Args: noArgs,
-		Short:   "List the minions that ask to join without a token",
+		Short:   "List the minions that ask to join without a token, and those that ask for labels",
 		Example: "  carillon minions requests",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var out struct{ Requests []etcdkv.JoinRequest }
@@ -140,7 +145,7 @@ func (a *app) requestsCommand() *cobra.Command {
 					rows = append(rows, asking{string(r.ID), k})
 				}
 			}
-			return printList(a, rows, table[asking]{none: "no minion asks to join", name: func(r asking) string { return r.ID }, columns: []column[asking]{
+			if err := printList(a, rows, table[asking]{none: "no minion asks to join", name: func(r asking) string { return r.ID }, columns: []column[asking]{
 				{head: "MINION", cell: func(r asking) string { return r.ID }},
 				{head: "FINGERPRINT", cell: func(r asking) string { return r.Key }},
 				{head: "FROM", cell: func(r asking) string { return r.From }},
@@ -154,13 +159,17 @@ func (a *app) requestsCommand() *cobra.Command {
 					}
 					return "waits"
 				}},
-			}})
+			}}); err != nil || a.asObject() {
+				return err
+			}
+			return a.printLabelRequests(cmd.Context())
 		},
 	}
 }
 
 func (a *app) approveCommand() *cobra.Command {
 	var print string
+	var labels map[string]string
 	cmd := &cobra.Command{
 		Use: "approve MINION", Args: exactlyOne("minion"),
 		Short: "Let a minion join that waits",
@@ -177,15 +186,17 @@ func (a *app) approveCommand() *cobra.Command {
 				}
 			}
 			body := struct {
-				Fingerprint string `json:"fingerprint,omitempty"`
-				By          string `json:"by"`
-			}{print, a.user()}
+				Fingerprint string            `json:"fingerprint,omitempty"`
+				Labels      map[string]string `json:"labels,omitempty"`
+				By          string            `json:"by"`
+			}{print, labels, a.user()}
 			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minions", args[0], "approve"}, body, nil); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"minion", args[0], "approved"})
 		},
 	}
+	cmd.Flags().StringToStringVar(&labels, "label", nil, "label that is granted to the minion, as `KEY=VALUE`; may be given several times")
 	cmd.Flags().StringVar(&print, "fingerprint", "", "`FINGERPRINT` of the minion's key, as the minion logs it")
 	return cmd
 }

@@ -78,8 +78,17 @@ func (c *Control) Minions(ctx context.Context) ([]MinionView, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range stored {
-		known[m.ID] = job.Minion{ID: m.ID, Labels: m.Labels, Facts: m.Facts, Version: m.Version, Since: m.Since}
+	grants, err := listAll[etcdkv.Grant](ctx, c, "list granted labels", c.cfg.Keys.Grants())
+	if err != nil {
+		return nil, err
+	}
+	granted := make(map[job.MinionID]map[string]string, len(grants))
+	for _, g := range grants {
+		granted[g.ID] = g.Labels
+	}
+	for i := range stored {
+		m := &stored[i]
+		known[m.ID] = saidAndGranted(m, granted[m.ID])
 	}
 	for _, m := range c.minions.Minions() { // knows more, and newer
 		known[m.ID] = m

@@ -59,6 +59,7 @@ func TestMinions(t *testing.T) {
 	})
 	e.put(t, e.keys.Minion("b"), etcdkv.StoredMinion{ID: "b"})
 	e.put(t, e.keys.Minion("a"), etcdkv.StoredMinion{ID: "a", Labels: labels, Since: e.now()})
+	e.put(t, e.keys.Grant("a"), etcdkv.Grant{ID: "a", Labels: labels})
 	got, err := e.Minions(t.Context())
 	if err != nil {
 		t.Fatal(err)

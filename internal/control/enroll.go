@@ -21,7 +21,7 @@ type Enrollment interface {
 	Tokens(ctx context.Context) ([]etcdkv.JoinToken, error)
 	DeleteToken(ctx context.Context, id string) error
 	Requests(ctx context.Context) ([]etcdkv.JoinRequest, error)
-	Approve(ctx context.Context, id job.MinionID, key auth.Fingerprint, by string) error
+	Approve(ctx context.Context, id job.MinionID, a registrar.Approval) error
 	Reject(ctx context.Context, id job.MinionID, by string) error
 	Revoke(ctx context.Context, id job.MinionID, reason, by string) error
 	Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error)
@@ -43,17 +43,21 @@ type TokenRequest struct {
 	TTL     time.Duration
 	Uses    int
 	Minions string
+	// Labels are granted to them.
+	Labels map[string]string
 	Order
 }
 
 // TokenView is a join token. Text is given once, when it is made.
 type TokenView struct {
-	ID        string    `json:"id"`
-	Text      string    `json:"text,omitempty"`
-	Minions   string    `json:"minions,omitempty"`
-	Uses      int       `json:"uses"`
-	ExpiresAt time.Time `json:"expiresAt"`
-	By        string    `json:"by,omitempty"`
+	ID      string `json:"id"`
+	Text    string `json:"text,omitempty"`
+	Minions string `json:"minions,omitempty"`
+	Uses    int    `json:"uses"`
+	// Labels are granted to the minions that join by it.
+	Labels    map[string]string `json:"labels,omitempty"`
+	ExpiresAt time.Time         `json:"expiresAt"`
+	By        string            `json:"by,omitempty"`
 }
 
 // CreateToken makes a token by which minions join the cluster.
@@ -62,11 +66,13 @@ func (c *Control) CreateToken(ctx context.Context, req TokenRequest) (TokenView,
 	if err != nil {
 		return TokenView{}, err
 	}
-	t, err := e.CreateToken(ctx, registrar.TokenSpec{TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, By: by(ctx, req.By)})
+	o := req.Order
+	o.Reason = labelReason(req.Labels, nil, o.Reason)
+	t, err := e.CreateToken(ctx, registrar.TokenSpec{
+		TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, Labels: req.Labels, By: by(ctx, req.By),
+		Record: func(id string) (clientv3.Op, error) { return c.auditOp(c.auditOf(ctx, "token.create", id, o)) },
+	})
 	if err != nil {
-		return TokenView{}, err
-	}
-	if err := c.audited(ctx, "token.create", t.ID, req.Order); err != nil {
 		return TokenView{}, err
 	}
 	v := TokenView{ID: t.ID}
@@ -94,7 +100,7 @@ func (c *Control) Tokens(ctx context.Context) ([]TokenView, error) {
 	for i := range all {
 		t := &all[i]
 		if c.now().Before(t.ExpiresAt) {
-			out = append(out, TokenView{ID: t.ID, Minions: t.Minions, Uses: t.Uses, ExpiresAt: t.ExpiresAt, By: t.By})
+			out = append(out, TokenView{ID: t.ID, Minions: t.Minions, Uses: t.Uses, Labels: t.Labels, ExpiresAt: t.ExpiresAt, By: t.By})
 		}
 	}
 	return out, nil
@@ -122,8 +128,9 @@ func (c *Control) JoinRequests(ctx context.Context) ([]etcdkv.JoinRequest, error
 }
 
 // ApproveMinion lets a minion join that waits, by the fingerprint of its key: a
-// name alone says nothing of who asks for it.
-func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, o Order) error {
+// name alone says nothing of who asks for it. The labels are granted to the minion
+// when it joins.
+func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, labels map[string]string, o Order) error {
 	e, err := c.enrollment()
 	if err != nil {
 		return err
@@ -131,10 +138,14 @@ func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprin
 	if fingerprint == "" {
 		return c.whoAsks(ctx, e, id)
 	}
-	if err := e.Approve(ctx, id, auth.Fingerprint(fingerprint), by(ctx, o.By)); err != nil {
+	o.Reason = labelReason(labels, nil, o.Reason)
+	record, err := c.auditOp(c.auditOf(ctx, "minion.approve", string(id), o))
+	if err != nil {
 		return err
 	}
-	return c.audited(ctx, "minion.approve", string(id), o)
+	return e.Approve(ctx, id, registrar.Approval{
+		Key: auth.Fingerprint(fingerprint), Labels: labels, By: by(ctx, o.By), Also: []clientv3.Op{record},
+	})
 }
 
 // whoAsks returns an error that lists the keys that ask for an id.

@@ -71,9 +71,16 @@ func (c *Control) selectFrom(ctx context.Context, minions []MinionView, path, ex
 	if err != nil {
 		return nil, target.Selection{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}
+	names := target.LabelNames(func(yield func(map[string]string) bool) {
+		for _, m := range c.minions.Minions() {
+			if !yield(m.Labels) {
+				return
+			}
+		}
+	})
 	hosts := make([]target.Host, len(minions))
 	for i := range minions {
-		hosts[i] = target.HostOf(&minions[i].Minion)
+		hosts[i] = target.HostOf(&minions[i].Minion, names)
 	}
 	return parsed, matcher.Select(hosts), nil
 }

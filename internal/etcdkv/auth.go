@@ -37,10 +37,12 @@ type JoinToken struct {
 	// Minions is a shell pattern that the ids must match; empty: any.
 	Minions string `json:"minions,omitempty"`
 	// Uses is how many minions may still enroll; the key is deleted at 0.
-	Uses      int       `json:"uses"`
-	ExpiresAt time.Time `json:"expiresAt"`
-	By        string    `json:"by,omitempty"`
-	CreatedAt time.Time `json:"createdAt"`
+	Uses int `json:"uses"`
+	// Labels are granted to the minions that it enrolls.
+	Labels    map[string]string `json:"labels,omitempty"`
+	ExpiresAt time.Time         `json:"expiresAt"`
+	By        string            `json:"by,omitempty"`
+	CreatedAt time.Time         `json:"createdAt"`
 }
 
 // Enrollment is a minion that has, or had, a certificate.
@@ -91,6 +93,8 @@ type RequestedKey struct {
 	ApprovedAt time.Time `json:"approvedAt,omitzero"`
 	RejectedAt time.Time `json:"rejectedAt,omitzero"`
 	By         string    `json:"by,omitempty"` // who approved or rejected it
+	// Labels are granted when it is enrolled.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Revocation says that a minion's certificates are not good any more.

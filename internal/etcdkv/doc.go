@@ -23,7 +23,8 @@
 //	PREFIX/v1/locks/NS/NAME/...               locks for users
 //	PREFIX/v1/marks/LEASE/ID                  a write that was given up, on its session's lease
 //	PREFIX/v1/presence/NODE/BUCKET            minions connected to a node, on its lease
-//	PREFIX/v1/minions/ID                      a minion's labels and facts
+//	PREFIX/v1/minions/ID                      a minion's word: labels that it asks for, facts
+//	PREFIX/v1/grants/ID                       the labels that a minion has been granted
 //	PREFIX/v1/runs/BUCKET/SEGMENT             packed run records
 //	PREFIX/v1/queues/NS/TYPE/...              typed task queues
 //	PREFIX/v1/audit/...                       what operators did

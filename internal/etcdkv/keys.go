@@ -346,6 +346,12 @@ func ParseSlot(rest string) (uint64, error) {
 	return n, nil
 }
 
+// Grants is the prefix of the labels that minions have been granted.
+func (k Keys) Grants() string { return k.root + "grants/" }
+
+// Grant is the key of the labels that a minion has been granted.
+func (k Keys) Grant(m job.MinionID) string { return k.Grants() + string(m) }
+
 // Presence is the prefix of all nodes' connected minions.
 func (k Keys) Presence() string { return k.root + "presence/" }
 

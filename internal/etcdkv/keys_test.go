@@ -27,6 +27,7 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/shards/002a/state":                            k.State(42),
 		"/carillon/v1/presence/n1/0003":                             k.PresenceBucket("n1", 3),
 		"/carillon/v1/minions/m1":                                   k.Minion("m1"),
+		"/carillon/v1/grants/m1":                                    k.Grant("m1"),
 		"/carillon/v1/runs/0007/x":                                  k.RunSegment(7, "x"),
 		"/carillon/v1/locks/ns/name/":                               k.Lock("ns", "name"),
 		"/carillon/v1/queues/ns/type/":                              k.Queue("ns", "type"),

@@ -18,6 +18,9 @@ type Meta struct {
 	Epoch     int64     `json:"epoch"`
 	Shards    int       `json:"shards"`
 	CreatedAt time.Time `json:"createdAt"`
+	// LabelsGranted: targets go by granted labels. Not set: the cluster is of a
+	// release in which minions chose their labels.
+	LabelsGranted bool `json:"labelsGranted,omitempty"`
 }
 
 // Phase is where a node is in its life.
@@ -399,7 +402,8 @@ type PresentMinion struct {
 }
 
 // StoredMinion is the value of a minion's key, written when it is first seen and
-// when its labels or facts change.
+// when its labels or facts change. All of it is the minion's own word: its labels
+// are those that it asks for.
 type StoredMinion struct {
 	Schema  int               `json:"schema"`
 	ID      job.MinionID      `json:"id"`
@@ -407,6 +411,16 @@ type StoredMinion struct {
 	Facts   map[string]string `json:"facts,omitempty"`
 	Version string            `json:"version,omitempty"`
 	Since   time.Time         `json:"since"`
+}
+
+// Grant is the labels that a minion has been granted. Targets go by them.
+type Grant struct {
+	Schema int               `json:"schema"`
+	ID     job.MinionID      `json:"id"`
+	Labels map[string]string `json:"labels"`
+	// By is who granted them last, and by what, as "token k3x9".
+	By    string    `json:"by,omitempty"`
+	Since time.Time `json:"since"`
 }
 
 // StoredJob is the value of a job's key.

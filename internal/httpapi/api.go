@@ -43,7 +43,8 @@ type Control interface {
 	Tokens(ctx context.Context) ([]control.TokenView, error)
 	DeleteToken(ctx context.Context, id string, o control.Order) error
 	JoinRequests(ctx context.Context) ([]etcdkv.JoinRequest, error)
-	ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, o control.Order) error
+	ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, labels map[string]string, o control.Order) error
+	LabelMinion(ctx context.Context, id job.MinionID, req control.LabelRequest) (map[string]string, error)
 	RejectMinion(ctx context.Context, id job.MinionID, o control.Order) error
 	RevokeMinion(ctx context.Context, id job.MinionID, o control.Order) error
 	Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error)

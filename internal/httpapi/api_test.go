@@ -216,6 +216,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/minion-update/resume",
 		"POST /v1/minion-update/stop",
 		"POST /v1/minions/{id}/approve",
+		"POST /v1/minions/{id}/labels",
 		"POST /v1/minions/{id}/reject",
 		"POST /v1/minions/{id}/revoke",
 		"POST /v1/namespaces/{ns}/jobs/{name}/backfill",

@@ -19,11 +19,28 @@ type dispatchInput struct {
 type tokenInput struct{ Body tokenBody }
 
 type tokenBody struct {
-	TTLSeconds int64  `json:"ttlSeconds,omitempty" minimum:"0" doc:"How long it lasts; not given: an hour."`
-	Uses       int    `json:"uses,omitempty" minimum:"0" doc:"How many minions it enrolls; not given: one."`
-	Minions    string `json:"minions,omitempty" maxLength:"256" doc:"A glob that the ids of the minions must match."`
-	By         string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
-	Reason     string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+	TTLSeconds int64             `json:"ttlSeconds,omitempty" minimum:"0" doc:"How long it lasts; not given: an hour."`
+	Uses       int               `json:"uses,omitempty" minimum:"0" doc:"How many minions it enrolls; not given: one."`
+	Minions    string            `json:"minions,omitempty" maxLength:"256" doc:"A glob that the ids of the minions must match."`
+	Labels     map[string]string `json:"labels,omitempty" doc:"Labels that are granted to the minions that join by it."`
+	By         string            `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason     string            `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+}
+
+type labelInput struct {
+	ID   job.MinionID `path:"id" doc:"The minion's id."`
+	Body labelBody
+}
+
+type labelBody struct {
+	Set    map[string]string `json:"set,omitempty" doc:"Labels that the minion is granted, in place of those of the same names."`
+	Remove []string          `json:"remove,omitempty" nullable:"false" maxItems:"64" doc:"Names of labels that are taken away."`
+	By     string            `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason string            `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+}
+
+type labelsBody struct {
+	Labels map[string]string `json:"labels" doc:"All labels that the minion has been granted."`
 }
 
 type tokensBody struct {
@@ -46,9 +63,10 @@ type approveInput struct {
 }
 
 type approveBody struct {
-	Fingerprint string `json:"fingerprint,omitempty" maxLength:"128" doc:"That of the minion's key, as the minion logs it. Without it nothing is approved, and the error lists the keys that ask."`
-	By          string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
-	Reason      string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+	Fingerprint string            `json:"fingerprint,omitempty" maxLength:"128" doc:"That of the minion's key, as the minion logs it. Without it nothing is approved, and the error lists the keys that ask."`
+	Labels      map[string]string `json:"labels,omitempty" doc:"Labels that are granted to the minion when it joins."`
+	By          string            `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason      string            `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
 }
 
 type requestsBody struct {
@@ -70,7 +88,7 @@ func (a *API) enrollRoutes(doc huma.API) {
 	huma.Register(doc, create, func(ctx context.Context, in *tokenInput) (*reply[control.TokenView], error) {
 		b := &in.Body
 		v, err := a.control.CreateToken(ctx, control.TokenRequest{
-			TTL: time.Duration(b.TTLSeconds) * time.Second, Uses: b.Uses, Minions: b.Minions, Order: control.Order{By: b.By, Reason: b.Reason},
+			TTL: time.Duration(b.TTLSeconds) * time.Second, Uses: b.Uses, Minions: b.Minions, Labels: b.Labels, Order: control.Order{By: b.By, Reason: b.Reason},
 		})
 		return answer(v, err)
 	})
@@ -104,7 +122,7 @@ func (a *API) enrollRoutes(doc huma.API) {
 			if in.Body != nil {
 				b = *in.Body
 			}
-			return done(a.control.ApproveMinion(ctx, in.ID, b.Fingerprint, control.Order{By: b.By, Reason: b.Reason}))
+			return done(a.control.ApproveMinion(ctx, in.ID, b.Fingerprint, b.Labels, control.Order{By: b.By, Reason: b.Reason}))
 		})
 	huma.Register(doc, order(http.MethodPost, "/v1/minions/{id}/reject", "reject-minion", "Refuse a minion that waits"),
 		func(ctx context.Context, in *minionOrder) (*struct{}, error) {
@@ -114,6 +132,13 @@ func (a *API) enrollRoutes(doc huma.API) {
 		func(ctx context.Context, in *minionOrder) (*struct{}, error) {
 			return done(a.control.RevokeMinion(ctx, in.ID, in.Body.order()))
 		})
+	label := order(http.MethodPost, "/v1/minions/{id}/labels", "label-minion", "Grant labels to a minion, or take some away")
+	label.DefaultStatus = http.StatusOK
+	huma.Register(doc, label, func(ctx context.Context, in *labelInput) (*reply[labelsBody], error) {
+		b := &in.Body
+		labels, err := a.control.LabelMinion(ctx, in.ID, control.LabelRequest{Set: b.Set, Remove: b.Remove, Order: control.Order{By: b.By, Reason: b.Reason}})
+		return answer(labelsBody{labels}, err)
+	})
 	huma.Register(doc, order(http.MethodDelete, "/v1/minions/{id}", "delete-minion", "Forget a minion that is not connected"),
 		func(ctx context.Context, in *minionOrder) (*struct{}, error) {
 			return done(a.control.ForgetMinion(ctx, in.ID, in.Body.order()))

@@ -100,10 +100,17 @@ func Next(p *etcdkv.UpdatePlan, s etcdkv.UpdateState, minions []job.Minion, save
 	out := Outcome{Groups: make([]Group, len(groups))}
 	rp := plan(p, groups)
 	taken := make(map[job.MinionID]bool, len(minions))
+	names := target.LabelNames(func(yield func(map[string]string) bool) {
+		for i := range minions {
+			if !yield(minions[i].Labels) {
+				return
+			}
+		}
+	})
 	for i := range groups {
 		for j := range minions {
 			m := &minions[j]
-			host := target.HostOf(m)
+			host := target.HostOf(m, names)
 			if taken[m.ID] || !matchers[i].Match(&host).Matched {
 				continue
 			}

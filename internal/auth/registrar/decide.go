@@ -1,9 +1,12 @@
 package registrar
 
 import (
+	"fmt"
 	"path"
 	"slices"
+	"strings"
 
+	"github.com/google/uuid"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
 const (
@@ -103,7 +107,11 @@ func (r *Registrar) joinByToken(v *view, a *ask) (*decision, error) {
 			return nil, err
 		}
 	}
-	d.ops = append(d.ops, use)
+	grant, err := r.grant(a.id, t.Labels, t.By, "token "+t.ID)
+	if err != nil {
+		return nil, err
+	}
+	d.ops = append(append(d.ops, use), grant...)
 	d.note = "minion enrolled by a token"
 	d.fields = []zap.Field{zap.String("token", t.ID), zap.Int("usesLeft", t.Uses), zap.String("key", string(a.key)), zap.String("from", a.from)}
 	return d, nil
@@ -122,6 +130,11 @@ func (r *Registrar) joinByApproval(v *view, a *ask) (*decision, error) {
 		if err != nil {
 			return nil, err
 		}
+		grant, err := r.grant(a.id, rec.Keys[i].Labels, rec.Keys[i].By, "approval")
+		if err != nil {
+			return nil, err
+		}
+		d.ops = append(d.ops, grant...)
 		d.note = "minion enrolled by approval"
 		d.fields = []zap.Field{zap.String("by", rec.Keys[i].By), zap.String("key", string(a.key)), zap.String("from", a.from)}
 		return d, nil
@@ -153,4 +166,30 @@ func (r *Registrar) joinByApproval(v *view, a *ask) (*decision, error) {
 		written: func() { r.waiting.set(a.id, &rec) },
 		fields:  []zap.Field{zap.String("key", string(a.key)), zap.String("from", a.from)},
 	}, nil
+}
+
+// grant gives a minion that enrolls its labels, in place of all that an earlier
+// one of its id had, and keeps a record of it.
+func (r *Registrar) grant(id job.MinionID, labels map[string]string, by, with string) ([]clientv3.Op, error) {
+	key := r.keys.Grant(id)
+	if len(labels) == 0 {
+		return []clientv3.Op{clientv3.OpDelete(key)}, nil
+	}
+	now := r.now().UTC()
+	text, err := etcdkv.Encode(etcdkv.Grant{Schema: etcdkv.Schema, ID: id, Labels: labels, By: strings.TrimSpace(by + ", by " + with), Since: now})
+	if err != nil {
+		return nil, err
+	}
+	record, err := etcdkv.Encode(etcdkv.Audit{
+		Schema: etcdkv.Schema, At: now, By: by, Action: "minion.label", Object: string(id),
+		Reason: "joined by " + with + ": " + job.LabelText(labels),
+	})
+	if err != nil {
+		return nil, err
+	}
+	unique, err := uuid.NewRandom()
+	if err != nil {
+		return nil, fmt.Errorf("new audit id: %w", err)
+	}
+	return []clientv3.Op{clientv3.OpPut(key, text), clientv3.OpPut(r.keys.AuditRecord(now, unique.String()), record)}, nil
 }

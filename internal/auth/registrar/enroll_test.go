@@ -200,17 +200,17 @@ func TestApproval(t *testing.T) {
 	if err != nil || len(reqs) != 1 || len(reqs[0].Keys) != 2 || reqs[0].Keys[0].Key != string(right.print(t)) {
 		t.Fatalf("requests %+v, %v; want one with both keys", reqs, err)
 	}
-	if err := r.Approve(t.Context(), "m1", "SHA256:x", "op"); !errors.Is(err, job.ErrNotFound) || !strings.Contains(err.Error(), string(right.print(t))) {
+	if err := r.Approve(t.Context(), "m1", Approval{Key: "SHA256:x", By: "op"}); !errors.Is(err, job.ErrNotFound) || !strings.Contains(err.Error(), string(right.print(t))) {
 		t.Errorf("a key that nobody has: %v, want ErrNotFound and the keys there are", err)
 	}
-	if err := r.Approve(t.Context(), "m2", right.print(t), "op"); !errors.Is(err, job.ErrNotFound) {
+	if err := r.Approve(t.Context(), "m2", Approval{Key: right.print(t), By: "op"}); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("a minion that nobody is: %v, want ErrNotFound", err)
 	}
-	if err := r.Approve(t.Context(), "m1", wrong.print(t), "op"); err != nil {
+	if err := r.Approve(t.Context(), "m1", Approval{Key: wrong.print(t), By: "op"}); err != nil {
 		t.Fatal(err)
 	}
 	// The last word counts.
-	if err := r.Approve(t.Context(), "m1", right.print(t), "op"); err != nil {
+	if err := r.Approve(t.Context(), "m1", Approval{Key: right.print(t), By: "op"}); err != nil {
 		t.Fatal(err)
 	}
 	if id, err := wrong.join(t, r, ""); err != nil || id != (auth.Identity{}) {

@@ -32,8 +32,24 @@ type TokenSpec struct {
 	// Minions is a shell pattern, as in "web-*", that the ids of the minions
 	// must match. Empty: any.
 	Minions string
+	// Labels are granted to the minions that enroll by it.
+	Labels map[string]string
 	// By is who asks for it.
 	By string
+	// Record returns what is written in the same transaction, such as a record of
+	// the token with an ID. Nil: nothing.
+	Record func(id string) (clientv3.Op, error)
+}
+
+// Approval is what an operator lets a minion have.
+type Approval struct {
+	// Key is the fingerprint of the minion's key.
+	Key auth.Fingerprint
+	// Labels are granted to it.
+	Labels map[string]string
+	By     string
+	// Also is written in the same transaction, such as a record of it.
+	Also []clientv3.Op
 }
 
 func (s TokenSpec) filled() (TokenSpec, error) {
@@ -53,10 +69,25 @@ func (s TokenSpec) filled() (TokenSpec, error) {
 	if _, err := path.Match(s.Minions, ""); err != nil {
 		problems = append(problems, job.Problem{Path: "minions", Message: fmt.Sprintf("%q is not a pattern: %v; give one as in \"web-*\"", s.Minions, err)})
 	}
+	problems = append(problems, labelProblems(s.Labels)...)
 	if len(problems) > 0 {
 		return s, &job.InvalidError{Problems: problems}
 	}
 	return s, nil
+}
+
+// labelProblems tells what is wrong with labels that are to be granted.
+func labelProblems(labels map[string]string) []job.Problem {
+	var problems []job.Problem
+	if n := len(labels); n > job.MaxLabels {
+		problems = append(problems, job.Problem{Path: "labels", Message: fmt.Sprintf("there are %d; give at most %d", n, job.MaxLabels)})
+	}
+	for k, v := range labels {
+		if err := job.CheckLabel(k, v); err != nil {
+			problems = append(problems, job.Problem{Path: "labels." + k, Message: err.Error()})
+		}
+	}
+	return problems
 }
 
 // CreateToken makes a join token. Its Text is to be shown once: the secret is
@@ -72,16 +103,24 @@ func (r *Registrar) CreateToken(ctx context.Context, spec TokenSpec) (auth.JoinT
 	}
 	now := r.now().UTC()
 	text, err := etcdkv.Encode(etcdkv.JoinToken{
-		Schema: etcdkv.Schema, ID: t.ID, SecretHash: t.SecretHash(), Minions: spec.Minions, Uses: spec.Uses,
+		Schema: etcdkv.Schema, ID: t.ID, SecretHash: t.SecretHash(), Minions: spec.Minions, Uses: spec.Uses, Labels: spec.Labels,
 		ExpiresAt: now.Add(spec.TTL), By: spec.By, CreatedAt: now,
 	})
 	if err != nil {
 		return auth.JoinToken{}, err
 	}
+	key := r.keys.AuthToken(t.ID)
+	ops := []clientv3.Op{clientv3.OpPut(key, text)}
+	if spec.Record != nil {
+		record, err := spec.Record(t.ID)
+		if err != nil {
+			return auth.JoinToken{}, err
+		}
+		ops = append(ops, record)
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	key := r.keys.AuthToken(t.ID)
-	done, err := r.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(clientv3.OpPut(key, text)).Commit()
+	done, err := r.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(ops...).Commit()
 	if err != nil {
 		return auth.JoinToken{}, fmt.Errorf("new token: %w", etcdkv.Unavailable(err))
 	}
@@ -131,10 +170,14 @@ func (r *Registrar) Revoked(ctx context.Context) ([]etcdkv.Revocation, error) {
 	return list[etcdkv.Revocation](ctx, r.client, r.keys.AuthRevocations())
 }
 
-// Approve lets the host with this key have the id; the host gets its
-// certificate when it asks next. No request of this id, or none with this key,
+// Approve lets the host with this key have the id and the labels; the host gets
+// them, with its certificate, when it asks next. No request of this id, or none with this key,
 // is job.ErrNotFound.
-func (r *Registrar) Approve(ctx context.Context, id job.MinionID, key auth.Fingerprint, by string) error {
+func (r *Registrar) Approve(ctx context.Context, id job.MinionID, a Approval) error {
+	if problems := labelProblems(a.Labels); len(problems) > 0 {
+		return &job.InvalidError{Problems: problems}
+	}
+	key := a.Key
 	return r.operate(ctx, id, func(v *view) ([]clientv3.Op, error) {
 		rec := v.request.value
 		i := slices.IndexFunc(rec.Keys, func(k etcdkv.RequestedKey) bool { return k.Key == string(key) })
@@ -149,9 +192,9 @@ func (r *Registrar) Approve(ctx context.Context, id job.MinionID, key auth.Finge
 			rec.Keys[j].ApprovedAt = time.Time{} // at most one
 		}
 		k := &rec.Keys[i]
-		k.ApprovedAt, k.RejectedAt, k.By = r.now().UTC(), time.Time{}, by
+		k.ApprovedAt, k.RejectedAt, k.By, k.Labels = r.now().UTC(), time.Time{}, a.By, a.Labels
 		put, err := v.request.put(rec)
-		return []clientv3.Op{put}, err
+		return append([]clientv3.Op{put}, a.Also...), err
 	})
 }
 
@@ -174,7 +217,7 @@ func (r *Registrar) Reject(ctx context.Context, id job.MinionID, by string) erro
 }
 
 // Revoke makes all certificates that the minion was issued up to now worthless,
-// and forgets what was decided on a request of it. It may enroll again, by a
+// takes its labels away, and forgets what was decided on a request of it. It may enroll again, by a
 // token that is made later or by approval. Nodes learn of it by Run. A minion
 // that has not enrolled is job.ErrNotFound, one that is revoked job.ErrConflict.
 func (r *Registrar) Revoke(ctx context.Context, id job.MinionID, reason, by string) error {
@@ -204,7 +247,7 @@ func (r *Registrar) Revoke(ctx context.Context, id job.MinionID, reason, by stri
 		if err != nil {
 			return nil, err
 		}
-		ops := []clientv3.Op{putMinion, put}
+		ops := []clientv3.Op{putMinion, put, clientv3.OpDelete(r.keys.Grant(id))}
 		if v.request.exists() {
 			ops = append(ops, v.request.remove())
 		}

@@ -421,7 +421,7 @@ func TestSweepRemovesWhatIsOld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Approve(t.Context(), "approved", auth.Fingerprint(reqs[0].Keys[0].Key), "op"); err != nil {
+	if err := r.Approve(t.Context(), "approved", Approval{Key: auth.Fingerprint(reqs[0].Keys[0].Key), By: "op"}); err != nil {
 		t.Fatal(err)
 	}
 	c.pass(requestLife / 2)

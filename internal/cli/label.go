@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+func (a *app) labelCommand() *cobra.Command {
+	var (
+		requested bool
+		reason    string
+	)
+	cmd := &cobra.Command{
+		Use:   "label MINION [KEY=VALUE | KEY-]...",
+		Short: "Grant labels to a minion, or take some away",
+		Long: "Grant labels to a minion, or take some away. Targets go by granted labels only: those\n" +
+			"of the token that a minion joined with, those that its approval gave, and these. What\n" +
+			"a minion asks for (`worker --label`) is shown by `carillon minions requests` and\n" +
+			"matches nothing before.",
+		Example: "  carillon minions label web1 role=web rack-\n  carillon minions label web1 --grant-requested",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("give the minion, and its labels as KEY=VALUE, or KEY- to take one away")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body := struct {
+				Set    map[string]string `json:"set,omitempty"`
+				Remove []string          `json:"remove,omitempty"`
+				By     string            `json:"by"`
+				Reason string            `json:"reason,omitempty"`
+			}{Set: map[string]string{}, By: a.user(), Reason: reason}
+			if requested {
+				var out struct{ Minions []control.MinionView }
+				if err := a.client.get(cmd.Context(), &out, nil, "v1", "minions"); err != nil {
+					return err
+				}
+				i := slices.IndexFunc(out.Minions, func(m control.MinionView) bool { return string(m.ID) == args[0] })
+				if i < 0 || len(out.Minions[i].Requested) == 0 {
+					return usagef("minion %s asks for no label that it does not have; see carillon minions requests", args[0])
+				}
+				maps.Copy(body.Set, out.Minions[i].Requested)
+			}
+			for _, arg := range args[1:] {
+				k, v, ok := strings.Cut(arg, "=")
+				name, gone := strings.CutSuffix(arg, "-")
+				switch {
+				case ok && k != "":
+					body.Set[k] = v
+				case !ok && gone && name != "":
+					body.Remove = append(body.Remove, name)
+				default:
+					return usagef("%q: give KEY=VALUE to grant a label, or KEY- to take it away", arg)
+				}
+			}
+			if len(body.Set)+len(body.Remove) == 0 {
+				return usagef("give the labels of %s as KEY=VALUE, or KEY- to take one away, or --grant-requested", args[0])
+			}
+			var out struct {
+				Labels map[string]string `json:"labels"`
+			}
+			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minions", args[0], "labels"}, body, &out); err != nil {
+				return err
+			}
+			if a.asObject() {
+				return a.printValue(out)
+			}
+			text := pairs(out.Labels)
+			if text == "" {
+				text = "none"
+			}
+			fmt.Fprintf(a.out, "minion %s has the labels %s\n", args[0], text)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&requested, "grant-requested", false, "grant what the minion asks for now")
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+// printLabelRequests lists the minions that ask for labels, if any does.
+func (a *app) printLabelRequests(ctx context.Context) error {
+	var out struct{ Minions []control.MinionView }
+	if err := a.client.get(ctx, &out, nil, "v1", "minions"); err != nil {
+		return err
+	}
+	asking := slices.DeleteFunc(out.Minions, func(m control.MinionView) bool { return len(m.Requested) == 0 })
+	if len(asking) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	type minion = control.MinionView
+	return printList(a, asking, table[minion]{name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
+		{head: "MINION", cell: func(m minion) string { return string(m.ID) }},
+		{head: "ASKS FOR", cell: func(m minion) string { return pairs(m.Requested) }},
+		{head: "HAS", cell: func(m minion) string { return pairs(m.Labels) }},
+	}})
+}

@@ -1,0 +1,123 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// LabelRequest is what a minion's granted labels are to become.
+type LabelRequest struct {
+	// Set are granted, in place of those of the same names; Remove are names of
+	// labels that are taken away.
+	Set    map[string]string
+	Remove []string
+	Order
+}
+
+// LabelMinion grants labels to a minion and takes some away, and returns those
+// that it has then. The minion must be known, or have joined.
+func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req LabelRequest) (map[string]string, error) {
+	if len(req.Set)+len(req.Remove) == 0 {
+		return nil, invalid("set", "is empty, and so is remove; say which labels the minion gets or loses")
+	}
+	for _, k := range slices.Sorted(maps.Keys(req.Set)) {
+		if err := job.CheckLabel(k, req.Set[k]); err != nil {
+			return nil, invalid("set."+k, err.Error())
+		}
+	}
+	key := c.cfg.Keys.Grant(id)
+	kv, err := c.get(ctx, "minion.label", key)
+	if err != nil {
+		return nil, err
+	}
+	g := etcdkv.Grant{Labels: map[string]string{}}
+	if kv != nil {
+		if g, err = decode[etcdkv.Grant](kv); err != nil {
+			return nil, err
+		}
+	} else if err := c.knownMinion(ctx, id); err != nil {
+		return nil, err
+	}
+	labels := maps.Clone(g.Labels)
+	for _, k := range req.Remove {
+		if _, ok := labels[k]; !ok {
+			return nil, fmt.Errorf("label %s of minion %s: %w", k, id, job.ErrNotFound)
+		}
+		delete(labels, k)
+	}
+	maps.Copy(labels, req.Set)
+	if n := len(labels); n > job.MaxLabels {
+		return nil, invalid("set", fmt.Sprintf("the minion would have %d labels; at most %d are allowed", n, job.MaxLabels))
+	}
+	op := clientv3.OpDelete(key)
+	if len(labels) > 0 {
+		text, err := etcdkv.Encode(etcdkv.Grant{Schema: etcdkv.Schema, ID: id, Labels: labels, By: by(ctx, req.By), Since: c.now().UTC()})
+		if err != nil {
+			return nil, err
+		}
+		op = clientv3.OpPut(key, text)
+	}
+	o := req.Order
+	o.Reason = labelReason(req.Set, req.Remove, o.Reason)
+	return labels, c.operate(ctx, "minion.label", string(id), o, key, kv, op)
+}
+
+// knownMinion is an error where there is no such minion.
+func (c *Control) knownMinion(ctx context.Context, id job.MinionID) error {
+	if err := job.CheckName(string(id)); err != nil {
+		return invalid("minion", err.Error())
+	}
+	for _, key := range []string{c.cfg.Keys.Minion(id), c.cfg.Keys.AuthMinion(id)} {
+		if kv, err := c.get(ctx, "minion.label", key); kv != nil || err != nil {
+			return err
+		}
+	}
+	for _, m := range c.minions.Minions() {
+		if m.ID == id {
+			return nil
+		}
+	}
+	return fmt.Errorf("minion %s: %w", id, job.ErrNotFound)
+}
+
+// labelReason puts what was granted and taken away before the reason of an audit
+// record.
+func labelReason(set map[string]string, remove []string, reason string) string {
+	words := slices.Clone(remove)
+	for i := range words {
+		words[i] += "-"
+	}
+	if text := job.LabelText(set); text != "" {
+		words = append([]string{text}, words...)
+	}
+	if len(words) == 0 {
+		return reason
+	}
+	text := "labels " + strings.Join(words, ",")
+	if reason != "" {
+		text += ": " + reason
+	}
+	return text
+}
+
+// saidAndGranted sets apart what a stored minion asks for and what it has.
+func saidAndGranted(m *etcdkv.StoredMinion, granted map[string]string) job.Minion {
+	out := job.Minion{ID: m.ID, Labels: granted, Facts: m.Facts, Version: m.Version, Since: m.Since}
+	for k, v := range m.Labels {
+		if has, ok := granted[k]; !ok || has != v {
+			if out.Requested == nil {
+				out.Requested = map[string]string{}
+			}
+			out.Requested[k] = v
+		}
+	}
+	return out
+}
