@@ -170,6 +170,7 @@ func TestI1_TopicStateMachine(t *testing.T) {
 func TestInventory_HighestSessionWins(t *testing.T) {
 	t.Parallel()
 	i := newInventory("self")
+	i.trusting = true
 	var moved []job.MinionID
 	i.moved = func(id job.MinionID) { moved = append(moved, id) }
 	i.SetMinion(job.Minion{ID: "m", Labels: map[string]string{"os": "linux"}})

@@ -48,7 +48,7 @@ func TestMinionSendsWhatItLikes(t *testing.T) {
 		"field hello.session":              {Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: "taken", Instance: "x", Session: math.MaxInt64 - 1}}},
 	} {
 		t.Run(field, func(t *testing.T) {
-			stream, err := agentpb.NewPushClient(dial(t, n, cert)).Session(bounded(t))
+			stream, err := agentpb.NewPushClient(dial(t, n, cert)).Session(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
