@@ -107,7 +107,7 @@ func (a *app) minionTable() table[control.MinionView] {
 		{head: "SINCE", cell: func(m minion) string { return a.stamp(m.Since) }},
 		{head: "TROUBLE", cell: func(m minion) string { return a.troubleCell(m) }},
 		{head: "VERSION", wide: true, cell: func(m minion) string { return m.Version }},
-		{head: "FACTS", wide: true, cell: func(m minion) string { return pairs(m.Facts) }},
+		{head: "FACTS (ITS WORD)", wide: true, cell: func(m minion) string { return pairs(m.Facts) }},
 	}}
 }
 
