@@ -80,7 +80,7 @@ func startLimitedNode(t testing.TB, as *account, c *cluster, name string, files 
 	if c == nil {
 		usual = append(usual, "--embedded-etcd")
 	} else {
-		usual = append(usual, "--etcd-endpoints", c.endpoint, "--etcd-prefix", c.prefix, "--lease-ttl", "3s")
+		usual = append(usual, "--etcd-endpoints", c.endpoint, "--etcd-prefix", c.prefix, "--lease-ttl", "15s")
 	}
 	n.process = start(t, program{name: "scheduler", args: append(usual, args...), as: as, files: files})
 	await.Until(t, "node "+name+" is ready", func() bool {
