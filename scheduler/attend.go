@@ -41,7 +41,7 @@ func (s *shard) attend(f *fire, now int64) {
 		s.attendAt(f, f.due())
 		return
 	}
-	spec, err := f.spec()
+	spec, err := s.spec(f)
 	if err != nil {
 		s.end(f, job.StateFailed, "the job's spec cannot be read: "+err.Error())
 		return
@@ -284,7 +284,7 @@ func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason stri
 // settle takes a task's final report: the task is tried again, or it has ended,
 // and with the last task the run.
 func (s *shard) settle(f *fire, t *task, r *job.Report) {
-	spec, err := f.spec()
+	spec, err := s.spec(f)
 	retry := err == nil && !f.e.gone && f.endAt == 0 && mayRetry(spec, t, r)
 	if retry {
 		s.retry(f, t, r, spec)

@@ -372,7 +372,7 @@ func (s *shard) opened(f *fire) {
 		s.attendAt(f, f.due())
 	case etcdkv.EntryQueued:
 		s.met.inFlight.Inc()
-		if spec, err := f.e.spec(); err == nil && !f.e.gone {
+		if spec, err := s.specs.of(f.e); err == nil && !f.e.gone {
 			s.watchTimes(f, spec, s.deps.now())
 		}
 		if !f.recovered && !f.ended {

@@ -22,7 +22,8 @@ type entry struct {
 	// rare is what few jobs have; nil: nothing.
 	rare *rare
 	// period is the time between the last two planned instants: jobs that fire
-	// often keep their decoded spec.
+	// often keep their decoded spec. Others have it while it is among the last that
+	// were read (see specs).
 	period  int64
 	decoded *job.Spec
 
@@ -83,15 +84,6 @@ func (e *entry) watches() *job.Watch {
 		return nil
 	}
 	return e.rare.watch
-}
-
-// pace is the time between two missed occurrences that are run.
-func (e *entry) pace() time.Duration {
-	spec, err := e.spec()
-	if err != nil {
-		return job.DefaultCatchUpEvery
-	}
-	return spec.EffectiveCatchUpEvery()
 }
 
 // lane returns the lane of a share; 0 is the lane of what is not shared out.
@@ -235,20 +227,11 @@ func (e *entry) nextAfter(t int64) int64 {
 	return n.UnixNano()
 }
 
-// keepDecodedUnder: a job that fires at least this often keeps its decoded spec.
-const keepDecodedUnder = int64(time.Minute)
-
-// spec returns the job's spec.
-func (e *entry) spec() (*job.Spec, error) {
-	if e.decoded != nil {
-		return e.decoded, nil
-	}
+// read decodes the job's spec.
+func (e *entry) read() (*job.Spec, error) {
 	spec, err := etcdkv.Decode[job.Spec](e.key.String(), e.raw)
 	if err != nil {
 		return nil, err
-	}
-	if e.period != 0 && e.period <= keepDecodedUnder {
-		e.decoded = &spec
 	}
 	return &spec, nil
 }

@@ -136,19 +136,6 @@ func (t *task) final() bool { return t.report != nil }
 // fewTasks are looked through; more are looked up.
 const fewTasks = 16
 
-// spec returns the spec of the fire's job. One with many tasks keeps it while it
-// is open: every report of a task needs it.
-func (f *fire) spec() (*job.Spec, error) {
-	if f.decoded != nil {
-		return f.decoded, nil
-	}
-	spec, err := f.e.spec()
-	if err == nil && len(f.tasks) > fewTasks {
-		f.decoded = spec
-	}
-	return spec, err
-}
-
 // allEnded reports whether all tasks are final.
 func (f *fire) allEnded() bool {
 	for f.firstOpen < len(f.tasks) && f.tasks[f.firstOpen].final() {

@@ -118,7 +118,7 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 		following: func(before int64, limit int) int { return s.openInstants(e, at, min(before, horizon+1), limit, closed) },
 	}
 	if len(instants) > 1 {
-		r.pace = int64(e.pace())
+		r.pace = int64(s.pace(e))
 	}
 	if e.rare != nil && e.rare.catchUp > 0 {
 		r.oldest = now - int64(e.rare.catchUp)
@@ -314,7 +314,7 @@ func (s *shard) assign(f *fire, now int64) {
 	if len(f.tasks) == 0 {
 		f.tasks = []*task{{attempt: 1, notBefore: f.notBefore}}
 	}
-	spec, err := f.e.spec()
+	spec, err := s.specs.of(f.e)
 	if err == nil && s.share(f, spec) {
 		return
 	}

@@ -11,7 +11,7 @@ func (s *shard) queueLimit(e *entry) int {
 	if e.overlap == job.OverlapQueueOne {
 		return 1
 	}
-	spec, err := e.spec()
+	spec, err := s.specs.of(e)
 	if err != nil {
 		return 0
 	}
@@ -30,7 +30,7 @@ func (s *shard) supersede(f *fire) {
 	for len(l.waiting) > 0 && l.waiting[0] != f && inOrder(l.waiting[0], f) < 0 {
 		s.end(l.waiting[0], job.StateSkipped, fmt.Sprintf("superseded by the occurrence at %s while it waited; overlap policy %q", f.id.Time(), e.overlap))
 	}
-	spec, err := e.spec()
+	spec, err := s.specs.of(e)
 	if err != nil {
 		return
 	}

@@ -55,7 +55,7 @@ func (s *shard) onReport(r *job.Report) {
 		if s.giveUpRevoked(f, t, s.deps.now()) { // said by way of a peer, and told before it came
 			return
 		}
-		if spec, err := f.spec(); err == nil {
+		if spec, err := s.spec(f); err == nil {
 			s.attendAt(f, t.started.Add(spec.EffectiveTimeout()).UnixNano())
 		}
 	default:

@@ -46,6 +46,7 @@ type shard struct {
 	loaded   func(int)
 	jobsRev  int64
 	timers   timers
+	specs    specs
 	triggers map[string]arrived
 	// triggersRead: they have been listed.
 	triggersRead bool
