@@ -394,6 +394,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		return
 	}
 	f.ended = true
+	s.takeUp(f)
 	f.e.recording++
 	wasActive := f.state == etcdkv.EntryOpen
 	s.met.inFlight.Dec()
@@ -483,6 +484,7 @@ func (s *shard) close(f *fire) {
 	if len(acks) > 0 {
 		s.deps.Minions.Ack(acks)
 	}
+	s.putDown(f)
 	f.e.recording--
 	s.leaveSlot(f)
 }

@@ -78,11 +78,7 @@ func (s *shard) note(sl *slot) (key, value string, err error) {
 
 // release takes a fire out of its slot.
 func (s *shard) release(f *fire) {
-	for i, o := range f.slot.fires {
-		if o == f {
-			f.slot.fires[i] = nil
-		}
-	}
+	f.slot.fires[f.place] = nil
 	f.slot.open--
 }
 

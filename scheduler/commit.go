@@ -183,11 +183,7 @@ func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
 		return nil
 	}
 	w.state.Seq++
-	sl := &slot{seq: w.state.Seq, committedAt: now, node: s.cfg.Node, fires: b.fires, open: len(b.fires)}
-	for _, f := range b.fires {
-		f.slot, f.committedAt = sl, now
-		sl.maxAt = max(sl.maxAt, f.id.At, f.until)
-	}
+	sl := newSlot(w.state.Seq, now, s.cfg.Node, b.fires)
 	w.slot, w.fires = sl, b.fires
 	w.saved = unsaved(b.fires)
 	// The state's bytes hold the slot's number, so they are made here.
@@ -369,8 +365,12 @@ func (s *shard) opened(f *fire) {
 	switch f.state {
 	case etcdkv.EntryOpen:
 		s.met.inFlight.Inc()
+		if f.due() > s.deps.now()+int64(s.cfg.LookAhead) {
+			s.putDown(f)
+		}
 		s.attendAt(f, f.due())
 	case etcdkv.EntryQueued:
+		s.putDown(f)
 		s.met.inFlight.Inc()
 		if spec, err := s.specs.of(f.e); err == nil && !f.e.gone {
 			s.watchTimes(f, spec, s.deps.now())

@@ -162,6 +162,7 @@ type Deps struct {
 	OnLease func(clientv3.LeaseID)
 
 	spare *spare
+	load  *load
 }
 
 // now returns the wall clock's time in nanoseconds since the Unix epoch.

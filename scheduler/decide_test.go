@@ -348,10 +348,9 @@ func (d *desk) commitPlan(bf *backfilled) {
 	if b == nil {
 		return
 	}
-	sl := &slot{seq: uint64(len(d.slots) + 1), committedAt: d.clock, node: "n", fires: b.fires, open: len(b.fires)}
+	sl := newSlot(uint64(len(d.slots)+1), d.clock, "n", b.fires)
 	d.slots[sl.seq] = sl
 	for _, f := range b.fires {
-		f.slot = sl
 		d.fires[f.id] = f
 	}
 	for _, f := range b.fires {

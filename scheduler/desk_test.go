@@ -140,7 +140,7 @@ func (d *desk) fire(e *entry, f fire) *fire {
 		f.id = job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerSchedule}
 	}
 	d.planFire(&batch{}, &f, d.clock)
-	f.slot = &slot{seq: uint64(len(d.slots) + 1), committedAt: d.clock, node: "n", maxAt: f.id.At, fires: []*fire{&f}, open: 1}
+	newSlot(uint64(len(d.slots)+1), d.clock, "n", []*fire{&f})
 	d.slots[f.slot.seq] = f.slot
 	d.fires[f.id] = &f
 	d.opened(&f)
@@ -166,8 +166,7 @@ func (d *desk) step() {
 				}
 			}
 		}
-		for f := d.nextAppointment(d.clock); f != nil; f = d.nextAppointment(d.clock) {
-			d.attend(f, d.clock)
+		for d.attendSome(d.clock) {
 			again = true
 		}
 		d.flush()
@@ -490,10 +489,9 @@ func TestPlanFitsIntoACommit(t *testing.T) {
 	}
 	fires, commits := 0, 0
 	for b := d.plan(d.clock); b != nil; b = d.plan(d.clock) {
-		sl := &slot{node: "n", fires: b.fires, open: len(b.fires)}
+		newSlot(0, d.clock, "n", b.fires)
 		tasks := 0
 		for _, f := range b.fires {
-			f.slot = sl
 			tasks += len(f.tasks)
 		}
 		if most := maxTasks + hosts; tasks > most {

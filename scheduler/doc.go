@@ -151,6 +151,13 @@
 //	I22 No run stays open for a minion whose certificate was revoked: what it was
 //	    sent, or may have been, ends as indeterminate, and what it was not as
 //	    uncontrollable. If it joins again, what it says then is taken (revoked.go).
+//	I23 A node that is offered more than it can do does as much as it can, and no
+//	    less: it takes up so many fires, maxLoad, before it has done with some of
+//	    them (load.go). What is due meanwhile stays in the timers, one entry per
+//	    job; once it is later than the grace it is a misfire, one record for all
+//	    of a job's in a row. Jobs have their turns in fairness: those whose time
+//	    has just come wait for no herd, and a job's second fire waits until each
+//	    job that is ready has had its first (ready.go).
 //
 // # What may fail
 //

@@ -63,7 +63,7 @@ var ErrNameTaken = errors.New("node name taken")
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(errYielded)
-	e.deps.spare = newSpare(work)
+	e.deps.spare, e.deps.load = newSpare(work), &load{}
 	defer e.deps.spare.wg.Wait()
 	defer cancel(errYielded)
 

@@ -84,8 +84,13 @@ type fire struct {
 	run job.Run
 	// ends are whom to tell of the end.
 	ends []etcdkv.Ended
-	// wake is when the fire wants attention next, as it stands in agenda.
+	// wake is when the fire wants attention next, as it stands in agenda, or since
+	// when it has been ready.
 	wake int64
+	// counted: it is part of the node's load.
+	counted bool
+	// place is its place in its slot.
+	place int
 }
 
 // slot is a slot as its owner holds it.
@@ -103,6 +108,16 @@ type slot struct {
 	dirty bool
 	// stored is how many entries the stored value has.
 	stored int
+}
+
+// newSlot puts fires into a slot that is committed at a time.
+func newSlot(seq uint64, now int64, node job.NodeID, fires []*fire) *slot {
+	sl := &slot{seq: seq, committedAt: now, node: node, fires: fires, open: len(fires)}
+	for i, f := range fires {
+		f.slot, f.place, f.committedAt = sl, i, now
+		sl.maxAt = max(sl.maxAt, f.id.At, f.until)
+	}
+	return sl
 }
 
 // task is a run's share on one minion.
@@ -293,8 +308,13 @@ func (s *shard) nextAppointment(now int64) *fire {
 	for len(s.agenda) > 0 && s.agenda[0].at <= now {
 		a := heap.Pop(&s.agenda).(appointment) //nolint:errcheck,forcetypeassert // only appointments are pushed
 		if a.f.wake == a.at && !a.f.ended {
-			a.f.wake = 0
-			return a.f
+			s.turn.add(a.f)
+		}
+	}
+	for f := s.turn.next(); f != nil; f = s.turn.next() {
+		if !f.ended {
+			f.wake = 0
+			return f
 		}
 	}
 	return nil

@@ -26,10 +26,9 @@ func (d *desk) commitAll(fires ...*fire) {
 	for _, f := range fires {
 		d.planFire(b, f, d.clock)
 	}
-	sl := &slot{seq: uint64(len(d.slots) + 1), committedAt: d.clock, node: "n", fires: b.fires, open: len(b.fires)}
+	sl := newSlot(uint64(len(d.slots)+1), d.clock, "n", b.fires)
 	d.slots[sl.seq] = sl
 	for _, f := range b.fires {
-		f.slot = sl
 		d.fires[f.id] = f
 		d.joinGate(f)
 	}

@@ -18,6 +18,7 @@ type metrics struct {
 	takeovers     *prometheus.CounterVec
 	alerts        *prometheus.CounterVec
 	aside         prometheus.Gauge
+	loopDelay     prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -54,10 +55,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		aside: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "carillon_jobs_set_aside", Help: "Jobs of this node's shards that cannot be planned.",
 		}),
+		loopDelay: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "carillon_loop_delay_seconds", Help: "How long a shard that had something to do waited for its turn on a processor.",
+			Buckets: prometheus.ExponentialBuckets(.0001, 2, 18),
+		}),
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside,
+		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

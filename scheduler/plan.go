@@ -19,7 +19,8 @@ const (
 	// maxInstants bounds the instants looked at for one job in one plan.
 	maxInstants = 10_000
 	// maxMissedRecords is how many missed occurrences of a job are recorded one
-	// by one; a longer row becomes one record.
+	// by one; a longer row becomes one record, and so does any row when the node
+	// has more to do than it can.
 	maxMissedRecords = 100
 )
 
@@ -48,7 +49,7 @@ func (s *shard) plan(now int64) *batch {
 	b := &batch{round: s.round()}
 	deadline := now - int64(s.cfg.MisfireGrace)
 	s.looked = 0
-	for !s.full(b) && s.looked < planSteps {
+	for !s.full(b) && s.looked < planSteps && !s.deps.load.full(s.tookUp) {
 		e, at, ok := s.timers.top()
 		if !ok || at > horizon {
 			break
@@ -57,10 +58,14 @@ func (s *shard) plan(now int64) *batch {
 		if !mine {
 			break
 		}
+		n := len(b.fires)
 		s.planEntry(b, e, until, horizon, now, skip)
+		s.takeUp(b.fires[n:]...)
 	}
+	n := len(b.fires)
 	s.planTriggers(b, now)
 	s.planBackfills(b, now)
+	s.takeUp(b.fires[n:]...)
 	b.cursor = horizon
 	if _, at, ok := s.timers.top(); ok {
 		b.cursor = min(horizon, at-1)
@@ -202,7 +207,7 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 		})
 		s.met.alerts.WithLabelValues(alertMissed).Add(float64(n))
 	}
-	if len(missed) > maxMissedRecords {
+	if len(missed) > maxMissedRecords || s.deps.load.full(fairLoad) {
 		add(missed[0], missed[len(missed)-1], len(missed))
 		return
 	}

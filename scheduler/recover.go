@@ -104,6 +104,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 			f.tasks = []*task{{attempt: 1}}
 		}
 		sl.maxAt = max(sl.maxAt, e.Fire.At, e.Until)
+		f.place = len(sl.fires)
 		sl.fires = append(sl.fires, f)
 	}
 	s.slots[seq] = sl

@@ -16,8 +16,24 @@ func (s *shard) onReports(reports []job.Report) {
 	if !s.synced || !s.own.Held() {
 		return // whoever knows the open fires will be told again
 	}
-	for i := range reports {
-		s.onReport(&reports[i])
+	s.reports = append(s.reports, reports)
+}
+
+// takeReports takes as many of the reports that wait as one turn of the shard has
+// time for.
+func (s *shard) takeReports() {
+	for left := turnWork; left > 0 && len(s.reports) > 0; {
+		batch := s.reports[0]
+		n := min(left, len(batch))
+		for i := range batch[:n] {
+			s.onReport(&batch[i])
+		}
+		left -= n
+		if n < len(batch) {
+			s.reports[0] = batch[n:]
+			return
+		}
+		s.reports = s.reports[1:]
 	}
 }
 

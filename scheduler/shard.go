@@ -36,8 +36,10 @@ type shard struct {
 
 	mu sync.Mutex // guards mail
 	// mail holds what others want done by the shard's goroutine, in order.
-	mail  []func()
-	knock chan struct{}
+	mail []func()
+	// knocked is when the first of it came.
+	knocked time.Time
+	knock   chan struct{}
 
 	jobs map[job.Key]*entry
 	// count is len(jobs), for others.
@@ -75,8 +77,13 @@ type shard struct {
 	slots  map[uint64]*slot
 	fires  map[job.FireID]*fire
 	agenda agenda
-	out    []job.Order
-	asks   []job.Ref
+	turn   ready
+	// tookUp is the shard's part of the node's load.
+	tookUp int64
+	// reports wait to be taken.
+	reports [][]job.Report
+	out     []job.Order
+	asks    []job.Ref
 
 	state    etcdkv.ShardState
 	stateRev int64
@@ -148,6 +155,9 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 // waiting when the shard ends is dropped.
 func (s *shard) do(fn func()) {
 	s.mu.Lock()
+	if len(s.mail) == 0 {
+		s.knocked = time.Now()
+	}
 	s.mail = append(s.mail, fn)
 	s.mu.Unlock()
 	select {
@@ -182,9 +192,12 @@ func (s *shard) run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		s.mu.Lock()
-		mail := s.mail
+		mail, knocked := s.mail, s.knocked
 		s.mail = nil
 		s.mu.Unlock()
+		if len(mail) > 0 {
+			s.met.loopDelay.Observe(time.Since(knocked).Seconds())
+		}
 		for _, fn := range mail {
 			fn()
 		}
@@ -226,9 +239,8 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	s.followCalendars()
 	s.tendMutex(now)
 	s.tendWishes(now)
-	for f := s.nextAppointment(now); f != nil; f = s.nextAppointment(now) {
-		s.attend(f, now)
-	}
+	s.takeReports()
+	s.attendSome(now)
 	s.flush()
 	s.tendPermits(ctx)
 	next := now + int64(maxSleep)
@@ -239,7 +251,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	if len(s.agenda) > 0 {
 		next = min(next, s.agenda[0].at)
 	}
-	if len(s.replan) > 0 {
+	if len(s.replan) > 0 || s.turn.any() || len(s.reports) > 0 {
 		next = now
 	}
 	return time.Duration(max(next-s.deps.now(), 0))
@@ -267,6 +279,9 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 		return wait
 	}
 	s.commit(ctx, now)
+	if !s.committing && s.deps.load.full(s.tookUp) {
+		return later // what is due waits for the node to have done with other work
+	}
 	if !s.committing && s.turns != nil {
 		return later + turnPause // what is due is another node's to fire
 	}
@@ -481,6 +496,7 @@ func (s *shard) leave() {
 			s.met.inFlight.Dec()
 		}
 	}
+	s.deps.load.add(-s.tookUp)
 	s.met.aside.Sub(float64(s.asideCount))
 }
 

@@ -1,0 +1,54 @@
+package scheduler
+
+import "sync/atomic"
+
+// The bounds of a load, in fires.
+const (
+	// maxLoad is what a node takes up before it has done with some of it: about what
+	// it does in a second.
+	maxLoad = 1 << 16
+	// fairLoad is what a shard may take up however much the others have.
+	fairLoad = 1 << 8
+)
+
+// load counts the fires that a node has taken up and not done with, which need
+// nothing but the node, etcd and history to go on: they are planned and their time
+// has not come to be attended to, or they have ended and are not in history. What
+// waits for its minion, for its turn or for a later start does not count.
+//
+// When there are many, no more occurrences are planned (I23). What is due stays in
+// the timers then, where it takes no room: one entry per job, however many of its
+// instants have passed. So a node that is offered more than it can do does as much
+// as it can, and what comes too late is a misfire. A nil load has no bound.
+type load struct{ held atomic.Int64 }
+
+func (l *load) add(n int64) {
+	if l != nil {
+		l.held.Add(n)
+	}
+}
+
+// full reports whether a shard that has taken up so many may take up no more.
+func (l *load) full(taken int64) bool {
+	return l != nil && taken >= fairLoad && l.held.Load() >= maxLoad
+}
+
+// takeUp counts fires.
+func (s *shard) takeUp(fires ...*fire) {
+	for _, f := range fires {
+		if !f.counted {
+			f.counted = true
+			s.tookUp++
+			s.deps.load.add(1)
+		}
+	}
+}
+
+// putDown counts a fire no more.
+func (s *shard) putDown(f *fire) {
+	if f.counted {
+		f.counted = false
+		s.tookUp--
+		s.deps.load.add(-1)
+	}
+}

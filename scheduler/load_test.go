@@ -1,0 +1,122 @@
+package scheduler
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// crowd puts jobs into the shard that are due every second, from now on.
+func (d *desk) crowd(n int) {
+	d.t.Helper()
+	for i := range n {
+		name := fmt.Sprintf("j%04d", i)
+		value, err := etcdkv.Encode(etcdkv.StoredJob{Schema: 1, Job: job.Job{
+			Metadata: job.Metadata{Namespace: "t", Name: name}, UID: job.UID{byte(i), byte(i >> 8), 1},
+			Spec: job.Spec{Command: []string{"x"}, Schedules: []string{"@every 1s"}, Misfire: job.MisfireSkip, Overlap: job.OverlapAllow},
+		}})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		e, _, err := newEntry(name, []byte(value), d.deps.Schedules)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		d.jobs[e.key] = e
+		d.timers.set(e, d.clock)
+	}
+}
+
+// I23: a node takes up no more than its bound, a shard always some of it, and what
+// it has not taken up stays where it is: nothing of it is lost, and what comes too
+// late is one record of a job.
+func TestI23_LoadIsBounded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.deps.load = &load{}
+	d.deps.load.add(maxLoad) // other shards'
+	const jobs = 3 * fairLoad
+	d.crowd(jobs)
+	d.commitPlan(nil)
+	if len(d.fires) != fairLoad || d.tookUp != fairLoad {
+		t.Fatalf("%d fires are planned, %d are taken up; want %d", len(d.fires), d.tookUp, fairLoad)
+	}
+	for range 10 {
+		d.commitPlan(nil)
+	}
+	if len(d.fires) != fairLoad {
+		t.Fatalf("%d fires are planned while the node has more to do than it can", len(d.fires))
+	}
+	d.step()
+	if d.tookUp != 0 || len(d.sent) != 1 {
+		t.Fatalf("%d fires are taken up once their orders are sent", d.tookUp)
+	}
+	// The others have missed 40 instants each when their turn comes, of which 10 and
+	// the one that is due are not too late.
+	d.clock += int64(40 * time.Second)
+	d.deps.load.add(-maxLoad)
+	for {
+		before := len(d.fires)
+		d.commitPlan(nil)
+		if len(d.fires) == before {
+			break
+		}
+	}
+	count := map[job.UID]int{}
+	for id, f := range d.fires {
+		count[id.Job] += int(f.count)
+	}
+	for _, e := range d.jobs {
+		if count[e.uid] != 41 {
+			t.Fatalf("%d of 41 instants of %s are accounted for", count[e.uid], e.key)
+		}
+	}
+	d.step()
+	for _, f := range d.fires {
+		if !f.ended {
+			d.end(f, job.StateSucceeded, "")
+		}
+	}
+	if d.tookUp != int64(len(d.fires)) {
+		t.Errorf("%d are taken up of %d that have ended and are not in history", d.tookUp, len(d.fires))
+	}
+	for _, f := range d.fires {
+		d.close(f)
+	}
+	if held := d.deps.load.held.Load(); d.tookUp != 0 || held != 0 {
+		t.Errorf("%d, of the node %d, are taken up at the end", d.tookUp, held)
+	}
+}
+
+// I23: when a node has more to do than it can, a row of instants that are too late
+// is one record, however short.
+func TestI23_MisfiresInBulk(t *testing.T) {
+	t.Parallel()
+	for _, busy := range []bool{false, true} {
+		d := newDesk(t, 1)
+		d.deps.load = &load{}
+		d.crowd(1)
+		d.clock += int64(60 * time.Second)
+		if busy {
+			d.deps.load.add(maxLoad)
+		}
+		d.commitPlan(nil)
+		records, missed := 0, 0
+		for _, f := range d.fires {
+			if f.state == etcdkv.EntryMissed {
+				records++
+				missed += int(f.count)
+			}
+		}
+		want := 1
+		if !busy {
+			want = missed
+		}
+		if missed < 29 || records != want {
+			t.Errorf("busy: %v: %d instants are missed, in %d records; want %d", busy, missed, records, want)
+		}
+	}
+}
