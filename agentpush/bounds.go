@@ -98,7 +98,11 @@ func frameRanges() fieldrange.Table {
 		"Report.stderr":     anything,
 		"Report.spooled":    anything,
 		"Report.returned":   anything, // of a minion's own tasks, as all that it says
-		"Report.steps":      {Items: job.MaxSteps, Any: true},
+		// Whom it answers is compared, and counts for the minion's own tasks only.
+		"Report.token_epoch":    anything,
+		"Report.token_revision": anything,
+		"Report.term":           anything,
+		"Report.steps":          {Items: job.MaxSteps, Any: true},
 
 		"TaskID.job":     {Bytes: len(job.UID{}), Check: checkUID},
 		"TaskID.at":      instant,

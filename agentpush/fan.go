@@ -19,7 +19,7 @@ func sameFan(a, b *message) bool {
 	x, ok1 := a.body.(*agentpb.Order)
 	y, ok2 := b.body.(*agentpb.Order)
 	return ok1 && ok2 && x.GetRunId() == y.GetRunId() && x.GetNotAfter() == y.GetNotAfter() && x.GetHoldUntil() == y.GetHoldUntil() &&
-		x.GetShard() == y.GetShard() && x.GetTokenEpoch() == y.GetTokenEpoch() && x.GetTokenRevision() == y.GetTokenRevision() &&
+		x.GetShard() == y.GetShard() && x.GetTokenEpoch() == y.GetTokenEpoch() && x.GetTokenRevision() == y.GetTokenRevision() && x.GetTerm() == y.GetTerm() &&
 		x.GetTask().GetAttempt() == y.GetTask().GetAttempt() && x.GetTask().GetShare() == y.GetTask().GetShare() && x.GetRunId() != ""
 }
 

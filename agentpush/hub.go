@@ -202,7 +202,7 @@ func (h *Hub) Ask(refs []job.Ref) {
 	for i, r := range refs {
 		msgs[i] = h.newMessage(&agentpb.Question{
 			Task: agentpb.FromTask(r.Task), Shard: uint32(r.Shard),
-			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision,
+			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term,
 		}, now)
 	}
 	h.deliver(msgs)
@@ -217,7 +217,7 @@ func (h *Hub) Cancel(refs []job.Ref, reason string) {
 	for i, r := range refs {
 		msgs[i] = h.newMessage(&agentpb.Cancel{
 			Task: agentpb.FromTask(r.Task), Shard: uint32(r.Shard),
-			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Reason: reason,
+			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term, Reason: reason,
 		}, now)
 	}
 	h.deliver(msgs)

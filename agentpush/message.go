@@ -109,10 +109,11 @@ func (h *Hub) finish(ends []ending) {
 		if e.m.orphaned() {
 			continue
 		}
-		if e.m.isOrder() {
+		if o, ok := e.m.body.(*agentpb.Order); ok {
 			reports = append(reports, &agentpb.Report{
-				Task: e.m.body.GetTask(), Shard: e.m.body.GetShard(), Known: true,
+				Task: o.GetTask(), Shard: o.GetShard(), Known: true,
 				State: string(e.state), Reason: e.reason, EndedAt: now.UnixNano(),
+				TokenEpoch: o.GetTokenEpoch(), TokenRevision: o.GetTokenRevision(), Term: o.GetTerm(),
 			})
 		}
 		if e.state == job.StateDropped {

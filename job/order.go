@@ -9,6 +9,10 @@ type Order struct {
 	// Token fences the order: a minion refuses one that is lower than the
 	// highest it has seen for the shard.
 	Token Token
+	// Term numbers the beginnings of the owner with its shard under Token, the
+	// first is 1: it may lose its memory of the shard and keep the token. 0: not
+	// told, by an owner of an earlier release.
+	Term  uint32 `json:",omitzero"`
 	Key   Key
 	RunID RunID
 
@@ -60,6 +64,10 @@ type Report struct {
 	// started the task, and never will by an order that it has had. It may be
 	// ordered again, there.
 	Returned bool `json:",omitzero"`
+	// Token and Term are those of the question, order or cancel that the report
+	// answers. Zero: it answers none, or comes from an earlier release.
+	Token Token  `json:",omitzero"`
+	Term  uint32 `json:",omitzero"`
 	// Spooled: the minion keeps the report, and sends it again, until it is
 	// acknowledged.
 	Spooled bool
@@ -94,6 +102,8 @@ type Ref struct {
 	Task  TaskID
 	Shard ShardID
 	Token Token
+	// Term is as that of an Order.
+	Term uint32
 }
 
 // Uncontrollable is a minion that gets no orders.

@@ -249,7 +249,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	t.checkAt = now + f.askPause()
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{
-		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Key: f.e.key, RunID: f.id.RunID(),
+		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.id.RunID(),
 		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
 		Env: env, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
@@ -270,7 +270,7 @@ func withParams(env, params map[string]string) map[string]string {
 func (f *fire) askPause() int64 { return int64(askAfter + askPer*time.Duration(len(f.tasks)/1000)) }
 
 func (s *shard) ask(f *fire, t *task) {
-	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token()})
+	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term})
 }
 
 // finish gives a task a final state that its owner found out without a report.

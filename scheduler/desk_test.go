@@ -41,8 +41,9 @@ type desk struct {
 	racks   map[job.MinionID]string
 	book    *capBook
 	ordered func(*job.Order)
-	// held is the end of the owner's lease.
-	held time.Duration
+	// held is the end of the owner's lease. terms counts the owners.
+	held  time.Duration
+	terms uint32
 }
 
 func newDesk(t *testing.T, hosts int) *desk {
@@ -67,6 +68,8 @@ func (d *desk) open() {
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
 	d.heldUntil = func() time.Duration { return d.held }
+	d.terms++
+	d.term = d.terms
 	if d.book != nil {
 		d.deps.spare.slots = nil // there is no etcd in which to look at others' runs
 	}
@@ -186,7 +189,7 @@ func (d *desk) says(f *fire, m job.MinionID, state job.State) {
 	if i < 0 {
 		d.t.Fatalf("the fire has no task on %s", m)
 	}
-	r := job.Report{Task: f.taskID(f.tasks[i]), Shard: 1, Known: state != "", State: state, Spooled: state.Final()}
+	r := job.Report{Task: f.taskID(f.tasks[i]), Shard: 1, Known: state != "", State: state, Spooled: state.Final(), Term: d.term}
 	if state != "" {
 		r.StartedAt = time.Unix(0, d.clock)
 	}
@@ -200,7 +203,7 @@ func (d *desk) taken(f *fire) (*desk, *fire) {
 	d.t.Helper()
 	next := &desk{
 		t: d.t, clock: d.clock, hosts: d.hosts, away: d.away, canaries: d.canaries, revoked: d.revoked, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{},
-		number: d.number, racks: d.racks, book: d.book, ordered: d.ordered,
+		number: d.number, racks: d.racks, book: d.book, ordered: d.ordered, terms: d.terms,
 	}
 	next.open()
 	for seq, sl := range d.slots {

@@ -158,6 +158,17 @@
 //	    of a job's in a row. Jobs have their turns in fairness: those whose time
 //	    has just come wait for no herd, and a job's second fire waits until each
 //	    job that is ready has had its first (ready.go).
+//	I24 Of a task that an earlier owner may have ordered it is believed that its
+//	    minion has not accepted it, or that its order did not arrive, only if that
+//	    is said to this owner: the answer carries the token and the term (which
+//	    counts an owner's beginnings under its token) of the question, order or
+//	    cancel that it answers. What a minion has done, or keeps on its disk, is so
+//	    whoever asked. A release before this one tells of no token. What its minions
+//	    say that they have not accepted is then ordered again there, as the same
+//	    attempt, which runs once whatever they had accepted; it counts as under way
+//	    until they have said more, and ends as indeterminate if they do not. Only
+//	    of the tasks of a rollout outside of groups their word is believed, so that
+//	    one more than its bounds say may run for a moment (report.go).
 //
 // # What may fail
 //

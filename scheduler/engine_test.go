@@ -137,7 +137,7 @@ func (m *minions) Ask(refs []job.Ref) {
 		}
 		r, known := m.w.ran[q.Task]
 		if !known {
-			r = job.Report{Task: q.Task, Shard: q.Shard}
+			r = job.Report{Task: q.Task, Shard: q.Shard, Token: q.Token, Term: q.Term}
 		}
 		out = append(out, r)
 	}

@@ -130,9 +130,12 @@ type task struct {
 	notBefore int64
 	// saved: minion and attempt stand in the stored slot.
 	saved bool
-	// asked: it is not known whether an earlier owner's order was accepted.
+	// unknown: it is not known whether an earlier owner's order was accepted.
 	unknown bool
-	sentAt  int64
+	// inherited: an earlier owner, or an earlier term of this one, may have sent
+	// orders of it. Only then an answer may be to somebody else's question.
+	inherited bool
+	sentAt    int64
 	// ordered: we have sent an order of it. returned counts how often its minion
 	// has given it back, or has not taken it.
 	ordered  bool

@@ -47,7 +47,10 @@ type ordering struct {
 	going    map[job.FireID]int64
 	recorded map[job.FireID]job.State
 	slow     bool // history has not written yet
-	took     int64
+	// late are copies of answers that what is asked about was never accepted; they
+	// may come once more, to another owner.
+	late []job.Report
+	took int64
 }
 
 func (o *ordering) take(ord *job.Order) {
@@ -64,12 +67,14 @@ func (o *ordering) hear() {
 		if f.ended || f.state != etcdkv.EntryOpen || f.tasks[0].minion == "" || f.tasks[0].sentAt == 0 && !f.tasks[0].unknown && !f.tasks[0].running {
 			continue
 		}
-		r := job.Report{Task: f.taskID(f.tasks[0]), Shard: d.number}
+		r := job.Report{Task: f.taskID(f.tasks[0]), Shard: d.number, Term: d.term}
 		if until, ok := o.going[f.id]; ok {
 			r.Known, r.State, r.StartedAt = true, job.StateRunning, time.Unix(0, until-o.took)
 			if d.clock >= until {
 				r.State, r.Spooled = job.StateSucceeded, true
 			}
+		} else {
+			o.late = append(o.late, r)
 		}
 		d.onReport(&r)
 	}
@@ -161,7 +166,14 @@ func TestI12_OrderedMeansOrdered(t *testing.T) {
 				} else {
 					o.d.hosts = nil
 				}
-			case 6: // another owner
+			case 6: // answers to earlier owners arrive
+				for i := range o.late {
+					if o.late[i].Term != o.d.term {
+						o.d.onReport(&o.late[i])
+					}
+				}
+				o.d.step()
+			case 7: // another owner
 				hosts := o.d.hosts
 				next := o.d.successor(specs, watch)
 				next.hosts = hosts
@@ -221,7 +233,7 @@ func (d *desk) jobNamed(key job.Key, uid job.UID, spec job.Spec) {
 // successor returns the shard as its next owner has it; ready is called before it
 // begins with what is open.
 func (d *desk) successor(specs map[job.Key]job.Spec, ready func(*desk)) *desk {
-	next := &desk{t: d.t, clock: d.clock, hosts: d.hosts, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{}, number: d.number}
+	next := &desk{t: d.t, clock: d.clock, hosts: d.hosts, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{}, number: d.number, terms: d.terms}
 	next.open()
 	ready(next)
 	for seq, sl := range d.slots {
@@ -246,16 +258,16 @@ func TestI10_UnsentIsStored(t *testing.T) {
 	for name, c := range map[string]struct {
 		unsent uint64
 		rev    int64
-		again  bool
+		terms  uint32
 		asks   bool
 	}{
 		"as it was passed on":                {unsent: f.slot.seq},
 		"another slot, written with it":      {unsent: f.slot.seq + 1, asks: true},
 		"a commit of the owner came since":   {unsent: f.slot.seq, rev: 1, asks: true},
-		"the owner begins for a second time": {unsent: f.slot.seq, again: true, asks: true},
+		"the owner begins for a second time": {unsent: f.slot.seq, terms: 1, asks: true},
 	} {
 		d := newDesk(t, 1)
-		d.state.Unsent, d.stateRev, d.again = c.unsent, c.rev, c.again
+		d.state.Unsent, d.stateRev, d.term = c.unsent, c.rev, c.terms+1
 		if err := d.loadSlot(d.cfg.Keys.Slot(1, f.slot.seq), f.slot.encode()); err != nil {
 			t.Fatal(err)
 		}

@@ -65,7 +65,7 @@ const loadTimeout = 30 * time.Second
 // in the very transaction that passed the lock to this owner (I10), which has not
 // begun with the shard before under this token.
 func (s *shard) unsentSlot(seq uint64) bool {
-	return s.state.Unsent == seq && s.stateRev == s.own.Token().Revision && !s.again
+	return s.state.Unsent == seq && s.stateRev == s.own.Token().Revision && s.term == 1
 }
 
 func (s *shard) loadSlot(key string, value []byte) error {
@@ -91,7 +91,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries, rules: e.Rollout, hosts: e.Hosts,
 		}
 		for _, t := range e.Tasks {
-			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh}
+			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh, inherited: !fresh}
 			if t.State != "" {
 				next.report, next.unknown = s.unsent(f, next, t.State, t.Reason), false
 			}

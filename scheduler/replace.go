@@ -55,7 +55,7 @@ func (s *shard) cancel(f *fire, now int64) {
 		case t.sentAt == 0 && !t.unknown && !t.running:
 			s.finish(f, t, now, job.StateCancelled, f.endWhy)
 		default:
-			refs = append(refs, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token()})
+			refs = append(refs, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term})
 		}
 	}
 	if len(refs) > 0 {

@@ -54,6 +54,8 @@ func (s *shard) onReport(r *job.Report) {
 			s.deps.Minions.Ack([]job.TaskID{r.Task})
 		}
 	case t.final():
+	case !s.isOurs(f, t, r):
+		s.onForeign(f, t, r)
 	case t.running && !r.Spooled && (r.State == job.StateDeliveryTimeout || r.State == job.StateDropped):
 		// A second copy of the order, lost on its way: the first one runs.
 	case r.Returned:
@@ -79,6 +81,50 @@ func (s *shard) onReport(r *job.Report) {
 			f.doubtful = false
 		}
 		s.settle(f, t, r)
+	}
+}
+
+// isOurs reports whether what a report says holds for this owner (I24). What a
+// minion has done, or keeps on its disk, is so whoever asks. That it has not
+// accepted a task, or that an order did not arrive, is so only if it was said to
+// this owner: an order of an earlier one may have come after it was said to that.
+func (s *shard) isOurs(f *fire, t *task, r *job.Report) bool {
+	if !t.inherited || r.Spooled {
+		return true
+	}
+	if r.Known {
+		switch r.State {
+		case job.StateDeliveryTimeout, job.StateDropped, job.StateIndeterminate, job.StateRejected:
+		default:
+			return true
+		}
+	} else if untold(r) && f.rules != nil && s.turns == nil {
+		return true // what waits in a rollout must not end with each of its owners
+	}
+	return r.Token == s.own.Token() && r.Term == s.term
+}
+
+// untold reports whether a report comes from an earlier release, which did not
+// tell whom it answers.
+func untold(r *job.Report) bool { return r.Token == (job.Token{}) && r.Term == 0 }
+
+// onForeign handles an answer that may be to an earlier owner's question. Nothing
+// is concluded from it. But a minion of an earlier release tells of no answer to
+// whose question it is: what it says that it has not accepted is ordered again
+// under our token, there and as the same attempt, so that it runs once whatever
+// it had accepted, and what it says then is its word on our order.
+func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
+	now := s.deps.now()
+	switch {
+	case r.Known, !untold(r), !t.unknown, f.rules != nil, f.e.gone, f.ending, now < f.due(),
+		t.attempt == 1 && s.isTooLate(f, now), t.sentAt != 0 && now > t.notAfter:
+		return
+	}
+	if s.isOrdered() && s.gate.first() != f || !s.passGate(f) {
+		return // whether an older one runs is asked as well
+	}
+	if spec, err := s.spec(f); err == nil {
+		s.dispatch(f, t, spec, now)
 	}
 }
 

@@ -55,8 +55,9 @@ type shard struct {
 	// planned: everything at or before it is planned, in memory.
 	planned int64
 
-	// again: this node has begun with the shard before under the same token.
-	again bool
+	// term numbers this node's beginnings with the shard under the same token, the
+	// first is 1.
+	term uint32
 	// turns asks the group's mode; nil for hash shards.
 	turns *turns
 	gate  gate

@@ -38,8 +38,8 @@ type tenure struct {
 	busy map[job.ShardID]bool
 	// passing are the shards that are being passed on.
 	passing map[job.ShardID]bool
-	// begun has the revision of the token under which a shard was begun with last.
-	begun map[job.ShardID]int64
+	// begun tells how often a shard was begun with under its last token.
+	begun map[job.ShardID]beginnings
 }
 
 type placement struct {
@@ -56,7 +56,7 @@ const tendEvery = 200 * time.Millisecond
 func newTenure(e *Engine, sess *lock.Session, self etcdkv.Member, held context.Context) *tenure {
 	return &tenure{
 		e: e, sess: sess, self: self, ctx: held, peers: newPeers(e),
-		lined: map[job.ShardID]time.Time{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{}, begun: map[job.ShardID]int64{},
+		lined: map[job.ShardID]time.Time{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{}, begun: map[job.ShardID]beginnings{},
 	}
 }
 
@@ -234,7 +234,7 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	if id.IsGroup() {
 		s.turns = &turns{t: t, id: id}
 	}
-	s.again = t.begins(id, own.Token().Revision)
+	s.term = t.begins(id, own.Token().Revision)
 	s.loaded = func(n int) {
 		e.loaded.Add(int64(n))
 		e.loadedAt.Store(time.Now().UnixNano())
@@ -260,14 +260,24 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	e.log.Debug("shard left", zap.Stringer("shard", id), zap.String("how", how), zap.Error(err))
 }
 
-// begins notes that a shard is begun with under a token, and reports whether it
-// was before.
-func (t *tenure) begins(id job.ShardID, token int64) bool {
+// beginnings are those with a shard under the token of a revision.
+type beginnings struct {
+	token int64
+	n     uint32
+}
+
+// begins notes that a shard is begun with under a token, and returns how often it
+// was, with this time.
+func (t *tenure) begins(id job.ShardID, token int64) uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	again := t.begun[id] == token
-	t.begun[id] = token
-	return again
+	b := t.begun[id]
+	if b.token != token {
+		b = beginnings{token: token}
+	}
+	b.n++
+	t.begun[id] = b
+	return b.n
 }
 
 // pass hands a shard over to another node, or gives it back when to is nil.

@@ -19,6 +19,10 @@ type admission struct {
 	batch wal.Batch
 	err   error // of queueing a record
 
+	// token and term are of the question, order or cancel that is being answered.
+	token job.Token
+	term  uint32
+
 	accepted []*entry
 	settled  []*entry
 	tell     []taskKey
@@ -41,6 +45,7 @@ func (m *Minion) admit(offer *agentpb.Offer) {
 			m.log.Warn("order cannot be read", zap.Error(err))
 		} else {
 			o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
+			a.token, a.term = o.Token, o.Term
 			a.order(&o)
 		}
 	}
@@ -48,7 +53,8 @@ func (m *Minion) admit(offer *agentpb.Offer) {
 		if id, err := agentpb.ToTask(q.GetTask(), m.cfg.ID); err != nil {
 			m.log.Warn("question cannot be read", zap.Error(err))
 		} else {
-			a.raise(job.ShardID(q.GetShard()), job.Token{Epoch: q.GetTokenEpoch(), Revision: q.GetTokenRevision()})
+			a.token, a.term = job.Token{Epoch: q.GetTokenEpoch(), Revision: q.GetTokenRevision()}, q.GetTerm()
+			a.raise(job.ShardID(q.GetShard()), a.token)
 			a.question(id, job.ShardID(q.GetShard()))
 		}
 	}
@@ -56,6 +62,7 @@ func (m *Minion) admit(offer *agentpb.Offer) {
 		if id, err := agentpb.ToTask(c.GetTask(), m.cfg.ID); err != nil {
 			m.log.Warn("cancel cannot be read", zap.Error(err))
 		} else {
+			a.token, a.term = job.Token{Epoch: c.GetTokenEpoch(), Revision: c.GetTokenRevision()}, c.GetTerm()
 			a.cancel(id, c)
 		}
 	}
@@ -85,6 +92,13 @@ func (a *admission) raise(s job.ShardID, t job.Token) {
 	}
 }
 
+// answer queues the answer to what is being dealt with, with its token: another
+// owner must not take it for the answer to its own question.
+func (a *admission) answer(r *job.Report) {
+	r.Token, r.Term = a.token, a.term
+	a.answers = append(a.answers, r)
+}
+
 // known answers for a task that the minion knows, and reports whether it does.
 func (a *admission) known(id job.TaskID) bool {
 	key := keyOf(id)
@@ -94,7 +108,7 @@ func (a *admission) known(id job.TaskID) bool {
 	}
 	p, ok := a.m.journal.past[key]
 	if ok {
-		a.answers = append(a.answers, p.report(id))
+		a.answer(p.report(id))
 	}
 	return ok
 }
@@ -130,13 +144,13 @@ func (a *admission) order(o *job.Order) {
 		// nothing about the task, which the present owner may order.
 		refusal.Known, refusal.Spooled, refusal.State = false, false, job.StateRejected
 		refusal.Reason = fmt.Sprintf("stale token %s: the minion has seen %s for shard %s", o.Token, highest, o.Shard)
-		a.answers = append(a.answers, refusal)
+		a.answer(refusal)
 		return
 	case o.HoldUntil != 0 && a.m.deps.clock() > o.HoldUntil:
 		// Not journaled either: a later copy is as late.
 		refusal.Known, refusal.Returned, refusal.Spooled = false, true, false
 		refusal.Reason = "reached the minion after " + whyOver
-		a.answers = append(a.answers, refusal)
+		a.answer(refusal)
 		return
 	case !o.NotAfter.IsZero() && a.now.After(o.NotAfter):
 		refusal.State = job.StateExpired
@@ -154,7 +168,7 @@ func (a *admission) order(o *job.Order) {
 		// Not journaled, of course: a later copy may find room.
 		refusal.State, refusal.Spooled = job.StateRejected, false
 		refusal.Reason = fmt.Sprintf("%sit has more than %s, which is its limit; results wait for a node's acknowledgement", unwritable, job.Size(j.limit))
-		a.answers = append(a.answers, refusal)
+		a.answer(refusal)
 		return
 	}
 	j.raise(o.Shard, o.Token) // the accepted record carries it
@@ -181,24 +195,25 @@ func (a *admission) settle(r *job.Report) {
 func (a *admission) question(id job.TaskID, shard job.ShardID) {
 	if e := a.m.journal.live[keyOf(id)]; e != nil && e.phase < phaseHanded && e.settling == nil && e.final == nil {
 		if why := a.m.overdue(e); why != "" {
-			a.settle(a.m.returned(e, why))
+			r := a.m.returned(e, why)
+			r.Token, r.Term = a.token, a.term
+			a.settle(r)
 			return
 		}
 	}
 	if !a.known(id) {
-		a.answers = append(a.answers, &job.Report{Task: id, Shard: shard, Reason: "the minion has never accepted it"})
+		a.answer(&job.Report{Task: id, Shard: shard, Reason: "the minion has never accepted it"})
 	}
 }
 
 // cancel ends a task, or leaves a tombstone.
 func (a *admission) cancel(id job.TaskID, c *agentpb.Cancel) {
 	j, shard := a.m.journal, job.ShardID(c.GetShard())
-	token := job.Token{Epoch: c.GetTokenEpoch(), Revision: c.GetTokenRevision()}
-	if token.Less(j.tokens[shard]) {
+	if a.token.Less(j.tokens[shard]) {
 		a.question(id, shard) // from a former owner
 		return
 	}
-	a.raise(shard, token)
+	a.raise(shard, a.token)
 	e := j.live[keyOf(id)]
 	if e == nil {
 		if a.known(id) {
@@ -240,10 +255,14 @@ func (a *admission) finish(seq uint64) {
 		if a.err != nil {
 			m.unplace(e)
 			m.journal.remove(e)
-			m.out.answer(&job.Report{
+			r := &job.Report{
 				Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
 				Reason: unwritable + a.err.Error(), EndedAt: a.now,
-			})
+			}
+			if e.order != nil {
+				r.Token, r.Term = e.order.Token, e.order.Term
+			}
+			m.out.answer(r)
 			continue
 		}
 		m.out.tell(e)

@@ -209,9 +209,12 @@ func (n *node) cancel(o *job.Order, reason string) {
 func (n *node) ask(id job.TaskID, shard job.ShardID, token job.Token) {
 	n.t.Helper()
 	n.offer(&agentpb.Offer{Questions: []*agentpb.Question{{
-		Task: agentpb.FromTask(id), Shard: uint32(shard), TokenEpoch: token.Epoch, TokenRevision: token.Revision,
+		Task: agentpb.FromTask(id), Shard: uint32(shard), TokenEpoch: token.Epoch, TokenRevision: token.Revision, Term: askedTerm,
 	}}})
 }
+
+// askedTerm is the term of all questions.
+const askedTerm = 3
 
 // report waits for a report about the task that match accepts.
 func (n *node) report(id job.TaskID, what string, match func(*job.Report) bool) job.Report {

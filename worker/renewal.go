@@ -51,7 +51,11 @@ func (m *Minion) returned(e *entry, why string) *job.Report {
 	if why == whyOver && !e.recovered {
 		m.renewals.asked[e.key] = time.Now()
 	}
-	return &job.Report{Task: e.key.id(m.cfg.ID), Shard: e.shard, Returned: true, Reason: "was not started before " + why}
+	r := &job.Report{Task: e.key.id(m.cfg.ID), Shard: e.shard, Returned: true, Reason: "was not started before " + why}
+	if e.order != nil {
+		r.Token, r.Term = e.order.Token, e.order.Term
+	}
+	return r
 }
 
 // wait puts a task in line. The caller holds mu.

@@ -148,15 +148,15 @@ func TestI9_ANewOwnersQuestionTakesWhatWaits(t *testing.T) {
 	n.order(o)
 	newer := job.Token{Epoch: 1, Revision: 99}
 	n.ask(o.Task, o.Shard, newer)
-	if r := n.returned(o); r.Known || !strings.Contains(r.Reason, whyNewOwner) {
-		t.Errorf("report = %+v", r)
+	if r := n.returned(o); r.Known || !strings.Contains(r.Reason, whyNewOwner) || r.Token != newer {
+		t.Errorf("report = %+v, want that it answers %v", r, newer)
 	}
 	stop()
 	n.forget()
 	start(t, n, dir, one)
 	n.ask(o.Task, o.Shard, newer)
-	if r := n.report(o.Task, "answer", func(*job.Report) bool { return true }); r.Known || r.State != "" {
-		t.Errorf("after a restart it says %+v, want that it does not know it", r)
+	if r := n.report(o.Task, "answer", func(*job.Report) bool { return true }); r.Known || r.State != "" || r.Token != newer || r.Term != askedTerm {
+		t.Errorf("after a restart it says %+v, want that it does not know it, in answer to %v", r, newer)
 	}
 	n.order(o) // a copy of the old order
 	n.report(o.Task, "refusal", func(r *job.Report) bool { return r.State == job.StateRejected })

@@ -1112,7 +1112,10 @@ type Order struct {
 	// hold_until is when the lease of the shard's owner ends, on the monotonic
 	// clock of whoever sends this: see Offer.ahead and Batch.ahead. The minion
 	// starts nothing after it. 0: not known.
-	HoldUntil     int64 `protobuf:"varint,33,opt,name=hold_until,json=holdUntil,proto3" json:"hold_until,omitempty"`
+	HoldUntil int64 `protobuf:"varint,33,opt,name=hold_until,json=holdUntil,proto3" json:"hold_until,omitempty"`
+	// term numbers the beginnings of the shard's owner under its token, as each of
+	// them asks anew; 0: an owner of a release that did not tell.
+	Term          uint32 `protobuf:"varint,60,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1283,6 +1286,13 @@ func (x *Order) GetScriptSha256() string {
 func (x *Order) GetHoldUntil() int64 {
 	if x != nil {
 		return x.HoldUntil
+	}
+	return 0
+}
+
+func (x *Order) GetTerm() uint32 {
+	if x != nil {
+		return x.Term
 	}
 	return 0
 }
@@ -1539,6 +1549,8 @@ type Question struct {
 	Shard         uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
 	TokenEpoch    int64                  `protobuf:"varint,3,opt,name=token_epoch,json=tokenEpoch,proto3" json:"token_epoch,omitempty"`
 	TokenRevision int64                  `protobuf:"varint,4,opt,name=token_revision,json=tokenRevision,proto3" json:"token_revision,omitempty"`
+	// term is as that of an order.
+	Term          uint32 `protobuf:"varint,60,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1601,6 +1613,13 @@ func (x *Question) GetTokenRevision() int64 {
 	return 0
 }
 
+func (x *Question) GetTerm() uint32 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 // Cancel ends a task, or makes sure that it never starts.
 type Cancel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1609,6 +1628,8 @@ type Cancel struct {
 	TokenEpoch    int64                  `protobuf:"varint,3,opt,name=token_epoch,json=tokenEpoch,proto3" json:"token_epoch,omitempty"`
 	TokenRevision int64                  `protobuf:"varint,4,opt,name=token_revision,json=tokenRevision,proto3" json:"token_revision,omitempty"`
 	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// term is as that of an order.
+	Term          uint32 `protobuf:"varint,60,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1678,6 +1699,13 @@ func (x *Cancel) GetReason() string {
 	return ""
 }
 
+func (x *Cancel) GetTerm() uint32 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
 type Reports struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reports       []*Report              `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
@@ -1744,7 +1772,13 @@ type Report struct {
 	Steps     []*StepResult `protobuf:"bytes,40,rep,name=steps,proto3" json:"steps,omitempty"`
 	// returned: the minion had accepted the task, has not started it, and never
 	// will by the order that it had. known is false.
-	Returned      bool `protobuf:"varint,41,opt,name=returned,proto3" json:"returned,omitempty"`
+	Returned bool `protobuf:"varint,41,opt,name=returned,proto3" json:"returned,omitempty"`
+	// The token and the term are those of the question, order or cancel that this
+	// is the answer to. All 0: the report answers none, or is of a release that
+	// did not tell.
+	TokenEpoch    int64  `protobuf:"varint,60,opt,name=token_epoch,json=tokenEpoch,proto3" json:"token_epoch,omitempty"`
+	TokenRevision int64  `protobuf:"varint,61,opt,name=token_revision,json=tokenRevision,proto3" json:"token_revision,omitempty"`
+	Term          uint32 `protobuf:"varint,62,opt,name=term,proto3" json:"term,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1903,6 +1937,27 @@ func (x *Report) GetReturned() bool {
 		return x.Returned
 	}
 	return false
+}
+
+func (x *Report) GetTokenEpoch() int64 {
+	if x != nil {
+		return x.TokenEpoch
+	}
+	return 0
+}
+
+func (x *Report) GetTokenRevision() int64 {
+	if x != nil {
+		return x.TokenRevision
+	}
+	return 0
+}
+
+func (x *Report) GetTerm() uint32 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
 }
 
 type Output struct {
@@ -2879,7 +2934,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xd3\x05\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xe7\x05\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -2904,7 +2959,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x05steps\x18\x1f \x03(\v2\x17.carillon.agent.v1.StepR\x05steps\x12#\n" +
 	"\rscript_sha256\x18  \x01(\tR\fscriptSha256\x12\x1d\n" +
 	"\n" +
-	"hold_until\x18! \x01(\x03R\tholdUntil\x1a6\n" +
+	"hold_until\x18! \x01(\x03R\tholdUntil\x12\x12\n" +
+	"\x04term\x18< \x01(\rR\x04term\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
@@ -2930,22 +2986,24 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06Limits\x12\x16\n" +
 	"\x06memory\x18\x01 \x01(\x03R\x06memory\x12\x12\n" +
 	"\x04pids\x18\x02 \x01(\x03R\x04pids\x12\x10\n" +
-	"\x03cpu\x18\x03 \x01(\x03R\x03cpu\"\x97\x01\n" +
+	"\x03cpu\x18\x03 \x01(\x03R\x03cpu\"\xab\x01\n" +
 	"\bQuestion\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
 	"\vtoken_epoch\x18\x03 \x01(\x03R\n" +
 	"tokenEpoch\x12%\n" +
-	"\x0etoken_revision\x18\x04 \x01(\x03R\rtokenRevision\"\xad\x01\n" +
+	"\x0etoken_revision\x18\x04 \x01(\x03R\rtokenRevision\x12\x12\n" +
+	"\x04term\x18< \x01(\rR\x04term\"\xc1\x01\n" +
 	"\x06Cancel\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
 	"\vtoken_epoch\x18\x03 \x01(\x03R\n" +
 	"tokenEpoch\x12%\n" +
 	"\x0etoken_revision\x18\x04 \x01(\x03R\rtokenRevision\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\">\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04term\x18< \x01(\rR\x04term\">\n" +
 	"\aReports\x123\n" +
-	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xbc\x04\n" +
+	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\x98\x05\n" +
 	"\x06Report\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -2967,7 +3025,11 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06stderr\x18\x0f \x01(\v2\x19.carillon.agent.v1.OutputR\x06stderr\x12\x18\n" +
 	"\aspooled\x18\x10 \x01(\bR\aspooled\x123\n" +
 	"\x05steps\x18( \x03(\v2\x1d.carillon.agent.v1.StepResultR\x05steps\x12\x1a\n" +
-	"\breturned\x18) \x01(\bR\breturned\"d\n" +
+	"\breturned\x18) \x01(\bR\breturned\x12\x1f\n" +
+	"\vtoken_epoch\x18< \x01(\x03R\n" +
+	"tokenEpoch\x12%\n" +
+	"\x0etoken_revision\x18= \x01(\x03R\rtokenRevision\x12\x12\n" +
+	"\x04term\x18> \x01(\rR\x04term\"d\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\fR\x04head\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\fR\x04tail\x12\x14\n" +

@@ -62,7 +62,7 @@ func ToTask(t *TaskID, minion job.MinionID) (job.TaskID, error) {
 func FromOrder(o *job.Order) *Order {
 	w := &Order{
 		Task: FromTask(o.Task), Shard: uint32(o.Shard),
-		TokenEpoch: o.Token.Epoch, TokenRevision: o.Token.Revision,
+		TokenEpoch: o.Token.Epoch, TokenRevision: o.Token.Revision, Term: o.Term,
 		Namespace: o.Key.Namespace, Name: o.Key.Name, RunId: string(o.RunID),
 		Command: o.Command, Env: o.Env, WorkingDir: o.WorkingDir, User: o.User,
 		ScheduledAt: nanos(o.ScheduledAt), NotAfter: nanos(o.NotAfter), Timeout: int64(o.Timeout), HoldUntil: int64(o.HoldUntil),
@@ -87,7 +87,7 @@ func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
 	}
 	o := job.Order{
 		Task: id, Shard: job.ShardID(w.GetShard()),
-		Token:   job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()},
+		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(),
 		Key:     job.Key{Namespace: w.GetNamespace(), Name: w.GetName()},
 		RunID:   job.RunID(w.GetRunId()),
 		Command: w.GetCommand(), Env: w.GetEnv(), WorkingDir: w.GetWorkingDir(), User: w.GetUser(),
@@ -134,6 +134,7 @@ func FromReport(r *job.Report) *Report {
 		Task: FromTask(r.Task), Shard: uint32(r.Shard), Known: r.Known,
 		State: string(r.State), Reason: Cut(strings.ToValidUTF8(r.Reason, "\uFFFD"), MaxReason),
 		StartedAt: nanos(r.StartedAt), EndedAt: nanos(r.EndedAt), Spooled: r.Spooled, Returned: r.Returned,
+		TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term,
 		Stdout: fromOutput(&r.Stdout), Stderr: fromOutput(&r.Stderr),
 	}
 	if e := r.Exit; e != nil {
@@ -160,6 +161,7 @@ func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
 		Task: id, Shard: job.ShardID(w.GetShard()), Known: w.GetKnown(),
 		State: job.State(w.GetState()), Reason: w.GetReason(),
 		StartedAt: instant(w.GetStartedAt()), EndedAt: instant(w.GetEndedAt()), Spooled: w.GetSpooled(), Returned: w.GetReturned(),
+		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(),
 		Stdout: toOutput(w.GetStdout()), Stderr: toOutput(w.GetStderr()),
 	}
 	if w.GetExited() {

@@ -33,7 +33,7 @@ func TestOrderSurvivesTheWire(t *testing.T) {
 	full(t, *step.Script)
 	want := job.Order{
 		Task:  job.TaskID{Fire: job.FireID{Job: job.UID{1}, At: 5, Trigger: job.TriggerManual, Share: 3}, Minion: "m", Attempt: 2},
-		Shard: 4, Token: job.Token{Epoch: 1, Revision: 2}, Key: job.Key{Namespace: "n", Name: "j"}, RunID: "r",
+		Shard: 4, Token: job.Token{Epoch: 1, Revision: 2}, Term: 8, Key: job.Key{Namespace: "n", Name: "j"}, RunID: "r",
 		Command: []string{"x"}, Script: &job.Script{Interpreter: []string{"i"}, Source: "t"}, ScriptSHA256: "a", Steps: []job.OrderStep{step},
 		Env: map[string]string{"k": "v"}, WorkingDir: "/", User: "u", Limits: job.Limits{Memory: 1, Pids: 2, CPU: 3},
 		ScheduledAt: at, NotAfter: at.Add(1), Timeout: time.Minute, HoldUntil: 7,
@@ -58,6 +58,7 @@ func TestReportSurvivesTheWire(t *testing.T) {
 		Task: job.TaskID{Fire: job.FireID{Job: job.UID{1}, At: 5, Trigger: job.TriggerManual}, Minion: "m", Attempt: 2}, Shard: 4, Known: true,
 		State: job.StateFailed, Reason: "why", StartedAt: at, EndedAt: at.Add(1), Exit: &job.Exit{Code: 1, Signal: "S", UserCPU: 1, SystemCPU: 2, MaxRSS: 3},
 		Stdout: job.Output{Head: "h", Tail: "t", Bytes: 9, Truncated: true}, Stderr: job.Output{Head: "e"}, Steps: []job.StepResult{step}, Spooled: true, Returned: true,
+		Token: job.Token{Epoch: 7, Revision: 8}, Term: 9,
 	}
 	full(t, want)
 	got, err := ToReport(FromReport(&want), "")

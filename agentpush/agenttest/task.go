@@ -14,7 +14,7 @@ func (m *Minion) order(w *agentpb.Order) *agentpb.Report {
 		return nil
 	}
 	key := task{o.Task.Fire, o.Task.Attempt}
-	base := job.Report{Task: o.Task, Shard: o.Shard, Known: true}
+	base := job.Report{Task: o.Task, Shard: o.Shard, Known: true, Token: o.Token, Term: o.Term}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if state, ok := m.done[key]; ok {
@@ -61,7 +61,7 @@ func (m *Minion) question(q *agentpb.Question) *agentpb.Report {
 		m.fences[shard] = token
 	}
 	state, known := m.done[task{id.Fire, id.Attempt}]
-	return agentpb.FromReport(&job.Report{Task: id, Shard: shard, Known: known, State: state})
+	return agentpb.FromReport(&job.Report{Task: id, Shard: shard, Known: known, State: state, Token: token, Term: q.GetTerm()})
 }
 
 // cancel makes sure that the task never starts; here, all tasks have ended.

@@ -248,7 +248,7 @@ func (way *wire) each(refs []job.Ref, do func(*minion, *job.Report)) {
 				f.report(m, *r)
 				return
 			}
-			f.report(m, job.Report{Task: q.Task, Shard: q.Shard})
+			f.report(m, job.Report{Task: q.Task, Shard: q.Shard, Token: q.Token, Term: q.Term})
 		})
 	}
 }

@@ -1,0 +1,170 @@
+package scheduler
+
+import (
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// words are what may be said of a task of which its owner knows nothing, and
+// which is so only for whom it is said to.
+func words(id job.TaskID) map[string]job.Report {
+	base := job.Report{Task: id, Shard: 1, Known: true}
+	with := func(change func(*job.Report)) job.Report {
+		r := base
+		change(&r)
+		return r
+	}
+	return map[string]job.Report{
+		"never accepted":   with(func(r *job.Report) { r.Known = false }),
+		"given back":       with(func(r *job.Report) { r.Known, r.Returned = false, true }),
+		"did not arrive":   with(func(r *job.Report) { r.State = job.StateDeliveryTimeout }),
+		"pushed out":       with(func(r *job.Report) { r.State = job.StateDropped }),
+		"nobody knows":     with(func(r *job.Report) { r.State = job.StateIndeterminate }),
+		"cannot be stored": with(func(r *job.Report) { r.State = job.StateRejected }),
+	}
+}
+
+// TestI24_AnswersToOthersAreNotBelieved: what is said to an earlier owner, or to an
+// earlier term of the same, says nothing to this one: the order may have come after
+// it was said.
+func TestI24_AnswersToOthersAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	for name := range words(job.TaskID{}) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 1)
+			f := d.fire(d.job(job.Spec{}), fire{})
+			asked := words(f.taskID(f.tasks[0]))[name]
+			asked.Term = d.term
+			next, f := d.taken(f)
+			next.onReport(&asked)
+			next.step()
+			next.wantSent()
+			if len(next.runs) > 0 || !f.tasks[0].unknown {
+				t.Fatalf("the answer to an earlier owner was believed: %+v", next.runs)
+			}
+			ours := words(f.taskID(f.tasks[0]))[name]
+			ours.Term = next.term
+			next.onReport(&ours)
+			next.step()
+			if len(next.runs) == 0 && next.sent["m00"] != 1 {
+				t.Error("nothing came of the answer to this owner")
+			}
+		})
+	}
+}
+
+// TestI24_FactsAreBelievedWhoeverAsked: what a minion has done is so.
+func TestI24_FactsAreBelievedWhoeverAsked(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]job.Report{
+		"ended":              {Known: true, State: job.StateFailed, Spooled: true},
+		"refused":            {Known: true, State: job.StateExpired, Spooled: true},
+		"acknowledged":       {Known: true, State: job.StateSucceeded},
+		"cancelled":          {Known: true, State: job.StateCancelled},
+		"ended, before told": {Known: true, State: job.StateIndeterminate, Spooled: true},
+	} {
+		d := newDesk(t, 1)
+		f := d.fire(d.job(job.Spec{}), fire{})
+		before := d.term
+		next, f := d.taken(f)
+		running := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Known: true, State: job.StateRunning, Term: before}
+		next.onReport(&running)
+		if !f.tasks[0].running {
+			t.Errorf("%s: it is not known to run", name)
+		}
+		r.Task, r.Shard, r.Term = running.Task, 1, before
+		next.onReport(&r)
+		next.answered()
+		if len(next.runs) != 1 || next.runs[0].State != r.State {
+			t.Errorf("%s: recorded %+v", name, next.runs)
+		}
+	}
+}
+
+// TestI24_EarlierReleases: a minion of an earlier release does not tell whom it
+// answers. What it has not accepted it is sent again, and counts as under way until
+// it says what became of it; nothing else is concluded.
+func TestI24_EarlierReleases(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	f := d.fire(d.job(job.Spec{Misfire: job.MisfireAll}), fire{})
+	next, f := d.taken(f)
+	for name, r := range words(f.taskID(f.tasks[0])) {
+		if r.Known {
+			next.onReport(&r)
+			next.step()
+			if next.wantSent(); len(next.runs) > 0 {
+				t.Fatalf("%s: recorded %+v", name, next.runs)
+			}
+		}
+	}
+	word := words(f.taskID(f.tasks[0]))["never accepted"]
+	next.onReport(&word)
+	next.step()
+	next.wantSent("m00")
+	if !f.tasks[0].unknown {
+		t.Error("it no longer counts as under way")
+	}
+	next.says(f, "m00", job.StateRunning)
+	next.says(f, "m00", job.StateSucceeded)
+	next.wantRun(job.StateSucceeded, "")
+
+	// Too late to begin, and perhaps begun.
+	late := newDesk(t, 1)
+	g := late.fire(late.job(job.Spec{Misfire: job.MisfireSkip}), fire{})
+	late.clock += int64(late.cfg.MisfireGrace + time.Second)
+	heir, g := late.taken(g)
+	word = words(g.taskID(g.tasks[0]))["never accepted"]
+	heir.onReport(&word)
+	heir.step()
+	if heir.wantSent(); len(heir.runs) > 0 {
+		t.Errorf("recorded %+v", heir.runs)
+	}
+	heir.says(g, "m00", "")
+	heir.wantRun(job.StateMissed, "")
+
+	// In a rollout each task waits for its turn.
+	spread := newDesk(t, 2)
+	h := spread.fire(spread.job(job.Spec{Rollout: job.Rollout{Batch: "1"}}), fire{})
+	after, h := spread.taken(h)
+	for i := range h.tasks {
+		word = words(h.taskID(h.tasks[i]))["never accepted"]
+		after.onReport(&word)
+	}
+	after.step()
+	after.wantSent("m00")
+}
+
+// TestI24_EarlierReleasesKeepTheOrder: in an ordered group, only the oldest is sent
+// again.
+func TestI24_EarlierReleasesKeepTheOrder(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	spec := job.Spec{Command: []string{"x"}, Target: job.Target{Run: job.SpreadOne}}
+	key := job.Key{Namespace: "t", Name: "j"}
+	d.grouped(job.GroupSpec{Mode: "failover"}) // both are sent: the group gets its order then
+	d.jobNamed(key, job.UID{1}, spec)
+	var ids []job.FireID
+	for i := range 2 {
+		id := job.FireID{Job: job.UID{1}, At: d.clock - int64(time.Second)*int64(2-i), Trigger: job.TriggerSchedule}
+		ids = append(ids, id)
+		d.commitAll(&fire{id: id, e: d.jobs[key]})
+	}
+	var sent []job.FireID
+	next := d.successor(map[job.Key]job.Spec{key: spec}, func(n *desk) {
+		n.grouped(job.GroupSpec{Mode: "failover", Ordered: true})
+		n.ordered = func(o *job.Order) { sent = append(sent, o.Task.Fire) }
+	})
+	for _, id := range []job.FireID{ids[1], ids[0]} {
+		f := next.fires[id]
+		word := words(f.taskID(f.tasks[0]))["never accepted"]
+		next.onReport(&word)
+		next.step()
+	}
+	if len(sent) != 1 || sent[0] != ids[0] {
+		t.Errorf("ordered %v, want the oldest of %v", sent, ids)
+	}
+}
