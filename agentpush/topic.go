@@ -7,11 +7,14 @@ import "slices"
 //
 // again holds what was offered on a session that broke before the minion took
 // it: it goes first, and it is never dropped as "never reached the minion"
-// (I4). queue holds what has not been offered, at most depth messages.
+// (I4). queue and questions hold what has not been offered, at most depth messages.
 type topic struct {
 	depth int
 	again []*message
 	queue []*message
+	// questions are apart from all else, so that the one that makes room is found at
+	// once: a minion that is offered more than it takes has a full topic for long.
+	questions []*message
 	// about is what waits, by the task that it is about.
 	about map[aboutTask]waits
 	// earliest is not later than the earliest until of any message; 0: none.
@@ -85,7 +88,7 @@ func (t *topic) needless(m *message) bool {
 	return w.orders+w.questions > 0
 }
 
-func (t *topic) len() int { return len(t.again) + len(t.queue) }
+func (t *topic) len() int { return len(t.again) + len(t.queue) + len(t.questions) }
 
 // push appends m and returns how the messages ended that had to make room: the
 // oldest question, or the oldest order when no question waits, or the oldest
@@ -97,23 +100,47 @@ func (t *topic) push(m *message) []ending {
 	if t.earliest == 0 || m.until < t.earliest {
 		t.earliest = m.until
 	}
-	list := &t.queue
-	if m.unsure {
-		list = &t.again
-	}
 	var out []ending
-	for len(*list) >= t.depth {
-		i := slices.IndexFunc(*list, (*message).isQuestion)
-		if i < 0 {
-			i = max(slices.IndexFunc(*list, (*message).isOrder), 0)
-		}
+	drop := func(list *[]*message, i int) {
 		t.unnote((*list)[i])
 		out = append(out, (*list)[i].overflow())
-		*list = slices.Delete(*list, i, i+1)
+		*list = without(*list, i)
 	}
-	*list = append(*list, m)
+	switch {
+	case m.unsure:
+		for len(t.again) >= t.depth {
+			i := slices.IndexFunc(t.again, (*message).isQuestion)
+			if i < 0 {
+				i = max(slices.IndexFunc(t.again, (*message).isOrder), 0)
+			}
+			drop(&t.again, i)
+		}
+		t.again = append(t.again, m)
+	default:
+		for len(t.queue)+len(t.questions) >= t.depth {
+			if len(t.questions) > 0 {
+				drop(&t.questions, 0)
+				continue
+			}
+			drop(&t.queue, max(slices.IndexFunc(t.queue, (*message).isOrder), 0))
+		}
+		if m.isQuestion() {
+			t.questions = append(t.questions, m)
+		} else {
+			t.queue = append(t.queue, m)
+		}
+	}
 	t.note(m)
 	return out
+}
+
+// without removes a message from a list. The first goes at no cost.
+func without(list []*message, i int) []*message {
+	if i == 0 {
+		list[0] = nil
+		return list[1:]
+	}
+	return slices.Delete(list, i, i+1)
 }
 
 // restore puts an offer back that was not taken, ahead of everything else. The
@@ -148,9 +175,9 @@ func (t *topic) restore(offer []*message) []ending {
 // offered: they are returned as ended.
 func (t *topic) take(n, bytes int, now int64) (offer []*message, ended []ending) {
 	size := 0
-	from := func(list *[]*message) {
+	from := func(list *[]*message, most int) {
 		i := 0
-		for ; i < len(*list) && len(offer) < n; i++ {
+		for ; i < len(*list) && len(offer) < min(most, n); i++ {
 			m := (*list)[i]
 			switch {
 			case m.orphaned():
@@ -172,8 +199,10 @@ func (t *topic) take(n, bytes int, now int64) (offer []*message, ended []ending)
 			*list = nil // lets the array go
 		}
 	}
-	from(&t.again)
-	from(&t.queue)
+	from(&t.again, n)
+	from(&t.questions, len(offer)+(n-len(offer))/2) // neither waits for the other
+	from(&t.queue, n)
+	from(&t.questions, n)
 	if t.len() == 0 {
 		t.earliest = 0
 	}
@@ -204,6 +233,7 @@ func (t *topic) expire(now int64) []ending {
 	}
 	t.again = slices.DeleteFunc(t.again, over)
 	t.queue = slices.DeleteFunc(t.queue, over)
+	t.questions = slices.DeleteFunc(t.questions, over)
 	return out
 }
 
@@ -218,6 +248,7 @@ func (t *topic) forgetOrphans() {
 	}
 	t.again = slices.DeleteFunc(t.again, orphaned)
 	t.queue = slices.DeleteFunc(t.queue, orphaned)
+	t.questions = slices.DeleteFunc(t.questions, orphaned)
 	if t.len() == 0 {
 		t.earliest = 0
 	}
@@ -225,15 +256,15 @@ func (t *topic) forgetOrphans() {
 
 // drain removes and returns everything.
 func (t *topic) drain() []*message {
-	all := append(t.again, t.queue...) //nolint:gocritic // again is given up here
-	t.again, t.queue, t.about, t.earliest = nil, nil, nil, 0
+	all := slices.Concat(t.again, t.queue, t.questions)
+	t.again, t.queue, t.questions, t.about, t.earliest = nil, nil, nil, nil, 0
 	return all
 }
 
 // oldest returns when the oldest waiting message came, 0 when none waits.
 func (t *topic) oldest() int64 {
 	var at int64
-	for _, list := range [][]*message{t.again, t.queue} {
+	for _, list := range [][]*message{t.again, t.queue, t.questions} {
 		if len(list) > 0 && (at == 0 || list[0].since < at) {
 			at = list[0].since
 		}

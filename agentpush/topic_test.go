@@ -74,7 +74,7 @@ func (s *machine) push(t *rapid.T) {
 	needless := m.isQuestion() && slices.ContainsFunc(s.fates, func(o *fate) bool {
 		return o != f && o.ended == 0 && !o.taken && !slices.Contains(s.slot, o.m) && o.m.body.GetTask().GetAttempt() == task.GetAttempt()
 	})
-	questions := slices.ContainsFunc(s.topic.queue, (*message).isQuestion)
+	questions := len(s.topic.questions) > 0
 	ends := s.topic.push(m)
 	s.end(t, ends)
 	if needless != (f.ended > 0) {
@@ -152,8 +152,8 @@ func (s *machine) check(t *rapid.T) {
 	if (s.topic.len() == 0) != (s.topic.about == nil) {
 		t.Fatalf("%d messages wait, and it is noted what of: %v", s.topic.len(), s.topic.about)
 	}
-	if len(s.topic.queue) > s.topic.depth || len(s.topic.again) > s.topic.depth {
-		t.Fatalf("topic holds %d and %d, depth %d", len(s.topic.queue), len(s.topic.again), s.topic.depth)
+	if n := len(s.topic.queue) + len(s.topic.questions); n > s.topic.depth || len(s.topic.again) > s.topic.depth {
+		t.Fatalf("topic holds %d and %d, depth %d", n, len(s.topic.again), s.topic.depth)
 	}
 }
 

@@ -30,7 +30,7 @@ func benchmarks() []benchmark {
 		},
 		{
 			"fires_end_to_end",
-			endToEnd{jobs: 60_000, window: 8 * time.Second}.measure,
+			endToEnd{jobs: 12_000, window: 8 * time.Second}.measure,
 			endToEnd{jobs: 50, window: 1100 * time.Millisecond}.measure,
 		},
 		{

@@ -64,7 +64,7 @@ func (b endToEnd) measure(ctx context.Context, e *env) error {
 		for state, n := range w.failed {
 			failed[state] += n
 		}
-		rates = append(rates, w.written/w.seconds)
+		rates = append(rates, w.succeeded/w.seconds)
 		writes = append(writes, w.writes/w.written*1000)
 	}
 	note := fmt.Sprintf("no-op Go handlers on one minion, journaled and in history; one node; %d offered; mutual TLS", b.jobs)

@@ -281,7 +281,7 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	}
 	s.commit(ctx, now)
 	if !s.committing && s.deps.load.full(s.tookUp) {
-		return later // what is due waits for the node to have done with other work
+		return now + int64(s.cfg.Tick) // what is due waits for the node to have done with other work
 	}
 	if !s.committing && s.turns != nil {
 		return later + turnPause // what is due is another node's to fire
