@@ -243,6 +243,14 @@ func (s *Spec) Delay(id FireID) time.Duration {
 	return time.Duration(h.Sum64() % uint64(s.Jitter))
 }
 
+// Timing returns what of the spec says when the job is due.
+func (s *Spec) Timing() Spec {
+	return Spec{
+		Schedules: s.Schedules, TimeZone: s.TimeZone, Dialect: s.Dialect, DST: s.DST, StartAt: s.StartAt, EndAt: s.EndAt,
+		Count: s.Count, Calendars: s.Calendars, OnExcluded: s.OnExcluded,
+	}
+}
+
 // SameSchedule reports whether s and o are due at the same instants: an edit
 // between them does not touch what is planned.
 func (s *Spec) SameSchedule(o *Spec) bool {

@@ -66,9 +66,9 @@ func (s *shard) calendarsOf(e *entry) (set calendar.Set, why string) {
 	return set, ""
 }
 
-// closedAt returns why a job's calendars do not let it run at an instant; empty:
-// they do.
-func (s *shard) closedAt(e *entry, at int64) string {
+// closedByCalendar returns why a job's calendars do not let it run at an instant;
+// empty: they do.
+func (s *shard) closedByCalendar(e *entry, at int64) string {
 	if e.rare == nil || len(e.rare.calendars) == 0 {
 		return ""
 	}
@@ -86,15 +86,19 @@ const planSteps = 2 * calendar.SearchSteps
 
 // lookCost is how many steps it takes to see whether an occurrence may run.
 func (s *shard) lookCost(e *entry) int {
-	if e.rare == nil || len(e.rare.calendars) == 0 {
+	if e.rare == nil || len(e.rare.calendars) == 0 && len(e.rare.earlier) == 0 {
 		return 0
 	}
 	set, _ := s.calendarsOf(e)
-	return set.Cost()
+	cost := set.Cost()
+	for i := range e.rare.earlier {
+		cost += s.lookCost(e.rare.earlier[i].e)
+	}
+	return cost
 }
 
-// nextAfter returns the first instant after t at which the job is due, or never.
-func (s *shard) nextAfter(e *entry, t int64) int64 {
+// nextOwn returns the first instant of the job's own schedule after t, or never.
+func (s *shard) nextOwn(e *entry, t int64) int64 {
 	if e.rare == nil || !e.rare.moves {
 		return e.nextAfter(t)
 	}

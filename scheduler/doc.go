@@ -46,8 +46,9 @@
 // says which revision of the jobs that was planned from. A new owner reads
 // both, and the open slots, and goes on:
 //
-//   - a job that existed at JobsRev is planned from max(cursor, job.After);
-//   - a job created later is planned from job.After, its creation;
+//   - a job that existed at JobsRev is planned from the cursor;
+//   - a job created later is planned from its creation;
+//   - up to job.After the schedule holds that it had before (earlier.go);
 //   - an occurrence after the cursor that is in a slot is committed already;
 //   - for an open fire the minion is asked. What it never accepted is ordered
 //     again under the same fire id, or, when too late, treated as a misfire.
@@ -169,6 +170,14 @@
 //	    until they have said more, and ends as indeterminate if they do not. Only
 //	    of the tasks of a rollout outside of groups their word is believed, so that
 //	    one more than its bounds say may run for a moment (report.go).
+//	I25 An edit loses nothing. Up to the instant of an edit, a disabling or a deletion
+//	    the old schedule holds, whenever an owner comes to it, and whoever it is:
+//	    what was due and is not committed runs, or is skipped with that as the
+//	    reason if the job was disabled or deleted, or is missed. The edit stores the
+//	    old schedule with its end beside the new one until an owner has passed that,
+//	    etcdkv.MaxEarlier of them; an edit that would need more is refused. What is
+//	    committed when an edit is made stands: the new schedule is planned from the
+//	    cursor, at most the look-ahead after the edit (earlier.go).
 //
 // # What may fail
 //
@@ -198,7 +207,8 @@
 //
 // Exactly-once effects. A job that needs them uses CARILLON_FIRE_ID and
 // CARILLON_TOKEN. An edit of a schedule takes effect at the owner's cursor, at
-// most the look-ahead after it is saved. Fairness among runs that wait for room
+// most the look-ahead after it is saved. When a group is deleted right after jobs of
+// it, before an owner has come to what they had due, that has no record. Fairness among runs that wait for room
 // under a cap of the cluster: a run with a low bound, or one label more, may
 // wait for as long as others come. A task that ended as indeterminate does not
 // count under a cap, though it may run; a minion counts under the value that it

@@ -61,6 +61,11 @@ type rare struct {
 	aside string
 	// start and end bound the schedule; 0 and never are no bounds.
 	start, end int64
+	// earlier are the schedules that the job had before, as far as that matters
+	// still; its own holds after holds. deleted, unless 0, is when it was deleted:
+	// what was due before is planned, to be recorded.
+	earlier        []timed
+	holds, deleted int64
 	// catchUp is how far back misfires are run, jitter spreads starts; 0: not
 	// bounded, and not spread.
 	catchUp, jitter time.Duration
@@ -170,32 +175,24 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		next: never, from: stored.MovedFrom,
 	}
 	r := rare{
-		calendars: spec.CalendarKeys(stored.Namespace), moves: spec.OnExcluded == job.ExcludedNext, zone: spec.TimeZone,
 		end: never, watch: spec.Watch, pauseAfter: spec.PauseAfterFailures,
 		catchUp: time.Duration(spec.CatchUp), jitter: time.Duration(spec.Jitter),
 	}
 	if spec.After != nil && spec.After.Match != job.MatchAny && len(spec.After.Jobs) > 1 {
 		r.after = spec.After.Keys(stored.Namespace)
 	}
-	if spec.StartAt != nil {
-		r.start = spec.StartAt.UnixNano()
+	e.rare = &r
+	if err := e.readTiming(&spec, stored.CountedFrom, cache); err != nil {
+		return nil, 0, err
 	}
-	if spec.EndAt != nil {
-		r.end = spec.EndAt.UnixNano()
-	}
-	if spec.IsEnabled() && len(spec.Schedules) > 0 {
-		e.set, err = cache.ParseSet(spec.Schedules, schedule.OptionsOf(e.key, &spec))
-		if err != nil {
-			return nil, 0, err
-		}
-	}
-	if spec.Count > 0 {
-		r.end = min(r.end, e.lastOf(spec.Count, max(stored.CountedFrom.UnixNano(), r.start-1)))
-	}
+	e.rare = nil
 	if r.watch != nil || r.pauseAfter > 0 || r.after != nil || r.start != 0 || r.end != never || r.catchUp != 0 || r.jitter != 0 || len(r.calendars) > 0 {
 		e.rare = &r
 	}
-	return e, stored.After.UnixNano(), nil
+	if err := e.readEarlier(stored.Earlier, stored.After.UnixNano(), cache); err != nil {
+		return nil, 0, err
+	}
+	return e, etcdkv.Begins(stored.After, stored.Earlier).UnixNano(), nil
 }
 
 // lastOf returns the last of the schedule's first n instants after from.
@@ -211,9 +208,9 @@ func (e *entry) lastOf(n int, from int64) int64 {
 	return at.UnixNano()
 }
 
-// nextAfter returns the first instant of the entry's schedule after t, or never.
+// nextAfter returns the first instant of the entry's own schedule after t, or never.
 func (e *entry) nextAfter(t int64) int64 {
-	if e.gone || len(e.set) == 0 {
+	if len(e.set) == 0 || e.gone && (e.rare == nil || e.rare.deleted == 0) {
 		return never
 	}
 	end := never

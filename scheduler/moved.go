@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,7 +24,8 @@ import (
 //
 // A job that is deleted leaves a record, too, in the same transaction: a later
 // owner knows by it what the job's open fires are of. What of it has not started
-// is cancelled; what minions have, ends as they say.
+// is cancelled; what minions have, ends as they say. What was due before, and is
+// not committed, is committed as skipped, with that as the reason.
 
 // movedOut is a job that was moved out of the shard, or deleted, and may have
 // open fires in it.
@@ -36,6 +38,11 @@ type movedOut struct {
 	deleted bool
 	// removing: the deletion of the record is in a commit.
 	removing bool
+	// at is when it was deleted; 0: not known, or it was moved. created is the
+	// create revision of its key.
+	at, created int64
+	// next is the instant that was to be planned next of it; all before are planned.
+	next int64
 }
 
 // arrivedEvery is how often the new owner looks whether the record is gone.
@@ -91,6 +98,9 @@ func (s *shard) loadMoved(ctx context.Context) ([]*movedOut, error) {
 			}
 			m.deleted = i == 1
 			m.e.gone = m.deleted
+			if !m.deleted {
+				m.at = 0
+			}
 			out = append(out, m)
 		}
 	}
@@ -103,15 +113,19 @@ func (s *shard) readRecord(key string, value []byte) (*movedOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := etcdkv.Encode(etcdkv.StoredJob{Schema: etcdkv.Schema, Job: r.Job})
+	text, err := etcdkv.Encode(etcdkv.StoredJob{Schema: etcdkv.Schema, Job: r.Job, Earlier: r.Earlier})
 	if err != nil {
 		return nil, err
 	}
-	e, _, err := newEntry(key, []byte(text), s.deps.Schedules)
+	e, from, err := newEntry(key, []byte(text), s.deps.Schedules)
 	if err != nil {
 		return nil, err
 	}
-	return &movedOut{e: e, record: key}, nil
+	m := &movedOut{e: e, record: key, created: r.Created, next: from + 1}
+	if !r.At.IsZero() {
+		m.at = r.At.UnixNano()
+	}
+	return m, nil
 }
 
 // taken begins with the shard's work, once all that is open can be told.
@@ -122,6 +136,11 @@ func (s *shard) taken(found []*movedOut) {
 		}
 		if s.moved[m.e.uid] == nil { // else it has vanished just now, and is asked about
 			s.moved[m.e.uid] = m
+			from := m.next - 1
+			if m.created <= s.state.JobsRev {
+				from = max(from, s.state.Cursor.UnixNano())
+			}
+			s.hold(m, from)
 		}
 	}
 	s.synced = true
@@ -139,26 +158,35 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 		return
 	}
 	delete(s.jobs, key)
+	next := e.next
 	s.timers.set(e, never)
 	s.noteWatcher(e, false)
-	s.moved[e.uid] = &movedOut{e: e}
+	s.moved[e.uid] = &movedOut{e: e, next: next}
+	s.askGone(ctx, e)
+}
+
+// lookUpGone asks whether a job whose key is gone was moved or deleted.
+func (s *shard) lookUpGone(ctx context.Context, e *entry) {
 	moved, deleted := s.cfg.Keys.MovedJob(s.id, e.uid), s.cfg.Keys.DeletedJob(s.id, e.uid)
 	s.wg.Go(func() {
 		for try := 0; ; try++ {
 			bounded, cancel := context.WithTimeout(ctx, commitTimeout)
 			resp, err := s.deps.Client.Txn(bounded).Then(
-				clientv3.OpGet(moved, clientv3.WithCountOnly()), clientv3.OpGet(deleted, clientv3.WithCountOnly()),
+				clientv3.OpGet(moved, clientv3.WithCountOnly()), clientv3.OpGet(deleted),
 			).Commit()
 			cancel()
 			if err == nil {
-				record := ""
-				switch {
+				record, at := "", time.Time{}
+				switch kvs := resp.Responses[1].GetResponseRange().Kvs; {
 				case resp.Responses[0].GetResponseRange().Count > 0:
 					record = moved
-				case resp.Responses[1].GetResponseRange().Count > 0:
+				case len(kvs) > 0:
 					record = deleted
+					if r, err := etcdkv.Decode[etcdkv.DeletedJob](deleted, kvs[0].Value); err == nil {
+						at = r.At
+					}
 				}
-				s.do(func() { s.vanish(e, record, record == deleted) })
+				s.do(func() { s.vanish(e, record, record == deleted, at) })
 				return
 			}
 			if !pause(ctx, try) {
@@ -169,7 +197,7 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 }
 
 // vanish ends the wait of vanished; without a record the job was deleted.
-func (s *shard) vanish(e *entry, record string, deleted bool) {
+func (s *shard) vanish(e *entry, record string, deleted bool, at time.Time) {
 	m := s.moved[e.uid]
 	if m == nil || m.e != e {
 		return // it has come back meanwhile
@@ -181,12 +209,29 @@ func (s *shard) vanish(e *entry, record string, deleted bool) {
 	if record == "" || deleted {
 		s.forget(e)
 	}
+	if deleted && !at.IsZero() {
+		m.at = at.UnixNano()
+		s.hold(m, m.next-1)
+	}
 }
 
-// over reports whether the record may be removed. A start by hand that waited
+// vanishing returns up to where all is planned of the jobs of which it is being
+// asked whether they were moved or deleted: the cursor must not pass it (I4).
+func (s *shard) vanishing(cursor int64) int64 {
+	for _, m := range s.moved {
+		if m.record == "" {
+			cursor = min(cursor, m.next-1)
+		}
+	}
+	return cursor
+}
+
+// over reports whether the record may be removed: all of the job is in history. A start by hand that waited
 // when the job was moved is seen before this owner learns of the move: the
 // owner starts again because of it, and reads the triggers.
-func (m *movedOut) over() bool { return m.record != "" && !m.removing && !m.e.open() }
+func (m *movedOut) over() bool {
+	return m.record != "" && !m.removing && !m.e.open() && m.e.next == never
+}
 
 // anyOver reports whether a record may be removed.
 func (s *shard) anyOver() bool {
@@ -207,7 +252,7 @@ func (s *shard) gatherMoved(w *write) {
 		return
 	}
 	for uid, m := range s.moved {
-		if !m.over() || len(w.ops) >= maxHousekeeping {
+		if !m.over() || len(w.ops) >= maxHousekeeping || m.deleted && slices.ContainsFunc(w.fires, func(f *fire) bool { return f.e == m.e }) {
 			continue
 		}
 		m.removing = true

@@ -61,6 +61,8 @@ type shard struct {
 	// turns asks the group's mode; nil for hash shards.
 	turns *turns
 	gate  gate
+	// askGone has it found out what became of a job whose key is gone; vanish is told.
+	askGone func(context.Context, *entry)
 	// moved are the jobs that were moved out, or deleted, and may have open fires here.
 	moved map[job.UID]*movedOut
 	// ring is state.Ring, for others; ringDirty says that it is to be stored.
@@ -135,7 +137,7 @@ type shard struct {
 }
 
 func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met *metrics) *shard {
-	return &shard{
+	s := &shard{
 		id: id, own: own, heldUntil: own.HeldUntil, cfg: cfg, deps: deps, met: met, seed: cfg.seed,
 		log:      deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
 		knock:    make(chan struct{}, 1),
@@ -150,6 +152,8 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
 		granted: map[string]int64{}, permits: newPermits(),
 	}
+	s.askGone = s.lookUpGone
+	return s
 }
 
 // do has fn run by the shard's goroutine. It never blocks. What is still
@@ -377,9 +381,8 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	case old != nil && old.uid == e.uid:
 		// An edit: what was planned under the old spec stays planned. What was
 		// due while the job was elsewhere was planned there, up to its After.
-		from = max(from, old.done)
-		if !back {
-			from = max(from, s.planned)
+		if from = max(from, old.done); !back {
+			from = max(from, s.pending(old))
 		}
 		e.done, e.own, e.shares, e.foreign = old.done, old.own, old.shares, old.foreign
 		s.timers.set(old, never)

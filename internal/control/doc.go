@@ -48,6 +48,11 @@
 // I11. A text that a version or a job names is there, under its SHA-256, from
 // before an order can name it until nothing has named it for an hour.
 //
+// I12. An edit that changes when a job is due keeps its earlier schedule, with its
+// end, until the shard's owner has passed that, and so does the record of a deletion.
+// No more than etcdkv.MaxEarlier are kept: an edit that needs more is refused with
+// job.ErrConflict; pausing and deleting are not.
+//
 // # When things fail
 //
 //	etcd does not answer        job.ErrUnavailable after Config.Timeout

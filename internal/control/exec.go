@@ -236,7 +236,7 @@ func (c *Control) removePassing(ctx context.Context, p *etcdkv.Passing) error {
 	if err == nil && stored.UID == p.Job {
 		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
 		d.remove(string(at.kv.Key))
-		if err := c.leaveRecord(&d, at.shard, &stored.Job); err != nil {
+		if err := c.leaveRecord(&d, at, &stored); err != nil {
 			return err
 		}
 	}

@@ -97,7 +97,7 @@ func (c *Control) Delete(ctx context.Context, key job.Key) error {
 		d.remove(c.cfg.Keys.GroupedJob(key))
 		d.remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
 		if stored, err := decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
-			if err := c.leaveRecord(&d, at.shard, &stored.Job); err != nil {
+			if err := c.leaveRecord(&d, at, &stored); err != nil {
 				return err
 			}
 			c.unchain(&d, key, &stored.Spec)
@@ -117,12 +117,16 @@ func (c *Control) Delete(ctx context.Context, key job.Key) error {
 
 // leaveRecord adds the record by which the shard's owners know what the open
 // fires of a deleted job are of.
-func (c *Control) leaveRecord(d *draft, shard job.ShardID, j *job.Job) error {
-	record, err := etcdkv.Encode(etcdkv.DeletedJob{Schema: etcdkv.Schema, Job: *j})
+// The key must be as it was read: the record says what was due of the job.
+func (c *Control) leaveRecord(d *draft, at place, j *etcdkv.StoredJob) error {
+	record, err := etcdkv.Encode(etcdkv.DeletedJob{
+		Schema: etcdkv.Schema, Job: j.Job, At: c.now().UTC(), Created: at.kv.CreateRevision, Earlier: j.Earlier,
+	})
 	if err != nil {
 		return err
 	}
-	d.put(c.cfg.Keys.DeletedJob(shard, j.UID), record)
+	d.sameAs(string(at.kv.Key), at.kv.ModRevision)
+	d.put(c.cfg.Keys.DeletedJob(at.shard, j.UID), record)
 	return nil
 }
 

@@ -33,15 +33,15 @@ type leftShard struct {
 // to, and a commit of the old shard's owner that is under way fails. Unless
 // nothing of the job is open in the old shard, a record of the move is left
 // there, and the new owner counts the job as running until it is gone.
-func (p *planner) move(ctx context.Context, ch *change, from place, to job.ShardID, next *etcdkv.StoredJob, old *job.Job) error {
+func (p *planner) move(ctx context.Context, ch *change, from place, to job.ShardID, next, old *etcdkv.StoredJob) error {
 	key, keys := next.Key(), p.c.cfg.Keys
 	l, err := p.leave(ctx, from.shard)
 	if err != nil {
 		return err
 	}
-	next.After = l.reached(next.After, next.UID, from.kv.CreateRevision)
+	next.Leave(l.reached(etcdkv.Begins(old.After, old.Earlier), next.UID, from.kv.CreateRevision))
 	if _, open := l.open[next.UID]; open || l.started[next.UID] {
-		record, err := etcdkv.Encode(etcdkv.MovedJob{Schema: etcdkv.Schema, To: to, Job: *old})
+		record, err := etcdkv.Encode(etcdkv.MovedJob{Schema: etcdkv.Schema, To: to, Job: old.Job})
 		if err != nil {
 			return err
 		}
@@ -129,9 +129,9 @@ func (l *leftShard) readSlots(ctx context.Context, c *Control, shard job.ShardID
 	})
 }
 
-// reached returns from where on a job's schedule holds when it leaves the shard,
-// in which its key was created at a revision: nothing that the shard has
-// committed, and all that it has not.
+// reached returns from where on a job is planned elsewhere when it leaves the shard,
+// in which its key was created at a revision, and which was to plan it after an
+// instant: nothing that the shard has committed, and all that it has not.
 func (l *leftShard) reached(after time.Time, uid job.UID, created int64) time.Time {
 	// The cursor speaks of the jobs that the last commit was planned from.
 	if created <= l.state.JobsRev && l.state.Cursor.After(after) {

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
 )
 
 // planner works out what applying objects changes. All its changes may go into
@@ -31,6 +33,8 @@ type planner struct {
 	hosts *hostGroups
 	// left are the shards that jobs are moved out of.
 	left map[job.ShardID]*leftShard
+	// states are those of shards whose jobs change their schedules.
+	states map[job.ShardID]etcdkv.ShardState
 	// calendars are those that the objects are, or name; nil: there is none.
 	calendars map[job.Key]*mvccpb.KeyValue
 	// scripts are the ones that the objects are, or name; named are all names.
@@ -58,7 +62,7 @@ func (g groupPlace) created() int64 {
 
 // plan reads what is stored and works out what applying the objects changes.
 func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change, error) {
-	p := &planner{c: c, now: c.now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}}
+	p := &planner{c: c, now: c.now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
 	if err := p.readGroups(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -311,10 +315,13 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		return ch, nil
 	}
 	next.UID, next.Generation, next.CreatedAt = old.UID, old.Generation+1, old.CreatedAt
-	next.After, next.MovedFrom = old.After, old.MovedFrom
+	next.After, next.Earlier, next.Committed, next.MovedFrom = old.After, old.Earlier, old.Committed, old.MovedFrom
 	next.CountedFrom = old.CountedFrom
 	if !old.Spec.SameSchedule(&next.Spec) {
-		next.After, next.CountedFrom = p.now, time.Time{}
+		next.CountedFrom = time.Time{}
+		if err := p.reschedule(ctx, &next, &old, at); err != nil {
+			return change{}, err
+		}
 		p.checkEnding(o, &next.Job)
 		if next.Spec.Count > 0 {
 			next.CountedFrom = p.now
@@ -325,7 +332,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	}
 	next.Schema = max(old.Schema, next.Schema)
 	if at.shard != to {
-		if err := p.move(ctx, &ch, at, to, &next, &old.Job); err != nil {
+		if err := p.move(ctx, &ch, at, to, &next, &old); err != nil {
 			return change{}, err
 		}
 		return ch, p.settle(&ch.draft, key, groupOf(o))
@@ -333,6 +340,47 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
 	ch.store(name, value)
 	return ch, err
+}
+
+// reschedule has the schedule of a job hold from now on, and the old one up to now,
+// as far as an owner may not have come to its instants.
+func (p *planner) reschedule(ctx context.Context, next, old *etcdkv.StoredJob, at place) error {
+	state, read := p.states[at.shard]
+	if !read {
+		kv, err := p.c.get(ctx, "read shard "+at.shard.String(), p.c.cfg.Keys.State(at.shard))
+		if err != nil {
+			return err
+		}
+		if kv != nil {
+			if state, err = decode[etcdkv.ShardState](kv); err != nil {
+				return err
+			}
+		}
+		p.states[at.shard] = state
+	}
+	var reached time.Time // the cursor speaks of the jobs that the last commit was planned from
+	if at.kv.CreateRevision <= state.JobsRev {
+		reached = state.Cursor
+	}
+	err := next.Replace(old, p.now, reached, func(e *etcdkv.Earlier) bool { return p.c.isIdle(next.Key(), e) })
+	if errors.Is(err, etcdkv.ErrTooManyEarlier) {
+		return fmt.Errorf("its schedule was changed %d times, and no node has planned what was due before: pause the job, or wait until a node owns shard %s and has come so far: %w",
+			etcdkv.MaxEarlier, at.shard, job.ErrConflict)
+	}
+	return err
+}
+
+// isIdle reports whether a schedule that a job had has no instants left.
+func (c *Control) isIdle(key job.Key, e *etcdkv.Earlier) bool {
+	if e.Spec.OnExcluded == job.ExcludedNext {
+		return false // they are moved about
+	}
+	set, err := c.schedules.ParseSet(e.Spec.Schedules, schedule.OptionsOf(key, &e.Spec))
+	if err != nil {
+		return false
+	}
+	next, ok := set.Next(e.Since)
+	return !ok || next.After(e.Until)
 }
 
 // checkEnding notes a problem with a new schedule that will never fire.

@@ -168,11 +168,18 @@ type MovedJob struct {
 }
 
 // DeletedJob is a job as it was when it was deleted. The shard's owner removes
-// the record when no fire of the job is open any more: until then, whoever owns
-// the shard knows what the fires are of.
+// the record when no fire of the job is open any more, and its instants up to At
+// are committed as skipped: until then, whoever owns the shard knows what they
+// are of.
 type DeletedJob struct {
 	Schema int     `json:"schema"`
 	Job    job.Job `json:"job"`
+	// At is when it was deleted; zero: by a release that did not tell. Created is
+	// the create revision of its key.
+	At      time.Time `json:"at,omitzero"`
+	Created int64     `json:"created,omitempty"`
+	// Earlier is as that of a StoredJob.
+	Earlier []Earlier `json:"earlier,omitempty"`
 }
 
 // LockSession is what is kept of a session that a client opened for its locks.
@@ -430,6 +437,12 @@ type StoredJob struct {
 	// MovedFrom is the shard that the job was moved out of last; nil: none.
 	// While the record of the move is there, fires of the job may be open there.
 	MovedFrom *job.ShardID `json:"movedFrom,omitempty"`
+	// Earlier are schedules that the job had before, the oldest first, as far as an
+	// owner may not have come to their instants.
+	Earlier []Earlier `json:"earlier,omitempty"`
+	// Committed is up to where the job's instants are committed in the shards that
+	// it was in before; zero: it was in none.
+	Committed time.Time `json:"committed,omitzero"`
 }
 
 // PlannedJob is what of a stored job its shard's owner keeps: the spec stays in
@@ -442,6 +455,7 @@ type PlannedJob struct {
 	// CountedFrom is since when Spec.Count counts.
 	CountedFrom time.Time       `json:"countedFrom,omitzero"`
 	MovedFrom   *job.ShardID    `json:"movedFrom,omitempty"`
+	Earlier     []Earlier       `json:"earlier,omitempty"`
 	Spec        json.RawMessage `json:"spec"`
 }
 
