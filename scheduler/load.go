@@ -1,6 +1,9 @@
 package scheduler
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // The bounds of a load, in fires.
 const (
@@ -20,7 +23,11 @@ const (
 // the timers then, where it takes no room: one entry per job, however many of its
 // instants have passed. So a node that is offered more than it can do does as much
 // as it can, and what comes too late is a misfire. A nil load has no bound.
-type load struct{ held atomic.Int64 }
+type load struct {
+	held atomic.Int64
+	// fullAt is when it was full last, in Unix nanoseconds.
+	fullAt atomic.Int64
+}
 
 func (l *load) add(n int64) {
 	if l != nil {
@@ -28,9 +35,18 @@ func (l *load) add(n int64) {
 	}
 }
 
-// full reports whether a shard that has taken up so many may take up no more.
-func (l *load) full(taken int64) bool {
-	return l != nil && taken >= fairLoad && l.held.Load() >= maxLoad
+// full reports whether a shard that has taken up so many may take up no more now.
+func (l *load) full(taken, now int64) bool {
+	if l == nil || taken < fairLoad || l.held.Load() < maxLoad {
+		return false
+	}
+	l.fullAt.Store(now)
+	return true
+}
+
+// wasFull reports whether it has been full within a time.
+func (l *load) wasFull(now int64, within time.Duration) bool {
+	return l != nil && now-l.fullAt.Load() < int64(within)
 }
 
 // takeUp counts fires.

@@ -101,7 +101,7 @@ func TestI23_MisfiresInBulk(t *testing.T) {
 		d.crowd(1)
 		d.clock += int64(60 * time.Second)
 		if busy {
-			d.deps.load.add(maxLoad)
+			d.deps.load.fullAt.Store(d.clock - int64(d.cfg.MisfireGrace) + 1)
 		}
 		d.commitPlan(nil)
 		records, missed := 0, 0

@@ -20,7 +20,7 @@ const (
 	maxInstants = 10_000
 	// maxMissedRecords is how many missed occurrences of a job are recorded one
 	// by one; a longer row becomes one record, and so does any row when the node
-	// has more to do than it can.
+	// has, or had just now, more to do than it can.
 	maxMissedRecords = 100
 )
 
@@ -49,7 +49,7 @@ func (s *shard) plan(now int64) *batch {
 	b := &batch{round: s.round()}
 	deadline := now - int64(s.cfg.MisfireGrace)
 	s.looked = 0
-	for !s.full(b) && s.looked < planSteps && !s.deps.load.full(s.tookUp) {
+	for !s.full(b) && s.looked < planSteps && !s.deps.load.full(s.tookUp, now) {
 		e, at, ok := s.timers.top()
 		if !ok || at > horizon {
 			break
@@ -210,7 +210,7 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 		})
 		s.met.alerts.WithLabelValues(alertMissed).Add(float64(n))
 	}
-	if len(missed) > maxMissedRecords || s.deps.load.full(fairLoad) {
+	if len(missed) > maxMissedRecords || s.deps.load.wasFull(now, s.cfg.MisfireGrace) {
 		add(missed[0], missed[len(missed)-1], len(missed))
 		return
 	}

@@ -284,7 +284,7 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 		return wait
 	}
 	s.commit(ctx, now)
-	if !s.committing && s.deps.load.full(s.tookUp) {
+	if !s.committing && s.deps.load.full(s.tookUp, now) {
 		return now + int64(s.cfg.Tick) // what is due waits for the node to have done with other work
 	}
 	if !s.committing && s.turns != nil {
