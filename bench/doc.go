@@ -18,4 +18,9 @@
 // measures, what it does not, and what was last measured.
 //
 // All benchmarks run at toy size in the package's tests.
+//
+// # Tests
+//
+// The toys start etcd, nodes and minions as processes of their own, three rounds each,
+// and fires are due at whole seconds: two minutes, of which most is waiting.
 package main

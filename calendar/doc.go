@@ -14,4 +14,9 @@
 //	    need more is refused by New. A search over many instants takes its steps
 //	    from a Work, and ends when there are none left. Steps are counted, so the
 //	    answer is the same on every host.
+//
+// # Tests
+//
+// Rules are compared with a reference day by day over years: twenty seconds under the
+// race detector.
 package calendar

@@ -177,4 +177,9 @@
 // That a place with an ID of the caller's is gone for good if Abandon is called
 // while a Lock with that ID goes on somewhere, or has just ended with an answer
 // lost: Abandon it again.
+//
+// # Tests
+//
+// The tests let leases run out, which etcd counts in whole seconds, and check many
+// histories for linearizability, once for each mutant: a minute.
 package lock

@@ -56,4 +56,8 @@
 //
 // The dispatcher keeps all items in memory, so payloads are best references.
 // One worker's lease should not carry more than about 1000 markers.
+//
+// # Tests
+//
+// The model tests make thousands of histories against a real etcd: twenty seconds.
 package queue

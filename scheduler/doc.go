@@ -213,4 +213,10 @@
 // wait for as long as others come. A task that ended as indeterminate does not
 // count under a cap, though it may run; a minion counts under the value that it
 // had when its task asked.
+//
+// # Tests
+//
+// The tests let leases run out, which etcd counts in whole seconds, let nodes take
+// turns by the clock, and check models with thousands of histories under the race
+// detector: a minute.
 package scheduler

@@ -131,4 +131,9 @@
 //
 // A refusal for a stale token is a report with Known false: it says nothing
 // about the task, which the present owner may order.
+//
+// # Tests
+//
+// The tests kill minions and supervisors between real programs, hundreds of times:
+// half a minute.
 package worker

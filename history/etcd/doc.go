@@ -42,4 +42,9 @@
 //
 // Not promised: that lists hold no more than Keep runs of a job; the collector
 // comes by every few seconds.
+//
+// # Tests
+//
+// The tests write and compress thousands of records, which the race detector makes
+// twenty times slower: a minute and a half on a busy machine, three seconds without it.
 package etcd

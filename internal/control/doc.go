@@ -65,4 +65,8 @@
 //
 // Jobs and Shards are read in several steps and may mix moments. Last, in a
 // list of jobs, comes from one page of recent runs; Job reads the job's own.
+//
+// # Tests
+//
+// Models make thousands of edits against a real etcd: half a minute.
 package control

@@ -23,4 +23,8 @@
 //	    pass it on itself, and only when its turn is overdue by the grace.
 //	M7  parallel: a node has one share of an occurrence, and each value of the
 //	    spread label has one.
+//
+// # Tests
+//
+// The tests check models of all modes with thousands of histories: half a minute.
 package mode

@@ -14,4 +14,9 @@
 //
 // The tests need root, to act as other accounts. They wait for conditions, never
 // for a time, and may be run twice at once.
+//
+// # Tests
+//
+// The tests build the three programs, start a browser and make thousands of
+// connections: a minute.
 package attack

@@ -125,4 +125,9 @@
 //	         known to have succeeded
 //
 // -for is how long a part goes on that repeats itself.
+//
+// # Tests
+//
+// What is killed are processes, and what takes their place waits for leases of seconds
+// to run out, in each of the four scenarios that `make test` runs: a minute and a half.
 package main

@@ -16,4 +16,9 @@
 // another version.
 //
 // A wait has no limit but that of the test run.
+//
+// # Tests
+//
+// Each page of the documentation that shows commands is run with real programs and a
+// cluster of its own: half a minute.
 package script
