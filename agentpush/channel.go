@@ -3,7 +3,6 @@ package agentpush
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -123,7 +122,7 @@ func (h *Hub) pump(c *channel, s *session) {
 			c.mu.Unlock()
 			return
 		}
-		frame, ends := h.frame(c, time.Now().UnixNano())
+		frame, ends := h.frame(c, h.now().UnixNano())
 		if frame == nil {
 			s.sending = false
 		}
@@ -205,7 +204,7 @@ func (h *Hub) taken(c *channel, s *session, seq uint64) {
 	c.taken += uint64(len(msgs))
 	if t := &s.trouble; t.missed > 0 || t.reason != "" {
 		t.missed = 0
-		h.assess(c, time.Now().UnixNano())
+		h.assess(c, h.now().UnixNano())
 	}
 	h.kick(c)
 	c.mu.Unlock()

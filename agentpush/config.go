@@ -170,6 +170,11 @@ type Deps struct {
 	// Clock is that of the orders' HoldUntil. Nil: the time since the machine's
 	// start.
 	Clock func() time.Duration
+	// Now is the time that the engine goes by. Nil: the wall clock's.
+	Now func() time.Time
+	// Witness reads the wall clock for peers. It reports false when that is not to be
+	// counted. Nil: it is, always.
+	Witness func() (wall int64, sure bool)
 }
 
 func (d *Deps) check() error {

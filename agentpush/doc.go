@@ -70,6 +70,10 @@
 //
 // # Clocks
 //
+// Nodes read one another's wall clocks by the call Time, and minions' by their hello,
+// the welcome and the first beat, for whoever keeps the node's time. A node whose
+// clock is in doubt says so, and is not counted.
+//
 // An order's HoldUntil is on the monotonic clock of whoever has the order, which
 // no step of a wall clock moves. Who reads orders tells its clock: a minion in
 // its hello and in every beat, the callee of a link in its hello and whenever it

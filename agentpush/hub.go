@@ -85,6 +85,12 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	if deps.Clock == nil {
 		deps.Clock = boottime.Now
 	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	if deps.Witness == nil {
+		deps.Witness = func() (int64, bool) { return time.Now().UnixNano(), true }
+	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
 	}
@@ -116,6 +122,9 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	}
 	return h, nil
 }
+
+// now is the time, by the clock of most where the hub is told of it.
+func (h *Hub) now() time.Time { return h.deps.Now() }
 
 // Register adds the services for minions and peers to a gRPC server, which
 // must be made with ServerOptions.
@@ -186,7 +195,7 @@ func (h *Hub) Connected(id job.MinionID) bool { return h.inventory.place(id) != 
 // its minion takes it and reports, or a report of this hub, or of a peer's,
 // says what became of it on its way.
 func (h *Hub) Send(orders []job.Order) {
-	now := time.Now().UnixNano()
+	now := h.now().UnixNano()
 	msgs := make([]*message, len(orders))
 	for i := range orders {
 		msgs[i] = h.newMessage(agentpb.FromOrder(&orders[i]), now)
@@ -197,7 +206,7 @@ func (h *Hub) Send(orders []job.Order) {
 // Ask asks minions what became of tasks. It does not block. The answer is a
 // report; a question that does not arrive is lost, and may be asked again.
 func (h *Hub) Ask(refs []job.Ref) {
-	now := time.Now().UnixNano()
+	now := h.now().UnixNano()
 	msgs := make([]*message, len(refs))
 	for i, r := range refs {
 		msgs[i] = h.newMessage(&agentpb.Question{
@@ -211,7 +220,7 @@ func (h *Hub) Ask(refs []job.Ref) {
 // Cancel ends tasks, or makes sure that they never start. It does not block.
 // The minion's report says what came of it.
 func (h *Hub) Cancel(refs []job.Ref, reason string) {
-	now := time.Now().UnixNano()
+	now := h.now().UnixNano()
 	reason = strings.ToValidUTF8(reason, "\uFFFD")
 	msgs := make([]*message, len(refs))
 	for i, r := range refs {
@@ -243,7 +252,7 @@ func (h *Hub) sweep() {
 		case <-h.life.Done():
 			return
 		case <-tick.C:
-			now := time.Now().UnixNano()
+			now := h.now().UnixNano()
 			sweeps++
 			h.sweepOnce(now, sweeps%quietSweeps == 0)
 			if now-h.balance.looked >= int64(h.cfg.RebalanceAfter/10) {

@@ -128,7 +128,7 @@ func (h *Hub) receiveLink(stream inboundStream, in *inbound) error {
 }
 
 func (h *Hub) takeBatch(b *agentpb.Batch, in *inbound) {
-	now := time.Now().UnixNano()
+	now := h.now().UnixNano()
 	msgs := make([]*message, 0, len(b.GetOrders())+len(b.GetQuestions())+len(b.GetCancels()))
 	add := func(it body) {
 		m := h.newMessage(it, now)

@@ -172,7 +172,7 @@ func (l *link) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	l.h.log.Warn("link to peer broke", zap.String("peer", string(l.node)),
 		zap.Int("messages", len(msgs)), zap.Int("reports", len(reports)), zap.Error(err))
 	l.h.deliver(msgs)
-	l.h.retries.add(reports, time.Now().Add(l.h.cfg.ResendAfter))
+	l.h.retries.add(reports, l.h.now().Add(l.h.cfg.ResendAfter))
 }
 
 // serve opens the stream and sends what is queued.
@@ -263,7 +263,7 @@ func (l *link) send(ctx context.Context, stream linkStream) error {
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	for {
-		b, full := l.batch(time.Now().UnixNano())
+		b, full := l.batch(l.h.now().UnixNano())
 		if b == nil {
 			select {
 			case <-ctx.Done():

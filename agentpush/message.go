@@ -1,8 +1,6 @@
 package agentpush
 
 import (
-	"time"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
@@ -103,7 +101,7 @@ func (h *Hub) finish(ends []ending) {
 		return
 	}
 	var reports []*agentpb.Report
-	now := time.Now()
+	now := h.now()
 	for i := range ends {
 		e := &ends[i]
 		if e.m.orphaned() {

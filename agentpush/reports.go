@@ -87,7 +87,7 @@ func (r *retries) take(now int64) (due []timedReport, lost int) {
 // whatever they say.
 func (h *Hub) reported(s *session, reports []*agentpb.Report) {
 	good := reports[:0]
-	ahead, now := s.ahead.Load(), time.Now().UnixNano()
+	ahead, now := s.ahead.Load(), h.now().UnixNano()
 	for _, r := range reports {
 		if r.GetTask() == nil || r.GetKnown() != (r.GetState() != "") {
 			h.met.lost.Inc()
@@ -97,7 +97,7 @@ func (h *Hub) reported(s *session, reports []*agentpb.Report) {
 		h.mend(r, ahead, now)
 		good = append(good, r)
 	}
-	h.routeReports(good, time.Now().Add(h.cfg.ReportRetry).UnixNano())
+	h.routeReports(good, h.now().Add(h.cfg.ReportRetry).UnixNano())
 }
 
 // routeReports brings reports to the nodes that own their shards, and tries
@@ -140,7 +140,7 @@ func (h *Hub) route(reports []timedReport) {
 func (h *Hub) routeRelayed(reports []*agentpb.Report) {
 	var own []*agentpb.Report
 	var wait []timedReport
-	until := time.Now().Add(h.cfg.ReportRetry).UnixNano()
+	until := h.now().Add(h.cfg.ReportRetry).UnixNano()
 	for _, r := range reports {
 		if owner, ok := h.deps.Directory.Owner(job.ShardID(r.GetShard())); ok && owner == h.cfg.Node {
 			own = append(own, r)
@@ -156,7 +156,7 @@ func (h *Hub) postpone(reports []timedReport) {
 	if len(reports) == 0 {
 		return
 	}
-	if lost := h.retries.add(reports, time.Now().Add(h.cfg.ResendAfter)); lost > 0 {
+	if lost := h.retries.add(reports, h.now().Add(h.cfg.ResendAfter)); lost > 0 {
 		h.met.lost.Add(float64(lost))
 	}
 }

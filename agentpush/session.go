@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -71,6 +72,12 @@ type session struct {
 
 	// ahead is how far the minion's clock is ahead of ours, in nanoseconds.
 	ahead atomic.Int64
+	// said is the minion's wall clock as it said hello, welcomed the time that it was
+	// told in answer, and welcomedAt when that was, on the monotonic clock.
+	said, welcomed int64
+	welcomedAt     time.Duration
+	// reading is what is known of the minion's clock. Nil: nothing.
+	reading atomic.Pointer[clock.Reading]
 	// fetches counts those that are being answered.
 	fetches atomic.Int32
 	texts   texts
@@ -174,7 +181,7 @@ func (h *Hub) receive(stream minionStream, first chan<- *agentpb.FromMinion, bro
 			s.close(err)
 			return
 		}
-		s.seen.Store(time.Now().UnixNano())
+		s.seen.Store(h.now().UnixNano())
 		select {
 		case s.heard <- struct{}{}:
 		default:
@@ -218,11 +225,11 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 		return nil, status.Errorf(codes.InvalidArgument, "minion %s gives no instance; an id that is new at every start is needed", id)
 	}
 	s := &session{
-		stream: stream, instance: hello.GetInstance(), version: hello.GetVersion(), opened: time.Now(),
+		stream: stream, instance: hello.GetInstance(), version: hello.GetVersion(), opened: h.now(),
 		heard: make(chan struct{}, 1), done: make(chan struct{}),
-		beats:        newAllowance(saidBurst, min(saidEvery, h.cfg.BeatEvery/2), time.Now()),
-		descriptions: newAllowance(saidBurst, saidEvery, time.Now()),
-		texts:        texts{room: make(chan struct{}, 1), all: &h.texts},
+		beats:        newAllowance(saidBurst, min(saidEvery, h.cfg.BeatEvery/2), h.now()),
+		descriptions: newAllowance(saidBurst, saidEvery, h.now()),
+		texts:        texts{now: h.now, room: make(chan struct{}, 1), all: &h.texts},
 		outputs:      outputs{all: &h.outputs},
 	}
 	s.seen.Store(s.opened.UnixNano())
@@ -271,7 +278,7 @@ func (h *Hub) admit(stream minionStream, hello *agentpb.Hello) (*session, error)
 
 // stale: nothing was heard for more than one beat.
 func (h *Hub) stale(s *session) bool {
-	return time.Now().UnixNano()-s.seen.Load() > int64(h.cfg.BeatEvery)
+	return h.now().UnixNano()-s.seen.Load() > int64(h.cfg.BeatEvery)
 }
 
 // answers finds out whether an old session still lives: it is given an empty
@@ -316,9 +323,10 @@ func (h *Hub) open(c *channel, s *session, hello *agentpb.Hello, servers []strin
 	}
 	s.c = c
 	s.clock.Heard(time.Duration(hello.GetClock()), h.deps.Clock())
+	s.said, s.welcomed, s.welcomedAt = hello.GetWallClock(), h.now().UnixNano(), h.deps.Clock()
 	s.epoch = h.nextEpoch(max(hello.GetSession(), h.inventory.session(c.id)))
 	s.control = []*agentpb.ToMinion{{Body: &agentpb.ToMinion_Welcome{Welcome: &agentpb.Welcome{
-		Node: string(h.cfg.Node), WallClock: time.Now().UnixNano(), Servers: servers,
+		Node: string(h.cfg.Node), WallClock: s.welcomed, Servers: servers,
 		BeatEvery: int64(h.cfg.BeatEvery), Session: s.epoch,
 	}}}}
 	c.session = s
@@ -369,7 +377,7 @@ func (h *Hub) nextEpoch(known int64) int64 { return max(h.epoch.Add(1), known+1)
 // waits, and only the newest of it.
 func (h *Hub) described(s *session, inv *agentpb.Inventory) {
 	s.c.mu.Lock()
-	if s.untold = inv; !s.descriptions.use(time.Now()) {
+	if s.untold = inv; !s.descriptions.use(h.now()) {
 		s.c.quiet.Store(false)
 		s.c.mu.Unlock()
 		return

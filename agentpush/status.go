@@ -65,7 +65,7 @@ func (h *Hub) Status() Status {
 		st.Forwarded += len(l.queue) + len(l.unsettled)
 		l.mu.Unlock()
 	}
-	now := time.Now().UnixNano()
+	now := h.now().UnixNano()
 	for _, c := range channels {
 		c.mu.Lock()
 		m := MinionStatus{ID: c.id, Queued: c.topic.len(), InFlight: len(c.slot), Dropped: c.dropped, Taken: c.taken}

@@ -36,6 +36,8 @@ const (
 type texts struct {
 	// all is the budget of all sessions.
 	all *budget
+	// now is the hub's clock.
+	now func() time.Time
 	// room is signaled when some have been sent.
 	room chan struct{}
 
@@ -61,7 +63,7 @@ func (t *texts) reserve(ctx context.Context) bool {
 			ok := t.all.take(maxText)
 			if ok {
 				if t.held == 0 {
-					t.since = time.Now().UnixNano()
+					t.since = t.now().UnixNano()
 				}
 				t.held += maxText
 			}
@@ -85,7 +87,7 @@ func (t *texts) give(n int) {
 	if t.gone {
 		return // drop has let go of it
 	}
-	t.since = time.Now().UnixNano()
+	t.since = t.now().UnixNano()
 	t.held -= n
 	t.all.give(n)
 	select {

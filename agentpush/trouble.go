@@ -86,8 +86,9 @@ func (h *Hub) assess(c *channel, now int64) {
 
 // beat takes a minion's word on how it is.
 func (h *Hub) beat(s *session, b *agentpb.Beat) {
-	now := time.Now()
+	now := h.now()
 	s.measure(b.GetWallClock(), now.UnixNano())
+	s.readClock(b)
 	h.inventory.setRunning(s.c.id, int(b.GetRunning()))
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
@@ -136,7 +137,7 @@ func (h *Hub) probe(c *channel, now int64) {
 // nothing is offered.
 func (h *Hub) offerNothing(c *channel) {
 	c.quiet.Store(false)
-	c.offered, c.slot, c.offeredAt = true, nil, time.Now().UnixNano()
+	c.offered, c.slot, c.offeredAt = true, nil, h.now().UnixNano()
 	c.seq++
 	c.session.control = append(c.session.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: &agentpb.Offer{Seq: c.seq}}})
 	h.kick(c)

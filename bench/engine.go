@@ -65,6 +65,9 @@ func (n *noop) Send(orders []job.Order) {
 func (n *noop) Record(_ job.Run, done func(error)) { done(nil) }
 
 func (n *noop) Get(context.Context, job.RunID) (job.Run, error) { return job.Run{}, job.ErrNotFound }
+func (n *noop) Since(context.Context, job.UID, time.Time, func(*job.Run)) (bool, error) {
+	return true, nil
+}
 
 // startEngine runs an engine against etcd in this process, with no-op minions
 // that tell sent, unless it is nil, of their orders. What is later than grace is

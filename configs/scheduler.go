@@ -42,6 +42,7 @@ type Scheduler struct {
 	LookAhead         time.Duration `mapstructure:"lookAhead"`
 	Tick              time.Duration `mapstructure:"tick"`
 	MisfireGrace      time.Duration `mapstructure:"misfireGrace"`
+	ClockBound        time.Duration `mapstructure:"clockBound"`
 	MaxMessageExpired time.Duration `mapstructure:"maxMessageExpired"`
 	History           History       `mapstructure:"history"`
 
@@ -107,7 +108,7 @@ func DefaultScheduler() Scheduler {
 		Listen: "127.0.0.1:8420", PeerListen: "127.0.0.1:7420",
 		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/carillon", DialTimeout: 5 * time.Second},
 		LeaseTTL: 5 * time.Second, LookAhead: 300 * time.Millisecond, Tick: 50 * time.Millisecond,
-		MisfireGrace: 30 * time.Second, MaxMessageExpired: time.Minute,
+		MisfireGrace: 30 * time.Second, ClockBound: 5 * time.Second, MaxMessageExpired: time.Minute,
 		History: History{PerJob: 50, MaxBytes: 64 << 20},
 		Log:     Log{Level: "info", Format: "console"},
 	}
@@ -156,6 +157,7 @@ func (c *Scheduler) Validate() error {
 	v.between("lookAhead", c.LookAhead, 50*time.Millisecond, 10*time.Second)
 	v.between("tick", c.Tick, time.Millisecond, time.Second)
 	v.between("misfireGrace", c.MisfireGrace, time.Second, 24*time.Hour)
+	v.between("clockBound", c.ClockBound, 500*time.Millisecond, time.Hour)
 	v.between("maxMessageExpired", c.MaxMessageExpired, time.Second, 24*time.Hour)
 	if c.History.PerJob < 1 {
 		v.add("history.perJob", "%d is too small; give 1 or more", c.History.PerJob)

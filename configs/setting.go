@@ -47,6 +47,7 @@ func schedulerSettings() []setting {
 		{path: "lookAhead", flag: "look-ahead", usage: "how long before its instant a fire is committed"},
 		{path: "tick", usage: "how often a shard commits what is due"},
 		{path: "misfireGrace", flag: "misfire-grace", usage: "an occurrence later than this is a misfire"},
+		{path: "clockBound", flag: "clock-bound", usage: "how far this node's clock may be off that of most nodes and minions; beyond it, the node neither plans nor holds shards"},
 		{path: "maxMessageExpired", flag: "max-message-expired", usage: "the longest that an order may wait for its minion"},
 		{path: "history.perJob", flag: "history-per-job", usage: "run records kept per job"},
 		{path: "history.maxBytes", flag: "history-max-bytes", usage: "bytes that all run records may use in etcd"},

@@ -92,7 +92,7 @@ func (s *shard) gather(now int64) (*write, error) {
 		if len(w.ops) >= maxRewriteOps || size > maxRewritten {
 			break
 		}
-		if sl.maxAt > s.state.Cursor.UnixNano() {
+		if sl.maxAt > s.decided() {
 			continue // I3: what has ended of it must stay until the cursor has passed it
 		}
 		delete(s.dirty, sl)
@@ -138,7 +138,7 @@ func (s *shard) gather(now int64) (*write, error) {
 	}
 	n := 0
 	for sl := range s.closed {
-		if sl.maxAt > s.state.Cursor.UnixNano() {
+		if sl.maxAt > s.decided() {
 			continue // I5: the cursor has to pass it first
 		}
 		if n++; n > maxHousekeeping || len(w.ops) >= maxOps {
@@ -206,7 +206,10 @@ func (s *shard) gatherState(w *write, cursor int64) error {
 	st.Unsent = 0
 	st.Schema, st.Claim, st.JobsRev = etcdkv.Schema, claim.String(), s.jobsRev
 	st.Cursor = time.Unix(0, cursor).UTC()
-	st.Node = s.cfg.Node
+	st.Node, st.Judged = s.cfg.Node, time.Unix(0, s.deps.now()).UTC()
+	if !st.Cursor.Before(st.Ahead) {
+		st.Ahead = time.Time{}
+	}
 	s.ringDirty = false
 	w.state = &st
 	text, err := etcdkv.Encode(&st)
@@ -297,6 +300,9 @@ func (s *shard) written(w *write, rev int64, err error) {
 		now := s.state
 		s.state, s.stateRev = *w.state, rev
 		lockState(&s.state, &now)
+		if s.state.Ahead.IsZero() {
+			s.ahead = ahead{}
+		}
 		if !s.ringDirty { // else what they wait for is in the next state
 			then := s.afterState
 			s.afterState = nil

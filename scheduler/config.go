@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -138,9 +139,13 @@ type Recorder interface {
 // Records reads run records.
 type Records interface {
 	Get(ctx context.Context, id job.RunID) (job.Run, error)
+	// Since calls fn with each record of a job whose instant lies after another. It
+	// reports whether none of those can have been dropped.
+	Since(ctx context.Context, uid job.UID, after time.Time, fn func(*job.Run)) (whole bool, err error)
 }
 
-// Deps is what an Engine works with. Now and Clock may be nil; all others must be set.
+// Deps is what an Engine works with. Now, Clock, Clocks and Time may be nil; all others
+// must be set.
 type Deps struct {
 	Client *clientv3.Client
 	// Renewers are clients of one endpoint each, over which lease renewals are
@@ -155,6 +160,10 @@ type Deps struct {
 	Metrics   prometheus.Registerer
 	// Now is the wall clock. Nil: time.Now.
 	Now func() time.Time
+	// Clocks reads the clocks of others. Nil: there is nobody to compare with.
+	Clocks Clocks
+	// Time is the time that the engine goes by. Nil: one is made of Now and Clock.
+	Time *clock.Clock
 	// Clock is what leases are timed by; see lock.Deps. Nil: the system's.
 	Clock func() time.Duration
 	// OnLease is told of the lease of each membership, and of 0 when one ends.
@@ -165,9 +174,13 @@ type Deps struct {
 	load  *load
 }
 
-// now returns the wall clock's time in nanoseconds since the Unix epoch.
+// now returns the time in nanoseconds since the Unix epoch, by the clock of most as
+// far as that is known.
 func (d *Deps) now() int64 {
-	if d.Now != nil {
+	switch {
+	case d.Time != nil:
+		return d.Time.Now()
+	case d.Now != nil:
 		return d.Now().UnixNano()
 	}
 	return time.Now().UnixNano()

@@ -93,7 +93,9 @@
 //	I6  The minion of a task is in the slot before the order is sent, and it
 //	    changes only in a fenced rewrite, under a new attempt or before any
 //	    owner has sent the order.
-//	I7  A fire is never dispatched before its instant.
+//	I7  A fire is never dispatched before its instant, by the clock of most (package
+//	    internal/clock), not by the owner's own. A commit carries the time by which
+//	    it was judged (Slot.CommittedAt, ShardState.Judged).
 //	I8  A minion's report is acknowledged only when the run is in history.
 //	I9  Nothing of a shard is written or dispatched after the holder's
 //	    deadline has passed: lock.Session ends before etcd could grant the
@@ -178,6 +180,16 @@
 //	    etcdkv.MaxEarlier of them; an edit that would need more is refused. What is
 //	    committed when an edit is made stands: the new schedule is planned from the
 //	    cursor, at most the look-ahead after the edit (earlier.go).
+//	I27 A node whose clock is off by more than the bound, or has stepped and is in
+//	    doubt, or has not been compared yet, takes no shard, gives up those that it
+//	    has where another node can have them, and neither plans, commits nor orders
+//	    (timekeeper.go). It looks at its clock before each step of a shard. When the
+//	    time is moved by more than the bound, its shards are read anew.
+//	I28 A cursor that lies in the future is set back to now by the next owner, or by
+//	    the same one once its clock is right. Up to where it was (ShardState.Ahead)
+//	    an instant is planned only if no open slot and no record says that it has
+//	    run or may have; if records may have been dropped, it is skipped, with the
+//	    reason. One that was recorded as missed or skipped is decided anew (ahead.go).
 //
 // # What may fail
 //
@@ -198,12 +210,23 @@
 //	history cannot be written          fires stay open, results stay on the minions
 //	owner crashes with permits         they stay until the next owner has heard of their tasks;
 //	                                   of a fire in no slot, until somebody waits for them
-//	clock steps forward                passed-over occurrences are late or misfires
-//	clock steps back                   nothing is planned again: the cursor does not move back
+//	an owner's clock steps             its time does not: it stops, until others' clocks
+//	                                   have said which is right (I27)
+//	clock steps, nobody to ask         the node stops for clock.DefaultSettle; a step that
+//	                                   stands is believed: passed-over occurrences are late
+//	                                   or misfires, and a cursor that is ahead is set back
+//	most clocks are wrong alike        they are the clock of most; when they are right again,
+//	                                   cursors are set back (I28)
+//	machine is suspended               its clock is compared before anything is planned
+//	a wrong clock put a start off      the start is as long after its commit as it was to be
+//	records of early runs are gone     the instant is skipped: nobody knows whether it ran
 //	owner dies after a record, before  the next owner finds the record and lets it stand: what a
 //	it has closed the run              minion remembers of an acknowledged task is less
 //
 // # Not promised
+//
+// That instants which passed while a clock was wrong, and were recorded as missed by
+// it, are made up for: the records say so, and they may be redone.
 //
 // Exactly-once effects. A job that needs them uses CARILLON_FIRE_ID and
 // CARILLON_TOKEN. An edit of a schedule takes effect at the owner's cursor, at

@@ -12,6 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 )
@@ -26,6 +27,10 @@ type Engine struct {
 
 	draining atomic.Bool
 	lease    atomic.Int64
+	// judged: the clock has been judged once since the start.
+	judged atomic.Bool
+	// clockChanged: the node may plan now, or may no more.
+	clockChanged chan struct{}
 	// tended is when ownership was looked at last, in Unix nanoseconds.
 	tended atomic.Int64
 
@@ -43,14 +48,20 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 	if err := errors.Join(cfg.check(), deps.check()); err != nil {
 		return nil, err
 	}
+	if deps.Time == nil {
+		deps.Time = clock.New(clock.Config{}, clock.Deps{Wall: deps.Now, Mono: deps.Clock})
+	}
 	met, err := newMetrics(deps.Metrics)
+	if err == nil {
+		err = registerClock(deps.Metrics, deps.Time)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("scheduler metrics: %w", err)
 	}
 	deps.Logger = deps.Logger.Named("scheduler")
 	return &Engine{
 		cfg: cfg.filled(), deps: deps, log: deps.Logger, met: met,
-		shards: map[job.ShardID]*shard{},
+		shards: map[job.ShardID]*shard{}, clockChanged: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -69,9 +80,9 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	clock, stopClock := context.WithCancel(ctx)
-	defer stopClock()
-	wg.Go(func() { e.watchClock(clock) })
+	keeping, stopKeeping := context.WithCancel(ctx)
+	defer stopKeeping()
+	wg.Go(func() { newTimekeeper(e).run(keeping) })
 
 	for try := 0; ctx.Err() == nil; try++ {
 		err := e.term(ctx, work)
@@ -214,38 +225,13 @@ func (e *Engine) Ready() []string {
 	if e.draining.Load() {
 		out = append(out, "the node is draining")
 	}
+	if why := e.unfit(); why != "" {
+		out = append(out, why)
+	}
 	if n := e.deps.Cluster.Unowned(); len(out) == 0 && n > 0 {
 		out = append(out, fmt.Sprintf("%d shards have no owner yet", n))
 	}
 	return out
-}
-
-// clockCheck is how often the wall clock is compared with the monotonic one, and
-// clockStep the difference that counts as a step.
-const (
-	clockCheck = time.Second
-	clockStep  = 200 * time.Millisecond
-)
-
-// watchClock reports steps of the wall clock.
-func (e *Engine) watchClock(ctx context.Context) {
-	ticker := time.NewTicker(clockCheck)
-	defer ticker.Stop()
-	start, wall := time.Now(), e.deps.now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		now := e.deps.now()
-		step := time.Duration(now-wall) - time.Since(start)
-		if step.Abs() > clockStep {
-			e.met.clockSteps.Inc()
-			e.log.Warn("the wall clock has stepped", zap.Duration("by", step))
-		}
-		start, wall = time.Now(), now
-	}
 }
 
 // Loading leaves about as much behind as the jobs themselves take. After so many

@@ -42,6 +42,8 @@ type world struct {
 	silent bool
 	hold   bool // minions accept and do not end
 	fail   bool // commands fail
+	// forgetful: the history drops records.
+	forgetful bool
 	// hosts are the minions; none: there is one, m1.
 	hosts []job.MinionID
 	// racks are the minions' values of all labels; atOnce is how many tasks were
@@ -185,6 +187,17 @@ func (w *world) Get(_ context.Context, id job.RunID) (job.Run, error) {
 	return job.Run{}, job.ErrNotFound
 }
 
+func (w *world) Since(_ context.Context, uid job.UID, after time.Time, fn func(*job.Run)) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.runs {
+		if r.FireID.Job == uid && r.ScheduledAt.After(after) {
+			fn(&r)
+		}
+	}
+	return !w.forgetful, nil
+}
+
 // bed is a test's etcd and cluster.
 type bed struct {
 	t      *testing.T
@@ -198,6 +211,8 @@ type bed struct {
 	ttl, grace time.Duration
 	// slotFires bounds their commits; 0: as it is by itself.
 	slotFires int
+	// adjust changes what a node is started with. May be nil.
+	adjust func(job.NodeID, *Config, *Deps)
 }
 
 // On a machine that is busy with much else a node may not come round for seconds.
@@ -225,13 +240,18 @@ func (b *bed) start(node job.NodeID) (e *Engine, kill, leave func()) {
 	client := b.srv.Client(b.t)
 	cluster := NewCluster(client, b.keys, b.meta)
 	m := &minions{w: b.w}
-	e, err := New(Config{
+	cfg := Config{
 		Node: node, Identity: string(node), Keys: b.keys, Meta: b.meta, LeaseTTL: b.ttl, MisfireGrace: b.grace,
 		StalledAfter: patient, RebalanceAfter: 200 * time.Millisecond, SlotFires: b.slotFires,
-	}, Deps{
+	}
+	deps := Deps{
 		Client: client, Cluster: cluster, Minions: m, History: b.w, Records: b.w, Schedules: schedule.NewCache(),
 		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
-	})
+	}
+	if b.adjust != nil {
+		b.adjust(node, &cfg, &deps)
+	}
+	e, err := New(cfg, deps)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ type metrics struct {
 	alerts        *prometheus.CounterVec
 	aside         prometheus.Gauge
 	loopDelay     prometheus.Histogram
+	turnedBack    prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -60,9 +61,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(.0001, 2, 18),
 		}),
 	}
+	m.turnedBack = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "carillon_cursors_turned_back_total", Help: "Shards that a wrong clock had planned far ahead, and that are planned from now on again.",
+	})
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay,
+		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay, m.turnedBack,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

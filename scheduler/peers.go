@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"reflect"
 	"slices"
 	"sync"
 	"syscall"
@@ -183,6 +184,9 @@ func (e *Engine) trouble() []string {
 	if last := e.tended.Load(); last != 0 && time.Since(time.Unix(0, last)) > e.cfg.StalledAfter {
 		out = append(out, "its loop has stalled")
 	}
+	if why := e.unfit(); why != "" {
+		out = append(out, why)
+	}
 	return out
 }
 
@@ -193,8 +197,8 @@ func (t *tenure) keepHealth(ctx context.Context) {
 	defer ticker.Stop()
 	var last *etcdkv.Health
 	for {
-		h := etcdkv.Health{Schema: etcdkv.Schema, Node: t.e.cfg.Node, Trouble: t.e.trouble(), Unreachable: t.peers.unreachable()}
-		if last == nil || !slices.Equal(h.Trouble, last.Trouble) || !slices.Equal(h.Unreachable, last.Unreachable) {
+		h := etcdkv.Health{Schema: etcdkv.Schema, Node: t.e.cfg.Node, Trouble: t.e.trouble(), Unreachable: t.peers.unreachable(), Clock: t.e.clockHealth()}
+		if last == nil || !slices.Equal(h.Trouble, last.Trouble) || !slices.Equal(h.Unreachable, last.Unreachable) || !reflect.DeepEqual(h.Clock, last.Clock) {
 			h.Since = time.Unix(0, t.e.deps.now()).UTC()
 			if t.publishHealth(ctx, &h) {
 				last = &h
@@ -203,6 +207,7 @@ func (t *tenure) keepHealth(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-t.e.clockChanged:
 		case <-ticker.C:
 		}
 	}

@@ -54,6 +54,9 @@ func (s *shard) plan(now int64) *batch {
 		if !ok || at > horizon {
 			break
 		}
+		if s.awaitsPast(e, at) {
+			break
+		}
 		until, skip, mine := b.round.until(s.cfg.Node, at, horizon, deadline)
 		if !mine {
 			break
@@ -101,10 +104,20 @@ func (s *shard) planTriggers(b *batch, now int64) {
 // occurrences are not run.
 func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip string) {
 	var instants []int64
+	var unknown map[int64]string // why it is not known whether it ran before
 	at, cost := e.next, s.lookCost(e)
 	for n := 0; at <= until && n < maxInstants && s.looked < planSteps; n++ {
 		s.looked += cost
-		instants = append(instants, at)
+		was, why := s.committedBefore(e, at)
+		if !was {
+			instants = append(instants, at)
+		}
+		if why != "" {
+			if unknown == nil {
+				unknown = map[int64]string{}
+			}
+			unknown[at] = why
+		}
 		if at > e.done && e.done != 0 {
 			e.period = at - e.done
 		}
@@ -116,6 +129,8 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 		switch why := s.pausedAt(e, at); {
 		case skip != "":
 			return skip
+		case unknown[at] != "":
+			return unknown[at]
 		case why != "":
 			return why
 		}

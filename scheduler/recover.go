@@ -31,6 +31,7 @@ func (s *shard) load(ctx context.Context) error {
 		if s.state, err = etcdkv.Decode[etcdkv.ShardState](key, resp.Kvs[0].Value); err != nil {
 			return err
 		}
+		s.turnBack(s.deps.now())
 		s.planned = s.state.Cursor.UnixNano()
 		ring := s.state.Ring
 		s.ring.Store(&ring)
@@ -92,6 +93,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 		}
 		for _, t := range e.Tasks {
 			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh, inherited: !fresh}
+			next.notBefore = s.rightBegin(next.notBefore, v.CommittedAt)
 			if t.State != "" {
 				next.report, next.unknown = s.unsent(f, next, t.State, t.Reason), false
 			}
@@ -134,6 +136,7 @@ func (s *shard) recover() {
 		}
 	}
 	s.promoteWaiting()
+	s.queuePast()
 	s.log.Info("shard taken", zap.Int("jobs", len(s.jobs)), zap.Int("open_fires", open),
 		zap.Time("cursor", s.state.Cursor))
 }
@@ -162,7 +165,7 @@ func (s *shard) resume(f *fire, now int64) {
 	s.joinGate(f)
 	f.giveUp = max(now, f.due()) + int64(s.cfg.MaxMessageExpired)
 	// I3: what a slot beyond the cursor holds is planned already.
-	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done {
+	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done && !s.before(last) {
 		e.done = last
 		if e.next <= last {
 			s.timers.set(e, s.nextAfter(e, last))

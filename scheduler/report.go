@@ -322,6 +322,28 @@ func brief(run *job.Run) {
 	}
 }
 
+// waits says what a fire whose time has come waits for: the word of minions that an
+// earlier owner may have ordered it from, or its next attempt.
+func (f *fire) waits(now int64) string {
+	if f.due() > now {
+		return ""
+	}
+	begins := int64(0)
+	for _, t := range f.tasks {
+		switch {
+		case t.unknown:
+			return "taken over; its minions are being asked"
+		case t.running, t.final(), t.ordered:
+		case t.notBefore > now && (begins == 0 || t.notBefore < begins):
+			begins = t.notBefore
+		}
+	}
+	if begins != 0 {
+		return "its next attempt starts at " + instant(begins).Format(time.RFC3339Nano)
+	}
+	return ""
+}
+
 // live describes the shard's open fires.
 func (s *shard) live(namespace, name string) []job.Run {
 	var out []job.Run
@@ -348,8 +370,8 @@ func (s *shard) live(namespace, name string) []job.Run {
 		if f.locking {
 			state, reason = job.StateQueued, s.waitsFor()
 		}
-		if f.recovered && f.due() <= now {
-			reason = "taken over; its minions are being asked"
+		if why := f.waits(now); why != "" {
+			reason = why
 		}
 		for _, t := range f.tasks {
 			if t.running || t.final() {

@@ -41,6 +41,9 @@ type shard struct {
 	knocked time.Time
 	knock   chan struct{}
 
+	// epoch is that of the time that the shard has begun by.
+	epoch int64
+
 	jobs map[job.Key]*entry
 	// count is len(jobs), for others.
 	count atomic.Int64
@@ -123,6 +126,7 @@ type shard struct {
 	watchers map[job.UID]*entry
 	// granted are the wishes that have been seen to, by their mod revision.
 	granted map[string]int64
+	ahead   ahead
 	// backfilled is how far backfills have come.
 	backfilled map[string]*backfilled
 
@@ -137,8 +141,12 @@ type shard struct {
 }
 
 func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met *metrics) *shard {
+	epoch := int64(0)
+	if deps.Time != nil {
+		epoch = deps.Time.Epoch()
+	}
 	s := &shard{
-		id: id, own: own, heldUntil: own.HeldUntil, cfg: cfg, deps: deps, met: met, seed: cfg.seed,
+		epoch: epoch, id: id, own: own, heldUntil: own.HeldUntil, cfg: cfg, deps: deps, met: met, seed: cfg.seed,
 		log:      deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
 		knock:    make(chan struct{}, 1),
 		jobs:     map[job.Key]*entry{},
@@ -178,6 +186,9 @@ func (s *shard) run(ctx context.Context) error {
 	defer s.wg.Wait()
 	defer cancel(errYielded)
 
+	if err := s.awaitFit(ctx); err != nil {
+		return err
+	}
 	if err := s.load(ctx); err != nil {
 		return fmt.Errorf("load shard %d: %w", s.id, err)
 	}
@@ -227,16 +238,26 @@ func (s *shard) follow(ctx context.Context, cancel context.CancelCauseFunc, pref
 // maxSleep caps every sleep, so that a step of the wall clock is seen.
 const maxSleep = time.Second
 
+// unfitPause is how long a shard waits that may not go on for its node's clock.
+const unfitPause = 100 * time.Millisecond
+
 // step does what is due and returns how long the shard may sleep.
 func (s *shard) step(ctx context.Context) time.Duration {
 	if !s.synced {
 		return maxSleep
 	}
-	now := s.deps.now()
 	if !s.own.Held() {
 		s.err = lock.ErrLost
 		return 0
 	}
+	if !s.fit() {
+		if s.err != nil {
+			return 0
+		}
+		return unfitPause
+	}
+	now := s.deps.now()
+	s.readPast()
 	s.remember(now)
 	s.reopenGate(now)
 	s.tellNext(ctx)

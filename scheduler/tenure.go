@@ -168,9 +168,9 @@ func (t *tenure) candidates() []Candidate {
 // may reports whether a member may hold shards at all.
 func (t *tenure) may(m *etcdkv.Member) bool {
 	if m.Node == t.e.cfg.Node {
-		return !t.e.draining.Load() && !t.e.deps.Cluster.drained(m.Node)
+		return !t.e.draining.Load() && !t.e.deps.Cluster.drained(m.Node) && t.e.unfit() == ""
 	}
-	return m.Phase == etcdkv.PhaseReady && !t.e.deps.Cluster.drained(m.Node) && !t.peers.suspect(m.Node)
+	return m.Phase == etcdkv.PhaseReady && !t.e.deps.Cluster.drained(m.Node) && !t.peers.suspect(m.Node) && !t.e.deps.Cluster.unfitNode(m.Node)
 }
 
 func (t *tenure) isBusy(id job.ShardID) bool {
@@ -253,8 +253,11 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	s.leave()
 	e.met.owned.Dec()
 	how := "lost"
-	if errors.Is(err, errYielded) {
+	switch {
+	case errors.Is(err, errYielded):
 		how = "passed-on"
+	case errors.Is(err, errTimeMoved):
+		how = "reckoned-anew"
 	}
 	e.met.takeovers.WithLabelValues(how).Inc()
 	e.log.Debug("shard left", zap.Stringer("shard", id), zap.String("how", how), zap.Error(err))

@@ -152,6 +152,12 @@ func (a *admission) order(o *job.Order) {
 		refusal.Reason = "reached the minion after " + whyOver
 		a.answer(refusal)
 		return
+	case a.isEarly(o):
+		// It comes again, until its time has come.
+		refusal.Known, refusal.Returned, refusal.Spooled = false, true, false
+		refusal.Reason = "its time has not come yet, by the clocks of the minion and of its node"
+		a.answers = append(a.answers, refusal)
+		return
 	case !o.NotAfter.IsZero() && a.now.After(o.NotAfter):
 		refusal.State = job.StateExpired
 		refusal.Reason = fmt.Sprintf("reached the minion %s after its delivery deadline", a.now.Sub(o.NotAfter).Round(time.Millisecond))
@@ -181,6 +187,23 @@ func (a *admission) order(o *job.Order) {
 	if a.m.place(e) {
 		a.add(e.intent())
 	}
+}
+
+// earlyBound is by how much a minion's clock and its node's may be wrong together
+// before an order counts as early.
+const earlyBound = 5 * time.Second
+
+// isEarly reports whether an order comes well before its instant, by this host's
+// clock and by the node's: its owner's is wrong.
+func (a *admission) isEarly(o *job.Order) bool {
+	if o.Task.Fire.Trigger != job.TriggerSchedule || o.ScheduledAt.IsZero() {
+		return false
+	}
+	latest := a.now
+	if own := time.Now(); own.After(latest) {
+		latest = own
+	}
+	return o.ScheduledAt.After(latest.Add(earlyBound))
 }
 
 func (a *admission) settle(r *job.Report) {

@@ -65,6 +65,8 @@
 //	    task's own copy: nobody but the minion can change it.
 //	I11. What a task starts is held against the minion's own list at its start
 //	    (package allow), and has no open files but its input and output.
+//	I12. An order of a schedule is not accepted more than 5 s before its instant, by
+//	    this host's clock and by its node's: it is given back, and comes again.
 //
 // # Waiting beyond a lease
 //

@@ -348,6 +348,10 @@ func (s *session) send(ctx, sctx context.Context) error {
 	defer beat.Stop()
 	stop := ctx.Done()
 	var leave, giveUp <-chan time.Time
+	// At once, so that the node can compare the clocks.
+	if err := s.stream.Send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Beat{Beat: m.beatNow()}}); err != nil {
+		return err
+	}
 	for {
 		if err := s.flush(); err != nil {
 			return err

@@ -2765,6 +2765,95 @@ func (x *LiveRunsResponse) GetShards() []uint32 {
 	return nil
 }
 
+type TimeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimeRequest) Reset() {
+	*x = TimeRequest{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimeRequest) ProtoMessage() {}
+
+func (x *TimeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimeRequest.ProtoReflect.Descriptor instead.
+func (*TimeRequest) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+}
+
+type TimeResponse struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	WallClock int64                  `protobuf:"varint,1,opt,name=wall_clock,json=wallClock,proto3" json:"wall_clock,omitempty"`
+	// doubtful: the clock has stepped, and should not count.
+	Doubtful      bool `protobuf:"varint,2,opt,name=doubtful,proto3" json:"doubtful,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimeResponse) Reset() {
+	*x = TimeResponse{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimeResponse) ProtoMessage() {}
+
+func (x *TimeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimeResponse.ProtoReflect.Descriptor instead.
+func (*TimeResponse) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *TimeResponse) GetWallClock() int64 {
+	if x != nil {
+		return x.WallClock
+	}
+	return 0
+}
+
+func (x *TimeResponse) GetDoubtful() bool {
+	if x != nil {
+		return x.Doubtful
+	}
+	return false
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2773,7 +2862,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2874,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2887,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
 }
 
 type StatusResponse struct {
@@ -2811,7 +2900,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2823,7 +2912,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2836,7 +2925,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -3082,15 +3171,21 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x03job\x18\x02 \x01(\tR\x03job\">\n" +
 	"\x10LiveRunsResponse\x12\x12\n" +
 	"\x04runs\x18\x01 \x03(\fR\x04runs\x12\x16\n" +
-	"\x06shards\x18\x02 \x03(\rR\x06shards\"\x0f\n" +
+	"\x06shards\x18\x02 \x03(\rR\x06shards\"\r\n" +
+	"\vTimeRequest\"I\n" +
+	"\fTimeResponse\x12\x1d\n" +
+	"\n" +
+	"wall_clock\x18\x01 \x01(\x03R\twallClock\x12\x1a\n" +
+	"\bdoubtful\x18\x02 \x01(\bR\bdoubtful\"\x0f\n" +
 	"\rStatusRequest\"(\n" +
 	"\x0eStatusResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\fR\x06status2Q\n" +
 	"\x04Push\x12I\n" +
-	"\aSession\x12\x1d.carillon.agent.v1.FromMinion\x1a\x1b.carillon.agent.v1.ToMinion(\x010\x012\xc0\x02\n" +
+	"\aSession\x12\x1d.carillon.agent.v1.FromMinion\x1a\x1b.carillon.agent.v1.ToMinion(\x010\x012\x89\x03\n" +
 	"\x04Peer\x12F\n" +
 	"\x04Link\x12\x1c.carillon.agent.v1.PeerFrame\x1a\x1c.carillon.agent.v1.PeerFrame(\x010\x01\x12S\n" +
-	"\bLiveRuns\x12\".carillon.agent.v1.LiveRunsRequest\x1a#.carillon.agent.v1.LiveRunsResponse\x12M\n" +
+	"\bLiveRuns\x12\".carillon.agent.v1.LiveRunsRequest\x1a#.carillon.agent.v1.LiveRunsResponse\x12G\n" +
+	"\x04Time\x12\x1e.carillon.agent.v1.TimeRequest\x1a\x1f.carillon.agent.v1.TimeResponse\x12M\n" +
 	"\x06Status\x12 .carillon.agent.v1.StatusRequest\x1a!.carillon.agent.v1.StatusResponse\x12L\n" +
 	"\x06Output\x12 .carillon.agent.v1.OutputRequest\x1a\x1e.carillon.agent.v1.OutputChunk0\x01B5Z3github.com/carillon-cron/carillon/agentpush/agentpbb\x06proto3"
 
@@ -3106,7 +3201,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
@@ -3140,12 +3235,14 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Fan)(nil),              // 29: carillon.agent.v1.Fan
 	(*LiveRunsRequest)(nil),  // 30: carillon.agent.v1.LiveRunsRequest
 	(*LiveRunsResponse)(nil), // 31: carillon.agent.v1.LiveRunsResponse
-	(*StatusRequest)(nil),    // 32: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 33: carillon.agent.v1.StatusResponse
-	nil,                      // 34: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 35: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 36: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 37: carillon.agent.v1.Step.EnvEntry
+	(*TimeRequest)(nil),      // 32: carillon.agent.v1.TimeRequest
+	(*TimeResponse)(nil),     // 33: carillon.agent.v1.TimeResponse
+	(*StatusRequest)(nil),    // 34: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 35: carillon.agent.v1.StatusResponse
+	nil,                      // 36: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 37: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 38: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 39: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
@@ -3164,16 +3261,16 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	7,  // 13: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
 	2,  // 14: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
 	5,  // 15: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	34, // 16: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	35, // 17: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	36, // 16: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	37, // 17: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
 	12, // 18: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
 	16, // 19: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
 	17, // 20: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
 	11, // 21: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	36, // 22: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	38, // 22: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
 	15, // 23: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
 	13, // 24: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	37, // 25: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	39, // 25: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
 	11, // 26: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
 	11, // 27: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
 	19, // 28: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
@@ -3195,15 +3292,17 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	0,  // 44: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
 	26, // 45: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
 	30, // 46: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	32, // 47: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	22, // 48: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 49: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	26, // 50: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	31, // 51: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	33, // 52: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	24, // 53: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	49, // [49:54] is the sub-list for method output_type
-	44, // [44:49] is the sub-list for method input_type
+	32, // 47: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
+	34, // 48: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	22, // 49: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 50: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	26, // 51: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	31, // 52: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	33, // 53: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
+	35, // 54: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	24, // 55: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	50, // [50:56] is the sub-list for method output_type
+	44, // [44:50] is the sub-list for method input_type
 	44, // [44:44] is the sub-list for extension type_name
 	44, // [44:44] is the sub-list for extension extendee
 	0,  // [0:44] is the sub-list for field type_name
@@ -3245,7 +3344,7 @@ func file_agentpush_agentpb_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

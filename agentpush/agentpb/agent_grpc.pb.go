@@ -127,6 +127,7 @@ var Push_ServiceDesc = grpc.ServiceDesc{
 const (
 	Peer_Link_FullMethodName     = "/carillon.agent.v1.Peer/Link"
 	Peer_LiveRuns_FullMethodName = "/carillon.agent.v1.Peer/LiveRuns"
+	Peer_Time_FullMethodName     = "/carillon.agent.v1.Peer/Time"
 	Peer_Status_FullMethodName   = "/carillon.agent.v1.Peer/Status"
 	Peer_Output_FullMethodName   = "/carillon.agent.v1.Peer/Output"
 )
@@ -142,6 +143,8 @@ type PeerClient interface {
 	Link(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PeerFrame, PeerFrame], error)
 	// LiveRuns lists the runs that the callee's engine holds open, as JSON.
 	LiveRuns(ctx context.Context, in *LiveRunsRequest, opts ...grpc.CallOption) (*LiveRunsResponse, error)
+	// Time reads the callee's wall clock.
+	Time(ctx context.Context, in *TimeRequest, opts ...grpc.CallOption) (*TimeResponse, error)
 	// Status tells what the callee's hub holds, as JSON.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
 	// Output reads a task's full output from a minion that the callee holds.
@@ -173,6 +176,16 @@ func (c *peerClient) LiveRuns(ctx context.Context, in *LiveRunsRequest, opts ...
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LiveRunsResponse)
 	err := c.cc.Invoke(ctx, Peer_LiveRuns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Time(ctx context.Context, in *TimeRequest, opts ...grpc.CallOption) (*TimeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TimeResponse)
+	err := c.cc.Invoke(ctx, Peer_Time_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +232,8 @@ type PeerServer interface {
 	Link(grpc.BidiStreamingServer[PeerFrame, PeerFrame]) error
 	// LiveRuns lists the runs that the callee's engine holds open, as JSON.
 	LiveRuns(context.Context, *LiveRunsRequest) (*LiveRunsResponse, error)
+	// Time reads the callee's wall clock.
+	Time(context.Context, *TimeRequest) (*TimeResponse, error)
 	// Status tells what the callee's hub holds, as JSON.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Output reads a task's full output from a minion that the callee holds.
@@ -238,6 +253,9 @@ func (UnimplementedPeerServer) Link(grpc.BidiStreamingServer[PeerFrame, PeerFram
 }
 func (UnimplementedPeerServer) LiveRuns(context.Context, *LiveRunsRequest) (*LiveRunsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LiveRuns not implemented")
+}
+func (UnimplementedPeerServer) Time(context.Context, *TimeRequest) (*TimeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Time not implemented")
 }
 func (UnimplementedPeerServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
@@ -291,6 +309,24 @@ func _Peer_LiveRuns_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Time_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TimeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Time(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Time_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Time(ctx, req.(*TimeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Peer_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatusRequest)
 	if err := dec(in); err != nil {
@@ -330,6 +366,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LiveRuns",
 			Handler:    _Peer_LiveRuns_Handler,
+		},
+		{
+			MethodName: "Time",
+			Handler:    _Peer_Time_Handler,
 		},
 		{
 			MethodName: "Status",

@@ -25,6 +25,7 @@ import (
 	"github.com/carillon-cron/carillon/history"
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/update"
@@ -63,8 +64,9 @@ type Node struct {
 	registrar *registrar.Registrar
 	// watchdog is nil when the node has none.
 	watchdog *watchdog
-	// clock is the engine's; nil: the system's.
+	// clock is the wall clock; nil: the system's. time is what the node goes by.
 	clock func() time.Time
+	time  *clock.Clock
 
 	apiListener net.Listener
 	// socket is nil when there is none.
@@ -122,9 +124,10 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		n.onClose(func() { _ = c.Close() })
 		renewers = append(renewers, c)
 	}
-	clock, stopClock := context.WithCancel(context.WithoutCancel(ctx))
+	faulty, stopClock := context.WithCancel(context.WithoutCancel(ctx))
 	n.onClose(stopClock)
-	n.clock = faultClock(clock)
+	n.clock = faultClock(faulty)
+	n.time = clock.New(clock.Config{Bound: cfg.ClockBound}, clock.Deps{Wall: n.clock})
 	bounded, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards)
@@ -313,6 +316,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, agentpush.Deps{
 		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Revoked: sink.revoked, Texts: newTexts(n.client, n.keys),
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
+		Now:             func() time.Time { return time.Unix(0, n.time.Now()) }, Witness: n.time.Witness,
 	}); err != nil {
 		return err
 	}
@@ -328,7 +332,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: n.hub, History: n.sink, Records: n.store,
-		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Now: n.clock,
+		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub,
 	}); err != nil {
 		return err
 	}
@@ -337,7 +341,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), Logger: n.log,
-		Enrollment: enrollment(n.registrar), Dispatch: n.hub,
+		Enrollment: enrollment(n.registrar), Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
 		return err
 	}

@@ -210,6 +210,24 @@ func TestDoctorFinds(t *testing.T) {
 		{"trouble", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Trouble: []string{"its loop stands still"}})
 		}, "health", CheckWarn, "n1: its loop stands still"},
+		{"a wrong clock", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{AheadMillis: 8 * 3600_000, Nodes: 2, Unfit: "its clock is 8h0m0s ahead"}})
+		}, "clocks", CheckFail, "n1 neither plans nor holds shards: its clock is 8h0m0s ahead"},
+		{"a clock that is off", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{AheadMillis: -1500, Nodes: 2}})
+		}, "clocks", CheckWarn, "the clock of n1 is 1.5s behind that of most"},
+		{"nothing to compare a clock with", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{}})
+		}, "clocks", CheckOK, "n1 has nothing to compare its clock with"},
+		{"right clocks", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{Nodes: 2}})
+		}, "clocks", CheckOK, "1 node in time"},
+		{"a cursor in the future", func(t *testing.T, e *env) {
+			e.put(t, e.keys.State(3), etcdkv.ShardState{Cursor: e.now().Add(8 * time.Hour), Node: "n2"})
+		}, "cursors", CheckFail, "shard 3 is planned up to"},
+		{"a cursor that was set back", func(t *testing.T, e *env) {
+			e.put(t, e.keys.State(3), etcdkv.ShardState{Cursor: e.now(), Ahead: e.now().Add(8 * time.Hour), Node: "n2"})
+		}, "cursors", CheckWarn, "shard 3 was planned up to"},
 		{"a group that nobody fires", func(t *testing.T, e *env) {
 			e.apply(t, group("g", job.GroupSpec{}), object("x", in("g")))
 		}, "groups", CheckFail, "group ops/g has no owner, so its 1 job does not fire"},

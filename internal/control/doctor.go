@@ -43,7 +43,7 @@ func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]Check, error){
-		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkUpdate,
+		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkUpdate,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {

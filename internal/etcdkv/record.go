@@ -119,6 +119,19 @@ type Health struct {
 	// Unreachable are the peers whose address or port does not answer.
 	Unreachable []job.NodeID `json:"unreachable,omitempty"`
 	Since       time.Time    `json:"since"`
+	// Clock is what it has found out about its clock; nil: nothing yet.
+	Clock *ClockHealth `json:"clock,omitempty"`
+}
+
+// ClockHealth is what a node says of its clock.
+type ClockHealth struct {
+	// AheadMillis is how far it is ahead of the clock of most, in tenths of a second.
+	AheadMillis int64 `json:"aheadMillis,omitempty"`
+	// Nodes and Minions count the clocks that it was compared with.
+	Nodes   int `json:"nodes,omitempty"`
+	Minions int `json:"minions,omitempty"`
+	// Unfit is why the node neither plans nor holds shards; empty: it may.
+	Unfit string `json:"unfit,omitempty"`
 }
 
 // StoredGroup is the value of a group's key.
@@ -223,8 +236,13 @@ type ShardState struct {
 	// Claim is unique per commit, so that an ambiguous answer can be resolved.
 	// A job's move out of the shard changes it too.
 	Claim string `json:"claim"`
-	// Node is who committed last.
-	Node job.NodeID `json:"node,omitempty"`
+	// Node is who committed last, Judged the time by which it did; zero: of an older
+	// release.
+	Node   job.NodeID `json:"node,omitempty"`
+	Judged time.Time  `json:"judged,omitzero"`
+	// Ahead is up to where occurrences after Cursor may have been committed: the
+	// cursor was there, by a clock that was wrong, and was set back. Zero: it was not.
+	Ahead time.Time `json:"ahead,omitzero"`
 	// Ring is what a group's mode remembers of its nodes.
 	Ring []RingNode `json:"ring,omitempty"`
 	// Mutex is the lock that the group's runs hold, MutexLease the lease that

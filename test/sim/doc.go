@@ -1,14 +1,14 @@
 // Package sim runs whole scheduler nodes against an etcd in memory, on a virtual
 // clock, and disturbs them: nodes crash and come back, stand still, lose their
 // way to etcd in one direction or both, get answers late, lost or ambiguous,
-// have their clocks stepped, and jobs are edited and started by hand meanwhile.
+// have their clocks stepped by hours, and jobs are edited and started by hand meanwhile.
 // An oracle then holds what ran and what is recorded against the schedules:
 //
 //	S1  every occurrence has a record, and one that did not run says why
 //	S2  no attempt of a task is started twice, and a fire whose attempt may have
 //	    run is not tried under another name
 //	S3  nothing is started under a token older than one that its minion has seen
-//	S4  nothing starts before its instant, by the clock of the node that sent it
+//	S4  nothing starts before its instant, by the true time: most clocks are right
 //	S5  what is recorded as run did run, and the other way round
 //	S6  in the end nothing is left over: no slot, no trigger, no note
 //

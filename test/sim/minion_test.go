@@ -128,6 +128,9 @@ func (way *wire) Connected(id job.MinionID) bool {
 	return !way.f.each[id].away
 }
 
+// clockSlack is how little a clock may be off without being corrected.
+const clockSlack = 11 * time.Millisecond
+
 // Send implements scheduler.Minions.
 func (way *wire) Send(orders []job.Order) {
 	f := way.f
@@ -137,8 +140,8 @@ func (way *wire) Send(orders []job.Order) {
 		return
 	}
 	for _, o := range orders {
-		if way.node.now().Before(o.ScheduledAt) {
-			f.broken = append(f.broken, fmt.Sprintf("S4: %v sent early by %s", o.Task, way.node.id))
+		if early := time.Until(o.ScheduledAt); early > clockSlack {
+			f.broken = append(f.broken, fmt.Sprintf("S4: %v sent %v early by %s", o.Task, early, way.node.id))
 		}
 		f.later(func() { f.order(f.each[o.Task.Minion], o) })
 	}

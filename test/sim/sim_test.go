@@ -124,9 +124,14 @@ func (w *world) disturb() {
 		link := n.link
 		time.AfterFunc(away, func() { link.Set(fakeetcd.Faults{}) })
 	case 6:
-		to := time.Duration(w.rnd.Int64N(2*int64(maxSkew))) - maxSkew
-		w.tell("the clock of %s is wrong by %v", n.id, to)
+		most := []time.Duration{slightSkew, maxSkew}[w.rnd.IntN(2)]
+		to := time.Duration(w.rnd.Int64N(2*int64(most))) - most
+		for _, o := range w.nodes { // most of the clocks are right
+			o.step(0)
+		}
+		w.tell("the clock of %s is wrong by %v for %v", n.id, to, away)
 		n.step(to)
+		time.AfterFunc(away, func() { n.step(0) })
 	case 7:
 		m := w.fleet.each[job.MinionID(fmt.Sprintf("m%d", 1+w.rnd.IntN(minions)))]
 		w.tell("minion %s is away for %v", m.id, away)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/testkit/fakeetcd"
 	"github.com/carillon-cron/carillon/job"
@@ -24,8 +26,9 @@ const (
 	minions  = 3
 	shards   = 4
 	leaseTTL = 5 * time.Second
-	// maxSkew is by how much a node's clock may be wrong.
-	maxSkew = 3 * time.Second
+	// A node's clock may be wrong by slightSkew, by which it goes on, or by maxSkew.
+	slightSkew = 3 * time.Second
+	maxSkew    = 8 * time.Hour
 )
 
 // world is a cluster in a bubble.
@@ -50,7 +53,9 @@ type world struct {
 type node struct {
 	id   job.NodeID
 	skew time.Duration
-	mu   sync.Mutex // guards skew
+	mu   sync.Mutex // guards skew and time
+	// time is what it goes by; nil while it is dead.
+	time *clock.Clock
 
 	engine *scheduler.Engine
 	link   *fakeetcd.Link
@@ -67,6 +72,12 @@ func (n *node) step(to time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.skew = to
+}
+
+func (n *node) goesBy(c *clock.Clock) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.time = c
 }
 
 // planned is a job and all that its schedule was.
@@ -107,11 +118,14 @@ func (w *world) start(n *node) {
 	cluster := scheduler.NewCluster(client, w.keys, w.meta)
 	way := &wire{f: w.fleet}
 	began := time.Now()
+	mono := func() time.Duration { return time.Since(began) }
+	goes := clock.New(clock.Config{}, clock.Deps{Wall: n.now, Mono: mono})
+	n.goesBy(goes)
 	engine, err := scheduler.New(scheduler.Config{
 		Node: n.id, Identity: string(n.id), Keys: w.keys, Meta: w.meta, LeaseTTL: leaseTTL, RebalanceAfter: time.Second,
 	}, scheduler.Deps{
 		Client: client, Cluster: cluster, Minions: way, History: w.store, Records: w.store, Schedules: schedule.NewCache(),
-		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(), Now: n.now, Clock: func() time.Duration { return time.Since(began) },
+		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(), Clock: mono, Time: goes, Clocks: clocks{w, mono},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -132,9 +146,40 @@ func (w *world) start(n *node) {
 		cancel()
 		wg.Wait()
 		w.fleet.leave(way)
+		n.goesBy(nil)
 		_ = client.Close()
 		n.engine = nil
 	})
+}
+
+// clocks reads the clocks of nodes, and of minions, which are right, against a
+// monotonic clock.
+type clocks struct {
+	w    *world
+	mono func() time.Duration
+}
+
+// PeerClock implements scheduler.Clocks.
+func (c clocks) PeerClock(_ context.Context, id job.NodeID) (clock.Reading, error) {
+	for _, n := range c.w.nodes {
+		n.mu.Lock()
+		of := n.time
+		n.mu.Unlock()
+		if n.id != id || of == nil {
+			continue
+		}
+		wall, sure := of.Witness()
+		if !sure {
+			return clock.Reading{}, clock.ErrDoubtful
+		}
+		return clock.Trip(wall, c.mono(), c.mono()), nil
+	}
+	return clock.Reading{}, job.ErrUnavailable
+}
+
+// MinionClocks implements scheduler.Clocks.
+func (c clocks) MinionClocks(int) []clock.Reading {
+	return slices.Repeat([]clock.Reading{clock.Trip(time.Now().UnixNano(), c.mono(), c.mono())}, minions)
 }
 
 // crash ends a node: nothing of it gets out any more.
@@ -264,4 +309,15 @@ func (s *store) Get(_ context.Context, id job.RunID) (job.Run, error) {
 		return r, nil
 	}
 	return job.Run{}, job.ErrNotFound
+}
+
+func (s *store) Since(_ context.Context, uid job.UID, after time.Time, fn func(*job.Run)) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.runs {
+		if r.FireID.Job == uid && r.ScheduledAt.After(after) {
+			fn(&r)
+		}
+	}
+	return true, nil
 }

@@ -47,6 +47,7 @@ func Rules() Table {
 		"carillon.agent.v1.PeerFrame.batch": node,
 		"carillon.agent.v1.Peer.LiveRuns":   node,
 		"carillon.agent.v1.Peer.Status":     node,
+		"carillon.agent.v1.Peer.Time":       node,
 		"carillon.agent.v1.Peer.Output":     node,
 	}
 }

@@ -1,0 +1,41 @@
+package etcd
+
+import (
+	"context"
+	"time"
+
+	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// sincePage is how many records are read at a time.
+const sincePage = 200
+
+// Since calls fn with each record of a job whose instant lies after another, newest
+// first. It reports whether these are all that there ever were: of a job the newest
+// are kept (H3), so they are when an older one is, or when there are so few that
+// none was dropped. What the cap on bytes drops is the oldest as well.
+func (s *Store) Since(ctx context.Context, uid job.UID, after time.Time, fn func(*job.Run)) (whole bool, err error) {
+	q := history.Query{UID: uid, Limit: sincePage}
+	for n := 0; ; {
+		page, err := s.List(ctx, q)
+		if err != nil {
+			return false, err
+		}
+		for i := range page.Runs {
+			r := &page.Runs[i]
+			if r.FireID.Job != uid {
+				continue
+			}
+			if !r.ScheduledAt.After(after) {
+				return true, nil
+			}
+			n++
+			fn(r)
+		}
+		if page.Next == "" {
+			return n < s.cfg.Keep, nil
+		}
+		q.Cursor = page.Next
+	}
+}
