@@ -104,6 +104,9 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 			"--node", name, "--etcd-endpoints", strings.Join(reached, ","), "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
 			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep),
 		}
+		if s.grace > 0 {
+			args = append(args, "--misfire-grace", s.grace.String())
+		}
 		if network.apart {
 			args = append(args, "--open-api")
 		} else {

@@ -16,7 +16,7 @@
 //	             says, with a reason, why they were not run
 //	unaccounted  fires about which trace and records disagree: recorded as run
 //	             without a trace, in the trace without a record that says so,
-//	             started before their instant, or no occurrence of their job; and
+//	             recorded twice, or no occurrence of their job; and
 //	             those of which nobody knows whether they ran, though no host and
 //	             no shim dies here
 //	stale        tasks that were started under a token after the lease of its
@@ -25,6 +25,8 @@
 //	             been renewed
 //	crowded      runs of a group that were under way while others were whose end
 //	             they should have waited for
+//	out of order runs of an ordered group that started after one of a later instant
+//	early        runs that started before their instant
 //
 // The last line is the result; the exit code is 0 if all of these are 0. In it
 // is how long shards of a disturbed node were without a new grant, by the
@@ -45,7 +47,10 @@
 // started again; in etcd-slow a proxy holds back what is said to etcd. In clock
 // the clocks of schedulers step, by up to two seconds, and fires may start so
 // much early. In herd twenty times as many jobs as there are steady ones are due
-// in one second; herd_drain_ms is when the last of their orders was sent. soak
+// in one second; herd_drain_ms is when the last of their orders was sent. In
+// overload ten times as many jobs are due every second as -jobs says, more than the
+// host can run: what is later than 5 s is missed, everything is accounted for, and the
+// shards of a node that is killed are taken over as fast as ever. soak
 // does all of this, gathers records before history forgets them, and wants
 // memory, goroutines and etcd's size to stay flat: the median of the last third
 // of the measurements may be 1.3 times that of the middle third.

@@ -41,9 +41,10 @@ type verdict struct {
 	duplicates  []finding
 	missing     []finding
 	unaccounted []finding
-	// stale are starts under an old token, crowded runs that should have waited.
-	stale   []finding
-	crowded []finding
+	// stale are starts under an old token, crowded runs that should have waited,
+	// disordered runs of an ordered group that started after one of a later instant,
+	// early those that started before their instant.
+	stale, crowded, disordered, early []finding
 	// grew are the sizes that did not stay flat.
 	grew   []string
 	states map[job.State]int
@@ -51,7 +52,8 @@ type verdict struct {
 }
 
 func (v *verdict) good() bool {
-	return len(v.duplicates) == 0 && len(v.missing) == 0 && len(v.unaccounted) == 0 && len(v.stale) == 0 && len(v.crowded) == 0 && len(v.grew) == 0
+	return len(v.duplicates) == 0 && len(v.missing) == 0 && len(v.unaccounted) == 0 && len(v.stale) == 0 &&
+		len(v.crowded) == 0 && len(v.disordered) == 0 && len(v.early) == 0 && len(v.grew) == 0
 }
 
 // maxOccurrences bounds how many occurrences of one job are listed.
@@ -71,6 +73,7 @@ func judge(e evidence) verdict {
 	v.judgeRecords(e, records)
 	v.judgeStarts(e)
 	v.judgeGroups(e)
+	v.judgeOrder(e)
 	// A share of an occurrence speaks for the occurrence.
 	shared := map[job.FireID]bool{}
 	for fire := range e.trace {
@@ -150,7 +153,7 @@ func (v *verdict) judgeRecords(e evidence, records map[job.FireID]*job.Run) {
 			late := r.StartedAt.Sub(r.ScheduledAt)
 			v.late = append(v.late, late)
 			if late < -e.early {
-				v.unaccounted = append(v.unaccounted, finding{r.FireID, fmt.Sprintf("started %v before its instant", -late)})
+				v.early = append(v.early, finding{r.FireID, fmt.Sprintf("started %v before its instant", -late)})
 			}
 		}
 		if records[r.FireID] != r {
@@ -260,6 +263,33 @@ func (v *verdict) judgeGroups(e evidence) {
 			if n += x.step; n > limit[name] {
 				v.crowded = append(v.crowded, finding{x.fire, fmt.Sprintf("is number %d under way in %s, which allows %d", n, name, limit[name])})
 			}
+		}
+	}
+}
+
+// judgeOrder looks for runs of ordered groups that started after one of a later
+// instant.
+func (v *verdict) judgeOrder(e evidence) {
+	started := map[string][]*job.Run{}
+	for i := range e.runs {
+		r := &e.runs[i]
+		group := e.plans[r.FireID.Job].group
+		if e.groups[group].Ordered && !r.StartedAt.IsZero() {
+			started[group] = append(started[group], r)
+		}
+	}
+	for group, runs := range started {
+		slices.SortFunc(runs, func(a, b *job.Run) int {
+			return cmp.Or(a.StartedAt.Compare(b.StartedAt), a.ScheduledAt.Compare(b.ScheduledAt))
+		})
+		latest := runs[0]
+		for _, r := range runs {
+			if r.ScheduledAt.Before(latest.ScheduledAt) {
+				v.disordered = append(v.disordered, finding{r.FireID, fmt.Sprintf("started after the run of %s, %v later, in ordered group %s",
+					e.plans[latest.FireID.Job].key, latest.ScheduledAt.Sub(r.ScheduledAt), group)})
+				continue
+			}
+			latest = r
 		}
 	}
 }

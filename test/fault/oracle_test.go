@@ -70,7 +70,7 @@ func TestJudge(t *testing.T) {
 			"unaccounted 0: ran, and is no occurrence of its job"},
 		"two records": {func(e *evidence) { e.runs = append(e.runs, record(1, job.StateSucceeded, "")) }, "unaccounted 1: has two records"},
 		"too early": {func(e *evidence) { e.runs[one].StartedAt = at(1).Time().Add(-time.Millisecond) },
-			"unaccounted 1: started 1ms before its instant"},
+			"early 1: started 1ms before its instant"},
 		"an old token": {func(e *evidence) {
 			e.starts = []started{{at(1), job.Token{Revision: 5}, at(4).Time()}}
 			e.last = func(_ job.ShardID, rev int64) (time.Time, bool) { return at(2).Time(), rev < 6 }
@@ -90,6 +90,12 @@ func TestJudge(t *testing.T) {
 			e.runs[one].StartedAt, e.runs[one].EndedAt = at(1).Time(), at(3).Time()
 			e.runs[two].StartedAt, e.runs[two].EndedAt = at(2).Time(), at(3).Time()
 		}, "crowded 2: is number 2 under way in ordered group g, which allows 1"},
+		"out of order": {func(e *evidence) {
+			e.groups = map[string]job.GroupSpec{"g": {Ordered: true}}
+			e.plans[uid] = plan{key: job.Key{Namespace: "n", Name: "j"}, after: from, set: set, group: "g"}
+			e.runs[one].StartedAt, e.runs[one].EndedAt = at(4).Time(), at(5).Time()
+			e.runs[two].StartedAt, e.runs[two].EndedAt = at(2).Time(), at(3).Time()
+		}, "out of order 1: started after the run of n/j, 1s later, in ordered group g"},
 		"shares": {func(e *evidence) {
 			share := at(2)
 			share.Share = 7
@@ -126,7 +132,7 @@ func told(v *verdict, from time.Time) string {
 	for _, kind := range []struct {
 		name string
 		list []finding
-	}{{"duplicate", v.duplicates}, {"missing", v.missing}, {"unaccounted", v.unaccounted}, {"stale", v.stale}, {"crowded", v.crowded}} {
+	}{{"duplicate", v.duplicates}, {"missing", v.missing}, {"unaccounted", v.unaccounted}, {"stale", v.stale}, {"crowded", v.crowded}, {"out of order", v.disordered}, {"early", v.early}} {
 		for _, f := range kind.list {
 			second := f.fire.Time().Sub(from).Truncate(time.Second).Seconds()
 			out = append(out, kind.name+" "+string(rune('0'+int(second)))+": "+f.what)
@@ -151,7 +157,7 @@ func TestLastLine(t *testing.T) {
 	var out bytes.Buffer
 	r.print(&out)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	want := "FAULT scenario=kill seed=7 fires=40 duplicates=0 missing=1 unaccounted=0 stale=0 late_ms_p99=3" +
+	want := "FAULT scenario=kill seed=7 fires=40 duplicates=0 missing=1 unaccounted=0 stale=0 crowded=0 out_of_order=0 early=0 late_ms_p99=3" +
 		" takeovers_kill=3 takeover_ms_kill_p50=5 takeover_ms_kill_p99=9 takeover_ms_kill_max=9"
 	if diff := cmp.Diff(want, lines[len(lines)-1]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -45,6 +45,7 @@ func (r *result) print(w io.Writer) {
 	}{
 		{"duplicates", r.verdict.duplicates}, {"missing", r.verdict.missing}, {"unaccounted", r.verdict.unaccounted},
 		{"stale", r.verdict.stale}, {"crowded", r.verdict.crowded},
+		{"out of order", r.verdict.disordered}, {"early", r.verdict.early},
 	} {
 		for i, f := range kind.list {
 			if i == shown {
@@ -72,9 +73,10 @@ func (r *result) print(w io.Writer) {
 		fmt.Fprintf(w, " %s=%d", s, r.verdict.states[s])
 	}
 	fmt.Fprintln(w)
-	fmt.Fprintf(w, "FAULT scenario=%s seed=%d fires=%d duplicates=%d missing=%d unaccounted=%d stale=%d late_ms_p99=%d",
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d fires=%d duplicates=%d missing=%d unaccounted=%d stale=%d crowded=%d out_of_order=%d early=%d late_ms_p99=%d",
 		r.options.scenario, r.options.seed, r.verdict.fires,
-		len(r.verdict.duplicates), len(r.verdict.missing), len(r.verdict.unaccounted), len(r.verdict.stale), millis(quantile(r.verdict.late, .99)))
+		len(r.verdict.duplicates), len(r.verdict.missing), len(r.verdict.unaccounted), len(r.verdict.stale),
+		len(r.verdict.crowded), len(r.verdict.disordered), len(r.verdict.early), millis(quantile(r.verdict.late, .99)))
 	for _, why := range slices.Sorted(maps.Keys(r.takeovers)) {
 		took := r.takeovers[why]
 		fmt.Fprintf(w, " takeovers_%[1]s=%[2]d takeover_ms_%[1]s_p50=%[3]d takeover_ms_%[1]s_p99=%[4]d takeover_ms_%[1]s_max=%[5]d",

@@ -160,6 +160,9 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) error {
 	s := scenarios()[r.options.scenario]
 	r.work = workload{groups: s.groups, jobs: r.options.jobs, trace: tracePath}
+	if s.times > 0 {
+		r.work.jobs, r.work.misfire = s.times*r.options.jobs, job.MisfireSkip
+	}
 	r.evidence.groups = r.work.groups
 	for _, file := range r.work.files(true) {
 		if err := c.api.apply(ctx, file); err != nil {
@@ -183,8 +186,8 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 		}
 		c.event("%d jobs are due at %v", r.work.herd, r.work.herdAt.Format(time.TimeOnly))
 	}
-	if len(jobs) != r.options.jobs+r.work.herd {
-		return fmt.Errorf("%d jobs are listed, want %d", len(jobs), r.options.jobs)
+	if want := r.work.jobs + r.work.herd; len(jobs) != want {
+		return fmt.Errorf("%d jobs are listed, want %d", len(jobs), want)
 	}
 	if r.evidence.plans, err = plans(jobs); err != nil {
 		return err
@@ -198,8 +201,8 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 		for fire := range t {
 			fired[fire.Job] = true
 		}
-		if len(fired) < r.options.jobs {
-			return fmt.Errorf("%d of %d have fired", len(fired), r.options.jobs)
+		if len(fired) < r.work.jobs {
+			return fmt.Errorf("%d of %d have fired", len(fired), r.work.jobs)
 		}
 		return nil
 	})

@@ -31,6 +31,10 @@ type scenario struct {
 	proxied bool
 	// herd is how many jobs, for each of the steady ones, are due at one second.
 	herd int
+	// times is how many times the jobs there are, whose misfires are skipped and late
+	// after grace; 0: once, and as nodes do by themselves.
+	times int
+	grace time.Duration
 	// early is how long before its instant a fire may start: by how much the
 	// schedulers' clocks may be wrong.
 	early time.Duration
@@ -87,6 +91,7 @@ func scenarios() map[string]scenario {
 		"dispatch":         {apart: true, hosts: hostCount}, // see dispatch.go
 		"clock":            {disturb: stepClock, early: clockMost},
 		"herd":             {disturb: killScheduler, herd: 20},
+		"overload":         {disturb: killScheduler, times: 10, grace: 5 * time.Second},
 		"soak":             {disturb: disturbAll, members: 3, proxied: true, groups: soakGroups(), early: clockMost, soak: true},
 	}
 }

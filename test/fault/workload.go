@@ -21,6 +21,8 @@ type workload struct {
 	// groups they are in none.
 	jobs  int
 	trace string // file
+	// misfire is the jobs' policy; empty: the one that they have by themselves.
+	misfire job.Misfire
 	// herd is how many more jobs there are, all due at herdAt, and only then.
 	herd   int
 	herdAt time.Time
@@ -75,6 +77,9 @@ func (w *workload) files(enabled bool) [][]byte {
 				"command": []string{"/bin/sh", "-c", traceLine},
 				"env":     map[string]string{"TRACE": w.trace},
 				"timeout": time.Minute.String(),
+			}
+			if w.misfire != "" {
+				spec["misfire"] = w.misfire
 			}
 			if g := w.groupOf(i); g != "" {
 				spec["group"] = g
