@@ -84,6 +84,29 @@ func TestI24_FactsAreBelievedWhoeverAsked(t *testing.T) {
 	}
 }
 
+// TestI24_GivenBackToAnother: a task waits at its minion, which tells the new owner
+// that it has it, and then gives it back by the order that it had of the earlier one.
+// The new owner asks anew, and does not take the answer for a lost journal.
+func TestI24_GivenBackToAnother(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	f := d.fire(d.job(job.Spec{}), fire{})
+	before := d.term
+	next, f := d.taken(f)
+	next.says(f, "m00", job.StateRunning)
+	next.asked = 0
+	next.onReport(&job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Returned: true, Term: before})
+	next.step()
+	if next.asked != 1 || f.tasks[0].running {
+		t.Fatalf("%d questions are asked once it was given back", next.asked)
+	}
+	next.says(f, "m00", "")
+	next.wantSent("m00")
+	next.says(f, "m00", job.StateRunning)
+	next.says(f, "m00", job.StateSucceeded)
+	next.wantRun(job.StateSucceeded, "")
+}
+
 // TestI24_EarlierReleases: a minion of an earlier release does not tell whom it
 // answers. What it has not accepted it is sent again, and counts as under way until
 // it says what became of it; nothing else is concluded.

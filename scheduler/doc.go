@@ -165,7 +165,8 @@
 //	    minion has not accepted it, or that its order did not arrive, only if that
 //	    is said to this owner: the answer carries the token and the term (which
 //	    counts an owner's beginnings under its token) of the question, order or
-//	    cancel that it answers. What a minion has done, or keeps on its disk, is so
+//	    cancel that it answers. What a minion had, by its word, and gave back under
+//	    an earlier owner's order is asked about anew. What a minion has done, or keeps on its disk, is so
 //	    whoever asked. A release before this one tells of no token. What its minions
 //	    say that they have not accepted is then ordered again there, as the same
 //	    attempt, which runs once whatever they had accepted; it counts as under way

@@ -113,8 +113,17 @@ func untold(r *job.Report) bool { return r.Token == (job.Token{}) && r.Term == 0
 // whose question it is: what it says that it has not accepted is ordered again
 // under our token, there and as the same attempt, so that it runs once whatever
 // it had accepted, and what it says then is its word on our order.
+//
+// A task that its minion had, by its word, and has given back under an earlier
+// owner's order is one again of which nothing is known: it is asked about at once.
 func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
+	if r.Returned && t.running {
+		t.running, t.unknown, t.started, t.checkAt = false, true, time.Time{}, 0
+		f.giveUp = now + int64(s.cfg.MaxMessageExpired)
+		s.attendAt(f, now)
+		return
+	}
 	switch {
 	case r.Known, !untold(r), !t.unknown, f.rules != nil, f.e.gone, f.ending, now < f.due(),
 		t.attempt == 1 && s.isTooLate(f, now), t.sentAt != 0 && now > t.notAfter:
