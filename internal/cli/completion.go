@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
 )
 
 func shells() []string { return []string{"bash", "zsh", "fish", "pwsh"} }
@@ -14,7 +16,7 @@ func (a *app) completionCommand() *cobra.Command {
 		Use: "completion bash|zsh|fish|pwsh", GroupID: groupHere, Args: exactlyOne("shell"),
 		ValidArgsFunction: cobra.FixedCompletions(shells(), cobra.ShellCompDirectiveNoFileComp),
 		Short:             "Print a shell's completion script",
-		Long:              "Print a shell's completion script. Verbs, flags, and names of jobs, groups\nand nodes are completed.",
+		Long:              "Print a shell's completion script. Verbs, flags, and names of jobs, groups,\nnodes and minions are completed.",
 		Example: "  source <(carillon completion bash)\n" +
 			"  carillon completion zsh > \"${fpath[1]}/_carillon\"\n" +
 			"  carillon completion fish > ~/.config/fish/completions/carillon.fish",
@@ -47,6 +49,22 @@ func (a *app) completeJobs(cmd *cobra.Command, args []string, _ string) ([]cobra
 		var names []cobra.Completion
 		for _, j := range jobs {
 			names = append(names, cobra.CompletionWithDesc(j.Name, schedules(j.Spec)))
+		}
+		return names, err
+	})
+}
+
+// completeMinions completes the names of minions, with their states.
+func (a *app) completeMinions(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.complete(cmd, func(ctx context.Context, c *client) ([]cobra.Completion, error) {
+		var out struct{ Minions []control.MinionView }
+		err := c.get(ctx, &out, nil, "v1", "minions")
+		var names []cobra.Completion
+		for _, m := range out.Minions {
+			names = append(names, cobra.CompletionWithDesc(string(m.ID), minionState(m)))
 		}
 		return names, err
 	})

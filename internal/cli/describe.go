@@ -21,12 +21,12 @@ const describedInstants = 5
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe WHAT NAME", GroupID: groupJobs,
-		Short:   "Tell all about a job, a group, a script, a run or a fire",
+		Short:   "Tell all about a job, a group, a script, a minion, a run or a fire",
 		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z\n  carillon describe fire backup@2027-01-31T02:30:00Z",
 		RunE:    needsNoun,
 	}
 	cmd.AddCommand(
-		a.describeGroupCommand(), a.describeFireCommand(), a.describeScriptCommand(),
+		a.describeGroupCommand(), a.describeFireCommand(), a.describeScriptCommand(), a.describeMinionCommand(),
 		&cobra.Command{
 			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
 			Short:   "Tell when and where a job runs, and how its last runs went",

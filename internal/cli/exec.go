@@ -134,8 +134,8 @@ func (a *app) tellWhyNone(ctx context.Context, expr string, err error) {
 	for _, u := range v.Unknown {
 		a.note("no match for want of %s: %d, such as %s", u.Key, u.Hosts, u.First)
 	}
-	if n := len(v.Disconnected); n > 0 {
-		a.note("%d match and are not connected, such as %s", n, v.Disconnected[0])
+	for _, g := range outOfReach(&v) {
+		a.note("%d match and get no orders, such as %s: %s", g.n, g.first, g.reason)
 	}
 }
 

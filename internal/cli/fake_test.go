@@ -72,6 +72,14 @@ func newFake(t *testing.T) *fake {
 	})
 	mux.HandleFunc("GET /v1/nodes", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"nodes": exampleNodes()}) })
 	mux.HandleFunc("GET /v1/minions", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"minions": exampleMinions()}) })
+	mux.HandleFunc("GET /v1/minions/{id}", func(w http.ResponseWriter, r *http.Request) {
+		v, ok := exampleMinion(r.PathValue("id"))
+		if !ok {
+			refuse(w, http.StatusNotFound, "minion "+r.PathValue("id")+": not found")
+			return
+		}
+		reply(w, v)
+	})
 	mux.HandleFunc("GET /v1/host-groups", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"hostGroups": exampleHostGroups()})
 	})
@@ -424,6 +432,27 @@ func exampleMinions() []control.MinionView {
 	}
 }
 
+// exampleMinion tells of one that has joined and says what rules a terminal, and
+// of one of which little is known.
+func exampleMinion(id string) (v control.MinionDetail, ok bool) {
+	for _, m := range exampleMinions() {
+		if string(m.ID) == id {
+			v.MinionView, ok = m, true
+		}
+	}
+	if id == "web-1" {
+		v.FactsFrom, v.Trouble, v.TroubleSince = control.FactsFromMinion, "disk full", noon.Add(-time.Minute)
+		v.Facts["motd"] = "\x1b[31mred \u202etxt"
+		v.Requested = map[string]string{"role": "db", "rack": "$(reboot)\x1b[6n"}
+		v.Granted = &control.LabelGrant{By: "token k3x9", Since: noon.Add(-time.Hour)}
+		v.Certificate = &etcdkv.Enrollment{
+			ID: "web-1", Key: "SHA256:abc", Token: "k3x9", EnrolledAt: noon.Add(-time.Hour), Serial: "17", ExpiresAt: noon.Add(time.Hour),
+			Clones: []etcdkv.Clone{{Key: "SHA256:def", From: "10.0.0.9", At: noon.Add(-time.Minute)}},
+		}
+	}
+	return v, ok
+}
+
 func exampleHostGroups() []job.HostGroup {
 	return []job.HostGroup{
 		{Metadata: job.Metadata{Namespace: "default", Name: "canary"}, Spec: job.HostGroupSpec{Match: "web[001-002]"}, UpdatedAt: noon},
@@ -435,7 +464,8 @@ func exampleHostGroups() []job.HostGroup {
 func exampleMatch(expr string) control.MatchView {
 	v := control.MatchView{
 		Target: expr, Minions: []job.MinionID{"web-1", "web-2"}, Hosts: "web-[1-2]", Disconnected: []job.MinionID{"web-3", "web-4"}, Known: 9,
-		Unknown: []target.UnknownKey{{Key: "os", Hosts: 3, First: "db-1"}},
+		Unknown:        []target.UnknownKey{{Key: "os", Hosts: 3, First: "db-1"}},
+		Uncontrollable: []job.Uncontrollable{{Minion: "web-2", Reason: "disk full"}, {Minion: "web-4", Reason: "its certificate was revoked", Since: noon}},
 	}
 	if expr == "nowhere" {
 		v.Minions, v.Hosts, v.Disconnected = []job.MinionID{}, "", []job.MinionID{}

@@ -44,7 +44,8 @@ func (a *app) lockCommand() *cobra.Command {
 			"finds the lock's fencing token in " + envLockToken + " and the name in " + envLockName + ".\n" +
 			"When the lock is lost, broken, preempted or held for too long, and when this\n" +
 			"program is killed or stopped, the command is ended with all that it has started,\n" +
-			"before the lock can be granted to anybody else.\n\n" +
+			"before the lock can be granted to anybody else. It gets standard input, output and\n" +
+			"error, and no other open file of the caller.\n\n" +
 			"A lock that is called list, show or break is named with its namespace:\n" +
 			"`carillon lock default/list -- ...`.",
 		Example: "  carillon lock deploy -- ./deploy.sh prod\n" +

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -69,12 +70,8 @@ func (a *app) showMatch(v control.MatchView) error {
 		if len(v.Minions) > 0 {
 			fmt.Fprintf(a.out, "%s\n%d of %d minions match\n", v.Hosts, len(v.Minions), v.Known)
 		}
-		if n := len(v.Disconnected); n > 0 {
-			var away target.NodeSet
-			for _, id := range v.Disconnected {
-				away.Add(string(id))
-			}
-			fmt.Fprintf(a.out, "not connected: %s (%d)\n", away, n)
+		for _, g := range outOfReach(&v) {
+			fmt.Fprintf(a.out, "%s: %s (%d)\n", oneLine(g.reason), g.hosts, g.n)
 		}
 		for _, u := range v.Unknown {
 			fmt.Fprintf(a.out, "no match for want of %s: %d, such as %s\n", u.Key, u.Hosts, u.First)
@@ -84,4 +81,37 @@ func (a *app) showMatch(v control.MatchView) error {
 		return job.ErrNoMinions
 	}
 	return nil
+}
+
+// away are minions that match and get no orders, for one reason.
+type away struct {
+	reason string
+	hosts  target.NodeSet
+	n      int
+	first  job.MinionID
+}
+
+// outOfReach returns the minions that match and get no orders, by the reasons, in
+// the order in which these come first.
+func outOfReach(v *control.MatchView) []*away {
+	var all []*away
+	add := func(id job.MinionID, reason string) {
+		i := slices.IndexFunc(all, func(g *away) bool { return g.reason == reason })
+		if i < 0 {
+			i, all = len(all), append(all, &away{reason: reason, first: id})
+		}
+		all[i].hosts.Add(string(id))
+		all[i].n++
+	}
+	told := map[job.MinionID]bool{}
+	for _, u := range v.Uncontrollable {
+		told[u.Minion] = true
+		add(u.Minion, u.Reason)
+	}
+	for _, id := range v.Disconnected {
+		if !told[id] { // an older node tells no reasons
+			add(id, "not connected")
+		}
+	}
+	return all
 }

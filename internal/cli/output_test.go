@@ -49,6 +49,7 @@ func TestOutputForms(t *testing.T) {
 		"runs-missed-yaml": "runs -n team report -o yaml", "runs-none": "runs backup --state dropped", "runs-none-json": "runs backup --state dropped -o json", "run-table": "get run " + failed,
 		"nodes-table": "nodes", "nodes-wide": "get nodes -o wide", "nodes-json": "nodes -o json", "nodes-yaml": "nodes -o yaml", "nodes-name": "get nodes -o name",
 		"minions-table": "minions", "minions-wide": "get minions -o wide", "minions-json": "minions -o json",
+		"describe-minion": "describe minion web-1", "describe-minion-unknown": "describe minion web-2", "describe-minion-json": "describe minion web-1 -o json", "describe-minion-none": "describe minion web-9",
 		"hostgroups-table": "get hostgroups", "hostgroups-name": "get hostgroups -o name", "hostgroup-yaml": "get hostgroup frontend -o yaml", "hostgroup-none": "get hostgroup nope",
 		"hostgroup-delete": "delete hostgroup canary",
 		"match-table":      "minions match web*", "match-name": "minions match web* -o name", "match-json": "minions match web* -o json", "match-nowhere": "minions match nowhere", "match-bad": "minions match web[3-1],a]",

@@ -95,11 +95,7 @@ func (c *Control) Minions(ctx context.Context) ([]MinionView, error) {
 	}
 	views := make([]MinionView, 0, len(known))
 	for _, m := range known {
-		v := MinionView{Minion: m, State: MinionConnected}
-		if m.Node == "" {
-			v.State = MinionDisconnected
-		}
-		views = append(views, v)
+		views = append(views, viewOfMinion(m))
 	}
 	slices.SortFunc(views, func(a, b MinionView) int { return cmp.Compare(a.ID, b.ID) })
 	return views, nil

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
@@ -17,6 +18,9 @@ type MatchView struct {
 	Hosts   string         `json:"hosts"`
 	// Disconnected match, too, but cannot be reached.
 	Disconnected []job.MinionID `json:"disconnected"`
+	// Uncontrollable are those of both that get no orders now, with the reason, as
+	// that they are not connected, or that their certificate was revoked.
+	Uncontrollable []job.Uncontrollable `json:"uncontrollable" nullable:"false"`
 	// Known is how many minions there are in all.
 	Known int `json:"known"`
 	// Unknown are the labels and facts that some minions lack, so that it could
@@ -35,21 +39,26 @@ func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, err
 	if err != nil {
 		return MatchView{}, err
 	}
-	connected := make(map[string]bool, len(minions))
+	known := make(map[string]*MinionView, len(minions))
 	for i := range minions {
-		connected[string(minions[i].ID)] = minions[i].State == MinionConnected
+		known[string(minions[i].ID)] = &minions[i]
 	}
 	view := MatchView{
 		Target: parsed.String(), Known: len(minions), Unknown: append([]target.UnknownKey{}, selection.Unknown...),
-		Minions: []job.MinionID{}, Disconnected: []job.MinionID{},
+		Minions: []job.MinionID{}, Disconnected: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{},
 	}
 	var set target.NodeSet
 	for _, name := range selection.Names {
-		if connected[name] {
+		m := known[name]
+		if m.State == MinionConnected {
 			set.Add(name)
-			view.Minions = append(view.Minions, job.MinionID(name))
+			view.Minions = append(view.Minions, m.ID)
 		} else {
-			view.Disconnected = append(view.Disconnected, job.MinionID(name))
+			view.Disconnected = append(view.Disconnected, m.ID)
+			m.Trouble = cmp.Or(m.Trouble, "not connected") // one that was stored by another node
+		}
+		if m.Trouble != "" {
+			view.Uncontrollable = append(view.Uncontrollable, job.Uncontrollable{Minion: m.ID, Reason: m.Trouble, Since: m.TroubleSince})
 		}
 	}
 	view.Hosts = set.String()

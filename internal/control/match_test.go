@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -17,7 +18,8 @@ func TestMatchMinions(t *testing.T) {
 	t.Parallel()
 	linux := map[string]string{"os": "linux", "ip": "10.1.0.7"}
 	e := setup(t, func(_ *Config, d *Deps) {
-		d.Minions = fakeMinions{{ID: "web1", Node: "n1", Facts: linux}, {ID: "web2", Node: "n1", Facts: linux}, {ID: "web4", Node: "n1"}, {ID: "db1", Node: "n1", Facts: linux}}
+		d.Minions = fakeMinions{{ID: "web1", Node: "n1", Facts: linux}, {ID: "web2", Node: "n1", Facts: linux, Trouble: "disk full"}, {ID: "web4", Node: "n1"}, {ID: "db1", Node: "n1", Facts: linux},
+			{ID: "web5", Facts: linux, Trouble: "its certificate was revoked", TroubleSince: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
 	})
 	e.put(t, e.keys.Minion("web3"), etcdkv.StoredMinion{ID: "web3", Facts: linux})
 	got, err := e.MatchMinions(t.Context(), `os==linux and web* and 10.1.0.0/16,web4`)
@@ -26,7 +28,10 @@ func TestMatchMinions(t *testing.T) {
 	}
 	want := MatchView{
 		Target: `os == "linux" and web* and 10.1.0.0/16,web4`, Minions: []job.MinionID{"web1", "web2"}, Hosts: "web[1-2]",
-		Disconnected: []job.MinionID{"web3"}, Known: 5, Unknown: []target.UnknownKey{{Key: "os", Hosts: 1, First: "web4"}},
+		Disconnected: []job.MinionID{"web3", "web5"}, Known: 6,
+		Uncontrollable: []job.Uncontrollable{
+			{Minion: "web2", Reason: "disk full"}, {Minion: "web3", Reason: "not connected"}, {Minion: "web5", Reason: "its certificate was revoked", Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
+		}, Unknown: []target.UnknownKey{{Key: "os", Hosts: 1, First: "web4"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("match (-want +got):\n%s", d)

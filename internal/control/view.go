@@ -138,13 +138,6 @@ type NodeView struct {
 	StartedAt time.Time `json:"startedAt"`
 }
 
-// MinionView is a known minion.
-type MinionView struct {
-	job.Minion
-	// State is "connected" or "disconnected"; Trouble tells whether it gets orders.
-	State string `json:"state"`
-}
-
 // ShardView is one shard and its owner.
 type ShardView struct {
 	ID job.ShardID `json:"id"`

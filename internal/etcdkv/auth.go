@@ -61,6 +61,9 @@ type Enrollment struct {
 	Serial    string    `json:"serial"`
 	IssuedAt  time.Time `json:"issuedAt"`
 	ExpiresAt time.Time `json:"expiresAt"`
+	// Ahead is how many in a row were issued before the instant of the one before
+	// them had passed.
+	Ahead int `json:"ahead,omitempty"`
 	// RevokedAt is zero while the minion is enrolled.
 	RevokedAt time.Time `json:"revokedAt,omitzero"`
 	// Clones are other keys that asked for this id and were refused, the first

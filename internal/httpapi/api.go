@@ -64,6 +64,7 @@ type Control interface {
 	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error
 	Nodes(ctx context.Context) ([]control.NodeView, error)
 	Minions(ctx context.Context) ([]control.MinionView, error)
+	Minion(ctx context.Context, id job.MinionID) (control.MinionDetail, error)
 	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
 	DeleteCalendar(ctx context.Context, key job.Key) error
 	Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error)

@@ -189,6 +189,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/minion-update",
 		"GET /v1/minions",
 		"GET /v1/minions/match",
+		"GET /v1/minions/{id}",
 		"GET /v1/namespaces/{ns}/groups/{name}",
 		"GET /v1/namespaces/{ns}/jobs/{name}",
 		"GET /v1/namespaces/{ns}/jobs/{name}/fires/{at}",

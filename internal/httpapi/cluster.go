@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/job"
 )
 
 type nodesBody struct {
@@ -30,6 +31,10 @@ type matchInput struct {
 	Target string `query:"target" required:"true" doc:"A target expression, such as web* and os == \"linux\"."`
 }
 
+type minionInput struct {
+	ID job.MinionID `path:"id" doc:"The minion's id. One that is called match is found in the list of minions only."`
+}
+
 func (a *API) clusterRoutes(doc huma.API) {
 	huma.Register(doc, operation(http.MethodGet, "/v1/nodes", "list-nodes", "Live scheduler nodes"),
 		func(ctx context.Context, _ *struct{}) (*reply[nodesBody], error) {
@@ -44,6 +49,10 @@ func (a *API) clusterRoutes(doc huma.API) {
 	huma.Register(doc, operation(http.MethodGet, "/v1/minions/match", "match-minions", "Minions that a target matches"),
 		func(ctx context.Context, in *matchInput) (*reply[control.MatchView], error) {
 			return answer(a.control.MatchMinions(ctx, in.Target))
+		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/minions/{id}", "get-minion", "All that is known of a minion: what it was granted, what it asks for, what it says, and its certificate"),
+		func(ctx context.Context, in *minionInput) (*reply[control.MinionDetail], error) {
+			return answer(a.control.Minion(ctx, in.ID))
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/shards", "list-shards", "Shards and their owners"),
 		func(ctx context.Context, _ *struct{}) (*reply[shardsBody], error) {

@@ -111,7 +111,10 @@ func (f *fakeControl) Output(ctx context.Context, _ job.RunID, minion job.Minion
 
 func (f *fakeControl) Nodes(context.Context) ([]control.NodeView, error)     { return nil, f.err }
 func (f *fakeControl) Minions(context.Context) ([]control.MinionView, error) { return nil, f.err }
-func (f *fakeControl) Shards(context.Context) ([]control.ShardView, error)   { return nil, f.err }
+func (f *fakeControl) Minion(_ context.Context, id job.MinionID) (control.MinionDetail, error) {
+	return control.MinionDetail{MinionView: control.MinionView{Minion: job.Minion{ID: id}}}, f.err
+}
+func (f *fakeControl) Shards(context.Context) ([]control.ShardView, error) { return nil, f.err }
 func (f *fakeControl) Groups(_ context.Context, namespace string) ([]control.GroupView, error) {
 	f.note("groups " + namespace)
 	return nil, f.err

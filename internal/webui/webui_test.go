@@ -57,7 +57,10 @@ func (f fake) Nodes(context.Context) ([]control.NodeView, error) {
 	}}, f.err
 }
 func (f fake) Minions(context.Context) ([]control.MinionView, error) {
-	return []control.MinionView{{Minion: job.Minion{ID: "m1", Node: "n1"}, State: "connected"}}, f.err
+	return []control.MinionView{{Minion: job.Minion{
+		ID: "m1", Node: "n1", Labels: map[string]string{"dc": "b"}, Requested: map[string]string{"role": "db", "rack": hostile},
+		Facts: map[string]string{"os": "linux", "motd": hostile},
+	}, State: "connected"}}, f.err
 }
 func (f fake) Shards(context.Context) ([]control.ShardView, error) {
 	return []control.ShardView{{ID: 7, Owner: "n1"}, {ID: 8}, {ID: job.FirstGroupShard, Group: "ops/ledger", Mode: "failback", Override: &etcdkv.Override{}}}, f.err
@@ -92,10 +95,12 @@ func TestPages(t *testing.T) {
 		"/runs/abcd-0123456789abcdef": {"exit code 3", "7ms", "m1", "stdout"},
 		"/groups":                     {"ops/ledger", "failback, ordered", "moved to n1", "n2, n3", "nobody", `data-topics="groups jobs"`},
 		"/nodes":                      {"n1", "64", "rack=r1", "drained by ada: new disk"},
-		"/minions":                    {"m1", "connected"},
-		"/shards":                     {"n1", "nobody", "ops/ledger", "failback", "held"},
-		"/static/live.js":             {"EventSource"},
-		"/static/htmx.min.js":         {"htmx"},
+		"/minions": {
+			"m1", "connected", "dc=b", "asks for", "role=db", "matches nothing until granted", "to grant: <code>carillon minions label m1 role=db</code>", "Facts (its word)", "2 said by the minion", "Version (its word)",
+		},
+		"/shards":             {"n1", "nobody", "ops/ledger", "failback", "held"},
+		"/static/live.js":     {"EventSource"},
+		"/static/htmx.min.js": {"htmx"},
 	} {
 		w := get(t, fake{}, path)
 		body := w.Body.String()

@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+func (a *app) describeMinionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "minion NAME", Aliases: []string{"minions"}, Args: exactlyOne("minion"), ValidArgsFunction: a.completeMinions,
+		Short: "Tell what a minion was granted, what it asks for, and what it says",
+		Long: "Tell all that is known of a minion, and whose word it is. Labels are granted by\n" +
+			"operators. Labels that the minion asks for match nothing before they are granted, and\n" +
+			"its facts and its version are what it says of itself: nobody has checked them.",
+		Example: "  carillon describe minion web1",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var v control.MinionDetail
+			if err := a.client.get(cmd.Context(), &v, nil, "v1", "minions", args[0]); err != nil {
+				return err
+			}
+			return a.describe(v, string(v.ID), func() error { a.minionText(&v); return nil })
+		},
+	}
+}
+
+func (a *app) minionText(v *control.MinionDetail) {
+	f := newFields(a.out, "")
+	f.add("Minion", string(v.ID))
+	f.add("State", minionState(v.MinionView))
+	f.add("Node", string(v.Node))
+	f.add("Trouble", a.troubleCell(v.MinionView))
+	f.add("Running", fmt.Sprint(v.Running))
+	f.add("Known since", a.stamp(v.Since))
+	f.add("Labels", orText(pairs(v.Labels), "none"))
+	if g := v.Granted; g != nil {
+		f.add("Granted", bySince(orText(g.By, "nobody known"), a.stamp(g.Since)))
+	}
+	if c := v.Certificate; c != nil {
+		by := c.ApprovedBy
+		if c.Token != "" {
+			by = "token " + c.Token
+		}
+		f.add("Joined", bySince(by, a.stamp(c.EnrolledAt)))
+		f.add("Fingerprint", c.Key)
+		state := "good until " + a.stamp(c.ExpiresAt)
+		if !c.RevokedAt.IsZero() {
+			state = "revoked since " + a.stamp(c.RevokedAt)
+		}
+		f.add("Certificate", state+", serial "+c.Serial)
+		for _, clone := range c.Clones {
+			f.add("Refused clone", fmt.Sprintf("%s from %s since %s", clone.Key, clone.From, a.stamp(clone.At)))
+		}
+	}
+	f.flush()
+
+	if len(v.Requested) > 0 {
+		fmt.Fprintln(a.out, "\nAsks for labels, which match nothing until they are granted:")
+		for _, k := range sortedKeys(v.Requested) {
+			fmt.Fprintf(a.out, "  %s\n", oneLine(k+"="+v.Requested[k]))
+		}
+		if c := v.GrantCommand(); c != "" {
+			fmt.Fprintf(a.out, "To grant them: %s\n", oneLine(c))
+		}
+	}
+	fmt.Fprintln(a.out, "\nSaid by the minion, and checked by nobody:")
+	said := newFields(a.out, "  ")
+	said.add("version", orText(v.Version, "-"))
+	for _, k := range sortedKeys(v.Facts) {
+		said.add(oneLine(k), orDash(strings.TrimSpace(v.Facts[k])))
+	}
+	said.flush()
+}
+
+func bySince(by, since string) string { return "by " + by + ", since " + since }
