@@ -106,7 +106,7 @@ func frameRanges() fieldrange.Table {
 
 		"TaskID.job":     {Bytes: len(job.UID{}), Check: checkUID},
 		"TaskID.at":      instant,
-		"TaskID.trigger": {Min: 0, Max: math.MaxUint8},
+		"TaskID.trigger": {Min: int64(job.TriggerSchedule), Max: int64(job.TriggerRedo)},
 		"TaskID.attempt": {Min: 0, Max: math.MaxUint16},
 		"TaskID.minion":  name, // it is overwritten: I9
 		"TaskID.share":   anything,

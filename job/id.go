@@ -138,7 +138,9 @@ func ParseToken(s string) (Token, error) {
 // Trigger says what made an occurrence.
 type Trigger uint8
 
-// The kinds of trigger. Values are stored: never renumber them.
+// The kinds of trigger. Values are stored: never renumber them. Nodes and minions
+// refuse what names a kind that they do not know, so that a new one needs a new
+// version of the protocol between them.
 const (
 	// TriggerSchedule is an instant of the job's schedule.
 	TriggerSchedule Trigger = 1
@@ -168,6 +170,9 @@ var triggerNames = [...]string{
 	TriggerSchedule: "schedule", TriggerManual: "manual", TriggerAfter: "after",
 	TriggerWatch: "watch", TriggerWebhook: "webhook", TriggerBackfill: "backfill", TriggerRedo: "redo",
 }
+
+// Known reports whether there is such a kind.
+func (t Trigger) Known() bool { return t >= TriggerSchedule && t <= TriggerRedo }
 
 func (t Trigger) String() string {
 	if int(t) < len(triggerNames) && triggerNames[t] != "" {

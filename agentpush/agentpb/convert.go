@@ -46,8 +46,11 @@ func ToTask(t *TaskID, minion job.MinionID) (job.TaskID, error) {
 	if len(t.GetJob()) != len(job.UID{}) {
 		return job.TaskID{}, fmt.Errorf("task id: job uid has %d bytes, want %d", len(t.GetJob()), len(job.UID{}))
 	}
+	if n := t.GetTrigger(); n > uint32(job.TriggerRedo) || !job.Trigger(n).Known() {
+		return job.TaskID{}, fmt.Errorf("task id: trigger %d is none that this version knows; want %d to %d", n, job.TriggerSchedule, job.TriggerRedo)
+	}
 	id := job.TaskID{
-		Fire:    job.FireID{At: t.GetAt(), Trigger: job.Trigger(t.GetTrigger()), Share: t.GetShare()}, //nolint:gosec // small enum
+		Fire:    job.FireID{At: t.GetAt(), Trigger: job.Trigger(t.GetTrigger()), Share: t.GetShare()},
 		Minion:  job.MinionID(t.GetMinion()),
 		Attempt: int(t.GetAttempt()),
 	}

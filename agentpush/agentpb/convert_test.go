@@ -66,3 +66,18 @@ func TestReportSurvivesTheWire(t *testing.T) {
 		t.Errorf("%v\n%s", err, d)
 	}
 }
+
+// A kind of trigger that there is not, or that only its last byte names, makes no
+// task of another kind.
+func TestUnknownTriggersAreRefused(t *testing.T) {
+	t.Parallel()
+	for n := range uint32(600) {
+		id, err := ToTask(&TaskID{Job: make([]byte, len(job.UID{})), Trigger: n}, "m1")
+		if known := n >= 1 && n <= uint32(job.TriggerRedo); known != (err == nil) || known && uint32(id.Fire.Trigger) != n {
+			t.Errorf("trigger %d: %v, %v", n, id, err)
+		}
+		if _, parsed := job.ParseTrigger(job.Trigger(n).String()); n < 256 && (parsed == nil) != job.Trigger(n).Known() { //nolint:gosec // bounded
+			t.Errorf("trigger %d is known: %t; its name can be read: %v", n, job.Trigger(n).Known(), parsed)
+		}
+	}
+}

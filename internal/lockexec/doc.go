@@ -20,6 +20,10 @@
 //	X3  When the command has ended, what it left running is ended too, before
 //	    the shim ends; only then is the lock given back.
 //	X4  Once the tree is being ended, no later deadline saves it.
+//	X5  Of the open files the command gets its standard input, output and error
+//	    only, as commands on minions do: what else whoever called had open, by
+//	    accident or for a purpose of its own, does not reach it. Who wants to
+//	    pass a file on, as for a lock by flock, opens it in the command.
 //
 // The clock is CLOCK_BOOTTIME, which both processes share and which goes on in
 // suspend.

@@ -56,9 +56,9 @@ func RunShim(args []string) error {
 	if len(args) < 3 || orders == nil || result == nil {
 		return errors.New("lock shim: it is started by `carillon lock` only")
 	}
-	// They are the keeper's and ours, not the command's.
-	unix.CloseOnExec(ordersFD)
-	unix.CloseOnExec(resultFD)
+	// They are the keeper's and ours, and what else is open is whoever's started
+	// the keeper: none of it is the command's (X5).
+	shim.KeepDescriptors()
 	grace, err1 := strconv.ParseInt(args[0], 10, 64)
 	deadline, err2 := strconv.ParseInt(args[1], 10, 64)
 	if err := errors.Join(err1, err2); err != nil {
