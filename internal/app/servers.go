@@ -1,6 +1,9 @@
 package app
 
 import (
+	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -29,6 +32,9 @@ const (
 	// the API's.
 	headerWait = 10 * time.Second
 	idleWait   = 2 * time.Minute
+	// maxHeader bounds a request's head: a target expression goes into it. All
+	// connections of the API together may hold as many.
+	maxHeader = 64 << 10
 )
 
 // doors bound the connections of the node's ports.
@@ -57,10 +63,10 @@ func (n *Node) openDoors(metrics prometheus.Registerer) error {
 		return err
 	}
 	deps.Revoked = nil
-	if n.doors.api, err = door.New(door.Config{Name: "api", Strangers: share.api, PerAddress: share.api, PerSecond: apiPerSecond}, deps); err != nil {
+	if n.doors.api, err = door.New(door.Config{Name: "api", Strangers: share.api, PerAddress: share.api - share.api/4, PerSecond: apiPerSecond, Whole: true}, deps); err != nil {
 		return err
 	}
-	if n.doors.socket, err = door.New(door.Config{Name: "socket", Strangers: share.socket, PerAddress: share.socket, PerSecond: apiPerSecond}, deps); err != nil {
+	if n.doors.socket, err = door.New(door.Config{Name: "socket", Strangers: share.socket, PerAddress: share.socket, PerSecond: apiPerSecond, Whole: true}, deps); err != nil {
 		return err
 	}
 	if n.socket != nil {
@@ -82,14 +88,47 @@ func (n *Node) revoked(id job.MinionID) {
 	}
 }
 
-// connState tells the doors of the API whose place may be taken: that of a
-// connection on which nothing is asked.
-func (n *Node) connState(conn net.Conn, state http.ConnState) {
-	if p, ok := conn.(*peerConn); ok {
-		n.doors.socket.Busy(p.Conn, state == http.StateActive)
-		return
+// connKey is the context's key of a request's connection.
+type connKey struct{}
+
+// withConn puts the connection, and the account of its other end, into the context
+// of its requests.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(withAccount(ctx, c), connKey{}, c)
+}
+
+// occupied tells the doors of the API whose place may not be taken: that of a
+// connection whose request has come as a whole, until it is answered.
+func (n *Node) occupied(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _ := r.Context().Value(connKey{}).(net.Conn)
+		at := n.doors.api
+		if p, ok := conn.(*peerConn); ok {
+			conn, at = p.Conn, n.doors.socket
+		}
+		defer at.Busy(conn, false)
+		if r.Body == nil || r.Body == http.NoBody {
+			at.Busy(conn, true)
+		} else {
+			r.Body = &wholeBody{ReadCloser: r.Body, whole: func() { at.Busy(conn, true) }}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// wholeBody is the body of a request that tells when it has come as a whole.
+type wholeBody struct {
+	io.ReadCloser
+
+	whole func()
+}
+
+func (b *wholeBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.whole()
 	}
-	n.doors.api.Busy(conn, state == http.StateActive)
+	return n, err //nolint:wrapcheck // io.EOF is compared
 }
 
 // serve makes the node's servers.
@@ -113,7 +152,7 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 		return err
 	}
 	n.httpServer = &http.Server{
-		Handler: api.Middleware(mux), ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, ConnContext: withAccount, ConnState: n.connState,
+		Handler: n.occupied(api.Middleware(mux)), ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, ConnContext: withConn, MaxHeaderBytes: maxHeader,
 	}
 	opts := agentpush.ServerOptions()
 	var guard *access.Guard

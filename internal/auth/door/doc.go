@@ -20,9 +20,20 @@
 //	    come from one address.
 //	D6  End closes every connection of an identity; one that is in its
 //	    handshake meanwhile is closed when it shows its certificate.
+//	D7  On a port of requests (Whole) only a whole request counts as said: for
+//	    D2, who sends heads or bodies byte by byte is silent.
+//
+// # The numbers
+//
+// The bounds are for who makes a Door: a node divides what the limit of open files
+// leaves when twice the files that it has open itself at its start, and 256 more,
+// are set aside. Why so many is told, with what was measured, where it is done
+// (internal/app); a test holds it against a node at work.
 //
 // # Not promised
 //
 // That a fleet can connect from the address of a flood while that lasts: its new
-// connections compete with the flood's, the ones that are open go on.
+// connections compete with the flood's, the ones that are open go on. That who
+// asks whole questions and listens to long answers leaves room for others at its
+// own address.
 package door

@@ -36,6 +36,9 @@ type Config struct {
 	// Grace is how long a stranger that says nothing keeps its place when
 	// another one wants it. Default 1 s.
 	Grace time.Duration
+	// Whole: what comes counts as said when it is a whole request, which Busy
+	// tells; else every byte counts.
+	Whole bool
 	// Life is how long a stranger's connection may last. Default: as long as
 	// it likes.
 	Life time.Duration
@@ -347,7 +350,8 @@ func (d *Door) Showed(conn net.Conn, id auth.Identity) error {
 	return nil
 }
 
-// Busy says whether a stranger's place may be taken while it is silent.
+// Busy says whether a stranger's place may be taken while it is silent: it may
+// not while a request is answered that has come as a whole.
 func (d *Door) Busy(conn net.Conn, busy bool) {
 	if v, ok := conn.(*visit); ok {
 		v.heard.Store(d.now().UnixNano())
@@ -414,7 +418,7 @@ func (d *Door) note(bound string, from netip.Prefix) {
 
 func (v *visit) Read(p []byte) (int, error) {
 	n, err := v.Conn.Read(p)
-	if n > 0 {
+	if n > 0 && !v.door.cfg.Whole {
 		v.heard.Store(v.door.now().UnixNano())
 	}
 	return n, err

@@ -203,6 +203,23 @@ func TestD6_EndClosesAllOfAnIdentity(t *testing.T) {
 }
 
 // Under a flood from many addresses, what is remembered of them is bounded.
+func TestD7_WhoSendsByteByByteIsSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, Config{Strangers: 2, PerAddress: 2, Whole: true}, Deps{})
+		slow, slowConn := enter(d, "192.0.2.1:1")
+		asks, asksConn := enter(d, "192.0.2.1:2")
+		d.Busy(asks, true)
+		time.Sleep(2 * time.Second)
+		if _, err := slow.Read(nil); err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := enter(d, "192.0.2.1:3"); v == nil || slowConn.open() || !asksConn.open() {
+			t.Errorf("the newcomer was refused: %v; the slow one is in: %v; the one that asks is in: %v", v == nil, slowConn.open(), asksConn.open())
+		}
+	})
+}
+
 func TestAddressesAreForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -22,6 +22,9 @@ const (
 	maxClones = 8
 	// maxKeys bounds the keys that may ask for one id.
 	maxKeys = 4
+	// maxKeysPerAddress bounds those of one address: a stranger who knows a name
+	// leaves room for the host that has it.
+	maxKeysPerAddress = 2
 )
 
 // join decides on a minion that shows no certificate.
@@ -150,13 +153,25 @@ func (r *Registrar) joinByApproval(v *view, a *ask) (*decision, error) {
 		return &decision{ops: []clientv3.Op{put}}, nil
 	case r.waiting.places(addressOf(a.from)) >= r.cfg.MaxRequestsPerAddress:
 		return nil, status.Errorf(codes.ResourceExhausted, "%d hosts of your address wait for an operator already; use a join token, or ask again later", r.cfg.MaxRequestsPerAddress)
-	case len(rec.Keys) >= maxKeys:
+	case waitingKeys(rec, "") >= maxKeys:
 		return nil, status.Errorf(codes.ResourceExhausted, "minion %s: %d other hosts ask for this id; have an operator reject them, or give this host another id", a.id, maxKeys)
+	case waitingKeys(rec, addressOf(a.from)) >= maxKeysPerAddress:
+		return nil, status.Errorf(codes.ResourceExhausted, "minion %s: %d other hosts of your address ask for this id; have an operator reject them, or give this host another id", a.id, maxKeysPerAddress)
 	case !v.request.exists() && v.requests >= int64(r.cfg.MaxRequests):
 		return nil, status.Errorf(codes.ResourceExhausted, "%d minions wait for an operator already; use a join token, or ask again later", v.requests)
 	}
 	rec.Schema, rec.ID = etcdkv.Schema, a.id
-	rec.Keys = append(slices.Clone(rec.Keys), etcdkv.RequestedKey{Key: string(a.key), From: a.from, At: r.now().UTC()})
+	rec.Keys = slices.Clone(rec.Keys)
+	if len(rec.Keys) >= maxKeys { // the one that was rejected first makes room
+		first := 0
+		for i, k := range rec.Keys {
+			if at := k.RejectedAt; !at.IsZero() && (rec.Keys[first].RejectedAt.IsZero() || at.Before(rec.Keys[first].RejectedAt)) {
+				first = i
+			}
+		}
+		rec.Keys = slices.Delete(rec.Keys, first, first+1)
+	}
+	rec.Keys = append(rec.Keys, etcdkv.RequestedKey{Key: string(a.key), From: a.from, At: r.now().UTC()})
 	put, err := v.request.put(rec)
 	if err != nil {
 		return nil, err
@@ -166,6 +181,18 @@ func (r *Registrar) joinByApproval(v *view, a *ask) (*decision, error) {
 		written: func() { r.waiting.set(a.id, &rec) },
 		fields:  []zap.Field{zap.String("key", string(a.key)), zap.String("from", a.from)},
 	}, nil
+}
+
+// waitingKeys counts the keys of a request that were not rejected: those of one
+// address; empty: all.
+func waitingKeys(rec etcdkv.JoinRequest, address string) int {
+	n := 0
+	for _, k := range rec.Keys {
+		if k.RejectedAt.IsZero() && (address == "" || addressOf(k.From) == address) {
+			n++
+		}
+	}
+	return n
 }
 
 // grant gives a minion that enrolls its labels, in place of all that an earlier

@@ -27,10 +27,13 @@
 //     renewal fails, or its certificate is covered.
 //  5. The instants of issue of one minion's certificates rise strictly, also
 //     over revocations, and a revocation is not before the last of them. No
-//     clock is compared with another node's.
+//     clock is compared with another node's. Of one minion, so many are issued
+//     faster than one a second, and no more: none is good for much longer than
+//     the usual time from now.
 //  6. What a caller without a certificate can make the cluster store is bounded:
-//     a few clones per minion, a few keys per request, and so many requests, of
-//     one address and in all. A request that nobody comes back for ends.
+//     a few clones per minion, a few keys per request, two of them from one
+//     address, and so many requests, of one address and in all. A request that
+//     nobody comes back for ends, and a rejected one makes room for others.
 //  7. A node serves nobody before it has read the revocations once.
 //
 // # Failures

@@ -25,6 +25,11 @@ const (
 	attempts = 16
 	// retryAfter is when a minion asks again that waits for an operator.
 	retryAfter = 5 * time.Second
+	// mostAhead is how many certificates of one minion may be issued faster than
+	// one a second. Each is of an instant after the last one's (invariant 5), so
+	// that who asks on and on would get some that are good for years, and keep
+	// etcd writing.
+	mostAhead = 600
 )
 
 // Join implements authpb.EnrollServer. The caller need not show a certificate,
@@ -47,8 +52,14 @@ func (r *Registrar) Join(ctx context.Context, req *authpb.JoinRequest) (*authpb.
 	}
 	// A lane for each: those who have a good token wait for nobody else.
 	lane := r.requests
-	if a.token != nil && r.good(ctx, a.token) {
-		lane = r.tokens
+	if a.token != nil {
+		good, err := r.good(ctx, a.token)
+		if err != nil {
+			return nil, err
+		}
+		if good {
+			lane = r.tokens
+		}
 	}
 	select {
 	case lane <- struct{}{}:
@@ -92,17 +103,23 @@ func (r *Registrar) Renew(ctx context.Context, req *authpb.RenewRequest) (*authp
 }
 
 // good reports whether a token is one of the cluster's, now. What cannot be read
-// is not good yet, and decided on later.
-func (r *Registrar) good(ctx context.Context, t *auth.JoinToken) bool {
+// is not good yet, and decided on later. The error is that ctx has ended.
+func (r *Registrar) good(ctx context.Context, t *auth.JoinToken) (bool, error) {
+	select {
+	case r.lookups <- struct{}{}:
+		defer func() { <-r.lookups }()
+	case <-ctx.Done():
+		return false, status.FromContextError(ctx.Err()).Err()
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	key := r.keys.AuthToken(t.ID)
 	got, err := r.client.Get(ctx, key)
 	if err != nil {
-		return false
+		return false, nil //nolint:nilerr // documented
 	}
 	e, err := entryOf[etcdkv.JoinToken](key, got.Kvs)
-	return err == nil && e.exists() && t.Matches(e.value.SecretHash)
+	return err == nil && e.exists() && t.Matches(e.value.SecretHash), nil
 }
 
 // ask is who asks for a certificate.
@@ -198,10 +215,15 @@ func (r *Registrar) failed(id job.MinionID, err error) error {
 func (r *Registrar) issue(v *view, a *ask, rec etcdkv.Enrollment) (*decision, error) {
 	// Later than every certificate of this minion, revoked ones included.
 	at := r.now().UTC().Truncate(time.Second)
+	rec.Ahead = 0
 	for _, last := range []time.Time{v.minion.value.IssuedAt, v.revoked.value.Before} {
 		if !at.After(last) {
 			at = last.Truncate(time.Second).Add(time.Second)
+			rec.Ahead = v.minion.value.Ahead + 1
 		}
+	}
+	if rec.Ahead > mostAhead {
+		return nil, status.Errorf(codes.ResourceExhausted, "minion %s: %d certificates were issued one right after the other; ask again later", a.id, mostAhead)
 	}
 	der, err := r.ca.SignMinion(a.csr, a.id, r.cfg.MinionTTL, at)
 	if err != nil {

@@ -260,13 +260,30 @@ func TestRejection(t *testing.T) {
 func TestI6_RequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := newEnv(t).open(t, "n1", nil, func(c *Config) { c.MaxRequests = 2 })
+	from := func(i int) net.IP { return net.IPv4(10, 0, 0, byte(1+i/maxKeysPerAddress)) }
 	for i := range maxKeys {
-		if _, err := newHost(t, "m1").join(t, r, ""); err != nil {
+		if _, err := newHost(t, "m1").joinFrom(t, r, "", from(i)); err != nil {
 			t.Fatalf("key %d: %v", i, err)
 		}
+		if (i+1)%maxKeysPerAddress == 0 {
+			_, err := newHost(t, "m1").joinFrom(t, r, "", from(i))
+			wantCode(t, "one key of an address too many", err, codes.ResourceExhausted)
+		}
 	}
-	_, err := newHost(t, "m1").join(t, r, "")
+	_, err := newHost(t, "m1").joinFrom(t, r, "", from(maxKeys))
 	wantCode(t, "one key too many", err, codes.ResourceExhausted)
+	// Those that are rejected make room, however many there are.
+	for range maxKeys {
+		if err := r.Reject(t.Context(), "m1", "op"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newHost(t, "m1").join(t, r, ""); err != nil {
+			t.Errorf("after the others were rejected: %v", err)
+		}
+	}
+	if all, err := r.Requests(t.Context()); err != nil || len(all) != 1 || len(all[0].Keys) != maxKeys {
+		t.Errorf("%+v are kept, %v; want %d keys", all, err, maxKeys)
+	}
 	if _, err := newHost(t, "m2").join(t, r, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -299,6 +316,42 @@ func TestRenewalsThatAreRefused(t *testing.T) {
 	ghost := newHost(t, "m3")
 	_, err = ghost.renew(t, r, auth.Identity{Kind: auth.KindMinion, Name: "m3", IssuedAt: who.IssuedAt})
 	wantCode(t, "not enrolled", err, codes.PermissionDenied)
+}
+
+// Who asks for certificate after certificate gets none that is good for much longer
+// than the usual time from now, whether by its certificate or by its key.
+func TestI5_CertificatesAreNotHoarded(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	r := newEnv(t).open(t, "n1", c.now)
+	h := newHost(t, "m1")
+	who, err := h.join(t, r, r.mustToken(t, TokenSpec{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := who
+	for n := 0; ; n++ {
+		next, err := h.renew(t, r, who)
+		if n == mostAhead {
+			wantCode(t, "one certificate too many", err, codes.ResourceExhausted)
+			break
+		}
+		if err != nil {
+			t.Fatalf("renewal %d: %v", n, err)
+		}
+		last = next
+	}
+	if ahead := last.IssuedAt.Sub(c.now()); ahead > mostAhead*time.Second {
+		t.Errorf("the last one is of %v from now", ahead)
+	}
+	_, err = h.join(t, r, "")
+	wantCode(t, "by its key", err, codes.ResourceExhausted)
+	c.pass((mostAhead + 1) * time.Second)
+	for range 2 {
+		if _, err := h.renew(t, r, who); err != nil {
+			t.Errorf("later: %v", err)
+		}
+	}
 }
 
 func TestAFieldOfANewerReleaseSurvives(t *testing.T) {

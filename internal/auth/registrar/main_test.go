@@ -155,7 +155,12 @@ func (h *host) print(t fataler) auth.Fingerprint {
 // join returns who the certificate says that the host is; nobody: pending.
 func (h *host) join(t fataler, r *Registrar, token string) (auth.Identity, error) {
 	t.Helper()
-	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}})
+	return h.joinFrom(t, r, token, net.IPv4(10, 0, 0, 1))
+}
+
+func (h *host) joinFrom(t fataler, r *Registrar, token string, ip net.IP) (auth.Identity, error) {
+	t.Helper()
+	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: &net.TCPAddr{IP: ip, Port: 1}})
 	answer, err := r.Join(ctx, &authpb.JoinRequest{Minion: string(h.id), Token: token, Csr: h.csr(t)})
 	if err != nil || answer.GetPending() {
 		return auth.Identity{}, err

@@ -105,7 +105,9 @@ type Registrar struct {
 	// requests lets a few others at a time, so that made-up tokens and names do
 	// not hold up those with a good token.
 	requests chan struct{}
-	waiting  *waiting
+	// lookups lets so many at a time find out whether their token is good.
+	lookups chan struct{}
+	waiting *waiting
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -127,7 +129,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 	}
 	r := &Registrar{
 		cfg: cfg, client: deps.Client, keys: cfg.Keys, log: deps.Logger, now: deps.Now,
-		tokens: make(chan struct{}, 1), requests: make(chan struct{}, 8),
+		tokens: make(chan struct{}, 1), requests: make(chan struct{}, 8), lookups: make(chan struct{}, 32),
 	}
 	if r.log == nil {
 		r.log = zap.NewNop()
