@@ -32,6 +32,9 @@ func (m *Minion) shimLoop(ctx context.Context, client *shim.Client) {
 		if client != nil {
 			pause = 50 * time.Millisecond
 			m.follow(ctx, client)
+			m.mu.Lock()
+			m.shimLost = time.Now()
+			m.mu.Unlock()
 		}
 		if ctx.Err() != nil {
 			return
@@ -87,7 +90,7 @@ func (m *Minion) started(list []shim.Started) {
 		if err != nil || e == nil || e.settling != nil || e.final != nil {
 			continue
 		}
-		e.phase, e.startedAt = phaseRunning, s.At
+		e.phase, e.startedAt, e.pid, e.ticks, e.seen = phaseRunning, s.At, s.PID, s.Ticks, true
 		if e.order != nil && !e.order.ScheduledAt.IsZero() {
 			m.metrics.startDelay.Observe(time.Unix(0, s.At).Sub(e.order.ScheduledAt).Seconds())
 		}
@@ -182,6 +185,7 @@ func (m *Minion) reconcile(client *shim.Client, hello *shim.Hello) {
 	for _, x := range hello.Ended {
 		ended[x.Key] = true
 	}
+	noted := map[string]shim.Starts{}
 	var lost []*job.Report
 	var kills []shim.Kill
 	m.mu.Lock()
@@ -193,21 +197,25 @@ func (m *Minion) reconcile(client *shim.Client, hello *shim.Hello) {
 		switch {
 		case e.settling != nil || e.final != nil || e.order == nil || ended[key]:
 			// ended is settled below
-		case e.stop != nil:
-			// a Go handler of this process runs it
+		case e.stop != nil, e.orphaned:
+			// a Go handler of this process runs it, or what is left of it is being ended
 		case runs:
 			m.count(e)
-			e.phase, e.startedAt = phaseRunning, s.At
+			e.phase, e.startedAt, e.pid, e.ticks, e.seen = phaseRunning, s.At, s.PID, s.Ticks, true
 			if e.cancelled {
 				kills = append(kills, shim.Kill{Key: key, Reason: e.cancelReason})
 			}
-		case e.phase == phaseRunning, e.phase == phaseHanded && e.instance != hello.Instance,
-			e.recovered && m.journal.damaged:
+		case e.phase == phaseRunning, e.recovered && m.journal.damaged,
+			e.phase == phaseHanded && e.instance != hello.Instance && !m.neverStarted(e, noted):
 			m.count(e)
-			lost = append(lost, m.indeterminate(e))
+			if m.mayHaveLeft(e) {
+				m.orphan(e)
+				continue
+			}
+			lost = append(lost, m.indeterminate(e, ""))
 		case e.phase == phaseHanded:
 			// The shim that it was handed to has not heard of it, and will not
-			// any more: it was not started.
+			// any more, or has died before it came to it: it was not started.
 			lost = m.retreat(e, lost)
 		case e.phase == phaseAccepted && e.recovered:
 			m.held = append(m.held, e)
@@ -229,6 +237,7 @@ func (m *Minion) reconcile(client *shim.Client, hello *shim.Hello) {
 	}
 	m.settle(append(m.reports(hello.Ended), lost...))
 	m.forgetStrangers(client, hello.Ended)
+	m.sweepStarts()
 	notify(m.startWake)
 }
 
@@ -291,8 +300,9 @@ func (m *Minion) release() []*job.Report {
 	return late
 }
 
-// indeterminate says that nobody can tell what became of a task.
-func (m *Minion) indeterminate(e *entry) *job.Report {
+// indeterminate says that nobody can tell what became of a task, and what was found
+// of it.
+func (m *Minion) indeterminate(e *entry, found string) *job.Report {
 	reason := "the minion's supervising process died; the command may or may not have run to its end"
 	switch {
 	case e.recovered && m.journal.damaged:
@@ -306,6 +316,6 @@ func (m *Minion) indeterminate(e *entry) *job.Report {
 	}
 	return &job.Report{
 		Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateIndeterminate,
-		Reason: reason, StartedAt: instant(e.startedAt), EndedAt: time.Now().UTC(), Spooled: true,
+		Reason: reason + found, StartedAt: instant(e.startedAt), EndedAt: time.Now().UTC(), Spooled: true,
 	}
 }

@@ -137,14 +137,19 @@ func (m *Minion) environment(o *job.Order, acct *account) (map[string]string, []
 		}
 		env[k] = v
 	}
-	fire, attempt := o.Task.Fire.String(), strconv.Itoa(o.Task.Attempt)
-	env["CARILLON_FIRE_ID"] = fire
+	env["CARILLON_FIRE_ID"] = o.Task.Fire.String()
 	env["CARILLON_RUN_ID"] = string(o.RunID)
 	env["CARILLON_JOB"] = o.Key.Name
 	env["CARILLON_NAMESPACE"] = o.Key.Namespace
-	env["CARILLON_ATTEMPT"] = attempt
+	env["CARILLON_ATTEMPT"] = strconv.Itoa(o.Task.Attempt)
 	env["CARILLON_TOKEN"] = o.Token.String()
 	env["CARILLON_SCHEDULED_AT"] = o.ScheduledAt.UTC().Format(time.RFC3339Nano)
 	env["CARILLON_MINION"] = string(m.cfg.ID)
-	return env, []string{"CARILLON_FIRE_ID=" + fire, "CARILLON_ATTEMPT=" + attempt}, nil
+	return env, marksOf(o.Task), nil
+}
+
+// marksOf returns the entries of the environment by which a task's processes are
+// known.
+func marksOf(id job.TaskID) []string {
+	return []string{"CARILLON_FIRE_ID=" + id.Fire.String(), "CARILLON_ATTEMPT=" + strconv.Itoa(id.Attempt)}
 }

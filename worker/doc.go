@@ -47,7 +47,8 @@
 //	I4. A final report is durable before it is sent, and until it is acknowledged.
 //	I5. The shim forgets an exit record only after the final report is durable.
 //	    So a task that was handed to a shim that is still the same instance and
-//	    does not know it was never started.
+//	    does not know it was never started; nor was one that is not among the
+//	    starts that a shim has noted which has died since this host was started.
 //	I6. Indeterminate is never guessed: it is said when the command may have
 //	    been started and nothing tells how it ended, and only then.
 //	I7. Two attempts of one fire are never open at the same time.
@@ -67,6 +68,9 @@
 //	    (package allow), and has no open files but its input and output.
 //	I12. An order of a schedule is not accepted more than 5 s before its instant, by
 //	    this host's clock and by its node's: it is given back, and comes again.
+//	I13. A task whose shim has died is open until what is left of it has been
+//	    looked for and has ended (orphans.go), or its time-out has passed. What was
+//	    found, and what cannot be known, is in its reason.
 //
 // # Waiting beyond a lease
 //
@@ -92,16 +96,23 @@
 //	accepted, no intent                      certainly not started: waits for a Welcome, then is given back
 //	                                         (I9); without a HoldUntil it starts, or ends as expired when
 //	                                         NotAfter has passed
-//	intent, not handed to the shim           the same shim says it does not know it: as above
+//	intent, not handed to the shim           the same shim says it does not know it, or the notes of the one that
+//	                                         has died: as above
 //	handed, running                          the command goes on; the next minion attaches and carries on
 //	ended in the shim, not in the journal    the shim tells again
 //	ended, not sent or not acknowledged      sent again
 //	acknowledged, not journaled              sent once more; nodes drop what they have
 //
-//	shim dies                                the kernel kills its direct children. Tasks with an exit
-//	                                         record are settled from it, the others are indeterminate.
-//	                                         A new shim is started at once
-//	minion and shim die, or host restarts    as shim dies; accepted tasks without an intent still start
+//	shim dies                                the kernel kills its direct children, and the minion what they
+//	                                         have left: by its control group, else by sessions and the marks
+//	                                         in environments (I13). Tasks with an exit record are settled
+//	                                         from it, those that it had not begun with start under the new
+//	                                         shim, which is started at once; the others are indeterminate
+//	what is left of a task cannot be killed  it stays open, as running, up to its time-out; then its processes
+//	                                         are in the reason
+//	minion and shim die                      as shim dies, when the next minion starts
+//	host restarts                            what was handed to a shim is indeterminate; accepted tasks without
+//	                                         an intent still start
 //	torn journal                             the tail is cut: it was not durable, so nothing was promised
 //	damaged journal                          what is readable is kept; tasks that are open in it are
 //	                                         indeterminate, because the record that would tell may be gone

@@ -34,6 +34,16 @@ type entry struct {
 	// instance and boot are the shim and the boot that the intent named.
 	instance, boot string
 	startedAt      int64
+	// pid and ticks are the process that the shim has started, and its start time.
+	// seen: this process was told of it by the shim that has it.
+	pid   int
+	ticks uint64
+	seen  bool
+	// orphaned: its shim has died, and what is left of it is being ended; orphanedAt
+	// is since when something could not be, ended how many processes were.
+	orphaned   bool
+	orphanedAt int64
+	ended      int
 	// stop ends the task's Go handler, while one runs it in this process.
 	stop context.CancelCauseFunc
 	// cancelled: the task was asked to end; cancelReason says why.
@@ -210,7 +220,7 @@ func (l *ledger) apply(r *record) {
 		}
 	case kindStarted:
 		if e != nil && e.final == nil {
-			e.phase, e.startedAt = phaseRunning, r.At
+			e.phase, e.startedAt, e.pid, e.ticks = phaseRunning, r.At, r.PID, r.Ticks
 		}
 	case kindCancel:
 		if e != nil {
@@ -281,7 +291,7 @@ func (e *entry) records() []*record {
 		out = append(out, &record{Kind: kindIntent, Task: &e.key, Instance: e.instance, Boot: e.boot})
 	}
 	if e.phase == phaseRunning {
-		out = append(out, &record{Kind: kindStarted, Task: &e.key, At: e.startedAt})
+		out = append(out, &record{Kind: kindStarted, Task: &e.key, PID: e.pid, Ticks: e.ticks, At: e.startedAt})
 	}
 	return out
 }

@@ -55,6 +55,8 @@ type Minion struct {
 	troubles troubles
 	// startWake tells the starter that there is a place or a task.
 	startWake chan struct{}
+	// orphanWake tells that there are orphans.
+	orphanWake chan struct{}
 	// factsWake asks for the facts to be found out anew.
 	factsWake chan struct{}
 	// failed carries the error that ends Run.
@@ -76,9 +78,13 @@ type Minion struct {
 	unsettled []*job.Report
 	spooled   int
 	texts     texts
-	client    *shim.Client
-	shimID    string
-	node      job.NodeID
+	// orphans are tasks whose shim has died; shimLost is when the last one did that
+	// this process had.
+	orphans  []*entry
+	shimLost time.Time
+	client   *shim.Client
+	shimID   string
+	node     job.NodeID
 	// session is the highest that a node has given.
 	session  int64
 	stopping bool
@@ -133,7 +139,7 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
 		renewals: renewals{asked: map[taskKey]time.Time{}},
 		instance: rand.Text(), boot: bootID(),
-		startWake: make(chan struct{}, 1), factsWake: make(chan struct{}, 1), failed: make(chan error, 1),
+		startWake: make(chan struct{}, 1), orphanWake: make(chan struct{}, 1), factsWake: make(chan struct{}, 1), failed: make(chan error, 1),
 		tests: map[string]chan<- shim.Ended{},
 		out:   newOutbox(), journal: &journal{ledger: newLedger()}, handlers: newHandlers(deps.Handlers),
 	}
@@ -253,6 +259,7 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 		m.serveSessions(ctx)
 	})
 	first.Go(func() { m.housekeep(ctx) })
+	first.Go(func() { m.orphanLoop(ctx) })
 	second.Go(func() { m.startLoop(starting) })
 	third.Go(func() { m.shimLoop(following, client) })
 	settled := make(chan struct{})

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +18,26 @@ func Kill(dir string) error { return write(dir, "cgroup.kill", "1") }
 // group that is gone has none.
 func Populated(dir string) bool {
 	return field(filepath.Join(dir, "cgroup.events"), "populated") == "1"
+}
+
+// Pids returns the processes in the group and below it.
+func Pids(dir string) []int {
+	var out []int
+	for _, w := range words(filepath.Join(dir, "cgroup.procs")) {
+		if pid, err := strconv.Atoi(w); err == nil && pid > 0 {
+			out = append(out, pid)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return out
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			out = append(out, Pids(filepath.Join(dir, e.Name()))...)
+		}
+	}
+	return out
 }
 
 // OOMKilled reports whether the kernel has ended processes of the group because

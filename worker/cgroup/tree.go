@@ -174,6 +174,9 @@ func (t *Tree) Lacks(l Limits) error {
 	return err
 }
 
+// Dir returns the directory of the group of one command, which need not be there.
+func (t *Tree) Dir(name string) string { return filepath.Join(t.dir, name) }
+
 // Make makes the group of one command and returns its directory. It is empty,
 // and has all the limits, or there is an error and no group. An empty group of
 // that name is made anew.
@@ -181,7 +184,7 @@ func (t *Tree) Make(name string, l Limits) (string, error) {
 	if err := t.Lacks(l); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(t.dir, name)
+	dir := t.Dir(name)
 	err := t.mkdir(dir)
 	if errors.Is(err, fs.ErrExist) {
 		if err = Remove(dir); err == nil {

@@ -14,7 +14,9 @@
 //	       itself with setsid and the parent part ends -> connect -> hello
 //	agent dies:   commands go on; the next agent connects and is told everything
 //	shim idle:    no task and no agent for Idle -> it ends and takes the socket away
-//	shim dies:    the kernel kills its direct children (parent death signal)
+//	shim dies:    the kernel kills its direct children (parent death signal);
+//	              the agent ends what they have left behind (EndOrphans), and
+//	              learns from the notes which commands were never started
 //
 // # Invariants
 //
@@ -37,11 +39,15 @@
 // I7. A command has no descriptors but its input and output, whatever the shim was
 // started with.
 //
+// I8. Before a command is started its key is in the shim's file of starts, until it
+// is forgotten. The file outlives the shim, not the host. One that cannot be
+// written is taken away, and then nothing is known from it.
+//
 // # What is not promised
 //
 // Without a control group: a process that leaves its session, loses its parent and wipes its
-// environment before the kill is not recognized as part of the task. When the
-// shim itself is killed, only direct children die with it. Background
+// environment before the kill is not recognized as part of the task, also when the
+// shim itself was killed. Background
 // processes that a command leaves behind on a normal end are let live, as cron
 // does.
 package shim

@@ -46,8 +46,9 @@ type process struct {
 // nursery starts processes and reaps them. Everything that is started comes
 // from one locked thread, because the parent death signal follows the thread.
 type nursery struct {
-	null  *os.File
-	specs chan birth
+	null   *os.File
+	specs  chan birth
+	starts *startLog
 
 	mu sync.Mutex
 	// mu guards leaders, and is held from fork to registration and from
@@ -60,12 +61,12 @@ type birth struct {
 	done func(*process, error)
 }
 
-func newNursery() (*nursery, error) {
+func newNursery(starts *startLog) (*nursery, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &nursery{null: null, specs: make(chan birth), leaders: map[int]*process{}}, nil
+	return &nursery{null: null, specs: make(chan birth), starts: starts, leaders: map[int]*process{}}, nil
 }
 
 // run starts what arrives in specs, for the life of the process: the thread
@@ -105,11 +106,14 @@ func (n *nursery) start(spec Spec) (*process, error) {
 	if u := spec.User; u != nil {
 		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
 	}
+	begun := n.starts.begin(spec.Key)
 	n.mu.Lock()
 	p.at = time.Now()
 	pid, err := 0, errLate
 	if spec.StartBy == 0 || boottime.Now() <= spec.StartBy {
-		pid, err = forkExec(&p.spec, attr)
+		if err = begun; err == nil {
+			pid, err = forkExec(&p.spec, attr)
+		}
 	}
 	if err == nil {
 		p.pid = pid

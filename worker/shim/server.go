@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"log"
+	"maps"
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -54,19 +56,22 @@ func serve(l *net.UnixListener, idle time.Duration) error {
 		return os.NewSyscallError("prctl(PR_SET_CHILD_SUBREAPER)", errno)
 	}
 	syscall.Umask(0o022)
-	nursery, err := newNursery()
-	if err != nil {
-		return err
-	}
 	s := &server{
-		idle: idle, instance: rand.Text(), nursery: nursery, exits: exits,
+		idle: idle, instance: rand.Text(), exits: exits,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 		tasks: map[string]*process{}, ended: map[string]Ended{},
 	}
 	for k, e := range exits.kept {
 		s.ended[k] = e
 	}
-	go nursery.run()
+	starts, err := newStartLog(s.instance, s.known)
+	if err != nil {
+		return err
+	}
+	if s.nursery, err = newNursery(starts); err != nil {
+		return err
+	}
+	go s.nursery.run()
 	go s.accept(l)
 	s.loop()
 	_ = l.Close() // takes the socket away
@@ -116,6 +121,13 @@ func (s *server) finished() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.tasks) == 0 && (s.stopping || s.leaving && !s.attached)
+}
+
+// known returns the keys of all commands that have not been forgotten.
+func (s *server) known() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.AppendSeq(slices.Collect(maps.Keys(s.tasks)), maps.Keys(s.ended))
 }
 
 func (s *server) stopAll() {

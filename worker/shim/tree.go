@@ -51,15 +51,15 @@ func readProc(pid int) (proc, bool) {
 	return parseStat(string(b))
 }
 
-// descendants returns all processes below root.
-func descendants(root int) map[int]proc {
+// processes returns all processes of the host.
+func processes() map[int]proc {
+	all := map[int]proc{}
 	dir, err := os.Open("/proc")
 	if err != nil {
-		return nil
+		return all
 	}
 	names, _ := dir.Readdirnames(-1)
 	_ = dir.Close()
-	all := map[int]proc{}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
@@ -69,6 +69,12 @@ func descendants(root int) map[int]proc {
 			all[pid] = p
 		}
 	}
+	return all
+}
+
+// descendants returns all processes below root.
+func descendants(root int) map[int]proc {
+	all := processes()
 	for pid := range all {
 		if !below(all, pid, root) {
 			delete(all, pid)

@@ -1,0 +1,161 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/shim"
+)
+
+// What a command had started outlives it when the shim is killed. A task whose shim
+// has died stays open until the minion has ended that, so that no other run is
+// started beside it (I13).
+
+const (
+	// orphansWithin is how long processes may take to end that were killed, before
+	// others are looked at, and orphansAgain how long until they are looked at again.
+	orphansWithin = 2 * time.Second
+	orphansAgain  = time.Second
+)
+
+// neverStarted reports whether a task that was handed to a shim which has died was
+// certainly not started. The caller holds mu.
+func (m *Minion) neverStarted(e *entry, noted map[string]shim.Starts) bool {
+	if e.boot != m.boot { // what was noted may be gone with the host
+		return false
+	}
+	s, read := noted[e.instance]
+	if !read {
+		s = shim.ReadStarts(m.cfg.path("shim"), e.instance)
+		noted[e.instance] = s
+	}
+	return s.Never(e.key.String())
+}
+
+// sweepStarts removes what dead shims have noted that nobody will ask for.
+func (m *Minion) sweepStarts() {
+	m.mu.Lock()
+	keep := map[string]bool{m.shimID: true}
+	for _, e := range m.journal.live {
+		keep[e.instance] = true
+	}
+	m.mu.Unlock()
+	shim.SweepStarts(m.cfg.path("shim"), func(instance string) bool { return keep[instance] })
+}
+
+// orphan has what is left of a lost task looked for, before it is reported. The
+// caller holds mu.
+func (m *Minion) orphan(e *entry) {
+	if !e.orphaned {
+		e.orphaned = true
+		m.orphans = append(m.orphans, e)
+		notify(m.orphanWake)
+	}
+}
+
+// mayHaveLeft reports whether processes of a lost task may be here.
+func (m *Minion) mayHaveLeft(e *entry) bool {
+	return (e.boot == "" || e.boot == m.boot) && !strings.HasPrefix(e.instance, HandlerPrefix)
+}
+
+// orphanLoop ends what is left of lost tasks, and reports them then, until ctx is
+// done. What is not reported by then the next process finds as lost.
+func (m *Minion) orphanLoop(ctx context.Context) {
+	var open []*entry
+	for {
+		var again <-chan time.Time
+		if len(open) > 0 {
+			again = time.After(orphansAgain)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.orphanWake:
+		case <-again:
+		}
+		m.mu.Lock()
+		open = append(open, m.orphans...)
+		m.orphans = nil
+		list := make([]shim.Orphan, len(open))
+		for i, e := range open {
+			list[i] = m.orphanOf(e)
+		}
+		m.mu.Unlock()
+		open = m.endOrphans(ctx, open, list)
+	}
+}
+
+func (m *Minion) orphanOf(e *entry) shim.Orphan {
+	key := e.key.String()
+	o := shim.Orphan{
+		Key: key, Marks: marksOf(e.key.id(m.cfg.ID)), Leader: e.pid, Ticks: e.ticks,
+		Fresh: e.seen && time.Since(m.shimLost) < time.Minute,
+	}
+	if m.groups.tree != nil {
+		o.Cgroup = m.groups.tree.Dir(m.groups.prefix + key)
+	}
+	return o
+}
+
+// endOrphans ends what is left of lost tasks, and returns those whose processes
+// could not be ended: the tasks stay open for as long as these are there, up to
+// their time-out.
+func (m *Minion) endOrphans(ctx context.Context, tasks []*entry, list []shim.Orphan) []*entry {
+	found := shim.EndOrphans(ctx, list, orphansWithin)
+	if ctx.Err() != nil {
+		return tasks
+	}
+	var rest []*entry
+	var reports []*job.Report
+	m.mu.Lock()
+	for i, e := range tasks {
+		if e.settling != nil || e.final != nil || e.order == nil {
+			continue
+		}
+		r := found[list[i].Key]
+		e.ended += r.Ended
+		if len(r.Left) > 0 && !e.cancelled && time.Since(time.Unix(0, max(e.startedAt, e.orphanedAt))) < e.order.Timeout {
+			if e.orphanedAt == 0 {
+				e.orphanedAt = time.Now().UnixNano()
+			}
+			m.log.Warn("processes of a task whose supervising process died cannot be ended yet", zap.String("task", list[i].Key), zap.Ints("pids", r.Left))
+			rest = append(rest, e)
+			continue
+		}
+		r.Ended = e.ended
+		reports = append(reports, m.indeterminate(e, remainsText(&r)))
+	}
+	m.mu.Unlock()
+	m.settle(reports)
+	return rest
+}
+
+// remainsText tells people what was found of a lost task.
+func remainsText(r *shim.Remains) string {
+	var text string
+	if r.Ended > 0 {
+		text += fmt.Sprintf("; what was left of it was ended (%s)", count(r.Ended))
+	}
+	switch {
+	case len(r.Left) > 0:
+		text += fmt.Sprintf("; %s of it could not be ended: %s", count(len(r.Left)), strings.Trim(fmt.Sprint(r.Left), "[]"))
+	case r.Whole:
+		text += "; nothing of it runs any more"
+	default:
+		text += "; it had no control group, so a process of it that hides may still run"
+	}
+	return text
+}
+
+func count(n int) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return strconv.Itoa(n) + " processes"
+}
