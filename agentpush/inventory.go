@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
@@ -26,6 +27,8 @@ type Inventory struct {
 	moved func(job.MinionID)
 	gone  func(job.NodeID)
 	out   func(job.MinionID)
+	// absences counts what Hub.Absences tells of.
+	absences atomic.Uint64
 
 	mu sync.RWMutex
 	// mu guards what follows.
@@ -42,6 +45,10 @@ type Inventory struct {
 	labelled map[string]struct{}
 	// groups are the saved groups of hosts, which targets name.
 	groups target.Groups
+	// current is since when all that is fed is complete; zero: it is not yet.
+	// ghosts are how minions left of which nothing else is known.
+	current time.Time
+	ghosts  map[job.MinionID]leaving
 }
 
 type bucketKey struct {
@@ -66,8 +73,7 @@ type entry struct {
 	since   time.Time
 	// places are where peers say that it is.
 	places []place
-	// lost is when it was seen to be connected nowhere.
-	lost time.Time
+	leaving
 	// revoked is when its certificates were revoked; zero: they are good.
 	revoked time.Time
 }
@@ -87,7 +93,7 @@ type place struct {
 func newInventory(node job.NodeID) *Inventory {
 	return &Inventory{
 		node: node, moved: func(job.MinionID) {}, gone: func(job.NodeID) {}, out: func(job.MinionID) {},
-		entries: map[job.MinionID]*entry{}, buckets: map[bucketKey][]Present{},
+		entries: map[job.MinionID]*entry{}, buckets: map[bucketKey][]Present{}, ghosts: map[job.MinionID]leaving{},
 	}
 }
 
@@ -190,8 +196,9 @@ func (i *Inventory) names() map[string]struct{} {
 func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved, out bool) {
 	e := i.entries[id]
 	if e == nil {
-		e = &entry{}
+		e = &entry{leaving: i.ghosts[id]}
 		i.entries[id] = e
+		delete(i.ghosts, id)
 	}
 	before, wasOut := i.whereabouts(e), i.isOut(e)
 	was, had := e.described(), e.granted
@@ -199,10 +206,18 @@ func (i *Inventory) change(id job.MinionID, f func(*entry)) (moved, out bool) {
 	e.view = i.see(e)
 	after := i.whereabouts(e)
 	if before.node != "" && after.node == "" {
-		e.lost = time.Now().UTC()
+		e.left = time.Now()
+		i.absences.Add(1)
+	}
+	if after.node != "" {
+		e.left = time.Time{}
+	}
+	if e.stored != nil || after.node != "" {
+		e.forgotten = false
 	}
 	if e.stored == nil && e.local == nil && len(e.places) == 0 && e.revoked.IsZero() && len(e.granted) == 0 {
 		delete(i.entries, id)
+		i.haunt(id, e.leaving)
 	}
 	now := e.described()
 	regranted := !maps.Equal(had, e.granted)
@@ -228,7 +243,13 @@ func (i *Inventory) SetMinion(m job.Minion) {
 func (i *Inventory) RemoveMinion(id job.MinionID) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.change(id, func(e *entry) { e.stored = nil })
+	i.change(id, func(e *entry) {
+		if e.stored != nil {
+			e.forgotten = true
+			i.absences.Add(1)
+		}
+		e.stored = nil
+	})
 }
 
 // SetRevoked takes when a minion's certificates were revoked; the zero time: those

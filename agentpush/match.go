@@ -79,7 +79,7 @@ func (i *Inventory) uncontrollable(id job.MinionID, e *entry) (job.Uncontrollabl
 	case i.isOut(e):
 		return job.Uncontrollable{Minion: id, Reason: "its certificate was revoked", Since: e.revoked}, true
 	case at.node == "":
-		return job.Uncontrollable{Minion: id, Reason: "not connected", Since: e.lost}, true
+		return job.Uncontrollable{Minion: id, Reason: "not connected", Since: e.left.UTC()}, true
 	}
 	return job.Uncontrollable{Minion: id, Reason: at.trouble, Since: at.since}, at.trouble != ""
 }

@@ -34,6 +34,9 @@ func (*noop) Value(job.MinionID, string) string { return "" }
 
 func (*noop) Revoked(job.MinionID) bool { return false }
 
+func (*noop) Absence(job.MinionID) (job.Absence, bool) { return job.Absence{}, false }
+func (*noop) Absences() uint64                         { return 0 }
+
 func (n *noop) Connected(job.MinionID) bool { return true }
 func (n *noop) Ack([]job.TaskID)            {}
 func (n *noop) Cancel([]job.Ref, string)    {}

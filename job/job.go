@@ -80,6 +80,10 @@ type Spec struct {
 	// Timeout ends a command that runs longer, with its whole process tree.
 	// Zero: DefaultTimeout.
 	Timeout Duration `json:"timeout,omitempty"`
+	// LostAfter is how long the minion of a task may be connected to no node;
+	// then the task ends as indeterminate, and the job's next run may start as
+	// Overlap says. Zero: DefaultLostAfter.
+	LostAfter Duration `json:"lostAfter,omitempty"`
 	// Retry says what to do after a failed attempt. Zero: nothing.
 	Retry Retry `json:"retry,omitzero"`
 	// Overlap says what becomes of an occurrence that is due while an earlier
@@ -173,6 +177,9 @@ const (
 	DefaultTimeout    = time.Hour
 	MaxTimeout        = 30 * 24 * time.Hour
 	MinTimeout        = 10 * time.Millisecond
+	DefaultLostAfter  = 5 * time.Minute
+	MinLostAfter      = 10 * time.Second
+	MaxLostAfter      = MaxTimeout
 	MaxJitter         = 24 * time.Hour
 	MaxCatchUpWindow  = 366 * 24 * time.Hour
 	MaxSchedules      = 64
@@ -191,6 +198,14 @@ func (s *Spec) EffectiveTimeout() time.Duration {
 		return DefaultTimeout
 	}
 	return time.Duration(s.Timeout)
+}
+
+// EffectiveLostAfter returns LostAfter, or its default.
+func (s *Spec) EffectiveLostAfter() time.Duration {
+	if s.LostAfter == 0 {
+		return DefaultLostAfter
+	}
+	return time.Duration(s.LostAfter)
 }
 
 // EffectiveOverlap returns Overlap, or its default.

@@ -116,6 +116,9 @@ type Run struct {
 	DispatchedAt time.Time `json:"dispatchedAt,omitzero"`
 	StartedAt    time.Time `json:"startedAt,omitzero"`
 	EndedAt      time.Time `json:"endedAt,omitzero"`
+	// GoneSince, of a run that is open: since then all minions that are still to
+	// say what became of it are connected to no node. Zero: one is.
+	GoneSince time.Time `json:"goneSince,omitzero"`
 
 	// Count is how many occurrences the record stands for: 1, except for a
 	// long row of missed ones, which runs from ScheduledAt to Until.
@@ -140,12 +143,12 @@ func (r Run) MarshalJSON() ([]byte, error) {
 		Tasks     []taskJSON `json:"tasks"`
 	}{fields: fields(r), StartedAt: utcOrNil(r.StartedAt), EndedAt: utcOrNil(r.EndedAt), Tasks: make([]taskJSON, len(r.Tasks))}
 	f.ScheduledAt, f.CommittedAt = r.ScheduledAt.UTC(), r.CommittedAt.UTC()
-	f.DispatchedAt, f.Until = r.DispatchedAt.UTC(), r.Until.UTC()
+	f.DispatchedAt, f.Until, f.GoneSince = r.DispatchedAt.UTC(), r.Until.UTC(), r.GoneSince.UTC()
 	for i := range r.Tasks {
 		t := &r.Tasks[i]
 		f.Tasks[i] = taskJSON{
 			Share: t.Share, Minion: t.Minion, Attempt: t.Attempt, State: t.State, Reason: t.Reason,
-			StartedAt: utcText(t.StartedAt), EndedAt: utcText(t.EndedAt),
+			StartedAt: utcText(t.StartedAt), EndedAt: utcText(t.EndedAt), GoneSince: utcText(t.GoneSince),
 			Exit: t.Exit, Stdout: t.Stdout, Stderr: t.Stderr, Steps: t.Steps,
 		}
 	}
@@ -163,6 +166,7 @@ type taskJSON struct {
 	Reason    string       `json:"reason,omitempty"`
 	StartedAt string       `json:"startedAt,omitempty"`
 	EndedAt   string       `json:"endedAt,omitempty"`
+	GoneSince string       `json:"goneSince,omitempty"`
 	Exit      *Exit        `json:"exit,omitempty"`
 	Stdout    Output       `json:"stdout,omitzero"`
 	Stderr    Output       `json:"stderr,omitzero"`
@@ -196,6 +200,9 @@ type Task struct {
 	Reason    string    `json:"reason,omitempty"`
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	EndedAt   time.Time `json:"endedAt,omitzero"`
+	// GoneSince, of a task that has not ended: since when its minion is connected
+	// to no node. Zero: it is.
+	GoneSince time.Time `json:"goneSince,omitzero"`
 	Exit      *Exit     `json:"exit,omitempty"`
 	Stdout    Output    `json:"stdout,omitzero"`
 	Stderr    Output    `json:"stderr,omitzero"`

@@ -71,7 +71,7 @@ func TestTaskJSONIsTheTask(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 20, 12, 0, 0, 1, time.UTC)
 	full := Task{
-		Share: "n1", Minion: "m1", Attempt: 2, State: StateFailed, Reason: "why", StartedAt: at, EndedAt: at,
+		Share: "n1", Minion: "m1", Attempt: 2, State: StateFailed, Reason: "why", StartedAt: at, EndedAt: at, GoneSince: at,
 		Exit: &Exit{Code: 3}, Stdout: Output{Head: "a"}, Stderr: Output{Tail: "b"}, Steps: []StepResult{{Name: "one"}},
 	}
 	for i, v := 0, reflect.ValueOf(full); i < v.NumField(); i++ {

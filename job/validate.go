@@ -154,6 +154,9 @@ func (s *Spec) Validate() []Problem {
 	if t := time.Duration(s.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
 		p.add("spec.timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
 	}
+	if t := time.Duration(s.LostAfter); t != 0 && (t < MinLostAfter || t > MaxLostAfter) {
+		p.add("spec.lostAfter", "%v is out of range; %v to %v are allowed", t, MinLostAfter, MaxLostAfter)
+	}
 	s.Retry.check(&p)
 	checkEnum(&p, "spec.overlap", s.Overlap, Overlaps())
 	checkEnum(&p, "spec.misfire", s.Misfire, Misfires())

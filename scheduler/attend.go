@@ -23,10 +23,10 @@ const (
 	// questions amid the orders would only hold these up.
 	askAfter = 3 * time.Second
 	askPer   = 200 * time.Millisecond
-	// lostAfter: this long after an order's expiry, or after a task's time-out,
+	// silentAfter: this long after an order's expiry, or after a task's time-out,
 	// without a word from its minion, the task is indeterminate.
-	lostAfter = 15 * time.Second
-	lostRun   = 2 * time.Minute
+	silentAfter = 15 * time.Second
+	silentRun   = 2 * time.Minute
 	// rematchEvery is how often minions are looked for that nobody matched yet.
 	rematchEvery = 500 * time.Millisecond
 )
@@ -127,7 +127,7 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 		if s.passGate(f) && s.mayStart(f, t, now) {
 			s.dispatch(f, t, spec, now)
 		}
-	case now >= t.notAfter+int64(lostAfter):
+	case now >= t.notAfter+int64(silentAfter):
 		s.finish(f, t, now, job.StateIndeterminate,
 			fmt.Sprintf("minion %s has not said whether it accepted the order", t.minion))
 	case now >= t.checkAt:
@@ -144,23 +144,27 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 	}
 }
 
-// attendUnknown asks about a task that an earlier owner may have ordered.
+// attendUnknown asks about a task that an earlier owner may have ordered. For a
+// minion that is connected to no node it waits (gone.go).
 func (s *shard) attendUnknown(f *fire, t *task, now int64) {
-	if now >= f.giveUp {
-		s.finish(f, t, now, job.StateIndeterminate,
-			fmt.Sprintf("minion %s has not been reachable since the shard changed its owner; whether it ran the task is not known", t.minion))
-		return
-	}
 	if now >= t.checkAt {
 		if s.giveUpRevoked(f, t, now) {
 			return
 		}
 		if s.deps.Minions.Connected(t.minion) {
+			if t.answerBy == 0 {
+				t.answerBy = now + int64(s.cfg.MaxMessageExpired)
+			}
 			s.ask(f, t)
 			t.checkAt = now + f.askPause()
 		} else {
-			t.checkAt = now + int64(rematchEvery)
+			t.answerBy, t.checkAt = 0, now+int64(rematchEvery)
 		}
+	}
+	if t.answerBy != 0 && now >= t.answerBy {
+		s.finish(f, t, now, job.StateIndeterminate,
+			fmt.Sprintf("minion %s has not answered since the shard changed its owner; whether it ran the task is not known", t.minion))
+		return
 	}
 	s.attendAt(f, t.checkAt)
 }
@@ -171,7 +175,7 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 		return
 	}
 	limit := t.started.Add(spec.EffectiveTimeout()).UnixNano()
-	if now >= limit+int64(lostRun) {
+	if now >= limit+int64(silentRun) {
 		s.finish(f, t, now, job.StateIndeterminate,
 			fmt.Sprintf("minion %s started the task and has not said how it ended", t.minion))
 		return
@@ -179,7 +183,7 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 	if now >= limit && s.deps.Minions.Connected(t.minion) {
 		s.ask(f, t)
 	}
-	s.attendAt(f, max(limit, now+int64(lostAfter)))
+	s.attendAt(f, max(limit, now+int64(silentAfter)))
 }
 
 // whyGone tells why a deleted job's orders are not sent.

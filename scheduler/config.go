@@ -116,6 +116,10 @@ type Minions interface {
 	Value(m job.MinionID, key string) string
 	// Connected reports whether the minion has a session with any node.
 	Connected(m job.MinionID) bool
+	// Absence tells whether the minion has no session with any node, and since when.
+	Absence(m job.MinionID) (job.Absence, bool)
+	// Absences changes whenever a minion has no session any more, or is forgotten.
+	Absences() uint64
 	// Revoked reports whether nothing more will be heard of the minion: its
 	// certificate was revoked, and it has no session.
 	Revoked(m job.MinionID) bool

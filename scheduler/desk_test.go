@@ -24,11 +24,16 @@ import (
 type desk struct {
 	*shard
 
-	t         *testing.T
-	clock     int64
-	hosts     []job.MinionID
-	away      []job.Uncontrollable
-	revoked   job.MinionID
+	t       *testing.T
+	clock   int64
+	hosts   []job.MinionID
+	away    []job.Uncontrollable
+	revoked job.MinionID
+	// left is when minions were connected last that are gone; forgotten is one that
+	// was forgotten, reached are those that are connected, by etcd.
+	left      map[job.MinionID]int64
+	forgotten job.MinionID
+	reached   map[job.MinionID]bool
 	canaries  []job.MinionID // what a target expression matches
 	sent      map[job.MinionID]int
 	cancelled map[job.MinionID]bool
@@ -70,6 +75,7 @@ func (d *desk) open() {
 	d.heldUntil = func() time.Duration { return d.held }
 	d.terms++
 	d.term = d.terms
+	d.gone.there = func(context.Context) (map[job.MinionID]bool, error) { return d.reached, nil }
 	if d.book != nil {
 		d.deps.spare.slots = nil // there is no etcd in which to look at others' runs
 	}
@@ -83,10 +89,17 @@ func (d *desk) Match(t job.Target) []job.MinionID {
 }
 func (d *desk) Uncontrollable(job.Target) []job.Uncontrollable { return d.away }
 func (d *desk) Value(m job.MinionID, _ string) string          { return d.racks[m] }
-func (*desk) Connected(job.MinionID) bool                      { return true }
+func (d *desk) Connected(m job.MinionID) bool                  { return d.left[m] == 0 }
 func (d *desk) Revoked(m job.MinionID) bool                    { return d.revoked == m }
 func (*desk) Ack([]job.TaskID)                                 {}
 func (d *desk) Record(run job.Run, _ func(error))              { d.runs = append(d.runs, run) }
+
+func (d *desk) Absence(m job.MinionID) (job.Absence, bool) {
+	at, is := d.left[m]
+	return job.Absence{Since: time.Unix(0, at).UTC(), For: time.Duration(d.clock - at), Forgotten: m == d.forgotten}, is
+}
+
+func (d *desk) Absences() uint64 { return uint64(len(d.left)) }
 
 func (d *desk) Get(_ context.Context, id job.RunID) (job.Run, error) {
 	if run, ok := d.recorded[id]; ok {
@@ -176,6 +189,7 @@ func (d *desk) step() {
 		for d.attendSome(d.clock) {
 			again = true
 		}
+		d.tendGone(d.clock)
 		d.flush()
 		again = d.book.serve(d.shard) || again
 	}
@@ -207,6 +221,7 @@ func (d *desk) taken(f *fire) (*desk, *fire) {
 	d.t.Helper()
 	next := &desk{
 		t: d.t, clock: d.clock, hosts: d.hosts, away: d.away, canaries: d.canaries, revoked: d.revoked, sent: map[job.MinionID]int{}, cancelled: map[job.MinionID]bool{},
+		left: d.left, forgotten: d.forgotten, reached: d.reached,
 		number: d.number, racks: d.racks, book: d.book, ordered: d.ordered, terms: d.terms,
 	}
 	next.open()

@@ -191,6 +191,16 @@
 //	    an instant is planned only if no open slot and no record says that it has
 //	    run or may have; if records may have been dropped, it is skipped, with the
 //	    reason. One that was recorded as missed or skipped is decided anew (ahead.go).
+//	I29 No run waits for a minion that is connected to no node for longer than its
+//	    job's lostAfter; nor, from goneGrace on, when somebody has it cancelled or
+//	    the minion forgotten. Then it ends as indeterminate, with what is not
+//	    known. The owner's node counts only while it has all that etcd says of
+//	    minions: from its lease on, and not across a loss of it. And it asks etcd
+//	    itself before anything ends: its view may stand still (gone.go).
+//	I30 Of a task that has ended so nothing starts any more, though its minion comes
+//	    back: the end waits until the lease has ended that the last order carried
+//	    (I20). What the minion says then of that attempt mends the record, and is
+//	    no other run; what was to be ended it is told to end.
 //
 // # What may fail
 //
@@ -206,7 +216,17 @@
 //	                                   carry a lower token, and the end of its
 //	                                   lease: minions start none of them (I20)
 //	minion crashes                     it comes back with its journal and is asked
-//	minion never comes back            the run ends as indeterminate: nobody can know
+//	minion never comes back            the run ends as indeterminate, after lostAfter: nobody can know (I29)
+//	minion comes back before           it says what it runs and ran, as if it had not been away
+//	minion comes back after that       what it ran, or runs, mends the record when it ends; what it had not
+//	                                   started is given back, and recorded as expired if the owner that had
+//	                                   ordered it has ended it (I30)
+//	minion goes to another node        it is not gone: etcd's word counts, whatever the owner's node sees
+//	etcd cannot be reached             no run ends for that: nobody owns a shard, and the time counts anew
+//	owner's node starts anew, or       the time counts from that node's first full view of the minions, which
+//	  another takes the shard          may be older than its ownership, and later than the minion's leaving
+//	node is cut off from etcd, and     its minions are gone, to the others: nothing is heard of them
+//	  its minions are not
 //	minion's certificate is revoked    the same, at once: nothing will be heard of it (I22)
 //	history cannot be written          fires stay open, results stay on the minions
 //	owner crashes with permits         they stay until the next owner has heard of their tasks;
@@ -236,7 +256,10 @@
 // under a cap of the cluster: a run with a low bound, or one label more, may
 // wait for as long as others come. A task that ended as indeterminate does not
 // count under a cap, though it may run; a minion counts under the value that it
-// had when its task asked.
+// had when its task asked. Where the clock of a minion is not known to its node an
+// order carries no end of a lease (I20), and I30 does not hold for what that minion
+// had accepted. What is cancelled while its minion is gone is ended there, when that
+// is back, by the owner that has ended the run, and by no later one.
 //
 // # Tests
 //

@@ -82,6 +82,9 @@ func (m *minions) Value(id job.MinionID, _ string) string {
 	return m.w.racks[id]
 }
 
+func (m *minions) Absence(job.MinionID) (job.Absence, bool) { return job.Absence{}, false }
+func (m *minions) Absences() uint64                         { return 0 }
+
 func (m *minions) Revoked(job.MinionID) bool   { return false }
 func (m *minions) Connected(job.MinionID) bool { return true }
 func (m *minions) Ack([]job.TaskID)            {}

@@ -74,8 +74,11 @@ type fire struct {
 	// endAt, when not 0, is when the run is ended because endWhy.
 	endAt  int64
 	endWhy string
-	// ending: it is being ended, so nothing of it is started any more.
-	ending bool
+	// ending: it is being ended, so nothing of it is started any more. withdrawn:
+	// somebody wants it ended, and does not wait for minions that are gone.
+	ending, withdrawn bool
+	// lostAfter is the job's; 0: not looked up yet.
+	lostAfter time.Duration
 	// giveUp is when a fire that no minion can be found for ends.
 	giveUp int64
 	// ended: all tasks are final and the record is on its way to history.
@@ -143,6 +146,9 @@ type task struct {
 	// notAfter is the order's.
 	notAfter int64
 	checkAt  int64
+	// answerBy is when an answer is due of a minion that is asked about the order
+	// of an earlier owner; 0: it is connected to no node.
+	answerBy int64
 	started  time.Time
 	running  bool
 	// report is the final one; nil until then.

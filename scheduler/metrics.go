@@ -20,6 +20,7 @@ type metrics struct {
 	aside         prometheus.Gauge
 	loopDelay     prometheus.Histogram
 	turnedBack    prometheus.Counter
+	lost          prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -60,13 +61,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "carillon_loop_delay_seconds", Help: "How long a shard that had something to do waited for its turn on a processor.",
 			Buckets: prometheus.ExponentialBuckets(.0001, 2, 18),
 		}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_tasks_lost_total", Help: "Tasks that ended as indeterminate because their minions were connected to no node.",
+		}),
 	}
 	m.turnedBack = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "carillon_cursors_turned_back_total", Help: "Shards that a wrong clock had planned far ahead, and that are planned from now on again.",
 	})
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay, m.turnedBack,
+		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay, m.turnedBack, m.lost,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

@@ -119,6 +119,8 @@ func (s *shard) loadSlot(key string, value []byte) error {
 // recover goes on with the open fires of earlier owners, once the jobs are known.
 func (s *shard) recover() {
 	now := s.deps.now()
+	s.gone.began = now
+	s.lookForGone()
 	byUID := make(map[job.UID]*entry, len(s.slots))
 	if len(s.slots) > 0 {
 		for _, e := range s.jobs {

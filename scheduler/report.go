@@ -40,7 +40,7 @@ func (s *shard) takeReports() {
 func (s *shard) onReport(r *job.Report) {
 	f := s.fireOf(r.Task.Fire)
 	if f == nil || f.ended {
-		if f == nil && r.Known && r.State.Final() && r.Spooled {
+		if f == nil && (r.Known && r.State.Final() && r.Spooled || r.Returned) {
 			s.late(r)
 		}
 		return
@@ -231,6 +231,14 @@ func (s *shard) late(r *job.Report) {
 // changed.
 func mend(run *job.Run, r *job.Report) bool {
 	changed := false
+	if r.Returned { // it was too late for a start
+		if r.Token != run.Token {
+			return false // another owner may have ordered it since
+		}
+		known := *r
+		known.Known, known.State = true, job.StateExpired
+		r = &known
+	}
 	for i := range run.Tasks {
 		t := &run.Tasks[i]
 		if t.Minion == r.Task.Minion && t.Attempt == r.Task.Attempt && (t.Share == "" || job.ShareOf(t.Share) == r.Task.Fire.Share) &&
@@ -394,6 +402,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 			reason = job.ErrNoMinions.Error() + " yet"
 		}
 		run := s.runOf(f, state, reason)
+		s.tellGone(f, &run)
 		brief(&run)
 		out = append(out, run)
 	}

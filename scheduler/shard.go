@@ -130,6 +130,8 @@ type shard struct {
 	// backfilled is how far backfills have come.
 	backfilled map[string]*backfilled
 
+	gone gone
+
 	// listed: the jobs have been read; synced: so have the records of those that
 	// are gone, and the shard goes on with what is open.
 	listed, synced bool
@@ -161,6 +163,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		granted: map[string]int64{}, permits: newPermits(),
 	}
 	s.askGone = s.lookUpGone
+	s.gone.there = s.connected
 	return s
 }
 
@@ -267,6 +270,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	s.tendWishes(now)
 	s.takeReports()
 	s.attendSome(now)
+	s.tendGone(now)
 	s.flush()
 	s.tendPermits(ctx)
 	next := now + int64(maxSleep)
@@ -433,7 +437,7 @@ func (s *shard) adopt(old, e *entry) {
 	e.recording = old.recording
 	for _, f := range s.fires {
 		if f.e == old {
-			f.e, f.decoded, f.work = e, nil, nil
+			f.e, f.decoded, f.work, f.lostAfter = e, nil, nil, 0
 		}
 	}
 }

@@ -102,8 +102,9 @@ func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
 	case f.state == etcdkv.EntryQueued, f.state == etcdkv.EntryOpen && f.tasks[0].minion == "":
 		s.end(f, job.StateCancelled, why)
 	case f.state == etcdkv.EntryOpen && f.endWhy != why: // also when it is to be replaced later
-		f.endAt, f.endWhy = now, why
+		f.endAt, f.endWhy, f.withdrawn = now, why, true
 		s.attendAt(f, now)
+		s.lookForGone()
 	}
 }
 

@@ -462,11 +462,11 @@ func (n *Node) awaitReady(ctx context.Context, started func()) {
 }
 
 // keepPresence has the presence of minions written again whenever the node has a
-// new lease.
+// new lease, and the absence of others counted anew.
 func (n *Node) keepPresence(ctx context.Context) error {
 	ticker := time.NewTicker(readyPoll)
 	defer ticker.Stop()
-	var last clientv3.LeaseID
+	var last, current clientv3.LeaseID
 	for {
 		select {
 		case <-ctx.Done():
@@ -476,6 +476,12 @@ func (n *Node) keepPresence(ctx context.Context) error {
 		if lease, ok := n.engine.Lease(); ok && lease != last {
 			last = lease
 			n.hub.Republish()
+		}
+		// A node without a lease may have been cut off from etcd, and so may the
+		// others have been: those whose minions had gone to them tell of it now.
+		if lease, ok := n.engine.Lease(); ok && lease != current && n.reg.fed() {
+			current = lease
+			n.hub.Inventory().SetCurrent()
 		}
 	}
 }

@@ -94,6 +94,7 @@ func (a *app) jobText(v control.JobView) error {
 	f.add("Target", targetText(s.Target))
 	f.add("At a time", capsText(&s.Rollout))
 	f.add("Timeout", cmp.Or(time.Duration(s.Timeout), job.DefaultTimeout).String())
+	f.add("Lost after", s.EffectiveLostAfter().String())
 	f.add("Retry", retryText(s.Retry))
 	f.add("Overlap", string(cmp.Or(s.Overlap, job.OverlapSkip)))
 	f.add("Misfire", string(cmp.Or(s.Misfire, job.MisfireLatest)))
@@ -228,6 +229,7 @@ func (a *app) runText(r job.Run) {
 	f.add("Run", string(r.RunID))
 	f.add("Job", r.Key().String())
 	f.add("State", stateCell(r))
+	f.add("Gone since", a.stamp(r.GoneSince))
 	f.add("Reason", r.Reason)
 	f.add("Trigger", r.Trigger)
 	f.add("Cause", r.Cause)
@@ -281,7 +283,11 @@ func (a *app) timeline(r job.Run) {
 func (a *app) describeTask(t job.Task) {
 	fmt.Fprintf(a.out, "\nTask on %s:\n", oneLine(string(t.Minion)))
 	f := newFields(a.out, "  ")
-	f.add("State", string(t.State))
+	if t.GoneSince.IsZero() {
+		f.add("State", string(t.State))
+	} else {
+		f.add("State", fmt.Sprintf("not known: the minion is gone since %s; before, it was %s", a.stamp(t.GoneSince), t.State))
+	}
 	f.add("Reason", t.Reason)
 	f.add("Attempt", fmt.Sprint(t.Attempt))
 	f.add("Started", a.exact(t.StartedAt))

@@ -21,7 +21,7 @@ func (a *app) minionOrders() []*cobra.Command {
 		a.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
 			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", http.MethodPost, "revoke"),
 		a.minionOrder("forget", "forgotten", "Forget a minion that is not connected",
-			"Forget a minion that is not connected, so that it is listed no more. Its certificate\nstays good: see `carillon minions revoke`.", http.MethodDelete, ""),
+			"Forget a minion that is not connected, so that it is listed no more. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", http.MethodDelete, ""),
 	}
 }
 

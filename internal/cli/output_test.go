@@ -69,6 +69,26 @@ func TestOutputForms(t *testing.T) {
 	}
 }
 
+// A run whose minion is gone is not told as running.
+func TestRunWhoseMinionIsGone(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	run := exampleRun(noon.Add(-time.Minute), job.StateRunning)
+	run.GoneSince, run.Tasks[0].GoneSince = noon.Add(-30*time.Second), noon.Add(-30*time.Second)
+	f.runs = []job.Run{run}
+	for args, want := range map[string]string{
+		"runs":                              "minion gone",
+		"describe run " + string(run.RunID): "not known: the minion is gone since ",
+		"get run " + string(run.RunID):      "minion gone",
+		"runs -o json":                      `"goneSince": "2026`,
+	} {
+		got := carillon(t.Context(), f, "", strings.Fields(args)...)
+		if !strings.Contains(got.stdout, want) || !strings.Contains(args, "json") && strings.Contains(got.stdout, "  running") {
+			t.Errorf("%s: want %q, and not that it is running:\n%s", args, want, got)
+		}
+	}
+}
+
 func TestRunJSONFields(t *testing.T) {
 	t.Parallel()
 	got := carillon(t.Context(), withExamples(newFake(t)), "", "runs", "-A", "-o", "json")

@@ -151,8 +151,12 @@ func (a *app) runTable(all bool, none string) table[job.Run] {
 	return t
 }
 
-// stateCell tells of a record that stands for many occurrences how many.
+// stateCell tells of a record that stands for many occurrences how many. Of a run
+// whose minions are gone it does not tell that it is running.
 func stateCell(r job.Run) string {
+	if !r.GoneSince.IsZero() {
+		return "minion gone"
+	}
 	if r.Count > 1 {
 		return string(r.State) + " x" + strconv.Itoa(r.Count)
 	}

@@ -17,7 +17,10 @@ import (
 )
 
 // fake is a control with one hostile job and one run.
-type fake struct{ err error }
+type fake struct {
+	err  error
+	gone bool // the run is open, and its minion is gone
+}
 
 const hostile = "<script>alert(1)</script>"
 
@@ -33,6 +36,12 @@ func (f fake) view() control.JobView {
 
 func (f fake) record() job.Run {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	if f.gone {
+		return job.Run{
+			RunID: "abcd-0123456789abcdef", Namespace: "ops", Job: "one", State: job.StateRunning, Count: 1, ScheduledAt: at, StartedAt: at, GoneSince: at.Add(time.Minute),
+			Tasks: []job.Task{{Minion: "m1", State: job.StateRunning, GoneSince: at.Add(time.Minute)}},
+		}
+	}
 	return job.Run{
 		RunID: "abcd-0123456789abcdef", Namespace: "ops", Job: "one", State: job.StateFailed, Reason: hostile, Count: 1,
 		ScheduledAt: at, StartedAt: at.Add(7 * time.Millisecond), EndedAt: at.Add(time.Second),
@@ -84,6 +93,17 @@ func get(t *testing.T, f fake, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	return w
+}
+
+// A run whose minion is gone is not shown as running.
+func TestRunWhoseMinionIsGone(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/runs", "/runs/abcd-0123456789abcdef"} {
+		body := get(t, fake{gone: true}, path).Body.String()
+		if !strings.Contains(body, "its minion is gone since 2026-01-02 03:05:05") || strings.Contains(body, `<span class="state running">`) {
+			t.Errorf("%s:\n%s", path, body)
+		}
+	}
 }
 
 func TestPages(t *testing.T) {

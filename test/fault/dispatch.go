@@ -36,6 +36,8 @@ func parts() []part {
 		{"cancel", overtake},
 		{"cloned-id", cloneMinion},
 		{"revoked", revokeMinion},
+		{"gone", leaveForGood},
+		{"shim-kill", killShims},
 		{"stalled", stallMinion},
 		{"escape", escape},
 		{"output", flood},

@@ -70,7 +70,7 @@
 //
 // Scenarios short (kill, drain, standstill and the death of a minion, in groups of
 // every mode), etcd (death and slowness of etcd, and a small herd) and partition,
-// with each disturbance once (-once), and five parts of dispatch. The others are
+// with each disturbance once (-once), and seven parts of dispatch. The others are
 // these for longer, and more: make test-long runs them.
 //
 // # What they tell
@@ -114,6 +114,10 @@
 //	disk-full       disks fill up before orders come, and while commands run
 //	cloned-id       a second process has a minion's id and a copy of its data
 //	revoked         a minion's certificate is revoked while its command runs
+//	gone            a host goes for good while its commands run, and comes back when
+//	                all of these have ended
+//	shim-kill       supervising processes are killed while commands run that have
+//	                started others
 //	stalled         one minion of 100 reads nothing; the others must not wait for it.
 //	                In a short run it is one of 20. 95, or 15, of them are fakes in a
 //	                process of their own

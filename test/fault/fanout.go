@@ -25,6 +25,7 @@ type fanout struct {
 	timeout    time.Duration
 	idempotent bool
 	attempts   int
+	lostAfter  time.Duration // 0: the default
 }
 
 // granted is a fan-out that was granted.
@@ -47,6 +48,9 @@ func (f fanout) spec(marks string) map[string]any {
 	}
 	if f.idempotent {
 		spec["idempotent"] = true
+	}
+	if f.lostAfter > 0 {
+		spec["lostAfter"] = f.lostAfter.String()
 	}
 	if f.attempts > 0 {
 		spec["retry"] = map[string]any{"attempts": f.attempts, "backoff": "1s"}

@@ -68,7 +68,7 @@ func scenarioOf(test string) options {
 		o.scenario = "partition"
 	case "TestDispatch":
 		o.scenario, o.length, o.once, o.jobs = dispatchScenario, 2*time.Second, false, 1
-		o.parts = []string{"scheduler-kill", "minion-kill", "partition", "two-owners", "cancel"}
+		o.parts = []string{"scheduler-kill", "minion-kill", "partition", "two-owners", "cancel", "gone", "shim-kill"}
 	}
 	return o
 }

@@ -23,11 +23,14 @@ type fleet struct {
 	// broken are what was found wrong.
 	broken []string
 	starts map[job.TaskID]int
+	// absences counts how often a minion has gone.
+	absences uint64
 }
 
 type minion struct {
 	id      job.MinionID
 	away    bool
+	left    time.Time
 	tokens  map[job.ShardID]job.Token
 	journal map[job.TaskID]*job.Report
 	unacked map[job.TaskID]bool
@@ -119,6 +122,19 @@ func (way *wire) Match(job.Target) []job.MinionID {
 func (*wire) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
 
 func (*wire) Value(job.MinionID, string) string { return "" }
+
+func (way *wire) Absence(id job.MinionID) (job.Absence, bool) {
+	way.f.mu.Lock()
+	defer way.f.mu.Unlock()
+	m := way.f.each[id]
+	return job.Absence{Since: m.left, For: time.Since(m.left)}, m.away
+}
+
+func (way *wire) Absences() uint64 {
+	way.f.mu.Lock()
+	defer way.f.mu.Unlock()
+	return way.f.absences
+}
 
 func (*wire) Revoked(job.MinionID) bool { return false }
 

@@ -147,6 +147,10 @@ func (w *world) disturb() {
 func (f *fleet) away(m *minion, away bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if away && !m.away {
+		m.left = time.Now()
+		f.absences++
+	}
 	m.away = away
 }
 

@@ -65,7 +65,7 @@ func (c comments) describe(typeName, goName, name string) string {
 		return text
 	}
 	return strings.NewReplacer(
-		"DefaultNamespace", job.DefaultNamespace, "DefaultTimeout", short(job.DefaultTimeout),
+		"DefaultNamespace", job.DefaultNamespace, "DefaultTimeout", short(job.DefaultTimeout), "DefaultLostAfter", short(job.DefaultLostAfter),
 		"DefaultBackoff", short(job.DefaultBackoff), "DefaultMaxBackoff", short(job.DefaultMaxBackoff),
 		"DefaultMode", job.DefaultMode, "DefaultHoldOff", short(job.DefaultHoldOff), "DefaultGrace", short(job.DefaultGrace),
 		"LossTakeover", string(job.LossTakeover), "StartAsync", string(job.StartAsync),

@@ -1,0 +1,68 @@
+package agentpush
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// TestAbsence: how long a minion is connected to no node counts from when this node
+// could know it: not before its view was complete, and anew after that was not.
+func TestAbsence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		i := newInventory("a")
+		is := func(when string, id job.MinionID, want time.Duration) {
+			t.Helper()
+			a, away := i.absence(id)
+			if want < 0 && away || want >= 0 && (!away || a.For != want || a.Forgotten) {
+				t.Errorf("%s: %s is absent %v for %v, want %v (below 0: not)", when, id, away, a.For, want)
+			}
+		}
+		i.SetMinion(job.Minion{ID: "m"})
+		time.Sleep(time.Hour)
+		is("before all is read", "m", 0)
+		i.SetCurrent()
+		time.Sleep(time.Minute)
+		is("a minute after all was read", "m", time.Minute)
+		is("of one that is not known", "x", time.Minute)
+
+		edition := i.absences.Load()
+		i.SetPresence("b", 0, []Present{{ID: "m", Session: 1}})
+		is("at b", "m", -1)
+		i.setLocal(job.Minion{ID: "m"}, 2)
+		i.SetPresence("b", 0, nil)
+		is("gone from b to here", "m", -1)
+		if i.absences.Load() != edition {
+			t.Error("an absence was counted")
+		}
+		i.clearLocal("m", 2)
+		if i.absences.Load() == edition {
+			t.Error("no absence was counted")
+		}
+		time.Sleep(time.Second)
+		is("a second after it has left", "m", time.Second)
+		time.Sleep(time.Minute)
+		i.SetCurrent() // after a lease was lost: b may have had it meanwhile
+		time.Sleep(time.Second)
+		is("a second after the view was complete again", "m", time.Second)
+
+		i.SetPresence("b", 0, []Present{{ID: "new", Session: 3}})
+		time.Sleep(time.Minute)
+		i.SetPresence("b", 0, nil)
+		time.Sleep(time.Second)
+		is("of one that left before it was described", "new", time.Second)
+
+		edition = i.absences.Load()
+		i.RemoveMinion("m")
+		if a, away := i.absence("m"); !away || !a.Forgotten || i.absences.Load() == edition {
+			t.Errorf("after it was forgotten: %+v, %v", a, away)
+		}
+		i.SetMinion(job.Minion{ID: "m"})
+		if a, _ := i.absence("m"); a.Forgotten {
+			t.Error("it is known again, and told as forgotten")
+		}
+	})
+}
