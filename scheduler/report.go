@@ -119,8 +119,7 @@ func untold(r *job.Report) bool { return r.Token == (job.Token{}) && r.Term == 0
 func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
 	if r.Returned && t.running {
-		t.running, t.unknown, t.started, t.checkAt = false, true, time.Time{}, 0
-		f.giveUp = now + int64(s.cfg.MaxMessageExpired)
+		t.running, t.unknown, t.started, t.checkAt, t.answerBy = false, true, time.Time{}, 0, 0
 		s.attendAt(f, now)
 		return
 	}
