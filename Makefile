@@ -48,7 +48,7 @@ fuzz: ## run every fuzz test for a while (FUZZTIME=10s)
 
 test-long: mutants sim fuzz ## run all mutants, and the fault scenarios for a minute each
 	go test ./lock -run TestLinear -linear-for 60s
-	for s in short etcd kill drain worker pause scale partition modes herd clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM; done
+	bad=0; for s in short etcd kill drain worker pause scale partition modes herd overload clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM || bad=1; done; exit $$bad
 	go run ./test/fault -scenario dispatch -for 2m -seed $$RANDOM
 	go run ./test/fault -scenario soak -for 10m -seed $$RANDOM -jobs 100
 

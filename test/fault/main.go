@@ -79,7 +79,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&o.scenario, "scenario", "kill", "what to do to the cluster: "+strings.Join(scenarioNames(), ", "))
 	fs.DurationVar(&o.length, "for", 60*time.Second, "how long to disturb it")
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of who is disturbed, and when")
-	fs.IntVar(&o.jobs, "jobs", 300, "how many jobs fire every second")
+	fs.IntVar(&o.jobs, "jobs", 100, "how many jobs fire every second")
 	fs.BoolVar(&o.once, "once", false, "do each disturbance of the scenario once, instead of -for a while")
 	fs.IntVar(&o.load, "load", 0, "how many busy programs run beside it")
 	fs.StringVar(&o.bin, "bin", "", "a directory with the programs (default: they are built)")
