@@ -97,6 +97,7 @@ func (s *shard) planBackfills(b *batch, now int64) {
 		if !s.ready(bf, now) || len(b.backfills) >= maxTriggers/2 || s.full(b) {
 			continue
 		}
+		b.backfillsBefore = append(b.backfillsBefore, *bf)
 		bf.busy = true
 		b.backfills = append(b.backfills, bf)
 		if bf.next == never {

@@ -260,8 +260,7 @@ func (s *shard) planJoined(b *batch, all map[job.UID]*joined, now int64) {
 				first = false
 				continue
 			}
-			delete(s.triggers, key)
-			b.triggers = append(b.triggers, key)
+			s.takeTrigger(b, key)
 		}
 	}
 }

@@ -41,8 +41,10 @@ type Cluster struct {
 	shelf atomic.Pointer[shelf]
 
 	// pauses and waiters are made anew at every change of paused and edges.
-	pauses  atomic.Pointer[pauses]
-	waiters atomic.Pointer[map[job.Key][]etcdkv.Edge]
+	pauses atomic.Pointer[pauses]
+	// pausesRev and groupsRev are as of which revisions pauses and grouped are.
+	pausesRev, groupsRev atomic.Int64
+	waiters              atomic.Pointer[map[job.Key][]etcdkv.Edge]
 	// wishes are wished by shard.
 	wishes atomic.Pointer[wishesOf]
 	// caps are how many hold permits.
@@ -185,7 +187,7 @@ func (c *Cluster) onOwners() {
 }
 
 func (c *Cluster) onGroups() {
-	entries, _ := c.groups.Snapshot()
+	entries, rev := c.groups.Snapshot()
 	view := make(map[job.ShardID]*group, len(entries))
 	for _, e := range entries {
 		m, ok := mode.Find(e.Value.Spec.Mode)
@@ -195,6 +197,7 @@ func (c *Cluster) onGroups() {
 		view[e.Value.Shard] = &group{key: e.Value.Key(), spec: e.Value.Spec, mode: m, rev: e.ModRevision}
 	}
 	c.grouped.Store(&view)
+	c.groupsRev.Store(rev)
 	c.wake()
 }
 

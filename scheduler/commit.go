@@ -31,6 +31,13 @@ type write struct {
 	// cmps are conditions besides the fence.
 	cmps []clientv3.Cmp
 	ops  []clientv3.Op
+	// batch is the plan, nil: there is none. The first planOps of ops, and those in
+	// passOps, from one to before another, are its.
+	batch   *batch
+	planOps int
+	passOps [2]int
+	// view is what the plan was made from; nil: nothing rests on it.
+	view *view
 	// passed: the write passes the shard's lock on.
 	passed bool
 	// unmoved are the jobs whose record of a move, or of a deletion, is removed.
@@ -59,30 +66,64 @@ func (s *shard) commit(ctx context.Context, now int64) {
 	if len(w.ops) == 0 {
 		return
 	}
+	s.begin(ctx, w, now)
+}
+
+// begin has a write written.
+func (s *shard) begin(ctx context.Context, w *write, now int64) {
 	s.committing, s.lastCommit = true, now
 	fence := append([]clientv3.Cmp{s.own.Fence()}, w.cmps...)
 	stateKey := s.cfg.Keys.State(s.id)
 	if w.state != nil {
 		fence = append(fence, clientv3.Compare(clientv3.ModRevision(stateKey), "=", s.stateRev))
 	}
+	if w.view != nil {
+		fence = append(fence, s.notNewer(*w.view)...)
+	}
 	begun := time.Now()
 	s.wg.Go(func() {
 		rev, err := s.write(ctx, fence, stateKey, w)
 		s.met.commitSeconds.Observe(time.Since(begun).Seconds())
-		s.do(func() { s.written(w, rev, err) })
+		s.do(func() {
+			if behind := asBehind(err); behind != nil {
+				s.goOnBehind(ctx, w, behind)
+				return
+			}
+			s.written(w, rev, err)
+		})
 	})
+}
+
+// goOnBehind goes on after a commit whose view lacked an edit.
+func (s *shard) goOnBehind(ctx context.Context, w *write, err *errBehind) {
+	s.committing = false
+	rest, failed := s.fellBehind(w, err)
+	switch {
+	case failed != nil:
+		s.err = failed
+	case rest != nil:
+		s.begin(ctx, rest, s.lastCommit)
+	default:
+		s.afterwards()
+	}
 }
 
 // gather builds the next write.
 func (s *shard) gather(now int64) (*write, error) {
 	w := &write{}
-	b := s.plan(now)
+	views := s.views()
+	var b *batch
+	if !s.isBehind(now) {
+		b = s.plan(now)
+	}
+	reached := s.reached()
 	if b != nil {
 		if err := s.gatherPlan(w, b, now); err != nil {
 			return nil, err
 		}
+		w.batch, w.planOps = b, len(w.ops)
 	} else if s.ringDirty {
-		if err := s.gatherState(w, max(s.planned, s.state.Cursor.UnixNano())); err != nil {
+		if err := s.gatherState(w, reached); err != nil {
 			return nil, err
 		}
 	}
@@ -120,7 +161,7 @@ func (s *shard) gather(now int64) (*write, error) {
 	}
 	if len(w.notes) > 0 && w.state == nil {
 		// So that the outcome of this very write can be told.
-		if err := s.gatherState(w, max(s.planned, s.state.Cursor.UnixNano())); err != nil {
+		if err := s.gatherState(w, reached); err != nil {
 			return nil, err
 		}
 	}
@@ -131,10 +172,12 @@ func (s *shard) gather(now int64) (*write, error) {
 	if err := s.gatherAsides(w); err != nil {
 		return nil, err
 	}
+	w.passOps = [2]int{len(w.ops), len(w.ops)}
 	if b != nil {
 		if err := s.gatherPass(w, b.round, now); err != nil {
 			return nil, err
 		}
+		w.passOps[1] = len(w.ops)
 	}
 	n := 0
 	for sl := range s.closed {
@@ -149,7 +192,12 @@ func (s *shard) gather(now int64) (*write, error) {
 		w.ops = append(w.ops, clientv3.OpDelete(s.cfg.Keys.Slot(s.id, sl.seq)))
 	}
 	if len(s.closed) > 0 && n == 0 && w.state == nil {
-		return w, s.gatherState(w, max(s.planned, s.state.Cursor.UnixNano()))
+		if err := s.gatherState(w, reached); err != nil {
+			return nil, err
+		}
+	}
+	if w.batch != nil || w.state != nil && w.state.Cursor.After(s.state.Cursor) {
+		w.view = &views
 	}
 	return w, nil
 }
@@ -245,7 +293,7 @@ const commitTimeout = 2 * time.Second
 func (s *shard) write(ctx context.Context, fence []clientv3.Cmp, stateKey string, w *write) (int64, error) {
 	for try := 0; ; try++ {
 		rev, err := s.tryWrite(ctx, fence, stateKey, w)
-		if err == nil || errors.Is(err, lock.ErrFenced) {
+		if err == nil || errors.Is(err, lock.ErrFenced) || asBehind(err) != nil {
 			return rev, err
 		}
 		if ctx.Err() != nil {
@@ -284,6 +332,14 @@ func (s *shard) tryWrite(ctx context.Context, fence []clientv3.Cmp, stateKey str
 			if err == nil && st.Claim == w.state.Claim {
 				return kv.ModRevision, nil // an earlier try went through
 			}
+		}
+	}
+	if w.view != nil {
+		switch need, err := s.edits(ctx); {
+		case err != nil:
+			return 0, err
+		case w.view.isBehind(need):
+			return 0, &errBehind{need}
 		}
 	}
 	return 0, fmt.Errorf("commit of shard %d under token %v: %w", s.id, s.own.Token(), lock.ErrFenced)

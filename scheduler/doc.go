@@ -181,6 +181,18 @@
 //	    etcdkv.MaxEarlier of them; an edit that would need more is refused. What is
 //	    committed when an edit is made stands: the new schedule is planned from the
 //	    cursor, at most the look-ahead after the edit (earlier.go).
+//	I26 From the revision on at which a job's schedule is edited, it is disabled or
+//	    deleted, something is paused or resumed, or a group is changed, nothing is
+//	    committed that was planned without it: a commit that plans compares that no
+//	    such edit is newer than the view that it was planned from. No clock has a
+//	    part in it, so it has no bound that could be set: an owner whose watch hangs
+//	    goes on for as long as there is no edit that it lacks. Then it commits
+//	    nothing new, tells so (carillon_shards_behind, the log, /readyz), and reads
+//	    its view anew on another connection (view.go). What was committed before an
+//	    edit stands: the instants up to the cursor, which whoever edits is told.
+//	    Such a run starts though its start comes later, for jitter, catchUpEvery,
+//	    its turn, a queue, or an order that waits at its minion; of a deleted job
+//	    only what was sent already (I17).
 //	I27 A node whose clock is off by more than the bound, or has stepped and is in
 //	    doubt, or has not been compared yet, takes no shard, gives up those that it
 //	    has where another node can have them, and neither plans, commits nor orders
@@ -231,6 +243,8 @@
 //	history cannot be written          fires stay open, results stay on the minions
 //	owner crashes with permits         they stay until the next owner has heard of their tasks;
 //	                                   of a fire in no slot, until somebody waits for them
+//	owner's watch hangs                it goes on while nothing is edited; then it plans nothing
+//	                                   until it has read its view anew, from another member
 //	an owner's clock steps             its time does not: it stops, until others' clocks
 //	                                   have said which is right (I27)
 //	clock steps, nobody to ask         the node stops for clock.DefaultSettle; a step that

@@ -132,10 +132,13 @@ func (s *shard) closedAt(e *entry, at int64) string {
 // was committed.
 const whyBehind = ", before this occurrence was committed"
 
-// pending returns from where on an edited job is planned: behind all that is
-// planned of it. What is planned of the shard is not of a job that came with
-// instants that had passed, and has some left.
-func (s *shard) pending(old *entry) int64 {
+// replanFrom returns from where on an edited job is planned: behind all that is
+// committed of it. Nothing is planned of it that is not, since edits are applied
+// between commits. The cursor does not speak of a job that came with instants that
+// had passed, and has some left. That nothing of the shard was due beyond the cursor
+// is not so any more, perhaps.
+func (s *shard) replanFrom(old *entry) int64 {
+	s.planned = s.state.Cursor.UnixNano()
 	return max(old.done, min(s.planned, old.next-1))
 }
 

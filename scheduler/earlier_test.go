@@ -147,7 +147,8 @@ func (l *ledger) see(t *testing.T, now int64, key string, uid job.UID) {
 
 // commit has the owner plan and commit until nothing is due, and returns what it
 // committed. Its minions do at once what they are told.
-func (l *ledger) commit(t *testing.T, now int64) (out []etcdkv.SlotEntry) {
+// Some commits lack an edit, as the draw says.
+func (l *ledger) commit(t *testing.T, now int64, lacks func() bool) (out []etcdkv.SlotEntry) {
 	d := l.owner
 	d.clock = now
 	for range 100 {
@@ -168,6 +169,15 @@ func (l *ledger) commit(t *testing.T, now int64) (out []etcdkv.SlotEntry) {
 		}
 		if len(w.ops) == 0 {
 			break
+		}
+		if w.view != nil && lacks() {
+			w, err = d.fellBehind(w, &errBehind{d.views()}) // it is in view by now
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w == nil {
+				continue
+			}
 		}
 		*l.rev++
 		for _, op := range w.ops {
@@ -285,7 +295,7 @@ func editedJob(t *testing.T, rt *rapid.T) { //nolint:gocognit // one life of a j
 			if l.owner == nil {
 				continue
 			}
-			for _, e := range l.commit(t, clock) {
+			for _, e := range l.commit(t, clock, func() bool { return rapid.IntRange(0, 3).Draw(rt, "lacks an edit") == 0 }) {
 				if e.Fire.Job != uid {
 					rt.Fatalf("committed %v of another job", e.Fire)
 				}
@@ -427,6 +437,16 @@ func editedJob(t *testing.T, rt *rapid.T) { //nolint:gocognit // one life of a j
 	for i := range committed {
 		if _, ok := must[i]; !ok && !may[i] {
 			rt.Fatalf("the instant %v was committed, and is none", time.Duration(i-begin))
+		}
+	}
+	for _, l := range shards {
+		for _, e := range l.owner.jobs {
+			if len(l.owner.fires) == 0 && (e.own.open != 0 || e.own.running != 0 || e.recording != 0) {
+				rt.Fatalf("nothing is open, and %d count as open, %d as running, %d as not recorded", e.own.open, e.own.running, e.recording)
+			}
+		}
+		if l.owner.tookUp != int64(len(l.owner.fires)) {
+			rt.Fatalf("%d fires are there, and %d are counted", len(l.owner.fires), l.owner.tookUp)
 		}
 	}
 	if now == nil {

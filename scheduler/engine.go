@@ -228,6 +228,9 @@ func (e *Engine) Ready() []string {
 	if why := e.unfit(); why != "" {
 		out = append(out, why)
 	}
+	if n := e.behind(); n > 0 {
+		out = append(out, fmt.Sprintf("%d shards plan nothing: their view of jobs, pauses or groups lacks an edit", n))
+	}
 	if n := e.deps.Cluster.Unowned(); len(out) == 0 && n > 0 {
 		out = append(out, fmt.Sprintf("%d shards have no owner yet", n))
 	}

@@ -216,6 +216,8 @@ type bed struct {
 	slotFires int
 	// adjust changes what a node is started with. May be nil.
 	adjust func(job.NodeID, *Config, *Deps)
+	// dress changes the clients of nodes; nil: they are as they are.
+	dress func(*clientv3.Client)
 }
 
 // On a machine that is busy with much else a node may not come round for seconds.
@@ -241,6 +243,9 @@ func setup(t *testing.T) *bed {
 func (b *bed) start(node job.NodeID) (e *Engine, kill, leave func()) {
 	b.t.Helper()
 	client := b.srv.Client(b.t)
+	if b.dress != nil {
+		b.dress(client)
+	}
 	cluster := NewCluster(client, b.keys, b.meta)
 	m := &minions{w: b.w}
 	cfg := Config{

@@ -21,6 +21,8 @@ type metrics struct {
 	loopDelay     prometheus.Histogram
 	turnedBack    prometheus.Counter
 	lost          prometheus.Counter
+	behind        prometheus.Gauge
+	behindCommits prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -64,13 +66,19 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "carillon_tasks_lost_total", Help: "Tasks that ended as indeterminate because their minions were connected to no node.",
 		}),
+		behind: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "carillon_shards_behind", Help: "Shards of this node that plan nothing, since their view of jobs, pauses or groups lacks an edit.",
+		}),
+		behindCommits: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_commits_behind_total", Help: "Commits that were made anew, since an edit came before them that their view lacked.",
+		}),
 	}
 	m.turnedBack = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "carillon_cursors_turned_back_total", Help: "Shards that a wrong clock had planned far ahead, and that are planned from now on again.",
 	})
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay, m.turnedBack, m.lost,
+		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay, m.turnedBack, m.lost, m.behind, m.behindCommits,
 	} {
 		errs = append(errs, reg.Register(c))
 	}

@@ -20,7 +20,7 @@ type pausedThing struct {
 }
 
 func (c *Cluster) onPauses() {
-	entries, _ := c.paused.Snapshot()
+	entries, rev := c.paused.Snapshot()
 	view := make(pauses, len(entries))
 	for _, e := range entries {
 		p := &e.Value
@@ -35,6 +35,7 @@ func (c *Cluster) onPauses() {
 		view[of] = append(view[of], p)
 	}
 	c.pauses.Store(&view)
+	c.pausesRev.Store(rev)
 }
 
 // why returns why a job does not fire at an instant; empty: it does. The group's

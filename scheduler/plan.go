@@ -31,8 +31,14 @@ type batch struct {
 	tasks int
 	// triggers are the keys of the triggers that became fires.
 	triggers []string
-	// backfills are those that go on in this commit.
-	backfills []*backfilled
+	// backfills are those that go on in this commit, backfillsBefore what they were.
+	backfills       []*backfilled
+	backfillsBefore []backfilled
+	// before are the entries that are planned, taken the triggers, as they were, and
+	// plannedBefore how far the shard was planned: see unplan.
+	before        []planned
+	taken         map[string]arrived
+	plannedBefore int64
 	// cursor: everything at or before it is planned.
 	cursor int64
 	// round is the group's say in it; nil for hash shards.
@@ -46,7 +52,7 @@ func (s *shard) full(b *batch) bool { return len(b.fires) >= s.cfg.SlotFires || 
 // becomes of it. It returns nil when nothing is due.
 func (s *shard) plan(now int64) *batch {
 	horizon := max(now+int64(s.cfg.LookAhead), s.planned)
-	b := &batch{round: s.round()}
+	b := &batch{round: s.round(), plannedBefore: s.planned}
 	deadline := now - int64(s.cfg.MisfireGrace)
 	s.looked = 0
 	for !s.full(b) && s.looked < planSteps && !s.deps.load.full(s.tookUp, now) {
@@ -106,6 +112,7 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 	var instants []int64
 	var unknown map[int64]string // why it is not known whether it ran before
 	at, cost := e.next, s.lookCost(e)
+	before := planned{e: e, next: e.next, done: e.done}
 	for n := 0; at <= until && n < maxInstants && s.looked < planSteps; n++ {
 		s.looked += cost
 		was, why := s.committedBefore(e, at)
@@ -124,6 +131,7 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 		e.done = at
 		at = s.nextAfter(e, at)
 	}
+	b.before = append(b.before, before)
 	s.timers.set(e, at)
 	closed := func(at int64) string {
 		switch why := s.pausedAt(e, at); {
@@ -273,8 +281,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 		if m.deleted {
 			e = nil
 		} else if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
-			delete(s.triggers, key)
-			b.triggers = append(b.triggers, key)
+			s.takeTrigger(b, key)
 			s.planSkip(b, fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")
 			return
 		}
@@ -283,8 +290,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 		s.triggersNew = true
 		return
 	}
-	delete(s.triggers, key)
-	b.triggers = append(b.triggers, key)
+	s.takeTrigger(b, key)
 	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
 	}

@@ -64,6 +64,13 @@ type shard struct {
 	// turns asks the group's mode; nil for hash shards.
 	turns *turns
 	gate  gate
+	// rereadJobs has the view of jobs read anew. need, unless zero, is which views
+	// are waited for, behind since when, for others too, refreshed when they were
+	// read anew last.
+	rereadJobs etcdkv.Reread
+	need       view
+	behind     atomic.Int64
+	refreshed  int64
 	// askGone has it found out what became of a job whose key is gone; vanish is told.
 	askGone func(context.Context, *entry)
 	// moved are the jobs that were moved out, or deleted, and may have open fires here.
@@ -162,7 +169,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
 		granted: map[string]int64{}, permits: newPermits(),
 	}
-	s.askGone = s.lookUpGone
+	s.askGone, s.rereadJobs = s.lookUpGone, etcdkv.NewReread()
 	s.gone.there = s.connected
 	return s
 }
@@ -196,9 +203,12 @@ func (s *shard) run(ctx context.Context) error {
 		return fmt.Errorf("load shard %d: %w", s.id, err)
 	}
 	s.wg.Go(func() {
-		s.follow(ctx, cancel, s.cfg.Keys.ShardJobs(s.id), func(b etcdkv.Batch) { s.onJobs(ctx, b) })
+		s.follow(ctx, cancel, s.cfg.Keys.ShardJobs(s.id), s.rereadJobs, func(b etcdkv.Batch) {
+			// An edit is applied between commits: what is planned is committed by then.
+			s.whenIdle(func() { s.onJobs(ctx, b) })
+		})
 	})
-	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), s.onTriggers) })
+	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), nil, s.onTriggers) })
 
 	s.mutex.spawn = func(fn func(context.Context)) { s.wg.Go(func() { fn(ctx) }) }
 	timer := time.NewTimer(0)
@@ -228,8 +238,8 @@ func (s *shard) run(ctx context.Context) error {
 }
 
 // follow keeps a prefix's view current until ctx ends.
-func (s *shard) follow(ctx context.Context, cancel context.CancelCauseFunc, prefix string, apply func(etcdkv.Batch)) {
-	err := etcdkv.Follow(ctx, s.deps.Client, prefix, func(b etcdkv.Batch) error {
+func (s *shard) follow(ctx context.Context, cancel context.CancelCauseFunc, prefix string, reread etcdkv.Reread, apply func(etcdkv.Batch)) {
+	err := etcdkv.FollowAnew(ctx, s.deps.Client, prefix, reread, func(b etcdkv.Batch) error {
 		s.do(func() { apply(b) })
 		return nil
 	})
@@ -312,6 +322,9 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	if !s.committing && s.deps.load.full(s.tookUp, now) {
 		return now + int64(s.cfg.Tick) // what is due waits for the node to have done with other work
 	}
+	if !s.committing && s.need != (view{}) {
+		return now + behindEvery
+	}
 	if !s.committing && s.turns != nil {
 		return later + turnPause // what is due is another node's to fire
 	}
@@ -366,6 +379,9 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 		_, s.calendarsRev = s.deps.Cluster.calendars.Snapshot()
 	}
 	for i := range b.Events {
+		if s.listed && b.Events[i].Value != nil && b.Events[i].ModRevision <= s.jobsRev {
+			continue // read anew, and known
+		}
 		s.onJob(ctx, &b.Events[i])
 	}
 	s.jobsRev = max(s.jobsRev, b.Rev)
@@ -407,7 +423,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		// An edit: what was planned under the old spec stays planned. What was
 		// due while the job was elsewhere was planned there, up to its After.
 		if from = max(from, old.done); !back {
-			from = max(from, s.pending(old))
+			from = max(from, s.replanFrom(old))
 		}
 		e.done, e.own, e.shares, e.foreign = old.done, old.own, old.shares, old.foreign
 		s.timers.set(old, never)
@@ -527,6 +543,9 @@ func (s *shard) leave() {
 	}
 	s.deps.load.add(-s.tookUp)
 	s.met.aside.Sub(float64(s.asideCount))
+	if s.need != (view{}) {
+		s.met.behind.Dec()
+	}
 }
 
 // whenIdle runs fn in the shard's goroutine once no commit is under way.

@@ -236,7 +236,7 @@ func (a *app) applyManifests(ctx context.Context, files []manifestFile) error {
 func (a *app) printResults(results []control.ApplyResult, suffix string) error {
 	if a.output == formatTable || a.output == formatWide {
 		for _, r := range results {
-			fmt.Fprintf(a.out, "%s %s%s\n", describeResult(r), r.Action, suffix)
+			fmt.Fprintf(a.out, "%s %s%s%s\n", describeResult(r), r.Action, suffix, sinceWhen(r.HoldsFrom))
 		}
 		return nil
 	}

@@ -102,6 +102,8 @@ type request struct {
 	query url.Values
 	body  []byte
 	kind  string
+	// holds, unless nil, gets from where on the order holds; zero: it is not told.
+	holds *time.Time
 }
 
 // open sends r and returns the body of a good answer.
@@ -124,6 +126,11 @@ func (c *client) open(ctx context.Context, r request) (io.ReadCloser, error) {
 		return nil, c.lost(ctx, err)
 	}
 	if res.StatusCode < 300 {
+		if r.holds != nil {
+			if at, err := time.Parse(time.RFC3339Nano, res.Header.Get("Carillon-Holds-From")); err == nil {
+				*r.holds = at
+			}
+		}
 		return res.Body, nil
 	}
 	defer res.Body.Close()
@@ -222,8 +229,10 @@ func (c *client) job(ctx context.Context, k job.Key) (control.JobView, error) {
 	return out, err
 }
 
-func (c *client) deleteJob(ctx context.Context, k job.Key) error {
-	return c.call(ctx, request{method: http.MethodDelete, path: jobPath(k)}, nil)
+// deleteJob returns from where on the deletion holds; zero: it is not told.
+func (c *client) deleteJob(ctx context.Context, k job.Key) (holds time.Time, err error) {
+	err = c.call(ctx, request{method: http.MethodDelete, path: jobPath(k), holds: &holds}, nil)
+	return holds, err
 }
 
 // started is the answer to a start.

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -132,7 +134,11 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 		failed []error
 	)
 	for _, t := range things {
-		remove := a.client.deleteJob
+		var holds time.Time
+		remove := func(ctx context.Context, key job.Key) (err error) {
+			holds, err = a.client.deleteJob(ctx, key)
+			return err
+		}
 		switch t.kind {
 		case job.KindGroup:
 			remove = a.client.deleteGroup
@@ -150,7 +156,7 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 			}
 			continue
 		}
-		done = append(done, control.ApplyResult{Kind: t.kind, Namespace: t.key.Namespace, Name: t.key.Name, Action: actionDeleted})
+		done = append(done, control.ApplyResult{Kind: t.kind, Namespace: t.key.Namespace, Name: t.key.Name, Action: actionDeleted, HoldsFrom: holds})
 	}
 	if err := a.printResults(done, ""); err != nil {
 		return err

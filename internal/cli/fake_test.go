@@ -64,6 +64,10 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("DELETE /v1/namespaces/{ns}/groups/{name}", f.group)
 	mux.HandleFunc("POST /v1/nodes/{ref}/{verb}", f.order)
 	mux.HandleFunc("POST /v1/shards/{ref}/{verb}", f.order)
+	mux.HandleFunc("POST /v1/{verb}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Carillon-Holds-From", "2026-11-29T12:00:00.25Z")
+		f.order(w, r)
+	})
 	mux.HandleFunc("GET /v1/audit", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"records": exampleAudit()}) })
 	mux.HandleFunc("GET /v1/runs", f.listRuns)
 	mux.HandleFunc("GET /v1/runs/{id}", f.run)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -58,6 +59,30 @@ func (a *app) resumeCommand() *cobra.Command {
 	return cmd
 }
 
+// sinceWhen tells from where on something holds; empty: it is not told.
+func sinceWhen(holds time.Time) string {
+	if holds.IsZero() {
+		return ""
+	}
+	return "; holds for what is due after " + holds.UTC().Format(time.RFC3339Nano)
+}
+
+// heldOutcome is what an order did that holds from an instant on.
+type heldOutcome struct {
+	outcome
+
+	// HoldsFrom is that instant: see control.ApplyResult. Zero: it is not told.
+	HoldsFrom time.Time `json:"holdsFrom,omitzero"`
+}
+
+func (a *app) printHeld(o heldOutcome) error {
+	if a.output == formatTable || a.output == formatWide {
+		fmt.Fprintf(a.out, "%s %s %s%s\n", o.Kind, o.Name, o.Action, sinceWhen(o.HoldsFrom))
+		return nil
+	}
+	return printOne(a, o, table[heldOutcome]{name: func(o heldOutcome) string { return o.Name }})
+}
+
 // pausing returns the verb pause or resume.
 func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder) error) *cobra.Command {
 	ask := func(cmd *cobra.Command, o pauseOrder, name string) error {
@@ -65,10 +90,11 @@ func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder)
 			return err
 		}
 		o.By = a.user()
-		if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", verb}, o, nil); err != nil {
+		holds, err := a.client.pause(cmd.Context(), verb, &o)
+		if err != nil {
 			return fmt.Errorf("%s: %w", verb, err)
 		}
-		return a.printOutcome(outcome{string(o.Scope), name, done})
+		return a.printHeld(heldOutcome{outcome{string(o.Scope), name, done}, holds})
 	}
 	named := func(scope etcdkv.Scope, what string) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, args []string) error {
@@ -113,6 +139,16 @@ func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder)
 		},
 	)
 	return cmd
+}
+
+// pause posts what pause or resume asks for, and returns from where on it holds.
+func (c *client) pause(ctx context.Context, verb string, o *pauseOrder) (holds time.Time, err error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return holds, fmt.Errorf("encode request: %w", err)
+	}
+	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", verb}, body: text, kind: "application/json", holds: &holds}, nil)
+	return holds, err
 }
 
 func (c *client) pauses(ctx context.Context) ([]etcdkv.Pause, error) {

@@ -251,6 +251,8 @@ func TestOrders(t *testing.T) {
 		"shards hold ledger":                        {0, "group default/ledger held\n", `default/ledger hold {"by":"ada"}`, ""},
 		"shards release ops/ledger -o name":         {0, "ops/ledger\n", `ops/ledger release {"by":"ada"}`, ""},
 		"shard failback 65536":                      {0, "shard 65536 fails back\n", `65536 failback {"by":"ada"}`, ""},
+		"pause backup":                              {0, "job default/backup paused; holds for what is due after 2026-11-29T12:00:00.25Z\n", ` pause {"scope":"job","namespace":"default","name":"backup","by":"ada"}`, ""},
+		"resume all -o json":                        {0, "{\n  \"kind\": \"all\",\n  \"name\": \"jobs\",\n  \"action\": \"resumed\",\n  \"holdsFrom\": \"2026-11-29T12:00:00.25Z\"\n}\n", ` resume {"scope":"all","by":"ada"}`, ""},
 		"nodes drain n9":                            {exitNotFound, "", "", `did you mean "n1"?`},
 		"shards move 7 n9":                          {exitNotFound, "", "", `did you mean "n1"?`},
 		"nodes drain":                               {exitUsage, "", "", "needs one node"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.uber.org/zap"
@@ -34,6 +35,10 @@ type change struct {
 	// size is the bytes that the object is stored as; 0: it is left alone.
 	size   int
 	result ApplyResult
+	// rescheduled: it changes when a job is due, from at on, which lies in shard.
+	rescheduled bool
+	at          time.Time
+	shard       job.ShardID
 }
 
 // Apply makes the cluster hold the groups and jobs of a manifest, groups first.
@@ -183,6 +188,7 @@ func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, cha
 			return nil, err
 		}
 		if ok {
+			c.tellHeld(ctx, changes[:n])
 			return resultsOf(changes[:n]), nil
 		}
 		if changes, err = c.plan(ctx, objects[:n]); err != nil {

@@ -14,9 +14,9 @@
 //
 // I2. A file whose changes take at most MaxAtomicOps operations and
 // MaxAtomicBytes is applied in one etcd transaction: all of it or nothing. An
-// edit takes one operation, a new job or group two, a job that changes its
-// group six. A larger file is checked as a whole first and then applied in
-// chunks, groups first, each of them atomic; when a chunk fails, the error and
+// edit takes one operation, and one more per shard when it changes when a job is
+// due, a new job or group two, a job that changes its group six. A larger file is
+// checked as a whole first and then applied in chunks, groups first, each of them atomic; when a chunk fails, the error and
 // the results tell exactly what was applied.
 //
 // I3. An edit keeps the job's UID, and keeps After unless the edit changes the
@@ -52,6 +52,12 @@
 // end, until the shard's owner has passed that, and so does the record of a deletion.
 // No more than etcdkv.MaxEarlier are kept: an edit that needs more is refused with
 // job.ErrConflict; pausing and deleting are not.
+//
+// I13. An edit that changes when a job is due, a deletion, a pause, its end and a
+// group's change put, in the same transaction, the key by which owners know that
+// their view lacks it: from its revision on nothing is committed without it
+// (scheduler's I26). Who asked is told up to which instant something was committed
+// before.
 //
 // # When things fail
 //

@@ -64,7 +64,7 @@ func TestI12_AnEditKeepsWhatWasDue(t *testing.T) {
 	e.apply(t, every("@every 5m"))
 	want := e.storedJob(t, "j").Earlier
 	e.pass(10 * time.Minute)
-	if err := e.Delete(t.Context(), key); err != nil {
+	if _, err := e.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	got, err := e.cli.Get(t.Context(), e.keys.DeletedJob(shard, j.UID))
@@ -100,7 +100,7 @@ func TestI12_TooManyEdits(t *testing.T) {
 	}
 	key := job.Key{Namespace: "ops", Name: "j"}
 	shard := e.hashShard(key)
-	if err := e.Delete(t.Context(), key); err != nil {
+	if _, err := e.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := e.cli.Get(t.Context(), e.keys.Deleted(shard), clientv3.WithPrefix()); err != nil || len(got.Kvs) != 1 {

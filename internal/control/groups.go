@@ -194,8 +194,10 @@ func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
 		d.empty(prefix)
 	}
 	d.remove(string(kv.Key))
+	d.do(keys.GroupEdits(), c.edited(keys.GroupEdits()))
 	d.remove(keys.Override(g.Shard))
 	d.clear(keys.Shard(g.Shard))
+	d.remove(keys.Edits(g.Shard))
 	ok, err := c.commit(ctx, "delete group "+key.String(), &d)
 	if err != nil {
 		return err

@@ -69,7 +69,8 @@ func TestApplyGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []ApplyResult{
-		{"Group", "ops", "g", ActionCreated}, {"Group", "ops", "h", ActionCreated}, {"Job", "ops", "a", ActionCreated}, {"Job", "ops", "b", ActionCreated},
+		{Kind: "Group", Namespace: "ops", Name: "g", Action: ActionCreated}, {Kind: "Group", Namespace: "ops", Name: "h", Action: ActionCreated},
+		{Kind: "Job", Namespace: "ops", Name: "a", Action: ActionCreated}, {Kind: "Job", Namespace: "ops", Name: "b", Action: ActionCreated},
 	}
 	if d := cmp.Diff(want, results); d != "" {
 		t.Errorf("results (-want +got):\n%s", d)
@@ -167,7 +168,7 @@ func TestI7_JobsOfAGroupAreFound(t *testing.T) {
 	if s := shards[testShards]; s.ID != shard || s.Group != "ops/g" || s.Mode != "balanced" || s.Jobs != 2 {
 		t.Errorf("the group's shard: %+v", s)
 	}
-	if err := e.Delete(t.Context(), jobNamed("a")); err != nil {
+	if _, err := e.Delete(t.Context(), jobNamed("a")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Job(t.Context(), jobNamed("a")); !errors.Is(err, job.ErrNotFound) {
@@ -293,7 +294,7 @@ func TestI7_ConcurrentMoves(t *testing.T) {
 			for i := range 8 {
 				_, err := e.Apply(t.Context(), "x", encode(t, object("a", in(at))), false)
 				if i%4 == 3 && err == nil {
-					err = e.Delete(t.Context(), jobNamed("a"))
+					_, err = e.Delete(t.Context(), jobNamed("a"))
 				}
 				if err != nil && !errors.Is(err, job.ErrConflict) && !errors.Is(err, job.ErrNotFound) {
 					t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	"go.uber.org/zap"
@@ -81,38 +82,41 @@ func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
 	return views[0], nil
 }
 
-// Delete removes a job. Its runs in flight go on, and its history stays.
-func (c *Control) Delete(ctx context.Context, key job.Key) error {
+// Delete removes a job. Its runs in flight go on, and its history stays. It returns
+// from where on that holds: no occurrence after it is committed.
+func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 	for range applyTries {
 		at, err := c.locate(ctx, key)
 		if err != nil {
-			return err
+			return time.Time{}, err
 		}
 		if at.kv == nil {
-			return noJob(key)
+			return time.Time{}, noJob(key)
 		}
+		now, edits := c.now(), c.cfg.Keys.Edits(at.shard)
 		var d draft
 		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
 		d.remove(string(at.kv.Key))
+		d.do(edits, c.edited(edits))
 		d.remove(c.cfg.Keys.GroupedJob(key))
 		d.remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
 		if stored, err := decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
 			if err := c.leaveRecord(&d, at, &stored); err != nil {
-				return err
+				return time.Time{}, err
 			}
 			c.unchain(&d, key, &stored.Spec)
 			d.remove(c.cfg.Keys.Watched(stored.UID))
 		}
 		ok, err := c.commit(ctx, "delete job "+key.String(), &d)
 		if err != nil {
-			return err
+			return time.Time{}, err
 		}
 		if ok {
 			c.log.Info("job deleted", zap.Stringer("job", key))
-			return nil
+			return c.heldFrom(ctx, now, at.shard), nil
 		}
 	}
-	return fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)
+	return time.Time{}, fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)
 }
 
 // leaveRecord adds the record by which the shard's owners know what the open

@@ -197,7 +197,7 @@ func TestDelete(t *testing.T) {
 	e.apply(t, object("a"))
 	key := job.Key{Namespace: "ops", Name: "a"}
 	was := e.storedJob(t, "a")
-	if err := e.Delete(t.Context(), key); err != nil {
+	if _, err := e.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
 	kv, err := e.get(t.Context(), "test", e.keys.DeletedJob(e.hashShard(key), was.UID))
@@ -207,7 +207,7 @@ func TestDelete(t *testing.T) {
 	if r, err := decode[etcdkv.DeletedJob](kv); err != nil || cmp.Diff(was.Job, r.Job) != "" {
 		t.Errorf("the record is %+v (%v), want the job as it was", r, err)
 	}
-	if err := e.Delete(t.Context(), key); !errors.Is(err, job.ErrNotFound) || err.Error() != "job ops/a: not found" {
+	if _, err := e.Delete(t.Context(), key); !errors.Is(err, job.ErrNotFound) || err.Error() != "job ops/a: not found" {
 		t.Errorf("the second time: %v", err)
 	}
 	if _, err := e.Job(t.Context(), key); !errors.Is(err, job.ErrNotFound) {

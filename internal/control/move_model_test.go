@@ -235,7 +235,7 @@ func TestI8_NothingLostNothingTwice(t *testing.T) {
 					m.put(n, v.Spec.Group, rapid.SampledFrom([]string{"u", "v"}).Draw(rt, "user"))
 				}
 			case "delete":
-				_ = m.Delete(rt.Context(), jobNamed(name.Draw(rt, "job"))) // there may be none
+				_, _ = m.Delete(rt.Context(), jobNamed(name.Draw(rt, "job"))) // there may be none
 			case "plan":
 				m.plan(shard.Draw(rt, "shard"), e.now().Add(300*time.Millisecond).Add(time.Duration(rapid.IntRange(0, 2000).Draw(rt, "ahead"))*time.Millisecond))
 			case "write":

@@ -309,7 +309,7 @@ func TestI4_StartOfAMovingJob(t *testing.T) {
 		}
 	})
 	e.between(func() { e.apply(t, object("a")) }, func() {
-		if err := e.Delete(t.Context(), jobNamed("a")); err != nil {
+		if _, err := e.Delete(t.Context(), jobNamed("a")); err != nil {
 			t.Error(err)
 		}
 	})

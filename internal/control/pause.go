@@ -96,21 +96,25 @@ func (p Paused) isOf(stored *etcdkv.Pause) bool {
 // Pause has jobs not fire by themselves, from now until Resume, or until a given
 // instant unless that is zero. Their occurrences are recorded as skipped; starts
 // by hand go on.
-func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order) error {
+//
+// It returns from where on the pause holds: no occurrence after that is committed to
+// be run. What was committed before runs, though it may start later: it is cancelled
+// by itself.
+func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order) (time.Time, error) {
 	if err := p.check(); err != nil {
-		return err
+		return time.Time{}, err
 	}
 	if err := p.exists(ctx, c); err != nil {
-		return err
+		return time.Time{}, err
 	}
 	now := c.now().UTC()
 	if !until.IsZero() && !until.After(now) {
-		return invalid("until", fmt.Sprintf("%s is not in the future", until.UTC().Format(time.RFC3339)))
+		return time.Time{}, invalid("until", fmt.Sprintf("%s is not in the future", until.UTC().Format(time.RFC3339)))
 	}
 	key := c.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name)
 	kv, err := c.get(ctx, "pause "+p.String(), key)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	v := etcdkv.Pause{
 		Schema: etcdkv.Schema, Scope: p.Scope, Namespace: p.Namespace, Name: p.Name, By: by(ctx, o.By), Reason: o.Reason, Since: now, Until: until.UTC(),
@@ -118,7 +122,7 @@ func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order)
 	if kv != nil {
 		old, err := decode[etcdkv.Pause](kv)
 		if err != nil {
-			return err
+			return time.Time{}, err
 		}
 		if old.Until.IsZero() || old.Until.After(now) {
 			v.Since = old.Since // it goes on
@@ -126,20 +130,24 @@ func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order)
 	}
 	text, err := etcdkv.Encode(v)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
-	return c.operate(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text))
+	if err := c.operate(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text), c.edited(c.cfg.Keys.PauseEdits())); err != nil {
+		return time.Time{}, err
+	}
+	return c.pauseHeldFrom(ctx, p, now), nil
 }
 
-// Resume ends a pause. What was due meanwhile is not run.
-func (c *Control) Resume(ctx context.Context, p Paused, o Order) error {
+// Resume ends a pause. What was due meanwhile is not run. It returns from where on
+// that holds: every occurrence after it is committed to be run.
+func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, error) {
 	if err := p.check(); err != nil {
-		return err
+		return time.Time{}, err
 	}
 	key := c.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name)
 	kv, err := c.get(ctx, "resume "+p.String(), key)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	var ops []clientv3.Op
 	if kv != nil {
@@ -147,18 +155,22 @@ func (c *Control) Resume(ctx context.Context, p Paused, o Order) error {
 	}
 	strays, err := c.strayPauses(ctx, p, key)
 	if err != nil {
-		return err
+		return time.Time{}, err
 	}
 	for _, stray := range strays {
 		ops = append(ops, clientv3.OpDelete(stray))
 	}
 	if len(ops) == 0 {
 		if err := p.exists(ctx, c); err != nil {
-			return err
+			return time.Time{}, err
 		}
-		return fmt.Errorf("pause of %s: %w", p, job.ErrNotFound)
+		return time.Time{}, fmt.Errorf("pause of %s: %w", p, job.ErrNotFound)
 	}
-	return c.operate(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...)
+	ops = append(ops, c.edited(c.cfg.Keys.PauseEdits()))
+	if err := c.operate(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...); err != nil {
+		return time.Time{}, err
+	}
+	return c.pauseHeldFrom(ctx, p, c.now()), nil
 }
 
 // strayPauses returns the keys of pauses of p that lie elsewhere than at its

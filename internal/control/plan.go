@@ -260,6 +260,7 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 	}
 	next.UID, next.Generation, next.CreatedAt, next.Shard = old.UID, old.Generation+1, old.CreatedAt, old.Shard
 	next.Schema = max(old.Schema, next.Schema)
+	ch.do(p.c.cfg.Keys.GroupEdits(), p.c.edited(p.c.cfg.Keys.GroupEdits()))
 	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
 	ch.store(name, value)
 	return ch, err
@@ -322,6 +323,9 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		if err := p.reschedule(ctx, &next, &old, at); err != nil {
 			return change{}, err
 		}
+		ch.rescheduled, ch.at, ch.shard = true, p.now, at.shard
+		edits := p.c.cfg.Keys.Edits(at.shard)
+		ch.do(edits, p.c.edited(edits))
 		p.checkEnding(o, &next.Job)
 		if next.Spec.Count > 0 {
 			next.CountedFrom = p.now

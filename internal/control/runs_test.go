@@ -168,7 +168,7 @@ func TestRunsOfAJob(t *testing.T) {
 	if got := ids(RunQuery{Namespace: "ops", State: job.StateFailed}); len(got) != 10 {
 		t.Errorf("%d failed runs, want 10", len(got))
 	}
-	if err := e.Delete(t.Context(), job.Key{Namespace: "ops", Name: "a"}); err != nil {
+	if _, err := e.Delete(t.Context(), job.Key{Namespace: "ops", Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := ids(RunQuery{Namespace: "ops", Job: "a", Limit: 3}); len(got) != 10 {

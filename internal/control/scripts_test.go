@@ -97,7 +97,7 @@ func TestScriptOfAJobIsKept(t *testing.T) {
 	if !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "ops/uses") {
 		t.Errorf("in use: %v", err)
 	}
-	if err := e.Delete(ctx, job.Key{Namespace: "ops", Name: "uses"}); err != nil {
+	if _, err := e.Delete(ctx, job.Key{Namespace: "ops", Name: "uses"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.DeleteScript(ctx, key); err != nil {
@@ -177,13 +177,13 @@ func TestTextsGoWhenNothingNamesThem(t *testing.T) {
 	}
 	look(2)
 	look(2)
-	if err := e.Delete(ctx, inline.Metadata.Key()); err != nil {
+	if _, err := e.Delete(ctx, inline.Metadata.Key()); err != nil {
 		t.Fatal(err)
 	}
 	look(2)
 	e.apply(t, inline) // named again: it was put again
 	look(2)
-	if err := e.Delete(ctx, inline.Metadata.Key()); err != nil {
+	if _, err := e.Delete(ctx, inline.Metadata.Key()); err != nil {
 		t.Fatal(err)
 	}
 	look(2)

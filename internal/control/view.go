@@ -115,6 +115,9 @@ type ApplyResult struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	Action    Action `json:"action"`
+	// HoldsFrom is set when the edit changes when a job is due: no occurrence after
+	// it is committed by what was there before.
+	HoldsFrom time.Time `json:"holdsFrom,omitzero"`
 }
 
 // NodeView is a live scheduler node.

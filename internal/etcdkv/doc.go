@@ -13,6 +13,8 @@
 //	PREFIX/v1/shards/SHARD/slots/SLOT         committed fires that are not all resolved
 //	PREFIX/v1/shards/SHARD/triggers/ID        a start that somebody asked for
 //	PREFIX/v1/shards/SHARD/deleted/JOB        a deleted job, while runs of it may be open
+//	PREFIX/v1/edits/jobs/SHARD                put with each edit of when a job is due, and each deletion
+//	PREFIX/v1/edits/{pauses,groups}           put with each change of these
 //	PREFIX/v1/wishes/RUN/KIND                 what somebody wants of an open run
 //	PREFIX/v1/scripts/NS/NAME/VERSION         a version of a script
 //	PREFIX/v1/scriptheads/NS/NAME             the newest version of a script

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/carillon-cron/carillon/internal/backoff"
 )
@@ -46,6 +48,10 @@ const (
 	// pageTimeout bounds one page; a listing that hangs is tried again.
 	pageTimeout = 10 * time.Second
 
+	// anewTimeout bounds it once the view was asked for anew: a member may hang, and
+	// another answer.
+	anewTimeout = 3 * time.Second
+
 	// retryLeast and retryMost bound the pauses before a further try.
 	retryLeast = 50 * time.Millisecond
 	retryMost  = 2 * time.Second
@@ -53,6 +59,9 @@ const (
 
 // errBroken is what a watch ends with that contradicts itself.
 var errBroken = errors.New("watch went back in time")
+
+// errAskedAnew is what a watch ends with when its view is to be read anew.
+var errAskedAnew = errors.New("asked to read the view anew")
 
 // errWatchEnded is what a watch ends with that was closed without a reason.
 var errWatchEnded = errors.New("watch ended")
@@ -70,11 +79,32 @@ var errWatchEnded = errors.New("watch ended")
 // the client was closed. The prefix must not be empty. A peer that falls silent
 // is noticed by the client's own keep-alive, so the client should have one.
 func Follow(ctx context.Context, c *clientv3.Client, prefix string, fn func(Batch) error) error {
+	return FollowAnew(ctx, c, prefix, nil, fn)
+}
+
+// Reread asks a FollowAnew to read its view anew.
+type Reread chan struct{}
+
+// NewReread returns one that has not been asked.
+func NewReread() Reread { return make(Reread, 1) }
+
+// Ask asks, once at a time. It does not block.
+func (r Reread) Ask() {
+	select {
+	case r <- struct{}{}:
+	default:
+	}
+}
+
+// FollowAnew is Follow, which lists the prefix again when it is asked to, and
+// watches then on a connection of its own: the one that it had may hang. The batch
+// has Relist set. A nil reread never asks.
+func FollowAnew(ctx context.Context, c *clientv3.Client, prefix string, reread Reread, fn func(Batch) error) error {
 	if prefix == "" {
 		return errors.New("follow: the prefix is empty")
 	}
 	f := &follower{
-		client: c, prefix: prefix, fn: fn, log: c.GetLogger().With(zap.String("prefix", prefix)),
+		client: c, reread: reread, prefix: prefix, fn: fn, log: c.GetLogger().With(zap.String("prefix", prefix)),
 		retry: backoff.Backoff{Least: retryLeast, Most: retryMost},
 	}
 	for {
@@ -87,6 +117,9 @@ func Follow(ctx context.Context, c *clientv3.Client, prefix string, fn func(Batc
 			return context.Cause(ctx)
 		case c.Ctx().Err() != nil:
 			return fmt.Errorf("follow %s: etcd client closed: %w", prefix, c.Ctx().Err())
+		case errors.Is(err, errAskedAnew):
+			f.rev, f.anew = 0, f.anew+1
+			continue
 		case errors.Is(err, rpctypes.ErrCompacted), errors.Is(err, errBroken):
 			f.rev = 0
 		}
@@ -110,6 +143,9 @@ type follower struct {
 
 	// rev is the revision up to which fn knows everything; 0: list first.
 	rev int64
+	// reread asks that all is read anew; anew counts how often it was.
+	reread Reread
+	anew   int
 	// retry is reset by a success.
 	retry backoff.Backoff
 }
@@ -128,9 +164,22 @@ func (f *follower) once(ctx context.Context) error {
 	// The context's end releases the watch.
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
+	if f.anew > 0 { // watches with the same metadata share a connection
+		ctx = metadata.AppendToOutgoingContext(ctx, "carillon-anew", strconv.Itoa(f.anew))
+	}
 	responses := f.client.Watch(ctx, f.prefix, clientv3.WithPrefix(), clientv3.WithRev(f.rev+1),
 		clientv3.WithProgressNotify(), clientv3.WithFragment())
-	for r := range responses {
+	for {
+		var r clientv3.WatchResponse
+		var ok bool
+		select {
+		case <-f.reread:
+			return errAskedAnew
+		case r, ok = <-responses:
+		}
+		if !ok {
+			return errWatchEnded
+		}
 		if err := r.Err(); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
@@ -142,7 +191,6 @@ func (f *follower) once(ctx context.Context) error {
 			return err
 		}
 	}
-	return errWatchEnded
 }
 
 func (f *follower) deliver(b Batch) error {
@@ -178,7 +226,11 @@ func (f *follower) list(ctx context.Context) (Batch, error) {
 }
 
 func (f *follower) page(ctx context.Context, from, end string, rev int64) (*clientv3.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
+	limit := pageTimeout
+	if f.anew > 0 {
+		limit = anewTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := f.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageKeys), clientv3.WithRev(rev))
 	if err != nil {

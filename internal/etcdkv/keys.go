@@ -121,6 +121,17 @@ func (k Keys) ParseOverride(s string) (job.ShardID, error) {
 	return id, nil
 }
 
+// Edits is the key that is put with every edit of when a job of the shard is due,
+// and with every deletion of one, in the same transaction: by its revision an owner
+// knows whether its view of the jobs lacks one.
+func (k Keys) Edits(s job.ShardID) string { return k.root + "edits/jobs/" + shardText(s) }
+
+// PauseEdits is the key that is put with every change of what is paused.
+func (k Keys) PauseEdits() string { return k.root + "edits/pauses" }
+
+// GroupEdits is the key that is put with every change of a group.
+func (k Keys) GroupEdits() string { return k.root + "edits/groups" }
+
 // Pauses is the prefix of what is paused.
 func (k Keys) Pauses() string { return k.root + "pauses/" }
 

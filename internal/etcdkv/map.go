@@ -25,6 +25,7 @@ type Map[T any] struct {
 	decode   func(key string, value []byte) (T, error)
 	onChange func()
 
+	reread Reread
 	view   atomic.Pointer[mapView[T]]
 	once   sync.Once
 	synced chan struct{}
@@ -39,7 +40,7 @@ type mapView[T any] struct {
 // logged and left out. onChange, unless nil, is called by Run after each
 // change of the entries, the first listing included; it must not block.
 func NewMap[T any](decode func(key string, value []byte) (T, error), onChange func()) *Map[T] {
-	m := &Map[T]{decode: decode, onChange: onChange, synced: make(chan struct{})}
+	m := &Map[T]{decode: decode, onChange: onChange, reread: NewReread(), synced: make(chan struct{})}
 	m.view.Store(&mapView[T]{})
 	return m
 }
@@ -48,11 +49,15 @@ func NewMap[T any](decode func(key string, value []byte) (T, error), onChange fu
 // called by one goroutine at a time.
 func (m *Map[T]) Run(ctx context.Context, c *clientv3.Client, prefix string) error {
 	log := c.GetLogger()
-	return Follow(ctx, c, prefix, func(b Batch) error {
+	return FollowAnew(ctx, c, prefix, m.reread, func(b Batch) error {
 		m.apply(b, log)
 		return nil
 	})
 }
+
+// Reread has all be listed again, and watched on another connection. It does not
+// block.
+func (m *Map[T]) Reread() { m.reread.Ask() }
 
 // Synced is closed when the first listing is in.
 func (m *Map[T]) Synced() <-chan struct{} { return m.synced }

@@ -28,15 +28,15 @@ type Control interface {
 	Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]control.ApplyResult, error)
 	Jobs(ctx context.Context, q control.JobQuery) ([]control.JobView, error)
 	Job(ctx context.Context, key job.Key) (control.JobView, error)
-	Delete(ctx context.Context, key job.Key) error
+	Delete(ctx context.Context, key job.Key) (time.Time, error)
 	Start(ctx context.Context, key job.Key, req control.StartRequest) (job.FireID, error)
 	Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error)
 	Fire(ctx context.Context, key job.Key, at time.Time) (control.FireView, error)
 	Backfill(ctx context.Context, key job.Key, req control.BackfillRequest) (control.BackfillView, error)
 	Backfills(ctx context.Context) ([]control.BackfillView, error)
 	EndBackfill(ctx context.Context, id string, o control.Order) error
-	Pause(ctx context.Context, p control.Paused, until time.Time, o control.Order) error
-	Resume(ctx context.Context, p control.Paused, o control.Order) error
+	Pause(ctx context.Context, p control.Paused, until time.Time, o control.Order) (time.Time, error)
+	Resume(ctx context.Context, p control.Paused, o control.Order) (time.Time, error)
 	Pauses(ctx context.Context) ([]etcdkv.Pause, error)
 	DispatchStatus(ctx context.Context, all bool) (control.DispatchView, error)
 	CreateToken(ctx context.Context, req control.TokenRequest) (control.TokenView, error)

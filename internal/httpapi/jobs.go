@@ -99,8 +99,8 @@ func (a *API) jobRoutes(doc huma.API) {
 
 	remove := operation(http.MethodDelete, one, "delete-job", "Delete a job; its runs in flight go on", http.StatusNotFound)
 	remove.DefaultStatus = http.StatusNoContent
-	huma.Register(doc, remove, func(ctx context.Context, in *jobPath) (*struct{}, error) {
-		return done(a.control.Delete(ctx, in.key()))
+	huma.Register(doc, remove, func(ctx context.Context, in *jobPath) (*heldOutput, error) {
+		return held(a.control.Delete(ctx, in.key()))
 	})
 
 	start := operation(http.MethodPost, one+"/run", "start-job", "Start a job now",

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeControl struct {
 	Control // what is not faked
 	err     error
+	holds   time.Time
 	jobs    []control.JobView
 	runs    []job.Run
 	chunks  []control.OutputChunk
@@ -67,7 +68,15 @@ func (f *fakeControl) Job(_ context.Context, key job.Key) (control.JobView, erro
 	return v, f.err
 }
 
-func (f *fakeControl) Delete(context.Context, job.Key) error { return f.err }
+func (f *fakeControl) Delete(context.Context, job.Key) (time.Time, error) { return f.holds, f.err }
+
+func (f *fakeControl) Pause(context.Context, control.Paused, time.Time, control.Order) (time.Time, error) {
+	return f.holds, f.err
+}
+
+func (f *fakeControl) Resume(context.Context, control.Paused, control.Order) (time.Time, error) {
+	return f.holds, f.err
+}
 
 var someFire = job.FireID{Job: job.UID{1}, At: 1_700_000_000_000_000_000, Trigger: job.TriggerManual}
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/job"
@@ -58,6 +59,28 @@ func TestOperators(t *testing.T) {
 				t.Errorf("asked %q, want %q", f.asked, c.want)
 			}
 		})
+	}
+}
+
+// TestVerbsTellFromWhenTheyHold: in a header, to those who look.
+func TestVerbsTellFromWhenTheyHold(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/v1/pause", `{"scope":"all"}`},
+		{"POST", "/v1/resume", `{"scope":"all"}`},
+		{"DELETE", "/v1/namespaces/ops/jobs/a", ""},
+	} {
+		for _, want := range []string{"2026-11-29T12:00:00.25Z", ""} {
+			f := &fakeControl{}
+			if want != "" {
+				f.holds = time.Date(2026, 11, 29, 12, 0, 0, 250e6, time.UTC)
+			}
+			s := serve(t, Config{}, Deps{Control: f})
+			resp, text := ask(t, s, c.method, c.path, c.body)
+			if got := resp.Header.Get("Carillon-Holds-From"); resp.StatusCode != http.StatusNoContent || text != "" || got != want {
+				t.Errorf("%s: %d %s, holds from %q, want %q", c.path, resp.StatusCode, text, got, want)
+			}
+		}
 	}
 }
 

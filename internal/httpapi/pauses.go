@@ -32,6 +32,23 @@ type pausesBody struct {
 	Pauses []etcdkv.Pause `json:"pauses" nullable:"false"`
 }
 
+// heldOutput tells from where on something holds.
+type heldOutput struct {
+	HoldsFrom string `header:"Carillon-Holds-From" doc:"No occurrence after this instant (RFC 3339) is committed by what was there before. Not there: it cannot be told now, and holds all the same."`
+}
+
+// held answers an order that holds from an instant on.
+func held(from time.Time, err error) (*heldOutput, error) {
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	out := &heldOutput{}
+	if !from.IsZero() {
+		out.HoldsFrom = from.Format(time.RFC3339Nano)
+	}
+	return out, nil
+}
+
 func (a *API) pauseRoutes(doc huma.API) {
 	order := func(path, id, summary string) huma.Operation {
 		op := operation(http.MethodPost, path, id, summary, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
@@ -39,12 +56,12 @@ func (a *API) pauseRoutes(doc huma.API) {
 		return op
 	}
 	huma.Register(doc, order("/v1/pause", "pause", "Have jobs not fire by themselves"),
-		func(ctx context.Context, in *pauseInput) (*struct{}, error) {
-			return done(a.control.Pause(ctx, in.Body.paused(), in.Body.Until, in.Body.order()))
+		func(ctx context.Context, in *pauseInput) (*heldOutput, error) {
+			return held(a.control.Pause(ctx, in.Body.paused(), in.Body.Until, in.Body.order()))
 		})
 	huma.Register(doc, order("/v1/resume", "resume", "End a pause"),
-		func(ctx context.Context, in *pauseInput) (*struct{}, error) {
-			return done(a.control.Resume(ctx, in.Body.paused(), in.Body.order()))
+		func(ctx context.Context, in *pauseInput) (*heldOutput, error) {
+			return held(a.control.Resume(ctx, in.Body.paused(), in.Body.order()))
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/pauses", "list-pauses", "What is paused"),
 		func(ctx context.Context, _ *struct{}) (*reply[pausesBody], error) {

@@ -1,0 +1,102 @@
+package control
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// TestI13_VerbsTellFromWhenTheyHold: who changes when a job is due, deletes it,
+// pauses it or ends the pause puts the key by which owners know that their view lacks
+// it, in the same transaction, and is told from where on it holds: after what the
+// shard has committed.
+func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
+	t.Parallel()
+	key := job.Key{Namespace: "ops", Name: "j"}
+	paused := Paused{etcdkv.ScopeJob, "ops", "j"}
+	off := false
+	applied := func(ctx context.Context, t *testing.T, e *env, change func(*manifest.Object)) time.Time {
+		t.Helper()
+		results, err := e.Apply(ctx, "f", encode(t, object("j", change)), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return results[0].HoldsFrom
+	}
+	for name, c := range map[string]struct {
+		do func(context.Context, *testing.T, *env) (time.Time, error)
+		// edits is the key that is put; nil: none is, and nothing is told.
+		edits func(*env) string
+	}{
+		"disable": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
+			return applied(ctx, t, e, func(o *manifest.Object) { o.Spec.Enabled = &off }), nil
+		}, func(e *env) string { return e.keys.Edits(e.hashShard(key)) }},
+		"another schedule": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
+			return applied(ctx, t, e, func(o *manifest.Object) { o.Spec.Schedules = []string{"5 * * * *"} }), nil
+		}, func(e *env) string { return e.keys.Edits(e.hashShard(key)) }},
+		"another user": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
+			return applied(ctx, t, e, func(o *manifest.Object) { o.Spec.User = "u" }), nil
+		}, nil},
+		"delete": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) { return e.Delete(ctx, key) },
+			func(e *env) string { return e.keys.Edits(e.hashShard(key)) }},
+		"pause": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
+			return e.Pause(ctx, paused, time.Time{}, Order{})
+		}, func(e *env) string { return e.keys.PauseEdits() }},
+		"pause all": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
+			return e.Pause(ctx, Paused{Scope: etcdkv.ScopeAll}, time.Time{}, Order{})
+		}, func(e *env) string { return e.keys.PauseEdits() }},
+		"resume": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
+			if _, err := e.Pause(ctx, paused, time.Time{}, Order{}); err != nil {
+				t.Fatal(err)
+			}
+			return e.Resume(ctx, paused, Order{})
+		}, func(e *env) string { return e.keys.PauseEdits() }},
+	} {
+		for at, ahead := range map[string]time.Duration{"nothing is committed ahead": -time.Second, "all is for a moment": 250 * time.Millisecond} {
+			t.Run(name+", "+at, func(t *testing.T) {
+				t.Parallel()
+				e := setup(t)
+				e.apply(t, object("j"))
+				cursor := e.now().Add(ahead)
+				e.put(t, e.keys.State(e.hashShard(key)), etcdkv.ShardState{Schema: 1, Cursor: cursor})
+				holds, err := c.do(t.Context(), t, e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.edits == nil {
+					if left := e.keysUnder(t, e.keys.Edits(e.hashShard(key))); !holds.IsZero() || len(left) > 0 {
+						t.Errorf("told %v, and put %v, for what does not change when the job is due", holds, left)
+					}
+					return
+				}
+				want := e.now()
+				if ahead > 0 {
+					want = cursor
+				}
+				if !holds.Equal(want) {
+					t.Errorf("holds from %v, want %v", holds, want)
+				}
+				got, err := e.cli.Get(t.Context(), c.edits(e))
+				if err != nil || len(got.Kvs) != 1 {
+					t.Fatal(got, err)
+				}
+				last := got.Kvs[0].ModRevision
+				what := e.keys.Job(e.hashShard(key), key)
+				if c.edits(e) == e.keys.PauseEdits() {
+					what = e.keys.Pauses()
+				}
+				before, err := e.cli.Get(t.Context(), e.jobKey(key))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(before.Kvs) == 1 && what == e.jobKey(key) && before.Kvs[0].ModRevision != last {
+					t.Errorf("the edit is of revision %d, and its key of %d", before.Kvs[0].ModRevision, last)
+				}
+			})
+		}
+	}
+}

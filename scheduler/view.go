@@ -1,0 +1,248 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+// What an owner knows of jobs, pauses and groups comes to it by watches, which may
+// be late, or hang while its commits go on. So who edits when a job is due, deletes
+// it, or pauses something, writes besides the key of edits of what was edited, in
+// the same transaction, and a commit that plans compares that this key is not newer
+// than the view that it was planned from. A commit that is behind fails. Its plan is
+// taken back, and made anew once the view has come so far: from the revision of an
+// edit on, nothing is committed without it (I25). No clock has a part in that.
+
+// view is of which revisions the views are that a plan is made from.
+type view struct{ jobs, pauses, groups int64 }
+
+// isBehind reports whether the view lacks what another has.
+func (v view) isBehind(o view) bool {
+	return v.jobs < o.jobs || v.pauses < o.pauses || v.groups < o.groups
+}
+
+// errBehind is the error of a commit whose view lacks an edit.
+type errBehind struct{ need view }
+
+func (e *errBehind) Error() string {
+	return fmt.Sprintf("an edit of revision %d, a pause of %d, or a group's edit of %d is not in view yet", e.need.jobs, e.need.pauses, e.need.groups)
+}
+
+// views returns of which revisions the shard's views are. What is read of them
+// afterwards is as new, or newer.
+func (s *shard) views() view {
+	c := s.deps.Cluster
+	return view{jobs: s.jobsRev, pauses: c.pausesRev.Load(), groups: c.groupsRev.Load()}
+}
+
+// editKeys are the keys of edits that bear on the shard: of its jobs, of pauses,
+// and of groups.
+func (s *shard) editKeys() []string {
+	keys := []string{s.cfg.Keys.Edits(s.id), s.cfg.Keys.PauseEdits()}
+	if s.id.IsGroup() {
+		keys = append(keys, s.cfg.Keys.GroupEdits())
+	}
+	return keys
+}
+
+// revisions returns the revisions of a view in the order of editKeys.
+func (v view) revisions() []int64 { return []int64{v.jobs, v.pauses, v.groups} }
+
+// notNewer are the conditions that nothing was edited that a view lacks.
+func (s *shard) notNewer(v view) []clientv3.Cmp {
+	var out []clientv3.Cmp
+	for i, key := range s.editKeys() {
+		out = append(out, clientv3.Compare(clientv3.ModRevision(key), "<", v.revisions()[i]+1))
+	}
+	return out
+}
+
+// edits reads which view is needed.
+func (s *shard) edits(ctx context.Context) (view, error) {
+	var gets []clientv3.Op
+	for _, key := range s.editKeys() {
+		gets = append(gets, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+	}
+	resp, err := s.deps.Client.Txn(ctx).Then(gets...).Commit()
+	if err != nil {
+		return view{}, err
+	}
+	var revs [3]int64
+	for i, r := range resp.Responses {
+		for _, kv := range r.GetResponseRange().GetKvs() {
+			revs[i] = kv.ModRevision
+		}
+	}
+	return view{revs[0], revs[1], revs[2]}, nil
+}
+
+// Pauses around a view that is behind.
+const (
+	// behindEvery is how often it is looked whether it still is.
+	behindEvery = int64(10 * time.Millisecond)
+	// refreshAfter is for how long it may be before it is read anew, by other
+	// connections, and refreshEvery how often then.
+	refreshAfter = int64(200 * time.Millisecond)
+	refreshEvery = int64(time.Second)
+	// unreadyAfter is for how long it may be before the node says that it is not ready.
+	unreadyAfter = int64(2 * time.Second)
+)
+
+// isBehind reports whether the shard plans nothing because its view lacks an edit
+// that it knows of, and has the views read anew if that takes long.
+func (s *shard) isBehind(now int64) bool {
+	if s.need == (view{}) {
+		return false
+	}
+	if !s.views().isBehind(s.need) {
+		if s.refreshed != 0 {
+			s.log.Info("the view has come so far", zap.Duration("after", time.Duration(now-s.behind.Load())))
+		}
+		s.need, s.refreshed = view{}, 0
+		s.behind.Store(0)
+		s.met.behind.Dec()
+		return false
+	}
+	if now >= s.behind.Load()+refreshAfter && now >= s.refreshed+refreshEvery {
+		s.refreshed = now
+		s.log.Warn("nothing is planned until the view of jobs and pauses has come to an edit that was made: they are read anew",
+			zap.Duration("since", time.Duration(now-s.behind.Load())), zap.Int64("jobs", s.jobsRev), zap.Error(&errBehind{s.need}))
+		v := s.views()
+		if v.jobs < s.need.jobs {
+			s.rereadJobs.Ask()
+		}
+		s.deps.Cluster.reread(v.pauses < s.need.pauses, v.groups < s.need.groups)
+	}
+	return true
+}
+
+// behind counts the node's shards that have been behind for long.
+func (e *Engine) behind() (n int) {
+	now := e.deps.now()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	for _, s := range e.shards {
+		if since := s.behind.Load(); since != 0 && now > since+unreadyAfter {
+			n++
+		}
+	}
+	return n
+}
+
+// reached returns how far the cursor may be put: nowhere while the view is behind.
+func (s *shard) reached() int64 {
+	if s.need != (view{}) {
+		return s.state.Cursor.UnixNano()
+	}
+	return max(s.planned, s.state.Cursor.UnixNano())
+}
+
+// fellBehind takes a commit's plan back that lacks an edit, and stores what else
+// was in the commit.
+func (s *shard) fellBehind(w *write, err *errBehind) (*write, error) {
+	if w.batch != nil && !s.unplan(w) {
+		return nil, fmt.Errorf("commit of shard %d: a run of it has ended before it was committed: %w", s.id, err)
+	}
+	now := s.deps.now()
+	s.met.behindCommits.Inc()
+	if s.need == (view{}) {
+		s.behind.Store(now)
+		s.met.behind.Inc()
+	}
+	s.need = err.need
+	rest := &write{
+		unmoved: w.unmoved, rewritten: w.rewritten, deleted: w.deleted, notes: w.notes,
+		ops: append(append([]clientv3.Op(nil), w.ops[w.planOps:w.passOps[0]]...), w.ops[w.passOps[1]:]...),
+	}
+	for _, sl := range w.rewritten {
+		rest.saved = append(rest.saved, unsaved(sl.fires)...)
+	}
+	s.ringDirty = s.ringDirty || w.state != nil
+	if len(rest.ops) == 0 {
+		return nil, nil //nolint:nilnil // there is nothing else
+	}
+	return rest, s.gatherState(rest, s.state.Cursor.UnixNano())
+}
+
+// planned is an entry as it was before a plan.
+type planned struct {
+	e          *entry
+	next, done int64
+}
+
+// unplan takes a plan back. It is false when that cannot be, because a fire of it
+// has ended meanwhile: the shard then begins anew.
+func (s *shard) unplan(w *write) bool {
+	b := w.batch
+	for _, f := range b.fires {
+		if f.ended {
+			return false
+		}
+	}
+	for _, f := range b.fires {
+		l := f.lane()
+		switch f.state {
+		case etcdkv.EntryOpen:
+			l.open--
+			l.halt(f)
+		case etcdkv.EntryQueued:
+			l.leave(f)
+		case etcdkv.EntrySkipped, etcdkv.EntryMissed:
+		}
+		s.putDown(f)
+		f.ended = true // and has no appointment any more
+	}
+	if w.slot != nil {
+		delete(s.dirty, w.slot)
+	}
+	for i := len(b.before) - 1; i >= 0; i-- {
+		p := b.before[i]
+		p.e.done = p.done
+		s.timers.set(p.e, p.next)
+	}
+	for key, t := range b.taken {
+		s.triggers[key] = t
+		s.triggersNew = true
+	}
+	for i, bf := range b.backfills {
+		*bf = b.backfillsBefore[i]
+	}
+	s.planned = b.plannedBefore
+	return true
+}
+
+// takeTrigger takes a trigger for a plan.
+func (s *shard) takeTrigger(b *batch, key string) {
+	if t, ok := s.triggers[key]; ok {
+		if b.taken == nil {
+			b.taken = map[string]arrived{}
+		}
+		b.taken[key] = t
+		delete(s.triggers, key)
+	}
+	b.triggers = append(b.triggers, key)
+}
+
+// asBehind returns the error if it is that of a commit that is behind.
+func asBehind(err error) *errBehind {
+	var behind *errBehind
+	errors.As(err, &behind)
+	return behind
+}
+
+// reread has views of pauses and groups listed anew.
+func (c *Cluster) reread(pauses, groups bool) {
+	if pauses {
+		c.paused.Reread()
+	}
+	if groups {
+		c.groups.Reread()
+	}
+}
