@@ -220,15 +220,17 @@ func TestTimesAreSetRight(t *testing.T) {
 		wantStarted, wantEnded int64
 		said                   bool
 	}{
-		"as they should be":    {due: -time.Minute, started: at(-59 * time.Second), ended: at(-time.Second), wantStarted: at(-59 * time.Second), wantEnded: at(-time.Second)},
-		"none":                 {due: -time.Minute},
-		"a little off":         {due: -time.Minute, ahead: 20 * time.Second, started: at(-40 * time.Second), ended: at(19 * time.Second), wantStarted: at(-40 * time.Second), wantEnded: at(19 * time.Second)},
-		"8 hours ahead":        {due: -time.Minute, ahead: 8 * time.Hour, started: at(8*time.Hour - 59*time.Second), ended: at(8*time.Hour - time.Second), wantStarted: at(-59 * time.Second), wantEnded: at(-time.Second), said: true},
-		"a clock at 1970":      {due: -time.Minute, ahead: time.Duration(-now.UnixNano()), started: 1, ended: 2, wantStarted: at(0) + 1, wantEnded: at(0) + 2, said: true},
-		"1984, and a lie":      {due: -time.Minute, started: time.Date(1984, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano(), ended: at(0), wantStarted: at(-90 * time.Second), wantEnded: at(0), said: true},
-		"2199, and a lie":      {due: -time.Minute, started: at(-time.Second), ended: time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano(), wantStarted: at(-time.Second), wantEnded: at(30 * time.Second), said: true},
-		"ends before it began": {due: -time.Minute, started: at(-time.Second), ended: at(-2 * time.Second), wantStarted: at(-time.Second), wantEnded: at(-time.Second), said: true},
-		"due in the future":    {due: time.Hour, started: at(-time.Second), ended: at(0), wantStarted: at(-time.Second), wantEnded: at(0)},
+		"as they should be":      {due: -time.Minute, started: at(-59 * time.Second), ended: at(-time.Second), wantStarted: at(-59 * time.Second), wantEnded: at(-time.Second)},
+		"none":                   {due: -time.Minute},
+		"a little off":           {due: -time.Minute, ahead: 20 * time.Second, started: at(-40 * time.Second), ended: at(19 * time.Second), wantStarted: at(-60 * time.Second), wantEnded: at(-time.Second), said: true},
+		"off by next to nothing": {due: -time.Minute, ahead: 400 * time.Millisecond, started: at(-40 * time.Second), ended: at(-time.Second), wantStarted: at(-40 * time.Second), wantEnded: at(-time.Second)},
+		"20 seconds behind":      {due: -10 * time.Second, ahead: -20 * time.Second, started: at(-30 * time.Second), ended: at(-21 * time.Second), wantStarted: at(-10 * time.Second), wantEnded: at(-time.Second), said: true},
+		"8 hours ahead":          {due: -time.Minute, ahead: 8 * time.Hour, started: at(8*time.Hour - 59*time.Second), ended: at(8*time.Hour - time.Second), wantStarted: at(-59 * time.Second), wantEnded: at(-time.Second), said: true},
+		"a clock at 1970":        {due: -time.Minute, ahead: time.Duration(-now.UnixNano()), started: 1, ended: 2, wantStarted: at(0) + 1, wantEnded: at(0) + 2, said: true},
+		"1984, and a lie":        {due: -time.Minute, started: time.Date(1984, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano(), ended: at(0), wantStarted: at(-90 * time.Second), wantEnded: at(0), said: true},
+		"2199, and a lie":        {due: -time.Minute, started: at(-time.Second), ended: time.Date(2199, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano(), wantStarted: at(-time.Second), wantEnded: at(30 * time.Second), said: true},
+		"ends before it began":   {due: -time.Minute, started: at(-time.Second), ended: at(-2 * time.Second), wantStarted: at(-time.Second), wantEnded: at(-time.Second), said: true},
+		"due in the future":      {due: time.Hour, started: at(-time.Second), ended: at(0), wantStarted: at(-time.Second), wantEnded: at(0)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

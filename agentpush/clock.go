@@ -5,14 +5,16 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/clock"
 )
 
 // A minion's clock may be wrong without its fault, so a report is not refused for
 // its times. What became of the task must be true, and no instant may be one at
 // which it cannot have been: not long before the task was due, and not after the
-// report has come. A time outside of that is set right by how far the minion's
-// clock is off, as this node has measured it, or else moved to the nearest end;
-// the report's reason says so.
+// report has come. So times are told by the clock of the minion's node: those of a
+// minion whose clock is off by more than a little are set right by as much, as this
+// node has measured it. What lies outside of that window nevertheless is moved to
+// the nearest end. The report's reason says so.
 
 // measure notes how far a minion's clock is ahead of this node's. What the way
 // took is in it.
@@ -36,13 +38,22 @@ func (c Config) windowOf(at, now int64) window {
 	return w
 }
 
+// offset returns how far the minion's clock is ahead of this node's, which shows now.
+func (s *session) offset(now int64, mono time.Duration) int64 {
+	if r := s.reading.Load(); r != nil && r.Err < clock.Warn/2 {
+		return r.Origin + int64(mono) - now
+	}
+	return s.ahead.Load()
+}
+
 // mend returns a time that lies within the window, for one that need not. 0 stays
 // what it is: none.
 func (w window) mend(t, ahead int64) int64 {
-	if t == 0 || t >= w.from && t <= w.to {
+	right := t - ahead
+	switch {
+	case t == 0:
 		return t
-	}
-	if right := t - ahead; right >= w.from && right <= w.to {
+	case time.Duration(ahead).Abs() >= clock.Warn && right >= w.from && right <= w.to:
 		return right
 	}
 	return max(w.from, min(t, w.to))

@@ -357,3 +357,22 @@ func orders(minion job.MinionID, n int, life time.Duration) []job.Order {
 	}
 	return out
 }
+
+// TestPeersReadOneAnothersClocks by round trips.
+func TestPeersReadOneAnothersClocks(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, nil)
+	begun := boottime.Now()
+	r, err := c.nodes[0].hub.PeerClock(t.Context(), "node-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := boottime.Now() - begun
+	want := time.Now().UnixNano() - int64(boottime.Now()+c.nodes[0].ahead)
+	if off := time.Duration(r.Origin - want).Abs(); off > r.Err+time.Second || r.Err > took {
+		t.Errorf("off by %v, error %v, took %v", off, r.Err, took)
+	}
+	if _, err := c.nodes[0].hub.PeerClock(t.Context(), "node-9"); err == nil {
+		t.Error("a node that is not there has a clock")
+	}
+}

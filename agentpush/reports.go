@@ -87,7 +87,8 @@ func (r *retries) take(now int64) (due []timedReport, lost int) {
 // whatever they say.
 func (h *Hub) reported(s *session, reports []*agentpb.Report) {
 	good := reports[:0]
-	ahead, now := s.ahead.Load(), h.now().UnixNano()
+	now := h.now().UnixNano()
+	ahead := s.offset(now, h.deps.Clock())
 	for _, r := range reports {
 		if r.GetTask() == nil || r.GetKnown() != (r.GetState() != "") {
 			h.met.lost.Inc()

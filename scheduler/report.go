@@ -46,6 +46,7 @@ func (s *shard) onReport(r *job.Report) {
 		return
 	}
 	t := f.find(r.Task)
+	r = f.inOrder(r)
 	switch {
 	case f.lost: // comes again
 	case t == nil:
@@ -134,6 +135,21 @@ func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	if spec, err := s.spec(f); err == nil {
 		s.dispatch(f, t, spec, now)
 	}
+}
+
+// inOrder returns a report whose times are not before its order was sent: what is
+// left of the difference between the clocks.
+func (f *fire) inOrder(r *job.Report) *job.Report {
+	sent := instant(f.dispatchedAt)
+	if f.recovered || f.dispatchedAt == 0 || r.StartedAt.IsZero() || !r.StartedAt.Before(sent) {
+		return r
+	}
+	out := *r
+	out.StartedAt = sent
+	if !out.EndedAt.IsZero() && out.EndedAt.Before(sent) {
+		out.EndedAt = sent
+	}
+	return &out
 }
 
 // The pause before a task is ordered again that its minion has returned or has not

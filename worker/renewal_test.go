@@ -199,3 +199,28 @@ func TestI9_ARestartEndsLeases(t *testing.T) {
 		t.Errorf("report = %+v", r)
 	}
 }
+
+// TestI12_AnOrderThatComesEarlyIsGivenBack: one of a schedule whose instant is far
+// from having come, by the clocks of the minion and of its node, starts nothing. Once
+// its time has come, it is an order as any.
+func TestI12_AnOrderThatComesEarlyIsGivenBack(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	start(t, n, dataDir(t))
+	file := filepath.Join(t.TempDir(), "runs")
+	o := shell("echo x >> %s", file)
+	o.Task.Fire.Trigger, o.ScheduledAt = job.TriggerSchedule, time.Now().Add(8*time.Hour)
+	n.order(o)
+	if r := n.returned(o); r.Known || !strings.Contains(r.Reason, "its time has not come") {
+		t.Errorf("report = %+v", r)
+	}
+	if got := lines(t, file); len(got) != 0 {
+		t.Fatalf("it ran %d times", len(got))
+	}
+	o.ScheduledAt = time.Now()
+	n.order(o)
+	n.final(o)
+	if got := lines(t, file); len(got) != 1 {
+		t.Fatalf("it ran %d times", len(got))
+	}
+}

@@ -463,3 +463,53 @@ func TestManySegmentsOfOneInstant(t *testing.T) {
 		t.Errorf("runs (-want +got):\n%s", d)
 	}
 }
+
+// TestSinceSaysWhetherItIsWhole: what of a job lies after an instant is told with
+// whether some of it may have been dropped.
+func TestSinceSaysWhetherItIsWhole(t *testing.T) {
+	t.Parallel()
+	s, _ := setup(t, Config{Keep: 5})
+	uid, other := job.UID{1}, job.UID{2}
+	begun := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	run := func(of job.UID, n int) job.Run {
+		at := begun.Add(time.Duration(n) * time.Minute)
+		f := job.FireID{Job: of, At: at.UnixNano(), Trigger: job.TriggerSchedule}
+		return job.Run{RunID: f.RunID(), FireID: f, Namespace: someJob.Namespace, Job: someJob.Name, State: job.StateSucceeded, ScheduledAt: at}
+	}
+	since := func(n int) (found int, whole bool) {
+		whole, err := s.Since(t.Context(), uid, begun.Add(time.Duration(n)*time.Minute), func(r *job.Run) {
+			if r.FireID.Job != uid {
+				t.Errorf("a run of another job: %v", r.FireID)
+			}
+			found++
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found, whole
+	}
+	if found, whole := since(0); found != 0 || !whole {
+		t.Errorf("of no run: %d, %v", found, whole)
+	}
+	for n := range 4 {
+		mustAppend(t, s, run(uid, n), run(other, n))
+	}
+	for n, want := range []int{3, 2, 1, 0} {
+		if found, whole := since(n); found != want || !whole {
+			t.Errorf("since %d: %d, %v", n, found, whole)
+		}
+	}
+	if found, whole := since(-1); found != 4 || !whole {
+		t.Errorf("all of few: %d, %v", found, whole)
+	}
+	for n := range 8 {
+		mustAppend(t, s, run(uid, n))
+	}
+	mustCollect(t, s)
+	if found, whole := since(5); found != 2 || !whole {
+		t.Errorf("what is kept: %d, %v", found, whole)
+	}
+	if found, whole := since(-1); found < 5 || whole {
+		t.Errorf("what is dropped in part: %d, %v", found, whole)
+	}
+}

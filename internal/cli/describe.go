@@ -261,7 +261,7 @@ func (a *app) timeline(r job.Run) {
 		{"until", r.Until, "the last occurrence that this record stands for"},
 		{"committed", r.CommittedAt, ""},
 		{"dispatched", r.DispatchedAt, ""},
-		{"started", r.StartedAt, "late by " + span(r.ScheduledAt, r.StartedAt)},
+		{"started", r.StartedAt, punctual(r)},
 		{"ended", r.EndedAt, "took " + short(a.took(r))},
 	}
 	steps = slices.DeleteFunc(steps, func(s step) bool { return s.at.IsZero() })
@@ -278,6 +278,15 @@ func (a *app) timeline(r job.Run) {
 		fmt.Fprintln(tw, line)
 	}
 	_ = tw.Flush() // the sink below keeps the error
+}
+
+// punctual says how late a run began, or how early, which a clock that was wrong has
+// done.
+func punctual(r job.Run) string {
+	if r.StartedAt.Before(r.ScheduledAt) {
+		return "early by " + span(r.StartedAt, r.ScheduledAt)
+	}
+	return "late by " + span(r.ScheduledAt, r.StartedAt)
 }
 
 func (a *app) describeTask(t job.Task) {

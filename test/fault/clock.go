@@ -10,8 +10,14 @@ import (
 	"time"
 )
 
-// clockMost is by how much a scheduler's clock may be wrong.
-const clockMost = 2 * time.Second
+// By how much a scheduler's clock is made wrong: by less than what it goes on with,
+// or by hours. clockErr is how early a run may be for that: what the comparison of
+// clocks leaves open on a busy machine.
+const (
+	clockLittle = 4 * time.Second
+	clockMost   = 8 * time.Hour
+	clockErr    = 250 * time.Millisecond
+)
 
 // clockFile is the file from which a scheduler reads by how much its clock is
 // wrong.
@@ -30,7 +36,8 @@ func (c *cluster) setClock(node string, by time.Duration) error {
 // wrong for a while, and steps it back.
 func stepClock(ctx context.Context, c *cluster, rnd *rand.Rand) error {
 	p := c.running()[rnd.IntN(len(c.running()))]
-	by := between(rnd, -clockMost, clockMost)
+	most := []time.Duration{clockLittle, clockMost}[rnd.IntN(2)]
+	by := between(rnd, -most, most)
 	long := between(rnd, slowFor, slowForTo)
 	c.event("the clock of %s is wrong by %v for %v", p.name, by, long)
 	if err := c.setClock(p.name, by); err != nil {

@@ -45,14 +45,15 @@
 // peers. In scenario modes the jobs are in groups of every mode. In etcd-restart
 // and etcd-kill-member an etcd server is killed, the leader as often as not, and
 // started again; in etcd-slow a proxy holds back what is said to etcd. In clock
-// the clocks of schedulers step, by up to two seconds, and fires may start so
-// much early. In herd twenty times as many jobs as there are steady ones are due
-// in one second; herd_drain_ms is when the last of their orders was sent. In
-// overload ten times as many jobs are due every second as -jobs says, more than the
-// host can run: what is later than 5 s is missed, everything is accounted for, and the
-// shards of a node that is killed are taken over as fast as ever. soak
-// does all of this, gathers records before history forgets them, and wants
-// memory, goroutines and etcd's size to stay flat: the median of the last third
+// the clock of a scheduler steps, by seconds or by hours, and back: fires may start
+// early by what the comparison of clocks leaves open, a quarter of a second. In herd
+// twenty times as many jobs as there are steady ones are due in one second;
+// herd_drain_ms is when the last of their orders was sent. In overload ten times as
+// many jobs are due every second as -jobs says, more than the host can run: what is
+// later than 5 s is missed, everything is accounted for, and the shards of a node
+// that is killed are taken over as fast as ever. soak does all of this, gathers
+// records before history forgets them, and wants memory, goroutines and etcd's size
+// to stay flat: the median of the last third
 // of the measurements may be 1.3 times that of the middle third.
 //
 // A scenario is a file that disturbs; the rest is shared.

@@ -1,0 +1,54 @@
+package agentpush
+
+import (
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+)
+
+// TestMinionsClocksAreRead: by hello, welcome and beat the node knows where a
+// minion's clock has its origin, and how far that may be off. A minion whose clock
+// has stepped since says so by an error as large as the step.
+func TestMinionsClocksAreRead(t *testing.T) {
+	t.Parallel()
+	const wrong, trip = 20 * time.Second, 40 * time.Millisecond
+	begun := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	s := &session{welcomed: begun.UnixNano(), welcomedAt: time.Hour}
+	s.said = begun.Add(wrong - trip/2).UnixNano() // hello is under way for as long as the welcome
+	beat := func(skew time.Duration) {
+		s.readClock(&agentpb.Beat{WallClock: 1, ClockSkew: skew.Milliseconds()})
+	}
+	s.readClock(&agentpb.Beat{}) // of a minion that tells no clock
+	if s.reading.Load() != nil {
+		t.Fatal("a clock is known that nobody has told of")
+	}
+	beat(wrong)
+	r := s.reading.Load()
+	if want := begun.Add(wrong).UnixNano() - int64(time.Hour); r.Origin != want || r.Err < trip/2 || r.Err > trip {
+		t.Errorf("origin is %v off, error %v", time.Duration(r.Origin-want), r.Err)
+	}
+	if got := time.Duration(s.offset(begun.Add(time.Minute).UnixNano(), time.Hour+time.Minute)); got != wrong {
+		t.Errorf("it is %v ahead, want %v", got, wrong)
+	}
+	beat(wrong + time.Hour)
+	if r := s.reading.Load(); r.Err < time.Hour {
+		t.Errorf("after a step: error %v", r.Err)
+	}
+}
+
+// TestADoubtfulNodeSaysSo to whom asks it for the time.
+func TestADoubtfulNodeSaysSo(t *testing.T) {
+	t.Parallel()
+	for _, sure := range []bool{true, false} {
+		h, err := New(Config{Node: "n"}, Deps{
+			Directory: nowhere{}, Sink: nowhere{}, Registry: &ledger{}, Witness: func() (int64, bool) { return 7, sure },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := (peerServer{h: h}).Time(t.Context(), nil); err != nil || r.GetWallClock() != 7 || r.GetDoubtful() == sure {
+			t.Errorf("sure %v: %v, %v", sure, r, err)
+		}
+	}
+}
