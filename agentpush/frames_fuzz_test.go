@@ -86,7 +86,7 @@ func framed(frames ...*agentpb.FromMinion) []byte {
 // ranges, nothing panics, and the node holds no more than it may.
 func FuzzFrames(f *testing.F) {
 	report := agentpb.FromReport(&job.Report{
-		Task: job.TaskID{Fire: job.FireID{At: 1}, Minion: "other", Attempt: 1}, Known: true, State: job.StateFailed, Reason: "exit code 3",
+		Task: job.TaskID{Fire: job.FireID{At: 1, Trigger: job.TriggerSchedule}, Minion: "other", Attempt: 1}, Known: true, State: job.StateFailed, Reason: "exit code 3",
 		StartedAt: time.Unix(1, 0), EndedAt: time.Unix(2, 0), Exit: &job.Exit{Code: 3}, Stdout: job.Output{Head: "x", Bytes: 1},
 		Steps: []job.StepResult{{Name: "a", State: job.StateSkipped}}, Spooled: true,
 	})

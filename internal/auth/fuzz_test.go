@@ -19,7 +19,7 @@ func FuzzParseToken(f *testing.F) {
 			}
 		case token.Text() != strings.TrimSpace(text):
 			t.Errorf("%q is written as %q", text, token.Text())
-		case strings.Contains(token.String(), token.secret):
+		case strings.Contains(token.String(), token.secret) && !strings.Contains(token.CAHash, token.secret): // it may be made so
 			t.Errorf("%v shows its secret", token)
 		}
 	})

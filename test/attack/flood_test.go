@@ -34,6 +34,11 @@ var (
 	floodFires       = flag.Int("flood.fires", 4, "how many fires of each job are waited for once the flood is there") //nolint:gochecknoglobals // see above
 )
 
+// floodTries is how many tries a second a flood makes for the connections that it
+// has lost, however many these are: the flood is of idle connections, and is not to
+// take the processors from the node, which are ours too.
+const floodTries = 1500
+
 // flood opens idle TLS connections without a certificate, keeps those that it
 // gets, and comes again with each that it loses, until the test ends. It returns
 // how many tries there were.
@@ -54,13 +59,14 @@ func flood(t testing.TB, n *node, connections int) *atomic.Int64 {
 		_ = conn.HandshakeContext(t.Context()) // one that nobody accepts yet holds its place, too
 		_, _ = io.Copy(io.Discard, conn)       // until it is put out
 	}
+	again := max(time.Second, time.Second*time.Duration(connections)/floodTries)
 	for range connections {
 		go func() {
 			for t.Context().Err() == nil {
 				hold()
 				select {
 				case <-t.Context().Done():
-				case <-time.After(time.Second): // we are not to take the processors from the node
+				case <-time.After(again):
 				}
 			}
 		}()
@@ -108,7 +114,7 @@ func TestFloodOfIdleConnections(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d connections were tried, %d fires, %d missing", tries.Load(), fires, missing)
+	t.Logf("%d connections were tried, %d fires, %d missing, in %v", tries.Load(), fires, missing, time.Since(begin).Round(time.Second))
 	if missing > 0 {
 		t.Errorf("%d fires are missing", missing)
 	}
