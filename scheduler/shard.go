@@ -220,21 +220,26 @@ func (s *shard) run(ctx context.Context) error {
 		case <-s.knock:
 		case <-timer.C:
 		}
-		s.mu.Lock()
-		mail, knocked := s.mail, s.knocked
-		s.mail = nil
-		s.mu.Unlock()
-		if len(mail) > 0 {
-			s.met.loopDelay.Observe(time.Since(knocked).Seconds())
-		}
-		for _, fn := range mail {
-			fn()
-		}
-		if s.err != nil {
-			return s.err
+		if err := s.readMail(); err != nil {
+			return err
 		}
 		timer.Reset(s.step(ctx))
 	}
+}
+
+// readMail does what others want done.
+func (s *shard) readMail() error {
+	s.mu.Lock()
+	mail, knocked := s.mail, s.knocked
+	s.mail = nil
+	s.mu.Unlock()
+	if len(mail) > 0 {
+		s.met.loopDelay.Observe(time.Since(knocked).Seconds())
+	}
+	for _, fn := range mail {
+		fn()
+	}
+	return s.err
 }
 
 // follow keeps a prefix's view current until ctx ends.

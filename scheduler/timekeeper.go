@@ -219,15 +219,16 @@ func (s *shard) fit() bool {
 	return ok
 }
 
-// awaitFit waits until the shard may go on.
+// awaitFit waits until the shard may go on. It may be passed on meanwhile.
 func (s *shard) awaitFit(ctx context.Context) error {
 	for !s.fit() {
-		if s.err != nil {
-			return s.err
+		if err := s.readMail(); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-s.knock:
 		case <-time.After(unfitPause):
 		}
 	}

@@ -127,6 +127,40 @@ func TestI7HoldsByTheClockOfMost(t *testing.T) {
 	}
 }
 
+// TestI27AShardIsPassedOnUnread: a node whose clock is wrong gives a shard up that
+// it is handed, though it has not read it.
+func TestI27AShardIsPassedOnUnread(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	c := b.clocked(3)
+	right, _, _ := b.start("n2")
+	holds := func() bool {
+		right.mu.RLock()
+		defer right.mu.RUnlock()
+		return len(right.shards) == b.meta.Shards
+	}
+	b.until("n2 owns all", func() bool { return holds() && len(right.Ready()) == 0 })
+	c.step("n1", time.Hour)
+	wrong, _, _ := b.start("n1")
+	b.seen(2)
+	b.until("n1 says that it is wrong", func() bool { return wrong.judged.Load() && says(wrong) })
+	to, _ := right.deps.Cluster.member("n1")
+	right.mu.RLock()
+	s := right.shards[0]
+	right.mu.RUnlock()
+	passed := make(chan error, 1)
+	s.yield(t.Context(), &to, func(err error) { passed <- err })
+	if err := <-passed; err != nil {
+		t.Fatal(err)
+	}
+	b.until("n2 owns all again", func() bool {
+		right.mu.RLock()
+		again := right.shards[0] != s
+		right.mu.RUnlock()
+		return again && holds()
+	})
+}
+
 // TestAnOwnerAloneWithAMinion: a node alone starts nothing either while its clock is
 // wrong, and goes on by itself afterwards.
 func TestAnOwnerAloneWithAMinion(t *testing.T) {
