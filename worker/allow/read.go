@@ -395,11 +395,14 @@ func instead(words []string) string {
 		}
 		return "in each rule that needs them: env: {" + strings.Join(list, ", ") + "}, with every variable by its name"
 	case "script":
-		by := "/bin/sh"
+		sum, by := "SHA256", "/bin/sh"
+		if len(words) > 1 {
+			sum = words[1]
+		}
 		if len(words) > 2 {
 			by = strings.Join(words[2:], ", ")
 		}
-		return fmt.Sprintf("- {script: %s, interpreter: [%s], args: any}, with the interpreter's absolute path", words[1], by)
+		return fmt.Sprintf("- {script: %s, interpreter: [%s], args: any}, with the interpreter's absolute path", sum, by)
 	}
 	var list []string
 	for _, w := range words[1:] {
