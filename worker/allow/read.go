@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -36,11 +36,8 @@ func Read(file string) (*List, error) {
 		return nil, err
 	}
 	r := &reader{file: file}
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok && sys.Uid != 0 && int(sys.Uid) != os.Geteuid() {
-		r.problem(0, "", "belongs to the account %d, which could change it; make it root's", sys.Uid)
-	}
-	if st.Mode().Perm()&0o022 != 0 {
-		r.problem(0, "", "can be written by others than its owner (mode %v); take that away with chmod go-w", st.Mode().Perm())
+	if err := datadir.Guarded(st); err != nil {
+		r.problem(0, "", "%v", err)
 	}
 	text := make([]byte, min(st.Size(), MaxBytes+1))
 	n, err := f.ReadAt(text, 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/internal/release"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -58,7 +60,7 @@ func (o *Options) update(own string) (Update, error) {
 	}
 	if o.UpdateKeys == "" {
 		problem("--update-keys", "is not given; --self-update needs the public keys that sign releases")
-	} else if text, err := os.ReadFile(o.UpdateKeys); err != nil {
+	} else if text, err := readGuarded(o.UpdateKeys); err != nil {
 		problem("--update-keys", "%v", err)
 	} else if u.Keys, err = release.ParsePublicKeys(text); err != nil {
 		problem("--update-keys", "%s: %v", o.UpdateKeys, err)
@@ -69,6 +71,24 @@ func (o *Options) update(own string) (Update, error) {
 		return u, &job.InvalidError{Problems: problems}
 	}
 	return u, nil
+}
+
+// readGuarded reads a file that says what may run here: one that another account
+// could change is refused.
+func readGuarded(path string) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err == nil {
+		err = datadir.Guarded(st)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", path, err)
+	}
+	return io.ReadAll(f)
 }
 
 // Launch runs the minion as a child with the same arguments, and the releases

@@ -236,6 +236,12 @@ func TestUpdateSettings(t *testing.T) {
 	if err := os.WriteFile(file, []byte(release.FormatPublicKey(public)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	open, none := filepath.Join(t.TempDir(), "open"), filepath.Join(t.TempDir(), "none")
+	for _, err := range []error{os.WriteFile(open, []byte(release.FormatPublicKey(public)), 0o600), os.Chmod(open, 0o666), os.WriteFile(none, nil, 0o600)} { //nolint:gosec // that is what is tested
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	parse := func(args ...string) (Update, error) {
 		o, err := Parse(append([]string{"--data-dir", "/d"}, args...), func(string) (string, bool) { return "", false })
 		if err != nil {
@@ -253,7 +259,8 @@ func TestUpdateSettings(t *testing.T) {
 		"--update-keys: is not given": {"--self-update", "--update-gate", "-1s"},
 		"--update-gate: is -1s":       {"--self-update", "--update-gate", "-1s"},
 		"no such file":                {"--self-update", "--update-keys", "/nowhere"},
-		"no key found":                {"--self-update", "--update-keys", os.DevNull},
+		"no key found":                {"--self-update", "--update-keys", none},
+		"written by others":           {"--self-update", "--update-keys", open},
 		"--update-threshold: is 2":    {"--self-update", "--update-keys", file, "--update-threshold", "2"},
 	} {
 		var invalid *job.InvalidError
