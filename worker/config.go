@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -109,6 +110,8 @@ type Deps struct {
 	// count of free bytes; tests fill the disk with them.
 	writeJournal func(*os.File, []byte, int64) (int, error)
 	free         func(dir string) (int64, error)
+	// endOrphans is shim.EndOrphans; tests have processes with it that cannot be ended.
+	endOrphans func(context.Context, []shim.Orphan, time.Duration) map[string]shim.Remains
 }
 
 // withDefaults returns c with its zero values filled in, and all that is

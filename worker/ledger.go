@@ -40,7 +40,7 @@ type entry struct {
 	ticks uint64
 	seen  bool
 	// orphaned: its shim has died, and what is left of it is being ended; orphanedAt
-	// is since when something could not be, ended how many processes were.
+	// is since when, ended how many processes were.
 	orphaned   bool
 	orphanedAt int64
 	ended      int

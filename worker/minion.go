@@ -132,6 +132,9 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	if deps.clock == nil {
 		deps.clock = boottime.Now
 	}
+	if deps.endOrphans == nil {
+		deps.endOrphans = shim.EndOrphans
+	}
 	if deps.Crash == nil {
 		deps.Crash = func(string) {}
 	}

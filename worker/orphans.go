@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -107,7 +108,7 @@ func (m *Minion) orphanOf(e *entry) shim.Orphan {
 // could not be ended: the tasks stay open for as long as these are there, up to
 // their time-out.
 func (m *Minion) endOrphans(ctx context.Context, tasks []*entry, list []shim.Orphan) []*entry {
-	found := shim.EndOrphans(ctx, list, orphansWithin)
+	found := m.deps.endOrphans(ctx, list, orphansWithin)
 	if ctx.Err() != nil {
 		return tasks
 	}
@@ -120,10 +121,10 @@ func (m *Minion) endOrphans(ctx context.Context, tasks []*entry, list []shim.Orp
 		}
 		r := found[list[i].Key]
 		e.ended += r.Ended
-		if len(r.Left) > 0 && !e.cancelled && time.Since(time.Unix(0, max(e.startedAt, e.orphanedAt))) < e.order.Timeout {
-			if e.orphanedAt == 0 {
-				e.orphanedAt = time.Now().UnixNano()
-			}
+		if e.orphanedAt == 0 {
+			e.orphanedAt = time.Now().UnixNano()
+		}
+		if len(r.Left) > 0 && !e.cancelled && time.Since(time.Unix(0, cmp.Or(e.startedAt, e.orphanedAt))) < e.order.Timeout {
 			m.log.Warn("processes of a task whose supervising process died cannot be ended yet", zap.String("task", list[i].Key), zap.Ints("pids", r.Left))
 			rest = append(rest, e)
 			continue

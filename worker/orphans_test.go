@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
@@ -158,4 +160,59 @@ func TestI5_NeverStarted(t *testing.T) {
 			t.Errorf("ran %q, want each once", got)
 		}
 	})
+}
+
+// TestI13_WhatCannotBeEnded: a task stays open for as long as something of it is left
+// that cannot be ended, up to its time-out; other tasks go on.
+func TestI13_WhatCannotBeEnded(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"it ends at last":  "what was left of it was ended (1 process)",
+		"its time is over": "1 process of it could not be ended: 123",
+		"it is cancelled":  "1 process of it could not be ended: 123",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n, dir := newNode(t), dataDir(t)
+			var looks, gone atomic.Int32
+			n.change = func(d *Deps) {
+				d.endOrphans = func(_ context.Context, list []shim.Orphan, _ time.Duration) map[string]shim.Remains {
+					looks.Add(1)
+					r := shim.Remains{Left: []int{123}}
+					if gone.Load() != 0 {
+						r = shim.Remains{Ended: 1}
+					}
+					return map[string]shim.Remains{list[0].Key: r}
+				}
+			}
+			m, _ := start(t, n, dir)
+			o := shell(`echo $PPID; exec sleep 300`)
+			o.Timeout = time.Hour
+			n.order(o)
+			n.running(o)
+			var pids []int
+			poll(t, "output", func() bool { pids = outputNumbers(t, dir, o); return len(pids) == 1 })
+			killPID(t, pids[0])
+			other := shell("true")
+			n.order(other)
+			n.final(other)
+			poll(t, "two looks", func() bool { return looks.Load() > 1 })
+			if got := n.states(o); got[len(got)-1] != job.StateRunning {
+				t.Errorf("while something of it is left it is %v", got)
+			}
+			switch name {
+			case "it ends at last":
+				gone.Store(1)
+			case "its time is over":
+				m.mu.Lock()
+				m.journal.live[keyOf(o.Task)].startedAt -= int64(time.Hour)
+				m.mu.Unlock()
+			case "it is cancelled":
+				n.cancel(o, "")
+			}
+			if r := n.final(o); r.State != job.StateIndeterminate || !strings.Contains(r.Reason, want) {
+				t.Errorf("report = %s %q", r.State, r.Reason)
+			}
+		})
+	}
 }

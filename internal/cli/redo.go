@@ -29,7 +29,8 @@ func (a *app) cancelCommand() *cobra.Command {
 		Use: "cancel RUN", GroupID: groupRuns, Args: exactlyOne("run"),
 		Short: "End a run, with the process trees of its commands",
 		Long: "End a run: what has not been started is not, and minions end what they run, with\n" +
-			"all the processes that it has started: first with SIGTERM, then with SIGKILL.",
+			"all the processes that it has started: first with SIGTERM, then with SIGKILL. A run\n" +
+			"whose minion is gone ends at once, as indeterminate; the reason says what is not known.",
 		Example: "  carillon cancel 9x2k-0c4g6q8m2s4v6x8z --reason \"wrong hosts\" --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := job.RunID(args[0])
