@@ -9,11 +9,13 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/metadata"
 	"pgregory.net/rapid"
 
 	"github.com/carillon-cron/carillon/internal/testkit/await"
@@ -382,4 +384,84 @@ func check(rt *rapid.T, batches <-chan Batch, truth map[int64]map[string]int64, 
 			rt.Fatalf("view at revision %d (-etcd +view):\n%s", rev, d)
 		}
 	}
+}
+
+// muffled is a watcher whose first watches, one stream of gRPC, say nothing more
+// from one moment on.
+type muffled struct {
+	clientv3.Watcher
+
+	mu    sync.Mutex
+	quiet bool
+	keys  map[string]bool // of what the watches' streams are told apart by
+}
+
+func (m *muffled) Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	stream := fmt.Sprint(md)
+	m.mu.Lock()
+	m.keys[stream] = true
+	first := len(m.keys) == 1
+	m.mu.Unlock()
+	in, out := m.Watcher.Watch(ctx, key, opts...), make(chan clientv3.WatchResponse)
+	go func() {
+		defer close(out)
+		for r := range in {
+			m.mu.Lock()
+			quiet := m.quiet && first
+			m.mu.Unlock()
+			if quiet {
+				continue
+			}
+			select {
+			case out <- r:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out
+}
+
+// TestRereadGoesRoundAWatchThatHangs: a view that is asked for anew lists what is
+// there, also what its watch has not told, and watches on another stream.
+func TestRereadGoesRoundAWatchThatHangs(t *testing.T) {
+	t.Parallel()
+	srv := shared.Server(t)
+	c, prefix := srv.Client(t), etcdtest.Prefix(t)
+	mustPut(t, c, prefix+"a", "1")
+	dumb := srv.Client(t)
+	watches := &muffled{Watcher: dumb.Watcher, keys: map[string]bool{}}
+	dumb.Watcher = watches
+	m := NewMap(func(_ string, b []byte) (string, error) { return string(b), nil }, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = m.Run(ctx, dumb, prefix)
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	shows := func(key, want string) func() bool {
+		return func() bool {
+			entries, _ := m.Snapshot()
+			return entries[prefix+key].Value == want
+		}
+	}
+	await.Until(t, "the listing", shows("a", "1"))
+	mustPut(t, c, prefix+"a", "2")
+	await.Until(t, "the watch's word", shows("a", "2"))
+	watches.mu.Lock()
+	watches.quiet = true
+	watches.mu.Unlock()
+	rev := mustPut(t, c, prefix+"b", "1")
+	m.Reread()
+	await.Until(t, "what the watch did not tell", shows("b", "1"))
+	if _, at := m.Snapshot(); at < rev {
+		t.Errorf("the view is of revision %d, and shows %d", at, rev)
+	}
+	mustDelete(t, c, prefix+"a")
+	await.Until(t, "what the new watch tells", shows("a", ""))
+	m.Reread()
+	m.Reread() // asked while it is asked
+	mustPut(t, c, prefix+"c", "1")
+	await.Until(t, "what comes after a second time", shows("c", "1"))
 }
