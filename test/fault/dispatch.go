@@ -38,6 +38,7 @@ func parts() []part {
 		{"revoked", revokeMinion},
 		{"gone", leaveForGood},
 		{"shim-kill", killShims},
+		{"etcd-outage", outlastEtcd},
 		{"stalled", stallMinion},
 		{"escape", escape},
 		{"output", flood},

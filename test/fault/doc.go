@@ -119,6 +119,8 @@
 //	                all of these have ended
 //	shim-kill       supervising processes are killed while commands run that have
 //	                started others
+//	etcd-outage     etcd stands still for longer than a run waits for its minion,
+//	                while minions run commands and start again
 //	stalled         one minion of 100 reads nothing; the others must not wait for it.
 //	                In a short run it is one of 20. 95, or 15, of them are fakes in a
 //	                process of their own

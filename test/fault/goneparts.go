@@ -159,3 +159,41 @@ func killShims(ctx context.Context, s *stage) error {
 	}
 	return nil
 }
+
+// etcdStands is how long etcd stands still: longer than lostAfter and the leases.
+const etcdStands = job.MinLostAfter + 5*time.Second
+
+// outlastEtcd has etcd stand still while minions run commands, and start again
+// meanwhile, so that nodes see them go, and do not hear where they have come. None of
+// them is gone for that.
+func outlastEtcd(ctx context.Context, s *stage) error {
+	g, err := s.start(ctx, fanout{on: on(), line: "exec sleep 30", timeout: 10 * time.Minute, lostAfter: job.MinLostAfter})
+	if err != nil {
+		return err
+	}
+	s.succeeds(g, s.c.hosts...)
+	if err := s.marked(ctx, len(s.c.hosts)); err != nil {
+		return err
+	}
+	if err := s.tell(ctx, "is under way", func(r *job.Run) bool { return r.State == job.StateRunning }, g); err != nil {
+		return err
+	}
+	etcd := s.c.etcds[0]
+	s.c.event("etcd stands still, and the minions start again")
+	if err := etcd.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for _, h := range s.c.hosts {
+		if _, err = h.stop(syscall.SIGKILL); err == nil {
+			err = h.start()
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = sleep(ctx, etcdStands)
+	}
+	s.c.event("etcd goes on")
+	return errors.Join(err, etcd.signal(syscall.SIGCONT))
+}
