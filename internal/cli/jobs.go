@@ -100,6 +100,17 @@ func (a *app) where(all bool) string {
 	return fmt.Sprintf("in namespace %q", a.namespace)
 }
 
+// runningCell is how many runs of a job are open, as far as that is known now.
+func runningCell(v control.JobView) string {
+	switch {
+	case !v.RunningUnknown:
+		return strconv.Itoa(v.Running)
+	case v.Running > 0:
+		return strconv.Itoa(v.Running) + "+?"
+	}
+	return "?"
+}
+
 func (a *app) jobTable(all bool) table[control.JobView] {
 	type view = control.JobView
 	t := table[view]{
@@ -113,7 +124,7 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 			{head: "SCHEDULE", cell: func(v view) string { return schedules(v.Spec) }},
 			{head: "NEXT", cell: func(v view) string { return a.relative(v.NextAt) }},
 			{head: "LAST", cell: a.lastRun},
-			{head: "RUNNING", cell: func(v view) string { return strconv.Itoa(v.Running) }},
+			{head: "RUNNING", cell: runningCell},
 			{head: "ENABLED", cell: func(v view) string { return enabledCell(v) }},
 			{head: "GROUP", wide: true, cell: func(v view) string { return v.Spec.Group }},
 			{head: "ZONE", wide: true, cell: func(v view) string { return zoneName(v.Spec) }},

@@ -200,9 +200,15 @@ func (c *Control) addPauses(ctx context.Context, views []JobView) error {
 
 // addRunning counts the runs in flight of each job.
 func (c *Control) addRunning(ctx context.Context, namespace, name string, views []JobView) error {
-	live, _, err := c.liveRuns(ctx, namespace, name)
+	live, missing, err := c.liveRuns(ctx, namespace, name)
 	if err != nil {
 		return err
+	}
+	unknown := map[job.ShardID]bool{}
+	for _, m := range missing {
+		for _, s := range m.Shards {
+			unknown[s] = true
+		}
 	}
 	open := map[job.UID]int{}
 	for i := range live {
@@ -211,7 +217,7 @@ func (c *Control) addRunning(ctx context.Context, namespace, name string, views 
 		}
 	}
 	for i := range views {
-		views[i].Running = open[views[i].UID]
+		views[i].Running, views[i].RunningUnknown = open[views[i].UID], unknown[views[i].Shard]
 	}
 	return nil
 }

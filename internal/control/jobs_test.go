@@ -97,9 +97,20 @@ func TestJobsReadHistoryOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The owner of its shard, and of no other, does not tell of its open runs.
+	e.runs.missing = []MissingRuns{{Node: "n2", Shards: []job.ShardID{one.Shard}}}
+	partly, err := e.Jobs(t.Context(), JobQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range partly {
+		if v.RunningUnknown != (v.Shard == one.Shard) {
+			t.Errorf("%s, of shard %v: what runs is unknown: %v", v.Name, v.Shard, v.RunningUnknown)
+		}
+	}
 	for _, v := range []JobView{views[7], one} {
-		if v.Running != 1 || len(v.Last) != 5 {
-			t.Fatalf("running %d, last %d", v.Running, len(v.Last))
+		if v.Running != 1 || v.RunningUnknown || len(v.Last) != 5 {
+			t.Fatalf("running %d, unknown %v, last %d", v.Running, v.RunningUnknown, len(v.Last))
 		}
 		if got := v.Last[0].Tasks[0].Stdout; got.Head != "" || got.Bytes != 5 {
 			t.Errorf("output: %+v", got)

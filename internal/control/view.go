@@ -24,6 +24,9 @@ type JobView struct {
 	NextAt time.Time `json:"nextAt,omitzero"`
 	// Running is how many runs are open now.
 	Running int `json:"running"`
+	// RunningUnknown: the owner of the job's shard has not told of its open runs now,
+	// so that there may be more of them than Running.
+	RunningUnknown bool `json:"runningUnknown,omitempty"`
 	// Last are the latest ended runs, newest first, at most five, without output.
 	Last []job.Run `json:"last"`
 }
