@@ -143,7 +143,9 @@ func TestI27AShardIsPassedOnUnread(t *testing.T) {
 	c.step("n1", time.Hour)
 	wrong, _, _ := b.start("n1")
 	b.seen(2)
-	b.until("n1 says that it is wrong", func() bool { return wrong.judged.Load() && says(wrong) })
+	b.until("n1 says that it is wrong, and n2 knows", func() bool {
+		return wrong.judged.Load() && says(wrong) && right.deps.Cluster.unfitNode("n1") && holds()
+	})
 	to, _ := right.deps.Cluster.member("n1")
 	right.mu.RLock()
 	s := right.shards[0]
@@ -175,8 +177,22 @@ func TestAnOwnerAloneWithAMinion(t *testing.T) {
 			b.more(10)
 			c.step("n1", 8*time.Hour)
 			b.until("it says so", func() bool { return says(e) })
+			orders := func() int {
+				b.w.mu.Lock()
+				defer b.w.mu.Unlock()
+				return len(b.w.orders)
+			}
+			time.Sleep(500 * time.Millisecond) // for a step that had begun
+			before := orders()
+			asked := b.trigger(jobs[1], nil)
+			time.Sleep(time.Second)
+			if n := orders() - before; n > 0 {
+				t.Errorf("it has sent %d orders with a clock that is wrong", n)
+			}
 			c.step("n1", 0)
-			b.until("it is ready", func() bool { return len(e.Ready()) == 0 })
+			b.until("it is ready, and goes on", func() bool {
+				return len(e.Ready()) == 0 && b.recorded(func(r *job.Run) bool { return r.FireID == asked }) == 1
+			})
 			b.more(10)
 			b.check(jobs, time.Now().Add(-time.Second))
 		})
