@@ -24,9 +24,9 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// The full size, which takes some ten thousand files and most of a minute:
+// The full size, which takes some ten thousand files and half a minute:
 //
-//	go test ./test/attack -run TestFlood -v -flood.connections 20000 -flood.files 20000 -flood.jobs 200 -flood.fires 30
+//	go test ./test/attack -run TestFloodOfIdle -v -flood.connections 18000 -flood.files 20000 -flood.jobs 200 -flood.fires 15
 var (
 	floodConnections = flag.Int("flood.connections", 1500, "idle TLS connections that strangers open")                 //nolint:gochecknoglobals // flags of the test
 	floodFiles       = flag.Int("flood.files", 1024, "files that the node may have open")                              //nolint:gochecknoglobals // see above
