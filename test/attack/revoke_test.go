@@ -133,7 +133,7 @@ func TestRevokedMinionIsOutOfReach(t *testing.T) {
 		await.Until(t, n.name+" says why the minion is out of reach", func() bool {
 			return strings.Contains(n.carillon(t, "minions").must(t), "its "+why)
 		})
-		if r := n.carillon(t, "exec", "--timeout", "1m", "--target", "web1", "--", "true"); r.code == 0 || !strings.Contains(r.stderr, "not connected") {
+		if r := n.carillon(t, "exec", "--timeout", "1m", "--target", "web1", "--", "true"); r.code == 0 || !strings.Contains(r.stderr, why) || strings.Contains(r.stderr, "not connected") {
 			t.Errorf("a revoked minion gets orders, or is not told as out of reach: %+v", r)
 		}
 	}
