@@ -50,8 +50,9 @@ minions that wrote the same are shown as one block, when all have ended, or with
 --live each line as it comes. The run is in the history like that of any job;
 ` + "`carillon describe run`, `logs`, `cancel` and `redo`" + ` know it.
 
-The exit code is 0 when the command succeeded everywhere, 124 when it ran into
-its --limit somewhere, and 1 when it did not succeed somewhere otherwise. With
+The exit code is 0 when the command succeeded on all minions that it could be sent
+to (others are told as uncontrollable), 124 when it ran into its --limit somewhere,
+and 1 when it did not succeed somewhere otherwise. With
 --batch the first failure keeps the rest from being started, unless there is
 --keep-going or --max-failures. An interrupt leaves the run going.`,
 		Example: `  carillon exec --target 'os == "linux" and web*' -- uptime
