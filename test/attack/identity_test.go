@@ -232,6 +232,7 @@ func mayCall() map[protoreflect.FullName]string {
 		"carillon.agent.v1.Peer.Link":     showsNode,
 		"carillon.agent.v1.Peer.LiveRuns": showsNode,
 		"carillon.agent.v1.Peer.Status":   showsNode,
+		"carillon.agent.v1.Peer.Time":     showsNode,
 		"carillon.agent.v1.Peer.Output":   showsNode,
 	}
 }
