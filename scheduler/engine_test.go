@@ -38,6 +38,8 @@ type world struct {
 	runs    map[job.RunID]job.Run
 	inState map[job.State]int // how many of runs
 	early   []string
+	// off is by how much nodes may be ahead for want of a better measurement.
+	off time.Duration
 	// silent: minions swallow orders without a word, as when a node dies.
 	silent bool
 	hold   bool // minions accept and do not end
@@ -108,7 +110,7 @@ func (m *minions) Send(orders []job.Order) {
 	for _, o := range orders {
 		m.w.orders[o.Task]++
 		m.w.last[o.Task] = o
-		if time.Now().Before(o.ScheduledAt) {
+		if time.Now().Add(m.w.off).Before(o.ScheduledAt) {
 			m.w.early = append(m.w.early, o.Task.String())
 		}
 		if m.w.silent || o.Token.Less(m.w.tokens[o.Shard]) {
