@@ -224,7 +224,12 @@ func (a *admission) question(id job.TaskID, shard job.ShardID) {
 			return
 		}
 	}
-	if !a.known(id) {
+	switch {
+	case a.known(id):
+	case a.m.journal.gaveBack(keyOf(id)):
+		// Word of it may be on its way yet, behind this answer.
+		a.answer(&job.Report{Task: id, Shard: shard, Returned: true, Reason: "was given back before it was started"})
+	default:
 		a.answer(&job.Report{Task: id, Shard: shard, Reason: "the minion has never accepted it"})
 	}
 }

@@ -76,6 +76,8 @@ type ledger struct {
 	// open is which attempt of a fire has not ended.
 	open map[job.FireID]int
 	seq  uint64
+	// given is when tasks were given back that have not come again since.
+	given map[taskKey]time.Time
 	// forget are the keys of past in the order in which they were acknowledged.
 	forget []taskKey
 }
@@ -83,7 +85,7 @@ type ledger struct {
 func newLedger() *ledger {
 	return &ledger{
 		live: map[taskKey]*entry{}, past: map[taskKey]past{},
-		tokens: map[job.ShardID]job.Token{}, open: map[job.FireID]int{},
+		tokens: map[job.ShardID]job.Token{}, open: map[job.FireID]int{}, given: map[taskKey]time.Time{},
 	}
 }
 
@@ -100,6 +102,7 @@ func (l *ledger) raise(s job.ShardID, t job.Token) bool {
 func (l *ledger) accept(o *job.Order) *entry {
 	l.seq++
 	e := &entry{key: keyOf(o.Task), shard: o.Shard, order: o, seq: l.seq}
+	delete(l.given, e.key)
 	l.live[e.key] = e
 	l.open[e.key.fire] = e.key.attempt
 	return e
@@ -142,6 +145,23 @@ func (l *ledger) end(e *entry) {
 func (l *ledger) giveBack(e *entry) {
 	e.order = nil // whoever is about to start it sees that
 	l.remove(e)
+	if len(l.given) >= maxGiven {
+		clear(l.given) // who asks is told less
+	}
+	l.given[e.key] = time.Now()
+}
+
+// maxGiven bounds the tasks of which it is known that they were given back, and
+// givenFor for how long: an owner has heard of it by then, or another asks.
+const (
+	maxGiven = 10_000
+	givenFor = 10 * time.Minute
+)
+
+// gaveBack reports whether a task was given back, and has not come again.
+func (l *ledger) gaveBack(key taskKey) bool {
+	at, ok := l.given[key]
+	return ok && time.Since(at) < givenFor
 }
 
 // ordered returns the live tasks in the order of their arrival.

@@ -69,6 +69,37 @@ func TestI9_AnOrderThatComesLateStartsNothing(t *testing.T) {
 	}
 }
 
+// TestGivenBackIsToldAgain: who asks about a task that was given back is told so,
+// until it comes again: an owner that has been told that the minion has it would take
+// "never accepted" for a lost journal.
+func TestGivenBackIsToldAgain(t *testing.T) {
+	t.Parallel()
+	n, clock := leased(t)
+	start(t, n, dataDir(t), func(c *Config) { c.MaxRunning = 1 })
+	file := filepath.Join(t.TempDir(), "go")
+	first := until(shell("while ! [ -e %s ]; do sleep 0.01; done", file), far)
+	o := until(shell("true"), time.Hour+1)
+	n.order(first, o)
+	n.running(first)
+	clock.Add(2)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.returned(o)
+	n.forget()
+	n.ask(o.Task, o.Shard, o.Token)
+	if r := n.report(o.Task, "an answer", func(r *job.Report) bool { return r.Term == askedTerm }); !r.Returned || r.Known {
+		t.Errorf("answer: %+v", r)
+	}
+	n.order(until(o, far))
+	n.final(o)
+	n.forget()
+	n.ask(o.Task, o.Shard, o.Token)
+	if r := n.report(o.Task, "an answer", func(*job.Report) bool { return true }); r.Returned || r.State != job.StateSucceeded {
+		t.Errorf("answer about a task that came again: %+v", r)
+	}
+}
+
 // TestI9_TheShimLooksLast: what was in time when the minion handed it over, and is
 // late when it is to be started, is not started.
 func TestI9_TheShimLooksLast(t *testing.T) {
