@@ -243,7 +243,7 @@ func TestCapDropsTheOldest(t *testing.T) {
 	const limit = 100_000
 	s, _ := setup(t, Config{Keep: 1 << 20, MaxBytes: limit})
 	n := 0
-	for range 60 {
+	for range 30 {
 		var runs []job.Run
 		for range 40 {
 			runs = append(runs, historytest.Run(someJob, n))
@@ -368,12 +368,12 @@ func TestVeryWideRunKeepsFailures(t *testing.T) {
 	run := historytest.Run(someJob, 0)
 	task := run.Tasks[0]
 	run.Tasks = nil
-	const tasks = 15_000
+	const tasks = 9_000
 	for i := range tasks {
 		// What is different in every task does not compress.
 		task.Minion = job.MinionID(fmt.Sprintf("%x", time.Duration(i)*7919*time.Microsecond))
 		task.Reason = ""
-		for part := range 4 {
+		for part := range 7 {
 			task.Reason += historytest.UID(job.Key{Name: fmt.Sprint(task.Minion, part)}).String()
 		}
 		task.State = job.StateSucceeded
