@@ -135,6 +135,34 @@ func checkValuesInSource(p *problems, at, source string, params []Param) {
 	}
 }
 
+// checkValuesInOwn tells of the names of parameters in a job's own command, or in
+// the text of its own script: nothing is replaced there.
+func checkValuesInOwn(p *problems, s *Spec, params []Param) {
+	if s.Script != nil {
+		checkValuesInSource(p, "spec.script.source", s.Script.Source, params)
+	}
+	for i, word := range s.Command {
+		for _, name := range references(word) {
+			if paramOf(params, name) != nil {
+				p.add("spec.command["+strconv.Itoa(i)+"]", `{{%s}} is not replaced in a job's own command: the value is in the variable %s; make the command a step, or take a script of the library, where {{%s}} is the value`, name, ParamEnv(name), name)
+				break
+			}
+		}
+	}
+}
+
+// CheckStart tells of parameters of a start that the job's own command, or the text
+// of its own script, names as if they were replaced there. Nil: of none.
+func (s *Spec) CheckStart(params map[string]string) []Problem {
+	var p problems
+	given := make([]Param, 0, len(params))
+	for name := range params {
+		given = append(given, Param{Name: name})
+	}
+	checkValuesInOwn(&p, s, given)
+	return p
+}
+
 // checkValuesInCommand tells of the values that would say which program a
 // command runs, or that an interpreter would read as code.
 func checkValuesInCommand(p *problems, at string, command []string) {

@@ -226,12 +226,12 @@ func (s *Spec) checkWork(p *problems) {
 		p.add("spec.steps", "are given beside command or script; make that a step, too")
 	}
 	checkArgs(p, "spec.command", s.Command)
+	checkValuesInOwn(p, s, s.Params)
 	if s.Script == nil {
 		return
 	}
 	checkArgs(p, "spec.script.interpreter", s.Script.Interpreter)
 	checkSource(p, "spec.script.source", s.Script.Source)
-	checkValuesInSource(p, "spec.script.source", s.Script.Source, s.Params)
 }
 
 func checkArgs(p *problems, at string, args []string) {

@@ -69,6 +69,9 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	if req.Params, err = shelf.checkStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
 		return ExecView{}, err
 	}
+	if problems := o.Spec.CheckStart(req.Params); len(problems) > 0 {
+		return ExecView{}, &job.InvalidError{Problems: problems}
+	}
 	found, err := c.matchTarget(ctx, o.Spec.Target)
 	if err != nil {
 		return ExecView{}, err
