@@ -61,7 +61,7 @@ func benchmarks() []benchmark {
 		{
 			"takeover_ms",
 			takeover{jobs: 100_000, leaseTTL: 5 * time.Second, probeEvery: 200 * time.Millisecond}.measure,
-			takeover{jobs: 60, leaseTTL: 3 * time.Second, probeEvery: 500 * time.Millisecond}.measure,
+			takeover{jobs: 60, leaseTTL: 3 * time.Second, probeEvery: time.Second}.measure,
 		},
 		{
 			"nodes_3_vs_1",
