@@ -25,7 +25,7 @@ func place(t *testing.T) string {
 		os.Mkdir(filepath.Join(dir, "bin"), 0o755), os.WriteFile(filepath.Join(dir, "bin", "tool"), []byte("#!/bin/sh\n"), 0o755), //nolint:gosec // a program
 		os.Symlink("tool", filepath.Join(dir, "bin", "other")), os.Symlink("bin", filepath.Join(dir, "sbin")),
 		os.WriteFile(filepath.Join(dir, "bin", "evil"), []byte("#!/bin/sh\n"), 0o755), //nolint:gosec // a program
-		os.Symlink("evil", filepath.Join(dir, "bin", "fake")), os.Mkdir(filepath.Join(dir, "work"), 0o755), os.Symlink("work", filepath.Join(dir, "job")),
+		os.Symlink("evil", filepath.Join(dir, "bin", "fake")), os.Mkdir(filepath.Join(dir, "spool"), 0o755), os.Symlink("spool", filepath.Join(dir, "job")),
 		os.Mkdir(filepath.Join(dir, "else"), 0o755), os.Symlink("../bin/evil", filepath.Join(dir, "else", "tool")),
 	} {
 		if err != nil {
@@ -43,7 +43,7 @@ rules:
     program: DIR/bin/tool
     args: [restart, {glob: "app-*"}]
     user: [deploy, 4711]
-    workingDir: DIR/work
+    workingDir: DIR/spool
     env: {TZ: UTC, LANG: {any: true}, MODE: {glob: "f*"}}
     params: [release]
   - name: sync
@@ -73,7 +73,7 @@ func TestListBindsAllOfAStart(t *testing.T) {
 	low := strings.ToLower(sum)
 	own := func(s Start) Start { s.User, s.Own = "root", true; return s }
 	deploy := Start{
-		Program: dir + "/bin/tool", Args: []string{"restart", "app-1"}, User: "deploy", UID: 1000, Dir: dir + "/work",
+		Program: dir + "/bin/tool", Args: []string{"restart", "app-1"}, User: "deploy", UID: 1000, Dir: dir + "/spool",
 		Env: map[string]string{"TZ": "UTC", "LANG": "x", "MODE": "fast", "CARILLON_PARAM_RELEASE": "3", "CARILLON_SHARE": "m1"},
 	}
 	with := func(change func(*Start)) Start {
@@ -104,7 +104,7 @@ func TestListBindsAllOfAStart(t *testing.T) {
 		"by the account's number": {with(func(s *Start) { s.User, s.UID = "someone", 4711 }), ""},
 		"as the minion":           {with(func(s *Start) { s.User, s.UID, s.Own = "root", 0, true }), "it is to run as root, and the rule has the user deploy, 4711"},
 		"the directory by a link": {with(func(s *Start) { s.Dir = dir + "/job" }), ""},
-		"another directory":       {with(func(s *Start) { s.Dir = dir + "/work/.." }), "and the rule has the workingDir " + dir + "/work"},
+		"another directory":       {with(func(s *Start) { s.Dir = dir + "/spool/.." }), "and the rule has the workingDir " + dir + "/spool"},
 		"not in the glob":         {with(func(s *Start) { s.Args = []string{"restart", "sshd"} }), `argument 2 is "sshd", and the rule has the glob "app-*"`},
 		"a slash in the glob":     {with(func(s *Start) { s.Args = []string{"restart", "app-/x"} }), "argument 2 is"},
 		"an argument less":        {with(func(s *Start) { s.Args = []string{"restart"} }), "it has 1 arguments, and the rule has 2"},
