@@ -325,7 +325,7 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 		return now + behindEvery
 	}
 	if !s.committing && s.turns != nil {
-		return later + turnPause // what is due is another node's to fire
+		return now + turnPause // what is due is another node's to fire
 	}
 	return never
 }

@@ -21,7 +21,9 @@
 //
 // That these tests can fail was tried by hand: with commits that compare no
 // fence, with missed occurrences that get no record, and with fires that are
-// closed before their record is written, four seeds of an hour fail each time.
+// closed before their record is written, four seeds of an hour fail each time. A
+// goroutine of the product that looks again and again without a pause stops the
+// virtual clock: the test hangs, and go prints where.
 //
 // # Tests
 //

@@ -107,6 +107,10 @@ func (w *world) disturb() {
 		w.tell("%s crashes", n.id)
 		w.crash(n)
 	case 2:
+		if w.rnd.IntN(2) == 0 {
+			// What it does before it hands its shards over takes a while.
+			n.link.Set(fakeetcd.Faults{MinDelay: 500 * time.Millisecond, MaxDelay: 900 * time.Millisecond})
+		}
 		w.tell("%s leaves in good order", n.id)
 		n.stop()
 	case 3:
