@@ -120,6 +120,29 @@ func (e *env) until(ctx context.Context, what string, ok func() (bool, error)) e
 	}
 }
 
+// reach waits until a count has come to a number. Patience begins anew with each
+// step on the way.
+func (e *env) reach(ctx context.Context, what string, number int, count func() (int, error)) error {
+	for most := -1; ; {
+		n := 0
+		err := e.until(ctx, fmt.Sprintf("%d %s", number, what), func() (bool, error) {
+			var err error
+			n, err = count()
+			return n > most || n >= number, err
+		})
+		if err != nil {
+			return fmt.Errorf("%w after the last of %d", err, n)
+		}
+		if n >= number {
+			return nil
+		}
+		most = n
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
 // pause waits for a time, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	select {

@@ -286,14 +286,5 @@ func (f *farm) present(ctx context.Context, since int64) (int, error) {
 
 // awaitPresent waits until so many minions are in the presence.
 func (f *farm) awaitPresent(ctx context.Context, count int, since int64) error {
-	n := 0
-	err := f.env.until(ctx, fmt.Sprintf("%d minions are in the presence", count), func() (bool, error) {
-		var err error
-		n, err = f.present(ctx, since)
-		return n >= count, err
-	})
-	if err != nil {
-		return fmt.Errorf("%w (%d are)", err, n)
-	}
-	return nil
+	return f.env.reach(ctx, "minions are in the presence", count, func() (int, error) { return f.present(ctx, since) })
 }

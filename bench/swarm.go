@@ -183,12 +183,7 @@ func (s swarms) connected(ctx context.Context) (int, error) {
 
 // await waits until all minions are connected.
 func (s swarms) await(ctx context.Context, e *env, count int) error {
-	n := 0
-	err := e.until(ctx, fmt.Sprintf("%d minions are connected", count), func() (bool, error) {
-		var err error
-		n, err = s.connected(ctx)
-		return n == count, err
-	})
+	err := e.reach(ctx, "minions are connected", count, func() (int, error) { return s.connected(ctx) })
 	if err == nil {
 		return nil
 	}
@@ -196,7 +191,7 @@ func (s swarms) await(ctx context.Context, e *env, count int) error {
 	for _, p := range s {
 		_ = p.ask(ctx, "why", time.Second, &why)
 	}
-	return fmt.Errorf("%w (%d are; %s)", err, n, why)
+	return fmt.Errorf("%w (%s)", err, why)
 }
 
 func (s swarms) stop() {
