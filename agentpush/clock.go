@@ -16,8 +16,8 @@ import (
 // node has measured it. What lies outside of that window nevertheless is moved to
 // the nearest end. The report's reason says so.
 
-// measure notes how far a minion's clock is ahead of this node's. What the way
-// took is in it.
+// measure notes how far a minion's clock is ahead of this node's, or more: what the
+// message took on its way is not in it.
 func (s *session) measure(wallClock, now int64) {
 	if wallClock != 0 {
 		s.ahead.Store(wallClock - now)
@@ -38,12 +38,26 @@ func (c Config) windowOf(at, now int64) window {
 	return w
 }
 
-// offset returns how far the minion's clock is ahead of this node's, which shows now.
+// mostOnWay is how long a message of a minion may have been on its way. On a busy
+// machine, with thousands of minions that connect at once, it is seconds.
+const mostOnWay = time.Minute
+
+// offset returns how far the minion's clock is ahead of this node's, which shows now;
+// 0 where it may be right, since what was measured may be the way of a message. So a
+// step back by less than mostOnWay is only bounded by the window.
 func (s *session) offset(now int64, mono time.Duration) int64 {
-	if r := s.reading.Load(); r != nil && r.Err < clock.Warn/2 {
-		return r.Origin + int64(mono) - now
+	least := s.ahead.Load()
+	if r := s.reading.Load(); r != nil {
+		ahead := r.Origin + int64(mono) - now
+		stepped := least > ahead+int64(r.Err+clock.Warn)
+		if !stepped && (r.Err < clock.Warn/2 || time.Duration(ahead).Abs() > r.Err) {
+			return ahead
+		}
 	}
-	return s.ahead.Load()
+	if least < 0 && least > -int64(mostOnWay) {
+		return 0
+	}
+	return least
 }
 
 // mend returns a time that lies within the window, for one that need not. 0 stays

@@ -37,6 +37,39 @@ func TestMinionsClocksAreRead(t *testing.T) {
 	}
 }
 
+// TestASlowWayIsNoOffset: what a minion's messages take on their way to a busy node,
+// and no more, is not taken for its clock's fault: its times stay as it tells them.
+func TestASlowWayIsNoOffset(t *testing.T) {
+	t.Parallel()
+	begun := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	hello := func(ahead, way time.Duration) *session { // and what is known of the clock after it
+		s := &session{welcomed: begun.UnixNano(), welcomedAt: time.Hour}
+		s.said = begun.Add(ahead - way).UnixNano()
+		s.measure(s.said, begun.UnixNano())
+		return s
+	}
+	for name, c := range map[string]struct {
+		ahead, way time.Duration
+		beat       bool // one has told of the clock since
+		want       time.Duration
+	}{
+		"right, a slow way":         {way: 3 * time.Second},
+		"right, a slow way, a beat": {way: 3 * time.Second, beat: true},
+		"ahead":                     {ahead: 8 * time.Hour, way: 3 * time.Second, want: 8*time.Hour - 3*time.Second},
+		"ahead, a beat":             {ahead: 8 * time.Hour, way: 3 * time.Second, beat: true, want: 8 * time.Hour},
+		"behind, a beat":            {ahead: -20 * time.Second, way: 3 * time.Second, beat: true, want: -20 * time.Second},
+		"far behind":                {ahead: -8 * time.Hour, way: 3 * time.Second, want: -8*time.Hour - 3*time.Second},
+	} {
+		s := hello(c.ahead, c.way)
+		if c.beat {
+			s.readClock(&agentpb.Beat{WallClock: 1, ClockSkew: c.ahead.Milliseconds()})
+		}
+		if got := time.Duration(s.offset(begun.UnixNano(), time.Hour)); got != c.want {
+			t.Errorf("%s: %v ahead, want %v", name, got, c.want)
+		}
+	}
+}
+
 // TestADoubtfulNodeSaysSo to whom asks it for the time.
 func TestADoubtfulNodeSaysSo(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ const command = "/bin/true"
 type commands struct{ count int }
 
 func (b commands) measure(ctx context.Context, e *env) error {
-	f, minion, err := startCluster(ctx, e, false)
+	f, minion, err := startCluster(ctx, e, 1, busySettings(), false)
 	if err != nil {
 		return err
 	}

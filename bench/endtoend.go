@@ -13,9 +13,9 @@ func busySettings() nodeSettings {
 	return nodeSettings{LeaseTTL: 30 * time.Second, MisfireGrace: time.Hour, PerJob: 10}
 }
 
-// startCluster starts a node with a minion.
-func startCluster(ctx context.Context, e *env, plain bool) (*farm, *process, error) {
-	f, err := startFarm(ctx, e, 1, busySettings())
+// startCluster starts nodes with a minion.
+func startCluster(ctx context.Context, e *env, nodes int, settings nodeSettings, plain bool) (*farm, *process, error) {
+	f, err := startFarm(ctx, e, nodes, settings)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -39,7 +39,7 @@ type endToEnd struct {
 }
 
 func (b endToEnd) measure(ctx context.Context, e *env) error {
-	f, minion, err := startCluster(ctx, e, b.plain)
+	f, minion, err := startCluster(ctx, e, 1, busySettings(), b.plain)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (b lateness) measure(ctx context.Context, e *env) error {
 }
 
 func (b lateness) at(ctx context.Context, e *env, rate int) error {
-	f, minion, err := startCluster(ctx, e, false)
+	f, minion, err := startCluster(ctx, e, 1, busySettings(), false)
 	if err != nil {
 		return err
 	}

@@ -225,6 +225,9 @@ func (f *farm) round(ctx context.Context, count int) (roundTimes, error) {
 				last = at
 			}
 		}
+		if after := last.Sub(begun.Add(took)); after > 0 {
+			return roundTimes{}, fmt.Errorf("by its record the run's last task started %v after the record was there", after)
+		}
 		return roundTimes{total: took.Seconds(), lastStart: last.Sub(run.ScheduledAt).Seconds()}, nil
 	}
 	return roundTimes{}, fmt.Errorf("run %s has no record: %w", id, ctx.Err())

@@ -15,15 +15,11 @@ type nodes struct {
 
 func (b nodes) measure(ctx context.Context, e *env) error {
 	const three = 3
-	f, err := startFarm(ctx, e, three, busySettings())
+	f, minion, err := startCluster(ctx, e, three, busySettings(), false)
 	if err != nil {
 		return err
 	}
 	defer f.close()
-	minion, err := f.startMinion(ctx, false)
-	if err != nil {
-		return err
-	}
 	defer minion.kill()
 	if err := (&jobsOf{namespace: "bench", count: b.jobs, expr: always("@every " + b.every.String()), command: []string{noopTask}}).put(ctx, f.etcd.Client); err != nil {
 		return err

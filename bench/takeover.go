@@ -14,8 +14,8 @@ import (
 
 // takeover measures how late fires become when one of two nodes that share jobs
 // is lost: its process is killed, or its host falls silent. There is a probe in
-// each shard; what is measured is the latest start of one. The baseline is a bare lease of the same life that nobody renews any more from that
-// moment on.
+// each shard; what is measured is the latest start of one. The baseline is a bare
+// lease of the same life that nobody renews any more from that moment on.
 type takeover struct {
 	jobs       int
 	leaseTTL   time.Duration
@@ -26,15 +26,12 @@ type takeover struct {
 const jobsPeriod = 600
 
 func (b takeover) measure(ctx context.Context, e *env) error {
-	f, err := startFarm(ctx, e, 2, nodeSettings{LeaseTTL: b.leaseTTL, MisfireGrace: time.Hour, PerJob: 10, Watchdog: true})
+	settings := nodeSettings{LeaseTTL: b.leaseTTL, MisfireGrace: time.Hour, PerJob: 10, Watchdog: true}
+	f, minion, err := startCluster(ctx, e, 2, settings, false)
 	if err != nil {
 		return err
 	}
 	defer f.close()
-	minion, err := f.startMinion(ctx, false)
-	if err != nil {
-		return err
-	}
 	defer minion.kill()
 	if err := (&jobsOf{namespace: "bench", count: b.jobs, expr: spread(jobsPeriod), command: []string{noopTask}}).put(ctx, f.etcd.Client); err != nil {
 		return err
@@ -62,7 +59,7 @@ func (b takeover) measure(ctx context.Context, e *env) error {
 	return e.ratio("takeover_silent_vs_lease", silent.late, silent.lease, "of the time of a bare lease")
 }
 
-// putProbes stores a job for each shard .
+// putProbes stores a job for each shard.
 func (b takeover) putProbes(ctx context.Context, c *clientv3.Client) error {
 	taken := map[job.ShardID]bool{}
 	for i := 0; len(taken) < shards; i++ {

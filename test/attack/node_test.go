@@ -141,7 +141,7 @@ func (n *node) post(path, body string) (answer, error) {
 
 // ask sends a request on a connection of its own.
 func ask(req *http.Request) (answer, error) {
-	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
