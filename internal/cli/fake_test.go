@@ -40,9 +40,11 @@ type fake struct {
 	given   []string              // the file and the objects of every apply
 	asked   map[string]int        // requests by "METHOD path"
 	started func(*fake)           // called when a job is started
+	seen    func(*fake, string)   // called for each request, with its "METHOD path"
 	status  map[string]int        // "METHOD path" -> status to answer with
 	queries map[string]string     // "METHOD path" -> last raw query
 	checks  []control.Check
+	fire    control.FireView
 	groups  []control.GroupView
 	orders  []string // "PATH BODY" of what operators asked for
 	by      string
@@ -69,6 +71,7 @@ func newFake(t *testing.T) *fake {
 		f.order(w, r)
 	})
 	mux.HandleFunc("GET /v1/audit", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"records": exampleAudit()}) })
+	mux.HandleFunc("GET /v1/namespaces/{ns}/jobs/{name}/fires/{at}", func(w http.ResponseWriter, _ *http.Request) { reply(w, f.fire) })
 	mux.HandleFunc("GET /v1/runs", f.listRuns)
 	mux.HandleFunc("GET /v1/runs/{id}", f.run)
 	mux.HandleFunc("GET /v1/runs/{id}/output", func(w http.ResponseWriter, _ *http.Request) {
@@ -103,6 +106,9 @@ func newFake(t *testing.T) *fake {
 		what := r.Method + " " + r.URL.Path
 		f.asked[what]++
 		f.queries[what] = r.URL.RawQuery
+		if f.seen != nil {
+			f.seen(f, what)
+		}
 		if status := f.status[what]; status != 0 {
 			refuse(w, status, "as the test wants")
 			return

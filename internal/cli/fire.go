@@ -53,6 +53,12 @@ func fireName(text string) (name string, at time.Time, err error) {
 }
 
 func (a *app) describeFire(v control.FireView) error {
+	if gap := v.Gap(); gap != "" {
+		a.note("%s", gap)
+	}
+	if v.Verdict == control.VerdictUnknown {
+		a.code = exitUnavailable
+	}
 	switch a.output {
 	case formatName:
 		for i := range v.Runs {

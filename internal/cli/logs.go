@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -114,6 +113,12 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 	if err != nil {
 		return job.Run{}, err
 	}
+	if gap := page.Gap(); gap != "" {
+		if len(page.Runs) == 0 {
+			return job.Run{}, &exitError{exitUnavailable, fmt.Errorf("job %s: no run of it is known now, but %s", key, gap)}
+		}
+		a.note("run %s is the latest of job %s that is known now; %s", page.Runs[0].RunID, key, gap)
+	}
 	if len(page.Runs) > 0 {
 		return page.Runs[0], nil
 	}
@@ -127,18 +132,10 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 // waitForTasks waits until the run has got its tasks, from which one sees
 // whether lines need a minion's name.
 func (a *app) waitForTasks(ctx context.Context, run job.Run) (job.Run, error) {
-	for len(run.Tasks) == 0 && !run.State.Final() {
-		select {
-		case <-ctx.Done():
-			return run, context.Cause(ctx)
-		case <-time.After(minPoll):
-		}
-		var err error
-		if run, err = a.client.run(ctx, run.RunID); err != nil {
-			return run, err
-		}
+	if len(run.Tasks) > 0 || run.State.Final() {
+		return run, nil
 	}
-	return run, nil
+	return a.wait(ctx, run.RunID, func(r job.Run) bool { return len(r.Tasks) > 0 || r.State.Final() })
 }
 
 // source is one stream of one task.

@@ -40,7 +40,7 @@ func (a *app) cancelCommand() *cobra.Command {
 			if !wait {
 				return a.printOutcome(outcome{"run", args[0], "is being cancelled"})
 			}
-			run, err := a.wait(cmd.Context(), id)
+			run, err := a.wait(cmd.Context(), id, ended)
 			if err != nil {
 				return err
 			}

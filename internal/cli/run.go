@@ -83,7 +83,7 @@ func (a *app) runAndWait(ctx context.Context, s started) error {
 	if !a.asObject() {
 		fmt.Fprintln(a.out, s.RunID)
 	}
-	run, err := a.wait(ctx, s.RunID)
+	run, err := a.wait(ctx, s.RunID, ended)
 	if err != nil {
 		if ctx.Err() != nil {
 			verb := "interrupted"
@@ -116,14 +116,18 @@ func (a *app) exitAs(s job.State) {
 	}
 }
 
-// wait asks for the run until it has ended. A run may not be known yet on the
-// node that is asked, and nodes come and go: both are borne for a while.
-func (a *app) wait(ctx context.Context, id job.RunID) (job.Run, error) {
+// ended is what a wait for a run's end wants.
+func ended(r job.Run) bool { return r.State.Final() }
+
+// wait asks for the run until it is as wanted. A run may not be known yet on the
+// node that is asked, nodes come and go, and so do the owners of shards: all that
+// is borne for a while.
+func (a *app) wait(ctx context.Context, id job.RunID, wanted func(job.Run) bool) (job.Run, error) {
 	lastGood := time.Now()
 	for pause := minPoll; ; pause = min(pause*5/4, maxPoll) {
 		run, err := a.client.run(ctx, id)
 		switch {
-		case err == nil && run.State.Final():
+		case err == nil && wanted(run):
 			return run, nil
 		case err == nil:
 			lastGood = time.Now()

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -117,8 +118,10 @@ func (a *app) readRuns(ctx context.Context, q control.RunQuery, limit int) (foun
 			return control.RunPage{}, false, err
 		}
 		found.Runs = append(found.Runs, page.Runs...)
-		if len(page.Missing) > 0 {
-			found.Missing = page.Missing
+		for _, m := range page.Missing {
+			if !slices.ContainsFunc(found.Missing, func(o control.MissingRuns) bool { return o.Node == m.Node && slices.Equal(o.Shards, m.Shards) }) {
+				found.Missing = append(found.Missing, m)
+			}
 		}
 		q.Cursor = page.NextCursor
 		if q.Cursor == "" || limit > 0 && len(found.Runs) >= limit {

@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
@@ -71,8 +72,24 @@ func (c *Control) Nodes(ctx context.Context) ([]NodeView, error) {
 	return views, nil
 }
 
+// errMinionsUnread is why a node does not tell of minions.
+var errMinionsUnread = fmt.Errorf("this node has just started and has not read all minions yet; ask again in a moment: %w", job.ErrUnavailable)
+
+// allMinions returns what this node knows of minions. It is an error, and no part
+// of them, while it has not read all.
+func (c *Control) allMinions() ([]job.Minion, error) {
+	if !c.read() {
+		return nil, errMinionsUnread
+	}
+	return c.minions.Minions(), nil
+}
+
 // Minions returns all known minions, ordered by id.
 func (c *Control) Minions(ctx context.Context) ([]MinionView, error) {
+	live, err := c.allMinions()
+	if err != nil {
+		return nil, err
+	}
 	known := map[job.MinionID]job.Minion{}
 	stored, err := listAll[etcdkv.StoredMinion](ctx, c, "list minions", c.cfg.Keys.Minions())
 	if err != nil {
@@ -90,7 +107,7 @@ func (c *Control) Minions(ctx context.Context) ([]MinionView, error) {
 		m := &stored[i]
 		known[m.ID] = saidAndGranted(m, granted[m.ID])
 	}
-	for _, m := range c.minions.Minions() { // knows more, and newer
+	for _, m := range live { // knows more, and newer
 		known[m.ID] = m
 	}
 	views := make([]MinionView, 0, len(known))

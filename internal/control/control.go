@@ -81,6 +81,9 @@ type Deps struct {
 	Live    Live
 	Outputs Outputs
 	Minions Minions
+	// MinionsRead reports whether Minions has all that etcd has had at some time
+	// since the start: what it tells before that is a part of them. Nil: it has.
+	MinionsRead func() bool
 	// Dispatch knows what is on its way. Nil: nobody does.
 	Dispatch Dispatch
 	// Enrollment looks after who may connect. Nil: connections are plain.
@@ -101,6 +104,7 @@ type Control struct {
 	live      Live
 	outputs   Outputs
 	minions   Minions
+	read      func() bool
 	enroll    Enrollment
 	dispatch  Dispatch
 	decode    func(file string, data []byte) ([]manifest.Object, error)
@@ -134,6 +138,9 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.MinionsRead == nil {
+		deps.MinionsRead = func() bool { return true }
+	}
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
 	}
@@ -144,6 +151,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		live:      deps.Live,
 		outputs:   deps.Outputs,
 		minions:   deps.Minions,
+		read:      deps.MinionsRead,
 		enroll:    deps.Enrollment,
 		dispatch:  deps.Dispatch,
 		decode:    deps.Decode,

@@ -433,8 +433,12 @@ func (c *Control) checkMinions(ctx context.Context) ([]Check, error) {
 // that ask to join.
 func (c *Control) checkControllable(ctx context.Context) []Check {
 	var checks []Check
+	all, err := c.allMinions()
+	if err != nil {
+		checks = append(checks, Check{Name: "minions", Status: CheckWarn, Detail: err.Error(), Hint: "run the doctor again"})
+	}
 	bad, first := 0, ""
-	for _, m := range c.minions.Minions() {
+	for _, m := range all {
 		if m.Node == "" || m.Trouble == "" {
 			continue
 		}

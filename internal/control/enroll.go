@@ -211,7 +211,11 @@ func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) er
 	if kv == nil {
 		return fmt.Errorf("minion %s: %w", id, job.ErrNotFound)
 	}
-	for _, m := range c.minions.Minions() {
+	all, err := c.allMinions()
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
 		if m.ID == id && m.Node != "" {
 			return fmt.Errorf("minion %s is connected to node %s; stop it first: %w", id, m.Node, job.ErrConflict)
 		}

@@ -144,8 +144,12 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, erro
 	v := ExecView{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []target.UnknownKey{}}
 	// What this node knows is what the shards' owners choose from. To list what is
 	// stored as well takes longer than all else of an exec on very many.
+	all, err := c.allMinions()
+	if err != nil {
+		return v, err
+	}
 	var minions []MinionView
-	for _, m := range c.minions.Minions() {
+	for _, m := range all {
 		if t.Matches(m.ID, m.Labels) {
 			minions = append(minions, MinionView{Minion: m})
 		}

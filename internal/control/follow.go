@@ -63,8 +63,9 @@ func (f *follower) follow(ctx context.Context, run job.Run) error {
 func (f *follower) watch(ctx context.Context, group *errgroup.Group, run job.Run) error {
 	tick := time.NewTicker(f.c.cfg.PollInterval)
 	defer tick.Stop()
+	seen := sighting{run: run}
 	for {
-		if open := f.begin(ctx, group, &run); !open && run.State.Final() {
+		if open := f.begin(ctx, group, &seen.run); !open && seen.run.State.Final() {
 			return nil
 		}
 		select {
@@ -73,14 +74,12 @@ func (f *follower) watch(ctx context.Context, group *errgroup.Group, run job.Run
 		case <-tick.C:
 		case <-f.wake:
 		}
-		if run.State.Final() {
+		if seen.run.State.Final() {
 			continue // only streams are left to wait for
 		}
-		next, err := f.c.findRun(ctx, run.RunID, run.Key())
-		if err != nil {
+		if err := f.c.lookAgain(ctx, &seen); err != nil {
 			return err
 		}
-		run = next
 	}
 }
 

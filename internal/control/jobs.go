@@ -24,6 +24,7 @@ const lastRuns = 5
 // job whose last run is older than those shows none. Use Job for one job.
 func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 	views := []JobView{}
+	from := map[job.UID]job.ShardID{}
 	err := c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		shard, key, err := c.cfg.Keys.ParseJob(string(kv.Key))
 		if err == nil && q.Namespace != "" && key.Namespace != q.Namespace {
@@ -37,6 +38,9 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 		}
 		if hasLabels(stored.Labels, q.Labels) && (q.Passing || stored.ExpiresAt.IsZero()) {
 			views = append(views, c.view(&stored.Job, shard))
+			if stored.MovedFrom != nil {
+				from[stored.UID] = *stored.MovedFrom
+			}
 		}
 		return nil
 	})
@@ -49,7 +53,7 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 	if err := c.addPauses(ctx, views); err != nil {
 		return nil, err
 	}
-	if err := c.addRunning(ctx, q.Namespace, "", views); err != nil {
+	if err := c.addRunning(ctx, q.Namespace, "", views, from); err != nil {
 		return nil, err
 	}
 	if err := c.addLast(ctx, history.Query{Namespace: q.Namespace, Limit: MaxRunLimit}, views); err != nil {
@@ -72,7 +76,11 @@ func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
 	if err := c.addPauses(ctx, views); err != nil {
 		return JobView{}, err
 	}
-	if err := c.addRunning(ctx, key.Namespace, key.Name, views); err != nil {
+	from := map[job.UID]job.ShardID{}
+	if stored.MovedFrom != nil {
+		from[stored.UID] = *stored.MovedFrom
+	}
+	if err := c.addRunning(ctx, key.Namespace, key.Name, views, from); err != nil {
 		return JobView{}, err
 	}
 	q := history.Query{Namespace: key.Namespace, Job: key.Name, UID: stored.UID, Limit: lastRuns}
@@ -198,8 +206,9 @@ func (c *Control) addPauses(ctx context.Context, views []JobView) error {
 	return nil
 }
 
-// addRunning counts the runs in flight of each job.
-func (c *Control) addRunning(ctx context.Context, namespace, name string, views []JobView) error {
+// addRunning counts the runs in flight of each job. from are the shards that jobs
+// were moved out of: runs may be open there, too.
+func (c *Control) addRunning(ctx context.Context, namespace, name string, views []JobView, from map[job.UID]job.ShardID) error {
 	live, missing, err := c.liveRuns(ctx, namespace, name)
 	if err != nil {
 		return err
@@ -217,7 +226,9 @@ func (c *Control) addRunning(ctx context.Context, namespace, name string, views 
 		}
 	}
 	for i := range views {
-		views[i].Running, views[i].RunningUnknown = open[views[i].UID], unknown[views[i].Shard]
+		before, moved := from[views[i].UID]
+		views[i].Running = open[views[i].UID]
+		views[i].RunningUnknown = unknown[views[i].Shard] || moved && unknown[before]
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ const (
 	VerdictForgotten Verdict = "forgotten"
 	// VerdictUnaccounted: there ought to be a record, and there is none.
 	VerdictUnaccounted Verdict = "unaccounted"
+	// VerdictUnknown: there is no record, and whether a run of it is open cannot be
+	// told now; see FireView.Missing.
+	VerdictUnknown Verdict = "unknown"
 )
 
 // FireView is what became of one instant of a job, and why.
@@ -53,7 +56,13 @@ type FireView struct {
 	Cursor time.Time  `json:"cursor,omitzero"`
 	// Runs are what was recorded of the instant, and what goes on.
 	Runs []job.Run `json:"runs"`
+	// Missing are shards whose open runs could not be had now, of those in which a
+	// run of the job may be open. It may be missing from Runs.
+	Missing []MissingRuns `json:"missing,omitempty"`
 }
+
+// Gap tells people in a line what is missing; empty: nothing.
+func (v *FireView) Gap() string { return gapOf(v.Missing) }
 
 func (v *FireView) say(format string, args ...any) {
 	v.Why = append(v.Why, fmt.Sprintf(format, args...))
@@ -78,13 +87,18 @@ func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (FireView
 	}
 	if deleted {
 		if len(v.Runs) == 0 {
+			if len(v.Missing) > 0 {
+				return v, fmt.Errorf("job %s is not there, but a run of it may be open: %w", key, &PartialError{Missing: v.Missing})
+			}
 			return v, noJob(key)
 		}
 		v.Verdict = VerdictRecorded
 		v.say("the job is deleted; these records are left")
 		c.sayRuns(&v)
+		v.sayGap()
 		return v, nil
 	}
+	v.Missing = missingOf(v.Missing, &stored, lies.shard)
 	if err := c.cursorOf(ctx, lies.shard, &v); err != nil {
 		return v, err
 	}
@@ -94,18 +108,52 @@ func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (FireView
 			v.Verdict = VerdictOpen
 		}
 		c.sayRuns(&v)
+		v.sayGap()
 		return v, nil
 	}
-	return v, c.explain(ctx, &stored.Job, oldest, &v)
+	if err := c.explain(ctx, &stored.Job, oldest, &v); err != nil {
+		return v, err
+	}
+	if len(v.Missing) > 0 && v.Verdict != VerdictDue {
+		v.Verdict, v.Why = VerdictUnknown, nil
+		v.say("no record of it is found, but a run of it may be open; ask again")
+		v.sayGap()
+	}
+	return v, nil
+}
+
+// sayGap tells what is missing, if anything is.
+func (v *FireView) sayGap() {
+	if gap := v.Gap(); gap != "" {
+		v.say("%s", gap)
+	}
+}
+
+// missingOf leaves of what is missing the shards in which runs of a job may be
+// open: its own, and the one that it was moved out of.
+func missingOf(all []MissingRuns, stored *etcdkv.StoredJob, shard job.ShardID) (out []MissingRuns) {
+	for _, m := range all {
+		part := MissingRuns{Node: m.Node}
+		for _, s := range m.Shards {
+			if s == shard || stored.MovedFrom != nil && s == *stored.MovedFrom {
+				part.Shards = append(part.Shards, s)
+			}
+		}
+		if len(part.Shards) > 0 {
+			out = append(out, part)
+		}
+	}
+	return out
 }
 
 // runsAt finds the runs of an instant, in flight and ended, and returns the
 // instant of the oldest record seen of the job; zero: there is none.
 func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *FireView) (time.Time, error) {
-	live, _, err := c.liveRuns(ctx, key.Namespace, key.Name)
+	live, missing, err := c.liveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
 		return time.Time{}, err
 	}
+	v.Missing = missing
 	seen := map[job.RunID]bool{}
 	add := func(r *job.Run) {
 		covers := r.ScheduledAt.Equal(at) || r.Count > 1 && !at.Before(r.ScheduledAt) && !at.After(r.Until)

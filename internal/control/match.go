@@ -80,8 +80,12 @@ func (c *Control) selectFrom(ctx context.Context, minions []MinionView, path, ex
 	if err != nil {
 		return nil, target.Selection{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}
+	all, err := c.allMinions()
+	if err != nil {
+		return nil, target.Selection{}, err
+	}
 	names := target.LabelNames(func(yield func(map[string]string) bool) {
-		for _, m := range c.minions.Minions() {
+		for _, m := range all {
 			if !yield(m.Labels) {
 				return
 			}

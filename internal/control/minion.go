@@ -92,6 +92,10 @@ func (c *Control) Minion(ctx context.Context, id job.MinionID) (MinionDetail, er
 	if err := job.CheckName(string(id)); err != nil {
 		return out, invalid("minion", err.Error())
 	}
+	all, err := c.allMinions()
+	if err != nil {
+		return out, err
+	}
 	keys := c.cfg.Keys
 	resp, err := c.txn(ctx, "read minion "+string(id), nil, []clientv3.Op{
 		clientv3.OpGet(keys.Minion(id)), clientv3.OpGet(keys.Grant(id)), clientv3.OpGet(keys.AuthMinion(id)),
@@ -123,7 +127,7 @@ func (c *Control) Minion(ctx context.Context, id job.MinionID) (MinionDetail, er
 		}
 		known, m = true, saidAndGranted(&stored, m.Labels)
 	}
-	for _, live := range c.minions.Minions() { // knows more, and newer
+	for _, live := range all { // knows more, and newer
 		if live.ID == id {
 			known, m = true, live
 		}

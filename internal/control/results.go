@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"time"
@@ -33,7 +34,9 @@ const (
 )
 
 // Results calls fn with what becomes of a run, until it has ended: each task
-// once, when it has ended, and how far the run is, when that has changed.
+// once, when it has ended, and how far the run is, when that has changed. While
+// nobody can tell, the reason of its progress says so; when that lasts, the error
+// wraps job.ErrUnavailable.
 func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) error) error {
 	run, err := c.findRun(ctx, id, job.Key{})
 	if err != nil {
@@ -46,8 +49,10 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 	told := map[place]int{}
 	var last Progress
 	begun := time.Now()
+	seen := sighting{run: run}
 	for pause := lookFirst; ; pause = min(pause*3/2, lookMost) {
-		p := Progress{State: run.State, Reason: run.Reason, Tasks: len(run.Tasks), States: map[job.State]int{}}
+		run := &seen.run
+		p := Progress{State: run.State, Reason: cmp.Or(seen.gap, run.Reason), Tasks: len(run.Tasks), States: map[job.State]int{}}
 		for i := range run.Tasks {
 			t := &run.Tasks[i]
 			p.States[t.State]++
@@ -69,14 +74,14 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 		}
 		if run.State.Final() {
 			run.Tasks = nil
-			return fn(Result{Run: &run})
+			return fn(Result{Run: run})
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(pause + time.Duration(len(run.Tasks))*50*time.Microsecond):
 		}
-		if run, err = c.findRun(ctx, id, run.Key()); err != nil {
+		if err := c.lookAgain(ctx, &seen); err != nil {
 			return err
 		}
 	}

@@ -246,16 +246,17 @@ func (c *Control) findRun(ctx context.Context, id job.RunID, key job.Key) (job.R
 		return job.Run{}, fmt.Errorf("run %q: %w", id, job.ErrNotFound)
 	}
 	r, err := c.startedRun(ctx, id, key)
-	if !errors.Is(err, job.ErrNotFound) {
+	if !errors.Is(err, job.ErrNotFound) && !isPartial(err) {
 		return r, err
 	}
 	r, err = c.waitingRun(ctx, id)
 	if !errors.Is(err, job.ErrNotFound) {
 		return r, err
 	}
-	// The store may tell that a start was committed before its owner has heard so.
+	// The store may tell that a start was committed before its owner has heard so,
+	// and who has just got a shard is about to have read it.
 	for range findTries {
-		if r, err = c.startedRun(ctx, id, key); !errors.Is(err, job.ErrNotFound) {
+		if r, err = c.startedRun(ctx, id, key); !errors.Is(err, job.ErrNotFound) && !isPartial(err) {
 			return r, err
 		}
 		select {
@@ -274,9 +275,45 @@ const (
 	findPause = 100 * time.Millisecond
 )
 
-// startedRun looks for a run in flight, then for its record.
+// isPartial reports whether an error says that not all open runs are known.
+func isPartial(err error) bool { return errors.As(err, new(*PartialError)) }
+
+// bearUnknown is for how long it is borne that nobody can tell of a run which was
+// seen before: while its shard changes hands, or its owner is slow.
+const bearUnknown = 30 * time.Second
+
+// sighting is a run that is looked at again and again.
+type sighting struct {
+	run job.Run
+	// gap tells people why run is as it was when it could be had last; empty: it is
+	// as it is now. since is from when on that is so.
+	gap   string
+	since time.Time
+}
+
+// lookAgain looks at a run again. What cannot be told for a moment is no error:
+// the run stays as it was, and gap says so.
+func (c *Control) lookAgain(ctx context.Context, s *sighting) error {
+	run, err := c.findRun(ctx, s.run.RunID, s.run.Key())
+	switch {
+	case err == nil:
+		*s = sighting{run: run}
+	case !errors.Is(err, job.ErrUnavailable) || ctx.Err() != nil:
+		return err
+	case s.gap == "":
+		s.since = time.Now()
+		s.gap = "how it is now is not known: " + err.Error()
+	case time.Since(s.since) > bearUnknown:
+		return err
+	}
+	return nil
+}
+
+// startedRun looks for a run in flight, then for its record. Where it is neither
+// and not all runs in flight are known, the error is a *PartialError that wraps
+// job.ErrUnavailable, and not job.ErrNotFound.
 func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
-	live, _, err := c.liveRuns(ctx, key.Namespace, key.Name)
+	live, missing, err := c.liveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
 		return job.Run{}, err
 	}
@@ -286,7 +323,10 @@ func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (jo
 		}
 	}
 	r, err := c.history.Get(ctx, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, job.ErrNotFound) && len(missing) > 0:
+		return job.Run{}, fmt.Errorf("run %s may be open: %w", id, &PartialError{Missing: missing})
+	case err != nil:
 		return job.Run{}, fmt.Errorf("run %s: %w", id, err)
 	}
 	return r, nil

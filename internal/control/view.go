@@ -24,8 +24,9 @@ type JobView struct {
 	NextAt time.Time `json:"nextAt,omitzero"`
 	// Running is how many runs are open now.
 	Running int `json:"running"`
-	// RunningUnknown: the owner of the job's shard has not told of its open runs now,
-	// so that there may be more of them than Running.
+	// RunningUnknown: the owner of the job's shard, or of the one that it was moved
+	// out of, has not told of its open runs now, so that there may be more of them
+	// than Running.
 	RunningUnknown bool `json:"runningUnknown,omitempty"`
 	// Last are the latest ended runs, newest first, at most five, without output.
 	Last []job.Run `json:"last"`
@@ -67,11 +68,13 @@ type RunPage struct {
 }
 
 // Gap tells people in a line what is missing from the page; empty: nothing.
-func (p *RunPage) Gap() string {
-	if len(p.Missing) == 0 {
+func (p *RunPage) Gap() string { return gapOf(p.Missing) }
+
+func gapOf(missing []MissingRuns) string {
+	if len(missing) == 0 {
 		return ""
 	}
-	return (&PartialError{Missing: p.Missing}).Error()
+	return (&PartialError{Missing: missing}).Error()
 }
 
 // MissingRuns are shards whose open runs are not known now.
@@ -85,6 +88,9 @@ type MissingRuns struct {
 type PartialError struct {
 	Missing []MissingRuns
 }
+
+// Unwrap makes it a job.ErrUnavailable: what is missing can be had later.
+func (e *PartialError) Unwrap() error { return job.ErrUnavailable }
 
 // Error implements error, in words for people.
 func (e *PartialError) Error() string {

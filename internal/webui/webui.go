@@ -154,7 +154,8 @@ func (u *UI) job(w http.ResponseWriter, r *http.Request) {
 	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", Data: &struct {
 		Job  control.JobView
 		Runs []job.Run
-	}{v, runs.Runs}}, err)
+		Gap  string
+	}{v, runs.Runs, runs.Gap()}}, err)
 }
 
 // runsData is the run list with its filters.

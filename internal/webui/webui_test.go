@@ -110,7 +110,7 @@ func TestPages(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string][]string{
 		"/":                           {"ops/one", "every minute", "▶ 2", "/runs/abcd-0123456789abcdef", `data-topics="jobs runs"`},
-		"/jobs/ops/one":               {"every minute", "skip, latest", "abcd-0123456789abcdef"},
+		"/jobs/ops/one":               {"every minute", "skip, latest", "abcd-0123456789abcdef", "2 shards of node s2"},
 		"/runs":                       {"failed", "7ms", "cursor=next", "2 shards of node s2"},
 		"/runs/abcd-0123456789abcdef": {"exit code 3", "7ms", "m1", "stdout"},
 		"/groups":                     {"ops/ledger", "failback, ordered", "moved to n1", "n2, n3", "nobody", `data-topics="groups jobs"`},
