@@ -28,15 +28,16 @@ func Outcomes() []Outcome { return []Outcome{OnSuccess, OnFailure, OnAlways} }
 // Occurrences that a policy did not run, and runs that were cancelled, are
 // neither success nor failure; those that were skipped or missed are no end.
 func (o Outcome) Meets(s State) bool {
-	switch s {
-	case StatePending, StateQueued, StateRunning, StateSkipped, StateMissed, "":
-		return false
-	case StateSucceeded:
+	switch s.traits().ending {
+	case success:
 		return o != OnFailure
-	case StateCancelled:
+	case failure:
+		return o == OnFailure || o == OnAlways
+	case otherEnd:
 		return o == OnAlways
+	case noEnd:
 	}
-	return o == OnFailure || o == OnAlways
+	return false
 }
 
 // Match says of how many of several conditions one is enough.

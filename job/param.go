@@ -119,6 +119,7 @@ func (d *Param) Accepts(v string) error {
 		if !path.IsAbs(v) || slices.Contains(strings.Split(v, "/"), "..") {
 			return fmt.Errorf("%s is not an absolute path without \"..\", as in /var/lib/app", quoteShort(v))
 		}
+	case ParamString:
 	}
 	if n := utf8.RuneCountInString(v); d.MaxLength > 0 && n > d.MaxLength {
 		return fmt.Errorf("has %d characters; at most %d are allowed", n, d.MaxLength)

@@ -68,6 +68,7 @@ func (e *entry) commit(ctx context.Context, mark string) (entered, error) {
 	free := slices.Concat(unused, c.vacant(), c.untaken())
 	var otherwise []clientv3.Op
 	switch e.how {
+	case orElse:
 	case orTell:
 		otherwise = c.viewOps(0)
 	case orQueue:
@@ -99,6 +100,7 @@ func (e *entry) queued(r *clientv3.TxnResponse, rev int64) (entered, error) {
 	case orTell:
 		v := viewOf(rev, r.Responses)
 		return entered{hold: v.hold, place: v.place, view: v}, nil
+	case orQueue:
 	}
 	inner := r.Responses[0].GetResponseTxn()
 	v := viewOf(rev, inner.Responses)

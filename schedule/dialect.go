@@ -111,6 +111,7 @@ func jumpsOf(d job.DST) jumps {
 		j = skipGap
 	case job.GapShift:
 		j = shiftGap
+	case job.GapRunAtEnd: // neither
 	}
 	switch d.Fold {
 	case job.FoldFirst:

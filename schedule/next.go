@@ -18,6 +18,7 @@ func (s *Schedule) Next(after time.Time) (time.Time, bool) {
 	case kindAt:
 		at := time.Unix(0, s.nanos)
 		return at.UTC(), at.After(after)
+	case kindFields:
 	}
 	return s.nextFields(after, lastInstant)
 }

@@ -17,6 +17,7 @@ func (s *Schedule) Words() string {
 		return "every " + lasting(time.Duration(s.nanos))
 	case kindAt:
 		return "once, at " + time.Unix(0, s.nanos).UTC().Format(time.RFC3339Nano)
+	case kindFields:
 	}
 	text := s.fields.words()
 	if s.loc != time.UTC {

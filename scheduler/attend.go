@@ -345,19 +345,6 @@ func (s *shard) retry(f *fire, t *task, r *job.Report, spec *job.Spec) {
 		zap.Int("attempt", t.attempt), zap.String("state", string(r.State)), zap.Duration("after", wait))
 }
 
-// severity orders final states: a run's state is the worst of its tasks'.
-func severity(s job.State) int {
-	for i, o := range [...]job.State{
-		job.StateSucceeded, job.StateSkipped, job.StateUncontrollable, job.StateCancelled, job.StateRejected, job.StateUndeliverable, job.StateDropped,
-		job.StateDeliveryTimeout, job.StateMissed, job.StateExpired, job.StateFailed, job.StateTimedOut, job.StateIndeterminate,
-	} {
-		if s == o {
-			return i
-		}
-	}
-	return 0
-}
-
 // verdict derives a run's state and reason from its tasks'. Minions that were
 // uncontrollable do not make a run fail in which another succeeded: the reason
 // tells of them.
@@ -374,7 +361,7 @@ func verdictOf(reports []*job.Report) (job.State, string) {
 	count := map[job.State]int{}
 	for _, r := range reports {
 		count[r.State]++
-		if severity(r.State) > severity(worst.State) {
+		if r.State.WorseThan(worst.State) {
 			worst = r
 		}
 	}

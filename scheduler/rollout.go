@@ -182,7 +182,7 @@ func (r *rollout) look(tasks []*task) front {
 			case !canary:
 				f.batched++
 			}
-			if counts(t.report.State) {
+			if t.report.State.StopsRollout() {
 				f.failed++
 			}
 			if canary && t.report.State != job.StateSucceeded {
@@ -203,17 +203,6 @@ func (r *rollout) look(tasks []*task) front {
 		}
 	}
 	return f
-}
-
-// counts reports whether a task that ended so counts among the failures that
-// stop a rollout: it was started, or may have been. What never reached its
-// minion does not, as with SSM's Run Command.
-func counts(s job.State) bool {
-	switch s {
-	case job.StateFailed, job.StateTimedOut, job.StateIndeterminate, job.StateRejected:
-		return true
-	}
-	return false
 }
 
 // isWaiting: the task is to be sent, and nobody has sent it yet.

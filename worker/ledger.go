@@ -268,6 +268,7 @@ func (l *ledger) apply(r *record) {
 		if r.Task != nil && r.Past != nil {
 			l.remember(*r.Task, *r.Past)
 		}
+	case kindProbe: // tells nothing
 	}
 }
 

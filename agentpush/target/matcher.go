@@ -28,6 +28,7 @@ func (m *Matcher) Match(h *Host) Result {
 		return Result{Matched: true}
 	case no:
 		return Result{}
+	case unknown:
 	}
 	out := Result{}
 	for _, k := range e.blame {

@@ -68,6 +68,7 @@ func (i Identity) String() string {
 		return "nobody"
 	case KindJoining:
 		return "who shows no certificate"
+	case KindMinion, KindNode:
 	}
 	return string(i.Kind) + " " + i.Name
 }

@@ -106,15 +106,7 @@ func (a *app) runAndWait(ctx context.Context, s started) error {
 }
 
 // exitAs has the exit code follow the state in which a run ended.
-func (a *app) exitAs(s job.State) {
-	switch s {
-	case job.StateSucceeded:
-	case job.StateTimedOut:
-		a.code = exitTimedOut
-	default:
-		a.code = exitFailed
-	}
-}
+func (a *app) exitAs(s job.State) { a.code = s.ExitCode() }
 
 // ended is what a wait for a run's end wants.
 func ended(r job.Run) bool { return r.State.Final() }

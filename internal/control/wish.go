@@ -82,13 +82,12 @@ func RedoParts() []RedoPart {
 
 // partOf returns the part to which a task belongs.
 func partOf(t *job.Task) RedoPart {
-	switch t.State {
-	case job.StateSucceeded:
+	switch {
+	case t.State == job.StateSucceeded:
 		return RedoSucceeded
-	case job.StateIndeterminate:
+	case t.State == job.StateIndeterminate:
 		return RedoIndeterminate
-	}
-	if t.State.Started() || !t.StartedAt.IsZero() {
+	case t.State.Started() || !t.StartedAt.IsZero():
 		return RedoFailed
 	}
 	return RedoNotStarted

@@ -11,7 +11,7 @@ import (
 // functions are what the templates may call.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"utc": utc, "iso": iso, "ago": ago, "mark": mark, "took": took, "late": late, "join": strings.Join,
+		"utc": utc, "iso": iso, "ago": ago, "mark": job.State.Mark, "took": took, "late": late, "join": strings.Join,
 		"set": func(t time.Time) bool { return !t.IsZero() },
 		"inc": func(i int) int { return i + 1 },
 	}
@@ -48,25 +48,6 @@ func short(d time.Duration) string {
 		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
 	}
 	return d.String()
-}
-
-// mark is a state's sign: shape and colour, since not everybody sees both.
-func mark(s job.State) string {
-	switch s {
-	case job.StateSucceeded:
-		return "✓"
-	case job.StateRunning:
-		return "▶"
-	case job.StatePending, job.StateQueued:
-		return "…"
-	case job.StateSkipped, job.StateMissed:
-		return "–"
-	case job.StateCancelled:
-		return "■"
-	case job.StateIndeterminate:
-		return "?"
-	}
-	return "✗"
 }
 
 // took is how long something ran, or has been running.
