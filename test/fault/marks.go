@@ -177,6 +177,7 @@ func notStarted(t *job.Task) bool {
 		return true
 	case job.StateCancelled:
 		return t.StartedAt.IsZero()
+	default:
+		return false
 	}
-	return false
 }
