@@ -243,7 +243,11 @@ func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 	case at.canaryOpen > 0:
 		last = r.canaries
 	case r.canaries > 0 && r.spec.Promote == job.PromoteManual && !f.promoted && len(at.waiting) > 0:
-		r.held = fmt.Sprintf("%d canaries succeeded; waits for `carillon resume run %s`", r.canaries, f.id.RunID())
+		canaries := "1 canary"
+		if r.canaries > 1 {
+			canaries = fmt.Sprintf("%d canaries", r.canaries)
+		}
+		r.held = fmt.Sprintf("%s succeeded; waiting for `carillon resume run %s`", canaries, f.id.RunID())
 		return nil
 	case r.spec.Pause > 0 && r.started >= window:
 		if at.open > 0 {

@@ -234,5 +234,5 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o Order) error {
 			return err
 		}
 	}
-	return fmt.Errorf("end backfill %s: %w", id, job.ErrConflict)
+	return fmt.Errorf("backfill %s keeps changing; try again: %w", id, job.ErrConflict)
 }
