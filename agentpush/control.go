@@ -119,16 +119,17 @@ func (p peerServer) LiveRuns(_ context.Context, req *agentpb.LiveRunsRequest) (*
 
 // Output reads the full output of a task from the minion that ran it, which may
 // be connected here or at a peer, and calls fn with its pieces; stream is 1 for
-// stdout, 2 for stderr. With follow it goes on until the task ends. An error of
-// fn ends it and is returned. A minion that is not connected gives an error
-// that wraps job.ErrUnavailable.
-func (h *Hub) Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte) error) error {
+// stdout, 2 for stderr; leftOut, unless 0, says that so many bytes of the stream
+// are missing here. fn may take its time: the minion waits. With follow it goes on
+// until the task ends. An error of fn ends it and is returned. A minion that is
+// not connected gives an error that wraps job.ErrUnavailable.
+func (h *Hub) Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error {
 	req := &agentpb.OutputRequest{Task: agentpb.FromTask(task), Follow: follow}
 	call := func(c *agentpb.OutputChunk) error {
-		if len(c.GetData()) == 0 {
+		if len(c.GetData()) == 0 && c.GetDropped() <= 0 {
 			return nil
 		}
-		return fn(int(c.GetStream()), c.GetData())
+		return fn(int(c.GetStream()), c.GetData(), max(c.GetDropped(), 0))
 	}
 	node := h.inventory.place(task.Minion)
 	switch node {
@@ -192,7 +193,7 @@ func (p peerServer) Output(req *agentpb.OutputRequest, stream grpc.ServerStreami
 // localOutput reads output from a minion that is connected here.
 func (h *Hub) localOutput(ctx context.Context, req *agentpb.OutputRequest, fn func(*agentpb.OutputChunk) error) error {
 	id := job.MinionID(req.GetTask().GetMinion())
-	req.Id = h.requests.Add(1)
+	req.Id, req.Window = h.requests.Add(1), readerWindow
 	c := h.channelOf(id, false)
 	if c == nil {
 		return notConnected(id)
@@ -206,14 +207,25 @@ func (h *Hub) localOutput(ctx context.Context, req *agentpb.OutputRequest, fn fu
 	s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Output{Output: req}})
 	h.kick(c)
 	c.mu.Unlock()
-	err := r.read(ctx, fn)
-	if s.outputs.shut(req.GetId(), r) || errors.Is(err, errSlowReader) || errors.Is(err, errMuchOutput) {
+	send := func(f *agentpb.ToMinion) {
 		c.mu.Lock()
-		s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_OutputCancel{
-			OutputCancel: &agentpb.OutputCancel{Id: req.GetId()},
-		}})
+		s.control = append(s.control, f)
 		h.kick(c)
 		c.mu.Unlock()
+	}
+	taken := int64(0)
+	err := r.read(ctx, func(chunk *agentpb.OutputChunk) error {
+		if err := fn(chunk); err != nil {
+			return err
+		}
+		if taken += int64(weigh(chunk)); taken >= readerWindow/4 {
+			send(&agentpb.ToMinion{Body: &agentpb.ToMinion_OutputMore{OutputMore: &agentpb.OutputMore{Id: req.GetId(), Taken: taken}}})
+			taken = 0
+		}
+		return nil
+	})
+	if s.outputs.shut(req.GetId(), r) || errors.Is(err, errSlowReader) || errors.Is(err, errMuchOutput) {
+		send(&agentpb.ToMinion{Body: &agentpb.ToMinion_OutputCancel{OutputCancel: &agentpb.OutputCancel{Id: req.GetId()}}})
 	}
 	return err
 }

@@ -510,7 +510,7 @@ func TestOutput(t *testing.T) {
 	id := orders("m", 1, 0)[0].Task
 	for _, n := range c.nodes {
 		var got strings.Builder
-		err := n.hub.Output(t.Context(), id, false, func(stream int, data []byte) error {
+		err := n.hub.Output(t.Context(), id, false, func(stream int, data []byte, _ int64) error {
 			if stream != 1 {
 				t.Errorf("stream %d", stream)
 			}
@@ -526,7 +526,7 @@ func TestOutput(t *testing.T) {
 			t.Errorf("%s: %v", n.id, err)
 		}
 		stop := errors.New("enough")
-		if err := n.hub.Output(t.Context(), id, true, func(int, []byte) error { return stop }); !errors.Is(err, stop) {
+		if err := n.hub.Output(t.Context(), id, true, func(int, []byte, int64) error { return stop }); !errors.Is(err, stop) {
 			t.Errorf("%s: %v", n.id, err)
 		}
 		bad.Minion = "absent"

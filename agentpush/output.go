@@ -11,12 +11,14 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// outputPatience is how long a session waits for a reader that has no room for
-// more; then it gives the reader up: its other frames matter more.
-const outputPatience = time.Second
+// readerWindow is how much of output may be on its way to a reader: the minion
+// waits when it is used up, so that a slow reader slows its own output only.
+const readerWindow = readerBytes / 2
 
-// perChunk is what a chunk takes beside its data.
-const perChunk = 256
+// outputPatience is how long a session waits for a reader that has no room for
+// more, when the minion is of a release that knows no windows; then it gives the
+// reader up: its other frames matter more.
+const outputPatience = time.Second
 
 var (
 	errSlowReader = errors.New("output was read too slowly")
@@ -77,7 +79,9 @@ func (o *outputs) shut(id uint64, r *reader) bool {
 }
 
 // weigh is what a chunk takes in memory.
-func weigh(c *agentpb.OutputChunk) int { return len(c.GetData()) + len(c.GetError()) + perChunk }
+func weigh(c *agentpb.OutputChunk) int {
+	return len(c.GetData()) + len(c.GetError()) + agentpb.ChunkWeight
+}
 
 // let gives back what a chunk takes. The mutex is held.
 func (r *reader) let(c *agentpb.OutputChunk) {

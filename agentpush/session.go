@@ -27,7 +27,7 @@ var (
 	errUnread     = errors.New("the minion asks for texts, and does not read them")
 	errStopping   = errors.New("the node stops")
 	errNotTheOnly = errors.New("another live process has this id")
-	errRevoked    = errors.New("the minion's certificate was revoked")
+	errRevoked    = errors.New(agentpb.Revoked)
 )
 
 // helloWait is how long a new stream may take to say hello.

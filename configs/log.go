@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // NewLogger makes the logger that Log describes. It writes to standard error.
@@ -16,11 +17,10 @@ func (l Log) NewLogger() (*zap.Logger, error) {
 	if l.Format == "console" {
 		cfg = zap.NewDevelopmentConfig()
 		cfg.Development = false
-		cfg.DisableStacktrace = true
-		cfg.DisableCaller = true
 	}
 	cfg.Level = level
-	cfg.Sampling = nil
+	cfg.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	cfg.DisableStacktrace, cfg.DisableCaller, cfg.Sampling = true, true, nil
 	log, err := cfg.Build()
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)

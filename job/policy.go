@@ -99,7 +99,7 @@ func (s *Spec) EffectiveCatchUpEvery() time.Duration {
 
 // Retry says how often and when a failed attempt is tried again.
 type Retry struct {
-	// Attempts is how often a task is tried in all. Zero: once.
+	// Attempts is how often a task is tried in all. Zero and one: once.
 	Attempts int `json:"attempts,omitempty"`
 	// Backoff is the pause before the second attempt; it doubles each time.
 	// Zero: DefaultBackoff.
@@ -107,7 +107,7 @@ type Retry struct {
 	// MaxBackoff caps the pause. Zero: DefaultMaxBackoff.
 	MaxBackoff Duration `json:"maxBackoff,omitempty"`
 	// ExitCodes: a command that failed is tried again only if its exit code is
-	// one of these. Empty: any failure is. Other kinds of failure, such as a
+	// one of these; after a signal that is 128 and the signal's number. Empty: any failure is. Other kinds of failure, such as a
 	// timeout, are tried again in any case.
 	ExitCodes []int `json:"exitCodes,omitempty"`
 }
@@ -120,7 +120,7 @@ func (r *Retry) Allows(state State, exit *Exit) bool {
 	if state != StateFailed || len(r.ExitCodes) == 0 {
 		return true
 	}
-	return exit != nil && slices.Contains(r.ExitCodes, exit.Code)
+	return exit != nil && slices.Contains(r.ExitCodes, exit.ShellCode())
 }
 
 // Limits and defaults of retries.

@@ -2,7 +2,9 @@ package job
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Run is the record of an occurrence: what became of it, when, where and why.
@@ -48,6 +50,36 @@ type Run struct {
 	Until time.Time `json:"until,omitzero"`
 
 	Tasks []Task `json:"tasks"`
+	// Attempts are the attempts that a later one has replaced, in the order in which
+	// they ended; the last ones are the tasks'. At most MaxKeptAttempts are kept,
+	// those that ended last; AttemptsLeftOut counts the others.
+	Attempts        []Attempt `json:"attempts,omitempty"`
+	AttemptsLeftOut int       `json:"attemptsLeftOut,omitempty"`
+}
+
+// MaxKeptAttempts bounds the attempts in a run's record that others have replaced.
+const MaxKeptAttempts = 200
+
+// Attempt is how an attempt of a task ended that was followed by another one. Its
+// output stays on its minion.
+type Attempt struct {
+	Share     NodeID    `json:"share,omitempty"`
+	Minion    MinionID  `json:"minion"`
+	Attempt   int       `json:"attempt"`
+	State     State     `json:"state"`
+	Reason    string    `json:"reason,omitempty"`
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	EndedAt   time.Time `json:"endedAt,omitzero"`
+	Exit      *Exit     `json:"exit,omitempty"`
+}
+
+// KeepAttempt adds an attempt to those that are kept, which are left out in all.
+func KeepAttempt(kept []Attempt, leftOut int, a Attempt) ([]Attempt, int) {
+	kept = append(kept, a)
+	if over := len(kept) - MaxKeptAttempts; over > 0 {
+		kept, leftOut = kept[over:], leftOut+over
+	}
+	return kept, leftOut
 }
 
 // Key returns the address of the run's job.
@@ -134,7 +166,8 @@ type Task struct {
 
 // Exit tells how a process ended and what it used.
 type Exit struct {
-	// Code is the exit code; -1 when a signal ended the process.
+	// Code is the exit code; -1 when a signal ended the process. To compare it with
+	// a code that somebody has written, use ShellCode.
 	Code int `json:"code"`
 	// Signal is the name of the signal that ended it ("SIGKILL"), or empty.
 	Signal string `json:"signal,omitempty"`
@@ -154,6 +187,45 @@ type Output struct {
 	Bytes int64 `json:"bytes,omitempty"`
 	// Truncated: what lies between Head and Tail is not here.
 	Truncated bool `json:"truncated,omitempty"`
+}
+
+// badByte stands for each byte that is not UTF-8.
+const badByte = "\uFFFD"
+
+// raw is how many bytes were written of which a text was made.
+func raw(text string) int64 {
+	return int64(len(text) - (len(badByte)-1)*strings.Count(text, badByte))
+}
+
+// LeftOut is how many bytes were written that are neither in Head nor in Tail.
+func (o *Output) LeftOut() int64 {
+	if !o.Truncated {
+		return 0
+	}
+	return max(o.Bytes-raw(o.Head)-raw(o.Tail), 0)
+}
+
+// Exact reports whether Head and Tail are byte for byte what was written.
+func (o *Output) Exact() bool {
+	return !strings.Contains(o.Head, badByte) && !strings.Contains(o.Tail, badByte)
+}
+
+// ValidText returns text with U+FFFD in place of each byte that is not UTF-8.
+func ValidText(text []byte) string {
+	if utf8.Valid(text) {
+		return string(text)
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		if r == utf8.RuneError && n == 1 {
+			b.WriteString(badByte)
+		} else {
+			b.Write(text[:n])
+		}
+		text = text[n:]
+	}
+	return b.String()
 }
 
 // MaxOutputPart is how many bytes of output the head and the tail of a stream

@@ -24,7 +24,7 @@ func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
 	if spec.LateAfter > 0 && !f.toldLate && f.dispatchedAt == 0 {
 		if at := f.due() + int64(spec.LateAfter); now >= at {
 			f.toldLate = true
-			s.alert(f, alertLate, fmt.Sprintf("late: not begun %v after its instant", time.Duration(now-f.id.At).Round(time.Millisecond)))
+			s.alert(f, alertLate, fmt.Sprintf("late: not started within %v of its scheduled time", time.Duration(now-f.id.At).Round(time.Millisecond)))
 		} else {
 			s.attendAt(f, at)
 		}
@@ -42,15 +42,25 @@ func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
 	}
 }
 
+// outcome is the state by which others judge a run's end: one that was cancelled
+// because of its deadline has failed.
+func (f *fire) outcome(state job.State) job.State {
+	if state == job.StateCancelled && f.overdue {
+		return job.StateFailed
+	}
+	return state
+}
+
 // overdue ends a fire that has not ended by its deadline.
 func (s *shard) overdue(f *fire, spec *job.Spec, now int64) {
 	why := fmt.Sprintf("had not ended by its deadline, %v after its instant", time.Duration(spec.Deadline))
 	if f.state == etcdkv.EntryQueued {
+		f.overdue = true
 		s.end(f, job.StateCancelled, why)
 		return
 	}
 	if f.endAt == 0 || f.endAt > now {
-		f.endAt, f.endWhy = now, why
+		f.endAt, f.endWhy, f.overdue = now, why, true
 	}
 }
 

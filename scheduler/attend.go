@@ -96,7 +96,7 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 				s.end(f, state, reason)
 				return
 			}
-			s.end(f, job.StateUndeliverable, s.whyNone(spec.Target))
+			s.end(f, job.StateUndeliverable, s.whyNone(f, spec.Target))
 			return
 		}
 		s.attendAt(f, now+int64(rematchEvery))
@@ -106,11 +106,44 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 }
 
 // whyNone tells why a fire has no minions.
-func (s *shard) whyNone(t job.Target) string {
+func (s *shard) whyNone(f *fire, t job.Target) string {
 	if found := s.deps.Minions.Match(t); len(found) > 0 {
 		return fmt.Sprintf("%d minions matched the target, and it is to run on %d", len(found), t.Count)
 	}
+	if away := s.away(f, t); len(away) > 0 {
+		return awayWords(away)
+	}
 	return job.ErrNoMinions.Error()
+}
+
+// awaitsMinion tells what a fire waits for that has no minion yet.
+func (s *shard) awaitsMinion(f *fire) string {
+	spec, err := s.spec(f)
+	if err != nil {
+		return "waits for a minion"
+	}
+	if found := s.deps.Minions.Match(spec.Target); len(found) > 0 {
+		return fmt.Sprintf("waits for more minions: %d match the target, and it is to run on %d", len(found), max(spec.Target.Count, 1))
+	}
+	if away := s.away(f, spec.Target); len(away) > 0 {
+		return "waits for a minion that takes orders: " + awayWords(away)
+	}
+	return "waits for a minion that matches the target: none does"
+}
+
+// away returns the minions that a fire is for and that take no orders.
+func (s *shard) away(f *fire, t job.Target) []job.Uncontrollable {
+	if len(f.hosts) > 0 {
+		return s.absent(f.hosts)
+	}
+	return s.deps.Minions.Uncontrollable(t)
+}
+
+func awayWords(away []job.Uncontrollable) string {
+	if len(away) == 1 {
+		return fmt.Sprintf("1 minion matched the target, and takes no orders: %s: %s", away[0].Minion, away[0].Reason)
+	}
+	return fmt.Sprintf("%d minions matched the target, and take no orders; the first is %s: %s", len(away), away[0].Minion, away[0].Reason)
 }
 
 func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
@@ -336,6 +369,10 @@ func (s *shard) retry(f *fire, t *task, r *job.Report, spec *job.Spec) {
 			f.tasks[i] = next
 		}
 	}
+	f.attempts, f.leftOut = job.KeepAttempt(f.attempts, f.leftOut, job.Attempt{
+		Share: t.share, Minion: t.minion, Attempt: t.attempt, State: r.State, Reason: r.Reason,
+		StartedAt: r.StartedAt, EndedAt: r.EndedAt, Exit: r.Exit,
+	})
 	s.touch(f.slot)
 	if r.Spooled {
 		id := f.taskID(t)
@@ -393,7 +430,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	f.run = s.runOf(f, state, reason)
 	s.record(f, f.run)
 	s.leaveCaps(f)
-	s.countFailure(f, state)
+	s.countFailure(f, f.outcome(state))
 	l := f.lane()
 	if !wasActive {
 		l.leave(f)

@@ -94,7 +94,7 @@ func (s *shard) backfillDue(now int64) bool {
 // planBackfills plans the next run of each backfill that may go on.
 func (s *shard) planBackfills(b *batch, now int64) {
 	for _, bf := range s.backfilled {
-		if !s.ready(bf, now) || len(b.backfills) >= maxTriggers/2 || s.full(b) {
+		if !s.ready(bf, now) || len(b.backfills) >= maxTriggers/4 || s.full(b) {
 			continue
 		}
 		b.backfillsBefore = append(b.backfillsBefore, *bf)
@@ -125,7 +125,13 @@ func (s *shard) gatherBackfills(w *write, b *batch) error {
 		w.cmps = append(w.cmps, clientv3.Compare(clientv3.ModRevision(key), "=", bf.rev))
 		if bf.next == never {
 			bf.over = true
-			w.ops = append(w.ops, clientv3.OpDelete(key))
+			ended := bf.Backfill
+			ended.EndedAt = time.Unix(0, s.deps.now()).UTC()
+			text, err := etcdkv.Encode(ended)
+			if err != nil {
+				return err
+			}
+			w.ops = append(w.ops, clientv3.OpDelete(key), clientv3.OpPut(s.cfg.Keys.EndedBackfill(bf.ID), text))
 			continue
 		}
 		text, err := etcdkv.Encode(bf.Backfill)

@@ -47,7 +47,7 @@ func (s *shard) endsFor(f *fire) []etcdkv.Ended {
 	}
 	var out []etcdkv.Ended
 	for _, e := range edges {
-		if e.On.Meets(f.run.State) {
+		if e.On.Meets(f.outcome(f.run.State)) {
 			out = append(out, etcdkv.Ended{
 				From: e.From, To: e.To, Joined: e.Joined, RunID: f.run.RunID, State: f.run.State, At: time.Unix(0, s.deps.now()).UTC(),
 			})

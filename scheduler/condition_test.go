@@ -179,7 +179,7 @@ func TestPauseSkipsWithTheReason(t *testing.T) {
 	b.trigger(j, map[string]string{"region": "eu"})
 	b.until("a start by hand", func() bool {
 		return b.recorded(func(r *job.Run) bool {
-			return r.FireID.Job == j.UID && r.Trigger == "manual" && r.State == job.StateSucceeded && r.Params["region"] == "eu" && r.Cause == "asked for by me"
+			return r.FireID.Job == j.UID && r.Trigger == "manual" && r.State == job.StateSucceeded && r.Params["region"] == "eu" && r.Cause == "started by me"
 		}) == 1
 	})
 	b.remove(key)
@@ -223,7 +223,7 @@ func TestPauseAfterFailures(t *testing.T) {
 	}
 	b.until("the pause", func() bool {
 		r, err := b.client.Get(context.Background(), b.keys.Pause(etcdkv.ScopeJob, "t", "f"))
-		return err == nil && r.Count == 1 && strings.Contains(string(r.Kvs[0].Value), "3 runs in a row did not succeed")
+		return err == nil && r.Count == 1 && strings.Contains(string(r.Kvs[0].Value), "paused after 3 consecutive failures")
 	})
 }
 
@@ -274,6 +274,11 @@ func TestBackfillRunsAWindow(t *testing.T) {
 		r, err := b.client.Get(context.Background(), b.keys.Backfill(bf.ID))
 		return err == nil && r.Count == 0 && b.slots() == 0
 	})
+	var record etcdkv.Backfill
+	b.read(b.keys.EndedBackfill(bf.ID), &record)
+	if record.ID != bf.ID || record.EndedAt.IsZero() || record.EndedWhy != "" || !record.Done.Equal(to) {
+		t.Errorf("its record is %+v", record)
+	}
 	var at []time.Time
 	for _, r := range b.ended(j) {
 		if r.Trigger != "backfill" || r.State != job.StateSucceeded || r.Cause != "backfill x1 by me" {

@@ -31,7 +31,9 @@ type Config struct {
 	Labels   map[string]string
 	PeerAddr string
 	APIAddr  string
-	Version  string
+	// Version and Commit are of the build.
+	Version string
+	Commit  string
 
 	Keys etcdkv.Keys
 	Meta etcdkv.Meta

@@ -25,6 +25,10 @@ type Engine struct {
 	log  *zap.Logger
 	met  *metrics
 
+	// began is when the process was started, as far as others are told: it outlasts
+	// the loss of a lease.
+	began time.Time
+
 	draining atomic.Bool
 	lease    atomic.Int64
 	// judged: the clock has been judged once since the start.
@@ -60,7 +64,7 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 	}
 	deps.Logger = deps.Logger.Named("scheduler")
 	return &Engine{
-		cfg: cfg.filled(), deps: deps, log: deps.Logger, met: met,
+		cfg: cfg.filled(), deps: deps, log: deps.Logger, met: met, began: time.Unix(0, deps.now()).UTC(),
 		shards: map[job.ShardID]*shard{}, clockChanged: make(chan struct{}, 1),
 	}, nil
 }

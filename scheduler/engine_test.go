@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -44,6 +45,8 @@ type world struct {
 	silent bool
 	hold   bool // minions accept and do not end
 	fail   bool // commands fail
+	// exit is what commands that fail end with; nil: code 1.
+	exit *job.Exit
 	// forgetful: the history drops records.
 	forgetful bool
 	// hosts are the minions; none: there is one, m1.
@@ -121,7 +124,7 @@ func (m *minions) Send(orders []job.Order) {
 		if !known {
 			r = job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateSucceeded, StartedAt: time.Now(), EndedAt: time.Now(), Spooled: true}
 			if m.w.fail {
-				r.State, r.Exit = job.StateFailed, &job.Exit{Code: 1}
+				r.State, r.Exit = job.StateFailed, cmp.Or(m.w.exit, &job.Exit{Code: 1})
 			}
 			if m.w.hold {
 				r.State, r.EndedAt = job.StateRunning, time.Time{}

@@ -44,12 +44,18 @@ type fire struct {
 	// that they have been.
 	alerts                 []string
 	toldLate, toldDeadline bool
+	// overdue: it is cancelled because it has not ended by its deadline.
+	overdue bool
 	// reason, count and until belong to skipped and missed occurrences.
 	reason string
 	count  int64
 	until  int64
 
 	tasks []*task
+	// attempts are those that later ones have replaced, and leftOut how many older
+	// ones are not kept.
+	attempts []job.Attempt
+	leftOut  int
 	// decoded is the job's spec, where there are many tasks. Nil: not read yet.
 	decoded *job.Spec
 	// places finds tasks by their minions, where there are many. Nil: not made yet.
@@ -247,6 +253,7 @@ func (f *fire) stored() etcdkv.SlotEntry {
 		Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until,
 		SlotAsked: etcdkv.SlotAsked{
 			Cause: f.cause, Params: f.params, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
+			Attempts: f.attempts, LeftOut: f.leftOut,
 		},
 	}
 	if f.state == etcdkv.EntryQueued || len(f.tasks) > 0 && f.tasks[0].minion == "" {

@@ -202,7 +202,7 @@ func (s *shard) giveUpGone(f *fire, t *task, a job.Absence, now int64) {
 	if a.Forgotten {
 		why += "was forgotten; it "
 	}
-	why += "is connected to no node since " + a.Since.Format(time.RFC3339)
+	why += "was connected to no node from " + a.Since.Format(time.RFC3339) + " on"
 	if !f.withdrawn && !a.Forgotten {
 		why += fmt.Sprintf(", longer than lostAfter (%v)", f.lostAfter)
 	}

@@ -61,7 +61,7 @@ func TestI29_LostAfter(t *testing.T) {
 			d.close(next)
 			d.runs = nil
 			d.wait(2*goneEvery + time.Second)
-			d.wantRun(job.StateIndeterminate, "minion m00 is connected to no node since "+time.Unix(0, left).UTC().Format(time.RFC3339))
+			d.wantRun(job.StateIndeterminate, "minion m00 was connected to no node from "+time.Unix(0, left).UTC().Format(time.RFC3339))
 			d.wantRun(job.StateIndeterminate, "it had started the task, and whether that still runs is not known")
 			d.left, d.reached = nil, nil
 			if d.fire(e, fire{}); d.sent["m00"] != 2 {
@@ -147,8 +147,8 @@ func TestI29_CancelAndForget(t *testing.T) {
 	}{
 		"cancel": {func(d *desk, f *fire) {
 			d.cancelFor(f, &etcdkv.Wish{By: "ann", Reason: "no use"}, d.clock)
-		}, "cancelled by ann: no use; minion m00 is connected to no node since 1970-01-01T01:01:00Z; it had started the task"},
-		"forget": {func(d *desk, _ *fire) { d.forgotten = "m00" }, "minion m00 was forgotten; it is connected to no node since 1970-01-01T01:01:00Z; it had started the task"},
+		}, "cancelled by ann: no use; minion m00 was connected to no node from 1970-01-01T01:01:00Z on; it had started the task"},
+		"forget": {func(d *desk, _ *fire) { d.forgotten = "m00" }, "minion m00 was forgotten; it was connected to no node from 1970-01-01T01:01:00Z on; it had started the task"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -70,13 +70,13 @@ func admit(policy job.Overlap, waiting, limit int) (admission, string) {
 	switch policy {
 	case job.OverlapQueueOne, job.OverlapQueueAll:
 		if waiting >= limit {
-			return turnedAway, fmt.Sprintf("an earlier run has not ended and %d are waiting already; overlap policy %q", limit, policy)
+			return turnedAway, fmt.Sprintf("previous run still in progress, and %d are waiting already; overlap policy %q", limit, policy)
 		}
 		return heldBack, ""
 	case job.OverlapReplace, job.OverlapReplaceAfterGrace:
 		return heldBack, "" // until the earlier one has ended
 	case job.OverlapSkip:
-		return turnedAway, "an earlier run has not ended; overlap policy \"skip\""
+		return turnedAway, "previous run still in progress; overlap policy \"skip\""
 	case job.OverlapAllow:
 	}
 	return admitted, ""

@@ -26,7 +26,13 @@ func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, e
 		Schema: etcdkv.Schema, Node: e.cfg.Node, Identity: e.cfg.Identity, Incarnation: incarnation.String(),
 		Site: e.cfg.Site, Priority: e.cfg.Priority, Capacity: e.cfg.Capacity, Labels: e.cfg.Labels, Phase: etcdkv.PhaseReady,
 		PeerAddr: e.cfg.PeerAddr, APIAddr: e.cfg.APIAddr, Lease: int64(sess.Lease()),
-		Version: e.cfg.Version, StartedAt: time.Unix(0, e.deps.now()).UTC(),
+		Version: e.cfg.Version, Commit: e.cfg.Commit, StartedAt: e.began,
+	}
+	known, err := etcdkv.Encode(&etcdkv.KnownNode{
+		Schema: etcdkv.Schema, Node: e.cfg.Node, PeerAddr: e.cfg.PeerAddr, JoinedAt: time.Unix(0, e.deps.now()).UTC(),
+	})
+	if err != nil {
+		return m, err
 	}
 	key := e.cfg.Keys.Member(e.cfg.Node)
 	for range 10 {
@@ -36,7 +42,7 @@ func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, e
 		}
 		resp, err := e.deps.Client.Txn(ctx).
 			If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-			Then(clientv3.OpPut(key, value, clientv3.WithLease(sess.Lease()))).
+			Then(clientv3.OpPut(key, value, clientv3.WithLease(sess.Lease())), clientv3.OpPut(e.cfg.Keys.KnownNode(e.cfg.Node), known)).
 			Else(clientv3.OpGet(key)).Commit()
 		if err != nil {
 			return m, fmt.Errorf("join: %w", err)
@@ -65,6 +71,18 @@ func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, e
 		}
 	}
 	return m, fmt.Errorf("join: member key %s does not settle", key)
+}
+
+// leave has the node forgotten: it leaves in order. Should that fail, it is told
+// as one that is gone.
+func (t *tenure) leave(ctx context.Context) {
+	key := t.e.cfg.Keys.Member(t.self.Node)
+	_, err := t.e.deps.Client.Txn(ctx).
+		If(clientv3.Compare(clientv3.LeaseValue(key), "=", t.sess.Lease())).
+		Then(clientv3.OpDelete(t.e.cfg.Keys.KnownNode(t.self.Node))).Commit()
+	if err != nil {
+		t.e.log.Warn("the node is still known after it has left", zap.Error(err))
+	}
 }
 
 // announce writes the node's phase. If that fails, it is tried again at the next

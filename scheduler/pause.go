@@ -107,8 +107,8 @@ func (s *shard) countFailure(f *fire, state job.State) {
 	default:
 		s.setFailures(f.e.uid, 0)
 		s.pausing = append(s.pausing, etcdkv.Pause{
-			Schema: etcdkv.Schema, Scope: etcdkv.ScopeJob, Namespace: f.e.key.Namespace, Name: f.e.key.Name, By: "carillon",
-			Reason: fmt.Sprintf("%d runs in a row did not succeed; the last one, %s, is %s", n+1, f.id.RunID(), state),
+			Schema: etcdkv.Schema, Scope: etcdkv.ScopeJob, Namespace: f.e.key.Namespace, Name: f.e.key.Name, By: etcdkv.PausedByFailures,
+			Reason: fmt.Sprintf("paused after %s (last: %s, %s)", failureWords(n+1), f.id.RunID(), state),
 			Since:  time.Unix(0, s.deps.now()).UTC(),
 		})
 		s.met.alerts.WithLabelValues(alertPaused).Inc()
@@ -126,4 +126,12 @@ func (s *shard) setFailures(uid job.UID, n int) {
 		delete(next, uid)
 	}
 	s.state.Failures, s.ringDirty = next, true
+}
+
+// failureWords returns "1 failure" or "3 consecutive failures".
+func failureWords(n int) string {
+	if n == 1 {
+		return "1 failure"
+	}
+	return fmt.Sprintf("%d consecutive failures", n)
 }

@@ -316,7 +316,7 @@ func causeOf(t *etcdkv.Trigger) string {
 	case t.Cause != "":
 		return t.Cause
 	case t.By != "":
-		return "asked for by " + t.By
+		return "started by " + t.By
 	}
 	return ""
 }

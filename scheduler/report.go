@@ -284,7 +284,7 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 		Cause: f.cause, Params: f.params, Redo: f.redo, Alerts: f.alerts,
 		Node: f.slot.node, Share: f.share, Shard: s.id, Token: s.own.Token(),
 		ScheduledAt: f.id.Time(), CommittedAt: instant(f.committedAt), DispatchedAt: instant(f.dispatchedAt),
-		Count: int(max(f.count, 1)), Tasks: []job.Task{},
+		Count: int(max(f.count, 1)), Tasks: []job.Task{}, Attempts: f.attempts, AttemptsLeftOut: f.leftOut,
 	}
 	if f.count > 1 {
 		run.Until = instant(f.until)
@@ -414,7 +414,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 			reason = f.rollout.held
 		}
 		if f.tasks != nil && f.tasks[0].minion == "" {
-			reason = job.ErrNoMinions.Error() + " yet"
+			reason = s.awaitsMinion(f)
 		}
 		run := s.runOf(f, state, reason)
 		s.tellGone(f, &run)

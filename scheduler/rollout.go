@@ -243,11 +243,7 @@ func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 	case at.canaryOpen > 0:
 		last = r.canaries
 	case r.canaries > 0 && r.spec.Promote == job.PromoteManual && !f.promoted && len(at.waiting) > 0:
-		canaries := "1 canary"
-		if r.canaries > 1 {
-			canaries = fmt.Sprintf("%d canaries", r.canaries)
-		}
-		r.held = fmt.Sprintf("%s succeeded; waiting for `carillon resume run %s`", canaries, f.id.RunID())
+		r.held = fmt.Sprintf("%s succeeded; waiting for `carillon resume run %s`", canaryWords(r.canaries), f.id.RunID())
 		return nil
 	case r.spec.Pause > 0 && r.started >= window:
 		if at.open > 0 {
@@ -366,4 +362,12 @@ func (s *shard) promoteRollout(f *fire) {
 		s.touch(f.slot)
 		s.attendAt(f, s.deps.now())
 	}
+}
+
+// canaryWords returns "1 canary" or "2 canaries".
+func canaryWords(n int) string {
+	if n == 1 {
+		return "1 canary"
+	}
+	return fmt.Sprintf("%d canaries", n)
 }

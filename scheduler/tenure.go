@@ -311,6 +311,7 @@ func (t *tenure) drain() error {
 	ctx, cancel := context.WithTimeout(t.ctx, e.cfg.DrainTimeout)
 	defer cancel()
 	t.announce(ctx, etcdkv.PhaseDraining)
+	t.leave(ctx)
 	t.leaveLines(ctx)
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()

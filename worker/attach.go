@@ -149,7 +149,7 @@ func finalReport(id job.TaskID, o *job.Order, x *shim.Ended) *job.Report {
 	}
 	switch {
 	case x.Cause == shim.CauseTimeout:
-		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("ran longer than its timeout of %s and was ended", o.Timeout)
+		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("exceeded its %s timeout and was killed", o.Timeout)
 	case x.Cause == shim.CauseKill:
 		r.State, r.Reason = job.StateCancelled, "cancelled while it ran"
 		if x.Reason != "" {

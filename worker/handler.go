@@ -154,7 +154,7 @@ func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.T
 	case errors.Is(context.Cause(ctx), errCancelled):
 		r.State, r.Reason = job.StateCancelled, "cancelled while it ran: "+err.Error()
 	case errors.Is(err, context.DeadlineExceeded) && r.EndedAt.Sub(r.StartedAt) >= o.Timeout:
-		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("ran longer than its timeout of %s and was ended", o.Timeout)
+		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("exceeded its %s timeout and was killed", o.Timeout)
 	case m.handlers.ctx.Err() != nil:
 		r.State, r.Reason = job.StateFailed, "ended because the minion stopped: "+err.Error()
 	default:

@@ -48,7 +48,7 @@ func TestHandlers(t *testing.T) {
 		{newOrder("go:panics"), job.StateFailed, "the handler panicked: oh"},
 		{newOrder("go:nope"), job.StateFailed, `this minion has no Go handler "nope"; it has fails, floods, ok, panics, waits`},
 		{newOrder("go:floods"), job.StateSucceeded, ""},
-		{slow, job.StateTimedOut, "ran longer than its timeout of 200ms and was ended"},
+		{slow, job.StateTimedOut, "exceeded its 200ms timeout and was killed"},
 	} {
 		n.order(c.o)
 		r := n.final(c.o)

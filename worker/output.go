@@ -48,11 +48,22 @@ func output(p shim.Part) job.Output {
 			tail = tail[1:]
 		}
 	}
-	// A single byte stands for what is not UTF-8, so nothing grows.
-	return job.Output{
-		Head: strings.ToValidUTF8(string(head), "?"), Tail: strings.ToValidUTF8(string(tail), "?"),
-		Bytes: p.Bytes, Truncated: cut,
+	o := job.Output{Head: job.ValidText(head), Tail: job.ValidText(tail), Bytes: p.Bytes, Truncated: cut}
+	// What stands for a byte that is not UTF-8 is longer than the byte.
+	if over := len(o.Head) - job.MaxOutputPart; over > 0 {
+		n := job.MaxOutputPart
+		for !utf8.RuneStart(o.Head[n]) {
+			n--
+		}
+		o.Head, o.Truncated = o.Head[:n], true
 	}
+	if over := len(o.Tail) - job.MaxOutputPart; over > 0 {
+		for !utf8.RuneStart(o.Tail[over]) {
+			over++
+		}
+		o.Tail, o.Truncated = o.Tail[over:], true
+	}
+	return o
 }
 
 // partial returns how many bytes at the end of b begin a character that is
@@ -73,9 +84,10 @@ func partial(b []byte) int {
 func (s *session) readOutput(sctx context.Context, q *agentpb.OutputRequest) {
 	ctx, cancel := context.WithCancel(sctx)
 	s.mu.Lock()
-	full := len(s.cancels) >= maxReaders
+	full := len(s.readings) >= maxReaders
+	rd := newReading(cancel, q)
 	if !full {
-		s.cancels[q.GetId()] = cancel
+		s.readings[q.GetId()] = rd
 	}
 	s.mu.Unlock()
 	s.readers.Go(func() {
@@ -84,9 +96,9 @@ func (s *session) readOutput(sctx context.Context, q *agentpb.OutputRequest) {
 		if full {
 			err = errors.New("the minion serves too many requests for output now; try again")
 		} else {
-			err = s.copyOutput(ctx, q)
+			err = s.copyOutput(ctx, q, rd)
 			s.mu.Lock()
-			delete(s.cancels, q.GetId())
+			delete(s.readings, q.GetId())
 			s.mu.Unlock()
 		}
 		end := &agentpb.OutputChunk{Id: q.GetId(), Eof: true}
@@ -106,9 +118,16 @@ func (s *session) emit(ctx context.Context, c *agentpb.OutputChunk) {
 	}
 }
 
+// emitTo sends a chunk once the reader has room for it.
+func (s *session) emitTo(ctx context.Context, rd *reading, c *agentpb.OutputChunk) {
+	if rd.pass(ctx, int64(len(c.GetData())+agentpb.ChunkWeight)) {
+		s.emit(ctx, c)
+	}
+}
+
 // copyOutput sends a task's output file, and what is added to it until the
 // task ends when the request says follow.
-func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest) error {
+func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest, rd *reading) error {
 	id, err := agentpb.ToTask(q.GetTask(), s.m.cfg.ID)
 	if err != nil {
 		return err
@@ -130,7 +149,7 @@ func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest) erro
 			}
 		}
 		if file != nil {
-			if err := s.copyFrames(ctx, q.GetId(), file, r); err != nil {
+			if err := s.copyFrames(ctx, rd, file, r); err != nil {
 				return err
 			}
 		}
@@ -159,7 +178,7 @@ func (m *Minion) open(key taskKey) (known, open bool) {
 
 // copyFrames sends all whole frames from the file's offset on, and leaves the
 // offset behind the last of them.
-func (s *session) copyFrames(ctx context.Context, id uint64, file *os.File, r *bufio.Reader) error {
+func (s *session) copyFrames(ctx context.Context, rd *reading, file *os.File, r *bufio.Reader) error {
 	at, err := file.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return err
@@ -181,11 +200,11 @@ func (s *session) copyFrames(ctx context.Context, id uint64, file *os.File, r *b
 		at += int64(len(head) + n)
 		stream := int32(head[0] &^ shim.StreamDropped)
 		if head[0]&shim.StreamDropped != 0 && n == 8 {
-			s.emit(ctx, &agentpb.OutputChunk{Id: id, Stream: stream, Dropped: int64(binary.BigEndian.Uint64(buf))}) //nolint:gosec // a count
+			s.emitTo(ctx, rd, &agentpb.OutputChunk{Id: rd.id, Stream: stream, Dropped: int64(binary.BigEndian.Uint64(buf))}) //nolint:gosec // a count
 			continue
 		}
 		for part := range slices.Chunk(buf[:n], chunkBytes) {
-			s.emit(ctx, &agentpb.OutputChunk{Id: id, Stream: stream, Data: slices.Clone(part)})
+			s.emitTo(ctx, rd, &agentpb.OutputChunk{Id: rd.id, Stream: stream, Data: slices.Clone(part)})
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {

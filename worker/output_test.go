@@ -98,6 +98,56 @@ func TestOutputFollow(t *testing.T) {
 	n.mu.Unlock()
 }
 
+// TestOutputWaitsForASlowReader: no more is on its way to a reader than its window
+// allows, and others get theirs meanwhile.
+func TestOutputWaitsForASlowReader(t *testing.T) {
+	t.Parallel()
+	n, dir := newNode(t), dataDir(t)
+	start(t, n, dir)
+	o := newOrder("/bin/sh", "-c", `head -c 100000 /dev/zero | tr '\0' x`)
+	n.order(o)
+	n.final(o)
+	const chunks = 3
+	window := int64(chunks * (4<<10 + agentpb.ChunkWeight))
+	n.mu.Lock()
+	n.seq++
+	slow := n.seq
+	_ = n.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Output{Output: &agentpb.OutputRequest{
+		Id: slow, Task: agentpb.FromTask(o.Task), Window: window,
+	}}})
+	n.mu.Unlock()
+	whole := func(id uint64) func() bool {
+		return func() bool {
+			out, _, eof, problem := n.text(id)
+			return eof && len(out[1]) == 100_000 && problem == ""
+		}
+	}
+	n.await("the output of another reader", whole(n.read(o, false)))
+	n.await("what the window allows", func() bool {
+		out, _, eof, _ := n.text(slow)
+		if len(out[1]) > chunks*4<<10 || eof {
+			t.Fatalf("%d bytes, end %v", len(out[1]), eof)
+		}
+		return len(out[1]) == chunks*4<<10
+	})
+	n.mu.Lock()
+	_ = n.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_OutputMore{OutputMore: &agentpb.OutputMore{Id: slow, Taken: window}}})
+	n.mu.Unlock()
+	n.await("as much again", func() bool {
+		out, _, _, _ := n.text(slow)
+		return len(out[1]) == 2*chunks*4<<10
+	})
+	n.mu.Lock()
+	for range 100_000 / (chunks * 4 << 10) {
+		_ = n.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_OutputMore{OutputMore: &agentpb.OutputMore{Id: slow, Taken: window}}})
+	}
+	n.mu.Unlock()
+	n.await("the rest", func() bool { // more than the window at once counts as the window
+		_ = n.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_OutputMore{OutputMore: &agentpb.OutputMore{Id: slow, Taken: window}}})
+		return whole(slow)()
+	})
+}
+
 func TestOutputClean(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -152,7 +202,7 @@ func TestOutputParts(t *testing.T) {
 			t.Fatal("fits, but was cut")
 		}
 	})
-	if o := output(shim.Part{Head: []byte("a\xff\xfeb"), Bytes: 4}); o.Head != "a?b" {
+	if o := output(shim.Part{Head: []byte("a\xff\xfeb"), Bytes: 4}); o.Head != "a\uFFFD\uFFFDb" {
 		t.Errorf("head = %q", o.Head)
 	}
 }

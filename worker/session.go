@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,6 +50,10 @@ func (m *Minion) serveSessions(ctx context.Context) {
 				return
 			}
 			m.log.Info("no session", zap.String("server", addr), zap.Error(err))
+			if strings.Contains(err.Error(), agentpb.Revoked) {
+				m.log.Error("this minion's certificate was revoked: it gets no orders until it has joined anew, by a token that is made from now on, or by approval with a new key",
+					zap.String("minion", string(m.cfg.ID)))
+			}
 			servers.lost(addr)
 			if servers.follow(addr, err) {
 				m.log.Error("another live process has this minion's id; give each minion its own", zap.String("minion", string(m.cfg.ID)), zap.Error(err))
@@ -91,6 +96,18 @@ func refused(st stream, err error) error {
 		}
 	}
 	return r
+}
+
+// plainly says what is wrong where one side encrypts and the other does not.
+func (m *Minion) plainly(addr string, err error) error {
+	text := err.Error()
+	switch {
+	case m.deps.Transport == nil && strings.Contains(text, "error reading server preface"):
+		return fmt.Errorf("the server at %s closes plain connections: it speaks TLS, or is no node; leave --insecure out, and join by a token (carillon minions token): %w", addr, err)
+	case m.deps.Transport != nil && strings.Contains(text, "first record does not look like a TLS handshake"):
+		return fmt.Errorf("the server at %s does not speak TLS: it runs with --insecure, or is no node: %w", addr, err)
+	}
+	return err
 }
 
 // errNoSession is wrapped by what went wrong before a node's welcome.
@@ -211,8 +228,8 @@ type session struct {
 
 	readers sync.WaitGroup
 	mu      sync.Mutex
-	// mu guards cancels: what ends the reading of an output, by request id.
-	cancels map[uint64]context.CancelFunc
+	// mu guards readings: outputs that are being read, by request id.
+	readings map[uint64]*reading
 }
 
 // runSession connects to addr and serves until the stream ends.
@@ -241,7 +258,7 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 		first, err = st.Recv() // tells why, also when Send has failed
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNoSession, refused(st, err))
+		return fmt.Errorf("%w: %w", errNoSession, refused(st, m.plainly(addr, err)))
 	}
 	received := time.Now()
 	w := first.GetWelcome()
@@ -253,7 +270,7 @@ func (m *Minion) runSession(ctx context.Context, addr string, servers *serverLis
 	servers.learn(w.GetServers())
 	s := &session{
 		m: m, stream: st, beat: time.Duration(w.GetBeatEvery()), chunks: make(chan *agentpb.OutputChunk),
-		drain: make(chan time.Duration, 1), cancels: map[uint64]context.CancelFunc{},
+		drain: make(chan time.Duration, 1), readings: map[uint64]*reading{},
 		edition: edition,
 	}
 	if s.beat <= 0 {
@@ -448,8 +465,14 @@ func (s *session) receive(sctx context.Context, servers *serverList) error {
 			s.readOutput(sctx, b.Output)
 		case *agentpb.ToMinion_OutputCancel:
 			s.mu.Lock()
-			if cancel := s.cancels[b.OutputCancel.GetId()]; cancel != nil {
-				cancel()
+			if r := s.readings[b.OutputCancel.GetId()]; r != nil {
+				r.cancel()
+			}
+			s.mu.Unlock()
+		case *agentpb.ToMinion_OutputMore:
+			s.mu.Lock()
+			if r := s.readings[b.OutputMore.GetId()]; r != nil {
+				r.add(b.OutputMore.GetTaken())
 			}
 			s.mu.Unlock()
 		case *agentpb.ToMinion_Update:

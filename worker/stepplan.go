@@ -99,7 +99,7 @@ func (m *Minion) addSteps(r *job.Report, key taskKey, o *job.Order) {
 			continue
 		}
 		if r.Reason = fmt.Sprintf("step %s: exit code %d", st.Name, st.ExitCode); st.State == job.StateTimedOut {
-			r.Reason = fmt.Sprintf("step %s: ran longer than its timeout and was ended", st.Name)
+			r.Reason = fmt.Sprintf("step %s: exceeded its timeout and was killed", st.Name)
 		}
 		return
 	}

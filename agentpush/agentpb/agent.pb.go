@@ -309,6 +309,7 @@ type ToMinion struct {
 	//	*ToMinion_Output
 	//	*ToMinion_Drain
 	//	*ToMinion_OutputCancel
+	//	*ToMinion_OutputMore
 	//	*ToMinion_Update
 	//	*ToMinion_Text
 	Body          isToMinion_Body `protobuf_oneof:"body"`
@@ -407,6 +408,15 @@ func (x *ToMinion) GetOutputCancel() *OutputCancel {
 	return nil
 }
 
+func (x *ToMinion) GetOutputMore() *OutputMore {
+	if x != nil {
+		if x, ok := x.Body.(*ToMinion_OutputMore); ok {
+			return x.OutputMore
+		}
+	}
+	return nil
+}
+
 func (x *ToMinion) GetUpdate() *Update {
 	if x != nil {
 		if x, ok := x.Body.(*ToMinion_Update); ok {
@@ -453,6 +463,10 @@ type ToMinion_OutputCancel struct {
 	OutputCancel *OutputCancel `protobuf:"bytes,6,opt,name=output_cancel,json=outputCancel,proto3,oneof"`
 }
 
+type ToMinion_OutputMore struct {
+	OutputMore *OutputMore `protobuf:"bytes,7,opt,name=output_more,json=outputMore,proto3,oneof"`
+}
+
 type ToMinion_Update struct {
 	Update *Update `protobuf:"bytes,50,opt,name=update,proto3,oneof"`
 }
@@ -472,6 +486,8 @@ func (*ToMinion_Output) isToMinion_Body() {}
 func (*ToMinion_Drain) isToMinion_Body() {}
 
 func (*ToMinion_OutputCancel) isToMinion_Body() {}
+
+func (*ToMinion_OutputMore) isToMinion_Body() {}
 
 func (*ToMinion_Update) isToMinion_Body() {}
 
@@ -2080,7 +2096,11 @@ type OutputRequest struct {
 	Id   uint64  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Task *TaskID `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
 	// follow: go on until the task ends.
-	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	Follow bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	// window is how much may be on its way to the reader: each chunk counts as its
+	// data and 256 bytes. The minion waits for OutputMore when it is used up; 0: it
+	// does not wait.
+	Window        int64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2136,6 +2156,66 @@ func (x *OutputRequest) GetFollow() bool {
 	return false
 }
 
+func (x *OutputRequest) GetWindow() int64 {
+	if x != nil {
+		return x.Window
+	}
+	return 0
+}
+
+// OutputMore tells that a reader has taken so much of what the window counts.
+type OutputMore struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Taken         int64                  `protobuf:"varint,2,opt,name=taken,proto3" json:"taken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputMore) Reset() {
+	*x = OutputMore{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputMore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputMore) ProtoMessage() {}
+
+func (x *OutputMore) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputMore.ProtoReflect.Descriptor instead.
+func (*OutputMore) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *OutputMore) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *OutputMore) GetTaken() int64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
 type OutputCancel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2145,7 +2225,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2237,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2250,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -2196,7 +2276,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2288,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2301,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -2277,7 +2357,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2369,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2382,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Drain) GetServers() []string {
@@ -2332,7 +2412,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2424,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2437,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -2415,7 +2495,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2507,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2520,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -2500,7 +2580,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2592,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2605,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -2617,7 +2697,7 @@ type Fan struct {
 
 func (x *Fan) Reset() {
 	*x = Fan{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2709,7 @@ func (x *Fan) String() string {
 func (*Fan) ProtoMessage() {}
 
 func (x *Fan) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2722,7 @@ func (x *Fan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fan.ProtoReflect.Descriptor instead.
 func (*Fan) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Fan) GetOrder() *Order {
@@ -2669,7 +2749,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2681,7 +2761,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2694,7 +2774,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -2723,7 +2803,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +2815,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +2828,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -2773,7 +2853,7 @@ type TimeRequest struct {
 
 func (x *TimeRequest) Reset() {
 	*x = TimeRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2865,7 @@ func (x *TimeRequest) String() string {
 func (*TimeRequest) ProtoMessage() {}
 
 func (x *TimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2878,7 @@ func (x *TimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRequest.ProtoReflect.Descriptor instead.
 func (*TimeRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
 }
 
 type TimeResponse struct {
@@ -2812,7 +2892,7 @@ type TimeResponse struct {
 
 func (x *TimeResponse) Reset() {
 	*x = TimeResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +2904,7 @@ func (x *TimeResponse) String() string {
 func (*TimeResponse) ProtoMessage() {}
 
 func (x *TimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +2917,7 @@ func (x *TimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeResponse.ProtoReflect.Descriptor instead.
 func (*TimeResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TimeResponse) GetWallClock() int64 {
@@ -2862,7 +2942,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +2954,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +2967,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
 }
 
 type StatusResponse struct {
@@ -2900,7 +2980,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2912,7 +2992,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2925,7 +3005,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -2955,14 +3035,16 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x04Text\x12\x16\n" +
 	"\x06sha256\x18\x01 \x01(\tR\x06sha256\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05error\"\xc2\x03\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\x84\x04\n" +
 	"\bToMinion\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.carillon.agent.v1.WelcomeH\x00R\awelcome\x120\n" +
 	"\x05offer\x18\x02 \x01(\v2\x18.carillon.agent.v1.OfferH\x00R\x05offer\x12*\n" +
 	"\x03ack\x18\x03 \x01(\v2\x16.carillon.agent.v1.AckH\x00R\x03ack\x12:\n" +
 	"\x06output\x18\x04 \x01(\v2 .carillon.agent.v1.OutputRequestH\x00R\x06output\x120\n" +
 	"\x05drain\x18\x05 \x01(\v2\x18.carillon.agent.v1.DrainH\x00R\x05drain\x12F\n" +
-	"\routput_cancel\x18\x06 \x01(\v2\x1f.carillon.agent.v1.OutputCancelH\x00R\foutputCancel\x123\n" +
+	"\routput_cancel\x18\x06 \x01(\v2\x1f.carillon.agent.v1.OutputCancelH\x00R\foutputCancel\x12@\n" +
+	"\voutput_more\x18\a \x01(\v2\x1d.carillon.agent.v1.OutputMoreH\x00R\n" +
+	"outputMore\x123\n" +
 	"\x06update\x182 \x01(\v2\x19.carillon.agent.v1.UpdateH\x00R\x06update\x12-\n" +
 	"\x04text\x18\x1e \x01(\v2\x17.carillon.agent.v1.TextH\x00R\x04textB\x06\n" +
 	"\x04body\"\xaf\x02\n" +
@@ -3125,11 +3207,16 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"6\n" +
 	"\x03Ack\x12/\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"f\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"~\n" +
 	"\rOutputRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
 	"\x04task\x18\x02 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow\"\x1e\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x16\n" +
+	"\x06window\x18\x04 \x01(\x03R\x06window\"2\n" +
+	"\n" +
+	"OutputMore\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05taken\x18\x02 \x01(\x03R\x05taken\"\x1e\n" +
 	"\fOutputCancel\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x8b\x01\n" +
 	"\vOutputChunk\x12\x0e\n" +
@@ -3201,7 +3288,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
@@ -3226,29 +3313,30 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Output)(nil),           // 20: carillon.agent.v1.Output
 	(*Ack)(nil),              // 21: carillon.agent.v1.Ack
 	(*OutputRequest)(nil),    // 22: carillon.agent.v1.OutputRequest
-	(*OutputCancel)(nil),     // 23: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 24: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 25: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 26: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 27: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 28: carillon.agent.v1.Batch
-	(*Fan)(nil),              // 29: carillon.agent.v1.Fan
-	(*LiveRunsRequest)(nil),  // 30: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 31: carillon.agent.v1.LiveRunsResponse
-	(*TimeRequest)(nil),      // 32: carillon.agent.v1.TimeRequest
-	(*TimeResponse)(nil),     // 33: carillon.agent.v1.TimeResponse
-	(*StatusRequest)(nil),    // 34: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 35: carillon.agent.v1.StatusResponse
-	nil,                      // 36: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 37: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 38: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 39: carillon.agent.v1.Step.EnvEntry
+	(*OutputMore)(nil),       // 23: carillon.agent.v1.OutputMore
+	(*OutputCancel)(nil),     // 24: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 25: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 26: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 27: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 28: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 29: carillon.agent.v1.Batch
+	(*Fan)(nil),              // 30: carillon.agent.v1.Fan
+	(*LiveRunsRequest)(nil),  // 31: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 32: carillon.agent.v1.LiveRunsResponse
+	(*TimeRequest)(nil),      // 33: carillon.agent.v1.TimeRequest
+	(*TimeResponse)(nil),     // 34: carillon.agent.v1.TimeResponse
+	(*StatusRequest)(nil),    // 35: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 36: carillon.agent.v1.StatusResponse
+	nil,                      // 37: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 38: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 39: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 40: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
 	10, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
 	18, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	24, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	25, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
 	5,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
 	8,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
 	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
@@ -3256,56 +3344,57 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
 	21, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
 	22, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	25, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	23, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	7,  // 13: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
-	2,  // 14: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
-	5,  // 15: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	36, // 16: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	37, // 17: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
-	12, // 18: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
-	16, // 19: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
-	17, // 20: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
-	11, // 21: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	38, // 22: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
-	15, // 23: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
-	13, // 24: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	39, // 25: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
-	11, // 26: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
-	11, // 27: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
-	19, // 28: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
-	11, // 29: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	20, // 30: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	20, // 31: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
-	14, // 32: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
-	11, // 33: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	11, // 34: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	27, // 35: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	28, // 36: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	12, // 37: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	16, // 38: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	17, // 39: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	11, // 40: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	19, // 41: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	29, // 42: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
-	12, // 43: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
-	0,  // 44: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	26, // 45: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	30, // 46: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	32, // 47: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
-	34, // 48: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	22, // 49: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 50: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	26, // 51: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	31, // 52: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	33, // 53: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
-	35, // 54: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	24, // 55: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	50, // [50:56] is the sub-list for method output_type
-	44, // [44:50] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	26, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	24, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	23, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
+	7,  // 14: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
+	2,  // 15: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
+	5,  // 16: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
+	37, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	38, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	12, // 19: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
+	16, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
+	17, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
+	11, // 22: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
+	39, // 23: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	15, // 24: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
+	13, // 25: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
+	40, // 26: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	11, // 27: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
+	11, // 28: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
+	19, // 29: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
+	11, // 30: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
+	20, // 31: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	20, // 32: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	14, // 33: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
+	11, // 34: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	11, // 35: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
+	28, // 36: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	29, // 37: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	12, // 38: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	16, // 39: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	17, // 40: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	11, // 41: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	19, // 42: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	30, // 43: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
+	12, // 44: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
+	0,  // 45: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	27, // 46: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	31, // 47: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	33, // 48: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
+	35, // 49: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	22, // 50: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 51: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	27, // 52: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	32, // 53: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	34, // 54: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
+	36, // 55: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	25, // 56: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	51, // [51:57] is the sub-list for method output_type
+	45, // [45:51] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -3329,22 +3418,23 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Output)(nil),
 		(*ToMinion_Drain)(nil),
 		(*ToMinion_OutputCancel)(nil),
+		(*ToMinion_OutputMore)(nil),
 		(*ToMinion_Update)(nil),
 		(*ToMinion_Text)(nil),
 	}
 	file_agentpush_agentpb_agent_proto_msgTypes[9].OneofWrappers = []any{}
-	file_agentpush_agentpb_agent_proto_msgTypes[26].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[27].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[28].OneofWrappers = []any{}
+	file_agentpush_agentpb_agent_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

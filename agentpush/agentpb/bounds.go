@@ -11,6 +11,9 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// Revoked is what ends the session of a minion whose certificate was revoked.
+const Revoked = "the minion's certificate was revoked"
+
 // Bounds of what a minion may tell a node. Nodes end a session that goes beyond
 // them, so minions keep to them: what is too long is cut, and says so.
 const (
@@ -38,6 +41,9 @@ const (
 	MaxSignal = 64
 	// MaxChunk is the most output that goes into one message.
 	MaxChunk = 16 << 10
+	// ChunkWeight is what a chunk of output counts in a reader's window beside its
+	// data.
+	ChunkWeight = 256
 	// MaxFetch is how many texts one message may ask for: as many as one order has.
 	MaxFetch = job.MaxSteps + 1
 	// MaxTroubles and MaxTrouble bound what troubles a minion: how many words, and

@@ -46,12 +46,16 @@ func main() {
 func run(ctx context.Context, args []string) int {
 	flags := pflag.NewFlagSet("scheduler", pflag.ContinueOnError)
 	configs.SchedulerFlags(flags)
-	showVersion := flags.Bool("version", false, "print the version and end")
+	showVersion := flags.Bool("version", false, "print the version and exit")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
 		}
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
+		return 2
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "scheduler: unexpected argument %q; settings are flags, see --help\n", flags.Arg(0))
 		return 2
 	}
 	if *showVersion {

@@ -20,6 +20,7 @@ func (s *Store) record(r *job.Run) (etcdkv.SegmentRecord, error) {
 	}
 	small := *r
 	small.Tasks = slices.Clone(r.Tasks)
+	small.Attempts, small.AttemptsLeftOut = nil, r.AttemptsLeftOut+len(r.Attempts)
 	for _, limit := range []int{shrunkOutput, 0} {
 		for i := range small.Tasks {
 			t := &small.Tasks[i]

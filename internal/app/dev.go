@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
@@ -32,7 +34,9 @@ type devOptions struct {
 	apiHosts   []string
 	peerListen string
 	noExamples bool
-	logLevel   string
+	openAPI    bool
+	version    bool
+	log        configs.Log
 }
 
 func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
@@ -44,7 +48,10 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringSliceVar(&o.apiHosts, "api-host", nil, "`NAME` or address by which the API may be asked, besides loopback and --listen; may be given several times")
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
-	fs.StringVar(&o.logLevel, "log-level", "error", "debug, info, warn or error")
+	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, without encryption and access rights")
+	fs.StringVar(&o.log.Level, "log-level", cmp.Or(os.Getenv("CARILLON_LOG_LEVEL"), "error"), "debug, info, warn or error")
+	fs.StringVar(&o.log.Format, "log-format", cmp.Or(os.Getenv("CARILLON_LOG_FORMAT"), "console"), "console or json")
+	fs.BoolVar(&o.version, "version", false, "print the version and exit")
 	return fs
 }
 
@@ -60,12 +67,20 @@ func devDataDir() string {
 // and page in one process, until ctx ends. It returns the exit code.
 func Dev(ctx context.Context, build Build, args []string, stdout, stderr io.Writer) int {
 	var o devOptions
-	if err := devFlags(&o, stderr).Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return 0
-		}
+	fs := devFlags(&o, stderr)
+	err := fs.Parse(args)
+	if err == nil && fs.NArg() > 0 {
+		err = fmt.Errorf("unexpected argument %q; see `carillon dev --help`", fs.Arg(0))
+	}
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return 0
+	case err != nil:
 		_, _ = fmt.Fprintln(stderr, "carillon dev:", err)
 		return 2
+	case o.version:
+		_, _ = fmt.Fprintln(stdout, "carillon", build.Version, build.Commit, runtime.Version())
+		return 0
 	}
 	if err := dev(ctx, &o, build, stdout); err != nil {
 		_, _ = fmt.Fprintln(stderr, "carillon dev:", err)
@@ -83,7 +98,7 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 		defer func() { _ = os.RemoveAll(dir) }()
 		o.dataDir = dir
 	}
-	log, err := configs.Log{Level: o.logLevel, Format: "console"}.NewLogger()
+	log, err := o.log.NewLogger()
 	if err != nil {
 		return err
 	}
@@ -92,7 +107,8 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	}
 	cfg := configs.DefaultScheduler()
 	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
-	cfg.Listen, cfg.PeerListen, cfg.APIHosts = o.listen, o.peerListen, o.apiHosts
+	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
+	cfg.Log = o.log
 	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
 	if err := cfg.Validate(); err != nil {
 		return err

@@ -206,6 +206,15 @@ func (n *Node) names() []string {
 	return names
 }
 
+// authority returns the certificate of the cluster's authority as PEM; empty:
+// connections are plain.
+func (n *Node) authority() string {
+	if n.registrar == nil {
+		return ""
+	}
+	return string(n.registrar.Authority().CertificatePEM())
+}
+
 // hosts are the names by which the API may be asked besides the address that a
 // request comes to.
 func (n *Node) hosts() []string {
@@ -327,7 +336,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}
 	if n.engine, err = scheduler.New(scheduler.Config{
 		Node: node, Identity: identity, Site: cfg.Site, Priority: cfg.Priority, Capacity: cfg.Capacity, Labels: cfg.Labels,
-		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), Version: n.build.Version,
+		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), Version: n.build.Version, Commit: n.build.Commit,
 		Keys: n.keys, Meta: n.meta, LeaseTTL: cfg.LeaseTTL, LookAhead: cfg.LookAhead, Tick: cfg.Tick,
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
@@ -338,7 +347,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}
 	sink.engine.Store(n.engine)
 	if n.control, err = control.New(control.Config{
-		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta,
+		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta, Authority: n.authority(),
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
 		Enrollment: enrollment(n.registrar), Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },

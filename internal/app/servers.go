@@ -81,8 +81,19 @@ const apiPerSecond = 2000
 
 // revoked ends what a minion has open here whose certificate was revoked: its
 // session, and every connection that was opened with the certificate.
+//
+// The session ends at once, and with its reason; the connections a moment later, so
+// that the reason reaches the minion. Nothing is taken from it in between: each call
+// and frame is refused.
 func (n *Node) revoked(id job.MinionID) {
 	n.hub.Revoke(id)
+	time.AfterFunc(farewell, func() { n.closeRevoked(id) })
+}
+
+// farewell is how long the connections of a revoked minion outlast its session.
+const farewell = 200 * time.Millisecond
+
+func (n *Node) closeRevoked(id job.MinionID) {
 	if ended := n.doors.peers.End(auth.KindMinion, string(id), n.registrar.IsRevoked); ended > 0 {
 		n.log.Warn("connections of a revoked minion were closed", zap.String("minion", string(id)), zap.Int("connections", ended))
 	}

@@ -237,12 +237,40 @@ func (a *app) printResults(results []control.ApplyResult, suffix string) error {
 	if a.output == formatTable || a.output == formatWide {
 		for _, r := range results {
 			fmt.Fprintf(a.out, "%s %s%s%s\n", describeResult(r), r.Action, suffix, sinceWhen(r.HoldsFrom))
+			for _, w := range r.Warnings {
+				a.note("warning: %s: %s", describeResult(r), w)
+			}
 		}
+		a.tellDefaults(results)
 		return nil
 	}
 	return printList(a, results, table[control.ApplyResult]{
 		name: func(r control.ApplyResult) string { return r.Namespace + "/" + r.Name },
 	})
+}
+
+// tellDefaults tells which defaults hold, of jobs that have the same in one line.
+func (a *app) tellDefaults(results []control.ApplyResult) {
+	jobs := map[string][]string{}
+	var order []string
+	for _, r := range results {
+		if len(r.Defaults) == 0 {
+			continue
+		}
+		text := strings.Join(r.Defaults, ", ")
+		if jobs[text] == nil {
+			order = append(order, text)
+		}
+		jobs[text] = append(jobs[text], r.Namespace+"/"+r.Name)
+	}
+	for _, text := range order {
+		named := jobs[text]
+		who := "job " + named[0]
+		if n := len(named) - 1; n > 0 {
+			who = fmt.Sprintf("jobs %s and %d more", named[0], n)
+		}
+		a.note("by default: %s (%s)", text, who)
+	}
 }
 
 // describeResult returns "job default/hello".

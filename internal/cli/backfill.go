@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,8 +22,8 @@ type backfillFlags struct {
 }
 
 func (f *backfillFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.from, "from", "", "run the instants after this `TIME` again")
-	cmd.Flags().StringVar(&f.to, "to", "", "... up to and with this `TIME`")
+	cmd.Flags().StringVar(&f.from, "from", "", "run the instants after this `TIME` again: an instant, or one from now as in -2h")
+	cmd.Flags().StringVar(&f.to, "to", "", "... up to and with this `TIME`, such as now")
 	cmd.Flags().DurationVar(&f.every, "every", 0, "start them at least this `DURATION` after one another")
 	cmd.Flags().BoolVar(&f.overlap, "overlap", false, "do not wait for one to end before the next begins")
 	reasonFlag(cmd, &f.reason)
@@ -61,11 +62,11 @@ func (a *app) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params
 	if f.from == "" || f.to == "" {
 		return usagef("give both --from and --to")
 	}
-	from, err := instantFlag("from", f.from)
+	from, err := a.instantFlag("from", f.from)
 	if err != nil {
 		return err
 	}
-	to, err := instantFlag("to", f.to)
+	to, err := a.instantFlag("to", f.to)
 	if err != nil {
 		return err
 	}
@@ -90,12 +91,33 @@ func (a *app) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params
 	return printOne(a, v, a.backfillTable())
 }
 
-func instantFlag(name, text string) (time.Time, error) {
+// instantFlag reads an instant, or a time from now, as "now", "-2h" or "+30m".
+func (a *app) instantFlag(name, text string) (time.Time, error) {
+	if t, ok := a.fromNow(text); ok {
+		return t, nil
+	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return t, usagef("--%s %q: want an instant such as 2027-01-31T09:30:00Z", name, text)
+		return t, usagef("--%s %q: want an instant such as 2027-01-31T09:30:00Z, or one from now, such as -2h, or now", name, text)
 	}
 	return t, nil
+}
+
+// fromNow reads a time from now: "now", "-2h" or "+30m", and days as in "-7d".
+func (a *app) fromNow(text string) (time.Time, bool) {
+	if text == "now" {
+		return a.now(), true
+	}
+	if !strings.HasPrefix(text, "-") && !strings.HasPrefix(text, "+") {
+		return time.Time{}, false
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil {
+			return a.now().AddDate(0, 0, n), true
+		}
+	}
+	d, err := time.ParseDuration(text)
+	return a.now().Add(d), err == nil
 }
 
 func (c *client) backfills(ctx context.Context) ([]control.BackfillView, error) {
@@ -107,7 +129,7 @@ func (c *client) backfills(ctx context.Context) ([]control.BackfillView, error) 
 func (a *app) getBackfillsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backfills", Aliases: []string{"backfill"}, Args: noArgs,
-		Short:   "List windows of schedules that are being run again",
+		Short:   "List windows of schedules that are being run again, and those that were",
 		Example: "  carillon get backfills",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all, err := a.client.backfills(cmd.Context())
@@ -138,13 +160,16 @@ func (a *app) deleteBackfillCommand() *cobra.Command {
 
 func (a *app) backfillTable() table[control.BackfillView] {
 	type view = control.BackfillView
-	return table[view]{none: "no backfill goes on", name: func(v view) string { return v.ID }, columns: []column[view]{
+	return table[view]{none: "no backfills", name: func(v view) string { return v.ID }, columns: []column[view]{
 		{head: "ID", cell: func(v view) string { return v.ID }},
 		{head: "JOB", cell: func(v view) string { return v.Key.String() }},
 		{head: "FROM", cell: func(v view) string { return a.stamp(v.From) }},
 		{head: "TO", cell: func(v view) string { return a.stamp(v.To) }},
 		{head: "DONE", cell: func(v view) string { return orDash(a.stamp(v.Done)) }},
 		{head: "LEFT", cell: func(v view) string { return fmt.Sprint(v.Left) }},
+		{head: "STATE", cell: func(v view) string { return v.State }},
+		{head: "ENDED", cell: func(v view) string { return a.stamp(v.EndedAt) }},
+		{head: "WHY", wide: true, cell: func(v view) string { return v.EndedWhy }},
 		{head: "BY", wide: true, cell: func(v view) string { return v.By }},
 		{head: "REASON", wide: true, cell: func(v view) string { return v.Reason }},
 	}}

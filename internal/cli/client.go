@@ -257,6 +257,9 @@ func (c *client) runs(ctx context.Context, q control.RunQuery) (control.RunPage,
 	set(v, "job", q.Job)
 	set(v, "state", string(q.State))
 	set(v, "cursor", q.Cursor)
+	if q.Count {
+		v.Set("count", "true")
+	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
 	}
@@ -318,6 +321,8 @@ type outputLine struct {
 	Minion job.MinionID `json:"minion"`
 	Stream int          `json:"stream"`
 	Data   []byte       `json:"data"`
+	// LeftOut, unless 0, says that so many bytes are missing before Data.
+	LeftOut int64 `json:"leftOut"`
 	lastLine
 }
 

@@ -2,16 +2,19 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -21,12 +24,13 @@ const describedInstants = 5
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe WHAT NAME", GroupID: groupJobs,
-		Short:   "Tell all about a job, a group, a script, a minion, a run or a fire",
+		Short:   "Show details of a job, a run, a fire, a group, a host group, a script, a calendar, a lock, a minion or a node",
 		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z\n  carillon describe fire backup@2027-01-31T02:30:00Z",
 		RunE:    needsNoun,
 	}
 	cmd.AddCommand(
 		a.describeGroupCommand(), a.describeFireCommand(), a.describeScriptCommand(), a.describeMinionCommand(),
+		a.describeNodeCommand(), a.describeCalendarCommand(), a.describeHostGroupCommand(), a.describeLockCommand(),
 		&cobra.Command{
 			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
 			Short:   "Tell when and where a job runs, and how its last runs went",
@@ -40,7 +44,7 @@ func (a *app) describeCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return a.describeJob(view)
+				return a.describeJob(cmd.Context(), view)
 			},
 		},
 		&cobra.Command{
@@ -59,25 +63,28 @@ func (a *app) describeCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) describeJob(v control.JobView) error {
-	return a.describe(v, v.Key().String(), func() error { return a.jobText(v) })
+func (a *app) describeJob(ctx context.Context, v control.JobView) error {
+	return a.describe(v, v.Key().String(), func() error { return a.jobText(ctx, v) })
 }
 
-func (a *app) jobText(v control.JobView) error {
+func (a *app) jobText(ctx context.Context, v control.JobView) error {
 	s := &v.Spec
 	f := newFields(a.out, "")
 	f.add("Job", v.Key().String())
 	f.add("Group", s.Group)
 	f.add("Enabled", yesNo(s.IsEnabled()))
-	if p := v.Paused; p != nil {
-		f.add("Paused", strings.TrimSpace(fmt.Sprintf("(%s) since %s by %s: %s", p.Scope, a.stamp(p.Since), p.By, p.Reason)))
+	for i := range v.Pauses {
+		f.add("Paused", a.pausedText(&v.Pauses[i]))
 	}
 	if v.Aside != nil {
 		f.add("Set aside", fmt.Sprintf("since %s: %s", a.stamp(v.Aside.Since), v.Aside.Reason))
 	}
 	f.add("Schedule", schedules(*s))
 	f.add("In words", strings.Join(v.Words, "; "))
-	f.add("Time zone", zoneName(*s))
+	f.add("Time zone", zoneText(s))
+	f.add("Bounds", a.boundsText(&v.Job))
+	f.add("Jitter", orNone(s.Jitter))
+	f.add("Calendars", strings.Join(s.Calendars, ", "))
 	f.add("Dialect", string(s.Dialect))
 	f.add("After", afterText(s.After))
 	if s.Watch != nil {
@@ -93,7 +100,7 @@ func (a *app) jobText(v control.JobView) error {
 	f.add("Environment", pairs(s.Env))
 	f.add("Target", targetText(s.Target))
 	f.add("At a time", capsText(&s.Rollout))
-	f.add("Timeout", cmp.Or(time.Duration(s.Timeout), job.DefaultTimeout).String())
+	f.add("Timeout", timeoutText(s))
 	f.add("Lost after", s.EffectiveLostAfter().String())
 	f.add("Retry", retryText(s.Retry))
 	f.add("Overlap", string(cmp.Or(s.Overlap, job.OverlapSkip)))
@@ -104,26 +111,69 @@ func (a *app) jobText(v control.JobView) error {
 	f.add("Created", a.stamp(v.CreatedAt))
 	f.add("Updated", fmt.Sprintf("%s (generation %d)", orDash(a.stamp(v.UpdatedAt)), v.Generation))
 	f.add("UID", v.UID.String())
-	f.add("Shard", v.Shard.String())
+	f.add("Shard", shardText(v.Shard, s.Group))
 	f.flush()
 
 	if s.Script != nil {
 		fmt.Fprintln(a.out, "\nScript:")
 		printText(a.out, "  ", s.Script.Source)
 	}
-	if s.IsEnabled() && len(s.Schedules) > 0 {
-		up, err := upcomingOf(v.Job, a.now(), describedInstants)
+	if len(s.Schedules) > 0 {
+		up, err := a.upcomingOf(ctx, v.Key(), time.Time{}, describedInstants)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(a.out, "\nNext:")
-		a.printInstants(up)
+		if len(up.next) > 0 || up.ends != "" {
+			fmt.Fprintln(a.out, "\nNext:")
+			a.printInstants(up)
+		}
 	}
 	if len(v.Last) > 0 {
 		fmt.Fprintln(a.out, "\nLast runs:")
 		return printTable(a.out, v.Last, a.runTable(false, "").columns, a.output == formatWide, "  ")
 	}
 	return nil
+}
+
+// shardText names a shard: the number of a group's says nothing.
+func shardText(id job.ShardID, group string) string {
+	switch {
+	case !id.IsGroup():
+		return id.String()
+	case group == "":
+		return "that of its group"
+	}
+	return "that of group " + group
+}
+
+// pausedText tells of a pause.
+func (a *app) pausedText(p *etcdkv.Pause) string {
+	text := fmt.Sprintf("(%s) since %s", p.Scope, a.stamp(p.Since))
+	if !p.Until.IsZero() {
+		text += " until " + a.stamp(p.Until)
+	}
+	if p.By != "" {
+		text += " by " + p.By
+	}
+	if p.Reason != "" {
+		text += ": " + p.Reason
+	}
+	return text
+}
+
+// boundsText tells from when to when, and how often, a schedule holds.
+func (a *app) boundsText(j *job.Job) string {
+	var out []string
+	if t := j.Spec.StartAt; t != nil {
+		out = append(out, "from "+a.stamp(*t))
+	}
+	if t := j.Spec.EndAt; t != nil {
+		out = append(out, "to "+a.stamp(*t))
+	}
+	if n := j.Spec.Count; n > 0 {
+		out = append(out, fmt.Sprintf("%d times since %s", n, a.stamp(j.CountedFrom)))
+	}
+	return strings.Join(out, ", ")
 }
 
 func afterText(after *job.After) string {
@@ -238,11 +288,12 @@ func (a *app) runText(r job.Run) {
 	f.add("Attempt", fmt.Sprint(r.Attempt))
 	f.add("Fire", fireCell(r))
 	f.add("Node", string(r.Node))
-	f.add("Shard", fmt.Sprintf("%s (token %s)", r.Shard, r.Token))
+	f.add("Shard", fmt.Sprintf("%s (token %s)", shardText(r.Shard, ""), r.Token))
 	f.flush()
 
 	fmt.Fprintln(a.out, "\nTimeline:")
 	a.timeline(r)
+	a.attempts(r)
 	for _, t := range r.Tasks {
 		a.describeTask(t)
 	}
@@ -278,6 +329,32 @@ func (a *app) timeline(r job.Run) {
 		fmt.Fprintln(tw, line)
 	}
 	_ = tw.Flush() // the sink below keeps the error
+}
+
+// attempts prints the attempts that later ones have replaced.
+func (a *app) attempts(r job.Run) {
+	if len(r.Attempts) == 0 {
+		return
+	}
+	fmt.Fprintln(a.out, "\nEarlier attempts:")
+	if r.AttemptsLeftOut > 0 {
+		fmt.Fprintf(a.out, "  (%d older ones are not kept)\n", r.AttemptsLeftOut)
+	}
+	type attempt = job.Attempt
+	_ = printTable(a.out, r.Attempts, []column[attempt]{ // the sink keeps the error
+		{head: "ATTEMPT", cell: func(t attempt) string { return strconv.Itoa(t.Attempt) }},
+		{head: "MINION", cell: func(t attempt) string { return string(t.Minion) }},
+		{head: "STATE", cell: func(t attempt) string { return string(t.State) }},
+		{head: "STARTED", cell: func(t attempt) string { return a.exact(t.StartedAt) }},
+		{head: "TOOK", cell: func(t attempt) string { return span(t.StartedAt, t.EndedAt) }},
+		{head: "EXIT", cell: func(t attempt) string {
+			if t.Exit == nil {
+				return ""
+			}
+			return exitText(t.Exit)
+		}},
+		{head: "REASON", cell: func(t attempt) string { return t.Reason }},
+	}, false, "  ")
 }
 
 // punctual says how late a run began, or how early, which a clock that was wrong has
@@ -321,7 +398,7 @@ func (a *app) describeTask(t job.Task) {
 
 func exitText(e *job.Exit) string {
 	if e.Signal != "" {
-		return "killed by " + e.Signal
+		return fmt.Sprintf("code %d (killed by %s)", e.ShellCode(), e.Signal)
 	}
 	return fmt.Sprintf("code %d", e.Code)
 }
@@ -334,7 +411,7 @@ func (a *app) printOutput(name string, o job.Output) {
 	fmt.Fprintf(a.out, "  %s (%d bytes):\n", name, o.Bytes)
 	printText(a.out, "    ", o.Head)
 	if o.Truncated {
-		fmt.Fprintf(a.out, "    ... %d bytes are left out; see `carillon logs` ...\n", o.Bytes-int64(len(o.Head)+len(o.Tail)))
+		fmt.Fprintf(a.out, "    ... %d bytes are left out; see `carillon logs` ...\n", o.LeftOut())
 	}
 	if o.Tail != "" {
 		printText(a.out, "    ", o.Tail)

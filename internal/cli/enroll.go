@@ -16,12 +16,36 @@ import (
 
 // minionOrders are the verbs below `minions` about who may connect.
 func (a *app) minionOrders() []*cobra.Command {
-	return []*cobra.Command{a.queuesCommand(), a.updateCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.labelCommand(), a.certificatesCommand(),
+	return []*cobra.Command{a.queuesCommand(), a.updateCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.labelCommand(), a.certificatesCommand(), a.authorityCommand(),
 		a.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", http.MethodPost, "reject"),
 		a.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
 			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", http.MethodPost, "revoke"),
 		a.minionOrder("forget", "forgotten", "Forget a minion that is not connected",
 			"Forget a minion that is not connected, so that it is listed no more. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", http.MethodDelete, ""),
+	}
+}
+
+// authorityCommand is `minions authority`.
+func (a *app) authorityCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "authority", Aliases: []string{"ca"}, Args: noArgs,
+		Short: "Print the certificate of the cluster's authority",
+		Long: "Print the certificate of the cluster's authority, as PEM: a minion that joins by\n" +
+			"approval knows the right cluster by it (`worker --ca FILE`). It is no secret, but it\n" +
+			"has to reach the minion's host unchanged; its SHA-256 is printed to compare.",
+		Example: "  carillon minions authority > ca.pem\n  worker --servers node1:7420 --ca ca.pem",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var v control.AuthorityView
+			if err := a.client.get(cmd.Context(), &v, nil, "v1", "authority"); err != nil {
+				return err
+			}
+			if a.asObject() {
+				return a.printValue(v)
+			}
+			fmt.Fprint(a.out, v.Certificate)
+			a.note("SHA-256 %s, good until %s", v.SHA256, a.stamp(v.ExpiresAt))
+			return nil
+		},
 	}
 }
 
@@ -88,7 +112,7 @@ func (a *app) tokenCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how `LONG` it lasts")
+	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "token lifetime, as a `DURATION`")
 	cmd.Flags().IntVar(&uses, "uses", 1, "how many minions it enrolls, `N`")
 	cmd.Flags().StringToStringVar(&labels, "label", nil, "label that is granted to the minions, as `KEY=VALUE`; may be given several times")
 	cmd.Flags().StringVar(&minions, "minions", "", "a `GLOB` that the names of the minions must match")

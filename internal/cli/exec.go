@@ -38,6 +38,8 @@ type execFlags struct {
 	pause                          time.Duration
 	maxPer, clusterMaxPer          []string
 	keepGoing, live, detach        bool
+	allowMissing                   bool
+	minSuccess                     string
 }
 
 func (a *app) execCommand() *cobra.Command {
@@ -50,9 +52,12 @@ minions that wrote the same are shown as one block, when all have ended, or with
 --live each line as it comes. The run is in the history like that of any job;
 ` + "`carillon describe run`, `logs`, `cancel` and `redo`" + ` know it.
 
-The exit code is 0 when the command succeeded on all minions that it could be sent
-to (others are told as uncontrollable), 124 when it ran into its --limit somewhere,
-and 1 when it did not succeed somewhere otherwise. With
+The exit code is 0 when the command succeeded on all minions that match, 124 when
+it ran into its --limit somewhere, 1 when it did not succeed somewhere otherwise,
+and 7 when it failed nowhere, and some minions did not answer: they are
+uncontrollable, were not reached in time, or are gone. With --min-success it is 0
+once it succeeded on so many. Names that the target spells out, as web[1-5] does,
+must be known, unless there is --allow-missing. With
 --batch the first failure keeps the rest from being started, unless there is
 --keep-going or --max-failures. An interrupt leaves the run going.`,
 		Example: `  carillon exec --target 'os == "linux" and web*' -- uptime
@@ -85,6 +90,8 @@ and 1 when it did not succeed somewhere otherwise. With
 	flags.StringVar(&f.orderBy, "order-by", "", "the `LABEL` whose values come one after the other, for --order label")
 	flags.StringArrayVar(&f.maxPer, "max-per", nil, "`LABEL=N`: at most N at a time of the minions with the same value")
 	flags.StringArrayVar(&f.clusterMaxPer, "cluster-max-per", nil, "`LABEL=N`: as --max-per, counted over all runs that have it")
+	flags.BoolVar(&f.allowMissing, "allow-missing", false, "names that the target spells out need not be known")
+	flags.StringVar(&f.minSuccess, "min-success", "", "on how many minions it has to succeed, `N` or a share such as 90% (default all)")
 	flags.BoolVarP(&f.live, "live", "l", false, "print each line as it comes, with the minion's name")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "print the run's id, and do not wait")
 	return cmd
@@ -96,13 +103,16 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 		return err
 	}
 	ctx := cmd.Context()
-	v, err := a.client.exec(ctx, a.namespace, spec, a.user(), f.params)
+	v, err := a.client.exec(ctx, a.namespace, spec, a.user(), f.params, f.allowMissing)
 	if err != nil {
 		a.tellWhyNone(ctx, f.target, err)
 		return err
 	}
 	for _, u := range v.Unknown {
-		a.note("no match for want of %s: %d, such as %s", u.Key, u.Hosts, u.First)
+		a.note("%s", wantText(u))
+	}
+	if v.Missing != "" {
+		a.note("no minion is known by the name of %s", v.Missing)
 	}
 	if f.detach {
 		return a.printStarted(started{v.RunID, v.FireID})
@@ -111,7 +121,7 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 	if f.live && (a.output == formatTable || a.output == formatWide) {
 		l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: true, partial: map[source][]byte{}}
 		wait.Go(func() {
-			_ = a.client.output(ctx, v.RunID, "", true, func(line outputLine) { l.print(source{line.Minion, line.Stream}, line.Data) })
+			_ = a.client.output(ctx, v.RunID, "", true, l.line)
 			l.flush() // what is missing is told with the results
 		})
 	}
@@ -120,7 +130,15 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.showExec(ctx, run, f.live)
+	return a.showExec(ctx, run, f.live, f.minSuccess)
+}
+
+// wantText tells of a label or a fact because of whose lack minions do not match.
+func wantText(u target.UnknownKey) string {
+	if u.Hosts == 1 {
+		return fmt.Sprintf("1 minion has no label or fact %q (%s), and does not match", u.Key, oneLine(u.First))
+	}
+	return fmt.Sprintf("%d minions have no label or fact %q (for example %s), and do not match", u.Hosts, u.Key, oneLine(u.First))
 }
 
 // tellWhyNone helps to see why no minion matched.
@@ -132,11 +150,18 @@ func (a *app) tellWhyNone(ctx context.Context, expr string, err error) {
 	if a.client.get(ctx, &v, url.Values{"target": {expr}}, "v1", "minions", "match") != nil {
 		return // the error itself is told
 	}
+	if v.Missing != "" {
+		a.note("no minion is known by the name of %s", v.Missing)
+	}
 	for _, u := range v.Unknown {
-		a.note("no match for want of %s: %d, such as %s", u.Key, u.Hosts, u.First)
+		a.note("%s", wantText(u))
 	}
 	for _, g := range outOfReach(&v) {
-		a.note("%d match and get no orders, such as %s: %s", g.n, g.first, g.reason)
+		what := "1 matching minion takes no orders"
+		if g.n > 1 {
+			what = fmt.Sprintf("%d matching minions take no orders", g.n)
+		}
+		a.note("%s (%s): %s", what, g.hosts, oneLine(g.reason))
 	}
 }
 
@@ -144,6 +169,9 @@ func (a *app) tellWhyNone(ctx context.Context, expr string, err error) {
 func (a *app) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[string]any, error) {
 	var wrong []error
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if _, err := enough(f.minSuccess, 1); err != nil {
+		wrong = append(wrong, err)
+	}
 	if f.target == "" {
 		bad("--target is missing: say on which minions, as in --target 'web*'; '*' stands for all")
 	} else if err := checkTarget(f.target); err != nil {
@@ -254,17 +282,19 @@ func (a *app) readScript(name string) (string, error) {
 	return string(b), nil
 }
 
-func (c *client) exec(ctx context.Context, namespace string, spec map[string]any, by string, params []string) (control.ExecView, error) {
+func (c *client) exec(ctx context.Context, namespace string, spec map[string]any, by string, params []string, allowMissing bool) (control.ExecView, error) {
 	body, err := json.Marshal(map[string]any{
 		"apiVersion": job.APIVersion, "kind": job.KindJob, "metadata": map[string]string{"namespace": namespace, "name": "exec"}, "spec": spec,
 	})
 	if err != nil {
 		return control.ExecView{}, fmt.Errorf("encode command: %w", err)
 	}
+	q := url.Values{"by": {by}, "param": params}
+	if allowMissing {
+		q.Set("allowMissing", "true")
+	}
 	var out control.ExecView
-	err = c.call(ctx, request{
-		method: http.MethodPost, path: []string{"v1", "exec"}, body: body, kind: "application/yaml", query: url.Values{"by": {by}, "param": params},
-	}, &out)
+	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "exec"}, body: body, kind: "application/yaml", query: q}, &out)
 	return out, err
 }
 
@@ -359,7 +389,7 @@ func (b *bar) clear() {
 func (b *bar) end() { b.clear() }
 
 // showExec prints what a command wrote, and where it did not succeed.
-func (a *app) showExec(ctx context.Context, run job.Run, live bool) error {
+func (a *app) showExec(ctx context.Context, run job.Run, live bool, minSuccess string) error {
 	switch {
 	case a.asObject():
 		if err := a.printValue(run); err != nil {
@@ -375,8 +405,49 @@ func (a *app) showExec(ctx context.Context, run job.Run, live bool) error {
 	default:
 		a.tellStates(&run)
 	}
-	a.exitAs(run.State)
+	a.code = execCode(&run, minSuccess)
 	return nil
+}
+
+// enough reads how many of n minions have to succeed, as "3" or "90%"; empty: all.
+func enough(text string, n int) (int, error) {
+	if text == "" {
+		return n, nil
+	}
+	number, isShare := strings.CutSuffix(text, "%")
+	v, err := strconv.Atoi(number)
+	if err != nil || v < 0 || isShare && v > 100 {
+		return 0, fmt.Errorf("--min-success %q: want a number of minions, or a share of them such as 90%%", text)
+	}
+	if isShare {
+		return (v*n + 99) / 100, nil
+	}
+	return v, nil
+}
+
+// execCode is the exit code that follows from how a command ended on its minions.
+func execCode(run *job.Run, minSuccess string) int {
+	good, failed, unheard := 0, 0, 0
+	for i := range run.Tasks {
+		switch run.Tasks[i].State {
+		case job.StateSucceeded:
+			good++
+		case job.StateUncontrollable, job.StateDeliveryTimeout, job.StateExpired, job.StateDropped, job.StateUndeliverable, job.StateIndeterminate:
+			unheard++
+		default:
+			failed++
+		}
+	}
+	need, err := enough(minSuccess, len(run.Tasks))
+	switch {
+	case err == nil && minSuccess != "" && good >= need, good == len(run.Tasks) && good > 0:
+		return 0
+	case run.State == job.StateTimedOut:
+		return exitTimedOut
+	case failed == 0 && unheard > 0:
+		return exitPartly
+	}
+	return exitFailed
 }
 
 // fetchers is how many minions are asked for their full output at a time.
@@ -409,6 +480,9 @@ func (a *app) foldTasks(ctx context.Context, run *job.Run) error {
 			err := a.client.output(ctx, run.RunID, t.Minion, false, func(line outputLine) {
 				mu.Lock()
 				defer mu.Unlock()
+				if line.LeftOut > 0 {
+					a.note("%s", leftOutText(line))
+				}
 				if line.Stream == streamStderr {
 					stderr.Add(string(t.Minion), line.Data)
 				} else {

@@ -21,6 +21,7 @@ const (
 	exitConflict    = 4
 	exitNotAllowed  = 5
 	exitUnavailable = 6
+	exitPartly      = 7
 	exitTimedOut    = 124
 	exitInterrupted = 130
 )
@@ -107,6 +108,8 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		a.note("%s", invalid)
 	case errors.As(err, &api) && len(api.Problems) > 0:
 		a.note("%s", &job.InvalidError{Problems: api.Problems})
+	case strings.HasPrefix(err.Error(), "carillon "): // it names the verb
+		a.note("%s", err)
 	default:
 		a.note("carillon: %s", err)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,6 +36,8 @@ type fake struct {
 	jobs    []control.JobView
 	runs    []job.Run
 	missing []control.MissingRuns // from the first page of runs
+	total   int                   // of all runs, as it tells when it is asked
+	others  map[job.State]int     // what the state leaves out
 	output  []string              // lines of the output stream
 	applied []string              // "file" of every apply that was no dry run
 	given   []string              // the file and the objects of every apply
@@ -60,7 +63,17 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("GET /v1/jobs", f.listJobs)
 	mux.HandleFunc("GET /v1/namespaces/{ns}/jobs/{name}", f.job)
 	mux.HandleFunc("DELETE /v1/namespaces/{ns}/jobs/{name}", f.job)
+	mux.HandleFunc("GET /v1/namespaces/{ns}/jobs/{name}/next", f.next)
 	mux.HandleFunc("POST /v1/namespaces/{ns}/jobs/{name}/run", f.start)
+	for _, verb := range []string{"enable", "disable"} {
+		mux.HandleFunc("POST /v1/namespaces/{ns}/jobs/{name}/"+verb, func(w http.ResponseWriter, r *http.Request) {
+			if f.find(r.PathValue("ns"), r.PathValue("name")) < 0 {
+				refuse(w, http.StatusNotFound, "no such job")
+				return
+			}
+			reply(w, control.ApplyResult{Kind: "Job", Namespace: r.PathValue("ns"), Name: r.PathValue("name"), Action: control.ActionUpdated})
+		})
+	}
 	mux.HandleFunc("GET /v1/groups", f.listGroups)
 	mux.HandleFunc("GET /v1/namespaces/{ns}/groups/{name}", f.group)
 	mux.HandleFunc("DELETE /v1/namespaces/{ns}/groups/{name}", f.group)
@@ -210,6 +223,34 @@ func (f *fake) job(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// next tells the instants of a job's schedule, each one skipped where it is not
+// enabled.
+func (f *fake) next(w http.ResponseWriter, r *http.Request) {
+	i := f.find(r.PathValue("ns"), r.PathValue("name"))
+	if i < 0 {
+		refuse(w, http.StatusNotFound, "no such job")
+		return
+	}
+	j := &f.jobs[i].Job
+	after, err := time.Parse(time.RFC3339Nano, r.URL.Query().Get("after"))
+	if err != nil {
+		after = noon
+	}
+	n, _ := strconv.Atoi(r.URL.Query().Get("count"))
+	if after.Before(j.After) {
+		after = j.After
+	}
+	set, _ := schedule.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
+	v := control.UpcomingView{Schedules: j.Spec.Schedules, Words: set.Words(), TimeZone: orText(j.Spec.TimeZone, "UTC"), Next: []control.Upcoming{}}
+	for _, t := range set.Between(after, after.AddDate(1, 0, 0), n) {
+		v.Next = append(v.Next, control.Upcoming{At: t, StartsAt: t})
+	}
+	if len(set) == 0 {
+		v.Ends = "the job has no schedule"
+	}
+	reply(w, v)
+}
+
 func (f *fake) listGroups(w http.ResponseWriter, r *http.Request) {
 	ns := r.URL.Query().Get("namespace")
 	reply(w, map[string]any{"groups": slices.DeleteFunc(slices.Clone(f.groups), func(v control.GroupView) bool { return ns != "" && v.Namespace != ns })})
@@ -279,6 +320,9 @@ func (f *fake) listRuns(w http.ResponseWriter, r *http.Request) {
 	}
 	if from == 0 {
 		page.Missing = f.missing
+	}
+	if q.Get("count") == "true" {
+		page.Total, page.Others = f.total, f.others
 	}
 	reply(w, page)
 }

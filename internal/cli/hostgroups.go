@@ -23,9 +23,9 @@ func (c *client) deleteHostGroup(ctx context.Context, k job.Key) error {
 
 func (a *app) getHostGroupsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "hostgroups [NAME]", Aliases: []string{"hostgroup"}, Args: atMostOne,
-		Short: "List saved groups of hosts, or show one",
-		Long: "List saved groups of hosts, which targets name as @NAME, or show one. With\n" +
+		Use: "hostgroups [NAME]", Aliases: hostGroupAliases("hostgroup"), Args: atMostOne,
+		Short: "List host groups, or show one",
+		Long: "List host groups, which targets name as @NAME, or show one. With\n" +
 			"-o yaml they are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get hostgroups\n  carillon get hostgroup frontend -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,7 +50,7 @@ func (a *app) getHostGroupsCommand() *cobra.Command {
 func (a *app) hostGroupTable() table[job.HostGroup] {
 	type group = job.HostGroup
 	return table[group]{
-		none: "no groups of hosts; create one with `carillon apply -f FILE`",
+		none: "no host groups; create one with `carillon apply -f FILE`",
 		name: func(g group) string { return g.Name },
 		manifest: func(g group) any {
 			return manifestOf[job.HostGroupSpec]{job.APIVersion, job.KindHostGroup, g.Metadata, g.Spec}
@@ -65,9 +65,9 @@ func (a *app) hostGroupTable() table[job.HostGroup] {
 
 func (a *app) deleteHostGroupsCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
-		Use: "hostgroup NAME...", Aliases: []string{"hostgroups"}, Args: someOf("group of hosts"),
-		Short:   "Delete saved groups of hosts that no other group names",
-		Long:    "Delete saved groups of hosts. One that another group names is not deleted. Jobs\nthat name a deleted one match no minion.",
+		Use: "hostgroup NAME...", Aliases: hostGroupAliases("hostgroups"), Args: someOf("host group"),
+		Short:   "Delete host groups that no other group names",
+		Long:    "Delete host groups. One that another group names is not deleted. Jobs\nthat name a deleted one match no minion.",
 		Example: "  carillon delete hostgroup frontend",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			things := make([]thing, len(args))

@@ -32,7 +32,7 @@ func needsNoun(cmd *cobra.Command, args []string) error {
 	for _, c := range cmd.Commands() {
 		nouns = append(nouns, c.Name())
 	}
-	return usagef("%s what? there are %s", cmd.Name(), strings.Join(nouns, ", "))
+	return usagef("%s: specify a resource: %s", cmd.Name(), strings.Join(nouns, ", "))
 }
 
 func (a *app) getJobsCommand() *cobra.Command {
@@ -122,7 +122,7 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 		columns: []column[view]{
 			{head: "NAME", cell: func(v view) string { return v.Name }},
 			{head: "SCHEDULE", cell: func(v view) string { return schedules(v.Spec) }},
-			{head: "NEXT", cell: func(v view) string { return a.relative(v.NextAt) }},
+			{head: "NEXT", cell: func(v view) string { return a.nextCell(v) }},
 			{head: "LAST", cell: a.lastRun},
 			{head: "RUNNING", cell: runningCell},
 			{head: "ENABLED", cell: func(v view) string { return enabledCell(v) }},
@@ -138,6 +138,17 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 		t.columns = append([]column[view]{{head: "NAMESPACE", cell: func(v view) string { return v.Namespace }}}, t.columns...)
 	}
 	return t
+}
+
+// nextCell tells when a job runs next, or in brackets why it does not.
+func (a *app) nextCell(v control.JobView) string {
+	switch {
+	case v.NextAt.IsZero() && v.NoNext != "":
+		return "(" + v.NoNext + ")"
+	case !v.NextStartsAt.IsZero():
+		return a.relative(v.NextAt) + " +" + short(v.NextStartsAt.Sub(v.NextAt))
+	}
+	return a.relative(v.NextAt)
 }
 
 // lastRun returns "succeeded 3m ago".
@@ -172,6 +183,30 @@ func schedules(s job.Spec) string {
 
 func zoneName(s job.Spec) string { return orText(s.TimeZone, "UTC") }
 
+// zoneText tells that a zone is the default where none is given.
+func zoneText(s *job.Spec) string {
+	if s.TimeZone == "" && len(s.Schedules) > 0 {
+		return "UTC (the default)"
+	}
+	return zoneName(*s)
+}
+
+// timeoutText tells that a time-out is the default where none is given.
+func timeoutText(s *job.Spec) string {
+	if s.Timeout == 0 {
+		return s.EffectiveTimeout().String() + " (the default)"
+	}
+	return s.EffectiveTimeout().String()
+}
+
+// orNone writes a duration that is given; empty: it is not.
+func orNone(d job.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return "up to " + d.String()
+}
+
 // enabledCell tells whether a job fires by its schedule.
 func enabledCell(v control.JobView) string {
 	if v.Aside != nil {
@@ -185,7 +220,7 @@ func enabledCell(v control.JobView) string {
 
 func atMostOne(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return usagef("%s takes one name at most, and got %d", cmd.CommandPath(), len(args))
+		return usagef("%s: specify one name at most (got %d)", cmd.CommandPath(), len(args))
 	}
 	return nil
 }
@@ -194,7 +229,7 @@ func atMostOne(cmd *cobra.Command, args []string) error {
 func someOf(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("%s needs the name of a %s", cmd.CommandPath(), what)
+			return usagef("%s: specify a %s", cmd.CommandPath(), what)
 		}
 		return nil
 	}
@@ -204,7 +239,7 @@ func someOf(what string) cobra.PositionalArgs {
 func exactlyOne(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usagef("%s needs one %s, and got %d", cmd.CommandPath(), what, len(args))
+			return usagef("%s: specify one %s (got %d)", cmd.CommandPath(), what, len(args))
 		}
 		return nil
 	}

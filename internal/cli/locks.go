@@ -143,7 +143,10 @@ func howHeld(c *control.LockContender) string {
 }
 
 func (a *app) lockBreakCommand() *cobra.Command {
-	var token, reason string
+	var (
+		token, reason string
+		yes           bool
+	)
 	cmd := &cobra.Command{
 		Use: "break NAME", Args: exactlyOne("lock"),
 		Short: "Take a lock away from who holds it",
@@ -151,15 +154,15 @@ func (a *app) lockBreakCommand() *cobra.Command {
 			"for a moment: only what compares the fencing token is safe from it. What was done\n" +
 			"is kept; see `carillon audit`.\n" +
 			"--token says which hold is meant, so that nobody else's is broken. Without it you\n" +
-			"are asked.",
-		Example: "  carillon lock show deploy\n  carillon lock break deploy --token 1.4711 --reason \"host is gone\"",
+			"are asked; with --yes you are not, and whoever holds it then loses it.",
+		Example: "  carillon lock show deploy\n  carillon lock break deploy --token 1.4711 --reason \"host is gone\"\n  carillon lock break deploy --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := a.keyOf("lock", args[0])
 			if err != nil {
 				return err
 			}
 			if token == "" {
-				if token, err = a.askToken(cmd, key); err != nil {
+				if token, err = a.askToken(cmd, key, yes); err != nil {
 					return err
 				}
 			} else if _, err := job.ParseToken(token); err != nil {
@@ -174,22 +177,29 @@ func (a *app) lockBreakCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&token, "token", "", "the `TOKEN` of the hold, as `carillon lock show` prints it")
+	cmd.Flags().BoolVar(&yes, "yes", false, "break the one hold that there is, without a question")
 	reasonFlag(cmd, &reason)
 	return cmd
 }
 
 // askToken shows who holds a lock and asks whether that hold is meant.
-func (a *app) askToken(cmd *cobra.Command, key job.Key) (string, error) {
+func (a *app) askToken(cmd *cobra.Command, key job.Key, yes bool) (string, error) {
 	var v control.LockView
 	if err := a.client.get(cmd.Context(), &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name); err != nil {
 		return "", err
+	}
+	if len(v.Holders) == 0 {
+		return "", fmt.Errorf("nobody holds lock %s: %w", key, job.ErrNotFound)
 	}
 	if len(v.Holders) != 1 {
 		return "", usagef("%d hold lock %s; say which with --token (see `carillon lock show %s`)", len(v.Holders), key, key)
 	}
 	h := v.Holders[0]
+	if yes {
+		return h.Token.String(), nil
+	}
 	if !ownTerminal(a.opts.Stdin) {
-		return "", usagef("%s; add --token %s to break that hold", whoHolds(a, &v), h.Token)
+		return "", usagef("%s; add --token %s to break that hold, or --yes", whoHolds(a, &v), h.Token)
 	}
 	fmt.Fprintf(a.errout, "%s.\nBreak it? [y/N] ", whoHolds(a, &v))
 	if !a.confirmed() {

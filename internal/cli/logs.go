@@ -43,7 +43,11 @@ func (a *app) logsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !follow && len(run.Tasks) == 0 && !run.State.Final() {
+			switch {
+			case len(run.Tasks) > 0:
+			case run.State.Final():
+				a.note("run %s wrote nothing: it is %s: %s", run.RunID, run.State, oneLine(run.Reason))
+			case !follow:
 				a.note("run %s is %s: nothing has been written yet; -f follows it", run.RunID, run.State)
 			}
 			if follow && minion == "" {
@@ -58,7 +62,7 @@ func (a *app) logsCommand() *cobra.Command {
 			l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
 			err = a.client.output(ctx, run.RunID, job.MinionID(minion), follow, func(line outputLine) {
 				if shown(line.Stream) {
-					l.print(source{line.Minion, line.Stream}, line.Data)
+					l.line(line)
 				}
 			})
 			l.flush()
@@ -85,6 +89,9 @@ func (a *app) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, fo
 		}
 	}
 	err := a.client.output(ctx, run.RunID, minion, follow, func(line outputLine) {
+		if shown(line.Stream) && line.LeftOut > 0 {
+			a.note("%s", leftOutText(line))
+		}
 		switch {
 		case !shown(line.Stream):
 		case line.Stream == streamStderr:
@@ -109,7 +116,7 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 	if err != nil {
 		return job.Run{}, err
 	}
-	page, err := a.client.runs(ctx, control.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: 1})
+	page, err := a.client.runs(ctx, control.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: latestRuns})
 	if err != nil {
 		return job.Run{}, err
 	}
@@ -120,13 +127,40 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 		a.note("run %s is the latest of job %s that is known now; %s", page.Runs[0].RunID, key, gap)
 	}
 	if len(page.Runs) > 0 {
-		return page.Runs[0], nil
+		return a.latestStarted(page.Runs), nil
 	}
 	// Which of the two is missing, the job or a run of it?
 	if _, err := a.client.job(ctx, key); err != nil {
 		return job.Run{}, err
 	}
 	return job.Run{}, fmt.Errorf("job %s has no run yet: %w", key, job.ErrNotFound)
+}
+
+// latestRuns is among how many runs of a job the latest one is looked for that
+// was started, or is to be.
+const latestRuns = 100
+
+// latestStarted returns the latest run that was not skipped or missed, and tells
+// of newer ones that were. Where all were it is the latest.
+func (a *app) latestStarted(runs []job.Run) job.Run {
+	passed := 0
+	for i := range runs {
+		r := &runs[i]
+		if r.State != job.StateSkipped && r.State != job.StateMissed {
+			if passed > 0 {
+				newest := &runs[0]
+				what := "1 newer occurrence was"
+				if passed > 1 {
+					what = fmt.Sprintf("%d newer occurrences were", passed)
+				}
+				a.note("run %s of %s; %s not started, the latest is %s: %s",
+					r.RunID, a.stamp(r.ScheduledAt), what, newest.State, oneLine(newest.Reason))
+			}
+			return *r
+		}
+		passed += max(r.Count, 1)
+	}
+	return runs[0]
 }
 
 // waitForTasks waits until the run has got its tasks, from which one sees
@@ -150,6 +184,39 @@ type logPrinter struct {
 	stdout, stderr io.Writer
 	prefix         bool
 	partial        map[source][]byte
+	// open: the last line on stderr has no end yet.
+	open bool
+}
+
+// line prints a piece of output, and before it how much is missing there, on
+// stderr: what is missing must not look like output.
+func (l *logPrinter) line(o outputLine) {
+	s := source{o.Minion, o.Stream}
+	if o.LeftOut > 0 {
+		if rest := l.partial[s]; len(rest) > 0 {
+			l.print(s, []byte{'\n'})
+		}
+		text := leftOutText(o) + "\n"
+		if l.open {
+			text = "\n" + text
+		}
+		_, _ = io.WriteString(l.stderr, text) // there is nowhere else to tell it
+		l.open = false
+	}
+	l.print(s, o.Data)
+}
+
+// leftOutText tells how much of a stream is missing.
+func leftOutText(o outputLine) string {
+	name := "stdout"
+	if o.Stream == streamStderr {
+		name = "stderr"
+	}
+	where := ""
+	if o.Minion != "" {
+		where = " of " + oneLine(string(o.Minion))
+	}
+	return fmt.Sprintf("[carillon: %d bytes of %s%s are left out here; the minion keeps no more of one run]", o.LeftOut, name, where)
 }
 
 func (l *logPrinter) print(s source, data []byte) {
@@ -185,6 +252,7 @@ func (l *logPrinter) write(s source, b []byte) {
 	w := l.stdout
 	if s.stream == streamStderr {
 		w = l.stderr
+		l.open = len(b) > 0 && b[len(b)-1] != '\n'
 	}
 	_, _ = w.Write(b) // stdout is a sink, which keeps the error; stderr has nowhere to tell it
 }

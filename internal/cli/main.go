@@ -156,6 +156,7 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Version:           versionText(a.ownVersion()),
 		PersistentPreRunE: a.prepare,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -176,6 +177,8 @@ func (a *app) root() *cobra.Command {
 	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: "+strings.Join(formats(), ", "))
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
 	flags.BoolVar(&a.raw, "raw", false, "print what hosts and others wrote as it is, also to a terminal, which obeys it")
+	root.SetVersionTemplate("carillon {{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version and exit")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(a.help)
 	root.SetUsageFunc(func(cmd *cobra.Command) error { a.help(cmd, nil); return nil })
@@ -189,6 +192,7 @@ func (a *app) root() *cobra.Command {
 		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.lockCommand(), a.auditCommand(), a.doctorCommand(),
 		a.versionCommand(), a.completionCommand(),
 	)
+	root.AddCommand(a.enableCommands()...)
 	if a.opts.Dev != nil {
 		root.AddCommand(a.devCommand())
 	}
@@ -206,9 +210,6 @@ const (
 // prepare completes and checks the global flags, and starts the clock of
 // --timeout.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
-	if err := checkZeros(cmd); err != nil {
-		return err
-	}
 	for _, f := range []struct {
 		name, env string
 		value     *string

@@ -73,8 +73,11 @@ func (a *app) showMatch(v control.MatchView) error {
 		for _, g := range outOfReach(&v) {
 			fmt.Fprintf(a.out, "%s: %s (%d)\n", oneLine(g.reason), g.hosts, g.n)
 		}
+		if v.Missing != "" {
+			fmt.Fprintf(a.out, "no minion is known by the name of %s\n", v.Missing)
+		}
 		for _, u := range v.Unknown {
-			fmt.Fprintf(a.out, "no match for want of %s: %d, such as %s\n", u.Key, u.Hosts, u.First)
+			fmt.Fprintln(a.out, wantText(u))
 		}
 	}
 	if len(v.Minions) == 0 {

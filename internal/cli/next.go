@@ -1,19 +1,23 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
 
 // maxInstants bounds how many instants next computes.
-const maxInstants = 10_000
+const maxInstants = control.MaxUpcoming
 
 func (a *app) nextCommand() *cobra.Command {
 	var (
@@ -24,9 +28,11 @@ func (a *app) nextCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "next JOB | --schedule EXPR", GroupID: groupJobs, Args: atMostOne, ValidArgsFunction: a.completeJobs,
-		Short: "Tell when a job, or a schedule, is due next",
+		Short: "Show upcoming runs of a job or schedule",
 		Long: "Tell when a job is due next, in its time zone and in yours, and what its\n" +
-			"schedule says in words. With --schedule no server is needed.\n" +
+			"schedule says in words: within its startAt, endAt and count, how much later its\n" +
+			"jitter starts it, and what is skipped by a pause or a calendar.\n" +
+			"With --schedule no server is needed.\n" +
 			"Here -n is the number of instants; write --namespace in full.",
 		Example: "  carillon next backup -n 10\n" +
 			"  carillon next --schedule '30 2 * * *' --tz Europe/Berlin --after 2027-03-27T00:00:00Z",
@@ -73,6 +79,9 @@ func (a *app) afterTime(text, zone string) (time.Time, error) {
 	if text == "" {
 		return a.now(), nil
 	}
+	if t, ok := a.fromNow(text); ok {
+		return t, nil
+	}
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t, nil
 	}
@@ -81,8 +90,8 @@ func (a *app) afterTime(text, zone string) (time.Time, error) {
 		return time.Time{}, &usageError{err}
 	}
 	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
-		if wall, err := time.Parse(form, text); err == nil {
-			return a.onClock(wall, loc), nil
+		if t, err := time.ParseInLocation(form, text, loc); err == nil {
+			return t, nil
 		}
 	}
 	return time.Time{}, usagef("--after %q: want an instant such as 2027-01-31T09:30:00Z, or a time such as 2027-01-31T09:30:00", text)
@@ -94,8 +103,6 @@ func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.
 	case len(exprs) > 0 && len(args) > 0:
 		return upcoming{}, usagef("give a job or --schedule, not both")
 	case len(exprs) > 0:
-		options.Strict = true
-		a.tellOf(exprs, options)
 		up, err := upcomingAt(exprs, options, after, count)
 		if err != nil {
 			return upcoming{}, &usageError{err}
@@ -110,14 +117,10 @@ func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.
 	if err != nil {
 		return upcoming{}, err
 	}
-	view, err := a.client.job(cmd.Context(), key)
-	if err != nil {
-		return upcoming{}, err
+	if !cmd.Flags().Changed("after") {
+		after = time.Time{}
 	}
-	if !view.Spec.IsEnabled() {
-		a.note("job %s is not enabled: these instants will not fire", key)
-	}
-	return upcomingOf(view.Job, after, count)
+	return a.upcomingOf(cmd.Context(), key, after, count)
 }
 
 // upcoming is what a set of schedules says about the time to come.
@@ -125,19 +128,34 @@ type upcoming struct {
 	exprs []string
 	words []string
 	zone  *time.Location
-	next  []time.Time
+	next  []control.Upcoming
+	// ends tells why nothing follows; empty: something does, or nobody knows.
+	ends string
 }
 
-// upcomingOf returns the next n instants of a job after the given one.
-func upcomingOf(j job.Job, after time.Time, n int) (upcoming, error) {
-	if after.Before(j.After) {
-		after = j.After // nothing before belongs to the present schedule
-	}
-	up, err := upcomingAt(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec), after, n)
+// upcomingOf returns the next n instants of a job after the given one, as its
+// node works them out: within its bounds, with its jitter, and with what pauses
+// and calendars close. A zero time is that of the node now.
+func (a *app) upcomingOf(ctx context.Context, key job.Key, after time.Time, n int) (upcoming, error) {
+	v, err := a.client.next(ctx, key, after, n)
 	if err != nil {
-		return up, fmt.Errorf("job %s: %w", j.Key(), err)
+		return upcoming{}, err
+	}
+	up := upcoming{exprs: v.Schedules, words: v.Words, zone: time.UTC, next: v.Next, ends: v.Ends}
+	if zone, err := schedule.LoadZone(v.TimeZone); err == nil {
+		up.zone = zone
 	}
 	return up, nil
+}
+
+func (c *client) next(ctx context.Context, key job.Key, after time.Time, n int) (control.UpcomingView, error) {
+	var v control.UpcomingView
+	q := url.Values{"count": {strconv.Itoa(n)}}
+	if !after.IsZero() {
+		q.Set("after", after.UTC().Format(time.RFC3339Nano))
+	}
+	err := c.get(ctx, &v, q, jobPath(key, "next")...)
+	return v, err
 }
 
 // upcomingAt returns the next n instants of all the schedules together, or all
@@ -162,7 +180,7 @@ func upcomingAt(exprs []string, options schedule.Options, after time.Time, n int
 		return up, errors.Join(errs...)
 	}
 	for t, ok := set.Next(after); ok && len(up.next) < n; t, ok = set.Next(t) {
-		up.next = append(up.next, t)
+		up.next = append(up.next, control.Upcoming{At: t, StartsAt: t})
 	}
 	return up, nil
 }
@@ -173,20 +191,23 @@ type nextAnswer struct {
 	Words     []string    `json:"words"`
 	TimeZone  string      `json:"timeZone"`
 	Next      []time.Time `json:"next"`
+	// Upcoming tells of each of them when it starts, and whether it is skipped.
+	Upcoming []control.Upcoming `json:"upcoming,omitempty"`
+	Ends     string             `json:"ends,omitempty"`
 }
 
 func (a *app) printNext(up upcoming) error {
 	switch a.output {
 	case formatJSON, formatYAML:
 		answer := nextAnswer{Schedules: append([]string{}, up.exprs...), Words: append([]string{}, up.words...),
-			TimeZone: up.zone.String(), Next: make([]time.Time, len(up.next))}
-		for i, t := range up.next {
-			answer.Next[i] = t.UTC()
+			TimeZone: up.zone.String(), Next: make([]time.Time, len(up.next)), Upcoming: up.next, Ends: up.ends}
+		for i := range up.next {
+			answer.Next[i] = up.next[i].At.UTC()
 		}
 		return a.printValue(answer)
 	case formatName:
-		for _, t := range up.next {
-			fmt.Fprintln(a.out, t.UTC().Format(time.RFC3339Nano))
+		for _, u := range up.next {
+			fmt.Fprintln(a.out, u.At.UTC().Format(time.RFC3339Nano))
 		}
 		return nil
 	}
@@ -200,18 +221,27 @@ func (a *app) printNext(up upcoming) error {
 // printInstants prints instants in the job's zone and, where it differs, in
 // the viewer's.
 func (a *app) printInstants(up upcoming) {
-	if len(up.next) == 0 {
-		a.note("no further instant")
-		return
-	}
 	tw := newTabs(a.out)
-	for _, t := range up.next {
-		there, here := stampIn(t, up.zone), a.stamp(t)
-		fmt.Fprintf(tw, "  %s", t.In(up.zone).Format("Mon ")+there)
+	for _, u := range up.next {
+		there, here := stampIn(u.At, up.zone), a.stamp(u.At)
+		fmt.Fprintf(tw, "  %s", u.At.In(up.zone).Format("Mon ")+there)
 		if here != there {
 			fmt.Fprintf(tw, "\t%s", here)
 		}
-		fmt.Fprintf(tw, "\t%s\n", a.relative(t))
+		fmt.Fprintf(tw, "\t%s", a.relative(u.At))
+		if u.StartsAt.After(u.At) {
+			fmt.Fprintf(tw, "\tstarts %s later", short(u.StartsAt.Sub(u.At)))
+		}
+		if u.Skipped != "" {
+			fmt.Fprintf(tw, "\tskipped: %s", oneLine(u.Skipped))
+		}
+		fmt.Fprintln(tw)
 	}
 	_ = tw.Flush() // the sink below keeps the error
+	switch {
+	case up.ends != "":
+		a.note("no further instant: %s", up.ends)
+	case len(up.next) == 0:
+		a.note("no further instant")
+	}
 }

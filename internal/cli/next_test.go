@@ -96,7 +96,7 @@ func TestNextOfAJob(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	r := carillon(t.Context(), f, "", "next", "report", "--namespace", "team", "-o", "json")
-	if len(nextInstants(t, r)) != 0 || !strings.Contains(r.stderr, "not enabled") {
+	if len(nextInstants(t, r)) != 0 || !strings.Contains(r.stdout, `"ends": "the job has no schedule"`) {
 		t.Errorf("a job without a schedule: got\n%s", r)
 	}
 }

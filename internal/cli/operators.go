@@ -52,6 +52,7 @@ func (a *app) nodeOrders() []*cobra.Command {
 			"drained",
 		},
 		{"undrain", "End a drain", "End a drain: the node may hold shards again.", "undrained"},
+		{"forget", "Forget a node that is gone for good", "Forget a node that is gone for good, so that `carillon doctor` no longer misses it.\nA node that lives is not forgotten.", "forgotten"},
 	} {
 		var reason string
 		cmd := &cobra.Command{
@@ -198,7 +199,7 @@ func (a *app) auditCommand() *cobra.Command {
 func (a *app) auditTable() table[etcdkv.Audit] {
 	type record = etcdkv.Audit
 	name := func(r record) string { return strings.TrimSpace(r.Action + " " + r.Object) }
-	return table[record]{none: "no operator did anything yet", name: name, columns: []column[record]{
+	return table[record]{none: "no audit records", name: name, columns: []column[record]{
 		{head: "WHEN", cell: func(r record) string { return a.stamp(r.At) }},
 		{head: "BY", cell: func(r record) string { return r.By }},
 		{head: "ACTION", cell: func(r record) string { return r.Action }},

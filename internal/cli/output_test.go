@@ -177,3 +177,92 @@ func TestEdits(t *testing.T) {
 		}
 	}
 }
+
+// TestLogsTellWhatIsLeftOut: how much of a stream is missing stands on stderr, in a
+// line of its own, and not among the output.
+func TestLogsTellWhatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	f := withExamples(newFake(t))
+	line := func(stream int, data string, leftOut int64) string {
+		b, err := json.Marshal(map[string]any{"minion": "web-1", "stream": stream, "data": []byte(data), "leftOut": leftOut})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	f.output = []string{line(1, "one\n", 0), line(2, "oops", 0), line(1, "end\n", 42), line(2, "", 7)}
+	got := carillon(t.Context(), f, "", "logs", string(exampleFire(noon.Add(-6*time.Minute)).RunID()))
+	const left = "[carillon: %s of web-1 are left out here; the minion keeps no more of one run]\n"
+	wantErr := "oops\n" + strings.Replace(left, "%s", "42 bytes of stdout", 1) + strings.Replace(left, "%s", "7 bytes of stderr", 1)
+	if got.code != 0 || got.stdout != "one\nend\n" || got.stderr != wantErr {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestLogsOfAJobAreOfTheLatestThatStarted: newer occurrences that were skipped are
+// told, and why.
+func TestLogsOfAJobAreOfTheLatestThatStarted(t *testing.T) {
+	t.Parallel()
+	f := withExamples(newFake(t))
+	skipped := job.Run{
+		RunID: exampleFire(noon).RunID(), FireID: exampleFire(noon), Namespace: "default", Job: "backup", State: job.StateSkipped,
+		Reason: "previous run still in progress", Count: 1, ScheduledAt: noon,
+	}
+	f.runs = append([]job.Run{skipped}, f.runs...)
+	got := carillon(t.Context(), f, "", "logs", "backup")
+	if got.code != 0 || !strings.Contains(got.stderr, "1 newer occurrence was not started, the latest is skipped: previous run still in progress") {
+		t.Errorf("got\n%s", got)
+	}
+	f.runs = []job.Run{skipped}
+	got = carillon(t.Context(), f, "", "logs", "backup")
+	if got.code != 0 || !strings.Contains(got.stderr, "wrote nothing: it is skipped: previous run still in progress") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestExecCodes: a host that did not answer is no success, and no failure either.
+func TestExecCodes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		states string // of the tasks: one letter each
+		run    job.State
+		min    string
+		want   int
+	}{
+		{"ss", job.StateSucceeded, "", 0}, {"su", job.StateSucceeded, "", exitPartly}, {"uu", job.StateUncontrollable, "", exitPartly},
+		{"sf", job.StateFailed, "", exitFailed}, {"fu", job.StateFailed, "", exitFailed}, {"st", job.StateTimedOut, "", exitTimedOut},
+		{"sd", job.StateDeliveryTimeout, "", exitPartly}, {"si", job.StateIndeterminate, "", exitPartly}, {"", job.StateUndeliverable, "", exitFailed},
+		{"su", job.StateSucceeded, "1", 0}, {"su", job.StateSucceeded, "50%", 0}, {"su", job.StateSucceeded, "51%", exitPartly},
+		{"sf", job.StateFailed, "50%", 0}, {"ff", job.StateFailed, "0", 0}, {"sf", job.StateFailed, "2", exitFailed},
+	} {
+		states := map[rune]job.State{
+			's': job.StateSucceeded, 'u': job.StateUncontrollable, 'f': job.StateFailed, 't': job.StateTimedOut,
+			'd': job.StateDeliveryTimeout, 'i': job.StateIndeterminate,
+		}
+		run := job.Run{State: c.run}
+		for _, s := range c.states {
+			run.Tasks = append(run.Tasks, job.Task{State: states[s]})
+		}
+		if got := execCode(&run, c.min); got != c.want {
+			t.Errorf("%q with --min-success %q: got %d, want %d", c.states, c.min, got, c.want)
+		}
+	}
+}
+
+// TestRunsTellWhatTheyDoNotShow: a name that is mistyped is not found, and a list
+// says of how many it shows how many.
+func TestRunsTellWhatTheyDoNotShow(t *testing.T) {
+	t.Parallel()
+	f := withExamples(newFake(t))
+	if got := carillon(t.Context(), f, "", "runs", "bakcup"); got.code != exitNotFound {
+		t.Errorf("a job that is not there: got\n%s", got)
+	}
+	f.total, f.others = 812, map[job.State]int{job.StateSkipped: 50}
+	got := carillon(t.Context(), f, "", "runs", "--limit", "2", "--state", "failed")
+	if got.code != 0 || !strings.Contains(got.stderr, "not in the list for their state: 50 skipped") {
+		t.Errorf("got\n%s", got)
+	}
+	if got = carillon(t.Context(), f, "", "runs", "--limit", "2", "-A"); !strings.Contains(got.stderr, "showing 2 of 812; see more with --limit N or --all") {
+		t.Errorf("got\n%s", got)
+	}
+}

@@ -28,7 +28,7 @@ func (a *app) pauseCommand() *cobra.Command {
 		reason string
 		last   time.Duration
 	)
-	cmd := a.pausing("pause", "paused", "Have jobs not fire by themselves",
+	cmd := a.pausing("pause", "paused", "Pause scheduled runs",
 		"Have a job, the jobs of a group or of a namespace, or all jobs not fire by\n"+
 			"themselves, until `carillon resume` or, with --for, for a while. What is due\n"+
 			"meanwhile is recorded as skipped. Runs under way go on, and `carillon run` works.",

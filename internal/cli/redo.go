@@ -92,7 +92,7 @@ func (a *app) redoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showExec(cmd.Context(), run, false)
+			return a.showExec(cmd.Context(), run, false, "")
 		},
 	}
 	cmd.Flags().StringSliceVar(&only, "only", nil, "on which of its minions: `PART`s of failed, not-started, indeterminate, succeeded (default: all)")

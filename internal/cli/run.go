@@ -37,7 +37,8 @@ func (a *app) runCommand() *cobra.Command {
 			"get backfills` tells how far that is, and `carillon delete backfill ID` ends it.",
 		Example: "  carillon run backup\n  carillon run backup --wait --timeout 10m\n" +
 			"  carillon run report --param region=eu\n" +
-			"  carillon run report --from 2027-01-01T00:00:00Z --to 2027-01-31T00:00:00Z --every 30s",
+			"  carillon run report --from 2027-01-01T00:00:00Z --to 2027-01-31T00:00:00Z --every 30s\n" +
+			"  carillon run report --from -2h --to now",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := a.key(args[0])
 			if err != nil {
@@ -143,18 +144,18 @@ func passing(err error) bool {
 	return ok && (api.Status == http.StatusNotFound || api.exitCode() == exitUnavailable)
 }
 
-// resultLine returns "job default/hello failed after 1.2s on web-1: exit code 3".
+// resultLine returns "job default/hello failed on web-1: exit code 3 (1.2s)".
 func (a *app) resultLine(r job.Run) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "job %s %s", r.Key(), r.State)
-	if !r.StartedAt.IsZero() {
-		fmt.Fprintf(&b, " after %s", short(a.took(r)))
-	}
 	if m := minionCell(r); m != "" {
 		fmt.Fprintf(&b, " on %s", m)
 	}
 	if r.Reason != "" {
 		fmt.Fprintf(&b, ": %s", oneLine(r.Reason))
+	}
+	if !r.StartedAt.IsZero() {
+		fmt.Fprintf(&b, " (%s)", short(a.took(r)))
 	}
 	return b.String()
 }

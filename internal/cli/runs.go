@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,9 +87,15 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if f.every {
 		limit = 0
 	}
+	q.Count = a.output == formatTable || a.output == formatWide
 	found, more, err := a.readRuns(cmd.Context(), q, limit)
 	if err != nil {
 		return err
+	}
+	if q.Job != "" && len(found.Runs) == 0 {
+		if _, err := a.client.job(cmd.Context(), job.Key{Namespace: q.Namespace, Name: q.Job}); err != nil {
+			return err // a name that is mistyped has no runs either
+		}
 	}
 	none := "no runs " + a.where(f.allNamespaces)
 	if q.Job != "" {
@@ -96,13 +104,34 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if err := printList(a, found.Runs, a.runTable(f.allNamespaces, none)); err != nil {
 		return err
 	}
-	if more && !cmd.Flags().Changed("limit") {
-		a.note("these are the latest %d; see more with --limit N or --all", len(found.Runs))
-	}
+	a.tellMore(&found, more)
 	if gap := found.Gap(); gap != "" {
 		a.note("%s", gap)
 	}
 	return nil
+}
+
+// tellMore tells how much a list of runs does not show.
+func (a *app) tellMore(found *control.RunPage, more bool) {
+	atLeast := ""
+	if found.AtLeast {
+		atLeast = "more than "
+	}
+	switch {
+	case more && found.Total > 0:
+		a.note("showing %d of %s%d; see more with --limit N or --all", len(found.Runs), atLeast, found.Total)
+	case more:
+		a.note("showing the latest %d; see more with --limit N or --all", len(found.Runs))
+	}
+	var parts []string
+	for _, s := range job.States() {
+		if n := found.Others[s]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, s))
+		}
+	}
+	if len(parts) > 0 {
+		a.note("not in the list for their state: %s%s", atLeast, strings.Join(parts, ", "))
+	}
 }
 
 // readRuns reads page by page until there are limit runs; 0 means all. It
@@ -118,6 +147,9 @@ func (a *app) readRuns(ctx context.Context, q control.RunQuery, limit int) (foun
 			return control.RunPage{}, false, err
 		}
 		found.Runs = append(found.Runs, page.Runs...)
+		if q.Count {
+			found.Total, found.Others, found.AtLeast, q.Count = page.Total, page.Others, page.AtLeast, false
+		}
 		for _, m := range page.Missing {
 			if !slices.ContainsFunc(found.Missing, func(o control.MissingRuns) bool { return o.Node == m.Node && slices.Equal(o.Shards, m.Shards) }) {
 				found.Missing = append(found.Missing, m)

@@ -94,7 +94,7 @@ with another --tolerate say, it goes on; after a stop it begins anew.`,
 	cmd.Flags().StringVar(&inFlight, "max-in-flight", "1", "how many of a group may be under way, `N` or N%")
 	cmd.Flags().IntVar(&canaries, "canaries", 1, "how many of a group, `N`, must have the release before its others are told")
 	cmd.Flags().IntVar(&tolerate, "tolerate", 0, "how many failures, `N`, do not halt the plan")
-	cmd.Flags().DurationVar(&patience, "patience", release.DefaultPatience, "how `LONG` a minion may take")
+	cmd.Flags().DurationVar(&patience, "patience", release.DefaultPatience, "how long a minion may take, as a `DURATION`")
 	reasonFlag(cmd, &reason)
 	_ = cmd.MarkFlagRequired("manifest") // it is defined above
 	return cmd
@@ -147,12 +147,38 @@ func (a *app) showUpdate(v control.UpdateView) error {
 	return a.describe(v, strconv.FormatInt(v.Release, 10), func() error { return a.updateText(&v) })
 }
 
+// updateSum tells how many minions were told of the release, and how many have it.
+func updateSum(v *control.UpdateView) string {
+	phases := map[release.Phase]int{}
+	for _, g := range v.Groups {
+		for p, n := range g.Phases {
+			phases[p] += n
+		}
+	}
+	told := phases[release.PhaseHealthy] + phases[release.PhaseInFlight] + phases[release.PhaseLost] + phases[release.PhaseFailed]
+	all := told + phases[release.PhasePending] + phases[release.PhaseAbsent]
+	text := fmt.Sprintf("%d of %d have it, %d under way", phases[release.PhaseHealthy], all, phases[release.PhaseInFlight]+phases[release.PhaseLost])
+	for _, p := range []struct {
+		phase release.Phase
+		words string
+	}{
+		{release.PhaseFailed, "failed"}, {release.PhasePending, "not told yet"}, {release.PhaseAbsent, "not connected, told when they are back"},
+		{release.PhaseManaged, "left alone, as they do not update themselves"},
+	} {
+		if n := phases[p.phase]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, p.words)
+		}
+	}
+	return text
+}
+
 func (a *app) updateText(v *control.UpdateView) error {
 	f := newFields(a.out, "")
 	f.add("Release", fmt.Sprintf("%d (%s)", v.Release, v.Version))
 	f.add("Status", v.Status)
 	f.add("Reason", v.Reason)
 	f.add("Started", strings.TrimSpace(a.stamp(v.At)+" by "+orDash(v.By)))
+	f.add("Minions", updateSum(v))
 	f.flush()
 	fmt.Fprintln(a.out)
 	count := func(p release.Phase) func(update.Group) string {

@@ -46,7 +46,7 @@ func TestExitCodes(t *testing.T) {
 		"verb then flag":    {args: "aply --nope", code: exitUsage, stderr: `unknown verb "aply"`},
 		"unknown flag":      {args: "run --wiat backup", code: exitUsage, stderr: "did you mean --wait?"},
 		"unknown noun":      {args: "get jbos", code: exitUsage, stderr: `did you mean "jobs"?`},
-		"no noun":           {args: "describe", code: exitUsage, stderr: "job, minion, run"},
+		"no noun":           {args: "describe", code: exitUsage, stderr: "job, lock, minion, node, run"},
 		"bad format":        {args: "get jobs -o jsn", code: exitUsage, stderr: `did you mean "json"?`},
 		"bad state":         {args: "runs --state faild", code: exitUsage, stderr: `did you mean "failed"?`},
 		"bad limit":         {args: "runs --limit 0", code: exitUsage, stderr: "--limit 0"},
@@ -193,7 +193,7 @@ func TestDelete(t *testing.T) {
 	if got := carillon(t.Context(), f, file, "delete", "-f", "-", "--yes"); got.code != 0 || got.stdout != "job default/backup deleted\ngroup team/turns deleted\n" {
 		t.Errorf("by file, the job first: got\n%s", got)
 	}
-	if got := carillon(t.Context(), f, strings.Replace(file, "spec: {}", "spec: {mode: x}", 1), "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "stdin:4:14: spec.mode") {
+	if got := carillon(t.Context(), f, strings.Replace(file, "spec: {}", "spec: {mode: x}", 1), "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "stdin:4: spec.mode") {
 		t.Errorf("bad file: got\n%s", got)
 	}
 }
@@ -255,14 +255,14 @@ func TestOrders(t *testing.T) {
 		"resume all -o json":                        {0, "{\n  \"kind\": \"all\",\n  \"name\": \"jobs\",\n  \"action\": \"resumed\",\n  \"holdsFrom\": \"2026-11-29T12:00:00.25Z\"\n}\n", ` resume {"scope":"all","by":"ada"}`, ""},
 		"nodes drain n9":                            {exitNotFound, "", "", `did you mean "n1"?`},
 		"shards move 7 n9":                          {exitNotFound, "", "", `did you mean "n1"?`},
-		"nodes drain":                               {exitUsage, "", "", "needs one node"},
+		"nodes drain":                               {exitUsage, "", "", "specify one node"},
 		"nodes drian n1":                            {exitUsage, "", "", `did you mean "drain"?`},
 		"get nodes drain n1":                        {exitUsage, "", "", "takes no argument"},
 		"nodes drain a/b":                           {exitUsage, "", "", "a/b"},
 		"shards move 7":                             {exitUsage, "", "", "a shard and a node"},
 		"shards move a%b n1":                        {exitUsage, "", "", "a%b"},
 		"shards release -1":                         {exitUsage, "", "", "-1"},
-		"shards hold":                               {exitUsage, "", "", "needs one shard"},
+		"shards hold":                               {exitUsage, "", "", "specify one shard"},
 		"audit --limit 0":                           {exitUsage, "", "", "--limit 0"},
 		"describe group nope":                       {exitNotFound, "", "", "group default/nope: not found"},
 	} {
@@ -307,7 +307,7 @@ func TestRunWaitFollowsTheState(t *testing.T) {
 			got := carillon(t.Context(), f, "", "run", "backup", "--wait")
 			lines := strings.Split(got.stdout, "\n")
 			if got.code != code || len(lines) != 3 || lines[0] != string(exampleFire(noon).RunID()) ||
-				!strings.HasPrefix(lines[1], "job default/backup "+string(state)+" after 1.5s on web-1") {
+				!strings.HasPrefix(lines[1], "job default/backup "+string(state)+" on web-1") || !strings.HasSuffix(lines[1], " (1.5s)") {
 				t.Errorf("want exit code %d, got\n%s", code, got)
 			}
 			got = carillon(t.Context(), f, "", "run", "backup", "--wait", "-o", "json")

@@ -17,6 +17,10 @@ const briefly = time.Second
 
 func (a *app) version() string { return orText(a.opts.Version, "dev") }
 
+func (a *app) ownVersion() control.VersionView {
+	return control.VersionView{Version: a.version(), Commit: a.opts.Commit, Go: runtime.Version()}
+}
+
 // versionAnswer is what version prints as JSON; Server is nil when it does
 // not answer.
 type versionAnswer struct {
@@ -30,7 +34,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Short:   "Tell the versions of this program and of the server",
 		Example: "  carillon version\n  carillon version -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			answer := versionAnswer{Client: control.VersionView{Version: a.version(), Commit: a.opts.Commit, Go: runtime.Version()}}
+			answer := versionAnswer{Client: a.ownVersion()}
 			ctx, cancel := context.WithTimeout(cmd.Context(), briefly)
 			defer cancel()
 			var server control.VersionView

@@ -179,10 +179,19 @@ func TestDoctorFinds(t *testing.T) {
 		{"free shards", func(t *testing.T, e *env) { e.remove(t, e.keys.Owner(5), e.keys.Owner(6)) }, "shards", CheckFail, "2 of 8 have no owner, their jobs do not fire: 5, 6"},
 		{"no minions", func(t *testing.T, e *env) {
 			e.remove(t, e.keys.PresenceBucket("n1", 0), e.keys.PresenceBucket("n2", 1))
-		}, "minions", CheckWarn, "none is connected"},
+		}, "minions", CheckFail, "none is connected"},
 		{"two versions", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.3.0", Phase: etcdkv.PhaseReady})
-		}, "versions", CheckWarn, "1.2.3 and 1.3.0"},
+		}, "versions", CheckFail, "1.2.3 and 1.3.0"},
+		{"two builds of a version", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Commit: "abc", Phase: etcdkv.PhaseReady})
+		}, "versions", CheckFail, "1.2.3 and 1.2.3 (abc)"},
+		{"a node that was killed", func(t *testing.T, e *env) {
+			e.put(t, e.keys.KnownNode("n3"), etcdkv.KnownNode{Node: "n3", PeerAddr: "c:1", JoinedAt: e.now()})
+		}, "nodes", CheckFail, "n3 is gone, and has not left in order"},
+		{"a known node that lives", func(t *testing.T, e *env) {
+			e.put(t, e.keys.KnownNode("n2"), etcdkv.KnownNode{Node: "n2"})
+		}, "nodes", CheckOK, "2 live"},
 		{"a long drain", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Hour)})
 		}, "nodes", CheckWarn, "n3 is draining for 1h0m0s"},

@@ -30,10 +30,11 @@ type Live interface {
 // Outputs reads what tasks write, from the minions that keep it.
 type Outputs interface {
 	// Output calls fn with the task's output from its beginning; stream is 1
-	// for stdout and 2 for stderr. With follow it goes on until the task ends.
+	// for stdout and 2 for stderr; leftOut, unless 0, says that so many bytes of the
+	// stream are missing here. With follow it goes on until the task ends.
 	// It returns an error when the minion cannot be reached or has no output of
 	// the task, and the error of fn when fn returns one.
-	Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte) error) error
+	Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error
 }
 
 // Minions knows the minions of the cluster.
@@ -56,6 +57,9 @@ type Config struct {
 	// Version and Commit are of the build.
 	Version string
 	Commit  string
+	// Authority is the certificate of the cluster's authority, as PEM. Empty: there
+	// is none, and connections are plain.
+	Authority string
 
 	Keys etcdkv.Keys
 	Meta etcdkv.Meta

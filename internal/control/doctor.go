@@ -43,7 +43,7 @@ func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]Check, error){
-		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkUpdate,
+		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkJobs, c.checkUpdate,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {
@@ -205,10 +205,14 @@ func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	gone, err := c.checkGone(ctx, members)
+	if err != nil {
+		return nil, err
+	}
 	versions := map[string]bool{}
 	var drains []Check
 	for _, m := range members {
-		versions[m.Version] = true
+		versions[buildOf(m.Version, m.Commit)] = true
 		if m.Phase != etcdkv.PhaseDraining || slices.ContainsFunc(ordered, func(d etcdkv.Drain) bool { return d.Node == m.Node }) {
 			continue // who is drained by an operator is told of there
 		}
@@ -228,10 +232,39 @@ func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {
 	names := slices.Sorted(maps.Keys(versions))
 	same.Detail = "all nodes run " + names[0]
 	if len(names) > 1 {
-		same.Status, same.Detail = CheckWarn, "nodes run "+strings.Join(names, " and ")
+		same.Status, same.Detail = CheckFail, "nodes run "+strings.Join(names, " and ")
 		same.Hint = "finish the upgrade: bring all nodes to one version"
 	}
-	return append(append([]Check{nodes}, drains...), same), nil
+	return append(append(append([]Check{nodes}, gone...), drains...), same), nil
+}
+
+// buildOf tells builds apart, also those of one version.
+func buildOf(version, commit string) string {
+	if commit == "" {
+		return version
+	}
+	return version + " (" + commit + ")"
+}
+
+// checkGone looks for nodes that have joined, are not there, and have not left in
+// order.
+func (c *Control) checkGone(ctx context.Context, live []etcdkv.Member) ([]Check, error) {
+	known, err := listAll[etcdkv.KnownNode](ctx, c, "list known nodes", c.cfg.Keys.KnownNodes())
+	if err != nil {
+		return nil, err
+	}
+	var checks []Check
+	for _, n := range known {
+		if slices.ContainsFunc(live, func(m etcdkv.Member) bool { return m.Node == n.Node }) {
+			continue
+		}
+		checks = append(checks, Check{
+			Name: "nodes", Status: CheckFail,
+			Detail: fmt.Sprintf("%s is gone, and has not left in order: it was killed, or is cut off (at %s, joined %s)", n.Node, cmp.Or(n.PeerAddr, "?"), n.JoinedAt.Format(time.RFC3339)),
+			Hint:   fmt.Sprintf("start it again; if it is gone for good: `carillon nodes forget %s`", n.Node),
+		})
+	}
+	return checks, nil
 }
 
 // checkHealth tells what nodes say is wrong with themselves or with others.
@@ -421,12 +454,55 @@ func (c *Control) checkMinions(ctx context.Context) ([]Check, error) {
 	}
 	if len(present) == 0 {
 		return []Check{{
-			Name: "minions", Status: CheckWarn, Detail: "none is connected, no job can run",
+			Name: "minions", Status: CheckFail, Detail: "none is connected, no job can run",
 			Hint: "start a worker with --servers set to a node's peer address, and with a token: `carillon minions token`",
 		}}, nil
 	}
 	checks := []Check{{Name: "minions", Status: CheckOK, Detail: fmt.Sprintf("%d connected", len(present))}}
+	all, err := c.Minions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if away := awayMinions(all, present); away != nil {
+		checks = append(checks, *away)
+	}
 	return append(checks, c.checkControllable(ctx)...), ctx.Err()
+}
+
+// shownMinions is how many minions are named where there are many.
+const shownMinions = 5
+
+// awayMinions tells of minions that are known and connected nowhere.
+func awayMinions(all []MinionView, present map[job.MinionID]job.NodeID) *Check {
+	var names []string
+	n, first := 0, ""
+	for i := range all {
+		m := &all[i]
+		if present[m.ID] != "" || m.Node != "" {
+			continue
+		}
+		if n++; n == 1 {
+			first = string(m.ID)
+		}
+		if n > shownMinions {
+			continue
+		}
+		text := string(m.ID)
+		if m.Trouble != "" && m.Trouble != "not connected" {
+			text += " (" + m.Trouble + ")"
+		} else if !m.TroubleSince.IsZero() {
+			text += " since " + m.TroubleSince.UTC().Format(time.RFC3339)
+		}
+		names = append(names, text)
+	}
+	if n == 0 {
+		return nil
+	}
+	return &Check{
+		Name: "minions", Status: CheckFail,
+		Detail: fmt.Sprintf("%d of %d known are not connected: %s", n, len(all), ellipsis(names, n)),
+		Hint:   fmt.Sprintf("see `carillon describe minion %[1]s`, and on its host that the worker runs and reaches a node; if it is gone for good: `carillon minions forget %[1]s`", first),
+	}
 }
 
 // checkControllable looks for connected minions that get no orders, and for some
@@ -448,7 +524,7 @@ func (c *Control) checkControllable(ctx context.Context) []Check {
 	}
 	if bad > 0 {
 		checks = append(checks, Check{
-			Name: "minions", Status: CheckWarn, Detail: fmt.Sprintf("%d are connected and uncontrollable, first %s", bad, first),
+			Name: "minions", Status: CheckFail, Detail: fmt.Sprintf("%d are connected and uncontrollable, first %s", bad, first),
 			Hint: "see `carillon minions`; they are back by themselves when what is told is over",
 		})
 	}

@@ -2,6 +2,11 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +38,33 @@ func (c *Control) enrollment() (Enrollment, error) {
 		return nil, fmt.Errorf("the nodes run with --insecure: minions connect as they are, and none is enrolled: %w", job.ErrConflict)
 	}
 	return c.enroll, nil
+}
+
+// AuthorityView is the cluster's authority, which signs the certificates of nodes
+// and minions.
+type AuthorityView struct {
+	// Certificate is its certificate as PEM: what worker --ca takes.
+	Certificate string `json:"certificate"`
+	// SHA256 is the hash of the certificate, in hexadecimal.
+	SHA256    string    `json:"sha256"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
+
+// Authority returns the certificate of the cluster's authority. It is no secret.
+func (c *Control) Authority() (AuthorityView, error) {
+	if c.cfg.Authority == "" {
+		return AuthorityView{}, fmt.Errorf("the nodes run with --insecure: the cluster has no authority: %w", job.ErrNotFound)
+	}
+	block, _ := pem.Decode([]byte(c.cfg.Authority))
+	if block == nil {
+		return AuthorityView{}, errors.New("the certificate of the cluster's authority is no PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return AuthorityView{}, fmt.Errorf("the certificate of the cluster's authority: %w", err)
+	}
+	sum := sha256.Sum256(cert.Raw)
+	return AuthorityView{Certificate: c.cfg.Authority, SHA256: hex.EncodeToString(sum[:]), ExpiresAt: cert.NotAfter.UTC()}, nil
 }
 
 // TokenRequest is what a new join token is to be good for. Zero values stand

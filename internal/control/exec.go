@@ -32,12 +32,17 @@ type ExecView struct {
 	// Unknown are labels and facts that some minions lack, so that it could not
 	// be told whether they match; they do not.
 	Unknown []target.UnknownKey `json:"unknown"`
+	// Missing are names that the target spells out and no minion has, in bracket
+	// form; empty: there are none.
+	Missing string `json:"missing,omitempty"`
 }
 
 // Exec runs a command once on the minions that its target matches: it makes a
 // job for that, which goes after a day, and starts it. File and data are a
 // manifest with one job; its name is not used. The error is job.ErrNoMinions
-// when nothing matches: nothing is made then.
+// when nothing matches, and an *AllAwayError when none that matches takes orders:
+// nothing is made then. Nor is it when the target spells out names that no minion
+// has, unless req allows that.
 func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartRequest) (ExecView, error) {
 	if err := checkParams(req.Params); err != nil {
 		return ExecView{}, err
@@ -76,8 +81,13 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	if err != nil {
 		return ExecView{}, err
 	}
-	if len(found.Minions) == 0 {
+	switch {
+	case len(found.Minions)+len(found.Uncontrollable) == 0:
 		return ExecView{}, job.ErrNoMinions
+	case found.Missing != "" && !req.AllowMissing:
+		return ExecView{}, invalid("spec.target.match", fmt.Sprintf("no minion is known by the name of %s; correct the target, or allow names to be missing (--allow-missing)", found.Missing))
+	case len(found.Minions) == 0:
+		return ExecView{}, &AllAwayError{Minions: found.Uncontrollable}
 	}
 	if err := c.roomForJobs(ctx); err != nil {
 		return ExecView{}, err
@@ -95,6 +105,21 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartR
 	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", by(ctx, req.By)), zap.Int("minions", len(found.Minions)))
 	return found, nil
 }
+
+// AllAwayError is returned when minions match a target and none of them takes
+// orders.
+type AllAwayError struct{ Minions []job.Uncontrollable }
+
+func (e *AllAwayError) Error() string {
+	first := e.Minions[0]
+	if len(e.Minions) == 1 {
+		return fmt.Sprintf("1 minion matches the target, and takes no orders: %s: %s", first.Minion, first.Reason)
+	}
+	return fmt.Sprintf("%d minions match the target, and none takes orders; the first is %s: %s", len(e.Minions), first.Minion, first.Reason)
+}
+
+// Unwrap returns job.ErrUnavailable.
+func (e *AllAwayError) Unwrap() error { return job.ErrUnavailable }
 
 // makePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
@@ -163,7 +188,7 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, erro
 		for _, name := range selection.Names {
 			admitted[name] = true
 		}
-		v.Unknown = append(v.Unknown, selection.Unknown...)
+		v.Unknown, v.Missing = append(v.Unknown, selection.Unknown...), selection.missing.String()
 	}
 	for i := range minions {
 		m := &minions[i]
@@ -206,6 +231,9 @@ func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 			if err := c.sweepTexts(ctx, &texts); err != nil && ctx.Err() == nil {
 				c.log.Warn("texts of scripts are not removed yet", zap.Error(err))
 			}
+		}
+		if err := c.sweepBackfills(ctx); err != nil && ctx.Err() == nil {
+			c.log.Warn("backfills are not cleaned up yet", zap.Error(err))
 		}
 		if err := c.sweepOnce(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("commands that were run are not removed yet", zap.Error(err))

@@ -25,6 +25,11 @@ type follower struct {
 	mu sync.Mutex
 	// mu guards all below.
 	streams map[job.TaskID]streamState
+	given   map[job.TaskID]*given
+	// broken are streams that broke off and have not gone on since; checked are
+	// those that were compared with what their task wrote.
+	broken  map[job.TaskID]error
+	checked map[job.TaskID]bool
 	errs    []error
 }
 
@@ -38,7 +43,10 @@ const (
 )
 
 func newFollower(c *Control, minion job.MinionID, fn func(job.MinionID, OutputChunk) error) *follower {
-	return &follower{c: c, minion: minion, fn: fn, wake: make(chan struct{}, 1), streams: map[job.TaskID]streamState{}}
+	return &follower{
+		c: c, minion: minion, fn: fn, wake: make(chan struct{}, 1),
+		streams: map[job.TaskID]streamState{}, given: map[job.TaskID]*given{}, broken: map[job.TaskID]error{}, checked: map[job.TaskID]bool{},
+	}
 }
 
 // follow returns when the run has ended and all its output is given.
@@ -56,7 +64,11 @@ func (f *follower) follow(ctx context.Context, run job.Run) error {
 	if f.minion != "" && len(f.streams) == 0 {
 		return noTask(run.RunID, f.minion)
 	}
-	return errors.Join(f.errs...)
+	errs := f.errs
+	for _, err := range f.broken {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // watch begins a stream for every task and attempt that it sees.
@@ -92,34 +104,53 @@ func (f *follower) begin(ctx context.Context, group *errgroup.Group, run *job.Ru
 			continue
 		}
 		id := job.TaskID{Fire: run.FireID, Minion: t.Minion, Attempt: t.Attempt}
+		if f.given[id] == nil {
+			f.given[id] = &given{minion: t.Minion, fn: f.give}
+		}
+		if f.streams[id] == streamDone && t.State.Final() && !f.checked[id] {
+			f.checked[id] = true
+			if f.given[id].lacks(&t) {
+				f.streams[id] = 0
+			}
+		}
 		if f.streams[id] == 0 {
 			f.streams[id] = streamOpen
 			seen := *run
-			group.Go(func() error { return f.one(ctx, &seen, &t, id) })
+			group.Go(func() error { return f.one(ctx, &seen, &t, id, f.given[id]) })
 		}
 		open = open || f.streams[id] == streamOpen
 	}
 	return open
 }
 
-// one streams one attempt. While the run goes on, a minion that has nothing of
-// the task yet is asked again later.
-func (f *follower) one(ctx context.Context, run *job.Run, t *job.Task, id job.TaskID) error {
-	fn := func(m job.MinionID, chunk OutputChunk) error {
-		f.sink.Lock()
-		defer f.sink.Unlock()
-		return f.fn(m, chunk)
-	}
-	sent, err := f.c.stream(ctx, run, t, true, fn)
+// give calls the one who receives, by one goroutine at a time.
+func (f *follower) give(m job.MinionID, chunk OutputChunk) error {
+	f.sink.Lock()
+	defer f.sink.Unlock()
+	return f.fn(m, chunk)
+}
+
+// one streams one attempt. While the task goes on, a minion that has nothing of
+// it yet is asked again later, and so is one whose stream broke off: it may have
+// been started again.
+func (f *follower) one(ctx context.Context, run *job.Run, t *job.Task, id job.TaskID, g *given) error {
+	err := f.c.stream(ctx, run, t, true, g)
 	state := streamDone
-	if err != nil && !sent && !run.State.Final() && ctx.Err() == nil {
+	var broken error
+	if err != nil && !run.State.Final() && !t.State.Final() && ctx.Err() == nil && !errors.As(err, new(*sinkError)) {
+		if g.some() {
+			broken = f.c.orRecord(ctx, t, g, err)
+		}
 		state, err = 0, nil
 	} else {
-		err = f.c.orRecord(ctx, t, sent, err, fn)
+		err = f.c.orRecord(ctx, t, g, err)
 	}
 
 	f.mu.Lock()
 	f.streams[id] = state
+	if delete(f.broken, id); broken != nil {
+		f.broken[id] = broken
+	}
 	stop := ctx.Err() != nil || errors.As(err, new(*sinkError))
 	if err != nil && !stop {
 		f.errs = append(f.errs, err) // the other minions go on

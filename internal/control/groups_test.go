@@ -68,9 +68,10 @@ func TestApplyGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defaults := []string{"timeout 1h0m0s", "timeZone UTC"}
 	want := []ApplyResult{
 		{Kind: "Group", Namespace: "ops", Name: "g", Action: ActionCreated}, {Kind: "Group", Namespace: "ops", Name: "h", Action: ActionCreated},
-		{Kind: "Job", Namespace: "ops", Name: "a", Action: ActionCreated}, {Kind: "Job", Namespace: "ops", Name: "b", Action: ActionCreated},
+		{Kind: "Job", Namespace: "ops", Name: "a", Action: ActionCreated, Defaults: defaults}, {Kind: "Job", Namespace: "ops", Name: "b", Action: ActionCreated, Defaults: defaults},
 	}
 	if d := cmp.Diff(want, results); d != "" {
 		t.Errorf("results (-want +got):\n%s", d)

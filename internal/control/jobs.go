@@ -50,7 +50,7 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 	if err := c.addAsides(ctx, views); err != nil {
 		return nil, err
 	}
-	if err := c.addPauses(ctx, views); err != nil {
+	if err := c.addNext(ctx, views); err != nil {
 		return nil, err
 	}
 	if err := c.addRunning(ctx, q.Namespace, "", views, from); err != nil {
@@ -73,7 +73,7 @@ func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
 	if err := c.addAsides(ctx, views); err != nil {
 		return JobView{}, err
 	}
-	if err := c.addPauses(ctx, views); err != nil {
+	if err := c.addNext(ctx, views); err != nil {
 		return JobView{}, err
 	}
 	from := map[job.UID]job.ShardID{}
@@ -160,7 +160,7 @@ func (c *Control) stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, pl
 
 func noJob(key job.Key) error { return fmt.Errorf("job %s: %w", key, job.ErrNotFound) }
 
-// view returns the job with its schedule in words and its next instant.
+// view returns the job with its schedule in words.
 func (c *Control) view(j *job.Job, shard job.ShardID) JobView {
 	v := JobView{Job: *j, Shard: shard, Words: []string{}, Last: []job.Run{}}
 	if len(j.Spec.Schedules) == 0 {
@@ -173,37 +173,12 @@ func (c *Control) view(j *job.Job, shard job.ShardID) JobView {
 		return v
 	}
 	v.Words = set.Words()
-	if j.Spec.IsEnabled() {
-		after := c.now()
-		if j.After.After(after) {
-			after = j.After
-		}
-		if next, ok := set.Next(after); ok {
-			v.NextAt = next.UTC()
-		}
-	}
 	return v
 }
 
 // setOf returns the job's schedules.
 func (c *Control) setOf(j *job.Job) (schedule.Set, error) {
 	return c.schedules.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
-}
-
-// addPauses tells of each job what keeps it from firing.
-func (c *Control) addPauses(ctx context.Context, views []JobView) error {
-	pauses, err := c.Pauses(ctx)
-	if err != nil {
-		return err
-	}
-	for i := range views {
-		for p := range pauses {
-			if covers(&pauses[p], views[i].Key(), views[i].Spec.Group, c.now()) {
-				views[i].Paused = &pauses[p]
-			}
-		}
-	}
-	return nil
 }
 
 // addRunning counts the runs in flight of each job. from are the shards that jobs

@@ -118,10 +118,10 @@ func (f *fakeRuns) List(_ context.Context, q history.Query) (history.Page, error
 
 // fakeOutputs answers by task; what it does not know is an error.
 type fakeOutputs struct {
-	fn func(ctx context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error
+	fn func(ctx context.Context, task job.TaskID, follow bool, fn func(int, []byte, int64) error) error
 }
 
-func (f *fakeOutputs) Output(ctx context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error {
+func (f *fakeOutputs) Output(ctx context.Context, task job.TaskID, follow bool, fn func(int, []byte, int64) error) error {
 	return f.fn(ctx, task, follow, fn)
 }
 
@@ -174,7 +174,7 @@ func setupOn(t *testing.T, srv *etcdtest.Server, edits ...func(*Config, *Deps)) 
 		srv: srv, cli: srv.Client(t), keys: etcdkv.NewKeys(etcdtest.Prefix(t)), runs: &fakeRuns{},
 		clock: time.Date(2026, 5, 4, 10, 30, 15, 0, time.UTC),
 	}
-	e.out = &fakeOutputs{fn: func(context.Context, job.TaskID, bool, func(int, []byte) error) error {
+	e.out = &fakeOutputs{fn: func(context.Context, job.TaskID, bool, func(int, []byte, int64) error) error {
 		return fmt.Errorf("no such task: %w", job.ErrNotFound)
 	}}
 	cfg := Config{

@@ -21,6 +21,9 @@ type MatchView struct {
 	// Uncontrollable are those of both that get no orders now, with the reason, as
 	// that they are not connected, or that their certificate was revoked.
 	Uncontrollable []job.Uncontrollable `json:"uncontrollable" nullable:"false"`
+	// Missing are names that the target spells out and no minion has, in bracket
+	// form; empty: there are none.
+	Missing string `json:"missing,omitempty"`
 	// Known is how many minions there are in all.
 	Known int `json:"known"`
 	// Unknown are the labels and facts that some minions lack, so that it could
@@ -61,28 +64,28 @@ func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, err
 			view.Uncontrollable = append(view.Uncontrollable, job.Uncontrollable{Minion: m.ID, Reason: m.Trouble, Since: m.TroubleSince})
 		}
 	}
-	view.Hosts = set.String()
+	view.Hosts, view.Missing = set.String(), selection.missing.String()
 	return view, nil
 }
 
 // selectFrom returns which of the minions an expression selects. path is where
 // the expression was given.
-func (c *Control) selectFrom(ctx context.Context, minions []MinionView, path, expr string) (*target.Expr, target.Selection, error) {
+func (c *Control) selectFrom(ctx context.Context, minions []MinionView, path, expr string) (*target.Expr, selected, error) {
 	parsed, err := target.Parse(expr)
 	if err != nil {
-		return nil, target.Selection{}, &job.InvalidError{Problems: target.Problems(path, err)}
+		return nil, selected{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}
 	saved, err := c.savedHosts(ctx)
 	if err != nil {
-		return nil, target.Selection{}, err
+		return nil, selected{}, err
 	}
 	matcher, err := parsed.Bind(saved.groups)
 	if err != nil {
-		return nil, target.Selection{}, &job.InvalidError{Problems: target.Problems(path, err)}
+		return nil, selected{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}
 	all, err := c.allMinions()
 	if err != nil {
-		return nil, target.Selection{}, err
+		return nil, selected{}, err
 	}
 	names := target.LabelNames(func(yield func(map[string]string) bool) {
 		for _, m := range all {
@@ -92,8 +95,18 @@ func (c *Control) selectFrom(ctx context.Context, minions []MinionView, path, ex
 		}
 	})
 	hosts := make([]target.Host, len(minions))
+	known := make(map[string]bool, len(minions))
 	for i := range minions {
 		hosts[i] = target.HostOf(&minions[i].Minion, names)
+		known[hosts[i].Name] = true
 	}
-	return parsed, matcher.Select(hosts), nil
+	return parsed, selected{matcher.Select(hosts), matcher.Missing(func(name string) bool { return known[name] })}, nil
+}
+
+// selected is what an expression selects.
+type selected struct {
+	target.Selection
+
+	// missing are the names that it spells out and no minion has.
+	missing target.NodeSet
 }

@@ -65,6 +65,26 @@ func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o Order) err
 	return c.operate(ctx, "node.undrain", string(node), o, key, kv, clientv3.OpDelete(key))
 }
 
+// ForgetNode has a node no longer known that is gone and has not left in order. A
+// node that lives is not forgotten.
+func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o Order) error {
+	key := c.cfg.Keys.KnownNode(node)
+	kv, err := c.get(ctx, "forget node", key)
+	if err != nil {
+		return err
+	}
+	if live, err := c.get(ctx, "forget node", c.cfg.Keys.Member(node)); err != nil || live != nil {
+		if err == nil {
+			err = fmt.Errorf("node %s is alive; stop it, or drain it: %w", node, job.ErrConflict)
+		}
+		return err
+	}
+	if kv == nil {
+		return fmt.Errorf("node %s: %w", node, job.ErrNotFound)
+	}
+	return c.operate(ctx, "node.forget", string(node), o, key, kv, clientv3.OpDelete(key))
+}
+
 // MoveShard has a node hold a shard for as long as it lives and may, whatever
 // the mode says, until FailbackShard or ReleaseShard. Ref is a shard's number,
 // or the name of a group.

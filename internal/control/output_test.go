@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,11 @@ var errGone = errors.New("not connected")
 type heard map[string]string
 
 func (h heard) fn(m job.MinionID, c OutputChunk) error {
-	h[string(m)+"/"+string(rune('0'+c.Stream))] += string(c.Data)
+	key := string(m) + "/" + string(rune('0'+c.Stream))
+	if c.LeftOut > 0 {
+		h[key] += fmt.Sprintf("<%d left out>", c.LeftOut)
+	}
+	h[key] += string(c.Data)
 	return nil
 }
 
@@ -39,14 +44,14 @@ func TestOutputOfAnEndedRun(t *testing.T) {
 	r.Tasks[2].Stdout = job.Output{Head: "head", Tail: "tail", Bytes: 100, Truncated: true}
 	r.Tasks[2].Stderr = job.Output{Head: "oops", Bytes: 4}
 	runs.end(r)
-	out.fn = func(_ context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error {
+	out.fn = func(_ context.Context, task job.TaskID, follow bool, fn func(int, []byte, int64) error) error {
 		if task.Minion != "m1" {
 			return errGone
 		}
 		if task.Attempt != 3 || task.Fire != r.FireID || follow {
 			t.Errorf("asked for %s, follow %v", task, follow)
 		}
-		return errors.Join(fn(1, []byte("one")), fn(2, nil), fn(1, []byte(" two")))
+		return errors.Join(fn(1, []byte("one"), 0), fn(2, nil, 0), fn(1, []byte(" two"), 0))
 	}
 
 	got := heard{}
@@ -54,7 +59,7 @@ func TestOutputOfAnEndedRun(t *testing.T) {
 	want := heard{
 		"m1/1": "one two",
 		"m2/1": "all of it",
-		"m3/1": "head\n[92 bytes are left out here]\ntail", "m3/2": "oops",
+		"m3/1": "head<92 left out>tail", "m3/2": "oops",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("output (-want +got):\n%s", d)
@@ -75,8 +80,8 @@ func TestOutputOfAnEndedRun(t *testing.T) {
 func TestOutputReturnsTheErrorOfItsReader(t *testing.T) {
 	t.Parallel()
 	runs := &fakeRuns{}
-	out := &fakeOutputs{fn: func(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte) error) error {
-		return fn(1, []byte("x"))
+	out := &fakeOutputs{fn: func(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte, int64) error) error {
+		return fn(1, []byte("x"), 0)
 	}}
 	c := &Control{cfg: Config{PollInterval: time.Millisecond}, live: runs, history: runs, outputs: out}
 	r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateSucceeded)
@@ -107,7 +112,7 @@ func TestFollow(t *testing.T) {
 		begin := time.Now()
 		var mu sync.Mutex
 		open, most := 0, 0
-		out := &fakeOutputs{fn: func(_ context.Context, task job.TaskID, follow bool, fn func(int, []byte) error) error {
+		out := &fakeOutputs{fn: func(_ context.Context, task job.TaskID, follow bool, fn func(int, []byte, int64) error) error {
 			if task.Minion == "late" && time.Since(begin) < 3*time.Second {
 				return errGone
 			}
@@ -119,14 +124,14 @@ func TestFollow(t *testing.T) {
 			most = max(most, open)
 			mu.Unlock()
 			defer func() { mu.Lock(); open--; mu.Unlock() }()
-			if err := fn(1, []byte{byte('0' + task.Attempt)}); err != nil {
+			if err := fn(1, []byte{byte('0' + task.Attempt)}, 0); err != nil {
 				return err
 			}
 			time.Sleep(10 * time.Second)
 			if task.Minion == "lost" {
 				return errGone
 			}
-			return fn(1, []byte("."))
+			return fn(1, []byte("."), 0)
 		}}
 		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: out}
 		go func() {
@@ -163,7 +168,7 @@ func TestFollowEndsWithItsReader(t *testing.T) {
 		r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateRunning)
 		r.Tasks = []job.Task{taskOn("m1", job.StateRunning)}
 		runs.begin(r)
-		out := &fakeOutputs{fn: func(ctx context.Context, _ job.TaskID, _ bool, _ func(int, []byte) error) error {
+		out := &fakeOutputs{fn: func(ctx context.Context, _ job.TaskID, _ bool, _ func(int, []byte, int64) error) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}}
@@ -195,4 +200,75 @@ func TestFollowOfARunWithoutTheMinion(t *testing.T) {
 			t.Errorf("all minions: %v", err)
 		}
 	})
+}
+
+// TestFollowGoesOnWhenAMinionRestarts: a stream that broke off goes on where it was,
+// and nothing comes twice; what the minion has lost is told.
+func TestFollowGoesOnWhenAMinionRestarts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		runs := &fakeRuns{}
+		r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateRunning)
+		r.Tasks = []job.Task{taskOn("m1", job.StateRunning)}
+		runs.begin(r)
+		tries := 0
+		out := &fakeOutputs{fn: func(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte, int64) error) error {
+			tries++
+			err := errors.Join(fn(1, []byte("on"), 0), fn(2, []byte("oops"), 0), fn(1, []byte("e t"), 0))
+			switch {
+			case tries == 1:
+				time.Sleep(time.Second)
+				return errors.Join(err, errGone)
+			case tries < 5:
+				return errGone // not back yet
+			}
+			time.Sleep(20 * time.Second)
+			return errors.Join(err, fn(1, []byte("wo three"), 0), fn(1, nil, 50), fn(1, []byte("end"), 0))
+		}}
+		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: out}
+		go func() {
+			time.Sleep(40 * time.Second)
+			r.State = job.StateSucceeded
+			r.Tasks = []job.Task{taskOn("m1", job.StateSucceeded)}
+			r.Tasks[0].Stdout, r.Tasks[0].Stderr = job.Output{Bytes: 13 + 50 + 3}, job.Output{Bytes: 4}
+			runs.end(r)
+		}()
+		got := heard{}
+		err := c.Output(t.Context(), r.RunID, "", true, got.fn)
+		if d := cmp.Diff(heard{"m1/1": "one two three<50 left out>end", "m1/2": "oops"}, got); d != "" || err != nil {
+			t.Errorf("%v, output (-want +got):\n%s", err, d)
+		}
+	})
+}
+
+// TestOutputThatAMinionHasNotKept: what a task wrote and its minion has no more is
+// given from the record, and what is in neither is told.
+func TestOutputThatAMinionHasNotKept(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		file string
+		out  job.Output
+		want heard
+		lost bool
+	}{
+		"gone, all is recorded": {"", job.Output{Head: "one ", Tail: "two", Bytes: 7}, heard{"m1/1": "one two"}, false},
+		"gone, it was cut":      {"", job.Output{Head: "one", Tail: "two", Bytes: 100, Truncated: true}, heard{"m1/1": "one<94 left out>two"}, true},
+		"the end is missing":    {"one t", job.Output{Head: "one", Tail: "two", Bytes: 10, Truncated: true}, heard{"m1/1": "one t<2 left out>two"}, true},
+		"the end is recorded":   {"one twelve s", job.Output{Head: "one", Tail: "e six", Bytes: 14, Truncated: true}, heard{"m1/1": "one twelve six"}, false},
+		"bad bytes are one":     {"", job.Output{Head: "\uFFFDa", Tail: "b", Bytes: 10, Truncated: true}, heard{"m1/1": "\uFFFDa<7 left out>b"}, true},
+	} {
+		runs := &fakeRuns{}
+		r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateSucceeded)
+		r.Tasks = []job.Task{taskOn("m1", job.StateSucceeded)}
+		r.Tasks[0].Stdout = c.out
+		runs.end(r)
+		out := &fakeOutputs{fn: func(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte, int64) error) error {
+			return fn(1, []byte(c.file), 0)
+		}}
+		got := heard{}
+		err := (&Control{live: runs, history: runs, outputs: out}).Output(t.Context(), r.RunID, "", false, got.fn)
+		if d := cmp.Diff(c.want, got); d != "" || (err != nil) != c.lost {
+			t.Errorf("%s: %v, output (-want +got):\n%s", name, err, d)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -74,9 +75,60 @@ func (p Paused) exists(ctx context.Context, c *Control) error {
 		_, _, err = c.storedGroup(ctx, key)
 	case etcdkv.ScopeJob:
 		_, _, err = c.stored(ctx, key)
-	case etcdkv.ScopeAll, etcdkv.ScopeNamespace:
+	case etcdkv.ScopeNamespace:
+		return c.hasJobs(ctx, p.Namespace)
+	case etcdkv.ScopeAll:
 	}
 	return err
+}
+
+// hasJobs refuses a namespace without jobs and groups: its name is mistyped.
+func (c *Control) hasJobs(ctx context.Context, namespace string) error {
+	found := false
+	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
+		if found {
+			return nil
+		}
+		ops := make([]clientv3.Op, 0, len(shards))
+		for _, s := range shards {
+			ops = append(ops, clientv3.OpGet(c.cfg.Keys.ShardJobs(s)+namespace+"/", clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
+		}
+		resp, err := c.txn(ctx, "look for jobs of namespace "+namespace, nil, ops)
+		if err != nil {
+			return err
+		}
+		for _, part := range resp.Responses {
+			found = found || len(part.GetResponseRange().GetKvs()) > 0
+		}
+		return nil
+	})
+	if err != nil || found {
+		return err
+	}
+	groups, err := c.groupNames(ctx)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if g.Namespace == namespace {
+			return nil
+		}
+	}
+	var known []string
+	err = c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		if _, key, err := c.cfg.Keys.ParseJob(string(kv.Key)); err == nil && !slices.Contains(known, key.Namespace) {
+			known = append(known, key.Namespace)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	hint := ""
+	if near, ok := job.Nearest(namespace, known); ok {
+		hint = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return fmt.Errorf("namespace %s has no jobs%s: %w", namespace, hint, job.ErrNotFound)
 }
 
 // isOf reports whether a stored pause is of p. Former versions stored what the
@@ -161,8 +213,10 @@ func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, err
 		ops = append(ops, clientv3.OpDelete(stray))
 	}
 	if len(ops) == 0 {
-		if err := p.exists(ctx, c); err != nil {
-			return time.Time{}, err
+		if p.Scope != etcdkv.ScopeNamespace { // one whose jobs are gone may be resumed
+			if err := p.exists(ctx, c); err != nil {
+				return time.Time{}, err
+			}
 		}
 		return time.Time{}, fmt.Errorf("pause of %s: %w", p, job.ErrNotFound)
 	}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -24,7 +25,7 @@ func TestPauseRefused(t *testing.T) {
 		"all and a name":       {Paused{etcdkv.ScopeAll, "", "g"}, `invalid: name: is "g", but scope all has none; leave it out, or give scope job or group`},
 		"namespace and a name": {Paused{etcdkv.ScopeNamespace, "ops", "g"}, `invalid: name: is "g", but scope namespace has none; leave it out, or give scope job or group`},
 		"no namespace":         {Paused{etcdkv.ScopeNamespace, "", ""}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
-		"two namespaces":       {Paused{etcdkv.ScopeNamespace, "ops/g", ""}, `invalid: namespace: "ops/g" contains "/"; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`},
+		"two namespaces":       {Paused{etcdkv.ScopeNamespace, "ops/g", ""}, `invalid: namespace: "ops/g" has the character "/"; letters, digits, '.', '_' and '-' are allowed`},
 		"job without a name":   {Paused{etcdkv.ScopeJob, "ops", ""}, `invalid: name: is empty; give a name of letters, digits, '.', '_' and '-'`},
 		"group without both":   {Paused{etcdkv.ScopeGroup, "", "g"}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
 		"no scope":             {Paused{}, `invalid: scope: "" is unknown; want job, group, namespace or all`},
@@ -41,6 +42,21 @@ func TestPauseRefused(t *testing.T) {
 		if left := e.keysUnder(t, prefix); len(left) > 1 { // the group's own record
 			t.Errorf("something was written: %v", left)
 		}
+	}
+}
+
+// TestPauseOfANamespaceThatIsNotThere: a namespace without jobs and groups is
+// mistyped, and is not paused.
+func TestPauseOfANamespaceThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, object("j"))
+	_, err := e.Pause(t.Context(), Paused{Scope: etcdkv.ScopeNamespace, Namespace: "opps"}, time.Time{}, Order{})
+	if want := `namespace opps has no jobs; did you mean "ops"?: not found`; !errors.Is(err, job.ErrNotFound) || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := e.Pause(t.Context(), Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, time.Time{}, Order{}); err != nil {
+		t.Error(err)
 	}
 }
 

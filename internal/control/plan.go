@@ -126,6 +126,9 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 	if problems = append(problems, chained...); len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
 	}
+	if err := p.warn(ctx, objects, changes); err != nil {
+		return nil, err
+	}
 	return changes, nil
 }
 
@@ -211,7 +214,8 @@ func (c *Control) noGroup(ctx context.Context, o *manifest.Object, known map[job
 			names = append(names, k.Name)
 		}
 	}
-	p := o.Problem("spec.group", fmt.Sprintf("there is no group %q in namespace %q", o.Spec.Group, ns))
+	p := job.Problem{Path: "spec.group", File: o.File, Line: o.Line}
+	p.Message = fmt.Sprintf("there is no group %q in namespace %q", o.Spec.Group, ns)
 	if near, ok := job.Nearest(o.Spec.Group, names); ok {
 		p.Message += fmt.Sprintf("; did you mean %q?", near)
 	} else {
@@ -318,7 +322,10 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	next.After, next.Earlier, next.Committed, next.MovedFrom = old.After, old.Earlier, old.Committed, old.MovedFrom
 	next.CountedFrom = old.CountedFrom
 	if !old.Spec.SameSchedule(&next.Spec) {
-		next.CountedFrom = time.Time{}
+		counts := old.Spec.Count > 0 && sameButEnabled(&old.Spec, &next.Spec)
+		if !counts {
+			next.CountedFrom = time.Time{}
+		}
 		if err := p.reschedule(ctx, &next, &old, at); err != nil {
 			return change{}, err
 		}
@@ -326,7 +333,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		edits := p.c.cfg.Keys.Edits(at.shard)
 		ch.do(edits, p.c.edited(edits))
 		p.checkEnding(o, &next.Job)
-		if next.Spec.Count > 0 {
+		if next.Spec.Count > 0 && !counts {
 			next.CountedFrom = p.now
 		}
 	}
@@ -343,6 +350,14 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
 	ch.store(name, value)
 	return ch, err
+}
+
+// sameButEnabled reports whether two specs differ in nothing that says when the
+// job is due but in whether it is enabled: its count goes on then.
+func sameButEnabled(a, b *job.Spec) bool {
+	x := *b
+	x.Enabled = a.Enabled
+	return a.SameSchedule(&x)
 }
 
 // reschedule has the schedule of a job hold from now on, and the old one up to now,
@@ -407,7 +422,7 @@ func (p *planner) checkEnding(o *manifest.Object, j *job.Job) {
 	case ok:
 		return
 	}
-	p.ending = append(p.ending, o.Problem(path, text))
+	p.ending = append(p.ending, job.Problem{Path: path, Message: text, File: o.File, Line: o.Line})
 }
 
 // settle puts down where a job lies that is new in its shard: with a group, the

@@ -115,7 +115,43 @@ func (c *Control) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
 		at.after = history.PositionOf(&runs[len(runs)-1])
 		page.NextCursor = at.String()
 	}
+	if q.Count {
+		return page, c.countRuns(ctx, q, &page)
+	}
 	return page, nil
+}
+
+// countRuns counts what the query of a page selects in all, and what it does not
+// because of its state.
+func (c *Control) countRuns(ctx context.Context, q RunQuery, page *RunPage) error {
+	if page.NextCursor == "" && q.State == "" && q.Cursor == "" {
+		page.Total = len(page.Runs)
+		return nil
+	}
+	all := q
+	all.State, all.Limit, all.Cursor, all.Count = "", MaxRunLimit, "", false
+	page.Others = map[job.State]int{}
+	for seen := 0; ; {
+		part, err := c.Runs(ctx, all)
+		if err != nil {
+			return err
+		}
+		for i := range part.Runs {
+			if r := &part.Runs[i]; q.State == "" || r.State == q.State {
+				page.Total++
+			} else {
+				page.Others[r.State] += max(r.Count, 1)
+			}
+		}
+		seen += len(part.Runs)
+		if all.Cursor = part.NextCursor; all.Cursor == "" {
+			return nil
+		}
+		if seen >= MaxCounted {
+			page.AtLeast = true
+			return nil
+		}
+	}
 }
 
 // startOf returns where the page begins that q asks for.

@@ -114,7 +114,8 @@ func (p *planner) checkSteps(objects []manifest.Object) []job.Problem {
 			continue
 		}
 		for _, pr := range o.Spec.CheckSteps(o.Metadata.Namespace, p.scripts.find) {
-			problems = append(problems, o.Problem(pr.Path, pr.Message))
+			pr.File, pr.Line = o.File, o.Line
+			problems = append(problems, pr)
 		}
 	}
 	return problems

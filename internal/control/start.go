@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -26,6 +29,8 @@ type StartRequest struct {
 	By string
 	// Params reach the command as variables CARILLON_PARAM_NAME.
 	Params map[string]string
+	// AllowMissing, of Exec: names that the target spells out need not be known.
+	AllowMissing bool
 }
 
 // Start asks for a run of the job now, whatever its schedule. The run's id is
@@ -118,6 +123,10 @@ type BackfillRequest struct {
 	Order
 }
 
+// nearlyNow is how far ahead the end of a window may lie that is meant to be now:
+// clocks differ.
+const nearlyNow = 5 * time.Second
+
 // MaxBackfill bounds the instants of a backfill.
 const MaxBackfill = 100_000
 
@@ -126,6 +135,19 @@ type BackfillView struct {
 	etcdkv.Backfill
 	// Left counts the instants that are not started yet.
 	Left int `json:"left"`
+	// State is "running", "done", or "ended" before all was started.
+	State string `json:"state"`
+}
+
+// stateOf tells how far a backfill is, in a word.
+func stateOf(b *etcdkv.Backfill) string {
+	switch {
+	case b.EndedAt.IsZero():
+		return "running"
+	case b.EndedWhy == "":
+		return "done"
+	}
+	return "ended"
 }
 
 // Backfill runs the instants of a job's schedule again that lie in a window.
@@ -145,6 +167,9 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 	}
 	if req.Params, err = c.checkStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
 		return BackfillView{}, err
+	}
+	if now := c.now(); req.To.After(now) && !req.To.After(now.Add(nearlyNow)) {
+		req.To = now
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -186,7 +211,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 
 // backfillView counts what is left of a backfill.
 func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (BackfillView, error) {
-	v := BackfillView{Backfill: *b}
+	v := BackfillView{Backfill: *b, State: stateOf(b)}
 	set, err := c.setOf(j)
 	if err != nil {
 		return v, err
@@ -199,15 +224,28 @@ func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (BackfillView, er
 	return v, nil
 }
 
-// Backfills returns the backfills that go on.
+// How long records of backfills are kept that have ended, and how many at most.
+const (
+	endedBackfillsFor = 30 * 24 * time.Hour
+	endedBackfillsMax = 1000
+)
+
+// Backfills returns the backfills that go on, and the records of those that have
+// ended, by when they were asked for.
 func (c *Control) Backfills(ctx context.Context) ([]BackfillView, error) {
 	all, err := listAll[etcdkv.Backfill](ctx, c, "list backfills", c.cfg.Keys.Backfills())
 	if err != nil {
 		return nil, err
 	}
+	ended, err := listAll[etcdkv.Backfill](ctx, c, "list ended backfills", c.cfg.Keys.EndedBackfills())
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, ended...)
+	slices.SortStableFunc(all, func(a, b etcdkv.Backfill) int { return a.Since.Compare(b.Since) })
 	out := make([]BackfillView, 0, len(all))
 	for i := range all {
-		v := BackfillView{Backfill: all[i]}
+		v := BackfillView{Backfill: all[i], State: stateOf(&all[i])}
 		if stored, _, err := c.stored(ctx, all[i].Key); err == nil {
 			if v, err = c.backfillView(&all[i], &stored.Job); err != nil {
 				return nil, err
@@ -229,10 +267,72 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o Order) error {
 		if kv == nil {
 			return fmt.Errorf("backfill %s: %w", id, job.ErrNotFound)
 		}
-		err = c.operate(ctx, "backfill.end", id, o, key, kv, clientv3.OpDelete(key))
+		why := "ended"
+		if who := by(ctx, o.By); who != "" {
+			why += " by " + who
+		}
+		if o.Reason != "" {
+			why += ": " + o.Reason
+		}
+		record, err := c.endedBackfill(kv, why)
+		if err != nil {
+			return err
+		}
+		err = c.operate(ctx, "backfill.end", id, o, key, kv, clientv3.OpDelete(key), record)
 		if !isConflict(err) {
 			return err
 		}
 	}
-	return fmt.Errorf("backfill %s keeps changing; try again: %w", id, job.ErrConflict)
+	return fmt.Errorf("end backfill %s: %w", id, job.ErrConflict)
+}
+
+// endedBackfill returns the write of the record of a backfill that ends now.
+func (c *Control) endedBackfill(kv *mvccpb.KeyValue, why string) (clientv3.Op, error) {
+	b, err := decode[etcdkv.Backfill](kv)
+	if err != nil {
+		return clientv3.Op{}, err
+	}
+	b.EndedAt, b.EndedWhy = c.now().UTC(), why
+	text, err := etcdkv.Encode(b)
+	return clientv3.OpPut(c.cfg.Keys.EndedBackfill(b.ID), text), err
+}
+
+// sweepBackfills ends backfills whose jobs are gone, and removes records that are
+// old, or too many.
+func (c *Control) sweepBackfills(ctx context.Context) error {
+	err := c.list(ctx, "list backfills", c.cfg.Keys.Backfills(), func(kv *mvccpb.KeyValue) error {
+		b, err := decode[etcdkv.Backfill](kv)
+		if err != nil {
+			return err
+		}
+		stored, _, err := c.stored(ctx, b.Key)
+		if err == nil && stored.UID == b.Job || err != nil && !errors.Is(err, job.ErrNotFound) {
+			return err
+		}
+		record, err := c.endedBackfill(kv, "the job was deleted")
+		if err != nil {
+			return err
+		}
+		_, err = c.txn(ctx, "end backfill "+b.ID, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
+			[]clientv3.Op{clientv3.OpDelete(string(kv.Key)), record})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	ended, err := listAll[etcdkv.Backfill](ctx, c, "list ended backfills", c.cfg.Keys.EndedBackfills())
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(ended, func(a, b etcdkv.Backfill) int { return a.EndedAt.Compare(b.EndedAt) })
+	for i := range ended {
+		if len(ended)-i <= endedBackfillsMax && c.now().Sub(ended[i].EndedAt) < endedBackfillsFor {
+			break
+		}
+		if _, err := c.txn(ctx, "remove the record of backfill "+ended[i].ID, nil,
+			[]clientv3.Op{clientv3.OpDelete(c.cfg.Keys.EndedBackfill(ended[i].ID))}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -13,15 +13,23 @@ import (
 type JobView struct {
 	job.Job
 	Shard job.ShardID `json:"shard"`
-	// Paused is what keeps the job from firing by itself; nil: nothing does.
-	Paused *etcdkv.Pause `json:"paused,omitempty"`
+	// Paused is what keeps the job from firing by itself; nil: nothing does. Pauses
+	// are all that do, of which it is the first.
+	Paused *etcdkv.Pause  `json:"paused,omitempty"`
+	Pauses []etcdkv.Pause `json:"pauses,omitempty"`
 	// Aside tells why the job is set aside: nothing can be planned of it, and
 	// its occurrences, if any are known, are recorded as skipped. Nil: it is not.
 	Aside *etcdkv.Aside `json:"aside,omitempty"`
 	// Words is the schedule in English, one entry per schedule.
 	Words []string `json:"words"`
-	// NextAt is the next instant, zero when there is none.
+	// NextAt is the next instant at which the job runs by its schedule, as things
+	// stand now: within startAt, endAt and count, and at none that a pause or a
+	// calendar closes. Zero: there is none, and NoNext says why, in a word or two;
+	// empty: the job has no schedule.
 	NextAt time.Time `json:"nextAt,omitzero"`
+	NoNext string    `json:"noNext,omitempty"`
+	// NextStartsAt is when that run starts, of a job with a jitter.
+	NextStartsAt time.Time `json:"nextStartsAt,omitzero"`
 	// Running is how many runs are open now.
 	Running int `json:"running"`
 	// RunningUnknown: the owner of the job's shard, or of the one that it was moved
@@ -50,18 +58,28 @@ type RunQuery struct {
 	Limit int
 	// Cursor continues where an earlier page ended.
 	Cursor string
+	// Count has the page say how many runs there are in all.
+	Count bool
 }
 
 // DefaultRunLimit and MaxRunLimit bound a page of runs.
 const (
 	DefaultRunLimit = 50
 	MaxRunLimit     = 1000
+	// MaxCounted is how many runs are looked at to count them.
+	MaxCounted = 10_000
 )
 
 // RunPage is a page of runs; NextCursor is empty on the last one.
 type RunPage struct {
 	Runs       []job.Run `json:"runs"`
 	NextCursor string    `json:"nextCursor,omitempty"`
+	// Total is how many runs the query selects in all, where that was asked for, and
+	// Others how many occurrences it does not select because of their state. More
+	// than MaxCounted are not counted: AtLeast says that there are more.
+	Total   int               `json:"total,omitempty"`
+	Others  map[job.State]int `json:"others,omitempty"`
+	AtLeast bool              `json:"atLeast,omitempty"`
 	// Missing are shards whose open runs could not be had now: they may be missing
 	// from the page. Ended runs are not concerned.
 	Missing []MissingRuns `json:"missing,omitempty"`
@@ -127,6 +145,11 @@ type ApplyResult struct {
 	// HoldsFrom is set when the edit changes when a job is due: no occurrence after
 	// it is committed by what was there before.
 	HoldsFrom time.Time `json:"holdsFrom,omitzero"`
+	// Warnings tell what was taken and is probably not what was meant.
+	Warnings []string `json:"warnings,omitempty"`
+	// Defaults are those that hold for a job that was created or updated because it
+	// says nothing else, as "timeout 1h0m0s".
+	Defaults []string `json:"defaults,omitempty"`
 }
 
 // NodeView is a live scheduler node.
@@ -174,6 +197,9 @@ type OutputChunk struct {
 	// Stream is 1 for stdout, 2 for stderr.
 	Stream int
 	Data   []byte
+	// LeftOut, unless 0, says that so many bytes of the stream are missing here:
+	// nobody has them any more.
+	LeftOut int64
 }
 
 // CheckStatus is the result of one check of the doctor.

@@ -146,7 +146,7 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []RedoPart, o Ord
 		cause += ", where it was " + partsText(only)
 	}
 	if who := by(ctx, o.By); who != "" {
-		cause += ", asked for by " + who
+		cause += ", started by " + who
 	}
 	fire, err := c.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
 		By: by(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,

@@ -219,11 +219,23 @@ func (k Keys) Blobs() string { return k.root + "blobs/" }
 // Blob is the key of a text, by its SHA-256 in hexadecimal.
 func (k Keys) Blob(sum string) string { return k.Blobs() + sum }
 
+// KnownNodes is the prefix of the nodes that have joined and have not left in order.
+func (k Keys) KnownNodes() string { return k.root + "nodes-known/" }
+
+// KnownNode is the key of a node that has joined and has not left in order.
+func (k Keys) KnownNode(n job.NodeID) string { return k.KnownNodes() + string(n) }
+
 // Backfills is the prefix of all backfills.
 func (k Keys) Backfills() string { return k.root + "backfills/" }
 
 // Backfill is the key of a backfill.
 func (k Keys) Backfill(id string) string { return k.Backfills() + id }
+
+// EndedBackfills is the prefix of the records of backfills that have ended.
+func (k Keys) EndedBackfills() string { return k.root + "backfills-ended/" }
+
+// EndedBackfill is the key of the record of a backfill that has ended.
+func (k Keys) EndedBackfill(id string) string { return k.EndedBackfills() + id }
 
 // Wishes is the prefix of what people want of open runs.
 func (k Keys) Wishes() string { return k.root + "wishes/" }

@@ -49,7 +49,17 @@ type Member struct {
 	APIAddr    string            `json:"apiAddr"`             // host:port of API and page
 	Lease      int64             `json:"lease"`               // what a hand-over to this node is put on
 	Version    string            `json:"version"`
+	Commit     string            `json:"commit,omitempty"` // of the build
 	StartedAt  time.Time         `json:"startedAt"`
+}
+
+// KnownNode is a node that has joined and has not left in order: one that is not
+// live was killed, or is cut off. It goes when the node leaves, or by an operator.
+type KnownNode struct {
+	Schema   int        `json:"schema"`
+	Node     job.NodeID `json:"node"`
+	PeerAddr string     `json:"peerAddr,omitempty"`
+	JoinedAt time.Time  `json:"joinedAt"`
 }
 
 // Label returns the value of a node's label. "node" and "site" are there by
@@ -324,6 +334,10 @@ const (
 	ScopeJob       Scope = "job"
 )
 
+// PausedByFailures is who has paused a job whose runs have failed too often in a
+// row.
+const PausedByFailures = "carillon"
+
 // Pause says that jobs do not fire by themselves.
 type Pause struct {
 	Schema int   `json:"schema"`
@@ -408,6 +422,10 @@ type Backfill struct {
 	// Params are what the runs are started with.
 	Params map[string]string `json:"params,omitempty"`
 	Since  time.Time         `json:"since"`
+	// EndedAt is when it had started all its runs, or was ended; EndedWhy tells why
+	// it did not start all, empty: it did. Both are of its record only.
+	EndedAt  time.Time `json:"endedAt,omitzero"`
+	EndedWhy string    `json:"endedWhy,omitempty"`
 }
 
 // Presence is one bucket of a node's connected minions.

@@ -67,6 +67,10 @@ type SlotAsked struct {
 	// Hosts are the minions of an entry that waits and is for these; once it has
 	// tasks, they are those of the tasks.
 	Hosts []job.MinionID `json:"h,omitempty"`
+	// Attempts are those that later ones have replaced; LeftOut counts the older
+	// ones that are not kept.
+	Attempts []job.Attempt `json:"a,omitempty"`
+	LeftOut  int           `json:"l,omitempty"`
 }
 
 // SlotTask is the share of one minion.
@@ -275,7 +279,8 @@ func (s *Slot) asked() bool {
 }
 
 func (a *SlotAsked) isZero() bool {
-	return a.Cause == "" && len(a.Params) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0
+	return a.Cause == "" && len(a.Params) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0 &&
+		len(a.Attempts) == 0 && a.LeftOut == 0
 }
 
 // text returns it as one text; empty: it is zero.

@@ -29,9 +29,11 @@ type Control interface {
 	Jobs(ctx context.Context, q control.JobQuery) ([]control.JobView, error)
 	Job(ctx context.Context, key job.Key) (control.JobView, error)
 	Delete(ctx context.Context, key job.Key) (time.Time, error)
+	SetEnabled(ctx context.Context, key job.Key, on bool, o control.Order) (control.ApplyResult, error)
 	Start(ctx context.Context, key job.Key, req control.StartRequest) (job.FireID, error)
 	Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error)
 	Fire(ctx context.Context, key job.Key, at time.Time) (control.FireView, error)
+	Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (control.UpcomingView, error)
 	Backfill(ctx context.Context, key job.Key, req control.BackfillRequest) (control.BackfillView, error)
 	Backfills(ctx context.Context) ([]control.BackfillView, error)
 	EndBackfill(ctx context.Context, id string, o control.Order) error
@@ -39,6 +41,7 @@ type Control interface {
 	Resume(ctx context.Context, p control.Paused, o control.Order) (time.Time, error)
 	Pauses(ctx context.Context) ([]etcdkv.Pause, error)
 	DispatchStatus(ctx context.Context, all bool) (control.DispatchView, error)
+	Authority() (control.AuthorityView, error)
 	CreateToken(ctx context.Context, req control.TokenRequest) (control.TokenView, error)
 	Tokens(ctx context.Context) ([]control.TokenView, error)
 	DeleteToken(ctx context.Context, id string, o control.Order) error
@@ -78,6 +81,7 @@ type Control interface {
 	Group(ctx context.Context, key job.Key) (control.GroupView, error)
 	DeleteGroup(ctx context.Context, key job.Key) error
 	DrainNode(ctx context.Context, node job.NodeID, o control.Order) error
+	ForgetNode(ctx context.Context, node job.NodeID, o control.Order) error
 	UndrainNode(ctx context.Context, node job.NodeID, o control.Order) error
 	MoveShard(ctx context.Context, ref string, node job.NodeID, o control.Order) error
 	HoldShard(ctx context.Context, ref string, o control.Order) error
@@ -110,6 +114,9 @@ type Config struct {
 	// WriteTimeout ends a stream whose client does not read. Zero:
 	// DefaultWriteTimeout.
 	WriteTimeout time.Duration
+	// OutputTimeout ends a stream of output whose client does not read: people read
+	// it page by page. Zero: DefaultOutputTimeout.
+	OutputTimeout time.Duration
 }
 
 // Defaults of Config.
@@ -117,6 +124,7 @@ const (
 	DefaultMaxApplyBytes = 4 << 20
 	DefaultHeartbeat     = 15 * time.Second
 	DefaultWriteTimeout  = 30 * time.Second
+	DefaultOutputTimeout = 10 * time.Minute
 
 	// maxBodyBytes bounds all other bodies.
 	maxBodyBytes = 64 << 10
@@ -168,6 +176,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	}
 	if cfg.WriteTimeout == 0 {
 		cfg.WriteTimeout = DefaultWriteTimeout
+	}
+	if cfg.OutputTimeout == 0 {
+		cfg.OutputTimeout = DefaultOutputTimeout
 	}
 	if deps.Account == nil {
 		deps.Account = func(*http.Request) string { return "" }

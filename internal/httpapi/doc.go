@@ -4,15 +4,17 @@
 //	POST   /v1/apply?dryRun=&file=                  apply a manifest
 //	GET    /v1/jobs?namespace=&label=k=v            list jobs
 //	GET    /v1/namespaces/{ns}/jobs/{name}          one job
+//	GET    /v1/namespaces/{ns}/jobs/{name}/next     its next instants
 //	DELETE /v1/namespaces/{ns}/jobs/{name}          delete it
 //	POST   /v1/namespaces/{ns}/jobs/{name}/run      start it now
+//	POST   /v1/namespaces/{ns}/jobs/{name}/enable, .../disable
 //	GET    /v1/runs?namespace=&job=&state=&limit=&cursor=
 //	GET    /v1/runs/{runId}                         one run
 //	GET    /v1/runs/{runId}/output?minion=&follow=  newline-delimited JSON
 //	GET    /v1/groups?namespace=                    list groups
 //	GET    /v1/namespaces/{ns}/groups/{name}        one group
 //	DELETE /v1/namespaces/{ns}/groups/{name}        delete it; it must have no jobs
-//	POST   /v1/nodes/{name}/drain, .../undrain      what operators ask of nodes
+//	POST   /v1/nodes/{name}/drain, .../undrain, .../forget  what operators ask of nodes
 //	POST   /v1/shards/{ref}/move, .../hold, .../release, .../failback
 //	GET    /v1/audit?limit=                         what operators did, newest first
 //	GET    /v1/nodes, /v1/minions, /v1/shards, /v1/doctor, /v1/version

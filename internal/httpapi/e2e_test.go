@@ -36,8 +36,8 @@ func (c *cluster) List(_ context.Context, q history.Query) (history.Page, error)
 	return history.Page{Runs: []job.Run{c.run}}, q.Check()
 }
 
-func (*cluster) Output(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte) error) error {
-	return fn(1, []byte("hello\n"))
+func (*cluster) Output(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte, int64) error) error {
+	return fn(1, []byte("hello\n"), 0)
 }
 
 // TestEndToEnd: from a manifest to a started run, over HTTP and a real etcd.

@@ -97,6 +97,10 @@ func (a *API) enrollRoutes(doc huma.API) {
 			v, err := a.control.DispatchStatus(ctx, in.All)
 			return answer(v, err)
 		})
+	huma.Register(doc, operation(http.MethodGet, "/v1/authority", "get-authority", "The certificate of the cluster's authority, which minions that join by approval know it by", http.StatusNotFound),
+		func(context.Context, *struct{}) (*reply[control.AuthorityView], error) {
+			return answer(a.control.Authority())
+		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/minion-tokens", "list-minion-tokens", "Tokens by which minions join", http.StatusConflict),
 		func(ctx context.Context, _ *struct{}) (*reply[tokensBody], error) {
 			all, err := a.control.Tokens(ctx)

@@ -12,10 +12,11 @@ import (
 )
 
 type execInput struct {
-	File    string   `query:"file" doc:"The manifest's name in messages."`
-	By      string   `query:"by" maxLength:"256" doc:"Who asks; kept with the run."`
-	Param   []string `query:"param,explode" doc:"NAME=VALUE that reaches the command as CARILLON_PARAM_NAME; may be given several times."`
-	RawBody []byte   `contentType:"application/yaml"`
+	File         string   `query:"file" doc:"The manifest's name in messages."`
+	By           string   `query:"by" maxLength:"256" doc:"Who asks; kept with the run."`
+	Param        []string `query:"param,explode" doc:"NAME=VALUE that reaches the command as CARILLON_PARAM_NAME; may be given several times."`
+	AllowMissing bool     `query:"allowMissing" doc:"Names that the target spells out need not be known; else such a request is refused with the names."`
+	RawBody      []byte   `contentType:"application/yaml"`
 }
 
 // runOrderInput spells the path out: huma does not fill embedded fields that are
@@ -45,7 +46,7 @@ func (a *API) execRoutes(doc huma.API, mux *http.ServeMux) {
 		if err != nil {
 			return nil, problemOf(err)
 		}
-		v, err := a.control.Exec(ctx, in.File, in.RawBody, control.StartRequest{By: in.By, Params: params})
+		v, err := a.control.Exec(ctx, in.File, in.RawBody, control.StartRequest{By: in.By, Params: params, AllowMissing: in.AllowMissing})
 		return answer(v, err)
 	})
 

@@ -19,6 +19,13 @@ type fireInput struct {
 	At        string `path:"at" doc:"The instant, as in 2027-01-31T09:00:00Z."`
 }
 
+type upcomingInput struct {
+	Namespace string `path:"ns" doc:"The job's namespace."`
+	Name      string `path:"name" doc:"The job's name."`
+	After     string `query:"after" doc:"Only instants after this one, as in 2027-01-31T09:00:00Z; now when not given."`
+	Count     int    `query:"count" default:"5" minimum:"1" maximum:"10000" doc:"How many at most."`
+}
+
 type backfillInput struct {
 	Namespace string `path:"ns" doc:"The job's namespace."`
 	Name      string `path:"name" doc:"The job's name."`
@@ -80,6 +87,22 @@ func (a *API) fireRoutes(doc huma.API) {
 			return answer(v, err)
 		})
 
+	huma.Register(doc, operation(http.MethodGet, one+"/next", "get-next", "The next instants of a job, with those that are skipped, and why",
+		http.StatusNotFound, http.StatusUnprocessableEntity),
+		func(ctx context.Context, in *upcomingInput) (*reply[control.UpcomingView], error) {
+			after := time.Now()
+			if in.After != "" {
+				var err error
+				if after, err = time.Parse(time.RFC3339Nano, in.After); err != nil {
+					return nil, problemOf(&job.InvalidError{Problems: []job.Problem{{
+						Path: "after", Message: fmt.Sprintf("%q is not an instant such as 2027-01-31T09:00:00Z", in.After),
+					}}})
+				}
+			}
+			v, err := a.control.Upcoming(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, after, in.Count)
+			return answer(v, err)
+		})
+
 	backfill := operation(http.MethodPost, one+"/backfill", "backfill-job", "Run the instants of a window of the schedule again",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
 	backfill.DefaultStatus = http.StatusAccepted
@@ -99,7 +122,7 @@ func (a *API) fireRoutes(doc huma.API) {
 		}
 		return answer(a.control.Backfill(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, req))
 	})
-	huma.Register(doc, operation(http.MethodGet, "/v1/backfills", "list-backfills", "Backfills that go on"),
+	huma.Register(doc, operation(http.MethodGet, "/v1/backfills", "list-backfills", "Backfills that go on, and records of those that have ended"),
 		func(ctx context.Context, _ *struct{}) (*reply[backfillsBody], error) {
 			all, err := a.control.Backfills(ctx)
 			return answer(backfillsBody{some(all)}, err)

@@ -54,6 +54,12 @@ type startInput struct {
 	Body      *startBody
 }
 
+type enableInput struct {
+	Namespace string `path:"ns" doc:"The job's namespace."`
+	Name      string `path:"name" doc:"The job's name."`
+	Body      *orderBody
+}
+
 type startBody struct {
 	By     string            `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept with the start."`
 	Params map[string]string `json:"params,omitempty" doc:"Reach the command as variables CARILLON_PARAM_NAME."`
@@ -102,6 +108,17 @@ func (a *API) jobRoutes(doc huma.API) {
 	huma.Register(doc, remove, func(ctx context.Context, in *jobPath) (*heldOutput, error) {
 		return held(a.control.Delete(ctx, in.key()))
 	})
+
+	for verb, on := range map[string]bool{"enable": true, "disable": false} {
+		summary := "Stop a job from running by its schedule"
+		if on {
+			summary = "Have a job run by its schedule again"
+		}
+		huma.Register(doc, operation(http.MethodPost, one+"/"+verb, verb+"-job", summary, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity),
+			func(ctx context.Context, in *enableInput) (*reply[control.ApplyResult], error) {
+				return answer(a.control.SetEnabled(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, on, in.Body.order()))
+			})
+	}
 
 	start := operation(http.MethodPost, one+"/run", "start-job", "Start a job now",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)

@@ -66,6 +66,7 @@ func (a *API) operatorRoutes(doc huma.API) {
 	}{
 		{"drain", "Have a node hand its shards over and take none", a.control.DrainNode},
 		{"undrain", "End a drain", a.control.UndrainNode},
+		{"forget", "Forget a node that is gone for good", a.control.ForgetNode},
 	} {
 		huma.Register(doc, order("/v1/nodes/{name}/"+o.verb, o.verb+"-node", o.summary),
 			func(ctx context.Context, in *nodeOrder) (*struct{}, error) {

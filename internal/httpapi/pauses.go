@@ -55,7 +55,7 @@ func (a *API) pauseRoutes(doc huma.API) {
 		op.DefaultStatus = http.StatusNoContent
 		return op
 	}
-	huma.Register(doc, order("/v1/pause", "pause", "Have jobs not fire by themselves"),
+	huma.Register(doc, order("/v1/pause", "pause", "Pause scheduled runs"),
 		func(ctx context.Context, in *pauseInput) (*heldOutput, error) {
 			return held(a.control.Pause(ctx, in.Body.paused(), in.Body.Until, in.Body.order()))
 		})

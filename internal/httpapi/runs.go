@@ -17,6 +17,7 @@ type runsInput struct {
 	State     job.State `query:"state" doc:"Only runs in this state."`
 	Limit     int       `query:"limit" doc:"How many at most; 50 when not given."`
 	Cursor    string    `query:"cursor" doc:"The nextCursor of the page before."`
+	Count     bool      `query:"count" doc:"Tell how many there are in all, and how many the state leaves out."`
 }
 
 type runPath struct {
@@ -27,7 +28,7 @@ func (a *API) runRoutes(doc huma.API) {
 	huma.Register(doc, operation(http.MethodGet, "/v1/runs", "list-runs", "Runs in flight and ended, newest first", http.StatusUnprocessableEntity),
 		func(ctx context.Context, in *runsInput) (*reply[control.RunPage], error) {
 			page, err := a.control.Runs(ctx, control.RunQuery{
-				Namespace: in.Namespace, Job: in.Job, State: in.State, Limit: in.Limit, Cursor: in.Cursor,
+				Namespace: in.Namespace, Job: in.Job, State: in.State, Limit: in.Limit, Cursor: in.Cursor, Count: in.Count,
 			})
 			page.Runs = listed(page.Runs)
 			return answer(page, err)

@@ -20,6 +20,8 @@ type outputLine struct {
 	Stream int `json:"stream,omitempty"`
 	// Data is written as base64.
 	Data []byte `json:"data,omitempty"`
+	// LeftOut says how many bytes of the stream are missing before the data.
+	LeftOut int64 `json:"leftOut,omitempty"`
 	// Error ends a stream that is not complete.
 	Error string `json:"error,omitempty"`
 }
@@ -39,7 +41,7 @@ func (a *API) streamRoutes(doc huma.API, mux *http.ServeMux) {
 			{Name: "follow", In: "query", Schema: flag, Description: "Go on until the run ends."},
 		},
 		Responses: map[string]*huma.Response{
-			"200": {Description: "One JSON object per line: minion, stream (1 or 2), data (base64); error in the last one of a stream that is not complete.",
+			"200": {Description: "One JSON object per line: minion, stream (1 or 2), data (base64); leftOut: so many bytes of the stream are missing here, which the minion has not kept; error in the last one of a stream that is not complete.",
 				Content: map[string]*huma.MediaType{"application/x-ndjson": {Schema: text}}},
 			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + "ProblemDetails"}}}},
 		},
@@ -70,10 +72,11 @@ func (a *API) output(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s := a.stream(w, "application/x-ndjson")
+	s.timeout = a.cfg.OutputTimeout
 	encoder := json.NewEncoder(s)
 	id, minion := job.RunID(r.PathValue("runId")), job.MinionID(r.URL.Query().Get("minion"))
 	err := a.control.Output(r.Context(), id, minion, follow, func(m job.MinionID, c control.OutputChunk) error {
-		return encoder.Encode(outputLine{Minion: m, Stream: c.Stream, Data: c.Data})
+		return encoder.Encode(outputLine{Minion: m, Stream: c.Stream, Data: c.Data, LeftOut: c.LeftOut})
 	})
 	s.end(r, encoder, err)
 }

@@ -61,8 +61,9 @@ func New(cfg Config) *Guard {
 	}
 	for _, name := range cfg.Names {
 		name = normal(name)
-		if ip, err := netip.ParseAddr(name); name == "" || err == nil && ip.IsUnspecified() || slices.Contains(g.names, name) {
-			continue
+		ip, err := netip.ParseAddr(name)
+		if name == "" || name == "localhost" || err == nil && (ip.IsUnspecified() || ip.IsLoopback()) || slices.Contains(g.names, name) {
+			continue // loopback is good in any case
 		}
 		g.names = append(g.names, name)
 	}

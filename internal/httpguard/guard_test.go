@@ -33,7 +33,7 @@ func answered(g *Guard, r *http.Request) *httptest.ResponseRecorder {
 // Invariant 1.
 func TestNames(t *testing.T) {
 	t.Parallel()
-	g := New(Config{Names: []string{"Node1.Example.", "[2001:db8::1]", "10.0.0.7", "", "0.0.0.0", "::"}, Flag: "--api-host"})
+	g := New(Config{Names: []string{"Node1.Example.", "[2001:db8::1]", "127.0.0.1", "localhost", "[::1]", "10.0.0.7", "", "0.0.0.0", "::"}, Flag: "--api-host"})
 	lan := &net.TCPAddr{IP: net.ParseIP("192.168.1.5"), Port: 8420}
 	mapped := &net.TCPAddr{IP: net.ParseIP("::ffff:192.168.1.5"), Port: 8420}
 	linkLocal := &net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 8420, Zone: "eth0"}
@@ -55,7 +55,7 @@ func TestNames(t *testing.T) {
 		if w.Code != http.StatusMisdirectedRequest {
 			t.Errorf("Host %q: status %d, want 421", host, w.Code)
 		}
-		for _, want := range []string{"node1.example, 2001:db8::1, 10.0.0.7", "--api-host NAME"} {
+		for _, want := range []string{"[::1], the address that the server listens on, node1.example, 2001:db8::1, 10.0.0.7", "--api-host NAME"} {
 			if !strings.Contains(w.Body.String(), want) {
 				t.Errorf("Host %q: the refusal lacks %q: %s", host, want, w.Body)
 			}

@@ -66,5 +66,9 @@ func late(r job.Run) string {
 	if r.StartedAt.IsZero() {
 		return "–"
 	}
-	return r.StartedAt.Sub(r.ScheduledAt).Round(time.Millisecond).String()
+	d := r.StartedAt.Sub(r.ScheduledAt).Round(time.Millisecond)
+	if d < 0 {
+		return (-d).String() + " early"
+	}
+	return d.String()
 }

@@ -76,7 +76,7 @@ func (s *stage) try(ctx context.Context, at *api, f fanout) (*granted, error) {
 	var v control.ExecView
 	err := at.ask(ctx, http.MethodPost, "/v1/exec", body.Bytes(), &v)
 	switch {
-	case err != nil && strings.Contains(err.Error(), job.ErrNoMinions.Error()):
+	case err != nil && (strings.Contains(err.Error(), job.ErrNoMinions.Error()) || strings.Contains(err.Error(), "takes no orders")):
 		return nil, job.ErrNoMinions
 	case err != nil:
 		return nil, err

@@ -26,7 +26,10 @@ const (
 const partSize = 4 << 10
 
 // capture keeps head and tail of a command's streams and writes all of it, up
-// to a cap, to the output file. The file is created with the first byte.
+// to a cap, to the output file. The file is created with the first byte. One
+// stream has at most three quarters of the cap, so that a flood on it leaves
+// room for the other. Of a stream that was cut, the file ends with how much is
+// left out, and with its tail.
 type capture struct {
 	path string
 	cap  int64 // of the file's size
@@ -38,6 +41,7 @@ type capture struct {
 	file    *os.File
 	failed  bool
 	written int64
+	taken   [3]int64 // of written, by each stream
 	dropped [3]int64
 	parts   [3]ring
 	closed  bool
@@ -56,7 +60,11 @@ func (c *capture) write(stream int, p []byte) {
 		return
 	}
 	c.parts[stream].write(p)
-	keep := int(min(int64(len(p)), c.cap-c.written-OutputFrameHeader))
+	room := min(c.cap-c.written, c.cap-c.cap/4-c.taken[stream]) - OutputFrameHeader
+	if c.dropped[stream] > 0 {
+		room = 0 // what is left out is in one piece
+	}
+	keep := int(min(int64(len(p)), room))
 	if keep <= 0 || c.failed || !c.store(byte(stream), p[:keep]) {
 		keep = 0
 	}
@@ -91,6 +99,7 @@ func (c *capture) store(stream byte, p []byte) bool {
 		return false
 	}
 	c.written += int64(len(p)) + OutputFrameHeader
+	c.taken[stream&^StreamDropped] += int64(len(p)) + OutputFrameHeader
 	return true
 }
 
@@ -100,14 +109,33 @@ func (c *capture) close() (stdout, stderr Part) {
 	defer c.mu.Unlock()
 	c.closed = true
 	for s := byte(Stdout); s <= Stderr; s++ {
-		if c.dropped[s] > 0 && c.file != nil {
-			c.store(s|StreamDropped, binary.BigEndian.AppendUint64(nil, uint64(c.dropped[s]))) //nolint:gosec // a count
-		}
+		c.storeEnd(s)
 	}
 	if c.file != nil {
 		_ = c.file.Close()
 	}
 	return c.parts[Stdout].part(), c.parts[Stderr].part()
+}
+
+// storeEnd writes how many bytes of a stream the file lacks, and the last ones of
+// these. Where the file cannot be written any more, it is only the count that is
+// tried.
+func (c *capture) storeEnd(s byte) {
+	lost := c.dropped[s]
+	if lost == 0 || c.file == nil {
+		return
+	}
+	var tail []byte
+	if !c.failed {
+		tail = c.parts[s].part().Tail
+		tail = tail[len(tail)-int(min(int64(len(tail)), lost)):]
+	}
+	if left := lost - int64(len(tail)); left > 0 {
+		c.store(s|StreamDropped, binary.BigEndian.AppendUint64(nil, uint64(left))) //nolint:gosec // a count
+	}
+	if len(tail) > 0 {
+		c.store(s, tail)
+	}
 }
 
 // ring keeps the first and the last partSize bytes of a stream.

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -10,6 +11,68 @@ import (
 
 	"pgregory.net/rapid"
 )
+
+// TestEachStreamHasItsOwnBudget: a flood on one stream takes nothing from the other;
+// of each the file has the beginning, how much is left out, and the tail.
+func TestEachStreamHasItsOwnBudget(t *testing.T) {
+	t.Parallel()
+	for _, first := range []int{Stdout, Stderr} {
+		path := filepath.Join(t.TempDir(), "out")
+		c := newCapture(path, 100_000)
+		all := map[int][]byte{}
+		write := func(stream, n int, with byte) {
+			p := bytes.Repeat([]byte{with}, n)
+			c.write(stream, p)
+			all[stream] = append(all[stream], p...)
+		}
+		other := Stdout + Stderr - first
+		for range 100 {
+			write(first, 32_000, 'a')
+		}
+		write(other, 10_000, 'b')
+		write(first, 1000, 'c')
+		write(other, 100_000, 'd')
+		write(other, 7, 'e')
+		c.close()
+		data, err := os.ReadFile(path)
+		if err != nil || len(data) > 100_000+2*(partSize+3*OutputFrameHeader+8) {
+			t.Fatalf("%d bytes, %v", len(data), err)
+		}
+		for stream, got := range framesOf(t, data) {
+			want := all[stream]
+			if n := len(got.head); n < 20_000 || !bytes.HasPrefix(want, got.head) || !bytes.HasSuffix(want, got.tail) || len(got.tail) != partSize ||
+				int64(n)+got.left+int64(len(got.tail)) != int64(len(want)) {
+				t.Errorf("flood on %d, stream %d: %d bytes, %d left out, %d at the end; of %d", first, stream, n, got.left, len(got.tail), len(want))
+			}
+		}
+	}
+}
+
+// kept is what an output file has of a stream.
+type kept struct {
+	head, tail []byte
+	left       int64
+}
+
+func framesOf(t *testing.T, data []byte) map[int]kept {
+	t.Helper()
+	out := map[int]kept{}
+	for len(data) > 0 {
+		n := OutputFrameHeader + int(binary.BigEndian.Uint32(data[1:]))
+		stream := int(data[0] &^ StreamDropped)
+		k := out[stream]
+		switch {
+		case data[0]&StreamDropped != 0:
+			k.left = int64(binary.BigEndian.Uint64(data[OutputFrameHeader:n])) //nolint:gosec // a count
+		case k.left > 0:
+			k.tail = append(k.tail, data[OutputFrameHeader:n]...)
+		default:
+			k.head = append(k.head, data[OutputFrameHeader:n]...)
+		}
+		out[stream], data = k, data[n:]
+	}
+	return out
+}
 
 // Wherever the disk gets full, and whether or not it stays so: the file is whole
 // frames of a beginning of the output, and head, tail and count are not touched.

@@ -235,7 +235,7 @@ func (r *runner) step(st *Step) (job.State, int) {
 	}
 	switch {
 	case state == job.StateTimedOut:
-		r.say(st, "ran longer than its timeout of %s and was ended", st.Timeout)
+		r.say(st, "exceeded its %s timeout and was killed", st.Timeout)
 		return state, CodeTimeout
 	case state == job.StateCancelled:
 		if code == 0 {

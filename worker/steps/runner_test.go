@@ -135,7 +135,7 @@ func TestStepThatEndsOtherwise(t *testing.T) {
 	if !strings.Contains(got.stdout, "always yes\n") {
 		t.Errorf("stdout %q", got.stdout)
 	}
-	if !strings.Contains(got.stderr, "step slow: ran longer than its timeout of 3s") || !strings.Contains(got.stderr, "step gone: cannot be started") {
+	if !strings.Contains(got.stderr, "step slow: exceeded its 3s timeout") || !strings.Contains(got.stderr, "step gone: cannot be started") {
 		t.Errorf("stderr %q", got.stderr)
 	}
 	if got := play(t, t.TempDir(), "", sh("killed", "kill -9 $$")); got.code != 137 || got.stderr != "step killed: ended by killed\n" || got.stdout != "" {

@@ -29,7 +29,7 @@ func TestParse(t *testing.T) {
 	}
 	want := Options{
 		Servers: []string{"a:1", "b:2"}, ID: "given", Labels: map[string]string{"role": "web", "site": "x"},
-		DataDir: DefaultDataDir(), Insecure: true, MaxRunning: 7, LogLevel: "info",
+		DataDir: DefaultDataDir(), Insecure: true, MaxRunning: 7, LogLevel: "info", LogFormat: "console",
 		UpdateThreshold: 1, UpdateGate: time.Minute,
 	}
 	if diff := cmp.Diff(want, o); diff != "" {

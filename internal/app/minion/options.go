@@ -35,6 +35,7 @@ type Options struct {
 	Cgroup      string
 	FactsDir    string
 	LogLevel    string
+	LogFormat   string
 	MetricsAddr string
 	Version     bool
 	// TokenShown: the token stands on the command line.
@@ -63,8 +64,9 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&o.LogFormat, "log-format", logConsole, "console or json")
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "loopback address for /metrics, /livez and /readyz (default: none)")
-	fs.BoolVar(&o.SelfUpdate, "self-update", false, "come to the releases that nodes tell of, if they are signed; needs --update-keys")
+	fs.BoolVar(&o.SelfUpdate, "self-update", false, "install signed releases announced by nodes; needs --update-keys")
 	fs.StringVar(&o.UpdateKeys, "update-keys", "", "`FILE` with the public keys that sign releases")
 	fs.IntVar(&o.UpdateThreshold, "update-threshold", 1, "how many of the keys must have signed a release")
 	fs.StringVar(&o.UpdateDir, "update-dir", "", "directory of releases (default: update in the data directory)")
@@ -163,7 +165,13 @@ func (o *Options) Config(version, own string) (Config, error) {
 	}, nil
 }
 
-// Logger returns a logger that writes JSON lines to stderr.
+// The forms of log lines; those of nodes are the same (configs.Log).
+const (
+	logConsole = "console"
+	logJSON    = "json"
+)
+
+// Logger returns a logger that writes to stderr.
 func (o *Options) Logger() (*zap.Logger, error) {
 	level, err := zapcore.ParseLevel(o.LogLevel)
 	if err != nil {
@@ -172,6 +180,16 @@ func (o *Options) Logger() (*zap.Logger, error) {
 		}}}
 	}
 	cfg := zap.NewProductionConfig()
+	switch o.LogFormat {
+	case logJSON:
+	case logConsole:
+		cfg = zap.NewDevelopmentConfig()
+		cfg.Development = false
+	default:
+		return nil, &job.InvalidError{Problems: []job.Problem{{
+			Path: "--log-format", Message: fmt.Sprintf("%q is no form of log lines; use console or json", o.LogFormat),
+		}}}
+	}
 	cfg.Level = zap.NewAtomicLevelAt(level)
 	cfg.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	cfg.DisableStacktrace, cfg.DisableCaller, cfg.Sampling = true, true, nil

@@ -39,6 +39,7 @@ func Rules() Table {
 		"carillon.agent.v1.ToMinion.output":        node,
 		"carillon.agent.v1.ToMinion.drain":         node,
 		"carillon.agent.v1.ToMinion.output_cancel": node,
+		"carillon.agent.v1.ToMinion.output_more":   node,
 		"carillon.agent.v1.ToMinion.update":        node,
 		"carillon.agent.v1.ToMinion.text":          node,
 

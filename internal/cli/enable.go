@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/internal/control"
+)
+
+// enableCommand is `enable`, or `disable`.
+func (a *app) enableCommand(verb, done, short, long string) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: verb + " JOB", GroupID: groupJobs, Args: exactlyOne("job"), ValidArgsFunction: a.completeJobs,
+		Short: short, Long: long, Example: "  carillon " + verb + " backup --reason \"new disk\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := a.key(args[0])
+			if err != nil {
+				return err
+			}
+			var r control.ApplyResult
+			if err := a.client.send(cmd.Context(), http.MethodPost, jobPath(key, verb), order{By: a.user(), Reason: reason}, &r); err != nil {
+				return fmt.Errorf("%s: %w", verb, err)
+			}
+			if r.Action == control.ActionUnchanged {
+				done = "was " + done + " already"
+			}
+			return a.printHeld(heldOutcome{outcome{"job", key.String(), done}, r.HoldsFrom})
+		},
+	}
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+func (a *app) enableCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.enableCommand("enable", "enabled", "Have a job run by its schedule again",
+			"Have a job run by its schedule again: takes `enabled: false` out of its spec. What\n"+
+				"was due meanwhile is not run. `carillon resume` ends a pause, which is another thing."),
+		a.enableCommand("disable", "disabled", "Stop a job from running by its schedule",
+			"Stop a job from running by its schedule, until `carillon enable`: sets `enabled:\n"+
+				"false` in its spec, as a file that is applied would. Runs under way go on, and\n"+
+				"`carillon run` works. `carillon pause` does the same for a while, with a record of\n"+
+				"what was due meanwhile, and for groups and namespaces too."),
+	}
+}

@@ -1,0 +1,242 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// What the doctor takes for ailing jobs, runs and certificates.
+const (
+	// ailingRuns is how many of a job's last runs have failed, all of them, until it
+	// is told of.
+	ailingRuns = 3
+	// stuckAfter is how long a run may go on beyond its time-out, and waitingLong how
+	// long a due one may wait for a minion.
+	stuckAfter  = 2*time.Minute + 15*time.Second
+	waitingLong = 15 * time.Minute
+	// onItsWay is how long a minion may be gone that is started again.
+	onItsWay = time.Minute
+	// endsSoon is how near the end of a certificate is told that ought to have been
+	// renewed long before.
+	endsSoon = 6 * time.Hour
+	// authorityEndsSoon is how near the end of the authority's certificate is told.
+	authorityEndsSoon = 60 * 24 * time.Hour
+	// mostTargets bounds how many targets are held against the minions.
+	mostTargets = 1000
+	// mostNamed is how many of a kind get a line of their own.
+	mostNamed = 10
+)
+
+// ailments are findings of one kind: the first ones get a line each.
+type ailments struct {
+	name   string
+	checks []Check
+	more   int
+	hint   string // for those without a line
+}
+
+func (a *ailments) add(detail, hint string) {
+	if len(a.checks) == mostNamed {
+		a.more++
+		return
+	}
+	a.checks = append(a.checks, Check{Name: a.name, Status: CheckFail, Detail: detail, Hint: hint})
+}
+
+// all returns the findings, or that there are none.
+func (a *ailments) all(well string) []Check {
+	if a.more > 0 {
+		a.checks = append(a.checks, Check{Name: a.name, Status: CheckFail, Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
+	}
+	if len(a.checks) == 0 {
+		return []Check{{Name: a.name, Status: CheckOK, Detail: well}}
+	}
+	return a.checks
+}
+
+// checkJobs looks for jobs that fail each time, were paused for that, or match
+// nobody, and for runs that go on beyond their bound.
+func (c *Control) checkJobs(ctx context.Context) ([]Check, error) {
+	jobs, err := c.Jobs(ctx, JobQuery{Passing: true})
+	if err != nil {
+		return nil, err
+	}
+	checks := c.checkFailing(jobs)
+	matching, err := c.checkTargetsMatch(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
+	stuck, err := c.checkStuck(ctx, jobs)
+	return append(append(checks, matching...), stuck...), err
+}
+
+func (c *Control) checkFailing(jobs []JobView) []Check {
+	failing := ailments{name: "failing jobs", hint: "see `carillon runs -A --state failed`"}
+	for i := range jobs {
+		v := &jobs[i]
+		paused := slices.IndexFunc(v.Pauses, func(p etcdkv.Pause) bool { return p.By == etcdkv.PausedByFailures })
+		switch {
+		case !v.ExpiresAt.IsZero(): // was run once
+		case paused >= 0:
+			failing.add(fmt.Sprintf("job %s is paused since %s: %s", v.Key(), stampOf(v.Pauses[paused].Since), v.Pauses[paused].Reason),
+				fmt.Sprintf("see `carillon logs %[1]s`, mend the job, then `carillon resume %[1]s`", v.Key()))
+		case v.Spec.IsEnabled() && v.Paused == nil:
+			if n, last := failures(v.Last); n >= ailingRuns {
+				failing.add(fmt.Sprintf("the last %d runs of job %s did not succeed; the last one %s: %s", n, v.Key(), last.State, last.Reason),
+					fmt.Sprintf("see `carillon logs %s`, or pause it: `carillon pause %s`", v.Key(), v.Key()))
+			}
+		}
+	}
+	return failing.all("no job fails each time")
+}
+
+// failures counts the runs, from the newest on, that did not succeed; what a policy
+// did not run is no run.
+func failures(runs []job.Run) (n int, last *job.Run) {
+	for i := range runs {
+		switch {
+		case job.OnFailure.Meets(runs[i].State):
+			if n++; last == nil {
+				last = &runs[i]
+			}
+		case runs[i].State == job.StateSucceeded:
+			return n, last
+		}
+	}
+	return n, last
+}
+
+// checkTargetsMatch looks for jobs whose targets match nobody, or nobody that takes
+// orders.
+func (c *Control) checkTargetsMatch(ctx context.Context, jobs []JobView) ([]Check, error) {
+	nobody := ailments{name: "targets", hint: "see `carillon minions match TARGET` for each"}
+	seen := map[string]string{} // why a target has nobody, by its JSON
+	for i := range jobs {
+		v := &jobs[i]
+		if !v.ExpiresAt.IsZero() || !v.Spec.IsEnabled() || v.Spec.Target.IsZero() {
+			continue // that nobody is connected at all is told of the minions
+		}
+		text, err := json.Marshal(v.Spec.Target)
+		if err != nil {
+			return nil, fmt.Errorf("target of job %s: %w", v.Key(), err)
+		}
+		why, known := seen[string(text)]
+		if !known {
+			if len(seen) == mostTargets {
+				continue
+			}
+			if why, err = c.whyNobody(ctx, v.Spec.Target); err != nil {
+				why = err.Error()
+			}
+			seen[string(text)] = why
+		}
+		if why == "" {
+			continue
+		}
+		hint := fmt.Sprintf("see `carillon describe job %s` for its target, and `carillon minions`", v.Key())
+		if v.Spec.Target.Match != "" {
+			hint = fmt.Sprintf("see `carillon minions match '%s'`", v.Spec.Target.Match)
+		}
+		nobody.add(fmt.Sprintf("job %s has nobody to run it: %s", v.Key(), why), hint)
+	}
+	well := "each job has a minion that takes its orders"
+	if len(seen) == mostTargets {
+		well = fmt.Sprintf("the first %d targets have minions that take their orders; others were not looked at", mostTargets)
+	}
+	return nobody.all(well), ctx.Err()
+}
+
+// whyNobody tells why a target has no minion that takes orders; empty: it has one.
+func (c *Control) whyNobody(ctx context.Context, t job.Target) (string, error) {
+	found, err := c.matchTarget(ctx, t)
+	switch {
+	case err != nil:
+		return "", err
+	case len(found.Minions) > 0:
+		return "", nil
+	case len(found.Uncontrollable) > 0:
+		return (&AllAwayError{Minions: found.Uncontrollable}).Error(), nil
+	case found.Missing != "":
+		return "no minion is known by the name of " + found.Missing, nil
+	}
+	return "no minion matches its target", nil
+}
+
+// checkStuck looks for open runs that go on beyond their time-out, or wait for a
+// minion for long.
+func (c *Control) checkStuck(ctx context.Context, jobs []JobView) ([]Check, error) {
+	live, missing, err := c.liveRuns(ctx, "", "")
+	if err != nil {
+		return nil, err
+	}
+	limits := make(map[job.UID]time.Duration, len(jobs))
+	for i := range jobs {
+		limits[jobs[i].UID] = jobs[i].Spec.EffectiveTimeout()
+	}
+	stuck := ailments{name: "stuck runs", hint: "see `carillon runs -A --state running`"}
+	now := c.now()
+	for i := range live {
+		r := &live[i]
+		limit, known := limits[r.FireID.Job]
+		if !known {
+			limit = job.DefaultTimeout
+		}
+		hint := fmt.Sprintf("see `carillon describe run %[1]s`, or end it: `carillon cancel %[1]s`", r.RunID)
+		switch {
+		case r.State.Final():
+		case !r.GoneSince.IsZero() && now.Sub(r.GoneSince) < onItsWay:
+		case !r.GoneSince.IsZero():
+			stuck.add(fmt.Sprintf("run %s of job %s: its minion is gone since %s", r.RunID, r.Key(), stampOf(r.GoneSince)), hint)
+		case r.State == job.StateRunning:
+			for _, t := range r.Tasks {
+				if over := now.Sub(t.StartedAt) - limit; t.State == job.StateRunning && !t.StartedAt.IsZero() && over > stuckAfter {
+					stuck.add(fmt.Sprintf("run %s of job %s goes on %s beyond its time-out of %s on %s", r.RunID, r.Key(), over.Round(time.Second), limit, t.Minion), hint)
+					break
+				}
+			}
+		case r.State == job.StatePending && len(r.Tasks) == 0 && now.Sub(r.ScheduledAt) > waitingLong:
+			stuck.add(fmt.Sprintf("run %s of job %s waits for %s: %s", r.RunID, r.Key(), now.Sub(r.ScheduledAt).Round(time.Second), r.Reason), hint)
+		}
+	}
+	well := "no run goes on beyond its bound"
+	if len(missing) > 0 {
+		well += ", of those that are known: " + (&PartialError{Missing: missing}).Error()
+	}
+	return stuck.all(well), nil
+}
+
+// checkCertificates looks for certificates of connected minions that are not
+// renewed in time, and at the end of the authority's.
+func (c *Control) checkCertificates(ctx context.Context) ([]Check, error) {
+	if c.enroll == nil {
+		return nil, nil
+	}
+	enrolled, err := c.enroll.Enrolled(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := c.now()
+	late := ailments{name: "certificates", hint: "see `carillon minions certificates`"}
+	if a, err := c.Authority(); err == nil && a.ExpiresAt.Sub(now) < authorityEndsSoon {
+		late.add("the certificate of the cluster's authority ends at "+stampOf(a.ExpiresAt),
+			"make the authority anew before that: no node and no minion can connect afterwards (docs/security.md)")
+	}
+	connected := map[job.MinionID]bool{}
+	for _, m := range c.minions.Minions() {
+		connected[m.ID] = m.Node != ""
+	}
+	for i := range enrolled {
+		e := &enrolled[i]
+		if connected[e.ID] && e.RevokedAt.IsZero() && !e.ExpiresAt.IsZero() && e.ExpiresAt.Sub(now) < endsSoon {
+			late.add(fmt.Sprintf("that of minion %s ends at %s, and ought to have been renewed", e.ID, stampOf(e.ExpiresAt)),
+				"see the log of the worker, and its clock; it renews by itself once it can. If it has expired: `carillon minions token`, and start the worker with it")
+		}
+	}
+	return late.all("all that are in use are far from their ends"), nil
+}

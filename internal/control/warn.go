@@ -1,0 +1,109 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// warn adds to what applying does to jobs what was taken and is probably not meant,
+// and which defaults hold.
+func (p *planner) warn(ctx context.Context, objects []manifest.Object, changes []change) error {
+	for i := range objects {
+		if o := &objects[i]; o.Kind == job.KindJob && changes[i].result.Action != ActionUnchanged {
+			changes[i].result.Defaults = defaultsOf(&o.Spec)
+		}
+	}
+	return p.warnOfAfter(ctx, objects, changes)
+}
+
+// defaultsOf returns the defaults that people ask about when they have met them.
+func defaultsOf(s *job.Spec) []string {
+	var out []string
+	if s.Timeout == 0 {
+		out = append(out, "timeout "+s.EffectiveTimeout().String())
+	}
+	if s.TimeZone == "" {
+		for _, expr := range s.Schedules {
+			if !strings.HasPrefix(expr, "@every") && !strings.HasPrefix(expr, "@at") && !strings.Contains(expr, "TZ=") {
+				return append(out, "timeZone "+time.UTC.String())
+			}
+		}
+	}
+	return out
+}
+
+// warnOfAfter warns of jobs that wait for jobs that there are not: they may come
+// later, or their names are mistyped.
+func (p *planner) warnOfAfter(ctx context.Context, objects []manifest.Object, changes []change) error {
+	wanted := map[job.Key]bool{}
+	inFile := map[job.Key]bool{}
+	for i := range objects {
+		if objects[i].Kind != job.KindJob {
+			continue
+		}
+		key := objects[i].Metadata.Key()
+		inFile[key] = true
+		for _, from := range objects[i].Spec.After.Keys(key.Namespace) {
+			wanted[from] = true
+		}
+	}
+	missing := map[job.Key]bool{}
+	for k := range wanted {
+		if inFile[k] {
+			continue
+		}
+		at, err := p.c.locate(ctx, k)
+		if err != nil {
+			return err
+		}
+		missing[k] = at.kv == nil
+	}
+	var known map[string][]string // the names of jobs, by namespace
+	for i := range objects {
+		o := &objects[i]
+		if o.Kind != job.KindJob {
+			continue
+		}
+		for n, from := range o.Spec.After.Keys(o.Metadata.Namespace) {
+			if !missing[from] {
+				continue
+			}
+			if known == nil {
+				var err error
+				if known, err = p.jobNames(ctx); err != nil {
+					return err
+				}
+				for k := range inFile {
+					known[k.Namespace] = append(known[k.Namespace], k.Name)
+				}
+			}
+			text := fmt.Sprintf("spec.after.jobs[%d]: there is no job %s", n, from)
+			if near, ok := job.Nearest(from.Name, known[from.Namespace]); ok {
+				text += fmt.Sprintf("; did you mean %q?", near)
+			} else {
+				text += "; it starts nothing until there is one"
+			}
+			changes[i].result.Warnings = append(changes[i].result.Warnings, text)
+		}
+	}
+	return nil
+}
+
+// jobNames returns the names of all jobs, by their namespaces.
+func (p *planner) jobNames(ctx context.Context) (map[string][]string, error) {
+	names := map[string][]string{}
+	err := p.c.list(ctx, "list jobs", p.c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		if _, key, err := p.c.cfg.Keys.ParseJob(string(kv.Key)); err == nil {
+			names[key.Namespace] = append(names[key.Namespace], key.Name)
+		}
+		return nil
+	})
+	return names, err
+}

@@ -1,0 +1,120 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// read reads a record that is there.
+func (b *bed) read(key string, v any) {
+	b.t.Helper()
+	r, err := b.client.Get(context.Background(), key)
+	if err != nil || len(r.Kvs) != 1 {
+		b.t.Fatalf("read %s: %d records, %v", key, len(r.Kvs), err)
+	}
+	if err := json.Unmarshal(r.Kvs[0].Value, v); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestAllAttemptsAreRecorded: a run's record tells of each attempt, also of those
+// that an earlier owner saw; exit codes are compared as shells count them.
+func TestAllAttemptsAreRecorded(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ttl = mortal
+	b.w.fail, b.w.exit = true, &job.Exit{Code: -1, Signal: "SIGKILL"}
+	_, kill, _ := b.start("a")
+	j := b.put("r", job.Spec{Command: []string{"x"}, Retry: job.Retry{Attempts: 3, Backoff: job.Duration(50 * time.Millisecond), ExitCodes: []int{137}}})
+	fire := b.trigger(j, nil)
+	b.until("a second attempt", func() bool {
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		return b.w.orders[job.TaskID{Fire: fire, Minion: "m1", Attempt: 2}] > 0
+	})
+	kill()
+	b.start("b")
+	b.until("its end", func() bool { return len(b.ended(j)) == 1 })
+	r := b.ended(j)[0]
+	if len(r.Tasks) != 1 || r.Tasks[0].Attempt != 3 || r.State != job.StateFailed {
+		t.Errorf("%s, tasks %+v", r.State, r.Tasks)
+	}
+	if len(r.Attempts) != 2 {
+		t.Fatalf("attempts %+v, want two", r.Attempts)
+	}
+	for i, a := range r.Attempts {
+		if a.Attempt != i+1 || a.Minion != "m1" || a.State != job.StateFailed || a.Exit == nil || a.Exit.ShellCode() != 137 || a.StartedAt.IsZero() || a.EndedAt.IsZero() {
+			t.Errorf("attempt %d: %+v", i+1, a)
+		}
+	}
+}
+
+// TestRunEndedByItsDeadlineHasFailed: a run that onDeadline cancels is a failure
+// for pauseAfterFailures, and for jobs that start after a failure.
+func TestRunEndedByItsDeadlineHasFailed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.w.hold = true
+	b.start("a")
+	j := b.put("d", job.Spec{Command: []string{"x"}, Deadline: job.Duration(300 * time.Millisecond), OnDeadline: job.DeadlineCancel, PauseAfterFailures: 1})
+	after := job.Job{
+		Metadata: job.Metadata{Namespace: "t", Name: "rescue"}, UID: job.UID{7}, Generation: 1, After: time.Now().UTC(),
+		Spec: job.Spec{Command: []string{"x"}, After: &job.After{Jobs: []string{"d"}, On: job.OnFailure}},
+	}
+	b.store(after)
+	b.place(b.keys.Edge(j.Key(), after.Key()), etcdkv.Edge{Schema: 1, From: j.Key(), To: after.Key(), On: job.OnFailure})
+	b.trigger(j, nil)
+	b.until("the pause", func() bool {
+		r, err := b.client.Get(context.Background(), b.keys.Pause(etcdkv.ScopeJob, "t", "d"), clientv3.WithCountOnly())
+		return err == nil && r.Count == 1
+	})
+	b.until("the job that waits for a failure", func() bool {
+		b.w.mu.Lock()
+		defer b.w.mu.Unlock()
+		for id := range b.w.orders {
+			if id.Fire.Job == after.UID {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// TestAgeOutlivesALease: a node tells since when its process runs, also after it
+// has lost its lease and joined again.
+func TestAgeOutlivesALease(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.start("a")
+	member := func() (m etcdkv.Member, ok bool) {
+		r, err := b.client.Get(context.Background(), b.keys.Member("a"))
+		if err != nil || len(r.Kvs) == 0 {
+			return m, false
+		}
+		m, err = etcdkv.Decode[etcdkv.Member]("a", r.Kvs[0].Value)
+		return m, err == nil
+	}
+	var before etcdkv.Member
+	b.until("a member", func() bool {
+		m, ok := member()
+		before = m
+		return ok
+	})
+	if _, err := b.client.Revoke(context.Background(), clientv3.LeaseID(before.Lease)); err != nil {
+		t.Fatal(err)
+	}
+	b.until("it has joined again", func() bool {
+		m, ok := member()
+		return ok && m.Lease != before.Lease
+	})
+	if m, _ := member(); !m.StartedAt.Equal(before.StartedAt) {
+		t.Errorf("started at %s, before %s", m.StartedAt, before.StartedAt)
+	}
+}
