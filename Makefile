@@ -51,6 +51,7 @@ fuzz: ## run every fuzz test for a while (FUZZTIME=10s)
 
 test-long: mutants sim fuzz ## run all mutants, and the fault scenarios for a minute each
 	go test ./lock -run TestLinear -linear-for 60s
+	go test ./test/jobfiles -generate-for 60s -timeout 0
 	bad=0; for s in short etcd kill drain worker pause scale partition modes herd overload clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM || bad=1; done; exit $$bad
 	go run ./test/fault -scenario dispatch -for 2m -seed $$RANDOM
 	go run ./test/fault -scenario soak -for 10m -seed $$RANDOM -jobs 100
@@ -76,9 +77,11 @@ generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JS
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative agentpush/agentpb/agent.proto internal/auth/authpb/enroll.proto
 	go run ./internal/manifest/schemagen > configs/schema/job.schema.json.new
 	mv configs/schema/job.schema.json.new configs/schema/job.schema.json
+	go run ./internal/manifest/schemagen -docs > docs/jobs.md.new
+	mv docs/jobs.md.new docs/jobs.md
 	go test ./configs -run TestExampleIsTheDefault -update
 
 verify: generate ## fail if a generated file is not current
-	git diff --exit-code -- agentpush/agentpb internal/auth/authpb configs
+	git diff --exit-code -- agentpush/agentpb internal/auth/authpb configs docs/jobs.md
 
 .PHONY: docs-test fuzz sim mutants help build demo test test-short test-flaky test-long bench lint generate verify

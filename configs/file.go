@@ -3,7 +3,9 @@ package configs
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +18,12 @@ import (
 func (l *loader) yaml(name string, text []byte) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
-		l.problem(Source{From: name}, "", "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		from, why := Source{From: name}, strings.TrimPrefix(err.Error(), "yaml: ")
+		if m := errorLine.FindStringSubmatch(why); m != nil {
+			from.Line, _ = strconv.Atoi(m[1]) // digits
+			why = why[len(m[0]):]
+		}
+		l.problem(from, "", "this is not YAML: %s", why)
 		return
 	}
 	if len(doc.Content) > 0 {
@@ -24,9 +31,12 @@ func (l *loader) yaml(name string, text []byte) {
 	}
 }
 
+// errorLine is how the YAML parser tells where it stopped.
+var errorLine = regexp.MustCompile(`^line (\d+): `) //nolint:gochecknoglobals // a constant
+
 // mapping reads the settings under a path.
 func (l *loader) mapping(name, under string, n *yaml.Node) {
-	at := func(n *yaml.Node) Source { return Source{From: name, Line: n.Line} }
+	at := func(n *yaml.Node) Source { return Source{From: name, Line: n.Line, Column: n.Column} }
 	if n.Kind != yaml.MappingNode {
 		if n.ShortTag() != "!!null" { // nothing is under it; that is fine
 			l.problem(at(n), under, "holds settings, as in \"name: value\"")

@@ -29,11 +29,11 @@ type Args struct {
 	ReadFile func(name string) ([]byte, error)
 }
 
-// Source tells where a setting was read: a flag, a variable, or a file and its
-// line.
+// Source tells where a setting was read: a flag, a variable, or a file with the
+// line and column.
 type Source struct {
-	From string
-	Line int
+	From         string
+	Line, Column int
 }
 
 func (s Source) String() string {
@@ -66,7 +66,7 @@ func LoadScheduler(a Args) (Scheduler, Sources, error) {
 	if bad := (*job.InvalidError)(nil); errors.As(cfg.Validate(), &bad) {
 		for _, p := range bad.Problems {
 			from := l.sources[p.Path]
-			p.File, p.Line = from.From, from.Line
+			p.File, p.Line, p.Column = from.From, from.Line, from.Column
 			l.problems = append(l.problems, p)
 		}
 	}
@@ -85,7 +85,7 @@ type loader struct {
 }
 
 func (l *loader) problem(from Source, path, format string, args ...any) {
-	l.problems = append(l.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...), File: from.From, Line: from.Line})
+	l.problems = append(l.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...), File: from.From, Line: from.Line, Column: from.Column})
 }
 
 // set overrides a setting.

@@ -67,9 +67,9 @@ func TestLaterSourcesWin(t *testing.T) {
 		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 	wantSources := Sources{
-		"priority": {"node.yaml", 1}, "capacity": {"CARILLON_CAPACITY", 0}, "site": {"--site", 0}, "lookAhead": {"node.yaml", 4},
-		"etcd.endpoints": {"CARILLON_ETCD_ENDPOINTS", 0}, "leaseTTL": {"CARILLON_LEASE_TTL", 0},
-		"embeddedEtcd": {"--embedded-etcd", 0}, "history.perJob": {"--history-per-job", 0},
+		"priority": {"node.yaml", 1, 11}, "capacity": {"CARILLON_CAPACITY", 0, 0}, "site": {"--site", 0, 0}, "lookAhead": {"node.yaml", 4, 12},
+		"etcd.endpoints": {"CARILLON_ETCD_ENDPOINTS", 0, 0}, "leaseTTL": {"CARILLON_LEASE_TTL", 0, 0},
+		"embeddedEtcd": {"--embedded-etcd", 0, 0}, "history.perJob": {"--history-per-job", 0, 0},
 	}
 	if diff := cmp.Diff(wantSources, sources); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
@@ -89,27 +89,27 @@ func TestProblems(t *testing.T) {
 			env:  []string{"CARILLON_SHARDS=many", "CARILLON_ETCD_ENDPOINT=http://b:1"},
 			args: []string{"--listen", "0.0.0.0:8420"},
 			want: []string{
-				"node.yaml:1: capactiy: is not a setting; did you mean capacity?",
-				"node.yaml:4: etcd.endpoint: is not a setting; did you mean etcd.endpoints?",
+				"node.yaml:1:1: capactiy: is not a setting; did you mean capacity?",
+				"node.yaml:4:3: etcd.endpoint: is not a setting; did you mean etcd.endpoints?",
 				"CARILLON_ETCD_ENDPOINT: is not a setting; did you mean CARILLON_ETCD_ENDPOINTS?",
-				"node.yaml:2: priority: high is not a whole number",
+				"node.yaml:2:11: priority: high is not a whole number",
 				"CARILLON_SHARDS: shards: many is not a whole number",
 				`--listen: listen: "0.0.0.0:8420" is reachable from other hosts, and nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --open-api`,
-				"node.yaml:5: lookAhead: 1h0m0s is out of range; 50ms to 10s are allowed",
+				"node.yaml:5:12: lookAhead: 1h0m0s is out of range; 50ms to 10s are allowed",
 			},
 		},
 		"open":                 {args: []string{"--listen", "0.0.0.0:8420", "--peer-listen", ":7420", "--open-api"}},
 		"without a host":       {args: []string{"--peer-listen", ":7420", "--insecure"}, want: []string{`--peer-listen: peerListen: ":7420" is reachable from other hosts, and --insecure is for loopback only; leave it out, and minions and peers connect by mutual TLS`}},
-		"other capitals":       {file: "datadir: /x\n", want: []string{"node.yaml:1: datadir: is not a setting; did you mean dataDir?"}},
-		"nothing like it":      {file: "xylophone: 1\n", want: []string{"node.yaml:1: xylophone: is not a setting; scheduler --help and configs/scheduler.example.yaml list them"}},
-		"outside its section":  {file: "endpoints: []\n", want: []string{"node.yaml:1: endpoints: is not a setting; did you mean etcd.endpoints?"}},
-		"a section as a value": {file: "etcd: http://a:1\n", want: []string{`node.yaml:1: etcd: holds settings, as in "name: value"`}},
+		"other capitals":       {file: "datadir: /x\n", want: []string{"node.yaml:1:1: datadir: is not a setting; did you mean dataDir?"}},
+		"nothing like it":      {file: "xylophone: 1\n", want: []string{"node.yaml:1:1: xylophone: is not a setting; scheduler --help and configs/scheduler.example.yaml list them"}},
+		"outside its section":  {file: "endpoints: []\n", want: []string{"node.yaml:1:1: endpoints: is not a setting; did you mean etcd.endpoints?"}},
+		"a section as a value": {file: "etcd: http://a:1\n", want: []string{`node.yaml:1:7: etcd: holds settings, as in "name: value"`}},
 		"an empty section":     {file: "etcd:\n"},
 		"an empty file":        {file: "# nothing\n"},
-		"twice":                {file: "site: a\nsite: b\n", want: []string{"node.yaml:2: site: is given twice; it is in line 1 too"}},
-		"no value":             {file: "site:\n", want: []string{"node.yaml:1: site: has no value; give one, or leave the line out"}},
-		"not YAML":             {file: "site: [\n", want: []string{"node.yaml: line 1: did not find expected node content"}},
-		"no unit":              {file: "leaseTTL: 5\n", want: []string{`node.yaml:1: leaseTTL: 5 is not a duration with its unit, such as "300ms" or "1m30s"`}},
+		"twice":                {file: "site: a\nsite: b\n", want: []string{"node.yaml:2:1: site: is given twice; it is in line 1 too"}},
+		"no value":             {file: "site:\n", want: []string{"node.yaml:1:6: site: has no value; give one, or leave the line out"}},
+		"not YAML":             {file: "site: [\n", want: []string{"node.yaml:1: this is not YAML: did not find expected node content"}},
+		"no unit":              {file: "leaseTTL: 5\n", want: []string{`node.yaml:1:11: leaseTTL: 5 is not a duration with its unit, such as "300ms" or "1m30s"`}},
 		"no such file":         {args: []string{"--config", "other.yaml"}, want: []string{"other.yaml: cannot be read: open other.yaml: file does not exist"}},
 		"file by variable":     {env: []string{"CARILLON_CONFIG=other.yaml"}, want: []string{"other.yaml: cannot be read: open other.yaml: file does not exist"}},
 		"others' variables":    {env: []string{"CARILLON_SERVER=http://a", "CARILLON_FIRE_ID=x", "CARILLON_UNHEARD_OF=1"}},
@@ -123,12 +123,12 @@ func TestProblems(t *testing.T) {
 			env: []string{"CARILLON_LABELS=site=a,a b=c,x=1=2"},
 			want: []string{
 				`CARILLON_LABELS: labels: the label "site" is there by itself; give --site`,
-				`CARILLON_LABELS: labels: a b: the key "a b" has the character " "; letters, digits, '.', '_' and '-' are allowed`,
-				`CARILLON_LABELS: labels: x: the value "1=2" has the character "="; commas, '=' and control characters are not allowed (annotations take any text)`,
+				`CARILLON_LABELS: labels: a b: the key "a b" contains " "; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`,
+				`CARILLON_LABELS: labels: x: the value "1=2" contains "="; commas, '=' and control characters are not allowed (annotations take any text)`,
 			},
 		},
 		"no label":           {env: []string{"CARILLON_LABELS=rack"}, want: []string{"CARILLON_LABELS: labels: rack is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
-		"a number of labels": {file: "labels: 3\n", want: []string{"node.yaml:1: labels: 3 is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
+		"a number of labels": {file: "labels: 3\n", want: []string{"node.yaml:1:9: labels: 3 is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
 		"one port for both":  {args: []string{"--peer-listen", "127.0.0.1:8420"}, want: []string{`--peer-listen: peerListen: "127.0.0.1:8420" is the address of listen too; give another`}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,9 @@
 package job
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // KindCalendar is the kind of a calendar's manifest.
 const KindCalendar = "Calendar"
@@ -60,3 +63,10 @@ const (
 	MaxCalendarDays  = 5000 // in each of its lists
 	MaxCalendarBytes = 512 << 10
 )
+
+// CheckEffects tells of the fields of a calendar that have no effect.
+func (c *CalendarSpec) CheckEffects() []Problem {
+	var p problems
+	effects(&p, "spec.", calendarRows(), c, reflect.ValueOf(c).Elem())
+	return p
+}

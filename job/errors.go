@@ -28,9 +28,10 @@ type Problem struct {
 	Path string `json:"path,omitempty"`
 	// Message says what is wrong and what would be right.
 	Message string `json:"message"`
-	// File and Line tell where it was read; Line counts from 1, 0 is unknown.
-	File string `json:"file,omitempty"`
-	Line int    `json:"line,omitempty"`
+	// File, Line and Column tell where it was read; both count from 1, 0 is unknown.
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
 }
 
 func (p Problem) String() string {
@@ -40,6 +41,9 @@ func (p Problem) String() string {
 	}
 	if p.Line > 0 {
 		fmt.Fprintf(&b, "%d:", p.Line)
+		if p.Column > 0 {
+			fmt.Fprintf(&b, "%d:", p.Column)
+		}
 	}
 	if b.Len() > 0 {
 		b.WriteByte(' ')

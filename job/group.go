@@ -202,6 +202,6 @@ func (g *GroupSpec) Validate() []Problem {
 
 func (p *problems) within(path string, d Duration, lo, hi time.Duration) {
 	if time.Duration(d) < lo || time.Duration(d) > hi {
-		p.add(path, "%v is out of range; %v to %v are allowed", time.Duration(d), lo, hi)
+		p.add(path, "%s is out of range; %s to %s are allowed", short(time.Duration(d)), short(lo), short(hi))
 	}
 }

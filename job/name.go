@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxNameLen is the longest name of a job, namespace, node, minion or label key.
@@ -26,13 +27,19 @@ func CheckName(s string) error {
 			continue
 		}
 		if c != '.' && c != '_' && c != '-' {
-			return fmt.Errorf("%q has the character %q; letters, digits, '.', '_' and '-' are allowed", s, s[i:i+1])
+			return fmt.Errorf("%q contains %q; allowed are letters a-z, A-Z, digits, '.', '_' and '-'", s, firstRune(s[i:]))
 		}
 		if i == 0 || i == len(s)-1 {
 			return fmt.Errorf("%q begins or ends with %q; begin and end with a letter or a digit", s, string(c))
 		}
 	}
 	return nil
+}
+
+// firstRune returns the first character of a text, of however many bytes.
+func firstRune(s string) string {
+	_, n := utf8.DecodeRuneInString(s)
+	return s[:n]
 }
 
 // CompareNames orders names as people do: numbers in them by their value, so

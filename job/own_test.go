@@ -7,7 +7,7 @@ import (
 
 // A job's own command and script are no templates: a parameter that they name as if
 // they were is refused, at apply and at the start of a command, with the way to write
-// it. What is no parameter stays as it is.
+// it. At apply, so is any other name in a command: what nothing replaces has no effect.
 func TestOwnCommandTakesNoValues(t *testing.T) {
 	t.Parallel()
 	params := []Param{{Name: "table"}}
@@ -18,7 +18,7 @@ func TestOwnCommandTakesNoValues(t *testing.T) {
 		"command":         {Spec{Command: []string{"echo", "{{table}}"}}, "spec.command[1]"},
 		"in a shell line": {Spec{Command: []string{"sh", "-c", "echo {{Table}}"}}, "spec.command[2]"},
 		"script":          {Spec{Script: &Script{Source: "echo {{table}}"}}, "spec.script.source"},
-		"another name":    {Spec{Command: []string{"docker", "inspect", "--format", "{{.State}} {{other}}"}}, ""},
+		"another name":    {Spec{Command: []string{"docker", "inspect", "--format", "{{.State}} {{json .}}"}}, ""},
 		"by its variable": {Spec{Command: []string{"sh", "-c", `echo "$CARILLON_PARAM_TABLE"`}}, ""},
 	} {
 		declared := c.spec

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -199,11 +200,10 @@ func (d *Param) check(p *problems, at string) {
 	checkEnum(p, at+".type", d.Type, ParamTypes())
 	before := len(*p)
 	t := d.EffectiveType()
+	effects(p, at+".", paramRows(), d, reflect.ValueOf(d).Elem())
 	switch {
 	case t == ParamEnum && len(d.Values) == 0:
 		p.add(at+".values", "is missing; list the values that are allowed")
-	case t != ParamEnum && len(d.Values) > 0:
-		p.add(at+".values", "is for type: %s", ParamEnum)
 	case len(d.Values) > MaxParamValues:
 		p.add(at+".values", "has %d entries; at most %d are allowed", len(d.Values), MaxParamValues)
 	}
@@ -216,8 +216,7 @@ func (d *Param) check(p *problems, at string) {
 		}
 		n, err := strconv.ParseFloat(text, 64)
 		switch {
-		case !number:
-			p.add(at+"."+name, "is for type: %s and %s", ParamInt, ParamNumber)
+		case !number: // told above
 		case err != nil || !plainNumber(text):
 			p.add(at+"."+name, "%q is not a number; write one, as in 3 or 0.25", text)
 		default:
@@ -227,25 +226,16 @@ func (d *Param) check(p *problems, at string) {
 	if len(bounds) == 2 && bounds["min"] > bounds["max"] {
 		p.add(at+".max", "%s is less than min, %s", d.Max, d.Min)
 	}
-	texts := t == ParamString || t == ParamPath
 	if d.Pattern != "" {
 		if _, err := wholePattern(d.Pattern); err != nil {
 			p.add(at+".pattern", "%q is not a regular expression: %v", d.Pattern, err)
-		} else if !texts {
-			p.add(at+".pattern", "is for type: %s and %s", ParamString, ParamPath)
 		}
 	}
-	switch {
-	case d.MaxLength < 0:
+	if d.MaxLength < 0 {
 		p.add(at+".maxLength", "%d is out of range; give 1 or more", d.MaxLength)
-	case d.MaxLength > 0 && !texts:
-		p.add(at+".maxLength", "is for type: %s and %s", ParamString, ParamPath)
 	}
 	if d.Default == "" || len(*p) > before {
 		return
-	}
-	if d.Required {
-		p.add(at+".default", "is never used, as the parameter is required; give one of the two")
 	}
 	if err := d.Accepts(d.Default); err != nil {
 		p.add(at+".default", "%v", err)

@@ -99,7 +99,7 @@ func (s *Spec) EffectiveCatchUpEvery() time.Duration {
 
 // Retry says how often and when a failed attempt is tried again.
 type Retry struct {
-	// Attempts is how often a task is tried in all. Zero and one: once.
+	// Attempts is how often a task is tried in all. Zero: once.
 	Attempts int `json:"attempts,omitempty"`
 	// Backoff is the pause before the second attempt; it doubles each time.
 	// Zero: DefaultBackoff.

@@ -58,7 +58,7 @@ func TestWindowsAreChecked(t *testing.T) {
 	for _, p := range s.Validate() {
 		got = append(got, p.Path)
 	}
-	want := "spec.retry.exitCodes[0] spec.retry.exitCodes[2] spec.overlapLimit spec.overlapGrace spec.jitter spec.catchUp spec.endAt"
+	want := "spec.retry.exitCodes[0] spec.retry.exitCodes[2] spec.jitter spec.catchUp spec.endAt spec.retry.exitCodes spec.overlapLimit spec.overlapGrace"
 	if strings.Join(got, " ") != want {
 		t.Errorf("problems with %v, want %s", got, want)
 	}

@@ -144,21 +144,12 @@ func (r *Rollout) check(p *problems) {
 	if r.CanaryCount < 0 {
 		p.add(at+".canaryCount", "%d is below zero; give how many minions go first", r.CanaryCount)
 	}
-	if r.Promote != "" && r.Canary == "" && r.CanaryCount == 0 {
-		p.add(at+".promote", "is for rollouts with canaries; give canary or canaryCount")
-	}
-	if r.Batch != "" && r.Batch.Of(100, 0) == 0 && !strings.HasSuffix(string(r.Batch), "%") {
-		p.add(at+".batch", "is 0; at least 1 has to run at a time")
+	if n, _, err := parseAmount(string(r.Batch)); err == nil && n == 0 {
+		p.add(at+".batch", "is %s; at least 1 has to run at a time: leave it out for all", r.Batch)
 	}
 	p.within(at+".pause", r.Pause, 0, MaxRolloutPause)
-	if r.Pause != 0 && r.Batch == "" {
-		p.add(at+".pause", "is the time between batches; give batch")
-	}
-	switch {
-	case r.Order == OrderLabel && r.OrderBy == "":
+	if r.Order == OrderLabel && r.OrderBy == "" {
 		p.add(at+".orderBy", "is missing; name the label whose values come one after the other, as in site")
-	case r.OrderBy != "" && r.Order != OrderLabel:
-		p.add(at+".orderBy", "is for order: %s", OrderLabel)
 	}
 	checkMaxPer(p, at+".maxPer", r.MaxPer, math.MaxInt)
 	checkMaxPer(p, at+".clusterMaxPer", r.ClusterMaxPer, MaxClusterBound)

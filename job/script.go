@@ -104,7 +104,7 @@ func (s *ScriptSpec) Validate() []Problem {
 		p.add("spec.description", "has, with the category, %d bytes; at most %d are allowed", n, MaxScriptWords)
 	}
 	if t := time.Duration(s.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
-		p.add("spec.timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
+		p.add("spec.timeout", "%s is out of range; %s to %s are allowed", short(t), short(MinTimeout), short(MaxTimeout))
 	}
 	checkEnv(&p, s.Env)
 	if s.User != "" {
@@ -169,7 +169,7 @@ func (p *problems) unknownParam(at, name string, known []string, otherwise strin
 	if near, ok := Nearest(name, known); ok {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) > 0 {
-		hint = "known are " + strings.Join(known, ", ")
+		hint = "allowed: " + strings.Join(known, ", ")
 	}
 	p.add(at, "there is no parameter %q; %s", name, hint)
 }

@@ -135,8 +135,22 @@ func checkValuesInSource(p *problems, at, source string, params []Param) {
 	}
 }
 
+// checkOwn tells of {{NAME}} in a job's own command, whatever the name, and of the
+// names of parameters in the text of its own script: nothing is replaced there.
+func checkOwn(p *problems, s *Spec) {
+	checkValuesInOwn(p, s, s.Params)
+	for i, word := range s.Command {
+		for _, name := range references(word) {
+			if paramOf(s.Params, name) == nil {
+				p.add("spec.command["+strconv.Itoa(i)+"]", "{{%s}} is not replaced in a job's own command; to have the program get these characters, write the command in script", name)
+				break
+			}
+		}
+	}
+}
+
 // checkValuesInOwn tells of the names of parameters in a job's own command, or in
-// the text of its own script: nothing is replaced there.
+// the text of its own script.
 func checkValuesInOwn(p *problems, s *Spec, params []Param) {
 	if s.Script != nil {
 		checkValuesInSource(p, "spec.script.source", s.Script.Source, params)

@@ -3,6 +3,7 @@ package job
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -457,7 +458,8 @@ func (st *Step) check(p *problems, at string, params []Param) {
 		}
 	}
 	checkArgs(p, at+".command", st.Command)
-	if len(st.Command) > 0 && strings.HasPrefix(st.Command[0], "go:") {
+	checkProgram(p, at+".command", st.Command, "shell")
+	if len(st.Command) > 0 && strings.HasPrefix(st.Command[0], handlerPrefix) {
 		p.add(at+".command", "%q is run inside of a minion, which a step cannot be; make it the command of a job", st.Command[0])
 	}
 	if len(st.Shell) > MaxShellBytes {
@@ -468,13 +470,9 @@ func (st *Step) check(p *problems, at string, params []Param) {
 	}
 	checkValuesInShell(p, at+".shell", st.Shell)
 	checkValuesInCommand(p, at+".command", st.Command)
-	switch {
-	case len(st.Args) > MaxArgs:
+	effects(p, at+".", stepRows(), st, reflect.ValueOf(st).Elem())
+	if len(st.Args) > MaxArgs {
 		p.add(at+".args", "has %d entries; at most %d are allowed", len(st.Args), MaxArgs)
-	case len(st.Args) > 0 && st.Script != "":
-		p.add(at+".args", "is for shell; a script of the library says its arguments itself")
-	case len(st.Args) > 0 && st.Shell == "":
-		p.add(at+".args", "is for shell; write the arguments of a command behind its program")
 	}
 	for i, a := range st.Args {
 		if strings.ContainsRune(a, 0) {
@@ -483,7 +481,7 @@ func (st *Step) check(p *problems, at string, params []Param) {
 	}
 	checkEnum(p, at+".if", st.If, StepIfs())
 	if t := time.Duration(st.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
-		p.add(at+".timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
+		p.add(at+".timeout", "%s is out of range; %s to %s are allowed", short(t), short(MinTimeout), short(MaxTimeout))
 	}
 	for _, problem := range CheckParams(st.Params) {
 		p.add(at+"."+problem.Path, "%s", problem.Message)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,9 @@ const (
 	MaxLabelKey    = 2*MaxNameLen + 1 // with a prefix
 	MaxUserLen     = 64
 	MaxPathLen     = 4096
+	// MaxArgBytes is what Linux takes in one argument of a program, or in one
+	// variable with its name (MAX_ARG_STRLEN, with pages of 4 KiB).
+	MaxArgBytes = 128<<10 - 1
 	// EnvPrefix begins the names of the variables that Carillon sets itself.
 	EnvPrefix = "CARILLON_"
 )
@@ -114,7 +118,7 @@ func checkLabelValue(v string) error {
 	}
 	for _, c := range v {
 		if c < ' ' || c == 0x7f || c == ',' || c == '=' {
-			return fmt.Errorf("%q has the character %q; commas, '=' and control characters are not allowed (annotations take any text)", v, string(c))
+			return fmt.Errorf("%q contains %q; commas, '=' and control characters are not allowed (annotations take any text)", v, string(c))
 		}
 	}
 	return nil
@@ -148,19 +152,17 @@ func (s *Spec) Validate() []Problem {
 	s.Limits.check(&p)
 	s.Target.check(&p)
 	s.Rollout.check(&p)
-	if !s.Rollout.IsZero() && s.Target.EffectiveRun() == SpreadOne {
-		p.add("spec.rollout", "is for runs on several minions; give target.run: %s, or %s with a count", SpreadAll, SpreadAny)
-	}
 	if t := time.Duration(s.Timeout); t != 0 && (t < MinTimeout || t > MaxTimeout) {
-		p.add("spec.timeout", "%v is out of range; %v to %v are allowed", t, MinTimeout, MaxTimeout)
+		p.add("spec.timeout", "%s is out of range; %s to %s are allowed", short(t), short(MinTimeout), short(MaxTimeout))
 	}
 	if t := time.Duration(s.LostAfter); t != 0 && (t < MinLostAfter || t > MaxLostAfter) {
-		p.add("spec.lostAfter", "%v is out of range; %v to %v are allowed", t, MinLostAfter, MaxLostAfter)
+		p.add("spec.lostAfter", "%s is out of range; %s to %s are allowed", short(t), short(MinLostAfter), short(MaxLostAfter))
 	}
 	s.Retry.check(&p)
 	checkEnum(&p, "spec.overlap", s.Overlap, Overlaps())
 	checkEnum(&p, "spec.misfire", s.Misfire, Misfires())
 	s.checkWindows(&p)
+	effects(&p, "spec.", specRows(), s, reflect.ValueOf(s).Elem())
 	if b, err := json.Marshal(s); err == nil && len(b) > MaxSpecBytes {
 		p.add("spec", "has %d bytes as JSON; at most %d are allowed", len(b), MaxSpecBytes)
 	}
@@ -169,14 +171,8 @@ func (s *Spec) Validate() []Problem {
 
 // checkWindows checks the bounds of schedule and policies.
 func (s *Spec) checkWindows(p *problems) {
-	if s.OverlapLimit != 0 && s.Overlap != OverlapQueueAll {
-		p.add("spec.overlapLimit", "is for overlap: %s", OverlapQueueAll)
-	}
 	if s.OverlapLimit < 0 || s.OverlapLimit > MaxOverlapLimit {
 		p.add("spec.overlapLimit", "%d is out of range; 1 to %d are allowed", s.OverlapLimit, MaxOverlapLimit)
-	}
-	if s.OverlapGrace != 0 && s.Overlap != OverlapReplaceAfterGrace {
-		p.add("spec.overlapGrace", "is for overlap: %s", OverlapReplaceAfterGrace)
 	}
 	p.within("spec.overlapGrace", s.OverlapGrace, 0, MaxOverlapGrace)
 	p.within("spec.jitter", s.Jitter, 0, MaxJitter)
@@ -184,15 +180,9 @@ func (s *Spec) checkWindows(p *problems) {
 	p.within("spec.catchUpEvery", s.CatchUpEvery, 0, MaxCatchUpEvery)
 	p.within("spec.deadline", s.Deadline, 0, MaxDeadline)
 	p.within("spec.lateAfter", s.LateAfter, 0, MaxDeadline)
-	if s.OnDeadline != "" && s.Deadline == 0 {
-		p.add("spec.onDeadline", "is for jobs with a deadline; give one")
-	}
 	checkEnum(p, "spec.onDeadline", s.OnDeadline, OnDeadlines())
 	if s.Count < 0 || s.Count > MaxCount {
 		p.add("spec.count", "%d is out of range; 1 to %d are allowed", s.Count, MaxCount)
-	}
-	if s.Count > 0 && len(s.Schedules) == 0 {
-		p.add("spec.count", "bounds the schedule, and there is none; give one")
 	}
 	if s.PauseAfterFailures < 0 || s.PauseAfterFailures > MaxPauseAfter {
 		p.add("spec.pauseAfterFailures", "%d is out of range; 1 to %d are allowed", s.PauseAfterFailures, MaxPauseAfter)
@@ -207,9 +197,6 @@ func (s *Spec) checkWindows(p *problems) {
 		}
 	}
 	checkEnum(p, "spec.onExcluded", s.OnExcluded, OnExcludeds())
-	if s.OnExcluded != "" && len(s.Calendars) == 0 {
-		p.add("spec.onExcluded", "is for jobs with calendars; name one")
-	}
 	if s.StartAt != nil && s.EndAt != nil && !s.StartAt.Before(*s.EndAt) {
 		p.add("spec.endAt", "%s is not after startAt, %s", s.EndAt.Format(time.RFC3339), s.StartAt.Format(time.RFC3339))
 	}
@@ -226,7 +213,8 @@ func (s *Spec) checkWork(p *problems) {
 		p.add("spec.steps", "are given beside command or script; make that a step, too")
 	}
 	checkArgs(p, "spec.command", s.Command)
-	checkValuesInOwn(p, s, s.Params)
+	checkProgram(p, "spec.command", s.Command, "script")
+	checkOwn(p, s)
 	if s.Script == nil {
 		return
 	}
@@ -244,8 +232,37 @@ func checkArgs(p *problems, at string, args []string) {
 			p.add(at+"[0]", "is empty; the first entry is the program")
 		case strings.ContainsRune(a, 0):
 			p.add(at+"["+strconv.Itoa(i)+"]", "has a NUL character, which no argument can hold")
+		case len(a) > MaxArgBytes:
+			p.add(at+"["+strconv.Itoa(i)+"]", "has %d bytes; Linux takes at most %d in one argument: pass a file, or make it a script", len(a), MaxArgBytes)
 		}
 	}
+}
+
+// checkProgram refuses a line of a shell where the name of a program is wanted. Way
+// is the field for such a line.
+func checkProgram(p *problems, at string, command []string, way string) {
+	if len(command) == 0 || strings.TrimSpace(command[0]) == "" {
+		return
+	}
+	const shell = "|&;<>`"
+	word := command[0]
+	blank := strings.ContainsAny(word, " \t\n")
+	if path.IsAbs(word) && !strings.Contains(word, " -") {
+		blank = false // there are directories with blanks in their names
+	}
+	if !blank && !strings.ContainsAny(word, shell) {
+		return
+	}
+	words := strings.Fields(word)
+	if strings.ContainsAny(word, shell) {
+		p.add(at+"[0]", "%s is one word, and no program has such a name; for a line of a shell write %s: %s", quoteShort(word), way, word)
+		return
+	}
+	for i, w := range words {
+		words[i] = strconv.Quote(w)
+	}
+	p.add(at+"[0]", "%s is one word, and no program has such a name; write one entry per word, as in [%s], or for a line of a shell %s: %s",
+		quoteShort(word), strings.Join(words, ", "), way, word)
 }
 
 // checkVariable checks a variable that is added to an environment.
@@ -257,6 +274,8 @@ func checkVariable(p *problems, k, v string) {
 		p.add("spec.env."+k, "names that begin with %s are set by Carillon itself; choose another", EnvPrefix)
 	case strings.ContainsRune(v, 0):
 		p.add("spec.env."+k, "has a NUL character, which no variable can hold")
+	case len(k)+1+len(v) > MaxArgBytes:
+		p.add("spec.env."+k, "has, with its name, %d bytes; Linux takes at most %d in one variable: pass a file", len(k)+1+len(v), MaxArgBytes)
 	}
 }
 
@@ -322,11 +341,8 @@ func (t *Target) check(p *problems) {
 	}
 	p.labels("spec.target.labels", t.Labels)
 	checkEnum(p, "spec.target.run", t.Run, Spreads())
-	switch {
-	case t.Run == SpreadAny && t.Count < 1:
+	if t.Run == SpreadAny && t.Count < 1 {
 		p.add("spec.target.count", "is %d; say on how many minions, 1 or more", t.Count)
-	case t.Run != SpreadAny && t.Count != 0:
-		p.add("spec.target.count", "is for run: %s", SpreadAny)
 	}
 }
 
@@ -342,13 +358,13 @@ func (r *Retry) check(p *problems) {
 	base, limit := time.Duration(r.Backoff), time.Duration(r.MaxBackoff)
 	switch {
 	case base < 0 || base > MaxTimeout:
-		p.add("spec.retry.backoff", "%v is out of range; 0s to %v are allowed", base, MaxTimeout)
+		p.add("spec.retry.backoff", "%s is out of range; 0s to %s are allowed", short(base), short(MaxTimeout))
 	case limit < 0 || limit > MaxTimeout:
-		p.add("spec.retry.maxBackoff", "%v is out of range; 0s to %v are allowed", limit, MaxTimeout)
+		p.add("spec.retry.maxBackoff", "%s is out of range; 0s to %s are allowed", short(limit), short(MaxTimeout))
 	case limit == 0 && base > DefaultMaxBackoff:
-		p.add("spec.retry.backoff", "%v is longer than the longest pause, which is %v unless maxBackoff is given; give maxBackoff", base, DefaultMaxBackoff)
+		p.add("spec.retry.backoff", "%s is longer than the longest pause, which is %s unless maxBackoff is given; give maxBackoff", short(base), short(DefaultMaxBackoff))
 	case limit != 0 && base > limit:
-		p.add("spec.retry.backoff", "%v is longer than maxBackoff, %v", base, limit)
+		p.add("spec.retry.backoff", "%s is longer than maxBackoff, %s", short(base), short(limit))
 	}
 }
 

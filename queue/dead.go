@@ -92,7 +92,7 @@ func (q *Queue) Redrive(ctx context.Context, priority int, id string) error {
 		return fmt.Errorf("redrive item %s: %w", id, err)
 	}
 	if !resp.Succeeded {
-		return fmt.Errorf("redrive item %s: %w", id, job.ErrConflict)
+		return fmt.Errorf("redrive item %s: it was changed meanwhile; try again: %w", id, job.ErrConflict)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (c *Cache) Parse(expr string, opts Options) (*Schedule, error) {
 	if s != nil {
 		return s, nil
 	}
-	s, err := parse(expr, opts, c.zone)
+	s, err := parse(expr, opts, c.zone, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,8 @@ func (c *Cache) Parse(expr string, opts Options) (*Schedule, error) {
 	// Copies: the caller's strings may be parts of something large.
 	key = cacheKey{strings.Clone(expr), Options{
 		Zone: strings.Clone(opts.Zone), Seed: strings.Clone(opts.Seed), Dialect: job.Dialect(strings.Clone(string(opts.Dialect))),
-		DST: job.DST{Gap: job.Gap(strings.Clone(string(opts.Gap))), Fold: job.Fold(strings.Clone(string(opts.Fold)))},
+		DST:    job.DST{Gap: job.Gap(strings.Clone(string(opts.Gap))), Fold: job.Fold(strings.Clone(string(opts.Fold)))},
+		Strict: opts.Strict,
 	}}
 	c.schedules[key] = weak.Make(s)
 	runtime.AddCleanup(s, c.forget, key)

@@ -24,8 +24,13 @@ type grammar struct {
 	oneDay bool
 	// strictStar: a star with a step restricts a day field.
 	strictStar bool
-	gap        job.Gap
-	fold       job.Fold
+	// wideSteps: a step may be larger than its field, as the scheduler takes it
+	// whose dialect this is.
+	wideSteps bool
+	// exactNear: 31W is nothing in a month without a 31st.
+	exactNear bool
+	gap       job.Gap
+	fold      job.Fold
 }
 
 //nolint:gochecknoglobals // constants
@@ -40,15 +45,15 @@ var (
 		},
 		job.DialectQuartz: {
 			counts: []int{6, 7}, forms: "six fields (second minute hour day month weekday), seven (year last)", weekday: unit{"day of week", 1, 7, weekdays},
-			special: true, wraps: true, oneDay: true, gap: job.GapRunAtEnd, fold: job.FoldFirst,
+			special: true, wraps: true, oneDay: true, wideSteps: true, exactNear: true, gap: job.GapRunAtEnd, fold: job.FoldFirst,
 		},
 		job.DialectKubernetes: {
 			counts: []int{5}, forms: fiveForms, weekday: unit{"day of week", 0, 6, weekdays},
-			strictStar: true, gap: job.GapSkip, fold: job.FoldBoth,
+			strictStar: true, wideSteps: true, gap: job.GapSkip, fold: job.FoldBoth,
 		},
 		job.DialectRobfig: {
 			counts: []int{5, 6}, forms: sixForms, weekday: unit{"day of week", 0, 6, weekdays},
-			strictStar: true, gap: job.GapSkip, fold: job.FoldBoth,
+			strictStar: true, wideSteps: true, gap: job.GapSkip, fold: job.FoldBoth,
 		},
 	}
 )

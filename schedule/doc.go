@@ -21,7 +21,8 @@
 //
 //	L     in DAY the last day of the month; L-3: three days before it
 //	15W   in DAY the working day (Monday to Friday) nearest the 15th, in the same
-//	      month; in a shorter month, 31W is nearest the last day
+//	      month; in a shorter month, 31W is nearest the last day, but in the
+//	      dialect quartz there is none then: 29W, 30W and 31W leave months out
 //	LW    in DAY the last working day; L-3W: the one nearest to L-3
 //	5L    in WEEKDAY the last Friday of the month, also FRIL; L alone is Saturday
 //	5#3   in WEEKDAY the third Friday of the month, also FRI#3
@@ -46,6 +47,14 @@
 // without a midnight, where that goes astray, and @every, which it counts from
 // the start of the process.
 //
+// # What is read, and refused in new jobs
+//
+// A schedule that is stored goes on as it was. Options.Strict, which all that is
+// new is read with, refuses what does less than it says: a step by which only the
+// first value of its range is reached (*/90 of minutes; the dialects whose own
+// scheduler takes it take it, too, and Warnings tells), a zone before @every or
+// @at, and zones that do not mean the same on every host (CheckZone).
+//
 // # Invariants
 //
 //	S1  An expression that has every hour of the day goes by elapsed time: it
@@ -60,6 +69,8 @@
 //	S4  An expression that names no date that exists ("0 0 30 2 *") is refused by
 //	    Parse.
 //	S5  @every depends on nothing but the clock.
+//	S6  Words tells schedules that are due at different times, on the clock of
+//	    their zone, apart.
 //
 // Instants lie from 1700 to 2261, the range of a fire's identity: Next says that
 // there is no further one beyond.

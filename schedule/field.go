@@ -56,6 +56,9 @@ type compiler struct {
 	// none: the field at this place holds nothing that robfig/cron knows.
 	none   [yearField + 1]bool
 	hashed bool
+	// warn takes what the dialect allows, though it does less than it says; nil:
+	// nobody wants it.
+	warn func(string)
 }
 
 // unit returns the field at a place.
@@ -84,14 +87,17 @@ func (c *compiler) allowed(at int) string {
 }
 
 // compileFields checks the fields, and has robfig/cron compile what it knows.
-func (s *Schedule) compileFields(given []string, g *grammar, opts Options) error {
+func (s *Schedule) compileFields(given []string, g *grammar, opts Options, warn func(string)) error {
+	if hint := meant(given, g, opts); hint != "" {
+		return errors.New(hint)
+	}
 	if !slices.Contains(g.counts, len(given)) {
-		return fmt.Errorf("has %d fields; give %s", len(given), g.examples())
+		return fmt.Errorf("has %s; give %s", counted(len(given), "field"), g.examples())
 	}
 	if len(given) == 5 {
 		given = append([]string{"0"}, given...)
 	}
-	c := compiler{grammar: g, opts: opts}
+	c := compiler{grammar: g, opts: opts, warn: warn}
 	var wrong []string
 	plain := make([]string, len(given))
 	for i, text := range given {
@@ -201,7 +207,7 @@ func (c *compiler) plainToken(at int, token string) (string, error) {
 		case !ok || n == 0:
 			return "", fmt.Errorf("the step %q is not a whole number above 0", stepText)
 		case c.oneDay && n > u.max:
-			return "", fmt.Errorf("the step %s is larger than the field", stepText)
+			return "", fmt.Errorf("the step %s is larger than the field; the largest is %d", stepText, u.max-u.min)
 		}
 		step = n
 	}
@@ -209,6 +215,9 @@ func (c *compiler) plainToken(at int, token string) (string, error) {
 		body = "*" // Quartz takes "/5"
 	}
 	if body == "*" || body == "?" {
+		if err := c.checkStep(stepText, step, u.min, u.max); err != nil {
+			return "", err
+		}
 		switch {
 		case at == yearField:
 			return written(u.min, u.max, step), nil
@@ -227,6 +236,9 @@ func (c *compiler) plainToken(at int, token string) (string, error) {
 		}
 		return c.wrapped(at, low, high, step), nil
 	}
+	if err := c.checkStep(stepText, step, low, high); err != nil {
+		return "", err
+	}
 	if at != dowField {
 		return written(low, high, step), nil
 	}
@@ -236,6 +248,12 @@ func (c *compiler) plainToken(at int, token string) (string, error) {
 // bounds reads a value or a range.
 func (c *compiler) bounds(u *unit, body string, hasStep bool) (low, high int, err error) {
 	first, last, isRange := strings.Cut(body, "-")
+	switch {
+	case isRange && first == "":
+		return 0, 0, fmt.Errorf("%q has no number before the dash; the least is %d, and a range is written as in %d-%d", body, u.min, u.min, u.min+4)
+	case isRange && last == "":
+		return 0, 0, fmt.Errorf("the range %q has no end; write both, as in %s%d", body, body, u.max)
+	}
 	if low, err = u.value(first); err != nil {
 		return 0, 0, err
 	}
@@ -296,7 +314,7 @@ func (u *unit) value(text string) (int, error) {
 	n, ok := number(text)
 	switch {
 	case !ok && u.names != nil:
-		return 0, fmt.Errorf("%q is neither a number nor a name", text)
+		return 0, fmt.Errorf("%q is neither a number nor a name%s", text, u.nearName(text))
 	case !ok:
 		return 0, fmt.Errorf("%q is not a number", text)
 	case n < u.min || n > u.max:

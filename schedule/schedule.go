@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,10 @@ type Options struct {
 	Dialect job.Dialect
 	// DST says what happens when clocks jump. Empty: as the dialect does.
 	job.DST
+	// Strict refuses what does less than it says, which schedules that are stored
+	// already may have: a step larger than its field, a zone before @every or @at,
+	// a zone that is none (see CheckZone).
+	Strict bool
 }
 
 // OptionsOf returns how the schedules of a job are read.
@@ -61,13 +66,18 @@ type Schedule struct {
 	jumps jumps
 	// hashed: the seed matters.
 	hashed bool
+	// ownZone: the expression begins with its zone; named: what follows is @daily
+	// or the like.
+	ownZone, named bool
 }
 
 // Parse compiles an expression. The error tells the field and the token that
 // are wrong, and what is allowed; it tells all fields that are.
-func Parse(expr string, opts Options) (*Schedule, error) { return parse(expr, opts, LoadZone) }
+func Parse(expr string, opts Options) (*Schedule, error) { return parse(expr, opts, LoadZone, nil) }
 
-func parse(expr string, opts Options, zoneOf func(string) (*time.Location, error)) (*Schedule, error) {
+// parse is Parse with its own way to load zones. Warn is called with what the
+// dialect takes, though it does less than it says; it may be nil.
+func parse(expr string, opts Options, zoneOf func(string) (*time.Location, error), warn func(string)) (*Schedule, error) {
 	if len(expr) > MaxLen {
 		return nil, fmt.Errorf("the expression has %d characters; at most %d are allowed", len(expr), MaxLen)
 	}
@@ -77,6 +87,9 @@ func parse(expr string, opts Options, zoneOf func(string) (*time.Location, error
 	}
 	text := strings.TrimSpace(expr)
 	zone, rest, err := cutZone(text, opts.Zone)
+	if err == nil && opts.Strict {
+		err = CheckZone(zone)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // errors of Parse wrap nothing
 	}
@@ -84,8 +97,12 @@ func parse(expr string, opts Options, zoneOf func(string) (*time.Location, error
 	if err != nil {
 		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // as above
 	}
-	s := &Schedule{expr: strings.Clone(text), loc: loc}
-	if err := s.compile(rest, g, opts); err != nil {
+	s := &Schedule{expr: strings.Clone(text), loc: loc, ownZone: rest != text, named: strings.HasPrefix(rest, "@")}
+	err = s.compile(rest, g, opts, warn)
+	if err == nil && opts.Strict && s.ownZone && s.kind != kindFields {
+		err = errors.New(s.idleZone(zone))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%q: %v", expr, err) //nolint:errorlint // as above
 	}
 	return s, nil
@@ -107,12 +124,12 @@ func cutZone(text, otherwise string) (zone, rest string, err error) {
 	return otherwise, text, nil
 }
 
-func (s *Schedule) compile(text string, g *grammar, opts Options) error {
+func (s *Schedule) compile(text string, g *grammar, opts Options, warn func(string)) error {
 	if text == "" {
 		return fmt.Errorf("the expression is empty; give %s", g.examples())
 	}
 	if !strings.HasPrefix(text, "@") {
-		return s.compileFields(strings.Fields(text), g, opts)
+		return s.compileFields(strings.Fields(text), g, opts, warn)
 	}
 	name := strings.Fields(text)[0]
 	arg := strings.TrimSpace(text[len(name):])
@@ -125,10 +142,10 @@ func (s *Schedule) compile(text string, g *grammar, opts Options) error {
 	all := []string{"@every", "@at"}
 	for _, n := range named {
 		if n.name == name && arg == "" {
-			return s.compileFields(strings.Fields(n.fields), grammars[job.DialectCarillon], opts)
+			return s.compileFields(strings.Fields(n.fields), grammars[job.DialectCarillon], opts, nil)
 		}
 		if n.name == name {
-			return fmt.Errorf("%s takes nothing behind it, but has %q", name, arg)
+			return fmt.Errorf("%s takes nothing behind it, but has %q; the program goes under command or script", name, arg)
 		}
 		all = append(all, n.name)
 	}
@@ -148,12 +165,12 @@ var named = []struct{ name, fields string }{ //nolint:gochecknoglobals // a cons
 func (s *Schedule) compileEvery(arg string) error {
 	d, err := time.ParseDuration(arg)
 	switch {
-	case err != nil:
-		return fmt.Errorf("@every %q: want a number with a unit (ms, s, m, h), as in 90s or 1h30m; a day is 24h", arg)
-	case d < MinEvery || d > MaxEvery:
-		return fmt.Errorf("@every %q: out of range; %v to %v are allowed", arg, MinEvery, MaxEvery)
+	case err != nil && !tooLong.MatchString(arg):
+		return fmt.Errorf("@every %q: write a number with a unit (ms, s, m, h), as in 90s or 1h30m; a day is 24h", arg)
+	case err != nil || d < MinEvery || d > MaxEvery:
+		return fmt.Errorf("@every %q: out of range; %v to %dh (%d days) are allowed", arg, MinEvery, MaxEvery/time.Hour, MaxEvery/(24*time.Hour))
 	case d%time.Millisecond != 0:
-		return fmt.Errorf("@every %q: want a whole number of milliseconds", arg)
+		return fmt.Errorf("@every %q: write a whole number of milliseconds", arg)
 	}
 	s.kind, s.nanos = kindEvery, int64(d)
 	return nil
@@ -162,7 +179,7 @@ func (s *Schedule) compileEvery(arg string) error {
 func (s *Schedule) compileAt(arg string) error {
 	at, err := time.Parse(time.RFC3339Nano, arg)
 	if err != nil {
-		return fmt.Errorf("@at %q: want an instant with its offset, as in 2027-01-01T09:00:00Z or 2027-01-01T09:00:00+01:00", arg)
+		return fmt.Errorf("@at %q: %s", arg, whyNoInstant(arg))
 	}
 	if at.Unix() < firstInstant || at.Unix() > lastInstant {
 		return fmt.Errorf("@at %q: out of range; the years 1700 to 2261 are allowed", arg)

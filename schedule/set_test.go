@@ -52,8 +52,8 @@ func TestSet(t *testing.T) {
 func TestParseSetNamesAllProblems(t *testing.T) {
 	t.Parallel()
 	_, err := ParseSet([]string{"* * * * *", "bad", "@every 1ms"}, Options{})
-	want := `schedules[1]: "bad": has 1 fields; give ` + grammars[job.DialectCarillon].examples() + "\n" +
-		`schedules[2]: "@every 1ms": @every "1ms": out of range; 100ms to 8784h0m0s are allowed`
+	want := `schedules[1]: "bad": has 1 field; give ` + grammars[job.DialectCarillon].examples() + "\n" +
+		`schedules[2]: "@every 1ms": @every "1ms": out of range; 100ms to 8784h (366 days) are allowed`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)
 	}

@@ -18,6 +18,8 @@ type special struct {
 	// lastDow has the weekdays of 5L; nth those of 5#n, at n-1.
 	lastDow uint8
 	nth     [5]uint8
+	// exact: near has no day in months that do not have it.
+	exact bool
 }
 
 // specialToken reads a token with L, W or #. It returns false if it is none.
@@ -48,6 +50,7 @@ func (c *compiler) specialDay(token string) error {
 			return fmt.Errorf("%q: %w; W stands behind one day, as in 15W, or behind L", token, err)
 		}
 		c.days.near |= 1 << day
+		c.days.exact = c.exactNear
 		return nil
 	}
 	before := 0
@@ -152,7 +155,9 @@ func (sp *special) ofMonth(n, first int) uint32 {
 		}
 	}
 	for set := sp.near; set != 0; set &= set - 1 {
-		out |= 1 << workday(min(bits.TrailingZeros32(set), n), n, first)
+		if d := bits.TrailingZeros32(set); d <= n || !sp.exact {
+			out |= 1 << workday(min(d, n), n, first)
+		}
 	}
 	for set := sp.lastWork; set != 0; set &= set - 1 {
 		if d := n - bits.TrailingZeros32(set); d >= 1 {

@@ -130,7 +130,7 @@ func timeWords(second, minute, hour values) string {
 	case onMinute && (minute.all || minute.even):
 		return "every " + ofUnit(minute, "minute") + within(hour)
 	case onMinute:
-		return "at " + numbered(minute, "minute") + " of every " + nth(hour, "hour")
+		return "at " + numbered(minute, "minute") + ofHours(hour)
 	}
 	text := "at " + numbered(second, "second")
 	if second.all || second.even {
@@ -144,8 +144,16 @@ func timeWords(second, minute, hour values) string {
 	case minute.all || minute.even:
 		return text + "every " + nth(minute, "minute") + within(hour)
 	default:
-		return text + numbered(minute, "minute") + " of every " + nth(hour, "hour")
+		return text + numbered(minute, "minute") + ofHours(hour)
 	}
+}
+
+// ofHours writes " of every hour", " of hour 9".
+func ofHours(hour values) string {
+	if len(hour.is) == 1 {
+		return " of hour " + strconv.Itoa(hour.is[0])
+	}
+	return " of every " + nth(hour, "hour")
 }
 
 // ofUnit writes what follows "every" for values of a unit of their own:
@@ -248,7 +256,7 @@ func (f *fields) dayWords() (on, in string) {
 	switch {
 	case dom.all, len(dom.is) == 0:
 	case dom.step > 0:
-		date = "every " + ordinal(dom.step) + " day of "
+		date = "every " + ordinal(dom.step) + " day from the 1st of "
 	default:
 		date = "the " + ranges(dom.is, ordinal) + " of "
 	}
@@ -292,22 +300,28 @@ func (x *extra) dateWords() string {
 		return ""
 	}
 	var parts []string
-	lastOf := func(set uint32, what string) {
+	lastOf := func(set uint32, last, before string) {
 		for n := range 31 {
 			switch {
 			case set>>n&1 == 0:
 			case n == 0:
-				parts = append(parts, "the last "+what)
+				parts = append(parts, last)
+			case n == 1:
+				parts = append(parts, before+"1 day before the last day")
 			default:
-				parts = append(parts, "the "+what+" "+every(n, "day")+" before the last")
+				parts = append(parts, before+every(n, "day")+" before the last day")
 			}
 		}
 	}
-	lastOf(x.days.last, "day")
-	lastOf(x.days.lastWork, "working day")
+	lastOf(x.days.last, "the last day", "the day ")
+	lastOf(x.days.lastWork, "the last working day", "the working day nearest to ")
 	for d := 1; d <= 31; d++ {
 		if x.days.near>>d&1 != 0 {
-			parts = append(parts, "the working day nearest the "+ordinal(d))
+			text := "the working day nearest the " + ordinal(d)
+			if x.days.exact && d > daysIn(2027, 2) {
+				text += " (in months that have one)"
+			}
+			parts = append(parts, text)
 		}
 	}
 	return list(parts, "and")

@@ -74,11 +74,11 @@ func (a *app) labelCommand() *cobra.Command {
 			if a.asObject() {
 				return a.printValue(out)
 			}
-			text := pairs(out.Labels)
-			if text == "" {
-				text = "none"
+			if text := pairs(out.Labels); text != "" {
+				fmt.Fprintf(a.out, "minion %s has labels %s\n", args[0], text)
+			} else {
+				fmt.Fprintf(a.out, "minion %s has no labels\n", args[0])
 			}
-			fmt.Fprintf(a.out, "minion %s has the labels %s\n", args[0], text)
 			return nil
 		},
 	}

@@ -210,6 +210,9 @@ const (
 // prepare completes and checks the global flags, and starts the clock of
 // --timeout.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	if err := checkZeros(cmd); err != nil {
+		return err
+	}
 	for _, f := range []struct {
 		name, env string
 		value     *string

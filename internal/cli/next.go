@@ -90,8 +90,8 @@ func (a *app) afterTime(text, zone string) (time.Time, error) {
 		return time.Time{}, &usageError{err}
 	}
 	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
-		if t, err := time.ParseInLocation(form, text, loc); err == nil {
-			return t, nil
+		if wall, err := time.Parse(form, text); err == nil {
+			return a.onClock(wall, loc), nil
 		}
 	}
 	return time.Time{}, usagef("--after %q: want an instant such as 2027-01-31T09:30:00Z, or a time such as 2027-01-31T09:30:00", text)
@@ -103,6 +103,8 @@ func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.
 	case len(exprs) > 0 && len(args) > 0:
 		return upcoming{}, usagef("give a job or --schedule, not both")
 	case len(exprs) > 0:
+		options.Strict = true
+		a.tellOf(exprs, options)
 		up, err := upcomingAt(exprs, options, after, count)
 		if err != nil {
 			return upcoming{}, &usageError{err}

@@ -103,7 +103,7 @@ func (p *planner) checkSearches(objects []manifest.Object) []job.Problem {
 			path, left = "spec.onExcluded", left-used
 		}
 		if why != "" {
-			problems = append(problems, job.Problem{Path: path, Message: why, File: o.File, Line: o.Line})
+			problems = append(problems, o.Problem(path, why))
 		}
 	}
 	return problems

@@ -152,8 +152,7 @@ func (p *planner) checkCalendars(objects []manifest.Object) []job.Problem {
 			if inFile[k] || p.calendars[k] != nil {
 				continue
 			}
-			pr := job.Problem{Path: fmt.Sprintf("spec.calendars[%d]", n), File: o.File, Line: o.Line}
-			pr.Message = fmt.Sprintf("there is no calendar %q in namespace %q", k.Name, k.Namespace)
+			pr := o.Problem(fmt.Sprintf("spec.calendars[%d]", n), fmt.Sprintf("there is no calendar %q in namespace %q", k.Name, k.Namespace))
 			if near, ok := job.Nearest(k.Name, known); ok {
 				pr.Message += fmt.Sprintf("; did you mean %q?", near)
 			} else {

@@ -49,10 +49,8 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 		o := &objects[i]
 		chained = chained || o.Spec.After != nil
 		if w := o.Spec.Watch; w != nil && p.ownKey(w) {
-			problems = append(problems, job.Problem{
-				Path: "spec.watch.key", File: o.File, Line: o.Line,
-				Message: fmt.Sprintf("%q holds keys of Carillon itself, under %s; watch keys of your own", w.Key, p.c.cfg.Keys.Root()),
-			})
+			problems = append(problems, o.Problem("spec.watch.key",
+				fmt.Sprintf("%q holds keys of Carillon itself, under %s; watch keys of your own", w.Key, p.c.cfg.Keys.Root())))
 		}
 	}
 	if !chained {
@@ -88,18 +86,13 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 			for n, k := range ring {
 				words[n] = k.String()
 			}
-			problems = append(problems, job.Problem{
-				Path: "spec.after.jobs", File: o.File, Line: o.Line,
-				Message: "the job waits for itself: " + strings.Join(words, " waits for ") + "; take one of these out",
-			})
+			problems = append(problems, o.Problem("spec.after.jobs", "the job waits for itself: "+strings.Join(words, " waits for ")+"; take one of these out"))
 			continue
 		}
 		for n, from := range o.Spec.After.Keys(o.Metadata.Namespace) {
 			if followers[from] > job.MaxAfterJobs {
-				problems = append(problems, job.Problem{
-					Path: fmt.Sprintf("spec.after.jobs[%d]", n), File: o.File, Line: o.Line,
-					Message: fmt.Sprintf("%d jobs wait for %s; at most %d are allowed", followers[from], from, job.MaxAfterJobs),
-				})
+				problems = append(problems, o.Problem(fmt.Sprintf("spec.after.jobs[%d]", n),
+					fmt.Sprintf("%d jobs wait for %s; at most %d are allowed", followers[from], from, job.MaxAfterJobs)))
 			}
 		}
 	}

@@ -194,7 +194,7 @@ func (p *planner) checkBound(o *manifest.Object, path string, e *target.Expr) []
 	if err == nil {
 		return nil
 	}
-	problem := job.Problem{Path: path, Message: err.Error(), File: o.File, Line: o.Line}
+	problem := o.Problem(path, err.Error())
 	if unknown, ok := errors.AsType[*target.UnknownGroupError](err); ok {
 		if near, ok := job.Nearest(unknown.Names[0], slices.Collect(p.hosts.names())); ok {
 			problem.Message += fmt.Sprintf("; did you mean %q?", "@"+near)

@@ -64,7 +64,7 @@ func TestOrdersRefused(t *testing.T) {
 		"no group has it":    {e.HoldShard(ctx, "65999", Order{}), "404: no group has the shard 65999: not found"},
 		"no such group":      {e.FailbackShard(ctx, "ops/nope", Order{}), "404: group ops/nope: not found"},
 		"default namespace":  {e.FailbackShard(ctx, "g", Order{}), "404: group default/g: not found"},
-		"odd name":           {e.HoldShard(ctx, "a b", Order{}), `invalid: shard: "a b" is neither a shard's number nor a group's name: name of "a b": "a b" has the character " "; letters, digits, '.', '_' and '-' are allowed`},
+		"odd name":           {e.HoldShard(ctx, "a b", Order{}), `invalid: shard: "a b" is neither a shard's number nor a group's name: name of "a b": "a b" contains " "; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`},
 		"negative":           {e.HoldShard(ctx, "-1", Order{}), `invalid: shard: "-1" is neither a shard's number nor a group's name: name of "-1": "-1" begins or ends with "-"; begin and end with a letter or a digit`},
 		"nothing to release": {e.ReleaseShard(ctx, "ops/g", Order{}), "404: override of shard ops/g, by which it would be moved or held: not found"},
 	} {

@@ -25,7 +25,7 @@ func TestPauseRefused(t *testing.T) {
 		"all and a name":       {Paused{etcdkv.ScopeAll, "", "g"}, `invalid: name: is "g", but scope all has none; leave it out, or give scope job or group`},
 		"namespace and a name": {Paused{etcdkv.ScopeNamespace, "ops", "g"}, `invalid: name: is "g", but scope namespace has none; leave it out, or give scope job or group`},
 		"no namespace":         {Paused{etcdkv.ScopeNamespace, "", ""}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
-		"two namespaces":       {Paused{etcdkv.ScopeNamespace, "ops/g", ""}, `invalid: namespace: "ops/g" has the character "/"; letters, digits, '.', '_' and '-' are allowed`},
+		"two namespaces":       {Paused{etcdkv.ScopeNamespace, "ops/g", ""}, `invalid: namespace: "ops/g" contains "/"; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`},
 		"job without a name":   {Paused{etcdkv.ScopeJob, "ops", ""}, `invalid: name: is empty; give a name of letters, digits, '.', '_' and '-'`},
 		"group without both":   {Paused{etcdkv.ScopeGroup, "", "g"}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
 		"no scope":             {Paused{}, `invalid: scope: "" is unknown; want job, group, namespace or all`},

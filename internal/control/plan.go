@@ -214,8 +214,7 @@ func (c *Control) noGroup(ctx context.Context, o *manifest.Object, known map[job
 			names = append(names, k.Name)
 		}
 	}
-	p := job.Problem{Path: "spec.group", File: o.File, Line: o.Line}
-	p.Message = fmt.Sprintf("there is no group %q in namespace %q", o.Spec.Group, ns)
+	p := o.Problem("spec.group", fmt.Sprintf("there is no group %q in namespace %q", o.Spec.Group, ns))
 	if near, ok := job.Nearest(o.Spec.Group, names); ok {
 		p.Message += fmt.Sprintf("; did you mean %q?", near)
 	} else {
@@ -422,7 +421,7 @@ func (p *planner) checkEnding(o *manifest.Object, j *job.Job) {
 	case ok:
 		return
 	}
-	p.ending = append(p.ending, job.Problem{Path: path, Message: text, File: o.File, Line: o.Line})
+	p.ending = append(p.ending, o.Problem(path, text))
 }
 
 // settle puts down where a job lies that is new in its shard: with a group, the

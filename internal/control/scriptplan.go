@@ -114,8 +114,7 @@ func (p *planner) checkSteps(objects []manifest.Object) []job.Problem {
 			continue
 		}
 		for _, pr := range o.Spec.CheckSteps(o.Metadata.Namespace, p.scripts.find) {
-			pr.File, pr.Line = o.File, o.Line
-			problems = append(problems, pr)
+			problems = append(problems, o.Problem(pr.Path, pr.Message))
 		}
 	}
 	return problems

@@ -283,7 +283,7 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o Order) error {
 			return err
 		}
 	}
-	return fmt.Errorf("end backfill %s: %w", id, job.ErrConflict)
+	return fmt.Errorf("backfill %s keeps changing; try again: %w", id, job.ErrConflict)
 }
 
 // endedBackfill returns the write of the record of a backfill that ends now.

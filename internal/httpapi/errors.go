@@ -64,15 +64,24 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, job.ErrNotFound):
 		return problem(http.StatusNotFound, err.Error())
 	case errors.Is(err, job.ErrForbidden):
-		return problem(http.StatusForbidden, err.Error())
+		return problem(http.StatusForbidden, said(err, job.ErrForbidden))
 	case errors.Is(err, job.ErrConflict):
-		return problem(http.StatusConflict, err.Error())
+		return problem(http.StatusConflict, said(err, job.ErrConflict))
 	case errors.Is(err, job.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return problem(http.StatusServiceUnavailable, err.Error())
+		return problem(http.StatusServiceUnavailable, said(err, job.ErrUnavailable))
 	case errors.As(err, &tooBig):
 		return problem(http.StatusRequestEntityTooLarge, err.Error())
 	}
 	return problem(http.StatusInternalServerError, err.Error())
+}
+
+// said returns what an error says, without the kind behind it where it tells more than
+// what was being done: the status tells the kind.
+func said(err, kind error) string {
+	if text, ok := strings.CutSuffix(err.Error(), ": "+kind.Error()); ok && strings.ContainsAny(text, ":;,(") {
+		return text
+	}
+	return err.Error()
 }
 
 // toProblem is a huma.Transformer: it gives huma's own errors (a parameter that

@@ -4,16 +4,20 @@
 // under their JSON names.
 //
 // Reading is strict and complete: Decode returns all problems at once, each
-// with its file, line and path, what is wrong, and what would be right.
+// with its file, line, column and path, what is wrong, and what would be right.
 //
 // # Invariants
 //
 //	M1  Decode returns either objects that are valid, or problems; never both,
 //	    and for any input at all it ends and does not panic.
-//	M2  No field is ignored: what Decode does not know is a problem.
+//	M2  No field is ignored: what Decode does not know is a problem, and so is a
+//	    field that has no effect beside the others (see job.Fields).
 //	M3  Decode(Encode(objects)) returns the objects.
 //	M4  What aliases expand to is bounded (MaxAliasBytes), as is the file
 //	    (MaxBytes) and the number of problems that are told (MaxProblems).
+//	M5  A zero, an empty text or an empty list that is given is never taken for the
+//	    default: it is refused with what to write, or means just that. A field
+//	    without a value is one that is not given.
 //
 // # Short forms
 //

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf16"
 
 	"go.yaml.in/yaml/v3"
@@ -43,6 +42,16 @@ type Object struct {
 	// File and Line tell where the document begins; Line counts from 1.
 	File string
 	Line int
+
+	// places tells where each path was read.
+	places map[string]place
+}
+
+// Problem returns a problem with a field, at the place where it was read, or where
+// what holds it was.
+func (o *Object) Problem(path, message string) job.Problem {
+	at := placeIn(o.places, path, place{line: o.Line})
+	return job.Problem{Path: path, Message: message, File: o.File, Line: at.line, Column: at.column}
 }
 
 // Decode reads all documents of a file. Empty documents are skipped, and an
@@ -51,7 +60,7 @@ type Object struct {
 func Decode(file string, data []byte) ([]Object, error) {
 	r := &reader{file: file, schedules: schedule.NewCache()}
 	if len(data) > MaxBytes {
-		r.problem(0, "", "has %d bytes; at most %d are allowed: split the file", len(data), MaxBytes)
+		r.problem(place{}, "", "has %d bytes; at most %d are allowed: split the file", len(data), MaxBytes)
 		return nil, r.err()
 	}
 	var objects []Object
@@ -64,7 +73,7 @@ func Decode(file string, data []byte) ([]Object, error) {
 			break
 		}
 		if err != nil {
-			r.syntax(err)
+			r.syntax(err, data)
 			break
 		}
 		if isEmpty(&doc) {
@@ -76,7 +85,7 @@ func Decode(file string, data []byte) ([]Object, error) {
 		}
 		id := identity{o.Kind, o.Metadata.Key()}
 		if line, twice := first[id]; twice {
-			r.problem(o.Line, "metadata.name", "%s %s is given twice, first in line %d; give each once", o.Kind, id.key, line)
+			r.problem(r.at("metadata.name", place{line: o.Line}), "metadata.name", "%s %s is given twice, first in line %d; give each once", o.Kind, id.key, line)
 			continue
 		}
 		first[id] = o.Line
@@ -97,20 +106,6 @@ type identity struct {
 func isEmpty(doc *yaml.Node) bool {
 	return len(doc.Content) == 0 ||
 		doc.Content[0].Kind == yaml.ScalarNode && doc.Content[0].ShortTag() == nullTag && doc.Content[0].Value == ""
-}
-
-// yamlLine is how the YAML parser tells where it stopped.
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`) //nolint:gochecknoglobals // a constant
-
-// syntax reports that the text is no YAML.
-func (r *reader) syntax(err error) {
-	line := 0
-	text := err.Error()
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, _ = strconv.Atoi(m[1]) // no number: 0, unknown
-		text = strings.TrimPrefix(text, m[0])
-	}
-	r.problem(line, "", "this is neither YAML nor JSON: %s", text)
 }
 
 // jsonOnly are the escapes of JSON that YAML does not know: a slash, and two
@@ -138,9 +133,9 @@ func unescapeJSON(data []byte) []byte {
 	})
 }
 
-// problem notes what is wrong at a line; 0 is unknown.
-func (r *reader) problem(line int, path, format string, args ...any) {
-	r.problems = append(r.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...), File: r.file, Line: line})
+// problem notes what is wrong at a place.
+func (r *reader) problem(at place, path, format string, args ...any) {
+	r.problems = append(r.problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...), File: r.file, Line: at.line, Column: at.column})
 }
 
 // err returns all problems in the order of their lines, or nil.
@@ -148,7 +143,9 @@ func (r *reader) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.problems, func(a, b job.Problem) int { return cmp.Compare(a.Line, b.Line) })
+	slices.SortStableFunc(r.problems, func(a, b job.Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	if len(r.problems) > MaxProblems {
 		r.problems = append(r.problems[:MaxProblems:MaxProblems], job.Problem{Message: "there are more problems; these are the first", File: r.file})
 	}

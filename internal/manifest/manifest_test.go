@@ -41,7 +41,7 @@ spec:
   target: {names: web-*}
 ---
 ---
-{"apiVersion": "carillon/v1", "kind": "Job", "metadata": {"namespace": "ops", "name": "two"}, "spec": {"script": {"source": "true\n"}, "enabled": false}}
+{"apiVersion": "carillon/v1", "kind": "Job", "metadata": {"namespace": "ops", "name": "two"}, "spec": {"schedule": "@daily", "script": {"source": "true\n"}, "enabled": false}}
 ---
 apiVersion: carillon/v1
 kind: Job
@@ -72,7 +72,7 @@ func TestDecode(t *testing.T) {
 		{
 			Kind: "Job", File: "a.yaml", Line: 18,
 			Metadata: job.Metadata{Namespace: "ops", Name: "two"},
-			Spec:     job.Spec{Script: &job.Script{Source: "true\n"}, Enabled: &off},
+			Spec:     job.Spec{Schedules: []string{"@daily"}, Script: &job.Script{Source: "true\n"}, Enabled: &off},
 		},
 		{
 			Kind: "Job", File: "a.yaml", Line: 20,
@@ -80,7 +80,7 @@ func TestDecode(t *testing.T) {
 			Spec:     job.Spec{Schedules: []string{"@daily"}, Script: &job.Script{Source: "echo $HOME"}},
 		},
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Object{})); d != "" {
 		t.Errorf("objects (-want +got):\n%s", d)
 	}
 }
@@ -213,6 +213,7 @@ func TestM3_RoundTrip(t *testing.T) {
 			to := from.Add(time.Hour)
 			s.StartAt, s.EndAt, s.Retry.ExitCodes = &from, &to, []int{1, 255}
 		}
+		onlyWhatWorks(&s)
 		if s.Target.Run == job.SpreadAny {
 			s.Target.Count = 2
 		}
@@ -299,7 +300,7 @@ func TestM3_RoundTrip(t *testing.T) {
 		if err != nil {
 			rt.Fatalf("%v\n%s", err, b)
 		}
-		if d := cmp.Diff(in, out, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Object{}, "Line")); d != "" {
+		if d := cmp.Diff(in, out, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Object{}, "Line", "places")); d != "" {
 			rt.Fatalf("round trip (-in +out):\n%s\n%s", d, b)
 		}
 		again, err := Encode(out...)
@@ -307,6 +308,28 @@ func TestM3_RoundTrip(t *testing.T) {
 			rt.Fatalf("not stable: %v\n%s\n%s", err, b, again)
 		}
 	})
+}
+
+// onlyWhatWorks leaves out what would have no effect.
+func onlyWhatWorks(s *job.Spec) {
+	if len(s.Schedules) == 0 {
+		s.StartAt, s.EndAt, s.Jitter, s.Misfire, s.CatchUp = nil, nil, 0, "", 0
+		if !s.IsEnabled() {
+			s.Enabled = nil
+		}
+	}
+	if !slices.ContainsFunc(s.Schedules, func(expr string) bool { return !strings.HasPrefix(expr, "TZ=") }) {
+		s.TimeZone = ""
+	}
+	if s.Misfire == job.MisfireSkip {
+		s.CatchUp = 0
+	}
+	if s.Retry.Attempts < 2 {
+		s.Retry.ExitCodes = nil
+		if !s.Idempotent {
+			s.Retry.Backoff = 0
+		}
+	}
 }
 
 // TestM3_OddText: texts that trip writers of YAML up.
@@ -322,7 +345,7 @@ func TestM3_OddText(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, b)
 	}
-	if d := cmp.Diff([]Object{in}, out); d != "" {
+	if d := cmp.Diff([]Object{in}, out, cmpopts.IgnoreUnexported(Object{})); d != "" {
 		t.Errorf("round trip (-in +out):\n%s\n%s", d, b)
 	}
 }
@@ -366,6 +389,7 @@ metadata:
   namespace: ops
   name: two
 spec:
+  schedules: ['@daily']
   enabled: false
   script:
     source: |
@@ -468,7 +492,7 @@ spec: {group: nightly, command: [x]}
 		}},
 		{Kind: "Job", File: "a.yaml", Line: 15, Metadata: meta, Spec: job.Spec{Group: "nightly", Command: []string{"x"}}},
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Object{})); d != "" {
 		t.Errorf("objects (-want +got):\n%s", d)
 	}
 }
@@ -493,7 +517,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, text)
 		}
-		if d := cmp.Diff(objects, again, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Object{}, "Line")); d != "" {
+		if d := cmp.Diff(objects, again, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(Object{}, "Line", "places")); d != "" {
 			t.Errorf("round trip (-in +out):\n%s\n%s", d, text)
 		}
 	})

@@ -3,6 +3,7 @@ package manifest
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,13 +40,13 @@ func Kinds() []string {
 // object reads and checks one document. It is false when there is no telling
 // which object was meant.
 func (r *reader) object(n *yaml.Node) (Object, bool) {
-	r.lines, r.bad, r.meant, r.expanded = map[string]int{}, map[string]bool{}, map[string]bool{}, 0
+	r.lines, r.zeros, r.bad, r.meant, r.expanded = map[string]place{}, nil, map[string]bool{}, map[string]bool{}, 0
 	if n.Kind == yaml.SequenceNode {
-		r.problem(n.Line, "", "is a list; write one object per document, with a line --- between them")
+		r.problem(placeOf(n), "", "is a list; write one object per document, with a line --- between them")
 		return Object{}, false
 	}
 	if n.Kind != yaml.MappingNode {
-		r.problem(n.Line, "", "is not an object; write apiVersion, kind, metadata and spec")
+		r.problem(placeOf(n), "", "is not an object; write apiVersion, kind, metadata and spec")
 		return Object{}, false
 	}
 	kind, ok := r.known(n)
@@ -71,12 +72,17 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 	if r.bad["*"] {
 		return o, false
 	}
+	o.places = r.lines
+	told := map[string]bool{}
 	for _, p := range validate(&o, r.schedules) {
 		if !r.told(p.Path) {
-			p.File, p.Line = r.file, r.line(p.Path, n.Line)
+			told[p.Path] = true
+			at := r.at(p.Path, placeOf(n))
+			p.File, p.Line, p.Column = r.file, at.line, at.column
 			r.problems = append(r.problems, p)
 		}
 	}
+	r.tellZeros(kind, told)
 	return o, !r.told("metadata.name") && !r.told("metadata.namespace")
 }
 
@@ -90,23 +96,30 @@ func read[S spec](r *reader, n *yaml.Node) (job.Metadata, S) {
 // known checks the version and returns the kind. It is false when there is no
 // such kind, as all other fields depend on it.
 func (r *reader) known(n *yaml.Node) (string, bool) {
-	r.word(n, "apiVersion", job.APIVersion)
+	if v, ok := lookup(n, "apiVersion"); ok && newerVersion.MatchString(v.Value) && v.Value != job.APIVersion {
+		r.problem(placeOf(v), "apiVersion", "%q is newer than this release, which reads %s; use a newer release, or write %[2]s and leave out what is new", v.Value, job.APIVersion)
+	} else {
+		r.word(n, "apiVersion", job.APIVersion)
+	}
 	return r.word(n, "kind", Kinds()...)
 }
+
+// newerVersion is a version of manifests that this release, the first, does not know.
+var newerVersion = regexp.MustCompile(`^carillon/v[0-9]+((alpha|beta)[0-9]+)?$`) //nolint:gochecknoglobals // a constant
 
 // word returns a field that has one of few values.
 func (r *reader) word(n *yaml.Node, field string, allowed ...string) (string, bool) {
 	v, ok := lookup(n, field)
 	switch {
 	case !ok || v.Value == "":
-		r.problem(n.Line, field, "is missing; write %s: %s", field, strings.Join(allowed, " or "))
+		r.problem(placeOf(n), field, "is missing; write %s: %s", field, strings.Join(allowed, " or "))
 		return "", false
 	case !slices.Contains(allowed, v.Value):
 		hint := ""
 		if near, ok := job.Nearest(v.Value, allowed); ok {
-			hint = fmt.Sprintf("did you mean %q? ", near)
+			hint = fmt.Sprintf("; did you mean %q?", near)
 		}
-		r.problem(v.Line, field, "%q is unknown; %s(allowed: %s)", v.Value, hint, strings.Join(allowed, ", "))
+		r.problem(placeOf(v), field, "%q is unknown%s (allowed: %s)", v.Value, hint, strings.Join(allowed, ", "))
 		return "", false
 	}
 	return v.Value, true
@@ -135,12 +148,45 @@ func (r *reader) told(path string) bool {
 	return false
 }
 
-// line returns where the value at path was read, or where the nearest value
-// around it was.
-func (r *reader) line(path string, otherwise int) int {
+// tellZeros tells what to write instead of values that are zero or empty, where
+// that could be taken for the default, or for no bound. What else is told of them
+// already is not told again.
+func (r *reader) tellZeros(kind string, told map[string]bool) {
+	if len(r.zeros) == 0 {
+		return
+	}
+	instead := map[string]string{}
+	for _, f := range job.Fields(kind) {
+		instead[f.Path] = f.Zero
+	}
+	for _, z := range r.zeros {
+		text := instead[withoutIndexes(z.path)]
+		if text == "" || told[z.path] || r.told(z.path) {
+			continue
+		}
+		what := "empty"
+		if z.text != "" {
+			what = z.text
+		}
+		r.problem(z.at, z.path, "is %s; %s", what, text)
+	}
+}
+
+// withoutIndexes writes spec.steps[3].args as spec.steps[].args.
+func withoutIndexes(path string) string { return indexes.ReplaceAllString(path, "[]") }
+
+var indexes = regexp.MustCompile(`\[[0-9]+\]`) //nolint:gochecknoglobals // a constant
+
+// at returns where the value at path was read, or where the nearest value around
+// it was.
+func (r *reader) at(path string, otherwise place) place {
+	return placeIn(r.lines, path, otherwise)
+}
+
+func placeIn(places map[string]place, path string, otherwise place) place {
 	for ; path != ""; path = parent(path) {
-		if l, ok := r.lines[path]; ok {
-			return l
+		if at, ok := places[path]; ok {
+			return at
 		}
 	}
 	return otherwise
@@ -161,7 +207,10 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return append(problems, checkHostGroup(o)...)
 	case job.KindCalendar:
 		_, wrong := calendar.New(o.Metadata.Name, &o.Calendar)
-		return append(problems, wrong...)
+		if err := schedule.CheckZone(o.Calendar.TimeZone); err != nil && !slices.ContainsFunc(wrong, func(p job.Problem) bool { return p.Path == "spec.timeZone" }) {
+			wrong = append(wrong, job.Problem{Path: "spec.timeZone", Message: err.Error()})
+		}
+		return append(append(problems, wrong...), o.Calendar.CheckEffects()...)
 	case job.KindScript:
 		return append(problems, o.Script.Validate()...)
 	}
@@ -173,11 +222,12 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		problems = append(problems, checkMatch("spec.target.match", o.Spec.Target.Match)...)
 	}
 	opts := schedule.OptionsOf(o.Metadata.Key(), &o.Spec)
+	opts.Strict = true
 	if !slices.Contains(job.Dialects(), opts.Dialect) {
 		opts.Dialect = "" // told above
 	}
 	opts.DST = job.DST{} // as above; it does not matter here
-	if _, err := schedule.LoadZone(opts.Zone); err != nil {
+	if err := schedule.CheckZone(opts.Zone); err != nil {
 		problems = append(problems, job.Problem{Path: "spec.timeZone", Message: err.Error()})
 		opts.Zone = "" // tell what else is wrong with the schedules
 	}
@@ -193,12 +243,37 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		}
 		set = append(set, s)
 	}
+	if len(set) == len(o.Spec.Schedules) { // else there is no telling
+		problems = o.Spec.CheckTiming(timingOf(set, &o.Spec), problems)
+	}
 	if o.Spec.OnExcluded == job.ExcludedNext && len(set.Between(sampleWeek, sampleWeek.AddDate(0, 0, 7), maxMovedWeekly+1)) > maxMovedWeekly {
 		problems = append(problems, job.Problem{
 			Path: "spec.onExcluded", Message: fmt.Sprintf("%q is for schedules that are due at most %d times a week; use %q", job.ExcludedNext, maxMovedWeekly, job.ExcludedSkip),
 		})
 	}
 	return problems
+}
+
+// timingOf tells what the schedules of a job have to do with its zone and dialect.
+func timingOf(set schedule.Set, spec *job.Spec) job.Timing {
+	t := job.Timing{Zoned: spec.OnExcluded == job.ExcludedNext} // to another day of that zone
+	named, jumping, endless := false, false, false
+	for _, s := range set {
+		endless = endless || !s.Once()
+		t.Fields = t.Fields || s.OnClock() && !s.Named()
+		t.Zoned = t.Zoned || s.OnClock() && !s.OwnZone()
+		named = named || s.OnClock() && s.Named()
+		jumping = jumping || s.Jumps()
+		if t.InZone == "" && !s.OnClock() {
+			t.InZone = s.InZone(spec.TimeZone)
+		}
+	}
+	if !endless {
+		t.Most = len(set)
+	}
+	// The dialects differ in what they do by default when clocks jump.
+	t.Fields, t.Jumping = t.Fields || named && jumping, jumping
+	return t
 }
 
 // maxMovedWeekly bounds how often a job may be due whose occurrences calendars

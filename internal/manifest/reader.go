@@ -21,13 +21,27 @@ type reader struct {
 	problems  []job.Problem
 	schedules *schedule.Cache
 
-	// Of the present document: where each path was read, which paths have a
-	// problem already, which were meant by a misspelt one, and how much
-	// aliases have added.
-	lines    map[string]int
+	// Of the present document: where each path was read, which hold nothing
+	// though they were given, which have a problem already, which were meant by
+	// a misspelt one, and how much aliases have added.
+	lines    map[string]place
+	zeros    []zero
 	bad      map[string]bool
 	meant    map[string]bool
 	expanded int
+}
+
+// place is where something was read; both count from 1, 0 is unknown.
+type place struct{ line, column int }
+
+func placeOf(n *yaml.Node) place { return place{n.Line, n.Column} }
+
+// zero is a value that was given, and is zero or empty.
+type zero struct {
+	path string
+	at   place
+	// text is what was written.
+	text string
 }
 
 const nullTag = "!!null"
@@ -36,16 +50,51 @@ const nullTag = "!!null"
 // same value is not told then.
 func (r *reader) fail(n *yaml.Node, path, format string, args ...any) {
 	r.bad[path] = true
-	r.problem(n.Line, path, format, args...)
+	r.problem(placeOf(n), path, format, args...)
 }
 
 // value reads a node into v.
 func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
-	r.lines[path] = n.Line
+	r.lines[path] = placeOf(n)
 	n, ok := r.resolve(n, path)
 	if !ok || n.Kind == yaml.ScalarNode && n.ShortTag() == nullTag {
 		return // a field without a value is a field that is not given
 	}
+	r.given(n, v, path)
+	r.noteZero(n, v, path)
+}
+
+// noteZero notes a value that was read and is zero or empty.
+func (r *reader) noteZero(n *yaml.Node, v reflect.Value, path string) {
+	switch v.Kind() {
+	case reflect.Bool, reflect.Pointer:
+		return
+	case reflect.Slice, reflect.Map:
+		if v.Len() > 0 {
+			return
+		}
+	default:
+		if !v.IsZero() {
+			return
+		}
+	}
+	within := func(other string) bool {
+		rest, ok := strings.CutPrefix(other, path)
+		return ok && rest != "" && (rest[0] == '.' || rest[0] == '[')
+	}
+	for bad := range r.bad {
+		if bad == path || within(bad) {
+			return
+		}
+	}
+	if slices.ContainsFunc(r.zeros, func(z zero) bool { return within(z.path) }) {
+		return
+	}
+	r.zeros = append(r.zeros, zero{path, placeOf(n), n.Value})
+}
+
+// given reads a node that is not null into v.
+func (r *reader) given(n *yaml.Node, v reflect.Value, path string) {
 	switch v.Interface().(type) {
 	case job.Duration:
 		r.duration(n, v, path)
@@ -58,6 +107,7 @@ func (r *reader) value(n *yaml.Node, v reflect.Value, path string) {
 		return
 	case job.Script:
 		if n.Kind == yaml.ScalarNode {
+			r.lines[path+".source"] = placeOf(n)
 			r.text(n, v.FieldByName("Source"), path)
 			return
 		}
@@ -109,7 +159,7 @@ func (r *reader) resolve(n *yaml.Node, path string) (*yaml.Node, bool) {
 	if n.Kind != yaml.AliasNode {
 		return n, true
 	}
-	line := n.Line
+	at := placeOf(n)
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -120,7 +170,7 @@ func (r *reader) resolve(n *yaml.Node, path string) (*yaml.Node, bool) {
 	if r.expanded > MaxAliasBytes {
 		if !r.bad["*"] {
 			r.bad["*"] = true
-			r.problem(line, path, "aliases make this document larger than is allowed (%d bytes); write the values out", MaxAliasBytes)
+			r.problem(at, path, "aliases make this document larger than is allowed (%d bytes); write the values out", MaxAliasBytes)
 		}
 		return n, false
 	}
@@ -192,10 +242,10 @@ func (r *reader) mapping(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
-	r.pairs(n, path, func(key string, _ int, value *yaml.Node) {
+	r.pairs(n, path, func(key string, _ place, value *yaml.Node) {
 		item := reflect.New(v.Type().Elem()).Elem()
 		at := join(path, key)
-		r.lines[at] = value.Line
+		r.lines[at] = placeOf(value)
 		if value, ok := r.resolve(value, at); ok {
 			if item.Kind() == reflect.String {
 				r.text(value, item, at)
@@ -239,7 +289,7 @@ func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 		var text string
-		r.lines[path+"[0]"] = n.Line
+		r.lines[path+"[0]"] = placeOf(n)
 		r.text(n, reflect.ValueOf(&text).Elem(), path)
 		out := reflect.MakeSlice(v.Type(), 1, 1)
 		out.Index(0).SetString(text)
@@ -253,7 +303,7 @@ func (r *reader) list(n *yaml.Node, v reflect.Value, path string) {
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
 		at := path + "[" + strconv.Itoa(i) + "]"
-		r.lines[at] = item.Line
+		r.lines[at] = placeOf(item)
 		if item, ok := r.resolve(item, at); ok {
 			r.text(item, out.Index(i), at)
 		}
@@ -299,7 +349,7 @@ func shown(n *yaml.Node) string {
 
 // pairs calls each with the keys of a mapping, the lines they stand in and
 // their values, and tells of keys that are no words or come twice.
-func (r *reader) pairs(n *yaml.Node, path string, each func(key string, line int, value *yaml.Node)) {
+func (r *reader) pairs(n *yaml.Node, path string, each func(key string, at place, value *yaml.Node)) {
 	seen := make(map[string]int, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
@@ -308,14 +358,14 @@ func (r *reader) pairs(n *yaml.Node, path string, each func(key string, line int
 		}
 		switch line, twice := seen[k.Value]; {
 		case k.Kind != yaml.ScalarNode:
-			r.problem(n.Content[i].Line, path, "%s cannot be a key; write a word", shown(k))
+			r.problem(placeOf(n.Content[i]), path, "%s cannot be a key; write a word", shown(k))
 		case k.ShortTag() == "!!merge":
-			r.problem(n.Content[i].Line, join(path, "<<"), "merge keys are not supported; write the fields out")
+			r.problem(placeOf(n.Content[i]), join(path, "<<"), "merge keys are not supported; write the fields out")
 		case twice:
 			r.fail(n.Content[i], join(path, k.Value), "is given twice, first in line %d; give it once", line)
 		default:
 			seen[k.Value] = k.Line
-			each(k.Value, n.Content[i].Line, n.Content[i+1])
+			each(k.Value, placeOf(n.Content[i]), n.Content[i+1])
 		}
 	}
 }
@@ -331,7 +381,7 @@ func (r *reader) fields(n *yaml.Node, v reflect.Value, path string) {
 		names = append(names, "schedule")
 	}
 	shorthand := false
-	r.pairs(n, path, func(key string, line int, value *yaml.Node) {
+	r.pairs(n, path, func(key string, at place, value *yaml.Node) {
 		f, ok := fieldByName(v, key)
 		switch {
 		case ok && key == "schedules" && shorthand, key == "schedule" && v.Type() == specType && r.has(path+".schedules"):
@@ -343,7 +393,7 @@ func (r *reader) fields(n *yaml.Node, v reflect.Value, path string) {
 			f, _ := fieldByName(v, "schedules")
 			r.value(value, f, path+".schedules")
 		default:
-			r.unknown(line, path, key, names)
+			r.unknown(at, path, key, names)
 		}
 	})
 }
@@ -367,7 +417,7 @@ var groupSynonyms = map[string]string{ //nolint:gochecknoglobals // a constant
 }
 
 // unknown reports a field that does not exist.
-func (r *reader) unknown(line int, path, key string, names []string) {
+func (r *reader) unknown(at place, path, key string, names []string) {
 	hint := ""
 	near, ok := job.Nearest(key, names)
 	words := synonyms
@@ -378,10 +428,10 @@ func (r *reader) unknown(line int, path, key string, names []string) {
 		near, ok = s, true
 	}
 	if ok {
-		hint = fmt.Sprintf("did you mean %q? ", near)
+		hint = fmt.Sprintf("; did you mean %q?", near)
 		r.meant[join(path, near)] = true
 	}
-	r.problem(line, join(path, key), "this field is unknown; %s(allowed: %s)", hint, strings.Join(names, ", "))
+	r.problem(at, join(path, key), "this field is unknown%s (allowed: %s)", hint, strings.Join(names, ", "))
 }
 
 //nolint:gochecknoglobals // a constant

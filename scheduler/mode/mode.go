@@ -156,9 +156,9 @@ func Check(spec *job.GroupSpec) []job.Problem {
 	if !ok {
 		hint := ""
 		if near, ok := job.Nearest(spec.Mode, Names()); ok {
-			hint = fmt.Sprintf("did you mean %q? ", near)
+			hint = fmt.Sprintf("; did you mean %q?", near)
 		}
-		return []job.Problem{{Path: "spec.mode", Message: fmt.Sprintf("%q is unknown; %s(allowed: %s)", spec.Mode, hint, strings.Join(Names(), ", "))}}
+		return []job.Problem{{Path: "spec.mode", Message: fmt.Sprintf("%q is unknown%s (allowed: %s)", spec.Mode, hint, strings.Join(Names(), ", "))}}
 	}
 	var out []job.Problem
 	for _, f := range []struct {

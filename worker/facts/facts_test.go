@@ -95,7 +95,7 @@ func TestBadFilesAreTakenNotAtAll(t *testing.T) {
 		"alias":       {"a.yaml", "good: &g 1\nx: *g\n", "aliases"},
 		"deep":        {"a.yaml", "x: " + strings.Repeat("{x: ", 12) + "1" + strings.Repeat("}", 12), "deep"},
 		"line":        {"a.txt", "good=1\nbad", "line 2 is not key=value"},
-		"name":        {"a.txt", "good=1\nb d=2", `"b d" has the character`},
+		"name":        {"a.txt", "good=1\nb d=2", `"b d" contains`},
 		"reserved":    {"a.txt", "good=1\nos=plan9", "the fact os is the minion's own"},
 		"error fact":  {"a.txt", "facts_error=none", "the minion's own"},
 		"long value":  {"a.txt", "good=1\nx=" + strings.Repeat("y", MaxValue+1), "at most 1024"},

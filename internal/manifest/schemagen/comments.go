@@ -68,6 +68,7 @@ func (c comments) describe(typeName, goName, name string) string {
 		"DefaultNamespace", job.DefaultNamespace, "DefaultTimeout", short(job.DefaultTimeout), "DefaultLostAfter", short(job.DefaultLostAfter),
 		"DefaultBackoff", short(job.DefaultBackoff), "DefaultMaxBackoff", short(job.DefaultMaxBackoff),
 		"DefaultMode", job.DefaultMode, "DefaultHoldOff", short(job.DefaultHoldOff), "DefaultGrace", short(job.DefaultGrace),
+		"DialectCarillon", string(job.DialectCarillon), "OrderName", string(job.OrderName), "OrderLabel", "order: "+string(job.OrderLabel), "PromoteSuccess", string(job.PromoteSuccess),
 		"LossTakeover", string(job.LossTakeover), "StartAsync", string(job.StartAsync),
 		"OverlapSkip", string(job.OverlapSkip), "OverlapReplaceAfterGrace", string(job.OverlapReplaceAfterGrace), "OverlapQueueAll", string(job.OverlapQueueAll),
 		"DefaultCatchUpEvery", short(job.DefaultCatchUpEvery), "StartAt", "startAt", "OnSuccess", string(job.OnSuccess), "MatchAll", string(job.MatchAll), "ExcludedSkip", string(job.ExcludedSkip), "DeadlineAlert", string(job.DeadlineAlert),

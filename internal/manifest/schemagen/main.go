@@ -1,6 +1,6 @@
-// Schemagen writes the JSON Schema of job files to standard output. Editors
-// use it to complete and check files as they are written; what counts is
-// manifest.Decode, which checks more.
+// Schemagen writes the JSON Schema of job files to standard output, or with -docs
+// the page that lists their fields. Editors use the schema to complete and check
+// files as they are written; what counts is manifest.Decode, which checks more.
 package main
 
 import (
@@ -14,9 +14,14 @@ import (
 
 func main() {
 	dir := flag.String("job", "job", "`DIR` of package job, whose comments become descriptions")
+	page := flag.Bool("docs", false, "write the page docs/jobs.md instead")
 	flag.Parse()
 	out := bufio.NewWriter(os.Stdout)
-	err := write(out, *dir)
+	printed := write
+	if *page {
+		printed = writePage
+	}
+	err := printed(out, *dir)
 	if err == nil {
 		err = out.Flush()
 	}

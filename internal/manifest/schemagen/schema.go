@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,6 +63,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 		if d := c.describe(t.Name(), f.Name, name); d != "" && s["description"] == nil {
 			s["description"] = d
 		}
+		rule(s, at)
 		properties[name] = s
 		if !strings.Contains(rest, "omit") {
 			required = append(required, name)
@@ -77,6 +79,88 @@ func (c comments) object(t reflect.Type, path string) schema {
 		s["not"] = schema{"required": []string{"schedule", "schedules"}}
 	}
 	return s
+}
+
+// prefixes are how paths of the fields of a kind begin here, and how in problems.
+var prefixes = map[string]string{ //nolint:gochecknoglobals // a constant
+	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script",
+}
+
+// rules are what the tables of fields say, by the paths used here.
+func rules() map[string]job.Field {
+	out := map[string]job.Field{}
+	for kind, prefix := range prefixes {
+		for _, f := range job.Fields(kind) {
+			path := strings.ReplaceAll(f.Path, "[]", "")
+			if rest, ok := strings.CutPrefix(path, "spec."); ok {
+				path = prefix + "." + rest
+			}
+			if kind == job.KindGroup {
+				f.Needs = modesOf(strings.TrimPrefix(f.Path, "spec."))
+			}
+			out[path] = f
+		}
+	}
+	return out
+}
+
+// modesOf tells which modes of a group read a field; empty: all do.
+func modesOf(field string) string {
+	var names []string
+	for _, m := range mode.All() {
+		if slices.Contains(m.Reads, field) {
+			names = append(names, m.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "mode: " + strings.Join(names, ", ")
+}
+
+// zeroText is what of a duration, or of a size, means zero.
+const zeroText = `^(0+(\.0*)?(ms|s|m|h|%|[kMGT]i?)?)*$`
+
+// rule adds to a field when it has an effect, and that zero is refused.
+func rule(s schema, at string) {
+	f, ok := rules()[at]
+	if !ok {
+		return
+	}
+	if d, _ := s["description"].(string); f.Needs != "" {
+		s["description"] = d + " Has an effect only with " + f.Needs + "."
+	}
+	if f.Zero == "" || s["enum"] != nil {
+		return
+	}
+	types, _ := s["type"].([]string)
+	if one, ok := s["type"].(string); ok {
+		types = []string{one}
+	}
+	for _, t := range types {
+		switch t {
+		case "integer", "number":
+			s["minimum"] = max(asInt(s["minimum"]), 1)
+		case "array":
+			s["minItems"] = 1
+		case "object":
+			s["minProperties"] = 1
+		case "string":
+			if s["pattern"] != nil && !strings.Contains(at, "name") && s["not"] == nil {
+				s["not"] = schema{"pattern": zeroText}
+			} else {
+				s["minLength"] = 1
+			}
+		}
+	}
+	if at == "spec.limits.cpu" {
+		delete(s, "minimum") // 0.5 is allowed
+	}
+}
+
+func asInt(v any) int {
+	n, _ := v.(int)
+	return n
 }
 
 // value describes a field's value by its type.

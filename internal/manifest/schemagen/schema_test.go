@@ -24,6 +24,8 @@ import (
 const (
 	jobDir    = "../../../job"
 	committed = "../../../configs/schema/job.schema.json"
+
+	committedPage = "../../../docs/jobs.md"
 )
 
 func TestCommittedSchemaIsCurrent(t *testing.T) {
@@ -38,6 +40,56 @@ func TestCommittedSchemaIsCurrent(t *testing.T) {
 	}
 	if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); d != "" {
 		t.Errorf("run `make generate` (-committed +generated):\n%s", d)
+	}
+}
+
+func TestCommittedPageIsCurrent(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := writePage(&b, jobDir); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(committedPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); d != "" {
+		t.Errorf("run `make generate` (-committed +generated):\n%s", d)
+	}
+}
+
+// Each field is in the tables that say when it has an effect and what its zero means,
+// and these name no others.
+func TestTablesHaveEachField(t *testing.T) {
+	t.Parallel()
+	c, err := readComments(jobDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := rules()
+	left := maps.Clone(known)
+	var walk func(s schema, at string)
+	walk = func(s schema, at string) {
+		properties, _ := s["properties"].(schema)
+		for name, p := range properties {
+			path := at + "." + name
+			if _, ok := known[path]; !ok && path != "spec.schedule" {
+				t.Errorf("%s is in no table: say in package job when it has an effect, and what its zero means", path)
+			}
+			delete(left, path)
+			for _, inner := range inside(p.(schema)) {
+				walk(inner, path)
+			}
+		}
+	}
+	for at, of := range map[string]reflect.Type{
+		"metadata": reflect.TypeFor[job.Metadata](), "spec": reflect.TypeFor[job.Spec](), "group": reflect.TypeFor[job.GroupSpec](), "hostGroup": reflect.TypeFor[job.HostGroupSpec](),
+		"calendar": reflect.TypeFor[job.CalendarSpec](), "script": reflect.TypeFor[job.ScriptSpec](),
+	} {
+		walk(c.object(of, at), at)
+	}
+	for path := range left {
+		t.Errorf("a table names %s, which is no field", path)
 	}
 }
 
