@@ -193,7 +193,7 @@ func TestDelete(t *testing.T) {
 	if got := carillon(t.Context(), f, file, "delete", "-f", "-", "--yes"); got.code != 0 || got.stdout != "job default/backup deleted\ngroup team/turns deleted\n" {
 		t.Errorf("by file, the job first: got\n%s", got)
 	}
-	if got := carillon(t.Context(), f, strings.Replace(file, "spec: {}", "spec: {mode: x}", 1), "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "stdin:4: spec.mode") {
+	if got := carillon(t.Context(), f, strings.Replace(file, "spec: {}", "spec: {mode: x}", 1), "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "stdin:4:14: spec.mode") {
 		t.Errorf("bad file: got\n%s", got)
 	}
 }
