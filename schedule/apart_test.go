@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,6 +92,14 @@ func TestS6_WordsTellApart(t *testing.T) {
 			i := rapid.IntRange(0, len(a)-1).Draw(rt, "differs")
 			a[i] = b[i]
 			exprs = append(exprs, strings.Join(a, " "))
+		}
+		for _, expr := range slices.Clone(exprs) {
+			// The same days, with the star that says that both have to match, and without.
+			fields := strings.Fields(expr)
+			if day := len(fields) - 3 - (len(fields)-5)/2; strings.HasPrefix(fields[day], "*/") {
+				fields[day] = "1" + fields[day][1:]
+				exprs = append(exprs, strings.Join(fields, " "))
+			}
 		}
 		for _, expr := range exprs {
 			s, err := Parse(expr, Options{})
