@@ -10,6 +10,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/schedule"
 )
 
 // warn adds to what applying does to jobs what was taken and is probably not meant,
@@ -18,9 +19,22 @@ func (p *planner) warn(ctx context.Context, objects []manifest.Object, changes [
 	for i := range objects {
 		if o := &objects[i]; o.Kind == job.KindJob && changes[i].result.Action != ActionUnchanged {
 			changes[i].result.Defaults = defaultsOf(&o.Spec)
+			changes[i].result.Warnings = append(changes[i].result.Warnings, scheduleWarnings(o)...)
 		}
 	}
 	return p.warnOfAfter(ctx, objects, changes)
+}
+
+// scheduleWarnings tells what of a job's schedules does less than it says, though its
+// dialect takes it.
+func scheduleWarnings(o *manifest.Object) []string {
+	var out []string
+	for n, expr := range o.Spec.Schedules {
+		for _, text := range schedule.Warnings(expr, schedule.OptionsOf(o.Metadata.Key(), &o.Spec)) {
+			out = append(out, fmt.Sprintf("spec.schedules[%d]: %s", n, text))
+		}
+	}
+	return out
 }
 
 // defaultsOf returns the defaults that people ask about when they have met them.

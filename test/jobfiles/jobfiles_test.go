@@ -44,7 +44,9 @@ func (idle) Get(_ context.Context, id job.RunID) (job.Run, error) {
 func (idle) List(_ context.Context, q history.Query) (history.Page, error) {
 	return history.Page{}, q.Check()
 }
-func (idle) Output(context.Context, job.TaskID, bool, func(int, []byte) error) error { return nil }
+func (idle) Output(context.Context, job.TaskID, bool, func(int, []byte, int64) error) error {
+	return nil
+}
 
 // api serves the API of a node over an etcd of its own.
 func api(t *testing.T) string {

@@ -1,0 +1,29 @@
+package control
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// A step that is larger than its range, in a dialect that takes it, is a warning when
+// the job is applied.
+func TestWideStepsAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	o := manifest.Object{Kind: job.KindJob, Metadata: job.Metadata{Name: "x"}, Spec: job.Spec{
+		Schedules: []string{"*/5 * * * *", "*/90 * * * *"}, Dialect: job.DialectKubernetes, Command: []string{"x"},
+	}}
+	if p := manifest.Validate(&o); len(p) > 0 {
+		t.Fatal(p)
+	}
+	want := []string{`spec.schedules[1]: "*/90 * * * *": the step 90 is larger than the range 0-59, so that only 0 matches; the largest is 59`}
+	if got := scheduleWarnings(&o); !slices.Equal(got, want) {
+		t.Errorf("warnings %q, want %q", got, want)
+	}
+	o.Spec.Dialect = ""
+	if p := manifest.Validate(&o); len(p) != 1 || p[0].Path != "spec.schedules[1]" {
+		t.Errorf("the own dialect: %v", p)
+	}
+}
