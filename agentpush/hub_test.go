@@ -232,6 +232,28 @@ func TestI9_ReportsSpeakOfTheirMinion(t *testing.T) {
 	}
 }
 
+// TestRefusalReachesTheOwner: that a minion has not taken an order, as one with a
+// token that is not good there, is told to the owner, though it says nothing of the
+// task. An end of a task that the minion does not know is no report.
+func TestRefusalReachesTheOwner(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	r := c.raw("m", n)
+	task := orders("m", 1, 0)[0].Task
+	var reports []*agentpb.Report
+	for _, s := range []job.State{job.StateSucceeded, job.StateRejected} {
+		reports = append(reports, agentpb.FromReport(&job.Report{Task: task, Shard: 7, State: s, Reason: "stale token"}))
+	}
+	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Reports{Reports: &agentpb.Reports{Reports: reports}}})
+	if got := n.await(1, "rejected", inState(job.StateRejected)); got[0].Known || got[0].Reason != "stale token" {
+		t.Errorf("report: %+v", got[0])
+	}
+	if k := n.count(func(*job.Report) bool { return true }); k != 1 {
+		t.Errorf("%d reports", k)
+	}
+}
+
 func TestI6_HolderForgetsWhatABrokenLinkBrought(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, nil)

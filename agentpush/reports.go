@@ -90,7 +90,7 @@ func (h *Hub) reported(s *session, reports []*agentpb.Report) {
 	now := h.now().UnixNano()
 	ahead := s.offset(now, h.deps.Clock())
 	for _, r := range reports {
-		if r.GetTask() == nil || r.GetKnown() != (r.GetState() != "") {
+		if r.GetTask() == nil || r.GetKnown() != (r.GetState() != "") && !isRefusal(r) {
 			h.met.lost.Inc()
 			continue
 		}
@@ -99,6 +99,12 @@ func (h *Hub) reported(s *session, reports []*agentpb.Report) {
 		good = append(good, r)
 	}
 	h.routeReports(good, h.now().Add(h.cfg.ReportRetry).UnixNano())
+}
+
+// isRefusal reports whether a minion says that it has not taken an order, and
+// nothing about the task: the order's token is not good there.
+func isRefusal(r *agentpb.Report) bool {
+	return !r.GetKnown() && r.GetState() == string(job.StateRejected)
 }
 
 // routeReports brings reports to the nodes that own their shards, and tries

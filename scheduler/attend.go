@@ -263,7 +263,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if f.dispatchedAt == 0 {
 		f.dispatchedAt = now
 		f.doubtful = false
-		s.met.fires.WithLabelValues("dispatched").Inc()
+		s.met.dispatched.Inc()
 		s.met.lateness.Observe(time.Duration(now - f.due()).Seconds())
 	}
 	env := spec.Env
@@ -286,7 +286,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	t.checkAt = now + f.askPause()
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{
-		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.id.RunID(),
+		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
 		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
 		Env: env, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
@@ -422,13 +422,15 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		return
 	}
 	f.ended = true
+	s.agenda.remove(f)
 	s.takeUp(f)
 	f.e.recording++
 	wasActive := f.state == etcdkv.EntryOpen
 	s.met.inFlight.Dec()
-	s.met.fires.WithLabelValues(string(state)).Inc()
-	f.run = s.runOf(f, state, reason)
-	s.record(f, f.run)
+	s.met.endedAs(state)
+	run := s.runOf(f, state, reason)
+	f.run = &run
+	s.record(f)
 	s.leaveCaps(f)
 	s.countFailure(f, f.outcome(state))
 	l := f.lane()
@@ -449,30 +451,31 @@ const recordRetry = time.Second
 
 // record writes the run to history; then the fire is closed and its minions may
 // forget it (I8).
-func (s *shard) record(f *fire, run job.Run) {
+func (s *shard) record(f *fire) {
 	if !f.recovered || !slices.ContainsFunc(f.tasks, (*task).recalled) {
-		s.writeRecord(f, run)
+		s.writeRecord(f)
 		return
 	}
 	// A minion has been told to forget a task, so an earlier owner has recorded the
 	// run, and died before it could close it. That record says more.
+	id := f.run.RunID
 	asked := s.deps.spare.do(func(ctx context.Context) {
-		found, err := s.deps.Records.Get(ctx, run.RunID)
+		found, err := s.deps.Records.Get(ctx, id)
 		s.do(func() {
 			switch {
 			case err == nil && found.State.Final():
-				f.run = found
+				f.run = &found
 				s.close(f)
 			case err == nil || errors.Is(err, job.ErrNotFound):
-				s.writeRecord(f, run)
+				s.writeRecord(f)
 			default:
-				s.log.Warn("whether a run is recorded is not known yet", zap.String("run", string(run.RunID)), zap.Error(err))
-				s.recordLater(f, run)
+				s.log.Warn("whether a run is recorded is not known yet", zap.String("run", string(id)), zap.Error(err))
+				s.recordLater(f)
 			}
 		})
 	})
 	if !asked {
-		s.recordLater(f, run)
+		s.recordLater(f)
 	}
 }
 
@@ -483,20 +486,20 @@ func (t *task) recalled() bool {
 	return r != nil && r.Known && !r.Spooled && (r.State.Started() || r.State == job.StateCancelled)
 }
 
-func (s *shard) recordLater(f *fire, run job.Run) {
-	time.AfterFunc(recordRetry, func() { s.do(func() { s.record(f, run) }) })
+func (s *shard) recordLater(f *fire) {
+	time.AfterFunc(recordRetry, func() { s.do(func() { s.record(f) }) })
 }
 
 // writeRecord has history keep the run.
-func (s *shard) writeRecord(f *fire, run job.Run) {
-	s.deps.History.Record(run, func(err error) {
+func (s *shard) writeRecord(f *fire) {
+	s.deps.History.Record(*f.run, func(err error) {
 		s.do(func() {
 			if err == nil {
 				s.close(f)
 				return
 			}
-			s.log.Warn("run not recorded, will be tried again", zap.String("run", string(run.RunID)), zap.Error(err))
-			s.recordLater(f, run)
+			s.log.Warn("run not recorded, will be tried again", zap.String("run", string(f.run.RunID)), zap.Error(err))
+			s.recordLater(f)
 		})
 	})
 }
@@ -529,9 +532,7 @@ func (s *shard) leaveSlot(f *fire) {
 	}
 	s.release(f)
 	if sl.open == 0 {
-		delete(s.dirty, sl)
-		sl.dirty = false
-		s.closed[sl] = struct{}{}
+		s.finishSlot(sl)
 		return
 	}
 	// A long-running fire should not keep a big slot big.

@@ -154,4 +154,7 @@ func (s *shard) followCalendars() {
 		}
 		s.tellAside(e)
 	}
+	if len(s.replan) == 0 {
+		s.calendarsDone = s.calendarsRev
+	}
 }

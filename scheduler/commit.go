@@ -129,12 +129,10 @@ func (s *shard) gather(now int64) (*write, error) {
 	}
 	size := 0
 	var again []*slot
+	s.passSlots() // I3: what has ended of the others must stay until the cursor has passed them
 	for sl := range s.dirty {
 		if len(w.ops) >= maxRewriteOps || size > maxRewritten {
 			break
-		}
-		if sl.maxAt > s.decided() {
-			continue // I3: what has ended of it must stay until the cursor has passed it
 		}
 		delete(s.dirty, sl)
 		sl.dirty = false
@@ -180,10 +178,7 @@ func (s *shard) gather(now int64) (*write, error) {
 		w.passOps[1] = len(w.ops)
 	}
 	n := 0
-	for sl := range s.closed {
-		if sl.maxAt > s.decided() {
-			continue // I5: the cursor has to pass it first
-		}
+	for sl := range s.closed { // I5: the cursor has passed them
 		if n++; n > maxHousekeeping || len(w.ops) >= maxOps {
 			break
 		}
@@ -191,7 +186,7 @@ func (s *shard) gather(now int64) (*write, error) {
 		w.deleted = append(w.deleted, sl)
 		w.ops = append(w.ops, clientv3.OpDelete(s.cfg.Keys.Slot(s.id, sl.seq)))
 	}
-	if len(s.closed) > 0 && n == 0 && w.state == nil {
+	if len(s.beyond) > 0 && n == 0 && w.state == nil && reached > s.state.Cursor.UnixNano() {
 		if err := s.gatherState(w, reached); err != nil {
 			return nil, err
 		}
@@ -335,7 +330,7 @@ func (s *shard) tryWrite(ctx context.Context, fence []clientv3.Cmp, stateKey str
 		}
 	}
 	if w.view != nil {
-		switch need, err := s.edits(ctx); {
+		switch need, err := s.edits(ctx, *w.view); {
 		case err != nil:
 			return 0, err
 		case w.view.isBehind(need):
@@ -397,7 +392,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 	}
 	for _, sl := range w.rewritten {
 		if sl.open == 0 && !sl.dirty {
-			s.closed[sl] = struct{}{} // all was told
+			s.finishSlot(sl) // all was told
 		}
 	}
 	for _, sl := range w.deleted {
@@ -446,13 +441,5 @@ func (s *shard) opened(f *fire) {
 	case etcdkv.EntryMissed:
 		s.met.inFlight.Inc()
 		s.end(f, job.StateMissed, f.reason)
-	}
-}
-
-// touch marks a slot to be written again.
-func (s *shard) touch(sl *slot) {
-	if !sl.dirty {
-		sl.dirty = true
-		s.dirty[sl] = struct{}{}
 	}
 }

@@ -182,14 +182,17 @@
 //	    committed when an edit is made stands: the new schedule is planned from the
 //	    cursor, at most the look-ahead after the edit (earlier.go).
 //	I26 From the revision on at which a job's schedule is edited, it is disabled or
-//	    deleted, something is paused or resumed, or a group is changed, nothing is
-//	    committed that was planned without it: a commit that plans compares that no
+//	    deleted, something is paused or resumed, or a group or a calendar is changed,
+//	    nothing is committed that was planned without it: a commit that plans compares
+//	    (calendars only where jobs of the shard have some) that no
 //	    such edit is newer than the view that it was planned from. No clock has a
 //	    part in it, so it has no bound that could be set: an owner whose watch hangs
 //	    goes on for as long as there is no edit that it lacks. Then it commits
 //	    nothing new, tells so (carillon_shards_behind, the log, /readyz), and reads
 //	    its view anew on another connection (view.go). What was committed before an
 //	    edit stands: the instants up to the cursor, which whoever edits is told.
+//	    Edits and pauses go by instants, not by starts: what was due before one, and
+//	    is committed after it, since its owner was slow or there was none, starts too.
 //	    Such a run starts though its start comes later, for jitter, catchUpEvery,
 //	    its turn, a queue, or an order that waits at its minion; of a deleted job
 //	    only what was sent already (I17).

@@ -34,6 +34,9 @@ type entry struct {
 	// done is the last instant planned.
 	done int64
 
+	// ready is the last of its fires that wait for a turn; nil: none does.
+	ready *fire
+
 	// own is the lane of occurrences that are not shared out; shares are those
 	// of the nodes' shares.
 	own    lane

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"container/heap"
 	"context"
 	"math"
 	"slices"
@@ -89,44 +88,23 @@ type fire struct {
 	giveUp int64
 	// ended: all tasks are final and the record is on its way to history.
 	ended bool
-	// run is that record.
-	run job.Run
+	// run is that record; nil until then. named is its id; empty: not worked out yet.
+	run   *job.Run
+	named job.RunID
 	// ends are whom to tell of the end.
 	ends []etcdkv.Ended
 	// wake is when the fire wants attention next, as it stands in agenda, or since
-	// when it has been ready.
-	wake int64
+	// when it has been ready. noted is its place in the agenda plus one; 0: it does
+	// not stand there. ready: it waits for a turn, and next is the one of its job
+	// that has the turn after it.
+	wake  int64
+	noted int
+	ready bool
+	next  *fire
 	// counted: it is part of the node's load.
 	counted bool
 	// place is its place in its slot.
 	place int
-}
-
-// slot is a slot as its owner holds it.
-type slot struct {
-	seq         uint64
-	committedAt int64
-	node        job.NodeID
-	maxAt       int64
-	fires       []*fire
-	open        int
-	// tell are recorded fires of whose end others are to be told; they stay in
-	// the slot until a note of it is written.
-	tell []*fire
-	// dirty: the stored value has to be written again.
-	dirty bool
-	// stored is how many entries the stored value has.
-	stored int
-}
-
-// newSlot puts fires into a slot that is committed at a time.
-func newSlot(seq uint64, now int64, node job.NodeID, fires []*fire) *slot {
-	sl := &slot{seq: seq, committedAt: now, node: node, fires: fires, open: len(fires)}
-	for i, f := range fires {
-		f.slot, f.place, f.committedAt = sl, i, now
-		sl.maxAt = max(sl.maxAt, f.id.At, f.until)
-	}
-	return sl
 }
 
 // task is a run's share on one minion.
@@ -234,6 +212,14 @@ func (f *fire) seq() uint64 {
 	return f.slot.seq
 }
 
+// runID returns the id of the fire's run.
+func (f *fire) runID() job.RunID {
+	if f.named == "" {
+		f.named = f.id.RunID()
+	}
+	return f.named
+}
+
 // lane is what the overlap policy sees the fire in.
 func (f *fire) lane() *lane { return f.e.lane(f.id.Share) }
 
@@ -270,68 +256,4 @@ func (f *fire) stored() etcdkv.SlotEntry {
 		e.Tasks = append(e.Tasks, st)
 	}
 	return e
-}
-
-// encode packs what of the slot is still open.
-func (s *slot) encode() []byte {
-	v := etcdkv.Slot{CommittedAt: s.committedAt, Node: s.node, Entries: make([]etcdkv.SlotEntry, 0, s.open)}
-	for _, f := range s.fires {
-		if f != nil {
-			v.Entries = append(v.Entries, f.stored())
-		}
-	}
-	s.stored = len(v.Entries)
-	return etcdkv.EncodeSlot(&v)
-}
-
-// agenda orders open fires by when they want attention.
-type agenda []appointment
-
-type appointment struct {
-	at int64
-	f  *fire
-}
-
-func (a agenda) Len() int { return len(a) }
-func (a agenda) Less(i, j int) bool {
-	if a[i].at == a[j].at {
-		return a[i].f.id.At < a[j].f.id.At // of those that start together, the older instant first
-	}
-	return a[i].at < a[j].at
-}
-func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
-func (a *agenda) Push(x any)   { *a = append(*a, x.(appointment)) } //nolint:errcheck,forcetypeassert // only appointments are pushed
-func (a *agenda) Pop() any {
-	old := *a
-	x := old[len(old)-1]
-	old[len(old)-1] = appointment{}
-	*a = old[:len(old)-1]
-	return x
-}
-
-// attendAt asks for attention at an instant, or earlier if that was asked for
-// before. A later appointment that is overtaken is dropped when it comes up.
-func (s *shard) attendAt(f *fire, at int64) {
-	if f.wake != 0 && f.wake <= at {
-		return
-	}
-	f.wake = at
-	heap.Push(&s.agenda, appointment{at: at, f: f})
-}
-
-// nextAppointment returns the next fire that wants attention by now.
-func (s *shard) nextAppointment(now int64) *fire {
-	for len(s.agenda) > 0 && s.agenda[0].at <= now {
-		a := heap.Pop(&s.agenda).(appointment) //nolint:errcheck,forcetypeassert // only appointments are pushed
-		if a.f.wake == a.at && !a.f.ended {
-			s.turn.add(a.f)
-		}
-	}
-	for f := s.turn.next(); f != nil; f = s.turn.next() {
-		if !f.ended {
-			f.wake = 0
-			return f
-		}
-	}
-	return nil
 }

@@ -1,12 +1,23 @@
 package scheduler
 
+import "slices"
+
 // timers is a 4-ary min-heap of entries by next instant: the shard's plan. An
 // entry knows its place, so an edit of one job costs O(log n), and nothing ever
 // scans or sorts all jobs.
 //
+// What is due may be taken by turns instead (turn): then it waits in a line, in the
+// order of its instants, and is still among the timers.
+//
 // It is not safe for concurrent use: each shard's goroutine owns one.
 type timers struct {
 	items []timer
+	// line are those that are due, the oldest first, from head on. One of which the
+	// entry is inLine no more, or has another instant, counts no more.
+	line []timer
+	head int
+	// last: the next turn is that of what has come last.
+	last bool
 }
 
 // timer repeats the instant beside the pointer, so that sifting compares
@@ -18,20 +29,83 @@ type timer struct {
 
 const arity = 4
 
+// inLine is the place of an entry that is due and waits in line.
+const inLine = -1
+
+func (t *timer) waits() bool { return t.e.place == inLine && t.e.next == t.at }
+
 // never is the next instant of an entry that is not in the heap.
 const never = int64(1<<63 - 1)
 
 // top returns the earliest entry and its instant.
 func (h *timers) top() (*entry, int64, bool) {
-	if len(h.items) == 0 {
+	h.trim()
+	switch {
+	case h.head < len(h.line) && (len(h.items) == 0 || h.line[h.head].at <= h.items[0].at):
+		return h.line[h.head].e, h.line[h.head].at, true
+	case len(h.items) == 0:
 		return nil, never, false
 	}
 	return h.items[0].e, h.items[0].at, true
 }
 
+// trim takes what counts no more from both ends of the line.
+func (h *timers) trim() {
+	for h.head < len(h.line) && !h.line[h.head].waits() {
+		h.line[h.head] = timer{}
+		h.head++
+	}
+	for h.head < len(h.line) && !h.line[len(h.line)-1].waits() {
+		h.line[len(h.line)-1] = timer{}
+		h.line = h.line[:len(h.line)-1]
+	}
+	if h.head == len(h.line) {
+		h.line, h.head = h.line[:0], 0
+	} else if h.head > len(h.line)/2 && h.head > turnKeeps {
+		h.line = append(h.line[:0:0], h.line[h.head:]...)
+		h.head = 0
+	}
+}
+
+// turnKeeps is up to how many places that are not needed a line keeps.
+const turnKeeps = 1024
+
+// turn returns the entry whose turn it is of those that are due up to a horizon:
+// every other turn is that of the one that has come last, unless fair is false. So a
+// herd that is due in one instant does not hold up what is due after it. The entry
+// stays where it is until it is set.
+func (h *timers) turn(horizon int64, fair bool) (*entry, int64, bool) {
+	for len(h.items) > 0 && h.items[0].at <= horizon {
+		t := h.items[0]
+		h.remove(t.e)
+		t.e.place = inLine
+		i := len(h.line)
+		for i > h.head && h.line[i-1].at > t.at { // it was edited
+			i--
+		}
+		h.line = slices.Insert(h.line, i, t)
+	}
+	h.trim()
+	if h.head == len(h.line) {
+		return nil, never, false
+	}
+	t := &h.line[h.head]
+	if newest := &h.line[len(h.line)-1]; h.last && fair && newest.at <= horizon {
+		t = newest
+	}
+	if t.at > horizon {
+		return nil, never, false
+	}
+	h.last = !h.last
+	return t.e, t.at, true
+}
+
 // set puts e at its next instant: it is added, moved, or removed when at is never.
 func (h *timers) set(e *entry, at int64) {
 	e.next = at
+	if e.place == inLine {
+		e.place = 0
+	}
 	switch {
 	case e.place > 0 && at == never:
 		h.remove(e)

@@ -27,6 +27,7 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 	}
 	if !s.listed {
 		_, s.calendarsRev = s.deps.Cluster.calendars.Snapshot()
+		s.calendarsDone = s.calendarsRev
 	}
 	for i := range b.Events {
 		if s.listed && b.Events[i].Value != nil && b.Events[i].ModRevision <= s.jobsRev {

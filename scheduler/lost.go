@@ -60,7 +60,8 @@ func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
 		s.resume(f, s.deps.now())
 		return
 	}
-	f.ended, f.run = true, *run
+	f.ended, f.run = true, run
+	s.agenda.remove(f)
 	f.e.key = run.Key() // so that those are told who wait for its end
 	s.leaveCaps(f)
 	s.leaveSlot(f)

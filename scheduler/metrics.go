@@ -4,11 +4,15 @@ import (
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // metrics are the engine's.
 type metrics struct {
 	fires         *prometheus.CounterVec
+	dispatched    prometheus.Counter               // of fires
+	ended         map[job.State]prometheus.Counter // of fires
 	lateness      prometheus.Histogram
 	owned         prometheus.Gauge
 	inFlight      prometheus.Gauge
@@ -23,6 +27,15 @@ type metrics struct {
 	lost          prometheus.Counter
 	behind        prometheus.Gauge
 	behindCommits prometheus.Counter
+}
+
+// endedAs counts a run that has ended.
+func (m *metrics) endedAs(s job.State) {
+	if c := m.ended[s]; c != nil {
+		c.Inc()
+		return
+	}
+	m.fires.WithLabelValues(string(s)).Inc() // of a later release
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -76,6 +89,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.turnedBack = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "carillon_cursors_turned_back_total", Help: "Shards that a wrong clock had planned far ahead, and that are planned from now on again.",
 	})
+	// To find them by their label takes as long as some fires.
+	m.dispatched, m.ended = m.fires.WithLabelValues("dispatched"), map[job.State]prometheus.Counter{}
+	for _, s := range job.States() {
+		if s.Final() {
+			m.ended[s] = m.fires.WithLabelValues(string(s))
+		}
+	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
 		m.fires, m.lateness, m.owned, m.inFlight, m.commitSeconds, m.commitRetries, m.clockSteps, m.takeovers, m.alerts, m.aside, m.loopDelay, m.turnedBack, m.lost, m.behind, m.behindCommits,

@@ -45,7 +45,8 @@ type batch struct {
 	round *round
 }
 
-// full reports whether what else is due goes into the next commit.
+// full reports whether what else is due goes into the next commit, which follows at
+// once (cut).
 func (s *shard) full(b *batch) bool { return len(b.fires) >= s.cfg.SlotFires || b.tasks >= maxTasks }
 
 // plan takes what is due up to the look-ahead from the timers and decides what
@@ -56,8 +57,8 @@ func (s *shard) plan(now int64) *batch {
 	deadline := now - int64(s.cfg.MisfireGrace)
 	s.looked = 0
 	for !s.full(b) && s.looked < planSteps && !s.deps.load.full(s.tookUp, now) {
-		e, at, ok := s.timers.top()
-		if !ok || at > horizon {
+		e, at, ok := s.nextDue(horizon, deadline)
+		if !ok {
 			break
 		}
 		if s.awaitsPast(e, at) {
@@ -89,6 +90,20 @@ func (s *shard) plan(now int64) *batch {
 	return b
 }
 
+// nextDue returns the entry that is planned next, if any is due. Hash shards take
+// turns (I23), while nothing is so late that it is missed: then the oldest comes
+// first, so that all miss alike. A group goes by its instants.
+func (s *shard) nextDue(horizon, deadline int64) (*entry, int64, bool) {
+	e, at, ok := s.timers.top()
+	if !ok || at > horizon {
+		return nil, never, false
+	}
+	if s.turns != nil {
+		return e, at, true
+	}
+	return s.timers.turn(horizon, at >= deadline)
+}
+
 // planTriggers turns triggers into fires.
 func (s *shard) planTriggers(b *batch, now int64) {
 	s.triggersNew = false
@@ -109,7 +124,7 @@ func (s *shard) planTriggers(b *batch, now int64) {
 // horizon is as far as anything is planned now. skip, unless empty, is why its
 // occurrences are not run.
 func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip string) {
-	var instants []int64
+	instants := s.instants[:0]
 	var unknown map[int64]string // why it is not known whether it ran before
 	at, cost := e.next, s.lookCost(e)
 	before := planned{e: e, next: e.next, done: e.done}
@@ -133,19 +148,24 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 	}
 	b.before = append(b.before, before)
 	s.timers.set(e, at)
+	s.instants = instants
+	grace := now - int64(s.cfg.MisfireGrace)
+	if len(instants) == 1 && instants[0] >= grace && skip == "" && unknown == nil && s.whyClosed(e, instants[0]) == "" {
+		// Most plans are of one instant that is neither late nor closed.
+		s.planOccurrence(b, &fire{id: job.FireID{Job: e.uid, At: instants[0], Trigger: job.TriggerSchedule}, e: e}, now)
+		return
+	}
 	closed := func(at int64) string {
-		switch why := s.pausedAt(e, at); {
+		switch {
 		case skip != "":
 			return skip
 		case unknown[at] != "":
 			return unknown[at]
-		case why != "":
-			return why
 		}
-		return s.closedAt(e, at)
+		return s.whyClosed(e, at)
 	}
 	r := rules{
-		misfire: e.misfire, deadline: now - int64(s.cfg.MisfireGrace), now: now, horizon: horizon, closed: closed,
+		misfire: e.misfire, deadline: grace, now: now, horizon: horizon, closed: closed,
 		following: func(before int64, limit int) int { return s.openInstants(e, at, min(before, horizon+1), limit, closed) },
 	}
 	if len(instants) > 1 {
@@ -164,15 +184,25 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 	s.planMissed(b, e, missed, now)
 	for i := range decided {
 		d := &decided[i]
-		f := fire{id: job.FireID{Job: e.uid, At: d.at, Trigger: job.TriggerSchedule}, e: e, notBefore: d.notBefore}
-		switch d.fate {
-		case fateRun:
+		if d.fate == fateMissed {
+			continue
+		}
+		f := &fire{id: job.FireID{Job: e.uid, At: d.at, Trigger: job.TriggerSchedule}, e: e, notBefore: d.notBefore}
+		if d.fate == fateRun {
 			s.planOccurrence(b, f, now)
-		case fateSkipped:
+		} else {
 			s.planSkip(b, f, d.why)
-		case fateMissed:
 		}
 	}
+}
+
+// whyClosed returns why a job does not run at an instant: a pause, or what closes it
+// by itself; empty: it does.
+func (s *shard) whyClosed(e *entry, at int64) string {
+	if why := s.pausedAt(e, at); why != "" {
+		return why
+	}
+	return s.closedAt(e, at)
 }
 
 // openInstants counts instants of the entry, from one on and before another, at
@@ -190,28 +220,28 @@ func (s *shard) openInstants(e *entry, from, before int64, limit int, closed fun
 }
 
 // planSkip records an occurrence as skipped.
-func (s *shard) planSkip(b *batch, f fire, why string) {
+func (s *shard) planSkip(b *batch, f *fire, why string) {
 	f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, why
-	b.round.used(&f)
-	b.fires = append(b.fires, &f)
+	b.round.used(f)
+	b.fires = append(b.fires, f)
 }
 
 // planOccurrence makes a fire of an occurrence, or one for each node's share.
-func (s *shard) planOccurrence(b *batch, f fire, now int64) {
+func (s *shard) planOccurrence(b *batch, f *fire, now int64) {
 	nodes, shared := b.round.shares()
 	switch {
 	case !shared:
-		s.planFire(b, &f, now)
+		s.planFire(b, f, now)
 	case len(nodes) == 0:
 		s.planSkip(b, f, "no node that has a share in the group is alive")
 	case b.round.g.spec.Start == job.StartSync:
 		for _, n := range nodes {
 			f.tasks = append(f.tasks, &task{attempt: 1, share: n, notBefore: f.notBefore})
 		}
-		s.planFire(b, &f, now)
+		s.planFire(b, f, now)
 	default:
 		for _, n := range nodes {
-			part := f
+			part := *f
 			part.id.Share, part.share = job.ShareOf(n), n
 			s.planFire(b, &part, now)
 		}
@@ -282,7 +312,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 			e = nil
 		} else if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
 			s.takeTrigger(b, key)
-			s.planSkip(b, fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")
+			s.planSkip(b, &fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")
 			return
 		}
 	}
@@ -294,11 +324,11 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
 	}
-	f := fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, redo: t.Redo, hosts: t.Hosts}
+	f := &fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, redo: t.Redo, hosts: t.Hosts}
 	if e == nil || e.uid != t.Fire.Job {
 		f.e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, next: never}
 		f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, "the job was deleted before its start"
-		b.fires = append(b.fires, &f)
+		b.fires = append(b.fires, f)
 		return
 	}
 	if t.Fire.Trigger.Conditional() {
@@ -358,6 +388,10 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 		found := s.present(f.hosts)
 		if len(f.hosts) == 0 {
 			found = s.choose(f, spec.Target, t.attempt+i)
+		}
+		if len(f.tasks) == 1 && len(found) == 1 && t.minion == "" {
+			t.minion, out = found[0], f.tasks // as most are
+			break
 		}
 		for _, m := range found {
 			out = append(out, &task{minion: m, share: t.share, attempt: t.attempt, notBefore: t.notBefore})

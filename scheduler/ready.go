@@ -13,8 +13,8 @@ type ready struct {
 	// of the line's front since they were let in again.
 	later []*entry
 	turns int
-	// of are the fires, by job.
-	of map[*entry][]*fire
+	// jobs counts those in line and later.
+	jobs int
 	// last: the next turn is that of a job that has come last.
 	last bool
 }
@@ -23,24 +23,26 @@ type ready struct {
 // theirs: they wait for no longer than this, however many come.
 const letIn = 1024
 
-// add has a fire wait for a turn of its job.
+// add has a fire wait for a turn of its job. The fires of a job that wait are a
+// ring, of which the job knows the last.
 func (r *ready) add(f *fire) {
-	if r.of == nil {
-		r.of = map[*entry][]*fire{}
+	e := f.e
+	if e.ready == nil {
+		f.next = f
+		r.line = append(r.line, e)
+		r.jobs++
+	} else {
+		f.next, e.ready.next = e.ready.next, f
 	}
-	waiting := r.of[f.e]
-	if len(waiting) == 0 {
-		r.line = append(r.line, f.e)
-	}
-	r.of[f.e] = append(waiting, f)
+	e.ready = f
 }
 
 // any reports whether fires wait.
-func (r *ready) any() bool { return len(r.of) > 0 }
+func (r *ready) any() bool { return r.jobs > 0 }
 
 // next returns the fire whose turn it is; nil: none waits.
 func (r *ready) next() *fire {
-	if len(r.of) == 0 {
+	if r.jobs == 0 {
 		return nil
 	}
 	if r.head == len(r.line) || r.turns >= letIn {
@@ -50,21 +52,25 @@ func (r *ready) next() *fire {
 	var e *entry
 	if r.last {
 		e = r.line[len(r.line)-1]
+		r.line[len(r.line)-1] = nil
 		r.line = r.line[:len(r.line)-1]
 	} else {
 		e = r.line[r.head]
+		r.line[r.head] = nil
 		r.head++
 		r.turns++
 	}
 	r.last = !r.last
-	waiting := r.of[e]
-	f := waiting[0]
-	if len(waiting) == 1 {
-		delete(r.of, e)
+	last := e.ready
+	f := last.next
+	if f == last {
+		e.ready = nil
+		r.jobs--
 	} else {
-		r.of[e] = waiting[1:]
+		last.next = f.next
 		r.later = append(r.later, e)
 	}
+	f.next = nil
 	return f
 }
 

@@ -112,7 +112,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 	}
 	s.slots[seq] = sl
 	if sl.open == 0 {
-		s.closed[sl] = struct{}{}
+		s.finishSlot(sl)
 	}
 	return nil
 }

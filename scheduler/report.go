@@ -62,7 +62,7 @@ func (s *shard) onReport(r *job.Report) {
 	case r.Returned:
 		s.onReturned(f, t)
 	case !r.Known:
-		s.onUnknown(f, t)
+		s.onUnknown(f, t, r.Reason)
 	case !r.State.Final():
 		t.running, t.unknown, f.doubtful = true, false, false
 		if t.started.IsZero() {
@@ -166,7 +166,7 @@ const (
 func (s *shard) onReturned(f *fire, t *task) {
 	t.running, t.started = false, time.Time{}
 	if t.unknown || t.sentAt == 0 {
-		s.onUnknown(f, t) // it was an earlier owner's order
+		s.onUnknown(f, t, "") // it was an earlier owner's order
 		return
 	}
 	s.orderAgain(f, t)
@@ -180,8 +180,9 @@ func (s *shard) orderAgain(f *fire, t *task) {
 	s.attendAt(f, t.notBefore)
 }
 
-// onUnknown handles a minion's word that it never accepted a task.
-func (s *shard) onUnknown(f *fire, t *task) {
+// onUnknown handles a minion's word that it never accepted a task, and why, if it
+// has refused the order.
+func (s *shard) onUnknown(f *fire, t *task, why string) {
 	now := s.deps.now()
 	if t.running {
 		// It had accepted it: its journal is gone, and with it the truth.
@@ -190,7 +191,11 @@ func (s *shard) onUnknown(f *fire, t *task) {
 	}
 	if t.sentAt != 0 && !t.unknown {
 		if now > t.notAfter {
-			s.finish(f, t, now, job.StateDeliveryTimeout, "minion "+string(t.minion)+" never accepted the order")
+			reason := "minion " + string(t.minion) + " never accepted the order"
+			if why != "" {
+				reason += ": " + why
+			}
+			s.finish(f, t, now, job.StateDeliveryTimeout, reason)
 			return
 		}
 		s.orderAgain(f, t) // lost on its way, or its token is not good there
@@ -279,12 +284,12 @@ func mend(run *job.Run, r *job.Report) bool {
 // runOf builds the record of a fire.
 func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 	run := job.Run{
-		RunID: f.id.RunID(), FireID: f.id, Namespace: f.e.key.Namespace, Job: f.e.key.Name,
+		RunID: f.runID(), FireID: f.id, Namespace: f.e.key.Namespace, Job: f.e.key.Name,
 		Trigger: f.id.Trigger.String(), State: state, Reason: reason, Attempt: 0,
 		Cause: f.cause, Params: f.params, Redo: f.redo, Alerts: f.alerts,
 		Node: f.slot.node, Share: f.share, Shard: s.id, Token: s.own.Token(),
 		ScheduledAt: f.id.Time(), CommittedAt: instant(f.committedAt), DispatchedAt: instant(f.dispatchedAt),
-		Count: int(max(f.count, 1)), Tasks: []job.Task{}, Attempts: f.attempts, AttemptsLeftOut: f.leftOut,
+		Count: int(max(f.count, 1)), Tasks: make([]job.Task, 0, len(f.tasks)), Attempts: f.attempts, AttemptsLeftOut: f.leftOut,
 	}
 	if f.count > 1 {
 		run.Until = instant(f.until)
@@ -386,7 +391,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 			continue
 		}
 		if f.ended { // not in history yet
-			out = append(out, f.run)
+			out = append(out, *f.run)
 			continue
 		}
 		state, reason := job.StatePending, ""

@@ -99,3 +99,15 @@ func TestOrderThatIsNotTakenIsPaced(t *testing.T) {
 		})
 	}
 }
+
+// TestOrderThatIsRefusedEndsWithTheReason: when the time for an order is over that
+// its minion has refused each time, the run says why.
+func TestOrderThatIsRefusedEndsWithTheReason(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	f := d.fire(d.job(job.Spec{}), fire{})
+	refused := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, State: job.StateRejected, Reason: "stale token 1.2: the minion has seen 1.3"}
+	d.clock = f.tasks[0].notAfter + 1
+	d.onReport(&refused)
+	d.wantRun(job.StateDeliveryTimeout, "minion m00 never accepted the order: stale token 1.2: the minion has seen 1.3")
+}

@@ -49,8 +49,10 @@ type shard struct {
 	triggers map[string]arrived
 	// triggersRead: they have been listed.
 	triggersRead bool
-	// planned: everything at or before it is planned, in memory.
-	planned int64
+	// planned: everything at or before it is planned, in memory. instants is what
+	// one plan of a job takes them in.
+	planned  int64
+	instants []int64
 
 	// term numbers this node's beginnings with the shard under the same token, the
 	// first is 1.
@@ -99,7 +101,9 @@ type shard struct {
 	lastCommit int64
 	dirty      map[*slot]struct{}
 	closed     map[*slot]struct{}
-	afterSave  []func()
+	// beyond are slots that wait for the cursor.
+	beyond    beyond
+	afterSave []func()
 	// pausing are pauses that the next commit makes.
 	pausing []etcdkv.Pause
 	// toTell are the keys of notes of ends that others are to be told of.
@@ -111,12 +115,12 @@ type shard struct {
 	watches    map[job.UID]*keyWatch
 	watchesNew bool
 	// anyCalendars: a job has some; calendarsRev is as of which revision of them
-	// jobs are planned, but for those that are to be planned anew. looked counts
-	// the steps of looks at calendars.
-	anyCalendars bool
-	calendarsRev int64
-	replan       []*entry
-	looked       int
+	// jobs are planned, but for those that are to be planned anew, calendarsDone as
+	// of which all are. looked counts the steps of looks at calendars.
+	anyCalendars                bool
+	calendarsRev, calendarsDone int64
+	replan                      []*entry
+	looked                      int
 	// asides are what records say of jobs that are or were set aside, untold are
 	// the records that the next commits write. asideCount is this shard's share of
 	// the metric.
@@ -287,9 +291,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 		next = min(next, s.commitDue(ctx, now))
 	}
 	s.tellDue()
-	if len(s.agenda) > 0 {
-		next = min(next, s.agenda[0].at)
-	}
+	next = min(next, s.agenda.top())
 	if len(s.replan) > 0 || s.turn.any() || len(s.reports) > 0 {
 		next = now
 	}
@@ -300,8 +302,10 @@ func (s *shard) step(ctx context.Context) time.Duration {
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.top()
-	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || len(s.dirty) > 0 || s.ringDirty || s.anyOver() || len(s.untold) > 0
-	if !due && len(s.closed) == 0 {
+	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || s.ringDirty || s.anyOver() || len(s.untold) > 0
+	s.passSlots()
+	due = due || len(s.dirty) > 0
+	if !due && len(s.closed) == 0 && len(s.beyond) == 0 {
 		if planned {
 			return at - int64(s.cfg.LookAhead)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 )
 
-// What an owner knows of jobs, pauses and groups comes to it by watches, which may
+// What an owner knows of jobs, pauses, groups and calendars comes to it by watches, which may
 // be late, or hang while its commits go on. So who edits when a job is due, deletes
 // it, or pauses something, writes besides the key of edits of what was edited, in
 // the same transaction, and a commit that plans compares that this key is not newer
@@ -20,67 +20,83 @@ import (
 // taken back, and made anew once the view has come so far: from the revision of an
 // edit on, nothing is committed without it (I25). No clock has a part in that.
 
-// view is of which revisions the views are that a plan is made from.
-type view struct{ jobs, pauses, groups int64 }
+// view is of which revisions the views are that a plan is made from. Calendars are
+// never where no job of the shard has any.
+type view struct{ jobs, pauses, groups, calendars int64 }
 
 // isBehind reports whether the view lacks what another has.
 func (v view) isBehind(o view) bool {
-	return v.jobs < o.jobs || v.pauses < o.pauses || v.groups < o.groups
+	return v.jobs < o.jobs || v.pauses < o.pauses || v.groups < o.groups || v.calendars < o.calendars
 }
 
 // errBehind is the error of a commit whose view lacks an edit.
 type errBehind struct{ need view }
 
 func (e *errBehind) Error() string {
-	return fmt.Sprintf("an edit of revision %d, a pause of %d, or a group's edit of %d is not in view yet", e.need.jobs, e.need.pauses, e.need.groups)
+	return fmt.Sprintf("an edit of revision %d, a pause of %d, a group's edit of %d, or a calendar's of %d is not in view yet",
+		e.need.jobs, e.need.pauses, e.need.groups, e.need.calendars)
 }
 
 // views returns of which revisions the shard's views are. What is read of them
 // afterwards is as new, or newer.
 func (s *shard) views() view {
 	c := s.deps.Cluster
-	return view{jobs: s.jobsRev, pauses: c.pausesRev.Load(), groups: c.groupsRev.Load()}
+	v := view{jobs: s.jobsRev, pauses: c.pausesRev.Load(), groups: c.groupsRev.Load(), calendars: never}
+	if s.anyCalendars {
+		v.calendars = s.calendarsDone
+	}
+	return v
 }
 
-// editKeys are the keys of edits that bear on the shard: of its jobs, of pauses,
-// and of groups.
-func (s *shard) editKeys() []string {
-	keys := []string{s.cfg.Keys.Edits(s.id), s.cfg.Keys.PauseEdits()}
+// editKey is a key of edits, and the revision of what it is about in a view.
+type editKey struct {
+	key string
+	rev *int64
+}
+
+// editKeys are the keys of edits that bear on a plan that was made from a view: of
+// the shard's jobs, of pauses, of groups, and of calendars.
+func (s *shard) editKeys(v *view) []editKey {
+	keys := []editKey{{s.cfg.Keys.Edits(s.id), &v.jobs}, {s.cfg.Keys.PauseEdits(), &v.pauses}}
 	if s.id.IsGroup() {
-		keys = append(keys, s.cfg.Keys.GroupEdits())
+		keys = append(keys, editKey{s.cfg.Keys.GroupEdits(), &v.groups})
+	}
+	if v.calendars != never {
+		keys = append(keys, editKey{s.cfg.Keys.CalendarEdits(), &v.calendars})
 	}
 	return keys
 }
 
-// revisions returns the revisions of a view in the order of editKeys.
-func (v view) revisions() []int64 { return []int64{v.jobs, v.pauses, v.groups} }
-
 // notNewer are the conditions that nothing was edited that a view lacks.
 func (s *shard) notNewer(v view) []clientv3.Cmp {
 	var out []clientv3.Cmp
-	for i, key := range s.editKeys() {
-		out = append(out, clientv3.Compare(clientv3.ModRevision(key), "<", v.revisions()[i]+1))
+	for _, k := range s.editKeys(&v) {
+		out = append(out, clientv3.Compare(clientv3.ModRevision(k.key), "<", *k.rev+1))
 	}
 	return out
 }
 
-// edits reads which view is needed.
-func (s *shard) edits(ctx context.Context) (view, error) {
-	var gets []clientv3.Op
-	for _, key := range s.editKeys() {
-		gets = append(gets, clientv3.OpGet(key, clientv3.WithKeysOnly()))
+// edits reads which view is needed, in the place of one that a plan was made from.
+func (s *shard) edits(ctx context.Context, v view) (view, error) {
+	need := view{calendars: v.calendars}
+	keys := s.editKeys(&need)
+	gets := make([]clientv3.Op, len(keys))
+	for i, k := range keys {
+		gets[i] = clientv3.OpGet(k.key, clientv3.WithKeysOnly())
 	}
 	resp, err := s.deps.Client.Txn(ctx).Then(gets...).Commit()
 	if err != nil {
 		return view{}, err
 	}
-	var revs [3]int64
+	if need.calendars = 0; len(resp.Responses) != len(keys) {
+		return view{}, fmt.Errorf("%d answers to %d questions", len(resp.Responses), len(keys))
+	}
 	for i, r := range resp.Responses {
 		for _, kv := range r.GetResponseRange().GetKvs() {
-			revs[i] = kv.ModRevision
+			*keys[i].rev = kv.ModRevision
 		}
 	}
-	return view{revs[0], revs[1], revs[2]}, nil
+	return need, nil
 }
 
 // Pauses around a view that is behind.
@@ -118,7 +134,8 @@ func (s *shard) isBehind(now int64) bool {
 		if v.jobs < s.need.jobs {
 			s.rereadJobs.Ask()
 		}
-		s.deps.Cluster.reread(v.pauses < s.need.pauses, v.groups < s.need.groups)
+		_, calendars := s.deps.Cluster.calendars.Snapshot()
+		s.deps.Cluster.reread(v.pauses < s.need.pauses, v.groups < s.need.groups, calendars < s.need.calendars)
 	}
 	return true
 }
@@ -197,10 +214,12 @@ func (s *shard) unplan(w *write) bool {
 		case etcdkv.EntrySkipped, etcdkv.EntryMissed:
 		}
 		s.putDown(f)
-		f.ended = true // and has no appointment any more
+		f.ended = true
+		s.agenda.remove(f)
 	}
 	if w.slot != nil {
 		delete(s.dirty, w.slot)
+		w.slot.dirty = false
 	}
 	for i := len(b.before) - 1; i >= 0; i-- {
 		p := b.before[i]
@@ -237,12 +256,15 @@ func asBehind(err error) *errBehind {
 	return behind
 }
 
-// reread has views of pauses and groups listed anew.
-func (c *Cluster) reread(pauses, groups bool) {
+// reread has views of pauses, groups and calendars listed anew.
+func (c *Cluster) reread(pauses, groups, calendars bool) {
 	if pauses {
 		c.paused.Reread()
 	}
 	if groups {
 		c.groups.Reread()
+	}
+	if calendars {
+		c.calendars.Reread()
 	}
 }

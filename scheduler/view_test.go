@@ -87,6 +87,10 @@ func TestI26_NothingIsCommittedWithoutAnEdit(t *testing.T) {
 				clientv3.OpPut(b.keys.PauseEdits(), "now"),
 			}
 		},
+		"closed by a calendar": func(b *bed, _ job.Job, _ time.Time) []clientv3.Op {
+			c := etcdkv.StoredCalendar{Schema: 1, Calendar: job.Calendar{Metadata: job.Metadata{Namespace: "t", Name: "c"}, Spec: job.CalendarSpec{Closed: []string{"01-01..12-31 for ever"}}}}
+			return []clientv3.Op{clientv3.OpPut(b.keys.Calendar(c.Key()), b.encode(c)), clientv3.OpPut(b.keys.CalendarEdits(), "now")}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +101,12 @@ func TestI26_NothingIsCommittedWithoutAnEdit(t *testing.T) {
 				c.Watcher = watches
 			}
 			spec := job.Spec{Schedules: []string{"@every 200ms"}, Command: []string{"true"}, Overlap: job.OverlapAllow, Misfire: job.MisfireAll}
-			a := b.put("a", spec)
+			b.calendarOf("c", job.CalendarSpec{})
+			with := spec
+			if name == "closed by a calendar" {
+				with.Calendars = []string{"c"}
+			}
+			a := b.put("a", with)
 			var other job.Job
 			for i := 0; other.Name == "" || b.shardOf(other) != b.shardOf(a); i++ {
 				other.Metadata = job.Metadata{Namespace: "t", Name: fmt.Sprintf("o%d", i)}
@@ -135,6 +144,32 @@ func TestI26_NothingIsCommittedWithoutAnEdit(t *testing.T) {
 func started(j job.Job, after time.Time) func(*job.Run) bool {
 	return func(r *job.Run) bool {
 		return r.FireID.Job == j.UID && r.ScheduledAt.After(after) && r.State.Started()
+	}
+}
+
+// TestI26_CalendarsAreInViewOnceAllIsPlannedByThem: a shard's view is as of a change
+// of calendars only when all jobs that they move are planned by it, and no change of
+// one matters where no job has any.
+func TestI26_CalendarsAreInViewOnceAllIsPlannedByThem(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	e := d.job(job.Spec{Schedules: []string{"@daily"}, Calendars: []string{"c"}, OnExcluded: job.ExcludedNext})
+	d.calendarsDone = -1 // all that is known is newer
+	keys := func() int { v := d.views(); return len(d.editKeys(&v)) }
+	if n := keys(); n != 2 {
+		t.Errorf("%d keys of edits are compared where no job has a calendar", n)
+	}
+	d.anyCalendars = true
+	d.replan = []*entry{e}
+	if v := d.views(); v.calendars != -1 || keys() != 3 {
+		t.Errorf("a job is still planned by what the calendars were, and they count as of %d", v.calendars)
+	}
+	d.followCalendars()
+	if v := d.views(); v.calendars != d.calendarsRev {
+		t.Errorf("all are planned, and they count as of %d, not %d", v.calendars, d.calendarsRev)
+	}
+	if !(view{calendars: 3}).isBehind(view{calendars: 4}) {
+		t.Error("a view of calendars that lacks an edit is not behind")
 	}
 }
 

@@ -31,7 +31,9 @@ func (a *app) pauseCommand() *cobra.Command {
 	cmd := a.pausing("pause", "paused", "Pause scheduled runs",
 		"Have a job, the jobs of a group or of a namespace, or all jobs not fire by\n"+
 			"themselves, until `carillon resume` or, with --for, for a while. What is due\n"+
-			"meanwhile is recorded as skipped. Runs under way go on, and `carillon run` works.",
+			"meanwhile is recorded as skipped. Runs under way go on, and `carillon run` works.\n"+
+			"A pause goes by when a run is due, not by when it starts: it prints from when on\n"+
+			"it holds, and what was due before may still start, as after a jitter or an outage.",
 		func(o *pauseOrder) error {
 			if last < 0 {
 				return usagef("--for %s: give a positive duration", last)

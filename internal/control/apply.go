@@ -35,8 +35,10 @@ type change struct {
 	// size is the bytes that the object is stored as; 0: it is left alone.
 	size   int
 	result ApplyResult
-	// rescheduled: it changes when a job is due, from at on, which lies in shard.
+	// rescheduled: it changes when a job is due, from at on, which lies in shard, or
+	// when jobs everywhere are.
 	rescheduled bool
+	everywhere  bool
 	at          time.Time
 	shard       job.ShardID
 }

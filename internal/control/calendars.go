@@ -62,6 +62,7 @@ func (c *Control) DeleteCalendar(ctx context.Context, key job.Key) error {
 	var d draft
 	d.sameAs(c.cfg.Keys.Calendar(key), kv.ModRevision)
 	d.remove(c.cfg.Keys.Calendar(key))
+	d.do(c.cfg.Keys.CalendarEdits(), c.edited(c.cfg.Keys.CalendarEdits()))
 	ok, err := c.commit(ctx, doing, &d)
 	if err == nil && !ok {
 		err = fmt.Errorf("calendar %s was changed meanwhile; try again: %w", key, job.ErrConflict)
@@ -109,10 +110,12 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 	name, kv := p.c.cfg.Keys.Calendar(key), p.calendars[key]
 	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionCreated}}
 	next := etcdkv.StoredCalendar{Schema: etcdkv.Schema, Calendar: job.Calendar{Metadata: o.Metadata, Spec: o.Calendar, CreatedAt: p.now, UpdatedAt: p.now}}
+	edits := p.c.cfg.Keys.CalendarEdits()
 	ch.sameAs(name, revisionOf(kv))
 	if kv == nil {
 		value, err := etcdkv.Encode(next)
 		ch.store(name, value)
+		ch.do(edits, p.c.edited(edits))
 		return ch, err
 	}
 	ch.result.Action = ActionUpdated
@@ -132,6 +135,8 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 	value, err := etcdkv.MergeUnknown(kv.Value, next)
 	ch.store(name, value)
+	ch.do(edits, p.c.edited(edits))
+	ch.rescheduled, ch.everywhere, ch.at = true, true, p.now
 	return ch, err
 }
 

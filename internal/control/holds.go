@@ -79,7 +79,10 @@ func (c *Control) pauseHeldFrom(ctx context.Context, p Paused, at time.Time) tim
 // tellHeld notes in results from where on they hold.
 func (c *Control) tellHeld(ctx context.Context, changes []change) {
 	for i := range changes {
-		if ch := &changes[i]; ch.rescheduled {
+		switch ch := &changes[i]; {
+		case ch.rescheduled && ch.everywhere:
+			ch.result.HoldsFrom = c.pauseHeldFrom(ctx, Paused{Scope: etcdkv.ScopeAll}, ch.at)
+		case ch.rescheduled:
 			ch.result.HoldsFrom = c.heldFrom(ctx, ch.at, ch.shard)
 		}
 	}

@@ -132,6 +132,9 @@ func (k Keys) PauseEdits() string { return k.root + "edits/pauses" }
 // GroupEdits is the key that is put with every change of a group.
 func (k Keys) GroupEdits() string { return k.root + "edits/groups" }
 
+// CalendarEdits is the key that is put with every change of a calendar.
+func (k Keys) CalendarEdits() string { return k.root + "edits/calendars" }
+
 // Pauses is the prefix of what is paused.
 func (k Keys) Pauses() string { return k.root + "pauses/" }
 

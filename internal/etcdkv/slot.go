@@ -127,15 +127,24 @@ func EncodeSlot(s *Slot) []byte {
 	b = binary.AppendVarint(b, s.CommittedAt)
 	b = appendString(b, string(s.Node))
 
-	index := map[string]uint64{"": 0}
+	index := map[string]uint64{}
 	var names []string
+	last, at := "", uint64(0) // neighbours mostly name the same
 	intern := func(t string) uint64 {
-		if i, ok := index[t]; ok {
-			return i
+		if t == "" {
+			return 0
 		}
-		names = append(names, t)
-		index[t] = uint64(len(names))
-		return uint64(len(names))
+		if t == last {
+			return at
+		}
+		i, ok := index[t]
+		if !ok {
+			names = append(names, t)
+			i = uint64(len(names))
+			index[t] = i
+		}
+		last, at = t, i
+		return i
 	}
 	for i := range s.Entries {
 		e := &s.Entries[i]
