@@ -23,71 +23,88 @@ type goodput struct {
 	window time.Duration
 }
 
+// done is what an engine did in some windows.
+type done struct {
+	rates []float64 // fires a second
+	us    []float64 // of the engine's processor time for each
+}
+
 func (b goodput) measure(ctx context.Context, e *env) error {
 	can, err := b.offered(ctx, e, b.probe)
 	if err != nil {
 		return err
 	}
-	best := median(can)
-	curve := make([][]float64, len(b.times))
+	best := median(can.rates)
+	curve := make([]done, len(b.times))
 	for i, n := range b.times {
 		jobs := int(best) * n
 		if curve[i], err = b.offered(ctx, e, jobs); err != nil {
 			return err
 		}
 		note := fmt.Sprintf("fires planned, committed, dispatched and closed, of %d offered a second", jobs)
-		if err := e.report(fmt.Sprintf("fires_goodput_at_%d", n), "fires/s", curve[i], note); err != nil {
+		if err := e.report(fmt.Sprintf("fires_goodput_at_%d", n), "fires/s", curve[i].rates, note); err != nil {
 			return err
 		}
-		best = max(best, median(curve[i])) // found later: it can do more
+		if err := e.report(fmt.Sprintf("fires_goodput_us_at_%d", n), "us", curve[i].us, "of the engine's processor time for each of these, whatever else the machine does"); err != nil {
+			return err
+		}
+		best = max(best, median(curve[i].rates)) // found later: it can do more
 	}
-	most := slices.MaxFunc(curve, func(x, y []float64) int { return int(median(x) - median(y)) })
+	most := slices.MaxFunc(curve, func(x, y done) int { return int(median(x.rates) - median(y.rates)) })
 	last := len(curve) - 1
-	return e.ratio(fmt.Sprintf("fires_goodput_at_%d_vs_best", b.times[last]), curve[last], most, "(1: the more it is offered, it does no less)")
+	name := fmt.Sprintf("fires_goodput_at_%d_vs_best", b.times[last])
+	if err := e.ratio(name, curve[last].rates, most.rates, "(1: the more it is offered, it does no less)"); err != nil {
+		return err
+	}
+	name = fmt.Sprintf("fires_goodput_us_at_%d_vs_%d", b.times[last], b.times[0])
+	return e.ratio(name, curve[last].us, curve[0].us, "(1: the more it is offered, a fire costs no more)")
 }
 
-// offered returns the fires a second in some windows with so many offered.
-func (b goodput) offered(ctx context.Context, e *env, jobs int) ([]float64, error) {
+// offered returns what an engine does in some windows with so many offered.
+func (b goodput) offered(ctx context.Context, e *env, jobs int) (done, error) {
 	store, err := startEtcd(ctx, e)
 	if err != nil {
-		return nil, err
+		return done{}, err
 	}
 	defer store.close()
 	all := jobsOf{namespace: "bench", count: jobs, expr: always("@every 1s"), command: []string{"true"}, misfire: job.MisfireSkip}
 	if err := all.put(ctx, store.Client); err != nil {
-		return nil, err
+		return done{}, err
 	}
 	p, err := start(ctx, "engine", engineSpec{Etcd: store.endpoint, MisfireGrace: b.grace, ProfileAt: os.Getenv(profileAddr)})
 	if err != nil {
-		return nil, err
+		return done{}, err
 	}
 	defer p.kill()
 	if err := awaitStats(ctx, e, p, fmt.Sprintf("%d jobs are loaded, and fire", jobs), func(now engineStats) bool {
 		return now.Jobs == jobs && now.Fired > 0
 	}); err != nil {
-		return nil, err
+		return done{}, err
 	}
 	if err := pause(ctx, b.settle); err != nil {
-		return nil, err
+		return done{}, err
 	}
-	var rates []float64
+	var d done
 	for range e.rounds {
 		from, err := stats(ctx, e, p)
 		if err != nil {
-			return nil, err
+			return d, err
 		}
 		begun := time.Now()
-		var rate float64
 		if err := pause(ctx, b.window); err != nil {
-			return nil, err
+			return d, err
 		}
 		if err := awaitStats(ctx, e, p, "fires in a window", func(now engineStats) bool {
-			rate = float64(now.Fired-from.Fired) / time.Since(begun).Seconds()
-			return rate > 0
+			fires := float64(now.Fired - from.Fired)
+			if fires == 0 {
+				return false
+			}
+			d.rates = append(d.rates, fires/time.Since(begun).Seconds())
+			d.us = append(d.us, (now.Processor-from.Processor)*1e6/fires)
+			return true
 		}); err != nil {
-			return nil, err
+			return d, err
 		}
-		rates = append(rates, rate)
 	}
-	return rates, nil
+	return d, nil
 }
