@@ -77,6 +77,7 @@ func (s *Schedule) InZone(zone string) string {
 		at := time.Unix(0, s.nanos).UTC()
 		there := time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), loc)
 		return "@at " + there.Format(time.RFC3339Nano)
+	case kindFields:
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +20,19 @@ func (p *planner) warn(ctx context.Context, objects []manifest.Object, changes [
 	for i := range objects {
 		if o := &objects[i]; o.Kind == job.KindJob && changes[i].result.Action != ActionUnchanged {
 			changes[i].result.Defaults = defaultsOf(&o.Spec)
-			changes[i].result.Warnings = append(changes[i].result.Warnings, scheduleWarnings(o)...)
+			changes[i].result.Warnings = append(changes[i].result.Warnings, slices.Concat(nameWarnings(o), scheduleWarnings(o))...)
 		}
 	}
 	return p.warnOfAfter(ctx, objects, changes)
+}
+
+// nameWarnings tells how to pause a job whose name is a word of `carillon pause`.
+func nameWarnings(o *manifest.Object) []string {
+	name := o.Metadata.Name
+	if !slices.Contains([]string{"all", "job", "group", "namespace"}, name) {
+		return nil
+	}
+	return []string{fmt.Sprintf("metadata.name: `carillon pause %s` and resume mean another thing; write `carillon pause job %[1]s` for this job", name)}
 }
 
 // scheduleWarnings tells what of a job's schedules does less than it says, though its

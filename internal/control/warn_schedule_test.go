@@ -27,3 +27,15 @@ func TestWideStepsAreWarnedOf(t *testing.T) {
 		t.Errorf("the own dialect: %v", p)
 	}
 }
+
+// A job that is called as a word of pause is taken, and how to pause it is told.
+func TestJobCalledAllIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][]string{
+		"backup": nil, "all": {"metadata.name: `carillon pause all` and resume mean another thing; write `carillon pause job all` for this job"},
+	} {
+		if got := nameWarnings(&manifest.Object{Kind: job.KindJob, Metadata: job.Metadata{Name: name}}); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
