@@ -66,3 +66,24 @@ func TestAbsence(t *testing.T) {
 		}
 	})
 }
+
+// TestMinionsTellSinceWhenTheyAreConnected: since when a minion is connected is
+// told by the node that has it, and is not since when it is known.
+func TestMinionsTellSinceWhenTheyAreConnected(t *testing.T) {
+	t.Parallel()
+	i := newInventory("a")
+	known, opened := time.Unix(1000, 0).UTC(), time.Unix(5000, 0).UTC()
+	i.SetMinion(job.Minion{ID: "m", Since: known})
+	told := func() job.Minion { return i.Minions()[0] }
+	if m := told(); !m.Since.Equal(known) || !m.ConnectedSince.IsZero() {
+		t.Errorf("not connected: %+v", m)
+	}
+	i.SetPresence("b", 0, []Present{{ID: "m", Session: 1, Opened: opened}})
+	if m := told(); !m.Since.Equal(known) || !m.ConnectedSince.Equal(opened) {
+		t.Errorf("connected elsewhere: %+v", m)
+	}
+	i.setLocal(job.Minion{ID: "m", Since: opened.Add(time.Second)}, 2)
+	if m := told(); !m.Since.Equal(known) || !m.ConnectedSince.Equal(opened.Add(time.Second)) {
+		t.Errorf("connected here: %+v", m)
+	}
+}

@@ -222,6 +222,8 @@ type Registry interface {
 type Present struct {
 	ID      job.MinionID
 	Session int64
+	// Opened is since when it is connected; zero: it is not known.
+	Opened time.Time
 	// Trouble is why it gets no orders, Since since when. Empty: it does.
 	Trouble string
 	Since   time.Time

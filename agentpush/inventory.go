@@ -88,6 +88,7 @@ type place struct {
 	session int64
 	trouble string
 	since   time.Time
+	opened  time.Time // since when it is connected there; zero: it is not known
 }
 
 func newInventory(node job.NodeID) *Inventory {
@@ -101,7 +102,7 @@ func newInventory(node job.NodeID) *Inventory {
 func (i *Inventory) whereabouts(e *entry) place {
 	var at place
 	if e.local != nil {
-		at = place{bucketKey{node: i.node}, e.epoch, e.trouble, e.since}
+		at = place{bucketKey{node: i.node}, e.epoch, e.trouble, e.since, e.local.Since}
 	}
 	return highest(at, e.places)
 }
@@ -300,7 +301,7 @@ func (i *Inventory) SetPresence(node job.NodeID, bucket int, minions []Present) 
 		hasMoved, isOut := i.change(id, func(e *entry) {
 			e.places = slices.DeleteFunc(e.places, func(p place) bool { return p.bucketKey == key })
 			if session.Session != 0 {
-				e.places = append(e.places, place{key, session.Session, session.Trouble, session.Since})
+				e.places = append(e.places, place{key, session.Session, session.Trouble, session.Since, session.Opened})
 			}
 		})
 		if hasMoved {
@@ -353,7 +354,8 @@ func (i *Inventory) Minions() []job.Minion {
 		if e.stored != nil && !e.stored.Since.IsZero() {
 			m.Since = e.stored.Since
 		}
-		m.Node = i.whereabouts(e).node
+		at := i.whereabouts(e)
+		m.Node, m.ConnectedSince = at.node, at.opened
 		if u, is := i.uncontrollable(m.ID, e); is {
 			m.Trouble, m.TroubleSince = u.Reason, u.Since
 		}

@@ -336,7 +336,7 @@ func (h *Hub) open(c *channel, s *session, hello *agentpb.Hello, servers []strin
 		Version: hello.GetVersion(), Running: int(hello.GetRunning()), Since: s.opened.UTC(),
 	}
 	h.inventory.setLocal(m, s.epoch)
-	h.presence.add(Present{ID: c.id, Session: s.epoch})
+	h.presence.add(Present{ID: c.id, Session: s.epoch, Opened: s.opened.UTC()})
 	h.assess(c, s.opened.UnixNano())
 	h.kick(c)
 	c.mu.Unlock()

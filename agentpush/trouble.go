@@ -76,7 +76,7 @@ func (h *Hub) assess(c *channel, now int64) {
 		s.trouble.since = now
 	}
 	s.trouble.reason = reason
-	p := Present{ID: c.id, Session: s.epoch, Trouble: reason}
+	p := Present{ID: c.id, Session: s.epoch, Opened: s.opened.UTC(), Trouble: reason}
 	if reason != "" {
 		p.Since = time.Unix(0, s.trouble.since).UTC()
 	}

@@ -85,6 +85,9 @@ type Minion struct {
 	Version   string            `json:"version,omitempty"`
 	// Since is when it was first seen.
 	Since time.Time `json:"since"`
+	// ConnectedSince is since when it is connected. Zero: it is not, or that is not
+	// known.
+	ConnectedSince time.Time `json:"connectedSince,omitzero"`
 
 	// Node is where it is connected; empty when it is not.
 	Node NodeID `json:"node,omitempty"`

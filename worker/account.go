@@ -104,7 +104,7 @@ func loginShell(name string) string {
 func (a *account) reaches(dir, program string) error {
 	return a.as(func() error {
 		if err := access(dir + "/."); err != nil { // the dot asks for the directory itself
-			return fmt.Errorf("working directory %s cannot be entered by user %q: %w", dir, a.name, err)
+			return fmt.Errorf("working directory %s cannot be entered by user %q: %w; give a workingDir that this user may enter, or start the minion with its data where others may pass (--data-dir, as below /var/lib; not below a home)", dir, a.name, err)
 		}
 		if err := access(program); err != nil {
 			return fmt.Errorf("program %s cannot be run by user %q: %w", program, a.name, err)

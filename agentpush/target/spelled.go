@@ -4,15 +4,13 @@ package target
 // that somebody has spelled out; a larger range stands for whatever is in it.
 const maxSpelled = 4096
 
-// spelled calls f with each name that a node spells out for hosts that it wants:
-// not with what is taken away, and not with globs.
+// spelled calls f with each name that a node spells out, and not with globs. What is
+// not wanted is among them.
 func spelled(n node, f func(string)) {
 	switch n := n.(type) {
 	case *binary:
 		spelled(n.left, f)
-		if n.op != opDifference {
-			spelled(n.right, f)
-		}
+		spelled(n.right, f)
 	case *exact:
 		f(n.name)
 	case *named:

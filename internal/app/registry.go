@@ -50,7 +50,11 @@ func (r *registry) Present(ctx context.Context, bucket int, minions []agentpush.
 	}
 	p := etcdkv.Presence{Schema: etcdkv.Schema}
 	for _, m := range minions {
-		p.Minions = append(p.Minions, etcdkv.PresentMinion{ID: m.ID, Session: m.Session, Trouble: m.Trouble, Since: m.Since})
+		one := etcdkv.PresentMinion{ID: m.ID, Session: m.Session, Trouble: m.Trouble, Since: m.Since}
+		if !m.Opened.IsZero() {
+			one.Opened = m.Opened.Unix()
+		}
+		p.Minions = append(p.Minions, one)
 	}
 	value, err := etcdkv.Encode(&p)
 	if err != nil {
@@ -140,6 +144,9 @@ func (r *registry) feed(ctx context.Context, inv *agentpush.Inventory) error {
 			minions := make([]agentpush.Present, len(p.Minions))
 			for i, m := range p.Minions {
 				minions[i] = agentpush.Present{ID: m.ID, Session: m.Session, Trouble: m.Trouble, Since: m.Since}
+				if m.Opened != 0 {
+					minions[i].Opened = time.Unix(m.Opened, 0).UTC()
+				}
 			}
 			inv.SetPresence(node, bucket, minions)
 		}, func(key string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -104,7 +105,8 @@ func (a *app) minionTable() table[control.MinionView] {
 		{head: "RUNNING", cell: func(m minion) string { return strconv.Itoa(m.Running) }},
 		{head: "LABELS", cell: func(m minion) string { return pairs(m.Labels) }},
 		{head: "REQUESTED", wide: true, cell: func(m minion) string { return pairs(m.Requested) }},
-		{head: "SINCE", cell: func(m minion) string { return a.stamp(m.Since) }},
+		{head: "SINCE", cell: func(m minion) string { return a.stamp(minionSince(m)) }},
+		{head: "KNOWN SINCE", wide: true, cell: func(m minion) string { return a.stamp(m.Since) }},
 		{head: "TROUBLE", cell: func(m minion) string { return a.troubleCell(m) }},
 		{head: "VERSION", wide: true, cell: func(m minion) string { return m.Version }},
 		{head: "FACTS (ITS WORD)", wide: true, cell: func(m minion) string { return pairs(m.Facts) }},
@@ -117,6 +119,15 @@ func minionState(m control.MinionView) string {
 		return "uncontrollable"
 	}
 	return m.State
+}
+
+// minionSince is since when a minion is in the state that is told; zero: it is not
+// known.
+func minionSince(m control.MinionView) time.Time {
+	if m.State == control.MinionConnected && m.Trouble == "" {
+		return m.ConnectedSince
+	}
+	return m.TroubleSince
 }
 
 // troubleCell tells why a minion gets no orders, and since when.

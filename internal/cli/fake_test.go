@@ -481,8 +481,8 @@ func exampleNodes() []control.NodeView {
 
 func exampleMinions() []control.MinionView {
 	return []control.MinionView{
-		{Minion: job.Minion{ID: "web-1", Labels: map[string]string{"role": "web", "dc": "b"}, Facts: map[string]string{"os": "linux"}, Version: "1.2.3", Since: noon.Add(-time.Hour), Node: "n1", Running: 2}, State: "connected"},
-		{Minion: job.Minion{ID: "web-2", Since: noon.Add(-2 * time.Hour)}, State: "disconnected"},
+		{Minion: job.Minion{ID: "web-1", Labels: map[string]string{"role": "web", "dc": "b"}, Facts: map[string]string{"os": "linux"}, Version: "1.2.3", Since: noon.Add(-time.Hour), ConnectedSince: noon.Add(-10 * time.Minute), Node: "n1", Running: 2}, State: "connected"},
+		{Minion: job.Minion{ID: "web-2", Since: noon.Add(-2 * time.Hour), Trouble: "not connected", TroubleSince: noon.Add(-3 * time.Minute)}, State: "disconnected"},
 	}
 }
 

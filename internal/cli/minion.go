@@ -34,6 +34,7 @@ func (a *app) minionText(v *control.MinionDetail) {
 	f.add("Node", string(v.Node))
 	f.add("Trouble", a.troubleCell(v.MinionView))
 	f.add("Running", fmt.Sprint(v.Running))
+	f.add("Since", a.stamp(minionSince(v.MinionView)))
 	f.add("Known since", a.stamp(v.Since))
 	f.add("Labels", orText(pairs(v.Labels), "none"))
 	if g := v.Granted; g != nil {

@@ -442,6 +442,9 @@ type PresentMinion struct {
 	// Trouble is why it gets no orders, Since since when.
 	Trouble string    `json:"trouble,omitempty"`
 	Since   time.Time `json:"since,omitzero"`
+	// Opened is since when it is connected, in seconds since the Unix epoch: there
+	// are very many. 0: it is not told.
+	Opened int64 `json:"opened,omitempty"`
 }
 
 // StoredMinion is the value of a minion's key, written when it is first seen and
