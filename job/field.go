@@ -29,7 +29,8 @@ type row[T any] struct {
 	path string
 	// needs, and zero, are as in Field.
 	needs, zero string
-	// met reports whether what the field needs is given. Nil: it needs nothing.
+	// met reports whether what the field needs is given, whether the field is or
+	// not. Nil: it needs nothing.
 	met func(*T) bool
 	// instead says what to write; empty: nothing but to leave the field out.
 	instead func(*T) string
@@ -154,7 +155,7 @@ func specRows() []row[Spec] {
 		{path: "after"},
 		{path: "after.jobs", zero: "name the jobs whose end starts this one"},
 		{path: "after.on", zero: "leave it out for " + string(OnSuccess)},
-		{path: "after.match", zero: "leave it out for " + string(MatchAll), needs: "two jobs or more", met: func(s *Spec) bool { return len(s.After.Jobs) > 1 },
+		{path: "after.match", zero: "leave it out for " + string(MatchAll), needs: "two jobs or more", met: func(s *Spec) bool { return s.After == nil || len(s.After.Jobs) > 1 },
 			instead: says[Spec]("name another job")},
 		{path: "watch"},
 		{path: "watch.key", zero: "give the key to watch"},
@@ -344,7 +345,7 @@ func (s *Spec) CheckTiming(t Timing, told []Problem) []Problem {
 func effects[T any](p *problems, prefix string, rows []row[T], of *T, v reflect.Value) {
 	for _, r := range rows {
 		told := func(o Problem) bool { return o.Path == prefix+r.path }
-		if r.met == nil || !isGiven(v, r.path) || r.met(of) || slices.ContainsFunc(*p, told) {
+		if r.met == nil || r.met(of) || !isGiven(v, r.path) || slices.ContainsFunc(*p, told) {
 			continue
 		}
 		text := "has an effect only with " + r.needs + "; leave it out"

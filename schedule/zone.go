@@ -38,11 +38,10 @@ func CheckZone(name string) error {
 	case first == "posix":
 		return fmt.Errorf("time zone %q is not on every host; write %q", name, strings.TrimPrefix(name, "posix/"))
 	}
-	known := strings.Fields(zoneNames)
-	if slices.Contains(known, name) {
+	if !strings.Contains(name, "\n") && strings.Contains("\n"+zoneNames, "\n"+name+"\n") {
 		return nil
 	}
-	if near, ok := job.Nearest(name, known); ok && strings.EqualFold(near, name) {
+	if near, ok := job.Nearest(name, strings.Fields(zoneNames)); ok && strings.EqualFold(near, name) {
 		return unknownZone(name) // file systems that do not tell capitals apart have it
 	}
 	_, err := LoadZone(name)
