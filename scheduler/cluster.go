@@ -29,7 +29,7 @@ type Cluster struct {
 	overrides *etcdkv.Map[etcdkv.Override]
 	lines     *etcdkv.Map[etcdkv.Place]
 	healths   *etcdkv.Map[etcdkv.Health]
-	paused    *etcdkv.Map[etcdkv.Pause]
+	paused    *etcdkv.Map[etcdkv.StoredPause]
 	edges     *etcdkv.Map[etcdkv.Edge]
 	backfills *etcdkv.Map[etcdkv.Backfill]
 	calendars *etcdkv.Map[usedCalendar]
@@ -97,7 +97,7 @@ func NewCluster(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *Cl
 	c.overrides = etcdkv.NewMap(etcdkv.Decode[etcdkv.Override], c.wake)
 	c.lines = etcdkv.NewMap(etcdkv.Decode[etcdkv.Place], c.wake)
 	c.healths = etcdkv.NewMap(etcdkv.Decode[etcdkv.Health], c.onHealths)
-	c.paused = etcdkv.NewMap(etcdkv.Decode[etcdkv.Pause], c.onPauses)
+	c.paused = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredPause], c.onPauses)
 	c.edges = etcdkv.NewMap(etcdkv.Decode[etcdkv.Edge], c.onEdges)
 	c.backfills = etcdkv.NewMap(etcdkv.Decode[etcdkv.Backfill], nil)
 	c.calendars = etcdkv.NewMap(newCalendar, c.wake)

@@ -199,12 +199,14 @@ func (s *shard) gather(now int64) (*write, error) {
 
 // gatherPauses adds the pauses of jobs that failed too often.
 func (s *shard) gatherPauses(w *write) error {
-	for _, p := range s.pausing {
-		text, err := etcdkv.Encode(p)
+	for i := range s.pausing {
+		p := &s.pausing[i]
+		key := s.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name)
+		text, err := etcdkv.Encode(s.deps.Cluster.storedPause(key, p))
 		if err != nil {
 			return err
 		}
-		w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name), text))
+		w.ops = append(w.ops, clientv3.OpPut(key, text))
 		s.log.Warn("job paused", zap.String("job", p.Namespace+"/"+p.Name), zap.String("reason", p.Reason))
 	}
 	s.pausing = nil

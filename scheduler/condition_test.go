@@ -199,6 +199,39 @@ func TestPauseSkipsWithTheReason(t *testing.T) {
 	}
 }
 
+// TestI14_EndedPauseHoldsForWhatWasDue: an owner that comes to the instants of a pause
+// when that has ended, and others before it, does not run them.
+func TestI14_EndedPauseHoldsForWhatWasDue(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	spec := every("100ms", job.OverlapAllow)
+	spec.Misfire = job.MisfireAll
+	j := b.put("p", spec)
+	began := time.Now()
+	at := func(ms int) time.Time { return began.Add(time.Duration(ms) * time.Millisecond).UTC() }
+	time.Sleep(time.Second)
+	b.place(b.keys.Pause(etcdkv.ScopeJob, "t", "p"), etcdkv.StoredPause{
+		Pause:   etcdkv.Pause{Schema: 1, Scope: etcdkv.ScopeJob, Namespace: "t", Name: "p", By: "me", Since: at(600), Until: at(900)},
+		Earlier: []etcdkv.Rest{{Since: at(200), Until: at(400), Reason: "new disk"}},
+	})
+	b.start("a")
+	b.until("all that was due", func() bool {
+		return b.recorded(func(r *job.Run) bool {
+			return r.FireID.Job == j.UID && r.ScheduledAt.After(at(1000)) && r.State.Final()
+		}) > 0 &&
+			b.recorded(func(r *job.Run) bool {
+				return r.FireID.Job == j.UID && r.ScheduledAt.Before(at(1000)) && r.State.Final()
+			}) >= 9
+	})
+	for _, r := range b.ended(j) {
+		within := func(from, to int) bool { return !r.ScheduledAt.Before(at(from)) && r.ScheduledAt.Before(at(to)) }
+		switch paused := within(200, 400) || within(600, 900); {
+		case paused && (r.State != job.StateSkipped || !strings.Contains(r.Reason, "paused since")), !paused && r.State == job.StateSkipped:
+			t.Errorf("the instant %v after the beginning is %s: %s", r.ScheduledAt.Sub(began), r.State, r.Reason)
+		}
+	}
+}
+
 // TestPauseAfterFailures: a job is paused when so many runs in a row have
 // failed, counted over owners that crash.
 func TestPauseAfterFailures(t *testing.T) {

@@ -120,7 +120,9 @@
 //	    becomes a trigger in a transaction of its own (chain.go). So with changes
 //	    of a watched key (watch.go), and instants of a backfill (backfill.go).
 //	I14 What a pause or a calendar does not let run has a record that
-//	    says so, except instants that a calendar moves.
+//	    says so, except instants that a calendar moves. What was due in a pause is not
+//	    run either when an owner comes to it after that has ended: the pause is stored
+//	    with its end for as long, the last etcdkv.MaxRests of one thing (pause.go).
 //	I15 A rollout starts no task before its turn, whatever owner it has: the
 //	    order is that of the stored tasks, what an earlier owner may have sent
 //	    counts as running until its minion has said otherwise, and that it was

@@ -8,8 +8,8 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// pauses are what is paused. Each thing has one pause, but for what former
-// versions stored twice; then it rests while either holds. The zero pauses
+// pauses are what is paused, and was: an owner may come to what was due in a pause
+// when that has ended. Things are paused while any of theirs holds. The zero pauses
 // pause nothing.
 type pauses map[pausedThing][]*etcdkv.Pause
 
@@ -32,7 +32,7 @@ func (c *Cluster) onPauses() {
 		case etcdkv.ScopeGroup, etcdkv.ScopeJob:
 			of.key = job.Key{Namespace: p.Namespace, Name: p.Name}
 		}
-		view[of] = append(view[of], p)
+		view[of] = append(view[of], p.All()...)
 	}
 	c.pauses.Store(&view)
 	c.pausesRev.Store(rev)
@@ -66,6 +66,9 @@ func pauseWords(p *etcdkv.Pause) string {
 	case etcdkv.ScopeAll:
 	}
 	text := fmt.Sprintf("%s is paused since %s", what, p.Since.UTC().Format(time.RFC3339))
+	if !p.Until.IsZero() {
+		text += " until " + p.Until.UTC().Format(time.RFC3339)
+	}
 	if p.By != "" {
 		text += " by " + p.By
 	}
@@ -73,6 +76,21 @@ func pauseWords(p *etcdkv.Pause) string {
 		text += ": " + p.Reason
 	}
 	return text
+}
+
+// storedPause is a pause that a shard makes, as it is stored: those before it that have
+// ended stay. Who ends one meanwhile has it forgotten.
+func (c *Cluster) storedPause(key string, p *etcdkv.Pause) *etcdkv.StoredPause {
+	out := &etcdkv.StoredPause{Pause: *p}
+	if entries, _ := c.paused.Snapshot(); entries != nil {
+		if old, ok := entries[key]; ok {
+			out.Earlier = append(out.Earlier, old.Value.Earlier...)
+			if old.Value.EndedAt(p.Since) {
+				out.Rest(&old.Value.Pause)
+			}
+		}
+	}
+	return out
 }
 
 // pausedAt returns why the job does not fire at an instant; empty: it does.

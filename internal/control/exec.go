@@ -211,8 +211,8 @@ const (
 	textsEvery = 60
 )
 
-// Sweep removes jobs that were made for one run once they are due to go, until
-// ctx ends. It does so only while mine reports true: one node is enough.
+// Sweep removes jobs that were made for one run once they are due to go, and pauses
+// that have ended, until ctx ends. It does so only while mine reports true: one node is enough.
 func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -237,6 +237,9 @@ func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 		}
 		if err := c.sweepOnce(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("commands that were run are not removed yet", zap.Error(err))
+		}
+		if err := c.sweepPauses(ctx); err != nil && ctx.Err() == nil {
+			c.log.Warn("pauses that have ended are not removed yet", zap.Error(err))
 		}
 	}
 }

@@ -52,6 +52,9 @@ func (c *Control) pausedShards(ctx context.Context, p Paused) ([]job.ShardID, er
 	switch p.Scope {
 	case etcdkv.ScopeJob:
 		at, err := c.locate(ctx, key)
+		if err == nil && at.kv == nil {
+			err = noJob(key)
+		}
 		return []job.ShardID{at.shard}, err
 	case etcdkv.ScopeGroup:
 		g, _, err := c.storedGroup(ctx, key)

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -168,15 +169,18 @@ func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order)
 	if err != nil {
 		return time.Time{}, err
 	}
-	v := etcdkv.Pause{
+	v := etcdkv.StoredPause{Pause: etcdkv.Pause{
 		Schema: etcdkv.Schema, Scope: p.Scope, Namespace: p.Namespace, Name: p.Name, By: by(ctx, o.By), Reason: o.Reason, Since: now, Until: until.UTC(),
-	}
+	}}
 	if kv != nil {
-		old, err := decode[etcdkv.Pause](kv)
+		old, err := decode[etcdkv.StoredPause](kv)
 		if err != nil {
 			return time.Time{}, err
 		}
-		if old.Until.IsZero() || old.Until.After(now) {
+		v.Earlier = old.Earlier
+		if old.EndedAt(now) {
+			v.Rest(&old.Pause)
+		} else {
 			v.Since = old.Since // it goes on
 		}
 	}
@@ -190,8 +194,9 @@ func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order)
 	return c.pauseHeldFrom(ctx, p, now), nil
 }
 
-// Resume ends a pause. What was due meanwhile is not run. It returns from where on
-// that holds: every occurrence after it is committed to be run.
+// Resume ends a pause. What was due meanwhile is not run, whenever an owner comes to
+// it: so the pause stays, with its end, until Sweep finds that all have. It returns from
+// where on that holds: every occurrence after it is committed to be run.
 func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, error) {
 	if err := p.check(); err != nil {
 		return time.Time{}, err
@@ -201,18 +206,16 @@ func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, err
 	if err != nil {
 		return time.Time{}, err
 	}
-	var ops []clientv3.Op
-	if kv != nil {
-		ops = append(ops, clientv3.OpDelete(key))
+	now := c.now().UTC()
+	ended, is, err := endPause(kv, now)
+	if err != nil {
+		return time.Time{}, err
 	}
 	strays, err := c.strayPauses(ctx, p, key)
 	if err != nil {
 		return time.Time{}, err
 	}
-	for _, stray := range strays {
-		ops = append(ops, clientv3.OpDelete(stray))
-	}
-	if len(ops) == 0 {
+	if !is && len(strays) == 0 {
 		if p.Scope != etcdkv.ScopeNamespace { // one whose jobs are gone may be resumed
 			if err := p.exists(ctx, c); err != nil {
 				return time.Time{}, err
@@ -220,21 +223,65 @@ func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, err
 		}
 		return time.Time{}, fmt.Errorf("pause of %s: %w", p, job.ErrNotFound)
 	}
+	var ops []clientv3.Op
+	for i := range strays {
+		one := strays[i].pause
+		if !one.EndedAt(now) {
+			one.Until = now
+		}
+		ended.Rest(&one)
+		ops = append(ops, clientv3.OpDelete(strays[i].key))
+	}
+	if n := len(ended.Earlier); kv == nil && n > 0 { // the strays are all there is
+		last := ended.Earlier[n-1]
+		ended.Pause = etcdkv.Pause{
+			Schema: etcdkv.Schema, Scope: p.Scope, Namespace: p.Namespace, Name: p.Name, By: last.By, Reason: last.Reason, Since: last.Since, Until: last.Until,
+		}
+		ended.Earlier = ended.Earlier[:n-1]
+	}
+	if !ended.Until.IsZero() { // else they had no time in between
+		text, err := etcdkv.Encode(ended)
+		if err != nil {
+			return time.Time{}, err
+		}
+		ops = append(ops, clientv3.OpPut(key, text))
+	}
 	ops = append(ops, c.edited(c.cfg.Keys.PauseEdits()))
 	if err := c.operate(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...); err != nil {
 		return time.Time{}, err
 	}
-	return c.pauseHeldFrom(ctx, p, c.now()), nil
+	return c.pauseHeldFrom(ctx, p, now), nil
 }
 
-// strayPauses returns the keys of pauses of p that lie elsewhere than at its
-// own. There may be some of all jobs and of namespaces only; they hold until
+// endPause returns a stored pause with its end. is: it had none yet.
+func endPause(kv *mvccpb.KeyValue, now time.Time) (p etcdkv.StoredPause, is bool, err error) {
+	if kv == nil {
+		return p, false, nil
+	}
+	if p, err = decode[etcdkv.StoredPause](kv); err != nil {
+		return p, false, err
+	}
+	if p.EndedAt(now) {
+		return p, false, nil
+	}
+	p.Until = now
+	return p, true, nil
+}
+
+// strayPause is a pause that lies elsewhere than at its own key.
+type strayPause struct {
+	key   string
+	pause etcdkv.Pause
+}
+
+// strayPauses returns the pauses of p that lie elsewhere than at its
+// own key. There may be some of all jobs and of namespaces only; they hold until
 // they are removed.
-func (c *Control) strayPauses(ctx context.Context, p Paused, own string) ([]string, error) {
+func (c *Control) strayPauses(ctx context.Context, p Paused, own string) ([]strayPause, error) {
 	if p.Scope != etcdkv.ScopeAll && p.Scope != etcdkv.ScopeNamespace {
 		return nil, nil
 	}
-	var strays []string
+	var strays []strayPause
 	err := c.list(ctx, "list pauses", c.cfg.Keys.PausesOf(p.Scope, p.Namespace), func(kv *mvccpb.KeyValue) error {
 		v, err := decode[etcdkv.Pause](kv)
 		if err != nil {
@@ -242,7 +289,7 @@ func (c *Control) strayPauses(ctx context.Context, p Paused, own string) ([]stri
 			return nil
 		}
 		if key := string(kv.Key); key != own && p.isOf(&v) && len(strays) < maxOps/2 {
-			strays = append(strays, key)
+			strays = append(strays, strayPause{key, v})
 		}
 		return nil
 	})
@@ -263,6 +310,39 @@ func (c *Control) Pauses(ctx context.Context) ([]etcdkv.Pause, error) {
 	}
 	return out, nil
 }
+
+// sweepPauses removes the pauses of jobs and groups that ended long ago, once their
+// shard has come so far: nothing that was due meanwhile is left.
+func (c *Control) sweepPauses(ctx context.Context) error {
+	return c.list(ctx, "list pauses", c.cfg.Keys.Pauses(), func(kv *mvccpb.KeyValue) error {
+		v, err := decode[etcdkv.StoredPause](kv)
+		if err != nil || v.Scope != etcdkv.ScopeJob && v.Scope != etcdkv.ScopeGroup || !v.EndedAt(c.now().Add(-pauseStays)) {
+			return nil //nolint:nilerr // others look at what cannot be read
+		}
+		shards, err := c.pausedShards(ctx, Paused{v.Scope, v.Namespace, v.Name})
+		gone := errors.Is(err, job.ErrNotFound)
+		if err != nil && !gone {
+			return err
+		}
+		if !gone {
+			state, err := c.get(ctx, "read shard", c.cfg.Keys.State(shards[0]))
+			if err != nil || state == nil {
+				return err
+			}
+			s, err := decode[etcdkv.ShardState](state)
+			if err != nil || !s.Cursor.After(v.Until) || s.Ahead.After(s.Cursor) {
+				return err
+			}
+		}
+		_, err = c.txn(ctx, "remove a pause that has ended",
+			[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)}, []clientv3.Op{clientv3.OpDelete(string(kv.Key))})
+		return err
+	})
+}
+
+// pauseStays is how long an ended pause stays at least: a job may be moved meanwhile, to
+// a shard that is to plan what was due.
+const pauseStays = time.Hour
 
 // covers reports whether a pause holds for a job at an instant.
 func covers(p *etcdkv.Pause, key job.Key, group string, at time.Time) bool {

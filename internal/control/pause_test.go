@@ -2,8 +2,12 @@ package control
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -111,12 +115,107 @@ func TestPauseAndResumeEachScope(t *testing.T) {
 		if _, err := e.Resume(t.Context(), c.p, Order{}); err != nil {
 			t.Errorf("%s: resume: %v", name, err)
 		}
-		if left := e.keysUnder(t, e.keys.Pauses()); len(left) != c.want {
+		left := slices.DeleteFunc(e.keysUnder(t, e.keys.Pauses()), func(key string) bool {
+			return strings.HasSuffix(e.keys.Pause(c.p.Scope, c.p.Namespace, c.p.Name), key) // with its end
+		})
+		if len(left) != c.want {
 			t.Errorf("%s: left over are %v, want %d", name, left, c.want)
 		}
 		if got, want := refusal(second(e.Resume(t.Context(), c.p, Order{}))), "404: pause of "+c.p.String()+": not found"; got != want {
 			t.Errorf("%s: resumed again:\n got %s\nwant %s", name, got, want)
 		}
+	}
+}
+
+// TestResumeKeepsWhatWasPaused: pauses that have ended stay, whether by themselves or by
+// a resume, until the job's shard has come to all that was due in them.
+func TestResumeKeepsWhatWasPaused(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, object("j"))
+	p := Paused{etcdkv.ScopeJob, "ops", "j"}
+	key := e.keys.Pause(p.Scope, p.Namespace, p.Name)
+	stored := func() etcdkv.StoredPause {
+		t.Helper()
+		kv, err := e.get(t.Context(), "pause", key)
+		if err != nil || kv == nil {
+			t.Fatal(kv, err)
+		}
+		v, err := decode[etcdkv.StoredPause](kv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	pause := func(until time.Time) time.Time {
+		t.Helper()
+		if _, err := e.Pause(t.Context(), p, until, Order{By: "ada"}); err != nil {
+			t.Fatal(err)
+		}
+		return e.now()
+	}
+	first := pause(time.Time{})
+	e.pass(time.Minute)
+	if pause(time.Time{}); !stored().Since.Equal(first) || len(stored().Earlier) != 0 {
+		t.Errorf("a pause that goes on is %+v", stored())
+	}
+	e.pass(time.Minute)
+	if _, err := e.Resume(t.Context(), p, Order{}); err != nil {
+		t.Fatal(err)
+	}
+	ended := e.now()
+	if all, err := e.Pauses(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("paused after its end: %v %v", all, err)
+	}
+	e.pass(time.Minute)
+	second := pause(e.now().Add(time.Minute))
+	e.pass(2 * time.Minute)
+	third := pause(time.Time{})
+	want := []etcdkv.Rest{{Since: first, Until: ended, By: "ada"}, {Since: second, Until: second.Add(time.Minute), By: "ada"}}
+	if got := stored(); !got.Since.Equal(third) || !got.Until.IsZero() {
+		t.Errorf("paused since %v, want %v", got.Since, third)
+	} else if diff := cmp.Diff(want, got.Earlier); diff != "" {
+		t.Errorf("earlier ones (-want +got):\n%s", diff)
+	}
+	for range etcdkv.MaxRests {
+		e.pass(time.Second)
+		if _, err := e.Resume(t.Context(), p, Order{}); err != nil {
+			t.Fatal(err)
+		}
+		e.pass(time.Second)
+		pause(time.Time{})
+	}
+	if n := len(stored().Earlier); n != etcdkv.MaxRests {
+		t.Errorf("%d pauses that have ended are kept, want %d", n, etcdkv.MaxRests)
+	}
+
+	swept := func() bool {
+		t.Helper()
+		if err := e.sweepPauses(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(e.keysUnder(t, key)) == 0
+	}
+	e.pass(time.Hour)
+	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
+	if swept() {
+		t.Error("a pause that holds was removed")
+	}
+	if _, err := e.Resume(t.Context(), p, Order{}); err != nil {
+		t.Fatal(err)
+	}
+	e.pass(pauseStays / 2)
+	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
+	if swept() {
+		t.Error("a pause was removed right after its end")
+	}
+	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until})
+	if e.pass(pauseStays); swept() {
+		t.Error("a pause was removed before its shard had come to its end")
+	}
+	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until.Add(1)})
+	if !swept() {
+		t.Error("a pause stays that nobody needs any more")
 	}
 }
 
