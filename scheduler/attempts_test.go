@@ -92,6 +92,7 @@ func TestRunEndedByItsDeadlineHasFailed(t *testing.T) {
 func TestAgeOutlivesALease(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.ttl = mortal // so often the lease is looked at
 	b.start("a")
 	member := func() (m etcdkv.Member, ok bool) {
 		r, err := b.client.Get(context.Background(), b.keys.Member("a"))
