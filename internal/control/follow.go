@@ -115,8 +115,8 @@ func (f *follower) begin(ctx context.Context, group *errgroup.Group, run *job.Ru
 		}
 		if f.streams[id] == 0 {
 			f.streams[id] = streamOpen
-			seen := *run
-			group.Go(func() error { return f.one(ctx, &seen, &t, id, f.given[id]) })
+			seen, g := *run, f.given[id]
+			group.Go(func() error { return f.one(ctx, &seen, &t, id, g) })
 		}
 		open = open || f.streams[id] == streamOpen
 	}
