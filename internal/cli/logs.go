@@ -141,14 +141,19 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 const latestRuns = 100
 
 // latestStarted returns the latest run that was not skipped or missed, and tells
-// of newer ones that were. Where all were it is the latest.
+// of newer ones that were; one that runs comes before one that waits. Where all
+// were skipped or missed it is the latest.
 func (a *app) latestStarted(runs []job.Run) job.Run {
 	passed := 0
+	running := slices.ContainsFunc(runs, func(r job.Run) bool { return r.State == job.StateRunning })
 	for i := range runs {
 		r := &runs[i]
+		if running && (r.State == job.StatePending || r.State == job.StateQueued) {
+			continue // it waits for the one that runs, or will be skipped for it
+		}
 		if r.State != job.StateSkipped && r.State != job.StateMissed {
 			if passed > 0 {
-				newest := &runs[0]
+				newest := &runs[slices.IndexFunc(runs, func(r job.Run) bool { return r.State == job.StateSkipped || r.State == job.StateMissed })]
 				what := "1 newer occurrence was"
 				if passed > 1 {
 					what = fmt.Sprintf("%d newer occurrences were", passed)

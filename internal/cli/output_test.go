@@ -213,6 +213,13 @@ func TestLogsOfAJobAreOfTheLatestThatStarted(t *testing.T) {
 	if got.code != 0 || !strings.Contains(got.stderr, "1 newer occurrence was not started, the latest is skipped: previous run still in progress") {
 		t.Errorf("got\n%s", got)
 	}
+	waits := exampleRun(noon.Add(time.Minute), job.StatePending)
+	waits.Tasks = nil
+	f.runs = append([]job.Run{waits}, f.runs...)
+	got = carillon(t.Context(), f, "", "logs", "backup")
+	if got.code != 0 || !strings.Contains(got.stderr, "run "+string(exampleFire(noon.Add(-time.Minute)).RunID())) {
+		t.Errorf("one that waits for the one that runs: got\n%s", got)
+	}
 	f.runs = []job.Run{skipped}
 	got = carillon(t.Context(), f, "", "logs", "backup")
 	if got.code != 0 || !strings.Contains(got.stderr, "wrote nothing: it is skipped: previous run still in progress") {

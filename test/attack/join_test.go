@@ -94,7 +94,7 @@ func TestApprovalNeedsTheFingerprint(t *testing.T) {
 		}})
 		print := ""
 		await.Until(t, who+" has logged its fingerprint", func() bool {
-			_, after, found := strings.Cut(p.output(), `"fingerprint":"`)
+			_, after, found := strings.Cut(p.output(), `"fingerprint": "`)
 			print, _, _ = strings.Cut(after, `"`)
 			return found
 		})
