@@ -67,6 +67,7 @@ func behaviour(s *job.Spec) map[string]any {
 		b["waiting"] = s.EffectiveOverlapLimit()
 	case job.OverlapReplaceAfterGrace:
 		b["grace"] = s.EffectiveOverlapGrace()
+	default: // have nothing of their own
 	}
 	b["attempts"] = attempts(s)
 	if s.Retry.Attempts > 2 || s.Idempotent {
