@@ -1,7 +1,8 @@
 package scheduler
 
 // agenda is a 4-ary min-heap of open fires by when they want attention: of those
-// that want it together, the older instant first. A fire stands in it at most once,
+// that want it together, the older instant first, and then that of the job which is
+// due more seldom, as what comes last has its turn first (ready). A fire stands in it at most once,
 // and not once it has ended: what is done with is not kept in memory by when it was
 // to be looked after.
 //
@@ -13,12 +14,18 @@ type agenda struct {
 // appointment repeats beside the fire what they are ordered by, so that sifting
 // compares without a cache miss for each.
 type appointment struct {
-	at, instant int64
-	f           *fire
+	at, instant, period int64
+	f                   *fire
 }
 
 func (a *appointment) before(o *appointment) bool {
-	return a.at < o.at || a.at == o.at && a.instant < o.instant
+	switch {
+	case a.at != o.at:
+		return a.at < o.at
+	case a.instant != o.instant:
+		return a.instant < o.instant
+	}
+	return a.period > o.period
 }
 
 // top returns when the next fire wants attention; never: none does.
@@ -31,7 +38,7 @@ func (a *agenda) top() int64 {
 
 // set has a fire stand in the agenda at a time.
 func (a *agenda) set(f *fire, at int64) {
-	to := appointment{at: at, instant: f.id.At, f: f}
+	to := appointment{at: at, instant: f.id.At, period: f.e.between(), f: f}
 	if f.noted == 0 {
 		a.items = append(a.items, to)
 		f.noted = len(a.items)

@@ -29,7 +29,7 @@ func TestAgendaAgainstAModel(t *testing.T) {
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
 			switch rapid.IntRange(0, 4).Draw(t, "do") {
 			case 0, 1:
-				f := &fire{id: job.FireID{At: int64(len(all))}}
+				f := &fire{id: job.FireID{At: int64(len(all))}, e: &entry{}}
 				all = append(all, f)
 				at[f] = rapid.Int64Range(1, 20).Draw(t, "at")
 				a.set(f, at[f])

@@ -80,6 +80,15 @@ type rare struct {
 	pauseAfter int
 }
 
+// between returns the time between two of its instants, as far as that is known:
+// never is longer than any.
+func (e *entry) between() int64 {
+	if e.period == 0 {
+		return never
+	}
+	return e.period
+}
+
 func (e *entry) waitsFor() []job.Key {
 	if e.rare == nil {
 		return nil

@@ -32,6 +32,14 @@ const arity = 4
 // inLine is the place of an entry that is due and waits in line.
 const inLine = -1
 
+// before reports whether a timer stands before another in the line: by its instant,
+// and of those of one instant, that of the job which is due more seldom. So what has
+// come last is the next instant of what is due often, also where both are due with a
+// herd.
+func (t *timer) before(o *timer) bool {
+	return t.at < o.at || t.at == o.at && t.e.between() > o.e.between()
+}
+
 func (t *timer) waits() bool { return t.e.place == inLine && t.e.next == t.at }
 
 // never is the next instant of an entry that is not in the heap.
@@ -80,8 +88,14 @@ func (h *timers) turn(horizon int64, fair bool) (*entry, int64, bool) {
 		h.remove(t.e)
 		t.e.place = inLine
 		i := len(h.line)
-		for i > h.head && h.line[i-1].at > t.at { // it was edited
-			i--
+		if i > h.head && t.before(&h.line[i-1]) {
+			i, _ = slices.BinarySearchFunc(h.line[h.head:], &t, func(o timer, t *timer) int {
+				if t.before(&o) {
+					return 1
+				}
+				return -1
+			})
+			i += h.head
 		}
 		h.line = slices.Insert(h.line, i, t)
 	}

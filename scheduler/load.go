@@ -7,9 +7,10 @@ import (
 
 // The bounds of a load, in fires.
 const (
-	// maxLoad is what a node takes up before it has done with some of it: about what
-	// it does in a second.
-	maxLoad = 1 << 16
+	// maxLoad is what a node takes up before it has done with some of it: what it does
+	// in a few tenths of a second. What becomes due while a herd is being done waits
+	// for so much at most, and then has its turn before the rest of the herd.
+	maxLoad = 1 << 14
 	// fairLoad is what a shard may take up however much the others have.
 	fairLoad = 1 << 8
 )

@@ -45,9 +45,19 @@ type batch struct {
 	round *round
 }
 
-// full reports whether what else is due goes into the next commit, which follows at
-// once (cut).
-func (s *shard) full(b *batch) bool { return len(b.fires) >= s.cfg.SlotFires || b.tasks >= maxTasks }
+// turnFires is how many fires a hash shard plans at a time: about a millisecond's
+// work, so that other shards have the processor, and what has become due meanwhile
+// has its turn in the next commit, which follows at once.
+const turnFires = 256
+
+// full reports whether what else is due goes into the next commit.
+func (s *shard) full(b *batch) bool {
+	most := s.cfg.SlotFires
+	if s.turns == nil {
+		most = min(most, turnFires)
+	}
+	return len(b.fires) >= most || b.tasks >= maxTasks
+}
 
 // plan takes what is due up to the look-ahead from the timers and decides what
 // becomes of it. It returns nil when nothing is due.
@@ -76,6 +86,7 @@ func (s *shard) plan(now int64) *batch {
 	s.planTriggers(b, now)
 	s.planBackfills(b, now)
 	s.takeUp(b.fires[n:]...)
+	s.cut = s.full(b)
 	b.cursor = horizon
 	if _, at, ok := s.timers.top(); ok {
 		b.cursor = min(horizon, at-1)

@@ -40,7 +40,7 @@ func TestRolloutModel(t *testing.T) {
 		if canaries > 0 && rapid.Bool().Draw(rt, "by hand") {
 			spec.Promote = job.PromoteManual
 		}
-		f := &fire{id: job.FireID{At: 1}, canaries: canaries}
+		f := &fire{id: job.FireID{At: 1}, e: &entry{}, canaries: canaries}
 		r := &rollout{spec: &spec, canaries: canaries, values: map[string][]string{}}
 		for i := range n {
 			f.tasks = append(f.tasks, &task{minion: job.MinionID(fmt.Sprint("m", i)), attempt: 1, saved: true})

@@ -97,8 +97,10 @@ type shard struct {
 	state    etcdkv.ShardState
 	stateRev int64
 	// committing: a transaction is under way; lastCommit is when it began.
+	// cut: more was due than its plan took, so that the next one follows at once.
 	committing bool
 	lastCommit int64
+	cut        bool
 	dirty      map[*slot]struct{}
 	closed     map[*slot]struct{}
 	// beyond are slots that wait for the cursor.
@@ -311,9 +313,10 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 		}
 		return never
 	}
-	if now < later {
+	if now < later && !s.cut {
 		return later
 	}
+	s.cut = false
 	if !due && now < s.lastCommit+int64(s.cfg.CloseEvery) {
 		wait := s.lastCommit + int64(s.cfg.CloseEvery)
 		if planned {
