@@ -49,12 +49,16 @@ FUZZTIME ?= 10s
 fuzz: ## run every fuzz test for a while (FUZZTIME=10s)
 	@.ci/fuzz $(FUZZTIME)
 
-test-long: mutants sim fuzz ## run all mutants, and the fault scenarios for a minute each
+FAULT_SEEDS ?= 20
+FAULT_LOADS ?= 0,4
+FAULT_FOR   ?= 60s
+fault: ## run all fault scenarios by FAULT_SEEDS seeds, quiet and beside busy programs (FAULT_LOADS), a line for each; goes on where it was broken off
+	@go run ./test/fault campaign -seeds $(FAULT_SEEDS) -loads $(FAULT_LOADS) -for $(FAULT_FOR)
+
+test-long: mutants sim fuzz ## run all mutants, and all fault scenarios by many seeds
 	go test ./lock -run TestLinear -linear-for 60s
 	go test ./test/jobfiles -generate-for 60s -timeout 0
-	bad=0; for s in short etcd kill drain worker pause scale partition modes herd overload clock etcd-slow etcd-restart etcd-kill-member; do go run ./test/fault -scenario $$s -for 60s -seed $$RANDOM || bad=1; done; exit $$bad
-	go run ./test/fault -scenario dispatch -for 2m -seed $$RANDOM
-	go run ./test/fault -scenario soak -for 10m -seed $$RANDOM -jobs 100
+	$(MAKE) fault
 
 bench: ## print BENCH lines (see bench/README.md)
 	@command -v clush >/dev/null || { apt-get update -q && apt-get install -y -q clustershell; } >&2
@@ -84,4 +88,4 @@ generate: $(TOOLS)/protoc-gen-go ## write the generated files: wire protocol, JS
 verify: generate ## fail if a generated file is not current
 	git diff --exit-code -- agentpush/agentpb internal/auth/authpb configs docs/jobs.md
 
-.PHONY: docs-test fuzz sim mutants help build demo test test-short test-flaky test-long bench lint generate verify
+.PHONY: fault docs-test fuzz sim mutants help build demo test test-short test-flaky test-long bench lint generate verify

@@ -37,29 +37,43 @@ func (a *api) ask(ctx context.Context, method, path string, body []byte, out any
 }
 
 func (a *api) askNode(ctx context.Context, node, method, path string, body []byte, out any) error {
+	_, err := a.askFor(ctx, node, method, path, body, out)
+	return err
+}
+
+// refusedError is an answer that is no success.
+type refusedError struct {
+	what   string
+	status int
+}
+
+func (e *refusedError) Error() string { return e.what }
+
+// askFor is askNode, and returns the answer's header.
+func (a *api) askFor(ctx context.Context, node, method, path string, body []byte, out any) (http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, node+path, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	res, err := a.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	if res.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, path, res.Status, bytes.TrimSpace(text))
+		return nil, &refusedError{fmt.Sprintf("%s %s: %s: %s", method, path, res.Status, bytes.TrimSpace(text)), res.StatusCode}
 	}
 	if out == nil {
-		return nil
+		return res.Header, nil
 	}
 	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("%s %s: %w", method, path, err)
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
-	return nil
+	return res.Header, nil
 }
 
 // ready returns why a node is not ready.
@@ -72,8 +86,24 @@ func (a *api) ready(ctx context.Context) error {
 	return nil
 }
 
-func (a *api) apply(ctx context.Context, manifest []byte) error {
-	return a.ask(ctx, http.MethodPost, "/v1/apply?file=fault", manifest, nil)
+// apply applies a manifest, and returns what that did.
+func (a *api) apply(ctx context.Context, manifest []byte) ([]control.ApplyResult, error) {
+	var out struct{ Results []control.ApplyResult }
+	err := a.ask(ctx, http.MethodPost, "/v1/apply?file=fault", manifest, &out)
+	return out.Results, err
+}
+
+// backfills returns how many backfills go on.
+func (a *api) backfills(ctx context.Context) (int, error) {
+	var out struct{ Backfills []control.BackfillView }
+	err := a.ask(ctx, http.MethodGet, "/v1/backfills", nil, &out)
+	n := 0
+	for i := range out.Backfills {
+		if out.Backfills[i].EndedAt.IsZero() { // those that have ended are listed, too
+			n++
+		}
+	}
+	return n, err
 }
 
 func (a *api) jobs(ctx context.Context) ([]control.JobView, error) {
@@ -94,23 +124,24 @@ func (a *api) shards(ctx context.Context) ([]control.ShardView, error) {
 	return out.Shards, err
 }
 
-// open returns how many runs have not ended. That not all are known is an error.
-func (a *api) open(ctx context.Context) (int, error) {
-	n := 0
+// open returns runs that have not ended, of each state some if there are any. That
+// not all are known is an error.
+func (a *api) open(ctx context.Context) ([]job.Run, error) {
+	var open []job.Run
 	for _, state := range job.States() {
 		if state.Final() {
 			continue
 		}
 		var page control.RunPage
-		if err := a.ask(ctx, http.MethodGet, "/v1/runs?state="+string(state), nil, &page); err != nil {
-			return 0, err
+		if err := a.ask(ctx, http.MethodGet, fmt.Sprintf("/v1/runs?limit=%d&state=%s", control.MaxRunLimit, state), nil, &page); err != nil {
+			return nil, err
 		}
 		if gap := page.Gap(); gap != "" {
-			return 0, errors.New(gap)
+			return nil, errors.New(gap)
 		}
-		n += len(page.Runs)
+		open = append(open, page.Runs...)
 	}
-	return n, nil
+	return open, nil
 }
 
 // runs returns all runs, one record each. That not all are known is an error.

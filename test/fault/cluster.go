@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,13 +51,19 @@ type cluster struct {
 	// shards had to move since.
 	size, leastMoves int
 
-	begun time.Time
-	out   io.Writer // nil: events are not told
+	// unready are nodes that said too early that they were ready.
+	unready []string
+
+	begun   time.Time
+	telling sync.Mutex // guards writes to out
+	out     io.Writer  // nil: events are not told
 }
 
 // event tells what happens.
 func (c *cluster) event(format string, args ...any) {
 	if c.out != nil {
+		c.telling.Lock()
+		defer c.telling.Unlock()
 		fmt.Fprintf(c.out, "%8.3f  %s\n", time.Since(c.begun).Seconds(), fmt.Sprintf(format, args...))
 	}
 }
@@ -178,6 +185,9 @@ func (c *cluster) start(ctx context.Context) error {
 		if err := p.start(); err != nil {
 			return err
 		}
+	}
+	if err := c.firstReady(ctx); err != nil {
+		return err
 	}
 	return until(ctx, func() error { return c.whole(ctx) })
 }

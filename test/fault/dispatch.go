@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -66,7 +67,7 @@ type outcome struct {
 
 // dispatchResult is what a run of the scenario showed.
 type dispatchResult struct {
-	seed     uint64
+	options  options
 	outcomes []outcome
 	dir      string // empty when it is removed
 }
@@ -82,13 +83,10 @@ func (r *dispatchResult) good() bool {
 
 // print writes a line for each part, and the total as the last line.
 func (r *dispatchResult) print(w io.Writer) {
-	var tasks, doubles, lost, untrue int
+	tasks, counts := 0, map[string]int{}
 	for i := range r.outcomes {
 		o := &r.outcomes[i]
-		for _, kind := range []struct {
-			name string
-			list []string
-		}{{"double", o.doubles}, {"lost", o.lost}, {"untrue", o.untrue}} {
+		for _, kind := range o.figures() {
 			for _, what := range kind.list[:min(shown, len(kind.list))] {
 				fmt.Fprintf(w, "%s: %s: %s\n", o.part, kind.name, what)
 			}
@@ -96,24 +94,31 @@ func (r *dispatchResult) print(w io.Writer) {
 		for _, n := range o.notes {
 			fmt.Fprintf(w, "%s: %s\n", o.part, n)
 		}
-		fmt.Fprintf(w, "part=%s seconds=%.1f tasks=%d doubles=%d lost=%d untrue=%d", o.part, o.took.Seconds(), o.tasks, len(o.doubles), len(o.lost), len(o.untrue))
+		fmt.Fprintf(w, "part=%s seconds=%.1f tasks=%d", o.part, o.took.Seconds(), o.tasks)
+		for _, kind := range o.figures() {
+			fmt.Fprintf(w, " %s=%d", kind.name, len(kind.list))
+			counts[kind.name] += len(kind.list)
+		}
 		for _, s := range slices.Sorted(maps.Keys(o.states)) {
 			fmt.Fprintf(w, " %s=%d", s, o.states[s])
 		}
 		fmt.Fprintln(w)
-		tasks, doubles, lost, untrue = tasks+o.tasks, doubles+len(o.doubles), lost+len(o.lost), untrue+len(o.untrue)
+		tasks += o.tasks
 	}
 	if r.dir != "" {
 		fmt.Fprintln(w, "kept:", r.dir)
 	}
-	fmt.Fprintf(w, "FAULT scenario=%s seed=%d parts=%d tasks=%d doubles=%d lost=%d untrue=%d\n",
-		dispatchScenario, r.seed, len(r.outcomes), tasks, doubles, lost, untrue)
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d parts=%d tasks=%d", dispatchScenario, r.options.seed, r.options.load, len(r.outcomes), tasks)
+	for _, kind := range (&judged{}).figures() {
+		fmt.Fprintf(w, " %s=%d", kind.name, counts[kind.name])
+	}
+	fmt.Fprintln(w)
 }
 
 // runDispatch runs the parts that the options select. The error tells what kept
 // it from coming to a verdict.
 func runDispatch(parent context.Context, o options, out io.Writer) (*dispatchResult, error) {
-	res := &dispatchResult{seed: o.seed}
+	res := &dispatchResult{options: o}
 	dir, err := withCluster(parent, o, out, func(ctx context.Context, cancel context.CancelCauseFunc, c *cluster) (bool, error) {
 		c.api.nodes = c.api.nodes[:schedulerCount]
 		if err := c.start(ctx); err != nil {
@@ -134,6 +139,9 @@ func runDispatch(parent context.Context, o options, out io.Writer) (*dispatchRes
 				return false, fmt.Errorf("part %s: %w", p.name, err)
 			}
 			res.outcomes = append(res.outcomes, outcome)
+			if len(outcome.stuck) > 0 {
+				return false, nil // it has waited for as long as it may
+			}
 		}
 		return res.good(), leave(c)
 	})
@@ -160,10 +168,15 @@ func (p part) play(ctx context.Context, c *cluster, o options) (outcome, error) 
 	}
 	c.event("part %s: the disturbances are over", p.name)
 	f, err := s.settle(ctx)
-	if err != nil {
+	var stuck []string
+	switch {
+	case err != nil && errors.Is(context.Cause(ctx), errHangs):
+		stuck = append(stuck, err.Error())
+	case err != nil:
 		return outcome{}, err
 	}
 	out := outcome{part: p.name, judged: judgeFanouts(f)}
+	out.stuck = stuck
 	for _, check := range s.checks {
 		out.untrue = append(out.untrue, check(f)...)
 	}

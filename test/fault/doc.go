@@ -6,29 +6,50 @@
 // It builds the binaries and starts them as processes: one etcd, three
 // schedulers, two workers. Jobs that are due every second append their fire id
 // to one file, the trace; a line is one write. While they fire, a scenario
-// disturbs the cluster every few seconds. Then it waits until every occurrence
-// of the time before is decided, pauses the jobs, waits until no run is open,
-// and compares three things: the occurrences that the schedules say there
-// were, the trace, and the run records.
+// disturbs the cluster every few seconds, and somebody, the operator, edits, pauses,
+// starts and backfills other jobs, the probes. Then it waits until every occurrence
+// of the time before is decided, disables the jobs, waits until no run is open,
+// and compares: the occurrences that the schedules say there were, what the operator
+// asked and was told, the trace, and the run records.
 //
-//	duplicates   fires that are in the trace more than once
-//	missing      occurrences that are not in the trace, and have no record that
-//	             says, with a reason, why they were not run
-//	unaccounted  fires about which trace and records disagree: recorded as run
-//	             without a trace, in the trace without a record that says so,
-//	             recorded twice, or no occurrence of their job; and
-//	             those of which nobody knows whether they ran, though no host and
-//	             no shim dies here
-//	stale        tasks that were started under a token after the lease of its
-//	             owner had ended, in shards that were taken from it: a lease lasts
-//	             no longer than hold after the last moment at which it can have
-//	             been renewed
-//	crowded      runs of a group that were under way while others were whose end
-//	             they should have waited for
-//	out of order runs of an ordered group that started after one of a later instant
-//	early        runs that started before their instant
+//	doubled       fires that are in the trace more than once, or have two records:
+//	              of their own, or one of their own and a place in a row of missed ones
+//	missing       occurrences, instants of a backfill and starts by hand that were
+//	              accepted, which are not in the trace, and have no record that
+//	              says, with a reason, why they were not run
+//	unaccounted   fires about which trace and records disagree: recorded as run
+//	              without a trace, in the trace without a record that says so, with
+//	              another outcome, exit code, minion or attempt than the command had;
+//	              fires that ran or are recorded and are no occurrence of their job,
+//	              and were asked for by nobody; reasons that are not so, as of a
+//	              calendar that is open then; what a pause or a calendar closed and is
+//	              recorded as missed; and fires of which nobody knows whether they ran,
+//	              though no host and no shim dies here
+//	out_of_order  runs of an ordered group that started after one of a later instant
+//	early         runs that started before their instant and their part of the jitter
+//	stale         tasks that were started under a token after the lease of its
+//	              owner had ended, in shards that were taken from it: a lease lasts
+//	              no longer than hold after the last moment at which it can have
+//	              been renewed
+//	crowded       runs that were under way while others were whose end they should
+//	              have waited for: of an ordered or bounded group, of a lock, of a job
+//	              whose overlap policy is not allow, of a backfill
+//	forbidden     runs of an instant after the one from which an edit, a disabling, a
+//	              deletion or a pause held, by its own answer, or at which a calendar
+//	              was closed
+//	stuck         what had not ended when it was no longer waited for: runs, backfills,
+//	              starts by hand, shards whose occurrences were not decided
+//	unready       times that a node said that it was ready though shards had no owner,
+//	              which it could know (readiness.go)
 //
-// The last line is the result; the exit code is 0 if all of these are 0. In it
+// What is not looked at: how late a run starts, beyond what late_ms tells; the order in
+// which runs wait that are in no ordered group; jobs that other jobs, webhooks or keys
+// start; retries and steps; which command a run has right after an edit, beyond that
+// it is one of the job's; an edit of a group or of a calendar; a backfill of a job that
+// is edited; records that history has merged, of which readers see the last.
+//
+// The last line is the result; the exit code is 0 if all of these are 0. verbs is how
+// much the operator did. In it
 // is how long shards of a disturbed node were without a new grant, by the
 // cause, as a watch of etcd saw it:
 //
@@ -58,11 +79,32 @@
 //
 // A scenario is a file that disturbs; the rest is shared.
 //
+// # Probes
+//
+// In every scenario but dispatch there are two jobs in an ordered group of each mode,
+// one of them with jitter; jobs with jitter; jobs with calendars that are closed today,
+// on other days, and for seconds, one of which moves to their ends; one that fails; one
+// of each overlap policy; some that are paused, alone, as a group, with their namespace
+// and with everything; one that is backfilled; one that is started by hand; and six
+// that are edited: schedule, end, calendars, enabled, command, group, policies, and that
+// are deleted and made anew (probes.go, operator.go). The oracle knows calendars and
+// edits by itself (plan.go): of the product's code it uses the reading of cron
+// expressions and the part of the jitter that a fire has.
+//
+// # Many runs
+//
+//	go run ./test/fault campaign -seeds 20 -loads 0,4
+//
+// runs all scenarios by many seeds, quiet and beside busy programs. It stops at nothing
+// that a run finds, prints a line for each, and fails in the end if one was not clean,
+// whose output it keeps. Lines are kept in bin/fault; broken off, it goes on behind the
+// last one, unless another commit is checked out. make fault and make test-long do it.
+//
 // # Time
 //
 // Nothing waits for a length of time, and no step has a limit: it waits for what is
 // to be, such as that nothing is open, by a list that lacks nothing. One limit,
-// hangLimit, says when a run hangs. A run that fails prints the one command that
+// -hang, says when a run hangs; what is open then is stuck. A run that fails prints the one command that
 // repeats it, and keeps logs, trace and records in its directory. -load runs busy
 // programs beside it. Two runs on a machine share no ports, directories or names
 // of network namespaces.
@@ -80,10 +122,25 @@
 // (mutant_test.go), and expects a test to tell of it:
 //
 //	the gate of ordered and bounded groups stands open     TestNodesAndMinions: crowded
+//	one at a time is not kept                              TestNodesAndMinions: crowded
+//	ordered groups have no order                           TestNodesAndMinions: out_of_order
+//	fires start before their instant                       TestNodesAndMinions: early
+//	the jitter is forgotten                                TestNodesAndMinions: early
 //	the cursor passes what is not committed                TestNodesAndMinions: missing
+//	an edit forgets what was due before                    TestNodesAndMinions: missing
+//	a backfill leaves instants out                         TestNodesAndMinions: missing
+//	starts by hand are lost                                TestNodesAndMinions: missing
+//	an edit is said to hold at once                        TestNodesAndMinions: forbidden
+//	a pause begins late                                    TestNodesAndMinions: forbidden
+//	calendars are not looked at                            TestNodesAndMinions: forbidden
+//	calendars close every day                              TestNodesAndMinions: unaccounted
 //	runs that are taken over have no record                TestNodesAndMinions: unaccounted
+//	what failed has succeeded                              TestNodesAndMinions: unaccounted
+//	a run is recorded twice                                TestNodesAndMinions: doubled
+//	some runs are never closed                             TestNodesAndMinions: stuck
+//	a node is ready while shards have no owner             TestNodesAndMinions: unready
 //	the end of a lease is ignored                          TestNodesAndMinions: stale
-//	orders are not journaled                               TestDispatch: doubles, untrue
+//	orders are not journaled                               TestDispatch: doubled, unaccounted
 //
 // Other mistakes were tried once each and not told of, mostly since the instant at
 // which they matter is too short to be met by chance. They are left to the tests of
@@ -129,12 +186,16 @@
 //
 // At the end of a part no run may be open, and these are to be none:
 //
-//	doubles  attempts of a task that left more than one mark
-//	lost     runs that were granted, or tasks of theirs, without a record or an end
-//	untrue   tasks that are said to have succeeded and left no mark, or not to have
-//	         been started and left one; marks without a record; and what a part
-//	         wants besides, such as that a command on a host that was cut off is
-//	         known to have succeeded
+//	doubled      attempts of a task that left more than one mark
+//	missing      runs that were granted, or tasks of theirs, without a record or an end
+//	unaccounted  tasks that are said to have succeeded and left no mark, or not to have
+//	             been started and left one; marks without a record; and what a part
+//	             wants besides, such as that a command on a host that was cut off is
+//	             known to have succeeded
+//	early        tasks that started before they were asked for
+//	stuck        what had not ended when it was no longer waited for
+//
+// There are no ordered groups in it, and no schedules but one.
 //
 // -for is how long a part goes on that repeats itself.
 //

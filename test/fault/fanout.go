@@ -152,7 +152,8 @@ func (s *stage) tick(ctx context.Context, enabled bool) error {
 	spec["schedules"], spec["enabled"], spec["overlap"] = []string{every}, enabled, job.OverlapAllow
 	var file bytes.Buffer
 	documentIn(&file, s.name, job.KindJob, "tick", spec)
-	return s.c.api.apply(ctx, file.Bytes())
+	_, err := s.c.api.apply(ctx, file.Bytes())
+	return err
 }
 
 // documentIn writes a document of a manifest.

@@ -58,10 +58,10 @@ func TestDispatch(t *testing.T) { testScenario(t) } //nolint:paralleltest // see
 
 // scenarioOf returns what a test runs.
 func scenarioOf(test string) options {
-	o := options{length: time.Second, once: true, seed: 7, jobs: 30, verbose: true}
+	o := options{length: time.Second, hangs: hangLimit, once: true, seed: 7, jobs: 15, verbose: true}
 	switch test {
 	case "TestNodesAndMinions":
-		o.scenario, o.jobs = "short", 45
+		o.scenario, o.jobs = "short", 30
 	case "TestEtcd":
 		o.scenario = "etcd"
 	case "TestPartition":

@@ -23,6 +23,8 @@ type options struct {
 	// once: instead of for a length, each of the scenario's disturbances is done
 	// once, in an order that the seed says.
 	once bool
+	// hangs is how long after the disturbances it hangs.
+	hangs time.Duration
 	// load is how many busy programs run beside it.
 	load int
 	// bin is a directory with the programs; empty: they are built.
@@ -53,6 +55,12 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == campaignArgument {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		code := runCampaign(ctx, os.Args[2:], os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
+	}
 	os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -81,6 +89,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of who is disturbed, and when")
 	fs.IntVar(&o.jobs, "jobs", 100, "how many jobs fire every second")
 	fs.BoolVar(&o.once, "once", false, "do each disturbance of the scenario once, instead of -for a while")
+	fs.DurationVar(&o.hangs, "hang", hangLimit, "how long after it may have ended it hangs, and what is open is stuck")
 	fs.IntVar(&o.load, "load", 0, "how many busy programs run beside it")
 	fs.StringVar(&o.bin, "bin", "", "a directory with the programs (default: they are built)")
 	fs.Func("part", "which part of scenario dispatch to run, may be given several times (default: all): "+strings.Join(partNames(), ", "), func(name string) error {

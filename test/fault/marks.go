@@ -97,9 +97,25 @@ type judged struct {
 	// minion's share of it, has no record or never ended. untrue: the record says
 	// something else than the host's marks.
 	doubles, lost, untrue []string
+	// early are tasks that started before they were asked for; stuck is what had not
+	// ended when it was no longer waited for.
+	early, stuck []string
 }
 
-func (j *judged) good() bool { return len(j.doubles)+len(j.lost)+len(j.untrue) == 0 }
+// figures returns what was found wrong, in the order of the last line.
+func (j *judged) figures() []struct {
+	name string
+	list []string
+} {
+	return []struct {
+		name string
+		list []string
+	}{{"doubled", j.doubles}, {"missing", j.lost}, {"unaccounted", j.untrue}, {"early", j.early}, {"stuck", j.stuck}}
+}
+
+func (j *judged) good() bool {
+	return len(j.doubles)+len(j.lost)+len(j.untrue)+len(j.early)+len(j.stuck) == 0
+}
 
 // judgeFanouts compares what was ordered, what is recorded, and what the hosts
 // show.
@@ -157,6 +173,9 @@ func (j *judged) judgeTask(r *job.Run, t *job.Task, marks map[mark]int) {
 	j.states[t.State]++
 	m := mark{r.FireID, t.Minion, max(t.Attempt, 1)}
 	says := fmt.Sprintf("%v: is recorded as %s (%s)", m, t.State, cmp.Or(t.Reason, "without a reason"))
+	if !t.StartedAt.IsZero() && t.StartedAt.Before(r.ScheduledAt) {
+		j.early = append(j.early, fmt.Sprintf("%s, and started %v before it was asked for", says, r.ScheduledAt.Sub(t.StartedAt)))
+	}
 	switch n := marks[m]; {
 	case !t.State.Final():
 		j.lost = append(j.lost, says+", and has not ended")

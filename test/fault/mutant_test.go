@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var tryMutants = flag.Bool("mutants", false, "build the programs with one known mistake after another, and expect the scenarios to tell") //nolint:gochecknoglobals // a flag of the test
@@ -54,6 +55,72 @@ func mutants() []mutant {
 			was: "o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))", is: "o.HoldUntil = 0",
 			caught: "TestNodesAndMinions", told: "stale",
 		},
+		{
+			name: "ordered groups have no order", program: "scheduler", file: "scheduler/gate.go",
+			was: "return g.first() == f", is: "return true", caught: "TestNodesAndMinions", told: "out_of_order:",
+		},
+		{
+			name: "fires start before their instant", program: "scheduler", file: "scheduler/fire.go",
+			was: "func (f *fire) due() int64 {\n", is: "func (f *fire) due() int64 {\n\tif f.id.Trigger == job.TriggerSchedule {\n\t\treturn f.id.At - int64(400*time.Millisecond)\n\t}\n",
+			caught: "TestNodesAndMinions", told: "early:",
+		},
+		{
+			name: "the jitter is forgotten", program: "scheduler", file: "scheduler/fire.go",
+			was: "return max(f.id.At+int64(s.Delay(f.id)), f.notBefore)", is: "_ = s\n\treturn max(f.id.At, f.notBefore)",
+			caught: "TestNodesAndMinions", told: "early:",
+		},
+		{
+			name: "one at a time is not kept", program: "scheduler", file: "scheduler/lane.go",
+			was: "e.gone || !e.foreign && !s.inTheWay(f)", is: "e.gone || !e.foreign", caught: "TestNodesAndMinions", told: "crowded: is number 2 under way in job",
+		},
+		{
+			name: "an edit forgets what was due before", program: "scheduler", file: "scheduler/earlier.go",
+			was: "if len(stored) == 0 {", is: "if len(stored) >= 0 {", caught: "TestNodesAndMinions", told: "missing:",
+		},
+		{
+			name: "an edit is said to hold at once", program: "scheduler", file: "internal/control/holds.go",
+			was: "if state.Cursor.After(at) {", is: "if false {", caught: "TestNodesAndMinions", told: "forbidden:",
+		},
+		{
+			name: "a pause begins late", program: "scheduler", file: "scheduler/pause.go",
+			was: "if at >= p.Since.UnixNano() &&", is: "if at >= p.Since.UnixNano()+int64(2*time.Second) &&", caught: "TestNodesAndMinions", told: "in spite of the pause",
+		},
+		{
+			name: "calendars are not looked at", program: "scheduler", file: "scheduler/calendar.go",
+			was: "why, _, _ = set.Closed(time.Unix(0, at))", is: "_, _, _ = set.Closed(time.Unix(0, at))", caught: "TestNodesAndMinions", told: "in spite of calendar",
+		},
+		{
+			name: "calendars close every day", program: "scheduler", file: "scheduler/calendar.go",
+			was: "why, _, _ = set.Closed(time.Unix(0, at))", is: "why = \"calendar \" + set[0].Name() + \": closed\"", caught: "TestNodesAndMinions", told: "that calendar is open then",
+		},
+		{
+			name: "a backfill leaves instants out", program: "scheduler", file: "scheduler/backfill.go",
+			was: "next, ok := e.set.Next(from)", is: "next, ok := e.set.Next(from.Add(2 * time.Second))", caught: "TestNodesAndMinions", told: "missing:",
+		},
+		{
+			name: "starts by hand are lost", program: "scheduler", file: "scheduler/plan.go",
+			was: "if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {", is: "if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) || t.Fire.At%2 == 0 && t.Fire.Trigger == job.TriggerManual {",
+			caught: "TestNodesAndMinions", told: "missing:",
+		},
+		{
+			name: "what failed has succeeded", program: "worker", file: "worker/attach.go",
+			was: "r.State, r.Reason = job.StateFailed, fmt.Sprintf(\"exit code %d\", x.Code)", is: "r.State, r.Reason = job.StateSucceeded, fmt.Sprintf(\"exit code %d\", x.Code)",
+			caught: "TestNodesAndMinions", told: "ended with exit code 3, and is recorded as succeeded",
+		},
+		{
+			name: "a run is recorded twice", program: "scheduler", file: "scheduler/attend.go",
+			was: "func (s *shard) writeRecord(f *fire, run job.Run) {\n",
+			is:  "func (s *shard) writeRecord(f *fire, run job.Run) {\n\tagain := run\n\tagain.RunID += \"0\"\n\ts.deps.History.Record(again, func(error) {})\n", caught: "TestNodesAndMinions", told: "has two records",
+		},
+		{
+			name: "some runs are never closed", program: "scheduler", file: "scheduler/attend.go",
+			was: "\t\t\tif err == nil {\n\t\t\t\ts.close(f)", is: "\t\t\tif err == nil && f.id.Trigger == job.TriggerBackfill {\n\t\t\t\treturn\n\t\t\t}\n\t\t\tif err == nil {\n\t\t\t\ts.close(f)",
+			caught: "TestNodesAndMinions", told: "stuck:",
+		},
+		{
+			name: "a node is ready while shards have no owner", program: "scheduler", file: "scheduler/engine.go",
+			was: "len(out) == 0 && n > 0 {", is: "len(out) == 0 && n > 1<<20 {", caught: "TestNodesAndMinions", told: "unready:",
+		},
 	}
 }
 
@@ -68,6 +135,9 @@ func TestMutants(t *testing.T) { //nolint:paralleltest // each wants the machine
 		t.Run(m.name, func(t *testing.T) { tryMutant(t, &m) })
 	}
 }
+
+// mutantHangs is how long a mutant may hang: some do for ever.
+const mutantHangs = 3 * time.Minute
 
 func tryMutant(t *testing.T, m *mutant) {
 	t.Helper()
@@ -84,7 +154,7 @@ func tryMutant(t *testing.T, m *mutant) {
 	if err := m.build(t.Context(), t.TempDir(), filepath.Join(bin, m.program)); err != nil {
 		t.Fatal(err)
 	}
-	o.bin, o.verbose = bin, false
+	o.bin, o.verbose, o.hangs = bin, false, mutantHangs
 	// What a run that fails keeps is not wanted here. The path is short, for sockets.
 	keeps, err := os.MkdirTemp("", "cfm-")
 	if err != nil {

@@ -15,9 +15,12 @@ import (
 
 // result is what a run of a scenario showed.
 type result struct {
-	options   options
-	faults    int
-	work      workload
+	options  options
+	faults   int
+	work     workload
+	operator *operator
+	// files are the manifests of all jobs that nobody edits, as they are or disabled.
+	files     func(enabled bool) [][]byte
 	evidence  evidence
 	verdict   verdict
 	takeovers map[cause][]time.Duration
@@ -39,14 +42,7 @@ const shown = 20
 
 // print writes the findings, and the result as the last line.
 func (r *result) print(w io.Writer) {
-	for _, kind := range []struct {
-		name string
-		list []finding
-	}{
-		{"duplicates", r.verdict.duplicates}, {"missing", r.verdict.missing}, {"unaccounted", r.verdict.unaccounted},
-		{"stale", r.verdict.stale}, {"crowded", r.verdict.crowded},
-		{"out of order", r.verdict.disordered}, {"early", r.verdict.early},
-	} {
+	for _, kind := range r.verdict.figures() {
 		for i, f := range kind.list {
 			if i == shown {
 				fmt.Fprintf(w, "%s: %d more\n", kind.name, len(kind.list)-shown)
@@ -54,6 +50,11 @@ func (r *result) print(w io.Writer) {
 			}
 			fmt.Fprintf(w, "%s: %s %v\n", kind.name, f.what, f.fire)
 			r.detail(w, f.fire)
+		}
+	}
+	for name, list := range map[string][]string{"stuck": r.verdict.stuck, "unready": r.verdict.unready} {
+		for _, what := range list[:min(shown, len(list))] {
+			fmt.Fprintf(w, "%s: %s\n", name, what)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.gauges)) {
@@ -73,10 +74,11 @@ func (r *result) print(w io.Writer) {
 		fmt.Fprintf(w, " %s=%d", s, r.verdict.states[s])
 	}
 	fmt.Fprintln(w)
-	fmt.Fprintf(w, "FAULT scenario=%s seed=%d fires=%d duplicates=%d missing=%d unaccounted=%d stale=%d crowded=%d out_of_order=%d early=%d late_ms_p99=%d",
-		r.options.scenario, r.options.seed, r.verdict.fires,
-		len(r.verdict.duplicates), len(r.verdict.missing), len(r.verdict.unaccounted), len(r.verdict.stale),
-		len(r.verdict.crowded), len(r.verdict.disordered), len(r.verdict.early), millis(quantile(r.verdict.late, .99)))
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d fires=%d verbs=%d", r.options.scenario, r.options.seed, r.options.load, r.verdict.fires, r.evidence.ledger.verbs)
+	for _, kind := range r.verdict.figures() {
+		fmt.Fprintf(w, " %s=%d", kind.name, len(kind.list))
+	}
+	fmt.Fprintf(w, " stuck=%d unready=%d late_ms_p99=%d", len(r.verdict.stuck), len(r.verdict.unready), millis(quantile(r.verdict.late, .99)))
 	for _, why := range slices.Sorted(maps.Keys(r.takeovers)) {
 		took := r.takeovers[why]
 		fmt.Fprintf(w, " takeovers_%[1]s=%[2]d takeover_ms_%[1]s_p50=%[3]d takeover_ms_%[1]s_p99=%[4]d takeover_ms_%[1]s_max=%[5]d",
@@ -105,7 +107,12 @@ func (r *result) drained() time.Duration {
 
 // detail writes all that is known of a fire.
 func (r *result) detail(w io.Writer, fire job.FireID) {
-	fmt.Fprintf(w, "    job %v, in the trace %d times\n", r.evidence.plans[fire.Job].key, r.evidence.trace[fire])
+	if p := r.evidence.plans[fire.Job]; p != nil {
+		fmt.Fprintf(w, "    job %v, in the trace %d times\n", p.key, r.evidence.trace[fire])
+		for _, s := range p.spans[1:] {
+			fmt.Fprintf(w, "    %s after %s, which holds from %s on\n", s.what, s.after.Format(time.RFC3339Nano), s.holds.Format(time.RFC3339Nano))
+		}
+	}
 	for i := range r.evidence.runs {
 		if run := &r.evidence.runs[i]; run.FireID == fire {
 			if text, err := json.Marshal(run); err == nil {

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,6 +20,11 @@ import (
 // hangLimit is the only limit on time: what has not come to its end so long after
 // the disturbances may have ended hangs. Everything else waits for what is to be.
 const hangLimit = 10 * time.Minute
+
+// gatherLimit is how long the evidence of a run that hangs is gathered.
+const gatherLimit = 2 * time.Minute
+
+var errHangs = errors.New("it hangs")
 
 // run runs a scenario. The error tells what kept it from coming to a verdict.
 func run(parent context.Context, o options, out io.Writer) (*result, error) {
@@ -33,7 +41,8 @@ func run(parent context.Context, o options, out io.Writer) (*result, error) {
 // use, which starts it. The directory is removed when use reports that all is
 // good; else it is returned.
 func withCluster(parent context.Context, o options, out io.Writer, use func(context.Context, context.CancelCauseFunc, *cluster) (bool, error)) (dir string, err error) {
-	ctx, stop := context.WithTimeoutCause(parent, o.length+hangLimit, fmt.Errorf("it hangs: it has not ended within %v", o.length+hangLimit))
+	limit := o.length + o.hangs
+	ctx, stop := context.WithTimeoutCause(parent, limit, fmt.Errorf("%w: it has not ended within %v", errHangs, limit))
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -99,26 +108,22 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	defer stopTakeovers()
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop()
+	beside.Go(func() { r.evidence.unready = append(c.unready, c.watchReady(watch)...) })
 
+	r.evidence.early = scenarios()[r.options.scenario].early
 	tracePath := filepath.Join(c.dir, "trace")
 	if err := r.startJobs(ctx, c, tracePath); err != nil {
 		return err
 	}
 	c.event("all jobs fire")
 	soak := &soaker{runs: map[job.RunID]job.Run{}, gauges: gauges{}}
-	gathered := make(chan struct{})
-	go func() {
-		defer close(gathered)
-		if scenarios()[r.options.scenario].soak {
-			soak.watch(watch, c)
-		}
-	}()
-	if r.options.once {
-		r.faults, err = disturbOnce(ctx, c, scenarios()[r.options.scenario].each, r.options.seed)
-	} else {
-		r.faults, err = disturb(ctx, c, scenarios()[r.options.scenario].disturb, r.options.seed, r.options.length)
+	if scenarios()[r.options.scenario].soak {
+		beside.Go(func() { soak.watch(watch, c) })
 	}
-	if err != nil {
+	if err := r.disturb(ctx, cancel, c); err != nil {
 		return err
 	}
 	r.moves, r.gaps = c.takeovers.counted()
@@ -126,6 +131,9 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	if err := r.settle(ctx, c); err != nil {
 		return err
 	}
+	// What hangs is a finding, and the evidence is gathered all the same.
+	ctx, stopGathering := context.WithTimeoutCause(context.WithoutCancel(ctx), gatherLimit, errors.New("the records cannot be read"))
+	defer stopGathering()
 	if r.evidence.trace, r.evidence.starts, err = readTrace(tracePath); err != nil {
 		return err
 	}
@@ -140,56 +148,88 @@ func (r *result) observe(ctx context.Context, cancel context.CancelCauseFunc, c 
 	}
 	stopTakeovers()
 	stop()
-	<-gathered
+	beside.Wait()
 	if scenarios()[r.options.scenario].soak {
 		r.evidence.runs = soak.all(r.evidence.runs)
 		r.gauges = soak.gauges
 	}
-	r.evidence.early = scenarios()[r.options.scenario].early
-	r.evidence.end = time.Now()
 	r.takeovers = c.takeovers.times()
-	r.verdict = judge(r.evidence)
+	r.verdict = judge(&r.evidence)
 	r.verdict.grew = r.gauges.growing()
 	if err := r.keepRecords(c.dir); err != nil {
 		return err
 	}
+	if len(r.verdict.stuck) > 0 {
+		return nil // a node that is stuck need not leave
+	}
 	return leave(c)
+}
+
+// disturb disturbs the cluster while somebody does things with the probes.
+func (r *result) disturb(ctx context.Context, cancel context.CancelCauseFunc, c *cluster) (err error) {
+	s := scenarios()[r.options.scenario]
+	working, enough := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := r.operator.work(working, ctx); err != nil {
+			cancel(fmt.Errorf("while probes are edited, paused and started: %w", err))
+		}
+	}()
+	if r.options.once {
+		r.faults, err = disturbOnce(ctx, c, s.each, r.options.seed)
+	} else {
+		r.faults, err = disturb(ctx, c, s.disturb, r.options.seed, r.options.length)
+	}
+	enough()
+	<-done
+	r.evidence.ledger = r.operator.ledger
+	return errors.Join(err, context.Cause(ctx))
 }
 
 // startJobs applies the jobs and waits until each has fired.
 func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) error {
 	s := scenarios()[r.options.scenario]
+	begun := time.Now()
 	r.work = workload{groups: s.groups, jobs: r.options.jobs, trace: tracePath}
 	if s.times > 0 {
 		r.work.jobs, r.work.misfire = s.times*r.options.jobs, job.MisfireSkip
 	}
-	r.evidence.groups = r.work.groups
-	for _, file := range r.work.files(true) {
-		if err := c.api.apply(ctx, file); err != nil {
+	r.evidence.groups = probeGroups()
+	maps.Copy(r.evidence.groups, r.work.groups)
+	r.files = func(enabled bool) [][]byte {
+		return append(r.work.files(enabled), probeFiles(tracePath, begun, enabled)...)
+	}
+	for _, file := range r.files(true) {
+		if _, err := c.api.apply(ctx, file); err != nil {
 			return err
 		}
-	}
-	jobs, err := c.api.jobs(ctx)
-	if err != nil {
-		return err
 	}
 	if s.herd > 0 {
 		// Late enough that it falls into the disturbances.
 		r.work.herd, r.work.herdAt = s.herd*r.options.jobs, time.Now().Add(herdAfter+time.Duration(s.herd*r.options.jobs)*time.Millisecond).Truncate(time.Second)
 		for _, file := range r.work.herdFiles() {
-			if err := c.api.apply(ctx, file); err != nil {
+			if _, err := c.api.apply(ctx, file); err != nil {
 				return err
 			}
 		}
-		if jobs, err = c.api.jobs(ctx); err != nil {
-			return err
-		}
 		c.event("%d jobs are due at %v", r.work.herd, r.work.herdAt.Format(time.TimeOnly))
 	}
-	if want := r.work.jobs + r.work.herd; len(jobs) != want {
+	jobs, err := c.api.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	if want := r.work.jobs + r.work.herd + len(probeSpecs(tracePath, begun, true)); len(jobs) != want {
 		return fmt.Errorf("%d jobs are listed, want %d", len(jobs), want)
 	}
 	if r.evidence.plans, err = plans(jobs); err != nil {
+		return err
+	}
+	r.operator = newOperator(c, r.options.seed, tracePath, begun, r.evidence.plans)
+	if r.evidence.early > 0 {
+		r.operator.slack = skew
+	}
+	if err := r.operator.begin(ctx); err != nil {
 		return err
 	}
 	return until(ctx, func() error {
@@ -199,7 +239,9 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 		}
 		fired := map[job.UID]bool{}
 		for fire := range t {
-			fired[fire.Job] = true
+			if p := r.evidence.plans[fire.Job]; p != nil && p.key.Namespace != probeSpace {
+				fired[fire.Job] = true
+			}
 		}
 		if len(fired) < r.work.jobs {
 			return fmt.Errorf("%d of %d have fired", len(fired), r.work.jobs)
@@ -208,50 +250,133 @@ func (r *result) startJobs(ctx context.Context, c *cluster, tracePath string) er
 	})
 }
 
-// settle waits until every occurrence up to now is decided, pauses the jobs,
-// and waits until no run is open.
-func (r *result) settle(ctx context.Context, c *cluster) error {
-	r.evidence.until = time.Now()
-	c.event("the disturbances are over")
-	// Nothing moves the cursor of a shard none of whose jobs is due again.
-	decided := map[job.ShardID]time.Time{}
-	for _, p := range r.evidence.plans {
-		if _, ok := p.set.Next(r.evidence.until); ok {
-			decided[p.shard] = r.evidence.until
-		} else if decided[p.shard].IsZero() {
-			decided[p.shard] = r.work.herdAt.Add(-1)
-		}
+// await waits until what is to be has come. When that hangs, it is noted as stuck.
+func (r *result) await(ctx context.Context, what string, ready func() error) error {
+	if len(r.evidence.stuck) > 0 {
+		return nil
 	}
+	var wrong error // asked again, it is as wrong
 	err := until(ctx, func() error {
-		shards, err := c.api.shards(ctx)
-		if err != nil {
-			return err
+		err := ready()
+		var refused *refusedError
+		if errors.As(err, &refused) && refused.status == http.StatusUnprocessableEntity {
+			wrong = err
+			return nil
 		}
-		for _, s := range shards {
-			if at := decided[s.ID]; s.Jobs > 0 && !at.IsZero() && !s.Cursor.After(at) {
-				return fmt.Errorf("shard %v of %q is decided up to %v only", s.ID, s.Owner, s.Cursor)
+		return err
+	})
+	if wrong != nil {
+		return fmt.Errorf("%s: %w", what, wrong)
+	}
+	if err != nil && errors.Is(context.Cause(ctx), errHangs) {
+		r.evidence.stuck = append(r.evidence.stuck, fmt.Sprintf("%s: %v", what, err))
+		return nil
+	}
+	return err
+}
+
+// settle waits until every backfill is over and every occurrence up to now is decided,
+// disables the jobs, and waits until no run is open.
+func (r *result) settle(ctx context.Context, c *cluster) error {
+	c.event("the disturbances are over")
+	err := r.await(ctx, "backfills", func() error {
+		n, err := c.api.backfills(ctx)
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d backfills are not over", n)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.await(ctx, "probes cannot be enabled", func() error { return r.operator.finish(ctx) }); err != nil {
+		return err
+	}
+	r.evidence.until = time.Now()
+	if err := r.await(ctx, "occurrences", func() error { return r.decided(ctx, c) }); err != nil {
+		return err
+	}
+	if err := r.await(ctx, "the jobs cannot be disabled", func() error { return r.disable(ctx, c) }); err != nil {
+		return err
+	}
+	if err := r.await(ctx, "probes cannot be disabled", func() error { return r.operator.disable(ctx) }); err != nil {
+		return err
+	}
+	c.event("the jobs are disabled")
+	var open []job.Run
+	err = r.await(ctx, "runs", func() (err error) {
+		switch open, err = c.api.open(ctx); {
+		case err != nil:
+			return err
+		case len(open) > 0:
+			return fmt.Errorf("%d or more runs are open", len(open))
+		}
+		for _, fire := range r.evidence.ledger.starts {
+			if run, err := c.api.run(ctx, fire.RunID()); err != nil || !run.State.Final() {
+				return fmt.Errorf("the run of %v, which was asked for, is not recorded: %s %w", fire, run.State, err)
 			}
 		}
 		return nil
 	})
-	if err == nil {
-		for _, file := range r.work.files(false) {
-			if err := c.api.apply(ctx, file); err != nil {
-				return err
-			}
-		}
-		c.event("the jobs are paused")
-		err = until(ctx, func() error {
-			switch open, err := c.api.open(ctx); {
-			case err != nil:
-				return err
-			case open > 0:
-				return fmt.Errorf("%d or more runs are open", open)
-			}
-			return nil
-		})
+	for i := range open {
+		r.evidence.stuck = append(r.evidence.stuck, fmt.Sprintf("run %s of %v, due at %v, is %s: %s", open[i].RunID, open[i].Key(), open[i].ScheduledAt, open[i].State, open[i].Reason))
 	}
 	return err
+}
+
+// decided returns which shard has not come up to the end yet.
+func (r *result) decided(ctx context.Context, c *cluster) error {
+	// Nothing moves the cursor of a shard none of whose jobs is due again.
+	decided := map[job.ShardID]time.Time{}
+	for _, p := range r.evidence.plans {
+		if _, ok := p.spans[len(p.spans)-1].set.Next(r.evidence.until); ok {
+			decided[p.shard] = r.evidence.until
+		} else if decided[p.shard].IsZero() && p.key.Namespace != probeSpace {
+			decided[p.shard] = r.work.herdAt.Add(-1)
+		}
+	}
+	shards, err := c.api.shards(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range shards {
+		if at := decided[s.ID]; s.Jobs > 0 && !at.IsZero() && !s.Cursor.After(at) {
+			return fmt.Errorf("shard %v of %q is decided up to %v only", s.ID, s.Owner, s.Cursor)
+		}
+	}
+	return nil
+}
+
+// disable disables all jobs but those that the operator edits, and notes from where on
+// that holds.
+func (r *result) disable(ctx context.Context, c *cluster) error {
+	holds := map[job.Key]time.Time{}
+	for _, file := range r.files(false) {
+		results, err := c.api.apply(ctx, file)
+		if err != nil {
+			return err
+		}
+		for _, one := range results {
+			holds[job.Key{Namespace: one.Namespace, Name: one.Name}] = one.HoldsFrom
+		}
+	}
+	jobs, err := c.api.jobs(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range jobs {
+		j := &jobs[i]
+		p := r.evidence.plans[j.UID]
+		if p == nil || j.Spec.IsEnabled() || len(p.spans) > 1 {
+			continue
+		}
+		s := span{after: j.After, holds: holds[j.Key()], what: offWord}
+		if s.holds.IsZero() {
+			s.holds = time.Now().Add(untold)
+		}
+		p.spans = append(p.spans, s)
+	}
+	return nil
 }
 
 // keepRecords writes the records down beside trace and logs: they are what the

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,8 @@ type takeovers struct {
 	lost   map[job.ShardID]*loss
 	took   map[cause][]time.Duration
 	grants map[job.ShardID][]grant
+	// ownerless is since when shards have no owner that had one.
+	ownerless map[job.ShardID]time.Time
 	// moves counts grants of hash shards to another node than before; gaps
 	// those times that a shard was without an owner though nobody had crashed.
 	moves, gaps int
@@ -58,7 +61,7 @@ type grant struct {
 func newTakeovers() *takeovers {
 	return &takeovers{
 		owners: map[job.ShardID]job.NodeID{}, lost: map[job.ShardID]*loss{},
-		took: map[cause][]time.Duration{}, grants: map[job.ShardID][]grant{},
+		took: map[cause][]time.Duration{}, grants: map[job.ShardID][]grant{}, ownerless: map[job.ShardID]time.Time{},
 	}
 }
 
@@ -113,6 +116,7 @@ func (t *takeovers) granted(shard job.ShardID, node job.NodeID, rev int64, at ti
 		t.moves++
 	}
 	t.owners[shard] = node
+	delete(t.ownerless, shard)
 	l, ok := t.lost[shard]
 	g := grant{rev: rev, at: at}
 	if ok && l.why != causeHandover {
@@ -129,9 +133,17 @@ func (t *takeovers) granted(shard job.ShardID, node job.NodeID, rev int64, at ti
 func (t *takeovers) freed(shard job.ShardID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ownerless[shard] = time.Now()
 	if l, ok := t.lost[shard]; !ok || l.why == causeHandover {
 		t.gaps++
 	}
+}
+
+// unowned returns since when shards have no owner that had one.
+func (t *takeovers) unowned() map[job.ShardID]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.ownerless)
 }
 
 // placed counts the shards' owners, hash shards only.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,18 +13,27 @@ import (
 )
 
 // traceLine appends a line to the trace, by one write: the fire id, the token of
-// the order, and when the kernel made the process, in hundredths of a second since
-// the machine's start. All of it is done by the shell itself.
-const traceLine = `read -r stat </proc/self/stat; set -- ${stat##*) }; echo "$CARILLON_FIRE_ID $CARILLON_TOKEN ${20}" >>"$TRACE"`
+// the order, when the kernel made the process, in hundredths of a second since
+// the machine's start, the minion, the attempt, the exit code with which it will end,
+// and the version of the command, which is its first word after the line. All of it is
+// done by the shell itself. Then it goes on for LASTS seconds, if that is given.
+const traceLine = `read -r stat </proc/self/stat; set -- ${stat##*) }; ` +
+	`echo "$CARILLON_FIRE_ID $CARILLON_TOKEN ${20} $CARILLON_MINION $CARILLON_ATTEMPT ${EXITS:-0} ${0##*/}" >>"$TRACE"; ` +
+	`[ -z "$LASTS" ] || sleep "$LASTS"; exit "${EXITS:-0}"`
 
 // trace counts how often each fire ran.
 type trace map[job.FireID]int
 
 // started is one line of the trace.
 type started struct {
-	fire  job.FireID
-	token job.Token
-	at    time.Time
+	fire    job.FireID
+	token   job.Token
+	at      time.Time
+	minion  job.MinionID
+	attempt int
+	// exits is the exit code with which it ends, unless it is ended. version is that
+	// of the command; 0: it has none.
+	exits, version int
 }
 
 // readTrace reads the file to which the tasks append. A line that is not what
@@ -60,8 +70,8 @@ func readTrace(path string) (trace, []started, error) {
 
 func parseStarted(line string, boot time.Time) (started, error) {
 	words := strings.Fields(line)
-	if len(words) != 3 {
-		return started{}, fmt.Errorf("%q: want FIRE TOKEN START", line)
+	if len(words) != 7 {
+		return started{}, fmt.Errorf("%q: want FIRE TOKEN START MINION ATTEMPT EXITS VERSION", line)
 	}
 	fire, err := job.ParseFireID(words[0])
 	if err != nil {
@@ -72,10 +82,16 @@ func parseStarted(line string, boot time.Time) (started, error) {
 		return started{}, err
 	}
 	ticks, err := strconv.ParseInt(words[2], 10, 64)
-	if err != nil {
-		return started{}, fmt.Errorf("start: %w", err)
+	attempt, err2 := strconv.Atoi(words[4])
+	exits, err3 := strconv.Atoi(words[5])
+	if err := errors.Join(err, err2, err3); err != nil {
+		return started{}, err
 	}
-	return started{fire, token, boot.Add(time.Duration(ticks) * time.Second / 100)}, nil
+	s := started{fire: fire, token: token, at: boot.Add(time.Duration(ticks) * time.Second / 100), minion: job.MinionID(words[3]), attempt: attempt, exits: exits}
+	if text, numbered := strings.CutPrefix(words[6], "v"); numbered {
+		s.version, err = strconv.Atoi(text)
+	}
+	return s, err
 }
 
 // bootTime returns when /proc/uptime began to count.

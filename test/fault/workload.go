@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/job"
-	"github.com/carillon-cron/carillon/schedule"
 )
 
 // every is when each job of the workload is due.
@@ -94,26 +92,4 @@ func (w *workload) files(enabled bool) [][]byte {
 // document writes a document of a manifest, in the namespace of the workload.
 func document(to *bytes.Buffer, kind, name string, spec any) {
 	documentIn(to, "fault", kind, name, spec)
-}
-
-// plan is what the oracle knows of a job: from when on it is due, and when.
-type plan struct {
-	key   job.Key
-	group string
-	shard job.ShardID
-	after time.Time
-	set   schedule.Set
-}
-
-func plans(jobs []control.JobView) (map[job.UID]plan, error) {
-	out := make(map[job.UID]plan, len(jobs))
-	for i := range jobs {
-		j := &jobs[i]
-		set, err := schedule.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
-		if err != nil {
-			return nil, fmt.Errorf("schedule of %v: %w", j.Key(), err)
-		}
-		out[j.UID] = plan{key: j.Key(), group: j.Spec.Group, shard: j.Shard, after: j.After, set: set}
-	}
-	return out, nil
 }
