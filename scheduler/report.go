@@ -59,6 +59,8 @@ func (s *shard) onReport(r *job.Report) {
 		s.onForeign(f, t, r)
 	case t.running && !r.Spooled && (r.State == job.StateDeliveryTimeout || r.State == job.StateDropped):
 		// A second copy of the order, lost on its way: the first one runs.
+	case t.running && !r.Known && r.State == job.StateRejected:
+		// A copy of the order that was refused, which says nothing of the task.
 	case r.Returned:
 		s.onReturned(f, t)
 	case !r.Known:

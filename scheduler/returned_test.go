@@ -110,4 +110,13 @@ func TestOrderThatIsRefusedEndsWithTheReason(t *testing.T) {
 	d.clock = f.tasks[0].notAfter + 1
 	d.onReport(&refused)
 	d.wantRun(job.StateDeliveryTimeout, "minion m00 never accepted the order: stale token 1.2: the minion has seen 1.3")
+
+	// While the task runs it says nothing: another copy of the order was refused.
+	d = newDesk(t, 1)
+	f = d.fire(d.job(job.Spec{}), fire{})
+	d.says(f, "m00", job.StateRunning)
+	d.onReport(&refused)
+	d.wantNoRun("a copy was refused of what runs")
+	d.says(f, "m00", job.StateSucceeded)
+	d.wantRun(job.StateSucceeded, "")
 }
