@@ -142,6 +142,11 @@
 //	the end of a lease is ignored                          TestNodesAndMinions: stale
 //	orders are not journaled                               TestDispatch: doubled, unaccounted
 //
+// Of these the following were not yet seen to be told of by a whole scenario, only by
+// tests that show the oracle such evidence: one at a time is not kept, an edit forgets,
+// a backfill leaves out, starts by hand are lost, an edit is said to hold at once, both
+// of calendars, what failed has succeeded, recorded twice, never closed, and ready.
+//
 // Other mistakes were tried once each and not told of, mostly since the instant at
 // which they matter is too short to be met by chance. They are left to the tests of
 // the packages:

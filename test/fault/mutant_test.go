@@ -47,7 +47,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "runs that are taken over have no record", program: "scheduler", file: "scheduler/attend.go",
-			was: "func (s *shard) writeRecord(f *fire, run job.Run) {\n", is: "func (s *shard) writeRecord(f *fire, run job.Run) {\n\tif f.recovered {\n\t\ts.close(f)\n\t\treturn\n\t}\n",
+			was: "func (s *shard) writeRecord(f *fire) {\n", is: "func (s *shard) writeRecord(f *fire) {\n\tif f.recovered {\n\t\ts.close(f)\n\t\treturn\n\t}\n",
 			caught: "TestNodesAndMinions", told: "no record",
 		},
 		{
@@ -109,8 +109,8 @@ func mutants() []mutant {
 		},
 		{
 			name: "a run is recorded twice", program: "scheduler", file: "scheduler/attend.go",
-			was: "func (s *shard) writeRecord(f *fire, run job.Run) {\n",
-			is:  "func (s *shard) writeRecord(f *fire, run job.Run) {\n\tagain := run\n\tagain.RunID += \"0\"\n\ts.deps.History.Record(again, func(error) {})\n", caught: "TestNodesAndMinions", told: "has two records",
+			was: "func (s *shard) writeRecord(f *fire) {\n",
+			is:  "func (s *shard) writeRecord(f *fire) {\n\tagain := *f.run\n\tagain.RunID += \"0\"\n\ts.deps.History.Record(again, func(error) {})\n", caught: "TestNodesAndMinions", told: "has two records",
 		},
 		{
 			name: "some runs are never closed", program: "scheduler", file: "scheduler/attend.go",
