@@ -174,7 +174,7 @@ func (f *farm) results(ctx context.Context) (results, error) {
 			case !is || state == "dispatched":
 			case state == "succeeded":
 				r.succeeded += v
-			default:
+			case v > 0: // a state that has not come yet is told as well
 				r.failed[state] += v
 			}
 		}
