@@ -97,8 +97,8 @@ func (s *takeoverSide) round(ctx context.Context, f *farm, minion *process) erro
 	if err := f.awaitMinion(ctx); err != nil {
 		return err
 	}
-	// Everything before this instant has begun.
-	from := time.Now().Truncate(s.probeEvery)
+	// The next instant: at the one before, not all probes may have been stored yet.
+	from := time.Now().Truncate(s.probeEvery).Add(s.probeEvery)
 	if err := s.awaitProbes(ctx, f, minion, from, from); err != nil {
 		return err
 	}
