@@ -299,6 +299,9 @@ func (s *shard) write(ctx context.Context, fence []clientv3.Cmp, stateKey string
 		if !s.own.Held() {
 			return 0, lock.ErrLost
 		}
+		if errors.Is(err, rpctypes.ErrDuplicateKey) {
+			return 0, fmt.Errorf("commit of shard %d: %w", s.id, err) // no try of it ever succeeds: the shard begins anew
+		}
 		s.met.commitRetries.Inc()
 		s.log.Warn("commit not confirmed, trying again", zap.Int("try", try+1), zap.Error(err))
 		select {

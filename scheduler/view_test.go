@@ -197,3 +197,48 @@ func TestReadyTellsOfShardsThatAreBehind(t *testing.T) {
 		t.Error("it is behind, and has come so far")
 	}
 }
+
+// TestRestOfACommitStoresItsStateOnce: what is left of a commit whose view lacked an
+// edit stores the state anew, and not as it was to be as well, whether there was a
+// plan in it or not: etcd takes no key twice.
+func TestRestOfACommitStoresItsStateOnce(t *testing.T) {
+	t.Parallel()
+	for _, others := range []int{0, 1, 3} {
+		for _, late := range []bool{false, true} { // the state was added after all else
+			d := newDesk(t, 1)
+			w := &write{}
+			state := func() {
+				if err := d.gatherState(w, d.clock); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !late {
+				state()
+			}
+			for i := range others {
+				w.ops = append(w.ops, clientv3.OpPut(d.cfg.Keys.Slot(d.number, uint64(i)), "")) //nolint:gosec // a count
+			}
+			w.passOps = [2]int{len(w.ops), len(w.ops)}
+			if late {
+				state()
+			}
+			rest, err := d.fellBehind(w, &errBehind{need: view{jobs: 1}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if others == 0 {
+				if rest != nil {
+					t.Errorf("late %v: nothing else was in it, and %d operations are left", late, len(rest.ops))
+				}
+				continue
+			}
+			keys := map[string]int{}
+			for _, op := range rest.ops {
+				keys[string(op.KeyBytes())]++
+			}
+			if len(keys) != others+1 || len(rest.ops) != others+1 || keys[d.cfg.Keys.State(d.number)] != 1 {
+				t.Errorf("%d others, late %v: %v", others, late, keys)
+			}
+		}
+	}
+}
