@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +77,9 @@ func (s *stage) try(ctx context.Context, at *api, f fanout) (*granted, error) {
 	var v control.ExecView
 	err := at.ask(ctx, http.MethodPost, "/v1/exec", body.Bytes(), &v)
 	switch {
-	case err != nil && (strings.Contains(err.Error(), job.ErrNoMinions.Error()) || strings.Contains(err.Error(), "takes no orders")):
+	case err != nil && slices.ContainsFunc([]string{job.ErrNoMinions.Error(), "takes no orders", "none takes orders"}, func(what string) bool {
+		return strings.Contains(err.Error(), what)
+	}):
 		return nil, job.ErrNoMinions
 	case err != nil:
 		return nil, err
