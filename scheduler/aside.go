@@ -69,7 +69,7 @@ func (s *shard) countAsides() {
 // gatherAsides adds to a commit what has become of jobs that are set aside.
 func (s *shard) gatherAsides(w *write) error {
 	for name, a := range s.untold {
-		if len(w.ops) >= maxOps {
+		if w.size() >= maxOps {
 			break
 		}
 		delete(s.untold, name)

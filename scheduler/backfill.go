@@ -131,14 +131,14 @@ func (s *shard) gatherBackfills(w *write, b *batch) error {
 			if err != nil {
 				return err
 			}
-			w.ops = append(w.ops, clientv3.OpDelete(key), clientv3.OpPut(s.cfg.Keys.EndedBackfill(bf.ID), text))
+			w.planned = append(w.planned, clientv3.OpDelete(key), clientv3.OpPut(s.cfg.Keys.EndedBackfill(bf.ID), text))
 			continue
 		}
 		text, err := etcdkv.Encode(bf.Backfill)
 		if err != nil {
 			return err
 		}
-		w.ops = append(w.ops, clientv3.OpPut(key, text))
+		w.planned = append(w.planned, clientv3.OpPut(key, text))
 	}
 	return nil
 }

@@ -30,12 +30,10 @@ const (
 type write struct {
 	// cmps are conditions besides the fence.
 	cmps []clientv3.Cmp
-	ops  []clientv3.Op
-	// batch is the plan, nil: there is none. The first planOps of ops, and those in
-	// passOps, from one to before another, are its.
-	batch   *batch
-	planOps int
-	passOps [2]int
+	// batch is the plan, nil: there is none. planned are its operations, ops the
+	// others, but for that which stores the state.
+	batch        *batch
+	planned, ops []clientv3.Op
 	// view is what the plan was made from; nil: nothing rests on it.
 	view *view
 	// passed: the write passes the shard's lock on.
@@ -55,6 +53,28 @@ type write struct {
 	notes []string
 }
 
+// size is how many operations the write has.
+func (w *write) size() int {
+	n := len(w.planned) + len(w.ops)
+	if w.state != nil {
+		n++
+	}
+	return n
+}
+
+// txn returns the operations of a write.
+func (s *shard) txn(w *write) ([]clientv3.Op, error) {
+	out := make([]clientv3.Op, 0, w.size())
+	if w.state != nil {
+		text, err := etcdkv.Encode(w.state)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, clientv3.OpPut(s.cfg.Keys.State(s.id), text))
+	}
+	return append(append(out, w.planned...), w.ops...), nil
+}
+
 // commit gathers what is to be written and has it written. The shard's
 // goroutine goes on meanwhile; done is called in it.
 func (s *shard) commit(ctx context.Context, now int64) {
@@ -63,7 +83,7 @@ func (s *shard) commit(ctx context.Context, now int64) {
 		s.err = err
 		return
 	}
-	if len(w.ops) == 0 {
+	if w.size() == 0 {
 		return
 	}
 	s.begin(ctx, w, now)
@@ -71,18 +91,22 @@ func (s *shard) commit(ctx context.Context, now int64) {
 
 // begin has a write written.
 func (s *shard) begin(ctx context.Context, w *write, now int64) {
+	ops, err := s.txn(w)
+	if err != nil {
+		s.err = err
+		return
+	}
 	s.committing, s.lastCommit = true, now
 	fence := append([]clientv3.Cmp{s.own.Fence()}, w.cmps...)
-	stateKey := s.cfg.Keys.State(s.id)
 	if w.state != nil {
-		fence = append(fence, clientv3.Compare(clientv3.ModRevision(stateKey), "=", s.stateRev))
+		fence = append(fence, clientv3.Compare(clientv3.ModRevision(s.cfg.Keys.State(s.id)), "=", s.stateRev))
 	}
 	if w.view != nil {
 		fence = append(fence, s.notNewer(*w.view)...)
 	}
 	begun := time.Now()
 	s.wg.Go(func() {
-		rev, err := s.write(ctx, fence, stateKey, w)
+		rev, err := s.write(ctx, fence, ops, w)
 		s.met.commitSeconds.Observe(time.Since(begun).Seconds())
 		s.do(func() {
 			if behind := asBehind(err); behind != nil {
@@ -121,7 +145,7 @@ func (s *shard) gather(now int64) (*write, error) {
 		if err := s.gatherPlan(w, b, now); err != nil {
 			return nil, err
 		}
-		w.batch, w.planOps = b, len(w.ops)
+		w.batch = b
 	} else if s.ringDirty {
 		if err := s.gatherState(w, reached); err != nil {
 			return nil, err
@@ -131,7 +155,7 @@ func (s *shard) gather(now int64) (*write, error) {
 	var again []*slot
 	s.passSlots() // I3: what has ended of the others must stay until the cursor has passed them
 	for sl := range s.dirty {
-		if len(w.ops) >= maxRewriteOps || size > maxRewritten {
+		if w.size() >= maxRewriteOps || size > maxRewritten {
 			break
 		}
 		delete(s.dirty, sl)
@@ -170,16 +194,14 @@ func (s *shard) gather(now int64) (*write, error) {
 	if err := s.gatherAsides(w); err != nil {
 		return nil, err
 	}
-	w.passOps = [2]int{len(w.ops), len(w.ops)}
 	if b != nil {
 		if err := s.gatherPass(w, b.round, now); err != nil {
 			return nil, err
 		}
-		w.passOps[1] = len(w.ops)
 	}
 	n := 0
 	for sl := range s.closed { // I5: the cursor has passed them
-		if n++; n > maxHousekeeping || len(w.ops) >= maxOps {
+		if n++; n > maxHousekeeping || w.size() >= maxOps {
 			break
 		}
 		delete(s.closed, sl)
@@ -219,7 +241,7 @@ func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
 		return err
 	}
 	for _, key := range b.triggers {
-		w.ops = append(w.ops, clientv3.OpDelete(key))
+		w.planned = append(w.planned, clientv3.OpDelete(key))
 	}
 	if err := s.gatherBackfills(w, b); err != nil {
 		return err
@@ -231,17 +253,11 @@ func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
 	sl := newSlot(w.state.Seq, now, s.cfg.Node, b.fires)
 	w.slot, w.fires = sl, b.fires
 	w.saved = unsaved(b.fires)
-	// The state's bytes hold the slot's number, so they are made here.
-	text, err := etcdkv.Encode(w.state)
-	if err != nil {
-		return err
-	}
-	w.ops[0] = clientv3.OpPut(s.cfg.Keys.State(s.id), text)
-	w.ops = append(w.ops, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(sl.encode())))
+	w.planned = append(w.planned, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(sl.encode())))
 	return nil
 }
 
-// gatherState adds a new state with this cursor as the first operation.
+// gatherState adds a new state with this cursor.
 func (s *shard) gatherState(w *write, cursor int64) error {
 	claim, err := uuid.NewRandom()
 	if err != nil {
@@ -257,11 +273,6 @@ func (s *shard) gatherState(w *write, cursor int64) error {
 	}
 	s.ringDirty = false
 	w.state = &st
-	text, err := etcdkv.Encode(&st)
-	if err != nil {
-		return err
-	}
-	w.ops = append([]clientv3.Op{clientv3.OpPut(s.cfg.Keys.State(s.id), text)}, w.ops...)
 	return nil
 }
 
@@ -287,9 +298,9 @@ const commitTimeout = 2 * time.Second
 // write commits w and returns the revision of the state it wrote. It tries until
 // the outcome is known or the shard is lost: an ambiguous answer is resolved by
 // the next try, which finds the claim id of the first, or not (I1, I3).
-func (s *shard) write(ctx context.Context, fence []clientv3.Cmp, stateKey string, w *write) (int64, error) {
+func (s *shard) write(ctx context.Context, fence []clientv3.Cmp, ops []clientv3.Op, w *write) (int64, error) {
 	for try := 0; ; try++ {
-		rev, err := s.tryWrite(ctx, fence, stateKey, w)
+		rev, err := s.tryWrite(ctx, fence, ops, w)
 		if err == nil || errors.Is(err, lock.ErrFenced) || asBehind(err) != nil {
 			return rev, err
 		}
@@ -311,10 +322,11 @@ func (s *shard) write(ctx context.Context, fence []clientv3.Cmp, stateKey string
 	}
 }
 
-func (s *shard) tryWrite(ctx context.Context, fence []clientv3.Cmp, stateKey string, w *write) (int64, error) {
+func (s *shard) tryWrite(ctx context.Context, fence []clientv3.Cmp, ops []clientv3.Op, w *write) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	resp, err := s.deps.Client.Txn(ctx).If(fence...).Then(w.ops...).Else(clientv3.OpGet(stateKey)).Commit()
+	stateKey := s.cfg.Keys.State(s.id)
+	resp, err := s.deps.Client.Txn(ctx).If(fence...).Then(ops...).Else(clientv3.OpGet(stateKey)).Commit()
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) && w.passed {
 		return 0, fmt.Errorf("the node next in line has left: %w", lock.ErrFenced)
 	}

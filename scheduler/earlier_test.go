@@ -167,7 +167,7 @@ func (l *ledger) commit(t *testing.T, now int64, lacks func() bool) (out []etcdk
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(w.ops) == 0 {
+		if w.size() == 0 {
 			break
 		}
 		if w.view != nil && lacks() {
@@ -180,7 +180,11 @@ func (l *ledger) commit(t *testing.T, now int64, lacks func() bool) (out []etcdk
 			}
 		}
 		*l.rev++
-		for _, op := range w.ops {
+		ops, err := d.txn(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range ops {
 			switch {
 			case op.IsPut():
 				l.put(string(op.KeyBytes()), string(op.ValueBytes()))

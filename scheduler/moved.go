@@ -252,7 +252,7 @@ func (s *shard) gatherMoved(w *write) {
 		return
 	}
 	for uid, m := range s.moved {
-		if !m.over() || len(w.ops) >= maxHousekeeping || m.deleted && slices.ContainsFunc(w.fires, func(f *fire) bool { return f.e == m.e }) {
+		if !m.over() || w.size() >= maxHousekeeping || m.deleted && slices.ContainsFunc(w.fires, func(f *fire) bool { return f.e == m.e }) {
 			continue
 		}
 		m.removing = true

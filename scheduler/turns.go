@@ -104,13 +104,8 @@ func (s *shard) gatherPass(w *write, r *round, now int64) error {
 	lines := s.cfg.Keys
 	w.passed = true
 	w.state.Unsent = w.slot.seq
-	text, err := etcdkv.Encode(w.state)
-	if err != nil {
-		return err
-	}
-	w.ops[0] = clientv3.OpPut(lines.State(s.id), text)
 	w.cmps = append(w.cmps, clientv3.Compare(clientv3.CreateRevision(lines.Line(s.id, next)), ">", 0))
-	w.ops = append(w.ops,
+	w.planned = append(w.planned,
 		clientv3.OpPut(lines.Owner(s.id), value, clientv3.WithLease(clientv3.LeaseID(m.Lease))),
 		clientv3.OpPut(lines.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.t.sess.Lease())))
 	return nil

@@ -174,14 +174,7 @@ func (s *shard) fellBehind(w *write, err *errBehind) (*write, error) {
 		s.met.behind.Inc()
 	}
 	s.need = err.need
-	from := w.planOps
-	if w.batch == nil && w.state != nil {
-		from = 1 // its first operation stores the state, which the rest does anew
-	}
-	rest := &write{
-		unmoved: w.unmoved, rewritten: w.rewritten, deleted: w.deleted, notes: w.notes,
-		ops: append(append([]clientv3.Op(nil), w.ops[from:max(from, w.passOps[0])]...), w.ops[max(from, w.passOps[1]):]...),
-	}
+	rest := &write{unmoved: w.unmoved, rewritten: w.rewritten, deleted: w.deleted, notes: w.notes, ops: w.ops}
 	for _, sl := range w.rewritten {
 		rest.saved = append(rest.saved, unsaved(sl.fires)...)
 	}
