@@ -200,13 +200,16 @@ func TestReadyTellsOfShardsThatAreBehind(t *testing.T) {
 
 // TestRestOfACommitStoresItsStateOnce: what is left of a commit whose view lacked an
 // edit stores the state anew, and not as it was to be as well, whether there was a
-// plan in it or not: etcd takes no key twice.
+// plan in it or not: etcd takes no key twice. Nothing of the plan is in it.
 func TestRestOfACommitStoresItsStateOnce(t *testing.T) {
 	t.Parallel()
 	for _, others := range []int{0, 1, 3} {
 		for _, late := range []bool{false, true} { // the state was added after all else
 			d := newDesk(t, 1)
 			w := &write{}
+			if others > 1 {
+				w.batch, w.planned = &batch{}, []clientv3.Op{clientv3.OpPut(d.cfg.Keys.Slot(d.number, 99), "")}
+			}
 			state := func() {
 				if err := d.gatherState(w, d.clock); err != nil {
 					t.Fatal(err)
