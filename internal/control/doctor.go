@@ -3,15 +3,12 @@ package control
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	etcdserverpb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -20,15 +17,8 @@ import (
 
 // What the doctor takes for unhealthy.
 const (
-	slowEtcd        = 100 * time.Millisecond
-	warnSpace       = 0.60
-	failSpace       = 0.80
-	longDrain       = 2 * time.Minute
-	oldSlot         = time.Hour
-	manyRevisions   = 5_000_000
-	defaultQuota    = 2 << 30 // etcd's, when the server does not tell
-	oldestEtcdMajor = 3
-	oldestEtcdMinor = 5
+	longDrain = 2 * time.Minute
+	oldSlot   = time.Hour
 )
 
 // Doctor looks for what is wrong with the cluster, or will soon be. It returns
@@ -60,137 +50,9 @@ func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
 	return checks, nil
 }
 
-func (c *Control) checkReachable(ctx context.Context) Check {
-	ch := Check{Name: "etcd", Status: CheckOK}
-	begin := time.Now()
-	_, err := c.get(ctx, "read the cluster's description", c.cfg.Keys.Meta())
-	took := time.Since(begin).Round(time.Microsecond)
-	switch {
-	case err != nil:
-		ch.Status, ch.Detail = CheckFail, err.Error()
-		ch.Hint = "see whether etcd runs and has a leader, and whether this node reaches its endpoints"
-	case took > slowEtcd:
-		ch.Status, ch.Detail = CheckWarn, fmt.Sprintf("answers a read in %s", took)
-		ch.Hint = "give etcd a faster disk and network, or less load; fires are committed at its pace"
-	default:
-		ch.Detail = fmt.Sprintf("answers a read in %s", took)
-	}
-	return ch
-}
-
-// checkEtcd looks at every endpoint's version and size.
-func (c *Control) checkEtcd(ctx context.Context) ([]Check, error) {
-	var checks []Check
-	for _, ep := range c.client.Endpoints() {
-		status, err := c.status(ctx, ep)
-		if err != nil {
-			checks = append(checks, Check{
-				Name: "etcd endpoint", Status: CheckWarn, Detail: ep + ": " + err.Error(),
-				Hint: "start this etcd member again, or take it out of the endpoints",
-			})
-			continue
-		}
-		checks = append(checks, checkVersion(ep, status.Version), checkSize(ep, status.DbSize, status.DbSizeQuota), checkWaste(ep, status.DbSize, status.DbSizeInUse))
-	}
-	return checks, nil
-}
-
-func (c *Control) status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error) {
-	sctx, cancel := c.asked(ctx)
-	defer cancel()
-	resp, err := c.client.Status(sctx, endpoint)
-	return resp, etcdError(ctx, "status", err)
-}
-
-func checkVersion(endpoint, version string) Check {
-	ch := Check{Name: "etcd version", Status: CheckOK, Detail: endpoint + " runs etcd " + version}
-	var major, minor int
-	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
-	if err != nil || cmp.Or(cmp.Compare(major, oldestEtcdMajor), cmp.Compare(minor, oldestEtcdMinor)) < 0 {
-		ch.Status = CheckWarn
-		ch.Hint = fmt.Sprintf("use etcd %d.%d or newer", oldestEtcdMajor, oldestEtcdMinor)
-	}
-	return ch
-}
-
-func checkSize(endpoint string, size, quota int64) Check {
-	if quota <= 0 {
-		quota = defaultQuota
-	}
-	used := float64(size) / float64(quota)
-	ch := Check{Name: "etcd size", Status: CheckOK}
-	ch.Detail = fmt.Sprintf("%s uses %.1f of %.1f MiB (%.0f %%)", endpoint, float64(size)/(1<<20), float64(quota)/(1<<20), used*100)
-	if used >= warnSpace {
-		ch.Status = CheckWarn
-		ch.Hint = "compact and defragment etcd, keep fewer runs per job, or raise --quota-backend-bytes; a full etcd stops all fires"
-	}
-	if used >= failSpace {
-		ch.Status = CheckFail
-	}
-	return ch
-}
-
 // wastedSpace is how much of an etcd file may be free before it is worth a
 // defragmentation.
 const wastedSpace = 256 << 20
-
-// checkWaste tells when an etcd file is mostly free pages, which count towards
-// the quota until it is defragmented.
-func checkWaste(endpoint string, size, inUse int64) Check {
-	ch := Check{Name: "etcd free pages", Status: CheckOK}
-	ch.Detail = fmt.Sprintf("%s has %.1f MiB in use of a file of %.1f MiB", endpoint, float64(inUse)/(1<<20), float64(size)/(1<<20))
-	if free := size - inUse; free > wastedSpace && free > size/2 {
-		ch.Status = CheckWarn
-		ch.Hint = "defragment this member with `etcdctl defrag`, one member at a time: free pages count towards the quota"
-	}
-	return ch
-}
-
-func (c *Control) checkAlarms(ctx context.Context) ([]Check, error) {
-	actx, cancel := c.asked(ctx)
-	defer cancel()
-	resp, err := c.client.AlarmList(actx)
-	if err != nil {
-		return nil, etcdError(ctx, "alarms", err)
-	}
-	var names []string
-	for _, a := range resp.Alarms {
-		if a.Alarm != etcdserverpb.AlarmType_NONE {
-			names = append(names, a.Alarm.String())
-		}
-	}
-	if len(names) == 0 {
-		return []Check{{Name: "etcd alarms", Status: CheckOK, Detail: "none is raised"}}, nil
-	}
-	slices.Sort(names)
-	return []Check{{
-		Name: "etcd alarms", Status: CheckFail, Detail: "raised: " + strings.Join(slices.Compact(names), ", "),
-		Hint: "NOSPACE: compact, `etcdctl defrag`, then `etcdctl alarm disarm`; CORRUPT: replace the member",
-	}}, nil
-}
-
-// checkCompaction looks whether very old revisions can still be read.
-func (c *Control) checkCompaction(ctx context.Context) ([]Check, error) {
-	now, err := c.rangePage(ctx, c.cfg.Keys.Meta(), "", 0, pageSize)
-	if err != nil {
-		return nil, etcdError(ctx, "compaction", err)
-	}
-	ok := []Check{{Name: "etcd compaction", Status: CheckOK, Detail: fmt.Sprintf("at revision %d", now.Header.Revision)}}
-	if now.Header.Revision <= manyRevisions {
-		return ok, nil
-	}
-	_, err = c.rangePage(ctx, c.cfg.Keys.Meta(), "", now.Header.Revision-manyRevisions, pageSize)
-	switch {
-	case errors.Is(err, rpctypes.ErrCompacted):
-		return ok, nil
-	case err != nil:
-		return nil, etcdError(ctx, "compaction", err)
-	}
-	return []Check{{
-		Name: "etcd compaction", Status: CheckWarn, Detail: fmt.Sprintf("more than %d revisions are kept", manyRevisions),
-		Hint: "start etcd with --auto-compaction-mode=periodic --auto-compaction-retention=1h",
-	}}, nil
-}
 
 // checkMembers looks at the nodes: their versions, and who is leaving.
 func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {

@@ -2,7 +2,6 @@ package etcdkv
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -21,58 +20,6 @@ type Meta struct {
 	// LabelsGranted: targets go by granted labels. Not set: the cluster is of a
 	// release in which minions chose their labels.
 	LabelsGranted bool `json:"labelsGranted,omitempty"`
-}
-
-// Phase is where a node is in its life.
-type Phase string
-
-// The phases of a node.
-const (
-	PhaseReady    Phase = "ready"    // owns shards, or may
-	PhaseDraining Phase = "draining" // hands its shards over and leaves
-)
-
-// Member is what a live node says of itself.
-type Member struct {
-	Schema      int        `json:"schema"`
-	Node        job.NodeID `json:"node"`
-	Identity    string     `json:"identity"`    // of the data directory, the same after a restart
-	Incarnation string     `json:"incarnation"` // new at every start
-	Site        string     `json:"site,omitempty"`
-	Priority    int        `json:"priority,omitempty"`
-	// Labels are the node's own; see Member.Label.
-	Labels     map[string]string `json:"labels,omitempty"`
-	Capacity   int               `json:"capacity"` // relative weight for balanced shards; at least 1
-	Phase      Phase             `json:"phase"`
-	PhaseSince time.Time         `json:"phaseSince,omitzero"` // when the phase began; zero: not said
-	PeerAddr   string            `json:"peerAddr"`            // host:port for minions and peers
-	APIAddr    string            `json:"apiAddr"`             // host:port of API and page
-	Lease      int64             `json:"lease"`               // what a hand-over to this node is put on
-	Version    string            `json:"version"`
-	Commit     string            `json:"commit,omitempty"` // of the build
-	StartedAt  time.Time         `json:"startedAt"`
-}
-
-// KnownNode is a node that has joined and has not left in order: one that is not
-// live was killed, or is cut off. It goes when the node leaves, or by an operator.
-type KnownNode struct {
-	Schema   int        `json:"schema"`
-	Node     job.NodeID `json:"node"`
-	PeerAddr string     `json:"peerAddr,omitempty"`
-	JoinedAt time.Time  `json:"joinedAt"`
-}
-
-// Label returns the value of a node's label. "node" and "site" are there by
-// themselves.
-func (m *Member) Label(key string) (string, bool) {
-	switch key {
-	case "node":
-		return string(m.Node), true
-	case "site":
-		return m.Site, m.Site != ""
-	}
-	v, ok := m.Labels[key]
-	return v, ok
 }
 
 // Owner is the value of a shard's owner key. Only a grant writes that key: its
@@ -96,15 +43,6 @@ type Place struct {
 	Since  time.Time  `json:"since"`
 }
 
-// Drain says that an operator wants a node to hold no shard.
-type Drain struct {
-	Schema int        `json:"schema"`
-	Node   job.NodeID `json:"node"`
-	By     string     `json:"by,omitempty"`
-	Reason string     `json:"reason,omitempty"`
-	Since  time.Time  `json:"since"`
-}
-
 // Override is what an operator decided about a shard, against its mode.
 type Override struct {
 	Schema int         `json:"schema"`
@@ -118,30 +56,6 @@ type Override struct {
 	By       string    `json:"by,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
 	Since    time.Time `json:"since"`
-}
-
-// Health is what a node says of its own health and of its peers'.
-type Health struct {
-	Schema int        `json:"schema"`
-	Node   job.NodeID `json:"node"`
-	// Trouble says why the node does not do its work; empty: it does.
-	Trouble []string `json:"trouble,omitempty"`
-	// Unreachable are the peers whose address or port does not answer.
-	Unreachable []job.NodeID `json:"unreachable,omitempty"`
-	Since       time.Time    `json:"since"`
-	// Clock is what it has found out about its clock; nil: nothing yet.
-	Clock *ClockHealth `json:"clock,omitempty"`
-}
-
-// ClockHealth is what a node says of its clock.
-type ClockHealth struct {
-	// AheadMillis is how far it is ahead of the clock of most, in tenths of a second.
-	AheadMillis int64 `json:"aheadMillis,omitempty"`
-	// Nodes and Minions count the clocks that it was compared with.
-	Nodes   int `json:"nodes,omitempty"`
-	Minions int `json:"minions,omitempty"`
-	// Unfit is why the node neither plans nor holds shards; empty: it may.
-	Unfit string `json:"unfit,omitempty"`
 }
 
 // StoredGroup is the value of a group's key.
@@ -323,80 +237,6 @@ type Passing struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-// Scope says what a pause is about.
-type Scope string
-
-// The scopes of a pause.
-const (
-	ScopeAll       Scope = "all"
-	ScopeNamespace Scope = "namespace"
-	ScopeGroup     Scope = "group"
-	ScopeJob       Scope = "job"
-)
-
-// PausedByFailures is who has paused a job whose runs have failed too often in a
-// row.
-const PausedByFailures = "carillon"
-
-// Pause says that jobs do not fire by themselves.
-type Pause struct {
-	Schema int   `json:"schema"`
-	Scope  Scope `json:"scope"`
-	// Namespace and Name are of what is paused; see Scope.
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name,omitempty"`
-	By        string `json:"by,omitempty"`
-	Reason    string `json:"reason,omitempty"`
-	// Since is the first instant at which nothing is due, Until the first at
-	// which something is again; zero: no end.
-	Since time.Time `json:"since"`
-	Until time.Time `json:"until,omitzero"`
-}
-
-// MaxRests bounds how many ended pauses of one thing are kept.
-const MaxRests = 16
-
-// Rest is a pause that has ended, from one instant on and up to another one, at which
-// something is due again.
-type Rest struct {
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"`
-	By     string    `json:"by,omitempty"`
-	Reason string    `json:"reason,omitempty"`
-}
-
-// StoredPause is a pause as it is stored. It stays when it has ended, as what was due
-// meanwhile is not run whenever an owner comes to it.
-type StoredPause struct {
-	Pause
-	// Earlier are pauses of the same thing before, the oldest first, at most MaxRests.
-	Earlier []Rest `json:"earlier,omitempty"`
-}
-
-// EndedAt reports whether the pause has ended by an instant.
-func (p *Pause) EndedAt(t time.Time) bool { return !p.Until.IsZero() && !t.Before(p.Until) }
-
-// Rest adds a pause that has ended to the earlier ones.
-func (p *StoredPause) Rest(o *Pause) {
-	if o.Until.After(o.Since) {
-		p.Earlier = append(p.Earlier, Rest{Since: o.Since, Until: o.Until, By: o.By, Reason: o.Reason})
-	}
-	if n := len(p.Earlier) - MaxRests; n > 0 {
-		p.Earlier = append([]Rest(nil), p.Earlier[n:]...)
-	}
-}
-
-// All returns the pause, and those before it.
-func (p *StoredPause) All() []*Pause {
-	out := []*Pause{&p.Pause}
-	for i := range p.Earlier {
-		r, one := &p.Earlier[i], p.Pause
-		one.Since, one.Until, one.By, one.Reason = r.Since, r.Until, r.By, r.Reason
-		out = append(out, &one)
-	}
-	return out
-}
-
 // Aside tells that a job cannot be planned, and that all others fire as if it were
 // not there. Nothing is decided by it.
 type Aside struct {
@@ -540,65 +380,4 @@ type PlannedJob struct {
 	MovedFrom   *job.ShardID    `json:"movedFrom,omitempty"`
 	Earlier     []Earlier       `json:"earlier,omitempty"`
 	Spec        json.RawMessage `json:"spec"`
-}
-
-// Encode returns the JSON of a record.
-func Encode(v any) (string, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return "", fmt.Errorf("encode %T: %w", v, err)
-	}
-	return string(b), nil
-}
-
-// Decode reads the JSON of a record found at key.
-func Decode[T any](key string, b []byte) (T, error) {
-	var v T
-	if err := json.Unmarshal(b, &v); err != nil {
-		return v, fmt.Errorf("decode %T at %s: %w", v, key, err)
-	}
-	return v, nil
-}
-
-// MergeUnknown returns next with the members of old that T does not know added,
-// so that a field of a newer release survives a read-modify-write by this one.
-func MergeUnknown[T any](old []byte, next T) (string, error) {
-	text, err := Encode(next)
-	if err != nil {
-		return "", err
-	}
-	var was, known, now map[string]json.RawMessage
-	if err := json.Unmarshal(old, &was); err != nil {
-		return text, nil //nolint:nilerr // what cannot be read holds nothing to keep
-	}
-	var prev T
-	if err := json.Unmarshal(old, &prev); err != nil {
-		return text, nil //nolint:nilerr // as above
-	}
-	b, err := json.Marshal(prev)
-	if err != nil {
-		return "", fmt.Errorf("encode %T: %w", prev, err)
-	}
-	if err := json.Unmarshal(b, &known); err != nil {
-		return "", fmt.Errorf("decode %T: %w", prev, err)
-	}
-	if err := json.Unmarshal([]byte(text), &now); err != nil {
-		return "", fmt.Errorf("decode %T: %w", next, err)
-	}
-	added := false
-	for k, v := range was {
-		_, mine := known[k]
-		_, set := now[k]
-		if !mine && !set {
-			now[k], added = v, true
-		}
-	}
-	if !added {
-		return text, nil
-	}
-	b, err = json.Marshal(now)
-	if err != nil {
-		return "", fmt.Errorf("encode %T: %w", next, err)
-	}
-	return string(b), nil
 }

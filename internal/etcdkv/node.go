@@ -1,0 +1,92 @@
+package etcdkv
+
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Phase is where a node is in its life.
+type Phase string
+
+// The phases of a node.
+const (
+	PhaseReady    Phase = "ready"    // owns shards, or may
+	PhaseDraining Phase = "draining" // hands its shards over and leaves
+)
+
+// Member is what a live node says of itself.
+type Member struct {
+	Schema      int        `json:"schema"`
+	Node        job.NodeID `json:"node"`
+	Identity    string     `json:"identity"`    // of the data directory, the same after a restart
+	Incarnation string     `json:"incarnation"` // new at every start
+	Site        string     `json:"site,omitempty"`
+	Priority    int        `json:"priority,omitempty"`
+	// Labels are the node's own; see Member.Label.
+	Labels     map[string]string `json:"labels,omitempty"`
+	Capacity   int               `json:"capacity"` // relative weight for balanced shards; at least 1
+	Phase      Phase             `json:"phase"`
+	PhaseSince time.Time         `json:"phaseSince,omitzero"` // when the phase began; zero: not said
+	PeerAddr   string            `json:"peerAddr"`            // host:port for minions and peers
+	APIAddr    string            `json:"apiAddr"`             // host:port of API and page
+	Lease      int64             `json:"lease"`               // what a hand-over to this node is put on
+	Version    string            `json:"version"`
+	Commit     string            `json:"commit,omitempty"` // of the build
+	StartedAt  time.Time         `json:"startedAt"`
+}
+
+// KnownNode is a node that has joined and has not left in order: one that is not
+// live was killed, or is cut off. It goes when the node leaves, or by an operator.
+type KnownNode struct {
+	Schema   int        `json:"schema"`
+	Node     job.NodeID `json:"node"`
+	PeerAddr string     `json:"peerAddr,omitempty"`
+	JoinedAt time.Time  `json:"joinedAt"`
+}
+
+// Label returns the value of a node's label. "node" and "site" are there by
+// themselves.
+func (m *Member) Label(key string) (string, bool) {
+	switch key {
+	case "node":
+		return string(m.Node), true
+	case "site":
+		return m.Site, m.Site != ""
+	}
+	v, ok := m.Labels[key]
+	return v, ok
+}
+
+// Drain says that an operator wants a node to hold no shard.
+type Drain struct {
+	Schema int        `json:"schema"`
+	Node   job.NodeID `json:"node"`
+	By     string     `json:"by,omitempty"`
+	Reason string     `json:"reason,omitempty"`
+	Since  time.Time  `json:"since"`
+}
+
+// Health is what a node says of its own health and of its peers'.
+type Health struct {
+	Schema int        `json:"schema"`
+	Node   job.NodeID `json:"node"`
+	// Trouble says why the node does not do its work; empty: it does.
+	Trouble []string `json:"trouble,omitempty"`
+	// Unreachable are the peers whose address or port does not answer.
+	Unreachable []job.NodeID `json:"unreachable,omitempty"`
+	Since       time.Time    `json:"since"`
+	// Clock is what it has found out about its clock; nil: nothing yet.
+	Clock *ClockHealth `json:"clock,omitempty"`
+}
+
+// ClockHealth is what a node says of its clock.
+type ClockHealth struct {
+	// AheadMillis is how far it is ahead of the clock of most, in tenths of a second.
+	AheadMillis int64 `json:"aheadMillis,omitempty"`
+	// Nodes and Minions count the clocks that it was compared with.
+	Nodes   int `json:"nodes,omitempty"`
+	Minions int `json:"minions,omitempty"`
+	// Unfit is why the node neither plans nor holds shards; empty: it may.
+	Unfit string `json:"unfit,omitempty"`
+}

@@ -1,0 +1,77 @@
+package etcdkv
+
+import "time"
+
+// Scope says what a pause is about.
+type Scope string
+
+// The scopes of a pause.
+const (
+	ScopeAll       Scope = "all"
+	ScopeNamespace Scope = "namespace"
+	ScopeGroup     Scope = "group"
+	ScopeJob       Scope = "job"
+)
+
+// PausedByFailures is who has paused a job whose runs have failed too often in a
+// row.
+const PausedByFailures = "carillon"
+
+// Pause says that jobs do not fire by themselves.
+type Pause struct {
+	Schema int   `json:"schema"`
+	Scope  Scope `json:"scope"`
+	// Namespace and Name are of what is paused; see Scope.
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	By        string `json:"by,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	// Since is the first instant at which nothing is due, Until the first at
+	// which something is again; zero: no end.
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+// MaxRests bounds how many ended pauses of one thing are kept.
+const MaxRests = 16
+
+// Rest is a pause that has ended, from one instant on and up to another one, at which
+// something is due again.
+type Rest struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// StoredPause is a pause as it is stored. It stays when it has ended, as what was due
+// meanwhile is not run whenever an owner comes to it.
+type StoredPause struct {
+	Pause
+	// Earlier are pauses of the same thing before, the oldest first, at most MaxRests.
+	Earlier []Rest `json:"earlier,omitempty"`
+}
+
+// EndedAt reports whether the pause has ended by an instant.
+func (p *Pause) EndedAt(t time.Time) bool { return !p.Until.IsZero() && !t.Before(p.Until) }
+
+// Rest adds a pause that has ended to the earlier ones.
+func (p *StoredPause) Rest(o *Pause) {
+	if o.Until.After(o.Since) {
+		p.Earlier = append(p.Earlier, Rest{Since: o.Since, Until: o.Until, By: o.By, Reason: o.Reason})
+	}
+	if n := len(p.Earlier) - MaxRests; n > 0 {
+		p.Earlier = append([]Rest(nil), p.Earlier[n:]...)
+	}
+}
+
+// All returns the pause, and those before it.
+func (p *StoredPause) All() []*Pause {
+	out := []*Pause{&p.Pause}
+	for i := range p.Earlier {
+		r, one := &p.Earlier[i], p.Pause
+		one.Since, one.Until, one.By, one.Reason = r.Since, r.Until, r.By, r.Reason
+		out = append(out, &one)
+	}
+	return out
+}
