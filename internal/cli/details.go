@@ -196,15 +196,11 @@ func (a *app) describeLockCommand() *cobra.Command {
 		Short:   "Show who holds a lock and who waits, since when and why",
 		Example: "  carillon describe lock deploy",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := a.keyOf("lock", args[0])
+			v, err := a.lockNamed(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			var v control.LockView
-			if err := a.client.get(cmd.Context(), &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name); err != nil {
-				return err
-			}
-			return a.describe(v, key.String(), func() error { a.lockText(&v); return nil })
+			return a.describe(v, v.Key().String(), func() error { a.lockText(&v); return nil })
 		},
 	}
 }

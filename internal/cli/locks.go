@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -72,18 +73,29 @@ func (a *app) lockTable(all bool) table[control.LockView] {
 	return t
 }
 
+// lockNamed asks how a lock is.
+func (a *app) lockNamed(ctx context.Context, name string) (control.LockView, error) {
+	key, err := a.keyOf("lock", name)
+	if err != nil {
+		return control.LockView{}, err
+	}
+	return a.lockAt(ctx, key)
+}
+
+func (a *app) lockAt(ctx context.Context, key job.Key) (control.LockView, error) {
+	var v control.LockView
+	err := a.client.get(ctx, &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name)
+	return v, err
+}
+
 func (a *app) lockShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show NAME", Args: exactlyOne("lock"),
 		Short:   "Show who holds a lock and who waits, since when and why",
 		Example: "  carillon lock show deploy",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := a.keyOf("lock", args[0])
+			v, err := a.lockNamed(cmd.Context(), args[0])
 			if err != nil {
-				return err
-			}
-			var v control.LockView
-			if err := a.client.get(cmd.Context(), &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name); err != nil {
 				return err
 			}
 			if a.output != formatTable && a.output != formatWide {
@@ -184,8 +196,8 @@ func (a *app) lockBreakCommand() *cobra.Command {
 
 // askToken shows who holds a lock and asks whether that hold is meant.
 func (a *app) askToken(cmd *cobra.Command, key job.Key, yes bool) (string, error) {
-	var v control.LockView
-	if err := a.client.get(cmd.Context(), &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name); err != nil {
+	v, err := a.lockAt(cmd.Context(), key)
+	if err != nil {
 		return "", err
 	}
 	if len(v.Holders) == 0 {
