@@ -46,7 +46,7 @@ func mutants() []mutant {
 			was: "a.add(&record{Kind: kindAccepted, Order: o})", is: "", caught: "TestDispatch", told: "double:",
 		},
 		{
-			name: "runs that are taken over have no record", program: "scheduler", file: "scheduler/attend.go",
+			name: "runs that are taken over have no record", program: "scheduler", file: "scheduler/ending.go",
 			was: "func (s *shard) writeRecord(f *fire) {\n", is: "func (s *shard) writeRecord(f *fire) {\n\tif f.recovered {\n\t\ts.close(f)\n\t\treturn\n\t}\n",
 			caught: "TestNodesAndMinions", told: "no record",
 		},
@@ -108,12 +108,12 @@ func mutants() []mutant {
 			caught: "TestNodesAndMinions", told: "ended with exit code 3, and is recorded as succeeded",
 		},
 		{
-			name: "a run is recorded twice", program: "scheduler", file: "scheduler/attend.go",
+			name: "a run is recorded twice", program: "scheduler", file: "scheduler/ending.go",
 			was: "func (s *shard) writeRecord(f *fire) {\n",
 			is:  "func (s *shard) writeRecord(f *fire) {\n\tagain := *f.run\n\tagain.RunID += \"0\"\n\ts.deps.History.Record(again, func(error) {})\n", caught: "TestNodesAndMinions", told: "has two records",
 		},
 		{
-			name: "some runs are never closed", program: "scheduler", file: "scheduler/attend.go",
+			name: "some runs are never closed", program: "scheduler", file: "scheduler/ending.go",
 			was: "\t\t\tif err == nil {\n\t\t\t\ts.close(f)", is: "\t\t\tif err == nil && f.id.Trigger == job.TriggerBackfill {\n\t\t\t\treturn\n\t\t\t}\n\t\t\tif err == nil {\n\t\t\t\ts.close(f)",
 			caught: "TestNodesAndMinions", told: "stuck:",
 		},
@@ -179,18 +179,36 @@ func tryMutant(t *testing.T, m *mutant) {
 	t.Errorf("%s fails, and does not tell of %q:\n%s", m.caught, m.told, text)
 }
 
-// build builds the mutant's program.
-func (m *mutant) build(ctx context.Context, dir, to string) error {
-	source, err := filepath.Abs(filepath.Join("..", "..", m.file))
-	if err != nil {
-		return err
+// source returns the file that the mutant changes, which has the text once.
+func (m *mutant) source() (path string, text []byte, err error) {
+	if path, err = filepath.Abs(filepath.Join("..", "..", m.file)); err != nil {
+		return "", nil, err
 	}
-	text, err := os.ReadFile(source) //nolint:gosec // our own source
-	if err != nil {
-		return err
+	if text, err = os.ReadFile(path); err != nil { //nolint:gosec // our own source
+		return "", nil, err
 	}
 	if n := strings.Count(string(text), m.was); n != 1 {
-		return fmt.Errorf("%s has the text of the mutant %d times, want once: bring the mutant up to date", m.file, n)
+		return "", nil, fmt.Errorf("%s has the text of the mutant %d times, want once: bring the mutant up to date", m.file, n)
+	}
+	return path, text, nil
+}
+
+// TestMutantsAreUpToDate: what each mutant changes is there. That they are caught is
+// tried with -mutants.
+func TestMutantsAreUpToDate(t *testing.T) {
+	t.Parallel()
+	for _, m := range mutants() {
+		if _, _, err := m.source(); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+}
+
+// build builds the mutant's program.
+func (m *mutant) build(ctx context.Context, dir, to string) error {
+	source, text, err := m.source()
+	if err != nil {
+		return err
 	}
 	changed, plan := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{source: changed}})
