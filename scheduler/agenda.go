@@ -2,9 +2,13 @@ package scheduler
 
 // agenda is a 4-ary min-heap of open fires by when they want attention: of those
 // that want it together, the older instant first, and then that of the job which is
-// due more seldom, as what comes last has its turn first (ready). A fire stands in it at most once,
-// and not once it has ended: what is done with is not kept in memory by when it was
-// to be looked after.
+// due more seldom, as what comes last has its turn first (ready). A fire stands in it
+// at most once, and not once it has ended: what is done with is not kept in memory by
+// when it was to be looked after.
+//
+// Up and down are those of timers, written out: both heaps on one generic type took
+// twice as long for each step (500 against 215 ns for a timer of a million), as a call
+// of a type parameter's method is not inlined.
 //
 // It is not safe for concurrent use: each shard's goroutine owns one.
 type agenda struct {
