@@ -46,6 +46,19 @@ func (s Set) Next(after time.Time) (time.Time, bool) {
 	return best, found
 }
 
+// Nth returns the n-th instant strictly after the given one, in UTC; false when there
+// are not so many. It takes as long as n times Next.
+func (s Set) Nth(n int, after time.Time) (time.Time, bool) {
+	for range n {
+		next, ok := s.Next(after)
+		if !ok {
+			return time.Time{}, false
+		}
+		after = next
+	}
+	return after, true
+}
+
 // Between returns the instants after from, up to and with to, at most limit.
 // An instant of several schedules is in it once.
 func (s Set) Between(from, to time.Time, limit int) []time.Time {

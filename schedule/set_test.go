@@ -49,6 +49,25 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestNth: the n-th instant of several schedules is that after n steps of all, and
+// none where they come to their end before.
+func TestNth(t *testing.T) {
+	t.Parallel()
+	from := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	set, err := ParseSet([]string{"@at 2027-01-01T00:10:00Z", "@at 2027-01-01T00:20:00Z", "@at 2027-01-01T00:10:00Z"}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range []time.Duration{1: 10 * time.Minute, 2: 20 * time.Minute} {
+		if at, ok := set.Nth(n, from); n > 0 && (!ok || at.Sub(from) != want) {
+			t.Errorf("number %d: %v, %v", n, at, ok)
+		}
+	}
+	if at, ok := set.Nth(3, from); ok {
+		t.Errorf("there is no third one, and it is %v", at)
+	}
+}
+
 func TestParseSetNamesAllProblems(t *testing.T) {
 	t.Parallel()
 	_, err := ParseSet([]string{"* * * * *", "bad", "@every 1ms"}, Options{})

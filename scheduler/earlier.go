@@ -68,7 +68,9 @@ func (e *entry) readTiming(spec *job.Spec, counted time.Time, cache *schedule.Ca
 		}
 	}
 	if spec.Count > 0 {
-		r.end = min(r.end, e.lastOf(spec.Count, max(counted.UnixNano(), r.start-1)))
+		if last, ok := e.set.Nth(spec.Count, time.Unix(0, max(counted.UnixNano(), r.start-1))); ok {
+			r.end = min(r.end, last.UnixNano())
+		}
 	}
 	return nil
 }

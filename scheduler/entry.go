@@ -207,19 +207,6 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	return e, etcdkv.Begins(stored.After, stored.Earlier).UnixNano(), nil
 }
 
-// lastOf returns the last of the schedule's first n instants after from.
-func (e *entry) lastOf(n int, from int64) int64 {
-	at := time.Unix(0, from)
-	for range n {
-		next, ok := e.set.Next(at)
-		if !ok {
-			return never
-		}
-		at = next
-	}
-	return at.UnixNano()
-}
-
 // nextAfter returns the first instant of the entry's own schedule after t, or never.
 func (e *entry) nextAfter(t int64) int64 {
 	if len(e.set) == 0 || e.gone && (e.rare == nil || e.rare.deleted == 0) {

@@ -46,7 +46,7 @@ func (v pauses) why(key, group job.Key, at int64) string {
 		{etcdkv.ScopeNamespace, job.Key{Namespace: key.Namespace}}, {scope: etcdkv.ScopeAll},
 	} {
 		for _, p := range v[of] {
-			if at >= p.Since.UnixNano() && (p.Until.IsZero() || at < p.Until.UnixNano()) {
+			if p.HoldsAt(time.Unix(0, at)) {
 				return pauseWords(p)
 			}
 		}
@@ -69,13 +69,7 @@ func pauseWords(p *etcdkv.Pause) string {
 	if !p.Until.IsZero() {
 		text += " until " + p.Until.UTC().Format(time.RFC3339)
 	}
-	if p.By != "" {
-		text += " by " + p.By
-	}
-	if p.Reason != "" {
-		text += ": " + p.Reason
-	}
-	return text
+	return text + p.Order()
 }
 
 // storedPause is a pause that a shard makes, as it is stored: those before it that have

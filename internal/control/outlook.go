@@ -90,24 +90,12 @@ func newOutlook(j *job.Job, set schedule.Set) *outlook {
 		o.end, o.ended = *j.Spec.EndAt, NeverEnded
 	}
 	if j.Spec.Count > 0 {
-		last, ok := nthAfter(set, j.Spec.Count, later(j.CountedFrom, start))
+		last, ok := set.Nth(j.Spec.Count, later(j.CountedFrom, start))
 		if ok && (o.end.IsZero() || last.Before(o.end)) {
 			o.end, o.ended = last, NeverCounted
 		}
 	}
 	return o
-}
-
-// nthAfter returns the n-th instant after one; false: there are not so many.
-func nthAfter(set schedule.Set, n int, after time.Time) (time.Time, bool) {
-	for range n {
-		next, ok := set.Next(after)
-		if !ok {
-			return after, false
-		}
-		after = next
-	}
-	return after, true
 }
 
 func later(a, b time.Time) time.Time {
@@ -165,14 +153,7 @@ func pauseWords(p *etcdkv.Pause) string {
 	if p.Scope != etcdkv.ScopeJob {
 		text += " (" + string(p.Scope) + ")"
 	}
-	text += " since " + p.Since.UTC().Format(time.RFC3339)
-	if p.By != "" {
-		text += " by " + p.By
-	}
-	if p.Reason != "" {
-		text += ": " + p.Reason
-	}
-	return text
+	return text + " since " + p.Since.UTC().Format(time.RFC3339) + p.Order()
 }
 
 // open returns the first instant after t at which the job is run, as things stand

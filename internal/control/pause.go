@@ -346,7 +346,7 @@ const pauseStays = time.Hour
 
 // covers reports whether a pause holds for a job at an instant.
 func covers(p *etcdkv.Pause, key job.Key, group string, at time.Time) bool {
-	if at.Before(p.Since) || !p.Until.IsZero() && !at.Before(p.Until) {
+	if !p.HoldsAt(at) {
 		return false
 	}
 	switch p.Scope {

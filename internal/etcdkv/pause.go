@@ -55,6 +55,22 @@ type StoredPause struct {
 // EndedAt reports whether the pause has ended by an instant.
 func (p *Pause) EndedAt(t time.Time) bool { return !p.Until.IsZero() && !t.Before(p.Until) }
 
+// HoldsAt reports whether nothing is due at an instant.
+func (p *Pause) HoldsAt(t time.Time) bool { return !t.Before(p.Since) && !p.EndedAt(t) }
+
+// Order says who ordered the pause and why, as far as that was said: " by ada: new
+// disk".
+func (p *Pause) Order() string {
+	text := ""
+	if p.By != "" {
+		text += " by " + p.By
+	}
+	if p.Reason != "" {
+		text += ": " + p.Reason
+	}
+	return text
+}
+
 // Rest adds a pause that has ended to the earlier ones.
 func (p *StoredPause) Rest(o *Pause) {
 	if o.Until.After(o.Since) {
