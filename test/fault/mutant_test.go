@@ -82,8 +82,8 @@ func mutants() []mutant {
 			was: "if state.Cursor.After(at) {", is: "if false {", caught: "TestNodesAndMinions", told: "forbidden:",
 		},
 		{
-			name: "a pause begins late", program: "scheduler", file: "scheduler/pause.go",
-			was: "if at >= p.Since.UnixNano() &&", is: "if at >= p.Since.UnixNano()+int64(2*time.Second) &&", caught: "TestNodesAndMinions", told: "in spite of the pause",
+			name: "a pause begins late", program: "scheduler", file: "internal/etcdkv/pause.go",
+			was: "return !t.Before(p.Since) &&", is: "return !t.Before(p.Since.Add(2*time.Second)) &&", caught: "TestNodesAndMinions", told: "in spite of the pause",
 		},
 		{
 			name: "calendars are not looked at", program: "scheduler", file: "scheduler/calendar.go",
