@@ -35,12 +35,13 @@ type change struct {
 	// size is the bytes that the object is stored as; 0: it is left alone.
 	size   int
 	result ApplyResult
-	// rescheduled: it changes when a job is due, from at on, which lies in shard, or
-	// when jobs everywhere are.
+	// rescheduled: it changes when the job uid is due, from at on, which lies in
+	// shard, or when jobs everywhere are.
 	rescheduled bool
 	everywhere  bool
 	at          time.Time
 	shard       job.ShardID
+	uid         job.UID
 }
 
 // Apply makes the cluster hold the groups and jobs of a manifest, groups first.

@@ -36,7 +36,9 @@
 //
 // I8. When a job moves to another shard, After there is not before what the old
 // shard has committed of it, and not after the next occurrence that it has not.
-// A commit of the old shard that was planned before the move fails.
+// A commit of the old shard that was planned before the move fails. Out of a shard
+// that a wrong clock has planned ahead, and that was set back, no job is moved until
+// the cursor is there again: job.ErrConflict.
 //
 // I9. What an operator orders is kept in an audit record, in one transaction
 // with the order; for what Enrollment does, right after it.
@@ -57,7 +59,7 @@
 // group's change put, in the same transaction, the key by which owners know that
 // their view lacks it: from its revision on nothing is committed without it
 // (scheduler's I26). Who asked is told up to which instant something was committed
-// before.
+// before, also where a wrong clock had planned ahead and the cursor was set back.
 //
 // # When things fail
 //

@@ -100,3 +100,58 @@ func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
 		}
 	}
 }
+
+// TestI13_VerbsTellOfWhatAWrongClockCommitted: a shard that a wrong clock had planned
+// hours ahead is set back, and its cursor does not speak of what is committed beyond.
+// Of that it is told what may be yet to start: of the job that the verb is about, or
+// of any.
+func TestI13_VerbsTellOfWhatAWrongClockCommitted(t *testing.T) {
+	t.Parallel()
+	key := job.Key{Namespace: "ops", Name: "j"}
+	for name, c := range map[string]struct {
+		do func(context.Context, *testing.T, *env) (time.Time, error)
+		// open is what is told when there are such fires: how long after now.
+		open time.Duration
+	}{
+		"disable": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
+			off := false
+			results, err := e.Apply(ctx, "f", encode(t, object("j", func(o *manifest.Object) { o.Spec.Enabled = &off })), false)
+			if err != nil {
+				return time.Time{}, err
+			}
+			return results[0].HoldsFrom, nil
+		}, 3 * time.Hour},
+		"delete": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) { return e.Delete(ctx, key) }, 3 * time.Hour},
+		"pause": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
+			return e.Pause(ctx, Paused{etcdkv.ScopeJob, "ops", "j"}, time.Time{}, Order{})
+		}, 3 * time.Hour},
+		"pause all": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
+			return e.Pause(ctx, Paused{Scope: etcdkv.ScopeAll}, time.Time{}, Order{})
+		}, 5 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, open := range []bool{true, false} {
+				e := setup(t)
+				e.apply(t, object("j"), object("k"))
+				shard := e.hashShard(key)
+				e.put(t, e.keys.State(shard), etcdkv.ShardState{Schema: 1, Cursor: e.now(), Ahead: e.now().Add(8 * time.Hour)})
+				var want time.Duration
+				if open {
+					want = c.open
+					e.openFire(t, shard, 1, "j", e.now().Add(3*time.Hour))
+					e.openFire(t, shard, 2, "k", e.now().Add(5*time.Hour))
+				}
+				recorded := etcdkv.SlotEntry{
+					Fire:  job.FireID{Job: e.storedJob(t, "j").UID, At: e.now().Add(6 * time.Hour).UnixNano(), Trigger: job.TriggerSchedule},
+					State: etcdkv.EntryMissed,
+				}
+				e.put(t, e.keys.Slot(shard, 3), string(etcdkv.EncodeSlot(&etcdkv.Slot{Entries: []etcdkv.SlotEntry{recorded}})))
+				holds, err := c.do(t.Context(), t, e)
+				if err != nil || !holds.Equal(e.now().Add(want)) {
+					t.Errorf("open %v: holds from %v, %v; want %v", open, holds, err, e.now().Add(want))
+				}
+			}
+		})
+	}
+}

@@ -108,7 +108,9 @@ func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 		d.do(edits, c.edited(edits))
 		d.remove(c.cfg.Keys.GroupedJob(key))
 		d.remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
+		var uid job.UID
 		if stored, err := decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
+			uid = stored.UID
 			if err := c.leaveRecord(&d, at, &stored); err != nil {
 				return time.Time{}, err
 			}
@@ -121,7 +123,7 @@ func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 		}
 		if ok {
 			c.log.Info("job deleted", zap.Stringer("job", key))
-			return c.heldFrom(ctx, now, at.shard), nil
+			return c.heldFrom(ctx, now, uid, at.shard), nil
 		}
 	}
 	return time.Time{}, fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)

@@ -39,6 +39,11 @@ func (p *planner) move(ctx context.Context, ch *change, from place, to job.Shard
 	if err != nil {
 		return err
 	}
+	if ahead := l.state.Ahead; ahead.After(l.state.Cursor) {
+		// Only there it is known that what ran too early has: see scheduler's ahead.go.
+		return fmt.Errorf("shard %s was planned up to %s by a clock that was wrong, and has been set back; it alone can tell what of %s has run by then: move it after that: %w",
+			from.shard, ahead.Format(time.RFC3339), key, job.ErrConflict)
+	}
 	next.Leave(l.reached(etcdkv.Begins(old.After, old.Earlier), next.UID, from.kv.CreateRevision))
 	if _, open := l.open[next.UID]; open || l.started[next.UID] {
 		record, err := etcdkv.Encode(etcdkv.MovedJob{Schema: etcdkv.Schema, To: to, Job: old.Job})

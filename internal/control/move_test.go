@@ -3,6 +3,7 @@ package control
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -316,4 +317,22 @@ func TestI4_StartOfAMovingJob(t *testing.T) {
 	if _, err := e.Job(t.Context(), jobNamed("a")); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("deleted while it moved: %v", err)
 	}
+}
+
+// TestI8_NoMoveWhileACursorIsSetBack: of a shard that a wrong clock had planned ahead
+// only its owner looks for what has run already. A job that moved would run it again.
+func TestI8_NoMoveWhileACursorIsSetBack(t *testing.T) {
+	t.Parallel()
+	e := alone(t)
+	e.apply(t, group("g", job.GroupSpec{}), object("a"))
+	home := e.hashShard(jobNamed("a"))
+	state := etcdkv.ShardState{Schema: 1, Cursor: e.now(), JobsRev: e.revision(t), Ahead: e.now().Add(8 * time.Hour)}
+	e.put(t, e.keys.State(home), state)
+	_, err := e.Apply(t.Context(), "f", encode(t, object("a", in("g"))), false)
+	if !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "by a clock that was wrong") {
+		t.Fatalf("moved, with %v, while what ran too early is known to its shard only", err)
+	}
+	state.Cursor = state.Ahead
+	e.put(t, e.keys.State(home), state)
+	e.apply(t, object("a", in("g")))
 }

@@ -319,7 +319,7 @@ func (c *Control) sweepPauses(ctx context.Context) error {
 		if err != nil || v.Scope != etcdkv.ScopeJob && v.Scope != etcdkv.ScopeGroup || !v.EndedAt(c.now().Add(-pauseStays)) {
 			return nil //nolint:nilerr // others look at what cannot be read
 		}
-		shards, err := c.pausedShards(ctx, Paused{v.Scope, v.Namespace, v.Name})
+		shards, _, err := c.pausedShards(ctx, Paused{v.Scope, v.Namespace, v.Name})
 		gone := errors.Is(err, job.ErrNotFound)
 		if err != nil && !gone {
 			return err

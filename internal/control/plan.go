@@ -328,7 +328,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		if err := p.reschedule(ctx, &next, &old, at); err != nil {
 			return change{}, err
 		}
-		ch.rescheduled, ch.at, ch.shard = true, p.now, at.shard
+		ch.rescheduled, ch.at, ch.shard, ch.uid = true, p.now, at.shard, next.UID
 		edits := p.c.cfg.Keys.Edits(at.shard)
 		ch.do(edits, p.c.edited(edits))
 		p.checkEnding(o, &next.Job)
