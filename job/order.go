@@ -10,8 +10,9 @@ type Order struct {
 	// highest it has seen for the shard.
 	Token Token
 	// Term numbers the beginnings of the owner with its shard under Token, the
-	// first is 1: it may lose its memory of the shard and keep the token. 0: not
-	// told, by an owner of an earlier release.
+	// first is 1: it may lose its memory of the shard and keep the token. It counts
+	// on with each question whose answer must not be an earlier one's. 0: not told,
+	// by an owner of an earlier release.
 	Term  uint32 `json:",omitzero"`
 	Key   Key
 	RunID RunID

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -80,6 +81,84 @@ func TestI24_FactsAreBelievedWhoeverAsked(t *testing.T) {
 		next.answered()
 		if len(next.runs) != 1 || next.runs[0].State != r.State {
 			t.Errorf("%s: recorded %+v", name, next.runs)
+		}
+	}
+}
+
+// TestI12_AnOvertakenDenialEndsNothing: that a task was never accepted, or that nobody
+// knows of a copy of its order, may have been said before its minion said that it has
+// the task, and come later. It is asked about anew, and only the answer to that very
+// question is believed: so in an ordered group the next run does not start beside it.
+func TestI12_AnOvertakenDenialEndsNothing(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"never accepted", "nobody knows"} {
+		for _, inherited := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, inherited %v", name, inherited), func(t *testing.T) {
+				t.Parallel()
+				d := newDesk(t, 1)
+				d.grouped(job.GroupSpec{Mode: "failover", Ordered: true})
+				spec := job.Spec{Command: []string{"x"}, Target: job.Target{Run: job.SpreadOne}, Overlap: job.OverlapAllow}
+				key := job.Key{Namespace: "t", Name: "j"}
+				d.jobNamed(key, job.UID{1}, spec)
+				orders := map[job.FireID]int{}
+				d.ordered = func(o *job.Order) { orders[o.Task.Fire]++ }
+				ids := []job.FireID{{Job: job.UID{1}, At: d.clock - 2}, {Job: job.UID{1}, At: d.clock - 1}}
+				for i := range ids {
+					ids[i].Trigger = job.TriggerSchedule
+					d.commitAll(&fire{id: ids[i], e: d.jobs[key]})
+				}
+				if inherited {
+					before := d
+					d = d.successor(map[job.Key]job.Spec{key: spec}, func(n *desk) {
+						n.grouped(job.GroupSpec{Mode: "failover", Ordered: true})
+						n.ordered = before.ordered
+					})
+				}
+				f := d.fires[ids[0]]
+				denial := words(f.taskID(f.tasks[0]))[name]
+				denial.Term = d.term
+				d.says(f, "m00", job.StateRunning)
+				d.questions = nil
+				asked := func() (times int, last uint32) {
+					for _, q := range d.questions {
+						if q.Task == denial.Task {
+							times, last = times+1, q.Term
+						}
+					}
+					return times, last
+				}
+				overtaken := func(want int) {
+					t.Helper()
+					d.onReport(&denial)
+					d.onReport(&denial)
+					d.step()
+					d.wantNoRun("an earlier word")
+					if n, number := asked(); n != want || number == d.term {
+						t.Fatalf("asked %d times, under %d, want %d under another number than %d", n, number, want, d.term)
+					}
+				}
+				overtaken(1)
+				_, first := asked()
+				d.pass(askAfter) // the answer is lost
+				overtaken(2)
+				d.says(f, "m00", job.StateRunning)
+				d.pass(askAfter)
+				if n, _ := asked(); n != 2 {
+					t.Errorf("asked %d times, though its minion has said that it has it", n)
+				}
+				overtaken(3)
+				denial.Term = first
+				overtaken(3)
+				if orders[ids[1]] > 0 {
+					t.Error("the next run was started beside it")
+				}
+				_, denial.Term = asked()
+				d.onReport(&denial)
+				d.answered()
+				if len(d.runs) != 1 || d.runs[0].State != job.StateIndeterminate {
+					t.Errorf("recorded %+v, want that nobody knows", d.runs)
+				}
+			})
 		}
 	}
 }

@@ -210,7 +210,15 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 			fmt.Sprintf("minion %s started the task and has not said how it ended", t.minion))
 		return
 	}
-	if now >= limit && s.deps.Minions.Connected(t.minion) {
+	connected := s.deps.Minions.Connected(t.minion)
+	switch {
+	case t.question != 0:
+		if connected && now >= t.checkAt {
+			s.ask(f, t)
+			t.checkAt = now + f.askPause()
+		}
+		s.attendAt(f, max(t.checkAt, now+int64(rematchEvery)))
+	case now >= limit && connected:
 		s.ask(f, t)
 	}
 	s.attendAt(f, max(limit, now+int64(silentAfter)))
@@ -304,7 +312,7 @@ func withParams(env, params map[string]string) map[string]string {
 func (f *fire) askPause() int64 { return int64(askAfter + askPer*time.Duration(len(f.tasks)/1000)) }
 
 func (s *shard) ask(f *fire, t *task) {
-	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term})
+	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: cmp.Or(t.question, s.term)})
 }
 
 // finish gives a task a final state that its owner found out without a report.

@@ -38,6 +38,7 @@ type desk struct {
 	sent      map[job.MinionID]int
 	cancelled map[job.MinionID]bool
 	asked     int                   // questions about tasks
+	questions []job.Ref             // these
 	recorded  map[job.RunID]job.Run // what earlier owners have recorded
 	runs      []job.Run
 	// number is the shard's; racks are the minions' values of all labels. book is
@@ -73,8 +74,11 @@ func (d *desk) open() {
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
 	d.heldUntil = func() time.Duration { return d.held }
-	d.terms++
-	d.term = d.terms
+	d.nextTerm = func() uint32 {
+		d.terms++
+		return d.terms
+	}
+	d.term = d.nextTerm()
 	d.gone.there = func(context.Context) (map[job.MinionID]bool, error) { return d.reached, nil }
 	if d.book != nil {
 		d.deps.spare.slots = nil // there is no etcd in which to look at others' runs
@@ -112,7 +116,10 @@ func (d *desk) Since(context.Context, job.UID, time.Time, func(*job.Run)) (bool,
 	return true, nil
 }
 
-func (d *desk) Ask(refs []job.Ref) { d.asked += len(refs) }
+func (d *desk) Ask(refs []job.Ref) {
+	d.asked += len(refs)
+	d.questions = append(d.questions, refs...)
+}
 
 func (d *desk) Send(orders []job.Order) {
 	for i := range orders {

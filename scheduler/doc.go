@@ -168,8 +168,11 @@
 //	    is said to this owner: the answer carries the token and the term (which
 //	    counts an owner's beginnings under its token) of the question, order or
 //	    cancel that it answers. What a minion had, by its word, and gave back under
-//	    an earlier owner's order is asked about anew. What a minion has done, or keeps on its disk, is so
-//	    whoever asked. A release before this one tells of no token. What its minions
+//	    an earlier owner's order is asked about anew. So is what a minion has, by its
+//	    word, when it is said that it was never accepted, or that nobody knows: that
+//	    may have been said before, and be overtaken. It is believed as the answer to a
+//	    question with a number of its own, which counts on as the terms do. What a
+//	    minion has done, or keeps on its disk, is so whoever asked. A release before this one tells of no token. What its minions
 //	    say that they have not accepted is then ordered again there, as the same
 //	    attempt, which runs once whatever they had accepted; it counts as under way
 //	    until they have said more, and ends as indeterminate if they do not. Only
@@ -208,6 +211,8 @@
 //	    an instant is planned only if no open slot and no record says that it has
 //	    run or may have; if records may have been dropped, it is skipped, with the
 //	    reason. One that was recorded as missed or skipped is decided anew (ahead.go).
+//	    What is open beyond the cursor then starts at its instant: whoever edits is told
+//	    of it (I26). A job does not leave the shard meanwhile.
 //	I29 No run waits for a minion that is connected to no node for longer than its
 //	    job's lostAfter; nor, from goneGrace on, when somebody has it cancelled or
 //	    the minion forgotten. Then it ends as indeterminate, with what is not

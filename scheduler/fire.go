@@ -135,6 +135,9 @@ type task struct {
 	answerBy int64
 	started  time.Time
 	running  bool
+	// question is the number of the question whose answer tells whether the minion
+	// has lost the task that it had; 0: that is not in doubt.
+	question uint32
 	// report is the final one; nil until then.
 	report *job.Report
 }

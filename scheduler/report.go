@@ -61,12 +61,14 @@ func (s *shard) onReport(r *job.Report) {
 		// A second copy of the order, lost on its way: the first one runs.
 	case t.running && !r.Known && r.State == job.StateRejected:
 		// A copy of the order that was refused, which says nothing of the task.
+	case t.running && !r.Returned && !r.Spooled && (!r.Known || r.State == job.StateIndeterminate) && !s.isAnswer(t, r):
+		s.askAnew(f, t)
 	case r.Returned:
 		s.onReturned(f, t)
 	case !r.Known:
-		s.onUnknown(f, t, r.Reason)
+		s.onUnknown(f, t, r)
 	case !r.State.Final():
-		t.running, t.unknown, f.doubtful = true, false, false
+		t.running, t.unknown, f.doubtful, t.question = true, false, false, 0
 		if t.started.IsZero() {
 			t.started = r.StartedAt
 			if t.started.IsZero() {
@@ -104,7 +106,7 @@ func (s *shard) isOurs(f *fire, t *task, r *job.Report) bool {
 	} else if untold(r) && f.rules != nil && s.turns == nil {
 		return true // what waits in a rollout must not end with each of its owners
 	}
-	return r.Token == s.own.Token() && r.Term == s.term
+	return r.Token == s.own.Token() && r.Term == s.term || s.isAnswer(t, r)
 }
 
 // untold reports whether a report comes from an earlier release, which did not
@@ -122,7 +124,7 @@ func untold(r *job.Report) bool { return r.Token == (job.Token{}) && r.Term == 0
 func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
 	if r.Returned && t.running {
-		t.running, t.unknown, t.started, t.checkAt, t.answerBy = false, true, time.Time{}, 0, 0
+		t.running, t.unknown, t.started, t.checkAt, t.answerBy, t.question = false, true, time.Time{}, 0, 0, 0
 		s.attendAt(f, now)
 		return
 	}
@@ -166,9 +168,9 @@ const (
 // onReturned handles a minion's word that it has not started a task, and will not,
 // though it may have accepted it (I20).
 func (s *shard) onReturned(f *fire, t *task) {
-	t.running, t.started = false, time.Time{}
+	t.running, t.started, t.question = false, time.Time{}, 0
 	if t.unknown || t.sentAt == 0 {
-		s.onUnknown(f, t, "") // it was an earlier owner's order
+		s.onUnknown(f, t, &job.Report{}) // it was an earlier owner's order
 		return
 	}
 	s.orderAgain(f, t)
@@ -182,9 +184,27 @@ func (s *shard) orderAgain(f *fire, t *task) {
 	s.attendAt(f, t.notBefore)
 }
 
+// isAnswer reports whether a report answers the question that a task was asked
+// about anew with.
+func (s *shard) isAnswer(t *task, r *job.Report) bool {
+	return t.question != 0 && r.Token == s.own.Token() && r.Term == t.question
+}
+
+// askAnew has a minion asked, under a number that no earlier question had, about a
+// task that it has, by its word, and of which it, or the way to it, now says that it
+// has not, or that nobody knows. That may have been said before, or of another copy
+// of the order, and have been overtaken on its way: from a node to another, or when
+// the minion went to another. Only the answer to this question was said after.
+func (s *shard) askAnew(f *fire, t *task) {
+	if t.question == 0 {
+		t.question, t.checkAt = s.nextTerm(), 0
+	}
+	s.attendAt(f, s.deps.now())
+}
+
 // onUnknown handles a minion's word that it never accepted a task, and why, if it
 // has refused the order.
-func (s *shard) onUnknown(f *fire, t *task, why string) {
+func (s *shard) onUnknown(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
 	if t.running {
 		// It had accepted it: its journal is gone, and with it the truth.
@@ -194,8 +214,8 @@ func (s *shard) onUnknown(f *fire, t *task, why string) {
 	if t.sentAt != 0 && !t.unknown {
 		if now > t.notAfter {
 			reason := "minion " + string(t.minion) + " never accepted the order"
-			if why != "" {
-				reason += ": " + why
+			if r.Reason != "" {
+				reason += ": " + r.Reason
 			}
 			s.finish(f, t, now, job.StateDeliveryTimeout, reason)
 			return

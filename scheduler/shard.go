@@ -55,8 +55,10 @@ type shard struct {
 	instants []int64
 
 	// term numbers this node's beginnings with the shard under the same token, the
-	// first is 1.
-	term uint32
+	// first is 1. nextTerm returns a number that neither these have nor a question
+	// before.
+	term     uint32
+	nextTerm func() uint32
 	// turns asks the group's mode; nil for hash shards.
 	turns *turns
 	gate  gate

@@ -38,7 +38,8 @@ type tenure struct {
 	busy map[job.ShardID]bool
 	// passing are the shards that are being passed on.
 	passing map[job.ShardID]bool
-	// begun tells how often a shard was begun with under its last token.
+	// begun tells how often a shard was begun with, and something asked there anew,
+	// under its last token.
 	begun map[job.ShardID]beginnings
 }
 
@@ -234,7 +235,8 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	if id.IsGroup() {
 		s.turns = &turns{t: t, id: id}
 	}
-	s.term = t.begins(id, own.Token().Revision)
+	s.nextTerm = func() uint32 { return t.begins(id, own.Token().Revision) }
+	s.term = s.nextTerm()
 	s.loaded = func(n int) {
 		e.loaded.Add(int64(n))
 		e.loadedAt.Store(time.Now().UnixNano())
@@ -263,14 +265,15 @@ func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
 	e.log.Debug("shard left", zap.Stringer("shard", id), zap.String("how", how), zap.Error(err))
 }
 
-// beginnings are those with a shard under the token of a revision.
+// beginnings are those with a shard, and with what is asked anew there, under the
+// token of a revision.
 type beginnings struct {
 	token int64
 	n     uint32
 }
 
-// begins notes that a shard is begun with under a token, and returns how often it
-// was, with this time.
+// begins notes that a shard is begun with under a token, or that something is asked
+// there anew, and returns how often that was, with this time.
 func (t *tenure) begins(id job.ShardID, token int64) uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
