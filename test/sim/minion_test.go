@@ -2,8 +2,10 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,8 +25,20 @@ type fleet struct {
 	// broken are what was found wrong.
 	broken []string
 	starts map[job.TaskID]int
+	// jitter is that of jobs.
+	jitter map[job.UID]time.Duration
 	// absences counts how often a minion has gone.
 	absences uint64
+	// tales are what was said of each fire, and when.
+	tales map[job.FireID][]string
+	begun time.Time
+	// made counts the ways.
+	made int
+}
+
+// note adds to the tale of a fire. The caller holds mu.
+func (f *fleet) note(fire job.FireID, format string, args ...any) {
+	f.tales[fire] = append(f.tales[fire], fmt.Sprintf("%10.3f  %s", time.Since(f.begun).Seconds(), fmt.Sprintf(format, args...)))
 }
 
 type minion struct {
@@ -41,11 +55,16 @@ type wire struct {
 	f      *fleet
 	engine *scheduler.Engine
 	node   *node
+	// mono is the monotonic clock of the node's orders.
+	mono func() time.Duration
+	// number is its place among the ways: so each seed has them in the same order.
+	number int
 }
 
 func newFleet(seed uint64) *fleet {
 	f := &fleet{
-		rnd: rand.New(rand.NewPCG(seed, 3)), lossy: true, ways: map[*wire]bool{}, each: map[job.MinionID]*minion{}, starts: map[job.TaskID]int{}, //nolint:gosec // to be repeated
+		rnd: rand.New(rand.NewPCG(seed, 3)), lossy: true, ways: map[*wire]bool{}, each: map[job.MinionID]*minion{}, starts: map[job.TaskID]int{}, jitter: map[job.UID]time.Duration{},
+		tales: map[job.FireID][]string{}, begun: time.Now(), //nolint:gosec // to be repeated
 	}
 	for i := range minions {
 		id := job.MinionID(fmt.Sprintf("m%d", i+1))
@@ -57,7 +76,8 @@ func newFleet(seed uint64) *fleet {
 func (f *fleet) join(way *wire, e *scheduler.Engine, n *node) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	way.engine, way.node = e, n
+	f.made++
+	way.engine, way.node, way.number = e, n, f.made
 	f.ways[way] = true
 }
 
@@ -76,6 +96,13 @@ func (f *fleet) cut(e *scheduler.Engine) {
 			delete(f.ways, way)
 		}
 	}
+}
+
+// recorded notes that history has a run.
+func (f *fleet) recorded(run *job.Run) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.note(run.FireID, "recorded as %s: %s", run.State, run.Reason)
 }
 
 // calm ends all faults.
@@ -156,10 +183,17 @@ func (way *wire) Send(orders []job.Order) {
 		return
 	}
 	for _, o := range orders {
-		if early := time.Until(o.ScheduledAt); early > clockSlack {
+		late := job.Spec{Jitter: job.Duration(f.jitter[o.Task.Fire.Job])}
+		if early := time.Until(o.ScheduledAt.Add(late.Delay(o.Task.Fire))); early > clockSlack {
 			f.broken = append(f.broken, fmt.Sprintf("S4: %v sent %v early by %s", o.Task, early, way.node.id))
 		}
-		f.later(func() { f.order(f.each[o.Task.Minion], o) })
+		until := time.Now().Add(o.HoldUntil - way.mono())
+		f.note(o.Task.Fire, "%s orders attempt %d of %s, token %v term %d", way.node.id, o.Task.Attempt, o.Task.Minion, o.Token, o.Term)
+		f.later(func() {
+			if time.Now().Before(until) { // I20: else it is as if it had been lost
+				f.order(f.each[o.Task.Minion], o)
+			}
+		})
 	}
 }
 
@@ -181,6 +215,7 @@ func (f *fleet) order(m *minion, o job.Order) {
 		return
 	}
 	f.starts[o.Task]++
+	f.note(o.Task.Fire, "%s starts attempt %d", m.id, o.Task.Attempt)
 	r := &job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRunning, StartedAt: time.Now()}
 	m.journal[o.Task] = r
 	f.report(m, *r)
@@ -225,21 +260,37 @@ func (f *fleet) report(m *minion, r job.Report) {
 	if m.away {
 		return
 	}
-	for way := range f.ways {
+	ways := slices.SortedFunc(maps.Keys(f.ways), func(a, b *wire) int { return a.number - b.number })
+	said := time.Since(f.begun)
+	for _, way := range ways {
 		f.later(func() {
 			if f.ways[way] {
+				f.note(r.Task.Fire, "%s hears what %s said at %.3f: %s", way.node.id, m.id, said.Seconds(), word(&r))
 				way.engine.Reports([]job.Report{r})
 			}
 		})
 	}
 }
 
+// word is a report in short.
+func word(r *job.Report) string {
+	switch {
+	case r.Returned:
+		return "attempt " + strconv.Itoa(r.Task.Attempt) + " was given back"
+	case !r.Known:
+		return "attempt " + strconv.Itoa(r.Task.Attempt) + " was never accepted"
+	}
+	return "attempt " + strconv.Itoa(r.Task.Attempt) + " is " + string(r.State)
+}
+
 // Ask implements scheduler.Minions.
-func (way *wire) Ask(refs []job.Ref) { way.each(refs, func(*minion, *job.Report) {}) }
+func (way *wire) Ask(refs []job.Ref) {
+	way.each("asks about", refs, func(*minion, *job.Report) {})
+}
 
 // Cancel implements scheduler.Minions.
 func (way *wire) Cancel(refs []job.Ref, reason string) {
-	way.each(refs, func(m *minion, r *job.Report) {
+	way.each("cancels", refs, func(m *minion, r *job.Report) {
 		if !r.State.Final() {
 			r.State, r.Reason, r.EndedAt, r.Spooled = job.StateCancelled, reason, time.Now(), true
 			way.f.finish(m, r)
@@ -248,7 +299,7 @@ func (way *wire) Cancel(refs []job.Ref, reason string) {
 }
 
 // each has minions do something with tasks that they know, and tell of them.
-func (way *wire) each(refs []job.Ref, do func(*minion, *job.Report)) {
+func (way *wire) each(what string, refs []job.Ref, do func(*minion, *job.Report)) {
 	f := way.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -256,6 +307,7 @@ func (way *wire) each(refs []job.Ref, do func(*minion, *job.Report)) {
 		return
 	}
 	for _, q := range refs {
+		f.note(q.Task.Fire, "%s %s attempt %d of %s, token %v term %d", way.node.id, what, q.Task.Attempt, q.Task.Minion, q.Token, q.Term)
 		f.later(func() {
 			m := f.each[q.Task.Minion]
 			if m.away || q.Token.Less(m.tokens[q.Shard]) {

@@ -83,13 +83,21 @@ func (w *world) populate() {
 	w.create("retry", 0, job.Spec{Schedules: []string{"@every 17s"}, Command: []string{"fail"}, Retry: job.Retry{Attempts: 3, Backoff: job.Duration(time.Second)}, Overlap: job.OverlapAllow})
 	w.create("count", 0, job.Spec{Schedules: []string{"@every 5s"}, Command: []string{"ok"}, Count: 50, Overlap: job.OverlapAllow})
 	w.create("by-hand", 0, job.Spec{Command: []string{"ok"}, Overlap: job.OverlapQueueAll})
-	w.create("edited", 0, job.Spec{Schedules: []string{"@every 11s"}, Command: []string{"ok"}, Overlap: job.OverlapAllow})
+	for i := range edited {
+		w.create(fmt.Sprintf("edited-%d", i), 0, job.Spec{Schedules: []string{"@every 11s"}, Command: []string{"ok"}, Overlap: job.OverlapAllow})
+	}
 	for i, spec := range []job.GroupSpec{
-		{Mode: "failover"}, {Mode: "roundrobin"}, {Mode: "failback", HoldOff: job.Duration(10 * time.Second)}, {Mode: "timeslice", Slice: job.Duration(time.Minute)},
-		{Mode: "balanced", Ordered: true}, {Mode: "roundrobin-preempt", Grace: job.Duration(5 * time.Second)},
+		{Mode: "failover", Ordered: true}, {Mode: "roundrobin", Ordered: true}, {Mode: "failback", HoldOff: job.Duration(10 * time.Second), Ordered: true},
+		{Mode: "timeslice", Slice: job.Duration(time.Minute), Ordered: true}, {Mode: "balanced", Ordered: true}, {Mode: "preempt", Ordered: true},
+		{Mode: "roundrobin-preempt", Grace: job.Duration(5 * time.Second), Ordered: true}, {Mode: "roundrobin"}, {Mode: "failover"},
 	} {
 		shard := w.group(job.ShardID(i), spec) //nolint:gosec // an index
-		w.create(fmt.Sprintf("in-%s", spec.Mode), shard, job.Spec{Schedules: []string{"@every 19s"}, Command: []string{"ok"}, Overlap: job.OverlapAllow})
+		w.create(fmt.Sprintf("in-%s-%d", spec.Mode, i), shard, job.Spec{Schedules: []string{"@every 19s"}, Command: []string{"ok"}, Overlap: job.OverlapAllow})
+		if spec.Ordered { // and what has another pace, and starts late
+			w.create(fmt.Sprintf("and-%s-%d", spec.Mode, i), shard, job.Spec{
+				Schedules: []string{"@every 23s"}, Command: []string{"ok"}, Overlap: job.OverlapAllow, Jitter: job.Duration(20 * time.Second), Misfire: job.MisfireAll,
+			})
+		}
 	}
 }
 
@@ -178,15 +186,24 @@ func (w *world) startByHand() {
 	}
 }
 
-// edit changes a schedule.
+// edited is how many jobs are edited.
+const edited = 3
+
+// edit changes when a job is due, or disables or enables it.
 func (w *world) edit() {
+	name := fmt.Sprintf("edited-%d", w.rnd.IntN(edited))
+	every, toggle := fmt.Sprintf("@every %ds", 5+w.rnd.IntN(20)), w.rnd.IntN(2) == 0
 	for _, p := range w.jobs {
-		if p.Name == "edited" {
-			p.Spec.Schedules = []string{fmt.Sprintf("@every %ds", 5+w.rnd.IntN(20))}
-			p.After = time.Now().UTC()
-			p.Generation++
-			w.put(p)
-			w.tell("%s is now %s", p.Name, p.Spec.Schedules[0])
+		if p.Name != name {
+			continue
 		}
+		done := w.change(p, func(s *job.Spec) {
+			if on := !s.IsEnabled(); toggle {
+				s.Enabled = &on
+			} else {
+				s.Schedules = []string{every}
+			}
+		})
+		w.tell("%s is now %s, enabled %v: done %v", p.Name, p.Spec.Schedules[0], p.Spec.IsEnabled(), done)
 	}
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -44,6 +45,8 @@ type world struct {
 	store *store
 	jobs  []*planned
 	story []string
+	// ordered are the shards of ordered groups.
+	ordered map[job.ShardID]bool
 	// asked are the starts by hand.
 	asked []job.FireID
 	begun time.Time
@@ -82,15 +85,19 @@ func (n *node) goesBy(c *clock.Clock) {
 
 // planned is a job and all that its schedule was.
 type planned struct {
-	job.Job
+	etcdkv.StoredJob
 	shard job.ShardID
+	// created is the revision at which it was made.
+	created int64
 	// versions are the schedules, each from when on it held.
 	versions []version
 }
 
+// version is a schedule: it holds from after on. Of the instants up to holds those of
+// the version before may have been committed already.
 type version struct {
-	after time.Time
-	set   schedule.Set
+	after, holds time.Time
+	set          schedule.Set
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -99,8 +106,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 		keys: etcdkv.NewKeys(""), meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: shards}, begun: time.Now(),
 	}
 	w.admin, _ = w.srv.NewClient(seed)
+	w.ordered = map[job.ShardID]bool{}
 	w.store = &store{runs: map[job.RunID]job.Run{}, rnd: rand.New(rand.NewPCG(seed, 2))} //nolint:gosec // as above
 	w.fleet = newFleet(seed)
+	w.store.recorded = w.fleet.recorded
 	for i := range w.nodes {
 		w.nodes[i] = &node{id: job.NodeID(fmt.Sprintf("n%d", i+1))}
 	}
@@ -116,9 +125,9 @@ func (w *world) tell(format string, args ...any) {
 func (w *world) start(n *node) {
 	client, link := w.srv.NewClient(w.rnd.Uint64())
 	cluster := scheduler.NewCluster(client, w.keys, w.meta)
-	way := &wire{f: w.fleet}
 	began := time.Now()
 	mono := func() time.Duration { return time.Since(began) }
+	way := &wire{f: w.fleet, mono: mono}
 	goes := clock.New(clock.Config{}, clock.Deps{Wall: n.now, Mono: mono})
 	n.goesBy(goes)
 	engine, err := scheduler.New(scheduler.Config{
@@ -189,13 +198,10 @@ func (w *world) crash(n *node) {
 	n.stop()
 }
 
-// put stores a job. How it was before is told by its versions.
+// put stores a job, and that it was edited. How it was before is told by its versions.
 func (w *world) put(p *planned) {
-	text, err := etcdkv.Encode(&etcdkv.StoredJob{Schema: 1, Job: p.Job})
+	text, err := etcdkv.Encode(&p.StoredJob)
 	if err != nil {
-		w.t.Fatal(err)
-	}
-	if _, err := w.admin.Put(context.Background(), w.keys.Job(p.shard, p.Key()), text); err != nil {
 		w.t.Fatal(err)
 	}
 	set, err := schedule.ParseSet(p.Spec.Schedules, schedule.OptionsOf(p.Key(), &p.Spec))
@@ -205,22 +211,77 @@ func (w *world) put(p *planned) {
 	if !p.Spec.IsEnabled() {
 		set = nil
 	}
-	p.versions = append(p.versions, version{p.After, set})
+	_, err = w.admin.Txn(context.Background()).Then(
+		clientv3.OpPut(w.keys.Job(p.shard, p.Key()), text), clientv3.OpPut(w.keys.Edits(p.shard), time.Now().String())).Commit()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	v := version{after: p.After, set: set}
+	if state, _ := w.state(p.shard); state.Cursor.After(v.after) {
+		v.holds = state.Cursor
+	}
+	p.versions = append(p.versions, v)
+}
+
+// state reads what is stored of a shard, and when its jobs were made.
+func (w *world) state(id job.ShardID) (state etcdkv.ShardState, ok bool) {
+	resp, err := w.admin.Get(context.Background(), w.keys.State(id))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(resp.Kvs) == 0 {
+		return state, false
+	}
+	if state, err = etcdkv.Decode[etcdkv.ShardState](string(resp.Kvs[0].Key), resp.Kvs[0].Value); err != nil {
+		w.t.Fatal(err)
+	}
+	return state, true
+}
+
+// change edits when a job is due, as the API does: the schedule before holds up to now.
+// It reports whether that could be done.
+func (w *world) change(p *planned, edit func(*job.Spec)) bool {
+	next := p.StoredJob
+	edit(&next.Spec)
+	var reached time.Time
+	if state, ok := w.state(p.shard); ok && p.created <= state.JobsRev {
+		reached = state.Cursor
+	}
+	if err := next.Replace(&p.StoredJob, time.Now().UTC(), reached, nil); err != nil {
+		if errors.Is(err, etcdkv.ErrTooManyEarlier) {
+			return false
+		}
+		w.t.Fatal(err)
+	}
+	next.Generation++
+	p.StoredJob = next
+	w.put(p)
+	return true
 }
 
 // create makes a job.
 func (w *world) create(name string, shard job.ShardID, spec job.Spec) *planned {
-	uid, err := job.NewUID()
-	if err != nil {
-		w.t.Fatal(err)
+	var uid job.UID // of the seed, for minions and jitter are chosen by it
+	for i := range uid {
+		uid[i] = byte(w.rnd.IntN(256))
 	}
 	now := time.Now().UTC()
-	p := &planned{Job: job.Job{Metadata: job.Metadata{Namespace: "t", Name: name}, Spec: spec, UID: uid, Generation: 1, After: now, CountedFrom: now}}
+	p := &planned{StoredJob: etcdkv.StoredJob{Schema: 1, Job: job.Job{
+		Metadata: job.Metadata{Namespace: "t", Name: name}, Spec: spec, UID: uid, Generation: 1, After: now, CountedFrom: now,
+	}}}
 	if p.shard = shard; !shard.IsGroup() {
 		p.shard = etcdkv.ShardOf(p.Key(), shards)
 	}
 	w.put(p)
+	resp, err := w.admin.Get(context.Background(), w.keys.Job(p.shard, p.Key()))
+	if err != nil || len(resp.Kvs) != 1 {
+		w.t.Fatal(resp, err)
+	}
+	p.created = resp.Kvs[0].CreateRevision
 	w.jobs = append(w.jobs, p)
+	w.fleet.mu.Lock()
+	w.fleet.jitter[p.UID] = time.Duration(spec.Jitter)
+	w.fleet.mu.Unlock()
 	return p
 }
 
@@ -236,6 +297,7 @@ func (w *world) group(n job.ShardID, spec job.GroupSpec) job.ShardID {
 	if _, err := w.admin.Put(context.Background(), w.keys.Group(g.Key()), text); err != nil {
 		w.t.Fatal(err)
 	}
+	w.ordered[g.Shard] = spec.Ordered
 	return g.Shard
 }
 
@@ -253,8 +315,9 @@ func (w *world) settle() {
 	w.store.calm()
 	time.Sleep(3 * time.Minute) // late occurrences, lost orders, silent minions
 	for _, p := range w.jobs {
-		p.Spec.Enabled, p.After = new(bool), time.Now().UTC()
-		w.put(p)
+		if !w.change(p, func(s *job.Spec) { s.Enabled = new(bool) }) {
+			w.t.Errorf("S1: %s cannot be disabled: its owner has not come to its earlier schedules", p.Name)
+		}
 	}
 	time.Sleep(5 * time.Minute)
 }
@@ -276,6 +339,8 @@ type store struct {
 	runs  map[job.RunID]job.Run
 	rnd   *rand.Rand
 	quiet bool
+	// recorded is told of each record.
+	recorded func(*job.Run)
 }
 
 func (s *store) calm() {
@@ -297,6 +362,7 @@ func (s *store) Record(run job.Run, done func(error)) {
 		s.mu.Lock()
 		s.runs[run.RunID] = run
 		s.mu.Unlock()
+		s.recorded(&run)
 		done(nil)
 	})
 }
@@ -306,6 +372,7 @@ func (s *store) Get(_ context.Context, id job.RunID) (job.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r, ok := s.runs[id]; ok {
+		r.Tasks = slices.Clone(r.Tasks) // who mends them may fail to write them
 		return r, nil
 	}
 	return job.Run{}, job.ErrNotFound
