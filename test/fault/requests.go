@@ -109,6 +109,15 @@ func (v *verdict) mayBeRecorded(e *evidence, asked *requests, r *job.Run) {
 	}
 }
 
+// What the scheduler gives as reasons for not running an occurrence.
+const (
+	saysCalendar = "calendar "
+	saysPaused   = "paused since"
+	saysDisabled = "the job was disabled"
+	saysDeleted  = "the job was deleted"
+	saysEarlier  = "previous run still in progress"
+)
+
 // judgeReason looks at why an occurrence was not run, by its record: whether that is
 // so, and whether it is the reason that ought to be there.
 func (v *verdict) judgeReason(e *evidence, r *job.Run) {
@@ -137,20 +146,20 @@ func (v *verdict) judgeReason(e *evidence, r *job.Run) {
 		}
 	}
 	switch {
-	case strings.HasPrefix(r.Reason, "calendar "):
-		name, _, _ := strings.Cut(strings.TrimPrefix(r.Reason, "calendar "+probeSpace+"/"), ":")
+	case strings.HasPrefix(r.Reason, saysCalendar):
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.Reason, saysCalendar+probeSpace+"/"), ":")
 		if !slices.Contains(closedBy, name) {
 			wrong("though that calendar is open then")
 		}
-	case strings.Contains(r.Reason, "paused since"):
+	case strings.Contains(r.Reason, saysPaused):
 		if !e.ledger.mayRest(p, t, e.slack()) {
 			wrong("though nothing is paused then")
 		}
-	case strings.HasPrefix(r.Reason, "the job was disabled"), strings.HasPrefix(r.Reason, "the job was deleted"):
+	case strings.HasPrefix(r.Reason, saysDisabled), strings.HasPrefix(r.Reason, saysDeleted):
 		if !p.stopped(t.Add(-e.slack())) {
 			wrong("though that was before")
 		}
-	case strings.Contains(r.Reason, "an earlier run has not ended"):
+	case strings.Contains(r.Reason, saysEarlier):
 		if !p.alone {
 			wrong("though its runs do not wait for one another")
 		}

@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -147,11 +150,11 @@ func TestJudgeRequests(t *testing.T) {
 		"no instant of any":        {func(s *story) { s.ran(s.fire(23)) }, "forbidden: ran, though it was disabled"},
 		"recorded, never due":      {func(s *story) { f := s.fire(24); f.At++; s.recorded(f, job.StateMissed, "late") }, "unaccounted: is recorded, and is no occurrence of its job"},
 		"of no job that there was": {func(s *story) { f := s.fire(24); f.Job = job.UID{9}; s.recorded(f, job.StateMissed, "late") }, "unaccounted: is recorded, and is of no job that there was"},
-		"waits for others untruly": {func(s *story) { s.not(24); s.recorded(s.fire(24), job.StateSkipped, "an earlier run has not ended") }, "unaccounted: is recorded as skipped, though its runs do not wait for one another"},
+		"waits for others untruly": {func(s *story) { s.not(24); s.recorded(s.fire(24), job.StateSkipped, saysEarlier) }, "unaccounted: is recorded as skipped, though its runs do not wait for one another"},
 		"waits for others": {func(s *story) {
 			s.plan().alone = true
 			s.not(24)
-			s.recorded(s.fire(24), job.StateSkipped, "an earlier run has not ended")
+			s.recorded(s.fire(24), job.StateSkipped, saysEarlier)
 		}, ""},
 		"an end":        {func(s *story) { s.plan().spans[2].to = s.at(28); s.not(30) }, ""},
 		"beyond an end": {func(s *story) { s.plan().spans[2].to = s.at(28) }, "forbidden: ran, though it was disabled"},
@@ -359,6 +362,33 @@ func TestProbes(t *testing.T) {
 		}
 		for d := time.Duration(0); d < time.Minute; d += 500 * time.Millisecond {
 			check(begun.Truncate(time.Second).Add(d))
+		}
+	}
+}
+
+// TestReasonsAreTheSchedulers: the reasons that the oracle looks into are those that the
+// scheduler gives. One that is worded anew there would be looked into no more.
+func TestReasonsAreTheSchedulers(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../scheduler/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, "../../calendar/calendar.go")
+	var source strings.Builder
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(b)
+	}
+	for _, reason := range []string{saysCalendar, saysPaused, saysDisabled, saysDeleted, saysEarlier} {
+		if !regexp.MustCompile(`"[^"\n]*` + reason).MatchString(source.String()) {
+			t.Errorf("package scheduler has no text %q", reason)
 		}
 	}
 }
