@@ -11,7 +11,7 @@ import (
 // functions are what the templates may call.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"utc": utc, "iso": iso, "ago": ago, "mark": job.State.Mark, "took": took, "late": late, "join": strings.Join,
+		"utc": utc, "iso": iso, "ago": ago, "mark": job.State.Mark, "took": took, "after": after, "late": late, "join": strings.Join,
 		"set": func(t time.Time) bool { return !t.IsZero() },
 		"inc": func(i int) int { return i + 1 },
 	}
@@ -50,15 +50,25 @@ func short(d time.Duration) string {
 	return d.String()
 }
 
-// took is how long something ran, or has been running.
+// took is how long something ran, or has been running; none that is negative, which
+// a clock that was set back meanwhile would make of it.
 func took(start, end time.Time) string {
 	if start.IsZero() {
 		return "–"
 	}
 	if end.IsZero() {
-		return time.Since(start).Round(time.Second).String() + " so far"
+		return max(time.Since(start), 0).Round(time.Second).String() + " so far"
 	}
-	return end.Sub(start).Round(time.Millisecond).String()
+	return max(end.Sub(start), 0).Round(time.Millisecond).String()
+}
+
+// after is how long after one instant another one was, or before it, as commits are.
+func after(first, second time.Time) string {
+	d := second.Sub(first).Round(time.Millisecond)
+	if d < 0 {
+		return (-d).String() + " before"
+	}
+	return d.String()
 }
 
 // late is how long after its instant a run started.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,8 @@ import (
 // fake is a control with one hostile job and one run.
 type fake struct {
 	err  error
-	gone bool // the run is open, and its minion is gone
+	gone bool     // the run is open, and its minion is gone
+	run  *job.Run // nil: a run that failed
 }
 
 const hostile = "<script>alert(1)</script>"
@@ -35,6 +37,9 @@ func (f fake) view() control.JobView {
 }
 
 func (f fake) record() job.Run {
+	if f.run != nil {
+		return *f.run
+	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	if f.gone {
 		return job.Run{
@@ -103,6 +108,36 @@ func TestRunWhoseMinionIsGone(t *testing.T) {
 		if !strings.Contains(body, "its minion is gone since 2026-01-02 03:05:05") || strings.Contains(body, `<span class="state running">`) {
 			t.Errorf("%s:\n%s", path, body)
 		}
+	}
+}
+
+// What a page leaves out it says, with how much of each stream and of what else; and
+// what began before its time, by a clock that was wrong, is early, not late by a
+// negative time.
+func TestPageSaysWhatItLeavesOut(t *testing.T) {
+	t.Parallel()
+	run := fake{}.record()
+	run.CommittedAt, run.StartedAt = run.ScheduledAt.Add(-290*time.Millisecond), run.ScheduledAt.Add(-19*time.Second)
+	run.AttemptsLeftOut, run.Attempts = 4, []job.Attempt{{Attempt: 5, Minion: "m1", State: job.StateFailed}}
+	run.Tasks[0].StartedAt, run.Tasks[0].EndedAt = run.ScheduledAt, run.ScheduledAt.Add(-time.Second)
+	run.Tasks[0].Stdout = job.Output{Head: "first", Tail: "last", Bytes: 10_000_009, Truncated: true}
+	run.Tasks[0].Stderr = job.Output{Head: "all", Bytes: 3}
+	for i := range mostTasks + 6 {
+		run.Tasks = append(run.Tasks, job.Task{Minion: job.MinionID(fmt.Sprint("w", i)), State: job.StateSucceeded})
+	}
+	f := fake{run: &run}
+	body := get(t, f, "/runs/"+string(run.RunID)).Body.String()
+	for _, want := range []string{
+		"first\n[… 10000000 bytes are left out here; carillon logs has more …]\nlast</pre>", "<pre>all</pre>", "4 older ones are not kept.",
+		"7 more minions are not shown here: carillon describe run", `<td class="num">19s early</td>`, `<td class="num">290ms before</td>`, "took 0s, exit code 3",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not on the page", want)
+		}
+	}
+	body += get(t, f, "/runs").Body.String()
+	if negative := regexp.MustCompile(`[^0-9a-zA-Z]-[0-9.]+(h|m|s|ms)\b`).FindString(body); negative != "" || strings.Count(body, "19s early") != 2 {
+		t.Errorf("a time is negative (%q), or not early:\n%s", negative, body)
 	}
 }
 
