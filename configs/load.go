@@ -59,7 +59,11 @@ func LoadScheduler(a Args) (Scheduler, Sources, error) {
 	l.environ(a.Environ)
 	l.flags(a.Flags)
 	for _, s := range l.settings {
-		l.decode(s, field(reflect.ValueOf(&cfg).Elem(), s.path))
+		to := field(reflect.ValueOf(&cfg).Elem(), s.path)
+		l.decode(s, to)
+		if from, given := l.sources[s.path]; given && s.unset != "" && to.IsZero() {
+			l.problem(from, s.path, "is empty; %s", s.unset)
+		}
 	}
 	// A setting that cannot be read has its default here, so that it is not
 	// blamed twice.

@@ -181,7 +181,7 @@ func (c *Scheduler) Validate() error {
 func (c *Scheduler) validateLabels(v *validator) {
 	for _, own := range []string{"node", "site"} {
 		if _, given := c.Labels[own]; given {
-			v.add("labels", "the label %q is there by itself; give --%s", own, own)
+			v.add("labels", "the label %q is built in; give --%s", own, own)
 		}
 	}
 	labelled := job.Metadata{Name: "node", Labels: c.Labels}

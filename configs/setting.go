@@ -19,6 +19,9 @@ type setting struct {
 	usage string
 	// example is shown when the default differs from host to host.
 	example string
+	// unset says what to write in place of an empty text, which would be taken for
+	// the default; empty: an empty text means just that, or is refused as it is.
+	unset string
 }
 
 // schedulerSettings lists the settings in the order of the example file.
@@ -33,14 +36,14 @@ func schedulerSettings() []setting {
 		{path: "listen", flag: "listen", usage: "address of the API and the page"},
 		{path: "apiHosts", flag: "api-host", usage: "`NAME` or address by which clients may ask the API, besides loopback, --listen and --advertise; others are refused; may be given several times", example: "[carillon.example.org]"},
 		{path: "peerListen", flag: "peer-listen", usage: "address for minions and peers"},
-		{path: "socket", flag: "socket", usage: "local socket of the API, for this account, root and the file's group; none for no socket (default: carillon.sock in the data directory)"},
-		{path: "advertise", flag: "advertise", usage: "host name or IP under which others reach this node (default: as it listens)"},
+		{path: "socket", flag: "socket", usage: "local socket of the API, for this account, root and the file's group; none for no socket (default: carillon.sock in the data directory)", example: "/run/carillon/carillon.sock", unset: "leave it out for carillon.sock in the data directory, or give none for no socket"},
+		{path: "advertise", flag: "advertise", usage: "host name or IP under which others reach this node (default: as it listens)", example: "node1.example.org", unset: "leave it out for the address that it listens on"},
 		{path: "etcd.endpoints", flag: "etcd-endpoints", usage: "endpoints of etcd; unix:///PATH for a socket on this host"},
 		{path: "etcd.prefix", flag: "etcd-prefix", usage: "prefix of all keys in etcd"},
 		{path: "etcd.dialTimeout", usage: "how long to wait for a connection to etcd"},
-		{path: "etcd.ca", flag: "etcd-ca", usage: "file with the certificates that etcd's certificate is checked against (default: the host's)"},
-		{path: "etcd.cert", flag: "etcd-cert", usage: "file with this node's certificate for etcd"},
-		{path: "etcd.key", flag: "etcd-key", usage: "file with the key of that certificate"},
+		{path: "etcd.ca", flag: "etcd-ca", usage: "file with the certificates that etcd's certificate is checked against (default: the host's)", example: "/etc/carillon/etcd-ca.pem", unset: "leave it out for the certificates of the host"},
+		{path: "etcd.cert", flag: "etcd-cert", usage: "file with this node's certificate for etcd", example: "/etc/carillon/etcd-node1.pem", unset: "leave it out, and the node shows etcd no certificate"},
+		{path: "etcd.key", flag: "etcd-key", usage: "file with the key of that certificate", example: "/etc/carillon/etcd-node1.key", unset: "leave it out, and the node shows etcd no certificate"},
 		{path: "embeddedEtcd", flag: "embedded-etcd", usage: "run etcd inside this process (one-node start), behind the socket etcd/client.sock in the data directory"},
 		{path: "shards", flag: "shards", usage: fmt.Sprintf("number of shards of a new cluster; fixed when it is made (0: %d for a new cluster, its own for another)", DefaultShards)},
 		{path: "leaseTTL", flag: "lease-ttl", usage: "how long this node's lease lives without renewal"},
@@ -54,7 +57,7 @@ func schedulerSettings() []setting {
 		{path: "connections.minions", flag: "max-minion-connections", usage: "how many connections minions and peers may have open here (0: as the limit of open files allows)"},
 		{path: "connections.strangers", flag: "max-strangers", usage: "how many connections there may be that show no certificate (0: derived from the limit of open files)"},
 		{path: "connections.perAddress", flag: "max-strangers-per-address", usage: "how many of them from one address; raise it for many hosts behind one that join at once (0: a quarter of them)"},
-		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions of an older release than this `VERSION` get no orders (default: none is too old)"},
+		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions that run a release older than this `VERSION` get no orders (default: none is too old)", example: "1.4.0", unset: "leave it out, and no minion is too old"},
 		{path: "insecure", flag: "insecure", usage: "plain connections for minions and peers, on loopback addresses only"},
 		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, without encryption and access rights"},
 		{path: "log.level", flag: "log-level", usage: "debug, info, warn or error"},
