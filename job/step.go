@@ -134,7 +134,7 @@ func (s *Spec) CheckSteps(namespace string, find ScriptFinder) []Problem {
 	for i := range w.problems {
 		if name, ok := strings.CutPrefix(w.problems[i].Path, "params."); ok {
 			w.problems[i].Path = "spec.params"
-			w.problems[i].Message = fmt.Sprintf("the job starts by itself, without parameters, and %q %s", name, w.problems[i].Message)
+			w.problems[i].Message = fmt.Sprintf("the job starts automatically, without parameters, and %q %s", name, w.problems[i].Message)
 		}
 	}
 	return w.problems
@@ -428,9 +428,24 @@ func (s *Spec) checkSteps(p *problems) {
 		p.add("spec.steps", "has %d entries; at most %d are allowed", len(s.Steps), MaxSteps)
 	}
 	names := map[string]int{}
+	mayFail := false // a step before this one
 	for i := range s.Steps {
 		st := &s.Steps[i]
 		st.check(p, at(i), s.Params)
+		switch {
+		case mayFail:
+		case st.If == IfFailure:
+			p.add(at(i)+".if", "the step would never run: none before it can fail, but for those that are continued; put it behind one that can, or leave it out")
+		case st.If == IfAlways:
+			p.add(at(i)+".if", "changes nothing: no step before it can fail, but for those that are continued; leave it out")
+		}
+		if st.If == IfFailure && st.ContinueOnFailure {
+			p.add(at(i)+".continueOnFailure", "changes nothing beside if: %s: a step before it has failed then, and the job with it; leave it out", IfFailure)
+		}
+		mayFail = mayFail || !st.ContinueOnFailure
+		if all := s.EffectiveTimeout(); time.Duration(st.Timeout) > all {
+			p.add(at(i)+".timeout", "%s is longer than the timeout of the job, %s, which ends the step before; give the job a longer one, or leave it out", short(time.Duration(st.Timeout)), short(all))
+		}
 		name := s.StepName(i)
 		if err := CheckName(name); err != nil {
 			p.add(at(i)+".name", "%v", err)

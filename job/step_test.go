@@ -3,6 +3,7 @@ package job
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -158,5 +159,37 @@ func TestValidateTellsWhatIsWrongWithSteps(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// What cannot be reached is refused: a condition on a failure where no step before can
+// fail, and a timeout that the job's ends before.
+func TestStepsThatAreNeverReached(t *testing.T) {
+	t.Parallel()
+	fails, continued := Step{Shell: "false"}, Step{Shell: "false", ContinueOnFailure: true}
+	when := func(w StepIf) Step { return Step{Shell: "true", If: w} }
+	for name, c := range map[string]struct {
+		spec Spec
+		want string
+	}{
+		"the first, on failure":    {Spec{Steps: []Step{when(IfFailure)}}, "spec.steps[0].if: the step would never run"},
+		"the first, always":        {Spec{Steps: []Step{when(IfAlways), fails}}, "spec.steps[0].if: changes nothing"},
+		"the first, on success":    {Spec{Steps: []Step{when(IfSuccess), fails}}, ""},
+		"behind continued ones":    {Spec{Steps: []Step{continued, continued, when(IfFailure)}}, "spec.steps[2].if: the step would never run"},
+		"always, behind continued": {Spec{Steps: []Step{continued, when(IfAlways)}}, "spec.steps[1].if: changes nothing"},
+		"behind one that can fail": {Spec{Steps: []Step{continued, fails, continued, when(IfFailure), when(IfAlways)}}, ""},
+		"a timeout beyond the job's": {Spec{Timeout: Duration(time.Minute), Steps: []Step{{Shell: "x", Timeout: Duration(61 * time.Second)}}},
+			"spec.steps[0].timeout: 1m1s is longer than the timeout of the job, 1m, which ends the step before; give the job a longer one, or leave it out"},
+		"a timeout beyond the default": {Spec{Steps: []Step{{Shell: "x", Timeout: Duration(DefaultTimeout + 1e9)}}}, "spec.steps[0].timeout: 1h0m1s is longer than the timeout of the job, 1h"},
+		"continued after a failure":    {Spec{Steps: []Step{fails, {Shell: "x", If: IfFailure, ContinueOnFailure: true}}}, "spec.steps[1].continueOnFailure: changes nothing"},
+		"the job's timeout":            {Spec{Timeout: Duration(time.Minute), Steps: []Step{{Shell: "x", Timeout: Duration(time.Minute)}}}, ""},
+	} {
+		var got []string
+		for _, p := range c.spec.Validate() {
+			got = append(got, p.Path+": "+p.Message)
+		}
+		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], c.want)) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
