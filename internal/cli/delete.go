@@ -47,7 +47,7 @@ func (a *app) deleteCommand() *cobra.Command {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
 			if len(sources) == 0 {
-				return usagef("delete what? give job NAME, group NAME, hostgroup NAME, calendar NAME, script NAME, or -f FILE")
+				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, script NAME, or -f FILE")
 			}
 			files, err := a.readManifests(sources)
 			if err != nil {
@@ -96,7 +96,7 @@ func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error
 		problems []job.Problem
 	)
 	for _, f := range files {
-		objects, err := manifest.Decode(f.name, f.body)
+		objects, err := manifest.DecodeNames(f.name, f.body)
 		if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
 			problems = append(problems, invalid.Problems...)
 		}

@@ -18,6 +18,8 @@
 //	M5  A zero, an empty text or an empty list that is given is never taken for the
 //	    default: it is refused with what to write, or means just that. A field
 //	    without a value is one that is not given.
+//	M6  DecodeNames finds the same objects in a file as Decode, and finds them also
+//	    where Decode refuses what else is said of them.
 //
 // # Short forms
 //

@@ -58,6 +58,18 @@ func (o *Object) Problem(path, message string) job.Problem {
 // empty namespace becomes job.DefaultNamespace. File names the data in
 // problems. The error is a *job.InvalidError that holds all problems.
 func Decode(file string, data []byte) ([]Object, error) {
+	return decode(file, data, (*reader).object)
+}
+
+// DecodeNames reads which objects a file names, such as for deleting them: the
+// kinds, names and namespaces. What else is in it, which a later or a stricter
+// release may refuse, is not looked at.
+func DecodeNames(file string, data []byte) ([]Object, error) {
+	return decode(file, data, (*reader).names)
+}
+
+// decode reads all documents of a file, each by object.
+func decode(file string, data []byte, object func(*reader, *yaml.Node) (Object, bool)) ([]Object, error) {
 	r := &reader{file: file, schedules: schedule.NewCache()}
 	if len(data) > MaxBytes {
 		r.problem(place{}, "", "has %d bytes; at most %d are allowed: split the file", len(data), MaxBytes)
@@ -79,7 +91,7 @@ func Decode(file string, data []byte) ([]Object, error) {
 		if isEmpty(&doc) {
 			continue
 		}
-		o, ok := r.object(doc.Content[0])
+		o, ok := object(r, doc.Content[0])
 		if !ok {
 			continue
 		}

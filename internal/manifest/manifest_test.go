@@ -227,9 +227,9 @@ func TestM3_RoundTrip(t *testing.T) {
 		if rapid.Bool().Draw(rt, "has steps") {
 			s.Params = []job.Param{{Name: "p", Required: true, MaxLength: 3}}
 			s.Steps = []job.Step{
-				{Script: "a/b@3", Params: map[string]string{"x": "is {{p}}"}, If: job.IfAlways, ContinueOnFailure: true, Timeout: job.Duration(time.Second)},
+				{Script: "a/b@3", Params: map[string]string{"x": "is {{p}}"}, ContinueOnFailure: true, Timeout: job.Duration(10 * time.Millisecond)},
 				{Name: "two", Shell: rapid.SampledFrom([]string{"echo $CARILLON_PARAM_P\n", "true"}).Draw(rt, "shell"), Args: []string{"a", "{{p}}"}},
-				{Command: []string{"x", "{{p}}"}},
+				{Command: []string{"x", "{{p}}"}, If: job.IfAlways},
 			}
 			return s
 		}
@@ -509,6 +509,9 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
+		if names, err := DecodeNames("f", b); err != nil || !slices.EqualFunc(names, objects, sameName) {
+			t.Errorf("M6: the names are %+v, %v; want those of %+v", names, err, objects)
+		}
 		text, err := Encode(objects...)
 		if err != nil {
 			t.Fatal(err)
@@ -521,4 +524,44 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("round trip (-in +out):\n%s\n%s", d, text)
 		}
 	})
+}
+
+func sameName(a, b Object) bool { return a.Kind == b.Kind && a.Metadata.Key() == b.Metadata.Key() }
+
+// TestM6_NamesOfARefusedFile: who only wants to know which objects a file names is
+// told, whatever else is wrong with them; and what is wrong with the names.
+func TestM6_NamesOfARefusedFile(t *testing.T) {
+	t.Parallel()
+	const file = `apiVersion: carillon/v2
+kind: Job
+metadata: {name: &n old, colour: red}
+spec: {schedule: "@every 1h", timeZone: Europe/Rome, was: once, command: "a b"}
+---
+apiVersion: carillon/v1
+kind: Group
+metadata: {name: *n, namespace: ops}
+`
+	if _, err := Decode("f", []byte(file)); err == nil {
+		t.Fatal("the file is not refused: this test shows nothing")
+	}
+	got, err := DecodeNames("f", []byte(strings.ReplaceAll(file, "*n", "old")))
+	want := []Object{
+		{Kind: job.KindJob, Metadata: job.Metadata{Namespace: "default", Name: "old"}}, {Kind: job.KindGroup, Metadata: job.Metadata{Namespace: "ops", Name: "old"}},
+	}
+	if err != nil || !slices.EqualFunc(got, want, sameName) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for text, want := range map[string]string{
+		"[]":                              "f:1:1: is a list; write one object per document",
+		"apiVersion: batch/v1\nkind: Job": `f:1:13: apiVersion: "batch/v1" is unknown`,
+		"apiVersion: carillon/v1\nkind: Pod\nmetadata: {name: x}":   `f:2:7: kind: "Pod" is unknown`,
+		"apiVersion: carillon/v1\nkind: Job\nmetadata: {name: a b}": `f:3:18: metadata.name: "a b" contains " "`,
+		"apiVersion: carillon/v1\nkind: Job\nmetadata: {name: }":    "f:3:18: metadata.name: is empty",
+		"apiVersion: carillon/v1\nkind: Job":                        "f:1:1: metadata.name: is empty",
+		"a: *b":                                                     "f: this is neither YAML nor JSON",
+	} {
+		if _, err := DecodeNames("f", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
 }

@@ -41,12 +41,7 @@ func Kinds() []string {
 // which object was meant.
 func (r *reader) object(n *yaml.Node) (Object, bool) {
 	r.lines, r.zeros, r.bad, r.meant, r.expanded = map[string]place{}, nil, map[string]bool{}, map[string]bool{}, 0
-	if n.Kind == yaml.SequenceNode {
-		r.problem(placeOf(n), "", "is a list; write one object per document, with a line --- between them")
-		return Object{}, false
-	}
-	if n.Kind != yaml.MappingNode {
-		r.problem(placeOf(n), "", "is not an object; write apiVersion, kind, metadata and spec")
+	if !r.isObject(n) {
 		return Object{}, false
 	}
 	kind, ok := r.known(n)
@@ -84,6 +79,66 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 	}
 	r.tellZeros(kind, told)
 	return o, !r.told("metadata.name") && !r.told("metadata.namespace")
+}
+
+// isObject refuses a document that holds no object.
+func (r *reader) isObject(n *yaml.Node) bool {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return true
+	case yaml.SequenceNode:
+		r.problem(placeOf(n), "", "is a list; write one object per document, with a line --- between them")
+	default:
+		r.problem(placeOf(n), "", "is not an object; write apiVersion, kind, metadata and spec")
+	}
+	return false
+}
+
+// names reads the kind, the name and the namespace of one document.
+func (r *reader) names(n *yaml.Node) (Object, bool) {
+	r.lines = map[string]place{}
+	if !r.isObject(n) {
+		return Object{}, false
+	}
+	if v, ok := lookup(n, "apiVersion"); !ok || !newerVersion.MatchString(v.Value) {
+		r.word(n, "apiVersion", job.APIVersion)
+	}
+	kind, ok := r.word(n, "kind", Kinds()...)
+	if !ok {
+		return Object{}, false
+	}
+	o := Object{Kind: kind, File: r.file, Line: n.Line}
+	if meta, ok := lookup(n, "metadata"); ok {
+		r.lines["metadata"] = placeOf(meta)
+		o.Metadata.Name, o.Metadata.Namespace = r.nameIn(meta, "name"), r.nameIn(meta, "namespace")
+	}
+	if o.Metadata.Namespace == "" {
+		o.Metadata.Namespace = job.DefaultNamespace
+	}
+	problems := o.Metadata.Validate()
+	for _, p := range problems {
+		r.problem(r.at(p.Path, placeOf(n)), p.Path, "%s", p.Message)
+	}
+	return o, len(problems) == 0
+}
+
+// nameIn returns a field of metadata that is a text.
+func (r *reader) nameIn(meta *yaml.Node, field string) string {
+	if meta.Kind == yaml.AliasNode {
+		meta = meta.Alias
+	}
+	v, ok := lookup(meta, field)
+	if !ok {
+		return ""
+	}
+	r.lines["metadata."+field] = placeOf(v)
+	if v.Kind == yaml.AliasNode {
+		v = v.Alias
+	}
+	if v.ShortTag() == nullTag {
+		return ""
+	}
+	return v.Value
 }
 
 // read reads a document whose kind has the spec S.
