@@ -222,7 +222,8 @@
 //	I30 Of a task that has ended so nothing starts any more, though its minion comes
 //	    back: the end waits until the lease has ended that the last order carried
 //	    (I20). What the minion says then of that attempt mends the record, and is
-//	    no other run; what was to be ended it is told to end.
+//	    no other run; what was to be ended it is told to end, also when somebody
+//	    wants so after the end.
 //
 // # What may fail
 //
@@ -282,8 +283,9 @@
 // count under a cap, though it may run; a minion counts under the value that it
 // had when its task asked. Where the clock of a minion is not known to its node an
 // order carries no end of a lease (I20), and I30 does not hold for what that minion
-// had accepted. What is cancelled while its minion is gone is ended there, when that
-// is back, by the owner that has ended the run, and by no later one.
+// had accepted. What is cancelled while its minion is gone, before the run has ended, is
+// ended there, when that is back, by the owner that has ended the run, and by no later
+// one; what is cancelled after its end, by any owner.
 //
 // # Tests
 //

@@ -46,8 +46,10 @@ type gone struct {
 	// began is when the shard was taken: earlier owners' orders are older.
 	began int64
 	// recall are tasks that have ended here as indeterminate, and that their
-	// minions are to end once they are back.
-	recall map[job.TaskID]recalled
+	// minions are to end once they are back. recalling are the revisions of the
+	// wishes because of which some are among them.
+	recall    map[job.TaskID]recalled
+	recalling map[string]int64
 }
 
 // recalled is a task that its minion is to end because why; until is when it has
@@ -215,14 +217,26 @@ func (s *shard) giveUpGone(f *fire, t *task, a job.Absence, now int64) {
 		why = f.endWhy + "; " + why
 		spec, err := s.spec(f)
 		if err == nil {
-			if s.gone.recall == nil {
-				s.gone.recall = map[job.TaskID]recalled{}
-			}
 			s.gone.recall[f.taskID(t)] = recalled{f.endWhy, now + int64(spec.EffectiveTimeout())}
 		}
 	}
 	s.met.lost.Inc()
 	s.finish(f, t, now, job.StateIndeterminate, why)
+}
+
+// recallFor has the minions of a run that has ended end what they may still run of
+// it. It reports whether some have not been told yet: they are not connected.
+func (s *shard) recallFor(key string, w *etcdkv.Entry[etcdkv.Wish]) bool {
+	if s.gone.recalling[key] != w.ModRevision {
+		s.gone.recalling[key] = w.ModRevision
+		for _, id := range w.Value.Tasks {
+			s.gone.recall[id] = recalled{cancelledBy(&w.Value), w.Value.Until.UnixNano()}
+		}
+	}
+	return slices.ContainsFunc(w.Value.Tasks, func(id job.TaskID) bool {
+		_, waits := s.gone.recall[id]
+		return waits
+	})
 }
 
 // recallBack has minions that are back end what was to be ended while they were

@@ -1,9 +1,12 @@
 package scheduler
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -245,6 +248,45 @@ func TestI30_CancelledIsEndedThere(t *testing.T) {
 	d.wait(2 * goneEvery)
 	if !d.cancelled["m00"] {
 		t.Error("the minion is back, and was not told to end the task")
+	}
+	clear(d.cancelled)
+	d.wait(time.Minute)
+	if len(d.cancelled) != 0 {
+		t.Error("it was told again")
+	}
+}
+
+// TestI30_EndedRunIsCancelledThere: what may still run of a run that has ended, as its
+// minion was gone for longer than lostAfter, is ended there when somebody wants so:
+// once the minion is connected, and once.
+func TestI30_EndedRunIsCancelledThere(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d.deps.Client = clientv3.NewCtxClient(context.Background())
+	d.deps.Client.KV = noStore{}
+	f := d.fire(d.job(job.Spec{}), fire{})
+	d.says(f, "m00", job.StateRunning)
+	d.leaves("m00")
+	d.wait(job.DefaultLostAfter + 3*goneEvery)
+	d.wantRun(job.StateIndeterminate, "longer than lostAfter")
+	d.close(f)
+	id := f.taskID(f.tasks[0])
+	wish := etcdkv.Wish{
+		Kind: etcdkv.WishCancel, Fire: f.id, By: "ann", At: time.Unix(0, d.clock), Tasks: []job.TaskID{id}, Until: time.Unix(0, d.clock).Add(time.Hour),
+	}
+	d.deps.Cluster.wishes.Store(&wishesOf{1: {"w": {ModRevision: 7, Value: wish}}})
+	d.tendWishes(d.clock)
+	d.wait(20 * time.Minute)
+	d.tendWishes(d.clock)
+	d.deps.spare.wg.Wait()
+	if _, granted := d.granted["w"]; granted || len(d.cancelled) != 0 {
+		t.Fatalf("told %v while the minion is gone; the wish is dropped: %v", d.cancelled, granted)
+	}
+	d.left = nil
+	d.wait(2 * goneEvery)
+	d.tendWishes(d.clock)
+	if _, granted := d.granted["w"]; !granted || !d.cancelled["m00"] {
+		t.Errorf("the minion is back, and was told %v; the wish is dropped: %v", d.cancelled, granted)
 	}
 	clear(d.cancelled)
 	d.wait(time.Minute)

@@ -172,7 +172,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		granted: map[string]int64{}, permits: newPermits(),
 	}
 	s.askGone, s.rereadJobs = s.lookUpGone, etcdkv.NewReread()
-	s.gone.there = s.connected
+	s.gone.there, s.gone.recall, s.gone.recalling = s.connected, map[job.TaskID]recalled{}, map[string]int64{}
 	return s
 }
 

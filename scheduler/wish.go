@@ -51,8 +51,9 @@ func (t *tenure) tendWishes() {
 // tendWishes does what people want of the shard's open runs.
 func (s *shard) tendWishes(now int64) {
 	wishes := (*s.deps.Cluster.wishes.Load())[s.id]
-	if len(wishes) == 0 && len(s.granted) > 0 {
+	if len(wishes) == 0 {
 		clear(s.granted)
+		clear(s.gone.recalling)
 	}
 	for key, w := range wishes {
 		if s.granted[key] == w.ModRevision {
@@ -60,6 +61,10 @@ func (s *shard) tendWishes(now int64) {
 		}
 		f := s.fireOf(w.Value.Fire)
 		switch {
+		case f == nil && len(w.Value.Tasks) > 0:
+			if s.recallFor(key, &w) {
+				continue // until all have been told
+			}
 		case f == nil && (now-w.Value.At.UnixNano() < int64(wishOldest) || s.awaited(w.Value.Fire)):
 			continue
 		case f == nil || f.ended:
@@ -89,8 +94,8 @@ func (s *shard) awaited(id job.FireID) bool {
 	return false
 }
 
-// cancelFor ends a run because somebody wants it to.
-func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
+// cancelledBy says who wants a run ended, and why.
+func cancelledBy(w *etcdkv.Wish) string {
 	why := "cancelled"
 	if w.By != "" {
 		why += " by " + w.By
@@ -98,6 +103,12 @@ func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
 	if w.Reason != "" {
 		why += ": " + w.Reason
 	}
+	return why
+}
+
+// cancelFor ends a run because somebody wants it to.
+func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
+	why := cancelledBy(w)
 	switch {
 	case f.state == etcdkv.EntryQueued, f.state == etcdkv.EntryOpen && f.tasks[0].minion == "":
 		s.end(f, job.StateCancelled, why)

@@ -47,6 +47,7 @@ type fake struct {
 	status  map[string]int        // "METHOD path" -> status to answer with
 	queries map[string]string     // "METHOD path" -> last raw query
 	checks  []control.Check
+	update  control.UpdateView
 	fire    control.FireView
 	groups  []control.GroupView
 	orders  []string // "PATH BODY" of what operators asked for
@@ -74,6 +75,7 @@ func newFake(t *testing.T) *fake {
 			reply(w, control.ApplyResult{Kind: "Job", Namespace: r.PathValue("ns"), Name: r.PathValue("name"), Action: control.ActionUpdated})
 		})
 	}
+	mux.HandleFunc("GET /v1/minion-update", func(w http.ResponseWriter, _ *http.Request) { reply(w, f.update) })
 	mux.HandleFunc("GET /v1/groups", f.listGroups)
 	mux.HandleFunc("GET /v1/namespaces/{ns}/groups/{name}", f.group)
 	mux.HandleFunc("DELETE /v1/namespaces/{ns}/groups/{name}", f.group)
@@ -87,6 +89,7 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("GET /v1/namespaces/{ns}/jobs/{name}/fires/{at}", func(w http.ResponseWriter, _ *http.Request) { reply(w, f.fire) })
 	mux.HandleFunc("GET /v1/runs", f.listRuns)
 	mux.HandleFunc("GET /v1/runs/{id}", f.run)
+	mux.HandleFunc("POST /v1/runs/{ref}/{verb}", f.order)
 	mux.HandleFunc("GET /v1/runs/{id}/output", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Join(f.output, "\n"))
 	})

@@ -30,14 +30,22 @@ func (a *app) cancelCommand() *cobra.Command {
 		Short: "End a run, with the process trees of its commands",
 		Long: "End a run: what has not been started is not, and minions end what they run, with\n" +
 			"all the processes that it has started: first with SIGTERM, then with SIGKILL. A run\n" +
-			"whose minion is gone ends at once, as indeterminate; the reason says what is not known.",
+			"whose minion is gone ends at once, as indeterminate; the reason says what is not known.\n" +
+			"Of a run that has ended so, minions end what they still run, once they are connected.",
 		Example: "  carillon cancel 9x2k-0c4g6q8m2s4v6x8z --reason \"wrong hosts\" --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := job.RunID(args[0])
+			before, err := a.client.run(cmd.Context(), id)
+			if err != nil {
+				return fmt.Errorf("cancel: %w", err)
+			}
 			if err := a.client.orderRun(cmd.Context(), id, "cancel", order{By: a.user(), Reason: reason}, nil); err != nil {
 				return fmt.Errorf("cancel: %w", err)
 			}
-			if !wait {
+			switch {
+			case before.State.Final() && !wait:
+				return a.printOutcome(outcome{"run", args[0], "has ended as " + string(before.State) + "; what its minions still run of it ends, once they are connected"})
+			case !wait:
 				return a.printOutcome(outcome{"run", args[0], "is being cancelled"})
 			}
 			run, err := a.wait(cmd.Context(), id, ended)
@@ -66,8 +74,8 @@ func (a *app) redoCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "redo RUN", GroupID: groupRuns, Args: exactlyOne("run"),
-		Short: "Do a run again, on all of its minions or on those where it failed",
-		Long: "Do a run again that has ended: the job as it is now, with the run's parameters, on\n" +
+		Short: "Repeat a run, on all of its minions or on those where it failed",
+		Long: "Repeat a run that has ended: the job as it is now, with the run's parameters, on\n" +
 			"the run's minions. --only selects some of them by what became of it there:\n\n" +
 			"  failed         it was started and did not succeed\n" +
 			"  not-started    it was not started: the minion was not reached in time, or the\n                 rollout was stopped before\n" +
@@ -114,7 +122,7 @@ func redoParts() []string {
 func (a *app) resumeRunCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "run RUN", Args: exactlyOne("run"),
-		Short:   "Let a rollout go on from its canaries",
+		Short:   "Continue a rollout after its canaries",
 		Long:    "Let the rollout of a run go on that waits, after its canaries have succeeded, for\nsomebody to say so: its job has rollout.promote: manual.",
 		Example: "  carillon resume run 9x2k-0c4g6q8m2s4v6x8z",
 		RunE: func(cmd *cobra.Command, args []string) error {

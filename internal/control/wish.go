@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -13,10 +14,30 @@ import (
 )
 
 // Cancel has a run end, with the process trees of its commands. The run's
-// record tells what came of it.
+// record tells what came of it. Of a run that has ended with tasks of which nobody
+// knows whether they still run, their minions are told to end them once they are
+// connected; what they say then mends the record.
 func (c *Control) Cancel(ctx context.Context, id job.RunID, o Order) error {
 	_, err := c.wish(ctx, id, etcdkv.WishCancel, "run.cancel", o)
 	return err
+}
+
+// unknownTasks are those of a run that has ended of which nobody knows whether they
+// still run.
+func unknownTasks(run *job.Run) []job.TaskID {
+	var out []job.TaskID
+	for i := range run.Tasks {
+		t := &run.Tasks[i]
+		if t.State != job.StateIndeterminate || t.Minion == "" {
+			continue
+		}
+		id := job.TaskID{Fire: run.FireID, Minion: t.Minion, Attempt: t.Attempt}
+		if t.Share != "" {
+			id.Fire.Share = job.ShareOf(t.Share)
+		}
+		out = append(out, id)
+	}
+	return out
 }
 
 // Promote has the rollout of a run go on from its canaries.
@@ -43,13 +64,25 @@ func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, 
 	if err != nil {
 		return run, err
 	}
+	now := c.now().UTC()
+	w := etcdkv.Wish{
+		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: by(ctx, o.By), Reason: o.Reason, At: now,
+	}
 	if run.State.Final() {
-		return run, fmt.Errorf("run %s has ended already (%s): %w", id, run.State, job.ErrConflict)
+		if kind == etcdkv.WishCancel {
+			w.Tasks = unknownTasks(&run)
+		}
+		owned, err := c.hasOwners(ctx, run.Shard)
+		if err != nil {
+			return run, err
+		}
+		if len(w.Tasks) == 0 || !owned {
+			return run, fmt.Errorf("run %s has ended already (%s): %w", id, run.State, job.ErrConflict)
+		}
+		w.Until = now.Add(c.longest(ctx, &run))
 	}
 	key := c.cfg.Keys.Wish(id, kind)
-	text, err := etcdkv.Encode(etcdkv.Wish{
-		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: by(ctx, o.By), Reason: o.Reason, At: c.now().UTC(),
-	})
+	text, err := etcdkv.Encode(w)
 	if err != nil {
 		return run, err
 	}
@@ -58,6 +91,30 @@ func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, 
 		return run, err // somebody wants so already
 	}
 	return run, c.operate(ctx, action, string(id), o, key, nil, clientv3.OpPut(key, text))
+}
+
+// hasOwners reports whether a shard is one that a node may own: a group's goes with
+// its group.
+func (c *Control) hasOwners(ctx context.Context, s job.ShardID) (bool, error) {
+	if int(s) < c.cfg.Meta.Shards {
+		return true, nil
+	}
+	groups, err := c.groupNames(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, is := groups[s]
+	return is, nil
+}
+
+// longest is how long a task of a run may run: as its job says today, or, if the job
+// is gone or another one by now, the default.
+func (c *Control) longest(ctx context.Context, run *job.Run) time.Duration {
+	stored, _, err := c.stored(ctx, run.Key())
+	if err != nil || stored.UID != run.FireID.Job {
+		return job.DefaultTimeout
+	}
+	return stored.Spec.EffectiveTimeout()
 }
 
 // RedoPart says which minions of a run it is done again on.

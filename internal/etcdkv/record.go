@@ -217,8 +217,8 @@ const (
 	WishPromote WishKind = "promote"
 )
 
-// Wish is what somebody wants of an open run. The owner of the run's shard sees
-// to it, and removes the wish when it has come true or the run has ended.
+// Wish is what somebody wants of a run. The owner of the run's shard sees to it, and
+// removes the wish when it has come true, or can no more.
 type Wish struct {
 	Schema int         `json:"schema"`
 	Kind   WishKind    `json:"kind"`
@@ -227,6 +227,10 @@ type Wish struct {
 	By     string      `json:"by,omitempty"`
 	Reason string      `json:"reason,omitempty"`
 	At     time.Time   `json:"at"`
+	// Tasks, of a run that has ended, are those of which nobody knows whether they
+	// still run: their minions are to end them, once they are connected, until Until.
+	Tasks []job.TaskID `json:"tasks,omitempty"`
+	Until time.Time    `json:"until,omitzero"`
 }
 
 // Passing is a job that was made for one run only, and goes at ExpiresAt.
