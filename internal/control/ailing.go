@@ -88,7 +88,7 @@ func (c *Control) checkFailing(jobs []JobView) []Check {
 				fmt.Sprintf("see `carillon logs %[1]s`, mend the job, then `carillon resume %[1]s`", v.Key()))
 		case v.Spec.IsEnabled() && v.Paused == nil:
 			if n, last := failures(v.Last); n >= ailingRuns {
-				failing.add(fmt.Sprintf("the last %d runs of job %s did not succeed; the last one %s: %s", n, v.Key(), last.State, last.Reason),
+				failing.add(fmt.Sprintf("the last %d runs of job %s did not succeed (last: %s, %s)", n, v.Key(), last.State, last.Reason),
 					fmt.Sprintf("see `carillon logs %s`, or pause it: `carillon pause %s`", v.Key(), v.Key()))
 			}
 		}
@@ -201,7 +201,7 @@ func (c *Control) checkStuck(ctx context.Context, jobs []JobView) ([]Check, erro
 				}
 			}
 		case r.State == job.StatePending && len(r.Tasks) == 0 && now.Sub(r.ScheduledAt) > waitingLong:
-			stuck.add(fmt.Sprintf("run %s of job %s waits for %s: %s", r.RunID, r.Key(), now.Sub(r.ScheduledAt).Round(time.Second), r.Reason), hint)
+			stuck.add(fmt.Sprintf("run %s of job %s has not started for %s: %s", r.RunID, r.Key(), now.Sub(r.ScheduledAt).Round(time.Second), r.Reason), hint)
 		}
 	}
 	well := "no run goes on beyond its bound"
@@ -234,8 +234,12 @@ func (c *Control) checkCertificates(ctx context.Context) ([]Check, error) {
 	for i := range enrolled {
 		e := &enrolled[i]
 		if connected[e.ID] && e.RevokedAt.IsZero() && !e.ExpiresAt.IsZero() && e.ExpiresAt.Sub(now) < endsSoon {
-			late.add(fmt.Sprintf("that of minion %s ends at %s, and ought to have been renewed", e.ID, stampOf(e.ExpiresAt)),
-				"see the log of the worker, and its clock; it renews by itself once it can. If it has expired: `carillon minions token`, and start the worker with it")
+			ends := "ends"
+			if !now.Before(e.ExpiresAt) {
+				ends = "ended"
+			}
+			late.add(fmt.Sprintf("that of minion %s %s at %s, and ought to have been renewed", e.ID, ends, stampOf(e.ExpiresAt)),
+				"see the log of the worker, and its clock; it renews automatically once it can. If it has expired: `carillon minions token`, and start the worker with it")
 		}
 	}
 	return late.all("all that are in use are far from their ends"), nil
