@@ -24,6 +24,11 @@ const (
 	// MaxArgBytes is what Linux takes in one argument of a program, or in one
 	// variable with its name (MAX_ARG_STRLEN, with pages of 4 KiB).
 	MaxArgBytes = 128<<10 - 1
+	// MinExecBytes is what Linux takes in all arguments and variables of a program
+	// together, however small the limit of its stack is (ARG_MAX).
+	MinExecBytes = 128 << 10
+	// FactArgBytes is the fact of how much a minion's commands take.
+	FactArgBytes = "argBytes"
 	// EnvPrefix begins the names of the variables that Carillon sets itself.
 	EnvPrefix = "CARILLON_"
 )
@@ -382,4 +387,29 @@ func checkEnum[T ~string](p *problems, at string, v T, allowed []T) {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
 	p.add(at, "%q is unknown%s (allowed: %s)", string(v), hint, strings.Join(words, ", "))
+}
+
+// ExecBytes is about how much the arguments and the variables of a job's largest
+// program come to for the kernel, but for parameters: strings, and what leads to them.
+func (s *Spec) ExecBytes() int {
+	const (
+		overhead = 9       // of a string: its end, and the pointer to it
+		own      = 4 << 10 // variables that minions set, and the program's path
+	)
+	size := func(words ...string) int {
+		n := 0
+		for _, w := range words {
+			n += len(w) + overhead
+		}
+		return n
+	}
+	program := size(s.Command...)
+	for i := range s.Steps {
+		st := &s.Steps[i]
+		program = max(program, size(st.Command...)+size(st.Shell)+size(st.Args...))
+	}
+	for k, v := range s.Env {
+		program += size(k+v) + 1
+	}
+	return program + own
 }

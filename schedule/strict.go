@@ -63,6 +63,25 @@ func (s *Schedule) Jumps() bool {
 	return !start.IsZero() || !end.IsZero()
 }
 
+// ZoneIsIdle reports whether the schedule is due at the instants at which it would be
+// due in UTC, as is "*/5 * * * *" in each zone that is off UTC by a multiple of five
+// minutes.
+func (s *Schedule) ZoneIsIdle() bool {
+	f := &s.fields
+	if s.kind != kindFields || f.extra != nil || !f.everyHour() || f.month != 1<<13-2 || f.days(2027, 1) != 1<<32-2 {
+		return false
+	}
+	for _, month := range []time.Month{time.January, time.July} { // clocks may be moved between
+		_, offset := time.Date(2027, month, 1, 0, 0, 0, 0, time.UTC).In(s.loc).Zone()
+		by := uint((offset/60%60 + 60) % 60) //nolint:gosec // 0 to 59
+		const hour = 1<<60 - 1
+		if offset%60 != 0 || (f.minute<<by|f.minute>>(60-by))&hour != f.minute {
+			return false
+		}
+	}
+	return true
+}
+
 // InZone returns an expression that does in a zone what s, which is an @every or
 // an @at, seems to be meant to do there; empty: there is none.
 func (s *Schedule) InZone(zone string) string {

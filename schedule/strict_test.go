@@ -44,6 +44,47 @@ func TestStrict(t *testing.T) {
 	}
 }
 
+// A zone that moves no instant of a schedule is told from one that does, of which the
+// instants themselves are the proof.
+func TestZoneIsIdle(t *testing.T) {
+	t.Parallel()
+	begin := time.Date(2027, 3, 26, 0, 0, 0, 0, time.UTC) // clocks in Europe jump on the 28th
+	for _, expr := range []string{
+		"*/5 * * * *", "*/15 * * * *", "*/30 * * * *", "*/7 * * * *", "0 * * * *", "10,40 * * * *", "15 */1 * * *", "@hourly", "@daily", "*/5 9-17 * * *",
+		"*/5 * 1-30 * *", "*/5 * * 1-11 *", "*/5 * * * 1-6", "*/5 * L * *", "30 */20 * * * *",
+	} {
+		for _, zone := range []string{"UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns"} {
+			there, err := Parse(expr, Options{Zone: zone})
+			if err != nil {
+				t.Fatal(err)
+			}
+			utc, err := Parse(expr, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			same := true
+			// Some of these instants differ in a month or on a day that is left out.
+			for _, at := range []time.Time{begin, begin.AddDate(0, 2, 4), begin.AddDate(0, 8, 4)} {
+				for range 500 {
+					next, _ := utc.Next(at)
+					elsewhere, _ := there.Next(at)
+					same = same && elsewhere.Equal(next)
+					at = next
+				}
+			}
+			if got := there.ZoneIsIdle(); got != same && zone != "UTC" || zone == "UTC" && got && !same {
+				t.Errorf("%q in %s: idle %v, and the same instants: %v", expr, zone, got, same)
+			}
+		}
+	}
+	for _, expr := range []string{"@every 5m", "@at 2027-01-01T00:00:00Z"} {
+		s, err := Parse(expr, Options{})
+		if err != nil || s.ZoneIsIdle() {
+			t.Errorf("%s: %v", expr, err)
+		}
+	}
+}
+
 // The dialects of schedulers that take a step larger than its field take it, with a
 // warning.
 func TestWideStepsWarn(t *testing.T) {

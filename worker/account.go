@@ -58,7 +58,7 @@ func (a *accounts) lookup(name string) (*account, error) {
 		return a.own, nil
 	}
 	if a.euid != 0 {
-		return nil, fmt.Errorf("user %q: the minion runs as %s, not as root, and cannot start commands as somebody else", name, a.own.name)
+		return nil, fmt.Errorf("user %q: the minion runs as %s, not as root, and cannot start commands as somebody else; start the worker, or `carillon dev`, as root, or leave user out", name, a.own.name)
 	}
 	cred := &shim.Credential{}
 	if cred.UID, err = parseID(u.Uid); err != nil {

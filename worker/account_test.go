@@ -46,7 +46,7 @@ func TestAccountLookup(t *testing.T) {
 		}
 	}
 	a.euid = 4711
-	if _, err := a.lookup("nobody"); err == nil || !strings.Contains(err.Error(), "not as root") {
+	if _, err := a.lookup("nobody"); err == nil || !strings.Contains(err.Error(), "not as root, and cannot start commands as somebody else; start the worker, or `carillon dev`, as root, or leave user out") {
 		t.Errorf("lookup without root = %v", err)
 	}
 }

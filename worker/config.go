@@ -94,7 +94,7 @@ type Deps struct {
 	// Facts are told besides those of the host; files cannot change them. It is
 	// called whenever facts are found out. Nil: there are none.
 	Facts func() map[string]string
-	// Update is called when a node tells of a release to come to, in the
+	// Update is called when a node tells of a release to install, in the
 	// goroutine that receives; it must not block. Nil: nothing is done.
 	Update func(release int64, signed []byte)
 	// DialOptions are added to those of every connection to a node.

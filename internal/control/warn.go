@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ func (p *planner) warn(ctx context.Context, objects []manifest.Object, changes [
 	for i := range objects {
 		if o := &objects[i]; o.Kind == job.KindJob && changes[i].result.Action != ActionUnchanged {
 			changes[i].result.Defaults = defaultsOf(&o.Spec)
-			changes[i].result.Warnings = append(changes[i].result.Warnings, slices.Concat(nameWarnings(o), scheduleWarnings(o))...)
+			changes[i].result.Warnings = append(changes[i].result.Warnings, slices.Concat(nameWarnings(o), scheduleWarnings(o), p.c.sizeWarnings(ctx, &o.Spec))...)
 		}
 	}
 	return p.warnOfAfter(ctx, objects, changes)
@@ -44,7 +45,23 @@ func scheduleWarnings(o *manifest.Object) []string {
 			out = append(out, fmt.Sprintf("spec.schedules[%d]: %s", n, text))
 		}
 	}
-	return out
+	return append(out, zoneWarnings(o)...)
+}
+
+// zoneWarnings tells of a time zone that moves no instant of a job's schedules. It is
+// no mistake, and has an effect as soon as the schedule is another one.
+func zoneWarnings(o *manifest.Object) []string {
+	s := &o.Spec
+	if s.TimeZone == "" || s.TimeZone == time.UTC.String() || s.OnExcluded == job.ExcludedNext {
+		return nil
+	}
+	for _, expr := range s.Schedules {
+		parsed, err := schedule.Parse(expr, schedule.OptionsOf(o.Metadata.Key(), s))
+		if err != nil || parsed.OnClock() && !parsed.OwnZone() && !parsed.ZoneIsIdle() {
+			return nil
+		}
+	}
+	return []string{fmt.Sprintf("spec.timeZone: changes nothing as long as the schedule is %s: that is due at the same instants in %s and in UTC", strings.Join(s.Schedules, ", "), s.TimeZone)}
 }
 
 // defaultsOf returns the defaults that people ask about when they have met them.
@@ -130,4 +147,45 @@ func (p *planner) jobNames(ctx context.Context) (map[string][]string, error) {
 		return nil
 	})
 	return names, err
+}
+
+// sizeWarnings tells which of the minions that the target of a job matches cannot start
+// its program, as arguments and environment are more than their kernels take.
+func (c *Control) sizeWarnings(ctx context.Context, s *job.Spec) []string {
+	size := s.ExecBytes()
+	if size <= job.MinExecBytes {
+		return nil // each takes so much
+	}
+	found, err := c.matchTarget(ctx, s.Target)
+	if err != nil {
+		return nil // told when it is checked
+	}
+	all, err := c.allMinions()
+	if err != nil {
+		return nil // not all are known now
+	}
+	matched := map[job.MinionID]bool{}
+	for _, id := range found.Minions {
+		matched[id] = true
+	}
+	least, who, more := 0, job.MinionID(""), 0
+	for i := range all {
+		takes, err := strconv.Atoi(all[i].Facts[job.FactArgBytes])
+		if err != nil || !matched[all[i].ID] || takes >= size {
+			continue
+		}
+		more++
+		if who == "" || takes < least {
+			least, who = takes, all[i].ID
+		}
+	}
+	if who == "" {
+		return nil
+	}
+	of := string(who)
+	if more > 1 {
+		of = fmt.Sprintf("%s and %d more of %d minions", who, more-1, len(found.Minions))
+	}
+	return []string{fmt.Sprintf("spec.env: with the arguments it comes to %d bytes, more than %s can start a program with (%d, by the fact %s); pass a file instead, or raise the limit of the worker's stack (LimitSTACK= in its unit), of which that is a quarter",
+		size, of, least, job.FactArgBytes)}
 }

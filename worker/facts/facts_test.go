@@ -36,7 +36,7 @@ func factsDir(t *testing.T) string {
 func TestHost(t *testing.T) {
 	t.Parallel()
 	f := Host()
-	for _, name := range []string{"os", "arch", "cpus", "hostname", "kernel", "memoryBytes", "bootTime"} {
+	for _, name := range []string{"os", "arch", "cpus", "hostname", "kernel", "memoryBytes", "bootTime", "argBytes"} {
 		if f[name] == "" {
 			t.Errorf("%s is missing in %v", name, f)
 		}
@@ -48,6 +48,11 @@ func TestHost(t *testing.T) {
 
 func TestHostParts(t *testing.T) {
 	t.Parallel()
+	for stack, want := range map[uint64]uint64{0: 128 << 10, 256 << 10: 128 << 10, 1 << 20: 256 << 10, 8 << 20: 2 << 20, 64 << 20: 6 << 20, 1<<64 - 1: 6 << 20} {
+		if got := argBytes(stack); got != want {
+			t.Errorf("with a stack of %d: %d, want %d", stack, got, want)
+		}
+	}
 	name, version := distribution("NAME=\"Debian GNU/Linux\"\nID=debian\nVERSION_ID=\"12\"\n")
 	if name != "debian" || version != "12" {
 		t.Errorf("distribution = %q %q", name, version)
@@ -167,7 +172,7 @@ func TestProgramsEnd(t *testing.T) {
 	dir := factsDir(t)
 	write(t, dir, "slow", "#!/bin/sh\necho lost=1; sleep 300 & sleep 300\n", 0o700)
 	d := Dir{Path: dir, Timeout: 100 * time.Millisecond}
-	if got, err := d.Read(context.Background()); len(got) != 0 || err == nil || !strings.Contains(err.Error(), "slow: ran longer than 100ms") {
+	if got, err := d.Read(context.Background()); len(got) != 0 || err == nil || !strings.Contains(err.Error(), "slow: exceeded its 100ms timeout") {
 		t.Errorf("Read = %v, %v", got, err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Host returns the facts of the host itself.
@@ -37,11 +39,22 @@ func Host() map[string]string {
 	if err := syscall.Sysinfo(&si); err == nil {
 		add("memoryBytes", strconv.FormatUint(uint64(si.Totalram)*uint64(si.Unit), 10)) //nolint:unconvert // 32 bits on some platforms
 	}
+	var stack syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_STACK, &stack); err == nil {
+		add(job.FactArgBytes, strconv.FormatUint(argBytes(stack.Cur), 10))
+	}
 	if all := addresses(); len(all) > 0 {
 		add("ip", all[0])
 		add("addresses", strings.Join(all, ","))
 	}
 	return f
+}
+
+// argBytes is how many bytes of arguments and environment Linux takes for a program
+// that is started with this limit of its stack: a quarter, within bounds.
+func argBytes(stack uint64) uint64 {
+	const most = 6 << 20 // three quarters of the usual limit
+	return max(min(stack/4, most), job.MinExecBytes)
 }
 
 func content(path string) string {

@@ -55,7 +55,7 @@ func run(ctx context.Context, path string, timeout time.Duration) ([]byte, error
 	case err == nil:
 		return out.Bytes(), nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, fmt.Errorf("ran longer than %s and was ended", timeout)
+		return nil, fmt.Errorf("exceeded its %s timeout and was killed", timeout)
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}

@@ -126,6 +126,9 @@ func (n *nursery) start(spec Spec) (*process, error) {
 	if err != nil {
 		p.closePipes(write[:])
 		p.removeGroup()
+		if errors.Is(err, syscall.E2BIG) {
+			return nil, fmt.Errorf("start %s: its arguments and environment come to %d bytes, more than Linux takes with this limit of the stack: %w", spec.Path, bytesOf(spec.Args)+bytesOf(spec.Env), err)
+		}
 		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
 	}
 	for i := range write {
@@ -133,6 +136,15 @@ func (n *nursery) start(spec Spec) (*process, error) {
 		p.readers.Go(func() { p.read(i) })
 	}
 	return p, nil
+}
+
+// bytesOf is how much the strings come to, each with its end.
+func bytesOf(list []string) int {
+	n := 0
+	for _, s := range list {
+		n += len(s) + 1
+	}
+	return n
 }
 
 // forkExec starts the program inside of its control group. When that cannot be
