@@ -24,7 +24,7 @@ type updates struct {
 	minions map[job.MinionID]bool
 }
 
-// SetUpdate has minions told to come to a release: now, and in each session that
+// SetUpdate has minions told of a release: now, and in each session that
 // they open here later, until SetUpdate is called again. In a session a minion is
 // told of a release once, however often SetUpdate is called with it. The zero
 // Update: nobody is told anything. It is called by one goroutine at a time.

@@ -40,11 +40,11 @@ type Calendar struct {
 	UpdatedAt time.Time `json:"updatedAt"`
 }
 
-// OnExcluded says what becomes of an occurrence at a time at which a calendar of
+// OnExcluded says what happens to an occurrence at a time at which a calendar of
 // the job is closed.
 type OnExcluded string
 
-// What becomes of it.
+// What happens to it.
 const (
 	// ExcludedSkip records it as skipped. The default.
 	ExcludedSkip OnExcluded = "skip"

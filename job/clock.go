@@ -23,7 +23,7 @@ func Dialects() []Dialect {
 	return []Dialect{DialectCarillon, DialectQuartz, DialectKubernetes, DialectRobfig}
 }
 
-// Gap says what becomes of times that are left out when clocks go forward.
+// Gap says how to handle local times that daylight saving skips.
 type Gap string
 
 // The gap policies.
@@ -40,7 +40,7 @@ const (
 // Gaps lists the gap policies.
 func Gaps() []Gap { return []Gap{GapRunAtEnd, GapSkip, GapShift} }
 
-// Fold says what becomes of times that come twice when clocks go back.
+// Fold says how to handle local times that daylight saving repeats.
 type Fold string
 
 // The fold policies.
@@ -59,10 +59,10 @@ func Folds() []Fold { return []Fold{FoldFirst, FoldSecond, FoldBoth} }
 // DST says what a schedule does when the clocks of its zone jump. Schedules of
 // every hour, and @every, run through in any case.
 type DST struct {
-	// Gap says what becomes of times that are left out when clocks go forward.
+	// Gap says how to handle local times that daylight saving skips.
 	// Empty: run-at-end; skip in the dialects kubernetes and robfig.
 	Gap Gap `json:"gap,omitempty"`
-	// Fold says what becomes of times that come twice when clocks go back.
+	// Fold says how to handle local times that daylight saving repeats.
 	// Empty: first; both in the dialects kubernetes and robfig.
 	Fold Fold `json:"fold,omitempty"`
 }

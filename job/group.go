@@ -26,7 +26,7 @@ type GroupSpec struct {
 	// Empty: all sites are alike.
 	Sites []string `json:"sites,omitempty"`
 	// Pin: only nodes that have all these labels may fire. The labels "site"
-	// and "node" are there by themselves.
+	// and "node" are built in.
 	Pin map[string]string `json:"pin,omitempty"`
 	// Spread is a node label. In mode parallel one node per value of it fires;
 	// in a ring of time slices neighbours differ in it where that is possible.
@@ -50,17 +50,17 @@ type GroupSpec struct {
 	Grace Duration `json:"grace,omitempty"`
 	// Slice is the length of a time slice.
 	Slice Duration `json:"slice,omitempty"`
-	// OnLoss says what becomes of a lost node's slices. Empty: LossTakeover.
+	// OnLoss says what happens to a lost node's slices. Empty: LossTakeover.
 	OnLoss Loss `json:"onLoss,omitempty"`
 	// Start says whether the nodes' shares of an occurrence belong together.
 	// Empty: StartAsync.
 	Start Start `json:"start,omitempty"`
 }
 
-// Loss says what becomes of the time slices of a node that is lost.
+// Loss says what happens to the time slices of a node that is lost.
 type Loss string
 
-// What becomes of a lost node's slices.
+// What happens to a lost node's slices.
 const (
 	// LossTakeover: the next node of the ring fires them. The default.
 	LossTakeover Loss = "takeover"

@@ -86,7 +86,7 @@ type Spec struct {
 	LostAfter Duration `json:"lostAfter,omitempty"`
 	// Retry says what to do after a failed attempt. Zero: nothing.
 	Retry Retry `json:"retry,omitzero"`
-	// Overlap says what becomes of an occurrence that is due while an earlier
+	// Overlap says what happens to an occurrence that is due while an earlier
 	// run of the job has not ended. Empty: OverlapSkip.
 	Overlap Overlap `json:"overlap,omitempty"`
 	// OverlapLimit bounds how many occurrences OverlapQueueAll keeps waiting.
@@ -105,10 +105,10 @@ type Spec struct {
 	// Calendars are those that the job keeps to: NAME, or NAMESPACE/NAME. None: it
 	// runs on any day.
 	Calendars []string `json:"calendars,omitempty"`
-	// OnExcluded says what becomes of an occurrence at a time at which a calendar
+	// OnExcluded says what happens to an occurrence at a time at which a calendar
 	// is closed. Empty: ExcludedSkip.
 	OnExcluded OnExcluded `json:"onExcluded,omitempty"`
-	// Misfire says what becomes of occurrences that could not start in time.
+	// Misfire says what happens to occurrences that could not start in time.
 	// Empty: MisfireLatest.
 	Misfire Misfire `json:"misfire,omitempty"`
 	// CatchUp is how far back Misfire may run what was missed; older occurrences
@@ -125,10 +125,10 @@ type Spec struct {
 	PauseAfterFailures int `json:"pauseAfterFailures,omitempty"`
 	// Deadline is how long after its instant a run has to have ended. Zero: none.
 	Deadline Duration `json:"deadline,omitempty"`
-	// OnDeadline says what becomes of a run that has not. Empty: DeadlineAlert.
+	// OnDeadline says what happens to a run that has not. Empty: DeadlineAlert.
 	OnDeadline OnDeadline `json:"onDeadline,omitempty"`
-	// LateAfter: a run that begins this long after its instant is told of as
-	// late. Zero: none is.
+	// LateAfter: a run that begins this long after its instant is reported
+	// as late. Zero: none is.
 	LateAfter Duration `json:"lateAfter,omitempty"`
 	// After has the job start when other jobs' runs end. Nil: it does not.
 	After *After `json:"after,omitempty"`

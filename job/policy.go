@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Overlap says what becomes of an occurrence that is due while an earlier run
+// Overlap says what happens to an occurrence that is due while an earlier run
 // of its job has not ended.
 type Overlap string
 
@@ -43,7 +43,7 @@ func Overlaps() []Overlap {
 	return []Overlap{OverlapSkip, OverlapAllow, OverlapQueueOne, OverlapQueueAll, OverlapReplace, OverlapReplaceAfterGrace}
 }
 
-// Misfire says what becomes of occurrences that nobody could start in time,
+// Misfire says what happens to occurrences that nobody could start in time,
 // because the cluster was down or could not write.
 type Misfire string
 
@@ -63,10 +63,10 @@ func Misfires() []Misfire { return []Misfire{MisfireLatest, MisfireSkip, Misfire
 // MaxCatchUp bounds how many missed occurrences of one job MisfireAll runs.
 const MaxCatchUp = 1000
 
-// OnDeadline says what becomes of a run that has not ended by its deadline.
+// OnDeadline says what happens to a run that has not ended by its deadline.
 type OnDeadline string
 
-// What becomes of it.
+// What happens to it.
 const (
 	// DeadlineAlert only tells of it. The default.
 	DeadlineAlert OnDeadline = "alert"

@@ -117,15 +117,15 @@ func (s *shard) whyNone(f *fire, t job.Target) string {
 func (s *shard) awaitsMinion(f *fire) string {
 	spec, err := s.spec(f)
 	if err != nil {
-		return "waits for a minion"
+		return "waiting for a minion"
 	}
 	if found := s.deps.Minions.Match(spec.Target); len(found) > 0 {
-		return fmt.Sprintf("waits for more minions: %d match the target, and it is to run on %d", len(found), max(spec.Target.Count, 1))
+		return fmt.Sprintf("waiting for more minions: %d match the target, and it is to run on %d", len(found), max(spec.Target.Count, 1))
 	}
 	if away := s.away(f, spec.Target); len(away) > 0 {
-		return "waits for a minion that takes orders: " + awayWords(away)
+		return "waiting for a minion that takes orders: " + awayWords(away)
 	}
-	return "waits for a minion that matches the target: none does"
+	return "waiting for a minion that matches the target: none does"
 }
 
 // away returns the minions that a fire is for and that take no orders.

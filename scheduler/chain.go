@@ -207,7 +207,7 @@ func (s *shard) afterTrigger(ctx context.Context, end *etcdkv.Ended, n int) (cli
 	}
 	value, err := etcdkv.Encode(etcdkv.Trigger{
 		Schema: etcdkv.Schema, Fire: fire, Key: end.To, From: end.From,
-		Cause: fmt.Sprintf("the end of run %s of %s, which is %s", end.RunID, end.From, end.State),
+		Cause: fmt.Sprintf("the end of run %s of %s (%s)", end.RunID, end.From, end.State),
 	})
 	return clientv3.Compare(clientv3.CreateRevision(string(kvs[0].Key)), "=", kvs[0].CreateRevision), key, value, err
 }
@@ -252,7 +252,7 @@ func (s *shard) planJoined(b *batch, all map[job.UID]*joined, now int64) {
 			continue
 		}
 		t := j.latest
-		t.Cause = fmt.Sprintf("all of %d jobs have ended, at last: %s", len(j.e.waitsFor()), t.Cause)
+		t.Cause = fmt.Sprintf("all %d jobs ended; the last: %s", len(j.e.waitsFor()), t.Cause)
 		first := true
 		for _, key := range j.keys {
 			if first {

@@ -156,12 +156,12 @@ func inOrder(a, b *fire) int {
 // why tells people what a fire waits for.
 func (g *gate) why() string {
 	if !g.ordered {
-		return fmt.Sprintf("waits for one of %d runs of the group to end; its maxConcurrent is %d", len(g.inside), g.limit)
+		return fmt.Sprintf("waiting for one of %d runs of the group to end; its maxConcurrent is %d", len(g.inside), g.limit)
 	}
 	if f := g.first(); f != nil && len(g.inside) == 0 {
-		return fmt.Sprintf("waits for the run of %s at %s to start and end; the group is ordered", f.e.key, f.id.Time().Format(time.RFC3339Nano))
+		return fmt.Sprintf("waiting for the run of %s at %s to start and end; the group is ordered", f.e.key, f.id.Time().Format(time.RFC3339Nano))
 	}
-	return "waits for the run before it to end; the group is ordered"
+	return "waiting for the run before it to end; the group is ordered"
 }
 
 // passGate reports whether the fire may start now. When it may not, it is

@@ -301,5 +301,5 @@ func lockState(to *etcdkv.ShardState, from *etcdkv.ShardState) {
 
 // waitsFor tells people which lock a fire waits for.
 func (s *shard) waitsFor() string {
-	return fmt.Sprintf("waits for the lock %s of its group", s.state.Mutex)
+	return fmt.Sprintf("waiting for the lock %s of its group", s.state.Mutex)
 }

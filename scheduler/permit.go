@@ -188,7 +188,7 @@ func (s *shard) await(f *fire, k capKey, most int, now int64) {
 	p.looks[k] = at
 	s.attendAt(f, at)
 	if f.rollout != nil {
-		f.rollout.held = fmt.Sprintf("waits for one of %d tasks in the cluster to end where %s is %q; its clusterMaxPer is %d",
+		f.rollout.held = fmt.Sprintf("waiting for one of %d tasks in the cluster to end where %s is %q; its clusterMaxPer is %d",
 			max(s.deps.Cluster.capCount(k).count, s.permits.known[k].count), k.label, k.value, most)
 	}
 }

@@ -325,7 +325,7 @@ func TestCapIsShown(t *testing.T) {
 	d.book = newCapBook()
 	f := d.fire(d.job(job.Spec{Rollout: job.Rollout{ClusterMaxPer: map[string]int{"rack": 1}}}), fire{})
 	d.wantSent("m00")
-	want := `waits for one of 1 tasks in the cluster to end where rack is ""; its clusterMaxPer is 1`
+	want := `waiting for one of 1 tasks in the cluster to end where rack is ""; its clusterMaxPer is 1`
 	if live := d.live("", ""); len(live) != 1 || live[0].Reason != want {
 		t.Errorf("shown as %+v, want the reason %q", live, want)
 	}

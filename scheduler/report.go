@@ -421,7 +421,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 			reason = "starts at " + instant(at).Format(time.RFC3339Nano)
 		}
 		if f.state == etcdkv.EntryQueued {
-			state, reason = job.StateQueued, "waits for an earlier run of the job to end"
+			state, reason = job.StateQueued, "waiting for an earlier run of the job to end"
 		}
 		if f.gated {
 			state, reason = job.StateQueued, s.gate.why()

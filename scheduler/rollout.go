@@ -19,7 +19,7 @@ import (
 // stored: its rules, as the job had them when the tasks were chosen; that somebody
 // promoted it, and that it was stopped.
 
-// rollout is what the owner knows besides.
+// rollout holds the owner's in-memory progress.
 type rollout struct {
 	spec *job.Rollout
 	// canaries is how many of the tasks, the first ones, are.
@@ -238,7 +238,7 @@ func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 	switch {
 	case at.unheard && r.spec.MaxFailures != nil:
 		// The earlier owner may have stopped it, and died before that was stored.
-		r.held = "taken over; waits for what its minions say"
+		r.held = "taken over; waiting for what its minions say"
 		return nil
 	case at.canaryOpen > 0:
 		last = r.canaries
@@ -253,7 +253,7 @@ func (r *rollout) next(s *shard, f *fire, at *front, now int64) []*task {
 			r.batchEnd = now
 		}
 		if again := r.batchEnd + int64(r.spec.Pause); now < again {
-			r.held = "waits between two batches"
+			r.held = "waiting between two batches"
 			s.attendAt(f, again)
 			return nil
 		}

@@ -46,7 +46,7 @@ func (a *app) applyCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "`FILE`, directory or - (may be given several times)")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check, and tell what would be done")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check, and show what would change")
 	return cmd
 }
 

@@ -33,7 +33,7 @@ func (a *app) describeCommand() *cobra.Command {
 		a.describeNodeCommand(), a.describeCalendarCommand(), a.describeHostGroupCommand(), a.describeLockCommand(),
 		&cobra.Command{
 			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
-			Short:   "Tell when and where a job runs, and how its last runs went",
+			Short:   "Show when and where a job runs, and its last runs",
 			Example: "  carillon describe job backup",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				key, err := a.key(args[0])
@@ -49,7 +49,7 @@ func (a *app) describeCommand() *cobra.Command {
 		},
 		&cobra.Command{
 			Use: "run ID", Aliases: []string{"runs"}, Args: exactlyOne("run id"),
-			Short:   "Tell how a run went, step by step",
+			Short:   "Show how a run went, step by step",
 			Example: "  carillon describe run 9x2k-0c4g6q8m2s4v6x8z",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				run, err := a.client.run(cmd.Context(), job.RunID(args[0]))

@@ -40,7 +40,7 @@ func (a *app) nodeText(n *control.NodeView) {
 	f.add("Phase", n.Phase)
 	f.add("Health", nodeHealth(*n))
 	for _, t := range n.Trouble {
-		f.add("Trouble", t)
+		f.add("Problem", t)
 	}
 	if d := n.Drain; d != nil {
 		f.add("Drained", a.wanted("yes", d.By, a.stamp(d.Since), d.Reason))

@@ -36,8 +36,8 @@ func (a *app) enableCommand(verb, done, short, long string) *cobra.Command {
 
 func (a *app) enableCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.enableCommand("enable", "enabled", "Have a job run by its schedule again",
-			"Have a job run by its schedule again: takes `enabled: false` out of its spec. What\n"+
+		a.enableCommand("enable", "enabled", "Let a job run by its schedule again",
+			"Let a job run by its schedule again: takes `enabled: false` out of its spec. What\n"+
 				"was due meanwhile is not run. `carillon resume` ends a pause, which is another thing."),
 		a.enableCommand("disable", "disabled", "Stop a job from running by its schedule",
 			"Stop a job from running by its schedule, until `carillon enable`: sets `enabled:\n"+

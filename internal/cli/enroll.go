@@ -79,8 +79,8 @@ func (a *app) tokenCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "token", Args: noArgs,
-		Short: "Make a token by which minions join the cluster",
-		Long: "Make a token by which minions join the cluster, and print it. It is shown this once:\n" +
+		Short: "Create a token with which minions join the cluster",
+		Long: "Create a token with which minions join the cluster, and print it. It is shown this once:\n" +
 			"the cluster keeps only a hash of it. A minion that is started with it makes a key of\n" +
 			"its own, checks by the token that the node is of this cluster, and gets a certificate\n" +
 			"that it renews by itself. The labels of the token are granted to it: targets go by\n" +
@@ -136,7 +136,7 @@ func (a *app) tokenCommand() *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "delete ID", Args: exactlyOne("id"), Short: "End a token", Long: "End a token. The minions that have joined by it stay.", Example: "  carillon minions token delete k3x9",
+			Use: "delete ID", Args: exactlyOne("id"), Short: "Delete a token", Long: "Delete a token. The minions that have joined by it stay.", Example: "  carillon minions token delete k3x9",
 			RunE: func(cmd *cobra.Command, args []string) error {
 				if err := a.client.send(cmd.Context(), http.MethodDelete, []string{"v1", "minion-tokens", args[0]}, order{By: a.user()}, nil); err != nil {
 					return err
@@ -196,8 +196,8 @@ func (a *app) approveCommand() *cobra.Command {
 	var labels map[string]string
 	cmd := &cobra.Command{
 		Use: "approve MINION", Args: exactlyOne("minion"),
-		Short: "Let a minion join that waits",
-		Long: "Let a minion join that asks without a token. Compare the fingerprint of its key\n" +
+		Short: "Approve a minion that asks to join",
+		Long: "Approve a minion that asks to join without a token. Compare the fingerprint of its key\n" +
 			"(`carillon minions requests`) with the one that the minion logs, and give it. Without\n" +
 			"it this asks on a terminal whether the key that asks is the right one, and elsewhere\n" +
 			"approves nothing: whoever knows a node can ask for any name.",

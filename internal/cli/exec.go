@@ -53,7 +53,7 @@ minions that wrote the same are shown as one block, when all have ended, or with
 ` + "`carillon describe run`, `logs`, `cancel` and `redo`" + ` know it.
 
 The exit code is 0 when the command succeeded on all minions that match, 124 when
-it ran into its --limit somewhere, 1 when it did not succeed somewhere otherwise,
+it ran into its --limit somewhere, 1 when it failed somewhere otherwise,
 and 7 when it failed nowhere, and some minions did not answer: they are
 uncontrollable, were not reached in time, or are gone. With --min-success it is 0
 once it succeeded on so many. Names that the target spells out, as web[1-5] does,

@@ -21,8 +21,8 @@ func (c *client) fire(ctx context.Context, k job.Key, at time.Time) (control.Fir
 func (a *app) describeFireCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "fire JOB@TIME", Aliases: []string{"fires"}, Args: exactlyOne("JOB@TIME"),
-		Short: "Tell what became of an instant of a job, and why",
-		Long: "Tell what became of an instant of a job: fired by whom, when and how late, or\n" +
+		Short: "Show what happened at a scheduled time of a job, and why",
+		Long: "Show what happened at a scheduled time of a job: fired by whom, when and how late, or\n" +
 			"skipped, missed or superseded, and why; or why nothing was due then.",
 		Example: "  carillon describe fire backup@2027-01-31T02:30:00Z",
 		RunE: func(cmd *cobra.Command, args []string) error {

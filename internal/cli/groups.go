@@ -145,7 +145,7 @@ func (a *app) wanted(what, by, since, reason string) string {
 func (a *app) describeGroupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "group NAME", Aliases: []string{"groups"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeGroups,
-		Short:   "Tell which node fires a group's jobs, and why",
+		Short:   "Show which node fires a group's jobs, and why",
 		Example: "  carillon describe group ledger",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := a.keyOf("group", args[0])

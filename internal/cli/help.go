@@ -68,7 +68,7 @@ func printFlags(w io.Writer, title string, flags *pflag.FlagSet) {
 // helpCommand is `carillon help [VERB]`.
 func (a *app) helpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [VERB]", Short: "Tell more of a verb", Hidden: true,
+		Use: "help [VERB]", Short: "Show the help of a verb", Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			target, rest, err := root.Find(args)

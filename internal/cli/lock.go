@@ -97,7 +97,7 @@ func (a *app) lockRun(cmd *cobra.Command, args []string, f *lockFlags) error {
 	dash := cmd.ArgsLenAtDash()
 	switch {
 	case len(args) == 0 || dash == 0:
-		return usagef("lock what? give NAME -- COMMAND, or list, show NAME, break NAME")
+		return usagef("specify a lock and a command, NAME -- COMMAND, or list, show NAME, break NAME")
 	case dash < 0 || len(args) == dash:
 		if dash < 0 && len(args) == 1 && !strings.Contains(args[0], "/") {
 			if hint := didYouMean(args[0], []string{"list", "show", "break"}); hint != "" {
@@ -207,7 +207,7 @@ func (l *locking) close() {
 		if isNotFound(err) {
 			return // it has ended already
 		}
-		l.a.note("lock %s: not freed, and ends by itself within %v: %v", l.key, l.ttl(), err)
+		l.a.note("lock %s: not freed; it expires within %v: %v", l.key, l.ttl(), err)
 		return
 	}
 	_ = l.post(ctx, map[string]string{"session": l.session.Session}, nil, "lock-sessions", "close") // it ends by itself

@@ -12,8 +12,8 @@ import (
 func (a *app) describeMinionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "minion NAME", Aliases: []string{"minions"}, Args: exactlyOne("minion"), ValidArgsFunction: a.completeMinions,
-		Short: "Tell what a minion was granted, what it asks for, and what it says",
-		Long: "Tell all that is known of a minion, and whose word it is. Labels are granted by\n" +
+		Short: "Show a minion: its granted labels, those that it asks for, and its facts",
+		Long: "Show all that is known of a minion, and whose word it is. Labels are granted by\n" +
 			"operators. Labels that the minion asks for match nothing before they are granted, and\n" +
 			"its facts and its version are what it says of itself: nobody has checked them.",
 		Example: "  carillon describe minion web1",
@@ -32,7 +32,7 @@ func (a *app) minionText(v *control.MinionDetail) {
 	f.add("Minion", string(v.ID))
 	f.add("State", minionState(v.MinionView))
 	f.add("Node", string(v.Node))
-	f.add("Trouble", a.troubleCell(v.MinionView))
+	f.add("Problem", a.troubleCell(v.MinionView))
 	f.add("Running", fmt.Sprint(v.Running))
 	f.add("Since", a.stamp(minionSince(v.MinionView)))
 	f.add("Known since", a.stamp(v.Since))

@@ -29,7 +29,7 @@ func (a *app) nextCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "next JOB | --schedule EXPR", GroupID: groupJobs, Args: atMostOne, ValidArgsFunction: a.completeJobs,
 		Short: "Show upcoming runs of a job or schedule",
-		Long: "Tell when a job is due next, in its time zone and in yours, and what its\n" +
+		Long: "Show when a job is due next, in its time zone and in yours, and what its\n" +
 			"schedule says in words: within its startAt, endAt and count, how much later its\n" +
 			"jitter starts it, and what is skipped by a pause or a calendar.\n" +
 			"With --schedule no server is needed.\n" +
@@ -111,7 +111,7 @@ func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.
 		}
 		return up, nil
 	case len(args) == 0:
-		return upcoming{}, usagef("next of what? give a job or --schedule EXPR")
+		return upcoming{}, usagef("specify a job or --schedule EXPR")
 	case options != (schedule.Options{}):
 		return upcoming{}, usagef("--tz, --dialect, --gap, --fold and --seed go with --schedule; a job has its own")
 	}

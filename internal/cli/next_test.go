@@ -52,7 +52,7 @@ func TestNextOffline(t *testing.T) {
 		"--schedule|* * * * *|--after|tomorrow":        "2027-01-31T09:30:00Z",
 		"--schedule|* * * * *|-n|0":                    "from 1 to",
 		"--schedule|* * * * *|backup":                  "not both",
-		"":                                             "next of what",
+		"":                                             "specify a job or --schedule EXPR",
 		"backup|--tz|UTC":                              "go with --schedule",
 		"--schedule|":                                  "is empty",
 		"--schedule|0 0 30 2 *|--after|2027-01-01T00Z": "want an instant",

@@ -47,8 +47,8 @@ func (a *app) nodeOrders() []*cobra.Command {
 	var out []*cobra.Command
 	for _, v := range []struct{ verb, short, long, action string }{
 		{
-			"drain", "Have a node hand its shards over and take none",
-			"Have a node hand its shards over, one by one and without a gap, and take none\nuntil `carillon nodes undrain`, also when it is started again.",
+			"drain", "Drain a node: it hands its shards over and takes none",
+			"Drain a node: it hands its shards over, one by one and without a gap, and takes none\nuntil `carillon nodes undrain`, also when it is started again.",
 			"drained",
 		},
 		{"undrain", "End a drain", "End a drain: the node may hold shards again.", "undrained"},
@@ -80,9 +80,9 @@ func (a *app) shardOrders() []*cobra.Command {
 	var reason string
 	move := &cobra.Command{
 		Use: "move SHARD NODE", ValidArgsFunction: a.completeMove,
-		Short: "Have a node hold a shard, whatever its mode says",
-		Long: "Have a node hold a shard, whatever its mode says, for as long as the node lives\n" +
-			"and may hold it. `carillon shards release` ends that.\n" + shardWords,
+		Short: "Move a shard to a node, whatever its mode says",
+		Long: "Move a shard to a node, whatever its mode says; it stays there for as long as the node\n" +
+			"lives and may hold it. `carillon shards release` ends that.\n" + shardWords,
 		Example: "  carillon shards move 7 n2\n  carillon shards move ledger n2 --reason \"n1 is slow\"",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
@@ -102,7 +102,7 @@ func (a *app) shardOrders() []*cobra.Command {
 	for _, v := range []struct{ verb, short, long, action string }{
 		{"hold", "Keep a shard where it is, whatever its mode says", "Keep a shard with the node that holds it, whatever its mode says, for as long as\nthat node lives. `carillon shards release` ends that.", "held"},
 		{"release", "End a move or a hold", "End a move or a hold: the mode decides again.", "released"},
-		{"failback", "Have a shard go where its mode wants it, now", "Have a shard go where its mode wants it, now: a hold-off does not count. Ends a\nmove or a hold.", "fails back"},
+		{"failback", "Move a shard to where its mode wants it, now", "Move a shard to where its mode wants it, now: a hold-off does not count. Ends a\nmove or a hold.", "fails back"},
 	} {
 		var reason string
 		cmd := &cobra.Command{

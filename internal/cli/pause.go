@@ -29,8 +29,8 @@ func (a *app) pauseCommand() *cobra.Command {
 		last   time.Duration
 	)
 	cmd := a.pausing("pause", "paused", "Pause scheduled runs",
-		"Have a job, the jobs of a group or of a namespace, or all jobs not fire by\n"+
-			"themselves, until `carillon resume` or, with --for, for a while. What is due\n"+
+		"Pause the scheduled runs of a job, of the jobs of a group or of a namespace, or of\n"+
+			"all jobs, until `carillon resume` or, with --for, for a while. What is due\n"+
 			"meanwhile is recorded as skipped. Runs under way go on, and `carillon run` works.\n"+
 			"A pause goes by when a run is due, not by when it starts: it prints from when on\n"+
 			"it holds, and what was due before may still start, as after a jitter or an outage.",
@@ -45,7 +45,7 @@ func (a *app) pauseCommand() *cobra.Command {
 			o.Reason = reason
 			return nil
 		})
-	cmd.PersistentFlags().DurationVar(&last, "for", 0, "resume by itself after this `DURATION`")
+	cmd.PersistentFlags().DurationVar(&last, "for", 0, "resume automatically after this `DURATION`")
 	cmd.PersistentFlags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
 	return cmd
 }

@@ -30,11 +30,11 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Start a job now",
 		Long: "Start a job now, and print the run's id. With --wait, wait until the run has\n" +
 			"ended: the exit code is 0 when it succeeded, 124 when it ran into its timeout or\n" +
-			"--timeout has passed, 1 when it did not succeed otherwise. The run goes on when\n" +
+			"--timeout has passed, 1 when it failed otherwise. The run goes on when\n" +
 			"the wait is given up.\n\n" +
 			"With --from and --to, run the instants of the job's schedule again that lie after\n" +
 			"the one, up to and with the other: one at a time, unless --overlap is given. `carillon\n" +
-			"get backfills` tells how far that is, and `carillon delete backfill ID` ends it.",
+			"get backfills` shows how far that is, and `carillon delete backfill ID` ends it.",
 		Example: "  carillon run backup\n  carillon run backup --wait --timeout 10m\n" +
 			"  carillon run report --param region=eu\n" +
 			"  carillon run report --from 2027-01-01T00:00:00Z --to 2027-01-31T00:00:00Z --every 30s\n" +

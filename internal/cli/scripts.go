@@ -117,7 +117,7 @@ func paramWords(params []job.Param) string {
 func (a *app) describeScriptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "script NAME[@VERSION]", Aliases: []string{"scripts"}, Args: exactlyOne("name"),
-		Short:   "Tell what a script takes, its versions, and which jobs use it",
+		Short:   "Show what a script takes, its versions, and which jobs use it",
 		Example: "  carillon describe script cleanup",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := a.findScript(cmd.Context(), args[0])

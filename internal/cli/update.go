@@ -26,7 +26,7 @@ func (a *app) updateCommand() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.updateStartCommand(), a.updateStatusCommand(),
-		a.updateOrder("pause", "paused", "Tell no further minions of the release for a while"),
+		a.updateOrder("pause", "paused", "Pause the update: no further minion is told of the release"),
 		a.updateOrder("resume", "resumed", "End a pause"),
 		a.updateOrder("stop", "stopped", "End the update; minions that were told are not called back"),
 		a.keygenCommand(), a.signCommand(), a.verifyCommand())
@@ -47,11 +47,11 @@ func (a *app) updateStartCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "start --manifest FILE --group NAME=TARGET...", Args: noArgs,
-		Short: "Have minions come to a release, in place of what was planned before",
-		Long: `Have minions come to a release, in place of what was planned before. Groups come
-one after the other: the next is told when nobody of the one before is under way.
-More failures than --tolerate halt the plan. Started again for the same release,
-with another --tolerate say, it goes on; after a stop it begins anew.`,
+		Short: "Update minions to a signed release, in place of the current plan",
+		Long: `Update minions to a signed release, in place of the current plan. Groups are updated
+one after the other: the next one starts when no minion of the one before is under
+way. More failures than --tolerate halt the plan. Started again for the same release,
+with another --tolerate say, it continues; after a stop it begins anew.`,
 		Example: "  carillon minions update start --manifest signed.json --group canary='web1' --group rest='*' --canaries 1 --max-in-flight 5%",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			body := struct {
@@ -131,7 +131,7 @@ func (a *app) updateOrder(verb, done, short string) *cobra.Command {
 func (a *app) updateStatusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Args: noArgs,
-		Short:   "Show how far the minions have come",
+		Short:   "Show the progress of the update",
 		Example: "  carillon minions update status\n  carillon minions update status -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var v control.UpdateView
@@ -147,7 +147,8 @@ func (a *app) showUpdate(v control.UpdateView) error {
 	return a.describe(v, strconv.FormatInt(v.Release, 10), func() error { return a.updateText(&v) })
 }
 
-// updateSum tells how many minions were told of the release, and how many have it.
+// updateSum tells how many minions were told of the release, and how many have done
+// it. Those that do not update themselves do not count.
 func updateSum(v *control.UpdateView) string {
 	phases := map[release.Phase]int{}
 	for _, g := range v.Groups {
@@ -157,7 +158,7 @@ func updateSum(v *control.UpdateView) string {
 	}
 	told := phases[release.PhaseHealthy] + phases[release.PhaseInFlight] + phases[release.PhaseLost] + phases[release.PhaseFailed]
 	all := told + phases[release.PhasePending] + phases[release.PhaseAbsent]
-	text := fmt.Sprintf("%d of %d have it, %d under way", phases[release.PhaseHealthy], all, phases[release.PhaseInFlight]+phases[release.PhaseLost])
+	text := fmt.Sprintf("%d of %d were told, %d have done it, %d under way", told, all, phases[release.PhaseHealthy], phases[release.PhaseInFlight]+phases[release.PhaseLost])
 	for _, p := range []struct {
 		phase release.Phase
 		words string

@@ -6,6 +6,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/release"
+	"github.com/carillon-cron/carillon/internal/update"
 )
 
 // What sign prints is what verify accepts, with the right keys and not too late;
@@ -84,5 +89,23 @@ func TestNothingIsTakenForADefault(t *testing.T) {
 		if got := carillon(t.Context(), f, "", args...); got.code != exitUsage || !strings.Contains(got.stderr, " or more") {
 			t.Errorf("%v: %s", args, got)
 		}
+	}
+}
+
+// How far an update has come is told in one line: how many were told of the release,
+// and how many have done it, over all groups.
+func TestUpdateTellsHowManyWereToldAndHaveDoneIt(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.update = control.UpdateView{Release: 7, Version: "1.4", Status: "running", Groups: []update.Group{
+		{UpdateGroup: etcdkv.UpdateGroup{Name: "canary", Match: "web1"}, Phases: map[release.Phase]int{release.PhaseHealthy: 1}},
+		{UpdateGroup: etcdkv.UpdateGroup{Name: "rest", Match: "*"}, Phases: map[release.Phase]int{
+			release.PhaseHealthy: 4, release.PhaseInFlight: 2, release.PhaseLost: 1, release.PhaseFailed: 3, release.PhasePending: 5, release.PhaseAbsent: 6, release.PhaseManaged: 9,
+		}},
+	}}
+	got := carillon(t.Context(), f, "", "minions", "update", "status")
+	const want = " 11 of 22 were told, 5 have done it, 3 under way, 3 failed, 5 not told yet, 6 not connected, told when they are back, 9 left alone, as they do not update themselves\n"
+	if got.code != 0 || !strings.Contains(got.stdout, want) {
+		t.Errorf("want the line %q in\n%s", want, got)
 	}
 }

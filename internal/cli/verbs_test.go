@@ -193,8 +193,14 @@ func TestDelete(t *testing.T) {
 	if got := carillon(t.Context(), f, file, "delete", "-f", "-", "--yes"); got.code != 0 || got.stdout != "job default/backup deleted\ngroup team/turns deleted\n" {
 		t.Errorf("by file, the job first: got\n%s", got)
 	}
-	if got := carillon(t.Context(), f, strings.Replace(file, "spec: {}", "spec: {mode: x}", 1), "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "stdin:4:14: spec.mode") {
+	if got := carillon(t.Context(), f, strings.Replace(file, "kind: Group", "kind: Grup", 1), "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "stdin:2:7: kind") {
 		t.Errorf("bad file: got\n%s", got)
+	}
+	// What an older release took can be deleted by the file that made it.
+	f = withExamples(newFake(t))
+	old := strings.NewReplacer("spec: {}", "spec: {mode: x}", "command: [x]", "schedule: '@every 1h', timeZone: Europe/Rome").Replace(file)
+	if got := carillon(t.Context(), f, old, "delete", "-f", "-", "--yes"); got.code != 0 || got.stdout != "job default/backup deleted\ngroup team/turns deleted\n" {
+		t.Errorf("a file that apply refuses: got\n%s", got)
 	}
 }
 
@@ -519,4 +525,24 @@ func TestEveryVerbHasHelp(t *testing.T) {
 		}
 	}
 	walk(root)
+}
+
+// Cancel tells whether the run is being ended, or had ended before, so that only what
+// its minions may still run can be.
+func TestCancelTellsWhatItCanDo(t *testing.T) {
+	t.Parallel()
+	f := withExamples(newFake(t))
+	f.runs[1].State = job.StateIndeterminate
+	for i, want := range []string{
+		"is being cancelled", "has ended as indeterminate; what its minions still run of it ends, once they are connected",
+	} {
+		id := string(f.runs[i].RunID)
+		got := carillon(t.Context(), f, "", "cancel", id, "--reason", "wrong")
+		if got.code != 0 || got.stdout != "run "+id+" "+want+"\n" {
+			t.Errorf("got\n%s", got)
+		}
+	}
+	if len(f.orders) != 2 {
+		t.Errorf("ordered %q", f.orders)
+	}
 }

@@ -31,7 +31,7 @@ type versionAnswer struct {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", GroupID: groupHere, Args: noArgs,
-		Short:   "Tell the versions of this program and of the server",
+		Short:   "Show the versions of this program and of the server",
 		Example: "  carillon version\n  carillon version -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			answer := versionAnswer{Client: a.ownVersion()}

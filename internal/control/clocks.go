@@ -30,7 +30,7 @@ func (c *Control) checkClocks(ctx context.Context) ([]Check, error) {
 		case h.Clock.Unfit != "":
 			checks = append(checks, Check{
 				Name: "clocks", Status: CheckFail, Detail: fmt.Sprintf("%s neither plans nor holds shards: %s", h.Node, h.Clock.Unfit),
-				Hint: "see on its host what keeps its clock in time, as by `timedatectl` or `chronyc tracking`; the node works again by itself once the clock is right",
+				Hint: "see on its host what keeps its clock in time, as by `timedatectl` or `chronyc tracking`; the node works again automatically once the clock is right",
 			})
 		case ahead.Abs() >= clock.Warn:
 			checks = append(checks, Check{

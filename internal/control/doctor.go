@@ -387,7 +387,7 @@ func (c *Control) checkControllable(ctx context.Context) []Check {
 	if bad > 0 {
 		checks = append(checks, Check{
 			Name: "minions", Status: CheckFail, Detail: fmt.Sprintf("%d are connected and uncontrollable, first %s", bad, first),
-			Hint: "see `carillon minions`; they are back by themselves when what is told is over",
+			Hint: "see `carillon minions`; they get orders again as soon as the problem is over",
 		})
 	}
 	if c.enroll == nil {

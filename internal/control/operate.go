@@ -24,7 +24,7 @@ type Order struct {
 	Reason string
 }
 
-// DrainNode has a node hold no shard until UndrainNode, also when it is started
+// DrainNode drains a node: it holds no shards until UndrainNode, also when it is started
 // again. The node must be alive, or drained already: any other name may be a
 // mistake. A node that is drained already stays so since then.
 func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o Order) error {
@@ -65,7 +65,7 @@ func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o Order) err
 	return c.operate(ctx, "node.undrain", string(node), o, key, kv, clientv3.OpDelete(key))
 }
 
-// ForgetNode has a node no longer known that is gone and has not left in order. A
+// ForgetNode removes a node that is gone and has not left in order from those that are known. A
 // node that lives is not forgotten.
 func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o Order) error {
 	key := c.cfg.Keys.KnownNode(node)
@@ -85,7 +85,7 @@ func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o Order) erro
 	return c.operate(ctx, "node.forget", string(node), o, key, kv, clientv3.OpDelete(key))
 }
 
-// MoveShard has a node hold a shard for as long as it lives and may, whatever
+// MoveShard moves a shard to a node for as long as it lives and may, whatever
 // the mode says, until FailbackShard or ReleaseShard. Ref is a shard's number,
 // or the name of a group.
 func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o Order) error {

@@ -146,7 +146,7 @@ func (p Paused) isOf(stored *etcdkv.Pause) bool {
 	return p.Namespace == stored.Namespace && p.Name == stored.Name
 }
 
-// Pause has jobs not fire by themselves, from now until Resume, or until a given
+// Pause pauses the scheduled runs of jobs, from now until Resume, or until a given
 // instant unless that is zero. Their occurrences are recorded as skipped; starts
 // by hand go on.
 //

@@ -17,7 +17,7 @@ import (
 )
 
 // reasonWaiting is the reason of a run that nobody has committed yet.
-const reasonWaiting = "waits for its shard's owner"
+const reasonWaiting = "waiting for its shard's owner"
 
 // cursor tells where a page begins: after a place in the order of runs. Because
 // that names no count, runs that come and end meanwhile do not shift it.

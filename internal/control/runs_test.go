@@ -190,7 +190,7 @@ func TestI6_RunIsFoundAllItsLife(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.State != job.StatePending || r.Reason != "waits for its shard's owner" || r.RunID != id || r.FireID != fire ||
+	if r.State != job.StatePending || r.Reason != "waiting for its shard's owner" || r.RunID != id || r.FireID != fire ||
 		r.Namespace != "ops" || r.Job != "a" || !r.ScheduledAt.Equal(fire.Time()) || r.Trigger != "manual" {
 		t.Errorf("waiting: %+v", r)
 	}

@@ -184,7 +184,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 	case err != nil:
 		return v, err
 	case req.To.After(c.now()):
-		return v, invalid("to", "lies in the future, where the schedule runs the job by itself")
+		return v, invalid("to", "lies in the future; the schedule runs the job then")
 	case v.Left == 0:
 		return v, invalid("from", fmt.Sprintf("the schedule of job %s has no instant after %s, up to %s", key, b.From.Format(time.RFC3339Nano), b.To.Format(time.RFC3339Nano)))
 	case v.Left > MaxBackfill:

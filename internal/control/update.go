@@ -17,7 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// UpdateRequest is how minions are to come to a release.
+// UpdateRequest says how minions are to be updated to a release.
 type UpdateRequest struct {
 	// Signed is the signed manifest, as JSON.
 	Signed []byte
@@ -30,7 +30,7 @@ type UpdateRequest struct {
 	Order
 }
 
-// UpdateView is how far the minions have come to a release.
+// UpdateView is the progress of an update of minions.
 type UpdateView struct {
 	Release int64  `json:"release"`
 	Version string `json:"version"`
@@ -60,7 +60,7 @@ type UpdatingMinion struct {
 // errNoUpdate is the error when no update was ever planned.
 func errNoUpdate() error { return fmt.Errorf("update of minions: %w", job.ErrNotFound) }
 
-// StartUpdate has minions come to a release, in place of what was planned
+// StartUpdate updates minions to a release, in place of what was planned
 // before. A plan for the release that is planned already, and not stopped, keeps
 // who is under way and who has failed. The signatures are checked by the
 // minions, which have the keys.

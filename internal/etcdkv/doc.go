@@ -21,7 +21,7 @@
 //	PREFIX/v1/scriptuses/NS/NAME              written when a job comes to name a script
 //	PREFIX/v1/blobs/SHA256                    the text of a script
 //	PREFIX/v1/passing/ID                      a job that was made for one run only
-//	PREFIX/v1/update/{plan,state}             how minions come to a release
+//	PREFIX/v1/update/{plan,state}             how minions are updated
 //	PREFIX/v1/locks/NS/NAME/...               locks for users
 //	PREFIX/v1/marks/LEASE/ID                  a write that was given up, on its session's lease
 //	PREFIX/v1/presence/NODE/BUCKET            minions connected to a node, on its lease

@@ -17,7 +17,7 @@ const (
 // row.
 const PausedByFailures = "carillon"
 
-// Pause says that jobs do not fire by themselves.
+// Pause says that the scheduled runs of jobs are paused.
 type Pause struct {
 	Schema int   `json:"schema"`
 	Scope  Scope `json:"scope"`

@@ -15,7 +15,7 @@ func (k Keys) UpdatePlan() string { return k.Updates() + "plan" }
 // UpdateState is the key of how far that plan has come.
 func (k Keys) UpdateState() string { return k.Updates() + "state" }
 
-// UpdatePlan is how the cluster's minions are to come to a release. Operators
+// UpdatePlan is how the cluster's minions are to be updated. Operators
 // write it.
 type UpdatePlan struct {
 	Schema int `json:"schema"`

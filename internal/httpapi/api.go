@@ -373,7 +373,7 @@ func answer[T any](body T, err error) (*reply[T], error) {
 // reply is an answer that is nothing but a JSON body.
 type reply[T any] struct{ Body T }
 
-// rest is all below /v1 that has no route.
+// rest answers every unknown path below /v1.
 const rest = "/v1/"
 
 func methods() []string {

@@ -55,11 +55,11 @@ func (a *API) execRoutes(doc huma.API, mux *http.ServeMux) {
 		op.DefaultStatus = status
 		return op
 	}
-	huma.Register(doc, order("cancel", "cancel-run", "Have a run end, with the process trees of its commands", http.StatusAccepted),
+	huma.Register(doc, order("cancel", "cancel-run", "Cancel a run: end it, with the process trees of its commands", http.StatusAccepted),
 		func(ctx context.Context, in *runOrderInput) (*struct{}, error) {
 			return done(a.control.Cancel(ctx, in.RunID, in.Body.order()))
 		})
-	huma.Register(doc, order("promote", "promote-run", "Have the rollout of a run go on from its canaries", http.StatusAccepted),
+	huma.Register(doc, order("promote", "promote-run", "Continue the rollout of a run after its canaries", http.StatusAccepted),
 		func(ctx context.Context, in *runOrderInput) (*struct{}, error) {
 			return done(a.control.Promote(ctx, in.RunID, in.Body.order()))
 		})

@@ -112,7 +112,7 @@ func (a *API) jobRoutes(doc huma.API) {
 	for verb, on := range map[string]bool{"enable": true, "disable": false} {
 		summary := "Stop a job from running by its schedule"
 		if on {
-			summary = "Have a job run by its schedule again"
+			summary = "Let a job run by its schedule again"
 		}
 		huma.Register(doc, operation(http.MethodPost, one+"/"+verb, verb+"-job", summary, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity),
 			func(ctx context.Context, in *enableInput) (*reply[control.ApplyResult], error) {

@@ -64,7 +64,7 @@ func (a *API) operatorRoutes(doc huma.API) {
 		verb, summary string
 		do            func(context.Context, job.NodeID, control.Order) error
 	}{
-		{"drain", "Have a node hand its shards over and take none", a.control.DrainNode},
+		{"drain", "Drain a node: it hands its shards over and takes none", a.control.DrainNode},
 		{"undrain", "End a drain", a.control.UndrainNode},
 		{"forget", "Forget a node that is gone for good", a.control.ForgetNode},
 	} {
@@ -79,14 +79,14 @@ func (a *API) operatorRoutes(doc huma.API) {
 	}{
 		{"hold", "Keep a shard where it is, whatever its mode says", a.control.HoldShard},
 		{"release", "End a move or a hold; the mode decides", a.control.ReleaseShard},
-		{"failback", "Have a shard go where its mode wants it, now", a.control.FailbackShard},
+		{"failback", "Move a shard to where its mode wants it, now", a.control.FailbackShard},
 	} {
 		huma.Register(doc, order("/v1/shards/{ref}/"+o.verb, o.verb+"-shard", o.summary),
 			func(ctx context.Context, in *shardOrder) (*struct{}, error) {
 				return done(o.do(ctx, in.Ref, in.Body.order()))
 			})
 	}
-	huma.Register(doc, order("/v1/shards/{ref}/move", "move-shard", "Have a node hold a shard, whatever its mode says"),
+	huma.Register(doc, order("/v1/shards/{ref}/move", "move-shard", "Move a shard to a node, whatever its mode says"),
 		func(ctx context.Context, in *moveInput) (*struct{}, error) {
 			b := in.Body
 			return done(a.control.MoveShard(ctx, in.Ref, job.NodeID(b.Node), control.Order{By: b.By, Reason: b.Reason}))

@@ -38,7 +38,7 @@ type orderInput struct{ Body *orderBody }
 
 func (a *API) updateRoutes(doc huma.API) {
 	const path = "/v1/minion-update"
-	start := operation(http.MethodPost, path, "start-minion-update", "Have minions come to a signed release, group by group", http.StatusConflict, http.StatusUnprocessableEntity)
+	start := operation(http.MethodPost, path, "start-minion-update", "Update minions to a signed release, group by group", http.StatusConflict, http.StatusUnprocessableEntity)
 	start.MaxBodyBytes = maxUpdateBytes
 	huma.Register(doc, start, func(ctx context.Context, in *updateInput) (*reply[control.UpdateView], error) {
 		b := &in.Body
@@ -56,7 +56,7 @@ func (a *API) updateRoutes(doc huma.API) {
 		v, err := a.control.StartUpdate(ctx, req)
 		return answer(v, err)
 	})
-	huma.Register(doc, operation(http.MethodGet, path, "minion-update-status", "How far the minions have come to a release", http.StatusNotFound),
+	huma.Register(doc, operation(http.MethodGet, path, "minion-update-status", "The progress of the update of minions", http.StatusNotFound),
 		func(ctx context.Context, _ *struct{}) (*reply[control.UpdateView], error) {
 			v, err := a.control.UpdateStatus(ctx)
 			return answer(v, err)
@@ -65,7 +65,7 @@ func (a *API) updateRoutes(doc huma.API) {
 		verb, summary string
 		do            func(context.Context, control.Order) error
 	}{
-		{"pause", "Tell no further minions of the release for a while", a.control.PauseUpdate},
+		{"pause", "Pause the update: no further minion is told of the release", a.control.PauseUpdate},
 		{"resume", "End a pause of the update", a.control.ResumeUpdate},
 		{"stop", "End the update; minions that were told are not called back", a.control.StopUpdate},
 	} {

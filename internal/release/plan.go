@@ -65,7 +65,7 @@ type Group struct {
 	MaxInFlight Limit
 }
 
-// Plan says how many minions come to a release. It is pure: Next may be asked
+// Plan says how many minions are updated to a release. It is pure: Next may be asked
 // again at any time, by any node, and after any restart.
 type Plan struct {
 	// Release is the number of the manifest.
@@ -94,7 +94,7 @@ type Minion struct {
 	// Managed: it does not update itself, as when a package brings its program.
 	// Such ones are left out.
 	Managed bool
-	// UpdatingSince is when it was first told to come to the plan's release. Who
+	// UpdatingSince is when it was first told of the plan's release. Who
 	// tells must record that first, and tell again with every session until
 	// the minion is healthy or has failed. Zero: it was not told.
 	UpdatingSince time.Time

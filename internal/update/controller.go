@@ -27,7 +27,7 @@ type Minions interface {
 	HostGroups() target.Groups
 }
 
-// Tell has minions told to come to a release, now and in each session that they
+// Tell has minions told of a release, now and in each session that they
 // open at this node later, until it is called again. Release 0: nobody is told.
 // It is called by one goroutine at a time, and must not block.
 type Tell func(release int64, signed []byte, minions []job.MinionID)

@@ -1,4 +1,4 @@
-// Package update has the minions of a cluster come to a release. A plan and how
+// Package update updates the minions of a cluster to a release. A plan and how
 // far it has come are two keys in etcd; package release says what a plan is, and
 // decides whom to tell.
 //

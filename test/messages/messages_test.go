@@ -154,7 +154,7 @@ func oddities(m string) []string {
 	}
 	for _, phrase := range []string{
 		"which would it be", "has the labels", "1 canaries", "1 fields", "told of", "tell all about", "are known by", "known are", "by themselves",
-		"is of an older release", "in trouble", "want for", "what becomes of", "asked for by",
+		"is of an older release", "in trouble", "want for", "what becomes of", "asked for by", "what? give", "by itself", "come to a release",
 	} {
 		if strings.Contains(strings.ToLower(m), phrase) {
 			out = append(out, "has the phrase "+strconv.Quote(phrase))
