@@ -102,6 +102,7 @@ func frameRanges() fieldrange.Table {
 		"Report.token_epoch":    anything,
 		"Report.token_revision": anything,
 		"Report.term":           anything,
+		"Report.instance":       {Bytes: agentpb.MaxInstance}, // it is overwritten: I9
 		"Report.steps":          {Items: job.MaxSteps, Any: true},
 
 		"TaskID.job":     {Bytes: len(job.UID{}), Check: checkUID},

@@ -225,9 +225,9 @@ func TestI9_ReportsSpeakOfTheirMinion(t *testing.T) {
 	c := newCluster(t, 1, nil)
 	n := c.nodes[0]
 	r := c.raw("liar", n)
-	report := agentpb.FromReport(&job.Report{Task: orders("victim", 1, 0)[0].Task, Shard: 7, Known: true, State: job.StateSucceeded})
+	report := agentpb.FromReport(&job.Report{Task: orders("victim", 1, 0)[0].Task, Shard: 7, Known: true, State: job.StateSucceeded, Instance: "another"})
 	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Reports{Reports: &agentpb.Reports{Reports: []*agentpb.Report{{}, report}}}})
-	if got := n.await(1, "succeeded", inState(job.StateSucceeded)); got[0].Task.Minion != "liar" {
+	if got := n.await(1, "succeeded", inState(job.StateSucceeded)); got[0].Task.Minion != "liar" || got[0].Instance != "i" {
 		t.Errorf("report: %+v", got[0])
 	}
 }

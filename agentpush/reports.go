@@ -95,6 +95,9 @@ func (h *Hub) reported(s *session, reports []*agentpb.Report) {
 			continue
 		}
 		r.Task.Minion = string(s.c.id)
+		if r.Instance = ""; !r.GetSpooled() {
+			r.Instance = s.instance
+		}
 		h.mend(r, ahead, now)
 		good = append(good, r)
 	}

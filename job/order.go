@@ -69,6 +69,10 @@ type Report struct {
 	// answers. Zero: it answers none, or comes from an earlier release.
 	Token Token  `json:",omitzero"`
 	Term  uint32 `json:",omitzero"`
+	// Instance names the process of the minion that has said so: another begins with
+	// what the one before has left on the disk. Empty: it is not told, as of what is
+	// Spooled, of what no minion has said, and by earlier releases of nodes.
+	Instance string `json:",omitzero"`
 	// Spooled: the minion keeps the report, and sends it again, until it is
 	// acknowledged.
 	Spooled bool

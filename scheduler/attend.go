@@ -20,6 +20,9 @@ const (
 	// questions amid the orders would only hold these up.
 	askAfter = 3 * time.Second
 	askPer   = 200 * time.Millisecond
+	// askHeld: a task that its minion has, and has not started, is asked about: the
+	// word that it was given back may have been lost.
+	askHeld = 30 * time.Second
 	// silentAfter: this long after an order's expiry, or after a task's time-out,
 	// without a word from its minion, the task is indeterminate.
 	silentAfter = 15 * time.Second
@@ -199,15 +202,20 @@ func (s *shard) attendUnknown(f *fire, t *task, now int64) {
 	s.attendAt(f, t.checkAt)
 }
 
-// attendRunning ends a run whose minion is not heard of long after its time-out.
+// attendRunning looks after a task that its minion has. It ends one whose minion is
+// not heard of long after its time-out. What waits at its minion has not begun with
+// that time, and is asked about before.
 func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 	if s.giveUpRevoked(f, t, now) {
 		return
 	}
-	limit := t.started.Add(spec.EffectiveTimeout()).UnixNano()
+	limit := t.limit(spec)
 	if now >= limit+int64(silentRun) {
-		s.finish(f, t, now, job.StateIndeterminate,
-			fmt.Sprintf("minion %s started the task and has not said how it ended", t.minion))
+		what := "started the task and has not said how it ended"
+		if !t.begun {
+			what = "accepted the task and has said nothing of it since"
+		}
+		s.finish(f, t, now, job.StateIndeterminate, fmt.Sprintf("minion %s %s", t.minion, what))
 		return
 	}
 	connected := s.deps.Minions.Connected(t.minion)
@@ -218,10 +226,29 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 			t.checkAt = now + f.askPause()
 		}
 		s.attendAt(f, max(t.checkAt, now+int64(rematchEvery)))
-	case now >= limit && connected:
+	case now < limit && (t.begun || now < t.checkAt):
+	case connected:
+		t.checkAt = now + int64(askHeld)
 		s.ask(f, t)
 	}
-	s.attendAt(f, max(limit, now+int64(silentAfter)))
+	s.attendAt(f, max(t.lookAt(spec), now+int64(silentAfter)))
+}
+
+// limit is when a task that its minion has should have ended.
+func (t *task) limit(spec *job.Spec) int64 {
+	since := t.heardAt
+	if t.begun {
+		since = t.started.UnixNano()
+	}
+	return since + int64(spec.EffectiveTimeout())
+}
+
+// lookAt is when a task that its minion has is looked at again.
+func (t *task) lookAt(spec *job.Spec) int64 {
+	if t.begun {
+		return t.limit(spec)
+	}
+	return min(t.limit(spec), t.checkAt)
 }
 
 // whyGone tells why a deleted job's orders are not sent.

@@ -224,6 +224,12 @@
 //	    (I20). What the minion says then of that attempt mends the record, and is
 //	    no other run; what was to be ended it is told to end, also when somebody
 //	    wants so after the end.
+//	I31 That a minion has lost its journal is said only where another process of it
+//	    has never accepted what one before had, or the same has never accepted what
+//	    it had started. A process that had a task, had not started it, and has never
+//	    accepted it has given it back, and the word of that was lost: it is ordered
+//	    again. What waits at its minion is asked about every askHeld, and its
+//	    time-out begins with its start (report.go, attend.go).
 //
 // # What may fail
 //
@@ -239,6 +245,8 @@
 //	                                   carry a lower token, and the end of its
 //	                                   lease: minions start none of them (I20)
 //	minion crashes                     it comes back with its journal and is asked
+//	word that a task was given back    its owner asks what became of it, and orders it again (I31)
+//	  is lost, with a node or a link
 //	minion never comes back            the run ends as indeterminate, after lostAfter: nobody can know (I29)
 //	minion comes back before           it says what it runs and ran, as if it had not been away
 //	minion comes back after that       what it ran, or runs, mends the record when it ends; what it had not

@@ -133,8 +133,14 @@ type task struct {
 	// answerBy is when an answer is due of a minion that is asked about the order
 	// of an earlier owner; 0: it is connected to no node.
 	answerBy int64
-	started  time.Time
-	running  bool
+	// started is when it was started, by its minion's word, or heard first to be
+	// there. running: its minion has it; begun: and has started it.
+	started        time.Time
+	running, begun bool
+	// heldBy is the process of its minion that has said last that it has it, and
+	// heardAt when that was, of a task that is not begun.
+	heldBy  string
+	heardAt int64
 	// question is the number of the question whose answer tells whether the minion
 	// has lost the task that it had; 0: that is not in doubt.
 	question uint32

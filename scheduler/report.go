@@ -63,30 +63,46 @@ func (s *shard) onReport(r *job.Report) {
 		// A copy of the order that was refused, which says nothing of the task.
 	case t.running && !r.Returned && !r.Spooled && (!r.Known || r.State == job.StateIndeterminate) && !s.isAnswer(t, r):
 		s.askAnew(f, t)
-	case r.Returned:
+	case r.Returned, !r.Known && t.hasReturned(r):
 		s.onReturned(f, t)
 	case !r.Known:
 		s.onUnknown(f, t, r)
 	case !r.State.Final():
-		t.running, t.unknown, f.doubtful, t.question = true, false, false, 0
-		if t.started.IsZero() {
-			t.started = r.StartedAt
-			if t.started.IsZero() {
-				t.started = time.Unix(0, s.deps.now()).UTC()
-			}
-		}
-		if s.giveUpRevoked(f, t, s.deps.now()) { // said by way of a peer, and told before it came
-			return
-		}
-		if spec, err := s.spec(f); err == nil {
-			s.attendAt(f, t.started.Add(spec.EffectiveTimeout()).UnixNano())
-		}
+		s.onHeld(f, t, r)
 	default:
 		if r.Spooled || r.State.Started() {
 			f.doubtful = false
 		}
 		s.settle(f, t, r)
 	}
+}
+
+// onHeld handles a minion's word that it has a task, and may have started it.
+func (s *shard) onHeld(f *fire, t *task, r *job.Report) {
+	now := s.deps.now()
+	t.running, t.unknown, f.doubtful, t.question = true, false, false, 0
+	t.heldBy = r.Instance
+	switch {
+	case !t.begun && !r.StartedAt.IsZero():
+		t.begun, t.started = true, r.StartedAt
+	case !t.begun:
+		t.heardAt, t.checkAt = now, now+int64(askHeld)
+		if t.started.IsZero() {
+			t.started = instant(now)
+		}
+	}
+	if s.giveUpRevoked(f, t, now) { // said by way of a peer, and told before it came
+		return
+	}
+	if spec, err := s.spec(f); err == nil {
+		s.attendAt(f, t.lookAt(spec))
+	}
+}
+
+// hasReturned reports whether a minion's word that it has never accepted a task
+// means that it has given it back, and that the word of that was lost (I31).
+func (t *task) hasReturned(r *job.Report) bool {
+	return t.running && !t.begun && r.Instance != "" && r.Instance == t.heldBy
 }
 
 // isOurs reports whether what a report says holds for this owner (I24). What a
@@ -124,7 +140,8 @@ func untold(r *job.Report) bool { return r.Token == (job.Token{}) && r.Term == 0
 func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
 	if r.Returned && t.running {
-		t.running, t.unknown, t.started, t.checkAt, t.answerBy, t.question = false, true, time.Time{}, 0, 0, 0
+		t.letGo()
+		t.unknown, t.checkAt, t.answerBy = true, 0, 0
 		s.attendAt(f, now)
 		return
 	}
@@ -168,12 +185,17 @@ const (
 // onReturned handles a minion's word that it has not started a task, and will not,
 // though it may have accepted it (I20).
 func (s *shard) onReturned(f *fire, t *task) {
-	t.running, t.started, t.question = false, time.Time{}, 0
+	t.letGo()
 	if t.unknown || t.sentAt == 0 {
 		s.onUnknown(f, t, &job.Report{}) // it was an earlier owner's order
 		return
 	}
 	s.orderAgain(f, t)
+}
+
+// letGo forgets that a task's minion has it.
+func (t *task) letGo() {
+	t.running, t.begun, t.started, t.heldBy, t.heardAt, t.question = false, false, time.Time{}, "", 0, 0
 }
 
 // orderAgain has the same order sent once more, after a pause.

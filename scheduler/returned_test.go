@@ -120,3 +120,104 @@ func TestOrderThatIsRefusedEndsWithTheReason(t *testing.T) {
 	d.says(f, "m00", job.StateSucceeded)
 	d.wantRun(job.StateSucceeded, "")
 }
+
+// TestI31_NeverAcceptedByWhoHadIt: a task waits at its minion, which gives it back,
+// and the word of that is lost. The minion is asked though the time-out is far, and
+// when the process that had the task has never accepted it, it is ordered again. That
+// of another process tells nothing, nor of what has begun.
+func TestI31_NeverAcceptedByWhoHadIt(t *testing.T) {
+	t.Parallel()
+	spec := job.Spec{Timeout: job.Duration(24 * time.Hour), Misfire: job.MisfireAll}
+	for name, c := range map[string]struct {
+		begun    bool
+		had, now string
+		again    bool
+	}{
+		"the same process":           {false, "a", "a", true},
+		"another process":            {false, "a", "b", false},
+		"the same, and it has begun": {true, "a", "a", false},
+		"nodes that do not tell":     {false, "", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 1)
+			f := d.fire(d.job(spec), fire{})
+			held := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Known: true, State: job.StateRunning, Instance: c.had}
+			d.onReport(&held)
+			d.wait(askHeld - time.Second)
+			if d.asked != 0 {
+				t.Errorf("asked %d times before its time", d.asked)
+			}
+			d.wait(time.Second)
+			if d.asked != 1 {
+				t.Errorf("asked %d times after %v, want once", d.asked, askHeld)
+			}
+			if c.begun {
+				held.StartedAt = time.Unix(0, d.clock)
+				d.onReport(&held)
+			}
+			never := job.Report{Task: held.Task, Shard: 1, Instance: c.now}
+			d.onReport(&never) // perhaps overtaken by the word that it has it (I24)
+			d.step()
+			d.wantNoRun("asked anew")
+			never.Term = f.tasks[0].question
+			d.onReport(&never)
+			d.step()
+			if !c.again {
+				d.wantRun(job.StateIndeterminate, "has lost its journal")
+				return
+			}
+			d.wantNoRun("given back")
+			if d.sent["m00"] != 2 {
+				t.Fatalf("ordered %d times, want twice", d.sent["m00"])
+			}
+			d.onReport(&held)
+			d.says(f, "m00", job.StateSucceeded)
+			d.wantRun(job.StateSucceeded, "")
+			if n := f.tasks[0].attempt; n != 1 {
+				t.Errorf("it was attempt %d; what was not started is none", n)
+			}
+		})
+	}
+}
+
+// TestWhatWaitsAtItsMinionHasTime: the time-out of a task counts from its start. While
+// its minion says that it waits there it is not given up, and once it has started it
+// is asked about no more.
+func TestWhatWaitsAtItsMinionHasTime(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	f := d.fire(d.job(job.Spec{Timeout: job.Duration(time.Minute), LostAfter: job.Duration(24 * time.Hour)}), fire{})
+	held := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Known: true, State: job.StateRunning, Instance: "a"}
+	d.onReport(&held)
+	for asked, end := 0, d.clock+int64(10*time.Minute); d.clock < end; {
+		d.wait(time.Second)
+		d.wantNoRun("its minion says that it waits")
+		if d.asked > asked {
+			asked = d.asked
+			d.onReport(&held)
+		}
+	}
+	begun := d.clock
+	d.says(f, "m00", job.StateRunning)
+	d.asked = 0
+	d.wait(time.Minute - time.Second)
+	if d.asked != 0 {
+		t.Errorf("asked %d times while it runs", d.asked)
+	}
+	d.wait(silentRun)
+	d.wantNoRun("its time-out is not over for long")
+	d.wait(silentAfter + 2*time.Second)
+	d.wantRun(job.StateIndeterminate, "has not said how it ended")
+	if got := d.runs[0].StartedAt.UnixNano(); got != begun {
+		t.Errorf("started at %d, want %d", got, begun)
+	}
+
+	// One that nobody speaks of is not waited for.
+	silent := newDesk(t, 1)
+	f = silent.fire(silent.job(job.Spec{Timeout: job.Duration(time.Minute)}), fire{})
+	held.Task = f.taskID(f.tasks[0])
+	silent.onReport(&held)
+	silent.wait(time.Minute + silentRun + silentAfter)
+	silent.wantRun(job.StateIndeterminate, "accepted the task and has said nothing of it since")
+}

@@ -214,10 +214,11 @@ func (a *admission) settle(r *job.Report) {
 }
 
 // question answers what became of a task. One that is not its asker's, and not
-// started, is given back.
+// started, is given back; so is one of an earlier process. One whose lease has ended
+// is given back at its turn only: what waits may be asked about, and be much.
 func (a *admission) question(id job.TaskID, shard job.ShardID) {
 	if e := a.m.journal.live[keyOf(id)]; e != nil && e.phase < phaseHanded && e.settling == nil && e.final == nil {
-		if why := a.m.overdue(e); why != "" {
+		if why := a.m.overdue(e); why == whyNewOwner || why != "" && e.recovered {
 			r := a.m.returned(e, why)
 			r.Token, r.Term = a.token, a.term
 			a.settle(r)

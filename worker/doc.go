@@ -79,7 +79,11 @@
 // the owner, if it is one still, sends it again at once, with the end of the lease
 // as it is then. No more are given back than there are free places, so that the
 // cost of a start does not grow with what waits. A question from an owner with a
-// higher token takes whatever waits and is asked about, at once.
+// higher token takes whatever waits and is asked about, at once; one from the owner
+// that has sent it takes nothing.
+//
+// That a task was given back is said once, and again to whoever asks, for ten minutes
+// and of the last 50,000, also after a restart.
 //
 // # Self-update
 //

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type view struct {
 	Past   map[string]job.State
 	Tokens map[job.ShardID]job.Token
 	Open   int
+	Given  []string
 }
 
 func (l *ledger) view() view {
@@ -38,6 +40,10 @@ func (l *ledger) view() view {
 	for k, p := range l.past {
 		v.Past[k.String()] = p.State
 	}
+	for k := range l.given {
+		v.Given = append(v.Given, k.String())
+	}
+	slices.Sort(v.Given)
 	return v
 }
 
@@ -99,6 +105,9 @@ func TestJournalModel(t *testing.T) {
 				state := rapid.SampledFrom(job.States()).Draw(t, "state")
 				write(&record{Kind: kindEnded, Report: &job.Report{Task: pick(t).id("m1"), State: state, EndedAt: time.Unix(9, 0)}})
 			},
+			"given back": func(*rapid.T) {
+				write(&record{Kind: kindEnded, Report: &job.Report{Task: pick(t).id("m1"), Returned: true}})
+			},
 			"tombstone": func(*rapid.T) {
 				o := newOrder("x")
 				write(&record{Kind: kindEnded, Report: &job.Report{Task: o.Task, State: job.StateCancelled}})
@@ -142,6 +151,39 @@ func TestPastExpires(t *testing.T) {
 	l.expire(now, 150*time.Minute)
 	if len(l.past) != 2 || len(l.forget) != 2 {
 		t.Errorf("%d left, want 2", len(l.past))
+	}
+}
+
+// TestGivenBackIsBounded: what was given back longest ago is forgotten first, and
+// nothing that came again and was given back once more is taken for older than that.
+func TestGivenBackIsBounded(t *testing.T) {
+	t.Parallel()
+	l := newLedger()
+	now := time.Now()
+	give := func(n int) {
+		now = now.Add(time.Millisecond)
+		l.noteGiven(givenBack{key: taskKey{attempt: n}, at: now})
+	}
+	give(1)
+	give(0)
+	delete(l.given, taskKey{attempt: 0}) // it came again
+	for n := range maxGiven - 3 {
+		give(n + 2)
+	}
+	give(0)
+	if len(l.given) != maxGiven-1 {
+		t.Errorf("%d are remembered, want %d", len(l.given), maxGiven-1)
+	}
+	give(maxGiven)
+	give(maxGiven + 1)
+	if !l.gaveBack(taskKey{attempt: 0}) || l.gaveBack(taskKey{attempt: 1}) || len(l.givenOrder) > maxGiven {
+		t.Errorf("%d are remembered, by %d entries; the last %v, the first %v", len(l.given), len(l.givenOrder),
+			l.gaveBack(taskKey{attempt: 0}), l.gaveBack(taskKey{attempt: 1}))
+	}
+	now = now.Add(givenFor)
+	give(maxGiven + 2)
+	if len(l.given) != 1 || len(l.givenOrder) != 1 {
+		t.Errorf("%d are remembered, by %d entries, when all are old but one", len(l.given), len(l.givenOrder))
 	}
 }
 

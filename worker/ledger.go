@@ -76,8 +76,10 @@ type ledger struct {
 	// open is which attempt of a fire has not ended.
 	open map[job.FireID]int
 	seq  uint64
-	// given is when tasks were given back that have not come again since.
-	given map[taskKey]time.Time
+	// given is when tasks were given back that have not come again since, givenOrder
+	// each time that one was, those that have come again among them.
+	given      map[taskKey]time.Time
+	givenOrder []givenBack
 	// forget are the keys of past in the order in which they were acknowledged.
 	forget []taskKey
 }
@@ -145,18 +147,45 @@ func (l *ledger) end(e *entry) {
 func (l *ledger) giveBack(e *entry) {
 	e.order = nil // whoever is about to start it sees that
 	l.remove(e)
-	if len(l.given) >= maxGiven {
-		clear(l.given) // who asks is told less
-	}
-	l.given[e.key] = time.Now()
+	l.noteGiven(givenBack{e.key, e.shard, time.Now()})
 }
 
-// maxGiven bounds the tasks of which it is known that they were given back, and
-// givenFor for how long: an owner has heard of it by then, or another asks.
+// givenBack says that a task was given back.
+type givenBack struct {
+	key   taskKey
+	shard job.ShardID
+	at    time.Time
+}
+
+// maxGiven bounds what is remembered of tasks that were given back: beyond it, who
+// asks about the oldest is told less. givenFor is for how long it is remembered: an
+// owner has heard of it by then, or another asks.
 const (
-	maxGiven = 10_000
+	maxGiven = 50_000
 	givenFor = 10 * time.Minute
 )
+
+// noteGiven remembers that a task was given back, and forgets what is too old or
+// too much.
+func (l *ledger) noteGiven(g givenBack) {
+	l.given[g.key] = g.at
+	l.givenOrder = append(l.givenOrder, g)
+	n := 0
+	for ; n < len(l.givenOrder); n++ {
+		first := &l.givenOrder[n]
+		if !l.isGiven(first) {
+			continue
+		}
+		if g.at.Sub(first.at) < givenFor && len(l.givenOrder)-n <= maxGiven {
+			break
+		}
+		delete(l.given, first.key)
+	}
+	l.givenOrder = l.givenOrder[n:]
+}
+
+// isGiven reports whether a task has not come again since it was given back.
+func (l *ledger) isGiven(g *givenBack) bool { return l.given[g.key].Equal(g.at) }
 
 // gaveBack reports whether a task was given back, and has not come again.
 func (l *ledger) gaveBack(key taskKey) bool {
@@ -248,7 +277,10 @@ func (l *ledger) apply(r *record) {
 		}
 	case kindEnded:
 		if r.Report != nil {
+			key := keyOf(r.Report.Task)
 			switch e := l.settle(r.Report); {
+			case e == nil && r.Report.Returned && l.live[key] == nil: // from compaction
+				l.noteGiven(givenBack{key, r.Report.Shard, time.Now()})
 			case e == nil:
 			case r.Report.Returned:
 				l.giveBack(e)
@@ -282,6 +314,14 @@ func (l *ledger) snapshot(emit func(*record) error) error {
 	for _, key := range l.forget {
 		if p, ok := l.past[key]; ok {
 			if err := emit(&record{Kind: kindPast, Task: &key, Past: &p}); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range l.givenOrder {
+		if g := &l.givenOrder[i]; l.isGiven(g) {
+			r := &job.Report{Task: g.key.id(""), Shard: g.shard, Returned: true}
+			if err := emit(&record{Kind: kindEnded, Report: r}); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -48,9 +49,11 @@ func (o *outbox) answer(r *job.Report) {
 }
 
 // reset prepares the outbox for a new session: what was sent on an earlier one
-// may be lost, so everything that is not acknowledged is told again.
+// may be lost, so everything that is not acknowledged is told again. Answers are
+// asked for again; that a task was given back is none, and is told.
 func (o *outbox) reset(l *ledger) {
-	o.taken, o.answers, o.keys = nil, nil, nil
+	o.taken, o.keys = nil, nil
+	o.answers = slices.DeleteFunc(o.answers, func(r *job.Report) bool { return !r.Returned })
 	for _, e := range l.ordered() {
 		e.queued = false
 		if e.final != nil {

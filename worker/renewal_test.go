@@ -204,6 +204,32 @@ func TestI9_ANewOwnersQuestionTakesWhatWaits(t *testing.T) {
 	}
 }
 
+// TestI9_AQuestionTakesNoTurn: who has a task waiting, and asks about it when its
+// lease has ended, is told that it is here: it keeps its turn, and is given back when
+// that comes.
+func TestI9_AQuestionTakesNoTurn(t *testing.T) {
+	t.Parallel()
+	n, clock := leased(t)
+	start(t, n, dataDir(t), func(c *Config) { c.MaxRunning = 1 })
+	gate := filepath.Join(t.TempDir(), "gate")
+	first := until(shell("while ! [ -e %s ]; do sleep 0.01; done", gate), far)
+	o := until(shell("true"), time.Hour+1)
+	n.order(first, o)
+	n.running(first)
+	clock.Add(2)
+	n.forget()
+	n.ask(o.Task, o.Shard, o.Token)
+	if r := n.report(o.Task, "answer", func(*job.Report) bool { return true }); !r.Known || r.State != job.StateRunning || !r.StartedAt.IsZero() {
+		t.Errorf("answer: %+v", r)
+	}
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.returned(o)
+	n.order(until(o, far))
+	n.final(o)
+}
+
 // TestI9_ARestartEndsLeases: what an earlier process accepted, and did not start,
 // has an end of a lease on a clock that may be another: it is given back.
 func TestI9_ARestartEndsLeases(t *testing.T) {
@@ -253,5 +279,24 @@ func TestI12_AnOrderThatComesEarlyIsGivenBack(t *testing.T) {
 	n.final(o)
 	if got := lines(t, file); len(got) != 1 {
 		t.Fatalf("it ran %d times", len(got))
+	}
+}
+
+// TestGivenBackOutlivesItsSession: that a task was given back, and was not sent when
+// a session ended, is told in the next one: nobody may ask. Answers are asked for.
+func TestGivenBackOutlivesItsSession(t *testing.T) {
+	t.Parallel()
+	m, err := New(Config{ID: "m1", DataDir: t.TempDir(), Servers: []string{"127.0.0.1:1"}, ShimCommand: shimCommand()}, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, other := newOrder("x"), newOrder("x")
+	m.out.answer(&job.Report{Task: other.Task, Reason: "the minion has never accepted it"})
+	e := m.journal.accept(given)
+	m.journal.settle(m.returned(e, whyOver))
+	m.commit([]*entry{e}, nil)
+	m.out.reset(m.journal.ledger)
+	if left := m.out.answers; len(left) != 1 || !left[0].Returned || left[0].Task != given.Task {
+		t.Errorf("told in the next session: %+v", left)
 	}
 }

@@ -1795,6 +1795,10 @@ type Report struct {
 	TokenEpoch    int64  `protobuf:"varint,60,opt,name=token_epoch,json=tokenEpoch,proto3" json:"token_epoch,omitempty"`
 	TokenRevision int64  `protobuf:"varint,61,opt,name=token_revision,json=tokenRevision,proto3" json:"token_revision,omitempty"`
 	Term          uint32 `protobuf:"varint,62,opt,name=term,proto3" json:"term,omitempty"`
+	// instance is that of the minion's process that says so. Its node writes it,
+	// whatever the minion has written; empty in reports that are repeated until they
+	// are acknowledged.
+	Instance      string `protobuf:"bytes,63,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1974,6 +1978,13 @@ func (x *Report) GetTerm() uint32 {
 		return x.Term
 	}
 	return 0
+}
+
+func (x *Report) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
 }
 
 type Output struct {
@@ -3174,7 +3185,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04term\x18< \x01(\rR\x04term\">\n" +
 	"\aReports\x123\n" +
-	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\x98\x05\n" +
+	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xb4\x05\n" +
 	"\x06Report\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -3200,7 +3211,8 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\vtoken_epoch\x18< \x01(\x03R\n" +
 	"tokenEpoch\x12%\n" +
 	"\x0etoken_revision\x18= \x01(\x03R\rtokenRevision\x12\x12\n" +
-	"\x04term\x18> \x01(\rR\x04term\"d\n" +
+	"\x04term\x18> \x01(\rR\x04term\x12\x1a\n" +
+	"\binstance\x18? \x01(\tR\binstance\"d\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\fR\x04head\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\fR\x04tail\x12\x14\n" +

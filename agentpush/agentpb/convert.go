@@ -137,7 +137,7 @@ func FromReport(r *job.Report) *Report {
 		Task: FromTask(r.Task), Shard: uint32(r.Shard), Known: r.Known,
 		State: string(r.State), Reason: Cut(strings.ToValidUTF8(r.Reason, "\uFFFD"), MaxReason),
 		StartedAt: nanos(r.StartedAt), EndedAt: nanos(r.EndedAt), Spooled: r.Spooled, Returned: r.Returned,
-		TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term,
+		TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term, Instance: Cut(r.Instance, MaxInstance),
 		Stdout: fromOutput(&r.Stdout), Stderr: fromOutput(&r.Stderr),
 	}
 	if e := r.Exit; e != nil {
@@ -164,7 +164,7 @@ func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
 		Task: id, Shard: job.ShardID(w.GetShard()), Known: w.GetKnown(),
 		State: job.State(w.GetState()), Reason: w.GetReason(),
 		StartedAt: instant(w.GetStartedAt()), EndedAt: instant(w.GetEndedAt()), Spooled: w.GetSpooled(), Returned: w.GetReturned(),
-		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(),
+		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(), Instance: w.GetInstance(),
 		Stdout: toOutput(w.GetStdout()), Stderr: toOutput(w.GetStderr()),
 	}
 	if w.GetExited() {
