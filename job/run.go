@@ -57,6 +57,21 @@ type Run struct {
 	AttemptsLeftOut int       `json:"attemptsLeftOut,omitempty"`
 }
 
+// FirstStartedAt is when the first of the run's attempts started. Zero: none has, or
+// the first ones are not kept.
+func (r *Run) FirstStartedAt() time.Time {
+	if r.AttemptsLeftOut > 0 {
+		return time.Time{}
+	}
+	first := r.StartedAt
+	for i := range r.Attempts {
+		if at := r.Attempts[i].StartedAt; !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
 // MaxKeptAttempts bounds the attempts in a run's record that others have replaced.
 const MaxKeptAttempts = 200
 

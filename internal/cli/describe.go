@@ -307,12 +307,17 @@ func (a *app) timeline(r job.Run) {
 		at   time.Time
 		note string
 	}
+	first, again := r.FirstStartedAt(), step{}
+	if !first.Equal(r.StartedAt) {
+		again = step{"last attempt", r.StartedAt, fmt.Sprintf("attempt %d", r.Attempt)}
+	}
 	steps := []step{
 		{"scheduled", r.ScheduledAt, ""},
 		{"until", r.Until, "the last occurrence that this record stands for"},
 		{"committed", r.CommittedAt, ""},
 		{"dispatched", r.DispatchedAt, ""},
-		{"started", r.StartedAt, punctual(r)},
+		{"started", first, punctual(r, first)},
+		again,
 		{"ended", r.EndedAt, "took " + short(a.took(r))},
 	}
 	steps = slices.DeleteFunc(steps, func(s step) bool { return s.at.IsZero() })
@@ -358,12 +363,12 @@ func (a *app) attempts(r job.Run) {
 }
 
 // punctual says how late a run began, or how early, which a clock that was wrong has
-// done.
-func punctual(r job.Run) string {
-	if r.StartedAt.Before(r.ScheduledAt) {
-		return "early by " + span(r.StartedAt, r.ScheduledAt)
+// done. Its later attempts do not count.
+func punctual(r job.Run, first time.Time) string {
+	if first.Before(r.ScheduledAt) {
+		return "early by " + span(first, r.ScheduledAt)
 	}
-	return "late by " + span(r.ScheduledAt, r.StartedAt)
+	return "late by " + span(r.ScheduledAt, first)
 }
 
 func (a *app) describeTask(t job.Task) {

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"os/user"
 	"strconv"
 	"strings"
 
@@ -143,7 +146,15 @@ func reasonFlag(cmd *cobra.Command, reason *string) {
 }
 
 // user is who asks.
-func (a *app) user() string { return orText(a.env["USER"], "carillon") }
+func (a *app) user() string {
+	if name := cmp.Or(a.env["USER"], a.env["LOGNAME"]); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
+}
 
 // noOrder refuses words after a noun that has orders below it.
 func noOrder(cmd *cobra.Command, args []string) error {

@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"fmt"
 	"html/template"
 	"strings"
 	"time"
@@ -12,8 +13,10 @@ import (
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"utc": utc, "iso": iso, "ago": ago, "mark": job.State.Mark, "took": took, "after": after, "late": late, "join": strings.Join,
-		"set": func(t time.Time) bool { return !t.IsZero() },
-		"inc": func(i int) int { return i + 1 },
+		"set":   func(t time.Time) bool { return !t.IsZero() },
+		"began": func(r job.Run) time.Time { return r.FirstStartedAt() },
+		"again": func(r job.Run) bool { return !r.FirstStartedAt().Equal(r.StartedAt) },
+		"inc":   func(i int) int { return i + 1 },
 	}
 }
 
@@ -43,7 +46,7 @@ func ago(t time.Time) string {
 func short(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:
-		return d.Truncate(time.Hour).String()[:len(d.Truncate(time.Hour).String())-4]
+		return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 	case d >= time.Hour:
 		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
 	}
@@ -71,12 +74,13 @@ func after(first, second time.Time) string {
 	return d.String()
 }
 
-// late is how long after its instant a run started.
+// late is how long after its instant a run started, by the first of its attempts.
 func late(r job.Run) string {
-	if r.StartedAt.IsZero() {
+	first := r.FirstStartedAt()
+	if first.IsZero() {
 		return "–"
 	}
-	d := r.StartedAt.Sub(r.ScheduledAt).Round(time.Millisecond)
+	d := first.Sub(r.ScheduledAt).Round(time.Millisecond)
 	if d < 0 {
 		return (-d).String() + " early"
 	}

@@ -22,6 +22,8 @@ type fake struct {
 	err  error
 	gone bool     // the run is open, and its minion is gone
 	run  *job.Run // nil: a run that failed
+	// waiting is how many runs of the job have not started.
+	waiting int
 }
 
 const hostile = "<script>alert(1)</script>"
@@ -32,7 +34,7 @@ func (f fake) view() control.JobView {
 			Metadata: job.Metadata{Namespace: "ops", Name: "one", Labels: map[string]string{"k": hostile}},
 			Spec:     job.Spec{Schedules: []string{"* * * * *"}, Command: []string{"echo", hostile}},
 		},
-		Words: []string{"every minute"}, NextAt: time.Now().Add(time.Minute), Running: 2, Last: []job.Run{f.record()},
+		Words: []string{"every minute"}, NextAt: time.Now().Add(time.Minute), Running: 2, Waiting: f.waiting, Last: []job.Run{f.record()},
 	}
 }
 
@@ -126,9 +128,13 @@ func TestPageSaysWhatItLeavesOut(t *testing.T) {
 		run.Tasks = append(run.Tasks, job.Task{Minion: job.MinionID(fmt.Sprint("w", i)), State: job.StateSucceeded})
 	}
 	f := fake{run: &run}
+	if body := get(t, f, "/runs/"+string(run.RunID)).Body.String(); !strings.Contains(body, "4 older ones are not kept.") {
+		t.Errorf("attempts are left out without a word:\n%s", body)
+	}
+	run.AttemptsLeftOut = 0
 	body := get(t, f, "/runs/"+string(run.RunID)).Body.String()
 	for _, want := range []string{
-		"first\n[… 10000000 bytes are left out here; carillon logs has more …]\nlast</pre>", "<pre>all</pre>", "4 older ones are not kept.",
+		"first\n[… 10000000 bytes are left out here; carillon logs has more …]\nlast</pre>", "<pre>all</pre>",
 		"7 more minions are not shown here: carillon describe run", `<td class="num">19s early</td>`, `<td class="num">290ms before</td>`, "took 0s, exit code 3",
 	} {
 		if !strings.Contains(body, want) {
@@ -190,6 +196,39 @@ func TestErrorPages(t *testing.T) {
 		w := get(t, fake{err: err}, "/runs")
 		if w.Code != want || !strings.Contains(w.Body.String(), "Back to the jobs") {
 			t.Errorf("%v: status %d, want %d", err, w.Code, want)
+		}
+	}
+}
+
+// A run that was tried again began when its first attempt did: later ones make it no
+// later. What waits for its start is not shown as running.
+func TestRetriedAndWaitingRuns(t *testing.T) {
+	t.Parallel()
+	run := fake{}.record()
+	run.Attempts = []job.Attempt{{Attempt: 1, Minion: "m1", State: job.StateFailed, StartedAt: run.ScheduledAt.Add(22 * time.Millisecond)}}
+	run.Attempt, run.StartedAt = 2, run.ScheduledAt.Add(3*time.Second)
+	f := fake{run: &run, waiting: 3}
+	body := get(t, f, "/runs/"+string(run.RunID)).Body.String()
+	for _, want := range []string{`<td>started</td>`, `<td class="num">22ms</td>`, `<td>attempt 2</td>`, `<td class="num">3s</td>`} {
+		if !strings.Contains(body, want) {
+			t.Errorf("%q is not on the page", want)
+		}
+	}
+	if body := get(t, f, "/runs").Body.String(); !strings.Contains(body, `<td class="num">22ms</td>`) {
+		t.Error("the list says that it was later")
+	}
+	if body := get(t, f, "/").Body.String(); !strings.Contains(body, "▶ 2") || !strings.Contains(body, "3 waiting") {
+		t.Error("what waits is not told from what runs")
+	}
+}
+
+func TestShortDurations(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		90 * time.Second: "1m30s", 47*time.Hour + 61*time.Second: "47h1m", 48 * time.Hour: "2d0h", 331*24*time.Hour + 16*time.Hour + time.Minute: "331d16h",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
 		}
 	}
 }
