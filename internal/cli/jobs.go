@@ -100,7 +100,7 @@ func (a *app) where(all bool) string {
 	return fmt.Sprintf("in namespace %q", a.namespace)
 }
 
-// runningCell is how many runs of a job are open, as far as that is known now.
+// runningCell is how many runs of a job run, as far as that is known now.
 func runningCell(v control.JobView) string {
 	switch {
 	case !v.RunningUnknown:
@@ -125,6 +125,7 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 			{head: "NEXT", cell: func(v view) string { return a.nextCell(v) }},
 			{head: "LAST", cell: a.lastRun},
 			{head: "RUNNING", cell: runningCell},
+			{head: "WAITING", wide: true, cell: func(v control.JobView) string { return strconv.Itoa(v.Waiting) }},
 			{head: "ENABLED", cell: func(v view) string { return enabledCell(v) }},
 			{head: "GROUP", wide: true, cell: func(v view) string { return v.Spec.Group }},
 			{head: "ZONE", wide: true, cell: func(v view) string { return zoneName(v.Spec) }},

@@ -183,7 +183,7 @@ func (c *Control) setOf(j *job.Job) (schedule.Set, error) {
 	return c.schedules.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
 }
 
-// addRunning counts the runs in flight of each job. from are the shards that jobs
+// addRunning counts the runs of each job that run, and those that wait. from are the shards that jobs
 // were moved out of: runs may be open there, too.
 func (c *Control) addRunning(ctx context.Context, namespace, name string, views []JobView, from map[job.UID]job.ShardID) error {
 	live, missing, err := c.liveRuns(ctx, namespace, name)
@@ -196,15 +196,18 @@ func (c *Control) addRunning(ctx context.Context, namespace, name string, views 
 			unknown[s] = true
 		}
 	}
-	open := map[job.UID]int{}
+	running, waiting := map[job.UID]int{}, map[job.UID]int{}
 	for i := range live {
-		if !live[i].State.Final() {
-			open[live[i].FireID.Job]++
+		switch {
+		case live[i].State == job.StateRunning:
+			running[live[i].FireID.Job]++
+		case !live[i].State.Final():
+			waiting[live[i].FireID.Job]++
 		}
 	}
 	for i := range views {
 		before, moved := from[views[i].UID]
-		views[i].Running = open[views[i].UID]
+		views[i].Running, views[i].Waiting = running[views[i].UID], waiting[views[i].UID]
 		views[i].RunningUnknown = unknown[views[i].Shard] || moved && unknown[before]
 	}
 	return nil

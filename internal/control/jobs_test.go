@@ -85,6 +85,7 @@ func TestJobsReadHistoryOnce(t *testing.T) {
 		e.runs.end(r)
 	}
 	e.runs.begin(someRun(uid, "j07", e.now(), job.StateRunning))
+	e.runs.begin(someRun(uid, "j07", e.now().Add(time.Hour), job.StatePending)) // waits for its start: it does not run
 	e.runs.end(someRun(job.UID{9}, "j08", e.now(), job.StateFailed)) // of an earlier job of that name
 	views, err := e.Jobs(t.Context(), JobQuery{})
 	if err != nil {
@@ -109,8 +110,8 @@ func TestJobsReadHistoryOnce(t *testing.T) {
 		}
 	}
 	for _, v := range []JobView{views[7], one} {
-		if v.Running != 1 || v.RunningUnknown || len(v.Last) != 5 {
-			t.Fatalf("running %d, unknown %v, last %d", v.Running, v.RunningUnknown, len(v.Last))
+		if v.Running != 1 || v.Waiting != 1 || v.RunningUnknown || len(v.Last) != 5 {
+			t.Fatalf("running %d, waiting %d, unknown %v, last %d", v.Running, v.Waiting, v.RunningUnknown, len(v.Last))
 		}
 		if got := v.Last[0].Tasks[0].Stdout; got.Head != "" || got.Bytes != 5 {
 			t.Errorf("output: %+v", got)

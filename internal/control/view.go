@@ -30,11 +30,13 @@ type JobView struct {
 	NoNext string    `json:"noNext,omitempty"`
 	// NextStartsAt is when that run starts, of a job with a jitter.
 	NextStartsAt time.Time `json:"nextStartsAt,omitzero"`
-	// Running is how many runs are open now.
+	// Running is how many of its runs run now, and Waiting how many are planned, sent
+	// or queued, and have not started.
 	Running int `json:"running"`
+	Waiting int `json:"waiting,omitempty"`
 	// RunningUnknown: the owner of the job's shard, or of the one that it was moved
 	// out of, has not told of its open runs now, so that there may be more of them
-	// than Running.
+	// than Running and Waiting.
 	RunningUnknown bool `json:"runningUnknown,omitempty"`
 	// Last are the latest ended runs, newest first, at most five, without output.
 	Last []job.Run `json:"last"`
