@@ -100,11 +100,24 @@ func loginShell(name string) string {
 	return "/bin/sh"
 }
 
+// whereOthersPass says how commands of other accounts get to the minion's data.
+const whereOthersPass = "start the minion with its data where others may pass (--data-dir, as below /var/lib; not below a home)"
+
+// passes reports why the account cannot get to the scripts that the minion lends it.
+func (a *account) passes(dir string) error {
+	return a.as(func() error {
+		if err := access(dir + "/."); err != nil {
+			return fmt.Errorf("directory %s, where scripts and steps lie, cannot be entered by user %q: %w; "+whereOthersPass, dir, a.name, err)
+		}
+		return nil
+	})
+}
+
 // reaches reports why the account cannot enter the directory or run the program.
 func (a *account) reaches(dir, program string) error {
 	return a.as(func() error {
 		if err := access(dir + "/."); err != nil { // the dot asks for the directory itself
-			return fmt.Errorf("working directory %s cannot be entered by user %q: %w; give a workingDir that this user may enter, or start the minion with its data where others may pass (--data-dir, as below /var/lib; not below a home)", dir, a.name, err)
+			return fmt.Errorf("working directory %s cannot be entered by user %q: %w; give a workingDir that this user may enter, or "+whereOthersPass, dir, a.name, err)
 		}
 		if err := access(program); err != nil {
 			return fmt.Errorf("program %s cannot be run by user %q: %w", program, a.name, err)

@@ -91,6 +91,21 @@ func TestRunAsRejects(t *testing.T) {
 	}
 	n := newNode(t)
 	start(t, n, dir)
+	closed, closedDir := newNode(t), filepath.Join(private, "m")
+	t.Cleanup(func() { waitShim(t, closedDir) })
+	start(t, closed, closedDir)
+	for name, change := range map[string]func(*job.Order){
+		"a script": func(o *job.Order) { o.Command, o.Script = nil, &job.Script{Source: "id"} },
+		"steps":    func(o *job.Order) { o.Command, o.Steps = nil, []job.OrderStep{{Name: "one", Command: []string{"id"}}} },
+	} {
+		o := shell("true")
+		o.User, o.WorkingDir = "nobody", open
+		change(o)
+		closed.order(o)
+		if r := closed.final(o); r.State != job.StateRejected || !strings.Contains(r.Reason, `where scripts and steps lie, cannot be entered by user "nobody"`) || !strings.Contains(r.Reason, "--data-dir, as below /var/lib") {
+			t.Errorf("%s: report = %s %q", name, r.State, r.Reason)
+		}
+	}
 	for name, tc := range map[string]struct {
 		change func(*job.Order)
 		want   string

@@ -59,6 +59,11 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 		}
 		args = append(interpreter(o.Script.Interpreter), path)
 	}
+	if len(o.Steps) > 0 || o.Script != nil {
+		if err := acct.passes(m.cfg.path(stepsDir)); err != nil {
+			return shim.Spec{}, err
+		}
+	}
 	if len(args) == 0 || args[0] == "" {
 		return shim.Spec{}, errors.New("the order has no command")
 	}

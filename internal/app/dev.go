@@ -96,13 +96,18 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 			return fmt.Errorf("temporary data directory: %w", err)
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
+		if err := os.Chmod(dir, datadir.OfMinion()); err != nil {
+			return fmt.Errorf("temporary data directory: %w", err)
+		}
 		o.dataDir = dir
 	}
 	log, err := o.log.NewLogger()
 	if err != nil {
 		return err
 	}
-	if err := datadir.Make(o.dataDir, datadir.Private, log, "node", "minion"); err != nil {
+	// The node's directory in it is private in any case. Commands that root's minion
+	// starts as others have to get through to where they start.
+	if err := datadir.Make(o.dataDir, datadir.OfMinion(), log, "node", "minion"); err != nil {
 		return err
 	}
 	cfg := configs.DefaultScheduler()

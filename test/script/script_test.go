@@ -89,10 +89,13 @@ func TestScripts(t *testing.T) {
 			"checkfires": checkFiresCommand,
 		},
 		Condition: func(cond string) (bool, error) {
-			if cond != "dev" {
-				return false, fmt.Errorf("unknown condition %q", cond)
+			switch cond {
+			case "dev":
+				return exec.Command("carillon", "dev", "--help").Run() == nil, nil
+			case "root":
+				return os.Geteuid() == 0, nil
 			}
-			return exec.Command("carillon", "dev", "--help").Run() == nil, nil
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 	})
 }
