@@ -183,7 +183,7 @@ func timingRows() []row[timed] {
 		if t.Zoned && (t.TimeZone == "" || t.TimeZone == "UTC") {
 			return "give timeZone: the clock of UTC never jumps"
 		}
-		return "what is due in each hour, @every and @at run through"
+		return "give one; what is due in each hour, @every and @at run through jumps"
 	}
 	recurs := func(t *timed) bool { return scheduled(t.Spec) && t.Most != 1 }
 	giveSchedule := func(t *timed) string {

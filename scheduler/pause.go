@@ -120,7 +120,7 @@ func (s *shard) countFailure(f *fire, state job.State) {
 		s.setFailures(f.e.uid, 0)
 		s.pausing = append(s.pausing, etcdkv.Pause{
 			Schema: etcdkv.Schema, Scope: etcdkv.ScopeJob, Namespace: f.e.key.Namespace, Name: f.e.key.Name, By: etcdkv.PausedByFailures,
-			Reason: fmt.Sprintf("paused after %s (last: %s, %s)", failureWords(n+1), f.id.RunID(), state),
+			Reason: fmt.Sprintf(etcdkv.PausedAfter+"%s (last: %s, %s)", failureWords(n+1), f.id.RunID(), state),
 			Since:  time.Unix(0, s.deps.now()).UTC(),
 		})
 		s.met.alerts.WithLabelValues(alertPaused).Inc()

@@ -208,6 +208,9 @@ func jobPath(k job.Key, more ...string) []string {
 
 func (c *client) apply(ctx context.Context, file string, manifest []byte, dryRun bool) ([]control.ApplyResult, error) {
 	var out struct{ Results []control.ApplyResult }
+	if len(manifest) == 0 {
+		manifest = []byte("\n") // the server says what an empty file lacks
+	}
 	err := c.call(ctx, request{
 		method: http.MethodPost, path: []string{"v1", "apply"}, body: manifest, kind: "application/yaml",
 		query: url.Values{"file": {file}, "dryRun": {strconv.FormatBool(dryRun)}},

@@ -56,7 +56,7 @@ func (a *app) nodeTable() table[control.NodeView] {
 			}
 			return a.wanted("drained", n.Drain.By, a.stamp(n.Drain.Since), n.Drain.Reason)
 		}},
-		{head: "TROUBLE", wide: true, cell: func(n node) string { return strings.Join(n.Trouble, "; ") }},
+		{head: "PROBLEM", wide: true, cell: func(n node) string { return strings.Join(n.Trouble, "; ") }},
 		{head: "LABELS", wide: true, cell: func(n node) string { return pairs(n.Labels) }},
 		{head: "PRIORITY", wide: true, cell: func(n node) string { return strconv.Itoa(n.Priority) }},
 		{head: "CAPACITY", wide: true, cell: func(n node) string { return strconv.Itoa(n.Capacity) }},
@@ -69,7 +69,7 @@ func (a *app) nodeTable() table[control.NodeView] {
 // nodeHealth says in a word how a node is.
 func nodeHealth(n control.NodeView) string {
 	if len(n.Trouble) > 0 {
-		return "trouble"
+		return "unhealthy"
 	}
 	return "ok"
 }
@@ -107,7 +107,7 @@ func (a *app) minionTable() table[control.MinionView] {
 		{head: "REQUESTED", wide: true, cell: func(m minion) string { return pairs(m.Requested) }},
 		{head: "SINCE", cell: func(m minion) string { return a.stamp(minionSince(m)) }},
 		{head: "KNOWN SINCE", wide: true, cell: func(m minion) string { return a.stamp(m.Since) }},
-		{head: "TROUBLE", cell: func(m minion) string { return a.troubleCell(m) }},
+		{head: "PROBLEM", cell: func(m minion) string { return a.troubleCell(m) }},
 		{head: "VERSION", wide: true, cell: func(m minion) string { return m.Version }},
 		{head: "FACTS (ITS WORD)", wide: true, cell: func(m minion) string { return pairs(m.Facts) }},
 	}}

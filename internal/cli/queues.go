@@ -81,6 +81,6 @@ func (a *app) showQueues(v control.DispatchView) error {
 		}},
 		{head: "TAKEN", cell: func(q queued) string { return strconv.FormatUint(q.Taken, 10) }},
 		{head: "DROPPED", cell: func(q queued) string { return strconv.FormatUint(q.Dropped, 10) }},
-		{head: "TROUBLE", cell: func(q queued) string { return q.Trouble }},
+		{head: "PROBLEM", cell: func(q queued) string { return q.Trouble }},
 	}, a.output == formatWide, "")
 }

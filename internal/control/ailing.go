@@ -80,7 +80,7 @@ func (c *Control) checkFailing(jobs []JobView) []Check {
 	failing := ailments{name: "failing jobs", hint: "see `carillon runs -A --state failed`"}
 	for i := range jobs {
 		v := &jobs[i]
-		paused := slices.IndexFunc(v.Pauses, func(p etcdkv.Pause) bool { return p.By == etcdkv.PausedByFailures })
+		paused := slices.IndexFunc(v.Pauses, func(p etcdkv.Pause) bool { return p.ByFailures() })
 		switch {
 		case !v.ExpiresAt.IsZero(): // was run once
 		case paused >= 0:

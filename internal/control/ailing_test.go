@@ -157,21 +157,33 @@ func TestDoctorTellsOfJobsThatFail(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		ends         []job.State // the newest first
+		pause        etcdkv.Pause
 		detail, hint string
 	}{
 		"it fails each time": {
-			[]job.State{job.StateFailed, job.StateSkipped, job.StateTimedOut, job.StateFailed},
+			[]job.State{job.StateFailed, job.StateSkipped, job.StateTimedOut, job.StateFailed}, etcdkv.Pause{},
 			"the last 3 runs of job ops/x did not succeed (last: failed, reason 1)", "`carillon logs ops/x`, or pause it: `carillon pause ops/x`",
 		},
-		"it failed twice": {[]job.State{job.StateFailed, job.StateFailed, job.StateSucceeded, job.StateFailed}, "", ""},
-		"it was mended":   {[]job.State{job.StateSucceeded, job.StateFailed, job.StateFailed, job.StateFailed}, "", ""},
-		"it is never run": {[]job.State{job.StateSkipped, job.StateSkipped, job.StateSkipped}, "", ""},
+		"it failed twice": {[]job.State{job.StateFailed, job.StateFailed, job.StateSucceeded, job.StateFailed}, etcdkv.Pause{}, "", ""},
+		"it was mended":   {[]job.State{job.StateSucceeded, job.StateFailed, job.StateFailed, job.StateFailed}, etcdkv.Pause{}, "", ""},
+		"it is never run": {[]job.State{job.StateSkipped, job.StateSkipped, job.StateSkipped}, etcdkv.Pause{}, "", ""},
+		"it is paused for that": {
+			nil, etcdkv.Pause{By: etcdkv.PausedByFailures, Reason: "paused after 3 consecutive failures (last: r, failed)"},
+			"job ops/x is paused since 2026-05-04T09:30:15.000Z: paused after 3 consecutive failures", "mend the job, then `carillon resume ops/x`",
+		},
+		"somebody of that name has paused it": {
+			[]job.State{job.StateFailed, job.StateFailed, job.StateFailed}, etcdkv.Pause{By: "carillon", Reason: "new disk"}, "", "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := setup(t)
 			e.populate(t)
 			e.apply(t, object("x"))
+			if c.pause.By != "" {
+				c.pause.Scope, c.pause.Namespace, c.pause.Name, c.pause.Since = etcdkv.ScopeJob, "ops", "x", e.now().Add(-time.Hour)
+				e.put(t, e.keys.Pause(etcdkv.ScopeJob, "ops", "x"), c.pause)
+			}
 			for i, s := range c.ends {
 				run(e, i+1, s)
 			}

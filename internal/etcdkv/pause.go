@@ -1,6 +1,9 @@
 package etcdkv
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Scope says what a pause is about.
 type Scope string
@@ -14,8 +17,11 @@ const (
 )
 
 // PausedByFailures is who has paused a job whose runs have failed too often in a
-// row.
-const PausedByFailures = "carillon"
+// row, and PausedAfter how the reason begins.
+const (
+	PausedByFailures = "carillon"
+	PausedAfter      = "paused after "
+)
 
 // Pause says that the scheduled runs of jobs are paused.
 type Pause struct {
@@ -30,6 +36,12 @@ type Pause struct {
 	// which something is again; zero: no end.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until,omitzero"`
+}
+
+// ByFailures reports whether a job was paused because its runs failed: an account may
+// have the name, too.
+func (p *Pause) ByFailures() bool {
+	return p.By == PausedByFailures && strings.HasPrefix(p.Reason, PausedAfter)
 }
 
 // MaxRests bounds how many ended pauses of one thing are kept.
