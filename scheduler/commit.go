@@ -254,6 +254,11 @@ func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
 	w.slot, w.fires = sl, b.fires
 	w.saved = unsaved(b.fires)
 	w.planned = append(w.planned, clientv3.OpPut(s.cfg.Keys.Slot(s.id, sl.seq), string(sl.encode())))
+	for _, f := range b.fires {
+		if at := f.id.Time(); f.id.Trigger == job.TriggerSchedule && at.After(w.state.Cursor) && at.After(w.state.Beyond) {
+			w.state.Beyond = at
+		}
+	}
 	return nil
 }
 
@@ -270,6 +275,9 @@ func (s *shard) gatherState(w *write, cursor int64) error {
 	st.Node, st.Judged = s.cfg.Node, time.Unix(0, s.deps.now()).UTC()
 	if !st.Cursor.Before(st.Ahead) {
 		st.Ahead = time.Time{}
+	}
+	if !st.Cursor.Before(st.Beyond) {
+		st.Beyond = time.Time{}
 	}
 	s.ringDirty = false
 	w.state = &st

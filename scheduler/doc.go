@@ -195,7 +195,8 @@
 //	    goes on for as long as there is no edit that it lacks. Then it commits
 //	    nothing new, tells so (carillon_shards_behind, the log, /readyz), and reads
 //	    its view anew on another connection (view.go). What was committed before an
-//	    edit stands: the instants up to the cursor, which whoever edits is told.
+//	    edit stands: the instants up to the cursor, and what had its turn before them
+//	    (ShardState.Beyond), which whoever edits is told.
 //	    Edits and pauses go by instants, not by starts: what was due before one, and
 //	    is committed after it, since its owner was slow or there was none, starts too.
 //	    Such a run starts though its start comes later, for jitter, catchUpEvery,

@@ -120,3 +120,44 @@ func TestI23_MisfiresInBulk(t *testing.T) {
 		}
 	}
 }
+
+// I26: a job whose time has just come has its turn before others that have waited.
+// What is committed of it lies beyond the cursor then, and the state says so, for as
+// long as it does.
+func TestI26_WhatIsBeyondTheCursorIsTold(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	begun := d.clock
+	d.crowd(3 * turnFires)
+	d.clock += int64(5 * time.Second)
+	d.planned = begun - 1
+	for _, e := range d.jobs {
+		d.timers.set(e, d.clock+int64(d.cfg.LookAhead)) // one of them
+		break
+	}
+	commit := func() *etcdkv.ShardState {
+		t.Helper()
+		w, err := d.gather(d.clock)
+		if err != nil || w.batch == nil {
+			t.Fatal(w, err)
+		}
+		d.written(w, 1, nil)
+		return &d.state
+	}
+	st := commit()
+	last := int64(0)
+	for id := range d.fires {
+		last = max(last, id.At)
+	}
+	if st.Cursor.UnixNano() >= last || st.Beyond.UnixNano() != last {
+		t.Fatalf("the last that is committed is %v after the cursor; told is %v", time.Duration(last-st.Cursor.UnixNano()), st.Beyond.Sub(st.Cursor))
+	}
+	for n := 0; d.state.Cursor.UnixNano() < last; n++ {
+		if st := commit(); st.Cursor.UnixNano() < last && st.Beyond.UnixNano() < last || n > 100 {
+			t.Fatalf("%d commits later %v are told beyond the cursor, want %v", n, st.Beyond.Sub(st.Cursor), time.Duration(last-st.Cursor.UnixNano()))
+		}
+	}
+	if !d.state.Beyond.IsZero() {
+		t.Errorf("told are %v, and the cursor has come to %v", d.state.Beyond, d.state.Cursor)
+	}
+}

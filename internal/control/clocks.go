@@ -83,7 +83,7 @@ func (c *Control) checkCursors(ctx context.Context) ([]Check, error) {
 					checks = append(checks, Check{
 						Name: "cursors", Status: CheckWarn,
 						Detail: fmt.Sprintf("shard %s was planned up to %s by a clock that was wrong, and has been set back: what ran too early does not run again", shards[i], st.Ahead.Format(time.RFC3339)),
-						Hint:   "nothing is to be done; runs that started before their instants are listed by `carillon runs`",
+						Hint:   "nothing is to be done; its jobs stay in their group until then. Runs that started before their instants are listed by `carillon runs`",
 					})
 				}
 			}

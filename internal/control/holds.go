@@ -24,48 +24,66 @@ func (c *Control) edited(key string) clientv3.Op {
 // the shards have committed by now, they may have committed before it. Zero: it
 // cannot be told now, and holds all the same.
 func (c *Control) heldFrom(ctx context.Context, at time.Time, uid job.UID, shards ...job.ShardID) time.Time {
+	return committed{c: c}.heldFrom(ctx, at, uid, shards...)
+}
+
+// committed is what shards have committed, as far as that was looked at.
+type committed struct {
+	c *Control
+	// last are, of shards, the last instants of jobs that may be yet to start; that of
+	// the zero UID is the last of all. Nil: nothing is kept of it.
+	last map[job.ShardID]map[job.UID]time.Time
+}
+
+// heldFrom is that of Control.
+func (k committed) heldFrom(ctx context.Context, at time.Time, uid job.UID, shards ...job.ShardID) time.Time {
 	names := make([]string, len(shards))
 	for i, s := range shards {
-		names[i] = c.cfg.Keys.State(s)
+		names[i] = k.c.cfg.Keys.State(s)
 	}
-	kvs, err := c.getAll(ctx, "read shards", names)
-	if err != nil {
-		c.log.Warn("from when an edit holds cannot be told", zap.Error(err))
-		return time.Time{}
-	}
+	kvs, err := k.c.getAll(ctx, "read shards", names)
 	for i, kv := range kvs {
+		if err != nil {
+			break
+		}
 		if kv == nil {
 			continue // nothing was ever committed
 		}
-		state, err := decode[etcdkv.ShardState](kv)
-		if err != nil {
-			c.log.Warn("from when an edit holds cannot be told", zap.Error(err))
-			return time.Time{}
+		var state etcdkv.ShardState
+		if state, err = decode[etcdkv.ShardState](kv); err != nil {
+			break
 		}
-		if state.Cursor.After(at) {
-			at = state.Cursor
+		at = latest(at, state.Cursor)
+		if latest(state.Ahead, state.Beyond).After(at) {
+			// The cursor does not speak of what a wrong clock had planned, before it
+			// was set back, nor of what had its turn before others that were due.
+			var last map[job.UID]time.Time
+			last, err = k.of(ctx, shards[i])
+			at = latest(at, last[uid])
 		}
-		if !state.Ahead.After(at) {
-			continue
-		}
-		last, err := c.lastOpen(ctx, shards[i], uid)
-		if err != nil {
-			c.log.Warn("from when an edit holds cannot be told", zap.Error(err))
-			return time.Time{}
-		}
-		if last.After(at) {
-			at = last
-		}
+	}
+	if err != nil {
+		k.c.log.Warn("from when an edit holds cannot be told", zap.Error(err))
+		return time.Time{}
 	}
 	return at.UTC()
 }
 
-// lastOpen returns the last instant of a job, or of any where uid is zero, that is
-// committed in a shard and may be yet to start. The cursor does not speak of those of
-// a shard that a wrong clock had planned ahead, and that was set back.
-func (c *Control) lastOpen(ctx context.Context, shard job.ShardID, uid job.UID) (time.Time, error) {
-	last := int64(0)
-	err := c.listPages(ctx, "read shard "+shard.String(), c.cfg.Keys.Slots(shard), slotPage, func(kv *mvccpb.KeyValue) error {
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// of returns, by their jobs, the last instants that are committed in a shard and may be
+// yet to start.
+func (k committed) of(ctx context.Context, shard job.ShardID) (map[job.UID]time.Time, error) {
+	if last, ok := k.last[shard]; ok {
+		return last, nil
+	}
+	last := map[job.UID]time.Time{}
+	err := k.c.listPages(ctx, "read shard "+shard.String(), k.c.cfg.Keys.Slots(shard), slotPage, func(kv *mvccpb.KeyValue) error {
 		slot, err := etcdkv.DecodeSlot(kv.Value)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", kv.Key, err)
@@ -73,13 +91,17 @@ func (c *Control) lastOpen(ctx context.Context, shard job.ShardID, uid job.UID) 
 		for i := range slot.Entries {
 			e := &slot.Entries[i]
 			starts := e.State == etcdkv.EntryOpen || e.State == etcdkv.EntryQueued
-			if starts && e.Fire.Trigger == job.TriggerSchedule && (uid == job.UID{} || uid == e.Fire.Job) {
-				last = max(last, e.Fire.At)
+			if starts && e.Fire.Trigger == job.TriggerSchedule {
+				last[e.Fire.Job] = latest(last[e.Fire.Job], e.Fire.Time())
+				last[job.UID{}] = latest(last[job.UID{}], e.Fire.Time())
 			}
 		}
 		return nil
 	})
-	return time.Unix(0, last), err
+	if err == nil && k.last != nil {
+		k.last[shard] = last
+	}
+	return last, err
 }
 
 // pausedShards returns the shards of what is paused, and which job it is; zero: there
@@ -125,12 +147,13 @@ func (c *Control) pauseHeldFrom(ctx context.Context, p Paused, at time.Time) tim
 
 // tellHeld notes in results from where on they hold.
 func (c *Control) tellHeld(ctx context.Context, changes []change) {
+	known := committed{c, map[job.ShardID]map[job.UID]time.Time{}}
 	for i := range changes {
 		switch ch := &changes[i]; {
 		case ch.rescheduled && ch.everywhere:
 			ch.result.HoldsFrom = c.pauseHeldFrom(ctx, Paused{Scope: etcdkv.ScopeAll}, ch.at)
 		case ch.rescheduled:
-			ch.result.HoldsFrom = c.heldFrom(ctx, ch.at, ch.uid, ch.shard)
+			ch.result.HoldsFrom = known.heldFrom(ctx, ch.at, ch.uid, ch.shard)
 		}
 	}
 }

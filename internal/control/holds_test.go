@@ -101,11 +101,11 @@ func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
 	}
 }
 
-// TestI13_VerbsTellOfWhatAWrongClockCommitted: a shard that a wrong clock had planned
-// hours ahead is set back, and its cursor does not speak of what is committed beyond.
-// Of that it is told what may be yet to start: of the job that the verb is about, or
-// of any.
-func TestI13_VerbsTellOfWhatAWrongClockCommitted(t *testing.T) {
+// TestI13_VerbsTellOfWhatIsBeyondTheCursor: a shard that a wrong clock had planned
+// hours ahead is set back, and one that has more due than it can commits some of it
+// before what is older. Its cursor does not speak of what is committed beyond. Of that
+// it is told what may be yet to start: of the job that the verb is about, or of any.
+func TestI13_VerbsTellOfWhatIsBeyondTheCursor(t *testing.T) {
 	t.Parallel()
 	key := job.Key{Namespace: "ops", Name: "j"}
 	for name, c := range map[string]struct {
@@ -131,13 +131,17 @@ func TestI13_VerbsTellOfWhatAWrongClockCommitted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, open := range []bool{true, false} {
+			for _, told := range []string{"ahead", "beyond", "none is open"} {
 				e := setup(t)
 				e.apply(t, object("j"), object("k"))
 				shard := e.hashShard(key)
-				e.put(t, e.keys.State(shard), etcdkv.ShardState{Schema: 1, Cursor: e.now(), Ahead: e.now().Add(8 * time.Hour)})
+				state := etcdkv.ShardState{Schema: 1, Cursor: e.now(), Ahead: e.now().Add(8 * time.Hour)}
+				if told == "beyond" {
+					state.Ahead, state.Beyond = state.Beyond, state.Ahead
+				}
+				e.put(t, e.keys.State(shard), state)
 				var want time.Duration
-				if open {
+				if told != "none is open" {
 					want = c.open
 					e.openFire(t, shard, 1, "j", e.now().Add(3*time.Hour))
 					e.openFire(t, shard, 2, "k", e.now().Add(5*time.Hour))
@@ -149,7 +153,7 @@ func TestI13_VerbsTellOfWhatAWrongClockCommitted(t *testing.T) {
 				e.put(t, e.keys.Slot(shard, 3), string(etcdkv.EncodeSlot(&etcdkv.Slot{Entries: []etcdkv.SlotEntry{recorded}})))
 				holds, err := c.do(t.Context(), t, e)
 				if err != nil || !holds.Equal(e.now().Add(want)) {
-					t.Errorf("open %v: holds from %v, %v; want %v", open, holds, err, e.now().Add(want))
+					t.Errorf("%s: holds from %v, %v; want %v", told, holds, err, e.now().Add(want))
 				}
 			}
 		})

@@ -167,6 +167,9 @@ type ShardState struct {
 	// Ahead is up to where occurrences after Cursor may have been committed: the
 	// cursor was there, by a clock that was wrong, and was set back. Zero: it was not.
 	Ahead time.Time `json:"ahead,omitzero"`
+	// Beyond is the last occurrence that was committed though the cursor has not passed
+	// it: others, which are due before, wait for their turn. Zero: there is none.
+	Beyond time.Time `json:"beyond,omitzero"`
 	// Ring is what a group's mode remembers of its nodes.
 	Ring []RingNode `json:"ring,omitempty"`
 	// Mutex is the lock that the group's runs hold, MutexLease the lease that
