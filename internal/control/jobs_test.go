@@ -86,7 +86,7 @@ func TestJobsReadHistoryOnce(t *testing.T) {
 	}
 	e.runs.begin(someRun(uid, "j07", e.now(), job.StateRunning))
 	e.runs.begin(someRun(uid, "j07", e.now().Add(time.Hour), job.StatePending)) // waits for its start: it does not run
-	e.runs.end(someRun(job.UID{9}, "j08", e.now(), job.StateFailed)) // of an earlier job of that name
+	e.runs.end(someRun(job.UID{9}, "j08", e.now(), job.StateFailed))            // of an earlier job of that name
 	views, err := e.Jobs(t.Context(), JobQuery{})
 	if err != nil {
 		t.Fatal(err)
