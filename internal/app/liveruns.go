@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -38,10 +38,10 @@ func (l liveRuns) LiveRuns(ctx context.Context, namespace, name string) ([]job.R
 	if len(missing) == 0 {
 		return runs, nil
 	}
-	err := &control.PartialError{}
+	err := &api.PartialError{}
 	for _, node := range slices.Sorted(maps.Keys(missing)) {
 		slices.Sort(missing[node])
-		err.Missing = append(err.Missing, control.MissingRuns{Node: node, Shards: missing[node]})
+		err.Missing = append(err.Missing, api.MissingRuns{Node: node, Shards: missing[node]})
 	}
 	return runs, err
 }

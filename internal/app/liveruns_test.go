@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -27,15 +27,15 @@ func TestLiveRunsSayWhatIsMissing(t *testing.T) {
 	for _, c := range []struct {
 		told   []job.ShardID
 		failed error
-		want   []control.MissingRuns
+		want   []api.MissingRuns
 	}{
 		{[]job.ShardID{0, 1, 2, 3, 4}, nil, nil},
-		{[]job.ShardID{0, 1, 2, 3}, nil, []control.MissingRuns{{Shards: []job.ShardID{4}}}},
-		{[]job.ShardID{0, 1, 4}, errors.New("b does not answer"), []control.MissingRuns{{Node: "b", Shards: []job.ShardID{2, 3}}}},
+		{[]job.ShardID{0, 1, 2, 3}, nil, []api.MissingRuns{{Shards: []job.ShardID{4}}}},
+		{[]job.ShardID{0, 1, 4}, errors.New("b does not answer"), []api.MissingRuns{{Node: "b", Shards: []job.ShardID{2, 3}}}},
 	} {
 		told, failed = c.told, c.failed
 		runs, err := l.LiveRuns(t.Context(), "", "")
-		var partial *control.PartialError
+		var partial *api.PartialError
 		if errors.As(err, &partial) != (c.want != nil) || len(runs) != 1 {
 			t.Fatalf("told of %v: %v, %v", c.told, runs, err)
 		}

@@ -12,7 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -155,9 +156,9 @@ func unreadable(err error) error {
 
 // checkManifests asks the server about every file, and returns what applying
 // would do, or all problems of all files.
-func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]control.ApplyResult, error) {
+func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]api.ApplyResult, error) {
 	var (
-		planned  []control.ApplyResult
+		planned  []api.ApplyResult
 		problems []job.Problem
 		seen     = make(map[string]string)
 	)
@@ -166,15 +167,15 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]contro
 		if err != nil {
 			return nil, err
 		}
-		results, err := a.client.apply(cmd.Context(), f.name, body, true)
-		if e, ok := errors.AsType[*apiError](err); ok && e.exitCode() == exitUsage {
+		results, err := a.client.Jobs.Apply(cmd.Context(), f.name, body, true)
+		if e, ok := errors.AsType[*client.Error](err); ok && codeOf(e) == exitUsage {
 			problems = append(problems, problemsOf(e, f.name)...)
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		results = slices.DeleteFunc(results, func(r control.ApplyResult) bool {
+		results = slices.DeleteFunc(results, func(r api.ApplyResult) bool {
 			return added[thing{r.Kind, job.Key{Namespace: r.Namespace, Name: r.Name}}]
 		})
 		for _, r := range results {
@@ -203,7 +204,7 @@ func (a *app) foreign(cmd *cobra.Command, file, what, namespace string) []job.Pr
 }
 
 // problemsOf returns the problems that the server found in a file.
-func problemsOf(e *apiError, file string) []job.Problem {
+func problemsOf(e *client.Error, file string) []job.Problem {
 	if len(e.Problems) == 0 {
 		return []job.Problem{{File: file, Message: e.Error()}}
 	}
@@ -219,9 +220,9 @@ func problemsOf(e *apiError, file string) []job.Problem {
 // applyManifests applies file by file. When one cannot be applied after all,
 // what was done before is still told.
 func (a *app) applyManifests(ctx context.Context, files []manifestFile) error {
-	var done []control.ApplyResult
+	var done []api.ApplyResult
 	for i, f := range files {
-		results, err := a.client.apply(ctx, f.name, f.body, false)
+		results, err := a.client.Jobs.Apply(ctx, f.name, f.body, false)
 		done = append(done, results...)
 		if err != nil {
 			if printErr := a.printResults(done, ""); printErr != nil {
@@ -233,7 +234,7 @@ func (a *app) applyManifests(ctx context.Context, files []manifestFile) error {
 	return a.printResults(done, "")
 }
 
-func (a *app) printResults(results []control.ApplyResult, suffix string) error {
+func (a *app) printResults(results []api.ApplyResult, suffix string) error {
 	if a.output == formatTable || a.output == formatWide {
 		for _, r := range results {
 			fmt.Fprintf(a.out, "%s %s%s%s\n", describeResult(r), r.Action, suffix, sinceWhen(r.HoldsFrom))
@@ -244,13 +245,13 @@ func (a *app) printResults(results []control.ApplyResult, suffix string) error {
 		a.tellDefaults(results)
 		return nil
 	}
-	return printList(a, results, table[control.ApplyResult]{
-		name: func(r control.ApplyResult) string { return r.Namespace + "/" + r.Name },
+	return printList(a, results, table[api.ApplyResult]{
+		name: func(r api.ApplyResult) string { return r.Namespace + "/" + r.Name },
 	})
 }
 
 // tellDefaults tells which defaults hold, of jobs that have the same in one line.
-func (a *app) tellDefaults(results []control.ApplyResult) {
+func (a *app) tellDefaults(results []api.ApplyResult) {
 	jobs := map[string][]string{}
 	var order []string
 	for _, r := range results {
@@ -274,6 +275,6 @@ func (a *app) tellDefaults(results []control.ApplyResult) {
 }
 
 // describeResult returns "job default/hello".
-func describeResult(r control.ApplyResult) string {
+func describeResult(r api.ApplyResult) string {
 	return strings.ToLower(r.Kind) + " " + r.Namespace + "/" + r.Name
 }

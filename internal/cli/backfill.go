@@ -1,16 +1,14 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -73,15 +71,10 @@ func (a *app) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params
 	if !from.Before(to) {
 		return usagef("--from %s is not before --to %s", f.from, f.to)
 	}
-	body := map[string]any{"from": from, "to": to, "overlap": f.overlap, "by": a.user(), "reason": f.reason}
-	if f.every != 0 {
-		body["every"] = f.every.String()
-	}
-	if params != nil {
-		body["params"] = params
-	}
-	var v control.BackfillView
-	if err := a.client.send(cmd.Context(), http.MethodPost, jobPath(key, "backfill"), body, &v); err != nil {
+	v, err := a.client.Jobs.Backfill(cmd.Context(), key, api.BackfillRequest{
+		From: from, To: to, Overlap: f.overlap, Every: f.every, Params: params, Order: api.Order{By: a.user(), Reason: f.reason},
+	})
+	if err != nil {
 		return fmt.Errorf("backfill job %s: %w", key, err)
 	}
 	if a.output == formatTable || a.output == formatWide {
@@ -120,19 +113,13 @@ func (a *app) fromNow(text string) (time.Time, bool) {
 	return a.now().Add(d), err == nil
 }
 
-func (c *client) backfills(ctx context.Context) ([]control.BackfillView, error) {
-	var out struct{ Backfills []control.BackfillView }
-	err := c.get(ctx, &out, nil, "v1", "backfills")
-	return out.Backfills, err
-}
-
 func (a *app) getBackfillsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backfills", Aliases: []string{"backfill"}, Args: noArgs,
 		Short:   "List windows of schedules that are being run again, and those that were",
 		Example: "  carillon get backfills",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := a.client.backfills(cmd.Context())
+			all, err := a.client.Backfills.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -148,7 +135,7 @@ func (a *app) deleteBackfillCommand() *cobra.Command {
 		Short:   "End a backfill; its run under way goes on",
 		Example: "  carillon delete backfill 01890a5d-ac96-774b-bcce-b302099a8057",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.client.ask(cmd.Context(), order{By: a.user(), Reason: reason}, "backfills", args[0], "end"); err != nil {
+			if err := a.client.Backfills.End(cmd.Context(), args[0], api.Order{By: a.user(), Reason: reason}); err != nil {
 				return fmt.Errorf("end backfill %s: %w", args[0], err)
 			}
 			return a.printOutcome(outcome{"backfill", args[0], "ended"})
@@ -158,8 +145,8 @@ func (a *app) deleteBackfillCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) backfillTable() table[control.BackfillView] {
-	type view = control.BackfillView
+func (a *app) backfillTable() table[api.Backfill] {
+	type view = api.Backfill
 	return table[view]{none: "no backfills", name: func(v view) string { return v.ID }, columns: []column[view]{
 		{head: "ID", cell: func(v view) string { return v.ID }},
 		{head: "JOB", cell: func(v view) string { return v.Key.String() }},

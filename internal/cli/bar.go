@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -23,7 +23,7 @@ func (a *app) newBar(tell bool) *bar {
 	return &bar{w: a.opts.Stderr, tell: tell, active: tell && terminal(a.opts.Stderr)}
 }
 
-func (b *bar) show(p *control.Progress) {
+func (b *bar) show(p *api.Progress) {
 	if p.Reason != "" && p.Reason != b.said && !p.State.Final() {
 		b.said = p.Reason
 		b.clear()

@@ -1,10 +1,7 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -12,18 +9,6 @@ import (
 
 	"github.com/carillon-cron/carillon/job"
 )
-
-func (c *client) calendars(ctx context.Context, namespace string) ([]job.Calendar, error) {
-	var out struct{ Calendars []job.Calendar }
-	q := url.Values{}
-	set(q, "namespace", namespace)
-	err := c.get(ctx, &out, q, "v1", "calendars")
-	return out.Calendars, err
-}
-
-func (c *client) deleteCalendar(ctx context.Context, k job.Key) error {
-	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "namespaces", k.Namespace, "calendars", k.Name}}, nil)
-}
 
 func (a *app) getCalendarsCommand() *cobra.Command {
 	return &cobra.Command{
@@ -42,7 +27,7 @@ func (a *app) getCalendarsCommand() *cobra.Command {
 				}
 				namespace = key.Namespace
 			}
-			all, err := a.client.calendars(cmd.Context(), namespace)
+			all, err := a.client.Calendars.List(cmd.Context(), namespace)
 			if err != nil {
 				return err
 			}

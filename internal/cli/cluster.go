@@ -1,14 +1,13 @@
 package cli
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -18,7 +17,7 @@ func (a *app) nodesCommand(group string) *cobra.Command {
 		Short:   "List the live scheduler nodes",
 		Example: "  carillon nodes\n  carillon nodes -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			nodes, err := a.client.nodes(cmd.Context())
+			nodes, err := a.client.Nodes.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -33,14 +32,8 @@ func (a *app) nodesCommand(group string) *cobra.Command {
 	return cmd
 }
 
-func (c *client) nodes(ctx context.Context) ([]control.NodeView, error) {
-	var out struct{ Nodes []control.NodeView }
-	err := c.get(ctx, &out, nil, "v1", "nodes")
-	return out.Nodes, err
-}
-
-func (a *app) nodeTable() table[control.NodeView] {
-	type node = control.NodeView
+func (a *app) nodeTable() table[api.Node] {
+	type node = api.Node
 	return table[node]{none: "no nodes", name: func(n node) string { return string(n.Name) }, columns: []column[node]{
 		{head: "NAME", cell: func(n node) string { return string(n.Name) }},
 		{head: "SITE", cell: func(n node) string { return n.Site }},
@@ -67,7 +60,7 @@ func (a *app) nodeTable() table[control.NodeView] {
 }
 
 // nodeHealth says in a word how a node is.
-func nodeHealth(n control.NodeView) string {
+func nodeHealth(n api.Node) string {
 	if len(n.Trouble) > 0 {
 		return "unhealthy"
 	}
@@ -80,11 +73,11 @@ func (a *app) minionsCommand(group string) *cobra.Command {
 		Short:   "List the minions, which run the commands",
 		Example: "  carillon minions\n  carillon minions -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out struct{ Minions []control.MinionView }
-			if err := a.client.get(cmd.Context(), &out, nil, "v1", "minions"); err != nil {
+			minions, err := a.client.Minions.List(cmd.Context())
+			if err != nil {
 				return err
 			}
-			return printList(a, out.Minions, a.minionTable())
+			return printList(a, minions, a.minionTable())
 		},
 	}
 	if group != "" {
@@ -96,8 +89,8 @@ func (a *app) minionsCommand(group string) *cobra.Command {
 	return cmd
 }
 
-func (a *app) minionTable() table[control.MinionView] {
-	type minion = control.MinionView
+func (a *app) minionTable() table[api.Minion] {
+	type minion = api.Minion
 	return table[minion]{none: "no minions", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
 		{head: "NAME", cell: func(m minion) string { return string(m.ID) }},
 		{head: "STATE", cell: minionState},
@@ -114,8 +107,8 @@ func (a *app) minionTable() table[control.MinionView] {
 }
 
 // minionState says whether a minion gets orders.
-func minionState(m control.MinionView) string {
-	if m.State == control.MinionConnected && m.Trouble != "" {
+func minionState(m api.Minion) string {
+	if m.State == api.MinionConnected && m.Trouble != "" {
 		return "uncontrollable"
 	}
 	return m.State
@@ -123,15 +116,15 @@ func minionState(m control.MinionView) string {
 
 // minionSince is since when a minion is in the state that is told; zero: it is not
 // known.
-func minionSince(m control.MinionView) time.Time {
-	if m.State == control.MinionConnected && m.Trouble == "" {
+func minionSince(m api.Minion) time.Time {
+	if m.State == api.MinionConnected && m.Trouble == "" {
 		return m.ConnectedSince
 	}
 	return m.TroubleSince
 }
 
 // troubleCell tells why a minion gets no orders, and since when.
-func (a *app) troubleCell(m control.MinionView) string {
+func (a *app) troubleCell(m api.Minion) string {
 	if m.Trouble == "" || m.TroubleSince.IsZero() {
 		return m.Trouble
 	}
@@ -144,11 +137,11 @@ func (a *app) shardsCommand(group string) *cobra.Command {
 		Short:   "List the shards and who owns them",
 		Example: "  carillon shards\n  carillon shards -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out struct{ Shards []control.ShardView }
-			if err := a.client.get(cmd.Context(), &out, nil, "v1", "shards"); err != nil {
+			shards, err := a.client.Shards.List(cmd.Context())
+			if err != nil {
 				return err
 			}
-			return printList(a, out.Shards, a.shardTable())
+			return printList(a, shards, a.shardTable())
 		},
 	}
 	if group != "" {
@@ -159,8 +152,8 @@ func (a *app) shardsCommand(group string) *cobra.Command {
 	return cmd
 }
 
-func (a *app) shardTable() table[control.ShardView] {
-	type shard = control.ShardView
+func (a *app) shardTable() table[api.Shard] {
+	type shard = api.Shard
 	return table[shard]{none: "no shards", name: func(s shard) string { return s.ID.String() }, columns: []column[shard]{
 		{head: "SHARD", cell: func(s shard) string { return s.ID.String() }},
 		{head: "GROUP", cell: func(s shard) string { return s.Group }},

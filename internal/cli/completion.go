@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 )
 
 func shells() []string { return []string{"bash", "zsh", "fish", "pwsh"} }
@@ -44,8 +45,8 @@ func (a *app) completeJobs(cmd *cobra.Command, args []string, _ string) ([]cobra
 	if len(args) > 0 && cmd.Name() != "job" {
 		return nil, none
 	}
-	return a.complete(cmd, func(ctx context.Context, c *client) ([]cobra.Completion, error) {
-		jobs, err := c.jobs(ctx, a.namespace, nil)
+	return a.complete(cmd, func(ctx context.Context, c *client.Client) ([]cobra.Completion, error) {
+		jobs, err := c.Jobs.List(ctx, api.JobQuery{Namespace: a.namespace})
 		var names []cobra.Completion
 		for _, j := range jobs {
 			names = append(names, cobra.CompletionWithDesc(j.Name, schedules(j.Spec)))
@@ -59,11 +60,10 @@ func (a *app) completeMinions(cmd *cobra.Command, args []string, _ string) ([]co
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.complete(cmd, func(ctx context.Context, c *client) ([]cobra.Completion, error) {
-		var out struct{ Minions []control.MinionView }
-		err := c.get(ctx, &out, nil, "v1", "minions")
+	return a.complete(cmd, func(ctx context.Context, c *client.Client) ([]cobra.Completion, error) {
+		minions, err := c.Minions.List(ctx)
 		var names []cobra.Completion
-		for _, m := range out.Minions {
+		for _, m := range minions {
 			names = append(names, cobra.CompletionWithDesc(string(m.ID), minionState(m)))
 		}
 		return names, err
@@ -71,13 +71,13 @@ func (a *app) completeMinions(cmd *cobra.Command, args []string, _ string) ([]co
 }
 
 // complete completes with what the server knows.
-func (a *app) complete(cmd *cobra.Command, ask func(context.Context, *client) ([]cobra.Completion, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (a *app) complete(cmd *cobra.Command, ask func(context.Context, *client.Client) ([]cobra.Completion, error)) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const none = cobra.ShellCompDirectiveNoFileComp
-	c, err := newClient(a.server, "carillon/"+a.version())
+	c, err := a.newClient()
 	if err != nil {
 		return nil, none
 	}
-	defer c.close()
+	defer c.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), briefly)
 	defer cancel()
 	names, err := ask(ctx, c)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -117,7 +117,7 @@ func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error
 }
 
 // actionDeleted is what delete prints beside the actions of apply.
-const actionDeleted control.Action = "deleted"
+const actionDeleted api.Action = "deleted"
 
 // deleteAll deletes as many of the things as it can, and returns all that was
 // in the way.
@@ -130,24 +130,24 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 		return usagef("this deletes %s (%s); add --yes", counted(things), strings.Join(names, ", "))
 	}
 	var (
-		done   []control.ApplyResult
+		done   []api.ApplyResult
 		failed []error
 	)
 	for _, t := range things {
 		var holds time.Time
 		remove := func(ctx context.Context, key job.Key) (err error) {
-			holds, err = a.client.deleteJob(ctx, key)
+			holds, err = a.client.Jobs.Delete(ctx, key)
 			return err
 		}
 		switch t.kind {
 		case job.KindGroup:
-			remove = a.client.deleteGroup
+			remove = a.client.Groups.Delete
 		case job.KindCalendar:
-			remove = a.client.deleteCalendar
+			remove = a.client.Calendars.Delete
 		case job.KindScript:
-			remove = a.client.deleteScript
+			remove = a.client.Scripts.Delete
 		case job.KindHostGroup:
-			remove = a.client.deleteHostGroup
+			remove = func(ctx context.Context, key job.Key) error { return a.client.HostGroups.Delete(ctx, key.Name) }
 		}
 		if err := remove(cmd.Context(), t.key); err != nil {
 			failed = append(failed, fmt.Errorf("delete %s: %w", t, err))
@@ -156,7 +156,7 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 			}
 			continue
 		}
-		done = append(done, control.ApplyResult{Kind: t.kind, Namespace: t.key.Namespace, Name: t.key.Name, Action: actionDeleted, HoldsFrom: holds})
+		done = append(done, api.ApplyResult{Kind: t.kind, Namespace: t.key.Namespace, Name: t.key.Name, Action: actionDeleted, HoldsFrom: holds})
 	}
 	if err := a.printResults(done, ""); err != nil {
 		return err

@@ -13,8 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -40,7 +39,7 @@ func (a *app) describeCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				view, err := a.client.job(cmd.Context(), key)
+				view, err := a.client.Jobs.Get(cmd.Context(), key)
 				if err != nil {
 					return err
 				}
@@ -52,7 +51,7 @@ func (a *app) describeCommand() *cobra.Command {
 			Short:   "Show how a run went, step by step",
 			Example: "  carillon describe run 9x2k-0c4g6q8m2s4v6x8z",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				run, err := a.client.run(cmd.Context(), job.RunID(args[0]))
+				run, err := a.client.Runs.Get(cmd.Context(), job.RunID(args[0]))
 				if err != nil {
 					return err
 				}
@@ -63,11 +62,11 @@ func (a *app) describeCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) describeJob(ctx context.Context, v control.JobView) error {
+func (a *app) describeJob(ctx context.Context, v api.Job) error {
 	return a.describe(v, v.Key().String(), func() error { return a.jobText(ctx, v) })
 }
 
-func (a *app) jobText(ctx context.Context, v control.JobView) error {
+func (a *app) jobText(ctx context.Context, v api.Job) error {
 	s := &v.Spec
 	f := newFields(a.out, "")
 	f.add("Job", v.Key().String())
@@ -147,7 +146,7 @@ func shardText(id job.ShardID, group string) string {
 }
 
 // pausedText tells of a pause.
-func (a *app) pausedText(p *etcdkv.Pause) string {
+func (a *app) pausedText(p *api.Pause) string {
 	text := fmt.Sprintf("(%s) since %s", p.Scope, a.stamp(p.Since))
 	if !p.Until.IsZero() {
 		text += " until " + a.stamp(p.Until)

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -10,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
-	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -21,11 +20,11 @@ func (a *app) describeNodeCommand() *cobra.Command {
 		Short:   "Show a node, its health, and what operators ordered",
 		Example: "  carillon describe node n1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			nodes, err := a.client.nodes(cmd.Context())
+			nodes, err := a.client.Nodes.List(cmd.Context())
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(nodes, func(n control.NodeView) bool { return string(n.Name) == args[0] })
+			i := slices.IndexFunc(nodes, func(n api.Node) bool { return string(n.Name) == args[0] })
 			if i < 0 {
 				return fmt.Errorf("there is no live node %q: %w", args[0], job.ErrNotFound)
 			}
@@ -34,7 +33,7 @@ func (a *app) describeNodeCommand() *cobra.Command {
 	}
 }
 
-func (a *app) nodeText(n *control.NodeView) {
+func (a *app) nodeText(n *api.Node) {
 	f := newFields(a.out, "")
 	f.add("Node", string(n.Name))
 	f.add("Phase", n.Phase)
@@ -68,7 +67,7 @@ func (a *app) describeCalendarCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := a.client.calendars(cmd.Context(), key.Namespace)
+			all, err := a.client.Calendars.List(cmd.Context(), key.Namespace)
 			if err != nil {
 				return err
 			}
@@ -76,7 +75,7 @@ func (a *app) describeCalendarCommand() *cobra.Command {
 			if i < 0 {
 				return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
 			}
-			jobs, err := a.client.jobs(cmd.Context(), "", nil)
+			jobs, err := a.client.Jobs.List(cmd.Context(), api.JobQuery{Namespace: ""})
 			if err != nil {
 				return err
 			}
@@ -127,7 +126,7 @@ func (a *app) describeHostGroupCommand() *cobra.Command {
 		Short:   "Show which minions a host group matches now, and what names it",
 		Example: "  carillon describe hostgroup frontend",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			groups, err := a.client.hostGroups(cmd.Context())
+			groups, err := a.client.HostGroups.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -135,11 +134,11 @@ func (a *app) describeHostGroupCommand() *cobra.Command {
 			if i < 0 {
 				return fmt.Errorf("host group %s: %w", args[0], job.ErrNotFound)
 			}
-			var v control.MatchView
-			if err := a.client.get(cmd.Context(), &v, url.Values{"target": {"@" + args[0]}}, "v1", "minions", "match"); err != nil {
+			v, err := a.client.Minions.Match(cmd.Context(), "@"+args[0])
+			if err != nil {
 				return err
 			}
-			jobs, err := a.client.jobs(cmd.Context(), "", nil)
+			jobs, err := a.client.Jobs.List(cmd.Context(), api.JobQuery{Namespace: ""})
 			if err != nil {
 				return err
 			}
@@ -163,7 +162,7 @@ func (a *app) describeHostGroupCommand() *cobra.Command {
 	}
 }
 
-func (a *app) hostGroupText(g *job.HostGroup, v *control.MatchView, users []string) {
+func (a *app) hostGroupText(g *job.HostGroup, v *api.Match, users []string) {
 	f := newFields(a.out, "")
 	f.add("Host group", g.Name)
 	f.add("Match", g.Spec.Match)
@@ -205,7 +204,7 @@ func (a *app) describeLockCommand() *cobra.Command {
 	}
 }
 
-func (a *app) lockText(v *control.LockView) {
+func (a *app) lockText(v *api.Lock) {
 	f := newFields(a.out, "")
 	f.add("Lock", v.Key().String())
 	if len(v.Holders) == 0 {
@@ -223,7 +222,7 @@ func (a *app) lockText(v *control.LockView) {
 	f.flush()
 }
 
-func (a *app) contenderText(c *control.LockContender) string {
+func (a *app) contenderText(c *api.LockContender) string {
 	parts := []string{c.Holder + " since " + a.stamp(c.Since) + " (" + short(max(a.now().Sub(c.Since), time.Duration(0))) + ")"}
 	if !c.Token.IsZero() {
 		parts = append(parts, "token "+c.Token.String())

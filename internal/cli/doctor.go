@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -15,29 +15,29 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long:    "Check the cluster, and say what to do. The exit code is 1 when a check fails; a warning is no failure.",
 		Example: "  carillon doctor\n  carillon doctor -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out struct{ Checks []control.Check }
-			if err := a.client.get(cmd.Context(), &out, nil, "v1", "doctor"); err != nil {
+			checks, err := a.client.Cluster.Doctor(cmd.Context())
+			if err != nil {
 				return err
 			}
-			if err := printList(a, out.Checks, checkTable()); err != nil {
+			if err := printList(a, checks, checkTable()); err != nil {
 				return err
 			}
 			failed := 0
-			for _, c := range out.Checks {
-				if c.Status == control.CheckFail {
+			for _, c := range checks {
+				if c.Status == api.CheckFail {
 					failed++
 				}
 			}
 			if failed > 0 {
-				return fmt.Errorf("%d of %d checks failed", failed, len(out.Checks))
+				return fmt.Errorf("%d of %d checks failed", failed, len(checks))
 			}
 			return nil
 		},
 	}
 }
 
-func checkTable() table[control.Check] {
-	type check = control.Check
+func checkTable() table[api.Check] {
+	type check = api.Check
 	return table[check]{none: "no checks", name: func(c check) string { return c.Name }, columns: []column[check]{
 		{head: "CHECK", cell: func(c check) string { return c.Name }},
 		{head: "STATUS", cell: func(c check) string { return string(c.Status) }},

@@ -2,11 +2,10 @@ package cli
 
 import (
 	"fmt"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 )
 
 // enableCommand is `enable`, or `disable`.
@@ -20,11 +19,15 @@ func (a *app) enableCommand(verb, done, short, long string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var r control.ApplyResult
-			if err := a.client.send(cmd.Context(), http.MethodPost, jobPath(key, verb), order{By: a.user(), Reason: reason}, &r); err != nil {
+			order := a.client.Jobs.Enable
+			if verb == "disable" {
+				order = a.client.Jobs.Disable
+			}
+			r, err := order(cmd.Context(), key, api.Order{By: a.user(), Reason: reason})
+			if err != nil {
 				return fmt.Errorf("%s: %w", verb, err)
 			}
-			if r.Action == control.ActionUnchanged {
+			if r.Action == api.ActionUnchanged {
 				done = "was " + done + " already"
 			}
 			return a.printHeld(heldOutcome{outcome{"job", key.String(), done}, r.HoldsFrom})

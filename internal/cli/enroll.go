@@ -1,28 +1,39 @@
 package cli
 
 import (
+	"context"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // minionOrders are the verbs below `minions` about who may connect.
 func (a *app) minionOrders() []*cobra.Command {
 	return []*cobra.Command{a.queuesCommand(), a.updateCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.labelCommand(), a.certificatesCommand(), a.authorityCommand(),
-		a.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", http.MethodPost, "reject"),
+		a.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", a.rejectMinion),
 		a.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
-			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", http.MethodPost, "revoke"),
+			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", a.revokeMinion),
 		a.minionOrder("forget", "forgotten", "Forget a minion that is not connected",
-			"Forget a minion that is not connected, so that it is listed no more. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", http.MethodDelete, ""),
+			"Forget a minion that is not connected, so that it is listed no more. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", a.forgetMinion),
 	}
+}
+
+func (a *app) rejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	return a.client.Enrollment.Reject(ctx, id, o)
+}
+
+func (a *app) revokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	return a.client.Enrollment.Revoke(ctx, id, o)
+}
+
+func (a *app) forgetMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	return a.client.Minions.Forget(ctx, id, o)
 }
 
 // authorityCommand is `minions authority`.
@@ -35,8 +46,8 @@ func (a *app) authorityCommand() *cobra.Command {
 			"has to reach the minion's host unchanged; its SHA-256 is printed to compare.",
 		Example: "  carillon minions authority > ca.pem\n  worker --servers node1:7420 --ca ca.pem",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var v control.AuthorityView
-			if err := a.client.get(cmd.Context(), &v, nil, "v1", "authority"); err != nil {
+			v, err := a.client.Enrollment.Authority(cmd.Context())
+			if err != nil {
 				return err
 			}
 			if a.asObject() {
@@ -50,17 +61,13 @@ func (a *app) authorityCommand() *cobra.Command {
 }
 
 // minionOrder is a verb with one minion.
-func (a *app) minionOrder(verb, done, short, long, method, path string) *cobra.Command {
+func (a *app) minionOrder(verb, done, short, long string, ask func(context.Context, job.MinionID, api.Order) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: verb + " MINION", Args: exactlyOne("minion"), Short: short, Long: long,
 		Example: "  carillon minions " + verb + " web1 --reason \"left the rack\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at := []string{"v1", "minions", args[0]}
-			if path != "" {
-				at = append(at, path)
-			}
-			if err := a.client.send(cmd.Context(), method, at, order{By: a.user(), Reason: reason}, nil); err != nil {
+			if err := ask(cmd.Context(), job.MinionID(args[0]), api.Order{By: a.user(), Reason: reason}); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"minion", args[0], done})
@@ -94,15 +101,10 @@ func (a *app) tokenCommand() *cobra.Command {
 			if uses < 1 {
 				return usagef("--uses %d: give 1 or more", uses)
 			}
-			spec := struct {
-				TTLSeconds int64             `json:"ttlSeconds"`
-				Uses       int               `json:"uses"`
-				Minions    string            `json:"minions,omitempty"`
-				Labels     map[string]string `json:"labels,omitempty"`
-				By         string            `json:"by"`
-			}{int64(ttl / time.Second), uses, minions, labels, a.user()}
-			var v control.TokenView
-			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minion-tokens"}, spec, &v); err != nil {
+			v, err := a.client.Enrollment.CreateToken(cmd.Context(), api.TokenRequest{
+				TTL: ttl, Uses: uses, Minions: minions, Labels: labels, Order: api.Order{By: a.user()},
+			})
+			if err != nil {
 				return err
 			}
 			if a.asObject() {
@@ -120,12 +122,12 @@ func (a *app) tokenCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "list", Args: noArgs, Short: "List the tokens that are still good", Example: "  carillon minions token list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				var out struct{ Tokens []control.TokenView }
-				if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-tokens"); err != nil {
+				tokens, err := a.client.Enrollment.Tokens(cmd.Context())
+				if err != nil {
 					return err
 				}
-				type token = control.TokenView
-				return printList(a, out.Tokens, table[token]{none: "no tokens", name: func(t token) string { return t.ID }, columns: []column[token]{
+				type token = api.JoinToken
+				return printList(a, tokens, table[token]{none: "no tokens", name: func(t token) string { return t.ID }, columns: []column[token]{
 					{head: "ID", cell: func(t token) string { return t.ID }},
 					{head: "USES", cell: func(t token) string { return strconv.Itoa(t.Uses) }},
 					{head: "MINIONS", cell: func(t token) string { return t.Minions }},
@@ -138,7 +140,7 @@ func (a *app) tokenCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "delete ID", Args: exactlyOne("id"), Short: "Delete a token", Long: "Delete a token. The minions that have joined by it stay.", Example: "  carillon minions token delete k3x9",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				if err := a.client.send(cmd.Context(), http.MethodDelete, []string{"v1", "minion-tokens", args[0]}, order{By: a.user()}, nil); err != nil {
+				if err := a.client.Enrollment.DeleteToken(cmd.Context(), args[0], api.Order{By: a.user()}); err != nil {
 					return err
 				}
 				return a.printOutcome(outcome{"token", args[0], "deleted"})
@@ -150,7 +152,7 @@ func (a *app) tokenCommand() *cobra.Command {
 // asking is one key that asks for an id.
 type asking struct {
 	ID string `json:"id"`
-	etcdkv.RequestedKey
+	api.RequestedKey
 }
 
 func (a *app) requestsCommand() *cobra.Command {
@@ -159,12 +161,12 @@ func (a *app) requestsCommand() *cobra.Command {
 		Short:   "List the minions that ask to join without a token, and those that ask for labels",
 		Example: "  carillon minions requests",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out struct{ Requests []etcdkv.JoinRequest }
-			if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-requests"); err != nil {
+			requests, err := a.client.Enrollment.Requests(cmd.Context())
+			if err != nil {
 				return err
 			}
 			var rows []asking
-			for _, r := range out.Requests {
+			for _, r := range requests {
 				for _, k := range r.Keys {
 					rows = append(rows, asking{string(r.ID), k})
 				}
@@ -209,12 +211,7 @@ func (a *app) approveCommand() *cobra.Command {
 					return err
 				}
 			}
-			body := struct {
-				Fingerprint string            `json:"fingerprint,omitempty"`
-				Labels      map[string]string `json:"labels,omitempty"`
-				By          string            `json:"by"`
-			}{print, labels, a.user()}
-			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minions", args[0], "approve"}, body, nil); err != nil {
+			if err := a.client.Enrollment.Approve(cmd.Context(), job.MinionID(args[0]), print, labels, api.Order{By: a.user()}); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"minion", args[0], "approved"})
@@ -228,12 +225,12 @@ func (a *app) approveCommand() *cobra.Command {
 // askFingerprint shows who asks for a name, and asks whether that is the minion
 // which is meant.
 func (a *app) askFingerprint(cmd *cobra.Command, id string) (string, error) {
-	var out struct{ Requests []etcdkv.JoinRequest }
-	if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-requests"); err != nil {
+	requests, err := a.client.Enrollment.Requests(cmd.Context())
+	if err != nil {
 		return "", err
 	}
 	var keys, lines []string
-	for _, r := range out.Requests {
+	for _, r := range requests {
 		if string(r.ID) != id {
 			continue
 		}
@@ -264,12 +261,12 @@ func (a *app) certificatesCommand() *cobra.Command {
 		Short:   "List the minions that have, or had, a certificate",
 		Example: "  carillon minions certificates",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out struct{ Minions []etcdkv.Enrollment }
-			if err := a.client.get(cmd.Context(), &out, nil, "v1", "minion-certificates"); err != nil {
+			minions, err := a.client.Enrollment.Certificates(cmd.Context())
+			if err != nil {
 				return err
 			}
-			type minion = etcdkv.Enrollment
-			return printList(a, out.Minions, table[minion]{none: "no minion has joined", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
+			type minion = api.Enrollment
+			return printList(a, minions, table[minion]{none: "no minion has joined", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
 				{head: "MINION", cell: func(m minion) string { return string(m.ID) }},
 				{head: "JOINED", cell: func(m minion) string { return a.stamp(m.EnrolledAt) }},
 				{head: "BY", cell: func(m minion) string {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -19,7 +17,8 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/fold"
 	"github.com/carillon-cron/carillon/agentpush/target"
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -102,8 +101,12 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	params, err := parseParams(f.params)
+	if err != nil {
+		return err
+	}
 	ctx := cmd.Context()
-	v, err := a.client.exec(ctx, a.namespace, spec, a.user(), f.params, f.allowMissing)
+	v, err := a.execute(ctx, spec, params, f.allowMissing)
 	if err != nil {
 		a.tellWhyNone(ctx, f.target, err)
 		return err
@@ -115,13 +118,13 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 		a.note("no minion is known by the name of %s", v.Missing)
 	}
 	if f.detach {
-		return a.printStarted(started{v.RunID, v.FireID})
+		return a.printStarted(api.Started{RunID: v.RunID, FireID: v.FireID})
 	}
 	var wait sync.WaitGroup
 	if f.live && (a.output == formatTable || a.output == formatWide) {
 		l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: true, partial: map[source][]byte{}}
 		wait.Go(func() {
-			_ = a.client.output(ctx, v.RunID, "", true, l.line)
+			_ = a.client.Runs.Output(ctx, v.RunID, "", true, l.line)
 			l.flush() // what is missing is told with the results
 		})
 	}
@@ -134,7 +137,7 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 }
 
 // wantText tells of a label or a fact because of whose lack minions do not match.
-func wantText(u target.UnknownKey) string {
+func wantText(u api.UnknownKey) string {
 	if u.Hosts == 1 {
 		return fmt.Sprintf("1 minion has no label or fact %q (%s), and does not match", u.Key, oneLine(u.First))
 	}
@@ -143,11 +146,11 @@ func wantText(u target.UnknownKey) string {
 
 // tellWhyNone helps to see why no minion matched.
 func (a *app) tellWhyNone(ctx context.Context, expr string, err error) {
-	if e, ok := errors.AsType[*apiError](err); !ok || e.Detail != job.ErrNoMinions.Error() {
+	if e, ok := errors.AsType[*client.Error](err); !ok || e.Detail != job.ErrNoMinions.Error() {
 		return
 	}
-	var v control.MatchView
-	if a.client.get(ctx, &v, url.Values{"target": {expr}}, "v1", "minions", "match") != nil {
+	v, err := a.client.Minions.Match(ctx, expr)
+	if err != nil {
 		return // the error itself is told
 	}
 	if v.Missing != "" {
@@ -282,20 +285,15 @@ func (a *app) readScript(name string) (string, error) {
 	return string(b), nil
 }
 
-func (c *client) exec(ctx context.Context, namespace string, spec map[string]any, by string, params []string, allowMissing bool) (control.ExecView, error) {
-	body, err := json.Marshal(map[string]any{
-		"apiVersion": job.APIVersion, "kind": job.KindJob, "metadata": map[string]string{"namespace": namespace, "name": "exec"}, "spec": spec,
+// execute has a spec run once.
+func (a *app) execute(ctx context.Context, spec map[string]any, params map[string]string, allowMissing bool) (api.Exec, error) {
+	manifest, err := json.Marshal(map[string]any{
+		"apiVersion": job.APIVersion, "kind": job.KindJob, "metadata": map[string]string{"namespace": a.namespace, "name": "exec"}, "spec": spec,
 	})
 	if err != nil {
-		return control.ExecView{}, fmt.Errorf("encode command: %w", err)
+		return api.Exec{}, fmt.Errorf("encode command: %w", err)
 	}
-	q := url.Values{"by": {by}, "param": params}
-	if allowMissing {
-		q.Set("allowMissing", "true")
-	}
-	var out control.ExecView
-	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", "exec"}, body: body, kind: "application/yaml", query: q}, &out)
-	return out, err
+	return a.client.Runs.Exec(ctx, "", manifest, api.StartRequest{By: a.user(), Params: params, AllowMissing: allowMissing})
 }
 
 // followRun waits until a run has ended and returns it with its tasks. It tells
@@ -311,7 +309,7 @@ func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, 
 	lastGood := time.Now()
 	for {
 		var run *job.Run
-		err := a.client.results(ctx, id, func(r control.Result) {
+		err := a.client.Runs.Results(ctx, id, func(r api.Result) {
 			lastGood = time.Now()
 			switch {
 			case r.Task != nil:
@@ -432,7 +430,7 @@ func (a *app) foldTasks(ctx context.Context, run *job.Run) error {
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			err := a.client.output(ctx, run.RunID, t.Minion, false, func(line outputLine) {
+			err := a.client.Runs.Output(ctx, run.RunID, t.Minion, false, func(line api.OutputLine) {
 				mu.Lock()
 				defer mu.Unlock()
 				if line.LeftOut > 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -56,8 +57,8 @@ func exitCode(err error) int {
 		exit    *exitError
 		usage   *usageError
 		invalid *job.InvalidError
-		api     *apiError
-		gone    *unreachableError
+		api     *client.Error
+		gone    *client.UnreachableError
 	)
 	switch {
 	case errors.As(err, &exit):
@@ -67,14 +68,15 @@ func exitCode(err error) int {
 	case errors.As(err, &gone):
 		return exitUnavailable
 	case errors.As(err, &api):
-		return api.exitCode()
+		return codeOf(api)
 	case errors.Is(err, job.ErrNotFound):
 		return exitNotFound
 	}
 	return exitFailed
 }
 
-func (e *apiError) exitCode() int {
+// codeOf is the exit code of an answer that is an error.
+func codeOf(e *client.Error) int {
 	switch e.Status {
 	case http.StatusNotFound:
 		return exitNotFound
@@ -99,7 +101,8 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	var (
 		exit    *exitError
 		invalid *job.InvalidError
-		api     *apiError
+		api     *client.Error
+		gone    *client.UnreachableError
 		usage   *usageError
 	)
 	switch {
@@ -108,6 +111,8 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		a.note("%s", invalid)
 	case errors.As(err, &api) && len(api.Problems) > 0:
 		a.note("%s", &job.InvalidError{Problems: api.Problems})
+	case errors.As(err, &gone):
+		a.note("carillon: %s; start a server with `carillon dev`, or say where one is with --server or %s", err, envServer)
 	case strings.HasPrefix(err.Error(), "carillon "): // it names the verb
 		a.note("%s", err)
 	default:

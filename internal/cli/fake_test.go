@@ -18,9 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/carillon-cron/carillon/agentpush/target"
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
@@ -33,23 +31,23 @@ type fake struct {
 
 	// mu guards all below.
 	mu      sync.Mutex
-	jobs    []control.JobView
+	jobs    []api.Job
 	runs    []job.Run
-	missing []control.MissingRuns // from the first page of runs
-	total   int                   // of all runs, as it tells when it is asked
-	others  map[job.State]int     // what the state leaves out
-	output  []string              // lines of the output stream
-	applied []string              // "file" of every apply that was no dry run
-	given   []string              // the file and the objects of every apply
-	asked   map[string]int        // requests by "METHOD path"
-	started func(*fake)           // called when a job is started
-	seen    func(*fake, string)   // called for each request, with its "METHOD path"
-	status  map[string]int        // "METHOD path" -> status to answer with
-	queries map[string]string     // "METHOD path" -> last raw query
-	checks  []control.Check
-	update  control.UpdateView
-	fire    control.FireView
-	groups  []control.GroupView
+	missing []api.MissingRuns   // from the first page of runs
+	total   int                 // of all runs, as it tells when it is asked
+	others  map[job.State]int   // what the state leaves out
+	output  []string            // lines of the output stream
+	applied []string            // "file" of every apply that was no dry run
+	given   []string            // the file and the objects of every apply
+	asked   map[string]int      // requests by "METHOD path"
+	started func(*fake)         // called when a job is started
+	seen    func(*fake, string) // called for each request, with its "METHOD path"
+	status  map[string]int      // "METHOD path" -> status to answer with
+	queries map[string]string   // "METHOD path" -> last raw query
+	checks  []api.Check
+	update  api.Update
+	fire    api.Fire
+	groups  []api.Group
 	orders  []string // "PATH BODY" of what operators asked for
 	by      string
 }
@@ -72,7 +70,7 @@ func newFake(t *testing.T) *fake {
 				refuse(w, http.StatusNotFound, "no such job")
 				return
 			}
-			reply(w, control.ApplyResult{Kind: "Job", Namespace: r.PathValue("ns"), Name: r.PathValue("name"), Action: control.ActionUpdated})
+			reply(w, api.ApplyResult{Kind: "Job", Namespace: r.PathValue("ns"), Name: r.PathValue("name"), Action: api.ActionUpdated})
 		})
 	}
 	mux.HandleFunc("GET /v1/minion-update", func(w http.ResponseWriter, _ *http.Request) { reply(w, f.update) })
@@ -114,7 +112,7 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("GET /v1/shards", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"shards": exampleShards()}) })
 	mux.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"checks": f.checks}) })
 	mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, control.VersionView{Version: "1.2.3", Commit: "abc", Go: "go1.26", Node: "n1", ClusterID: "c1"})
+		reply(w, api.Version{Version: "1.2.3", Commit: "abc", Go: "go1.26", Node: "n1", ClusterID: "c1"})
 	})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
@@ -155,7 +153,7 @@ func (f *fake) apply(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	file, dry := r.URL.Query().Get("file"), r.URL.Query().Get("dryRun") == "true"
 	var (
-		results  []control.ApplyResult
+		results  []api.ApplyResult
 		problems []job.Problem
 		names    []string
 	)
@@ -165,15 +163,15 @@ func (f *fake) apply(w http.ResponseWriter, r *http.Request) {
 				job.Problem{File: file, Line: 3, Path: "metadata.name", Message: "is bad"},
 				job.Problem{File: file, Line: 4, Path: "spec.overlap", Message: `"skp" is not allowed; did you mean "skip"?`})
 		}
-		action := control.ActionCreated
+		action := api.ActionCreated
 		if f.find("default", m[1]) >= 0 {
-			action = control.ActionUpdated
+			action = api.ActionUpdated
 		}
 		kind := "Job"
 		if strings.Contains(string(body), "kind: Group\nmetadata:\n  name: "+m[1]) || strings.Contains(string(body), "kind: Group\nmetadata:\n  namespace: default\n  name: "+m[1]) {
 			kind = "Group"
 		}
-		results = append(results, control.ApplyResult{Kind: kind, Namespace: "default", Name: m[1], Action: action})
+		results = append(results, api.ApplyResult{Kind: kind, Namespace: "default", Name: m[1], Action: action})
 		names = append(names, "default/"+m[1])
 	}
 	if dry {
@@ -196,12 +194,12 @@ func (f *fake) apply(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *fake) find(ns, name string) int {
-	return slices.IndexFunc(f.jobs, func(v control.JobView) bool { return v.Namespace == ns && v.Name == name })
+	return slices.IndexFunc(f.jobs, func(v api.Job) bool { return v.Namespace == ns && v.Name == name })
 }
 
 func (f *fake) listJobs(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	found := slices.DeleteFunc(slices.Clone(f.jobs), func(v control.JobView) bool {
+	found := slices.DeleteFunc(slices.Clone(f.jobs), func(v api.Job) bool {
 		for _, l := range q["label"] {
 			if k, val, _ := strings.Cut(l, "="); v.Labels[k] != val {
 				return true
@@ -244,9 +242,9 @@ func (f *fake) next(w http.ResponseWriter, r *http.Request) {
 		after = j.After
 	}
 	set, _ := schedule.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
-	v := control.UpcomingView{Schedules: j.Spec.Schedules, Words: set.Words(), TimeZone: orText(j.Spec.TimeZone, "UTC"), Next: []control.Upcoming{}}
+	v := api.Upcoming{Schedules: j.Spec.Schedules, Words: set.Words(), TimeZone: orText(j.Spec.TimeZone, "UTC"), Next: []api.Instant{}}
 	for _, t := range set.Between(after, after.AddDate(1, 0, 0), n) {
-		v.Next = append(v.Next, control.Upcoming{At: t, StartsAt: t})
+		v.Next = append(v.Next, api.Instant{At: t, StartsAt: t})
 	}
 	if len(set) == 0 {
 		v.Ends = "the job has no schedule"
@@ -256,13 +254,13 @@ func (f *fake) next(w http.ResponseWriter, r *http.Request) {
 
 func (f *fake) listGroups(w http.ResponseWriter, r *http.Request) {
 	ns := r.URL.Query().Get("namespace")
-	reply(w, map[string]any{"groups": slices.DeleteFunc(slices.Clone(f.groups), func(v control.GroupView) bool { return ns != "" && v.Namespace != ns })})
+	reply(w, map[string]any{"groups": slices.DeleteFunc(slices.Clone(f.groups), func(v api.Group) bool { return ns != "" && v.Namespace != ns })})
 }
 
 // group deletes a group unless it has jobs.
 func (f *fake) group(w http.ResponseWriter, r *http.Request) {
 	ns, name := r.PathValue("ns"), r.PathValue("name")
-	i := slices.IndexFunc(f.groups, func(v control.GroupView) bool { return v.Namespace == ns && v.Name == name })
+	i := slices.IndexFunc(f.groups, func(v api.Group) bool { return v.Namespace == ns && v.Name == name })
 	switch {
 	case i < 0:
 		refuse(w, http.StatusNotFound, fmt.Sprintf("group %s/%s: not found", ns, name))
@@ -317,7 +315,7 @@ func (f *fake) listRuns(w http.ResponseWriter, r *http.Request) {
 	from, _ := strconv.Atoi(q.Get("cursor"))
 	limit, _ := strconv.Atoi(q.Get("limit"))
 	end := min(from+min(limit, 3), len(found)) // short pages, so that tests see many
-	page := control.RunPage{Runs: found[from:end]}
+	page := api.RunPage{Runs: found[from:end]}
 	if end < len(found) {
 		page.NextCursor = strconv.Itoa(end)
 	}
@@ -414,7 +412,7 @@ func withExamples(f *fake) *fake {
 			Reason: "the cluster was down", Count: 12, ScheduledAt: noon.Add(-24 * time.Hour), Until: noon.Add(-13 * time.Hour),
 		},
 	}
-	f.jobs = []control.JobView{{
+	f.jobs = []api.Job{{
 		Job: job.Job{
 			Metadata: job.Metadata{Namespace: "default", Name: "backup", Labels: map[string]string{"team": "db", "tier": "1"}},
 			Spec: job.Spec{
@@ -437,15 +435,15 @@ func withExamples(f *fake) *fake {
 		Shard: 3,
 	}}
 	f.groups = exampleGroups()
-	f.checks = []control.Check{
-		{Name: "etcd", Status: control.CheckOK, Detail: "3 members, 2 ms"},
-		{Name: "clock", Status: control.CheckWarn, Detail: "n2 is 80 ms off", Hint: "run a time service on n2"},
+	f.checks = []api.Check{
+		{Name: "etcd", Status: api.CheckOK, Detail: "3 members, 2 ms"},
+		{Name: "clock", Status: api.CheckWarn, Detail: "n2 is 80 ms off", Hint: "run a time service on n2"},
 	}
 	return f
 }
 
-func exampleGroups() []control.GroupView {
-	return []control.GroupView{{
+func exampleGroups() []api.Group {
+	return []api.Group{{
 		Group: job.Group{
 			Metadata: job.Metadata{Namespace: "default", Name: "ledger", Labels: map[string]string{"team": "db"}},
 			Spec: job.GroupSpec{
@@ -455,7 +453,7 @@ func exampleGroups() []control.GroupView {
 			UID: job.UID{7}, Shard: job.FirstGroupShard, Generation: 4, CreatedAt: noon.Add(-48 * time.Hour), UpdatedAt: noon.Add(-time.Hour),
 		},
 		Words: "as failover, and back", Owner: "n2", Since: noon.Add(-time.Hour), Token: job.Token{Epoch: 1, Revision: 77}, Jobs: 2, OpenSlots: 1,
-		Override: &etcdkv.Override{Node: "n2", By: "ada", Reason: "n1 gets a new disk", Since: noon.Add(-time.Hour)},
+		Override: &api.Override{Node: "n2", By: "ada", Reason: "n1 gets a new disk", Since: noon.Add(-time.Hour)},
 	}, {
 		Group: job.Group{
 			Metadata: job.Metadata{Namespace: "team", Name: "turns"}, Spec: job.GroupSpec{Mode: "roundrobin-preempt"},
@@ -465,25 +463,25 @@ func exampleGroups() []control.GroupView {
 	}}
 }
 
-func exampleAudit() []etcdkv.Audit {
-	return []etcdkv.Audit{
-		{Schema: 1, At: noon, By: "ada", Action: "shard.move", Object: "65536", Reason: "n1 gets a new disk", Before: `{"held":true}`},
-		{Schema: 1, At: noon.Add(-time.Hour), Action: "node.drain", Object: "n1"},
+func exampleAudit() []api.AuditRecord {
+	return []api.AuditRecord{
+		{At: noon, By: "ada", Action: "shard.move", Object: "65536", Reason: "n1 gets a new disk", Before: `{"held":true}`},
+		{At: noon.Add(-time.Hour), Action: "node.drain", Object: "n1"},
 	}
 }
 
-func exampleNodes() []control.NodeView {
-	return []control.NodeView{{
+func exampleNodes() []api.Node {
+	return []api.Node{{
 		Name: "n2", Phase: "draining", Capacity: 1, StartedAt: noon.Add(-time.Hour), Labels: map[string]string{"rack": "r1"},
-		Drain: &etcdkv.Drain{Node: "n2", By: "ada", Reason: "new disk", Since: noon}, Trouble: []string{"n1 does not reach it at 10.0.0.2:7420"},
+		Drain: &api.Drain{Node: "n2", By: "ada", Reason: "new disk", Since: noon}, Trouble: []string{"n1 does not reach it at 10.0.0.2:7420"},
 	}, {
 		Name: "n1", Site: "berlin", Phase: "active", Priority: 10, Capacity: 100, Shards: 64, Minions: 2,
 		PeerAddr: "10.0.0.1:7420", APIAddr: "10.0.0.1:8420", Version: "1.2.3", StartedAt: noon.Add(-3 * time.Hour),
 	}}
 }
 
-func exampleMinions() []control.MinionView {
-	return []control.MinionView{
+func exampleMinions() []api.Minion {
+	return []api.Minion{
 		{Minion: job.Minion{ID: "web-1", Labels: map[string]string{"role": "web", "dc": "b"}, Facts: map[string]string{"os": "linux"}, Version: "1.2.3", Since: noon.Add(-time.Hour), ConnectedSince: noon.Add(-10 * time.Minute), Node: "n1", Running: 2}, State: "connected"},
 		{Minion: job.Minion{ID: "web-2", Since: noon.Add(-2 * time.Hour), Trouble: "not connected", TroubleSince: noon.Add(-3 * time.Minute)}, State: "disconnected"},
 	}
@@ -491,20 +489,20 @@ func exampleMinions() []control.MinionView {
 
 // exampleMinion tells of one that has joined and says what rules a terminal, and
 // of one of which little is known.
-func exampleMinion(id string) (v control.MinionDetail, ok bool) {
+func exampleMinion(id string) (v api.MinionDetail, ok bool) {
 	for _, m := range exampleMinions() {
 		if string(m.ID) == id {
-			v.MinionView, ok = m, true
+			v.Minion, ok = m, true
 		}
 	}
 	if id == "web-1" {
-		v.FactsFrom, v.Trouble, v.TroubleSince = control.FactsFromMinion, "disk full", noon.Add(-time.Minute)
+		v.FactsFrom, v.Trouble, v.TroubleSince = api.FactsFromMinion, "disk full", noon.Add(-time.Minute)
 		v.Facts["motd"] = "\x1b[31mred \u202etxt"
 		v.Requested = map[string]string{"role": "db", "rack": "$(reboot)\x1b[6n"}
-		v.Granted = &control.LabelGrant{By: "token k3x9", Since: noon.Add(-time.Hour)}
-		v.Certificate = &etcdkv.Enrollment{
+		v.Granted = &api.LabelGrant{By: "token k3x9", Since: noon.Add(-time.Hour)}
+		v.Certificate = &api.Enrollment{
 			ID: "web-1", Key: "SHA256:abc", Token: "k3x9", EnrolledAt: noon.Add(-time.Hour), Serial: "17", ExpiresAt: noon.Add(time.Hour),
-			Clones: []etcdkv.Clone{{Key: "SHA256:def", From: "10.0.0.9", At: noon.Add(-time.Minute)}},
+			Clones: []api.Clone{{Key: "SHA256:def", From: "10.0.0.9", At: noon.Add(-time.Minute)}},
 		}
 	}
 	return v, ok
@@ -518,10 +516,10 @@ func exampleHostGroups() []job.HostGroup {
 }
 
 // exampleMatch matches nothing for the target "nowhere".
-func exampleMatch(expr string) control.MatchView {
-	v := control.MatchView{
+func exampleMatch(expr string) api.Match {
+	v := api.Match{
 		Target: expr, Minions: []job.MinionID{"web-1", "web-2"}, Hosts: "web-[1-2]", Disconnected: []job.MinionID{"web-3", "web-4"}, Known: 9,
-		Unknown:        []target.UnknownKey{{Key: "os", Hosts: 3, First: "db-1"}},
+		Unknown:        []api.UnknownKey{{Key: "os", Hosts: 3, First: "db-1"}},
 		Uncontrollable: []job.Uncontrollable{{Minion: "web-2", Reason: "disk full"}, {Minion: "web-4", Reason: "its certificate was revoked", Since: noon}},
 	}
 	if expr == "nowhere" {
@@ -530,10 +528,10 @@ func exampleMatch(expr string) control.MatchView {
 	return v
 }
 
-func exampleShards() []control.ShardView {
-	return []control.ShardView{
+func exampleShards() []api.Shard {
+	return []api.Shard{
 		{ID: 0, Owner: "n1", Since: noon.Add(-time.Hour), Token: job.Token{Epoch: 1, Revision: 42}, Jobs: 12, OpenSlots: 1, Cursor: noon},
 		{ID: 1},
-		{ID: job.FirstGroupShard, Group: "default/ledger", Mode: "failback", Owner: "n2", Since: noon, Override: &etcdkv.Override{}},
+		{ID: job.FirstGroupShard, Group: "default/ledger", Mode: "failback", Owner: "n2", Since: noon, Override: &api.Override{}},
 	}
 }

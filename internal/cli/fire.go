@@ -1,22 +1,14 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/api"
 )
-
-func (c *client) fire(ctx context.Context, k job.Key, at time.Time) (control.FireView, error) {
-	var out control.FireView
-	err := c.get(ctx, &out, nil, jobPath(k, "fires", at.UTC().Format(time.RFC3339Nano))...)
-	return out, err
-}
 
 func (a *app) describeFireCommand() *cobra.Command {
 	return &cobra.Command{
@@ -34,7 +26,7 @@ func (a *app) describeFireCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v, err := a.client.fire(cmd.Context(), key, at)
+			v, err := a.client.Jobs.Fire(cmd.Context(), key, at)
 			if err != nil {
 				return err
 			}
@@ -52,11 +44,11 @@ func fireName(text string) (name string, at time.Time, err error) {
 	return name, at, nil
 }
 
-func (a *app) describeFire(v control.FireView) error {
+func (a *app) describeFire(v api.Fire) error {
 	if gap := v.Gap(); gap != "" {
 		a.note("%s", gap)
 	}
-	if v.Verdict == control.VerdictUnknown {
+	if v.Verdict == api.VerdictUnknown {
 		a.code = exitUnavailable
 	}
 	switch a.output {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -14,7 +14,7 @@ import (
 // says so, and one that cannot answer without them fails as what may pass by itself.
 func TestGapsAreTold(t *testing.T) {
 	t.Parallel()
-	gap := []control.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}}
+	gap := []api.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}}
 	const words = "2 shards of node s2, which has not answered"
 	f := withExamples(newFake(t))
 	f.missing = gap
@@ -23,12 +23,12 @@ func TestGapsAreTold(t *testing.T) {
 		!strings.Contains(got.stderr, "is the latest of job default/backup that is known now") || !strings.Contains(got.stderr, words) {
 		t.Errorf("the output of what may not be the latest run: %s", got)
 	}
-	f.fire = control.FireView{Namespace: "default", Job: "backup", At: noon, Verdict: control.VerdictRecorded, Why: []string{"it ran"}, Missing: gap}
+	f.fire = api.Fire{Namespace: "default", Job: "backup", At: noon, Verdict: api.VerdictRecorded, Why: []string{"it ran"}, Missing: gap}
 	if got := carillon(t.Context(), f, "", "describe", "fire", "backup@2026-11-20T12:00:00Z"); got.code != 0 || !strings.Contains(got.stderr, words) {
 		t.Errorf("an instant with a record, of which there may be more: %s", got)
 	}
 	for _, form := range []string{"table", "json", "name"} {
-		f.fire.Verdict = control.VerdictUnknown
+		f.fire.Verdict = api.VerdictUnknown
 		if got := carillon(t.Context(), f, "", "describe", "fire", "backup@2026-11-20T12:00:00Z", "-o", form); got.code != exitUnavailable || !strings.Contains(got.stderr, words) {
 			t.Errorf("an instant of which nothing is known now, as %s: %s", form, got)
 		}
@@ -74,7 +74,7 @@ func TestWaitsBearAGap(t *testing.T) {
 func TestPagesGapsAreJoined(t *testing.T) {
 	t.Parallel()
 	f := withExamples(newFake(t))
-	f.missing = []control.MissingRuns{{Shards: []job.ShardID{7}}}
+	f.missing = []api.MissingRuns{{Shards: []job.ShardID{7}}}
 	got := carillon(t.Context(), f, "", "runs", "--all", "-A", "-o", "json")
 	var runs []job.Run
 	if err := json.Unmarshal([]byte(got.stdout), &runs); err != nil || len(runs) != len(f.runs) || strings.Count(got.stderr, "1 shard that no node owns now") != 1 {

@@ -4,41 +4,17 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
-
-func groupPath(k job.Key) []string {
-	return []string{"v1", "namespaces", k.Namespace, "groups", k.Name}
-}
-
-func (c *client) groups(ctx context.Context, namespace string) ([]control.GroupView, error) {
-	var out struct{ Groups []control.GroupView }
-	q := url.Values{}
-	set(q, "namespace", namespace)
-	err := c.get(ctx, &out, q, "v1", "groups")
-	return out.Groups, err
-}
-
-func (c *client) group(ctx context.Context, k job.Key) (control.GroupView, error) {
-	var out control.GroupView
-	err := c.get(ctx, &out, nil, groupPath(k)...)
-	return out, err
-}
-
-func (c *client) deleteGroup(ctx context.Context, k job.Key) error {
-	return c.call(ctx, request{method: http.MethodDelete, path: groupPath(k)}, nil)
-}
 
 func (a *app) getGroupsCommand() *cobra.Command {
 	var all bool
@@ -52,7 +28,7 @@ func (a *app) getGroupsCommand() *cobra.Command {
 			if len(args) == 1 {
 				return a.getGroup(cmd, args[0])
 			}
-			groups, err := a.client.groups(cmd.Context(), a.listed(all))
+			groups, err := a.client.Groups.List(cmd.Context(), a.listed(all))
 			if err != nil {
 				return err
 			}
@@ -68,15 +44,15 @@ func (a *app) getGroup(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	view, err := a.client.group(cmd.Context(), key)
+	view, err := a.client.Groups.Get(cmd.Context(), key)
 	if err != nil {
 		return err
 	}
 	return printOne(a, view, a.groupTable(false))
 }
 
-func (a *app) groupTable(all bool) table[control.GroupView] {
-	type view = control.GroupView
+func (a *app) groupTable(all bool) table[api.Group] {
+	type view = api.Group
 	t := table[view]{
 		none: "no groups " + a.where(all) + "; create one with `carillon apply -f FILE`",
 		name: func(v view) string { return v.Key().String() },
@@ -113,7 +89,7 @@ func nodeList(nodes []job.NodeID) string {
 }
 
 // overrideText says what an operator decided about a shard.
-func overrideText(o *etcdkv.Override) string {
+func overrideText(o *api.Override) string {
 	switch {
 	case o == nil:
 		return ""
@@ -152,7 +128,7 @@ func (a *app) describeGroupCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			view, err := a.client.group(cmd.Context(), key)
+			view, err := a.client.Groups.Get(cmd.Context(), key)
 			if err != nil {
 				return err
 			}
@@ -161,11 +137,11 @@ func (a *app) describeGroupCommand() *cobra.Command {
 	}
 }
 
-func (a *app) describeGroup(v control.GroupView) error {
+func (a *app) describeGroup(v api.Group) error {
 	return a.describe(v, v.Key().String(), func() error { a.groupText(v); return nil })
 }
 
-func (a *app) groupText(v control.GroupView) {
+func (a *app) groupText(v api.Group) {
 	f := newFields(a.out, "")
 	f.add("Group", v.Key().String())
 	f.add("Mode", v.Spec.EffectiveMode())
@@ -220,8 +196,8 @@ func (a *app) completeGroups(cmd *cobra.Command, args []string, _ string) ([]cob
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.complete(cmd, func(ctx context.Context, c *client) ([]cobra.Completion, error) {
-		groups, err := c.groups(ctx, a.namespace)
+	return a.complete(cmd, func(ctx context.Context, c *client.Client) ([]cobra.Completion, error) {
+		groups, err := c.Groups.List(ctx, a.namespace)
 		var names []cobra.Completion
 		for i := range groups {
 			names = append(names, cobra.CompletionWithDesc(groups[i].Name, groups[i].Spec.EffectiveMode()))

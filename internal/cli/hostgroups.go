@@ -1,25 +1,13 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/job"
 )
-
-func (c *client) hostGroups(ctx context.Context) ([]job.HostGroup, error) {
-	var out struct{ HostGroups []job.HostGroup }
-	err := c.get(ctx, &out, nil, "v1", "host-groups")
-	return out.HostGroups, err
-}
-
-func (c *client) deleteHostGroup(ctx context.Context, k job.Key) error {
-	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "host-groups", k.Name}}, nil)
-}
 
 func (a *app) getHostGroupsCommand() *cobra.Command {
 	return &cobra.Command{
@@ -29,7 +17,7 @@ func (a *app) getHostGroupsCommand() *cobra.Command {
 			"-o yaml they are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get hostgroups\n  carillon get hostgroup frontend -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			groups, err := a.client.hostGroups(cmd.Context())
+			groups, err := a.client.HostGroups.List(cmd.Context())
 			if err != nil {
 				return err
 			}

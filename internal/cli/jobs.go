@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -50,12 +50,15 @@ func (a *app) getJobsCommand() *cobra.Command {
 			if len(args) == 1 {
 				return a.getJob(cmd, args[0])
 			}
+			q := api.JobQuery{Namespace: a.listed(all), Labels: map[string]string{}}
 			for _, l := range labels {
-				if k, _, ok := strings.Cut(l, "="); !ok || k == "" {
+				k, v, ok := strings.Cut(l, "=")
+				if !ok || k == "" {
 					return usagef("--label %q: want KEY=VALUE", l)
 				}
+				q.Labels[k] = v
 			}
-			jobs, err := a.client.jobs(cmd.Context(), a.listed(all), labels)
+			jobs, err := a.client.Jobs.List(cmd.Context(), q)
 			if err != nil {
 				return err
 			}
@@ -72,7 +75,7 @@ func (a *app) getJob(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	view, err := a.client.job(cmd.Context(), key)
+	view, err := a.client.Jobs.Get(cmd.Context(), key)
 	if err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func (a *app) where(all bool) string {
 }
 
 // runningCell is how many runs of a job run, as far as that is known now.
-func runningCell(v control.JobView) string {
+func runningCell(v api.Job) string {
 	switch {
 	case !v.RunningUnknown:
 		return strconv.Itoa(v.Running)
@@ -111,8 +114,8 @@ func runningCell(v control.JobView) string {
 	return "?"
 }
 
-func (a *app) jobTable(all bool) table[control.JobView] {
-	type view = control.JobView
+func (a *app) jobTable(all bool) table[api.Job] {
+	type view = api.Job
 	t := table[view]{
 		none: "no jobs " + a.where(all) + "; create one with `carillon apply -f FILE`",
 		name: func(v view) string { return v.Key().String() },
@@ -125,7 +128,7 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 			{head: "NEXT", cell: func(v view) string { return a.nextCell(v) }},
 			{head: "LAST", cell: a.lastRun},
 			{head: "RUNNING", cell: runningCell},
-			{head: "WAITING", wide: true, cell: func(v control.JobView) string { return strconv.Itoa(v.Waiting) }},
+			{head: "WAITING", wide: true, cell: func(v api.Job) string { return strconv.Itoa(v.Waiting) }},
 			{head: "ENABLED", cell: func(v view) string { return enabledCell(v) }},
 			{head: "GROUP", wide: true, cell: func(v view) string { return v.Spec.Group }},
 			{head: "ZONE", wide: true, cell: func(v view) string { return zoneName(v.Spec) }},
@@ -142,7 +145,7 @@ func (a *app) jobTable(all bool) table[control.JobView] {
 }
 
 // nextCell tells when a job runs next, or in brackets why it does not.
-func (a *app) nextCell(v control.JobView) string {
+func (a *app) nextCell(v api.Job) string {
 	switch {
 	case v.NextAt.IsZero() && v.NoNext != "":
 		return "(" + v.NoNext + ")"
@@ -153,7 +156,7 @@ func (a *app) nextCell(v control.JobView) string {
 }
 
 // lastRun returns "succeeded 3m ago".
-func (a *app) lastRun(v control.JobView) string {
+func (a *app) lastRun(v api.Job) string {
 	if len(v.Last) == 0 {
 		return ""
 	}
@@ -209,7 +212,7 @@ func orNone(d job.Duration) string {
 }
 
 // enabledCell tells whether a job fires by its schedule.
-func enabledCell(v control.JobView) string {
+func enabledCell(v api.Job) string {
 	if v.Aside != nil {
 		return "set aside"
 	}

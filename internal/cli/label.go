@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/job"
 )
 
 func (a *app) labelCommand() *cobra.Command {
@@ -33,22 +33,17 @@ func (a *app) labelCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body := struct {
-				Set    map[string]string `json:"set,omitempty"`
-				Remove []string          `json:"remove,omitempty"`
-				By     string            `json:"by"`
-				Reason string            `json:"reason,omitempty"`
-			}{Set: map[string]string{}, By: a.user(), Reason: reason}
+			body := api.LabelRequest{Set: map[string]string{}, Order: api.Order{By: a.user(), Reason: reason}}
 			if requested {
-				var out struct{ Minions []control.MinionView }
-				if err := a.client.get(cmd.Context(), &out, nil, "v1", "minions"); err != nil {
+				minions, err := a.client.Minions.List(cmd.Context())
+				if err != nil {
 					return err
 				}
-				i := slices.IndexFunc(out.Minions, func(m control.MinionView) bool { return string(m.ID) == args[0] })
-				if i < 0 || len(out.Minions[i].Requested) == 0 {
+				i := slices.IndexFunc(minions, func(m api.Minion) bool { return string(m.ID) == args[0] })
+				if i < 0 || len(minions[i].Requested) == 0 {
 					return usagef("minion %s asks for no label that it does not have; see carillon minions requests", args[0])
 				}
-				maps.Copy(body.Set, out.Minions[i].Requested)
+				maps.Copy(body.Set, minions[i].Requested)
 			}
 			for _, arg := range args[1:] {
 				k, v, ok := strings.Cut(arg, "=")
@@ -68,7 +63,8 @@ func (a *app) labelCommand() *cobra.Command {
 			var out struct {
 				Labels map[string]string `json:"labels"`
 			}
-			if err := a.client.send(cmd.Context(), http.MethodPost, []string{"v1", "minions", args[0], "labels"}, body, &out); err != nil {
+			var err error
+			if out.Labels, err = a.client.Minions.Label(cmd.Context(), job.MinionID(args[0]), body); err != nil {
 				return err
 			}
 			if a.asObject() {
@@ -89,16 +85,16 @@ func (a *app) labelCommand() *cobra.Command {
 
 // printLabelRequests lists the minions that ask for labels, if any does.
 func (a *app) printLabelRequests(ctx context.Context) error {
-	var out struct{ Minions []control.MinionView }
-	if err := a.client.get(ctx, &out, nil, "v1", "minions"); err != nil {
+	minions, err := a.client.Minions.List(ctx)
+	if err != nil {
 		return err
 	}
-	asking := slices.DeleteFunc(out.Minions, func(m control.MinionView) bool { return len(m.Requested) == 0 })
+	asking := slices.DeleteFunc(minions, func(m api.Minion) bool { return len(m.Requested) == 0 })
 	if len(asking) == 0 {
 		return nil
 	}
 	fmt.Fprintln(a.out)
-	type minion = control.MinionView
+	type minion = api.Minion
 	return printList(a, asking, table[minion]{name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
 		{head: "MINION", cell: func(m minion) string { return string(m.ID) }},
 		{head: "ASKS FOR", cell: func(m minion) string { return pairs(m.Requested) }},

@@ -16,7 +16,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/internal/lockexec"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -78,7 +79,7 @@ func (f *lockFlags) check(cmd *cobra.Command) error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	bad(f.ttl < control.MinLockTTL || f.ttl > control.MaxLockTTL, "--ttl %v: %v to %v are allowed", f.ttl, control.MinLockTTL, control.MaxLockTTL)
+	bad(f.ttl < api.MinLockTTL || f.ttl > api.MaxLockTTL, "--ttl %v: %v to %v are allowed", f.ttl, api.MinLockTTL, api.MaxLockTTL)
 	bad(f.wait < 0, "--wait %v: give a time above zero, or 0 for ever", f.wait)
 	bad(f.try && f.wait > 0, "--try and --wait: give one of the two")
 	bad(cmd.Flags().Changed("limit") && f.limit < 1, "--limit %d: give 1 or more", f.limit)
@@ -129,7 +130,7 @@ type locking struct {
 	key     job.Key
 	flags   *lockFlags
 	place   string
-	session control.LockSession
+	session api.LockSession
 	// deadline is until when the session may be relied on, by lockexec.Now.
 	deadline time.Duration
 }
@@ -140,10 +141,6 @@ func (l *locking) ttl() time.Duration { return time.Duration(l.session.TTL) * ti
 // end it. killing is the part of the rest that ending the command may take.
 func (l *locking) margin() time.Duration  { return max(l.ttl()/5, 300*time.Millisecond) }
 func (l *locking) killing() time.Duration { return min(l.ttl()/5, 2*time.Second) }
-
-func (l *locking) post(ctx context.Context, in, out any, path ...string) error {
-	return l.a.client.send(ctx, http.MethodPost, append([]string{"v1"}, path...), in, out)
-}
 
 func (l *locking) run(interrupted context.Context, command []string) error {
 	if err := l.open(interrupted); err != nil {
@@ -190,9 +187,7 @@ func (l *locking) open(ctx context.Context) error {
 		host = "unknown host"
 	}
 	sent := lockexec.Now()
-	err = l.post(ctx, map[string]any{
-		"holder": fmt.Sprintf("%s@%s, process %d", l.a.user(), host, os.Getpid()), "ttl": l.flags.ttl.Seconds(),
-	}, &l.session, "lock-sessions")
+	l.session, err = l.a.client.Locks.Open(ctx, fmt.Sprintf("%s@%s, process %d", l.a.user(), host, os.Getpid()), l.flags.ttl)
 	l.deadline = sent + l.ttl() - l.margin()
 	return err
 }
@@ -201,16 +196,16 @@ func (l *locking) open(ctx context.Context) error {
 func (l *locking) close() {
 	ctx, cancel := context.WithTimeout(l.ctx, l.ttl())
 	defer cancel()
-	req := control.LockRequest{Session: l.session.Session, Place: l.place, Shared: l.flags.shared, Limit: l.flags.limit, Priority: l.flags.priority}
+	req := api.LockRequest{Session: l.session.Session, Place: l.place, Shared: l.flags.shared, Limit: l.flags.limit, Priority: l.flags.priority}
 	// Released first: so that it is handed over, and no lock delay keeps others out.
-	if err := l.post(ctx, req, nil, "namespaces", l.key.Namespace, "locks", l.key.Name, "release"); err != nil {
+	if err := l.a.client.Locks.Release(ctx, l.key, req); err != nil {
 		if isNotFound(err) {
 			return // it has ended already
 		}
 		l.a.note("lock %s: not freed; it expires within %v: %v", l.key, l.ttl(), err)
 		return
 	}
-	_ = l.post(ctx, map[string]string{"session": l.session.Session}, nil, "lock-sessions", "close") // it ends by itself
+	_ = l.a.client.Locks.Close(ctx, l.session.Session) // it ends by itself
 }
 
 // lockPoll is how long a node may hold a request back that waits.
@@ -219,7 +214,7 @@ const lockPoll = 10 * time.Second
 // acquire waits for the lock, for as long as the user wants to.
 func (l *locking) acquire(ctx context.Context) (job.Token, error) {
 	f := l.flags
-	req := control.LockRequest{
+	req := api.LockRequest{
 		Session: l.session.Session, Place: l.place, Purpose: f.purpose, Shared: f.shared, Limit: f.limit, Priority: f.priority,
 		Preempt: f.preempt, Grace: job.Duration(f.grace), MaxHold: job.Duration(f.maxHold), LockDelay: job.Duration(f.delay), Try: f.try,
 	}
@@ -233,9 +228,8 @@ func (l *locking) acquire(ctx context.Context) (job.Token, error) {
 		if !f.try {
 			req.Wait = job.Duration(poll)
 		}
-		var answer control.LockAnswer
-		err := l.post(ctx, req, &answer, "namespaces", l.key.Namespace, "locks", l.key.Name, "acquire")
-		var gone *unreachableError
+		answer, err := l.a.client.Locks.Acquire(ctx, l.key, req)
+		var gone *client.UnreachableError
 		switch {
 		case err == nil && answer.Held:
 			return answer.Token, l.renewOnce(l.ctx, nil)
@@ -267,16 +261,17 @@ func (l *locking) renewOnce(ctx context.Context, k *lockexec.Keeper) error {
 	return err
 }
 
-func (l *locking) renew(ctx context.Context, k *lockexec.Keeper) (control.Renewal, error) {
+func (l *locking) renew(ctx context.Context, k *lockexec.Keeper) (api.LockRenewal, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.ttl()/4)
 	defer cancel()
-	var r control.Renewal
-	in := map[string]string{"session": l.session.Session}
+	var key job.Key
+	var place string
 	if k != nil {
-		in["namespace"], in["name"], in["place"] = l.key.Namespace, l.key.Name, l.place
+		key, place = l.key, l.place
 	}
 	sent := lockexec.Now()
-	if err := l.post(ctx, in, &r, "lock-sessions", "renew"); err != nil {
+	r, err := l.a.client.Locks.Renew(ctx, l.session.Session, key, place)
+	if err != nil {
 		return r, err
 	}
 	if sent < l.deadline { // what is over stays over
@@ -339,7 +334,7 @@ func (l *locking) keep(k *lockexec.Keeper, stop <-chan struct{}, why chan<- stri
 }
 
 func isNotFound(err error) bool {
-	var api *apiError
+	var api *client.Error
 	return errors.As(err, &api) && api.Status == http.StatusNotFound
 }
 
@@ -355,7 +350,7 @@ func ownTerminal(in any) bool {
 }
 
 // whoHolds says who has a lock, and how many wait.
-func whoHolds(a *app, v *control.LockView) string {
+func whoHolds(a *app, v *api.Lock) string {
 	switch {
 	case v == nil || len(v.Holders) == 0 && v.Delayed > 0:
 		return "it was lost a moment ago, and is kept free for its lock delay"

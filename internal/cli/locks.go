@@ -4,13 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -21,22 +20,20 @@ func (a *app) lockListCommand() *cobra.Command {
 		Short:   "List locks that somebody holds or waits for",
 		Example: "  carillon lock list -A",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out struct{ Locks []control.LockView }
-			q := url.Values{}
-			set(q, "namespace", a.listed(all))
-			if err := a.client.get(cmd.Context(), &out, q, "v1", "locks"); err != nil {
+			locks, err := a.client.Locks.List(cmd.Context(), a.listed(all))
+			if err != nil {
 				return err
 			}
-			return printList(a, out.Locks, a.lockTable(all))
+			return printList(a, locks, a.lockTable(all))
 		},
 	}
 	a.allNamespaces(cmd, &all)
 	return cmd
 }
 
-func (a *app) lockTable(all bool) table[control.LockView] {
-	type view = control.LockView
-	first := func(v view, cell func(control.LockContender) string) string {
+func (a *app) lockTable(all bool) table[api.Lock] {
+	type view = api.Lock
+	first := func(v view, cell func(api.LockContender) string) string {
 		if len(v.Holders) == 0 {
 			return ""
 		}
@@ -48,7 +45,7 @@ func (a *app) lockTable(all bool) table[control.LockView] {
 		columns: []column[view]{
 			{head: "NAME", cell: func(v view) string { return v.Name }},
 			{head: "HOLDER", cell: func(v view) string {
-				return first(v, func(h control.LockContender) string {
+				return first(v, func(h api.LockContender) string {
 					if n := len(v.Holders); n > 1 {
 						return fmt.Sprintf("%s and %d more", h.Holder, n-1)
 					}
@@ -56,14 +53,14 @@ func (a *app) lockTable(all bool) table[control.LockView] {
 				})
 			}},
 			{head: "SINCE", cell: func(v view) string {
-				return first(v, func(h control.LockContender) string { return a.stamp(h.Since) })
+				return first(v, func(h api.LockContender) string { return a.stamp(h.Since) })
 			}},
 			{head: "WAITING", cell: func(v view) string { return strconv.Itoa(len(v.Waiters)) }},
 			{head: "PURPOSE", cell: func(v view) string {
-				return first(v, func(h control.LockContender) string { return h.Purpose })
+				return first(v, func(h api.LockContender) string { return h.Purpose })
 			}},
 			{head: "TOKEN", wide: true, cell: func(v view) string {
-				return first(v, func(h control.LockContender) string { return h.Token.String() })
+				return first(v, func(h api.LockContender) string { return h.Token.String() })
 			}},
 		},
 	}
@@ -74,18 +71,12 @@ func (a *app) lockTable(all bool) table[control.LockView] {
 }
 
 // lockNamed asks how a lock is.
-func (a *app) lockNamed(ctx context.Context, name string) (control.LockView, error) {
+func (a *app) lockNamed(ctx context.Context, name string) (api.Lock, error) {
 	key, err := a.keyOf("lock", name)
 	if err != nil {
-		return control.LockView{}, err
+		return api.Lock{}, err
 	}
-	return a.lockAt(ctx, key)
-}
-
-func (a *app) lockAt(ctx context.Context, key job.Key) (control.LockView, error) {
-	var v control.LockView
-	err := a.client.get(ctx, &v, nil, "v1", "namespaces", key.Namespace, "locks", key.Name)
-	return v, err
+	return a.client.Locks.Get(ctx, key)
 }
 
 func (a *app) lockShowCommand() *cobra.Command {
@@ -107,10 +98,10 @@ func (a *app) lockShowCommand() *cobra.Command {
 }
 
 // printLock prints holders and waiters, one a line, in their order.
-func (a *app) printLock(v *control.LockView) error {
+func (a *app) printLock(v *api.Lock) error {
 	type line struct {
 		State string `json:"state"`
-		control.LockContender
+		api.LockContender
 	}
 	var lines []line
 	for _, h := range v.Holders {
@@ -137,7 +128,7 @@ func (a *app) printLock(v *control.LockView) error {
 	}})
 }
 
-func howHeld(c *control.LockContender) string {
+func howHeld(c *api.LockContender) string {
 	var words []string
 	if c.Shared {
 		words = append(words, "shared")
@@ -177,12 +168,12 @@ func (a *app) lockBreakCommand() *cobra.Command {
 				if token, err = a.askToken(cmd, key, yes); err != nil {
 					return err
 				}
-			} else if _, err := job.ParseToken(token); err != nil {
+			}
+			hold, err := job.ParseToken(token)
+			if err != nil {
 				return usagef("--token: %w", err)
 			}
-			body := map[string]string{"token": token, "by": a.user(), "reason": reason}
-			l := &locking{a: a, key: key}
-			if err := l.post(cmd.Context(), body, nil, "namespaces", key.Namespace, "locks", key.Name, "break"); err != nil {
+			if err := a.client.Locks.Break(cmd.Context(), key, hold, api.Order{By: a.user(), Reason: reason}); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"lock", key.String(), "broken"})
@@ -196,7 +187,7 @@ func (a *app) lockBreakCommand() *cobra.Command {
 
 // askToken shows who holds a lock and asks whether that hold is meant.
 func (a *app) askToken(cmd *cobra.Command, key job.Key, yes bool) (string, error) {
-	v, err := a.lockAt(cmd.Context(), key)
+	v, err := a.client.Locks.Get(cmd.Context(), key)
 	if err != nil {
 		return "", err
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/agentpush/fold"
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -60,7 +61,7 @@ func (a *app) logsCommand() *cobra.Command {
 				return a.foldLogs(ctx, run, job.MinionID(minion), follow, shown)
 			}
 			l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
-			err = a.client.output(ctx, run.RunID, job.MinionID(minion), follow, func(line outputLine) {
+			err = a.client.Runs.Output(ctx, run.RunID, job.MinionID(minion), follow, func(line api.OutputLine) {
 				if shown(line.Stream) {
 					l.line(line)
 				}
@@ -88,7 +89,7 @@ func (a *app) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, fo
 			}
 		}
 	}
-	err := a.client.output(ctx, run.RunID, minion, follow, func(line outputLine) {
+	err := a.client.Runs.Output(ctx, run.RunID, minion, follow, func(line api.OutputLine) {
 		if shown(line.Stream) && line.LeftOut > 0 {
 			a.note("%s", leftOutText(line))
 		}
@@ -107,8 +108,8 @@ func (a *app) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, fo
 // may have the form of both; the run is tried first.
 func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 	if id := job.RunID(name); id.Valid() {
-		run, err := a.client.run(ctx, id)
-		if e, ok := errors.AsType[*apiError](err); !ok || e.Status != http.StatusNotFound {
+		run, err := a.client.Runs.Get(ctx, id)
+		if e, ok := errors.AsType[*client.Error](err); !ok || e.Status != http.StatusNotFound {
 			return run, err
 		}
 	}
@@ -116,7 +117,7 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 	if err != nil {
 		return job.Run{}, err
 	}
-	page, err := a.client.runs(ctx, control.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: latestRuns})
+	page, err := a.client.Runs.List(ctx, api.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: latestRuns})
 	if err != nil {
 		return job.Run{}, err
 	}
@@ -130,7 +131,7 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 		return a.latestStarted(page.Runs), nil
 	}
 	// Which of the two is missing, the job or a run of it?
-	if _, err := a.client.job(ctx, key); err != nil {
+	if _, err := a.client.Jobs.Get(ctx, key); err != nil {
 		return job.Run{}, err
 	}
 	return job.Run{}, fmt.Errorf("job %s has no run yet: %w", key, job.ErrNotFound)
@@ -195,7 +196,7 @@ type logPrinter struct {
 
 // line prints a piece of output, and before it how much is missing there, on
 // stderr: what is missing must not look like output.
-func (l *logPrinter) line(o outputLine) {
+func (l *logPrinter) line(o api.OutputLine) {
 	s := source{o.Minion, o.Stream}
 	if o.LeftOut > 0 {
 		if rest := l.partial[s]; len(rest) > 0 {
@@ -212,7 +213,7 @@ func (l *logPrinter) line(o outputLine) {
 }
 
 // leftOutText tells how much of a stream is missing.
-func leftOutText(o outputLine) string {
+func leftOutText(o api.OutputLine) string {
 	name := "stdout"
 	if o.Stream == streamStderr {
 		name = "stderr"

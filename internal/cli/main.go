@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -58,7 +59,7 @@ type app struct {
 	// patience is how long a wait bears a server that does not answer.
 	patience time.Duration
 
-	client *client
+	client *client.Client
 	cancel context.CancelFunc
 	// code is the exit code of a verb that ended without an error.
 	code int
@@ -121,7 +122,7 @@ func (a *app) main(ctx context.Context) int {
 	timedOut := cmd.Context() != nil && errors.Is(cmd.Context().Err(), context.DeadlineExceeded)
 	a.cancel()
 	if a.client != nil {
-		a.client.close()
+		a.client.Close()
 	}
 	a.flush()
 	if a.out.err != nil {
@@ -238,12 +239,18 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if a.raw {
 		a.out.w, a.errout = a.opts.Stdout, a.opts.Stderr
 	}
-	c, err := newClient(a.server, "carillon/"+a.version())
-	if err != nil {
-		return err
-	}
+	c, err := a.newClient()
 	a.client = c
-	return nil
+	return err
+}
+
+// newClient returns a client of the server that the flags name.
+func (a *app) newClient() (*client.Client, error) {
+	c, err := client.New(client.Config{Server: a.server, Agent: "carillon/" + a.version()})
+	if err != nil {
+		return nil, usagef("--%w", err)
+	}
+	return c, nil
 }
 
 // key reads a job's name as NAME or NAMESPACE/NAME.

@@ -3,13 +3,12 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -28,8 +27,8 @@ such keys are listed.`,
 			if err := checkTarget(args[0]); err != nil {
 				return err
 			}
-			var v control.MatchView
-			if err := a.client.get(cmd.Context(), &v, url.Values{"target": args}, "v1", "minions", "match"); err != nil {
+			v, err := a.client.Minions.Match(cmd.Context(), args[0])
+			if err != nil {
 				return err
 			}
 			return a.showMatch(v)
@@ -56,7 +55,7 @@ func checkTarget(expr string) error {
 
 // showMatch prints a match. Where nothing matches, that is the error, after all
 // that helps to see why.
-func (a *app) showMatch(v control.MatchView) error {
+func (a *app) showMatch(v api.Match) error {
 	switch a.output {
 	case formatJSON, formatYAML:
 		if err := a.printValue(v); err != nil {
@@ -96,7 +95,7 @@ type away struct {
 
 // outOfReach returns the minions that match and get no orders, by the reasons, in
 // the order in which these come first.
-func outOfReach(v *control.MatchView) []*away {
+func outOfReach(v *api.Match) []*away {
 	var all []*away
 	add := func(id job.MinionID, reason string) {
 		i := slices.IndexFunc(all, func(g *away) bool { return g.reason == reason })

@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/job"
 )
 
 func (a *app) describeMinionCommand() *cobra.Command {
@@ -18,8 +19,8 @@ func (a *app) describeMinionCommand() *cobra.Command {
 			"its facts and its version are what it says of itself: nobody has checked them.",
 		Example: "  carillon describe minion web1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var v control.MinionDetail
-			if err := a.client.get(cmd.Context(), &v, nil, "v1", "minions", args[0]); err != nil {
+			v, err := a.client.Minions.Get(cmd.Context(), job.MinionID(args[0]))
+			if err != nil {
 				return err
 			}
 			return a.describe(v, string(v.ID), func() error { a.minionText(&v); return nil })
@@ -27,14 +28,14 @@ func (a *app) describeMinionCommand() *cobra.Command {
 	}
 }
 
-func (a *app) minionText(v *control.MinionDetail) {
+func (a *app) minionText(v *api.MinionDetail) {
 	f := newFields(a.out, "")
 	f.add("Minion", string(v.ID))
-	f.add("State", minionState(v.MinionView))
+	f.add("State", minionState(v.Minion))
 	f.add("Node", string(v.Node))
-	f.add("Problem", a.troubleCell(v.MinionView))
+	f.add("Problem", a.troubleCell(v.Minion))
 	f.add("Running", fmt.Sprint(v.Running))
-	f.add("Since", a.stamp(minionSince(v.MinionView)))
+	f.add("Since", a.stamp(minionSince(v.Minion)))
 	f.add("Known since", a.stamp(v.Since))
 	f.add("Labels", orText(pairs(v.Labels), "none"))
 	if g := v.Granted; g != nil {

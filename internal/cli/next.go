@@ -4,20 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
 
 // maxInstants bounds how many instants next computes.
-const maxInstants = control.MaxUpcoming
+const maxInstants = api.MaxUpcoming
 
 func (a *app) nextCommand() *cobra.Command {
 	var (
@@ -130,7 +128,7 @@ type upcoming struct {
 	exprs []string
 	words []string
 	zone  *time.Location
-	next  []control.Upcoming
+	next  []api.Instant
 	// ends tells why nothing follows; empty: something does, or nobody knows.
 	ends string
 }
@@ -139,7 +137,7 @@ type upcoming struct {
 // node works them out: within its bounds, with its jitter, and with what pauses
 // and calendars close. A zero time is that of the node now.
 func (a *app) upcomingOf(ctx context.Context, key job.Key, after time.Time, n int) (upcoming, error) {
-	v, err := a.client.next(ctx, key, after, n)
+	v, err := a.client.Jobs.Upcoming(ctx, key, after, n)
 	if err != nil {
 		return upcoming{}, err
 	}
@@ -148,16 +146,6 @@ func (a *app) upcomingOf(ctx context.Context, key job.Key, after time.Time, n in
 		up.zone = zone
 	}
 	return up, nil
-}
-
-func (c *client) next(ctx context.Context, key job.Key, after time.Time, n int) (control.UpcomingView, error) {
-	var v control.UpcomingView
-	q := url.Values{"count": {strconv.Itoa(n)}}
-	if !after.IsZero() {
-		q.Set("after", after.UTC().Format(time.RFC3339Nano))
-	}
-	err := c.get(ctx, &v, q, jobPath(key, "next")...)
-	return v, err
 }
 
 // upcomingAt returns the next n instants of all the schedules together, or all
@@ -182,7 +170,7 @@ func upcomingAt(exprs []string, options schedule.Options, after time.Time, n int
 		return up, errors.Join(errs...)
 	}
 	for t, ok := set.Next(after); ok && len(up.next) < n; t, ok = set.Next(t) {
-		up.next = append(up.next, control.Upcoming{At: t, StartsAt: t})
+		up.next = append(up.next, api.Instant{At: t, StartsAt: t})
 	}
 	return up, nil
 }
@@ -194,8 +182,8 @@ type nextAnswer struct {
 	TimeZone  string      `json:"timeZone"`
 	Next      []time.Time `json:"next"`
 	// Upcoming tells of each of them when it starts, and whether it is skipped.
-	Upcoming []control.Upcoming `json:"upcoming,omitempty"`
-	Ends     string             `json:"ends,omitempty"`
+	Upcoming []api.Instant `json:"upcoming,omitempty"`
+	Ends     string        `json:"ends,omitempty"`
 }
 
 func (a *app) printNext(up upcoming) error {

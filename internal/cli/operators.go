@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"os/user"
 	"strconv"
@@ -13,22 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// order is what an operator asks for.
-type order struct {
-	Node   string   `json:"node,omitempty"`
-	Only   []string `json:"only,omitempty"`
-	By     string   `json:"by,omitempty"`
-	Reason string   `json:"reason,omitempty"`
-}
-
-// ask posts an order.
-func (c *client) ask(ctx context.Context, o order, path ...string) error {
-	return c.send(ctx, http.MethodPost, append([]string{"v1"}, path...), o, nil)
-}
 
 // outcome is what an order did.
 type outcome struct {
@@ -48,14 +34,17 @@ func (a *app) printOutcome(o outcome) error {
 // nodeOrders returns `nodes drain` and `nodes undrain`.
 func (a *app) nodeOrders() []*cobra.Command {
 	var out []*cobra.Command
-	for _, v := range []struct{ verb, short, long, action string }{
+	for _, v := range []struct {
+		verb, short, long, action string
+		ask                       func(client.Nodes, context.Context, job.NodeID, api.Order) error
+	}{
 		{
 			"drain", "Drain a node: it hands its shards over and takes none",
 			"Drain a node: it hands its shards over, one by one and without a gap, and takes none\nuntil `carillon nodes undrain`, also when it is started again.",
-			"drained",
+			"drained", client.Nodes.Drain,
 		},
-		{"undrain", "End a drain", "End a drain: the node may hold shards again.", "undrained"},
-		{"forget", "Forget a node that is gone for good", "Forget a node that is gone for good, so that `carillon doctor` no longer misses it.\nA node that lives is not forgotten.", "forgotten"},
+		{"undrain", "End a drain", "End a drain: the node may hold shards again.", "undrained", client.Nodes.Undrain},
+		{"forget", "Forget a node that is gone for good", "Forget a node that is gone for good, so that `carillon doctor` no longer misses it.\nA node that lives is not forgotten.", "forgotten", client.Nodes.Forget},
 	} {
 		var reason string
 		cmd := &cobra.Command{
@@ -66,7 +55,7 @@ func (a *app) nodeOrders() []*cobra.Command {
 				if err := job.CheckName(args[0]); err != nil {
 					return usagef("node %w", err)
 				}
-				if err := a.client.ask(cmd.Context(), order{By: a.user(), Reason: reason}, "nodes", args[0], v.verb); err != nil {
+				if err := v.ask(a.client.Nodes, cmd.Context(), job.NodeID(args[0]), api.Order{By: a.user(), Reason: reason}); err != nil {
 					return fmt.Errorf("%s node %s: %w", v.verb, args[0], err)
 				}
 				return a.printOutcome(outcome{"node", args[0], v.action})
@@ -97,15 +86,20 @@ func (a *app) shardOrders() []*cobra.Command {
 			if err := job.CheckName(args[1]); err != nil {
 				return usagef("node %w", err)
 			}
-			return a.askShard(cmd.Context(), args[0], "move", "moved to "+args[1], order{Node: args[1], By: a.user(), Reason: reason})
+			return a.askShard(args[0], "move", "moved to "+args[1], func(shard string) error {
+				return a.client.Shards.Move(cmd.Context(), shard, job.NodeID(args[1]), api.Order{By: a.user(), Reason: reason})
+			})
 		},
 	}
 	reasonFlag(move, &reason)
 	out := []*cobra.Command{move}
-	for _, v := range []struct{ verb, short, long, action string }{
-		{"hold", "Keep a shard where it is, whatever its mode says", "Keep a shard with the node that holds it, whatever its mode says, for as long as\nthat node lives. `carillon shards release` ends that.", "held"},
-		{"release", "End a move or a hold", "End a move or a hold: the mode decides again.", "released"},
-		{"failback", "Move a shard to where its mode wants it, now", "Move a shard to where its mode wants it, now: a hold-off does not count. Ends a\nmove or a hold.", "fails back"},
+	for _, v := range []struct {
+		verb, short, long, action string
+		ask                       func(client.Shards, context.Context, string, api.Order) error
+	}{
+		{"hold", "Keep a shard where it is, whatever its mode says", "Keep a shard with the node that holds it, whatever its mode says, for as long as\nthat node lives. `carillon shards release` ends that.", "held", client.Shards.Hold},
+		{"release", "End a move or a hold", "End a move or a hold: the mode decides again.", "released", client.Shards.Release},
+		{"failback", "Move a shard to where its mode wants it, now", "Move a shard to where its mode wants it, now: a hold-off does not count. Ends a\nmove or a hold.", "fails back", client.Shards.Failback},
 	} {
 		var reason string
 		cmd := &cobra.Command{
@@ -113,7 +107,9 @@ func (a *app) shardOrders() []*cobra.Command {
 			Short: v.short, Long: v.long + "\n" + shardWords,
 			Example: "  carillon shards " + v.verb + " ledger",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				return a.askShard(cmd.Context(), args[0], v.verb, v.action, order{By: a.user(), Reason: reason})
+				return a.askShard(args[0], v.verb, v.action, func(shard string) error {
+					return v.ask(a.client.Shards, cmd.Context(), shard, api.Order{By: a.user(), Reason: reason})
+				})
 			},
 		}
 		reasonFlag(cmd, &reason)
@@ -125,8 +121,8 @@ func (a *app) shardOrders() []*cobra.Command {
 // shardWords says how a shard is named.
 const shardWords = "SHARD is a shard's number, or the name of a group: NAME or NAMESPACE/NAME."
 
-// askShard posts an order about a shard.
-func (a *app) askShard(ctx context.Context, ref, verb, action string, o order) error {
+// askShard has an order about a shard sent, and tells what it did.
+func (a *app) askShard(ref, verb, action string, ask func(shard string) error) error {
 	kind := "shard"
 	if _, err := strconv.ParseUint(ref, 10, 32); err != nil {
 		key, err := a.keyOf("group", ref)
@@ -135,7 +131,7 @@ func (a *app) askShard(ctx context.Context, ref, verb, action string, o order) e
 		}
 		kind, ref = "group", key.String()
 	}
-	if err := a.client.ask(ctx, o, "shards", ref, verb); err != nil {
+	if err := ask(ref); err != nil {
 		return fmt.Errorf("%s %s %s: %w", verb, kind, ref, err)
 	}
 	return a.printOutcome(outcome{kind, ref, action})
@@ -168,8 +164,8 @@ func (a *app) completeNodes(cmd *cobra.Command, args []string, _ string) ([]cobr
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.complete(cmd, func(ctx context.Context, c *client) ([]cobra.Completion, error) {
-		nodes, err := c.nodes(ctx)
+	return a.complete(cmd, func(ctx context.Context, c *client.Client) ([]cobra.Completion, error) {
+		nodes, err := c.Nodes.List(ctx)
 		var names []cobra.Completion
 		for i := range nodes {
 			names = append(names, cobra.CompletionWithDesc(string(nodes[i].Name), nodes[i].Phase))
@@ -196,19 +192,19 @@ func (a *app) auditCommand() *cobra.Command {
 			if limit < 1 {
 				return usagef("--limit %d: give 1 or more", limit)
 			}
-			var out struct{ Records []etcdkv.Audit }
-			if err := a.client.get(cmd.Context(), &out, url.Values{"limit": {strconv.Itoa(limit)}}, "v1", "audit"); err != nil {
+			records, err := a.client.Cluster.Audit(cmd.Context(), limit)
+			if err != nil {
 				return err
 			}
-			return printList(a, out.Records, a.auditTable())
+			return printList(a, records, a.auditTable())
 		},
 	}
 	cmd.Flags().IntVar(&limit, "limit", 50, "list at most `N` records")
 	return cmd
 }
 
-func (a *app) auditTable() table[etcdkv.Audit] {
-	type record = etcdkv.Audit
+func (a *app) auditTable() table[api.AuditRecord] {
+	type record = api.AuditRecord
 	name := func(r record) string { return strings.TrimSpace(r.Action + " " + r.Object) }
 	return table[record]{none: "no audit records", name: name, columns: []column[record]{
 		{head: "WHEN", cell: func(r record) string { return a.stamp(r.At) }},

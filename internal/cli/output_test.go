@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -147,7 +147,7 @@ func TestRunsReadsPages(t *testing.T) {
 			t.Errorf("runs %s: nothing is missing: %s", args, got)
 		}
 	}
-	f.missing = []control.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}}
+	f.missing = []api.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}}
 	got := carillon(t.Context(), f, "", "runs", "--all")
 	if !strings.Contains(got.stderr, "2 shards of node s2") || got.code != 0 {
 		t.Errorf("it does not say what is missing: %s", got)

@@ -2,26 +2,14 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// pauseOrder is what pause and resume ask for.
-type pauseOrder struct {
-	Scope     etcdkv.Scope `json:"scope"`
-	Namespace string       `json:"namespace,omitempty"`
-	Name      string       `json:"name,omitempty"`
-	Until     *time.Time   `json:"until,omitempty"`
-	By        string       `json:"by,omitempty"`
-	Reason    string       `json:"reason,omitempty"`
-}
 
 func (a *app) pauseCommand() *cobra.Command {
 	var (
@@ -39,11 +27,13 @@ func (a *app) pauseCommand() *cobra.Command {
 				return usagef("--for %s: give a positive duration", last)
 			}
 			if last > 0 {
-				until := a.now().Add(last).UTC()
-				o.Until = &until
+				o.until = a.now().Add(last).UTC()
 			}
-			o.Reason = reason
+			o.reason = reason
 			return nil
+		},
+		func(ctx context.Context, o *pauseOrder, by api.Order) (time.Time, error) {
+			return a.client.Pauses.Pause(ctx, o.what, o.until, by)
 		})
 	cmd.PersistentFlags().DurationVar(&last, "for", 0, "resume automatically after this `DURATION`")
 	cmd.PersistentFlags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
@@ -55,7 +45,10 @@ func (a *app) resumeCommand() *cobra.Command {
 	cmd := a.pausing("resume", "resumed", "End a pause",
 		"End the pause of a job, of a group, of a namespace, or of all jobs. What was due\n"+
 			"meanwhile is not run; `carillon run JOB --from ... --to ...` can do that.",
-		func(o *pauseOrder) error { o.Reason = reason; return nil })
+		func(o *pauseOrder) error { o.reason = reason; return nil },
+		func(ctx context.Context, o *pauseOrder, by api.Order) (time.Time, error) {
+			return a.client.Pauses.Resume(ctx, o.what, by)
+		})
 	cmd.PersistentFlags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
 	cmd.AddCommand(a.resumeRunCommand())
 	return cmd
@@ -73,7 +66,7 @@ func sinceWhen(holds time.Time) string {
 type heldOutcome struct {
 	outcome
 
-	// HoldsFrom is that instant: see control.ApplyResult. Zero: it is not told.
+	// HoldsFrom is that instant: see api.ApplyResult. Zero: it is not told.
 	HoldsFrom time.Time `json:"holdsFrom,omitzero"`
 }
 
@@ -85,42 +78,48 @@ func (a *app) printHeld(o heldOutcome) error {
 	return printOne(a, o, table[heldOutcome]{name: func(o heldOutcome) string { return o.Name }})
 }
 
+// pauseOrder is what pause and resume ask for.
+type pauseOrder struct {
+	what   api.Paused
+	until  time.Time // zero: none
+	reason string
+}
+
 // pausing returns the verb pause or resume.
-func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder) error) *cobra.Command {
+func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder) error, send func(context.Context, *pauseOrder, api.Order) (time.Time, error)) *cobra.Command {
 	ask := func(cmd *cobra.Command, o pauseOrder, name string) error {
 		if err := complete(&o); err != nil {
 			return err
 		}
-		o.By = a.user()
-		holds, err := a.client.pause(cmd.Context(), verb, &o)
+		holds, err := send(cmd.Context(), &o, api.Order{By: a.user(), Reason: o.reason})
 		if err != nil {
 			return fmt.Errorf("%s: %w", verb, err)
 		}
-		return a.printHeld(heldOutcome{outcome{string(o.Scope), name, done}, holds})
+		return a.printHeld(heldOutcome{outcome{string(o.what.Scope), name, done}, holds})
 	}
-	named := func(scope etcdkv.Scope, what string) func(*cobra.Command, []string) error {
+	named := func(scope api.Scope, what string) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, args []string) error {
 			key, err := a.keyOf(what, args[0])
 			if err != nil {
 				return err
 			}
-			return ask(cmd, pauseOrder{Scope: scope, Namespace: key.Namespace, Name: key.Name}, key.String())
+			return ask(cmd, pauseOrder{what: api.Paused{Scope: scope, Namespace: key.Namespace, Name: key.Name}}, key.String())
 		}
 	}
 	cmd := &cobra.Command{
 		Use: verb + " JOB | group NAME | namespace NAME | all", GroupID: groupJobs, ValidArgsFunction: a.completeJobs,
 		Short: short, Long: long,
 		Example: "  carillon " + verb + " backup --reason \"new disk\"\n  carillon " + verb + " group ledger\n  carillon " + verb + " all",
-		Args:    exactlyOne("job"), RunE: named(etcdkv.ScopeJob, "job"),
+		Args:    exactlyOne("job"), RunE: named(api.ScopeJob, "job"),
 	}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "job NAME", Short: short + ": one job", Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
-			Example: "  carillon " + verb + " job all", RunE: named(etcdkv.ScopeJob, "job"),
+			Example: "  carillon " + verb + " job all", RunE: named(api.ScopeJob, "job"),
 		},
 		&cobra.Command{
 			Use: "group NAME", Short: short + ": the jobs of a group", Args: exactlyOne("group"), ValidArgsFunction: a.completeGroups,
-			Example: "  carillon " + verb + " group ledger", RunE: named(etcdkv.ScopeGroup, "group"),
+			Example: "  carillon " + verb + " group ledger", RunE: named(api.ScopeGroup, "group"),
 		},
 		&cobra.Command{
 			Use: "namespace NAME", Short: short + ": the jobs of a namespace", Args: exactlyOne("namespace"),
@@ -129,34 +128,18 @@ func (a *app) pausing(verb, done, short, long string, complete func(*pauseOrder)
 				if err := job.CheckName(args[0]); err != nil {
 					return usagef("namespace %w", err)
 				}
-				return ask(cmd, pauseOrder{Scope: etcdkv.ScopeNamespace, Namespace: args[0]}, args[0])
+				return ask(cmd, pauseOrder{what: api.Paused{Scope: api.ScopeNamespace, Namespace: args[0]}}, args[0])
 			},
 		},
 		&cobra.Command{
 			Use: "all", Short: short + ": all jobs", Args: noArgs,
 			Example: "  carillon " + verb + " all",
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				return ask(cmd, pauseOrder{Scope: etcdkv.ScopeAll}, "jobs")
+				return ask(cmd, pauseOrder{what: api.Paused{Scope: api.ScopeAll}}, "jobs")
 			},
 		},
 	)
 	return cmd
-}
-
-// pause posts what pause or resume asks for, and returns from where on it holds.
-func (c *client) pause(ctx context.Context, verb string, o *pauseOrder) (holds time.Time, err error) {
-	text, err := json.Marshal(o)
-	if err != nil {
-		return holds, fmt.Errorf("encode request: %w", err)
-	}
-	err = c.call(ctx, request{method: http.MethodPost, path: []string{"v1", verb}, body: text, kind: "application/json", holds: &holds}, nil)
-	return holds, err
-}
-
-func (c *client) pauses(ctx context.Context) ([]etcdkv.Pause, error) {
-	var out struct{ Pauses []etcdkv.Pause }
-	err := c.get(ctx, &out, nil, "v1", "pauses")
-	return out.Pauses, err
 }
 
 func (a *app) getPausesCommand() *cobra.Command {
@@ -165,7 +148,7 @@ func (a *app) getPausesCommand() *cobra.Command {
 		Short:   "List what is paused",
 		Example: "  carillon get pauses",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := a.client.pauses(cmd.Context())
+			all, err := a.client.Pauses.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -174,15 +157,15 @@ func (a *app) getPausesCommand() *cobra.Command {
 	}
 }
 
-func (a *app) pauseTable() table[etcdkv.Pause] {
-	type pause = etcdkv.Pause
+func (a *app) pauseTable() table[api.Pause] {
+	type pause = api.Pause
 	name := func(p pause) string {
 		switch p.Scope {
-		case etcdkv.ScopeAll:
+		case api.ScopeAll:
 			return "all"
-		case etcdkv.ScopeNamespace:
+		case api.ScopeNamespace:
 			return p.Namespace
-		case etcdkv.ScopeJob, etcdkv.ScopeGroup:
+		case api.ScopeJob, api.ScopeGroup:
 		}
 		return p.Namespace + "/" + p.Name
 	}

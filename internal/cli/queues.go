@@ -2,20 +2,18 @@ package cli
 
 import (
 	"fmt"
-	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/agentpush"
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 )
 
 // queued is a row of `minions queues`.
 type queued struct {
 	Node string
-	agentpush.MinionStatus
+	api.MinionDispatch
 }
 
 func (a *app) queuesCommand() *cobra.Command {
@@ -27,8 +25,9 @@ func (a *app) queuesCommand() *cobra.Command {
 			"for each node, and for each minion of which there is something to tell.",
 		Example: "  carillon minions queues\n  carillon minions queues --all",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var v control.DispatchView
-			if err := a.client.get(cmd.Context(), &v, url.Values{"all": {strconv.FormatBool(all)}}, "v1", "dispatch"); err != nil {
+			var v api.Dispatch
+			v, err := a.client.Cluster.Dispatch(cmd.Context(), all)
+			if err != nil {
 				return err
 			}
 			if v.Missing != "" {
@@ -44,8 +43,8 @@ func (a *app) queuesCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) showQueues(v control.DispatchView) error {
-	type node = agentpush.Status
+func (a *app) showQueues(v api.Dispatch) error {
+	type node = api.NodeDispatch
 	if err := printList(a, v.Nodes, table[node]{none: "no nodes", name: func(n node) string { return string(n.Node) }, columns: []column[node]{
 		{head: "NODE", cell: func(n node) string { return string(n.Node) }},
 		{head: "CONNECTED", cell: func(n node) string { return strconv.Itoa(n.Connected) }},

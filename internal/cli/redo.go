@@ -1,24 +1,13 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// orderRun asks for something to be done with a run.
-func (c *client) orderRun(ctx context.Context, id job.RunID, verb string, o order, out any) error {
-	path, err := runPath(id, verb)
-	if err != nil {
-		return err
-	}
-	return c.send(ctx, http.MethodPost, path, o, out)
-}
 
 func (a *app) cancelCommand() *cobra.Command {
 	var (
@@ -35,11 +24,11 @@ func (a *app) cancelCommand() *cobra.Command {
 		Example: "  carillon cancel 9x2k-0c4g6q8m2s4v6x8z --reason \"wrong hosts\" --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := job.RunID(args[0])
-			before, err := a.client.run(cmd.Context(), id)
+			before, err := a.client.Runs.Get(cmd.Context(), id)
 			if err != nil {
 				return fmt.Errorf("cancel: %w", err)
 			}
-			if err := a.client.orderRun(cmd.Context(), id, "cancel", order{By: a.user(), Reason: reason}, nil); err != nil {
+			if err := a.client.Runs.Cancel(cmd.Context(), id, api.Order{By: a.user(), Reason: reason}); err != nil {
 				return fmt.Errorf("cancel: %w", err)
 			}
 			switch {
@@ -89,12 +78,16 @@ func (a *app) redoCommand() *cobra.Command {
 					return err
 				}
 			}
-			var v control.RedoView
-			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "redo", order{Only: only, By: a.user(), Reason: reason}, &v); err != nil {
+			parts := make([]api.RedoPart, len(only))
+			for i, o := range only {
+				parts[i] = api.RedoPart(o)
+			}
+			v, err := a.client.Runs.Redo(cmd.Context(), job.RunID(args[0]), parts, api.Order{By: a.user(), Reason: reason})
+			if err != nil {
 				return err
 			}
 			if !wait {
-				return a.printStarted(started{v.RunID, v.FireID})
+				return a.printStarted(api.Started{RunID: v.RunID, FireID: v.FireID})
 			}
 			run, err := a.followRun(cmd.Context(), v.RunID, true)
 			if err != nil {
@@ -112,7 +105,7 @@ func (a *app) redoCommand() *cobra.Command {
 
 func redoParts() []string {
 	var out []string
-	for _, p := range control.RedoParts() {
+	for _, p := range api.RedoParts() {
 		out = append(out, string(p))
 	}
 	return out
@@ -126,7 +119,7 @@ func (a *app) resumeRunCommand() *cobra.Command {
 		Long:    "Let the rollout of a run go on that waits, after its canaries have succeeded, for\nsomebody to say so: its job has rollout.promote: manual.",
 		Example: "  carillon resume run 9x2k-0c4g6q8m2s4v6x8z",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.client.orderRun(cmd.Context(), job.RunID(args[0]), "promote", order{By: a.user()}, nil); err != nil {
+			if err := a.client.Runs.Promote(cmd.Context(), job.RunID(args[0]), api.Order{By: a.user()}); err != nil {
 				return fmt.Errorf("resume: %w", err)
 			}
 			return a.printOutcome(outcome{"run", args[0], "resumed"})

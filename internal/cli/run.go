@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -54,7 +56,7 @@ func (a *app) runCommand() *cobra.Command {
 				}
 				return a.backfill(cmd, key, &window, given)
 			}
-			run, err := a.client.start(cmd.Context(), key, a.user(), given)
+			run, err := a.client.Jobs.Start(cmd.Context(), key, api.StartRequest{By: a.user(), Params: given})
 			if err != nil {
 				return fmt.Errorf("run job %s: %w", key, err)
 			}
@@ -70,7 +72,7 @@ func (a *app) runCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) printStarted(run started) error {
+func (a *app) printStarted(run api.Started) error {
 	if a.asObject() {
 		return a.printValue(run)
 	}
@@ -80,7 +82,7 @@ func (a *app) printStarted(run started) error {
 
 // runAndWait prints the run's id at once and its result when it has ended. As
 // JSON or YAML there is one object only: the run as it ended.
-func (a *app) runAndWait(ctx context.Context, s started) error {
+func (a *app) runAndWait(ctx context.Context, s api.Started) error {
 	if !a.asObject() {
 		fmt.Fprintln(a.out, s.RunID)
 	}
@@ -118,7 +120,7 @@ func ended(r job.Run) bool { return r.State.Final() }
 func (a *app) wait(ctx context.Context, id job.RunID, wanted func(job.Run) bool) (job.Run, error) {
 	lastGood := time.Now()
 	for pause := minPoll; ; pause = min(pause*5/4, maxPoll) {
-		run, err := a.client.run(ctx, id)
+		run, err := a.client.Runs.Get(ctx, id)
 		switch {
 		case err == nil && wanted(run):
 			return run, nil
@@ -137,11 +139,11 @@ func (a *app) wait(ctx context.Context, id job.RunID, wanted func(job.Run) bool)
 
 // passing reports whether an error may pass by itself.
 func passing(err error) bool {
-	if _, ok := errors.AsType[*unreachableError](err); ok {
+	if _, ok := errors.AsType[*client.UnreachableError](err); ok {
 		return true
 	}
-	api, ok := errors.AsType[*apiError](err)
-	return ok && (api.Status == http.StatusNotFound || api.exitCode() == exitUnavailable)
+	api, ok := errors.AsType[*client.Error](err)
+	return ok && (api.Status == http.StatusNotFound || codeOf(api) == exitUnavailable)
 }
 
 // resultLine returns "job default/hello failed on web-1: exit code 3 (1.2s)".

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -47,7 +47,7 @@ func (a *app) getRunsCommand() *cobra.Command {
 			if len(args) == 0 {
 				return a.listRuns(cmd, nil, f)
 			}
-			run, err := a.client.run(cmd.Context(), job.RunID(args[0]))
+			run, err := a.client.Runs.Get(cmd.Context(), job.RunID(args[0]))
 			if err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ func (a *app) getRunsCommand() *cobra.Command {
 func (a *app) addRunFlags(cmd *cobra.Command, f *runFlags) {
 	a.allNamespaces(cmd, &f.allNamespaces)
 	cmd.Flags().StringVar(&f.state, "state", "", "only runs in this `STATE`")
-	cmd.Flags().IntVar(&f.limit, "limit", control.DefaultRunLimit, "how many at most, `N`")
+	cmd.Flags().IntVar(&f.limit, "limit", api.DefaultRunLimit, "how many at most, `N`")
 	cmd.Flags().BoolVar(&f.every, "all", false, "all that are kept, whatever the limit")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(stateNames(), cobra.ShellCompDirectiveNoFileComp))
 }
@@ -75,7 +75,7 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if f.limit < 1 {
 		return usagef("--limit %d: give a number above zero, or --all", f.limit)
 	}
-	q := control.RunQuery{Namespace: a.listed(f.allNamespaces), State: job.State(f.state)}
+	q := api.RunQuery{Namespace: a.listed(f.allNamespaces), State: job.State(f.state)}
 	if len(args) == 1 {
 		k, err := a.key(args[0])
 		if err != nil {
@@ -93,7 +93,7 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 		return err
 	}
 	if q.Job != "" && len(found.Runs) == 0 {
-		if _, err := a.client.job(cmd.Context(), job.Key{Namespace: q.Namespace, Name: q.Job}); err != nil {
+		if _, err := a.client.Jobs.Get(cmd.Context(), job.Key{Namespace: q.Namespace, Name: q.Job}); err != nil {
 			return err // a name that is mistyped has no runs either
 		}
 	}
@@ -112,7 +112,7 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 }
 
 // tellMore tells how much a list of runs does not show.
-func (a *app) tellMore(found *control.RunPage, more bool) {
+func (a *app) tellMore(found *api.RunPage, more bool) {
 	atLeast := ""
 	if found.AtLeast {
 		atLeast = "more than "
@@ -136,22 +136,22 @@ func (a *app) tellMore(found *control.RunPage, more bool) {
 
 // readRuns reads page by page until there are limit runs; 0 means all. It
 // reports whether there are more, and what a page lacked.
-func (a *app) readRuns(ctx context.Context, q control.RunQuery, limit int) (found control.RunPage, more bool, err error) {
+func (a *app) readRuns(ctx context.Context, q api.RunQuery, limit int) (found api.RunPage, more bool, err error) {
 	for {
-		q.Limit = control.MaxRunLimit
+		q.Limit = api.MaxRunLimit
 		if limit > 0 {
-			q.Limit = min(limit-len(found.Runs), control.MaxRunLimit)
+			q.Limit = min(limit-len(found.Runs), api.MaxRunLimit)
 		}
-		page, err := a.client.runs(ctx, q)
+		page, err := a.client.Runs.List(ctx, q)
 		if err != nil {
-			return control.RunPage{}, false, err
+			return api.RunPage{}, false, err
 		}
 		found.Runs = append(found.Runs, page.Runs...)
 		if q.Count {
 			found.Total, found.Others, found.AtLeast, q.Count = page.Total, page.Others, page.AtLeast, false
 		}
 		for _, m := range page.Missing {
-			if !slices.ContainsFunc(found.Missing, func(o control.MissingRuns) bool { return o.Node == m.Node && slices.Equal(o.Shards, m.Shards) }) {
+			if !slices.ContainsFunc(found.Missing, func(o api.MissingRuns) bool { return o.Node == m.Node && slices.Equal(o.Shards, m.Shards) }) {
 				found.Missing = append(found.Missing, m)
 			}
 		}

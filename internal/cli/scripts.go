@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,45 +10,22 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// scripts returns the newest versions of the library's scripts.
-func (c *client) scripts(ctx context.Context, namespace string) ([]job.SavedScript, error) {
-	var out struct{ Scripts []job.SavedScript }
-	q := url.Values{}
-	set(q, "namespace", namespace)
-	err := c.get(ctx, &out, q, "v1", "scripts")
-	return out.Scripts, err
-}
-
-func (c *client) script(ctx context.Context, ref job.ScriptRef) (control.ScriptView, error) {
-	var out control.ScriptView
-	q := url.Values{}
-	if ref.Version > 0 {
-		q.Set("version", strconv.Itoa(ref.Version))
-	}
-	err := c.get(ctx, &out, q, "v1", "namespaces", ref.Key.Namespace, "scripts", ref.Key.Name)
-	return out, err
-}
-
-func (c *client) deleteScript(ctx context.Context, k job.Key) error {
-	return c.call(ctx, request{method: http.MethodDelete, path: []string{"v1", "namespaces", k.Namespace, "scripts", k.Name}}, nil)
-}
-
 // findScript returns the script that is named on the command line.
-func (a *app) findScript(ctx context.Context, name string) (control.ScriptView, error) {
+func (a *app) findScript(ctx context.Context, name string) (api.ScriptDetail, error) {
 	plain, _, _ := strings.Cut(name, "@")
 	key, err := a.keyOf("script", plain)
 	if err != nil {
-		return control.ScriptView{}, err
+		return api.ScriptDetail{}, err
 	}
 	ref, err := job.ParseScriptRef(name, key.Namespace)
 	if err != nil {
-		return control.ScriptView{}, usagef("script %q: %v", name, err)
+		return api.ScriptDetail{}, usagef("script %q: %v", name, err)
 	}
-	return a.client.script(ctx, ref)
+	return a.client.Scripts.Get(ctx, ref)
 }
 
 func (a *app) getScriptsCommand() *cobra.Command {
@@ -69,7 +44,7 @@ func (a *app) getScriptsCommand() *cobra.Command {
 				}
 				return printOne(a, v.SavedScript, a.scriptTable())
 			}
-			all, err := a.client.scripts(cmd.Context(), a.namespace)
+			all, err := a.client.Scripts.List(cmd.Context(), a.namespace)
 			if err != nil {
 				return err
 			}
@@ -129,7 +104,7 @@ func (a *app) describeScriptCommand() *cobra.Command {
 	}
 }
 
-func (a *app) scriptText(v *control.ScriptView) {
+func (a *app) scriptText(v *api.ScriptDetail) {
 	s := &v.Spec
 	f := newFields(a.out, "")
 	f.add("Script", v.Key().String())

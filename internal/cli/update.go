@@ -1,8 +1,9 @@
 package cli
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -10,10 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/internal/release"
-	"github.com/carillon-cron/carillon/internal/update"
 )
 
 func (a *app) updateCommand() *cobra.Command {
@@ -26,15 +26,12 @@ func (a *app) updateCommand() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.updateStartCommand(), a.updateStatusCommand(),
-		a.updateOrder("pause", "paused", "Pause the update: no further minion is told of the release"),
-		a.updateOrder("resume", "resumed", "End a pause"),
-		a.updateOrder("stop", "stopped", "End the update; minions that were told are not called back"),
+		a.updateOrder("pause", "paused", "Pause the update: no further minion is told of the release", client.Updates.Pause),
+		a.updateOrder("resume", "resumed", "End a pause", client.Updates.Resume),
+		a.updateOrder("stop", "stopped", "End the update; minions that were told are not called back", client.Updates.Stop),
 		a.keygenCommand(), a.signCommand(), a.verifyCommand())
 	return cmd
 }
-
-// updatePath is where the API has the update.
-func updatePath(more ...string) []string { return append([]string{"v1", "minion-update"}, more...) }
 
 func (a *app) updateStartCommand() *cobra.Command {
 	var (
@@ -54,20 +51,16 @@ way. More failures than --tolerate halt the plan. Started again for the same rel
 with another --tolerate say, it continues; after a stop it begins anew.`,
 		Example: "  carillon minions update start --manifest signed.json --group canary='web1' --group rest='*' --canaries 1 --max-in-flight 5%",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			body := struct {
-				Manifest        release.Signed       `json:"manifest"`
-				Groups          []etcdkv.UpdateGroup `json:"groups"`
-				Tolerate        int                  `json:"tolerate,omitempty"`
-				PatienceSeconds int64                `json:"patienceSeconds,omitempty"`
-				By              string               `json:"by"`
-				Reason          string               `json:"reason,omitempty"`
-			}{Tolerate: tolerate, PatienceSeconds: int64(patience / time.Second), By: a.user(), Reason: reason}
+			req := api.UpdateRequest{Tolerate: tolerate, Patience: patience, Order: api.Order{By: a.user(), Reason: reason}}
 			if patience < time.Second {
 				return usagef("--patience %s: give a second or more", patience)
 			}
-			var err error
-			if body.Manifest, err = readSigned(file); err != nil {
+			signed, err := readSigned(file)
+			if err != nil {
 				return err
+			}
+			if req.Signed, err = json.Marshal(signed); err != nil {
+				return fmt.Errorf("encode manifest: %w", err)
 			}
 			for _, g := range groups {
 				name, match, ok := strings.Cut(g, "=")
@@ -77,13 +70,13 @@ with another --tolerate say, it continues; after a stop it begins anew.`,
 				if err := checkTarget(match); err != nil {
 					return err
 				}
-				body.Groups = append(body.Groups, etcdkv.UpdateGroup{Name: name, Match: match, Canaries: canaries, MaxInFlight: inFlight})
+				req.Groups = append(req.Groups, api.UpdateGroup{Name: name, Match: match, Canaries: canaries, MaxInFlight: inFlight})
 			}
-			if len(body.Groups) == 0 {
+			if len(req.Groups) == 0 {
 				return usagef("no --group is given; want one at least, as in --group rest='*'")
 			}
-			var v control.UpdateView
-			if err := a.client.send(cmd.Context(), http.MethodPost, updatePath(), body, &v); err != nil {
+			v, err := a.client.Updates.Start(cmd.Context(), req)
+			if err != nil {
 				return err
 			}
 			return a.showUpdate(v)
@@ -113,12 +106,12 @@ func readSigned(file string) (release.Signed, error) {
 	return s, nil
 }
 
-func (a *app) updateOrder(verb, done, short string) *cobra.Command {
+func (a *app) updateOrder(verb, done, short string, ask func(client.Updates, context.Context, api.Order) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: verb, Args: noArgs, Short: short, Example: "  carillon minions update " + verb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.client.send(cmd.Context(), http.MethodPost, updatePath(verb), order{By: a.user(), Reason: reason}, nil); err != nil {
+			if err := ask(a.client.Updates, cmd.Context(), api.Order{By: a.user(), Reason: reason}); err != nil {
 				return err
 			}
 			return a.printOutcome(outcome{"update", "of minions", done})
@@ -134,8 +127,8 @@ func (a *app) updateStatusCommand() *cobra.Command {
 		Short:   "Show the progress of the update",
 		Example: "  carillon minions update status\n  carillon minions update status -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var v control.UpdateView
-			if err := a.client.get(cmd.Context(), &v, nil, updatePath()...); err != nil {
+			v, err := a.client.Updates.Status(cmd.Context())
+			if err != nil {
 				return err
 			}
 			return a.showUpdate(v)
@@ -143,28 +136,28 @@ func (a *app) updateStatusCommand() *cobra.Command {
 	}
 }
 
-func (a *app) showUpdate(v control.UpdateView) error {
+func (a *app) showUpdate(v api.Update) error {
 	return a.describe(v, strconv.FormatInt(v.Release, 10), func() error { return a.updateText(&v) })
 }
 
 // updateSum tells how many minions were told of the release, and how many have done
 // it. Those that do not update themselves do not count.
-func updateSum(v *control.UpdateView) string {
-	phases := map[release.Phase]int{}
+func updateSum(v *api.Update) string {
+	phases := map[api.UpdatePhase]int{}
 	for _, g := range v.Groups {
 		for p, n := range g.Phases {
 			phases[p] += n
 		}
 	}
-	told := phases[release.PhaseHealthy] + phases[release.PhaseInFlight] + phases[release.PhaseLost] + phases[release.PhaseFailed]
-	all := told + phases[release.PhasePending] + phases[release.PhaseAbsent]
-	text := fmt.Sprintf("%d of %d were told, %d have done it, %d under way", told, all, phases[release.PhaseHealthy], phases[release.PhaseInFlight]+phases[release.PhaseLost])
+	told := phases[api.UpdateHealthy] + phases[api.UpdateInFlight] + phases[api.UpdateLost] + phases[api.UpdateFailed]
+	all := told + phases[api.UpdatePending] + phases[api.UpdateAbsent]
+	text := fmt.Sprintf("%d of %d were told, %d have done it, %d under way", told, all, phases[api.UpdateHealthy], phases[api.UpdateInFlight]+phases[api.UpdateLost])
 	for _, p := range []struct {
-		phase release.Phase
+		phase api.UpdatePhase
 		words string
 	}{
-		{release.PhaseFailed, "failed"}, {release.PhasePending, "not told yet"}, {release.PhaseAbsent, "not connected, told when they are back"},
-		{release.PhaseManaged, "left alone, as they do not update themselves"},
+		{api.UpdateFailed, "failed"}, {api.UpdatePending, "not told yet"}, {api.UpdateAbsent, "not connected, told when they are back"},
+		{api.UpdateManaged, "left alone, as they do not update themselves"},
 	} {
 		if n := phases[p.phase]; n > 0 {
 			text += fmt.Sprintf(", %d %s", n, p.words)
@@ -173,7 +166,7 @@ func updateSum(v *control.UpdateView) string {
 	return text
 }
 
-func (a *app) updateText(v *control.UpdateView) error {
+func (a *app) updateText(v *api.Update) error {
 	f := newFields(a.out, "")
 	f.add("Release", fmt.Sprintf("%d (%s)", v.Release, v.Version))
 	f.add("Status", v.Status)
@@ -182,25 +175,25 @@ func (a *app) updateText(v *control.UpdateView) error {
 	f.add("Minions", updateSum(v))
 	f.flush()
 	fmt.Fprintln(a.out)
-	count := func(p release.Phase) func(update.Group) string {
-		return func(g update.Group) string { return strconv.Itoa(g.Phases[p]) }
+	count := func(p api.UpdatePhase) func(api.UpdateProgress) string {
+		return func(g api.UpdateProgress) string { return strconv.Itoa(g.Phases[p]) }
 	}
-	if err := printTable(a.out, v.Groups, []column[update.Group]{
-		{head: "GROUP", cell: func(g update.Group) string { return g.Name }},
-		{head: "TARGET", cell: func(g update.Group) string { return g.Match }},
-		{head: "HEALTHY", cell: count(release.PhaseHealthy)},
-		{head: "IN-FLIGHT", cell: count(release.PhaseInFlight)},
-		{head: "PENDING", cell: count(release.PhasePending)},
-		{head: "ABSENT", cell: count(release.PhaseAbsent)},
-		{head: "LOST", cell: count(release.PhaseLost)},
-		{head: "FAILED", cell: count(release.PhaseFailed)},
-		{head: "MANAGED", cell: count(release.PhaseManaged)},
-		{head: "CANARIES", wide: true, cell: func(g update.Group) string { return strconv.Itoa(g.Canaries) }},
-		{head: "MAX", wide: true, cell: func(g update.Group) string { return g.MaxInFlight }},
+	if err := printTable(a.out, v.Groups, []column[api.UpdateProgress]{
+		{head: "GROUP", cell: func(g api.UpdateProgress) string { return g.Name }},
+		{head: "TARGET", cell: func(g api.UpdateProgress) string { return g.Match }},
+		{head: "HEALTHY", cell: count(api.UpdateHealthy)},
+		{head: "IN-FLIGHT", cell: count(api.UpdateInFlight)},
+		{head: "PENDING", cell: count(api.UpdatePending)},
+		{head: "ABSENT", cell: count(api.UpdateAbsent)},
+		{head: "LOST", cell: count(api.UpdateLost)},
+		{head: "FAILED", cell: count(api.UpdateFailed)},
+		{head: "MANAGED", cell: count(api.UpdateManaged)},
+		{head: "CANARIES", wide: true, cell: func(g api.UpdateProgress) string { return strconv.Itoa(g.Canaries) }},
+		{head: "MAX", wide: true, cell: func(g api.UpdateProgress) string { return g.MaxInFlight }},
 	}, a.output == formatWide, ""); err != nil {
 		return err
 	}
-	type minion = control.UpdatingMinion
+	type minion = api.UpdatingMinion
 	if len(v.InFlight) > 0 && a.output == formatWide {
 		fmt.Fprintln(a.out)
 		if err := printTable(a.out, v.InFlight, []column[minion]{

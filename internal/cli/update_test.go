@@ -7,10 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
-	"github.com/carillon-cron/carillon/internal/release"
-	"github.com/carillon-cron/carillon/internal/update"
+	"github.com/carillon-cron/carillon/api"
 )
 
 // What sign prints is what verify accepts, with the right keys and not too late;
@@ -97,10 +94,10 @@ func TestNothingIsTakenForADefault(t *testing.T) {
 func TestUpdateTellsHowManyWereToldAndHaveDoneIt(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	f.update = control.UpdateView{Release: 7, Version: "1.4", Status: "running", Groups: []update.Group{
-		{UpdateGroup: etcdkv.UpdateGroup{Name: "canary", Match: "web1"}, Phases: map[release.Phase]int{release.PhaseHealthy: 1}},
-		{UpdateGroup: etcdkv.UpdateGroup{Name: "rest", Match: "*"}, Phases: map[release.Phase]int{
-			release.PhaseHealthy: 4, release.PhaseInFlight: 2, release.PhaseLost: 1, release.PhaseFailed: 3, release.PhasePending: 5, release.PhaseAbsent: 6, release.PhaseManaged: 9,
+	f.update = api.Update{Release: 7, Version: "1.4", Status: "running", Groups: []api.UpdateProgress{
+		{UpdateGroup: api.UpdateGroup{Name: "canary", Match: "web1"}, Phases: map[api.UpdatePhase]int{api.UpdateHealthy: 1}},
+		{UpdateGroup: api.UpdateGroup{Name: "rest", Match: "*"}, Phases: map[api.UpdatePhase]int{
+			api.UpdateHealthy: 4, api.UpdateInFlight: 2, api.UpdateLost: 1, api.UpdateFailed: 3, api.UpdatePending: 5, api.UpdateAbsent: 6, api.UpdateManaged: 9,
 		}},
 	}}
 	got := carillon(t.Context(), f, "", "minions", "update", "status")

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -70,7 +70,7 @@ func TestExitCodes(t *testing.T) {
 		"server error":      {args: "nodes", code: exitFailed, prep: func(f *fake) { f.status["GET /v1/nodes"] = 500 }},
 		"unreachable":       {args: "nodes --server " + gone, code: exitUnavailable, stderr: "no answer from http://" + gone},
 		"not carillon":      {args: "--server URL/elsewhere nodes", code: exitNotFound, stderr: "is it a Carillon server?"},
-		"check fails":       {args: "doctor", code: exitFailed, stderr: "1 of 3 checks failed", prep: func(f *fake) { f.checks = append(f.checks, control.Check{Status: control.CheckFail}) }},
+		"check fails":       {args: "doctor", code: exitFailed, stderr: "1 of 3 checks failed", prep: func(f *fake) { f.checks = append(f.checks, api.Check{Status: api.CheckFail}) }},
 		"many to delete":    {args: "delete job a b", code: exitUsage, stderr: "add --yes"},
 		"dev not linked":    {args: "dev", code: exitUsage, stderr: "unknown verb"},
 		"bad shell":         {args: "completion bsh", code: exitUsage, stderr: `did you mean "bash"?`},
@@ -131,8 +131,8 @@ func TestApply(t *testing.T) {
 	}
 
 	got = carillon(t.Context(), f, "name: x", "apply", "-f", "-", "-o", "json")
-	var results []control.ApplyResult
-	if err := json.Unmarshal([]byte(got.stdout), &results); err != nil || len(results) != 1 || results[0].Action != control.ActionCreated {
+	var results []api.ApplyResult
+	if err := json.Unmarshal([]byte(got.stdout), &results); err != nil || len(results) != 1 || results[0].Action != api.ActionCreated {
 		t.Errorf("want an array of one result: %v in %s", err, got)
 	}
 }
@@ -294,7 +294,7 @@ func TestRunPrintsItsID(t *testing.T) {
 		t.Errorf("started by %q, got\n%s", f.by, got)
 	}
 	got := carillon(t.Context(), f, "", "run", "backup", "-o", "json")
-	var s started
+	var s api.Started
 	if err := json.Unmarshal([]byte(got.stdout), &s); err != nil || string(s.RunID) != id || s.FireID != exampleFire(noon) {
 		t.Errorf("%v in %s", err, got)
 	}
@@ -397,7 +397,7 @@ func TestInterruptedBeforeAnAnswer(t *testing.T) {
 }
 
 func line(minion string, stream int, text string) string {
-	b, _ := json.Marshal(outputLine{Minion: job.MinionID(minion), Stream: stream, Data: []byte(text)})
+	b, _ := json.Marshal(api.OutputLine{Minion: job.MinionID(minion), Stream: stream, Data: []byte(text)})
 	return string(b)
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 )
 
 // briefly bounds questions to the server that are not what the user came for.
@@ -17,15 +17,15 @@ const briefly = time.Second
 
 func (a *app) version() string { return orText(a.opts.Version, "dev") }
 
-func (a *app) ownVersion() control.VersionView {
-	return control.VersionView{Version: a.version(), Commit: a.opts.Commit, Go: runtime.Version()}
+func (a *app) ownVersion() api.Version {
+	return api.Version{Version: a.version(), Commit: a.opts.Commit, Go: runtime.Version()}
 }
 
 // versionAnswer is what version prints as JSON; Server is nil when it does
 // not answer.
 type versionAnswer struct {
-	Client control.VersionView  `json:"client"`
-	Server *control.VersionView `json:"server"`
+	Client api.Version  `json:"client"`
+	Server *api.Version `json:"server"`
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -37,8 +37,7 @@ func (a *app) versionCommand() *cobra.Command {
 			answer := versionAnswer{Client: a.ownVersion()}
 			ctx, cancel := context.WithTimeout(cmd.Context(), briefly)
 			defer cancel()
-			var server control.VersionView
-			err := a.client.get(ctx, &server, nil, "v1", "version")
+			server, err := a.client.Cluster.Version(ctx)
 			if err == nil {
 				answer.Server = &server
 			} else if cmd.Context().Err() != nil {
@@ -53,7 +52,7 @@ func (a *app) versionCommand() *cobra.Command {
 			}
 			fmt.Fprintf(a.out, "carillon %s\n", versionText(answer.Client))
 			if answer.Server == nil {
-				a.note("no server at %s", a.client.base)
+				a.note("no server at %s", a.client.Server())
 				return nil
 			}
 			fmt.Fprintf(a.out, "server %s\n", versionText(server))
@@ -63,7 +62,7 @@ func (a *app) versionCommand() *cobra.Command {
 }
 
 // versionText returns "1.2.0 (commit abc, go1.26.8, node n1)".
-func versionText(v control.VersionView) string {
+func versionText(v api.Version) string {
 	var parts []string
 	if v.Commit != "" {
 		parts = append(parts, "commit "+v.Commit)

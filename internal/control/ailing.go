@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -36,7 +36,7 @@ const (
 // ailments are findings of one kind: the first ones get a line each.
 type ailments struct {
 	name   string
-	checks []Check
+	checks []api.Check
 	more   int
 	hint   string // for those without a line
 }
@@ -46,24 +46,24 @@ func (a *ailments) add(detail, hint string) {
 		a.more++
 		return
 	}
-	a.checks = append(a.checks, Check{Name: a.name, Status: CheckFail, Detail: detail, Hint: hint})
+	a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: detail, Hint: hint})
 }
 
 // all returns the findings, or that there are none.
-func (a *ailments) all(well string) []Check {
+func (a *ailments) all(well string) []api.Check {
 	if a.more > 0 {
-		a.checks = append(a.checks, Check{Name: a.name, Status: CheckFail, Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
+		a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
 	}
 	if len(a.checks) == 0 {
-		return []Check{{Name: a.name, Status: CheckOK, Detail: well}}
+		return []api.Check{{Name: a.name, Status: api.CheckOK, Detail: well}}
 	}
 	return a.checks
 }
 
 // checkJobs looks for jobs that fail each time, were paused for that, or match
 // nobody, and for runs that go on beyond their bound.
-func (c *Control) checkJobs(ctx context.Context) ([]Check, error) {
-	jobs, err := c.Jobs(ctx, JobQuery{Passing: true})
+func (c *Control) checkJobs(ctx context.Context) ([]api.Check, error) {
+	jobs, err := c.Jobs(ctx, api.JobQuery{Passing: true})
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +76,11 @@ func (c *Control) checkJobs(ctx context.Context) ([]Check, error) {
 	return append(append(checks, matching...), stuck...), err
 }
 
-func (c *Control) checkFailing(jobs []JobView) []Check {
+func (c *Control) checkFailing(jobs []api.Job) []api.Check {
 	failing := ailments{name: "failing jobs", hint: "see `carillon runs -A --state failed`"}
 	for i := range jobs {
 		v := &jobs[i]
-		paused := slices.IndexFunc(v.Pauses, func(p etcdkv.Pause) bool { return p.ByFailures() })
+		paused := slices.IndexFunc(v.Pauses, func(p api.Pause) bool { return p.ByFailures })
 		switch {
 		case !v.ExpiresAt.IsZero(): // was run once
 		case paused >= 0:
@@ -114,7 +114,7 @@ func failures(runs []job.Run) (n int, last *job.Run) {
 
 // checkTargetsMatch looks for jobs whose targets match nobody, or nobody that takes
 // orders.
-func (c *Control) checkTargetsMatch(ctx context.Context, jobs []JobView) ([]Check, error) {
+func (c *Control) checkTargetsMatch(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
 	nobody := ailments{name: "targets", hint: "see `carillon minions match TARGET` for each"}
 	seen := map[string]string{} // why a target has nobody, by its JSON
 	for i := range jobs {
@@ -170,7 +170,7 @@ func (c *Control) whyNobody(ctx context.Context, t job.Target) (string, error) {
 
 // checkStuck looks for open runs that go on beyond their time-out, or wait for a
 // minion for long.
-func (c *Control) checkStuck(ctx context.Context, jobs []JobView) ([]Check, error) {
+func (c *Control) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
 	live, missing, err := c.liveRuns(ctx, "", "")
 	if err != nil {
 		return nil, err
@@ -206,14 +206,14 @@ func (c *Control) checkStuck(ctx context.Context, jobs []JobView) ([]Check, erro
 	}
 	well := "no run goes on beyond its bound"
 	if len(missing) > 0 {
-		well += ", of those that are known: " + (&PartialError{Missing: missing}).Error()
+		well += ", of those that are known: " + (&api.PartialError{Missing: missing}).Error()
 	}
 	return stuck.all(well), nil
 }
 
 // checkCertificates looks for certificates of connected minions that are not
 // renewed in time, and at the end of the authority's.
-func (c *Control) checkCertificates(ctx context.Context) ([]Check, error) {
+func (c *Control) checkCertificates(ctx context.Context) ([]api.Check, error) {
 	if c.enroll == nil {
 		return nil, nil
 	}

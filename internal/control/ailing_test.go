@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -98,9 +99,9 @@ func (e *env) ails(t *testing.T, check, detail, hint string) {
 	t.Helper()
 	got := e.findings(t)[check]
 	switch {
-	case detail == "" && got.Status != CheckOK:
+	case detail == "" && got.Status != api.CheckOK:
 		t.Errorf("%s: %+v, want it well", check, got)
-	case detail != "" && (got.Status != CheckFail || !strings.HasPrefix(got.Detail, detail) || !strings.Contains(got.Hint, hint)):
+	case detail != "" && (got.Status != api.CheckFail || !strings.HasPrefix(got.Detail, detail) || !strings.Contains(got.Hint, hint)):
 		t.Errorf("%s:\n got %+v\nwant %s\nhint %s", check, got, detail, hint)
 	}
 }

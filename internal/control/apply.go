@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -34,7 +35,7 @@ type change struct {
 	draft
 	// size is the bytes that the object is stored as; 0: it is left alone.
 	size   int
-	result ApplyResult
+	result api.ApplyResult
 	// rescheduled: it changes when the job uid is due, from at on, which lies in
 	// shard, or when jobs everywhere are.
 	rescheduled bool
@@ -48,7 +49,7 @@ type change struct {
 // File names it in problems. With dryRun it only tells what it would do. See I1
 // and I2 for what holds when it fails; results that come with an error were
 // applied.
-func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]ApplyResult, error) {
+func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
 	objects, err := c.objects(file, data)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bo
 		return resultsOf(changes), nil
 	}
 
-	results := make([]ApplyResult, 0, len(objects))
+	results := make([]api.ApplyResult, 0, len(objects))
 	for {
 		done, err := c.applyChunk(ctx, objects, changes)
 		if err != nil {
@@ -82,7 +83,7 @@ func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bo
 }
 
 // partly adds to err how far Apply has come.
-func partly(done []ApplyResult, all int, err error) error {
+func partly(done []api.ApplyResult, all int, err error) error {
 	if len(done) == 0 {
 		return err
 	}
@@ -183,7 +184,7 @@ func fitting(changes []change, ops int) int {
 
 // applyChunk applies the first of the changes, as many as go together, in one
 // transaction. It works them out anew when something has changed.
-func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, changes []change) ([]ApplyResult, error) {
+func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, changes []change) ([]api.ApplyResult, error) {
 	for range applyTries {
 		n := chunk(changes)
 		ok, err := c.write(ctx, changes[:n])
@@ -218,15 +219,15 @@ func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
 		return false, err
 	}
 	for i := range changes {
-		if r := &changes[i].result; r.Action != ActionUnchanged {
+		if r := &changes[i].result; r.Action != api.ActionUnchanged {
 			c.log.Info("applied", zap.String("kind", r.Kind), zap.String("name", r.Namespace+"/"+r.Name), zap.String("action", string(r.Action)))
 		}
 	}
 	return true, nil
 }
 
-func resultsOf(changes []change) []ApplyResult {
-	results := make([]ApplyResult, len(changes))
+func resultsOf(changes []change) []api.ApplyResult {
+	results := make([]api.ApplyResult, len(changes))
 	for i := range changes {
 		results[i] = changes[i].result
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -19,7 +20,7 @@ import (
 func TestApplyCreatesUpdatesAndLeaves(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	want := map[string]Action{"a": ActionCreated, "b": ActionCreated}
+	want := map[string]api.Action{"a": api.ActionCreated, "b": api.ActionCreated}
 	if d := cmp.Diff(want, e.apply(t, object("a"), object("b"))); d != "" {
 		t.Fatalf("first (-want +got):\n%s", d)
 	}
@@ -28,7 +29,7 @@ func TestApplyCreatesUpdatesAndLeaves(t *testing.T) {
 		t.Errorf("created: %+v", first)
 	}
 	e.pass(time.Hour)
-	want = map[string]Action{"a": ActionUnchanged, "b": ActionUpdated, "c": ActionCreated}
+	want = map[string]api.Action{"a": api.ActionUnchanged, "b": api.ActionUpdated, "c": api.ActionCreated}
 	got := e.apply(t, object("a"), object("b", func(o *manifest.Object) { o.Metadata.Labels = map[string]string{"x": "y"} }), object("c"))
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("second (-want +got):\n%s", d)
@@ -86,7 +87,7 @@ func TestApplyDryRunWritesNothing(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	results, err := e.Apply(t.Context(), "x", encode(t, object("a")), true)
-	if err != nil || len(results) != 1 || results[0].Action != ActionCreated {
+	if err != nil || len(results) != 1 || results[0].Action != api.ActionCreated {
 		t.Errorf("got %v, %v", results, err)
 	}
 	if _, err := e.Job(t.Context(), job.Key{Namespace: "ops", Name: "a"}); !errors.Is(err, job.ErrNotFound) {
@@ -112,7 +113,7 @@ func TestApplyTellsAllProblems(t *testing.T) {
 	if _, err := e.Apply(t.Context(), "x.json", []byte("[]"), false); !errors.As(err, &invalid) {
 		t.Errorf("an empty manifest: %v", err)
 	}
-	if jobs, err := e.Jobs(t.Context(), JobQuery{}); err != nil || len(jobs) != 0 {
+	if jobs, err := e.Jobs(t.Context(), api.JobQuery{}); err != nil || len(jobs) != 0 {
 		t.Errorf("something was applied: %v %v", jobs, err)
 	}
 }
@@ -243,7 +244,7 @@ func TestI2_LargeFilesTellHowFarTheyCame(t *testing.T) {
 	if !errors.Is(err, job.ErrUnavailable) || !strings.Contains(err.Error(), "applied the first 100 of 230 objects, up to ops/j099") {
 		t.Fatalf("got %v", err)
 	}
-	views, err := e.Jobs(t.Context(), JobQuery{})
+	views, err := e.Jobs(t.Context(), api.JobQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +262,7 @@ func TestI2_LargeFilesTellHowFarTheyCame(t *testing.T) {
 	done := e.apply(t, objects...)
 	created := 0
 	for _, a := range done {
-		if a == ActionCreated {
+		if a == api.ActionCreated {
 			created++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -13,7 +14,7 @@ import (
 )
 
 // addAsides tells of each job whether it is set aside.
-func (c *Control) addAsides(ctx context.Context, views []JobView) error {
+func (c *Control) addAsides(ctx context.Context, views []api.Job) error {
 	asides, err := listAll[etcdkv.Aside](ctx, c, "list jobs that are set aside", c.cfg.Keys.Asides())
 	if err != nil || len(asides) == 0 {
 		return err
@@ -24,33 +25,33 @@ func (c *Control) addAsides(ctx context.Context, views []JobView) error {
 	}
 	for i := range views {
 		if a := of[views[i].Key()]; a != nil && (a.Job.IsZero() || a.Job == views[i].UID) {
-			views[i].Aside = a
+			views[i].Aside = asideTold(a)
 		}
 	}
 	return nil
 }
 
 // checkAsides looks for jobs that cannot be planned.
-func (c *Control) checkAsides(ctx context.Context) ([]Check, error) {
+func (c *Control) checkAsides(ctx context.Context) ([]api.Check, error) {
 	asides, err := listAll[etcdkv.Aside](ctx, c, "list jobs that are set aside", c.cfg.Keys.Asides())
 	if err != nil {
 		return nil, err
 	}
 	const shown = 5
-	var checks []Check
+	var checks []api.Check
 	for i := range asides[:min(len(asides), shown)] {
 		a := &asides[i]
-		checks = append(checks, Check{
-			Name: "set aside", Status: CheckFail,
+		checks = append(checks, api.Check{
+			Name: "set aside", Status: api.CheckFail,
 			Detail: fmt.Sprintf("job %s/%s is set aside for %s: %s", a.Namespace, a.Name, c.now().Sub(a.Since).Round(time.Second), a.Reason),
 			Hint:   "apply the job, or the calendar, again as the reason says; all other jobs fire",
 		})
 	}
 	switch {
 	case len(asides) > shown:
-		checks = append(checks, Check{Name: "set aside", Status: CheckFail, Detail: fmt.Sprintf("and %s more", counted(len(asides)-shown, "job"))})
+		checks = append(checks, api.Check{Name: "set aside", Status: api.CheckFail, Detail: fmt.Sprintf("and %s more", counted(len(asides)-shown, "job"))})
 	case len(asides) == 0:
-		checks = []Check{{Name: "set aside", Status: CheckOK, Detail: "all jobs can be planned"}}
+		checks = []api.Check{{Name: "set aside", Status: api.CheckOK, Detail: "all jobs can be planned"}}
 	}
 	return checks, nil
 }

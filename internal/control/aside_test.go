@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -45,13 +46,13 @@ func TestSetAsideIsTold(t *testing.T) {
 		if err != nil || (v.Aside != nil) != told || told && v.Aside.Reason != "too much" {
 			t.Errorf("job: %+v, %v", v.Aside, err)
 		}
-		all, err := e.Jobs(t.Context(), JobQuery{})
+		all, err := e.Jobs(t.Context(), api.JobQuery{})
 		if err != nil || (all[0].Aside != nil) != told {
 			t.Errorf("jobs: %+v, %v", all, err)
 		}
 		aside.Job = job.UID{9}
 	}
-	if c := e.findings(t)["set aside"]; c.Status != CheckFail || !strings.Contains(c.Detail, "job ops/j is set aside for 0s: too much") {
+	if c := e.findings(t)["set aside"]; c.Status != api.CheckFail || !strings.Contains(c.Detail, "job ops/j is set aside for 0s: too much") {
 		t.Errorf("doctor: %+v", c)
 	}
 }

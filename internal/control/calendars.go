@@ -8,6 +8,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -108,7 +109,7 @@ func (p *planner) readCalendars(ctx context.Context, objects []manifest.Object) 
 func (p *planner) calendar(o *manifest.Object) (change, error) {
 	key := o.Metadata.Key()
 	name, kv := p.c.cfg.Keys.Calendar(key), p.calendars[key]
-	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionCreated}}
+	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
 	next := etcdkv.StoredCalendar{Schema: etcdkv.Schema, Calendar: job.Calendar{Metadata: o.Metadata, Spec: o.Calendar, CreatedAt: p.now, UpdatedAt: p.now}}
 	edits := p.c.cfg.Keys.CalendarEdits()
 	ch.sameAs(name, revisionOf(kv))
@@ -118,7 +119,7 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 		ch.do(edits, p.c.edited(edits))
 		return ch, err
 	}
-	ch.result.Action = ActionUpdated
+	ch.result.Action = api.ActionUpdated
 	old, err := decode[etcdkv.StoredCalendar](kv)
 	if err != nil {
 		return change{}, err
@@ -129,7 +130,7 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 	}
 	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
 	if same || err != nil {
-		ch.result.Action = ActionUnchanged
+		ch.result.Action = api.ActionUnchanged
 		return ch, err
 	}
 	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)

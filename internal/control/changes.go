@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
+
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 )
@@ -17,8 +19,8 @@ const changeInterval = 250 * time.Millisecond
 // rewatchDelay is the pause before a watch that broke is begun again.
 const rewatchDelay = time.Second
 
-func allTopics() []Topic {
-	return []Topic{TopicJobs, TopicRuns, TopicNodes, TopicMinions, TopicShards, TopicGroups}
+func allTopics() []api.Topic {
+	return []api.Topic{api.TopicJobs, api.TopicRuns, api.TopicNodes, api.TopicMinions, api.TopicShards, api.TopicGroups}
 }
 
 // Watch drives Changes until ctx ends: one watch serves all subscribers, and only
@@ -43,7 +45,7 @@ func (c *Control) Watch(ctx context.Context) error {
 
 // Changes returns topics in which something has changed, each at most four
 // times a second. The channel is closed when ctx or Watch ends.
-func (c *Control) Changes(ctx context.Context) <-chan Topic {
+func (c *Control) Changes(ctx context.Context) <-chan api.Topic {
 	return c.changes.subscribe(ctx)
 }
 
@@ -54,22 +56,22 @@ func (c *Control) watchOnce(ctx context.Context) error {
 	k := c.cfg.Keys
 	watched := []struct {
 		prefix string
-		topics []Topic
+		topics []api.Topic
 		skip   func(key string) bool
 	}{
-		{prefix: k.Jobs(), topics: []Topic{TopicJobs}},
-		{prefix: k.Runs(), topics: []Topic{TopicRuns}},
-		{prefix: k.Members(), topics: []Topic{TopicNodes}},
-		{prefix: k.Owners(), topics: []Topic{TopicShards, TopicNodes, TopicGroups}},
-		{prefix: k.Groups(), topics: []Topic{TopicGroups, TopicShards}},
-		{prefix: k.Lines(), topics: []Topic{TopicGroups}},
-		{prefix: k.Overrides(), topics: []Topic{TopicGroups, TopicShards}},
-		{prefix: k.Drains(), topics: []Topic{TopicNodes}},
-		{prefix: k.Pauses(), topics: []Topic{TopicJobs}},
-		{prefix: k.Healths(), topics: []Topic{TopicNodes}},
-		{prefix: k.Presence(), topics: []Topic{TopicMinions, TopicNodes}},
-		{prefix: k.Minions(), topics: []Topic{TopicMinions}},
-		{prefix: k.Shards(), topics: []Topic{TopicRuns}, skip: func(key string) bool {
+		{prefix: k.Jobs(), topics: []api.Topic{api.TopicJobs}},
+		{prefix: k.Runs(), topics: []api.Topic{api.TopicRuns}},
+		{prefix: k.Members(), topics: []api.Topic{api.TopicNodes}},
+		{prefix: k.Owners(), topics: []api.Topic{api.TopicShards, api.TopicNodes, api.TopicGroups}},
+		{prefix: k.Groups(), topics: []api.Topic{api.TopicGroups, api.TopicShards}},
+		{prefix: k.Lines(), topics: []api.Topic{api.TopicGroups}},
+		{prefix: k.Overrides(), topics: []api.Topic{api.TopicGroups, api.TopicShards}},
+		{prefix: k.Drains(), topics: []api.Topic{api.TopicNodes}},
+		{prefix: k.Pauses(), topics: []api.Topic{api.TopicJobs}},
+		{prefix: k.Healths(), topics: []api.Topic{api.TopicNodes}},
+		{prefix: k.Presence(), topics: []api.Topic{api.TopicMinions, api.TopicNodes}},
+		{prefix: k.Minions(), topics: []api.Topic{api.TopicMinions}},
+		{prefix: k.Shards(), topics: []api.Topic{api.TopicRuns}, skip: func(key string) bool {
 			_, rest, err := k.ParseShardKey(key)
 			return err != nil || rest == "state" // moves at every commit
 		}},
@@ -144,7 +146,7 @@ func (h *changeHub) unwanted() <-chan struct{} {
 	return h.none
 }
 
-func (h *changeHub) publish(topics ...Topic) {
+func (h *changeHub) publish(topics ...api.Topic) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.subs {
@@ -161,8 +163,8 @@ func (h *changeHub) close() {
 	}
 }
 
-func (h *changeHub) subscribe(ctx context.Context) <-chan Topic {
-	s := &subscriber{out: make(chan Topic), wake: make(chan struct{}, 1), dirty: map[Topic]bool{}, last: map[Topic]time.Time{}}
+func (h *changeHub) subscribe(ctx context.Context) <-chan api.Topic {
+	s := &subscriber{out: make(chan api.Topic), wake: make(chan struct{}, 1), dirty: map[api.Topic]bool{}, last: map[api.Topic]time.Time{}}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.subs) == 0 {
@@ -190,17 +192,17 @@ func (h *changeHub) remove(s *subscriber) {
 
 // subscriber is one reader of changes.
 type subscriber struct {
-	out  chan Topic
+	out  chan api.Topic
 	wake chan struct{} // one token: dirty was added to
 
-	last map[Topic]time.Time // when a topic was reported; of run alone
+	last map[api.Topic]time.Time // when a topic was reported; of run alone
 
 	mu sync.Mutex
 	// mu guards all below.
-	dirty map[Topic]bool
+	dirty map[api.Topic]bool
 }
 
-func (s *subscriber) add(topics []Topic) {
+func (s *subscriber) add(topics []api.Topic) {
 	if len(topics) == 0 {
 		return
 	}
@@ -247,7 +249,7 @@ func (s *subscriber) run(ctx context.Context, done <-chan struct{}) {
 
 // next takes a topic that may be reported now. When there is none it returns
 // how long until there is one, or 0.
-func (s *subscriber) next(now time.Time) (Topic, time.Duration) {
+func (s *subscriber) next(now time.Time) (api.Topic, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var wait time.Duration

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
@@ -24,32 +25,32 @@ func TestChangesAreCoalesced(t *testing.T) {
 		idle := h.subscribe(ctx) // one that does not read holds nobody up
 		go func() {
 			for range 1000 { // for one second
-				h.publish(TopicRuns)
+				h.publish(api.TopicRuns)
 				time.Sleep(time.Millisecond)
 			}
-			h.publish(TopicJobs)
+			h.publish(api.TopicJobs)
 		}()
 		begin := time.Now()
-		count := map[Topic]int{}
+		count := map[api.Topic]int{}
 		var last time.Time
 		for time.Since(begin) < 5*time.Second {
 			select {
 			case topic := <-changes:
 				count[topic]++
-				if topic == TopicRuns {
+				if topic == api.TopicRuns {
 					last = time.Now()
 				}
 			case <-time.After(time.Second):
 			}
 		}
-		if n := count[TopicRuns]; n < 4 || n > 5 {
+		if n := count[api.TopicRuns]; n < 4 || n > 5 {
 			t.Errorf("%d reports of runs in a second", n)
 		}
 		if since := last.Sub(begin); since < 999*time.Millisecond {
 			t.Errorf("the last change, at 999 ms, is not told: %s", since)
 		}
-		if count[TopicJobs] != 1 {
-			t.Errorf("%d reports of jobs", count[TopicJobs])
+		if count[api.TopicJobs] != 1 {
+			t.Errorf("%d reports of jobs", count[api.TopicJobs])
 		}
 		cancel()
 		synctest.Wait()
@@ -72,14 +73,14 @@ func TestChanges(t *testing.T) {
 	go func() { ended <- e.Watch(ctx) }()
 	changes := e.Changes(t.Context())
 	other := e.Changes(t.Context())
-	wait := func(ch <-chan Topic, want ...Topic) {
+	wait := func(ch <-chan api.Topic, want ...api.Topic) {
 		t.Helper()
 		for len(want) > 0 {
 			got := await.From(t, fmt.Sprint(want), ch)
 			if got == "" {
 				t.Fatal("closed")
 			}
-			want = slices.DeleteFunc(want, func(w Topic) bool { return w == got })
+			want = slices.DeleteFunc(want, func(w api.Topic) bool { return w == got })
 		}
 	}
 	// settle waits until all is told that was to be. A topic is told at most once in
@@ -88,7 +89,7 @@ func TestChanges(t *testing.T) {
 		t.Helper()
 		for range 3 {
 			e.put(t, e.keys.Minion("m"), "{}")
-			wait(changes, TopicMinions)
+			wait(changes, api.TopicMinions)
 		}
 		for {
 			select {
@@ -103,21 +104,21 @@ func TestChanges(t *testing.T) {
 	settle()
 	for _, tc := range []struct {
 		key    string
-		topics []Topic
+		topics []api.Topic
 	}{
-		{e.keys.Job(1, job.Key{Namespace: "a", Name: "b"}), []Topic{TopicJobs}},
-		{e.keys.RunSegment(1, "x"), []Topic{TopicRuns}},
-		{e.keys.Slot(1, 1), []Topic{TopicRuns}},
-		{e.keys.Trigger(1, job.FireID{}), []Topic{TopicRuns}},
-		{e.keys.Owner(1), []Topic{TopicShards, TopicNodes, TopicGroups}},
-		{e.keys.Group(jobNamed("g")), []Topic{TopicGroups, TopicShards}},
-		{e.keys.Line(1, "n"), []Topic{TopicGroups}},
-		{e.keys.Override(1), []Topic{TopicGroups, TopicShards}},
-		{e.keys.Drain("n"), []Topic{TopicNodes}},
-		{e.keys.Health("n"), []Topic{TopicNodes}},
-		{e.keys.Member("n"), []Topic{TopicNodes}},
-		{e.keys.PresenceBucket("n", 1), []Topic{TopicMinions, TopicNodes}},
-		{e.keys.Minion("m"), []Topic{TopicMinions}},
+		{e.keys.Job(1, job.Key{Namespace: "a", Name: "b"}), []api.Topic{api.TopicJobs}},
+		{e.keys.RunSegment(1, "x"), []api.Topic{api.TopicRuns}},
+		{e.keys.Slot(1, 1), []api.Topic{api.TopicRuns}},
+		{e.keys.Trigger(1, job.FireID{}), []api.Topic{api.TopicRuns}},
+		{e.keys.Owner(1), []api.Topic{api.TopicShards, api.TopicNodes, api.TopicGroups}},
+		{e.keys.Group(jobNamed("g")), []api.Topic{api.TopicGroups, api.TopicShards}},
+		{e.keys.Line(1, "n"), []api.Topic{api.TopicGroups}},
+		{e.keys.Override(1), []api.Topic{api.TopicGroups, api.TopicShards}},
+		{e.keys.Drain("n"), []api.Topic{api.TopicNodes}},
+		{e.keys.Health("n"), []api.Topic{api.TopicNodes}},
+		{e.keys.Member("n"), []api.Topic{api.TopicNodes}},
+		{e.keys.PresenceBucket("n", 1), []api.Topic{api.TopicMinions, api.TopicNodes}},
+		{e.keys.Minion("m"), []api.Topic{api.TopicMinions}},
 	} {
 		e.put(t, tc.key, "{}")
 		wait(changes, tc.topics...)
@@ -127,14 +128,14 @@ func TestChanges(t *testing.T) {
 	e.put(t, e.keys.State(1), etcdkv.ShardState{})
 	e.put(t, e.keys.Root()+"elsewhere", "x")
 	e.put(t, e.keys.Minion("m"), "{}")
-	if got := <-changes; got != TopicMinions {
+	if got := <-changes; got != api.TopicMinions {
 		t.Errorf("got %s", got)
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	for _, ch := range []<-chan Topic{changes, other, e.Changes(t.Context())} {
+	for _, ch := range []<-chan api.Topic{changes, other, e.Changes(t.Context())} {
 		for range ch {
 			continue // until it is closed
 		}
@@ -161,7 +162,7 @@ func TestChangesOutliveEtcd(t *testing.T) {
 		e.put(t, e.jobKey(job.Key{Namespace: "a", Name: "b"}), "{}")
 		select {
 		case topic := <-changes:
-			if topic == TopicJobs && i > 4 { // not one of those that were told before
+			if topic == api.TopicJobs && i > 4 { // not one of those that were told before
 				return
 			}
 		case <-time.After(time.Second): // once more

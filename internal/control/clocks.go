@@ -7,6 +7,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -14,12 +15,12 @@ import (
 
 // checkClocks tells of nodes whose clocks are off, and of those that have nothing
 // to compare theirs with.
-func (c *Control) checkClocks(ctx context.Context) ([]Check, error) {
+func (c *Control) checkClocks(ctx context.Context) ([]api.Check, error) {
 	healths, err := listAll[etcdkv.Health](ctx, c, "list health", c.cfg.Keys.Healths())
 	if err != nil {
 		return nil, err
 	}
-	var checks []Check
+	var checks []api.Check
 	compared, most := 0, time.Duration(0)
 	for _, h := range healths {
 		if h.Clock == nil {
@@ -28,18 +29,18 @@ func (c *Control) checkClocks(ctx context.Context) ([]Check, error) {
 		ahead := time.Duration(h.Clock.AheadMillis) * time.Millisecond
 		switch {
 		case h.Clock.Unfit != "":
-			checks = append(checks, Check{
-				Name: "clocks", Status: CheckFail, Detail: fmt.Sprintf("%s neither plans nor holds shards: %s", h.Node, h.Clock.Unfit),
+			checks = append(checks, api.Check{
+				Name: "clocks", Status: api.CheckFail, Detail: fmt.Sprintf("%s neither plans nor holds shards: %s", h.Node, h.Clock.Unfit),
 				Hint: "see on its host what keeps its clock in time, as by `timedatectl` or `chronyc tracking`; the node works again automatically once the clock is right",
 			})
 		case ahead.Abs() >= clock.Warn:
-			checks = append(checks, Check{
-				Name: "clocks", Status: CheckWarn, Detail: fmt.Sprintf("the clock of %s is %s of most; it goes by theirs", h.Node, side(ahead)),
+			checks = append(checks, api.Check{
+				Name: "clocks", Status: api.CheckWarn, Detail: fmt.Sprintf("the clock of %s is %s of most; it goes by theirs", h.Node, side(ahead)),
 				Hint: "see on its host what keeps its clock in time, before it is off by more than --clock-bound",
 			})
 		case h.Clock.Nodes+h.Clock.Minions == 0:
-			checks = append(checks, Check{
-				Name: "clocks", Status: CheckOK, Detail: fmt.Sprintf("%s has nothing to compare its clock with: another node, or two minions", h.Node),
+			checks = append(checks, api.Check{
+				Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s has nothing to compare its clock with: another node, or two minions", h.Node),
 			})
 		default:
 			compared++
@@ -47,16 +48,16 @@ func (c *Control) checkClocks(ctx context.Context) ([]Check, error) {
 		}
 	}
 	if compared > 0 {
-		checks = append(checks, Check{Name: "clocks", Status: CheckOK, Detail: fmt.Sprintf("%s in time, by no more than %s off", counted(compared, "node"), most+100*time.Millisecond)})
+		checks = append(checks, api.Check{Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s in time, by no more than %s off", counted(compared, "node"), most+100*time.Millisecond)})
 	}
 	return checks, nil
 }
 
 // checkCursors tells of shards that are planned up to a time in the future, which a
 // wrong clock has done.
-func (c *Control) checkCursors(ctx context.Context) ([]Check, error) {
+func (c *Control) checkCursors(ctx context.Context) ([]api.Check, error) {
 	now := c.now()
-	var checks []Check
+	var checks []api.Check
 	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
 		ops := make([]clientv3.Op, 0, len(shards))
 		for _, s := range shards {
@@ -74,14 +75,14 @@ func (c *Control) checkCursors(ctx context.Context) ([]Check, error) {
 				}
 				switch {
 				case st.Cursor.Sub(now) > farAhead:
-					checks = append(checks, Check{
-						Name: "cursors", Status: CheckFail,
+					checks = append(checks, api.Check{
+						Name: "cursors", Status: api.CheckFail,
 						Detail: fmt.Sprintf("shard %s is planned up to %s, by the clock of %s: none of its jobs fires before that", shards[i], st.Cursor.Format(time.RFC3339), st.Node),
 						Hint:   "it is set back by the next node that takes the shard with a right clock, as after `carillon nodes drain` of its owner; if all clocks are right, see the owner's log",
 					})
 				case st.Ahead.After(now):
-					checks = append(checks, Check{
-						Name: "cursors", Status: CheckWarn,
+					checks = append(checks, api.Check{
+						Name: "cursors", Status: api.CheckWarn,
 						Detail: fmt.Sprintf("shard %s was planned up to %s by a clock that was wrong, and has been set back: what ran too early does not run again", shards[i], st.Ahead.Format(time.RFC3339)),
 						Hint:   "nothing is to be done; its jobs stay in their group until then. Runs that started before their instants are listed by `carillon runs`",
 					})

@@ -10,18 +10,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// The states of a minion.
-const (
-	MinionConnected    = "connected"
-	MinionDisconnected = "disconnected"
-)
-
 // Nodes returns the live scheduler nodes, ordered by name.
-func (c *Control) Nodes(ctx context.Context) ([]NodeView, error) {
+func (c *Control) Nodes(ctx context.Context) ([]api.Node, error) {
 	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
 	if err != nil {
 		return nil, err
@@ -49,15 +44,15 @@ func (c *Control) Nodes(ctx context.Context) ([]NodeView, error) {
 	for _, n := range present {
 		minions[n]++
 	}
-	views := make([]NodeView, 0, len(members))
+	views := make([]api.Node, 0, len(members))
 	for _, m := range members {
-		v := NodeView{
+		v := api.Node{
 			Name: m.Node, Site: m.Site, Phase: string(m.Phase), Priority: m.Priority, Capacity: m.Capacity, Labels: m.Labels,
 			Shards: shards[m.Node], Minions: minions[m.Node],
 			PeerAddr: m.PeerAddr, APIAddr: m.APIAddr, Version: m.Version, StartedAt: m.StartedAt,
 		}
 		if i := slices.IndexFunc(drains, func(d etcdkv.Drain) bool { return d.Node == m.Node }); i >= 0 {
-			v.Drain = &drains[i]
+			v.Drain = drainTold(&drains[i])
 		}
 		for _, h := range healths {
 			if h.Node == m.Node {
@@ -68,7 +63,7 @@ func (c *Control) Nodes(ctx context.Context) ([]NodeView, error) {
 		}
 		views = append(views, v)
 	}
-	slices.SortFunc(views, func(a, b NodeView) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(views, func(a, b api.Node) int { return cmp.Compare(a.Name, b.Name) })
 	return views, nil
 }
 
@@ -85,7 +80,7 @@ func (c *Control) allMinions() ([]job.Minion, error) {
 }
 
 // Minions returns all known minions, ordered by id.
-func (c *Control) Minions(ctx context.Context) ([]MinionView, error) {
+func (c *Control) Minions(ctx context.Context) ([]api.Minion, error) {
 	live, err := c.allMinions()
 	if err != nil {
 		return nil, err
@@ -110,22 +105,22 @@ func (c *Control) Minions(ctx context.Context) ([]MinionView, error) {
 	for _, m := range live { // knows more, and newer
 		known[m.ID] = m
 	}
-	views := make([]MinionView, 0, len(known))
+	views := make([]api.Minion, 0, len(known))
 	for _, m := range known {
 		views = append(views, viewOfMinion(m))
 	}
-	slices.SortFunc(views, func(a, b MinionView) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(views, func(a, b api.Minion) int { return cmp.Compare(a.ID, b.ID) })
 	return views, nil
 }
 
 // Shards returns all shards in order.
-func (c *Control) Shards(ctx context.Context) ([]ShardView, error) {
+func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 	owners, err := c.owners(ctx)
 	if err != nil {
 		return nil, err
 	}
 	keys := c.cfg.Keys
-	views := make([]ShardView, 0, c.cfg.Meta.Shards)
+	views := make([]api.Shard, 0, c.cfg.Meta.Shards)
 	const reads = 3 // per shard
 	groups, err := c.groupNames(ctx)
 	if err != nil {
@@ -149,7 +144,7 @@ func (c *Control) Shards(ctx context.Context) ([]ShardView, error) {
 		}
 		for i, s := range part {
 			part := resp.Responses[i*reads:]
-			v := ShardView{
+			v := api.Shard{
 				ID:        s,
 				OpenSlots: int(part[1].GetResponseRange().GetCount()),
 				Jobs:      int(part[2].GetResponseRange().GetCount()),
@@ -158,7 +153,7 @@ func (c *Control) Shards(ctx context.Context) ([]ShardView, error) {
 				v.Group, v.Mode = g.Key().String(), g.Spec.EffectiveMode()
 			}
 			if o, ok := overrides[s]; ok {
-				v.Override = &o
+				v.Override = overrideTold(&o)
 			}
 			if o, ok := owners[s]; ok {
 				v.Owner, v.Since, v.Token = o.Node, o.Since, o.token

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -42,11 +43,11 @@ func TestNodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := NodeView{Site: "west", Phase: "ready", Capacity: 2, Minions: 1, PeerAddr: "p", APIAddr: "a", Version: "1.2.3", StartedAt: e.now()}
+	node := api.Node{Site: "west", Phase: "ready", Capacity: 2, Minions: 1, PeerAddr: "p", APIAddr: "a", Version: "1.2.3", StartedAt: e.now()}
 	n1, n2 := node, node
 	n1.Name, n1.Shards, n1.Priority = "n1", 5, 1
 	n2.Name, n2.Shards = "n2", 3
-	if d := cmp.Diff([]NodeView{n1, n2}, got); d != "" {
+	if d := cmp.Diff([]api.Node{n1, n2}, got); d != "" {
 		t.Errorf("nodes (-want +got):\n%s", d)
 	}
 }
@@ -64,10 +65,10 @@ func TestMinions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []MinionView{
-		{Minion: job.Minion{ID: "a", Labels: labels, Since: e.now()}, State: MinionDisconnected},
-		{Minion: job.Minion{ID: "b", Node: "n1", Running: 2}, State: MinionConnected},
-		{Minion: job.Minion{ID: "c"}, State: MinionDisconnected},
+	want := []api.Minion{
+		{Minion: job.Minion{ID: "a", Labels: labels, Since: e.now()}, State: api.MinionDisconnected},
+		{Minion: job.Minion{ID: "b", Node: "n1", Running: 2}, State: api.MinionConnected},
+		{Minion: job.Minion{ID: "c"}, State: api.MinionDisconnected},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("minions (-want +got):\n%s", d)
@@ -90,7 +91,7 @@ func TestShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := make([]ShardView, testShards)
+	want := make([]api.Shard, testShards)
 	for i := range want {
 		want[i].ID = job.ShardID(i)
 	}
@@ -134,16 +135,16 @@ func TestVersion(t *testing.T) {
 }
 
 // findings returns the checks by name, the worst of each name.
-func (e *env) findings(t *testing.T) map[string]Check {
+func (e *env) findings(t *testing.T) map[string]api.Check {
 	t.Helper()
 	checks, err := e.Doctor(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	order := []CheckStatus{CheckOK, CheckWarn, CheckFail}
-	worst := map[string]Check{}
+	order := []api.CheckStatus{api.CheckOK, api.CheckWarn, api.CheckFail}
+	worst := map[string]api.Check{}
 	for _, c := range checks {
-		if (c.Hint == "") != (c.Status == CheckOK) {
+		if (c.Hint == "") != (c.Status == api.CheckOK) {
 			t.Errorf("a hint goes with what is not well: %+v", c)
 		}
 		if w, ok := worst[c.Name]; !ok || slices.Index(order, c.Status) > slices.Index(order, w.Status) {
@@ -160,7 +161,7 @@ func TestDoctorOfAHealthyCluster(t *testing.T) {
 	found := e.findings(t)
 	for _, name := range []string{"etcd", "etcd version", "etcd size", "etcd alarms", "etcd compaction", "nodes", "versions", "health", "shards", "groups", "orders", "open fires", "minions"} {
 		c, ok := found[name]
-		if !ok || c.Status == CheckFail || name != "etcd" && c.Status != CheckOK { // a slow machine may warn of etcd
+		if !ok || c.Status == api.CheckFail || name != "etcd" && c.Status != api.CheckOK { // a slow machine may warn of etcd
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
@@ -172,79 +173,79 @@ func TestDoctorFinds(t *testing.T) {
 		name   string
 		ail    func(t *testing.T, e *env)
 		check  string
-		status CheckStatus
+		status api.CheckStatus
 		detail string
 	}{
-		{"no node", func(t *testing.T, e *env) { e.remove(t, e.keys.Member("n1"), e.keys.Member("n2")) }, "nodes", CheckFail, "no node is live"},
-		{"free shards", func(t *testing.T, e *env) { e.remove(t, e.keys.Owner(5), e.keys.Owner(6)) }, "shards", CheckFail, "2 of 8 have no owner, their jobs do not fire: 5, 6"},
+		{"no node", func(t *testing.T, e *env) { e.remove(t, e.keys.Member("n1"), e.keys.Member("n2")) }, "nodes", api.CheckFail, "no node is live"},
+		{"free shards", func(t *testing.T, e *env) { e.remove(t, e.keys.Owner(5), e.keys.Owner(6)) }, "shards", api.CheckFail, "2 of 8 have no owner, their jobs do not fire: 5, 6"},
 		{"no minions", func(t *testing.T, e *env) {
 			e.remove(t, e.keys.PresenceBucket("n1", 0), e.keys.PresenceBucket("n2", 1))
-		}, "minions", CheckFail, "none is connected"},
+		}, "minions", api.CheckFail, "none is connected"},
 		{"two versions", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.3.0", Phase: etcdkv.PhaseReady})
-		}, "versions", CheckFail, "1.2.3 and 1.3.0"},
+		}, "versions", api.CheckFail, "1.2.3 and 1.3.0"},
 		{"two builds of a version", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Commit: "abc", Phase: etcdkv.PhaseReady})
-		}, "versions", CheckFail, "1.2.3 and 1.2.3 (abc)"},
+		}, "versions", api.CheckFail, "1.2.3 and 1.2.3 (abc)"},
 		{"a node that was killed", func(t *testing.T, e *env) {
 			e.put(t, e.keys.KnownNode("n3"), etcdkv.KnownNode{Node: "n3", PeerAddr: "c:1", JoinedAt: e.now()})
-		}, "nodes", CheckFail, "n3 is gone, and has not left in order"},
+		}, "nodes", api.CheckFail, "n3 is gone, and has not left in order"},
 		{"a known node that lives", func(t *testing.T, e *env) {
 			e.put(t, e.keys.KnownNode("n2"), etcdkv.KnownNode{Node: "n2"})
-		}, "nodes", CheckOK, "2 live"},
+		}, "nodes", api.CheckOK, "2 live"},
 		{"a long drain", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Hour)})
-		}, "nodes", CheckWarn, "n3 is draining for 1h0m0s"},
+		}, "nodes", api.CheckWarn, "n3 is draining for 1h0m0s"},
 		{"a short drain", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n3"), etcdkv.Member{Node: "n3", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Second)})
-		}, "nodes", CheckOK, ""},
+		}, "nodes", api.CheckOK, ""},
 		{"a drain by order", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n2"), etcdkv.Member{Node: "n2", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Hour)})
 			e.put(t, e.keys.Drain("n2"), etcdkv.Drain{Node: "n2", By: "ada", Reason: "new disk", Since: e.now().Add(-time.Hour)})
-		}, "drains", CheckWarn, "n2 is drained for 1h0m0s by ada: new disk"},
+		}, "drains", api.CheckWarn, "n2 is drained for 1h0m0s by ada: new disk"},
 		{"it is told once", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Member("n2"), etcdkv.Member{Node: "n2", Version: "1.2.3", Phase: etcdkv.PhaseDraining, PhaseSince: e.now().Add(-time.Hour)})
 			e.put(t, e.keys.Drain("n2"), etcdkv.Drain{Node: "n2"})
-		}, "nodes", CheckOK, "2 live"},
+		}, "nodes", api.CheckOK, "2 live"},
 		{"a drain of one away", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Drain("n9"), etcdkv.Drain{Node: "n9", Since: e.now()})
-		}, "drains", CheckWarn, "n9 is drained for 0s"},
+		}, "drains", api.CheckWarn, "n9 is drained for 0s"},
 		{"a hold", func(t *testing.T, e *env) {
 			e.apply(t, group("g", job.GroupSpec{}))
 			e.put(t, e.keys.Override(e.shardOfGroup(t, "g")), etcdkv.Override{Shard: e.shardOfGroup(t, "g"), Since: e.now()})
-		}, "overrides", CheckWarn, "group ops/g is held where it is for 0s"},
+		}, "overrides", api.CheckWarn, "group ops/g is held where it is for 0s"},
 		{"a move", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Override(3), etcdkv.Override{Shard: 3, Node: "n1", By: "ada", Since: e.now()})
-		}, "overrides", CheckWarn, "shard 3 is moved to n1 for 0s by ada"},
+		}, "overrides", api.CheckWarn, "shard 3 is moved to n1 for 0s by ada"},
 		{"trouble", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Trouble: []string{"its loop stands still"}})
-		}, "health", CheckWarn, "n1: its loop stands still"},
+		}, "health", api.CheckWarn, "n1: its loop stands still"},
 		{"a wrong clock", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{AheadMillis: 8 * 3600_000, Nodes: 2, Unfit: "its clock is 8h0m0s ahead"}})
-		}, "clocks", CheckFail, "n1 neither plans nor holds shards: its clock is 8h0m0s ahead"},
+		}, "clocks", api.CheckFail, "n1 neither plans nor holds shards: its clock is 8h0m0s ahead"},
 		{"a clock that is off", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{AheadMillis: -1500, Nodes: 2}})
-		}, "clocks", CheckWarn, "the clock of n1 is 1.5s behind that of most"},
+		}, "clocks", api.CheckWarn, "the clock of n1 is 1.5s behind that of most"},
 		{"nothing to compare a clock with", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{}})
-		}, "clocks", CheckOK, "n1 has nothing to compare its clock with"},
+		}, "clocks", api.CheckOK, "n1 has nothing to compare its clock with"},
 		{"right clocks", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{Nodes: 2}})
-		}, "clocks", CheckOK, "1 node in time"},
+		}, "clocks", api.CheckOK, "1 node in time"},
 		{"a cursor in the future", func(t *testing.T, e *env) {
 			e.put(t, e.keys.State(3), etcdkv.ShardState{Cursor: e.now().Add(8 * time.Hour), Node: "n2"})
-		}, "cursors", CheckFail, "shard 3 is planned up to"},
+		}, "cursors", api.CheckFail, "shard 3 is planned up to"},
 		{"a cursor that was set back", func(t *testing.T, e *env) {
 			e.put(t, e.keys.State(3), etcdkv.ShardState{Cursor: e.now(), Ahead: e.now().Add(8 * time.Hour), Node: "n2"})
-		}, "cursors", CheckWarn, "shard 3 was planned up to"},
+		}, "cursors", api.CheckWarn, "shard 3 was planned up to"},
 		{"a group that nobody fires", func(t *testing.T, e *env) {
 			e.apply(t, group("g", job.GroupSpec{}), object("x", in("g")))
-		}, "groups", CheckFail, "group ops/g has no owner, so its 1 job does not fire"},
-		{"an empty group", func(t *testing.T, e *env) { e.apply(t, group("g", job.GroupSpec{})) }, "groups", CheckOK, "1, each"},
+		}, "groups", api.CheckFail, "group ops/g has no owner, so its 1 job does not fire"},
+		{"an empty group", func(t *testing.T, e *env) { e.apply(t, group("g", job.GroupSpec{})) }, "groups", api.CheckOK, "1, each"},
 		{"an old fire", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Slot(4, 7), string(etcdkv.EncodeSlot(&etcdkv.Slot{CommittedAt: e.now().Add(-90 * time.Minute).UnixNano()})))
 			e.put(t, e.keys.Slot(4, 8), string(etcdkv.EncodeSlot(&etcdkv.Slot{CommittedAt: e.now().UnixNano()})))
-		}, "open fires", CheckWarn, "shard 4 for 1h30m0s"},
+		}, "open fires", api.CheckWarn, "shard 4 for 1h30m0s"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -270,7 +271,7 @@ func (e *env) remove(t *testing.T, keys ...string) {
 func TestDoctorWithoutEtcd(t *testing.T) {
 	t.Parallel()
 	e := setup(t, func(c *Config, _ *Deps) { c.Timeout = time.Nanosecond })
-	if c := e.findings(t)["etcd"]; c.Status != CheckFail {
+	if c := e.findings(t)["etcd"]; c.Status != api.CheckFail {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -279,8 +280,8 @@ func TestCheckSize(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		size, quota int64
-		want        CheckStatus
-	}{{59, 100, CheckOK}, {60, 100, CheckWarn}, {79, 100, CheckWarn}, {80, 100, CheckFail}, {1 << 30, 0, CheckOK}, {2 << 30, 0, CheckFail}} {
+		want        api.CheckStatus
+	}{{59, 100, api.CheckOK}, {60, 100, api.CheckWarn}, {79, 100, api.CheckWarn}, {80, 100, api.CheckFail}, {1 << 30, 0, api.CheckOK}, {2 << 30, 0, api.CheckFail}} {
 		if got := checkSize("e", tc.size, tc.quota); got.Status != tc.want {
 			t.Errorf("%d of %d: %+v", tc.size, tc.quota, got)
 		}
@@ -289,7 +290,7 @@ func TestCheckSize(t *testing.T) {
 
 func TestCheckVersion(t *testing.T) {
 	t.Parallel()
-	for v, want := range map[string]CheckStatus{"3.4.30": CheckWarn, "3.5.0": CheckOK, "3.7.3": CheckOK, "4.0.0-rc.1": CheckOK, "": CheckWarn} {
+	for v, want := range map[string]api.CheckStatus{"3.4.30": api.CheckWarn, "3.5.0": api.CheckOK, "3.7.3": api.CheckOK, "4.0.0-rc.1": api.CheckOK, "": api.CheckWarn} {
 		if got := checkVersion("e", v); got.Status != want {
 			t.Errorf("%q: %+v", v, got)
 		}

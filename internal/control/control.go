@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -167,8 +168,8 @@ func New(cfg Config, deps Deps) (*Control, error) {
 }
 
 // Version tells what runs here.
-func (c *Control) Version() VersionView {
-	return VersionView{
+func (c *Control) Version() api.Version {
+	return api.Version{
 		Version:   c.cfg.Version,
 		Commit:    c.cfg.Commit,
 		Go:        runtime.Version(),

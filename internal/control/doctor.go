@@ -11,6 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -23,16 +24,16 @@ const (
 
 // Doctor looks for what is wrong with the cluster, or will soon be. It returns
 // an error only when ctx ends; an etcd that does not answer is a finding.
-func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
+func (c *Control) Doctor(ctx context.Context) ([]api.Check, error) {
 	reach := c.checkReachable(ctx)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("doctor: %w", err)
 	}
-	checks := []Check{reach}
-	if reach.Status == CheckFail {
+	checks := []api.Check{reach}
+	if reach.Status == api.CheckFail {
 		return checks, nil // all else would say the same
 	}
-	for _, look := range []func(context.Context) ([]Check, error){
+	for _, look := range []func(context.Context) ([]api.Check, error){
 		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkJobs, c.checkUpdate,
 	} {
 		found, err := look(ctx)
@@ -41,8 +42,8 @@ func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
 		}
 		checks = append(checks, found...)
 		if err != nil {
-			checks = append(checks, Check{
-				Name: "etcd", Status: CheckFail, Detail: err.Error(),
+			checks = append(checks, api.Check{
+				Name: "etcd", Status: api.CheckFail, Detail: err.Error(),
 				Hint: "look at etcd's own log; the checks that needed this answer are left out",
 			})
 		}
@@ -55,13 +56,13 @@ func (c *Control) Doctor(ctx context.Context) ([]Check, error) {
 const wastedSpace = 256 << 20
 
 // checkMembers looks at the nodes: their versions, and who is leaving.
-func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {
+func (c *Control) checkMembers(ctx context.Context) ([]api.Check, error) {
 	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
 	if err != nil {
 		return nil, err
 	}
 	if len(members) == 0 {
-		return []Check{{Name: "nodes", Status: CheckFail, Detail: "no node is live, nothing fires", Hint: "start a scheduler"}}, nil
+		return []api.Check{{Name: "nodes", Status: api.CheckFail, Detail: "no node is live, nothing fires", Hint: "start a scheduler"}}, nil
 	}
 	ordered, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
 	if err != nil {
@@ -72,32 +73,32 @@ func (c *Control) checkMembers(ctx context.Context) ([]Check, error) {
 		return nil, err
 	}
 	versions := map[string]bool{}
-	var drains []Check
+	var drains []api.Check
 	for _, m := range members {
 		versions[buildOf(m.Version, m.Commit)] = true
 		if m.Phase != etcdkv.PhaseDraining || slices.ContainsFunc(ordered, func(d etcdkv.Drain) bool { return d.Node == m.Node }) {
 			continue // who is drained by an operator is told of there
 		}
-		ch := Check{Name: "nodes", Status: CheckWarn, Detail: fmt.Sprintf("%s is draining", m.Node)}
+		ch := api.Check{Name: "nodes", Status: api.CheckWarn, Detail: fmt.Sprintf("%s is draining", m.Node)}
 		ch.Hint = "a drain ends when the node's shards are handed over; see the node's log, or stop it"
 		if !m.PhaseSince.IsZero() {
 			since := c.now().Sub(m.PhaseSince).Round(time.Second)
 			ch.Detail += fmt.Sprintf(" for %s", since)
 			if since < longDrain {
-				ch.Status, ch.Hint = CheckOK, ""
+				ch.Status, ch.Hint = api.CheckOK, ""
 			}
 		}
 		drains = append(drains, ch)
 	}
-	nodes := Check{Name: "nodes", Status: CheckOK, Detail: fmt.Sprintf("%d live", len(members))}
-	same := Check{Name: "versions", Status: CheckOK}
+	nodes := api.Check{Name: "nodes", Status: api.CheckOK, Detail: fmt.Sprintf("%d live", len(members))}
+	same := api.Check{Name: "versions", Status: api.CheckOK}
 	names := slices.Sorted(maps.Keys(versions))
 	same.Detail = "all nodes run " + names[0]
 	if len(names) > 1 {
-		same.Status, same.Detail = CheckFail, "nodes run "+strings.Join(names, " and ")
+		same.Status, same.Detail = api.CheckFail, "nodes run "+strings.Join(names, " and ")
 		same.Hint = "finish the upgrade: bring all nodes to one version"
 	}
-	return append(append(append([]Check{nodes}, gone...), drains...), same), nil
+	return append(append(append([]api.Check{nodes}, gone...), drains...), same), nil
 }
 
 // buildOf tells builds apart, also those of one version.
@@ -110,18 +111,18 @@ func buildOf(version, commit string) string {
 
 // checkGone looks for nodes that have joined, are not there, and have not left in
 // order.
-func (c *Control) checkGone(ctx context.Context, live []etcdkv.Member) ([]Check, error) {
+func (c *Control) checkGone(ctx context.Context, live []etcdkv.Member) ([]api.Check, error) {
 	known, err := listAll[etcdkv.KnownNode](ctx, c, "list known nodes", c.cfg.Keys.KnownNodes())
 	if err != nil {
 		return nil, err
 	}
-	var checks []Check
+	var checks []api.Check
 	for _, n := range known {
 		if slices.ContainsFunc(live, func(m etcdkv.Member) bool { return m.Node == n.Node }) {
 			continue
 		}
-		checks = append(checks, Check{
-			Name: "nodes", Status: CheckFail,
+		checks = append(checks, api.Check{
+			Name: "nodes", Status: api.CheckFail,
 			Detail: fmt.Sprintf("%s is gone, and has not left in order: it was killed, or is cut off (at %s, joined %s)", n.Node, cmp.Or(n.PeerAddr, "?"), n.JoinedAt.Format(time.RFC3339)),
 			Hint:   fmt.Sprintf("start it again; if it is gone for good: `carillon nodes forget %s`", n.Node),
 		})
@@ -130,44 +131,44 @@ func (c *Control) checkGone(ctx context.Context, live []etcdkv.Member) ([]Check,
 }
 
 // checkHealth tells what nodes say is wrong with themselves or with others.
-func (c *Control) checkHealth(ctx context.Context) ([]Check, error) {
+func (c *Control) checkHealth(ctx context.Context) ([]api.Check, error) {
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var checks []Check
+	var checks []api.Check
 	for _, n := range nodes {
 		if len(n.Trouble) > 0 {
-			checks = append(checks, Check{
-				Name: "health", Status: CheckWarn, Detail: fmt.Sprintf("%s: %s", n.Name, strings.Join(n.Trouble, "; ")),
+			checks = append(checks, api.Check{
+				Name: "health", Status: api.CheckWarn, Detail: fmt.Sprintf("%s: %s", n.Name, strings.Join(n.Trouble, "; ")),
 				Hint: "see the node's log, and the network between it and the others; it gets no shard back meanwhile",
 			})
 		}
 	}
 	if len(checks) == 0 {
-		checks = []Check{{Name: "health", Status: CheckOK, Detail: "no node says that something is wrong"}}
+		checks = []api.Check{{Name: "health", Status: api.CheckOK, Detail: "no node says that something is wrong"}}
 	}
 	return checks, nil
 }
 
 // checkGroups looks for groups whose jobs nobody fires.
-func (c *Control) checkGroups(ctx context.Context) ([]Check, error) {
+func (c *Control) checkGroups(ctx context.Context) ([]api.Check, error) {
 	groups, err := c.Groups(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	var checks []Check
+	var checks []api.Check
 	for i := range groups {
 		if g := &groups[i]; g.Owner == "" && g.Jobs > 0 {
-			checks = append(checks, Check{
-				Name: "groups", Status: CheckFail,
+			checks = append(checks, api.Check{
+				Name: "groups", Status: api.CheckFail,
 				Detail: fmt.Sprintf("group %s has no owner, so its %s not fire", g.Key(), does(g.Jobs, "job")),
 				Hint:   "see that a node lives which its nodes and pin let fire, and that is not drained",
 			})
 		}
 	}
 	if len(checks) == 0 {
-		checks = []Check{{Name: "groups", Status: CheckOK, Detail: fmt.Sprintf("%d, each with an owner or without jobs", len(groups))}}
+		checks = []api.Check{{Name: "groups", Status: api.CheckOK, Detail: fmt.Sprintf("%d, each with an owner or without jobs", len(groups))}}
 	}
 	return checks, nil
 }
@@ -182,7 +183,7 @@ func does(n int, what string) string {
 
 // checkOperators tells what operators ordered that still holds: it is easily
 // forgotten.
-func (c *Control) checkOperators(ctx context.Context) ([]Check, error) {
+func (c *Control) checkOperators(ctx context.Context) ([]api.Check, error) {
 	drains, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
 	if err != nil {
 		return nil, err
@@ -195,10 +196,10 @@ func (c *Control) checkOperators(ctx context.Context) ([]Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	var checks []Check
+	var checks []api.Check
 	for _, d := range drains {
-		checks = append(checks, Check{
-			Name: "drains", Status: CheckWarn,
+		checks = append(checks, api.Check{
+			Name: "drains", Status: api.CheckWarn,
 			Detail: fmt.Sprintf("%s is drained%s", d.Node, c.ordered(d.By, d.Since, d.Reason)),
 			Hint:   fmt.Sprintf("when it may hold shards again: `carillon nodes undrain %s`", d.Node),
 		})
@@ -216,14 +217,14 @@ func (c *Control) checkOperators(ctx context.Context) ([]Check, error) {
 		case o.Node != "":
 			what = "is moved to " + string(o.Node)
 		}
-		checks = append(checks, Check{
-			Name: "overrides", Status: CheckWarn,
+		checks = append(checks, api.Check{
+			Name: "overrides", Status: api.CheckWarn,
 			Detail: fmt.Sprintf("%s %s%s", s.title(), what, c.ordered(o.By, o.Since, o.Reason)),
 			Hint:   fmt.Sprintf("when its mode may decide again: `carillon shards release %s`", s),
 		})
 	}
 	if len(checks) == 0 {
-		checks = []Check{{Name: "orders", Status: CheckOK, Detail: "no node is drained, no shard is held or moved"}}
+		checks = []api.Check{{Name: "orders", Status: api.CheckOK, Detail: "no node is drained, no shard is held or moved"}}
 	}
 	return checks, nil
 }
@@ -240,7 +241,7 @@ func (c *Control) ordered(by string, since time.Time, reason string) string {
 	return text
 }
 
-func (c *Control) checkShards(ctx context.Context) ([]Check, error) {
+func (c *Control) checkShards(ctx context.Context) ([]api.Check, error) {
 	owners, err := c.owners(ctx)
 	if err != nil {
 		return nil, err
@@ -252,11 +253,11 @@ func (c *Control) checkShards(ctx context.Context) ([]Check, error) {
 		}
 	}
 	if len(free) == 0 {
-		return []Check{{Name: "shards", Status: CheckOK, Detail: fmt.Sprintf("all %d have an owner", c.cfg.Meta.Shards)}}, nil
+		return []api.Check{{Name: "shards", Status: api.CheckOK, Detail: fmt.Sprintf("all %d have an owner", c.cfg.Meta.Shards)}}, nil
 	}
 	shown := free[:min(len(free), 10)]
-	return []Check{{
-		Name: "shards", Status: CheckFail,
+	return []api.Check{{
+		Name: "shards", Status: api.CheckFail,
 		Detail: fmt.Sprintf("%d of %d have no owner, their jobs do not fire: %s", len(free), c.cfg.Meta.Shards, ellipsis(shown, len(free))),
 		Hint:   "a shard is taken over within seconds; if this stays, see that a node is live and read its log",
 	}}, nil
@@ -271,7 +272,7 @@ func ellipsis(shown []string, all int) string {
 }
 
 // checkSlots looks for committed fires that are not resolved for long.
-func (c *Control) checkSlots(ctx context.Context) ([]Check, error) {
+func (c *Control) checkSlots(ctx context.Context) ([]api.Check, error) {
 	now := c.now()
 	var old []string
 	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
@@ -301,26 +302,26 @@ func (c *Control) checkSlots(ctx context.Context) ([]Check, error) {
 		return nil, err
 	}
 	if len(old) == 0 {
-		return []Check{{Name: "open fires", Status: CheckOK, Detail: "none is open for more than " + oldSlot.String()}}, nil
+		return []api.Check{{Name: "open fires", Status: api.CheckOK, Detail: "none is open for more than " + oldSlot.String()}}, nil
 	}
-	return []Check{{
-		Name: "open fires", Status: CheckWarn, Detail: "open for long: " + ellipsis(old[:min(len(old), 10)], len(old)),
+	return []api.Check{{
+		Name: "open fires", Status: api.CheckWarn, Detail: "open for long: " + ellipsis(old[:min(len(old), 10)], len(old)),
 		Hint: "fine for a job that runs for hours; else see `carillon runs --state running` and the minions that they are on",
 	}}, nil
 }
 
-func (c *Control) checkMinions(ctx context.Context) ([]Check, error) {
+func (c *Control) checkMinions(ctx context.Context) ([]api.Check, error) {
 	present, err := c.presence(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(present) == 0 {
-		return []Check{{
-			Name: "minions", Status: CheckFail, Detail: "none is connected, no job can run",
+		return []api.Check{{
+			Name: "minions", Status: api.CheckFail, Detail: "none is connected, no job can run",
 			Hint: "start a worker with --servers set to a node's peer address, and with a token: `carillon minions token`",
 		}}, nil
 	}
-	checks := []Check{{Name: "minions", Status: CheckOK, Detail: fmt.Sprintf("%d connected", len(present))}}
+	checks := []api.Check{{Name: "minions", Status: api.CheckOK, Detail: fmt.Sprintf("%d connected", len(present))}}
 	all, err := c.Minions(ctx)
 	if err != nil {
 		return nil, err
@@ -335,7 +336,7 @@ func (c *Control) checkMinions(ctx context.Context) ([]Check, error) {
 const shownMinions = 5
 
 // awayMinions tells of minions that are known and connected nowhere.
-func awayMinions(all []MinionView, present map[job.MinionID]job.NodeID) *Check {
+func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID) *api.Check {
 	var names []string
 	n, first := 0, ""
 	for i := range all {
@@ -360,8 +361,8 @@ func awayMinions(all []MinionView, present map[job.MinionID]job.NodeID) *Check {
 	if n == 0 {
 		return nil
 	}
-	return &Check{
-		Name: "minions", Status: CheckFail,
+	return &api.Check{
+		Name: "minions", Status: api.CheckFail,
 		Detail: fmt.Sprintf("%d of %d known are not connected: %s", n, len(all), ellipsis(names, n)),
 		Hint:   fmt.Sprintf("see `carillon describe minion %[1]s`, and on its host that the worker runs and reaches a node; if it is gone for good: `carillon minions forget %[1]s`", first),
 	}
@@ -369,11 +370,11 @@ func awayMinions(all []MinionView, present map[job.MinionID]job.NodeID) *Check {
 
 // checkControllable looks for connected minions that get no orders, and for some
 // that ask to join.
-func (c *Control) checkControllable(ctx context.Context) []Check {
-	var checks []Check
+func (c *Control) checkControllable(ctx context.Context) []api.Check {
+	var checks []api.Check
 	all, err := c.allMinions()
 	if err != nil {
-		checks = append(checks, Check{Name: "minions", Status: CheckWarn, Detail: err.Error(), Hint: "run the doctor again"})
+		checks = append(checks, api.Check{Name: "minions", Status: api.CheckWarn, Detail: err.Error(), Hint: "run the doctor again"})
 	}
 	bad, first := 0, ""
 	for _, m := range all {
@@ -385,8 +386,8 @@ func (c *Control) checkControllable(ctx context.Context) []Check {
 		}
 	}
 	if bad > 0 {
-		checks = append(checks, Check{
-			Name: "minions", Status: CheckFail, Detail: fmt.Sprintf("%d are connected and uncontrollable, first %s", bad, first),
+		checks = append(checks, api.Check{
+			Name: "minions", Status: api.CheckFail, Detail: fmt.Sprintf("%d are connected and uncontrollable, first %s", bad, first),
 			Hint: "see `carillon minions`; they get orders again as soon as the problem is over",
 		})
 	}
@@ -406,8 +407,8 @@ func (c *Control) checkControllable(ctx context.Context) []Check {
 		}
 	}
 	if waiting > 0 {
-		checks = append(checks, Check{
-			Name: "minions", Status: CheckWarn, Detail: fmt.Sprintf("%d ask to join and wait for an operator", waiting),
+		checks = append(checks, api.Check{
+			Name: "minions", Status: api.CheckWarn, Detail: fmt.Sprintf("%d ask to join and wait for an operator", waiting),
 			Hint: "see `carillon minions requests`, then approve or reject them",
 		})
 	}

@@ -6,13 +6,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // SetEnabled has a job fire by its schedule, or not; nothing else of it changes.
 // That lasts until somebody says otherwise, or applies a file that does.
-func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o Order) (ApplyResult, error) {
+func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error) {
 	action := "job.disable"
 	if on {
 		action = "job.enable"
@@ -20,7 +21,7 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o Order)
 	for range applyTries {
 		stored, before, err := c.stored(ctx, key)
 		if err != nil {
-			return ApplyResult{}, err
+			return api.ApplyResult{}, err
 		}
 		spec := stored.Spec
 		spec.Enabled = nil
@@ -28,27 +29,27 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o Order)
 			spec.Enabled = &on
 		}
 		if stored.Spec.IsEnabled() == on {
-			return ApplyResult{Kind: job.KindJob, Namespace: key.Namespace, Name: key.Name, Action: ActionUnchanged}, nil
+			return api.ApplyResult{Kind: job.KindJob, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUnchanged}, nil
 		}
 		changes, err := c.plan(ctx, []manifest.Object{{Kind: job.KindJob, Metadata: stored.Metadata, Spec: spec}})
 		if err != nil {
-			return ApplyResult{}, err
+			return api.ApplyResult{}, err
 		}
 		// The plan has read the job anew: of what it read, nothing but this changes.
 		if _, after, err := c.stored(ctx, key); err != nil {
-			return ApplyResult{}, err
+			return api.ApplyResult{}, err
 		} else if after.kv.ModRevision != before.kv.ModRevision {
 			continue
 		}
 		rec := c.auditOf(ctx, action, "job "+key.String(), o)
 		audit, err := c.auditOp(rec)
 		if err != nil {
-			return ApplyResult{}, err
+			return api.ApplyResult{}, err
 		}
 		changes[0].do(string(audit.KeyBytes()), audit)
 		ok, err := c.write(ctx, changes)
 		if err != nil {
-			return ApplyResult{}, err
+			return api.ApplyResult{}, err
 		}
 		if ok {
 			c.log.Info("operator", zap.String("action", action), zap.Stringer("job", key), zap.String("by", rec.By))
@@ -57,5 +58,5 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o Order)
 			return changes[0].result, nil
 		}
 	}
-	return ApplyResult{}, fmt.Errorf("%s %s: it keeps changing meanwhile: %w", action, key, job.ErrConflict)
+	return api.ApplyResult{}, fmt.Errorf("%s %s: it keeps changing meanwhile: %w", action, key, job.ErrConflict)
 }

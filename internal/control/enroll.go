@@ -14,6 +14,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -40,63 +41,28 @@ func (c *Control) enrollment() (Enrollment, error) {
 	return c.enroll, nil
 }
 
-// AuthorityView is the cluster's authority, which signs the certificates of nodes
-// and minions.
-type AuthorityView struct {
-	// Certificate is its certificate as PEM: what worker --ca takes.
-	Certificate string `json:"certificate"`
-	// SHA256 is the hash of the certificate, in hexadecimal.
-	SHA256    string    `json:"sha256"`
-	ExpiresAt time.Time `json:"expiresAt"`
-}
-
 // Authority returns the certificate of the cluster's authority. It is no secret.
-func (c *Control) Authority() (AuthorityView, error) {
+func (c *Control) Authority() (api.Authority, error) {
 	if c.cfg.Authority == "" {
-		return AuthorityView{}, fmt.Errorf("the nodes run with --insecure: the cluster has no authority: %w", job.ErrNotFound)
+		return api.Authority{}, fmt.Errorf("the nodes run with --insecure: the cluster has no authority: %w", job.ErrNotFound)
 	}
 	block, _ := pem.Decode([]byte(c.cfg.Authority))
 	if block == nil {
-		return AuthorityView{}, errors.New("the certificate of the cluster's authority is no PEM")
+		return api.Authority{}, errors.New("the certificate of the cluster's authority is no PEM")
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return AuthorityView{}, fmt.Errorf("the certificate of the cluster's authority: %w", err)
+		return api.Authority{}, fmt.Errorf("the certificate of the cluster's authority: %w", err)
 	}
 	sum := sha256.Sum256(cert.Raw)
-	return AuthorityView{Certificate: c.cfg.Authority, SHA256: hex.EncodeToString(sum[:]), ExpiresAt: cert.NotAfter.UTC()}, nil
-}
-
-// TokenRequest is what a new join token is to be good for. Zero values stand
-// for the defaults.
-type TokenRequest struct {
-	// TTL is how long it lasts; default an hour. Uses is how many minions it
-	// enrolls; default one. Minions is a glob that their ids must match.
-	TTL     time.Duration
-	Uses    int
-	Minions string
-	// Labels are granted to them.
-	Labels map[string]string
-	Order
-}
-
-// TokenView is a join token. Text is given once, when it is made.
-type TokenView struct {
-	ID      string `json:"id"`
-	Text    string `json:"text,omitempty"`
-	Minions string `json:"minions,omitempty"`
-	Uses    int    `json:"uses"`
-	// Labels are granted to the minions that join by it.
-	Labels    map[string]string `json:"labels,omitempty"`
-	ExpiresAt time.Time         `json:"expiresAt"`
-	By        string            `json:"by,omitempty"`
+	return api.Authority{Certificate: c.cfg.Authority, SHA256: hex.EncodeToString(sum[:]), ExpiresAt: cert.NotAfter.UTC()}, nil
 }
 
 // CreateToken makes a token by which minions join the cluster.
-func (c *Control) CreateToken(ctx context.Context, req TokenRequest) (TokenView, error) {
+func (c *Control) CreateToken(ctx context.Context, req api.TokenRequest) (api.JoinToken, error) {
 	e, err := c.enrollment()
 	if err != nil {
-		return TokenView{}, err
+		return api.JoinToken{}, err
 	}
 	o := req.Order
 	o.Reason = labelReason(req.Labels, nil, o.Reason)
@@ -105,9 +71,9 @@ func (c *Control) CreateToken(ctx context.Context, req TokenRequest) (TokenView,
 		Record: func(id string) (clientv3.Op, error) { return c.auditOp(c.auditOf(ctx, "token.create", id, o)) },
 	})
 	if err != nil {
-		return TokenView{}, err
+		return api.JoinToken{}, err
 	}
-	v := TokenView{ID: t.ID}
+	v := api.JoinToken{ID: t.ID}
 	all, err := c.Tokens(ctx)
 	for i := range all {
 		if all[i].ID == t.ID {
@@ -119,7 +85,7 @@ func (c *Control) CreateToken(ctx context.Context, req TokenRequest) (TokenView,
 }
 
 // Tokens returns the tokens that are still good for something.
-func (c *Control) Tokens(ctx context.Context) ([]TokenView, error) {
+func (c *Control) Tokens(ctx context.Context) ([]api.JoinToken, error) {
 	e, err := c.enrollment()
 	if err != nil {
 		return nil, err
@@ -128,18 +94,18 @@ func (c *Control) Tokens(ctx context.Context) ([]TokenView, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]TokenView, 0, len(all))
+	out := make([]api.JoinToken, 0, len(all))
 	for i := range all {
 		t := &all[i]
 		if c.now().Before(t.ExpiresAt) {
-			out = append(out, TokenView{ID: t.ID, Minions: t.Minions, Uses: t.Uses, Labels: t.Labels, ExpiresAt: t.ExpiresAt, By: t.By})
+			out = append(out, api.JoinToken{ID: t.ID, Minions: t.Minions, Uses: t.Uses, Labels: t.Labels, ExpiresAt: t.ExpiresAt, By: t.By})
 		}
 	}
 	return out, nil
 }
 
 // DeleteToken ends a token; the minions that have joined by it stay.
-func (c *Control) DeleteToken(ctx context.Context, id string, o Order) error {
+func (c *Control) DeleteToken(ctx context.Context, id string, o api.Order) error {
 	e, err := c.enrollment()
 	if err == nil {
 		err = e.DeleteToken(ctx, id)
@@ -151,18 +117,19 @@ func (c *Control) DeleteToken(ctx context.Context, id string, o Order) error {
 }
 
 // JoinRequests returns the minions that wait for an operator.
-func (c *Control) JoinRequests(ctx context.Context) ([]etcdkv.JoinRequest, error) {
+func (c *Control) JoinRequests(ctx context.Context) ([]api.JoinRequest, error) {
 	e, err := c.enrollment()
 	if err != nil {
 		return nil, err
 	}
-	return e.Requests(ctx)
+	all, err := e.Requests(ctx)
+	return tell(all, joinRequestTold), err
 }
 
 // ApproveMinion lets a minion join that waits, by the fingerprint of its key: a
 // name alone says nothing of who asks for it. The labels are granted to the minion
 // when it joins.
-func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, labels map[string]string, o Order) error {
+func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, labels map[string]string, o api.Order) error {
 	e, err := c.enrollment()
 	if err != nil {
 		return err
@@ -199,7 +166,7 @@ func (c *Control) whoAsks(ctx context.Context, e Enrollment, id job.MinionID) er
 }
 
 // RejectMinion refuses a minion that waits.
-func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o Order) error {
+func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	e, err := c.enrollment()
 	if err == nil {
 		err = e.Reject(ctx, id, by(ctx, o.By))
@@ -212,7 +179,7 @@ func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o Order) er
 
 // RevokeMinion ends the certificates of a minion, and its session. It comes
 // back with a new token only.
-func (c *Control) RevokeMinion(ctx context.Context, id job.MinionID, o Order) error {
+func (c *Control) RevokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	e, err := c.enrollment()
 	if err == nil {
 		err = e.Revoke(ctx, id, o.Reason, by(ctx, o.By))
@@ -224,17 +191,18 @@ func (c *Control) RevokeMinion(ctx context.Context, id job.MinionID, o Order) er
 }
 
 // Enrolled returns the minions that have, or had, a certificate.
-func (c *Control) Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error) {
+func (c *Control) Enrolled(ctx context.Context) ([]api.Enrollment, error) {
 	e, err := c.enrollment()
 	if err != nil {
 		return nil, err
 	}
-	return e.Enrolled(ctx)
+	all, err := e.Enrolled(ctx)
+	return tell(all, enrollmentTold), err
 }
 
 // ForgetMinion removes what is known of a minion that is not connected; it is
 // back when it connects again.
-func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) error {
+func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	key := c.cfg.Keys.Minion(id)
 	kv, err := c.get(ctx, "minion.delete", key)
 	if err != nil {
@@ -256,7 +224,7 @@ func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o Order) er
 }
 
 // audited records what Enrollment has done for an operator.
-func (c *Control) audited(ctx context.Context, action, object string, o Order) error {
+func (c *Control) audited(ctx context.Context, action, object string, o api.Order) error {
 	op, err := c.auditOp(c.auditOf(ctx, action, object, o))
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
+
 	etcdserverpb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -25,17 +27,17 @@ const (
 	oldestEtcdMinor = 5
 )
 
-func (c *Control) checkReachable(ctx context.Context) Check {
-	ch := Check{Name: "etcd", Status: CheckOK}
+func (c *Control) checkReachable(ctx context.Context) api.Check {
+	ch := api.Check{Name: "etcd", Status: api.CheckOK}
 	begin := time.Now()
 	_, err := c.get(ctx, "read the cluster's description", c.cfg.Keys.Meta())
 	took := time.Since(begin).Round(time.Microsecond)
 	switch {
 	case err != nil:
-		ch.Status, ch.Detail = CheckFail, err.Error()
+		ch.Status, ch.Detail = api.CheckFail, err.Error()
 		ch.Hint = "see whether etcd runs and has a leader, and whether this node reaches its endpoints"
 	case took > slowEtcd:
-		ch.Status, ch.Detail = CheckWarn, fmt.Sprintf("answers a read in %s", took)
+		ch.Status, ch.Detail = api.CheckWarn, fmt.Sprintf("answers a read in %s", took)
 		ch.Hint = "give etcd a faster disk and network, or less load; fires are committed at its pace"
 	default:
 		ch.Detail = fmt.Sprintf("answers a read in %s", took)
@@ -44,13 +46,13 @@ func (c *Control) checkReachable(ctx context.Context) Check {
 }
 
 // checkEtcd looks at every endpoint's version and size.
-func (c *Control) checkEtcd(ctx context.Context) ([]Check, error) {
-	var checks []Check
+func (c *Control) checkEtcd(ctx context.Context) ([]api.Check, error) {
+	var checks []api.Check
 	for _, ep := range c.client.Endpoints() {
 		status, err := c.status(ctx, ep)
 		if err != nil {
-			checks = append(checks, Check{
-				Name: "etcd endpoint", Status: CheckWarn, Detail: ep + ": " + err.Error(),
+			checks = append(checks, api.Check{
+				Name: "etcd endpoint", Status: api.CheckWarn, Detail: ep + ": " + err.Error(),
 				Hint: "start this etcd member again, or take it out of the endpoints",
 			})
 			continue
@@ -67,47 +69,47 @@ func (c *Control) status(ctx context.Context, endpoint string) (*clientv3.Status
 	return resp, etcdError(ctx, "status", err)
 }
 
-func checkVersion(endpoint, version string) Check {
-	ch := Check{Name: "etcd version", Status: CheckOK, Detail: endpoint + " runs etcd " + version}
+func checkVersion(endpoint, version string) api.Check {
+	ch := api.Check{Name: "etcd version", Status: api.CheckOK, Detail: endpoint + " runs etcd " + version}
 	var major, minor int
 	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
 	if err != nil || cmp.Or(cmp.Compare(major, oldestEtcdMajor), cmp.Compare(minor, oldestEtcdMinor)) < 0 {
-		ch.Status = CheckWarn
+		ch.Status = api.CheckWarn
 		ch.Hint = fmt.Sprintf("use etcd %d.%d or newer", oldestEtcdMajor, oldestEtcdMinor)
 	}
 	return ch
 }
 
-func checkSize(endpoint string, size, quota int64) Check {
+func checkSize(endpoint string, size, quota int64) api.Check {
 	if quota <= 0 {
 		quota = defaultQuota
 	}
 	used := float64(size) / float64(quota)
-	ch := Check{Name: "etcd size", Status: CheckOK}
+	ch := api.Check{Name: "etcd size", Status: api.CheckOK}
 	ch.Detail = fmt.Sprintf("%s uses %.1f of %.1f MiB (%.0f %%)", endpoint, float64(size)/(1<<20), float64(quota)/(1<<20), used*100)
 	if used >= warnSpace {
-		ch.Status = CheckWarn
+		ch.Status = api.CheckWarn
 		ch.Hint = "compact and defragment etcd, keep fewer runs per job, or raise --quota-backend-bytes; a full etcd stops all fires"
 	}
 	if used >= failSpace {
-		ch.Status = CheckFail
+		ch.Status = api.CheckFail
 	}
 	return ch
 }
 
 // checkWaste tells when an etcd file is mostly free pages, which count towards
 // the quota until it is defragmented.
-func checkWaste(endpoint string, size, inUse int64) Check {
-	ch := Check{Name: "etcd free pages", Status: CheckOK}
+func checkWaste(endpoint string, size, inUse int64) api.Check {
+	ch := api.Check{Name: "etcd free pages", Status: api.CheckOK}
 	ch.Detail = fmt.Sprintf("%s has %.1f MiB in use of a file of %.1f MiB", endpoint, float64(inUse)/(1<<20), float64(size)/(1<<20))
 	if free := size - inUse; free > wastedSpace && free > size/2 {
-		ch.Status = CheckWarn
+		ch.Status = api.CheckWarn
 		ch.Hint = "defragment this member with `etcdctl defrag`, one member at a time: free pages count towards the quota"
 	}
 	return ch
 }
 
-func (c *Control) checkAlarms(ctx context.Context) ([]Check, error) {
+func (c *Control) checkAlarms(ctx context.Context) ([]api.Check, error) {
 	actx, cancel := c.asked(ctx)
 	defer cancel()
 	resp, err := c.client.AlarmList(actx)
@@ -121,22 +123,22 @@ func (c *Control) checkAlarms(ctx context.Context) ([]Check, error) {
 		}
 	}
 	if len(names) == 0 {
-		return []Check{{Name: "etcd alarms", Status: CheckOK, Detail: "none is raised"}}, nil
+		return []api.Check{{Name: "etcd alarms", Status: api.CheckOK, Detail: "none is raised"}}, nil
 	}
 	slices.Sort(names)
-	return []Check{{
-		Name: "etcd alarms", Status: CheckFail, Detail: "raised: " + strings.Join(slices.Compact(names), ", "),
+	return []api.Check{{
+		Name: "etcd alarms", Status: api.CheckFail, Detail: "raised: " + strings.Join(slices.Compact(names), ", "),
 		Hint: "NOSPACE: compact, `etcdctl defrag`, then `etcdctl alarm disarm`; CORRUPT: replace the member",
 	}}, nil
 }
 
 // checkCompaction looks whether very old revisions can still be read.
-func (c *Control) checkCompaction(ctx context.Context) ([]Check, error) {
+func (c *Control) checkCompaction(ctx context.Context) ([]api.Check, error) {
 	now, err := c.rangePage(ctx, c.cfg.Keys.Meta(), "", 0, pageSize)
 	if err != nil {
 		return nil, etcdError(ctx, "compaction", err)
 	}
-	ok := []Check{{Name: "etcd compaction", Status: CheckOK, Detail: fmt.Sprintf("at revision %d", now.Header.Revision)}}
+	ok := []api.Check{{Name: "etcd compaction", Status: api.CheckOK, Detail: fmt.Sprintf("at revision %d", now.Header.Revision)}}
 	if now.Header.Revision <= manyRevisions {
 		return ok, nil
 	}
@@ -147,8 +149,8 @@ func (c *Control) checkCompaction(ctx context.Context) ([]Check, error) {
 	case err != nil:
 		return nil, etcdError(ctx, "compaction", err)
 	}
-	return []Check{{
-		Name: "etcd compaction", Status: CheckWarn, Detail: fmt.Sprintf("more than %d revisions are kept", manyRevisions),
+	return []api.Check{{
+		Name: "etcd compaction", Status: api.CheckWarn, Detail: fmt.Sprintf("more than %d revisions are kept", manyRevisions),
 		Hint: "start etcd with --auto-compaction-mode=periodic --auto-compaction-retention=1h",
 	}}, nil
 }

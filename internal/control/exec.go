@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -17,84 +18,64 @@ import (
 // run can be done again.
 const passingFor = 24 * time.Hour
 
-// ExecView is a command that was started on minions.
-type ExecView struct {
-	RunID  job.RunID  `json:"runId"`
-	FireID job.FireID `json:"fireId"`
-	// Job is the job that was made for the run.
-	Job job.Key `json:"job"`
-	// Minions match now, ordered by id; Hosts is the same in bracket form. The run
-	// is on these, or on as many of them as it says.
-	Minions []job.MinionID `json:"minions"`
-	Hosts   string         `json:"hosts"`
-	// Uncontrollable match, too, and get no orders.
-	Uncontrollable []job.Uncontrollable `json:"uncontrollable"`
-	// Unknown are labels and facts that some minions lack, so that it could not
-	// be told whether they match; they do not.
-	Unknown []target.UnknownKey `json:"unknown"`
-	// Missing are names that the target spells out and no minion has, in bracket
-	// form; empty: there are none.
-	Missing string `json:"missing,omitempty"`
-}
-
 // Exec runs a command once on the minions that its target matches: it makes a
 // job for that, which goes after a day, and starts it. File and data are a
 // manifest with one job; its name is not used. The error is job.ErrNoMinions
 // when nothing matches, and an *AllAwayError when none that matches takes orders:
 // nothing is made then. Nor is it when the target spells out names that no minion
 // has, unless req allows that.
-func (c *Control) Exec(ctx context.Context, file string, data []byte, req StartRequest) (ExecView, error) {
+func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error) {
 	if err := checkParams(req.Params); err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	objects, err := c.objects(file, data)
 	if err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	o := &objects[0]
 	switch {
 	case len(objects) != 1 || o.Kind != job.KindJob:
-		return ExecView{}, invalid("kind", "one document with kind: "+job.KindJob+" is wanted, and nothing else")
+		return api.Exec{}, invalid("kind", "one document with kind: "+job.KindJob+" is wanted, and nothing else")
 	case len(o.Spec.Schedules) > 0 || o.Spec.After != nil || o.Spec.Watch != nil || o.Spec.Webhook != nil:
-		return ExecView{}, invalid("spec", "has a schedule or another condition; what is run once has none")
+		return api.Exec{}, invalid("spec", "has a schedule or another condition; what is run once has none")
 	case o.Spec.Group != "":
-		return ExecView{}, invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
+		return api.Exec{}, invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
 	}
 	p := planner{c: c, now: c.now().UTC()}
 	if err := p.readHosts(ctx, objects); err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	if problems := p.checkTargets(objects); len(problems) > 0 {
-		return ExecView{}, &job.InvalidError{Problems: problems}
+		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
 	shelf, err := c.shelfOf(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
 	if err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	if req.Params, err = shelf.checkStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	if problems := o.Spec.CheckStart(req.Params); len(problems) > 0 {
-		return ExecView{}, &job.InvalidError{Problems: problems}
+		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
 	found, err := c.matchTarget(ctx, o.Spec.Target)
 	if err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	switch {
 	case len(found.Minions)+len(found.Uncontrollable) == 0:
-		return ExecView{}, job.ErrNoMinions
+		return api.Exec{}, job.ErrNoMinions
 	case found.Missing != "" && !req.AllowMissing:
-		return ExecView{}, invalid("spec.target.match", fmt.Sprintf("no minion is known by the name of %s; correct the target, or allow names to be missing (--allow-missing)", found.Missing))
+		return api.Exec{}, invalid("spec.target.match", fmt.Sprintf("no minion is known by the name of %s; correct the target, or allow names to be missing (--allow-missing)", found.Missing))
 	case len(found.Minions) == 0:
-		return ExecView{}, &AllAwayError{Minions: found.Uncontrollable}
+		return api.Exec{}, &AllAwayError{Minions: found.Uncontrollable}
 	}
 	if err := c.roomForJobs(ctx); err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	fire, key, err := c.makePassing(ctx, o.Metadata, &o.Spec, shelf, req)
 	if err != nil {
-		return ExecView{}, err
+		return api.Exec{}, err
 	}
 	found.RunID, found.FireID, found.Job = fire.RunID(), fire, key
 	var set target.NodeSet // the run is under way: to fold the names of very many takes a while
@@ -123,7 +104,7 @@ func (e *AllAwayError) Unwrap() error { return job.ErrUnavailable }
 
 // makePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
-func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, shelf *shelf, req StartRequest) (job.FireID, job.Key, error) {
+func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, shelf *shelf, req api.StartRequest) (job.FireID, job.Key, error) {
 	uid, err := job.NewUID()
 	if err != nil {
 		return job.FireID{}, job.Key{}, err
@@ -165,18 +146,18 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 }
 
 // matchTarget tells which minions a target matches now, all but Hosts.
-func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, error) {
-	v := ExecView{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []target.UnknownKey{}}
+func (c *Control) matchTarget(ctx context.Context, t job.Target) (api.Exec, error) {
+	v := api.Exec{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []api.UnknownKey{}}
 	// What this node knows is what the shards' owners choose from. To list what is
 	// stored as well takes longer than all else of an exec on very many.
 	all, err := c.allMinions()
 	if err != nil {
 		return v, err
 	}
-	var minions []MinionView
+	var minions []api.Minion
 	for _, m := range all {
 		if t.Matches(m.ID, m.Labels) {
-			minions = append(minions, MinionView{Minion: m})
+			minions = append(minions, api.Minion{Minion: m})
 		}
 	}
 	admitted := map[string]bool{}
@@ -188,7 +169,7 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (ExecView, erro
 		for _, name := range selection.Names {
 			admitted[name] = true
 		}
-		v.Unknown, v.Missing = append(v.Unknown, selection.Unknown...), selection.missing.String()
+		v.Unknown, v.Missing = tell(selection.Unknown, unknownKeyTold), selection.missing.String()
 	}
 	for i := range minions {
 		m := &minions[i]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -54,11 +55,11 @@ func TestPromoteIsOfTheRunsRollout(t *testing.T) {
 	run := someRun(stored.UID, "j", e.now(), job.StateRunning)
 	run.CommittedAt = stored.UpdatedAt.Add(time.Second)
 	e.runs.live = []job.Run{run}
-	if err := e.Promote(t.Context(), run.RunID, Order{}); !errors.Is(err, job.ErrConflict) {
+	if err := e.Promote(t.Context(), run.RunID, api.Order{}); !errors.Is(err, job.ErrConflict) {
 		t.Errorf("a run that waits for nobody: %v", err)
 	}
 	e.runs.live[0].CommittedAt = stored.UpdatedAt.Add(-time.Second)
-	if err := e.Promote(t.Context(), run.RunID, Order{}); err != nil {
+	if err := e.Promote(t.Context(), run.RunID, api.Order{}); err != nil {
 		t.Errorf("a run that is older than the job's spec: %v", err)
 	}
 }
@@ -74,7 +75,7 @@ func TestResultsTellEveryShare(t *testing.T) {
 	}
 	e.runs.end(run)
 	var told []job.NodeID
-	if err := e.Results(t.Context(), run.RunID, func(r Result) error {
+	if err := e.Results(t.Context(), run.RunID, func(r api.Result) error {
 		if r.Task != nil {
 			told = append(told, r.Task.Share)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -16,7 +17,7 @@ import (
 type follower struct {
 	c      *Control
 	minion job.MinionID // empty: all
-	fn     func(job.MinionID, OutputChunk) error
+	fn     func(api.OutputLine) error
 	// wake tells that a stream has ended; one token is enough.
 	wake chan struct{}
 
@@ -42,7 +43,7 @@ const (
 	streamDone
 )
 
-func newFollower(c *Control, minion job.MinionID, fn func(job.MinionID, OutputChunk) error) *follower {
+func newFollower(c *Control, minion job.MinionID, fn func(api.OutputLine) error) *follower {
 	return &follower{
 		c: c, minion: minion, fn: fn, wake: make(chan struct{}, 1),
 		streams: map[job.TaskID]streamState{}, given: map[job.TaskID]*given{}, broken: map[job.TaskID]error{}, checked: map[job.TaskID]bool{},
@@ -124,10 +125,10 @@ func (f *follower) begin(ctx context.Context, group *errgroup.Group, run *job.Ru
 }
 
 // give calls the one who receives, by one goroutine at a time.
-func (f *follower) give(m job.MinionID, chunk OutputChunk) error {
+func (f *follower) give(line api.OutputLine) error {
 	f.sink.Lock()
 	defer f.sink.Unlock()
-	return f.fn(m, chunk)
+	return f.fn(line)
 }
 
 // one streams one attempt. While the task goes on, a minion that has nothing of

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -17,7 +18,7 @@ func (e *env) gap(shards ...job.ShardID) {
 	defer e.runs.mu.Unlock()
 	e.runs.missing = nil
 	if len(shards) > 0 {
-		e.runs.missing = []MissingRuns{{Node: "n2", Shards: shards}}
+		e.runs.missing = []api.MissingRuns{{Node: "n2", Shards: shards}}
 	}
 }
 
@@ -34,8 +35,8 @@ func TestRunThatMayBeOpenIsNotUnknown(t *testing.T) {
 	e.gap(1, 2)
 	for what, err := range map[string]error{
 		"run":    errOf(e.Run(t.Context(), id)),
-		"cancel": e.Cancel(t.Context(), id, Order{}),
-		"redo":   errOf(e.Redo(t.Context(), id, nil, Order{})),
+		"cancel": e.Cancel(t.Context(), id, api.Order{}),
+		"redo":   errOf(e.Redo(t.Context(), id, nil, api.Order{})),
 		"output": e.Output(t.Context(), id, "", false, nil),
 		"result": e.Results(t.Context(), id, nil),
 	} {
@@ -63,7 +64,7 @@ func TestResultsBearAGap(t *testing.T) {
 	r := someRun(job.UID{1}, "a", e.now(), job.StateRunning)
 	e.runs.begin(r)
 	var told []string
-	err := e.Results(t.Context(), r.RunID, func(res Result) error {
+	err := e.Results(t.Context(), r.RunID, func(res api.Result) error {
 		switch {
 		case res.Run != nil:
 			told = append(told, string(res.Run.State))
@@ -102,7 +103,7 @@ func TestFireOfWhichNothingIsKnown(t *testing.T) {
 	key := job.Key{Namespace: "ops", Name: "a"}
 	shard := e.hashShard(key)
 	at := e.now()
-	verdict := func(want Verdict, missing int) {
+	verdict := func(want api.Verdict, missing int) {
 		t.Helper()
 		v, err := e.Fire(t.Context(), key, at)
 		if err != nil || v.Verdict != want || len(v.Missing) != missing {
@@ -113,15 +114,15 @@ func TestFireOfWhichNothingIsKnown(t *testing.T) {
 		}
 	}
 	all, err := e.Fire(t.Context(), key, at)
-	if err != nil || all.Verdict == VerdictUnknown {
+	if err != nil || all.Verdict == api.VerdictUnknown {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	e.gap((shard + 1) % testShards)
 	verdict(all.Verdict, 0)
 	e.gap(shard)
-	verdict(VerdictUnknown, 1)
+	verdict(api.VerdictUnknown, 1)
 	e.runs.end(someRun(e.storedJob(t, "a").UID, "a", at, job.StateSucceeded))
-	verdict(VerdictRecorded, 1)
+	verdict(api.VerdictRecorded, 1)
 
 	gone := job.Key{Namespace: "ops", Name: "gone"}
 	if _, err := e.Fire(t.Context(), gone, at); errors.Is(err, job.ErrNotFound) || !errors.Is(err, job.ErrUnavailable) {
@@ -146,7 +147,7 @@ func TestRunningOfAMovedJob(t *testing.T) {
 		if err != nil || one.RunningUnknown != want {
 			t.Errorf("without %v: unknown %v, %v", missing, one.RunningUnknown, err)
 		}
-		all, err := e.Jobs(t.Context(), JobQuery{})
+		all, err := e.Jobs(t.Context(), api.JobQuery{})
 		if err != nil || len(all) != 1 || all[0].RunningUnknown != want {
 			t.Errorf("without %v, listed: %+v, %v", missing, all, err)
 		}
@@ -170,7 +171,7 @@ func TestMinionsAreToldWhole(t *testing.T) {
 			"match":   errOf(e.MatchMinions(t.Context(), "web*")),
 			"target":  errOf(e.matchTarget(t.Context(), job.Target{Match: "web*"})),
 			"all":     errOf(e.matchTarget(t.Context(), job.Target{})),
-			"forget":  e.ForgetMinion(t.Context(), "web1", Order{}),
+			"forget":  e.ForgetMinion(t.Context(), "web1", api.Order{}),
 		}
 	}
 	for what, err := range ask() {
@@ -179,7 +180,7 @@ func TestMinionsAreToldWhole(t *testing.T) {
 		}
 	}
 	checks, err := e.checkControllable(t.Context()), error(nil)
-	if len(checks) != 1 || checks[0].Status != CheckWarn {
+	if len(checks) != 1 || checks[0].Status != api.CheckWarn {
 		t.Errorf("the doctor says %+v, %v", checks, err)
 	}
 	read = true

@@ -5,73 +5,51 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
-// GroupView is a group as people look at it.
-type GroupView struct {
-	job.Group
-	// Words says what the group's mode does.
-	Words string     `json:"words"`
-	Owner job.NodeID `json:"owner,omitempty"`
-	Since time.Time  `json:"since,omitzero"`
-	Token job.Token  `json:"token"`
-	// Due is the instant that the owner is to fire next; zero: not known.
-	Due time.Time `json:"due,omitzero"`
-	// Jobs is how many jobs are in the group, OpenSlots how many slots have
-	// fires that are not resolved.
-	Jobs      int `json:"jobs"`
-	OpenSlots int `json:"openSlots"`
-	// Line are the nodes that stand in line for the lock, first come first.
-	Line []job.NodeID `json:"line,omitempty"`
-	// Ring is what the mode remembers of the nodes.
-	Ring []etcdkv.RingNode `json:"ring,omitempty"`
-	// Override is what an operator decided; nil: nothing.
-	Override *etcdkv.Override `json:"override,omitempty"`
-}
-
 // Groups returns the groups of a namespace, or of all, ordered by name.
-func (c *Control) Groups(ctx context.Context, namespace string) ([]GroupView, error) {
+func (c *Control) Groups(ctx context.Context, namespace string) ([]api.Group, error) {
 	stored, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
 	if err != nil {
 		return nil, err
 	}
-	views := make([]GroupView, 0, len(stored))
+	views := make([]api.Group, 0, len(stored))
 	for i := range stored {
 		if namespace == "" || stored[i].Namespace == namespace {
-			views = append(views, GroupView{Group: stored[i].Group})
+			views = append(views, api.Group{Group: stored[i].Group})
 		}
 	}
 	if err := c.fillGroups(ctx, views); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(views, func(a, b GroupView) int { return a.Key().Compare(b.Key()) })
+	slices.SortFunc(views, func(a, b api.Group) int { return a.Key().Compare(b.Key()) })
 	return views, nil
 }
 
 // Group returns one group.
-func (c *Control) Group(ctx context.Context, key job.Key) (GroupView, error) {
+func (c *Control) Group(ctx context.Context, key job.Key) (api.Group, error) {
 	g, _, err := c.storedGroup(ctx, key)
 	if err != nil {
-		return GroupView{}, err
+		return api.Group{}, err
 	}
-	views := []GroupView{{Group: g.Group}}
+	views := []api.Group{{Group: g.Group}}
 	if err := c.fillGroups(ctx, views); err != nil {
-		return GroupView{}, err
+		return api.Group{}, err
 	}
 	return views[0], nil
 }
 
 // fillGroups adds to views who holds what.
-func (c *Control) fillGroups(ctx context.Context, views []GroupView) error {
+func (c *Control) fillGroups(ctx context.Context, views []api.Group) error {
 	if len(views) == 0 {
 		return nil
 	}
@@ -96,14 +74,14 @@ func (c *Control) fillGroups(ctx context.Context, views []GroupView) error {
 			v.Owner, v.Since, v.Token, v.Due = o.Node, o.Since, o.token, o.Due
 		}
 		if o, ok := overrides[v.Shard]; ok {
-			v.Override = &o
+			v.Override = overrideTold(&o)
 		}
 		v.Line = lines[v.Shard]
 		s, err := c.readShard(ctx, v.Shard)
 		if err != nil {
 			return err
 		}
-		v.Jobs, v.OpenSlots, v.Ring = s.jobs, s.slots, s.state.Ring
+		v.Jobs, v.OpenSlots, v.Ring = s.jobs, s.slots, tell(s.state.Ring, ringNodeTold)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -69,9 +70,9 @@ func TestApplyGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	defaults := []string{"timeout 1h0m0s", "timeZone UTC"}
-	want := []ApplyResult{
-		{Kind: "Group", Namespace: "ops", Name: "g", Action: ActionCreated}, {Kind: "Group", Namespace: "ops", Name: "h", Action: ActionCreated},
-		{Kind: "Job", Namespace: "ops", Name: "a", Action: ActionCreated, Defaults: defaults}, {Kind: "Job", Namespace: "ops", Name: "b", Action: ActionCreated, Defaults: defaults},
+	want := []api.ApplyResult{
+		{Kind: "Group", Namespace: "ops", Name: "g", Action: api.ActionCreated}, {Kind: "Group", Namespace: "ops", Name: "h", Action: api.ActionCreated},
+		{Kind: "Job", Namespace: "ops", Name: "a", Action: api.ActionCreated, Defaults: defaults}, {Kind: "Job", Namespace: "ops", Name: "b", Action: api.ActionCreated, Defaults: defaults},
 	}
 	if d := cmp.Diff(want, results); d != "" {
 		t.Errorf("results (-want +got):\n%s", d)
@@ -90,14 +91,14 @@ func TestApplyGroups(t *testing.T) {
 	if b, err := e.Job(t.Context(), jobNamed("b")); err != nil || b.Shard != e.hashShard(jobNamed("b")) {
 		t.Errorf("job b lies in %d, %v", b.Shard, err)
 	}
-	all, err := e.Jobs(t.Context(), JobQuery{})
+	all, err := e.Jobs(t.Context(), api.JobQuery{})
 	if err != nil || len(all) != 2 || all[0].Shard != g.Shard || all[1].Shard != e.hashShard(jobNamed("b")) {
 		t.Errorf("jobs %+v, %v", all, err)
 	}
 
 	e.pass(time.Hour)
 	done := e.apply(t, group("g", job.GroupSpec{Mode: "failback", HoldOff: job.Duration(time.Minute)}), group("h", job.GroupSpec{}), object("a", in("g")))
-	if d := cmp.Diff(map[string]Action{"g": ActionUpdated, "h": ActionUnchanged, "a": ActionUnchanged}, done); d != "" {
+	if d := cmp.Diff(map[string]api.Action{"g": api.ActionUpdated, "h": api.ActionUnchanged, "a": api.ActionUnchanged}, done); d != "" {
 		t.Errorf("second (-want +got):\n%s", d)
 	}
 	edited, err := e.Group(t.Context(), jobNamed("g"))
@@ -152,7 +153,7 @@ func TestI7_JobsOfAGroupAreFound(t *testing.T) {
 	e := setup(t)
 	e.apply(t, group("g", job.GroupSpec{}), object("a", in("g")), object("b", in("g")), object("c"))
 	shard := e.shardOfGroup(t, "g")
-	fire, err := e.Start(t.Context(), jobNamed("a"), StartRequest{By: "me"})
+	fire, err := e.Start(t.Context(), jobNamed("a"), api.StartRequest{By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +410,7 @@ func TestGroupViews(t *testing.T) {
 	}
 	ring := []etcdkv.RingNode{{Node: "n1"}, {Node: "n2", Flaps: 2, LastFlap: e.now()}}
 	e.put(t, e.keys.State(shard), etcdkv.ShardState{Schema: 1, Cursor: e.now(), Ring: ring})
-	if err := e.HoldShard(t.Context(), "ops/g", Order{By: "ada", Reason: "why"}); err != nil {
+	if err := e.HoldShard(t.Context(), "ops/g", api.Order{By: "ada", Reason: "why"}); err != nil {
 		t.Fatal(err)
 	}
 	all, err := e.Groups(t.Context(), "ops")
@@ -417,10 +418,10 @@ func TestGroupViews(t *testing.T) {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	got := all[1]
-	want := GroupView{
+	want := api.Group{
 		Group: got.Group, Words: got.Words, Owner: "n2", Since: e.now(), Token: job.Token{Epoch: 3, Revision: token}, Due: due,
-		Line: []job.NodeID{"n3", "n1"}, Ring: ring,
-		Override: &etcdkv.Override{Schema: 1, Shard: shard, By: "ada", Reason: "why", Since: e.now()},
+		Line: []job.NodeID{"n3", "n1"}, Ring: tell(ring, ringNodeTold),
+		Override: &api.Override{Shard: shard, By: "ada", Reason: "why", Since: e.now()},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("view (-want +got):\n%s", d)

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -106,10 +107,10 @@ func (k committed) of(ctx context.Context, shard job.ShardID) (map[job.UID]time.
 
 // pausedShards returns the shards of what is paused, and which job it is; zero: there
 // are several.
-func (c *Control) pausedShards(ctx context.Context, p Paused) ([]job.ShardID, job.UID, error) {
+func (c *Control) pausedShards(ctx context.Context, p api.Paused) ([]job.ShardID, job.UID, error) {
 	key := job.Key{Namespace: p.Namespace, Name: p.Name}
 	switch p.Scope {
-	case etcdkv.ScopeJob:
+	case api.ScopeJob:
 		at, err := c.locate(ctx, key)
 		if err != nil {
 			return nil, job.UID{}, err
@@ -122,10 +123,10 @@ func (c *Control) pausedShards(ctx context.Context, p Paused) ([]job.ShardID, jo
 			stored.UID = job.UID{} // it is paused as it is, and so as all of its shard
 		}
 		return []job.ShardID{at.shard}, stored.UID, nil
-	case etcdkv.ScopeGroup:
+	case api.ScopeGroup:
 		g, _, err := c.storedGroup(ctx, key)
 		return []job.ShardID{g.Shard}, job.UID{}, err
-	case etcdkv.ScopeNamespace, etcdkv.ScopeAll:
+	case api.ScopeNamespace, api.ScopeAll:
 	}
 	var all []job.ShardID
 	err := c.shards(ctx, maxOps, func(part []job.ShardID) error {
@@ -136,7 +137,7 @@ func (c *Control) pausedShards(ctx context.Context, p Paused) ([]job.ShardID, jo
 }
 
 // pauseHeldFrom returns from where on a pause holds, or its end.
-func (c *Control) pauseHeldFrom(ctx context.Context, p Paused, at time.Time) time.Time {
+func (c *Control) pauseHeldFrom(ctx context.Context, p api.Paused, at time.Time) time.Time {
 	shards, uid, err := c.pausedShards(ctx, p)
 	if err != nil {
 		c.log.Warn("from when a pause holds cannot be told", zap.Error(err))
@@ -151,7 +152,7 @@ func (c *Control) tellHeld(ctx context.Context, changes []change) {
 	for i := range changes {
 		switch ch := &changes[i]; {
 		case ch.rescheduled && ch.everywhere:
-			ch.result.HoldsFrom = c.pauseHeldFrom(ctx, Paused{Scope: etcdkv.ScopeAll}, ch.at)
+			ch.result.HoldsFrom = c.pauseHeldFrom(ctx, api.Paused{Scope: api.ScopeAll}, ch.at)
 		case ch.rescheduled:
 			ch.result.HoldsFrom = known.heldFrom(ctx, ch.at, ch.uid, ch.shard)
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -17,7 +18,7 @@ import (
 func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
 	t.Parallel()
 	key := job.Key{Namespace: "ops", Name: "j"}
-	paused := Paused{etcdkv.ScopeJob, "ops", "j"}
+	paused := api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "j"}
 	off := false
 	applied := func(ctx context.Context, t *testing.T, e *env, change func(*manifest.Object)) time.Time {
 		t.Helper()
@@ -44,16 +45,16 @@ func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
 		"delete": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) { return e.Delete(ctx, key) },
 			func(e *env) string { return e.keys.Edits(e.hashShard(key)) }},
 		"pause": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
-			return e.Pause(ctx, paused, time.Time{}, Order{})
+			return e.Pause(ctx, paused, time.Time{}, api.Order{})
 		}, func(e *env) string { return e.keys.PauseEdits() }},
 		"pause all": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
-			return e.Pause(ctx, Paused{Scope: etcdkv.ScopeAll}, time.Time{}, Order{})
+			return e.Pause(ctx, api.Paused{Scope: api.ScopeAll}, time.Time{}, api.Order{})
 		}, func(e *env) string { return e.keys.PauseEdits() }},
 		"resume": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
-			if _, err := e.Pause(ctx, paused, time.Time{}, Order{}); err != nil {
+			if _, err := e.Pause(ctx, paused, time.Time{}, api.Order{}); err != nil {
 				t.Fatal(err)
 			}
-			return e.Resume(ctx, paused, Order{})
+			return e.Resume(ctx, paused, api.Order{})
 		}, func(e *env) string { return e.keys.PauseEdits() }},
 	} {
 		for at, ahead := range map[string]time.Duration{"nothing is committed ahead": -time.Second, "all is for a moment": 250 * time.Millisecond} {
@@ -123,10 +124,10 @@ func TestI13_VerbsTellOfWhatIsBeyondTheCursor(t *testing.T) {
 		}, 3 * time.Hour},
 		"delete": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) { return e.Delete(ctx, key) }, 3 * time.Hour},
 		"pause": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
-			return e.Pause(ctx, Paused{etcdkv.ScopeJob, "ops", "j"}, time.Time{}, Order{})
+			return e.Pause(ctx, api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "j"}, time.Time{}, api.Order{})
 		}, 3 * time.Hour},
 		"pause all": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
-			return e.Pause(ctx, Paused{Scope: etcdkv.ScopeAll}, time.Time{}, Order{})
+			return e.Pause(ctx, api.Paused{Scope: api.ScopeAll}, time.Time{}, api.Order{})
 		}, 5 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -207,7 +208,7 @@ func (p *planner) checkBound(o *manifest.Object, path string, e *target.Expr) []
 func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 	meta := o.Metadata
 	name := p.c.cfg.Keys.HostGroup(meta.Name)
-	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: meta.Namespace, Name: meta.Name, Action: ActionCreated}}
+	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: meta.Namespace, Name: meta.Name, Action: api.ActionCreated}}
 	next := etcdkv.StoredHostGroup{Schema: etcdkv.Schema, HostGroup: job.HostGroup{Metadata: meta, Spec: o.HostGroup, CreatedAt: p.now, UpdatedAt: p.now}}
 	kv := p.hosts.kvs[meta.Name]
 	ch.sameAs(name, revisionOf(kv))
@@ -218,7 +219,7 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 		ch.store(name, value)
 		return ch, err
 	}
-	ch.result.Action = ActionUpdated
+	ch.result.Action = api.ActionUpdated
 	old, err := decode[etcdkv.StoredHostGroup](kv)
 	if err != nil {
 		return change{}, err
@@ -229,7 +230,7 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 	}
 	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
 	if same || err != nil {
-		ch.result.Action = ActionUnchanged
+		ch.result.Action = api.ActionUnchanged
 		return ch, err
 	}
 	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)

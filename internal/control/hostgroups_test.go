@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -15,7 +16,7 @@ func hostGroup(name, match string) manifest.Object {
 	}
 }
 
-func (e *env) applied(t *testing.T, objects ...manifest.Object) ([]ApplyResult, error) {
+func (e *env) applied(t *testing.T, objects ...manifest.Object) ([]api.ApplyResult, error) {
 	t.Helper()
 	data, err := manifest.Encode(objects...)
 	if err != nil {
@@ -43,10 +44,10 @@ func TestHostGroups(t *testing.T) {
 		}
 	}
 	results, err := e.applied(t, hostGroup("front", "web*!@canary"), hostGroup("canary", "web1"))
-	if err != nil || len(results) != 2 || results[0].Action != ActionCreated || results[0].Kind != job.KindHostGroup {
+	if err != nil || len(results) != 2 || results[0].Action != api.ActionCreated || results[0].Kind != job.KindHostGroup {
 		t.Fatalf("created: %v %v", results, err)
 	}
-	if results, err = e.applied(t, hostGroup("canary", "web1"), hostGroup("front", "web* and not @canary")); err != nil || results[0].Action != ActionUnchanged || results[1].Action != ActionUpdated {
+	if results, err = e.applied(t, hostGroup("canary", "web1"), hostGroup("front", "web* and not @canary")); err != nil || results[0].Action != api.ActionUnchanged || results[1].Action != api.ActionUpdated {
 		t.Errorf("again: %v %v", results, err)
 	}
 	if _, err := e.applied(t, hostGroup("canary", "@front")); err == nil || !strings.Contains(err.Error(), "@canary -> @front -> @canary") {

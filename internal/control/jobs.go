@@ -10,6 +10,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -22,8 +23,8 @@ const lastRuns = 5
 // Jobs returns the jobs that q selects, ordered by namespace and name. Their
 // Last comes from the latest MaxRunLimit runs of all jobs in the namespace: a
 // job whose last run is older than those shows none. Use Job for one job.
-func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
-	views := []JobView{}
+func (c *Control) Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
+	views := []api.Job{}
 	from := map[job.UID]job.ShardID{}
 	err := c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		shard, key, err := c.cfg.Keys.ParseJob(string(kv.Key))
@@ -56,36 +57,36 @@ func (c *Control) Jobs(ctx context.Context, q JobQuery) ([]JobView, error) {
 	if err := c.addRunning(ctx, q.Namespace, "", views, from); err != nil {
 		return nil, err
 	}
-	if err := c.addLast(ctx, history.Query{Namespace: q.Namespace, Limit: MaxRunLimit}, views); err != nil {
+	if err := c.addLast(ctx, history.Query{Namespace: q.Namespace, Limit: api.MaxRunLimit}, views); err != nil {
 		return nil, err
 	}
-	slices.SortFunc(views, func(a, b JobView) int { return a.Key().Compare(b.Key()) })
+	slices.SortFunc(views, func(a, b api.Job) int { return a.Key().Compare(b.Key()) })
 	return views, nil
 }
 
 // Job returns one job.
-func (c *Control) Job(ctx context.Context, key job.Key) (JobView, error) {
+func (c *Control) Job(ctx context.Context, key job.Key) (api.Job, error) {
 	stored, at, err := c.stored(ctx, key)
 	if err != nil {
-		return JobView{}, err
+		return api.Job{}, err
 	}
-	views := []JobView{c.view(&stored.Job, at.shard)}
+	views := []api.Job{c.view(&stored.Job, at.shard)}
 	if err := c.addAsides(ctx, views); err != nil {
-		return JobView{}, err
+		return api.Job{}, err
 	}
 	if err := c.addNext(ctx, views); err != nil {
-		return JobView{}, err
+		return api.Job{}, err
 	}
 	from := map[job.UID]job.ShardID{}
 	if stored.MovedFrom != nil {
 		from[stored.UID] = *stored.MovedFrom
 	}
 	if err := c.addRunning(ctx, key.Namespace, key.Name, views, from); err != nil {
-		return JobView{}, err
+		return api.Job{}, err
 	}
 	q := history.Query{Namespace: key.Namespace, Job: key.Name, UID: stored.UID, Limit: lastRuns}
 	if err := c.addLast(ctx, q, views); err != nil {
-		return JobView{}, err
+		return api.Job{}, err
 	}
 	return views[0], nil
 }
@@ -163,8 +164,8 @@ func (c *Control) stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, pl
 func noJob(key job.Key) error { return fmt.Errorf("job %s: %w", key, job.ErrNotFound) }
 
 // view returns the job with its schedule in words.
-func (c *Control) view(j *job.Job, shard job.ShardID) JobView {
-	v := JobView{Job: *j, Shard: shard, Words: []string{}, Last: []job.Run{}}
+func (c *Control) view(j *job.Job, shard job.ShardID) api.Job {
+	v := api.Job{Job: *j, Shard: shard, Words: []string{}, Last: []job.Run{}}
 	if len(j.Spec.Schedules) == 0 {
 		return v
 	}
@@ -185,7 +186,7 @@ func (c *Control) setOf(j *job.Job) (schedule.Set, error) {
 
 // addRunning counts the runs of each job that run, and those that wait. from are the shards that jobs
 // were moved out of: runs may be open there, too.
-func (c *Control) addRunning(ctx context.Context, namespace, name string, views []JobView, from map[job.UID]job.ShardID) error {
+func (c *Control) addRunning(ctx context.Context, namespace, name string, views []api.Job, from map[job.UID]job.ShardID) error {
 	live, missing, err := c.liveRuns(ctx, namespace, name)
 	if err != nil {
 		return err
@@ -214,7 +215,7 @@ func (c *Control) addRunning(ctx context.Context, namespace, name string, views 
 }
 
 // addLast gives each job its latest ended runs out of one page of history.
-func (c *Control) addLast(ctx context.Context, q history.Query, views []JobView) error {
+func (c *Control) addLast(ctx context.Context, q history.Query, views []api.Job) error {
 	page, err := c.history.List(ctx, q)
 	if err != nil && !errors.Is(err, job.ErrNotFound) {
 		return fmt.Errorf("last runs: %w", err)

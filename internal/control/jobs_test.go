@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -27,7 +28,7 @@ func TestJobs(t *testing.T) {
 		object("c", func(o *manifest.Object) { o.Spec.Enabled = &off }),
 		object("d", func(o *manifest.Object) { o.Metadata.Namespace = "" }),
 	)
-	names := func(q JobQuery) string {
+	names := func(q api.JobQuery) string {
 		t.Helper()
 		views, err := e.Jobs(t.Context(), q)
 		if err != nil {
@@ -40,20 +41,20 @@ func TestJobs(t *testing.T) {
 		return strings.Join(keys, " ")
 	}
 	for _, tc := range []struct {
-		q    JobQuery
+		q    api.JobQuery
 		want string
 	}{
-		{JobQuery{}, "default/d ops/a ops/b ops/c"},
-		{JobQuery{Namespace: "ops"}, "ops/a ops/b ops/c"},
-		{JobQuery{Labels: map[string]string{"team": "core"}}, "ops/b"},
-		{JobQuery{Labels: map[string]string{"team": ""}}, ""},
-		{JobQuery{Namespace: "nowhere"}, ""},
+		{api.JobQuery{}, "default/d ops/a ops/b ops/c"},
+		{api.JobQuery{Namespace: "ops"}, "ops/a ops/b ops/c"},
+		{api.JobQuery{Labels: map[string]string{"team": "core"}}, "ops/b"},
+		{api.JobQuery{Labels: map[string]string{"team": ""}}, ""},
+		{api.JobQuery{Namespace: "nowhere"}, ""},
 	} {
 		if got := names(tc.q); got != tc.want {
 			t.Errorf("%+v: got %q, want %q", tc.q, got, tc.want)
 		}
 	}
-	views, err := e.Jobs(t.Context(), JobQuery{Namespace: "ops"})
+	views, err := e.Jobs(t.Context(), api.JobQuery{Namespace: "ops"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +88,7 @@ func TestJobsReadHistoryOnce(t *testing.T) {
 	e.runs.begin(someRun(uid, "j07", e.now(), job.StateRunning))
 	e.runs.begin(someRun(uid, "j07", e.now().Add(time.Hour), job.StatePending)) // waits for its start: it does not run
 	e.runs.end(someRun(job.UID{9}, "j08", e.now(), job.StateFailed))            // of an earlier job of that name
-	views, err := e.Jobs(t.Context(), JobQuery{})
+	views, err := e.Jobs(t.Context(), api.JobQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,8 +100,8 @@ func TestJobsReadHistoryOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The owner of its shard, and of no other, does not tell of its open runs.
-	e.runs.missing = []MissingRuns{{Node: "n2", Shards: []job.ShardID{one.Shard}}}
-	partly, err := e.Jobs(t.Context(), JobQuery{})
+	e.runs.missing = []api.MissingRuns{{Node: "n2", Shards: []job.ShardID{one.Shard}}}
+	partly, err := e.Jobs(t.Context(), api.JobQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestJobsReadHistoryOnce(t *testing.T) {
 			t.Errorf("%s, of shard %v: what runs is unknown: %v", v.Name, v.Shard, v.RunningUnknown)
 		}
 	}
-	for _, v := range []JobView{views[7], one} {
+	for _, v := range []api.Job{views[7], one} {
 		if v.Running != 1 || v.Waiting != 1 || v.RunningUnknown || len(v.Last) != 5 {
 			t.Fatalf("running %d, waiting %d, unknown %v, last %d", v.Running, v.Waiting, v.RunningUnknown, len(v.Last))
 		}
@@ -130,7 +131,7 @@ func TestJobsShowWhatCanBeRead(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"), object("b"))
 	e.put(t, e.jobKey(job.Key{Namespace: "ops", Name: "a"}), "{")
-	views, err := e.Jobs(t.Context(), JobQuery{})
+	views, err := e.Jobs(t.Context(), api.JobQuery{})
 	if err != nil || len(views) != 1 || views[0].Name != "b" {
 		t.Errorf("got %v, %v", views, err)
 	}
@@ -179,7 +180,7 @@ func TestJobsOverPages(t *testing.T) {
 					e.srv.Compact(t, kv.ModRevision)
 				}}
 			}
-			views, err := e.Jobs(t.Context(), JobQuery{})
+			views, err := e.Jobs(t.Context(), api.JobQuery{})
 			if err != nil || len(views) != n {
 				t.Fatalf("%d jobs, %v", len(views), err)
 			}
@@ -245,7 +246,7 @@ func TestStart(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"))
 	key := job.Key{Namespace: "ops", Name: "a"}
-	fire, err := e.Start(t.Context(), key, StartRequest{By: "me"})
+	fire, err := e.Start(t.Context(), key, api.StartRequest{By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +266,7 @@ func TestI4_NoTriggerWithoutAJob(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	key := job.Key{Namespace: "ops", Name: "a"}
-	if _, err := e.Start(t.Context(), key, StartRequest{By: ""}); !errors.Is(err, job.ErrNotFound) {
+	if _, err := e.Start(t.Context(), key, api.StartRequest{By: ""}); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 	e.apply(t, object("a"))
@@ -275,7 +276,7 @@ func TestI4_NoTriggerWithoutAJob(t *testing.T) {
 			t.Error(err)
 		}
 	}}
-	_, err := e.Start(t.Context(), key, StartRequest{By: ""})
+	_, err := e.Start(t.Context(), key, api.StartRequest{By: ""})
 	e.cli.KV = whole
 	if !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("deleted meanwhile: %v", err)
@@ -305,7 +306,7 @@ func TestStartsOfOneInstantDiffer(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if _, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, StartRequest{}); err != nil {
+			if _, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, api.StartRequest{}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -9,22 +9,14 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// LabelRequest is what a minion's granted labels are to become.
-type LabelRequest struct {
-	// Set are granted, in place of those of the same names; Remove are names of
-	// labels that are taken away.
-	Set    map[string]string
-	Remove []string
-	Order
-}
-
 // LabelMinion grants labels to a minion and takes some away, and returns those
 // that it has then. The minion must be known, or have joined.
-func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req LabelRequest) (map[string]string, error) {
+func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.LabelRequest) (map[string]string, error) {
 	if len(req.Set)+len(req.Remove) == 0 {
 		return nil, invalid("set", "is empty, and so is remove; say which labels the minion gets or loses")
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -33,7 +34,7 @@ func TestLabelMinion(t *testing.T) {
 	e := setup(t)
 	ctx := t.Context()
 	e.put(t, e.keys.Minion("web1"), etcdkv.StoredMinion{Schema: 1, ID: "web1", Labels: map[string]string{"role": "db", "rack": "r1"}})
-	view := func() MinionView {
+	view := func() api.Minion {
 		t.Helper()
 		all, err := e.Minions(ctx)
 		if err != nil || len(all) != 1 {
@@ -46,22 +47,22 @@ func TestLabelMinion(t *testing.T) {
 	}
 
 	steps := []struct {
-		req    LabelRequest
+		req    api.LabelRequest
 		labels map[string]string
 		// asked is what is left to ask for, reason that of the record.
 		asked  map[string]string
 		reason string
 	}{
 		{
-			LabelRequest{Set: map[string]string{"role": "web", "dc": "a"}, Order: Order{By: "ada", Reason: "new"}},
+			api.LabelRequest{Set: map[string]string{"role": "web", "dc": "a"}, Order: api.Order{By: "ada", Reason: "new"}},
 			map[string]string{"role": "web", "dc": "a"}, map[string]string{"role": "db", "rack": "r1"}, "labels dc=a,role=web: new",
 		},
 		{
-			LabelRequest{Set: map[string]string{"rack": "r1"}, Remove: []string{"dc"}, Order: Order{By: "ada"}},
+			api.LabelRequest{Set: map[string]string{"rack": "r1"}, Remove: []string{"dc"}, Order: api.Order{By: "ada"}},
 			map[string]string{"role": "web", "rack": "r1"}, map[string]string{"role": "db"}, "labels rack=r1,dc-",
 		},
 		{
-			LabelRequest{Remove: []string{"role", "rack"}, Order: Order{By: "ada"}},
+			api.LabelRequest{Remove: []string{"role", "rack"}, Order: api.Order{By: "ada"}},
 			map[string]string{}, map[string]string{"role": "db", "rack": "r1"}, "labels role-,rack-",
 		},
 	}
@@ -99,7 +100,7 @@ func TestLabelMinion_KnownByItsCertificateOrItsSession(t *testing.T) {
 	e := setup(t, func(_ *Config, d *Deps) { d.Minions = fakeMinions{{ID: "here"}} })
 	e.put(t, e.keys.AuthMinion("joined"), etcdkv.Enrollment{Schema: 1, ID: "joined"})
 	for _, id := range []job.MinionID{"joined", "here"} {
-		if got, err := e.LabelMinion(t.Context(), id, LabelRequest{Set: map[string]string{"a": "b"}}); err != nil || got["a"] != "b" {
+		if got, err := e.LabelMinion(t.Context(), id, api.LabelRequest{Set: map[string]string{"a": "b"}}); err != nil || got["a"] != "b" {
 			t.Errorf("minion %s: %v, %v", id, got, err)
 		}
 	}
@@ -118,16 +119,16 @@ func TestLabelMinion_Refusals(t *testing.T) {
 	e.put(t, e.keys.Grant("full"), etcdkv.Grant{Schema: 1, ID: "full", Labels: full})
 	for name, tc := range map[string]struct {
 		id   job.MinionID
-		req  LabelRequest
+		req  api.LabelRequest
 		want string
 	}{
-		"nothing":            {"web1", LabelRequest{}, "set: is empty"},
-		"a bad name":         {"web1", LabelRequest{Set: map[string]string{"a b": "v"}}, "set.a b"},
-		"a bad value":        {"web1", LabelRequest{Set: map[string]string{"a": "b\x1b[2J"}}, "set.a"},
-		"no such label":      {"web1", LabelRequest{Remove: []string{"role"}}, "label role of minion web1: not found"},
-		"one more than fits": {"full", LabelRequest{Set: map[string]string{"more": "v"}}, "at most"},
-		"no such minion":     {"nobody", LabelRequest{Set: map[string]string{"a": "b"}}, "minion nobody: not found"},
-		"no minion's name":   {"a/b", LabelRequest{Set: map[string]string{"a": "b"}}, "minion"},
+		"nothing":            {"web1", api.LabelRequest{}, "set: is empty"},
+		"a bad name":         {"web1", api.LabelRequest{Set: map[string]string{"a b": "v"}}, "set.a b"},
+		"a bad value":        {"web1", api.LabelRequest{Set: map[string]string{"a": "b\x1b[2J"}}, "set.a"},
+		"no such label":      {"web1", api.LabelRequest{Remove: []string{"role"}}, "label role of minion web1: not found"},
+		"one more than fits": {"full", api.LabelRequest{Set: map[string]string{"more": "v"}}, "at most"},
+		"no such minion":     {"nobody", api.LabelRequest{Set: map[string]string{"a": "b"}}, "minion nobody: not found"},
+		"no minion's name":   {"a/b", api.LabelRequest{Set: map[string]string{"a": "b"}}, "minion"},
 	} {
 		if _, err := e.LabelMinion(ctx, tc.id, tc.req); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
@@ -141,7 +142,7 @@ func TestLabelMinion_Refusals(t *testing.T) {
 		t.Errorf("what was refused has records: %+v, %v", records, err)
 	}
 	// One more does fit where another goes.
-	if got, err := e.LabelMinion(ctx, "full", LabelRequest{Set: map[string]string{"more": "v"}, Remove: []string{"k0"}}); err != nil || len(got) != job.MaxLabels {
+	if got, err := e.LabelMinion(ctx, "full", api.LabelRequest{Set: map[string]string{"more": "v"}, Remove: []string{"k0"}}); err != nil || len(got) != job.MaxLabels {
 		t.Errorf("%d labels, %v", len(got), err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -15,56 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/schedule"
 )
 
-// Verdict is what became of an instant of a job.
-type Verdict string
-
-// The verdicts.
-const (
-	// VerdictRecorded: there are runs, or records of policies, for it.
-	VerdictRecorded Verdict = "recorded"
-	// VerdictOpen: a run of it goes on.
-	VerdictOpen Verdict = "open"
-	// VerdictDue: it lies ahead.
-	VerdictDue Verdict = "due"
-	// VerdictPlanned: it has passed and its shard's owner has not come to it yet.
-	VerdictPlanned Verdict = "planned"
-	// VerdictNoInstant: the schedule is not due then.
-	VerdictNoInstant Verdict = "no-instant"
-	// VerdictNotThen: the schedule, as it is now, did not hold then.
-	VerdictNotThen Verdict = "not-then"
-	// VerdictMoved: a calendar of the job has it run at another time.
-	VerdictMoved Verdict = "moved"
-	// VerdictForgotten: its record is not kept any more.
-	VerdictForgotten Verdict = "forgotten"
-	// VerdictUnaccounted: there ought to be a record, and there is none.
-	VerdictUnaccounted Verdict = "unaccounted"
-	// VerdictUnknown: there is no record, and whether a run of it is open cannot be
-	// told now; see FireView.Missing.
-	VerdictUnknown Verdict = "unknown"
-)
-
-// FireView is what became of one instant of a job, and why.
-type FireView struct {
-	Namespace string    `json:"namespace"`
-	Job       string    `json:"job"`
-	At        time.Time `json:"at"`
-	Verdict   Verdict   `json:"verdict"`
-	// Why says it in sentences, first things first.
-	Why []string `json:"why"`
-	// Owner is who holds the job's shard now, Cursor how far it has come.
-	Owner  job.NodeID `json:"owner,omitempty"`
-	Cursor time.Time  `json:"cursor,omitzero"`
-	// Runs are what was recorded of the instant, and what goes on.
-	Runs []job.Run `json:"runs"`
-	// Missing are shards whose open runs could not be had now, of those in which a
-	// run of the job may be open. It may be missing from Runs.
-	Missing []MissingRuns `json:"missing,omitempty"`
-}
-
-// Gap tells people in a line what is missing; empty: nothing.
-func (v *FireView) Gap() string { return gapOf(v.Missing) }
-
-func (v *FireView) say(format string, args ...any) {
+func say(v *api.Fire, format string, args ...any) {
 	v.Why = append(v.Why, fmt.Sprintf(format, args...))
 }
 
@@ -74,8 +26,8 @@ const lookBack = 50
 
 // Fire tells what became of an instant of a job. It knows instants of the
 // schedule, and those at which the job was started otherwise.
-func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (FireView, error) {
-	v := FireView{Namespace: key.Namespace, Job: key.Name, At: at.UTC(), Why: []string{}, Runs: []job.Run{}}
+func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error) {
+	v := api.Fire{Namespace: key.Namespace, Job: key.Name, At: at.UTC(), Why: []string{}, Runs: []job.Run{}}
 	stored, lies, err := c.stored(ctx, key)
 	deleted := errors.Is(err, job.ErrNotFound)
 	if err != nil && !deleted {
@@ -88,14 +40,14 @@ func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (FireView
 	if deleted {
 		if len(v.Runs) == 0 {
 			if len(v.Missing) > 0 {
-				return v, fmt.Errorf("job %s is not there, but a run of it may be open: %w", key, &PartialError{Missing: v.Missing})
+				return v, fmt.Errorf("job %s is not there, but a run of it may be open: %w", key, &api.PartialError{Missing: v.Missing})
 			}
 			return v, noJob(key)
 		}
-		v.Verdict = VerdictRecorded
-		v.say("the job is deleted; these records are left")
+		v.Verdict = api.VerdictRecorded
+		say(&v, "the job is deleted; these records are left")
 		c.sayRuns(&v)
-		v.sayGap()
+		sayGap(&v)
 		return v, nil
 	}
 	v.Missing = missingOf(v.Missing, &stored, lies.shard)
@@ -103,37 +55,37 @@ func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (FireView
 		return v, err
 	}
 	if len(v.Runs) > 0 {
-		v.Verdict = VerdictRecorded
+		v.Verdict = api.VerdictRecorded
 		if slices.ContainsFunc(v.Runs, func(r job.Run) bool { return !r.State.Final() }) {
-			v.Verdict = VerdictOpen
+			v.Verdict = api.VerdictOpen
 		}
 		c.sayRuns(&v)
-		v.sayGap()
+		sayGap(&v)
 		return v, nil
 	}
 	if err := c.explain(ctx, &stored.Job, oldest, &v); err != nil {
 		return v, err
 	}
-	if len(v.Missing) > 0 && v.Verdict != VerdictDue {
-		v.Verdict, v.Why = VerdictUnknown, nil
-		v.say("no record of it is found, but a run of it may be open; ask again")
-		v.sayGap()
+	if len(v.Missing) > 0 && v.Verdict != api.VerdictDue {
+		v.Verdict, v.Why = api.VerdictUnknown, nil
+		say(&v, "no record of it is found, but a run of it may be open; ask again")
+		sayGap(&v)
 	}
 	return v, nil
 }
 
 // sayGap tells what is missing, if anything is.
-func (v *FireView) sayGap() {
+func sayGap(v *api.Fire) {
 	if gap := v.Gap(); gap != "" {
-		v.say("%s", gap)
+		say(v, "%s", gap)
 	}
 }
 
 // missingOf leaves of what is missing the shards in which runs of a job may be
 // open: its own, and the one that it was moved out of.
-func missingOf(all []MissingRuns, stored *etcdkv.StoredJob, shard job.ShardID) (out []MissingRuns) {
+func missingOf(all []api.MissingRuns, stored *etcdkv.StoredJob, shard job.ShardID) (out []api.MissingRuns) {
 	for _, m := range all {
-		part := MissingRuns{Node: m.Node}
+		part := api.MissingRuns{Node: m.Node}
 		for _, s := range m.Shards {
 			if s == shard || stored.MovedFrom != nil && s == *stored.MovedFrom {
 				part.Shards = append(part.Shards, s)
@@ -148,7 +100,7 @@ func missingOf(all []MissingRuns, stored *etcdkv.StoredJob, shard job.ShardID) (
 
 // runsAt finds the runs of an instant, in flight and ended, and returns the
 // instant of the oldest record seen of the job; zero: there is none.
-func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *FireView) (time.Time, error) {
+func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *api.Fire) (time.Time, error) {
 	live, missing, err := c.liveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
 		return time.Time{}, err
@@ -182,7 +134,7 @@ func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.
 }
 
 // cursorOf reads how far the shard has come, and who owns it.
-func (c *Control) cursorOf(ctx context.Context, shard job.ShardID, v *FireView) error {
+func (c *Control) cursorOf(ctx context.Context, shard job.ShardID, v *api.Fire) error {
 	kvs, err := c.getAll(ctx, "read shard "+shard.String(), []string{c.cfg.Keys.State(shard), c.cfg.Keys.Owner(shard)})
 	if err != nil {
 		return err
@@ -205,7 +157,7 @@ func (c *Control) cursorOf(ctx context.Context, shard job.ShardID, v *FireView) 
 }
 
 // sayRuns tells what the records say.
-func (c *Control) sayRuns(v *FireView) {
+func (c *Control) sayRuns(v *api.Fire) {
 	slices.SortFunc(v.Runs, func(a, b job.Run) int { return history.PositionOf(&a).Compare(history.PositionOf(&b)) })
 	for i := range v.Runs {
 		r := &v.Runs[i]
@@ -216,21 +168,21 @@ func (c *Control) sayRuns(v *FireView) {
 		if r.Reason != "" {
 			head += ": " + r.Reason
 		}
-		v.say("%s", head)
+		say(v, "%s", head)
 		if r.Cause != "" {
-			v.say("it was started by: %s", r.Cause)
+			say(v, "it was started by: %s", r.Cause)
 		}
 		if !r.CommittedAt.IsZero() {
-			v.say("node %s committed it at %s (%s), under token %s of shard %s", r.Node, stampOf(r.CommittedAt), lateness(r.ScheduledAt, r.CommittedAt), r.Token, r.Shard)
+			say(v, "node %s committed it at %s (%s), under token %s of shard %s", r.Node, stampOf(r.CommittedAt), lateness(r.ScheduledAt, r.CommittedAt), r.Token, r.Shard)
 		}
 		if !r.DispatchedAt.IsZero() {
-			v.say("its order was sent at %s (%s)", stampOf(r.DispatchedAt), lateness(r.ScheduledAt, r.DispatchedAt))
+			say(v, "its order was sent at %s (%s)", stampOf(r.DispatchedAt), lateness(r.ScheduledAt, r.DispatchedAt))
 		}
 		if !r.StartedAt.IsZero() {
-			v.say("it began at %s and %s", stampOf(r.StartedAt), endOf(r))
+			say(v, "it began at %s and %s", stampOf(r.StartedAt), endOf(r))
 		}
 		for _, a := range r.Alerts {
-			v.say("alert: %s", a)
+			say(v, "alert: %s", a)
 		}
 	}
 }
@@ -254,14 +206,14 @@ func lateness(at, t time.Time) string {
 }
 
 // explain says why there is no record of an instant.
-func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *FireView) error {
+func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *api.Fire) error {
 	set, err := c.setOf(j)
 	if err != nil {
 		return fmt.Errorf("schedule of job %s: %w", j.Key(), err)
 	}
-	v.Verdict = VerdictNoInstant
+	v.Verdict = api.VerdictNoInstant
 	if len(set) == 0 {
-		v.say("the job has no schedule, and was not started at this instant")
+		say(v, "the job has no schedule, and was not started at this instant")
 		return nil
 	}
 	if next, ok := set.Next(v.At.Add(-1)); !ok || !next.Equal(v.At) {
@@ -271,49 +223,49 @@ func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *
 	if moved, err := c.explainMove(ctx, j, v); moved || err != nil {
 		return err
 	}
-	pauses, err := c.Pauses(ctx)
+	pauses, err := c.pausesNow(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range pauses {
 		if covers(&pauses[i], j.Key(), j.Spec.Group, v.At) {
-			v.say("paused (%s) since %s by %s: %s", pauses[i].Scope, stampOf(pauses[i].Since), pauses[i].By, pauses[i].Reason)
+			say(v, "paused (%s) since %s by %s: %s", pauses[i].Scope, stampOf(pauses[i].Since), pauses[i].By, pauses[i].Reason)
 		}
 	}
 	switch {
 	case !j.Spec.IsEnabled():
-		v.Verdict = VerdictNotThen
-		v.say("the job is not enabled; it has been as it is since %s (generation %d)", stampOf(j.UpdatedAt), j.Generation)
+		v.Verdict = api.VerdictNotThen
+		say(v, "the job is not enabled; it has been as it is since %s (generation %d)", stampOf(j.UpdatedAt), j.Generation)
 	case !v.At.After(j.After):
-		v.Verdict = VerdictNotThen
-		v.say("the schedule as it is now holds from %s on (generation %d); what was due before belonged to an earlier one, or the job was not there", stampOf(j.After), j.Generation)
+		v.Verdict = api.VerdictNotThen
+		say(v, "the schedule as it is now holds from %s on (generation %d); what was due before belonged to an earlier one, or the job was not there", stampOf(j.After), j.Generation)
 	case j.Spec.StartAt != nil && v.At.Before(*j.Spec.StartAt):
-		v.Verdict = VerdictNotThen
-		v.say("it lies before the schedule's start, %s", stampOf(*j.Spec.StartAt))
+		v.Verdict = api.VerdictNotThen
+		say(v, "it lies before the schedule's start, %s", stampOf(*j.Spec.StartAt))
 	case j.Spec.EndAt != nil && v.At.After(*j.Spec.EndAt):
-		v.Verdict = VerdictNotThen
-		v.say("it lies after the schedule's end, %s", stampOf(*j.Spec.EndAt))
+		v.Verdict = api.VerdictNotThen
+		say(v, "it lies after the schedule's end, %s", stampOf(*j.Spec.EndAt))
 	case beyondCount(set, j, v.At):
-		v.Verdict = VerdictNotThen
-		v.say("the schedule has %d occurrences since %s, and this would be a later one", j.Spec.Count, stampOf(j.CountedFrom))
+		v.Verdict = api.VerdictNotThen
+		say(v, "the schedule has %d occurrences since %s, and this would be a later one", j.Spec.Count, stampOf(j.CountedFrom))
 	case v.At.After(c.now()):
-		v.Verdict = VerdictDue
-		v.say("it lies ahead, in %v", v.At.Sub(c.now()).Round(time.Second))
+		v.Verdict = api.VerdictDue
+		say(v, "it lies ahead, in %v", v.At.Sub(c.now()).Round(time.Second))
 	case v.At.After(v.Cursor):
-		v.Verdict = VerdictPlanned
-		v.say("the job's shard is committed up to %s only; its owner is %s", stampOf(v.Cursor), ownerWords(v.Owner))
+		v.Verdict = api.VerdictPlanned
+		say(v, "the job's shard is committed up to %s only; its owner is %s", stampOf(v.Cursor), ownerWords(v.Owner))
 	case oldest.IsZero():
-		v.Verdict = VerdictForgotten
-		v.say("history keeps the latest records of each job, and has none of then any more")
+		v.Verdict = api.VerdictForgotten
+		say(v, "history keeps the latest records of each job, and has none of then any more")
 	default:
-		v.Verdict = VerdictUnaccounted
-		v.say("the shard is committed up to %s, and there is no record; unless history has let it go (it keeps the latest records of each job), this ought not to be: please report it", stampOf(v.Cursor))
+		v.Verdict = api.VerdictUnaccounted
+		say(v, "the shard is committed up to %s, and there is no record; unless history has let it go (it keeps the latest records of each job), this ought not to be: please report it", stampOf(v.Cursor))
 	}
 	return nil
 }
 
 // explainMove tells of an instant that a calendar moves to another.
-func (c *Control) explainMove(ctx context.Context, j *job.Job, v *FireView) (bool, error) {
+func (c *Control) explainMove(ctx context.Context, j *job.Job, v *api.Fire) (bool, error) {
 	if j.Spec.OnExcluded != job.ExcludedNext {
 		return false, nil
 	}
@@ -331,14 +283,14 @@ func (c *Control) explainMove(ctx context.Context, j *job.Job, v *FireView) (boo
 	case why == "":
 		return false, nil
 	case work.Over():
-		v.Verdict = VerdictMoved
-		v.say("%s, and there is no open time near to which it could be moved", why)
+		v.Verdict = api.VerdictMoved
+		say(v, "%s, and there is no open time near to which it could be moved", why)
 	case ok:
-		v.Verdict = VerdictMoved
-		v.say("%s, so it is moved to %s: ask about that instant", why, at.Format(time.RFC3339Nano))
+		v.Verdict = api.VerdictMoved
+		say(v, "%s, so it is moved to %s: ask about that instant", why, at.Format(time.RFC3339Nano))
 	default:
-		v.Verdict = VerdictMoved
-		v.say("%s, and there is no open time within a year to which it could be moved", why)
+		v.Verdict = api.VerdictMoved
+		say(v, "%s, and there is no open time within a year to which it could be moved", why)
 	}
 	return true, nil
 }
@@ -363,20 +315,20 @@ func beyondCount(set schedule.Set, j *job.Job, at time.Time) bool {
 }
 
 // sayNearest tells the instants around one that is none.
-func (c *Control) sayNearest(set schedule.Set, v *FireView) {
-	v.say("the schedule (%s) is not due then", strings.Join(set.Words(), "; "))
+func (c *Control) sayNearest(set schedule.Set, v *api.Fire) {
+	say(v, "the schedule (%s) is not due then", strings.Join(set.Words(), "; "))
 	var before time.Time
 	for _, back := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour, 32 * 24 * time.Hour, 400 * 24 * time.Hour} {
-		all := set.Between(v.At.Add(-back), v.At.Add(-1), MaxRunLimit*10)
+		all := set.Between(v.At.Add(-back), v.At.Add(-1), api.MaxRunLimit*10)
 		if len(all) > 0 {
 			before = all[len(all)-1]
 			break
 		}
 	}
 	if !before.IsZero() {
-		v.say("the instant before is %s", before.Format(time.RFC3339Nano))
+		say(v, "the instant before is %s", before.Format(time.RFC3339Nano))
 	}
 	if next, ok := set.Next(v.At); ok {
-		v.say("the instant after is %s", next.Format(time.RFC3339Nano))
+		say(v, "the instant after is %s", next.Format(time.RFC3339Nano))
 	}
 }

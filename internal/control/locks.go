@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
@@ -27,41 +28,27 @@ import (
 // through any node. The client counts its own deadline, from when it sent the
 // last renewal that was answered.
 
-// LockSession is an open session.
-type LockSession struct {
-	// Session is known to the client alone.
-	Session string `json:"session"`
-	// TTL is the seconds that it lives without a renewal, as granted.
-	TTL int64 `json:"ttl"`
-}
-
-// Limits of sessions and of waiting.
-const (
-	MinLockTTL  = lock.MinTTL
-	MaxLockTTL  = time.Hour
-	MaxLockWait = 20 * time.Second
-	// vouch is how long a node may be at work with a session after it was seen
-	// to live, besides waiting.
-	vouch = 5 * time.Second
-)
+// vouch is how long a node may be at work with a session after it was seen to live,
+// besides waiting.
+const vouch = 5 * time.Second
 
 // OpenLockSession opens a session.
-func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.Duration) (LockSession, error) {
+func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.Duration) (api.LockSession, error) {
 	var problems []job.Problem
 	if holder == "" || len(holder) > 256 {
 		problems = append(problems, job.Problem{Path: "holder", Message: "says who holds the lock, in 1 to 256 bytes"})
 	}
-	if ttl < MinLockTTL || ttl > MaxLockTTL {
-		problems = append(problems, job.Problem{Path: "ttl", Message: fmt.Sprintf("%v is out of range; %v to %v are allowed", ttl, MinLockTTL, MaxLockTTL)})
+	if ttl < api.MinLockTTL || ttl > api.MaxLockTTL {
+		problems = append(problems, job.Problem{Path: "ttl", Message: fmt.Sprintf("%v is out of range; %v to %v are allowed", ttl, api.MinLockTTL, api.MaxLockTTL)})
 	}
 	if len(problems) > 0 {
-		return LockSession{}, &job.InvalidError{Problems: problems}
+		return api.LockSession{}, &job.InvalidError{Problems: problems}
 	}
 	gctx, cancel := c.asked(ctx)
 	defer cancel()
 	grant, err := c.client.Grant(gctx, int64((ttl+time.Second-1)/time.Second))
 	if err != nil {
-		return LockSession{}, etcdError(ctx, "open lock session", err)
+		return api.LockSession{}, etcdError(ctx, "open lock session", err)
 	}
 	secret := rand.Text()
 	sum := sha256.Sum256([]byte(secret))
@@ -69,14 +56,14 @@ func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.D
 		Schema: etcdkv.Schema, Holder: holder, Since: c.now().UTC(), Secret: hex.EncodeToString(sum[:]), TTL: grant.TTL,
 	})
 	if err != nil {
-		return LockSession{}, err
+		return api.LockSession{}, err
 	}
 	if _, err := c.txn(ctx, "open lock session", nil, []clientv3.Op{
 		clientv3.OpPut(c.cfg.Keys.LockSession(int64(grant.ID)), text, clientv3.WithLease(grant.ID)),
 	}); err != nil {
-		return LockSession{}, err
+		return api.LockSession{}, err
 	}
-	return LockSession{Session: strconv.FormatInt(int64(grant.ID), 16) + "." + secret, TTL: grant.TTL}, nil
+	return api.LockSession{Session: strconv.FormatInt(int64(grant.ID), 16) + "." + secret, TTL: grant.TTL}, nil
 }
 
 // lockSession finds a session and the lease that it is.
@@ -105,44 +92,34 @@ func (c *Control) lockSession(ctx context.Context, session string) (clientv3.Lea
 	return clientv3.LeaseID(lease), s, nil
 }
 
-// Renewal is the answer to a renewal.
-type Renewal struct {
-	// TTL is the seconds that the session lives from when the request came.
-	TTL int64 `json:"ttl"`
-	// Held: the client's hold is there. Preempted: somebody of a higher
-	// priority asks for the lock. Both are of the lock that was asked about.
-	Held      bool `json:"held"`
-	Preempted bool `json:"preempted,omitempty"`
-}
-
 // RenewLockSession keeps a session alive, and tells how the hold is that the
 // client has of a lock. An empty place: none is asked about.
-func (c *Control) RenewLockSession(ctx context.Context, session string, key job.Key, place string) (Renewal, error) {
+func (c *Control) RenewLockSession(ctx context.Context, session string, key job.Key, place string) (api.LockRenewal, error) {
 	if place != "" {
 		if err := checkLock(key); err != nil {
-			return Renewal{}, err
+			return api.LockRenewal{}, err
 		}
 	}
 	lease, _, err := c.lockSession(ctx, session)
 	if err != nil {
-		return Renewal{}, err
+		return api.LockRenewal{}, err
 	}
 	rctx, cancel := c.asked(ctx)
 	defer cancel()
 	alive, err := c.client.KeepAliveOnce(rctx, lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return Renewal{}, fmt.Errorf("the lock session has ended: %w", job.ErrNotFound)
+		return api.LockRenewal{}, fmt.Errorf("the lock session has ended: %w", job.ErrNotFound)
 	}
 	if err != nil {
-		return Renewal{}, etcdError(ctx, "renew lock session", err)
+		return api.LockRenewal{}, etcdError(ctx, "renew lock session", err)
 	}
-	r := Renewal{TTL: alive.TTL}
+	r := api.LockRenewal{TTL: alive.TTL}
 	if place == "" {
 		return r, nil
 	}
 	status, err := lock.Inspect(rctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name))
 	if err != nil {
-		return Renewal{}, etcdError(ctx, "look at lock "+key.String(), err)
+		return api.LockRenewal{}, etcdError(ctx, "look at lock "+key.String(), err)
 	}
 	for _, h := range status.Holders {
 		if h.ID != place || h.Lease != lease {
@@ -170,47 +147,18 @@ func (c *Control) CloseLockSession(ctx context.Context, session string) error {
 	return nil
 }
 
-// LockRequest asks for a lock.
-type LockRequest struct {
-	Session string `json:"session"`
-	// Place is the client's own name for its place in the queue: asking again
-	// with the same one goes on waiting, or finds that the lock was got.
-	Place   string `json:"place"`
-	Purpose string `json:"purpose,omitempty"`
-	// The rest is as in lock.MutexOptions.
-	Shared    bool         `json:"shared,omitempty"`
-	Limit     int          `json:"limit,omitempty"`
-	Priority  int          `json:"priority,omitempty"`
-	Preempt   bool         `json:"preempt,omitempty"`
-	Grace     job.Duration `json:"grace,omitempty"`
-	MaxHold   job.Duration `json:"maxHold,omitempty"`
-	LockDelay job.Duration `json:"lockDelay,omitempty"`
-	// Try: do not wait, and take no place.
-	Try bool `json:"try,omitempty"`
-	// Wait is how long the node may wait before it answers. At most MaxLockWait.
-	Wait job.Duration `json:"wait,omitempty"`
-}
-
-// LockAnswer says whether the lock was got.
-type LockAnswer struct {
-	Held  bool      `json:"held"`
-	Token job.Token `json:"token"`
-	// Status is who holds and waits instead, when it was not.
-	Status *LockView `json:"status,omitempty"`
-}
-
 // AcquireLock gets a lock, or waits for it for a while.
-func (c *Control) AcquireLock(ctx context.Context, key job.Key, req LockRequest) (LockAnswer, error) {
+func (c *Control) AcquireLock(ctx context.Context, key job.Key, req api.LockRequest) (api.LockAnswer, error) {
 	wait := time.Duration(req.Wait)
-	if wait < 0 || wait > MaxLockWait {
-		return LockAnswer{}, invalid("wait", fmt.Sprintf("%v is out of range; 0s to %v are allowed", wait, MaxLockWait))
+	if wait < 0 || wait > api.MaxLockWait {
+		return api.LockAnswer{}, invalid("wait", fmt.Sprintf("%v is out of range; 0s to %v are allowed", wait, api.MaxLockWait))
 	}
 	if req.Place == "" {
-		return LockAnswer{}, invalid("place", "is empty; give an id of your own, such as a UUID")
+		return api.LockAnswer{}, invalid("place", "is empty; give an id of your own, such as a UUID")
 	}
 	m, done, err := c.mutex(ctx, key, req, wait)
 	if err != nil {
-		return LockAnswer{}, err
+		return api.LockAnswer{}, err
 	}
 	defer done()
 	waiting, cancel := context.WithTimeout(ctx, wait+c.cfg.Timeout/10)
@@ -223,24 +171,24 @@ func (c *Control) AcquireLock(ctx context.Context, key job.Key, req LockRequest)
 	}
 	switch {
 	case err == nil:
-		return LockAnswer{Held: true, Token: h.Token()}, nil
+		return api.LockAnswer{Held: true, Token: h.Token()}, nil
 	case errors.Is(err, lock.ErrLost):
-		return LockAnswer{}, fmt.Errorf("the lock session has ended: %w", job.ErrNotFound)
+		return api.LockAnswer{}, fmt.Errorf("the lock session has ended: %w", job.ErrNotFound)
 	case errors.Is(err, lock.ErrHeld), errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		view, err := c.Lock(ctx, key)
 		if err != nil && !errors.Is(err, job.ErrNotFound) {
-			return LockAnswer{}, err
+			return api.LockAnswer{}, err
 		}
-		return LockAnswer{Status: &view}, nil
+		return api.LockAnswer{Status: &view}, nil
 	case errors.Is(err, lock.ErrLimit), errors.Is(err, lock.ErrConflict), errors.Is(err, lock.ErrFenced):
-		return LockAnswer{}, fmt.Errorf("%w: %w", err, job.ErrConflict)
+		return api.LockAnswer{}, fmt.Errorf("%w: %w", err, job.ErrConflict)
 	}
-	return LockAnswer{}, etcdError(ctx, "lock "+key.String(), err)
+	return api.LockAnswer{}, etcdError(ctx, "lock "+key.String(), err)
 }
 
 // ReleaseLock frees a lock, or gives the place in its queue up. It does nothing
 // when there is neither.
-func (c *Control) ReleaseLock(ctx context.Context, key job.Key, req LockRequest) error {
+func (c *Control) ReleaseLock(ctx context.Context, key job.Key, req api.LockRequest) error {
 	m, done, err := c.mutex(ctx, key, req, 0)
 	if err != nil {
 		return err
@@ -252,7 +200,7 @@ func (c *Control) ReleaseLock(ctx context.Context, key job.Key, req LockRequest)
 }
 
 // mutex returns the client's mutex, on its session's lease.
-func (c *Control) mutex(ctx context.Context, key job.Key, req LockRequest, wait time.Duration) (*lock.Mutex, func(), error) {
+func (c *Control) mutex(ctx context.Context, key job.Key, req api.LockRequest, wait time.Duration) (*lock.Mutex, func(), error) {
 	if err := checkLock(key); err != nil {
 		return nil, nil, err
 	}

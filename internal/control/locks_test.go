@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -15,11 +16,11 @@ func TestLockNamesAreChecked(t *testing.T) {
 	ctx := t.Context()
 	for _, key := range []job.Key{{Namespace: "default"}, {Name: "a"}, {Namespace: "default", Name: "a b"}, {Namespace: "a/b", Name: "a"}} {
 		_, look := c.Lock(ctx, key)
-		_, acquire := c.AcquireLock(ctx, key, LockRequest{Place: "x"})
+		_, acquire := c.AcquireLock(ctx, key, api.LockRequest{Place: "x"})
 		_, renew := c.RenewLockSession(ctx, "1.x", key, "x")
 		for verb, err := range map[string]error{
-			"look": look, "acquire": acquire, "renew": renew, "release": c.ReleaseLock(ctx, key, LockRequest{Place: "x"}),
-			"break": c.BreakLock(ctx, key, job.Token{}, Order{}),
+			"look": look, "acquire": acquire, "renew": renew, "release": c.ReleaseLock(ctx, key, api.LockRequest{Place: "x"}),
+			"break": c.BreakLock(ctx, key, job.Token{}, api.Order{}),
 		} {
 			var invalid *job.InvalidError
 			if !errors.As(err, &invalid) || len(invalid.Problems) != 1 {

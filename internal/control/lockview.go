@@ -7,25 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 )
-
-// LockView is who holds a lock and who waits for it.
-type LockView struct {
-	Namespace string          `json:"namespace"`
-	Name      string          `json:"name"`
-	Holders   []LockContender `json:"holders"`
-	Waiters   []LockContender `json:"waiters"`
-	// Delayed is how many were lost without unlocking and keep others out for
-	// their lock delay.
-	Delayed int `json:"delayed,omitempty"`
-}
-
-// Key returns the lock's address.
-func (v *LockView) Key() job.Key { return job.Key{Namespace: v.Namespace, Name: v.Name} }
 
 // checkLock tells what is wrong with the name of a lock, as *job.InvalidError.
 func checkLock(key job.Key) error {
@@ -42,50 +28,36 @@ func checkLock(key job.Key) error {
 	return &job.InvalidError{Problems: problems}
 }
 
-// LockContender holds a lock, or waits for it.
-type LockContender struct {
-	Holder  string `json:"holder"`
-	Purpose string `json:"purpose,omitempty"`
-	// Since is when the lock was got; of a waiter, when it came.
-	Since time.Time `json:"since"`
-	// Token is the fencing token of a holder.
-	Token    job.Token    `json:"token"`
-	Shared   bool         `json:"shared,omitempty"`
-	Limit    int          `json:"limit,omitempty"`
-	Priority int          `json:"priority,omitempty"`
-	MaxHold  job.Duration `json:"maxHold,omitempty"`
-}
-
 // Locks returns the locks of a namespace, or of all, that somebody holds or
 // waits for.
-func (c *Control) Locks(ctx context.Context, namespace string) ([]LockView, error) {
+func (c *Control) Locks(ctx context.Context, namespace string) ([]api.Lock, error) {
 	lctx, cancel := c.asked(ctx)
 	defer cancel()
 	all, err := lock.List(lctx, c.client, strings.TrimSuffix(c.cfg.Keys.Locks(), "/"))
 	if err != nil {
 		return nil, etcdError(ctx, "list locks", err)
 	}
-	views := []LockView{}
+	views := []api.Lock{}
 	for i := range all {
 		v, ok := c.lockView(&all[i])
 		if ok && (namespace == "" || v.Namespace == namespace) {
 			views = append(views, v)
 		}
 	}
-	slices.SortFunc(views, func(a, b LockView) int { return a.Key().Compare(b.Key()) })
+	slices.SortFunc(views, func(a, b api.Lock) int { return a.Key().Compare(b.Key()) })
 	return views, nil
 }
 
 // Lock returns a lock that somebody holds or waits for.
-func (c *Control) Lock(ctx context.Context, key job.Key) (LockView, error) {
+func (c *Control) Lock(ctx context.Context, key job.Key) (api.Lock, error) {
 	if err := checkLock(key); err != nil {
-		return LockView{}, err
+		return api.Lock{}, err
 	}
 	lctx, cancel := c.asked(ctx)
 	defer cancel()
 	status, err := lock.Inspect(lctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name))
 	if err != nil {
-		return LockView{}, etcdError(ctx, "look at lock "+key.String(), err)
+		return api.Lock{}, etcdError(ctx, "look at lock "+key.String(), err)
 	}
 	v, _ := c.lockView(&status)
 	v.Namespace, v.Name = key.Namespace, key.Name
@@ -95,10 +67,10 @@ func (c *Control) Lock(ctx context.Context, key job.Key) (LockView, error) {
 	return v, nil
 }
 
-func (c *Control) lockView(s *lock.Status) (LockView, bool) {
+func (c *Control) lockView(s *lock.Status) (api.Lock, bool) {
 	rest, ok := strings.CutPrefix(strings.TrimSuffix(s.Prefix, "/")+"/", c.cfg.Keys.Locks())
 	ns, name, ok2 := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
-	v := LockView{Namespace: ns, Name: name, Holders: []LockContender{}, Waiters: []LockContender{}, Delayed: len(s.Delayed)}
+	v := api.Lock{Namespace: ns, Name: name, Holders: []api.LockContender{}, Waiters: []api.LockContender{}, Delayed: len(s.Delayed)}
 	for i := range s.Holders {
 		v.Holders = append(v.Holders, contenderView(&s.Holders[i]))
 	}
@@ -108,8 +80,8 @@ func (c *Control) lockView(s *lock.Status) (LockView, bool) {
 	return v, ok && ok2
 }
 
-func contenderView(c *lock.Contender) LockContender {
-	v := LockContender{
+func contenderView(c *lock.Contender) api.LockContender {
+	v := api.LockContender{
 		Holder: c.Holder, Purpose: c.Purpose, Since: c.Since, Token: c.Token,
 		Shared: c.Shared, Priority: c.Priority, MaxHold: job.Duration(c.MaxHold),
 	}
@@ -124,7 +96,7 @@ func contenderView(c *lock.Contender) LockContender {
 
 // BreakLock takes a lock away from who holds it by a token. It is refused when
 // the lock has changed hands meanwhile.
-func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o Order) error {
+func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o api.Order) error {
 	view, err := c.Lock(ctx, key)
 	if err != nil {
 		return err

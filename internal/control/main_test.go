@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -40,7 +41,7 @@ type fakeRuns struct {
 	ended map[job.RunID]job.Run
 	lists int
 	// missing comes with live.
-	missing []MissingRuns
+	missing []api.MissingRuns
 }
 
 func (f *fakeRuns) LiveRuns(_ context.Context, namespace, name string) ([]job.Run, error) {
@@ -53,7 +54,7 @@ func (f *fakeRuns) LiveRuns(_ context.Context, namespace, name string) ([]job.Ru
 		}
 	}
 	if len(f.missing) > 0 {
-		return out, &PartialError{Missing: f.missing}
+		return out, &api.PartialError{Missing: f.missing}
 	}
 	return out, nil
 }
@@ -231,13 +232,13 @@ func encode(t *testing.T, objects ...manifest.Object) []byte {
 }
 
 // apply applies the objects and returns what was done, by name.
-func (e *env) apply(t *testing.T, objects ...manifest.Object) map[string]Action {
+func (e *env) apply(t *testing.T, objects ...manifest.Object) map[string]api.Action {
 	t.Helper()
 	results, err := e.Apply(t.Context(), "jobs.json", encode(t, objects...), false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := map[string]Action{}
+	done := map[string]api.Action{}
 	for _, r := range results {
 		done[r.Name] = r.Action
 	}

@@ -5,55 +5,33 @@ import (
 	"context"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// MatchView is which minions a target matches now.
-type MatchView struct {
-	// Target is the expression in its canonical form.
-	Target string `json:"target"`
-	// Minions are the connected ones that match, ordered by id, and Hosts the
-	// same in bracket form.
-	Minions []job.MinionID `json:"minions"`
-	Hosts   string         `json:"hosts"`
-	// Disconnected match, too, but cannot be reached.
-	Disconnected []job.MinionID `json:"disconnected"`
-	// Uncontrollable are those of both that get no orders now, with the reason, as
-	// that they are not connected, or that their certificate was revoked.
-	Uncontrollable []job.Uncontrollable `json:"uncontrollable" nullable:"false"`
-	// Missing are names that the target spells out and no minion has, in bracket
-	// form; empty: there are none.
-	Missing string `json:"missing,omitempty"`
-	// Known is how many minions there are in all.
-	Known int `json:"known"`
-	// Unknown are the labels and facts that some minions lack, so that it could
-	// not be told whether they match; they do not.
-	Unknown []target.UnknownKey `json:"unknown"`
-}
-
 // MatchMinions previews a target expression. The error of one that cannot be
 // read is a *job.InvalidError.
-func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, error) {
+func (c *Control) MatchMinions(ctx context.Context, expr string) (api.Match, error) {
 	minions, err := c.Minions(ctx)
 	if err != nil {
-		return MatchView{}, err
+		return api.Match{}, err
 	}
 	parsed, selection, err := c.selectFrom(ctx, minions, "target", expr)
 	if err != nil {
-		return MatchView{}, err
+		return api.Match{}, err
 	}
-	known := make(map[string]*MinionView, len(minions))
+	known := make(map[string]*api.Minion, len(minions))
 	for i := range minions {
 		known[string(minions[i].ID)] = &minions[i]
 	}
-	view := MatchView{
-		Target: parsed.String(), Known: len(minions), Unknown: append([]target.UnknownKey{}, selection.Unknown...),
+	view := api.Match{
+		Target: parsed.String(), Known: len(minions), Unknown: tell(selection.Unknown, unknownKeyTold),
 		Minions: []job.MinionID{}, Disconnected: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{},
 	}
 	var set target.NodeSet
 	for _, name := range selection.Names {
 		m := known[name]
-		if m.State == MinionConnected {
+		if m.State == api.MinionConnected {
 			set.Add(name)
 			view.Minions = append(view.Minions, m.ID)
 		} else {
@@ -70,7 +48,7 @@ func (c *Control) MatchMinions(ctx context.Context, expr string) (MatchView, err
 
 // selectFrom returns which of the minions an expression selects. path is where
 // the expression was given.
-func (c *Control) selectFrom(ctx context.Context, minions []MinionView, path, expr string) (*target.Expr, selected, error) {
+func (c *Control) selectFrom(ctx context.Context, minions []api.Minion, path, expr string) (*target.Expr, selected, error) {
 	parsed, err := target.Parse(expr)
 	if err != nil {
 		return nil, selected{}, &job.InvalidError{Problems: target.Problems(path, err)}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -26,12 +26,12 @@ func TestMatchMinions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := MatchView{
+	want := api.Match{
 		Target: `os == "linux" and web* and 10.1.0.0/16,web4`, Minions: []job.MinionID{"web1", "web2"}, Hosts: "web[1-2]",
 		Disconnected: []job.MinionID{"web3", "web5"}, Known: 6,
 		Uncontrollable: []job.Uncontrollable{
 			{Minion: "web2", Reason: "disk full"}, {Minion: "web3", Reason: "not connected"}, {Minion: "web5", Reason: "its certificate was revoked", Since: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
-		}, Unknown: []target.UnknownKey{{Key: "os", Hosts: 1, First: "web4"}},
+		}, Unknown: []api.UnknownKey{{Key: "os", Hosts: 1, First: "web4"}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("match (-want +got):\n%s", d)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -133,7 +134,7 @@ func TestMoveLeavesARecord(t *testing.T) {
 
 func (e *env) start(t *testing.T, name string) {
 	t.Helper()
-	if _, err := e.Start(t.Context(), jobNamed(name), StartRequest{By: "me"}); err != nil {
+	if _, err := e.Start(t.Context(), jobNamed(name), api.StartRequest{By: "me"}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -283,7 +284,7 @@ func TestMovesTogether(t *testing.T) {
 		objects[2+i].Spec.Group = ""
 	}
 	e.apply(t, objects...)
-	jobs, err := e.Jobs(t.Context(), JobQuery{})
+	jobs, err := e.Jobs(t.Context(), api.JobQuery{})
 	if err != nil || len(jobs) != 212 {
 		t.Fatalf("%d jobs, %v", len(jobs), err)
 	}
@@ -301,7 +302,7 @@ func TestI4_StartOfAMovingJob(t *testing.T) {
 	e := setup(t)
 	e.apply(t, group("g", job.GroupSpec{}), object("a"))
 	e.between(func() { e.apply(t, object("a", in("g"))) }, func() {
-		fire, err := e.Start(t.Context(), jobNamed("a"), StartRequest{By: "me"})
+		fire, err := e.Start(t.Context(), jobNamed("a"), api.StartRequest{By: "me"})
 		if err != nil {
 			t.Fatal(err)
 		}

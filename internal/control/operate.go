@@ -13,21 +13,16 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
-// Order is what an operator asks for, and why.
-type Order struct {
-	By     string
-	Reason string
-}
-
 // DrainNode drains a node: it holds no shards until UndrainNode, also when it is started
 // again. The node must be alive, or drained already: any other name may be a
 // mistake. A node that is drained already stays so since then.
-func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o Order) error {
+func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	key := c.cfg.Keys.Drain(node)
 	kv, err := c.get(ctx, "drain node", key)
 	if err != nil {
@@ -53,7 +48,7 @@ func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o Order) error
 }
 
 // UndrainNode ends a drain. The node need not be alive.
-func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o Order) error {
+func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	key := c.cfg.Keys.Drain(node)
 	kv, err := c.get(ctx, "undrain node", key)
 	if err != nil {
@@ -67,7 +62,7 @@ func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o Order) err
 
 // ForgetNode removes a node that is gone and has not left in order from those that are known. A
 // node that lives is not forgotten.
-func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o Order) error {
+func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	key := c.cfg.Keys.KnownNode(node)
 	kv, err := c.get(ctx, "forget node", key)
 	if err != nil {
@@ -88,7 +83,7 @@ func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o Order) erro
 // MoveShard moves a shard to a node for as long as it lives and may, whatever
 // the mode says, until FailbackShard or ReleaseShard. Ref is a shard's number,
 // or the name of a group.
-func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o Order) error {
+func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o api.Order) error {
 	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
@@ -114,7 +109,7 @@ func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o 
 }
 
 // HoldShard has a shard stay with whoever holds it, until ReleaseShard.
-func (c *Control) HoldShard(ctx context.Context, ref string, o Order) error {
+func (c *Control) HoldShard(ctx context.Context, ref string, o api.Order) error {
 	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
@@ -124,7 +119,7 @@ func (c *Control) HoldShard(ctx context.Context, ref string, o Order) error {
 
 // FailbackShard has a shard go where its mode wants it, without a hold-off, and
 // ends what MoveShard and HoldShard asked for.
-func (c *Control) FailbackShard(ctx context.Context, ref string, o Order) error {
+func (c *Control) FailbackShard(ctx context.Context, ref string, o api.Order) error {
 	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
@@ -133,7 +128,7 @@ func (c *Control) FailbackShard(ctx context.Context, ref string, o Order) error 
 }
 
 // ReleaseShard ends what MoveShard and HoldShard asked for; the mode decides.
-func (c *Control) ReleaseShard(ctx context.Context, ref string, o Order) error {
+func (c *Control) ReleaseShard(ctx context.Context, ref string, o api.Order) error {
 	s, err := c.shardRef(ctx, ref)
 	if err != nil {
 		return err
@@ -149,7 +144,7 @@ func (c *Control) ReleaseShard(ctx context.Context, ref string, o Order) error {
 	return c.operate(ctx, "shard.release", s.String(), o, key, kv, clientv3.OpDelete(key))
 }
 
-func (c *Control) override(ctx context.Context, action string, s namedShard, v etcdkv.Override, o Order) error {
+func (c *Control) override(ctx context.Context, action string, s namedShard, v etcdkv.Override, o api.Order) error {
 	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, s.id, by(ctx, o.By), o.Reason, c.now().UTC()
 	text, err := etcdkv.Encode(v)
 	if err != nil {
@@ -165,7 +160,7 @@ func (c *Control) override(ctx context.Context, action string, s namedShard, v e
 
 // operate does what an operator asked for and keeps a record of it, in one
 // transaction. before is the key's pair as it was read; nil: there was none.
-func (c *Control) operate(ctx context.Context, action, object string, o Order, key string, before *mvccpb.KeyValue, ops ...clientv3.Op) error {
+func (c *Control) operate(ctx context.Context, action, object string, o api.Order, key string, before *mvccpb.KeyValue, ops ...clientv3.Op) error {
 	rec := c.auditOf(ctx, action, object, o)
 	var rev int64
 	if before != nil {
@@ -191,7 +186,7 @@ func (c *Control) operate(ctx context.Context, action, object string, o Order, k
 func isConflict(err error) bool { return errors.Is(err, job.ErrConflict) }
 
 // auditOf returns the record of what an operator ordered.
-func (c *Control) auditOf(ctx context.Context, action, object string, o Order) etcdkv.Audit {
+func (c *Control) auditOf(ctx context.Context, action, object string, o api.Order) etcdkv.Audit {
 	return etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: action, Object: object, Reason: o.Reason}
 }
 
@@ -208,13 +203,10 @@ func (c *Control) auditOp(rec etcdkv.Audit) (clientv3.Op, error) {
 	return clientv3.OpPut(c.cfg.Keys.AuditRecord(rec.At, id.String()), text), nil
 }
 
-// MaxAudit bounds a listing of audit records.
-const MaxAudit = 1000
-
 // Audit returns the latest records of what operators did, newest first.
-func (c *Control) Audit(ctx context.Context, limit int) ([]etcdkv.Audit, error) {
-	if limit <= 0 || limit > MaxAudit {
-		return nil, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", limit, MaxAudit))
+func (c *Control) Audit(ctx context.Context, limit int) ([]api.AuditRecord, error) {
+	if limit <= 0 || limit > api.MaxAudit {
+		return nil, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", limit, api.MaxAudit))
 	}
 	actx, cancel := c.asked(ctx)
 	defer cancel()
@@ -223,14 +215,14 @@ func (c *Control) Audit(ctx context.Context, limit int) ([]etcdkv.Audit, error) 
 	if err != nil {
 		return nil, etcdError(ctx, "list audit records", err)
 	}
-	out := make([]etcdkv.Audit, 0, len(resp.Kvs))
+	out := make([]api.AuditRecord, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
 		rec, err := decode[etcdkv.Audit](kv)
 		if err != nil {
 			c.log.Warn("record unreadable", zap.Error(err))
 			continue
 		}
-		out = append(out, rec)
+		out = append(out, auditTold(&rec))
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -53,20 +54,20 @@ func TestOrdersRefused(t *testing.T) {
 		err  error
 		want string
 	}{
-		"drain, misspelt":    {e.DrainNode(ctx, "frankfrut", Order{}), `404: there is no live node "frankfrut"; did you mean "frankfurt"?: not found`},
-		"drain, far off":     {e.DrainNode(ctx, "elsewhere", Order{}), `404: there is no live node "elsewhere"; live nodes are frankfurt, n1, n2, n3: not found`},
-		"undrain":            {e.UndrainNode(ctx, "n1", Order{}), "404: drain of node n1: not found"},
-		"move to nobody":     {e.MoveShard(ctx, "3", "n9", Order{}), `404: there is no live node "n9"; live nodes are frankfurt, n1, n2, n3: not found`},
-		"move to one gone":   {e.MoveShard(ctx, "3", "n3", Order{}), "invalid: node: node n3 is drained or leaves, so it can hold no shard; undrain it first, or name another"},
-		"not among nodes":    {e.MoveShard(ctx, "ops/g", "n2", Order{}), "invalid: node: group ops/g does not let node n2 fire; see nodes and pin in its spec"},
-		"pinned elsewhere":   {e.MoveShard(ctx, "ops/h", "n2", Order{}), "invalid: node: group ops/h does not let node n2 fire; see nodes and pin in its spec"},
-		"no such shard":      {e.HoldShard(ctx, "8", Order{}), "404: there is no shard 8, those without a group are 0 to 7: not found"},
-		"no group has it":    {e.HoldShard(ctx, "65999", Order{}), "404: no group has the shard 65999: not found"},
-		"no such group":      {e.FailbackShard(ctx, "ops/nope", Order{}), "404: group ops/nope: not found"},
-		"default namespace":  {e.FailbackShard(ctx, "g", Order{}), "404: group default/g: not found"},
-		"odd name":           {e.HoldShard(ctx, "a b", Order{}), `invalid: shard: "a b" is neither a shard's number nor a group's name: name of "a b": "a b" contains " "; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`},
-		"negative":           {e.HoldShard(ctx, "-1", Order{}), `invalid: shard: "-1" is neither a shard's number nor a group's name: name of "-1": "-1" begins or ends with "-"; begin and end with a letter or a digit`},
-		"nothing to release": {e.ReleaseShard(ctx, "ops/g", Order{}), "404: override of shard ops/g, by which it would be moved or held: not found"},
+		"drain, misspelt":    {e.DrainNode(ctx, "frankfrut", api.Order{}), `404: there is no live node "frankfrut"; did you mean "frankfurt"?: not found`},
+		"drain, far off":     {e.DrainNode(ctx, "elsewhere", api.Order{}), `404: there is no live node "elsewhere"; live nodes are frankfurt, n1, n2, n3: not found`},
+		"undrain":            {e.UndrainNode(ctx, "n1", api.Order{}), "404: drain of node n1: not found"},
+		"move to nobody":     {e.MoveShard(ctx, "3", "n9", api.Order{}), `404: there is no live node "n9"; live nodes are frankfurt, n1, n2, n3: not found`},
+		"move to one gone":   {e.MoveShard(ctx, "3", "n3", api.Order{}), "invalid: node: node n3 is drained or leaves, so it can hold no shard; undrain it first, or name another"},
+		"not among nodes":    {e.MoveShard(ctx, "ops/g", "n2", api.Order{}), "invalid: node: group ops/g does not let node n2 fire; see nodes and pin in its spec"},
+		"pinned elsewhere":   {e.MoveShard(ctx, "ops/h", "n2", api.Order{}), "invalid: node: group ops/h does not let node n2 fire; see nodes and pin in its spec"},
+		"no such shard":      {e.HoldShard(ctx, "8", api.Order{}), "404: there is no shard 8, those without a group are 0 to 7: not found"},
+		"no group has it":    {e.HoldShard(ctx, "65999", api.Order{}), "404: no group has the shard 65999: not found"},
+		"no such group":      {e.FailbackShard(ctx, "ops/nope", api.Order{}), "404: group ops/nope: not found"},
+		"default namespace":  {e.FailbackShard(ctx, "g", api.Order{}), "404: group default/g: not found"},
+		"odd name":           {e.HoldShard(ctx, "a b", api.Order{}), `invalid: shard: "a b" is neither a shard's number nor a group's name: name of "a b": "a b" contains " "; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`},
+		"negative":           {e.HoldShard(ctx, "-1", api.Order{}), `invalid: shard: "-1" is neither a shard's number nor a group's name: name of "-1": "-1" begins or ends with "-"; begin and end with a letter or a digit`},
+		"nothing to release": {e.ReleaseShard(ctx, "ops/g", api.Order{}), "404: override of shard ops/g, by which it would be moved or held: not found"},
 	} {
 		if got := refusal(c.err); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
@@ -87,7 +88,7 @@ func TestI9_OrdersAreKept(t *testing.T) {
 	shard := e.shardOfGroup(t, "g")
 	ctx := t.Context()
 	begin := e.now()
-	why := Order{By: "ada", Reason: "why"}
+	why := api.Order{By: "ada", Reason: "why"}
 	do := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -95,9 +96,9 @@ func TestI9_OrdersAreKept(t *testing.T) {
 		}
 		e.pass(time.Second)
 	}
-	overridden := func(want etcdkv.Override) {
+	overridden := func(want api.Override) {
 		t.Helper()
-		want.Schema, want.Shard, want.By, want.Reason, want.Since = 1, shard, "ada", "why", e.now()
+		want.Shard, want.By, want.Reason, want.Since = shard, "ada", "why", e.now()
 		g, err := e.Group(ctx, jobNamed("g"))
 		if err != nil {
 			t.Fatal(err)
@@ -111,18 +112,18 @@ func TestI9_OrdersAreKept(t *testing.T) {
 		}
 	}
 	do(e.DrainNode(ctx, "n1", why))
-	do(e.DrainNode(ctx, "n1", Order{By: "bob"})) // who asks again does not begin anew
+	do(e.DrainNode(ctx, "n1", api.Order{By: "bob"})) // who asks again does not begin anew
 	nodes, err := e.Nodes(ctx)
 	if err != nil || nodes[1].Drain == nil || !nodes[1].Drain.Since.Equal(begin) || nodes[1].Drain.By != "bob" || nodes[2].Drain != nil {
 		t.Errorf("nodes %+v, %v", nodes, err)
 	}
 	do(e.UndrainNode(ctx, "n1", why))
 	do(e.MoveShard(ctx, "ops/g", "n2", why))
-	overridden(etcdkv.Override{Node: "n2"})
+	overridden(api.Override{Node: "n2"})
 	do(e.HoldShard(ctx, shard.String(), why))
-	overridden(etcdkv.Override{})
+	overridden(api.Override{})
 	do(e.FailbackShard(ctx, "ops/g", why))
-	overridden(etcdkv.Override{Failback: true})
+	overridden(api.Override{Failback: true})
 	do(e.ReleaseShard(ctx, "ops/g", why))
 	do(e.MoveShard(ctx, "3", "n1", why))
 	shards, err := e.Shards(ctx)
@@ -151,7 +152,7 @@ func TestI9_OrdersAreKept(t *testing.T) {
 	if last, err := e.Audit(ctx, 2); err != nil || len(last) != 2 || last[0].Action != "shard.move" {
 		t.Errorf("the last two: %v, %v", last, err)
 	}
-	for _, n := range []int{0, -1, MaxAudit + 1} {
+	for _, n := range []int{0, -1, api.MaxAudit + 1} {
 		if _, err := e.Audit(ctx, n); refusal(err) == "" {
 			t.Errorf("limit %d is taken", n)
 		}
@@ -165,11 +166,11 @@ func TestI9_OrdersDoNotOverwrite(t *testing.T) {
 	e := withNodes(t, setup(t))
 	ctx := t.Context()
 	for name, do := range map[string]func() error{
-		"move": func() error { return e.MoveShard(ctx, "3", "n2", Order{By: "late"}) },
-		"hold": func() error { return e.HoldShard(ctx, "3", Order{By: "late"}) },
+		"move": func() error { return e.MoveShard(ctx, "3", "n2", api.Order{By: "late"}) },
+		"hold": func() error { return e.HoldShard(ctx, "3", api.Order{By: "late"}) },
 	} {
 		e.between(func() {
-			if err := e.HoldShard(ctx, "3", Order{By: "early"}); err != nil {
+			if err := e.HoldShard(ctx, "3", api.Order{By: "early"}); err != nil {
 				t.Error(err)
 			}
 		}, func() {
@@ -219,7 +220,7 @@ func TestI9_ForgetMinion(t *testing.T) {
 		}
 		return resp.Header.Revision
 	}
-	o, before := Order{By: "ada", Reason: "sold"}, revision()
+	o, before := api.Order{By: "ada", Reason: "sold"}, revision()
 	if err := e.ForgetMinion(t.Context(), "here", o); !errors.Is(err, job.ErrConflict) {
 		t.Errorf("one that is connected: %v", err)
 	}

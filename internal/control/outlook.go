@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -33,30 +34,6 @@ const (
 	outlookSteps   = calendar.SearchSteps
 	outlookForList = calendar.SearchSteps / 20
 )
-
-// Upcoming is an instant of a job that is to come.
-type Upcoming struct {
-	At time.Time `json:"at"`
-	// StartsAt is when it starts: as much later than At as the job's jitter says
-	// for this instant.
-	StartsAt time.Time `json:"startsAt"`
-	// Skipped tells why it is not run, as things stand now; empty: it is.
-	Skipped string `json:"skipped,omitempty"`
-}
-
-// UpcomingView is what is to come of a job.
-type UpcomingView struct {
-	Schedules []string `json:"schedules"`
-	Words     []string `json:"words"`
-	TimeZone  string   `json:"timeZone"`
-	// Next are instants of the job, in order, those that are skipped among them.
-	Next []Upcoming `json:"next"`
-	// Ends tells why no instant follows the last one; empty: some do.
-	Ends string `json:"ends,omitempty"`
-}
-
-// MaxUpcoming bounds how many instants Upcoming computes.
-const MaxUpcoming = 10_000
 
 // outlook is all that decides when a job runs next.
 type outlook struct {
@@ -198,8 +175,8 @@ func (o *outlook) startsAt(at time.Time) time.Time {
 }
 
 // addNext tells of each job when it runs next, or why it does not.
-func (c *Control) addNext(ctx context.Context, views []JobView) error {
-	pauses, err := c.Pauses(ctx)
+func (c *Control) addNext(ctx context.Context, views []api.Job) error {
+	pauses, err := c.pausesNow(ctx)
 	if err != nil {
 		return err
 	}
@@ -208,7 +185,7 @@ func (c *Control) addNext(ctx context.Context, views []JobView) error {
 		v := &views[i]
 		for p := range pauses {
 			if covers(&pauses[p], v.Key(), v.Spec.Group, c.now()) {
-				v.Pauses = append(v.Pauses, pauses[p])
+				v.Pauses = append(v.Pauses, pauseTold(&pauses[p]))
 			}
 		}
 		if len(v.Pauses) > 0 {
@@ -288,10 +265,10 @@ func (c *Control) calendarNamed(ctx context.Context, k job.Key) (*calendar.Calen
 
 // Upcoming returns the instants of a job after a time, at most n, with those that
 // are skipped as things stand now, and why.
-func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (UpcomingView, error) {
-	v := UpcomingView{Schedules: []string{}, Words: []string{}, Next: []Upcoming{}}
-	if n < 1 || n > MaxUpcoming {
-		return v, invalid("count", fmt.Sprintf("%d is out of range; want 1 to %d", n, MaxUpcoming))
+func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error) {
+	v := api.Upcoming{Schedules: []string{}, Words: []string{}, Next: []api.Instant{}}
+	if n < 1 || n > api.MaxUpcoming {
+		return v, invalid("count", fmt.Sprintf("%d is out of range; want 1 to %d", n, api.MaxUpcoming))
 	}
 	stored, _, err := c.stored(ctx, key)
 	if err != nil {
@@ -306,7 +283,7 @@ func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n 
 	if len(set) > 0 {
 		v.TimeZone = set[0].Location().String() // an expression may have one of its own
 	}
-	if o.pauses, err = c.Pauses(ctx); err != nil {
+	if o.pauses, err = c.pausesNow(ctx); err != nil {
 		return v, err
 	}
 	if err := c.readCalendarsOf(ctx, o, map[job.Key]*calendar.Calendar{}); err != nil {
@@ -327,7 +304,7 @@ func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n 
 			v.Ends = o.endWords()
 			return v, nil
 		}
-		u := Upcoming{At: next.UTC(), StartsAt: o.startsAt(next)}
+		u := api.Instant{At: next.UTC(), StartsAt: o.startsAt(next)}
 		if _, u.Skipped, _ = o.why(next); !stored.Spec.IsEnabled() {
 			u.Skipped = "the job is not enabled"
 		}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -26,9 +26,9 @@ func TestNextIsWhenTheJobRuns(t *testing.T) {
 		calendar("never", job.CalendarSpec{Closed: []string{"01-01..12-31"}}),
 		group("g", job.GroupSpec{}),
 	)
-	pause := func(of Paused, until time.Time, why string) func() {
+	pause := func(of api.Paused, until time.Time, why string) func() {
 		return func() {
-			if _, err := e.Pause(t.Context(), of, until, Order{By: "ada", Reason: why}); err != nil {
+			if _, err := e.Pause(t.Context(), of, until, api.Order{By: "ada", Reason: why}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -53,9 +53,9 @@ func TestNextIsWhenTheJobRuns(t *testing.T) {
 		"moved": {edit: func(s *job.Spec) { s.Calendars, s.OnExcluded = []string{"shut"}, job.ExcludedNext },
 			next: hour.Add(150 * time.Minute)},
 		"jitter":       {edit: func(s *job.Spec) { s.Jitter = job.Duration(10 * time.Minute) }, next: hour, starts: true},
-		"paused":       {then: pause(Paused{etcdkv.ScopeJob, "ops", "paused"}, time.Time{}, "disk"), no: NeverPaused},
-		"paused.until": {then: pause(Paused{etcdkv.ScopeJob, "ops", "paused.until"}, hour.Add(90*time.Minute), ""), next: *at(2)},
-		"paused.group": {edit: func(s *job.Spec) { s.Group = "g" }, then: pause(Paused{etcdkv.ScopeGroup, "ops", "g"}, time.Time{}, ""), no: NeverPaused},
+		"paused":       {then: pause(api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "paused"}, time.Time{}, "disk"), no: NeverPaused},
+		"paused.until": {then: pause(api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "paused.until"}, hour.Add(90*time.Minute), ""), next: *at(2)},
+		"paused.group": {edit: func(s *job.Spec) { s.Group = "g" }, then: pause(api.Paused{Scope: api.ScopeGroup, Namespace: "ops", Name: "g"}, time.Time{}, ""), no: NeverPaused},
 		"manual":       {edit: func(s *job.Spec) { s.Schedules = nil }},
 		"at":           {edit: func(s *job.Spec) { s.Schedules = []string{"@at 2026-05-04T10:40:00Z"} }, then: func() { e.pass(time.Hour) }, no: NeverDue},
 	}
@@ -81,7 +81,7 @@ func TestNextIsWhenTheJobRuns(t *testing.T) {
 			if starts := v.NextStartsAt; starts.IsZero() == c.starts || c.starts && (starts.Before(c.next) || starts.After(c.next.Add(10*time.Minute))) {
 				t.Errorf("starts at %s", starts)
 			}
-			all, err := e.Jobs(t.Context(), JobQuery{Namespace: "ops"})
+			all, err := e.Jobs(t.Context(), api.JobQuery{Namespace: "ops"})
 			for _, one := range all {
 				if one.Name == name && (!one.NextAt.Equal(v.NextAt) || one.NoNext != v.NoNext) {
 					t.Errorf("the list says %s (%q), %v", one.NextAt, one.NoNext, err)
@@ -101,7 +101,7 @@ func TestUpcomingTellsWhatIsSkipped(t *testing.T) {
 		Calendar: job.CalendarSpec{Windows: []string{"2026-05-04T10:45:00Z..2026-05-04T11:30:00Z: new rack"}},
 	}, object("j", func(o *manifest.Object) { o.Spec.Calendars, o.Spec.Count = []string{"shut"}, 3 }))
 	until := time.Date(2026, 5, 4, 12, 30, 0, 0, time.UTC)
-	if _, err := e.Pause(t.Context(), Paused{etcdkv.ScopeJob, "ops", "j"}, until, Order{By: "ada", Reason: "disk"}); err != nil {
+	if _, err := e.Pause(t.Context(), api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "j"}, until, api.Order{By: "ada", Reason: "disk"}); err != nil {
 		t.Fatal(err)
 	}
 	e.pass(time.Second)
@@ -117,14 +117,14 @@ func TestUpcomingTellsWhatIsSkipped(t *testing.T) {
 	if want := "its count is 3, and the last of these is 2026-05-04T13:00:00Z"; v.Ends != want {
 		t.Errorf("ends: %q, want %q", v.Ends, want)
 	}
-	if _, err := e.Resume(t.Context(), Paused{etcdkv.ScopeJob, "ops", "j"}, Order{}); err != nil {
+	if _, err := e.Resume(t.Context(), api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "j"}, api.Order{}); err != nil {
 		t.Fatal(err)
 	}
 	if v, err = e.Upcoming(t.Context(), jobNamed("j"), e.now(), 1); err != nil || !strings.Contains(v.Next[0].Skipped, "calendar ops/shut") || v.Ends != "" {
 		t.Errorf("%+v, %v", v, err)
 	}
-	for _, of := range []Paused{{etcdkv.ScopeJob, "ops", "j"}, {Scope: etcdkv.ScopeAll}} {
-		if _, err := e.Pause(t.Context(), of, time.Time{}, Order{}); err != nil {
+	for _, of := range []api.Paused{{Scope: api.ScopeJob, Namespace: "ops", Name: "j"}, {Scope: api.ScopeAll}} {
+		if _, err := e.Pause(t.Context(), of, time.Time{}, api.Order{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +163,7 @@ func TestEndedBackfillLeavesARecord(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.apply(t, object("j"), object("k"))
-	window := BackfillRequest{From: e.now().Add(-5 * time.Hour), To: e.now().Add(2 * time.Second), Order: Order{By: "ada"}}
+	window := api.BackfillRequest{From: e.now().Add(-5 * time.Hour), To: e.now().Add(2 * time.Second), Order: api.Order{By: "ada"}}
 	a, err := e.Backfill(t.Context(), jobNamed("j"), window)
 	if err != nil || a.Left != 5 || a.State != "running" {
 		t.Fatalf("%+v, %v", a, err)
@@ -172,7 +172,7 @@ func TestEndedBackfillLeavesARecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.EndBackfill(t.Context(), a.ID, Order{By: "bob", Reason: "enough"}); err != nil {
+	if err := e.EndBackfill(t.Context(), a.ID, api.Order{By: "bob", Reason: "enough"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Delete(t.Context(), jobNamed("k")); err != nil {

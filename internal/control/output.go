@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -16,7 +17,7 @@ import (
 // When a minion cannot give its output, fn gets what the run's record holds,
 // and the error says so unless that is all there was. It returns the error of
 // fn when fn returns one.
-func (c *Control) Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, OutputChunk) error) error {
+func (c *Control) Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(api.OutputLine) error) error {
 	run, err := c.findRun(ctx, id, job.Key{})
 	if err != nil {
 		return err
@@ -62,7 +63,7 @@ func (e *sinkError) Unwrap() error { return e.err }
 // Output may be read anew, from its beginning: what was given is not given again.
 type given struct {
 	minion job.MinionID
-	fn     func(job.MinionID, OutputChunk) error
+	fn     func(api.OutputLine) error
 	// far is how many bytes of each stream were given, or told to be missing, at
 	// how far the present reading is.
 	far, at [3]int64
@@ -97,7 +98,7 @@ func (g *given) take(stream int, data []byte, leftOut int64) error {
 	if len(data) == 0 && leftOut <= 0 {
 		return nil
 	}
-	if err := g.fn(g.minion, OutputChunk{Stream: stream, Data: data, LeftOut: max(leftOut, 0)}); err != nil {
+	if err := g.fn(api.OutputLine{Minion: g.minion, Stream: stream, Data: data, LeftOut: max(leftOut, 0)}); err != nil {
 		return &sinkError{err}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -20,8 +21,8 @@ var errGone = errors.New("not connected")
 // heard gathers output by minion and stream.
 type heard map[string]string
 
-func (h heard) fn(m job.MinionID, c OutputChunk) error {
-	key := string(m) + "/" + string(rune('0'+c.Stream))
+func (h heard) fn(c api.OutputLine) error {
+	key := string(c.Minion) + "/" + string(rune('0'+c.Stream))
 	if c.LeftOut > 0 {
 		h[key] += fmt.Sprintf("<%d left out>", c.LeftOut)
 	}
@@ -88,7 +89,7 @@ func TestOutputReturnsTheErrorOfItsReader(t *testing.T) {
 	r.Tasks = []job.Task{taskOn("m1", job.StateRunning), taskOn("m2", job.StateRunning)}
 	full := errors.New("disk full")
 	calls := 0
-	fn := func(job.MinionID, OutputChunk) error { calls++; return full }
+	fn := func(api.OutputLine) error { calls++; return full }
 	runs.end(r)
 	if err := c.Output(t.Context(), r.RunID, "", false, fn); err != full || calls != 1 { //nolint:errorlint // itself
 		t.Errorf("got %v after %d calls", err, calls)

@@ -11,33 +11,14 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// Paused names what is paused or resumed. Namespace and Name are empty where the
-// scope has none.
-type Paused struct {
-	Scope     etcdkv.Scope
-	Namespace string
-	Name      string
-}
-
-// String returns "job team/backup", "namespace team" or "all jobs".
-func (p Paused) String() string {
-	switch p.Scope {
-	case etcdkv.ScopeAll:
-		return "all jobs"
-	case etcdkv.ScopeNamespace:
-		return "namespace " + p.Namespace
-	case etcdkv.ScopeJob, etcdkv.ScopeGroup:
-	}
-	return string(p.Scope) + " " + p.Namespace + "/" + p.Name
-}
-
-// check refuses what names no thing, or more than its scope has: who names a
+// checkPaused refuses what names no thing, or more than its scope has: who names a
 // job and asks for all of them means one or the other.
-func (p Paused) check() error {
+func checkPaused(p api.Paused) error {
 	name := func(path, text string) error {
 		if err := job.CheckName(text); err != nil {
 			return invalid(path, err.Error())
@@ -45,7 +26,7 @@ func (p Paused) check() error {
 		return nil
 	}
 	switch p.Scope {
-	case etcdkv.ScopeAll:
+	case api.ScopeAll:
 		if p.Namespace != "" {
 			return invalid("namespace", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope namespace", p.Namespace))
 		}
@@ -53,12 +34,12 @@ func (p Paused) check() error {
 			return invalid("name", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope job or group", p.Name))
 		}
 		return nil
-	case etcdkv.ScopeNamespace:
+	case api.ScopeNamespace:
 		if p.Name != "" {
 			return invalid("name", fmt.Sprintf("is %q, but scope namespace has none; leave it out, or give scope job or group", p.Name))
 		}
 		return name("namespace", p.Namespace)
-	case etcdkv.ScopeGroup, etcdkv.ScopeJob:
+	case api.ScopeGroup, api.ScopeJob:
 		if err := name("namespace", p.Namespace); err != nil {
 			return err
 		}
@@ -67,18 +48,18 @@ func (p Paused) check() error {
 	return invalid("scope", fmt.Sprintf("%q is unknown; want job, group, namespace or all", p.Scope))
 }
 
-// exists refuses jobs and groups that are not there.
-func (p Paused) exists(ctx context.Context, c *Control) error {
+// pausable refuses jobs and groups that are not there.
+func (c *Control) pausable(ctx context.Context, p api.Paused) error {
 	key := job.Key{Namespace: p.Namespace, Name: p.Name}
 	var err error
 	switch p.Scope {
-	case etcdkv.ScopeGroup:
+	case api.ScopeGroup:
 		_, _, err = c.storedGroup(ctx, key)
-	case etcdkv.ScopeJob:
+	case api.ScopeJob:
 		_, _, err = c.stored(ctx, key)
-	case etcdkv.ScopeNamespace:
+	case api.ScopeNamespace:
 		return c.hasJobs(ctx, p.Namespace)
-	case etcdkv.ScopeAll:
+	case api.ScopeAll:
 	}
 	return err
 }
@@ -132,15 +113,15 @@ func (c *Control) hasJobs(ctx context.Context, namespace string) error {
 	return fmt.Errorf("namespace %s has no jobs%s: %w", namespace, hint, job.ErrNotFound)
 }
 
-// isOf reports whether a stored pause is of p. Former versions stored what the
+// isPauseOf reports whether a stored pause is of p. Former versions stored what the
 // scope has no use for.
-func (p Paused) isOf(stored *etcdkv.Pause) bool {
+func isPauseOf(stored *etcdkv.Pause, p api.Paused) bool {
 	switch {
-	case p.Scope != stored.Scope:
+	case p.Scope != api.Scope(stored.Scope):
 		return false
-	case p.Scope == etcdkv.ScopeAll:
+	case p.Scope == api.ScopeAll:
 		return true
-	case p.Scope == etcdkv.ScopeNamespace:
+	case p.Scope == api.ScopeNamespace:
 		return p.Namespace == stored.Namespace
 	}
 	return p.Namespace == stored.Namespace && p.Name == stored.Name
@@ -153,24 +134,24 @@ func (p Paused) isOf(stored *etcdkv.Pause) bool {
 // It returns from where on the pause holds: no occurrence after that is committed to
 // be run. What was committed before runs, though it may start later: it is cancelled
 // by itself.
-func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order) (time.Time, error) {
-	if err := p.check(); err != nil {
+func (c *Control) Pause(ctx context.Context, p api.Paused, until time.Time, o api.Order) (time.Time, error) {
+	if err := checkPaused(p); err != nil {
 		return time.Time{}, err
 	}
-	if err := p.exists(ctx, c); err != nil {
+	if err := c.pausable(ctx, p); err != nil {
 		return time.Time{}, err
 	}
 	now := c.now().UTC()
 	if !until.IsZero() && !until.After(now) {
 		return time.Time{}, invalid("until", fmt.Sprintf("%s is not in the future", until.UTC().Format(time.RFC3339)))
 	}
-	key := c.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name)
+	key := c.cfg.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
 	kv, err := c.get(ctx, "pause "+p.String(), key)
 	if err != nil {
 		return time.Time{}, err
 	}
 	v := etcdkv.StoredPause{Pause: etcdkv.Pause{
-		Schema: etcdkv.Schema, Scope: p.Scope, Namespace: p.Namespace, Name: p.Name, By: by(ctx, o.By), Reason: o.Reason, Since: now, Until: until.UTC(),
+		Schema: etcdkv.Schema, Scope: etcdkv.Scope(p.Scope), Namespace: p.Namespace, Name: p.Name, By: by(ctx, o.By), Reason: o.Reason, Since: now, Until: until.UTC(),
 	}}
 	if kv != nil {
 		old, err := decode[etcdkv.StoredPause](kv)
@@ -197,11 +178,11 @@ func (c *Control) Pause(ctx context.Context, p Paused, until time.Time, o Order)
 // Resume ends a pause. What was due meanwhile is not run, whenever an owner comes to
 // it: so the pause stays, with its end, until Sweep finds that all have. It returns from
 // where on that holds: every occurrence after it is committed to be run.
-func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, error) {
-	if err := p.check(); err != nil {
+func (c *Control) Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error) {
+	if err := checkPaused(p); err != nil {
 		return time.Time{}, err
 	}
-	key := c.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name)
+	key := c.cfg.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
 	kv, err := c.get(ctx, "resume "+p.String(), key)
 	if err != nil {
 		return time.Time{}, err
@@ -216,8 +197,8 @@ func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, err
 		return time.Time{}, err
 	}
 	if !is && len(strays) == 0 {
-		if p.Scope != etcdkv.ScopeNamespace { // one whose jobs are gone may be resumed
-			if err := p.exists(ctx, c); err != nil {
+		if p.Scope != api.ScopeNamespace { // one whose jobs are gone may be resumed
+			if err := c.pausable(ctx, p); err != nil {
 				return time.Time{}, err
 			}
 		}
@@ -235,7 +216,7 @@ func (c *Control) Resume(ctx context.Context, p Paused, o Order) (time.Time, err
 	if n := len(ended.Earlier); kv == nil && n > 0 { // the strays are all there is
 		last := ended.Earlier[n-1]
 		ended.Pause = etcdkv.Pause{
-			Schema: etcdkv.Schema, Scope: p.Scope, Namespace: p.Namespace, Name: p.Name, By: last.By, Reason: last.Reason, Since: last.Since, Until: last.Until,
+			Schema: etcdkv.Schema, Scope: etcdkv.Scope(p.Scope), Namespace: p.Namespace, Name: p.Name, By: last.By, Reason: last.Reason, Since: last.Since, Until: last.Until,
 		}
 		ended.Earlier = ended.Earlier[:n-1]
 	}
@@ -277,18 +258,18 @@ type strayPause struct {
 // strayPauses returns the pauses of p that lie elsewhere than at its
 // own key. There may be some of all jobs and of namespaces only; they hold until
 // they are removed.
-func (c *Control) strayPauses(ctx context.Context, p Paused, own string) ([]strayPause, error) {
-	if p.Scope != etcdkv.ScopeAll && p.Scope != etcdkv.ScopeNamespace {
+func (c *Control) strayPauses(ctx context.Context, p api.Paused, own string) ([]strayPause, error) {
+	if p.Scope != api.ScopeAll && p.Scope != api.ScopeNamespace {
 		return nil, nil
 	}
 	var strays []strayPause
-	err := c.list(ctx, "list pauses", c.cfg.Keys.PausesOf(p.Scope, p.Namespace), func(kv *mvccpb.KeyValue) error {
+	err := c.list(ctx, "list pauses", c.cfg.Keys.PausesOf(etcdkv.Scope(p.Scope), p.Namespace), func(kv *mvccpb.KeyValue) error {
 		v, err := decode[etcdkv.Pause](kv)
 		if err != nil {
 			c.log.Warn("record unreadable", zap.Error(err))
 			return nil
 		}
-		if key := string(kv.Key); key != own && p.isOf(&v) && len(strays) < maxOps/2 {
+		if key := string(kv.Key); key != own && isPauseOf(&v, p) && len(strays) < maxOps/2 {
 			strays = append(strays, strayPause{key, v})
 		}
 		return nil
@@ -297,7 +278,12 @@ func (c *Control) strayPauses(ctx context.Context, p Paused, own string) ([]stra
 }
 
 // Pauses returns what is paused now.
-func (c *Control) Pauses(ctx context.Context) ([]etcdkv.Pause, error) {
+func (c *Control) Pauses(ctx context.Context) ([]api.Pause, error) {
+	all, err := c.pausesNow(ctx)
+	return tell(all, pauseTold), err
+}
+
+func (c *Control) pausesNow(ctx context.Context) ([]etcdkv.Pause, error) {
 	all, err := listAll[etcdkv.Pause](ctx, c, "list pauses", c.cfg.Keys.Pauses())
 	if err != nil {
 		return nil, err
@@ -319,7 +305,7 @@ func (c *Control) sweepPauses(ctx context.Context) error {
 		if err != nil || v.Scope != etcdkv.ScopeJob && v.Scope != etcdkv.ScopeGroup || !v.EndedAt(c.now().Add(-pauseStays)) {
 			return nil //nolint:nilerr // others look at what cannot be read
 		}
-		shards, _, err := c.pausedShards(ctx, Paused{v.Scope, v.Namespace, v.Name})
+		shards, _, err := c.pausedShards(ctx, api.Paused{Scope: api.Scope(v.Scope), Namespace: v.Namespace, Name: v.Name})
 		gone := errors.Is(err, job.ErrNotFound)
 		if err != nil && !gone {
 			return err
@@ -351,9 +337,9 @@ func covers(p *etcdkv.Pause, key job.Key, group string, at time.Time) bool {
 	}
 	switch p.Scope {
 	case etcdkv.ScopeGroup:
-		return group != "" && Paused{etcdkv.ScopeGroup, key.Namespace, group}.isOf(p)
+		return group != "" && isPauseOf(p, api.Paused{Scope: api.ScopeGroup, Namespace: key.Namespace, Name: group})
 	case etcdkv.ScopeAll, etcdkv.ScopeNamespace, etcdkv.ScopeJob:
-		return Paused{p.Scope, key.Namespace, key.Name}.isOf(p)
+		return isPauseOf(p, api.Paused{Scope: api.Scope(p.Scope), Namespace: key.Namespace, Name: key.Name})
 	}
 	return false
 }

@@ -11,6 +11,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -22,23 +23,23 @@ func TestPauseRefused(t *testing.T) {
 	e := setup(t)
 	e.apply(t, group("g", job.GroupSpec{}))
 	for name, c := range map[string]struct {
-		p    Paused
+		p    api.Paused
 		want string
 	}{
-		"all and a namespace":  {Paused{etcdkv.ScopeAll, "ops", ""}, `invalid: namespace: is "ops", but scope all has none; leave it out, or give scope namespace`},
-		"all and a name":       {Paused{etcdkv.ScopeAll, "", "g"}, `invalid: name: is "g", but scope all has none; leave it out, or give scope job or group`},
-		"namespace and a name": {Paused{etcdkv.ScopeNamespace, "ops", "g"}, `invalid: name: is "g", but scope namespace has none; leave it out, or give scope job or group`},
-		"no namespace":         {Paused{etcdkv.ScopeNamespace, "", ""}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
-		"two namespaces":       {Paused{etcdkv.ScopeNamespace, "ops/g", ""}, `invalid: namespace: "ops/g" contains "/"; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`},
-		"job without a name":   {Paused{etcdkv.ScopeJob, "ops", ""}, `invalid: name: is empty; give a name of letters, digits, '.', '_' and '-'`},
-		"group without both":   {Paused{etcdkv.ScopeGroup, "", "g"}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
-		"no scope":             {Paused{}, `invalid: scope: "" is unknown; want job, group, namespace or all`},
-		"other scope":          {Paused{Scope: "everything"}, `invalid: scope: "everything" is unknown; want job, group, namespace or all`},
+		"all and a namespace":  {api.Paused{Scope: api.ScopeAll, Namespace: "ops", Name: ""}, `invalid: namespace: is "ops", but scope all has none; leave it out, or give scope namespace`},
+		"all and a name":       {api.Paused{Scope: api.ScopeAll, Namespace: "", Name: "g"}, `invalid: name: is "g", but scope all has none; leave it out, or give scope job or group`},
+		"namespace and a name": {api.Paused{Scope: api.ScopeNamespace, Namespace: "ops", Name: "g"}, `invalid: name: is "g", but scope namespace has none; leave it out, or give scope job or group`},
+		"no namespace":         {api.Paused{Scope: api.ScopeNamespace, Namespace: "", Name: ""}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
+		"two namespaces":       {api.Paused{Scope: api.ScopeNamespace, Namespace: "ops/g", Name: ""}, `invalid: namespace: "ops/g" contains "/"; allowed are letters a-z, A-Z, digits, '.', '_' and '-'`},
+		"job without a name":   {api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: ""}, `invalid: name: is empty; give a name of letters, digits, '.', '_' and '-'`},
+		"group without both":   {api.Paused{Scope: api.ScopeGroup, Namespace: "", Name: "g"}, `invalid: namespace: is empty; give a name of letters, digits, '.', '_' and '-'`},
+		"no scope":             {api.Paused{}, `invalid: scope: "" is unknown; want job, group, namespace or all`},
+		"other scope":          {api.Paused{Scope: "everything"}, `invalid: scope: "everything" is unknown; want job, group, namespace or all`},
 	} {
-		if got := refusal(second(e.Pause(t.Context(), c.p, time.Time{}, Order{}))); got != c.want {
+		if got := refusal(second(e.Pause(t.Context(), c.p, time.Time{}, api.Order{}))); got != c.want {
 			t.Errorf("pause, %s:\n got %s\nwant %s", name, got, c.want)
 		}
-		if got := refusal(second(e.Resume(t.Context(), c.p, Order{}))); got != c.want {
+		if got := refusal(second(e.Resume(t.Context(), c.p, api.Order{}))); got != c.want {
 			t.Errorf("resume, %s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}
@@ -55,11 +56,11 @@ func TestPauseOfANamespaceThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.apply(t, object("j"))
-	_, err := e.Pause(t.Context(), Paused{Scope: etcdkv.ScopeNamespace, Namespace: "opps"}, time.Time{}, Order{})
+	_, err := e.Pause(t.Context(), api.Paused{Scope: api.ScopeNamespace, Namespace: "opps"}, time.Time{}, api.Order{})
 	if want := `namespace opps has no jobs; did you mean "ops"?: not found`; !errors.Is(err, job.ErrNotFound) || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if _, err := e.Pause(t.Context(), Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, time.Time{}, Order{}); err != nil {
+	if _, err := e.Pause(t.Context(), api.Paused{Scope: api.ScopeNamespace, Namespace: "ops"}, time.Time{}, api.Order{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -83,20 +84,20 @@ func TestPauseAndResumeEachScope(t *testing.T) {
 		stray(etcdkv.Pause{Scope: etcdkv.ScopeNamespace, Namespace: "opsy", Name: "j"}) // another one's
 	}
 	for name, c := range map[string]struct {
-		p      Paused
+		p      api.Paused
 		before func()
 		paused bool
 		want   int // pauses that are left
 	}{
-		"job":                             {p: Paused{etcdkv.ScopeJob, "ops", "j"}, paused: true},
-		"group":                           {p: Paused{etcdkv.ScopeGroup, "ops", "g"}, paused: true},
-		"namespace":                       {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, paused: true},
-		"all":                             {p: Paused{Scope: etcdkv.ScopeAll}, paused: true},
-		"all, only elsewhere":             {p: Paused{Scope: etcdkv.ScopeAll}, before: strayOfAll},
-		"all, elsewhere as well":          {p: Paused{Scope: etcdkv.ScopeAll}, before: strayOfAll, paused: true},
-		"namespace, only elsewhere":       {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, before: strayOfNamespace, want: 1},
-		"namespace, elsewhere as well":    {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "ops"}, before: strayOfNamespace, paused: true, want: 1},
-		"namespace, that of another name": {p: Paused{Scope: etcdkv.ScopeNamespace, Namespace: "opsy"}, before: strayOfNamespace, want: 1},
+		"job":                             {p: api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "j"}, paused: true},
+		"group":                           {p: api.Paused{Scope: api.ScopeGroup, Namespace: "ops", Name: "g"}, paused: true},
+		"namespace":                       {p: api.Paused{Scope: api.ScopeNamespace, Namespace: "ops"}, paused: true},
+		"all":                             {p: api.Paused{Scope: api.ScopeAll}, paused: true},
+		"all, only elsewhere":             {p: api.Paused{Scope: api.ScopeAll}, before: strayOfAll},
+		"all, elsewhere as well":          {p: api.Paused{Scope: api.ScopeAll}, before: strayOfAll, paused: true},
+		"namespace, only elsewhere":       {p: api.Paused{Scope: api.ScopeNamespace, Namespace: "ops"}, before: strayOfNamespace, want: 1},
+		"namespace, elsewhere as well":    {p: api.Paused{Scope: api.ScopeNamespace, Namespace: "ops"}, before: strayOfNamespace, paused: true, want: 1},
+		"namespace, that of another name": {p: api.Paused{Scope: api.ScopeNamespace, Namespace: "opsy"}, before: strayOfNamespace, want: 1},
 	} {
 		if _, err := e.cli.Delete(t.Context(), e.keys.Pauses(), clientv3.WithPrefix()); err != nil {
 			t.Fatal(err)
@@ -105,23 +106,23 @@ func TestPauseAndResumeEachScope(t *testing.T) {
 			c.before()
 		}
 		if c.paused {
-			if _, err := e.Pause(t.Context(), c.p, time.Time{}, Order{}); err != nil {
+			if _, err := e.Pause(t.Context(), c.p, time.Time{}, api.Order{}); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
 		if all, err := e.Pauses(t.Context()); err != nil || len(all) == 0 {
 			t.Errorf("%s: paused %v, %v; want what is to be resumed", name, all, err)
 		}
-		if _, err := e.Resume(t.Context(), c.p, Order{}); err != nil {
+		if _, err := e.Resume(t.Context(), c.p, api.Order{}); err != nil {
 			t.Errorf("%s: resume: %v", name, err)
 		}
 		left := slices.DeleteFunc(e.keysUnder(t, e.keys.Pauses()), func(key string) bool {
-			return strings.HasSuffix(e.keys.Pause(c.p.Scope, c.p.Namespace, c.p.Name), key) // with its end
+			return strings.HasSuffix(e.keys.Pause(etcdkv.Scope(c.p.Scope), c.p.Namespace, c.p.Name), key) // with its end
 		})
 		if len(left) != c.want {
 			t.Errorf("%s: left over are %v, want %d", name, left, c.want)
 		}
-		if got, want := refusal(second(e.Resume(t.Context(), c.p, Order{}))), "404: pause of "+c.p.String()+": not found"; got != want {
+		if got, want := refusal(second(e.Resume(t.Context(), c.p, api.Order{}))), "404: pause of "+c.p.String()+": not found"; got != want {
 			t.Errorf("%s: resumed again:\n got %s\nwant %s", name, got, want)
 		}
 	}
@@ -133,8 +134,8 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.apply(t, object("j"))
-	p := Paused{etcdkv.ScopeJob, "ops", "j"}
-	key := e.keys.Pause(p.Scope, p.Namespace, p.Name)
+	p := api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "j"}
+	key := e.keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
 	stored := func() etcdkv.StoredPause {
 		t.Helper()
 		kv, err := e.get(t.Context(), "pause", key)
@@ -149,7 +150,7 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 	}
 	pause := func(until time.Time) time.Time {
 		t.Helper()
-		if _, err := e.Pause(t.Context(), p, until, Order{By: "ada"}); err != nil {
+		if _, err := e.Pause(t.Context(), p, until, api.Order{By: "ada"}); err != nil {
 			t.Fatal(err)
 		}
 		return e.now()
@@ -160,7 +161,7 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 		t.Errorf("a pause that goes on is %+v", stored())
 	}
 	e.pass(time.Minute)
-	if _, err := e.Resume(t.Context(), p, Order{}); err != nil {
+	if _, err := e.Resume(t.Context(), p, api.Order{}); err != nil {
 		t.Fatal(err)
 	}
 	ended := e.now()
@@ -179,7 +180,7 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 	}
 	for range etcdkv.MaxRests {
 		e.pass(time.Second)
-		if _, err := e.Resume(t.Context(), p, Order{}); err != nil {
+		if _, err := e.Resume(t.Context(), p, api.Order{}); err != nil {
 			t.Fatal(err)
 		}
 		e.pass(time.Second)
@@ -201,7 +202,7 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 	if swept() {
 		t.Error("a pause that holds was removed")
 	}
-	if _, err := e.Resume(t.Context(), p, Order{}); err != nil {
+	if _, err := e.Resume(t.Context(), p, api.Order{}); err != nil {
 		t.Fatal(err)
 	}
 	e.pass(pauseStays / 2)

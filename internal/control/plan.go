@@ -10,6 +10,7 @@ import (
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -227,11 +228,11 @@ func (c *Control) noGroup(ctx context.Context, o *manifest.Object, known map[job
 func (p *planner) group(o *manifest.Object) (change, error) {
 	key := o.Metadata.Key()
 	name := p.c.cfg.Keys.Group(key)
-	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionUpdated}}
+	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUpdated}}
 	next := etcdkv.StoredGroup{Schema: etcdkv.Schema, Group: job.Group{Metadata: o.Metadata, Spec: o.Group, UpdatedAt: p.now}}
 	at, there := p.groups[key]
 	if !there {
-		ch.result.Action = ActionCreated
+		ch.result.Action = api.ActionCreated
 		uid, err := job.NewUID()
 		if err != nil {
 			return change{}, err
@@ -257,7 +258,7 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 	}
 	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
 	if same || err != nil {
-		ch.result.Action = ActionUnchanged
+		ch.result.Action = api.ActionUnchanged
 		return ch, err
 	}
 	next.UID, next.Generation, next.CreatedAt, next.Shard = old.UID, old.Generation+1, old.CreatedAt, old.Shard
@@ -275,11 +276,11 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	if o.Spec.Group != "" {
 		to = p.groups[groupOf(o)].shard
 	}
-	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionUpdated}}
+	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUpdated}}
 	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now}}
 	if at.kv == nil {
 		p.checkEnding(o, &next.Job)
-		ch.result.Action = ActionCreated
+		ch.result.Action = api.ActionCreated
 		uid, err := job.NewUID()
 		if err != nil {
 			return change{}, err
@@ -314,7 +315,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		return change{}, err
 	}
 	if same && at.shard == to {
-		ch.result.Action = ActionUnchanged
+		ch.result.Action = api.ActionUnchanged
 		return ch, nil
 	}
 	next.UID, next.Generation, next.CreatedAt = old.UID, old.Generation+1, old.CreatedAt

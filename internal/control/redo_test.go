@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -42,7 +43,7 @@ func TestRedoOnVeryMany(t *testing.T) {
 			}
 			slices.Sort(want)
 			e.runs.end(run)
-			_, err := e.Redo(t.Context(), run.RunID, nil, Order{})
+			_, err := e.Redo(t.Context(), run.RunID, nil, api.Order{})
 			stored := e.triggers(t)
 			if c.err != "" {
 				var invalid *job.InvalidError

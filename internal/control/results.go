@@ -6,26 +6,9 @@ import (
 	"maps"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// Result is a piece of what becomes of a run: a task that has ended, how far the
-// run is, or, at the end, the run.
-type Result struct {
-	Task     *job.Task `json:"task,omitempty"`
-	Progress *Progress `json:"progress,omitempty"`
-	// Run is the run's record, without its tasks.
-	Run *job.Run `json:"run,omitempty"`
-}
-
-// Progress counts a run's tasks by their states.
-type Progress struct {
-	State  job.State `json:"state"`
-	Reason string    `json:"reason,omitempty"`
-	// Tasks is how many there are.
-	Tasks  int               `json:"tasks"`
-	States map[job.State]int `json:"states"`
-}
 
 // The pace at which a run is looked at: the more tasks it has, the slower.
 const (
@@ -37,7 +20,7 @@ const (
 // once, when it has ended, and how far the run is, when that has changed. While
 // nobody can tell, the reason of its progress says so; when that lasts, the error
 // wraps job.ErrUnavailable.
-func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) error) error {
+func (c *Control) Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error {
 	run, err := c.findRun(ctx, id, job.Key{})
 	if err != nil {
 		return err
@@ -47,34 +30,34 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 		share  job.NodeID
 	}
 	told := map[place]int{}
-	var last Progress
+	var last api.Progress
 	begun := time.Now()
 	seen := sighting{run: run}
 	for pause := lookFirst; ; pause = min(pause*3/2, lookMost) {
 		run := &seen.run
-		p := Progress{State: run.State, Reason: cmp.Or(seen.gap, run.Reason), Tasks: len(run.Tasks), States: map[job.State]int{}}
+		p := api.Progress{State: run.State, Reason: cmp.Or(seen.gap, run.Reason), Tasks: len(run.Tasks), States: map[job.State]int{}}
 		for i := range run.Tasks {
 			t := &run.Tasks[i]
 			p.States[t.State]++
 			at := place{t.Minion, t.Share}
 			if t.State.Final() && told[at] < max(t.Attempt, 1) {
 				told[at] = max(t.Attempt, 1)
-				if err := fn(Result{Task: t}); err != nil {
+				if err := fn(api.Result{Task: t}); err != nil {
 					return err
 				}
 			}
 		}
 		// Every start waits for the shard's owner for a moment.
 		passing := p.Reason == reasonWaiting && time.Since(begun) < lookMost
-		if !last.same(&p) && !passing {
+		if !sameProgress(&last, &p) && !passing {
 			last = p
-			if err := fn(Result{Progress: &p}); err != nil {
+			if err := fn(api.Result{Progress: &p}); err != nil {
 				return err
 			}
 		}
 		if run.State.Final() {
 			run.Tasks = nil
-			return fn(Result{Run: run})
+			return fn(api.Result{Run: run})
 		}
 		select {
 		case <-ctx.Done():
@@ -87,6 +70,6 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(Result) err
 	}
 }
 
-func (p *Progress) same(o *Progress) bool {
+func sameProgress(p, o *api.Progress) bool {
 	return p.State == o.State && p.Reason == o.Reason && p.Tasks == o.Tasks && maps.Equal(p.States, o.States)
 }

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -62,13 +63,13 @@ func invalid(path, message string) error {
 	return &job.InvalidError{Problems: []job.Problem{{Path: path, Message: message}}}
 }
 
-// checked returns the query with its defaults filled in.
-func (q RunQuery) checked() (RunQuery, error) {
+// checkedQuery returns the query with its defaults filled in.
+func checkedQuery(q api.RunQuery) (api.RunQuery, error) {
 	if q.Limit == 0 {
-		q.Limit = DefaultRunLimit
+		q.Limit = api.DefaultRunLimit
 	}
-	if q.Limit < 0 || q.Limit > MaxRunLimit {
-		return q, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", q.Limit, MaxRunLimit))
+	if q.Limit < 0 || q.Limit > api.MaxRunLimit {
+		return q, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", q.Limit, api.MaxRunLimit))
 	}
 	if q.Job != "" && q.Namespace == "" {
 		q.Namespace = job.DefaultNamespace
@@ -86,19 +87,19 @@ func (q RunQuery) checked() (RunQuery, error) {
 // Runs returns a page of runs, in flight and ended, newest instant first. A
 // query that names a job shows the runs of the job that has the name now; those
 // of deleted ones only when there is none.
-func (c *Control) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
-	q, err := q.checked()
+func (c *Control) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error) {
+	q, err := checkedQuery(q)
 	if err != nil {
-		return RunPage{}, err
+		return api.RunPage{}, err
 	}
 	at, err := c.startOf(ctx, q)
 	if err != nil {
-		return RunPage{}, err
+		return api.RunPage{}, err
 	}
 	// In flight first: a run that ends in between is then seen twice, not never.
 	live, missing, err := c.liveAfter(ctx, q, at)
 	if err != nil {
-		return RunPage{}, err
+		return api.RunPage{}, err
 	}
 	ended := &endedRuns{store: c.history, query: history.Query{
 		Namespace: q.Namespace, Job: q.Job, UID: at.uid, State: q.State, Limit: q.Limit,
@@ -108,9 +109,9 @@ func (c *Control) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
 	}
 	runs, live, err := merge(ctx, q.Limit, live, ended)
 	if err != nil {
-		return RunPage{}, err
+		return api.RunPage{}, err
 	}
-	page := RunPage{Runs: runs, Missing: missing}
+	page := api.RunPage{Runs: runs, Missing: missing}
 	if len(live) > 0 || !ended.done() {
 		at.after = history.PositionOf(&runs[len(runs)-1])
 		page.NextCursor = at.String()
@@ -123,13 +124,13 @@ func (c *Control) Runs(ctx context.Context, q RunQuery) (RunPage, error) {
 
 // countRuns counts what the query of a page selects in all, and what it does not
 // because of its state.
-func (c *Control) countRuns(ctx context.Context, q RunQuery, page *RunPage) error {
+func (c *Control) countRuns(ctx context.Context, q api.RunQuery, page *api.RunPage) error {
 	if page.NextCursor == "" && q.State == "" && q.Cursor == "" {
 		page.Total = len(page.Runs)
 		return nil
 	}
 	all := q
-	all.State, all.Limit, all.Cursor, all.Count = "", MaxRunLimit, "", false
+	all.State, all.Limit, all.Cursor, all.Count = "", api.MaxRunLimit, "", false
 	page.Others = map[job.State]int{}
 	for seen := 0; ; {
 		part, err := c.Runs(ctx, all)
@@ -147,7 +148,7 @@ func (c *Control) countRuns(ctx context.Context, q RunQuery, page *RunPage) erro
 		if all.Cursor = part.NextCursor; all.Cursor == "" {
 			return nil
 		}
-		if seen >= MaxCounted {
+		if seen >= api.MaxCounted {
 			page.AtLeast = true
 			return nil
 		}
@@ -155,7 +156,7 @@ func (c *Control) countRuns(ctx context.Context, q RunQuery, page *RunPage) erro
 }
 
 // startOf returns where the page begins that q asks for.
-func (c *Control) startOf(ctx context.Context, q RunQuery) (cursor, error) {
+func (c *Control) startOf(ctx context.Context, q api.RunQuery) (cursor, error) {
 	if q.Cursor != "" {
 		return parseCursor(q.Cursor)
 	}
@@ -207,7 +208,7 @@ func merge(ctx context.Context, limit int, live []job.Run, ended *endedRuns) (ru
 
 // liveAfter returns the runs in flight that q selects and that come after a
 // position, in order, and what is missing from them.
-func (c *Control) liveAfter(ctx context.Context, q RunQuery, at cursor) ([]job.Run, []MissingRuns, error) {
+func (c *Control) liveAfter(ctx context.Context, q api.RunQuery, at cursor) ([]job.Run, []api.MissingRuns, error) {
 	all, missing, err := c.liveRuns(ctx, q.Namespace, q.Job)
 	if err != nil {
 		return nil, nil, err
@@ -229,9 +230,9 @@ func (c *Control) liveAfter(ctx context.Context, q RunQuery, at cursor) ([]job.R
 }
 
 // liveRuns returns the runs in flight, and what is missing from them.
-func (c *Control) liveRuns(ctx context.Context, namespace, name string) ([]job.Run, []MissingRuns, error) {
+func (c *Control) liveRuns(ctx context.Context, namespace, name string) ([]job.Run, []api.MissingRuns, error) {
 	all, err := c.live.LiveRuns(ctx, namespace, name)
-	var partial *PartialError
+	var partial *api.PartialError
 	if errors.As(err, &partial) {
 		return all, partial.Missing, nil
 	}
@@ -312,7 +313,7 @@ const (
 )
 
 // isPartial reports whether an error says that not all open runs are known.
-func isPartial(err error) bool { return errors.As(err, new(*PartialError)) }
+func isPartial(err error) bool { return errors.As(err, new(*api.PartialError)) }
 
 // bearUnknown is for how long it is borne that nobody can tell of a run which was
 // seen before: while its shard changes hands, or its owner is slow.
@@ -361,7 +362,7 @@ func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (jo
 	r, err := c.history.Get(ctx, id)
 	switch {
 	case errors.Is(err, job.ErrNotFound) && len(missing) > 0:
-		return job.Run{}, fmt.Errorf("run %s may be open: %w", id, &PartialError{Missing: missing})
+		return job.Run{}, fmt.Errorf("run %s may be open: %w", id, &api.PartialError{Missing: missing})
 	case err != nil:
 		return job.Run{}, fmt.Errorf("run %s: %w", id, err)
 	}

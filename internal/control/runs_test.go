@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -23,14 +24,14 @@ func TestRunsRefusesBadQueries(t *testing.T) {
 	t.Parallel()
 	c := bare(&fakeRuns{})
 	for _, tc := range []struct {
-		q    RunQuery
+		q    api.RunQuery
 		path string
 	}{
-		{RunQuery{Limit: -1}, "limit"},
-		{RunQuery{Limit: MaxRunLimit + 1}, "limit"},
-		{RunQuery{State: "dead"}, "state"},
-		{RunQuery{Cursor: "x"}, "cursor"},
-		{RunQuery{Cursor: "e30~1.abcd-0123456789abcdef"}, "cursor"},
+		{api.RunQuery{Limit: -1}, "limit"},
+		{api.RunQuery{Limit: api.MaxRunLimit + 1}, "limit"},
+		{api.RunQuery{State: "dead"}, "state"},
+		{api.RunQuery{Cursor: "x"}, "cursor"},
+		{api.RunQuery{Cursor: "e30~1.abcd-0123456789abcdef"}, "cursor"},
 	} {
 		_, err := c.Runs(t.Context(), tc.q)
 		var invalid *job.InvalidError
@@ -38,7 +39,7 @@ func TestRunsRefusesBadQueries(t *testing.T) {
 			t.Errorf("%+v: got %v", tc.q, err)
 		}
 	}
-	page, err := c.Runs(t.Context(), RunQuery{})
+	page, err := c.Runs(t.Context(), api.RunQuery{})
 	if err != nil || page.Runs == nil || len(page.Runs) != 0 || page.NextCursor != "" {
 		t.Errorf("nothing at all: %+v, %v", page, err)
 	}
@@ -82,7 +83,7 @@ func TestI5_PagesNeitherRepeatNorLose(t *testing.T) {
 		limit := rapid.IntRange(1, 7).Draw(rt, "limit")
 		seen := map[job.RunID]bool{}
 		var last history.Position
-		q := RunQuery{Limit: limit}
+		q := api.RunQuery{Limit: limit}
 		for pages := 0; ; pages++ {
 			if pages > 200 {
 				rt.Fatal("pages without end")
@@ -147,7 +148,7 @@ func TestRunsOfAJob(t *testing.T) {
 		e.runs.end(someRun(job.UID{1}, "a", r.ScheduledAt, job.StateFailed)) // of a deleted job of that name
 		e.runs.end(someRun(job.UID{2}, "b", r.ScheduledAt, job.StateFailed))
 	}
-	ids := func(q RunQuery) (got []job.RunID) {
+	ids := func(q api.RunQuery) (got []job.RunID) {
 		t.Helper()
 		for {
 			page, err := e.Runs(t.Context(), q)
@@ -162,16 +163,16 @@ func TestRunsOfAJob(t *testing.T) {
 			}
 		}
 	}
-	if d := cmp.Diff(want, ids(RunQuery{Namespace: "ops", Job: "a", Limit: 2})); d != "" {
+	if d := cmp.Diff(want, ids(api.RunQuery{Namespace: "ops", Job: "a", Limit: 2})); d != "" {
 		t.Errorf("runs of a (-want +got):\n%s", d)
 	}
-	if got := ids(RunQuery{Namespace: "ops", State: job.StateFailed}); len(got) != 10 {
+	if got := ids(api.RunQuery{Namespace: "ops", State: job.StateFailed}); len(got) != 10 {
 		t.Errorf("%d failed runs, want 10", len(got))
 	}
 	if _, err := e.Delete(t.Context(), job.Key{Namespace: "ops", Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := ids(RunQuery{Namespace: "ops", Job: "a", Limit: 3}); len(got) != 10 {
+	if got := ids(api.RunQuery{Namespace: "ops", Job: "a", Limit: 3}); len(got) != 10 {
 		t.Errorf("%d runs of deleted jobs, want 10", len(got))
 	}
 }
@@ -181,7 +182,7 @@ func TestI6_RunIsFoundAllItsLife(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
 	e.apply(t, object("a"))
-	fire, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, StartRequest{By: "me"})
+	fire, err := e.Start(t.Context(), job.Key{Namespace: "ops", Name: "a"}, api.StartRequest{By: "me"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,9 +234,9 @@ func TestRunsTellWhatIsMissing(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"))
 	e.runs.begin(someRun(e.storedJob(t, "a").UID, "a", e.now(), job.StateRunning))
-	page := func() RunPage {
+	page := func() api.RunPage {
 		t.Helper()
-		p, err := e.Runs(t.Context(), RunQuery{})
+		p, err := e.Runs(t.Context(), api.RunQuery{})
 		if err != nil || len(p.Runs) != 1 {
 			t.Fatalf("%v, %v", p, err)
 		}
@@ -244,7 +245,7 @@ func TestRunsTellWhatIsMissing(t *testing.T) {
 	if p := page(); p.Missing != nil || p.Gap() != "" {
 		t.Errorf("nothing is missing, and it says %v: %q", p.Missing, p.Gap())
 	}
-	e.runs.missing = []MissingRuns{{Shards: []job.ShardID{3}}, {Node: "s2", Shards: []job.ShardID{1, 2}}}
+	e.runs.missing = []api.MissingRuns{{Shards: []job.ShardID{3}}, {Node: "s2", Shards: []job.ShardID{1, 2}}}
 	p := page()
 	if d := cmp.Diff(e.runs.missing, p.Missing); d != "" {
 		t.Error(d)

@@ -8,6 +8,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -32,7 +33,7 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error) {
 	key := o.Metadata.Key()
 	head := p.scripts.heads[key]
-	ch := change{result: ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: ActionCreated}}
+	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
 	ch.sameAs(p.c.cfg.Keys.ScriptHead(key), revisionOf(head))
 	next := job.SavedScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
 	if old, ok := p.scripts.find(job.ScriptRef{Key: key}); ok {
@@ -41,10 +42,10 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 			return change{}, err
 		}
 		if same {
-			ch.result.Action = ActionUnchanged
+			ch.result.Action = api.ActionUnchanged
 			return ch, nil
 		}
-		next.Version, ch.result.Action = old.Version+1, ActionUpdated
+		next.Version, ch.result.Action = old.Version+1, api.ActionUpdated
 		if err := p.forgetOld(ctx, &ch.draft, key, next.Version); err != nil {
 			return change{}, err
 		}
@@ -123,7 +124,7 @@ func (p *planner) checkSteps(objects []manifest.Object) []job.Problem {
 // scripted adds to the change of a job what its scripts need: that those of the
 // library are there still, and the text of its own where the nodes find it.
 func (p *planner) scripted(ch *change, o *manifest.Object) {
-	if ch.result.Action == ActionUnchanged {
+	if ch.result.Action == api.ActionUnchanged {
 		return
 	}
 	p.scripts.use(&ch.draft, p.c.cfg.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))

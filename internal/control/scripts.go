@@ -4,36 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// ScriptView is a script of the library in one of its versions.
-type ScriptView struct {
-	job.SavedScript
-	// Versions are all that are kept, the newest first.
-	Versions []ScriptVersion `json:"versions"`
-	// Jobs are those whose steps name the script.
-	Jobs []ScriptUser `json:"jobs"`
-}
-
-// ScriptVersion is a version of a script, in short.
-type ScriptVersion struct {
-	Version   int       `json:"version"`
-	SHA256    string    `json:"sha256"`
-	CreatedAt time.Time `json:"createdAt"`
-}
-
-// ScriptUser is a job that names a script. Version 0 is the newest.
-type ScriptUser struct {
-	Job     job.Key `json:"job"`
-	Version int     `json:"version"`
-}
 
 // Scripts returns the newest versions of the scripts of a namespace, or of all
 // when it is empty, ordered by name, with their texts.
@@ -97,23 +75,23 @@ func (c *Control) addSources(ctx context.Context, scripts []job.SavedScript) err
 
 // Script returns a script in the version that ref names, with its other versions
 // and the jobs that name it.
-func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (ScriptView, error) {
+func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {
 	all, err := listAll[etcdkv.StoredScript](ctx, c, "read script "+ref.Key.String(), c.cfg.Keys.Script(ref.Key))
 	if err != nil {
-		return ScriptView{}, err
+		return api.ScriptDetail{}, err
 	}
-	v := ScriptView{Versions: []ScriptVersion{}, Jobs: []ScriptUser{}}
+	v := api.ScriptDetail{Versions: []api.ScriptVersion{}, Jobs: []api.ScriptUser{}}
 	for i := range all {
 		s := &all[i]
 		if s.Version == ref.Version || ref.Version == 0 && s.Version > v.Version {
 			v.SavedScript = s.SavedScript
 		}
-		v.Versions = append(v.Versions, ScriptVersion{s.Version, s.SHA256, s.CreatedAt})
+		v.Versions = append(v.Versions, api.ScriptVersion{Version: s.Version, SHA256: s.SHA256, CreatedAt: s.CreatedAt})
 	}
 	if v.Version == 0 {
 		return v, fmt.Errorf("script %s: %w", ref, job.ErrNotFound)
 	}
-	slices.SortFunc(v.Versions, func(a, b ScriptVersion) int { return b.Version - a.Version })
+	slices.SortFunc(v.Versions, func(a, b api.ScriptVersion) int { return b.Version - a.Version })
 	one := []job.SavedScript{v.SavedScript}
 	if err := c.addSources(ctx, one); err != nil {
 		return v, err
@@ -130,7 +108,7 @@ func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (ScriptView, er
 
 // scriptUse is a job that names a script.
 type scriptUse struct {
-	ScriptUser
+	api.ScriptUser
 	// passing: it was made for one run, which may be done again while it is there.
 	passing bool
 }
@@ -185,7 +163,7 @@ func (c *Control) scriptUsers(ctx context.Context, key job.Key) (*scriptUses, er
 		}
 		for _, ref := range stored.Spec.ScriptRefs(stored.Namespace) {
 			if ref.Key == key {
-				users.all = append(users.all, scriptUse{ScriptUser{stored.Key(), ref.Version}, !stored.ExpiresAt.IsZero()})
+				users.all = append(users.all, scriptUse{api.ScriptUser{Job: stored.Key(), Version: ref.Version}, !stored.ExpiresAt.IsZero()})
 			}
 		}
 		return nil

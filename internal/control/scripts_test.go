@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -44,9 +45,9 @@ func TestScriptVersionsAreImmutable(t *testing.T) {
 	large := strings.Repeat("#", job.SmallScript+1)
 	texts := []string{"one", large, "three"}
 	for i, text := range texts {
-		for n, want := range []Action{ActionUpdated, ActionUnchanged} {
+		for n, want := range []api.Action{api.ActionUpdated, api.ActionUnchanged} {
 			if i+n == 0 {
-				want = ActionCreated
+				want = api.ActionCreated
 			}
 			if got := e.apply(t, script("s", text)); got["s"] != want {
 				t.Errorf("text %d, time %d: %s, want %s", i, n, got["s"], want)
@@ -132,11 +133,11 @@ func TestParametersAreCheckedBeforeARun(t *testing.T) {
 	key := job.Key{Namespace: "ops", Name: "good"}
 	for _, params := range []map[string]string{nil, {"n": "x"}, {"n": "1", "q": "2"}} {
 		var invalid *job.InvalidError
-		if _, err := e.Start(ctx, key, StartRequest{Params: params}); !errors.As(err, &invalid) {
+		if _, err := e.Start(ctx, key, api.StartRequest{Params: params}); !errors.As(err, &invalid) {
 			t.Errorf("start with %v: %v", params, err)
 		}
 	}
-	if _, err := e.Start(ctx, key, StartRequest{Params: map[string]string{"n": "3"}}); err != nil {
+	if _, err := e.Start(ctx, key, api.StartRequest{Params: map[string]string{"n": "3"}}); err != nil {
 		t.Error(err)
 	}
 
@@ -190,7 +191,7 @@ func TestTextsGoWhenNothingNamesThem(t *testing.T) {
 	look(1)
 	if _, err := e.Exec(ctx, "f", encode(t, object("x", func(o *manifest.Object) {
 		o.Spec.Schedules, o.Spec.Command, o.Spec.Script = nil, nil, &job.Script{Source: large}
-	})), StartRequest{}); !errors.Is(err, job.ErrNoMinions) {
+	})), api.StartRequest{}); !errors.Is(err, job.ErrNoMinions) {
 		t.Errorf("exec: %v", err)
 	}
 	e.pass(time.Hour)

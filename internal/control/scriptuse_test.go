@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -21,7 +22,7 @@ func (e *env) command(t *testing.T, ref string) (job.Key, error) {
 	if _, err := shelf.checkStart("ops", &o.Spec, nil); err != nil {
 		return job.Key{}, err
 	}
-	_, key, err := e.makePassing(t.Context(), o.Metadata, &o.Spec, shelf, StartRequest{})
+	_, key, err := e.makePassing(t.Context(), o.Metadata, &o.Spec, shelf, api.StartRequest{})
 	return key, err
 }
 

@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -23,19 +24,9 @@ import (
 // already.
 const startTries = 100
 
-// StartRequest is what a start by hand may say.
-type StartRequest struct {
-	// By tells who asks.
-	By string
-	// Params reach the command as variables CARILLON_PARAM_NAME.
-	Params map[string]string
-	// AllowMissing, of Exec: names that the target spells out need not be known.
-	AllowMissing bool
-}
-
 // Start asks for a run of the job now, whatever its schedule. The run's id is
 // the fire's RunID; Run finds it from now on.
-func (c *Control) Start(ctx context.Context, key job.Key, req StartRequest) (job.FireID, error) {
+func (c *Control) Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error) {
 	if err := checkParams(req.Params); err != nil {
 		return job.FireID{}, err
 	}
@@ -111,33 +102,9 @@ func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, par
 	return c.start(ctx, key, job.TriggerWebhook, etcdkv.Trigger{Params: params, Cause: "webhook called from " + from})
 }
 
-// BackfillRequest is a window of a job's schedule that is to be run again.
-type BackfillRequest struct {
-	// From and To bound the instants: after From, up to and with To.
-	From, To time.Time
-	// Overlap: runs may go on beside one another; else one at a time.
-	Overlap bool
-	// Every is the least time between two starts.
-	Every  time.Duration
-	Params map[string]string
-	Order
-}
-
 // nearlyNow is how far ahead the end of a window may lie that is meant to be now:
 // clocks differ.
 const nearlyNow = 5 * time.Second
-
-// MaxBackfill bounds the instants of a backfill.
-const MaxBackfill = 100_000
-
-// BackfillView is a backfill and what is left of it.
-type BackfillView struct {
-	etcdkv.Backfill
-	// Left counts the instants that are not started yet.
-	Left int `json:"left"`
-	// State is "running", "done", or "ended" before all was started.
-	State string `json:"state"`
-}
 
 // stateOf tells how far a backfill is, in a word.
 func stateOf(b *etcdkv.Backfill) string {
@@ -151,29 +118,29 @@ func stateOf(b *etcdkv.Backfill) string {
 }
 
 // Backfill runs the instants of a job's schedule again that lie in a window.
-func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest) (BackfillView, error) {
+func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillRequest) (api.Backfill, error) {
 	if err := checkParams(req.Params); err != nil {
-		return BackfillView{}, err
+		return api.Backfill{}, err
 	}
 	if req.Every < 0 || req.Every > job.MaxCatchUpEvery {
-		return BackfillView{}, invalid("every", fmt.Sprintf("%v is out of range; 0s to %v are allowed", req.Every, job.MaxCatchUpEvery))
+		return api.Backfill{}, invalid("every", fmt.Sprintf("%v is out of range; 0s to %v are allowed", req.Every, job.MaxCatchUpEvery))
 	}
 	stored, at, err := c.stored(ctx, key)
 	if err != nil {
-		return BackfillView{}, err
+		return api.Backfill{}, err
 	}
 	if !stored.Spec.IsEnabled() {
-		return BackfillView{}, invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
+		return api.Backfill{}, invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
 	}
 	if req.Params, err = c.checkStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
-		return BackfillView{}, err
+		return api.Backfill{}, err
 	}
 	if now := c.now(); req.To.After(now) && !req.To.After(now.Add(nearlyNow)) {
 		req.To = now
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return BackfillView{}, fmt.Errorf("new backfill id: %w", err)
+		return api.Backfill{}, fmt.Errorf("new backfill id: %w", err)
 	}
 	b := etcdkv.Backfill{
 		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: by(ctx, req.By), Reason: req.Reason,
@@ -187,8 +154,8 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 		return v, invalid("to", "lies in the future; the schedule runs the job then")
 	case v.Left == 0:
 		return v, invalid("from", fmt.Sprintf("the schedule of job %s has no instant after %s, up to %s", key, b.From.Format(time.RFC3339Nano), b.To.Format(time.RFC3339Nano)))
-	case v.Left > MaxBackfill:
-		return v, invalid("from", fmt.Sprintf("the window has more than %d instants; give a smaller one", MaxBackfill))
+	case v.Left > api.MaxBackfill:
+		return v, invalid("from", fmt.Sprintf("the window has more than %d instants; give a smaller one", api.MaxBackfill))
 	}
 	text, err := etcdkv.Encode(b)
 	if err != nil {
@@ -196,7 +163,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 	}
 	name := c.cfg.Keys.Backfill(b.ID)
 	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
-	audit, err := c.auditOp(c.auditOf(ctx, "job.backfill", object, Order{By: req.By, Reason: req.Reason}))
+	audit, err := c.auditOp(c.auditOf(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason}))
 	if err != nil {
 		return v, err
 	}
@@ -210,8 +177,8 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req BackfillRequest
 }
 
 // backfillView counts what is left of a backfill.
-func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (BackfillView, error) {
-	v := BackfillView{Backfill: *b, State: stateOf(b)}
+func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (api.Backfill, error) {
+	v := backfillTold(b)
 	set, err := c.setOf(j)
 	if err != nil {
 		return v, err
@@ -220,7 +187,7 @@ func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (BackfillView, er
 	if b.Done.After(from) {
 		from = b.Done
 	}
-	v.Left = len(set.Between(from, b.To, MaxBackfill+1))
+	v.Left = len(set.Between(from, b.To, api.MaxBackfill+1))
 	return v, nil
 }
 
@@ -232,7 +199,7 @@ const (
 
 // Backfills returns the backfills that go on, and the records of those that have
 // ended, by when they were asked for.
-func (c *Control) Backfills(ctx context.Context) ([]BackfillView, error) {
+func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
 	all, err := listAll[etcdkv.Backfill](ctx, c, "list backfills", c.cfg.Keys.Backfills())
 	if err != nil {
 		return nil, err
@@ -243,9 +210,9 @@ func (c *Control) Backfills(ctx context.Context) ([]BackfillView, error) {
 	}
 	all = append(all, ended...)
 	slices.SortStableFunc(all, func(a, b etcdkv.Backfill) int { return a.Since.Compare(b.Since) })
-	out := make([]BackfillView, 0, len(all))
+	out := make([]api.Backfill, 0, len(all))
 	for i := range all {
-		v := BackfillView{Backfill: all[i], State: stateOf(&all[i])}
+		v := backfillTold(&all[i])
 		if stored, _, err := c.stored(ctx, all[i].Key); err == nil {
 			if v, err = c.backfillView(&all[i], &stored.Job); err != nil {
 				return nil, err
@@ -257,7 +224,7 @@ func (c *Control) Backfills(ctx context.Context) ([]BackfillView, error) {
 }
 
 // EndBackfill ends a backfill; its run under way goes on.
-func (c *Control) EndBackfill(ctx context.Context, id string, o Order) error {
+func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error {
 	key := c.cfg.Keys.Backfill(id)
 	for range applyTries {
 		kv, err := c.get(ctx, "end backfill", key)

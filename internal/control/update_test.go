@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/release"
 	"github.com/carillon-cron/carillon/job"
@@ -41,9 +42,9 @@ func signedRelease(t *testing.T, number release.Number, expires time.Time) []byt
 func TestStartUpdateTellsAllProblems(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	_, err := e.StartUpdate(context.Background(), UpdateRequest{
+	_, err := e.StartUpdate(context.Background(), api.UpdateRequest{
 		Signed: signedRelease(t, 7, e.now().Add(-time.Hour)), Tolerate: -1,
-		Groups: []etcdkv.UpdateGroup{{Name: "a", Match: "("}, {Name: "a", Match: "@none", MaxInFlight: "0%"}},
+		Groups: []api.UpdateGroup{{Name: "a", Match: "("}, {Name: "a", Match: "@none", MaxInFlight: "0%"}},
 	})
 	var invalid *job.InvalidError
 	if !errors.As(err, &invalid) {
@@ -54,7 +55,7 @@ func TestStartUpdateTellsAllProblems(t *testing.T) {
 			t.Errorf("StartUpdate = %v, want %q in it", err, want)
 		}
 	}
-	_, err = e.StartUpdate(context.Background(), UpdateRequest{Signed: []byte(`{"manifest":"e30="}`)})
+	_, err = e.StartUpdate(context.Background(), api.UpdateRequest{Signed: []byte(`{"manifest":"e30="}`)})
 	for _, want := range []string{"is not signed", "version is empty", "groups: is empty"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("StartUpdate = %v, want %q in it", err, want)
@@ -63,7 +64,7 @@ func TestStartUpdateTellsAllProblems(t *testing.T) {
 	if _, err := e.UpdateStatus(context.Background()); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("UpdateStatus = %v", err)
 	}
-	if err := e.PauseUpdate(context.Background(), Order{}); !errors.Is(err, job.ErrNotFound) {
+	if err := e.PauseUpdate(context.Background(), api.Order{}); !errors.Is(err, job.ErrNotFound) {
 		t.Errorf("PauseUpdate = %v", err)
 	}
 }
@@ -76,11 +77,11 @@ func TestUpdatePlan(t *testing.T) {
 	for _, id := range []job.MinionID{"a", "b"} {
 		e.put(t, e.keys.Minion(id), etcdkv.StoredMinion{Schema: etcdkv.Schema, ID: id, Facts: release.Facts{On: true}.Map()})
 	}
-	req := UpdateRequest{
-		Signed: signedRelease(t, 7, e.now().Add(time.Hour)), Groups: []etcdkv.UpdateGroup{{Name: "all", Match: "*", MaxInFlight: "5%"}},
-		Order: Order{By: "ada", Reason: "a fix"},
+	req := api.UpdateRequest{
+		Signed: signedRelease(t, 7, e.now().Add(time.Hour)), Groups: []api.UpdateGroup{{Name: "all", Match: "*", MaxInFlight: "5%"}},
+		Order: api.Order{By: "ada", Reason: "a fix"},
 	}
-	status := func() UpdateView {
+	status := func() api.Update {
 		t.Helper()
 		v, err := e.UpdateStatus(ctx)
 		if err != nil {
@@ -88,14 +89,14 @@ func TestUpdatePlan(t *testing.T) {
 		}
 		return v
 	}
-	order := func(want error, f func(context.Context, Order) error) {
+	order := func(want error, f func(context.Context, api.Order) error) {
 		t.Helper()
 		e.pass(time.Second)
-		if err := f(ctx, Order{By: "ada"}); !errors.Is(err, want) {
+		if err := f(ctx, api.Order{By: "ada"}); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
-	start := func() UpdateView {
+	start := func() api.Update {
 		t.Helper()
 		e.pass(time.Second)
 		v, err := e.StartUpdate(ctx, req)
@@ -105,7 +106,7 @@ func TestUpdatePlan(t *testing.T) {
 		return v
 	}
 	v := start()
-	if v.Release != 7 || v.Version != "v2" || v.Status != "running" || v.By != "ada" || v.Groups[0].Phases[release.PhaseAbsent] != 2 {
+	if v.Release != 7 || v.Version != "v2" || v.Status != "running" || v.By != "ada" || v.Groups[0].Phases[api.UpdateAbsent] != 2 {
 		t.Errorf("status: %+v", v)
 	}
 	state := etcdkv.UpdateState{Schema: etcdkv.Schema, Release: 7, Since: map[job.MinionID]time.Time{"a": e.now()}, Failed: map[job.MinionID]string{"b": "crashed"}}
@@ -114,7 +115,7 @@ func TestUpdatePlan(t *testing.T) {
 	if v.Status != "halted" || len(v.InFlight) != 1 || v.InFlight[0].Minion != "a" {
 		t.Errorf("status: %+v", v)
 	}
-	if diff := cmp.Diff([]UpdatingMinion{{Minion: "b", Reason: "crashed"}}, v.Failed); diff != "" {
+	if diff := cmp.Diff([]api.UpdatingMinion{{Minion: "b", Reason: "crashed"}}, v.Failed); diff != "" {
 		t.Error(diff)
 	}
 	ill := func() bool {
@@ -123,7 +124,7 @@ func TestUpdatePlan(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return slices.ContainsFunc(checks, func(c Check) bool { return c.Name == "update" && strings.Contains(c.Detail, "first is b") })
+		return slices.ContainsFunc(checks, func(c api.Check) bool { return c.Name == "update" && strings.Contains(c.Detail, "first is b") })
 	}
 	if !ill() {
 		t.Error("the doctor does not tell of an update that is halted")

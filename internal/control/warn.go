@@ -10,6 +10,7 @@ import (
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -19,7 +20,7 @@ import (
 // and which defaults hold.
 func (p *planner) warn(ctx context.Context, objects []manifest.Object, changes []change) error {
 	for i := range objects {
-		if o := &objects[i]; o.Kind == job.KindJob && changes[i].result.Action != ActionUnchanged {
+		if o := &objects[i]; o.Kind == job.KindJob && changes[i].result.Action != api.ActionUnchanged {
 			changes[i].result.Defaults = defaultsOf(&o.Spec)
 			changes[i].result.Warnings = append(changes[i].result.Warnings, slices.Concat(nameWarnings(o), scheduleWarnings(o), p.c.sizeWarnings(ctx, &o.Spec))...)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 
@@ -17,7 +18,7 @@ import (
 // record tells what came of it. Of a run that has ended with tasks of which nobody
 // knows whether they still run, their minions are told to end them once they are
 // connected; what they say then mends the record.
-func (c *Control) Cancel(ctx context.Context, id job.RunID, o Order) error {
+func (c *Control) Cancel(ctx context.Context, id job.RunID, o api.Order) error {
 	_, err := c.wish(ctx, id, etcdkv.WishCancel, "run.cancel", o)
 	return err
 }
@@ -41,7 +42,7 @@ func unknownTasks(run *job.Run) []job.TaskID {
 }
 
 // Promote has the rollout of a run go on from its canaries.
-func (c *Control) Promote(ctx context.Context, id job.RunID, o Order) error {
+func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error {
 	run, err := c.findRun(ctx, id, job.Key{})
 	if err != nil {
 		return err
@@ -59,7 +60,7 @@ func (c *Control) Promote(ctx context.Context, id job.RunID, o Order) error {
 }
 
 // wish stores what somebody wants of an open run.
-func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, action string, o Order) (job.Run, error) {
+func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, action string, o api.Order) (job.Run, error) {
 	run, err := c.findRun(ctx, id, job.Key{})
 	if err != nil {
 		return run, err
@@ -117,80 +118,49 @@ func (c *Control) longest(ctx context.Context, run *job.Run) time.Duration {
 	return stored.Spec.EffectiveTimeout()
 }
 
-// RedoPart says which minions of a run it is done again on.
-type RedoPart string
-
-// The parts of a run.
-const (
-	// RedoFailed: those on which it was started and did not succeed.
-	RedoFailed RedoPart = "failed"
-	// RedoNotStarted: those on which it was not started.
-	RedoNotStarted RedoPart = "not-started"
-	// RedoIndeterminate: those of which nobody knows whether it ran.
-	RedoIndeterminate RedoPart = "indeterminate"
-	// RedoSucceeded: those on which it succeeded.
-	RedoSucceeded RedoPart = "succeeded"
-)
-
-// RedoParts lists the parts.
-func RedoParts() []RedoPart {
-	return []RedoPart{RedoFailed, RedoNotStarted, RedoIndeterminate, RedoSucceeded}
-}
-
 // partOf returns the part to which a task belongs.
-func partOf(t *job.Task) RedoPart {
+func partOf(t *job.Task) api.RedoPart {
 	switch {
 	case t.State == job.StateSucceeded:
-		return RedoSucceeded
+		return api.RedoSucceeded
 	case t.State == job.StateIndeterminate:
-		return RedoIndeterminate
+		return api.RedoIndeterminate
 	case t.State.Started() || !t.StartedAt.IsZero():
-		return RedoFailed
+		return api.RedoFailed
 	}
-	return RedoNotStarted
-}
-
-// RedoView is a run that is done again.
-type RedoView struct {
-	RunID  job.RunID  `json:"runId"`
-	FireID job.FireID `json:"fireId"`
-	// Of is the run that is done again.
-	Of job.RunID `json:"of"`
-	// Minions are those of the run that it is done again on. Empty: its job's
-	// target says, anew.
-	Minions []job.MinionID `json:"minions"`
+	return api.RedoNotStarted
 }
 
 // Redo does a run again that has ended, with the same parameters, as its job is
 // now: on all its minions, or on some of them. A run that is on one of several
 // minions, or that had none, finds its minions anew.
-func (c *Control) Redo(ctx context.Context, id job.RunID, only []RedoPart, o Order) (RedoView, error) {
+func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error) {
 	for _, p := range only {
-		if !slices.Contains(RedoParts(), p) {
-			return RedoView{}, invalid("only", fmt.Sprintf("%q is unknown; want some of %v", p, RedoParts()))
+		if !slices.Contains(api.RedoParts(), p) {
+			return api.Redo{}, invalid("only", fmt.Sprintf("%q is unknown; want some of %v", p, api.RedoParts()))
 		}
 	}
 	run, err := c.findRun(ctx, id, job.Key{})
 	if err != nil {
-		return RedoView{}, err
+		return api.Redo{}, err
 	}
 	if !run.State.Final() {
-		return RedoView{}, fmt.Errorf("run %s has not ended (%s); wait for it, or cancel it first: %w", id, run.State, job.ErrConflict)
+		return api.Redo{}, fmt.Errorf("run %s has not ended (%s); wait for it, or cancel it first: %w", id, run.State, job.ErrConflict)
 	}
 	stored, _, err := c.stored(ctx, run.Key())
 	if err != nil {
-		return RedoView{}, fmt.Errorf("redo run %s: %w", id, err)
+		return api.Redo{}, fmt.Errorf("redo run %s: %w", id, err)
 	}
 	if stored.UID != run.FireID.Job {
-		return RedoView{}, fmt.Errorf("redo run %s: its job was deleted, and %s is another one: %w", id, run.Key(), job.ErrConflict)
+		return api.Redo{}, fmt.Errorf("redo run %s: its job was deleted, and %s is another one: %w", id, run.Key(), job.ErrConflict)
 	}
-	v := RedoView{Of: id, Minions: []job.MinionID{}}
+	v := api.Redo{Of: id, Minions: []job.MinionID{}}
 	for i := range run.Tasks {
 		if t := &run.Tasks[i]; len(only) == 0 || slices.Contains(only, partOf(t)) {
 			v.Minions = append(v.Minions, t.Minion)
 		}
 	}
-	if len(v.Minions) == 0 && len(only) > 0 && (len(run.Tasks) > 0 || !slices.Contains(only, RedoNotStarted)) {
+	if len(v.Minions) == 0 && len(only) > 0 && (len(run.Tasks) > 0 || !slices.Contains(only, api.RedoNotStarted)) {
 		return v, fmt.Errorf("redo run %s: none of its %d minions is %s: %w", id, len(run.Tasks), partsText(only), job.ErrConflict)
 	}
 	if stored.Spec.Target.EffectiveRun() != job.SpreadAll {
@@ -212,7 +182,7 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []RedoPart, o Ord
 	return v, err
 }
 
-func partsText(parts []RedoPart) string {
+func partsText(parts []api.RedoPart) string {
 	words := make([]string, len(parts))
 	for i, p := range parts {
 		words[i] = string(p)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -28,7 +29,7 @@ func TestCancelOfARunThatHasEnded(t *testing.T) {
 		{Minion: "m3", Attempt: 1, State: job.StateIndeterminate, Share: "n2"},
 	}
 	e.runs.end(run)
-	if err := e.Cancel(t.Context(), run.RunID, Order{By: "ada", Reason: "wrong"}); err != nil {
+	if err := e.Cancel(t.Context(), run.RunID, api.Order{By: "ada", Reason: "wrong"}); err != nil {
 		t.Fatal(err)
 	}
 	kv, err := e.get(t.Context(), "test", e.keys.Wish(run.RunID, etcdkv.WishCancel))
@@ -55,7 +56,7 @@ func TestCancelOfARunThatHasEnded(t *testing.T) {
 	orphan.RunID, orphan.Shard = orphan.FireID.RunID(), job.FirstGroupShard+7
 	e.runs.end(orphan)
 	for _, r := range []job.Run{known, orphan} {
-		if err := e.Cancel(t.Context(), r.RunID, Order{}); !errors.Is(err, job.ErrConflict) {
+		if err := e.Cancel(t.Context(), r.RunID, api.Order{}); !errors.Is(err, job.ErrConflict) {
 			t.Errorf("run %s: %v, want that it has ended", r.RunID, err)
 		}
 	}

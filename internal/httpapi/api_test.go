@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -45,7 +45,7 @@ func TestJobs(t *testing.T) {
 	if resp.StatusCode != http.StatusOK || strings.TrimSpace(text) != `{"jobs":[]}` {
 		t.Errorf("got %d %s", resp.StatusCode, text)
 	}
-	want := control.JobQuery{Namespace: "ops", Labels: map[string]string{"team": "core", "tier": "1,2"}}
+	want := api.JobQuery{Namespace: "ops", Labels: map[string]string{"team": "core", "tier": "1,2"}}
 	if d := cmp.Diff(want, f.jobQuery); d != "" {
 		t.Errorf("query (-want +got):\n%s", d)
 	}
@@ -56,7 +56,7 @@ func TestOneJob(t *testing.T) {
 	f := &fakeControl{}
 	s := serve(t, Config{}, Deps{Control: f})
 	resp, text := ask(t, s, "GET", "/v1/namespaces/ops/jobs/a.b-c", "")
-	if got := decoded[control.JobView](t, text); got.Key() != (job.Key{Namespace: "ops", Name: "a.b-c"}) {
+	if got := decoded[api.Job](t, text); got.Key() != (job.Key{Namespace: "ops", Name: "a.b-c"}) {
 		t.Errorf("job %s", got.Key())
 	}
 	if got := resp.Header.Get("ETag"); got != `"3"` {
@@ -88,7 +88,7 @@ func TestRuns(t *testing.T) {
 	f := &fakeControl{}
 	s := serve(t, Config{}, Deps{Control: f})
 	_, text := ask(t, s, "GET", "/v1/runs?namespace=ops&job=a&state=failed&limit=7&cursor=xyz", "")
-	want := control.RunQuery{Namespace: "ops", Job: "a", State: job.StateFailed, Limit: 7, Cursor: "xyz"}
+	want := api.RunQuery{Namespace: "ops", Job: "a", State: job.StateFailed, Limit: 7, Cursor: "xyz"}
 	if d := cmp.Diff(want, f.runQuery); d != "" {
 		t.Errorf("query (-want +got):\n%s", d)
 	}

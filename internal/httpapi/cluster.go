@@ -7,24 +7,24 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
 type nodesBody struct {
-	Nodes []control.NodeView `json:"nodes" nullable:"false"`
+	Nodes []api.Node `json:"nodes" nullable:"false"`
 }
 
 type minionsBody struct {
-	Minions []control.MinionView `json:"minions" nullable:"false"`
+	Minions []api.Minion `json:"minions" nullable:"false"`
 }
 
 type shardsBody struct {
-	Shards []control.ShardView `json:"shards" nullable:"false"`
+	Shards []api.Shard `json:"shards" nullable:"false"`
 }
 
 type doctorBody struct {
-	Checks []control.Check `json:"checks" nullable:"false"`
+	Checks []api.Check `json:"checks" nullable:"false"`
 }
 
 type matchInput struct {
@@ -47,11 +47,11 @@ func (a *API) clusterRoutes(doc huma.API) {
 			return answer(minionsBody{some(minions)}, err)
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/minions/match", "match-minions", "Minions that a target matches"),
-		func(ctx context.Context, in *matchInput) (*reply[control.MatchView], error) {
+		func(ctx context.Context, in *matchInput) (*reply[api.Match], error) {
 			return answer(a.control.MatchMinions(ctx, in.Target))
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/minions/{id}", "get-minion", "All that is known of a minion: what it was granted, what it asks for, what it says, and its certificate"),
-		func(ctx context.Context, in *minionInput) (*reply[control.MinionDetail], error) {
+		func(ctx context.Context, in *minionInput) (*reply[api.MinionDetail], error) {
 			return answer(a.control.Minion(ctx, in.ID))
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/shards", "list-shards", "Shards and their owners"),
@@ -65,7 +65,7 @@ func (a *API) clusterRoutes(doc huma.API) {
 			return answer(doctorBody{some(checks)}, err)
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/version", "version", "What runs here"),
-		func(context.Context, *struct{}) (*reply[control.VersionView], error) {
+		func(context.Context, *struct{}) (*reply[api.Version], error) {
 			return answer(a.control.Version(), nil)
 		})
 }

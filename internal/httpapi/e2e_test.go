@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -79,7 +80,7 @@ func TestEndToEnd(t *testing.T) {
 	events, _ := open(t, s.URL+"/v1/events")
 
 	two := manifest("a", "*/5 * * * *") + "---\n" + manifest("b", "@every 1h")
-	for _, want := range []control.Action{control.ActionCreated, control.ActionUnchanged} {
+	for _, want := range []api.Action{api.ActionCreated, api.ActionUnchanged} {
 		got := decoded[applyBody](t, is(200, "POST", "/v1/apply?file=x.yaml", two))
 		if len(got.Results) != 2 || got.Results[0].Action != want || got.Results[1].Name != "b" {
 			t.Errorf("apply: %+v, want %s", got, want)
@@ -94,7 +95,7 @@ func TestEndToEnd(t *testing.T) {
 		t.Errorf("jobs: %+v", jobs)
 	}
 
-	started := decoded[startedBody](t, is(202, "POST", "/v1/namespaces/ops/jobs/a/run", `{"by":"me"}`))
+	started := decoded[api.Started](t, is(202, "POST", "/v1/namespaces/ops/jobs/a/run", `{"by":"me"}`))
 	run := decoded[job.Run](t, is(200, "GET", "/v1/runs/"+string(started.RunID), ""))
 	if run.State != job.StatePending || run.FireID != started.FireID || run.Job != "a" {
 		t.Errorf("the started run: %+v", run)
@@ -103,7 +104,7 @@ func TestEndToEnd(t *testing.T) {
 	is(404, "GET", "/v1/runs/nonsense", "")
 	is(422, "GET", "/v1/runs?state=dead", "")
 
-	runs := decoded[control.RunPage](t, is(200, "GET", "/v1/runs?limit=1", ""))
+	runs := decoded[api.RunPage](t, is(200, "GET", "/v1/runs?limit=1", ""))
 	if len(runs.Runs) != 1 || runs.NextCursor != "" {
 		t.Errorf("runs: %+v", runs)
 	}

@@ -7,8 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -44,7 +43,7 @@ type labelsBody struct {
 }
 
 type tokensBody struct {
-	Tokens []control.TokenView `json:"tokens" nullable:"false"`
+	Tokens []api.JoinToken `json:"tokens" nullable:"false"`
 }
 
 type tokenOrder struct {
@@ -70,11 +69,11 @@ type approveBody struct {
 }
 
 type requestsBody struct {
-	Requests []etcdkv.JoinRequest `json:"requests" nullable:"false"`
+	Requests []api.JoinRequest `json:"requests" nullable:"false"`
 }
 
 type enrolledBody struct {
-	Minions []etcdkv.Enrollment `json:"minions" nullable:"false"`
+	Minions []api.Enrollment `json:"minions" nullable:"false"`
 }
 
 func (a *API) enrollRoutes(doc huma.API) {
@@ -85,20 +84,20 @@ func (a *API) enrollRoutes(doc huma.API) {
 	}
 	create := order(http.MethodPost, "/v1/minion-tokens", "create-minion-token", "Make a token by which minions join; its text is given this once")
 	create.DefaultStatus = http.StatusCreated
-	huma.Register(doc, create, func(ctx context.Context, in *tokenInput) (*reply[control.TokenView], error) {
+	huma.Register(doc, create, func(ctx context.Context, in *tokenInput) (*reply[api.JoinToken], error) {
 		b := &in.Body
-		v, err := a.control.CreateToken(ctx, control.TokenRequest{
-			TTL: time.Duration(b.TTLSeconds) * time.Second, Uses: b.Uses, Minions: b.Minions, Labels: b.Labels, Order: control.Order{By: b.By, Reason: b.Reason},
+		v, err := a.control.CreateToken(ctx, api.TokenRequest{
+			TTL: time.Duration(b.TTLSeconds) * time.Second, Uses: b.Uses, Minions: b.Minions, Labels: b.Labels, Order: api.Order{By: b.By, Reason: b.Reason},
 		})
 		return answer(v, err)
 	})
 	huma.Register(doc, operation(http.MethodGet, "/v1/dispatch", "dispatch-status", "What waits for minions, what is with them, how long, and what was dropped"),
-		func(ctx context.Context, in *dispatchInput) (*reply[control.DispatchView], error) {
+		func(ctx context.Context, in *dispatchInput) (*reply[api.Dispatch], error) {
 			v, err := a.control.DispatchStatus(ctx, in.All)
 			return answer(v, err)
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/authority", "get-authority", "The certificate of the cluster's authority, which minions that join by approval know it by", http.StatusNotFound),
-		func(context.Context, *struct{}) (*reply[control.AuthorityView], error) {
+		func(context.Context, *struct{}) (*reply[api.Authority], error) {
 			return answer(a.control.Authority())
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/minion-tokens", "list-minion-tokens", "Tokens by which minions join", http.StatusConflict),
@@ -126,7 +125,7 @@ func (a *API) enrollRoutes(doc huma.API) {
 			if in.Body != nil {
 				b = *in.Body
 			}
-			return done(a.control.ApproveMinion(ctx, in.ID, b.Fingerprint, b.Labels, control.Order{By: b.By, Reason: b.Reason}))
+			return done(a.control.ApproveMinion(ctx, in.ID, b.Fingerprint, b.Labels, api.Order{By: b.By, Reason: b.Reason}))
 		})
 	huma.Register(doc, order(http.MethodPost, "/v1/minions/{id}/reject", "reject-minion", "Refuse a minion that waits"),
 		func(ctx context.Context, in *minionOrder) (*struct{}, error) {
@@ -140,7 +139,7 @@ func (a *API) enrollRoutes(doc huma.API) {
 	label.DefaultStatus = http.StatusOK
 	huma.Register(doc, label, func(ctx context.Context, in *labelInput) (*reply[labelsBody], error) {
 		b := &in.Body
-		labels, err := a.control.LabelMinion(ctx, in.ID, control.LabelRequest{Set: b.Set, Remove: b.Remove, Order: control.Order{By: b.By, Reason: b.Reason}})
+		labels, err := a.control.LabelMinion(ctx, in.ID, api.LabelRequest{Set: b.Set, Remove: b.Remove, Order: api.Order{By: b.By, Reason: b.Reason}})
 		return answer(labelsBody{labels}, err)
 	})
 	huma.Register(doc, order(http.MethodDelete, "/v1/minions/{id}", "delete-minion", "Forget a minion that is not connected"),

@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -32,21 +32,21 @@ type redoInput struct {
 }
 
 type redoBody struct {
-	Only   []control.RedoPart `json:"only,omitempty" doc:"On which of the run's minions: failed, not-started, indeterminate, succeeded. Not given: on all."`
-	By     string             `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
-	Reason string             `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
+	Only   []api.RedoPart `json:"only,omitempty" doc:"On which of the run's minions: failed, not-started, indeterminate, succeeded. Not given: on all."`
+	By     string         `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason string         `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
 }
 
 func (a *API) execRoutes(doc huma.API, mux *http.ServeMux) {
 	exec := operation(http.MethodPost, "/v1/exec", "exec", "Run a command once on the minions that a target matches; the body is the manifest of a job, whose name is not used",
 		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
 	exec.MaxBodyBytes, exec.DefaultStatus = a.cfg.MaxApplyBytes, http.StatusAccepted
-	huma.Register(doc, exec, func(ctx context.Context, in *execInput) (*reply[control.ExecView], error) {
+	huma.Register(doc, exec, func(ctx context.Context, in *execInput) (*reply[api.Exec], error) {
 		params, err := parsePairs("param", in.Param)
 		if err != nil {
 			return nil, problemOf(err)
 		}
-		v, err := a.control.Exec(ctx, in.File, in.RawBody, control.StartRequest{By: in.By, Params: params, AllowMissing: in.AllowMissing})
+		v, err := a.control.Exec(ctx, in.File, in.RawBody, api.StartRequest{By: in.By, Params: params, AllowMissing: in.AllowMissing})
 		return answer(v, err)
 	})
 
@@ -64,11 +64,11 @@ func (a *API) execRoutes(doc huma.API, mux *http.ServeMux) {
 			return done(a.control.Promote(ctx, in.RunID, in.Body.order()))
 		})
 	huma.Register(doc, order("redo", "redo-run", "Do a run again that has ended, on all of its minions or on some", http.StatusAccepted),
-		func(ctx context.Context, in *redoInput) (*reply[control.RedoView], error) {
-			var only []control.RedoPart
-			var o control.Order
+		func(ctx context.Context, in *redoInput) (*reply[api.Redo], error) {
+			var only []api.RedoPart
+			var o api.Order
 			if in.Body != nil {
-				only, o = in.Body.Only, control.Order{By: in.Body.By, Reason: in.Body.Reason}
+				only, o = in.Body.Only, api.Order{By: in.Body.By, Reason: in.Body.Reason}
 			}
 			v, err := a.control.Redo(ctx, in.RunID, only, o)
 			return answer(v, err)
@@ -92,6 +92,6 @@ func (a *API) execRoutes(doc huma.API, mux *http.ServeMux) {
 func (a *API) results(w http.ResponseWriter, r *http.Request) {
 	s := a.stream(w, "application/x-ndjson")
 	encoder := json.NewEncoder(s)
-	err := a.control.Results(r.Context(), job.RunID(r.PathValue("runId")), func(res control.Result) error { return encoder.Encode(res) })
+	err := a.control.Results(r.Context(), job.RunID(r.PathValue("runId")), func(res api.Result) error { return encoder.Encode(res) })
 	s.end(r, encoder, err)
 }

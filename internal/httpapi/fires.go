@@ -9,7 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -43,7 +43,7 @@ type backfillBody struct {
 }
 
 type backfillsBody struct {
-	Backfills []control.BackfillView `json:"backfills" nullable:"false"`
+	Backfills []api.Backfill `json:"backfills" nullable:"false"`
 }
 
 type endBackfillInput struct {
@@ -75,7 +75,7 @@ func (a *API) fireRoutes(doc huma.API) {
 	const one = "/v1/namespaces/{ns}/jobs/{name}"
 	huma.Register(doc, operation(http.MethodGet, one+"/fires/{at}", "get-fire", "What became of an instant of a job, and why",
 		http.StatusNotFound, http.StatusUnprocessableEntity),
-		func(ctx context.Context, in *fireInput) (*reply[control.FireView], error) {
+		func(ctx context.Context, in *fireInput) (*reply[api.Fire], error) {
 			at, err := time.Parse(time.RFC3339Nano, in.At)
 			if err != nil {
 				return nil, problemOf(&job.InvalidError{Problems: []job.Problem{{
@@ -89,7 +89,7 @@ func (a *API) fireRoutes(doc huma.API) {
 
 	huma.Register(doc, operation(http.MethodGet, one+"/next", "get-next", "The next instants of a job, with those that are skipped, and why",
 		http.StatusNotFound, http.StatusUnprocessableEntity),
-		func(ctx context.Context, in *upcomingInput) (*reply[control.UpcomingView], error) {
+		func(ctx context.Context, in *upcomingInput) (*reply[api.Upcoming], error) {
 			after := time.Now()
 			if in.After != "" {
 				var err error
@@ -106,10 +106,10 @@ func (a *API) fireRoutes(doc huma.API) {
 	backfill := operation(http.MethodPost, one+"/backfill", "backfill-job", "Run the instants of a window of the schedule again",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
 	backfill.DefaultStatus = http.StatusAccepted
-	huma.Register(doc, backfill, func(ctx context.Context, in *backfillInput) (*reply[control.BackfillView], error) {
+	huma.Register(doc, backfill, func(ctx context.Context, in *backfillInput) (*reply[api.Backfill], error) {
 		b := &in.Body
-		req := control.BackfillRequest{
-			From: b.From, To: b.To, Overlap: b.Overlap, Params: b.Params, Order: control.Order{By: b.By, Reason: b.Reason},
+		req := api.BackfillRequest{
+			From: b.From, To: b.To, Overlap: b.Overlap, Params: b.Params, Order: api.Order{By: b.By, Reason: b.Reason},
 		}
 		if b.Every != "" {
 			every, err := time.ParseDuration(b.Every)
@@ -137,7 +137,7 @@ func (a *API) fireRoutes(doc huma.API) {
 	hook := operation(http.MethodPost, "/v1/hooks/{ns}/{name}", "call-webhook", "Start a job by its webhook",
 		http.StatusNotFound, http.StatusForbidden, http.StatusUnprocessableEntity)
 	hook.DefaultStatus = http.StatusAccepted
-	huma.Register(doc, hook, func(ctx context.Context, in *hookInput) (*reply[startedBody], error) {
+	huma.Register(doc, hook, func(ctx context.Context, in *hookInput) (*reply[api.Started], error) {
 		token := in.Token
 		if bearer, ok := strings.CutPrefix(in.Authorization, "Bearer "); ok {
 			token = strings.TrimSpace(bearer)
@@ -147,6 +147,6 @@ func (a *API) fireRoutes(doc huma.API) {
 			params = in.Body.Params
 		}
 		fire, err := a.control.Hook(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, token, in.from, params)
-		return answer(startedBody{RunID: fire.RunID(), FireID: fire}, err)
+		return answer(api.Started{RunID: fire.RunID(), FireID: fire}, err)
 	})
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -23,7 +23,7 @@ type groupsInput struct {
 }
 
 type groupsBody struct {
-	Groups []control.GroupView `json:"groups" nullable:"false"`
+	Groups []api.Group `json:"groups" nullable:"false"`
 }
 
 func (a *API) groupRoutes(doc huma.API) {
@@ -35,7 +35,7 @@ func (a *API) groupRoutes(doc huma.API) {
 
 	const one = "/v1/namespaces/{ns}/groups/{name}"
 	huma.Register(doc, operation(http.MethodGet, one, "get-group", "One group", http.StatusNotFound),
-		func(ctx context.Context, in *groupPath) (*reply[control.GroupView], error) {
+		func(ctx context.Context, in *groupPath) (*reply[api.Group], error) {
 			group, err := a.control.Group(ctx, in.key())
 			return answer(group, err)
 		})

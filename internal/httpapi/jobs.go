@@ -10,7 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -29,7 +29,7 @@ type applyInput struct {
 }
 
 type applyBody struct {
-	Results []control.ApplyResult `json:"results" nullable:"false"`
+	Results []api.ApplyResult `json:"results" nullable:"false"`
 }
 
 type jobsInput struct {
@@ -38,12 +38,12 @@ type jobsInput struct {
 }
 
 type jobsBody struct {
-	Jobs []control.JobView `json:"jobs" nullable:"false"`
+	Jobs []api.Job `json:"jobs" nullable:"false"`
 }
 
 type jobOutput struct {
 	ETag string `header:"ETag" doc:"The job's generation."`
-	Body control.JobView
+	Body api.Job
 }
 
 // startInput spells the path out: huma does not fill embedded fields that are
@@ -65,11 +65,6 @@ type startBody struct {
 	Params map[string]string `json:"params,omitempty" doc:"Reach the command as variables CARILLON_PARAM_NAME."`
 }
 
-type startedBody struct {
-	RunID  job.RunID  `json:"runId"`
-	FireID job.FireID `json:"fireId"`
-}
-
 func (a *API) jobRoutes(doc huma.API) {
 	apply := operation(http.MethodPost, "/v1/apply", "apply", "Apply a manifest: all of it or nothing",
 		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
@@ -85,7 +80,7 @@ func (a *API) jobRoutes(doc huma.API) {
 			if err != nil {
 				return nil, problemOf(err)
 			}
-			jobs, err := a.control.Jobs(ctx, control.JobQuery{Namespace: in.Namespace, Labels: labels})
+			jobs, err := a.control.Jobs(ctx, api.JobQuery{Namespace: in.Namespace, Labels: labels})
 			jobs = slices.Clone(some(jobs))
 			for i := range jobs {
 				jobs[i] = shown(jobs[i])
@@ -115,7 +110,7 @@ func (a *API) jobRoutes(doc huma.API) {
 			summary = "Let a job run by its schedule again"
 		}
 		huma.Register(doc, operation(http.MethodPost, one+"/"+verb, verb+"-job", summary, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity),
-			func(ctx context.Context, in *enableInput) (*reply[control.ApplyResult], error) {
+			func(ctx context.Context, in *enableInput) (*reply[api.ApplyResult], error) {
 				return answer(a.control.SetEnabled(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, on, in.Body.order()))
 			})
 	}
@@ -123,18 +118,18 @@ func (a *API) jobRoutes(doc huma.API) {
 	start := operation(http.MethodPost, one+"/run", "start-job", "Start a job now",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
 	start.DefaultStatus = http.StatusAccepted
-	huma.Register(doc, start, func(ctx context.Context, in *startInput) (*reply[startedBody], error) {
-		var req control.StartRequest
+	huma.Register(doc, start, func(ctx context.Context, in *startInput) (*reply[api.Started], error) {
+		var req api.StartRequest
 		if in.Body != nil {
-			req = control.StartRequest{By: in.Body.By, Params: in.Body.Params}
+			req = api.StartRequest{By: in.Body.By, Params: in.Body.Params}
 		}
 		fire, err := a.control.Start(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, req)
-		return answer(startedBody{RunID: fire.RunID(), FireID: fire}, err)
+		return answer(api.Started{RunID: fire.RunID(), FireID: fire}, err)
 	})
 }
 
 // shown makes sure that the view's empty lists are written as such.
-func shown(v control.JobView) control.JobView {
+func shown(v api.Job) api.Job {
 	v.Words, v.Last = some(v.Words), listed(v.Last)
 	return v
 }

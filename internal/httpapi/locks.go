@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -23,7 +23,7 @@ type locksInput struct {
 }
 
 type locksBody struct {
-	Locks []control.LockView `json:"locks" nullable:"false"`
+	Locks []api.Lock `json:"locks" nullable:"false"`
 }
 
 type openInput struct {
@@ -53,7 +53,7 @@ type closeInput struct {
 type lockInput struct {
 	Namespace string `path:"ns" doc:"The lock's namespace."`
 	Name      string `path:"name" doc:"The lock's name."`
-	Body      control.LockRequest
+	Body      api.LockRequest
 }
 
 type breakInput struct {
@@ -73,12 +73,12 @@ func (a *API) lockRoutes(doc huma.API) {
 			return answer(locksBody{some(locks)}, err)
 		})
 	huma.Register(doc, operation(http.MethodPost, "/v1/lock-sessions", "open-lock-session", "Open a session to hold locks by", http.StatusUnprocessableEntity),
-		func(ctx context.Context, in *openInput) (*reply[control.LockSession], error) {
+		func(ctx context.Context, in *openInput) (*reply[api.LockSession], error) {
 			s, err := a.control.OpenLockSession(ctx, in.Body.Holder, time.Duration(in.Body.TTL*float64(time.Second)))
 			return answer(s, err)
 		})
 	huma.Register(doc, operation(http.MethodPost, "/v1/lock-sessions/renew", "renew-lock-session", "Keep a session alive", http.StatusNotFound),
-		func(ctx context.Context, in *renewInput) (*reply[control.Renewal], error) {
+		func(ctx context.Context, in *renewInput) (*reply[api.LockRenewal], error) {
 			r, err := a.control.RenewLockSession(ctx, in.Body.Session, job.Key{Namespace: in.Body.Namespace, Name: in.Body.Name}, in.Body.Place)
 			return answer(r, err)
 		})
@@ -90,13 +90,13 @@ func (a *API) lockRoutes(doc huma.API) {
 
 	const one = "/v1/namespaces/{ns}/locks/{name}"
 	huma.Register(doc, operation(http.MethodGet, one, "get-lock", "Who holds a lock, and who waits", http.StatusNotFound),
-		func(ctx context.Context, in *lockPath) (*reply[control.LockView], error) {
+		func(ctx context.Context, in *lockPath) (*reply[api.Lock], error) {
 			v, err := a.control.Lock(ctx, in.key())
 			return answer(v, err)
 		})
 	huma.Register(doc, operation(http.MethodPost, one+"/acquire", "acquire-lock", "Get a lock, or wait for it for a while; ask again with the same place",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity),
-		func(ctx context.Context, in *lockInput) (*reply[control.LockAnswer], error) {
+		func(ctx context.Context, in *lockInput) (*reply[api.LockAnswer], error) {
 			r, err := a.control.AcquireLock(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, in.Body)
 			return answer(r, err)
 		})
@@ -114,6 +114,6 @@ func (a *API) lockRoutes(doc huma.API) {
 		if err != nil {
 			return nil, problemOf(&job.InvalidError{Problems: []job.Problem{{Path: "token", Message: err.Error()}}})
 		}
-		return done(a.control.BreakLock(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, token, control.Order{By: in.Body.By, Reason: in.Body.Reason}))
+		return done(a.control.BreakLock(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, token, api.Order{By: in.Body.By, Reason: in.Body.Reason}))
 	})
 }

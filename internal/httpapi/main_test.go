@@ -15,8 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -27,12 +26,12 @@ type fakeControl struct {
 	Control // what is not faked
 	err     error
 	holds   time.Time
-	jobs    []control.JobView
+	jobs    []api.Job
 	runs    []job.Run
-	chunks  []control.OutputChunk
+	chunks  []api.OutputLine
 	outErr  error // after the chunks
 	block   bool  // Output waits for its context
-	changes chan control.Topic
+	changes chan api.Topic
 
 	mu sync.Mutex
 	// mu guards all below.
@@ -41,64 +40,64 @@ type fakeControl struct {
 	dryRun   bool
 	started  job.Key
 	by       string
-	jobQuery control.JobQuery
-	runQuery control.RunQuery
+	jobQuery api.JobQuery
+	runQuery api.RunQuery
 	follow   bool
 	minion   job.MinionID
 	asked    []string
 	ended    chan struct{} // closed when a blocked Output ends
 }
 
-func (f *fakeControl) Apply(_ context.Context, file string, data []byte, dryRun bool) ([]control.ApplyResult, error) {
+func (f *fakeControl) Apply(_ context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.file, f.applied, f.dryRun = file, bytes.Clone(data), dryRun
-	return []control.ApplyResult{{Kind: "Job", Namespace: "default", Name: "a", Action: control.ActionCreated}}, f.err
+	return []api.ApplyResult{{Kind: "Job", Namespace: "default", Name: "a", Action: api.ActionCreated}}, f.err
 }
 
-func (f *fakeControl) Jobs(_ context.Context, q control.JobQuery) ([]control.JobView, error) {
+func (f *fakeControl) Jobs(_ context.Context, q api.JobQuery) ([]api.Job, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.jobQuery = q
 	return f.jobs, f.err
 }
 
-func (f *fakeControl) Job(_ context.Context, key job.Key) (control.JobView, error) {
-	v := control.JobView{Job: job.Job{Metadata: job.Metadata{Namespace: key.Namespace, Name: key.Name}, Generation: 3}}
+func (f *fakeControl) Job(_ context.Context, key job.Key) (api.Job, error) {
+	v := api.Job{Job: job.Job{Metadata: job.Metadata{Namespace: key.Namespace, Name: key.Name}, Generation: 3}}
 	return v, f.err
 }
 
 func (f *fakeControl) Delete(context.Context, job.Key) (time.Time, error) { return f.holds, f.err }
 
-func (f *fakeControl) Pause(context.Context, control.Paused, time.Time, control.Order) (time.Time, error) {
+func (f *fakeControl) Pause(context.Context, api.Paused, time.Time, api.Order) (time.Time, error) {
 	return f.holds, f.err
 }
 
-func (f *fakeControl) Resume(context.Context, control.Paused, control.Order) (time.Time, error) {
+func (f *fakeControl) Resume(context.Context, api.Paused, api.Order) (time.Time, error) {
 	return f.holds, f.err
 }
 
 var someFire = job.FireID{Job: job.UID{1}, At: 1_700_000_000_000_000_000, Trigger: job.TriggerManual}
 
-func (f *fakeControl) Start(_ context.Context, key job.Key, req control.StartRequest) (job.FireID, error) {
+func (f *fakeControl) Start(_ context.Context, key job.Key, req api.StartRequest) (job.FireID, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.started, f.by = key, req.By
 	return someFire, f.err
 }
 
-func (f *fakeControl) Runs(_ context.Context, q control.RunQuery) (control.RunPage, error) {
+func (f *fakeControl) Runs(_ context.Context, q api.RunQuery) (api.RunPage, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.runQuery = q
-	return control.RunPage{Runs: f.runs}, f.err
+	return api.RunPage{Runs: f.runs}, f.err
 }
 
 func (f *fakeControl) Run(_ context.Context, id job.RunID) (job.Run, error) {
 	return job.Run{RunID: id, FireID: someFire}, f.err
 }
 
-func (f *fakeControl) Output(ctx context.Context, _ job.RunID, minion job.MinionID, follow bool, fn func(job.MinionID, control.OutputChunk) error) error {
+func (f *fakeControl) Output(ctx context.Context, _ job.RunID, minion job.MinionID, follow bool, fn func(api.OutputLine) error) error {
 	f.mu.Lock()
 	f.minion, f.follow = minion, follow
 	f.mu.Unlock()
@@ -106,7 +105,8 @@ func (f *fakeControl) Output(ctx context.Context, _ job.RunID, minion job.Minion
 		return f.err
 	}
 	for _, c := range f.chunks {
-		if err := fn("web1", c); err != nil {
+		c.Minion = "web1"
+		if err := fn(c); err != nil {
 			return err
 		}
 	}
@@ -118,50 +118,50 @@ func (f *fakeControl) Output(ctx context.Context, _ job.RunID, minion job.Minion
 	return f.outErr
 }
 
-func (f *fakeControl) Nodes(context.Context) ([]control.NodeView, error)     { return nil, f.err }
-func (f *fakeControl) Minions(context.Context) ([]control.MinionView, error) { return nil, f.err }
-func (f *fakeControl) Minion(_ context.Context, id job.MinionID) (control.MinionDetail, error) {
-	return control.MinionDetail{MinionView: control.MinionView{Minion: job.Minion{ID: id}}}, f.err
+func (f *fakeControl) Nodes(context.Context) ([]api.Node, error)     { return nil, f.err }
+func (f *fakeControl) Minions(context.Context) ([]api.Minion, error) { return nil, f.err }
+func (f *fakeControl) Minion(_ context.Context, id job.MinionID) (api.MinionDetail, error) {
+	return api.MinionDetail{Minion: api.Minion{Minion: job.Minion{ID: id}}}, f.err
 }
-func (f *fakeControl) Shards(context.Context) ([]control.ShardView, error) { return nil, f.err }
-func (f *fakeControl) Groups(_ context.Context, namespace string) ([]control.GroupView, error) {
+func (f *fakeControl) Shards(context.Context) ([]api.Shard, error) { return nil, f.err }
+func (f *fakeControl) Groups(_ context.Context, namespace string) ([]api.Group, error) {
 	f.note("groups " + namespace)
 	return nil, f.err
 }
 
-func (f *fakeControl) Group(_ context.Context, key job.Key) (control.GroupView, error) {
-	return control.GroupView{Group: job.Group{Metadata: job.Metadata{Namespace: key.Namespace, Name: key.Name}, Shard: job.FirstGroupShard}}, f.err
+func (f *fakeControl) Group(_ context.Context, key job.Key) (api.Group, error) {
+	return api.Group{Group: job.Group{Metadata: job.Metadata{Namespace: key.Namespace, Name: key.Name}, Shard: job.FirstGroupShard}}, f.err
 }
 
 func (f *fakeControl) DeleteGroup(_ context.Context, key job.Key) error {
 	return f.note("delete " + key.String())
 }
 
-func (f *fakeControl) DrainNode(_ context.Context, node job.NodeID, o control.Order) error {
+func (f *fakeControl) DrainNode(_ context.Context, node job.NodeID, o api.Order) error {
 	return f.note("drain " + string(node) + " " + o.By + " " + o.Reason)
 }
 
-func (f *fakeControl) UndrainNode(_ context.Context, node job.NodeID, o control.Order) error {
+func (f *fakeControl) UndrainNode(_ context.Context, node job.NodeID, o api.Order) error {
 	return f.note("undrain " + string(node) + " " + o.By + " " + o.Reason)
 }
 
-func (f *fakeControl) MoveShard(_ context.Context, ref string, node job.NodeID, o control.Order) error {
+func (f *fakeControl) MoveShard(_ context.Context, ref string, node job.NodeID, o api.Order) error {
 	return f.note("move " + ref + " to " + string(node) + " " + o.By + " " + o.Reason)
 }
 
-func (f *fakeControl) HoldShard(_ context.Context, ref string, o control.Order) error {
+func (f *fakeControl) HoldShard(_ context.Context, ref string, o api.Order) error {
 	return f.note("hold " + ref + " " + o.By + " " + o.Reason)
 }
 
-func (f *fakeControl) ReleaseShard(_ context.Context, ref string, o control.Order) error {
+func (f *fakeControl) ReleaseShard(_ context.Context, ref string, o api.Order) error {
 	return f.note("release " + ref + " " + o.By + " " + o.Reason)
 }
 
-func (f *fakeControl) FailbackShard(_ context.Context, ref string, o control.Order) error {
+func (f *fakeControl) FailbackShard(_ context.Context, ref string, o api.Order) error {
 	return f.note("failback " + ref + " " + o.By + " " + o.Reason)
 }
 
-func (f *fakeControl) Audit(_ context.Context, limit int) ([]etcdkv.Audit, error) {
+func (f *fakeControl) Audit(_ context.Context, limit int) ([]api.AuditRecord, error) {
 	f.note(fmt.Sprint("audit ", limit))
 	return nil, f.err
 }
@@ -174,44 +174,44 @@ func (f *fakeControl) note(what string) error {
 	return f.err
 }
 
-func (f *fakeControl) OpenLockSession(context.Context, string, time.Duration) (control.LockSession, error) {
-	return control.LockSession{Session: "s", TTL: 5}, f.note("open lock session")
+func (f *fakeControl) OpenLockSession(context.Context, string, time.Duration) (api.LockSession, error) {
+	return api.LockSession{Session: "s", TTL: 5}, f.note("open lock session")
 }
 
-func (f *fakeControl) RenewLockSession(_ context.Context, s string, key job.Key, place string) (control.Renewal, error) {
-	return control.Renewal{TTL: 5, Held: true}, f.note("renew " + s + " " + key.String() + " " + place)
+func (f *fakeControl) RenewLockSession(_ context.Context, s string, key job.Key, place string) (api.LockRenewal, error) {
+	return api.LockRenewal{TTL: 5, Held: true}, f.note("renew " + s + " " + key.String() + " " + place)
 }
 
 func (f *fakeControl) CloseLockSession(_ context.Context, s string) error {
 	return f.note("close " + s)
 }
 
-func (f *fakeControl) AcquireLock(_ context.Context, key job.Key, r control.LockRequest) (control.LockAnswer, error) {
-	return control.LockAnswer{Held: true, Token: job.Token{Epoch: 1, Revision: 2}}, f.note("acquire " + key.String() + " " + r.Place)
+func (f *fakeControl) AcquireLock(_ context.Context, key job.Key, r api.LockRequest) (api.LockAnswer, error) {
+	return api.LockAnswer{Held: true, Token: job.Token{Epoch: 1, Revision: 2}}, f.note("acquire " + key.String() + " " + r.Place)
 }
 
-func (f *fakeControl) ReleaseLock(_ context.Context, key job.Key, r control.LockRequest) error {
+func (f *fakeControl) ReleaseLock(_ context.Context, key job.Key, r api.LockRequest) error {
 	return f.note("release " + key.String() + " " + r.Place)
 }
 
-func (f *fakeControl) Locks(context.Context, string) ([]control.LockView, error) { return nil, f.err }
+func (f *fakeControl) Locks(context.Context, string) ([]api.Lock, error) { return nil, f.err }
 
-func (f *fakeControl) Lock(_ context.Context, key job.Key) (control.LockView, error) {
-	return control.LockView{Namespace: key.Namespace, Name: key.Name}, f.err
+func (f *fakeControl) Lock(_ context.Context, key job.Key) (api.Lock, error) {
+	return api.Lock{Namespace: key.Namespace, Name: key.Name}, f.err
 }
 
-func (f *fakeControl) BreakLock(_ context.Context, key job.Key, token job.Token, o control.Order) error {
+func (f *fakeControl) BreakLock(_ context.Context, key job.Key, token job.Token, o api.Order) error {
 	return f.note("break " + key.String() + " " + token.String() + " by " + o.By)
 }
 
-func (f *fakeControl) Doctor(context.Context) ([]control.Check, error) { return nil, f.err }
-func (f *fakeControl) Version() control.VersionView                    { return control.VersionView{Version: "1.2.3"} }
-func (f *fakeControl) Changes(context.Context) <-chan control.Topic    { return f.changes }
+func (f *fakeControl) Doctor(context.Context) ([]api.Check, error) { return nil, f.err }
+func (f *fakeControl) Version() api.Version                        { return api.Version{Version: "1.2.3"} }
+func (f *fakeControl) Changes(context.Context) <-chan api.Topic    { return f.changes }
 
 // panickingControl panics in Jobs.
 type panickingControl struct{ fakeControl }
 
-func (*panickingControl) Jobs(context.Context, control.JobQuery) ([]control.JobView, error) {
+func (*panickingControl) Jobs(context.Context, api.JobQuery) ([]api.Job, error) {
 	panic("a bug")
 }
 

@@ -6,8 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -17,11 +16,11 @@ type orderBody struct {
 	Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
 }
 
-func (b *orderBody) order() control.Order {
+func (b *orderBody) order() api.Order {
 	if b == nil {
-		return control.Order{}
+		return api.Order{}
 	}
-	return control.Order{By: b.By, Reason: b.Reason}
+	return api.Order{By: b.By, Reason: b.Reason}
 }
 
 type nodeOrder struct {
@@ -50,7 +49,7 @@ type auditInput struct {
 }
 
 type auditBody struct {
-	Records []etcdkv.Audit `json:"records" nullable:"false"`
+	Records []api.AuditRecord `json:"records" nullable:"false"`
 }
 
 func (a *API) operatorRoutes(doc huma.API) {
@@ -62,7 +61,7 @@ func (a *API) operatorRoutes(doc huma.API) {
 	}
 	for _, o := range []struct {
 		verb, summary string
-		do            func(context.Context, job.NodeID, control.Order) error
+		do            func(context.Context, job.NodeID, api.Order) error
 	}{
 		{"drain", "Drain a node: it hands its shards over and takes none", a.control.DrainNode},
 		{"undrain", "End a drain", a.control.UndrainNode},
@@ -75,7 +74,7 @@ func (a *API) operatorRoutes(doc huma.API) {
 	}
 	for _, o := range []struct {
 		verb, summary string
-		do            func(context.Context, string, control.Order) error
+		do            func(context.Context, string, api.Order) error
 	}{
 		{"hold", "Keep a shard where it is, whatever its mode says", a.control.HoldShard},
 		{"release", "End a move or a hold; the mode decides", a.control.ReleaseShard},
@@ -89,7 +88,7 @@ func (a *API) operatorRoutes(doc huma.API) {
 	huma.Register(doc, order("/v1/shards/{ref}/move", "move-shard", "Move a shard to a node, whatever its mode says"),
 		func(ctx context.Context, in *moveInput) (*struct{}, error) {
 			b := in.Body
-			return done(a.control.MoveShard(ctx, in.Ref, job.NodeID(b.Node), control.Order{By: b.By, Reason: b.Reason}))
+			return done(a.control.MoveShard(ctx, in.Ref, job.NodeID(b.Node), api.Order{By: b.By, Reason: b.Reason}))
 		})
 
 	huma.Register(doc, operation(http.MethodGet, "/v1/audit", "list-audit", "What operators did, newest first", http.StatusUnprocessableEntity),

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -21,7 +21,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("list: %d %s", resp.StatusCode, text)
 	}
 	_, text := ask(t, s, "GET", "/v1/namespaces/ops/groups/g", "")
-	if got := decoded[control.GroupView](t, text); got.Key() != (job.Key{Namespace: "ops", Name: "g"}) || got.Shard != job.FirstGroupShard {
+	if got := decoded[api.Group](t, text); got.Key() != (job.Key{Namespace: "ops", Name: "g"}) || got.Shard != job.FirstGroupShard {
 		t.Errorf("one: %s", text)
 	}
 	if resp, text := ask(t, s, "DELETE", "/v1/namespaces/ops/groups/g", ""); resp.StatusCode != http.StatusNoContent || text != "" {

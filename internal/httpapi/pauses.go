@@ -7,29 +7,28 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 )
 
 type pauseInput struct{ Body pauseBody }
 
 type pauseBody struct {
-	Scope     etcdkv.Scope `json:"scope" enum:"job,group,namespace,all" doc:"What is paused or resumed."`
-	Namespace string       `json:"namespace,omitempty" doc:"The namespace, or that of the job or group."`
-	Name      string       `json:"name,omitempty" doc:"The job's or group's name."`
-	Until     time.Time    `json:"until,omitempty" doc:"When the pause ends by itself; not given: it does not. Only to pause."`
-	By        string       `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
-	Reason    string       `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
+	Scope     api.Scope `json:"scope" enum:"job,group,namespace,all" doc:"What is paused or resumed."`
+	Namespace string    `json:"namespace,omitempty" doc:"The namespace, or that of the job or group."`
+	Name      string    `json:"name,omitempty" doc:"The job's or group's name."`
+	Until     time.Time `json:"until,omitempty" doc:"When the pause ends by itself; not given: it does not. Only to pause."`
+	By        string    `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason    string    `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
 }
 
-func (b *pauseBody) paused() control.Paused {
-	return control.Paused{Scope: b.Scope, Namespace: b.Namespace, Name: b.Name}
+func (b *pauseBody) paused() api.Paused {
+	return api.Paused{Scope: b.Scope, Namespace: b.Namespace, Name: b.Name}
 }
 
-func (b *pauseBody) order() control.Order { return control.Order{By: b.By, Reason: b.Reason} }
+func (b *pauseBody) order() api.Order { return api.Order{By: b.By, Reason: b.Reason} }
 
 type pausesBody struct {
-	Pauses []etcdkv.Pause `json:"pauses" nullable:"false"`
+	Pauses []api.Pause `json:"pauses" nullable:"false"`
 }
 
 // heldOutput tells from where on something holds.

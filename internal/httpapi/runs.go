@@ -7,7 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -26,8 +26,8 @@ type runPath struct {
 
 func (a *API) runRoutes(doc huma.API) {
 	huma.Register(doc, operation(http.MethodGet, "/v1/runs", "list-runs", "Runs in flight and ended, newest first", http.StatusUnprocessableEntity),
-		func(ctx context.Context, in *runsInput) (*reply[control.RunPage], error) {
-			page, err := a.control.Runs(ctx, control.RunQuery{
+		func(ctx context.Context, in *runsInput) (*reply[api.RunPage], error) {
+			page, err := a.control.Runs(ctx, api.RunQuery{
 				Namespace: in.Namespace, Job: in.Job, State: in.State, Limit: in.Limit, Cursor: in.Cursor, Count: in.Count,
 			})
 			page.Runs = listed(page.Runs)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -36,7 +36,7 @@ func (a *API) scriptRoutes(doc huma.API) {
 			return answer(scriptsBody{some(all)}, err)
 		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/namespaces/{ns}/scripts/{name}", "get-script", "Show a script with its versions and the jobs that name it", http.StatusNotFound),
-		func(ctx context.Context, in *scriptInput) (*reply[control.ScriptView], error) {
+		func(ctx context.Context, in *scriptInput) (*reply[api.ScriptDetail], error) {
 			v, err := a.control.Script(ctx, job.ScriptRef{Key: job.Key{Namespace: in.Namespace, Name: in.Name}, Version: in.Version})
 			return answer(v, err)
 		})

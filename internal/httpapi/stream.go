@@ -9,22 +9,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// outputLine is one line of a stream of output.
-type outputLine struct {
-	Minion job.MinionID `json:"minion,omitempty"`
-	// Stream is 1 for stdout, 2 for stderr.
-	Stream int `json:"stream,omitempty"`
-	// Data is written as base64.
-	Data []byte `json:"data,omitempty"`
-	// LeftOut says how many bytes of the stream are missing before the data.
-	LeftOut int64 `json:"leftOut,omitempty"`
-	// Error ends a stream that is not complete.
-	Error string `json:"error,omitempty"`
-}
 
 func (a *API) streamRoutes(doc huma.API, mux *http.ServeMux) {
 	const output, events = "/v1/runs/{runId}/output", "/v1/events"
@@ -75,8 +62,8 @@ func (a *API) output(w http.ResponseWriter, r *http.Request) {
 	s.timeout = a.cfg.OutputTimeout
 	encoder := json.NewEncoder(s)
 	id, minion := job.RunID(r.PathValue("runId")), job.MinionID(r.URL.Query().Get("minion"))
-	err := a.control.Output(r.Context(), id, minion, follow, func(m job.MinionID, c control.OutputChunk) error {
-		return encoder.Encode(outputLine{Minion: m, Stream: c.Stream, Data: c.Data, LeftOut: c.LeftOut})
+	err := a.control.Output(r.Context(), id, minion, follow, func(l api.OutputLine) error {
+		return encoder.Encode(l)
 	})
 	s.end(r, encoder, err)
 }
@@ -137,7 +124,7 @@ func (s *stream) end(r *http.Request, lines *json.Encoder, err error) {
 	case err != nil && !s.begun:
 		writeProblem(s.w, err)
 	case err != nil:
-		_ = lines.Encode(outputLine{Error: err.Error()}) // who does not read has gone
+		_ = lines.Encode(api.StreamError{Error: err.Error()}) // who does not read has gone
 	case !s.begun:
 		s.begin()
 	}

@@ -12,14 +12,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/job"
 )
 
 func TestOutput(t *testing.T) {
 	t.Parallel()
 	f := &fakeControl{
-		chunks: []control.OutputChunk{{Stream: 1, Data: []byte("out")}, {Stream: 2, Data: []byte{0xff, '\n'}}},
+		chunks: []api.OutputLine{{Stream: 1, Data: []byte("out")}, {Stream: 2, Data: []byte{0xff, '\n'}}},
 		outErr: errors.New("minion web1 is gone"),
 	}
 	s := serve(t, Config{}, Deps{Control: f})
@@ -30,14 +31,14 @@ func TestOutput(t *testing.T) {
 	if f.minion != "web1" || !f.follow {
 		t.Errorf("control got minion %q, follow %v", f.minion, f.follow)
 	}
-	want := []outputLine{
+	want := []streamLine{
 		{Minion: "web1", Stream: 1, Data: []byte("out")},
 		{Minion: "web1", Stream: 2, Data: []byte{0xff, '\n'}},
 		{Error: "minion web1 is gone"},
 	}
-	var got []outputLine
+	var got []streamLine
 	for line := range strings.Lines(text) {
-		got = append(got, decoded[outputLine](t, line))
+		got = append(got, decoded[streamLine](t, line))
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("lines (-want +got):\n%s", d)
@@ -45,6 +46,15 @@ func TestOutput(t *testing.T) {
 	if !strings.HasPrefix(text, `{"minion":"web1","stream":1,"data":"b3V0"}`+"\n") {
 		t.Errorf("first line: %s", text)
 	}
+}
+
+// streamLine is any line of a stream of output.
+type streamLine struct {
+	Minion  job.MinionID
+	Stream  int
+	Data    []byte
+	LeftOut int64
+	Error   string
 }
 
 func TestOutputOfNothing(t *testing.T) {
@@ -78,7 +88,7 @@ func open(t *testing.T, url string) (*http.Response, context.CancelFunc) {
 
 func TestOutputIsFlushedAndEndsWithItsClient(t *testing.T) {
 	t.Parallel()
-	f := &fakeControl{chunks: []control.OutputChunk{{Stream: 1, Data: []byte("x")}}, block: true, ended: make(chan struct{})}
+	f := &fakeControl{chunks: []api.OutputLine{{Stream: 1, Data: []byte("x")}}, block: true, ended: make(chan struct{})}
 	s := serve(t, Config{}, Deps{Control: f})
 	resp, leave := open(t, s.URL+"/v1/runs/abcd-0123456789abcdef/output?follow=true")
 	line, err := bufio.NewReader(resp.Body).ReadString('\n')
@@ -91,7 +101,7 @@ func TestOutputIsFlushedAndEndsWithItsClient(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	t.Parallel()
-	changes := make(chan control.Topic)
+	changes := make(chan api.Topic)
 	s := serve(t, Config{Heartbeat: 5 * time.Millisecond}, Deps{Control: &fakeControl{changes: changes}})
 	resp, _ := open(t, s.URL+"/v1/events")
 	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
@@ -111,7 +121,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	until(": alive")
-	changes <- control.TopicRuns
+	changes <- api.TopicRuns
 	until("event: change")
 	until(`data: {"topic":"runs"}`)
 	close(changes)

@@ -8,8 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/release"
 )
 
@@ -40,30 +39,30 @@ func (a *API) updateRoutes(doc huma.API) {
 	const path = "/v1/minion-update"
 	start := operation(http.MethodPost, path, "start-minion-update", "Update minions to a signed release, group by group", http.StatusConflict, http.StatusUnprocessableEntity)
 	start.MaxBodyBytes = maxUpdateBytes
-	huma.Register(doc, start, func(ctx context.Context, in *updateInput) (*reply[control.UpdateView], error) {
+	huma.Register(doc, start, func(ctx context.Context, in *updateInput) (*reply[api.Update], error) {
 		b := &in.Body
 		signed, err := json.Marshal(b.Manifest)
 		if err != nil {
-			return answer(control.UpdateView{}, err)
+			return answer(api.Update{}, err)
 		}
-		req := control.UpdateRequest{
+		req := api.UpdateRequest{
 			Signed: signed, Tolerate: b.Tolerate, Patience: time.Duration(b.PatienceSeconds) * time.Second,
-			Order: control.Order{By: b.By, Reason: b.Reason},
+			Order: api.Order{By: b.By, Reason: b.Reason},
 		}
 		for _, g := range b.Groups {
-			req.Groups = append(req.Groups, etcdkv.UpdateGroup(g))
+			req.Groups = append(req.Groups, api.UpdateGroup(g))
 		}
 		v, err := a.control.StartUpdate(ctx, req)
 		return answer(v, err)
 	})
 	huma.Register(doc, operation(http.MethodGet, path, "minion-update-status", "The progress of the update of minions", http.StatusNotFound),
-		func(ctx context.Context, _ *struct{}) (*reply[control.UpdateView], error) {
+		func(ctx context.Context, _ *struct{}) (*reply[api.Update], error) {
 			v, err := a.control.UpdateStatus(ctx)
 			return answer(v, err)
 		})
 	for _, o := range []struct {
 		verb, summary string
-		do            func(context.Context, control.Order) error
+		do            func(context.Context, api.Order) error
 	}{
 		{"pause", "Pause the update: no further minion is told of the release", a.control.PauseUpdate},
 		{"resume", "End a pause of the update", a.control.ResumeUpdate},

@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -26,15 +26,15 @@ var static embed.FS //nolint:gochecknoglobals // go:embed needs one
 
 // Control is what the page needs of a cluster's control.
 type Control interface {
-	Jobs(ctx context.Context, q control.JobQuery) ([]control.JobView, error)
-	Job(ctx context.Context, key job.Key) (control.JobView, error)
-	Runs(ctx context.Context, q control.RunQuery) (control.RunPage, error)
+	Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error)
+	Job(ctx context.Context, key job.Key) (api.Job, error)
+	Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	Run(ctx context.Context, id job.RunID) (job.Run, error)
-	Nodes(ctx context.Context) ([]control.NodeView, error)
-	Minions(ctx context.Context) ([]control.MinionView, error)
-	Shards(ctx context.Context) ([]control.ShardView, error)
-	Groups(ctx context.Context, namespace string) ([]control.GroupView, error)
-	Version() control.VersionView
+	Nodes(ctx context.Context) ([]api.Node, error)
+	Minions(ctx context.Context) ([]api.Minion, error)
+	Shards(ctx context.Context) ([]api.Shard, error)
+	Groups(ctx context.Context, namespace string) ([]api.Group, error)
+	Version() api.Version
 }
 
 // Deps is what the page stands on. Both must be set.
@@ -94,7 +94,7 @@ type page struct {
 	Nav string
 	// Topics are the changes after which the content is fetched again.
 	Topics  string
-	Version control.VersionView
+	Version api.Version
 	Data    any
 }
 
@@ -140,19 +140,19 @@ func statusOf(err error) int {
 }
 
 func (u *UI) jobs(w http.ResponseWriter, r *http.Request) {
-	jobs, err := u.control.Jobs(r.Context(), control.JobQuery{Namespace: r.FormValue("namespace")})
+	jobs, err := u.control.Jobs(r.Context(), api.JobQuery{Namespace: r.FormValue("namespace")})
 	u.show(w, r, "jobs", page{Title: "Jobs", Nav: "jobs", Topics: "jobs runs", Data: jobs}, err)
 }
 
 func (u *UI) job(w http.ResponseWriter, r *http.Request) {
 	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
 	v, err := u.control.Job(r.Context(), key)
-	var runs control.RunPage
+	var runs api.RunPage
 	if err == nil {
-		runs, err = u.control.Runs(r.Context(), control.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: 20})
+		runs, err = u.control.Runs(r.Context(), api.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: 20})
 	}
 	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", Data: &struct {
-		Job  control.JobView
+		Job  api.Job
 		Runs []job.Run
 		Gap  string
 	}{v, runs.Runs, runs.Gap()}}, err)
@@ -160,7 +160,7 @@ func (u *UI) job(w http.ResponseWriter, r *http.Request) {
 
 // runsData is the run list with its filters.
 type runsData struct {
-	Query  control.RunQuery
+	Query  api.RunQuery
 	Runs   []job.Run
 	States []job.State
 	// Gap tells what is missing from the runs; empty: nothing.
@@ -170,7 +170,7 @@ type runsData struct {
 }
 
 func (u *UI) runs(w http.ResponseWriter, r *http.Request) {
-	q := control.RunQuery{
+	q := api.RunQuery{
 		Namespace: r.FormValue("namespace"), Job: r.FormValue("job"),
 		State: job.State(r.FormValue("state")), Cursor: r.FormValue("cursor"),
 	}

@@ -12,8 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/control"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -28,8 +27,8 @@ type fake struct {
 
 const hostile = "<script>alert(1)</script>"
 
-func (f fake) view() control.JobView {
-	return control.JobView{
+func (f fake) view() api.Job {
+	return api.Job{
 		Job: job.Job{
 			Metadata: job.Metadata{Namespace: "ops", Name: "one", Labels: map[string]string{"k": hostile}},
 			Spec:     job.Spec{Schedules: []string{"* * * * *"}, Command: []string{"echo", hostile}},
@@ -56,38 +55,38 @@ func (f fake) record() job.Run {
 	}
 }
 
-func (f fake) Jobs(context.Context, control.JobQuery) ([]control.JobView, error) {
-	return []control.JobView{f.view()}, f.err
+func (f fake) Jobs(context.Context, api.JobQuery) ([]api.Job, error) {
+	return []api.Job{f.view()}, f.err
 }
-func (f fake) Job(context.Context, job.Key) (control.JobView, error) { return f.view(), f.err }
-func (f fake) Runs(context.Context, control.RunQuery) (control.RunPage, error) {
-	return control.RunPage{
-		Runs: []job.Run{f.record()}, NextCursor: "next", Missing: []control.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}},
+func (f fake) Job(context.Context, job.Key) (api.Job, error) { return f.view(), f.err }
+func (f fake) Runs(context.Context, api.RunQuery) (api.RunPage, error) {
+	return api.RunPage{
+		Runs: []job.Run{f.record()}, NextCursor: "next", Missing: []api.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}},
 	}, f.err
 }
 func (f fake) Run(context.Context, job.RunID) (job.Run, error) { return f.record(), f.err }
-func (f fake) Nodes(context.Context) ([]control.NodeView, error) {
-	return []control.NodeView{{
+func (f fake) Nodes(context.Context) ([]api.Node, error) {
+	return []api.Node{{
 		Name: "n1", Phase: "ready", Shards: 64, Labels: map[string]string{"rack": "r1"}, Trouble: []string{hostile},
-		Drain: &etcdkv.Drain{Node: "n1", By: "ada", Reason: "new disk"},
+		Drain: &api.Drain{Node: "n1", By: "ada", Reason: "new disk"},
 	}}, f.err
 }
-func (f fake) Minions(context.Context) ([]control.MinionView, error) {
-	return []control.MinionView{{Minion: job.Minion{
+func (f fake) Minions(context.Context) ([]api.Minion, error) {
+	return []api.Minion{{Minion: job.Minion{
 		ID: "m1", Node: "n1", Labels: map[string]string{"dc": "b"}, Requested: map[string]string{"role": "db", "rack": hostile},
 		Facts: map[string]string{"os": "linux", "motd": hostile},
 	}, State: "connected"}}, f.err
 }
-func (f fake) Shards(context.Context) ([]control.ShardView, error) {
-	return []control.ShardView{{ID: 7, Owner: "n1"}, {ID: 8}, {ID: job.FirstGroupShard, Group: "ops/ledger", Mode: "failback", Override: &etcdkv.Override{}}}, f.err
+func (f fake) Shards(context.Context) ([]api.Shard, error) {
+	return []api.Shard{{ID: 7, Owner: "n1"}, {ID: 8}, {ID: job.FirstGroupShard, Group: "ops/ledger", Mode: "failback", Override: &api.Override{}}}, f.err
 }
-func (f fake) Groups(context.Context, string) ([]control.GroupView, error) {
-	return []control.GroupView{{
+func (f fake) Groups(context.Context, string) ([]api.Group, error) {
+	return []api.Group{{
 		Group: job.Group{Metadata: job.Metadata{Namespace: "ops", Name: "ledger"}, Spec: job.GroupSpec{Mode: "failback", Ordered: true}, Shard: job.FirstGroupShard},
-		Words: "in words", Owner: "n1", Line: []job.NodeID{"n2", "n3"}, Override: &etcdkv.Override{Node: "n1", Reason: hostile},
+		Words: "in words", Owner: "n1", Line: []job.NodeID{"n2", "n3"}, Override: &api.Override{Node: "n1", Reason: hostile},
 	}, {Group: job.Group{Metadata: job.Metadata{Namespace: "ops", Name: "nobodys"}}}}, f.err
 }
-func (f fake) Version() control.VersionView { return control.VersionView{Version: "v9"} }
+func (f fake) Version() api.Version { return api.Version{Version: "v9"} }
 
 func get(t *testing.T, f fake, path string) *httptest.ResponseRecorder {
 	t.Helper()

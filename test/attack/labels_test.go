@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -76,7 +76,7 @@ func (n *node) matches(t testing.TB, id job.MinionID, target string) bool {
 	if r.code != 0 && !strings.Contains(r.stderr, job.ErrNoMinions.Error()) {
 		r.must(t)
 	}
-	var view control.MatchView
+	var view api.Match
 	if err := json.Unmarshal([]byte(r.stdout), &view); err != nil {
 		t.Fatalf("%v: %s", err, r.stdout)
 	}

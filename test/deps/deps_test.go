@@ -91,6 +91,8 @@ func TestPackages(t *testing.T) {
 	mute := []no{{"go.etcd.io/...", pure}, {"go.uber.org/...", pure}, {"net/http", pure}, {"google.golang.org/grpc/...", pure}}
 	for pkg, nos := range map[string][]no{
 		"job":       append([]no{{module + "/...", up}}, mute...),
+		"api":       append([]no{{module + "/internal/...", "what etcd holds is not what the API tells"}}, append(above, mute...)...),
+		"client":    {{module + "/internal/...", "it is for others' programs"}, {"go.etcd.io/...", "it speaks HTTP"}},
 		"schedule":  append([]no{{module + "/internal/...", up}}, mute...),
 		"lock":      append([]no{{module + "/queue/...", sideways}, {module + "/agentpush/...", sideways}, {module + "/worker/...", sideways}, {module + "/history/...", sideways}}, above...),
 		"queue":     append([]no{{module + "/lock/...", sideways}, {module + "/agentpush/...", sideways}, {module + "/worker/...", sideways}, {module + "/history/...", sideways}}, above...),

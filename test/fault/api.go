@@ -11,20 +11,20 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// api asks the nodes; any one that answers will do.
-type api struct {
+// apiClient asks the nodes; any one that answers will do.
+type apiClient struct {
 	nodes []string // base URLs
 	http  *http.Client
 }
 
-func newAPI() *api { return &api{http: &http.Client{Timeout: 20 * time.Second}} }
+func newAPI() *apiClient { return &apiClient{http: &http.Client{Timeout: 20 * time.Second}} }
 
 // ask sends a request to one node after another until one answers it.
-func (a *api) ask(ctx context.Context, method, path string, body []byte, out any) error {
+func (a *apiClient) ask(ctx context.Context, method, path string, body []byte, out any) error {
 	var errs []error
 	for _, node := range a.nodes {
 		err := a.askNode(ctx, node, method, path, body, out)
@@ -36,7 +36,7 @@ func (a *api) ask(ctx context.Context, method, path string, body []byte, out any
 	return errors.Join(errs...)
 }
 
-func (a *api) askNode(ctx context.Context, node, method, path string, body []byte, out any) error {
+func (a *apiClient) askNode(ctx context.Context, node, method, path string, body []byte, out any) error {
 	_, err := a.askFor(ctx, node, method, path, body, out)
 	return err
 }
@@ -50,7 +50,7 @@ type refusedError struct {
 func (e *refusedError) Error() string { return e.what }
 
 // askFor is askNode, and returns the answer's header.
-func (a *api) askFor(ctx context.Context, node, method, path string, body []byte, out any) (http.Header, error) {
+func (a *apiClient) askFor(ctx context.Context, node, method, path string, body []byte, out any) (http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, node+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (a *api) askFor(ctx context.Context, node, method, path string, body []byte
 }
 
 // ready returns why a node is not ready.
-func (a *api) ready(ctx context.Context) error {
+func (a *apiClient) ready(ctx context.Context) error {
 	for _, node := range a.nodes[:schedulerCount] {
 		if err := a.askNode(ctx, node, http.MethodGet, "/readyz", nil, nil); err != nil {
 			return err
@@ -87,15 +87,15 @@ func (a *api) ready(ctx context.Context) error {
 }
 
 // apply applies a manifest, and returns what that did.
-func (a *api) apply(ctx context.Context, manifest []byte) ([]control.ApplyResult, error) {
-	var out struct{ Results []control.ApplyResult }
+func (a *apiClient) apply(ctx context.Context, manifest []byte) ([]api.ApplyResult, error) {
+	var out struct{ Results []api.ApplyResult }
 	err := a.ask(ctx, http.MethodPost, "/v1/apply?file=fault", manifest, &out)
 	return out.Results, err
 }
 
 // backfills returns how many backfills go on.
-func (a *api) backfills(ctx context.Context) (int, error) {
-	var out struct{ Backfills []control.BackfillView }
+func (a *apiClient) backfills(ctx context.Context) (int, error) {
+	var out struct{ Backfills []api.Backfill }
 	err := a.ask(ctx, http.MethodGet, "/v1/backfills", nil, &out)
 	n := 0
 	for i := range out.Backfills {
@@ -106,34 +106,34 @@ func (a *api) backfills(ctx context.Context) (int, error) {
 	return n, err
 }
 
-func (a *api) jobs(ctx context.Context) ([]control.JobView, error) {
-	var out struct{ Jobs []control.JobView }
+func (a *apiClient) jobs(ctx context.Context) ([]api.Job, error) {
+	var out struct{ Jobs []api.Job }
 	err := a.ask(ctx, http.MethodGet, "/v1/jobs", nil, &out)
 	return out.Jobs, err
 }
 
-func (a *api) minions(ctx context.Context) ([]control.MinionView, error) {
-	var out struct{ Minions []control.MinionView }
+func (a *apiClient) minions(ctx context.Context) ([]api.Minion, error) {
+	var out struct{ Minions []api.Minion }
 	err := a.ask(ctx, http.MethodGet, "/v1/minions", nil, &out)
 	return out.Minions, err
 }
 
-func (a *api) shards(ctx context.Context) ([]control.ShardView, error) {
-	var out struct{ Shards []control.ShardView }
+func (a *apiClient) shards(ctx context.Context) ([]api.Shard, error) {
+	var out struct{ Shards []api.Shard }
 	err := a.ask(ctx, http.MethodGet, "/v1/shards", nil, &out)
 	return out.Shards, err
 }
 
 // open returns runs that have not ended, of each state some if there are any. That
 // not all are known is an error.
-func (a *api) open(ctx context.Context) ([]job.Run, error) {
+func (a *apiClient) open(ctx context.Context) ([]job.Run, error) {
 	var open []job.Run
 	for _, state := range job.States() {
 		if state.Final() {
 			continue
 		}
-		var page control.RunPage
-		if err := a.ask(ctx, http.MethodGet, fmt.Sprintf("/v1/runs?limit=%d&state=%s", control.MaxRunLimit, state), nil, &page); err != nil {
+		var page api.RunPage
+		if err := a.ask(ctx, http.MethodGet, fmt.Sprintf("/v1/runs?limit=%d&state=%s", api.MaxRunLimit, state), nil, &page); err != nil {
 			return nil, err
 		}
 		if gap := page.Gap(); gap != "" {
@@ -145,21 +145,21 @@ func (a *api) open(ctx context.Context) ([]job.Run, error) {
 }
 
 // runs returns all runs, one record each. That not all are known is an error.
-func (a *api) runs(ctx context.Context) ([]job.Run, error) { return a.runsIn(ctx, "") }
+func (a *apiClient) runs(ctx context.Context) ([]job.Run, error) { return a.runsIn(ctx, "") }
 
 // run returns one run.
-func (a *api) run(ctx context.Context, id job.RunID) (run job.Run, err error) {
+func (a *apiClient) run(ctx context.Context, id job.RunID) (run job.Run, err error) {
 	err = a.ask(ctx, http.MethodGet, "/v1/runs/"+string(id), nil, &run)
 	return run, err
 }
 
 // runsIn returns the runs of a namespace, one record each; empty: of all.
-func (a *api) runsIn(ctx context.Context, namespace string) ([]job.Run, error) {
+func (a *apiClient) runsIn(ctx context.Context, namespace string) ([]job.Run, error) {
 	var all []job.Run
 	seen := map[job.RunID]int{}
 	for cursor := ""; ; {
-		var page control.RunPage
-		path := fmt.Sprintf("/v1/runs?limit=%d&namespace=%s&cursor=%s", control.MaxRunLimit, namespace, url.QueryEscape(cursor))
+		var page api.RunPage
+		path := fmt.Sprintf("/v1/runs?limit=%d&namespace=%s&cursor=%s", api.MaxRunLimit, namespace, url.QueryEscape(cursor))
 		if err := a.ask(ctx, http.MethodGet, path, nil, &page); err != nil {
 			return nil, err
 		}
@@ -181,8 +181,8 @@ func (a *api) runsIn(ctx context.Context, namespace string) ([]job.Run, error) {
 }
 
 // joinToken makes a token by which so many minions join.
-func (a *api) joinToken(ctx context.Context, uses int) (string, error) {
-	var token control.TokenView
+func (a *apiClient) joinToken(ctx context.Context, uses int) (string, error) {
+	var token api.JoinToken
 	err := a.ask(ctx, http.MethodPost, "/v1/minion-tokens", fmt.Appendf(nil, `{"uses": %d}`, uses), &token)
 	return token.Text, err
 }

@@ -42,7 +42,7 @@ type cluster struct {
 	peers      []string // addresses of schedulers for minions
 	workers    []*process
 	hosts      []*host // of workers, where they have one each
-	api        *api
+	api        *apiClient
 	client     *clientv3.Client
 	takeovers  *takeovers
 	network    *network

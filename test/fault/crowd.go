@@ -112,7 +112,7 @@ func (s *stage) gather(ctx context.Context, count int) (disperse func() error, e
 	}
 	err = until(ctx, func() error {
 		for _, node := range s.c.api.nodes { // each may be the one that chooses
-			minions, err := (&api{nodes: []string{node}, http: s.c.api.http}).minions(ctx)
+			minions, err := (&apiClient{nodes: []string{node}, http: s.c.api.http}).minions(ctx)
 			if err != nil {
 				return err
 			}

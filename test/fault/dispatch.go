@@ -221,7 +221,7 @@ func (s *stage) well(ctx context.Context) error {
 			return err
 		}
 		for _, node := range s.c.api.nodes { // what one node knows another may not know yet
-			one := &api{nodes: []string{node}, http: s.c.api.http}
+			one := &apiClient{nodes: []string{node}, http: s.c.api.http}
 			minions, err := one.minions(ctx)
 			if err != nil {
 				return err

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -71,10 +71,10 @@ func (s *stage) start(ctx context.Context, f fanout) (g *granted, err error) {
 
 // try asks for a fan-out once. The error is job.ErrNoMinions when none of its
 // hosts gets orders.
-func (s *stage) try(ctx context.Context, at *api, f fanout) (*granted, error) {
+func (s *stage) try(ctx context.Context, at *apiClient, f fanout) (*granted, error) {
 	var body bytes.Buffer
 	documentIn(&body, s.name, job.KindJob, "exec", f.spec(s.marks))
-	var v control.ExecView
+	var v api.Exec
 	err := at.ask(ctx, http.MethodPost, "/v1/exec", body.Bytes(), &v)
 	switch {
 	case err != nil && slices.ContainsFunc([]string{job.ErrNoMinions.Error(), "takes no orders", "none takes orders"}, func(what string) bool {
@@ -124,8 +124,8 @@ func (s *stage) nodeOf(ctx context.Context, id job.MinionID) (*process, error) {
 }
 
 // without returns an api that asks all nodes but one.
-func (s *stage) without(node *process) *api {
-	a := &api{http: s.c.api.http}
+func (s *stage) without(node *process) *apiClient {
+	a := &apiClient{http: s.c.api.http}
 	for i, p := range s.c.schedulers[:schedulerCount] {
 		if p != node {
 			a.nodes = append(a.nodes, s.c.api.nodes[i])

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -106,7 +106,7 @@ func (s *stage) comeOrDie(ctx context.Context) error {
 			return err
 		}
 		for _, h := range s.c.hosts {
-			here := slices.ContainsFunc(minions, func(m control.MinionView) bool { return m.ID == h.id && m.State == "connected" })
+			here := slices.ContainsFunc(minions, func(m api.Minion) bool { return m.ID == h.id && m.State == "connected" })
 			if !here && h.runs() {
 				return fmt.Errorf("minion %s is not connected", h.id)
 			}

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -142,14 +142,14 @@ func (o *operator) ask(ctx context.Context, method, path string, body []byte, ou
 var errNobodyAnswers = errors.New("no node answers")
 
 // apply applies a subject's spec, and returns the job and from where on that holds.
-func (o *operator) apply(ctx context.Context, s *subject) (control.JobView, time.Time, error) {
+func (o *operator) apply(ctx context.Context, s *subject) (api.Job, time.Time, error) {
 	var file bytes.Buffer
 	documentIn(&file, probeSpace, job.KindJob, s.name, s.spec)
-	var done struct{ Results []control.ApplyResult }
+	var done struct{ Results []api.ApplyResult }
 	if _, _, err := o.ask(ctx, http.MethodPost, "/v1/apply?file=probe", file.Bytes(), &done); err != nil {
-		return control.JobView{}, time.Time{}, err
+		return api.Job{}, time.Time{}, err
 	}
-	var view control.JobView
+	var view api.Job
 	if _, _, err := o.ask(ctx, http.MethodGet, "/v1/namespaces/"+probeSpace+"/jobs/"+s.name, nil, &view); err != nil {
 		return view, time.Time{}, err
 	}
@@ -172,7 +172,7 @@ func (o *operator) create(ctx context.Context, s *subject) error {
 	if err != nil {
 		return err
 	}
-	made, err := plans([]control.JobView{view})
+	made, err := plans([]api.Job{view})
 	if err != nil {
 		return err
 	}
@@ -398,7 +398,7 @@ func (o *operator) backfill(ctx context.Context) error {
 	to := from.Add(time.Duration(backfillLeast+o.rnd.IntN(backfillMost-backfillLeast)) * 2 * time.Second)
 	body := fmt.Appendf(nil, `{"from":%q,"to":%q,"overlap":%v,"every":%q,"by":"fault"}`,
 		from.Format(time.RFC3339), to.Format(time.RFC3339), b.overlap, backfillEvery)
-	var v control.BackfillView
+	var v api.Backfill
 	_, again, err := o.ask(ctx, http.MethodPost, "/v1/namespaces/"+probeSpace+"/jobs/"+filledJob+"/backfill", body, &v)
 	if err != nil {
 		return err

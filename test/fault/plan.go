@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
@@ -190,7 +190,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // plans returns what is known of jobs that nobody edits.
-func plans(jobs []control.JobView) (map[job.UID]*plan, error) {
+func plans(jobs []api.Job) (map[job.UID]*plan, error) {
 	out := make(map[job.UID]*plan, len(jobs))
 	for i := range jobs {
 		j := &jobs[i]
@@ -206,7 +206,7 @@ func plans(jobs []control.JobView) (map[job.UID]*plan, error) {
 	return out, nil
 }
 
-func setOf(j *control.JobView) (schedule.Set, error) {
+func setOf(j *api.Job) (schedule.Set, error) {
 	if !j.Spec.IsEnabled() {
 		return nil, nil
 	}

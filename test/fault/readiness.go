@@ -70,7 +70,7 @@ func (c *cluster) watchReady(ctx context.Context) (unready []string) {
 	for sleep(ctx, readyEvery) == nil {
 		for i, node := range c.api.nodes {
 			asked := time.Now()
-			if (&api{http: patient}).askNode(ctx, node, http.MethodGet, "/readyz", nil, nil) != nil {
+			if (&apiClient{http: patient}).askNode(ctx, node, http.MethodGet, "/readyz", nil, nil) != nil {
 				continue
 			}
 			for shard, since := range c.takeovers.unowned() {

@@ -1,0 +1,96 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// DialTimeout bounds the way to the server, RequestTimeout an answer that is not
+	// a stream.
+	DialTimeout    = 5 * time.Second
+	RequestTimeout = 30 * time.Second
+
+	// DefaultServer is where a node answers whose settings say nothing else.
+	DefaultServer = "http://127.0.0.1:8420"
+
+	// socketScheme begins the address of a node's local socket.
+	socketScheme = "unix://"
+)
+
+// Config says which server is asked, and how. The zero value asks DefaultServer.
+type Config struct {
+	// Server is a URL, HOST:PORT, or unix:// and the path of a node's local socket.
+	// Empty: DefaultServer.
+	Server string
+	// Agent is what the server's log calls the program. Empty: "carillon-client".
+	Agent string
+}
+
+// Client asks one server. It is safe for concurrent use; Close gives its connections
+// back.
+type Client struct {
+	Jobs       Jobs
+	Runs       Runs
+	Pauses     Pauses
+	Backfills  Backfills
+	Groups     Groups
+	Calendars  Calendars
+	Scripts    Scripts
+	HostGroups HostGroups
+	Minions    Minions
+	Enrollment Enrollment
+	Updates    Updates
+	Nodes      Nodes
+	Shards     Shards
+	Locks      Locks
+	Cluster    Cluster
+
+	conn *conn
+}
+
+// New returns a client. It sends nothing yet.
+func New(cfg Config) (*Client, error) {
+	address, agent := cfg.Server, cfg.Agent
+	if address == "" {
+		address = DefaultServer
+	}
+	if agent == "" {
+		agent = "carillon-client"
+	}
+	dialer := net.Dialer{Timeout: DialTimeout}
+	dial := dialer.DialContext
+	if path, local := strings.CutPrefix(address, socketScheme); local {
+		address = "http://localhost"
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
+	}
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	base, err := url.Parse(address)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("server %q: want a URL such as %s", address, DefaultServer)
+	}
+	c := &conn{base: base, agent: agent, http: &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, DialContext: dial, ForceAttemptHTTP2: true,
+		},
+	}}
+	return &Client{
+		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
+		Calendars: Calendars{c}, Scripts: Scripts{c}, HostGroups: HostGroups{c}, Minions: Minions{c},
+		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Shards: Shards{c}, Locks: Locks{c},
+		Cluster: Cluster{c}, conn: c,
+	}, nil
+}
+
+// Server is the address that is asked, as a URL.
+func (c *Client) Server() string { return c.conn.base.String() }
+
+// Close gives up connections that are not in use.
+func (c *Client) Close() { c.conn.http.CloseIdleConnections() }

@@ -1,0 +1,101 @@
+package client
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Nodes are the schedulers.
+type Nodes struct{ c *conn }
+
+// List returns the nodes that live.
+func (n Nodes) List(ctx context.Context) ([]api.Node, error) {
+	var out struct{ Nodes []api.Node }
+	err := n.c.get(ctx, &out, nil, "nodes")
+	return out.Nodes, err
+}
+
+// Drain has a node hand its shards over and take none until Undrain.
+func (n Nodes) Drain(ctx context.Context, node job.NodeID, o api.Order) error {
+	return n.c.post(ctx, orderOf(o), "nodes", string(node), "drain")
+}
+
+// Undrain ends a drain.
+func (n Nodes) Undrain(ctx context.Context, node job.NodeID, o api.Order) error {
+	return n.c.post(ctx, orderOf(o), "nodes", string(node), "undrain")
+}
+
+// Forget forgets a node that is gone for good.
+func (n Nodes) Forget(ctx context.Context, node job.NodeID, o api.Order) error {
+	return n.c.post(ctx, orderOf(o), "nodes", string(node), "forget")
+}
+
+// Shards are the parts into which jobs are split. A shard is named by its number, or
+// by its group as NAMESPACE/NAME.
+type Shards struct{ c *conn }
+
+// List returns the shards and their owners.
+func (s Shards) List(ctx context.Context) ([]api.Shard, error) {
+	var out struct{ Shards []api.Shard }
+	err := s.c.get(ctx, &out, nil, "shards")
+	return out.Shards, err
+}
+
+// Move has a node hold a shard, whatever its mode says.
+func (s Shards) Move(ctx context.Context, shard string, node job.NodeID, o api.Order) error {
+	body := struct {
+		Node job.NodeID `json:"node"`
+		order
+	}{node, orderOf(o)}
+	return s.c.post(ctx, body, "shards", shard, "move")
+}
+
+// Hold keeps a shard with the node that holds it, whatever its mode says.
+func (s Shards) Hold(ctx context.Context, shard string, o api.Order) error {
+	return s.c.post(ctx, orderOf(o), "shards", shard, "hold")
+}
+
+// Release ends a move or a hold.
+func (s Shards) Release(ctx context.Context, shard string, o api.Order) error {
+	return s.c.post(ctx, orderOf(o), "shards", shard, "release")
+}
+
+// Failback has a shard go where its mode wants it, now.
+func (s Shards) Failback(ctx context.Context, shard string, o api.Order) error {
+	return s.c.post(ctx, orderOf(o), "shards", shard, "failback")
+}
+
+// Cluster tells of the cluster as a whole.
+type Cluster struct{ c *conn }
+
+// Version tells what runs on the server.
+func (c Cluster) Version(ctx context.Context) (api.Version, error) {
+	var out api.Version
+	err := c.c.get(ctx, &out, nil, "version")
+	return out, err
+}
+
+// Doctor tells what is wrong, or will soon be.
+func (c Cluster) Doctor(ctx context.Context) ([]api.Check, error) {
+	var out struct{ Checks []api.Check }
+	err := c.c.get(ctx, &out, nil, "doctor")
+	return out.Checks, err
+}
+
+// Audit returns what operators did, newest first, at most limit records.
+func (c Cluster) Audit(ctx context.Context, limit int) ([]api.AuditRecord, error) {
+	var out struct{ Records []api.AuditRecord }
+	err := c.c.get(ctx, &out, url.Values{"limit": {strconv.Itoa(limit)}}, "audit")
+	return out.Records, err
+}
+
+// Dispatch tells what waits for minions: for those with something to tell, or all.
+func (c Cluster) Dispatch(ctx context.Context, all bool) (api.Dispatch, error) {
+	var out api.Dispatch
+	err := c.c.get(ctx, &out, url.Values{"all": {strconv.FormatBool(all)}}, "dispatch")
+	return out, err
+}
