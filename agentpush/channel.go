@@ -163,7 +163,7 @@ func (h *Hub) frame(c *channel, now int64) (*agentpb.ToMinion, []ending) {
 	if c.offered {
 		return nil, nil
 	}
-	msgs, ends := c.topic.take(h.cfg.OfferMax, h.cfg.OfferBytes, now)
+	msgs, ends := c.topic.take(h.cfg.OfferMax, h.cfg.OfferBytes, now, h.deps.Clock())
 	if len(msgs) == 0 {
 		return nil, ends
 	}

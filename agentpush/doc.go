@@ -45,6 +45,10 @@
 //	I7  A full topic drops its oldest order, never the new one, and says so; as
 //	    long as questions wait, it drops these. A question about an order that
 //	    waits in the same topic, or that is asked there already, is not queued.
+//	    An order whose HoldUntil passes while it waits is not offered: its owner
+//	    hears that it was never accepted, and orders it again. Else a minion that
+//	    is offered more than it takes in the time of a lease would be busy giving
+//	    orders back, and do none.
 //	I8  A report reaches the engine of the node that owns its shard at the time
 //	    of arrival. One that finds no owner is tried again for ReportRetry.
 //	I9  A report speaks of tasks of the minion whose session it came by, and for

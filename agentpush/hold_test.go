@@ -66,3 +66,38 @@ func TestI14_TheEndOfALeaseIsOnTheMinionsClock(t *testing.T) {
 		t.Errorf("a minion that tells no clock heard of %v", heard["old"])
 	}
 }
+
+// TestI7_WhatWaitedBeyondItsLeaseIsNotOffered: a minion comes to which more waits than
+// it can take in the time of a lease. It is offered what it may start still, and its
+// owner hears of the rest that it was never accepted, as the answer to its own order.
+func TestI7_WhatWaitedBeyondItsLeaseIsNotOffered(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, nil)
+	n := c.nodes[0]
+	var mu sync.Mutex
+	var offered []job.TaskID
+	const stale = 3
+	all := orders("late", stale+1, long)
+	for i := range all {
+		all[i].HoldUntil, all[i].Term = boottime.Now()+n.ahead-time.Millisecond, 5
+	}
+	all[stale].HoldUntil += time.Hour
+	n.hub.Send(all)
+	c.minion(agenttest.Config{ID: "late", Answer: func(o *job.Order) job.Report {
+		mu.Lock()
+		defer mu.Unlock()
+		offered = append(offered, o.Task)
+		return job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateSucceeded}
+	}}, n)
+	n.await(1, "succeeded", inState(job.StateSucceeded))
+	for _, r := range n.await(stale, "never accepted", func(r *job.Report) bool { return !r.Known }) {
+		if r.State != "" || r.Returned || r.Spooled || r.Token != all[0].Token || r.Term != 5 || r.Reason == "" {
+			t.Errorf("what its owner hears: %+v", r)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(offered) != 1 || offered[0] != all[stale].Task {
+		t.Errorf("it was offered %v", offered)
+	}
+}

@@ -1,6 +1,8 @@
 package agentpush
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
@@ -88,6 +90,22 @@ func (m *message) overflow() ending {
 	return ending{m, job.StateDropped, "pushed out by newer orders: too many wait for minion " + string(m.minion())}
 }
 
+// endStale is how an order ends that has waited here until its owner's lease was over,
+// as far as that was renewed when it was sent: the minion would only give it back.
+const endStale = job.State("stale")
+
+// stale reports whether an order is one that ends so, by the clock of the orders'
+// HoldUntil. One that may have reached the minion does not: the minion knows.
+func (m *message) stale(clock time.Duration) bool {
+	o, ok := m.body.(*agentpb.Order)
+	return ok && !m.unsure && o.GetHoldUntil() != 0 && int64(clock) > o.GetHoldUntil()
+}
+
+// staleness is the end of a stale order.
+func (m *message) staleness() ending {
+	return ending{m, endStale, "waited for minion " + string(m.minion()) + " until the lease of the owner that had sent it ended"}
+}
+
 // endNeedless is how a question ends whose answer is on its way already.
 const endNeedless = job.State("needless")
 
@@ -108,11 +126,15 @@ func (h *Hub) finish(ends []ending) {
 			continue
 		}
 		if o, ok := e.m.body.(*agentpb.Order); ok {
-			reports = append(reports, &agentpb.Report{
+			r := &agentpb.Report{
 				Task: o.GetTask(), Shard: o.GetShard(), Known: true,
 				State: string(e.state), Reason: e.reason, EndedAt: now.UnixNano(),
 				TokenEpoch: o.GetTokenEpoch(), TokenRevision: o.GetTokenRevision(), Term: o.GetTerm(),
-			})
+			}
+			if e.state == endStale { // it never reached the minion, and its owner may order it again
+				r.Known, r.State = false, ""
+			}
+			reports = append(reports, r)
 		}
 		if e.state == job.StateDropped {
 			h.met.dropped.Inc()

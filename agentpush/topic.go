@@ -1,6 +1,9 @@
 package agentpush
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // topic is the bounded memory queue of one minion. It is plain data; the
 // channel's mutex guards it.
@@ -172,8 +175,10 @@ func (t *topic) restore(offer []*message) []ending {
 
 // take removes and returns what fits into one offer: at most n messages and
 // about the given bytes, but at least one message. Expired ones are not
-// offered: they are returned as ended.
-func (t *topic) take(n, bytes int, now int64) (offer []*message, ended []ending) {
+// offered, nor stale orders by the clock: they are returned as ended. So a minion that
+// is offered more than it takes gets orders that it may still start, however many
+// wait.
+func (t *topic) take(n, bytes int, now int64, clock time.Duration) (offer []*message, ended []ending) {
 	size := 0
 	from := func(list *[]*message, most int) {
 		i := 0
@@ -183,6 +188,8 @@ func (t *topic) take(n, bytes int, now int64) (offer []*message, ended []ending)
 			case m.orphaned():
 			case m.until <= now:
 				ended = append(ended, m.expiry())
+			case m.stale(clock):
+				ended = append(ended, m.staleness())
 			case len(offer) > 0 && size+m.size > bytes:
 				n = 0 // full
 				i--

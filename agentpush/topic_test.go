@@ -44,6 +44,9 @@ func (s *machine) end(t *rapid.T, ends []ending) {
 		if e.state == job.StateDeliveryTimeout && e.m.until > s.now {
 			t.Fatalf("message %d expired early", f.number)
 		}
+		if e.state == endStale && (f.offered || !e.m.stale(time.Duration(s.now))) {
+			t.Fatalf("message %d ended as stale", f.number) // I7
+		}
 		if e.state != job.StateDropped || !e.m.isOrder() {
 			continue
 		}
@@ -57,7 +60,7 @@ func (s *machine) end(t *rapid.T, ends []ending) {
 
 func (s *machine) push(t *rapid.T) {
 	task := &agentpb.TaskID{Minion: "m", Attempt: rapid.Uint32Range(1, 9).Draw(t, "attempt")}
-	var b body = &agentpb.Order{Task: task}
+	var b body = &agentpb.Order{Task: task, HoldUntil: max(s.now+rapid.Int64Range(-10, 50).Draw(t, "hold"), 0)}
 	if rapid.IntRange(0, 2).Draw(t, "kind") == 0 {
 		b = &agentpb.Question{Task: task}
 	}
@@ -92,12 +95,12 @@ func (s *machine) offer(t *rapid.T) {
 		return
 	}
 	again := slices.Clone(s.topic.again)
-	msgs, ends := s.topic.take(4, 100, s.now)
+	msgs, ends := s.topic.take(4, 100, s.now, time.Duration(s.now))
 	s.end(t, ends)
 	size := 0
 	for i, m := range msgs {
 		f := s.of[m]
-		if m.until <= s.now || f.ended > 0 || f.taken {
+		if m.until <= s.now || m.stale(time.Duration(s.now)) || f.ended > 0 || f.taken {
 			t.Fatalf("message %d must not be offered", f.number)
 		}
 		f.offered = true

@@ -20,6 +20,9 @@ const (
 	// questions amid the orders would only hold these up.
 	askAfter = 3 * time.Second
 	askPer   = 200 * time.Millisecond
+	// askDoublings is how often the pause until the next question about it doubles:
+	// where very much waits for a minion, questions would take the time of all else.
+	askDoublings = 4
 	// askHeld: a task that its minion has, and has not started, is asked about: the
 	// word that it was given back may have been lost.
 	askHeld = 30 * time.Second
@@ -168,9 +171,10 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 			return
 		}
 		if s.deps.Minions.Connected(t.minion) {
-			s.ask(f, t)
+			s.ask(f, t, now)
+		} else {
+			t.asked, t.checkAt = 0, now+f.askPause(t)
 		}
-		t.checkAt = now + f.askPause()
 		s.attendAt(f, t.checkAt)
 	default:
 		s.attendAt(f, t.checkAt)
@@ -188,10 +192,9 @@ func (s *shard) attendUnknown(f *fire, t *task, now int64) {
 			if t.answerBy == 0 {
 				t.answerBy = now + int64(s.cfg.MaxMessageExpired)
 			}
-			s.ask(f, t)
-			t.checkAt = now + f.askPause()
+			s.ask(f, t, now)
 		} else {
-			t.answerBy, t.checkAt = 0, now+int64(rematchEvery)
+			t.asked, t.answerBy, t.checkAt = 0, 0, now+int64(rematchEvery)
 		}
 	}
 	if t.answerBy != 0 && now >= t.answerBy {
@@ -222,14 +225,13 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 	switch {
 	case t.question != 0:
 		if connected && now >= t.checkAt {
-			s.ask(f, t)
-			t.checkAt = now + f.askPause()
+			s.ask(f, t, now)
 		}
 		s.attendAt(f, max(t.checkAt, now+int64(rematchEvery)))
 	case now < limit && (t.begun || now < t.checkAt):
 	case connected:
+		s.ask(f, t, now)
 		t.checkAt = now + int64(askHeld)
-		s.ask(f, t)
 	}
 	s.attendAt(f, max(t.lookAt(spec), now+int64(silentAfter)))
 }
@@ -315,7 +317,8 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
 	t.sentAt, t.notAfter, t.ordered = now, now+int64(life), true
-	t.checkAt = now + f.askPause()
+	t.asked = 0
+	t.checkAt = now + f.askPause(t)
 	s.attendAt(f, t.checkAt)
 	s.out = append(s.out, job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
@@ -335,10 +338,16 @@ func withParams(env, params map[string]string) map[string]string {
 	return out
 }
 
-// askPause is how long to wait for a word about a task before it is asked about.
-func (f *fire) askPause() int64 { return int64(askAfter + askPer*time.Duration(len(f.tasks)/1000)) }
+// askPause is how long to wait for a word about a task before it is asked about, or
+// asked about again.
+func (f *fire) askPause(t *task) int64 {
+	return int64((askAfter + askPer*time.Duration(len(f.tasks)/1000)) << min(t.asked, askDoublings))
+}
 
-func (s *shard) ask(f *fire, t *task) {
+// ask has a task's minion asked about it; checkAt is when that is done again.
+func (s *shard) ask(f *fire, t *task, now int64) {
+	t.checkAt = now + f.askPause(t)
+	t.asked++
 	s.asks = append(s.asks, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: cmp.Or(t.question, s.term)})
 }
 

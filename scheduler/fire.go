@@ -129,7 +129,10 @@ type task struct {
 	returned int
 	// notAfter is the order's.
 	notAfter int64
-	checkAt  int64
+	// checkAt is when the minion is asked about the task, if nothing is heard until
+	// then; asked counts the questions without an answer.
+	checkAt int64
+	asked   int
 	// answerBy is when an answer is due of a minion that is asked about the order
 	// of an earlier owner; 0: it is connected to no node.
 	answerBy int64

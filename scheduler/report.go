@@ -141,7 +141,7 @@ func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
 	if r.Returned && t.running {
 		t.letGo()
-		t.unknown, t.checkAt, t.answerBy = true, 0, 0
+		t.unknown, t.checkAt, t.asked, t.answerBy = true, 0, 0, 0
 		s.attendAt(f, now)
 		return
 	}
@@ -219,7 +219,7 @@ func (s *shard) isAnswer(t *task, r *job.Report) bool {
 // the minion went to another. Only the answer to this question was said after.
 func (s *shard) askAnew(f *fire, t *task) {
 	if t.question == 0 {
-		t.question, t.checkAt = s.nextTerm(), 0
+		t.question, t.checkAt, t.asked = s.nextTerm(), 0, 0
 	}
 	s.attendAt(f, s.deps.now())
 }
