@@ -106,3 +106,33 @@ func TestWorkerLinksLittle(t *testing.T) {
 		}
 	}
 }
+
+// An empty text is never taken for the default: without a list, say, anything may be
+// started.
+func TestEmptySettingsAreRefused(t *testing.T) {
+	t.Parallel()
+	none := func(string) (string, bool) { return "", false }
+	for args, want := range map[string]string{
+		"--allow=":           "--allow: is empty; leave it out if anything may be started here",
+		"--id=":              "--id: is empty; leave it out for the host name",
+		"--ca=":              "--ca: is empty; leave it out with a token",
+		"--cgroup=":          "--cgroup: is empty; leave it out for the minion's group, or give none for no groups",
+		"--facts-dir=":       "--facts-dir: is empty; leave it out for facts.d in the data directory",
+		"--data-dir=":        "--data-dir: is empty; leave it out for ",
+		"--join-token-file=": "--join-token-file: is empty; leave it out if the minion has joined",
+		"--update-dir=":      "--update-dir: is empty; leave it out for update in the data directory",
+		"--metrics-addr=":    "", // none, which it means
+	} {
+		_, err := Parse([]string{args}, none)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+	empty := func(name string) (string, bool) { return "", name == "CARILLON_ALLOW" || name == "CARILLON_ID" }
+	if _, err := Parse(nil, empty); err == nil || err.Error() != "CARILLON_ALLOW: is empty; leave it out if anything may be started here" {
+		t.Errorf("an empty variable: %v", err)
+	}
+	if _, err := Parse([]string{"--allow", "/f"}, empty); err != nil {
+		t.Errorf("an empty variable beside the flag: %v", err)
+	}
+}

@@ -91,10 +91,40 @@ func Parse(args []string, lookup func(string) (string, bool)) (Options, error) {
 		return o, &job.InvalidError{Problems: []job.Problem{{Message: fmt.Sprintf("unexpected argument %q; see --help", fs.Arg(0))}}}
 	}
 	o.TokenShown = fs.Changed("join-token")
+	if err := checkEmpty(fs, lookup); err != nil {
+		return o, err
+	}
 	if err := FromEnv(fs, lookup); err != nil {
 		return o, err
 	}
 	return o, o.checkToken()
+}
+
+// checkEmpty refuses settings that are given as an empty text, which would be taken
+// for the default. An empty variable is one that is not given, but for the list of
+// what may be started here: without one, anything may.
+func checkEmpty(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	const anything = "leave it out if anything may be started here"
+	unset := map[string]string{
+		"id": "leave it out for the host name", "data-dir": "leave it out for " + DefaultDataDir(), "allow": anything,
+		"join-token-file": "leave it out if the minion has joined, or an operator approves it", "join-token": "leave it out if the minion has joined, or an operator approves it",
+		"ca": "leave it out with a token", "cgroup": "leave it out for the minion's group, or give none for no groups", "facts-dir": "leave it out for facts.d in the data directory",
+		"update-keys": "give the file with the keys", "update-dir": "leave it out for update in the data directory",
+	}
+	var problems []job.Problem
+	fs.Visit(func(f *pflag.Flag) {
+		if instead, is := unset[f.Name]; is && f.Value.String() == "" {
+			problems = append(problems, job.Problem{Path: "--" + f.Name, Message: "is empty; " + instead})
+		}
+	})
+	const variable = envPrefix + "ALLOW"
+	if v, given := lookup(variable); given && v == "" && !fs.Changed("allow") {
+		problems = append(problems, job.Problem{Path: variable, Message: "is empty; " + anything})
+	}
+	if len(problems) > 0 {
+		return &job.InvalidError{Problems: problems}
+	}
+	return nil
 }
 
 // checkToken tells what is wrong with how the token is given.
