@@ -26,7 +26,7 @@ const golden = "testdata/messages.golden"
 
 // packages are those whose messages are read.
 func packages() []string {
-	return []string{"schedule", "calendar", "job", "internal/manifest", "internal/cli", "configs", "scheduler/mode"}
+	return []string{"schedule", "calendar", "job", "internal/manifest", "internal/cli", "client", "configs", "scheduler/mode"}
 }
 
 // tells are the functions to which messages are given.
