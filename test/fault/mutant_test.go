@@ -79,7 +79,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "an edit is said to hold at once", program: "scheduler", file: "internal/control/holds.go",
-			was: "if state.Cursor.After(at) {", is: "if false {", caught: "TestNodesAndMinions", told: "forbidden:",
+			was: "at = latest(at, state.Cursor)", is: "at = latest(at, time.Time{})", caught: "TestNodesAndMinions", told: "forbidden:",
 		},
 		{
 			name: "a pause begins late", program: "scheduler", file: "internal/etcdkv/pause.go",
