@@ -13,9 +13,10 @@ import (
 	"github.com/carillon-cron/carillon/scheduler"
 )
 
-// fleet is the minions: each keeps a journal of what it accepted, refuses tokens
-// lower than the highest it has seen, and tells its reports until they are
-// acknowledged, as the real one does.
+// fleet is the minions: each keeps a journal of what it accepted, has some of that
+// wait before it starts it, gives back what is another owner's by then or whose
+// lease has ended, refuses tokens lower than the highest it has seen, and tells its
+// reports until they are acknowledged, as the real one does.
 type fleet struct {
 	mu    sync.Mutex // guards all below
 	rnd   *rand.Rand
@@ -46,8 +47,10 @@ type minion struct {
 	away    bool
 	left    time.Time
 	tokens  map[job.ShardID]job.Token
-	journal map[job.TaskID]*job.Report
+	journal map[job.TaskID]*accepted
 	unacked map[job.TaskID]bool
+	// given are the tasks that it has given back.
+	given map[job.TaskID]bool
 }
 
 // wire is one node's way to the minions.
@@ -68,7 +71,7 @@ func newFleet(seed uint64) *fleet {
 	}
 	for i := range minions {
 		id := job.MinionID(fmt.Sprintf("m%d", i+1))
-		f.each[id] = &minion{id: id, tokens: map[job.ShardID]job.Token{}, journal: map[job.TaskID]*job.Report{}, unacked: map[job.TaskID]bool{}}
+		f.each[id] = &minion{id: id, tokens: map[job.ShardID]job.Token{}, journal: map[job.TaskID]*accepted{}, unacked: map[job.TaskID]bool{}, given: map[job.TaskID]bool{}}
 	}
 	return f
 }
@@ -189,39 +192,84 @@ func (way *wire) Send(orders []job.Order) {
 		}
 		until := time.Now().Add(o.HoldUntil - way.mono())
 		f.note(o.Task.Fire, "%s orders attempt %d of %s, token %v term %d", way.node.id, o.Task.Attempt, o.Task.Minion, o.Token, o.Term)
-		f.later(func() {
-			if time.Now().Before(until) { // I20: else it is as if it had been lost
-				f.order(f.each[o.Task.Minion], o)
-			}
-		})
+		f.later(func() { f.order(f.each[o.Task.Minion], o, until) })
 	}
 }
 
+// accepted is a task that a minion has by an order.
+type accepted struct {
+	job.Report
+	token job.Token
+	term  uint32
+	// until is when its owner's lease ends (I20).
+	until time.Time
+}
+
 // order has a minion accept an order, or not. The caller holds mu.
-func (f *fleet) order(m *minion, o job.Order) {
+func (f *fleet) order(m *minion, o job.Order, until time.Time) {
 	if m.away {
 		return
 	}
-	if o.Token.Less(m.tokens[o.Shard]) {
-		return // S3
+	refused := job.Report{Task: o.Task, Shard: o.Shard, Token: o.Token, Term: o.Term}
+	switch r := m.journal[o.Task]; {
+	case r != nil:
+		f.report(m, r.Report)
+		return
+	case o.Token.Less(m.tokens[o.Shard]): // S3
+		refused.State, refused.Reason = job.StateRejected, "stale token"
+		f.report(m, refused)
+		return
+	case !time.Now().Before(until):
+		refused.Returned = true
+		f.report(m, refused)
+		return
 	}
 	m.tokens[o.Shard] = o.Token
-	if r, known := m.journal[o.Task]; known {
-		f.report(m, *r)
-		return
-	}
 	if time.Now().After(o.NotAfter) {
-		f.report(m, job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRejected, Reason: "too late", Spooled: true})
+		refused.Known, refused.State, refused.Reason, refused.Spooled = true, job.StateRejected, "too late", true
+		f.report(m, refused)
 		return
 	}
-	f.starts[o.Task]++
-	f.note(o.Task.Fire, "%s starts attempt %d", m.id, o.Task.Attempt)
-	r := &job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRunning, StartedAt: time.Now()}
+	delete(m.given, o.Task)
+	r := &accepted{Report: job.Report{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRunning}, token: o.Token, term: o.Term, until: until}
 	m.journal[o.Task] = r
-	f.report(m, *r)
-	long := time.Duration(f.rnd.IntN(1500)) * time.Millisecond
 	fails := o.Command[0] == "fail" && f.rnd.IntN(2) == 0
-	time.AfterFunc(long, func() {
+	if !f.lossy || f.rnd.IntN(10) > 0 {
+		f.start(m, r, fails)
+		return
+	}
+	f.note(o.Task.Fire, "%s has attempt %d wait", m.id, o.Task.Attempt)
+	f.report(m, r.Report)
+	time.AfterFunc(time.Duration(f.rnd.IntN(6000))*time.Millisecond, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		switch {
+		case m.journal[o.Task] != r || r.State.Final():
+			// given back already, or cancelled
+		case r.token.Less(m.tokens[o.Shard]) || !time.Now().Before(r.until):
+			f.giveBack(m, r, r.token, r.term)
+		default:
+			f.start(m, r, fails)
+		}
+	})
+}
+
+// giveBack has a minion say to whom it holds for that it has not started a task, and
+// will not. The caller holds mu.
+func (f *fleet) giveBack(m *minion, r *accepted, token job.Token, term uint32) {
+	f.note(r.Task.Fire, "%s gives attempt %d back", m.id, r.Task.Attempt)
+	delete(m.journal, r.Task)
+	m.given[r.Task] = true
+	f.report(m, job.Report{Task: r.Task, Shard: r.Shard, Returned: true, Token: token, Term: term})
+}
+
+// start has a minion start a task. The caller holds mu.
+func (f *fleet) start(m *minion, r *accepted, fails bool) {
+	f.starts[r.Task]++
+	f.note(r.Task.Fire, "%s starts attempt %d", m.id, r.Task.Attempt)
+	r.StartedAt = time.Now()
+	f.report(m, r.Report)
+	time.AfterFunc(time.Duration(f.rnd.IntN(1500))*time.Millisecond, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if r.State.Final() {
@@ -236,7 +284,7 @@ func (f *fleet) order(m *minion, o job.Order) {
 }
 
 // finish tells of an end until it is acknowledged. The caller holds mu.
-func (f *fleet) finish(m *minion, r *job.Report) {
+func (f *fleet) finish(m *minion, r *accepted) {
 	m.unacked[r.Task] = true
 	var again func()
 	again = func() {
@@ -244,7 +292,7 @@ func (f *fleet) finish(m *minion, r *job.Report) {
 			return
 		}
 		if !m.away {
-			f.report(m, *r)
+			f.report(m, r.Report)
 		}
 		time.AfterFunc(5*time.Second, func() {
 			f.mu.Lock()
@@ -285,12 +333,12 @@ func word(r *job.Report) string {
 
 // Ask implements scheduler.Minions.
 func (way *wire) Ask(refs []job.Ref) {
-	way.each("asks about", refs, func(*minion, *job.Report) {})
+	way.each("asks about", refs, func(*minion, *accepted) {})
 }
 
 // Cancel implements scheduler.Minions.
 func (way *wire) Cancel(refs []job.Ref, reason string) {
-	way.each("cancels", refs, func(m *minion, r *job.Report) {
+	way.each("cancels", refs, func(m *minion, r *accepted) {
 		if !r.State.Final() {
 			r.State, r.Reason, r.EndedAt, r.Spooled = job.StateCancelled, reason, time.Now(), true
 			way.f.finish(m, r)
@@ -299,7 +347,7 @@ func (way *wire) Cancel(refs []job.Ref, reason string) {
 }
 
 // each has minions do something with tasks that they know, and tell of them.
-func (way *wire) each(what string, refs []job.Ref, do func(*minion, *job.Report)) {
+func (way *wire) each(what string, refs []job.Ref, do func(*minion, *accepted)) {
 	f := way.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -315,11 +363,15 @@ func (way *wire) each(what string, refs []job.Ref, do func(*minion, *job.Report)
 			}
 			m.tokens[q.Shard] = q.Token
 			if r, known := m.journal[q.Task]; known {
+				if r.StartedAt.IsZero() && !r.State.Final() && r.token.Less(q.Token) {
+					f.giveBack(m, r, q.Token, q.Term)
+					return
+				}
 				do(m, r)
-				f.report(m, *r)
+				f.report(m, r.Report)
 				return
 			}
-			f.report(m, job.Report{Task: q.Task, Shard: q.Shard, Token: q.Token, Term: q.Term})
+			f.report(m, job.Report{Task: q.Task, Shard: q.Shard, Token: q.Token, Term: q.Term, Returned: m.given[q.Task]})
 		})
 	}
 }

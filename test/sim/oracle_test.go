@@ -190,8 +190,8 @@ func (w *world) judgeOrder() {
 	ran := map[job.ShardID][]*job.Report{}
 	for _, m := range w.fleet.each {
 		for task, r := range m.journal {
-			if shard := shards[task.Fire.Job]; w.ordered[shard] {
-				ran[shard] = append(ran[shard], r)
+			if shard := shards[task.Fire.Job]; w.ordered[shard] && !r.StartedAt.IsZero() {
+				ran[shard] = append(ran[shard], &r.Report)
 			}
 		}
 	}

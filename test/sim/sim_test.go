@@ -138,12 +138,15 @@ func (w *world) disturb() {
 	case 6:
 		most := []time.Duration{slightSkew, maxSkew}[w.rnd.IntN(2)]
 		to := time.Duration(w.rnd.Int64N(2*int64(most))) - most
-		for _, o := range w.nodes { // most of the clocks are right
-			o.step(0)
-		}
-		w.tell("the clock of %s is wrong by %v for %v", n.id, to, away)
-		n.step(to)
-		time.AfterFunc(away, func() { n.step(0) })
+		wait := w.rightClocks(n)
+		w.tell("the clock of %s is wrong by %v for %v, after %v", n.id, to, away, wait)
+		turn := w.clockTurn.Add(1)
+		time.AfterFunc(wait, func() {
+			if w.clockTurn.Load() == turn {
+				n.step(to)
+				time.AfterFunc(away, func() { n.step(0) })
+			}
+		})
 	case 7:
 		m := w.fleet.each[job.MinionID(fmt.Sprintf("m%d", 1+w.rnd.IntN(minions)))]
 		w.tell("minion %s is away for %v", m.id, away)
@@ -154,6 +157,24 @@ func (w *world) disturb() {
 	case 9:
 		w.edit()
 	}
+}
+
+// compared is within how long all nodes have compared their clocks.
+const compared = 5 * time.Second
+
+// rightClocks makes the clocks of all others right, and returns how long it takes
+// until all know: most of the clocks are right, also as they were compared last.
+func (w *world) rightClocks(but *node) (wait time.Duration) {
+	for _, o := range w.nodes {
+		if o == but {
+			continue
+		}
+		o.step(0)
+		o.mu.Lock()
+		wait = max(wait, compared-time.Since(o.stepped))
+		o.mu.Unlock()
+	}
+	return wait
 }
 
 func (f *fleet) away(m *minion, away bool) {

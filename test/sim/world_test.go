@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,8 @@ type world struct {
 	story []string
 	// ordered are the shards of ordered groups.
 	ordered map[job.ShardID]bool
+	// clockTurn counts clocks that are to be made wrong: only the last is.
+	clockTurn atomic.Int64
 	// asked are the starts by hand.
 	asked []job.FireID
 	begun time.Time
@@ -56,7 +59,9 @@ type world struct {
 type node struct {
 	id   job.NodeID
 	skew time.Duration
-	mu   sync.Mutex // guards skew and time
+	mu   sync.Mutex // guards skew, stepped and time
+	// stepped is when skew changed last.
+	stepped time.Time
 	// time is what it goes by; nil while it is dead.
 	time *clock.Clock
 
@@ -74,7 +79,9 @@ func (n *node) now() time.Time {
 func (n *node) step(to time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.skew = to
+	if n.skew != to {
+		n.skew, n.stepped = to, time.Now()
+	}
 }
 
 func (n *node) goesBy(c *clock.Clock) {
@@ -217,8 +224,11 @@ func (w *world) put(p *planned) {
 		w.t.Fatal(err)
 	}
 	v := version{after: p.After, set: set}
-	if state, _ := w.state(p.shard); state.Cursor.After(v.after) {
-		v.holds = state.Cursor
+	state, _ := w.state(p.shard)
+	for _, at := range []time.Time{state.Cursor, state.Beyond} { // what the API tells
+		if at.After(v.after) && at.After(v.holds) {
+			v.holds = at
+		}
 	}
 	p.versions = append(p.versions, v)
 }
@@ -303,6 +313,7 @@ func (w *world) group(n job.ShardID, spec job.GroupSpec) job.ShardID {
 
 // settle makes the world whole and waits until nothing is open.
 func (w *world) settle() {
+	w.clockTurn.Add(1)
 	for _, n := range w.nodes {
 		n.step(0)
 		if n.engine == nil {
