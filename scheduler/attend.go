@@ -24,8 +24,10 @@ const (
 	// where very much waits for a minion, questions would take the time of all else.
 	askDoublings = 4
 	// askHeld: a task that its minion has, and has not started, is asked about: the
-	// word that it was given back may have been lost.
-	askHeld = 30 * time.Second
+	// word that it was given back may have been lost. The pause doubles, up to
+	// askHeldMost: much may wait at a minion.
+	askHeld     = 30 * time.Second
+	askHeldMost = 4 * time.Minute
 	// silentAfter: this long after an order's expiry, or after a task's time-out,
 	// without a word from its minion, the task is indeterminate.
 	silentAfter = 15 * time.Second
@@ -228,17 +230,17 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 			s.ask(f, t, now)
 		}
 		s.attendAt(f, max(t.checkAt, now+int64(rematchEvery)))
-	case now < limit && (t.begun || now < t.checkAt):
+	case t.begun && now < limit, !t.begun && now < t.checkAt:
 	case connected:
 		s.ask(f, t, now)
-		t.checkAt = now + int64(askHeld)
+		t.checkAt = now + t.heldPause()
 	}
 	s.attendAt(f, max(t.lookAt(spec), now+int64(silentAfter)))
 }
 
-// limit is when a task that its minion has should have ended.
+// limit is when something should have been heard of a task that its minion has.
 func (t *task) limit(spec *job.Spec) int64 {
-	since := t.heardAt
+	since := t.heardAt + int64(askHeldMost)
 	if t.begun {
 		since = t.started.UnixNano()
 	}
@@ -247,11 +249,15 @@ func (t *task) limit(spec *job.Spec) int64 {
 
 // lookAt is when a task that its minion has is looked at again.
 func (t *task) lookAt(spec *job.Spec) int64 {
+	limit := t.limit(spec)
 	if t.begun {
-		return t.limit(spec)
+		return limit
 	}
-	return min(t.limit(spec), t.checkAt)
+	return min(t.checkAt, limit+int64(silentRun))
 }
+
+// heldPause is how long to wait for a word about a task that waits at its minion.
+func (t *task) heldPause() int64 { return int64(min(askHeld<<min(t.asked, 10), askHeldMost)) }
 
 // whyGone tells why a deleted job's orders are not sent.
 const whyGone = "the job was deleted before its order was sent"

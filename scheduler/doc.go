@@ -229,7 +229,7 @@
 //	    has never accepted what one before had, or the same has never accepted what
 //	    it had started. A process that had a task, had not started it, and has never
 //	    accepted it has given it back, and the word of that was lost: it is ordered
-//	    again. What waits at its minion is asked about every askHeld, and its
+//	    again. What waits at its minion is asked about, after askHeld first, and its
 //	    time-out begins with its start (report.go, attend.go).
 //
 // # What may fail

@@ -80,13 +80,16 @@ func (s *shard) onReport(r *job.Report) {
 // onHeld handles a minion's word that it has a task, and may have started it.
 func (s *shard) onHeld(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
+	if !t.running {
+		t.asked = 0
+	}
 	t.running, t.unknown, f.doubtful, t.question = true, false, false, 0
 	t.heldBy = r.Instance
 	switch {
 	case !t.begun && !r.StartedAt.IsZero():
 		t.begun, t.started = true, r.StartedAt
 	case !t.begun:
-		t.heardAt, t.checkAt = now, now+int64(askHeld)
+		t.heardAt, t.checkAt = now, now+t.heldPause()
 		if t.started.IsZero() {
 			t.started = instant(now)
 		}
