@@ -32,7 +32,7 @@ type Page struct {
 // Store keeps run records. All methods may be called by many goroutines.
 type Store interface {
 	// Append makes the records durable before it returns. It is idempotent: a
-	// record whose RunID is there already replaces it.
+	// record whose RunID is there already replaces it, unless that has a higher token.
 	Append(ctx context.Context, runs []job.Run) error
 	// Get returns one record, or an error that wraps job.ErrNotFound.
 	Get(ctx context.Context, id job.RunID) (job.Run, error)

@@ -16,9 +16,11 @@
 // that are mostly garbage, and deletes the oldest when there is too much.
 //
 //	H1  When Append has returned without error, its records are in etcd.
-//	H2  Of several records with one RunID, the one that was appended last is
-//	    the one that is read. The revision of its write decides, and travels
-//	    with the record through merges.
+//	H2  Of several records with one RunID, the one with the highest token is the
+//	    one that is read, and of those with one token the one that was appended
+//	    last. The revision of its write travels with the record through merges. So
+//	    what a former owner appends that was cut off meanwhile never hides what
+//	    its successor has recorded.
 //	H3  The newest Keep runs of a job are never dropped, except by age and by
 //	    the cap on bytes; that the job was deleted does not matter.
 //	H4  A transaction that replaces segments compares the mod revision of each,

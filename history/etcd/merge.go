@@ -2,9 +2,11 @@ package etcd
 
 import (
 	"container/heap"
+	"encoding/json"
 
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // walk is a place in a decoded segment.
@@ -21,6 +23,25 @@ func (w *walk) rev() int64 {
 		return r
 	}
 	return w.seg.modRev
+}
+
+// token is that under which the record was made; zero: it cannot be read.
+func (w *walk) token() job.Token {
+	var run struct{ Token job.Token }
+	if err := json.Unmarshal([]byte(w.record().Run), &run); err != nil {
+		return job.Token{}
+	}
+	return run.Token
+}
+
+// counts reports whether a record is read rather than another one of the same run
+// (H2). Tokens are looked at only where there are two.
+func (w *walk) counts(o *walk) bool {
+	mine, other := w.token(), o.token()
+	if mine != other && !mine.IsZero() && !other.IsZero() {
+		return other.Less(mine)
+	}
+	return w.rev() > o.rev()
 }
 
 // merger walks over the records of several segments in the order of lists, and
@@ -51,11 +72,11 @@ func (m *merger) top() (at int64, ok bool) {
 	return m.heap[0].record().At, true
 }
 
-// next returns the newest version of the next record; there must be one.
+// next returns the version that counts of the next record; there must be one.
 func (m *merger) next() walk {
 	best := m.pop()
 	for len(m.heap) > 0 && m.heap[0].record().ID == best.record().ID {
-		if w := m.pop(); w.rev() > best.rev() {
+		if w := m.pop(); w.counts(&best) {
 			best = w
 		}
 	}

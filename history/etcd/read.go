@@ -56,7 +56,7 @@ func (s *Store) Get(ctx context.Context, id job.RunID) (job.Run, error) {
 			}
 			for _, seg := range segs[:n] {
 				i := slices.IndexFunc(seg.records, func(r etcdkv.SegmentRecord) bool { return r.ID == id })
-				if w := (walk{seg: seg, i: i}); i >= 0 && (found == nil || w.rev() > found.rev()) {
+				if w := (walk{seg: seg, i: i}); i >= 0 && (found == nil || w.counts(found)) {
 					found = &w
 				}
 			}

@@ -55,7 +55,9 @@ func (m *Memory) Append(ctx context.Context, runs []job.Run) error {
 			return history.PositionOf(&have).Compare(want)
 		})
 		if found {
-			m.runs[i] = r
+			if !r.Token.Less(m.runs[i].Token) { // else it is a former owner's
+				m.runs[i] = r
+			}
 		} else {
 			m.runs = slices.Insert(m.runs, i, r)
 			m.trim(r.FireID.Job)

@@ -40,6 +40,7 @@ func TestStore(t *testing.T, open func(t *testing.T) Subject) {
 		"ListRefusesBadQueries":     testBadQueries,
 		"PagesAreStable":            testPages,
 		"AppendReplaces":            testReplace,
+		"AFormerOwnerHidesNothing":  testFormerOwner,
 		"KeepsTheNewestOfEachJob":   testKeep,
 		"LargeOutput":               testLargeOutput,
 		"Concurrency":               testConcurrency,
@@ -261,6 +262,31 @@ func testReplace(t *testing.T, s Subject) {
 	check("before housekeeping")
 	s.mustSettle(t)
 	check("after housekeeping")
+}
+
+// testFormerOwner: an owner that was cut off appends what it had to record after its
+// successor has.
+func testFormerOwner(t *testing.T, s Subject) {
+	counts := Run(key(1), 4)
+	counts.Token, counts.Reason = job.Token{Epoch: 1, Revision: 770}, "its successor's"
+	late := counts
+	late.Token.Revision, late.Reason, late.State = 321, "the former owner's", job.StateSkipped
+	s.mustAppend(t, counts)
+	for range 12 {
+		s.mustAppend(t, late)
+	}
+	for _, when := range []string{"before housekeeping", "after housekeeping"} {
+		diff(t, "list "+when, []job.Run{counts}, s.all(t, history.Query{Limit: 3}))
+		got, err := s.Store.Get(t.Context(), counts.RunID)
+		if err != nil {
+			t.Fatalf("get %s: %v", when, err)
+		}
+		diff(t, "get "+when, counts, got)
+		s.mustSettle(t)
+	}
+	counts.Token.Revision, counts.Reason = 801, "a later owner's"
+	s.mustAppend(t, counts)
+	diff(t, "list of the latest", []job.Run{counts}, s.all(t, history.Query{Limit: 3}))
 }
 
 func testKeep(t *testing.T, s Subject) {

@@ -371,7 +371,9 @@ func (s *store) Record(run job.Run, done func(error)) {
 			return
 		}
 		s.mu.Lock()
-		s.runs[run.RunID] = run
+		if old, is := s.runs[run.RunID]; !is || !run.Token.Less(old.Token) { // as the store has it: H2
+			s.runs[run.RunID] = run
+		}
 		s.mu.Unlock()
 		s.recorded(&run)
 		done(nil)
