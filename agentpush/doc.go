@@ -52,7 +52,7 @@
 //	I8  A report reaches the engine of the node that owns its shard at the time
 //	    of arrival. One that finds no owner is tried again for ReportRetry.
 //	I9  A report speaks of tasks of the minion whose session it came by, and for
-//	    the process that has this session, whatever the minion has written.
+//	    the minion's process at the other end of the stream, whatever it has written.
 //	I10 Nothing that the engine calls blocks, and no lock is held while
 //	    foreign code runs.
 //	I11 A minion is not believed: each field of each of its frames has a range
