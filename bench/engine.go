@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // noop stands for the minions, and for history: a task that is ordered succeeds
@@ -78,12 +79,12 @@ func (n *noop) Since(context.Context, job.UID, time.Time, func(*job.Run)) (bool,
 func startEngine(ctx context.Context, c *clientv3.Client, grace time.Duration, sent func([]job.Order)) (*noop, func() error, error) {
 	keys := etcdkv.NewKeys("")
 	meta := etcdkv.Meta{Schema: etcdkv.Schema, Epoch: 1, Shards: shards}
-	cluster := scheduler.NewCluster(c, keys, meta)
+	known := cluster.New(c, keys, meta)
 	n := &noop{sent: sent}
 	engine, err := scheduler.New(scheduler.Config{
 		Node: "bench", Identity: "bench", Keys: keys, Meta: meta, LeaseTTL: 30 * time.Second, MisfireGrace: grace,
 	}, scheduler.Deps{
-		Client: c, Cluster: cluster, Minions: n, History: n, Records: n, Schedules: schedule.NewCache(),
+		Client: c, Cluster: known, Minions: n, History: n, Records: n, Schedules: schedule.NewCache(),
 		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
@@ -92,7 +93,7 @@ func startEngine(ctx context.Context, c *clientv3.Client, grace time.Duration, s
 	n.engine.Store(engine)
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 2)
-	go func() { done <- cluster.Run(context.WithoutCancel(ctx)) }()
+	go func() { done <- known.Run(context.WithoutCancel(ctx)) }()
 	go func() { done <- engine.Run(ctx) }()
 	return n, func() error { cancel(); return <-done }, nil
 }

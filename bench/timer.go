@@ -9,7 +9,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/carillon-cron/carillon/schedule"
-	"github.com/carillon-cron/carillon/scheduler"
+	plan "github.com/carillon-cron/carillon/scheduler/timers"
 )
 
 // timers compares the processor time per fire of our timer with that of robfig's
@@ -67,8 +67,36 @@ func (b timers) round(ctx context.Context, e *env, start func(jobs int, fired *a
 	return float64(cpuTime()-before) / float64(fired.Load()-from), nil
 }
 
+// planned is a job of which our timer knows no more than when it is due.
+type planned struct {
+	set   schedule.Set
+	timer plan.Timer[*planned]
+}
+
+// next returns the first instant after t; plan.Never: there is none.
+func (p *planned) next(t int64) int64 {
+	at, ok := p.set.Next(time.Unix(0, t))
+	if !ok {
+		return plan.Never
+	}
+	return at.UnixNano()
+}
+
+// fireDue calls fn for all that is due at now and returns when the next is due; false
+// when nothing ever is.
+func fireDue(heap *plan.Heap[*planned], now int64, fn func()) (time.Time, bool) {
+	for {
+		p, at, ok := heap.Top()
+		if !ok || at > now {
+			return time.Unix(0, at), ok
+		}
+		fn()
+		heap.Set(&p.timer, p.next(at))
+	}
+}
+
 func ourTimer(jobs int, fired *atomic.Int64) (func(), error) {
-	var p scheduler.PlanTimer
+	var heap plan.Heap[*planned]
 	cache, expr := schedule.NewCache(), spread(60)
 	now := time.Now()
 	for i := range jobs {
@@ -76,13 +104,15 @@ func ourTimer(jobs int, fired *atomic.Int64) (func(), error) {
 		if err != nil {
 			return nil, err
 		}
-		p.Add(set, now)
+		p := &planned{set: set}
+		p.timer.Of = p
+		heap.Set(&p.timer, p.next(now.UnixNano()))
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			next, ok := p.Fire(time.Now(), func() { fired.Add(1) })
+			next, ok := fireDue(&heap, time.Now().UnixNano(), func() { fired.Add(1) })
 			if !ok {
 				return
 			}

@@ -139,11 +139,11 @@ func (s *shard) queuePast() {
 		return
 	}
 	for _, e := range s.jobs {
-		if e.next <= s.ahead.until {
+		if e.timer.Next <= s.ahead.until {
 			s.ahead.queue = append(s.ahead.queue, e)
 		}
 	}
-	slices.SortFunc(s.ahead.queue, func(a, b *entry) int { return cmp.Compare(a.next, b.next) })
+	slices.SortFunc(s.ahead.queue, func(a, b *entry) int { return cmp.Compare(a.timer.Next, b.timer.Next) })
 }
 
 // readPast goes on with that.

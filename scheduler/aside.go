@@ -29,12 +29,10 @@ func (s *shard) tellAside(e *entry) {
 // tellAsideOf is tellAside for a job that may not be readable. Its UID is zero
 // then.
 func (s *shard) tellAsideOf(key job.Key, uid job.UID, why string) {
-	name := s.cfg.Keys.Aside(key)
 	now, told := s.asides[key]
 	if !told {
-		entries, _ := s.deps.Cluster.asides.Snapshot()
-		if stored, ok := entries[name]; ok && (why == "" || stored.Value.Job == uid) {
-			now = stored.Value.Reason
+		if stored, ok := s.deps.Cluster.Aside(key); ok && (why == "" || stored.Job == uid) {
+			now = stored.Reason
 		}
 	}
 	if now == why {

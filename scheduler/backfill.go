@@ -31,7 +31,7 @@ type backfilled struct {
 
 // tendBackfills takes note of backfills that came or went.
 func (s *shard) tendBackfills() {
-	entries, _ := s.deps.Cluster.backfills.Snapshot()
+	entries := s.deps.Cluster.Backfills()
 	for _, b := range s.backfilled {
 		if _, ok := entries[s.cfg.Keys.Backfill(b.ID)]; !ok && !b.busy {
 			delete(s.backfilled, b.ID)
@@ -79,7 +79,7 @@ func (s *shard) ready(b *backfilled, now int64) bool {
 
 // backfillDue reports whether a backfill may go on.
 func (s *shard) backfillDue(now int64) bool {
-	if len(s.backfilled) == 0 && s.deps.Cluster.noBackfills() {
+	if len(s.backfilled) == 0 && len(s.deps.Cluster.Backfills()) == 0 {
 		return false
 	}
 	s.tendBackfills()

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/calendar"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
-	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
 
@@ -19,27 +17,6 @@ import (
 // is set aside: its schedule goes on as it is written, and each occurrence is
 // recorded as skipped with the reason, until the job or a calendar changes.
 
-// usedCalendar is a stored calendar as jobs use it.
-type usedCalendar struct {
-	calendar *calendar.Calendar
-	// wrong is why it cannot be used; empty: it can.
-	wrong string
-}
-
-// newCalendar compiles a stored calendar. One that cannot be used is known, too:
-// what its jobs are told is why.
-func newCalendar(key string, value []byte) (usedCalendar, error) {
-	stored, err := etcdkv.Decode[etcdkv.StoredCalendar](key, value)
-	if err != nil {
-		return usedCalendar{}, err
-	}
-	c, problems := calendar.New(stored.Key().String(), &stored.Spec)
-	if len(problems) > 0 {
-		return usedCalendar{wrong: (&job.InvalidError{Problems: problems}).Error()}, nil
-	}
-	return usedCalendar{calendar: c}, nil
-}
-
 // calendarsOf returns a job's calendars. why tells that they do not let it run at
 // all: one is not there, so nobody can know what it says, or it cannot be used,
 // or the job is set aside.
@@ -47,17 +24,16 @@ func (s *shard) calendarsOf(e *entry) (set calendar.Set, why string) {
 	if e.rare.aside != "" {
 		return nil, e.rare.aside
 	}
-	entries, _ := s.deps.Cluster.calendars.Snapshot()
 	for _, k := range e.rare.calendars {
-		c, ok := entries[s.cfg.Keys.Calendar(k)]
+		c, ok := s.deps.Cluster.Calendar(k)
 		switch {
 		case !ok:
 			return nil, fmt.Sprintf("its calendar %s is not there", k)
-		case c.Value.wrong != "":
-			e.rare.aside = fmt.Sprintf("its calendar %s cannot be used: %s", k, c.Value.wrong)
+		case c.Wrong != "":
+			e.rare.aside = fmt.Sprintf("its calendar %s cannot be used: %s", k, c.Wrong)
 			return nil, e.rare.aside
 		}
-		set = append(set, c.Value.calendar)
+		set = append(set, c.Calendar)
 	}
 	if why := set.TooMuch(); why != "" {
 		e.rare.aside = why
@@ -130,7 +106,7 @@ func (s *shard) nextOwn(e *entry, t int64) int64 {
 // has changed. It does so a few at a time; until it comes to a job, that is as
 // the calendars were.
 func (s *shard) followCalendars() {
-	_, rev := s.deps.Cluster.calendars.Snapshot()
+	rev := s.deps.Cluster.CalendarsRev()
 	if rev != s.calendarsRev && s.anyCalendars {
 		s.calendarsRev = rev
 		s.replan = s.replan[:0]
@@ -147,10 +123,10 @@ func (s *shard) followCalendars() {
 		if s.jobs[e.key] != e {
 			continue // changed or deleted meanwhile
 		}
-		again := e.rare.moves && e.next != never || e.rare.aside != ""
+		again := e.rare.moves && e.timer.Next != never || e.rare.aside != ""
 		e.rare.aside = ""
 		if again {
-			s.timers.set(e, s.nextAfter(e, max(e.rare.since, e.done, s.planned, s.state.Cursor.UnixNano())))
+			s.setNext(e, s.nextAfter(e, max(e.rare.since, e.done, s.planned, s.state.Cursor.UnixNano())))
 		}
 		s.tellAside(e)
 	}

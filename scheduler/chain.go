@@ -22,15 +22,6 @@ import (
 // crashes. A job that waits for all of several has one trigger for each, which
 // lie there until all are; the start takes them all.
 
-func (c *Cluster) onEdges() {
-	entries, _ := c.edges.Snapshot()
-	view := make(map[job.Key][]etcdkv.Edge, len(entries))
-	for _, e := range entries {
-		view[e.Value.From] = append(view[e.Value.From], e.Value)
-	}
-	c.waiters.Store(&view)
-}
-
 // Bounds of telling: notes in one value, and triggers in one transaction.
 const (
 	maxNotes = 2000
@@ -41,7 +32,7 @@ const (
 
 // endsFor returns whom to tell of the end of a fire.
 func (s *shard) endsFor(f *fire) []etcdkv.Ended {
-	edges := (*s.deps.Cluster.waiters.Load())[f.e.key]
+	edges := s.deps.Cluster.Waiters(f.e.key)
 	if len(edges) == 0 {
 		return nil
 	}

@@ -224,7 +224,7 @@ func (s *shard) gatherPauses(w *write) error {
 	for i := range s.pausing {
 		p := &s.pausing[i]
 		key := s.cfg.Keys.Pause(p.Scope, p.Namespace, p.Name)
-		text, err := etcdkv.Encode(s.deps.Cluster.storedPause(key, p))
+		text, err := etcdkv.Encode(s.deps.Cluster.StoredPause(key, p))
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,9 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
+	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/timekeeper"
 )
 
 // Config configures an Engine. Node, Identity, Keys and Meta must be set; zero
@@ -157,7 +160,7 @@ type Deps struct {
 	// Renewers are clients of one endpoint each, over which lease renewals are
 	// hedged. Nil: Client.
 	Renewers  []*clientv3.Client
-	Cluster   *Cluster
+	Cluster   *cluster.View
 	Minions   Minions
 	History   Recorder
 	Records   Records
@@ -167,7 +170,7 @@ type Deps struct {
 	// Now is the wall clock. Nil: time.Now.
 	Now func() time.Time
 	// Clocks reads the clocks of others. Nil: there is nobody to compare with.
-	Clocks Clocks
+	Clocks timekeeper.Clocks
 	// Time is the time that the engine goes by. Nil: one is made of Now and Clock.
 	Time *clock.Clock
 	// Clock is what leases are timed by; see lock.Deps. Nil: the system's.
@@ -177,7 +180,7 @@ type Deps struct {
 	OnLease func(clientv3.LeaseID)
 
 	spare *spare
-	load  *load
+	load  *fair.Load
 }
 
 // now returns the time in nanoseconds since the Unix epoch, by the clock of most as

@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // moment is the step of the virtual clock of these tests.
@@ -245,17 +246,17 @@ func TestI19_InstantsAreDecidedInOrder(t *testing.T) {
 		first := e.nextAfter(epoch)
 		epoch = first - int64(s.every)
 		d.clock = epoch
-		d.timers.set(e, first)
+		d.setNext(e, first)
 		at := func(t time.Duration) time.Time { return time.Unix(0, epoch+int64(t)).UTC() }
-		view := pauses{}
+		view := cluster.Pauses{}
 		if p := s.pauses[0]; p.to > p.from {
-			view[pausedThing{etcdkv.ScopeJob, e.key}] = []*etcdkv.Pause{{Scope: etcdkv.ScopeJob, Since: at(p.from), Until: at(p.to)}}
+			view[cluster.Paused{Scope: etcdkv.ScopeJob, Key: e.key}] = []*etcdkv.Pause{{Scope: etcdkv.ScopeJob, Since: at(p.from), Until: at(p.to)}}
 		}
 		if p := s.pauses[1]; p.to > p.from {
-			of := pausedThing{etcdkv.ScopeNamespace, job.Key{Namespace: e.key.Namespace}}
+			of := cluster.Paused{Scope: etcdkv.ScopeNamespace, Key: job.Key{Namespace: e.key.Namespace}}
 			view[of] = []*etcdkv.Pause{{Scope: etcdkv.ScopeNamespace, Since: at(p.from), Until: at(p.to)}}
 		}
-		d.deps.Cluster.pauses.Store(&view)
+		d.deps.Cluster.SetPauses(view, 1)
 		var bf *backfilled
 		if s.backfill.to > s.backfill.from {
 			bf = &backfilled{Backfill: etcdkv.Backfill{
@@ -325,7 +326,7 @@ func (d *desk) act(s story, bf *backfilled, starts map[job.FireID]time.Duration,
 		if *now < s.end && !s.stalls[0].has(*now) && !s.stalls[1].has(*now) || bf != nil && !bf.over && *now >= s.end {
 			if *now >= s.end {
 				for _, e := range d.jobs {
-					d.timers.set(e, never)
+					d.setNext(e, never)
 				}
 			}
 			d.commitPlan(bf)
@@ -408,12 +409,12 @@ func lifeOf(t *testing.T, s story, spec job.Spec) map[job.State]int {
 	d.cfg.MisfireGrace = time.Second
 	spec.Schedules = []string{"@every " + s.every.String()}
 	e := d.job(spec)
-	d.timers.set(e, e.nextAfter(d.clock))
+	d.setNext(e, e.nextAfter(d.clock))
 	epoch := d.clock
 	if p := s.pauses[0]; p.to > 0 {
-		d.deps.Cluster.pauses.Store(&pauses{{etcdkv.ScopeJob, e.key}: {
+		d.deps.Cluster.SetPauses(cluster.Pauses{{Scope: etcdkv.ScopeJob, Key: e.key}: {
 			{Scope: etcdkv.ScopeJob, By: "ada", Since: time.Unix(0, epoch+int64(p.from)), Until: time.Unix(0, epoch+int64(p.to))},
-		}})
+		}}, 1)
 	}
 	starts := map[job.FireID]time.Duration{}
 	now := time.Duration(0)

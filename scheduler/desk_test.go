@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // desk is a shard without etcd and without a goroutine of its own: a test is its
@@ -70,7 +71,7 @@ func (d *desk) open() {
 	}
 	cfg := Config{Node: "n", Identity: "n", Keys: etcdkv.NewKeys(""), Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}}.filled()
 	d.shard = newShard(d.number, &lock.Ownership{}, &cfg, &Deps{
-		Minions: d, History: d, Records: d, Logger: zap.NewNop(), Cluster: NewCluster(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
+		Minions: d, History: d, Records: d, Logger: zap.NewNop(), Cluster: cluster.New(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
 	d.heldUntil = func() time.Duration { return d.held }
@@ -514,7 +515,7 @@ func TestPlanFitsIntoACommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.jobs[key] = e
-		d.timers.set(e, d.clock)
+		d.setNext(e, d.clock)
 	}
 	fires, commits := 0, 0
 	for b := d.plan(d.clock); b != nil; b = d.plan(d.clock) {

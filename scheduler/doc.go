@@ -157,12 +157,12 @@
 //	    sent, or may have been, ends as indeterminate, and what it was not as
 //	    uncontrollable. If it joins again, what it says then is taken (revoked.go).
 //	I23 A node that is offered more than it can do does as much as it can, and no
-//	    less: it takes up so many fires, maxLoad, before it has done with some of
-//	    them (load.go). What is due meanwhile stays in the timers, one entry per
+//	    less: it takes up so many fires, fair.MaxLoad, before it has done with some of
+//	    them (package fair). What is due meanwhile stays in the timers, one entry per
 //	    job; once it is later than the grace it is a misfire, one record for all
 //	    of a job's in a row. Jobs have their turns in fairness: those whose time
 //	    has just come wait for no herd, and a job's second fire waits until each
-//	    job that is ready has had its first (ready.go).
+//	    job that is ready has had its first (package fair).
 //	I24 Of a task that an earlier owner may have ordered it is believed that its
 //	    minion has not accepted it, or that its order did not arrive, only if that
 //	    is said to this owner: the answer carries the token and the term (which
@@ -205,7 +205,7 @@
 //	I27 A node whose clock is off by more than the bound, or has stepped and is in
 //	    doubt, or has not been compared yet, takes no shard, gives up those that it
 //	    has where another node can have them, and neither plans, commits nor orders
-//	    (timekeeper.go). It looks at its clock before each step of a shard. When the
+//	    (package timekeeper). It looks at its clock before each step of a shard. When the
 //	    time is moved by more than the bound, its shards are read anew.
 //	I28 A cursor that lies in the future is set back to now by the next owner, or by
 //	    the same one once its clock is right. Up to where it was (ShardState.Ahead)

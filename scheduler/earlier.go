@@ -7,6 +7,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
 // An edit that changes when a job is due, or its deletion, holds from an instant
@@ -37,7 +38,7 @@ func (e *entry) readEarlier(stored []etcdkv.Earlier, after int64, cache *schedul
 	e.rare.holds = after
 	for i := range stored {
 		p := &stored[i]
-		old := &entry{key: e.key, uid: e.uid, next: never}
+		old := &entry{key: e.key, uid: e.uid, timer: timers.Timer[*entry]{Next: never}}
 		old.rare = &rare{end: never}
 		if err := old.readTiming(&p.Spec, p.CountedFrom, cache); err != nil {
 			return fmt.Errorf("the schedule that it had up to %s: %w", p.Until.Format(time.RFC3339), err)
@@ -141,7 +142,7 @@ const whyBehind = ", before this occurrence was committed"
 // is not so any more, perhaps.
 func (s *shard) replanFrom(old *entry) int64 {
 	s.planned = s.state.Cursor.UnixNano()
-	return max(old.done, min(s.planned, old.next-1))
+	return max(old.done, min(s.planned, old.timer.Next-1))
 }
 
 // hold has the instants of a deleted job recorded that were due before it was.
@@ -154,5 +155,5 @@ func (s *shard) hold(m *movedOut, from int64) {
 	}
 	// Who deleted it may have a clock that is ahead.
 	m.e.rare.deleted = min(m.at, max(s.deps.now(), 1))
-	s.timers.set(m.e, s.nextAfter(m.e, from))
+	s.setNext(m.e, s.nextAfter(m.e, from))
 }

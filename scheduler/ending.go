@@ -53,7 +53,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		return
 	}
 	f.ended = true
-	s.agenda.remove(f)
+	s.wakeups.Remove(&f.wakeup)
 	s.takeUp(f)
 	f.e.recording++
 	wasActive := f.state == etcdkv.EntryOpen

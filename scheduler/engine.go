@@ -15,6 +15,8 @@ import (
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/timekeeper"
 )
 
 // Engine is a scheduler node: it owns shards and fires their jobs. Use New and
@@ -31,8 +33,8 @@ type Engine struct {
 
 	draining atomic.Bool
 	lease    atomic.Int64
-	// judged: the clock has been judged once since the start.
-	judged atomic.Bool
+	// keeper has the clock compared with those of others.
+	keeper *timekeeper.Keeper
 	// clockChanged: the node may plan now, or may no more.
 	clockChanged chan struct{}
 	// tended is when ownership was looked at last, in Unix nanoseconds.
@@ -57,16 +59,31 @@ func New(cfg Config, deps Deps) (*Engine, error) {
 	}
 	met, err := newMetrics(deps.Metrics)
 	if err == nil {
-		err = registerClock(deps.Metrics, deps.Time)
+		err = timekeeper.Register(deps.Metrics, deps.Time)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("scheduler metrics: %w", err)
 	}
 	deps.Logger = deps.Logger.Named("scheduler")
-	return &Engine{
+	e := &Engine{
 		cfg: cfg.filled(), deps: deps, log: deps.Logger, met: met, began: time.Unix(0, deps.now()).UTC(),
 		shards: map[job.ShardID]*shard{}, clockChanged: make(chan struct{}, 1),
-	}, nil
+	}
+	e.keeper = timekeeper.New(timekeeper.Deps{
+		Node: cfg.Node, Time: deps.Time, Clocks: deps.Clocks, Members: deps.Cluster, Logger: e.log, Steps: met.clockSteps,
+		Changed: e.onClock,
+	})
+	return e, nil
+}
+
+// onClock has the node's health told, and ownership looked at: the node may go by its
+// clock from now on, or may no more.
+func (e *Engine) onClock() {
+	select {
+	case e.clockChanged <- struct{}{}:
+	default:
+	}
+	e.deps.Cluster.Wake()
 }
 
 // ErrNameTaken is returned by Run when another node of the same name is alive.
@@ -78,7 +95,7 @@ var ErrNameTaken = errors.New("node name taken")
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(errYielded)
-	e.deps.spare, e.deps.load = newSpare(work), &load{}
+	e.deps.spare, e.deps.load = newSpare(work), &fair.Load{}
 	defer e.deps.spare.wg.Wait()
 	defer cancel(errYielded)
 
@@ -86,7 +103,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer wg.Wait()
 	keeping, stopKeeping := context.WithCancel(ctx)
 	defer stopKeeping()
-	wg.Go(func() { newTimekeeper(e).run(keeping) })
+	wg.Go(func() { e.keeper.Run(keeping) })
 
 	for try := 0; ctx.Err() == nil; try++ {
 		err := e.term(ctx, work)
@@ -229,7 +246,7 @@ func (e *Engine) Ready() []string {
 	if e.draining.Load() {
 		out = append(out, "the node is draining")
 	}
-	if why := e.unfit(); why != "" {
+	if why := e.keeper.Unfit(); why != "" {
 		out = append(out, why)
 	}
 	if n := e.behind(); n > 0 {

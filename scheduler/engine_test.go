@@ -20,6 +20,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 var shared etcdtest.Shared
@@ -251,14 +252,14 @@ func (b *bed) start(node job.NodeID) (e *Engine, kill, leave func()) {
 	if b.dress != nil {
 		b.dress(client)
 	}
-	cluster := NewCluster(client, b.keys, b.meta)
+	known := cluster.New(client, b.keys, b.meta)
 	m := &minions{w: b.w}
 	cfg := Config{
 		Node: node, Identity: string(node), Keys: b.keys, Meta: b.meta, LeaseTTL: b.ttl, MisfireGrace: b.grace,
 		StalledAfter: patient, RebalanceAfter: 200 * time.Millisecond, SlotFires: b.slotFires,
 	}
 	deps := Deps{
-		Client: client, Cluster: cluster, Minions: m, History: b.w, Records: b.w, Schedules: schedule.NewCache(),
+		Client: client, Cluster: known, Minions: m, History: b.w, Records: b.w, Schedules: schedule.NewCache(),
 		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
 	}
 	if b.adjust != nil {
@@ -275,7 +276,7 @@ func (b *bed) start(node job.NodeID) (e *Engine, kill, leave func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	view, endView := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = cluster.Run(view) })
+	wg.Go(func() { _ = known.Run(view) })
 	wg.Go(func() {
 		if err := e.Run(ctx); err != nil {
 			b.t.Errorf("engine %s: %v", node, err)
@@ -605,7 +606,7 @@ func TestNameTaken(t *testing.T) {
 	b.start("n")
 	b.until("joined", func() bool { return b.owned("n") == b.meta.Shards })
 	e, err := New(Config{Node: "n", Identity: "another", Keys: b.keys, Meta: b.meta}, Deps{
-		Client: b.client, Cluster: NewCluster(b.client, b.keys, b.meta), Minions: &minions{w: b.w}, History: b.w, Records: b.w,
+		Client: b.client, Cluster: cluster.New(b.client, b.keys, b.meta), Minions: &minions{w: b.w}, History: b.w, Records: b.w,
 		Schedules: schedule.NewCache(), Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
+	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
 // entry is a job as its shard's owner holds it: small, because there may be a
@@ -21,21 +23,17 @@ type entry struct {
 	misfire job.Misfire
 	// rare is what few jobs have; nil: nothing.
 	rare *rare
-	// period is the time between the last two planned instants: jobs that fire
-	// often keep their decoded spec. Others have it while it is among the last that
-	// were read (see specs).
-	period  int64
+	// decoded is the spec of a job that fires often, by the timer's period. Others
+	// have it while it is among the last that were read (see specs).
 	decoded *job.Spec
 
-	// next is the instant under which the entry lies in timers, place its
-	// position there plus one; 0: not in it.
-	next  int64
-	place int
+	// timer is when it is planned next.
+	timer timers.Timer[*entry]
 	// done is the last instant planned.
 	done int64
 
-	// ready is the last of its fires that wait for a turn; nil: none does.
-	ready *fire
+	// ready are its fires that wait for a turn.
+	ready fair.Queue[*fire]
 
 	// own is the lane of occurrences that are not shared out; shares are those
 	// of the nodes' shares.
@@ -78,15 +76,6 @@ type rare struct {
 	watch *job.Watch
 	// pauseAfter is after how many failures in a row it is paused; 0: never.
 	pauseAfter int
-}
-
-// between returns the time between two of its instants, as far as that is known:
-// never is longer than any.
-func (e *entry) between() int64 {
-	if e.period == 0 {
-		return never
-	}
-	return e.period
 }
 
 func (e *entry) waitsFor() []job.Key {
@@ -184,7 +173,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	e := &entry{
 		key: job.Key{Namespace: unique.Make(stored.Namespace).Value(), Name: stored.Name}, uid: stored.UID, raw: stored.Spec,
 		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
-		next: never, from: stored.MovedFrom,
+		timer: timers.Timer[*entry]{Next: never}, from: stored.MovedFrom,
 	}
 	r := rare{
 		end: never, watch: spec.Watch, pauseAfter: spec.PauseAfterFailures,

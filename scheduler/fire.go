@@ -8,6 +8,8 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
 // fire is a committed occurrence that is not closed yet.
@@ -93,14 +95,12 @@ type fire struct {
 	named job.RunID
 	// ends are whom to tell of the end.
 	ends []etcdkv.Ended
-	// wake is when the fire wants attention next, as it stands in agenda, or since
-	// when it has been ready. noted is its place in the agenda plus one; 0: it does
-	// not stand there. ready: it waits for a turn, and next is the one of its job
-	// that has the turn after it.
-	wake  int64
-	noted int
-	ready bool
-	next  *fire
+	// wake is when the fire wants attention next, as it stands in wakeups, or since
+	// when it has been ready. ready: it waits for a turn.
+	wake   int64
+	wakeup timers.Wakeup[*fire]
+	ready  bool
+	turn   fair.Item[*fire]
 	// counted: it is part of the node's load.
 	counted bool
 	// place is its place in its slot.

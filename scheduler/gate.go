@@ -174,7 +174,7 @@ func (s *shard) passGate(f *fire) bool {
 	if g == nil {
 		return true
 	}
-	s.gate.rules(&g.spec)
+	s.gate.rules(&g.Spec)
 	return s.gate.enter(f) && s.passMutex(f, g)
 }
 
@@ -184,7 +184,7 @@ func (s *shard) isOrdered() bool {
 		return false
 	}
 	g := s.turns.group()
-	return g != nil && g.spec.Ordered
+	return g != nil && g.Spec.Ordered
 }
 
 // joinGate puts a committed fire in the group's line.
@@ -221,9 +221,9 @@ func (s *shard) reopenGate(now int64) {
 	if s.turns == nil || len(s.gate.waiting) == 0 {
 		return
 	}
-	if g := s.turns.group(); g != nil && g.rev != s.groupRev {
-		s.groupRev = g.rev
-		s.gate.rules(&g.spec)
+	if g := s.turns.group(); g != nil && g.Rev != s.groupRev {
+		s.groupRev = g.Rev
+		s.gate.rules(&g.Spec)
 		for _, f := range s.gate.waiting {
 			s.attendAt(f, now)
 		}

@@ -11,12 +11,13 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // grouped makes the desk's shard that of a group.
 func (d *desk) grouped(spec job.GroupSpec) {
 	id := d.number
-	d.deps.Cluster.grouped.Store(&map[job.ShardID]*group{id: {key: job.Key{Namespace: "t", Name: "g"}, spec: spec, rev: 1}})
+	d.deps.Cluster.SetGroups(map[job.ShardID]*cluster.Group{id: {Key: job.Key{Namespace: "t", Name: "g"}, Spec: spec, Rev: 1}}, 1)
 	d.turns = &turns{t: &tenure{e: &Engine{deps: *d.deps}}, id: id}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // leaves has a minion lose its last session now.
@@ -274,7 +275,7 @@ func TestI30_EndedRunIsCancelledThere(t *testing.T) {
 	wish := etcdkv.Wish{
 		Kind: etcdkv.WishCancel, Fire: f.id, By: "ann", At: time.Unix(0, d.clock), Tasks: []job.TaskID{id}, Until: time.Unix(0, d.clock).Add(time.Hour),
 	}
-	d.deps.Cluster.wishes.Store(&wishesOf{1: {"w": {ModRevision: 7, Value: wish}}})
+	d.deps.Cluster.SetWishes(cluster.Wishes{1: {"w": {ModRevision: 7, Value: wish}}})
 	d.tendWishes(d.clock)
 	d.wait(20 * time.Minute)
 	d.tendWishes(d.clock)

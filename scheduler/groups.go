@@ -11,22 +11,22 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
 // tendGroups does what is to be done about the groups' shards.
 func (t *tenure) tendGroups() {
 	c := t.e.deps.Cluster
-	groups := *c.grouped.Load()
+	groups := c.Groups()
 	t.again = 0
 	for id, g := range groups {
 		s := t.situation(id, g)
 		t.standInLine(id, g, &s)
 		t.tendGroup(id, g, &s)
 	}
-	for id := range c.owned.Load().groups {
-		o := c.owner(id)
-		if groups[id] == nil && o.node == t.e.cfg.Node {
+	for id, o := range c.GroupOwners() {
+		if groups[id] == nil && o.Node == t.e.cfg.Node {
 			t.pass(id, nil) // the group is deleted
 		}
 	}
@@ -38,14 +38,14 @@ func (t *tenure) tendGroups() {
 }
 
 // tendGroup acts on the mode's verdict, or on an operator's.
-func (t *tenure) tendGroup(id job.ShardID, g *group, s *mode.Situation) {
+func (t *tenure) tendGroup(id job.ShardID, g *cluster.Group, s *mode.Situation) {
 	c := t.e.deps.Cluster
-	o := c.owner(id)
-	if d, ok := c.override(id); ok {
+	o := c.OwnerOf(id)
+	if d, ok := c.Override(id); ok {
 		switch {
 		case d.Value.Failback:
 			s.Failback = true
-			defer func() { t.settled(id, d, o.node != "" && g.mode.Holder(s).Holder == o.node) }()
+			defer func() { t.settled(id, d, o.Node != "" && g.Mode.Holder(s).Holder == o.Node) }()
 		case d.Value.Node != "" && isThere(s, d.Value.Node):
 			t.act(id, o, d.Value.Node, true)
 			return
@@ -54,12 +54,12 @@ func (t *tenure) tendGroup(id job.ShardID, g *group, s *mode.Situation) {
 			return
 		}
 	}
-	v := g.mode.Holder(s)
+	v := g.Mode.Holder(s)
 	if v.Again != 0 && (t.again == 0 || v.Again < t.again) {
 		t.again = v.Again
 	}
-	if v.Seize && v.Holder == t.e.cfg.Node && o.node != "" && o.node != v.Holder {
-		t.e.log.Info("taking a group's lock from its owner", zap.Stringer("group", g.key), zap.String("reason", v.Reason))
+	if v.Seize && v.Holder == t.e.cfg.Node && o.Node != "" && o.Node != v.Holder {
+		t.e.log.Info("taking a group's lock from its owner", zap.Stringer("group", g.Key), zap.String("reason", v.Reason))
 		t.start(id, func(ctx context.Context) (*lock.Ownership, error) { return t.seize(ctx, id, o) })
 		return
 	}
@@ -74,24 +74,24 @@ func isThere(s *mode.Situation, n job.NodeID) bool {
 }
 
 // situation tells how things stand with a group, as far as this node knows.
-func (t *tenure) situation(id job.ShardID, g *group) mode.Situation {
+func (t *tenure) situation(id job.ShardID, g *cluster.Group) mode.Situation {
 	c := t.e.deps.Cluster
-	healthy := *c.healthy.Load()
-	s := mode.Situation{Shard: id, Spec: &g.spec, Now: t.e.deps.now()}
+	healthy := c.Healthy()
+	s := mode.Situation{Shard: id, Spec: &g.Spec, Now: t.e.deps.now()}
 	for _, m := range c.Members() {
 		n := mode.Node{
 			ID: m.Node, Site: m.Site, Priority: m.Priority, Capacity: m.Capacity, Labels: m.Labels, Healthy: healthy[m.Node],
 		}
-		if t.may(&m) && mode.Eligible(&g.spec, &n) {
+		if t.may(&m) && mode.Eligible(&g.Spec, &n) {
 			s.Nodes = append(s.Nodes, n)
 		}
 	}
-	o := c.owner(id)
-	if isThere(&s, o.node) {
-		s.Owner, s.Since, s.Due = o.node, o.since, o.due
+	o := c.OwnerOf(id)
+	if isThere(&s, o.Node) {
+		s.Owner, s.Since, s.Due = o.Node, o.Since, o.Due
 	}
-	if g.mode.Lined {
-		s.Line = slices.DeleteFunc(c.line(id), func(p mode.Place) bool { return !isThere(&s, p.Node) })
+	if g.Mode.Lined {
+		s.Line = slices.DeleteFunc(c.Line(id), func(p mode.Place) bool { return !isThere(&s, p.Node) })
 	}
 	t.e.mu.RLock()
 	own := t.e.shards[id]
@@ -104,8 +104,8 @@ func (t *tenure) situation(id job.ShardID, g *group) mode.Situation {
 }
 
 // standInLine takes the node's place in the group's line, or leaves it.
-func (t *tenure) standInLine(id job.ShardID, g *group, s *mode.Situation) {
-	want := g.mode.Lined && isThere(s, t.e.cfg.Node)
+func (t *tenure) standInLine(id job.ShardID, g *cluster.Group, s *mode.Situation) {
+	want := g.Mode.Lined && isThere(s, t.e.cfg.Node)
 	since, in := t.lined[id]
 	if want && in && time.Since(since) > lineTimeout && s.Owner != t.e.cfg.Node &&
 		!slices.ContainsFunc(s.Line, func(p mode.Place) bool { return p.Node == t.e.cfg.Node }) {
@@ -119,7 +119,7 @@ func (t *tenure) standInLine(id job.ShardID, g *group, s *mode.Situation) {
 	key := t.e.cfg.Keys.Line(id, t.e.cfg.Node)
 	if !want {
 		if _, err := t.e.deps.Client.Delete(ctx, key); err != nil {
-			t.e.log.Warn("place in a group's line not left", zap.Stringer("group", g.key), zap.Error(err))
+			t.e.log.Warn("place in a group's line not left", zap.Stringer("group", g.Key), zap.Error(err))
 			return
 		}
 		delete(t.lined, id)
@@ -130,7 +130,7 @@ func (t *tenure) standInLine(id job.ShardID, g *group, s *mode.Situation) {
 		_, err = t.e.deps.Client.Put(ctx, key, value, clientv3.WithLease(t.sess.Lease()))
 	}
 	if err != nil {
-		t.e.log.Warn("no place in a group's line", zap.Stringer("group", g.key), zap.Error(err))
+		t.e.log.Warn("no place in a group's line", zap.Stringer("group", g.Key), zap.Error(err))
 		return
 	}
 	t.lined[id] = time.Now()
@@ -156,7 +156,7 @@ func (t *tenure) leaveLines(ctx context.Context) {
 // seize takes a shard from an owner that is dead, or overdue. It loses its place
 // in line, for each of its turns would cost a grace: it joins again when it is
 // well.
-func (t *tenure) seize(ctx context.Context, id job.ShardID, o ownerView) (*lock.Ownership, error) {
+func (t *tenure) seize(ctx context.Context, id job.ShardID, o cluster.Owner) (*lock.Ownership, error) {
 	now := t.e.deps.now()
 	value, err := ownerValue(t.e.cfg.Node, "", now, never)
 	if err != nil {
@@ -164,16 +164,16 @@ func (t *tenure) seize(ctx context.Context, id job.ShardID, o ownerView) (*lock.
 	}
 	key := t.e.cfg.Keys.Owner(id)
 	g := lock.Grant{Key: key, Value: value}
-	if gr := t.e.deps.Cluster.group(id); gr != nil && gr.mode.Lined {
-		g.Then = append(g.Then, clientv3.OpDelete(t.e.cfg.Keys.Line(id, o.node)))
+	if gr := t.e.deps.Cluster.Group(id); gr != nil && gr.Mode.Lined {
+		g.Then = append(g.Then, clientv3.OpDelete(t.e.cfg.Keys.Line(id, o.Node)))
 	}
 	t.e.met.takeovers.WithLabelValues("seized").Inc()
-	return t.sess.Seize(ctx, o.rev, g)
+	return t.sess.Seize(ctx, o.Rev, g)
 }
 
 // settled removes an operator's wish that has come true. The owner does that.
 func (t *tenure) settled(id job.ShardID, d etcdkv.Entry[etcdkv.Override], done bool) {
-	if o := t.e.deps.Cluster.owner(id); !done || o.node != t.e.cfg.Node {
+	if o := t.e.deps.Cluster.OwnerOf(id); !done || o.Node != t.e.cfg.Node {
 		return
 	}
 	key := t.e.cfg.Keys.Override(id)
@@ -190,7 +190,7 @@ func (t *tenure) settled(id job.ShardID, d etcdkv.Entry[etcdkv.Override], done b
 // followDrain announces what operators want of this node.
 func (t *tenure) followDrain() {
 	phase := etcdkv.PhaseReady
-	if t.e.deps.Cluster.drained(t.e.cfg.Node) {
+	if t.e.deps.Cluster.Drained(t.e.cfg.Node) {
 		phase = etcdkv.PhaseDraining
 	}
 	if phase == t.self.Phase {

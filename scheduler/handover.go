@@ -29,7 +29,7 @@ func (s *shard) leave() {
 			s.met.inFlight.Dec()
 		}
 	}
-	s.deps.load.add(-s.tookUp)
+	s.deps.load.Add(-s.tookUp)
 	s.met.aside.Sub(float64(s.asideCount))
 	if s.need != (view{}) {
 		s.met.behind.Dec()

@@ -26,7 +26,7 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 		}
 	}
 	if !s.listed {
-		_, s.calendarsRev = s.deps.Cluster.calendars.Snapshot()
+		s.calendarsRev = s.deps.Cluster.CalendarsRev()
 		s.calendarsDone = s.calendarsRev
 	}
 	for i := range b.Events {
@@ -77,7 +77,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 			from = max(from, s.replanFrom(old))
 		}
 		e.done, e.own, e.shares, e.foreign = old.done, old.own, old.shares, old.foreign
-		s.timers.set(old, never)
+		s.setNext(old, never)
 		s.adopt(old, e)
 	case old != nil:
 		s.vanished(ctx, key) // deleted and created again: another job
@@ -89,7 +89,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	if e.rare != nil && len(e.rare.calendars) > 0 {
 		s.anyCalendars, e.rare.since = true, from
 	}
-	s.timers.set(e, s.nextAfter(e, from))
+	s.setNext(e, s.nextAfter(e, from))
 	s.tellAside(e)
 	if e.from != nil && (old == nil || old.uid != e.uid) {
 		s.cameFrom(ctx, e, *e.from)
@@ -116,7 +116,7 @@ func (s *shard) drop(key job.Key) {
 		return
 	}
 	delete(s.jobs, key)
-	s.timers.set(e, never)
+	s.setNext(e, never)
 	s.noteWatcher(e, false)
 	s.forget(e)
 }

@@ -15,7 +15,7 @@ import (
 type lane struct {
 	// open counts fires that are committed to be run and have not ended; running
 	// are those of them that have started, or of which nobody knows yet.
-	open, running int
+	open, running int32
 	// waiting are the fires that the overlap policy holds back, in order.
 	waiting []*fire
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/fair"
 )
 
 // crowd puts jobs into the shard that are due every second, from now on.
@@ -26,7 +27,7 @@ func (d *desk) crowd(n int) {
 			d.t.Fatal(err)
 		}
 		d.jobs[e.key] = e
-		d.timers.set(e, d.clock)
+		d.setNext(e, d.clock)
 	}
 }
 
@@ -36,18 +37,18 @@ func (d *desk) crowd(n int) {
 func TestI23_LoadIsBounded(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
-	d.deps.load = &load{}
-	d.deps.load.add(maxLoad) // other shards'
-	const jobs = 3 * fairLoad
+	d.deps.load = &fair.Load{}
+	d.deps.load.Add(fair.MaxLoad) // other shards'
+	const jobs = 3 * fair.ShardLoad
 	d.crowd(jobs)
 	d.commitPlan(nil)
-	if len(d.fires) != fairLoad || d.tookUp != fairLoad {
-		t.Fatalf("%d fires are planned, %d are taken up; want %d", len(d.fires), d.tookUp, fairLoad)
+	if len(d.fires) != fair.ShardLoad || d.tookUp != fair.ShardLoad {
+		t.Fatalf("%d fires are planned, %d are taken up; want %d", len(d.fires), d.tookUp, fair.ShardLoad)
 	}
 	for range 10 {
 		d.commitPlan(nil)
 	}
-	if len(d.fires) != fairLoad {
+	if len(d.fires) != fair.ShardLoad {
 		t.Fatalf("%d fires are planned while the node has more to do than it can", len(d.fires))
 	}
 	d.step()
@@ -57,7 +58,7 @@ func TestI23_LoadIsBounded(t *testing.T) {
 	// The others have missed 40 instants each when their turn comes, of which 10 and
 	// the one that is due are not too late.
 	d.clock += int64(40 * time.Second)
-	d.deps.load.add(-maxLoad)
+	d.deps.load.Add(-fair.MaxLoad)
 	for {
 		before := len(d.fires)
 		d.commitPlan(nil)
@@ -86,7 +87,7 @@ func TestI23_LoadIsBounded(t *testing.T) {
 	for _, f := range d.fires {
 		d.close(f)
 	}
-	if held := d.deps.load.held.Load(); d.tookUp != 0 || held != 0 {
+	if held := d.deps.load.Held(); d.tookUp != 0 || held != 0 {
 		t.Errorf("%d, of the node %d, are taken up at the end", d.tookUp, held)
 	}
 }
@@ -97,11 +98,13 @@ func TestI23_MisfiresInBulk(t *testing.T) {
 	t.Parallel()
 	for _, busy := range []bool{false, true} {
 		d := newDesk(t, 1)
-		d.deps.load = &load{}
+		d.deps.load = &fair.Load{}
 		d.crowd(1)
 		d.clock += int64(60 * time.Second)
 		if busy {
-			d.deps.load.fullAt.Store(d.clock - int64(d.cfg.MisfireGrace) + 1)
+			d.deps.load.Add(fair.MaxLoad)
+			d.deps.load.Full(fair.ShardLoad, d.clock-int64(d.cfg.MisfireGrace)+1)
+			d.deps.load.Add(-fair.MaxLoad)
 		}
 		d.commitPlan(nil)
 		records, missed := 0, 0
@@ -132,7 +135,7 @@ func TestI26_WhatIsBeyondTheCursorIsTold(t *testing.T) {
 	d.clock += int64(5 * time.Second)
 	d.planned = begun - 1
 	for _, e := range d.jobs {
-		d.timers.set(e, d.clock+int64(d.cfg.LookAhead)) // one of them
+		d.setNext(e, d.clock+int64(d.cfg.LookAhead)) // one of them
 		break
 	}
 	commit := func() *etcdkv.ShardState {

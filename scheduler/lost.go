@@ -8,6 +8,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
 // A fire is lost when a slot holds it, and nothing tells of its job: the record
@@ -22,7 +23,7 @@ var nameless = job.Key{Namespace: "-", Name: "-"}
 
 // lostEntry stands for a job of which nothing is known.
 func lostEntry(uid job.UID) *entry {
-	return &entry{key: nameless, uid: uid, gone: true, next: never, decoded: &job.Spec{}}
+	return &entry{key: nameless, uid: uid, gone: true, timer: timers.Timer[*entry]{Next: never}, decoded: &job.Spec{}}
 }
 
 // lose has history asked about a fire of which no more is known.
@@ -61,7 +62,7 @@ func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
 		return
 	}
 	f.ended, f.run = true, run
-	s.agenda.remove(f)
+	s.wakeups.Remove(&f.wakeup)
 	f.e.key = run.Key() // so that those are told who wait for its end
 	s.leaveCaps(f)
 	s.leaveSlot(f)

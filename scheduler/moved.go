@@ -158,8 +158,8 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 		return
 	}
 	delete(s.jobs, key)
-	next := e.next
-	s.timers.set(e, never)
+	next := e.timer.Next
+	s.setNext(e, never)
 	s.noteWatcher(e, false)
 	s.moved[e.uid] = &movedOut{e: e, next: next}
 	s.askGone(ctx, e)
@@ -230,7 +230,7 @@ func (s *shard) vanishing(cursor int64) int64 {
 // when the job was moved is seen before this owner learns of the move: the
 // owner starts again because of it, and reads the triggers.
 func (m *movedOut) over() bool {
-	return m.record != "" && !m.removing && !m.e.open() && m.e.next == never
+	return m.record != "" && !m.removing && !m.e.open() && m.e.timer.Next == never
 }
 
 // anyOver reports whether a record may be removed.

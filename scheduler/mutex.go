@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // A group with a mutex has each of its runs hold a lock, the same that
@@ -45,8 +46,8 @@ type mutex struct {
 
 // passMutex reports whether the fire has the group's lock. If not, it is
 // attended again when it has.
-func (s *shard) passMutex(f *fire, g *group) bool {
-	if f.locked || g.spec.Mutex == "" && !f.locking {
+func (s *shard) passMutex(f *fire, g *cluster.Group) bool {
+	if f.locked || g.Spec.Mutex == "" && !f.locking {
 		return true
 	}
 	if f.locking {
@@ -62,15 +63,15 @@ func (s *shard) passMutex(f *fire, g *group) bool {
 }
 
 // mutexReady reports whether the group has its lease, and begins to get one.
-func (s *shard) mutexReady(g *group) bool {
-	if s.state.MutexLease != 0 && (s.state.Mutex == g.spec.Mutex || s.anyLocked()) {
+func (s *shard) mutexReady(g *cluster.Group) bool {
+	if s.state.MutexLease != 0 && (s.state.Mutex == g.Spec.Mutex || s.anyLocked()) {
 		return true // a new name is taken up once no run holds the old one
 	}
 	if s.mutex.preparing {
 		return false
 	}
 	s.mutex.preparing = true
-	old, name := s.state.MutexLease, g.spec.Mutex
+	old, name := s.state.MutexLease, g.Spec.Mutex
 	s.mutex.spawn(func(ctx context.Context) {
 		for {
 			lease, err := s.newMutexLease(ctx, old)
@@ -252,7 +253,7 @@ func (s *shard) tendMutex(now int64) {
 	}
 	if now >= s.mutex.sweepAt && s.state.Mutex != "" {
 		s.mutex.sweepAt = now + int64(mutexSweep)
-		ns, name, lease := g.key.Namespace, s.state.Mutex, clientv3.LeaseID(s.state.MutexLease)
+		ns, name, lease := g.Key.Namespace, s.state.Mutex, clientv3.LeaseID(s.state.MutexLease)
 		s.mutex.spawn(func(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 			defer cancel()

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // A rollout's clusterMaxPer bounds how many tasks are under way at a time, in
@@ -20,9 +21,6 @@ import (
 // Permits are the last thing that a task waits for: it asks when it could be sent
 // at once otherwise, for all its labels in one transaction, and a permit of which
 // no use can be made is given back. So whoever holds one is under way, and ends.
-
-// capKey is a cap: a label and a value of it.
-type capKey struct{ label, value string }
 
 // holder is a task that has permits, or wants them.
 type holder struct {
@@ -43,24 +41,24 @@ type permits struct {
 	busy bool
 	// held are the caps under which tasks have permits, surplus those of tasks that
 	// need them no more.
-	held, surplus map[holder][]capKey
+	held, surplus map[holder][]cluster.Cap
 	// wanted are the tasks that ask next; asking are these, and those that the
 	// round under way asks for; pending counts them.
 	wanted  []*permitAsk
 	asking  map[holder]struct{}
-	pending map[capKey]int
+	pending map[cluster.Cap]int
 	// known is what the shard has seen itself, where the watch may not have yet.
-	known map[capKey]capCount
+	known map[cluster.Cap]cluster.CapCount
 	// waiting are the fires that were refused, with the bounds that did it.
-	waiting map[*fire]map[capKey]int
+	waiting map[*fire]map[cluster.Cap]int
 	// looks is when those that stand in the way are looked at next.
-	looks map[capKey]int64
+	looks map[cluster.Cap]int64
 }
 
 func newPermits() *permits {
 	return &permits{
-		held: map[holder][]capKey{}, surplus: map[holder][]capKey{}, asking: map[holder]struct{}{}, pending: map[capKey]int{},
-		known: map[capKey]capCount{}, waiting: map[*fire]map[capKey]int{}, looks: map[capKey]int64{},
+		held: map[holder][]cluster.Cap{}, surplus: map[holder][]cluster.Cap{}, asking: map[holder]struct{}{}, pending: map[cluster.Cap]int{},
+		known: map[cluster.Cap]cluster.CapCount{}, waiting: map[*fire]map[cluster.Cap]int{}, looks: map[cluster.Cap]int64{},
 	}
 }
 
@@ -69,7 +67,7 @@ type permitAsk struct {
 	f      *fire
 	t      *task
 	id     holder
-	bounds map[capKey]int
+	bounds map[cluster.Cap]int
 }
 
 // over reports whether the task needs no permit any more.
@@ -113,9 +111,9 @@ func (s *shard) permit(f *fire, place int, now int64) permission {
 		s.sweepPermits()
 		return refused
 	}
-	bounds, room := make(map[capKey]int, len(f.rules.ClusterMaxPer)), true
+	bounds, room := make(map[cluster.Cap]int, len(f.rules.ClusterMaxPer)), true
 	for label, most := range f.rules.ClusterMaxPer {
-		k := capKey{label, f.rollout.values[label][place]}
+		k := cluster.Cap{Label: label, Value: f.rollout.values[label][place]}
 		bounds[k] = most
 		if !s.hasRoom(k, most) {
 			s.await(f, k, most, now)
@@ -152,15 +150,15 @@ func (s *shard) sweepPermits() {
 
 // hasRoom reports whether fewer tasks than most count under a cap, those that ask
 // included.
-func (s *shard) hasRoom(k capKey, most int) bool {
+func (s *shard) hasRoom(k cluster.Cap, most int) bool {
 	p := s.permits
-	seen, known := s.deps.Cluster.capCount(k), p.known[k]
-	if seen.rev >= known.rev {
+	seen, known := s.deps.Cluster.Caps().Count(k), p.known[k]
+	if seen.Rev >= known.Rev {
 		delete(p.known, k)
 	} else {
 		seen = known
 	}
-	return seen.count+p.pending[k] < most
+	return seen.Count+p.pending[k] < most
 }
 
 // Those that stand in the way of a fire are looked at when they have done so for
@@ -171,10 +169,10 @@ const (
 )
 
 // await has a fire wait for room under a cap.
-func (s *shard) await(f *fire, k capKey, most int, now int64) {
+func (s *shard) await(f *fire, k cluster.Cap, most int, now int64) {
 	p := s.permits
 	if p.waiting[f] == nil {
-		p.waiting[f] = map[capKey]int{}
+		p.waiting[f] = map[cluster.Cap]int{}
 	}
 	p.waiting[f][k] = most
 	at, there := p.looks[k]
@@ -189,7 +187,7 @@ func (s *shard) await(f *fire, k capKey, most int, now int64) {
 	s.attendAt(f, at)
 	if f.rollout != nil {
 		f.rollout.held = fmt.Sprintf("waiting for one of %d tasks in the cluster to end where %s is %q; its clusterMaxPer is %d",
-			max(s.deps.Cluster.capCount(k).count, s.permits.known[k].count), k.label, k.value, most)
+			max(s.deps.Cluster.Caps().Count(k).Count, s.permits.known[k].Count), k.Label, k.Value, most)
 	}
 }
 
@@ -257,7 +255,7 @@ func (s *shard) tendPermits(ctx context.Context) {
 // nextRound takes what fits into a transaction from what is to be done.
 func (s *shard) nextRound() *permitRound {
 	p := s.permits
-	r := &permitRound{shard: s.id, drops: map[holder][]capKey{}, keys: map[capKey]struct{}{}}
+	r := &permitRound{shard: s.id, drops: map[holder][]cluster.Cap{}, keys: map[cluster.Cap]struct{}{}}
 	for id, keys := range p.surplus {
 		if r.fits(keys) {
 			r.drops[id] = keys
@@ -266,7 +264,7 @@ func (s *shard) nextRound() *permitRound {
 	}
 	rest := p.wanted[:0]
 	for _, a := range p.wanted {
-		keys := make([]capKey, 0, len(a.bounds))
+		keys := make([]cluster.Cap, 0, len(a.bounds))
 		for k := range a.bounds {
 			keys = append(keys, k)
 		}
@@ -324,7 +322,7 @@ func (s *shard) settledRound(r *permitRound, err error) {
 
 // swept takes what earlier owners have left: what belongs to a task that has not
 // ended is kept, the rest is given back.
-func (s *shard) swept(left map[holder][]capKey, err error) {
+func (s *shard) swept(left map[holder][]cluster.Cap, err error) {
 	p := s.permits
 	p.busy = false
 	if err != nil {
@@ -363,51 +361,20 @@ func (s *shard) lost(err error) {
 
 // lookAtHolders removes those from a cap whose runs are not open any more. When
 // nobody has time for that, it is asked for again.
-func (s *shard) lookAtHolders(k capKey) {
+func (s *shard) lookAtHolders(k cluster.Cap) {
 	s.deps.spare.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
 		if err := s.removeLeftovers(ctx, k); err != nil {
-			s.log.Warn("tasks that count under a cap not looked at", zap.String("label", k.label), zap.String("value", k.value), zap.Error(err))
+			s.log.Warn("tasks that count under a cap not looked at", zap.String("label", k.Label), zap.String("value", k.Value), zap.Error(err))
 		}
 	})
-}
-
-// capCount is how many tasks count under a cap, as of a revision.
-type capCount struct {
-	rev   int64
-	count int
-}
-
-// capCounts are those of all caps that somebody counts under, as of rev.
-type capCounts struct {
-	rev int64
-	by  map[capKey]capCount
-}
-
-func (c *Cluster) onPermits() {
-	entries, rev := c.permits.Snapshot()
-	view := &capCounts{rev: rev, by: make(map[capKey]capCount, len(entries))}
-	for _, e := range entries {
-		view.by[capKey{e.Value.Label, e.Value.Value}] = capCount{rev: e.ModRevision, count: e.Value.Count()}
-	}
-	c.caps.Store(view)
-	c.wake()
-}
-
-// capCount returns how many tasks count under a cap.
-func (c *Cluster) capCount(k capKey) capCount {
-	view := c.caps.Load()
-	if n, ok := view.by[k]; ok {
-		return n
-	}
-	return capCount{rev: view.rev}
 }
 
 // tendCaps wakes the shards that wait for room under a cap, when caps have
 // changed.
 func (t *tenure) tendCaps() {
-	now := t.e.deps.Cluster.caps.Load()
+	now := t.e.deps.Cluster.Caps()
 	if t.capsSeen == now {
 		return
 	}

@@ -11,21 +11,22 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // capBook is what etcd has of permits, for desks.
 type capBook struct {
-	values map[capKey]*etcdkv.Permits
-	revs   map[capKey]int64
+	values map[cluster.Cap]*etcdkv.Permits
+	revs   map[cluster.Cap]int64
 	rev    int64
 	// behind: desks do not see what others write.
 	behind bool
 	// asks, unless nil, is told of each round with what was stored before.
-	asks func(*permitRound, map[capKey]etcdkv.Permits)
+	asks func(*permitRound, map[cluster.Cap]etcdkv.Permits)
 }
 
 func newCapBook() *capBook {
-	return &capBook{values: map[capKey]*etcdkv.Permits{}, revs: map[capKey]int64{}, rev: 1}
+	return &capBook{values: map[cluster.Cap]*etcdkv.Permits{}, revs: map[cluster.Cap]int64{}, rev: 1}
 }
 
 // serve does what a desk wants of etcd, and reports whether there was anything.
@@ -40,7 +41,7 @@ func (b *capBook) serve(s *shard) bool {
 	switch p := s.permits; {
 	case p.sweep:
 		p.sweep = false
-		left := map[holder][]capKey{}
+		left := map[holder][]cluster.Cap{}
 		for k, v := range b.values {
 			for _, h := range v.Holders {
 				for _, m := range h.Minions {
@@ -64,13 +65,13 @@ func (b *capBook) serve(s *shard) bool {
 
 // write does a round.
 func (b *capBook) write(r *permitRound) {
-	r.seen = map[capKey]capCount{}
+	r.seen = map[cluster.Cap]cluster.CapCount{}
 	for k := range r.keys {
 		if b.values[k] == nil {
-			b.values[k] = &etcdkv.Permits{Label: k.label, Value: k.value}
+			b.values[k] = &etcdkv.Permits{Label: k.Label, Value: k.Value}
 		}
 	}
-	before := map[capKey]etcdkv.Permits{}
+	before := map[cluster.Cap]etcdkv.Permits{}
 	for k := range r.keys {
 		before[k] = etcdkv.Permits{Holders: slices.Clone(b.values[k].Holders)}
 		for i, h := range before[k].Holders {
@@ -86,7 +87,7 @@ func (b *capBook) write(r *permitRound) {
 		if _, is := changed[k]; is {
 			b.revs[k] = b.rev
 		}
-		r.seen[k] = capCount{rev: b.revs[k], count: b.values[k].Count()}
+		r.seen[k] = cluster.CapCount{Rev: b.revs[k], Count: b.values[k].Count()}
 		if len(b.values[k].Holders) == 0 {
 			delete(b.values, k)
 		}
@@ -95,11 +96,11 @@ func (b *capBook) write(r *permitRound) {
 
 // show has a desk see what is stored.
 func (b *capBook) show(s *shard) {
-	view := &capCounts{rev: b.rev, by: map[capKey]capCount{}}
+	view := &cluster.Caps{Rev: b.rev, By: map[cluster.Cap]cluster.CapCount{}}
 	for k, v := range b.values {
-		view.by[k] = capCount{rev: b.revs[k], count: v.Count()}
+		view.By[k] = cluster.CapCount{Rev: b.revs[k], Count: v.Count()}
 	}
-	s.deps.Cluster.caps.Store(view)
+	s.deps.Cluster.SetCaps(view)
 }
 
 func (b *capBook) count() int {
@@ -148,7 +149,7 @@ func (w *capWorld) order(o *job.Order) {
 			n++
 		}
 	}
-	v := w.book.values[capKey{"rack", rack}]
+	v := w.book.values[cluster.Cap{Label: "rack", Value: rack}]
 	if n > w.most || v == nil || !v.Holds(o.Task.Fire, o.Task.Minion) {
 		w.t.Fatalf("I18: %d tasks are under way in rack %q with %s, and %d may be; those that count: %+v", n, rack, o.Task, w.most, v)
 	}
@@ -156,8 +157,8 @@ func (w *capWorld) order(o *job.Order) {
 
 // asks checks what a shard got: a task gets a permit where, with it, there are no
 // more than its own run's bound.
-func (w *capWorld) asks(r *permitRound, before map[capKey]etcdkv.Permits) {
-	bounds := map[capKey][]int{}
+func (w *capWorld) asks(r *permitRound, before map[cluster.Cap]etcdkv.Permits) {
+	bounds := map[cluster.Cap][]int{}
 	for _, a := range r.asks {
 		if _, ok := r.granted[a.id]; !ok {
 			continue
@@ -342,14 +343,14 @@ func TestChangesOfCapsWakeShards(t *testing.T) {
 	d.fire(d.job(job.Spec{Rollout: job.Rollout{ClusterMaxPer: map[string]int{"rack": 1}}}), fire{})
 	other.deps.Cluster = d.deps.Cluster
 	tenure := &tenure{e: &Engine{deps: *d.deps, shards: map[job.ShardID]*shard{1: d.shard, 2: other.shard}}}
-	d.deps.Cluster.onPermits()
+	d.deps.Cluster.SetCaps(&cluster.Caps{})
 	for range 3 {
 		tenure.tendCaps()
 	}
 	if len(d.mail) != 1 || len(other.mail) != 0 {
 		t.Errorf("woken %d and %d times, want 1 and 0", len(d.mail), len(other.mail))
 	}
-	d.deps.Cluster.onPermits()
+	d.deps.Cluster.SetCaps(&cluster.Caps{})
 	tenure.tendCaps()
 	if len(d.mail) != 2 {
 		t.Errorf("woken %d times by two changes", len(d.mail))
@@ -362,8 +363,8 @@ func TestI18_SweepGivesBackWhatIsOver(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 2)
 	d.book = newCapBook()
-	k, over := capKey{"rack", ""}, job.FireID{Job: job.UID{9}, At: 1, Trigger: job.TriggerManual}
-	d.book.values[k] = &etcdkv.Permits{Label: k.label, Value: k.value}
+	k, over := cluster.Cap{Label: "rack", Value: ""}, job.FireID{Job: job.UID{9}, At: 1, Trigger: job.TriggerManual}
+	d.book.values[k] = &etcdkv.Permits{Label: k.Label, Value: k.Value}
 	d.book.values[k].Add(over, d.number, "gone")
 	d.fire(d.job(job.Spec{Rollout: job.Rollout{ClusterMaxPer: map[string]int{"rack": 1}}}), fire{})
 	d.wantSent("m00")
@@ -381,7 +382,7 @@ func TestPermitOfNoUseIsGivenBack(t *testing.T) {
 	spec := job.Spec{Rollout: job.Rollout{ClusterMaxPer: map[string]int{"rack": 3}, Batch: "2"}}
 	f := d.fire(d.job(spec), fire{})
 	d.wantSent("m00", "m01")
-	k := capKey{"rack", ""}
+	k := cluster.Cap{Label: "rack", Value: ""}
 	d.book.values[k].Add(f.id, d.number, "m02") // its owner died when it had just asked
 	next, f := d.taken(f)
 	for _, m := range next.hosts {

@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // maxCapKeys is how many caps a round is about: a value may have some 75 KB, with
@@ -22,18 +23,18 @@ const maxCapKeys = 16
 // permitRound gives permits back and asks for some, in one transaction.
 type permitRound struct {
 	shard job.ShardID
-	keys  map[capKey]struct{}
-	drops map[holder][]capKey
+	keys  map[cluster.Cap]struct{}
+	drops map[holder][]cluster.Cap
 	asks  []*permitAsk
 
 	// granted are those of the asks that hold permits now; seen is what became of
 	// the caps.
-	granted map[holder][]capKey
-	seen    map[capKey]capCount
+	granted map[holder][]cluster.Cap
+	seen    map[cluster.Cap]cluster.CapCount
 }
 
 // fits reports whether the round may be about these caps, too, and makes it so.
-func (r *permitRound) fits(keys []capKey) bool {
+func (r *permitRound) fits(keys []cluster.Cap) bool {
 	more := 0
 	for _, k := range keys {
 		if _, there := r.keys[k]; !there {
@@ -53,9 +54,9 @@ func (r *permitRound) fits(keys []capKey) bool {
 // written. A task gets all of its permits or none: nobody waits with a permit in
 // hand. What a task is granted is written also where it has it already, so that
 // the transaction proves it.
-func (r *permitRound) decide(stored map[capKey]*etcdkv.Permits) map[capKey]struct{} {
-	changed := map[capKey]struct{}{}
-	r.granted = map[holder][]capKey{}
+func (r *permitRound) decide(stored map[cluster.Cap]*etcdkv.Permits) map[cluster.Cap]struct{} {
+	changed := map[cluster.Cap]struct{}{}
+	r.granted = map[holder][]cluster.Cap{}
 	for id, keys := range r.drops {
 		for _, k := range keys {
 			if stored[k].Remove(id.fire, id.minion) {
@@ -77,7 +78,7 @@ func (r *permitRound) decide(stored map[capKey]*etcdkv.Permits) map[capKey]struc
 }
 
 // fit reports whether there is room for a task under all its caps.
-func (a *permitAsk) fit(stored map[capKey]*etcdkv.Permits) bool {
+func (a *permitAsk) fit(stored map[cluster.Cap]*etcdkv.Permits) bool {
 	for k, most := range a.bounds {
 		if !stored[k].Holds(a.id.fire, a.id.minion) && stored[k].Count() >= most {
 			return false
@@ -119,9 +120,9 @@ const (
 
 // storedPermits are values of caps as they were read.
 type storedPermits struct {
-	values map[capKey]*etcdkv.Permits
-	raw    map[capKey][]byte
-	revs   map[capKey]int64
+	values map[cluster.Cap]*etcdkv.Permits
+	raw    map[cluster.Cap][]byte
+	revs   map[cluster.Cap]int64
 }
 
 func (s *shard) tryRound(ctx context.Context, r *permitRound) error {
@@ -134,10 +135,10 @@ func (s *shard) tryRound(ctx context.Context, r *permitRound) error {
 	if err != nil {
 		return err
 	}
-	r.seen = map[capKey]capCount{}
+	r.seen = map[cluster.Cap]cluster.CapCount{}
 	for k, v := range in.values {
 		if in.revs[k] != 0 {
-			r.seen[k] = capCount{rev: in.revs[k], count: v.Count()}
+			r.seen[k] = cluster.CapCount{Rev: in.revs[k], Count: v.Count()}
 		}
 	}
 	changed := r.decide(in.values)
@@ -146,7 +147,7 @@ func (s *shard) tryRound(ctx context.Context, r *permitRound) error {
 	}
 	cmps, ops := []clientv3.Cmp{s.own.Fence()}, []clientv3.Op{}
 	for k := range changed {
-		key := s.cfg.Keys.Permit(k.label, k.value)
+		key := s.cfg.Keys.Permit(k.Label, k.Value)
 		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", in.revs[k]))
 		op, err := putPermits(key, in.raw[k], in.values[k])
 		if err != nil {
@@ -166,24 +167,24 @@ func (s *shard) tryRound(ctx context.Context, r *permitRound) error {
 		return fmt.Errorf("permits of shard %d under token %v: %w", s.id, s.own.Token(), lock.ErrFenced)
 	}
 	for k := range changed {
-		r.seen[k] = capCount{rev: resp.Header.Revision, count: in.values[k].Count()}
+		r.seen[k] = cluster.CapCount{Rev: resp.Header.Revision, Count: in.values[k].Count()}
 	}
 	return nil
 }
 
 // readCaps reads what the round is about, at one revision.
 func (s *shard) readCaps(ctx context.Context, r *permitRound) (*storedPermits, error) {
-	keys, gets := make([]capKey, 0, len(r.keys)), make([]clientv3.Op, 0, len(r.keys))
+	keys, gets := make([]cluster.Cap, 0, len(r.keys)), make([]clientv3.Op, 0, len(r.keys))
 	for k := range r.keys {
-		keys, gets = append(keys, k), append(gets, clientv3.OpGet(s.cfg.Keys.Permit(k.label, k.value)))
+		keys, gets = append(keys, k), append(gets, clientv3.OpGet(s.cfg.Keys.Permit(k.Label, k.Value)))
 	}
 	resp, err := s.deps.Client.Txn(ctx).Then(gets...).Commit()
 	if err != nil {
 		return nil, err
 	}
-	in := &storedPermits{values: map[capKey]*etcdkv.Permits{}, raw: map[capKey][]byte{}, revs: map[capKey]int64{}}
+	in := &storedPermits{values: map[cluster.Cap]*etcdkv.Permits{}, raw: map[cluster.Cap][]byte{}, revs: map[cluster.Cap]int64{}}
 	for i, k := range keys {
-		v := etcdkv.Permits{Schema: etcdkv.Schema, Label: k.label, Value: k.value}
+		v := etcdkv.Permits{Schema: etcdkv.Schema, Label: k.Label, Value: k.Value}
 		for _, kv := range resp.Responses[i].GetResponseRange().GetKvs() {
 			if v, err = etcdkv.Decode[etcdkv.Permits](string(kv.Key), kv.Value); err != nil {
 				return nil, err
@@ -206,7 +207,7 @@ func putPermits(key string, raw []byte, v *etcdkv.Permits) (clientv3.Op, error) 
 
 // readPermits returns the permits of the shard's tasks. Since the grant no
 // earlier owner can have written any.
-func (s *shard) readPermits(ctx context.Context) (map[holder][]capKey, error) {
+func (s *shard) readPermits(ctx context.Context) (map[holder][]cluster.Cap, error) {
 	tries := backoff.Backoff{Least: permitLeast, Most: permitMost}
 	for {
 		out, err := s.tryReadPermits(ctx)
@@ -222,14 +223,14 @@ func (s *shard) readPermits(ctx context.Context) (map[holder][]capKey, error) {
 	}
 }
 
-func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]capKey, error) {
+func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]cluster.Cap, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	resp, err := s.deps.Client.Get(ctx, s.cfg.Keys.Permits(), clientv3.WithPrefix())
 	if err != nil {
 		return nil, err
 	}
-	out := map[holder][]capKey{}
+	out := map[holder][]cluster.Cap{}
 	for _, kv := range resp.Kvs {
 		v, err := etcdkv.Decode[etcdkv.Permits](string(kv.Key), kv.Value)
 		if err != nil {
@@ -239,7 +240,7 @@ func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]capKey, error)
 			for _, m := range h.Minions {
 				if h.Shard == s.id {
 					id := holder{fire: h.Fire, minion: m}
-					out[id] = append(out[id], capKey{v.Label, v.Value})
+					out[id] = append(out[id], cluster.Cap{Label: v.Label, Value: v.Value})
 				}
 			}
 		}
@@ -249,8 +250,8 @@ func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]capKey, error)
 
 // removeLeftovers removes those from a cap whose fires are not open any more,
 // wherever they were: nobody else may be left to do it.
-func (s *shard) removeLeftovers(ctx context.Context, k capKey) error {
-	key := s.cfg.Keys.Permit(k.label, k.value)
+func (s *shard) removeLeftovers(ctx context.Context, k cluster.Cap) error {
+	key := s.cfg.Keys.Permit(k.Label, k.Value)
 	resp, err := s.deps.Client.Get(ctx, key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return err
@@ -270,7 +271,7 @@ func (s *shard) removeLeftovers(ctx context.Context, k capKey) error {
 			rest = append(rest, h)
 			continue
 		}
-		s.log.Warn("a run that has ended counted under a cap", zap.String("label", k.label), zap.String("value", k.value), zap.Stringer("fire", h.Fire))
+		s.log.Warn("a run that has ended counted under a cap", zap.String("label", k.Label), zap.String("value", k.Value), zap.Stringer("fire", h.Fire))
 	}
 	if len(rest) == len(v.Holders) {
 		return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // capped is a job on all minions that runs on so many at a time per rack, in the
@@ -242,16 +243,16 @@ func (b *bed) capShard(id job.ShardID) *shard {
 		b.t.Fatal(err)
 	}
 	cfg := Config{Node: "n", Identity: "n", Keys: b.keys, Meta: b.meta}.filled()
-	return newShard(id, own, &cfg, &Deps{Client: b.client, Logger: zap.NewNop(), Cluster: NewCluster(nil, b.keys, b.meta)}, met)
+	return newShard(id, own, &cfg, &Deps{Client: b.client, Logger: zap.NewNop(), Cluster: cluster.New(nil, b.keys, b.meta)}, met)
 }
 
 // roundOf makes a round that asks for permits for tasks under the bound 2, and
 // gives those of others back.
-func (s *shard) roundOf(asks, drops []holder, keys ...capKey) *permitRound {
-	r := &permitRound{shard: s.id, drops: map[holder][]capKey{}, keys: map[capKey]struct{}{}}
+func (s *shard) roundOf(asks, drops []holder, keys ...cluster.Cap) *permitRound {
+	r := &permitRound{shard: s.id, drops: map[holder][]cluster.Cap{}, keys: map[cluster.Cap]struct{}{}}
 	r.fits(keys)
 	for _, id := range asks {
-		bounds := map[capKey]int{}
+		bounds := map[cluster.Cap]int{}
 		for _, k := range keys {
 			bounds[k] = 2
 		}
@@ -272,7 +273,7 @@ func aHolder(s *shard, n int) holder {
 func TestI18_RoundsAtATime(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	k := capKey{"rack", "a"}
+	k := cluster.Cap{Label: "rack", Value: "a"}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	now := 0
@@ -317,7 +318,7 @@ func TestI18_FormerOwnerGetsNoPermit(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := b.capShard(1)
-	a, c := capKey{"rack", "a"}, capKey{"site", "east/1"}
+	a, c := cluster.Cap{Label: "rack", Value: "a"}, cluster.Cap{Label: "site", Value: "east/1"}
 	has := s.roundOf([]holder{aHolder(s, 1), aHolder(s, 2), aHolder(s, 3)}, nil, a, c)
 	if err := s.doRound(t.Context(), has); err != nil || len(has.granted) != 2 {
 		t.Fatalf("granted %v, %v; want two of three", has.granted, err)
@@ -345,7 +346,7 @@ func TestOpenRunsAreNoLeftovers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	s := b.capShard(1)
-	k := capKey{"rack", "a"}
+	k := cluster.Cap{Label: "rack", Value: "a"}
 	open := job.FireID{Job: job.UID{1}, At: 1, Trigger: job.TriggerManual}
 	share, over := open, open
 	share.Share, over.At = 7, 2
@@ -353,17 +354,17 @@ func TestOpenRunsAreNoLeftovers(t *testing.T) {
 	if _, err := b.client.Put(t.Context(), b.keys.Slot(2, 1), string(etcdkv.EncodeSlot(&sl))); err != nil {
 		t.Fatal(err)
 	}
-	v := etcdkv.Permits{Schema: 1, Label: k.label, Value: k.value}
+	v := etcdkv.Permits{Schema: 1, Label: k.Label, Value: k.Value}
 	own := job.FireID{Job: job.UID{3}, At: 3, Trigger: job.TriggerManual}
 	v.Add(open, 2, "m1")
 	v.Add(share, 2, "m1")
 	v.Add(over, 2, "m1")
 	v.Add(own, 1, "m1")
-	b.place(b.keys.Permit(k.label, k.value), v)
+	b.place(b.keys.Permit(k.Label, k.Value), v)
 	if err := s.removeLeftovers(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := b.client.Get(t.Context(), b.keys.Permit(k.label, k.value))
+	resp, err := b.client.Get(t.Context(), b.keys.Permit(k.Label, k.Value))
 	if err != nil || len(resp.Kvs) != 1 {
 		t.Fatal(resp, err)
 	}

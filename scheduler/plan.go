@@ -8,6 +8,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
 // Bounds of one commit. What does not fit goes into the next one, which follows
@@ -66,7 +67,7 @@ func (s *shard) plan(now int64) *batch {
 	b := &batch{round: s.round(), plannedBefore: s.planned}
 	deadline := now - int64(s.cfg.MisfireGrace)
 	s.looked = 0
-	for !s.full(b) && s.looked < planSteps && !s.deps.load.full(s.tookUp, now) {
+	for !s.full(b) && s.looked < planSteps && !s.deps.load.Full(s.tookUp, now) {
 		e, at, ok := s.nextDue(horizon, deadline)
 		if !ok {
 			break
@@ -88,7 +89,7 @@ func (s *shard) plan(now int64) *batch {
 	s.takeUp(b.fires[n:]...)
 	s.cut = s.full(b)
 	b.cursor = horizon
-	if _, at, ok := s.timers.top(); ok {
+	if _, at, ok := s.timers.Top(); ok {
 		b.cursor = min(horizon, at-1)
 	}
 	if len(s.moved) > 0 {
@@ -105,14 +106,14 @@ func (s *shard) plan(now int64) *batch {
 // turns (I23), while nothing is so late that it is missed: then the oldest comes
 // first, so that all miss alike. A group goes by its instants.
 func (s *shard) nextDue(horizon, deadline int64) (*entry, int64, bool) {
-	e, at, ok := s.timers.top()
+	e, at, ok := s.timers.Top()
 	if !ok || at > horizon {
 		return nil, never, false
 	}
 	if s.turns != nil {
 		return e, at, true
 	}
-	return s.timers.turn(horizon, at >= deadline)
+	return s.timers.Turn(horizon, at >= deadline)
 }
 
 // planTriggers turns triggers into fires.
@@ -137,8 +138,8 @@ func (s *shard) planTriggers(b *batch, now int64) {
 func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip string) {
 	instants := s.instants[:0]
 	var unknown map[int64]string // why it is not known whether it ran before
-	at, cost := e.next, s.lookCost(e)
-	before := planned{e: e, next: e.next, done: e.done}
+	at, cost := e.timer.Next, s.lookCost(e)
+	before := planned{e: e, next: e.timer.Next, done: e.done}
 	for n := 0; at <= until && n < maxInstants && s.looked < planSteps; n++ {
 		s.looked += cost
 		was, why := s.committedBefore(e, at)
@@ -152,13 +153,13 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 			unknown[at] = why
 		}
 		if at > e.done && e.done != 0 {
-			e.period = at - e.done
+			e.timer.Period = at - e.done
 		}
 		e.done = at
 		at = s.nextAfter(e, at)
 	}
 	b.before = append(b.before, before)
-	s.timers.set(e, at)
+	s.setNext(e, at)
 	s.instants = instants
 	grace := now - int64(s.cfg.MisfireGrace)
 	if len(instants) == 1 && instants[0] >= grace && skip == "" && unknown == nil && s.whyClosed(e, instants[0]) == "" {
@@ -245,7 +246,7 @@ func (s *shard) planOccurrence(b *batch, f *fire, now int64) {
 		s.planFire(b, f, now)
 	case len(nodes) == 0:
 		s.planSkip(b, f, "no node that has a share in the group is alive")
-	case b.round.g.spec.Start == job.StartSync:
+	case b.round.g.Spec.Start == job.StartSync:
 		for _, n := range nodes {
 			f.tasks = append(f.tasks, &task{attempt: 1, share: n, notBefore: f.notBefore})
 		}
@@ -274,7 +275,7 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 		})
 		s.met.alerts.WithLabelValues(alertMissed).Add(float64(n))
 	}
-	if len(missed) > maxMissedRecords || s.deps.load.wasFull(now, s.cfg.MisfireGrace) {
+	if len(missed) > maxMissedRecords || s.deps.load.WasFull(now, s.cfg.MisfireGrace) {
 		add(missed[0], missed[len(missed)-1], len(missed))
 		return
 	}
@@ -337,7 +338,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	}
 	f := &fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, redo: t.Redo, hosts: t.Hosts}
 	if e == nil || e.uid != t.Fire.Job {
-		f.e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, next: never}
+		f.e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, timer: timers.Timer[*entry]{Next: never}}
 		f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, "the job was deleted before its start"
 		b.fires = append(b.fires, f)
 		return

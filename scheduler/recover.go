@@ -170,8 +170,8 @@ func (s *shard) resume(f *fire, now int64) {
 	// I3: what a slot beyond the cursor holds is planned already.
 	if last := max(f.id.At, f.until); f.id.Trigger == job.TriggerSchedule && last > e.done && !s.before(last) {
 		e.done = last
-		if e.next <= last {
-			s.timers.set(e, s.nextAfter(e, last))
+		if e.timer.Next <= last {
+			s.setNext(e, s.nextAfter(e, last))
 		}
 	}
 	s.opened(f)

@@ -13,6 +13,8 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
 // shard is one owned shard. A single goroutine, run, owns all fields below mu;
@@ -44,7 +46,7 @@ type shard struct {
 	// loaded is told how many jobs the first listing has. May be nil.
 	loaded   func(int)
 	jobsRev  int64
-	timers   timers
+	timers   timers.Heap[*entry]
 	specs    specs
 	triggers map[string]arrived
 	// triggersRead: they have been listed.
@@ -85,10 +87,12 @@ type shard struct {
 	// due is the instant that is planned next, for others; never: none.
 	due atomic.Int64
 
-	slots  map[uint64]*slot
-	fires  map[job.FireID]*fire
-	agenda agenda
-	turn   ready
+	slots map[uint64]*slot
+	fires map[job.FireID]*fire
+	// wakeups are the open fires by when they want attention, line those for which
+	// that has come.
+	wakeups timers.Wakeups[*fire]
+	line    fair.Line[*fire]
 	// tookUp is the shard's part of the node's load.
 	tookUp int64
 	// reports wait to be taken.
@@ -295,8 +299,8 @@ func (s *shard) step(ctx context.Context) time.Duration {
 		next = min(next, s.commitDue(ctx, now))
 	}
 	s.tellDue()
-	next = min(next, s.agenda.top())
-	if len(s.replan) > 0 || s.turn.any() || len(s.reports) > 0 {
+	next = min(next, s.wakeups.Top())
+	if len(s.replan) > 0 || s.line.Any() || len(s.reports) > 0 {
 		next = now
 	}
 	return time.Duration(max(next-s.deps.now(), 0))
@@ -305,7 +309,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 // commitDue begins a commit if one is due, and returns when to look again.
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
-	_, at, planned := s.timers.top()
+	_, at, planned := s.timers.Top()
 	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || s.ringDirty || s.anyOver() || len(s.untold) > 0
 	s.passSlots()
 	due = due || len(s.dirty) > 0
@@ -327,7 +331,7 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 		return wait
 	}
 	s.commit(ctx, now)
-	if !s.committing && s.deps.load.full(s.tookUp, now) {
+	if !s.committing && s.deps.load.Full(s.tookUp, now) {
 		return now + int64(s.cfg.Tick) // what is due waits for the node to have done with other work
 	}
 	if !s.committing && s.need != (view{}) {
@@ -346,9 +350,9 @@ const turnPause = int64(50 * time.Millisecond)
 // tellDue lets others know which instant is planned next; a mode may want
 // another holder for it.
 func (s *shard) tellDue() {
-	_, at, _ := s.timers.top()
+	_, at, _ := s.timers.Top()
 	if s.due.Swap(at) != at && s.turns != nil {
-		s.turns.t.e.deps.Cluster.wake()
+		s.turns.t.e.deps.Cluster.Wake()
 	}
 }
 

@@ -43,7 +43,7 @@ func (k *specs) of(e *entry) (*job.Spec, error) {
 }
 
 // often reports whether the job fires so often that its decoded spec is kept.
-func (e *entry) often() bool { return e.period != 0 && e.period <= keepDecodedUnder }
+func (e *entry) often() bool { return e.timer.Period != 0 && e.timer.Period <= keepDecodedUnder }
 
 // spec returns the spec of the fire's job. One with many tasks keeps it while it
 // is open: every report of a task needs it.

@@ -16,7 +16,7 @@ func TestSpecsKeepFew(t *testing.T) {
 	for i := range entries {
 		entries[i] = &entry{key: job.Key{Name: fmt.Sprint(i)}, raw: fmt.Appendf(nil, `{"command":["%d"]}`, i)}
 		if i%3 == 0 {
-			entries[i].period = keepDecodedUnder
+			entries[i].timer.Period = keepDecodedUnder
 		}
 	}
 	for range 2 {

@@ -12,6 +12,9 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
+	"github.com/carillon-cron/carillon/scheduler/peers"
+	"github.com/carillon-cron/carillon/scheduler/placement"
 )
 
 // tenure is what a node does with its shards under one lease.
@@ -23,13 +26,13 @@ type tenure struct {
 	wg   sync.WaitGroup
 
 	// peers are what the node finds out about the others by itself.
-	peers *peers
+	peers *peers.Prober
 	// placed repeats the last placement of hash shards.
-	placed placement
+	placed placed
 	// lined are the groups in whose line this node stands, and since when.
 	lined map[job.ShardID]time.Time
 	// capsSeen are the caps as they were at the last look.
-	capsSeen *capCounts
+	capsSeen *cluster.Caps
 	// again is when the verdict on a group may change by itself; 0: never.
 	again int64
 
@@ -43,8 +46,8 @@ type tenure struct {
 	begun map[job.ShardID]beginnings
 }
 
-type placement struct {
-	nodes []Candidate
+type placed struct {
+	nodes []placement.Candidate
 	want  []job.NodeID
 }
 
@@ -56,7 +59,8 @@ const tendEvery = 200 * time.Millisecond
 
 func newTenure(e *Engine, sess *lock.Session, self etcdkv.Member, held context.Context) *tenure {
 	return &tenure{
-		e: e, sess: sess, self: self, ctx: held, peers: newPeers(e),
+		e: e, sess: sess, self: self, ctx: held,
+		peers: peers.New(peers.Config{Node: e.cfg.Node, Every: e.cfg.ProbeEvery}, peers.Deps{Members: e.deps.Cluster, Logger: e.log}),
 		lined: map[job.ShardID]time.Time{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{}, begun: map[job.ShardID]beginnings{},
 	}
 }
@@ -64,7 +68,7 @@ func newTenure(e *Engine, sess *lock.Session, self etcdkv.Member, held context.C
 // run holds shards until the lease is lost or ctx ends. When ctx ends the
 // shards are handed over; nil is returned then.
 func (t *tenure) run(ctx context.Context) error {
-	t.wg.Go(func() { t.peers.run(t.ctx) })
+	t.wg.Go(func() { t.peers.Run(t.ctx) })
 	t.wg.Go(func() { t.keepHealth(t.ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -74,8 +78,8 @@ func (t *tenure) run(ctx context.Context) error {
 			return t.drain()
 		case <-t.ctx.Done():
 			return context.Cause(t.ctx)
-		case <-t.e.deps.Cluster.changed:
-		case <-t.peers.changed:
+		case <-t.e.deps.Cluster.Changed():
+		case <-t.peers.Changed():
 		case <-timer.C:
 		}
 		t.tend()
@@ -97,7 +101,7 @@ func (t *tenure) tend() {
 	t.followDrain()
 	t.e.tidy()
 	nodes := t.candidates()
-	stable := c.stableFor() >= t.e.cfg.RebalanceAfter
+	stable := c.StableFor() >= t.e.cfg.RebalanceAfter
 	for i, node := range t.place(nodes) {
 		t.tendShard(job.ShardID(i), node, nodes, stable) //nolint:gosec // an index
 	}
@@ -107,60 +111,60 @@ func (t *tenure) tend() {
 }
 
 // place returns who ought to hold the hash shards.
-func (t *tenure) place(nodes []Candidate) []job.NodeID {
+func (t *tenure) place(nodes []placement.Candidate) []job.NodeID {
 	if t.placed.want == nil || !slices.Equal(nodes, t.placed.nodes) {
-		t.placed = placement{nodes: nodes, want: Place(t.e.cfg.Meta.Shards, nodes)}
+		t.placed = placed{nodes: nodes, want: placement.Place(t.e.cfg.Meta.Shards, nodes)}
 	}
 	return t.placed.want
 }
 
 // tendShard does what is to be done about a hash shard that node ought to hold.
-func (t *tenure) tendShard(id job.ShardID, node job.NodeID, nodes []Candidate, stable bool) {
-	o := t.e.deps.Cluster.owner(id)
+func (t *tenure) tendShard(id job.ShardID, node job.NodeID, nodes []placement.Candidate, stable bool) {
+	o := t.e.deps.Cluster.OwnerOf(id)
 	live := func(n job.NodeID) bool {
-		return slices.ContainsFunc(nodes, func(c Candidate) bool { return c.Node == n })
+		return slices.ContainsFunc(nodes, func(c placement.Candidate) bool { return c.Node == n })
 	}
-	if d, ok := t.e.deps.Cluster.override(id); ok {
+	if d, ok := t.e.deps.Cluster.Override(id); ok {
 		switch {
 		case d.Value.Failback:
 			stable = true
-			t.settled(id, d, o.node == node)
+			t.settled(id, d, o.Node == node)
 		case d.Value.Node != "" && live(d.Value.Node):
 			node, stable = d.Value.Node, true
-		case d.Value.Node == "" && live(o.node):
-			node = o.node
+		case d.Value.Node == "" && live(o.Node):
+			node = o.Node
 		}
 	}
-	t.act(id, o, node, stable || !live(o.node))
+	t.act(id, o, node, stable || !live(o.Node))
 }
 
 // act takes, goes on with, or passes on a shard that want ought to hold. move
 // says that it may be moved though its owner could go on.
-func (t *tenure) act(id job.ShardID, o ownerView, want job.NodeID, move bool) {
+func (t *tenure) act(id job.ShardID, o cluster.Owner, want job.NodeID, move bool) {
 	me := t.e.cfg.Node
-	mine := o.node == me && o.lease == int64(t.sess.Lease())
+	mine := o.Node == me && o.Lease == int64(t.sess.Lease())
 	switch {
-	case o.node == "" && want == me:
+	case o.Node == "" && want == me:
 		t.start(id, func(ctx context.Context) (*lock.Ownership, error) { return t.claim(ctx, id) })
-	case want == me && !mine && t.peers.suspect(o.node):
+	case want == me && !mine && t.peers.Suspect(o.Node):
 		t.start(id, func(ctx context.Context) (*lock.Ownership, error) { return t.seize(ctx, id, o) })
 	case mine && !t.isBusy(id):
 		t.start(id, func(ctx context.Context) (*lock.Ownership, error) {
-			return t.sess.Adopt(ctx, t.e.cfg.Keys.Owner(id), o.rev)
+			return t.sess.Adopt(ctx, t.e.cfg.Keys.Owner(id), o.Rev)
 		})
 	case mine && want != me && want != "" && move:
-		if to, ok := t.e.deps.Cluster.member(want); ok {
+		if to, ok := t.e.deps.Cluster.Member(want); ok {
 			t.pass(id, &to)
 		}
 	}
 }
 
 // candidates are the nodes that may hold shards, sorted by name.
-func (t *tenure) candidates() []Candidate {
-	var out []Candidate
+func (t *tenure) candidates() []placement.Candidate {
+	var out []placement.Candidate
 	for _, m := range t.e.deps.Cluster.Members() {
 		if t.may(&m) {
-			out = append(out, Candidate{Node: m.Node, Capacity: m.Capacity})
+			out = append(out, placement.Candidate{Node: m.Node, Capacity: m.Capacity})
 		}
 	}
 	return out
@@ -169,9 +173,9 @@ func (t *tenure) candidates() []Candidate {
 // may reports whether a member may hold shards at all.
 func (t *tenure) may(m *etcdkv.Member) bool {
 	if m.Node == t.e.cfg.Node {
-		return !t.e.draining.Load() && !t.e.deps.Cluster.drained(m.Node) && t.e.unfit() == ""
+		return !t.e.draining.Load() && !t.e.deps.Cluster.Drained(m.Node) && t.e.keeper.Unfit() == ""
 	}
-	return m.Phase == etcdkv.PhaseReady && !t.e.deps.Cluster.drained(m.Node) && !t.peers.suspect(m.Node) && !t.e.deps.Cluster.unfitNode(m.Node)
+	return m.Phase == etcdkv.PhaseReady && !t.e.deps.Cluster.Drained(m.Node) && !t.peers.Suspect(m.Node) && !t.e.deps.Cluster.Unfit(m.Node)
 }
 
 func (t *tenure) isBusy(id job.ShardID) bool {
@@ -197,7 +201,7 @@ func (t *tenure) start(id job.ShardID, take func(context.Context) (*lock.Ownersh
 			delete(t.passing, id)
 			t.mu.Unlock()
 			if held {
-				t.e.deps.Cluster.wake() // it may be ours again already
+				t.e.deps.Cluster.Wake() // it may be ours again already
 			}
 		}()
 		bounded, cancel := context.WithTimeout(t.ctx, takeTimeout)
@@ -331,7 +335,7 @@ func (t *tenure) drain() error {
 		}
 		want := t.place(t.candidates())
 		for _, id := range ids {
-			to, ok := e.deps.Cluster.member(t.heir(id, want))
+			to, ok := e.deps.Cluster.Member(t.heir(id, want))
 			if ok {
 				t.pass(id, &to)
 			} else {
@@ -350,12 +354,12 @@ func (t *tenure) drain() error {
 // heir returns who is to get a shard from this node, which leaves.
 func (t *tenure) heir(id job.ShardID, want []job.NodeID) job.NodeID {
 	if id.IsGroup() {
-		g := t.e.deps.Cluster.group(id)
+		g := t.e.deps.Cluster.Group(id)
 		if g == nil {
 			return ""
 		}
 		s := t.situation(id, g)
-		return g.mode.Holder(&s).Holder
+		return g.Mode.Holder(&s).Holder
 	}
 	return want[id]
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
@@ -18,11 +19,11 @@ type turns struct {
 }
 
 // group returns the shard's group, or nil when it is deleted.
-func (u *turns) group() *group { return u.t.e.deps.Cluster.group(u.id) }
+func (u *turns) group() *cluster.Group { return u.t.e.deps.Cluster.Group(u.id) }
 
 // round is the mode's say in one plan. Nil for hash shards.
 type round struct {
-	g *group
+	g *cluster.Group
 	s mode.Situation
 	// at is the instant of the turn that is used up; 0: none yet.
 	at int64
@@ -48,14 +49,14 @@ func (r *round) until(me job.NodeID, at, horizon, deadline int64) (limit int64, 
 	switch {
 	case r == nil:
 		return horizon, "", true
-	case r.g.mode.Fires != nil:
-		turn := r.g.mode.Fires(&r.s, at)
+	case r.g.Mode.Fires != nil:
+		turn := r.g.Mode.Fires(&r.s, at)
 		if turn.Node != "" && turn.Node != me {
 			r.others = true
 			return 0, "", false
 		}
 		return at, turn.Skip, true
-	case r.g.mode.Passes != nil:
+	case r.g.Mode.Passes != nil:
 		if r.at != 0 && r.at != at && at >= deadline {
 			return 0, "", false // one instant is one turn, and so is all that is late
 		}
@@ -74,25 +75,25 @@ func (r *round) used(f *fire) {
 // shares returns the nodes that have a share of an occurrence; shared is false
 // when occurrences are not shared out.
 func (r *round) shares() (nodes []job.NodeID, shared bool) {
-	if r == nil || r.g.mode.Shares == nil {
+	if r == nil || r.g.Mode.Shares == nil {
 		return nil, false
 	}
-	return r.g.mode.Shares(&r.s), true
+	return r.g.Mode.Shares(&r.s), true
 }
 
 // gatherPass adds to a commit that fires the passing on of the lock, where the
 // mode wants that. The successor's lease and its place in line are compared, so
 // that the lock never goes to a node that has left.
 func (s *shard) gatherPass(w *write, r *round, now int64) error {
-	if r == nil || r.at == 0 || r.g.mode.Passes == nil {
+	if r == nil || r.at == 0 || r.g.Mode.Passes == nil {
 		return nil
 	}
-	next := r.g.mode.Passes(&r.s)
-	m, ok := s.turns.t.e.deps.Cluster.member(next)
+	next := r.g.Mode.Passes(&r.s)
+	m, ok := s.turns.t.e.deps.Cluster.Member(next)
 	if next == "" || next == s.cfg.Node || !ok {
 		return nil
 	}
-	_, due, _ := s.timers.top()
+	_, due, _ := s.timers.Top()
 	value, err := ownerValue(next, s.cfg.Node, now, due)
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func (s *shard) tail(now int64) []clientv3.Op {
 		return nil
 	}
 	g := s.turns.group()
-	if g == nil || !g.mode.Lined || s.turns.t.e.draining.Load() {
+	if g == nil || !g.Mode.Lined || s.turns.t.e.draining.Load() {
 		return nil
 	}
 	place, err := placeValue(s.cfg.Node, now)
@@ -167,7 +168,7 @@ func (s *shard) remember(now int64) {
 	changed := false
 	for i := range ring {
 		here := isThere(&sit, ring[i].Node)
-		switch m, member := s.turns.t.e.deps.Cluster.member(ring[i].Node); {
+		switch m, member := s.turns.t.e.deps.Cluster.Member(ring[i].Node); {
 		case here && !ring[i].Lost.IsZero():
 			ring[i].Lost, changed = time.Time{}, true
 		case member && m.Phase == etcdkv.PhaseDraining && !ring[i].Left:
@@ -178,7 +179,7 @@ func (s *shard) remember(now int64) {
 			ring[i].Lost, changed = time.Unix(0, now).UTC(), true
 		}
 	}
-	if g.mode.Remembers {
+	if g.Mode.Remembers {
 		for i := range sit.Nodes {
 			id := sit.Nodes[i].ID
 			if !slices.ContainsFunc(ring, func(n etcdkv.RingNode) bool { return n.Node == id }) {
@@ -188,7 +189,7 @@ func (s *shard) remember(now int64) {
 	}
 	kept := slices.DeleteFunc(ring, func(n etcdkv.RingNode) bool {
 		gone := !n.Lost.IsZero() && (n.Left || now > n.Lost.Add(forgetAfter).UnixNano())
-		return gone && mode.Flaps(mode.Memory{Flaps: n.Flaps, LastFlap: n.LastFlap.UnixNano()}, g.spec.EffectiveHoldOff(), now) == 0
+		return gone && mode.Flaps(mode.Memory{Flaps: n.Flaps, LastFlap: n.LastFlap.UnixNano()}, g.Spec.EffectiveHoldOff(), now) == 0
 	})
 	if changed || len(kept) != len(s.state.Ring) {
 		s.setRing(kept)
@@ -215,7 +216,7 @@ func (s *shard) noteFlap(now int64) {
 	n := &ring[i]
 	spec := job.GroupSpec{}
 	if g := s.turns.group(); g != nil {
-		spec = g.spec
+		spec = g.Spec
 	}
 	n.Flaps = mode.Flaps(mode.Memory{Flaps: n.Flaps, LastFlap: n.LastFlap.UnixNano()}, spec.EffectiveHoldOff(), now) + 1
 	n.LastFlap = time.Unix(0, now).UTC()

@@ -15,9 +15,9 @@ func TestAnothersTurnIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
 	d.grouped(job.GroupSpec{})
-	d.turns.group().mode = mode.Mode{Fires: func(*mode.Situation, int64) mode.Turn { return mode.Turn{Node: "another"} }}
+	d.turns.group().Mode = mode.Mode{Fires: func(*mode.Situation, int64) mode.Turn { return mode.Turn{Node: "another"} }}
 	e := d.job(job.Spec{Schedules: []string{"@every 19s"}})
-	d.timers.set(e, d.clock+int64(100*time.Millisecond))
+	d.setNext(e, d.clock+int64(100*time.Millisecond))
 	d.lastCommit = d.clock - int64(time.Minute)
 	if next := d.commitDue(t.Context(), d.clock); next != d.clock+turnPause {
 		t.Errorf("looks again after %v, want %v", time.Duration(next-d.clock), time.Duration(turnPause))

@@ -41,7 +41,7 @@ func (e *errBehind) Error() string {
 // afterwards is as new, or newer.
 func (s *shard) views() view {
 	c := s.deps.Cluster
-	v := view{jobs: s.jobsRev, pauses: c.pausesRev.Load(), groups: c.groupsRev.Load(), calendars: never}
+	v := view{jobs: s.jobsRev, pauses: c.PausesRev(), groups: c.GroupsRev(), calendars: never}
 	if s.anyCalendars {
 		v.calendars = s.calendarsDone
 	}
@@ -134,8 +134,8 @@ func (s *shard) isBehind(now int64) bool {
 		if v.jobs < s.need.jobs {
 			s.rereadJobs.Ask()
 		}
-		_, calendars := s.deps.Cluster.calendars.Snapshot()
-		s.deps.Cluster.reread(v.pauses < s.need.pauses, v.groups < s.need.groups, calendars < s.need.calendars)
+		c := s.deps.Cluster
+		c.Reread(v.pauses < s.need.pauses, v.groups < s.need.groups, c.CalendarsRev() < s.need.calendars)
 	}
 	return true
 }
@@ -212,7 +212,7 @@ func (s *shard) unplan(w *write) bool {
 		}
 		s.putDown(f)
 		f.ended = true
-		s.agenda.remove(f)
+		s.wakeups.Remove(&f.wakeup)
 	}
 	if w.slot != nil {
 		delete(s.dirty, w.slot)
@@ -221,7 +221,7 @@ func (s *shard) unplan(w *write) bool {
 	for i := len(b.before) - 1; i >= 0; i-- {
 		p := b.before[i]
 		p.e.done = p.done
-		s.timers.set(p.e, p.next)
+		s.setNext(p.e, p.next)
 	}
 	for key, t := range b.taken {
 		s.triggers[key] = t
@@ -251,17 +251,4 @@ func asBehind(err error) *errBehind {
 	var behind *errBehind
 	errors.As(err, &behind)
 	return behind
-}
-
-// reread has views of pauses, groups and calendars listed anew.
-func (c *Cluster) reread(pauses, groups, calendars bool) {
-	if pauses {
-		c.paused.Reread()
-	}
-	if groups {
-		c.groups.Reread()
-	}
-	if calendars {
-		c.calendars.Reread()
-	}
 }

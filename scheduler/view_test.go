@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/timekeeper"
 )
 
 // hanging is a watcher of which the watches that there are hang, from one moment
@@ -178,7 +179,7 @@ func TestI26_CalendarsAreInViewOnceAllIsPlannedByThem(t *testing.T) {
 func TestReadyTellsOfShardsThatAreBehind(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
-	e := &Engine{cfg: *d.cfg, deps: *d.deps, shards: map[job.ShardID]*shard{1: d.shard}}
+	e := &Engine{cfg: *d.cfg, deps: *d.deps, keeper: timekeeper.New(timekeeper.Deps{}), shards: map[job.ShardID]*shard{1: d.shard}}
 	tells := func() bool {
 		return slices.ContainsFunc(e.Ready(), func(why string) bool { return strings.Contains(why, "lacks an edit") })
 	}

@@ -14,31 +14,13 @@ import (
 // A wish is a key that says what somebody wants of an open run. It stays until
 // it has come true or the run is recorded, so a new owner sees it, too.
 
-// wishesOf are the wishes by the shard whose runs they are about.
-type wishesOf map[job.ShardID]map[string]etcdkv.Entry[etcdkv.Wish]
-
-func (c *Cluster) onWishes() {
-	entries, _ := c.wished.Snapshot()
-	view := wishesOf{}
-	for key, e := range entries {
-		of := view[e.Value.Shard]
-		if of == nil {
-			of = map[string]etcdkv.Entry[etcdkv.Wish]{}
-			view[e.Value.Shard] = of
-		}
-		of[key] = e
-	}
-	c.wishes.Store(&view)
-	c.wake()
-}
-
 // wishOldest is how long a wish for a run that nobody knows is kept: its start
 // may not have been committed yet.
 const wishOldest = 2 * time.Minute
 
 // tendWishes wakes the shards about whose runs somebody wants something.
 func (t *tenure) tendWishes() {
-	for id := range *t.e.deps.Cluster.wishes.Load() {
+	for id := range t.e.deps.Cluster.Wishes() {
 		t.e.mu.RLock()
 		s := t.e.shards[id]
 		t.e.mu.RUnlock()
@@ -50,7 +32,7 @@ func (t *tenure) tendWishes() {
 
 // tendWishes does what people want of the shard's open runs.
 func (s *shard) tendWishes(now int64) {
-	wishes := (*s.deps.Cluster.wishes.Load())[s.id]
+	wishes := s.deps.Cluster.Wishes()[s.id]
 	if len(wishes) == 0 {
 		clear(s.granted)
 		clear(s.gone.recalling)

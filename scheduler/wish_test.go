@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // TestWishIsForgottenLater: when nobody has time to remove a wish that has come
@@ -16,8 +17,8 @@ import (
 func TestWishIsForgottenLater(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
-	view := wishesOf{1: {"w": {ModRevision: 7, Value: etcdkv.Wish{Kind: etcdkv.WishPromote}}}}
-	d.deps.Cluster.wishes.Store(&view)
+	view := cluster.Wishes{1: {"w": {ModRevision: 7, Value: etcdkv.Wish{Kind: etcdkv.WishPromote}}}}
+	d.deps.Cluster.SetWishes(view)
 	for range spareWorkers {
 		d.deps.spare.slots <- struct{}{}
 	}
@@ -57,7 +58,7 @@ func TestI16_WishWaitsAsLongAsTheStart(t *testing.T) {
 			wish := etcdkv.Wish{Kind: etcdkv.WishCancel, Fire: id, At: time.Unix(0, d.clock)}
 			d.deps.Client = clientv3.NewCtxClient(context.Background())
 			d.deps.Client.KV = noStore{}
-			d.deps.Cluster.wishes.Store(&wishesOf{1: {"w": {ModRevision: 7, Value: wish}}})
+			d.deps.Cluster.SetWishes(cluster.Wishes{1: {"w": {ModRevision: 7, Value: wish}}})
 			if d.triggersRead = c.read; c.there {
 				d.triggers["t"] = arrived{Trigger: etcdkv.Trigger{Fire: id}}
 			}

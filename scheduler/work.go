@@ -17,29 +17,6 @@ const (
 	scriptWait  = 50 * time.Millisecond
 )
 
-// shelf is the scripts by name and version; version 0 is the newest.
-type shelf map[job.ScriptRef]*job.SavedScript
-
-func (c *Cluster) onScripts() {
-	entries, _ := c.scripts.Snapshot()
-	made := make(shelf, 2*len(entries))
-	for _, e := range entries {
-		l := &e.Value.SavedScript
-		made[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
-		if newest := made[job.ScriptRef{Key: l.Key()}]; newest == nil || newest.Version < l.Version {
-			made[job.ScriptRef{Key: l.Key()}] = l
-		}
-	}
-	c.shelf.Store(&made)
-	c.wake()
-}
-
-// find is a job.ScriptFinder.
-func (s shelf) find(ref job.ScriptRef) (*job.SavedScript, bool) {
-	l, ok := s[ref]
-	return l, ok
-}
-
 // work is what the minions of a fire are told to do.
 type work struct {
 	job.Plan
@@ -62,9 +39,9 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 		w.sum = job.ScriptSum(spec.Script.Source)
 	}
 	if len(spec.Steps) > 0 || len(spec.Params) > 0 {
-		shelf := *s.deps.Cluster.shelf.Load()
+		scripts := s.deps.Cluster.Scripts()
 		for _, ref := range spec.ScriptRefs(f.e.key.Namespace) {
-			if _, ok := shelf.find(ref); ok {
+			if _, ok := scripts.Find(ref); ok {
 				continue
 			}
 			if f.awaits == 0 {
@@ -74,7 +51,7 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 				return w, false, nil
 			}
 		}
-		plan, problems := spec.Plan(f.e.key.Namespace, f.params, shelf.find)
+		plan, problems := spec.Plan(f.e.key.Namespace, f.params, scripts.Find)
 		if len(problems) > 0 {
 			return w, true, &job.InvalidError{Problems: problems}
 		}

@@ -32,6 +32,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // Build tells which build runs.
@@ -52,7 +53,7 @@ type Node struct {
 	meta    etcdkv.Meta
 	keys    etcdkv.Keys
 	client  *clientv3.Client
-	cluster *scheduler.Cluster
+	cluster *cluster.View
 	engine  *scheduler.Engine
 	hub     *agentpush.Hub
 	reg     *registry
@@ -300,7 +301,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	cfg := &n.cfg
 	node := job.NodeID(cfg.Node)
 	var err error
-	n.cluster = scheduler.NewCluster(n.client, n.keys, n.meta)
+	n.cluster = cluster.New(n.client, n.keys, n.meta)
 	if n.store, err = historyetcd.New(historyetcd.Config{
 		Keys: n.keys, Keep: cfg.History.PerJob, MaxBytes: cfg.History.MaxBytes, Leader: n.looksAfter,
 	}, historyetcd.Deps{Client: n.client, Logger: n.log, Metrics: metrics}); err != nil {

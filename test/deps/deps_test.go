@@ -100,6 +100,15 @@ func TestPackages(t *testing.T) {
 		"agentpush": append([]no{{module + "/lock/...", sideways}, {module + "/queue/...", sideways}, {module + "/worker/...", sideways}, {module + "/history/...", sideways}, {"go.etcd.io/...", "the app feeds the hub from etcd"}}, above...),
 		"worker":    append([]no{{module + "/lock/...", sideways}, {module + "/queue/...", sideways}, {module + "/agentpush", sideways}, {"go.etcd.io/...", "minions never reach etcd"}}, above...),
 		"scheduler": append([]no{{module + "/agentpush/...", narrow}, {module + "/worker/...", narrow}, {module + "/queue/...", narrow}}, above[1:]...),
+		// The rooms of the scheduler: none knows the engine, and those that are pure link
+		// neither etcd nor a logger.
+		"scheduler/cluster":    {{module + "/scheduler", up}, {module + "/lock/...", "a view only reads"}, {module + "/history/...", "a view only reads"}},
+		"scheduler/fair":       append([]no{{module + "/...", "it knows no jobs"}}, mute...),
+		"scheduler/mode":       append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
+		"scheduler/peers":      {{module + "/scheduler", up}, {module + "/lock/...", "it only knocks at ports"}},
+		"scheduler/placement":  append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
+		"scheduler/timekeeper": {{module + "/scheduler", up}, {module + "/lock/...", "it only asks for the time"}},
+		"scheduler/timers":     append([]no{{module + "/...", "it knows no jobs"}}, mute...),
 		"internal/manifest": {
 			{module + "/internal/control/...", up}, {"go.etcd.io/...", "a job file has nothing to do with where it is kept"},
 			{"gopkg.in/yaml.v3", "the maintained library is go.yaml.in/yaml/v3"},

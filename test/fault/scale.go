@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"github.com/carillon-cron/carillon/job"
-	"github.com/carillon-cron/carillon/scheduler"
+	"github.com/carillon-cron/carillon/scheduler/placement"
 )
 
 // sizes is how many schedulers there are, one after another.
@@ -37,17 +37,17 @@ func scaleSchedulers(ctx context.Context, c *cluster, rnd *rand.Rand) error {
 	return nil
 }
 
-func names(running []*process) []scheduler.Candidate {
-	var out []scheduler.Candidate
+func names(running []*process) []placement.Candidate {
+	var out []placement.Candidate
 	for _, p := range running {
-		out = append(out, scheduler.Candidate{Node: job.NodeID(p.name), Capacity: 1})
+		out = append(out, placement.Candidate{Node: job.NodeID(p.name), Capacity: 1})
 	}
 	return out
 }
 
 // moved counts the shards that must change their owner.
-func moved(before, after []scheduler.Candidate) int {
-	a, b := scheduler.Place(shardCount, before), scheduler.Place(shardCount, after)
+func moved(before, after []placement.Candidate) int {
+	a, b := placement.Place(shardCount, before), placement.Place(shardCount, after)
 	n := 0
 	for i := range a {
 		if a[i] != b[i] {
@@ -77,8 +77,8 @@ func (c *cluster) stopOne(rnd *rand.Rand) error {
 }
 
 // balanced waits until the shards lie where the schedulers place them.
-func (c *cluster) balanced(ctx context.Context, nodes []scheduler.Candidate) error {
-	want := scheduler.Place(shardCount, nodes)
+func (c *cluster) balanced(ctx context.Context, nodes []placement.Candidate) error {
+	want := placement.Place(shardCount, nodes)
 	return until(ctx, func() error {
 		is := c.takeovers.placed()
 		wrong := 0

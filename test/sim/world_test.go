@@ -21,6 +21,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 const (
@@ -131,7 +132,7 @@ func (w *world) tell(format string, args ...any) {
 // start brings a node to life.
 func (w *world) start(n *node) {
 	client, link := w.srv.NewClient(w.rnd.Uint64())
-	cluster := scheduler.NewCluster(client, w.keys, w.meta)
+	known := cluster.New(client, w.keys, w.meta)
 	began := time.Now()
 	mono := func() time.Duration { return time.Since(began) }
 	way := &wire{f: w.fleet, mono: mono}
@@ -140,7 +141,7 @@ func (w *world) start(n *node) {
 	engine, err := scheduler.New(scheduler.Config{
 		Node: n.id, Identity: string(n.id), Keys: w.keys, Meta: w.meta, LeaseTTL: leaseTTL, RebalanceAfter: time.Second,
 	}, scheduler.Deps{
-		Client: client, Cluster: cluster, Minions: way, History: w.store, Records: w.store, Schedules: schedule.NewCache(),
+		Client: client, Cluster: known, Minions: way, History: w.store, Records: w.store, Schedules: schedule.NewCache(),
 		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(), Clock: mono, Time: goes, Clocks: clocks{w, mono},
 	})
 	if err != nil {
@@ -150,7 +151,7 @@ func (w *world) start(n *node) {
 	ctx, cancel := context.WithCancel(context.Background())
 	view, endView := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = cluster.Run(view) })
+	wg.Go(func() { _ = known.Run(view) })
 	wg.Go(func() {
 		defer endView()
 		if err := engine.Run(ctx); err != nil {
@@ -175,7 +176,7 @@ type clocks struct {
 	mono func() time.Duration
 }
 
-// PeerClock implements scheduler.Clocks.
+// PeerClock implements timekeeper.Clocks.
 func (c clocks) PeerClock(_ context.Context, id job.NodeID) (clock.Reading, error) {
 	for _, n := range c.w.nodes {
 		n.mu.Lock()
@@ -193,7 +194,7 @@ func (c clocks) PeerClock(_ context.Context, id job.NodeID) (clock.Reading, erro
 	return clock.Reading{}, job.ErrUnavailable
 }
 
-// MinionClocks implements scheduler.Clocks.
+// MinionClocks implements timekeeper.Clocks.
 func (c clocks) MinionClocks(int) []clock.Reading {
 	return slices.Repeat([]clock.Reading{clock.Trip(time.Now().UnixNano(), c.mono(), c.mono())}, minions)
 }

@@ -1,9 +1,10 @@
-package scheduler
+package timekeeper
 
 import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,19 +25,46 @@ type Clocks interface {
 	MinionClocks(n int) []clock.Reading
 }
 
+// Members is who is there.
+type Members interface {
+	// Synced reports whether the members are known.
+	Synced() bool
+	// Members returns the live nodes.
+	Members() []etcdkv.Member
+}
+
+// Deps is what a Keeper works with. Only Clocks may be nil: there is nobody to compare
+// with then.
+type Deps struct {
+	// Node is this node, whose clock is compared.
+	Node    job.NodeID
+	Time    *clock.Clock
+	Clocks  Clocks
+	Members Members
+	Logger  *zap.Logger
+	// Steps counts the steps of the wall clock that were noticed.
+	Steps prometheus.Counter
+	// Changed is called when the node may go by its clock from now on, or may no more.
+	// It must not block.
+	Changed func()
+}
+
 const (
-	// clockLook is how often the wall clock is held against the monotonic one,
-	// clockAsk how often the others are asked, askTimeout bounds one question.
-	clockLook  = 250 * time.Millisecond
-	clockAsk   = 2 * time.Second
+	// lookEvery is how often the wall clock is held against the monotonic one,
+	// askEvery how often the others are asked, askTimeout bounds one question.
+	lookEvery  = 250 * time.Millisecond
+	askEvery   = 2 * time.Second
 	askTimeout = time.Second
-	// clockMinions bounds the minions whose clocks are compared.
-	clockMinions = 33
+	// minions bounds the minions whose clocks are compared.
+	minions = 33
 )
 
-// timekeeper has the node's clock compared with those of others.
-type timekeeper struct {
-	e *Engine
+// Keeper has a node's clock compared. Unfit, Judged and Health may be called by many
+// goroutines, Run by one.
+type Keeper struct {
+	deps Deps
+	// judged: the clock has been judged once.
+	judged atomic.Bool
 
 	mu sync.Mutex // guards paths
 	// paths are the ways to the peers' clocks, by incarnation.
@@ -45,22 +73,46 @@ type timekeeper struct {
 	told clock.State
 }
 
-func newTimekeeper(e *Engine) *timekeeper { return &timekeeper{e: e, paths: map[string]*clock.Path{}} }
+// New returns a Keeper; Run has it compare.
+func New(deps Deps) *Keeper { return &Keeper{deps: deps, paths: map[string]*clock.Path{}} }
 
-// run compares until ctx ends.
-func (k *timekeeper) run(ctx context.Context) {
+// Judged reports whether the clock has been compared once.
+func (k *Keeper) Judged() bool { return k.judged.Load() }
+
+// Unfit says why the node may neither plan nor hold shards; empty: it may.
+func (k *Keeper) Unfit() string {
+	if !k.Judged() {
+		return "its clock has not been compared with those of others yet"
+	}
+	s := k.deps.Time.State()
+	return s.Why
+}
+
+// Health is what the node tells of its clock. Nil: it has not been compared yet.
+func (k *Keeper) Health() *etcdkv.ClockHealth {
+	if !k.Judged() {
+		return nil
+	}
+	s := k.deps.Time.State()
+	return &etcdkv.ClockHealth{
+		AheadMillis: s.Ahead.Round(100 * time.Millisecond).Milliseconds(), Nodes: s.Nodes, Minions: s.Minions, Unfit: s.Why,
+	}
+}
+
+// Run compares until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	ticker := time.NewTicker(clockLook)
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	asked := make(chan struct{}, 1)
 	asked <- struct{}{}
 	var last time.Duration
 	for first := true; ; {
-		seen := k.e.deps.Time.Look()
-		now := k.e.deps.Time.Mono()
-		again := first || seen != (clock.Seen{}) || !k.e.deps.Time.State().Judged || now-last >= clockAsk
-		if again && k.e.deps.Cluster.Synced() { // else the peers are not known
+		seen := k.deps.Time.Look()
+		now := k.deps.Time.Mono()
+		again := first || seen != (clock.Seen{}) || !k.deps.Time.State().Judged || now-last >= askEvery
+		if again && k.deps.Members.Synced() { // else the peers are not known
 			select {
 			case <-asked:
 				first, last = false, now
@@ -80,13 +132,13 @@ func (k *timekeeper) run(ctx context.Context) {
 }
 
 // round asks all others once, and judges the clock.
-func (k *timekeeper) round(ctx context.Context) {
+func (k *Keeper) round(ctx context.Context) {
 	var others clock.Others
-	if from := k.e.deps.Clocks; from != nil {
+	if from := k.deps.Clocks; from != nil {
 		live := map[string]bool{}
 		var wg sync.WaitGroup
-		for _, m := range k.e.deps.Cluster.Members() {
-			if m.Node == k.e.cfg.Node {
+		for _, m := range k.deps.Members.Members() {
+			if m.Node == k.deps.Node {
 				continue
 			}
 			live[m.Incarnation] = true
@@ -94,19 +146,19 @@ func (k *timekeeper) round(ctx context.Context) {
 		}
 		wg.Wait()
 		others.Nodes = k.readings(live)
-		others.Minions = from.MinionClocks(clockMinions)
+		others.Minions = from.MinionClocks(minions)
 	}
 	if ctx.Err() != nil {
 		return
 	}
-	state, seen := k.e.deps.Time.Judge(others)
-	k.e.judged.Store(true)
+	state, seen := k.deps.Time.Judge(others)
+	k.judged.Store(true)
 	k.tell(&state, seen)
 }
 
 // ask reads one peer's clock. What is known of it already stays when it does not
 // answer, and goes when it should not count.
-func (k *timekeeper) ask(ctx context.Context, from Clocks, m *etcdkv.Member) {
+func (k *Keeper) ask(ctx context.Context, from Clocks, m *etcdkv.Member) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	r, err := from.PeerClock(ctx, m.Node)
@@ -119,17 +171,17 @@ func (k *timekeeper) ask(ctx context.Context, from Clocks, m *etcdkv.Member) {
 			p = &clock.Path{}
 			k.paths[m.Incarnation] = p
 		}
-		p.Take(r, k.e.deps.Time.Mono())
+		p.Take(r, k.deps.Time.Mono())
 	case errors.Is(err, clock.ErrDoubtful):
 		delete(k.paths, m.Incarnation)
 	default:
-		k.e.log.Debug("clock of a peer not read", zap.String("peer", string(m.Node)), zap.Error(err))
+		k.deps.Logger.Debug("clock of a peer not read", zap.String("peer", string(m.Node)), zap.Error(err))
 	}
 }
 
 // readings returns the best of what is known of live nodes' clocks, and forgets the
 // others.
-func (k *timekeeper) readings(live map[string]bool) []clock.Reading {
+func (k *Keeper) readings(live map[string]bool) []clock.Reading {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var out []clock.Reading
@@ -138,7 +190,7 @@ func (k *timekeeper) readings(live map[string]bool) []clock.Reading {
 			delete(k.paths, id)
 			continue
 		}
-		if r, ok := p.Best(k.e.deps.Time.Mono()); ok {
+		if r, ok := p.Best(k.deps.Time.Mono()); ok {
 			out = append(out, r)
 		}
 	}
@@ -146,10 +198,10 @@ func (k *timekeeper) readings(live map[string]bool) []clock.Reading {
 }
 
 // tell logs what has changed.
-func (k *timekeeper) tell(s *clock.State, seen clock.Seen) {
-	log := k.e.log
+func (k *Keeper) tell(s *clock.State, seen clock.Seen) {
+	log := k.deps.Logger
 	if seen.Stepped != 0 {
-		k.e.met.clockSteps.Inc()
+		k.deps.Steps.Inc()
 		log.Warn("the wall clock has stepped", zap.Duration("by", seen.Stepped))
 	}
 	if seen.Suspended != 0 {
@@ -165,77 +217,13 @@ func (k *timekeeper) tell(s *clock.State, seen clock.Seen) {
 			zap.Int("nodes", s.Nodes), zap.Int("minions", s.Minions))
 	}
 	if s.Fit() != k.told.Fit() {
-		select {
-		case k.e.clockChanged <- struct{}{}:
-		default:
-		}
-		k.e.deps.Cluster.wake()
+		k.deps.Changed()
 	}
 	k.told = *s
 }
 
-// unfit says why the node may neither plan nor hold shards; empty: it may.
-func (e *Engine) unfit() string {
-	if !e.judged.Load() {
-		return "its clock has not been compared with those of others yet"
-	}
-	s := e.deps.Time.State()
-	return s.Why
-}
-
-// clockHealth is what the node tells of its clock.
-func (e *Engine) clockHealth() *etcdkv.ClockHealth {
-	if !e.judged.Load() {
-		return nil
-	}
-	s := e.deps.Time.State()
-	return &etcdkv.ClockHealth{
-		AheadMillis: s.Ahead.Round(100 * time.Millisecond).Milliseconds(), Nodes: s.Nodes, Minions: s.Minions, Unfit: s.Why,
-	}
-}
-
-// unfitNode reports whether a node says that it may not hold shards.
-func (c *Cluster) unfitNode(n job.NodeID) bool {
-	healths, _ := c.healths.Snapshot()
-	h := healths[c.keys.Health(n)].Value
-	return h.Clock != nil && h.Clock.Unfit != ""
-}
-
-// errTimeMoved ends a shard whose times were reckoned by a clock that was wrong.
-var errTimeMoved = errors.New("the time was set right")
-
-// fit reports whether the shard may go on by the time that it has. What it has
-// reckoned by a time that has been moved since is reckoned anew.
-func (s *shard) fit() bool {
-	t := s.deps.Time
-	if t == nil {
-		return true
-	}
-	ok := t.Fit()
-	if t.Epoch() != s.epoch {
-		s.err = errTimeMoved
-		return false
-	}
-	return ok
-}
-
-// awaitFit waits until the shard may go on. It may be passed on meanwhile.
-func (s *shard) awaitFit(ctx context.Context) error {
-	for !s.fit() {
-		if err := s.readMail(); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-s.knock:
-		case <-time.After(unfitPause):
-		}
-	}
-	return nil
-}
-
-func registerClock(reg prometheus.Registerer, t *clock.Clock) error {
+// Register has a registry tell how far the node's clock is ahead.
+func Register(reg prometheus.Registerer, t *clock.Clock) error {
 	return reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "carillon_clock_offset_seconds",
 		Help: "How far this node's clock is ahead of the time that it goes by, which is that of most clocks.",

@@ -147,9 +147,9 @@ func TestI27AShardIsPassedOnUnread(t *testing.T) {
 	wrong, _, _ := b.start("n1")
 	b.seen(2)
 	b.until("n1 says that it is wrong, and n2 knows", func() bool {
-		return wrong.judged.Load() && says(wrong) && right.deps.Cluster.unfitNode("n1") && holds()
+		return wrong.keeper.Judged() && says(wrong) && right.deps.Cluster.Unfit("n1") && holds()
 	})
-	to, _ := right.deps.Cluster.member("n1")
+	to, _ := right.deps.Cluster.Member("n1")
 	right.mu.RLock()
 	s := right.shards[0]
 	right.mu.RUnlock()

@@ -1,0 +1,69 @@
+package scheduler
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+// healthEvery is how often a node looks at its own health.
+const healthEvery = 500 * time.Millisecond
+
+// trouble says why the node does not do its work; none: it does.
+func (e *Engine) trouble() []string {
+	var out []string
+	if !e.deps.Cluster.Synced() {
+		out = append(out, "its view of the cluster is not read")
+	}
+	if last := e.tended.Load(); last != 0 && time.Since(time.Unix(0, last)) > e.cfg.StalledAfter {
+		out = append(out, "its loop has stalled")
+	}
+	if why := e.keeper.Unfit(); why != "" {
+		out = append(out, why)
+	}
+	return out
+}
+
+// keepHealth publishes the node's own health, and what it finds out about its
+// peers', whenever that changes.
+func (t *tenure) keepHealth(ctx context.Context) {
+	ticker := time.NewTicker(healthEvery)
+	defer ticker.Stop()
+	var last *etcdkv.Health
+	for {
+		h := etcdkv.Health{
+			Schema: etcdkv.Schema, Node: t.e.cfg.Node, Trouble: t.e.trouble(), Unreachable: t.peers.Unreachable(), Clock: t.e.keeper.Health(),
+		}
+		if last == nil || !slices.Equal(h.Trouble, last.Trouble) || !slices.Equal(h.Unreachable, last.Unreachable) || !reflect.DeepEqual(h.Clock, last.Clock) {
+			h.Since = time.Unix(0, t.e.deps.now()).UTC()
+			if t.publishHealth(ctx, &h) {
+				last = &h
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.e.clockChanged:
+		case <-ticker.C:
+		}
+	}
+}
+
+func (t *tenure) publishHealth(ctx context.Context, h *etcdkv.Health) bool {
+	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+	defer cancel()
+	value, err := etcdkv.Encode(h)
+	if err == nil {
+		_, err = t.e.deps.Client.Put(ctx, t.e.cfg.Keys.Health(h.Node), value, clientv3.WithLease(t.sess.Lease()))
+	}
+	if err != nil {
+		t.e.log.Debug("health not published", zap.Error(err))
+	}
+	return err == nil
+}

@@ -1,0 +1,16 @@
+// Package peers finds out about other nodes by knocking at their ports.
+//
+// In it: one probe for each live member. A port that refuses belongs to a process
+// that is dead, on a host that is alive: the node is a suspect, and its shards may be
+// seized, as everything that an owner does is fenced. A port that does not answer
+// says less: it counts against the node's health only, and that once most of its
+// peers say so.
+//
+//	answers        the node is neither
+//	refuses        tried again at once; after refusals in a row, once it has
+//	               answered before, the node is a suspect
+//	does not answer   after silences in a row the node is unreachable
+//
+// Not in it: which members there are and what becomes of a suspect's shards. It
+// writes nothing, and reads nothing from etcd.
+package peers

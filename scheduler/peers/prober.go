@@ -1,0 +1,196 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Config configures a Prober. Both fields must be set.
+type Config struct {
+	// Node is this node, which is not probed.
+	Node job.NodeID
+	// Every is how often a port is tried.
+	Every time.Duration
+}
+
+// Members is who is there.
+type Members interface {
+	// Members returns the live nodes.
+	Members() []etcdkv.Member
+	// Member returns a live node.
+	Member(n job.NodeID) (etcdkv.Member, bool)
+}
+
+// Deps is what a Prober works with. Both fields must be set.
+type Deps struct {
+	Members Members
+	Logger  *zap.Logger
+}
+
+// Prober knocks at the peers' ports. Its methods may be called by many goroutines.
+type Prober struct {
+	cfg     Config
+	deps    Deps
+	changed chan struct{}
+
+	mu sync.Mutex // guards state
+	// state is by incarnation: a node and its port.
+	state map[string]*peer
+}
+
+type peer struct {
+	node     job.NodeID
+	addr     string
+	refused  int
+	silent   int
+	answered bool
+}
+
+const (
+	// refusals in a row make a suspect.
+	refusals = 2
+	// refusedAgain is the pause before a port that refused is tried again.
+	refusedAgain = 30 * time.Millisecond
+	// silences in a row make a node unreachable.
+	silences     = 3
+	probeTimeout = time.Second
+)
+
+// New returns a Prober; Run has it probe.
+func New(cfg Config, deps Deps) *Prober {
+	return &Prober{cfg: cfg, deps: deps, changed: make(chan struct{}, 1), state: map[string]*peer{}}
+}
+
+// Changed has something to receive when a node has become a suspect, or is one no
+// more.
+func (p *Prober) Changed() <-chan struct{} { return p.changed }
+
+// Suspect reports whether a live member's process is known to be dead.
+func (p *Prober) Suspect(n job.NodeID) bool {
+	m, ok := p.deps.Members.Member(n)
+	if !ok || n == p.cfg.Node {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.state[m.Incarnation]
+	return s != nil && s.answered && s.refused >= refusals
+}
+
+// Unreachable lists the peers whose port does not answer, sorted.
+func (p *Prober) Unreachable() []job.NodeID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []job.NodeID
+	for _, s := range p.state {
+		if s.silent >= silences || s.refused >= refusals {
+			out = append(out, s.node)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Run probes each peer until ctx ends.
+func (p *Prober) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	probing := map[string]context.CancelFunc{} // by incarnation
+	ticker := time.NewTicker(p.cfg.Every)
+	defer ticker.Stop()
+	for {
+		live := map[string]bool{}
+		for _, m := range p.deps.Members.Members() {
+			if m.Node == p.cfg.Node || m.PeerAddr == "" {
+				continue
+			}
+			live[m.Incarnation] = true
+			if probing[m.Incarnation] != nil {
+				continue
+			}
+			one, cancel := context.WithCancel(ctx)
+			probing[m.Incarnation] = cancel
+			s := &peer{node: m.Node, addr: m.PeerAddr}
+			p.mu.Lock()
+			p.state[m.Incarnation] = s
+			p.mu.Unlock()
+			wg.Go(func() { p.probe(one, s) })
+		}
+		for id, cancel := range probing {
+			if !live[id] {
+				cancel()
+				delete(probing, id)
+				p.mu.Lock()
+				delete(p.state, id)
+				p.mu.Unlock()
+			}
+		}
+		select {
+		case <-ctx.Done():
+			for _, cancel := range probing {
+				cancel()
+			}
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// probe knocks at one peer's port until ctx ends.
+func (p *Prober) probe(ctx context.Context, s *peer) {
+	dialer := net.Dialer{Timeout: probeTimeout}
+	for {
+		conn, err := dialer.DialContext(ctx, "tcp", s.addr)
+		if err == nil {
+			_ = conn.Close()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		wait := p.note(s, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// note takes a probe's outcome and returns when to try again.
+func (p *Prober) note(s *peer, err error) time.Duration {
+	p.mu.Lock()
+	was := s.refused >= refusals
+	switch {
+	case err == nil:
+		s.answered, s.refused, s.silent = true, 0, 0
+	case errors.Is(err, syscall.ECONNREFUSED):
+		s.refused++
+	default:
+		s.silent++
+	}
+	is, refused := s.refused >= refusals && s.answered, s.refused
+	p.mu.Unlock()
+	if is != was {
+		if is {
+			p.deps.Logger.Warn("peer is dead: its port refuses", zap.String("peer", string(s.node)), zap.String("addr", s.addr))
+		}
+		select {
+		case p.changed <- struct{}{}:
+		default:
+		}
+	}
+	if refused == 1 {
+		return refusedAgain
+	}
+	return p.cfg.Every
+}
