@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
@@ -128,11 +129,38 @@ func TestEmptySettingsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %q", args, err, want)
 		}
 	}
-	empty := func(name string) (string, bool) { return "", name == "CARILLON_ALLOW" || name == "CARILLON_ID" }
-	if _, err := Parse(nil, empty); err == nil || err.Error() != "CARILLON_ALLOW: is empty; leave it out if anything may be started here" {
-		t.Errorf("an empty variable: %v", err)
-	}
-	if _, err := Parse([]string{"--allow", "/f"}, empty); err != nil {
-		t.Errorf("an empty variable beside the flag: %v", err)
+	// So is an empty variable, unless the flag is given.
+	var o Options
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	o.AddFlags(fs)
+	fs.VisitAll(func(f *pflag.Flag) {
+		name := "CARILLON_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		empty := func(n string) (string, bool) { return "", n == name }
+		_, err := Parse(nil, empty)
+		if taken := f.Name == "metrics-addr" || f.Name == "version"; taken != (err == nil) || err != nil && !strings.HasPrefix(err.Error(), name+": is empty; ") {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, want := range []string{
+			"CARILLON_ALLOW: is empty; leave it out if anything may be started here", "CARILLON_ID: is empty; leave it out for the host name",
+			"CARILLON_MAX_RUNNING: is empty; leave it out for 256", "CARILLON_SERVERS: is empty; leave it out for 127.0.0.1:7420",
+			"CARILLON_LABEL: is empty; leave it out for no labels", "CARILLON_INSECURE: is empty; leave it out for false",
+		} {
+			if strings.HasPrefix(want, name+":") && err.Error() != want {
+				t.Errorf("%v, want %s", err, want)
+			}
+		}
+		if value := f.DefValue; f.Name != "version" {
+			if value == "" || value == "[]" {
+				value = "x=y"
+			}
+			if _, err := Parse([]string{"--" + f.Name + "=" + strings.Trim(value, "[]")}, empty); err != nil {
+				t.Errorf("%s beside its flag: %v", name, err)
+			}
+		}
+	})
+	for _, arg := range []string{"--servers=", "--log-level="} {
+		if _, err := Parse([]string{arg}, none); err == nil || !strings.HasPrefix(err.Error(), strings.TrimSuffix(arg, "=")+": is empty; leave it out for ") {
+			t.Errorf("%s: %v", arg, err)
+		}
 	}
 }

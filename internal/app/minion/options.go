@@ -100,31 +100,44 @@ func Parse(args []string, lookup func(string) (string, bool)) (Options, error) {
 	return o, o.checkToken()
 }
 
-// checkEmpty refuses settings that are given as an empty text, which would be taken
-// for the default. An empty variable is one that is not given, but for the list of
-// what may be started here: without one, anything may.
+// checkEmpty refuses settings that are given as an empty text, by a flag or by a
+// variable: an empty one would be taken for the default.
 func checkEmpty(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	const anything = "leave it out if anything may be started here"
+	const joined = "leave it out if the minion has joined, or an operator approves it"
 	unset := map[string]string{
-		"id": "leave it out for the host name", "data-dir": "leave it out for " + DefaultDataDir(), "allow": anything,
-		"join-token-file": "leave it out if the minion has joined, or an operator approves it", "join-token": "leave it out if the minion has joined, or an operator approves it",
+		"id": "leave it out for the host name", "label": "leave it out for no labels", "allow": "leave it out if anything may be started here",
+		"join-token-file": joined, "join-token": joined,
 		"ca": "leave it out with a token", "cgroup": "leave it out for the minion's group, or give none for no groups", "facts-dir": "leave it out for facts.d in the data directory",
 		"update-keys": "give the file with the keys", "update-dir": "leave it out for update in the data directory",
 	}
 	var problems []job.Problem
-	fs.Visit(func(f *pflag.Flag) {
-		if instead, is := unset[f.Name]; is && f.Value.String() == "" {
-			problems = append(problems, job.Problem{Path: "--" + f.Name, Message: "is empty; " + instead})
+	fs.VisitAll(func(f *pflag.Flag) {
+		from, empty := "--"+f.Name, f.Value.String() == "" || f.Value.String() == "[]"
+		if !f.Changed {
+			v, given := "", false
+			if from, given = variableOf(f); given {
+				v, given = lookup(from)
+			}
+			empty = given && v == ""
 		}
+		if !empty || f.Name == "metrics-addr" { // of which none is an address to give
+			return
+		}
+		instead, known := unset[f.Name]
+		if !known {
+			instead = "leave it out for " + strings.Trim(f.DefValue, "[]")
+		}
+		problems = append(problems, job.Problem{Path: from, Message: "is empty; " + instead})
 	})
-	const variable = envPrefix + "ALLOW"
-	if v, given := lookup(variable); given && v == "" && !fs.Changed("allow") {
-		problems = append(problems, job.Problem{Path: variable, Message: "is empty; " + anything})
-	}
 	if len(problems) > 0 {
 		return &job.InvalidError{Problems: problems}
 	}
 	return nil
+}
+
+// variableOf returns the name of the variable that sets a flag; false: none does.
+func variableOf(f *pflag.Flag) (string, bool) {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")), f.Name != "version" && f.Name != "help"
 }
 
 // checkToken tells what is wrong with how the token is given.
@@ -146,9 +159,9 @@ func (o *Options) checkToken() error {
 func FromEnv(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	var problems []job.Problem
 	fs.VisitAll(func(f *pflag.Flag) {
-		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name, is := variableOf(f)
 		v, ok := lookup(name)
-		if !ok || v == "" || f.Changed || f.Name == "version" || f.Name == "help" {
+		if !is || !ok || f.Changed {
 			return
 		}
 		if err := fs.Set(f.Name, v); err != nil {
