@@ -3,6 +3,8 @@ package scheduler
 import (
 	"context"
 	"encoding/json"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +56,71 @@ func TestAllAttemptsAreRecorded(t *testing.T) {
 			t.Errorf("attempt %d: %+v", i+1, a)
 		}
 	}
+}
+
+// TestDeletedJobIsNotTriedAgain: when a job is deleted, no attempt of its runs follows
+// that its retry would have brought, and the record says why.
+func TestDeletedJobIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, held := range map[string]bool{"during an attempt": true, "between attempts": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.w.fail, b.w.hold = true, held
+			b.start("a")
+			pause := job.Duration(10 * time.Millisecond)
+			j := b.put("r", job.Spec{Command: []string{"x"}, Retry: job.Retry{Attempts: 1 << 30, Backoff: pause, MaxBackoff: pause}})
+			fire := b.trigger(j, nil)
+			if held {
+				b.until("the attempt is under way", func() bool { return len(b.running()) == 1 })
+			} else {
+				b.until("there are several attempts", func() bool {
+					b.w.mu.Lock()
+					defer b.w.mu.Unlock()
+					return b.w.orders[job.TaskID{Fire: fire, Minion: "m1", Attempt: 3}] > 0
+				})
+			}
+			b.erase(j, true)
+			if held {
+				// Another job of its shard, which comes later, is seen later.
+				later := job.Key{Namespace: "t", Name: "later"}
+				for etcdkv.ShardOf(later, b.meta.Shards) != b.shardOf(j) {
+					later.Name += "r"
+				}
+				b.w.mu.Lock()
+				b.w.hold, b.w.fail = false, false
+				b.w.mu.Unlock()
+				next := b.put(later.Name, job.Spec{Command: []string{"x"}})
+				b.trigger(next, nil)
+				b.until("the next job has run", func() bool { return len(b.ended(next)) == 1 })
+				b.w.mu.Lock()
+				b.w.hold, b.w.fail = true, true
+				b.w.mu.Unlock()
+			}
+			b.until("the run has ended", func() bool {
+				for _, id := range b.running() {
+					b.w.breakDown(id)
+				}
+				return b.recordOf(fire).State.Final()
+			})
+			r := b.recordOf(fire)
+			during := r.State == job.StateFailed && strings.HasSuffix(r.Reason, "not tried again, as the job was deleted meanwhile")
+			between := r.State == job.StateCancelled && regexp.MustCompile(`^the job was deleted before attempt [0-9]+ was sent$`).MatchString(r.Reason)
+			if !during && !between {
+				t.Errorf("recorded as %s: %q, after %d attempts", r.State, r.Reason, len(r.Attempts))
+			}
+		})
+	}
+}
+
+// breakDown has a running task fail.
+func (w *world) breakDown(id job.TaskID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.ran[id]
+	r.State, r.Reason, r.Exit, r.EndedAt = job.StateFailed, "exit code 1", &job.Exit{Code: 1}, time.Now()
+	w.ran[id] = r
+	w.tell([]job.Report{r})
 }
 
 // TestRunEndedByItsDeadlineHasFailed: a run that onDeadline cancels is a failure

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -259,8 +260,16 @@ func (t *task) lookAt(spec *job.Spec) int64 {
 // heldPause is how long to wait for a word about a task that waits at its minion.
 func (t *task) heldPause() int64 { return int64(min(askHeld<<min(t.asked, 10), askHeldMost)) }
 
-// whyGone tells why a deleted job's orders are not sent.
-const whyGone = "the job was deleted before its order was sent"
+// whyGone tells why a task of a deleted job is not sent.
+func (t *task) whyGone() string {
+	if t.attempt > 1 {
+		return fmt.Sprintf("the job was deleted before attempt %d was sent", t.attempt)
+	}
+	return "the job was deleted before its order was sent"
+}
+
+// whyNotAgain tells why a task of a deleted job that would be tried again is not.
+const whyNotAgain = "not tried again, as the job was deleted meanwhile"
 
 // whyNotStarted tells why a deleted job's runs that wait do not start.
 const whyNotStarted = "the job was deleted while the run waited"
@@ -271,7 +280,7 @@ const shareVariable = job.EnvPrefix + "SHARE"
 // dispatch sends a task's order (I1, I6, I7).
 func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if f.e.gone {
-		s.finish(f, t, now, job.StateCancelled, whyGone)
+		s.finish(f, t, now, job.StateCancelled, t.whyGone())
 		return
 	}
 	if f.ending {
@@ -369,10 +378,13 @@ func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason stri
 // and with the last task the run.
 func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	spec, err := s.spec(f)
-	retry := err == nil && !f.e.gone && f.endAt == 0 && mayRetry(spec, t, r)
-	if retry {
+	if again := err == nil && f.endAt == 0 && mayRetry(spec, t, r); again && !f.e.gone {
 		s.retry(f, t, r, spec)
 		return
+	} else if again {
+		last := *r
+		last.Reason = strings.TrimPrefix(r.Reason+"; "+whyNotAgain, "; ")
+		r = &last
 	}
 	t.report = r
 	s.giveBack(f, t)

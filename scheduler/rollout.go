@@ -107,7 +107,7 @@ func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
 	for _, t := range front.waiting {
 		switch {
 		case f.e.gone:
-			s.finish(f, t, now, job.StateCancelled, whyGone)
+			s.finish(f, t, now, job.StateCancelled, t.whyGone())
 		case f.stopped != "":
 			s.finish(f, t, now, job.StateSkipped, f.stopped)
 		case tooLate && front.open == 0:
