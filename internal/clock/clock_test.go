@@ -160,6 +160,33 @@ func TestC5ADoubtfulClockIsNoWitness(t *testing.T) {
 	}
 }
 
+// TestTwoClocksThatDiffer: nobody can tell which of a node's and of its only minion's
+// is right. The node goes by its own, and says by how much they differ.
+func TestTwoClocksThatDiffer(t *testing.T) {
+	for _, off := range []time.Duration{-20 * time.Second, 0, 300 * time.Millisecond, 20 * time.Second} {
+		m := &machine{}
+		c := m.clock()
+		s, _ := c.Judge(Others{Minions: exact(off)})
+		if !s.Fit() || s.Apart != off || m.early(c) != 0 || s.Nodes+s.Minions != 0 {
+			t.Errorf("%v: %+v, early by %v", off, s, m.early(c))
+		}
+		for name, others := range map[string]Others{"nobody": {}, "two minions": {Minions: exact(off, 0)}, "a node": {Nodes: exact(off)}} {
+			if s, _ := c.Judge(others); s.Apart != 0 {
+				t.Errorf("%s: %+v", name, s)
+			}
+		}
+	}
+	m := &machine{}
+	r := m.reads(20*time.Second, 2*time.Second)
+	if s, _ := m.clock().Judge(Others{Minions: []Reading{r}}); s.Apart != 20*time.Second {
+		t.Errorf("a reading of %v more or less: %v", r.Err, s.Apart)
+	}
+	r.Err = time.Minute // worth nothing
+	if s, _ := m.clock().Judge(Others{Minions: []Reading{r}}); s.Apart != 0 {
+		t.Errorf("a reading of %v more or less: %v", r.Err, s.Apart)
+	}
+}
+
 // TestSuspendIsSeen: after it the clock is not fit until it has been judged anew.
 func TestSuspendIsSeen(t *testing.T) {
 	m := &machine{}

@@ -22,7 +22,8 @@
 //	two other nodes or more      the nodes
 //	fewer, but two others in all the nodes and the minions
 //	one other node alone         both nodes
-//	one minion alone, or nobody  nobody: there is nothing to compare with
+//	one minion alone, or nobody  nobody: of two clocks none is that of most; by
+//	                             how much the minion's differs is told
 //
 // A node's own clock counts among them. As long as it is within the error of the
 // comparison, it is what the node goes by; else it is corrected as far as is known.

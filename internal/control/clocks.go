@@ -38,6 +38,8 @@ func (c *Control) checkClocks(ctx context.Context) ([]api.Check, error) {
 				Name: "clocks", Status: api.CheckWarn, Detail: fmt.Sprintf("the clock of %s is %s of most; it goes by theirs", h.Node, side(ahead)),
 				Hint: "see on its host what keeps its clock in time, before it is off by more than --clock-bound",
 			})
+		case h.Clock.ApartMillis != 0:
+			checks = append(checks, apart(h.Node, time.Duration(h.Clock.ApartMillis)*time.Millisecond))
 		case h.Clock.Nodes+h.Clock.Minions == 0:
 			checks = append(checks, api.Check{
 				Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s has nothing to compare its clock with: another node, or two minions", h.Node),
@@ -51,6 +53,20 @@ func (c *Control) checkClocks(ctx context.Context) ([]api.Check, error) {
 		checks = append(checks, api.Check{Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s in time, by no more than %s off", counted(compared, "node"), most+100*time.Millisecond)})
 	}
 	return checks, nil
+}
+
+// apart tells that the clocks of a node and of its only minion differ.
+func apart(n job.NodeID, minionAhead time.Duration) api.Check {
+	ch := api.Check{
+		Name: "clocks", Status: api.CheckWarn,
+		Detail: fmt.Sprintf("the clocks of %s and of its only minion differ by %s (the minion's is %s), and of two nobody can tell which is right: %[1]s goes by its own",
+			n, minionAhead.Abs(), aheadOrBehind(minionAhead)),
+		Hint: "look at both hosts, as by `timedatectl` or `chronyc tracking`, and set the wrong clock right; with another node or a second minion the clock of most decides",
+	}
+	if minionAhead.Abs() > clock.DefaultBound {
+		ch.Status = api.CheckFail // runs may start as much too early or too late
+	}
+	return ch
 }
 
 // checkCursors tells of shards that are planned up to a time in the future, which a
@@ -100,8 +116,12 @@ const farAhead = time.Minute
 
 // side says by how much a clock is ahead, or behind.
 func side(ahead time.Duration) string {
-	if ahead < 0 {
-		return fmt.Sprintf("%s behind that", -ahead)
+	return fmt.Sprintf("%s %s that", ahead.Abs(), aheadOrBehind(ahead))
+}
+
+func aheadOrBehind(d time.Duration) string {
+	if d < 0 {
+		return "behind"
 	}
-	return fmt.Sprintf("%s ahead of that", ahead)
+	return "ahead"
 }

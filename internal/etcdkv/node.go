@@ -87,6 +87,9 @@ type ClockHealth struct {
 	// Nodes and Minions count the clocks that it was compared with.
 	Nodes   int `json:"nodes,omitempty"`
 	Minions int `json:"minions,omitempty"`
+	// ApartMillis is how far the clock of its only minion is ahead of its own, in
+	// tenths of a second, from a second on: nobody can tell which of the two is right.
+	ApartMillis int64 `json:"apartMillis,omitempty"`
 	// Unfit is why the node neither plans nor holds shards; empty: it may.
 	Unfit string `json:"unfit,omitempty"`
 }

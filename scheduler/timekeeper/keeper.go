@@ -94,8 +94,12 @@ func (k *Keeper) Health() *etcdkv.ClockHealth {
 		return nil
 	}
 	s := k.deps.Time.State()
+	if s.Apart.Abs() < clock.Warn {
+		s.Apart = 0
+	}
 	return &etcdkv.ClockHealth{
 		AheadMillis: s.Ahead.Round(100 * time.Millisecond).Milliseconds(), Nodes: s.Nodes, Minions: s.Minions, Unfit: s.Why,
+		ApartMillis: s.Apart.Round(100 * time.Millisecond).Milliseconds(),
 	}
 }
 
@@ -206,6 +210,9 @@ func (k *Keeper) tell(s *clock.State, seen clock.Seen) {
 	}
 	if seen.Suspended != 0 {
 		log.Warn("the machine was suspended", zap.Duration("for", seen.Suspended))
+	}
+	if s.Apart.Abs() >= clock.Warn && k.told.Apart.Abs() < clock.Warn {
+		log.Warn("the clocks of this node and of its only minion differ, and nobody can tell which is right", zap.Duration("minionAhead", s.Apart))
 	}
 	switch {
 	case !s.Fit() && k.told.Why == "":
