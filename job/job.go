@@ -36,7 +36,10 @@ type Spec struct {
 	// Schedules are cron expressions, "@every 5m", "@at 2027-01-01T00:00:00Z",
 	// "@hourly" and the like. None: the job runs only when it is asked to.
 	Schedules []string `json:"schedules,omitempty"`
-	// TimeZone is an IANA zone name. Empty: UTC.
+	// TimeZone is an IANA zone name: by its clock the schedule is due, and what is to
+	// come is shown. A schedule such as */5 * * * * is due at the same instants in
+	// most zones; apply warns then, and does not refuse it, as the rules of zones
+	// change. Empty: UTC.
 	TimeZone string `json:"timeZone,omitempty"`
 	// Dialect says how the fields of Schedules are read. Empty: DialectCarillon.
 	Dialect Dialect `json:"dialect,omitempty"`

@@ -50,7 +50,8 @@ func scheduleWarnings(o *manifest.Object) []string {
 }
 
 // zoneWarnings tells of a time zone that moves no instant of a job's schedules. It is
-// no mistake, and has an effect as soon as the schedule is another one.
+// not refused: what is to come is shown by its clock, which instants it moves depends
+// on the rules of the zone, which change, and teams give all their jobs one zone.
 func zoneWarnings(o *manifest.Object) []string {
 	s := &o.Spec
 	if s.TimeZone == "" || s.TimeZone == time.UTC.String() || s.OnExcluded == job.ExcludedNext {
@@ -62,7 +63,7 @@ func zoneWarnings(o *manifest.Object) []string {
 			return nil
 		}
 	}
-	return []string{fmt.Sprintf("spec.timeZone: changes nothing as long as the schedule is %s: that is due at the same instants in %s and in UTC", strings.Join(s.Schedules, ", "), s.TimeZone)}
+	return []string{fmt.Sprintf("spec.timeZone: moves nothing as long as the schedule is %s, which is due at the same instants in %s and in UTC; only the times that `carillon next` shows are by its clock", strings.Join(s.Schedules, ", "), s.TimeZone)}
 }
 
 // defaultsOf returns the defaults that people ask about when they have met them.

@@ -46,7 +46,7 @@ func TestIdleZonesAreWarnedOf(t *testing.T) {
 	} {
 		o := manifest.Object{Kind: job.KindJob, Metadata: job.Metadata{Name: "x"}, Spec: c.spec}
 		got := scheduleWarnings(&o)
-		if len(got) > 0 != c.warn || c.warn && !strings.HasPrefix(got[0], "spec.timeZone: changes nothing as long as the schedule is */5 * * * *") {
+		if len(got) > 0 != c.warn || c.warn && !strings.HasPrefix(got[0], "spec.timeZone: moves nothing as long as the schedule is */5 * * * *") {
 			t.Errorf("%+v: warned %q, want one: %v", c.spec, got, c.warn)
 		}
 	}
