@@ -47,6 +47,7 @@ func run(ctx context.Context, args []string) int {
 	flags := pflag.NewFlagSet("scheduler", pflag.ContinueOnError)
 	configs.SchedulerFlags(flags)
 	showVersion := flags.Bool("version", false, "print the version and exit")
+	renew := flags.Bool("renew-authority", false, "put a new authority in place of the cluster's, while no node runs, and exit (docs/security.md)")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
@@ -71,6 +72,13 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
 		return 2
+	}
+	if *renew {
+		if err := renewAuthority(ctx, cfg, log); err != nil {
+			fmt.Fprintln(os.Stderr, "scheduler: --renew-authority:", err)
+			return 1
+		}
+		return 0
 	}
 	if err := serve(ctx, cfg, app.Build{Version: version, Commit: commit, Watchdog: true}, log); err != nil {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)

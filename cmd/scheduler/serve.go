@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/internal/app"
+	"github.com/carillon-cron/carillon/internal/auth"
 )
 
 // serve runs the node until ctx ends.
@@ -23,4 +26,15 @@ func serve(ctx context.Context, cfg configs.Scheduler, build app.Build, log *zap
 	}
 	log.Info("node opened", zap.String("node", cfg.Node), zap.String("api", node.APIAddr()), zap.String("peers", node.PeerAddr()))
 	return node.Run(ctx, func() { log.Info("ready", zap.String("page", "http://"+node.APIAddr())) })
+}
+
+// renewAuthority replaces the cluster's authority, and prints what is to be done then.
+func renewAuthority(ctx context.Context, cfg configs.Scheduler, log *zap.Logger) error {
+	a, err := app.RenewAuthority(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("the cluster has a new authority, until %s (caHash %s)\n", a.Certificate().NotAfter.UTC().Format(time.DateOnly), auth.CAHash(a.Certificate()))
+	fmt.Println("start the nodes again; minions connect once they have its certificate (docs/security.md)")
+	return nil
 }

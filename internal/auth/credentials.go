@@ -151,8 +151,8 @@ func (c *Credentials) load() (err error) {
 		}
 	}
 	if c.token != nil && c.ca != nil && CAHash(c.ca) != c.token.CAHash {
-		return fmt.Errorf("token %s is of another cluster than the authority this minion knows (%s); give a token of that cluster, or remove %s to join another one",
-			c.token, CAHash(c.ca), c.cfg.Dir)
+		return fmt.Errorf("token %s is of another cluster than the authority this minion knows (%s); give a token of that cluster; if this minion is to join another one, or that one has a new authority, remove %s and %s",
+			c.token, CAHash(c.ca), c.dir.path(caFile), certFile)
 	}
 	if c.used, err = c.dir.used(); err != nil {
 		return err
@@ -176,7 +176,8 @@ func (c *Credentials) loadGivenCA() error {
 		return fmt.Errorf("%s: %w", c.cfg.CAFile, err)
 	}
 	if c.ca != nil && !c.ca.Equal(given) {
-		return fmt.Errorf("%s is not the authority of the cluster that this minion joined; remove %s to join another one", c.cfg.CAFile, c.cfg.Dir)
+		return fmt.Errorf("%s is not the authority of the cluster that this minion joined; if it is to join another one, or that one has a new authority, remove %s and %s",
+			c.cfg.CAFile, c.dir.path(caFile), certFile)
 	}
 	c.ca = given
 	return nil

@@ -225,7 +225,7 @@ func (c *Control) checkCertificates(ctx context.Context) ([]api.Check, error) {
 	late := ailments{name: "certificates", hint: "see `carillon minions certificates`"}
 	if a, err := c.Authority(); err == nil && a.ExpiresAt.Sub(now) < authorityEndsSoon {
 		late.add("the certificate of the cluster's authority ends at "+stampOf(a.ExpiresAt),
-			"make the authority anew before that: no node and no minion can connect afterwards (docs/security.md)")
+			"before that, with all nodes stopped: `scheduler --renew-authority`, then give the minions the new certificate (docs/security.md, A new authority); without it no node and no minion can connect")
 	}
 	connected := map[job.MinionID]bool{}
 	for _, m := range c.minions.Minions() {

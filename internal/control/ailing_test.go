@@ -123,7 +123,7 @@ func TestDoctorTellsOfLateCertificates(t *testing.T) {
 		"expired":             {left: -time.Hour, age: year, detail: "that of minion m1 ended at 2026-05-04T09:30:15.000Z", hint: "`carillon minions token`"},
 		"of one that is away": {left: time.Hour, away: true, age: year},
 		"revoked":             {left: time.Hour, revoked: true, age: year},
-		"an old authority":    {left: endsSoon, age: 10*year - 24*time.Hour, detail: "the certificate of the cluster's authority ends at ", hint: "docs/security.md"},
+		"an old authority":    {left: endsSoon, age: 10*year - 24*time.Hour, detail: "the certificate of the cluster's authority ends at ", hint: "`scheduler --renew-authority`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -35,6 +35,9 @@
 //     address, and so many requests, of one address and in all. A request that
 //     nobody comes back for ends, and a rejected one makes room for others.
 //  7. A node serves nobody before it has read the revocations once.
+//  8. A new authority takes the former one's place only while no node is live, by a
+//     transaction that compares that. What speaks for the former one, tokens and
+//     session tickets, goes in the same transaction; who is enrolled stays so.
 //
 // # Failures
 //

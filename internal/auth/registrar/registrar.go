@@ -47,6 +47,9 @@ type Config struct {
 	MaxRequestsPerAddress int
 }
 
+// defaultCluster is the default of Config.Cluster.
+const defaultCluster = "cluster"
+
 func (c Config) filled() (Config, error) {
 	var errs []error
 	if err := job.CheckName(string(c.Node)); err != nil {
@@ -74,7 +77,7 @@ func (c Config) filled() (Config, error) {
 		errs = append(errs, fmt.Errorf("registrar: max requests is %d; give a positive number, or 0 for the default", c.MaxRequests))
 	}
 	if c.Cluster == "" {
-		c.Cluster = "cluster"
+		c.Cluster = defaultCluster
 	}
 	return c, errors.Join(errs...)
 }
@@ -251,17 +254,7 @@ func (r *Registrar) authority(ctx context.Context) (*auth.Authority, error) {
 	if len(got.Kvs) > 0 {
 		return parseAuthority(key, got.Kvs[0].Value)
 	}
-	mine, err := auth.NewAuthority(r.cfg.Cluster, r.now())
-	if err != nil {
-		return nil, err
-	}
-	secret, err := mine.KeyPEM()
-	if err != nil {
-		return nil, err
-	}
-	text, err := etcdkv.Encode(etcdkv.Authority{
-		Schema: etcdkv.Schema, Certificate: string(mine.CertificatePEM()), Key: string(secret), CreatedAt: r.now().UTC(),
-	})
+	mine, text, err := r.newAuthority()
 	if err != nil {
 		return nil, err
 	}

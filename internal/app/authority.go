@@ -1,0 +1,73 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/user"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/auth/registrar"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// leasesEnd bounds the wait for the leases of nodes that were killed, leasesLook is how
+// often they are looked at.
+const (
+	leasesEnd  = 30 * time.Second
+	leasesLook = 200 * time.Millisecond
+)
+
+// RenewAuthority replaces the authority of the cluster of a node whose settings are cfg,
+// and returns the new one. No node of the cluster may run.
+func RenewAuthority(ctx context.Context, cfg configs.Scheduler, log *zap.Logger) (*auth.Authority, error) {
+	if cfg.Insecure {
+		return nil, errors.New("the nodes run with --insecure: the cluster has no authority")
+	}
+	reach := cfg.Etcd
+	if cfg.EmbeddedEtcd {
+		dir, err := openDirectory(cfg.DataDir, log)
+		if err != nil {
+			return nil, err
+		}
+		defer dir.close()
+		srv, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
+		if err != nil {
+			return nil, err
+		}
+		defer srv.close()
+		reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
+	}
+	client, err := dialEtcd(reach.Endpoints, reach, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = client.Close() }() // nothing is left in it
+	by := "root"
+	if u, err := user.Current(); err == nil {
+		by = u.Username
+	}
+	bounded, cancel := context.WithTimeout(ctx, leasesEnd)
+	defer cancel()
+	ticker := time.NewTicker(leasesLook)
+	defer ticker.Stop()
+	for told := false; ; told = true {
+		a, err := registrar.RenewAuthority(ctx, registrar.Config{Node: job.NodeID(cfg.Node), Keys: etcdkv.NewKeys(cfg.Etcd.Prefix)}, registrar.Deps{Client: client}, by)
+		if live := (*registrar.LiveError)(nil); !errors.As(err, &live) {
+			return a, err
+		} else if !told {
+			log.Info("waiting for nodes that are live: those that were killed are for as long as their leases last", zap.Strings("nodes", live.Nodes))
+		}
+		select {
+		case <-bounded.Done():
+			return nil, fmt.Errorf("nodes are %w", err)
+		case <-ticker.C:
+		}
+	}
+}
