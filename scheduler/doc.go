@@ -74,7 +74,9 @@
 // of a job have passed, one after the other, catchUpEvery apart. So what is only
 // planned keeps nothing from starting. Instants of a backfill, and what was asked
 // for, are not asked the second question; those of a backfill not the third: they
-// have their own pace.
+// have their own pace. The second is asked once more, of jobs that skip misfires,
+// when a task that was ordered was not started: its owner is lost, or its minion has
+// kept it waiting for longer than the grace and gave it back (report.go).
 //
 // # Invariants
 //
@@ -286,7 +288,11 @@
 // Exactly-once effects. A job that needs them uses CARILLON_FIRE_ID and
 // CARILLON_TOKEN. An edit of a schedule takes effect at the owner's cursor, at
 // most the look-ahead after it is saved. When a group is deleted right after jobs of
-// it, before an owner has come to what they had due, that has no record. Fairness among runs that wait for room
+// it, before an owner has come to what they had due, that has no record. A bound on
+// the open runs of a job whose overlap policy is allow: what was committed in time
+// waits for its minion for as long as that takes, unless the job skips misfires; a
+// minion that is offered more than it can do for hours has hours of it waiting.
+// Fairness among runs that wait for room
 // under a cap of the cluster: a run with a low bound, or one label more, may
 // wait for as long as others come. A task that ended as indeterminate does not
 // count under a cap, though it may run; a minion counts under the value that it

@@ -150,7 +150,7 @@ func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	}
 	switch {
 	case r.Known, !untold(r), !t.unknown, f.rules != nil, f.e.gone, f.ending, now < f.due(),
-		t.attempt == 1 && s.isTooLate(f, now), t.sentAt != 0 && now > t.notAfter:
+		s.isMisfire(f, t, now), t.sentAt != 0 && now > t.notAfter:
 		return
 	}
 	if s.isOrdered() && s.gate.first() != f || !s.passGate(f) {
@@ -201,10 +201,17 @@ func (t *task) letGo() {
 	t.running, t.begun, t.started, t.heldBy, t.heardAt, t.question = false, false, time.Time{}, "", 0, 0
 }
 
-// orderAgain has the same order sent once more, after a pause.
+// orderAgain has the same order, which was not started, sent once more, after a
+// pause. One that has waited at its minion for longer than the grace is a misfire:
+// it is too late now. The time that it waited for its turn before does not count.
 func (s *shard) orderAgain(f *fire, t *task) {
+	now := s.deps.now()
+	if s.isMisfire(f, t, now) && f.dispatchedAt < now-int64(s.cfg.MisfireGrace) {
+		s.miss(f, t, now)
+		return
+	}
 	t.sentAt = 0
-	t.notBefore = s.deps.now() + int64(min(time.Duration(t.returned)*returnPause, returnPauseMax))
+	t.notBefore = now + int64(min(time.Duration(t.returned)*returnPause, returnPauseMax))
 	t.returned++
 	s.attendAt(f, t.notBefore)
 }
@@ -250,7 +257,7 @@ func (s *shard) onUnknown(f *fire, t *task, r *job.Report) {
 	}
 	t.unknown = false
 	s.unadmit(f)
-	if f.rules == nil && t.attempt == 1 && s.isTooLate(f, now) {
+	if s.isMisfire(f, t, now) {
 		s.miss(f, t, now)
 		return
 	}
@@ -260,6 +267,12 @@ func (s *shard) onUnknown(f *fire, t *task, r *job.Report) {
 // isTooLate reports whether it is too late to begin the fire.
 func (s *shard) isTooLate(f *fire, now int64) bool {
 	return f.id.Trigger == job.TriggerSchedule && f.due() < now-int64(s.cfg.MisfireGrace) && f.e.misfire == job.MisfireSkip
+}
+
+// isMisfire reports whether a task that was not started is not to be started any more,
+// since it is too late. What is tried again was in time, and a rollout goes on.
+func (s *shard) isMisfire(f *fire, t *task, now int64) bool {
+	return f.rules == nil && t.attempt == 1 && s.isTooLate(f, now)
 }
 
 // miss ends a task that was not started in time.

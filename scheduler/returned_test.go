@@ -50,6 +50,57 @@ func TestI20_ReturnedTasksAreOrderedAgain(t *testing.T) {
 	}
 }
 
+// TestI20_GivenBackTooLateIsAMisfire: what its minion has kept waiting for longer than
+// the grace, and gives back or never accepted, is missed by a job that skips misfires.
+// Other jobs have it started, however late; and what waited for its turn, and not at
+// its minion, is not too late for that.
+func TestI20_GivenBackTooLateIsAMisfire(t *testing.T) {
+	t.Parallel()
+	const late = 45 * time.Second // the grace is 30 s
+	for name, c := range map[string]struct {
+		misfire    job.Misfire
+		turn, wait time.Duration
+		accepted   bool
+		missed     bool
+	}{
+		"given back too late":         {job.MisfireSkip, 0, late, true, true},
+		"never accepted, too late":    {job.MisfireSkip, 0, late, false, true},
+		"given back in time":          {job.MisfireSkip, 0, time.Second, true, false},
+		"its turn came late":          {job.MisfireSkip, late, time.Second, true, false},
+		"the latest misfire runs":     {job.MisfireLatest, 0, late, true, false},
+		"each misfire runs":           {job.MisfireAll, 0, late, true, false},
+		"never accepted, and it runs": {job.MisfireAll, 0, late, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 1)
+			orders := 0
+			d.ordered = func(*job.Order) { orders++ }
+			at := d.clock - int64(c.turn)
+			e := d.job(job.Spec{Misfire: c.misfire})
+			f := d.fire(e, fire{id: job.FireID{Job: e.uid, At: at, Trigger: job.TriggerSchedule}})
+			if c.accepted {
+				d.says(f, "m00", job.StateRunning)
+			}
+			if orders != 1 {
+				t.Fatalf("ordered %d times, want once", orders)
+			}
+			d.pass(c.wait)
+			d.onReport(&job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Returned: c.accepted, Token: d.own.Token(), Term: d.term})
+			d.step()
+			if d.pass(time.Second); c.missed {
+				d.wantRun(job.StateMissed, `misfire policy "skip"`)
+				return
+			}
+			if orders != 2 {
+				t.Errorf("ordered %d times, want again", orders)
+			}
+			d.says(f, "m00", job.StateSucceeded)
+			d.wantRun(job.StateSucceeded, "")
+		})
+	}
+}
+
 // TestOrderThatIsNotTakenIsPaced: what its minion refuses each time at once, such as
 // for a higher token that it has seen, is ordered again at a pace, and is not given
 // up.

@@ -72,7 +72,8 @@
 // herd_drain_ms is when the last of their orders was sent. In overload ten times as
 // many jobs are due every second as -jobs says, more than the host can run: what is
 // later than 5 s is missed, everything is accounted for, and the shards of a node
-// that is killed are taken over as fast as ever. soak does all of this, gathers
+// that is killed are taken over as fast as ever; in the end its jobs are due every ten
+// seconds only. soak does all of this, gathers
 // records before history forgets them, and wants memory, goroutines and etcd's size
 // to stay flat: the median of the last third
 // of the measurements may be 1.3 times that of the middle third.

@@ -275,10 +275,16 @@ func (r *result) await(ctx context.Context, what string, ready func() error) err
 	return err
 }
 
-// settle waits until every backfill is over and every occurrence up to now is decided,
+// settle takes an overload back, waits until every backfill is over and every occurrence up to now is decided,
 // disables the jobs, and waits until no run is open.
 func (r *result) settle(ctx context.Context, c *cluster) error {
 	c.event("the disturbances are over")
+	if scenarios()[r.options.scenario].times > 0 {
+		if err := r.await(ctx, "the load cannot be taken back", func() error { return r.relieve(ctx, c) }); err != nil {
+			return err
+		}
+		c.event("the load is taken back")
+	}
 	err := r.await(ctx, "backfills", func() error {
 		n, err := c.api.backfills(ctx)
 		if err == nil && n > 0 {
@@ -347,11 +353,23 @@ func (r *result) decided(ctx context.Context, c *cluster) error {
 	return nil
 }
 
+// relieve has the jobs of an overload be due less often: what somebody waits for, as
+// for a backfill, would stand behind all of it for ever.
+func (r *result) relieve(ctx context.Context, c *cluster) error {
+	r.work.relieved = true
+	return r.edit(ctx, c, r.work.files(true), "it was made due less often")
+}
+
 // disable disables all jobs but those that the operator edits, and notes from where on
 // that holds.
 func (r *result) disable(ctx context.Context, c *cluster) error {
+	return r.edit(ctx, c, r.files(false), offWord)
+}
+
+// edit applies files that change when jobs are due, and notes from where on that holds.
+func (r *result) edit(ctx context.Context, c *cluster, files [][]byte, what string) error {
 	holds := map[job.Key]time.Time{}
-	for _, file := range r.files(false) {
+	for _, file := range files {
 		results, err := c.api.apply(ctx, file)
 		if err != nil {
 			return err
@@ -367,14 +385,18 @@ func (r *result) disable(ctx context.Context, c *cluster) error {
 	for i := range jobs {
 		j := &jobs[i]
 		p := r.evidence.plans[j.UID]
-		if p == nil || j.Spec.IsEnabled() || len(p.spans) > 1 {
+		from, edited := holds[j.Key()]
+		if p == nil || !edited || p.spans[len(p.spans)-1].what == what {
 			continue
 		}
-		s := span{after: j.After, holds: holds[j.Key()], what: offWord}
-		if s.holds.IsZero() {
-			s.holds = time.Now().Add(untold)
+		if from.IsZero() {
+			from = time.Now().Add(untold)
 		}
-		p.spans = append(p.spans, s)
+		set, err := setOf(j)
+		if err != nil {
+			return err
+		}
+		p.spans = append(p.spans, span{set: set, after: j.After, holds: from, what: what})
 	}
 	return nil
 }

@@ -8,8 +8,12 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// every is when each job of the workload is due.
-const every = "@every 1s"
+// every is when each job of the workload is due, and relieved when it is due once an
+// overload is over.
+const (
+	every    = "@every 1s"
+	relieved = "@every 10s"
+)
 
 // workload is what fires while the cluster is disturbed.
 type workload struct {
@@ -21,6 +25,8 @@ type workload struct {
 	trace string // file
 	// misfire is the jobs' policy; empty: the one that they have by themselves.
 	misfire job.Misfire
+	// relieved: they are due less often, which the host can carry.
+	relieved bool
 	// herd is how many more jobs there are, all due at herdAt, and only then.
 	herd   int
 	herdAt time.Time
@@ -67,11 +73,15 @@ func (w *workload) files(enabled bool) [][]byte {
 	if groups.Len() > 0 {
 		files = append(files, groups.Bytes())
 	}
+	due := every
+	if w.relieved {
+		due = relieved
+	}
 	for from := 0; from < w.jobs; from += perFile {
 		var file bytes.Buffer
 		for i := from; i < min(from+perFile, w.jobs); i++ {
 			spec := map[string]any{
-				"schedules": []string{every}, "enabled": enabled, "overlap": job.OverlapAllow,
+				"schedules": []string{due}, "enabled": enabled, "overlap": job.OverlapAllow,
 				"command": []string{"/bin/sh", "-c", traceLine},
 				"env":     map[string]string{"TRACE": w.trace},
 				"timeout": time.Minute.String(),
