@@ -127,3 +127,40 @@ func TestStartAndEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestI19_WhatNobodyWasSentIsNotRunning: fires that had no minion are taken over, with
+// their start behind them. They are in nobody's way, and the overlap policy is asked of
+// each of them, in their order.
+func TestI19_WhatNobodyWasSentIsNotRunning(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[job.Overlap]struct{ ordered, skipped int }{
+		job.OverlapSkip:     {1, 2},
+		job.OverlapQueueAll: {1, 0},
+		job.OverlapAllow:    {3, 0},
+	} {
+		t.Run(string(policy), func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 0)
+			e := d.job(job.Spec{Overlap: policy, Target: job.Target{Run: job.SpreadOne}})
+			fires := make([]*fire, 3)
+			for i := range fires {
+				at := d.clock + int64(i+1)*int64(time.Second)
+				fires[i] = d.fire(e, fire{id: job.FireID{Job: e.uid, At: at, Trigger: job.TriggerSchedule}, notBefore: at})
+			}
+			d.clock += int64(4 * time.Second) // its owner stands still
+			d.hosts = []job.MinionID{"m00"}
+			next, first := d.taken(fires[0])
+			next.step()
+			if n := next.sent["m00"]; n != want.ordered {
+				t.Errorf("%d were ordered at once, want %d", n, want.ordered)
+			}
+			if len(next.runs) != want.skipped {
+				t.Errorf("%d have ended: %v, want %d that were skipped", len(next.runs), next.runs, want.skipped)
+			}
+			next.says(first, "m00", job.StateSucceeded)
+			if n := next.sent["m00"]; policy == job.OverlapQueueAll && n != 2 {
+				t.Errorf("%d were ordered after the end of the first, want 2", n)
+			}
+		})
+	}
+}

@@ -179,12 +179,14 @@ func (s *shard) resume(f *fire, now int64) {
 	case etcdkv.EntryOpen:
 		l := f.lane()
 		l.open++
-		if f.due() <= now {
-			l.run(f)
-		}
+		begun := false // as far as can be known
 		for _, t := range f.tasks {
 			t.unknown = f.recovered && t.minion != "" && !t.final()
 			f.doubtful = f.doubtful || t.unknown && !f.promoted && f.stopped == ""
+			begun = begun || t.unknown || t.final() || t.attempt > 1
+		}
+		if begun && f.due() <= now {
+			l.run(f) // others are asked of the overlap policy, as when they are new
 		}
 		if f.recovered && s.turns != nil && slices.ContainsFunc(f.tasks, func(t *task) bool { return t.unknown }) {
 			s.gate.admit(f) // until its minions say that they have not started it
