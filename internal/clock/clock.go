@@ -89,8 +89,11 @@ type Clock struct {
 	trusted int64
 	doubt   bool
 	since   time.Duration
-	// others are what was compared with last.
+	// others are what was compared with last. known: what others said still holds,
+	// who said it at heard, on Mono.
 	others Others
+	known  bool
+	heard  time.Duration
 }
 
 // New returns a Clock that tells the wall clock's time.
@@ -249,12 +252,21 @@ func (c *Clock) judge(g glance) State {
 	jury, nodes := c.others.jury(c.cfg.Bound)
 	was := c.state.Load()
 	s := State{Judged: true, Nodes: nodes, Minions: len(jury) - nodes}
-	open := c.doubt && c.settle(g, jury)
+	said := jury // by others, now or last
+	if len(jury) > 0 {
+		c.known, c.heard = true, g.mono
+	} else if c.known && (!c.doubt || c.since <= c.heard) {
+		said = []Reading{{Origin: c.origin.Load()}} // C6
+	}
+	open := c.doubt && c.settle(g, said)
 	mine := Reading{Origin: g.own}
 	if c.doubt {
 		mine.Origin = c.trusted
 	}
 	m := most(append(slices.Clone(jury), mine))
+	if len(jury) == 0 && len(said) > 0 {
+		m = said[0]
+	}
 	s.Agree = agree(jury, m, c.cfg.Bound)
 	if len(jury) == 0 {
 		s.Apart = c.others.apart(g.own, c.cfg.Bound)
@@ -267,13 +279,13 @@ func (c *Clock) judge(g glance) State {
 	switch {
 	case c.doubt:
 		s.Doubt = true
-		if len(jury) > 0 && !open {
+		if len(said) > 0 && !open {
 			to = toward(c.trusted, m)
 		}
-	case len(jury) == 0:
-		to, c.trusted = g.own, g.own
-	case off(g.own, m) > limit:
+	case len(said) > 0 && off(g.own, m) > limit:
 		s.Wrong, to = true, m.Origin
+	case len(said) == 0, len(jury) == 0 && g.mono-c.heard >= c.cfg.Settle:
+		to, c.trusted, c.known = g.own, g.own, false
 	default:
 		to, c.trusted = toward(g.own, m), g.own
 	}
@@ -336,7 +348,7 @@ func (s *State) whom() string {
 	}
 	switch {
 	case s.Nodes == 0 && s.Minions == 0:
-		return "a minion"
+		return "others, of whom none can be asked now"
 	case s.Minions == 0:
 		return count(s.Nodes, "other node")
 	case s.Nodes == 0:

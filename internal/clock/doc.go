@@ -42,6 +42,9 @@
 //	    it now. When they agree with neither, and when there is nobody else, a step
 //	    that stands for longer than Settle is believed.
 //	C5  A clock that is in doubt is no witness: it is not counted by others.
+//	C6  When nobody is left to compare with, the time goes on as it was: what the
+//	    others said last holds for Settle, and for longer than that of a clock that
+//	    is wrong by it, until it is set right, or the node starts anew.
 //
 // # What may fail
 //
@@ -53,6 +56,7 @@
 //	and there is nobody to ask             is in doubt for as long as Settle
 //	peers do not answer                    what they said last counts, for as long as
 //	                                       drift leaves it worth something
+//	all peers leave at once                C6
 //	the machine is suspended               time goes on meanwhile; told by Look
 //	minions lie                            they have a say only beside fewer than two
 //	                                       other nodes, and shift the time by no more
