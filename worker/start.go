@@ -180,8 +180,8 @@ func (m *Minion) withTexts(chunk []*entry, orders []*job.Order) ([]*entry, []*jo
 	var theirs []*job.Order
 	for i, e := range chunk {
 		if orders[i] != nil {
-			if missing := m.scripts.missing(orders[i]); len(missing) > 0 {
-				m.park(e, missing)
+			if len(m.scripts.missing(orders[i])) > 0 {
+				m.park(e, orders[i])
 				continue
 			}
 		}

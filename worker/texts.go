@@ -24,10 +24,17 @@ type texts struct {
 	parked map[string][]*entry
 }
 
-// park has a task wait for texts.
-func (m *Minion) park(e *entry, sums []string) {
+// park has a task wait for the texts that its order lacks. One may have come since
+// that was looked for: who takes it has what waits for it go on, and asks for no other.
+func (m *Minion) park(e *entry, o *job.Order) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	sums := m.scripts.missing(o)
+	if len(sums) == 0 {
+		m.ready = append(m.ready, e)
+		notify(m.startWake)
+		return
+	}
 	t := &m.texts
 	if t.asked == nil {
 		t.asked, t.parked = map[string]time.Time{}, map[string][]*entry{}
