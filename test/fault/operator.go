@@ -239,17 +239,30 @@ func (o *operator) anyField(s *subject) {
 	case 1:
 		pick("misfire", job.MisfireLatest, job.MisfireAll, job.MisfireSkip)
 	case 2:
+		pick("misfire", job.MisfireLatest, job.MisfireAll)
 		pick("catchUp", "10s", "1h")
 	case 3:
+		pick("misfire", job.MisfireAll)
 		pick("catchUpEvery", "50ms", "300ms")
 	case 4:
 		pick("timeout", "1m", "90s")
 	case 5:
 		pick("lostAfter", "5m", "6m")
 	case 6:
+		pick("overlap", job.OverlapQueueAll)
 		pick("overlapLimit", 10, 50)
 	case 7:
 		pick("params", []any{map[string]any{"name": "day", "default": "today"}}, []any{map[string]any{"name": "night", "default": "last"}})
+	}
+	// What has no effect beside the others is refused.
+	if s.spec["overlap"] != job.OverlapQueueAll {
+		delete(s.spec, "overlapLimit")
+	}
+	if s.spec["misfire"] != job.MisfireAll {
+		delete(s.spec, "catchUpEvery")
+	}
+	if s.spec["misfire"] == job.MisfireSkip {
+		delete(s.spec, "catchUp")
 	}
 }
 
