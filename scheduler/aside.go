@@ -16,14 +16,7 @@ import (
 
 // tellAside sees to it that the record of a job says whether it is set aside.
 func (s *shard) tellAside(e *entry) {
-	why := ""
-	if e.rare != nil {
-		if len(e.rare.calendars) > 0 {
-			s.calendarsOf(e)
-		}
-		why = e.rare.aside
-	}
-	s.tellAsideOf(e.key, e.uid, why)
+	s.tellAsideOf(e.key, e.uid, e.SetAside(&s.look))
 }
 
 // tellAsideOf is tellAside for a job that may not be readable. Its UID is zero

@@ -90,7 +90,7 @@ func (s *shard) attend(f *fire, now int64) {
 
 // attendUnassigned looks for minions for a fire that had none at its commit.
 func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
-	if f.e.gone {
+	if f.e.Gone {
 		s.end(f, job.StateCancelled, "the job was deleted before a minion was found")
 		return
 	}
@@ -279,7 +279,7 @@ const shareVariable = job.EnvPrefix + "SHARE"
 
 // dispatch sends a task's order (I1, I6, I7).
 func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
-	if f.e.gone {
+	if f.e.Gone {
 		s.finish(f, t, now, job.StateCancelled, t.whyGone())
 		return
 	}
@@ -378,7 +378,7 @@ func (s *shard) finish(f *fire, t *task, now int64, state job.State, reason stri
 // and with the last task the run.
 func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	spec, err := s.spec(f)
-	if again := err == nil && f.endAt == 0 && mayRetry(spec, t, r); again && !f.e.gone {
+	if again := err == nil && f.endAt == 0 && mayRetry(spec, t, r); again && !f.e.Gone {
 		s.retry(f, t, r, spec)
 		return
 	} else if again {

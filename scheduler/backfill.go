@@ -63,7 +63,7 @@ func (s *shard) nextOf(b *backfilled) int64 {
 	if e == nil || e.uid != b.Job {
 		return never
 	}
-	next, ok := e.set.Next(from)
+	next, ok := e.Set.Next(from)
 	if !ok || next.After(b.To) {
 		return never
 	}

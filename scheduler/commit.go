@@ -454,7 +454,7 @@ func (s *shard) opened(f *fire) {
 	case etcdkv.EntryQueued:
 		s.putDown(f)
 		s.met.inFlight.Inc()
-		if spec, err := s.specs.of(f.e); err == nil && !f.e.gone {
+		if spec, err := s.specs.of(f.e); err == nil && !f.e.Gone {
 			s.watchTimes(f, spec, s.deps.now())
 		}
 		if !f.recovered && !f.ended {

@@ -243,7 +243,7 @@ func TestI19_InstantsAreDecidedInOrder(t *testing.T) {
 		}
 		e := d.job(spec)
 		// The first instant is one interval after the beginning, as in the model.
-		first := e.nextAfter(epoch)
+		first := e.Next(epoch)
 		epoch = first - int64(s.every)
 		d.clock = epoch
 		d.setNext(e, first)
@@ -296,7 +296,7 @@ func TestI19_InstantsAreDecidedInOrder(t *testing.T) {
 			rt.Fatalf("%+v\n%s", s, text)
 		}
 		if bf != nil {
-			for i := e.set.Between(at(s.backfill.from), at(s.backfill.to), 1000); len(i) > 0; i = i[1:] {
+			for i := e.Set.Between(at(s.backfill.from), at(s.backfill.to), 1000); len(i) > 0; i = i[1:] {
 				if !again[time.Duration(i[0].UnixNano()-epoch)] {
 					rt.Fatalf("instant %v was not backfilled", i[0].Sub(at(0)))
 				}
@@ -409,7 +409,7 @@ func lifeOf(t *testing.T, s story, spec job.Spec) map[job.State]int {
 	d.cfg.MisfireGrace = time.Second
 	spec.Schedules = []string{"@every " + s.every.String()}
 	e := d.job(spec)
-	d.setNext(e, e.nextAfter(d.clock))
+	d.setNext(e, e.Next(d.clock))
 	epoch := d.clock
 	if p := s.pauses[0]; p.to > 0 {
 		d.deps.Cluster.SetPauses(cluster.Pauses{{Scope: etcdkv.ScopeJob, Key: e.key}: {
@@ -472,42 +472,5 @@ func TestI19_JitterAboveTheIntervalLosesNothing(t *testing.T) {
 	spec := job.Spec{Overlap: job.OverlapSkip, Jitter: job.Duration(2 * time.Minute)}
 	if got := lifeOf(t, s, spec); got[job.StateSucceeded] != 30 {
 		t.Errorf("%v, want 30 runs", got)
-	}
-}
-
-// TestI19_WhatFollowsIsLookedAt where not all instants are decided on at once.
-func TestI19_WhatFollowsIsLookedAt(t *testing.T) {
-	t.Parallel()
-	runs := func(m job.Misfire, following int) (n int) {
-		r := rules{
-			misfire: m, deadline: 100, now: 130, horizon: 140, closed: func(int64) string { return "" },
-			following: func(before int64, limit int) int {
-				if m == job.MisfireLatest && before != 141 || m == job.MisfireAll && before != 100 {
-					t.Errorf("%s looks at what is before %d", m, before)
-				}
-				return min(following, limit)
-			},
-		}
-		for _, d := range decide([]int64{1, 2, 3}, &r) {
-			if d.fate == fateRun {
-				n++
-			}
-		}
-		return n
-	}
-	for _, c := range []struct {
-		policy          job.Misfire
-		following, want int
-	}{
-		{job.MisfireLatest, 0, 1},
-		{job.MisfireLatest, 1, 0},
-		{job.MisfireAll, 0, 3},
-		{job.MisfireAll, job.MaxCatchUp - 2, 2},
-		{job.MisfireAll, 5 * job.MaxCatchUp, 0},
-		{job.MisfireSkip, 0, 0},
-	} {
-		if got := runs(c.policy, c.following); got != c.want {
-			t.Errorf("%s, %d follow: %d of 3 late instants run, want %d", c.policy, c.following, got, c.want)
-		}
 	}
 }

@@ -48,14 +48,14 @@
 //
 //   - a job that existed at JobsRev is planned from the cursor;
 //   - a job created later is planned from its creation;
-//   - up to job.After the schedule holds that it had before (earlier.go);
+//   - up to job.After the schedule holds that it had before (package plan);
 //   - an occurrence after the cursor that is in a slot is committed already;
 //   - for an open fire the minion is asked. What it never accepted is ordered
 //     again under the same fire id, or, when too late, treated as a misfire.
 //
 // # What becomes of an instant
 //
-// Three questions, in this order (decide.go, lane.go):
+// Three questions, in this order (package plan, lane.go):
 //
 //	is it one at all?      no, its turn, a pause or a calendar says so   skipped
 //	                       no, dates or count say so                     it is none
@@ -124,7 +124,7 @@
 //	I14 What a pause or a calendar does not let run has a record that
 //	    says so, except instants that a calendar moves. What was due in a pause is not
 //	    run either when an owner comes to it after that has ended: the pause is stored
-//	    with its end for as long, the last etcdkv.MaxRests of one thing (pause.go).
+//	    with its end for as long, the last etcdkv.MaxRests of one thing (package cluster).
 //	I15 A rollout starts no task before its turn, whatever owner it has: the
 //	    order is that of the stored tasks, what an earlier owner may have sent
 //	    counts as running until its minion has said otherwise, and that it was
@@ -154,7 +154,7 @@
 //	I21 No job keeps the others of its shard waiting: what one plan looks at is
 //	    bounded by counted steps, and a job whose next instant is not found in
 //	    those, or that cannot be read, is set aside. Of one with a schedule each
-//	    occurrence is recorded as skipped, with the reason (calendar.go, aside.go).
+//	    occurrence is recorded as skipped, with the reason (package plan, aside.go).
 //	I22 No run stays open for a minion whose certificate was revoked: what it was
 //	    sent, or may have been, ends as indeterminate, and what it was not as
 //	    uncontrollable. If it joins again, what it says then is taken (revoked.go).
@@ -187,7 +187,7 @@
 //	    old schedule with its end beside the new one until an owner has passed that,
 //	    etcdkv.MaxEarlier of them; an edit that would need more is refused. What is
 //	    committed when an edit is made stands: the new schedule is planned from the
-//	    cursor, at most the look-ahead after the edit (earlier.go).
+//	    cursor, at most the look-ahead after the edit (package plan).
 //	I26 From the revision on at which a job's schedule is edited, it is disabled or
 //	    deleted, something is paused or resumed, or a group or a calendar is changed,
 //	    nothing is committed that was planned without it: a commit that plans compares

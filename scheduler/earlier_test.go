@@ -101,7 +101,7 @@ func (l *ledger) take(t *testing.T, clock int64) {
 				t.Fatal(err)
 			}
 			m.deleted = i == 1
-			m.e.gone = m.deleted
+			m.e.Gone = m.deleted
 			if !m.deleted {
 				m.at = 0
 			}

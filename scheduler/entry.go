@@ -8,6 +8,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
@@ -17,12 +18,12 @@ type entry struct {
 	key job.Key
 	uid job.UID
 	raw []byte
-	set schedule.Set
+	// Timing is when it is due, and whether it was deleted: the entry lives on for its
+	// open fires then.
+	plan.Timing
 
 	overlap job.Overlap
 	misfire job.Misfire
-	// rare is what few jobs have; nil: nothing.
-	rare *rare
 	// decoded is the spec of a job that fires often, by the timer's period. Others
 	// have it while it is among the last that were read (see specs).
 	decoded *job.Spec
@@ -45,51 +46,20 @@ type entry struct {
 	foreign bool
 	// recording counts fires that have ended and are not in history yet.
 	recording int32
-	// gone: the job was deleted; the entry lives on for its open fires.
-	gone bool
-}
-
-// rare is what few jobs have.
-type rare struct {
-	// calendars are those that the job keeps to; moves: what they exclude is
-	// moved, by the clock of zone.
-	calendars []job.Key
-	moves     bool
-	zone      string
-	// since is from when its schedule holds, with calendars. aside is why the job
-	// is set aside; empty: it is not.
-	since int64
-	aside string
-	// start and end bound the schedule; 0 and never are no bounds.
-	start, end int64
-	// earlier are the schedules that the job had before, as far as that matters
-	// still; its own holds after holds. deleted, unless 0, is when it was deleted:
-	// what was due before is planned, to be recorded.
-	earlier        []timed
-	holds, deleted int64
-	// catchUp is how far back misfires are run, jitter spreads starts; 0: not
-	// bounded, and not spread.
-	catchUp, jitter time.Duration
-	// after are the jobs for whose ends the job waits, if for more than one.
-	after []job.Key
-	// watch is the key that it watches; nil: none.
-	watch *job.Watch
-	// pauseAfter is after how many failures in a row it is paused; 0: never.
-	pauseAfter int
 }
 
 func (e *entry) waitsFor() []job.Key {
-	if e.rare == nil {
+	if e.Optional == nil {
 		return nil
 	}
-	return e.rare.after
+	return e.Optional.After
 }
 
 func (e *entry) watches() *job.Watch {
-	if e.rare == nil {
+	if e.Optional == nil {
 		return nil
 	}
-	return e.rare.watch
+	return e.Optional.Watch
 }
 
 // lane returns the lane of a share; 0 is the lane of what is not shared out.
@@ -175,20 +145,20 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
 		timer: timers.Timer[*entry]{Next: never}, from: stored.MovedFrom,
 	}
-	r := rare{
-		end: never, watch: spec.Watch, pauseAfter: spec.PauseAfterFailures,
-		catchUp: time.Duration(spec.CatchUp), jitter: time.Duration(spec.Jitter),
+	r := plan.Optional{
+		End: never, Watch: spec.Watch, PauseAfter: spec.PauseAfterFailures,
+		CatchUp: time.Duration(spec.CatchUp), Jitter: time.Duration(spec.Jitter),
 	}
 	if spec.After != nil && spec.After.Match != job.MatchAny && len(spec.After.Jobs) > 1 {
-		r.after = spec.After.Keys(stored.Namespace)
+		r.After = spec.After.Keys(stored.Namespace)
 	}
-	e.rare = &r
-	if err := e.readTiming(&spec, stored.CountedFrom, cache); err != nil {
+	e.Optional = &r
+	if err := e.Read(e.key, &spec, stored.CountedFrom, cache); err != nil {
 		return nil, 0, err
 	}
-	e.rare = nil
-	if r.watch != nil || r.pauseAfter > 0 || r.after != nil || r.start != 0 || r.end != never || r.catchUp != 0 || r.jitter != 0 || len(r.calendars) > 0 {
-		e.rare = &r
+	e.Optional = nil
+	if r.Watch != nil || r.PauseAfter > 0 || r.After != nil || r.Start != 0 || r.End != never || r.CatchUp != 0 || r.Jitter != 0 || len(r.Calendars) > 0 {
+		e.Optional = &r
 	}
 	if err := e.readEarlier(stored.Earlier, stored.After.UnixNano(), cache); err != nil {
 		return nil, 0, err
@@ -196,20 +166,31 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	return e, etcdkv.Begins(stored.After, stored.Earlier).UnixNano(), nil
 }
 
-// nextAfter returns the first instant of the entry's own schedule after t, or never.
-func (e *entry) nextAfter(t int64) int64 {
-	if len(e.set) == 0 || e.gone && (e.rare == nil || e.rare.deleted == 0) {
-		return never
+// readEarlier reads the schedules that a job had before, which the edits stored beside
+// the present one for as long as an owner may not have come to all of their instants.
+// So an instant has an end also if it was due while nobody owned the shard, or the
+// owner was slow, and the job was edited, moved or deleted before it was committed.
+func (e *entry) readEarlier(stored []etcdkv.Earlier, after int64, cache *schedule.Cache) error {
+	if len(stored) == 0 {
+		return nil
 	}
-	end := never
-	if e.rare != nil {
-		t, end = max(t, e.rare.start-1), e.rare.end
+	if e.Optional == nil {
+		e.Optional = &plan.Optional{End: never}
 	}
-	n, ok := e.set.Next(time.Unix(0, t))
-	if !ok || n.UnixNano() > end {
-		return never
+	e.Optional.Holds = after
+	for i := range stored {
+		p := &stored[i]
+		old, err := plan.ReadEarlier(e.key, &p.Spec, p.CountedFrom, p.Until, cache)
+		if err != nil {
+			return err
+		}
+		t := plan.Earlier{Timing: old, Since: p.Since.UnixNano(), Until: p.Until.UnixNano()}
+		if !p.Disabled.IsZero() {
+			t.Disabled = p.Disabled.UnixNano()
+		}
+		e.Optional.Earlier = append(e.Optional.Earlier, t)
 	}
-	return n.UnixNano()
+	return nil
 }
 
 // read decodes the job's spec.

@@ -27,7 +27,7 @@ func (s *shard) pausedAt(e *entry, at int64) string {
 // pauses the job when there are too many. The count, and the pause, go with the
 // next commit.
 func (s *shard) countFailure(f *fire, state job.State) {
-	if f.e.gone || f.e.rare == nil || f.e.rare.pauseAfter == 0 {
+	if f.e.Gone || f.e.Optional == nil || f.e.Optional.PauseAfter == 0 {
 		return
 	}
 	n, counted := s.state.Failures[f.e.uid]
@@ -35,7 +35,7 @@ func (s *shard) countFailure(f *fire, state job.State) {
 	case state == job.StateSucceeded && counted:
 		s.setFailures(f.e.uid, 0)
 	case state == job.StateSucceeded, !job.OnFailure.Meets(state):
-	case n+1 < f.e.rare.pauseAfter:
+	case n+1 < f.e.Optional.PauseAfter:
 		s.setFailures(f.e.uid, n+1)
 	default:
 		s.setFailures(f.e.uid, 0)

@@ -196,10 +196,10 @@ func (f *fire) taskID(t *task) job.TaskID {
 
 // due is when the fire is to start: its instant, and its part of the jitter.
 func (f *fire) due() int64 {
-	if f.e.rare == nil || f.e.rare.jitter == 0 {
+	if f.e.Optional == nil || f.e.Optional.Jitter == 0 {
 		return max(f.id.At, f.notBefore)
 	}
-	s := job.Spec{Jitter: job.Duration(f.e.rare.jitter)}
+	s := job.Spec{Jitter: job.Duration(f.e.Optional.Jitter)}
 	return max(f.id.At+int64(s.Delay(f.id)), f.notBefore)
 }
 

@@ -86,8 +86,8 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	}
 	s.jobs[key] = e
 	s.noteWatcher(e, true)
-	if e.rare != nil && len(e.rare.calendars) > 0 {
-		s.anyCalendars, e.rare.since = true, from
+	if e.Optional != nil && len(e.Optional.Calendars) > 0 {
+		s.anyCalendars, e.Optional.Since = true, from
 	}
 	s.setNext(e, s.nextAfter(e, from))
 	s.tellAside(e)
@@ -123,7 +123,7 @@ func (s *shard) drop(key job.Key) {
 
 // forget ends what of a deleted job has not started.
 func (s *shard) forget(e *entry) {
-	e.gone = true
+	e.Gone = true
 	s.tellAsideOf(e.key, e.uid, "")
 	e.lanes(func(l *lane) {
 		for _, f := range slices.Clone(l.waiting) {

@@ -1,11 +1,11 @@
 package scheduler
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 )
 
 // lane is what the overlap policy looks at: the occurrences of a job, or of one
@@ -55,33 +55,6 @@ func (l *lane) halt(f *fire) {
 	}
 }
 
-// admission is what the overlap policy says to a fire whose start has come.
-type admission uint8
-
-const (
-	admitted admission = iota + 1
-	heldBack
-	turnedAway
-)
-
-// admit applies an overlap policy to a fire whose start has come while others
-// run. limit is how many may wait, waiting how many do.
-func admit(policy job.Overlap, waiting, limit int) (admission, string) {
-	switch policy {
-	case job.OverlapQueueOne, job.OverlapQueueAll:
-		if waiting >= limit {
-			return turnedAway, fmt.Sprintf("previous run still in progress, and %d are waiting already; overlap policy %q", limit, policy)
-		}
-		return heldBack, ""
-	case job.OverlapReplace, job.OverlapReplaceAfterGrace:
-		return heldBack, "" // until the earlier one has ended
-	case job.OverlapSkip:
-		return turnedAway, "previous run still in progress; overlap policy \"skip\""
-	case job.OverlapAllow:
-	}
-	return admitted, ""
-}
-
 // inTheWay reports whether runs keep a fire of their lane from starting. In an
 // ordered group only older ones do: those that are not wait for it.
 func (s *shard) inTheWay(f *fire) bool {
@@ -93,12 +66,12 @@ func (s *shard) inTheWay(f *fire) bool {
 }
 
 // admit decides whether a fire whose start has come may go on beside what runs.
-func (s *shard) admit(f *fire) (admission, string) {
+func (s *shard) admit(f *fire) (plan.Admission, string) {
 	e := f.e
-	if f.id.Trigger == job.TriggerBackfill || e.gone || !e.foreign && !s.inTheWay(f) {
-		return admitted, ""
+	if f.id.Trigger == job.TriggerBackfill || e.Gone || !e.foreign && !s.inTheWay(f) {
+		return plan.Admitted, ""
 	}
-	return admit(e.overlap, len(f.lane().waiting), s.queueLimit(e))
+	return plan.Overlap(e.overlap, len(f.lane().waiting), s.queueLimit(e))
 }
 
 // enterLane reports whether an open fire, whose start has come, may go on. If
@@ -113,7 +86,7 @@ func (s *shard) enterLane(f *fire) bool {
 		return true
 	}
 	switch what, why := s.admit(f); what {
-	case heldBack:
+	case plan.HeldBack:
 		f.state = etcdkv.EntryQueued
 		f.unassign()
 		l.open--
@@ -122,11 +95,11 @@ func (s *shard) enterLane(f *fire) bool {
 		s.supersede(f)
 		s.nextInLane(l)
 		return false
-	case turnedAway:
+	case plan.TurnedAway:
 		f.unassign()
 		s.end(f, job.StateSkipped, why)
 		return false
-	case admitted:
+	case plan.Admitted:
 	}
 	l.run(f)
 	return true

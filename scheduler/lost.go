@@ -8,6 +8,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
@@ -23,7 +24,7 @@ var nameless = job.Key{Namespace: "-", Name: "-"}
 
 // lostEntry stands for a job of which nothing is known.
 func lostEntry(uid job.UID) *entry {
-	return &entry{key: nameless, uid: uid, gone: true, timer: timers.Timer[*entry]{Next: never}, decoded: &job.Spec{}}
+	return &entry{key: nameless, uid: uid, Timing: plan.Timing{Gone: true}, timer: timers.Timer[*entry]{Next: never}, decoded: &job.Spec{}}
 }
 
 // lose has history asked about a fire of which no more is known.

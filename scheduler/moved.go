@@ -97,7 +97,7 @@ func (s *shard) loadMoved(ctx context.Context) ([]*movedOut, error) {
 				continue
 			}
 			m.deleted = i == 1
-			m.e.gone = m.deleted
+			m.e.Gone = m.deleted
 			if !m.deleted {
 				m.at = 0
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
@@ -66,8 +67,8 @@ func (s *shard) plan(now int64) *batch {
 	horizon := max(now+int64(s.cfg.LookAhead), s.planned)
 	b := &batch{round: s.round(), plannedBefore: s.planned}
 	deadline := now - int64(s.cfg.MisfireGrace)
-	s.looked = 0
-	for !s.full(b) && s.looked < planSteps && !s.deps.load.Full(s.tookUp, now) {
+	s.look.Steps = 0
+	for !s.full(b) && s.look.Steps < plan.MaxSteps && !s.deps.load.Full(s.tookUp, now) {
 		e, at, ok := s.nextDue(horizon, deadline)
 		if !ok {
 			break
@@ -138,10 +139,10 @@ func (s *shard) planTriggers(b *batch, now int64) {
 func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip string) {
 	instants := s.instants[:0]
 	var unknown map[int64]string // why it is not known whether it ran before
-	at, cost := e.timer.Next, s.lookCost(e)
+	at, cost := e.timer.Next, e.Cost(&s.look)
 	before := planned{e: e, next: e.timer.Next, done: e.done}
-	for n := 0; at <= until && n < maxInstants && s.looked < planSteps; n++ {
-		s.looked += cost
+	for n := 0; at <= until && n < maxInstants && s.look.Steps < plan.MaxSteps; n++ {
+		s.look.Steps += cost
 		was, why := s.committedBefore(e, at)
 		if !was {
 			instants = append(instants, at)
@@ -176,34 +177,36 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 		}
 		return s.whyClosed(e, at)
 	}
-	r := rules{
-		misfire: e.misfire, deadline: grace, now: now, horizon: horizon, closed: closed,
-		following: func(before int64, limit int) int { return s.openInstants(e, at, min(before, horizon+1), limit, closed) },
+	r := plan.Rules{
+		Misfire: e.misfire, Deadline: grace, Now: now, Horizon: horizon, Closed: closed,
+		Following: func(before int64, limit int) int {
+			return e.Open(&s.look, at, min(before, horizon+1), limit, maxInstants, 2*plan.MaxSteps, closed)
+		},
 	}
 	if len(instants) > 1 {
-		r.pace = int64(s.pace(e))
+		r.Pace = int64(s.pace(e))
 	}
-	if e.rare != nil && e.rare.catchUp > 0 {
-		r.oldest = now - int64(e.rare.catchUp)
+	if e.Optional != nil && e.Optional.CatchUp > 0 {
+		r.Oldest = now - int64(e.Optional.CatchUp)
 	}
 	var missed []int64
-	decided := decide(instants, &r)
+	decided := plan.Decide(instants, &r)
 	for i := range decided {
-		if decided[i].fate == fateMissed {
-			missed = append(missed, decided[i].at)
+		if decided[i].Fate == plan.Missed {
+			missed = append(missed, decided[i].At)
 		}
 	}
 	s.planMissed(b, e, missed, now)
 	for i := range decided {
 		d := &decided[i]
-		if d.fate == fateMissed {
+		if d.Fate == plan.Missed {
 			continue
 		}
-		f := &fire{id: job.FireID{Job: e.uid, At: d.at, Trigger: job.TriggerSchedule}, e: e, notBefore: d.notBefore}
-		if d.fate == fateRun {
+		f := &fire{id: job.FireID{Job: e.uid, At: d.At, Trigger: job.TriggerSchedule}, e: e, notBefore: d.NotBefore}
+		if d.Fate == plan.Run {
 			s.planOccurrence(b, f, now)
 		} else {
-			s.planSkip(b, f, d.why)
+			s.planSkip(b, f, d.Why)
 		}
 	}
 }
@@ -214,21 +217,7 @@ func (s *shard) whyClosed(e *entry, at int64) string {
 	if why := s.pausedAt(e, at); why != "" {
 		return why
 	}
-	return s.closedAt(e, at)
-}
-
-// openInstants counts instants of the entry, from one on and before another, at
-// which it would run, as far as limit.
-func (s *shard) openInstants(e *entry, from, before int64, limit int, closed func(int64) string) int {
-	n := 0
-	cost := s.lookCost(e)
-	for at, looked := from, 0; at < before && n < limit && looked < maxInstants && s.looked < 2*planSteps; at, looked = s.nextAfter(e, at), looked+1 {
-		s.looked += cost
-		if closed(at) == "" {
-			n++
-		}
-	}
-	return n
+	return e.Closed(&s.look, at)
 }
 
 // planSkip records an occurrence as skipped.
@@ -294,15 +283,15 @@ func (s *shard) planFire(b *batch, f *fire, now int64) {
 	l := f.lane()
 	if f.due() <= now && !s.isOrdered() {
 		switch what, why := s.admit(f); what {
-		case heldBack:
+		case plan.HeldBack:
 			f.state = etcdkv.EntryQueued
 			l.wait(f)
 			b.tasks += len(f.hosts) // they are stored, too
 			return
-		case turnedAway:
+		case plan.TurnedAway:
 			f.state, f.reason = etcdkv.EntrySkipped, why
 			return
-		case admitted:
+		case plan.Admitted:
 			l.run(f)
 		}
 	}
@@ -338,7 +327,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	}
 	f := &fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, redo: t.Redo, hosts: t.Hosts}
 	if e == nil || e.uid != t.Fire.Job {
-		f.e = &entry{key: t.Key, uid: t.Fire.Job, gone: true, timer: timers.Timer[*entry]{Next: never}}
+		f.e = &entry{key: t.Key, uid: t.Fire.Job, Timing: plan.Timing{Gone: true}, timer: timers.Timer[*entry]{Next: never}}
 		f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, "the job was deleted before its start"
 		b.fires = append(b.fires, f)
 		return

@@ -192,7 +192,7 @@ func (s *shard) resume(f *fire, now int64) {
 			s.gate.admit(f) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:
-		if e.gone {
+		if e.Gone {
 			s.end(f, job.StateCancelled, whyNotStarted)
 			return
 		}

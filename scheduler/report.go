@@ -149,7 +149,7 @@ func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 		return
 	}
 	switch {
-	case r.Known, !untold(r), !t.unknown, f.rules != nil, f.e.gone, f.ending, now < f.due(),
+	case r.Known, !untold(r), !t.unknown, f.rules != nil, f.e.Gone, f.ending, now < f.due(),
 		s.isMisfire(f, t, now), t.sentAt != 0 && now > t.notAfter:
 		return
 	}

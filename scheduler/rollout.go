@@ -106,7 +106,7 @@ func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
 	tooLate := f.doubtful && s.isTooLate(f, now)
 	for _, t := range front.waiting {
 		switch {
-		case f.e.gone:
+		case f.e.Gone:
 			s.finish(f, t, now, job.StateCancelled, t.whyGone())
 		case f.stopped != "":
 			s.finish(f, t, now, job.StateSkipped, f.stopped)
@@ -115,7 +115,7 @@ func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
 		}
 	}
 	var next []*task
-	if !tooLate && !f.e.gone && f.stopped == "" { // else it has to be seen first whether it was begun
+	if !tooLate && !f.e.Gone && f.stopped == "" { // else it has to be seen first whether it was begun
 		next = r.next(s, f, &front, now)
 	}
 	s.giveBackIdle(f, front.waiting, next, now)

@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
@@ -124,11 +125,11 @@ type shard struct {
 	watchesNew bool
 	// anyCalendars: a job has some; calendarsRev is as of which revision of them
 	// jobs are planned, but for those that are to be planned anew, calendarsDone as
-	// of which all are. looked counts the steps of looks at calendars.
+	// of which all are. look counts the steps of looks at calendars.
 	anyCalendars                bool
 	calendarsRev, calendarsDone int64
 	replan                      []*entry
-	looked                      int
+	look                        plan.Look
 	// asides are what records say of jobs that are or were set aside, untold are
 	// the records that the next commits write. asideCount is this shard's share of
 	// the metric.
@@ -173,7 +174,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		closed:   map[*slot]struct{}{},
 
 		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
-		granted: map[string]int64{}, permits: newPermits(),
+		granted: map[string]int64{}, permits: newPermits(), look: plan.Look{Calendars: deps.Cluster},
 	}
 	s.askGone, s.rereadJobs = s.lookUpGone, etcdkv.NewReread()
 	s.gone.there, s.gone.recall, s.gone.recalling = s.connected, map[job.TaskID]recalled{}, map[string]int64{}

@@ -29,7 +29,7 @@ func TestStoredJobsStillLoad(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if due := time.Unix(0, e.nextAfter(time.Date(2027, 1, 1, 0, 0, 0, 1, time.UTC).UnixNano())).UTC().Format(time.RFC3339); due != c.due {
+		if due := time.Unix(0, e.Next(time.Date(2027, 1, 1, 0, 0, 0, 1, time.UTC).UnixNano())).UTC().Format(time.RFC3339); due != c.due {
 			t.Errorf("%s: due at %s, want %s", name, due, c.due)
 		}
 		spec, err := e.read()

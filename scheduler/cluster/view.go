@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 )
 
 // View is a node's view of the cluster: who is alive, who owns what, and what
@@ -31,7 +32,7 @@ type View struct {
 	paused    *etcdkv.Map[etcdkv.StoredPause]
 	edges     *etcdkv.Map[etcdkv.Edge]
 	backfills *etcdkv.Map[etcdkv.Backfill]
-	calendars *etcdkv.Map[Calendar]
+	calendars *etcdkv.Map[plan.Calendar]
 	asides    *etcdkv.Map[etcdkv.Aside]
 	wished    *etcdkv.Map[etcdkv.Wish]
 	scripts   *etcdkv.Map[etcdkv.StoredScript]

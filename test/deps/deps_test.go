@@ -107,6 +107,7 @@ func TestPackages(t *testing.T) {
 		"scheduler/mode":       append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
 		"scheduler/peers":      {{module + "/scheduler", up}, {module + "/lock/...", "it only knocks at ports"}},
 		"scheduler/placement":  append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
+		"scheduler/plan":       append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
 		"scheduler/timekeeper": {{module + "/scheduler", up}, {module + "/lock/...", "it only asks for the time"}},
 		"scheduler/timers":     append([]no{{module + "/...", "it knows no jobs"}}, mute...),
 		"internal/manifest": {

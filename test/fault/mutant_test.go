@@ -71,10 +71,10 @@ func mutants() []mutant {
 		},
 		{
 			name: "one at a time is not kept", program: "scheduler", file: "scheduler/lane.go",
-			was: "e.gone || !e.foreign && !s.inTheWay(f)", is: "e.gone || !e.foreign", caught: "TestNodesAndMinions", told: "crowded: is number 2 under way in job",
+			was: "e.Gone || !e.foreign && !s.inTheWay(f)", is: "e.Gone || !e.foreign", caught: "TestNodesAndMinions", told: "crowded: is number 2 under way in job",
 		},
 		{
-			name: "an edit forgets what was due before", program: "scheduler", file: "scheduler/earlier.go",
+			name: "an edit forgets what was due before", program: "scheduler", file: "scheduler/entry.go",
 			was: "if len(stored) == 0 {", is: "if len(stored) >= 0 {", caught: "TestNodesAndMinions", told: "missing:",
 		},
 		{
@@ -86,16 +86,16 @@ func mutants() []mutant {
 			was: "return !t.Before(p.Since) &&", is: "return !t.Before(p.Since.Add(2*time.Second)) &&", caught: "TestNodesAndMinions", told: "in spite of the pause",
 		},
 		{
-			name: "calendars are not looked at", program: "scheduler", file: "scheduler/calendar.go",
+			name: "calendars are not looked at", program: "scheduler", file: "scheduler/plan/calendar.go",
 			was: "why, _, _ = set.Closed(time.Unix(0, at))", is: "_, _, _ = set.Closed(time.Unix(0, at))", caught: "TestNodesAndMinions", told: "in spite of calendar",
 		},
 		{
-			name: "calendars close every day", program: "scheduler", file: "scheduler/calendar.go",
+			name: "calendars close every day", program: "scheduler", file: "scheduler/plan/calendar.go",
 			was: "why, _, _ = set.Closed(time.Unix(0, at))", is: "why = \"calendar \" + set[0].Name() + \": closed\"", caught: "TestNodesAndMinions", told: "that calendar is open then",
 		},
 		{
 			name: "a backfill leaves instants out", program: "scheduler", file: "scheduler/backfill.go",
-			was: "next, ok := e.set.Next(from)", is: "next, ok := e.set.Next(from.Add(2 * time.Second))", caught: "TestNodesAndMinions", told: "missing:",
+			was: "next, ok := e.Set.Next(from)", is: "next, ok := e.Set.Next(from.Add(2 * time.Second))", caught: "TestNodesAndMinions", told: "missing:",
 		},
 		{
 			name: "starts by hand are lost", program: "scheduler", file: "scheduler/plan.go",
