@@ -83,11 +83,16 @@ func (s *Schedule) ZoneIsIdle() bool {
 }
 
 // InZone returns an expression that does in a zone what s, which is an @every or
-// an @at, seems to be meant to do there; empty: there is none.
+// an @at, seems to be meant to do there; empty: there is none, or none that the zone
+// moves.
 func (s *Schedule) InZone(zone string) string {
 	switch s.kind {
 	case kindEvery:
-		return cronOf(time.Duration(s.nanos))
+		expr := cronOf(time.Duration(s.nanos))
+		if there, err := Parse(expr, Options{Zone: zone}); expr == "" || err != nil || there.ZoneIsIdle() {
+			return "" // a zone does nothing for that either
+		}
+		return expr
 	case kindAt:
 		loc, err := LoadZone(zone)
 		if err != nil {

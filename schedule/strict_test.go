@@ -21,6 +21,7 @@ func TestStrict(t *testing.T) {
 		"0 0 0 1 1 * 2027/500":                        `year "2027/500": the step 500 is larger than the range 2027-2261, so that only 2027 matches; the largest is 234`,
 		"CRON_TZ=Europe/Rome @every 24h":              "leave the zone out or, for the clock of Europe/Rome, write CRON_TZ=Europe/Rome 0 0 * * *",
 		"CRON_TZ=Europe/Rome @every 2h":               "write CRON_TZ=Europe/Rome 0 */2 * * *",
+		"CRON_TZ=Asia/Kathmandu @every 30m":           "write CRON_TZ=Asia/Kathmandu */30 * * * *",
 		"CRON_TZ=Europe/Rome @every 90s":              "the zone Europe/Rome does nothing here, as @every counts from 1970-01-01T00:00:00Z; leave the zone out",
 		"CRON_TZ=Asia/Tokyo @at 2027-03-27T09:00:00Z": "leave the zone out or, if the time is that of Asia/Tokyo, write @at 2027-03-27T09:00:00+09:00",
 		"TZ=localtime @daily":                         `time zone "localtime" differs between nodes`,
@@ -40,6 +41,20 @@ func TestStrict(t *testing.T) {
 	for _, expr := range []string{"*/59 * * * *", "5/54 * * * *", "0 0 1-31/30 * *", "0 0 29 2 */7", "1-1/1 * * * *", "TZ=Etc/GMT+5 @daily", "TZ=EST5EDT @daily", "@every 90s", "H/60 * * * *"} {
 		if _, err := Parse(expr, Options{Strict: true}); err != nil {
 			t.Errorf("%q is refused: %v", expr, err)
+		}
+	}
+}
+
+// What an interval is to be written as in a zone is not named where the zone would do
+// nothing for that either.
+func TestNoZoneIsAdvisedThatDoesNothing(t *testing.T) {
+	t.Parallel()
+	for expr, want := range map[string]string{
+		"CRON_TZ=Europe/Rome @every 5m": "leave the zone out", "CRON_TZ=Europe/Rome @every 1h": "leave the zone out", "CRON_TZ=Asia/Kolkata @every 15s": "leave the zone out",
+		"CRON_TZ=Asia/Kolkata @every 1h": "write CRON_TZ=Asia/Kolkata 0 * * * *",
+	} {
+		if _, err := Parse(expr, Options{Strict: true}); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", expr, err, want)
 		}
 	}
 }

@@ -317,11 +317,11 @@ func (x *extra) dateWords() string {
 	lastOf(x.days.lastWork, "the last working day", "the working day nearest to ")
 	for d := 1; d <= 31; d++ {
 		if x.days.near>>d&1 != 0 {
-			text := "the working day nearest the " + ordinal(d)
+			which := "the "
 			if x.days.exact && d > daysIn(2027, 2) {
-				text += " (in months that have one)"
+				which = "an existing " // months without that day are left out
 			}
-			parts = append(parts, text)
+			parts = append(parts, "the working day nearest "+which+ordinal(d))
 		}
 	}
 	return list(parts, "and")

@@ -1,6 +1,10 @@
 package schedule
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/carillon-cron/carillon/job"
+)
 
 func TestWords(t *testing.T) {
 	t.Parallel()
@@ -84,6 +88,22 @@ func TestWords(t *testing.T) {
 	} {
 		if got := parsed(t, c.expr, "").Words(); got != c.want {
 			t.Errorf("%-28s %q\n%29swant %q", c.expr, got, "", c.want)
+		}
+	}
+}
+
+// Words of a working day that Quartz leaves out in months without the day say so, in
+// one breath with the month.
+func TestWordsOfDaysThatNotEachMonthHas(t *testing.T) {
+	t.Parallel()
+	for expr, want := range map[string]string{
+		"0 0 9 29W * ?":   "at 09:00 on the working day nearest an existing 29th of the month",
+		"0 0 9 31W 1-6 ?": "at 09:00 on the working day nearest an existing 31st of January to June",
+		"0 0 9 28W * ?":   "at 09:00 on the working day nearest the 28th of the month",
+	} {
+		s, err := Parse(expr, Options{Dialect: job.DialectQuartz})
+		if err != nil || s.Words() != want {
+			t.Errorf("%s: %v, %v", expr, s.Words(), err)
 		}
 	}
 }

@@ -293,7 +293,36 @@ func (a *app) execute(ctx context.Context, spec map[string]any, params map[strin
 	if err != nil {
 		return api.Exec{}, fmt.Errorf("encode command: %w", err)
 	}
-	return a.client.Runs.Exec(ctx, "", manifest, api.StartRequest{By: a.user(), Params: params, AllowMissing: allowMissing})
+	v, err := a.client.Runs.Exec(ctx, "", manifest, api.StartRequest{By: a.user(), Params: params, AllowMissing: allowMissing})
+	if refused, ok := errors.AsType[*client.Error](err); ok {
+		byFlags(refused.Problems)
+	}
+	return v, err
+}
+
+// byFlags names problems by the flags of `exec`: nobody has written the file in which
+// they were found.
+func byFlags(problems []job.Problem) {
+	flags := map[string]string{
+		"target.match": "target", "target.count": "on", "timeout": "limit", "user": "user", "workingDir": "dir", "env": "env", "params": "param",
+		"script.source": "script", "script.interpreter": "interpreter", "steps[0].script": "script-name",
+		"rollout.batch": "batch", "rollout.pause": "pause", "rollout.canary": "canary", "rollout.canaryCount": "canaries", "rollout.promote": "promote",
+		"rollout.maxFailures": "max-failures", "rollout.order": "order", "rollout.orderBy": "order-by", "rollout.maxPer": "max-per", "rollout.clusterMaxPer": "cluster-max-per",
+	}
+	for i := range problems {
+		p := &problems[i]
+		p.File, p.Line, p.Column = "", 0, 0
+		field, in := strings.CutPrefix(p.Path, "spec.")
+		if !in {
+			continue
+		}
+		p.Path = field // what is no flag is the command
+		for prefix, flag := range flags {
+			if rest, is := strings.CutPrefix(field, prefix); is && (rest == "" || strings.ContainsAny(rest[:1], ".[")) {
+				p.Path = "--" + flag + strings.Replace(rest, ".", " ", 1)
+			}
+		}
+	}
 }
 
 // followRun waits until a run has ended and returns it with its tasks. It tells

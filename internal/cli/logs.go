@@ -47,7 +47,7 @@ func (a *app) logsCommand() *cobra.Command {
 			switch {
 			case len(run.Tasks) > 0:
 			case run.State.Final():
-				a.note("run %s wrote nothing: it is %s: %s", run.RunID, run.State, oneLine(run.Reason))
+				a.noteNothing(&run)
 			case !follow:
 				a.note("run %s is %s: nothing has been written yet; -f follows it", run.RunID, run.State)
 			}
@@ -61,12 +61,18 @@ func (a *app) logsCommand() *cobra.Command {
 				return a.foldLogs(ctx, run, job.MinionID(minion), follow, shown)
 			}
 			l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
+			silent := minion == "" && len(run.Tasks) > 0 && run.State.Final() &&
+				!slices.ContainsFunc(run.Tasks, func(t job.Task) bool { return t.Stdout.Bytes+t.Stderr.Bytes > 0 })
 			err = a.client.Runs.Output(ctx, run.RunID, job.MinionID(minion), follow, func(line api.OutputLine) {
+				silent = false
 				if shown(line.Stream) {
 					l.line(line)
 				}
 			})
 			l.flush()
+			if err == nil && silent {
+				a.noteNothing(&run)
+			}
 			return err
 		},
 	}
@@ -76,6 +82,15 @@ func (a *app) logsCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&onlyStdout, "stdout", false, "only what was written to stdout")
 	cmd.Flags().BoolVar(&onlyErrs, "stderr", false, "only what was written to stderr")
 	return cmd
+}
+
+// noteNothing tells that a run that has ended wrote nothing, and why it may be so.
+func (a *app) noteNothing(run *job.Run) {
+	if run.State == job.StateSucceeded {
+		a.note("run %s wrote nothing", run.RunID)
+		return
+	}
+	a.note("run %s wrote nothing: it is %s: %s", run.RunID, run.State, oneLine(run.Reason))
 }
 
 // foldLogs prints what a run wrote with the minions that wrote the same as one

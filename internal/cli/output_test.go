@@ -199,6 +199,32 @@ func TestLogsTellWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+// TestSilentRunSaysSo: who asks for the output of a run that wrote nothing is told that
+// it wrote nothing, and how it ended.
+func TestSilentRunSaysSo(t *testing.T) {
+	t.Parallel()
+	for state, want := range map[job.State]string{
+		job.StateSucceeded: " wrote nothing\n", job.StateFailed: " wrote nothing: it is failed: exit code 3\n", job.StateRunning: "",
+	} {
+		f := newFake(t)
+		run := exampleRun(noon, state)
+		run.Tasks[0].Stdout, run.Tasks[0].Stderr = job.Output{}, job.Output{}
+		f.runs, f.output = []job.Run{run}, nil
+		got := carillon(t.Context(), f, "", "logs", string(run.RunID))
+		if want != "" {
+			want = "run " + string(run.RunID) + want
+		}
+		if got.code != 0 || got.stdout != "" || got.stderr != want {
+			t.Errorf("%s: got\n%swant %q", state, got, want)
+		}
+		run.Tasks[0].Stdout.Bytes = 3 // which its minion does not have any more
+		f.runs = []job.Run{run}
+		if got := carillon(t.Context(), f, "", "logs", string(run.RunID)); strings.Contains(got.stderr, "nothing") {
+			t.Errorf("%s: got\n%s", state, got)
+		}
+	}
+}
+
 // TestLogsOfAJobAreOfTheLatestThatStarted: newer occurrences that were skipped are
 // told, and why.
 func TestLogsOfAJobAreOfTheLatestThatStarted(t *testing.T) {

@@ -58,7 +58,7 @@ func (a *app) runCommand() *cobra.Command {
 			}
 			run, err := a.client.Jobs.Start(cmd.Context(), key, api.StartRequest{By: a.user(), Params: given})
 			if err != nil {
-				return fmt.Errorf("run job %s: %w", key, err)
+				return err
 			}
 			if !wait {
 				return a.printStarted(run)
