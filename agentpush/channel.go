@@ -53,7 +53,7 @@ func (h *Hub) channelOf(id job.MinionID, create bool) *channel {
 			}
 			h.mu.Lock()
 			if c = h.channels[id]; c == nil {
-				c = &channel{id: id, topic: topic{depth: h.cfg.TopicDepth}}
+				c = &channel{id: id, topic: h.topics.topic()}
 				h.channels[id] = c
 			}
 			h.mu.Unlock()

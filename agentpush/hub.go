@@ -28,6 +28,7 @@ type Hub struct {
 
 	// frames checks what minions send.
 	frames *fieldrange.Checker
+	topics *topics
 
 	inventory *Inventory
 	presence  *presence
@@ -97,6 +98,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	h := &Hub{
 		cfg: cfg, deps: deps, log: deps.Logger.Named("agentpush"),
 		inventory: newInventory(cfg.Node),
+		topics:    newTopics(cfg.TopicDepth),
 		channels:  map[job.MinionID]*channel{},
 		links:     map[job.NodeID]*link{},
 		conns:     map[string]*grpc.ClientConn{},

@@ -34,6 +34,12 @@ type message struct {
 	// number there.
 	from   *inbound
 	number uint64
+
+	// before and after are its neighbours in a line, place its place there, and
+	// heapAt that in a heap of ends.
+	before, after *message
+	place         int64
+	heapAt        int
 }
 
 func (h *Hub) newMessage(b body, now int64) *message {
@@ -54,15 +60,19 @@ func (h *Hub) newMessage(b body, now int64) *message {
 
 func (m *message) minion() job.MinionID { return job.MinionID(m.body.GetTask().GetMinion()) }
 
-func (m *message) isOrder() bool {
-	_, ok := m.body.(*agentpb.Order)
-	return ok
+func (m *message) kind() kind {
+	switch m.body.(type) {
+	case *agentpb.Order:
+		return anOrder
+	case *agentpb.Question:
+		return aQuestion
+	}
+	return aCancel
 }
 
-func (m *message) isQuestion() bool {
-	_, ok := m.body.(*agentpb.Question)
-	return ok
-}
+func (m *message) isOrder() bool { return m.kind() == anOrder }
+
+func (m *message) isQuestion() bool { return m.kind() == aQuestion }
 
 // orphaned: the peer that sent it answers for it again.
 func (m *message) orphaned() bool { return m.from != nil && m.from.broken.Load() }

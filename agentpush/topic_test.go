@@ -1,6 +1,7 @@
 package agentpush
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ func (s *machine) push(t *rapid.T) {
 	needless := m.isQuestion() && slices.ContainsFunc(s.fates, func(o *fate) bool {
 		return o != f && o.ended == 0 && !o.taken && !slices.Contains(s.slot, o.m) && o.m.body.GetTask().GetAttempt() == task.GetAttempt()
 	})
-	questions := len(s.topic.questions) > 0
+	questions := s.topic.w != nil && s.topic.w.fresh.of[aQuestion].first != nil
 	ends := s.topic.push(m)
 	s.end(t, ends)
 	if needless != (f.ended > 0) {
@@ -90,11 +91,26 @@ func (s *machine) push(t *rapid.T) {
 	}
 }
 
+// again returns what was offered before and waits again, in its order.
+func (s *machine) again() []*message {
+	var all []*message
+	if s.topic.w == nil {
+		return nil
+	}
+	for _, m := range s.topic.w.ends {
+		if m.unsure {
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b *message) int { return cmp.Compare(a.place, b.place) })
+	return all
+}
+
 func (s *machine) offer(t *rapid.T) {
 	if s.slot != nil { // I3: the channel's rule
 		return
 	}
-	again := slices.Clone(s.topic.again)
+	again := s.again()
 	msgs, ends := s.topic.take(4, 100, s.now, time.Duration(s.now))
 	s.end(t, ends)
 	size := 0
@@ -152,18 +168,32 @@ func (s *machine) check(t *rapid.T) {
 	if got := s.topic.len() + len(s.slot); got != open {
 		t.Fatalf("%d messages are held, %d have no end", got, open) // I1
 	}
-	if (s.topic.len() == 0) != (s.topic.about == nil) {
-		t.Fatalf("%d messages wait, and it is noted what of: %v", s.topic.len(), s.topic.about)
+	w := s.topic.w
+	if (s.topic.len() == 0) != (w == nil) {
+		t.Fatalf("%d messages wait, and this is held for them: %+v", s.topic.len(), w)
 	}
-	if n := len(s.topic.queue) + len(s.topic.questions); n > s.topic.depth || len(s.topic.again) > s.topic.depth {
-		t.Fatalf("topic holds %d and %d, depth %d", n, len(s.topic.again), s.topic.depth)
+	if w == nil {
+		return
+	}
+	if w.fresh.n > s.topic.of.depth || w.again.n > s.topic.of.depth {
+		t.Fatalf("topic holds %d and %d, depth %d", w.fresh.n, w.again.n, s.topic.of.depth)
+	}
+	noted := 0
+	for id, n := range w.about {
+		if n.orders < 0 || n.questions < 0 || n == (waits{}) {
+			t.Fatalf("of %v wait %+v", id, n)
+		}
+		noted += n.orders + n.questions
+	}
+	if len(w.ends) != s.topic.len() || noted != s.topic.len() {
+		t.Fatalf("%d messages wait, the ends of %d are known, and %d are noted", s.topic.len(), len(w.ends), noted)
 	}
 }
 
 func TestI1_TopicStateMachine(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		s := &machine{topic: topic{depth: 6}, now: 1, of: map[*message]*fate{}}
+		s := &machine{topic: newTopics(6).topic(), now: 1, of: map[*message]*fate{}}
 		t.Repeat(map[string]func(*rapid.T){
 			"push": s.push, "offer": s.offer, "take": s.take, "break": s.breakSession, "tick": s.tick, "": s.check,
 		})
