@@ -69,11 +69,3 @@ func (i *Inventory) absence(id job.MinionID) (job.Absence, bool) {
 	}
 	return job.Absence{Since: since.UTC(), For: now.Sub(since), Forgotten: l.forgotten}, true
 }
-
-// Absence tells whether a minion is connected to no node, and since when as far as
-// this node can know.
-func (h *Hub) Absence(id job.MinionID) (job.Absence, bool) { return h.inventory.absence(id) }
-
-// Absences changes whenever a minion is connected to no node any more, or is
-// forgotten.
-func (h *Hub) Absences() uint64 { return h.inventory.absences.Load() }

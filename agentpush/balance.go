@@ -1,6 +1,7 @@
 package agentpush
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -21,9 +22,17 @@ import (
 // slack is how many minions more than the mean a node keeps at least.
 const slack = 8
 
-// balance is what a hub remembers of its load. The sweeper uses it alone.
+// balance has minions go to nodes that have fewer, or to any other node when this
+// one leaves.
 type balance struct {
-	// over is since when the node has had too many; 0: it has not. looked is when
+	*base
+	life      *lifetime
+	channels  *channels
+	inventory *Inventory
+	pumps     *pumps
+	sessions  *sessions
+	admission *admission
+	// The sweeper uses the following alone. over is since when the node has had too many; 0: it has not. looked is when
 	// it looked last.
 	over, looked int64
 }
@@ -38,37 +47,37 @@ func excess(own, total, nodes int) int {
 	return own - mean
 }
 
-// rebalance asks minions to go elsewhere when this node has had more than its
+// check asks minions to go elsewhere when this node has had more than its
 // share for a while.
-func (h *Hub) rebalance(now int64) {
-	nodes := h.deps.Directory.Nodes()
-	counts := h.inventory.perNode()
-	own, total := int(h.connected.Load()), 0
+func (b *balance) check(now int64) {
+	nodes := b.directory.Nodes()
+	counts := b.inventory.perNode()
+	own, total := int(b.sessions.connected.Load()), 0
 	for _, n := range nodes {
-		if n == h.cfg.Node {
+		if n == b.cfg.Node {
 			total += own
 		} else {
 			total += counts[n]
 		}
 	}
 	n := excess(own, total, len(nodes))
-	if len(nodes) > 0 && !slices.Contains(nodes, h.cfg.Node) {
+	if len(nodes) > 0 && !slices.Contains(nodes, b.cfg.Node) {
 		n = own // an operator drains it
 	}
 	switch {
-	case n == 0 || h.draining.Load():
-		h.balance.over = 0
+	case n == 0 || b.admission.draining.Load():
+		b.over = 0
 		return
-	case h.balance.over == 0:
-		h.balance.over = now
+	case b.over == 0:
+		b.over = now
 		return
-	case now-h.balance.over < int64(h.cfg.RebalanceAfter):
+	case now-b.over < int64(b.cfg.RebalanceAfter):
 		return
 	}
-	h.balance.over = now
+	b.over = now
 	var servers []string
 	for _, node := range nodes {
-		if addr, ok := h.deps.Directory.PeerAddr(node); ok && node != h.cfg.Node && counts[node] <= total/len(nodes) {
+		if addr, ok := b.directory.PeerAddr(node); ok && node != b.cfg.Node && counts[node] <= total/len(nodes) {
 			servers = append(servers, addr)
 		}
 	}
@@ -76,13 +85,13 @@ func (h *Hub) rebalance(now int64) {
 		return
 	}
 	n = min(n, max(own/10, slack))
-	h.log.Info("asking minions to go to nodes that have fewer", zap.Int("minions", n), zap.Int("connected", own), zap.Int("mean", total/len(nodes)))
-	h.sendAway(h.pickIdle(n), servers, h.cfg.RebalanceAfter/2)
+	b.log.Info("asking minions to go to nodes that have fewer", zap.Int("minions", n), zap.Int("connected", own), zap.Int("mean", total/len(nodes)))
+	b.sendAway(b.pickIdle(n), servers, b.cfg.RebalanceAfter/2)
 }
 
 // pickIdle returns n channels with a session, any of them, idle minions first.
-func (h *Hub) pickIdle(n int) []*channel {
-	all := h.allChannels()
+func (b *balance) pickIdle(n int) []*channel {
+	all := b.channels.all()
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	var idle, busy []*channel
 	for _, c := range all {
@@ -91,7 +100,7 @@ func (h *Hub) pickIdle(n int) []*channel {
 		c.mu.Unlock()
 		switch {
 		case !connected:
-		case free && h.inventory.running(c.id) == 0:
+		case free && b.inventory.running(c.id) == 0:
 			idle = append(idle, c)
 		default:
 			busy = append(busy, c)
@@ -103,14 +112,14 @@ func (h *Hub) pickIdle(n int) []*channel {
 
 // sendAway asks minions to connect to other servers, each at a moment of its own
 // within the given time.
-func (h *Hub) sendAway(channels []*channel, servers []string, within time.Duration) {
+func (b *balance) sendAway(channels []*channel, servers []string, within time.Duration) {
 	for _, c := range channels {
 		c.mu.Lock()
 		if s := c.session; s != nil {
 			s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Drain{
 				Drain: &agentpb.Drain{Servers: servers, Within: int64(within)},
 			}})
-			h.kick(c)
+			b.pumps.kick(c)
 		}
 		c.mu.Unlock()
 	}
@@ -136,4 +145,41 @@ func (i *Inventory) running(id job.MinionID) int {
 		return e.local.Running
 	}
 	return 0
+}
+
+// perDrain is how long a draining node takes for each of its minions, and
+// longestDrain for all of them, so that the others are not overrun.
+const (
+	perDrain     = time.Millisecond
+	longestDrain = 30 * time.Second
+)
+
+// Drain asks all minions to connect elsewhere, spread over the given time or,
+// where there are many and there is an elsewhere, a longer one, and takes no new
+// ones. It returns when they have left, when the time is over, or when ctx is
+// done.
+func (b *balance) drain(ctx context.Context, within time.Duration) {
+	b.admission.draining.Store(true)
+	own, _ := b.directory.PeerAddr(b.cfg.Node)
+	servers := slices.DeleteFunc(slices.Clone(b.directory.Servers()), func(a string) bool { return a == own })
+	if len(servers) > 0 {
+		within = max(within, min(time.Duration(b.sessions.connected.Load())*perDrain, longestDrain))
+	}
+	// The minions spread themselves over the time that they are given.
+	b.sendAway(b.channels.all(), servers, within/2)
+	over := time.NewTimer(within)
+	defer over.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for b.sessions.connected.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.life.ctx.Done():
+			return
+		case <-over.C:
+			return
+		case <-tick.C:
+		}
+	}
 }

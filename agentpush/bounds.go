@@ -180,8 +180,8 @@ func (a *arriving) Frame() (protoreflect.FullName, []byte) {
 }
 
 // decode returns the frame, unless a field of it is out of its range.
-func (h *Hub) decode(a *arriving) (*agentpb.FromMinion, error) {
-	if err := h.frames.Check(a.data); err != nil {
+func (f *frames) decode(a *arriving) (*agentpb.FromMinion, error) {
+	if err := f.checker.Check(a.data); err != nil {
 		return nil, err
 	}
 	m := &agentpb.FromMinion{}

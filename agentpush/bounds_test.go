@@ -235,7 +235,7 @@ func TestTimesAreSetRight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := &agentpb.Report{Task: &agentpb.TaskID{At: at(c.due)}, StartedAt: c.started, EndedAt: c.ended, Reason: strings.Repeat("x", agentpb.MaxReason)}
-			h.mend(r, int64(c.ahead), now.UnixNano())
+			h.services.push.frames.reports.mend(r, int64(c.ahead), now.UnixNano())
 			if r.GetStartedAt() != c.wantStarted || r.GetEndedAt() != c.wantEnded {
 				t.Errorf("started %v, ended %v", time.Unix(0, r.GetStartedAt()).UTC(), time.Unix(0, r.GetEndedAt()).UTC())
 			}

@@ -58,13 +58,19 @@ func (c Caller) String() string {
 	return "nobody"
 }
 
+// callers tells who is at the other end of a stream.
+type callers struct {
+	// caller is Deps.Caller; nil: connections prove nothing.
+	caller func(context.Context) (Caller, error)
+}
+
 // isMinion returns an error unless the other end of a stream is the minion that
 // it says it is.
-func (h *Hub) isMinion(ctx context.Context, id job.MinionID) error {
-	if h.deps.Caller == nil {
+func (c *callers) isMinion(ctx context.Context, id job.MinionID) error {
+	if c.caller == nil {
 		return nil
 	}
-	caller, err := h.deps.Caller(ctx)
+	caller, err := c.caller(ctx)
 	if err != nil {
 		return status.Errorf(codes.Unauthenticated, "minion %s shows no certificate of this cluster: %v", id, err)
 	}
@@ -76,11 +82,11 @@ func (h *Hub) isMinion(ctx context.Context, id job.MinionID) error {
 
 // isNode returns an error unless the other end of a stream is the node that it
 // says it is, or that is expected there.
-func (h *Hub) isNode(ctx context.Context, name job.NodeID) error {
-	if h.deps.Caller == nil {
+func (c *callers) isNode(ctx context.Context, name job.NodeID) error {
+	if c.caller == nil {
 		return nil
 	}
-	caller, err := h.deps.Caller(ctx)
+	caller, err := c.caller(ctx)
 	if err != nil {
 		return status.Errorf(codes.Unauthenticated, "node %s shows no certificate of this cluster: %v", name, err)
 	}

@@ -4,9 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -40,44 +38,6 @@ type channel struct {
 	gone bool
 }
 
-// channelOf returns the minion's channel, locked. Without create it returns nil
-// when there is none.
-func (h *Hub) channelOf(id job.MinionID, create bool) *channel {
-	for {
-		h.mu.RLock()
-		c := h.channels[id]
-		h.mu.RUnlock()
-		if c == nil {
-			if !create {
-				return nil
-			}
-			h.mu.Lock()
-			if c = h.channels[id]; c == nil {
-				c = &channel{id: id, topic: h.topics.topic()}
-				h.channels[id] = c
-			}
-			h.mu.Unlock()
-		}
-		c.mu.Lock()
-		if !c.gone {
-			return c
-		}
-		c.mu.Unlock()
-	}
-}
-
-// forget drops the channel when nothing needs it. The caller holds neither lock.
-func (h *Hub) forget(c *channel) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.session == nil && c.topic.len() == 0 && !c.gone {
-		c.gone = true
-		delete(h.channels, c.id)
-	}
-}
-
 // put queues messages; the caller holds c.mu.
 func (c *channel) put(msgs []*message) []ending {
 	var ends []ending
@@ -93,126 +53,9 @@ func (c *channel) put(msgs []*message) []ending {
 	return ends
 }
 
-// kick starts a pump if there is something to send and none runs; the caller
-// holds c.mu.
-func (h *Hub) kick(c *channel) {
-	s := c.session
-	if s == nil || s.sending || !c.pending() {
-		return
-	}
-	s.sending = true
-	if !h.spawn(func() { h.pump(c, s) }) {
-		s.sending = false
-	}
-}
-
 // pending reports whether a frame can be sent now.
 func (c *channel) pending() bool {
 	return len(c.session.control) > 0 || len(c.session.acks) > 0 || !c.offered && c.topic.len() > 0
-}
-
-// pump sends to the minion until there is nothing that may be sent. One pump
-// runs per session at a time, so a minion that does not read holds up nobody
-// else (I5).
-func (h *Hub) pump(c *channel, s *session) {
-	for {
-		c.mu.Lock()
-		if c.session != s {
-			s.sending = false
-			c.mu.Unlock()
-			return
-		}
-		frame, ends := h.frame(c, h.now().UnixNano())
-		if frame == nil {
-			s.sending = false
-		}
-		c.mu.Unlock()
-		h.finish(ends)
-		if frame == nil {
-			return
-		}
-		if err := s.stream.Send(frame); err != nil {
-			s.close(err)
-			return
-		}
-		if t := frame.GetText(); t != nil {
-			s.texts.give(sizeOf(t))
-		}
-	}
-}
-
-// frame returns what is to be sent next, nil if nothing: control frames first
-// (the welcome is the first of them), then acknowledgements, then the next
-// offer if the slot is free (I3). The caller holds c.mu.
-func (h *Hub) frame(c *channel, now int64) (*agentpb.ToMinion, []ending) {
-	s := c.session
-	if len(s.control) > 0 {
-		f := s.control[0]
-		if s.control = s.control[1:]; len(s.control) == 0 {
-			s.control = nil
-		}
-		return f, nil
-	}
-	if n := min(len(s.acks), ackBatch); n > 0 {
-		f := &agentpb.ToMinion{Body: &agentpb.ToMinion_Ack{Ack: &agentpb.Ack{Tasks: s.acks[:n:n]}}}
-		if s.acks = s.acks[n:]; len(s.acks) == 0 {
-			s.acks = nil
-		}
-		return f, nil
-	}
-	if c.offered {
-		return nil, nil
-	}
-	msgs, ends := c.topic.take(h.cfg.OfferMax, h.cfg.OfferBytes, now, h.deps.Clock())
-	if len(msgs) == 0 {
-		return nil, ends
-	}
-	c.offered, c.slot, c.offeredAt = true, msgs, now
-	c.seq++
-	h.met.offers.Inc()
-	o := newOffer(c.seq, msgs)
-	if by, ok := s.clock.Bound(h.deps.Clock()); ok {
-		o.Ahead = proto.Int64(int64(by))
-	}
-	return &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: o}}, ends
-}
-
-func newOffer(seq uint64, msgs []*message) *agentpb.Offer {
-	o := &agentpb.Offer{Seq: seq}
-	for _, m := range msgs {
-		switch b := m.body.(type) {
-		case *agentpb.Order:
-			o.Orders = append(o.Orders, b)
-		case *agentpb.Question:
-			o.Questions = append(o.Questions, b)
-		case *agentpb.Cancel:
-			o.Cancels = append(o.Cancels, b)
-		}
-	}
-	return o
-}
-
-// taken frees the slot: the minion answers for the offer's content now.
-func (h *Hub) taken(c *channel, s *session, seq uint64) {
-	c.mu.Lock()
-	if c.session != s || !c.offered || c.seq != seq {
-		c.mu.Unlock()
-		return
-	}
-	msgs := c.slot
-	c.offered, c.slot = false, nil
-	c.taken += uint64(len(msgs))
-	if t := &s.trouble; t.missed > 0 || t.reason != "" {
-		t.missed = 0
-		h.assess(c, h.now().UnixNano())
-	}
-	h.kick(c)
-	c.mu.Unlock()
-	h.met.taken.Add(float64(len(msgs)))
-	h.pace.total.Add(uint64(len(msgs)))
-	for _, m := range msgs {
-		h.settled(m)
-	}
 }
 
 // detach takes the session off the channel, if it is still there; what was
@@ -243,4 +86,14 @@ func (c *channel) overdue(now int64) []ending {
 		}
 	}
 	return ends
+}
+
+// clock returns what is known of the clock of the channel's minion, or nil.
+func (c *channel) clock() *clock.Reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		return nil
+	}
+	return c.session.clock.reading.Load()
 }

@@ -1,7 +1,7 @@
 package agentpush
 
 import (
-	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
@@ -16,11 +16,26 @@ import (
 // node has measured it. What lies outside of that window nevertheless is moved to
 // the nearest end. The report's reason says so.
 
+// minionClock is what is known of the clock of a session's minion.
+type minionClock struct {
+	// lease bounds how far the clock of the orders' HoldUntil is behind ours. The
+	// channel's mutex guards it.
+	lease agentpb.Ahead
+	// ahead is how far the minion's clock is ahead of ours, in nanoseconds.
+	ahead atomic.Int64
+	// said is the minion's wall clock as it said hello, welcomed the time that it was
+	// told in answer, and welcomedAt when that was, on the monotonic clock.
+	said, welcomed int64
+	welcomedAt     time.Duration
+	// reading is what is known of the minion's wall clock. Nil: nothing.
+	reading atomic.Pointer[clock.Reading]
+}
+
 // measure notes how far a minion's clock is ahead of this node's, or more: what the
 // message took on its way is not in it.
-func (s *session) measure(wallClock, now int64) {
+func (m *minionClock) measure(wallClock, now int64) {
 	if wallClock != 0 {
-		s.ahead.Store(wallClock - now)
+		m.ahead.Store(wallClock - now)
 	}
 }
 
@@ -45,9 +60,9 @@ const mostOnWay = time.Minute
 // offset returns how far the minion's clock is ahead of this node's, which shows now;
 // 0 where it may be right, since what was measured may be the way of a message. So a
 // step back by less than mostOnWay is only bounded by the window.
-func (s *session) offset(now int64, mono time.Duration) int64 {
-	least := s.ahead.Load()
-	if r := s.reading.Load(); r != nil {
+func (m *minionClock) offset(now int64, mono time.Duration) int64 {
+	least := m.ahead.Load()
+	if r := m.reading.Load(); r != nil {
 		ahead := r.Origin + int64(mono) - now
 		stepped := least > ahead+int64(r.Err+clock.Warn)
 		if !stepped && (r.Err < clock.Warn/2 || time.Duration(ahead).Abs() > r.Err) {
@@ -73,20 +88,15 @@ func (w window) mend(t, ahead int64) int64 {
 	return max(w.from, min(t, w.to))
 }
 
-// mend sets the times of a report right.
-func (h *Hub) mend(r *agentpb.Report, ahead, now int64) {
-	w := h.cfg.windowOf(r.GetTask().GetAt(), now)
-	started, ended := w.mend(r.GetStartedAt(), ahead), w.mend(r.GetEndedAt(), ahead)
-	if ended != 0 && ended < started {
-		ended = started
-	}
-	if started == r.GetStartedAt() && ended == r.GetEndedAt() {
+// read works out where a minion's clock has its origin. The minion tells how
+// far it is ahead of the welcome, reckoned from the middle of the round trip from
+// its hello on. What it said then, before that, bounds half of the round trip. One
+// whose clock has stepped since is off by the step, and counts no more.
+func (m *minionClock) read(b *agentpb.Beat) {
+	if b.GetWallClock() == 0 || m.said == 0 {
 		return
 	}
-	r.StartedAt, r.EndedAt = started, ended
-	note := fmt.Sprintf("its times were set right: the minion's clock is %v off", time.Duration(ahead).Round(time.Millisecond))
-	if r.GetReason() != "" {
-		note = "; " + note
-	}
-	r.Reason = agentpb.Cut(r.GetReason(), agentpb.MaxReason-len(note)) + note
+	then := m.welcomed + b.GetClockSkew()*int64(time.Millisecond) // on its clock, at the welcome
+	half := time.Duration(then - m.said).Abs()
+	m.reading.Store(&clock.Reading{Origin: then - int64(m.welcomedAt), Err: half + time.Millisecond})
 }

@@ -1,6 +1,7 @@
 package agentpush
 
 import (
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,43 +30,54 @@ type sending struct {
 	at       time.Time
 }
 
-// sendToRival refuses a process whose id has a session at a peer that the process
+// conflicts sends processes to the nodes that can tell whether another process
+// has their id.
+type conflicts struct {
+	*base
+	inventory *Inventory
+
+	mu sync.Mutex
+	// mu guards sent: whom it has sent, by id.
+	sent map[job.MinionID]sending
+}
+
+// redirect refuses a process whose id has a session at a peer that the process
 // does not know of, once. Nil: it may be let in here.
-func (h *Hub) sendToRival(stream minionStream, id job.MinionID, hello *agentpb.Hello) error {
-	node, session := h.inventory.elsewhere(id)
+func (c *conflicts) redirect(stream minionStream, id job.MinionID, hello *agentpb.Hello) error {
+	node, session := c.inventory.elsewhere(id)
 	if node == "" || session <= hello.GetSession() {
 		return nil
 	}
-	addr, ok := h.deps.Directory.PeerAddr(node)
+	addr, ok := c.directory.PeerAddr(node)
 	if !ok {
 		return nil
 	}
 	now := time.Now()
-	h.mu.Lock()
-	last := h.sent[id]
+	c.mu.Lock()
+	last := c.sent[id]
 	again := last.instance == hello.GetInstance() && now.Sub(last.at) < sentFor
 	if again {
-		delete(h.sent, id)
+		delete(c.sent, id)
 	} else {
-		h.sent[id] = sending{hello.GetInstance(), now}
+		c.sent[id] = sending{hello.GetInstance(), now}
 	}
-	h.mu.Unlock()
+	c.mu.Unlock()
 	if again {
 		return nil
 	}
-	h.log.Debug("minion is sent to the node that has its session", zap.String("minion", string(id)),
+	c.log.Debug("minion is sent to the node that has its session", zap.String("minion", string(id)),
 		zap.String("instance", hello.GetInstance()), zap.String("node", string(node)))
 	stream.SetTrailer(metadata.Pairs(agentpb.ServerTrailer, addr))
 	return status.Errorf(codes.Unavailable, "minion %s has a session at node %s that this process does not know of; connect there, at %s", id, node, addr)
 }
 
-// forgetSent forgets whom it sent away long ago.
-func (h *Hub) forgetSent() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for id, s := range h.sent {
+// forget forgets whom it sent away long ago.
+func (c *conflicts) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, s := range c.sent {
 		if time.Since(s.at) >= sentFor {
-			delete(h.sent, id)
+			delete(c.sent, id)
 		}
 	}
 }

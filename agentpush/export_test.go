@@ -21,12 +21,12 @@ func (h *Hub) Lost() int {
 }
 
 // SweepAt does what the hub does from time to time, as if it were later.
-func (h *Hub) SweepAt(t time.Time) { h.sweepOnce(t.UnixNano(), true) }
+func (h *Hub) SweepAt(t time.Time) { h.sweeper.once(t.UnixNano(), true) }
 
 // TextBytes bounds the texts that wait for one minion; HeldTexts is how many bytes
 // wait for all, HeldOutput the same of output.
 const TextBytes = textBytes
 
-func (h *Hub) HeldTexts() int { return int(h.texts.held.Load()) }
+func (h *Hub) HeldTexts() int { return int(h.services.push.frames.texts.budget.held.Load()) }
 
-func (h *Hub) HeldOutput() int { return int(h.outputs.held.Load()) }
+func (h *Hub) HeldOutput() int { return int(h.outputs.budget.held.Load()) }

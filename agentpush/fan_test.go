@@ -27,7 +27,7 @@ func TestFanCarriesAllOfAnOrder(t *testing.T) {
 		}
 		sent = append(sent, &message{body: o})
 	}
-	l := &link{unsettled: map[uint64]*message{}, fans: true}
+	l := &link{peerWord: peerWord{fans: true}}
 	b := &agentpb.Batch{}
 	numbered := l.fan(b, sent)
 	if len(b.GetFans()) != 1 || len(b.GetOrders()) != 2 {

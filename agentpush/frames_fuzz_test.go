@@ -120,7 +120,7 @@ func FuzzFrames(f *testing.F) {
 			cancel()
 			<-done
 		}()
-		s, err := h.admit(deaf{ctx: ctx}, &agentpb.Hello{Minion: "m", Instance: "i", Protocol: agentpb.Protocol})
+		s, err := h.admission.admit(deaf{ctx: ctx}, &agentpb.Hello{Minion: "m", Instance: "i", Protocol: agentpb.Protocol})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,21 +129,21 @@ func FuzzFrames(f *testing.F) {
 			n := int(binary.BigEndian.Uint32(data))
 			data = data[4:]
 			n = min(n, len(data))
-			m, err := h.decode(&arriving{data[:n:n]})
+			m, err := h.services.push.frames.decode(&arriving{data[:n:n]})
 			data = data[n:]
 			if err != nil {
 				continue // the session would end
 			}
-			h.handle(s, m)
+			h.services.push.frames.handle(s, m)
 		}
 		s.texts.mu.Lock() // a wish for texts is answered beside this
 		texts := s.texts.held
 		s.texts.mu.Unlock()
-		if reader.held > readerBytes || texts > textBytes || h.retries.bytes.all > waitingBytes {
-			t.Errorf("held: output %d, texts %d, reports %d", reader.held, texts, h.retries.bytes.all)
+		if reader.held > readerBytes || texts > textBytes || h.services.push.frames.reports.retries.bytes.all > waitingBytes {
+			t.Errorf("held: output %d, texts %d, reports %d", reader.held, texts, h.services.push.frames.reports.retries.bytes.all)
 		}
 		s.close(errStopping)
-		h.left(s)
+		h.services.push.frames.sessions.left(s)
 		h.SweepAt(time.Now().Add(time.Hour))
 	})
 }

@@ -57,9 +57,17 @@ func (c Config) judge(t *trouble, version string, stalled time.Duration) string 
 	return strings.Join(why, "; ")
 }
 
+// health tells the cluster which of the minions here are in trouble.
+type health struct {
+	*base
+	inventory *Inventory
+	presence  *presence
+	pumps     *pumps
+}
+
 // assess tells the cluster when a session's trouble has changed. The caller
 // holds c.mu.
-func (h *Hub) assess(c *channel, now int64) {
+func (h *health) assess(c *channel, now int64) {
 	s := c.session
 	if s == nil {
 		return
@@ -85,14 +93,14 @@ func (h *Hub) assess(c *channel, now int64) {
 }
 
 // beat takes a minion's word on how it is.
-func (h *Hub) beat(s *session, b *agentpb.Beat) {
+func (h *health) beat(s *session, b *agentpb.Beat) {
 	now := h.now()
-	s.measure(b.GetWallClock(), now.UnixNano())
-	s.readClock(b)
+	s.clock.measure(b.GetWallClock(), now.UnixNano())
+	s.clock.read(b)
 	h.inventory.setRunning(s.c.id, int(b.GetRunning()))
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	s.clock.Heard(time.Duration(b.GetClock()), h.deps.Clock())
+	s.clock.lease.Heard(time.Duration(b.GetClock()), h.clock())
 	said := b.GetTrouble()
 	skew := time.Duration(b.GetClockSkew()) * time.Millisecond
 	if s.trouble.skew == skew && slices.Equal(said, s.trouble.said) {
@@ -111,7 +119,7 @@ func (h *Hub) beat(s *session, b *agentpb.Beat) {
 
 // strike counts orders that ended without being taken though the minion is
 // connected. The caller holds c.mu.
-func (h *Hub) strike(c *channel, ends []ending) {
+func (c *channel) strike(ends []ending) {
 	if c.session == nil {
 		return
 	}
@@ -124,7 +132,7 @@ func (h *Hub) strike(c *channel, ends []ending) {
 
 // probe tries a minion that has not taken its last orders, with an offer that
 // holds nothing. The caller holds c.mu.
-func (h *Hub) probe(c *channel, now int64) {
+func (h *health) probe(c *channel, now int64) {
 	s := c.session
 	if s == nil || s.trouble.missed < strikes || c.offered || now-s.trouble.probed < int64(probeEvery) {
 		return
@@ -135,22 +143,10 @@ func (h *Hub) probe(c *channel, now int64) {
 
 // offerNothing asks a minion for a sign of life. The caller holds c.mu, and
 // nothing is offered.
-func (h *Hub) offerNothing(c *channel) {
+func (h *health) offerNothing(c *channel) {
 	c.quiet.Store(false)
 	c.offered, c.slot, c.offeredAt = true, nil, h.now().UnixNano()
 	c.seq++
 	c.session.control = append(c.session.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: &agentpb.Offer{Seq: c.seq}}})
-	h.kick(c)
+	h.pumps.kick(c)
 }
-
-// Uncontrollable returns the minions that the target admits and that get no
-// orders, sorted. The result is shared: it must not be changed.
-func (h *Hub) Uncontrollable(t job.Target) []job.Uncontrollable { return h.inventory.excluded(t) }
-
-// Revoked reports whether nothing more will be heard of the minion: its certificate
-// was revoked, and it is connected nowhere. One that has joined again since is not
-// revoked.
-func (h *Hub) Revoked(id job.MinionID) bool { return h.inventory.revoked(id) }
-
-// Value returns a minion's value of a label or a fact; empty: it has none.
-func (h *Hub) Value(id job.MinionID, key string) string { return h.inventory.value(id, key) }

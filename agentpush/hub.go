@@ -3,10 +3,7 @@ package agentpush
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,66 +11,33 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/internal/boottime"
-	"github.com/carillon-cron/carillon/internal/fieldrange"
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // Hub holds the sessions of the minions that are connected to this node, and
-// links to its peers. All methods may be called by many goroutines.
+// links to its peers. All methods may be called by many goroutines. What it does
+// its parts do; each has its own state and lock.
 type Hub struct {
-	cfg  Config
-	deps Deps
-	log  *zap.Logger
-	met  *metrics
-
-	// frames checks what minions send.
-	frames *fieldrange.Checker
-	topics *topics
-
+	*base
+	life      *lifetime
 	inventory *Inventory
 	presence  *presence
 	registrar *registrar
-	retries   *retries
-	// texts and outputs are what is held of them for all sessions, fetching how
-	// many fetches are being answered.
-	texts, outputs budget
-	fetching       atomic.Int32
-	pace           pace
-	balance        balance
-
-	connected atomic.Int64
-	epoch     atomic.Int64
-	draining  atomic.Bool
-	requests  atomic.Uint64
-	updates   atomic.Pointer[updates]
-
-	// life ends with Run: it is the lifetime of every goroutine that the hub
-	// starts on demand.
-	life context.Context
-	stop context.CancelCauseFunc
-
-	running sync.WaitGroup
-	gate    sync.RWMutex
-	// gate guards closed: no goroutine starts once it is set.
-	closed bool
-
-	mu sync.RWMutex
-	// mu guards what follows.
-	channels map[job.MinionID]*channel
-	links    map[job.NodeID]*link
-	conns    map[string]*grpc.ClientConn
-	sent     map[job.MinionID]sending
+	admission *admission
+	router    *router
+	balance   *balance
+	outputs   *outputs
+	updates   *updates
+	queries   *queries
+	sweeper   *sweeper
+	services  services
 }
 
-// pushServer and peerServer keep the wire's methods off the Hub.
-type pushServer struct {
-	agentpb.UnimplementedPushServer
-	h *Hub
-}
-
-type peerServer struct {
-	agentpb.UnimplementedPeerServer
-	h *Hub
+// services are what a hub serves to minions and to peers.
+type services struct {
+	push pushServer
+	peer peerServer
 }
 
 // New returns a Hub. It serves once it is registered at a gRPC server and Run
@@ -83,104 +47,108 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	if err := errors.Join(cfg.check(), deps.check()); err != nil {
 		return nil, err
 	}
-	if deps.Clock == nil {
-		deps.Clock = boottime.Now
-	}
-	if deps.Now == nil {
-		deps.Now = time.Now
-	}
-	if deps.Witness == nil {
-		deps.Witness = func() (int64, bool) { return time.Now().UnixNano(), true }
-	}
-	if deps.Logger == nil {
-		deps.Logger = zap.NewNop()
-	}
-	h := &Hub{
-		cfg: cfg, deps: deps, log: deps.Logger.Named("agentpush"),
-		inventory: newInventory(cfg.Node),
-		topics:    newTopics(cfg.TopicDepth),
-		channels:  map[job.MinionID]*channel{},
-		links:     map[job.NodeID]*link{},
-		conns:     map[string]*grpc.ClientConn{},
-		sent:      map[job.MinionID]sending{},
-	}
-	var err error
-	if h.frames, err = newFrames(); err != nil {
+	deps = deps.filled()
+	b := &base{cfg: cfg, directory: deps.Directory, now: deps.Now, clock: deps.Clock, log: deps.Logger.Named("agentpush")}
+	checker, err := newFrames()
+	if err != nil {
 		return nil, err
 	}
-	if h.met, err = newMetrics(deps.Metrics); err != nil {
+	if b.met, err = newMetrics(deps.Metrics); err != nil {
 		return nil, err
 	}
-	h.life, h.stop = context.WithCancelCause(context.Background())
-	h.epoch.Store(cfg.SessionBase << 20)
-	h.presence = newPresence()
-	h.registrar = newRegistrar()
-	h.retries = newRetries()
-	h.texts.limit, h.outputs.limit = allTextBytes, outputBytes
+	h := &Hub{base: b, life: newLifetime(), inventory: newInventory(cfg.Node)}
 	h.inventory.trusting = deps.Caller == nil
-	h.inventory.moved, h.inventory.gone = h.moved, h.nodeGone
 	if deps.Revoked != nil {
 		h.inventory.out = deps.Revoked
+	}
+	h.presence = newPresence(b, deps.Registry)
+	h.registrar = newRegistrar(b, h.inventory, deps.Registry)
+
+	var (
+		pace     = &pace{}
+		channels = newChannels(cfg.TopicDepth)
+		callers  = &callers{caller: deps.Caller}
+		peers    = &peers{base: b, life: h.life, dialOptions: deps.PeerDialOptions, conns: map[string]*grpc.ClientConn{}}
+		links    = &links{base: b, life: h.life, peers: peers, callers: callers, retries: newRetries(), byNode: map[job.NodeID]*link{}}
+		reports  = &reports{base: b, links: links, engine: deps.Sink, retries: links.retries}
+		pumps    = &pumps{base: b, life: h.life, reports: reports}
+		health   = &health{base: b, inventory: h.inventory, presence: h.presence, pumps: pumps}
+		texts    = &texts{base: b, life: h.life, pumps: pumps, find: deps.Texts, budget: &budget{limit: allTextBytes}}
+	)
+	h.life.atEnd = peers.close
+	h.updates = &updates{channels: channels, pumps: pumps}
+	h.router = &router{base: b, channels: channels, inventory: h.inventory, links: links, pumps: pumps, reports: reports}
+	links.deliver, links.finish = h.router.deliver, reports.finish
+	h.inventory.moved, h.inventory.gone = h.router.moved, links.gone
+	h.outputs = &outputs{
+		base: b, life: h.life, channels: channels, inventory: h.inventory, pumps: pumps, peers: peers, budget: &budget{limit: outputBytes},
+	}
+	h.queries = &queries{
+		base: b, peers: peers, channels: channels, links: links, inventory: h.inventory, engine: deps.Sink, pace: pace, witness: deps.Witness,
+	}
+	sessions := &sessions{
+		base: b, channels: channels, inventory: h.inventory, presence: h.presence, registrar: h.registrar,
+		health: health, pumps: pumps, router: h.router, reports: reports, updates: h.updates,
+	}
+	sessions.epoch.Store(cfg.SessionBase << 20)
+	h.admission = &admission{
+		base: b, life: h.life, callers: callers, channels: channels, inventory: h.inventory,
+		conflicts: &conflicts{base: b, inventory: h.inventory, sent: map[job.MinionID]sending{}},
+		sessions:  sessions, health: health, texts: texts.budget, outputs: h.outputs.budget,
+	}
+	h.balance = &balance{
+		base: b, life: h.life, channels: channels, inventory: h.inventory, pumps: pumps, sessions: sessions, admission: h.admission,
+	}
+	h.sweeper = &sweeper{
+		base: b, life: h.life, channels: channels, links: links, health: health, registrar: h.registrar,
+		reports: reports, router: h.router, conflicts: h.admission.conflicts, balance: h.balance, pace: pace,
+	}
+	h.services = services{
+		push: pushServer{frames: &frames{
+			base: b, life: h.life, checker: checker, admission: h.admission, sessions: sessions, pumps: pumps,
+			health: health, reports: reports, registrar: h.registrar, texts: texts, pace: pace,
+		}},
+		peer: peerServer{
+			inbounds: &inbounds{base: b, life: h.life, callers: callers, channels: channels, router: h.router, reports: reports},
+			outputs:  h.outputs, queries: h.queries,
+		},
 	}
 	return h, nil
 }
 
-// now is the time, by the clock of most where the hub is told of it.
-func (h *Hub) now() time.Time { return h.deps.Now() }
+// filled returns the dependencies with what stands for those that are not given.
+func (d Deps) filled() Deps {
+	if d.Clock == nil {
+		d.Clock = boottime.Now
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Witness == nil {
+		d.Witness = func() (int64, bool) { return time.Now().UnixNano(), true }
+	}
+	if d.Logger == nil {
+		d.Logger = zap.NewNop()
+	}
+	return d
+}
 
 // Register adds the services for minions and peers to a gRPC server, which
 // must be made with ServerOptions.
 func (h *Hub) Register(r grpc.ServiceRegistrar) {
-	agentpb.RegisterPushServer(r, pushServer{h: h})
-	agentpb.RegisterPeerServer(r, peerServer{h: h})
+	agentpb.RegisterPushServer(r, h.services.push)
+	agentpb.RegisterPeerServer(r, h.services.peer)
 }
 
 // Run serves until ctx is done; then it ends all sessions and links, and
 // returns when all its goroutines have ended. It is called once.
 func (h *Hub) Run(ctx context.Context) error {
-	h.spawn(func() { h.presence.run(h.life, h) })
-	h.spawn(func() { h.registrar.run(h.life, h) })
-	h.spawn(h.sweep)
+	h.life.spawn(func() { h.presence.run(h.life.ctx) })
+	h.life.spawn(func() { h.registrar.run(h.life.ctx) })
+	h.life.spawn(h.sweeper.run)
 	<-ctx.Done()
-	h.stop(errStopping)
-	h.gate.Lock()
-	h.closed = true
-	h.gate.Unlock()
-	h.running.Wait()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for addr, conn := range h.conns {
-		if err := conn.Close(); err != nil {
-			h.log.Debug("close connection to peer", zap.String("addr", addr), zap.Error(err))
-		}
-	}
-	clear(h.conns)
+	h.life.end(errStopping)
 	return nil
-}
-
-// enter counts a goroutine that is not the hub's own; it reports false when the
-// hub has stopped. The caller calls running.Done when it is through.
-func (h *Hub) enter() bool {
-	h.gate.RLock()
-	defer h.gate.RUnlock()
-	if h.closed {
-		return false
-	}
-	h.running.Add(1)
-	return true
-}
-
-// spawn runs f in a goroutine that Run waits for; it reports false, and does
-// not run f, when the hub has stopped.
-func (h *Hub) spawn(f func()) bool {
-	if !h.enter() {
-		return false
-	}
-	go func() {
-		defer h.running.Done()
-		f()
-	}()
-	return true
 }
 
 // Inventory returns what this node knows of all minions; the app feeds it.
@@ -193,6 +161,26 @@ func (h *Hub) Match(t job.Target) []job.MinionID { return h.inventory.match(t) }
 // Connected reports whether the minion is connected to any node.
 func (h *Hub) Connected(id job.MinionID) bool { return h.inventory.place(id) != "" }
 
+// Uncontrollable returns the minions that the target admits and that get no
+// orders, sorted. The result is shared: it must not be changed.
+func (h *Hub) Uncontrollable(t job.Target) []job.Uncontrollable { return h.inventory.excluded(t) }
+
+// Revoked reports whether nothing more will be heard of the minion: its certificate
+// was revoked, and it is connected nowhere. One that has joined again since is not
+// revoked.
+func (h *Hub) Revoked(id job.MinionID) bool { return h.inventory.revoked(id) }
+
+// Value returns a minion's value of a label or a fact; empty: it has none.
+func (h *Hub) Value(id job.MinionID, key string) string { return h.inventory.value(id, key) }
+
+// Absence tells whether a minion is connected to no node, and since when as far as
+// this node can know.
+func (h *Hub) Absence(id job.MinionID) (job.Absence, bool) { return h.inventory.absence(id) }
+
+// Absences changes whenever a minion is connected to no node any more, or is
+// forgotten.
+func (h *Hub) Absences() uint64 { return h.inventory.absences.Load() }
+
 // Send brings orders to their minions. It does not block. Every order ends:
 // its minion takes it and reports, or a report of this hub, or of a peer's,
 // says what became of it on its way.
@@ -202,7 +190,7 @@ func (h *Hub) Send(orders []job.Order) {
 	for i := range orders {
 		msgs[i] = h.newMessage(agentpb.FromOrder(&orders[i]), now)
 	}
-	h.deliver(msgs)
+	h.router.deliver(msgs)
 }
 
 // Ask asks minions what became of tasks. It does not block. The answer is a
@@ -216,7 +204,7 @@ func (h *Hub) Ask(refs []job.Ref) {
 			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term,
 		}, now)
 	}
-	h.deliver(msgs)
+	h.router.deliver(msgs)
 }
 
 // Cancel ends tasks, or makes sure that they never start. It does not block.
@@ -231,7 +219,7 @@ func (h *Hub) Cancel(refs []job.Ref, reason string) {
 			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term, Reason: reason,
 		}, now)
 	}
-	h.deliver(msgs)
+	h.router.deliver(msgs)
 }
 
 // Ack tells minions that their reports are durable. It does not block. One that
@@ -241,135 +229,59 @@ func (h *Hub) Ack(tasks []job.TaskID) {
 	for i, t := range tasks {
 		ids[i] = agentpb.FromTask(t)
 	}
-	h.ack(ids, false)
+	h.router.ack(ids, false)
 }
-
-// sweep looks at expiry, beats and waiting messages until the hub stops.
-func (h *Hub) sweep() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	sweeps := 0
-	for {
-		select {
-		case <-h.life.Done():
-			return
-		case <-tick.C:
-			now := h.now().UnixNano()
-			sweeps++
-			h.sweepOnce(now, sweeps%quietSweeps == 0)
-			if now-h.balance.looked >= int64(h.cfg.RebalanceAfter/10) {
-				h.balance.looked = now
-				h.rebalance(now)
-			}
-		}
-	}
-}
-
-// quietSweeps is how many sweeps pass over a channel with which nothing is:
-// nearly all minions are idle.
-const quietSweeps = 5
-
-// sweepOnce looks at the channels, at those with which nothing is if all is set.
-func (h *Hub) sweepOnce(now int64, all bool) {
-	silent := now - int64(h.cfg.BeatEvery)*int64(h.cfg.BeatMisses)
-	for _, c := range h.allChannels() {
-		if all || !c.quiet.Load() {
-			h.sweepChannel(c, now, silent)
-		}
-	}
-	for _, l := range h.allLinks() {
-		h.finish(l.overdue(now))
-	}
-	h.retry(now)
-	h.forgetSent()
-	h.pace.tick(time.Unix(0, now))
-}
-
-func (h *Hub) allChannels() []*channel {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	out := make([]*channel, 0, len(h.channels))
-	for _, c := range h.channels {
-		out = append(out, c)
-	}
-	return out
-}
-
-func (h *Hub) allLinks() []*link {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	out := make([]*link, 0, len(h.links))
-	for _, l := range h.links {
-		out = append(out, l)
-	}
-	return out
-}
-
-func (h *Hub) sweepChannel(c *channel, now, silent int64) {
-	c.mu.Lock()
-	ends := c.topic.expire(now)
-	late := c.overdue(now)
-	h.strike(c, ends)
-	h.strike(c, late)
-	h.probe(c, now)
-	h.assess(c, now)
-	s, waits := c.session, c.topic.len() > 0
-	var untold *agentpb.Inventory
-	if s != nil && s.untold != nil && s.descriptions.use(time.Unix(0, now)) {
-		untold, s.untold = s.untold, nil
-	}
-	c.quiet.Store(s != nil && !waits && !c.offered && s.trouble.missed == 0 && s.trouble.reason == "" && s.untold == nil && !s.texts.wait())
-	c.mu.Unlock()
-	if untold != nil {
-		h.redescribe(s, untold)
-	}
-	h.finish(ends)
-	h.finish(late)
-	switch {
-	case s == nil && waits:
-		h.moved(c.id)
-	case s == nil:
-		h.forget(c)
-	case s.seen.Load() < silent:
-		s.close(errSilent)
-	case s.texts.stuck(now - int64(h.cfg.StallAfter)):
-		s.close(errUnread)
-	}
-}
-
-// perDrain is how long a draining node takes for each of its minions, and
-// longestDrain for all of them, so that the others are not overrun.
-const (
-	perDrain     = time.Millisecond
-	longestDrain = 30 * time.Second
-)
 
 // Drain asks all minions to connect elsewhere, spread over the given time or,
 // where there are many and there is an elsewhere, a longer one, and takes no new
 // ones. It returns when they have left, when the time is over, or when ctx is
 // done.
-func (h *Hub) Drain(ctx context.Context, within time.Duration) {
-	h.draining.Store(true)
-	own, _ := h.deps.Directory.PeerAddr(h.cfg.Node)
-	servers := slices.DeleteFunc(slices.Clone(h.deps.Directory.Servers()), func(a string) bool { return a == own })
-	if len(servers) > 0 {
-		within = max(within, min(time.Duration(h.connected.Load())*perDrain, longestDrain))
-	}
-	// The minions spread themselves over the time that they are given.
-	h.sendAway(h.allChannels(), servers, within/2)
-	over := time.NewTimer(within)
-	defer over.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for h.connected.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-h.life.Done():
-			return
-		case <-over.C:
-			return
-		case <-tick.C:
-		}
-	}
+func (h *Hub) Drain(ctx context.Context, within time.Duration) { h.balance.drain(ctx, within) }
+
+// Republish has the presence of all minions here written again: what was written
+// until now has gone, or will go, with a lease that the node has lost. Nothing
+// else may write it: of two writes at once the older may come last.
+func (h *Hub) Republish() { h.presence.republish() }
+
+// Revoke ends the session of a minion whose certificate was revoked, if it has
+// one here.
+func (h *Hub) Revoke(id job.MinionID) { h.admission.revoke(id) }
+
+// SetUpdate has minions told of a release: now, and in each session that
+// they open here later, until SetUpdate is called again. In a session a minion is
+// told of a release once, however often SetUpdate is called with it. The zero
+// Update: nobody is told anything. It is called by one goroutine at a time.
+func (h *Hub) SetUpdate(u Update) { h.updates.set(u) }
+
+// Output reads the full output of a task from the minion that ran it, which may
+// be connected here or at a peer, and calls fn with its pieces; stream is 1 for
+// stdout, 2 for stderr; leftOut, unless 0, says that so many bytes of the stream
+// are missing here. fn may take its time: the minion waits. With follow it goes on
+// until the task ends. An error of fn ends it and is returned. A minion that is
+// not connected gives an error that wraps job.ErrUnavailable.
+func (h *Hub) Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error {
+	return h.outputs.read(ctx, task, follow, fn)
 }
+
+// LiveRuns lists the runs that this node's engine and all its peers' engines
+// hold open, and the shards of which they are all. A peer that does not answer in
+// time is left out: what the others have is returned together with an error.
+func (h *Hub) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, []job.ShardID, error) {
+	return h.queries.liveRuns(ctx, namespace, name)
+}
+
+// Status tells what the hub holds now.
+func (h *Hub) Status() Status { return h.queries.status() }
+
+// Statuses tells what the hubs of all nodes hold, ordered by node. A node that
+// does not answer in time is left out: the others are returned together with an
+// error.
+func (h *Hub) Statuses(ctx context.Context) ([]Status, error) { return h.queries.statuses(ctx) }
+
+// PeerClock reads a peer's clock by a round trip.
+func (h *Hub) PeerClock(ctx context.Context, node job.NodeID) (clock.Reading, error) {
+	return h.queries.peerClock(ctx, node)
+}
+
+// MinionClocks reads the clocks of minions that are connected here, of n at most.
+func (h *Hub) MinionClocks(n int) []clock.Reading { return h.queries.minionClocks(n) }

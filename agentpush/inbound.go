@@ -40,19 +40,28 @@ func (in *inbound) settle(number uint64) {
 
 type inboundStream = grpc.BidiStreamingServer[agentpb.PeerFrame, agentpb.PeerFrame]
 
-// Link serves a peer's link.
-func (p peerServer) Link(stream inboundStream) error {
-	h := p.h
-	if !h.enter() {
+// inbounds serves the links that peers have opened to this node.
+type inbounds struct {
+	*base
+	life     *lifetime
+	callers  *callers
+	channels *channels
+	router   *router
+	reports  *reports
+}
+
+// serve serves a peer's link.
+func (ins *inbounds) serve(stream inboundStream) error {
+	if !ins.life.enter() {
 		return status.Error(codes.Unavailable, "the node stops")
 	}
-	defer h.running.Done()
+	defer ins.life.running.Done()
 	in := &inbound{wake: make(chan struct{}, 1)}
 	done := make(chan error, 1)
-	if !h.spawn(func() {
-		err := h.receiveLink(stream, in)
+	if !ins.life.spawn(func() {
+		err := ins.receive(stream, in)
 		in.broken.Store(true)
-		h.forgetOrphans()
+		ins.forgetOrphans()
 		done <- err
 	}) {
 		return status.Error(codes.Unavailable, "the node stops")
@@ -60,7 +69,7 @@ func (p peerServer) Link(stream inboundStream) error {
 	// From here on the link counts as broken, whatever made it end.
 	defer in.broken.Store(true)
 	if err := stream.Send(&agentpb.PeerFrame{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{
-		Node: string(h.cfg.Node), Fans: true, Clock: int64(h.deps.Clock()),
+		Node: string(ins.cfg.Node), Fans: true, Clock: int64(ins.clock()),
 	}}}); err != nil {
 		return err
 	}
@@ -68,7 +77,7 @@ func (p peerServer) Link(stream inboundStream) error {
 		select {
 		case err := <-done:
 			return err
-		case <-h.life.Done():
+		case <-ins.life.ctx.Done():
 			return status.Error(codes.Unavailable, "the node stops")
 		case <-in.wake:
 		}
@@ -80,14 +89,14 @@ func (p peerServer) Link(stream inboundStream) error {
 			continue
 		}
 		f := &agentpb.PeerFrame{Body: &agentpb.PeerFrame_Batch{Batch: &agentpb.Batch{
-			Settled: numbers, Clock: int64(h.deps.Clock()),
+			Settled: numbers, Clock: int64(ins.clock()),
 		}}}
 		if err := stream.Send(f); err != nil {
 			return err
 		}
 		pace := time.NewTimer(linkPace)
 		select {
-		case <-h.life.Done():
+		case <-ins.life.ctx.Done():
 		case <-pace.C:
 		}
 		pace.Stop()
@@ -95,16 +104,16 @@ func (p peerServer) Link(stream inboundStream) error {
 }
 
 // forgetOrphans drops what waits here and came by broken links (I6).
-func (h *Hub) forgetOrphans() {
-	for _, c := range h.allChannels() {
+func (ins *inbounds) forgetOrphans() {
+	for _, c := range ins.channels.all() {
 		c.mu.Lock()
 		c.topic.forgetOrphans()
 		c.mu.Unlock()
 	}
 }
 
-// receiveLink takes a peer's batches until the stream ends.
-func (h *Hub) receiveLink(stream inboundStream, in *inbound) error {
+// receive takes a peer's batches until the stream ends.
+func (ins *inbounds) receive(stream inboundStream, in *inbound) error {
 	f, err := stream.Recv()
 	if err != nil {
 		return err
@@ -113,7 +122,7 @@ func (h *Hub) receiveLink(stream inboundStream, in *inbound) error {
 	if from == "" {
 		return status.Error(codes.InvalidArgument, "the first frame on a link must be hello, with the node's name")
 	}
-	if err := h.isNode(stream.Context(), from); err != nil {
+	if err := ins.callers.isNode(stream.Context(), from); err != nil {
 		return err
 	}
 	for {
@@ -122,16 +131,16 @@ func (h *Hub) receiveLink(stream inboundStream, in *inbound) error {
 			return err
 		}
 		if b := f.GetBatch(); b != nil {
-			h.takeBatch(b, in)
+			ins.take(b, in)
 		}
 	}
 }
 
-func (h *Hub) takeBatch(b *agentpb.Batch, in *inbound) {
-	now := h.now().UnixNano()
+func (ins *inbounds) take(b *agentpb.Batch, in *inbound) {
+	now := ins.now().UnixNano()
 	msgs := make([]*message, 0, len(b.GetOrders())+len(b.GetQuestions())+len(b.GetCancels()))
 	add := func(it body) {
-		m := h.newMessage(it, now)
+		m := ins.newMessage(it, now)
 		m.from, m.number, m.hops = in, b.GetFirst()+uint64(len(msgs)), 1 //nolint:gosec // a length
 		if i := len(msgs); i < len(b.GetMarks()) {
 			m.unsure = b.GetMarks()[i]&1 != 0
@@ -158,11 +167,11 @@ func (h *Hub) takeBatch(b *agentpb.Batch, in *inbound) {
 	for _, c := range b.GetCancels() {
 		add(c)
 	}
-	h.deliver(msgs)
+	ins.router.deliver(msgs)
 	if len(b.GetAcks()) > 0 {
-		h.ack(b.GetAcks(), true)
+		ins.router.ack(b.GetAcks(), true)
 	}
 	if len(b.GetReports()) > 0 {
-		h.routeRelayed(b.GetReports())
+		ins.reports.relayed(b.GetReports())
 	}
 }

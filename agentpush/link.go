@@ -9,9 +9,6 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
@@ -27,7 +24,7 @@ var (
 // something to say. Its goroutine runs while the stream is open or opening; a
 // link that broke rests for a moment, and refuses work meanwhile.
 type link struct {
-	h    *Hub
+	of   *links
 	node job.NodeID
 	// wake tells the goroutine that there is something to send.
 	wake chan struct{}
@@ -38,53 +35,75 @@ type link struct {
 	running bool
 	rest    time.Time
 	cancel  context.CancelCauseFunc
+	toPeer
+	peerWord
+	unsettled unsettled
+}
+
+// toPeer is what waits to be sent to a peer.
+type toPeer struct {
 	queue   []*message
 	reports []timedReport
 	// reportBytes is the size of reports.
 	reportBytes int
 	acks        []*agentpb.TaskID
-	// fans: the peer has said on this stream that it reads Batch.fans.
+}
+
+// peerWord is what the peer has said of itself on the present stream.
+type peerWord struct {
+	// fans: it reads Batch.fans.
 	fans bool
-	// clock is what the peer has told of its clock on this stream.
+	// clock is what it has told of its clock.
 	clock agentpb.Ahead
-	// unsettled are the messages for which the peer answers now, by their
-	// number; next numbers them.
-	unsettled map[uint64]*message
-	next      uint64
-	// earliest is not later than the end of any unsettled message; 0: none.
-	earliest int64
 }
 
-// linkTo returns the link to a peer.
-func (h *Hub) linkTo(node job.NodeID) *link {
-	h.mu.RLock()
-	l := h.links[node]
-	h.mu.RUnlock()
-	if l != nil {
-		return l
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if l = h.links[node]; l == nil {
-		l = &link{h: h, node: node, wake: make(chan struct{}, 1), unsettled: map[uint64]*message{}}
-		h.links[node] = l
-	}
-	return l
+// unsettled are the messages for which the peer answers now. To settle one, or to
+// find those that are overdue, costs the same for 1 and for 100,000 of them, but
+// for the depth of a heap.
+type unsettled struct {
+	byNumber map[uint64]*message
+	// ends are the same, by the end of their lives.
+	ends byEnd
+	// last numbers them.
+	last uint64
 }
 
-// nodeGone breaks the link to a node that has left the cluster.
-func (h *Hub) nodeGone(node job.NodeID) {
-	h.mu.RLock()
-	l := h.links[node]
-	h.mu.RUnlock()
-	if l == nil {
-		return
+// add numbers a message.
+func (u *unsettled) add(m *message) {
+	u.last++
+	if u.byNumber == nil {
+		u.byNumber = map[uint64]*message{}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cancel != nil {
-		l.cancel(errNodeGone)
+	m.linkNumber = u.last
+	u.byNumber[u.last] = m
+	u.ends.add(m)
+}
+
+// settle removes a message by its number, and returns it; nil: there is none.
+func (u *unsettled) settle(n uint64) *message {
+	m := u.byNumber[n]
+	if m != nil {
+		delete(u.byNumber, n)
+		u.ends.remove(m)
 	}
+	return m
+}
+
+// over removes and returns a message whose life has ended by a time, nil if there
+// is none.
+func (u *unsettled) over(at int64) *message {
+	m := u.ends.over(at)
+	if m != nil {
+		u.settle(m.linkNumber)
+	}
+	return m
+}
+
+// all removes and returns all messages.
+func (u *unsettled) all() []*message {
+	msgs := u.ends
+	u.byNumber, u.ends = nil, nil
+	return msgs
 }
 
 // ready starts the goroutine if it does not run. It reports false while the
@@ -94,8 +113,8 @@ func (l *link) ready() bool {
 		if time.Now().Before(l.rest) {
 			return false
 		}
-		ctx, cancel := context.WithCancelCause(l.h.life)
-		if !l.h.spawn(func() { l.run(ctx, cancel) }) {
+		ctx, cancel := context.WithCancelCause(l.of.life.ctx)
+		if !l.of.life.spawn(func() { l.run(ctx, cancel) }) {
 			cancel(errStopping)
 			return false
 		}
@@ -112,7 +131,7 @@ func (l *link) ready() bool {
 func (l *link) push(msgs []*message) []*message {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(msgs), max(linkDepth-len(l.queue)-len(l.unsettled), 0))
+	n := min(len(msgs), max(linkDepth-len(l.queue)-len(l.unsettled.ends), 0))
 	if n == 0 || !l.ready() {
 		return msgs
 	}
@@ -155,33 +174,32 @@ func (l *link) run(ctx context.Context, cancel context.CancelCauseFunc) {
 	cancel(err)
 	l.mu.Lock()
 	msgs, reports := l.queue, l.reports
-	for _, m := range l.unsettled {
+	for _, m := range l.unsettled.all() {
 		if !m.told {
 			m.unsure = true
 			msgs = append(msgs, m)
 		}
 	}
-	l.queue, l.reports, l.reportBytes, l.acks, l.earliest, l.cancel = nil, nil, 0, nil, 0, nil
-	l.unsettled = map[uint64]*message{}
-	l.running, l.fans, l.clock, l.rest = false, false, agentpb.Ahead{}, time.Now().Add(l.h.cfg.PeerReconnect)
+	l.toPeer, l.peerWord, l.cancel = toPeer{}, peerWord{}, nil
+	l.running, l.rest = false, time.Now().Add(l.of.cfg.PeerReconnect)
 	l.mu.Unlock()
-	if l.h.life.Err() != nil {
+	if l.of.life.ctx.Err() != nil {
 		return
 	}
-	l.h.met.linkBreaks.Inc()
-	l.h.log.Warn("link to peer broke", zap.String("peer", string(l.node)),
+	l.of.met.linkBreaks.Inc()
+	l.of.log.Warn("link to peer broke", zap.String("peer", string(l.node)),
 		zap.Int("messages", len(msgs)), zap.Int("reports", len(reports)), zap.Error(err))
-	l.h.deliver(msgs)
-	l.h.retries.add(reports, l.h.now().Add(l.h.cfg.ResendAfter))
+	l.of.deliver(msgs)
+	l.of.retries.add(reports, l.of.now().Add(l.of.cfg.ResendAfter))
 }
 
 // serve opens the stream and sends what is queued.
 func (l *link) serve(ctx context.Context, cancel context.CancelCauseFunc) error {
-	conn, err := l.h.connTo(l.node)
+	conn, err := l.of.peers.connTo(l.node)
 	if err != nil {
 		return err
 	}
-	slow := time.AfterFunc(l.h.cfg.PeerWait, func() { cancel(errors.New("no connection in time")) })
+	slow := time.AfterFunc(l.of.cfg.PeerWait, func() { cancel(errors.New("no connection in time")) })
 	defer slow.Stop()
 	stream, err := agentpb.NewPeerClient(conn).Link(ctx)
 	if err != nil {
@@ -189,10 +207,10 @@ func (l *link) serve(ctx context.Context, cancel context.CancelCauseFunc) error 
 	}
 	slow.Stop()
 	// Another node may have come to the address.
-	if err := l.h.isNode(stream.Context(), l.node); err != nil {
+	if err := l.of.callers.isNode(stream.Context(), l.node); err != nil {
 		return err
 	}
-	hello := &agentpb.PeerFrame{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{Node: string(l.h.cfg.Node)}}}
+	hello := &agentpb.PeerFrame{Body: &agentpb.PeerFrame_Hello{Hello: &agentpb.PeerHello{Node: string(l.of.cfg.Node)}}}
 	if err := stream.Send(hello); err != nil {
 		return cause(ctx, err)
 	}
@@ -240,10 +258,9 @@ func (l *link) receive(stream linkStream, answered chan<- struct{}) error {
 		msgs := make([]*message, 0, len(numbers))
 		l.mu.Lock()
 		l.fans = l.fans || f.GetHello().GetFans()
-		l.clock.Heard(time.Duration(max(f.GetHello().GetClock(), f.GetBatch().GetClock())), l.h.deps.Clock())
+		l.clock.Heard(time.Duration(max(f.GetHello().GetClock(), f.GetBatch().GetClock())), l.of.clock())
 		for _, n := range numbers {
-			if m := l.unsettled[n]; m != nil {
-				delete(l.unsettled, n)
+			if m := l.unsettled.settle(n); m != nil {
 				msgs = append(msgs, m)
 			}
 		}
@@ -252,7 +269,7 @@ func (l *link) receive(stream linkStream, answered chan<- struct{}) error {
 			close(answered)
 		}
 		for _, m := range msgs {
-			l.h.settled(m)
+			m.settled()
 		}
 	}
 }
@@ -263,7 +280,7 @@ func (l *link) send(ctx context.Context, stream linkStream) error {
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	for {
-		b, full := l.batch(l.h.now().UnixNano())
+		b, full := l.batch(l.of.now().UnixNano())
 		if b == nil {
 			select {
 			case <-ctx.Done():
@@ -294,7 +311,7 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 	l.mu.Lock()
 	defer func() {
 		l.mu.Unlock()
-		l.h.finish(ends)
+		l.of.finish(ends)
 	}()
 	size, n := 0, 0
 	var orders, questions, cancels []*message
@@ -334,7 +351,7 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 		l.queue = nil
 	}
 	orders = l.fan(b, orders)
-	if by, ok := l.clock.Bound(l.h.deps.Clock()); ok {
+	if by, ok := l.clock.Bound(l.of.clock()); ok {
 		b.Ahead = proto.Int64(int64(by))
 	}
 	l.number(b, append(append(orders, questions...), cancels...))
@@ -368,14 +385,10 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 // number gives the batch's messages their numbers and marks. The caller holds
 // l.mu.
 func (l *link) number(b *agentpb.Batch, msgs []*message) {
-	b.First = l.next + 1
+	b.First = l.unsettled.last + 1
 	marked := false
 	for _, m := range msgs {
-		l.next++
-		l.unsettled[l.next] = m
-		if l.earliest == 0 || m.until < l.earliest {
-			l.earliest = m.until
-		}
+		l.unsettled.add(m)
 		mark := m.hops << 1
 		if m.unsure {
 			mark |= 1
@@ -392,65 +405,12 @@ func (l *link) number(b *agentpb.Batch, msgs []*message) {
 func (l *link) overdue(now int64) []ending {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	const late = int64(2 * grace)
-	if l.earliest == 0 || now < l.earliest+late {
-		return nil
-	}
-	l.earliest = 0
 	var ends []ending
-	for n, m := range l.unsettled {
-		switch {
-		case m.until+late > now:
-			if l.earliest == 0 || m.until < l.earliest {
-				l.earliest = m.until
-			}
-		case m.orphaned():
-			delete(l.unsettled, n)
-		default:
-			delete(l.unsettled, n)
+	for m := l.unsettled.over(now - int64(2*grace)); m != nil; m = l.unsettled.over(now - int64(2*grace)) {
+		if !m.orphaned() {
 			ends = append(ends, ending{m, job.StateIndeterminate, fmt.Sprintf(
 				"was forwarded to node %s, which has not said whether minion %s accepted it", l.node, m.minion())})
 		}
 	}
 	return ends
-}
-
-// connTo returns the connection to a peer, and makes it if need be.
-func (h *Hub) connTo(node job.NodeID) (*grpc.ClientConn, error) {
-	addr, ok := h.deps.Directory.PeerAddr(node)
-	if !ok || addr == "" {
-		return nil, fmt.Errorf("peer %s: %w", node, errNoAddr)
-	}
-	return h.conn(addr)
-}
-
-func (h *Hub) conn(addr string) (*grpc.ClientConn, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c := h.conns[addr]; c != nil {
-		return c, nil
-	}
-	if h.life.Err() != nil {
-		return nil, errStopping
-	}
-	opts := []grpc.DialOption{
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-			MinConnectTimeout: 2 * time.Second,
-		}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.WithStaticStreamWindowSize(1 << 20),
-		grpc.WithStaticConnWindowSize(2 << 20),
-		grpc.WithNoProxy(),
-		grpc.WithDisableServiceConfig(),
-	}
-	if len(h.deps.PeerDialOptions) == 0 {
-		opts = append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	}
-	c, err := grpc.NewClient("passthrough:///"+addr, append(opts, h.deps.PeerDialOptions...)...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to peer at %s: %w", addr, err)
-	}
-	h.conns[addr] = c
-	return c, nil
 }

@@ -35,6 +35,8 @@ type message struct {
 	from   *inbound
 	number uint64
 
+	// linkNumber is its number on a link to a peer that answers for it.
+	linkNumber uint64
 	// before and after are its neighbours in a line, place its place there, and
 	// heapAt that in a heap of ends.
 	before, after *message
@@ -42,18 +44,18 @@ type message struct {
 	heapAt        int
 }
 
-func (h *Hub) newMessage(b body, now int64) *message {
+func (set *base) newMessage(b body, now int64) *message {
 	m := &message{body: b, since: now, size: proto.Size(b) + 4}
 	switch b := b.(type) {
 	case *agentpb.Order:
 		m.until = b.GetNotAfter()
 		if m.until == 0 {
-			m.until = now + int64(h.cfg.MaxMessageExpired)
+			m.until = now + int64(set.cfg.MaxMessageExpired)
 		}
 	case *agentpb.Question:
-		m.until = now + int64(min(h.cfg.MaxMessageExpired, questionLife))
+		m.until = now + int64(min(set.cfg.MaxMessageExpired, questionLife))
 	default:
-		m.until = now + int64(h.cfg.MaxMessageExpired)
+		m.until = now + int64(set.cfg.MaxMessageExpired)
 	}
 	return m
 }
@@ -122,42 +124,9 @@ const endNeedless = job.State("needless")
 // needless is the end of a question about what waits here.
 func (m *message) needless() ending { return ending{m: m, state: endNeedless} }
 
-// finish ends messages: whoever sent them hears that they are settled, and the
-// owner of an order's shard hears what became of it (I1).
-func (h *Hub) finish(ends []ending) {
-	if len(ends) == 0 {
-		return
-	}
-	var reports []*agentpb.Report
-	now := h.now()
-	for i := range ends {
-		e := &ends[i]
-		if e.m.orphaned() {
-			continue
-		}
-		if o, ok := e.m.body.(*agentpb.Order); ok {
-			r := &agentpb.Report{
-				Task: o.GetTask(), Shard: o.GetShard(), Known: true,
-				State: string(e.state), Reason: e.reason, EndedAt: now.UnixNano(),
-				TokenEpoch: o.GetTokenEpoch(), TokenRevision: o.GetTokenRevision(), Term: o.GetTerm(),
-			}
-			if e.state == endStale { // it never reached the minion, and its owner may order it again
-				r.Known, r.State = false, ""
-			}
-			reports = append(reports, r)
-		}
-		if e.state == job.StateDropped {
-			h.met.dropped.Inc()
-		}
-		h.met.ended.WithLabelValues(string(e.state)).Inc()
-		h.settled(e.m)
-	}
-	h.routeReports(reports, now.Add(h.cfg.ReportRetry).UnixNano())
-}
-
 // settled tells the link that a message came by that this node no longer
 // answers for it.
-func (h *Hub) settled(m *message) {
+func (m *message) settled() {
 	if m.from != nil {
 		m.from.settle(m.number)
 	}

@@ -2,13 +2,10 @@ package agentpush
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
+	"sync/atomic"
 
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -17,104 +14,17 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// LiveRuns lists the runs that this node's engine and all its peers' engines
-// hold open, and the shards of which they are all. A peer that does not answer in
-// time is left out: what the others have is returned together with an error.
-func (h *Hub) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, []job.ShardID, error) {
-	var mu sync.Mutex
-	runs := map[job.RunID]job.Run{}
-	var shards []job.ShardID
-	add := func(found []job.Run, of []job.ShardID) {
-		mu.Lock()
-		defer mu.Unlock()
-		for _, r := range found {
-			runs[r.RunID] = r
-		}
-		shards = append(shards, of...)
-	}
-	err := h.askPeers(ctx, func(ctx context.Context, addr string) error {
-		found, of, err := h.liveRunsAt(ctx, addr, namespace, name)
-		if err != nil {
-			h.log.Warn("peer does not tell its live runs", zap.String("addr", addr), zap.Error(err))
-		}
-		add(found, of)
-		return err
-	})
-	add(h.deps.Sink.LiveRuns(namespace, name))
-	out := make([]job.Run, 0, len(runs))
-	for _, r := range runs {
-		out = append(out, r)
-	}
-	slices.SortFunc(out, func(a, b job.Run) int { return b.ScheduledAt.Compare(a.ScheduledAt) })
-	slices.Sort(shards)
-	return out, slices.Compact(shards), err
-}
-
-// askPeers calls ask for all other nodes at once, for PeerWait at most, and
-// returns the errors of all.
-func (h *Hub) askPeers(ctx context.Context, ask func(ctx context.Context, addr string) error) error {
-	own, _ := h.deps.Directory.PeerAddr(h.cfg.Node)
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.PeerWait)
-	defer cancel()
-	var mu sync.Mutex
-	var errs []error
-	var asked sync.WaitGroup
-	for _, addr := range slices.Compact(slices.Sorted(slices.Values(h.deps.Directory.Servers()))) {
-		if addr == own {
-			continue
-		}
-		asked.Go(func() {
-			err := ask(ctx, addr)
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, err)
-		})
-	}
-	asked.Wait()
-	return errors.Join(errs...)
-}
-
-// maxLiveRuns bounds a peer's answer, in bytes.
-const maxLiveRuns = 64 << 20
-
-func (h *Hub) liveRunsAt(ctx context.Context, addr, namespace, name string) ([]job.Run, []job.ShardID, error) {
-	conn, err := h.conn(addr)
-	if err != nil {
-		return nil, nil, err
-	}
-	resp, err := agentpb.NewPeerClient(conn).LiveRuns(ctx,
-		&agentpb.LiveRunsRequest{Namespace: namespace, Job: name}, grpc.MaxCallRecvMsgSize(maxLiveRuns))
-	if err != nil {
-		return nil, nil, fmt.Errorf("live runs at %s: %w", addr, err)
-	}
-	out := make([]job.Run, len(resp.GetRuns()))
-	for i, b := range resp.GetRuns() {
-		if err := json.Unmarshal(b, &out[i]); err != nil {
-			return nil, nil, fmt.Errorf("live runs at %s: %w", addr, err)
-		}
-	}
-	of := make([]job.ShardID, len(resp.GetShards()))
-	for i, s := range resp.GetShards() {
-		of[i] = job.ShardID(s)
-	}
-	return out, of, nil
-}
-
-// LiveRuns tells a peer what this node's engine holds open.
-func (p peerServer) LiveRuns(_ context.Context, req *agentpb.LiveRunsRequest) (*agentpb.LiveRunsResponse, error) {
-	runs, of := p.h.deps.Sink.LiveRuns(req.GetNamespace(), req.GetJob())
-	resp := &agentpb.LiveRunsResponse{Runs: make([][]byte, len(runs)), Shards: make([]uint32, len(of))}
-	for i, s := range of {
-		resp.Shards[i] = uint32(s)
-	}
-	for i := range runs {
-		b, err := json.Marshal(&runs[i])
-		if err != nil {
-			return nil, status.Errorf(codes.Internal, "run %s: %v", runs[i].RunID, err)
-		}
-		resp.Runs[i] = b
-	}
-	return resp, nil
+// outputs reads the output of tasks from the minions that ran them.
+type outputs struct {
+	*base
+	life      *lifetime
+	channels  *channels
+	inventory *Inventory
+	pumps     *pumps
+	peers     *peers
+	// budget is what is held for all readers; requests numbers them.
+	budget   *budget
+	requests atomic.Uint64
 }
 
 // Output reads the full output of a task from the minion that ran it, which may
@@ -123,7 +33,7 @@ func (p peerServer) LiveRuns(_ context.Context, req *agentpb.LiveRunsRequest) (*
 // are missing here. fn may take its time: the minion waits. With follow it goes on
 // until the task ends. An error of fn ends it and is returned. A minion that is
 // not connected gives an error that wraps job.ErrUnavailable.
-func (h *Hub) Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error {
+func (o *outputs) read(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error {
 	req := &agentpb.OutputRequest{Task: agentpb.FromTask(task), Follow: follow}
 	call := func(c *agentpb.OutputChunk) error {
 		if len(c.GetData()) == 0 && c.GetDropped() <= 0 {
@@ -131,14 +41,14 @@ func (h *Hub) Output(ctx context.Context, task job.TaskID, follow bool, fn func(
 		}
 		return fn(int(c.GetStream()), c.GetData(), max(c.GetDropped(), 0))
 	}
-	node := h.inventory.place(task.Minion)
+	node := o.inventory.place(task.Minion)
 	switch node {
 	case "":
 		return notConnected(task.Minion)
-	case h.cfg.Node:
-		return h.localOutput(ctx, req, call)
+	case o.cfg.Node:
+		return o.local(ctx, req, call)
 	}
-	conn, err := h.connTo(node)
+	conn, err := o.peers.connTo(node)
 	if err != nil {
 		return fmt.Errorf("output of %s: %w: %w", task, job.ErrUnavailable, err)
 	}
@@ -171,16 +81,16 @@ func notConnected(id job.MinionID) error {
 }
 
 // Output serves a peer with the output of a minion that is connected here.
-func (p peerServer) Output(req *agentpb.OutputRequest, stream grpc.ServerStreamingServer[agentpb.OutputChunk]) error {
-	if !p.h.enter() {
+func (o *outputs) serve(req *agentpb.OutputRequest, stream grpc.ServerStreamingServer[agentpb.OutputChunk]) error {
+	if !o.life.enter() {
 		return status.Error(codes.Unavailable, "the node stops")
 	}
-	defer p.h.running.Done()
+	defer o.life.running.Done()
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	defer context.AfterFunc(p.h.life, func() { cancel(errStopping) })()
+	defer context.AfterFunc(o.life.ctx, func() { cancel(errStopping) })()
 	own := &agentpb.OutputRequest{Task: req.GetTask(), Follow: req.GetFollow()}
-	err := p.h.localOutput(ctx, own, stream.Send)
+	err := o.local(ctx, own, stream.Send)
 	switch {
 	case err == nil:
 		return stream.Send(&agentpb.OutputChunk{Eof: true})
@@ -190,11 +100,11 @@ func (p peerServer) Output(req *agentpb.OutputRequest, stream grpc.ServerStreami
 	return status.Error(codes.Unknown, err.Error())
 }
 
-// localOutput reads output from a minion that is connected here.
-func (h *Hub) localOutput(ctx context.Context, req *agentpb.OutputRequest, fn func(*agentpb.OutputChunk) error) error {
+// local reads output from a minion that is connected here.
+func (o *outputs) local(ctx context.Context, req *agentpb.OutputRequest, fn func(*agentpb.OutputChunk) error) error {
 	id := job.MinionID(req.GetTask().GetMinion())
-	req.Id, req.Window = h.requests.Add(1), readerWindow
-	c := h.channelOf(id, false)
+	req.Id, req.Window = o.requests.Add(1), readerWindow
+	c := o.channels.get(id, false)
 	if c == nil {
 		return notConnected(id)
 	}
@@ -205,12 +115,12 @@ func (h *Hub) localOutput(ctx context.Context, req *agentpb.OutputRequest, fn fu
 	}
 	r := s.outputs.open(req.GetId())
 	s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Output{Output: req}})
-	h.kick(c)
+	o.pumps.kick(c)
 	c.mu.Unlock()
 	send := func(f *agentpb.ToMinion) {
 		c.mu.Lock()
 		s.control = append(s.control, f)
-		h.kick(c)
+		o.pumps.kick(c)
 		c.mu.Unlock()
 	}
 	taken := int64(0)

@@ -17,7 +17,9 @@ import (
 // have changed: at most one write per bucket and PresenceEvery, however many
 // minions come and go.
 type presence struct {
-	wake chan struct{}
+	*base
+	registry Registry
+	wake     chan struct{}
 
 	mu sync.Mutex
 	// mu guards what follows.
@@ -28,9 +30,9 @@ type presence struct {
 	dirty    map[int]struct{}
 }
 
-func newPresence() *presence {
+func newPresence(b *base, r Registry) *presence {
 	return &presence{
-		wake: make(chan struct{}, 1), sessions: map[job.MinionID]Present{},
+		base: b, registry: r, wake: make(chan struct{}, 1), sessions: map[job.MinionID]Present{},
 		bucketOf: map[job.MinionID]int{}, dirty: map[int]struct{}{},
 	}
 }
@@ -78,11 +80,10 @@ func (p *presence) remove(id job.MinionID, session int64) {
 	p.touch(b)
 }
 
-// Republish has the presence of all minions here written again: what was written
+// republish has the presence of all minions here written again: what was written
 // until now has gone, or will go, with a lease that the node has lost. Nothing
 // else may write it: of two writes at once the older may come last.
-func (h *Hub) Republish() {
-	p := h.presence
+func (p *presence) republish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for b := range p.buckets {
@@ -122,7 +123,7 @@ func (p *presence) content(bucket int) []Present {
 
 // run writes changed buckets until ctx is done. A bucket that cannot be written
 // is tried again.
-func (p *presence) run(ctx context.Context, h *Hub) {
+func (p *presence) run(ctx context.Context) {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -131,18 +132,18 @@ func (p *presence) run(ctx context.Context, h *Hub) {
 			return
 		case <-p.wake:
 		}
-		pause.Reset(h.cfg.PresenceEvery)
+		pause.Reset(p.cfg.PresenceEvery)
 		select {
 		case <-ctx.Done():
 			return
 		case <-pause.C:
 		}
 		for _, b := range p.take() {
-			if err := h.deps.Registry.Present(ctx, b, p.content(b)); err != nil {
+			if err := p.registry.Present(ctx, b, p.content(b)); err != nil {
 				if ctx.Err() != nil {
 					return
 				}
-				h.log.Warn("presence not written, will be tried again", zap.Int("bucket", b), zap.Error(err))
+				p.log.Warn("presence not written, will be tried again", zap.Int("bucket", b), zap.Error(err))
 				p.mu.Lock()
 				p.touch(b)
 				p.mu.Unlock()

@@ -83,7 +83,7 @@ func TestPresenceIsPackedAndCoalesced(t *testing.T) {
 		id := func(i int) job.MinionID { return job.MinionID(fmt.Sprintf("m%03d", i)) }
 		for i := range 600 {
 			h.presence.add(Present{ID: id(i), Session: int64(i + 1)})
-			h.describe(job.Minion{ID: id(i)})
+			h.registrar.describe(job.Minion{ID: id(i)})
 		}
 		time.Sleep(5 * time.Second) // fake time: everything settles
 		l.mu.Lock()
@@ -105,8 +105,8 @@ func TestPresenceIsPackedAndCoalesced(t *testing.T) {
 		h.presence.remove(id(5), 6)
 		h.presence.add(Present{ID: "late", Session: 1000}) // takes the free place
 		h.inventory.SetMinion(job.Minion{ID: id(1)})
-		h.describe(job.Minion{ID: id(1)}) // is stored so
-		h.describe(job.Minion{ID: id(1), Labels: map[string]string{"a": "b"}})
+		h.registrar.describe(job.Minion{ID: id(1)}) // is stored so
+		h.registrar.describe(job.Minion{ID: id(1), Labels: map[string]string{"a": "b"}})
 		time.Sleep(5 * time.Second)
 		l.mu.Lock()
 		if got, ok := l.buckets[2]; !ok || len(got) != 0 {

@@ -7,14 +7,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -55,17 +56,30 @@ type MinionStatus struct {
 	Trouble string `json:"trouble,omitempty"`
 }
 
+// queries answers what the cluster's nodes hold: this one by itself, the others by
+// asking them.
+type queries struct {
+	*base
+	peers     *peers
+	channels  *channels
+	links     *links
+	inventory *Inventory
+	engine    Sink
+	pace      *pace
+	witness   func() (wall int64, sure bool)
+}
+
 // Status tells what the hub holds now.
-func (h *Hub) Status() Status {
-	st := Status{Node: h.cfg.Node, Taken: h.pace.total.Load(), TakenPerSecond: h.pace.perSecond()}
-	st.Known, st.Online = h.inventory.count()
-	channels := h.allChannels()
-	for _, l := range h.allLinks() {
+func (q *queries) status() Status {
+	st := Status{Node: q.cfg.Node, Taken: q.pace.total.Load(), TakenPerSecond: q.pace.perSecond()}
+	st.Known, st.Online = q.inventory.count()
+	channels := q.channels.all()
+	for _, l := range q.links.all() {
 		l.mu.Lock()
-		st.Forwarded += len(l.queue) + len(l.unsettled)
+		st.Forwarded += len(l.queue) + len(l.unsettled.ends)
 		l.mu.Unlock()
 	}
-	now := h.now().UnixNano()
+	now := q.now().UnixNano()
 	for _, c := range channels {
 		c.mu.Lock()
 		m := MinionStatus{ID: c.id, Queued: c.topic.len(), InFlight: len(c.slot), Dropped: c.dropped, Taken: c.taken}
@@ -90,49 +104,14 @@ func (h *Hub) Status() Status {
 	return st
 }
 
-// pace measures how many messages minions take.
-type pace struct {
-	total atomic.Uint64
-
-	mu sync.Mutex
-	// mu guards what follows: the counts at the last few ticks of a second.
-	at    time.Time
-	marks [paceSeconds + 1]uint64
-	n     int
-}
-
-const paceSeconds = 10
-
-// tick notes the count, once a second.
-func (p *pace) tick(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.at) < time.Second {
-		return
-	}
-	p.at = now
-	copy(p.marks[1:], p.marks[:])
-	p.marks[0] = p.total.Load()
-	p.n = min(p.n+1, len(p.marks))
-}
-
-func (p *pace) perSecond() float64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.n < 2 {
-		return 0
-	}
-	return float64(p.marks[0]-p.marks[p.n-1]) / float64(p.n-1)
-}
-
 // Statuses tells what the hubs of all nodes hold, ordered by node. A node that
 // does not answer in time is left out: the others are returned together with an
 // error.
-func (h *Hub) Statuses(ctx context.Context) ([]Status, error) {
+func (q *queries) statuses(ctx context.Context) ([]Status, error) {
 	var mu sync.Mutex
-	out := []Status{h.Status()}
-	err := h.askPeers(ctx, func(ctx context.Context, addr string) error {
-		st, err := h.statusAt(ctx, addr)
+	out := []Status{q.status()}
+	err := q.peers.askAll(ctx, func(ctx context.Context, addr string) error {
+		st, err := q.statusAt(ctx, addr)
 		if err != nil {
 			return err
 		}
@@ -145,9 +124,9 @@ func (h *Hub) Statuses(ctx context.Context) ([]Status, error) {
 	return out, err
 }
 
-func (h *Hub) statusAt(ctx context.Context, addr string) (Status, error) {
+func (q *queries) statusAt(ctx context.Context, addr string) (Status, error) {
 	var st Status
-	conn, err := h.conn(addr)
+	conn, err := q.peers.conn(addr)
 	if err != nil {
 		return st, err
 	}
@@ -162,10 +141,121 @@ func (h *Hub) statusAt(ctx context.Context, addr string) (Status, error) {
 }
 
 // Status tells a peer what this node's hub holds.
-func (p peerServer) Status(context.Context, *agentpb.StatusRequest) (*agentpb.StatusResponse, error) {
-	b, err := json.Marshal(p.h.Status())
+func (q *queries) serveStatus(context.Context, *agentpb.StatusRequest) (*agentpb.StatusResponse, error) {
+	b, err := json.Marshal(q.status())
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "status: %v", err)
 	}
 	return &agentpb.StatusResponse{Status: b}, nil
+}
+
+// LiveRuns lists the runs that this node's engine and all its peers' engines
+// hold open, and the shards of which they are all. A peer that does not answer in
+// time is left out: what the others have is returned together with an error.
+func (q *queries) liveRuns(ctx context.Context, namespace, name string) ([]job.Run, []job.ShardID, error) {
+	var mu sync.Mutex
+	runs := map[job.RunID]job.Run{}
+	var shards []job.ShardID
+	add := func(found []job.Run, of []job.ShardID) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range found {
+			runs[r.RunID] = r
+		}
+		shards = append(shards, of...)
+	}
+	err := q.peers.askAll(ctx, func(ctx context.Context, addr string) error {
+		found, of, err := q.liveRunsAt(ctx, addr, namespace, name)
+		if err != nil {
+			q.log.Warn("peer does not tell its live runs", zap.String("addr", addr), zap.Error(err))
+		}
+		add(found, of)
+		return err
+	})
+	add(q.engine.LiveRuns(namespace, name))
+	out := make([]job.Run, 0, len(runs))
+	for _, r := range runs {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b job.Run) int { return b.ScheduledAt.Compare(a.ScheduledAt) })
+	slices.Sort(shards)
+	return out, slices.Compact(shards), err
+}
+
+// maxLiveRuns bounds a peer's answer, in bytes.
+const maxLiveRuns = 64 << 20
+
+func (q *queries) liveRunsAt(ctx context.Context, addr, namespace, name string) ([]job.Run, []job.ShardID, error) {
+	conn, err := q.peers.conn(addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp, err := agentpb.NewPeerClient(conn).LiveRuns(ctx,
+		&agentpb.LiveRunsRequest{Namespace: namespace, Job: name}, grpc.MaxCallRecvMsgSize(maxLiveRuns))
+	if err != nil {
+		return nil, nil, fmt.Errorf("live runs at %s: %w", addr, err)
+	}
+	out := make([]job.Run, len(resp.GetRuns()))
+	for i, b := range resp.GetRuns() {
+		if err := json.Unmarshal(b, &out[i]); err != nil {
+			return nil, nil, fmt.Errorf("live runs at %s: %w", addr, err)
+		}
+	}
+	of := make([]job.ShardID, len(resp.GetShards()))
+	for i, s := range resp.GetShards() {
+		of[i] = job.ShardID(s)
+	}
+	return out, of, nil
+}
+
+// LiveRuns tells a peer what this node's engine holds open.
+func (q *queries) serveLiveRuns(_ context.Context, req *agentpb.LiveRunsRequest) (*agentpb.LiveRunsResponse, error) {
+	runs, of := q.engine.LiveRuns(req.GetNamespace(), req.GetJob())
+	resp := &agentpb.LiveRunsResponse{Runs: make([][]byte, len(runs)), Shards: make([]uint32, len(of))}
+	for i, s := range of {
+		resp.Shards[i] = uint32(s)
+	}
+	for i := range runs {
+		b, err := json.Marshal(&runs[i])
+		if err != nil {
+			return nil, status.Errorf(codes.Internal, "run %s: %v", runs[i].RunID, err)
+		}
+		resp.Runs[i] = b
+	}
+	return resp, nil
+}
+
+// Time tells a peer this node's wall clock.
+func (q *queries) serveTime(context.Context, *agentpb.TimeRequest) (*agentpb.TimeResponse, error) {
+	wall, sure := q.witness()
+	return &agentpb.TimeResponse{WallClock: wall, Doubtful: !sure}, nil
+}
+
+// PeerClock reads a peer's clock by a round trip.
+func (q *queries) peerClock(ctx context.Context, node job.NodeID) (clock.Reading, error) {
+	conn, err := q.peers.connTo(node)
+	if err != nil {
+		return clock.Reading{}, err
+	}
+	sent := q.clock()
+	resp, err := agentpb.NewPeerClient(conn).Time(ctx, &agentpb.TimeRequest{})
+	received := q.clock()
+	if err != nil {
+		return clock.Reading{}, fmt.Errorf("clock of node %s: %w", node, err)
+	}
+	if resp.GetDoubtful() {
+		return clock.Reading{}, fmt.Errorf("clock of node %s: %w", node, clock.ErrDoubtful)
+	}
+	return clock.Trip(resp.GetWallClock(), sent, received), nil
+}
+
+// MinionClocks reads the clocks of minions that are connected here, of n at most.
+func (q *queries) minionClocks(n int) []clock.Reading {
+	var out []clock.Reading
+	for _, c := range q.channels.some(2 * n) {
+		if r := c.clock(); r != nil && len(out) < n {
+			out = append(out, *r)
+		}
+	}
+	return out
 }

@@ -25,21 +25,21 @@ var (
 	errMuchOutput = fmt.Errorf("the node holds %d MiB of output for slow readers and takes no more; try again: %w", outputBytes>>20, job.ErrUnavailable)
 )
 
-// outputs are the readers of output on one session.
-type outputs struct {
+// readers are the readers of output on one session.
+type readers struct {
 	// all is the budget of all sessions; nil: there is none.
 	all *budget
 
 	mu sync.Mutex
 	// mu guards what follows.
-	readers map[uint64]*reader
-	failed  error
+	byID   map[uint64]*reader
+	failed error
 }
 
-// reader is one request for output. The mutex of its outputs guards chunks, held
+// reader is one request for output. The mutex of its readers guards chunks, held
 // and err.
 type reader struct {
-	of *outputs
+	of *readers
 	// chunks wait for the reader; held is their size, at most readerBytes.
 	chunks []*agentpb.OutputChunk
 	held   int
@@ -51,26 +51,26 @@ type reader struct {
 	shut bool
 }
 
-func (o *outputs) open(id uint64) *reader {
+func (o *readers) open(id uint64) *reader {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := &reader{of: o, more: make(chan struct{}, 1), room: make(chan struct{}, 1), err: o.failed}
 	if o.failed != nil {
 		return r
 	}
-	if o.readers == nil {
-		o.readers = map[uint64]*reader{}
+	if o.byID == nil {
+		o.byID = map[uint64]*reader{}
 	}
-	o.readers[id] = r
+	o.byID[id] = r
 	return r
 }
 
 // shut forgets a reader and reports whether the minion may still be sending.
-func (o *outputs) shut(id uint64, r *reader) bool {
+func (o *readers) shut(id uint64, r *reader) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, open := o.readers[id]
-	delete(o.readers, id)
+	_, open := o.byID[id]
+	delete(o.byID, id)
 	for _, c := range r.chunks {
 		r.let(c)
 	}
@@ -92,11 +92,11 @@ func (r *reader) let(c *agentpb.OutputChunk) {
 }
 
 // chunk takes a chunk from the minion.
-func (o *outputs) chunk(c *agentpb.OutputChunk) {
+func (o *readers) chunk(c *agentpb.OutputChunk) {
 	o.mu.Lock()
-	r := o.readers[c.GetId()]
+	r := o.byID[c.GetId()]
 	if c.GetEof() || c.GetError() != "" {
-		delete(o.readers, c.GetId()) // nothing follows
+		delete(o.byID, c.GetId()) // nothing follows
 	}
 	full := r != nil && !r.put(c)
 	o.mu.Unlock()
@@ -143,7 +143,7 @@ func (r *reader) put(c *agentpb.OutputChunk) bool {
 func (r *reader) end(id uint64, err error) {
 	if r.err == nil {
 		r.err = err
-		delete(r.of.readers, id)
+		delete(r.of.byID, id)
 		signal(r.more)
 	}
 }
@@ -156,14 +156,14 @@ func signal(ch chan struct{}) {
 }
 
 // fail ends all readers, present and future.
-func (o *outputs) fail(err error) {
+func (o *readers) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failed != nil {
 		return
 	}
 	o.failed = fmt.Errorf("%w: %w", job.ErrUnavailable, err)
-	for id, r := range o.readers {
+	for id, r := range o.byID {
 		r.end(id, o.failed)
 	}
 }

@@ -10,11 +10,16 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // registrar stores descriptions of minions in the background.
 type registrar struct {
+	*base
+	inventory *Inventory
+	registry  Registry
+
 	wake chan struct{}
 
 	mu sync.Mutex
@@ -31,22 +36,22 @@ const (
 	describeRetry = time.Second
 )
 
-func newRegistrar() *registrar {
-	return &registrar{wake: make(chan struct{}, 1), waiting: map[job.MinionID]job.Minion{}, may: map[job.MinionID]*allowance{}}
+func newRegistrar(b *base, i *Inventory, r Registry) *registrar {
+	return &registrar{base: b, inventory: i, registry: r, wake: make(chan struct{}, 1), waiting: map[job.MinionID]job.Minion{}, may: map[job.MinionID]*allowance{}}
 }
 
 // describe has the minion stored if the cluster's state says otherwise of it.
-func (h *Hub) describe(m job.Minion) {
-	if h.isDescribed(&m) {
+func (r *registrar) describe(m job.Minion) {
+	if r.isDescribed(&m) {
 		return
 	}
-	h.registrar.put(m)
+	r.put(m)
 }
 
 // isDescribed reports whether the cluster's state describes the minion so. If
 // it does not, m gets what is known of its past.
-func (h *Hub) isDescribed(m *job.Minion) bool {
-	known, ok := h.inventory.stored(m.ID)
+func (r *registrar) isDescribed(m *job.Minion) bool {
+	known, ok := r.inventory.stored(m.ID)
 	if !ok {
 		return false
 	}
@@ -99,7 +104,7 @@ func (r *registrar) forget(now time.Time) {
 }
 
 // run stores descriptions until ctx is done.
-func (r *registrar) run(ctx context.Context, h *Hub) {
+func (r *registrar) run(ctx context.Context) {
 	tick := time.NewTicker(describeRetry)
 	defer tick.Stop()
 	bytes := rate.NewLimiter(describeRate, describeAhead)
@@ -129,7 +134,7 @@ func (r *registrar) run(ctx context.Context, h *Hub) {
 				break // ctx is done
 			}
 			g.Go(func() error {
-				if err := h.deps.Registry.Describe(ctx, m); err != nil {
+				if err := r.registry.Describe(ctx, m); err != nil {
 					failed.Store(m.ID, m)
 					return err
 				}
@@ -140,7 +145,7 @@ func (r *registrar) run(ctx context.Context, h *Hub) {
 		if err == nil {
 			continue
 		}
-		h.log.Warn("minions not stored, will be tried again", zap.Error(err))
+		r.log.Warn("minions not stored, will be tried again", zap.Error(err))
 		select {
 		case <-ctx.Done():
 			return
@@ -179,5 +184,11 @@ func (r *registrar) retry(m job.Minion) {
 	select {
 	case r.wake <- struct{}{}:
 	default:
+	}
+}
+
+func (r *registrar) redescribe(s *session, inv *agentpb.Inventory) {
+	if m, ok := r.inventory.redescribe(s.c.id, s.epoch, inv.GetLabels(), inv.GetFacts()); ok {
+		r.describe(m)
 	}
 }

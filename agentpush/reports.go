@@ -1,6 +1,7 @@
 package agentpush
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,6 +11,15 @@ import (
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 )
+
+// reports brings what became of tasks to the engines that own their shards.
+type reports struct {
+	*base
+	links  *links
+	engine Sink
+	// retries wait for an owner that is known and reachable.
+	retries *retries
+}
 
 // timedReport is a report on its way; until is when it is given up, in
 // nanoseconds since the Unix epoch.
@@ -83,25 +93,25 @@ func (r *retries) take(now int64) (due []timedReport, lost int) {
 	return due, lost
 }
 
-// reported takes a minion's reports. They speak of that minion's tasks only,
+// take takes a minion's reports. They speak of that minion's tasks only,
 // whatever they say.
-func (h *Hub) reported(s *session, reports []*agentpb.Report) {
+func (rs *reports) take(s *session, reports []*agentpb.Report) {
 	good := reports[:0]
-	now := h.now().UnixNano()
-	ahead := s.offset(now, h.deps.Clock())
+	now := rs.now().UnixNano()
+	ahead := s.clock.offset(now, rs.clock())
 	for _, r := range reports {
 		if r.GetTask() == nil || r.GetKnown() != (r.GetState() != "") && !isRefusal(r) {
-			h.met.lost.Inc()
+			rs.met.lost.Inc()
 			continue
 		}
 		r.Task.Minion = string(s.c.id)
 		if r.Instance = ""; !r.GetSpooled() {
 			r.Instance = s.instance
 		}
-		h.mend(r, ahead, now)
+		rs.mend(r, ahead, now)
 		good = append(good, r)
 	}
-	h.routeReports(good, h.now().Add(h.cfg.ReportRetry).UnixNano())
+	rs.report(good, rs.now().Add(rs.cfg.ReportRetry).UnixNano())
 }
 
 // isRefusal reports whether a minion says that it has not taken an order, and
@@ -110,9 +120,9 @@ func isRefusal(r *agentpb.Report) bool {
 	return !r.GetKnown() && r.GetState() == string(job.StateRejected)
 }
 
-// routeReports brings reports to the nodes that own their shards, and tries
+// report brings reports to the nodes that own their shards, and tries
 // until the given time.
-func (h *Hub) routeReports(reports []*agentpb.Report, until int64) {
+func (rs *reports) report(reports []*agentpb.Report, until int64) {
 	if len(reports) == 0 {
 		return
 	}
@@ -120,71 +130,71 @@ func (h *Hub) routeReports(reports []*agentpb.Report, until int64) {
 	for i, r := range reports {
 		timed[i] = timedReport{r, until}
 	}
-	h.route(timed)
+	rs.route(timed)
 }
 
-func (h *Hub) route(reports []timedReport) {
+func (rs *reports) route(reports []timedReport) {
 	var own []*agentpb.Report
 	var wait []timedReport
 	away := map[job.NodeID][]timedReport{}
 	for _, t := range reports {
-		switch owner, ok := h.deps.Directory.Owner(job.ShardID(t.report.GetShard())); {
+		switch owner, ok := rs.directory.Owner(job.ShardID(t.report.GetShard())); {
 		case !ok:
 			wait = append(wait, t)
-		case owner == h.cfg.Node:
+		case owner == rs.cfg.Node:
 			own = append(own, t.report)
 		default:
 			away[owner] = append(away[owner], t)
 		}
 	}
-	h.sink(own)
+	rs.hand(own)
 	for node, group := range away {
-		wait = append(wait, h.linkTo(node).pushReports(group)...)
+		wait = append(wait, rs.links.to(node).pushReports(group)...)
 	}
-	h.postpone(wait)
+	rs.postpone(wait)
 }
 
-// routeRelayed takes reports from a peer. One that is not ours has met a change
+// relayed takes reports from a peer. One that is not ours has met a change
 // of owner: it waits a moment, so that nodes whose views differ do not pass it
 // back and forth.
-func (h *Hub) routeRelayed(reports []*agentpb.Report) {
+func (rs *reports) relayed(reports []*agentpb.Report) {
 	var own []*agentpb.Report
 	var wait []timedReport
-	until := h.now().Add(h.cfg.ReportRetry).UnixNano()
+	until := rs.now().Add(rs.cfg.ReportRetry).UnixNano()
 	for _, r := range reports {
-		if owner, ok := h.deps.Directory.Owner(job.ShardID(r.GetShard())); ok && owner == h.cfg.Node {
+		if owner, ok := rs.directory.Owner(job.ShardID(r.GetShard())); ok && owner == rs.cfg.Node {
 			own = append(own, r)
 		} else {
 			wait = append(wait, timedReport{r, until})
 		}
 	}
-	h.sink(own)
-	h.postpone(wait)
+	rs.hand(own)
+	rs.postpone(wait)
 }
 
-func (h *Hub) postpone(reports []timedReport) {
+func (rs *reports) postpone(reports []timedReport) {
 	if len(reports) == 0 {
 		return
 	}
-	if lost := h.retries.add(reports, h.now().Add(h.cfg.ResendAfter)); lost > 0 {
-		h.met.lost.Add(float64(lost))
+	if lost := rs.retries.add(reports, rs.now().Add(rs.cfg.ResendAfter)); lost > 0 {
+		rs.met.lost.Add(float64(lost))
 	}
 }
 
 // retry routes the reports whose pause is over.
-func (h *Hub) retry(now int64) {
-	due, lost := h.retries.take(now)
+func (rs *reports) retry(now int64) {
+	due, lost := rs.retries.take(now)
 	if lost > 0 {
-		h.met.lost.Add(float64(lost))
-		h.log.Warn("reports given up: no owner of their shards was found", zap.Int("reports", lost))
+		rs.met.lost.Add(float64(lost))
+		rs.log.Warn("reports given up: no owner of their shards was found", zap.Int("reports", lost))
 	}
 	if len(due) > 0 {
-		h.route(due)
+		rs.route(due)
 	}
 }
 
-// sink hands reports to this node's engine.
-func (h *Hub) sink(reports []*agentpb.Report) {
+// hand hands reports to this node's engine.
+func (rs *reports) hand(reports []*agentpb.Report) {
 	if len(reports) == 0 {
 		return
 	}
@@ -192,14 +202,65 @@ func (h *Hub) sink(reports []*agentpb.Report) {
 	for _, w := range reports {
 		r, err := agentpb.ToReport(w, "")
 		if err != nil {
-			h.log.Warn("report cannot be read", zap.Error(err))
-			h.met.lost.Inc()
+			rs.log.Warn("report cannot be read", zap.Error(err))
+			rs.met.lost.Inc()
 			continue
 		}
-		h.met.report(r.State)
+		rs.met.report(r.State)
 		out = append(out, r)
 	}
 	if len(out) > 0 {
-		h.deps.Sink.Reports(out)
+		rs.engine.Reports(out)
 	}
+}
+
+// finish ends messages: whoever sent them hears that they are settled, and the
+// owner of an order's shard hears what became of it (I1).
+func (rs *reports) finish(ends []ending) {
+	if len(ends) == 0 {
+		return
+	}
+	var reports []*agentpb.Report
+	now := rs.now()
+	for i := range ends {
+		e := &ends[i]
+		if e.m.orphaned() {
+			continue
+		}
+		if o, ok := e.m.body.(*agentpb.Order); ok {
+			r := &agentpb.Report{
+				Task: o.GetTask(), Shard: o.GetShard(), Known: true,
+				State: string(e.state), Reason: e.reason, EndedAt: now.UnixNano(),
+				TokenEpoch: o.GetTokenEpoch(), TokenRevision: o.GetTokenRevision(), Term: o.GetTerm(),
+			}
+			if e.state == endStale { // it never reached the minion, and its owner may order it again
+				r.Known, r.State = false, ""
+			}
+			reports = append(reports, r)
+		}
+		if e.state == job.StateDropped {
+			rs.met.dropped.Inc()
+		}
+		rs.met.ended.WithLabelValues(string(e.state)).Inc()
+		e.m.settled()
+	}
+	rs.report(reports, now.Add(rs.cfg.ReportRetry).UnixNano())
+}
+
+// mend sets the times of a report right.
+func (rs *reports) mend(r *agentpb.Report, ahead, now int64) {
+	w := rs.cfg.windowOf(r.GetTask().GetAt(), now)
+	started, ended := w.mend(r.GetStartedAt(), ahead), w.mend(r.GetEndedAt(), ahead)
+	if ended != 0 && ended < started {
+		ended = started
+	}
+	if started == r.GetStartedAt() && ended == r.GetEndedAt() {
+		return
+	}
+	r.StartedAt, r.EndedAt = started, ended
+	note := fmt.Sprintf("its times were set right: the minion's clock is %v off", time.Duration(ahead).Round(time.Millisecond))
+	if r.GetReason() != "" {
+		note = "; " + note
+	}
+	r.Reason = agentpb.Cut(r.GetReason(), agentpb.MaxReason-len(note)) + note
 }

@@ -5,6 +5,17 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// router brings messages to their minions' channels here, or to the peers that hold
+// the minions.
+type router struct {
+	*base
+	channels  *channels
+	inventory *Inventory
+	links     *links
+	pumps     *pumps
+	reports   *reports
+}
+
 // byMinion groups items, keeping their order within a group.
 func byMinion[T any](items []T, minion func(T) job.MinionID) map[job.MinionID][]T {
 	groups := make(map[job.MinionID][]T, 1)
@@ -17,34 +28,34 @@ func byMinion[T any](items []T, minion func(T) job.MinionID) map[job.MinionID][]
 
 // deliver brings messages to their minions' channels here, or to the peers that
 // hold the minions.
-func (h *Hub) deliver(msgs []*message) {
+func (r *router) deliver(msgs []*message) {
 	for id, group := range byMinion(msgs, (*message).minion) {
-		h.deliverTo(id, group)
+		r.deliverTo(id, group)
 	}
 }
 
-func (h *Hub) deliverTo(id job.MinionID, msgs []*message) {
-	c := h.channelOf(id, false)
+func (r *router) deliverTo(id job.MinionID, msgs []*message) {
+	c := r.channels.get(id, false)
 	if c == nil || c.session == nil {
 		if c != nil {
 			c.mu.Unlock()
 		}
 		// No session here: it may be at a peer. Else the messages wait here.
-		if node := h.inventory.place(id); node != "" && node != h.cfg.Node {
-			if msgs = h.forward(node, msgs); len(msgs) == 0 {
+		if node := r.inventory.place(id); node != "" && node != r.cfg.Node {
+			if msgs = r.forward(node, msgs); len(msgs) == 0 {
 				return
 			}
 		}
-		c = h.channelOf(id, true)
+		c = r.channels.get(id, true)
 	}
 	ends := c.put(msgs)
-	h.kick(c)
+	r.pumps.kick(c)
 	c.mu.Unlock()
-	h.finish(ends)
+	r.reports.finish(ends)
 }
 
 // forward hands messages to a peer and returns those that stay here.
-func (h *Hub) forward(node job.NodeID, msgs []*message) []*message {
+func (r *router) forward(node job.NodeID, msgs []*message) []*message {
 	var stay, send []*message
 	for _, m := range msgs {
 		if m.hops < maxHops {
@@ -54,67 +65,67 @@ func (h *Hub) forward(node job.NodeID, msgs []*message) []*message {
 		}
 	}
 	if len(send) > 0 {
-		stay = append(stay, h.linkTo(node).push(send)...)
+		stay = append(stay, r.links.to(node).push(send)...)
 	}
 	return stay
 }
 
 // moved looks after a minion whose place has changed: a session here that a
 // newer one has replaced ends, and what waits here goes after the minion.
-func (h *Hub) moved(id job.MinionID) {
-	c := h.channelOf(id, false)
+func (r *router) moved(id job.MinionID) {
+	c := r.channels.get(id, false)
 	if c == nil {
 		return
 	}
 	if s := c.session; s != nil {
 		c.mu.Unlock()
-		if node := h.inventory.place(id); node != h.cfg.Node && node != "" {
+		if node := r.inventory.place(id); node != r.cfg.Node && node != "" {
 			s.close(errElsewhere) // left, which calls moved again, follows
 		}
 		return
 	}
 	waits := c.topic.len() > 0
 	c.mu.Unlock()
-	node := h.inventory.place(id)
-	if !waits || node == "" || node == h.cfg.Node {
+	node := r.inventory.place(id)
+	if !waits || node == "" || node == r.cfg.Node {
 		return
 	}
-	c = h.channelOf(id, true)
+	c = r.channels.get(id, true)
 	if c.session != nil {
 		c.mu.Unlock()
 		return
 	}
 	msgs := c.topic.drain()
 	c.mu.Unlock()
-	if rest := h.forward(node, msgs); len(rest) > 0 {
-		c = h.channelOf(id, true)
+	if rest := r.forward(node, msgs); len(rest) > 0 {
+		c = r.channels.get(id, true)
 		ends := c.put(rest)
-		h.kick(c)
+		r.pumps.kick(c)
 		c.mu.Unlock()
-		h.finish(ends)
+		r.reports.finish(ends)
 		return
 	}
-	h.forget(c)
+	r.channels.forget(c)
 }
 
 // ack brings acknowledgements to the sessions here, or to peers; viaPeer: they
 // came from one and go no further.
-func (h *Hub) ack(ids []*agentpb.TaskID, viaPeer bool) {
+func (r *router) ack(ids []*agentpb.TaskID, viaPeer bool) {
 	minion := func(t *agentpb.TaskID) job.MinionID { return job.MinionID(t.GetMinion()) }
 	for id, group := range byMinion(ids, minion) {
-		if c := h.channelOf(id, false); c != nil {
+		if c := r.channels.get(id, false); c != nil {
 			s := c.session
 			if s != nil {
 				s.acks = append(s.acks, group[:min(len(group), max(maxAcks-len(s.acks), 0))]...)
-				h.kick(c)
+				r.pumps.kick(c)
 			}
 			c.mu.Unlock()
 			if s != nil {
 				continue
 			}
 		}
-		if node := h.inventory.place(id); !viaPeer && node != "" && node != h.cfg.Node {
-			h.linkTo(node).pushAcks(group)
+		if node := r.inventory.place(id); !viaPeer && node != "" && node != r.cfg.Node {
+			r.links.to(node).pushAcks(group)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,9 +32,9 @@ const (
 	maxText = job.MaxScriptBytes + perText
 )
 
-// texts are those that wait for a session's stream: so many bytes, and no more
-// before the minion has read some of them.
-type texts struct {
+// textRoom is the room for texts that wait for a session's stream: so many bytes,
+// and no more before the minion has read some of them.
+type textRoom struct {
 	// all is the budget of all sessions.
 	all *budget
 	// now is the hub's clock.
@@ -52,7 +53,7 @@ type texts struct {
 
 // reserve holds room for the largest text, and waits for it if need be, until ctx
 // is done.
-func (t *texts) reserve(ctx context.Context) bool {
+func (t *textRoom) reserve(ctx context.Context) bool {
 	for {
 		t.mu.Lock()
 		switch {
@@ -81,7 +82,7 @@ func (t *texts) reserve(ctx context.Context) bool {
 
 // give lets go of bytes: those of a text that was sent, or that a reservation has
 // too many.
-func (t *texts) give(n int) {
+func (t *textRoom) give(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.gone {
@@ -97,7 +98,7 @@ func (t *texts) give(n int) {
 }
 
 // drop lets go of all when the session has ended; it may be called again.
-func (t *texts) drop() {
+func (t *textRoom) drop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.gone {
@@ -107,46 +108,59 @@ func (t *texts) drop() {
 }
 
 // wait reports whether some wait, stuck whether none was sent since a time.
-func (t *texts) wait() bool {
+func (t *textRoom) wait() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.held > 0
 }
 
-func (t *texts) stuck(since int64) bool {
+func (t *textRoom) stuck(since int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.held > 0 && t.since < since
 }
 
-// fetch answers a minion's wish for texts. What cannot be said now is not
+// texts answers minions' wishes for the texts of scripts.
+type texts struct {
+	*base
+	life  *lifetime
+	pumps *pumps
+	// find is Deps.Texts; nil: nothing is answered.
+	find Texts
+	// budget is what is held for all sessions, fetching how many fetches are being
+	// answered.
+	budget   *budget
+	fetching atomic.Int32
+}
+
+// answer answers a minion's wish for texts. What cannot be said now is not
 // answered: the minion asks again.
-func (h *Hub) fetch(s *session, sums []string) {
-	if h.deps.Texts == nil {
+func (t *texts) answer(s *session, sums []string) {
+	if t.find == nil {
 		return
 	}
 	answer := func() {
-		defer h.fetching.Add(-1)
+		defer t.fetching.Add(-1)
 		defer s.fetches.Add(-1)
-		ctx, cancel := context.WithCancel(h.life)
+		ctx, cancel := context.WithCancel(t.life.ctx)
 		defer cancel()
 		defer context.AfterFunc(s.stream.Context(), cancel)()
 		for _, sum := range sums {
-			if !h.sendText(ctx, s, sum) {
+			if !t.send(ctx, s, sum) {
 				return
 			}
 		}
 	}
-	mine, all := s.fetches.Add(1), h.fetching.Add(1)
-	if mine > maxFetches || all > maxFetching || !h.spawn(answer) {
+	mine, all := s.fetches.Add(1), t.fetching.Add(1)
+	if mine > maxFetches || all > maxFetching || !t.life.spawn(answer) {
 		s.fetches.Add(-1)
-		h.fetching.Add(-1)
+		t.fetching.Add(-1)
 	}
 }
 
-// sendText answers for one text. It reports false when there is no room for
+// send answers for one text. It reports false when there is no room for
 // further ones.
-func (h *Hub) sendText(ctx context.Context, s *session, sum string) bool {
+func (t *texts) send(ctx context.Context, s *session, sum string) bool {
 	ctx, cancel := context.WithTimeout(ctx, textWait)
 	defer cancel()
 	if !s.texts.reserve(ctx) {
@@ -154,12 +168,12 @@ func (h *Hub) sendText(ctx context.Context, s *session, sum string) bool {
 	}
 	s.c.quiet.Store(false)
 	answer := &agentpb.Text{Sha256: sum}
-	text, err := h.deps.Texts.Text(ctx, sum)
+	text, err := t.find.Text(ctx, sum)
 	switch {
 	case errors.Is(err, job.ErrNotFound):
 		answer.Error = "the cluster does not have it; the job or script that it belongs to was changed or deleted"
 	case err != nil:
-		h.log.Debug("text not found out", zap.String("sha256", sum), zap.Error(err))
+		t.log.Debug("text not found out", zap.String("sha256", sum), zap.Error(err))
 		s.texts.give(maxText)
 		return true
 	}
@@ -171,7 +185,7 @@ func (h *Hub) sendText(ctx context.Context, s *session, sum string) bool {
 	}
 	s.texts.give(maxText - sizeOf(answer))
 	s.control = append(s.control, &agentpb.ToMinion{Body: &agentpb.ToMinion_Text{Text: answer}})
-	h.kick(s.c)
+	t.pumps.kick(s.c)
 	return true
 }
 

@@ -14,12 +14,12 @@ func TestMinionsClocksAreRead(t *testing.T) {
 	t.Parallel()
 	const wrong, trip = 20 * time.Second, 40 * time.Millisecond
 	begun := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
-	s := &session{welcomed: begun.UnixNano(), welcomedAt: time.Hour}
+	s := &minionClock{welcomed: begun.UnixNano(), welcomedAt: time.Hour}
 	s.said = begun.Add(wrong - trip/2).UnixNano() // hello is under way for as long as the welcome
 	beat := func(skew time.Duration) {
-		s.readClock(&agentpb.Beat{WallClock: 1, ClockSkew: skew.Milliseconds()})
+		s.read(&agentpb.Beat{WallClock: 1, ClockSkew: skew.Milliseconds()})
 	}
-	s.readClock(&agentpb.Beat{}) // of a minion that tells no clock
+	s.read(&agentpb.Beat{}) // of a minion that tells no clock
 	if s.reading.Load() != nil {
 		t.Fatal("a clock is known that nobody has told of")
 	}
@@ -42,8 +42,8 @@ func TestMinionsClocksAreRead(t *testing.T) {
 func TestASlowWayIsNoOffset(t *testing.T) {
 	t.Parallel()
 	begun := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
-	hello := func(ahead, way time.Duration) *session { // and what is known of the clock after it
-		s := &session{welcomed: begun.UnixNano(), welcomedAt: time.Hour}
+	hello := func(ahead, way time.Duration) *minionClock { // and what is known of the clock after it
+		s := &minionClock{welcomed: begun.UnixNano(), welcomedAt: time.Hour}
 		s.said = begun.Add(ahead - way).UnixNano()
 		s.measure(s.said, begun.UnixNano())
 		return s
@@ -62,7 +62,7 @@ func TestASlowWayIsNoOffset(t *testing.T) {
 	} {
 		s := hello(c.ahead, c.way)
 		if c.beat {
-			s.readClock(&agentpb.Beat{WallClock: 1, ClockSkew: c.ahead.Milliseconds()})
+			s.read(&agentpb.Beat{WallClock: 1, ClockSkew: c.ahead.Milliseconds()})
 		}
 		if got := time.Duration(s.offset(begun.UnixNano(), time.Hour)); got != c.want {
 			t.Errorf("%s: %v ahead, want %v", name, got, c.want)
@@ -80,7 +80,7 @@ func TestADoubtfulNodeSaysSo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err := (peerServer{h: h}).Time(t.Context(), nil); err != nil || r.GetWallClock() != 7 || r.GetDoubtful() == sure {
+		if r, err := h.services.peer.Time(t.Context(), nil); err != nil || r.GetWallClock() != 7 || r.GetDoubtful() == sure {
 			t.Errorf("sure %v: %v, %v", sure, r, err)
 		}
 	}

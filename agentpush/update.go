@@ -2,6 +2,7 @@ package agentpush
 
 import (
 	"bytes"
+	"sync/atomic"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
@@ -19,18 +20,25 @@ type Update struct {
 }
 
 // updates are what is told now, and whom. They are replaced, and never changed.
-type updates struct {
+type announcement struct {
 	frame   *agentpb.ToMinion
 	minions map[job.MinionID]bool
+}
+
+// updates tells minions of a release.
+type updates struct {
+	channels *channels
+	pumps    *pumps
+	now      atomic.Pointer[announcement]
 }
 
 // SetUpdate has minions told of a release: now, and in each session that
 // they open here later, until SetUpdate is called again. In a session a minion is
 // told of a release once, however often SetUpdate is called with it. The zero
 // Update: nobody is told anything. It is called by one goroutine at a time.
-func (h *Hub) SetUpdate(u Update) {
-	next := &updates{minions: make(map[job.MinionID]bool, len(u.Minions))}
-	if last := h.updates.Load(); last != nil && last.frame.GetUpdate().GetRelease() == u.Release && bytes.Equal(last.frame.GetUpdate().GetSigned(), u.Signed) {
+func (us *updates) set(u Update) {
+	next := &announcement{minions: make(map[job.MinionID]bool, len(u.Minions))}
+	if last := us.now.Load(); last != nil && last.frame.GetUpdate().GetRelease() == u.Release && bytes.Equal(last.frame.GetUpdate().GetSigned(), u.Signed) {
 		next.frame = last.frame
 	} else {
 		next.frame = &agentpb.ToMinion{Body: &agentpb.ToMinion_Update{Update: &agentpb.Update{Signed: u.Signed, Release: u.Release}}}
@@ -39,24 +47,24 @@ func (h *Hub) SetUpdate(u Update) {
 		next.minions[id] = true
 	}
 	// Before sessions are looked at: one that opens meanwhile looks itself.
-	h.updates.Store(next)
+	us.now.Store(next)
 	for _, id := range u.Minions {
-		c := h.channelOf(id, false)
+		c := us.channels.get(id, false)
 		if c == nil {
 			continue
 		}
 		if s := c.session; s != nil {
-			h.tellUpdate(s)
-			h.kick(c)
+			us.tell(s)
+			us.pumps.kick(c)
 		}
 		c.mu.Unlock()
 	}
 }
 
-// tellUpdate has a session tell its minion of the release, if that is due. The
+// tell has a session tell its minion of the release, if that is due. The
 // caller holds the channel's mutex.
-func (h *Hub) tellUpdate(s *session) {
-	u := h.updates.Load()
+func (us *updates) tell(s *session) {
+	u := us.now.Load()
 	if u == nil || !u.minions[s.c.id] || s.told == u.frame {
 		return
 	}
