@@ -86,6 +86,11 @@ func (a *allowance) use(now time.Time) bool {
 	return true
 }
 
+// next is when it may happen again, as far as is known by now.
+func (a *allowance) next() time.Time {
+	return a.at.Add(time.Duration(max(1-a.left, 0) * float64(a.every)))
+}
+
 // full reports whether as much may happen as ever.
 func (a *allowance) full(now time.Time) bool {
 	a.fill(now)

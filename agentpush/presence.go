@@ -27,7 +27,9 @@ type presence struct {
 	sessions map[job.MinionID]Present
 	bucketOf map[job.MinionID]int
 	buckets  []map[job.MinionID]struct{}
-	dirty    map[int]struct{}
+	// room are the buckets that have room for more.
+	room  []int
+	dirty map[int]struct{}
 }
 
 func newPresence(b *base, r Registry) *presence {
@@ -45,13 +47,17 @@ func (p *presence) add(m Present) {
 	p.sessions[id] = m
 	b, ok := p.bucketOf[id]
 	if !ok {
-		b = slices.IndexFunc(p.buckets, func(m map[job.MinionID]struct{}) bool { return len(m) < bucketSize })
-		if b < 0 {
-			b = len(p.buckets)
+		if len(p.room) == 0 {
+			p.room = append(p.room, len(p.buckets))
 			p.buckets = append(p.buckets, map[job.MinionID]struct{}{})
 		}
+		last := len(p.room) - 1
+		b = p.room[last]
 		p.bucketOf[id] = b
 		p.buckets[b][id] = struct{}{}
+		if len(p.buckets[b]) == bucketSize {
+			p.room = p.room[:last]
+		}
 	}
 	p.touch(b)
 }
@@ -76,6 +82,9 @@ func (p *presence) remove(id job.MinionID, session int64) {
 	}
 	delete(p.sessions, id)
 	delete(p.bucketOf, id)
+	if len(p.buckets[b]) == bucketSize {
+		p.room = append(p.room, b)
+	}
 	delete(p.buckets[b], id)
 	p.touch(b)
 }

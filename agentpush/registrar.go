@@ -1,6 +1,7 @@
 package agentpush
 
 import (
+	"container/heap"
 	"context"
 	"maps"
 	"sync"
@@ -27,6 +28,29 @@ type registrar struct {
 	// each may still be stored.
 	waiting map[job.MinionID]job.Minion
 	may     map[job.MinionID]*allowance
+	// Of those that wait, fresh have not been looked at, and later may be stored from
+	// a time on: what may be stored now is found without a search.
+	fresh []job.MinionID
+	later byTime
+}
+
+// byTime is a heap of minions; the one that comes first is its root.
+type byTime []timedMinion
+
+type timedMinion struct {
+	id job.MinionID
+	at time.Time
+}
+
+func (b byTime) Len() int           { return len(b) }
+func (b byTime) Less(i, j int) bool { return b[i].at.Before(b[j].at) }
+func (b byTime) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
+func (b *byTime) Push(x any)        { *b = append(*b, x.(timedMinion)) } //nolint:errcheck,forcetypeassert // only these are pushed
+func (b *byTime) Pop() any {
+	old := *b
+	x := old[len(old)-1]
+	*b = old[:len(old)-1]
+	return x
 }
 
 // describers is how many descriptions are written at a time, and describeRetry
@@ -63,12 +87,20 @@ func (r *registrar) isDescribed(m *job.Minion) bool {
 
 func (r *registrar) put(m job.Minion) {
 	r.mu.Lock()
-	r.waiting[m.ID] = m
+	r.wait(m)
 	r.mu.Unlock()
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// wait notes the newest description of a minion. The caller holds mu.
+func (r *registrar) wait(m job.Minion) {
+	if _, listed := r.waiting[m.ID]; !listed {
+		r.fresh = append(r.fresh, m.ID)
+	}
+	r.waiting[m.ID] = m
 }
 
 // due removes and returns the descriptions that may be stored now, and reports
@@ -77,17 +109,28 @@ func (r *registrar) due(now time.Time) (batch map[job.MinionID]job.Minion, later
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	batch = map[job.MinionID]job.Minion{}
-	for id, m := range r.waiting {
+	look := r.fresh
+	r.fresh = nil
+	for len(r.later) > 0 && !r.later[0].at.After(now) {
+		look = append(look, heap.Pop(&r.later).(timedMinion).id) //nolint:errcheck,forcetypeassert // only these are pushed
+	}
+	for _, id := range look {
+		m, waits := r.waiting[id]
+		if !waits {
+			continue // stored since it was listed
+		}
 		a := r.may[id]
 		if a == nil {
 			fresh := newAllowance(describeBurst, describeEvery, now)
 			a = &fresh
 			r.may[id] = a
 		}
-		if a.use(now) {
-			batch[id] = m
-			delete(r.waiting, id)
+		if !a.use(now) {
+			heap.Push(&r.later, timedMinion{id, a.next()})
+			continue
 		}
+		batch[id] = m
+		delete(r.waiting, id)
 	}
 	return batch, len(r.waiting) > 0
 }
@@ -174,8 +217,10 @@ func weight(m *job.Minion) int {
 func (r *registrar) retry(m job.Minion) {
 	r.mu.Lock()
 	_, newer := r.waiting[m.ID]
-	if !newer {
-		r.waiting[m.ID] = m
+	if newer {
+		r.fresh = append(r.fresh, m.ID) // it may be stored earlier now
+	} else {
+		r.wait(m)
 	}
 	if a := r.may[m.ID]; a != nil {
 		a.left++ // nothing was stored

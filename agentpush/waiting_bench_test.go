@@ -3,8 +3,10 @@ package agentpush
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // BenchmarkTopic: an order that comes to a topic in which others wait costs the
@@ -48,5 +50,30 @@ func BenchmarkTopic(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkDescriptions: a minion's description that is to be stored costs the same
+// for 1 and for 100,000 others that must wait.
+func BenchmarkDescriptions(b *testing.B) {
+	for _, waiting := range []int{1, 100_000} {
+		b.Run(fmt.Sprintf("waiting=%d", waiting), func(b *testing.B) {
+			r := newRegistrar(nil, nil, nil)
+			now := time.Now()
+			for range describeBurst + 1 {
+				for i := range waiting {
+					r.put(job.Minion{ID: job.MinionID(fmt.Sprintf("w%d", i))})
+				}
+				r.due(now)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				now = now.Add(time.Nanosecond)
+				r.put(job.Minion{ID: "m"})
+				r.due(now)
+				delete(r.may, "m")
+			}
+		})
 	}
 }
