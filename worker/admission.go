@@ -296,7 +296,7 @@ func (a *admission) finish(seq uint64) {
 		}
 		m.out.tell(e)
 		if e.phase == phaseIntent {
-			m.ready = append(m.ready, e)
+			m.ready.push(e)
 		} else {
 			m.wait(e)
 		}

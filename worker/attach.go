@@ -265,7 +265,7 @@ func (m *Minion) retreat(e *entry, lost []*job.Report) []*job.Report {
 	case e.recovered:
 		m.held = append(m.held, e)
 	default:
-		m.waiting = append([]*entry{e}, m.waiting...)
+		m.waiting.putBack(e)
 	}
 	return lost
 }
@@ -296,7 +296,7 @@ func (m *Minion) release() []*job.Report {
 		early = append(early, e)
 	}
 	m.held = nil
-	m.waiting = append(early, m.waiting...)
+	m.waiting.putBack(early...)
 	return late
 }
 

@@ -66,6 +66,10 @@ type entry struct {
 	// queued: the key is in the outbox. sentAt is when final was last sent.
 	queued bool
 	sentAt time.Time
+
+	// parkedFor is the hash of the text that the task waits for; empty: it waits
+	// for none.
+	parkedFor string
 }
 
 // ledger is what the journal says, in memory. The minion's mutex guards it.
@@ -82,6 +86,8 @@ type ledger struct {
 	givenOrder []givenBack
 	// forget are the keys of past in the order in which they were acknowledged.
 	forget []taskKey
+	// unacked is how many last reports wait for their acknowledgement.
+	unacked int
 }
 
 func newLedger() *ledger {
@@ -140,6 +146,7 @@ func (l *ledger) settle(r *job.Report) *entry {
 // end makes the report that is being settled the final one.
 func (l *ledger) end(e *entry) {
 	e.phase, e.final, e.settling, e.order = phaseEnded, e.settling, nil, nil
+	l.unacked++
 	l.closeFire(e.key)
 }
 
@@ -223,6 +230,7 @@ func (l *ledger) ack(key taskKey, at int64) bool {
 		p.Exited, p.Code = true, x.Code
 	}
 	delete(l.live, key)
+	l.unacked--
 	l.remember(key, p)
 	return true
 }
@@ -238,7 +246,8 @@ const (
 	minKeep = 10 * time.Minute
 )
 
-// expire forgets what was acknowledged longer ago than keep.
+// expire forgets what was acknowledged longer ago than keep. It costs what it
+// forgets, however much is remembered.
 func (l *ledger) expire(now time.Time, keep time.Duration) {
 	n := 0
 	for ; n < len(l.forget); n++ {
@@ -248,7 +257,7 @@ func (l *ledger) expire(now time.Time, keep time.Duration) {
 		}
 		delete(l.past, l.forget[n])
 	}
-	l.forget = append(l.forget[:0:0], l.forget[n:]...)
+	l.forget = l.forget[n:] // what is appended next lets the array go
 }
 
 // apply replays one record of the journal.

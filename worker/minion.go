@@ -70,8 +70,9 @@ type Minion struct {
 	// active is how many tasks hold a place; waiting are accepted tasks
 	// without one, ready those whose intent is durable, held those that an
 	// earlier process accepted and that wait for the servers' time.
-	active               int
-	waiting, ready, held []*entry
+	active         int
+	waiting, ready taskLine
+	held           []*entry
 	// renewals are the tasks that were given back at their turn.
 	renewals renewals
 	// unsettled are last reports that could not be written to the journal.
@@ -161,13 +162,8 @@ func (m *Minion) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := Status{
-		Node: m.node, Running: m.active, Waiting: len(m.waiting) + len(m.held) + len(m.renewals.line), Shim: m.client != nil,
-		ClockSkew: m.clock.skew(time.Now()), Trouble: m.troubles.list(),
-	}
-	for _, e := range m.journal.live {
-		if e.final != nil {
-			s.Unacked++
-		}
+		Node: m.node, Running: m.active, Waiting: m.waiting.len() + len(m.held) + m.renewals.line.len(), Shim: m.client != nil,
+		Unacked: m.journal.unacked, ClockSkew: m.clock.skew(time.Now()), Trouble: m.troubles.list(),
 	}
 	return s
 }

@@ -25,8 +25,17 @@ type outbox struct {
 	taken   []uint64
 	answers []*job.Report
 	keys    []taskKey
+	// sent are the final reports that were sent, the first one first.
+	sent []sentReport
 	// wake tells the session's sender that there is something.
 	wake chan struct{}
+}
+
+// sentReport says when a final report was sent. It counts until the report is sent
+// again.
+type sentReport struct {
+	key taskKey
+	at  time.Time
 }
 
 func newOutbox() outbox { return outbox{wake: make(chan struct{}, 1)} }
@@ -52,7 +61,7 @@ func (o *outbox) answer(r *job.Report) {
 // may be lost, so everything that is not acknowledged is told again. Answers are
 // asked for again; that a task was given back is none, and is told.
 func (o *outbox) reset(l *ledger) {
-	o.taken, o.keys = nil, nil
+	o.taken, o.keys, o.sent = nil, nil, nil
 	o.answers = slices.DeleteFunc(o.answers, func(r *job.Report) bool { return !r.Returned })
 	for _, e := range l.ordered() {
 		e.queued = false
@@ -62,12 +71,18 @@ func (o *outbox) reset(l *ledger) {
 	}
 }
 
-// resend queues final reports whose acknowledgement is overdue.
+// resend queues final reports whose acknowledgement is overdue. It costs what was
+// sent so long ago, however many tasks are open. One that was not sent yet is
+// queued since it is final.
 func (o *outbox) resend(l *ledger, now time.Time) {
-	for _, e := range l.live {
-		if e.final != nil && !e.queued && now.Sub(e.sentAt) >= resendAfter {
+	n := 0
+	for ; n < len(o.sent) && now.Sub(o.sent[n].at) >= resendAfter; n++ {
+		if e := l.live[o.sent[n].key]; e != nil && e.sentAt.Equal(o.sent[n].at) {
 			o.tell(e)
 		}
+	}
+	if o.sent = o.sent[n:]; len(o.sent) == 0 {
+		o.sent = nil // lets the array go
 	}
 }
 
@@ -98,7 +113,9 @@ func (o *outbox) next(l *ledger, id job.MinionID, now time.Time) []*agentpb.From
 		}
 		e.queued = false
 		if r := e.report(id); r != nil {
-			e.sentAt = now
+			if e.sentAt = now; e.final != nil {
+				o.sent = append(o.sent, sentReport{e.key, now})
+			}
 			add(r)
 		}
 	}

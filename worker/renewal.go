@@ -16,8 +16,41 @@ type renewals struct {
 	// asked is when each was given back; it is forgotten when it comes, or after
 	// renewalWait.
 	asked map[taskKey]time.Time
+	// order is asked in the order of its times, with some that have come since.
+	order []asking
 	// line are those that have come again, and wait for a place.
-	line []*entry
+	line taskLine
+}
+
+// asking says when a task was given back.
+type asking struct {
+	key taskKey
+	at  time.Time
+}
+
+// ask notes that a task was given back.
+func (r *renewals) ask(key taskKey, now time.Time) {
+	r.asked[key] = now
+	r.order = append(r.order, asking{key, now})
+}
+
+// giveUp forgets those that have not come within renewalWait. It costs what it
+// forgets.
+func (r *renewals) giveUp(now time.Time) {
+	n := 0
+	for ; n < len(r.order); n++ {
+		first := &r.order[n]
+		if at, ok := r.asked[first.key]; !ok || !at.Equal(first.at) {
+			continue // it has come
+		}
+		if now.Sub(first.at) <= renewalWait {
+			break
+		}
+		delete(r.asked, first.key)
+	}
+	if r.order = r.order[n:]; len(r.order) == 0 {
+		r.order = nil
+	}
 }
 
 // renewalWait is how long the places are kept free for a task that was given back.
@@ -49,7 +82,7 @@ func (m *Minion) overdue(e *entry) string {
 // returned makes the report that gives a task back. The caller holds mu.
 func (m *Minion) returned(e *entry, why string) *job.Report {
 	if why == whyOver && !e.recovered {
-		m.renewals.asked[e.key] = time.Now()
+		m.renewals.ask(e.key, time.Now())
 	}
 	r := &job.Report{Task: e.key.id(m.cfg.ID), Shard: e.shard, Returned: true, Reason: "was not started before " + why}
 	if e.order != nil {
@@ -61,26 +94,22 @@ func (m *Minion) returned(e *entry, why string) *job.Report {
 // wait puts a task in line. The caller holds mu.
 func (m *Minion) wait(e *entry) {
 	if e.renewed {
-		m.renewals.line = append(m.renewals.line, e)
+		m.renewals.line.push(e)
 		return
 	}
-	m.waiting = append(m.waiting, e)
+	m.waiting.push(e)
 }
 
 // first returns the task whose turn it is, nil when none waits. The caller holds
 // mu.
 func (m *Minion) first() *entry {
-	for key, at := range m.renewals.asked {
-		if time.Since(at) > renewalWait {
-			delete(m.renewals.asked, key)
-		}
-	}
-	for _, line := range []*[]*entry{&m.renewals.line, &m.waiting} {
-		for len(*line) > 0 {
-			if e := (*line)[0]; e.settling == nil && e.final == nil {
+	m.renewals.giveUp(time.Now())
+	for _, line := range []*taskLine{&m.renewals.line, &m.waiting} {
+		for e := line.first(); e != nil; e = line.first() {
+			if e.settling == nil && e.final == nil {
 				return e
 			}
-			*line = (*line)[1:] // cancelled meanwhile
+			line.drop() // cancelled meanwhile
 		}
 	}
 	return nil
@@ -89,9 +118,9 @@ func (m *Minion) first() *entry {
 // dropFirst takes the task out of line that first has returned. The caller holds
 // mu.
 func (m *Minion) dropFirst() {
-	line := &m.waiting
-	if len(m.renewals.line) > 0 {
-		line = &m.renewals.line
+	if m.renewals.line.len() > 0 {
+		m.renewals.line.drop()
+		return
 	}
-	*line = (*line)[1:]
+	m.waiting.drop()
 }

@@ -79,6 +79,7 @@ func (m *Minion) commit(entries []*entry, err error) {
 			e.settling = nil
 			continue
 		}
+		m.texts.leave(e)
 		if e.settling.Returned {
 			m.journal.giveBack(e)
 			m.unplace(e)

@@ -22,7 +22,7 @@ func (e *entry) intent() *record {
 // place gives the task a place if there is one, and nobody waits before it.
 // The caller holds mu and journals the intent.
 func (m *Minion) place(e *entry) bool {
-	if m.active >= m.cfg.MaxRunning || len(m.waiting)+len(m.renewals.line) > 0 && !e.renewed || m.client == nil {
+	if m.active >= m.cfg.MaxRunning || m.waiting.len()+m.renewals.line.len() > 0 && !e.renewed || m.client == nil {
 		return false
 	}
 	m.count(e)
@@ -116,10 +116,10 @@ func (m *Minion) promote() error {
 			e.phase = phaseAccepted
 			m.unplace(e)
 		}
-		m.waiting = append(got, m.waiting...)
+		m.waiting.putBack(got...)
 		return err
 	}
-	m.ready = append(m.ready, got...)
+	m.ready.push(got...)
 	return nil
 }
 
@@ -128,14 +128,12 @@ func (m *Minion) handOver(ctx context.Context) {
 	for ctx.Err() == nil {
 		m.mu.Lock()
 		client := m.client
-		n := min(len(m.ready), startChunk)
-		if client == nil || n == 0 {
+		if client == nil || m.ready.len() == 0 {
 			m.mu.Unlock()
 			return
 		}
-		chunk := append([]*entry(nil), m.ready[:n]...)
-		m.ready = m.ready[n:]
-		orders := make([]*job.Order, n)
+		chunk := m.ready.take(startChunk)
+		orders := make([]*job.Order, len(chunk))
 		var back []*job.Report
 		for i, e := range chunk {
 			if why := m.overdue(e); why != "" && e.settling == nil {
@@ -213,7 +211,7 @@ func (m *Minion) send(client *shim.Client, chunk []*entry, specs []shim.Spec) {
 	m.mu.Lock()
 	if m.client != client {
 		// Another shim by now: nothing was handed over, so all are ready still.
-		m.ready = append(chunk, m.ready...)
+		m.ready.putBack(chunk...)
 		m.mu.Unlock()
 		notify(m.startWake)
 		return

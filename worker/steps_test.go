@@ -130,18 +130,19 @@ func TestTextIsAskedForOnce(t *testing.T) {
 func TestTextThatHasJustComeIsNotAwaited(t *testing.T) {
 	t.Parallel()
 	m := &Minion{scripts: scripts{dir: t.TempDir()}, startWake: make(chan struct{}, 1), out: newOutbox()}
-	o, e := byHash(), &entry{}
+	o := byHash()
+	e := &entry{order: o}
 	m.park(e, o)
-	if len(m.texts.parked) != 1 || len(m.ready) != 0 {
-		t.Fatalf("%d texts are awaited, %d tasks are ready; want it to wait", len(m.texts.parked), len(m.ready))
+	if len(m.texts.parked) != 1 || m.ready.len() != 0 {
+		t.Fatalf("%d texts are awaited, %d tasks are ready; want it to wait", len(m.texts.parked), m.ready.len())
 	}
 	if err := m.scripts.keep(large); err != nil {
 		t.Fatal(err)
 	}
-	m.texts = texts{} // it was taken
+	m.texts, e.parkedFor = texts{}, "" // it was taken
 	m.park(e, o)
-	if len(m.texts.parked)+len(m.texts.asked) != 0 || len(m.ready) != 1 {
-		t.Errorf("%d texts are awaited, %d tasks are ready; want none, and the task", len(m.texts.parked), len(m.ready))
+	if len(m.texts.parked)+len(m.texts.asked) != 0 || m.ready.len() != 1 {
+		t.Errorf("%d texts are awaited, %d tasks are ready; want none, and the task", len(m.texts.parked), m.ready.len())
 	}
 }
 
