@@ -55,8 +55,8 @@ func (a *admission) admit(stream minionStream, hello *agentpb.Hello) (*session, 
 			beats:        newAllowance(saidBurst, min(saidEvery, a.cfg.BeatEvery/2), a.now()),
 			descriptions: newAllowance(saidBurst, saidEvery, a.now()),
 		},
-		texts:        textRoom{now: a.now, room: make(chan struct{}, 1), all: a.texts},
-		outputs:      readers{all: a.outputs},
+		texts:   textRoom{now: a.now, room: make(chan struct{}, 1), all: a.texts},
+		outputs: readers{all: a.outputs},
 	}
 	s.seen.Store(s.opened.UnixNano())
 	s.clock.measure(hello.GetWallClock(), s.opened.UnixNano())
