@@ -33,6 +33,20 @@ func TestRetriedRunBeganWithItsFirstAttempt(t *testing.T) {
 	}
 }
 
+// A run whose last attempt was not started, as its job was deleted before, did not take
+// no time.
+func TestRunThatWasNotStartedTookNothing(t *testing.T) {
+	t.Parallel()
+	f := withExamples(newFake(t))
+	run := &f.runs[1]
+	run.State, run.Attempt, run.StartedAt = job.StateCancelled, 2, time.Time{}
+	run.Attempts = []job.Attempt{{Attempt: 1, Minion: "web-1", State: job.StateFailed, StartedAt: run.ScheduledAt.Add(22 * time.Millisecond), EndedAt: run.ScheduledAt.Add(time.Second)}}
+	got := carillon(t.Context(), f, "", "describe", "run", string(run.RunID))
+	if !regexp.MustCompile(`(?m)^  started +.* late by 22ms$`).MatchString(got.stdout) || regexp.MustCompile(`(?m)^  ended .*took`).MatchString(got.stdout) {
+		t.Errorf("got\n%s", got.stdout)
+	}
+}
+
 // Who asks is the account, whatever the environment lacks: never the name by which
 // Carillon itself pauses a job that fails.
 func TestWhoAsksIsTheAccount(t *testing.T) {

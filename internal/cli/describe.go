@@ -310,6 +310,10 @@ func (a *app) timeline(r job.Run) {
 	if !first.Equal(r.StartedAt) {
 		again = step{"last attempt", r.StartedAt, fmt.Sprintf("attempt %d", r.Attempt)}
 	}
+	took := "" // of a last attempt that did not start
+	if !r.StartedAt.IsZero() {
+		took = "took " + short(a.took(r))
+	}
 	steps := []step{
 		{"scheduled", r.ScheduledAt, ""},
 		{"until", r.Until, "the last occurrence that this record stands for"},
@@ -317,7 +321,7 @@ func (a *app) timeline(r job.Run) {
 		{"dispatched", r.DispatchedAt, ""},
 		{"started", first, punctual(r, first)},
 		again,
-		{"ended", r.EndedAt, "took " + short(a.took(r))},
+		{"ended", r.EndedAt, took},
 	}
 	steps = slices.DeleteFunc(steps, func(s step) bool { return s.at.IsZero() })
 	slices.SortStableFunc(steps, func(x, y step) int { return x.at.Compare(y.at) })
