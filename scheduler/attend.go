@@ -129,12 +129,23 @@ func (s *shard) awaitsMinion(f *fire) string {
 		return "waiting for a minion"
 	}
 	if found := s.deps.Minions.Match(spec.Target); len(found) > 0 {
-		return fmt.Sprintf("waiting for more minions: %d match the target, and it is to run on %d", len(found), max(spec.Target.Count, 1))
+		return awaitsMore(len(found), max(spec.Target.Count, 1))
 	}
 	if away := s.away(f, spec.Target); len(away) > 0 {
 		return "waiting for a minion that takes orders: " + awayWords(away)
 	}
 	return "waiting for a minion that matches the target: none does"
+}
+
+// awaitsMore tells what a fire waits for that some minions match now.
+func awaitsMore(found, want int) string {
+	switch {
+	case found < want:
+		return fmt.Sprintf("waiting for more minions: %d match the target, and it is to run on %d", found, want)
+	case found == 1:
+		return "about to be sent: a minion matches the target now"
+	}
+	return fmt.Sprintf("about to be sent: %d minions match the target now", found)
 }
 
 // away returns the minions that a fire is for and that take no orders.

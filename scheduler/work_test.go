@@ -96,3 +96,17 @@ func TestOrderThatCannotBeMade(t *testing.T) {
 		}
 	}
 }
+
+// A run for which enough minions have come does not say that it waits for more.
+func TestWhatARunWaitsForThatHasMinions(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]struct{ found, want int }{
+		"waiting for more minions: 2 match the target, and it is to run on 3": {2, 3},
+		"about to be sent: a minion matches the target now":                   {1, 1},
+		"about to be sent: 3 minions match the target now":                    {3, 2},
+	} {
+		if got := awaitsMore(c.found, c.want); got != want {
+			t.Errorf("%+v: %q, want %q", c, got, want)
+		}
+	}
+}
