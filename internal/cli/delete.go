@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -150,7 +151,10 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 			remove = func(ctx context.Context, key job.Key) error { return a.client.HostGroups.Delete(ctx, key.Name) }
 		}
 		if err := remove(cmd.Context(), t.key); err != nil {
-			failed = append(failed, fmt.Errorf("delete %s: %w", t, err))
+			if _, told := errors.AsType[*client.Error](err); !told { // the API says of what it speaks
+				err = fmt.Errorf("delete %s: %w", t, err)
+			}
+			failed = append(failed, err)
 			if cmd.Context().Err() != nil {
 				break
 			}

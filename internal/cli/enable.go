@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
@@ -25,7 +23,7 @@ func (a *app) enableCommand(verb, done, short, long string) *cobra.Command {
 			}
 			r, err := order(cmd.Context(), key, api.Order{By: a.user(), Reason: reason})
 			if err != nil {
-				return fmt.Errorf("%s: %w", verb, err)
+				return err
 			}
 			if r.Action == api.ActionUnchanged {
 				done = "was " + done + " already"

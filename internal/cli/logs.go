@@ -90,7 +90,7 @@ func (a *app) noteNothing(run *job.Run) {
 		a.note("run %s wrote nothing", run.RunID)
 		return
 	}
-	a.note("run %s wrote nothing: it is %s: %s", run.RunID, run.State, oneLine(run.Reason))
+	a.note("run %s wrote nothing (%s: %s)", run.RunID, run.State, oneLine(run.Reason))
 }
 
 // foldLogs prints what a run wrote with the minions that wrote the same as one

@@ -204,7 +204,7 @@ func TestLogsTellWhatIsLeftOut(t *testing.T) {
 func TestSilentRunSaysSo(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[job.State]string{
-		job.StateSucceeded: " wrote nothing\n", job.StateFailed: " wrote nothing: it is failed: exit code 3\n", job.StateRunning: "",
+		job.StateSucceeded: " wrote nothing\n", job.StateFailed: " wrote nothing (failed: exit code 3)\n", job.StateRunning: "",
 	} {
 		f := newFake(t)
 		run := exampleRun(noon, state)
@@ -248,7 +248,7 @@ func TestLogsOfAJobAreOfTheLatestThatStarted(t *testing.T) {
 	}
 	f.runs = []job.Run{skipped}
 	got = carillon(t.Context(), f, "", "logs", "backup")
-	if got.code != 0 || !strings.Contains(got.stderr, "wrote nothing: it is skipped: previous run still in progress") {
+	if got.code != 0 || !strings.Contains(got.stderr, "wrote nothing (skipped: previous run still in progress)") {
 		t.Errorf("got\n%s", got)
 	}
 }

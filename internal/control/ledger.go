@@ -161,7 +161,7 @@ func (c *Control) sayRuns(v *api.Fire) {
 	slices.SortFunc(v.Runs, func(a, b job.Run) int { return history.PositionOf(&a).Compare(history.PositionOf(&b)) })
 	for i := range v.Runs {
 		r := &v.Runs[i]
-		head := fmt.Sprintf("run %s (%s) is %s", r.RunID, r.Trigger, r.State)
+		head := fmt.Sprintf("run %s (%s): %s", r.RunID, r.Trigger, r.State)
 		if r.Count > 1 {
 			head += fmt.Sprintf(", with %d occurrences from %s to %s", r.Count, stampOf(r.ScheduledAt), stampOf(r.Until))
 		}
