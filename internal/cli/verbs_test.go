@@ -181,7 +181,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("one name: got\n%s", got)
 	}
 	got := carillon(t.Context(), f, "", "delete", "jobs", "backup", "team/report", "--yes")
-	if got.code != exitNotFound || got.stdout != "job team/report deleted\n" || !strings.Contains(got.stderr, "delete job default/backup: ") {
+	if got.code != exitNotFound || got.stdout != "job team/report deleted\n" || !strings.Contains(got.stderr, "carillon: job default/backup: not found\n") {
 		t.Errorf("one of two: got\n%s", got)
 	}
 	f = withExamples(newFake(t))
