@@ -42,6 +42,8 @@ type desk struct {
 	questions []job.Ref             // these
 	recorded  map[job.RunID]job.Run // what earlier owners have recorded
 	runs      []job.Run
+	// stored are the slots as etcd has them, by their numbers.
+	stored map[uint64][]byte
 	// number is the shard's; racks are the minions' values of all labels. book is
 	// what etcd has of permits, nil: there are none; ordered is told of orders.
 	number  job.ShardID
@@ -168,12 +170,28 @@ func (d *desk) fire(e *entry, f fire) *fire {
 		f.id = job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerSchedule}
 	}
 	d.planFire(&batch{}, &f, d.clock)
-	newSlot(uint64(len(d.slots)+1), d.clock, "n", []*fire{&f})
-	d.slots[f.slot.seq] = f.slot
-	d.fires[f.id] = &f
-	d.opened(&f)
-	d.step()
+	d.commitSlot(&f)
 	return &f
+}
+
+// commitSlot commits fires in a slot, and does their first step.
+func (d *desk) commitSlot(fires ...*fire) {
+	sl := newSlot(uint64(len(d.slots)+1), d.clock, "n", slices.Clone(fires))
+	d.slots[sl.seq] = sl
+	d.store(sl)
+	for _, f := range fires {
+		d.fires[f.id] = f
+		d.opened(f)
+	}
+	d.step()
+}
+
+// store writes a slot.
+func (d *desk) store(sl *slot) {
+	if d.stored == nil {
+		d.stored = map[uint64][]byte{}
+	}
+	d.stored[sl.seq] = sl.encode()
 }
 
 // step attends to what is due, and stores what has changed.
@@ -187,6 +205,7 @@ func (d *desk) step() {
 			if sl.dirty {
 				sl.dirty, again = false, true
 				delete(d.dirty, sl)
+				d.store(sl)
 			}
 			for _, f := range sl.fires {
 				if again && f != nil && !f.ended && f.state == etcdkv.EntryOpen {
@@ -234,7 +253,14 @@ func (d *desk) taken(f *fire) (*desk, *fire) {
 	}
 	next.open()
 	for seq, sl := range d.slots {
-		if err := next.loadSlot(d.cfg.Keys.Slot(1, seq), sl.encode()); err != nil {
+		if sl.open == 0 {
+			continue
+		}
+		value := d.stored[seq]
+		if value == nil {
+			value = sl.encode()
+		}
+		if err := next.loadSlot(d.cfg.Keys.Slot(1, seq), value); err != nil {
 			d.t.Fatal(err)
 		}
 	}

@@ -163,8 +163,18 @@ func (s *shard) leaveSlot(f *fire) {
 		s.finishSlot(sl)
 		return
 	}
-	// A long-running fire should not keep a big slot big.
-	if sl.open*4 < sl.stored && s.deps.now() > sl.committedAt+int64(10*time.Second) {
-		s.touch(sl)
+	if f.isRemembered() {
+		s.shrinkLater(sl)
+	} else {
+		s.touch(sl) // the next owner would find it open, and begin it
 	}
+}
+
+// isRemembered reports whether an owner that finds the ended fire in a slot comes to
+// know that it has ended: each of its minions remembers its task, or the entry says so.
+func (f *fire) isRemembered() bool {
+	if f.state == etcdkv.EntrySkipped || f.state == etcdkv.EntryMissed {
+		return true
+	}
+	return !slices.ContainsFunc(f.tasks, func(t *task) bool { return t.report == nil || !t.report.Spooled })
 }

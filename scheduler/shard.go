@@ -112,6 +112,8 @@ type shard struct {
 	closed     map[*slot]struct{}
 	// beyond are slots that wait for the cursor.
 	beyond    beyond
+	// shrinks are slots that are written again when their time comes, in its order.
+	shrinks []shrink
 	afterSave []func()
 	// pausing are pauses that the next commit makes.
 	pausing []etcdkv.Pause
@@ -312,6 +314,7 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.Top()
 	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || s.ringDirty || s.anyOver() || len(s.untold) > 0
+	s.shrinkSlots(now)
 	s.passSlots()
 	due = due || len(s.dirty) > 0
 	if !due && len(s.closed) == 0 && len(s.beyond) == 0 {

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"container/heap"
+	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -20,7 +21,8 @@ type slot struct {
 	tell []*fire
 	// dirty: the stored value has to be written again. closed: nothing is left in
 	// it, and it is to be deleted. beyond: it waits among those for the cursor.
-	dirty, closed, beyond bool
+	// shrinking: it is to be written again without what has ended.
+	dirty, closed, beyond, shrinking bool
 	// stored is how many entries the stored value has.
 	stored int
 }
@@ -62,6 +64,39 @@ func (b *beyond) Pop() any {
 	old[len(old)-1] = nil
 	*b = old[:len(old)-1]
 	return x
+}
+
+// shrinkAfter is how long what has ended may stay in the stored value of a slot whose
+// other entries are open. An owner that finds it there asks its minions, who remember
+// it for much longer, but not for as long as others of the slot may run.
+const shrinkAfter = int64(10 * time.Second)
+
+// shrink is a slot that is to be written again at a time.
+type shrink struct {
+	slot *slot
+	at   int64
+}
+
+// shrinkLater has what has ended of a slot leave its stored value.
+func (s *shard) shrinkLater(sl *slot) {
+	if !sl.shrinking {
+		sl.shrinking = true
+		s.shrinks = append(s.shrinks, shrink{sl, s.deps.now() + shrinkAfter})
+	}
+}
+
+// shrinkSlots has those slots written whose time has come, unless that was done
+// meanwhile.
+func (s *shard) shrinkSlots(now int64) {
+	for len(s.shrinks) > 0 && s.shrinks[0].at <= now {
+		sl := s.shrinks[0].slot
+		s.shrinks[0] = shrink{}
+		s.shrinks = s.shrinks[1:]
+		sl.shrinking = false
+		if sl.open > 0 && sl.open < sl.stored {
+			s.touch(sl)
+		}
+	}
 }
 
 // touch marks a slot to be written again.
