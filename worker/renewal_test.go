@@ -118,6 +118,38 @@ func TestI9_TheShimLooksLast(t *testing.T) {
 	}
 }
 
+// TestI9_WhatComesBackAtOnceIsStarted: the shim found that it was too late for a task,
+// which was told, ordered again and handed over before the minion went on.
+func TestI9_WhatComesBackAtOnceIsStarted(t *testing.T) {
+	t.Parallel()
+	n, clock := leased(t)
+	clock.Store(0)
+	leased, told := n.change, make(chan struct{})
+	n.change = func(d *Deps) {
+		leased(d)
+		d.Crash = func(point string) {
+			if point == "told" {
+				<-told
+			}
+		}
+	}
+	m, _ := start(t, n, dataDir(t))
+	o := until(shell("true"), time.Nanosecond)
+	n.order(o)
+	n.returned(o)
+	n.order(until(o, far))
+	poll(t, "hand-over", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		e := m.journal.live[keyOf(o.Task)]
+		return e != nil && e.phase == phaseHanded
+	})
+	close(told)
+	if r := n.final(o); r.State != job.StateSucceeded {
+		t.Errorf("report %+v", r)
+	}
+}
+
 // TestI9_WhatWaitsIsGivenBackAtItsTurn: while a lease ends, tasks wait for a place.
 // One for each place is given back when one is free, keeps its turn, and is started
 // once by the order that comes then.

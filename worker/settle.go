@@ -42,19 +42,23 @@ func (m *Minion) settle(reports []*job.Report) {
 	}
 	m.crash("ended")
 	m.mu.Lock()
-	m.commit(entries, err)
 	client := m.client
 	// The shim may forget only what is durable here: that it does not know a
-	// key means that it never started it.
+	// key means that it never started it. It is told before anybody else: what is
+	// given back may be ordered again, and handed over, as soon as it is told.
 	var keys []string
 	for _, r := range reports {
 		key := keyOf(r.Task)
-		if e := m.journal.live[key]; e == nil || e.final != nil {
+		if e := m.journal.live[key]; e == nil || e.final != nil || e.settling != nil && err == nil {
 			keys = append(keys, key.String())
 		}
 	}
 	m.mu.Unlock()
 	m.forget(client, keys)
+	m.mu.Lock()
+	m.commit(entries, err)
+	m.mu.Unlock()
+	m.crash("told")
 	if err != nil {
 		m.fail(err)
 	}
