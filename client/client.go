@@ -26,8 +26,13 @@ const (
 // Config says which server is asked, and how. The zero value asks DefaultServer.
 type Config struct {
 	// Server is a URL, HOST:PORT, or unix:// and the path of a node's local socket.
-	// Empty: DefaultServer.
+	// Empty: DefaultServer. HOST:PORT is asked by plain HTTP on loopback, and by TLS
+	// elsewhere, as nodes do it that are told nothing else.
 	Server string
+	// CA holds the certificates, in PEM, of the authorities of which one must have
+	// made the server's, as [Enrollment.Authority] tells the cluster's. Empty: those
+	// that this host trusts. It counts for https only.
+	CA []byte
 	// Agent is what the server's log calls the program. Empty: "carillon-client".
 	Agent string
 }
@@ -70,7 +75,11 @@ func New(cfg Config) (*Client, error) {
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
 	}
 	if !strings.Contains(address, "://") {
-		address = "http://" + address
+		address = schemeOf(address) + "://" + address
+	}
+	conf, err := tlsConfig(cfg.CA)
+	if err != nil {
+		return nil, err
 	}
 	base, err := url.Parse(address)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
@@ -79,6 +88,7 @@ func New(cfg Config) (*Client, error) {
 	c := &conn{base: base, agent: agent, http: &http.Client{
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dial, ForceAttemptHTTP2: true,
+			TLSClientConfig: conf, TLSHandshakeTimeout: DialTimeout,
 		},
 	}}
 	return &Client{

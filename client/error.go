@@ -72,6 +72,9 @@ func (c *conn) lost(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err // the address is in our own message
 	}
+	if other := c.mismatch(err); other != nil {
+		return other
+	}
 	return &UnreachableError{Server: c.base.String(), Err: err}
 }
 
@@ -80,6 +83,9 @@ func (c *conn) refusal(res *http.Response) error {
 	e := &Error{}
 	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBytes))
+	if err == nil && c.askedPlainly(res.StatusCode, body) {
+		return &UnreachableError{Server: c.base.String(), Err: fmt.Errorf("%w: ask https://%s", ErrSpeaksTLS, c.base.Host)}
+	}
 	if err != nil || kind != "application/problem+json" || json.Unmarshal(body, e) != nil {
 		e.Detail = fmt.Sprintf("%s answered %s; is it a Carillon server?", c.base, res.Status)
 	}

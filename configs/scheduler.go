@@ -25,8 +25,13 @@ type Scheduler struct {
 	Listen  string            `mapstructure:"listen"`
 	// APIHosts are names and addresses by which clients may ask the API, besides
 	// loopback, Advertise and the address that it listens on.
-	APIHosts   []string `mapstructure:"apiHosts"`
-	PeerListen string   `mapstructure:"peerListen"`
+	APIHosts []string `mapstructure:"apiHosts"`
+	// APICert and APIKey are files with the certificate of the API and its key, in
+	// PEM. Without them the API speaks plain HTTP on loopback, and elsewhere TLS with
+	// a certificate of the cluster's authority.
+	APICert    string `mapstructure:"apiCert"`
+	APIKey     string `mapstructure:"apiKey"`
+	PeerListen string `mapstructure:"peerListen"`
 	// Socket is the path of the local socket for the API; empty: carillon.sock in
 	// the data directory; "none": there is none.
 	Socket    string `mapstructure:"socket"`
@@ -52,8 +57,8 @@ type Scheduler struct {
 	MinMinionVersion string `mapstructure:"minMinionVersion"`
 	// Insecure: connections of minions and peers are plain; on loopback only.
 	Insecure bool `mapstructure:"insecure"`
-	// OpenAPI: the API and the page may listen beyond loopback, though nothing
-	// encrypts or authenticates them yet.
+	// OpenAPI: the API and the page may listen beyond loopback, though everybody who
+	// reaches them is an operator.
 	OpenAPI bool `mapstructure:"openAPI"`
 	Log     Log  `mapstructure:"log"`
 }
@@ -139,7 +144,15 @@ func (c *Scheduler) Validate() error {
 	if c.DataDir == "" {
 		v.add("dataDir", "is empty; give a directory")
 	}
-	v.address("listen", c.Listen, c.OpenAPI, "nothing encrypts or authenticates it yet; listen on 127.0.0.1, or allow it with --open-api")
+	switch {
+	case c.OpenAPI && c.Insecure && c.APICert == "":
+		v.address("listen", c.Listen, false, "with --insecure the cluster has no authority that makes its certificate; give --api-cert and --api-key, or leave --insecure out")
+	default:
+		v.address("listen", c.Listen, c.OpenAPI, "nothing asks yet who calls: whoever reaches it may run commands; listen on 127.0.0.1, or allow it with --open-api")
+	}
+	if (c.APICert == "") != (c.APIKey == "") {
+		v.add("apiCert", "apiCert and apiKey belong together; give both, or neither")
+	}
 	v.address("peerListen", c.PeerListen, !c.Insecure, "--insecure is for loopback only; leave it out, and minions and peers connect by mutual TLS")
 	for _, host := range c.APIHosts {
 		if !isHost(host) {

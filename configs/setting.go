@@ -35,6 +35,8 @@ func schedulerSettings() []setting {
 		{path: "dataDir", flag: "data-dir", usage: "directory for this node's data", example: "/var/lib/carillon/scheduler"},
 		{path: "listen", flag: "listen", usage: "address of the API and the page"},
 		{path: "apiHosts", flag: "api-host", usage: "`NAME` or address by which clients may ask the API, besides loopback, --listen and --advertise; others are refused; may be given several times", example: "[carillon.example.org]"},
+		{path: "apiCert", flag: "api-cert", usage: "`FILE` with the certificate of the API and the page, in PEM, read again when it changes (default: plain HTTP on loopback, elsewhere a certificate of the cluster's authority)", example: "/etc/carillon/api.pem", unset: "leave it out for plain HTTP on loopback, and elsewhere for a certificate of the cluster's authority"},
+		{path: "apiKey", flag: "api-key", usage: "`FILE` with the key of that certificate", example: "/etc/carillon/api.key", unset: "leave it out, together with apiCert"},
 		{path: "peerListen", flag: "peer-listen", usage: "address for minions and peers"},
 		{path: "socket", flag: "socket", usage: "local socket of the API, for this account, root and the file's group; none for no socket (default: carillon.sock in the data directory)", example: "/run/carillon/carillon.sock", unset: "leave it out for carillon.sock in the data directory, or give none for no socket"},
 		{path: "advertise", flag: "advertise", usage: "host name or IP under which others reach this node (default: as it listens)", example: "node1.example.org", unset: "leave it out for the address that it listens on"},
@@ -59,7 +61,7 @@ func schedulerSettings() []setting {
 		{path: "connections.perAddress", flag: "max-strangers-per-address", usage: "how many of them from one address; raise it for many hosts behind one that join at once (0: a quarter of them)"},
 		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions that run a release older than this `VERSION` get no orders (default: none is too old)", example: "1.4.0", unset: "leave it out, and no minion is too old"},
 		{path: "insecure", flag: "insecure", usage: "plain connections for minions and peers, on loopback addresses only"},
-		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, without encryption and access rights"},
+		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, by TLS but without access rights: whoever reaches them may run commands"},
 		{path: "log.level", flag: "log-level", usage: "debug, info, warn or error"},
 		{path: "log.format", flag: "log-format", usage: "console or json"},
 	}

@@ -18,14 +18,14 @@ func serve(ctx context.Context, cfg configs.Scheduler, build app.Build, log *zap
 		log.Warn("connections of minions and peers are plain: whoever reaches their port from this host may run commands")
 	}
 	if cfg.OpenAPI {
-		log.Warn("the API has no encryption and no access rights: whoever reaches its port may run commands")
+		log.Warn("the API has no access rights: whoever reaches its port may run commands")
 	}
 	node, err := app.Open(ctx, cfg, build, log)
 	if err != nil {
 		return err
 	}
-	log.Info("node opened", zap.String("node", cfg.Node), zap.String("api", node.APIAddr()), zap.String("peers", node.PeerAddr()))
-	return node.Run(ctx, func() { log.Info("ready", zap.String("page", "http://"+node.APIAddr())) })
+	log.Info("node opened", zap.String("node", cfg.Node), zap.String("api", node.APIAddr()), zap.Bool("tls", node.SpeaksTLS()), zap.String("peers", node.PeerAddr()))
+	return node.Run(ctx, func() { log.Info("ready", zap.String("page", node.APIURL())) })
 }
 
 // renewAuthority replaces the cluster's authority, and prints what is to be done then.

@@ -35,6 +35,8 @@ type devOptions struct {
 	peerListen string
 	noExamples bool
 	openAPI    bool
+	apiCert    string
+	apiKey     string
 	version    bool
 	log        configs.Log
 }
@@ -48,7 +50,9 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringSliceVar(&o.apiHosts, "api-host", nil, "`NAME` or address by which the API may be asked, besides loopback and --listen; may be given several times")
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
-	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, without encryption and access rights")
+	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, by TLS but without access rights: whoever reaches them may run commands")
+	fs.StringVar(&o.apiCert, "api-cert", "", "`FILE` with the certificate of the API and the page, in PEM (default: plain HTTP on loopback, elsewhere a certificate of the cluster's authority)")
+	fs.StringVar(&o.apiKey, "api-key", "", "`FILE` with the key of that certificate")
 	fs.StringVar(&o.log.Level, "log-level", cmp.Or(os.Getenv("CARILLON_LOG_LEVEL"), "error"), "debug, info, warn or error")
 	fs.StringVar(&o.log.Format, "log-format", cmp.Or(os.Getenv("CARILLON_LOG_FORMAT"), "console"), "console or json")
 	fs.BoolVar(&o.version, "version", false, "print the version and exit")
@@ -113,6 +117,7 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	cfg := configs.DefaultScheduler()
 	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
 	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
+	cfg.APICert, cfg.APIKey = o.apiCert, o.apiKey
 	cfg.Log = o.log
 	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
 	if err := cfg.Validate(); err != nil {
@@ -138,7 +143,7 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	ready := make(chan struct{})
 	g.Go(func() error {
 		return node.Run(ctx, func() {
-			announce(stdout, node.APIAddr(), o)
+			announce(stdout, node, o)
 			close(ready)
 		})
 	})
@@ -161,23 +166,35 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	return g.Wait()
 }
 
-func announce(w io.Writer, addr string, o *devOptions) {
+// announce tells where the page is, and how it is asked by others.
+func announce(w io.Writer, n *Node, o *devOptions) {
 	data := o.dataDir
 	if o.ephemeral {
 		data = "nowhere (--ephemeral)"
 	}
+	url := n.APIURL()
 	server := ""
-	if addr != "127.0.0.1:8420" {
-		server = " --server http://" + addr
+	if url != "http://127.0.0.1:8420" {
+		server = " --server " + url
 	}
-	_, _ = fmt.Fprintf(w, `Carillon is ready: http://%s
-Data is kept in %s. Ctrl-C ends it.
-
+	_, _ = fmt.Fprintf(w, "Carillon is ready: %s\nData is kept in %s. Ctrl-C ends it.\n", url, data)
+	if n.apiTLS != nil && n.apiFiles == nil {
+		server = ""
+		_, _ = fmt.Fprintf(w, `
+The API and the page speak TLS, by a certificate of this cluster's own authority. Whoever
+reaches them may run commands: nothing asks yet who calls. To ask them from here:
+  carillon minions authority --server unix://%s > ca.pem
+  export CARILLON_SERVER=%s CARILLON_CA=$PWD/ca.pem
+From other hosts: bring ca.pem there, and ask for an address of this host, or for a name
+that --api-host gives.
+`, filepath.Join(n.cfg.DataDir, socketName), url)
+	}
+	_, _ = fmt.Fprintf(w, `
 Try next, in another terminal:
-  carillon get jobs%[3]s
-  carillon run manual --wait%[3]s
-  carillon logs hello%[3]s
-`, addr, data, server)
+  carillon get jobs%[1]s
+  carillon run manual --wait%[1]s
+  carillon logs hello%[1]s
+`, server)
 }
 
 // devLabels are those of the minion beside the node; its token grants them.

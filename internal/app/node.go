@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,7 @@ import (
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/history"
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
+	"github.com/carillon-cron/carillon/internal/apitls"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control"
@@ -75,7 +77,11 @@ type Node struct {
 	peerListener net.Listener
 	grpcServer   *grpc.Server
 	httpServer   *http.Server
-	doors        doors
+	// apiTLS is nil where the API speaks plain HTTP.
+	apiTLS *tls.Config
+	// apiFiles is nil where the certificate of the API is not in files.
+	apiFiles *apitls.Files
+	doors    doors
 
 	cleanups []func()
 }
@@ -92,6 +98,9 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 			n.Close()
 		}
 	}()
+	if err := n.openFiles(); err != nil {
+		return nil, err
+	}
 	if err := n.listen(); err != nil {
 		return nil, err
 	}
@@ -411,7 +420,10 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
 	background("garbage", func(ctx context.Context) error { collectWhenQuiet(ctx); return nil })
-	background("api", func(context.Context) error { return ended(n.httpServer.Serve(n.doors.api.Listen(n.apiListener))) })
+	background("api", func(context.Context) error { return ended(n.serveAPI()) })
+	if n.apiFiles != nil {
+		background("api certificate", n.apiFiles.Run)
+	}
 	if n.socket != nil {
 		background("socket", func(context.Context) error { return ended(n.httpServer.Serve(n.socket)) })
 	}

@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +37,9 @@ const (
 	// maxHeader bounds a request's head: a target expression goes into it. All
 	// connections of the API together may hold as many.
 	maxHeader = 64 << 10
+	// maxStreams bounds the requests of one connection at a time: a page has one
+	// stream open and asks for a few things more, in each of its windows.
+	maxStreams = 64
 )
 
 // doors bound the connections of the node's ports.
@@ -114,14 +119,23 @@ func (n *Node) occupied(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _ := r.Context().Value(connKey{}).(net.Conn)
 		at := n.doors.api
-		if p, ok := conn.(*peerConn); ok {
-			conn, at = p.Conn, n.doors.socket
+		switch c := conn.(type) {
+		case *peerConn:
+			conn, at = c.Conn, n.doors.socket
+		case *tls.Conn:
+			conn = c.NetConn()
 		}
-		defer at.Busy(conn, false)
-		if r.Body == nil || r.Body == http.NoBody {
-			at.Busy(conn, true)
+		// A connection may have several requests at a time.
+		begin := sync.OnceFunc(func() { at.Busy(conn, true) })
+		defer func() {
+			begin()
+			at.Busy(conn, false)
+		}()
+		// Not every request without a body has http.NoBody: those over HTTP/2 have not.
+		if r.Body == nil || r.ContentLength == 0 {
+			begin()
 		} else {
-			r.Body = &wholeBody{ReadCloser: r.Body, whole: func() { at.Busy(conn, true) }}
+			r.Body = &wholeBody{ReadCloser: r.Body, whole: begin}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -162,8 +176,12 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	if err := api.Register(mux); err != nil {
 		return err
 	}
+	if err := n.openTLS(metrics); err != nil {
+		return err
+	}
 	n.httpServer = &http.Server{
 		Handler: n.occupied(api.Middleware(mux)), ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, ConnContext: withConn, MaxHeaderBytes: maxHeader,
+		TLSConfig: n.apiTLS, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams}, ErrorLog: quiet(n.log.Named("http")),
 	}
 	opts := agentpush.ServerOptions()
 	var guard *access.Guard

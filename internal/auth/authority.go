@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -137,21 +138,55 @@ func (a *Authority) IssueNode(name job.NodeID, hosts []string, ttl time.Duration
 		DNSNames:    []string{ServerName},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
+	addHosts(template, hosts)
+	return a.issue(template, key, ttl, at)
+}
+
+// IssueServer makes a key and a certificate for the API of a node. It is good for
+// servers only, and names nobody: minions and nodes take who shows it neither for a
+// node nor for a minion. Hosts are the names and addresses by which clients ask; one
+// at least. A ttl of 0 is NodeTTL. The chain holds the authority too.
+func (a *Authority) IssueServer(node job.NodeID, hosts []string, ttl time.Duration, at time.Time) (*tls.Certificate, error) {
+	if len(hosts) == 0 {
+		return nil, fmt.Errorf("the API of node %s: no name is given; give one at least", node)
+	}
+	if ttl == 0 {
+		ttl = NodeTTL
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the key of the API of node %s: %w", node, err)
+	}
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "API of node " + string(node)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	addHosts(template, hosts)
+	return a.issue(template, key, ttl, at)
+}
+
+// addHosts makes a certificate good for names and addresses.
+func addHosts(template *x509.Certificate, hosts []string) {
 	for _, h := range hosts {
 		switch ip := net.ParseIP(h); {
+		case ip != nil && slices.ContainsFunc(template.IPAddresses, ip.Equal), ip == nil && slices.Contains(template.DNSNames, h):
 		case ip != nil:
 			template.IPAddresses = append(template.IPAddresses, ip)
-		case h != ServerName:
+		case h != "":
 			template.DNSNames = append(template.DNSNames, h)
 		}
 	}
+}
+
+// issue signs a certificate for a key of our own.
+func (a *Authority) issue(template *x509.Certificate, key *ecdsa.PrivateKey, ttl time.Duration, at time.Time) (*tls.Certificate, error) {
 	der, err := a.sign(template, key.Public(), ttl, at)
 	if err != nil {
 		return nil, err
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("read the certificate of node %s: %w", name, err)
+		return nil, fmt.Errorf("read the certificate of %s: %w", template.Subject.CommonName, err)
 	}
 	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
 }

@@ -27,7 +27,9 @@
 //
 //  1. The secret of a token is stored nowhere, only its SHA-256.
 //  2. A minion's certificate is good for clients only, and has no DNS name: no
-//     minion can stand in for a node. A client accepts only a node as server.
+//     minion can stand in for a node. A client accepts only a node as server. A
+//     certificate of the API is good for servers only, and names neither a node nor
+//     a minion: on the port of minions and peers it is nobody's.
 //  3. A name in a certificate is the name that was enrolled: what a request for
 //     a certificate asks for beside its key is ignored, and one that asks for
 //     another name is refused.

@@ -42,9 +42,12 @@ func (a *app) authorityCommand() *cobra.Command {
 		Use: "authority", Aliases: []string{"ca"}, Args: noArgs,
 		Short: "Print the certificate of the cluster's authority",
 		Long: "Print the certificate of the cluster's authority, as PEM: a minion that joins by\n" +
-			"approval knows the right cluster by it (`worker --ca FILE`). It is no secret, but it\n" +
-			"has to reach the minion's host unchanged; its SHA-256 is printed to compare.",
-		Example: "  carillon minions authority > ca.pem\n  worker --servers node1:7420 --ca ca.pem",
+			"approval knows the right cluster by it (`worker --ca FILE`), and so does who asks an API\n" +
+			"that has a certificate of this authority (--ca FILE). It is no secret, but it has to reach\n" +
+			"the other host unchanged; its SHA-256 is printed to compare. On a node's host the local\n" +
+			"socket tells it.",
+		Example: "  carillon minions authority --server unix:///var/lib/carillon/scheduler/carillon.sock > ca.pem\n" +
+			"  carillon nodes --server https://node1:8420 --ca ca.pem\n  worker --servers node1:7420 --ca ca.pem",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := a.client.Enrollment.Authority(cmd.Context())
 			if err != nil {

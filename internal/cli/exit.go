@@ -112,7 +112,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	case errors.As(err, &api) && len(api.Problems) > 0:
 		a.note("%s", &job.InvalidError{Problems: api.Problems})
 	case errors.As(err, &gone):
-		a.note("carillon: %s; start a server with `carillon dev`, or say where one is with --server or %s", err, envServer)
+		a.note("carillon: %s%s", err, a.remedy(err))
 	case strings.HasPrefix(err.Error(), "carillon "): // it names the verb
 		a.note("%s", err)
 	default:

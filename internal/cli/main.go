@@ -47,6 +47,7 @@ type app struct {
 	errout io.Writer
 
 	server    string
+	caFile    string
 	namespace string
 	output    string
 	timeout   time.Duration
@@ -174,6 +175,7 @@ func (a *app) root() *cobra.Command {
 	)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API, or unix:// and the path of a node's socket (env "+envServer+")")
+	flags.StringVar(&a.caFile, "ca", "", "`FILE` with the authority of a server that is asked by https (env "+envCA+"; default: those that this host trusts)")
 	flags.StringVarP(&a.namespace, "namespace", "n", job.DefaultNamespace, "`NAME` of the namespace (env "+envNamespace+")")
 	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: "+strings.Join(formats(), ", "))
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
@@ -217,7 +219,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	for _, f := range []struct {
 		name, env string
 		value     *string
-	}{{"server", envServer, &a.server}, {"namespace", envNamespace, &a.namespace}} {
+	}{{"server", envServer, &a.server}, {"ca", envCA, &a.caFile}, {"namespace", envNamespace, &a.namespace}} {
 		if v := a.env[f.env]; v != "" && !cmd.Flags().Changed(f.name) {
 			*f.value = v
 		}
@@ -246,7 +248,11 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 
 // newClient returns a client of the server that the flags name.
 func (a *app) newClient() (*client.Client, error) {
-	c, err := client.New(client.Config{Server: a.server, Agent: "carillon/" + a.version()})
+	ca, err := a.authorities()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{Server: a.server, CA: ca, Agent: "carillon/" + a.version()})
 	if err != nil {
 		return nil, usagef("--%w", err)
 	}

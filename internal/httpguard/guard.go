@@ -18,6 +18,9 @@
 //  4. Headers. Every answer forbids frames, windows and embedding of other
 //     origins, guessing of media types and foreign content; a handler may set
 //     others.
+//  5. Encryption. Over TLS, a browser that asked by a name learns that this name is
+//     to be asked by TLS only. For "localhost" and addresses it is not told so: what
+//     else is served there is not ours.
 //
 // What is not promised: who speaks is for others to find out. A program on the
 // host that is no browser sends what Host it likes.
@@ -78,6 +81,9 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 			g.deny(w, http.StatusMisdirectedRequest, g.misdirected(r.Host))
 			return
 		}
+		if r.TLS != nil && isName(normal(hostOf(r.Host))) {
+			w.Header().Set("Strict-Transport-Security", strictly)
+		}
 		if err := g.origin.Check(r); err != nil || embeds(r) {
 			g.deny(w, http.StatusForbidden, "a page of another origin may not do this")
 			return
@@ -95,6 +101,15 @@ func setHeaders(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cache-Control", "no-store")
+}
+
+// strictly is for half a year, from the last answer on.
+const strictly = "max-age=15552000"
+
+// isName reports whether a host is the name of one that others may ask for too.
+func isName(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && host != "" && host != "localhost" && !strings.HasSuffix(host, ".localhost")
 }
 
 // embeds reports whether a page of another origin asks for the answer. A person

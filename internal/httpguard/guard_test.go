@@ -2,6 +2,7 @@ package httpguard
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -148,6 +149,37 @@ func TestHeaders(t *testing.T) {
 			if strings.HasPrefix(name, "Access-Control-") {
 				t.Errorf("Host %s: %s lets others read", host, name)
 			}
+		}
+	}
+}
+
+// Invariant 5: over TLS a name is to be asked by TLS from then on; localhost,
+// addresses and plain answers say nothing of it, nor do refusals of other names.
+func TestStrictTransport(t *testing.T) {
+	t.Parallel()
+	g := New(Config{Names: []string{"node1.example", "10.0.0.7", "dev.localhost"}})
+	for _, tc := range []struct {
+		host string
+		tls  bool
+		want bool
+	}{
+		{"node1.example:8420", true, true},
+		{"NODE1.example.", true, true},
+		{"node1.example:8420", false, false},
+		{"localhost:8420", true, false},
+		{"dev.localhost", true, false},
+		{"127.0.0.1:8420", true, false},
+		{"10.0.0.7", true, false},
+		{"[::1]:8420", true, false},
+		{"evil.test", true, false},
+	} {
+		r := asked(http.MethodGet, tc.host, nil)
+		if tc.tls {
+			r.TLS = &tls.ConnectionState{}
+		}
+		got := answered(g, r).Header().Get("Strict-Transport-Security")
+		if (got != "") != tc.want || tc.want && !strings.HasPrefix(got, "max-age=") {
+			t.Errorf("Host %s, TLS %v: %q", tc.host, tc.tls, got)
 		}
 	}
 }

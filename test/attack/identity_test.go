@@ -39,6 +39,7 @@ const (
 	showsRevoked  = "a revoked one"
 	showsForeign  = "another authority's, of a minion"
 	showsImpostor = "another authority's, of a node"
+	showsServer   = "that of the API"
 )
 
 // certificates returns one of each kind for a cluster. The minion's is that of
@@ -50,7 +51,12 @@ func certificates(t testing.TB, n *node) map[string]*tls.Certificate {
 	longAgo := time.Now().Add(-2 * time.Hour)
 	revoked := joined(t, n, "revoked1")
 	n.carillon(t, "minions", "revoke", "revoked1", "--reason", "taken").must(t)
+	server, err := ours.IssueServer(job.NodeID(n.name), []string{"carillon", n.name}, 0, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	return map[string]*tls.Certificate{
+		showsServer:   server,
 		showsNothing:  nil,
 		showsMinion:   joined(t, n, id),
 		showsNode:     nodeCertificate(t, ours, job.NodeID(n.name), time.Now(), 0),
@@ -85,7 +91,7 @@ func TestBadCertificatesEndAtTheHandshake(t *testing.T) {
 			t.Errorf("who shows %s is refused: %v", kind, err)
 		}
 	}
-	for _, kind := range []string{showsExpired, showsLateNode, showsForeign, showsImpostor} {
+	for _, kind := range []string{showsExpired, showsLateNode, showsForeign, showsImpostor, showsServer} {
 		if greet(t, n, certs[kind]) == nil {
 			t.Errorf("who shows %s is let in", kind)
 		}

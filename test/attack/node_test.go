@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -41,6 +42,8 @@ type node struct {
 	name string
 	// dir is the data directory; api and peer are host:port.
 	dir, api, peer string
+	// secure: the API speaks TLS.
+	secure bool
 	// cluster is nil where the node has an etcd of its own.
 	cluster *cluster
 }
@@ -95,9 +98,13 @@ func startLimitedNode(t testing.TB, as *account, c *cluster, name string, files 
 // there.
 func (n *node) opened() bool {
 	for line := range strings.Lines(n.output()) {
-		var entry struct{ Msg, API, Peers string }
+		var entry struct {
+			Msg, API, Peers string
+			TLS             bool
+		}
 		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "node opened" {
-			n.api, n.peer = entry.API, entry.Peers
+			n.api, n.peer = strings.Replace(entry.API, "[::]:", "127.0.0.1:", 1), entry.Peers // of all addresses, this one
+			n.secure = entry.TLS
 			return true
 		}
 	}
@@ -110,7 +117,12 @@ func (n *node) ready() bool {
 }
 
 // url is the address of the API.
-func (n *node) url() string { return "http://" + n.api }
+func (n *node) url() string {
+	if n.secure {
+		return "https://" + n.api
+	}
+	return "http://" + n.api
+}
 
 // answer is what a server answered.
 type answer struct {
@@ -138,9 +150,11 @@ func (n *node) post(path, body string) (answer, error) {
 	return ask(req)
 }
 
-// ask sends a request on a connection of its own.
+// ask sends a request on a connection of its own. It does not look at who answers.
 func ask(req *http.Request) (answer, error) {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // intruders do not care
+	}}
 	res, err := client.Do(req)
 	if err != nil {
 		return answer{}, err

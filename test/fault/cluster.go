@@ -105,7 +105,11 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 	ports = ports[2*members:]
 	for i := range schedulerMost {
 		name, api, peer := fmt.Sprintf("s%d", i+1), addr(network.node(i), 2*i), addr(network.node(i), 2*i+1)
-		c.api.nodes = append(c.api.nodes, "http://"+api)
+		scheme := "http://"
+		if network.apart {
+			scheme = "https://" // the API is beyond loopback
+		}
+		c.api.nodes = append(c.api.nodes, scheme+api)
 		c.peers = append(c.peers, peer)
 		args := []string{
 			"--node", name, "--etcd-endpoints", strings.Join(reached, ","), "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),

@@ -22,6 +22,8 @@
 //	    handshake meanwhile is closed when it shows its certificate.
 //	D7  On a port of requests (Whole) only a whole request counts as said: for
 //	    D2, who sends heads or bodies byte by byte is silent.
+//	D8  A connection of which a request is answered keeps its place, and it may
+//	    have several at a time.
 //
 // # The numbers
 //

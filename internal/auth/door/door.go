@@ -167,8 +167,9 @@ type visit struct {
 	from netip.Prefix
 	// heard is when the client has said something, in nanoseconds.
 	heard atomic.Int64
-	// busy: its place cannot be taken.
-	busy atomic.Bool
+	// busy is how many requests are answered; while there are any, its place cannot
+	// be taken.
+	busy atomic.Int64
 
 	// The Door's mutex guards what follows.
 
@@ -241,7 +242,7 @@ func (d *Door) silent(a *address, now time.Time) *visit {
 	before := now.Add(-d.cfg.Grace).UnixNano()
 	for e, n := a.visits.Front(), 0; e != nil && n < looks; n++ {
 		v := e.Value.(*visit) //nolint:forcetypeassert // nothing else is in it
-		if !v.busy.Load() && v.heard.Load() <= before {
+		if v.busy.Load() == 0 && v.heard.Load() <= before {
 			return v
 		}
 		// The next ones are to be looked at the next time.
@@ -350,12 +351,17 @@ func (d *Door) Showed(conn net.Conn, id auth.Identity) error {
 	return nil
 }
 
-// Busy says whether a stranger's place may be taken while it is silent: it may
-// not while a request is answered that has come as a whole.
+// Busy says that a request is answered now that has come as a whole, or that one has
+// been answered. While there are any, the place of their connection is not taken.
+// Each call with true is followed by one with false.
 func (d *Door) Busy(conn net.Conn, busy bool) {
 	if v, ok := conn.(*visit); ok {
 		v.heard.Store(d.now().UnixNano())
-		v.busy.Store(busy)
+		if busy {
+			v.busy.Add(1)
+		} else {
+			v.busy.Add(-1)
+		}
 	}
 }
 

@@ -220,6 +220,28 @@ func TestD7_WhoSendsByteByByteIsSilent(t *testing.T) {
 	})
 }
 
+// A connection may have several requests at a time: it is silent once all of them
+// have been answered.
+func TestD8_ABusyConnectionIsNotPutOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, Config{Strangers: 1, PerAddress: 1, Whole: true}, Deps{})
+		asks, conn := enter(d, "192.0.2.1:1")
+		d.Busy(asks, true)
+		d.Busy(asks, true)
+		d.Busy(asks, false)
+		time.Sleep(2 * time.Second)
+		if v, _ := enter(d, "192.0.2.1:2"); v != nil || !conn.open() {
+			t.Error("it was put out while one of its requests was answered")
+		}
+		d.Busy(asks, false)
+		time.Sleep(2 * time.Second)
+		if v, _ := enter(d, "192.0.2.1:3"); v == nil || conn.open() {
+			t.Error("all its requests have been answered, and it keeps its place")
+		}
+	})
+}
+
 func TestAddressesAreForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,65 @@
+package client
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Why a server is not asked, though something answers at its address. An
+// [*UnreachableError] wraps them; [*tls.CertificateVerificationError] is another such
+// cause.
+var (
+	// ErrSpeaksTLS is a server that was asked by plain HTTP and speaks TLS.
+	ErrSpeaksTLS = errors.New("it speaks TLS, and was asked by plain HTTP")
+	// ErrSpeaksHTTP is a server that was asked by TLS and speaks plain HTTP.
+	ErrSpeaksHTTP = errors.New("it speaks plain HTTP, and was asked by TLS")
+)
+
+// tlsConfig returns what connections by TLS go by.
+func tlsConfig(ca []byte) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(ca) == 0 {
+		return conf, nil
+	}
+	conf.RootCAs = x509.NewCertPool()
+	if !conf.RootCAs.AppendCertsFromPEM(ca) {
+		return nil, errors.New("CA holds no certificate in PEM; it begins with -----BEGIN CERTIFICATE-----")
+	}
+	return conf, nil
+}
+
+// schemeOf returns how HOST:PORT is asked.
+func schemeOf(address string) string {
+	host := address
+	if name, _, err := net.SplitHostPort(address); err == nil {
+		host = name
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	if strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback() {
+		return "http"
+	}
+	return "https"
+}
+
+// mismatch returns the error for a server that speaks other than it was asked; nil
+// where that is not so.
+func (c *conn) mismatch(err error) error {
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return &UnreachableError{Server: c.base.String(), Err: fmt.Errorf("%w: ask http://%s", ErrSpeaksHTTP, c.base.Host)}
+	}
+	return nil
+}
+
+// askedPlainly reports whether an answer is that of a server which speaks TLS to who
+// asked by plain HTTP, as those of Go and nginx put it.
+func (c *conn) askedPlainly(status int, body []byte) bool {
+	text := string(body)
+	return c.base.Scheme == "http" && status == http.StatusBadRequest &&
+		(strings.Contains(text, "HTTP request to an HTTPS server") || strings.Contains(text, "HTTP request was sent to HTTPS port"))
+}
