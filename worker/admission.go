@@ -12,9 +12,16 @@ import (
 	"github.com/carillon-cron/carillon/worker/wal"
 )
 
-// admission is the work on one offer.
+// admission decides about what nodes offer.
 type admission struct {
-	m     *Minion
+	*base
+	tasks     *tasks
+	reporting *reporting
+}
+
+// offerWork is the work on one offer.
+type offerWork struct {
+	of    *admission
 	now   time.Time // the servers' time
 	batch wal.Batch
 	err   error // of queueing a record
@@ -32,17 +39,17 @@ type admission struct {
 
 // admit deals with an offer. When it returns, everything in it is durable or
 // refused, and Taken and the answers are in the outbox.
-func (m *Minion) admit(offer *agentpb.Offer) {
-	a := &admission{m: m}
-	m.mu.Lock()
-	if m.stopping {
-		m.mu.Unlock()
+func (ad *admission) admit(offer *agentpb.Offer) {
+	a := &offerWork{of: ad}
+	ad.tasks.mu.Lock()
+	if ad.tasks.stopping {
+		ad.tasks.mu.Unlock()
 		return // not taken: the node offers it elsewhere
 	}
-	a.now = m.clock.now()
+	a.now = ad.tasks.clock.now()
 	for _, w := range offer.GetOrders() {
-		if o, err := agentpb.ToOrder(w, m.cfg.ID); err != nil {
-			m.log.Warn("order cannot be read", zap.Error(err))
+		if o, err := agentpb.ToOrder(w, ad.cfg.ID); err != nil {
+			ad.log.Warn("order cannot be read", zap.Error(err))
 		} else {
 			o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
 			a.token, a.term = o.Token, o.Term
@@ -50,8 +57,8 @@ func (m *Minion) admit(offer *agentpb.Offer) {
 		}
 	}
 	for _, q := range offer.GetQuestions() {
-		if id, err := agentpb.ToTask(q.GetTask(), m.cfg.ID); err != nil {
-			m.log.Warn("question cannot be read", zap.Error(err))
+		if id, err := agentpb.ToTask(q.GetTask(), ad.cfg.ID); err != nil {
+			ad.log.Warn("question cannot be read", zap.Error(err))
 		} else {
 			a.token, a.term = job.Token{Epoch: q.GetTokenEpoch(), Revision: q.GetTokenRevision()}, q.GetTerm()
 			a.raise(job.ShardID(q.GetShard()), a.token)
@@ -59,33 +66,33 @@ func (m *Minion) admit(offer *agentpb.Offer) {
 		}
 	}
 	for _, c := range offer.GetCancels() {
-		if id, err := agentpb.ToTask(c.GetTask(), m.cfg.ID); err != nil {
-			m.log.Warn("cancel cannot be read", zap.Error(err))
+		if id, err := agentpb.ToTask(c.GetTask(), ad.cfg.ID); err != nil {
+			ad.log.Warn("cancel cannot be read", zap.Error(err))
 		} else {
 			a.token, a.term = job.Token{Epoch: c.GetTokenEpoch(), Revision: c.GetTokenRevision()}, c.GetTerm()
 			a.cancel(id, c)
 		}
 	}
-	m.mu.Unlock()
+	ad.tasks.mu.Unlock()
 
-	if err := m.sync(a.batch); a.err == nil {
+	if err := ad.reporting.sync(a.batch); a.err == nil {
 		a.err = err
 	}
-	m.crash("accepted")
+	ad.crash("accepted")
 	a.finish(offer.GetSeq())
 }
 
 // add queues a record of the offer.
-func (a *admission) add(r *record) {
-	batch, err := a.m.journal.add(r)
+func (a *offerWork) add(r *record) {
+	batch, err := a.of.tasks.journal.add(r)
 	a.batch = max(a.batch, batch)
 	if err != nil {
 		a.err = err
 	}
 }
 
-func (a *admission) raise(s job.ShardID, t job.Token) {
-	batch, err := a.m.journal.raiseToken(s, t)
+func (a *offerWork) raise(s job.ShardID, t job.Token) {
+	batch, err := a.of.tasks.journal.raiseToken(s, t)
 	a.batch = max(a.batch, batch)
 	if err != nil {
 		a.err = err
@@ -94,19 +101,19 @@ func (a *admission) raise(s job.ShardID, t job.Token) {
 
 // answer queues the answer to what is being dealt with, with its token: another
 // owner must not take it for the answer to its own question.
-func (a *admission) answer(r *job.Report) {
+func (a *offerWork) answer(r *job.Report) {
 	r.Token, r.Term = a.token, a.term
 	a.answers = append(a.answers, r)
 }
 
 // known answers for a task that the minion knows, and reports whether it does.
-func (a *admission) known(id job.TaskID) bool {
+func (a *offerWork) known(id job.TaskID) bool {
 	key := keyOf(id)
-	if a.m.journal.live[key] != nil {
+	if a.of.tasks.journal.live[key] != nil {
 		a.tell = append(a.tell, key)
 		return true
 	}
-	p, ok := a.m.journal.past[key]
+	p, ok := a.of.tasks.journal.past[key]
 	if ok {
 		a.answer(p.report(id))
 	}
@@ -129,10 +136,10 @@ func (p past) report(id job.TaskID) *job.Report {
 const unwritable = "the journal cannot be written: "
 
 // order decides about an order.
-func (a *admission) order(o *job.Order) {
-	j := a.m.journal
+func (a *offerWork) order(o *job.Order) {
+	j := a.of.tasks.journal
 	if a.known(o.Task) {
-		a.m.metrics.refused.Inc()
+		a.of.metrics.refused.Inc()
 		return
 	}
 	refusal := &job.Report{Task: o.Task, Shard: o.Shard, Known: true, EndedAt: a.now, Spooled: true}
@@ -146,7 +153,7 @@ func (a *admission) order(o *job.Order) {
 		refusal.Reason = fmt.Sprintf("stale token %s: the minion has seen %s for shard %s", o.Token, highest, o.Shard)
 		a.answer(refusal)
 		return
-	case o.HoldUntil != 0 && a.m.deps.clock() > o.HoldUntil:
+	case o.HoldUntil != 0 && a.of.deps.clock() > o.HoldUntil:
 		// Not journaled either: a later copy is as late.
 		refusal.Known, refusal.Returned, refusal.Spooled = false, true, false
 		refusal.Reason = "reached the minion after " + whyOver
@@ -179,12 +186,12 @@ func (a *admission) order(o *job.Order) {
 	}
 	j.raise(o.Shard, o.Token) // the accepted record carries it
 	e := j.accept(o)
-	_, e.renewed = a.m.renewals.asked[e.key]
-	delete(a.m.renewals.asked, e.key)
+	_, e.renewed = a.of.tasks.places.renewals.asked[e.key]
+	delete(a.of.tasks.places.renewals.asked, e.key)
 	a.accepted = append(a.accepted, e)
 	a.add(&record{Kind: kindAccepted, Order: o})
 	// A task that starts at once has its intent in the same sync.
-	if a.m.place(e) {
+	if a.of.tasks.place(e) {
 		a.add(e.intent())
 	}
 }
@@ -195,7 +202,7 @@ const earlyBound = 5 * time.Second
 
 // isEarly reports whether an order comes well before its instant, by this host's
 // clock and by the node's: its owner's is wrong.
-func (a *admission) isEarly(o *job.Order) bool {
+func (a *offerWork) isEarly(o *job.Order) bool {
 	if o.Task.Fire.Trigger != job.TriggerSchedule || o.ScheduledAt.IsZero() {
 		return false
 	}
@@ -206,8 +213,8 @@ func (a *admission) isEarly(o *job.Order) bool {
 	return o.ScheduledAt.After(latest.Add(earlyBound))
 }
 
-func (a *admission) settle(r *job.Report) {
-	if e := a.m.journal.settle(r); e != nil {
+func (a *offerWork) settle(r *job.Report) {
+	if e := a.of.tasks.journal.settle(r); e != nil {
 		a.settled = append(a.settled, e)
 		a.add(&record{Kind: kindEnded, Report: r})
 	}
@@ -216,10 +223,10 @@ func (a *admission) settle(r *job.Report) {
 // question answers what became of a task. One that is not its asker's, and not
 // started, is given back; so is one of an earlier process. One whose lease has ended
 // is given back at its turn only: what waits may be asked about, and be much.
-func (a *admission) question(id job.TaskID, shard job.ShardID) {
-	if e := a.m.journal.live[keyOf(id)]; e != nil && e.phase < phaseHanded && e.settling == nil && e.final == nil {
-		if why := a.m.overdue(e); why == whyNewOwner || why != "" && e.recovered {
-			r := a.m.returned(e, why)
+func (a *offerWork) question(id job.TaskID, shard job.ShardID) {
+	if e := a.of.tasks.journal.live[keyOf(id)]; e != nil && e.phase < phaseHanded && e.settling == nil && e.final == nil {
+		if why := a.of.tasks.overdue(e); why == whyNewOwner || why != "" && e.recovered {
+			r := a.of.tasks.returned(e, why)
 			r.Token, r.Term = a.token, a.term
 			a.settle(r)
 			return
@@ -227,7 +234,7 @@ func (a *admission) question(id job.TaskID, shard job.ShardID) {
 	}
 	switch {
 	case a.known(id):
-	case a.m.journal.gaveBack(keyOf(id)):
+	case a.of.tasks.journal.gaveBack(keyOf(id)):
 		// Word of it may be on its way yet, behind this answer.
 		a.answer(&job.Report{Task: id, Shard: shard, Returned: true, Reason: "was given back before it was started"})
 	default:
@@ -236,8 +243,8 @@ func (a *admission) question(id job.TaskID, shard job.ShardID) {
 }
 
 // cancel ends a task, or leaves a tombstone.
-func (a *admission) cancel(id job.TaskID, c *agentpb.Cancel) {
-	j, shard := a.m.journal, job.ShardID(c.GetShard())
+func (a *offerWork) cancel(id job.TaskID, c *agentpb.Cancel) {
+	j, shard := a.of.tasks.journal, job.ShardID(c.GetShard())
 	if a.token.Less(j.tokens[shard]) {
 		a.question(id, shard) // from a former owner
 		return
@@ -275,53 +282,52 @@ func cancelled(id job.TaskID, shard job.ShardID, now time.Time, what, reason str
 }
 
 // finish puts the answers into the outbox and passes on what is to be started.
-func (a *admission) finish(seq uint64) {
-	m := a.m
-	m.mu.Lock()
-	m.out.taken = append(m.out.taken, seq)
-	notify(m.out.wake)
+func (a *offerWork) finish(seq uint64) {
+	a.of.tasks.mu.Lock()
+	a.of.tasks.out.taken = append(a.of.tasks.out.taken, seq)
+	notify(a.of.tasks.out.wake)
 	for _, e := range a.accepted {
 		if a.err != nil {
-			m.unplace(e)
-			m.journal.remove(e)
+			a.of.tasks.places.free(e)
+			a.of.tasks.journal.remove(e)
 			r := &job.Report{
-				Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
+				Task: e.key.id(a.of.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
 				Reason: unwritable + a.err.Error(), EndedAt: a.now,
 			}
 			if e.order != nil {
 				r.Token, r.Term = e.order.Token, e.order.Term
 			}
-			m.out.answer(r)
+			a.of.tasks.out.answer(r)
 			continue
 		}
-		m.out.tell(e)
+		a.of.tasks.out.tell(e)
 		if e.phase == phaseIntent {
-			m.ready.push(e)
+			a.of.tasks.places.ready.push(e)
 		} else {
-			m.wait(e)
+			a.of.tasks.places.wait(e)
 		}
 	}
-	m.commit(a.settled, a.err)
+	a.of.reporting.commit(a.settled, a.err)
 	for _, key := range a.tell {
-		if e := m.journal.live[key]; e != nil {
-			m.out.tell(e)
+		if e := a.of.tasks.journal.live[key]; e != nil {
+			a.of.tasks.out.tell(e)
 		}
 	}
 	for _, r := range a.answers {
 		if a.err != nil && !r.Known {
 			continue // the token it rests on is not durable
 		}
-		m.out.answer(r)
+		a.of.tasks.out.answer(r)
 	}
-	client := m.client
-	m.mu.Unlock()
-	notify(m.startWake)
+	client := a.of.tasks.client
+	a.of.tasks.mu.Unlock()
+	notify(a.of.tasks.startWake)
 	if len(a.kills) > 0 && client != nil {
 		if err := client.Kill(a.kills); err != nil {
-			m.log.Warn("kill was not passed on; it is repeated after the next attach", zap.Error(err))
+			a.of.log.Warn("kill was not passed on; it is repeated after the next attach", zap.Error(err))
 		}
 	}
 	if a.err != nil {
-		m.fail(a.err)
+		a.of.fail(a.err)
 	}
 }

@@ -17,35 +17,45 @@ import (
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
+// commands makes what the shim runs of orders: program, environment, account,
+// control group, and the files of scripts and steps.
+type commands struct {
+	*base
+	tasks    *tasks
+	accounts accounts
+	scripts  *scripts
+	groups   *groups
+}
+
 // defaultPath is the search path of commands when the minion has none.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // prepare makes the shim's order of a task. Its errors say to people why the
 // command cannot be started.
-func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
-	acct, err := m.accounts.lookup(o.User)
+func (cm *commands) prepare(o *job.Order) (shim.Spec, error) {
+	acct, err := cm.accounts.lookup(o.User)
 	if err != nil {
 		return shim.Spec{}, err
 	}
-	dir, err := m.workDir(o, acct)
+	dir, err := cm.workDir(o, acct)
 	if err != nil {
 		return shim.Spec{}, err
 	}
-	env, marks, err := m.environment(o, acct)
+	env, marks, err := cm.environment(o, acct)
 	if err != nil {
 		return shim.Spec{}, err
 	}
-	if m.deps.Allow != nil {
+	if cm.deps.Allow != nil {
 		if dir, err = filepath.EvalSymlinks(dir); err != nil { // where it is checked is where it starts
 			return shim.Spec{}, fmt.Errorf("working directory: %w", err)
 		}
 	}
-	gate := m.gate(o, acct, env["PATH"], dir)
+	gate := cm.gate(o, acct, env["PATH"], dir)
 	key := keyOf(o.Task).String()
 	args := o.Command
 	switch {
 	case len(o.Steps) > 0:
-		if args, err = m.planSteps(o, acct, key, gate); err != nil {
+		if args, err = cm.planSteps(o, acct, key, gate); err != nil {
 			return shim.Spec{}, err
 		}
 	case o.Script != nil:
@@ -53,14 +63,14 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 		if err != nil {
 			return shim.Spec{}, err
 		}
-		path := m.stepFile(key, scriptFile)
-		if err := m.lendScript(path, sum, o.Script.Source, acct); err != nil {
+		path := cm.stepFile(key, scriptFile)
+		if err := cm.lendScript(path, sum, o.Script.Source, acct); err != nil {
 			return shim.Spec{}, fmt.Errorf("script cannot be stored: %w", err)
 		}
 		args = append(interpreter(o.Script.Interpreter), path)
 	}
 	if len(o.Steps) > 0 || o.Script != nil {
-		if err := acct.passes(m.cfg.path(stepsDir)); err != nil {
+		if err := acct.passes(cm.cfg.path(stepsDir)); err != nil {
 			return shim.Spec{}, err
 		}
 	}
@@ -76,8 +86,8 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 	}
 	spec := shim.Spec{
 		Key: key, Path: path, Args: args, Dir: dir, Marks: marks,
-		Timeout: o.Timeout, Grace: m.cfg.KillGrace, StartBy: o.HoldUntil,
-		Output: m.cfg.path("output", key), OutputCap: m.cfg.OutputCap, User: acct.credential,
+		Timeout: o.Timeout, Grace: cm.cfg.KillGrace, StartBy: o.HoldUntil,
+		Output: cm.cfg.path("output", key), OutputCap: cm.cfg.OutputCap, User: acct.credential,
 	}
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		spec.Env = append(spec.Env, k+"="+env[k])
@@ -87,15 +97,15 @@ func (m *Minion) prepare(o *job.Order) (shim.Spec, error) {
 			return shim.Spec{}, err
 		}
 	}
-	spec.Cgroup, spec.Bounded, err = m.groups.place(key, o.Limits)
+	spec.Cgroup, spec.Bounded, err = cm.groups.place(key, o.Limits)
 	return spec, err
 }
 
 // workDir returns where the command starts.
-func (m *Minion) workDir(o *job.Order, acct *account) (string, error) {
+func (cm *commands) workDir(o *job.Order, acct *account) (string, error) {
 	dir := o.WorkingDir
 	if dir == "" {
-		dir = m.cfg.path("work")
+		dir = cm.cfg.path("work")
 		if acct.credential != nil {
 			dir = filepath.Join(dir, acct.name)
 			if err := os.Mkdir(dir, 0o700); err == nil {
@@ -124,7 +134,7 @@ func (m *Minion) workDir(o *job.Order, acct *account) (string, error) {
 
 // environment returns the command's variables, and those of them by which its
 // processes are known. A job cannot overwrite CARILLON_ variables.
-func (m *Minion) environment(o *job.Order, acct *account) (map[string]string, []string, error) {
+func (cm *commands) environment(o *job.Order, acct *account) (map[string]string, []string, error) {
 	env := map[string]string{
 		"PATH": defaultPath, "HOME": acct.home, "USER": acct.name, "LOGNAME": acct.name, "SHELL": acct.shell,
 	}
@@ -149,7 +159,7 @@ func (m *Minion) environment(o *job.Order, acct *account) (map[string]string, []
 	env["CARILLON_ATTEMPT"] = strconv.Itoa(o.Task.Attempt)
 	env["CARILLON_TOKEN"] = o.Token.String()
 	env["CARILLON_SCHEDULED_AT"] = o.ScheduledAt.UTC().Format(time.RFC3339Nano)
-	env["CARILLON_MINION"] = string(m.cfg.ID)
+	env["CARILLON_MINION"] = string(cm.cfg.ID)
 	return env, marksOf(o.Task), nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
@@ -24,8 +23,8 @@ type gate struct {
 }
 
 // gate returns the gate for an order that runs as acct.
-func (m *Minion) gate(o *job.Order, acct *account, search, dir string) *gate {
-	g := &gate{list: m.deps.Allow, search: search, dir: dir}
+func (cm *commands) gate(o *job.Order, acct *account, search, dir string) *gate {
+	g := &gate{list: cm.deps.Allow, search: search, dir: dir}
 	if g.list != nil {
 		uid, _ := acct.ids()
 		g.start = allow.Start{User: acct.name, UID: uid, Own: acct.credential == nil, Env: o.Env}
@@ -90,18 +89,6 @@ func (g *gate) check(path string, s allow.Start) (string, *program.Identity, err
 	s.Program = path
 	at, err := g.list.Check(&s, os.Geteuid(), s.UID)
 	return at.Name, &at.Identity, err
-}
-
-// admitHandler reports why a Go handler may not run an order.
-func (m *Minion) admitHandler(o *job.Order) error {
-	if m.deps.Allow == nil {
-		return nil
-	}
-	s := allow.Start{
-		Handler: strings.TrimPrefix(o.Command[0], HandlerPrefix), Args: o.Command[1:], User: o.User, Own: o.User == "", Dir: o.WorkingDir, Env: o.Env,
-	}
-	_, err := m.deps.Allow.Check(&s)
-	return err
 }
 
 // interpreter returns the words before the path of a script.

@@ -57,19 +57,3 @@ func (g *groups) place(key string, l job.Limits) (dir string, bounded bool, err 
 	}
 	return "", false, nil
 }
-
-// cleanGroups removes the groups of commands that have ended, once the last of the
-// processes that they left behind has ended too.
-func (m *Minion) cleanGroups() {
-	if m.groups.tree == nil {
-		return
-	}
-	m.groups.tree.Sweep(m.groups.prefix, func(name string) bool {
-		key, err := parseTaskKey(name)
-		if err != nil {
-			return true // not ours
-		}
-		_, open := m.open(key)
-		return open
-	})
-}

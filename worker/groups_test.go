@@ -100,7 +100,7 @@ func TestTimeoutEndsGroup(t *testing.T) {
 		}
 	}
 	if real {
-		left, _ := filepath.Glob(filepath.Join(group, "carillon", m.groups.prefix+"*"))
+		left, _ := filepath.Glob(filepath.Join(group, "carillon", m.commands.groups.prefix+"*"))
 		if len(left) > 0 {
 			t.Errorf("groups are left: %v", left)
 		}
@@ -120,14 +120,14 @@ func TestBackgroundProcessKeepsGroup(t *testing.T) {
 	if len(pids) != 1 || !alive(pids[0]) {
 		t.Fatalf("the background process %v was ended", pids)
 	}
-	path := filepath.Join(group, "carillon", m.groups.prefix+keyOf(o.Task).String())
-	m.cleanGroups()
+	path := filepath.Join(group, "carillon", m.commands.groups.prefix+keyOf(o.Task).String())
+	m.upkeep.cleanGroups()
 	if real && !cgroup.Populated(path) {
 		t.Error("the background process is not in the group")
 	}
 	killPID(t, pids[0])
 	poll(t, "end of the group", func() bool {
-		m.cleanGroups()
+		m.upkeep.cleanGroups()
 		_, err := os.Stat(path)
 		return err != nil
 	})

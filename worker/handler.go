@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/worker/allow"
 )
 
 // HandlerPrefix begins the first word of a command that a Go handler runs: the
@@ -78,6 +79,10 @@ func handled(o *job.Order) bool {
 
 // handlers runs the tasks of Go handlers.
 type handlers struct {
+	*base
+	tasks     *tasks
+	reporting *reporting
+
 	byName map[string]Handler
 	// ctx ends when the minion stops.
 	ctx   context.Context //nolint:containedctx // the lifetime of what it runs
@@ -86,18 +91,18 @@ type handlers struct {
 	ended chan *job.Report
 }
 
-func newHandlers(byName map[string]Handler) *handlers {
+func newHandlers(b *base, t *tasks, r *reporting) *handlers {
 	ctx, stop := context.WithCancel(context.Background())
-	return &handlers{byName: byName, ctx: ctx, stop: stop, ended: make(chan *job.Report, settleChunk)}
+	return &handlers{base: b, tasks: t, reporting: r, byName: b.deps.Handlers, ctx: ctx, stop: stop, ended: make(chan *job.Report, settleChunk)}
 }
 
 // settleChunk bounds how many ends of tasks are made durable together.
 const settleChunk = 256
 
-// handle starts tasks whose intents are durable. The intent names this process,
+// start starts tasks whose intents are durable. The intent names this process,
 // so that a later one knows that it cannot know what came of them.
-func (m *Minion) handle(chunk []*entry, orders []*job.Order) {
-	m.mu.Lock()
+func (hs *handlers) start(chunk []*entry, orders []*job.Order) {
+	hs.tasks.mu.Lock()
 	now := time.Now()
 	type started struct {
 		e    *entry
@@ -110,19 +115,19 @@ func (m *Minion) handle(chunk []*entry, orders []*job.Order) {
 		if e.settling != nil || e.final != nil {
 			continue
 		}
-		ctx, stop := context.WithCancelCause(m.handlers.ctx)
+		ctx, stop := context.WithCancelCause(hs.ctx)
 		e.phase, e.startedAt, e.stop = phaseRunning, now.UnixNano(), stop
 		if !orders[i].ScheduledAt.IsZero() {
-			m.metrics.startDelay.Observe(now.Sub(orders[i].ScheduledAt).Seconds())
+			hs.metrics.startDelay.Observe(now.Sub(orders[i].ScheduledAt).Seconds())
 		}
-		m.out.tell(e)
+		hs.tasks.out.tell(e)
 		run = append(run, started{e, orders[i], ctx, stop})
 	}
-	m.mu.Unlock()
+	hs.tasks.mu.Unlock()
 	for _, s := range run {
-		m.handlers.wg.Go(func() {
+		hs.wg.Go(func() {
 			defer s.stop(nil)
-			m.handlers.ended <- m.call(s.ctx, s.e.key, s.o, now)
+			hs.ended <- hs.call(s.ctx, s.e.key, s.o, now)
 		})
 	}
 }
@@ -132,8 +137,8 @@ func (m *Minion) handle(chunk []*entry, orders []*job.Order) {
 var errCancelled = errors.New("cancelled")
 
 // call runs one task and returns its last report.
-func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.Time) *job.Report {
-	r := &job.Report{Task: key.id(m.cfg.ID), Shard: o.Shard, Known: true, Spooled: true, State: job.StateSucceeded, StartedAt: now.UTC()}
+func (hs *handlers) call(ctx context.Context, key taskKey, o *job.Order, now time.Time) *job.Report {
+	r := &job.Report{Task: key.id(hs.cfg.ID), Shard: o.Shard, Known: true, Spooled: true, State: job.StateSucceeded, StartedAt: now.UTC()}
 	name := strings.TrimPrefix(o.Command[0], HandlerPrefix)
 	c := &Call{
 		FireID: o.Task.Fire, Token: o.Token, Job: o.Key, Attempt: o.Task.Attempt, Args: o.Command[1:], Env: o.Env, ScheduledAt: o.ScheduledAt,
@@ -143,11 +148,11 @@ func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.T
 		r.Reason = "limits cannot be enforced on a Go handler, which runs inside of the minion's process"
 		return r
 	}
-	if err := m.admitHandler(o); err != nil {
+	if err := hs.admitHandler(o); err != nil {
 		r.State, r.EndedAt, r.Reason = job.StateRejected, time.Now().UTC(), err.Error()
 		return r
 	}
-	err := m.callByName(ctx, name, c, o.Timeout)
+	err := hs.callByName(ctx, name, c, o.Timeout)
 	r.EndedAt, r.Stdout = time.Now().UTC(), c.out.output()
 	switch {
 	case err == nil:
@@ -155,7 +160,7 @@ func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.T
 		r.State, r.Reason = job.StateCancelled, "cancelled while it ran: "+err.Error()
 	case errors.Is(err, context.DeadlineExceeded) && r.EndedAt.Sub(r.StartedAt) >= o.Timeout:
 		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("exceeded its %s timeout and was killed", o.Timeout)
-	case m.handlers.ctx.Err() != nil:
+	case hs.ctx.Err() != nil:
 		r.State, r.Reason = job.StateFailed, "ended because the minion stopped: "+err.Error()
 	default:
 		r.State, r.Reason = job.StateFailed, err.Error()
@@ -165,10 +170,10 @@ func (m *Minion) call(ctx context.Context, key taskKey, o *job.Order, now time.T
 
 // callByName calls a handler, and makes a panic an error: the other tasks of the
 // process are not to die of it.
-func (m *Minion) callByName(ctx context.Context, name string, c *Call, timeout time.Duration) (err error) {
-	h := m.handlers.byName[name]
+func (hs *handlers) callByName(ctx context.Context, name string, c *Call, timeout time.Duration) (err error) {
+	h := hs.byName[name]
 	if h == nil {
-		known := slices.Sorted(maps.Keys(m.handlers.byName))
+		known := slices.Sorted(maps.Keys(hs.byName))
 		if len(known) == 0 {
 			return fmt.Errorf("this minion has no Go handlers, so none that is called %q", name)
 		}
@@ -178,22 +183,22 @@ func (m *Minion) callByName(ctx context.Context, name string, c *Call, timeout t
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			m.log.Error("a Go handler panicked", zap.String("handler", name), zap.Any("panic", p), zap.Stack("stack"))
+			hs.log.Error("a Go handler panicked", zap.String("handler", name), zap.Any("panic", p), zap.Stack("stack"))
 			err = fmt.Errorf("the handler panicked: %v", p)
 		}
 	}()
 	return h(ctx, c)
 }
 
-// settleHandled makes the ends of handlers' tasks durable, many at a time, until
+// settle makes the ends of handlers' tasks durable, many at a time, until
 // no more can come.
-func (m *Minion) settleHandled() {
-	for r := range m.handlers.ended {
+func (hs *handlers) settle() {
+	for r := range hs.ended {
 		batch := []*job.Report{r}
 	more:
 		for len(batch) < settleChunk {
 			select {
-			case r, ok := <-m.handlers.ended:
+			case r, ok := <-hs.ended:
 				if !ok {
 					break more
 				}
@@ -202,7 +207,7 @@ func (m *Minion) settleHandled() {
 				break more
 			}
 		}
-		m.settle(batch)
+		hs.reporting.settle(batch)
 	}
 }
 
@@ -210,18 +215,30 @@ func (m *Minion) settleHandled() {
 // does not end then is indeterminate for the next process.
 const handlerGrace = 5 * time.Second
 
-// stopHandlers ends the handlers' tasks.
-func (m *Minion) stopHandlers() {
-	m.handlers.stop()
+// end ends the handlers' tasks.
+func (hs *handlers) end() {
+	hs.stop()
 	done := make(chan struct{})
 	go func() {
-		m.handlers.wg.Wait()
-		close(m.handlers.ended)
+		hs.wg.Wait()
+		close(hs.ended)
 		close(done)
 	}()
 	select {
 	case <-done:
 	case <-time.After(handlerGrace):
-		m.log.Warn("handlers go on, and their tasks will be indeterminate")
+		hs.log.Warn("handlers go on, and their tasks will be indeterminate")
 	}
+}
+
+// admitHandler reports why a Go handler may not run an order.
+func (hs *handlers) admitHandler(o *job.Order) error {
+	if hs.deps.Allow == nil {
+		return nil
+	}
+	s := allow.Start{
+		Handler: strings.TrimPrefix(o.Command[0], HandlerPrefix), Args: o.Command[1:], User: o.User, Own: o.User == "", Dir: o.WorkingDir, Env: o.Env,
+	}
+	_, err := hs.deps.Allow.Check(&s)
+	return err
 }

@@ -30,6 +30,8 @@ type journal struct {
 	// rewritten because it had more.
 	limit int64
 	tried time.Time
+	// unsettled are last reports that could not be written yet.
+	unsettled []*job.Report
 	// damaged: records were lost, so that a record is not there proves nothing.
 	damaged bool
 }

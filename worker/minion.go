@@ -19,7 +19,6 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
 	"github.com/carillon-cron/carillon/worker/steps"
-	"github.com/carillon-cron/carillon/worker/wal"
 )
 
 const (
@@ -40,60 +39,21 @@ func RunShim(args []string) error {
 	return shim.Main(args)
 }
 
-// Minion is one minion. Its methods may be called from any goroutine.
+// Minion is one minion. Its methods may be called from any goroutine. What it does
+// its parts do.
 type Minion struct {
-	cfg      Config
-	deps     Deps
-	log      *zap.Logger
-	metrics  *metrics
-	instance string
-	boot     string
-	accounts accounts
-	scripts  scripts
-	handlers *handlers
-	groups   groups
-	troubles troubles
-	// startWake tells the starter that there is a place or a task.
-	startWake chan struct{}
-	// orphanWake tells that there are orphans.
-	orphanWake chan struct{}
-	// factsWake asks for the facts to be found out anew.
-	factsWake chan struct{}
-	// failed carries the error that ends Run.
-	failed chan error
-
-	mu sync.Mutex
-	// mu guards the following.
-	journal *journal
-	out     outbox
-	clock   serverClock
-	// active is how many tasks hold a place; waiting are accepted tasks
-	// without one, ready those whose intent is durable, held those that an
-	// earlier process accepted and that wait for the servers' time.
-	active         int
-	waiting, ready taskLine
-	held           []*entry
-	// renewals are the tasks that were given back at their turn.
-	renewals renewals
-	// unsettled are last reports that could not be written to the journal.
-	unsettled []*job.Report
-	spooled   int
-	texts     texts
-	// orphans are tasks whose shim has died; shimLost is when the last one did that
-	// this process had.
-	orphans  []*entry
-	shimLost time.Time
-	client   *shim.Client
-	shimID   string
-	node     job.NodeID
-	// session is the highest that a node has given.
-	session  int64
-	stopping bool
-	// tests are the self-tests that wait for the end of their command, by key.
-	tests map[string]chan<- shim.Ended
-	// facts are replaced, and never changed; factsEdition counts that.
-	facts        map[string]string
-	factsEdition uint64
+	*base
+	tasks       *tasks
+	reporting   *reporting
+	commands    *commands
+	handlers    *handlers
+	execution   *execution
+	orphans     *orphans
+	tests       *selfTests
+	supervision *supervision
+	facts       *hostFacts
+	connection  *connection
+	upkeep      *upkeep
 }
 
 // Status is what a minion is doing.
@@ -121,37 +81,56 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	if err != nil {
 		return nil, err
 	}
-	if deps.Logger == nil {
-		deps.Logger = zap.NewNop()
+	b := &base{cfg: cfg, deps: deps.filled(), instance: rand.Text(), boot: bootID(), failed: make(chan error, 1)}
+	b.log = b.deps.Logger.Named("minion")
+	m := &Minion{base: b, tasks: newTasks(b)}
+	scripts, groups := &scripts{dir: cfg.path("scripts")}, &groups{}
+	m.reporting = &reporting{base: b, tasks: m.tasks}
+	m.commands = &commands{base: b, scripts: scripts, groups: groups}
+	m.handlers = newHandlers(b, m.tasks, m.reporting)
+	m.execution = &execution{
+		base: b, tasks: m.tasks, reporting: m.reporting, commands: m.commands, handlers: m.handlers, scripts: scripts,
 	}
-	if deps.writeJournal == nil {
-		deps.writeJournal = (*os.File).WriteAt
+	m.orphans = &orphans{base: b, tasks: m.tasks, reporting: m.reporting, groups: groups, wake: make(chan struct{}, 1)}
+	m.tests = &selfTests{base: b, tasks: m.tasks, reporting: m.reporting, waiting: map[string]chan<- shim.Ended{}}
+	m.supervision = &supervision{
+		base: b, tasks: m.tasks, reporting: m.reporting, commands: m.commands, orphans: m.orphans, tests: m.tests,
 	}
-	if deps.free == nil {
-		deps.free = freeBytes
+	m.facts = &hostFacts{base: b, groups: groups, wake: make(chan struct{}, 1), changed: m.tasks.out.wake}
+	m.connection = &connection{
+		base: b, tasks: m.tasks, reporting: m.reporting, admission: &admission{base: b, tasks: m.tasks, reporting: m.reporting},
+		execution: m.execution, facts: m.facts, status: m.Status,
 	}
-	if deps.clock == nil {
-		deps.clock = boottime.Now
+	m.upkeep = &upkeep{
+		base: b, tasks: m.tasks, reporting: m.reporting, execution: m.execution, scripts: scripts, groups: groups,
 	}
-	if deps.endOrphans == nil {
-		deps.endOrphans = shim.EndOrphans
-	}
-	if deps.Crash == nil {
-		deps.Crash = func(string) {}
-	}
-	m := &Minion{
-		cfg: cfg, deps: deps, log: deps.Logger.Named("minion"),
-		renewals: renewals{asked: map[taskKey]time.Time{}},
-		instance: rand.Text(), boot: bootID(),
-		startWake: make(chan struct{}, 1), orphanWake: make(chan struct{}, 1), factsWake: make(chan struct{}, 1), failed: make(chan error, 1),
-		tests: map[string]chan<- shim.Ended{},
-		out:   newOutbox(), journal: &journal{ledger: newLedger()}, handlers: newHandlers(deps.Handlers),
-	}
-	m.scripts.dir = cfg.path("scripts")
-	if m.metrics, err = newMetrics(deps.Metrics, m); err != nil {
+	if b.metrics, err = newMetrics(deps.Metrics, m); err != nil {
 		return nil, fmt.Errorf("minion metrics: %w", err)
 	}
 	return m, nil
+}
+
+// filled returns the dependencies with what stands for those that are not given.
+func (d Deps) filled() Deps {
+	if d.Logger == nil {
+		d.Logger = zap.NewNop()
+	}
+	if d.writeJournal == nil {
+		d.writeJournal = (*os.File).WriteAt
+	}
+	if d.free == nil {
+		d.free = freeBytes
+	}
+	if d.clock == nil {
+		d.clock = boottime.Now
+	}
+	if d.endOrphans == nil {
+		d.endOrphans = shim.EndOrphans
+	}
+	if d.Crash == nil {
+		d.Crash = func(string) {}
+	}
+	return d
 }
 
 // ID returns the minion's name.
@@ -159,28 +138,17 @@ func (m *Minion) ID() job.MinionID { return m.cfg.ID }
 
 // Status tells what the minion is doing.
 func (m *Minion) Status() Status {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	t := m.tasks
+	t.mu.Lock()
 	s := Status{
-		Node: m.node, Running: m.active, Waiting: m.waiting.len() + len(m.held) + m.renewals.line.len(), Shim: m.client != nil,
-		Unacked: m.journal.unacked, ClockSkew: m.clock.skew(time.Now()), Trouble: m.troubles.list(),
+		Running: t.places.active, Waiting: t.places.inLine(), Shim: t.client != nil,
+		Unacked: t.journal.unacked, ClockSkew: t.clock.skew(time.Now()), Trouble: m.troubles.list(),
 	}
+	t.mu.Unlock()
+	m.connection.mu.Lock()
+	defer m.connection.mu.Unlock()
+	s.Node = m.connection.node
 	return s
-}
-
-func (m *Minion) crash(point string) { m.deps.Crash(point) }
-
-// fail ends Run when the journal cannot be used any more.
-func (m *Minion) fail(err error) {
-	if !fatal(err) {
-		m.troubles.journalFailed(err)
-		m.log.Error("journal write failed", zap.Error(err))
-		return
-	}
-	select {
-	case m.failed <- err:
-	default:
-	}
 }
 
 // Run runs the minion until ctx is done; then it takes no more orders, leaves
@@ -204,18 +172,19 @@ func (m *Minion) Run(ctx context.Context) error {
 			m.log.Error("journal close failed", zap.Error(err))
 		}
 	}()
-	m.mu.Lock()
-	m.journal = j
+	m.tasks.mu.Lock()
+	m.tasks.journal = j
 	for _, e := range j.live {
 		if e.final != nil {
-			m.spooled += outputSize(e.final)
+			m.tasks.out.spooled += outputSize(e.final)
 		}
 	}
-	m.mu.Unlock()
-	if m.groups = openGroups(&m.cfg); m.groups.why != nil {
-		m.log.Info("commands have no control groups, so jobs with limits are rejected", zap.Error(m.groups.why))
+	m.tasks.mu.Unlock()
+	groups := m.commands.groups
+	if *groups = openGroups(&m.cfg); groups.why != nil {
+		m.log.Info("commands have no control groups, so jobs with limits are rejected", zap.Error(groups.why))
 	}
-	client, err := m.attach(ctx)
+	client, err := m.supervision.attach(ctx)
 	if err != nil {
 		return err
 	}
@@ -252,19 +221,19 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 
 	var first, second, third sync.WaitGroup
 	known := make(chan struct{})
-	first.Go(func() { m.factsLoop(ctx, known) })
+	first.Go(func() { m.facts.run(ctx, known) })
 	first.Go(func() {
 		<-known
-		m.serveSessions(ctx)
+		m.connection.run(ctx)
 	})
-	first.Go(func() { m.housekeep(ctx) })
-	first.Go(func() { m.orphanLoop(ctx) })
-	second.Go(func() { m.startLoop(starting) })
-	third.Go(func() { m.shimLoop(following, client) })
+	first.Go(func() { m.upkeep.run(ctx) })
+	first.Go(func() { m.orphans.run(ctx) })
+	second.Go(func() { m.execution.run(starting) })
+	third.Go(func() { m.supervision.run(following, client) })
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
-		m.settleHandled()
+		m.handlers.settle()
 	}()
 
 	var err error
@@ -274,13 +243,13 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 	case err = <-m.failed:
 		cancel(err)
 	}
-	m.mu.Lock()
-	m.stopping = true
-	m.mu.Unlock()
+	m.tasks.mu.Lock()
+	m.tasks.stopping = true
+	m.tasks.mu.Unlock()
 	first.Wait()
 	stopStarter()
 	second.Wait()
-	m.stopHandlers()
+	m.handlers.end()
 	select {
 	case <-settled:
 	case <-time.After(time.Second): // some handlers do not end
@@ -311,88 +280,4 @@ func lockDir(path string) (*os.File, error) {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return f, nil
-}
-
-// sync makes a batch of the journal durable.
-func (m *Minion) sync(b wal.Batch) error {
-	if b == 0 {
-		return nil
-	}
-	begin := time.Now()
-	err := m.journal.sync(b)
-	m.metrics.syncTime.Observe(time.Since(begin).Seconds())
-	return err
-}
-
-// housekeep does what is done now and then.
-func (m *Minion) housekeep(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	clean := time.NewTicker(time.Minute)
-	defer clean.Stop()
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
-	m.lookAtDisk(time.Now())
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-clean.C:
-			m.cleanOutput(time.Now(), 0)
-			m.scripts.clean(time.Now())
-			m.cleanSteps(time.Now())
-			m.cleanGroups()
-		case <-look.C:
-			m.lookAtDisk(time.Now())
-		case now := <-tick.C:
-			notify(m.startWake) // tasks that were given back may not have come again
-			m.expireTexts()
-			m.mu.Lock()
-			m.out.resend(m.journal.ledger, now)
-			again := m.unsettled
-			m.unsettled = nil
-			did, err := m.journal.compact(now)
-			m.mu.Unlock()
-			if err != nil {
-				m.fail(err)
-			} else if did {
-				m.log.Info("journal compacted", zap.Int64("bytes", m.journal.log.Size()))
-			}
-			if len(again) > 0 {
-				m.settle(again)
-			}
-			m.probeJournal()
-		}
-	}
-}
-
-// serverClock tells the servers' time, by the monotonic clock, so that a step
-// of this host's clock decides nothing.
-type serverClock struct {
-	base, at time.Time
-}
-
-// set takes the time that a server has told in answer to something that was sent
-// at sent. It was told in between, so half the way back is how far it may be off.
-func (c *serverClock) set(server, sent, received time.Time) {
-	c.base, c.at = server, sent.Add(received.Sub(sent)/2)
-}
-
-// skew returns how far this host's wall clock, which says now, is ahead of the
-// server's. Zero: no server has told its time yet.
-func (c *serverClock) skew(now time.Time) time.Duration {
-	if !c.valid() {
-		return 0
-	}
-	return now.Round(0).Sub(c.base.Add(now.Sub(c.at)))
-}
-
-// valid reports whether a server has told its time yet.
-func (c *serverClock) valid() bool { return !c.at.IsZero() }
-
-func (c *serverClock) now() time.Time {
-	if !c.valid() {
-		return time.Now().UTC()
-	}
-	return c.base.Add(time.Since(c.at))
 }

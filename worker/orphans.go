@@ -25,49 +25,64 @@ const (
 	orphansAgain  = time.Second
 )
 
+// orphans ends what is left of tasks whose shim has died, and reports them then.
+type orphans struct {
+	*base
+	tasks     *tasks
+	reporting *reporting
+	groups    *groups
+	// wake tells that there are orphans.
+	wake chan struct{}
+
+	// The tasks' mutex guards the following: tasks whose shim has died, and when the
+	// last one did that this process had.
+	list     []*entry
+	shimLost time.Time
+}
+
 // neverStarted reports whether a task that was handed to a shim which has died was
 // certainly not started. The caller holds mu.
-func (m *Minion) neverStarted(e *entry, noted map[string]shim.Starts) bool {
-	if e.boot != m.boot { // what was noted may be gone with the host
+func (sv *supervision) neverStarted(e *entry, noted map[string]shim.Starts) bool {
+	if e.boot != sv.boot { // what was noted may be gone with the host
 		return false
 	}
 	s, read := noted[e.instance]
 	if !read {
-		s = shim.ReadStarts(m.cfg.path("shim"), e.instance)
+		s = shim.ReadStarts(sv.cfg.path("shim"), e.instance)
 		noted[e.instance] = s
 	}
 	return s.Never(e.key.String())
 }
 
 // sweepStarts removes what dead shims have noted that nobody will ask for.
-func (m *Minion) sweepStarts() {
-	m.mu.Lock()
-	keep := map[string]bool{m.shimID: true}
-	for _, e := range m.journal.live {
+func (sv *supervision) sweepStarts() {
+	sv.tasks.mu.Lock()
+	keep := map[string]bool{sv.tasks.shimID: true}
+	for _, e := range sv.tasks.journal.live {
 		keep[e.instance] = true
 	}
-	m.mu.Unlock()
-	shim.SweepStarts(m.cfg.path("shim"), func(instance string) bool { return keep[instance] })
+	sv.tasks.mu.Unlock()
+	shim.SweepStarts(sv.cfg.path("shim"), func(instance string) bool { return keep[instance] })
 }
 
-// orphan has what is left of a lost task looked for, before it is reported. The
+// add has what is left of a lost task looked for, before it is reported. The
 // caller holds mu.
-func (m *Minion) orphan(e *entry) {
+func (op *orphans) add(e *entry) {
 	if !e.orphaned {
 		e.orphaned = true
-		m.orphans = append(m.orphans, e)
-		notify(m.orphanWake)
+		op.list = append(op.list, e)
+		notify(op.wake)
 	}
 }
 
 // mayHaveLeft reports whether processes of a lost task may be here.
-func (m *Minion) mayHaveLeft(e *entry) bool {
-	return (e.boot == "" || e.boot == m.boot) && !strings.HasPrefix(e.instance, HandlerPrefix)
+func (op *orphans) mayHaveLeft(e *entry) bool {
+	return (e.boot == "" || e.boot == op.boot) && !strings.HasPrefix(e.instance, HandlerPrefix)
 }
 
-// orphanLoop ends what is left of lost tasks, and reports them then, until ctx is
+// run ends what is left of lost tasks, and reports them then, until ctx is
 // done. What is not reported by then the next process finds as lost.
-func (m *Minion) orphanLoop(ctx context.Context) {
+func (op *orphans) run(ctx context.Context) {
 	var open []*entry
 	for {
 		var again <-chan time.Time
@@ -77,44 +92,44 @@ func (m *Minion) orphanLoop(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-m.orphanWake:
+		case <-op.wake:
 		case <-again:
 		}
-		m.mu.Lock()
-		open = append(open, m.orphans...)
-		m.orphans = nil
+		op.tasks.mu.Lock()
+		open = append(open, op.list...)
+		op.list = nil
 		list := make([]shim.Orphan, len(open))
 		for i, e := range open {
-			list[i] = m.orphanOf(e)
+			list[i] = op.of(e)
 		}
-		m.mu.Unlock()
-		open = m.endOrphans(ctx, open, list)
+		op.tasks.mu.Unlock()
+		open = op.end(ctx, open, list)
 	}
 }
 
-func (m *Minion) orphanOf(e *entry) shim.Orphan {
+func (op *orphans) of(e *entry) shim.Orphan {
 	key := e.key.String()
 	o := shim.Orphan{
-		Key: key, Marks: marksOf(e.key.id(m.cfg.ID)), Leader: e.pid, Ticks: e.ticks,
-		Fresh: e.seen && time.Since(m.shimLost) < time.Minute,
+		Key: key, Marks: marksOf(e.key.id(op.cfg.ID)), Leader: e.pid, Ticks: e.ticks,
+		Fresh: e.seen && time.Since(op.shimLost) < time.Minute,
 	}
-	if m.groups.tree != nil {
-		o.Cgroup = m.groups.tree.Dir(m.groups.prefix + key)
+	if op.groups.tree != nil {
+		o.Cgroup = op.groups.tree.Dir(op.groups.prefix + key)
 	}
 	return o
 }
 
-// endOrphans ends what is left of lost tasks, and returns those whose processes
+// end ends what is left of lost tasks, and returns those whose processes
 // could not be ended: the tasks stay open for as long as these are there, up to
 // their time-out.
-func (m *Minion) endOrphans(ctx context.Context, tasks []*entry, list []shim.Orphan) []*entry {
-	found := m.deps.endOrphans(ctx, list, orphansWithin)
+func (op *orphans) end(ctx context.Context, tasks []*entry, list []shim.Orphan) []*entry {
+	found := op.deps.endOrphans(ctx, list, orphansWithin)
 	if ctx.Err() != nil {
 		return tasks
 	}
 	var rest []*entry
 	var reports []*job.Report
-	m.mu.Lock()
+	op.tasks.mu.Lock()
 	for i, e := range tasks {
 		if e.settling != nil || e.final != nil || e.order == nil {
 			continue
@@ -125,15 +140,15 @@ func (m *Minion) endOrphans(ctx context.Context, tasks []*entry, list []shim.Orp
 			e.orphanedAt = time.Now().UnixNano()
 		}
 		if len(r.Left) > 0 && !e.cancelled && time.Since(time.Unix(0, cmp.Or(e.startedAt, e.orphanedAt))) < e.order.Timeout {
-			m.log.Warn("processes of a task whose supervising process died cannot be ended yet", zap.String("task", list[i].Key), zap.Ints("pids", r.Left))
+			op.log.Warn("processes of a task whose supervising process died cannot be ended yet", zap.String("task", list[i].Key), zap.Ints("pids", r.Left))
 			rest = append(rest, e)
 			continue
 		}
 		r.Ended = e.ended
-		reports = append(reports, m.indeterminate(e, remainsText(&r)))
+		reports = append(reports, op.tasks.indeterminate(e, remainsText(&r)))
 	}
-	m.mu.Unlock()
-	m.settle(reports)
+	op.tasks.mu.Unlock()
+	op.reporting.settle(reports)
 	return rest
 }
 

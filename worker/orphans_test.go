@@ -144,9 +144,9 @@ func TestI5_NeverStarted(t *testing.T) {
 		}
 		n.order(o)
 		poll(t, "the shim is told", func() bool {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			e := m.journal.live[keyOf(o.Task)]
+			m.tasks.mu.Lock()
+			defer m.tasks.mu.Unlock()
+			e := m.tasks.journal.live[keyOf(o.Task)]
 			return e != nil && e.phase == phaseHanded
 		})
 		killPID(t, pids[0])
@@ -204,9 +204,9 @@ func TestI13_WhatCannotBeEnded(t *testing.T) {
 			case "it ends at last":
 				gone.Store(1)
 			case "its time is over":
-				m.mu.Lock()
-				m.journal.live[keyOf(o.Task)].startedAt -= int64(time.Hour)
-				m.mu.Unlock()
+				m.tasks.mu.Lock()
+				m.tasks.journal.live[keyOf(o.Task)].startedAt -= int64(time.Hour)
+				m.tasks.mu.Unlock()
 			case "it is cancelled":
 				n.cancel(o, "")
 			}

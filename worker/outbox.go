@@ -27,6 +27,9 @@ type outbox struct {
 	keys    []taskKey
 	// sent are the final reports that were sent, the first one first.
 	sent []sentReport
+	// spooled is how many bytes of output the final reports have that wait for their
+	// acknowledgement.
+	spooled int
 	// wake tells the session's sender that there is something.
 	wake chan struct{}
 }

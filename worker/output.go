@@ -11,11 +11,8 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
-
-	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
@@ -128,12 +125,12 @@ func (s *session) emitTo(ctx context.Context, rd *reading, c *agentpb.OutputChun
 // copyOutput sends a task's output file, and what is added to it until the
 // task ends when the request says follow.
 func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest, rd *reading) error {
-	id, err := agentpb.ToTask(q.GetTask(), s.m.cfg.ID)
+	id, err := agentpb.ToTask(q.GetTask(), s.of.cfg.ID)
 	if err != nil {
 		return err
 	}
 	key := keyOf(id)
-	known, open := s.m.open(key)
+	known, open := s.of.tasks.open(key)
 	if !known {
 		return fmt.Errorf("the minion does not know this task, or has forgotten it")
 	}
@@ -141,7 +138,7 @@ func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest, rd *
 	var r *bufio.Reader
 	for {
 		if file == nil {
-			if file, err = os.Open(s.m.cfg.path("output", key.String())); err == nil {
+			if file, err = os.Open(s.of.cfg.path("output", key.String())); err == nil {
 				defer func() { _ = file.Close() }() // opened once
 				r = bufio.NewReaderSize(file, 32<<10)
 			} else if !errors.Is(err, fs.ErrNotExist) {
@@ -161,19 +158,8 @@ func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest, rd *
 			return ctx.Err()
 		case <-time.After(followEvery):
 		}
-		_, open = s.m.open(key) // once more after it has ended
+		_, open = s.of.tasks.open(key) // once more after it has ended
 	}
-}
-
-// open reports whether the task is known, and whether it has not ended.
-func (m *Minion) open(key taskKey) (known, open bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if e := m.journal.live[key]; e != nil {
-		return true, e.final == nil
-	}
-	_, known = m.journal.past[key]
-	return known, false
 }
 
 // copyFrames sends all whole frames from the file's offset on, and leaves the
@@ -212,52 +198,4 @@ func (s *session) copyFrames(ctx context.Context, rd *reading, file *os.File, r 
 	}
 	_, err = file.Seek(at, io.SeekStart)
 	return err
-}
-
-// cleanOutput removes output files that are too old, then the oldest until
-// all fit and so many bytes as are lacking have become free. Files of open tasks
-// stay.
-func (m *Minion) cleanOutput(now time.Time, lacking int64) {
-	dir := m.cfg.path("output")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		m.log.Warn("output cannot be listed", zap.Error(err))
-		return
-	}
-	type file struct {
-		name string
-		mod  time.Time
-		size int64
-	}
-	var files []file
-	var total int64
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			continue
-		}
-		f := file{name: e.Name(), mod: info.ModTime(), size: info.Size()}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			f.size = st.Blocks * 512 // small files use whole blocks
-		}
-		total += f.size
-		files = append(files, f)
-	}
-	slices.SortFunc(files, func(a, b file) int { return a.mod.Compare(b.mod) })
-	for _, f := range files {
-		if now.Sub(f.mod) < m.cfg.OutputKeep && total <= m.cfg.OutputTotal && lacking <= 0 {
-			break
-		}
-		if key, err := parseTaskKey(f.name); err == nil {
-			if _, open := m.open(key); open {
-				continue
-			}
-		}
-		if err := os.Remove(m.cfg.path("output", f.name)); err != nil {
-			m.log.Warn("output file cannot be removed", zap.Error(err))
-			continue
-		}
-		total -= f.size
-		lacking -= f.size
-	}
 }

@@ -172,7 +172,7 @@ func TestOutputClean(t *testing.T) {
 		return path
 	}
 	old, older, young, youngest := write(2*time.Hour), write(30*time.Minute), write(20*time.Minute), write(time.Minute)
-	m.cleanOutput(now, 0)
+	m.upkeep.cleanOutput(now, 0)
 	for path, want := range map[string]bool{old: false, older: false, young: true, youngest: true} {
 		if _, err := os.Stat(path); (err == nil) != want {
 			t.Errorf("%s there: %v, want %v", filepath.Base(path), err == nil, want)

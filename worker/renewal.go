@@ -2,8 +2,6 @@ package worker
 
 import (
 	"time"
-
-	"github.com/carillon-cron/carillon/job"
 )
 
 // renewals are the tasks that were given back when their turn had come, because
@@ -61,66 +59,3 @@ const (
 	whyOver     = "the lease of the owner that had sent it ended"
 	whyNewOwner = "its shard got a newer owner"
 )
-
-// overdue returns why a task must not be started any more by the order that we
-// have (I9); empty: it may. The caller holds mu.
-func (m *Minion) overdue(e *entry) string {
-	o := e.order
-	switch {
-	case o == nil:
-		return ""
-	case o.Token.Less(m.journal.tokens[e.shard]):
-		return whyNewOwner
-	case o.HoldUntil != 0 && (e.recovered || m.deps.clock() > o.HoldUntil):
-		// What an earlier process has accepted may be of an earlier boot, whose
-		// clock was another.
-		return whyOver
-	}
-	return ""
-}
-
-// returned makes the report that gives a task back. The caller holds mu.
-func (m *Minion) returned(e *entry, why string) *job.Report {
-	if why == whyOver && !e.recovered {
-		m.renewals.ask(e.key, time.Now())
-	}
-	r := &job.Report{Task: e.key.id(m.cfg.ID), Shard: e.shard, Returned: true, Reason: "was not started before " + why}
-	if e.order != nil {
-		r.Token, r.Term = e.order.Token, e.order.Term
-	}
-	return r
-}
-
-// wait puts a task in line. The caller holds mu.
-func (m *Minion) wait(e *entry) {
-	if e.renewed {
-		m.renewals.line.push(e)
-		return
-	}
-	m.waiting.push(e)
-}
-
-// first returns the task whose turn it is, nil when none waits. The caller holds
-// mu.
-func (m *Minion) first() *entry {
-	m.renewals.giveUp(time.Now())
-	for _, line := range []*taskLine{&m.renewals.line, &m.waiting} {
-		for e := line.first(); e != nil; e = line.first() {
-			if e.settling == nil && e.final == nil {
-				return e
-			}
-			line.drop() // cancelled meanwhile
-		}
-	}
-	return nil
-}
-
-// dropFirst takes the task out of line that first has returned. The caller holds
-// mu.
-func (m *Minion) dropFirst() {
-	if m.renewals.line.len() > 0 {
-		m.renewals.line.drop()
-		return
-	}
-	m.waiting.drop()
-}

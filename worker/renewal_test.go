@@ -139,9 +139,9 @@ func TestI9_WhatComesBackAtOnceIsStarted(t *testing.T) {
 	n.returned(o)
 	n.order(until(o, far))
 	poll(t, "hand-over", func() bool {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		e := m.journal.live[keyOf(o.Task)]
+		m.tasks.mu.Lock()
+		defer m.tasks.mu.Unlock()
+		e := m.tasks.journal.live[keyOf(o.Task)]
 		return e != nil && e.phase == phaseHanded
 	})
 	close(told)
@@ -323,12 +323,12 @@ func TestGivenBackOutlivesItsSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	given, other := newOrder("x"), newOrder("x")
-	m.out.answer(&job.Report{Task: other.Task, Reason: "the minion has never accepted it"})
-	e := m.journal.accept(given)
-	m.journal.settle(m.returned(e, whyOver))
-	m.commit([]*entry{e}, nil)
-	m.out.reset(m.journal.ledger)
-	if left := m.out.answers; len(left) != 1 || !left[0].Returned || left[0].Task != given.Task {
+	m.tasks.out.answer(&job.Report{Task: other.Task, Reason: "the minion has never accepted it"})
+	e := m.tasks.journal.accept(given)
+	m.tasks.journal.settle(m.tasks.returned(e, whyOver))
+	m.reporting.commit([]*entry{e}, nil)
+	m.tasks.out.reset(m.tasks.journal.ledger)
+	if left := m.tasks.out.answers; len(left) != 1 || !left[0].Returned || left[0].Task != given.Task {
 		t.Errorf("told in the next session: %+v", left)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/carillon-cron/carillon/worker/program"
@@ -22,33 +23,45 @@ const (
 	quietPoll = 20 * time.Millisecond
 )
 
-// SelfTest runs a command through the shim, as tasks are run, and returns why
-// that did not work. It leaves no trace: neither journal nor output has it. It
-// works while Run does.
-func (m *Minion) SelfTest(ctx context.Context) error {
-	path, err := program.Find("true", os.Getenv("PATH"), m.cfg.DataDir)
+// selfTests run commands through the shim that are no tasks.
+type selfTests struct {
+	*base
+	tasks     *tasks
+	reporting *reporting
+
+	mu sync.Mutex
+	// mu guards waiting: who waits for the end of a command, by its key.
+	waiting map[string]chan<- shim.Ended
+}
+
+// run runs a command through the shim, as tasks are run, and returns why that did
+// not work.
+func (st *selfTests) run(ctx context.Context) error {
+	path, err := program.Find("true", os.Getenv("PATH"), st.cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("self-test: %w", err)
 	}
 	key := testPrefix + rand.Text()
 	ended := make(chan shim.Ended, 1)
-	m.mu.Lock()
-	client := m.client
-	m.tests[key] = ended
-	m.mu.Unlock()
+	st.mu.Lock()
+	st.waiting[key] = ended
+	st.mu.Unlock()
 	defer func() {
-		m.mu.Lock()
-		delete(m.tests, key)
-		m.mu.Unlock()
+		st.mu.Lock()
+		delete(st.waiting, key)
+		st.mu.Unlock()
 	}()
+	st.tasks.mu.Lock()
+	client := st.tasks.client
+	st.tasks.mu.Unlock()
 	if client == nil {
 		return errors.New("self-test: not attached to the shim")
 	}
-	output := m.cfg.path("output", key)
+	output := st.cfg.path("output", key)
 	defer func() { _ = os.Remove(output) }() // perhaps it was never made
 	spec := shim.Spec{
-		Key: key, Path: path, Args: []string{path}, Env: os.Environ(), Dir: m.cfg.path("work"),
-		Timeout: testTimeout, Grace: m.cfg.KillGrace, Output: output, OutputCap: 1 << 10,
+		Key: key, Path: path, Args: []string{path}, Env: os.Environ(), Dir: st.cfg.path("work"),
+		Timeout: testTimeout, Grace: st.cfg.KillGrace, Output: output, OutputCap: 1 << 10,
 	}
 	if err := client.Start([]shim.Spec{spec}); err != nil {
 		return fmt.Errorf("self-test: %w", err)
@@ -69,22 +82,27 @@ func (m *Minion) SelfTest(ctx context.Context) error {
 
 // tested passes the ends of self-tests to who waits for them, has the shim
 // forget them, and returns the others.
-func (m *Minion) tested(client *shim.Client, list []shim.Ended) []shim.Ended {
+func (st *selfTests) tested(client *shim.Client, list []shim.Ended) []shim.Ended {
 	var keys []string
-	m.mu.Lock()
+	st.mu.Lock()
 	list = slices.DeleteFunc(list, func(x shim.Ended) bool {
-		waits, ok := m.tests[x.Key]
+		waits, ok := st.waiting[x.Key]
 		if ok {
 			keys = append(keys, x.Key)
 			waits <- x // has room for the one end that there is
-			delete(m.tests, x.Key)
+			delete(st.waiting, x.Key)
 		}
 		return ok
 	})
-	m.mu.Unlock()
-	m.forget(client, keys)
+	st.mu.Unlock()
+	st.reporting.forget(client, keys)
 	return list
 }
+
+// SelfTest runs a command through the shim, as tasks are run, and returns why
+// that did not work. It leaves no trace: neither journal nor output has it. It
+// works while Run does.
+func (m *Minion) SelfTest(ctx context.Context) error { return m.tests.run(ctx) }
 
 // Retire has the minion take no more orders from a moment on at which no task
 // is between accepted and started, and none runs inside of this process. It
@@ -108,14 +126,14 @@ func (m *Minion) Retire(ctx context.Context) error {
 }
 
 func (m *Minion) retire() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.journal.live {
+	m.tasks.mu.Lock()
+	defer m.tasks.mu.Unlock()
+	for _, e := range m.tasks.journal.live {
 		over := e.settling != nil || e.final != nil
 		if !over && (e.phase < phaseRunning || e.stop != nil) {
 			return false
 		}
 	}
-	m.stopping = true
+	m.tasks.stopping = true
 	return true
 }

@@ -19,11 +19,11 @@ func TestSelfTestLeavesNoTrace(t *testing.T) {
 	n, dir := newNode(t), dataDir(t)
 	m, stop := start(t, n, dir)
 	n.connected()
-	size := m.journal.log.Size()
+	size := m.tasks.journal.log.Size()
 	if err := m.SelfTest(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.journal.log.Size(); got != size {
+	if got := m.tasks.journal.log.Size(); got != size {
 		t.Errorf("the journal has grown from %d to %d bytes", size, got)
 	}
 	if files, err := os.ReadDir(filepath.Join(dir, "output")); err != nil || len(files) > 0 {

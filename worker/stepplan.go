@@ -5,12 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/steps"
@@ -29,12 +25,12 @@ const (
 // stepsArg has RunShim run steps, and no shim.
 const stepsArg = "steps"
 
-func (m *Minion) stepFile(key, suffix string) string { return m.cfg.path(stepsDir, key+"."+suffix) }
+func (cm *commands) stepFile(key, suffix string) string { return cm.cfg.path(stepsDir, key+"."+suffix) }
 
 // planSteps writes the files of a task with steps, and returns the command that
 // runs them.
-func (m *Minion) planSteps(o *job.Order, acct *account, key string, gate *gate) ([]string, error) {
-	plan := steps.Plan{Grace: m.cfg.KillGrace * 3 / 4} // the rest is for the result, when the task is ended
+func (cm *commands) planSteps(o *job.Order, acct *account, key string, gate *gate) ([]string, error) {
+	plan := steps.Plan{Grace: cm.cfg.KillGrace * 3 / 4} // the rest is for the result, when the task is ended
 	for i := range o.Steps {
 		st := &o.Steps[i]
 		next := steps.Step{Name: st.Name, Args: slices.Clone(st.Command), If: st.If, ContinueOnFailure: st.ContinueOnFailure, Timeout: st.Timeout}
@@ -43,8 +39,8 @@ func (m *Minion) planSteps(o *job.Order, acct *account, key string, gate *gate) 
 			return nil, fmt.Errorf("step %s: %w", st.Name, err)
 		}
 		if st.Script != nil {
-			path := m.stepFile(key, strconv.Itoa(i))
-			if err := m.lendScript(path, st.Script.SHA256, st.Script.Source, acct); err != nil {
+			path := cm.stepFile(key, strconv.Itoa(i))
+			if err := cm.lendScript(path, st.Script.SHA256, st.Script.Source, acct); err != nil {
 				return nil, fmt.Errorf("script of step %s cannot be stored: %w", st.Name, err)
 			}
 			next.Args = append(append(interpreter(st.Command), path), st.Args...)
@@ -58,19 +54,19 @@ func (m *Minion) planSteps(o *job.Order, acct *account, key string, gate *gate) 
 	if err != nil {
 		return nil, fmt.Errorf("steps: %w", err)
 	}
-	err = acct.lend(m.stepFile(key, planFile), string(text))
+	err = acct.lend(cm.stepFile(key, planFile), string(text))
 	if err == nil {
-		err = acct.give(m.stepFile(key, resultFile), "")
+		err = acct.give(cm.stepFile(key, resultFile), "")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("steps cannot be stored: %w", err)
 	}
-	return append(slices.Clone(m.cfg.ShimCommand), stepsArg, m.stepFile(key, planFile), m.stepFile(key, resultFile)), nil
+	return append(slices.Clone(cm.cfg.ShimCommand), stepsArg, cm.stepFile(key, planFile), cm.stepFile(key, resultFile)), nil
 }
 
 // lendScript writes a task's own copy of a script.
-func (m *Minion) lendScript(path, sum, source string, acct *account) error {
-	text, err := m.scripts.text(sum, source)
+func (cm *commands) lendScript(path, sum, source string, acct *account) error {
+	text, err := cm.scripts.text(sum, source)
 	if err != nil {
 		return err
 	}
@@ -78,8 +74,8 @@ func (m *Minion) lendScript(path, sum, source string, acct *account) error {
 }
 
 // stepResults reads what came of a task's steps; nil: nothing is known.
-func (m *Minion) stepResults(key taskKey) []job.StepResult {
-	f, err := os.Open(m.stepFile(key.String(), resultFile))
+func (cm *commands) stepResults(key taskKey) []job.StepResult {
+	f, err := os.Open(cm.stepFile(key.String(), resultFile))
 	if err != nil {
 		return nil
 	}
@@ -88,8 +84,8 @@ func (m *Minion) stepResults(key taskKey) []job.StepResult {
 }
 
 // addSteps adds to a report what came of the task's steps.
-func (m *Minion) addSteps(r *job.Report, key taskKey, o *job.Order) {
-	r.Steps = m.stepResults(key)
+func (cm *commands) addSteps(r *job.Report, key taskKey, o *job.Order) {
+	r.Steps = cm.stepResults(key)
 	if r.State != job.StateFailed {
 		return
 	}
@@ -102,34 +98,5 @@ func (m *Minion) addSteps(r *job.Report, key taskKey, o *job.Order) {
 			r.Reason = fmt.Sprintf("step %s: exceeded its timeout and was killed", st.Name)
 		}
 		return
-	}
-}
-
-// newFor is how long a file of steps may be without its name, until it counts as
-// torn: it takes no time to write one.
-const newFor = 10 * time.Minute
-
-// cleanSteps removes the files of tasks that have ended, and those that a process
-// was writing when it was killed.
-func (m *Minion) cleanSteps(now time.Time) {
-	entries, err := os.ReadDir(m.cfg.path(stepsDir))
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if isNew(e.Name()) {
-			if info, err := e.Info(); err != nil || now.Sub(info.ModTime()) < newFor {
-				continue // about to get its name
-			}
-		}
-		name, _, _ := cutLast(e.Name(), ".")
-		if key, err := parseTaskKey(name); err == nil {
-			if _, open := m.open(key); open {
-				continue
-			}
-		}
-		if err := os.Remove(filepath.Join(m.cfg.path(stepsDir), e.Name())); err != nil {
-			m.log.Debug("file of a task's steps not removed", zap.Error(err))
-		}
 	}
 }

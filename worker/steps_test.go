@@ -66,7 +66,7 @@ func TestCancelEndsTheStep(t *testing.T) {
 		}
 	}
 	poll(t, "acknowledgement", func() bool { return m.Status().Unacked == 0 })
-	m.cleanSteps(time.Now())
+	m.upkeep.cleanSteps(time.Now())
 	left, err := os.ReadDir(filepath.Join(dir, stepsDir))
 	if err != nil || len(left) != 0 {
 		t.Errorf("files are left: %v %v", left, err)
@@ -129,20 +129,20 @@ func TestTextIsAskedForOnce(t *testing.T) {
 // A text that comes between the look for it and the wait for it is not waited for.
 func TestTextThatHasJustComeIsNotAwaited(t *testing.T) {
 	t.Parallel()
-	m := &Minion{scripts: scripts{dir: t.TempDir()}, startWake: make(chan struct{}, 1), out: newOutbox()}
+	m := &execution{scripts: &scripts{dir: t.TempDir()}, tasks: newTasks(&base{})}
 	o := byHash()
 	e := &entry{order: o}
 	m.park(e, o)
-	if len(m.texts.parked) != 1 || m.ready.len() != 0 {
-		t.Fatalf("%d texts are awaited, %d tasks are ready; want it to wait", len(m.texts.parked), m.ready.len())
+	if len(m.tasks.texts.parked) != 1 || m.tasks.places.ready.len() != 0 {
+		t.Fatalf("%d texts are awaited, %d tasks are ready; want it to wait", len(m.tasks.texts.parked), m.tasks.places.ready.len())
 	}
 	if err := m.scripts.keep(large); err != nil {
 		t.Fatal(err)
 	}
-	m.texts, e.parkedFor = texts{}, "" // it was taken
+	m.tasks.texts, e.parkedFor = texts{}, "" // it was taken
 	m.park(e, o)
-	if len(m.texts.parked)+len(m.texts.asked) != 0 || m.ready.len() != 1 {
-		t.Errorf("%d texts are awaited, %d tasks are ready; want none, and the task", len(m.texts.parked), m.ready.len())
+	if len(m.tasks.texts.parked)+len(m.tasks.texts.asked) != 0 || m.tasks.places.ready.len() != 1 {
+		t.Errorf("%d texts are awaited, %d tasks are ready; want none, and the task", len(m.tasks.texts.parked), m.tasks.places.ready.len())
 	}
 }
 
@@ -282,7 +282,7 @@ func TestTornStepFilesGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m.cleanSteps(now)
+	m.upkeep.cleanSteps(now)
 	if _, err := os.Stat(torn); !os.IsNotExist(err) {
 		t.Errorf("the torn file is left: %v", err)
 	}

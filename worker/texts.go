@@ -69,17 +69,18 @@ func (b *byNotAfter) Pop() any {
 
 // park has a task wait for the texts that its order lacks. One may have come since
 // that was looked for: who takes it has what waits for it go on, and asks for no other.
-func (m *Minion) park(e *entry, o *job.Order) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	sums := m.scripts.missing(o)
+func (ex *execution) park(e *entry, o *job.Order) {
+	t := ex.tasks
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sums := ex.scripts.missing(o)
 	if len(sums) == 0 {
-		m.ready.push(e)
-		notify(m.startWake)
+		t.places.ready.push(e)
+		notify(t.startWake)
 		return
 	}
-	m.texts.park(e, sums)
-	notify(m.out.wake)
+	t.texts.park(e, sums)
+	notify(t.out.wake)
 }
 
 // park has a task wait for texts. The caller holds mu.
@@ -214,9 +215,9 @@ func (t *texts) anew() {
 
 // tellFetch asks the node for texts.
 func (s *session) tellFetch() error {
-	s.m.mu.Lock()
-	sums := s.m.texts.toFetch(time.Now())
-	s.m.mu.Unlock()
+	s.of.tasks.mu.Lock()
+	sums := s.of.tasks.texts.toFetch(time.Now())
+	s.of.tasks.mu.Unlock()
 	if len(sums) == 0 {
 		return nil
 	}
@@ -225,60 +226,60 @@ func (s *session) tellFetch() error {
 
 // arrived takes a text, or the word that there is none: the tasks that wait for it
 // go on, or are refused.
-func (m *Minion) arrived(w *agentpb.Text) {
+func (ex *execution) arrived(w *agentpb.Text) {
 	sum := w.GetSha256()
-	m.mu.Lock()
-	_, wanted := m.texts.asked[sum]
-	m.mu.Unlock()
+	ex.tasks.mu.Lock()
+	_, wanted := ex.tasks.texts.asked[sum]
+	ex.tasks.mu.Unlock()
 	if !wanted {
 		return
 	}
 	why := w.GetError()
 	if why == "" {
 		if job.ScriptSum(w.GetText()) != sum {
-			m.log.Warn("a text is not what its hash says; it is asked for again", zap.String("sha256", sum))
+			ex.log.Warn("a text is not what its hash says; it is asked for again", zap.String("sha256", sum))
 			return
 		}
-		if err := m.scripts.keep(w.GetText()); err != nil {
+		if err := ex.scripts.keep(w.GetText()); err != nil {
 			why = err.Error()
 		}
 	}
-	m.mu.Lock()
-	list := m.texts.come(sum)
+	ex.tasks.mu.Lock()
+	list := ex.tasks.texts.come(sum)
 	var refused []*job.Report
 	if why == "" {
-		m.ready.push(list...)
+		ex.tasks.places.ready.push(list...)
 	} else {
 		for _, e := range list {
-			refused = append(refused, m.withoutText(e, sum, why))
+			refused = append(refused, ex.withoutText(e, sum, why))
 		}
 	}
-	notify(m.out.wake) // there is room to ask for others
-	m.mu.Unlock()
-	m.settle(refused)
-	notify(m.startWake)
+	notify(ex.tasks.out.wake) // there is room to ask for others
+	ex.tasks.mu.Unlock()
+	ex.reporting.settle(refused)
+	notify(ex.tasks.startWake)
 }
 
 // withoutText refuses a task whose script cannot be had.
-func (m *Minion) withoutText(e *entry, sum, why string) *job.Report {
+func (ex *execution) withoutText(e *entry, sum, why string) *job.Report {
 	return &job.Report{
-		Task: e.key.id(m.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
+		Task: e.key.id(ex.cfg.ID), Shard: e.shard, Known: true, State: job.StateRejected,
 		Reason: fmt.Sprintf("the text of script %.12s cannot be had: %s", sum, why), EndedAt: time.Now().UTC(), Spooled: true,
 	}
 }
 
 // expireTexts refuses tasks that have waited for a text beyond the time at which
 // they might be delivered, and has texts asked for again.
-func (m *Minion) expireTexts() {
-	m.mu.Lock()
-	now := m.clock.now()
+func (ex *execution) expireTexts() {
+	ex.tasks.mu.Lock()
+	now := ex.tasks.clock.now()
 	var late []*job.Report
-	for _, x := range m.texts.over(now) {
-		late = append(late, m.withoutText(x.e, x.sum, "no node has given it in time"))
+	for _, x := range ex.tasks.texts.over(now) {
+		late = append(late, ex.withoutText(x.e, x.sum, "no node has given it in time"))
 	}
-	if len(m.texts.parked) > 0 {
-		notify(m.out.wake)
+	if len(ex.tasks.texts.parked) > 0 {
+		notify(ex.tasks.out.wake)
 	}
-	m.mu.Unlock()
-	m.settle(late)
+	ex.tasks.mu.Unlock()
+	ex.reporting.settle(late)
 }

@@ -2,12 +2,9 @@ package worker
 
 import (
 	"errors"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // What a minion can be troubled by, as its beats tell it.
@@ -88,45 +85,4 @@ func freeBytes(dir string) (int64, error) {
 		return 0, err
 	}
 	return int64(st.Bavail) * st.Bsize, nil //nolint:gosec // no disk has 2^63 bytes
-}
-
-// lookAtDisk notes whether there is little room, and makes some.
-func (m *Minion) lookAtDisk(now time.Time) {
-	free, err := m.deps.free(m.cfg.DataDir)
-	if err != nil {
-		m.log.Warn("room on the disk cannot be found out", zap.Error(err))
-		return
-	}
-	lacking := m.cfg.MinFree - free
-	if m.troubles.set(&m.troubles.disk, lacking > 0, TroubleDisk) && lacking > 0 {
-		m.log.Error("little room on the disk; output files are removed", zap.Int64("freeBytes", free), zap.Int64("wanted", m.cfg.MinFree))
-	}
-	if lacking > 0 {
-		m.cleanOutput(now, lacking)
-	}
-}
-
-// probeJournal finds out whether a journal that could not be written, or has
-// come to its limit, is well again: no order may come that would show it.
-func (m *Minion) probeJournal() {
-	m.mu.Lock()
-	over := m.journal.over()
-	m.mu.Unlock()
-	m.troubles.set(&m.troubles.limit, over, TroubleJournalFull)
-	if !m.troubles.journalBroken() {
-		return
-	}
-	m.mu.Lock()
-	batch, err := m.journal.add(&record{Kind: kindProbe, Reason: strings.Repeat(" ", probeBytes)})
-	m.mu.Unlock()
-	if err == nil {
-		err = m.sync(batch)
-	}
-	switch {
-	case err == nil:
-		m.troubles.journalWorks()
-		m.log.Info("the journal can be written again")
-	case fatal(err):
-		m.fail(err)
-	}
 }

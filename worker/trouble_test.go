@@ -163,7 +163,7 @@ func TestLittleRoom(t *testing.T) {
 	}
 	free := int64(0)
 	m.deps.free = func(string) (int64, error) { return free, nil }
-	m.lookAtDisk(now)
+	m.upkeep.lookAtDisk(now)
 	if got := m.Status().Trouble; !slices.Equal(got, []string{TroubleDisk}) {
 		t.Errorf("troubles = %v", got)
 	}
@@ -173,7 +173,7 @@ func TestLittleRoom(t *testing.T) {
 		}
 	}
 	free = 16 << 10
-	m.lookAtDisk(now)
+	m.upkeep.lookAtDisk(now)
 	if got := m.Status().Trouble; len(got) != 0 {
 		t.Errorf("troubles = %v", got)
 	}

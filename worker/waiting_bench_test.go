@@ -19,15 +19,15 @@ func BenchmarkWaiting(b *testing.B) {
 	now := time.Now()
 	for name, begin := range map[string]func(waiting int) func(i int){
 		"turn": func(waiting int) func(int) {
-			m := &Minion{renewals: renewals{asked: map[taskKey]time.Time{}}}
+			pl := &places{renewals: renewals{asked: map[taskKey]time.Time{}}}
 			for i := range waiting {
-				m.renewals.ask(keyOf(orderFor(i).Task), now.Add(time.Hour))
-				m.waiting.push(&entry{})
+				pl.renewals.ask(keyOf(orderFor(i).Task), now.Add(time.Hour))
+				pl.waiting.push(&entry{})
 			}
 			return func(int) {
-				e := m.first()
-				m.dropFirst()
-				m.waiting.putBack(e)
+				e := pl.first()
+				pl.dropFirst()
+				pl.waiting.putBack(e)
 			}
 		},
 		"resend": func(waiting int) func(int) {

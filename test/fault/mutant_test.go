@@ -103,7 +103,7 @@ func mutants() []mutant {
 			caught: "TestNodesAndMinions", told: "missing:",
 		},
 		{
-			name: "what failed has succeeded", program: "worker", file: "worker/attach.go",
+			name: "what failed has succeeded", program: "worker", file: "worker/supervision.go",
 			was: "r.State, r.Reason = job.StateFailed, fmt.Sprintf(\"exit code %d\", x.Code)", is: "r.State, r.Reason = job.StateSucceeded, fmt.Sprintf(\"exit code %d\", x.Code)",
 			caught: "TestNodesAndMinions", told: "ended with exit code 3, and is recorded as succeeded",
 		},
