@@ -21,7 +21,6 @@ import (
 // control group, and the files of scripts and steps.
 type commands struct {
 	*base
-	tasks    *tasks
 	accounts accounts
 	scripts  *scripts
 	groups   *groups
