@@ -13,7 +13,7 @@ func TestTooLargeForTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := newNursery(starts)
+	n, err := newSpawner(starts)
 	if err != nil {
 		t.Fatal(err)
 	}

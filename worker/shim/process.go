@@ -43,9 +43,9 @@ type process struct {
 	usage  syscall.Rusage
 }
 
-// nursery starts processes and reaps them. Everything that is started comes
+// spawner starts processes and reaps them. Everything that is started comes
 // from one locked thread, because the parent death signal follows the thread.
-type nursery struct {
+type spawner struct {
 	null   *os.File
 	specs  chan birth
 	starts *startLog
@@ -61,17 +61,17 @@ type birth struct {
 	done func(*process, error)
 }
 
-func newNursery(starts *startLog) (*nursery, error) {
+func newSpawner(starts *startLog) (*spawner, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &nursery{null: null, specs: make(chan birth), starts: starts, leaders: map[int]*process{}}, nil
+	return &spawner{null: null, specs: make(chan birth), starts: starts, leaders: map[int]*process{}}, nil
 }
 
 // run starts what arrives in specs, for the life of the process: the thread
 // must not end before the process does.
-func (n *nursery) run() {
+func (n *spawner) run() {
 	runtime.LockOSThread()
 	for b := range n.specs {
 		b.done(n.start(b.spec))
@@ -79,7 +79,7 @@ func (n *nursery) run() {
 	select {}
 }
 
-func (n *nursery) start(spec Spec) (*process, error) {
+func (n *spawner) start(spec Spec) (*process, error) {
 	p := &process{
 		spec: spec, out: newCapture(spec.Output, spec.OutputCap),
 		stop: make(chan Kill, 1), exited: make(chan struct{}),
@@ -215,7 +215,7 @@ func (p *process) read(i int) {
 }
 
 // reap collects all processes that have ended, our own and orphans.
-func (n *nursery) reap() {
+func (n *spawner) reap() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for {
@@ -238,7 +238,7 @@ func (n *nursery) reap() {
 
 // signalGroup signals the command's group, unless its leader was reaped: the
 // number may mean another group then.
-func (n *nursery) signalGroup(p *process, sig syscall.Signal) {
+func (n *spawner) signalGroup(p *process, sig syscall.Signal) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.leaders[p.pid] == p {
@@ -248,7 +248,7 @@ func (n *nursery) signalGroup(p *process, sig syscall.Signal) {
 
 // end kills the whole tree of p: SIGTERM to the group, then after the grace
 // SIGKILL to everybody who is left. It returns once the leader has gone.
-func (n *nursery) end(p *process) {
+func (n *spawner) end(p *process) {
 	t := &tree{leader: p.pid, ticks: p.ticks, marks: p.spec.Marks, known: map[int]uint64{}}
 	self := os.Getpid()
 	t.members(self) // who belongs to it is best seen while all parents live

@@ -25,7 +25,7 @@ const firstWait = 10 * time.Second
 type server struct {
 	idle     time.Duration
 	instance string
-	nursery  *nursery
+	spawner  *spawner
 	exits    *exitLog
 	// wake tells the writer of the present connection that there is news.
 	wake chan struct{}
@@ -68,10 +68,10 @@ func serve(l *net.UnixListener, idle time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if s.nursery, err = newNursery(starts); err != nil {
+	if s.spawner, err = newSpawner(starts); err != nil {
 		return err
 	}
-	go s.nursery.run()
+	go s.spawner.run()
 	go s.accept(l)
 	s.loop()
 	_ = l.Close() // takes the socket away
@@ -88,7 +88,7 @@ func (s *server) loop() {
 	for {
 		select {
 		case <-child:
-			s.nursery.reap()
+			s.spawner.reap()
 		case sig := <-stop:
 			if sig != syscall.SIGHUP {
 				log.Printf("%v: ending all commands", sig)
@@ -258,7 +258,7 @@ func (s *server) start(spec Spec) {
 		return
 	}
 	done := make(chan struct{})
-	s.nursery.specs <- birth{spec: spec, done: func(p *process, err error) {
+	s.spawner.specs <- birth{spec: spec, done: func(p *process, err error) {
 		defer close(done)
 		if err != nil {
 			go s.finish(Ended{Key: spec.Key, Failure: err.Error(), Late: errors.Is(err, errLate), EndedAt: time.Now().UnixNano()})
@@ -303,13 +303,13 @@ func (s *server) supervise(p *process) {
 	case <-p.exited:
 	case <-late:
 		why = CauseTimeout
-		s.nursery.end(p)
+		s.spawner.end(p)
 	case kill = <-p.stop:
 		why = CauseKill
 		if kill.Key == "" {
 			why = CauseStop
 		}
-		s.nursery.end(p)
+		s.spawner.end(p)
 	}
 	s.finish(p.collect(kill, why))
 }

@@ -17,7 +17,7 @@ const startsPrefix = "starts-"
 // startLog notes which commands a shim begins to start, before it does, in a file
 // of its own, for whoever comes after its death. What is written outlives the
 // process, though not the host: it is not synced. A file that cannot be written is
-// taken away, since it would say too little. The nursery's goroutine uses it.
+// taken away, since it would say too little. The spawner's goroutine uses it.
 type startLog struct {
 	path string
 	file *os.File // nil: it could not be written
