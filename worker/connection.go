@@ -195,7 +195,7 @@ func (cn *connection) welcomed(w *agentpb.Welcome, sent, received time.Time) {
 	} else {
 		cn.tasks.clock.set(received.UTC().Round(0), received, received)
 	}
-	cn.tasks.out.reset(cn.tasks.journal.ledger)
+	cn.tasks.out.reset(cn.tasks.journal.taskTable)
 	cn.tasks.texts.anew()
 	var late []*job.Report
 	if cn.tasks.client != nil {

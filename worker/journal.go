@@ -18,10 +18,10 @@ const compactAt = 8 << 20
 // retryOver is how often a journal that is over its limit is rewritten.
 const retryOver = 30 * time.Second
 
-// journal is the minion's durable memory: records on disk, the ledger in
+// journal is the minion's durable memory: records on disk, the task table in
 // memory. The minion's mutex guards it; only sync is called without.
 type journal struct {
-	*ledger
+	*taskTable
 	log *wal.Log
 	// compacted is the size after the last rewrite.
 	compacted int64
@@ -38,7 +38,7 @@ type journal struct {
 
 // openJournal reads the journal at path.
 func openJournal(path string, cfg *Config, deps *Deps, log *zap.Logger) (*journal, error) {
-	j := &journal{ledger: newLedger(), keep: cfg.JournalKeep, limit: cfg.JournalCap}
+	j := &journal{taskTable: newTaskTable(), keep: cfg.JournalKeep, limit: cfg.JournalCap}
 	unknown := 0
 	w, info, err := wal.OpenWith(path, deps.writeJournal, func(p []byte) error {
 		r, err := decodeRecord(p)

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzJournal: whatever the records say, the ledger takes them, and is the same
+// FuzzJournal: whatever the records say, the task table takes them, and is the same
 // after it was written anew.
 func FuzzJournal(f *testing.F) {
 	order := shell("true")
@@ -28,7 +28,7 @@ func FuzzJournal(f *testing.F) {
 		f.Add(bytes.Clone(all))
 	}
 	f.Fuzz(func(t *testing.T, lines []byte) {
-		one, two := newLedger(), newLedger()
+		one, two := newTaskTable(), newTaskTable()
 		for line := range bytes.Lines(lines) {
 			if r, err := decodeRecord(line); err == nil {
 				one.apply(&r)

@@ -17,7 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// view is what of a ledger must survive.
+// view is what of a task table must survive.
 type view struct {
 	Live   map[string]string
 	Past   map[string]job.State
@@ -26,7 +26,7 @@ type view struct {
 	Given  []string
 }
 
-func (l *ledger) view() view {
+func (l *taskTable) view() view {
 	v := view{Live: map[string]string{}, Past: map[string]job.State{}, Tokens: l.tokens, Open: len(l.open)}
 	for k, e := range l.live {
 		s := fmt.Sprint(e.phase, e.cancelled, e.instance)
@@ -52,7 +52,7 @@ func openTestJournal(path string) (*journal, error) {
 }
 
 // Whatever happens to tasks, in any order, with compactions and crashes
-// between: reading the journal gives the ledger that was made durable.
+// between: reading the journal gives the task table that was made durable.
 func TestJournalModel(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
@@ -143,7 +143,7 @@ func TestJournalModel(t *testing.T) {
 
 func TestPastExpires(t *testing.T) {
 	t.Parallel()
-	l := newLedger()
+	l := newTaskTable()
 	now := time.Now()
 	for i, age := range []time.Duration{3 * time.Hour, 2 * time.Hour, time.Minute} {
 		l.remember(taskKey{attempt: i}, past{AckedAt: now.Add(-age).UnixNano()})
@@ -158,7 +158,7 @@ func TestPastExpires(t *testing.T) {
 // nothing that came again and was given back once more is taken for older than that.
 func TestGivenBackIsBounded(t *testing.T) {
 	t.Parallel()
-	l := newLedger()
+	l := newTaskTable()
 	now := time.Now()
 	give := func(n int) {
 		now = now.Add(time.Millisecond)

@@ -63,7 +63,7 @@ func (o *outbox) answer(r *job.Report) {
 // reset prepares the outbox for a new session: what was sent on an earlier one
 // may be lost, so everything that is not acknowledged is told again. Answers are
 // asked for again; that a task was given back is none, and is told.
-func (o *outbox) reset(l *ledger) {
+func (o *outbox) reset(l *taskTable) {
 	o.taken, o.keys, o.sent = nil, nil, nil
 	o.answers = slices.DeleteFunc(o.answers, func(r *job.Report) bool { return !r.Returned })
 	for _, e := range l.ordered() {
@@ -77,7 +77,7 @@ func (o *outbox) reset(l *ledger) {
 // resend queues final reports whose acknowledgement is overdue. It costs what was
 // sent so long ago, however many tasks are open. One that was not sent yet is
 // queued since it is final.
-func (o *outbox) resend(l *ledger, now time.Time) {
+func (o *outbox) resend(l *taskTable, now time.Time) {
 	n := 0
 	for ; n < len(o.sent) && now.Sub(o.sent[n].at) >= resendAfter; n++ {
 		if e := l.live[o.sent[n].key]; e != nil && e.sentAt.Equal(o.sent[n].at) {
@@ -90,7 +90,7 @@ func (o *outbox) resend(l *ledger, now time.Time) {
 }
 
 // next returns messages that take the outbox's content, or nil.
-func (o *outbox) next(l *ledger, id job.MinionID, now time.Time) []*agentpb.FromMinion {
+func (o *outbox) next(l *taskTable, id job.MinionID, now time.Time) []*agentpb.FromMinion {
 	var out []*agentpb.FromMinion
 	for _, seq := range o.taken {
 		out = append(out, &agentpb.FromMinion{Body: &agentpb.FromMinion_Taken{Taken: &agentpb.Taken{Seq: seq}}})

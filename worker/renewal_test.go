@@ -327,7 +327,7 @@ func TestGivenBackOutlivesItsSession(t *testing.T) {
 	e := m.tasks.journal.accept(given)
 	m.tasks.journal.settle(m.tasks.returned(e, whyOver))
 	m.reporting.commit([]*entry{e}, nil)
-	m.tasks.out.reset(m.tasks.journal.ledger)
+	m.tasks.out.reset(m.tasks.journal.taskTable)
 	if left := m.tasks.out.answers; len(left) != 1 || !left[0].Returned || left[0].Task != given.Task {
 		t.Errorf("told in the next session: %+v", left)
 	}

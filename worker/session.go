@@ -146,7 +146,7 @@ func (s *session) flush() error {
 	}
 	for {
 		s.of.tasks.mu.Lock()
-		msgs := s.of.tasks.out.next(s.of.tasks.journal.ledger, s.of.cfg.ID, time.Now())
+		msgs := s.of.tasks.out.next(s.of.tasks.journal.taskTable, s.of.cfg.ID, time.Now())
 		s.of.tasks.mu.Unlock()
 		if len(msgs) == 0 {
 			return nil

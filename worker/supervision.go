@@ -186,7 +186,7 @@ func instant(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// reconcile compares the ledger with what a shim knows, right after attaching.
+// reconcile compares the task table with what a shim knows, right after attaching.
 func (sv *supervision) reconcile(client *shim.Client, hello *shim.Hello) {
 	running, ended := map[string]shim.Started{}, map[string]bool{}
 	for _, s := range hello.Running {

@@ -32,7 +32,7 @@ type tasks struct {
 
 func newTasks(b *base) *tasks {
 	return &tasks{
-		base: b, startWake: make(chan struct{}, 1), journal: &journal{ledger: newLedger()}, out: newOutbox(),
+		base: b, startWake: make(chan struct{}, 1), journal: &journal{taskTable: newTaskTable()}, out: newOutbox(),
 		places: places{max: b.cfg.MaxRunning, renewals: renewals{asked: map[taskKey]time.Time{}}},
 	}
 }

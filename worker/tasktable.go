@@ -72,8 +72,8 @@ type entry struct {
 	parkedFor string
 }
 
-// ledger is what the journal says, in memory. The minion's mutex guards it.
-type ledger struct {
+// taskTable is what the journal says, in memory. The minion's mutex guards it.
+type taskTable struct {
 	live   map[taskKey]*entry
 	past   map[taskKey]past
 	tokens map[job.ShardID]job.Token
@@ -90,15 +90,15 @@ type ledger struct {
 	unacked int
 }
 
-func newLedger() *ledger {
-	return &ledger{
+func newTaskTable() *taskTable {
+	return &taskTable{
 		live: map[taskKey]*entry{}, past: map[taskKey]past{},
 		tokens: map[job.ShardID]job.Token{}, open: map[job.FireID]int{}, given: map[taskKey]time.Time{},
 	}
 }
 
 // raise notes a token and reports whether it is higher than all before.
-func (l *ledger) raise(s job.ShardID, t job.Token) bool {
+func (l *taskTable) raise(s job.ShardID, t job.Token) bool {
 	if !l.tokens[s].Less(t) {
 		return false
 	}
@@ -107,7 +107,7 @@ func (l *ledger) raise(s job.ShardID, t job.Token) bool {
 }
 
 // accept enters a task.
-func (l *ledger) accept(o *job.Order) *entry {
+func (l *taskTable) accept(o *job.Order) *entry {
 	l.seq++
 	e := &entry{key: keyOf(o.Task), shard: o.Shard, order: o, seq: l.seq}
 	delete(l.given, e.key)
@@ -117,7 +117,7 @@ func (l *ledger) accept(o *job.Order) *entry {
 }
 
 // remove takes a task back that did not become durable.
-func (l *ledger) remove(e *entry) {
+func (l *taskTable) remove(e *entry) {
 	delete(l.live, e.key)
 	l.closeFire(e.key)
 }
@@ -125,7 +125,7 @@ func (l *ledger) remove(e *entry) {
 // settle notes the last report of a task that is on its way to the disk. A
 // task that was never accepted gets an entry with it. It returns nil when the
 // task has a last report already.
-func (l *ledger) settle(r *job.Report) *entry {
+func (l *taskTable) settle(r *job.Report) *entry {
 	key := keyOf(r.Task)
 	e := l.live[key]
 	if r.Returned && (e == nil || e.phase >= phaseRunning) {
@@ -144,14 +144,14 @@ func (l *ledger) settle(r *job.Report) *entry {
 }
 
 // end makes the report that is being settled the final one.
-func (l *ledger) end(e *entry) {
+func (l *taskTable) end(e *entry) {
 	e.phase, e.final, e.settling, e.order = phaseEnded, e.settling, nil, nil
 	l.unacked++
 	l.closeFire(e.key)
 }
 
 // giveBack forgets a task whose last report says that it was given back.
-func (l *ledger) giveBack(e *entry) {
+func (l *taskTable) giveBack(e *entry) {
 	e.order = nil // whoever is about to start it sees that
 	l.remove(e)
 	l.noteGiven(givenBack{e.key, e.shard, time.Now()})
@@ -174,7 +174,7 @@ const (
 
 // noteGiven remembers that a task was given back, and forgets what is too old or
 // too much.
-func (l *ledger) noteGiven(g givenBack) {
+func (l *taskTable) noteGiven(g givenBack) {
 	l.given[g.key] = g.at
 	l.givenOrder = append(l.givenOrder, g)
 	n := 0
@@ -192,16 +192,16 @@ func (l *ledger) noteGiven(g givenBack) {
 }
 
 // isGiven reports whether a task has not come again since it was given back.
-func (l *ledger) isGiven(g *givenBack) bool { return l.given[g.key].Equal(g.at) }
+func (l *taskTable) isGiven(g *givenBack) bool { return l.given[g.key].Equal(g.at) }
 
 // gaveBack reports whether a task was given back, and has not come again.
-func (l *ledger) gaveBack(key taskKey) bool {
+func (l *taskTable) gaveBack(key taskKey) bool {
 	at, ok := l.given[key]
 	return ok && time.Since(at) < givenFor
 }
 
 // ordered returns the live tasks in the order of their arrival.
-func (l *ledger) ordered() []*entry {
+func (l *taskTable) ordered() []*entry {
 	all := make([]*entry, 0, len(l.live))
 	for _, e := range l.live {
 		all = append(all, e)
@@ -210,14 +210,14 @@ func (l *ledger) ordered() []*entry {
 	return all
 }
 
-func (l *ledger) closeFire(key taskKey) {
+func (l *taskTable) closeFire(key taskKey) {
 	if l.open[key.fire] == key.attempt {
 		delete(l.open, key.fire)
 	}
 }
 
 // ack moves an ended task to the past.
-func (l *ledger) ack(key taskKey, at int64) bool {
+func (l *taskTable) ack(key taskKey, at int64) bool {
 	e := l.live[key]
 	if e == nil || e.final == nil {
 		return false
@@ -235,7 +235,7 @@ func (l *ledger) ack(key taskKey, at int64) bool {
 	return true
 }
 
-func (l *ledger) remember(key taskKey, p past) {
+func (l *taskTable) remember(key taskKey, p past) {
 	l.past[key] = p
 	l.forget = append(l.forget, key)
 }
@@ -248,7 +248,7 @@ const (
 
 // expire forgets what was acknowledged longer ago than keep. It costs what it
 // forgets, however much is remembered.
-func (l *ledger) expire(now time.Time, keep time.Duration) {
+func (l *taskTable) expire(now time.Time, keep time.Duration) {
 	n := 0
 	for ; n < len(l.forget); n++ {
 		age := time.Duration(now.UnixNano() - l.past[l.forget[n]].AckedAt)
@@ -261,7 +261,7 @@ func (l *ledger) expire(now time.Time, keep time.Duration) {
 }
 
 // apply replays one record of the journal.
-func (l *ledger) apply(r *record) {
+func (l *taskTable) apply(r *record) {
 	var e *entry
 	if r.Task != nil {
 		e = l.live[*r.Task]
@@ -313,8 +313,8 @@ func (l *ledger) apply(r *record) {
 	}
 }
 
-// snapshot emits the records that make the ledger what it is.
-func (l *ledger) snapshot(emit func(*record) error) error {
+// snapshot emits the records that make the task table what it is.
+func (l *taskTable) snapshot(emit func(*record) error) error {
 	for s, t := range l.tokens {
 		if err := emit(&record{Kind: kindToken, Shard: s, Token: &t}); err != nil {
 			return err

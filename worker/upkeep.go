@@ -46,7 +46,7 @@ func (up *upkeep) run(ctx context.Context) {
 			notify(up.tasks.startWake) // tasks that were given back may not have come again
 			up.execution.expireTexts()
 			up.tasks.mu.Lock()
-			up.tasks.out.resend(up.tasks.journal.ledger, now)
+			up.tasks.out.resend(up.tasks.journal.taskTable, now)
 			again := up.tasks.journal.unsettled
 			up.tasks.journal.unsettled = nil
 			did, err := up.tasks.journal.compact(now)

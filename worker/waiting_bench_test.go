@@ -31,14 +31,14 @@ func BenchmarkWaiting(b *testing.B) {
 			}
 		},
 		"resend": func(waiting int) func(int) {
-			l, o := newLedger(), newOutbox()
+			l, o := newTaskTable(), newOutbox()
 			for i := range waiting {
 				l.accept(orderFor(i))
 			}
 			return func(int) { o.resend(l, now) }
 		},
 		"forget": func(waiting int) func(int) {
-			l := newLedger()
+			l := newTaskTable()
 			for i := range waiting {
 				l.remember(keyOf(orderFor(i).Task), past{AckedAt: now.UnixNano()})
 			}
