@@ -72,6 +72,33 @@
 //	    most, and the reader subtracts that. Where the two clocks are not known
 //	    to the sender the end is dropped, and the order is not bound by it.
 //
+// # Parts
+//
+// Hub is what the rest of the program calls. It makes the parts, each with its own
+// state and lock, and does nothing itself:
+//
+//	topic, channel  what waits for one minion, and its one offer
+//	channels        those of this node; pumps send what is in them
+//	router          messages to channels here, or to links
+//	link, links     to peers; peers are the connections, inbounds the other end
+//	reports         what became of tasks, to the engines; retries are those that wait
+//	frames          minions' streams: reads frames, and gives each to whom it is for
+//	admission       who gets a session; conflicts: two processes with one id
+//	sessions        opens and ends sessions
+//	health          which minions get no orders, and why
+//	Inventory       where all minions are, and which of them a target admits
+//	presence        writes which minions are here; registrar: what they are like
+//	balance         has minions go to other nodes
+//	outputs, texts  tasks' output, scripts' texts
+//	updates         releases
+//	queries         what nodes hold, by asking them
+//	sweeper         looks at what has run out
+//
+// What the parts do to one message, report or description costs the same however
+// many wait; waiting_bench_test.go shows it. Not here: what a task is (package job),
+// when orders are made (package scheduler), what is stored (the app does it, behind
+// Registry), which targets admit what (package target).
+//
 // # Clocks
 //
 // Nodes read one another's wall clocks by the call Time, and minions' by their hello,

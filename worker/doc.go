@@ -72,6 +72,29 @@
 //	    looked for and has ended (orphans.go), or its time-out has passed. What was
 //	    found, and what cannot be known, is in its reason.
 //
+// # Parts
+//
+// Minion is what a program calls. It makes the parts and does nothing itself:
+//
+//	tasks        what the minion knows of its tasks, under one mutex: journal and task
+//	             table, places and the lines before them, outbox, awaited texts
+//	admission    decides about an offer
+//	execution    gives tasks places, and hands them to the shim or to handlers
+//	commands     makes what the shim runs of an order
+//	handlers     tasks that Go handlers run
+//	supervision  the connection to the shim, and its news
+//	orphans      what is left of tasks whose shim has died
+//	reporting    makes last reports durable, until they are acknowledged
+//	connection   the session with a node
+//	facts        what the minion tells of its host
+//	tests        self-tests
+//	upkeep       what is done now and then
+//
+// What is done to one task costs the same however many wait, are open or are
+// remembered (waiting_bench_test.go). Not here: how commands are started and watched
+// (package shim), records on disk (package wal), control groups (package cgroup), what
+// may be started (package allow).
+//
 // # Waiting beyond a lease
 //
 // A task that waits for a place may wait for longer than its owner's lease has
