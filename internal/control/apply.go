@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -20,19 +21,16 @@ import (
 const (
 	// MaxAtomicOps and MaxAtomicBytes bound what is applied in one transaction:
 	// etcd takes 128 operations and 1.5 MiB.
-	MaxAtomicOps   = maxOps
+	MaxAtomicOps   = store.MaxOps
 	MaxAtomicBytes = 1 << 20
 
 	// chunkOps is how much of a larger file goes together.
 	chunkOps = 100
-	// applyTries is how often a chunk is worked out anew when a job changes
-	// meanwhile.
-	applyTries = 20
 )
 
 // change is what applying does to one object.
 type change struct {
-	draft
+	store.Txn
 	// size is the bytes that the object is stored as; 0: it is left alone.
 	size   int
 	result api.ApplyResult
@@ -172,10 +170,10 @@ func chunk(changes []change) int {
 // fitting returns how many of the changes fit into a transaction of so many
 // operations.
 func fitting(changes []change, ops int) int {
-	var all draft
+	var all store.Txn
 	for i := range changes {
-		all.add(&changes[i].draft)
-		if all.size() > ops || all.bytes > MaxAtomicBytes {
+		all.Add(&changes[i].Txn)
+		if all.Size() > ops || all.Bytes > MaxAtomicBytes {
 			return i
 		}
 	}
@@ -185,7 +183,7 @@ func fitting(changes []change, ops int) int {
 // applyChunk applies the first of the changes, as many as go together, in one
 // transaction. It works them out anew when something has changed.
 func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, changes []change) ([]api.ApplyResult, error) {
-	for range applyTries {
+	for range store.Tries {
 		n := chunk(changes)
 		ok, err := c.write(ctx, changes[:n])
 		if err != nil {
@@ -204,14 +202,14 @@ func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, cha
 
 // write does the changes if nothing has changed since they were worked out.
 func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
-	var all draft
+	var all store.Txn
 	for i := range changes {
-		all.add(&changes[i].draft)
+		all.Add(&changes[i].Txn)
 	}
-	if len(all.ops) == 0 {
+	if len(all.Ops) == 0 {
 		return true, nil // as the cluster was when it was read
 	}
-	ok, err := c.commit(ctx, "apply", &all)
+	ok, err := c.db.Commit(ctx, "apply", &all)
 	if errors.Is(err, rpctypes.ErrRequestTooLarge) {
 		return false, &job.InvalidError{Problems: []job.Problem{{Message: "is too large for etcd; split the file, or make its scripts smaller"}}}
 	}

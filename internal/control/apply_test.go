@@ -68,13 +68,13 @@ func TestI3_UnknownFieldsSurvive(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"))
 	key := e.jobKey(job.Key{Namespace: "ops", Name: "a"})
-	kv, err := e.get(t.Context(), "test", key)
+	kv, err := e.db.Get(t.Context(), "test", key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.put(t, key, strings.Replace(string(kv.Value), "{", `{"fromTheFuture":{"x":1},`, 1))
 	e.apply(t, object("a", func(o *manifest.Object) { o.Spec.User = "me" }))
-	kv, err = e.get(t.Context(), "test", key)
+	kv, err = e.db.Get(t.Context(), "test", key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -15,7 +17,7 @@ import (
 
 // addAsides tells of each job whether it is set aside.
 func (c *Control) addAsides(ctx context.Context, views []api.Job) error {
-	asides, err := listAll[etcdkv.Aside](ctx, c, "list jobs that are set aside", c.cfg.Keys.Asides())
+	asides, err := store.ListAll[etcdkv.Aside](ctx, c.db, "list jobs that are set aside", c.cfg.Keys.Asides())
 	if err != nil || len(asides) == 0 {
 		return err
 	}
@@ -25,7 +27,7 @@ func (c *Control) addAsides(ctx context.Context, views []api.Job) error {
 	}
 	for i := range views {
 		if a := of[views[i].Key()]; a != nil && (a.Job.IsZero() || a.Job == views[i].UID) {
-			views[i].Aside = asideTold(a)
+			views[i].Aside = apiview.Aside(a)
 		}
 	}
 	return nil
@@ -33,7 +35,7 @@ func (c *Control) addAsides(ctx context.Context, views []api.Job) error {
 
 // checkAsides looks for jobs that cannot be planned.
 func (c *Control) checkAsides(ctx context.Context) ([]api.Check, error) {
-	asides, err := listAll[etcdkv.Aside](ctx, c, "list jobs that are set aside", c.cfg.Keys.Asides())
+	asides, err := store.ListAll[etcdkv.Aside](ctx, c.db, "list jobs that are set aside", c.cfg.Keys.Asides())
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func (c *Control) checkAsides(ctx context.Context) ([]api.Check, error) {
 	}
 	switch {
 	case len(asides) > shown:
-		checks = append(checks, api.Check{Name: "set aside", Status: api.CheckFail, Detail: fmt.Sprintf("and %s more", counted(len(asides)-shown, "job"))})
+		checks = append(checks, api.Check{Name: "set aside", Status: api.CheckFail, Detail: fmt.Sprintf("and %s more", apiview.Counted(len(asides)-shown, "job"))})
 	case len(asides) == 0:
 		checks = []api.Check{{Name: "set aside", Status: api.CheckOK, Detail: "all jobs can be planned"}}
 	}
@@ -76,7 +78,7 @@ func (p *planner) checkSearches(objects []manifest.Object) []job.Problem {
 		}
 		spec := inFile[k]
 		if kv := p.calendars[k]; spec == nil && kv != nil {
-			if stored, err := decode[etcdkv.StoredCalendar](kv); err == nil {
+			if stored, err := store.Decode[etcdkv.StoredCalendar](kv); err == nil {
 				spec = &stored.Spec
 			}
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -22,7 +24,7 @@ func (c *Control) Calendars(ctx context.Context, namespace string) ([]job.Calend
 	if namespace != "" {
 		prefix += namespace + "/"
 	}
-	stored, err := listAll[etcdkv.StoredCalendar](ctx, c, "list calendars", prefix)
+	stored, err := store.ListAll[etcdkv.StoredCalendar](ctx, c.db, "list calendars", prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +40,7 @@ func (c *Control) Calendars(ctx context.Context, namespace string) ([]job.Calend
 // wraps job.ErrConflict then.
 func (c *Control) DeleteCalendar(ctx context.Context, key job.Key) error {
 	doing := "delete calendar " + key.String()
-	kv, err := c.get(ctx, doing, c.cfg.Keys.Calendar(key))
+	kv, err := c.db.Get(ctx, doing, c.cfg.Keys.Calendar(key))
 	if err != nil {
 		return err
 	}
@@ -46,8 +48,8 @@ func (c *Control) DeleteCalendar(ctx context.Context, key job.Key) error {
 		return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
 	}
 	var users []string
-	err = c.list(ctx, doing, c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		stored, err := decode[etcdkv.StoredJob](kv)
+	err = c.db.List(ctx, doing, c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err == nil && slices.Contains(stored.Spec.CalendarKeys(stored.Namespace), key) {
 			users = append(users, stored.Key().String())
 		}
@@ -58,13 +60,13 @@ func (c *Control) DeleteCalendar(ctx context.Context, key job.Key) error {
 	}
 	if len(users) > 0 {
 		const shown = 3
-		return fmt.Errorf("calendar %s is named by %s (%s); change that first: %w", key, counted(len(users), "job"), ellipsis(users[:min(len(users), shown)], len(users)), job.ErrConflict)
+		return fmt.Errorf("calendar %s is named by %s (%s); change that first: %w", key, apiview.Counted(len(users), "job"), apiview.Some(users[:min(len(users), shown)], len(users)), job.ErrConflict)
 	}
-	var d draft
-	d.sameAs(c.cfg.Keys.Calendar(key), kv.ModRevision)
-	d.remove(c.cfg.Keys.Calendar(key))
-	d.do(c.cfg.Keys.CalendarEdits(), c.edited(c.cfg.Keys.CalendarEdits()))
-	ok, err := c.commit(ctx, doing, &d)
+	var d store.Txn
+	d.SameAs(c.cfg.Keys.Calendar(key), kv.ModRevision)
+	d.Remove(c.cfg.Keys.Calendar(key))
+	d.Do(c.cfg.Keys.CalendarEdits(), c.db.Edited(c.cfg.Keys.CalendarEdits()))
+	ok, err := c.db.Commit(ctx, doing, &d)
 	if err == nil && !ok {
 		err = fmt.Errorf("calendar %s was changed meanwhile; try again: %w", key, job.ErrConflict)
 	}
@@ -98,7 +100,7 @@ func (p *planner) readCalendars(ctx context.Context, objects []manifest.Object) 
 	for i, k := range keys {
 		names[i] = p.c.cfg.Keys.Calendar(k)
 	}
-	kvs, err := p.c.getAll(ctx, "read calendars", names)
+	kvs, err := p.c.db.GetAll(ctx, "read calendars", names)
 	for i := range kvs {
 		p.calendars[keys[i]] = kvs[i]
 	}
@@ -112,15 +114,15 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
 	next := etcdkv.StoredCalendar{Schema: etcdkv.Schema, Calendar: job.Calendar{Metadata: o.Metadata, Spec: o.Calendar, CreatedAt: p.now, UpdatedAt: p.now}}
 	edits := p.c.cfg.Keys.CalendarEdits()
-	ch.sameAs(name, revisionOf(kv))
+	ch.SameAs(name, store.Revision(kv))
 	if kv == nil {
 		value, err := etcdkv.Encode(next)
 		ch.store(name, value)
-		ch.do(edits, p.c.edited(edits))
+		ch.Do(edits, p.c.db.Edited(edits))
 		return ch, err
 	}
 	ch.result.Action = api.ActionUpdated
-	old, err := decode[etcdkv.StoredCalendar](kv)
+	old, err := store.Decode[etcdkv.StoredCalendar](kv)
 	if err != nil {
 		return change{}, err
 	}
@@ -128,7 +130,7 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 		Metadata job.Metadata
 		Spec     job.CalendarSpec
 	}
-	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	same, err := store.SameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
 	if same || err != nil {
 		ch.result.Action = api.ActionUnchanged
 		return ch, err
@@ -136,7 +138,7 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 	value, err := etcdkv.MergeUnknown(kv.Value, next)
 	ch.store(name, value)
-	ch.do(edits, p.c.edited(edits))
+	ch.Do(edits, p.c.db.Edited(edits))
 	ch.rescheduled, ch.everywhere, ch.at = true, true, p.now
 	return ch, err
 }
@@ -174,14 +176,14 @@ func (p *planner) checkCalendars(objects []manifest.Object) []job.Problem {
 func (c *Control) calendarsOf(ctx context.Context, j *job.Job) (calendar.Set, error) {
 	var set calendar.Set
 	for _, k := range j.Spec.CalendarKeys(j.Namespace) {
-		kv, err := c.get(ctx, "read calendar "+k.String(), c.cfg.Keys.Calendar(k))
+		kv, err := c.db.Get(ctx, "read calendar "+k.String(), c.cfg.Keys.Calendar(k))
 		if err != nil {
 			return nil, err
 		}
 		if kv == nil {
 			continue
 		}
-		stored, err := decode[etcdkv.StoredCalendar](kv)
+		stored, err := store.Decode[etcdkv.StoredCalendar](kv)
 		if err != nil {
 			return nil, err
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -13,11 +14,11 @@ import (
 
 // chain puts down for which jobs a job waits, and takes back for which it does
 // not any more.
-func (p *planner) chain(d *draft, key job.Key, old *job.After, spec *job.Spec) error {
+func (p *planner) chain(d *store.Txn, key job.Key, old *job.After, spec *job.Spec) error {
 	next := spec.After.Keys(key.Namespace)
 	for _, from := range old.Keys(key.Namespace) {
 		if !slices.Contains(next, from) {
-			d.remove(p.c.cfg.Keys.Edge(from, key))
+			d.Remove(p.c.cfg.Keys.Edge(from, key))
 		}
 	}
 	for _, from := range next {
@@ -27,15 +28,15 @@ func (p *planner) chain(d *draft, key job.Key, old *job.After, spec *job.Spec) e
 		if err != nil {
 			return err
 		}
-		d.put(p.c.cfg.Keys.Edge(from, key), text)
+		d.Put(p.c.cfg.Keys.Edge(from, key), text)
 	}
 	return nil
 }
 
 // unchain takes back all that a deleted job waited for.
-func (c *Control) unchain(d *draft, key job.Key, spec *job.Spec) {
+func (c *Control) unchain(d *store.Txn, key job.Key, spec *job.Spec) {
 	for _, from := range spec.After.Keys(key.Namespace) {
-		d.remove(c.cfg.Keys.Edge(from, key))
+		d.Remove(c.cfg.Keys.Edge(from, key))
 	}
 }
 
@@ -56,7 +57,7 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 	if !chained {
 		return problems, nil
 	}
-	edges, err := listAll[etcdkv.Edge](ctx, p.c, "list what jobs wait for", p.c.cfg.Keys.Edges())
+	edges, err := store.ListAll[etcdkv.Edge](ctx, p.c.db, "list what jobs wait for", p.c.cfg.Keys.Edges())
 	if err != nil {
 		return nil, err
 	}

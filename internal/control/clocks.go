@@ -9,6 +9,8 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/clock"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -16,7 +18,7 @@ import (
 // checkClocks tells of nodes whose clocks are off, and of those that have nothing
 // to compare theirs with.
 func (c *Control) checkClocks(ctx context.Context) ([]api.Check, error) {
-	healths, err := listAll[etcdkv.Health](ctx, c, "list health", c.cfg.Keys.Healths())
+	healths, err := store.ListAll[etcdkv.Health](ctx, c.db, "list health", c.cfg.Keys.Healths())
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +52,7 @@ func (c *Control) checkClocks(ctx context.Context) ([]api.Check, error) {
 		}
 	}
 	if compared > 0 {
-		checks = append(checks, api.Check{Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s in time, by no more than %s off", counted(compared, "node"), most+100*time.Millisecond)})
+		checks = append(checks, api.Check{Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s in time, by no more than %s off", apiview.Counted(compared, "node"), most+100*time.Millisecond)})
 	}
 	return checks, nil
 }
@@ -74,12 +76,12 @@ func apart(n job.NodeID, minionAhead time.Duration) api.Check {
 func (c *Control) checkCursors(ctx context.Context) ([]api.Check, error) {
 	now := c.now()
 	var checks []api.Check
-	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
+	err := c.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
 		ops := make([]clientv3.Op, 0, len(shards))
 		for _, s := range shards {
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.State(s)))
 		}
-		resp, err := c.txn(ctx, "states of shards", nil, ops)
+		resp, err := c.db.Do(ctx, "states of shards", nil, ops)
 		if err != nil {
 			return err
 		}

@@ -8,16 +8,17 @@ import (
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // Nodes returns the live scheduler nodes, ordered by name.
 func (c *Control) Nodes(ctx context.Context) ([]api.Node, error) {
-	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
+	members, err := store.ListAll[etcdkv.Member](ctx, c.db, "list nodes", c.cfg.Keys.Members())
 	if err != nil {
 		return nil, err
 	}
@@ -29,11 +30,11 @@ func (c *Control) Nodes(ctx context.Context) ([]api.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	drains, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
+	drains, err := store.ListAll[etcdkv.Drain](ctx, c.db, "list drains", c.cfg.Keys.Drains())
 	if err != nil {
 		return nil, err
 	}
-	healths, err := listAll[etcdkv.Health](ctx, c, "list health", c.cfg.Keys.Healths())
+	healths, err := store.ListAll[etcdkv.Health](ctx, c.db, "list health", c.cfg.Keys.Healths())
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +53,7 @@ func (c *Control) Nodes(ctx context.Context) ([]api.Node, error) {
 			PeerAddr: m.PeerAddr, APIAddr: m.APIAddr, Version: m.Version, StartedAt: m.StartedAt,
 		}
 		if i := slices.IndexFunc(drains, func(d etcdkv.Drain) bool { return d.Node == m.Node }); i >= 0 {
-			v.Drain = drainTold(&drains[i])
+			v.Drain = apiview.Drain(&drains[i])
 		}
 		for _, h := range healths {
 			if h.Node == m.Node {
@@ -86,11 +87,11 @@ func (c *Control) Minions(ctx context.Context) ([]api.Minion, error) {
 		return nil, err
 	}
 	known := map[job.MinionID]job.Minion{}
-	stored, err := listAll[etcdkv.StoredMinion](ctx, c, "list minions", c.cfg.Keys.Minions())
+	stored, err := store.ListAll[etcdkv.StoredMinion](ctx, c.db, "list minions", c.cfg.Keys.Minions())
 	if err != nil {
 		return nil, err
 	}
-	grants, err := listAll[etcdkv.Grant](ctx, c, "list granted labels", c.cfg.Keys.Grants())
+	grants, err := store.ListAll[etcdkv.Grant](ctx, c.db, "list granted labels", c.cfg.Keys.Grants())
 	if err != nil {
 		return nil, err
 	}
@@ -100,14 +101,14 @@ func (c *Control) Minions(ctx context.Context) ([]api.Minion, error) {
 	}
 	for i := range stored {
 		m := &stored[i]
-		known[m.ID] = saidAndGranted(m, granted[m.ID])
+		known[m.ID] = apiview.StoredMinion(m, granted[m.ID])
 	}
 	for _, m := range live { // knows more, and newer
 		known[m.ID] = m
 	}
 	views := make([]api.Minion, 0, len(known))
 	for _, m := range known {
-		views = append(views, viewOfMinion(m))
+		views = append(views, apiview.Minion(m))
 	}
 	slices.SortFunc(views, func(a, b api.Minion) int { return cmp.Compare(a.ID, b.ID) })
 	return views, nil
@@ -130,7 +131,7 @@ func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.shards(ctx, maxOps/reads, func(part []job.ShardID) error {
+	err = c.db.Shards(ctx, store.MaxOps/reads, func(part []job.ShardID) error {
 		var ops []clientv3.Op
 		for _, s := range part {
 			ops = append(ops,
@@ -138,7 +139,7 @@ func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 				clientv3.OpGet(keys.Slots(s), clientv3.WithPrefix(), clientv3.WithCountOnly()),
 				clientv3.OpGet(keys.ShardJobs(s), clientv3.WithPrefix(), clientv3.WithCountOnly()))
 		}
-		resp, err := c.txn(ctx, "list shards", nil, ops)
+		resp, err := c.db.Do(ctx, "list shards", nil, ops)
 		if err != nil {
 			return err
 		}
@@ -153,13 +154,13 @@ func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 				v.Group, v.Mode = g.Key().String(), g.Spec.EffectiveMode()
 			}
 			if o, ok := overrides[s]; ok {
-				v.Override = overrideTold(&o)
+				v.Override = apiview.Override(&o)
 			}
 			if o, ok := owners[s]; ok {
 				v.Owner, v.Since, v.Token = o.Node, o.Since, o.token
 			}
 			if kvs := part[0].GetResponseRange().GetKvs(); len(kvs) > 0 {
-				state, err := decode[etcdkv.ShardState](kvs[0])
+				state, err := store.Decode[etcdkv.ShardState](kvs[0])
 				if err != nil {
 					return err
 				}
@@ -174,7 +175,7 @@ func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 
 // groupNames returns the groups by their shards.
 func (c *Control) groupNames(ctx context.Context) (map[job.ShardID]etcdkv.StoredGroup, error) {
-	all, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
+	all, err := store.ListAll[etcdkv.StoredGroup](ctx, c.db, "list groups", c.cfg.Keys.Groups())
 	out := make(map[job.ShardID]etcdkv.StoredGroup, len(all))
 	for i := range all {
 		out[all[i].Shard] = all[i]
@@ -190,12 +191,12 @@ type ownerToken struct {
 
 func (c *Control) owners(ctx context.Context) (map[job.ShardID]ownerToken, error) {
 	owners := make(map[job.ShardID]ownerToken, c.cfg.Meta.Shards)
-	err := c.list(ctx, "list owners", c.cfg.Keys.Owners(), func(kv *mvccpb.KeyValue) error {
+	err := c.db.List(ctx, "list owners", c.cfg.Keys.Owners(), func(kv *mvccpb.KeyValue) error {
 		s, err := c.cfg.Keys.ParseOwner(string(kv.Key))
 		if err != nil {
 			return err
 		}
-		o, err := decode[etcdkv.Owner](kv)
+		o, err := store.Decode[etcdkv.Owner](kv)
 		if err != nil {
 			return err
 		}
@@ -209,12 +210,12 @@ func (c *Control) owners(ctx context.Context) (map[job.ShardID]ownerToken, error
 func (c *Control) presence(ctx context.Context) (map[job.MinionID]job.NodeID, error) {
 	at := map[job.MinionID]job.NodeID{}
 	session := map[job.MinionID]int64{}
-	err := c.list(ctx, "list connected minions", c.cfg.Keys.Presence(), func(kv *mvccpb.KeyValue) error {
+	err := c.db.List(ctx, "list connected minions", c.cfg.Keys.Presence(), func(kv *mvccpb.KeyValue) error {
 		node, _, err := c.cfg.Keys.ParsePresence(string(kv.Key))
 		if err != nil {
 			return err
 		}
-		bucket, err := decode[etcdkv.Presence](kv)
+		bucket, err := store.Decode[etcdkv.Presence](kv)
 		if err != nil {
 			return err
 		}
@@ -226,20 +227,4 @@ func (c *Control) presence(ctx context.Context) (map[job.MinionID]job.NodeID, er
 		return nil
 	})
 	return at, err
-}
-
-// listAll reads all records under prefix. One that cannot be read is logged and
-// left out, so that it does not hide all others.
-func listAll[T any](ctx context.Context, c *Control, doing, prefix string) ([]T, error) {
-	var all []T
-	err := c.list(ctx, doing, prefix, func(kv *mvccpb.KeyValue) error {
-		v, err := decode[T](kv)
-		if err != nil {
-			c.log.Warn("record unreadable", zap.Error(err))
-			return nil
-		}
-		all = append(all, v)
-		return nil
-	})
-	return all, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -80,7 +81,7 @@ func TestShards(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"), object("b"), object("c"))
 	e.put(t, e.keys.Owner(2), etcdkv.Owner{Schema: 1, Node: "n2", Grant: "g", Since: e.now()})
-	kv, err := e.get(t.Context(), "test", e.keys.Owner(2))
+	kv, err := e.db.Get(t.Context(), "test", e.keys.Owner(2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,9 +109,9 @@ func TestShards(t *testing.T) {
 // TestShardsBeyondOneTransaction: more shards than one transaction can read.
 func TestShardsBeyondOneTransaction(t *testing.T) {
 	t.Parallel()
-	e := setup(t, func(c *Config, _ *Deps) { c.Meta.Shards = 2*maxOps + 1 })
+	e := setup(t, func(c *Config, _ *Deps) { c.Meta.Shards = 2*store.MaxOps + 1 })
 	got, err := e.Shards(t.Context())
-	if err != nil || len(got) != 2*maxOps+1 {
+	if err != nil || len(got) != 2*store.MaxOps+1 {
 		t.Fatalf("%d shards, %v", len(got), err)
 	}
 	for i, s := range got {

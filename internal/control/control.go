@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -13,6 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -118,6 +118,7 @@ type Control struct {
 	schedules *schedule.Cache
 	changes   *changeHub
 	space     space
+	db        *store.Store
 }
 
 // New returns a Control. Watch must run for Changes to report anything; the
@@ -149,7 +150,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
 	}
-	return &Control{
+	c := &Control{
 		cfg:       cfg,
 		client:    deps.Client,
 		history:   deps.History,
@@ -164,7 +165,10 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		log:       deps.Logger.Named("control"),
 		schedules: schedule.NewCache(),
 		changes:   newChangeHub(),
-	}, nil
+	}
+	c.db = store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout},
+		store.Deps{Client: deps.Client, Now: deps.Now, Logger: c.log})
+	return c, nil
 }
 
 // Version tells what runs here.
@@ -176,27 +180,4 @@ func (c *Control) Version() api.Version {
 		Node:      c.cfg.Node,
 		ClusterID: c.cfg.Meta.ClusterID,
 	}
-}
-
-// shards calls fn with the shards in order, at most n at a time: the hash
-// shards, then those of the groups.
-func (c *Control) shards(ctx context.Context, n int, fn func(part []job.ShardID) error) error {
-	all := make([]job.ShardID, 0, c.cfg.Meta.Shards)
-	for i := range c.cfg.Meta.Shards {
-		all = append(all, job.ShardID(i)) //nolint:gosec // a small positive count
-	}
-	groups, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
-	if err != nil {
-		return err
-	}
-	for i := range groups {
-		all = append(all, groups[i].Shard)
-	}
-	slices.Sort(all)
-	for part := range slices.Chunk(all, n) {
-		if err := fn(part); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -17,7 +18,7 @@ func (c *Control) DispatchStatus(ctx context.Context, all bool) (api.Dispatch, e
 		return api.Dispatch{}, fmt.Errorf("dispatch status: %w", errors.Join(errors.New("this node has no minions"), job.ErrUnavailable))
 	}
 	nodes, err := c.dispatch.Statuses(ctx)
-	v := api.Dispatch{Nodes: tell(nodes, dispatchTold)}
+	v := api.Dispatch{Nodes: apiview.Each(nodes, apiview.Dispatch)}
 	if err != nil {
 		v.Missing = err.Error()
 	}

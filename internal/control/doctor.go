@@ -12,6 +12,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -57,14 +59,14 @@ const wastedSpace = 256 << 20
 
 // checkMembers looks at the nodes: their versions, and who is leaving.
 func (c *Control) checkMembers(ctx context.Context) ([]api.Check, error) {
-	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
+	members, err := store.ListAll[etcdkv.Member](ctx, c.db, "list nodes", c.cfg.Keys.Members())
 	if err != nil {
 		return nil, err
 	}
 	if len(members) == 0 {
 		return []api.Check{{Name: "nodes", Status: api.CheckFail, Detail: "no node is live, nothing fires", Hint: "start a scheduler"}}, nil
 	}
-	ordered, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
+	ordered, err := store.ListAll[etcdkv.Drain](ctx, c.db, "list drains", c.cfg.Keys.Drains())
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func buildOf(version, commit string) string {
 // checkGone looks for nodes that have joined, are not there, and have not left in
 // order.
 func (c *Control) checkGone(ctx context.Context, live []etcdkv.Member) ([]api.Check, error) {
-	known, err := listAll[etcdkv.KnownNode](ctx, c, "list known nodes", c.cfg.Keys.KnownNodes())
+	known, err := store.ListAll[etcdkv.KnownNode](ctx, c.db, "list known nodes", c.cfg.Keys.KnownNodes())
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +164,7 @@ func (c *Control) checkGroups(ctx context.Context) ([]api.Check, error) {
 		if g := &groups[i]; g.Owner == "" && g.Jobs > 0 {
 			checks = append(checks, api.Check{
 				Name: "groups", Status: api.CheckFail,
-				Detail: fmt.Sprintf("group %s has no owner, so its %s not fire", g.Key(), does(g.Jobs, "job")),
+				Detail: fmt.Sprintf("group %s has no owner, so its %s not fire", g.Key(), apiview.Does(g.Jobs, "job")),
 				Hint:   "see that a node lives which its nodes and pin let fire, and that is not drained",
 			})
 		}
@@ -173,18 +175,10 @@ func (c *Control) checkGroups(ctx context.Context) ([]api.Check, error) {
 	return checks, nil
 }
 
-// does returns "1 job does" or "2 jobs do".
-func does(n int, what string) string {
-	if n == 1 {
-		return counted(n, what) + " does"
-	}
-	return counted(n, what) + " do"
-}
-
 // checkOperators tells what operators ordered that still holds: it is easily
 // forgotten.
 func (c *Control) checkOperators(ctx context.Context) ([]api.Check, error) {
-	drains, err := listAll[etcdkv.Drain](ctx, c, "list drains", c.cfg.Keys.Drains())
+	drains, err := store.ListAll[etcdkv.Drain](ctx, c.db, "list drains", c.cfg.Keys.Drains())
 	if err != nil {
 		return nil, err
 	}
@@ -258,30 +252,22 @@ func (c *Control) checkShards(ctx context.Context) ([]api.Check, error) {
 	shown := free[:min(len(free), 10)]
 	return []api.Check{{
 		Name: "shards", Status: api.CheckFail,
-		Detail: fmt.Sprintf("%d of %d have no owner, their jobs do not fire: %s", len(free), c.cfg.Meta.Shards, ellipsis(shown, len(free))),
+		Detail: fmt.Sprintf("%d of %d have no owner, their jobs do not fire: %s", len(free), c.cfg.Meta.Shards, apiview.Some(shown, len(free))),
 		Hint:   "a shard is taken over within seconds; if this stays, see that a node is live and read its log",
 	}}, nil
-}
-
-func ellipsis(shown []string, all int) string {
-	text := strings.Join(shown, ", ")
-	if len(shown) < all {
-		text += ", ..."
-	}
-	return text
 }
 
 // checkSlots looks for committed fires that are not resolved for long.
 func (c *Control) checkSlots(ctx context.Context) ([]api.Check, error) {
 	now := c.now()
 	var old []string
-	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
+	err := c.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
 		ops := make([]clientv3.Op, 0, len(shards))
 		for _, s := range shards {
 			// Slots are numbered as they are committed: the first is the oldest.
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Slots(s), clientv3.WithPrefix(), clientv3.WithLimit(1)))
 		}
-		resp, err := c.txn(ctx, "open slots", nil, ops)
+		resp, err := c.db.Do(ctx, "open slots", nil, ops)
 		if err != nil {
 			return err
 		}
@@ -305,7 +291,7 @@ func (c *Control) checkSlots(ctx context.Context) ([]api.Check, error) {
 		return []api.Check{{Name: "open fires", Status: api.CheckOK, Detail: "none is open for more than " + oldSlot.String()}}, nil
 	}
 	return []api.Check{{
-		Name: "open fires", Status: api.CheckWarn, Detail: "open for long: " + ellipsis(old[:min(len(old), 10)], len(old)),
+		Name: "open fires", Status: api.CheckWarn, Detail: "open for long: " + apiview.Some(old[:min(len(old), 10)], len(old)),
 		Hint: "fine for a job that runs for hours; else see `carillon runs --state running` and the minions that they are on",
 	}}, nil
 }
@@ -363,7 +349,7 @@ func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID) *api.Che
 	}
 	return &api.Check{
 		Name: "minions", Status: api.CheckFail,
-		Detail: fmt.Sprintf("%d of %d known are not connected: %s", n, len(all), ellipsis(names, n)),
+		Detail: fmt.Sprintf("%d of %d known are not connected: %s", n, len(all), apiview.Some(names, n)),
 		Hint:   fmt.Sprintf("see `carillon describe minion %[1]s`, and on its host that the worker runs and reaches a node; if it is gone for good: `carillon minions forget %[1]s`", first),
 	}
 }

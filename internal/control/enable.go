@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -18,7 +19,7 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Or
 	if on {
 		action = "job.enable"
 	}
-	for range applyTries {
+	for range store.Tries {
 		stored, before, err := c.stored(ctx, key)
 		if err != nil {
 			return api.ApplyResult{}, err
@@ -46,7 +47,7 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Or
 		if err != nil {
 			return api.ApplyResult{}, err
 		}
-		changes[0].do(string(audit.KeyBytes()), audit)
+		changes[0].Do(string(audit.KeyBytes()), audit)
 		ok, err := c.write(ctx, changes)
 		if err != nil {
 			return api.ApplyResult{}, err

@@ -17,6 +17,8 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -67,7 +69,7 @@ func (c *Control) CreateToken(ctx context.Context, req api.TokenRequest) (api.Jo
 	o := req.Order
 	o.Reason = labelReason(req.Labels, nil, o.Reason)
 	t, err := e.CreateToken(ctx, registrar.TokenSpec{
-		TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, Labels: req.Labels, By: by(ctx, req.By),
+		TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, Labels: req.Labels, By: caller.Of(ctx, req.By),
 		Record: func(id string) (clientv3.Op, error) { return c.auditOp(c.auditOf(ctx, "token.create", id, o)) },
 	})
 	if err != nil {
@@ -123,7 +125,7 @@ func (c *Control) JoinRequests(ctx context.Context) ([]api.JoinRequest, error) {
 		return nil, err
 	}
 	all, err := e.Requests(ctx)
-	return tell(all, joinRequestTold), err
+	return apiview.Each(all, apiview.JoinRequest), err
 }
 
 // ApproveMinion lets a minion join that waits, by the fingerprint of its key: a
@@ -143,7 +145,7 @@ func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprin
 		return err
 	}
 	return e.Approve(ctx, id, registrar.Approval{
-		Key: auth.Fingerprint(fingerprint), Labels: labels, By: by(ctx, o.By), Also: []clientv3.Op{record},
+		Key: auth.Fingerprint(fingerprint), Labels: labels, By: caller.Of(ctx, o.By), Also: []clientv3.Op{record},
 	})
 }
 
@@ -161,7 +163,7 @@ func (c *Control) whoAsks(ctx context.Context, e Enrollment, id job.MinionID) er
 	for n, k := range all[i].Keys {
 		keys[n] = fmt.Sprintf("%s from %s since %s", k.Key, k.From, k.At.Format(time.RFC3339))
 	}
-	return invalid("fingerprint", fmt.Sprintf("is not given; whoever knows a node can ask for the id %s, so give the fingerprint that the minion logs: %s",
+	return apiview.Invalid("fingerprint", fmt.Sprintf("is not given; whoever knows a node can ask for the id %s, so give the fingerprint that the minion logs: %s",
 		id, strings.Join(keys, ", ")))
 }
 
@@ -169,7 +171,7 @@ func (c *Control) whoAsks(ctx context.Context, e Enrollment, id job.MinionID) er
 func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	e, err := c.enrollment()
 	if err == nil {
-		err = e.Reject(ctx, id, by(ctx, o.By))
+		err = e.Reject(ctx, id, caller.Of(ctx, o.By))
 	}
 	if err != nil {
 		return err
@@ -182,7 +184,7 @@ func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o api.Order
 func (c *Control) RevokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	e, err := c.enrollment()
 	if err == nil {
-		err = e.Revoke(ctx, id, o.Reason, by(ctx, o.By))
+		err = e.Revoke(ctx, id, o.Reason, caller.Of(ctx, o.By))
 	}
 	if err != nil {
 		return err
@@ -197,14 +199,14 @@ func (c *Control) Enrolled(ctx context.Context) ([]api.Enrollment, error) {
 		return nil, err
 	}
 	all, err := e.Enrolled(ctx)
-	return tell(all, enrollmentTold), err
+	return apiview.Each(all, apiview.Enrollment), err
 }
 
 // ForgetMinion removes what is known of a minion that is not connected; it is
 // back when it connects again.
 func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	key := c.cfg.Keys.Minion(id)
-	kv, err := c.get(ctx, "minion.delete", key)
+	kv, err := c.db.Get(ctx, "minion.delete", key)
 	if err != nil {
 		return err
 	}
@@ -229,6 +231,6 @@ func (c *Control) audited(ctx context.Context, action, object string, o api.Orde
 	if err != nil {
 		return err
 	}
-	_, err = c.txn(ctx, action+" "+object, nil, []clientv3.Op{op})
+	_, err = c.db.Do(ctx, action+" "+object, nil, []clientv3.Op{op})
 	return err
 }

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/carillon-cron/carillon/api"
-
 	etcdserverpb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 )
 
 // What the doctor takes for an unhealthy etcd.
@@ -22,7 +22,6 @@ const (
 	warnSpace       = 0.60
 	failSpace       = 0.80
 	manyRevisions   = 5_000_000
-	defaultQuota    = 2 << 30 // etcd's, when the server does not tell
 	oldestEtcdMajor = 3
 	oldestEtcdMinor = 5
 )
@@ -30,7 +29,7 @@ const (
 func (c *Control) checkReachable(ctx context.Context) api.Check {
 	ch := api.Check{Name: "etcd", Status: api.CheckOK}
 	begin := time.Now()
-	_, err := c.get(ctx, "read the cluster's description", c.cfg.Keys.Meta())
+	_, err := c.db.Get(ctx, "read the cluster's description", c.cfg.Keys.Meta())
 	took := time.Since(begin).Round(time.Microsecond)
 	switch {
 	case err != nil:
@@ -49,7 +48,7 @@ func (c *Control) checkReachable(ctx context.Context) api.Check {
 func (c *Control) checkEtcd(ctx context.Context) ([]api.Check, error) {
 	var checks []api.Check
 	for _, ep := range c.client.Endpoints() {
-		status, err := c.status(ctx, ep)
+		status, err := c.db.Status(ctx, ep)
 		if err != nil {
 			checks = append(checks, api.Check{
 				Name: "etcd endpoint", Status: api.CheckWarn, Detail: ep + ": " + err.Error(),
@@ -60,13 +59,6 @@ func (c *Control) checkEtcd(ctx context.Context) ([]api.Check, error) {
 		checks = append(checks, checkVersion(ep, status.Version), checkSize(ep, status.DbSize, status.DbSizeQuota), checkWaste(ep, status.DbSize, status.DbSizeInUse))
 	}
 	return checks, nil
-}
-
-func (c *Control) status(ctx context.Context, endpoint string) (*clientv3.StatusResponse, error) {
-	sctx, cancel := c.asked(ctx)
-	defer cancel()
-	resp, err := c.client.Status(sctx, endpoint)
-	return resp, etcdError(ctx, "status", err)
 }
 
 func checkVersion(endpoint, version string) api.Check {
@@ -82,7 +74,7 @@ func checkVersion(endpoint, version string) api.Check {
 
 func checkSize(endpoint string, size, quota int64) api.Check {
 	if quota <= 0 {
-		quota = defaultQuota
+		quota = store.DefaultQuota
 	}
 	used := float64(size) / float64(quota)
 	ch := api.Check{Name: "etcd size", Status: api.CheckOK}
@@ -110,11 +102,11 @@ func checkWaste(endpoint string, size, inUse int64) api.Check {
 }
 
 func (c *Control) checkAlarms(ctx context.Context) ([]api.Check, error) {
-	actx, cancel := c.asked(ctx)
+	actx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	resp, err := c.client.AlarmList(actx)
 	if err != nil {
-		return nil, etcdError(ctx, "alarms", err)
+		return nil, store.Error(ctx, "alarms", err)
 	}
 	var names []string
 	for _, a := range resp.Alarms {
@@ -134,20 +126,20 @@ func (c *Control) checkAlarms(ctx context.Context) ([]api.Check, error) {
 
 // checkCompaction looks whether very old revisions can still be read.
 func (c *Control) checkCompaction(ctx context.Context) ([]api.Check, error) {
-	now, err := c.rangePage(ctx, c.cfg.Keys.Meta(), "", 0, pageSize)
+	now, err := c.db.RangePage(ctx, c.cfg.Keys.Meta(), "", 0, store.PageSize)
 	if err != nil {
-		return nil, etcdError(ctx, "compaction", err)
+		return nil, store.Error(ctx, "compaction", err)
 	}
 	ok := []api.Check{{Name: "etcd compaction", Status: api.CheckOK, Detail: fmt.Sprintf("at revision %d", now.Header.Revision)}}
 	if now.Header.Revision <= manyRevisions {
 		return ok, nil
 	}
-	_, err = c.rangePage(ctx, c.cfg.Keys.Meta(), "", now.Header.Revision-manyRevisions, pageSize)
+	_, err = c.db.RangePage(ctx, c.cfg.Keys.Meta(), "", now.Header.Revision-manyRevisions, store.PageSize)
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return ok, nil
 	case err != nil:
-		return nil, etcdError(ctx, "compaction", err)
+		return nil, store.Error(ctx, "compaction", err)
 	}
 	return []api.Check{{
 		Name: "etcd compaction", Status: api.CheckWarn, Detail: fmt.Sprintf("more than %d revisions are kept", manyRevisions),

@@ -10,6 +10,9 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -35,11 +38,11 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	o := &objects[0]
 	switch {
 	case len(objects) != 1 || o.Kind != job.KindJob:
-		return api.Exec{}, invalid("kind", "one document with kind: "+job.KindJob+" is wanted, and nothing else")
+		return api.Exec{}, apiview.Invalid("kind", "one document with kind: "+job.KindJob+" is wanted, and nothing else")
 	case len(o.Spec.Schedules) > 0 || o.Spec.After != nil || o.Spec.Watch != nil || o.Spec.Webhook != nil:
-		return api.Exec{}, invalid("spec", "has a schedule or another condition; what is run once has none")
+		return api.Exec{}, apiview.Invalid("spec", "has a schedule or another condition; what is run once has none")
 	case o.Spec.Group != "":
-		return api.Exec{}, invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
+		return api.Exec{}, apiview.Invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
 	}
 	p := planner{c: c, now: c.now().UTC()}
 	if err := p.readHosts(ctx, objects); err != nil {
@@ -66,7 +69,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	case len(found.Minions)+len(found.Uncontrollable) == 0:
 		return api.Exec{}, job.ErrNoMinions
 	case found.Missing != "" && !req.AllowMissing:
-		return api.Exec{}, invalid("spec.target.match", fmt.Sprintf("no minion is known by the name of %s; correct the target, or allow names to be missing (--allow-missing)", found.Missing))
+		return api.Exec{}, apiview.Invalid("spec.target.match", fmt.Sprintf("no minion is known by the name of %s; correct the target, or allow names to be missing (--allow-missing)", found.Missing))
 	case len(found.Minions) == 0:
 		return api.Exec{}, &AllAwayError{Minions: found.Uncontrollable}
 	}
@@ -83,7 +86,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 		set.Add(string(m))
 	}
 	found.Hosts = set.String()
-	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", by(ctx, req.By)), zap.Int("minions", len(found.Minions)))
+	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", caller.Of(ctx, req.By)), zap.Int("minions", len(found.Minions)))
 	return found, nil
 }
 
@@ -118,27 +121,27 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 	}}
 	shard := c.hashShard(key)
 	fire := job.FireID{Job: uid, At: now.UnixNano(), Trigger: job.TriggerManual}
-	var d draft
+	var d store.Txn
 	for _, p := range []struct {
 		key   string
 		value any
 	}{
 		{c.cfg.Keys.Job(shard, key), stored},
 		{c.cfg.Keys.PassingJob(uid), etcdkv.Passing{Schema: etcdkv.Schema, Key: key, Job: uid, ExpiresAt: stored.ExpiresAt}},
-		{c.cfg.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: by(ctx, req.By), Params: req.Params}},
+		{c.cfg.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: caller.Of(ctx, req.By), Params: req.Params}},
 	} {
 		value, err := etcdkv.Encode(p.value)
 		if err != nil {
 			return fire, key, err
 		}
-		d.stillThere(p.key, 0)
-		d.put(p.key, value)
+		d.StillThere(p.key, 0)
+		d.Put(p.key, value)
 	}
 	shelf.use(&d, c.cfg.Keys, spec.ScriptRefs(meta.Namespace))
 	if text := largeText(spec.Script); text != "" {
-		d.put(c.cfg.Keys.Blob(job.ScriptSum(text)), text)
+		d.Put(c.cfg.Keys.Blob(job.ScriptSum(text)), text)
 	}
-	ok, err := c.commit(ctx, "start command", &d)
+	ok, err := c.db.Commit(ctx, "start command", &d)
 	if err == nil && !ok {
 		err = fmt.Errorf("start command: a script that it names was changed or deleted meanwhile; try again: %w", job.ErrConflict)
 	}
@@ -169,7 +172,7 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (api.Exec, erro
 		for _, name := range selection.Names {
 			admitted[name] = true
 		}
-		v.Unknown, v.Missing = tell(selection.Unknown, unknownKeyTold), selection.missing.String()
+		v.Unknown, v.Missing = apiview.Each(selection.Unknown, apiview.UnknownKey), selection.missing.String()
 	}
 	for i := range minions {
 		m := &minions[i]
@@ -226,7 +229,7 @@ func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 }
 
 func (c *Control) sweepOnce(ctx context.Context) error {
-	all, err := listAll[etcdkv.Passing](ctx, c, "list commands that were run", c.cfg.Keys.PassingJobs())
+	all, err := store.ListAll[etcdkv.Passing](ctx, c.db, "list commands that were run", c.cfg.Keys.PassingJobs())
 	if err != nil {
 		return err
 	}
@@ -251,15 +254,15 @@ func (c *Control) removePassing(ctx context.Context, p *etcdkv.Passing) error {
 	if err != nil && !errors.Is(err, job.ErrNotFound) {
 		return err // the job is there, perhaps: it would be forgotten
 	}
-	var d draft
+	var d store.Txn
 	if err == nil && stored.UID == p.Job {
-		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
-		d.remove(string(at.kv.Key))
+		d.StillThere(string(at.kv.Key), at.kv.CreateRevision)
+		d.Remove(string(at.kv.Key))
 		if err := c.leaveRecord(&d, at, &stored); err != nil {
 			return err
 		}
 	}
-	d.remove(c.cfg.Keys.PassingJob(p.Job))
-	_, err = c.commit(ctx, "remove "+p.Key.String(), &d)
+	d.Remove(c.cfg.Keys.PassingJob(p.Job))
+	_, err = c.db.Commit(ctx, "remove "+p.Key.String(), &d)
 	return err
 }

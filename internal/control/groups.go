@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -18,7 +20,7 @@ import (
 
 // Groups returns the groups of a namespace, or of all, ordered by name.
 func (c *Control) Groups(ctx context.Context, namespace string) ([]api.Group, error) {
-	stored, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups())
+	stored, err := store.ListAll[etcdkv.StoredGroup](ctx, c.db, "list groups", c.cfg.Keys.Groups())
 	if err != nil {
 		return nil, err
 	}
@@ -74,14 +76,14 @@ func (c *Control) fillGroups(ctx context.Context, views []api.Group) error {
 			v.Owner, v.Since, v.Token, v.Due = o.Node, o.Since, o.token, o.Due
 		}
 		if o, ok := overrides[v.Shard]; ok {
-			v.Override = overrideTold(&o)
+			v.Override = apiview.Override(&o)
 		}
 		v.Line = lines[v.Shard]
 		s, err := c.readShard(ctx, v.Shard)
 		if err != nil {
 			return err
 		}
-		v.Jobs, v.OpenSlots, v.Ring = s.jobs, s.slots, tell(s.state.Ring, ringNodeTold)
+		v.Jobs, v.OpenSlots, v.Ring = s.jobs, s.slots, apiview.Each(s.state.Ring, apiview.RingNode)
 	}
 	return nil
 }
@@ -98,20 +100,20 @@ func (c *Control) readShard(ctx context.Context, id job.ShardID) (shardContents,
 	for _, prefix := range []string{keys.ShardJobs(id), keys.Slots(id), keys.Moved(id), keys.Triggers(id)} {
 		ops = append(ops, clientv3.OpGet(prefix, clientv3.WithPrefix(), clientv3.WithCountOnly()))
 	}
-	resp, err := c.txn(ctx, "read shard "+id.String(), nil, ops)
+	resp, err := c.db.Do(ctx, "read shard "+id.String(), nil, ops)
 	if err != nil {
 		return shardContents{}, err
 	}
 	count := func(n int) int { return int(resp.Responses[n].GetResponseRange().GetCount()) }
 	s := shardContents{jobs: count(1), slots: count(2), moved: count(3), triggers: count(4)}
-	if kv := firstOf(resp, 0); kv != nil {
-		s.state, err = decode[etcdkv.ShardState](kv)
+	if kv := store.First(resp, 0); kv != nil {
+		s.state, err = store.Decode[etcdkv.ShardState](kv)
 	}
 	return s, err
 }
 
 func (c *Control) overrides(ctx context.Context) (map[job.ShardID]etcdkv.Override, error) {
-	all, err := listAll[etcdkv.Override](ctx, c, "list overrides", c.cfg.Keys.Overrides())
+	all, err := store.ListAll[etcdkv.Override](ctx, c.db, "list overrides", c.cfg.Keys.Overrides())
 	out := make(map[job.ShardID]etcdkv.Override, len(all))
 	for _, o := range all {
 		out[o.Shard] = o
@@ -126,7 +128,7 @@ func (c *Control) lines(ctx context.Context) (map[job.ShardID][]job.NodeID, erro
 		rev  int64
 	}
 	all := map[job.ShardID][]placed{}
-	err := c.list(ctx, "list lines", c.cfg.Keys.Lines(), func(kv *mvccpb.KeyValue) error {
+	err := c.db.List(ctx, "list lines", c.cfg.Keys.Lines(), func(kv *mvccpb.KeyValue) error {
 		s, n, err := c.cfg.Keys.ParseLine(string(kv.Key))
 		if err == nil {
 			all[s] = append(all[s], placed{n, kv.ModRevision})
@@ -144,14 +146,14 @@ func (c *Control) lines(ctx context.Context) (map[job.ShardID][]job.NodeID, erro
 }
 
 func (c *Control) storedGroup(ctx context.Context, key job.Key) (etcdkv.StoredGroup, *mvccpb.KeyValue, error) {
-	kv, err := c.get(ctx, "read group "+key.String(), c.cfg.Keys.Group(key))
+	kv, err := c.db.Get(ctx, "read group "+key.String(), c.cfg.Keys.Group(key))
 	if err != nil {
 		return etcdkv.StoredGroup{}, nil, err
 	}
 	if kv == nil {
 		return etcdkv.StoredGroup{}, nil, fmt.Errorf("group %s: %w", key, job.ErrNotFound)
 	}
-	g, err := decode[etcdkv.StoredGroup](kv)
+	g, err := store.Decode[etcdkv.StoredGroup](kv)
 	if err != nil {
 		return etcdkv.StoredGroup{}, nil, fmt.Errorf("read group %s: %w", key, err)
 	}
@@ -166,17 +168,17 @@ func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
 		return err
 	}
 	keys := c.cfg.Keys
-	var d draft
-	d.sameAs(string(kv.Key), kv.ModRevision)
+	var d store.Txn
+	d.SameAs(string(kv.Key), kv.ModRevision)
 	for _, prefix := range []string{keys.ShardJobs(g.Shard), keys.Slots(g.Shard), keys.Moved(g.Shard), keys.Triggers(g.Shard)} {
-		d.empty(prefix)
+		d.Empty(prefix)
 	}
-	d.remove(string(kv.Key))
-	d.do(keys.GroupEdits(), c.edited(keys.GroupEdits()))
-	d.remove(keys.Override(g.Shard))
-	d.clear(keys.Shard(g.Shard))
-	d.remove(keys.Edits(g.Shard))
-	ok, err := c.commit(ctx, "delete group "+key.String(), &d)
+	d.Remove(string(kv.Key))
+	d.Do(keys.GroupEdits(), c.db.Edited(keys.GroupEdits()))
+	d.Remove(keys.Override(g.Shard))
+	d.Clear(keys.Shard(g.Shard))
+	d.Remove(keys.Edits(g.Shard))
+	ok, err := c.db.Commit(ctx, "delete group "+key.String(), &d)
 	if err != nil {
 		return err
 	}
@@ -189,19 +191,11 @@ func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
 	case err != nil:
 		return err
 	case s.jobs > 0:
-		return fmt.Errorf("group %s has %s; delete them, or put them into another group: %w", key, counted(s.jobs, "job"), job.ErrConflict)
+		return fmt.Errorf("group %s has %s; delete them, or put them into another group: %w", key, apiview.Counted(s.jobs, "job"), job.ErrConflict)
 	case s.slots > 0:
 		return fmt.Errorf("group %s has runs that have not ended; try again when they have: %w", key, job.ErrConflict)
 	case s.moved > 0 || s.triggers > 0:
 		return fmt.Errorf("group %s has jobs that are still leaving; try again in a moment: %w", key, job.ErrConflict)
 	}
 	return fmt.Errorf("group %s was changed meanwhile; try again: %w", key, job.ErrConflict)
-}
-
-// counted returns "1 job" or "2 jobs".
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

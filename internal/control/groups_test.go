@@ -13,6 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -112,13 +114,13 @@ func TestGroupsKeepUnknownFields(t *testing.T) {
 	e := setup(t)
 	e.apply(t, group("g", job.GroupSpec{}))
 	key := e.keys.Group(jobNamed("g"))
-	kv, err := e.get(t.Context(), "test", key)
+	kv, err := e.db.Get(t.Context(), "test", key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	e.put(t, key, strings.Replace(string(kv.Value), "{", `{"fromTheFuture":1,`, 1))
 	e.apply(t, group("g", job.GroupSpec{Mode: "failover"}))
-	if kv, err = e.get(t.Context(), "test", key); err != nil || !strings.Contains(string(kv.Value), `"fromTheFuture":1`) {
+	if kv, err = e.db.Get(t.Context(), "test", key); err != nil || !strings.Contains(string(kv.Value), `"fromTheFuture":1`) {
 		t.Errorf("%s, %v", kv.Value, err)
 	}
 }
@@ -157,7 +159,7 @@ func TestI7_JobsOfAGroupAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kv, err := e.get(t.Context(), "test", e.keys.Trigger(shard, fire)); err != nil || kv == nil {
+	if kv, err := e.db.Get(t.Context(), "test", e.keys.Trigger(shard, fire)); err != nil || kv == nil {
 		t.Errorf("the start is not in the group's shard: %v", err)
 	}
 	if r, err := e.Run(t.Context(), fire.RunID()); err != nil || r.Shard != shard || r.State != job.StatePending {
@@ -331,13 +333,13 @@ func TestI7_ConcurrentMoves(t *testing.T) {
 		}
 		told := e.hashShard(key)
 		if len(grouped.Kvs) > 0 {
-			g, err := decode[etcdkv.Grouped](grouped.Kvs[0])
+			g, err := store.Decode[etcdkv.Grouped](grouped.Kvs[0])
 			if err != nil {
 				t.Fatal(err)
 			}
 			told = g.Shard
 		}
-		stored, err := decode[etcdkv.StoredJob](jobs.Kvs[0])
+		stored, err := store.Decode[etcdkv.StoredJob](jobs.Kvs[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -420,7 +422,7 @@ func TestGroupViews(t *testing.T) {
 	got := all[1]
 	want := api.Group{
 		Group: got.Group, Words: got.Words, Owner: "n2", Since: e.now(), Token: job.Token{Epoch: 3, Revision: token}, Due: due,
-		Line: []job.NodeID{"n3", "n1"}, Ring: tell(ring, ringNodeTold),
+		Line: []job.NodeID{"n3", "n1"}, Ring: apiview.Each(ring, apiview.RingNode),
 		Override: &api.Override{Shard: shard, By: "ada", Reason: "why", Since: e.now()},
 	}
 	if d := cmp.Diff(want, got); d != "" {

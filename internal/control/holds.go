@@ -6,19 +6,13 @@ import (
 	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// edited notes in a change that its owners must know it before they plan (see
-// scheduler's view.go).
-func (c *Control) edited(key string) clientv3.Op {
-	return clientv3.OpPut(key, c.now().UTC().Format(time.RFC3339Nano))
-}
 
 // heldFrom returns from where on an edit holds that is stored, of a job, or of all
 // where uid is zero: no occurrence after that instant is committed without it. What
@@ -42,7 +36,7 @@ func (k committed) heldFrom(ctx context.Context, at time.Time, uid job.UID, shar
 	for i, s := range shards {
 		names[i] = k.c.cfg.Keys.State(s)
 	}
-	kvs, err := k.c.getAll(ctx, "read shards", names)
+	kvs, err := k.c.db.GetAll(ctx, "read shards", names)
 	for i, kv := range kvs {
 		if err != nil {
 			break
@@ -51,7 +45,7 @@ func (k committed) heldFrom(ctx context.Context, at time.Time, uid job.UID, shar
 			continue // nothing was ever committed
 		}
 		var state etcdkv.ShardState
-		if state, err = decode[etcdkv.ShardState](kv); err != nil {
+		if state, err = store.Decode[etcdkv.ShardState](kv); err != nil {
 			break
 		}
 		at = latest(at, state.Cursor)
@@ -70,6 +64,7 @@ func (k committed) heldFrom(ctx context.Context, at time.Time, uid job.UID, shar
 	return at.UTC()
 }
 
+// latest returns the later of two times.
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
@@ -84,7 +79,7 @@ func (k committed) of(ctx context.Context, shard job.ShardID) (map[job.UID]time.
 		return last, nil
 	}
 	last := map[job.UID]time.Time{}
-	err := k.c.listPages(ctx, "read shard "+shard.String(), k.c.cfg.Keys.Slots(shard), slotPage, func(kv *mvccpb.KeyValue) error {
+	err := k.c.db.ListPages(ctx, "read shard "+shard.String(), k.c.cfg.Keys.Slots(shard), store.SlotPage, func(kv *mvccpb.KeyValue) error {
 		slot, err := etcdkv.DecodeSlot(kv.Value)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", kv.Key, err)
@@ -118,7 +113,7 @@ func (c *Control) pausedShards(ctx context.Context, p api.Paused) ([]job.ShardID
 		if at.kv == nil {
 			return nil, job.UID{}, noJob(key)
 		}
-		stored, err := decode[etcdkv.StoredJob](at.kv)
+		stored, err := store.Decode[etcdkv.StoredJob](at.kv)
 		if err != nil {
 			stored.UID = job.UID{} // it is paused as it is, and so as all of its shard
 		}
@@ -129,7 +124,7 @@ func (c *Control) pausedShards(ctx context.Context, p api.Paused) ([]job.ShardID
 	case api.ScopeNamespace, api.ScopeAll:
 	}
 	var all []job.ShardID
-	err := c.shards(ctx, maxOps, func(part []job.ShardID) error {
+	err := c.db.Shards(ctx, store.MaxOps, func(part []job.ShardID) error {
 		all = append(all, part...)
 		return nil
 	})

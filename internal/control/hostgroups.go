@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -19,7 +20,7 @@ import (
 
 // HostGroups returns the saved groups of hosts, ordered by name.
 func (c *Control) HostGroups(ctx context.Context) ([]job.HostGroup, error) {
-	stored, err := listAll[etcdkv.StoredHostGroup](ctx, c, "list host groups", c.cfg.Keys.HostGroups())
+	stored, err := store.ListAll[etcdkv.StoredHostGroup](ctx, c.db, "list host groups", c.cfg.Keys.HostGroups())
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func (c *Control) HostGroups(ctx context.Context) ([]job.HostGroup, error) {
 func (c *Control) DeleteHostGroup(ctx context.Context, name string) error {
 	doing := "delete host group " + name
 	// Every change of the groups puts the guard, so none comes between.
-	guard, err := c.get(ctx, doing, c.cfg.Keys.HostGroupGuard())
+	guard, err := c.db.Get(ctx, doing, c.cfg.Keys.HostGroupGuard())
 	if err != nil {
 		return err
 	}
@@ -53,12 +54,12 @@ func (c *Control) DeleteHostGroup(ctx context.Context, name string) error {
 			return fmt.Errorf("host group %s is named by @%s; change that first: %w", name, other, job.ErrConflict)
 		}
 	}
-	var d draft
-	d.sameAs(c.cfg.Keys.HostGroupGuard(), revisionOf(guard))
-	d.sameAs(string(h.kvs[name].Key), h.kvs[name].ModRevision)
-	d.put(c.cfg.Keys.HostGroupGuard(), name)
-	d.remove(string(h.kvs[name].Key))
-	ok, err := c.commit(ctx, doing, &d)
+	var d store.Txn
+	d.SameAs(c.cfg.Keys.HostGroupGuard(), store.Revision(guard))
+	d.SameAs(string(h.kvs[name].Key), h.kvs[name].ModRevision)
+	d.Put(c.cfg.Keys.HostGroupGuard(), name)
+	d.Remove(string(h.kvs[name].Key))
+	ok, err := c.db.Commit(ctx, doing, &d)
 	if err != nil {
 		return err
 	}
@@ -91,13 +92,13 @@ func (h *hostGroups) names() func(func(string) bool) {
 // not there; what names it is told so.
 func (c *Control) savedHosts(ctx context.Context) (*hostGroups, error) {
 	h := &hostGroups{groups: target.Groups{}, kvs: map[string]*mvccpb.KeyValue{}}
-	guard, err := c.get(ctx, "read host groups", c.cfg.Keys.HostGroupGuard())
+	guard, err := c.db.Get(ctx, "read host groups", c.cfg.Keys.HostGroupGuard())
 	if err != nil {
 		return nil, err
 	}
-	h.guard = revisionOf(guard)
-	err = c.list(ctx, "read host groups", c.cfg.Keys.HostGroups(), func(kv *mvccpb.KeyValue) error {
-		g, err := decode[etcdkv.StoredHostGroup](kv)
+	h.guard = store.Revision(guard)
+	err = c.db.List(ctx, "read host groups", c.cfg.Keys.HostGroups(), func(kv *mvccpb.KeyValue) error {
+		g, err := store.Decode[etcdkv.StoredHostGroup](kv)
 		if err != nil {
 			c.log.Warn("host group unreadable", zap.Error(err))
 			return nil
@@ -109,13 +110,6 @@ func (c *Control) savedHosts(ctx context.Context) (*hostGroups, error) {
 		return nil
 	})
 	return h, err
-}
-
-func revisionOf(kv *mvccpb.KeyValue) int64 {
-	if kv == nil {
-		return 0
-	}
-	return kv.ModRevision
 }
 
 // readHosts reads the saved groups of hosts if an object is one, or names one,
@@ -211,16 +205,16 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: meta.Namespace, Name: meta.Name, Action: api.ActionCreated}}
 	next := etcdkv.StoredHostGroup{Schema: etcdkv.Schema, HostGroup: job.HostGroup{Metadata: meta, Spec: o.HostGroup, CreatedAt: p.now, UpdatedAt: p.now}}
 	kv := p.hosts.kvs[meta.Name]
-	ch.sameAs(name, revisionOf(kv))
-	ch.sameAs(p.c.cfg.Keys.HostGroupGuard(), p.hosts.guard)
+	ch.SameAs(name, store.Revision(kv))
+	ch.SameAs(p.c.cfg.Keys.HostGroupGuard(), p.hosts.guard)
 	if kv == nil {
 		value, err := etcdkv.Encode(next)
-		ch.put(p.c.cfg.Keys.HostGroupGuard(), meta.Name)
+		ch.Put(p.c.cfg.Keys.HostGroupGuard(), meta.Name)
 		ch.store(name, value)
 		return ch, err
 	}
 	ch.result.Action = api.ActionUpdated
-	old, err := decode[etcdkv.StoredHostGroup](kv)
+	old, err := store.Decode[etcdkv.StoredHostGroup](kv)
 	if err != nil {
 		return change{}, err
 	}
@@ -228,14 +222,14 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 		Metadata job.Metadata
 		Spec     job.HostGroupSpec
 	}
-	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	same, err := store.SameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
 	if same || err != nil {
 		ch.result.Action = api.ActionUnchanged
 		return ch, err
 	}
 	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 	value, err := etcdkv.MergeUnknown(kv.Value, next)
-	ch.put(p.c.cfg.Keys.HostGroupGuard(), meta.Name)
+	ch.Put(p.c.cfg.Keys.HostGroupGuard(), meta.Name)
 	ch.store(name, value)
 	return ch, err
 }

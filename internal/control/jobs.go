@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -26,12 +27,12 @@ const lastRuns = 5
 func (c *Control) Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
 	views := []api.Job{}
 	from := map[job.UID]job.ShardID{}
-	err := c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+	err := c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		shard, key, err := c.cfg.Keys.ParseJob(string(kv.Key))
 		if err == nil && q.Namespace != "" && key.Namespace != q.Namespace {
 			return nil
 		}
-		stored, err := decode[etcdkv.StoredJob](kv)
+		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err != nil {
 			// One damaged value must not hide all others.
 			c.log.Warn("job unreadable", zap.Error(err))
@@ -94,7 +95,7 @@ func (c *Control) Job(ctx context.Context, key job.Key) (api.Job, error) {
 // Delete removes a job. Its runs in flight go on, and its history stays. It returns
 // from where on that holds: no occurrence after it is committed.
 func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
-	for range applyTries {
+	for range store.Tries {
 		at, err := c.locate(ctx, key)
 		if err != nil {
 			return time.Time{}, err
@@ -103,22 +104,22 @@ func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 			return time.Time{}, noJob(key)
 		}
 		now, edits := c.now(), c.cfg.Keys.Edits(at.shard)
-		var d draft
-		d.stillThere(string(at.kv.Key), at.kv.CreateRevision)
-		d.remove(string(at.kv.Key))
-		d.do(edits, c.edited(edits))
-		d.remove(c.cfg.Keys.GroupedJob(key))
-		d.remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
+		var d store.Txn
+		d.StillThere(string(at.kv.Key), at.kv.CreateRevision)
+		d.Remove(string(at.kv.Key))
+		d.Do(edits, c.db.Edited(edits))
+		d.Remove(c.cfg.Keys.GroupedJob(key))
+		d.Remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
 		var uid job.UID
-		if stored, err := decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
+		if stored, err := store.Decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
 			uid = stored.UID
 			if err := c.leaveRecord(&d, at, &stored); err != nil {
 				return time.Time{}, err
 			}
 			c.unchain(&d, key, &stored.Spec)
-			d.remove(c.cfg.Keys.Watched(stored.UID))
+			d.Remove(c.cfg.Keys.Watched(stored.UID))
 		}
-		ok, err := c.commit(ctx, "delete job "+key.String(), &d)
+		ok, err := c.db.Commit(ctx, "delete job "+key.String(), &d)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -133,15 +134,15 @@ func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 // leaveRecord adds the record by which the shard's owners know what the open
 // fires of a deleted job are of.
 // The key must be as it was read: the record says what was due of the job.
-func (c *Control) leaveRecord(d *draft, at place, j *etcdkv.StoredJob) error {
+func (c *Control) leaveRecord(d *store.Txn, at place, j *etcdkv.StoredJob) error {
 	record, err := etcdkv.Encode(etcdkv.DeletedJob{
 		Schema: etcdkv.Schema, Job: j.Job, At: c.now().UTC(), Created: at.kv.CreateRevision, Earlier: j.Earlier,
 	})
 	if err != nil {
 		return err
 	}
-	d.sameAs(string(at.kv.Key), at.kv.ModRevision)
-	d.put(c.cfg.Keys.DeletedJob(at.shard, j.UID), record)
+	d.SameAs(string(at.kv.Key), at.kv.ModRevision)
+	d.Put(c.cfg.Keys.DeletedJob(at.shard, j.UID), record)
 	return nil
 }
 
@@ -154,7 +155,7 @@ func (c *Control) stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, pl
 	if at.kv == nil {
 		return etcdkv.StoredJob{}, at, noJob(key)
 	}
-	stored, err := decode[etcdkv.StoredJob](at.kv)
+	stored, err := store.Decode[etcdkv.StoredJob](at.kv)
 	if err != nil {
 		return etcdkv.StoredJob{}, at, fmt.Errorf("read job %s: %w", key, err)
 	}

@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -164,7 +165,7 @@ func TestJobsOverPages(t *testing.T) {
 		t.Run(fmt.Sprintf("compact=%v", compact), func(t *testing.T) {
 			t.Parallel()
 			e := alone(t) // compacted
-			const n = pageSize + 7
+			const n = store.PageSize + 7
 			e.fill(t, n)
 			gets := 0
 			if compact {
@@ -173,7 +174,7 @@ func TestJobsOverPages(t *testing.T) {
 						return
 					}
 					e.put(t, e.keys.Meta(), "{}")
-					kv, err := e.get(t.Context(), "test", e.keys.Meta())
+					kv, err := e.db.Get(t.Context(), "test", e.keys.Meta())
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -213,11 +214,11 @@ func TestDelete(t *testing.T) {
 	if _, err := e.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	kv, err := e.get(t.Context(), "test", e.keys.DeletedJob(e.hashShard(key), was.UID))
+	kv, err := e.db.Get(t.Context(), "test", e.keys.DeletedJob(e.hashShard(key), was.UID))
 	if err != nil || kv == nil {
 		t.Fatalf("no record of the job for its open runs: %v", err)
 	}
-	if r, err := decode[etcdkv.DeletedJob](kv); err != nil || cmp.Diff(was.Job, r.Job) != "" {
+	if r, err := store.Decode[etcdkv.DeletedJob](kv); err != nil || cmp.Diff(was.Job, r.Job) != "" {
 		t.Errorf("the record is %+v (%v), want the job as it was", r, err)
 	}
 	if _, err := e.Delete(t.Context(), key); !errors.Is(err, job.ErrNotFound) || err.Error() != "job ops/a: not found" {
@@ -232,7 +233,7 @@ func (e *env) triggers(t *testing.T) []etcdkv.Trigger {
 	t.Helper()
 	var all []etcdkv.Trigger
 	for s := range testShards {
-		part, err := listAll[etcdkv.Trigger](t.Context(), e.Control, "test", e.keys.Triggers(job.ShardID(s)))
+		part, err := store.ListAll[etcdkv.Trigger](t.Context(), e.Control.db, "test", e.keys.Triggers(job.ShardID(s)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +255,7 @@ func TestStart(t *testing.T) {
 	if d := cmp.Diff([]etcdkv.Trigger{want}, e.triggers(t)); d != "" || fire != want.Fire {
 		t.Errorf("fire %s, triggers (-want +got):\n%s", fire, d)
 	}
-	kv, err := e.get(t.Context(), "test", e.keys.Trigger(etcdkv.ShardOf(key, testShards), fire))
+	kv, err := e.db.Get(t.Context(), "test", e.keys.Trigger(etcdkv.ShardOf(key, testShards), fire))
 	if err != nil || kv == nil {
 		t.Errorf("the trigger is not in its shard: %v", err)
 	}

@@ -10,6 +10,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -18,21 +21,21 @@ import (
 // that it has then. The minion must be known, or have joined.
 func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.LabelRequest) (map[string]string, error) {
 	if len(req.Set)+len(req.Remove) == 0 {
-		return nil, invalid("set", "is empty, and so is remove; say which labels the minion gets or loses")
+		return nil, apiview.Invalid("set", "is empty, and so is remove; say which labels the minion gets or loses")
 	}
 	for _, k := range slices.Sorted(maps.Keys(req.Set)) {
 		if err := job.CheckLabel(k, req.Set[k]); err != nil {
-			return nil, invalid("set."+k, err.Error())
+			return nil, apiview.Invalid("set."+k, err.Error())
 		}
 	}
 	key := c.cfg.Keys.Grant(id)
-	kv, err := c.get(ctx, "minion.label", key)
+	kv, err := c.db.Get(ctx, "minion.label", key)
 	if err != nil {
 		return nil, err
 	}
 	g := etcdkv.Grant{Labels: map[string]string{}}
 	if kv != nil {
-		if g, err = decode[etcdkv.Grant](kv); err != nil {
+		if g, err = store.Decode[etcdkv.Grant](kv); err != nil {
 			return nil, err
 		}
 	} else if err := c.knownMinion(ctx, id); err != nil {
@@ -47,11 +50,11 @@ func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.Labe
 	}
 	maps.Copy(labels, req.Set)
 	if n := len(labels); n > job.MaxLabels {
-		return nil, invalid("set", fmt.Sprintf("the minion would have %d labels; at most %d are allowed", n, job.MaxLabels))
+		return nil, apiview.Invalid("set", fmt.Sprintf("the minion would have %d labels; at most %d are allowed", n, job.MaxLabels))
 	}
 	op := clientv3.OpDelete(key)
 	if len(labels) > 0 {
-		text, err := etcdkv.Encode(etcdkv.Grant{Schema: etcdkv.Schema, ID: id, Labels: labels, By: by(ctx, req.By), Since: c.now().UTC()})
+		text, err := etcdkv.Encode(etcdkv.Grant{Schema: etcdkv.Schema, ID: id, Labels: labels, By: caller.Of(ctx, req.By), Since: c.now().UTC()})
 		if err != nil {
 			return nil, err
 		}
@@ -65,10 +68,10 @@ func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.Labe
 // knownMinion is an error where there is no such minion.
 func (c *Control) knownMinion(ctx context.Context, id job.MinionID) error {
 	if err := job.CheckName(string(id)); err != nil {
-		return invalid("minion", err.Error())
+		return apiview.Invalid("minion", err.Error())
 	}
 	for _, key := range []string{c.cfg.Keys.Minion(id), c.cfg.Keys.AuthMinion(id)} {
-		if kv, err := c.get(ctx, "minion.label", key); kv != nil || err != nil {
+		if kv, err := c.db.Get(ctx, "minion.label", key); kv != nil || err != nil {
 			return err
 		}
 	}
@@ -98,18 +101,4 @@ func labelReason(set map[string]string, remove []string, reason string) string {
 		text += ": " + reason
 	}
 	return text
-}
-
-// saidAndGranted sets apart what a stored minion asks for and what it has.
-func saidAndGranted(m *etcdkv.StoredMinion, granted map[string]string) job.Minion {
-	out := job.Minion{ID: m.ID, Labels: granted, Facts: m.Facts, Version: m.Version, Since: m.Since}
-	for k, v := range m.Labels {
-		if has, ok := granted[k]; !ok || has != v {
-			if out.Requested == nil {
-				out.Requested = map[string]string{}
-			}
-			out.Requested[k] = v
-		}
-	}
-	return out
 }

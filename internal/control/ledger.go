@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -135,19 +136,19 @@ func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.
 
 // cursorOf reads how far the shard has come, and who owns it.
 func (c *Control) cursorOf(ctx context.Context, shard job.ShardID, v *api.Fire) error {
-	kvs, err := c.getAll(ctx, "read shard "+shard.String(), []string{c.cfg.Keys.State(shard), c.cfg.Keys.Owner(shard)})
+	kvs, err := c.db.GetAll(ctx, "read shard "+shard.String(), []string{c.cfg.Keys.State(shard), c.cfg.Keys.Owner(shard)})
 	if err != nil {
 		return err
 	}
 	if kvs[0] != nil {
-		state, err := decode[etcdkv.ShardState](kvs[0])
+		state, err := store.Decode[etcdkv.ShardState](kvs[0])
 		if err != nil {
 			return err
 		}
 		v.Cursor = state.Cursor
 	}
 	if kvs[1] != nil {
-		owner, err := decode[etcdkv.Owner](kvs[1])
+		owner, err := store.Decode[etcdkv.Owner](kvs[1])
 		if err != nil {
 			return err
 		}

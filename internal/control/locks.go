@@ -16,6 +16,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
@@ -44,11 +46,11 @@ func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.D
 	if len(problems) > 0 {
 		return api.LockSession{}, &job.InvalidError{Problems: problems}
 	}
-	gctx, cancel := c.asked(ctx)
+	gctx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	grant, err := c.client.Grant(gctx, int64((ttl+time.Second-1)/time.Second))
 	if err != nil {
-		return api.LockSession{}, etcdError(ctx, "open lock session", err)
+		return api.LockSession{}, store.Error(ctx, "open lock session", err)
 	}
 	secret := rand.Text()
 	sum := sha256.Sum256([]byte(secret))
@@ -58,7 +60,7 @@ func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.D
 	if err != nil {
 		return api.LockSession{}, err
 	}
-	if _, err := c.txn(ctx, "open lock session", nil, []clientv3.Op{
+	if _, err := c.db.Do(ctx, "open lock session", nil, []clientv3.Op{
 		clientv3.OpPut(c.cfg.Keys.LockSession(int64(grant.ID)), text, clientv3.WithLease(grant.ID)),
 	}); err != nil {
 		return api.LockSession{}, err
@@ -74,14 +76,14 @@ func (c *Control) lockSession(ctx context.Context, session string) (clientv3.Lea
 	if err != nil || lease == 0 {
 		return 0, etcdkv.LockSession{}, gone
 	}
-	kv, err := c.get(ctx, "read lock session", c.cfg.Keys.LockSession(lease))
+	kv, err := c.db.Get(ctx, "read lock session", c.cfg.Keys.LockSession(lease))
 	if err != nil {
 		return 0, etcdkv.LockSession{}, err
 	}
 	if kv == nil {
 		return 0, etcdkv.LockSession{}, gone
 	}
-	s, err := decode[etcdkv.LockSession](kv)
+	s, err := store.Decode[etcdkv.LockSession](kv)
 	if err != nil {
 		return 0, etcdkv.LockSession{}, err
 	}
@@ -104,14 +106,14 @@ func (c *Control) RenewLockSession(ctx context.Context, session string, key job.
 	if err != nil {
 		return api.LockRenewal{}, err
 	}
-	rctx, cancel := c.asked(ctx)
+	rctx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	alive, err := c.client.KeepAliveOnce(rctx, lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return api.LockRenewal{}, fmt.Errorf("the lock session has ended: %w", job.ErrNotFound)
 	}
 	if err != nil {
-		return api.LockRenewal{}, etcdError(ctx, "renew lock session", err)
+		return api.LockRenewal{}, store.Error(ctx, "renew lock session", err)
 	}
 	r := api.LockRenewal{TTL: alive.TTL}
 	if place == "" {
@@ -119,7 +121,7 @@ func (c *Control) RenewLockSession(ctx context.Context, session string, key job.
 	}
 	status, err := lock.Inspect(rctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name))
 	if err != nil {
-		return api.LockRenewal{}, etcdError(ctx, "look at lock "+key.String(), err)
+		return api.LockRenewal{}, store.Error(ctx, "look at lock "+key.String(), err)
 	}
 	for _, h := range status.Holders {
 		if h.ID != place || h.Lease != lease {
@@ -139,10 +141,10 @@ func (c *Control) CloseLockSession(ctx context.Context, session string) error {
 	if err != nil {
 		return err
 	}
-	rctx, cancel := c.asked(ctx)
+	rctx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	if _, err := c.client.Revoke(rctx, lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
-		return etcdError(ctx, "close lock session", err)
+		return store.Error(ctx, "close lock session", err)
 	}
 	return nil
 }
@@ -151,10 +153,10 @@ func (c *Control) CloseLockSession(ctx context.Context, session string) error {
 func (c *Control) AcquireLock(ctx context.Context, key job.Key, req api.LockRequest) (api.LockAnswer, error) {
 	wait := time.Duration(req.Wait)
 	if wait < 0 || wait > api.MaxLockWait {
-		return api.LockAnswer{}, invalid("wait", fmt.Sprintf("%v is out of range; 0s to %v are allowed", wait, api.MaxLockWait))
+		return api.LockAnswer{}, apiview.Invalid("wait", fmt.Sprintf("%v is out of range; 0s to %v are allowed", wait, api.MaxLockWait))
 	}
 	if req.Place == "" {
-		return api.LockAnswer{}, invalid("place", "is empty; give an id of your own, such as a UUID")
+		return api.LockAnswer{}, apiview.Invalid("place", "is empty; give an id of your own, such as a UUID")
 	}
 	m, done, err := c.mutex(ctx, key, req, wait)
 	if err != nil {
@@ -183,7 +185,7 @@ func (c *Control) AcquireLock(ctx context.Context, key job.Key, req api.LockRequ
 	case errors.Is(err, lock.ErrLimit), errors.Is(err, lock.ErrConflict), errors.Is(err, lock.ErrFenced):
 		return api.LockAnswer{}, fmt.Errorf("%w: %w", err, job.ErrConflict)
 	}
-	return api.LockAnswer{}, etcdError(ctx, "lock "+key.String(), err)
+	return api.LockAnswer{}, store.Error(ctx, "lock "+key.String(), err)
 }
 
 // ReleaseLock frees a lock, or gives the place in its queue up. It does nothing
@@ -194,9 +196,9 @@ func (c *Control) ReleaseLock(ctx context.Context, key job.Key, req api.LockRequ
 		return err
 	}
 	defer done()
-	rctx, cancel := c.asked(ctx)
+	rctx, cancel := c.db.Bounded(ctx)
 	defer cancel()
-	return etcdError(ctx, "release lock "+key.String(), m.Abandon(rctx))
+	return store.Error(ctx, "release lock "+key.String(), m.Abandon(rctx))
 }
 
 // mutex returns the client's mutex, on its session's lease.

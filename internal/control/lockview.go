@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 )
@@ -31,11 +32,11 @@ func checkLock(key job.Key) error {
 // Locks returns the locks of a namespace, or of all, that somebody holds or
 // waits for.
 func (c *Control) Locks(ctx context.Context, namespace string) ([]api.Lock, error) {
-	lctx, cancel := c.asked(ctx)
+	lctx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	all, err := lock.List(lctx, c.client, strings.TrimSuffix(c.cfg.Keys.Locks(), "/"))
 	if err != nil {
-		return nil, etcdError(ctx, "list locks", err)
+		return nil, store.Error(ctx, "list locks", err)
 	}
 	views := []api.Lock{}
 	for i := range all {
@@ -53,11 +54,11 @@ func (c *Control) Lock(ctx context.Context, key job.Key) (api.Lock, error) {
 	if err := checkLock(key); err != nil {
 		return api.Lock{}, err
 	}
-	lctx, cancel := c.asked(ctx)
+	lctx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	status, err := lock.Inspect(lctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name))
 	if err != nil {
-		return api.Lock{}, etcdError(ctx, "look at lock "+key.String(), err)
+		return api.Lock{}, store.Error(ctx, "look at lock "+key.String(), err)
 	}
 	v, _ := c.lockView(&status)
 	v.Namespace, v.Name = key.Namespace, key.Name
@@ -113,7 +114,7 @@ func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o
 	if err != nil {
 		return err
 	}
-	bctx, cancel := c.asked(ctx)
+	bctx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	err = lock.Break(bctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name), token.Revision, audit)
 	var changed *lock.BreakError
@@ -125,5 +126,5 @@ func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o
 		}
 		return fmt.Errorf("break lock %s: it is not held by token %s; %s: %w", key, token, now, job.ErrConflict)
 	}
-	return etcdError(ctx, "break lock "+key.String(), err)
+	return store.Error(ctx, "break lock "+key.String(), err)
 }

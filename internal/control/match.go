@@ -6,6 +6,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -25,7 +26,7 @@ func (c *Control) MatchMinions(ctx context.Context, expr string) (api.Match, err
 		known[string(minions[i].ID)] = &minions[i]
 	}
 	view := api.Match{
-		Target: parsed.String(), Known: len(minions), Unknown: tell(selection.Unknown, unknownKeyTold),
+		Target: parsed.String(), Known: len(minions), Unknown: apiview.Each(selection.Unknown, apiview.UnknownKey),
 		Minions: []job.MinionID{}, Disconnected: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{},
 	}
 	var set target.NodeSet

@@ -7,34 +7,25 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
-
-func viewOfMinion(m job.Minion) api.Minion {
-	v := api.Minion{Minion: m, State: api.MinionConnected}
-	if m.Node == "" {
-		v.State = api.MinionDisconnected
-	}
-	if len(m.Facts) > 0 {
-		v.FactsFrom = api.FactsFromMinion
-	}
-	return v
-}
 
 // Minion returns what is known of one minion: one that has been connected, or
 // has joined. The error is job.ErrNotFound where there is none.
 func (c *Control) Minion(ctx context.Context, id job.MinionID) (api.MinionDetail, error) {
 	var out api.MinionDetail
 	if err := job.CheckName(string(id)); err != nil {
-		return out, invalid("minion", err.Error())
+		return out, apiview.Invalid("minion", err.Error())
 	}
 	all, err := c.allMinions()
 	if err != nil {
 		return out, err
 	}
 	keys := c.cfg.Keys
-	resp, err := c.txn(ctx, "read minion "+string(id), nil, []clientv3.Op{
+	resp, err := c.db.Do(ctx, "read minion "+string(id), nil, []clientv3.Op{
 		clientv3.OpGet(keys.Minion(id)), clientv3.OpGet(keys.Grant(id)), clientv3.OpGet(keys.AuthMinion(id)),
 	})
 	if err != nil {
@@ -43,7 +34,7 @@ func (c *Control) Minion(ctx context.Context, id job.MinionID) (api.MinionDetail
 	known := false
 	m := job.Minion{ID: id}
 	if kvs := resp.Responses[1].GetResponseRange().GetKvs(); len(kvs) > 0 {
-		g, err := decode[etcdkv.Grant](kvs[0])
+		g, err := store.Decode[etcdkv.Grant](kvs[0])
 		if err != nil {
 			return out, err
 		}
@@ -51,19 +42,19 @@ func (c *Control) Minion(ctx context.Context, id job.MinionID) (api.MinionDetail
 		out.Granted = &api.LabelGrant{By: g.By, Since: g.Since}
 	}
 	if kvs := resp.Responses[2].GetResponseRange().GetKvs(); len(kvs) > 0 {
-		e, err := decode[etcdkv.Enrollment](kvs[0])
+		e, err := store.Decode[etcdkv.Enrollment](kvs[0])
 		if err != nil {
 			return out, err
 		}
-		certificate := enrollmentTold(&e)
+		certificate := apiview.Enrollment(&e)
 		known, out.Certificate = true, &certificate
 	}
 	if kvs := resp.Responses[0].GetResponseRange().GetKvs(); len(kvs) > 0 {
-		stored, err := decode[etcdkv.StoredMinion](kvs[0])
+		stored, err := store.Decode[etcdkv.StoredMinion](kvs[0])
 		if err != nil {
 			return out, err
 		}
-		known, m = true, saidAndGranted(&stored, m.Labels)
+		known, m = true, apiview.StoredMinion(&stored, m.Labels)
 	}
 	for _, live := range all { // knows more, and newer
 		if live.ID == id {
@@ -73,6 +64,6 @@ func (c *Control) Minion(ctx context.Context, id job.MinionID) (api.MinionDetail
 	if !known {
 		return out, fmt.Errorf("minion %s: %w", id, job.ErrNotFound)
 	}
-	out.Minion = viewOfMinion(m)
+	out.Minion = apiview.Minion(m)
 	return out, nil
 }

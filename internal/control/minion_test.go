@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -21,7 +22,7 @@ func TestMinionTellsWhoseWordIsWhat(t *testing.T) {
 	e.put(t, e.keys.Minion("web1"), etcdkv.StoredMinion{ID: "web1", Labels: map[string]string{"role": "db", "dc": "a"}, Facts: facts})
 	e.put(t, e.keys.Grant("web1"), etcdkv.Grant{ID: "web1", Labels: map[string]string{"dc": "a"}, By: "ada", Since: e.now()})
 	enrolled := etcdkv.Enrollment{ID: "web1", Key: "SHA256:abc", EnrolledAt: e.now(), RevokedAt: e.now().Add(time.Hour)}
-	told := enrollmentTold(&enrolled)
+	told := apiview.Enrollment(&enrolled)
 	e.put(t, e.keys.AuthMinion("web1"), enrolled)
 	e.put(t, e.keys.AuthMinion("joined"), etcdkv.Enrollment{ID: "joined"})
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -50,10 +51,10 @@ func (p *planner) move(ctx context.Context, ch *change, from place, to job.Shard
 		if err != nil {
 			return err
 		}
-		ch.put(keys.MovedJob(from.shard, next.UID), record)
+		ch.Put(keys.MovedJob(from.shard, next.UID), record)
 		next.MovedFrom = &from.shard
 	} else {
-		ch.empty(keys.JobTriggers(from.shard, next.UID))
+		ch.Empty(keys.JobTriggers(from.shard, next.UID))
 		if next.MovedFrom != nil && *next.MovedFrom == to {
 			next.MovedFrom = nil // what is open of it there is at home again
 		}
@@ -62,11 +63,11 @@ func (p *planner) move(ctx context.Context, ch *change, from place, to job.Shard
 	if err != nil {
 		return err
 	}
-	ch.sameAs(l.key, l.rev)
-	ch.put(l.key, l.value)
-	ch.remove(keys.MovedJob(to, next.UID)) // moved to and fro
-	ch.remove(string(from.kv.Key))
-	ch.remove(keys.GroupedJob(key)) // who is in a group puts it again
+	ch.SameAs(l.key, l.rev)
+	ch.Put(l.key, l.value)
+	ch.Remove(keys.MovedJob(to, next.UID)) // moved to and fro
+	ch.Remove(string(from.kv.Key))
+	ch.Remove(keys.GroupedJob(key)) // who is in a group puts it again
 	ch.store(keys.Job(to, key), value)
 	return nil
 }
@@ -77,7 +78,7 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 		return l, nil
 	}
 	l := &leftShard{key: p.c.cfg.Keys.State(shard), open: map[job.UID]int64{}, started: map[job.UID]bool{}}
-	kv, err := p.c.get(ctx, "read shard "+shard.String(), l.key)
+	kv, err := p.c.db.Get(ctx, "read shard "+shard.String(), l.key)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 		l.state = etcdkv.ShardState{Schema: etcdkv.Schema, Cursor: time.Unix(0, 0).UTC(), Claim: claim.String()}
 		l.value, err = etcdkv.Encode(l.state)
 	} else {
-		if l.state, err = decode[etcdkv.ShardState](kv); err != nil {
+		if l.state, err = store.Decode[etcdkv.ShardState](kv); err != nil {
 			return nil, err
 		}
 		l.rev, l.state.Claim = kv.ModRevision, claim.String()
@@ -103,7 +104,7 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 	if err := l.readSlots(ctx, p.c, shard); err != nil {
 		return nil, err
 	}
-	triggers, err := listAll[etcdkv.Trigger](ctx, p.c, "read shard "+shard.String(), p.c.cfg.Keys.Triggers(shard))
+	triggers, err := store.ListAll[etcdkv.Trigger](ctx, p.c.db, "read shard "+shard.String(), p.c.cfg.Keys.Triggers(shard))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 // readSlots reads what the shard's slots hold. They are read after the
 // state: a slot that comes in between comes with a new state, and the move fails.
 func (l *leftShard) readSlots(ctx context.Context, c *Control, shard job.ShardID) error {
-	return c.listPages(ctx, "read shard "+shard.String(), c.cfg.Keys.Slots(shard), slotPage, func(kv *mvccpb.KeyValue) error {
+	return c.db.ListPages(ctx, "read shard "+shard.String(), c.cfg.Keys.Slots(shard), store.SlotPage, func(kv *mvccpb.KeyValue) error {
 		slot, err := etcdkv.DecodeSlot(kv.Value)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", kv.Key, err)

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"pgregory.net/rapid"
 
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -76,7 +77,7 @@ func (m *model) plan(shard job.ShardID, horizon time.Time) {
 	p := &pendingCommit{state: etcdkv.ShardState{Schema: 1, Cursor: time.Unix(0, 0).UTC()}}
 	if len(resp.Kvs) > 0 {
 		p.rev = resp.Kvs[0].ModRevision
-		p.state, err = decode[etcdkv.ShardState](resp.Kvs[0])
+		p.state, err = store.Decode[etcdkv.ShardState](resp.Kvs[0])
 		m.must(err)
 	}
 	last := map[job.UID]time.Time{}
@@ -104,7 +105,7 @@ func (m *model) plan(shard job.ShardID, horizon time.Time) {
 		cursor = p.state.Cursor
 	}
 	for _, kv := range jobs.Kvs {
-		j, err := decode[etcdkv.StoredJob](kv)
+		j, err := store.Decode[etcdkv.StoredJob](kv)
 		m.must(err)
 		from := j.After
 		if kv.CreateRevision <= p.state.JobsRev && p.state.Cursor.After(from) {
@@ -159,12 +160,12 @@ func (m *model) write(shard job.ShardID) {
 // closeSlots deletes the slots that the cursor has passed.
 func (m *model) closeSlots(shard job.ShardID) {
 	ctx := m.t.Context()
-	kv, err := m.get(ctx, "test", m.keys.State(shard))
+	kv, err := m.db.Get(ctx, "test", m.keys.State(shard))
 	m.must(err)
 	if kv == nil {
 		return
 	}
-	state, err := decode[etcdkv.ShardState](kv)
+	state, err := store.Decode[etcdkv.ShardState](kv)
 	m.must(err)
 	resp, err := m.cli.Get(ctx, m.keys.Slots(shard), clientv3.WithPrefix())
 	m.must(err)
@@ -191,7 +192,7 @@ func (m *model) check(shards []job.ShardID) {
 	resp, err := m.cli.Get(m.t.Context(), m.keys.Jobs(), clientv3.WithPrefix())
 	m.must(err)
 	for _, kv := range resp.Kvs {
-		j, err := decode[etcdkv.StoredJob](kv)
+		j, err := store.Decode[etcdkv.StoredJob](kv)
 		m.must(err)
 		// What a full commit leaves is at most three seconds.
 		for at := m.born[j.UID].Truncate(time.Second).Add(time.Second); !at.After(horizon.Add(-3 * time.Second)); at = at.Add(time.Second) {

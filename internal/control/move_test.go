@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -47,11 +48,11 @@ func TestI8_MoveWrites(t *testing.T) {
 		after.MovedFrom == nil || *after.MovedFrom != home {
 		t.Errorf("moved: %+v, was %+v", after, before)
 	}
-	kv, err := e.get(t.Context(), "test", e.keys.State(home))
+	kv, err := e.db.Get(t.Context(), "test", e.keys.State(home))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := decode[etcdkv.ShardState](kv)
+	got, err := store.Decode[etcdkv.ShardState](kv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,10 +63,10 @@ func TestI8_MoveWrites(t *testing.T) {
 	if d := cmp.Diff(state, got); d != "" {
 		t.Errorf("the old shard's state (-want +got):\n%s", d)
 	}
-	if kv, err = e.get(t.Context(), "test", e.keys.MovedJob(home, after.UID)); err != nil || kv == nil {
+	if kv, err = e.db.Get(t.Context(), "test", e.keys.MovedJob(home, after.UID)); err != nil || kv == nil {
 		t.Fatalf("no record of the move: %v", err)
 	}
-	record, err := decode[etcdkv.MovedJob](kv)
+	record, err := store.Decode[etcdkv.MovedJob](kv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestI8_ACommitUnderWayFails(t *testing.T) {
 			}
 
 			home = e.hashShard(jobNamed("b"))
-			kv, err := e.get(t.Context(), "test", e.keys.State(home))
+			kv, err := e.db.Get(t.Context(), "test", e.keys.State(home))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -306,7 +307,7 @@ func TestI4_StartOfAMovingJob(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kv, err := e.get(t.Context(), "test", e.keys.Trigger(e.shardOfGroup(t, "g"), fire)); err != nil || kv == nil {
+		if kv, err := e.db.Get(t.Context(), "test", e.keys.Trigger(e.shardOfGroup(t, "g"), fire)); err != nil || kv == nil {
 			t.Errorf("the start is not where the job is: %v", err)
 		}
 	})

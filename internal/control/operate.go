@@ -14,6 +14,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -24,17 +27,17 @@ import (
 // mistake. A node that is drained already stays so since then.
 func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	key := c.cfg.Keys.Drain(node)
-	kv, err := c.get(ctx, "drain node", key)
+	kv, err := c.db.Get(ctx, "drain node", key)
 	if err != nil {
 		return err
 	}
-	d := etcdkv.Drain{Schema: etcdkv.Schema, Node: node, By: by(ctx, o.By), Reason: o.Reason, Since: c.now().UTC()}
+	d := etcdkv.Drain{Schema: etcdkv.Schema, Node: node, By: caller.Of(ctx, o.By), Reason: o.Reason, Since: c.now().UTC()}
 	if kv == nil {
 		if _, err := c.liveNode(ctx, node); err != nil {
 			return err
 		}
 	} else {
-		old, err := decode[etcdkv.Drain](kv)
+		old, err := store.Decode[etcdkv.Drain](kv)
 		if err != nil {
 			return err
 		}
@@ -50,7 +53,7 @@ func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o api.Order) e
 // UndrainNode ends a drain. The node need not be alive.
 func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	key := c.cfg.Keys.Drain(node)
-	kv, err := c.get(ctx, "undrain node", key)
+	kv, err := c.db.Get(ctx, "undrain node", key)
 	if err != nil {
 		return err
 	}
@@ -64,11 +67,11 @@ func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o api.Order)
 // node that lives is not forgotten.
 func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	key := c.cfg.Keys.KnownNode(node)
-	kv, err := c.get(ctx, "forget node", key)
+	kv, err := c.db.Get(ctx, "forget node", key)
 	if err != nil {
 		return err
 	}
-	if live, err := c.get(ctx, "forget node", c.cfg.Keys.Member(node)); err != nil || live != nil {
+	if live, err := c.db.Get(ctx, "forget node", c.cfg.Keys.Member(node)); err != nil || live != nil {
 		if err == nil {
 			err = fmt.Errorf("node %s is alive; stop it, or drain it: %w", node, job.ErrConflict)
 		}
@@ -92,17 +95,17 @@ func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o 
 	if err != nil {
 		return err
 	}
-	drain, err := c.get(ctx, "move shard", c.cfg.Keys.Drain(node))
+	drain, err := c.db.Get(ctx, "move shard", c.cfg.Keys.Drain(node))
 	if err != nil {
 		return err
 	}
 	if drain != nil || m.Phase == etcdkv.PhaseDraining {
-		return invalid("node", fmt.Sprintf("node %s is drained or leaves, so it can hold no shard; undrain it first, or name another", node))
+		return apiview.Invalid("node", fmt.Sprintf("node %s is drained or leaves, so it can hold no shard; undrain it first, or name another", node))
 	}
 	if s.group != nil {
 		n := mode.Node{ID: m.Node, Site: m.Site, Labels: m.Labels}
 		if !mode.Eligible(&s.group.Spec, &n) {
-			return invalid("node", fmt.Sprintf("group %s does not let node %s fire; see nodes and pin in its spec", s.group.Key(), node))
+			return apiview.Invalid("node", fmt.Sprintf("group %s does not let node %s fire; see nodes and pin in its spec", s.group.Key(), node))
 		}
 	}
 	return c.override(ctx, "shard.move", s, etcdkv.Override{Node: node}, o)
@@ -134,7 +137,7 @@ func (c *Control) ReleaseShard(ctx context.Context, ref string, o api.Order) err
 		return err
 	}
 	key := c.cfg.Keys.Override(s.id)
-	kv, err := c.get(ctx, "release shard", key)
+	kv, err := c.db.Get(ctx, "release shard", key)
 	if err != nil {
 		return err
 	}
@@ -145,13 +148,13 @@ func (c *Control) ReleaseShard(ctx context.Context, ref string, o api.Order) err
 }
 
 func (c *Control) override(ctx context.Context, action string, s namedShard, v etcdkv.Override, o api.Order) error {
-	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, s.id, by(ctx, o.By), o.Reason, c.now().UTC()
+	v.Schema, v.Shard, v.By, v.Reason, v.Since = etcdkv.Schema, s.id, caller.Of(ctx, o.By), o.Reason, c.now().UTC()
 	text, err := etcdkv.Encode(v)
 	if err != nil {
 		return err
 	}
 	key := c.cfg.Keys.Override(s.id)
-	kv, err := c.get(ctx, action, key)
+	kv, err := c.db.Get(ctx, action, key)
 	if err != nil {
 		return err
 	}
@@ -171,7 +174,7 @@ func (c *Control) operate(ctx context.Context, action, object string, o api.Orde
 	if err != nil {
 		return err
 	}
-	resp, err := c.txn(ctx, action+" "+object, cmps, append(ops, audit))
+	resp, err := c.db.Do(ctx, action+" "+object, cmps, append(ops, audit))
 	if err != nil {
 		return err
 	}
@@ -187,7 +190,7 @@ func isConflict(err error) bool { return errors.Is(err, job.ErrConflict) }
 
 // auditOf returns the record of what an operator ordered.
 func (c *Control) auditOf(ctx context.Context, action, object string, o api.Order) etcdkv.Audit {
-	return etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: by(ctx, o.By), Action: action, Object: object, Reason: o.Reason}
+	return etcdkv.Audit{Schema: etcdkv.Schema, At: c.now().UTC(), By: caller.Of(ctx, o.By), Action: action, Object: object, Reason: o.Reason}
 }
 
 // auditOp returns the write of an audit record.
@@ -206,30 +209,30 @@ func (c *Control) auditOp(rec etcdkv.Audit) (clientv3.Op, error) {
 // Audit returns the latest records of what operators did, newest first.
 func (c *Control) Audit(ctx context.Context, limit int) ([]api.AuditRecord, error) {
 	if limit <= 0 || limit > api.MaxAudit {
-		return nil, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", limit, api.MaxAudit))
+		return nil, apiview.Invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", limit, api.MaxAudit))
 	}
-	actx, cancel := c.asked(ctx)
+	actx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	resp, err := c.client.Get(actx, c.cfg.Keys.Audit(), clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)),
 		clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
 	if err != nil {
-		return nil, etcdError(ctx, "list audit records", err)
+		return nil, store.Error(ctx, "list audit records", err)
 	}
 	out := make([]api.AuditRecord, 0, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
-		rec, err := decode[etcdkv.Audit](kv)
+		rec, err := store.Decode[etcdkv.Audit](kv)
 		if err != nil {
 			c.log.Warn("record unreadable", zap.Error(err))
 			continue
 		}
-		out = append(out, auditTold(&rec))
+		out = append(out, apiview.Audit(&rec))
 	}
 	return out, nil
 }
 
 // liveNode returns a node that is alive.
 func (c *Control) liveNode(ctx context.Context, node job.NodeID) (etcdkv.Member, error) {
-	members, err := listAll[etcdkv.Member](ctx, c, "list nodes", c.cfg.Keys.Members())
+	members, err := store.ListAll[etcdkv.Member](ctx, c.db, "list nodes", c.cfg.Keys.Members())
 	if err != nil {
 		return etcdkv.Member{}, err
 	}
@@ -276,7 +279,7 @@ func (c *Control) shardRef(ctx context.Context, ref string) (namedShard, error) 
 	if err != nil {
 		key, err := job.ParseKey(ref)
 		if err != nil {
-			return namedShard{}, invalid("shard", fmt.Sprintf("%q is neither a shard's number nor a group's name: %v", ref, err))
+			return namedShard{}, apiview.Invalid("shard", fmt.Sprintf("%q is neither a shard's number nor a group's name: %v", ref, err))
 		}
 		g, _, err := c.storedGroup(ctx, key)
 		return namedShard{g.Shard, &g}, err

@@ -9,6 +9,8 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -62,12 +64,12 @@ func newOutlook(j *job.Job, set schedule.Set) *outlook {
 	if j.Spec.StartAt != nil {
 		start = j.Spec.StartAt.Add(-1)
 	}
-	o.from = later(o.from, start)
+	o.from = latest(o.from, start)
 	if j.Spec.EndAt != nil {
 		o.end, o.ended = *j.Spec.EndAt, NeverEnded
 	}
 	if j.Spec.Count > 0 {
-		last, ok := set.Nth(j.Spec.Count, later(j.CountedFrom, start))
+		last, ok := set.Nth(j.Spec.Count, latest(j.CountedFrom, start))
 		if ok && (o.end.IsZero() || last.Before(o.end)) {
 			o.end, o.ended = last, NeverCounted
 		}
@@ -75,16 +77,9 @@ func newOutlook(j *job.Job, set schedule.Set) *outlook {
 	return o
 }
 
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
 // own returns the first instant of the schedule after t, within its bounds.
 func (o *outlook) own(t time.Time) (time.Time, bool) {
-	next, ok := o.set.Next(later(t, o.from))
+	next, ok := o.set.Next(latest(t, o.from))
 	if !ok || !o.end.IsZero() && next.After(o.end) {
 		return time.Time{}, false
 	}
@@ -112,7 +107,7 @@ func (o *outlook) why(at time.Time) (short, long string, until time.Time) {
 			if p.Until.IsZero() {
 				return NeverPaused, pauseWords(p), time.Time{}
 			}
-			short, long, until = NeverPaused, pauseWords(p), later(until, p.Until)
+			short, long, until = NeverPaused, pauseWords(p), latest(until, p.Until)
 		}
 	}
 	if long != "" {
@@ -185,7 +180,7 @@ func (c *Control) addNext(ctx context.Context, views []api.Job) error {
 		v := &views[i]
 		for p := range pauses {
 			if covers(&pauses[p], v.Key(), v.Spec.Group, c.now()) {
-				v.Pauses = append(v.Pauses, pauseTold(&pauses[p]))
+				v.Pauses = append(v.Pauses, apiview.Pause(&pauses[p]))
 			}
 		}
 		if len(v.Pauses) > 0 {
@@ -245,14 +240,14 @@ func (c *Control) readCalendarsOf(ctx context.Context, o *outlook, known map[job
 
 // calendarNamed returns one calendar; nil: it cannot be used.
 func (c *Control) calendarNamed(ctx context.Context, k job.Key) (*calendar.Calendar, error) {
-	kv, err := c.get(ctx, "read calendar "+k.String(), c.cfg.Keys.Calendar(k))
+	kv, err := c.db.Get(ctx, "read calendar "+k.String(), c.cfg.Keys.Calendar(k))
 	if err != nil {
 		return nil, err
 	}
 	if kv == nil {
 		return nil, fmt.Errorf("calendar %s: %w", k, job.ErrNotFound)
 	}
-	stored, err := decode[etcdkv.StoredCalendar](kv)
+	stored, err := store.Decode[etcdkv.StoredCalendar](kv)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +263,7 @@ func (c *Control) calendarNamed(ctx context.Context, k job.Key) (*calendar.Calen
 func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error) {
 	v := api.Upcoming{Schedules: []string{}, Words: []string{}, Next: []api.Instant{}}
 	if n < 1 || n > api.MaxUpcoming {
-		return v, invalid("count", fmt.Sprintf("%d is out of range; want 1 to %d", n, api.MaxUpcoming))
+		return v, apiview.Invalid("count", fmt.Sprintf("%d is out of range; want 1 to %d", n, api.MaxUpcoming))
 	}
 	stored, _, err := c.stored(ctx, key)
 	if err != nil {

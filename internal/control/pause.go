@@ -12,6 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -21,22 +24,22 @@ import (
 func checkPaused(p api.Paused) error {
 	name := func(path, text string) error {
 		if err := job.CheckName(text); err != nil {
-			return invalid(path, err.Error())
+			return apiview.Invalid(path, err.Error())
 		}
 		return nil
 	}
 	switch p.Scope {
 	case api.ScopeAll:
 		if p.Namespace != "" {
-			return invalid("namespace", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope namespace", p.Namespace))
+			return apiview.Invalid("namespace", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope namespace", p.Namespace))
 		}
 		if p.Name != "" {
-			return invalid("name", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope job or group", p.Name))
+			return apiview.Invalid("name", fmt.Sprintf("is %q, but scope all has none; leave it out, or give scope job or group", p.Name))
 		}
 		return nil
 	case api.ScopeNamespace:
 		if p.Name != "" {
-			return invalid("name", fmt.Sprintf("is %q, but scope namespace has none; leave it out, or give scope job or group", p.Name))
+			return apiview.Invalid("name", fmt.Sprintf("is %q, but scope namespace has none; leave it out, or give scope job or group", p.Name))
 		}
 		return name("namespace", p.Namespace)
 	case api.ScopeGroup, api.ScopeJob:
@@ -45,7 +48,7 @@ func checkPaused(p api.Paused) error {
 		}
 		return name("name", p.Name)
 	}
-	return invalid("scope", fmt.Sprintf("%q is unknown; want job, group, namespace or all", p.Scope))
+	return apiview.Invalid("scope", fmt.Sprintf("%q is unknown; want job, group, namespace or all", p.Scope))
 }
 
 // pausable refuses jobs and groups that are not there.
@@ -67,7 +70,7 @@ func (c *Control) pausable(ctx context.Context, p api.Paused) error {
 // hasJobs refuses a namespace without jobs and groups: its name is mistyped.
 func (c *Control) hasJobs(ctx context.Context, namespace string) error {
 	found := false
-	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
+	err := c.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
 		if found {
 			return nil
 		}
@@ -75,7 +78,7 @@ func (c *Control) hasJobs(ctx context.Context, namespace string) error {
 		for _, s := range shards {
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.ShardJobs(s)+namespace+"/", clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
 		}
-		resp, err := c.txn(ctx, "look for jobs of namespace "+namespace, nil, ops)
+		resp, err := c.db.Do(ctx, "look for jobs of namespace "+namespace, nil, ops)
 		if err != nil {
 			return err
 		}
@@ -97,7 +100,7 @@ func (c *Control) hasJobs(ctx context.Context, namespace string) error {
 		}
 	}
 	var known []string
-	err = c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+	err = c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		if _, key, err := c.cfg.Keys.ParseJob(string(kv.Key)); err == nil && !slices.Contains(known, key.Namespace) {
 			known = append(known, key.Namespace)
 		}
@@ -143,18 +146,18 @@ func (c *Control) Pause(ctx context.Context, p api.Paused, until time.Time, o ap
 	}
 	now := c.now().UTC()
 	if !until.IsZero() && !until.After(now) {
-		return time.Time{}, invalid("until", fmt.Sprintf("%s is not in the future", until.UTC().Format(time.RFC3339)))
+		return time.Time{}, apiview.Invalid("until", fmt.Sprintf("%s is not in the future", until.UTC().Format(time.RFC3339)))
 	}
 	key := c.cfg.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
-	kv, err := c.get(ctx, "pause "+p.String(), key)
+	kv, err := c.db.Get(ctx, "pause "+p.String(), key)
 	if err != nil {
 		return time.Time{}, err
 	}
 	v := etcdkv.StoredPause{Pause: etcdkv.Pause{
-		Schema: etcdkv.Schema, Scope: etcdkv.Scope(p.Scope), Namespace: p.Namespace, Name: p.Name, By: by(ctx, o.By), Reason: o.Reason, Since: now, Until: until.UTC(),
+		Schema: etcdkv.Schema, Scope: etcdkv.Scope(p.Scope), Namespace: p.Namespace, Name: p.Name, By: caller.Of(ctx, o.By), Reason: o.Reason, Since: now, Until: until.UTC(),
 	}}
 	if kv != nil {
-		old, err := decode[etcdkv.StoredPause](kv)
+		old, err := store.Decode[etcdkv.StoredPause](kv)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -169,7 +172,7 @@ func (c *Control) Pause(ctx context.Context, p api.Paused, until time.Time, o ap
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := c.operate(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text), c.edited(c.cfg.Keys.PauseEdits())); err != nil {
+	if err := c.operate(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text), c.db.Edited(c.cfg.Keys.PauseEdits())); err != nil {
 		return time.Time{}, err
 	}
 	return c.pauseHeldFrom(ctx, p, now), nil
@@ -183,7 +186,7 @@ func (c *Control) Resume(ctx context.Context, p api.Paused, o api.Order) (time.T
 		return time.Time{}, err
 	}
 	key := c.cfg.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
-	kv, err := c.get(ctx, "resume "+p.String(), key)
+	kv, err := c.db.Get(ctx, "resume "+p.String(), key)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -227,7 +230,7 @@ func (c *Control) Resume(ctx context.Context, p api.Paused, o api.Order) (time.T
 		}
 		ops = append(ops, clientv3.OpPut(key, text))
 	}
-	ops = append(ops, c.edited(c.cfg.Keys.PauseEdits()))
+	ops = append(ops, c.db.Edited(c.cfg.Keys.PauseEdits()))
 	if err := c.operate(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...); err != nil {
 		return time.Time{}, err
 	}
@@ -239,7 +242,7 @@ func endPause(kv *mvccpb.KeyValue, now time.Time) (p etcdkv.StoredPause, is bool
 	if kv == nil {
 		return p, false, nil
 	}
-	if p, err = decode[etcdkv.StoredPause](kv); err != nil {
+	if p, err = store.Decode[etcdkv.StoredPause](kv); err != nil {
 		return p, false, err
 	}
 	if p.EndedAt(now) {
@@ -263,13 +266,13 @@ func (c *Control) strayPauses(ctx context.Context, p api.Paused, own string) ([]
 		return nil, nil
 	}
 	var strays []strayPause
-	err := c.list(ctx, "list pauses", c.cfg.Keys.PausesOf(etcdkv.Scope(p.Scope), p.Namespace), func(kv *mvccpb.KeyValue) error {
-		v, err := decode[etcdkv.Pause](kv)
+	err := c.db.List(ctx, "list pauses", c.cfg.Keys.PausesOf(etcdkv.Scope(p.Scope), p.Namespace), func(kv *mvccpb.KeyValue) error {
+		v, err := store.Decode[etcdkv.Pause](kv)
 		if err != nil {
 			c.log.Warn("record unreadable", zap.Error(err))
 			return nil
 		}
-		if key := string(kv.Key); key != own && isPauseOf(&v, p) && len(strays) < maxOps/2 {
+		if key := string(kv.Key); key != own && isPauseOf(&v, p) && len(strays) < store.MaxOps/2 {
 			strays = append(strays, strayPause{key, v})
 		}
 		return nil
@@ -280,11 +283,11 @@ func (c *Control) strayPauses(ctx context.Context, p api.Paused, own string) ([]
 // Pauses returns what is paused now.
 func (c *Control) Pauses(ctx context.Context) ([]api.Pause, error) {
 	all, err := c.pausesNow(ctx)
-	return tell(all, pauseTold), err
+	return apiview.Each(all, apiview.Pause), err
 }
 
 func (c *Control) pausesNow(ctx context.Context) ([]etcdkv.Pause, error) {
-	all, err := listAll[etcdkv.Pause](ctx, c, "list pauses", c.cfg.Keys.Pauses())
+	all, err := store.ListAll[etcdkv.Pause](ctx, c.db, "list pauses", c.cfg.Keys.Pauses())
 	if err != nil {
 		return nil, err
 	}
@@ -300,8 +303,8 @@ func (c *Control) pausesNow(ctx context.Context) ([]etcdkv.Pause, error) {
 // sweepPauses removes the pauses of jobs and groups that ended long ago, once their
 // shard has come so far: nothing that was due meanwhile is left.
 func (c *Control) sweepPauses(ctx context.Context) error {
-	return c.list(ctx, "list pauses", c.cfg.Keys.Pauses(), func(kv *mvccpb.KeyValue) error {
-		v, err := decode[etcdkv.StoredPause](kv)
+	return c.db.List(ctx, "list pauses", c.cfg.Keys.Pauses(), func(kv *mvccpb.KeyValue) error {
+		v, err := store.Decode[etcdkv.StoredPause](kv)
 		if err != nil || v.Scope != etcdkv.ScopeJob && v.Scope != etcdkv.ScopeGroup || !v.EndedAt(c.now().Add(-pauseStays)) {
 			return nil //nolint:nilerr // others look at what cannot be read
 		}
@@ -311,16 +314,16 @@ func (c *Control) sweepPauses(ctx context.Context) error {
 			return err
 		}
 		if !gone {
-			state, err := c.get(ctx, "read shard", c.cfg.Keys.State(shards[0]))
+			state, err := c.db.Get(ctx, "read shard", c.cfg.Keys.State(shards[0]))
 			if err != nil || state == nil {
 				return err
 			}
-			s, err := decode[etcdkv.ShardState](state)
+			s, err := store.Decode[etcdkv.ShardState](state)
 			if err != nil || !s.Cursor.After(v.Until) || s.Ahead.After(s.Cursor) {
 				return err
 			}
 		}
-		_, err = c.txn(ctx, "remove a pause that has ended",
+		_, err = c.db.Do(ctx, "remove a pause that has ended",
 			[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)}, []clientv3.Op{clientv3.OpDelete(string(kv.Key))})
 		return err
 	})

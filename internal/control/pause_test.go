@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -138,11 +138,11 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 	key := e.keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
 	stored := func() etcdkv.StoredPause {
 		t.Helper()
-		kv, err := e.get(t.Context(), "pause", key)
+		kv, err := e.db.Get(t.Context(), "pause", key)
 		if err != nil || kv == nil {
 			t.Fatal(kv, err)
 		}
-		v, err := decode[etcdkv.StoredPause](kv)
+		v, err := store.Decode[etcdkv.StoredPause](kv)
 		if err != nil {
 			t.Fatal(err)
 		}

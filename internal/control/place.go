@@ -8,6 +8,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -61,21 +62,21 @@ func (c *Control) locateAll(ctx context.Context, doing string, keys []job.Key) (
 // returns the key that tells the place of each other one.
 func (c *Control) hashed(ctx context.Context, doing string, keys []job.Key, open []int, places []place) (map[int]*mvccpb.KeyValue, error) {
 	grouped := map[int]*mvccpb.KeyValue{}
-	for part := range slices.Chunk(open, maxOps/2) {
+	for part := range slices.Chunk(open, store.MaxOps/2) {
 		ops := make([]clientv3.Op, 0, 2*len(part))
 		for _, i := range part {
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Job(c.hashShard(keys[i]), keys[i])), clientv3.OpGet(c.cfg.Keys.GroupedJob(keys[i])))
 		}
-		resp, err := c.txn(ctx, doing, nil, ops)
+		resp, err := c.db.Do(ctx, doing, nil, ops)
 		if err != nil {
 			return nil, err
 		}
 		for n, i := range part {
-			if kv := firstOf(resp, 2*n+1); kv != nil {
+			if kv := store.First(resp, 2*n+1); kv != nil {
 				grouped[i] = kv
 				continue
 			}
-			places[i] = place{shard: c.hashShard(keys[i]), kv: firstOf(resp, 2*n)}
+			places[i] = place{shard: c.hashShard(keys[i]), kv: store.First(resp, 2*n)}
 		}
 	}
 	return grouped, nil
@@ -88,36 +89,28 @@ func (c *Control) grouped(ctx context.Context, doing string, keys []job.Key, gro
 	for i := range grouped {
 		all = append(all, i)
 	}
-	for part := range slices.Chunk(all, maxOps/2) {
+	for part := range slices.Chunk(all, store.MaxOps/2) {
 		ops := make([]clientv3.Op, 0, 2*len(part))
 		shards := make([]job.ShardID, len(part))
 		for n, i := range part {
-			g, err := decode[etcdkv.Grouped](grouped[i])
+			g, err := store.Decode[etcdkv.Grouped](grouped[i])
 			if err != nil {
 				return nil, fmt.Errorf("%s: place of job %s: %w", doing, keys[i], err)
 			}
 			shards[n] = g.Shard
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Job(g.Shard, keys[i])), clientv3.OpGet(c.cfg.Keys.GroupedJob(keys[i])))
 		}
-		resp, err := c.txn(ctx, doing, nil, ops)
+		resp, err := c.db.Do(ctx, doing, nil, ops)
 		if err != nil {
 			return nil, err
 		}
 		for n, i := range part {
-			if now := firstOf(resp, 2*n+1); now == nil || now.ModRevision != grouped[i].ModRevision {
+			if now := store.First(resp, 2*n+1); now == nil || now.ModRevision != grouped[i].ModRevision {
 				moved = append(moved, i)
 				continue
 			}
-			places[i] = place{shard: shards[n], kv: firstOf(resp, 2*n)}
+			places[i] = place{shard: shards[n], kv: store.First(resp, 2*n)}
 		}
 	}
 	return moved, nil
-}
-
-// firstOf returns the pair that the nth read of a transaction found, or nil.
-func firstOf(resp *clientv3.TxnResponse, n int) *mvccpb.KeyValue {
-	if kvs := resp.Responses[n].GetResponseRange().GetKvs(); len(kvs) > 0 {
-		return kvs[0]
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -173,7 +174,7 @@ func (p *planner) readGroups(ctx context.Context, objects []manifest.Object) err
 	for _, k := range keys {
 		names = append(names, p.c.cfg.Keys.Group(k))
 	}
-	kvs, err := p.c.getAll(ctx, "read groups", names)
+	kvs, err := p.c.db.GetAll(ctx, "read groups", names)
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,7 @@ func (p *planner) readGroups(ctx context.Context, objects []manifest.Object) err
 		if kvs[i+1] == nil {
 			continue
 		}
-		stored, err := decode[etcdkv.StoredGroup](kvs[i+1])
+		stored, err := store.Decode[etcdkv.StoredGroup](kvs[i+1])
 		if err != nil {
 			return fmt.Errorf("read group %s: %w", k, err)
 		}
@@ -202,7 +203,7 @@ func (p *planner) readGroups(ctx context.Context, objects []manifest.Object) err
 // are among the known ones.
 func (c *Control) noGroup(ctx context.Context, o *manifest.Object, known map[job.Key]groupPlace) (job.Problem, error) {
 	ns := o.Metadata.Namespace
-	stored, err := listAll[etcdkv.StoredGroup](ctx, c, "list groups", c.cfg.Keys.Groups()+ns+"/")
+	stored, err := store.ListAll[etcdkv.StoredGroup](ctx, c.db, "list groups", c.cfg.Keys.Groups()+ns+"/")
 	if err != nil {
 		return job.Problem{}, err
 	}
@@ -240,15 +241,15 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 		next.UID, next.Generation, next.CreatedAt, next.Shard = uid, 1, p.now, p.next
 		p.groups[key] = groupPlace{shard: p.next}
 		p.next++
-		ch.sameAs(p.c.cfg.Keys.NextGroup(), p.nextRev)
-		ch.put(p.c.cfg.Keys.NextGroup(), strconv.FormatUint(uint64(p.next), 10))
+		ch.SameAs(p.c.cfg.Keys.NextGroup(), p.nextRev)
+		ch.Put(p.c.cfg.Keys.NextGroup(), strconv.FormatUint(uint64(p.next), 10))
 		value, err := etcdkv.Encode(next)
-		ch.sameAs(name, 0)
+		ch.SameAs(name, 0)
 		ch.store(name, value)
 		return ch, err
 	}
-	ch.sameAs(name, at.kv.ModRevision)
-	old, err := decode[etcdkv.StoredGroup](at.kv)
+	ch.SameAs(name, at.kv.ModRevision)
+	old, err := store.Decode[etcdkv.StoredGroup](at.kv)
 	if err != nil {
 		return change{}, err
 	}
@@ -256,14 +257,14 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 		Metadata job.Metadata
 		Spec     job.GroupSpec
 	}
-	same, err := sameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	same, err := store.SameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
 	if same || err != nil {
 		ch.result.Action = api.ActionUnchanged
 		return ch, err
 	}
 	next.UID, next.Generation, next.CreatedAt, next.Shard = old.UID, old.Generation+1, old.CreatedAt, old.Shard
 	next.Schema = max(old.Schema, next.Schema)
-	ch.do(p.c.cfg.Keys.GroupEdits(), p.c.edited(p.c.cfg.Keys.GroupEdits()))
+	ch.Do(p.c.cfg.Keys.GroupEdits(), p.c.db.Edited(p.c.cfg.Keys.GroupEdits()))
 	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
 	ch.store(name, value)
 	return ch, err
@@ -289,24 +290,24 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		if next.Spec.Count > 0 {
 			next.CountedFrom = p.now
 		}
-		if err := p.chain(&ch.draft, key, nil, &o.Spec); err != nil {
+		if err := p.chain(&ch.Txn, key, nil, &o.Spec); err != nil {
 			return change{}, err
 		}
 		p.created++
-		ch.sameAs(p.c.cfg.Keys.Job(p.c.hashShard(key), key), 0)
-		ch.sameAs(p.c.cfg.Keys.GroupedJob(key), 0)
+		ch.SameAs(p.c.cfg.Keys.Job(p.c.hashShard(key), key), 0)
+		ch.SameAs(p.c.cfg.Keys.GroupedJob(key), 0)
 		value, err := etcdkv.Encode(next)
 		if err != nil {
 			return change{}, err
 		}
 		ch.store(p.c.cfg.Keys.Job(to, key), value)
-		return ch, p.settle(&ch.draft, key, groupOf(o))
+		return ch, p.settle(&ch.Txn, key, groupOf(o))
 	}
 
 	// The job stays where it is as long as this very key is there.
 	name := string(at.kv.Key)
-	ch.sameAs(name, at.kv.ModRevision)
-	old, err := decode[etcdkv.StoredJob](at.kv)
+	ch.SameAs(name, at.kv.ModRevision)
+	old, err := store.Decode[etcdkv.StoredJob](at.kv)
 	if err != nil {
 		return change{}, err
 	}
@@ -331,13 +332,13 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		}
 		ch.rescheduled, ch.at, ch.shard, ch.uid = true, p.now, at.shard, next.UID
 		edits := p.c.cfg.Keys.Edits(at.shard)
-		ch.do(edits, p.c.edited(edits))
+		ch.Do(edits, p.c.db.Edited(edits))
 		p.checkEnding(o, &next.Job)
 		if next.Spec.Count > 0 && !counts {
 			next.CountedFrom = p.now
 		}
 	}
-	if err := p.chain(&ch.draft, key, old.Spec.After, &next.Spec); err != nil {
+	if err := p.chain(&ch.Txn, key, old.Spec.After, &next.Spec); err != nil {
 		return change{}, err
 	}
 	next.Schema = max(old.Schema, next.Schema)
@@ -345,7 +346,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		if err := p.move(ctx, &ch, at, to, &next, &old); err != nil {
 			return change{}, err
 		}
-		return ch, p.settle(&ch.draft, key, groupOf(o))
+		return ch, p.settle(&ch.Txn, key, groupOf(o))
 	}
 	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
 	ch.store(name, value)
@@ -365,12 +366,12 @@ func sameButEnabled(a, b *job.Spec) bool {
 func (p *planner) reschedule(ctx context.Context, next, old *etcdkv.StoredJob, at place) error {
 	state, read := p.states[at.shard]
 	if !read {
-		kv, err := p.c.get(ctx, "read shard "+at.shard.String(), p.c.cfg.Keys.State(at.shard))
+		kv, err := p.c.db.Get(ctx, "read shard "+at.shard.String(), p.c.cfg.Keys.State(at.shard))
 		if err != nil {
 			return err
 		}
 		if kv != nil {
-			if state, err = decode[etcdkv.ShardState](kv); err != nil {
+			if state, err = store.Decode[etcdkv.ShardState](kv); err != nil {
 				return err
 			}
 		}
@@ -427,20 +428,20 @@ func (p *planner) checkEnding(o *manifest.Object, j *job.Job) {
 
 // settle puts down where a job lies that is new in its shard: with a group, the
 // key that tells its shard, and the group must not be deleted meanwhile.
-func (p *planner) settle(d *draft, key, group job.Key) error {
+func (p *planner) settle(d *store.Txn, key, group job.Key) error {
 	if group.Name == "" {
 		return nil
 	}
 	at := p.groups[group]
-	d.stillThere(p.c.cfg.Keys.Group(group), at.created())
+	d.StillThere(p.c.cfg.Keys.Group(group), at.created())
 	text, err := etcdkv.Encode(etcdkv.Grouped{Schema: etcdkv.Schema, Shard: at.shard})
-	d.put(p.c.cfg.Keys.GroupedJob(key), text)
+	d.Put(p.c.cfg.Keys.GroupedJob(key), text)
 	return err
 }
 
 // store puts the object itself.
 func (ch *change) store(key, value string) {
-	ch.put(key, value)
+	ch.Put(key, value)
 	ch.size = len(value)
 }
 
@@ -450,15 +451,5 @@ func sameObject(a, b *job.Job) (bool, error) {
 		Metadata job.Metadata
 		Spec     job.Spec
 	}
-	return sameJSON(written{a.Metadata, a.Spec}, written{b.Metadata, b.Spec})
-}
-
-// sameJSON reports whether a and b are written the same.
-func sameJSON(a, b any) (bool, error) {
-	x, err := etcdkv.Encode(a)
-	if err != nil {
-		return false, err
-	}
-	y, err := etcdkv.Encode(b)
-	return x == y, err
+	return store.SameJSON(written{a.Metadata, a.Spec}, written{b.Metadata, b.Spec})
 }

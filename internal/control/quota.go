@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -55,7 +56,7 @@ func (c *Control) usedSpace(ctx context.Context) (used float64, full bool, err e
 	answered := false
 	var errs []error
 	for _, endpoint := range c.client.Endpoints() {
-		st, err := c.status(ctx, endpoint)
+		st, err := c.db.Status(ctx, endpoint)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -63,7 +64,7 @@ func (c *Control) usedSpace(ctx context.Context) (used float64, full bool, err e
 		answered = true
 		quota := st.DbSizeQuota
 		if quota <= 0 {
-			quota = defaultQuota
+			quota = store.DefaultQuota
 		}
 		used = max(used, float64(st.DbSize)/float64(quota))
 		for _, e := range st.Errors {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -47,7 +49,7 @@ func parseCursor(s string) (cursor, error) {
 	}
 	if uid != "" {
 		if c.uid, err = job.ParseUID(uid); err != nil {
-			return c, invalid("cursor", fmt.Sprintf("%q is not a cursor; use the one that came with the page before, or none", s))
+			return c, apiview.Invalid("cursor", fmt.Sprintf("%q is not a cursor; use the one that came with the page before, or none", s))
 		}
 	}
 	c.after, err = history.ParseCursor(position)
@@ -59,17 +61,13 @@ func (c cursor) comesAfter(r *job.Run) bool {
 	return c.after.ID == "" || history.PositionOf(r).Compare(c.after) > 0
 }
 
-func invalid(path, message string) error {
-	return &job.InvalidError{Problems: []job.Problem{{Path: path, Message: message}}}
-}
-
 // checkedQuery returns the query with its defaults filled in.
 func checkedQuery(q api.RunQuery) (api.RunQuery, error) {
 	if q.Limit == 0 {
 		q.Limit = api.DefaultRunLimit
 	}
 	if q.Limit < 0 || q.Limit > api.MaxRunLimit {
-		return q, invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", q.Limit, api.MaxRunLimit))
+		return q, apiview.Invalid("limit", fmt.Sprintf("%d is out of range; want 1 to %d", q.Limit, api.MaxRunLimit))
 	}
 	if q.Job != "" && q.Namespace == "" {
 		q.Namespace = job.DefaultNamespace
@@ -79,7 +77,7 @@ func checkedQuery(q api.RunQuery) (api.RunQuery, error) {
 		for _, s := range job.States() {
 			names = append(names, string(s))
 		}
-		return q, invalid("state", fmt.Sprintf("%q is not a state; want one of %s", q.State, strings.Join(names, ", ")))
+		return q, apiview.Invalid("state", fmt.Sprintf("%q is not a state; want one of %s", q.State, strings.Join(names, ", ")))
 	}
 	return q, nil
 }
@@ -372,7 +370,7 @@ func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (jo
 // waitingRun looks for a start that no owner has committed yet.
 func (c *Control) waitingRun(ctx context.Context, id job.RunID) (job.Run, error) {
 	var found *job.Run
-	err := c.shards(ctx, maxOps, func(shards []job.ShardID) error {
+	err := c.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
 		if found != nil {
 			return nil
 		}
@@ -380,13 +378,13 @@ func (c *Control) waitingRun(ctx context.Context, id job.RunID) (job.Run, error)
 		for _, s := range shards {
 			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Triggers(s), clientv3.WithPrefix()))
 		}
-		resp, err := c.txn(ctx, "waiting starts", nil, ops)
+		resp, err := c.db.Do(ctx, "waiting starts", nil, ops)
 		if err != nil {
 			return err
 		}
 		for i, part := range resp.Responses {
 			for _, kv := range part.GetResponseRange().GetKvs() {
-				t, err := decode[etcdkv.Trigger](kv)
+				t, err := store.Decode[etcdkv.Trigger](kv)
 				if err != nil {
 					c.log.Warn("trigger unreadable", zap.Error(err))
 					continue

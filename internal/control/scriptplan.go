@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -34,7 +35,7 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 	key := o.Metadata.Key()
 	head := p.scripts.heads[key]
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
-	ch.sameAs(p.c.cfg.Keys.ScriptHead(key), revisionOf(head))
+	ch.SameAs(p.c.cfg.Keys.ScriptHead(key), store.Revision(head))
 	next := job.SavedScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
 	if old, ok := p.scripts.find(job.ScriptRef{Key: key}); ok {
 		same, err := sameScript(old, &next)
@@ -46,7 +47,7 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 			return ch, nil
 		}
 		next.Version, ch.result.Action = old.Version+1, api.ActionUpdated
-		if err := p.forgetOld(ctx, &ch.draft, key, next.Version); err != nil {
+		if err := p.forgetOld(ctx, &ch.Txn, key, next.Version); err != nil {
 			return change{}, err
 		}
 	}
@@ -61,8 +62,8 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 		return change{}, err
 	}
 	first, err := etcdkv.Encode(etcdkv.ScriptHead{Schema: etcdkv.Schema, Key: key, Version: next.Version})
-	ch.put(p.c.cfg.Keys.ScriptHead(key), first)
-	ch.put(p.c.cfg.Keys.Blob(next.SHA256), text)
+	ch.Put(p.c.cfg.Keys.ScriptHead(key), first)
+	ch.Put(p.c.cfg.Keys.Blob(next.SHA256), text)
 	ch.store(p.c.cfg.Keys.ScriptVersion(key, next.Version), value)
 	ch.size += len(text)
 	return ch, err
@@ -77,16 +78,16 @@ func sameScript(a, b *job.SavedScript) (bool, error) {
 	}
 	x, y := written{a.Metadata, a.Spec, a.SHA256}, written{b.Metadata, b.Spec, b.SHA256}
 	x.Spec.Source, y.Spec.Source = "", "" // the hashes tell
-	return sameJSON(x, y)
+	return store.SameJSON(x, y)
 }
 
 // forgetOld removes the versions of a script that are too many, unless a job
 // or an object names them.
-func (p *planner) forgetOld(ctx context.Context, d *draft, key job.Key, newest int) error {
+func (p *planner) forgetOld(ctx context.Context, d *store.Txn, key job.Key, newest int) error {
 	if newest <= job.KeptVersions {
 		return nil
 	}
-	all, err := listAll[etcdkv.StoredScript](ctx, p.c, "list versions", p.c.cfg.Keys.Script(key))
+	all, err := store.ListAll[etcdkv.StoredScript](ctx, p.c.db, "list versions", p.c.cfg.Keys.Script(key))
 	if err != nil || len(all) < job.KeptVersions {
 		return err
 	}
@@ -99,7 +100,7 @@ func (p *planner) forgetOld(ctx context.Context, d *draft, key job.Key, newest i
 	for i := 0; i < min(len(all)-job.KeptVersions+1, most); i++ {
 		version := all[i].Version
 		if !slices.Contains(p.named, job.ScriptRef{Key: key, Version: version}) && !slices.ContainsFunc(users.all, func(u scriptUse) bool { return u.Version == version }) {
-			d.remove(p.c.cfg.Keys.ScriptVersion(key, version))
+			d.Remove(p.c.cfg.Keys.ScriptVersion(key, version))
 		}
 	}
 	return nil
@@ -127,9 +128,9 @@ func (p *planner) scripted(ch *change, o *manifest.Object) {
 	if ch.result.Action == api.ActionUnchanged {
 		return
 	}
-	p.scripts.use(&ch.draft, p.c.cfg.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
+	p.scripts.use(&ch.Txn, p.c.cfg.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
 	if text := largeText(o.Spec.Script); text != "" {
-		ch.put(p.c.cfg.Keys.Blob(job.ScriptSum(text)), text)
+		ch.Put(p.c.cfg.Keys.Blob(job.ScriptSum(text)), text)
 	}
 }
 
@@ -143,11 +144,11 @@ type scriptTexts struct {
 // that orders on their way still find them. A text that is named again meanwhile
 // was put again: its revision tells.
 func (c *Control) sweepTexts(ctx context.Context, known *scriptTexts) error {
-	actx, cancel := c.asked(ctx)
+	actx, cancel := c.db.Bounded(ctx)
 	defer cancel()
 	resp, err := c.client.Get(actx, c.cfg.Keys.Blobs(), clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
-		return etcdError(ctx, "list texts", err)
+		return store.Error(ctx, "list texts", err)
 	}
 	there := map[string]int64{}
 	for _, kv := range resp.Kvs {
@@ -156,15 +157,15 @@ func (c *Control) sweepTexts(ctx context.Context, known *scriptTexts) error {
 	if len(there) == 0 {
 		return nil
 	}
-	versions, err := listAll[etcdkv.StoredScript](ctx, c, "list scripts", c.cfg.Keys.Scripts())
+	versions, err := store.ListAll[etcdkv.StoredScript](ctx, c.db, "list scripts", c.cfg.Keys.Scripts())
 	if err != nil {
 		return err
 	}
 	for i := range versions {
 		delete(there, c.cfg.Keys.Blob(versions[i].SHA256))
 	}
-	err = c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		stored, err := decode[etcdkv.StoredJob](kv)
+	err = c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err != nil {
 			return fmt.Errorf("which texts are in use cannot be told: %w", err)
 		}
@@ -180,10 +181,10 @@ func (c *Control) sweepTexts(ctx context.Context, known *scriptTexts) error {
 		if known.idle[key] != rev {
 			continue
 		}
-		var d draft
-		d.sameAs(key, rev)
-		d.remove(key)
-		if _, err := c.commit(ctx, "remove a text that nothing names", &d); err != nil {
+		var d store.Txn
+		d.SameAs(key, rev)
+		d.Remove(key)
+		if _, err := c.db.Commit(ctx, "remove a text that nothing names", &d); err != nil {
 			return err
 		}
 		delete(there, key)

@@ -9,6 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -20,7 +22,7 @@ func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.SavedScr
 	if namespace != "" {
 		prefix += namespace + "/"
 	}
-	heads, err := listAll[etcdkv.ScriptHead](ctx, c, "list scripts", prefix)
+	heads, err := store.ListAll[etcdkv.ScriptHead](ctx, c.db, "list scripts", prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +30,7 @@ func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.SavedScr
 	for i := range heads {
 		keys[i] = c.cfg.Keys.ScriptVersion(heads[i].Key, heads[i].Version)
 	}
-	kvs, err := c.getAll(ctx, "list scripts", keys)
+	kvs, err := c.db.GetAll(ctx, "list scripts", keys)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +39,7 @@ func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.SavedScr
 		if kv == nil {
 			continue // deleted meanwhile
 		}
-		stored, err := decode[etcdkv.StoredScript](kv)
+		stored, err := store.Decode[etcdkv.StoredScript](kv)
 		if err != nil {
 			c.log.Warn("script unreadable", zap.Error(err))
 			continue
@@ -60,7 +62,7 @@ func (c *Control) addSources(ctx context.Context, scripts []job.SavedScript) err
 	if len(keys) == 0 {
 		return nil
 	}
-	kvs, err := c.getAll(ctx, "read scripts", keys)
+	kvs, err := c.db.GetAll(ctx, "read scripts", keys)
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (c *Control) addSources(ctx context.Context, scripts []job.SavedScript) err
 // Script returns a script in the version that ref names, with its other versions
 // and the jobs that name it.
 func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {
-	all, err := listAll[etcdkv.StoredScript](ctx, c, "read script "+ref.Key.String(), c.cfg.Keys.Script(ref.Key))
+	all, err := store.ListAll[etcdkv.StoredScript](ctx, c.db, "read script "+ref.Key.String(), c.cfg.Keys.Script(ref.Key))
 	if err != nil {
 		return api.ScriptDetail{}, err
 	}
@@ -122,7 +124,7 @@ type scriptUses struct {
 }
 
 // same demands that no job has come to name the script since.
-func (u *scriptUses) same(d *draft) { d.sameAs(u.key, u.rev) }
+func (u *scriptUses) same(d *store.Txn) { d.SameAs(u.key, u.rev) }
 
 // conflict says which jobs keep the script from being removed; nil: none does.
 func (u *scriptUses) conflict(key job.Key) error {
@@ -140,10 +142,10 @@ func (u *scriptUses) conflict(key job.Key) error {
 	switch {
 	case len(jobs) > 0:
 		return fmt.Errorf("script %s is named by %s (%s); change that first: %w",
-			key, counted(len(jobs), "job"), ellipsis(jobs[:min(len(jobs), shown)], len(jobs)), job.ErrConflict)
+			key, apiview.Counted(len(jobs), "job"), apiview.Some(jobs[:min(len(jobs), shown)], len(jobs)), job.ErrConflict)
 	case len(commands) > 0:
 		return fmt.Errorf("script %s was run by %s of the last day, which may be done again (%s); delete these jobs first, or wait: %w",
-			key, counted(len(commands), "command"), ellipsis(commands[:min(len(commands), shown)], len(commands)), job.ErrConflict)
+			key, apiview.Counted(len(commands), "command"), apiview.Some(commands[:min(len(commands), shown)], len(commands)), job.ErrConflict)
 	}
 	return nil
 }
@@ -151,13 +153,13 @@ func (u *scriptUses) conflict(key job.Key) error {
 // scriptUsers returns the jobs whose steps name a script.
 func (c *Control) scriptUsers(ctx context.Context, key job.Key) (*scriptUses, error) {
 	users := &scriptUses{key: c.cfg.Keys.ScriptUse(key)}
-	kv, err := c.get(ctx, "read script "+key.String(), users.key)
+	kv, err := c.db.Get(ctx, "read script "+key.String(), users.key)
 	if err != nil {
 		return nil, err
 	}
-	users.rev = revisionOf(kv)
-	err = c.list(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		stored, err := decode[etcdkv.StoredJob](kv)
+	users.rev = store.Revision(kv)
+	err = c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err != nil {
 			return nil //nolint:nilerr // what cannot be read is told of where jobs are listed
 		}
@@ -176,17 +178,17 @@ func (c *Control) scriptUsers(ctx context.Context, key job.Key) (*scriptUses, er
 
 // use adds to what makes a job name scripts: that they are there still, and that
 // whoever removes one meanwhile sees this.
-func (s *shelf) use(d *draft, keys etcdkv.Keys, refs []job.ScriptRef) {
+func (s *shelf) use(d *store.Txn, keys etcdkv.Keys, refs []job.ScriptRef) {
 	for _, ref := range refs {
 		created := int64(0)
 		if kv := s.heads[ref.Key]; kv != nil {
 			created = kv.CreateRevision
 		}
-		d.stillThere(keys.ScriptHead(ref.Key), created)
+		d.StillThere(keys.ScriptHead(ref.Key), created)
 		if ref.Version != 0 {
-			d.stillThere(keys.ScriptVersion(ref.Key, ref.Version), s.created[ref])
+			d.StillThere(keys.ScriptVersion(ref.Key, ref.Version), s.created[ref])
 		}
-		d.put(keys.ScriptUse(ref.Key), "")
+		d.Put(keys.ScriptUse(ref.Key), "")
 	}
 }
 
@@ -194,7 +196,7 @@ func (s *shelf) use(d *draft, keys etcdkv.Keys, refs []job.ScriptRef) {
 // kept: the error wraps job.ErrConflict then.
 func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 	doing := "delete script " + key.String()
-	kv, err := c.get(ctx, doing, c.cfg.Keys.ScriptHead(key))
+	kv, err := c.db.Get(ctx, doing, c.cfg.Keys.ScriptHead(key))
 	if err != nil {
 		return err
 	}
@@ -208,13 +210,13 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 	if err := users.conflict(key); err != nil {
 		return err
 	}
-	var d draft
+	var d store.Txn
 	users.same(&d)
-	d.sameAs(c.cfg.Keys.ScriptHead(key), kv.ModRevision)
-	d.remove(c.cfg.Keys.ScriptHead(key))
-	d.remove(users.key)
-	d.clear(c.cfg.Keys.Script(key))
-	ok, err := c.commit(ctx, doing, &d)
+	d.SameAs(c.cfg.Keys.ScriptHead(key), kv.ModRevision)
+	d.Remove(c.cfg.Keys.ScriptHead(key))
+	d.Remove(users.key)
+	d.Clear(c.cfg.Keys.Script(key))
+	ok, err := c.db.Commit(ctx, doing, &d)
 	if err == nil && !ok {
 		err = fmt.Errorf("script %s was changed meanwhile; try again: %w", key, job.ErrConflict)
 	}
@@ -240,7 +242,7 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 	for i, k := range keys {
 		names[i] = c.cfg.Keys.ScriptHead(k)
 	}
-	heads, err := c.getAll(ctx, "read scripts", names)
+	heads, err := c.db.GetAll(ctx, "read scripts", names)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +251,7 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 		if kv == nil {
 			continue
 		}
-		head, err := decode[etcdkv.ScriptHead](kv)
+		head, err := store.Decode[etcdkv.ScriptHead](kv)
 		if err != nil {
 			return nil, fmt.Errorf("read script %s: %w", keys[i], err)
 		}
@@ -262,7 +264,7 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 			names = append(names, c.cfg.Keys.ScriptVersion(r.Key, r.Version))
 		}
 	}
-	kvs, err := c.getAll(ctx, "read scripts", names)
+	kvs, err := c.db.GetAll(ctx, "read scripts", names)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +272,7 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 		if kv == nil {
 			continue
 		}
-		stored, err := decode[etcdkv.StoredScript](kv)
+		stored, err := store.Decode[etcdkv.StoredScript](kv)
 		if err != nil {
 			return nil, fmt.Errorf("read script %s: %w", kv.Key, err)
 		}

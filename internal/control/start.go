@@ -16,6 +16,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -30,7 +33,7 @@ func (c *Control) Start(ctx context.Context, key job.Key, req api.StartRequest) 
 	if err := checkParams(req.Params); err != nil {
 		return job.FireID{}, err
 	}
-	return c.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: by(ctx, req.By), Params: req.Params})
+	return c.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params})
 }
 
 func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger) (job.FireID, error) {
@@ -51,15 +54,15 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 			return job.FireID{}, err
 		}
 		if len(value) > MaxAtomicBytes {
-			return job.FireID{}, invalid("only", fmt.Sprintf("the names of %d minions take %d bytes, and %d can be stored; narrow it down by their states (only)",
+			return job.FireID{}, apiview.Invalid("only", fmt.Sprintf("the names of %d minions take %d bytes, and %d can be stored; narrow it down by their states (only)",
 				len(t.Hosts), len(value), MaxAtomicBytes)) // all else of a start is bounded
 		}
 		trigger := c.cfg.Keys.Trigger(lies.shard, t.Fire)
-		var d draft
-		d.stillThere(string(lies.kv.Key), lies.kv.CreateRevision) // the UID: edits keep both
-		d.stillThere(trigger, 0)
-		d.put(trigger, value)
-		ok, err := c.commit(ctx, doing, &d)
+		var d store.Txn
+		d.StillThere(string(lies.kv.Key), lies.kv.CreateRevision) // the UID: edits keep both
+		d.StillThere(trigger, 0)
+		d.Put(trigger, value)
+		ok, err := c.db.Commit(ctx, doing, &d)
 		if err != nil {
 			return job.FireID{}, err
 		}
@@ -106,31 +109,20 @@ func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, par
 // clocks differ.
 const nearlyNow = 5 * time.Second
 
-// stateOf tells how far a backfill is, in a word.
-func stateOf(b *etcdkv.Backfill) string {
-	switch {
-	case b.EndedAt.IsZero():
-		return "running"
-	case b.EndedWhy == "":
-		return "done"
-	}
-	return "ended"
-}
-
 // Backfill runs the instants of a job's schedule again that lie in a window.
 func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillRequest) (api.Backfill, error) {
 	if err := checkParams(req.Params); err != nil {
 		return api.Backfill{}, err
 	}
 	if req.Every < 0 || req.Every > job.MaxCatchUpEvery {
-		return api.Backfill{}, invalid("every", fmt.Sprintf("%v is out of range; 0s to %v are allowed", req.Every, job.MaxCatchUpEvery))
+		return api.Backfill{}, apiview.Invalid("every", fmt.Sprintf("%v is out of range; 0s to %v are allowed", req.Every, job.MaxCatchUpEvery))
 	}
 	stored, at, err := c.stored(ctx, key)
 	if err != nil {
 		return api.Backfill{}, err
 	}
 	if !stored.Spec.IsEnabled() {
-		return api.Backfill{}, invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
+		return api.Backfill{}, apiview.Invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
 	}
 	if req.Params, err = c.checkStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
 		return api.Backfill{}, err
@@ -143,7 +135,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 		return api.Backfill{}, fmt.Errorf("new backfill id: %w", err)
 	}
 	b := etcdkv.Backfill{
-		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: by(ctx, req.By), Reason: req.Reason,
+		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: caller.Of(ctx, req.By), Reason: req.Reason,
 		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Since: c.now().UTC(),
 	}
 	v, err := c.backfillView(&b, &stored.Job)
@@ -151,11 +143,11 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 	case err != nil:
 		return v, err
 	case req.To.After(c.now()):
-		return v, invalid("to", "lies in the future; the schedule runs the job then")
+		return v, apiview.Invalid("to", "lies in the future; the schedule runs the job then")
 	case v.Left == 0:
-		return v, invalid("from", fmt.Sprintf("the schedule of job %s has no instant after %s, up to %s", key, b.From.Format(time.RFC3339Nano), b.To.Format(time.RFC3339Nano)))
+		return v, apiview.Invalid("from", fmt.Sprintf("the schedule of job %s has no instant after %s, up to %s", key, b.From.Format(time.RFC3339Nano), b.To.Format(time.RFC3339Nano)))
 	case v.Left > api.MaxBackfill:
-		return v, invalid("from", fmt.Sprintf("the window has more than %d instants; give a smaller one", api.MaxBackfill))
+		return v, apiview.Invalid("from", fmt.Sprintf("the window has more than %d instants; give a smaller one", api.MaxBackfill))
 	}
 	text, err := etcdkv.Encode(b)
 	if err != nil {
@@ -167,7 +159,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 	if err != nil {
 		return v, err
 	}
-	resp, err := c.txn(ctx, "backfill "+key.String(),
+	resp, err := c.db.Do(ctx, "backfill "+key.String(),
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.kv.Key)), "=", at.kv.CreateRevision)},
 		[]clientv3.Op{clientv3.OpPut(name, text), audit})
 	if err == nil && !resp.Succeeded {
@@ -178,7 +170,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 
 // backfillView counts what is left of a backfill.
 func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (api.Backfill, error) {
-	v := backfillTold(b)
+	v := apiview.Backfill(b)
 	set, err := c.setOf(j)
 	if err != nil {
 		return v, err
@@ -200,11 +192,11 @@ const (
 // Backfills returns the backfills that go on, and the records of those that have
 // ended, by when they were asked for.
 func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
-	all, err := listAll[etcdkv.Backfill](ctx, c, "list backfills", c.cfg.Keys.Backfills())
+	all, err := store.ListAll[etcdkv.Backfill](ctx, c.db, "list backfills", c.cfg.Keys.Backfills())
 	if err != nil {
 		return nil, err
 	}
-	ended, err := listAll[etcdkv.Backfill](ctx, c, "list ended backfills", c.cfg.Keys.EndedBackfills())
+	ended, err := store.ListAll[etcdkv.Backfill](ctx, c.db, "list ended backfills", c.cfg.Keys.EndedBackfills())
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +204,7 @@ func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
 	slices.SortStableFunc(all, func(a, b etcdkv.Backfill) int { return a.Since.Compare(b.Since) })
 	out := make([]api.Backfill, 0, len(all))
 	for i := range all {
-		v := backfillTold(&all[i])
+		v := apiview.Backfill(&all[i])
 		if stored, _, err := c.stored(ctx, all[i].Key); err == nil {
 			if v, err = c.backfillView(&all[i], &stored.Job); err != nil {
 				return nil, err
@@ -226,8 +218,8 @@ func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
 // EndBackfill ends a backfill; its run under way goes on.
 func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error {
 	key := c.cfg.Keys.Backfill(id)
-	for range applyTries {
-		kv, err := c.get(ctx, "end backfill", key)
+	for range store.Tries {
+		kv, err := c.db.Get(ctx, "end backfill", key)
 		if err != nil {
 			return err
 		}
@@ -235,7 +227,7 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error
 			return fmt.Errorf("backfill %s: %w", id, job.ErrNotFound)
 		}
 		why := "ended"
-		if who := by(ctx, o.By); who != "" {
+		if who := caller.Of(ctx, o.By); who != "" {
 			why += " by " + who
 		}
 		if o.Reason != "" {
@@ -255,7 +247,7 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error
 
 // endedBackfill returns the write of the record of a backfill that ends now.
 func (c *Control) endedBackfill(kv *mvccpb.KeyValue, why string) (clientv3.Op, error) {
-	b, err := decode[etcdkv.Backfill](kv)
+	b, err := store.Decode[etcdkv.Backfill](kv)
 	if err != nil {
 		return clientv3.Op{}, err
 	}
@@ -267,8 +259,8 @@ func (c *Control) endedBackfill(kv *mvccpb.KeyValue, why string) (clientv3.Op, e
 // sweepBackfills ends backfills whose jobs are gone, and removes records that are
 // old, or too many.
 func (c *Control) sweepBackfills(ctx context.Context) error {
-	err := c.list(ctx, "list backfills", c.cfg.Keys.Backfills(), func(kv *mvccpb.KeyValue) error {
-		b, err := decode[etcdkv.Backfill](kv)
+	err := c.db.List(ctx, "list backfills", c.cfg.Keys.Backfills(), func(kv *mvccpb.KeyValue) error {
+		b, err := store.Decode[etcdkv.Backfill](kv)
 		if err != nil {
 			return err
 		}
@@ -280,14 +272,14 @@ func (c *Control) sweepBackfills(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = c.txn(ctx, "end backfill "+b.ID, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
+		_, err = c.db.Do(ctx, "end backfill "+b.ID, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
 			[]clientv3.Op{clientv3.OpDelete(string(kv.Key)), record})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	ended, err := listAll[etcdkv.Backfill](ctx, c, "list ended backfills", c.cfg.Keys.EndedBackfills())
+	ended, err := store.ListAll[etcdkv.Backfill](ctx, c.db, "list ended backfills", c.cfg.Keys.EndedBackfills())
 	if err != nil {
 		return err
 	}
@@ -296,7 +288,7 @@ func (c *Control) sweepBackfills(ctx context.Context) error {
 		if len(ended)-i <= endedBackfillsMax && c.now().Sub(ended[i].EndedAt) < endedBackfillsFor {
 			break
 		}
-		if _, err := c.txn(ctx, "remove the record of backfill "+ended[i].ID, nil,
+		if _, err := c.db.Do(ctx, "remove the record of backfill "+ended[i].ID, nil,
 			[]clientv3.Op{clientv3.OpDelete(c.cfg.Keys.EndedBackfill(ended[i].ID))}); err != nil {
 			return err
 		}

@@ -12,6 +12,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/release"
 	"github.com/carillon-cron/carillon/internal/update"
@@ -27,8 +30,8 @@ func errNoUpdate() error { return fmt.Errorf("update of minions: %w", job.ErrNot
 // minions, which have the keys.
 func (c *Control) StartUpdate(ctx context.Context, req api.UpdateRequest) (api.Update, error) {
 	p := etcdkv.UpdatePlan{
-		Schema: etcdkv.Schema, Signed: req.Signed, Groups: tell(req.Groups, updateGroupStored), Tolerate: req.Tolerate,
-		Patience: job.Duration(req.Patience), By: by(ctx, req.By), At: c.now().UTC(),
+		Schema: etcdkv.Schema, Signed: req.Signed, Groups: apiview.Each(req.Groups, apiview.StoredUpdateGroup), Tolerate: req.Tolerate,
+		Patience: job.Duration(req.Patience), By: caller.Of(ctx, req.By), At: c.now().UTC(),
 	}
 	saved, err := c.savedHosts(ctx)
 	if err != nil {
@@ -95,11 +98,11 @@ func updateName(p *etcdkv.UpdatePlan) string { return fmt.Sprintf("%d (%s)", p.R
 
 // updatePlan reads the plan; the pair is nil when there is none.
 func (c *Control) updatePlan(ctx context.Context) (*mvccpb.KeyValue, etcdkv.UpdatePlan, error) {
-	kv, err := c.get(ctx, "read the plan of updates", c.cfg.Keys.UpdatePlan())
+	kv, err := c.db.Get(ctx, "read the plan of updates", c.cfg.Keys.UpdatePlan())
 	if err != nil || kv == nil {
 		return nil, etcdkv.UpdatePlan{}, err
 	}
-	p, err := decode[etcdkv.UpdatePlan](kv)
+	p, err := store.Decode[etcdkv.UpdatePlan](kv)
 	return kv, p, err
 }
 
@@ -114,11 +117,11 @@ func (c *Control) UpdateStatus(ctx context.Context) (api.Update, error) {
 		return api.Update{}, errNoUpdate()
 	}
 	var s etcdkv.UpdateState
-	if kv, err = c.get(ctx, "read the state of updates", c.cfg.Keys.UpdateState()); err != nil {
+	if kv, err = c.db.Get(ctx, "read the state of updates", c.cfg.Keys.UpdateState()); err != nil {
 		return api.Update{}, err
 	}
 	if kv != nil {
-		if s, err = decode[etcdkv.UpdateState](kv); err != nil {
+		if s, err = store.Decode[etcdkv.UpdateState](kv); err != nil {
 			return api.Update{}, err
 		}
 	}
@@ -143,7 +146,7 @@ func (c *Control) UpdateStatus(ctx context.Context) (api.Update, error) {
 		v.Status, v.Reason = string(release.StatusHalted), err.Error()
 		return v, nil
 	}
-	v.Status, v.Reason, v.Group, v.Canary, v.Groups = string(out.Step.Status), out.Step.Reason, out.Step.Group, out.Step.Canary, tell(out.Groups, updateGroupTold)
+	v.Status, v.Reason, v.Group, v.Canary, v.Groups = string(out.Step.Status), out.Step.Reason, out.Step.Group, out.Step.Canary, apiview.Each(out.Groups, apiview.UpdateGroup)
 	for _, id := range slices.Sorted(maps.Keys(out.State.Since)) {
 		if since, told := s.Since[id]; told && s.Release == p.Release {
 			v.InFlight = append(v.InFlight, api.UpdatingMinion{Minion: id, Since: since})

@@ -142,7 +142,7 @@ func (p *planner) warnOfAfter(ctx context.Context, objects []manifest.Object, ch
 // jobNames returns the names of all jobs, by their namespaces.
 func (p *planner) jobNames(ctx context.Context) (map[string][]string, error) {
 	names := map[string][]string{}
-	err := p.c.list(ctx, "list jobs", p.c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+	err := p.c.db.List(ctx, "list jobs", p.c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		if _, key, err := p.c.cfg.Keys.ParseJob(string(kv.Key)); err == nil {
 			names[key.Namespace] = append(names[key.Namespace], key.Name)
 		}

@@ -7,11 +7,13 @@ import (
 	"strings"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // Cancel has a run end, with the process trees of its commands. The run's
@@ -67,7 +69,7 @@ func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, 
 	}
 	now := c.now().UTC()
 	w := etcdkv.Wish{
-		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: by(ctx, o.By), Reason: o.Reason, At: now,
+		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: caller.Of(ctx, o.By), Reason: o.Reason, At: now,
 	}
 	if run.State.Final() {
 		if kind == etcdkv.WishCancel {
@@ -87,7 +89,7 @@ func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, 
 	if err != nil {
 		return run, err
 	}
-	kv, err := c.get(ctx, action, key)
+	kv, err := c.db.Get(ctx, action, key)
 	if err != nil || kv != nil {
 		return run, err // somebody wants so already
 	}
@@ -137,7 +139,7 @@ func partOf(t *job.Task) api.RedoPart {
 func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error) {
 	for _, p := range only {
 		if !slices.Contains(api.RedoParts(), p) {
-			return api.Redo{}, invalid("only", fmt.Sprintf("%q is unknown; want some of %v", p, api.RedoParts()))
+			return api.Redo{}, apiview.Invalid("only", fmt.Sprintf("%q is unknown; want some of %v", p, api.RedoParts()))
 		}
 	}
 	run, err := c.findRun(ctx, id, job.Key{})
@@ -172,11 +174,11 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o
 	if len(only) > 0 {
 		cause += ", where it was " + partsText(only)
 	}
-	if who := by(ctx, o.By); who != "" {
+	if who := caller.Of(ctx, o.By); who != "" {
 		cause += ", started by " + who
 	}
 	fire, err := c.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
-		By: by(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
+		By: caller.Of(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
 	})
 	v.RunID, v.FireID = fire.RunID(), fire
 	return v, err

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -32,11 +33,11 @@ func TestCancelOfARunThatHasEnded(t *testing.T) {
 	if err := e.Cancel(t.Context(), run.RunID, api.Order{By: "ada", Reason: "wrong"}); err != nil {
 		t.Fatal(err)
 	}
-	kv, err := e.get(t.Context(), "test", e.keys.Wish(run.RunID, etcdkv.WishCancel))
+	kv, err := e.db.Get(t.Context(), "test", e.keys.Wish(run.RunID, etcdkv.WishCancel))
 	if err != nil || kv == nil {
 		t.Fatalf("no wish: %v", err)
 	}
-	got, err := decode[etcdkv.Wish](kv)
+	got, err := store.Decode[etcdkv.Wish](kv)
 	shared := run.FireID
 	shared.Share = job.ShareOf("n2")
 	want := etcdkv.Wish{

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 )
 
 // metrics are the API's own.
@@ -57,7 +57,7 @@ func (a *API) Middleware(next http.Handler) http.Handler {
 			}
 		}()
 		if account := a.account(r); account != "" {
-			r = r.WithContext(control.WithCaller(r.Context(), account))
+			r = r.WithContext(caller.With(r.Context(), account))
 		}
 		next.ServeHTTP(rec, r)
 	})

@@ -1,4 +1,4 @@
-package control
+package apiview
 
 import (
 	"github.com/carillon-cron/carillon/agentpush"
@@ -8,11 +8,19 @@ import (
 	"github.com/carillon-cron/carillon/internal/update"
 )
 
-// What is stored, and what the nodes keep, is not what the API tells: this file is
-// where the one becomes the other.
+// stateOf tells how far a backfill is, in a word.
+func stateOf(b *etcdkv.Backfill) string {
+	switch {
+	case b.EndedAt.IsZero():
+		return "running"
+	case b.EndedWhy == "":
+		return "done"
+	}
+	return "ended"
+}
 
-// tell returns what told makes of each.
-func tell[S, T any](all []S, told func(*S) T) []T {
+// Each returns what told makes of each.
+func Each[S, T any](all []S, told func(*S) T) []T {
 	out := make([]T, len(all))
 	for i := range all {
 		out[i] = told(&all[i])
@@ -20,53 +28,53 @@ func tell[S, T any](all []S, told func(*S) T) []T {
 	return out
 }
 
-func pauseTold(p *etcdkv.Pause) api.Pause {
+func Pause(p *etcdkv.Pause) api.Pause {
 	return api.Pause{
 		Scope: api.Scope(p.Scope), Namespace: p.Namespace, Name: p.Name, By: p.By, Reason: p.Reason, ByFailures: p.ByFailures(),
 		Since: p.Since, Until: p.Until,
 	}
 }
 
-func auditTold(r *etcdkv.Audit) api.AuditRecord {
+func Audit(r *etcdkv.Audit) api.AuditRecord {
 	return api.AuditRecord{At: r.At, By: r.By, Action: r.Action, Object: r.Object, Reason: r.Reason, Before: r.Before}
 }
 
-func overrideTold(o *etcdkv.Override) *api.Override {
+func Override(o *etcdkv.Override) *api.Override {
 	return &api.Override{Shard: o.Shard, Node: o.Node, Failback: o.Failback, By: o.By, Reason: o.Reason, Since: o.Since}
 }
 
-func drainTold(d *etcdkv.Drain) *api.Drain {
+func Drain(d *etcdkv.Drain) *api.Drain {
 	return &api.Drain{Node: d.Node, By: d.By, Reason: d.Reason, Since: d.Since}
 }
 
-func asideTold(a *etcdkv.Aside) *api.Aside {
+func Aside(a *etcdkv.Aside) *api.Aside {
 	return &api.Aside{Namespace: a.Namespace, Name: a.Name, Job: a.Job, Reason: a.Reason, Since: a.Since}
 }
 
-func ringNodeTold(n *etcdkv.RingNode) api.RingNode { return api.RingNode(*n) }
+func RingNode(n *etcdkv.RingNode) api.RingNode { return api.RingNode(*n) }
 
-func backfillTold(b *etcdkv.Backfill) api.Backfill {
+func Backfill(b *etcdkv.Backfill) api.Backfill {
 	return api.Backfill{
 		ID: b.ID, Job: b.Job, Key: b.Key, By: b.By, Reason: b.Reason, From: b.From, To: b.To, Done: b.Done, Overlap: b.Overlap,
 		Every: b.Every, Params: b.Params, Since: b.Since, EndedAt: b.EndedAt, EndedWhy: b.EndedWhy, State: stateOf(b),
 	}
 }
 
-func enrollmentTold(e *etcdkv.Enrollment) api.Enrollment {
+func Enrollment(e *etcdkv.Enrollment) api.Enrollment {
 	return api.Enrollment{
 		ID: e.ID, Key: e.Key, Token: e.Token, ApprovedBy: e.ApprovedBy, EnrolledAt: e.EnrolledAt, Serial: e.Serial,
 		IssuedAt: e.IssuedAt, ExpiresAt: e.ExpiresAt, RevokedAt: e.RevokedAt,
-		Clones: tell(e.Clones, func(c *etcdkv.Clone) api.Clone { return api.Clone(*c) }),
+		Clones: Each(e.Clones, func(c *etcdkv.Clone) api.Clone { return api.Clone(*c) }),
 	}
 }
 
-func joinRequestTold(r *etcdkv.JoinRequest) api.JoinRequest {
-	return api.JoinRequest{ID: r.ID, Keys: tell(r.Keys, func(k *etcdkv.RequestedKey) api.RequestedKey { return api.RequestedKey(*k) })}
+func JoinRequest(r *etcdkv.JoinRequest) api.JoinRequest {
+	return api.JoinRequest{ID: r.ID, Keys: Each(r.Keys, func(k *etcdkv.RequestedKey) api.RequestedKey { return api.RequestedKey(*k) })}
 }
 
-func updateGroupStored(g *api.UpdateGroup) etcdkv.UpdateGroup { return etcdkv.UpdateGroup(*g) }
+func StoredUpdateGroup(g *api.UpdateGroup) etcdkv.UpdateGroup { return etcdkv.UpdateGroup(*g) }
 
-func updateGroupTold(g *update.Group) api.UpdateProgress {
+func UpdateGroup(g *update.Group) api.UpdateProgress {
 	out := api.UpdateProgress{UpdateGroup: api.UpdateGroup(g.UpdateGroup), Phases: make(map[api.UpdatePhase]int, len(g.Phases))}
 	for phase, n := range g.Phases {
 		out.Phases[api.UpdatePhase(phase)] = n
@@ -74,12 +82,12 @@ func updateGroupTold(g *update.Group) api.UpdateProgress {
 	return out
 }
 
-func unknownKeyTold(k *target.UnknownKey) api.UnknownKey { return api.UnknownKey(*k) }
+func UnknownKey(k *target.UnknownKey) api.UnknownKey { return api.UnknownKey(*k) }
 
-func dispatchTold(s *agentpush.Status) api.NodeDispatch {
+func Dispatch(s *agentpush.Status) api.NodeDispatch {
 	return api.NodeDispatch{
 		Node: s.Node, Connected: s.Connected, Known: s.Known, Online: s.Online, Queued: s.Queued, InFlight: s.InFlight,
 		Forwarded: s.Forwarded, Dropped: s.Dropped, Taken: s.Taken, TakenPerSecond: s.TakenPerSecond,
-		Minions: tell(s.Minions, func(m *agentpush.MinionStatus) api.MinionDispatch { return api.MinionDispatch(*m) }),
+		Minions: Each(s.Minions, func(m *agentpush.MinionStatus) api.MinionDispatch { return api.MinionDispatch(*m) }),
 	}
 }
