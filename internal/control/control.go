@@ -12,6 +12,9 @@ import (
 	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/audit"
+	"github.com/carillon-cron/carillon/internal/control/cluster"
+	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -119,6 +122,9 @@ type Control struct {
 	changes   *changeHub
 	space     space
 	db        *store.Store
+	*cluster.Operator
+	*locks.Keeper
+	audit *audit.Log
 }
 
 // New returns a Control. Watch must run for Changes to report anything; the
@@ -168,6 +174,9 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	}
 	c.db = store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout},
 		store.Deps{Client: deps.Client, Now: deps.Now, Logger: c.log})
+	c.audit = audit.New(c.db, c.log)
+	c.Keeper = locks.New(locks.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
+	c.Operator = cluster.New(cluster.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	return c, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -182,11 +183,11 @@ func (c *Control) checkOperators(ctx context.Context) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	overrides, err := c.overrides(ctx)
+	overrides, err := c.Overrides(ctx)
 	if err != nil {
 		return nil, err
 	}
-	groups, err := c.groupNames(ctx)
+	groups, err := c.GroupNames(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -200,9 +201,9 @@ func (c *Control) checkOperators(ctx context.Context) ([]api.Check, error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(overrides)) {
 		o := overrides[id]
-		s := namedShard{id: id}
+		s := cluster.Shard{Id: id}
 		if g, ok := groups[id]; ok {
-			s.group = &g
+			s.Group = &g
 		}
 		what := "is held where it is"
 		switch {
@@ -213,7 +214,7 @@ func (c *Control) checkOperators(ctx context.Context) ([]api.Check, error) {
 		}
 		checks = append(checks, api.Check{
 			Name: "overrides", Status: api.CheckWarn,
-			Detail: fmt.Sprintf("%s %s%s", s.title(), what, c.ordered(o.By, o.Since, o.Reason)),
+			Detail: fmt.Sprintf("%s %s%s", s.Title(), what, c.ordered(o.By, o.Since, o.Reason)),
 			Hint:   fmt.Sprintf("when its mode may decide again: `carillon shards release %s`", s),
 		})
 	}
@@ -236,7 +237,7 @@ func (c *Control) ordered(by string, since time.Time, reason string) string {
 }
 
 func (c *Control) checkShards(ctx context.Context) ([]api.Check, error) {
-	owners, err := c.owners(ctx)
+	owners, err := c.Owners(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +298,7 @@ func (c *Control) checkSlots(ctx context.Context) ([]api.Check, error) {
 }
 
 func (c *Control) checkMinions(ctx context.Context) ([]api.Check, error) {
-	present, err := c.presence(ctx)
+	present, err := c.Presence(ctx)
 	if err != nil {
 		return nil, err
 	}

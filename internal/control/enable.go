@@ -42,8 +42,8 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Or
 		} else if after.kv.ModRevision != before.kv.ModRevision {
 			continue
 		}
-		rec := c.auditOf(ctx, action, "job "+key.String(), o)
-		audit, err := c.auditOp(rec)
+		rec := c.audit.Record(ctx, action, "job "+key.String(), o)
+		audit, err := c.audit.Op(rec)
 		if err != nil {
 			return api.ApplyResult{}, err
 		}

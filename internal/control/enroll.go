@@ -70,7 +70,7 @@ func (c *Control) CreateToken(ctx context.Context, req api.TokenRequest) (api.Jo
 	o.Reason = labelReason(req.Labels, nil, o.Reason)
 	t, err := e.CreateToken(ctx, registrar.TokenSpec{
 		TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, Labels: req.Labels, By: caller.Of(ctx, req.By),
-		Record: func(id string) (clientv3.Op, error) { return c.auditOp(c.auditOf(ctx, "token.create", id, o)) },
+		Record: func(id string) (clientv3.Op, error) { return c.audit.Op(c.audit.Record(ctx, "token.create", id, o)) },
 	})
 	if err != nil {
 		return api.JoinToken{}, err
@@ -140,7 +140,7 @@ func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprin
 		return c.whoAsks(ctx, e, id)
 	}
 	o.Reason = labelReason(labels, nil, o.Reason)
-	record, err := c.auditOp(c.auditOf(ctx, "minion.approve", string(id), o))
+	record, err := c.audit.Op(c.audit.Record(ctx, "minion.approve", string(id), o))
 	if err != nil {
 		return err
 	}
@@ -222,12 +222,12 @@ func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o api.Order
 			return fmt.Errorf("minion %s is connected to node %s; stop it first: %w", id, m.Node, job.ErrConflict)
 		}
 	}
-	return c.operate(ctx, "minion.delete", string(id), o, key, kv, clientv3.OpDelete(key))
+	return c.audit.Write(ctx, "minion.delete", string(id), o, key, kv, clientv3.OpDelete(key))
 }
 
 // audited records what Enrollment has done for an operator.
 func (c *Control) audited(ctx context.Context, action, object string, o api.Order) error {
-	op, err := c.auditOp(c.auditOf(ctx, action, object, o))
+	op, err := c.audit.Op(c.audit.Record(ctx, action, object, o))
 	if err != nil {
 		return err
 	}

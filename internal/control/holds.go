@@ -119,7 +119,7 @@ func (c *Control) pausedShards(ctx context.Context, p api.Paused) ([]job.ShardID
 		}
 		return []job.ShardID{at.shard}, stored.UID, nil
 	case api.ScopeGroup:
-		g, _, err := c.storedGroup(ctx, key)
+		g, _, err := c.StoredGroup(ctx, key)
 		return []job.ShardID{g.Shard}, job.UID{}, err
 	case api.ScopeNamespace, api.ScopeAll:
 	}

@@ -62,7 +62,7 @@ func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.Labe
 	}
 	o := req.Order
 	o.Reason = labelReason(req.Set, req.Remove, o.Reason)
-	return labels, c.operate(ctx, "minion.label", string(id), o, key, kv, op)
+	return labels, c.audit.Write(ctx, "minion.label", string(id), o, key, kv, op)
 }
 
 // knownMinion is an error where there is no such minion.

@@ -57,7 +57,7 @@ func (c *Control) pausable(ctx context.Context, p api.Paused) error {
 	var err error
 	switch p.Scope {
 	case api.ScopeGroup:
-		_, _, err = c.storedGroup(ctx, key)
+		_, _, err = c.StoredGroup(ctx, key)
 	case api.ScopeJob:
 		_, _, err = c.stored(ctx, key)
 	case api.ScopeNamespace:
@@ -90,7 +90,7 @@ func (c *Control) hasJobs(ctx context.Context, namespace string) error {
 	if err != nil || found {
 		return err
 	}
-	groups, err := c.groupNames(ctx)
+	groups, err := c.GroupNames(ctx)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (c *Control) Pause(ctx context.Context, p api.Paused, until time.Time, o ap
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := c.operate(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text), c.db.Edited(c.cfg.Keys.PauseEdits())); err != nil {
+	if err := c.audit.Write(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text), c.db.Edited(c.cfg.Keys.PauseEdits())); err != nil {
 		return time.Time{}, err
 	}
 	return c.pauseHeldFrom(ctx, p, now), nil
@@ -231,7 +231,7 @@ func (c *Control) Resume(ctx context.Context, p api.Paused, o api.Order) (time.T
 		ops = append(ops, clientv3.OpPut(key, text))
 	}
 	ops = append(ops, c.db.Edited(c.cfg.Keys.PauseEdits()))
-	if err := c.operate(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...); err != nil {
+	if err := c.audit.Write(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...); err != nil {
 		return time.Time{}, err
 	}
 	return c.pauseHeldFrom(ctx, p, now), nil

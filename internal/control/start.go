@@ -155,7 +155,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 	}
 	name := c.cfg.Keys.Backfill(b.ID)
 	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
-	audit, err := c.auditOp(c.auditOf(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason}))
+	audit, err := c.audit.Op(c.audit.Record(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason}))
 	if err != nil {
 		return v, err
 	}
@@ -237,7 +237,7 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error
 		if err != nil {
 			return err
 		}
-		err = c.operate(ctx, "backfill.end", id, o, key, kv, clientv3.OpDelete(key), record)
+		err = c.audit.Write(ctx, "backfill.end", id, o, key, kv, clientv3.OpDelete(key), record)
 		if !isConflict(err) {
 			return err
 		}

@@ -60,7 +60,7 @@ func (c *Control) StartUpdate(ctx context.Context, req api.UpdateRequest) (api.U
 	if was.Off || was.Release != p.Release {
 		ops = append(ops, clientv3.OpDelete(c.cfg.Keys.UpdateState()))
 	}
-	if err := c.operate(ctx, "update.start", updateName(&p), req.Order, key, kv, ops...); err != nil {
+	if err := c.audit.Write(ctx, "update.start", updateName(&p), req.Order, key, kv, ops...); err != nil {
 		return api.Update{}, err
 	}
 	return c.UpdateStatus(ctx)
@@ -191,7 +191,7 @@ func (c *Control) changeUpdate(ctx context.Context, action string, o api.Order, 
 	if err != nil {
 		return err
 	}
-	return c.operate(ctx, action, updateName(&p), o, string(kv.Key), kv, clientv3.OpPut(string(kv.Key), value))
+	return c.audit.Write(ctx, action, updateName(&p), o, string(kv.Key), kv, clientv3.OpPut(string(kv.Key), value))
 }
 
 // checkUpdate looks for an update that cannot go on by itself.

@@ -93,7 +93,7 @@ func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, 
 	if err != nil || kv != nil {
 		return run, err // somebody wants so already
 	}
-	return run, c.operate(ctx, action, string(id), o, key, nil, clientv3.OpPut(key, text))
+	return run, c.audit.Write(ctx, action, string(id), o, key, nil, clientv3.OpPut(key, text))
 }
 
 // hasOwners reports whether a shard is one that a node may own: a group's goes with
@@ -102,7 +102,7 @@ func (c *Control) hasOwners(ctx context.Context, s job.ShardID) (bool, error) {
 	if int(s) < c.cfg.Meta.Shards {
 		return true, nil
 	}
-	groups, err := c.groupNames(ctx)
+	groups, err := c.GroupNames(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -1,4 +1,4 @@
-package control
+package locks
 
 import (
 	"context"
@@ -14,28 +14,40 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 )
 
-// Clients that hold locks never reach etcd: a node does for them what the lock
-// package does. All state is in etcd, so any node serves any request: a session
-// is a lease, with a record on it that names its holder; a client's place in a
-// lock's queue has an id of the client's own, by which it goes on waiting
-// through any node. The client counts its own deadline, from when it sent the
-// last renewal that was answered.
+// Deps is what a Keeper stands on. All must be set.
+type Deps struct {
+	Store  *store.Store
+	Audit  *audit.Log
+	Logger *zap.Logger
+}
+
+// Keeper keeps locks for clients. Use New. It may be used by many goroutines at once.
+type Keeper struct {
+	db    *store.Store
+	audit *audit.Log
+	log   *zap.Logger
+}
+
+// New returns a Keeper.
+func New(deps Deps) *Keeper { return &Keeper{db: deps.Store, audit: deps.Audit, log: deps.Logger} }
 
 // vouch is how long a node may be at work with a session after it was seen to live,
 // besides waiting.
 const vouch = 5 * time.Second
 
 // OpenLockSession opens a session.
-func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.Duration) (api.LockSession, error) {
+func (k *Keeper) OpenLockSession(ctx context.Context, holder string, ttl time.Duration) (api.LockSession, error) {
 	var problems []job.Problem
 	if holder == "" || len(holder) > 256 {
 		problems = append(problems, job.Problem{Path: "holder", Message: "says who holds the lock, in 1 to 256 bytes"})
@@ -46,22 +58,22 @@ func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.D
 	if len(problems) > 0 {
 		return api.LockSession{}, &job.InvalidError{Problems: problems}
 	}
-	gctx, cancel := c.db.Bounded(ctx)
+	gctx, cancel := k.db.Bounded(ctx)
 	defer cancel()
-	grant, err := c.client.Grant(gctx, int64((ttl+time.Second-1)/time.Second))
+	grant, err := k.db.Client.Grant(gctx, int64((ttl+time.Second-1)/time.Second))
 	if err != nil {
 		return api.LockSession{}, store.Error(ctx, "open lock session", err)
 	}
 	secret := rand.Text()
 	sum := sha256.Sum256([]byte(secret))
 	text, err := etcdkv.Encode(etcdkv.LockSession{
-		Schema: etcdkv.Schema, Holder: holder, Since: c.now().UTC(), Secret: hex.EncodeToString(sum[:]), TTL: grant.TTL,
+		Schema: etcdkv.Schema, Holder: holder, Since: k.db.Now().UTC(), Secret: hex.EncodeToString(sum[:]), TTL: grant.TTL,
 	})
 	if err != nil {
 		return api.LockSession{}, err
 	}
-	if _, err := c.db.Do(ctx, "open lock session", nil, []clientv3.Op{
-		clientv3.OpPut(c.cfg.Keys.LockSession(int64(grant.ID)), text, clientv3.WithLease(grant.ID)),
+	if _, err := k.db.Do(ctx, "open lock session", nil, []clientv3.Op{
+		clientv3.OpPut(k.db.Keys.LockSession(int64(grant.ID)), text, clientv3.WithLease(grant.ID)),
 	}); err != nil {
 		return api.LockSession{}, err
 	}
@@ -69,14 +81,14 @@ func (c *Control) OpenLockSession(ctx context.Context, holder string, ttl time.D
 }
 
 // lockSession finds a session and the lease that it is.
-func (c *Control) lockSession(ctx context.Context, session string) (clientv3.LeaseID, etcdkv.LockSession, error) {
+func (k *Keeper) lockSession(ctx context.Context, session string) (clientv3.LeaseID, etcdkv.LockSession, error) {
 	gone := fmt.Errorf("the lock session is not open, or no longer: %w", job.ErrNotFound)
 	id, secret, _ := strings.Cut(session, ".")
 	lease, err := strconv.ParseInt(id, 16, 64)
 	if err != nil || lease == 0 {
 		return 0, etcdkv.LockSession{}, gone
 	}
-	kv, err := c.db.Get(ctx, "read lock session", c.cfg.Keys.LockSession(lease))
+	kv, err := k.db.Get(ctx, "read lock session", k.db.Keys.LockSession(lease))
 	if err != nil {
 		return 0, etcdkv.LockSession{}, err
 	}
@@ -96,19 +108,19 @@ func (c *Control) lockSession(ctx context.Context, session string) (clientv3.Lea
 
 // RenewLockSession keeps a session alive, and tells how the hold is that the
 // client has of a lock. An empty place: none is asked about.
-func (c *Control) RenewLockSession(ctx context.Context, session string, key job.Key, place string) (api.LockRenewal, error) {
+func (k *Keeper) RenewLockSession(ctx context.Context, session string, key job.Key, place string) (api.LockRenewal, error) {
 	if place != "" {
 		if err := checkLock(key); err != nil {
 			return api.LockRenewal{}, err
 		}
 	}
-	lease, _, err := c.lockSession(ctx, session)
+	lease, _, err := k.lockSession(ctx, session)
 	if err != nil {
 		return api.LockRenewal{}, err
 	}
-	rctx, cancel := c.db.Bounded(ctx)
+	rctx, cancel := k.db.Bounded(ctx)
 	defer cancel()
-	alive, err := c.client.KeepAliveOnce(rctx, lease)
+	alive, err := k.db.Client.KeepAliveOnce(rctx, lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return api.LockRenewal{}, fmt.Errorf("the lock session has ended: %w", job.ErrNotFound)
 	}
@@ -119,7 +131,7 @@ func (c *Control) RenewLockSession(ctx context.Context, session string, key job.
 	if place == "" {
 		return r, nil
 	}
-	status, err := lock.Inspect(rctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name))
+	status, err := lock.Inspect(rctx, k.db.Client, k.db.Keys.Lock(key.Namespace, key.Name))
 	if err != nil {
 		return api.LockRenewal{}, store.Error(ctx, "look at lock "+key.String(), err)
 	}
@@ -136,21 +148,21 @@ func (c *Control) RenewLockSession(ctx context.Context, session string, key job.
 }
 
 // CloseLockSession ends a session and frees all that it holds.
-func (c *Control) CloseLockSession(ctx context.Context, session string) error {
-	lease, _, err := c.lockSession(ctx, session)
+func (k *Keeper) CloseLockSession(ctx context.Context, session string) error {
+	lease, _, err := k.lockSession(ctx, session)
 	if err != nil {
 		return err
 	}
-	rctx, cancel := c.db.Bounded(ctx)
+	rctx, cancel := k.db.Bounded(ctx)
 	defer cancel()
-	if _, err := c.client.Revoke(rctx, lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
+	if _, err := k.db.Client.Revoke(rctx, lease); err != nil && !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return store.Error(ctx, "close lock session", err)
 	}
 	return nil
 }
 
 // AcquireLock gets a lock, or waits for it for a while.
-func (c *Control) AcquireLock(ctx context.Context, key job.Key, req api.LockRequest) (api.LockAnswer, error) {
+func (k *Keeper) AcquireLock(ctx context.Context, key job.Key, req api.LockRequest) (api.LockAnswer, error) {
 	wait := time.Duration(req.Wait)
 	if wait < 0 || wait > api.MaxLockWait {
 		return api.LockAnswer{}, apiview.Invalid("wait", fmt.Sprintf("%v is out of range; 0s to %v are allowed", wait, api.MaxLockWait))
@@ -158,12 +170,12 @@ func (c *Control) AcquireLock(ctx context.Context, key job.Key, req api.LockRequ
 	if req.Place == "" {
 		return api.LockAnswer{}, apiview.Invalid("place", "is empty; give an id of your own, such as a UUID")
 	}
-	m, done, err := c.mutex(ctx, key, req, wait)
+	m, done, err := k.mutex(ctx, key, req, wait)
 	if err != nil {
 		return api.LockAnswer{}, err
 	}
 	defer done()
-	waiting, cancel := context.WithTimeout(ctx, wait+c.cfg.Timeout/10)
+	waiting, cancel := context.WithTimeout(ctx, wait+k.db.Timeout/10)
 	defer cancel()
 	var h *lock.Hold
 	if req.Try {
@@ -177,7 +189,7 @@ func (c *Control) AcquireLock(ctx context.Context, key job.Key, req api.LockRequ
 	case errors.Is(err, lock.ErrLost):
 		return api.LockAnswer{}, fmt.Errorf("the lock session has ended: %w", job.ErrNotFound)
 	case errors.Is(err, lock.ErrHeld), errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		view, err := c.Lock(ctx, key)
+		view, err := k.Lock(ctx, key)
 		if err != nil && !errors.Is(err, job.ErrNotFound) {
 			return api.LockAnswer{}, err
 		}
@@ -190,28 +202,28 @@ func (c *Control) AcquireLock(ctx context.Context, key job.Key, req api.LockRequ
 
 // ReleaseLock frees a lock, or gives the place in its queue up. It does nothing
 // when there is neither.
-func (c *Control) ReleaseLock(ctx context.Context, key job.Key, req api.LockRequest) error {
-	m, done, err := c.mutex(ctx, key, req, 0)
+func (k *Keeper) ReleaseLock(ctx context.Context, key job.Key, req api.LockRequest) error {
+	m, done, err := k.mutex(ctx, key, req, 0)
 	if err != nil {
 		return err
 	}
 	defer done()
-	rctx, cancel := c.db.Bounded(ctx)
+	rctx, cancel := k.db.Bounded(ctx)
 	defer cancel()
 	return store.Error(ctx, "release lock "+key.String(), m.Abandon(rctx))
 }
 
 // mutex returns the client's mutex, on its session's lease.
-func (c *Control) mutex(ctx context.Context, key job.Key, req api.LockRequest, wait time.Duration) (*lock.Mutex, func(), error) {
+func (k *Keeper) mutex(ctx context.Context, key job.Key, req api.LockRequest, wait time.Duration) (*lock.Mutex, func(), error) {
 	if err := checkLock(key); err != nil {
 		return nil, nil, err
 	}
-	lease, s, err := c.lockSession(ctx, req.Session)
+	lease, s, err := k.lockSession(ctx, req.Session)
 	if err != nil {
 		return nil, nil, err
 	}
-	sess, err := lock.Borrow(lock.SessionConfig{Holder: s.Holder, Epoch: c.cfg.Meta.Epoch, Marks: c.cfg.Keys.Marks()},
-		lock.Deps{Client: c.client, Logger: c.log}, lease, wait+vouch)
+	sess, err := lock.Borrow(lock.SessionConfig{Holder: s.Holder, Epoch: k.db.Meta.Epoch, Marks: k.db.Keys.Marks()},
+		lock.Deps{Client: k.db.Client, Logger: k.log}, lease, wait+vouch)
 	if err != nil {
 		return nil, nil, fmt.Errorf("lock %s: %w", key, err)
 	}
@@ -220,7 +232,7 @@ func (c *Control) mutex(ctx context.Context, key job.Key, req api.LockRequest, w
 		defer cancel()
 		_ = sess.Close(bounded) // what lies on the lease stays
 	}
-	m, err := lock.NewMutex(sess, c.cfg.Keys.Lock(key.Namespace, key.Name), lock.MutexOptions{
+	m, err := lock.NewMutex(sess, k.db.Keys.Lock(key.Namespace, key.Name), lock.MutexOptions{
 		Purpose: req.Purpose, Shared: req.Shared, Limit: req.Limit, Priority: req.Priority, Preempt: req.Preempt,
 		Grace: time.Duration(req.Grace), MaxHold: time.Duration(req.MaxHold), LockDelay: time.Duration(req.LockDelay),
 		ID: req.Place, KeepPlace: true,

@@ -1,4 +1,4 @@
-package control
+package locks
 
 import (
 	"cmp"
@@ -31,16 +31,16 @@ func checkLock(key job.Key) error {
 
 // Locks returns the locks of a namespace, or of all, that somebody holds or
 // waits for.
-func (c *Control) Locks(ctx context.Context, namespace string) ([]api.Lock, error) {
-	lctx, cancel := c.db.Bounded(ctx)
+func (k *Keeper) Locks(ctx context.Context, namespace string) ([]api.Lock, error) {
+	lctx, cancel := k.db.Bounded(ctx)
 	defer cancel()
-	all, err := lock.List(lctx, c.client, strings.TrimSuffix(c.cfg.Keys.Locks(), "/"))
+	all, err := lock.List(lctx, k.db.Client, strings.TrimSuffix(k.db.Keys.Locks(), "/"))
 	if err != nil {
 		return nil, store.Error(ctx, "list locks", err)
 	}
 	views := []api.Lock{}
 	for i := range all {
-		v, ok := c.lockView(&all[i])
+		v, ok := k.lockView(&all[i])
 		if ok && (namespace == "" || v.Namespace == namespace) {
 			views = append(views, v)
 		}
@@ -50,17 +50,17 @@ func (c *Control) Locks(ctx context.Context, namespace string) ([]api.Lock, erro
 }
 
 // Lock returns a lock that somebody holds or waits for.
-func (c *Control) Lock(ctx context.Context, key job.Key) (api.Lock, error) {
+func (k *Keeper) Lock(ctx context.Context, key job.Key) (api.Lock, error) {
 	if err := checkLock(key); err != nil {
 		return api.Lock{}, err
 	}
-	lctx, cancel := c.db.Bounded(ctx)
+	lctx, cancel := k.db.Bounded(ctx)
 	defer cancel()
-	status, err := lock.Inspect(lctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name))
+	status, err := lock.Inspect(lctx, k.db.Client, k.db.Keys.Lock(key.Namespace, key.Name))
 	if err != nil {
 		return api.Lock{}, store.Error(ctx, "look at lock "+key.String(), err)
 	}
-	v, _ := c.lockView(&status)
+	v, _ := k.lockView(&status)
 	v.Namespace, v.Name = key.Namespace, key.Name
 	if len(v.Holders)+len(v.Waiters)+v.Delayed == 0 {
 		return v, fmt.Errorf("nobody holds lock %s, or waits for it: %w", key, job.ErrNotFound)
@@ -68,8 +68,8 @@ func (c *Control) Lock(ctx context.Context, key job.Key) (api.Lock, error) {
 	return v, nil
 }
 
-func (c *Control) lockView(s *lock.Status) (api.Lock, bool) {
-	rest, ok := strings.CutPrefix(strings.TrimSuffix(s.Prefix, "/")+"/", c.cfg.Keys.Locks())
+func (k *Keeper) lockView(s *lock.Status) (api.Lock, bool) {
+	rest, ok := strings.CutPrefix(strings.TrimSuffix(s.Prefix, "/")+"/", k.db.Keys.Locks())
 	ns, name, ok2 := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
 	v := api.Lock{Namespace: ns, Name: name, Holders: []api.LockContender{}, Waiters: []api.LockContender{}, Delayed: len(s.Delayed)}
 	for i := range s.Holders {
@@ -97,8 +97,8 @@ func contenderView(c *lock.Contender) api.LockContender {
 
 // BreakLock takes a lock away from who holds it by a token. It is refused when
 // the lock has changed hands meanwhile.
-func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o api.Order) error {
-	view, err := c.Lock(ctx, key)
+func (k *Keeper) BreakLock(ctx context.Context, key job.Key, token job.Token, o api.Order) error {
+	view, err := k.Lock(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -108,15 +108,15 @@ func (c *Control) BreakLock(ctx context.Context, key job.Key, token job.Token, o
 			before = h.Holder + " " + h.Purpose
 		}
 	}
-	rec := c.auditOf(ctx, "lock.break", key.String()+" token "+token.String(), o)
+	rec := k.audit.Record(ctx, "lock.break", key.String()+" token "+token.String(), o)
 	rec.Before = strings.TrimSpace(before)
-	audit, err := c.auditOp(rec)
+	audit, err := k.audit.Op(rec)
 	if err != nil {
 		return err
 	}
-	bctx, cancel := c.db.Bounded(ctx)
+	bctx, cancel := k.db.Bounded(ctx)
 	defer cancel()
-	err = lock.Break(bctx, c.client, c.cfg.Keys.Lock(key.Namespace, key.Name), token.Revision, audit)
+	err = lock.Break(bctx, k.db.Client, k.db.Keys.Lock(key.Namespace, key.Name), token.Revision, audit)
 	var changed *lock.BreakError
 	if errors.As(err, &changed) {
 		now := "nobody holds it now"

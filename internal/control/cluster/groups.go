@@ -1,4 +1,4 @@
-package control
+package cluster
 
 import (
 	"cmp"
@@ -19,8 +19,8 @@ import (
 )
 
 // Groups returns the groups of a namespace, or of all, ordered by name.
-func (c *Control) Groups(ctx context.Context, namespace string) ([]api.Group, error) {
-	stored, err := store.ListAll[etcdkv.StoredGroup](ctx, c.db, "list groups", c.cfg.Keys.Groups())
+func (op *Operator) Groups(ctx context.Context, namespace string) ([]api.Group, error) {
+	stored, err := store.ListAll[etcdkv.StoredGroup](ctx, op.db, "list groups", op.db.Keys.Groups())
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (c *Control) Groups(ctx context.Context, namespace string) ([]api.Group, er
 			views = append(views, api.Group{Group: stored[i].Group})
 		}
 	}
-	if err := c.fillGroups(ctx, views); err != nil {
+	if err := op.fillGroups(ctx, views); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(views, func(a, b api.Group) int { return a.Key().Compare(b.Key()) })
@@ -38,32 +38,32 @@ func (c *Control) Groups(ctx context.Context, namespace string) ([]api.Group, er
 }
 
 // Group returns one group.
-func (c *Control) Group(ctx context.Context, key job.Key) (api.Group, error) {
-	g, _, err := c.storedGroup(ctx, key)
+func (op *Operator) Group(ctx context.Context, key job.Key) (api.Group, error) {
+	g, _, err := op.StoredGroup(ctx, key)
 	if err != nil {
 		return api.Group{}, err
 	}
 	views := []api.Group{{Group: g.Group}}
-	if err := c.fillGroups(ctx, views); err != nil {
+	if err := op.fillGroups(ctx, views); err != nil {
 		return api.Group{}, err
 	}
 	return views[0], nil
 }
 
 // fillGroups adds to views who holds what.
-func (c *Control) fillGroups(ctx context.Context, views []api.Group) error {
+func (op *Operator) fillGroups(ctx context.Context, views []api.Group) error {
 	if len(views) == 0 {
 		return nil
 	}
-	owners, err := c.owners(ctx)
+	owners, err := op.Owners(ctx)
 	if err != nil {
 		return err
 	}
-	overrides, err := c.overrides(ctx)
+	overrides, err := op.Overrides(ctx)
 	if err != nil {
 		return err
 	}
-	lines, err := c.lines(ctx)
+	lines, err := op.lines(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *Control) fillGroups(ctx context.Context, views []api.Group) error {
 			v.Override = apiview.Override(&o)
 		}
 		v.Line = lines[v.Shard]
-		s, err := c.readShard(ctx, v.Shard)
+		s, err := op.readShard(ctx, v.Shard)
 		if err != nil {
 			return err
 		}
@@ -94,13 +94,13 @@ type shardContents struct {
 	jobs, slots, moved, triggers int
 }
 
-func (c *Control) readShard(ctx context.Context, id job.ShardID) (shardContents, error) {
-	keys := c.cfg.Keys
+func (op *Operator) readShard(ctx context.Context, id job.ShardID) (shardContents, error) {
+	keys := op.db.Keys
 	ops := []clientv3.Op{clientv3.OpGet(keys.State(id))}
 	for _, prefix := range []string{keys.ShardJobs(id), keys.Slots(id), keys.Moved(id), keys.Triggers(id)} {
 		ops = append(ops, clientv3.OpGet(prefix, clientv3.WithPrefix(), clientv3.WithCountOnly()))
 	}
-	resp, err := c.db.Do(ctx, "read shard "+id.String(), nil, ops)
+	resp, err := op.db.Do(ctx, "read shard "+id.String(), nil, ops)
 	if err != nil {
 		return shardContents{}, err
 	}
@@ -112,8 +112,8 @@ func (c *Control) readShard(ctx context.Context, id job.ShardID) (shardContents,
 	return s, err
 }
 
-func (c *Control) overrides(ctx context.Context) (map[job.ShardID]etcdkv.Override, error) {
-	all, err := store.ListAll[etcdkv.Override](ctx, c.db, "list overrides", c.cfg.Keys.Overrides())
+func (op *Operator) Overrides(ctx context.Context) (map[job.ShardID]etcdkv.Override, error) {
+	all, err := store.ListAll[etcdkv.Override](ctx, op.db, "list overrides", op.db.Keys.Overrides())
 	out := make(map[job.ShardID]etcdkv.Override, len(all))
 	for _, o := range all {
 		out[o.Shard] = o
@@ -122,14 +122,14 @@ func (c *Control) overrides(ctx context.Context) (map[job.ShardID]etcdkv.Overrid
 }
 
 // lines returns the nodes in line for each group's lock.
-func (c *Control) lines(ctx context.Context) (map[job.ShardID][]job.NodeID, error) {
+func (op *Operator) lines(ctx context.Context) (map[job.ShardID][]job.NodeID, error) {
 	type placed struct {
 		node job.NodeID
 		rev  int64
 	}
 	all := map[job.ShardID][]placed{}
-	err := c.db.List(ctx, "list lines", c.cfg.Keys.Lines(), func(kv *mvccpb.KeyValue) error {
-		s, n, err := c.cfg.Keys.ParseLine(string(kv.Key))
+	err := op.db.List(ctx, "list lines", op.db.Keys.Lines(), func(kv *mvccpb.KeyValue) error {
+		s, n, err := op.db.Keys.ParseLine(string(kv.Key))
 		if err == nil {
 			all[s] = append(all[s], placed{n, kv.ModRevision})
 		}
@@ -145,8 +145,8 @@ func (c *Control) lines(ctx context.Context) (map[job.ShardID][]job.NodeID, erro
 	return out, err
 }
 
-func (c *Control) storedGroup(ctx context.Context, key job.Key) (etcdkv.StoredGroup, *mvccpb.KeyValue, error) {
-	kv, err := c.db.Get(ctx, "read group "+key.String(), c.cfg.Keys.Group(key))
+func (op *Operator) StoredGroup(ctx context.Context, key job.Key) (etcdkv.StoredGroup, *mvccpb.KeyValue, error) {
+	kv, err := op.db.Get(ctx, "read group "+key.String(), op.db.Keys.Group(key))
 	if err != nil {
 		return etcdkv.StoredGroup{}, nil, err
 	}
@@ -162,31 +162,31 @@ func (c *Control) storedGroup(ctx context.Context, key job.Key) (etcdkv.StoredGr
 
 // DeleteGroup removes a group in which nothing is left: no job, no fire that has
 // not ended, no start that waits. Otherwise the error wraps job.ErrConflict.
-func (c *Control) DeleteGroup(ctx context.Context, key job.Key) error {
-	g, kv, err := c.storedGroup(ctx, key)
+func (op *Operator) DeleteGroup(ctx context.Context, key job.Key) error {
+	g, kv, err := op.StoredGroup(ctx, key)
 	if err != nil {
 		return err
 	}
-	keys := c.cfg.Keys
+	keys := op.db.Keys
 	var d store.Txn
 	d.SameAs(string(kv.Key), kv.ModRevision)
 	for _, prefix := range []string{keys.ShardJobs(g.Shard), keys.Slots(g.Shard), keys.Moved(g.Shard), keys.Triggers(g.Shard)} {
 		d.Empty(prefix)
 	}
 	d.Remove(string(kv.Key))
-	d.Do(keys.GroupEdits(), c.db.Edited(keys.GroupEdits()))
+	d.Do(keys.GroupEdits(), op.db.Edited(keys.GroupEdits()))
 	d.Remove(keys.Override(g.Shard))
 	d.Clear(keys.Shard(g.Shard))
 	d.Remove(keys.Edits(g.Shard))
-	ok, err := c.db.Commit(ctx, "delete group "+key.String(), &d)
+	ok, err := op.db.Commit(ctx, "delete group "+key.String(), &d)
 	if err != nil {
 		return err
 	}
 	if ok {
-		c.log.Info("group deleted", zap.Stringer("group", key))
+		op.log.Info("group deleted", zap.Stringer("group", key))
 		return nil
 	}
-	s, err := c.readShard(ctx, g.Shard)
+	s, err := op.readShard(ctx, g.Shard)
 	switch {
 	case err != nil:
 		return err
