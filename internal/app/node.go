@@ -29,6 +29,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control"
+	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/update"
 	"github.com/carillon-cron/carillon/job"
@@ -236,7 +237,7 @@ func (n *Node) hosts() []string {
 }
 
 // enrollment is a registrar as control sees it; nil where there is none.
-func enrollment(r *registrar.Registrar) control.Enrollment {
+func enrollment(r *registrar.Registrar) enroll.Enrollment {
 	if r == nil {
 		return nil
 	}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // enrolled is an Enrollment that knows who has a certificate.
 type enrolled struct {
-	Enrollment
+	enroll.Enrollment
 
 	of func() []etcdkv.Enrollment
 }

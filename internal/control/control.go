@@ -9,13 +9,15 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
+	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/locks"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -39,19 +41,6 @@ type Outputs interface {
 	// It returns an error when the minion cannot be reached or has no output of
 	// the task, and the error of fn when fn returns one.
 	Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error
-}
-
-// Minions knows the minions of the cluster.
-type Minions interface {
-	// Minions returns them; Node is empty for one that is not connected.
-	Minions() []job.Minion
-}
-
-// Dispatch knows what is on its way to minions.
-type Dispatch interface {
-	// Statuses tells what each node's hub holds; those of nodes that answer, if
-	// there is an error.
-	Statuses(ctx context.Context) ([]agentpush.Status, error)
 }
 
 // Config says who answers. Keys and Meta must be set.
@@ -88,14 +77,14 @@ type Deps struct {
 	History history.Store
 	Live    Live
 	Outputs Outputs
-	Minions Minions
+	Minions minions.Inventory
 	// MinionsRead reports whether Minions has all that etcd has had at some time
 	// since the start: what it tells before that is a part of them. Nil: it has.
 	MinionsRead func() bool
 	// Dispatch knows what is on its way. Nil: nobody does.
-	Dispatch Dispatch
+	Dispatch minions.Dispatch
 	// Enrollment looks after who may connect. Nil: connections are plain.
-	Enrollment Enrollment
+	Enrollment enroll.Enrollment
 	// Decode reads a manifest. Nil: manifest.Decode.
 	Decode func(file string, data []byte) ([]manifest.Object, error)
 	// Now is the clock. Nil: time.Now.
@@ -111,10 +100,10 @@ type Control struct {
 	history   history.Store
 	live      Live
 	outputs   Outputs
-	minions   Minions
+	minions   minions.Inventory
 	read      func() bool
-	enroll    Enrollment
-	dispatch  Dispatch
+	enroll    enroll.Enrollment
+	dispatch  minions.Dispatch
 	decode    func(file string, data []byte) ([]manifest.Object, error)
 	now       func() time.Time
 	log       *zap.Logger
@@ -122,6 +111,9 @@ type Control struct {
 	changes   *changeHub
 	space     space
 	db        *store.Store
+	*updates.Rollout
+	*enroll.Registry
+	*minions.Fleet
 	*cluster.Operator
 	*locks.Keeper
 	audit *audit.Log
@@ -177,6 +169,13 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.audit = audit.New(c.db, c.log)
 	c.Keeper = locks.New(locks.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	c.Operator = cluster.New(cluster.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
+	c.Fleet = minions.New(minions.Deps{
+		Store: c.db, Audit: c.audit, Inventory: deps.Minions, Read: deps.MinionsRead, Dispatch: deps.Dispatch, Logger: c.log,
+	})
+	c.Registry = enroll.New(enroll.Deps{
+		Store: c.db, Audit: c.audit, Minions: c.Fleet, Enrollment: deps.Enrollment, Authority: cfg.Authority,
+	})
+	c.Rollout = updates.New(updates.Deps{Store: c.db, Audit: c.audit, Minions: c.Fleet})
 	return c, nil
 }
 

@@ -359,7 +359,7 @@ func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID) *api.Che
 // that ask to join.
 func (c *Control) checkControllable(ctx context.Context) []api.Check {
 	var checks []api.Check
-	all, err := c.allMinions()
+	all, err := c.Known()
 	if err != nil {
 		checks = append(checks, api.Check{Name: "minions", Status: api.CheckWarn, Detail: err.Error(), Hint: "run the doctor again"})
 	}

@@ -153,7 +153,7 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (api.Exec, erro
 	v := api.Exec{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []api.UnknownKey{}}
 	// What this node knows is what the shards' owners choose from. To list what is
 	// stored as well takes longer than all else of an exec on very many.
-	all, err := c.allMinions()
+	all, err := c.Known()
 	if err != nil {
 		return v, err
 	}
@@ -165,14 +165,14 @@ func (c *Control) matchTarget(ctx context.Context, t job.Target) (api.Exec, erro
 	}
 	admitted := map[string]bool{}
 	if t.Match != "" {
-		_, selection, err := c.selectFrom(ctx, minions, "spec.target.match", t.Match)
+		_, selection, err := c.SelectFrom(ctx, minions, "spec.target.match", t.Match)
 		if err != nil {
 			return v, err
 		}
 		for _, name := range selection.Names {
 			admitted[name] = true
 		}
-		v.Unknown, v.Missing = apiview.Each(selection.Unknown, apiview.UnknownKey), selection.missing.String()
+		v.Unknown, v.Missing = apiview.Each(selection.Unknown, apiview.UnknownKey), selection.Missing.String()
 	}
 	for i := range minions {
 		m := &minions[i]

@@ -11,6 +11,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -32,7 +33,7 @@ type planner struct {
 	next    job.ShardID
 	nextRev int64
 	// hosts are the saved groups of hosts, with those of the file.
-	hosts *hostGroups
+	hosts *minions.HostGroups
 	// left are the shards that jobs are moved out of.
 	left map[job.ShardID]*leftShard
 	// states are those of shards whose jobs change their schedules.

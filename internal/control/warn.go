@@ -162,7 +162,7 @@ func (c *Control) sizeWarnings(ctx context.Context, s *job.Spec) []string {
 	if err != nil {
 		return nil // told when it is checked
 	}
-	all, err := c.allMinions()
+	all, err := c.Known()
 	if err != nil {
 		return nil // not all are known now
 	}

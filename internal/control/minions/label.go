@@ -1,4 +1,4 @@
-package control
+package minions
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 
 // LabelMinion grants labels to a minion and takes some away, and returns those
 // that it has then. The minion must be known, or have joined.
-func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.LabelRequest) (map[string]string, error) {
+func (f *Fleet) LabelMinion(ctx context.Context, id job.MinionID, req api.LabelRequest) (map[string]string, error) {
 	if len(req.Set)+len(req.Remove) == 0 {
 		return nil, apiview.Invalid("set", "is empty, and so is remove; say which labels the minion gets or loses")
 	}
@@ -28,8 +28,8 @@ func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.Labe
 			return nil, apiview.Invalid("set."+k, err.Error())
 		}
 	}
-	key := c.cfg.Keys.Grant(id)
-	kv, err := c.db.Get(ctx, "minion.label", key)
+	key := f.db.Keys.Grant(id)
+	kv, err := f.db.Get(ctx, "minion.label", key)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.Labe
 		if g, err = store.Decode[etcdkv.Grant](kv); err != nil {
 			return nil, err
 		}
-	} else if err := c.knownMinion(ctx, id); err != nil {
+	} else if err := f.knownMinion(ctx, id); err != nil {
 		return nil, err
 	}
 	labels := maps.Clone(g.Labels)
@@ -54,28 +54,28 @@ func (c *Control) LabelMinion(ctx context.Context, id job.MinionID, req api.Labe
 	}
 	op := clientv3.OpDelete(key)
 	if len(labels) > 0 {
-		text, err := etcdkv.Encode(etcdkv.Grant{Schema: etcdkv.Schema, ID: id, Labels: labels, By: caller.Of(ctx, req.By), Since: c.now().UTC()})
+		text, err := etcdkv.Encode(etcdkv.Grant{Schema: etcdkv.Schema, ID: id, Labels: labels, By: caller.Of(ctx, req.By), Since: f.db.Now().UTC()})
 		if err != nil {
 			return nil, err
 		}
 		op = clientv3.OpPut(key, text)
 	}
 	o := req.Order
-	o.Reason = labelReason(req.Set, req.Remove, o.Reason)
-	return labels, c.audit.Write(ctx, "minion.label", string(id), o, key, kv, op)
+	o.Reason = LabelReason(req.Set, req.Remove, o.Reason)
+	return labels, f.audit.Write(ctx, "minion.label", string(id), o, key, kv, op)
 }
 
 // knownMinion is an error where there is no such minion.
-func (c *Control) knownMinion(ctx context.Context, id job.MinionID) error {
+func (f *Fleet) knownMinion(ctx context.Context, id job.MinionID) error {
 	if err := job.CheckName(string(id)); err != nil {
 		return apiview.Invalid("minion", err.Error())
 	}
-	for _, key := range []string{c.cfg.Keys.Minion(id), c.cfg.Keys.AuthMinion(id)} {
-		if kv, err := c.db.Get(ctx, "minion.label", key); kv != nil || err != nil {
+	for _, key := range []string{f.db.Keys.Minion(id), f.db.Keys.AuthMinion(id)} {
+		if kv, err := f.db.Get(ctx, "minion.label", key); kv != nil || err != nil {
 			return err
 		}
 	}
-	for _, m := range c.minions.Minions() {
+	for _, m := range f.inventory.Minions() {
 		if m.ID == id {
 			return nil
 		}
@@ -83,9 +83,9 @@ func (c *Control) knownMinion(ctx context.Context, id job.MinionID) error {
 	return fmt.Errorf("minion %s: %w", id, job.ErrNotFound)
 }
 
-// labelReason puts what was granted and taken away before the reason of an audit
+// LabelReason puts what was granted and taken away before the reason of an audit
 // record.
-func labelReason(set map[string]string, remove []string, reason string) string {
+func LabelReason(set map[string]string, remove []string, reason string) string {
 	words := slices.Clone(remove)
 	for i := range words {
 		words[i] += "-"

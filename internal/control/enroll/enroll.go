@@ -1,4 +1,4 @@
-package control
+package enroll
 
 import (
 	"context"
@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -36,19 +37,19 @@ type Enrollment interface {
 }
 
 // enrollment returns it, or an error where connections are plain.
-func (c *Control) enrollment() (Enrollment, error) {
-	if c.enroll == nil {
+func (reg *Registry) enrollment() (Enrollment, error) {
+	if reg.enrolling == nil {
 		return nil, fmt.Errorf("the nodes run with --insecure: minions connect as they are, and none is enrolled: %w", job.ErrConflict)
 	}
-	return c.enroll, nil
+	return reg.enrolling, nil
 }
 
 // Authority returns the certificate of the cluster's authority. It is no secret.
-func (c *Control) Authority() (api.Authority, error) {
-	if c.cfg.Authority == "" {
+func (reg *Registry) Authority() (api.Authority, error) {
+	if reg.authority == "" {
 		return api.Authority{}, fmt.Errorf("the nodes run with --insecure: the cluster has no authority: %w", job.ErrNotFound)
 	}
-	block, _ := pem.Decode([]byte(c.cfg.Authority))
+	block, _ := pem.Decode([]byte(reg.authority))
 	if block == nil {
 		return api.Authority{}, errors.New("the certificate of the cluster's authority is no PEM")
 	}
@@ -57,26 +58,28 @@ func (c *Control) Authority() (api.Authority, error) {
 		return api.Authority{}, fmt.Errorf("the certificate of the cluster's authority: %w", err)
 	}
 	sum := sha256.Sum256(cert.Raw)
-	return api.Authority{Certificate: c.cfg.Authority, SHA256: hex.EncodeToString(sum[:]), ExpiresAt: cert.NotAfter.UTC()}, nil
+	return api.Authority{Certificate: reg.authority, SHA256: hex.EncodeToString(sum[:]), ExpiresAt: cert.NotAfter.UTC()}, nil
 }
 
 // CreateToken makes a token by which minions join the cluster.
-func (c *Control) CreateToken(ctx context.Context, req api.TokenRequest) (api.JoinToken, error) {
-	e, err := c.enrollment()
+func (reg *Registry) CreateToken(ctx context.Context, req api.TokenRequest) (api.JoinToken, error) {
+	e, err := reg.enrollment()
 	if err != nil {
 		return api.JoinToken{}, err
 	}
 	o := req.Order
-	o.Reason = labelReason(req.Labels, nil, o.Reason)
+	o.Reason = minions.LabelReason(req.Labels, nil, o.Reason)
 	t, err := e.CreateToken(ctx, registrar.TokenSpec{
 		TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, Labels: req.Labels, By: caller.Of(ctx, req.By),
-		Record: func(id string) (clientv3.Op, error) { return c.audit.Op(c.audit.Record(ctx, "token.create", id, o)) },
+		Record: func(id string) (clientv3.Op, error) {
+			return reg.audit.Op(reg.audit.Record(ctx, "token.create", id, o))
+		},
 	})
 	if err != nil {
 		return api.JoinToken{}, err
 	}
 	v := api.JoinToken{ID: t.ID}
-	all, err := c.Tokens(ctx)
+	all, err := reg.Tokens(ctx)
 	for i := range all {
 		if all[i].ID == t.ID {
 			v = all[i]
@@ -87,8 +90,8 @@ func (c *Control) CreateToken(ctx context.Context, req api.TokenRequest) (api.Jo
 }
 
 // Tokens returns the tokens that are still good for something.
-func (c *Control) Tokens(ctx context.Context) ([]api.JoinToken, error) {
-	e, err := c.enrollment()
+func (reg *Registry) Tokens(ctx context.Context) ([]api.JoinToken, error) {
+	e, err := reg.enrollment()
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +102,7 @@ func (c *Control) Tokens(ctx context.Context) ([]api.JoinToken, error) {
 	out := make([]api.JoinToken, 0, len(all))
 	for i := range all {
 		t := &all[i]
-		if c.now().Before(t.ExpiresAt) {
+		if reg.db.Now().Before(t.ExpiresAt) {
 			out = append(out, api.JoinToken{ID: t.ID, Minions: t.Minions, Uses: t.Uses, Labels: t.Labels, ExpiresAt: t.ExpiresAt, By: t.By})
 		}
 	}
@@ -107,20 +110,20 @@ func (c *Control) Tokens(ctx context.Context) ([]api.JoinToken, error) {
 }
 
 // DeleteToken ends a token; the minions that have joined by it stay.
-func (c *Control) DeleteToken(ctx context.Context, id string, o api.Order) error {
-	e, err := c.enrollment()
+func (reg *Registry) DeleteToken(ctx context.Context, id string, o api.Order) error {
+	e, err := reg.enrollment()
 	if err == nil {
 		err = e.DeleteToken(ctx, id)
 	}
 	if err != nil {
 		return err
 	}
-	return c.audited(ctx, "token.delete", id, o)
+	return reg.audited(ctx, "token.delete", id, o)
 }
 
 // JoinRequests returns the minions that wait for an operator.
-func (c *Control) JoinRequests(ctx context.Context) ([]api.JoinRequest, error) {
-	e, err := c.enrollment()
+func (reg *Registry) JoinRequests(ctx context.Context) ([]api.JoinRequest, error) {
+	e, err := reg.enrollment()
 	if err != nil {
 		return nil, err
 	}
@@ -131,16 +134,16 @@ func (c *Control) JoinRequests(ctx context.Context) ([]api.JoinRequest, error) {
 // ApproveMinion lets a minion join that waits, by the fingerprint of its key: a
 // name alone says nothing of who asks for it. The labels are granted to the minion
 // when it joins.
-func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, labels map[string]string, o api.Order) error {
-	e, err := c.enrollment()
+func (reg *Registry) ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, labels map[string]string, o api.Order) error {
+	e, err := reg.enrollment()
 	if err != nil {
 		return err
 	}
 	if fingerprint == "" {
-		return c.whoAsks(ctx, e, id)
+		return reg.whoAsks(ctx, e, id)
 	}
-	o.Reason = labelReason(labels, nil, o.Reason)
-	record, err := c.audit.Op(c.audit.Record(ctx, "minion.approve", string(id), o))
+	o.Reason = minions.LabelReason(labels, nil, o.Reason)
+	record, err := reg.audit.Op(reg.audit.Record(ctx, "minion.approve", string(id), o))
 	if err != nil {
 		return err
 	}
@@ -150,7 +153,7 @@ func (c *Control) ApproveMinion(ctx context.Context, id job.MinionID, fingerprin
 }
 
 // whoAsks returns an error that lists the keys that ask for an id.
-func (c *Control) whoAsks(ctx context.Context, e Enrollment, id job.MinionID) error {
+func (reg *Registry) whoAsks(ctx context.Context, e Enrollment, id job.MinionID) error {
 	all, err := e.Requests(ctx)
 	if err != nil {
 		return err
@@ -168,33 +171,33 @@ func (c *Control) whoAsks(ctx context.Context, e Enrollment, id job.MinionID) er
 }
 
 // RejectMinion refuses a minion that waits.
-func (c *Control) RejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
-	e, err := c.enrollment()
+func (reg *Registry) RejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	e, err := reg.enrollment()
 	if err == nil {
 		err = e.Reject(ctx, id, caller.Of(ctx, o.By))
 	}
 	if err != nil {
 		return err
 	}
-	return c.audited(ctx, "minion.reject", string(id), o)
+	return reg.audited(ctx, "minion.reject", string(id), o)
 }
 
 // RevokeMinion ends the certificates of a minion, and its session. It comes
 // back with a new token only.
-func (c *Control) RevokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
-	e, err := c.enrollment()
+func (reg *Registry) RevokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	e, err := reg.enrollment()
 	if err == nil {
 		err = e.Revoke(ctx, id, o.Reason, caller.Of(ctx, o.By))
 	}
 	if err != nil {
 		return err
 	}
-	return c.audited(ctx, "minion.revoke", string(id), o)
+	return reg.audited(ctx, "minion.revoke", string(id), o)
 }
 
 // Enrolled returns the minions that have, or had, a certificate.
-func (c *Control) Enrolled(ctx context.Context) ([]api.Enrollment, error) {
-	e, err := c.enrollment()
+func (reg *Registry) Enrolled(ctx context.Context) ([]api.Enrollment, error) {
+	e, err := reg.enrollment()
 	if err != nil {
 		return nil, err
 	}
@@ -204,16 +207,16 @@ func (c *Control) Enrolled(ctx context.Context) ([]api.Enrollment, error) {
 
 // ForgetMinion removes what is known of a minion that is not connected; it is
 // back when it connects again.
-func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o api.Order) error {
-	key := c.cfg.Keys.Minion(id)
-	kv, err := c.db.Get(ctx, "minion.delete", key)
+func (reg *Registry) ForgetMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	key := reg.db.Keys.Minion(id)
+	kv, err := reg.db.Get(ctx, "minion.delete", key)
 	if err != nil {
 		return err
 	}
 	if kv == nil {
 		return fmt.Errorf("minion %s: %w", id, job.ErrNotFound)
 	}
-	all, err := c.allMinions()
+	all, err := reg.minions.Known()
 	if err != nil {
 		return err
 	}
@@ -222,15 +225,15 @@ func (c *Control) ForgetMinion(ctx context.Context, id job.MinionID, o api.Order
 			return fmt.Errorf("minion %s is connected to node %s; stop it first: %w", id, m.Node, job.ErrConflict)
 		}
 	}
-	return c.audit.Write(ctx, "minion.delete", string(id), o, key, kv, clientv3.OpDelete(key))
+	return reg.audit.Write(ctx, "minion.delete", string(id), o, key, kv, clientv3.OpDelete(key))
 }
 
 // audited records what Enrollment has done for an operator.
-func (c *Control) audited(ctx context.Context, action, object string, o api.Order) error {
-	op, err := c.audit.Op(c.audit.Record(ctx, action, object, o))
+func (reg *Registry) audited(ctx context.Context, action, object string, o api.Order) error {
+	op, err := reg.audit.Op(reg.audit.Record(ctx, action, object, o))
 	if err != nil {
 		return err
 	}
-	_, err = c.db.Do(ctx, action+" "+object, nil, []clientv3.Op{op})
+	_, err = reg.db.Do(ctx, action+" "+object, nil, []clientv3.Op{op})
 	return err
 }

@@ -1,4 +1,4 @@
-package control
+package minions
 
 import (
 	"context"
@@ -13,11 +13,11 @@ import (
 // DispatchStatus tells what waits for minions, what is with them, how long, and
 // what was dropped. Without all, minions of which nothing is to be told are left
 // out.
-func (c *Control) DispatchStatus(ctx context.Context, all bool) (api.Dispatch, error) {
-	if c.dispatch == nil {
+func (f *Fleet) DispatchStatus(ctx context.Context, all bool) (api.Dispatch, error) {
+	if f.dispatch == nil {
 		return api.Dispatch{}, fmt.Errorf("dispatch status: %w", errors.Join(errors.New("this node has no minions"), job.ErrUnavailable))
 	}
-	nodes, err := c.dispatch.Statuses(ctx)
+	nodes, err := f.dispatch.Statuses(ctx)
 	v := api.Dispatch{Nodes: apiview.Each(nodes, apiview.Dispatch)}
 	if err != nil {
 		v.Missing = err.Error()

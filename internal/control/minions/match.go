@@ -1,4 +1,4 @@
-package control
+package minions
 
 import (
 	"cmp"
@@ -12,12 +12,12 @@ import (
 
 // MatchMinions previews a target expression. The error of one that cannot be
 // read is a *job.InvalidError.
-func (c *Control) MatchMinions(ctx context.Context, expr string) (api.Match, error) {
-	minions, err := c.Minions(ctx)
+func (f *Fleet) MatchMinions(ctx context.Context, expr string) (api.Match, error) {
+	minions, err := f.Minions(ctx)
 	if err != nil {
 		return api.Match{}, err
 	}
-	parsed, selection, err := c.selectFrom(ctx, minions, "target", expr)
+	parsed, selection, err := f.SelectFrom(ctx, minions, "target", expr)
 	if err != nil {
 		return api.Match{}, err
 	}
@@ -43,26 +43,26 @@ func (c *Control) MatchMinions(ctx context.Context, expr string) (api.Match, err
 			view.Uncontrollable = append(view.Uncontrollable, job.Uncontrollable{Minion: m.ID, Reason: m.Trouble, Since: m.TroubleSince})
 		}
 	}
-	view.Hosts, view.Missing = set.String(), selection.missing.String()
+	view.Hosts, view.Missing = set.String(), selection.Missing.String()
 	return view, nil
 }
 
-// selectFrom returns which of the minions an expression selects. path is where
+// SelectFrom returns which of the minions an expression selects. path is where
 // the expression was given.
-func (c *Control) selectFrom(ctx context.Context, minions []api.Minion, path, expr string) (*target.Expr, selected, error) {
+func (f *Fleet) SelectFrom(ctx context.Context, minions []api.Minion, path, expr string) (*target.Expr, selected, error) {
 	parsed, err := target.Parse(expr)
 	if err != nil {
 		return nil, selected{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}
-	saved, err := c.savedHosts(ctx)
+	saved, err := f.HostExpressions(ctx)
 	if err != nil {
 		return nil, selected{}, err
 	}
-	matcher, err := parsed.Bind(saved.groups)
+	matcher, err := parsed.Bind(saved.Groups)
 	if err != nil {
 		return nil, selected{}, &job.InvalidError{Problems: target.Problems(path, err)}
 	}
-	all, err := c.allMinions()
+	all, err := f.Known()
 	if err != nil {
 		return nil, selected{}, err
 	}
@@ -86,6 +86,6 @@ func (c *Control) selectFrom(ctx context.Context, minions []api.Minion, path, ex
 type selected struct {
 	target.Selection
 
-	// missing are the names that it spells out and no minion has.
-	missing target.NodeSet
+	// Missing are the names that it spells out and no minion has.
+	Missing target.NodeSet
 }

@@ -1,4 +1,4 @@
-package control
+package minions
 
 import (
 	"context"
@@ -15,17 +15,17 @@ import (
 
 // Minion returns what is known of one minion: one that has been connected, or
 // has joined. The error is job.ErrNotFound where there is none.
-func (c *Control) Minion(ctx context.Context, id job.MinionID) (api.MinionDetail, error) {
+func (f *Fleet) Minion(ctx context.Context, id job.MinionID) (api.MinionDetail, error) {
 	var out api.MinionDetail
 	if err := job.CheckName(string(id)); err != nil {
 		return out, apiview.Invalid("minion", err.Error())
 	}
-	all, err := c.allMinions()
+	all, err := f.Known()
 	if err != nil {
 		return out, err
 	}
-	keys := c.cfg.Keys
-	resp, err := c.db.Do(ctx, "read minion "+string(id), nil, []clientv3.Op{
+	keys := f.db.Keys
+	resp, err := f.db.Do(ctx, "read minion "+string(id), nil, []clientv3.Op{
 		clientv3.OpGet(keys.Minion(id)), clientv3.OpGet(keys.Grant(id)), clientv3.OpGet(keys.AuthMinion(id)),
 	})
 	if err != nil {
