@@ -118,7 +118,7 @@ func (p *planner) search(o *manifest.Object, set calendar.Set) (used int, why st
 	if len(set) == 0 || o.Spec.OnExcluded != job.ExcludedNext {
 		return 0, ""
 	}
-	schedules, err := p.c.setOf(&job.Job{Metadata: o.Metadata, Spec: o.Spec})
+	schedules, err := p.c.SetOf(&job.Job{Metadata: o.Metadata, Spec: o.Spec})
 	zone, err2 := schedule.LoadZone(o.Spec.TimeZone)
 	if err != nil || err2 != nil {
 		return 0, "" // told when it was read

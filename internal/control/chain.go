@@ -33,13 +33,6 @@ func (p *planner) chain(d *store.Txn, key job.Key, old *job.After, spec *job.Spe
 	return nil
 }
 
-// unchain takes back all that a deleted job waited for.
-func (c *Control) unchain(d *store.Txn, key job.Key, spec *job.Spec) {
-	for _, from := range spec.After.Keys(key.Namespace) {
-		d.Remove(c.cfg.Keys.Edge(from, key))
-	}
-}
-
 // checkConditions checks what cannot be told from one job alone: that no job
 // waits for itself, over whatever others, and that none watches Carillon's own
 // keys, which change all the time.

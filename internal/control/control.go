@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
+	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
@@ -111,6 +112,7 @@ type Control struct {
 	changes   *changeHub
 	space     space
 	db        *store.Store
+	*jobstore.Finder
 	*updates.Rollout
 	*enroll.Registry
 	*minions.Fleet
@@ -176,6 +178,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Store: c.db, Audit: c.audit, Minions: c.Fleet, Enrollment: deps.Enrollment, Authority: cfg.Authority,
 	})
 	c.Rollout = updates.New(updates.Deps{Store: c.db, Audit: c.audit, Minions: c.Fleet})
+	c.Finder = jobstore.New(jobstore.Deps{Store: c.db, Schedules: c.schedules, Logger: c.log})
 	return c, nil
 }
 

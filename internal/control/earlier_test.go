@@ -47,7 +47,7 @@ func TestI12_AnEditKeepsWhatWasDue(t *testing.T) {
 
 	// An owner has come past the end of that.
 	key := job.Key{Namespace: "ops", Name: "j"}
-	shard := e.hashShard(key)
+	shard := e.HashShard(key)
 	kv, err := e.cli.Get(t.Context(), e.jobKey(key))
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestI12_TooManyEdits(t *testing.T) {
 		t.Errorf("%d are kept, want %d", got, etcdkv.MaxEarlier)
 	}
 	key := job.Key{Namespace: "ops", Name: "j"}
-	shard := e.hashShard(key)
+	shard := e.HashShard(key)
 	if _, err := e.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}

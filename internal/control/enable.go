@@ -20,7 +20,7 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Or
 		action = "job.enable"
 	}
 	for range store.Tries {
-		stored, before, err := c.stored(ctx, key)
+		stored, before, err := c.Stored(ctx, key)
 		if err != nil {
 			return api.ApplyResult{}, err
 		}
@@ -37,9 +37,9 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Or
 			return api.ApplyResult{}, err
 		}
 		// The plan has read the job anew: of what it read, nothing but this changes.
-		if _, after, err := c.stored(ctx, key); err != nil {
+		if _, after, err := c.Stored(ctx, key); err != nil {
 			return api.ApplyResult{}, err
-		} else if after.kv.ModRevision != before.kv.ModRevision {
+		} else if after.KV.ModRevision != before.KV.ModRevision {
 			continue
 		}
 		rec := c.audit.Record(ctx, action, "job "+key.String(), o)

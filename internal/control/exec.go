@@ -119,7 +119,7 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 	stored := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{
 		Metadata: meta, Spec: *spec, UID: uid, Generation: 1, After: now, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(passingFor),
 	}}
-	shard := c.hashShard(key)
+	shard := c.HashShard(key)
 	fire := job.FireID{Job: uid, At: now.UnixNano(), Trigger: job.TriggerManual}
 	var d store.Txn
 	for _, p := range []struct {
@@ -250,15 +250,15 @@ func (c *Control) sweepOnce(ctx context.Context) error {
 
 // removePassing removes a job that was made for one run.
 func (c *Control) removePassing(ctx context.Context, p *etcdkv.Passing) error {
-	stored, at, err := c.stored(ctx, p.Key)
+	stored, at, err := c.Stored(ctx, p.Key)
 	if err != nil && !errors.Is(err, job.ErrNotFound) {
 		return err // the job is there, perhaps: it would be forgotten
 	}
 	var d store.Txn
 	if err == nil && stored.UID == p.Job {
-		d.StillThere(string(at.kv.Key), at.kv.CreateRevision)
-		d.Remove(string(at.kv.Key))
-		if err := c.leaveRecord(&d, at, &stored); err != nil {
+		d.StillThere(string(at.KV.Key), at.KV.CreateRevision)
+		d.Remove(string(at.KV.Key))
+		if err := c.LeaveRecord(&d, at, &stored); err != nil {
 			return err
 		}
 	}

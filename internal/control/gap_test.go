@@ -101,7 +101,7 @@ func TestFireOfWhichNothingIsKnown(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"))
 	key := job.Key{Namespace: "ops", Name: "a"}
-	shard := e.hashShard(key)
+	shard := e.HashShard(key)
 	at := e.now()
 	verdict := func(want api.Verdict, missing int) {
 		t.Helper()
@@ -137,12 +137,12 @@ func TestRunningOfAMovedJob(t *testing.T) {
 	e := setup(t)
 	e.apply(t, object("a"))
 	stored := e.storedJob(t, "a")
-	before := job.ShardID((uint32(e.hashShard(stored.Key())) + 1) % testShards)
+	before := job.ShardID((uint32(e.HashShard(stored.Key())) + 1) % testShards)
 	stored.MovedFrom = &before
 	e.put(t, e.jobKey(stored.Key()), stored)
 	for _, missing := range [][]job.ShardID{nil, {before}, {(before + 1) % testShards}} {
 		e.gap(missing...)
-		want := len(missing) > 0 && missing[0] != (before+1)%testShards || len(missing) > 0 && missing[0] == e.hashShard(stored.Key())
+		want := len(missing) > 0 && missing[0] != (before+1)%testShards || len(missing) > 0 && missing[0] == e.HashShard(stored.Key())
 		one, err := e.Job(t.Context(), stored.Key())
 		if err != nil || one.RunningUnknown != want {
 			t.Errorf("without %v: unknown %v, %v", missing, one.RunningUnknown, err)

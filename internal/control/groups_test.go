@@ -90,11 +90,11 @@ func TestApplyGroups(t *testing.T) {
 	if err != nil || a.Shard != g.Shard {
 		t.Errorf("job a lies in %d, %v", a.Shard, err)
 	}
-	if b, err := e.Job(t.Context(), jobNamed("b")); err != nil || b.Shard != e.hashShard(jobNamed("b")) {
+	if b, err := e.Job(t.Context(), jobNamed("b")); err != nil || b.Shard != e.HashShard(jobNamed("b")) {
 		t.Errorf("job b lies in %d, %v", b.Shard, err)
 	}
 	all, err := e.Jobs(t.Context(), api.JobQuery{})
-	if err != nil || len(all) != 2 || all[0].Shard != g.Shard || all[1].Shard != e.hashShard(jobNamed("b")) {
+	if err != nil || len(all) != 2 || all[0].Shard != g.Shard || all[1].Shard != e.HashShard(jobNamed("b")) {
 		t.Errorf("jobs %+v, %v", all, err)
 	}
 
@@ -331,7 +331,7 @@ func TestI7_ConcurrentMoves(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		told := e.hashShard(key)
+		told := e.HashShard(key)
 		if len(grouped.Kvs) > 0 {
 			g, err := store.Decode[etcdkv.Grouped](grouped.Kvs[0])
 			if err != nil {

@@ -35,15 +35,15 @@ func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
 	}{
 		"disable": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
 			return applied(ctx, t, e, func(o *manifest.Object) { o.Spec.Enabled = &off }), nil
-		}, func(e *env) string { return e.keys.Edits(e.hashShard(key)) }},
+		}, func(e *env) string { return e.keys.Edits(e.HashShard(key)) }},
 		"another schedule": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
 			return applied(ctx, t, e, func(o *manifest.Object) { o.Spec.Schedules = []string{"5 * * * *"} }), nil
-		}, func(e *env) string { return e.keys.Edits(e.hashShard(key)) }},
+		}, func(e *env) string { return e.keys.Edits(e.HashShard(key)) }},
 		"another user": {func(ctx context.Context, t *testing.T, e *env) (time.Time, error) {
 			return applied(ctx, t, e, func(o *manifest.Object) { o.Spec.User = "u" }), nil
 		}, nil},
 		"delete": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) { return e.Delete(ctx, key) },
-			func(e *env) string { return e.keys.Edits(e.hashShard(key)) }},
+			func(e *env) string { return e.keys.Edits(e.HashShard(key)) }},
 		"pause": {func(ctx context.Context, _ *testing.T, e *env) (time.Time, error) {
 			return e.Pause(ctx, paused, time.Time{}, api.Order{})
 		}, func(e *env) string { return e.keys.PauseEdits() }},
@@ -63,13 +63,13 @@ func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
 				e := setup(t)
 				e.apply(t, object("j"))
 				cursor := e.now().Add(ahead)
-				e.put(t, e.keys.State(e.hashShard(key)), etcdkv.ShardState{Schema: 1, Cursor: cursor})
+				e.put(t, e.keys.State(e.HashShard(key)), etcdkv.ShardState{Schema: 1, Cursor: cursor})
 				holds, err := c.do(t.Context(), t, e)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if c.edits == nil {
-					if left := e.keysUnder(t, e.keys.Edits(e.hashShard(key))); !holds.IsZero() || len(left) > 0 {
+					if left := e.keysUnder(t, e.keys.Edits(e.HashShard(key))); !holds.IsZero() || len(left) > 0 {
 						t.Errorf("told %v, and put %v, for what does not change when the job is due", holds, left)
 					}
 					return
@@ -86,7 +86,7 @@ func TestI13_VerbsTellFromWhenTheyHold(t *testing.T) {
 					t.Fatal(got, err)
 				}
 				last := got.Kvs[0].ModRevision
-				what := e.keys.Job(e.hashShard(key), key)
+				what := e.keys.Job(e.HashShard(key), key)
 				if c.edits(e) == e.keys.PauseEdits() {
 					what = e.keys.Pauses()
 				}
@@ -135,7 +135,7 @@ func TestI13_VerbsTellOfWhatIsBeyondTheCursor(t *testing.T) {
 			for _, told := range []string{"ahead", "beyond", "none is open"} {
 				e := setup(t)
 				e.apply(t, object("j"), object("k"))
-				shard := e.hashShard(key)
+				shard := e.HashShard(key)
 				state := etcdkv.ShardState{Schema: 1, Cursor: e.now(), Ahead: e.now().Add(8 * time.Hour)}
 				if told == "beyond" {
 					state.Ahead, state.Beyond = state.Beyond, state.Ahead

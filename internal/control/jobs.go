@@ -12,10 +12,10 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
-	"github.com/carillon-cron/carillon/schedule"
 )
 
 // lastRuns is how many ended runs a JobView shows.
@@ -67,11 +67,11 @@ func (c *Control) Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
 
 // Job returns one job.
 func (c *Control) Job(ctx context.Context, key job.Key) (api.Job, error) {
-	stored, at, err := c.stored(ctx, key)
+	stored, at, err := c.Stored(ctx, key)
 	if err != nil {
 		return api.Job{}, err
 	}
-	views := []api.Job{c.view(&stored.Job, at.shard)}
+	views := []api.Job{c.view(&stored.Job, at.Shard)}
 	if err := c.addAsides(ctx, views); err != nil {
 		return api.Job{}, err
 	}
@@ -96,27 +96,27 @@ func (c *Control) Job(ctx context.Context, key job.Key) (api.Job, error) {
 // from where on that holds: no occurrence after it is committed.
 func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 	for range store.Tries {
-		at, err := c.locate(ctx, key)
+		at, err := c.Locate(ctx, key)
 		if err != nil {
 			return time.Time{}, err
 		}
-		if at.kv == nil {
-			return time.Time{}, noJob(key)
+		if at.KV == nil {
+			return time.Time{}, jobstore.NoJob(key)
 		}
-		now, edits := c.now(), c.cfg.Keys.Edits(at.shard)
+		now, edits := c.now(), c.cfg.Keys.Edits(at.Shard)
 		var d store.Txn
-		d.StillThere(string(at.kv.Key), at.kv.CreateRevision)
-		d.Remove(string(at.kv.Key))
+		d.StillThere(string(at.KV.Key), at.KV.CreateRevision)
+		d.Remove(string(at.KV.Key))
 		d.Do(edits, c.db.Edited(edits))
 		d.Remove(c.cfg.Keys.GroupedJob(key))
 		d.Remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
 		var uid job.UID
-		if stored, err := store.Decode[etcdkv.StoredJob](at.kv); err == nil { // else it goes as it is
+		if stored, err := store.Decode[etcdkv.StoredJob](at.KV); err == nil { // else it goes as it is
 			uid = stored.UID
-			if err := c.leaveRecord(&d, at, &stored); err != nil {
+			if err := c.LeaveRecord(&d, at, &stored); err != nil {
 				return time.Time{}, err
 			}
-			c.unchain(&d, key, &stored.Spec)
+			c.Unchain(&d, key, &stored.Spec)
 			d.Remove(c.cfg.Keys.Watched(stored.UID))
 		}
 		ok, err := c.db.Commit(ctx, "delete job "+key.String(), &d)
@@ -125,44 +125,11 @@ func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 		}
 		if ok {
 			c.log.Info("job deleted", zap.Stringer("job", key))
-			return c.heldFrom(ctx, now, uid, at.shard), nil
+			return c.HeldFrom(ctx, now, uid, at.Shard), nil
 		}
 	}
 	return time.Time{}, fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)
 }
-
-// leaveRecord adds the record by which the shard's owners know what the open
-// fires of a deleted job are of.
-// The key must be as it was read: the record says what was due of the job.
-func (c *Control) leaveRecord(d *store.Txn, at place, j *etcdkv.StoredJob) error {
-	record, err := etcdkv.Encode(etcdkv.DeletedJob{
-		Schema: etcdkv.Schema, Job: j.Job, At: c.now().UTC(), Created: at.kv.CreateRevision, Earlier: j.Earlier,
-	})
-	if err != nil {
-		return err
-	}
-	d.SameAs(string(at.kv.Key), at.kv.ModRevision)
-	d.Put(c.cfg.Keys.DeletedJob(at.shard, j.UID), record)
-	return nil
-}
-
-// stored reads one job, and where it lies.
-func (c *Control) stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, place, error) {
-	at, err := c.locate(ctx, key)
-	if err != nil {
-		return etcdkv.StoredJob{}, at, err
-	}
-	if at.kv == nil {
-		return etcdkv.StoredJob{}, at, noJob(key)
-	}
-	stored, err := store.Decode[etcdkv.StoredJob](at.kv)
-	if err != nil {
-		return etcdkv.StoredJob{}, at, fmt.Errorf("read job %s: %w", key, err)
-	}
-	return stored, at, nil
-}
-
-func noJob(key job.Key) error { return fmt.Errorf("job %s: %w", key, job.ErrNotFound) }
 
 // view returns the job with its schedule in words.
 func (c *Control) view(j *job.Job, shard job.ShardID) api.Job {
@@ -170,7 +137,7 @@ func (c *Control) view(j *job.Job, shard job.ShardID) api.Job {
 	if len(j.Spec.Schedules) == 0 {
 		return v
 	}
-	set, err := c.setOf(j)
+	set, err := c.SetOf(j)
 	if err != nil {
 		// Stored by a release that knew more: say so where the words stand.
 		v.Words = append(v.Words, "cannot be read: "+err.Error())
@@ -178,11 +145,6 @@ func (c *Control) view(j *job.Job, shard job.ShardID) api.Job {
 	}
 	v.Words = set.Words()
 	return v
-}
-
-// setOf returns the job's schedules.
-func (c *Control) setOf(j *job.Job) (schedule.Set, error) {
-	return c.schedules.ParseSet(j.Spec.Schedules, schedule.OptionsOf(j.Key(), &j.Spec))
 }
 
 // addRunning counts the runs of each job that run, and those that wait. from are the shards that jobs

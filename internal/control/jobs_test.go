@@ -214,7 +214,7 @@ func TestDelete(t *testing.T) {
 	if _, err := e.Delete(t.Context(), key); err != nil {
 		t.Fatal(err)
 	}
-	kv, err := e.db.Get(t.Context(), "test", e.keys.DeletedJob(e.hashShard(key), was.UID))
+	kv, err := e.db.Get(t.Context(), "test", e.keys.DeletedJob(e.HashShard(key), was.UID))
 	if err != nil || kv == nil {
 		t.Fatalf("no record of the job for its open runs: %v", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -29,7 +30,7 @@ const lookBack = 50
 // schedule, and those at which the job was started otherwise.
 func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error) {
 	v := api.Fire{Namespace: key.Namespace, Job: key.Name, At: at.UTC(), Why: []string{}, Runs: []job.Run{}}
-	stored, lies, err := c.stored(ctx, key)
+	stored, lies, err := c.Stored(ctx, key)
 	deleted := errors.Is(err, job.ErrNotFound)
 	if err != nil && !deleted {
 		return v, err
@@ -43,7 +44,7 @@ func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire
 			if len(v.Missing) > 0 {
 				return v, fmt.Errorf("job %s is not there, but a run of it may be open: %w", key, &api.PartialError{Missing: v.Missing})
 			}
-			return v, noJob(key)
+			return v, jobstore.NoJob(key)
 		}
 		v.Verdict = api.VerdictRecorded
 		say(&v, "the job is deleted; these records are left")
@@ -51,8 +52,8 @@ func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire
 		sayGap(&v)
 		return v, nil
 	}
-	v.Missing = missingOf(v.Missing, &stored, lies.shard)
-	if err := c.cursorOf(ctx, lies.shard, &v); err != nil {
+	v.Missing = missingOf(v.Missing, &stored, lies.Shard)
+	if err := c.cursorOf(ctx, lies.Shard, &v); err != nil {
 		return v, err
 	}
 	if len(v.Runs) > 0 {
@@ -208,7 +209,7 @@ func lateness(at, t time.Time) string {
 
 // explain says why there is no record of an instant.
 func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *api.Fire) error {
-	set, err := c.setOf(j)
+	set, err := c.SetOf(j)
 	if err != nil {
 		return fmt.Errorf("schedule of job %s: %w", j.Key(), err)
 	}

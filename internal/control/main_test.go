@@ -262,7 +262,7 @@ func (e *env) put(t *testing.T, key string, v any) {
 // storedJob reads a job as it is stored.
 func (e *env) storedJob(t *testing.T, name string) etcdkv.StoredJob {
 	t.Helper()
-	stored, _, err := e.stored(t.Context(), job.Key{Namespace: "ops", Name: name})
+	stored, _, err := e.Stored(t.Context(), job.Key{Namespace: "ops", Name: name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,4 +279,4 @@ func someRun(uid job.UID, name string, at time.Time, state job.State) job.Run {
 }
 
 // jobKey returns the etcd key of a job that is in no group.
-func (e *env) jobKey(key job.Key) string { return e.keys.Job(e.hashShard(key), key) }
+func (e *env) jobKey(key job.Key) string { return e.keys.Job(e.HashShard(key), key) }

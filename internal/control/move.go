@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -34,39 +35,39 @@ type leftShard struct {
 // to, and a commit of the old shard's owner that is under way fails. Unless
 // nothing of the job is open in the old shard, a record of the move is left
 // there, and the new owner counts the job as running until it is gone.
-func (p *planner) move(ctx context.Context, ch *change, from place, to job.ShardID, next, old *etcdkv.StoredJob) error {
+func (p *planner) move(ctx context.Context, ch *change, from jobstore.Place, to job.ShardID, next, old *etcdkv.StoredJob) error {
 	key, keys := next.Key(), p.c.cfg.Keys
-	l, err := p.leave(ctx, from.shard)
+	l, err := p.leave(ctx, from.Shard)
 	if err != nil {
 		return err
 	}
 	if ahead := l.state.Ahead; ahead.After(l.state.Cursor) {
 		// Only there it is known that what ran too early has: see scheduler's ahead.go.
 		return fmt.Errorf("shard %s was planned up to %s by a clock that was wrong, and has been set back; it alone can tell what of %s has run by then: move it after that: %w",
-			from.shard, ahead.Format(time.RFC3339), key, job.ErrConflict)
+			from.Shard, ahead.Format(time.RFC3339), key, job.ErrConflict)
 	}
-	next.Leave(l.reached(etcdkv.Begins(old.After, old.Earlier), next.UID, from.kv.CreateRevision))
+	next.Leave(l.reached(etcdkv.Begins(old.After, old.Earlier), next.UID, from.KV.CreateRevision))
 	if _, open := l.open[next.UID]; open || l.started[next.UID] {
 		record, err := etcdkv.Encode(etcdkv.MovedJob{Schema: etcdkv.Schema, To: to, Job: old.Job})
 		if err != nil {
 			return err
 		}
-		ch.Put(keys.MovedJob(from.shard, next.UID), record)
-		next.MovedFrom = &from.shard
+		ch.Put(keys.MovedJob(from.Shard, next.UID), record)
+		next.MovedFrom = &from.Shard
 	} else {
-		ch.Empty(keys.JobTriggers(from.shard, next.UID))
+		ch.Empty(keys.JobTriggers(from.Shard, next.UID))
 		if next.MovedFrom != nil && *next.MovedFrom == to {
 			next.MovedFrom = nil // what is open of it there is at home again
 		}
 	}
-	value, err := etcdkv.MergeUnknown(from.kv.Value, *next)
+	value, err := etcdkv.MergeUnknown(from.KV.Value, *next)
 	if err != nil {
 		return err
 	}
 	ch.SameAs(l.key, l.rev)
 	ch.Put(l.key, l.value)
 	ch.Remove(keys.MovedJob(to, next.UID)) // moved to and fro
-	ch.Remove(string(from.kv.Key))
+	ch.Remove(string(from.KV.Key))
 	ch.Remove(keys.GroupedJob(key)) // who is in a group puts it again
 	ch.store(keys.Job(to, key), value)
 	return nil

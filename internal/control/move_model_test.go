@@ -60,7 +60,7 @@ func (m *model) put(name, group, user string) {
 	m.must(err)
 	_, err = m.Apply(m.t.Context(), "x", []byte(b), false)
 	m.must(err)
-	stored, _, err := m.stored(m.t.Context(), jobNamed(name))
+	stored, _, err := m.Stored(m.t.Context(), jobNamed(name))
 	m.must(err)
 	if _, there := m.born[stored.UID]; !there {
 		m.born[stored.UID] = stored.After

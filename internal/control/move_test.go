@@ -32,7 +32,7 @@ func TestI8_MoveWrites(t *testing.T) {
 	t.Parallel()
 	e := alone(t)
 	e.apply(t, group("g", job.GroupSpec{}), object("a"))
-	home, away := e.hashShard(jobNamed("a")), e.shardOfGroup(t, "g")
+	home, away := e.HashShard(jobNamed("a")), e.shardOfGroup(t, "g")
 	before := e.storedJob(t, "a")
 	e.pass(time.Hour)
 	state := etcdkv.ShardState{
@@ -102,8 +102,8 @@ func TestMoveLeavesARecord(t *testing.T) {
 		record bool
 	}{
 		"nothing open":    {record: false},
-		"of another job":  {before: func(t *testing.T, e *env) { e.openFire(t, e.hashShard(jobNamed("a")), 1, "b", e.now()) }, record: false},
-		"a fire":          {before: func(t *testing.T, e *env) { e.openFire(t, e.hashShard(jobNamed("a")), 1, "a", e.now()) }, record: true},
+		"of another job":  {before: func(t *testing.T, e *env) { e.openFire(t, e.HashShard(jobNamed("a")), 1, "b", e.now()) }, record: false},
+		"a fire":          {before: func(t *testing.T, e *env) { e.openFire(t, e.HashShard(jobNamed("a")), 1, "a", e.now()) }, record: true},
 		"a start":         {before: func(t *testing.T, e *env) { e.start(t, "a") }, record: true},
 		"a start between": {during: func(t *testing.T, e *env) { e.start(t, "a") }, record: true},
 	} {
@@ -111,7 +111,7 @@ func TestMoveLeavesARecord(t *testing.T) {
 			t.Parallel()
 			e := setup(t)
 			e.apply(t, group("g", job.GroupSpec{}), group("h", job.GroupSpec{}), object("a"), object("b"))
-			home := e.hashShard(jobNamed("a"))
+			home := e.HashShard(jobNamed("a"))
 			if c.before != nil {
 				c.before(t, e)
 			}
@@ -168,7 +168,7 @@ func TestI8_AfterIsWhatIsCommitted(t *testing.T) {
 			e.apply(t, group("g", job.GroupSpec{}))
 			rev := e.revision(t)
 			e.apply(t, object("a"))
-			home := e.hashShard(jobNamed("a"))
+			home := e.HashShard(jobNamed("a"))
 			if c.state != nil {
 				c.state.JobsRev += rev
 				e.put(t, e.keys.State(home), c.state)
@@ -222,7 +222,7 @@ func TestI8_ACommitUnderWayFails(t *testing.T) {
 			t.Parallel()
 			e := alone(t)
 			e.apply(t, group("g", job.GroupSpec{}), object("a"), object("b"))
-			home := e.hashShard(jobNamed("a"))
+			home := e.HashShard(jobNamed("a"))
 			var rev int64
 			if !first {
 				e.put(t, e.keys.State(home), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
@@ -233,7 +233,7 @@ func TestI8_ACommitUnderWayFails(t *testing.T) {
 				t.Error("a commit of before the move came through")
 			}
 
-			home = e.hashShard(jobNamed("b"))
+			home = e.HashShard(jobNamed("b"))
 			kv, err := e.db.Get(t.Context(), "test", e.keys.State(home))
 			if err != nil {
 				t.Fatal(err)
@@ -290,7 +290,7 @@ func TestMovesTogether(t *testing.T) {
 		t.Fatalf("%d jobs, %v", len(jobs), err)
 	}
 	for _, j := range jobs {
-		if j.Shard != e.hashShard(j.Key()) {
+		if j.Shard != e.HashShard(j.Key()) {
 			t.Errorf("%s lies in %d", j.Key(), j.Shard)
 		}
 	}
@@ -327,7 +327,7 @@ func TestI8_NoMoveWhileACursorIsSetBack(t *testing.T) {
 	t.Parallel()
 	e := alone(t)
 	e.apply(t, group("g", job.GroupSpec{}), object("a"))
-	home := e.hashShard(jobNamed("a"))
+	home := e.HashShard(jobNamed("a"))
 	state := etcdkv.ShardState{Schema: 1, Cursor: e.now(), JobsRev: e.revision(t), Ahead: e.now().Add(8 * time.Hour)}
 	e.put(t, e.keys.State(home), state)
 	_, err := e.Apply(t.Context(), "f", encode(t, object("a", in("g"))), false)

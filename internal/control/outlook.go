@@ -10,6 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -64,12 +65,12 @@ func newOutlook(j *job.Job, set schedule.Set) *outlook {
 	if j.Spec.StartAt != nil {
 		start = j.Spec.StartAt.Add(-1)
 	}
-	o.from = latest(o.from, start)
+	o.from = jobstore.Later(o.from, start)
 	if j.Spec.EndAt != nil {
 		o.end, o.ended = *j.Spec.EndAt, NeverEnded
 	}
 	if j.Spec.Count > 0 {
-		last, ok := set.Nth(j.Spec.Count, latest(j.CountedFrom, start))
+		last, ok := set.Nth(j.Spec.Count, jobstore.Later(j.CountedFrom, start))
 		if ok && (o.end.IsZero() || last.Before(o.end)) {
 			o.end, o.ended = last, NeverCounted
 		}
@@ -79,7 +80,7 @@ func newOutlook(j *job.Job, set schedule.Set) *outlook {
 
 // own returns the first instant of the schedule after t, within its bounds.
 func (o *outlook) own(t time.Time) (time.Time, bool) {
-	next, ok := o.set.Next(latest(t, o.from))
+	next, ok := o.set.Next(jobstore.Later(t, o.from))
 	if !ok || !o.end.IsZero() && next.After(o.end) {
 		return time.Time{}, false
 	}
@@ -107,7 +108,7 @@ func (o *outlook) why(at time.Time) (short, long string, until time.Time) {
 			if p.Until.IsZero() {
 				return NeverPaused, pauseWords(p), time.Time{}
 			}
-			short, long, until = NeverPaused, pauseWords(p), latest(until, p.Until)
+			short, long, until = NeverPaused, pauseWords(p), jobstore.Later(until, p.Until)
 		}
 	}
 	if long != "" {
@@ -189,7 +190,7 @@ func (c *Control) addNext(ctx context.Context, views []api.Job) error {
 		if len(v.Spec.Schedules) == 0 {
 			continue
 		}
-		set, err := c.setOf(&v.Job)
+		set, err := c.SetOf(&v.Job)
 		if err != nil {
 			v.NoNext = NeverReadable
 			continue
@@ -265,11 +266,11 @@ func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n 
 	if n < 1 || n > api.MaxUpcoming {
 		return v, apiview.Invalid("count", fmt.Sprintf("%d is out of range; want 1 to %d", n, api.MaxUpcoming))
 	}
-	stored, _, err := c.stored(ctx, key)
+	stored, _, err := c.Stored(ctx, key)
 	if err != nil {
 		return v, err
 	}
-	set, err := c.setOf(&stored.Job)
+	set, err := c.SetOf(&stored.Job)
 	if err != nil {
 		return v, fmt.Errorf("schedule of job %s: %w", key, err)
 	}

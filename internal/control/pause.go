@@ -59,7 +59,7 @@ func (c *Control) pausable(ctx context.Context, p api.Paused) error {
 	case api.ScopeGroup:
 		_, _, err = c.StoredGroup(ctx, key)
 	case api.ScopeJob:
-		_, _, err = c.stored(ctx, key)
+		_, _, err = c.Stored(ctx, key)
 	case api.ScopeNamespace:
 		return c.hasJobs(ctx, p.Namespace)
 	case api.ScopeAll:

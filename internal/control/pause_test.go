@@ -198,7 +198,7 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 		return len(e.keysUnder(t, key)) == 0
 	}
 	e.pass(time.Hour)
-	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
+	e.put(t, e.keys.State(e.HashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
 	if swept() {
 		t.Error("a pause that holds was removed")
 	}
@@ -206,15 +206,15 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.pass(pauseStays / 2)
-	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
+	e.put(t, e.keys.State(e.HashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
 	if swept() {
 		t.Error("a pause was removed right after its end")
 	}
-	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until})
+	e.put(t, e.keys.State(e.HashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until})
 	if e.pass(pauseStays); swept() {
 		t.Error("a pause was removed before its shard had come to its end")
 	}
-	e.put(t, e.keys.State(e.hashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until.Add(1)})
+	e.put(t, e.keys.State(e.HashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until.Add(1)})
 	if !swept() {
 		t.Error("a pause stays that nobody needs any more")
 	}

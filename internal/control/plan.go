@@ -11,6 +11,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -84,7 +85,7 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 			keys = append(keys, objects[i].Metadata.Key())
 		}
 	}
-	places, err := c.locateAll(ctx, "apply", keys)
+	places, err := c.LocateAll(ctx, "apply", keys)
 	if err != nil {
 		return nil, err
 	}
@@ -272,15 +273,15 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 }
 
 // job works out what applying a job changes. Its group is known.
-func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change, error) {
+func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place) (change, error) {
 	key := o.Metadata.Key()
-	to := p.c.hashShard(key)
+	to := p.c.HashShard(key)
 	if o.Spec.Group != "" {
 		to = p.groups[groupOf(o)].shard
 	}
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUpdated}}
 	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now}}
-	if at.kv == nil {
+	if at.KV == nil {
 		p.checkEnding(o, &next.Job)
 		ch.result.Action = api.ActionCreated
 		uid, err := job.NewUID()
@@ -295,7 +296,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 			return change{}, err
 		}
 		p.created++
-		ch.SameAs(p.c.cfg.Keys.Job(p.c.hashShard(key), key), 0)
+		ch.SameAs(p.c.cfg.Keys.Job(p.c.HashShard(key), key), 0)
 		ch.SameAs(p.c.cfg.Keys.GroupedJob(key), 0)
 		value, err := etcdkv.Encode(next)
 		if err != nil {
@@ -306,9 +307,9 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	}
 
 	// The job stays where it is as long as this very key is there.
-	name := string(at.kv.Key)
-	ch.SameAs(name, at.kv.ModRevision)
-	old, err := store.Decode[etcdkv.StoredJob](at.kv)
+	name := string(at.KV.Key)
+	ch.SameAs(name, at.KV.ModRevision)
+	old, err := store.Decode[etcdkv.StoredJob](at.KV)
 	if err != nil {
 		return change{}, err
 	}
@@ -316,7 +317,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 	if err != nil {
 		return change{}, err
 	}
-	if same && at.shard == to {
+	if same && at.Shard == to {
 		ch.result.Action = api.ActionUnchanged
 		return ch, nil
 	}
@@ -331,8 +332,8 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		if err := p.reschedule(ctx, &next, &old, at); err != nil {
 			return change{}, err
 		}
-		ch.rescheduled, ch.at, ch.shard, ch.uid = true, p.now, at.shard, next.UID
-		edits := p.c.cfg.Keys.Edits(at.shard)
+		ch.rescheduled, ch.at, ch.shard, ch.uid = true, p.now, at.Shard, next.UID
+		edits := p.c.cfg.Keys.Edits(at.Shard)
 		ch.Do(edits, p.c.db.Edited(edits))
 		p.checkEnding(o, &next.Job)
 		if next.Spec.Count > 0 && !counts {
@@ -343,13 +344,13 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at place) (change
 		return change{}, err
 	}
 	next.Schema = max(old.Schema, next.Schema)
-	if at.shard != to {
+	if at.Shard != to {
 		if err := p.move(ctx, &ch, at, to, &next, &old); err != nil {
 			return change{}, err
 		}
 		return ch, p.settle(&ch.Txn, key, groupOf(o))
 	}
-	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
+	value, err := etcdkv.MergeUnknown(at.KV.Value, next)
 	ch.store(name, value)
 	return ch, err
 }
@@ -364,10 +365,10 @@ func sameButEnabled(a, b *job.Spec) bool {
 
 // reschedule has the schedule of a job hold from now on, and the old one up to now,
 // as far as an owner may not have come to its instants.
-func (p *planner) reschedule(ctx context.Context, next, old *etcdkv.StoredJob, at place) error {
-	state, read := p.states[at.shard]
+func (p *planner) reschedule(ctx context.Context, next, old *etcdkv.StoredJob, at jobstore.Place) error {
+	state, read := p.states[at.Shard]
 	if !read {
-		kv, err := p.c.db.Get(ctx, "read shard "+at.shard.String(), p.c.cfg.Keys.State(at.shard))
+		kv, err := p.c.db.Get(ctx, "read shard "+at.Shard.String(), p.c.cfg.Keys.State(at.Shard))
 		if err != nil {
 			return err
 		}
@@ -376,16 +377,16 @@ func (p *planner) reschedule(ctx context.Context, next, old *etcdkv.StoredJob, a
 				return err
 			}
 		}
-		p.states[at.shard] = state
+		p.states[at.Shard] = state
 	}
 	var reached time.Time // the cursor speaks of the jobs that the last commit was planned from
-	if at.kv.CreateRevision <= state.JobsRev {
+	if at.KV.CreateRevision <= state.JobsRev {
 		reached = state.Cursor
 	}
 	err := next.Replace(old, p.now, reached, func(e *etcdkv.Earlier) bool { return p.c.isIdle(next.Key(), e) })
 	if errors.Is(err, etcdkv.ErrTooManyEarlier) {
 		return fmt.Errorf("its schedule was changed %d times, and no node has planned what was due before: pause the job, or wait until a node owns shard %s and has come so far: %w",
-			etcdkv.MaxEarlier, at.shard, job.ErrConflict)
+			etcdkv.MaxEarlier, at.Shard, job.ErrConflict)
 	}
 	return err
 }
@@ -408,7 +409,7 @@ func (p *planner) checkEnding(o *manifest.Object, j *job.Job) {
 	if len(j.Spec.Schedules) == 0 || !j.Spec.IsEnabled() {
 		return
 	}
-	set, err := p.c.setOf(j)
+	set, err := p.c.SetOf(j)
 	if err != nil {
 		return // told when it was read
 	}

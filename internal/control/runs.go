@@ -161,7 +161,7 @@ func (c *Control) startOf(ctx context.Context, q api.RunQuery) (cursor, error) {
 	if q.Job == "" {
 		return cursor{}, nil
 	}
-	stored, _, err := c.stored(ctx, job.Key{Namespace: q.Namespace, Name: q.Job})
+	stored, _, err := c.Stored(ctx, job.Key{Namespace: q.Namespace, Name: q.Job})
 	if err != nil && !errors.Is(err, job.ErrNotFound) {
 		return cursor{}, err
 	}

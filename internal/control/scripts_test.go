@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -145,7 +144,7 @@ func TestParametersAreCheckedBeforeARun(t *testing.T) {
 		o.Spec.Params = []job.Param{{Name: "size", Type: job.ParamEnum, Values: []string{"s", "l"}, Default: "s"}}
 	})
 	e.apply(t, plain)
-	stored, _, err := e.stored(ctx, plain.Metadata.Key())
+	stored, _, err := e.Stored(ctx, plain.Metadata.Key())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func TestScriptOfACommandIsKept(t *testing.T) {
 	if v, err := e.Script(t.Context(), job.ScriptRef{Key: key}); err != nil || len(v.Jobs) != 0 {
 		t.Errorf("told of as a script of jobs %v (%v)", v.Jobs, err)
 	}
-	stored, _, err := e.stored(t.Context(), made)
+	stored, _, err := e.Stored(t.Context(), made)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 	doing := "start job " + key.String()
 	at, given := c.now(), t.Params
 	for range startTries {
-		stored, lies, err := c.stored(ctx, key)
+		stored, lies, err := c.Stored(ctx, key)
 		if err != nil {
 			return job.FireID{}, err
 		}
@@ -57,9 +57,9 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 			return job.FireID{}, apiview.Invalid("only", fmt.Sprintf("the names of %d minions take %d bytes, and %d can be stored; narrow it down by their states (only)",
 				len(t.Hosts), len(value), MaxAtomicBytes)) // all else of a start is bounded
 		}
-		trigger := c.cfg.Keys.Trigger(lies.shard, t.Fire)
+		trigger := c.cfg.Keys.Trigger(lies.Shard, t.Fire)
 		var d store.Txn
-		d.StillThere(string(lies.kv.Key), lies.kv.CreateRevision) // the UID: edits keep both
+		d.StillThere(string(lies.KV.Key), lies.KV.CreateRevision) // the UID: edits keep both
 		d.StillThere(trigger, 0)
 		d.Put(trigger, value)
 		ok, err := c.db.Commit(ctx, doing, &d)
@@ -87,7 +87,7 @@ func checkParams(params map[string]string) error {
 // Hook starts a job by its webhook. The error is job.ErrNotFound also when the
 // job has none, and job.ErrForbidden when the token is not the job's.
 func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error) {
-	stored, _, err := c.stored(ctx, key)
+	stored, _, err := c.Stored(ctx, key)
 	if err != nil {
 		return job.FireID{}, err
 	}
@@ -117,7 +117,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 	if req.Every < 0 || req.Every > job.MaxCatchUpEvery {
 		return api.Backfill{}, apiview.Invalid("every", fmt.Sprintf("%v is out of range; 0s to %v are allowed", req.Every, job.MaxCatchUpEvery))
 	}
-	stored, at, err := c.stored(ctx, key)
+	stored, at, err := c.Stored(ctx, key)
 	if err != nil {
 		return api.Backfill{}, err
 	}
@@ -160,7 +160,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 		return v, err
 	}
 	resp, err := c.db.Do(ctx, "backfill "+key.String(),
-		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.kv.Key)), "=", at.kv.CreateRevision)},
+		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.KV.Key)), "=", at.KV.CreateRevision)},
 		[]clientv3.Op{clientv3.OpPut(name, text), audit})
 	if err == nil && !resp.Succeeded {
 		err = fmt.Errorf("backfill %s: the job moved meanwhile; try again: %w", key, job.ErrConflict)
@@ -171,7 +171,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 // backfillView counts what is left of a backfill.
 func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (api.Backfill, error) {
 	v := apiview.Backfill(b)
-	set, err := c.setOf(j)
+	set, err := c.SetOf(j)
 	if err != nil {
 		return v, err
 	}
@@ -205,7 +205,7 @@ func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
 	out := make([]api.Backfill, 0, len(all))
 	for i := range all {
 		v := apiview.Backfill(&all[i])
-		if stored, _, err := c.stored(ctx, all[i].Key); err == nil {
+		if stored, _, err := c.Stored(ctx, all[i].Key); err == nil {
 			if v, err = c.backfillView(&all[i], &stored.Job); err != nil {
 				return nil, err
 			}
@@ -264,7 +264,7 @@ func (c *Control) sweepBackfills(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		stored, _, err := c.stored(ctx, b.Key)
+		stored, _, err := c.Stored(ctx, b.Key)
 		if err == nil && stored.UID == b.Job || err != nil && !errors.Is(err, job.ErrNotFound) {
 			return err
 		}

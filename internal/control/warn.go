@@ -102,11 +102,11 @@ func (p *planner) warnOfAfter(ctx context.Context, objects []manifest.Object, ch
 		if inFile[k] {
 			continue
 		}
-		at, err := p.c.locate(ctx, k)
+		at, err := p.c.Locate(ctx, k)
 		if err != nil {
 			return err
 		}
-		missing[k] = at.kv == nil
+		missing[k] = at.KV == nil
 	}
 	var known map[string][]string // the names of jobs, by namespace
 	for i := range objects {

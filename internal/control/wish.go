@@ -49,7 +49,7 @@ func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error 
 	if err != nil {
 		return err
 	}
-	stored, _, err := c.stored(ctx, run.Key())
+	stored, _, err := c.Stored(ctx, run.Key())
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (c *Control) hasOwners(ctx context.Context, s job.ShardID) (bool, error) {
 // longest is how long a task of a run may run: as its job says today, or, if the job
 // is gone or another one by now, the default.
 func (c *Control) longest(ctx context.Context, run *job.Run) time.Duration {
-	stored, _, err := c.stored(ctx, run.Key())
+	stored, _, err := c.Stored(ctx, run.Key())
 	if err != nil || stored.UID != run.FireID.Job {
 		return job.DefaultTimeout
 	}
@@ -149,7 +149,7 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o
 	if !run.State.Final() {
 		return api.Redo{}, fmt.Errorf("run %s has not ended (%s); wait for it, or cancel it first: %w", id, run.State, job.ErrConflict)
 	}
-	stored, _, err := c.stored(ctx, run.Key())
+	stored, _, err := c.Stored(ctx, run.Key())
 	if err != nil {
 		return api.Redo{}, fmt.Errorf("redo run %s: %w", id, err)
 	}

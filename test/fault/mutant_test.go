@@ -78,8 +78,8 @@ func mutants() []mutant {
 			was: "if len(stored) == 0 {", is: "if len(stored) >= 0 {", caught: "TestNodesAndMinions", told: "missing:",
 		},
 		{
-			name: "an edit is said to hold at once", program: "scheduler", file: "internal/control/holds.go",
-			was: "at = latest(at, state.Cursor)", is: "at = latest(at, time.Time{})", caught: "TestNodesAndMinions", told: "forbidden:",
+			name: "an edit is said to hold at once", program: "scheduler", file: "internal/control/jobstore/holds.go",
+			was: "at = Later(at, state.Cursor)", is: "at = Later(at, time.Time{})", caught: "TestNodesAndMinions", told: "forbidden:",
 		},
 		{
 			name: "a pause begins late", program: "scheduler", file: "internal/etcdkv/pause.go",
