@@ -15,8 +15,10 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
+	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
+	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -112,6 +114,8 @@ type Control struct {
 	changes   *changeHub
 	space     space
 	db        *store.Store
+	*library.Library
+	*pauses.Pauser
 	*jobstore.Finder
 	*updates.Rollout
 	*enroll.Registry
@@ -179,6 +183,8 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	})
 	c.Rollout = updates.New(updates.Deps{Store: c.db, Audit: c.audit, Minions: c.Fleet})
 	c.Finder = jobstore.New(jobstore.Deps{Store: c.db, Schedules: c.schedules, Logger: c.log})
+	c.Pauser = pauses.New(pauses.Deps{Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Logger: c.log})
+	c.Library = library.New(library.Deps{Store: c.db, Logger: c.log})
 	return c, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -51,11 +52,11 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	if problems := p.checkTargets(objects); len(problems) > 0 {
 		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
-	shelf, err := c.shelfOf(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
+	shelf, err := c.IndexScripts(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
 	if err != nil {
 		return api.Exec{}, err
 	}
-	if req.Params, err = shelf.checkStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
+	if req.Params, err = shelf.CheckStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
 		return api.Exec{}, err
 	}
 	if problems := o.Spec.CheckStart(req.Params); len(problems) > 0 {
@@ -107,7 +108,7 @@ func (e *AllAwayError) Unwrap() error { return job.ErrUnavailable }
 
 // makePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
-func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, shelf *shelf, req api.StartRequest) (job.FireID, job.Key, error) {
+func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, shelf *library.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
 	uid, err := job.NewUID()
 	if err != nil {
 		return job.FireID{}, job.Key{}, err
@@ -137,8 +138,8 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 		d.StillThere(p.key, 0)
 		d.Put(p.key, value)
 	}
-	shelf.use(&d, c.cfg.Keys, spec.ScriptRefs(meta.Namespace))
-	if text := largeText(spec.Script); text != "" {
+	shelf.Use(&d, c.cfg.Keys, spec.ScriptRefs(meta.Namespace))
+	if text := library.LargeText(spec.Script); text != "" {
 		d.Put(c.cfg.Keys.Blob(job.ScriptSum(text)), text)
 	}
 	ok, err := c.db.Commit(ctx, "start command", &d)
@@ -200,7 +201,7 @@ const (
 func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var texts scriptTexts
+	var texts library.ScriptTexts
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -208,11 +209,11 @@ func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 		case <-tick.C:
 		}
 		if !mine() {
-			texts.idle = nil
+			texts.Idle = nil
 			continue
 		}
 		if n%textsEvery == 0 {
-			if err := c.sweepTexts(ctx, &texts); err != nil && ctx.Err() == nil {
+			if err := c.SweepTexts(ctx, &texts); err != nil && ctx.Err() == nil {
 				c.log.Warn("texts of scripts are not removed yet", zap.Error(err))
 			}
 		}
@@ -222,7 +223,7 @@ func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 		if err := c.sweepOnce(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("commands that were run are not removed yet", zap.Error(err))
 		}
-		if err := c.sweepPauses(ctx); err != nil && ctx.Err() == nil {
+		if err := c.SweepPauses(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("pauses that have ended are not removed yet", zap.Error(err))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
+	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -225,13 +226,13 @@ func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *
 	if moved, err := c.explainMove(ctx, j, v); moved || err != nil {
 		return err
 	}
-	pauses, err := c.pausesNow(ctx)
+	paused, err := c.Now(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range pauses {
-		if covers(&pauses[i], j.Key(), j.Spec.Group, v.At) {
-			say(v, "paused (%s) since %s by %s: %s", pauses[i].Scope, stampOf(pauses[i].Since), pauses[i].By, pauses[i].Reason)
+	for i := range paused {
+		if pauses.Covers(&paused[i], j.Key(), j.Spec.Group, v.At) {
+			say(v, "paused (%s) since %s by %s: %s", paused[i].Scope, stampOf(paused[i].Since), paused[i].By, paused[i].Reason)
 		}
 	}
 	switch {
@@ -271,7 +272,7 @@ func (c *Control) explainMove(ctx context.Context, j *job.Job, v *api.Fire) (boo
 	if j.Spec.OnExcluded != job.ExcludedNext {
 		return false, nil
 	}
-	calendars, err := c.calendarsOf(ctx, j)
+	calendars, err := c.CalendarsOf(ctx, j)
 	if err != nil {
 		return false, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -104,7 +104,7 @@ func (o *outlook) why(at time.Time) (short, long string, until time.Time) {
 	}
 	for i := range o.pauses {
 		p := &o.pauses[i]
-		if covers(p, o.job.Key(), o.job.Spec.Group, at) {
+		if pauses.Covers(p, o.job.Key(), o.job.Spec.Group, at) {
 			if p.Until.IsZero() {
 				return NeverPaused, pauseWords(p), time.Time{}
 			}
@@ -172,16 +172,16 @@ func (o *outlook) startsAt(at time.Time) time.Time {
 
 // addNext tells of each job when it runs next, or why it does not.
 func (c *Control) addNext(ctx context.Context, views []api.Job) error {
-	pauses, err := c.pausesNow(ctx)
+	paused, err := c.Now(ctx)
 	if err != nil {
 		return err
 	}
 	calendars := map[job.Key]*calendar.Calendar{}
 	for i := range views {
 		v := &views[i]
-		for p := range pauses {
-			if covers(&pauses[p], v.Key(), v.Spec.Group, c.now()) {
-				v.Pauses = append(v.Pauses, apiview.Pause(&pauses[p]))
+		for p := range paused {
+			if pauses.Covers(&paused[p], v.Key(), v.Spec.Group, c.now()) {
+				v.Pauses = append(v.Pauses, apiview.Pause(&paused[p]))
 			}
 		}
 		if len(v.Pauses) > 0 {
@@ -200,7 +200,7 @@ func (c *Control) addNext(ctx context.Context, views []api.Job) error {
 			continue
 		}
 		o := newOutlook(&v.Job, set)
-		o.pauses = pauses
+		o.pauses = paused
 		if err := c.readCalendarsOf(ctx, o, calendars); err != nil {
 			return err
 		}
@@ -222,7 +222,7 @@ func (c *Control) readCalendarsOf(ctx context.Context, o *outlook, known map[job
 		cal, read := known[k]
 		if !read {
 			var err error
-			if cal, err = c.calendarNamed(ctx, k); err != nil && !errors.Is(err, job.ErrNotFound) {
+			if cal, err = c.CalendarNamed(ctx, k); err != nil && !errors.Is(err, job.ErrNotFound) {
 				return err
 			}
 			known[k] = cal
@@ -237,26 +237,6 @@ func (c *Control) readCalendarsOf(ctx context.Context, o *outlook, known map[job
 		o.closed = o.calendars.TooMuch()
 	}
 	return nil
-}
-
-// calendarNamed returns one calendar; nil: it cannot be used.
-func (c *Control) calendarNamed(ctx context.Context, k job.Key) (*calendar.Calendar, error) {
-	kv, err := c.db.Get(ctx, "read calendar "+k.String(), c.cfg.Keys.Calendar(k))
-	if err != nil {
-		return nil, err
-	}
-	if kv == nil {
-		return nil, fmt.Errorf("calendar %s: %w", k, job.ErrNotFound)
-	}
-	stored, err := store.Decode[etcdkv.StoredCalendar](kv)
-	if err != nil {
-		return nil, err
-	}
-	cal, problems := calendar.New(k.String(), &stored.Spec)
-	if len(problems) > 0 {
-		return nil, nil //nolint:nilnil // documented
-	}
-	return cal, nil
 }
 
 // Upcoming returns the instants of a job after a time, at most n, with those that
@@ -279,7 +259,7 @@ func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n 
 	if len(set) > 0 {
 		v.TimeZone = set[0].Location().String() // an expression may have one of its own
 	}
-	if o.pauses, err = c.pausesNow(ctx); err != nil {
+	if o.pauses, err = c.Now(ctx); err != nil {
 		return v, err
 	}
 	if err := c.readCalendarsOf(ctx, o, map[job.Key]*calendar.Calendar{}); err != nil {

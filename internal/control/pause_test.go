@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -192,7 +193,7 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 
 	swept := func() bool {
 		t.Helper()
-		if err := e.sweepPauses(t.Context()); err != nil {
+		if err := e.SweepPauses(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return len(e.keysUnder(t, key)) == 0
@@ -205,13 +206,13 @@ func TestResumeKeepsWhatWasPaused(t *testing.T) {
 	if _, err := e.Resume(t.Context(), p, api.Order{}); err != nil {
 		t.Fatal(err)
 	}
-	e.pass(pauseStays / 2)
+	e.pass(pauses.PauseStays / 2)
 	e.put(t, e.keys.State(e.HashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: e.now()})
 	if swept() {
 		t.Error("a pause was removed right after its end")
 	}
 	e.put(t, e.keys.State(e.HashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until})
-	if e.pass(pauseStays); swept() {
+	if e.pass(pauses.PauseStays); swept() {
 		t.Error("a pause was removed before its shard had come to its end")
 	}
 	e.put(t, e.keys.State(e.HashShard(job.Key{Namespace: "ops", Name: "j"})), etcdkv.ShardState{Schema: 1, Cursor: stored().Until.Add(1)})

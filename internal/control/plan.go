@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
+	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -42,7 +43,7 @@ type planner struct {
 	// calendars are those that the objects are, or name; nil: there is none.
 	calendars map[job.Key]*mvccpb.KeyValue
 	// scripts are the ones that the objects are, or name; named are all names.
-	scripts *shelf
+	scripts *library.ScriptIndex
 	named   []job.ScriptRef
 	// created counts the jobs that are new.
 	created int

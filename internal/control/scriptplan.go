@@ -2,13 +2,10 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
-	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -25,7 +22,7 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 		refs = append(refs, objects[i].Spec.ScriptRefs(objects[i].Metadata.Namespace)...)
 	}
 	p.named = refs
-	p.scripts, err = p.c.shelfOf(ctx, refs)
+	p.scripts, err = p.c.IndexScripts(ctx, refs)
 	return err
 }
 
@@ -33,11 +30,11 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 // what the newest one says.
 func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error) {
 	key := o.Metadata.Key()
-	head := p.scripts.heads[key]
+	head := p.scripts.Heads[key]
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
 	ch.SameAs(p.c.cfg.Keys.ScriptHead(key), store.Revision(head))
 	next := job.SavedScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
-	if old, ok := p.scripts.find(job.ScriptRef{Key: key}); ok {
+	if old, ok := p.scripts.Find(job.ScriptRef{Key: key}); ok {
 		same, err := sameScript(old, &next)
 		if err != nil {
 			return change{}, err
@@ -51,7 +48,7 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 			return change{}, err
 		}
 	}
-	p.scripts.place(&next, true)
+	p.scripts.Place(&next, true)
 	text := next.Spec.Source
 	stored := etcdkv.StoredScript{Schema: etcdkv.Schema, SavedScript: next}
 	if len(text) > job.SmallScript {
@@ -91,15 +88,15 @@ func (p *planner) forgetOld(ctx context.Context, d *store.Txn, key job.Key, newe
 	if err != nil || len(all) < job.KeptVersions {
 		return err
 	}
-	users, err := p.c.scriptUsers(ctx, key)
+	users, err := p.c.ScriptUsers(ctx, key)
 	if err != nil {
 		return err
 	}
-	users.same(d)
+	users.Same(d)
 	const most = 16 // the next change removes more
 	for i := 0; i < min(len(all)-job.KeptVersions+1, most); i++ {
 		version := all[i].Version
-		if !slices.Contains(p.named, job.ScriptRef{Key: key, Version: version}) && !slices.ContainsFunc(users.all, func(u scriptUse) bool { return u.Version == version }) {
+		if !slices.Contains(p.named, job.ScriptRef{Key: key, Version: version}) && !slices.ContainsFunc(users.All, func(u library.ScriptUse) bool { return u.Version == version }) {
 			d.Remove(p.c.cfg.Keys.ScriptVersion(key, version))
 		}
 	}
@@ -115,7 +112,7 @@ func (p *planner) checkSteps(objects []manifest.Object) []job.Problem {
 		if o.Kind != job.KindJob {
 			continue
 		}
-		for _, pr := range o.Spec.CheckSteps(o.Metadata.Namespace, p.scripts.find) {
+		for _, pr := range o.Spec.CheckSteps(o.Metadata.Namespace, p.scripts.Find) {
 			problems = append(problems, o.Problem(pr.Path, pr.Message))
 		}
 	}
@@ -128,67 +125,8 @@ func (p *planner) scripted(ch *change, o *manifest.Object) {
 	if ch.result.Action == api.ActionUnchanged {
 		return
 	}
-	p.scripts.use(&ch.Txn, p.c.cfg.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
-	if text := largeText(o.Spec.Script); text != "" {
+	p.scripts.Use(&ch.Txn, p.c.cfg.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
+	if text := library.LargeText(o.Spec.Script); text != "" {
 		ch.Put(p.c.cfg.Keys.Blob(job.ScriptSum(text)), text)
 	}
-}
-
-// scriptTexts is what the sweep knows of texts that nothing names.
-type scriptTexts struct {
-	// idle are those that nothing named when it looked last, by their revision.
-	idle map[string]int64
-}
-
-// sweepTexts removes texts that nothing has named for two looks in a row, so
-// that orders on their way still find them. A text that is named again meanwhile
-// was put again: its revision tells.
-func (c *Control) sweepTexts(ctx context.Context, known *scriptTexts) error {
-	actx, cancel := c.db.Bounded(ctx)
-	defer cancel()
-	resp, err := c.client.Get(actx, c.cfg.Keys.Blobs(), clientv3.WithPrefix(), clientv3.WithKeysOnly())
-	if err != nil {
-		return store.Error(ctx, "list texts", err)
-	}
-	there := map[string]int64{}
-	for _, kv := range resp.Kvs {
-		there[string(kv.Key)] = kv.ModRevision
-	}
-	if len(there) == 0 {
-		return nil
-	}
-	versions, err := store.ListAll[etcdkv.StoredScript](ctx, c.db, "list scripts", c.cfg.Keys.Scripts())
-	if err != nil {
-		return err
-	}
-	for i := range versions {
-		delete(there, c.cfg.Keys.Blob(versions[i].SHA256))
-	}
-	err = c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		stored, err := store.Decode[etcdkv.StoredJob](kv)
-		if err != nil {
-			return fmt.Errorf("which texts are in use cannot be told: %w", err)
-		}
-		if text := largeText(stored.Spec.Script); text != "" {
-			delete(there, c.cfg.Keys.Blob(job.ScriptSum(text)))
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for key, rev := range there {
-		if known.idle[key] != rev {
-			continue
-		}
-		var d store.Txn
-		d.SameAs(key, rev)
-		d.Remove(key)
-		if _, err := c.db.Commit(ctx, "remove a text that nothing names", &d); err != nil {
-			return err
-		}
-		delete(there, key)
-	}
-	known.idle = there
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -148,11 +149,11 @@ func TestParametersAreCheckedBeforeARun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := e.checkStart(ctx, "ops", &stored.Spec, nil)
+	got, err := e.CheckStart(ctx, "ops", &stored.Spec, nil)
 	if d := cmp.Diff(map[string]string{"size": "s"}, got); d != "" || err != nil {
 		t.Errorf("defaults: %v %s", err, d)
 	}
-	if _, err := e.checkStart(ctx, "ops", &stored.Spec, map[string]string{"size": "m"}); err == nil {
+	if _, err := e.CheckStart(ctx, "ops", &stored.Spec, map[string]string{"size": "m"}); err == nil {
 		t.Error("a value that is not allowed was taken")
 	}
 }
@@ -165,10 +166,10 @@ func TestTextsGoWhenNothingNamesThem(t *testing.T) {
 	large := strings.Repeat("#", job.SmallScript+1)
 	inline := object("inline", func(o *manifest.Object) { o.Spec.Command, o.Spec.Script = nil, &job.Script{Source: large} })
 	e.apply(t, script("s", "x"), inline)
-	var known scriptTexts
+	var known library.ScriptTexts
 	look := func(want int) {
 		t.Helper()
-		if err := e.sweepTexts(ctx, &known); err != nil {
+		if err := e.SweepTexts(ctx, &known); err != nil {
 			t.Fatal(err)
 		}
 		if n := e.has(t, e.keys.Blobs()); n != want {

@@ -15,11 +15,11 @@ import (
 func (e *env) command(t *testing.T, ref string) (job.Key, error) {
 	t.Helper()
 	o := stepped("x", job.Step{Script: ref})
-	shelf, err := e.shelfOf(t.Context(), o.Spec.ScriptRefs("ops"))
+	shelf, err := e.IndexScripts(t.Context(), o.Spec.ScriptRefs("ops"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := shelf.checkStart("ops", &o.Spec, nil); err != nil {
+	if _, err := shelf.CheckStart("ops", &o.Spec, nil); err != nil {
 		return job.Key{}, err
 	}
 	_, key, err := e.makePassing(t.Context(), o.Metadata, &o.Spec, shelf, api.StartRequest{})

@@ -44,7 +44,7 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 		if err != nil {
 			return job.FireID{}, err
 		}
-		if t.Params, err = c.checkStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
+		if t.Params, err = c.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
 			return job.FireID{}, err
 		}
 		t.Schema, t.Key = etcdkv.Schema, key
@@ -124,7 +124,7 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 	if !stored.Spec.IsEnabled() {
 		return api.Backfill{}, apiview.Invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
 	}
-	if req.Params, err = c.checkStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
+	if req.Params, err = c.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
 		return api.Backfill{}, err
 	}
 	if now := c.now(); req.To.After(now) && !req.To.After(now.Add(nearlyNow)) {

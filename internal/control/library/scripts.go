@@ -1,4 +1,4 @@
-package control
+package library
 
 import (
 	"context"
@@ -17,20 +17,20 @@ import (
 
 // Scripts returns the newest versions of the scripts of a namespace, or of all
 // when it is empty, ordered by name, with their texts.
-func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error) {
-	prefix := c.cfg.Keys.ScriptHeads()
+func (lib *Library) Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error) {
+	prefix := lib.db.Keys.ScriptHeads()
 	if namespace != "" {
 		prefix += namespace + "/"
 	}
-	heads, err := store.ListAll[etcdkv.ScriptHead](ctx, c.db, "list scripts", prefix)
+	heads, err := store.ListAll[etcdkv.ScriptHead](ctx, lib.db, "list scripts", prefix)
 	if err != nil {
 		return nil, err
 	}
 	keys := make([]string, len(heads))
 	for i := range heads {
-		keys[i] = c.cfg.Keys.ScriptVersion(heads[i].Key, heads[i].Version)
+		keys[i] = lib.db.Keys.ScriptVersion(heads[i].Key, heads[i].Version)
 	}
-	kvs, err := c.db.GetAll(ctx, "list scripts", keys)
+	kvs, err := lib.db.GetAll(ctx, "list scripts", keys)
 	if err != nil {
 		return nil, err
 	}
@@ -41,28 +41,28 @@ func (c *Control) Scripts(ctx context.Context, namespace string) ([]job.SavedScr
 		}
 		stored, err := store.Decode[etcdkv.StoredScript](kv)
 		if err != nil {
-			c.log.Warn("script unreadable", zap.Error(err))
+			lib.log.Warn("script unreadable", zap.Error(err))
 			continue
 		}
 		out = append(out, stored.SavedScript)
 	}
 	slices.SortFunc(out, func(a, b job.SavedScript) int { return a.Key().Compare(b.Key()) })
-	return out, c.addSources(ctx, out)
+	return out, lib.addSources(ctx, out)
 }
 
 // addSources reads the texts that are kept apart.
-func (c *Control) addSources(ctx context.Context, scripts []job.SavedScript) error {
+func (lib *Library) addSources(ctx context.Context, scripts []job.SavedScript) error {
 	var keys []string
 	var at []int
 	for i := range scripts {
 		if scripts[i].Spec.Source == "" {
-			keys, at = append(keys, c.cfg.Keys.Blob(scripts[i].SHA256)), append(at, i)
+			keys, at = append(keys, lib.db.Keys.Blob(scripts[i].SHA256)), append(at, i)
 		}
 	}
 	if len(keys) == 0 {
 		return nil
 	}
-	kvs, err := c.db.GetAll(ctx, "read scripts", keys)
+	kvs, err := lib.db.GetAll(ctx, "read scripts", keys)
 	if err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func (c *Control) addSources(ctx context.Context, scripts []job.SavedScript) err
 
 // Script returns a script in the version that ref names, with its other versions
 // and the jobs that name it.
-func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {
-	all, err := store.ListAll[etcdkv.StoredScript](ctx, c.db, "read script "+ref.Key.String(), c.cfg.Keys.Script(ref.Key))
+func (lib *Library) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {
+	all, err := store.ListAll[etcdkv.StoredScript](ctx, lib.db, "read script "+ref.Key.String(), lib.db.Keys.Script(ref.Key))
 	if err != nil {
 		return api.ScriptDetail{}, err
 	}
@@ -95,12 +95,12 @@ func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDeta
 	}
 	slices.SortFunc(v.Versions, func(a, b api.ScriptVersion) int { return b.Version - a.Version })
 	one := []job.SavedScript{v.SavedScript}
-	if err := c.addSources(ctx, one); err != nil {
+	if err := lib.addSources(ctx, one); err != nil {
 		return v, err
 	}
 	v.SavedScript = one[0]
-	users, err := c.scriptUsers(ctx, ref.Key)
-	for _, u := range users.all {
+	users, err := lib.ScriptUsers(ctx, ref.Key)
+	for _, u := range users.All {
 		if !u.passing {
 			v.Jobs = append(v.Jobs, u.ScriptUser)
 		}
@@ -108,8 +108,8 @@ func (c *Control) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDeta
 	return v, err
 }
 
-// scriptUse is a job that names a script.
-type scriptUse struct {
+// ScriptUse is a job that names a script.
+type ScriptUse struct {
 	api.ScriptUser
 	// passing: it was made for one run, which may be done again while it is there.
 	passing bool
@@ -118,18 +118,18 @@ type scriptUse struct {
 // scriptUses are the jobs that name a script, as of a revision of the key that
 // every further one puts.
 type scriptUses struct {
-	all []scriptUse
+	All []ScriptUse
 	key string
 	rev int64
 }
 
-// same demands that no job has come to name the script since.
-func (u *scriptUses) same(d *store.Txn) { d.SameAs(u.key, u.rev) }
+// Same demands that no job has come to name the script since.
+func (u *scriptUses) Same(d *store.Txn) { d.SameAs(u.key, u.rev) }
 
 // conflict says which jobs keep the script from being removed; nil: none does.
 func (u *scriptUses) conflict(key job.Key) error {
 	var jobs, commands []string
-	for _, use := range u.all {
+	for _, use := range u.All {
 		names := &jobs
 		if use.passing {
 			names = &commands
@@ -150,22 +150,22 @@ func (u *scriptUses) conflict(key job.Key) error {
 	return nil
 }
 
-// scriptUsers returns the jobs whose steps name a script.
-func (c *Control) scriptUsers(ctx context.Context, key job.Key) (*scriptUses, error) {
-	users := &scriptUses{key: c.cfg.Keys.ScriptUse(key)}
-	kv, err := c.db.Get(ctx, "read script "+key.String(), users.key)
+// ScriptUsers returns the jobs whose steps name a script.
+func (lib *Library) ScriptUsers(ctx context.Context, key job.Key) (*scriptUses, error) {
+	users := &scriptUses{key: lib.db.Keys.ScriptUse(key)}
+	kv, err := lib.db.Get(ctx, "read script "+key.String(), users.key)
 	if err != nil {
 		return nil, err
 	}
 	users.rev = store.Revision(kv)
-	err = c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+	err = lib.db.List(ctx, "list jobs", lib.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err != nil {
 			return nil //nolint:nilerr // what cannot be read is told of where jobs are listed
 		}
 		for _, ref := range stored.Spec.ScriptRefs(stored.Namespace) {
 			if ref.Key == key {
-				users.all = append(users.all, scriptUse{api.ScriptUser{Job: stored.Key(), Version: ref.Version}, !stored.ExpiresAt.IsZero()})
+				users.All = append(users.All, ScriptUse{api.ScriptUser{Job: stored.Key(), Version: ref.Version}, !stored.ExpiresAt.IsZero()})
 			}
 		}
 		return nil
@@ -176,12 +176,12 @@ func (c *Control) scriptUsers(ctx context.Context, key job.Key) (*scriptUses, er
 	return users, nil
 }
 
-// use adds to what makes a job name scripts: that they are there still, and that
+// Use adds to what makes a job name scripts: that they are there still, and that
 // whoever removes one meanwhile sees this.
-func (s *shelf) use(d *store.Txn, keys etcdkv.Keys, refs []job.ScriptRef) {
+func (s *ScriptIndex) Use(d *store.Txn, keys etcdkv.Keys, refs []job.ScriptRef) {
 	for _, ref := range refs {
 		created := int64(0)
-		if kv := s.heads[ref.Key]; kv != nil {
+		if kv := s.Heads[ref.Key]; kv != nil {
 			created = kv.CreateRevision
 		}
 		d.StillThere(keys.ScriptHead(ref.Key), created)
@@ -194,16 +194,16 @@ func (s *shelf) use(d *store.Txn, keys etcdkv.Keys, refs []job.ScriptRef) {
 
 // DeleteScript removes a script with all its versions. One that a job names is
 // kept: the error wraps job.ErrConflict then.
-func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
+func (lib *Library) DeleteScript(ctx context.Context, key job.Key) error {
 	doing := "delete script " + key.String()
-	kv, err := c.db.Get(ctx, doing, c.cfg.Keys.ScriptHead(key))
+	kv, err := lib.db.Get(ctx, doing, lib.db.Keys.ScriptHead(key))
 	if err != nil {
 		return err
 	}
 	if kv == nil {
 		return fmt.Errorf("script %s: %w", key, job.ErrNotFound)
 	}
-	users, err := c.scriptUsers(ctx, key)
+	users, err := lib.ScriptUsers(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -211,24 +211,24 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 		return err
 	}
 	var d store.Txn
-	users.same(&d)
-	d.SameAs(c.cfg.Keys.ScriptHead(key), kv.ModRevision)
-	d.Remove(c.cfg.Keys.ScriptHead(key))
+	users.Same(&d)
+	d.SameAs(lib.db.Keys.ScriptHead(key), kv.ModRevision)
+	d.Remove(lib.db.Keys.ScriptHead(key))
 	d.Remove(users.key)
-	d.Clear(c.cfg.Keys.Script(key))
-	ok, err := c.db.Commit(ctx, doing, &d)
+	d.Clear(lib.db.Keys.Script(key))
+	ok, err := lib.db.Commit(ctx, doing, &d)
 	if err == nil && !ok {
 		err = fmt.Errorf("script %s was changed meanwhile; try again: %w", key, job.ErrConflict)
 	}
 	if err == nil {
-		c.log.Info("script deleted", zap.Stringer("script", key))
+		lib.log.Info("script deleted", zap.Stringer("script", key))
 	}
 	return err
 }
 
-// shelfOf reads the scripts that refs name.
-func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, error) {
-	s := &shelf{heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.SavedScript{}, created: map[job.ScriptRef]int64{}}
+// IndexScripts reads the scripts that refs name.
+func (lib *Library) IndexScripts(ctx context.Context, refs []job.ScriptRef) (*ScriptIndex, error) {
+	s := &ScriptIndex{Heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.SavedScript{}, created: map[job.ScriptRef]int64{}}
 	var keys []job.Key
 	for _, r := range refs {
 		if !slices.Contains(keys, r.Key) {
@@ -240,9 +240,9 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 	}
 	names := make([]string, len(keys))
 	for i, k := range keys {
-		names[i] = c.cfg.Keys.ScriptHead(k)
+		names[i] = lib.db.Keys.ScriptHead(k)
 	}
-	heads, err := c.db.GetAll(ctx, "read scripts", names)
+	heads, err := lib.db.GetAll(ctx, "read scripts", names)
 	if err != nil {
 		return nil, err
 	}
@@ -255,16 +255,16 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 		if err != nil {
 			return nil, fmt.Errorf("read script %s: %w", keys[i], err)
 		}
-		s.heads[keys[i]] = kv
-		names = append(names, c.cfg.Keys.ScriptVersion(keys[i], head.Version))
+		s.Heads[keys[i]] = kv
+		names = append(names, lib.db.Keys.ScriptVersion(keys[i], head.Version))
 	}
 	newest := len(names)
 	for _, r := range refs {
 		if r.Version != 0 {
-			names = append(names, c.cfg.Keys.ScriptVersion(r.Key, r.Version))
+			names = append(names, lib.db.Keys.ScriptVersion(r.Key, r.Version))
 		}
 	}
-	kvs, err := c.db.GetAll(ctx, "read scripts", names)
+	kvs, err := lib.db.GetAll(ctx, "read scripts", names)
 	if err != nil {
 		return nil, err
 	}
@@ -276,55 +276,55 @@ func (c *Control) shelfOf(ctx context.Context, refs []job.ScriptRef) (*shelf, er
 		if err != nil {
 			return nil, fmt.Errorf("read script %s: %w", kv.Key, err)
 		}
-		s.place(&stored.SavedScript, i < newest)
+		s.Place(&stored.SavedScript, i < newest)
 		s.created[job.ScriptRef{Key: stored.Key(), Version: stored.Version}] = kv.CreateRevision
 	}
 	return s, nil
 }
 
-// shelf is the part of the library that is looked at.
-type shelf struct {
-	heads   map[job.Key]*mvccpb.KeyValue
+// ScriptIndex is the part of the library that is looked at.
+type ScriptIndex struct {
+	Heads   map[job.Key]*mvccpb.KeyValue
 	scripts map[job.ScriptRef]*job.SavedScript
 	// created are the revisions in which versions were stored.
 	created map[job.ScriptRef]int64
 }
 
-// place puts a version on the shelf.
-func (s *shelf) place(l *job.SavedScript, newest bool) {
+// Place puts a version on the shelf.
+func (s *ScriptIndex) Place(l *job.SavedScript, newest bool) {
 	s.scripts[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
 	if newest {
 		s.scripts[job.ScriptRef{Key: l.Key()}] = l
 	}
 }
 
-// find is a job.ScriptFinder.
-func (s *shelf) find(ref job.ScriptRef) (*job.SavedScript, bool) {
+// Find is a job.ScriptFinder.
+func (s *ScriptIndex) Find(ref job.ScriptRef) (*job.SavedScript, bool) {
 	l, ok := s.scripts[ref]
 	return l, ok
 }
 
-// checkStart tells all that is wrong with starting a job with parameters, and
+// CheckStart tells all that is wrong with starting a job with parameters, and
 // returns them with defaults.
-func (c *Control) checkStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
-	shelf, err := c.shelfOf(ctx, spec.ScriptRefs(namespace))
+func (lib *Library) CheckStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
+	shelf, err := lib.IndexScripts(ctx, spec.ScriptRefs(namespace))
 	if err != nil {
 		return nil, err
 	}
-	return shelf.checkStart(namespace, spec, params)
+	return shelf.CheckStart(namespace, spec, params)
 }
 
-// checkStart does what Control's does, of a job that names scripts of the shelf.
-func (s *shelf) checkStart(namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
-	plan, problems := spec.Plan(namespace, params, s.find)
+// CheckStart does what Control's does, of a job that names scripts of the shelf.
+func (s *ScriptIndex) CheckStart(namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
+	plan, problems := spec.Plan(namespace, params, s.Find)
 	if len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
 	}
 	return plan.Params, nil
 }
 
-// largeText returns the text of a job's script that is kept apart; empty: none is.
-func largeText(s *job.Script) string {
+// LargeText returns the text of a job's script that is kept apart; empty: none is.
+func LargeText(s *job.Script) string {
 	if s == nil || len(s.Source) <= job.SmallScript {
 		return ""
 	}

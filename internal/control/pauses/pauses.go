@@ -1,4 +1,4 @@
-package control
+package pauses
 
 import (
 	"context"
@@ -52,33 +52,33 @@ func checkPaused(p api.Paused) error {
 }
 
 // pausable refuses jobs and groups that are not there.
-func (c *Control) pausable(ctx context.Context, p api.Paused) error {
+func (pz *Pauser) pausable(ctx context.Context, p api.Paused) error {
 	key := job.Key{Namespace: p.Namespace, Name: p.Name}
 	var err error
 	switch p.Scope {
 	case api.ScopeGroup:
-		_, _, err = c.StoredGroup(ctx, key)
+		_, _, err = pz.cluster.StoredGroup(ctx, key)
 	case api.ScopeJob:
-		_, _, err = c.Stored(ctx, key)
+		_, _, err = pz.jobs.Stored(ctx, key)
 	case api.ScopeNamespace:
-		return c.hasJobs(ctx, p.Namespace)
+		return pz.hasJobs(ctx, p.Namespace)
 	case api.ScopeAll:
 	}
 	return err
 }
 
 // hasJobs refuses a namespace without jobs and groups: its name is mistyped.
-func (c *Control) hasJobs(ctx context.Context, namespace string) error {
+func (pz *Pauser) hasJobs(ctx context.Context, namespace string) error {
 	found := false
-	err := c.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
+	err := pz.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
 		if found {
 			return nil
 		}
 		ops := make([]clientv3.Op, 0, len(shards))
 		for _, s := range shards {
-			ops = append(ops, clientv3.OpGet(c.cfg.Keys.ShardJobs(s)+namespace+"/", clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
+			ops = append(ops, clientv3.OpGet(pz.db.Keys.ShardJobs(s)+namespace+"/", clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly()))
 		}
-		resp, err := c.db.Do(ctx, "look for jobs of namespace "+namespace, nil, ops)
+		resp, err := pz.db.Do(ctx, "look for jobs of namespace "+namespace, nil, ops)
 		if err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (c *Control) hasJobs(ctx context.Context, namespace string) error {
 	if err != nil || found {
 		return err
 	}
-	groups, err := c.GroupNames(ctx)
+	groups, err := pz.cluster.GroupNames(ctx)
 	if err != nil {
 		return err
 	}
@@ -100,8 +100,8 @@ func (c *Control) hasJobs(ctx context.Context, namespace string) error {
 		}
 	}
 	var known []string
-	err = c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		if _, key, err := c.cfg.Keys.ParseJob(string(kv.Key)); err == nil && !slices.Contains(known, key.Namespace) {
+	err = pz.db.List(ctx, "list jobs", pz.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		if _, key, err := pz.db.Keys.ParseJob(string(kv.Key)); err == nil && !slices.Contains(known, key.Namespace) {
 			known = append(known, key.Namespace)
 		}
 		return nil
@@ -137,19 +137,19 @@ func isPauseOf(stored *etcdkv.Pause, p api.Paused) bool {
 // It returns from where on the pause holds: no occurrence after that is committed to
 // be run. What was committed before runs, though it may start later: it is cancelled
 // by itself.
-func (c *Control) Pause(ctx context.Context, p api.Paused, until time.Time, o api.Order) (time.Time, error) {
+func (pz *Pauser) Pause(ctx context.Context, p api.Paused, until time.Time, o api.Order) (time.Time, error) {
 	if err := checkPaused(p); err != nil {
 		return time.Time{}, err
 	}
-	if err := c.pausable(ctx, p); err != nil {
+	if err := pz.pausable(ctx, p); err != nil {
 		return time.Time{}, err
 	}
-	now := c.now().UTC()
+	now := pz.db.Now().UTC()
 	if !until.IsZero() && !until.After(now) {
 		return time.Time{}, apiview.Invalid("until", fmt.Sprintf("%s is not in the future", until.UTC().Format(time.RFC3339)))
 	}
-	key := c.cfg.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
-	kv, err := c.db.Get(ctx, "pause "+p.String(), key)
+	key := pz.db.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
+	kv, err := pz.db.Get(ctx, "pause "+p.String(), key)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -172,36 +172,36 @@ func (c *Control) Pause(ctx context.Context, p api.Paused, until time.Time, o ap
 	if err != nil {
 		return time.Time{}, err
 	}
-	if err := c.audit.Write(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text), c.db.Edited(c.cfg.Keys.PauseEdits())); err != nil {
+	if err := pz.audit.Write(ctx, string(p.Scope)+".pause", p.String(), o, key, kv, clientv3.OpPut(key, text), pz.db.Edited(pz.db.Keys.PauseEdits())); err != nil {
 		return time.Time{}, err
 	}
-	return c.pauseHeldFrom(ctx, p, now), nil
+	return pz.PauseHeldFrom(ctx, p, now), nil
 }
 
 // Resume ends a pause. What was due meanwhile is not run, whenever an owner comes to
 // it: so the pause stays, with its end, until Sweep finds that all have. It returns from
 // where on that holds: every occurrence after it is committed to be run.
-func (c *Control) Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error) {
+func (pz *Pauser) Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error) {
 	if err := checkPaused(p); err != nil {
 		return time.Time{}, err
 	}
-	key := c.cfg.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
-	kv, err := c.db.Get(ctx, "resume "+p.String(), key)
+	key := pz.db.Keys.Pause(etcdkv.Scope(p.Scope), p.Namespace, p.Name)
+	kv, err := pz.db.Get(ctx, "resume "+p.String(), key)
 	if err != nil {
 		return time.Time{}, err
 	}
-	now := c.now().UTC()
+	now := pz.db.Now().UTC()
 	ended, is, err := endPause(kv, now)
 	if err != nil {
 		return time.Time{}, err
 	}
-	strays, err := c.strayPauses(ctx, p, key)
+	strays, err := pz.strayPauses(ctx, p, key)
 	if err != nil {
 		return time.Time{}, err
 	}
 	if !is && len(strays) == 0 {
 		if p.Scope != api.ScopeNamespace { // one whose jobs are gone may be resumed
-			if err := c.pausable(ctx, p); err != nil {
+			if err := pz.pausable(ctx, p); err != nil {
 				return time.Time{}, err
 			}
 		}
@@ -230,11 +230,11 @@ func (c *Control) Resume(ctx context.Context, p api.Paused, o api.Order) (time.T
 		}
 		ops = append(ops, clientv3.OpPut(key, text))
 	}
-	ops = append(ops, c.db.Edited(c.cfg.Keys.PauseEdits()))
-	if err := c.audit.Write(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...); err != nil {
+	ops = append(ops, pz.db.Edited(pz.db.Keys.PauseEdits()))
+	if err := pz.audit.Write(ctx, string(p.Scope)+".resume", p.String(), o, key, kv, ops...); err != nil {
 		return time.Time{}, err
 	}
-	return c.pauseHeldFrom(ctx, p, now), nil
+	return pz.PauseHeldFrom(ctx, p, now), nil
 }
 
 // endPause returns a stored pause with its end. is: it had none yet.
@@ -261,15 +261,15 @@ type strayPause struct {
 // strayPauses returns the pauses of p that lie elsewhere than at its
 // own key. There may be some of all jobs and of namespaces only; they hold until
 // they are removed.
-func (c *Control) strayPauses(ctx context.Context, p api.Paused, own string) ([]strayPause, error) {
+func (pz *Pauser) strayPauses(ctx context.Context, p api.Paused, own string) ([]strayPause, error) {
 	if p.Scope != api.ScopeAll && p.Scope != api.ScopeNamespace {
 		return nil, nil
 	}
 	var strays []strayPause
-	err := c.db.List(ctx, "list pauses", c.cfg.Keys.PausesOf(etcdkv.Scope(p.Scope), p.Namespace), func(kv *mvccpb.KeyValue) error {
+	err := pz.db.List(ctx, "list pauses", pz.db.Keys.PausesOf(etcdkv.Scope(p.Scope), p.Namespace), func(kv *mvccpb.KeyValue) error {
 		v, err := store.Decode[etcdkv.Pause](kv)
 		if err != nil {
-			c.log.Warn("record unreadable", zap.Error(err))
+			pz.log.Warn("record unreadable", zap.Error(err))
 			return nil
 		}
 		if key := string(kv.Key); key != own && isPauseOf(&v, p) && len(strays) < store.MaxOps/2 {
@@ -281,40 +281,40 @@ func (c *Control) strayPauses(ctx context.Context, p api.Paused, own string) ([]
 }
 
 // Pauses returns what is paused now.
-func (c *Control) Pauses(ctx context.Context) ([]api.Pause, error) {
-	all, err := c.pausesNow(ctx)
+func (pz *Pauser) Pauses(ctx context.Context) ([]api.Pause, error) {
+	all, err := pz.Now(ctx)
 	return apiview.Each(all, apiview.Pause), err
 }
 
-func (c *Control) pausesNow(ctx context.Context) ([]etcdkv.Pause, error) {
-	all, err := store.ListAll[etcdkv.Pause](ctx, c.db, "list pauses", c.cfg.Keys.Pauses())
+func (pz *Pauser) Now(ctx context.Context) ([]etcdkv.Pause, error) {
+	all, err := store.ListAll[etcdkv.Pause](ctx, pz.db, "list pauses", pz.db.Keys.Pauses())
 	if err != nil {
 		return nil, err
 	}
 	out := make([]etcdkv.Pause, 0, len(all))
 	for i := range all {
-		if all[i].Until.IsZero() || all[i].Until.After(c.now()) {
+		if all[i].Until.IsZero() || all[i].Until.After(pz.db.Now()) {
 			out = append(out, all[i])
 		}
 	}
 	return out, nil
 }
 
-// sweepPauses removes the pauses of jobs and groups that ended long ago, once their
+// SweepPauses removes the pauses of jobs and groups that ended long ago, once their
 // shard has come so far: nothing that was due meanwhile is left.
-func (c *Control) sweepPauses(ctx context.Context) error {
-	return c.db.List(ctx, "list pauses", c.cfg.Keys.Pauses(), func(kv *mvccpb.KeyValue) error {
+func (pz *Pauser) SweepPauses(ctx context.Context) error {
+	return pz.db.List(ctx, "list pauses", pz.db.Keys.Pauses(), func(kv *mvccpb.KeyValue) error {
 		v, err := store.Decode[etcdkv.StoredPause](kv)
-		if err != nil || v.Scope != etcdkv.ScopeJob && v.Scope != etcdkv.ScopeGroup || !v.EndedAt(c.now().Add(-pauseStays)) {
+		if err != nil || v.Scope != etcdkv.ScopeJob && v.Scope != etcdkv.ScopeGroup || !v.EndedAt(pz.db.Now().Add(-PauseStays)) {
 			return nil //nolint:nilerr // others look at what cannot be read
 		}
-		shards, _, err := c.pausedShards(ctx, api.Paused{Scope: api.Scope(v.Scope), Namespace: v.Namespace, Name: v.Name})
+		shards, _, err := pz.pausedShards(ctx, api.Paused{Scope: api.Scope(v.Scope), Namespace: v.Namespace, Name: v.Name})
 		gone := errors.Is(err, job.ErrNotFound)
 		if err != nil && !gone {
 			return err
 		}
 		if !gone {
-			state, err := c.db.Get(ctx, "read shard", c.cfg.Keys.State(shards[0]))
+			state, err := pz.db.Get(ctx, "read shard", pz.db.Keys.State(shards[0]))
 			if err != nil || state == nil {
 				return err
 			}
@@ -323,18 +323,18 @@ func (c *Control) sweepPauses(ctx context.Context) error {
 				return err
 			}
 		}
-		_, err = c.db.Do(ctx, "remove a pause that has ended",
+		_, err = pz.db.Do(ctx, "remove a pause that has ended",
 			[]clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)}, []clientv3.Op{clientv3.OpDelete(string(kv.Key))})
 		return err
 	})
 }
 
-// pauseStays is how long an ended pause stays at least: a job may be moved meanwhile, to
+// PauseStays is how long an ended pause stays at least: a job may be moved meanwhile, to
 // a shard that is to plan what was due.
-const pauseStays = time.Hour
+const PauseStays = time.Hour
 
-// covers reports whether a pause holds for a job at an instant.
-func covers(p *etcdkv.Pause, key job.Key, group string, at time.Time) bool {
+// Covers reports whether a pause holds for a job at an instant.
+func Covers(p *etcdkv.Pause, key job.Key, group string, at time.Time) bool {
 	if !p.HoldsAt(at) {
 		return false
 	}
