@@ -171,7 +171,7 @@ func (c *Control) whyNobody(ctx context.Context, t job.Target) (string, error) {
 // checkStuck looks for open runs that go on beyond their time-out, or wait for a
 // minion for long.
 func (c *Control) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
-	live, missing, err := c.liveRuns(ctx, "", "")
+	live, missing, err := c.LiveRuns(ctx, "", "")
 	if err != nil {
 		return nil, err
 	}

@@ -122,7 +122,7 @@ func TestShardsBeyondOneTransaction(t *testing.T) {
 	if _, err := e.Doctor(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := e.waitingRun(t.Context(), "abcd-0123456789abcdef"); err == nil {
+	if _, err := e.WaitingRun(t.Context(), "abcd-0123456789abcdef"); err == nil {
 		t.Error("a run was found")
 	}
 }

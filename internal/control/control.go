@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"errors"
 	"runtime"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
+	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -26,25 +26,6 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
-
-// Live knows the runs that have not ended.
-type Live interface {
-	// LiveRuns returns the runs in flight of the whole cluster. An empty
-	// namespace or name means any. A run must be among them, or in history,
-	// from the moment on when its trigger is gone. With a *PartialError come the
-	// runs of all shards but those that it names.
-	LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, error)
-}
-
-// Outputs reads what tasks write, from the minions that keep it.
-type Outputs interface {
-	// Output calls fn with the task's output from its beginning; stream is 1
-	// for stdout and 2 for stderr; leftOut, unless 0, says that so many bytes of the
-	// stream are missing here. With follow it goes on until the task ends.
-	// It returns an error when the minion cannot be reached or has no output of
-	// the task, and the error of fn when fn returns one.
-	Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error
-}
 
 // Config says who answers. Keys and Meta must be set.
 type Config struct {
@@ -78,8 +59,8 @@ const (
 type Deps struct {
 	Client  *clientv3.Client
 	History history.Store
-	Live    Live
-	Outputs Outputs
+	Live    runs.Live
+	Outputs runs.Outputs
 	Minions minions.Inventory
 	// MinionsRead reports whether Minions has all that etcd has had at some time
 	// since the start: what it tells before that is a part of them. Nil: it has.
@@ -101,8 +82,8 @@ type Control struct {
 	cfg       Config
 	client    *clientv3.Client
 	history   history.Store
-	live      Live
-	outputs   Outputs
+	live      runs.Live
+	outputs   runs.Outputs
 	minions   minions.Inventory
 	read      func() bool
 	enroll    enroll.Enrollment
@@ -114,6 +95,7 @@ type Control struct {
 	changes   *changeHub
 	space     space
 	db        *store.Store
+	*runs.Book
 	*library.Library
 	*pauses.Pauser
 	*jobstore.Finder
@@ -185,6 +167,9 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Finder = jobstore.New(jobstore.Deps{Store: c.db, Schedules: c.schedules, Logger: c.log})
 	c.Pauser = pauses.New(pauses.Deps{Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Logger: c.log})
 	c.Library = library.New(library.Deps{Store: c.db, Logger: c.log})
+	c.Book = runs.New(runs.Deps{
+		Store: c.db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: c.log,
+	})
 	return c, nil
 }
 

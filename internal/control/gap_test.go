@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -51,7 +52,7 @@ func TestRunThatMayBeOpenIsNotUnknown(t *testing.T) {
 	}
 	fire := job.FireID{Job: job.UID{7}, At: e.now().UnixNano(), Trigger: job.TriggerManual}
 	e.put(t, e.keys.Trigger(3, fire), etcdkv.Trigger{Schema: 1, Fire: fire, Key: job.Key{Namespace: "ops", Name: "b"}})
-	if r, err := e.Run(t.Context(), fire.RunID()); err != nil || r.Reason != reasonWaiting {
+	if r, err := e.Run(t.Context(), fire.RunID()); err != nil || r.Reason != runs.ReasonWaiting {
 		t.Errorf("%v, %v", r.Reason, err)
 	}
 }
@@ -88,8 +89,8 @@ func TestResultsBearAGap(t *testing.T) {
 	}
 	e.gap(1)
 	e.runs.ended = nil
-	s := sighting{run: r, gap: "not known", since: time.Now().Add(-bearUnknown - time.Second)}
-	if err := e.lookAgain(t.Context(), &s); !errors.Is(err, job.ErrUnavailable) {
+	s := runs.Sighting{Run: r, Gap: "not known", Since: time.Now().Add(-runs.BearUnknown - time.Second)}
+	if err := e.LookAgain(t.Context(), &s); !errors.Is(err, job.ErrUnavailable) {
 		t.Errorf("nothing was known for long: %v", err)
 	}
 }

@@ -150,7 +150,7 @@ func (c *Control) view(j *job.Job, shard job.ShardID) api.Job {
 // addRunning counts the runs of each job that run, and those that wait. from are the shards that jobs
 // were moved out of: runs may be open there, too.
 func (c *Control) addRunning(ctx context.Context, namespace, name string, views []api.Job, from map[job.UID]job.ShardID) error {
-	live, missing, err := c.liveRuns(ctx, namespace, name)
+	live, missing, err := c.LiveRuns(ctx, namespace, name)
 	if err != nil {
 		return err
 	}

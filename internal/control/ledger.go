@@ -104,7 +104,7 @@ func missingOf(all []api.MissingRuns, stored *etcdkv.StoredJob, shard job.ShardI
 // runsAt finds the runs of an instant, in flight and ended, and returns the
 // instant of the oldest record seen of the job; zero: there is none.
 func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *api.Fire) (time.Time, error) {
-	live, missing, err := c.liveRuns(ctx, key.Namespace, key.Name)
+	live, missing, err := c.LiveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
 		return time.Time{}, err
 	}

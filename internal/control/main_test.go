@@ -12,9 +12,11 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
@@ -195,6 +197,11 @@ func setupOn(t *testing.T, srv *etcdtest.Server, edits ...func(*Config, *Deps)) 
 	}
 	e.Control = c
 	return e
+}
+
+// justRuns is a Control that knows runs and nothing else.
+func justRuns(known *fakeRuns, out runs.Outputs, poll time.Duration) *Control {
+	return &Control{Book: runs.New(runs.Deps{History: known, Live: known, Outputs: out, PollInterval: poll, Logger: zap.NewNop()})}
 }
 
 // decodeJSON reads a JSON array of objects, so that these tests do not depend

@@ -37,7 +37,7 @@ func taskOn(m job.MinionID, state job.State) job.Task {
 func TestOutputOfAnEndedRun(t *testing.T) {
 	t.Parallel()
 	runs, out := &fakeRuns{}, &fakeOutputs{}
-	c := &Control{live: runs, history: runs, outputs: out}
+	c := justRuns(runs, out, 0)
 	r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateSucceeded)
 	r.Tasks = []job.Task{taskOn("m1", job.StateSucceeded), taskOn("m2", job.StateSucceeded), taskOn("m3", job.StateSucceeded)}
 	r.Tasks[0].Attempt = 3
@@ -84,7 +84,7 @@ func TestOutputReturnsTheErrorOfItsReader(t *testing.T) {
 	out := &fakeOutputs{fn: func(_ context.Context, _ job.TaskID, _ bool, fn func(int, []byte, int64) error) error {
 		return fn(1, []byte("x"), 0)
 	}}
-	c := &Control{cfg: Config{PollInterval: time.Millisecond}, live: runs, history: runs, outputs: out}
+	c := justRuns(runs, out, time.Millisecond)
 	r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StateSucceeded)
 	r.Tasks = []job.Task{taskOn("m1", job.StateRunning), taskOn("m2", job.StateRunning)}
 	full := errors.New("disk full")
@@ -134,7 +134,7 @@ func TestFollow(t *testing.T) {
 			}
 			return fn(1, []byte("."), 0)
 		}}
-		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: out}
+		c := justRuns(runs, out, time.Second)
 		go func() {
 			time.Sleep(15 * time.Second)
 			again := r
@@ -173,7 +173,7 @@ func TestFollowEndsWithItsReader(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}}
-		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: out}
+		c := justRuns(runs, out, time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := c.Output(ctx, r.RunID, "", true, heard{}.fn); !errors.Is(err, context.DeadlineExceeded) {
@@ -188,7 +188,7 @@ func TestFollowOfARunWithoutTheMinion(t *testing.T) {
 		runs := &fakeRuns{}
 		r := someRun(job.UID{1}, "a", time.Unix(0, 0), job.StatePending)
 		runs.begin(r)
-		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: &fakeOutputs{}}
+		c := justRuns(runs, &fakeOutputs{}, time.Second)
 		go func() {
 			time.Sleep(time.Minute)
 			r.State = job.StateUndeliverable
@@ -226,7 +226,7 @@ func TestFollowGoesOnWhenAMinionRestarts(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			return errors.Join(err, fn(1, []byte("wo three"), 0), fn(1, nil, 50), fn(1, []byte("end"), 0))
 		}}
-		c := &Control{cfg: Config{PollInterval: time.Second}, live: runs, history: runs, outputs: out}
+		c := justRuns(runs, out, time.Second)
 		go func() {
 			time.Sleep(40 * time.Second)
 			r.State = job.StateSucceeded
@@ -267,7 +267,7 @@ func TestOutputThatAMinionHasNotKept(t *testing.T) {
 			return fn(1, []byte(c.file), 0)
 		}}
 		got := heard{}
-		err := (&Control{live: runs, history: runs, outputs: out}).Output(t.Context(), r.RunID, "", false, got.fn)
+		err := justRuns(runs, out, 0).Output(t.Context(), r.RunID, "", false, got.fn)
 		if d := cmp.Diff(c.want, got); d != "" || (err != nil) != c.lost {
 			t.Errorf("%s: %v, output (-want +got):\n%s", name, err, d)
 		}

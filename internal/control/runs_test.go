@@ -17,7 +17,7 @@ import (
 
 // bare returns a Control for what needs no etcd.
 func bare(runs *fakeRuns) *Control {
-	return &Control{cfg: Config{}, live: runs, history: runs}
+	return justRuns(runs, nil, 0)
 }
 
 func TestRunsRefusesBadQueries(t *testing.T) {

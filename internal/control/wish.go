@@ -45,7 +45,7 @@ func unknownTasks(run *job.Run) []job.TaskID {
 
 // Promote has the rollout of a run go on from its canaries.
 func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error {
-	run, err := c.findRun(ctx, id, job.Key{})
+	run, err := c.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error 
 
 // wish stores what somebody wants of an open run.
 func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, action string, o api.Order) (job.Run, error) {
-	run, err := c.findRun(ctx, id, job.Key{})
+	run, err := c.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return run, err
 	}
@@ -142,7 +142,7 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o
 			return api.Redo{}, apiview.Invalid("only", fmt.Sprintf("%q is unknown; want some of %v", p, api.RedoParts()))
 		}
 	}
-	run, err := c.findRun(ctx, id, job.Key{})
+	run, err := c.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return api.Redo{}, err
 	}

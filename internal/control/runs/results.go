@@ -1,4 +1,4 @@
-package control
+package runs
 
 import (
 	"cmp"
@@ -20,8 +20,8 @@ const (
 // once, when it has ended, and how far the run is, when that has changed. While
 // nobody can tell, the reason of its progress says so; when that lasts, the error
 // wraps job.ErrUnavailable.
-func (c *Control) Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error {
-	run, err := c.findRun(ctx, id, job.Key{})
+func (book *Book) Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error {
+	run, err := book.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return err
 	}
@@ -32,10 +32,10 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(api.Result)
 	told := map[place]int{}
 	var last api.Progress
 	begun := time.Now()
-	seen := sighting{run: run}
+	seen := Sighting{Run: run}
 	for pause := lookFirst; ; pause = min(pause*3/2, lookMost) {
-		run := &seen.run
-		p := api.Progress{State: run.State, Reason: cmp.Or(seen.gap, run.Reason), Tasks: len(run.Tasks), States: map[job.State]int{}}
+		run := &seen.Run
+		p := api.Progress{State: run.State, Reason: cmp.Or(seen.Gap, run.Reason), Tasks: len(run.Tasks), States: map[job.State]int{}}
 		for i := range run.Tasks {
 			t := &run.Tasks[i]
 			p.States[t.State]++
@@ -48,7 +48,7 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(api.Result)
 			}
 		}
 		// Every start waits for the shard's owner for a moment.
-		passing := p.Reason == reasonWaiting && time.Since(begun) < lookMost
+		passing := p.Reason == ReasonWaiting && time.Since(begun) < lookMost
 		if !sameProgress(&last, &p) && !passing {
 			last = p
 			if err := fn(api.Result{Progress: &p}); err != nil {
@@ -64,7 +64,7 @@ func (c *Control) Results(ctx context.Context, id job.RunID, fn func(api.Result)
 			return ctx.Err()
 		case <-time.After(pause + time.Duration(len(run.Tasks))*50*time.Microsecond):
 		}
-		if err := c.lookAgain(ctx, &seen); err != nil {
+		if err := book.LookAgain(ctx, &seen); err != nil {
 			return err
 		}
 	}

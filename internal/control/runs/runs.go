@@ -1,4 +1,4 @@
-package control
+package runs
 
 import (
 	"context"
@@ -19,8 +19,8 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// reasonWaiting is the reason of a run that nobody has committed yet.
-const reasonWaiting = "waiting for its shard's owner"
+// ReasonWaiting is the reason of a run that nobody has committed yet.
+const ReasonWaiting = "waiting for its shard's owner"
 
 // cursor tells where a page begins: after a place in the order of runs. Because
 // that names no count, runs that come and end meanwhile do not shift it.
@@ -85,21 +85,21 @@ func checkedQuery(q api.RunQuery) (api.RunQuery, error) {
 // Runs returns a page of runs, in flight and ended, newest instant first. A
 // query that names a job shows the runs of the job that has the name now; those
 // of deleted ones only when there is none.
-func (c *Control) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error) {
+func (book *Book) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error) {
 	q, err := checkedQuery(q)
 	if err != nil {
 		return api.RunPage{}, err
 	}
-	at, err := c.startOf(ctx, q)
+	at, err := book.startOf(ctx, q)
 	if err != nil {
 		return api.RunPage{}, err
 	}
 	// In flight first: a run that ends in between is then seen twice, not never.
-	live, missing, err := c.liveAfter(ctx, q, at)
+	live, missing, err := book.liveAfter(ctx, q, at)
 	if err != nil {
 		return api.RunPage{}, err
 	}
-	ended := &endedRuns{store: c.history, query: history.Query{
+	ended := &endedRuns{store: book.history, query: history.Query{
 		Namespace: q.Namespace, Job: q.Job, UID: at.uid, State: q.State, Limit: q.Limit,
 	}}
 	if at.after.ID != "" {
@@ -115,14 +115,14 @@ func (c *Control) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 		page.NextCursor = at.String()
 	}
 	if q.Count {
-		return page, c.countRuns(ctx, q, &page)
+		return page, book.countRuns(ctx, q, &page)
 	}
 	return page, nil
 }
 
 // countRuns counts what the query of a page selects in all, and what it does not
 // because of its state.
-func (c *Control) countRuns(ctx context.Context, q api.RunQuery, page *api.RunPage) error {
+func (book *Book) countRuns(ctx context.Context, q api.RunQuery, page *api.RunPage) error {
 	if page.NextCursor == "" && q.State == "" && q.Cursor == "" {
 		page.Total = len(page.Runs)
 		return nil
@@ -131,7 +131,7 @@ func (c *Control) countRuns(ctx context.Context, q api.RunQuery, page *api.RunPa
 	all.State, all.Limit, all.Cursor, all.Count = "", api.MaxRunLimit, "", false
 	page.Others = map[job.State]int{}
 	for seen := 0; ; {
-		part, err := c.Runs(ctx, all)
+		part, err := book.Runs(ctx, all)
 		if err != nil {
 			return err
 		}
@@ -154,14 +154,14 @@ func (c *Control) countRuns(ctx context.Context, q api.RunQuery, page *api.RunPa
 }
 
 // startOf returns where the page begins that q asks for.
-func (c *Control) startOf(ctx context.Context, q api.RunQuery) (cursor, error) {
+func (book *Book) startOf(ctx context.Context, q api.RunQuery) (cursor, error) {
 	if q.Cursor != "" {
 		return parseCursor(q.Cursor)
 	}
 	if q.Job == "" {
 		return cursor{}, nil
 	}
-	stored, _, err := c.Stored(ctx, job.Key{Namespace: q.Namespace, Name: q.Job})
+	stored, _, err := book.jobs.Stored(ctx, job.Key{Namespace: q.Namespace, Name: q.Job})
 	if err != nil && !errors.Is(err, job.ErrNotFound) {
 		return cursor{}, err
 	}
@@ -206,8 +206,8 @@ func merge(ctx context.Context, limit int, live []job.Run, ended *endedRuns) (ru
 
 // liveAfter returns the runs in flight that q selects and that come after a
 // position, in order, and what is missing from them.
-func (c *Control) liveAfter(ctx context.Context, q api.RunQuery, at cursor) ([]job.Run, []api.MissingRuns, error) {
-	all, missing, err := c.liveRuns(ctx, q.Namespace, q.Job)
+func (book *Book) liveAfter(ctx context.Context, q api.RunQuery, at cursor) ([]job.Run, []api.MissingRuns, error) {
+	all, missing, err := book.LiveRuns(ctx, q.Namespace, q.Job)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -227,9 +227,9 @@ func (c *Control) liveAfter(ctx context.Context, q api.RunQuery, at cursor) ([]j
 	return slices.CompactFunc(live, func(a, b job.Run) bool { return a.RunID == b.RunID }), missing, nil
 }
 
-// liveRuns returns the runs in flight, and what is missing from them.
-func (c *Control) liveRuns(ctx context.Context, namespace, name string) ([]job.Run, []api.MissingRuns, error) {
-	all, err := c.live.LiveRuns(ctx, namespace, name)
+// LiveRuns returns the runs in flight, and what is missing from them.
+func (book *Book) LiveRuns(ctx context.Context, namespace, name string) ([]job.Run, []api.MissingRuns, error) {
+	all, err := book.live.LiveRuns(ctx, namespace, name)
 	var partial *api.PartialError
 	if errors.As(err, &partial) {
 		return all, partial.Missing, nil
@@ -269,29 +269,29 @@ func (e *endedRuns) pop() { e.runs = e.runs[1:] }
 func (e *endedRuns) done() bool { return e.last && len(e.runs) == 0 }
 
 // Run returns one run, with the output that its record holds.
-func (c *Control) Run(ctx context.Context, id job.RunID) (job.Run, error) {
-	return c.findRun(ctx, id, job.Key{})
+func (book *Book) Run(ctx context.Context, id job.RunID) (job.Run, error) {
+	return book.FindRun(ctx, id, job.Key{})
 }
 
-// findRun looks for a run of the job at key, or of any when key is zero.
+// FindRun looks for a run of the job at key, or of any when key is zero.
 // A run moves from trigger to flight to history; when the triggers have been
 // searched in vain it may have moved on meanwhile, so the others are asked again.
-func (c *Control) findRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
+func (book *Book) FindRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
 	if !id.Valid() {
 		return job.Run{}, fmt.Errorf("run %q: %w", id, job.ErrNotFound)
 	}
-	r, err := c.startedRun(ctx, id, key)
+	r, err := book.startedRun(ctx, id, key)
 	if !errors.Is(err, job.ErrNotFound) && !isPartial(err) {
 		return r, err
 	}
-	r, err = c.waitingRun(ctx, id)
+	r, err = book.WaitingRun(ctx, id)
 	if !errors.Is(err, job.ErrNotFound) {
 		return r, err
 	}
 	// The store may tell that a start was committed before its owner has heard so,
 	// and who has just got a shard is about to have read it.
 	for range findTries {
-		if r, err = c.startedRun(ctx, id, key); !errors.Is(err, job.ErrNotFound) && !isPartial(err) {
+		if r, err = book.startedRun(ctx, id, key); !errors.Is(err, job.ErrNotFound) && !isPartial(err) {
 			return r, err
 		}
 		select {
@@ -313,32 +313,32 @@ const (
 // isPartial reports whether an error says that not all open runs are known.
 func isPartial(err error) bool { return errors.As(err, new(*api.PartialError)) }
 
-// bearUnknown is for how long it is borne that nobody can tell of a run which was
+// BearUnknown is for how long it is borne that nobody can tell of a run which was
 // seen before: while its shard changes hands, or its owner is slow.
-const bearUnknown = 30 * time.Second
+const BearUnknown = 30 * time.Second
 
-// sighting is a run that is looked at again and again.
-type sighting struct {
-	run job.Run
-	// gap tells people why run is as it was when it could be had last; empty: it is
+// Sighting is a run that is looked at again and again.
+type Sighting struct {
+	Run job.Run
+	// Gap tells people why run is as it was when it could be had last; empty: it is
 	// as it is now. since is from when on that is so.
-	gap   string
-	since time.Time
+	Gap   string
+	Since time.Time
 }
 
-// lookAgain looks at a run again. What cannot be told for a moment is no error:
+// LookAgain looks at a run again. What cannot be told for a moment is no error:
 // the run stays as it was, and gap says so.
-func (c *Control) lookAgain(ctx context.Context, s *sighting) error {
-	run, err := c.findRun(ctx, s.run.RunID, s.run.Key())
+func (book *Book) LookAgain(ctx context.Context, s *Sighting) error {
+	run, err := book.FindRun(ctx, s.Run.RunID, s.Run.Key())
 	switch {
 	case err == nil:
-		*s = sighting{run: run}
+		*s = Sighting{Run: run}
 	case !errors.Is(err, job.ErrUnavailable) || ctx.Err() != nil:
 		return err
-	case s.gap == "":
-		s.since = time.Now()
-		s.gap = "how it is now is not known: " + err.Error()
-	case time.Since(s.since) > bearUnknown:
+	case s.Gap == "":
+		s.Since = time.Now()
+		s.Gap = "how it is now is not known: " + err.Error()
+	case time.Since(s.Since) > BearUnknown:
 		return err
 	}
 	return nil
@@ -347,8 +347,8 @@ func (c *Control) lookAgain(ctx context.Context, s *sighting) error {
 // startedRun looks for a run in flight, then for its record. Where it is neither
 // and not all runs in flight are known, the error is a *PartialError that wraps
 // job.ErrUnavailable, and not job.ErrNotFound.
-func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
-	live, missing, err := c.liveRuns(ctx, key.Namespace, key.Name)
+func (book *Book) startedRun(ctx context.Context, id job.RunID, key job.Key) (job.Run, error) {
+	live, missing, err := book.LiveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
 		return job.Run{}, err
 	}
@@ -357,7 +357,7 @@ func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (jo
 			return live[i], nil
 		}
 	}
-	r, err := c.history.Get(ctx, id)
+	r, err := book.history.Get(ctx, id)
 	switch {
 	case errors.Is(err, job.ErrNotFound) && len(missing) > 0:
 		return job.Run{}, fmt.Errorf("run %s may be open: %w", id, &api.PartialError{Missing: missing})
@@ -367,18 +367,18 @@ func (c *Control) startedRun(ctx context.Context, id job.RunID, key job.Key) (jo
 	return r, nil
 }
 
-// waitingRun looks for a start that no owner has committed yet.
-func (c *Control) waitingRun(ctx context.Context, id job.RunID) (job.Run, error) {
+// WaitingRun looks for a start that no owner has committed yet.
+func (book *Book) WaitingRun(ctx context.Context, id job.RunID) (job.Run, error) {
 	var found *job.Run
-	err := c.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
+	err := book.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
 		if found != nil {
 			return nil
 		}
 		ops := make([]clientv3.Op, 0, len(shards))
 		for _, s := range shards {
-			ops = append(ops, clientv3.OpGet(c.cfg.Keys.Triggers(s), clientv3.WithPrefix()))
+			ops = append(ops, clientv3.OpGet(book.db.Keys.Triggers(s), clientv3.WithPrefix()))
 		}
-		resp, err := c.db.Do(ctx, "waiting starts", nil, ops)
+		resp, err := book.db.Do(ctx, "waiting starts", nil, ops)
 		if err != nil {
 			return err
 		}
@@ -386,7 +386,7 @@ func (c *Control) waitingRun(ctx context.Context, id job.RunID) (job.Run, error)
 			for _, kv := range part.GetResponseRange().GetKvs() {
 				t, err := store.Decode[etcdkv.Trigger](kv)
 				if err != nil {
-					c.log.Warn("trigger unreadable", zap.Error(err))
+					book.log.Warn("trigger unreadable", zap.Error(err))
 					continue
 				}
 				if t.Fire.RunID() == id {
@@ -414,7 +414,7 @@ func waiting(t etcdkv.Trigger, shard job.ShardID) job.Run {
 		Job:         t.Key.Name,
 		Trigger:     t.Fire.Trigger.String(),
 		State:       job.StatePending,
-		Reason:      reasonWaiting,
+		Reason:      ReasonWaiting,
 		Attempt:     1,
 		Shard:       shard,
 		ScheduledAt: t.Fire.Time(),

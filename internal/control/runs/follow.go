@@ -1,4 +1,4 @@
-package control
+package runs
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // follower streams the output of a run in flight: of all its tasks side by
 // side, and of later attempts when they come.
 type follower struct {
-	c      *Control
+	c      *Book
 	minion job.MinionID // empty: all
 	fn     func(api.OutputLine) error
 	// wake tells that a stream has ended; one token is enough.
@@ -43,7 +43,7 @@ const (
 	streamDone
 )
 
-func newFollower(c *Control, minion job.MinionID, fn func(api.OutputLine) error) *follower {
+func newFollower(c *Book, minion job.MinionID, fn func(api.OutputLine) error) *follower {
 	return &follower{
 		c: c, minion: minion, fn: fn, wake: make(chan struct{}, 1),
 		streams: map[job.TaskID]streamState{}, given: map[job.TaskID]*given{}, broken: map[job.TaskID]error{}, checked: map[job.TaskID]bool{},
@@ -74,11 +74,11 @@ func (f *follower) follow(ctx context.Context, run job.Run) error {
 
 // watch begins a stream for every task and attempt that it sees.
 func (f *follower) watch(ctx context.Context, group *errgroup.Group, run job.Run) error {
-	tick := time.NewTicker(f.c.cfg.PollInterval)
+	tick := time.NewTicker(f.c.pollInterval)
 	defer tick.Stop()
-	seen := sighting{run: run}
+	seen := Sighting{Run: run}
 	for {
-		if open := f.begin(ctx, group, &seen.run); !open && seen.run.State.Final() {
+		if open := f.begin(ctx, group, &seen.Run); !open && seen.Run.State.Final() {
 			return nil
 		}
 		select {
@@ -87,10 +87,10 @@ func (f *follower) watch(ctx context.Context, group *errgroup.Group, run job.Run
 		case <-tick.C:
 		case <-f.wake:
 		}
-		if seen.run.State.Final() {
+		if seen.Run.State.Final() {
 			continue // only streams are left to wait for
 		}
-		if err := f.c.lookAgain(ctx, &seen); err != nil {
+		if err := f.c.LookAgain(ctx, &seen); err != nil {
 			return err
 		}
 	}

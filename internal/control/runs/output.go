@@ -1,4 +1,4 @@
-package control
+package runs
 
 import (
 	"context"
@@ -17,13 +17,13 @@ import (
 // When a minion cannot give its output, fn gets what the run's record holds,
 // and the error says so unless that is all there was. It returns the error of
 // fn when fn returns one.
-func (c *Control) Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(api.OutputLine) error) error {
-	run, err := c.findRun(ctx, id, job.Key{})
+func (book *Book) Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(api.OutputLine) error) error {
+	run, err := book.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return err
 	}
 	if follow && !run.State.Final() {
-		return newFollower(c, minion, fn).follow(ctx, run)
+		return newFollower(book, minion, fn).follow(ctx, run)
 	}
 	found := false
 	var errs []error
@@ -34,7 +34,7 @@ func (c *Control) Output(ctx context.Context, id job.RunID, minion job.MinionID,
 		}
 		found = true
 		g := &given{minion: t.Minion, fn: fn}
-		err := c.orRecord(ctx, t, g, c.stream(ctx, &run, t, false, g))
+		err := book.orRecord(ctx, t, g, book.stream(ctx, &run, t, false, g))
 		if stop := (*sinkError)(nil); errors.As(err, &stop) {
 			return stop.err
 		}
@@ -57,6 +57,7 @@ func noTask(id job.RunID, minion job.MinionID) error {
 type sinkError struct{ err error }
 
 func (e *sinkError) Error() string { return e.err.Error() }
+
 func (e *sinkError) Unwrap() error { return e.err }
 
 // given is how far the streams of a task have been given to whom they are for.
@@ -108,13 +109,13 @@ func (g *given) take(stream int, data []byte, leftOut int64) error {
 var errOutputGone = errors.New("it has not kept all of it")
 
 // stream gives the task's output from its minion.
-func (c *Control) stream(ctx context.Context, run *job.Run, t *job.Task, follow bool, g *given) error {
+func (book *Book) stream(ctx context.Context, run *job.Run, t *job.Task, follow bool, g *given) error {
 	if t.Minion == "" || !follow && t.State == job.StatePending {
 		return nil // never reached one, or not yet
 	}
 	g.rewind()
 	id := job.TaskID{Fire: run.FireID, Minion: t.Minion, Attempt: t.Attempt}
-	if err := c.outputs.Output(ctx, id, follow, g.take); err != nil {
+	if err := book.outputs.Output(ctx, id, follow, g.take); err != nil {
 		return err
 	}
 	if t.State.Final() && g.lacks(t) {
@@ -124,7 +125,7 @@ func (c *Control) stream(ctx context.Context, run *job.Run, t *job.Task, follow 
 }
 
 // orRecord makes good for a stream that ended with err.
-func (c *Control) orRecord(ctx context.Context, t *job.Task, g *given, err error) error {
+func (book *Book) orRecord(ctx context.Context, t *job.Task, g *given, err error) error {
 	switch {
 	case err == nil || ctx.Err() != nil || errors.As(err, new(*sinkError)):
 		return err
