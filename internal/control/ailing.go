@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -84,7 +85,7 @@ func (c *Control) checkFailing(jobs []api.Job) []api.Check {
 		switch {
 		case !v.ExpiresAt.IsZero(): // was run once
 		case paused >= 0:
-			failing.add(fmt.Sprintf("job %s is paused since %s: %s", v.Key(), stampOf(v.Pauses[paused].Since), v.Pauses[paused].Reason),
+			failing.add(fmt.Sprintf("job %s is paused since %s: %s", v.Key(), catalog.StampOf(v.Pauses[paused].Since), v.Pauses[paused].Reason),
 				fmt.Sprintf("see `carillon logs %[1]s`, mend the job, then `carillon resume %[1]s`", v.Key()))
 		case v.Spec.IsEnabled() && v.Paused == nil:
 			if n, last := failures(v.Last); n >= ailingRuns {
@@ -192,7 +193,7 @@ func (c *Control) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, 
 		case r.State.Final():
 		case !r.GoneSince.IsZero() && now.Sub(r.GoneSince) < onItsWay:
 		case !r.GoneSince.IsZero():
-			stuck.add(fmt.Sprintf("run %s of job %s: its minion is gone since %s", r.RunID, r.Key(), stampOf(r.GoneSince)), hint)
+			stuck.add(fmt.Sprintf("run %s of job %s: its minion is gone since %s", r.RunID, r.Key(), catalog.StampOf(r.GoneSince)), hint)
 		case r.State == job.StateRunning:
 			for _, t := range r.Tasks {
 				if over := now.Sub(t.StartedAt) - limit; t.State == job.StateRunning && !t.StartedAt.IsZero() && over > stuckAfter {
@@ -224,7 +225,7 @@ func (c *Control) checkCertificates(ctx context.Context) ([]api.Check, error) {
 	now := c.now()
 	late := ailments{name: "certificates", hint: "see `carillon minions certificates`"}
 	if a, err := c.Authority(); err == nil && a.ExpiresAt.Sub(now) < authorityEndsSoon {
-		late.add("the certificate of the cluster's authority ends at "+stampOf(a.ExpiresAt),
+		late.add("the certificate of the cluster's authority ends at "+catalog.StampOf(a.ExpiresAt),
 			"before that, with all nodes stopped: `scheduler --renew-authority`, then give the minions the new certificate (docs/security.md, A new authority); without it no node and no minion can connect")
 	}
 	connected := map[job.MinionID]bool{}
@@ -238,7 +239,7 @@ func (c *Control) checkCertificates(ctx context.Context) ([]api.Check, error) {
 			if !now.Before(e.ExpiresAt) {
 				ends = "ended"
 			}
-			late.add(fmt.Sprintf("that of minion %s %s at %s, and ought to have been renewed", e.ID, ends, stampOf(e.ExpiresAt)),
+			late.add(fmt.Sprintf("that of minion %s %s at %s, and ought to have been renewed", e.ID, ends, catalog.StampOf(e.ExpiresAt)),
 				"see the log of the worker, and its clock; it renews automatically once it can. If it has expired: `carillon minions token`, and start the worker with it")
 		}
 	}

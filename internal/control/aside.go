@@ -15,24 +15,6 @@ import (
 	"github.com/carillon-cron/carillon/schedule"
 )
 
-// addAsides tells of each job whether it is set aside.
-func (c *Control) addAsides(ctx context.Context, views []api.Job) error {
-	asides, err := store.ListAll[etcdkv.Aside](ctx, c.db, "list jobs that are set aside", c.cfg.Keys.Asides())
-	if err != nil || len(asides) == 0 {
-		return err
-	}
-	of := make(map[job.Key]*etcdkv.Aside, len(asides))
-	for i := range asides {
-		of[job.Key{Namespace: asides[i].Namespace, Name: asides[i].Name}] = &asides[i]
-	}
-	for i := range views {
-		if a := of[views[i].Key()]; a != nil && (a.Job.IsZero() || a.Job == views[i].UID) {
-			views[i].Aside = apiview.Aside(a)
-		}
-	}
-	return nil
-}
-
 // checkAsides looks for jobs that cannot be planned.
 func (c *Control) checkAsides(ctx context.Context) ([]api.Check, error) {
 	asides, err := store.ListAll[etcdkv.Aside](ctx, c.db, "list jobs that are set aside", c.cfg.Keys.Asides())

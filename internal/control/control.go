@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control/audit"
+	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
@@ -95,6 +96,7 @@ type Control struct {
 	changes   *changeHub
 	space     space
 	db        *store.Store
+	*catalog.Catalog
 	*runs.Book
 	*library.Library
 	*pauses.Pauser
@@ -169,6 +171,9 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Library = library.New(library.Deps{Store: c.db, Logger: c.log})
 	c.Book = runs.New(runs.Deps{
 		Store: c.db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: c.log,
+	})
+	c.Catalog = catalog.New(catalog.Deps{
+		Store: c.db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Library: c.Library, History: deps.History, Logger: c.log,
 	})
 	return c, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -43,21 +44,21 @@ func TestNextIsWhenTheJobRuns(t *testing.T) {
 		"plain":         {next: hour},
 		"startat":       {edit: func(s *job.Spec) { s.StartAt = at(5) }, next: *at(5)},
 		"endat":         {edit: func(s *job.Spec) { s.EndAt = at(0) }, next: hour},
-		"ended":         {edit: func(s *job.Spec) { s.EndAt = at(0) }, then: func() { e.pass(time.Hour) }, no: NeverEnded},
+		"ended":         {edit: func(s *job.Spec) { s.EndAt = at(0) }, then: func() { e.pass(time.Hour) }, no: catalog.NeverEnded},
 		"count":         {edit: func(s *job.Spec) { s.Count = 2 }, next: hour},
-		"counted":       {edit: func(s *job.Spec) { s.Count = 2 }, then: func() { e.pass(2 * time.Hour) }, no: NeverCounted},
-		"disabled":      {edit: func(s *job.Spec) { s.Enabled = &off }, no: NeverDisabled},
+		"counted":       {edit: func(s *job.Spec) { s.Count = 2 }, then: func() { e.pass(2 * time.Hour) }, no: catalog.NeverCounted},
+		"disabled":      {edit: func(s *job.Spec) { s.Enabled = &off }, no: catalog.NeverDisabled},
 		"closed":        {edit: func(s *job.Spec) { s.Calendars = []string{"shut"} }, next: *at(3)},
-		"closed.ever":   {edit: func(s *job.Spec) { s.Schedules, s.Calendars = []string{"0 0 * * *"}, []string{"never"} }, no: neverSearched},
-		"closed.to.end": {edit: func(s *job.Spec) { s.Calendars, s.EndAt = []string{"shut"}, at(2) }, no: NeverClosed},
+		"closed.ever":   {edit: func(s *job.Spec) { s.Schedules, s.Calendars = []string{"0 0 * * *"}, []string{"never"} }, no: catalog.NeverSearched},
+		"closed.to.end": {edit: func(s *job.Spec) { s.Calendars, s.EndAt = []string{"shut"}, at(2) }, no: catalog.NeverClosed},
 		"moved": {edit: func(s *job.Spec) { s.Calendars, s.OnExcluded = []string{"shut"}, job.ExcludedNext },
 			next: hour.Add(150 * time.Minute)},
 		"jitter":       {edit: func(s *job.Spec) { s.Jitter = job.Duration(10 * time.Minute) }, next: hour, starts: true},
-		"paused":       {then: pause(api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "paused"}, time.Time{}, "disk"), no: NeverPaused},
+		"paused":       {then: pause(api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "paused"}, time.Time{}, "disk"), no: catalog.NeverPaused},
 		"paused.until": {then: pause(api.Paused{Scope: api.ScopeJob, Namespace: "ops", Name: "paused.until"}, hour.Add(90*time.Minute), ""), next: *at(2)},
-		"paused.group": {edit: func(s *job.Spec) { s.Group = "g" }, then: pause(api.Paused{Scope: api.ScopeGroup, Namespace: "ops", Name: "g"}, time.Time{}, ""), no: NeverPaused},
+		"paused.group": {edit: func(s *job.Spec) { s.Group = "g" }, then: pause(api.Paused{Scope: api.ScopeGroup, Namespace: "ops", Name: "g"}, time.Time{}, ""), no: catalog.NeverPaused},
 		"manual":       {edit: func(s *job.Spec) { s.Schedules = nil }},
-		"at":           {edit: func(s *job.Spec) { s.Schedules = []string{"@at 2026-05-04T10:40:00Z"} }, then: func() { e.pass(time.Hour) }, no: NeverDue},
+		"at":           {edit: func(s *job.Spec) { s.Schedules = []string{"@at 2026-05-04T10:40:00Z"} }, then: func() { e.pass(time.Hour) }, no: catalog.NeverDue},
 	}
 	// The clock and the etcd are shared: one after the other.
 	began := e.now()

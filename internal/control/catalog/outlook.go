@@ -1,4 +1,4 @@
-package control
+package catalog
 
 import (
 	"cmp"
@@ -28,7 +28,7 @@ const (
 	NeverSetAside = "set aside"
 	NeverDue      = "never due"
 	NeverReadable = "schedule not readable"
-	neverSearched = "not found" // the search took too many steps
+	NeverSearched = "not found" // the search took too many steps
 )
 
 // How far a next instant is looked for: of one job, and of each in a list.
@@ -144,7 +144,7 @@ func (o *outlook) open(t time.Time, work *calendar.Work) (at time.Time, never st
 		next, ok := o.next(t, work)
 		switch {
 		case !ok && work.Over():
-			return at, neverSearched
+			return at, NeverSearched
 		case !ok && last == NeverClosed:
 			return at, last
 		case !ok:
@@ -162,7 +162,7 @@ func (o *outlook) open(t time.Time, work *calendar.Work) (at time.Time, never st
 			t = until.Add(-1)
 		}
 	}
-	return at, neverSearched
+	return at, NeverSearched
 }
 
 // startsAt is when an instant's run starts.
@@ -171,8 +171,8 @@ func (o *outlook) startsAt(at time.Time) time.Time {
 }
 
 // addNext tells of each job when it runs next, or why it does not.
-func (c *Control) addNext(ctx context.Context, views []api.Job) error {
-	paused, err := c.Now(ctx)
+func (c *Catalog) addNext(ctx context.Context, views []api.Job) error {
+	paused, err := c.pauses.Now(ctx)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (c *Control) addNext(ctx context.Context, views []api.Job) error {
 	for i := range views {
 		v := &views[i]
 		for p := range paused {
-			if pauses.Covers(&paused[p], v.Key(), v.Spec.Group, c.now()) {
+			if pauses.Covers(&paused[p], v.Key(), v.Spec.Group, c.db.Now()) {
 				v.Pauses = append(v.Pauses, apiview.Pause(&paused[p]))
 			}
 		}
@@ -190,7 +190,7 @@ func (c *Control) addNext(ctx context.Context, views []api.Job) error {
 		if len(v.Spec.Schedules) == 0 {
 			continue
 		}
-		set, err := c.SetOf(&v.Job)
+		set, err := c.jobs.SetOf(&v.Job)
 		if err != nil {
 			v.NoNext = NeverReadable
 			continue
@@ -208,7 +208,7 @@ func (c *Control) addNext(ctx context.Context, views []api.Job) error {
 		if len(views) > 1 {
 			steps = outlookForList
 		}
-		if v.NextAt, v.NoNext = o.open(c.now(), calendar.NewWork(steps)); !v.NextAt.IsZero() && v.Spec.Jitter > 0 {
+		if v.NextAt, v.NoNext = o.open(c.db.Now(), calendar.NewWork(steps)); !v.NextAt.IsZero() && v.Spec.Jitter > 0 {
 			v.NextStartsAt = o.startsAt(v.NextAt)
 		}
 	}
@@ -217,12 +217,12 @@ func (c *Control) addNext(ctx context.Context, views []api.Job) error {
 
 // readCalendarsOf gives an outlook the job's calendars; those that were read
 // before are in known.
-func (c *Control) readCalendarsOf(ctx context.Context, o *outlook, known map[job.Key]*calendar.Calendar) error {
+func (c *Catalog) readCalendarsOf(ctx context.Context, o *outlook, known map[job.Key]*calendar.Calendar) error {
 	for _, k := range o.job.Spec.CalendarKeys(o.job.Namespace) {
 		cal, read := known[k]
 		if !read {
 			var err error
-			if cal, err = c.CalendarNamed(ctx, k); err != nil && !errors.Is(err, job.ErrNotFound) {
+			if cal, err = c.library.CalendarNamed(ctx, k); err != nil && !errors.Is(err, job.ErrNotFound) {
 				return err
 			}
 			known[k] = cal
@@ -241,16 +241,16 @@ func (c *Control) readCalendarsOf(ctx context.Context, o *outlook, known map[job
 
 // Upcoming returns the instants of a job after a time, at most n, with those that
 // are skipped as things stand now, and why.
-func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error) {
+func (c *Catalog) Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error) {
 	v := api.Upcoming{Schedules: []string{}, Words: []string{}, Next: []api.Instant{}}
 	if n < 1 || n > api.MaxUpcoming {
 		return v, apiview.Invalid("count", fmt.Sprintf("%d is out of range; want 1 to %d", n, api.MaxUpcoming))
 	}
-	stored, _, err := c.Stored(ctx, key)
+	stored, _, err := c.jobs.Stored(ctx, key)
 	if err != nil {
 		return v, err
 	}
-	set, err := c.SetOf(&stored.Job)
+	set, err := c.jobs.SetOf(&stored.Job)
 	if err != nil {
 		return v, fmt.Errorf("schedule of job %s: %w", key, err)
 	}
@@ -259,7 +259,7 @@ func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n 
 	if len(set) > 0 {
 		v.TimeZone = set[0].Location().String() // an expression may have one of its own
 	}
-	if o.pauses, err = c.Now(ctx); err != nil {
+	if o.pauses, err = c.pauses.Now(ctx); err != nil {
 		return v, err
 	}
 	if err := c.readCalendarsOf(ctx, o, map[job.Key]*calendar.Calendar{}); err != nil {

@@ -1,4 +1,4 @@
-package control
+package catalog
 
 import (
 	"context"
@@ -29,9 +29,9 @@ const lookBack = 50
 
 // Fire tells what became of an instant of a job. It knows instants of the
 // schedule, and those at which the job was started otherwise.
-func (c *Control) Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error) {
+func (c *Catalog) Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error) {
 	v := api.Fire{Namespace: key.Namespace, Job: key.Name, At: at.UTC(), Why: []string{}, Runs: []job.Run{}}
-	stored, lies, err := c.Stored(ctx, key)
+	stored, lies, err := c.jobs.Stored(ctx, key)
 	deleted := errors.Is(err, job.ErrNotFound)
 	if err != nil && !deleted {
 		return v, err
@@ -103,8 +103,8 @@ func missingOf(all []api.MissingRuns, stored *etcdkv.StoredJob, shard job.ShardI
 
 // runsAt finds the runs of an instant, in flight and ended, and returns the
 // instant of the oldest record seen of the job; zero: there is none.
-func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *api.Fire) (time.Time, error) {
-	live, missing, err := c.LiveRuns(ctx, key.Namespace, key.Name)
+func (c *Catalog) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.Time, v *api.Fire) (time.Time, error) {
+	live, missing, err := c.runs.LiveRuns(ctx, key.Namespace, key.Name)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -137,8 +137,8 @@ func (c *Control) runsAt(ctx context.Context, key job.Key, uid job.UID, at time.
 }
 
 // cursorOf reads how far the shard has come, and who owns it.
-func (c *Control) cursorOf(ctx context.Context, shard job.ShardID, v *api.Fire) error {
-	kvs, err := c.db.GetAll(ctx, "read shard "+shard.String(), []string{c.cfg.Keys.State(shard), c.cfg.Keys.Owner(shard)})
+func (c *Catalog) cursorOf(ctx context.Context, shard job.ShardID, v *api.Fire) error {
+	kvs, err := c.db.GetAll(ctx, "read shard "+shard.String(), []string{c.db.Keys.State(shard), c.db.Keys.Owner(shard)})
 	if err != nil {
 		return err
 	}
@@ -160,13 +160,13 @@ func (c *Control) cursorOf(ctx context.Context, shard job.ShardID, v *api.Fire) 
 }
 
 // sayRuns tells what the records say.
-func (c *Control) sayRuns(v *api.Fire) {
+func (c *Catalog) sayRuns(v *api.Fire) {
 	slices.SortFunc(v.Runs, func(a, b job.Run) int { return history.PositionOf(&a).Compare(history.PositionOf(&b)) })
 	for i := range v.Runs {
 		r := &v.Runs[i]
 		head := fmt.Sprintf("run %s (%s): %s", r.RunID, r.Trigger, r.State)
 		if r.Count > 1 {
-			head += fmt.Sprintf(", with %d occurrences from %s to %s", r.Count, stampOf(r.ScheduledAt), stampOf(r.Until))
+			head += fmt.Sprintf(", with %d occurrences from %s to %s", r.Count, StampOf(r.ScheduledAt), StampOf(r.Until))
 		}
 		if r.Reason != "" {
 			head += ": " + r.Reason
@@ -176,13 +176,13 @@ func (c *Control) sayRuns(v *api.Fire) {
 			say(v, "it was started by: %s", r.Cause)
 		}
 		if !r.CommittedAt.IsZero() {
-			say(v, "node %s committed it at %s (%s), under token %s of shard %s", r.Node, stampOf(r.CommittedAt), lateness(r.ScheduledAt, r.CommittedAt), r.Token, r.Shard)
+			say(v, "node %s committed it at %s (%s), under token %s of shard %s", r.Node, StampOf(r.CommittedAt), lateness(r.ScheduledAt, r.CommittedAt), r.Token, r.Shard)
 		}
 		if !r.DispatchedAt.IsZero() {
-			say(v, "its order was sent at %s (%s)", stampOf(r.DispatchedAt), lateness(r.ScheduledAt, r.DispatchedAt))
+			say(v, "its order was sent at %s (%s)", StampOf(r.DispatchedAt), lateness(r.ScheduledAt, r.DispatchedAt))
 		}
 		if !r.StartedAt.IsZero() {
-			say(v, "it began at %s and %s", stampOf(r.StartedAt), endOf(r))
+			say(v, "it began at %s and %s", StampOf(r.StartedAt), endOf(r))
 		}
 		for _, a := range r.Alerts {
 			say(v, "alert: %s", a)
@@ -194,10 +194,10 @@ func endOf(r *job.Run) string {
 	if r.EndedAt.IsZero() {
 		return "goes on"
 	}
-	return fmt.Sprintf("ended at %s, after %v", stampOf(r.EndedAt), r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond))
+	return fmt.Sprintf("ended at %s, after %v", StampOf(r.EndedAt), r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond))
 }
 
-func stampOf(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+func StampOf(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
 // lateness tells how long before or after its instant something was.
 func lateness(at, t time.Time) string {
@@ -209,8 +209,8 @@ func lateness(at, t time.Time) string {
 }
 
 // explain says why there is no record of an instant.
-func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *api.Fire) error {
-	set, err := c.SetOf(j)
+func (c *Catalog) explain(ctx context.Context, j *job.Job, oldest time.Time, v *api.Fire) error {
+	set, err := c.jobs.SetOf(j)
 	if err != nil {
 		return fmt.Errorf("schedule of job %s: %w", j.Key(), err)
 	}
@@ -226,53 +226,53 @@ func (c *Control) explain(ctx context.Context, j *job.Job, oldest time.Time, v *
 	if moved, err := c.explainMove(ctx, j, v); moved || err != nil {
 		return err
 	}
-	paused, err := c.Now(ctx)
+	paused, err := c.pauses.Now(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range paused {
 		if pauses.Covers(&paused[i], j.Key(), j.Spec.Group, v.At) {
-			say(v, "paused (%s) since %s by %s: %s", paused[i].Scope, stampOf(paused[i].Since), paused[i].By, paused[i].Reason)
+			say(v, "paused (%s) since %s by %s: %s", paused[i].Scope, StampOf(paused[i].Since), paused[i].By, paused[i].Reason)
 		}
 	}
 	switch {
 	case !j.Spec.IsEnabled():
 		v.Verdict = api.VerdictNotThen
-		say(v, "the job is not enabled; it has been as it is since %s (generation %d)", stampOf(j.UpdatedAt), j.Generation)
+		say(v, "the job is not enabled; it has been as it is since %s (generation %d)", StampOf(j.UpdatedAt), j.Generation)
 	case !v.At.After(j.After):
 		v.Verdict = api.VerdictNotThen
-		say(v, "the schedule as it is now holds from %s on (generation %d); what was due before belonged to an earlier one, or the job was not there", stampOf(j.After), j.Generation)
+		say(v, "the schedule as it is now holds from %s on (generation %d); what was due before belonged to an earlier one, or the job was not there", StampOf(j.After), j.Generation)
 	case j.Spec.StartAt != nil && v.At.Before(*j.Spec.StartAt):
 		v.Verdict = api.VerdictNotThen
-		say(v, "it lies before the schedule's start, %s", stampOf(*j.Spec.StartAt))
+		say(v, "it lies before the schedule's start, %s", StampOf(*j.Spec.StartAt))
 	case j.Spec.EndAt != nil && v.At.After(*j.Spec.EndAt):
 		v.Verdict = api.VerdictNotThen
-		say(v, "it lies after the schedule's end, %s", stampOf(*j.Spec.EndAt))
+		say(v, "it lies after the schedule's end, %s", StampOf(*j.Spec.EndAt))
 	case beyondCount(set, j, v.At):
 		v.Verdict = api.VerdictNotThen
-		say(v, "the schedule has %d occurrences since %s, and this would be a later one", j.Spec.Count, stampOf(j.CountedFrom))
-	case v.At.After(c.now()):
+		say(v, "the schedule has %d occurrences since %s, and this would be a later one", j.Spec.Count, StampOf(j.CountedFrom))
+	case v.At.After(c.db.Now()):
 		v.Verdict = api.VerdictDue
-		say(v, "it lies ahead, in %v", v.At.Sub(c.now()).Round(time.Second))
+		say(v, "it lies ahead, in %v", v.At.Sub(c.db.Now()).Round(time.Second))
 	case v.At.After(v.Cursor):
 		v.Verdict = api.VerdictPlanned
-		say(v, "the job's shard is committed up to %s only; its owner is %s", stampOf(v.Cursor), ownerWords(v.Owner))
+		say(v, "the job's shard is committed up to %s only; its owner is %s", StampOf(v.Cursor), ownerWords(v.Owner))
 	case oldest.IsZero():
 		v.Verdict = api.VerdictForgotten
 		say(v, "history keeps the latest records of each job, and has none of then any more")
 	default:
 		v.Verdict = api.VerdictUnaccounted
-		say(v, "the shard is committed up to %s, and there is no record; unless history has let it go (it keeps the latest records of each job), this ought not to be: please report it", stampOf(v.Cursor))
+		say(v, "the shard is committed up to %s, and there is no record; unless history has let it go (it keeps the latest records of each job), this ought not to be: please report it", StampOf(v.Cursor))
 	}
 	return nil
 }
 
 // explainMove tells of an instant that a calendar moves to another.
-func (c *Control) explainMove(ctx context.Context, j *job.Job, v *api.Fire) (bool, error) {
+func (c *Catalog) explainMove(ctx context.Context, j *job.Job, v *api.Fire) (bool, error) {
 	if j.Spec.OnExcluded != job.ExcludedNext {
 		return false, nil
 	}
-	calendars, err := c.CalendarsOf(ctx, j)
+	calendars, err := c.library.CalendarsOf(ctx, j)
 	if err != nil {
 		return false, err
 	}
@@ -318,7 +318,7 @@ func beyondCount(set schedule.Set, j *job.Job, at time.Time) bool {
 }
 
 // sayNearest tells the instants around one that is none.
-func (c *Control) sayNearest(set schedule.Set, v *api.Fire) {
+func (c *Catalog) sayNearest(set schedule.Set, v *api.Fire) {
 	say(v, "the schedule (%s) is not due then", strings.Join(set.Words(), "; "))
 	var before time.Time
 	for _, back := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour, 32 * 24 * time.Hour, 400 * 24 * time.Hour} {

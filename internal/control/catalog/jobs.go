@@ -1,4 +1,4 @@
-package control
+package catalog
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -24,11 +25,11 @@ const lastRuns = 5
 // Jobs returns the jobs that q selects, ordered by namespace and name. Their
 // Last comes from the latest MaxRunLimit runs of all jobs in the namespace: a
 // job whose last run is older than those shows none. Use Job for one job.
-func (c *Control) Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
+func (c *Catalog) Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
 	views := []api.Job{}
 	from := map[job.UID]job.ShardID{}
-	err := c.db.List(ctx, "list jobs", c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		shard, key, err := c.cfg.Keys.ParseJob(string(kv.Key))
+	err := c.db.List(ctx, "list jobs", c.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		shard, key, err := c.db.Keys.ParseJob(string(kv.Key))
 		if err == nil && q.Namespace != "" && key.Namespace != q.Namespace {
 			return nil
 		}
@@ -66,8 +67,8 @@ func (c *Control) Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
 }
 
 // Job returns one job.
-func (c *Control) Job(ctx context.Context, key job.Key) (api.Job, error) {
-	stored, at, err := c.Stored(ctx, key)
+func (c *Catalog) Job(ctx context.Context, key job.Key) (api.Job, error) {
+	stored, at, err := c.jobs.Stored(ctx, key)
 	if err != nil {
 		return api.Job{}, err
 	}
@@ -94,30 +95,30 @@ func (c *Control) Job(ctx context.Context, key job.Key) (api.Job, error) {
 
 // Delete removes a job. Its runs in flight go on, and its history stays. It returns
 // from where on that holds: no occurrence after it is committed.
-func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
+func (c *Catalog) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 	for range store.Tries {
-		at, err := c.Locate(ctx, key)
+		at, err := c.jobs.Locate(ctx, key)
 		if err != nil {
 			return time.Time{}, err
 		}
 		if at.KV == nil {
 			return time.Time{}, jobstore.NoJob(key)
 		}
-		now, edits := c.now(), c.cfg.Keys.Edits(at.Shard)
+		now, edits := c.db.Now(), c.db.Keys.Edits(at.Shard)
 		var d store.Txn
 		d.StillThere(string(at.KV.Key), at.KV.CreateRevision)
 		d.Remove(string(at.KV.Key))
 		d.Do(edits, c.db.Edited(edits))
-		d.Remove(c.cfg.Keys.GroupedJob(key))
-		d.Remove(c.cfg.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
+		d.Remove(c.db.Keys.GroupedJob(key))
+		d.Remove(c.db.Keys.Pause(etcdkv.ScopeJob, key.Namespace, key.Name))
 		var uid job.UID
 		if stored, err := store.Decode[etcdkv.StoredJob](at.KV); err == nil { // else it goes as it is
 			uid = stored.UID
-			if err := c.LeaveRecord(&d, at, &stored); err != nil {
+			if err := c.jobs.LeaveRecord(&d, at, &stored); err != nil {
 				return time.Time{}, err
 			}
-			c.Unchain(&d, key, &stored.Spec)
-			d.Remove(c.cfg.Keys.Watched(stored.UID))
+			c.jobs.Unchain(&d, key, &stored.Spec)
+			d.Remove(c.db.Keys.Watched(stored.UID))
 		}
 		ok, err := c.db.Commit(ctx, "delete job "+key.String(), &d)
 		if err != nil {
@@ -125,19 +126,19 @@ func (c *Control) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 		}
 		if ok {
 			c.log.Info("job deleted", zap.Stringer("job", key))
-			return c.HeldFrom(ctx, now, uid, at.Shard), nil
+			return c.jobs.HeldFrom(ctx, now, uid, at.Shard), nil
 		}
 	}
 	return time.Time{}, fmt.Errorf("delete job %s: it keeps moving meanwhile: %w", key, job.ErrConflict)
 }
 
 // view returns the job with its schedule in words.
-func (c *Control) view(j *job.Job, shard job.ShardID) api.Job {
+func (c *Catalog) view(j *job.Job, shard job.ShardID) api.Job {
 	v := api.Job{Job: *j, Shard: shard, Words: []string{}, Last: []job.Run{}}
 	if len(j.Spec.Schedules) == 0 {
 		return v
 	}
-	set, err := c.SetOf(j)
+	set, err := c.jobs.SetOf(j)
 	if err != nil {
 		// Stored by a release that knew more: say so where the words stand.
 		v.Words = append(v.Words, "cannot be read: "+err.Error())
@@ -149,8 +150,8 @@ func (c *Control) view(j *job.Job, shard job.ShardID) api.Job {
 
 // addRunning counts the runs of each job that run, and those that wait. from are the shards that jobs
 // were moved out of: runs may be open there, too.
-func (c *Control) addRunning(ctx context.Context, namespace, name string, views []api.Job, from map[job.UID]job.ShardID) error {
-	live, missing, err := c.LiveRuns(ctx, namespace, name)
+func (c *Catalog) addRunning(ctx context.Context, namespace, name string, views []api.Job, from map[job.UID]job.ShardID) error {
+	live, missing, err := c.runs.LiveRuns(ctx, namespace, name)
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (c *Control) addRunning(ctx context.Context, namespace, name string, views 
 }
 
 // addLast gives each job its latest ended runs out of one page of history.
-func (c *Control) addLast(ctx context.Context, q history.Query, views []api.Job) error {
+func (c *Catalog) addLast(ctx context.Context, q history.Query, views []api.Job) error {
 	page, err := c.history.List(ctx, q)
 	if err != nil && !errors.Is(err, job.ErrNotFound) {
 		return fmt.Errorf("last runs: %w", err)
@@ -213,4 +214,22 @@ func hasLabels(have, want map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// addAsides tells of each job whether it is set aside.
+func (c *Catalog) addAsides(ctx context.Context, views []api.Job) error {
+	asides, err := store.ListAll[etcdkv.Aside](ctx, c.db, "list jobs that are set aside", c.db.Keys.Asides())
+	if err != nil || len(asides) == 0 {
+		return err
+	}
+	of := make(map[job.Key]*etcdkv.Aside, len(asides))
+	for i := range asides {
+		of[job.Key{Namespace: asides[i].Namespace, Name: asides[i].Name}] = &asides[i]
+	}
+	for i := range views {
+		if a := of[views[i].Key()]; a != nil && (a.Job.IsZero() || a.Job == views[i].UID) {
+			views[i].Aside = apiview.Aside(a)
+		}
+	}
+	return nil
 }
