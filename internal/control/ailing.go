@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -155,14 +156,14 @@ func (c *Control) checkTargetsMatch(ctx context.Context, jobs []api.Job) ([]api.
 
 // whyNobody tells why a target has no minion that takes orders; empty: it has one.
 func (c *Control) whyNobody(ctx context.Context, t job.Target) (string, error) {
-	found, err := c.matchTarget(ctx, t)
+	found, err := c.MatchTarget(ctx, t)
 	switch {
 	case err != nil:
 		return "", err
 	case len(found.Minions) > 0:
 		return "", nil
 	case len(found.Uncontrollable) > 0:
-		return (&AllAwayError{Minions: found.Uncontrollable}).Error(), nil
+		return (&minions.AllAwayError{Minions: found.Uncontrollable}).Error(), nil
 	case found.Missing != "":
 		return "no minion is known by the name of " + found.Missing, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/library"
+	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -25,7 +26,7 @@ const passingFor = 24 * time.Hour
 // Exec runs a command once on the minions that its target matches: it makes a
 // job for that, which goes after a day, and starts it. File and data are a
 // manifest with one job; its name is not used. The error is job.ErrNoMinions
-// when nothing matches, and an *AllAwayError when none that matches takes orders:
+// when nothing matches, and a *minions.AllAwayError when none that matches takes orders:
 // nothing is made then. Nor is it when the target spells out names that no minion
 // has, unless req allows that.
 func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error) {
@@ -45,11 +46,11 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	case o.Spec.Group != "":
 		return api.Exec{}, apiview.Invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
 	}
-	p := planner{c: c, now: c.now().UTC()}
-	if err := p.readHosts(ctx, objects); err != nil {
+	problems, err := c.badTargets(ctx, objects)
+	if err != nil {
 		return api.Exec{}, err
 	}
-	if problems := p.checkTargets(objects); len(problems) > 0 {
+	if len(problems) > 0 {
 		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
 	shelf, err := c.IndexScripts(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
@@ -62,7 +63,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	if problems := o.Spec.CheckStart(req.Params); len(problems) > 0 {
 		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
-	found, err := c.matchTarget(ctx, o.Spec.Target)
+	found, err := c.MatchTarget(ctx, o.Spec.Target)
 	if err != nil {
 		return api.Exec{}, err
 	}
@@ -72,7 +73,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	case found.Missing != "" && !req.AllowMissing:
 		return api.Exec{}, apiview.Invalid("spec.target.match", fmt.Sprintf("no minion is known by the name of %s; correct the target, or allow names to be missing (--allow-missing)", found.Missing))
 	case len(found.Minions) == 0:
-		return api.Exec{}, &AllAwayError{Minions: found.Uncontrollable}
+		return api.Exec{}, &minions.AllAwayError{Minions: found.Uncontrollable}
 	}
 	if err := c.roomForJobs(ctx); err != nil {
 		return api.Exec{}, err
@@ -90,21 +91,6 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", caller.Of(ctx, req.By)), zap.Int("minions", len(found.Minions)))
 	return found, nil
 }
-
-// AllAwayError is returned when minions match a target and none of them takes
-// orders.
-type AllAwayError struct{ Minions []job.Uncontrollable }
-
-func (e *AllAwayError) Error() string {
-	first := e.Minions[0]
-	if len(e.Minions) == 1 {
-		return fmt.Sprintf("1 minion matches the target, and takes no orders: %s: %s", first.Minion, first.Reason)
-	}
-	return fmt.Sprintf("%d minions match the target, and none takes orders; the first is %s: %s", len(e.Minions), first.Minion, first.Reason)
-}
-
-// Unwrap returns job.ErrUnavailable.
-func (e *AllAwayError) Unwrap() error { return job.ErrUnavailable }
 
 // makePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
@@ -147,45 +133,6 @@ func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.
 		err = fmt.Errorf("start command: a script that it names was changed or deleted meanwhile; try again: %w", job.ErrConflict)
 	}
 	return fire, key, err
-}
-
-// matchTarget tells which minions a target matches now, all but Hosts.
-func (c *Control) matchTarget(ctx context.Context, t job.Target) (api.Exec, error) {
-	v := api.Exec{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []api.UnknownKey{}}
-	// What this node knows is what the shards' owners choose from. To list what is
-	// stored as well takes longer than all else of an exec on very many.
-	all, err := c.Known()
-	if err != nil {
-		return v, err
-	}
-	var minions []api.Minion
-	for _, m := range all {
-		if t.Matches(m.ID, m.Labels) {
-			minions = append(minions, api.Minion{Minion: m})
-		}
-	}
-	admitted := map[string]bool{}
-	if t.Match != "" {
-		_, selection, err := c.SelectFrom(ctx, minions, "spec.target.match", t.Match)
-		if err != nil {
-			return v, err
-		}
-		for _, name := range selection.Names {
-			admitted[name] = true
-		}
-		v.Unknown, v.Missing = apiview.Each(selection.Unknown, apiview.UnknownKey), selection.Missing.String()
-	}
-	for i := range minions {
-		m := &minions[i]
-		switch {
-		case t.Match != "" && !admitted[string(m.ID)]:
-		case m.Trouble != "" || m.Node == "":
-			v.Uncontrollable = append(v.Uncontrollable, job.Uncontrollable{Minion: m.ID, Reason: m.Trouble, Since: m.TroubleSince})
-		default:
-			v.Minions = append(v.Minions, m.ID)
-		}
-	}
-	return v, nil
 }
 
 const (

@@ -170,8 +170,8 @@ func TestMinionsAreToldWhole(t *testing.T) {
 			"minions": errOf(e.Minions(t.Context())),
 			"minion":  errOf(e.Minion(t.Context(), "web1")),
 			"match":   errOf(e.MatchMinions(t.Context(), "web*")),
-			"target":  errOf(e.matchTarget(t.Context(), job.Target{Match: "web*"})),
-			"all":     errOf(e.matchTarget(t.Context(), job.Target{})),
+			"target":  errOf(e.MatchTarget(t.Context(), job.Target{Match: "web*"})),
+			"all":     errOf(e.MatchTarget(t.Context(), job.Target{})),
 			"forget":  e.ForgetMinion(t.Context(), "web1", api.Order{}),
 		}
 	}

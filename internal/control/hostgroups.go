@@ -136,3 +136,12 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 	ch.store(name, value)
 	return ch, err
 }
+
+// badTargets tells what is wrong with the targets of objects that are not stored.
+func (c *Control) badTargets(ctx context.Context, objects []manifest.Object) ([]job.Problem, error) {
+	p := planner{c: c, now: c.now().UTC()}
+	if err := p.readHosts(ctx, objects); err != nil {
+		return nil, err
+	}
+	return p.checkTargets(objects), nil
+}

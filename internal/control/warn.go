@@ -158,7 +158,7 @@ func (c *Control) sizeWarnings(ctx context.Context, s *job.Spec) []string {
 	if size <= job.MinExecBytes {
 		return nil // each takes so much
 	}
-	found, err := c.matchTarget(ctx, s.Target)
+	found, err := c.MatchTarget(ctx, s.Target)
 	if err != nil {
 		return nil // told when it is checked
 	}

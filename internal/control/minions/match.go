@@ -3,6 +3,7 @@ package minions
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/api"
@@ -17,7 +18,7 @@ func (f *Fleet) MatchMinions(ctx context.Context, expr string) (api.Match, error
 	if err != nil {
 		return api.Match{}, err
 	}
-	parsed, selection, err := f.SelectFrom(ctx, minions, "target", expr)
+	parsed, selection, err := f.selectFrom(ctx, minions, "target", expr)
 	if err != nil {
 		return api.Match{}, err
 	}
@@ -47,9 +48,9 @@ func (f *Fleet) MatchMinions(ctx context.Context, expr string) (api.Match, error
 	return view, nil
 }
 
-// SelectFrom returns which of the minions an expression selects. path is where
+// selectFrom returns which of the minions an expression selects. path is where
 // the expression was given.
-func (f *Fleet) SelectFrom(ctx context.Context, minions []api.Minion, path, expr string) (*target.Expr, selected, error) {
+func (f *Fleet) selectFrom(ctx context.Context, minions []api.Minion, path, expr string) (*target.Expr, selected, error) {
 	parsed, err := target.Parse(expr)
 	if err != nil {
 		return nil, selected{}, &job.InvalidError{Problems: target.Problems(path, err)}
@@ -88,4 +89,58 @@ type selected struct {
 
 	// Missing are the names that it spells out and no minion has.
 	Missing target.NodeSet
+}
+
+// AllAwayError is returned when minions match a target and none of them takes
+// orders.
+type AllAwayError struct{ Minions []job.Uncontrollable }
+
+func (e *AllAwayError) Error() string {
+	first := e.Minions[0]
+	if len(e.Minions) == 1 {
+		return fmt.Sprintf("1 minion matches the target, and takes no orders: %s: %s", first.Minion, first.Reason)
+	}
+	return fmt.Sprintf("%d minions match the target, and none takes orders; the first is %s: %s", len(e.Minions), first.Minion, first.Reason)
+}
+
+// Unwrap returns job.ErrUnavailable.
+func (e *AllAwayError) Unwrap() error { return job.ErrUnavailable }
+
+// MatchTarget tells which minions a target matches now, all but Hosts.
+func (f *Fleet) MatchTarget(ctx context.Context, t job.Target) (api.Exec, error) {
+	v := api.Exec{Minions: []job.MinionID{}, Uncontrollable: []job.Uncontrollable{}, Unknown: []api.UnknownKey{}}
+	// What this node knows is what the shards' owners choose from. To list what is
+	// stored as well takes longer than all else of an exec on very many.
+	all, err := f.Known()
+	if err != nil {
+		return v, err
+	}
+	var minions []api.Minion
+	for _, m := range all {
+		if t.Matches(m.ID, m.Labels) {
+			minions = append(minions, api.Minion{Minion: m})
+		}
+	}
+	admitted := map[string]bool{}
+	if t.Match != "" {
+		_, selection, err := f.selectFrom(ctx, minions, "spec.target.match", t.Match)
+		if err != nil {
+			return v, err
+		}
+		for _, name := range selection.Names {
+			admitted[name] = true
+		}
+		v.Unknown, v.Missing = apiview.Each(selection.Unknown, apiview.UnknownKey), selection.Missing.String()
+	}
+	for i := range minions {
+		m := &minions[i]
+		switch {
+		case t.Match != "" && !admitted[string(m.ID)]:
+		case m.Trouble != "" || m.Node == "":
+			v.Uncontrollable = append(v.Uncontrollable, job.Uncontrollable{Minion: m.ID, Reason: m.Trouble, Since: m.TroubleSince})
+		default:
+			v.Minions = append(v.Minions, m.ID)
+		}
+	}
+	return v, nil
 }
