@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apply"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -159,7 +160,7 @@ func TestI1_ConcurrentAppliesLoseNothing(t *testing.T) {
 func TestI2_AllOrNothing(t *testing.T) {
 	t.Parallel()
 	e := alone(t)
-	const atomicJobs = MaxAtomicOps / 2
+	const atomicJobs = apply.MaxAtomicOps / 2
 	file := func(user string) []byte {
 		objects := make([]manifest.Object, atomicJobs)
 		for i := range objects {
@@ -283,7 +284,7 @@ func TestI2_LargeValuesAreSplit(t *testing.T) {
 	if done := e.apply(t, objects...); len(done) != 10 {
 		t.Errorf("%d applied", len(done))
 	}
-	objects[3].Spec.Script.Source = strings.Repeat("x", MaxAtomicBytes+1)
+	objects[3].Spec.Script.Source = strings.Repeat("x", apply.MaxAtomicBytes+1)
 	objects[4].Spec.User = "me"
 	_, err := e.Apply(t.Context(), "x", encode(t, objects...), false)
 	var invalid *job.InvalidError

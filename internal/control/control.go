@@ -10,6 +10,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/apply"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
@@ -94,8 +95,8 @@ type Control struct {
 	log       *zap.Logger
 	schedules *schedule.Cache
 	changes   *changeHub
-	space     space
 	db        *store.Store
+	*apply.Applier
 	*catalog.Catalog
 	*runs.Book
 	*library.Library
@@ -174,6 +175,10 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	})
 	c.Catalog = catalog.New(catalog.Deps{
 		Store: c.db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Library: c.Library, History: deps.History, Logger: c.log,
+	})
+	c.Applier = apply.New(apply.Deps{
+		Store: c.db, Audit: c.audit, Jobs: c.Finder, Pauses: c.Pauser, Library: c.Library, Minions: c.Fleet,
+		Decode: deps.Decode, Schedules: c.schedules, Logger: c.log,
 	})
 	return c, nil
 }

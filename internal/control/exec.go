@@ -33,7 +33,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	if err := checkParams(req.Params); err != nil {
 		return api.Exec{}, err
 	}
-	objects, err := c.objects(file, data)
+	objects, err := c.Objects(file, data)
 	if err != nil {
 		return api.Exec{}, err
 	}
@@ -46,7 +46,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	case o.Spec.Group != "":
 		return api.Exec{}, apiview.Invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
 	}
-	problems, err := c.badTargets(ctx, objects)
+	problems, err := c.BadTargets(ctx, objects)
 	if err != nil {
 		return api.Exec{}, err
 	}
@@ -75,7 +75,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 	case len(found.Minions) == 0:
 		return api.Exec{}, &minions.AllAwayError{Minions: found.Uncontrollable}
 	}
-	if err := c.roomForJobs(ctx); err != nil {
+	if err := c.RoomForJobs(ctx); err != nil {
 		return api.Exec{}, err
 	}
 	fire, key, err := c.makePassing(ctx, o.Metadata, &o.Spec, shelf, req)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/apply"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -53,9 +54,9 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 		if err != nil {
 			return job.FireID{}, err
 		}
-		if len(value) > MaxAtomicBytes {
+		if len(value) > apply.MaxAtomicBytes {
 			return job.FireID{}, apiview.Invalid("only", fmt.Sprintf("the names of %d minions take %d bytes, and %d can be stored; narrow it down by their states (only)",
-				len(t.Hosts), len(value), MaxAtomicBytes)) // all else of a start is bounded
+				len(t.Hosts), len(value), apply.MaxAtomicBytes)) // all else of a start is bounded
 		}
 		trigger := c.cfg.Keys.Trigger(lies.Shard, t.Fire)
 		var d store.Txn

@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -18,7 +18,7 @@ func (p *planner) chain(d *store.Txn, key job.Key, old *job.After, spec *job.Spe
 	next := spec.After.Keys(key.Namespace)
 	for _, from := range old.Keys(key.Namespace) {
 		if !slices.Contains(next, from) {
-			d.Remove(p.c.cfg.Keys.Edge(from, key))
+			d.Remove(p.c.db.Keys.Edge(from, key))
 		}
 	}
 	for _, from := range next {
@@ -28,7 +28,7 @@ func (p *planner) chain(d *store.Txn, key job.Key, old *job.After, spec *job.Spe
 		if err != nil {
 			return err
 		}
-		d.Put(p.c.cfg.Keys.Edge(from, key), text)
+		d.Put(p.c.db.Keys.Edge(from, key), text)
 	}
 	return nil
 }
@@ -44,13 +44,13 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 		chained = chained || o.Spec.After != nil
 		if w := o.Spec.Watch; w != nil && p.ownKey(w) {
 			problems = append(problems, o.Problem("spec.watch.key",
-				fmt.Sprintf("%q holds keys of Carillon itself, under %s; watch keys of your own", w.Key, p.c.cfg.Keys.Root())))
+				fmt.Sprintf("%q holds keys of Carillon itself, under %s; watch keys of your own", w.Key, p.c.db.Keys.Root())))
 		}
 	}
 	if !chained {
 		return problems, nil
 	}
-	edges, err := store.ListAll[etcdkv.Edge](ctx, p.c.db, "list what jobs wait for", p.c.cfg.Keys.Edges())
+	edges, err := store.ListAll[etcdkv.Edge](ctx, p.c.db, "list what jobs wait for", p.c.db.Keys.Edges())
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 
 // ownKey reports whether a watch would see Carillon's own keys.
 func (p *planner) ownKey(w *job.Watch) bool {
-	root := p.c.cfg.Keys.Root()
+	root := p.c.db.Keys.Root()
 	return strings.HasPrefix(w.Key, root) || w.Prefix && strings.HasPrefix(root, w.Key)
 }
 

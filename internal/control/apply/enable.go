@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -14,13 +14,13 @@ import (
 
 // SetEnabled has a job fire by its schedule, or not; nothing else of it changes.
 // That lasts until somebody says otherwise, or applies a file that does.
-func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error) {
+func (ap *Applier) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error) {
 	action := "job.disable"
 	if on {
 		action = "job.enable"
 	}
 	for range store.Tries {
-		stored, before, err := c.Stored(ctx, key)
+		stored, before, err := ap.jobs.Stored(ctx, key)
 		if err != nil {
 			return api.ApplyResult{}, err
 		}
@@ -32,29 +32,29 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Or
 		if stored.Spec.IsEnabled() == on {
 			return api.ApplyResult{Kind: job.KindJob, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUnchanged}, nil
 		}
-		changes, err := c.plan(ctx, []manifest.Object{{Kind: job.KindJob, Metadata: stored.Metadata, Spec: spec}})
+		changes, err := ap.plan(ctx, []manifest.Object{{Kind: job.KindJob, Metadata: stored.Metadata, Spec: spec}})
 		if err != nil {
 			return api.ApplyResult{}, err
 		}
 		// The plan has read the job anew: of what it read, nothing but this changes.
-		if _, after, err := c.Stored(ctx, key); err != nil {
+		if _, after, err := ap.jobs.Stored(ctx, key); err != nil {
 			return api.ApplyResult{}, err
 		} else if after.KV.ModRevision != before.KV.ModRevision {
 			continue
 		}
-		rec := c.audit.Record(ctx, action, "job "+key.String(), o)
-		audit, err := c.audit.Op(rec)
+		rec := ap.audit.Record(ctx, action, "job "+key.String(), o)
+		audit, err := ap.audit.Op(rec)
 		if err != nil {
 			return api.ApplyResult{}, err
 		}
 		changes[0].Do(string(audit.KeyBytes()), audit)
-		ok, err := c.write(ctx, changes)
+		ok, err := ap.write(ctx, changes)
 		if err != nil {
 			return api.ApplyResult{}, err
 		}
 		if ok {
-			c.log.Info("operator", zap.String("action", action), zap.Stringer("job", key), zap.String("by", rec.By))
-			c.tellHeld(ctx, changes)
+			ap.log.Info("operator", zap.String("action", action), zap.Stringer("job", key), zap.String("by", rec.By))
+			ap.tellHeld(ctx, changes)
 			changes[0].result.Defaults = nil
 			return changes[0].result, nil
 		}

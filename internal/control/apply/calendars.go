@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (p *planner) readCalendars(ctx context.Context, objects []manifest.Object) 
 	}
 	names := make([]string, len(keys))
 	for i, k := range keys {
-		names[i] = p.c.cfg.Keys.Calendar(k)
+		names[i] = p.c.db.Keys.Calendar(k)
 	}
 	kvs, err := p.c.db.GetAll(ctx, "read calendars", names)
 	for i := range kvs {
@@ -48,10 +48,10 @@ func (p *planner) readCalendars(ctx context.Context, objects []manifest.Object) 
 // calendar works out what applying a calendar changes.
 func (p *planner) calendar(o *manifest.Object) (change, error) {
 	key := o.Metadata.Key()
-	name, kv := p.c.cfg.Keys.Calendar(key), p.calendars[key]
+	name, kv := p.c.db.Keys.Calendar(key), p.calendars[key]
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
 	next := etcdkv.StoredCalendar{Schema: etcdkv.Schema, Calendar: job.Calendar{Metadata: o.Metadata, Spec: o.Calendar, CreatedAt: p.now, UpdatedAt: p.now}}
-	edits := p.c.cfg.Keys.CalendarEdits()
+	edits := p.c.db.Keys.CalendarEdits()
 	ch.SameAs(name, store.Revision(kv))
 	if kv == nil {
 		value, err := etcdkv.Encode(next)

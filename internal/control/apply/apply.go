@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -47,12 +47,12 @@ type change struct {
 // File names it in problems. With dryRun it only tells what it would do. See I1
 // and I2 for what holds when it fails; results that come with an error were
 // applied.
-func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
-	objects, err := c.objects(file, data)
+func (ap *Applier) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
+	objects, err := ap.Objects(file, data)
 	if err != nil {
 		return nil, err
 	}
-	changes, err := c.plan(ctx, objects)
+	changes, err := ap.plan(ctx, objects)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bo
 
 	results := make([]api.ApplyResult, 0, len(objects))
 	for {
-		done, err := c.applyChunk(ctx, objects, changes)
+		done, err := ap.applyChunk(ctx, objects, changes)
 		if err != nil {
 			return results, partly(results, len(results)+len(objects), err)
 		}
@@ -74,7 +74,7 @@ func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bo
 			return results, nil
 		}
 		// What was applied already may bear on what comes next.
-		if changes, err = c.plan(ctx, objects[:min(len(objects), MaxAtomicOps)]); err != nil {
+		if changes, err = ap.plan(ctx, objects[:min(len(objects), MaxAtomicOps)]); err != nil {
 			return results, partly(results, len(results)+len(objects), err)
 		}
 	}
@@ -90,9 +90,9 @@ func partly(done []api.ApplyResult, all int, err error) error {
 		len(done), all, last.Namespace, last.Name, err)
 }
 
-// objects reads and checks the manifest.
-func (c *Control) objects(file string, data []byte) ([]manifest.Object, error) {
-	objects, err := c.decode(file, data)
+// Objects reads and checks the manifest.
+func (ap *Applier) Objects(file string, data []byte) ([]manifest.Object, error) {
+	objects, err := ap.decode(file, data)
 	if err != nil {
 		return nil, err
 	}
@@ -182,18 +182,18 @@ func fitting(changes []change, ops int) int {
 
 // applyChunk applies the first of the changes, as many as go together, in one
 // transaction. It works them out anew when something has changed.
-func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, changes []change) ([]api.ApplyResult, error) {
+func (ap *Applier) applyChunk(ctx context.Context, objects []manifest.Object, changes []change) ([]api.ApplyResult, error) {
 	for range store.Tries {
 		n := chunk(changes)
-		ok, err := c.write(ctx, changes[:n])
+		ok, err := ap.write(ctx, changes[:n])
 		if err != nil {
 			return nil, err
 		}
 		if ok {
-			c.tellHeld(ctx, changes[:n])
+			ap.tellHeld(ctx, changes[:n])
 			return resultsOf(changes[:n]), nil
 		}
-		if changes, err = c.plan(ctx, objects[:n]); err != nil {
+		if changes, err = ap.plan(ctx, objects[:n]); err != nil {
 			return nil, err
 		}
 	}
@@ -201,7 +201,7 @@ func (c *Control) applyChunk(ctx context.Context, objects []manifest.Object, cha
 }
 
 // write does the changes if nothing has changed since they were worked out.
-func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
+func (ap *Applier) write(ctx context.Context, changes []change) (bool, error) {
 	var all store.Txn
 	for i := range changes {
 		all.Add(&changes[i].Txn)
@@ -209,7 +209,7 @@ func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
 	if len(all.Ops) == 0 {
 		return true, nil // as the cluster was when it was read
 	}
-	ok, err := c.db.Commit(ctx, "apply", &all)
+	ok, err := ap.db.Commit(ctx, "apply", &all)
 	if errors.Is(err, rpctypes.ErrRequestTooLarge) {
 		return false, &job.InvalidError{Problems: []job.Problem{{Message: "is too large for etcd; split the file, or make its scripts smaller"}}}
 	}
@@ -218,7 +218,7 @@ func (c *Control) write(ctx context.Context, changes []change) (bool, error) {
 	}
 	for i := range changes {
 		if r := &changes[i].result; r.Action != api.ActionUnchanged {
-			c.log.Info("applied", zap.String("kind", r.Kind), zap.String("name", r.Namespace+"/"+r.Name), zap.String("action", string(r.Action)))
+			ap.log.Info("applied", zap.String("kind", r.Kind), zap.String("name", r.Namespace+"/"+r.Name), zap.String("action", string(r.Action)))
 		}
 	}
 	return true, nil
@@ -230,4 +230,17 @@ func resultsOf(changes []change) []api.ApplyResult {
 		results[i] = changes[i].result
 	}
 	return results
+}
+
+// tellHeld notes in results from where on they hold.
+func (ap *Applier) tellHeld(ctx context.Context, changes []change) {
+	known := ap.jobs.Committed()
+	for i := range changes {
+		switch ch := &changes[i]; {
+		case ch.rescheduled && ch.everywhere:
+			ch.result.HoldsFrom = ap.pauses.PauseHeldFrom(ctx, api.Paused{Scope: api.ScopeAll}, ch.at)
+		case ch.rescheduled:
+			ch.result.HoldsFrom = known.HeldFrom(ctx, ch.at, ch.uid, ch.shard)
+		}
+	}
 }

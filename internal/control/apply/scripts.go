@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 		refs = append(refs, objects[i].Spec.ScriptRefs(objects[i].Metadata.Namespace)...)
 	}
 	p.named = refs
-	p.scripts, err = p.c.IndexScripts(ctx, refs)
+	p.scripts, err = p.c.library.IndexScripts(ctx, refs)
 	return err
 }
 
@@ -32,7 +32,7 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 	key := o.Metadata.Key()
 	head := p.scripts.Heads[key]
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
-	ch.SameAs(p.c.cfg.Keys.ScriptHead(key), store.Revision(head))
+	ch.SameAs(p.c.db.Keys.ScriptHead(key), store.Revision(head))
 	next := job.SavedScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
 	if old, ok := p.scripts.Find(job.ScriptRef{Key: key}); ok {
 		same, err := sameScript(old, &next)
@@ -59,9 +59,9 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 		return change{}, err
 	}
 	first, err := etcdkv.Encode(etcdkv.ScriptHead{Schema: etcdkv.Schema, Key: key, Version: next.Version})
-	ch.Put(p.c.cfg.Keys.ScriptHead(key), first)
-	ch.Put(p.c.cfg.Keys.Blob(next.SHA256), text)
-	ch.store(p.c.cfg.Keys.ScriptVersion(key, next.Version), value)
+	ch.Put(p.c.db.Keys.ScriptHead(key), first)
+	ch.Put(p.c.db.Keys.Blob(next.SHA256), text)
+	ch.store(p.c.db.Keys.ScriptVersion(key, next.Version), value)
 	ch.size += len(text)
 	return ch, err
 }
@@ -84,11 +84,11 @@ func (p *planner) forgetOld(ctx context.Context, d *store.Txn, key job.Key, newe
 	if newest <= job.KeptVersions {
 		return nil
 	}
-	all, err := store.ListAll[etcdkv.StoredScript](ctx, p.c.db, "list versions", p.c.cfg.Keys.Script(key))
+	all, err := store.ListAll[etcdkv.StoredScript](ctx, p.c.db, "list versions", p.c.db.Keys.Script(key))
 	if err != nil || len(all) < job.KeptVersions {
 		return err
 	}
-	users, err := p.c.ScriptUsers(ctx, key)
+	users, err := p.c.library.ScriptUsers(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (p *planner) forgetOld(ctx context.Context, d *store.Txn, key job.Key, newe
 	for i := 0; i < min(len(all)-job.KeptVersions+1, most); i++ {
 		version := all[i].Version
 		if !slices.Contains(p.named, job.ScriptRef{Key: key, Version: version}) && !slices.ContainsFunc(users.All, func(u library.ScriptUse) bool { return u.Version == version }) {
-			d.Remove(p.c.cfg.Keys.ScriptVersion(key, version))
+			d.Remove(p.c.db.Keys.ScriptVersion(key, version))
 		}
 	}
 	return nil
@@ -125,8 +125,8 @@ func (p *planner) scripted(ch *change, o *manifest.Object) {
 	if ch.result.Action == api.ActionUnchanged {
 		return
 	}
-	p.scripts.Use(&ch.Txn, p.c.cfg.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
+	p.scripts.Use(&ch.Txn, p.c.db.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
 	if text := library.LargeText(o.Spec.Script); text != "" {
-		ch.Put(p.c.cfg.Keys.Blob(job.ScriptSum(text)), text)
+		ch.Put(p.c.db.Keys.Blob(job.ScriptSum(text)), text)
 	}
 }

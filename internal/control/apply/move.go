@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -36,7 +36,7 @@ type leftShard struct {
 // nothing of the job is open in the old shard, a record of the move is left
 // there, and the new owner counts the job as running until it is gone.
 func (p *planner) move(ctx context.Context, ch *change, from jobstore.Place, to job.ShardID, next, old *etcdkv.StoredJob) error {
-	key, keys := next.Key(), p.c.cfg.Keys
+	key, keys := next.Key(), p.c.db.Keys
 	l, err := p.leave(ctx, from.Shard)
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 	if l := p.left[shard]; l != nil {
 		return l, nil
 	}
-	l := &leftShard{key: p.c.cfg.Keys.State(shard), open: map[job.UID]int64{}, started: map[job.UID]bool{}}
+	l := &leftShard{key: p.c.db.Keys.State(shard), open: map[job.UID]int64{}, started: map[job.UID]bool{}}
 	kv, err := p.c.db.Get(ctx, "read shard "+shard.String(), l.key)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 	if err := l.readSlots(ctx, p.c, shard); err != nil {
 		return nil, err
 	}
-	triggers, err := store.ListAll[etcdkv.Trigger](ctx, p.c.db, "read shard "+shard.String(), p.c.cfg.Keys.Triggers(shard))
+	triggers, err := store.ListAll[etcdkv.Trigger](ctx, p.c.db, "read shard "+shard.String(), p.c.db.Keys.Triggers(shard))
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +118,8 @@ func (p *planner) leave(ctx context.Context, shard job.ShardID) (*leftShard, err
 
 // readSlots reads what the shard's slots hold. They are read after the
 // state: a slot that comes in between comes with a new state, and the move fails.
-func (l *leftShard) readSlots(ctx context.Context, c *Control, shard job.ShardID) error {
-	return c.db.ListPages(ctx, "read shard "+shard.String(), c.cfg.Keys.Slots(shard), store.SlotPage, func(kv *mvccpb.KeyValue) error {
+func (l *leftShard) readSlots(ctx context.Context, c *Applier, shard job.ShardID) error {
+	return c.db.ListPages(ctx, "read shard "+shard.String(), c.db.Keys.Slots(shard), store.SlotPage, func(kv *mvccpb.KeyValue) error {
 		slot, err := etcdkv.DecodeSlot(kv.Value)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", kv.Key, err)

@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -102,7 +102,7 @@ func (p *planner) warnOfAfter(ctx context.Context, objects []manifest.Object, ch
 		if inFile[k] {
 			continue
 		}
-		at, err := p.c.Locate(ctx, k)
+		at, err := p.c.jobs.Locate(ctx, k)
 		if err != nil {
 			return err
 		}
@@ -142,8 +142,8 @@ func (p *planner) warnOfAfter(ctx context.Context, objects []manifest.Object, ch
 // jobNames returns the names of all jobs, by their namespaces.
 func (p *planner) jobNames(ctx context.Context) (map[string][]string, error) {
 	names := map[string][]string{}
-	err := p.c.db.List(ctx, "list jobs", p.c.cfg.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		if _, key, err := p.c.cfg.Keys.ParseJob(string(kv.Key)); err == nil {
+	err := p.c.db.List(ctx, "list jobs", p.c.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		if _, key, err := p.c.db.Keys.ParseJob(string(kv.Key)); err == nil {
 			names[key.Namespace] = append(names[key.Namespace], key.Name)
 		}
 		return nil
@@ -153,16 +153,16 @@ func (p *planner) jobNames(ctx context.Context) (map[string][]string, error) {
 
 // sizeWarnings tells which of the minions that the target of a job matches cannot start
 // its program, as arguments and environment are more than their kernels take.
-func (c *Control) sizeWarnings(ctx context.Context, s *job.Spec) []string {
+func (ap *Applier) sizeWarnings(ctx context.Context, s *job.Spec) []string {
 	size := s.ExecBytes()
 	if size <= job.MinExecBytes {
 		return nil // each takes so much
 	}
-	found, err := c.MatchTarget(ctx, s.Target)
+	found, err := ap.minions.MatchTarget(ctx, s.Target)
 	if err != nil {
 		return nil // told when it is checked
 	}
-	all, err := c.Known()
+	all, err := ap.minions.Known()
 	if err != nil {
 		return nil // not all are known now
 	}

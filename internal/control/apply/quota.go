@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -29,34 +29,34 @@ type space struct {
 	full bool
 }
 
-// roomForJobs returns an error when no new job may be stored.
-func (c *Control) roomForJobs(ctx context.Context) error {
-	c.space.mu.Lock()
-	defer c.space.mu.Unlock()
-	if now := c.now(); c.space.at.IsZero() || now.Sub(c.space.at) > spaceFor {
-		used, full, err := c.usedSpace(ctx)
+// RoomForJobs returns an error when no new job may be stored.
+func (ap *Applier) RoomForJobs(ctx context.Context) error {
+	ap.space.mu.Lock()
+	defer ap.space.mu.Unlock()
+	if now := ap.db.Now(); ap.space.at.IsZero() || now.Sub(ap.space.at) > spaceFor {
+		used, full, err := ap.usedSpace(ctx)
 		if err != nil {
 			return err
 		}
-		c.space.at, c.space.used, c.space.full = now, used, full
+		ap.space.at, ap.space.used, ap.space.full = now, used, full
 	}
 	switch {
-	case c.space.full:
+	case ap.space.full:
 		return fmt.Errorf("etcd is full (alarm NOSPACE), so no job can be stored; compact, `etcdctl defrag`, then `etcdctl alarm disarm`: %w", job.ErrUnavailable)
-	case c.space.used >= refuseJobs:
+	case ap.space.used >= refuseJobs:
 		return fmt.Errorf("etcd uses %.0f %% of its quota; new jobs are refused from %.0f %% on, so that the others can go on: compact and `etcdctl defrag`, keep fewer runs per job, or raise --quota-backend-bytes: %w",
-			c.space.used*100, refuseJobs*100, job.ErrUnavailable)
+			ap.space.used*100, refuseJobs*100, job.ErrUnavailable)
 	}
 	return nil
 }
 
 // usedSpace returns the largest used part of a quota among the endpoints that
 // answer, and whether one of them is full.
-func (c *Control) usedSpace(ctx context.Context) (used float64, full bool, err error) {
+func (ap *Applier) usedSpace(ctx context.Context) (used float64, full bool, err error) {
 	answered := false
 	var errs []error
-	for _, endpoint := range c.client.Endpoints() {
-		st, err := c.db.Status(ctx, endpoint)
+	for _, endpoint := range ap.db.Client.Endpoints() {
+		st, err := ap.db.Status(ctx, endpoint)
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -25,7 +25,7 @@ import (
 // one transaction: what they share, such as the counter of groups' shards, is
 // in each of them that needs it.
 type planner struct {
-	c   *Control
+	c   *Applier
 	now time.Time
 	// groups are those that the objects are, or name, as they are stored; jobs
 	// are put into shards by it. A group of the file that is new is in it once
@@ -66,8 +66,8 @@ func (g groupPlace) created() int64 {
 }
 
 // plan reads what is stored and works out what applying the objects changes.
-func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change, error) {
-	p := &planner{c: c, now: c.now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
+func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]change, error) {
+	p := &planner{c: ap, now: ap.db.Now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
 	if err := p.readGroups(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 			keys = append(keys, objects[i].Metadata.Key())
 		}
 	}
-	places, err := c.LocateAll(ctx, "apply", keys)
+	places, err := ap.jobs.LocateAll(ctx, "apply", keys)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 		places = places[1:]
 		if g := groupOf(o); g.Name != "" {
 			if _, ok := p.groups[g]; !ok {
-				problem, err := c.noGroup(ctx, o, p.groups)
+				problem, err := ap.noGroup(ctx, o, p.groups)
 				if err != nil {
 					return nil, err
 				}
@@ -120,7 +120,7 @@ func (c *Control) plan(ctx context.Context, objects []manifest.Object) ([]change
 	}
 	problems = append(problems, p.checkSteps(objects)...)
 	if p.created > 0 {
-		if err := c.roomForJobs(ctx); err != nil {
+		if err := ap.RoomForJobs(ctx); err != nil {
 			return nil, fmt.Errorf("apply: %w", err)
 		}
 	}
@@ -173,9 +173,9 @@ func (p *planner) readGroups(ctx context.Context, objects []manifest.Object) err
 	if len(keys) == 0 {
 		return nil
 	}
-	names := []string{p.c.cfg.Keys.NextGroup()}
+	names := []string{p.c.db.Keys.NextGroup()}
 	for _, k := range keys {
-		names = append(names, p.c.cfg.Keys.Group(k))
+		names = append(names, p.c.db.Keys.Group(k))
 	}
 	kvs, err := p.c.db.GetAll(ctx, "read groups", names)
 	if err != nil {
@@ -204,9 +204,9 @@ func (p *planner) readGroups(ctx context.Context, objects []manifest.Object) err
 
 // noGroup tells that a job names a group that there is not. Groups of the file
 // are among the known ones.
-func (c *Control) noGroup(ctx context.Context, o *manifest.Object, known map[job.Key]groupPlace) (job.Problem, error) {
+func (ap *Applier) noGroup(ctx context.Context, o *manifest.Object, known map[job.Key]groupPlace) (job.Problem, error) {
 	ns := o.Metadata.Namespace
-	stored, err := store.ListAll[etcdkv.StoredGroup](ctx, c.db, "list groups", c.cfg.Keys.Groups()+ns+"/")
+	stored, err := store.ListAll[etcdkv.StoredGroup](ctx, ap.db, "list groups", ap.db.Keys.Groups()+ns+"/")
 	if err != nil {
 		return job.Problem{}, err
 	}
@@ -231,7 +231,7 @@ func (c *Control) noGroup(ctx context.Context, o *manifest.Object, known map[job
 // group works out what applying a group changes.
 func (p *planner) group(o *manifest.Object) (change, error) {
 	key := o.Metadata.Key()
-	name := p.c.cfg.Keys.Group(key)
+	name := p.c.db.Keys.Group(key)
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUpdated}}
 	next := etcdkv.StoredGroup{Schema: etcdkv.Schema, Group: job.Group{Metadata: o.Metadata, Spec: o.Group, UpdatedAt: p.now}}
 	at, there := p.groups[key]
@@ -244,8 +244,8 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 		next.UID, next.Generation, next.CreatedAt, next.Shard = uid, 1, p.now, p.next
 		p.groups[key] = groupPlace{shard: p.next}
 		p.next++
-		ch.SameAs(p.c.cfg.Keys.NextGroup(), p.nextRev)
-		ch.Put(p.c.cfg.Keys.NextGroup(), strconv.FormatUint(uint64(p.next), 10))
+		ch.SameAs(p.c.db.Keys.NextGroup(), p.nextRev)
+		ch.Put(p.c.db.Keys.NextGroup(), strconv.FormatUint(uint64(p.next), 10))
 		value, err := etcdkv.Encode(next)
 		ch.SameAs(name, 0)
 		ch.store(name, value)
@@ -267,7 +267,7 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 	}
 	next.UID, next.Generation, next.CreatedAt, next.Shard = old.UID, old.Generation+1, old.CreatedAt, old.Shard
 	next.Schema = max(old.Schema, next.Schema)
-	ch.Do(p.c.cfg.Keys.GroupEdits(), p.c.db.Edited(p.c.cfg.Keys.GroupEdits()))
+	ch.Do(p.c.db.Keys.GroupEdits(), p.c.db.Edited(p.c.db.Keys.GroupEdits()))
 	value, err := etcdkv.MergeUnknown(at.kv.Value, next)
 	ch.store(name, value)
 	return ch, err
@@ -276,7 +276,7 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 // job works out what applying a job changes. Its group is known.
 func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place) (change, error) {
 	key := o.Metadata.Key()
-	to := p.c.HashShard(key)
+	to := p.c.jobs.HashShard(key)
 	if o.Spec.Group != "" {
 		to = p.groups[groupOf(o)].shard
 	}
@@ -297,13 +297,13 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 			return change{}, err
 		}
 		p.created++
-		ch.SameAs(p.c.cfg.Keys.Job(p.c.HashShard(key), key), 0)
-		ch.SameAs(p.c.cfg.Keys.GroupedJob(key), 0)
+		ch.SameAs(p.c.db.Keys.Job(p.c.jobs.HashShard(key), key), 0)
+		ch.SameAs(p.c.db.Keys.GroupedJob(key), 0)
 		value, err := etcdkv.Encode(next)
 		if err != nil {
 			return change{}, err
 		}
-		ch.store(p.c.cfg.Keys.Job(to, key), value)
+		ch.store(p.c.db.Keys.Job(to, key), value)
 		return ch, p.settle(&ch.Txn, key, groupOf(o))
 	}
 
@@ -334,7 +334,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 			return change{}, err
 		}
 		ch.rescheduled, ch.at, ch.shard, ch.uid = true, p.now, at.Shard, next.UID
-		edits := p.c.cfg.Keys.Edits(at.Shard)
+		edits := p.c.db.Keys.Edits(at.Shard)
 		ch.Do(edits, p.c.db.Edited(edits))
 		p.checkEnding(o, &next.Job)
 		if next.Spec.Count > 0 && !counts {
@@ -369,7 +369,7 @@ func sameButEnabled(a, b *job.Spec) bool {
 func (p *planner) reschedule(ctx context.Context, next, old *etcdkv.StoredJob, at jobstore.Place) error {
 	state, read := p.states[at.Shard]
 	if !read {
-		kv, err := p.c.db.Get(ctx, "read shard "+at.Shard.String(), p.c.cfg.Keys.State(at.Shard))
+		kv, err := p.c.db.Get(ctx, "read shard "+at.Shard.String(), p.c.db.Keys.State(at.Shard))
 		if err != nil {
 			return err
 		}
@@ -393,11 +393,11 @@ func (p *planner) reschedule(ctx context.Context, next, old *etcdkv.StoredJob, a
 }
 
 // isIdle reports whether a schedule that a job had has no instants left.
-func (c *Control) isIdle(key job.Key, e *etcdkv.Earlier) bool {
+func (ap *Applier) isIdle(key job.Key, e *etcdkv.Earlier) bool {
 	if e.Spec.OnExcluded == job.ExcludedNext {
 		return false // they are moved about
 	}
-	set, err := c.schedules.ParseSet(e.Spec.Schedules, schedule.OptionsOf(key, &e.Spec))
+	set, err := ap.schedules.ParseSet(e.Spec.Schedules, schedule.OptionsOf(key, &e.Spec))
 	if err != nil {
 		return false
 	}
@@ -410,7 +410,7 @@ func (p *planner) checkEnding(o *manifest.Object, j *job.Job) {
 	if len(j.Spec.Schedules) == 0 || !j.Spec.IsEnabled() {
 		return
 	}
-	set, err := p.c.SetOf(j)
+	set, err := p.c.jobs.SetOf(j)
 	if err != nil {
 		return // told when it was read
 	}
@@ -436,9 +436,9 @@ func (p *planner) settle(d *store.Txn, key, group job.Key) error {
 		return nil
 	}
 	at := p.groups[group]
-	d.StillThere(p.c.cfg.Keys.Group(group), at.created())
+	d.StillThere(p.c.db.Keys.Group(group), at.created())
 	text, err := etcdkv.Encode(etcdkv.Grouped{Schema: etcdkv.Schema, Shard: at.shard})
-	d.Put(p.c.cfg.Keys.GroupedJob(key), text)
+	d.Put(p.c.db.Keys.GroupedJob(key), text)
 	return err
 }
 

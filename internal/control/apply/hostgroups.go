@@ -1,4 +1,4 @@
-package control
+package apply
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (p *planner) readHosts(ctx context.Context, objects []manifest.Object) erro
 		return nil
 	}
 	var err error
-	if p.hosts, err = p.c.HostExpressions(ctx); err != nil {
+	if p.hosts, err = p.c.minions.HostExpressions(ctx); err != nil {
 		return err
 	}
 	for i := range objects {
@@ -104,15 +104,15 @@ func (p *planner) checkBound(o *manifest.Object, path string, e *target.Expr) []
 // hostGroup works out what applying a group of hosts changes.
 func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 	meta := o.Metadata
-	name := p.c.cfg.Keys.HostGroup(meta.Name)
+	name := p.c.db.Keys.HostGroup(meta.Name)
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: meta.Namespace, Name: meta.Name, Action: api.ActionCreated}}
 	next := etcdkv.StoredHostGroup{Schema: etcdkv.Schema, HostGroup: job.HostGroup{Metadata: meta, Spec: o.HostGroup, CreatedAt: p.now, UpdatedAt: p.now}}
 	kv := p.hosts.Kvs[meta.Name]
 	ch.SameAs(name, store.Revision(kv))
-	ch.SameAs(p.c.cfg.Keys.HostGroupGuard(), p.hosts.Guard)
+	ch.SameAs(p.c.db.Keys.HostGroupGuard(), p.hosts.Guard)
 	if kv == nil {
 		value, err := etcdkv.Encode(next)
-		ch.Put(p.c.cfg.Keys.HostGroupGuard(), meta.Name)
+		ch.Put(p.c.db.Keys.HostGroupGuard(), meta.Name)
 		ch.store(name, value)
 		return ch, err
 	}
@@ -132,14 +132,14 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 	}
 	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 	value, err := etcdkv.MergeUnknown(kv.Value, next)
-	ch.Put(p.c.cfg.Keys.HostGroupGuard(), meta.Name)
+	ch.Put(p.c.db.Keys.HostGroupGuard(), meta.Name)
 	ch.store(name, value)
 	return ch, err
 }
 
-// badTargets tells what is wrong with the targets of objects that are not stored.
-func (c *Control) badTargets(ctx context.Context, objects []manifest.Object) ([]job.Problem, error) {
-	p := planner{c: c, now: c.now().UTC()}
+// BadTargets tells what is wrong with the targets of objects that are not stored.
+func (ap *Applier) BadTargets(ctx context.Context, objects []manifest.Object) ([]job.Problem, error) {
+	p := planner{c: ap, now: ap.db.Now().UTC()}
 	if err := p.readHosts(ctx, objects); err != nil {
 		return nil, err
 	}
