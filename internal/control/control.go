@@ -21,6 +21,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/runs"
+	"github.com/carillon-cron/carillon/internal/control/starts"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -96,6 +97,7 @@ type Control struct {
 	schedules *schedule.Cache
 	changes   *changeHub
 	db        *store.Store
+	*starts.Starter
 	*apply.Applier
 	*catalog.Catalog
 	*runs.Book
@@ -179,6 +181,10 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Applier = apply.New(apply.Deps{
 		Store: c.db, Audit: c.audit, Jobs: c.Finder, Pauses: c.Pauser, Library: c.Library, Minions: c.Fleet,
 		Decode: deps.Decode, Schedules: c.schedules, Logger: c.log,
+	})
+	c.Starter = starts.New(starts.Deps{
+		Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Library: c.Library, Runs: c.Book, Minions: c.Fleet,
+		Apply: c.Applier, Logger: c.log,
 	})
 	return c, nil
 }

@@ -3,137 +3,15 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/agentpush/target"
-	"github.com/carillon-cron/carillon/api"
-	"github.com/carillon-cron/carillon/internal/control/apiview"
-	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/library"
-	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// passingFor is how long a job is kept that was made for one run: so long the
-// run can be done again.
-const passingFor = 24 * time.Hour
-
-// Exec runs a command once on the minions that its target matches: it makes a
-// job for that, which goes after a day, and starts it. File and data are a
-// manifest with one job; its name is not used. The error is job.ErrNoMinions
-// when nothing matches, and a *minions.AllAwayError when none that matches takes orders:
-// nothing is made then. Nor is it when the target spells out names that no minion
-// has, unless req allows that.
-func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error) {
-	if err := checkParams(req.Params); err != nil {
-		return api.Exec{}, err
-	}
-	objects, err := c.Objects(file, data)
-	if err != nil {
-		return api.Exec{}, err
-	}
-	o := &objects[0]
-	switch {
-	case len(objects) != 1 || o.Kind != job.KindJob:
-		return api.Exec{}, apiview.Invalid("kind", "one document with kind: "+job.KindJob+" is wanted, and nothing else")
-	case len(o.Spec.Schedules) > 0 || o.Spec.After != nil || o.Spec.Watch != nil || o.Spec.Webhook != nil:
-		return api.Exec{}, apiview.Invalid("spec", "has a schedule or another condition; what is run once has none")
-	case o.Spec.Group != "":
-		return api.Exec{}, apiview.Invalid("spec.group", "is for jobs that are kept; what is run once is in no group")
-	}
-	problems, err := c.BadTargets(ctx, objects)
-	if err != nil {
-		return api.Exec{}, err
-	}
-	if len(problems) > 0 {
-		return api.Exec{}, &job.InvalidError{Problems: problems}
-	}
-	shelf, err := c.IndexScripts(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
-	if err != nil {
-		return api.Exec{}, err
-	}
-	if req.Params, err = shelf.CheckStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
-		return api.Exec{}, err
-	}
-	if problems := o.Spec.CheckStart(req.Params); len(problems) > 0 {
-		return api.Exec{}, &job.InvalidError{Problems: problems}
-	}
-	found, err := c.MatchTarget(ctx, o.Spec.Target)
-	if err != nil {
-		return api.Exec{}, err
-	}
-	switch {
-	case len(found.Minions)+len(found.Uncontrollable) == 0:
-		return api.Exec{}, job.ErrNoMinions
-	case found.Missing != "" && !req.AllowMissing:
-		return api.Exec{}, apiview.Invalid("spec.target.match", fmt.Sprintf("no minion is known by the name of %s; correct the target, or allow names to be missing (--allow-missing)", found.Missing))
-	case len(found.Minions) == 0:
-		return api.Exec{}, &minions.AllAwayError{Minions: found.Uncontrollable}
-	}
-	if err := c.RoomForJobs(ctx); err != nil {
-		return api.Exec{}, err
-	}
-	fire, key, err := c.makePassing(ctx, o.Metadata, &o.Spec, shelf, req)
-	if err != nil {
-		return api.Exec{}, err
-	}
-	found.RunID, found.FireID, found.Job = fire.RunID(), fire, key
-	var set target.NodeSet // the run is under way: to fold the names of very many takes a while
-	for _, m := range found.Minions {
-		set.Add(string(m))
-	}
-	found.Hosts = set.String()
-	c.log.Info("command started", zap.Stringer("fire", fire), zap.String("by", caller.Of(ctx, req.By)), zap.Int("minions", len(found.Minions)))
-	return found, nil
-}
-
-// makePassing stores a job that is for one run, and the run's trigger, unless a
-// script has gone that it names.
-func (c *Control) makePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, shelf *library.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
-	uid, err := job.NewUID()
-	if err != nil {
-		return job.FireID{}, job.Key{}, err
-	}
-	now := c.now().UTC()
-	text := uid.String()
-	meta.Name = "exec-" + text[len(text)-12:]
-	key := meta.Key()
-	stored := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{
-		Metadata: meta, Spec: *spec, UID: uid, Generation: 1, After: now, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(passingFor),
-	}}
-	shard := c.HashShard(key)
-	fire := job.FireID{Job: uid, At: now.UnixNano(), Trigger: job.TriggerManual}
-	var d store.Txn
-	for _, p := range []struct {
-		key   string
-		value any
-	}{
-		{c.cfg.Keys.Job(shard, key), stored},
-		{c.cfg.Keys.PassingJob(uid), etcdkv.Passing{Schema: etcdkv.Schema, Key: key, Job: uid, ExpiresAt: stored.ExpiresAt}},
-		{c.cfg.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: caller.Of(ctx, req.By), Params: req.Params}},
-	} {
-		value, err := etcdkv.Encode(p.value)
-		if err != nil {
-			return fire, key, err
-		}
-		d.StillThere(p.key, 0)
-		d.Put(p.key, value)
-	}
-	shelf.Use(&d, c.cfg.Keys, spec.ScriptRefs(meta.Namespace))
-	if text := library.LargeText(spec.Script); text != "" {
-		d.Put(c.cfg.Keys.Blob(job.ScriptSum(text)), text)
-	}
-	ok, err := c.db.Commit(ctx, "start command", &d)
-	if err == nil && !ok {
-		err = fmt.Errorf("start command: a script that it names was changed or deleted meanwhile; try again: %w", job.ErrConflict)
-	}
-	return fire, key, err
-}
 
 const (
 	// sweepEvery is how often jobs are looked for that were made for one run.
@@ -164,7 +42,7 @@ func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 				c.log.Warn("texts of scripts are not removed yet", zap.Error(err))
 			}
 		}
-		if err := c.sweepBackfills(ctx); err != nil && ctx.Err() == nil {
+		if err := c.SweepBackfills(ctx); err != nil && ctx.Err() == nil {
 			c.log.Warn("backfills are not cleaned up yet", zap.Error(err))
 		}
 		if err := c.sweepOnce(ctx); err != nil && ctx.Err() == nil {

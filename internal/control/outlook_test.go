@@ -7,6 +7,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
+	"github.com/carillon-cron/carillon/internal/control/starts"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -179,7 +180,7 @@ func TestEndedBackfillLeavesARecord(t *testing.T) {
 	if _, err := e.Delete(t.Context(), jobNamed("k")); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.sweepBackfills(t.Context()); err != nil {
+	if err := e.SweepBackfills(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	all, err := e.Backfills(t.Context())
@@ -192,8 +193,8 @@ func TestEndedBackfillLeavesARecord(t *testing.T) {
 			t.Errorf("%+v, want %q", v, want)
 		}
 	}
-	e.pass(endedBackfillsFor)
-	if err := e.sweepBackfills(t.Context()); err != nil {
+	e.pass(starts.EndedBackfillsFor)
+	if err := e.SweepBackfills(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if all, err = e.Backfills(t.Context()); err != nil || len(all) != 0 {

@@ -1,4 +1,4 @@
-package control
+package starts
 
 import (
 	"context"
@@ -30,22 +30,22 @@ const startTries = 100
 
 // Start asks for a run of the job now, whatever its schedule. The run's id is
 // the fire's RunID; Run finds it from now on.
-func (c *Control) Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error) {
+func (st *Starter) Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error) {
 	if err := checkParams(req.Params); err != nil {
 		return job.FireID{}, err
 	}
-	return c.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params})
+	return st.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params})
 }
 
-func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger) (job.FireID, error) {
+func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger) (job.FireID, error) {
 	doing := "start job " + key.String()
-	at, given := c.now(), t.Params
+	at, given := st.db.Now(), t.Params
 	for range startTries {
-		stored, lies, err := c.Stored(ctx, key)
+		stored, lies, err := st.jobs.Stored(ctx, key)
 		if err != nil {
 			return job.FireID{}, err
 		}
-		if t.Params, err = c.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
+		if t.Params, err = st.library.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
 			return job.FireID{}, err
 		}
 		t.Schema, t.Key = etcdkv.Schema, key
@@ -58,17 +58,17 @@ func (c *Control) start(ctx context.Context, key job.Key, kind job.Trigger, t et
 			return job.FireID{}, apiview.Invalid("only", fmt.Sprintf("the names of %d minions take %d bytes, and %d can be stored; narrow it down by their states (only)",
 				len(t.Hosts), len(value), apply.MaxAtomicBytes)) // all else of a start is bounded
 		}
-		trigger := c.cfg.Keys.Trigger(lies.Shard, t.Fire)
+		trigger := st.db.Keys.Trigger(lies.Shard, t.Fire)
 		var d store.Txn
 		d.StillThere(string(lies.KV.Key), lies.KV.CreateRevision) // the UID: edits keep both
 		d.StillThere(trigger, 0)
 		d.Put(trigger, value)
-		ok, err := c.db.Commit(ctx, doing, &d)
+		ok, err := st.db.Commit(ctx, doing, &d)
 		if err != nil {
 			return job.FireID{}, err
 		}
 		if ok {
-			c.log.Info("job started", zap.Stringer("job", key), zap.Stringer("fire", t.Fire), zap.String("by", t.By), zap.String("cause", t.Cause))
+			st.log.Info("job started", zap.Stringer("job", key), zap.Stringer("fire", t.Fire), zap.String("by", t.By), zap.String("cause", t.Cause))
 			return t.Fire, nil
 		}
 		// Deleted and made anew, moved, or started at the same nanosecond.
@@ -87,8 +87,8 @@ func checkParams(params map[string]string) error {
 
 // Hook starts a job by its webhook. The error is job.ErrNotFound also when the
 // job has none, and job.ErrForbidden when the token is not the job's.
-func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error) {
-	stored, _, err := c.Stored(ctx, key)
+func (st *Starter) Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error) {
+	stored, _, err := st.jobs.Stored(ctx, key)
 	if err != nil {
 		return job.FireID{}, err
 	}
@@ -103,7 +103,7 @@ func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, par
 	if err := checkParams(params); err != nil {
 		return job.FireID{}, err
 	}
-	return c.start(ctx, key, job.TriggerWebhook, etcdkv.Trigger{Params: params, Cause: "webhook called from " + from})
+	return st.start(ctx, key, job.TriggerWebhook, etcdkv.Trigger{Params: params, Cause: "webhook called from " + from})
 }
 
 // nearlyNow is how far ahead the end of a window may lie that is meant to be now:
@@ -111,24 +111,24 @@ func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, par
 const nearlyNow = 5 * time.Second
 
 // Backfill runs the instants of a job's schedule again that lie in a window.
-func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillRequest) (api.Backfill, error) {
+func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRequest) (api.Backfill, error) {
 	if err := checkParams(req.Params); err != nil {
 		return api.Backfill{}, err
 	}
 	if req.Every < 0 || req.Every > job.MaxCatchUpEvery {
 		return api.Backfill{}, apiview.Invalid("every", fmt.Sprintf("%v is out of range; 0s to %v are allowed", req.Every, job.MaxCatchUpEvery))
 	}
-	stored, at, err := c.Stored(ctx, key)
+	stored, at, err := st.jobs.Stored(ctx, key)
 	if err != nil {
 		return api.Backfill{}, err
 	}
 	if !stored.Spec.IsEnabled() {
 		return api.Backfill{}, apiview.Invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
 	}
-	if req.Params, err = c.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
+	if req.Params, err = st.library.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
 		return api.Backfill{}, err
 	}
-	if now := c.now(); req.To.After(now) && !req.To.After(now.Add(nearlyNow)) {
+	if now := st.db.Now(); req.To.After(now) && !req.To.After(now.Add(nearlyNow)) {
 		req.To = now
 	}
 	id, err := uuid.NewV7()
@@ -137,13 +137,13 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 	}
 	b := etcdkv.Backfill{
 		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: caller.Of(ctx, req.By), Reason: req.Reason,
-		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Since: c.now().UTC(),
+		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Since: st.db.Now().UTC(),
 	}
-	v, err := c.backfillView(&b, &stored.Job)
+	v, err := st.backfillView(&b, &stored.Job)
 	switch {
 	case err != nil:
 		return v, err
-	case req.To.After(c.now()):
+	case req.To.After(st.db.Now()):
 		return v, apiview.Invalid("to", "lies in the future; the schedule runs the job then")
 	case v.Left == 0:
 		return v, apiview.Invalid("from", fmt.Sprintf("the schedule of job %s has no instant after %s, up to %s", key, b.From.Format(time.RFC3339Nano), b.To.Format(time.RFC3339Nano)))
@@ -154,13 +154,13 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 	if err != nil {
 		return v, err
 	}
-	name := c.cfg.Keys.Backfill(b.ID)
+	name := st.db.Keys.Backfill(b.ID)
 	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
-	audit, err := c.audit.Op(c.audit.Record(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason}))
+	audit, err := st.audit.Op(st.audit.Record(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason}))
 	if err != nil {
 		return v, err
 	}
-	resp, err := c.db.Do(ctx, "backfill "+key.String(),
+	resp, err := st.db.Do(ctx, "backfill "+key.String(),
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.KV.Key)), "=", at.KV.CreateRevision)},
 		[]clientv3.Op{clientv3.OpPut(name, text), audit})
 	if err == nil && !resp.Succeeded {
@@ -170,9 +170,9 @@ func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillReq
 }
 
 // backfillView counts what is left of a backfill.
-func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (api.Backfill, error) {
+func (st *Starter) backfillView(b *etcdkv.Backfill, j *job.Job) (api.Backfill, error) {
 	v := apiview.Backfill(b)
-	set, err := c.SetOf(j)
+	set, err := st.jobs.SetOf(j)
 	if err != nil {
 		return v, err
 	}
@@ -186,18 +186,18 @@ func (c *Control) backfillView(b *etcdkv.Backfill, j *job.Job) (api.Backfill, er
 
 // How long records of backfills are kept that have ended, and how many at most.
 const (
-	endedBackfillsFor = 30 * 24 * time.Hour
+	EndedBackfillsFor = 30 * 24 * time.Hour
 	endedBackfillsMax = 1000
 )
 
 // Backfills returns the backfills that go on, and the records of those that have
 // ended, by when they were asked for.
-func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
-	all, err := store.ListAll[etcdkv.Backfill](ctx, c.db, "list backfills", c.cfg.Keys.Backfills())
+func (st *Starter) Backfills(ctx context.Context) ([]api.Backfill, error) {
+	all, err := store.ListAll[etcdkv.Backfill](ctx, st.db, "list backfills", st.db.Keys.Backfills())
 	if err != nil {
 		return nil, err
 	}
-	ended, err := store.ListAll[etcdkv.Backfill](ctx, c.db, "list ended backfills", c.cfg.Keys.EndedBackfills())
+	ended, err := store.ListAll[etcdkv.Backfill](ctx, st.db, "list ended backfills", st.db.Keys.EndedBackfills())
 	if err != nil {
 		return nil, err
 	}
@@ -206,8 +206,8 @@ func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
 	out := make([]api.Backfill, 0, len(all))
 	for i := range all {
 		v := apiview.Backfill(&all[i])
-		if stored, _, err := c.Stored(ctx, all[i].Key); err == nil {
-			if v, err = c.backfillView(&all[i], &stored.Job); err != nil {
+		if stored, _, err := st.jobs.Stored(ctx, all[i].Key); err == nil {
+			if v, err = st.backfillView(&all[i], &stored.Job); err != nil {
 				return nil, err
 			}
 		}
@@ -217,10 +217,10 @@ func (c *Control) Backfills(ctx context.Context) ([]api.Backfill, error) {
 }
 
 // EndBackfill ends a backfill; its run under way goes on.
-func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error {
-	key := c.cfg.Keys.Backfill(id)
+func (st *Starter) EndBackfill(ctx context.Context, id string, o api.Order) error {
+	key := st.db.Keys.Backfill(id)
 	for range store.Tries {
-		kv, err := c.db.Get(ctx, "end backfill", key)
+		kv, err := st.db.Get(ctx, "end backfill", key)
 		if err != nil {
 			return err
 		}
@@ -234,11 +234,11 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error
 		if o.Reason != "" {
 			why += ": " + o.Reason
 		}
-		record, err := c.endedBackfill(kv, why)
+		record, err := st.endedBackfill(kv, why)
 		if err != nil {
 			return err
 		}
-		err = c.audit.Write(ctx, "backfill.end", id, o, key, kv, clientv3.OpDelete(key), record)
+		err = st.audit.Write(ctx, "backfill.end", id, o, key, kv, clientv3.OpDelete(key), record)
 		if !isConflict(err) {
 			return err
 		}
@@ -247,52 +247,55 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error
 }
 
 // endedBackfill returns the write of the record of a backfill that ends now.
-func (c *Control) endedBackfill(kv *mvccpb.KeyValue, why string) (clientv3.Op, error) {
+func (st *Starter) endedBackfill(kv *mvccpb.KeyValue, why string) (clientv3.Op, error) {
 	b, err := store.Decode[etcdkv.Backfill](kv)
 	if err != nil {
 		return clientv3.Op{}, err
 	}
-	b.EndedAt, b.EndedWhy = c.now().UTC(), why
+	b.EndedAt, b.EndedWhy = st.db.Now().UTC(), why
 	text, err := etcdkv.Encode(b)
-	return clientv3.OpPut(c.cfg.Keys.EndedBackfill(b.ID), text), err
+	return clientv3.OpPut(st.db.Keys.EndedBackfill(b.ID), text), err
 }
 
-// sweepBackfills ends backfills whose jobs are gone, and removes records that are
+// SweepBackfills ends backfills whose jobs are gone, and removes records that are
 // old, or too many.
-func (c *Control) sweepBackfills(ctx context.Context) error {
-	err := c.db.List(ctx, "list backfills", c.cfg.Keys.Backfills(), func(kv *mvccpb.KeyValue) error {
+func (st *Starter) SweepBackfills(ctx context.Context) error {
+	err := st.db.List(ctx, "list backfills", st.db.Keys.Backfills(), func(kv *mvccpb.KeyValue) error {
 		b, err := store.Decode[etcdkv.Backfill](kv)
 		if err != nil {
 			return err
 		}
-		stored, _, err := c.Stored(ctx, b.Key)
+		stored, _, err := st.jobs.Stored(ctx, b.Key)
 		if err == nil && stored.UID == b.Job || err != nil && !errors.Is(err, job.ErrNotFound) {
 			return err
 		}
-		record, err := c.endedBackfill(kv, "the job was deleted")
+		record, err := st.endedBackfill(kv, "the job was deleted")
 		if err != nil {
 			return err
 		}
-		_, err = c.db.Do(ctx, "end backfill "+b.ID, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
+		_, err = st.db.Do(ctx, "end backfill "+b.ID, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
 			[]clientv3.Op{clientv3.OpDelete(string(kv.Key)), record})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	ended, err := store.ListAll[etcdkv.Backfill](ctx, c.db, "list ended backfills", c.cfg.Keys.EndedBackfills())
+	ended, err := store.ListAll[etcdkv.Backfill](ctx, st.db, "list ended backfills", st.db.Keys.EndedBackfills())
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(ended, func(a, b etcdkv.Backfill) int { return a.EndedAt.Compare(b.EndedAt) })
 	for i := range ended {
-		if len(ended)-i <= endedBackfillsMax && c.now().Sub(ended[i].EndedAt) < endedBackfillsFor {
+		if len(ended)-i <= endedBackfillsMax && st.db.Now().Sub(ended[i].EndedAt) < EndedBackfillsFor {
 			break
 		}
-		if _, err := c.db.Do(ctx, "remove the record of backfill "+ended[i].ID, nil,
-			[]clientv3.Op{clientv3.OpDelete(c.cfg.Keys.EndedBackfill(ended[i].ID))}); err != nil {
+		if _, err := st.db.Do(ctx, "remove the record of backfill "+ended[i].ID, nil,
+			[]clientv3.Op{clientv3.OpDelete(st.db.Keys.EndedBackfill(ended[i].ID))}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// isConflict reports whether somebody else was faster.
+func isConflict(err error) bool { return errors.Is(err, job.ErrConflict) }

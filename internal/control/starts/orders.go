@@ -1,4 +1,4 @@
-package control
+package starts
 
 import (
 	"context"
@@ -20,8 +20,8 @@ import (
 // record tells what came of it. Of a run that has ended with tasks of which nobody
 // knows whether they still run, their minions are told to end them once they are
 // connected; what they say then mends the record.
-func (c *Control) Cancel(ctx context.Context, id job.RunID, o api.Order) error {
-	_, err := c.wish(ctx, id, etcdkv.WishCancel, "run.cancel", o)
+func (st *Starter) Cancel(ctx context.Context, id job.RunID, o api.Order) error {
+	_, err := st.wish(ctx, id, etcdkv.WishCancel, "run.cancel", o)
 	return err
 }
 
@@ -44,12 +44,12 @@ func unknownTasks(run *job.Run) []job.TaskID {
 }
 
 // Promote has the rollout of a run go on from its canaries.
-func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error {
-	run, err := c.FindRun(ctx, id, job.Key{})
+func (st *Starter) Promote(ctx context.Context, id job.RunID, o api.Order) error {
+	run, err := st.runs.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return err
 	}
-	stored, _, err := c.Stored(ctx, run.Key())
+	stored, _, err := st.jobs.Stored(ctx, run.Key())
 	if err != nil {
 		return err
 	}
@@ -57,17 +57,17 @@ func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error 
 	if stored.Spec.Rollout.Promote != job.PromoteManual && !run.CommittedAt.Before(stored.UpdatedAt) {
 		return fmt.Errorf("run %s waits for nobody: its job has no rollout with promote: %s: %w", id, job.PromoteManual, job.ErrConflict)
 	}
-	_, err = c.wish(ctx, id, etcdkv.WishPromote, "run.promote", o)
+	_, err = st.wish(ctx, id, etcdkv.WishPromote, "run.promote", o)
 	return err
 }
 
 // wish stores what somebody wants of an open run.
-func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, action string, o api.Order) (job.Run, error) {
-	run, err := c.FindRun(ctx, id, job.Key{})
+func (st *Starter) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, action string, o api.Order) (job.Run, error) {
+	run, err := st.runs.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return run, err
 	}
-	now := c.now().UTC()
+	now := st.db.Now().UTC()
 	w := etcdkv.Wish{
 		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: caller.Of(ctx, o.By), Reason: o.Reason, At: now,
 	}
@@ -75,34 +75,34 @@ func (c *Control) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, 
 		if kind == etcdkv.WishCancel {
 			w.Tasks = unknownTasks(&run)
 		}
-		owned, err := c.hasOwners(ctx, run.Shard)
+		owned, err := st.hasOwners(ctx, run.Shard)
 		if err != nil {
 			return run, err
 		}
 		if len(w.Tasks) == 0 || !owned {
 			return run, fmt.Errorf("run %s has ended already (%s): %w", id, run.State, job.ErrConflict)
 		}
-		w.Until = now.Add(c.longest(ctx, &run))
+		w.Until = now.Add(st.longest(ctx, &run))
 	}
-	key := c.cfg.Keys.Wish(id, kind)
+	key := st.db.Keys.Wish(id, kind)
 	text, err := etcdkv.Encode(w)
 	if err != nil {
 		return run, err
 	}
-	kv, err := c.db.Get(ctx, action, key)
+	kv, err := st.db.Get(ctx, action, key)
 	if err != nil || kv != nil {
 		return run, err // somebody wants so already
 	}
-	return run, c.audit.Write(ctx, action, string(id), o, key, nil, clientv3.OpPut(key, text))
+	return run, st.audit.Write(ctx, action, string(id), o, key, nil, clientv3.OpPut(key, text))
 }
 
 // hasOwners reports whether a shard is one that a node may own: a group's goes with
 // its group.
-func (c *Control) hasOwners(ctx context.Context, s job.ShardID) (bool, error) {
-	if int(s) < c.cfg.Meta.Shards {
+func (st *Starter) hasOwners(ctx context.Context, s job.ShardID) (bool, error) {
+	if int(s) < st.db.Meta.Shards {
 		return true, nil
 	}
-	groups, err := c.GroupNames(ctx)
+	groups, err := st.cluster.GroupNames(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -112,8 +112,8 @@ func (c *Control) hasOwners(ctx context.Context, s job.ShardID) (bool, error) {
 
 // longest is how long a task of a run may run: as its job says today, or, if the job
 // is gone or another one by now, the default.
-func (c *Control) longest(ctx context.Context, run *job.Run) time.Duration {
-	stored, _, err := c.Stored(ctx, run.Key())
+func (st *Starter) longest(ctx context.Context, run *job.Run) time.Duration {
+	stored, _, err := st.jobs.Stored(ctx, run.Key())
 	if err != nil || stored.UID != run.FireID.Job {
 		return job.DefaultTimeout
 	}
@@ -136,20 +136,20 @@ func partOf(t *job.Task) api.RedoPart {
 // Redo does a run again that has ended, with the same parameters, as its job is
 // now: on all its minions, or on some of them. A run that is on one of several
 // minions, or that had none, finds its minions anew.
-func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error) {
+func (st *Starter) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error) {
 	for _, p := range only {
 		if !slices.Contains(api.RedoParts(), p) {
 			return api.Redo{}, apiview.Invalid("only", fmt.Sprintf("%q is unknown; want some of %v", p, api.RedoParts()))
 		}
 	}
-	run, err := c.FindRun(ctx, id, job.Key{})
+	run, err := st.runs.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return api.Redo{}, err
 	}
 	if !run.State.Final() {
 		return api.Redo{}, fmt.Errorf("run %s has not ended (%s); wait for it, or cancel it first: %w", id, run.State, job.ErrConflict)
 	}
-	stored, _, err := c.Stored(ctx, run.Key())
+	stored, _, err := st.jobs.Stored(ctx, run.Key())
 	if err != nil {
 		return api.Redo{}, fmt.Errorf("redo run %s: %w", id, err)
 	}
@@ -177,7 +177,7 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o
 	if who := caller.Of(ctx, o.By); who != "" {
 		cause += ", started by " + who
 	}
-	fire, err := c.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
+	fire, err := st.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
 		By: caller.Of(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
 	})
 	v.RunID, v.FireID = fire.RunID(), fire
