@@ -250,6 +250,9 @@
 //	minion crashes                     it comes back with its journal and is asked
 //	word that a task was given back    its owner asks what became of it, and orders it again (I31)
 //	  is lost, with a node or a link
+//	minion says nothing of an order    it ends as indeterminate: its minion may start it still, or have
+//	  until its time is over             started it, as while its way to all nodes is cut; what that says
+//	                                   later mends the record
 //	minion never comes back            the run ends as indeterminate, after lostAfter: nobody can know (I29)
 //	minion comes back before           it says what it runs and ran, as if it had not been away
 //	minion comes back after that       what it ran, or runs, mends the record when it ends; what it had not
