@@ -94,10 +94,10 @@ func (w *walker) block(b *textBlock, minions []string) {
 	case "yaml":
 		w.start(minions)
 		w.manifest(b)
-	case "target", "text":
+	case "target", "text", "mermaid":
 		// Targets are parsed by the tests of agentpush/target; text is no command.
 	default:
-		w.fail(b.line, "a block in %q: say sh, console, yaml, target or text", b.lang)
+		w.fail(b.line, "a block in %q: say sh, console, yaml, target, text or mermaid", b.lang)
 	}
 }
 
