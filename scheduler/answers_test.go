@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // words are what may be said of a task of which its owner knows nothing, and
@@ -43,7 +44,7 @@ func TestI24_AnswersToOthersAreNotBelieved(t *testing.T) {
 			next.onReport(&asked)
 			next.step()
 			next.wantSent()
-			if len(next.runs) > 0 || !f.tasks[0].unknown {
+			if len(next.runs) > 0 || f.tasks[0].phase != phase.Unknown {
 				t.Fatalf("the answer to an earlier owner was believed: %+v", next.runs)
 			}
 			ours := words(f.taskID(f.tasks[0]))[name]
@@ -73,7 +74,7 @@ func TestI24_FactsAreBelievedWhoeverAsked(t *testing.T) {
 		next, f := d.taken(f)
 		running := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Known: true, State: job.StateRunning, Term: before}
 		next.onReport(&running)
-		if !f.tasks[0].running {
+		if !f.tasks[0].phase.AtMinion() {
 			t.Errorf("%s: it is not known to run", name)
 		}
 		r.Task, r.Shard, r.Term = running.Task, 1, before
@@ -176,7 +177,7 @@ func TestI24_GivenBackToAnother(t *testing.T) {
 	next.asked = 0
 	next.onReport(&job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Returned: true, Term: before})
 	next.step()
-	if next.asked != 1 || f.tasks[0].running {
+	if next.asked != 1 || f.tasks[0].phase.AtMinion() {
 		t.Fatalf("%d questions are asked once it was given back", next.asked)
 	}
 	next.says(f, "m00", "")
@@ -207,7 +208,7 @@ func TestI24_EarlierReleases(t *testing.T) {
 	next.onReport(&word)
 	next.step()
 	next.wantSent("m00")
-	if !f.tasks[0].unknown {
+	if f.tasks[0].phase != phase.Unknown {
 		t.Error("it no longer counts as under way")
 	}
 	next.says(f, "m00", job.StateRunning)

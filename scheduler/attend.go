@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // The pace at which an owner looks after orders that it hears nothing about.
@@ -164,12 +165,12 @@ func awayWords(away []job.Uncontrollable) string {
 }
 
 func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
-	switch {
-	case t.running:
+	switch t.phase {
+	case phase.Held, phase.Running:
 		s.attendRunning(f, t, spec, now)
-	case t.unknown:
+	case phase.Unknown:
 		s.attendUnknown(f, t, now)
-	case t.sentAt == 0:
+	case phase.Waiting:
 		if now < t.notBefore {
 			s.attendAt(f, t.notBefore)
 			return
@@ -177,6 +178,15 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 		if s.passGate(f) && s.mayStart(f, t, now) {
 			s.dispatch(f, t, spec, now)
 		}
+	case phase.Sent:
+		s.attendSent(f, t, now)
+	case phase.Ended:
+	}
+}
+
+// attendSent asks about a task that was ordered and of which nothing is heard.
+func (s *shard) attendSent(f *fire, t *task, now int64) {
+	switch {
 	case now >= t.notAfter+int64(silentAfter):
 		s.finish(f, t, now, job.StateIndeterminate,
 			fmt.Sprintf("minion %s has not said whether it accepted the order", t.minion))
@@ -229,20 +239,20 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 	limit := t.limit(spec)
 	if now >= limit+int64(silentRun) {
 		what := "started the task and has not said how it ended"
-		if !t.begun {
+		if t.phase != phase.Running {
 			what = "accepted the task and has said nothing of it since"
 		}
 		s.finish(f, t, now, job.StateIndeterminate, fmt.Sprintf("minion %s %s", t.minion, what))
 		return
 	}
-	connected := s.deps.Minions.Connected(t.minion)
+	connected, begun := s.deps.Minions.Connected(t.minion), t.phase == phase.Running
 	switch {
 	case t.question != 0:
 		if connected && now >= t.checkAt {
 			s.ask(f, t, now)
 		}
 		s.attendAt(f, max(t.checkAt, now+int64(rematchEvery)))
-	case t.begun && now < limit, !t.begun && now < t.checkAt:
+	case begun && now < limit, !begun && now < t.checkAt:
 	case connected:
 		s.ask(f, t, now)
 		t.checkAt = now + t.heldPause()
@@ -253,7 +263,7 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 // limit is when something should have been heard of a task that its minion has.
 func (t *task) limit(spec *job.Spec) int64 {
 	since := t.heardAt + int64(askHeldMost)
-	if t.begun {
+	if t.phase == phase.Running {
 		since = t.started.UnixNano()
 	}
 	return since + int64(spec.EffectiveTimeout())
@@ -262,7 +272,7 @@ func (t *task) limit(spec *job.Spec) int64 {
 // lookAt is when a task that its minion has is looked at again.
 func (t *task) lookAt(spec *job.Spec) int64 {
 	limit := t.limit(spec)
-	if t.begun {
+	if t.phase == phase.Running {
 		return limit
 	}
 	return min(t.checkAt, limit+int64(silentRun))
@@ -343,6 +353,9 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
 	t.sentAt, t.notAfter, t.ordered = now, now+int64(life), true
+	if t.phase == phase.Waiting { // else whether an earlier owner's order was accepted is still not known
+		s.become(t, phase.Sent)
+	}
 	t.asked = 0
 	t.checkAt = now + f.askPause(t)
 	s.attendAt(f, t.checkAt)
@@ -398,6 +411,7 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 		r = &last
 	}
 	t.report = r
+	s.become(t, phase.Ended)
 	s.giveBack(f, t)
 	if !f.allEnded() {
 		if f.rollout != nil && f.rollout.waiting > 0 {

@@ -73,7 +73,7 @@ func (d *desk) open() {
 	}
 	cfg := Config{Node: "n", Identity: "n", Keys: etcdkv.NewKeys(""), Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}}.filled()
 	d.shard = newShard(d.number, &lock.Ownership{}, &cfg, &Deps{
-		Minions: d, History: d, Records: d, Logger: zap.NewNop(), Cluster: cluster.New(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
+		Minions: d, History: d, Records: d, Logger: zap.NewNop().WithOptions(zap.Development()), Cluster: cluster.New(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
 		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
 	}, met)
 	d.heldUntil = func() time.Duration { return d.held }

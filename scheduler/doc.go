@@ -42,6 +42,8 @@
 //	recorded   the run is in history; minions may forget it
 //	closed     no open fire is left in the slot, which is deleted
 //
+// How far each task of it has come is one value, which package phase draws.
+//
 // The cursor says how far the shard is committed; JobsRev, stored beside it,
 // says which revision of the jobs that was planned from. A new owner reads
 // both, and the open slots, and goes on:
@@ -304,6 +306,25 @@
 // had accepted. What is cancelled while its minion is gone, before the run has ended, is
 // ended there, when that is back, by the owner that has ended the run, and by no later
 // one; what is cancelled after its end, by any owner.
+//
+// # The rooms
+//
+// What can be said without a shard is a package of its own, each with a doc of what is
+// in it and what is not. None of them knows this one.
+//
+//	cluster      the view of etcd: members, owners, groups, pauses, calendars, ...
+//	mode         who ought to hold a group's lock, and who fires which instant; pure
+//	placement    who ought to hold each hash shard; pure
+//	plan         when a job is due, and what becomes of each instant; pure
+//	phase        how far a task has come, and what may follow; pure
+//	timers       jobs by their next instant, fires by when they want attention
+//	fair         what a node takes up, and by which turns it serves what is ready
+//	peers        who answers at its port
+//	timekeeper   this node's clock against others'
+//
+// Here is the rest: the engine and its membership, the ownership of shards, and the
+// shard: its commits, its runs, what lets a task start (gate, mutex, permits, rollout),
+// and what becomes of it.
 //
 // # Tests
 //

@@ -260,7 +260,7 @@ func (b *bed) start(node job.NodeID) (e *Engine, kill, leave func()) {
 	}
 	deps := Deps{
 		Client: client, Cluster: known, Minions: m, History: b.w, Records: b.w, Schedules: schedule.NewCache(),
-		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+		Logger: zap.NewNop().WithOptions(zap.Development()), Metrics: prometheus.NewRegistry(),
 	}
 	if b.adjust != nil {
 		b.adjust(node, &cfg, &deps)
@@ -607,7 +607,7 @@ func TestNameTaken(t *testing.T) {
 	b.until("joined", func() bool { return b.owned("n") == b.meta.Shards })
 	e, err := New(Config{Node: "n", Identity: "another", Keys: b.keys, Meta: b.meta}, Deps{
 		Client: b.client, Cluster: cluster.New(b.client, b.keys, b.meta), Minions: &minions{w: b.w}, History: b.w, Records: b.w,
-		Schedules: schedule.NewCache(), Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+		Schedules: schedule.NewCache(), Logger: zap.NewNop().WithOptions(zap.Development()), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)

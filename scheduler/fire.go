@@ -6,9 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/fair"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
@@ -117,8 +120,9 @@ type task struct {
 	notBefore int64
 	// saved: minion and attempt stand in the stored slot.
 	saved bool
-	// unknown: it is not known whether an earlier owner's order was accepted.
-	unknown bool
+	// phase is how far it has come, endedFrom the phase in which it ended. Only become
+	// changes them, besides who makes the task.
+	phase, endedFrom phase.Task
 	// inherited: an earlier owner, or an earlier term of this one, may have sent
 	// orders of it. Only then an answer may be to somebody else's question.
 	inherited bool
@@ -137,21 +141,43 @@ type task struct {
 	// of an earlier owner; 0: it is connected to no node.
 	answerBy int64
 	// started is when it was started, by its minion's word, or heard first to be
-	// there. running: its minion has it; begun: and has started it.
-	started        time.Time
-	running, begun bool
+	// there.
+	started time.Time
 	// heldBy is the process of its minion that has said last that it has it, and
-	// heardAt when that was, of a task that is not begun.
+	// heardAt when that was, of a task that is not started.
 	heldBy  string
 	heardAt int64
 	// question is the number of the question whose answer tells whether the minion
 	// has lost the task that it had; 0: that is not in doubt.
 	question uint32
-	// report is the final one; nil until then.
+	// report is the final one; nil until it has ended.
 	report *job.Report
 }
 
-func (t *task) final() bool { return t.report != nil }
+func (t *task) final() bool { return t.phase == phase.Ended }
+
+// mayHaveBegun reports whether a minion may have started the task, or may have had
+// when it ended, by an order of which this owner knows or of an earlier one.
+func (t *task) mayHaveBegun() bool {
+	was := t.phase
+	if t.final() {
+		was = t.endedFrom
+	}
+	return was == phase.Unknown || was.AtMinion()
+}
+
+// become has a task go into another phase. One that may not follow is a mistake in
+// this program: tests stop there, and a node tells so in its log and goes on.
+func (s *shard) become(t *task, next phase.Task) {
+	if !t.phase.MayBecome(next) {
+		s.log.DPanic("a task has gone into a phase that may not follow", zap.String("minion", string(t.minion)),
+			zap.Stringer("phase", t.phase), zap.Stringer("next", next))
+	}
+	if next == phase.Ended {
+		t.endedFrom = t.phase
+	}
+	t.phase = next
+}
 
 // fewTasks are looked through; more are looked up.
 const fewTasks = 16

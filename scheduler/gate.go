@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // gate holds the fires of a group back that must wait for others: for those
@@ -237,7 +238,7 @@ func (s *shard) unadmit(f *fire) {
 		return
 	}
 	for _, t := range f.tasks {
-		if t.unknown || t.running || t.final() {
+		if t.phase != phase.Waiting && t.phase != phase.Sent {
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/cluster"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // grouped makes the desk's shard that of a group.
@@ -65,7 +66,7 @@ func (o *ordering) take(ord *job.Order) {
 func (o *ordering) hear() {
 	d := o.d
 	for _, f := range d.fires {
-		if f.ended || f.state != etcdkv.EntryOpen || f.tasks[0].minion == "" || f.tasks[0].sentAt == 0 && !f.tasks[0].unknown && !f.tasks[0].running {
+		if f.ended || f.state != etcdkv.EntryOpen || f.tasks[0].minion == "" || f.tasks[0].phase == phase.Waiting {
 			continue
 		}
 		r := job.Report{Task: f.taskID(f.tasks[0]), Shard: d.number, Term: d.term}
@@ -270,7 +271,7 @@ func TestI10_UnsentIsStored(t *testing.T) {
 		if err := d.loadSlot(d.cfg.Keys.Slot(1, f.slot.seq), f.slot.encode()); err != nil {
 			t.Fatal(err)
 		}
-		if got := d.slots[f.slot.seq].fires[0]; got.recovered != c.asks || got.tasks[0].unknown != c.asks {
+		if got := d.slots[f.slot.seq].fires[0]; got.recovered != c.asks || (got.tasks[0].phase == phase.Unknown) != c.asks {
 			t.Errorf("%s: recovered %v, want %v", name, got.recovered, c.asks)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // A minion is gone when it has been connected to no node for goneGrace. What it
@@ -76,7 +77,7 @@ type awaited struct {
 // goneFor tells since when the minion of a task is gone that has something to say
 // of it.
 func (s *shard) goneFor(t *task) (job.Absence, bool) {
-	if t.final() || t.minion == "" || !t.running && !t.unknown && t.sentAt == 0 {
+	if t.minion == "" || !t.phase.MayBeOut() {
 		return job.Absence{}, false
 	}
 	return s.deps.Minions.Absence(t.minion)
@@ -126,7 +127,7 @@ func (s *shard) tendGone(now int64) {
 // longer.
 func (s *shard) awaitsTooLong(f *fire, t *task, a job.Absence, now int64) bool {
 	sent := t.sentAt
-	if t.unknown {
+	if t.phase == phase.Unknown {
 		sent = max(sent, s.gone.began)
 	}
 	if now < sent+int64(s.cfg.LeaseTTL+leaseMargin) {
@@ -135,7 +136,7 @@ func (s *shard) awaitsTooLong(f *fire, t *task, a job.Absence, now int64) bool {
 	if f.withdrawn || a.Forgotten {
 		return a.For >= goneGrace
 	}
-	if !t.running && !t.unknown {
+	if t.phase == phase.Sent {
 		return false // whoever has the order tells when its time is over
 	}
 	if f.lostAfter == 0 {
@@ -208,7 +209,7 @@ func (s *shard) giveUpGone(f *fire, t *task, a job.Absence, now int64) {
 	if !f.withdrawn && !a.Forgotten {
 		why += fmt.Sprintf(", longer than lostAfter (%v)", f.lostAfter)
 	}
-	if t.running {
+	if t.phase.AtMinion() {
 		why += "; it had started the task, and whether that still runs is not known"
 	} else {
 		why += "; whether it ran the task is not known"

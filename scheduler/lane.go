@@ -81,7 +81,7 @@ func (s *shard) enterLane(f *fire) bool {
 		return true
 	}
 	l := f.lane()
-	if slices.ContainsFunc(f.tasks, func(t *task) bool { return t.unknown || t.running }) {
+	if slices.ContainsFunc(f.tasks, (*task).mayHaveBegun) {
 		l.run(f) // an earlier owner may have started it
 		return true
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/cluster"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // capBook is what etcd has of permits, for desks.
@@ -192,7 +193,7 @@ func (w *capWorld) open() []func(job.State) {
 		for _, id := range slices.SortedFunc(maps.Keys(d.fires), func(a, b job.FireID) int { return int(a.At - b.At) }) {
 			f := d.fires[id]
 			for _, t := range f.tasks {
-				if f.ended || t.final() || t.sentAt == 0 && !t.unknown && !t.running {
+				if f.ended || !t.phase.MayBeOut() {
 					continue
 				}
 				task := f.taskID(t)
@@ -206,8 +207,8 @@ func (w *capWorld) open() []func(job.State) {
 					over := state.Final()
 					if state == "" {
 						// Who is asked takes no order of an earlier owner any more.
-						over = t.running || !t.unknown && d.clock > t.notAfter
-						if t.unknown {
+						over = t.phase.AtMinion() || t.phase != phase.Unknown && d.clock > t.notAfter
+						if t.phase == phase.Unknown {
 							w.ordered[task] = false
 							delete(w.busy, holder{task.Fire, task.Minion})
 						}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
@@ -467,7 +468,7 @@ func (s *shard) unsendable(f *fire, target job.Target) []*task {
 	var out []*task
 	for _, u := range away {
 		for _, o := range f.tasks {
-			t := &task{minion: u.Minion, share: o.share, attempt: 1}
+			t := &task{minion: u.Minion, share: o.share, attempt: 1, phase: phase.Ended}
 			t.report = s.unsent(f, t, job.StateUncontrollable, u.Reason)
 			out = append(out, t)
 		}

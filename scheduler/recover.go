@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // slotPage is how many slots are read at a time.
@@ -93,10 +94,13 @@ func (s *shard) loadSlot(key string, value []byte) error {
 			attempts: e.Attempts, leftOut: e.LeftOut,
 		}
 		for _, t := range e.Tasks {
-			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", unknown: !fresh, inherited: !fresh}
+			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", inherited: !fresh}
+			if !fresh {
+				next.phase = phase.Unknown
+			}
 			next.notBefore = s.rightBegin(next.notBefore, v.CommittedAt)
 			if t.State != "" {
-				next.report, next.unknown = s.unsent(f, next, t.State, t.Reason), false
+				next.report, next.phase = s.unsent(f, next, t.State, t.Reason), phase.Ended
 			}
 			f.tasks = append(f.tasks, next)
 		}
@@ -181,14 +185,16 @@ func (s *shard) resume(f *fire, now int64) {
 		l.open++
 		begun := false // as far as can be known
 		for _, t := range f.tasks {
-			t.unknown = f.recovered && t.minion != "" && !t.final()
-			f.doubtful = f.doubtful || t.unknown && !f.promoted && f.stopped == ""
-			begun = begun || t.unknown || t.final() || t.attempt > 1
+			if t.minion == "" && t.phase == phase.Unknown {
+				s.become(t, phase.Waiting) // nobody can have ordered it
+			}
+			f.doubtful = f.doubtful || t.phase == phase.Unknown && !f.promoted && f.stopped == ""
+			begun = begun || t.phase != phase.Waiting || t.attempt > 1
 		}
 		if begun && f.due() <= now {
 			l.run(f) // others are asked of the overlap policy, as when they are new
 		}
-		if f.recovered && s.turns != nil && slices.ContainsFunc(f.tasks, func(t *task) bool { return t.unknown }) {
+		if f.recovered && s.turns != nil && slices.ContainsFunc(f.tasks, func(t *task) bool { return t.phase == phase.Unknown }) {
 			s.gate.admit(f) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:

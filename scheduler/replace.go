@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // queueLimit is how many occurrences of the job may wait.
@@ -52,7 +53,7 @@ func (s *shard) cancel(f *fire, now int64) {
 	for _, t := range f.tasks {
 		switch {
 		case f.ended || t.final():
-		case t.sentAt == 0 && !t.unknown && !t.running:
+		case t.phase == phase.Waiting:
 			s.finish(f, t, now, job.StateCancelled, f.endWhy)
 		default:
 			refs = append(refs, job.Ref{Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term})

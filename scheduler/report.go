@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // onReports takes what minions, or the way to them, say about tasks.
@@ -57,11 +58,11 @@ func (s *shard) onReport(r *job.Report) {
 	case t.final():
 	case !s.isOurs(f, t, r):
 		s.onForeign(f, t, r)
-	case t.running && !r.Spooled && (r.State == job.StateDeliveryTimeout || r.State == job.StateDropped):
+	case t.phase.AtMinion() && !r.Spooled && (r.State == job.StateDeliveryTimeout || r.State == job.StateDropped):
 		// A second copy of the order, lost on its way: the first one runs.
-	case t.running && !r.Known && r.State == job.StateRejected:
+	case t.phase.AtMinion() && !r.Known && r.State == job.StateRejected:
 		// A copy of the order that was refused, which says nothing of the task.
-	case t.running && !r.Returned && !r.Spooled && (!r.Known || r.State == job.StateIndeterminate) && !s.isAnswer(t, r):
+	case t.phase.AtMinion() && !r.Returned && !r.Spooled && (!r.Known || r.State == job.StateIndeterminate) && !s.isAnswer(t, r):
 		s.askAnew(f, t)
 	case r.Returned, !r.Known && t.hasReturned(r):
 		s.onReturned(f, t)
@@ -80,15 +81,17 @@ func (s *shard) onReport(r *job.Report) {
 // onHeld handles a minion's word that it has a task, and may have started it.
 func (s *shard) onHeld(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
-	if !t.running {
+	if !t.phase.AtMinion() {
 		t.asked = 0
 	}
-	t.running, t.unknown, f.doubtful, t.question = true, false, false, 0
-	t.heldBy = r.Instance
+	f.doubtful, t.question, t.heldBy = false, 0, r.Instance
 	switch {
-	case !t.begun && !r.StartedAt.IsZero():
-		t.begun, t.started = true, r.StartedAt
-	case !t.begun:
+	case t.phase == phase.Running:
+	case !r.StartedAt.IsZero():
+		s.become(t, phase.Running)
+		t.started = r.StartedAt
+	default:
+		s.become(t, phase.Held)
 		t.heardAt, t.checkAt = now, now+t.heldPause()
 		if t.started.IsZero() {
 			t.started = instant(now)
@@ -105,7 +108,7 @@ func (s *shard) onHeld(f *fire, t *task, r *job.Report) {
 // hasReturned reports whether a minion's word that it has never accepted a task
 // means that it has given it back, and that the word of that was lost (I31).
 func (t *task) hasReturned(r *job.Report) bool {
-	return t.running && !t.begun && r.Instance != "" && r.Instance == t.heldBy
+	return t.phase == phase.Held && r.Instance != "" && r.Instance == t.heldBy
 }
 
 // isOurs reports whether what a report says holds for this owner (I24). What a
@@ -142,14 +145,14 @@ func untold(r *job.Report) bool { return r.Token == (job.Token{}) && r.Term == 0
 // owner's order is one again of which nothing is known: it is asked about at once.
 func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
-	if r.Returned && t.running {
-		t.letGo()
-		t.unknown, t.checkAt, t.asked, t.answerBy = true, 0, 0, 0
+	if r.Returned && t.phase.AtMinion() {
+		s.letGo(t, phase.Unknown)
+		t.checkAt, t.asked, t.answerBy = 0, 0, 0
 		s.attendAt(f, now)
 		return
 	}
 	switch {
-	case r.Known, !untold(r), !t.unknown, f.rules != nil, f.e.Gone, f.ending, now < f.due(),
+	case r.Known, !untold(r), t.phase != phase.Unknown, f.rules != nil, f.e.Gone, f.ending, now < f.due(),
 		s.isMisfire(f, t, now), t.sentAt != 0 && now > t.notAfter:
 		return
 	}
@@ -188,8 +191,10 @@ const (
 // onReturned handles a minion's word that it has not started a task, and will not,
 // though it may have accepted it (I20).
 func (s *shard) onReturned(f *fire, t *task) {
-	t.letGo()
-	if t.unknown || t.sentAt == 0 {
+	if t.phase.AtMinion() {
+		s.letGo(t, phase.Waiting)
+	}
+	if t.phase == phase.Unknown || t.sentAt == 0 {
 		s.onUnknown(f, t, &job.Report{}) // it was an earlier owner's order
 		return
 	}
@@ -197,8 +202,9 @@ func (s *shard) onReturned(f *fire, t *task) {
 }
 
 // letGo forgets that a task's minion has it.
-func (t *task) letGo() {
-	t.running, t.begun, t.started, t.heldBy, t.heardAt, t.question = false, false, time.Time{}, "", 0, 0
+func (s *shard) letGo(t *task, next phase.Task) {
+	s.become(t, next)
+	t.started, t.heldBy, t.heardAt, t.question = time.Time{}, "", 0, 0
 }
 
 // orderAgain has the same order, which was not started, sent once more, after a
@@ -210,6 +216,7 @@ func (s *shard) orderAgain(f *fire, t *task) {
 		s.miss(f, t, now)
 		return
 	}
+	s.become(t, phase.Waiting)
 	t.sentAt = 0
 	t.notBefore = now + int64(min(time.Duration(t.returned)*returnPause, returnPauseMax))
 	t.returned++
@@ -238,12 +245,12 @@ func (s *shard) askAnew(f *fire, t *task) {
 // has refused the order.
 func (s *shard) onUnknown(f *fire, t *task, r *job.Report) {
 	now := s.deps.now()
-	if t.running {
+	if t.phase.AtMinion() {
 		// It had accepted it: its journal is gone, and with it the truth.
 		s.finish(f, t, now, job.StateIndeterminate, "minion "+string(t.minion)+" has lost its journal")
 		return
 	}
-	if t.sentAt != 0 && !t.unknown {
+	if t.phase == phase.Sent {
 		if now > t.notAfter {
 			reason := "minion " + string(t.minion) + " never accepted the order"
 			if r.Reason != "" {
@@ -255,7 +262,11 @@ func (s *shard) onUnknown(f *fire, t *task, r *job.Report) {
 		s.orderAgain(f, t) // lost on its way, or its token is not good there
 		return
 	}
-	t.unknown = false
+	if t.phase == phase.Unknown && t.sentAt != 0 {
+		s.become(t, phase.Sent) // it was ordered anew meanwhile
+	} else {
+		s.become(t, phase.Waiting)
+	}
 	s.unadmit(f)
 	if s.isMisfire(f, t, now) {
 		s.miss(f, t, now)
@@ -362,7 +373,7 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 		switch {
 		case t.report != nil:
 			run.Tasks = append(run.Tasks, taskRecord(t.report))
-		case t.running:
+		case t.phase.AtMinion():
 			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StateRunning, StartedAt: t.started})
 		default:
 			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StatePending})
@@ -428,9 +439,9 @@ func (f *fire) waits(now int64) string {
 	begins := int64(0)
 	for _, t := range f.tasks {
 		switch {
-		case t.unknown:
+		case t.phase == phase.Unknown:
 			return "taken over; its minions are being asked"
-		case t.running, t.final(), t.ordered:
+		case t.phase.AtMinion(), t.final(), t.ordered:
 		case t.notBefore > now && (begins == 0 || t.notBefore < begins):
 			begins = t.notBefore
 		}
@@ -471,7 +482,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 			reason = why
 		}
 		for _, t := range f.tasks {
-			if t.running || t.final() {
+			if t.phase.AtMinion() || t.final() {
 				state, reason = job.StateRunning, ""
 			}
 		}

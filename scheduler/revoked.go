@@ -22,7 +22,7 @@ func (s *shard) endRevoked(id job.MinionID) {
 			continue
 		}
 		for _, t := range f.tasks {
-			if !f.ended && t.minion == id && !t.final() && (t.running || t.unknown || t.sentAt != 0) {
+			if !f.ended && t.minion == id && t.phase.MayBeOut() {
 				s.giveUpRevoked(f, t, now)
 			}
 		}
@@ -36,7 +36,7 @@ func (s *shard) giveUpRevoked(f *fire, t *task, now int64) bool {
 		return false
 	}
 	what := "whether it ran the task is not known"
-	if t.running {
+	if t.phase.AtMinion() {
 		what = "it had started the task, and whether that still runs is not known"
 	}
 	s.finish(f, t, now, job.StateIndeterminate, fmt.Sprintf("minion %s: its certificate was revoked, so it cannot be controlled; %s", t.minion, what))

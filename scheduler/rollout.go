@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // A rollout lets the tasks of a fire start in their order, and not all at once.
@@ -193,7 +194,7 @@ func (r *rollout) look(tasks []*task) front {
 			f.waiting, f.places = append(f.waiting, t), append(f.places, i)
 		default:
 			f.open++
-			f.unheard = f.unheard || t.unknown
+			f.unheard = f.unheard || t.phase == phase.Unknown
 			for label, values := range r.values {
 				f.busy[label][values[i]]++
 			}
@@ -207,7 +208,7 @@ func (r *rollout) look(tasks []*task) front {
 
 // isWaiting: the task is to be sent, and nobody has sent it yet.
 func (t *task) isWaiting() bool {
-	return !t.final() && t.sentAt == 0 && !t.unknown && !t.running && t.attempt == 1
+	return t.phase == phase.Waiting && t.attempt == 1
 }
 
 // stops returns why the rollout goes no further; empty: it does.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // TestRolloutModel drives a rollout's decisions with tasks that end at random,
@@ -63,7 +64,7 @@ func TestRolloutModel(t *testing.T) {
 			r.held = ""
 			started := r.next(s, f, &front, now)
 			for _, task := range started {
-				task.running = true
+				task.phase = phase.Running
 			}
 			checkRollout(rt, &spec, r, f)
 			if spec.Pause > 0 && len(started) > 0 && front.canaryOpen == 0 {
@@ -77,7 +78,7 @@ func TestRolloutModel(t *testing.T) {
 			}
 			var running []*task
 			for _, task := range f.tasks {
-				if task.running && !task.final() {
+				if task.phase == phase.Running {
 					running = append(running, task)
 				}
 			}
@@ -92,7 +93,7 @@ func TestRolloutModel(t *testing.T) {
 			default:
 				victim := running[rapid.IntRange(0, len(running)-1).Draw(rt, "ends")]
 				state := rapid.SampledFrom([]job.State{job.StateSucceeded, job.StateSucceeded, job.StateSucceeded, job.StateFailed, job.StateDeliveryTimeout}).Draw(rt, "state")
-				victim.report = &job.Report{State: state}
+				victim.report, victim.phase = &job.Report{State: state}, phase.Ended
 				now += int64(time.Second)
 				lastEnd = now
 			}
@@ -106,7 +107,7 @@ func checkRollout(rt *rapid.T, spec *job.Rollout, r *rollout, f *fire) {
 		if i < f.canaries && (!task.final() || task.report.State != job.StateSucceeded) {
 			canariesDone = false
 		}
-		if !task.running || task.final() {
+		if task.phase != phase.Running {
 			continue
 		}
 		open++

@@ -106,6 +106,7 @@ func TestPackages(t *testing.T) {
 		"scheduler/fair":       append([]no{{module + "/...", "it knows no jobs"}}, mute...),
 		"scheduler/mode":       append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
 		"scheduler/peers":      {{module + "/scheduler", up}, {module + "/lock/...", "it only knocks at ports"}},
+		"scheduler/phase":      append([]no{{module + "/...", "it knows no tasks, only their phases"}}, mute...),
 		"scheduler/placement":  append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
 		"scheduler/plan":       append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
 		"scheduler/timekeeper": {{module + "/scheduler", up}, {module + "/lock/...", "it only asks for the time"}},

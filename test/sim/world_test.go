@@ -142,7 +142,7 @@ func (w *world) start(n *node) {
 		Node: n.id, Identity: string(n.id), Keys: w.keys, Meta: w.meta, LeaseTTL: leaseTTL, RebalanceAfter: time.Second,
 	}, scheduler.Deps{
 		Client: client, Cluster: known, Minions: way, History: w.store, Records: w.store, Schedules: schedule.NewCache(),
-		Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(), Clock: mono, Time: goes, Clocks: clocks{w, mono},
+		Logger: zap.NewNop().WithOptions(zap.Development()), Metrics: prometheus.NewRegistry(), Clock: mono, Time: goes, Clocks: clocks{w, mono},
 	})
 	if err != nil {
 		w.t.Fatal(err)
