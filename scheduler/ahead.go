@@ -101,7 +101,7 @@ func (s *shard) pastOf(e *entry) (*past, bool) {
 	}
 	after := s.state.Cursor
 	uid, until := e.uid, s.ahead.until
-	begun := s.deps.spare.do(func(ctx context.Context) {
+	begun := s.deps.bestEffort.do(func(ctx context.Context) {
 		p := &past{ran: map[int64]bool{}}
 		oldest := until
 		whole, err := s.deps.Records.Since(ctx, uid, after, func(r *job.Run) {

@@ -64,7 +64,7 @@ func (s *shard) attend(f *fire, now int64) {
 	default:
 		s.attendAt(f, f.endAt) // whatever it was attended for now
 	}
-	if f.ended || !f.ending && !s.enterLane(f) {
+	if f.ended || !f.ending && !s.passOverlap(f) {
 		return
 	}
 	if f.tasks[0].minion == "" {

@@ -11,8 +11,8 @@ import (
 
 // A backfill runs the instants of a job's schedule again that lie in a window,
 // one at a time unless it says otherwise, and not faster than it says. How far
-// it has come is stored with the commit of each run. Its runs have a lane of
-// their own: they do not hold up those of the schedule.
+// it has come is stored with the commit of each run. Its runs have an overlap queue
+// of their own: they do not hold up those of the schedule.
 
 // backfilled is how far a backfill has come, as this owner knows.
 type backfilled struct {
@@ -74,7 +74,7 @@ func (s *shard) nextOf(b *backfilled) int64 {
 func (s *shard) ready(b *backfilled, now int64) bool {
 	e := s.jobs[b.Key]
 	return !b.busy && !b.over && e != nil && e.uid == b.Job &&
-		(b.Overlap || e.lane(b.share).open == 0) && (b.started == 0 || now >= b.started+int64(b.Every))
+		(b.Overlap || e.queue(b.share).open == 0) && (b.started == 0 || now >= b.started+int64(b.Every))
 }
 
 // backfillDue reports whether a backfill may go on.

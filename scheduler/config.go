@@ -179,8 +179,8 @@ type Deps struct {
 	// May be nil. It must not block.
 	OnLease func(clientv3.LeaseID)
 
-	spare *spare
-	load  *fair.Load
+	bestEffort *bestEffort
+	load       *fair.Load
 }
 
 // now returns the time in nanoseconds since the Unix epoch, by the clock of most as

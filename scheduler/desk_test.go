@@ -74,7 +74,7 @@ func (d *desk) open() {
 	cfg := Config{Node: "n", Identity: "n", Keys: etcdkv.NewKeys(""), Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 4}}.filled()
 	d.shard = newShard(d.number, &lock.Ownership{}, &cfg, &Deps{
 		Minions: d, History: d, Records: d, Logger: zap.NewNop().WithOptions(zap.Development()), Cluster: cluster.New(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
-		Now: func() time.Time { return time.Unix(0, d.clock) }, spare: newSpare(context.Background()),
+		Now: func() time.Time { return time.Unix(0, d.clock) }, bestEffort: newBestEffort(context.Background()),
 	}, met)
 	d.heldUntil = func() time.Duration { return d.held }
 	d.nextTerm = func() uint32 {
@@ -84,7 +84,7 @@ func (d *desk) open() {
 	d.term = d.nextTerm()
 	d.gone.there = func(context.Context) (map[job.MinionID]bool, error) { return d.reached, nil }
 	if d.book != nil {
-		d.deps.spare.slots = nil // there is no etcd in which to look at others' runs
+		d.deps.bestEffort.slots = nil // there is no etcd in which to look at others' runs
 	}
 }
 
@@ -285,7 +285,7 @@ func (d *desk) wantSent(want ...job.MinionID) {
 
 // answered waits for what was asked beside the shard, and takes the answers.
 func (d *desk) answered() {
-	d.deps.spare.wg.Wait()
+	d.deps.bestEffort.wg.Wait()
 	d.mu.Lock()
 	mail := d.mail
 	d.mail = nil

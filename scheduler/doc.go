@@ -57,7 +57,7 @@
 //
 // # What becomes of an instant
 //
-// Three questions, in this order (package plan, lane.go):
+// Three questions, in this order (package plan, overlap.go):
 //
 //	is it one at all?      no, its turn, a pause or a calendar says so   skipped
 //	                       no, dates or count say so                     it is none

@@ -64,7 +64,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	s.record(f)
 	s.leaveCaps(f)
 	s.countFailure(f, f.outcome(state))
-	l := f.lane()
+	l := f.queue()
 	if !wasActive {
 		l.leave(f)
 		return
@@ -74,7 +74,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	}
 	l.open--
 	l.halt(f)
-	s.nextInLane(l)
+	s.nextInQueue(l)
 }
 
 // record writes the run to history; then the fire is closed and its minions may
@@ -87,7 +87,7 @@ func (s *shard) record(f *fire) {
 	// A minion has been told to forget a task, so an earlier owner has recorded the
 	// run, and died before it could close it. That record says more.
 	id := f.run.RunID
-	asked := s.deps.spare.do(func(ctx context.Context) {
+	asked := s.deps.bestEffort.do(func(ctx context.Context) {
 		found, err := s.deps.Records.Get(ctx, id)
 		s.do(func() {
 			switch {

@@ -95,8 +95,8 @@ var ErrNameTaken = errors.New("node name taken")
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(errYielded)
-	e.deps.spare, e.deps.load = newSpare(work), &fair.Load{}
-	defer e.deps.spare.wg.Wait()
+	e.deps.bestEffort, e.deps.load = newBestEffort(work), &fair.Load{}
+	defer e.deps.bestEffort.wg.Wait()
 	defer cancel(errYielded)
 
 	var wg sync.WaitGroup
@@ -150,7 +150,7 @@ func (e *Engine) term(ctx, work context.Context) error {
 
 	held, cancel := sess.Context(work)
 	defer cancel()
-	t := newTenure(e, sess, m, held)
+	t := newOwnership(e, sess, m, held)
 	defer t.wg.Wait()
 	defer cancel()
 	return t.run(ctx)
@@ -270,7 +270,7 @@ func (e *Engine) tidy() {
 	if e.loaded.Load() < tidyJobs || time.Since(time.Unix(0, e.loadedAt.Load())) < tidyAfter {
 		return
 	}
-	e.deps.spare.do(func(context.Context) {
+	e.deps.bestEffort.do(func(context.Context) {
 		if e.loaded.Swap(0) >= tidyJobs {
 			debug.FreeOSMemory()
 		}

@@ -36,10 +36,10 @@ type entry struct {
 	// ready are its fires that wait for a turn.
 	ready fair.Queue[*fire]
 
-	// own is the lane of occurrences that are not shared out; shares are those
+	// own is the overlap queue of occurrences that are not shared out; shares are those
 	// of the nodes' shares.
-	own    lane
-	shares map[uint32]*lane
+	own    overlapQueue
+	shares map[uint32]*overlapQueue
 	// from is the shard that the job was moved from last; nil: none.
 	from *job.ShardID
 	// foreign: fires of the job may be open in the shard that it was moved from.
@@ -62,24 +62,24 @@ func (e *entry) watches() *job.Watch {
 	return e.Optional.Watch
 }
 
-// lane returns the lane of a share; 0 is the lane of what is not shared out.
-func (e *entry) lane(share uint32) *lane {
+// queue returns the overlap queue of a share; 0 is that of what is not shared out.
+func (e *entry) queue(share uint32) *overlapQueue {
 	if share == 0 {
 		return &e.own
 	}
 	l := e.shares[share]
 	if l == nil {
 		if e.shares == nil {
-			e.shares = map[uint32]*lane{}
+			e.shares = map[uint32]*overlapQueue{}
 		}
-		l = &lane{}
+		l = &overlapQueue{}
 		e.shares[share] = l
 	}
 	return l
 }
 
-// lanes calls fn for each lane.
-func (e *entry) lanes(fn func(*lane)) {
+// queues calls fn for each overlap queue.
+func (e *entry) queues(fn func(*overlapQueue)) {
 	fn(&e.own)
 	for _, l := range e.shares {
 		fn(l)
@@ -92,7 +92,7 @@ func (e *entry) open() bool { return e.recording > 0 || e.busy() }
 // busy reports whether fires of the job are open.
 func (e *entry) busy() bool {
 	busy := false
-	e.lanes(func(l *lane) { busy = busy || l.open > 0 || len(l.waiting) > 0 })
+	e.queues(func(l *overlapQueue) { busy = busy || l.open > 0 || len(l.waiting) > 0 })
 	return busy
 }
 

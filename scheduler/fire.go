@@ -23,7 +23,7 @@ type fire struct {
 	state etcdkv.EntryState
 	// share is the node whose share it is, when id.Share is not zero.
 	share job.NodeID
-	// entered: it counts as running in its lane.
+	// entered: it counts as running in its overlap queue.
 	entered bool
 	// inLine: it stands in the line of the group's gate; gated: its start has come,
 	// and it waits there.
@@ -258,8 +258,8 @@ func (f *fire) runID() job.RunID {
 	return f.named
 }
 
-// lane is what the overlap policy sees the fire in.
-func (f *fire) lane() *lane { return f.e.lane(f.id.Share) }
+// queue is what the overlap policy sees the fire in.
+func (f *fire) queue() *overlapQueue { return f.e.queue(f.id.Share) }
 
 // fireOf returns the open fire that a task belongs to. The shares of a fire
 // whose shares belong together are tasks of one fire.

@@ -210,7 +210,7 @@ func (s *shard) openGate(now int64) {
 	switch {
 	case next == nil || next.ended:
 	case next.state == etcdkv.EntryQueued:
-		s.nextInLane(next.lane())
+		s.nextInQueue(next.queue())
 	default:
 		s.attendAt(next, now)
 	}
@@ -243,7 +243,7 @@ func (s *shard) unadmit(f *fire) {
 		}
 	}
 	if !slices.ContainsFunc(f.tasks, func(t *task) bool { return t.attempt > 1 }) {
-		f.lane().halt(f)
+		f.queue().halt(f)
 	}
 	if s.turns == nil {
 		return

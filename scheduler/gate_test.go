@@ -19,7 +19,7 @@ import (
 func (d *desk) grouped(spec job.GroupSpec) {
 	id := d.number
 	d.deps.Cluster.SetGroups(map[job.ShardID]*cluster.Group{id: {Key: job.Key{Namespace: "t", Name: "g"}, Spec: spec, Rev: 1}}, 1)
-	d.turns = &turns{t: &tenure{e: &Engine{deps: *d.deps}}, id: id}
+	d.turns = &turnPolicy{id: id, groups: d.deps.Cluster, node: &ownership{e: &Engine{deps: *d.deps}}}
 }
 
 // commitAll commits fires together, and does their first step.

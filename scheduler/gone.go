@@ -151,7 +151,7 @@ func (s *shard) awaitsTooLong(f *fire, t *task, a job.Absence, now int64) bool {
 // confirmGone asks etcd itself whether the minions are connected anywhere: this
 // node's view of it may stand still, while a minion has gone to another node.
 func (s *shard) confirmGone(over []awaited) {
-	s.gone.asking = s.deps.spare.do(func(ctx context.Context) {
+	s.gone.asking = s.deps.bestEffort.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
 		there, err := s.gone.there(ctx)

@@ -279,7 +279,7 @@ func TestI30_EndedRunIsCancelledThere(t *testing.T) {
 	d.tendWishes(d.clock)
 	d.wait(20 * time.Minute)
 	d.tendWishes(d.clock)
-	d.deps.spare.wg.Wait()
+	d.deps.bestEffort.wg.Wait()
 	if _, granted := d.granted["w"]; granted || len(d.cancelled) != 0 {
 		t.Fatalf("told %v while the minion is gone; the wish is dropped: %v", d.cancelled, granted)
 	}

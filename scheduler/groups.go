@@ -16,7 +16,7 @@ import (
 )
 
 // tendGroups does what is to be done about the groups' shards.
-func (t *tenure) tendGroups() {
+func (t *ownership) tendGroups() {
 	c := t.e.deps.Cluster
 	groups := c.Groups()
 	t.again = 0
@@ -38,7 +38,7 @@ func (t *tenure) tendGroups() {
 }
 
 // tendGroup acts on the mode's verdict, or on an operator's.
-func (t *tenure) tendGroup(id job.ShardID, g *cluster.Group, s *mode.Situation) {
+func (t *ownership) tendGroup(id job.ShardID, g *cluster.Group, s *mode.Situation) {
 	c := t.e.deps.Cluster
 	o := c.OwnerOf(id)
 	if d, ok := c.Override(id); ok {
@@ -74,7 +74,7 @@ func isThere(s *mode.Situation, n job.NodeID) bool {
 }
 
 // situation tells how things stand with a group, as far as this node knows.
-func (t *tenure) situation(id job.ShardID, g *cluster.Group) mode.Situation {
+func (t *ownership) situation(id job.ShardID, g *cluster.Group) mode.Situation {
 	c := t.e.deps.Cluster
 	healthy := c.Healthy()
 	s := mode.Situation{Shard: id, Spec: &g.Spec, Now: t.e.deps.now()}
@@ -104,7 +104,7 @@ func (t *tenure) situation(id job.ShardID, g *cluster.Group) mode.Situation {
 }
 
 // standInLine takes the node's place in the group's line, or leaves it.
-func (t *tenure) standInLine(id job.ShardID, g *cluster.Group, s *mode.Situation) {
+func (t *ownership) standInLine(id job.ShardID, g *cluster.Group, s *mode.Situation) {
 	want := g.Mode.Lined && isThere(s, t.e.cfg.Node)
 	since, in := t.lined[id]
 	if want && in && time.Since(since) > lineTimeout && s.Owner != t.e.cfg.Node &&
@@ -144,7 +144,7 @@ func placeValue(n job.NodeID, now int64) (string, error) {
 }
 
 // leaveLines gives the node's places up.
-func (t *tenure) leaveLines(ctx context.Context) {
+func (t *ownership) leaveLines(ctx context.Context) {
 	for id := range t.lined {
 		if _, err := t.e.deps.Client.Delete(ctx, t.e.cfg.Keys.Line(id, t.e.cfg.Node)); err != nil {
 			t.e.log.Debug("place in line goes with the lease", zap.Error(err))
@@ -156,7 +156,7 @@ func (t *tenure) leaveLines(ctx context.Context) {
 // seize takes a shard from an owner that is dead, or overdue. It loses its place
 // in line, for each of its turns would cost a grace: it joins again when it is
 // well.
-func (t *tenure) seize(ctx context.Context, id job.ShardID, o cluster.Owner) (*lock.Ownership, error) {
+func (t *ownership) seize(ctx context.Context, id job.ShardID, o cluster.Owner) (*lock.Ownership, error) {
 	now := t.e.deps.now()
 	value, err := ownerValue(t.e.cfg.Node, "", now, never)
 	if err != nil {
@@ -172,12 +172,12 @@ func (t *tenure) seize(ctx context.Context, id job.ShardID, o cluster.Owner) (*l
 }
 
 // settled removes an operator's wish that has come true. The owner does that.
-func (t *tenure) settled(id job.ShardID, d etcdkv.Entry[etcdkv.Override], done bool) {
+func (t *ownership) settled(id job.ShardID, d etcdkv.Entry[etcdkv.Override], done bool) {
 	if o := t.e.deps.Cluster.OwnerOf(id); !done || o.Node != t.e.cfg.Node {
 		return
 	}
 	key := t.e.cfg.Keys.Override(id)
-	t.e.deps.spare.do(func(ctx context.Context) {
+	t.e.deps.bestEffort.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 		defer cancel()
 		if _, err := t.e.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", d.ModRevision)).
@@ -188,7 +188,7 @@ func (t *tenure) settled(id job.ShardID, d etcdkv.Entry[etcdkv.Override], done b
 }
 
 // followDrain announces what operators want of this node.
-func (t *tenure) followDrain() {
+func (t *ownership) followDrain() {
 	phase := etcdkv.PhaseReady
 	if t.e.deps.Cluster.Drained(t.e.cfg.Node) {
 		phase = etcdkv.PhaseDraining

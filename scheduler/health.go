@@ -32,7 +32,7 @@ func (e *Engine) trouble() []string {
 
 // keepHealth publishes the node's own health, and what it finds out about its
 // peers', whenever that changes.
-func (t *tenure) keepHealth(ctx context.Context) {
+func (t *ownership) keepHealth(ctx context.Context) {
 	ticker := time.NewTicker(healthEvery)
 	defer ticker.Stop()
 	var last *etcdkv.Health
@@ -55,7 +55,7 @@ func (t *tenure) keepHealth(ctx context.Context) {
 	}
 }
 
-func (t *tenure) publishHealth(ctx context.Context, h *etcdkv.Health) bool {
+func (t *ownership) publishHealth(ctx context.Context, h *etcdkv.Health) bool {
 	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 	defer cancel()
 	value, err := etcdkv.Encode(h)

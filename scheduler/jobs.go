@@ -125,7 +125,7 @@ func (s *shard) drop(key job.Key) {
 func (s *shard) forget(e *entry) {
 	e.Gone = true
 	s.tellAsideOf(e.key, e.uid, "")
-	e.lanes(func(l *lane) {
+	e.queues(func(l *overlapQueue) {
 		for _, f := range slices.Clone(l.waiting) {
 			s.end(f, job.StateCancelled, whyNotStarted)
 		}

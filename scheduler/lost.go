@@ -38,7 +38,7 @@ func (s *shard) lose(f *fire, now int64) {
 func (s *shard) attendLost(f *fire, now int64) {
 	s.attendAt(f, now+int64(recordRetry))
 	id := f.id.RunID()
-	s.deps.spare.do(func(ctx context.Context) {
+	s.deps.bestEffort.do(func(ctx context.Context) {
 		run, err := s.deps.Records.Get(ctx, id)
 		if err != nil && !errors.Is(err, job.ErrNotFound) {
 			s.log.Warn("whether a run is recorded is not known yet", zap.String("run", string(id)), zap.Error(err))

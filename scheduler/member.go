@@ -75,7 +75,7 @@ func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, e
 
 // leave has the node forgotten: it leaves in order. Should that fail, it is told
 // as one that is gone.
-func (t *tenure) leave(ctx context.Context) {
+func (t *ownership) leave(ctx context.Context) {
 	key := t.e.cfg.Keys.Member(t.self.Node)
 	_, err := t.e.deps.Client.Txn(ctx).
 		If(clientv3.Compare(clientv3.LeaseValue(key), "=", t.sess.Lease())).
@@ -87,7 +87,7 @@ func (t *tenure) leave(ctx context.Context) {
 
 // announce writes the node's phase. If that fails, it is tried again at the next
 // look.
-func (t *tenure) announce(ctx context.Context, phase etcdkv.Phase) {
+func (t *ownership) announce(ctx context.Context, phase etcdkv.Phase) {
 	m := t.self
 	m.Phase, m.PhaseSince = phase, time.Unix(0, t.e.deps.now()).UTC()
 	value, err := etcdkv.Encode(&m)

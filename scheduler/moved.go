@@ -289,7 +289,7 @@ func (s *shard) arrived(uid job.UID) {
 	for _, e := range s.jobs {
 		if e.uid == uid && e.foreign {
 			e.foreign = false
-			e.lanes(s.nextInLane)
+			e.queues(s.nextInQueue)
 		}
 	}
 }

@@ -362,7 +362,7 @@ func (s *shard) lost(err error) {
 // lookAtHolders removes those from a cap whose runs are not open any more. When
 // nobody has time for that, it is asked for again.
 func (s *shard) lookAtHolders(k cluster.Cap) {
-	s.deps.spare.do(func(ctx context.Context) {
+	s.deps.bestEffort.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 		defer cancel()
 		if err := s.removeLeftovers(ctx, k); err != nil {
@@ -373,7 +373,7 @@ func (s *shard) lookAtHolders(k cluster.Cap) {
 
 // tendCaps wakes the shards that wait for room under a cap, when caps have
 // changed.
-func (t *tenure) tendCaps() {
+func (t *ownership) tendCaps() {
 	now := t.e.deps.Cluster.Caps()
 	if t.capsSeen == now {
 		return

@@ -275,13 +275,13 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 }
 
 // planFire commits one occurrence to be run. The overlap policy is asked now if
-// its start has come already, else when it comes (enterLane), and in an ordered
+// its start has come already, else when it comes (passOverlap), and in an ordered
 // group once it stands in line.
 func (s *shard) planFire(b *batch, f *fire, now int64) {
 	f.state, f.count = etcdkv.EntryOpen, 1
 	b.fires = append(b.fires, f)
 	b.round.used(f)
-	l := f.lane()
+	l := f.queue()
 	if f.due() <= now && !s.isOrdered() {
 		switch what, why := s.admit(f); what {
 		case plan.HeldBack:

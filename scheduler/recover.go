@@ -181,7 +181,7 @@ func (s *shard) resume(f *fire, now int64) {
 	s.opened(f)
 	switch f.state {
 	case etcdkv.EntryOpen:
-		l := f.lane()
+		l := f.queue()
 		l.open++
 		begun := false // as far as can be known
 		for _, t := range f.tasks {
@@ -202,7 +202,7 @@ func (s *shard) resume(f *fire, now int64) {
 			s.end(f, job.StateCancelled, whyNotStarted)
 			return
 		}
-		f.lane().wait(f)
+		f.queue().wait(f)
 	case etcdkv.EntrySkipped, etcdkv.EntryMissed:
 	}
 }
@@ -218,7 +218,7 @@ func (s *shard) promoteWaiting() {
 			s.supersede(f)
 		}
 		if f.state == etcdkv.EntryQueued && !f.ended {
-			s.nextInLane(f.lane())
+			s.nextInQueue(f.queue())
 		}
 	}
 }

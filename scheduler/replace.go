@@ -27,7 +27,7 @@ func (s *shard) supersede(f *fire) {
 	if e.overlap != job.OverlapReplace && e.overlap != job.OverlapReplaceAfterGrace {
 		return
 	}
-	l := f.lane()
+	l := f.queue()
 	for len(l.waiting) > 0 && l.waiting[0] != f && inOrder(l.waiting[0], f) < 0 {
 		s.end(l.waiting[0], job.StateSkipped, fmt.Sprintf("superseded by the occurrence at %s while it waited; overlap policy %q", f.id.Time(), e.overlap))
 	}

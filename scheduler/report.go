@@ -295,7 +295,7 @@ func (s *shard) miss(f *fire, t *task, now int64) {
 // it says that nobody knew; then the minion may forget.
 func (s *shard) late(r *job.Report) {
 	report := *r
-	s.deps.spare.do(func(ctx context.Context) {
+	s.deps.bestEffort.do(func(ctx context.Context) {
 		run, err := s.deps.Records.Get(ctx, report.Task.Fire.RunID())
 		if base := report.Task.Fire; base.Share != 0 && errors.Is(err, job.ErrNotFound) {
 			base.Share = 0 // the shares were one run

@@ -63,7 +63,7 @@ type shard struct {
 	term     uint32
 	nextTerm func() uint32
 	// turns asks the group's mode; nil for hash shards.
-	turns *turns
+	turns *turnPolicy
 	gate  gate
 	// rereadJobs has the view of jobs read anew. need, unless zero, is which views
 	// are waited for, behind since when, for others too, refreshed when they were
@@ -356,7 +356,7 @@ const turnPause = int64(50 * time.Millisecond)
 func (s *shard) tellDue() {
 	_, at, _ := s.timers.Top()
 	if s.due.Swap(at) != at && s.turns != nil {
-		s.turns.t.e.deps.Cluster.Wake()
+		s.deps.Cluster.Wake()
 	}
 }
 

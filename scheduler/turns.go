@@ -12,14 +12,31 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
-// turns is how a group's shard asks its mode. Hash shards have none.
-type turns struct {
-	t  *tenure
-	id job.ShardID
+// turnPolicy is how a group's shard asks its mode. Hash shards have none.
+type turnPolicy struct {
+	id     job.ShardID
+	groups groups
+	node   owner
+}
+
+// groups finds groups.
+type groups interface {
+	// Group returns the group whose shard it is, or nil when it is deleted.
+	Group(id job.ShardID) *cluster.Group
+}
+
+// owner is what a group's shard asks of the node that owns it.
+type owner interface {
+	// situation tells how things stand with a group, as far as the node knows.
+	situation(id job.ShardID, g *cluster.Group) mode.Situation
+	// lease is what the node's places in line lie on.
+	lease() clientv3.LeaseID
+	// leaving reports whether the node gives its shards up.
+	leaving() bool
 }
 
 // group returns the shard's group, or nil when it is deleted.
-func (u *turns) group() *cluster.Group { return u.t.e.deps.Cluster.Group(u.id) }
+func (p *turnPolicy) group() *cluster.Group { return p.groups.Group(p.id) }
 
 // round is the mode's say in one plan. Nil for hash shards.
 type round struct {
@@ -40,7 +57,7 @@ func (s *shard) round() *round {
 	if g == nil {
 		return nil
 	}
-	return &round{g: g, s: s.turns.t.situation(s.id, g)}
+	return &round{g: g, s: s.turns.node.situation(s.id, g)}
 }
 
 // until says up to which instant the earliest entry may be planned, and why it
@@ -89,7 +106,7 @@ func (s *shard) gatherPass(w *write, r *round, now int64) error {
 		return nil
 	}
 	next := r.g.Mode.Passes(&r.s)
-	m, ok := s.turns.t.e.deps.Cluster.Member(next)
+	m, ok := s.deps.Cluster.Member(next)
 	if next == "" || next == s.cfg.Node || !ok {
 		return nil
 	}
@@ -108,7 +125,7 @@ func (s *shard) gatherPass(w *write, r *round, now int64) error {
 	w.cmps = append(w.cmps, clientv3.Compare(clientv3.CreateRevision(lines.Line(s.id, next)), ">", 0))
 	w.planned = append(w.planned,
 		clientv3.OpPut(lines.Owner(s.id), value, clientv3.WithLease(clientv3.LeaseID(m.Lease))),
-		clientv3.OpPut(lines.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.t.sess.Lease())))
+		clientv3.OpPut(lines.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.node.lease())))
 	return nil
 }
 
@@ -119,14 +136,14 @@ func (s *shard) tail(now int64) []clientv3.Op {
 		return nil
 	}
 	g := s.turns.group()
-	if g == nil || !g.Mode.Lined || s.turns.t.e.draining.Load() {
+	if g == nil || !g.Mode.Lined || s.turns.node.leaving() {
 		return nil
 	}
 	place, err := placeValue(s.cfg.Node, now)
 	if err != nil {
 		return nil
 	}
-	return []clientv3.Op{clientv3.OpPut(s.cfg.Keys.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.t.sess.Lease()))}
+	return []clientv3.Op{clientv3.OpPut(s.cfg.Keys.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.node.lease()))}
 }
 
 // memory returns what the group remembers of its nodes. Any goroutine may call it.
@@ -163,12 +180,12 @@ func (s *shard) remember(now int64) {
 	if g == nil {
 		return
 	}
-	sit := s.turns.t.situation(s.id, g)
+	sit := s.turns.node.situation(s.id, g)
 	ring := slices.Clone(s.state.Ring)
 	changed := false
 	for i := range ring {
 		here := isThere(&sit, ring[i].Node)
-		switch m, member := s.turns.t.e.deps.Cluster.Member(ring[i].Node); {
+		switch m, member := s.deps.Cluster.Member(ring[i].Node); {
 		case here && !ring[i].Lost.IsZero():
 			ring[i].Lost, changed = time.Time{}, true
 		case member && m.Phase == etcdkv.PhaseDraining && !ring[i].Left:

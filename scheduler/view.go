@@ -201,7 +201,7 @@ func (s *shard) unplan(w *write) bool {
 		}
 	}
 	for _, f := range b.fires {
-		l := f.lane()
+		l := f.queue()
 		switch f.state {
 		case etcdkv.EntryOpen:
 			l.open--

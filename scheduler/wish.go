@@ -19,7 +19,7 @@ import (
 const wishOldest = 2 * time.Minute
 
 // tendWishes wakes the shards about whose runs somebody wants something.
-func (t *tenure) tendWishes() {
+func (t *ownership) tendWishes() {
 	for id := range t.e.deps.Cluster.Wishes() {
 		t.e.mu.RLock()
 		s := t.e.shards[id]
@@ -104,7 +104,7 @@ func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
 // forgetWish removes a wish that has come true, or can no more. When nobody has
 // time for that, the next step asks again.
 func (s *shard) forgetWish(key string, rev int64) {
-	begun := s.deps.spare.do(func(ctx context.Context) {
+	begun := s.deps.bestEffort.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lineTimeout)
 		defer cancel()
 		if _, err := s.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).

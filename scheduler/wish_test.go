@@ -19,8 +19,8 @@ func TestWishIsForgottenLater(t *testing.T) {
 	d := newDesk(t, 1)
 	view := cluster.Wishes{1: {"w": {ModRevision: 7, Value: etcdkv.Wish{Kind: etcdkv.WishPromote}}}}
 	d.deps.Cluster.SetWishes(view)
-	for range spareWorkers {
-		d.deps.spare.slots <- struct{}{}
+	for range bestEffortWorkers {
+		d.deps.bestEffort.slots <- struct{}{}
 	}
 	d.tendWishes(d.clock)
 	if _, granted := d.granted["w"]; granted {
@@ -63,7 +63,7 @@ func TestI16_WishWaitsAsLongAsTheStart(t *testing.T) {
 				d.triggers["t"] = arrived{Trigger: etcdkv.Trigger{Fire: id}}
 			}
 			d.tendWishes(d.clock + 2*int64(wishOldest))
-			d.deps.spare.wg.Wait()
+			d.deps.bestEffort.wg.Wait()
 			if _, granted := d.granted["w"]; granted == c.kept {
 				t.Errorf("the wish is dropped: %v, want it kept: %v", granted, c.kept)
 			}

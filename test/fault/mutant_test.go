@@ -70,7 +70,7 @@ func mutants() []mutant {
 			caught: "TestNodesAndMinions", told: "early:",
 		},
 		{
-			name: "one at a time is not kept", program: "scheduler", file: "scheduler/lane.go",
+			name: "one at a time is not kept", program: "scheduler", file: "scheduler/overlap.go",
 			was: "e.Gone || !e.foreign && !s.inTheWay(f)", is: "e.Gone || !e.foreign", caught: "TestNodesAndMinions", told: "crowded: is number 2 under way in job",
 		},
 		{

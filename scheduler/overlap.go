@@ -8,11 +8,11 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/plan"
 )
 
-// lane is what the overlap policy looks at: the occurrences of a job, or of one
+// overlapQueue is what the overlap policy looks at: the occurrences of a job, or of one
 // node's shares of them. A fire is in it from its commit. It runs from its start,
 // which may be much later (jitter, catchUpEvery): only what runs keeps others
 // from starting.
-type lane struct {
+type overlapQueue struct {
 	// open counts fires that are committed to be run and have not ended; running
 	// are those of them that have started, or of which nobody knows yet.
 	open, running int32
@@ -21,7 +21,7 @@ type lane struct {
 }
 
 // first returns the fire that may start when none runs.
-func (l *lane) first() *fire {
+func (l *overlapQueue) first() *fire {
 	if len(l.waiting) == 0 {
 		return nil
 	}
@@ -29,18 +29,18 @@ func (l *lane) first() *fire {
 }
 
 // wait puts a fire among those that wait.
-func (l *lane) wait(f *fire) {
+func (l *overlapQueue) wait(f *fire) {
 	i, _ := slices.BinarySearchFunc(l.waiting, f, inOrder)
 	l.waiting = slices.Insert(l.waiting, i, f)
 }
 
 // leave takes a fire out of those that wait.
-func (l *lane) leave(f *fire) {
+func (l *overlapQueue) leave(f *fire) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *fire) bool { return o == f })
 }
 
 // run counts the fire as running.
-func (l *lane) run(f *fire) {
+func (l *overlapQueue) run(f *fire) {
 	if !f.entered {
 		f.entered = true
 		l.running++
@@ -48,21 +48,21 @@ func (l *lane) run(f *fire) {
 }
 
 // halt takes it back.
-func (l *lane) halt(f *fire) {
+func (l *overlapQueue) halt(f *fire) {
 	if f.entered {
 		f.entered = false
 		l.running--
 	}
 }
 
-// inTheWay reports whether runs keep a fire of their lane from starting. In an
+// inTheWay reports whether runs keep a fire of their queue from starting. In an
 // ordered group only older ones do: those that are not wait for it.
 func (s *shard) inTheWay(f *fire) bool {
-	l := f.lane()
+	l := f.queue()
 	if l.running == 0 || !s.isOrdered() {
 		return l.running > 0
 	}
-	return s.gate.has(func(o *fire) bool { return o.entered && !o.ended && o.lane() == l && inOrder(o, f) < 0 })
+	return s.gate.has(func(o *fire) bool { return o.entered && !o.ended && o.queue() == l && inOrder(o, f) < 0 })
 }
 
 // admit decides whether a fire whose start has come may go on beside what runs.
@@ -71,16 +71,16 @@ func (s *shard) admit(f *fire) (plan.Admission, string) {
 	if f.id.Trigger == job.TriggerBackfill || e.Gone || !e.foreign && !s.inTheWay(f) {
 		return plan.Admitted, ""
 	}
-	return plan.Overlap(e.overlap, len(f.lane().waiting), s.queueLimit(e))
+	return plan.Overlap(e.overlap, len(f.queue().waiting), s.queueLimit(e))
 }
 
-// enterLane reports whether an open fire, whose start has come, may go on. If
+// passOverlap reports whether an open fire, whose start has come, may go on. If
 // not, it waits from now on, or has ended.
-func (s *shard) enterLane(f *fire) bool {
+func (s *shard) passOverlap(f *fire) bool {
 	if f.entered {
 		return true
 	}
-	l := f.lane()
+	l := f.queue()
 	if slices.ContainsFunc(f.tasks, (*task).mayHaveBegun) {
 		l.run(f) // an earlier owner may have started it
 		return true
@@ -93,7 +93,7 @@ func (s *shard) enterLane(f *fire) bool {
 		l.wait(f)
 		s.touch(f.slot)
 		s.supersede(f)
-		s.nextInLane(l)
+		s.nextInQueue(l)
 		return false
 	case plan.TurnedAway:
 		f.unassign()
@@ -105,9 +105,9 @@ func (s *shard) enterLane(f *fire) bool {
 	return true
 }
 
-// nextInLane starts the fire that has waited longest, if nothing is in its way
+// nextInQueue starts the fire that has waited longest, if nothing is in its way
 // any more.
-func (s *shard) nextInLane(l *lane) {
+func (s *shard) nextInQueue(l *overlapQueue) {
 	if w := l.first(); w != nil && !w.e.foreign && !s.inTheWay(w) {
 		s.promote(w)
 	}
@@ -115,7 +115,7 @@ func (s *shard) nextInLane(l *lane) {
 
 // promote starts a fire that the overlap policy held back.
 func (s *shard) promote(f *fire) {
-	l := f.lane()
+	l := f.queue()
 	l.leave(f)
 	l.open++
 	l.run(f)

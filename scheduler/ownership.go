@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -17,8 +18,8 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/placement"
 )
 
-// tenure is what a node does with its shards under one lease.
-type tenure struct {
+// ownership is what a node does with its shards under one lease.
+type ownership struct {
 	e    *Engine
 	sess *lock.Session
 	self etcdkv.Member
@@ -57,17 +58,21 @@ const maxPassing = 8
 // tendEvery is how often ownership is looked at when nothing calls for it.
 const tendEvery = 200 * time.Millisecond
 
-func newTenure(e *Engine, sess *lock.Session, self etcdkv.Member, held context.Context) *tenure {
-	return &tenure{
+func newOwnership(e *Engine, sess *lock.Session, self etcdkv.Member, held context.Context) *ownership {
+	return &ownership{
 		e: e, sess: sess, self: self, ctx: held,
 		peers: peers.New(peers.Config{Node: e.cfg.Node, Every: e.cfg.ProbeEvery}, peers.Deps{Members: e.deps.Cluster, Logger: e.log}),
 		lined: map[job.ShardID]time.Time{}, busy: map[job.ShardID]bool{}, passing: map[job.ShardID]bool{}, begun: map[job.ShardID]beginnings{},
 	}
 }
 
+func (t *ownership) lease() clientv3.LeaseID { return t.sess.Lease() }
+
+func (t *ownership) leaving() bool { return t.e.draining.Load() }
+
 // run holds shards until the lease is lost or ctx ends. When ctx ends the
 // shards are handed over; nil is returned then.
-func (t *tenure) run(ctx context.Context) error {
+func (t *ownership) run(ctx context.Context) error {
 	t.wg.Go(func() { t.peers.Run(t.ctx) })
 	t.wg.Go(func() { t.keepHealth(t.ctx) })
 	timer := time.NewTimer(0)
@@ -92,7 +97,7 @@ func (t *tenure) run(ctx context.Context) error {
 }
 
 // tend compares what the node owns with what it ought to.
-func (t *tenure) tend() {
+func (t *ownership) tend() {
 	c := t.e.deps.Cluster
 	if !c.Synced() {
 		return
@@ -111,7 +116,7 @@ func (t *tenure) tend() {
 }
 
 // place returns who ought to hold the hash shards.
-func (t *tenure) place(nodes []placement.Candidate) []job.NodeID {
+func (t *ownership) place(nodes []placement.Candidate) []job.NodeID {
 	if t.placed.want == nil || !slices.Equal(nodes, t.placed.nodes) {
 		t.placed = placed{nodes: nodes, want: placement.Place(t.e.cfg.Meta.Shards, nodes)}
 	}
@@ -119,7 +124,7 @@ func (t *tenure) place(nodes []placement.Candidate) []job.NodeID {
 }
 
 // tendShard does what is to be done about a hash shard that node ought to hold.
-func (t *tenure) tendShard(id job.ShardID, node job.NodeID, nodes []placement.Candidate, stable bool) {
+func (t *ownership) tendShard(id job.ShardID, node job.NodeID, nodes []placement.Candidate, stable bool) {
 	o := t.e.deps.Cluster.OwnerOf(id)
 	live := func(n job.NodeID) bool {
 		return slices.ContainsFunc(nodes, func(c placement.Candidate) bool { return c.Node == n })
@@ -140,7 +145,7 @@ func (t *tenure) tendShard(id job.ShardID, node job.NodeID, nodes []placement.Ca
 
 // act takes, goes on with, or passes on a shard that want ought to hold. move
 // says that it may be moved though its owner could go on.
-func (t *tenure) act(id job.ShardID, o cluster.Owner, want job.NodeID, move bool) {
+func (t *ownership) act(id job.ShardID, o cluster.Owner, want job.NodeID, move bool) {
 	me := t.e.cfg.Node
 	mine := o.Node == me && o.Lease == int64(t.sess.Lease())
 	switch {
@@ -160,7 +165,7 @@ func (t *tenure) act(id job.ShardID, o cluster.Owner, want job.NodeID, move bool
 }
 
 // candidates are the nodes that may hold shards, sorted by name.
-func (t *tenure) candidates() []placement.Candidate {
+func (t *ownership) candidates() []placement.Candidate {
 	var out []placement.Candidate
 	for _, m := range t.e.deps.Cluster.Members() {
 		if t.may(&m) {
@@ -171,21 +176,21 @@ func (t *tenure) candidates() []placement.Candidate {
 }
 
 // may reports whether a member may hold shards at all.
-func (t *tenure) may(m *etcdkv.Member) bool {
+func (t *ownership) may(m *etcdkv.Member) bool {
 	if m.Node == t.e.cfg.Node {
 		return !t.e.draining.Load() && !t.e.deps.Cluster.Drained(m.Node) && t.e.keeper.Unfit() == ""
 	}
 	return m.Phase == etcdkv.PhaseReady && !t.e.deps.Cluster.Drained(m.Node) && !t.peers.Suspect(m.Node) && !t.e.deps.Cluster.Unfit(m.Node)
 }
 
-func (t *tenure) isBusy(id job.ShardID) bool {
+func (t *ownership) isBusy(id job.ShardID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.busy[id]
 }
 
 // start takes a shard and runs it, unless that is under way.
-func (t *tenure) start(id job.ShardID, take func(context.Context) (*lock.Ownership, error)) {
+func (t *ownership) start(id job.ShardID, take func(context.Context) (*lock.Ownership, error)) {
 	t.mu.Lock()
 	if t.busy[id] || t.ctx.Err() != nil {
 		t.mu.Unlock()
@@ -224,7 +229,7 @@ func (t *tenure) start(id job.ShardID, take func(context.Context) (*lock.Ownersh
 const takeTimeout = 3 * time.Second
 
 // claim takes a shard that nobody owns.
-func (t *tenure) claim(ctx context.Context, id job.ShardID) (*lock.Ownership, error) {
+func (t *ownership) claim(ctx context.Context, id job.ShardID) (*lock.Ownership, error) {
 	value, err := ownerValue(t.e.cfg.Node, "", t.e.deps.now(), never)
 	if err != nil {
 		return nil, err
@@ -233,11 +238,11 @@ func (t *tenure) claim(ctx context.Context, id job.ShardID) (*lock.Ownership, er
 }
 
 // hold runs an owned shard until it is lost or passed on.
-func (t *tenure) hold(id job.ShardID, own *lock.Ownership) {
+func (t *ownership) hold(id job.ShardID, own *lock.Ownership) {
 	e := t.e
 	s := newShard(id, own, &e.cfg, &e.deps, e.met)
 	if id.IsGroup() {
-		s.turns = &turns{t: t, id: id}
+		s.turns = &turnPolicy{id: id, groups: e.deps.Cluster, node: t}
 	}
 	s.nextTerm = func() uint32 { return t.begins(id, own.Token().Revision) }
 	s.term = s.nextTerm()
@@ -278,7 +283,7 @@ type beginnings struct {
 
 // begins notes that a shard is begun with under a token, or that something is asked
 // there anew, and returns how often that was, with this time.
-func (t *tenure) begins(id job.ShardID, token int64) uint32 {
+func (t *ownership) begins(id job.ShardID, token int64) uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b := t.begun[id]
@@ -291,7 +296,7 @@ func (t *tenure) begins(id job.ShardID, token int64) uint32 {
 }
 
 // pass hands a shard over to another node, or gives it back when to is nil.
-func (t *tenure) pass(id job.ShardID, to *etcdkv.Member) {
+func (t *ownership) pass(id job.ShardID, to *etcdkv.Member) {
 	t.e.mu.RLock()
 	s := t.e.shards[id]
 	t.e.mu.RUnlock()
@@ -312,7 +317,7 @@ func (t *tenure) pass(id job.ShardID, to *etcdkv.Member) {
 }
 
 // drain hands all shards over, or gives them back when no other node is ready.
-func (t *tenure) drain() error {
+func (t *ownership) drain() error {
 	e := t.e
 	e.draining.Store(true)
 	ctx, cancel := context.WithTimeout(t.ctx, e.cfg.DrainTimeout)
@@ -352,7 +357,7 @@ func (t *tenure) drain() error {
 }
 
 // heir returns who is to get a shard from this node, which leaves.
-func (t *tenure) heir(id job.ShardID, want []job.NodeID) job.NodeID {
+func (t *ownership) heir(id job.ShardID, want []job.NodeID) job.NodeID {
 	if id.IsGroup() {
 		g := t.e.deps.Cluster.Group(id)
 		if g == nil {
