@@ -359,12 +359,12 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	t.asked = 0
 	t.checkAt = now + f.askPause(t)
 	s.attendAt(f, t.checkAt)
-	s.out = append(s.out, job.Order{
+	s.out.add(job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
 		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
 		Env: env, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
-	})
+	}, len(f.tasks))
 }
 
 // withParams adds a run's parameters to an environment.

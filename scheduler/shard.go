@@ -98,7 +98,7 @@ type shard struct {
 	tookUp int64
 	// reports wait to be taken.
 	reports [][]job.Report
-	out     []job.Order
+	out     orders
 	asks    []job.Ref
 
 	state    etcdkv.ShardState
@@ -111,9 +111,9 @@ type shard struct {
 	dirty      map[*slot]struct{}
 	closed     map[*slot]struct{}
 	// beyond are slots that wait for the cursor.
-	beyond    beyond
+	beyond beyond
 	// shrinks are slots that are written again when their time comes, in its order.
-	shrinks []shrink
+	shrinks   []shrink
 	afterSave []func()
 	// pausing are pauses that the next commit makes.
 	pausing []etcdkv.Pause
@@ -364,10 +364,12 @@ func (s *shard) tellDue() {
 func (s *shard) flush() {
 	if len(s.out) > 0 {
 		until := s.heldUntil() // I20
-		for i := range s.out {
-			s.out[i].HoldUntil = until
+		for _, piece := range s.out {
+			for i := range piece {
+				piece[i].HoldUntil = until
+			}
+			s.deps.Minions.Send(piece)
 		}
-		s.deps.Minions.Send(s.out)
 		s.out = nil
 	}
 	if len(s.asks) > 0 {
