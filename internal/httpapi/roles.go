@@ -1,0 +1,131 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Applying makes the cluster hold what a manifest says, and turns jobs on and off.
+type Applying interface {
+	Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error)
+	SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error)
+}
+
+// Jobs shows jobs and what becomes of their instants.
+type Jobs interface {
+	Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error)
+	Job(ctx context.Context, key job.Key) (api.Job, error)
+	Delete(ctx context.Context, key job.Key) (time.Time, error)
+	Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error)
+	Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error)
+}
+
+// Starting starts runs and takes orders for open ones.
+type Starting interface {
+	Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error)
+	Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error)
+	Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error)
+	Backfill(ctx context.Context, key job.Key, req api.BackfillRequest) (api.Backfill, error)
+	Backfills(ctx context.Context) ([]api.Backfill, error)
+	EndBackfill(ctx context.Context, id string, o api.Order) error
+	Cancel(ctx context.Context, id job.RunID, o api.Order) error
+	Promote(ctx context.Context, id job.RunID, o api.Order) error
+	Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error)
+}
+
+// Runs shows runs.
+type Runs interface {
+	Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
+	Run(ctx context.Context, id job.RunID) (job.Run, error)
+	Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error
+	Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(api.OutputLine) error) error
+}
+
+// Pauses pauses jobs.
+type Pauses interface {
+	Pause(ctx context.Context, p api.Paused, until time.Time, o api.Order) (time.Time, error)
+	Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error)
+	Pauses(ctx context.Context) ([]api.Pause, error)
+}
+
+// Library shows and deletes what jobs name.
+type Library interface {
+	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
+	DeleteCalendar(ctx context.Context, key job.Key) error
+	Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error)
+	Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error)
+	DeleteScript(ctx context.Context, key job.Key) error
+}
+
+// Cluster shows nodes, shards and groups, and takes orders for them.
+type Cluster interface {
+	Nodes(ctx context.Context) ([]api.Node, error)
+	Shards(ctx context.Context) ([]api.Shard, error)
+	Groups(ctx context.Context, namespace string) ([]api.Group, error)
+	Group(ctx context.Context, key job.Key) (api.Group, error)
+	DeleteGroup(ctx context.Context, key job.Key) error
+	DrainNode(ctx context.Context, node job.NodeID, o api.Order) error
+	ForgetNode(ctx context.Context, node job.NodeID, o api.Order) error
+	UndrainNode(ctx context.Context, node job.NodeID, o api.Order) error
+	MoveShard(ctx context.Context, ref string, node job.NodeID, o api.Order) error
+	HoldShard(ctx context.Context, ref string, o api.Order) error
+	ReleaseShard(ctx context.Context, ref string, o api.Order) error
+	FailbackShard(ctx context.Context, ref string, o api.Order) error
+	Audit(ctx context.Context, limit int) ([]api.AuditRecord, error)
+}
+
+// Minions shows minions and what is on its way to them, and labels them.
+type Minions interface {
+	Minions(ctx context.Context) ([]api.Minion, error)
+	Minion(ctx context.Context, id job.MinionID) (api.MinionDetail, error)
+	LabelMinion(ctx context.Context, id job.MinionID, req api.LabelRequest) (map[string]string, error)
+	MatchMinions(ctx context.Context, expr string) (api.Match, error)
+	HostGroups(ctx context.Context) ([]job.HostGroup, error)
+	DeleteHostGroup(ctx context.Context, name string) error
+	DispatchStatus(ctx context.Context, all bool) (api.Dispatch, error)
+}
+
+// Enrollment decides who may connect as a minion.
+type Enrollment interface {
+	Authority() (api.Authority, error)
+	CreateToken(ctx context.Context, req api.TokenRequest) (api.JoinToken, error)
+	Tokens(ctx context.Context) ([]api.JoinToken, error)
+	DeleteToken(ctx context.Context, id string, o api.Order) error
+	JoinRequests(ctx context.Context) ([]api.JoinRequest, error)
+	ApproveMinion(ctx context.Context, id job.MinionID, fingerprint string, labels map[string]string, o api.Order) error
+	RejectMinion(ctx context.Context, id job.MinionID, o api.Order) error
+	RevokeMinion(ctx context.Context, id job.MinionID, o api.Order) error
+	Enrolled(ctx context.Context) ([]api.Enrollment, error)
+	ForgetMinion(ctx context.Context, id job.MinionID, o api.Order) error
+}
+
+// Updates brings minions to another release.
+type Updates interface {
+	StartUpdate(ctx context.Context, req api.UpdateRequest) (api.Update, error)
+	UpdateStatus(ctx context.Context) (api.Update, error)
+	PauseUpdate(ctx context.Context, o api.Order) error
+	ResumeUpdate(ctx context.Context, o api.Order) error
+	StopUpdate(ctx context.Context, o api.Order) error
+}
+
+// Locks lets clients hold locks.
+type Locks interface {
+	OpenLockSession(ctx context.Context, holder string, ttl time.Duration) (api.LockSession, error)
+	RenewLockSession(ctx context.Context, session string, key job.Key, place string) (api.LockRenewal, error)
+	CloseLockSession(ctx context.Context, session string) error
+	AcquireLock(ctx context.Context, key job.Key, req api.LockRequest) (api.LockAnswer, error)
+	ReleaseLock(ctx context.Context, key job.Key, req api.LockRequest) error
+	Locks(ctx context.Context, namespace string) ([]api.Lock, error)
+	Lock(ctx context.Context, key job.Key) (api.Lock, error)
+	BreakLock(ctx context.Context, key job.Key, token job.Token, o api.Order) error
+}
+
+// Observing tells how the cluster is, and what changes.
+type Observing interface {
+	Doctor(ctx context.Context) ([]api.Check, error)
+	Version() api.Version
+	Changes(ctx context.Context) <-chan api.Topic
+}
