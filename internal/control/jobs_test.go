@@ -233,7 +233,7 @@ func (e *env) triggers(t *testing.T) []etcdkv.Trigger {
 	t.Helper()
 	var all []etcdkv.Trigger
 	for s := range testShards {
-		part, err := store.ListAll[etcdkv.Trigger](t.Context(), e.Control.db, "test", e.keys.Triggers(job.ShardID(s)))
+		part, err := store.ListAll[etcdkv.Trigger](t.Context(), e.db, "test", e.keys.Triggers(job.ShardID(s)))
 		if err != nil {
 			t.Fatal(err)
 		}
