@@ -28,6 +28,7 @@ func Each[S, T any](all []S, told func(*S) T) []T {
 	return out
 }
 
+// Pause is what the API tells of a stored pause.
 func Pause(p *etcdkv.Pause) api.Pause {
 	return api.Pause{
 		Scope: api.Scope(p.Scope), Namespace: p.Namespace, Name: p.Name, By: p.By, Reason: p.Reason, ByFailures: p.ByFailures(),
@@ -35,24 +36,30 @@ func Pause(p *etcdkv.Pause) api.Pause {
 	}
 }
 
+// Audit is what the API tells of an audit record.
 func Audit(r *etcdkv.Audit) api.AuditRecord {
 	return api.AuditRecord{At: r.At, By: r.By, Action: r.Action, Object: r.Object, Reason: r.Reason, Before: r.Before}
 }
 
+// Override is what the API tells of an order for a shard.
 func Override(o *etcdkv.Override) *api.Override {
 	return &api.Override{Shard: o.Shard, Node: o.Node, Failback: o.Failback, By: o.By, Reason: o.Reason, Since: o.Since}
 }
 
+// Drain is what the API tells of a drained node.
 func Drain(d *etcdkv.Drain) *api.Drain {
 	return &api.Drain{Node: d.Node, By: d.By, Reason: d.Reason, Since: d.Since}
 }
 
+// Aside is what the API tells of a job that cannot be planned.
 func Aside(a *etcdkv.Aside) *api.Aside {
 	return &api.Aside{Namespace: a.Namespace, Name: a.Name, Job: a.Job, Reason: a.Reason, Since: a.Since}
 }
 
+// RingNode is what the API tells of a place in a ring.
 func RingNode(n *etcdkv.RingNode) api.RingNode { return api.RingNode(*n) }
 
+// Backfill is what the API tells of a backfill, running or ended.
 func Backfill(b *etcdkv.Backfill) api.Backfill {
 	return api.Backfill{
 		ID: b.ID, Job: b.Job, Key: b.Key, By: b.By, Reason: b.Reason, From: b.From, To: b.To, Done: b.Done, Overlap: b.Overlap,
@@ -60,6 +67,7 @@ func Backfill(b *etcdkv.Backfill) api.Backfill {
 	}
 }
 
+// Enrollment is what the API tells of a minion that has joined.
 func Enrollment(e *etcdkv.Enrollment) api.Enrollment {
 	return api.Enrollment{
 		ID: e.ID, Key: e.Key, Token: e.Token, ApprovedBy: e.ApprovedBy, EnrolledAt: e.EnrolledAt, Serial: e.Serial,
@@ -68,12 +76,15 @@ func Enrollment(e *etcdkv.Enrollment) api.Enrollment {
 	}
 }
 
+// JoinRequest is what the API tells of a minion that waits for an operator.
 func JoinRequest(r *etcdkv.JoinRequest) api.JoinRequest {
 	return api.JoinRequest{ID: r.ID, Keys: Each(r.Keys, func(k *etcdkv.RequestedKey) api.RequestedKey { return api.RequestedKey(*k) })}
 }
 
+// StoredUpdateGroup is what is stored of a group of minions that are updated together.
 func StoredUpdateGroup(g *api.UpdateGroup) etcdkv.UpdateGroup { return etcdkv.UpdateGroup(*g) }
 
+// UpdateGroup is what the API tells of such a group, and how far it is.
 func UpdateGroup(g *update.Group) api.UpdateProgress {
 	out := api.UpdateProgress{UpdateGroup: api.UpdateGroup(g.UpdateGroup), Phases: make(map[api.UpdatePhase]int, len(g.Phases))}
 	for phase, n := range g.Phases {
@@ -82,8 +93,10 @@ func UpdateGroup(g *update.Group) api.UpdateProgress {
 	return out
 }
 
+// UnknownKey is what the API tells of a key in a target that no minion has.
 func UnknownKey(k *target.UnknownKey) api.UnknownKey { return api.UnknownKey(*k) }
 
+// Dispatch is what the API tells of a hub.
 func Dispatch(s *agentpush.Status) api.NodeDispatch {
 	return api.NodeDispatch{
 		Node: s.Node, Connected: s.Connected, Known: s.Known, Online: s.Online, Queued: s.Queued, InFlight: s.InFlight,

@@ -6,6 +6,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// Minion is what the API tells of a minion.
 func Minion(m job.Minion) api.Minion {
 	v := api.Minion{Minion: m, State: api.MinionConnected}
 	if m.Node == "" {

@@ -13,6 +13,7 @@ func Does(n int, what string) string {
 	return Counted(n, what) + " do"
 }
 
+// Some lists what is shown of so many, and says with dots that there are more.
 func Some(shown []string, all int) string {
 	text := strings.Join(shown, ", ")
 	if len(shown) < all {

@@ -197,6 +197,7 @@ func endOf(r *job.Run) string {
 	return fmt.Sprintf("ended at %s, after %v", StampOf(r.EndedAt), r.EndedAt.Sub(r.StartedAt).Round(time.Millisecond))
 }
 
+// StampOf writes an instant with milliseconds, in UTC.
 func StampOf(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
 // lateness tells how long before or after its instant something was.

@@ -112,6 +112,7 @@ func (op *Operator) readShard(ctx context.Context, id job.ShardID) (shardContent
 	return s, err
 }
 
+// Overrides returns what operators ordered of shards, by the shard.
 func (op *Operator) Overrides(ctx context.Context) (map[job.ShardID]etcdkv.Override, error) {
 	all, err := store.ListAll[etcdkv.Override](ctx, op.db, "list overrides", op.db.Keys.Overrides())
 	out := make(map[job.ShardID]etcdkv.Override, len(all))
@@ -145,6 +146,7 @@ func (op *Operator) lines(ctx context.Context) (map[job.ShardID][]job.NodeID, er
 	return out, err
 }
 
+// StoredGroup reads one group; the error wraps job.ErrNotFound where there is none.
 func (op *Operator) StoredGroup(ctx context.Context, key job.Key) (etcdkv.StoredGroup, *mvccpb.KeyValue, error) {
 	kv, err := op.db.Get(ctx, "read group "+key.String(), op.db.Keys.Group(key))
 	if err != nil {

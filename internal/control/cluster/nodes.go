@@ -74,6 +74,7 @@ type Owner struct {
 	token job.Token
 }
 
+// Owners returns who holds each shard that is held.
 func (op *Operator) Owners(ctx context.Context) (map[job.ShardID]Owner, error) {
 	owners := make(map[job.ShardID]Owner, op.db.Meta.Shards)
 	err := op.db.List(ctx, "list owners", op.db.Keys.Owners(), func(kv *mvccpb.KeyValue) error {

@@ -76,6 +76,7 @@ func (f *Finder) Stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, Pla
 	return stored, at, nil
 }
 
+// NoJob is the error where there is no such job; it wraps job.ErrNotFound.
 func NoJob(key job.Key) error { return fmt.Errorf("job %s: %w", key, job.ErrNotFound) }
 
 // SetOf returns the job's schedules.

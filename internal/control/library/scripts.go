@@ -290,7 +290,7 @@ type ScriptIndex struct {
 	created map[job.ScriptRef]int64
 }
 
-// Place puts a version on the shelf.
+// Place puts a version on the index.
 func (s *ScriptIndex) Place(l *job.SavedScript, newest bool) {
 	s.scripts[job.ScriptRef{Key: l.Key(), Version: l.Version}] = l
 	if newest {
@@ -307,14 +307,14 @@ func (s *ScriptIndex) Find(ref job.ScriptRef) (*job.SavedScript, bool) {
 // CheckStart tells all that is wrong with starting a job with parameters, and
 // returns them with defaults.
 func (lib *Library) CheckStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
-	shelf, err := lib.IndexScripts(ctx, spec.ScriptRefs(namespace))
+	index, err := lib.IndexScripts(ctx, spec.ScriptRefs(namespace))
 	if err != nil {
 		return nil, err
 	}
-	return shelf.CheckStart(namespace, spec, params)
+	return index.CheckStart(namespace, spec, params)
 }
 
-// CheckStart does what Control's does, of a job that names scripts of the shelf.
+// CheckStart is that of Library, of a job that names scripts of the index.
 func (s *ScriptIndex) CheckStart(namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
 	plan, problems := spec.Plan(namespace, params, s.Find)
 	if len(problems) > 0 {

@@ -75,6 +75,7 @@ type HostGroups struct {
 	Guard int64
 }
 
+// Names yields the names of the groups, in no order.
 func (h *HostGroups) Names() func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for n := range h.Kvs {

@@ -286,6 +286,7 @@ func (pz *Pauser) Pauses(ctx context.Context) ([]api.Pause, error) {
 	return apiview.Each(all, apiview.Pause), err
 }
 
+// Now returns the pauses that hold now, as they are stored.
 func (pz *Pauser) Now(ctx context.Context) ([]etcdkv.Pause, error) {
 	all, err := store.ListAll[etcdkv.Pause](ctx, pz.db, "list pauses", pz.db.Keys.Pauses())
 	if err != nil {

@@ -52,11 +52,11 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 	if len(problems) > 0 {
 		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
-	shelf, err := st.library.IndexScripts(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
+	index, err := st.library.IndexScripts(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
 	if err != nil {
 		return api.Exec{}, err
 	}
-	if req.Params, err = shelf.CheckStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
+	if req.Params, err = index.CheckStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
 		return api.Exec{}, err
 	}
 	if problems := o.Spec.CheckStart(req.Params); len(problems) > 0 {
@@ -77,7 +77,7 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 	if err := st.apply.RoomForJobs(ctx); err != nil {
 		return api.Exec{}, err
 	}
-	fire, key, err := st.MakePassing(ctx, o.Metadata, &o.Spec, shelf, req)
+	fire, key, err := st.MakePassing(ctx, o.Metadata, &o.Spec, index, req)
 	if err != nil {
 		return api.Exec{}, err
 	}
@@ -93,7 +93,7 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 
 // MakePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
-func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, shelf *library.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
+func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, index *library.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
 	uid, err := job.NewUID()
 	if err != nil {
 		return job.FireID{}, job.Key{}, err
@@ -123,7 +123,7 @@ func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job
 		d.StillThere(p.key, 0)
 		d.Put(p.key, value)
 	}
-	shelf.Use(&d, st.db.Keys, spec.ScriptRefs(meta.Namespace))
+	index.Use(&d, st.db.Keys, spec.ScriptRefs(meta.Namespace))
 	if text := library.LargeText(spec.Script); text != "" {
 		d.Put(st.db.Keys.Blob(job.ScriptSum(text)), text)
 	}
