@@ -5,63 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/changes"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
 )
-
-// TestChangesAreCoalesced: at most four a second per topic, and the last change
-// is never swallowed.
-func TestChangesAreCoalesced(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := newChangeHub()
-		ctx, cancel := context.WithCancel(t.Context())
-		changes := h.subscribe(ctx)
-		idle := h.subscribe(ctx) // one that does not read holds nobody up
-		go func() {
-			for range 1000 { // for one second
-				h.publish(api.TopicRuns)
-				time.Sleep(time.Millisecond)
-			}
-			h.publish(api.TopicJobs)
-		}()
-		begin := time.Now()
-		count := map[api.Topic]int{}
-		var last time.Time
-		for time.Since(begin) < 5*time.Second {
-			select {
-			case topic := <-changes:
-				count[topic]++
-				if topic == api.TopicRuns {
-					last = time.Now()
-				}
-			case <-time.After(time.Second):
-			}
-		}
-		if n := count[api.TopicRuns]; n < 4 || n > 5 {
-			t.Errorf("%d reports of runs in a second", n)
-		}
-		if since := last.Sub(begin); since < 999*time.Millisecond {
-			t.Errorf("the last change, at 999 ms, is not told: %s", since)
-		}
-		if count[api.TopicJobs] != 1 {
-			t.Errorf("%d reports of jobs", count[api.TopicJobs])
-		}
-		cancel()
-		synctest.Wait()
-		if _, open := <-changes; open {
-			t.Error("the channel is open after its context has ended")
-		}
-		if topic, open := <-idle; open {
-			t.Errorf("the idle channel is open: %s", topic)
-		}
-	})
-}
 
 // TestChanges: each kind of key tells its topics, over one watch, and the end of
 // Watch closes the channels.
@@ -71,7 +22,7 @@ func TestChanges(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Watch(ctx) }()
-	changes := e.Changes(t.Context())
+	told := e.Changes(t.Context())
 	other := e.Changes(t.Context())
 	wait := func(ch <-chan api.Topic, want ...api.Topic) {
 		t.Helper()
@@ -89,18 +40,18 @@ func TestChanges(t *testing.T) {
 		t.Helper()
 		for range 3 {
 			e.put(t, e.keys.Minion("m"), "{}")
-			wait(changes, api.TopicMinions)
+			wait(told, api.TopicMinions)
 		}
 		for {
 			select {
-			case <-changes:
+			case <-told:
 			default:
 				return
 			}
 		}
 	}
-	wait(changes, allTopics()...)
-	wait(other, allTopics()...)
+	wait(told, changes.AllTopics()...)
+	wait(other, changes.AllTopics()...)
 	settle()
 	for _, tc := range []struct {
 		key    string
@@ -121,21 +72,21 @@ func TestChanges(t *testing.T) {
 		{e.keys.Minion("m"), []api.Topic{api.TopicMinions}},
 	} {
 		e.put(t, tc.key, "{}")
-		wait(changes, tc.topics...)
+		wait(told, tc.topics...)
 	}
 	settle()
 	// A state moves at every commit: it is not news.
 	e.put(t, e.keys.State(1), etcdkv.ShardState{})
 	e.put(t, e.keys.Root()+"elsewhere", "x")
 	e.put(t, e.keys.Minion("m"), "{}")
-	if got := <-changes; got != api.TopicMinions {
+	if got := <-told; got != api.TopicMinions {
 		t.Errorf("got %s", got)
 	}
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	for _, ch := range []<-chan api.Topic{changes, other, e.Changes(t.Context())} {
+	for _, ch := range []<-chan api.Topic{told, other, e.Changes(t.Context())} {
 		for range ch {
 			continue // until it is closed
 		}
@@ -155,49 +106,17 @@ func TestChangesOutliveEtcd(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	changes := e.Changes(ctx)
-	<-changes
+	told := e.Changes(ctx)
+	<-told
 	e.srv.Restart(t)
 	for i := 0; ; i++ {
 		e.put(t, e.jobKey(job.Key{Namespace: "a", Name: "b"}), "{}")
 		select {
-		case topic := <-changes:
+		case topic := <-told:
 			if topic == api.TopicJobs && i > 4 { // not one of those that were told before
 				return
 			}
 		case <-time.After(time.Second): // once more
 		}
-	}
-}
-
-// TestWatchOnlyWhileSomebodyListens: without subscribers nothing is read.
-func TestWatchOnlyWhileSomebodyListens(t *testing.T) {
-	t.Parallel()
-	h := newChangeHub()
-	isClosed := func(ch <-chan struct{}) bool {
-		select {
-		case <-ch:
-			return true
-		default:
-			return false
-		}
-	}
-	for range 2 {
-		if isClosed(h.wanted()) || !isClosed(h.unwanted()) {
-			t.Fatal("wanted by nobody")
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		first, second := h.subscribe(ctx), h.subscribe(t.Context())
-		if !isClosed(h.wanted()) || isClosed(h.unwanted()) {
-			t.Error("not wanted by two")
-		}
-		cancel()
-		<-first
-		if !isClosed(h.wanted()) {
-			t.Error("not wanted by one")
-		}
-		h.close()
-		<-second
-		h = newChangeHub()
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/apply"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
+	"github.com/carillon-cron/carillon/internal/control/changes"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
@@ -95,8 +96,8 @@ type Control struct {
 	now       func() time.Time
 	log       *zap.Logger
 	schedules *schedule.Cache
-	changes   *changeHub
 	db        *store.Store
+	*changes.Feed
 	*starts.Starter
 	*apply.Applier
 	*catalog.Catalog
@@ -155,7 +156,6 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		now:       deps.Now,
 		log:       deps.Logger.Named("control"),
 		schedules: schedule.NewCache(),
-		changes:   newChangeHub(),
 	}
 	c.db = store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout},
 		store.Deps{Client: deps.Client, Now: deps.Now, Logger: c.log})
@@ -186,6 +186,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Library: c.Library, Runs: c.Book, Minions: c.Fleet,
 		Apply: c.Applier, Logger: c.log,
 	})
+	c.Feed = changes.New(changes.Deps{Store: c.db, Logger: c.log})
 	return c, nil
 }
 

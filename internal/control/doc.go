@@ -19,11 +19,12 @@
 //	enroll    who may connect as a minion
 //	updates   which release minions are brought to
 //	locks     locks for clients that never reach etcd
+//	changes   tells subscribers where something has changed
 //
 // They stand on store (etcd), jobstore (where a job lies, and from when on an edit
 // holds), audit (what is ordered, with its record), apiview (what is stored becomes
-// what the API tells) and caller (who asks). In this package are the doctor, what
-// tells of changes, and what sweeps up; no rule of a use case is.
+// what the API tells) and caller (who asks). In this package are the doctor and
+// what sweeps up; no rule of a use case is.
 //
 // Every method may be called by many goroutines at once. Errors wrap
 // job.ErrNotFound, job.ErrConflict, job.ErrUnavailable or job.ErrNoMinions, or

@@ -1,4 +1,4 @@
-package control
+package changes
 
 import (
 	"context"
@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/carillon-cron/carillon/api"
-
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/api"
 )
 
 // changeInterval is how long a subscriber waits between two reports of the
@@ -19,22 +19,23 @@ const changeInterval = 250 * time.Millisecond
 // rewatchDelay is the pause before a watch that broke is begun again.
 const rewatchDelay = time.Second
 
-func allTopics() []api.Topic {
+// AllTopics are the topics in which changes are reported.
+func AllTopics() []api.Topic {
 	return []api.Topic{api.TopicJobs, api.TopicRuns, api.TopicNodes, api.TopicMinions, api.TopicShards, api.TopicGroups}
 }
 
 // Watch drives Changes until ctx ends: one watch serves all subscribers, and only
 // while there are any. When it returns, the channels of all subscribers are closed.
-func (c *Control) Watch(ctx context.Context) error {
-	defer c.changes.close()
+func (f *Feed) Watch(ctx context.Context) error {
+	defer f.hub.close()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-c.changes.wanted():
+		case <-f.hub.wanted():
 		}
-		if err := c.watchOnce(ctx); err != nil && ctx.Err() == nil {
-			c.log.Warn("watch for changes broke", zap.Error(err))
+		if err := f.watchOnce(ctx); err != nil && ctx.Err() == nil {
+			f.log.Warn("watch for changes broke", zap.Error(err))
 			select {
 			case <-ctx.Done():
 			case <-time.After(rewatchDelay):
@@ -45,15 +46,15 @@ func (c *Control) Watch(ctx context.Context) error {
 
 // Changes returns topics in which something has changed, each at most four
 // times a second. The channel is closed when ctx or Watch ends.
-func (c *Control) Changes(ctx context.Context) <-chan api.Topic {
-	return c.changes.subscribe(ctx)
+func (f *Feed) Changes(ctx context.Context) <-chan api.Topic {
+	return f.hub.subscribe(ctx)
 }
 
 // watchOnce publishes changes until it breaks, ctx ends, or nobody listens.
-func (c *Control) watchOnce(ctx context.Context) error {
+func (f *Feed) watchOnce(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	k := c.cfg.Keys
+	k := f.db.Keys
 	watched := []struct {
 		prefix string
 		topics []api.Topic
@@ -81,7 +82,7 @@ func (c *Control) watchOnce(ctx context.Context) error {
 	defer cancel()
 	broken := make(chan error, len(watched)) // each watch breaks once
 	for _, w := range watched {
-		events := c.client.Watch(clientv3.WithRequireLeader(ctx), w.prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+		events := f.db.Client.Watch(clientv3.WithRequireLeader(ctx), w.prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 		wg.Go(func() {
 			for resp := range events {
 				if err := resp.Err(); err != nil {
@@ -94,7 +95,7 @@ func (c *Control) watchOnce(ctx context.Context) error {
 					news = news || w.skip == nil || !w.skip(string(e.Kv.Key))
 				}
 				if news {
-					c.changes.publish(w.topics...)
+					f.hub.publish(w.topics...)
 				}
 			}
 			broken <- errWatchEnded
@@ -106,7 +107,7 @@ func (c *Control) watchOnce(ctx context.Context) error {
 			return err
 		case <-ctx.Done():
 			return nil
-		case <-c.changes.unwanted():
+		case <-f.hub.unwanted():
 			return nil
 		}
 	}
@@ -253,7 +254,7 @@ func (s *subscriber) next(now time.Time) (api.Topic, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var wait time.Duration
-	for _, t := range allTopics() {
+	for _, t := range AllTopics() {
 		if !s.dirty[t] {
 			continue
 		}
