@@ -111,6 +111,7 @@ func TestI7HoldsByTheClockOfMost(t *testing.T) {
 			b.start("n3")
 			b.seen(3)
 			b.until("n1 owns shards", func() bool { return b.owned("n1") > 0 && len(e.Ready()) == 0 })
+			b.until("n1 has been compared", func() bool { return c.of["n1"].State().Nodes == 2 }) // before, nobody knows
 			b.more(20)
 			c.step("n1", by)
 			if by.Abs() > clock.DefaultBound {

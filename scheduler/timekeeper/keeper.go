@@ -3,6 +3,7 @@ package timekeeper
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,9 +67,11 @@ type Keeper struct {
 	// judged: the clock has been judged once.
 	judged atomic.Bool
 
-	mu sync.Mutex // guards paths
+	mu sync.Mutex // guards paths and asked
 	// paths are the ways to the peers' clocks, by incarnation.
 	paths map[string]*clock.Path
+	// asked are the peers of the last round, by incarnation.
+	asked map[string]bool
 	// told is what was logged last.
 	told clock.State
 }
@@ -115,7 +118,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	for first := true; ; {
 		seen := k.deps.Time.Look()
 		now := k.deps.Time.Mono()
-		again := first || seen != (clock.Seen{}) || !k.deps.Time.State().Judged || now-last >= askEvery
+		again := first || seen != (clock.Seen{}) || !k.deps.Time.State().Judged || now-last >= askEvery || k.anyNew()
 		if again && k.deps.Members.Synced() { // else the peers are not known
 			select {
 			case <-asked:
@@ -135,6 +138,19 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
+// anyNew reports whether a peer is there that has not been asked yet. The first ones
+// are what a clock is compared with at all: it would go by itself for so long.
+func (k *Keeper) anyNew() bool {
+	if k.deps.Clocks == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.ContainsFunc(k.deps.Members.Members(), func(m etcdkv.Member) bool {
+		return m.Node != k.deps.Node && !k.asked[m.Incarnation]
+	})
+}
+
 // round asks all others once, and judges the clock.
 func (k *Keeper) round(ctx context.Context) {
 	var others clock.Others
@@ -149,6 +165,9 @@ func (k *Keeper) round(ctx context.Context) {
 			wg.Go(func() { k.ask(ctx, from, &m) })
 		}
 		wg.Wait()
+		k.mu.Lock()
+		k.asked = live
+		k.mu.Unlock()
 		others.Nodes = k.readings(live)
 		others.Minions = from.MinionClocks(minions)
 	}
