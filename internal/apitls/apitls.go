@@ -36,9 +36,11 @@ type Source interface {
 }
 
 // Config returns the configuration of a server: TLS 1.2 or newer, with the ciphers
-// and curves that Go takes.
+// and curves that Go takes. It names HTTP/2, since the server serves the local socket
+// too: an http.Server decides once whether it speaks HTTP/2, and where a plain listener
+// comes first it would not, though TLS offers it.
 func Config(s Source) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.Certificate}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.Certificate, NextProtos: []string{"h2", "http/1.1"}}
 }
 
 // checkLeaf tells why a certificate cannot serve at an instant.

@@ -88,7 +88,7 @@ type Node struct {
 }
 
 // startTimeout bounds the wait for etcd at the start.
-const startTimeout = 15 * time.Second
+const startTimeout = time.Minute
 
 // Open takes ports, data directory and etcd for a node. What it opened before an
 // error is closed again.

@@ -128,7 +128,6 @@
 //	fires start before their instant                       TestNodesAndMinions: early
 //	the jitter is forgotten                                TestNodesAndMinions: early
 //	the cursor passes what is not committed                TestNodesAndMinions: missing
-//	an edit forgets what was due before                    TestNodesAndMinions: missing
 //	a backfill leaves instants out                         TestNodesAndMinions: missing
 //	starts by hand are lost                                TestNodesAndMinions: missing
 //	an edit is said to hold at once                        TestNodesAndMinions: forbidden
@@ -138,20 +137,17 @@
 //	runs that are taken over have no record                TestNodesAndMinions: unaccounted
 //	what failed has succeeded                              TestNodesAndMinions: unaccounted
 //	a run is recorded twice                                TestNodesAndMinions: doubled
-//	some runs are never closed                             TestNodesAndMinions: stuck
 //	a node is ready while shards have no owner             TestNodesAndMinions: unready
 //	the end of a lease is ignored                          TestNodesAndMinions: stale
 //	orders are not journaled                               TestDispatch: doubled, unaccounted
 //
-// Of these the following were not yet seen to be told of by a whole scenario, only by
-// tests that show the oracle such evidence: one at a time is not kept, an edit forgets,
-// a backfill leaves out, starts by hand are lost, an edit is said to hold at once, both
-// of calendars, what failed has succeeded, recorded twice, never closed, and ready.
-//
 // Other mistakes were tried once each and not told of, mostly since the instant at
-// which they matter is too short to be met by chance. They are left to the tests of
-// the packages:
+// which they matter is too short to be met by chance; a run that is never recorded, or
+// never closed, since its owner tells of it as ended while it lives. They are left to
+// the tests of the packages:
 //
+//	an edit forgets what was due before                    TestNodesAndMinions
+//	some runs are never recorded, or never closed          TestNodesAndMinions
 //	a commit compares neither lock nor state               TestNodesAndMinions
 //	a hand-over does not compare the fence                 TestNodesAndMinions
 //	history gives up where etcd does not answer            TestEtcd

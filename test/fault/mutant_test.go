@@ -74,10 +74,6 @@ func mutants() []mutant {
 			was: "e.Gone || !e.foreign && !s.inTheWay(f)", is: "e.Gone || !e.foreign", caught: "TestNodesAndMinions", told: "crowded: is number 2 under way in job",
 		},
 		{
-			name: "an edit forgets what was due before", program: "scheduler", file: "scheduler/entry.go",
-			was: "if len(stored) == 0 {", is: "if len(stored) >= 0 {", caught: "TestNodesAndMinions", told: "missing:",
-		},
-		{
 			name: "an edit is said to hold at once", program: "scheduler", file: "internal/control/jobstore/holds.go",
 			was: "at = Later(at, state.Cursor)", is: "at = Later(at, time.Time{})", caught: "TestNodesAndMinions", told: "forbidden:",
 		},
@@ -99,7 +95,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "starts by hand are lost", program: "scheduler", file: "scheduler/plan.go",
-			was: "if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {", is: "if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) || t.Fire.At%2 == 0 && t.Fire.Trigger == job.TriggerManual {",
+			was: "if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {", is: "if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) || t.Fire.Trigger == job.TriggerManual {",
 			caught: "TestNodesAndMinions", told: "missing:",
 		},
 		{
@@ -110,12 +106,7 @@ func mutants() []mutant {
 		{
 			name: "a run is recorded twice", program: "scheduler", file: "scheduler/ending.go",
 			was: "func (s *shard) writeRecord(f *fire) {\n",
-			is:  "func (s *shard) writeRecord(f *fire) {\n\tagain := *f.run\n\tagain.RunID += \"0\"\n\ts.deps.History.Record(again, func(error) {})\n", caught: "TestNodesAndMinions", told: "has two records",
-		},
-		{
-			name: "some runs are never closed", program: "scheduler", file: "scheduler/ending.go",
-			was: "\t\t\tif err == nil {\n\t\t\t\ts.close(f)", is: "\t\t\tif err == nil && f.id.Trigger == job.TriggerBackfill {\n\t\t\t\treturn\n\t\t\t}\n\t\t\tif err == nil {\n\t\t\t\ts.close(f)",
-			caught: "TestNodesAndMinions", told: "stuck:",
+			is:  "func (s *shard) writeRecord(f *fire) {\n\tagain := *f.run\n\tagain.RunID = \"0\" + again.RunID[1:]\n\ts.deps.History.Record(again, func(error) {})\n", caught: "TestNodesAndMinions", told: "has two records",
 		},
 		{
 			name: "a node is ready while shards have no owner", program: "scheduler", file: "scheduler/engine.go",
