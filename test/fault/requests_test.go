@@ -370,11 +370,14 @@ func TestProbes(t *testing.T) {
 // scheduler gives. One that is worded anew there would be looked into no more.
 func TestReasonsAreTheSchedulers(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("../../scheduler/*.go")
-	if err != nil {
-		t.Fatal(err)
+	files := []string{"../../calendar/calendar.go"}
+	for _, rooms := range []string{"../../scheduler/*.go", "../../scheduler/*/*.go"} {
+		found, err := filepath.Glob(rooms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
 	}
-	files = append(files, "../../calendar/calendar.go")
 	var source strings.Builder
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
@@ -388,7 +391,7 @@ func TestReasonsAreTheSchedulers(t *testing.T) {
 	}
 	for _, reason := range []string{saysCalendar, saysPaused, saysDisabled, saysDeleted, saysEarlier} {
 		if !regexp.MustCompile(`"[^"\n]*` + reason).MatchString(source.String()) {
-			t.Errorf("package scheduler has no text %q", reason)
+			t.Errorf("no room of the scheduler has the text %q", reason)
 		}
 	}
 }
