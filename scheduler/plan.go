@@ -400,7 +400,7 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 		}
 	}
 	if len(out) > 0 {
-		out = append(out, s.unsendable(f, spec.Target)...)
+		out = append(out, others(out, s.unsendable(f, spec.Target))...)
 	}
 	if len(out) == 0 {
 		return false
@@ -452,6 +452,20 @@ func (s *shard) absent(hosts []job.MinionID) (out []job.Uncontrollable) {
 		out = append(out, u)
 	}
 	return out
+}
+
+// others returns the tasks of minions that have none yet. Who matches and who is out of
+// reach are two looks at the minions: one that goes from a node to another meanwhile is
+// found by both, and a report is of one task only.
+func others(have, more []*task) []*task {
+	if len(more) == 0 {
+		return nil
+	}
+	has := make(map[job.MinionID]bool, len(have))
+	for _, t := range have {
+		has[t.minion] = true
+	}
+	return slices.DeleteFunc(more, func(t *task) bool { return has[t.minion] })
 }
 
 // unsendable returns tasks, ended already, for the minions that are to run the

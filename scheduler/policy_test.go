@@ -164,3 +164,19 @@ func TestI19_WhatNobodyWasSentIsNotRunning(t *testing.T) {
 		})
 	}
 }
+
+// TestAMinionThatMovesHasOneTask: a minion that goes from a node to another while a run
+// is given its minions both matches and is out of reach. It has one task, and the run
+// comes to its end.
+func TestAMinionThatMovesHasOneTask(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 2)
+	d.away = []job.Uncontrollable{{Minion: "m00", Reason: "not connected"}, {Minion: "m01", Reason: "not connected"}, {Minion: "m02", Reason: "not connected"}}
+	f := d.fire(d.job(job.Spec{}), fire{})
+	if len(f.tasks) != 3 {
+		t.Errorf("%d tasks, want one of each minion", len(f.tasks))
+	}
+	d.says(f, "m00", job.StateSucceeded)
+	d.says(f, "m01", job.StateSucceeded)
+	d.wantRun(job.StateSucceeded, "uncontrollable on 1 of 3 minions, first m02")
+}
