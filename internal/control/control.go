@@ -15,9 +15,9 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/control/changes"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
@@ -102,7 +102,7 @@ type Control struct {
 	*apply.Applier
 	*catalog.Catalog
 	*runs.Book
-	*library.Library
+	*definitions.Set
 	*pauses.Pauser
 	*jobstore.Finder
 	*updates.Rollout
@@ -171,19 +171,19 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Rollout = updates.New(updates.Deps{Store: c.db, Audit: c.audit, Minions: c.Fleet})
 	c.Finder = jobstore.New(jobstore.Deps{Store: c.db, Schedules: c.schedules, Logger: c.log})
 	c.Pauser = pauses.New(pauses.Deps{Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Logger: c.log})
-	c.Library = library.New(library.Deps{Store: c.db, Logger: c.log})
+	c.Set = definitions.New(definitions.Deps{Store: c.db, Logger: c.log})
 	c.Book = runs.New(runs.Deps{
 		Store: c.db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: c.log,
 	})
 	c.Catalog = catalog.New(catalog.Deps{
-		Store: c.db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Library: c.Library, History: deps.History, Logger: c.log,
+		Store: c.db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Definitions: c.Set, History: deps.History, Logger: c.log,
 	})
 	c.Applier = apply.New(apply.Deps{
-		Store: c.db, Audit: c.audit, Jobs: c.Finder, Pauses: c.Pauser, Library: c.Library, Minions: c.Fleet,
+		Store: c.db, Audit: c.audit, Jobs: c.Finder, Pauses: c.Pauser, Definitions: c.Set, Minions: c.Fleet,
 		Decode: deps.Decode, Schedules: c.schedules, Logger: c.log,
 	})
 	c.Starter = starts.New(starts.Deps{
-		Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Library: c.Library, Runs: c.Book, Minions: c.Fleet,
+		Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Definitions: c.Set, Runs: c.Book, Minions: c.Fleet,
 		Apply: c.Applier, Logger: c.log,
 	})
 	c.Feed = changes.New(changes.Deps{Store: c.db, Logger: c.log})

@@ -8,18 +8,18 @@
 // A use case is a package of its own, with the few things that it stands on. Control
 // connects them, and answers with the methods of all:
 //
-//	apply     makes the cluster hold what a manifest says; turns jobs on and off
-//	catalog   shows jobs, when they are due, and what became of an instant
-//	starts    starts runs beside the schedule; takes orders for open ones
-//	runs      shows runs, their output and their results
-//	pauses    pauses jobs, and ends pauses
-//	library   shows and deletes the calendars and scripts that jobs name
-//	cluster   nodes, shards and groups: who holds what, and orders for that
-//	minions   which minions there are, their labels, and who a target selects
-//	enroll    who may connect as a minion
-//	updates   which release minions are brought to
-//	locks     locks for clients that never reach etcd
-//	changes   tells subscribers where something has changed
+//	apply       makes the cluster hold what a manifest says; turns jobs on and off
+//	catalog     shows jobs, when they are due, and what became of an instant
+//	starts      starts runs beside the schedule; takes orders for open ones
+//	runs        shows runs, their output and their results
+//	pauses      pauses jobs, and ends pauses
+//	definitions shows and deletes the calendars and scripts that jobs name
+//	cluster     nodes, shards and groups: who holds what, and orders for that
+//	minions     which minions there are, their labels, and who a target selects
+//	enroll      who may connect as a minion
+//	updates     which release minions are brought to
+//	locks       locks for clients that never reach etcd
+//	changes     tells subscribers where something has changed
 //
 // They stand on store (etcd), jobstore (where a job lies, and from when on an edit
 // holds), audit (what is ordered, with its record), apiview (what is stored becomes

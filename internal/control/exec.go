@@ -7,7 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/control/library"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -26,7 +26,7 @@ const (
 func (c *Control) Sweep(ctx context.Context, mine func() bool) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
-	var texts library.ScriptTexts
+	var texts definitions.ScriptTexts
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():

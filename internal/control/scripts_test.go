@@ -11,7 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
-	"github.com/carillon-cron/carillon/internal/control/library"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -166,7 +166,7 @@ func TestTextsGoWhenNothingNamesThem(t *testing.T) {
 	large := strings.Repeat("#", job.SmallScript+1)
 	inline := object("inline", func(o *manifest.Object) { o.Spec.Command, o.Spec.Script = nil, &job.Script{Source: large} })
 	e.apply(t, script("s", "x"), inline)
-	var known library.ScriptTexts
+	var known definitions.ScriptTexts
 	look := func(want int) {
 		t.Helper()
 		if err := e.SweepTexts(ctx, &known); err != nil {

@@ -27,7 +27,7 @@ type Control interface {
 	Starting
 	Runs
 	Pauses
-	Library
+	Definitions
 	Cluster
 	Minions
 	Enrollment

@@ -51,8 +51,8 @@ type Pauses interface {
 	Pauses(ctx context.Context) ([]api.Pause, error)
 }
 
-// Library shows and deletes what jobs name.
-type Library interface {
+// Definitions shows and deletes what jobs name.
+type Definitions interface {
 	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
 	DeleteCalendar(ctx context.Context, key job.Key) error
 	Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error)

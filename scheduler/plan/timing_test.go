@@ -31,7 +31,7 @@ func timingOf(t *testing.T, spec job.Spec) Timing {
 
 func businessDays(t *testing.T) *calendar.Calendar {
 	t.Helper()
-	c, problems := calendar.New("t/work", &job.CalendarSpec{Weekdays: []string{"MON-FRI"}})
+	c, problems := calendar.New("t/weekdays", &job.CalendarSpec{Weekdays: []string{"MON-FRI"}})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -77,7 +77,7 @@ func TestI25_EarlierSchedulesHoldUpToTheirEnds(t *testing.T) {
 // there, or cannot be used, lets it not run, and says so (I21 of package scheduler).
 func TestI21_CalendarsCloseMoveOrSetAside(t *testing.T) {
 	t.Parallel()
-	key := job.Key{Namespace: "t", Name: "work"}
+	key := job.Key{Namespace: "t", Name: "weekdays"}
 	usable := library{key: {Calendar: businessDays(t)}}
 	saturday := begin.Add(36 * time.Hour)
 	for name, c := range map[string]struct {
@@ -86,14 +86,14 @@ func TestI21_CalendarsCloseMoveOrSetAside(t *testing.T) {
 		due       time.Time
 		why       string
 	}{
-		"closed":        {calendars: usable, due: saturday, why: "calendar t/work"},
+		"closed":        {calendars: usable, due: saturday, why: "calendar t/weekdays"},
 		"moved":         {calendars: usable, moves: job.ExcludedNext, due: begin.Add(72 * time.Hour)},
-		"not there":     {calendars: library{}, due: saturday, why: "its calendar t/work is not there"},
+		"not there":     {calendars: library{}, due: saturday, why: "its calendar t/weekdays is not there"},
 		"cannot be":     {calendars: library{key: {Wrong: "no such day"}}, due: saturday, why: "cannot be used: no such day"},
 		"moved, wrong":  {calendars: library{key: {Wrong: "no such day"}}, moves: job.ExcludedNext, due: saturday, why: "cannot be used: no such day"},
 		"moved, nobody": {calendars: library{}, moves: job.ExcludedNext, due: saturday, why: "is not there"},
 	} {
-		timing := timingOf(t, job.Spec{Schedules: []string{"0 12 * * SAT"}, Calendars: []string{"work"}, OnExcluded: c.moves})
+		timing := timingOf(t, job.Spec{Schedules: []string{"0 12 * * SAT"}, Calendars: []string{"weekdays"}, OnExcluded: c.moves})
 		look := Look{Calendars: c.calendars}
 		next := timing.NextAfter(&look, begin.UnixNano())
 		if got := time.Unix(0, next).UTC(); c.moves == job.ExcludedNext && c.why == "" {

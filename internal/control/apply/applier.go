@@ -4,8 +4,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/control/audit"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/store"
@@ -15,42 +15,42 @@ import (
 
 // Deps is what an Applier stands on. All must be set.
 type Deps struct {
-	Store     *store.Store
-	Audit     *audit.Log
-	Jobs      *jobstore.Finder
-	Pauses    *pauses.Pauser
-	Library   *library.Library
-	Minions   *minions.Fleet
-	Decode    func(file string, data []byte) ([]manifest.Object, error)
-	Schedules *schedule.Cache
-	Logger    *zap.Logger
+	Store       *store.Store
+	Audit       *audit.Log
+	Jobs        *jobstore.Finder
+	Pauses      *pauses.Pauser
+	Definitions *definitions.Set
+	Minions     *minions.Fleet
+	Decode      func(file string, data []byte) ([]manifest.Object, error)
+	Schedules   *schedule.Cache
+	Logger      *zap.Logger
 }
 
 // Applier applies manifests. Use New. It may be used by many goroutines at once.
 type Applier struct {
-	db        *store.Store
-	audit     *audit.Log
-	jobs      *jobstore.Finder
-	pauses    *pauses.Pauser
-	library   *library.Library
-	minions   *minions.Fleet
-	decode    func(file string, data []byte) ([]manifest.Object, error)
-	schedules *schedule.Cache
-	log       *zap.Logger
-	space     space
+	db          *store.Store
+	audit       *audit.Log
+	jobs        *jobstore.Finder
+	pauses      *pauses.Pauser
+	definitions *definitions.Set
+	minions     *minions.Fleet
+	decode      func(file string, data []byte) ([]manifest.Object, error)
+	schedules   *schedule.Cache
+	log         *zap.Logger
+	space       space
 }
 
 // New returns an Applier.
 func New(deps Deps) *Applier {
 	return &Applier{
-		db:        deps.Store,
-		audit:     deps.Audit,
-		jobs:      deps.Jobs,
-		pauses:    deps.Pauses,
-		library:   deps.Library,
-		minions:   deps.Minions,
-		decode:    deps.Decode,
-		schedules: deps.Schedules,
-		log:       deps.Logger,
+		db:          deps.Store,
+		audit:       deps.Audit,
+		jobs:        deps.Jobs,
+		pauses:      deps.Pauses,
+		definitions: deps.Definitions,
+		minions:     deps.Minions,
+		decode:      deps.Decode,
+		schedules:   deps.Schedules,
+		log:         deps.Logger,
 	}
 }

@@ -11,8 +11,8 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -43,7 +43,7 @@ type planner struct {
 	// calendars are those that the objects are, or name; nil: there is none.
 	calendars map[job.Key]*mvccpb.KeyValue
 	// scripts are the ones that the objects are, or name; named are all names.
-	scripts *library.ScriptIndex
+	scripts *definitions.ScriptIndex
 	named   []job.ScriptRef
 	// created counts the jobs that are new.
 	created int

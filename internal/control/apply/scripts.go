@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/carillon-cron/carillon/api"
-	"github.com/carillon-cron/carillon/internal/control/library"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -22,7 +22,7 @@ func (p *planner) readScripts(ctx context.Context, objects []manifest.Object) (e
 		refs = append(refs, objects[i].Spec.ScriptRefs(objects[i].Metadata.Namespace)...)
 	}
 	p.named = refs
-	p.scripts, err = p.c.library.IndexScripts(ctx, refs)
+	p.scripts, err = p.c.definitions.IndexScripts(ctx, refs)
 	return err
 }
 
@@ -88,7 +88,7 @@ func (p *planner) forgetOld(ctx context.Context, d *store.Txn, key job.Key, newe
 	if err != nil || len(all) < job.KeptVersions {
 		return err
 	}
-	users, err := p.c.library.ScriptUsers(ctx, key)
+	users, err := p.c.definitions.ScriptUsers(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (p *planner) forgetOld(ctx context.Context, d *store.Txn, key job.Key, newe
 	const most = 16 // the next change removes more
 	for i := 0; i < min(len(all)-job.KeptVersions+1, most); i++ {
 		version := all[i].Version
-		if !slices.Contains(p.named, job.ScriptRef{Key: key, Version: version}) && !slices.ContainsFunc(users.All, func(u library.ScriptUse) bool { return u.Version == version }) {
+		if !slices.Contains(p.named, job.ScriptRef{Key: key, Version: version}) && !slices.ContainsFunc(users.All, func(u definitions.ScriptUse) bool { return u.Version == version }) {
 			d.Remove(p.c.db.Keys.ScriptVersion(key, version))
 		}
 	}
@@ -126,7 +126,7 @@ func (p *planner) scripted(ch *change, o *manifest.Object) {
 		return
 	}
 	p.scripts.Use(&ch.Txn, p.c.db.Keys, o.Spec.ScriptRefs(o.Metadata.Namespace))
-	if text := library.LargeText(o.Spec.Script); text != "" {
+	if text := definitions.LargeText(o.Spec.Script); text != "" {
 		ch.Put(p.c.db.Keys.Blob(job.ScriptSum(text)), text)
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/store"
@@ -13,35 +13,35 @@ import (
 
 // Deps is what a Catalog stands on. All must be set.
 type Deps struct {
-	Store   *store.Store
-	Jobs    *jobstore.Finder
-	Runs    *runs.Book
-	Pauses  *pauses.Pauser
-	Library *library.Library
-	History history.Store
-	Logger  *zap.Logger
+	Store       *store.Store
+	Jobs        *jobstore.Finder
+	Runs        *runs.Book
+	Pauses      *pauses.Pauser
+	Definitions *definitions.Set
+	History     history.Store
+	Logger      *zap.Logger
 }
 
 // Catalog shows jobs. Use New. It may be used by many goroutines at once.
 type Catalog struct {
-	db      *store.Store
-	jobs    *jobstore.Finder
-	runs    *runs.Book
-	pauses  *pauses.Pauser
-	library *library.Library
-	history history.Store
-	log     *zap.Logger
+	db          *store.Store
+	jobs        *jobstore.Finder
+	runs        *runs.Book
+	pauses      *pauses.Pauser
+	definitions *definitions.Set
+	history     history.Store
+	log         *zap.Logger
 }
 
 // New returns a Catalog.
 func New(deps Deps) *Catalog {
 	return &Catalog{
-		db:      deps.Store,
-		jobs:    deps.Jobs,
-		runs:    deps.Runs,
-		pauses:  deps.Pauses,
-		library: deps.Library,
-		history: deps.History,
-		log:     deps.Logger,
+		db:          deps.Store,
+		jobs:        deps.Jobs,
+		runs:        deps.Runs,
+		pauses:      deps.Pauses,
+		definitions: deps.Definitions,
+		history:     deps.History,
+		log:         deps.Logger,
 	}
 }

@@ -273,7 +273,7 @@ func (c *Catalog) explainMove(ctx context.Context, j *job.Job, v *api.Fire) (boo
 	if j.Spec.OnExcluded != job.ExcludedNext {
 		return false, nil
 	}
-	calendars, err := c.library.CalendarsOf(ctx, j)
+	calendars, err := c.definitions.CalendarsOf(ctx, j)
 	if err != nil {
 		return false, err
 	}

@@ -222,7 +222,7 @@ func (c *Catalog) readCalendarsOf(ctx context.Context, o *outlook, known map[job
 		cal, read := known[k]
 		if !read {
 			var err error
-			if cal, err = c.library.CalendarNamed(ctx, k); err != nil && !errors.Is(err, job.ErrNotFound) {
+			if cal, err = c.definitions.CalendarNamed(ctx, k); err != nil && !errors.Is(err, job.ErrNotFound) {
 				return err
 			}
 			known[k] = cal

@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/caller"
-	"github.com/carillon-cron/carillon/internal/control/library"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -52,7 +52,7 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 	if len(problems) > 0 {
 		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
-	index, err := st.library.IndexScripts(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
+	index, err := st.definitions.IndexScripts(ctx, o.Spec.ScriptRefs(o.Metadata.Namespace))
 	if err != nil {
 		return api.Exec{}, err
 	}
@@ -93,7 +93,7 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 
 // MakePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
-func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, index *library.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
+func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, index *definitions.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
 	uid, err := job.NewUID()
 	if err != nil {
 		return job.FireID{}, job.Key{}, err
@@ -124,7 +124,7 @@ func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job
 		d.Put(p.key, value)
 	}
 	index.Use(&d, st.db.Keys, spec.ScriptRefs(meta.Namespace))
-	if text := library.LargeText(spec.Script); text != "" {
+	if text := definitions.LargeText(spec.Script); text != "" {
 		d.Put(st.db.Keys.Blob(job.ScriptSum(text)), text)
 	}
 	ok, err := st.db.Commit(ctx, "start command", &d)

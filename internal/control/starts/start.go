@@ -45,7 +45,7 @@ func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t e
 		if err != nil {
 			return job.FireID{}, err
 		}
-		if t.Params, err = st.library.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
+		if t.Params, err = st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
 			return job.FireID{}, err
 		}
 		t.Schema, t.Key = etcdkv.Schema, key
@@ -125,7 +125,7 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 	if !stored.Spec.IsEnabled() {
 		return api.Backfill{}, apiview.Invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
 	}
-	if req.Params, err = st.library.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
+	if req.Params, err = st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
 		return api.Backfill{}, err
 	}
 	if now := st.db.Now(); req.To.After(now) && !req.To.After(now.Add(nearlyNow)) {

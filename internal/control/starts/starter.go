@@ -6,8 +6,8 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/apply"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/library"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/store"
@@ -15,41 +15,41 @@ import (
 
 // Deps is what a Starter stands on. All must be set.
 type Deps struct {
-	Store   *store.Store
-	Audit   *audit.Log
-	Jobs    *jobstore.Finder
-	Cluster *cluster.Operator
-	Library *library.Library
-	Runs    *runs.Book
-	Minions *minions.Fleet
-	Apply   *apply.Applier
-	Logger  *zap.Logger
+	Store       *store.Store
+	Audit       *audit.Log
+	Jobs        *jobstore.Finder
+	Cluster     *cluster.Operator
+	Definitions *definitions.Set
+	Runs        *runs.Book
+	Minions     *minions.Fleet
+	Apply       *apply.Applier
+	Logger      *zap.Logger
 }
 
 // Starter starts runs and takes orders for them. Use New. It may be used by many goroutines at once.
 type Starter struct {
-	db      *store.Store
-	audit   *audit.Log
-	jobs    *jobstore.Finder
-	cluster *cluster.Operator
-	library *library.Library
-	runs    *runs.Book
-	minions *minions.Fleet
-	apply   *apply.Applier
-	log     *zap.Logger
+	db          *store.Store
+	audit       *audit.Log
+	jobs        *jobstore.Finder
+	cluster     *cluster.Operator
+	definitions *definitions.Set
+	runs        *runs.Book
+	minions     *minions.Fleet
+	apply       *apply.Applier
+	log         *zap.Logger
 }
 
 // New returns a Starter.
 func New(deps Deps) *Starter {
 	return &Starter{
-		db:      deps.Store,
-		audit:   deps.Audit,
-		jobs:    deps.Jobs,
-		cluster: deps.Cluster,
-		library: deps.Library,
-		runs:    deps.Runs,
-		minions: deps.Minions,
-		apply:   deps.Apply,
-		log:     deps.Logger,
+		db:          deps.Store,
+		audit:       deps.Audit,
+		jobs:        deps.Jobs,
+		cluster:     deps.Cluster,
+		definitions: deps.Definitions,
+		runs:        deps.Runs,
+		minions:     deps.Minions,
+		apply:       deps.Apply,
+		log:         deps.Logger,
 	}
 }

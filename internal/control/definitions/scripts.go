@@ -1,4 +1,4 @@
-package library
+package definitions
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 // Scripts returns the newest versions of the scripts of a namespace, or of all
 // when it is empty, ordered by name, with their texts.
-func (lib *Library) Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error) {
+func (lib *Set) Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error) {
 	prefix := lib.db.Keys.ScriptHeads()
 	if namespace != "" {
 		prefix += namespace + "/"
@@ -51,7 +51,7 @@ func (lib *Library) Scripts(ctx context.Context, namespace string) ([]job.SavedS
 }
 
 // addSources reads the texts that are kept apart.
-func (lib *Library) addSources(ctx context.Context, scripts []job.SavedScript) error {
+func (lib *Set) addSources(ctx context.Context, scripts []job.SavedScript) error {
 	var keys []string
 	var at []int
 	for i := range scripts {
@@ -77,7 +77,7 @@ func (lib *Library) addSources(ctx context.Context, scripts []job.SavedScript) e
 
 // Script returns a script in the version that ref names, with its other versions
 // and the jobs that name it.
-func (lib *Library) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {
+func (lib *Set) Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {
 	all, err := store.ListAll[etcdkv.StoredScript](ctx, lib.db, "read script "+ref.Key.String(), lib.db.Keys.Script(ref.Key))
 	if err != nil {
 		return api.ScriptDetail{}, err
@@ -151,7 +151,7 @@ func (u *scriptUses) conflict(key job.Key) error {
 }
 
 // ScriptUsers returns the jobs whose steps name a script.
-func (lib *Library) ScriptUsers(ctx context.Context, key job.Key) (*scriptUses, error) {
+func (lib *Set) ScriptUsers(ctx context.Context, key job.Key) (*scriptUses, error) {
 	users := &scriptUses{key: lib.db.Keys.ScriptUse(key)}
 	kv, err := lib.db.Get(ctx, "read script "+key.String(), users.key)
 	if err != nil {
@@ -194,7 +194,7 @@ func (s *ScriptIndex) Use(d *store.Txn, keys etcdkv.Keys, refs []job.ScriptRef) 
 
 // DeleteScript removes a script with all its versions. One that a job names is
 // kept: the error wraps job.ErrConflict then.
-func (lib *Library) DeleteScript(ctx context.Context, key job.Key) error {
+func (lib *Set) DeleteScript(ctx context.Context, key job.Key) error {
 	doing := "delete script " + key.String()
 	kv, err := lib.db.Get(ctx, doing, lib.db.Keys.ScriptHead(key))
 	if err != nil {
@@ -227,7 +227,7 @@ func (lib *Library) DeleteScript(ctx context.Context, key job.Key) error {
 }
 
 // IndexScripts reads the scripts that refs name.
-func (lib *Library) IndexScripts(ctx context.Context, refs []job.ScriptRef) (*ScriptIndex, error) {
+func (lib *Set) IndexScripts(ctx context.Context, refs []job.ScriptRef) (*ScriptIndex, error) {
 	s := &ScriptIndex{Heads: map[job.Key]*mvccpb.KeyValue{}, scripts: map[job.ScriptRef]*job.SavedScript{}, created: map[job.ScriptRef]int64{}}
 	var keys []job.Key
 	for _, r := range refs {
@@ -306,7 +306,7 @@ func (s *ScriptIndex) Find(ref job.ScriptRef) (*job.SavedScript, bool) {
 
 // CheckStart tells all that is wrong with starting a job with parameters, and
 // returns them with defaults.
-func (lib *Library) CheckStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
+func (lib *Set) CheckStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
 	index, err := lib.IndexScripts(ctx, spec.ScriptRefs(namespace))
 	if err != nil {
 		return nil, err
@@ -314,7 +314,7 @@ func (lib *Library) CheckStart(ctx context.Context, namespace string, spec *job.
 	return index.CheckStart(namespace, spec, params)
 }
 
-// CheckStart is that of Library, of a job that names scripts of the index.
+// CheckStart is that of Set, of a job that names scripts of the index.
 func (s *ScriptIndex) CheckStart(namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
 	plan, problems := spec.Plan(namespace, params, s.Find)
 	if len(problems) > 0 {

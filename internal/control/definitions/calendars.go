@@ -1,4 +1,4 @@
-package library
+package definitions
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 // Calendars returns the calendars of a namespace, or of all when it is empty,
 // ordered by name.
-func (lib *Library) Calendars(ctx context.Context, namespace string) ([]job.Calendar, error) {
+func (lib *Set) Calendars(ctx context.Context, namespace string) ([]job.Calendar, error) {
 	prefix := lib.db.Keys.Calendars()
 	if namespace != "" {
 		prefix += namespace + "/"
@@ -36,7 +36,7 @@ func (lib *Library) Calendars(ctx context.Context, namespace string) ([]job.Cale
 
 // DeleteCalendar removes a calendar. One that a job names is kept: the error
 // wraps job.ErrConflict then.
-func (lib *Library) DeleteCalendar(ctx context.Context, key job.Key) error {
+func (lib *Set) DeleteCalendar(ctx context.Context, key job.Key) error {
 	doing := "delete calendar " + key.String()
 	kv, err := lib.db.Get(ctx, doing, lib.db.Keys.Calendar(key))
 	if err != nil {
@@ -75,7 +75,7 @@ func (lib *Library) DeleteCalendar(ctx context.Context, key job.Key) error {
 }
 
 // CalendarsOf returns the compiled calendars of a job, as they are stored now.
-func (lib *Library) CalendarsOf(ctx context.Context, j *job.Job) (calendar.Set, error) {
+func (lib *Set) CalendarsOf(ctx context.Context, j *job.Job) (calendar.Set, error) {
 	var set calendar.Set
 	for _, k := range j.Spec.CalendarKeys(j.Namespace) {
 		kv, err := lib.db.Get(ctx, "read calendar "+k.String(), lib.db.Keys.Calendar(k))
@@ -97,7 +97,7 @@ func (lib *Library) CalendarsOf(ctx context.Context, j *job.Job) (calendar.Set, 
 }
 
 // CalendarNamed returns one calendar; nil: it cannot be used.
-func (lib *Library) CalendarNamed(ctx context.Context, k job.Key) (*calendar.Calendar, error) {
+func (lib *Set) CalendarNamed(ctx context.Context, k job.Key) (*calendar.Calendar, error) {
 	kv, err := lib.db.Get(ctx, "read calendar "+k.String(), lib.db.Keys.Calendar(k))
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package library
+package definitions
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type ScriptTexts struct {
 // SweepTexts removes texts that nothing has named for two looks in a row, so
 // that orders on their way still find them. A text that is named again meanwhile
 // was put again: its revision tells.
-func (lib *Library) SweepTexts(ctx context.Context, known *ScriptTexts) error {
+func (lib *Set) SweepTexts(ctx context.Context, known *ScriptTexts) error {
 	actx, cancel := lib.db.Bounded(ctx)
 	defer cancel()
 	resp, err := lib.db.Client.Get(actx, lib.db.Keys.Blobs(), clientv3.WithPrefix(), clientv3.WithKeysOnly())
