@@ -1,6 +1,8 @@
 package agentpush
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/carillon-cron/carillon/job"
@@ -61,11 +63,7 @@ func (cs *channels) forget(c *channel) {
 func (cs *channels) all() []*channel {
 	cs.mu.RLock()
 	defer cs.mu.RUnlock()
-	out := make([]*channel, 0, len(cs.byID))
-	for _, c := range cs.byID {
-		out = append(out, c)
-	}
-	return out
+	return slices.AppendSeq(make([]*channel, 0, len(cs.byID)), maps.Values(cs.byID))
 }
 
 // some returns n channels at most: of many, any are as good as others.

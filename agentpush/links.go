@@ -1,6 +1,8 @@
 package agentpush
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/carillon-cron/carillon/job"
@@ -58,9 +60,5 @@ func (ls *links) gone(node job.NodeID) {
 func (ls *links) all() []*link {
 	ls.mu.RLock()
 	defer ls.mu.RUnlock()
-	out := make([]*link, 0, len(ls.byNode))
-	for _, l := range ls.byNode {
-		out = append(out, l)
-	}
-	return out
+	return slices.AppendSeq(make([]*link, 0, len(ls.byNode)), maps.Values(ls.byNode))
 }

@@ -64,11 +64,7 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	type written struct {
-		Metadata job.Metadata
-		Spec     job.CalendarSpec
-	}
-	same, err := store.SameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	if same || err != nil {
 		ch.result.Action = api.ActionUnchanged
 		return ch, err

@@ -121,11 +121,7 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	type written struct {
-		Metadata job.Metadata
-		Spec     job.HostGroupSpec
-	}
-	same, err := store.SameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	if same || err != nil {
 		ch.result.Action = api.ActionUnchanged
 		return ch, err

@@ -256,11 +256,7 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 	if err != nil {
 		return change{}, err
 	}
-	type written struct {
-		Metadata job.Metadata
-		Spec     job.GroupSpec
-	}
-	same, err := store.SameJSON(written{old.Metadata, old.Spec}, written{next.Metadata, next.Spec})
+	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	if same || err != nil {
 		ch.result.Action = api.ActionUnchanged
 		return ch, err
@@ -314,7 +310,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	if err != nil {
 		return change{}, err
 	}
-	same, err := sameObject(&old.Job, &next.Job)
+	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	if err != nil {
 		return change{}, err
 	}
@@ -448,11 +444,11 @@ func (ch *change) store(key, value string) {
 	ch.size = len(value)
 }
 
-// sameObject reports whether a and b say the same where users write.
-func sameObject(a, b *job.Job) (bool, error) {
+// sameObject reports whether two objects say the same where users write.
+func sameObject[Spec any](a job.Metadata, x Spec, b job.Metadata, y Spec) (bool, error) {
 	type written struct {
 		Metadata job.Metadata
-		Spec     job.Spec
+		Spec     Spec
 	}
-	return store.SameJSON(written{a.Metadata, a.Spec}, written{b.Metadata, b.Spec})
+	return store.SameJSON(written{a, x}, written{b, y})
 }
