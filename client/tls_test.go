@@ -1,9 +1,6 @@
 package client_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -19,16 +16,8 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/testkit/certs"
 )
-
-func newAuthority(t *testing.T) *auth.Authority {
-	t.Helper()
-	a, err := auth.NewAuthority("test", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
 
 // server is an API that tells its version and by what it was asked; cert nil: by
 // plain HTTP.
@@ -58,23 +47,6 @@ func issued(t *testing.T, a *auth.Authority, host string, ttl time.Duration, at 
 	return cert
 }
 
-func minions(t *testing.T, a *auth.Authority) *tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr, err := auth.NewRequest("web1", key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := a.SignMinion(csr, "web1", 0, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
 // askVersion asks a server for its version, with an authority to trust, nil: those of
 // this host.
 func askVersion(t *testing.T, address string, ca *auth.Authority) (string, error) {
@@ -96,7 +68,7 @@ func askVersion(t *testing.T, address string, ca *auth.Authority) (string, error
 // told apart from one that does not answer, with what is wrong.
 func TestCertificates(t *testing.T) {
 	t.Parallel()
-	a, now := newAuthority(t), time.Now()
+	a, now := certs.Authority(t), time.Now()
 	good := server(t, issued(t, a, "127.0.0.1", 0, now))
 	if proto, err := askVersion(t, good.URL, a); err != nil || proto != "HTTP/2.0" {
 		t.Errorf("a good certificate: %q %v", proto, err)
@@ -109,9 +81,9 @@ func TestCertificates(t *testing.T) {
 		"expired":              {server(t, issued(t, a, "127.0.0.1", time.Hour, now.Add(-2*time.Hour))).URL, a, "expired"},
 		"not good yet":         {server(t, issued(t, a, "127.0.0.1", 0, now.Add(time.Hour))).URL, a, "not yet valid"},
 		"of another name":      {server(t, issued(t, a, "node2.example", 0, now)).URL, a, "127.0.0.1"},
-		"of another authority": {good.URL, newAuthority(t), "unknown authority"},
+		"of another authority": {good.URL, certs.Authority(t), "unknown authority"},
 		"unknown to this host": {good.URL, nil, "unknown authority"},
-		"a minion's":           {server(t, minions(t, a)).URL, a, "x509"},
+		"a minion's":           {server(t, certs.Minion(t, a, "web1", time.Now(), 0)).URL, a, "x509"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,8 +100,8 @@ func TestCertificates(t *testing.T) {
 // A minion's certificate is no server's, even for who asks for its name.
 func TestMinionsAreNoServers(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
-	leaf, err := x509.ParseCertificate(minions(t, a).Certificate[0])
+	a := certs.Authority(t)
+	leaf, err := x509.ParseCertificate(certs.Minion(t, a, "web1", time.Now(), 0).Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +117,7 @@ func TestMinionsAreNoServers(t *testing.T) {
 // Who asks by the wrong one of HTTP and HTTPS is told so.
 func TestWrongScheme(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := certs.Authority(t)
 	plain, secure := server(t, nil), server(t, issued(t, a, "127.0.0.1", 0, time.Now()))
 	for _, c := range []struct {
 		url   string

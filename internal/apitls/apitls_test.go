@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/carillon-cron/carillon/internal/testkit/certs"
 )
 
 // oneCertificate shows one certificate.
@@ -22,7 +24,7 @@ func (*oneCertificate) Expires() time.Time { return time.Time{} }
 // TLS offers is spoken.
 func TestHTTP2WhicheverListenerIsFirst(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := certs.Authority(t)
 	pair := pairOf(t, issued(t, a, 0, time.Now()))
 	cert, err := tls.X509KeyPair(pair.cert, pair.key)
 	if err != nil {

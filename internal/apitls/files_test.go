@@ -3,9 +3,6 @@ package apitls
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"encoding/pem"
 	"io"
@@ -22,31 +19,13 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/testkit/certs"
 )
-
-// minions is the certificate of a minion, of a cluster's authority.
-func minions(t *testing.T, a *auth.Authority) *tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr, err := auth.NewRequest("web1", key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := a.SignMinion(csr, "web1", 0, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
 
 // Invariant 1, and the same files against a node that has good ones (invariant 2).
 func TestBadFilesAreRefused(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := certs.Authority(t)
 	now := time.Now()
 	good := pairOf(t, issued(t, a, 0, now))
 	other := pairOf(t, issued(t, a, 0, now))
@@ -64,7 +43,7 @@ func TestBadFilesAreRefused(t *testing.T) {
 		"damaged":           {pair: pair{bytes.ReplaceAll(good.cert, []byte("MII"), []byte("AAA")), good.key}, want: "cannot be read"},
 		"expired":           {pair: pairOf(t, issued(t, a, time.Hour, now.Add(-2*time.Hour))), want: "it expired on " + now.UTC().Add(-time.Hour).Format("2006-01-02")},
 		"not good yet":      {pair: pairOf(t, issued(t, a, 0, now.Add(time.Hour))), want: "it is good only from"},
-		"a minion's":        {pair: pairOf(t, minions(t, a)), want: "it is not for servers"},
+		"a minion's":        {pair: pairOf(t, certs.Minion(t, a, "web1", time.Now(), 0)), want: "it is not for servers"},
 		"no file":           {pair: good, want: "there is no file", change: func(t *testing.T, f FilesConfig) { remove(t, f.Cert) }},
 		"no file of a key":  {pair: good, want: "there is no file", change: func(t *testing.T, f FilesConfig) { remove(t, f.Key) }},
 		"a directory":       {pair: good, want: "cannot be read", change: func(t *testing.T, f FilesConfig) { remove(t, f.Key); mkdir(t, f.Key) }},
@@ -137,7 +116,7 @@ func mustPEM(t *testing.T, text []byte) []byte {
 // and afterwards each sees the new ones.
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := certs.Authority(t)
 	pairs := []pair{pairOf(t, issued(t, a, 0, time.Now())), pairOf(t, issued(t, a, 0, time.Now()))}
 	cfg := files(t, pairs[0])
 	f, err := OpenFiles(cfg, Deps{})
@@ -185,7 +164,7 @@ func TestReloadUnderLoad(t *testing.T) {
 // What is written in place, and is not there as a whole yet, changes nothing either.
 func TestHalfWrittenFiles(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := certs.Authority(t)
 	before, after := pairOf(t, issued(t, a, 0, time.Now())), pairOf(t, issued(t, a, 0, time.Now()))
 	cfg := files(t, before)
 	f, err := OpenFiles(cfg, Deps{})
@@ -216,7 +195,7 @@ func TestHalfWrittenFiles(t *testing.T) {
 func TestFilesAheadOfTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAuthority(t)
+		a := certs.Authority(t)
 		cfg := files(t, pairOf(t, issued(t, a, 0, time.Now())))
 		f, err := OpenFiles(cfg, Deps{})
 		if err != nil {
@@ -244,7 +223,7 @@ func TestFilesAheadOfTime(t *testing.T) {
 func TestEndIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAuthority(t)
+		a := certs.Authority(t)
 		core, logs := observer.New(zapcore.InfoLevel)
 		f, err := OpenFiles(files(t, pairOf(t, issued(t, a, 10*24*time.Hour, time.Now()))), Deps{Logger: zap.New(core)})
 		if err != nil {
@@ -274,7 +253,7 @@ func TestEndIsWarnedOf(t *testing.T) {
 // content.
 func TestWhoConnects(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := certs.Authority(t)
 	f, err := OpenFiles(files(t, pairOf(t, issued(t, a, 0, time.Now()))), Deps{})
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +274,7 @@ func TestWhoConnects(t *testing.T) {
 	if _, err := shown(addr, old); err == nil {
 		t.Error("TLS 1.1 is taken")
 	}
-	if _, err := shown(addr, trusting(newAuthority(t))); err == nil {
+	if _, err := shown(addr, trusting(certs.Authority(t))); err == nil {
 		t.Error("a client that trusts another authority is content")
 	}
 }

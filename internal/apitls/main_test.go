@@ -20,15 +20,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newAuthority(t *testing.T) *auth.Authority {
-	t.Helper()
-	a, err := auth.NewAuthority("test", time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 // issued is a certificate for 127.0.0.1 and node1.example.
 func issued(t *testing.T, a *auth.Authority, ttl time.Duration, at time.Time) *tls.Certificate {
 	t.Helper()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/testkit/certs"
 )
 
 func newOwn(t *testing.T, a Authority, hosts ...string) *Own {
@@ -40,7 +41,7 @@ func cameTo(ip string) *tls.ClientHelloInfo {
 // Invariant 5.
 func TestOwnNames(t *testing.T) {
 	t.Parallel()
-	o := newOwn(t, newAuthority(t), "Node1.Example.", "carillon", "10.0.0.7", "[2001:db8::1]", "0.0.0.0", "::", "", "localhost")
+	o := newOwn(t, certs.Authority(t), "Node1.Example.", "carillon", "10.0.0.7", "[2001:db8::1]", "0.0.0.0", "::", "", "localhost")
 	cert, err := o.Certificate(cameTo("192.168.1.5"))
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func TestOwnNames(t *testing.T) {
 			t.Fatalf("%d addresses in one certificate", n)
 		}
 	}
-	if _, err := NewOwn(OwnConfig{Node: "n1", Hosts: []string{"bücher.example"}}, newAuthority(t), Deps{}); err == nil || !strings.Contains(err.Error(), "bücher.example") {
+	if _, err := NewOwn(OwnConfig{Node: "n1", Hosts: []string{"bücher.example"}}, certs.Authority(t), Deps{}); err == nil || !strings.Contains(err.Error(), "bücher.example") {
 		t.Errorf("a name that no certificate can hold: %v", err)
 	}
 }
@@ -78,7 +79,7 @@ func TestOwnNames(t *testing.T) {
 // as a client or as a server.
 func TestOwnIsNoNode(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := certs.Authority(t)
 	cert, err := newOwn(t, a, "carillon").Certificate(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +119,7 @@ func TestOwnIsNoNode(t *testing.T) {
 func TestOwnIsRenewed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAuthority(t)
+		a := certs.Authority(t)
 		now := time.Now
 		o, err := NewOwn(OwnConfig{Node: "n1", TTL: 3 * time.Hour}, a, Deps{Now: func() time.Time { return now() }})
 		if err != nil {

@@ -1,11 +1,7 @@
 package attack
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"path/filepath"
 	"testing"
 	"time"
@@ -65,29 +61,6 @@ func joined(t testing.TB, n *node, id job.MinionID) *tls.Certificate {
 		t.Fatal(err)
 	}
 	return &cert
-}
-
-// minionCertificate has an authority sign a minion's certificate, issued at an
-// instant, for as long as ttl; 0: as usual.
-func minionCertificate(t testing.TB, a *auth.Authority, id job.MinionID, at time.Time, ttl time.Duration) *tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr, err := auth.NewRequest(id, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := a.SignMinion(csr, id, ttl, at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
 // nodeCertificate has an authority issue a node's certificate.

@@ -25,6 +25,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/access"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/internal/testkit/certs"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -60,10 +61,10 @@ func certificates(t testing.TB, n *node) map[string]*tls.Certificate {
 		showsNothing:  nil,
 		showsMinion:   joined(t, n, id),
 		showsNode:     nodeCertificate(t, ours, job.NodeID(n.name), time.Now(), 0),
-		showsExpired:  minionCertificate(t, ours, id, longAgo, time.Hour),
+		showsExpired:  certs.Minion(t, ours, id, longAgo, time.Hour),
 		showsLateNode: nodeCertificate(t, ours, job.NodeID(n.name), longAgo, time.Hour),
 		showsRevoked:  revoked,
-		showsForeign:  minionCertificate(t, theirs, id, time.Now(), 0),
+		showsForeign:  certs.Minion(t, theirs, id, time.Now(), 0),
 		showsImpostor: nodeCertificate(t, theirs, job.NodeID(n.name), time.Now(), 0),
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/internal/testkit/certs"
 )
 
 // openAPI are the arguments of a node whose API other hosts reach.
@@ -131,7 +132,7 @@ func TestFilesOfTheAPI(t *testing.T) {
 	expired := server(time.Hour, time.Now().Add(-2*time.Hour))
 	for want, cert := range map[string]*tls.Certificate{
 		"it expired on":         expired,
-		"it is not for servers": minionCertificate(t, ca, "web1", time.Now(), 0),
+		"it is not for servers": certs.Minion(t, ca, "web1", time.Now(), 0),
 		"is not that of the certificate in": {
 			Certificate: server(0, time.Now()).Certificate, PrivateKey: server(0, time.Now()).PrivateKey,
 		},
