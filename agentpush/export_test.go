@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Grace is how long after its time an open offer may still be answered.
@@ -30,3 +32,9 @@ const TextBytes = textBytes
 func (h *Hub) HeldTexts() int { return int(h.services.push.frames.texts.budget.held.Load()) }
 
 func (h *Hub) HeldOutput() int { return int(h.outputs.budget.held.Load()) }
+
+// Uncontrollable returns who gets no orders of those that a target admits.
+func (h *Hub) Uncontrollable(t job.Target) []job.Uncontrollable {
+	_, away := h.Reach(t)
+	return away
+}

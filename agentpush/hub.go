@@ -161,9 +161,13 @@ func (h *Hub) Match(t job.Target) []job.MinionID { return h.inventory.match(t) }
 // Connected reports whether the minion is connected to any node.
 func (h *Hub) Connected(id job.MinionID) bool { return h.inventory.place(id) != "" }
 
-// Uncontrollable returns the minions that the target admits and that get no
-// orders, sorted. The result is shared: it must not be changed.
-func (h *Hub) Uncontrollable(t job.Target) []job.Uncontrollable { return h.inventory.excluded(t) }
+// Reach returns the ids of the connected minions that the target admits, and those
+// minions that it admits and that get no orders, both sorted and by one look: no minion
+// is among both, or among neither since it moved. The results are shared: they must not
+// be changed.
+func (h *Hub) Reach(t job.Target) (ready []job.MinionID, away []job.Uncontrollable) {
+	return h.inventory.reach(t)
+}
 
 // Revoked reports whether nothing more will be heard of the minion: its certificate
 // was revoked, and it is connected nowhere. One that has joined again since is not

@@ -16,55 +16,77 @@ const maxMatches = 4096
 // match returns the connected minions that the target admits, sorted. The
 // result is shared and must not be changed.
 func (i *Inventory) match(t job.Target) []job.MinionID {
-	return cached(i, &i.matches, t, func(admits func(*job.Minion) bool) (ids []job.MinionID) {
-		if i.sorted == nil {
-			for id, e := range i.entries {
-				if at := i.whereabouts(e); at.node != "" && at.trouble == "" {
-					i.sorted = append(i.sorted, id)
-				}
-			}
-			slices.Sort(i.sorted)
-		}
-		for _, id := range i.sorted {
-			m := i.entries[id].described()
-			if m == nil {
-				m = &job.Minion{ID: id}
-			}
-			if admits(m) {
-				ids = append(ids, id)
-			}
-		}
-		return slices.Clip(ids)
-	})
-}
-
-// excluded returns the minions that the target admits and that get no orders,
-// sorted. The result is shared and must not be changed.
-func (i *Inventory) excluded(t job.Target) []job.Uncontrollable {
-	return cached(i, &i.others, t, func(admits func(*job.Minion) bool) (out []job.Uncontrollable) {
-		for id, e := range i.entries {
-			if u, is := i.uncontrollable(id, e); is && e.described() != nil && admits(e.described()) {
-				out = append(out, u)
-			}
-		}
-		slices.SortFunc(out, func(a, b job.Uncontrollable) int { return strings.Compare(string(a.Minion), string(b.Minion)) })
-		return out
-	})
-}
-
-// cached returns what one of the inventory's caches holds for a target, or has it
-// found, with mu held, and keeps it there.
-func cached[T any](i *Inventory, cache *map[string][]T, t job.Target, find func(admits func(*job.Minion) bool) []T) []T {
 	key := targetKey(t)
 	i.mu.RLock()
-	found, ok := (*cache)[key]
+	found, ok := i.matches[key]
 	i.mu.RUnlock()
 	if ok {
 		return found
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	found = find(i.matcher(t))
+	return cached(&i.matches, key, func() []job.MinionID { return i.admitted(i.matcher(t)) })
+}
+
+// reach returns besides the minions that the target admits and that get no orders,
+// sorted, by the same look: each minion is among one of the two. The results are
+// shared and must not be changed.
+func (i *Inventory) reach(t job.Target) (ready []job.MinionID, away []job.Uncontrollable) {
+	key := targetKey(t)
+	i.mu.RLock()
+	ready, known := i.matches[key]
+	away, ok := i.others[key]
+	i.mu.RUnlock()
+	if known && ok {
+		return ready, away
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	admits := i.matcher(t)
+	ready = cached(&i.matches, key, func() []job.MinionID { return i.admitted(admits) })
+	return ready, cached(&i.others, key, func() []job.Uncontrollable { return i.excluded(admits) })
+}
+
+// admitted returns the minions that get orders and are admitted. mu is held.
+func (i *Inventory) admitted(admits func(*job.Minion) bool) (ids []job.MinionID) {
+	if i.sorted == nil {
+		for id, e := range i.entries {
+			if _, is := i.uncontrollable(id, e); !is {
+				i.sorted = append(i.sorted, id)
+			}
+		}
+		slices.Sort(i.sorted)
+	}
+	for _, id := range i.sorted {
+		m := i.entries[id].described()
+		if m == nil {
+			m = &job.Minion{ID: id}
+		}
+		if admits(m) {
+			ids = append(ids, id)
+		}
+	}
+	return slices.Clip(ids)
+}
+
+// excluded returns the minions that get no orders and are admitted. mu is held.
+func (i *Inventory) excluded(admits func(*job.Minion) bool) (out []job.Uncontrollable) {
+	for id, e := range i.entries {
+		if u, is := i.uncontrollable(id, e); is && e.described() != nil && admits(e.described()) {
+			out = append(out, u)
+		}
+	}
+	slices.SortFunc(out, func(a, b job.Uncontrollable) int { return strings.Compare(string(a.Minion), string(b.Minion)) })
+	return out
+}
+
+// cached returns what a cache holds for a target, or what is found, and keeps that.
+// The inventory's mu is held.
+func cached[T any](cache *map[string][]T, key string, find func() []T) []T {
+	if found, ok := (*cache)[key]; ok {
+		return found
+	}
+	found := find()
 	if *cache == nil || len(*cache) >= maxMatches {
 		*cache = map[string][]T{}
 	}

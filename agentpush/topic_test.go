@@ -251,6 +251,39 @@ func TestInventory_HighestSessionWins(t *testing.T) {
 	}
 }
 
+// A minion that goes from node to node, and is at none in between, is at each look
+// either ready or away.
+func TestInventory_ReachIsOneLook(t *testing.T) {
+	t.Parallel()
+	i := newInventory("self")
+	i.SetMinion(job.Minion{ID: "m"})
+	i.SetPresence("b", 0, []Present{{ID: "m", Session: 1}})
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := int64(2); ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			i.RemovePresence("b", 0)
+			i.SetPresence("b", 0, []Present{{ID: "m", Session: n}})
+		}
+	}()
+	seen := map[bool]int{}
+	for seen[true] < 50_000 || seen[false] < 50_000 {
+		ready, away := i.reach(job.Target{})
+		if len(ready)+len(away) != 1 {
+			t.Errorf("ready %v, away %v: want it among one of them", ready, away)
+			break
+		}
+		seen[len(ready) == 1]++
+	}
+	close(stop)
+	<-done
+}
+
 // A minion whose certificate was revoked is told as such once it is connected
 // nowhere, and as any other once it has joined again.
 func TestInventory_Revoked(t *testing.T) {
@@ -261,7 +294,7 @@ func TestInventory_Revoked(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	check := func(when string, times int, reason string) {
 		t.Helper()
-		got := i.excluded(job.Target{})
+		_, got := i.reach(job.Target{})
 		if (reason == "") != (len(got) == 0) || reason != "" && got[0].Reason != reason {
 			t.Errorf("%s: %+v, want the reason %q", when, got, reason)
 		}
@@ -282,7 +315,8 @@ func TestInventory_Revoked(t *testing.T) {
 	check("while the last session ends", 0, "")
 	i.RemovePresence("b", 0)
 	check("once they have ended", 1, "its certificate was revoked")
-	if got := i.excluded(job.Target{})[0].Since; !got.Equal(at) {
+	_, away := i.reach(job.Target{})
+	if got := away[0].Since; !got.Equal(at) {
 		t.Errorf("since %v, want %v", got, at)
 	}
 	if m := i.Minions(); len(m) != 1 || m[0].Trouble != "its certificate was revoked" || !m[0].TroubleSince.Equal(at) {

@@ -28,8 +28,10 @@ type noop struct {
 	sent func([]job.Order)
 }
 
-func (n *noop) Match(job.Target) []job.MinionID              { return []job.MinionID{"m"} }
-func (*noop) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
+func (n *noop) Match(job.Target) []job.MinionID { return []job.MinionID{"m"} }
+func (n *noop) Reach(t job.Target) ([]job.MinionID, []job.Uncontrollable) {
+	return n.Match(t), nil
+}
 
 func (*noop) Value(job.MinionID, string) string { return "" }
 

@@ -97,7 +97,8 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 	}
 	if !s.share(f, spec) {
 		if now >= f.giveUp {
-			if out := s.unsendable(f, spec.Target); len(out) > 0 {
+			_, away := s.reach(f, spec.Target)
+			if out := s.unsendable(f, away); len(out) > 0 {
 				f.tasks = out
 				state, reason := verdict(out)
 				s.end(f, state, reason)
@@ -152,9 +153,11 @@ func awaitsMore(found, want int) string {
 // away returns the minions that a fire is for and that take no orders.
 func (s *shard) away(f *fire, t job.Target) []job.Uncontrollable {
 	if len(f.hosts) > 0 {
-		return s.absent(f.hosts)
+		_, away := s.hosts(f)
+		return away
 	}
-	return s.deps.Minions.Uncontrollable(t)
+	_, away := s.deps.Minions.Reach(t)
+	return away
 }
 
 func awayWords(away []job.Uncontrollable) string {

@@ -114,9 +114,9 @@ func (c *Config) check() error {
 type Minions interface {
 	// Match returns the connected minions that the target matches, sorted.
 	Match(t job.Target) []job.MinionID
-	// Uncontrollable returns the minions that the target matches, and that get
-	// no orders, with the reason.
-	Uncontrollable(t job.Target) []job.Uncontrollable
+	// Reach returns the same, and the minions that the target matches, and that get
+	// no orders, with the reason, by one look: no minion is among both.
+	Reach(t job.Target) (ready []job.MinionID, away []job.Uncontrollable)
 	// Value returns a minion's value of a label or fact; empty: it has none.
 	Value(m job.MinionID, key string) string
 	// Connected reports whether the minion has a session with any node.

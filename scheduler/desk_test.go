@@ -50,6 +50,8 @@ type desk struct {
 	racks   map[job.MinionID]string
 	book    *capBook
 	ordered func(*job.Order)
+	// looked is called before each look at the minions.
+	looked func()
 	// held is the end of the owner's lease. terms counts the owners.
 	held  time.Duration
 	terms uint32
@@ -89,17 +91,22 @@ func (d *desk) open() {
 }
 
 func (d *desk) Match(t job.Target) []job.MinionID {
+	if d.looked != nil {
+		d.looked()
+	}
 	if t.Match != "" {
 		return d.canaries
 	}
 	return d.hosts
 }
-func (d *desk) Uncontrollable(job.Target) []job.Uncontrollable { return d.away }
-func (d *desk) Value(m job.MinionID, _ string) string          { return d.racks[m] }
-func (d *desk) Connected(m job.MinionID) bool                  { return d.left[m] == 0 }
-func (d *desk) Revoked(m job.MinionID) bool                    { return d.revoked == m }
-func (*desk) Ack([]job.TaskID)                                 {}
-func (d *desk) Record(run job.Run, _ func(error))              { d.runs = append(d.runs, run) }
+func (d *desk) Reach(t job.Target) ([]job.MinionID, []job.Uncontrollable) {
+	return d.Match(t), d.away
+}
+func (d *desk) Value(m job.MinionID, _ string) string { return d.racks[m] }
+func (d *desk) Connected(m job.MinionID) bool         { return d.left[m] == 0 }
+func (d *desk) Revoked(m job.MinionID) bool           { return d.revoked == m }
+func (*desk) Ack([]job.TaskID)                        {}
+func (d *desk) Record(run job.Run, _ func(error))     { d.runs = append(d.runs, run) }
 
 func (d *desk) Absence(m job.MinionID) (job.Absence, bool) {
 	at, is := d.left[m]

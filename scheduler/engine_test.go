@@ -80,7 +80,9 @@ func (m *minions) Match(job.Target) []job.MinionID {
 	return []job.MinionID{"m1"}
 }
 
-func (*minions) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
+func (m *minions) Reach(t job.Target) ([]job.MinionID, []job.Uncontrollable) {
+	return m.Match(t), nil
+}
 
 func (m *minions) Value(id job.MinionID, _ string) string {
 	m.w.mu.Lock()

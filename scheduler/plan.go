@@ -386,10 +386,11 @@ func (s *shard) assign(f *fire, now int64) {
 // share has the target for itself. It reports whether any were found.
 func (s *shard) share(f *fire, spec *job.Spec) bool {
 	var out []*task
+	ready, away := s.reach(f, spec.Target)
 	for i, t := range f.tasks {
-		found := s.present(f.hosts)
+		found := ready
 		if len(f.hosts) == 0 {
-			found = s.choose(f, spec.Target, t.attempt+i)
+			found = s.pick(f, ready, spec.Target, t.attempt+i)
 		}
 		if len(f.tasks) == 1 && len(found) == 1 && t.minion == "" {
 			t.minion, out = found[0], f.tasks // as most are
@@ -400,7 +401,7 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 		}
 	}
 	if len(out) > 0 {
-		out = append(out, others(out, s.unsendable(f, spec.Target))...)
+		out = append(out, s.unsendable(f, away)...)
 	}
 	if len(out) == 0 {
 		return false
@@ -420,65 +421,43 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 	return true
 }
 
-// present returns those of the hosts that get orders.
-func (s *shard) present(hosts []job.MinionID) (out []job.MinionID) {
-	if len(hosts) == 0 {
-		return nil
+// reach returns which minions of those that are to run a fire get orders, and which do
+// not: those that it is for, or that the target matches. Where it is not to run on all
+// of these, nobody asks for the others.
+func (s *shard) reach(f *fire, target job.Target) (ready []job.MinionID, away []job.Uncontrollable) {
+	switch {
+	case len(f.hosts) > 0:
+		return s.hosts(f)
+	case target.EffectiveRun() != job.SpreadAll:
+		return s.deps.Minions.Match(target), nil
 	}
-	all := s.deps.Minions.Match(job.Target{})
-	for _, h := range hosts {
-		if _, ok := slices.BinarySearch(all, h); ok {
-			out = append(out, h)
-		}
-	}
-	return out
+	return s.deps.Minions.Reach(target)
 }
 
-// absent returns those of the hosts that get no orders.
-func (s *shard) absent(hosts []job.MinionID) (out []job.Uncontrollable) {
-	why := map[job.MinionID]job.Uncontrollable{}
-	for _, u := range s.deps.Minions.Uncontrollable(job.Target{}) {
+// hosts returns which of the minions that a fire is for get orders, and which do not.
+func (s *shard) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollable) {
+	all, others := s.deps.Minions.Reach(job.Target{})
+	why := make(map[job.MinionID]job.Uncontrollable, len(others))
+	for _, u := range others {
 		why[u.Minion] = u
 	}
-	all := s.deps.Minions.Match(job.Target{})
-	for _, h := range hosts {
+	for _, h := range f.hosts {
 		if _, ok := slices.BinarySearch(all, h); ok {
+			ready = append(ready, h)
 			continue
 		}
 		u, ok := why[h]
 		if !ok {
 			u = job.Uncontrollable{Minion: h, Reason: "not known to the cluster"}
 		}
-		out = append(out, u)
+		away = append(away, u)
 	}
-	return out
+	return ready, away
 }
 
-// others returns the tasks of minions that have none yet. Who matches and who is out of
-// reach are two looks at the minions: one that goes from a node to another meanwhile is
-// found by both, and a report is of one task only.
-func others(have, more []*task) []*task {
-	if len(more) == 0 {
-		return nil
-	}
-	has := make(map[job.MinionID]bool, len(have))
-	for _, t := range have {
-		has[t.minion] = true
-	}
-	return slices.DeleteFunc(more, func(t *task) bool { return has[t.minion] })
-}
-
-// unsendable returns tasks, ended already, for the minions that are to run the
-// fire and are uncontrollable: those that it is for, or all that the target
-// matches, where all are to run it.
-func (s *shard) unsendable(f *fire, target job.Target) []*task {
-	var away []job.Uncontrollable
-	switch {
-	case len(f.hosts) > 0:
-		away = s.absent(f.hosts)
-	case target.EffectiveRun() == job.SpreadAll:
-		away = s.deps.Minions.Uncontrollable(target)
-	}
+// unsendable returns tasks, ended already, for minions that are to run the fire and
+// are uncontrollable.
+func (s *shard) unsendable(f *fire, away []job.Uncontrollable) []*task {
 	var out []*task
 	for _, u := range away {
 		for _, o := range f.tasks {
@@ -501,7 +480,11 @@ const shareSpread = 0xff
 // choose returns the minions for an attempt: all that match, or one of them,
 // spread evenly by the fire's identity.
 func (s *shard) choose(f *fire, target job.Target, attempt int) []job.MinionID {
-	found := s.deps.Minions.Match(target)
+	return s.pick(f, s.deps.Minions.Match(target), target, attempt)
+}
+
+// pick returns those of the minions that match which an attempt is for.
+func (s *shard) pick(f *fire, found []job.MinionID, target job.Target, attempt int) []job.MinionID {
 	if len(found) == 0 {
 		return nil
 	}

@@ -149,7 +149,9 @@ func (way *wire) Match(job.Target) []job.MinionID {
 }
 
 // Connected implements scheduler.Minions.
-func (*wire) Uncontrollable(job.Target) []job.Uncontrollable { return nil }
+func (way *wire) Reach(t job.Target) ([]job.MinionID, []job.Uncontrollable) {
+	return way.Match(t), nil
+}
 
 func (*wire) Value(job.MinionID, string) string { return "" }
 
