@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strings"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -130,4 +131,20 @@ type Version struct {
 	Go        string     `json:"go"`
 	Node      job.NodeID `json:"node,omitempty"`
 	ClusterID string     `json:"clusterId,omitempty"`
+}
+
+// String returns "1.2.0 (commit abc, go1.26.8, node n1)"; what is empty is left out.
+func (v Version) String() string {
+	var parts []string
+	if v.Commit != "" {
+		parts = append(parts, "commit "+v.Commit)
+	}
+	parts = append(parts, v.Go)
+	if v.Node != "" {
+		parts = append(parts, "node "+string(v.Node))
+	}
+	if v.ClusterID != "" {
+		parts = append(parts, "cluster "+v.ClusterID)
+	}
+	return v.Version + " (" + strings.Join(parts, ", ") + ")"
 }

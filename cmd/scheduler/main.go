@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/internal/app"
 )
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string) int {
 		return 2
 	}
 	if *showVersion {
-		fmt.Println("scheduler", version, commit, runtime.Version())
+		fmt.Println("scheduler", api.Version{Version: version, Commit: commit, Go: runtime.Version()})
 		return 0
 	}
 	cfg, _, err := configs.LoadScheduler(configs.Args{Flags: flags, Environ: os.Environ()})

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.Version {
-		fmt.Println("worker", version, "release", release, runtime.Version())
+		fmt.Printf("worker %s (release %s, %s)\n", version, release, runtime.Version())
 		return nil
 	}
 	log, err := o.Logger()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,29 +49,13 @@ func (a *app) versionCommand() *cobra.Command {
 				fmt.Fprintln(a.out, answer.Client.Version)
 				return nil
 			}
-			fmt.Fprintf(a.out, "carillon %s\n", versionText(answer.Client))
+			fmt.Fprintf(a.out, "carillon %s\n", oneLine(answer.Client.String()))
 			if answer.Server == nil {
 				a.note("no server at %s", a.client.Server())
 				return nil
 			}
-			fmt.Fprintf(a.out, "server %s\n", versionText(server))
+			fmt.Fprintf(a.out, "server %s\n", oneLine(server.String()))
 			return nil
 		},
 	}
-}
-
-// versionText returns "1.2.0 (commit abc, go1.26.8, node n1)".
-func versionText(v api.Version) string {
-	var parts []string
-	if v.Commit != "" {
-		parts = append(parts, "commit "+v.Commit)
-	}
-	parts = append(parts, v.Go)
-	if v.Node != "" {
-		parts = append(parts, "node "+string(v.Node))
-	}
-	if v.ClusterID != "" {
-		parts = append(parts, "cluster "+v.ClusterID)
-	}
-	return oneLine(v.Version + " (" + strings.Join(parts, ", ") + ")")
 }

@@ -50,10 +50,11 @@ type State struct {
 	// to compare with. Agree counts those of them that are within the bound of the
 	// clock of most.
 	Nodes, Minions, Agree int
-	// Apart is how far the only other clock, a minion's, is ahead of the own one, less
-	// the error. Nobody can tell which of two is right, so it is only told. 0: they
-	// agree, or there are none or more to compare with.
-	Apart time.Duration
+	// Paired: the only other clock is a minion's. Apart is how far that is ahead of the
+	// own one then, less the error. Nobody can tell which of two is right, so it is only
+	// told. 0: they agree, or are not paired.
+	Paired bool
+	Apart  time.Duration
 	// Wrong: it is off by more than the bound. Doubt: it has stepped by more than
 	// the bound, and that was wrong as far as is known. In either case Why says so,
 	// and the node must neither plan nor own.
@@ -269,7 +270,7 @@ func (c *Clock) judge(g glance) State {
 	}
 	s.Agree = agree(jury, m, c.cfg.Bound)
 	if len(jury) == 0 {
-		s.Apart = c.others.apart(g.own, c.cfg.Bound)
+		s.Apart, s.Paired = c.others.apart(g.own, c.cfg.Bound)
 	}
 	limit := c.cfg.Bound
 	if was.Wrong {

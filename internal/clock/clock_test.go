@@ -213,11 +213,11 @@ func TestTwoClocksThatDiffer(t *testing.T) {
 		m := &machine{}
 		c := m.clock()
 		s, _ := c.Judge(Others{Minions: exact(off)})
-		if !s.Fit() || s.Apart != off || m.early(c) != 0 || s.Nodes+s.Minions != 0 {
+		if !s.Fit() || !s.Paired || s.Apart != off || m.early(c) != 0 || s.Nodes+s.Minions != 0 {
 			t.Errorf("%v: %+v, early by %v", off, s, m.early(c))
 		}
 		for name, others := range map[string]Others{"nobody": {}, "two minions": {Minions: exact(off, 0)}, "a node": {Nodes: exact(off)}} {
-			if s, _ := c.Judge(others); s.Apart != 0 {
+			if s, _ := c.Judge(others); s.Paired || s.Apart != 0 {
 				t.Errorf("%s: %+v", name, s)
 			}
 		}
@@ -228,7 +228,7 @@ func TestTwoClocksThatDiffer(t *testing.T) {
 		t.Errorf("a reading of %v more or less: %v", r.Err, s.Apart)
 	}
 	r.Err = time.Minute // worth nothing
-	if s, _ := m.clock().Judge(Others{Minions: []Reading{r}}); s.Apart != 0 {
+	if s, _ := m.clock().Judge(Others{Minions: []Reading{r}}); s.Paired || s.Apart != 0 {
 		t.Errorf("a reading of %v more or less: %v", r.Err, s.Apart)
 	}
 }

@@ -31,16 +31,16 @@ func (o Others) jury(bound time.Duration) (jury []Reading, nodes int) {
 
 // apart returns how far the only minion's clock is ahead of an origin for sure; 0: it
 // may be as far, or there is none.
-func (o Others) apart(origin int64, bound time.Duration) time.Duration {
+func (o Others) apart(origin int64, bound time.Duration) (by time.Duration, paired bool) {
 	minions := within(o.Minions, bound)
 	if len(minions) != 1 {
-		return 0
+		return 0, false
 	}
-	by := off(origin, minions[0])
+	by = off(origin, minions[0])
 	if minions[0].Origin < origin {
-		return -by
+		by = -by
 	}
-	return by
+	return by, true
 }
 
 // most returns the clock of most: an instant has come when more than half of them

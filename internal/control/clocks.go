@@ -42,6 +42,10 @@ func (c *Control) checkClocks(ctx context.Context) ([]api.Check, error) {
 			})
 		case h.Clock.ApartMillis != 0:
 			checks = append(checks, apart(h.Node, time.Duration(h.Clock.ApartMillis)*time.Millisecond))
+		case h.Clock.Paired:
+			checks = append(checks, api.Check{
+				Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s and its only minion agree on the time; with another node, or a second minion, the clock of most decides", h.Node),
+			})
 		case h.Clock.Nodes+h.Clock.Minions == 0:
 			checks = append(checks, api.Check{
 				Name: "clocks", Status: api.CheckOK, Detail: fmt.Sprintf("%s has nothing to compare its clock with: another node, or two minions", h.Node),

@@ -230,11 +230,14 @@ func TestDoctorFinds(t *testing.T) {
 		{"nothing to compare a clock with", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{}})
 		}, "clocks", api.CheckOK, "n1 has nothing to compare its clock with"},
+		{"two clocks that agree", func(t *testing.T, e *env) {
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{Paired: true}})
+		}, "clocks", api.CheckOK, "n1 and its only minion agree on the time"},
 		{"two clocks that differ", func(t *testing.T, e *env) {
-			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{ApartMillis: -20_000}})
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{Paired: true, ApartMillis: -20_000}})
 		}, "clocks", api.CheckFail, "the clocks of n1 and of its only minion differ by 20s (the minion's is behind), and of two nobody can tell which is right"},
 		{"two clocks that differ a little", func(t *testing.T, e *env) {
-			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{ApartMillis: 1500}})
+			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{Paired: true, ApartMillis: 1500}})
 		}, "clocks", api.CheckWarn, "differ by 1.5s (the minion's is ahead)"},
 		{"right clocks", func(t *testing.T, e *env) {
 			e.put(t, e.keys.Health("n1"), etcdkv.Health{Node: "n1", Clock: &etcdkv.ClockHealth{Nodes: 2}})

@@ -87,6 +87,8 @@ type ClockHealth struct {
 	// Nodes and Minions count the clocks that it was compared with.
 	Nodes   int `json:"nodes,omitempty"`
 	Minions int `json:"minions,omitempty"`
+	// Paired: there is only one other clock, that of its only minion.
+	Paired bool `json:"paired,omitempty"`
 	// ApartMillis is how far the clock of its only minion is ahead of its own, in
 	// tenths of a second, from a second on: nobody can tell which of the two is right.
 	ApartMillis int64 `json:"apartMillis,omitempty"`

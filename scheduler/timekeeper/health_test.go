@@ -21,7 +21,7 @@ func TestHealthTellsOfTwoClocksThatDiffer(t *testing.T) {
 		c.Judge(clock.Others{Minions: []clock.Reading{{Origin: at.Add(apart).UnixNano()}}})
 		k := &Keeper{deps: Deps{Time: c}}
 		k.judged.Store(true)
-		if h := k.Health(); h == nil || h.ApartMillis != want || h.Minions != 0 || h.Unfit != "" {
+		if h := k.Health(); h == nil || h.ApartMillis != want || !h.Paired || h.Minions != 0 || h.Unfit != "" {
 			t.Errorf("%v apart: %+v, want %d", apart, h, want)
 		}
 	}

@@ -102,7 +102,7 @@ func (k *Keeper) Health() *etcdkv.ClockHealth {
 	}
 	return &etcdkv.ClockHealth{
 		AheadMillis: s.Ahead.Round(100 * time.Millisecond).Milliseconds(), Nodes: s.Nodes, Minions: s.Minions, Unfit: s.Why,
-		ApartMillis: s.Apart.Round(100 * time.Millisecond).Milliseconds(),
+		Paired: s.Paired, ApartMillis: s.Apart.Round(100 * time.Millisecond).Milliseconds(),
 	}
 }
 

@@ -205,10 +205,11 @@ func (w *walker) start(minions []string) {
 	w.t.Cleanup(r.Release)
 	api, peer := fmt.Sprintf("127.0.0.1:%d", r.Ports[0]), fmt.Sprintf("127.0.0.1:%d", r.Ports[1])
 	w.env = []string{"CARILLON_SERVER=http://" + api, "API=" + api, "PEERS=" + peer, "HOME=" + w.dir, "USER=ada", "TZ=UTC"}
-	w.background("carillon", "dev", "--data-dir", filepath.Join(w.t.TempDir(), "data"), "--listen", api, "--peer-listen", peer)
+	node := w.background("carillon", "dev", "--data-dir", filepath.Join(w.t.TempDir(), "data"), "--listen", api, "--peer-listen", peer)
 	client := http.Client{Timeout: time.Second}
 	w.t.Cleanup(client.CloseIdleConnections)
 	await.Missing(w.t, func() string {
+		node.mustRun(w.t)
 		res, err := client.Get("http://" + api + "/readyz")
 		if err != nil {
 			time.Sleep(pause)
@@ -221,15 +222,19 @@ func (w *walker) start(minions []string) {
 		}
 		return ""
 	})
+	started := []*program{node}
 	for _, name := range minions {
 		token := filepath.Join(w.dir, "token-"+name)
 		label := "role=" + strings.TrimRight(name, "0123456789")
 		if out, err := w.run("carillon minions token --label " + label + " > " + token); err != nil {
 			w.t.Fatal(err, out)
 		}
-		w.background("worker", "--id", name, "--data-dir", filepath.Join(w.t.TempDir(), name), "--servers", peer, "--join-token-file", token)
+		started = append(started, w.background("worker", "--id", name, "--data-dir", filepath.Join(w.t.TempDir(), name), "--servers", peer, "--join-token-file", token))
 	}
 	await.Missing(w.t, func() string {
+		for _, p := range started {
+			p.mustRun(w.t)
+		}
 		out, err := w.run("carillon minions -o name")
 		if n := strings.Count(out, "\n"); err != nil || n != len(minions)+1 {
 			time.Sleep(pause)
@@ -239,25 +244,50 @@ func (w *walker) start(minions []string) {
 	})
 }
 
+// program is one that runs beside a page's commands.
+type program struct {
+	name  string
+	ended chan struct{} // closed: out and err may be read
+	out   bytes.Buffer
+	err   error
+}
+
 // background runs a program until the test ends.
-func (w *walker) background(name string, args ...string) {
+func (w *walker) background(name string, args ...string) *program {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = w.dir, append(os.Environ(), w.env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	p := &program{name: name, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = &p.out, &p.out
 	if err := cmd.Start(); err != nil {
 		stop()
 		w.t.Fatal(err)
 	}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.ended)
+	}()
 	w.t.Cleanup(func() {
 		stop()
-		if err := cmd.Wait(); err != nil && w.t.Failed() {
-			w.t.Logf("%s: %v\n%s", name, err, out.String())
+		<-p.ended
+		if p.err != nil && w.t.Failed() {
+			w.t.Logf("%s: %v\n%s", name, p.err, p.out.String())
 		}
 	})
+	return p
+}
+
+// mustRun fails the test when the program has ended: what is waited for never comes
+// then.
+func (p *program) mustRun(t testing.TB) {
+	t.Helper()
+	select {
+	case <-p.ended:
+		t.Fatalf("%s ended before its time: %v\n%s", p.name, p.err, p.out.String())
+	default:
+	}
 }
 
 // helpTexts are the help texts of commands, by their words.
