@@ -19,6 +19,9 @@ const (
 // patient bounds how long a request waits for its client: for the body as a
 // whole, and for each piece of the answer to be taken. A server's own timeouts
 // would cut streams and long polls.
+//
+// A deadline for writing stands only while something is written: over HTTP/2 one
+// that passes ends the stream even where its handler writes nothing just then.
 func patient(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
@@ -29,8 +32,11 @@ func patient(next http.Handler) http.Handler {
 			}
 		}
 		pw := &patientWriter{ResponseWriter: w, control: control}
-		pw.extend() // the last request on the connection has left its own
+		if r.ProtoMajor < 2 {
+			pw.extend() // for "100 Continue"
+		}
 		next.ServeHTTP(pw, r)
+		pw.extend() // for what the server has kept of the answer
 	})
 }
 
@@ -69,19 +75,24 @@ func (w *patientWriter) SetWriteDeadline(at time.Time) error {
 func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *patientWriter) Write(b []byte) (int, error) {
-	w.extend()
+	defer w.bound()()
 	return w.ResponseWriter.Write(b) //nolint:wrapcheck // the writer's own
 }
 
 // FlushError implements what http.ResponseController asks for.
 func (w *patientWriter) FlushError() error {
-	w.extend()
+	defer w.bound()()
 	return w.control.Flush() //nolint:wrapcheck // the writer's own
 }
 
-func (w *patientWriter) extend() {
+// bound gives the client its time until the returned function is called.
+func (w *patientWriter) bound() func() {
 	if w.own {
-		return
+		return func() {}
 	}
-	_ = w.control.SetWriteDeadline(time.Now().Add(readerWait)) // see patient
+	w.extend()
+	return func() { _ = w.control.SetWriteDeadline(time.Time{}) } // see patient
 }
+
+// extend gives the client its time from now on.
+func (w *patientWriter) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(readerWait)) } // see patient

@@ -136,8 +136,10 @@ func (s *stream) Write(b []byte) (int, error) {
 	if !s.begun {
 		s.begin()
 	}
-	// A writer without deadlines, as in tests, is written to without one.
+	// A writer without deadlines, as in tests, is written to without one. See patient
+	// for why it does not outlast the piece.
 	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout))
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }()
 	n, err := s.w.Write(b)
 	if err != nil {
 		return n, fmt.Errorf("write stream: %w", err)
