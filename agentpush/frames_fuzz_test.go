@@ -77,7 +77,7 @@ func framed(frames ...*agentpb.FromMinion) []byte {
 		if err != nil {
 			panic(err)
 		}
-		out = append(binary.BigEndian.AppendUint32(out, uint32(len(b))), b...) //nolint:gosec // short
+		out = append(binary.BigEndian.AppendUint32(out, uint32(len(b))), b...)
 	}
 	return out
 }

@@ -130,7 +130,7 @@ func (c *cluster) raw(id string, n *node, version ...string) *raw {
 	r := &raw{c: c, stream: stream, frames: make(chan *agentpb.ToMinion, 100)} // more than a test needs
 	c.t.Cleanup(func() {
 		_ = conn.Close()
-		for range r.frames { //nolint:revive // until the receiver ends
+		for range r.frames {
 		}
 	})
 	r.send(&agentpb.FromMinion{Body: &agentpb.FromMinion_Hello{Hello: &agentpb.Hello{Minion: id, Instance: "i", Protocol: agentpb.Protocol, Version: strings.Join(version, "")}}})
@@ -563,7 +563,7 @@ func TestLiveRuns(t *testing.T) {
 	c := newCluster(t, 3, nil)
 	for i, n := range c.nodes {
 		n.live = []job.Run{{FireID: orders("m", 1, 0)[0].Task.Fire, RunID: job.RunID(fmt.Sprintf("run-%d", i)), ScheduledAt: time.Unix(int64(i), 0).UTC()}}
-		n.liveOf = []job.ShardID{job.ShardID(10 + i)} //nolint:gosec // an index
+		n.liveOf = []job.ShardID{job.ShardID(10 + i)}
 	}
 	ids := func(runs []job.Run) (out []job.RunID) {
 		for _, r := range runs {

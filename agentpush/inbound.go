@@ -141,7 +141,7 @@ func (ins *inbounds) take(b *agentpb.Batch, in *inbound) {
 	msgs := make([]*message, 0, len(b.GetOrders())+len(b.GetQuestions())+len(b.GetCancels()))
 	add := func(it body) {
 		m := ins.newMessage(it, now)
-		m.from, m.number, m.hops = in, b.GetFirst()+uint64(len(msgs)), 1 //nolint:gosec // a length
+		m.from, m.number, m.hops = in, b.GetFirst()+uint64(len(msgs)), 1
 		if i := len(msgs); i < len(b.GetMarks()) {
 			m.unsure = b.GetMarks()[i]&1 != 0
 			m.hops = b.GetMarks()[i]>>1 + 1

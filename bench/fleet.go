@@ -20,7 +20,7 @@ import (
 // build builds one of the commands into a directory.
 func build(ctx context.Context, dir, name string) (string, error) {
 	program := filepath.Join(dir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/carillon-cron/carillon/cmd/"+name) //nolint:gosec // our own
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/carillon-cron/carillon/cmd/"+name)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w: %s", name, err, bytes.TrimSpace(out))
 	}
@@ -57,7 +57,7 @@ func (b idleMinions) measure(ctx context.Context, e *env) error {
 	}()
 	for i := range b.count {
 		id := string(minionName(i))
-		m := exec.CommandContext(ctx, program, "--servers", f.servers()[0], "--id", id, //nolint:gosec // what we built
+		m := exec.CommandContext(ctx, program, "--servers", f.servers()[0], "--id", id,
 			"--data-dir", filepath.Join(f.dir, id), "--join-token", token.Text(), "--log-level", "error")
 		m.Stderr = os.Stderr
 		if err := m.Start(); err != nil {
@@ -214,7 +214,7 @@ func (b execAgainstClush) fleet(ctx context.Context, f *farm) (fleet swarms, err
 // timed returns how many seconds a command took that must succeed.
 func timed(ctx context.Context, argv []string) (float64, error) {
 	begun := time.Now()
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput() //nolint:gosec // our own arguments
+	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("%v: %w: %s", argv, err, bytes.TrimSpace(out[max(0, len(out)-500):]))
 	}

@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	_ "net/http/pprof" //nolint:gosec // served on loopback, and when it is asked for
+	_ "net/http/pprof" // served on loopback, and when it is asked for
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,7 +79,7 @@ const profileAddr = "CARILLON_BENCH_PROFILE"
 // serveProfiles serves profiles, unless there is no address for it.
 func serveProfiles(addr string) {
 	if addr != "" {
-		go func() { _ = http.ListenAndServe(addr, nil) }() //nolint:gosec // for whoever looks into a benchmark
+		go func() { _ = http.ListenAndServe(addr, nil) }()
 	}
 }
 

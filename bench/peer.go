@@ -64,7 +64,7 @@ func (b rivals) measure(ctx context.Context, e *env) error {
 func buildPeer(ctx context.Context, dir string) (string, error) {
 	_, here, _, _ := runtime.Caller(0)
 	program := filepath.Join(dir, "peer")
-	build := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(filepath.Dir(here), "peer"), "-o", program, ".") //nolint:gosec // our own module
+	build := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(filepath.Dir(here), "peer"), "-o", program, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the peer: %w: %s", err, bytes.TrimSpace(out))
 	}
@@ -84,7 +84,7 @@ func (b rivals) peerFires(ctx context.Context, e *env, program string) (r peerRe
 		return r, err
 	}
 	defer store.close()
-	run := exec.CommandContext(ctx, program, store.endpoint, strconv.Itoa(b.theirs), strconv.Itoa(b.instances), b.window.String()) //nolint:gosec // what we built
+	run := exec.CommandContext(ctx, program, store.endpoint, strconv.Itoa(b.theirs), strconv.Itoa(b.instances), b.window.String())
 	run.Stderr = os.Stderr
 	out, err := run.Output()
 	if err != nil {

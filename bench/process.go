@@ -125,7 +125,7 @@ func start(ctx context.Context, role string, spec any) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.CommandContext(ctx, self, role), out: make(chan string, 16)} //nolint:gosec // ourselves
+	p := &process{cmd: exec.CommandContext(ctx, self, role), out: make(chan string, 16)}
 	p.cmd.Stderr = os.Stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -231,7 +231,7 @@ func processorTime(all ...*process) (float64, error) {
 	ticks := 0.0
 	for _, p := range all {
 		path := fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)
-		text, err := os.ReadFile(path) //nolint:gosec // of our own child
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return 0, err
 		}

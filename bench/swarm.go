@@ -115,7 +115,7 @@ const ipBindAddressNoPort = 24
 func latePort(_, _ string, c syscall.RawConn) error {
 	var err error
 	if cerr := c.Control(func(fd uintptr) {
-		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, ipBindAddressNoPort, 1) //nolint:gosec // a descriptor
+		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, ipBindAddressNoPort, 1)
 	}); cerr != nil {
 		return cerr
 	}

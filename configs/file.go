@@ -32,7 +32,7 @@ func (l *loader) yaml(name string, text []byte) {
 }
 
 // errorLine is how the YAML parser tells where it stopped.
-var errorLine = regexp.MustCompile(`^line (\d+): `) //nolint:gochecknoglobals // a constant
+var errorLine = regexp.MustCompile(`^line (\d+): `)
 
 // mapping reads the settings under a path.
 func (l *loader) mapping(name, under string, n *yaml.Node) {

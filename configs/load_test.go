@@ -16,7 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-var update = flag.Bool("update", false, "write the example files anew") //nolint:gochecknoglobals // a flag of the test
+var update = flag.Bool("update", false, "write the example files anew")
 
 // load reads settings of a file, an environment and a command line.
 func load(t *testing.T, file string, environ, args []string) (Scheduler, Sources, error) {
@@ -226,7 +226,7 @@ func TestExampleIsTheDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *update {
-		if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // for everybody to read
+		if err := os.WriteFile(path, text, 0o644); err != nil { // for everybody to read
 			t.Fatal(err)
 		}
 	}

@@ -19,7 +19,7 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrNoMinions is returned when a target matches no connected minion. Its
 	// text is part of the interface.
-	ErrNoMinions = errors.New("No minions matched the target") //nolint:staticcheck,revive // fixed wording
+	ErrNoMinions = errors.New("No minions matched the target") //nolint:staticcheck // fixed wording
 )
 
 // Problem is one thing wrong with what a user gave.

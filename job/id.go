@@ -298,7 +298,7 @@ func (u UID) RunBucket(n int) int { return fold(u.runPrefix(), n) }
 func fold(s string, n int) int {
 	sum := sha256.Sum256([]byte(s))
 	v := uint64(sum[0])<<24 | uint64(sum[1])<<16 | uint64(sum[2])<<8 | uint64(sum[3])
-	return int(v % uint64(n)) //nolint:gosec // n is a small positive count
+	return int(v % uint64(n))
 }
 
 // Valid reports whether r has the form of a run id.

@@ -81,10 +81,10 @@ func (s *Size) UnmarshalText(b []byte) error {
 		}
 	}
 	n, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil || int64(n) > math.MaxInt64/unit { //nolint:gosec // 63 bits
+	if err != nil || int64(n) > math.MaxInt64/unit { // 63 bits
 		return fmt.Errorf("%q is not a size; write a whole number of bytes, or one with a unit, as in 512Mi or 2G", b)
 	}
-	*s = Size(int64(n) * unit) //nolint:gosec // 63 bits
+	*s = Size(int64(n) * unit) // 63 bits
 	return nil
 }
 

@@ -395,7 +395,7 @@ func (s *Spec) StepName(i int) string {
 }
 
 // reference is how a text names a parameter.
-var reference = regexp.MustCompile(`\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`) //nolint:gochecknoglobals // a constant
+var reference = regexp.MustCompile(`\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}`)
 
 // references returns the names of the parameters that a text names.
 func references(text string) []string {

@@ -58,7 +58,7 @@ func (m *Mutex) contender() *contender {
 	}
 	c.place, c.hold = c.lock.place(c.class, c.kind, c.id), c.lock.hold(c.kind, c.id)
 	if n := c.kind.limit(); n > 1 {
-		c.slot = rand.IntN(n) //nolint:gosec // not a secret
+		c.slot = rand.IntN(n)
 	}
 	return c
 }

@@ -264,7 +264,7 @@ func (g *grant) makeRoom(ctx context.Context) (graceOver, askAgain <-chan time.T
 		close(g.preempted)
 		return time.After(g.end.rec.Grace), nil
 	case asked || err != nil:
-		return nil, time.After(askEvery + rand.N(askEvery)) //nolint:gosec // not a secret
+		return nil, time.After(askEvery + rand.N(askEvery))
 	}
 	return nil, nil
 }

@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	linearFor  = flag.Duration("linear-for", 6*time.Second, "how long each history is")     //nolint:gochecknoglobals // a flag of the test
-	linearSeed = flag.Uint64("linear-seed", 0, "seed of the faults; 0: those of every run") //nolint:gochecknoglobals // a flag of the test
+	linearFor  = flag.Duration("linear-for", 6*time.Second, "how long each history is")
+	linearSeed = flag.Uint64("linear-seed", 0, "seed of the faults; 0: those of every run")
 )
 
 // What a client does, as the model sees it.
@@ -45,7 +45,7 @@ func linearModel() porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return state{} },
 		Step: func(s, in, out any) (bool, any) {
-			st, op := s.(state), in.(linearInput) //nolint:errcheck,forcetypeassert // ours
+			st, op := s.(state), in.(linearInput) //nolint:errcheck // ours
 			ok, _ := out.(bool)
 			switch op.kind {
 			case opLock:
@@ -77,7 +77,7 @@ func (r *recorder) now() int64 { return int64(time.Since(r.begun)) }
 // broken reports whether somebody may have broken the hold.
 func (r *recorder) broken(token int64) bool {
 	for _, op := range r.ops {
-		in := op.Input.(linearInput) //nolint:errcheck,forcetypeassert // ours
+		in := op.Input.(linearInput) //nolint:errcheck // ours
 		if in.token == token && (in.kind == opBreak || in.kind == opEnd && op.ClientId == breakerID) {
 			return true
 		}
@@ -102,12 +102,12 @@ func (r *recorder) locks() int {
 func (r *recorder) known() (ops []porcupine.Operation, locks int) {
 	got := map[int64]bool{}
 	for _, op := range r.ops {
-		if in := op.Input.(linearInput); in.kind == opLock { //nolint:errcheck,forcetypeassert // ours
+		if in := op.Input.(linearInput); in.kind == opLock { //nolint:errcheck // ours
 			got[in.token] = true
 		}
 	}
 	for _, op := range r.ops {
-		if in := op.Input.(linearInput); got[in.token] { //nolint:errcheck,forcetypeassert // ours
+		if in := op.Input.(linearInput); got[in.token] { //nolint:errcheck // ours
 			ops = append(ops, op)
 		}
 	}
@@ -314,7 +314,7 @@ func linear(t *testing.T, seed uint64) {
 		proxy := netproxy.New(t, server.Endpoints[0])
 		c := &contestant{
 			id: i, proxy: proxy, client: etcdtest.Dial(t, proxy.Endpoint()), prefix: prefix, rec: rec, res: res,
-			rnd: rand.New(rand.NewPCG(seed, uint64(i))), //nolint:gosec // must be repeatable
+			rnd: rand.New(rand.NewPCG(seed, uint64(i))),
 		}
 		if i == 0 {
 			c.opts.Priority = 1
@@ -325,9 +325,9 @@ func linear(t *testing.T, seed uint64) {
 	for _, c := range all {
 		wg.Go(func() { c.run(ctx) })
 	}
-	wg.Go(func() { nemesis(ctx, all, rand.New(rand.NewPCG(seed, 100))) }) //nolint:gosec // must be repeatable
+	wg.Go(func() { nemesis(ctx, all, rand.New(rand.NewPCG(seed, 100))) })
 	wg.Go(func() {
-		breaker(ctx, server.Client(t), prefix, rec, rand.New(rand.NewPCG(seed, 101))) //nolint:gosec // must be repeatable
+		breaker(ctx, server.Client(t), prefix, rec, rand.New(rand.NewPCG(seed, 101)))
 	})
 	wg.Wait()
 	for _, c := range all {

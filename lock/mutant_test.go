@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var allMutants = flag.Bool("mutants", false, "try all known-bad mutants, not two of them") //nolint:gochecknoglobals // a flag of the test
+var allMutants = flag.Bool("mutants", false, "try all known-bad mutants, not two of them")
 
 // mutant is this package with one known mistake.
 type mutant struct {
@@ -80,7 +80,7 @@ func mutants() []mutant {
 // TestMutants builds the package with one mistake after another and expects its
 // tests to fail: what cannot fail shows nothing. `go test ./lock -mutants` tries
 // all of them.
-func TestMutants(t *testing.T) { //nolint:paralleltest // it compiles, and wants the machine for itself
+func TestMutants(t *testing.T) { // it compiles, and wants the machine for itself
 	if os.Getenv(mutantVariable) != "" {
 		return // we are one
 	}
@@ -121,14 +121,14 @@ func tryMutant(t *testing.T, m *mutant) {
 	if err := os.WriteFile(plan, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", plan, "-o", program, ".").CombinedOutput(); err != nil { //nolint:gosec // our own words
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", plan, "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("the mutant does not compile: %v\n%s", err, out)
 	}
 	limit := "30m"
 	if m.hangs {
 		limit = "90s"
 	}
-	run := exec.CommandContext(t.Context(), program, "-test.run", "^("+m.caught+")", "-test.failfast", "-test.timeout", limit, "-linear-for", "4s") //nolint:gosec // what we built
+	run := exec.CommandContext(t.Context(), program, "-test.run", "^("+m.caught+")", "-test.failfast", "-test.timeout", limit, "-linear-for", "4s")
 	run.Env = append(os.Environ(), mutantVariable+"=1")
 	out, err := run.CombinedOutput()
 	if err == nil {

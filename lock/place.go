@@ -121,12 +121,12 @@ func (k kind) mixes(o kind) bool {
 
 // class is a priority as keys spell it: a higher priority sorts first.
 func class(priority int) string {
-	return fmt.Sprintf("%08x", uint32(math.MaxInt32-int64(priority))) //nolint:gosec // priorities are 32 bit
+	return fmt.Sprintf("%08x", uint32(math.MaxInt32-int64(priority))) // priorities are 32 bit
 }
 
 func priorityOf(class string) int {
 	n, _ := strconv.ParseUint(class, 16, 32)
-	return math.MaxInt32 - int(n) //nolint:gosec // 32 bit
+	return math.MaxInt32 - int(n) // 32 bit
 }
 
 // layout spells the keys of the lock whose prefix it is; see the package

@@ -41,7 +41,7 @@ func (s *Session) renew() {
 			s.metrics.margin.Set(max(left, 0).Seconds())
 			s.log.Warn("lease not renewed", zap.Duration("left", left), zap.Error(err))
 			timeout = min(2*timeout, max(left/2, renewTimeout))
-			pause = renewPause + rand.N(renewPause) //nolint:gosec // not a secret
+			pause = renewPause + rand.N(renewPause)
 			for _, c := range s.renewers {
 				// Otherwise a client that failed to connect sits out its back-off,
 				// which may be longer than the lease.

@@ -94,7 +94,7 @@ func (c *contender) wait(ctx context.Context, place *mvccpb.KeyValue, v *view) (
 	switch {
 	case v == nil:
 	case c.relies(v):
-		w.look.Reset(lookAfter + rand.N(lookAfter/4)) //nolint:gosec // not a secret
+		w.look.Reset(lookAfter + rand.N(lookAfter/4))
 	default:
 		if err := w.block(ctx, v); err != nil {
 			return nil, err
@@ -299,7 +299,7 @@ func (w *waiter) block(ctx context.Context, v *view) error {
 		return err
 	}
 	w.failures = 0
-	w.lookIn(w.s.lookEvery + rand.N(w.s.lookEvery)) //nolint:gosec // not a secret
+	w.lookIn(w.s.lookEvery + rand.N(w.s.lookEvery))
 	w.blocker.close()
 	w.taken = nil
 	if w.hold.events == nil {
@@ -385,7 +385,7 @@ func (c *contender) chooseSlot(taken map[string]*mvccpb.KeyValue) bool {
 	if n <= 1 {
 		return false
 	}
-	start := rand.IntN(n) //nolint:gosec // not a secret
+	start := rand.IntN(n)
 	for i := range n {
 		slot := (start + i) % n
 		if _, ok := taken[c.lock.guard(c.kind, "", slot)]; !ok {

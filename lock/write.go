@@ -269,7 +269,7 @@ func (s *Session) persist(what string, fn func(context.Context) error) {
 // pause waits before a further try, and reports whether ctx still lives.
 func pause(ctx context.Context, try int) bool {
 	d := min(retryMin<<min(try, 10), retryMax)
-	t := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // not a secret
+	t := time.NewTimer(d/2 + rand.N(d/2))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -88,7 +88,7 @@ func (l *line) Swap(i, j int) {
 }
 
 func (l *line) Push(x any) {
-	e := x.(*entry) //nolint:forcetypeassert // only entries are pushed
+	e := x.(*entry)
 	e.index = len(l.entries)
 	l.entries = append(l.entries, e)
 }

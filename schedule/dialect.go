@@ -33,7 +33,6 @@ type grammar struct {
 	fold      job.Fold
 }
 
-//nolint:gochecknoglobals // constants
 var (
 	fiveForms  = "five fields (minute hour day month weekday)"
 	sixForms   = fiveForms + ", six (second first)"

@@ -18,7 +18,6 @@ type unit struct {
 	names    []string // of the values from min on
 }
 
-//nolint:gochecknoglobals // constants
 var (
 	months   = []string{"JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"}
 	weekdays = []string{"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}

@@ -10,7 +10,6 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-//nolint:gochecknoglobals // constants
 var (
 	// tooLong is an interval that is well written and longer than a Go duration.
 	tooLong = regexp.MustCompile(`^\+?([0-9]+(\.[0-9]*)?(ms|s|m|h))+$`)

@@ -157,7 +157,7 @@ func (s *Schedule) compile(text string, g *grammar, opts Options, warn func(stri
 }
 
 // named are the expressions with a name.
-var named = []struct{ name, fields string }{ //nolint:gochecknoglobals // a constant
+var named = []struct{ name, fields string }{
 	{"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}, {"@monthly", "0 0 1 * *"}, {"@weekly", "0 0 * * 0"},
 	{"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@hourly", "0 * * * *"},
 }

@@ -128,7 +128,7 @@ func (c *compiler) hash(at int, token string) (string, error) {
 	_, _ = h.Write([]byte(c.opts.Seed + "\x00" + u.name)) // a hash never fails
 	sum := h.Sum64()
 	if !hasStep {
-		v := low + int(sum%uint64(high-low+1)) //nolint:gosec // small
+		v := low + int(sum%uint64(high-low+1))
 		if at == dowField {
 			v = c.robfigDay(v)
 		}
@@ -138,7 +138,7 @@ func (c *compiler) hash(at int, token string) (string, error) {
 	if !ok || step == 0 || step > high-low+1 {
 		return "", fmt.Errorf("the step %q is not a whole number from 1 to %d", stepText, high-low+1)
 	}
-	low += int(sum % uint64(step)) //nolint:gosec // small
+	low += int(sum % uint64(step))
 	if at == dowField {
 		return c.weekdayList(low, high, step), nil
 	}

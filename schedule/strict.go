@@ -73,7 +73,7 @@ func (s *Schedule) ZoneIsIdle() bool {
 	}
 	for _, month := range []time.Month{time.January, time.July} { // clocks may be moved between
 		_, offset := time.Date(2027, month, 1, 0, 0, 0, 0, time.UTC).In(s.loc).Zone()
-		by := uint((offset/60%60 + 60) % 60) //nolint:gosec // 0 to 59
+		by := uint((offset/60%60 + 60) % 60) // 0 to 59
 		const hour = 1<<60 - 1
 		if offset%60 != 0 || (f.minute<<by|f.minute>>(60-by))&hour != f.minute {
 			return false

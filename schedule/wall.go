@@ -63,7 +63,7 @@ const starBit = 1 << 63
 
 func fieldsOf(s *cron.SpecSchedule) fields {
 	const minutes = 1<<60 - 1
-	//nolint:gosec // robfig's bits lie within the bounds of each field
+	// The library's bits lie within the bounds of each field.
 	return fields{
 		second: s.Second & minutes, minute: s.Minute & minutes, hour: uint32(s.Hour & (1<<24 - 1)),
 		dom: uint32(s.Dom & (1<<32 - 2)), month: uint16(s.Month & (1<<13 - 2)), dow: uint8(s.Dow & (1<<7 - 1)),
@@ -144,7 +144,7 @@ func (f *fields) days(y, m int) uint32 {
 	// weeks in a row.
 	first := int((daysTo(y, m)%7 + 7 + int64(time.Thursday)) % 7) // 1970-01-01 was a Thursday
 	week := uint64(f.dow)>>first | uint64(f.dow)<<(7-first)&(1<<7-1)
-	weekdays := uint32((week * (1 | 1<<7 | 1<<14 | 1<<21 | 1<<28)) << 1 & (1<<32 - 1)) //nolint:gosec // masked
+	weekdays := uint32((week * (1 | 1<<7 | 1<<14 | 1<<21 | 1<<28)) << 1 & (1<<32 - 1)) // masked
 	days := f.dom
 	if x := f.extra; x != nil {
 		days |= x.days.ofMonth(daysIn(y, m), first)

@@ -444,7 +444,7 @@ func mayRetry(spec *job.Spec, t *task, r *job.Report) bool {
 // report is acknowledged once the new attempt is in the slot.
 func (s *shard) retry(f *fire, t *task, r *job.Report, spec *job.Spec) {
 	wait := spec.Retry.Delay(t.attempt + 1)
-	wait += time.Duration(rand.Int64N(int64(wait)/5 + 1)) //nolint:gosec // spreads load, guards nothing
+	wait += time.Duration(rand.Int64N(int64(wait)/5 + 1))
 	next := &task{minion: t.minion, share: t.share, attempt: t.attempt + 1, notBefore: s.deps.now() + int64(wait)}
 	if spec.Target.EffectiveRun() == job.SpreadOne {
 		if m := s.choose(f, spec.Target, next.attempt); len(m) == 1 {

@@ -7,7 +7,7 @@ import (
 
 // bestEffort runs short tasks beside the shards, a few at a time.
 type bestEffort struct {
-	ctx   context.Context //nolint:containedctx // the lifetime of what it runs
+	ctx   context.Context // the lifetime of what it runs
 	slots chan struct{}
 	wg    sync.WaitGroup
 }

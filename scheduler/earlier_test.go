@@ -210,7 +210,7 @@ func TestI25_AnEditLosesNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { editedJob(t, rt) })
 }
 
-func editedJob(t *testing.T, rt *rapid.T) { //nolint:gocognit // one life of a job
+func editedJob(t *testing.T, rt *rapid.T) {
 	rev := int64(10)
 	keys := etcdkv.NewKeys("")
 	begin := int64(time.Hour)

@@ -113,7 +113,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case errors.Is(err, ErrNameTaken):
 			return err
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // asked to end; what the term says is logged
+			return nil // asked to end; what the term says is logged
 		}
 		e.log.Warn("membership ended, joining again", zap.Error(err))
 		select {

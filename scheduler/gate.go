@@ -38,7 +38,7 @@ type line []*fire
 func (l line) Len() int           { return len(l) }
 func (l line) Less(i, j int) bool { return inOrder(l[i], l[j]) < 0 }
 func (l line) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
-func (l *line) Push(x any)        { *l = append(*l, x.(*fire)) } //nolint:errcheck,forcetypeassert // only fires are pushed
+func (l *line) Push(x any)        { *l = append(*l, x.(*fire)) } //nolint:errcheck // only fires are pushed
 func (l *line) Pop() any {
 	old := *l
 	x := old[len(old)-1]

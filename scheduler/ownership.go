@@ -23,7 +23,7 @@ type ownership struct {
 	e    *Engine
 	sess *lock.Session
 	self etcdkv.Member
-	ctx  context.Context //nolint:containedctx // the lifetime of the lease
+	ctx  context.Context // the lifetime of the lease
 	wg   sync.WaitGroup
 
 	// peers are what the node finds out about the others by itself.
@@ -108,7 +108,7 @@ func (t *ownership) tend() {
 	nodes := t.candidates()
 	stable := c.StableFor() >= t.e.cfg.RebalanceAfter
 	for i, node := range t.place(nodes) {
-		t.tendShard(job.ShardID(i), node, nodes, stable) //nolint:gosec // an index
+		t.tendShard(job.ShardID(i), node, nodes, stable)
 	}
 	t.tendGroups()
 	t.tendWishes()

@@ -131,7 +131,7 @@ func newCapWorld(t *testing.T, rt *rapid.T) *capWorld {
 	for i := range 2 {
 		d := newDesk(t, 5)
 		d.racks = map[job.MinionID]string{"m00": "a", "m01": "a", "m02": "a", "m03": "b", "m04": ""}
-		d.number, d.book, d.ordered = job.ShardID(i+1), w.book, w.order //nolint:gosec // an index
+		d.number, d.book, d.ordered = job.ShardID(i+1), w.book, w.order
 		d.open()
 		w.desks = append(w.desks, d)
 	}

@@ -278,7 +278,7 @@ func TestI18_RoundsAtATime(t *testing.T) {
 	var wg sync.WaitGroup
 	now := 0
 	for i := range 3 {
-		s := b.capShard(job.ShardID(i)) //nolint:gosec // an index
+		s := b.capShard(job.ShardID(i))
 		wg.Go(func() {
 			for n := range 20 {
 				id := aHolder(s, n)

@@ -501,7 +501,7 @@ func (s *shard) pick(f *fire, found []job.MinionID, target job.Target, attempt i
 	base := f.id
 	base.Share = 0 // neighbours get different minions where there are enough
 	h := maphash.Comparable(s.seed, base) + uint64(f.id.Share&shareSpread)
-	rest := found[(h+uint64(attempt))%uint64(len(found)):] //nolint:gosec // an attempt is positive
+	rest := found[(h+uint64(attempt))%uint64(len(found)):] // an attempt is positive
 	if len(rest) >= want {
 		return rest[:want:want]
 	}

@@ -57,7 +57,7 @@ type beyond []*slot
 func (b beyond) Len() int           { return len(b) }
 func (b beyond) Less(i, j int) bool { return b[i].maxAt < b[j].maxAt }
 func (b beyond) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
-func (b *beyond) Push(x any)        { *b = append(*b, x.(*slot)) } //nolint:errcheck,forcetypeassert // only slots are pushed
+func (b *beyond) Push(x any)        { *b = append(*b, x.(*slot)) } //nolint:errcheck // only slots are pushed
 func (b *beyond) Pop() any {
 	old := *b
 	x := old[len(old)-1]
@@ -135,7 +135,7 @@ func (s *shard) queueSlot(sl *slot) {
 // passSlots has those slots written or deleted that the cursor has passed.
 func (s *shard) passSlots() {
 	for len(s.beyond) > 0 && s.beyond[0].maxAt <= s.decided() {
-		sl := heap.Pop(&s.beyond).(*slot) //nolint:errcheck,forcetypeassert // only slots are pushed
+		sl := heap.Pop(&s.beyond).(*slot) //nolint:errcheck // only slots are pushed
 		sl.beyond = false
 		s.queueSlot(sl)
 	}

@@ -180,7 +180,7 @@ func (s *shard) fellBehind(w *write, err *errBehind) (*write, error) {
 	}
 	s.ringDirty = s.ringDirty || w.state != nil
 	if len(rest.ops) == 0 {
-		return nil, nil //nolint:nilnil // there is nothing else
+		return nil, nil // there is nothing else
 	}
 	return rest, s.gatherState(rest, s.state.Cursor.UnixNano())
 }

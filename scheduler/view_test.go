@@ -220,7 +220,7 @@ func TestRestOfACommitStoresItsStateOnce(t *testing.T) {
 				state()
 			}
 			for i := range others {
-				w.ops = append(w.ops, clientv3.OpPut(d.cfg.Keys.Slot(d.number, uint64(i)), "")) //nolint:gosec // a count
+				w.ops = append(w.ops, clientv3.OpPut(d.cfg.Keys.Slot(d.number, uint64(i)), ""))
 			}
 			if late {
 				state()

@@ -152,7 +152,7 @@ func takeRights(c *shim.Credential) error {
 	if len(c.Groups) > 0 {
 		first = &c.Groups[0]
 	}
-	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(c.Groups)), uintptr(unsafe.Pointer(first)), 0); errno != 0 { //nolint:gosec // as the call wants it
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(c.Groups)), uintptr(unsafe.Pointer(first)), 0); errno != 0 { // as the call wants it
 		return os.NewSyscallError("setgroups", errno)
 	}
 	// These two tell of no errors, but of what holds: asked with -1 they change nothing.
@@ -161,7 +161,7 @@ func takeRights(c *shim.Credential) error {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, uintptr(c.UID), 0, 0)
 	gid, _, _ := syscall.RawSyscall(syscall.SYS_SETFSGID, ask, 0, 0)
 	uid, _, _ := syscall.RawSyscall(syscall.SYS_SETFSUID, ask, 0, 0)
-	if uint32(gid) != c.GID || uint32(uid) != c.UID { //nolint:gosec // numbers of 32 bits
+	if uint32(gid) != c.GID || uint32(uid) != c.UID {
 		return errors.New("the minion may not act as somebody else; it needs CAP_SETUID and CAP_SETGID")
 	}
 	return nil
@@ -180,7 +180,7 @@ func access(path string) error {
 		return err
 	}
 	at := -100                                                                                                           // AT_FDCWD
-	_, _, errno := syscall.Syscall6(sysFaccessat2, uintptr(at), uintptr(unsafe.Pointer(p)), mayExecute, atEaccess, 0, 0) //nolint:gosec // as the call wants it
+	_, _, errno := syscall.Syscall6(sysFaccessat2, uintptr(at), uintptr(unsafe.Pointer(p)), mayExecute, atEaccess, 0, 0) // as the call wants it
 	if errno != 0 && errno != syscall.ENOSYS && errno != syscall.EPERM {
 		return errno
 	}

@@ -78,7 +78,7 @@ func TestRunAsRejects(t *testing.T) {
 		}
 		return dir
 	}
-	if err := os.Chmod(base, 0o711); err != nil { //nolint:gosec // others must get in
+	if err := os.Chmod(base, 0o711); err != nil { // others must get in
 		t.Fatal(err)
 	}
 	dir := filepath.Join(base, "m")
@@ -86,7 +86,7 @@ func TestRunAsRejects(t *testing.T) {
 	private, open := mkdir(0o700, "private"), mkdir(0o755, "open")
 	mkdir(0o755, "private/inner")
 	program := filepath.Join(open, "program")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	n := newNode(t)

@@ -172,7 +172,7 @@ func (cn *connection) hello() (*agentpb.Hello, uint64) {
 		Minion: string(cn.cfg.ID), Instance: cn.instance, BootId: cn.boot, Version: agentpb.Cut(cn.cfg.Version, agentpb.MaxVersion),
 		Protocol: agentpb.Protocol, Session: session,
 		Inventory: inv,
-		WallClock: time.Now().UnixNano(), Running: int32(cn.status().Running), //nolint:gosec // a small count
+		WallClock: time.Now().UnixNano(), Running: int32(cn.status().Running),
 		Clock: int64(cn.deps.clock()),
 	}, edition
 }
@@ -181,7 +181,7 @@ func (cn *connection) hello() (*agentpb.Hello, uint64) {
 func (cn *connection) beat() *agentpb.Beat {
 	s := cn.status()
 	return &agentpb.Beat{
-		Running: int32(s.Running), WallClock: time.Now().UnixNano(), //nolint:gosec // a small count
+		Running: int32(s.Running), WallClock: time.Now().UnixNano(),
 		ClockSkew: s.ClockSkew.Milliseconds(), Trouble: s.Trouble, Clock: int64(cn.deps.clock()),
 	}
 }

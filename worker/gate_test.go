@@ -34,7 +34,7 @@ rules:
 	marker := filepath.Join(t.TempDir(), "made")
 	// A program of the task's own search path that is called as the admitted one.
 	evil := t.TempDir()
-	if err := os.WriteFile(evil+"/echo", []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(evil+"/echo", []byte("#!/bin/sh\ntouch "+marker+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	script := func(source string, by ...string) *job.Order {

@@ -85,7 +85,7 @@ type handlers struct {
 
 	byName map[string]Handler
 	// ctx ends when the minion stops.
-	ctx   context.Context //nolint:containedctx // the lifetime of what it runs
+	ctx   context.Context // the lifetime of what it runs
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	ended chan *job.Report

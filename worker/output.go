@@ -186,7 +186,7 @@ func (s *session) copyFrames(ctx context.Context, rd *reading, file *os.File, r 
 		at += int64(len(head) + n)
 		stream := int32(head[0] &^ shim.StreamDropped)
 		if head[0]&shim.StreamDropped != 0 && n == 8 {
-			s.emitTo(ctx, rd, &agentpb.OutputChunk{Id: rd.id, Stream: stream, Dropped: int64(binary.BigEndian.Uint64(buf))}) //nolint:gosec // a count
+			s.emitTo(ctx, rd, &agentpb.OutputChunk{Id: rd.id, Stream: stream, Dropped: int64(binary.BigEndian.Uint64(buf))})
 			continue
 		}
 		for part := range slices.Chunk(buf[:n], chunkBytes) {

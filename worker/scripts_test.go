@@ -23,7 +23,7 @@ func TestScriptIsOnlyLent(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	if err := os.Chmod(base, 0o711); err != nil { //nolint:gosec // others must get in
+	if err := os.Chmod(base, 0o711); err != nil { // others must get in
 		t.Fatal(err)
 	}
 	dir := filepath.Join(base, "m")
@@ -31,10 +31,10 @@ func TestScriptIsOnlyLent(t *testing.T) {
 	n := newNode(t)
 	start(t, n, dir)
 	told, on := filepath.Join(base, "told"), filepath.Join(base, "on")
-	if err := os.WriteFile(told, nil, 0o666); err != nil { //nolint:gosec // the task writes it
+	if err := os.WriteFile(told, nil, 0o666); err != nil { // the task writes it
 		t.Fatal(err)
 	}
-	if err := os.Chmod(told, 0o666); err != nil { //nolint:gosec // as above
+	if err := os.Chmod(told, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	text := `for f in "$0" ` + dir + `/scripts/*; do
@@ -71,7 +71,7 @@ echo clean
 			t.Errorf("%s reads the script: %q", what, out)
 		}
 	}
-	if err := os.WriteFile(on, nil, 0o644); err != nil { //nolint:gosec // the task looks for it
+	if err := os.WriteFile(on, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	second := order()

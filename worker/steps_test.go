@@ -234,14 +234,14 @@ func TestStepsRunAsTheirUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	if err := os.Chmod(base, 0o711); err != nil { //nolint:gosec // others must get in
+	if err := os.Chmod(base, 0o711); err != nil { // others must get in
 		t.Fatal(err)
 	}
 	dir, program := filepath.Join(base, "m"), filepath.Join(base, "program")
 	t.Cleanup(func() { waitShim(t, dir) })
 	exe, err := os.ReadFile(shimCommand()[0]) // a place that the user can reach
 	if err == nil {
-		err = os.WriteFile(program, exe, 0o755) //nolint:gosec // a program
+		err = os.WriteFile(program, exe, 0o755)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -117,7 +117,7 @@ func TestRunsAsUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(base) })
-	if err := os.Chmod(base, 0o755); err != nil { //nolint:gosec // others must get in
+	if err := os.Chmod(base, 0o755); err != nil { // others must get in
 		t.Fatal(err)
 	}
 	dir := filepath.Join(base, "m")

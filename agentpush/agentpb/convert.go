@@ -34,7 +34,7 @@ func instant(n int64) time.Time {
 func FromTask(id job.TaskID) *TaskID {
 	return &TaskID{
 		Job: id.Fire.Job[:], At: id.Fire.At, Trigger: uint32(id.Fire.Trigger),
-		Attempt: uint32(id.Attempt), //nolint:gosec // 1..job.MaxAttempts
+		Attempt: uint32(id.Attempt), // 1..job.MaxAttempts
 		Minion:  string(id.Minion),
 		Share:   id.Fire.Share,
 	}
@@ -182,7 +182,7 @@ func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
 }
 
 // exitCode returns a code that the wire takes: no host has others.
-func exitCode(code int) int32 { return int32(max(-255, min(code, 1<<16-1))) } //nolint:gosec // bounded here
+func exitCode(code int) int32 { return int32(max(-255, min(code, 1<<16-1))) } // bounded here
 
 func fromOutput(o *job.Output) *Output {
 	if *o == (job.Output{}) {

@@ -244,7 +244,7 @@ func (m *Minion) pause(longest time.Duration) time.Duration {
 	if m.cfg.ReconnectMax <= 0 {
 		return m.cfg.Reconnect
 	}
-	return rand.N(longest) //nolint:gosec // spreads load, guards nothing
+	return rand.N(longest)
 }
 
 // beginOpening waits for a place among those that open a session. The function

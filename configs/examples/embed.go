@@ -8,7 +8,7 @@ import (
 )
 
 //go:embed *.yaml
-var files embed.FS //nolint:gochecknoglobals // go:embed needs one
+var files embed.FS
 
 // FS returns the example files.
 func FS() fs.FS { return files }

@@ -70,4 +70,4 @@ func (c *cache) drop(e *list.Element) {
 	c.bytes -= item(e).bytes
 }
 
-func item(e *list.Element) *cached { return e.Value.(*cached) } //nolint:forcetypeassert // only put adds elements
+func item(e *list.Element) *cached { return e.Value.(*cached) }

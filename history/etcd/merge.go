@@ -103,7 +103,7 @@ type walks []walk
 func (w walks) Len() int           { return len(w) }
 func (w walks) Less(i, j int) bool { return w[i].record().Compare(w[j].record()) < 0 }
 func (w walks) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-func (w *walks) Push(x any)        { *w = append(*w, x.(walk)) } //nolint:forcetypeassert // only walks are pushed
+func (w *walks) Push(x any)        { *w = append(*w, x.(walk)) }
 func (w *walks) Pop() any {
 	old := *w
 	x := old[len(old)-1]

@@ -146,7 +146,7 @@ func testOrder(t *testing.T, s Subject) {
 		}
 	}
 	shuffled := slices.Clone(want)
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] }) //nolint:gosec // a test
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 	for batch := range slices.Chunk(shuffled, 5) {
 		s.mustAppend(t, batch...)
 	}
@@ -318,7 +318,7 @@ func testLargeOutput(t *testing.T, s Subject) {
 	noise := func(n int) string {
 		b := make([]byte, n)
 		for i := range b {
-			b[i] = "abcdefghijklmnopqrstuvwxyz0123456789-_ABCDEFGHIJKLMNOPQRSTUVWXYZ"[rand.IntN(64)] //nolint:gosec // a test
+			b[i] = "abcdefghijklmnopqrstuvwxyz0123456789-_ABCDEFGHIJKLMNOPQRSTUVWXYZ"[rand.IntN(64)]
 		}
 		return string(b)
 	}

@@ -75,7 +75,7 @@ func TestBadFilesAreRefused(t *testing.T) {
 				}
 			}
 			said := logs.FilterLevelExact(zapcore.ErrorLevel).All()
-			if len(said) != 1 || !strings.Contains(said[0].ContextMap()["error"].(string), c.want) { //nolint:forcetypeassert // a test
+			if len(said) != 1 || !strings.Contains(said[0].ContextMap()["error"].(string), c.want) {
 				t.Errorf("the log has %v, want once %q", said, c.want)
 			}
 			put(t, cfg.Cert, other.cert)
@@ -270,7 +270,7 @@ func TestWhoConnects(t *testing.T) {
 		t.Errorf("spoken: %s %v", proto, err)
 	}
 	old := trusting(a)
-	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 //nolint:gosec // it is to be refused
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 // it is to be refused
 	if _, err := shown(addr, old); err == nil {
 		t.Error("TLS 1.1 is taken")
 	}

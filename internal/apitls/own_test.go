@@ -104,7 +104,7 @@ func TestOwnIsNoNode(t *testing.T) {
 	go func() {
 		conn, err := l.Accept()
 		if err == nil {
-			err = conn.(*tls.Conn).Handshake() //nolint:forcetypeassert // it is one
+			err = conn.(*tls.Conn).Handshake()
 			_ = conn.Close()
 		}
 		served <- err

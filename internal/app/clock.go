@@ -24,7 +24,7 @@ func faultClock(ctx context.Context) func() time.Time {
 	}
 	var by atomic.Int64
 	read := func() {
-		text, err := os.ReadFile(path) //nolint:gosec // who sets it may read what we may
+		text, err := os.ReadFile(path) // who sets it may read what we may
 		if err != nil {
 			return // right, or as it was
 		}

@@ -35,7 +35,7 @@ func openDirectory(path string, log *zap.Logger) (*directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s cannot be written: %w; choose another with --data-dir", path, err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a descriptor
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close()
 		return nil, fmt.Errorf("%w: another process runs on %s; stop it, or choose another with --data-dir", ErrInUse, path)
 	}
@@ -49,7 +49,7 @@ func openDirectory(path string, log *zap.Logger) (*directory, error) {
 
 // identity reads the directory's identity, or makes it.
 func identity(path string) (string, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // in our own directory
+	b, err := os.ReadFile(path)
 	if err == nil && len(b) > 0 {
 		return strings.TrimSpace(string(b)), nil
 	}

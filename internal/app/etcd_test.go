@@ -62,7 +62,7 @@ func TestEmbeddedEtcdListensInItsDirectoryOnly(t *testing.T) {
 	for name, dir := range etcdDirs(t) {
 		t.Run(name, func(t *testing.T) {
 			socket := filepath.Join(dir, etcdSocketName)
-			if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // it is to be closed
+			if err := os.MkdirAll(dir, 0o755); err != nil { // it is to be closed
 				t.Fatal(err)
 			}
 			for _, do := range []func(context.Context, *clientv3.Client) error{put, isThere} {

@@ -61,7 +61,7 @@ const (
 // as far as there is room.
 func divide(f files, set configs.Connections) share {
 	s := share{files: f, reserve: 2*f.open + leastReserve}
-	left := max(int(min(f.limit, mostFiles))-s.reserve, 64) //nolint:gosec // bounded
+	left := max(int(min(f.limit, mostFiles))-s.reserve, 64)
 	part := func(of, least, most int) int { return min(max(left/of, least), most, left/4) }
 	s.api, s.socket, s.strangers = part(16, 64, 1024), part(64, 32, 128), part(16, 64, 2048)
 	if set.Strangers > 0 {

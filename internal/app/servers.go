@@ -153,7 +153,7 @@ func (b *wholeBody) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		b.whole()
 	}
-	return n, err //nolint:wrapcheck // io.EOF is compared
+	return n, err
 }
 
 // serve makes the node's servers.

@@ -62,7 +62,7 @@ func (w *watchdog) once(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("own program: %w", err)
 	}
-	cmd := exec.Command(self, WatchdogArg) //nolint:noctx // it outlives us, on purpose
+	cmd := exec.Command(self, WatchdogArg) // it outlives us, on purpose
 	cmd.Stderr = os.Stderr
 	// Away from the terminal's signals: Ctrl-C is for the node.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

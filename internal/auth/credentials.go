@@ -201,7 +201,7 @@ func (c *Credentials) certificate() (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cert == nil || !c.now().Before(c.cert.Leaf.NotAfter) {
-		return nil, nil //nolint:nilnil // none to show is no error
+		return nil, nil
 	}
 	return c.cert, nil
 }

@@ -28,7 +28,7 @@ func (b *Backoff) Reset() { b.wait = 0 }
 // Jittered returns three quarters of d to the whole of it, so that hosts that
 // were started together drift apart.
 func Jittered(d time.Duration) time.Duration {
-	return d - rand.N(d/4+1) //nolint:gosec // not a secret
+	return d - rand.N(d/4+1)
 }
 
 // Sleep reports whether ctx still lives after d.

@@ -40,7 +40,7 @@ func (f *backfillFlags) given(cmd *cobra.Command) bool {
 // parseParams reads NAME=VALUE pairs.
 func parseParams(pairs []string) (map[string]string, error) {
 	if len(pairs) == 0 {
-		return nil, nil //nolint:nilnil // none
+		return nil, nil
 	}
 	out := make(map[string]string, len(pairs))
 	for _, p := range pairs {

@@ -278,7 +278,7 @@ func (a *app) readScript(name string) (string, error) {
 		b, err := io.ReadAll(a.opts.Stdin)
 		return string(b), err
 	}
-	b, err := os.ReadFile(name) //nolint:gosec // the user names it
+	b, err := os.ReadFile(name)
 	if err != nil {
 		return "", fmt.Errorf("--script: %w", err)
 	}

@@ -126,7 +126,7 @@ func (a *app) lockRun(cmd *cobra.Command, args []string, f *lockFlags) error {
 // locking is one call of `carillon lock`.
 type locking struct {
 	a       *app
-	ctx     context.Context //nolint:containedctx // of the call; it outlives signals
+	ctx     context.Context // of the call; it outlives signals
 	key     job.Key
 	flags   *lockFlags
 	place   string
@@ -345,7 +345,7 @@ func ownTerminal(in any) bool {
 	if !ok {
 		return false
 	}
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS) //nolint:gosec // a descriptor is small
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }
 

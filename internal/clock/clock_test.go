@@ -282,7 +282,7 @@ func TestC1NeverAheadOfMost(t *testing.T) {
 		offs := make([]time.Duration, n)
 		bad := rapid.IntRange(0, n/2-1).Draw(t, "bad") // so few that with ours most are right
 		const tripMax = 40 * time.Millisecond
-		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)) //nolint:gosec // to be repeated
+		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		for range rapid.IntRange(1, 60).Draw(t, "rounds") {
 			m.mono += time.Duration(rnd.Int64N(int64(3 * time.Second)))
 			switch rnd.IntN(6) {

@@ -32,11 +32,11 @@ func MergeUnknown[T any](old []byte, next T) (string, error) {
 	}
 	var was, known, now map[string]json.RawMessage
 	if err := json.Unmarshal(old, &was); err != nil {
-		return text, nil //nolint:nilerr // what cannot be read holds nothing to keep
+		return text, nil // what cannot be read holds nothing to keep
 	}
 	var prev T
 	if err := json.Unmarshal(old, &prev); err != nil {
-		return text, nil //nolint:nilerr // as above
+		return text, nil
 	}
 	b, err := json.Marshal(prev)
 	if err != nil {

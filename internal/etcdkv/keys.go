@@ -344,7 +344,7 @@ func (k Keys) JobTriggers(s job.ShardID, u job.UID) string { return k.Triggers(s
 
 // Trigger is the key of a waiting trigger.
 func (k Keys) Trigger(s job.ShardID, f job.FireID) string {
-	key := k.JobTriggers(s, f.Job) + fmt.Sprintf("%016x", uint64(f.At)) //nolint:gosec // bits, not a number
+	key := k.JobTriggers(s, f.Job) + fmt.Sprintf("%016x", uint64(f.At))
 	if f.Trigger > job.TriggerManual {
 		key += "-" + f.Trigger.String()
 	}
@@ -422,7 +422,7 @@ func (k Keys) Locks() string { return k.root + "locks/" }
 // LockSession is the key of a session that a client opened for its locks; it
 // lies on the session's lease.
 func (k Keys) LockSession(lease int64) string {
-	return k.root + "locksessions/" + fmt.Sprintf("%016x", uint64(lease)) //nolint:gosec // bits, not a number
+	return k.root + "locksessions/" + fmt.Sprintf("%016x", uint64(lease))
 }
 
 // Audit is the prefix of the records of what operators did.
@@ -478,7 +478,7 @@ func ShardOf(key job.Key, n int) job.ShardID {
 	v ^= v >> 33
 	v *= 0xff51afd7ed558ccd
 	v ^= v >> 33
-	return job.ShardID(v % uint64(n)) //nolint:gosec // n is a small positive count
+	return job.ShardID(v % uint64(n))
 }
 
 func shardText(s job.ShardID) string { return fmt.Sprintf("%04x", uint32(s)) }

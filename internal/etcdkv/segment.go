@@ -102,7 +102,7 @@ func (c *SegmentCodec) Encode(records []SegmentRecord) []byte {
 		b = append(b, r.Job[:]...)
 		b = binary.AppendVarint(b, r.At-prev)
 		prev = r.At
-		b = binary.AppendUvarint(b, uint64(r.Rev)) //nolint:gosec // revisions are positive
+		b = binary.AppendUvarint(b, uint64(r.Rev)) // revisions are positive
 		b = appendString(b, string(r.ID))
 		b = appendString(b, r.Key.Namespace)
 		b = appendString(b, r.Key.Name)
@@ -142,7 +142,7 @@ func (c *SegmentCodec) Decode(b []byte) ([]SegmentRecord, error) {
 		copy(r.Job[:], d.take(len(r.Job)))
 		r.At = prev + d.varint()
 		prev = r.At
-		r.Rev = int64(d.uvarint()) //nolint:gosec // written from an int64
+		r.Rev = int64(d.uvarint()) // written from an int64
 		r.ID = job.RunID(text())
 		r.Key = job.Key{Namespace: text(), Name: text()}
 		r.State = job.State(text())
@@ -177,7 +177,7 @@ const signBit = 1 << 63
 
 func (n SegmentName) String() string {
 	return fmt.Sprintf("%016x-%016x-%x-%x-%s",
-		uint64(n.Newest)^signBit, uint64(n.Oldest)^signBit, n.Generation, n.Bytes, n.Unique) //nolint:gosec // bits, not numbers
+		uint64(n.Newest)^signBit, uint64(n.Oldest)^signBit, n.Generation, n.Bytes, n.Unique)
 }
 
 // ParseRunSegment reads a segment's key.
@@ -190,6 +190,6 @@ func (k Keys) ParseRunSegment(s string) (bucket int, name SegmentName, err error
 	if !ok || err != nil {
 		return 0, SegmentName{}, fmt.Errorf("etcd key %q is not a segment's: %w", s, errSegment)
 	}
-	name.Newest, name.Oldest = int64(newest^signBit), int64(oldest^signBit) //nolint:gosec // bits, not numbers
+	name.Newest, name.Oldest = int64(newest^signBit), int64(oldest^signBit)
 	return bucket, name, nil
 }

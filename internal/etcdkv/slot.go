@@ -181,14 +181,14 @@ func EncodeSlot(s *Slot) []byte {
 		b = binary.AppendVarint(b, e.Fire.At-prev)
 		prev = e.Fire.At
 		b = binary.AppendUvarint(b, intern(e.Reason))
-		b = binary.AppendUvarint(b, uint64(e.Count)) //nolint:gosec // a count
+		b = binary.AppendUvarint(b, uint64(e.Count))
 		if e.Count > 1 {
 			b = binary.AppendVarint(b, e.Until-e.Fire.At)
 		}
 		b = binary.AppendUvarint(b, uint64(len(e.Tasks)))
 		for _, t := range e.Tasks {
 			b = binary.AppendUvarint(b, intern(string(t.Minion)))
-			b = binary.AppendUvarint(b, uint64(t.Attempt)) //nolint:gosec // 1..job.MaxAttempts
+			b = binary.AppendUvarint(b, uint64(t.Attempt)) // 1..job.MaxAttempts
 			delta := int64(0)
 			if t.NotBefore != 0 {
 				delta = t.NotBefore - e.Fire.At
@@ -331,7 +331,7 @@ func DecodeSlot(b []byte) (*Slot, error) {
 		e := SlotEntry{State: EntryState(d.byte()), Fire: job.FireID{Trigger: job.Trigger(d.byte())}}
 		copy(e.Fire.Job[:], d.take(len(e.Fire.Job)))
 		if v >= slotShares {
-			e.Fire.Share = uint32(d.uvarint()) //nolint:gosec // written from one
+			e.Fire.Share = uint32(d.uvarint()) // written from one
 			e.Share = job.NodeID(name())
 		}
 		if v >= slotAsked {
@@ -342,12 +342,12 @@ func DecodeSlot(b []byte) (*Slot, error) {
 		e.Fire.At = prev + d.varint()
 		prev = e.Fire.At
 		e.Reason = name()
-		e.Count = int64(d.uvarint()) //nolint:gosec // a count
+		e.Count = int64(d.uvarint())
 		if e.Count > 1 {
 			e.Until = e.Fire.At + d.varint()
 		}
 		for range d.count(3) {
-			t := SlotTask{Minion: job.MinionID(name()), Attempt: int(d.uvarint())} //nolint:gosec // small
+			t := SlotTask{Minion: job.MinionID(name()), Attempt: int(d.uvarint())}
 			if delta := d.varint(); delta != 0 {
 				t.NotBefore = e.Fire.At + delta
 			}
@@ -424,7 +424,7 @@ func (d *slotReader) count(size int) int {
 		d.bad = true
 		return 0
 	}
-	return int(n) //nolint:gosec // bounded by len(d.b)
+	return int(n) // bounded by len(d.b)
 }
 
 func (d *slotReader) string() string { return string(d.take(d.count(1))) }

@@ -216,7 +216,7 @@ func (m *message) check(b []byte) error {
 			return within(f.name, err)
 		}
 		b = b[n:]
-		counts[f.slot] += int32(count) //nolint:gosec // at most the bytes of a message
+		counts[f.slot] += int32(count) // at most the bytes of a message
 		if most := max(f.Items, 1); int(counts[f.slot]) > most {
 			return &Error{f.name, fmt.Sprintf("has more than %d values", most), atMost(most, "of them")}
 		}
@@ -301,13 +301,13 @@ func (f *field) number(v uint64) error {
 	var n int64
 	switch f.kind {
 	case protoreflect.Int32Kind:
-		n = int64(int32(v)) //nolint:gosec // as a decoder cuts it
+		n = int64(int32(v)) // as a decoder cuts it
 	case protoreflect.Uint32Kind:
-		n = int64(uint32(v)) //nolint:gosec // as a decoder cuts it
+		n = int64(uint32(v)) // as a decoder cuts it
 	case protoreflect.Uint64Kind:
-		n = int64(min(v, math.MaxInt64)) //nolint:gosec // bounded here
+		n = int64(min(v, math.MaxInt64)) // bounded here
 	default:
-		n = int64(v) //nolint:gosec // how negative numbers are encoded
+		n = int64(v) // how negative numbers are encoded
 	}
 	if n < f.Min || n > f.Max {
 		return &Error{"", fmt.Sprintf("is %d", n), fmt.Sprintf("%d to %d are allowed", f.Min, f.Max)}

@@ -15,7 +15,7 @@ import (
 )
 
 // documents has the OpenAPI document of each server of the tests.
-var documents sync.Map //nolint:gochecknoglobals // a server's own would not reach what asks it
+var documents sync.Map // a server's own would not reach what asks it
 
 // isDeclared holds an answer that a test got against the document of the API:
 // the status, the media type, and every member of the body.

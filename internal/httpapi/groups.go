@@ -76,5 +76,5 @@ func done(err error) (*struct{}, error) {
 	if err != nil {
 		return nil, problemOf(err)
 	}
-	return nil, nil //nolint:nilnil // huma's form of "no body"
+	return nil, nil // huma's form of "no body"
 }

@@ -42,7 +42,7 @@ func (a *API) Middleware(next http.Handler) http.Handler {
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			cause := recover()
-			abort := cause == http.ErrAbortHandler //nolint:errorlint,err113 // a sentinel that is thrown, not wrapped
+			abort := cause == http.ErrAbortHandler //nolint:errorlint // a sentinel that is thrown, not wrapped
 			if cause != nil && !abort {
 				a.log.Error("handler panicked", zap.Any("cause", cause), zap.String("path", r.URL.Path), zap.ByteString("stack", debug.Stack()))
 				if rec.status == 0 {
@@ -103,5 +103,5 @@ func (r *recorder) Write(b []byte) (int, error) {
 	}
 	n, err := r.ResponseWriter.Write(b)
 	r.bytes += int64(n)
-	return n, err //nolint:wrapcheck // the writer's own
+	return n, err
 }

@@ -53,7 +53,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		_ = b.control.SetReadDeadline(time.Time{}) // it has worked before
 	}
-	return n, err //nolint:wrapcheck // io.EOF is compared
+	return n, err
 }
 
 // patientWriter gives the client readerWait for each piece.
@@ -68,7 +68,7 @@ type patientWriter struct {
 // SetWriteDeadline implements what http.ResponseController asks for.
 func (w *patientWriter) SetWriteDeadline(at time.Time) error {
 	w.own = true
-	return w.control.SetWriteDeadline(at) //nolint:wrapcheck // the writer's own
+	return w.control.SetWriteDeadline(at)
 }
 
 // Unwrap lets http.ResponseController reach the writer.
@@ -76,13 +76,13 @@ func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *patientWriter) Write(b []byte) (int, error) {
 	defer w.bound()()
-	return w.ResponseWriter.Write(b) //nolint:wrapcheck // the writer's own
+	return w.ResponseWriter.Write(b)
 }
 
 // FlushError implements what http.ResponseController asks for.
 func (w *patientWriter) FlushError() error {
 	defer w.bound()()
-	return w.control.Flush() //nolint:wrapcheck // the writer's own
+	return w.control.Flush()
 }
 
 // bound gives the client its time until the returned function is called.

@@ -62,7 +62,7 @@ func between(t *testing.T, second bool, c Control) *http.Client {
 		t.Fatal(err)
 	}
 	l := newPipes()
-	srv := &http.Server{Handler: a, Protocols: protocols(second)} //nolint:gosec // nobody else reaches it
+	srv := &http.Server{Handler: a, Protocols: protocols(second)}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -51,7 +51,7 @@ func Start(c Command) (*Keeper, error) {
 		return nil, errors.Join(fmt.Errorf("pipe: %w", err), theirOrders.Close(), ourOrders.Close())
 	}
 	args := append([]string{Arg, strconv.FormatInt(int64(c.Grace), 10), strconv.FormatInt(int64(c.Deadline), 10)}, c.Args...)
-	cmd := exec.Command(self, args...) //nolint:gosec,noctx // ourselves; it outlives us on purpose
+	cmd := exec.Command(self, args...) // ourselves; it outlives us on purpose
 	cmd.Env = c.Env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
 	cmd.ExtraFiles = []*os.File{theirOrders, theirResult}

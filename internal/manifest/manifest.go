@@ -123,7 +123,7 @@ func isEmpty(doc *yaml.Node) bool {
 // jsonOnly are the escapes of JSON that YAML does not know: a slash, and two
 // surrogates that make one character together. The first alternative steps
 // over escaped backslashes.
-var jsonOnly = regexp.MustCompile(`\\\\|\\/|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})`) //nolint:gochecknoglobals // a constant
+var jsonOnly = regexp.MustCompile(`\\\\|\\/|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})`)
 
 // unescapeJSON writes what only JSON can escape as itself. Lines stay as they
 // are.
@@ -141,7 +141,7 @@ func unescapeJSON(data []byte) []byte {
 		}
 		high, _ := strconv.ParseUint(string(m[1]), 16, 16) // both are hexadecimal digits
 		low, _ := strconv.ParseUint(string(m[2]), 16, 16)
-		return []byte(string(utf16.DecodeRune(rune(high), rune(low)))) //nolint:gosec // 16 bits
+		return []byte(string(utf16.DecodeRune(rune(high), rune(low)))) // 16 bits
 	})
 }
 

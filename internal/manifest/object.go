@@ -160,7 +160,7 @@ func (r *reader) known(n *yaml.Node) (string, bool) {
 }
 
 // newerVersion is a version of manifests that this release, the first, does not know.
-var newerVersion = regexp.MustCompile(`^carillon/v[0-9]+((alpha|beta)[0-9]+)?$`) //nolint:gochecknoglobals // a constant
+var newerVersion = regexp.MustCompile(`^carillon/v[0-9]+((alpha|beta)[0-9]+)?$`)
 
 // word returns a field that has one of few values.
 func (r *reader) word(n *yaml.Node, field string, allowed ...string) (string, bool) {
@@ -230,7 +230,7 @@ func (r *reader) tellZeros(kind string, told map[string]bool) {
 // withoutIndexes writes spec.steps[3].args as spec.steps[].args.
 func withoutIndexes(path string) string { return indexes.ReplaceAllString(path, "[]") }
 
-var indexes = regexp.MustCompile(`\[[0-9]+\]`) //nolint:gochecknoglobals // a constant
+var indexes = regexp.MustCompile(`\[[0-9]+\]`)
 
 // at returns where the value at path was read, or where the nearest value around
 // it was.
@@ -336,7 +336,6 @@ func timingOf(set schedule.Set, spec *job.Spec) job.Timing {
 // that is counted.
 const maxMovedWeekly = 700
 
-//nolint:gochecknoglobals // a constant
 var sampleWeek = time.Date(2027, 1, 4, 0, 0, 0, 0, time.UTC)
 
 // checkHostGroup returns what is wrong with a group of hosts in itself. Which

@@ -208,7 +208,7 @@ func (r *reader) amount(n *yaml.Node, v reflect.Value, path string) {
 		r.fail(n, path, "%s is not an amount; write a number, as in 2, or one with a unit", shown(n))
 		return
 	}
-	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil { //nolint:errcheck,forcetypeassert // a method of the types
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil { //nolint:errcheck // a method of the types
 		r.fail(n, path, "%v", err)
 	}
 }
@@ -401,7 +401,7 @@ func (r *reader) fields(n *yaml.Node, v reflect.Value, path string) {
 func (r *reader) has(path string) bool { _, ok := r.lines[path]; return ok }
 
 // synonyms are words that other schedulers use for our fields.
-var synonyms = map[string]string{ //nolint:gochecknoglobals // a constant
+var synonyms = map[string]string{
 	"cron": "schedule", "crontab": "schedule", "tz": "timeZone", "environment": "env", "cmd": "command", "args": "command",
 	"shell": "script", "cwd": "workingDir", "workdir": "workingDir", "dir": "workingDir", "runAs": "user", "hosts": "target.names",
 	"minions": "target.names", "nodes": "target.names", "tags": "target.labels", "retries": "retry.attempts", "attempts": "retry.attempts",
@@ -409,7 +409,7 @@ var synonyms = map[string]string{ //nolint:gochecknoglobals // a constant
 }
 
 // groupSynonyms are the same for groups.
-var groupSynonyms = map[string]string{ //nolint:gochecknoglobals // a constant
+var groupSynonyms = map[string]string{
 	"policy": "mode", "strategy": "mode", "type": "mode", "ring": "nodes", "members": "nodes", "hosts": "nodes",
 	"zones": "sites", "zone": "sites", "nodeSelector": "pin", "selector": "pin", "labels": "pin", "topologyKey": "spread",
 	"serial": "ordered", "sequential": "ordered", "concurrency": "maxConcurrent", "parallelism": "maxConcurrent", "limit": "maxConcurrent",
@@ -434,7 +434,6 @@ func (r *reader) unknown(at place, path, key string, names []string) {
 	r.problem(at, join(path, key), "this field is unknown%s (allowed: %s)", hint, strings.Join(names, ", "))
 }
 
-//nolint:gochecknoglobals // a constant
 var specType = reflect.TypeFor[job.Spec]()
 
 // fieldNames returns the names of a struct's fields as they are written.

@@ -7,7 +7,6 @@ import (
 	"strings"
 )
 
-//nolint:gochecknoglobals // constants
 var (
 	// yamlLine is how the YAML parser tells where it stopped.
 	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)

@@ -10,7 +10,7 @@ import (
 // what it claims is read without an error unless it is valid.
 func FuzzParseSigned(f *testing.F) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-	keys := []ed25519.PublicKey{key.Public().(ed25519.PublicKey)} //nolint:forcetypeassert // it is one
+	keys := []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := ParseSigned(text)
 		if err != nil {

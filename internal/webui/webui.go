@@ -19,10 +19,10 @@ import (
 )
 
 //go:embed templates/*.html
-var templates embed.FS //nolint:gochecknoglobals // go:embed needs one
+var templates embed.FS
 
 //go:embed static
-var static embed.FS //nolint:gochecknoglobals // go:embed needs one
+var static embed.FS
 
 // Control is what the page needs of a cluster's control.
 type Control interface {

@@ -136,7 +136,7 @@ func (v *View) Shards() []job.ShardID {
 	groups := v.Groups()
 	out := make([]job.ShardID, 0, v.shards+len(groups))
 	for i := range v.shards {
-		out = append(out, job.ShardID(i)) //nolint:gosec // an index
+		out = append(out, job.ShardID(i))
 	}
 	for id := range groups {
 		out = append(out, id)

@@ -245,7 +245,7 @@ func (c *cluster) fire(n *simNode, now int64) {
 // simulate lets nodes come and go for a while, and returns what happened.
 func simulate(t *testing.T, seed uint64, spec job.GroupSpec, stuck bool) *cluster {
 	t.Helper()
-	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // must be repeatable
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	c := newCluster(t, spec)
 	all := []job.NodeID{"a", "b", "c", "d", "e"}
 	for i, id := range all[:3] {

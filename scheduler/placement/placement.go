@@ -50,7 +50,7 @@ func Place(n int, nodes []Candidate) []job.NodeID {
 			if load[i] >= limit[i] {
 				continue
 			}
-			if v := mode.Score(job.ShardID(s), c.Node, c.Capacity); v > bestScore { //nolint:gosec // an index
+			if v := mode.Score(job.ShardID(s), c.Node, c.Capacity); v > bestScore {
 				best, bestScore = i, v
 			}
 		}

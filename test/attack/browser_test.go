@@ -112,7 +112,7 @@ func serveSite(conn net.Conn, target, page string) {
 }
 
 // shown finds what a page saw in the document that the browser prints.
-var shown = regexp.MustCompile(`&lt;&lt;([A-Za-z0-9+/=]+)&gt;&gt;`) //nolint:gochecknoglobals // compiled once
+var shown = regexp.MustCompile(`&lt;&lt;([A-Za-z0-9+/=]+)&gt;&gt;`)
 
 // browse has a browser open the site's page by a name, and returns what came of
 // each attempt.

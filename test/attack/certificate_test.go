@@ -76,7 +76,7 @@ func nodeCertificate(t testing.TB, a *auth.Authority, name job.NodeID, at time.T
 // tlsOf returns a TLS configuration that shows a certificate, nil: none. It
 // accepts any server: intruders do not care.
 func tlsOf(cert *tls.Certificate) *tls.Config {
-	conf := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, ServerName: auth.ServerName} //nolint:gosec // see above
+	conf := &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, ServerName: auth.ServerName}
 	if cert != nil {
 		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}

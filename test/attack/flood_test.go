@@ -28,10 +28,10 @@ import (
 //
 //	go test ./test/attack -run TestFloodOfIdle -v -flood.connections 18000 -flood.files 20000 -flood.jobs 200 -flood.fires 15
 var (
-	floodConnections = flag.Int("flood.connections", 1500, "idle TLS connections that strangers open")                 //nolint:gochecknoglobals // flags of the test
-	floodFiles       = flag.Int("flood.files", 1024, "files that the node may have open")                              //nolint:gochecknoglobals // see above
-	floodJobs        = flag.Int("flood.jobs", 5, "jobs that fire each second")                                         //nolint:gochecknoglobals // see above
-	floodFires       = flag.Int("flood.fires", 4, "how many fires of each job are waited for once the flood is there") //nolint:gochecknoglobals // see above
+	floodConnections = flag.Int("flood.connections", 1500, "idle TLS connections that strangers open")
+	floodFiles       = flag.Int("flood.files", 1024, "files that the node may have open")
+	floodJobs        = flag.Int("flood.jobs", 5, "jobs that fire each second")
+	floodFires       = flag.Int("flood.fires", 4, "how many fires of each job are waited for once the flood is there")
 )
 
 // floodTries is how many tries a second a flood makes for the connections that it

@@ -12,9 +12,9 @@ import (
 
 var (
 	// bin holds the binaries; other accounts may run them.
-	bin string //nolint:gochecknoglobals // made once for all tests, by TestMain
+	bin string // made once for all tests, by TestMain
 	// shared is the etcd of nodes that have none of their own.
-	shared etcdtest.Shared //nolint:gochecknoglobals // see above
+	shared etcdtest.Shared
 )
 
 // TestMain builds the binaries once.
@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // build builds every command of the repository into dir.
 func build(dir string) error {
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // other accounts run them
+	if err := os.Chmod(dir, 0o755); err != nil { // other accounts run them
 		return err
 	}
 	args := []string{"build", "-o", dir + string(filepath.Separator), "-ldflags", "-X main.version=1.2.3-test -X main.commit=abcdef"}

@@ -30,10 +30,10 @@ func TestOpenFilesReachNoCommand(t *testing.T) {
 	n := startNode(t, newCluster(t), "n1")
 	dir := openDir(t)
 	facts := filepath.Join(dir, "facts.d")
-	if err := os.MkdirAll(facts, 0o755); err != nil { //nolint:gosec // facts are no secret
+	if err := os.MkdirAll(facts, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(facts, "open.sh"), []byte("#!/bin/sh\necho open=$("+look+" | tr -c 'a-z\\n' _)\n"), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(filepath.Join(facts, "open.sh"), []byte("#!/bin/sh\necho open=$("+look+" | tr -c 'a-z\\n' _)\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	start(t, holding(t, program{

@@ -161,7 +161,7 @@ func openDir(t testing.TB) string {
 			t.Errorf("remove the test's directory: %v", err)
 		}
 	})
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // it is meant to be entered
+	if err := os.Chmod(dir, 0o755); err != nil { // it is meant to be entered
 		t.Fatal(err)
 	}
 	return dir

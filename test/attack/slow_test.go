@@ -27,7 +27,7 @@ func dribble(t *testing.T, n *node, connections int, begin, piece string, secure
 			return
 		}
 		if secure {
-			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // intruders do not care
+			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // intruders do not care
 		}
 		defer conn.Close()
 		defer context.AfterFunc(t.Context(), func() { _ = conn.Close() })() //nolint:errcheck // it is closed either way

@@ -20,7 +20,7 @@ func (n *node) onTerminal(t *testing.T, args ...string) string {
 		t.Fatal(err)
 	}
 	defer master.Close()
-	fd := int(master.Fd()) //nolint:gosec // a file descriptor
+	fd := int(master.Fd())
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}

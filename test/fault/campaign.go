@@ -119,7 +119,7 @@ func (c *campaign) run(ctx context.Context, out io.Writer) (unclean int, err err
 	if err != nil {
 		return 0, err
 	}
-	f, err := os.OpenFile(filepath.Join(c.dir, "lines"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) //nolint:gosec // no secret
+	f, err := os.OpenFile(filepath.Join(c.dir, "lines"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return 0, fmt.Errorf("lines of the campaign: %w", err)
 	}
@@ -158,7 +158,7 @@ func (c *campaign) leg(ctx context.Context, l leg) (string, error) {
 		return fmt.Sprintf("%s %s: %s", cleanVerdict, c.key(l), last), nil
 	}
 	name := filepath.Join(c.dir, fmt.Sprintf("%s-%d-load%d-%s.txt", l.scenario, l.seed, l.load, c.commit))
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // no secret
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		return "", fmt.Errorf("keep what a run printed: %w", err)
 	}
 	return fmt.Sprintf("%s %s: %s (see %s)", uncleanVerdict, c.key(l), last, name), nil
@@ -214,7 +214,7 @@ func (c *campaign) prepareAndRun(ctx context.Context, stdout io.Writer) (int, er
 		return 0, fmt.Errorf("directory of the campaign: %w", err)
 	}
 	c.dir = dir
-	if err := os.MkdirAll(c.bin(), 0o755); err != nil { //nolint:gosec // programs
+	if err := os.MkdirAll(c.bin(), 0o755); err != nil {
 		return 0, fmt.Errorf("directory of the campaign: %w", err)
 	}
 	if c.commit, err = describe(ctx); err != nil {
@@ -225,7 +225,7 @@ func (c *campaign) prepareAndRun(ctx context.Context, stdout io.Writer) (int, er
 	}
 	c.play = func(ctx context.Context, args []string) (string, error) {
 		var text bytes.Buffer
-		cmd := exec.CommandContext(ctx, filepath.Join(c.bin(), "fault"), args...) //nolint:gosec // our own program
+		cmd := exec.CommandContext(ctx, filepath.Join(c.bin(), "fault"), args...)
 		cmd.Stdout, cmd.Stderr = &text, &text
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it takes its networks away
 		cmd.WaitDelay = time.Minute

@@ -154,9 +154,9 @@ func (p part) play(ctx context.Context, c *cluster, o options) (outcome, error) 
 	begun := time.Now()
 	s := &stage{
 		c: c, name: p.name, marks: filepath.Join(c.dir, "marks-"+p.name), length: o.length,
-		rnd: rand.New(rand.NewPCG(o.seed, uint64(len(p.name)))), //nolint:gosec // must be repeatable
+		rnd: rand.New(rand.NewPCG(o.seed, uint64(len(p.name)))),
 	}
-	if err := os.Mkdir(s.marks, 0o777); err != nil { //nolint:gosec // commands of others write there
+	if err := os.Mkdir(s.marks, 0o777); err != nil { // commands of others write there
 		return outcome{}, fmt.Errorf("marks: %w", err)
 	}
 	c.event("part %s", p.name)

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-//nolint:gochecknoglobals // flags of the test, and the programs that all of it shares
+// Flags of the test, and the programs that all of it shares.
 var (
 	load = flag.Int("load", 0, "how many busy programs run beside the scenarios")
 
@@ -45,16 +45,16 @@ func TestMain(m *testing.M) {
 
 // TestNodesAndMinions: nodes and a minion are killed, drained and stopped while jobs
 // in groups of every mode fire.
-func TestNodesAndMinions(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
+func TestNodesAndMinions(t *testing.T) { testScenario(t) }
 
 // TestEtcd: an etcd server is killed, and all become slow.
-func TestEtcd(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
+func TestEtcd(t *testing.T) { testScenario(t) }
 
 // TestPartition: nodes are cut off.
-func TestPartition(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
+func TestPartition(t *testing.T) { testScenario(t) }
 
 // TestDispatch: owners, minions and hosts die while commands are fanned out.
-func TestDispatch(t *testing.T) { testScenario(t) } //nolint:paralleltest // see above
+func TestDispatch(t *testing.T) { testScenario(t) }
 
 // scenarioOf returns what a test runs.
 func scenarioOf(test string) options {

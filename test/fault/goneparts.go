@@ -138,7 +138,7 @@ func killShims(ctx context.Context, s *stage) error {
 			}
 		}
 		reap.Matching(func(pid string) bool {
-			args, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline")) //nolint:gosec // of the kernel
+			args, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 			return err == nil && bytes.Contains(args, []byte("\x00shim\x00")) && bytes.Contains(args, []byte(h.dir+"/"))
 		})
 		if both {

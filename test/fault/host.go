@@ -65,7 +65,7 @@ func (h *host) make(ctx context.Context, n *network) error {
 	if err := n.add(ctx, h.number); err != nil {
 		return err
 	}
-	if err := os.Mkdir(h.dir, 0o755); err != nil { //nolint:gosec // commands of others start below it
+	if err := os.Mkdir(h.dir, 0o755); err != nil { // commands of others start below it
 		return fmt.Errorf("host %s: %w", h.id, err)
 	}
 	if err := syscall.Mount("tmpfs", h.dir, "tmpfs", 0, "mode=0755,size="+strconv.Itoa(hostDisk)); err != nil {
@@ -81,7 +81,7 @@ func (h *host) newBoot() error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(h.bootFile(), []byte(id.String()+"\n"), 0o444); err != nil { //nolint:gosec // as the kernel's
+	if err := os.WriteFile(h.bootFile(), []byte(id.String()+"\n"), 0o444); err != nil { // as the kernel's
 		return fmt.Errorf("boot id of host %s: %w", h.id, err)
 	}
 	return nil
@@ -112,7 +112,7 @@ func (h *host) reboot(marks string) error {
 func (h *host) reap(marks string) {
 	reap.Dir(h.dir)
 	reap.Matching(func(pid string) bool {
-		env, err := os.ReadFile(filepath.Join("/proc", pid, "environ")) //nolint:gosec // of the kernel
+		env, err := os.ReadFile(filepath.Join("/proc", pid, "environ"))
 		return err == nil && bytes.Contains(env, []byte(marksVariable+"="+marks+"\x00")) &&
 			bytes.Contains(env, []byte("CARILLON_MINION="+string(h.id)+"\x00"))
 	})
@@ -169,7 +169,7 @@ func (h *host) mend(ctx context.Context, n *network) error {
 
 // clone starts another worker with the host's id, on a copy of its data.
 func (h *host) clone(ctx context.Context, dir, log string) (*process, error) {
-	if out, err := exec.CommandContext(ctx, "cp", "-a", h.data(), dir).CombinedOutput(); err != nil { //nolint:gosec // our own words
+	if out, err := exec.CommandContext(ctx, "cp", "-a", h.data(), dir).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("clone of host %s: %w: %s", h.id, err, bytes.TrimSpace(out))
 	}
 	args := append([]string(nil), h.args...)

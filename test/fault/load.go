@@ -30,7 +30,7 @@ func busy(program string, n int) (stop func(), err error) {
 		}
 	}
 	for i := range n {
-		cmd := exec.Command(program, busyArgument, strconv.Itoa(i)) //nolint:gosec // our own program
+		cmd := exec.Command(program, busyArgument, strconv.Itoa(i))
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {

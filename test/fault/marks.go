@@ -50,7 +50,7 @@ func readMarks(dir string) (map[mark]int, error) {
 }
 
 func readMarksOf(path string, marks map[mark]int) error {
-	f, err := os.Open(path) //nolint:gosec // our own file
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -240,7 +240,7 @@ func cloneMinion(ctx context.Context, s *stage) error {
 		}
 		reported += strings.Count(string(text), "minion id is used twice")
 	}
-	text, err := os.ReadFile(log) //nolint:gosec // our own file
+	text, err := os.ReadFile(log)
 	if err != nil {
 		return fmt.Errorf("log of the clone: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-var tryMutants = flag.Bool("mutants", false, "build the programs with one known mistake after another, and expect the scenarios to tell") //nolint:gochecknoglobals // a flag of the test
+var tryMutants = flag.Bool("mutants", false, "build the programs with one known mistake after another, and expect the scenarios to tell")
 
 // mutant is the product with one known mistake.
 type mutant struct {
@@ -118,7 +118,7 @@ func mutants() []mutant {
 // TestMutants builds the programs with one mistake after another, and expects a
 // scenario to tell of it: an oracle that is never heard shows nothing. Only with
 // -mutants: each takes a minute or more.
-func TestMutants(t *testing.T) { //nolint:paralleltest // each wants the machine for itself
+func TestMutants(t *testing.T) { // each wants the machine for itself
 	if !*tryMutants {
 		return
 	}
@@ -175,7 +175,7 @@ func (m *mutant) source() (path string, text []byte, err error) {
 	if path, err = filepath.Abs(filepath.Join("..", "..", m.file)); err != nil {
 		return "", nil, err
 	}
-	if text, err = os.ReadFile(path); err != nil { //nolint:gosec // our own source
+	if text, err = os.ReadFile(path); err != nil {
 		return "", nil, err
 	}
 	if n := strings.Count(string(text), m.was); n != 1 {
@@ -212,7 +212,7 @@ func (m *mutant) build(ctx context.Context, dir, to string) error {
 	if err := os.WriteFile(plan, overlay, 0o600); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", plan, "-o", to, "github.com/carillon-cron/carillon/cmd/"+m.program) //nolint:gosec // our own words
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", plan, "-o", to, "github.com/carillon-cron/carillon/cmd/"+m.program)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("the mutant does not compile: %w\n%s", err, out)
 	}

@@ -124,7 +124,7 @@ func (n *network) remove() {
 // ip runs ip(8) with each of the arguments, until one fails.
 func (n *network) ip(ctx context.Context, commands ...[]string) error {
 	for _, args := range commands {
-		cmd := exec.CommandContext(ctx, "ip", args...) //nolint:gosec // our own words
+		cmd := exec.CommandContext(ctx, "ip", args...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %v: %w: %s", args, err, bytes.TrimSpace(out))
 		}

@@ -61,7 +61,7 @@ const (
 func newOperator(c *cluster, seed uint64, trace string, begun time.Time, plans map[job.UID]*plan) *operator {
 	_, closed := calendarsOf(begun)
 	o := &operator{
-		c: c, rnd: rand.New(rand.NewPCG(seed, 1)), trace: trace, plans: plans, closed: closed, uids: map[string]job.UID{}, //nolint:gosec // must be repeatable
+		c: c, rnd: rand.New(rand.NewPCG(seed, 1)), trace: trace, plans: plans, closed: closed, uids: map[string]job.UID{},
 		ledger: ledger{unsure: map[job.UID]int{}},
 	}
 	for uid, p := range plans {

@@ -16,7 +16,7 @@ func TestEditsAreAccepted(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for seed := range uint64(100) {
-		o := &operator{rnd: rand.New(rand.NewPCG(seed, 1))} //nolint:gosec // must be repeatable
+		o := &operator{rnd: rand.New(rand.NewPCG(seed, 1))}
 		s := &subject{spec: probeSpec("trace", 1)}
 		s.spec["schedules"], s.spec["overlap"] = []string{every}, job.OverlapQueueAll
 		for range 30 {

@@ -24,16 +24,16 @@ const (
 // nobody listens on.
 func freePorts(n int) (ports []int, free func(), err error) {
 	dir := filepath.Join(os.TempDir(), "carillon-fault-ports")
-	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // all accounts share it
+	if err := os.MkdirAll(dir, 0o777); err != nil { // all accounts share it
 		return nil, nil, fmt.Errorf("locks of ports: %w", err)
 	}
 	for range 1000 {
-		first := firstPort + blockPorts*rand.IntN((lastPort-firstPort)/blockPorts)                   //nolint:gosec // not a secret
-		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(first)), os.O_CREATE|os.O_RDWR, 0o666) //nolint:gosec // all accounts share it
+		first := firstPort + blockPorts*rand.IntN((lastPort-firstPort)/blockPorts)
+		f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(first)), os.O_CREATE|os.O_RDWR, 0o666) // all accounts share it
 		if err != nil {
 			return nil, nil, fmt.Errorf("lock of ports: %w", err)
 		}
-		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil { //nolint:gosec // a file descriptor
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			if ports = unused(first, n); ports != nil {
 				return ports, func() { _ = f.Close() }, nil
 			}

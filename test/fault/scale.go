@@ -83,7 +83,7 @@ func (c *cluster) balanced(ctx context.Context, nodes []placement.Candidate) err
 		is := c.takeovers.placed()
 		wrong := 0
 		for i, n := range want {
-			if is[job.ShardID(i)] != n { //nolint:gosec // an index
+			if is[job.ShardID(i)] != n {
 				wrong++
 			}
 		}

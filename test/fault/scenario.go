@@ -61,7 +61,7 @@ func disturbAny(all []fault) fault {
 // disturbOnce does each of the disturbances once, a second apart, and returns how
 // many there were.
 func disturbOnce(ctx context.Context, c *cluster, each []fault, seed uint64) (int, error) {
-	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // must be repeatable
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	for i, k := range rnd.Perm(len(each)) {
 		if err := sleep(ctx, time.Second); err != nil {
 			return i, err
@@ -109,7 +109,7 @@ const (
 // disturb calls the scenario until length has passed. The last disturbance is
 // mended before it returns. It returns how many there were.
 func disturb(ctx context.Context, c *cluster, s func(context.Context, *cluster, *rand.Rand) error, seed uint64, length time.Duration) (int, error) {
-	rnd := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // must be repeatable
+	rnd := rand.New(rand.NewPCG(seed, 0))
 	end := time.Now().Add(length)
 	for n := 0; ; n++ {
 		pause := between(rnd, pauseMin, pauseMax)

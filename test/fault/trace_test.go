@@ -22,7 +22,7 @@ func TestTraceLine(t *testing.T) {
 		{nil, "", started{attempt: 1}},
 		{[]string{"v12"}, "3", started{attempt: 2, exits: 3, version: 12}},
 	} {
-		cmd := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", traceLine}, c.args...)...) //nolint:gosec // our own words
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", traceLine}, c.args...)...)
 		cmd.Env = []string{"TRACE=" + path, "CARILLON_FIRE_ID=" + fire.String(), "CARILLON_TOKEN=1.7", "CARILLON_MINION=w1", "CARILLON_ATTEMPT=1"}
 		if c.exits != "" {
 			cmd.Env = append(cmd.Env, "EXITS="+c.exits, "LASTS=0.01", "CARILLON_ATTEMPT=2")

@@ -303,7 +303,7 @@ func (h *helpTexts) of(words ...string) (string, bool) {
 	key := strings.Join(words, " ")
 	text, known := h.texts[key]
 	if !known {
-		out, err := exec.Command(words[0], append(slices.Clone(words[1:]), "--help")...).CombinedOutput() //nolint:gosec // our own programs
+		out, err := exec.Command(words[0], append(slices.Clone(words[1:]), "--help")...).CombinedOutput()
 		if text = string(out); err != nil {
 			text = ""
 		}

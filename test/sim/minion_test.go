@@ -67,7 +67,7 @@ type wire struct {
 func newFleet(seed uint64) *fleet {
 	f := &fleet{
 		rnd: rand.New(rand.NewPCG(seed, 3)), lossy: true, ways: map[*wire]bool{}, each: map[job.MinionID]*minion{}, starts: map[job.TaskID]int{}, jitter: map[job.UID]time.Duration{},
-		tales: map[job.FireID][]string{}, begun: time.Now(), //nolint:gosec // to be repeated
+		tales: map[job.FireID][]string{}, begun: time.Now(),
 	}
 	for i := range minions {
 		id := job.MinionID(fmt.Sprintf("m%d", i+1))

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestSimulation runs seeds. Each failure names its seed, and how to run it again.
 func TestSimulation(t *testing.T) {
-	first, runs := *simFirst, uint64(*simRuns) //nolint:gosec // a count
+	first, runs := *simFirst, uint64(*simRuns)
 	if *simSeed != 0 {
 		first, runs = *simSeed, 1
 	}
@@ -91,7 +91,7 @@ func (w *world) populate() {
 		{Mode: "timeslice", Slice: job.Duration(time.Minute), Ordered: true}, {Mode: "balanced", Ordered: true}, {Mode: "preempt", Ordered: true},
 		{Mode: "roundrobin-preempt", Grace: job.Duration(5 * time.Second), Ordered: true}, {Mode: "roundrobin"}, {Mode: "failover"},
 	} {
-		shard := w.group(job.ShardID(i), spec) //nolint:gosec // an index
+		shard := w.group(job.ShardID(i), spec)
 		w.create(fmt.Sprintf("in-%s-%d", spec.Mode, i), shard, job.Spec{Schedules: []string{"@every 19s"}, Command: []string{"ok"}, Overlap: job.OverlapAllow})
 		if spec.Ordered { // and what has another pace, and starts late
 			w.create(fmt.Sprintf("and-%s-%d", spec.Mode, i), shard, job.Spec{

@@ -110,12 +110,12 @@ type version struct {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{
-		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), srv: fakeetcd.New(fakeetcd.Config{CompactEvery: 5 * time.Minute}), //nolint:gosec // to be repeated
+		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), srv: fakeetcd.New(fakeetcd.Config{CompactEvery: 5 * time.Minute}),
 		keys: etcdkv.NewKeys(""), meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: shards}, begun: time.Now(),
 	}
 	w.admin, _ = w.srv.NewClient(seed)
 	w.ordered = map[job.ShardID]bool{}
-	w.store = &store{runs: map[job.RunID]job.Run{}, rnd: rand.New(rand.NewPCG(seed, 2))} //nolint:gosec // as above
+	w.store = &store{runs: map[job.RunID]job.Run{}, rnd: rand.New(rand.NewPCG(seed, 2))}
 	w.fleet = newFleet(seed)
 	w.store.recorded = w.fleet.recorded
 	for i := range w.nodes {

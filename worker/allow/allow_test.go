@@ -22,9 +22,9 @@ func place(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, err := range []error{
-		os.Mkdir(filepath.Join(dir, "bin"), 0o755), os.WriteFile(filepath.Join(dir, "bin", "tool"), []byte("#!/bin/sh\n"), 0o755), //nolint:gosec // a program
+		os.Mkdir(filepath.Join(dir, "bin"), 0o755), os.WriteFile(filepath.Join(dir, "bin", "tool"), []byte("#!/bin/sh\n"), 0o755),
 		os.Symlink("tool", filepath.Join(dir, "bin", "other")), os.Symlink("bin", filepath.Join(dir, "sbin")),
-		os.WriteFile(filepath.Join(dir, "bin", "evil"), []byte("#!/bin/sh\n"), 0o755), //nolint:gosec // a program
+		os.WriteFile(filepath.Join(dir, "bin", "evil"), []byte("#!/bin/sh\n"), 0o755),
 		os.Symlink("evil", filepath.Join(dir, "bin", "fake")), os.Mkdir(filepath.Join(dir, "spool"), 0o755), os.Symlink("spool", filepath.Join(dir, "job")),
 		os.Mkdir(filepath.Join(dir, "else"), 0o755), os.Symlink("../bin/evil", filepath.Join(dir, "else", "tool")),
 	} {
@@ -251,7 +251,7 @@ func TestParseTellsAllProblems(t *testing.T) {
 	if _, err := Read(file); err != nil {
 		t.Error(err)
 	}
-	if err := os.Chmod(file, 0o666); err != nil { //nolint:gosec // that is the point
+	if err := os.Chmod(file, 0o666); err != nil { // that is the point
 		t.Fatal(err)
 	}
 	_, err := Read(file)

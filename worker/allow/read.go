@@ -26,7 +26,7 @@ const (
 // Read reads the list in a file. The error is a *job.InvalidError with all
 // problems where the file can be read.
 func Read(file string) (*List, error) {
-	f, err := os.Open(file) //nolint:gosec // the operator names it
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (r *reader) problem(line int, path, format string, args ...any) {
 }
 
 // yamlLine is how the YAML parser tells where it stopped.
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`) //nolint:gochecknoglobals // a constant
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 func (r *reader) read(text []byte) (*List, error) {
 	r.list.file = r.file
@@ -319,7 +319,7 @@ func (r *reader) pattern(n *yaml.Node, at, known string) pattern {
 }
 
 // variable is how a variable may be called.
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`) //nolint:gochecknoglobals // a constant
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (r *reader) env(n *yaml.Node, at string, one *rule) {
 	if n == nil {

@@ -120,7 +120,7 @@ func Open(dir string) (*Tree, error) {
 	return t, nil
 }
 
-func mkdir(dir string) error { return os.Mkdir(dir, 0o755) } //nolint:gosec // as the kernel's own
+func mkdir(dir string) error { return os.Mkdir(dir, 0o755) } // as the kernel's own
 
 // writable reports why a file cannot be written.
 func writable(path string) error {

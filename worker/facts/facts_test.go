@@ -136,8 +136,6 @@ func manyLines() string {
 
 // The tests of programs do not run beside others: a program that is written
 // while another test starts a process is busy.
-//
-//nolint:paralleltest // see above
 func TestPrograms(t *testing.T) {
 	t.Setenv("SECRET", "in the minion's environment")
 	dir := factsDir(t)
@@ -159,7 +157,7 @@ func TestPrograms(t *testing.T) {
 			t.Errorf("error = %v, want %q", err, want)
 		}
 	}
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // what is refused
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := d.Read(context.Background()); len(got) != 0 || err == nil || !strings.Contains(err.Error(), "others can write the directory") {
@@ -167,7 +165,6 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-//nolint:paralleltest // as above
 func TestProgramsEnd(t *testing.T) {
 	dir := factsDir(t)
 	write(t, dir, "slow", "#!/bin/sh\necho lost=1; sleep 300 & sleep 300\n", 0o700)

@@ -85,7 +85,7 @@ func (c *capture) store(stream byte, p []byte) bool {
 	}
 	buf := make([]byte, OutputFrameHeader, OutputFrameHeader+len(p))
 	buf[0] = stream
-	binary.BigEndian.PutUint32(buf[1:], uint32(len(p))) //nolint:gosec // at most a read buffer
+	binary.BigEndian.PutUint32(buf[1:], uint32(len(p))) // at most a read buffer
 	if _, err := c.writeTo(c.file, append(buf, p...)); err != nil {
 		// What follows a torn frame could not be read: it is taken back, and
 		// nothing but the count of what is missing is written any more.
@@ -131,7 +131,7 @@ func (c *capture) storeEnd(s byte) {
 		tail = tail[len(tail)-int(min(int64(len(tail)), lost)):]
 	}
 	if left := lost - int64(len(tail)); left > 0 {
-		c.store(s|StreamDropped, binary.BigEndian.AppendUint64(nil, uint64(left))) //nolint:gosec // a count
+		c.store(s|StreamDropped, binary.BigEndian.AppendUint64(nil, uint64(left)))
 	}
 	if len(tail) > 0 {
 		c.store(s, tail)

@@ -63,7 +63,7 @@ func framesOf(t *testing.T, data []byte) map[int]kept {
 		k := out[stream]
 		switch {
 		case data[0]&StreamDropped != 0:
-			k.left = int64(binary.BigEndian.Uint64(data[OutputFrameHeader:n])) //nolint:gosec // a count
+			k.left = int64(binary.BigEndian.Uint64(data[OutputFrameHeader:n]))
 		case k.left > 0:
 			k.tail = append(k.tail, data[OutputFrameHeader:n]...)
 		default:
@@ -121,7 +121,7 @@ func TestFullDiskTruncatesOutput(t *testing.T) {
 			if data[0] == Stdout {
 				got = append(got, data[OutputFrameHeader:n]...)
 			} else {
-				dropped = int64(binary.BigEndian.Uint64(data[OutputFrameHeader:n])) //nolint:gosec // a count
+				dropped = int64(binary.BigEndian.Uint64(data[OutputFrameHeader:n]))
 			}
 			data = data[n:]
 		}

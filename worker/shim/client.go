@@ -82,7 +82,7 @@ func connect(ctx context.Context, dir string) (*Client, Hello, error) {
 	}
 	defer func() { _ = d.Close() }()
 	var dialer net.Dialer
-	path := "/proc/self/fd/" + strconv.Itoa(int(d.Fd())) + "/" + socketName //nolint:gosec // a file descriptor
+	path := "/proc/self/fd/" + strconv.Itoa(int(d.Fd())) + "/" + socketName
 	conn, err := dialer.DialContext(ctx, "unix", path)
 	if err != nil {
 		return nil, Hello{}, err

@@ -158,7 +158,7 @@ func writeFrame(w io.Writer, v any) error {
 		return fmt.Errorf("frame has %d bytes, at most %d are allowed", len(body), maxFrame)
 	}
 	buf := make([]byte, 4, 4+len(body))
-	binary.BigEndian.PutUint32(buf, uint32(len(body))) //nolint:gosec // checked above
+	binary.BigEndian.PutUint32(buf, uint32(len(body))) // checked above
 	_, err = w.Write(append(buf, body...))
 	return err
 }

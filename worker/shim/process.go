@@ -162,7 +162,7 @@ func forkExec(spec *Spec, attr *syscall.ProcAttr) (int, error) {
 	if err == nil {
 		defer func() { _ = dir.Close() }()
 		inside := *attr.Sys
-		inside.UseCgroupFD, inside.CgroupFD = true, int(dir.Fd()) //nolint:gosec // a file descriptor
+		inside.UseCgroupFD, inside.CgroupFD = true, int(dir.Fd())
 		var pid int
 		pid, err = syscall.ForkExec(spec.Path, spec.Args, &syscall.ProcAttr{Dir: attr.Dir, Env: attr.Env, Files: attr.Files, Sys: &inside})
 		if err == nil {

@@ -160,7 +160,7 @@ func resync(b []byte) int64 {
 // frame appends payload to dst as a record.
 func frame(dst, payload []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, magic)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload))) //nolint:gosec // checked by the caller
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload))) // checked by the caller
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(payload, castagnoli))
 	return append(dst, payload...)
 }
@@ -327,7 +327,7 @@ func (l *Log) Close() error {
 
 func fdatasync(f *os.File) error {
 	for {
-		err := syscall.Fdatasync(int(f.Fd())) //nolint:gosec // a file descriptor
+		err := syscall.Fdatasync(int(f.Fd()))
 		if !errors.Is(err, syscall.EINTR) {
 			return err
 		}

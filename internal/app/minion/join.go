@@ -81,7 +81,7 @@ const (
 func readToken(path string, stdin io.Reader, log *zap.Logger) (string, error) {
 	from := stdin
 	if path != stdinName {
-		f, err := os.Open(path) //nolint:gosec // the operator's own
+		f, err := os.Open(path)
 		if err != nil {
 			return "", fmt.Errorf("--join-token-file: %w", err)
 		}

@@ -237,7 +237,7 @@ func TestUpdateSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	open, none := filepath.Join(t.TempDir(), "open"), filepath.Join(t.TempDir(), "none")
-	for _, err := range []error{os.WriteFile(open, []byte(release.FormatPublicKey(public)), 0o600), os.Chmod(open, 0o666), os.WriteFile(none, nil, 0o600)} { //nolint:gosec // that is what is tested
+	for _, err := range []error{os.WriteFile(open, []byte(release.FormatPublicKey(public)), 0o600), os.Chmod(open, 0o666), os.WriteFile(none, nil, 0o600)} { // that is what is tested
 		if err != nil {
 			t.Fatal(err)
 		}

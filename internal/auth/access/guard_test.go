@@ -23,7 +23,7 @@ import (
 type stream struct {
 	grpc.ServerStream
 
-	ctx    context.Context //nolint:containedctx // as gRPC's
+	ctx    context.Context // as gRPC's
 	frames []proto.Message
 }
 

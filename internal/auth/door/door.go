@@ -241,7 +241,7 @@ const looks = 64
 func (d *Door) silent(a *address, now time.Time) *visit {
 	before := now.Add(-d.cfg.Grace).UnixNano()
 	for e, n := a.visits.Front(), 0; e != nil && n < looks; n++ {
-		v := e.Value.(*visit) //nolint:forcetypeassert // nothing else is in it
+		v := e.Value.(*visit)
 		if v.busy.Load() == 0 && v.heard.Load() <= before {
 			return v
 		}
@@ -333,7 +333,7 @@ func (d *Door) Showed(conn net.Conn, id auth.Identity) error {
 		d.members[v.who] = l
 	}
 	if id.Kind == auth.KindMinion && l.Len() >= d.cfg.PerMinion {
-		oldest = l.Front().Value.(*visit) //nolint:forcetypeassert // nothing else is in it
+		oldest = l.Front().Value.(*visit)
 		d.remove(oldest)
 		d.members[v.who] = l // it may have been the last one
 	}
@@ -372,7 +372,7 @@ func (d *Door) End(kind auth.Kind, name string, match func(auth.Identity) bool) 
 	d.mu.Lock()
 	if l := d.members[member{kind, name}]; l != nil {
 		for e := l.Front(); e != nil; e = e.Next() {
-			if v := e.Value.(*visit); match(v.id) { //nolint:forcetypeassert // nothing else is in it
+			if v := e.Value.(*visit); match(v.id) {
 				ended = append(ended, v)
 			}
 		}

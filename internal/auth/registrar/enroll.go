@@ -116,7 +116,7 @@ func (r *Registrar) good(ctx context.Context, t *auth.JoinToken) (bool, error) {
 	key := r.keys.AuthToken(t.ID)
 	got, err := r.client.Get(ctx, key)
 	if err != nil {
-		return false, nil //nolint:nilerr // documented
+		return false, nil
 	}
 	e, err := entryOf[etcdkv.JoinToken](key, got.Kvs)
 	return err == nil && e.exists() && t.Matches(e.value.SecretHash), nil
@@ -164,7 +164,7 @@ type decision struct {
 func (r *Registrar) settle(ctx context.Context, id job.MinionID, token string, decide func(*view) (*decision, error)) (*decision, error) {
 	for try := range attempts {
 		if try > 0 {
-			pause := time.NewTimer(rand.N(time.Duration(try) * 10 * time.Millisecond)) //nolint:gosec // not a secret
+			pause := time.NewTimer(rand.N(time.Duration(try) * 10 * time.Millisecond))
 			select {
 			case <-ctx.Done():
 				pause.Stop()

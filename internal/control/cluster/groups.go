@@ -134,7 +134,7 @@ func (op *Operator) lines(ctx context.Context) (map[job.ShardID][]job.NodeID, er
 		if err == nil {
 			all[s] = append(all[s], placed{n, kv.ModRevision})
 		}
-		return nil //nolint:nilerr // a foreign key is none of our business
+		return nil // a foreign key is none of our business
 	})
 	out := make(map[job.ShardID][]job.NodeID, len(all))
 	for s, places := range all {

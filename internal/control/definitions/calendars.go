@@ -111,7 +111,7 @@ func (lib *Set) CalendarNamed(ctx context.Context, k job.Key) (*calendar.Calenda
 	}
 	cal, problems := calendar.New(k.String(), &stored.Spec)
 	if len(problems) > 0 {
-		return nil, nil //nolint:nilnil // documented
+		return nil, nil
 	}
 	return cal, nil
 }

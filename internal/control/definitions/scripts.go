@@ -161,7 +161,7 @@ func (lib *Set) ScriptUsers(ctx context.Context, key job.Key) (*scriptUses, erro
 	err = lib.db.List(ctx, "list jobs", lib.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err != nil {
-			return nil //nolint:nilerr // what cannot be read is told of where jobs are listed
+			return nil // what cannot be read is told of where jobs are listed
 		}
 		for _, ref := range stored.Spec.ScriptRefs(stored.Namespace) {
 			if ref.Key == key {

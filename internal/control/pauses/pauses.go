@@ -307,7 +307,7 @@ func (pz *Pauser) SweepPauses(ctx context.Context) error {
 	return pz.db.List(ctx, "list pauses", pz.db.Keys.Pauses(), func(kv *mvccpb.KeyValue) error {
 		v, err := store.Decode[etcdkv.StoredPause](kv)
 		if err != nil || v.Scope != etcdkv.ScopeJob && v.Scope != etcdkv.ScopeGroup || !v.EndedAt(pz.db.Now().Add(-PauseStays)) {
-			return nil //nolint:nilerr // others look at what cannot be read
+			return nil // others look at what cannot be read
 		}
 		shards, _, err := pz.pausedShards(ctx, api.Paused{Scope: api.Scope(v.Scope), Namespace: v.Namespace, Name: v.Name})
 		gone := errors.Is(err, job.ErrNotFound)

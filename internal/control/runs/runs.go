@@ -53,7 +53,7 @@ func parseCursor(s string) (cursor, error) {
 		}
 	}
 	c.after, err = history.ParseCursor(position)
-	return c, err //nolint:wrapcheck // it says all
+	return c, err
 }
 
 // comesAfter reports whether the run lies after the cursor.
@@ -252,7 +252,7 @@ type endedRuns struct {
 func (e *endedRuns) peek(ctx context.Context) (*job.Run, error) {
 	for len(e.runs) == 0 {
 		if e.last {
-			return nil, nil //nolint:nilnil // documented
+			return nil, nil
 		}
 		page, err := e.store.List(ctx, e.query)
 		if err != nil {

@@ -70,7 +70,7 @@ func ListAll[T any](ctx context.Context, c *Store, doing, prefix string) ([]T, e
 func (s *Store) Shards(ctx context.Context, n int, fn func(part []job.ShardID) error) error {
 	all := make([]job.ShardID, 0, s.Meta.Shards)
 	for i := range s.Meta.Shards {
-		all = append(all, job.ShardID(i)) //nolint:gosec // a small positive count
+		all = append(all, job.ShardID(i))
 	}
 	groups, err := ListAll[etcdkv.StoredGroup](ctx, s, "list groups", s.Keys.Groups())
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *Store) Get(ctx context.Context, doing, key string) (*mvccpb.KeyValue, e
 		return nil, Error(ctx, doing, err)
 	}
 	if len(resp.Kvs) == 0 {
-		return nil, nil //nolint:nilnil // documented
+		return nil, nil
 	}
 	return resp.Kvs[0], nil
 }

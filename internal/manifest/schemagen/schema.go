@@ -82,7 +82,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 }
 
 // prefixes are how paths of the fields of a kind begin here, and how in problems.
-var prefixes = map[string]string{ //nolint:gochecknoglobals // a constant
+var prefixes = map[string]string{
 	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script",
 }
 
@@ -248,7 +248,6 @@ func oneOrMore(limit int) schema {
 	return schema{"type": []string{"array", "string"}, "items": one, "minLength": 1, "maxItems": limit}
 }
 
-//nolint:gochecknoglobals // constants
 var (
 	samples = []string{"*/5 * * * *", "30 2 * * MON-FRI", "@daily", "@every 90s", "@at 2027-01-01T09:00:00Z"}
 

@@ -15,5 +15,5 @@ import (
 //go:linkname neverDone go.etcd.io/etcd/client/v3.valCtxCh
 var neverDone chan struct{}
 
-//nolint:gochecknoglobals // of the library's variable
+// enterBubbles has the library's variable be made anew, once.
 var enterBubbles = sync.OnceFunc(func() { neverDone = nil })

@@ -70,7 +70,7 @@ type linkState struct {
 
 func newLink(seed uint64) *Link {
 	return &Link{
-		rng:   rand.New(rand.NewPCG(seed, 0x6661_6b65)), //nolint:gosec // to be repeated
+		rng:   rand.New(rand.NewPCG(seed, 0x6661_6b65)),
 		state: &linkState{changed: make(chan struct{})},
 	}
 }

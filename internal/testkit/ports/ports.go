@@ -36,7 +36,7 @@ type Reservation struct {
 func Reserve(n int) (*Reservation, error) {
 	// A byte of the file is a port; its lock is the reservation.
 	name := filepath.Join(os.TempDir(), fmt.Sprintf("carillon-test-ports-%d", os.Getuid()))
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // our own name
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("reserve %d ports: %w", n, err)
 	}
@@ -45,7 +45,7 @@ func Reserve(n int) (*Reservation, error) {
 		if len(r.Ports) == n {
 			return r, nil
 		}
-		port := first + rand.IntN(count) //nolint:gosec // not a secret
+		port := first + rand.IntN(count)
 		// The lock is the open file's, so that two in one process exclude one another as well.
 		lock := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(port), Len: 1}
 		if slices.Contains(r.Ports, port) || unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock) != nil {

@@ -13,7 +13,7 @@ import (
 // Dir kills the processes that have a path below dir in their arguments.
 func Dir(dir string) {
 	Matching(func(pid string) bool {
-		args, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline")) //nolint:gosec // of the kernel
+		args, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
 		return err == nil && strings.Contains(string(args), dir+"/")
 	})
 }
