@@ -1,0 +1,313 @@
+package rights
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Verb is what is done.
+type Verb string
+
+// The verbs. Any is for all of them.
+const (
+	Read    Verb = "read"
+	Logs    Verb = "logs" // output may hold secrets
+	Run     Verb = "run"
+	Exec    Verb = "exec"
+	Edit    Verb = "edit"
+	Delete  Verb = "delete"
+	Pause   Verb = "pause"
+	Operate Verb = "operate"
+	Enroll  Verb = "enroll"
+	Grant   Verb = "grant"
+	Audit   Verb = "audit"
+	Any     Verb = "*"
+)
+
+// Verbs are all but Any.
+func Verbs() []Verb {
+	return []Verb{Read, Logs, Run, Exec, Edit, Delete, Pause, Operate, Enroll, Grant, Audit}
+}
+
+// Kind is a kind of thing that something is done to.
+type Kind string
+
+// The kinds. AnyKind is for all of them.
+const (
+	Jobs       Kind = "jobs"
+	Runs       Kind = "runs"
+	Groups     Kind = "groups"
+	Calendars  Kind = "calendars"
+	Scripts    Kind = "scripts"
+	Locks      Kind = "locks"
+	HostGroups Kind = "hostgroups"
+	Minions    Kind = "minions"
+	Nodes      Kind = "nodes"
+	Shards     Kind = "shards"
+	Tokens     Kind = "tokens"
+	Roles      Kind = "roles"
+	Cluster    Kind = "cluster"
+	AnyKind    Kind = "*"
+)
+
+// Kinds are all but AnyKind.
+func Kinds() []Kind {
+	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
+}
+
+// Namespaced reports whether things of a kind lie in namespaces.
+func (k Kind) Namespaced() bool {
+	switch k {
+	case Jobs, Runs, Groups, Calendars, Scripts, Locks:
+		return true
+	}
+	return false
+}
+
+// AllNamespaces is for each of them, and for what has none.
+const AllNamespaces = "*"
+
+// Rule allows verbs on kinds. Empty Namespaces: all. Empty Labels: whatever labels a
+// thing has; else a thing must have each of them.
+type Rule struct {
+	Verbs      []Verb
+	Kinds      []Kind
+	Namespaces []string
+	Labels     map[string]string
+}
+
+// Role is a named list of rules.
+type Role struct {
+	Name  string
+	Rules []Rule
+}
+
+// SubjectKind is how a caller is known.
+type SubjectKind string
+
+// The kinds of subjects.
+const (
+	User    SubjectKind = "user"
+	Group   SubjectKind = "group"
+	Token   SubjectKind = "token"
+	Account SubjectKind = "account" // of the host, as the kernel tells it on the local socket
+)
+
+// Subject is who a role is given to.
+type Subject struct {
+	Kind SubjectKind
+	Name string
+}
+
+// Binding gives a role to subjects. Empty Namespaces: in all.
+type Binding struct {
+	Name       string
+	Role       string
+	Subjects   []Subject
+	Namespaces []string
+}
+
+// Request is what somebody wants to do. Namespace is empty for what has none.
+type Request struct {
+	Verb      Verb
+	Kind      Kind
+	Namespace string
+	Labels    map[string]string
+}
+
+// Validate returns what is wrong with a role.
+func (r Role) Validate() []job.Problem {
+	var problems []job.Problem
+	add := func(path, format string, args ...any) {
+		problems = append(problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+	if len(r.Rules) == 0 {
+		add("spec.rules", "is empty, so that the role allows nothing; give a rule")
+	}
+	for i, rule := range r.Rules {
+		at := fmt.Sprintf("spec.rules[%d]", i)
+		if len(rule.Verbs) == 0 {
+			add(at+".verbs", "is empty; give verbs, or \"*\" for all")
+		}
+		for _, v := range rule.Verbs {
+			if v != Any && !slices.Contains(Verbs(), v) {
+				add(at+".verbs", "%q is not a verb; there are %v", v, Verbs())
+			}
+		}
+		if len(rule.Kinds) == 0 {
+			add(at+".resources", "is empty; give kinds, or \"*\" for all")
+		}
+		for _, k := range rule.Kinds {
+			if k != AnyKind && !slices.Contains(Kinds(), k) {
+				add(at+".resources", "%q is not a kind; there are %v", k, Kinds())
+			}
+		}
+		for _, ns := range rule.Namespaces {
+			if err := job.CheckName(ns); ns != AllNamespaces && err != nil {
+				add(at+".namespaces", "%v", err)
+			}
+		}
+	}
+	return problems
+}
+
+func (r Rule) verb(v Verb) bool { return slices.Contains(r.Verbs, Any) || slices.Contains(r.Verbs, v) }
+func (r Rule) kind(k Kind) bool {
+	return slices.Contains(r.Kinds, AnyKind) || slices.Contains(r.Kinds, k)
+}
+
+// within reports whether a namespace, empty: none, is among some.
+func within(namespaces []string, ns string) bool {
+	return len(namespaces) == 0 || slices.Contains(namespaces, AllNamespaces) || ns != "" && slices.Contains(namespaces, ns)
+}
+
+// has reports whether labels hold all that is wanted.
+func has(labels, wanted map[string]string) bool {
+	for k, v := range wanted {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// Policy is a set of roles and bindings. It is immutable, and may be used by any number
+// of goroutines. A question costs as much as the caller has subjects and sets of labels
+// for what is asked, and no more where there are more roles and bindings.
+type Policy struct {
+	// granted are the labels that rules ask for, by what they allow to whom.
+	granted map[where][]map[string]string
+	// seen are the namespaces of a subject's rules for a verb and a kind.
+	seen map[where]map[string]bool
+}
+
+// where is a verb on a kind in a namespace, AllNamespaces: in all, as a rule allows it
+// to a subject. In seen the namespace is empty.
+type where struct {
+	subject   Subject
+	verb      Verb
+	kind      Kind
+	namespace string
+}
+
+// grant is a rule as a binding gives it.
+type grant struct {
+	// namespaces are those in which it holds; AllNamespaces alone: in all.
+	namespaces []string
+	labels     map[string]string
+}
+
+// New returns a policy. A binding to a role that there is not gives nothing.
+func New(roles []Role, bindings []Binding) *Policy {
+	p := &Policy{granted: map[where][]map[string]string{}, seen: map[where]map[string]bool{}}
+	byName := make(map[string]Role, len(roles))
+	for _, r := range roles {
+		byName[r.Name] = r
+	}
+	for _, b := range bindings {
+		for _, rule := range byName[b.Role].Rules {
+			g := narrowed(rule, b.Namespaces)
+			for _, s := range b.Subjects {
+				p.add(s, rule, g)
+			}
+		}
+	}
+	return p
+}
+
+func (p *Policy) add(s Subject, rule Rule, g grant) {
+	for _, v := range unique(rule.Verbs) {
+		for _, k := range unique(rule.Kinds) {
+			for _, ns := range g.namespaces {
+				at := where{s, v, k, ns}
+				p.granted[at] = append(p.granted[at], g.labels)
+				at.namespace = ""
+				if p.seen[at] == nil {
+					p.seen[at] = map[string]bool{}
+				}
+				p.seen[at][ns] = true
+			}
+		}
+	}
+}
+
+func unique[T ~string](in []T) []T { return slices.Compact(slices.Sorted(slices.Values(in))) }
+
+// narrowed returns a rule within the namespaces of a binding.
+func narrowed(rule Rule, namespaces []string) grant {
+	g := grant{labels: rule.Labels}
+	if within(rule.Namespaces, "") && within(namespaces, "") {
+		g.namespaces = []string{AllNamespaces}
+		return g
+	}
+	for _, ns := range unique(slices.Concat(rule.Namespaces, namespaces)) {
+		if ns != AllNamespaces && within(rule.Namespaces, ns) && within(namespaces, ns) {
+			g.namespaces = append(g.namespaces, ns)
+		}
+	}
+	return g
+}
+
+// as returns what a rule may name for a verb on a kind.
+func as(s Subject, v Verb, k Kind) [4]where {
+	return [4]where{{s, v, k, ""}, {s, Any, k, ""}, {s, v, AnyKind, ""}, {s, Any, AnyKind, ""}}
+}
+
+// May reports whether a caller, who is all of the subjects, may do something.
+func (p *Policy) May(caller []Subject, r Request) bool {
+	for _, s := range caller {
+		for _, at := range as(s, r.Verb, r.Kind) {
+			for _, ns := range [2]string{AllNamespaces, r.Namespace} {
+				at.namespace = ns
+				if slices.ContainsFunc(p.granted[at], func(wanted map[string]string) bool { return has(r.Labels, wanted) }) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Seen is in which namespaces something may be.
+type Seen struct {
+	All        bool
+	Namespaces []string
+}
+
+// See returns in which namespaces there may be things of a kind on which the caller may
+// do something.
+func (p *Policy) See(caller []Subject, v Verb, k Kind) Seen {
+	found := map[string]bool{}
+	for _, s := range caller {
+		for _, at := range as(s, v, k) {
+			maps.Copy(found, p.seen[at])
+		}
+	}
+	if found[AllNamespaces] {
+		return Seen{All: true}
+	}
+	return Seen{Namespaces: slices.Sorted(maps.Keys(found))}
+}
+
+// Holds reports whether the caller has all that a role gives within namespaces, empty:
+// all, and so may grant it.
+func (p *Policy) Holds(caller []Subject, role Role, namespaces []string) bool {
+	for _, rule := range role.Rules {
+		g := narrowed(rule, namespaces)
+		for _, v := range rule.Verbs {
+			for _, k := range rule.Kinds {
+				for _, ns := range g.namespaces {
+					// A thing with just the labels that the rule asks for stands for all
+					// that it allows: others have these and more.
+					if !p.May(caller, Request{v, k, ns, g.labels}) {
+						return false
+					}
+				}
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,196 @@
+package rights
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// allows is the plain model: May by its definition.
+func allows(roles []Role, bindings []Binding, caller []Subject, r Request) bool {
+	for _, b := range bindings {
+		if !within(b.Namespaces, r.Namespace) || !slices.ContainsFunc(b.Subjects, func(s Subject) bool { return slices.Contains(caller, s) }) {
+			continue
+		}
+		for _, role := range roles {
+			if role.Name == b.Role && slices.ContainsFunc(role.Rules, func(rule Rule) bool {
+				return rule.verb(r.Verb) && rule.kind(r.Kind) && within(rule.Namespaces, r.Namespace) && has(r.Labels, rule.Labels)
+			}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// What is drawn is small, so that rules, bindings and requests meet often.
+var (
+	someVerbs      = []Verb{Read, Run, Edit}
+	someKinds      = []Kind{Jobs, Runs, Nodes}
+	someNamespaces = []string{"a", "b"}
+	someSubjects   = []Subject{{User, "ann"}, {Group, "ann"}, {Group, "ops"}, {Token, "t1"}}
+)
+
+func labels() *rapid.Generator[map[string]string] {
+	return rapid.MapOfN(rapid.SampledFrom([]string{"team", "env"}), rapid.SampledFrom([]string{"x", "y"}), 0, 2)
+}
+
+func namespaces() *rapid.Generator[[]string] {
+	return rapid.SliceOfN(rapid.SampledFrom(append([]string{AllNamespaces}, someNamespaces...)), 0, 2)
+}
+
+func drawRole(t *rapid.T, name string) Role {
+	r := Role{Name: name}
+	for range rapid.IntRange(0, 3).Draw(t, "rules") {
+		r.Rules = append(r.Rules, Rule{
+			Verbs:      rapid.SliceOfN(rapid.SampledFrom(append([]Verb{Any}, someVerbs...)), 1, 2).Draw(t, "verbs"),
+			Kinds:      rapid.SliceOfN(rapid.SampledFrom(append([]Kind{AnyKind}, someKinds...)), 1, 2).Draw(t, "kinds"),
+			Namespaces: namespaces().Draw(t, "rule's namespaces"), Labels: labels().Draw(t, "rule's labels"),
+		})
+	}
+	return r
+}
+
+func drawPolicy(t *rapid.T) ([]Role, []Binding) {
+	var roles []Role
+	for i := range 3 {
+		roles = append(roles, drawRole(t, fmt.Sprint("r", i)))
+	}
+	var bindings []Binding
+	for range rapid.IntRange(0, 4).Draw(t, "bindings") {
+		bindings = append(bindings, Binding{
+			Role:       rapid.SampledFrom([]string{"r0", "r1", "r2", "gone"}).Draw(t, "role"),
+			Subjects:   rapid.SliceOfN(rapid.SampledFrom(someSubjects), 0, 2).Draw(t, "subjects"),
+			Namespaces: namespaces().Draw(t, "binding's namespaces"),
+		})
+	}
+	return roles, bindings
+}
+
+func drawCaller(t *rapid.T) []Subject {
+	return rapid.SliceOfN(rapid.SampledFrom(someSubjects), 0, 3).Draw(t, "caller")
+}
+
+func drawRequest(t *rapid.T) Request {
+	return Request{
+		Verb: rapid.SampledFrom(someVerbs).Draw(t, "verb"), Kind: rapid.SampledFrom(someKinds).Draw(t, "kind"),
+		Namespace: rapid.SampledFrom(append([]string{""}, someNamespaces...)).Draw(t, "namespace"), Labels: labels().Draw(t, "labels"),
+	}
+}
+
+// Invariants 1 to 3.
+func TestMayIsTheModel(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		roles, bindings := drawPolicy(t)
+		caller, r := drawCaller(t), drawRequest(t)
+		if got, want := New(roles, bindings).May(caller, r), allows(roles, bindings, caller, r); got != want {
+			t.Fatalf("May is %v, want %v", got, want)
+		}
+	})
+}
+
+// Invariant 4: who grants what they hold gives nobody what they have not.
+func TestNobodyGrantsMoreThanTheyHold(t *testing.T) {
+	t.Parallel()
+	held := 0
+	rapid.Check(t, func(t *rapid.T) {
+		roles, bindings := drawPolicy(t)
+		caller, given, in := drawCaller(t), drawRole(t, "given"), namespaces().Draw(t, "granted in")
+		p := New(roles, bindings)
+		if !p.Holds(caller, given, in) {
+			return
+		}
+		held++
+		other := Subject{User, "bob"}
+		after := New(append(roles, given), append(bindings, Binding{Role: "given", Subjects: []Subject{other}, Namespaces: in}))
+		for range 20 {
+			if r := drawRequest(t); after.May([]Subject{other}, r) && !p.May(caller, r) {
+				t.Fatalf("%v was granted by who may not do it", r)
+			}
+		}
+	})
+	if held == 0 {
+		t.Error("nobody ever held what they granted")
+	}
+}
+
+// Invariant 6.
+func TestSeeAgreesWithMay(t *testing.T) {
+	t.Parallel()
+	all := []map[string]string{}
+	for _, team := range []string{"", "x", "y"} {
+		for _, env := range []string{"", "x", "y"} {
+			set := map[string]string{}
+			if team != "" {
+				set["team"] = team
+			}
+			if env != "" {
+				set["env"] = env
+			}
+			all = append(all, set)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		roles, bindings := drawPolicy(t)
+		caller, r := drawCaller(t), drawRequest(t)
+		p := New(roles, bindings)
+		seen := p.See(caller, r.Verb, r.Kind)
+		for _, ns := range someNamespaces {
+			want := slices.ContainsFunc(all, func(set map[string]string) bool {
+				return p.May(caller, Request{r.Verb, r.Kind, ns, set})
+			})
+			if got := seen.All || slices.Contains(seen.Namespaces, ns); got != want {
+				t.Fatalf("namespace %s is seen: %v, want %v", ns, got, want)
+			}
+		}
+	})
+}
+
+// The built-in roles hold one another, each more than the one before.
+func TestBuiltInRolesGrow(t *testing.T) {
+	t.Parallel()
+	roles := BuiltIn()
+	for i, r := range roles {
+		if problems := r.Validate(); len(problems) > 0 {
+			t.Errorf("%s: %v", r.Name, problems)
+		}
+		me := []Subject{{User, "me"}}
+		p := New(roles, []Binding{{Role: r.Name, Subjects: me}})
+		for j, other := range roles {
+			if got := p.Holds(me, other, nil); got != (j <= i) {
+				t.Errorf("%s holds %s: %v", r.Name, other.Name, got)
+			}
+		}
+	}
+	admin := New(roles, []Binding{{Role: Admin, Subjects: []Subject{{User, "root"}}}})
+	for _, v := range Verbs() {
+		for _, k := range Kinds() {
+			if !admin.May([]Subject{{User, "root"}}, Request{Verb: v, Kind: k}) {
+				t.Errorf("an admin may not %s %s", v, k)
+			}
+		}
+	}
+	if admin.May(nil, Request{Verb: Read, Kind: Jobs, Namespace: "default"}) {
+		t.Error("nobody may read")
+	}
+}
+
+func BenchmarkMay(b *testing.B) {
+	var roles []Role
+	var bindings []Binding
+	for i := range 1000 {
+		name := fmt.Sprint("r", i)
+		roles = append(roles, Role{name, []Rule{{Verbs: []Verb{Read}, Kinds: []Kind{Jobs}, Namespaces: []string{fmt.Sprint("ns", i)}}}})
+		bindings = append(bindings, Binding{Role: name, Subjects: []Subject{{Group, "all"}}})
+	}
+	p := New(roles, bindings)
+	caller := []Subject{{User, "ann"}, {Group, "all"}}
+	for b.Loop() {
+		if !p.May(caller, Request{Verb: Read, Kind: Jobs, Namespace: "ns999"}) {
+			b.Fatal("refused")
+		}
+	}
+}
