@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -33,6 +34,9 @@ type Config struct {
 	// made the server's, as [Enrollment.Authority] tells the cluster's. Empty: those
 	// that this host trusts. It counts for https only.
 	CA []byte
+	// Token is a token of the API that each request shows. Empty: none is shown. It is
+	// sent by TLS, on loopback, and over a local socket only.
+	Token string
 	// Agent is what the server's log calls the program. Empty: "carillon-client".
 	Agent string
 }
@@ -55,6 +59,8 @@ type Client struct {
 	Shards     Shards
 	Locks      Locks
 	Cluster    Cluster
+	Tokens     Tokens
+	Auth       Auth
 
 	conn *conn
 }
@@ -70,7 +76,8 @@ func New(cfg Config) (*Client, error) {
 	}
 	dialer := net.Dialer{Timeout: DialTimeout}
 	dial := dialer.DialContext
-	if path, local := strings.CutPrefix(address, socketScheme); local {
+	path, local := strings.CutPrefix(address, socketScheme)
+	if local {
 		address = "http://localhost"
 		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
 	}
@@ -85,7 +92,16 @@ func New(cfg Config) (*Client, error) {
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, fmt.Errorf("server %q: want a URL such as %s", address, DefaultServer)
 	}
-	c := &conn{base: base, agent: agent, http: &http.Client{
+	if cfg.Token != "" {
+		if strings.ContainsFunc(cfg.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return nil, errors.New("the token has characters that none has; copy it as a whole, without spaces")
+		}
+		if !local && base.Scheme == "http" && schemeOf(base.Host) != "http" {
+			return nil, fmt.Errorf("%w: ask https://%s", ErrTokenInClear, base.Host)
+		}
+	}
+	c := &conn{base: base, agent: agent, token: cfg.Token, http: &http.Client{
+		CheckRedirect: notElsewhere,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dial, ForceAttemptHTTP2: true,
 			TLSClientConfig: conf, TLSHandshakeTimeout: DialTimeout,
@@ -95,7 +111,7 @@ func New(cfg Config) (*Client, error) {
 		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
 		Calendars: Calendars{c}, Scripts: Scripts{c}, HostGroups: HostGroups{c}, Minions: Minions{c},
 		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Shards: Shards{c}, Locks: Locks{c},
-		Cluster: Cluster{c}, conn: c,
+		Cluster: Cluster{c}, Tokens: Tokens{c}, Auth: Auth{c}, conn: c,
 	}, nil
 }
 

@@ -19,6 +19,7 @@ type conn struct {
 	base  *url.URL
 	http  *http.Client
 	agent string
+	token string
 }
 
 // request is one call of the API.
@@ -46,6 +47,9 @@ func (c *conn) open(ctx context.Context, r request) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
 	req.Header.Set("User-Agent", c.agent)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	if r.kind != "" {
 		req.Header.Set("Content-Type", r.kind)
 	}

@@ -21,6 +21,21 @@ var (
 	ErrSpeaksHTTP = errors.New("it speaks plain HTTP, and was asked by TLS")
 )
 
+// ErrTokenInClear is a server that would be sent a token in clear.
+var ErrTokenInClear = errors.New("a token is not sent by plain HTTP beyond loopback, where others could read it")
+
+// notElsewhere keeps a request, and what it shows, with the server that is asked: the
+// API sends nobody elsewhere.
+func notElsewhere(next *http.Request, before []*http.Request) error {
+	if was := before[0].URL; next.URL.Scheme != was.Scheme || next.URL.Host != was.Host {
+		return fmt.Errorf("it sends elsewhere, to %s://%s", next.URL.Scheme, next.URL.Host)
+	}
+	if len(before) >= 10 {
+		return errors.New("it sends from one place to the next")
+	}
+	return nil
+}
+
 // tlsConfig returns what connections by TLS go by.
 func tlsConfig(ca []byte) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}

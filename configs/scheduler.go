@@ -60,7 +60,9 @@ type Scheduler struct {
 	// OpenAPI: the API and the page may listen beyond loopback, though everybody who
 	// reaches them is an operator.
 	OpenAPI bool `mapstructure:"openAPI"`
-	Log     Log  `mapstructure:"log"`
+	// TokenMaxAge bounds how long tokens of the API last.
+	TokenMaxAge time.Duration `mapstructure:"tokenMaxAge"`
+	Log         Log           `mapstructure:"log"`
 }
 
 // Etcd says where etcd is, and under which prefix the cluster's keys lie.
@@ -114,8 +116,9 @@ func DefaultScheduler() Scheduler {
 		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/carillon", DialTimeout: 5 * time.Second},
 		LeaseTTL: 5 * time.Second, LookAhead: 300 * time.Millisecond, Tick: 50 * time.Millisecond,
 		MisfireGrace: 30 * time.Second, ClockBound: 5 * time.Second, MaxMessageExpired: time.Minute,
-		History: History{PerJob: 50, MaxBytes: 64 << 20},
-		Log:     Log{Level: "info", Format: "console"},
+		History:     History{PerJob: 50, MaxBytes: 64 << 20},
+		TokenMaxAge: 365 * 24 * time.Hour,
+		Log:         Log{Level: "info", Format: "console"},
 	}
 }
 
@@ -172,6 +175,7 @@ func (c *Scheduler) Validate() error {
 	v.between("misfireGrace", c.MisfireGrace, time.Second, 24*time.Hour)
 	v.between("clockBound", c.ClockBound, 500*time.Millisecond, time.Hour)
 	v.between("maxMessageExpired", c.MaxMessageExpired, time.Second, 24*time.Hour)
+	v.between("tokenMaxAge", c.TokenMaxAge, time.Minute, 10*365*24*time.Hour)
 	if c.History.PerJob < 1 {
 		v.add("history.perJob", "%d is too small; give 1 or more", c.History.PerJob)
 	}

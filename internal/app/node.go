@@ -359,10 +359,14 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	sink.engine.Store(n.engine)
 	if n.control, err = control.New(control.Config{
 		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta, Authority: n.authority(),
+		TokenMaxAge: cfg.TokenMaxAge,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
 		Enrollment: enrollment(n.registrar), Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
+		return err
+	}
+	if err = n.control.ReadState(loading); err != nil {
 		return err
 	}
 	if n.updates, err = update.New(update.Config{Keys: n.keys}, update.Deps{
@@ -416,6 +420,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("history store", n.store.Run)
 	background("hub", n.hub.Run)
 	background("changes", n.control.Watch)
+	background("tokens", n.control.WatchAccess)
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
 	background("updates", n.updates.Run)
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })

@@ -107,10 +107,10 @@ func (n *Node) closeRevoked(id job.MinionID) {
 // connKey is the context's key of a request's connection.
 type connKey struct{}
 
-// withConn puts the connection, and the account of its other end, into the context
+// withConn puts the connection, and who is at its other end, into the context
 // of its requests.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(withAccount(ctx, c), connKey{}, c)
+	return context.WithValue(withPeer(ctx, c), connKey{}, c)
 }
 
 // occupied tells the doors of the API whose place may not be taken: that of a
@@ -162,7 +162,7 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 		return err
 	}
 	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts()}, httpapi.Deps{
-		Control: n.control, Account: account, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
+		Control: n.control, Peer: peer, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
 	})
 	if err != nil {
 		return err

@@ -16,13 +16,17 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/rights"
 )
 
 // The local socket serves the API to programs on this host. Who connects is told
 // by the kernel, so no password is needed: root, the node's own account, and the
 // members of the socket's group may ask; the file's mode keeps others out, and
 // what the kernel says of the peer is checked again. Requests that come this way
-// carry the peer's account as theirs.
+// carry the peer's account as theirs. Root and the node's own account may do
+// everything.
 
 const (
 	// socketName is the socket's name in the data directory.
@@ -108,7 +112,7 @@ type peerListener struct {
 type peerConn struct {
 	net.Conn
 
-	account string
+	peer caller.Caller
 }
 
 // Accept implements net.Listener. It closes connections of others.
@@ -127,7 +131,7 @@ func (l *peerListener) Accept() (net.Conn, error) {
 			_ = conn.Close()
 			continue
 		}
-		return &peerConn{Conn: conn, account: accountName(cred.Uid)}, nil
+		return &peerConn{Conn: conn, peer: callerOf(cred.Uid)}, nil
 	}
 }
 
@@ -169,6 +173,15 @@ func peerOf(conn net.Conn) (*unix.Ucred, error) {
 	return cred, asked
 }
 
+// callerOf is an account of this host as the API knows it.
+func callerOf(uid uint32) caller.Caller {
+	name := accountName(uid)
+	return caller.Caller{
+		Name: name + " (socket)", Subjects: []rights.Subject{{Kind: rights.Account, Name: name}}, Remote: "socket",
+		Local: uid == 0 || int(uid) == os.Geteuid(),
+	}
+}
+
 func accountName(uid uint32) string {
 	id := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(id); err == nil {
@@ -177,20 +190,20 @@ func accountName(uid uint32) string {
 	return id
 }
 
-// accountKey is the context's key of the peer's account.
-type accountKey struct{}
+// peerKey is the context's key of who is at the other end.
+type peerKey struct{}
 
-// withAccount puts the peer's account into the context of its requests.
-func withAccount(ctx context.Context, c net.Conn) context.Context {
+// withPeer puts who is at the other end into the context of its requests.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if p, ok := c.(*peerConn); ok {
-		return context.WithValue(ctx, accountKey{}, p.account)
+		return context.WithValue(ctx, peerKey{}, p.peer)
 	}
 	return ctx
 }
 
-// account returns the account of who asks over the local socket; empty for
-// requests that come another way.
-func account(r *http.Request) string {
-	name, _ := r.Context().Value(accountKey{}).(string)
-	return name
+// peer returns who asks over the local socket; false for requests that come another
+// way.
+func peer(r *http.Request) (caller.Caller, bool) {
+	c, ok := r.Context().Value(peerKey{}).(caller.Caller)
+	return c, ok
 }

@@ -48,6 +48,7 @@ type app struct {
 
 	server    string
 	caFile    string
+	tokenFile string
 	namespace string
 	output    string
 	timeout   time.Duration
@@ -176,6 +177,7 @@ func (a *app) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API, or unix:// and the path of a node's socket (env "+envServer+")")
 	flags.StringVar(&a.caFile, "ca", "", "`FILE` with the authority of a server that is asked by https (env "+envCA+"; default: those that this host trusts)")
+	flags.StringVar(&a.tokenFile, "token-file", "", "`FILE` with the token that is shown to the API (env "+envTokenFile+"; the token itself: "+envToken+")")
 	flags.StringVarP(&a.namespace, "namespace", "n", job.DefaultNamespace, "`NAME` of the namespace (env "+envNamespace+")")
 	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: "+strings.Join(formats(), ", "))
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
@@ -192,7 +194,7 @@ func (a *app) root() *cobra.Command {
 		a.applyCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.nextCommand(),
 		a.pauseCommand(), a.resumeCommand(),
 		a.runCommand(), a.execCommand(), a.runsCommand(groupRuns), a.logsCommand(), a.cancelCommand(), a.redoCommand(),
-		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.lockCommand(), a.auditCommand(), a.doctorCommand(),
+		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.lockCommand(), a.tokensCommand(), a.authCommand(), a.auditCommand(), a.doctorCommand(),
 		a.versionCommand(), a.completionCommand(),
 	)
 	root.AddCommand(a.enableCommands()...)
@@ -219,7 +221,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	for _, f := range []struct {
 		name, env string
 		value     *string
-	}{{"server", envServer, &a.server}, {"ca", envCA, &a.caFile}, {"namespace", envNamespace, &a.namespace}} {
+	}{{"server", envServer, &a.server}, {"ca", envCA, &a.caFile}, {"token-file", envTokenFile, &a.tokenFile}, {"namespace", envNamespace, &a.namespace}} {
 		if v := a.env[f.env]; v != "" && !cmd.Flags().Changed(f.name) {
 			*f.value = v
 		}
@@ -252,8 +254,15 @@ func (a *app) newClient() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(client.Config{Server: a.server, CA: ca, Agent: "carillon/" + a.version()})
+	token, err := a.token()
 	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{Server: a.server, CA: ca, Token: token, Agent: "carillon/" + a.version()})
+	switch {
+	case errors.Is(err, client.ErrTokenInClear):
+		return nil, usagef("%w with --server or %s", err, envServer)
+	case err != nil:
 		return nil, usagef("--%w", err)
 	}
 	return c, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/apply"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
@@ -44,6 +45,9 @@ type Config struct {
 
 	Keys etcdkv.Keys
 	Meta etcdkv.Meta
+
+	// TokenMaxAge bounds how long tokens of the API last. Zero: access.DefaultMaxAge.
+	TokenMaxAge time.Duration
 
 	// Timeout bounds one request to etcd. Zero: DefaultTimeout.
 	Timeout time.Duration
@@ -110,6 +114,7 @@ type Control struct {
 	*minions.Fleet
 	*cluster.Operator
 	*locks.Keeper
+	*access.Authenticator
 	audit *audit.Log
 }
 
@@ -160,6 +165,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.db = store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout},
 		store.Deps{Client: deps.Client, Now: deps.Now, Logger: c.log})
 	c.audit = audit.New(c.db, c.log)
+	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	c.Keeper = locks.New(locks.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	c.Operator = cluster.New(cluster.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	c.Fleet = minions.New(minions.Deps{

@@ -469,6 +469,24 @@ func (k Keys) AuthRevocations() string { return k.root + "auth/revoked/" }
 // AuthRevocation is the key of a minion's revocation.
 func (k Keys) AuthRevocation(m job.MinionID) string { return k.AuthRevocations() + string(m) }
 
+// Access is the key of the cluster's state: open to everybody, or closed.
+func (k Keys) Access() string { return k.root + "access" }
+
+// APITokens is the prefix of all tokens of the API.
+func (k Keys) APITokens() string { return k.root + "auth/api/tokens/" }
+
+// APIToken is the key of a token of the API, by the SHA-256 of its text.
+func (k Keys) APIToken(hash string) string { return k.APITokens() + hash }
+
+// APITokenName is the key of a name of a token. It stays when the token goes.
+func (k Keys) APITokenName(name string) string { return k.root + "auth/api/names/" + name }
+
+// APITokenUses is the prefix of when tokens of the API were used last.
+func (k Keys) APITokenUses() string { return k.root + "auth/api/uses/" }
+
+// APITokenUse is the key of when a token of the API was used last.
+func (k Keys) APITokenUse(id string) string { return k.APITokenUses() + id }
+
 // ShardOf returns the shard of n in which a job of this address lies.
 func ShardOf(key job.Key, n int) job.ShardID {
 	h := fnv.New64a()

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/httpguard"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -31,6 +32,7 @@ type Control interface {
 	Cluster
 	Minions
 	Enrollment
+	Callers
 	Updates
 	Locks
 	Observing
@@ -70,9 +72,9 @@ const (
 // Deps is what the API stands on. Control must be set.
 type Deps struct {
 	Control Control
-	// Account tells who asks, where the connection proves it; empty: it does not.
+	// Peer tells who asks where the connection itself proves it; false: it does not.
 	// Nil: none does.
-	Account func(*http.Request) string
+	Peer func(*http.Request) (caller.Caller, bool)
 	// Ready returns why the node is not ready; empty: it is. Nil: always ready.
 	Ready func() []string
 	// Gatherer is what /metrics shows. Nil: there is no /metrics.
@@ -88,7 +90,7 @@ type Deps struct {
 type API struct {
 	cfg      Config
 	control  Control
-	account  func(*http.Request) string
+	peer     func(*http.Request) (caller.Caller, bool)
 	ready    func() []string
 	gatherer prometheus.Gatherer
 	log      *zap.Logger
@@ -115,8 +117,8 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if cfg.OutputTimeout == 0 {
 		cfg.OutputTimeout = DefaultOutputTimeout
 	}
-	if deps.Account == nil {
-		deps.Account = func(*http.Request) string { return "" }
+	if deps.Peer == nil {
+		deps.Peer = func(*http.Request) (caller.Caller, bool) { return caller.Caller{}, false }
 	}
 	if deps.Ready == nil {
 		deps.Ready = func() []string { return nil }
@@ -129,7 +131,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	a := &API{
-		cfg: cfg, control: deps.Control, account: deps.Account, ready: deps.Ready, gatherer: deps.Gatherer,
+		cfg: cfg, control: deps.Control, peer: deps.Peer, ready: deps.Ready, gatherer: deps.Gatherer,
 		log: deps.Logger.Named("http"), metrics: m,
 	}
 	a.guard = httpguard.New(httpguard.Config{Names: cfg.Hosts, Flag: "--api-host", Deny: func(w http.ResponseWriter, status int, text string) {
@@ -164,6 +166,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.streamRoutes(doc, mux)
 	a.execRoutes(doc, mux)
 	a.enrollRoutes(doc)
+	a.callerRoutes(doc)
 	a.updateRoutes(doc)
 
 	a.doc = doc.OpenAPI()
@@ -182,8 +185,8 @@ func (a *API) Register(mux *http.ServeMux) error {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(openAPI)
 	})
-	mux.HandleFunc("GET /livez", a.livez)
-	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET "+livezPath, a.livez)
+	mux.HandleFunc("GET "+readyzPath, a.readyz)
 	if a.gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(a.gatherer, promhttp.HandlerOpts{}))
 	}
@@ -260,7 +263,7 @@ func declareErrors(doc *huma.OpenAPI) {
 			if op == nil {
 				continue
 			}
-			errs := []int{http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusInternalServerError, http.StatusServiceUnavailable}
+			errs := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
 			if len(op.Parameters) > 0 {
 				errs = append(errs, http.StatusUnprocessableEntity)
 			}

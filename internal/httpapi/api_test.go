@@ -173,7 +173,9 @@ func TestOpenAPI(t *testing.T) {
 		"DELETE /v1/namespaces/{ns}/groups/{name}",
 		"DELETE /v1/namespaces/{ns}/jobs/{name}",
 		"DELETE /v1/namespaces/{ns}/scripts/{name}",
+		"DELETE /v1/tokens/{ref}",
 		"GET /v1/audit",
+		"GET /v1/auth/self",
 		"GET /v1/authority",
 		"GET /v1/backfills",
 		"GET /v1/calendars",
@@ -205,6 +207,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/runs/{runId}/results",
 		"GET /v1/scripts",
 		"GET /v1/shards",
+		"GET /v1/tokens",
 		"GET /v1/version",
 		"POST /v1/apply",
 		"POST /v1/backfills/{id}/end",
@@ -241,6 +244,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/shards/{ref}/hold",
 		"POST /v1/shards/{ref}/move",
 		"POST /v1/shards/{ref}/release",
+		"POST /v1/tokens",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("routes (-want +got):\n%s", d)

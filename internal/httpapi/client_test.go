@@ -109,6 +109,8 @@ func argumentsOf(t *testing.T, method reflect.Type) []reflect.Value {
 			v = reflect.MakeFunc(in, func([]reflect.Value) []reflect.Value { return nil })
 		case in == reflect.TypeFor[api.Paused]():
 			v = reflect.ValueOf(api.Paused{Scope: api.ScopeAll})
+		case in == reflect.TypeFor[api.APITokenRequest]():
+			v = reflect.ValueOf(api.APITokenRequest{Name: "one", TTL: time.Minute})
 		case in == reflect.TypeFor[api.UpdateRequest]():
 			v = reflect.ValueOf(api.UpdateRequest{Signed: signed, Groups: []api.UpdateGroup{{Name: "all", Match: "*"}}})
 		}

@@ -70,6 +70,12 @@ func (a *API) clusterRoutes(doc huma.API) {
 		})
 }
 
+// Where health is told.
+const (
+	livezPath  = "/livez"
+	readyzPath = "/readyz"
+)
+
 // health is the body of /livez and /readyz.
 type health struct {
 	Status  string   `json:"status"`

@@ -17,6 +17,8 @@
 //	POST   /v1/nodes/{name}/drain, .../undrain, .../forget  what operators ask of nodes
 //	POST   /v1/shards/{ref}/move, .../hold, .../release, .../failback
 //	GET    /v1/audit?limit=                         what operators did, newest first
+//	POST   /v1/tokens, GET /v1/tokens, DELETE /v1/tokens/{ref}  tokens of the API
+//	GET    /v1/auth/self                            who asks
 //	GET    /v1/nodes, /v1/minions, /v1/shards, /v1/doctor, /v1/version
 //	GET    /v1/events                               changes, as server-sent events
 //	GET    /livez, /readyz, /metrics, /openapi.json
@@ -25,6 +27,10 @@
 //
 // Requests by names that are not the node's, and those of pages of other origins,
 // are refused on every route: see httpguard.
+//
+// Who asks is found out before any route: by the token in "Authorization: Bearer", or by
+// the account at the other end of the local socket. A token that is not good gets 401,
+// or 429 after too many, on every route but /livez and /readyz.
 //
 // A stream ends when its client goes away. Once bytes of it are out, an error
 // can no longer change the status: the output stream ends with a line that has

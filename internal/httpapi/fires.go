@@ -134,7 +134,7 @@ func (a *API) fireRoutes(doc huma.API) {
 		return done(a.control.EndBackfill(ctx, in.ID, in.Body.order()))
 	})
 
-	hook := operation(http.MethodPost, "/v1/hooks/{ns}/{name}", "call-webhook", "Start a job by its webhook",
+	hook := operation(http.MethodPost, hooksPath+"{ns}/{name}", "call-webhook", "Start a job by its webhook",
 		http.StatusNotFound, http.StatusForbidden, http.StatusUnprocessableEntity)
 	hook.DefaultStatus = http.StatusAccepted
 	huma.Register(doc, hook, func(ctx context.Context, in *hookInput) (*reply[api.Started], error) {

@@ -9,8 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-
-	"github.com/carillon-cron/carillon/internal/control/caller"
 )
 
 // metrics are the API's own.
@@ -33,10 +31,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 // Middleware wraps all that the node serves over HTTP: it refuses what pages of
-// other sites ask for (see httpguard), answers for handlers that panic, counts
-// and logs.
+// other sites ask for (see httpguard), finds out who asks, answers for handlers that
+// panic, counts and logs.
 func (a *API) Middleware(next http.Handler) http.Handler {
-	next = patient(a.guard.Handler(next))
+	next = patient(a.guard.Handler(a.identify(next)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}
@@ -56,9 +54,6 @@ func (a *API) Middleware(next http.Handler) http.Handler {
 				panic(http.ErrAbortHandler)
 			}
 		}()
-		if account := a.account(r); account != "" {
-			r = r.WithContext(caller.With(r.Context(), account))
-		}
 		next.ServeHTTP(rec, r)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -100,6 +101,17 @@ type Enrollment interface {
 	RevokeMinion(ctx context.Context, id job.MinionID, o api.Order) error
 	Enrolled(ctx context.Context) ([]api.Enrollment, error)
 	ForgetMinion(ctx context.Context, id job.MinionID, o api.Order) error
+}
+
+// Callers knows who may ask.
+type Callers interface {
+	// ByToken returns who shows the text of a token, from an address. A text that is
+	// not good is a caller.RefusedError or a caller.BusyError.
+	ByToken(ctx context.Context, text, from string) (caller.Caller, error)
+	CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error)
+	APITokens(ctx context.Context) ([]api.APIToken, error)
+	RevokeAPIToken(ctx context.Context, ref string, o api.Order) error
+	Self(ctx context.Context) api.Self
 }
 
 // Updates brings minions to another release.

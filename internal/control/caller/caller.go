@@ -1,19 +1,45 @@
 package caller
 
-import "context"
+import (
+	"context"
+
+	"github.com/carillon-cron/carillon/internal/rights"
+)
+
+// Caller is who asks. The zero value is somebody of whom nothing is known.
+type Caller struct {
+	// Name is how records show the caller: "ada", "token ci", "root (socket)".
+	// Empty: nothing is proven, and what requests say of themselves counts.
+	Name string
+	// Subjects are all that bindings may know the caller as.
+	Subjects []rights.Subject
+	// Remote is where the request comes from: an address, or "socket".
+	Remote string
+	// Local is set for root and the node's own account over the local socket. They
+	// may do everything, in no role and by no binding: they can write etcd.
+	Local bool
+}
+
+// Known reports whether anything is proven of the caller.
+func (c *Caller) Known() bool { return c.Name != "" }
 
 type callerKey struct{}
 
-// With returns a context of requests of an account, as the connection
-// proves it. What they say of themselves does not count then.
-func With(ctx context.Context, account string) context.Context {
-	return context.WithValue(ctx, callerKey{}, account)
+// With returns a context of requests of c.
+func With(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
 }
 
-// Of returns who asks: the proven account, or else who it says it is.
+// From returns who asks; false: nobody looked.
+func From(ctx context.Context) (Caller, bool) {
+	c, ok := ctx.Value(callerKey{}).(Caller)
+	return c, ok
+}
+
+// Of returns the name of who asks: the proven one, or else who it says it is.
 func Of(ctx context.Context, said string) string {
-	if account, ok := ctx.Value(callerKey{}).(string); ok {
-		return account
+	if c, ok := From(ctx); ok && c.Known() {
+		return c.Name
 	}
 	return said
 }

@@ -1,0 +1,52 @@
+package api
+
+import "time"
+
+// APIToken is a token by which a program or a person asks the API.
+type APIToken struct {
+	// ID may be shown; Name is what bindings know the token by.
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Owner is who answers for it.
+	Owner     string    `json:"owner,omitempty"`
+	Note      string    `json:"note,omitempty"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	Expired   bool      `json:"expired,omitempty"`
+	By        string    `json:"by,omitempty"` // who made it
+	CreatedAt time.Time `json:"createdAt"`
+	// LastUsedAt is when it was used last, give or take a minute; zero: never.
+	LastUsedAt   time.Time `json:"lastUsedAt,omitzero"`
+	LastUsedFrom string    `json:"lastUsedFrom,omitempty"`
+	// Text is the token itself. It is in the answer that makes it only.
+	Text string `json:"text,omitempty"`
+}
+
+// APITokenRequest is what a new token of the API is to be.
+type APITokenRequest struct {
+	Name  string
+	Owner string // empty: who asks
+	Note  string
+	// TTL is how long it lasts. It must be given.
+	TTL time.Duration
+	Order
+}
+
+// Self is who asks, as the cluster knows it.
+type Self struct {
+	// Name is how records show it. Empty: nothing is known of who asks.
+	Name string `json:"name"`
+	// Subjects are all that bindings may know it as.
+	Subjects []Subject `json:"subjects,omitempty"`
+	// Remote is where it asks from: an address, or "socket".
+	Remote string `json:"remote,omitempty"`
+	// Everything: it may do everything, by no role: root, or the node's account, over
+	// the local socket.
+	Everything bool `json:"everything,omitempty"`
+}
+
+// Subject is who a role is given to.
+type Subject struct {
+	// Kind is "user", "group", "token" or "account".
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}

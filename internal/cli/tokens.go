@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// tokensCommand is `token`.
+func (a *app) tokensCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "token", Aliases: []string{"tokens"}, GroupID: groupCluster, Args: noOrder,
+		Short: "Make, list and revoke tokens of the API",
+		Long: "A token of the API says who asks: a program, or a person. It is shown to the API by\n" +
+			"--token-file FILE, " + envTokenFile + " or " + envToken + "; elsewhere by the header\n" +
+			"`Authorization: Bearer TOKEN`. Minions join by tokens of another kind: see\n`carillon minions token`.",
+		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token list\n  carillon token revoke ci",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.createTokenCommand(), a.listTokensCommand(), a.revokeTokenCommand())
+	return cmd
+}
+
+func (a *app) createTokenCommand() *cobra.Command {
+	var req api.APITokenRequest
+	cmd := &cobra.Command{
+		Use: "create NAME", Args: exactlyOne("name"),
+		Short: "Make a token and print it",
+		Long: "Make a token of the API and print it. It is shown this once: the cluster keeps only a\n" +
+			"hash of it. What the token may do is bound to its name, so no other token ever gets\n" +
+			"that name.",
+		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token create backup-host --ttl 24h --owner ada --note \"moving to the new rack\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := job.CheckName(args[0]); err != nil {
+				return usagef("name %w", err)
+			}
+			switch {
+			case !cmd.Flags().Changed("ttl"):
+				return usagef("say how long the token is to last, as in --ttl 720h")
+			case req.TTL < time.Second:
+				return usagef("--ttl %s: give a second or more", req.TTL)
+			}
+			req.Name, req.By = args[0], a.user()
+			v, err := a.client.Tokens.Create(cmd.Context(), req)
+			if err != nil {
+				return err
+			}
+			if a.asObject() {
+				return a.printValue(v)
+			}
+			fmt.Fprintln(a.out, v.Text)
+			a.note("token %s (%s) is good until %s; it is not shown again", v.Name, v.ID, a.stamp(v.ExpiresAt))
+			return nil
+		},
+	}
+	cmd.Flags().DurationVar(&req.TTL, "ttl", 0, "how long it lasts, as a `DURATION`")
+	cmd.Flags().StringVar(&req.Owner, "owner", "", "`NAME` of who answers for it (default: you)")
+	cmd.Flags().StringVar(&req.Note, "note", "", "`TEXT` that tells others what it is for")
+	reasonFlag(cmd, &req.Reason)
+	return cmd
+}
+
+func (a *app) listTokensCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Args: noArgs, Short: "List the tokens that were not revoked", Example: "  carillon token list -o wide",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			tokens, err := a.client.Tokens.List(cmd.Context())
+			if err != nil {
+				return err
+			}
+			type token = api.APIToken
+			return printList(a, tokens, table[token]{none: "no tokens", name: func(t token) string { return t.Name }, columns: []column[token]{
+				{head: "NAME", cell: func(t token) string { return t.Name }},
+				{head: "ID", cell: func(t token) string { return t.ID }},
+				{head: "OWNER", cell: func(t token) string { return t.Owner }},
+				{head: "EXPIRES", cell: func(t token) string {
+					if t.Expired {
+						return "expired"
+					}
+					return a.stamp(t.ExpiresAt)
+				}},
+				{head: "LAST USED", cell: func(t token) string { return orText(a.stamp(t.LastUsedAt), "never") }},
+				{head: "FROM", wide: true, cell: func(t token) string { return t.LastUsedFrom }},
+				{head: "MADE", wide: true, cell: func(t token) string { return a.stamp(t.CreatedAt) }},
+				{head: "BY", wide: true, cell: func(t token) string { return t.By }},
+				{head: "NOTE", wide: true, cell: func(t token) string { return t.Note }},
+			}})
+		},
+	}
+}
+
+func (a *app) revokeTokenCommand() *cobra.Command {
+	var (
+		reason string
+		yes    bool
+	)
+	cmd := &cobra.Command{
+		Use: "revoke NAME...", Aliases: []string{"delete"}, Args: someOf("token"),
+		Short:   "End tokens, by their names or ids",
+		Long:    "End tokens, by their names or ids: from now on they are refused. More than one needs\n--yes.",
+		Example: "  carillon token revoke ci --reason \"it was in a log\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 && !yes {
+				return usagef("this revokes %d tokens (%s); add --yes", len(args), strings.Join(args, ", "))
+			}
+			for _, name := range args {
+				if err := a.client.Tokens.Revoke(cmd.Context(), name, api.Order{By: a.user(), Reason: reason}); err != nil {
+					return err
+				}
+				if err := a.printOutcome(outcome{"token", name, "revoked"}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "revoke more than one")
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+// authCommand is `auth`.
+func (a *app) authCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "auth", GroupID: groupCluster, Args: noOrder,
+		Short: "Show who you are for the cluster", Example: "  carillon auth whoami",
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(&cobra.Command{
+		Use: "whoami", Args: noArgs,
+		Short: "Show who you are for the cluster",
+		Long: "Show who you are for the cluster: by the token that is sent, or by your account where\n" +
+			"the server is a node's local socket.",
+		Example: "  carillon auth whoami --token-file ci.token",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, err := a.client.Auth.Self(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.asObject() {
+				return a.printValue(v)
+			}
+			fmt.Fprintln(a.out, orText(v.Name, "nobody: nothing tells who you are"))
+			if v.Everything {
+				a.note("root and the node's own account may do everything over the local socket")
+			}
+			return nil
+		},
+	})
+	return cmd
+}

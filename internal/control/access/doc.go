@@ -1,0 +1,28 @@
+// Package access is who may ask at all: the credentials by which callers are known,
+// and the cluster's state, open to everybody or closed.
+//
+// Not in it: what a caller may do, which is internal/rights'.
+//
+// # Invariants
+//
+//  1. The text of a token is in the answer that makes it, and nowhere else: etcd, logs
+//     and records have its hash, its name and its ID.
+//  2. A token that has expired or was revoked, and one of another cluster, is refused
+//     with a reason. The node that revoked it refuses it at once, the others once
+//     etcd's watch tells them.
+//  3. What is not known to be a token is looked up in etcd before it is refused, so that
+//     a new token is good at every node at once.
+//  4. A wrong credential costs etcd one read at most, and after a few of them from one
+//     address within a minute none: then it is not looked at. A good one that the node
+//     knows is let in all the same.
+//  5. A name of a token is never given again, since bindings go by it.
+//  6. A token is made and revoked in one transaction with the record of it.
+//  7. A node that does not know the state of the cluster takes it for closed, and does
+//     not start with one that its release does not know. No key: open, as every cluster
+//     was.
+//
+// # Not promised
+//
+// A node that is cut off from etcd goes by what it knew: it takes a token that was
+// revoked meanwhile. It can change nothing then.
+package access

@@ -1,0 +1,178 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/apitoken"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// CreateAPIToken makes a token. Its text is in the answer only.
+func (a *Authenticator) CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error) {
+	if err := a.check(req); err != nil {
+		return api.APIToken{}, err
+	}
+	secret, err := apitoken.New()
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	id, err := newID()
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	now := a.db.Now().UTC()
+	by := caller.Of(ctx, req.By)
+	t := etcdkv.APIToken{
+		Schema: etcdkv.Schema, ID: id, Name: req.Name, Owner: req.Owner, Note: req.Note,
+		ExpiresAt: now.Add(req.TTL), By: by, CreatedAt: now,
+	}
+	if t.Owner == "" {
+		t.Owner = by
+	}
+	token, err := etcdkv.Encode(t)
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	name, err := etcdkv.Encode(etcdkv.APITokenName{Schema: etcdkv.Schema, ID: id})
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	o := req.Order
+	o.Reason = strings.TrimSpace(fmt.Sprintf("%s (%s, until %s)", o.Reason, id, t.ExpiresAt.Format(time.RFC3339)))
+	record, err := a.audit.Op(a.audit.Record(ctx, "apitoken.create", req.Name, o))
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	names := a.db.Keys.APITokenName(req.Name)
+	resp, err := a.db.Do(ctx, "create token "+req.Name, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(names), "=", 0)}, []clientv3.Op{
+		clientv3.OpPut(names, name), clientv3.OpPut(a.db.Keys.APIToken(secret.Hash()), token), record,
+	})
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	if !resp.Succeeded {
+		return api.APIToken{}, fmt.Errorf("there is, or was, a token %s, and bindings go by its name, so no other token gets it; choose another name: %w", req.Name, job.ErrConflict)
+	}
+	a.log.Info("token made", zap.String("name", t.Name), zap.String("id", id), zap.String("by", by), zap.Time("expires", t.ExpiresAt))
+	v := a.view(&t)
+	v.Text = secret.Text()
+	return v, nil
+}
+
+func (a *Authenticator) check(req api.APITokenRequest) error {
+	var problems []job.Problem
+	add := func(path, format string, args ...any) {
+		problems = append(problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+	if err := job.CheckName(req.Name); err != nil {
+		add("name", "%v", err)
+	}
+	switch {
+	case req.TTL <= 0:
+		add("ttlSeconds", "is not given; say how long the token is to last, %s at most", a.cfg.MaxAge)
+	case req.TTL > a.cfg.MaxAge:
+		add("ttlSeconds", "is %s; a token of this cluster lasts %s at most (--token-max-age of the node)", req.TTL, a.cfg.MaxAge)
+	}
+	if len(problems) > 0 {
+		return &job.InvalidError{Problems: problems}
+	}
+	return nil
+}
+
+var ids = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// newID returns 50 random bits, which tell tokens apart and open nothing.
+func newID() (string, error) {
+	b := make([]byte, 7)
+	if _, err := rand.Read(b); err != nil {
+		return "", fmt.Errorf("new token: %w", err)
+	}
+	return ids.EncodeToString(b)[:10], nil
+}
+
+func (a *Authenticator) view(t *etcdkv.APIToken) api.APIToken {
+	return api.APIToken{
+		ID: t.ID, Name: t.Name, Owner: t.Owner, Note: t.Note, ExpiresAt: t.ExpiresAt, Expired: !a.db.Now().Before(t.ExpiresAt),
+		By: t.By, CreatedAt: t.CreatedAt,
+	}
+}
+
+// APITokens returns all tokens that were not revoked, by their names.
+func (a *Authenticator) APITokens(ctx context.Context) ([]api.APIToken, error) {
+	all, err := store.ListAll[etcdkv.APIToken](ctx, a.db, "list tokens", a.db.Keys.APITokens())
+	if err != nil {
+		return nil, err
+	}
+	uses, err := store.ListAll[etcdkv.APITokenUse](ctx, a.db, "list uses of tokens", a.db.Keys.APITokenUses())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.APIToken, 0, len(all))
+	for i := range all {
+		v := a.view(&all[i])
+		if at := slices.IndexFunc(uses, func(u etcdkv.APITokenUse) bool { return u.ID == v.ID }); at >= 0 {
+			v.LastUsedAt, v.LastUsedFrom = uses[at].At, uses[at].From
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b api.APIToken) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// named returns a token, which is given by its name or its ID, its key and its pair.
+func (a *Authenticator) named(ctx context.Context, ref string) (string, *mvccpb.KeyValue, etcdkv.APIToken, error) {
+	var pair *mvccpb.KeyValue
+	var found etcdkv.APIToken
+	err := a.db.List(ctx, "list tokens", a.db.Keys.APITokens(), func(kv *mvccpb.KeyValue) error {
+		if t, err := store.Decode[etcdkv.APIToken](kv); err == nil && (t.Name == ref || t.ID == ref && pair == nil) {
+			pair, found = kv, t
+		}
+		return nil
+	})
+	if err == nil && pair == nil {
+		err = fmt.Errorf("token %s: %w", ref, job.ErrNotFound)
+	}
+	if err != nil {
+		return "", nil, found, err
+	}
+	return string(pair.Key), pair, found, nil
+}
+
+// RevokeAPIToken ends a token, which is given by its name or its ID.
+func (a *Authenticator) RevokeAPIToken(ctx context.Context, ref string, o api.Order) error {
+	key, kv, found, err := a.named(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if err := a.audit.Write(ctx, "apitoken.revoke", found.Name, o, key, kv, clientv3.OpDelete(key), clientv3.OpDelete(a.db.Keys.APITokenUse(found.ID))); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.revoked[key] = true
+	return nil
+}
+
+// Self tells who asks, as it is known here.
+func (a *Authenticator) Self(ctx context.Context) api.Self {
+	c, _ := caller.From(ctx)
+	v := api.Self{Name: c.Name, Remote: c.Remote, Everything: c.Local}
+	for _, s := range c.Subjects {
+		v.Subjects = append(v.Subjects, api.Subject{Kind: string(s.Kind), Name: s.Name})
+	}
+	return v
+}

@@ -1,0 +1,43 @@
+package etcdkv
+
+import "time"
+
+// Access is whether the API answers everybody. Without it, it does.
+type Access struct {
+	Schema int `json:"schema"`
+	// State is "open", "noting" or "closed". A node does not start with another.
+	State  string    `json:"state"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+}
+
+// APIToken is a token by which a program or a person asks the API. Its text is not
+// stored: its key has the SHA-256 of it.
+type APIToken struct {
+	Schema int `json:"schema"`
+	// ID may be shown, and tells nothing of the text.
+	ID string `json:"id"`
+	// Name is what bindings know the token by. No other token gets it later.
+	Name string `json:"name"`
+	// Owner is who answers for the token, as whoever made it says.
+	Owner     string    `json:"owner,omitempty"`
+	Note      string    `json:"note,omitempty"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	By        string    `json:"by,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// APITokenName says that a name of a token is, or was, in use.
+type APITokenName struct {
+	Schema int    `json:"schema"`
+	ID     string `json:"id"`
+}
+
+// APITokenUse is when a token was used last, give or take a minute.
+type APITokenUse struct {
+	Schema int       `json:"schema"`
+	ID     string    `json:"id"`
+	At     time.Time `json:"at"`
+	From   string    `json:"from,omitempty"`
+}

@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// knowing is a control that knows one token.
+type knowing struct {
+	fakeControl
+
+	from string
+	down bool
+}
+
+func (k *knowing) ByToken(_ context.Context, text, from string) (caller.Caller, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.from = from
+	switch {
+	case k.down:
+		return caller.Caller{}, job.ErrUnavailable
+	case text == "busy":
+		return caller.Caller{}, &caller.BusyError{RetryAfter: 1500 * time.Millisecond}
+	case text != "good":
+		return caller.Caller{}, &caller.RefusedError{Reason: "no such token"}
+	}
+	return caller.Caller{Name: "token ci", Remote: from}, nil
+}
+
+func (k *knowing) Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error) {
+	req.By = caller.Of(ctx, req.By)
+	return k.fakeControl.Start(ctx, key, req)
+}
+
+func (k *knowing) Hook(ctx context.Context, _ job.Key, token, _ string, _ map[string]string) (job.FireID, error) {
+	return someFire, k.note("hook " + token + " " + caller.Of(ctx, "nobody"))
+}
+
+// TestWhoAsks: a token that is good tells who asks, whatever the request says of itself.
+func TestWhoAsks(t *testing.T) {
+	t.Parallel()
+	k := &knowing{}
+	s := serve(t, Config{}, Deps{Control: k})
+	for header, want := range map[string]string{
+		"Bearer good": "token ci", "bearer  good ": "token ci",
+		"": "me", "Basic bWU6bWU=": "me", // for who stands before us
+	} {
+		resp, text := ask(t, s, "POST", "/v1/namespaces/ops/jobs/a/run", `{"by":"me"}`, "Authorization", header)
+		if resp.StatusCode != http.StatusAccepted || k.by != want {
+			t.Errorf("%q: %d, by %q, want %q: %s", header, resp.StatusCode, k.by, want, text)
+		}
+	}
+	if k.from != "127.0.0.1" {
+		t.Errorf("from %q", k.from)
+	}
+}
+
+// TestBadTokensAreRefused: on every route but health and webhooks, before it is reached.
+func TestBadTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	k := &knowing{}
+	s := serve(t, Config{}, Deps{Control: k})
+	for _, path := range []string{"/v1/jobs", "/v1/nothing", "/", "/openapi.json", "/metrics", "/v1/events", "/v1/auth/self"} {
+		resp, text := ask(t, s, "GET", path, "", "Authorization", "Bearer bad")
+		if p := decoded[Problem](t, text); resp.StatusCode != http.StatusUnauthorized || p.Detail != "no such token" || resp.Header.Get("WWW-Authenticate") != "Bearer" {
+			t.Errorf("%s: %d %v %s", path, resp.StatusCode, resp.Header, text)
+		}
+	}
+	resp, text := ask(t, s, "GET", "/v1/jobs", "", "Authorization", "Bearer busy")
+	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "2" || !strings.Contains(text, "too many") {
+		t.Errorf("busy: %d %v %s", resp.StatusCode, resp.Header, text)
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		if resp, text := ask(t, s, "GET", path, "", "Authorization", "Bearer bad"); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, text)
+		}
+	}
+	if resp, text := ask(t, s, "POST", "/v1/hooks/ops/a", "", "Authorization", "Bearer hook"); resp.StatusCode >= 300 || k.asked[0] != "hook hook nobody" {
+		t.Errorf("webhook: %d %s, asked %v", resp.StatusCode, text, k.asked)
+	}
+	// A cluster that cannot say who asks lets nobody in.
+	k.down = true
+	if resp, text := ask(t, s, "GET", "/v1/jobs", "", "Authorization", "Bearer good"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("no answer of etcd: %d %s", resp.StatusCode, text)
+	}
+}
+
+// TestTwoTokensAreNone: nobody chooses which of them counts.
+func TestTwoTokensAreNone(t *testing.T) {
+	t.Parallel()
+	if _, _, err := bearer([]string{"Bearer good", "Bearer bad"}); err == nil {
+		t.Error("two tokens are taken")
+	}
+	if token, shown, err := bearer([]string{"Basic x", "Bearer good"}); err != nil || !shown || token != "good" {
+		t.Errorf("beside another scheme: %q %v %v", token, shown, err)
+	}
+}
+
+// TestTheSocketTellsWhoAsks, and a token that is shown there counts all the same.
+func TestTheSocketTellsWhoAsks(t *testing.T) {
+	t.Parallel()
+	k := &knowing{}
+	peer := func(*http.Request) (caller.Caller, bool) {
+		return caller.Caller{Name: "root (socket)", Remote: "socket", Local: true}, true
+	}
+	s := serve(t, Config{}, Deps{Control: k, Peer: peer})
+	ask(t, s, "POST", "/v1/namespaces/ops/jobs/a/run", `{"by":"me"}`)
+	if k.by != "root (socket)" {
+		t.Errorf("by %q", k.by)
+	}
+	ask(t, s, "POST", "/v1/namespaces/ops/jobs/a/run", `{"by":"me"}`, "Authorization", "Bearer good")
+	if k.by != "token ci" || k.from != "socket" {
+		t.Errorf("by %q from %q", k.by, k.from)
+	}
+	if resp, _ := ask(t, s, "GET", "/v1/jobs", "", "Authorization", "Bearer bad"); resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a bad one: %d", resp.StatusCode)
+	}
+}

@@ -1,0 +1,58 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/carillon-cron/carillon/api"
+)
+
+type apiTokenInput struct{ Body apiTokenBody }
+
+type apiTokenBody struct {
+	Name       string `json:"name" minLength:"1" maxLength:"128" doc:"What bindings and records know the token by. It is never given again."`
+	Owner      string `json:"owner,omitempty" maxLength:"256" doc:"Who answers for the token; not given: who asks."`
+	Note       string `json:"note,omitempty" maxLength:"1024" doc:"What the token is for."`
+	TTLSeconds int64  `json:"ttlSeconds" minimum:"1" maximum:"3153600000" doc:"How long it lasts; the node has a most."`
+	By         string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason     string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+}
+
+type apiTokensBody struct {
+	Tokens []api.APIToken `json:"tokens" nullable:"false"`
+}
+
+type apiTokenOrder struct {
+	Ref  string `path:"ref" doc:"The token's name, or its id."`
+	Body *orderBody
+}
+
+// callerRoutes are who may ask: tokens, and who it is that asks.
+func (a *API) callerRoutes(doc huma.API) {
+	create := operation(http.MethodPost, "/v1/tokens", "create-token", "Make a token by which programs and people ask the API; its text is given this once", http.StatusConflict, http.StatusUnprocessableEntity)
+	create.DefaultStatus = http.StatusCreated
+	huma.Register(doc, create, func(ctx context.Context, in *apiTokenInput) (*reply[api.APIToken], error) {
+		b := &in.Body
+		v, err := a.control.CreateAPIToken(ctx, api.APITokenRequest{
+			Name: b.Name, Owner: b.Owner, Note: b.Note, TTL: time.Duration(b.TTLSeconds) * time.Second, Order: api.Order{By: b.By, Reason: b.Reason},
+		})
+		return answer(v, err)
+	})
+	huma.Register(doc, operation(http.MethodGet, "/v1/tokens", "list-tokens", "Tokens of the API, without their texts"),
+		func(ctx context.Context, _ *struct{}) (*reply[apiTokensBody], error) {
+			all, err := a.control.APITokens(ctx)
+			return answer(apiTokensBody{some(all)}, err)
+		})
+	revoke := operation(http.MethodDelete, "/v1/tokens/{ref}", "revoke-token", "End a token", http.StatusNotFound, http.StatusConflict)
+	revoke.DefaultStatus = http.StatusNoContent
+	huma.Register(doc, revoke, func(ctx context.Context, in *apiTokenOrder) (*struct{}, error) {
+		return done(a.control.RevokeAPIToken(ctx, in.Ref, in.Body.order()))
+	})
+	huma.Register(doc, operation(http.MethodGet, "/v1/auth/self", "self", "Who asks, as the cluster knows it"),
+		func(ctx context.Context, _ *struct{}) (*reply[api.Self], error) {
+			return answer(a.control.Self(ctx), nil)
+		})
+}
