@@ -167,7 +167,7 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
-	page, err := webui.New(webui.Deps{Control: n.control, Logger: n.log})
+	page, err := webui.New(webui.Deps{Control: n.control, Sessions: n.control, Logger: n.log})
 	if err != nil {
 		return err
 	}

@@ -41,3 +41,16 @@ type APITokenUse struct {
 	At     time.Time `json:"at"`
 	From   string    `json:"from,omitempty"`
 }
+
+// PageSession is a login of the page. Its secret is not stored: its key has the SHA-256
+// of it.
+type PageSession struct {
+	Schema int `json:"schema"`
+	// Token is the key of the token that was shown: the session is good while it is.
+	Token     string    `json:"token"`
+	Name      string    `json:"name"`
+	From      string    `json:"from,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+	// SeenAt is the last request, give or take a minute.
+	SeenAt time.Time `json:"seenAt"`
+}

@@ -487,6 +487,9 @@ func (k Keys) APITokenUses() string { return k.root + "auth/api/uses/" }
 // APITokenUse is the key of when a token of the API was used last.
 func (k Keys) APITokenUse(id string) string { return k.APITokenUses() + id }
 
+// PageSession is the key of a session of the page, by the SHA-256 of its secret.
+func (k Keys) PageSession(hash string) string { return k.root + "auth/api/sessions/" + hash }
+
 // ShardOf returns the shard of n in which a job of this address lies.
 func ShardOf(key job.Key, n int) job.ShardID {
 	h := fnv.New64a()

@@ -52,6 +52,7 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/auth/api/tokens/9f86":                         k.APIToken("9f86"),
 		"/carillon/v1/auth/api/names/ci":                            k.APITokenName("ci"),
 		"/carillon/v1/auth/api/uses/k3x9":                           k.APITokenUse("k3x9"),
+		"/carillon/v1/auth/api/sessions/9f86":                       k.PageSession("9f86"),
 		"/elsewhere/v1/meta":                                        NewKeys("/elsewhere/").Meta(),
 		"/carillon/v1/shards/002a/slots/" + "00000000000000ff":      k.Slot(42, 255),
 		"/carillon/v1/shards/002a/triggers/01890a5d-ac96-774b-bcce-b302099a8057@0000000000000010": k.Trigger(42, job.FireID{Job: uid, At: 16}),

@@ -6,17 +6,19 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/pagecookie"
 )
 
 // hooksPath begins the paths of webhooks, which have tokens of their own.
 const hooksPath = "/v1/hooks/"
 
 // identify finds out who asks, before any route: by the token that the request shows,
-// or else by what its connection proves. Whoever shows nothing is a caller of whom
+// by what its connection proves, or by a session of the page. Whoever shows nothing is a caller of whom
 // nothing is known; whoever shows what is not good is refused, whatever the state of
 // the cluster is. Health is told to everybody, and no credential is looked at.
 func (a *API) identify(next http.Handler) http.Handler {
@@ -27,7 +29,7 @@ func (a *API) identify(next http.Handler) http.Handler {
 		}
 		c, err := a.callerOf(r)
 		if err != nil {
-			refuse(w, err)
+			refuse(w, r, err)
 			return
 		}
 		known := r.WithContext(caller.With(r.Context(), c))
@@ -45,10 +47,16 @@ func (a *API) callerOf(r *http.Request) (caller.Caller, error) {
 		return c, nil // what it shows is the job's own token
 	}
 	token, shown, err := bearer(r.Header.Values("Authorization"))
-	if err != nil || !shown {
+	switch {
+	case err != nil:
 		return c, err
+	case shown:
+		return a.control.ByToken(r.Context(), token, c.Remote)
 	}
-	return a.control.ByToken(r.Context(), token, c.Remote)
+	if session := pagecookie.Of(r); session != "" && !proven && !entry(r.URL.Path) {
+		return a.control.BySession(r.Context(), session, c.Remote)
+	}
+	return c, nil
 }
 
 // bearer returns the token of Authorization headers; false: there is none. Other
@@ -68,12 +76,33 @@ func bearer(headers []string) (string, bool, error) {
 	return token, shown, nil
 }
 
+// entry reports whether a path of the page is for those, too, whose session has ended.
+func entry(path string) bool {
+	return path == pagecookie.LoginPath || path == pagecookie.LogoutPath || strings.HasPrefix(path, "/static/")
+}
+
+// toLogin sends a person who asks for a page to where sessions begin; false: it is none
+// who asks.
+func toLogin(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet || strings.HasPrefix(r.URL.Path, rest) || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		return false
+	}
+	http.Redirect(w, r, pagecookie.LoginPath+"?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+	return true
+}
+
 // refuse answers a request whose credential is not taken.
-func refuse(w http.ResponseWriter, err error) {
+func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var (
 		refused *caller.RefusedError
 		busy    *caller.BusyError
 	)
+	if errors.As(err, &refused) && r.Header.Get("Authorization") == "" { // it was a session
+		pagecookie.Forget(w, r)
+		if toLogin(w, r) {
+			return
+		}
+	}
 	switch {
 	case errors.As(err, &refused):
 		w.Header().Set("WWW-Authenticate", "Bearer")

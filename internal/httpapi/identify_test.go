@@ -124,3 +124,40 @@ func TestTheSocketTellsWhoAsks(t *testing.T) {
 		t.Errorf("a bad one: %d", resp.StatusCode)
 	}
 }
+
+func (k *knowing) BySession(_ context.Context, secret, from string) (caller.Caller, error) {
+	if secret != "good" {
+		return caller.Caller{}, &caller.RefusedError{Reason: "the session has ended; log in again"}
+	}
+	return caller.Caller{Name: "token ada", Remote: from}, nil
+}
+
+// TestSessionsTellWhoAsks: one that has ended is refused; a person is asked to log in.
+func TestSessionsTellWhoAsks(t *testing.T) {
+	t.Parallel()
+	k := &knowing{}
+	s := serve(t, Config{}, Deps{Control: k})
+	ask(t, s, "POST", "/v1/namespaces/ops/jobs/a/run", `{"by":"me"}`, "Cookie", "carillon-session=good")
+	if k.by != "token ada" {
+		t.Errorf("by %q", k.by)
+	}
+	// By TLS only does the other name count.
+	ask(t, s, "POST", "/v1/namespaces/ops/jobs/a/run", `{"by":"me"}`, "Cookie", "__Host-carillon=good")
+	if k.by != "me" {
+		t.Errorf("by %q", k.by)
+	}
+	resp, text := ask(t, s, "GET", "/v1/jobs", "", "Cookie", "carillon-session=old", "Accept", "text/html")
+	if resp.StatusCode != http.StatusUnauthorized || !strings.Contains(text, "the session has ended") || !strings.Contains(resp.Header.Get("Set-Cookie"), "carillon-session=;") {
+		t.Errorf("ended: %d %v %s", resp.StatusCode, resp.Header, text)
+	}
+	s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, _ = ask(t, s, "GET", "/runs?job=a", "", "Cookie", "carillon-session=old", "Accept", "text/html,*/*")
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/login?next=%2Fruns%3Fjob%3Da" {
+		t.Errorf("a page: %d to %s", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	for _, path := range []string{"/login", "/static/carillon.css"} {
+		if resp, _ := ask(t, s, "GET", path, "", "Cookie", "carillon-session=old"); resp.StatusCode != http.StatusNotFound { // there is no page here
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+}

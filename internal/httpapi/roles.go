@@ -108,6 +108,8 @@ type Callers interface {
 	// ByToken returns who shows the text of a token, from an address. A text that is
 	// not good is a caller.RefusedError or a caller.BusyError.
 	ByToken(ctx context.Context, text, from string) (caller.Caller, error)
+	// BySession is ByToken for what a browser keeps of a session of the page.
+	BySession(ctx context.Context, secret, from string) (caller.Caller, error)
 	CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error)
 	APITokens(ctx context.Context) ([]api.APIToken, error)
 	RevokeAPIToken(ctx context.Context, ref string, o api.Order) error

@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/pagecookie"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -37,26 +39,28 @@ type Control interface {
 	Version() api.Version
 }
 
-// Deps is what the page stands on. Both must be set.
+// Deps is what the page stands on. All must be set.
 type Deps struct {
-	Control Control
-	Logger  *zap.Logger
+	Control  Control
+	Sessions Sessions
+	Logger   *zap.Logger
 }
 
 // UI serves the page.
 type UI struct {
-	control Control
-	log     *zap.Logger
-	pages   map[string]*template.Template
+	control  Control
+	sessions Sessions
+	log      *zap.Logger
+	pages    map[string]*template.Template
 }
 
 // New returns the page.
 func New(deps Deps) (*UI, error) {
-	if deps.Control == nil || deps.Logger == nil {
-		return nil, errors.New("webui: Control and Logger must be set")
+	if deps.Control == nil || deps.Sessions == nil || deps.Logger == nil {
+		return nil, errors.New("webui: Control, Sessions and Logger must be set")
 	}
-	u := &UI{control: deps.Control, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
-	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "error"} {
+	u := &UI{control: deps.Control, sessions: deps.Sessions, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
+	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "login", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("webui: %w", err)
@@ -76,6 +80,9 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /minions", u.minions)
 	mux.HandleFunc("GET /shards", u.shards)
 	mux.HandleFunc("GET /groups", u.groups)
+	mux.HandleFunc("GET "+pagecookie.LoginPath, u.login)
+	mux.HandleFunc("POST "+pagecookie.LoginPath, u.enter)
+	mux.HandleFunc("POST "+pagecookie.LogoutPath, u.leave)
 	files := http.FileServerFS(static)
 	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/") {
@@ -95,6 +102,9 @@ type page struct {
 	// Topics are the changes after which the content is fetched again.
 	Topics  string
 	Version api.Version
+	// Who is the reader, where that is known; Session: who has logged in.
+	Who     string
+	Session bool
 	Data    any
 }
 
@@ -111,7 +121,14 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, name string, p page, e
 			u.log.Error("page not shown", zap.String("path", r.URL.Path), zap.Error(err))
 		}
 	}
+	u.render(w, r, status, name, p)
+}
+
+// render writes a page.
+func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name string, p page) {
 	p.Version = u.control.Version()
+	who, _ := caller.From(r.Context())
+	p.Who, p.Session = who.Name, pagecookie.Of(r) != ""
 	var out bytes.Buffer
 	if err := u.pages[name].Execute(&out, p); err != nil {
 		u.log.Error("template failed", zap.String("page", name), zap.Error(err))

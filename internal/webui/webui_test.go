@@ -90,7 +90,7 @@ func (f fake) Version() api.Version { return api.Version{Version: "v9"} }
 
 func get(t *testing.T, f fake, path string) *httptest.ResponseRecorder {
 	t.Helper()
-	u, err := New(Deps{Control: f, Logger: zap.NewNop()})
+	u, err := New(Deps{Control: f, Sessions: &sessions{}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,8 +46,12 @@ func TestBadTokensOpenNothing(t *testing.T) {
 		}
 	}
 	n.carillon(t, "token", "revoke", "revoked").must(t)
-	await.Until(t, "the token has expired", func() bool { return showing(t, m, http.MethodGet, "/v1/auth/self", short).code == http.StatusUnauthorized })
-	await.Until(t, "the other node knows", func() bool { return showing(t, m, http.MethodGet, "/v1/auth/self", revoked).code == http.StatusUnauthorized })
+	await.Until(t, "the token has expired", func() bool {
+		return showing(t, m, http.MethodGet, "/v1/auth/self", short).code == http.StatusUnauthorized
+	})
+	await.Until(t, "the other node knows", func() bool {
+		return showing(t, m, http.MethodGet, "/v1/auth/self", revoked).code == http.StatusUnauthorized
+	})
 	mark := filepath.Join(t.TempDir(), "mark")
 	for _, at := range []*node{n, m} {
 		for name, token := range map[string]string{"expired": short, "revoked": revoked, "another cluster's": foreign} {
@@ -77,9 +82,9 @@ func TestBadTokensOpenNothing(t *testing.T) {
 func TestCertificatesAreNobodyForTheAPI(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
-	n := startNode(t, c, "n1", openAPI()...)
+	n, inside := startNode(t, c, "n1", openAPI()...), startNode(t, c, "n2")
 	client := asking(t, n, c.authority(t))
-	for kind, cert := range certificates(t, n) {
+	for kind, cert := range certificates(t, inside) {
 		if cert == nil {
 			continue
 		}
@@ -111,5 +116,61 @@ func TestAnotherAccountIsNobody(t *testing.T) {
 	r := run(t, program{name: "carillon", as: who, env: []string{"USER=root"}, args: []string{"auth", "whoami", "--server", "http://" + n.api}})
 	if got := r.must(t); !strings.HasPrefix(got, "nobody") {
 		t.Errorf("on the port: %q", got)
+	}
+}
+
+// What a thief kept of a session of the page opens nothing after the logout, at no
+// node; nor does a page of another origin log anybody in or out.
+func TestStolenCookieAfterLogout(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	n, m := startNode(t, c, "n1"), startNode(t, c, "n2")
+	token := n.carillon(t, "token", "create", "ada", "--ttl", "1h").must(t)
+	send := func(at *node, method, path, body, cookie, origin string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequest(method, "http://"+at.api+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if cookie != "" {
+			req.Header.Set("Cookie", "carillon-session="+cookie)
+		}
+		if origin != "" {
+			req.Header.Set("Origin", origin)
+		}
+		res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res
+	}
+	login := url.Values{"token": {token}}.Encode()
+	if res := send(n, http.MethodPost, "/login", login, "", "https://evil.example"); res.StatusCode != http.StatusForbidden || len(res.Cookies()) > 0 {
+		t.Errorf("another site logs its reader in: %s %v", res.Status, res.Cookies())
+	}
+	res := send(n, http.MethodPost, "/login", login, "", "")
+	if res.StatusCode != http.StatusSeeOther || len(res.Cookies()) != 1 {
+		t.Fatalf("login: %s %v", res.Status, res.Cookies())
+	}
+	stolen := res.Cookies()[0].Value
+	for _, at := range []*node{n, m} {
+		if res := send(at, http.MethodGet, "/v1/auth/self", "", stolen, ""); res.StatusCode != http.StatusOK {
+			t.Fatalf("before the logout, at %s: %s", at.name, res.Status)
+		}
+	}
+	if res := send(n, http.MethodPost, "/logout", "", stolen, "https://evil.example"); res.StatusCode != http.StatusForbidden {
+		t.Errorf("another site logs its reader out: %s", res.Status)
+	}
+	if res := send(n, http.MethodPost, "/logout", "", stolen, ""); res.StatusCode != http.StatusSeeOther {
+		t.Fatalf("logout: %s", res.Status)
+	}
+	for _, at := range []*node{n, m} {
+		for _, path := range []string{"/v1/auth/self", "/v1/jobs", "/", "/runs", "/metrics", "/v1/events"} {
+			if res := send(at, http.MethodGet, path, "", stolen, ""); res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("after the logout, %s at %s: %s", path, at.name, res.Status)
+			}
+		}
 	}
 }

@@ -61,6 +61,9 @@ type Authenticator struct {
 	noted map[string]time.Time
 }
 
+// noSuchToken says that a token is not known.
+const noSuchToken = "this cluster has no such token: it was revoked, or is another cluster's"
+
 const (
 	// mostLookups is how many credentials that are not known are looked up at a time.
 	mostLookups = 16
@@ -128,7 +131,7 @@ func (a *Authenticator) find(ctx context.Context, text, from string) (string, et
 	case err != nil:
 		return "", etcdkv.APIToken{}, err
 	case !known:
-		return refuse("this cluster has no such token: it was revoked, or is another cluster's")
+		return refuse(noSuchToken)
 	case !now.Before(v.ExpiresAt):
 		return refuse(fmt.Sprintf("the token %s expired at %s; have another made with `carillon token create`", v.Name, v.ExpiresAt.UTC().Format(time.RFC3339)))
 	}

@@ -20,6 +20,10 @@
 //  7. A node that does not know the state of the cluster takes it for closed, and does
 //     not start with one that its release does not know. No key: open, as every cluster
 //     was.
+//  8. A session of the page is a record in etcd, read anew by each request: once it has
+//     ended, by a logout, by 30 minutes without a request or after 12 hours, what a
+//     browser or a thief kept of it opens nothing, at no node. It is good no longer than
+//     the token that began it.
 //
 // # Not promised
 //

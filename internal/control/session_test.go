@@ -1,0 +1,116 @@
+package control
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+)
+
+// login begins a session and returns its secret.
+func (e *env) login(t *testing.T, token api.APIToken) string {
+	t.Helper()
+	secret, until, err := e.Login(t.Context(), token.Text, "10.0.0.1")
+	if err != nil || !until.Equal(e.now().Add(12*time.Hour)) {
+		t.Fatalf("until %s, %v", until, err)
+	}
+	return secret
+}
+
+// ended reports whether a session is refused.
+func ended(t *testing.T, c *Control, secret string) bool {
+	t.Helper()
+	_, err := c.BySession(t.Context(), secret, "10.0.0.2")
+	var refused *caller.RefusedError
+	if err != nil && !errors.As(err, &refused) {
+		t.Fatal(err)
+	}
+	return err != nil
+}
+
+// TestI8_SessionsEndOnTheServer: by a logout at all nodes, and by themselves.
+func TestI8_SessionsEndOnTheServer(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	n2 := e.another(t)
+	token := e.token(t, "ada", 24*time.Hour)
+	s := e.login(t, token)
+	got, err := n2.BySession(t.Context(), s, "10.0.0.2")
+	if err != nil || got.Name != "token ada" || got.Remote != "10.0.0.2" {
+		t.Fatalf("at another node: %+v, %v", got, err)
+	}
+	resp, err := e.cli.Get(t.Context(), e.keys.Root(), clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range resp.Kvs {
+		if strings.Contains(string(kv.Key)+string(kv.Value), s) || strings.Contains(string(kv.Value), token.Text[3:20]) {
+			t.Errorf("%s has the secret", kv.Key)
+		}
+	}
+	for _, other := range []string{"", "x", s[:40], s + "A", strings.Repeat("A", len(s))} {
+		if !ended(t, e.Control, other) {
+			t.Errorf("%q is a session", other)
+		}
+	}
+	if err := n2.Logout(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if !ended(t, e.Control, s) || !ended(t, n2, s) {
+		t.Error("what was kept of the session opens something after the logout")
+	}
+
+	// It lasts while it is used, and no longer than 12 hours.
+	s = e.login(t, token)
+	for range 24 {
+		e.pass(29 * time.Minute)
+		if ended(t, e.Control, s) {
+			t.Fatal("ended while in use")
+		}
+	}
+	e.pass(24 * time.Minute)
+	if !ended(t, e.Control, s) {
+		t.Error("goes on after 12 hours")
+	}
+	s = e.login(t, token)
+	e.pass(30 * time.Minute)
+	if !ended(t, e.Control, s) {
+		t.Error("goes on after half an hour without a request")
+	}
+
+	// It ends with its token.
+	s = e.login(t, token)
+	if err := e.RevokeAPIToken(t.Context(), "ada", api.Order{}); err != nil {
+		t.Fatal(err)
+	}
+	if !ended(t, e.Control, s) || !ended(t, n2, s) {
+		t.Error("goes on after its token was revoked")
+	}
+	if _, _, err := e.Login(t.Context(), token.Text, "a"); err == nil {
+		t.Error("a revoked token begins a session")
+	}
+	short := e.token(t, "short", time.Minute)
+	s = e.login(t, short)
+	e.pass(time.Minute)
+	if !ended(t, e.Control, s) {
+		t.Error("goes on after its token has expired")
+	}
+	records, err := e.Audit(t.Context(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logins := 0
+	for _, r := range records {
+		if r.Action == "page.login" && (r.By == "token ada" || r.By == "token short") && r.Reason == "from 10.0.0.1" {
+			logins++
+		}
+	}
+	if logins != 5 {
+		t.Errorf("%d logins are on record, want 5: %+v", logins, records)
+	}
+}
