@@ -6,8 +6,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // The kinds of alerts, as metrics name them.
@@ -54,7 +54,7 @@ func (f *fire) outcome(state job.State) job.State {
 // overdue ends a fire that has not ended by its deadline.
 func (s *shard) overdue(f *fire, spec *job.Spec, now int64) {
 	why := fmt.Sprintf("had not ended by its deadline, %v after its instant", time.Duration(spec.Deadline))
-	if f.state == etcdkv.EntryQueued {
+	if f.phase == phase.FireHeldBack {
 		f.overdue = true
 		s.end(f, job.StateCancelled, why)
 		return

@@ -10,7 +10,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 )
@@ -40,7 +39,7 @@ const (
 
 // attend does what an open fire needs now, and makes its next appointment.
 func (s *shard) attend(f *fire, now int64) {
-	if f.lost {
+	if f.phase == phase.FireOrphaned {
 		s.attendLost(f, now)
 		return
 	}
@@ -54,7 +53,7 @@ func (s *shard) attend(f *fire, now int64) {
 		return
 	}
 	s.watchTimes(f, spec, now)
-	if f.ended || f.state != etcdkv.EntryOpen {
+	if !f.isOpen() {
 		return
 	}
 	switch {
@@ -64,7 +63,7 @@ func (s *shard) attend(f *fire, now int64) {
 	default:
 		s.attendAt(f, f.endAt) // whatever it was attended for now
 	}
-	if f.ended || !f.ending && !s.passOverlap(f) {
+	if f.ended() || !f.phase.IsEnding() && !s.passOverlap(f) {
 		return
 	}
 	if f.tasks[0].minion == "" {
@@ -80,7 +79,7 @@ func (s *shard) attend(f *fire, now int64) {
 		return
 	}
 	for _, t := range f.tasks {
-		if f.ended {
+		if f.ended() {
 			return
 		}
 		if !t.final() && t.saved {
@@ -307,7 +306,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		s.finish(f, t, now, job.StateCancelled, t.whyGone())
 		return
 	}
-	if f.ending {
+	if f.phase.IsEnding() {
 		s.finish(f, t, now, job.StateCancelled, f.endWhy)
 		return
 	}

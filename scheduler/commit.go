@@ -288,7 +288,7 @@ func (s *shard) gatherState(w *write, cursor int64) error {
 func unsaved(fires []*fire) []*task {
 	var out []*task
 	for _, f := range fires {
-		if f == nil || f.state != etcdkv.EntryOpen {
+		if f == nil || f.entryState() != etcdkv.EntryOpen {
 			continue
 		}
 		for _, t := range f.tasks {
@@ -410,7 +410,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 	}
 	for _, sl := range w.rewritten {
 		for _, f := range sl.fires {
-			if f != nil && f.state == etcdkv.EntryOpen && !f.ended {
+			if f != nil && f.isOpen() {
 				s.attendAt(f, f.due())
 			}
 		}
@@ -441,10 +441,10 @@ func (s *shard) afterwards() {
 
 // opened gives a committed fire its next step.
 func (s *shard) opened(f *fire) {
-	if f.ended {
+	if f.ended() {
 		return // the job was deleted meanwhile
 	}
-	switch f.state {
+	switch f.entryState() {
 	case etcdkv.EntryOpen:
 		s.met.inFlight.Inc()
 		if f.due() > s.deps.now()+int64(s.cfg.LookAhead) {
@@ -457,7 +457,7 @@ func (s *shard) opened(f *fire) {
 		if spec, err := s.specs.of(f.e); err == nil && !f.e.Gone {
 			s.watchTimes(f, spec, s.deps.now())
 		}
-		if !f.recovered && !f.ended {
+		if !f.recovered && !f.ended() {
 			s.supersede(f)
 		}
 	case etcdkv.EntrySkipped:

@@ -333,7 +333,7 @@ func (d *desk) act(s story, bf *backfilled, starts map[job.FireID]time.Duration,
 		}
 		d.step()
 		for _, f := range d.fires {
-			if f.ending && !f.ended {
+			if f.phase.IsEnding() && !f.ended() {
 				cancelled[f.id] = true
 			}
 		}
@@ -364,7 +364,7 @@ func (d *desk) commitPlan(bf *backfilled) {
 
 func (d *desk) anyOpen() bool {
 	for _, f := range d.fires {
-		if !f.ended {
+		if !f.ended() {
 			return true
 		}
 	}
@@ -375,7 +375,7 @@ func (d *desk) anyOpen() bool {
 func (d *desk) inOrderOfStart(starts map[job.FireID]time.Duration) []*fire {
 	var out []*fire
 	for id := range starts {
-		if f := d.fires[id]; !f.ended {
+		if f := d.fires[id]; !f.ended() {
 			out = append(out, f)
 		}
 	}

@@ -215,7 +215,7 @@ func (d *desk) step() {
 				d.store(sl)
 			}
 			for _, f := range sl.fires {
-				if again && f != nil && !f.ended && f.state == etcdkv.EntryOpen {
+				if again && f != nil && f.isOpen() {
 					d.attendAt(f, f.due())
 				}
 			}

@@ -42,7 +42,8 @@
 //	recorded   the run is in history; minions may forget it
 //	closed     no open fire is left in the slot, which is deleted
 //
-// How far each task of it has come is one value, which package phase draws.
+// How far it has come in its owner's memory, and each task of it, is one value each,
+// which package phase draws.
 //
 // The cursor says how far the shard is committed; JobsRev, stored beside it,
 // says which revision of the jobs that was planned from. A new owner reads
@@ -316,7 +317,7 @@
 //	mode         who ought to hold a group's lock, and who fires which instant; pure
 //	placement    who ought to hold each hash shard; pure
 //	plan         when a job is due, and what becomes of each instant; pure
-//	phase        how far a task has come, and what may follow; pure
+//	phase        how far a fire, and each task, has come, and what may follow; pure
 //	timers       jobs by their next instant, fires by when they want attention
 //	fair         what a node takes up, and by which turns it serves what is ready
 //	peers        who answers at its port

@@ -154,12 +154,12 @@ func (l *ledger) commit(t *testing.T, now int64, lacks func() bool) (out []etcdk
 	for range 100 {
 		d.step()
 		for _, f := range d.fires {
-			if !f.ended && f.state == etcdkv.EntryOpen && f.tasks[0].minion != "" && f.tasks[0].saved && f.due() <= now {
+			if f.isOpen() && f.tasks[0].minion != "" && f.tasks[0].saved && f.due() <= now {
 				d.onReport(&job.Report{Task: f.taskID(f.tasks[0]), Shard: l.number, Known: true, State: job.StateSucceeded, Spooled: true, Term: d.term})
 			}
 		}
 		for _, f := range d.fires {
-			if f.ended {
+			if f.ended() {
 				d.close(f)
 			}
 		}

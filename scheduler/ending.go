@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // verdict derives a run's state and reason from its tasks'. Minions that were
@@ -49,14 +49,14 @@ func verdictOf(reports []*job.Report) (job.State, string) {
 
 // end closes a fire: its run is recorded, the job's next fire may go on.
 func (s *shard) end(f *fire, state job.State, reason string) {
-	if f.ended {
+	if f.ended() {
 		return
 	}
-	f.ended = true
+	wasOpen, ran := f.isOpen(), f.phase.Runs()
+	s.proceed(f, phase.FireEnded)
 	s.wakeups.Remove(&f.wakeup)
 	s.takeUp(f)
 	f.e.recording++
-	wasActive := f.state == etcdkv.EntryOpen
 	s.met.inFlight.Dec()
 	s.met.endedAs(state)
 	run := s.runOf(f, state, reason)
@@ -65,7 +65,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	s.leaveCaps(f)
 	s.countFailure(f, f.outcome(state))
 	l := f.queue()
-	if !wasActive {
+	if !wasOpen {
 		l.leave(f)
 		return
 	}
@@ -73,7 +73,9 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 		s.unlock(f)
 	}
 	l.open--
-	l.halt(f)
+	if ran {
+		l.running--
+	}
 	s.nextInQueue(l)
 }
 
@@ -173,7 +175,7 @@ func (s *shard) leaveSlot(f *fire) {
 // isRemembered reports whether an owner that finds the ended fire in a slot comes to
 // know that it has ended: each of its minions remembers its task, or the entry says so.
 func (f *fire) isRemembered() bool {
-	if f.state == etcdkv.EntrySkipped || f.state == etcdkv.EntryMissed {
+	if f.was == phase.FireSkipped || f.was == phase.FireMissed {
 		return true
 	}
 	return !slices.ContainsFunc(f.tasks, func(t *task) bool { return t.report == nil || !t.report.Spooled })

@@ -17,14 +17,15 @@ import (
 
 // fire is a committed occurrence that is not closed yet.
 type fire struct {
-	id    job.FireID
-	e     *entry
-	slot  *slot
-	state etcdkv.EntryState
+	id   job.FireID
+	e    *entry
+	slot *slot
+	// phase is how far it has come; was the phase before it was orphaned, or ended: what
+	// its slot stores of it follows from that. Only proceed changes them, besides who
+	// makes the fire.
+	phase, was phase.Fire
 	// share is the node whose share it is, when id.Share is not zero.
 	share job.NodeID
-	// entered: it counts as running in its overlap queue.
-	entered bool
 	// inLine: it stands in the line of the group's gate; gated: its start has come,
 	// and it waits there.
 	inLine, gated bool
@@ -48,7 +49,8 @@ type fire struct {
 	// that they have been.
 	alerts                 []string
 	toldLate, toldDeadline bool
-	// overdue: it is cancelled because it has not ended by its deadline.
+	// overdue: it is cancelled because it has not ended by its deadline. It tells how the
+	// end is judged, also if somebody wants it ended besides.
 	overdue bool
 	// reason, count and until belong to skipped and missed occurrences.
 	reason string
@@ -71,40 +73,37 @@ type fire struct {
 	rollout  *rollout
 	rules    *job.Rollout
 	canaries int
-	promoted bool
+	promoted bool // by hand, before or after its canaries have ended
 	stopped  string
-	// recovered: an earlier owner committed it, and may have sent its orders.
+	// recovered: an earlier owner committed it, and may have sent its orders. It is
+	// where the fire comes from, whatever its phase.
 	recovered bool
-	// lost: its job is known to nobody, and whether it is recorded is not known yet.
-	lost bool
-	// doubtful: it was recovered, and nobody has said yet that it was begun.
+	// doubtful: it was recovered, and nobody has said yet that it was begun. It is what
+	// is not known of a fire, not how far that has come.
 	doubtful     bool
 	committedAt  int64
 	dispatchedAt int64
 	// endAt, when not 0, is when the run is ended because endWhy.
 	endAt  int64
 	endWhy string
-	// ending: it is being ended, so nothing of it is started any more. withdrawn:
-	// somebody wants it ended, and does not wait for minions that are gone.
-	ending, withdrawn bool
+	// withdrawn: somebody wants it ended, and does not wait for minions that are gone.
+	// It is one of the reasons for an end, and there may be several.
+	withdrawn bool
 	// lostAfter is the job's; 0: not looked up yet.
 	lostAfter time.Duration
 	// giveUp is when a fire that no minion can be found for ends.
 	giveUp int64
-	// ended: all tasks are final and the record is on its way to history.
-	ended bool
-	// run is that record; nil until then. named is its id; empty: not worked out yet.
+	// run is its record; nil until it has ended. named is its id; empty: not worked out yet.
 	run   *job.Run
 	named job.RunID
 	// ends are whom to tell of the end.
 	ends []etcdkv.Ended
 	// wake is when the fire wants attention next, as it stands in wakeups, or since
-	// when it has been ready. ready: it waits for a turn.
+	// when it has waited for its turn.
 	wake   int64
 	wakeup timers.Wakeup[*fire]
-	ready  bool
 	turn   fair.Item[*fire]
-	// counted: it is part of the node's load.
+	// counted: it is part of the node's load, which it may be in any phase but the last.
 	counted bool
 	// place is its place in its slot.
 	place int
@@ -177,6 +176,59 @@ func (s *shard) become(t *task, next phase.Task) {
 		t.endedFrom = t.phase
 	}
 	t.phase = next
+}
+
+func (f *fire) ended() bool { return f.phase == phase.FireEnded }
+
+// isOpen reports whether the fire is to be run, or runs.
+func (f *fire) isOpen() bool { return f.phase.IsOpen() }
+
+// entryState is what the slot says of the fire, which it does also when that has ended,
+// until it leaves the slot.
+func (f *fire) entryState() etcdkv.EntryState {
+	p := f.phase
+	if p == phase.FireEnded || p == phase.FireOrphaned {
+		p = f.was
+	}
+	switch p {
+	case phase.FireHeldBack:
+		return etcdkv.EntryQueued
+	case phase.FireSkipped:
+		return etcdkv.EntrySkipped
+	case phase.FireMissed:
+		return etcdkv.EntryMissed
+	case phase.FireDue, phase.FireStarted, phase.FireEnding, phase.FireDropped, phase.FireOrphaned, phase.FireEnded:
+	}
+	return etcdkv.EntryOpen
+}
+
+// storedPhase is how far a fire has come of which its slot says this. It is false for
+// what this release does not know.
+func storedPhase(s etcdkv.EntryState) (phase.Fire, bool) {
+	switch s {
+	case etcdkv.EntryOpen:
+		return phase.FireDue, true
+	case etcdkv.EntryQueued:
+		return phase.FireHeldBack, true
+	case etcdkv.EntrySkipped:
+		return phase.FireSkipped, true
+	case etcdkv.EntryMissed:
+		return phase.FireMissed, true
+	}
+	return phase.FireDue, false
+}
+
+// proceed has a fire go into another phase. One that may not follow is a mistake in
+// this program, as with become.
+func (s *shard) proceed(f *fire, next phase.Fire) {
+	if !f.phase.MayBecome(next) {
+		s.log.DPanic("a fire has gone into a phase that may not follow", zap.Stringer("fire", f.id),
+			zap.Stringer("phase", f.phase), zap.Stringer("next", next))
+	}
+	if (next == phase.FireEnded || next == phase.FireOrphaned) && f.phase != phase.FireOrphaned {
+		f.was = f.phase
+	}
+	f.phase = next
 }
 
 // fewTasks are looked through; more are looked up.
@@ -273,14 +325,15 @@ func (s *shard) fireOf(id job.FireID) *fire {
 
 // stored returns the form in which the slot stores the fire.
 func (f *fire) stored() etcdkv.SlotEntry {
+	state := f.entryState()
 	e := etcdkv.SlotEntry{
-		Fire: f.id, Share: f.share, State: f.state, Reason: f.reason, Count: f.count, Until: f.until,
+		Fire: f.id, Share: f.share, State: state, Reason: f.reason, Count: f.count, Until: f.until,
 		SlotAsked: etcdkv.SlotAsked{
 			Cause: f.cause, Params: f.params, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
 			Attempts: f.attempts, LeftOut: f.leftOut,
 		},
 	}
-	if f.state == etcdkv.EntryQueued || len(f.tasks) > 0 && f.tasks[0].minion == "" {
+	if state == etcdkv.EntryQueued || len(f.tasks) > 0 && f.tasks[0].minion == "" {
 		e.Hosts = f.hosts
 	}
 	for _, t := range f.tasks {

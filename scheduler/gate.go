@@ -190,7 +190,7 @@ func (s *shard) isOrdered() bool {
 
 // joinGate puts a committed fire in the group's line.
 func (s *shard) joinGate(f *fire) {
-	if s.turns != nil && (f.state == etcdkv.EntryOpen || f.state == etcdkv.EntryQueued) {
+	if state := f.entryState(); s.turns != nil && (state == etcdkv.EntryOpen || state == etcdkv.EntryQueued) {
 		s.gate.join(f)
 	}
 }
@@ -208,8 +208,8 @@ func (s *shard) leaveGate(f *fire) {
 func (s *shard) openGate(now int64) {
 	next := s.gate.next()
 	switch {
-	case next == nil || next.ended:
-	case next.state == etcdkv.EntryQueued:
+	case next == nil || next.ended():
+	case next.phase == phase.FireHeldBack:
 		s.nextInQueue(next.queue())
 	default:
 		s.attendAt(next, now)
@@ -243,7 +243,7 @@ func (s *shard) unadmit(f *fire) {
 		}
 	}
 	if !slices.ContainsFunc(f.tasks, func(t *task) bool { return t.attempt > 1 }) {
-		f.queue().halt(f)
+		s.halt(f)
 	}
 	if s.turns == nil {
 		return

@@ -66,7 +66,7 @@ func (o *ordering) take(ord *job.Order) {
 func (o *ordering) hear() {
 	d := o.d
 	for _, f := range d.fires {
-		if f.ended || f.state != etcdkv.EntryOpen || f.tasks[0].minion == "" || f.tasks[0].phase == phase.Waiting {
+		if !f.isOpen() || f.tasks[0].minion == "" || f.tasks[0].phase == phase.Waiting {
 			continue
 		}
 		r := job.Report{Task: f.taskID(f.tasks[0]), Shard: d.number, Term: d.term}
@@ -85,7 +85,7 @@ func (o *ordering) hear() {
 		return
 	}
 	for _, f := range d.fires {
-		if _, ok := o.recorded[f.id]; f.ended && !ok {
+		if _, ok := o.recorded[f.id]; f.ended() && !ok {
 			o.recorded[f.id] = f.run.State
 			d.close(f)
 		}
@@ -189,7 +189,7 @@ func TestI12_OrderedMeansOrdered(t *testing.T) {
 		for i := 0; len(o.recorded) < len(committed); i++ {
 			if i > 12*(len(committed)+10)*3 {
 				for _, f := range o.d.fires {
-					rt.Logf("%v %v state %d entered %v gated %v in line %v ended %v due %v now %v why %s", f.e.key, f.id.At-begin, f.state, f.entered, f.gated, f.inLine, f.ended, f.due()-begin, o.d.clock-begin, o.d.gate.why())
+					rt.Logf("%v %v %s gated %v in line %v due %v now %v why %s", f.e.key, f.id.At-begin, f.phase, f.gated, f.inLine, f.due()-begin, o.d.clock-begin, o.d.gate.why())
 				}
 				rt.Fatalf("%d of %d have ended, and no more do", len(o.recorded), len(committed))
 			}

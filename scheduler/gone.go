@@ -104,7 +104,7 @@ func (s *shard) tendGone(now int64) {
 	s.gone.looked, s.gone.edition, s.gone.waits = now, edition, false
 	var over []awaited
 	for _, f := range s.fires {
-		if f.ended || f.lost || f.state != etcdkv.EntryOpen {
+		if !f.isOpen() {
 			continue
 		}
 		for _, t := range f.tasks[f.firstOpen:] {
@@ -185,7 +185,7 @@ func (s *shard) foundGone(w *whereabouts, now int64) {
 		return
 	}
 	for _, o := range w.over {
-		if o.f.ended || !slices.Contains(o.f.tasks, o.t) {
+		if o.f.ended() || !slices.Contains(o.f.tasks, o.t) {
 			continue
 		}
 		a, is := s.goneFor(o.t)
@@ -214,7 +214,7 @@ func (s *shard) giveUpGone(f *fire, t *task, a job.Absence, now int64) {
 	} else {
 		why += "; whether it ran the task is not known"
 	}
-	if f.ending {
+	if f.phase.IsEnding() {
 		why = f.endWhy + "; " + why
 		spec, err := s.spec(f)
 		if err == nil {

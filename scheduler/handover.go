@@ -25,7 +25,7 @@ func (s *shard) yield(ctx context.Context, to *etcdkv.Member, done func(error)) 
 // leave takes the shard's open fires out of the gauge, once run has returned.
 func (s *shard) leave() {
 	for _, f := range s.fires {
-		if !f.ended {
+		if !f.ended() {
 			s.met.inFlight.Dec()
 		}
 	}

@@ -134,7 +134,7 @@ func (s *shard) forget(e *entry) {
 		return
 	}
 	for _, f := range s.fires {
-		if f.e == e && f.rollout != nil && !f.ended {
+		if f.e == e && f.rollout != nil && !f.ended() {
 			s.attendAt(f, s.deps.now()) // what waits in it is not started any more
 		}
 	}

@@ -77,7 +77,7 @@ func TestI23_LoadIsBounded(t *testing.T) {
 	}
 	d.step()
 	for _, f := range d.fires {
-		if !f.ended {
+		if !f.ended() {
 			d.end(f, job.StateSucceeded, "")
 		}
 	}
@@ -109,7 +109,7 @@ func TestI23_MisfiresInBulk(t *testing.T) {
 		d.commitPlan(nil)
 		records, missed := 0, 0
 		for _, f := range d.fires {
-			if f.state == etcdkv.EntryMissed {
+			if f.entryState() == etcdkv.EntryMissed {
 				records++
 				missed += int(f.count)
 			}

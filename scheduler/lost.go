@@ -6,8 +6,8 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
@@ -29,7 +29,7 @@ func lostEntry(uid job.UID) *entry {
 
 // lose has history asked about a fire of which no more is known.
 func (s *shard) lose(f *fire, now int64) {
-	f.lost = true
+	s.proceed(f, phase.FireOrphaned)
 	s.met.inFlight.Inc()
 	s.attendAt(f, now)
 }
@@ -50,19 +50,20 @@ func (s *shard) attendLost(f *fire, now int64) {
 
 // foundLost goes on with a lost fire, now that it is known whether history has it.
 func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
-	if !f.lost {
+	if f.phase != phase.FireOrphaned {
 		return // an earlier answer
 	}
-	f.lost = false
 	s.met.inFlight.Dec()
 	if !recorded {
-		if f.state == etcdkv.EntryOpen {
+		s.proceed(f, f.was)
+		if f.isOpen() {
 			s.log.Warn("a run of a job that nothing is known of ends as its minions say", zap.String("run", string(f.id.RunID())))
 		}
 		s.resume(f, s.deps.now())
 		return
 	}
-	f.ended, f.run = true, run
+	s.proceed(f, phase.FireEnded)
+	f.run = run
 	s.wakeups.Remove(&f.wakeup)
 	f.e.key = run.Key() // so that those are told who wait for its end
 	s.leaveCaps(f)

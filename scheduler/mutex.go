@@ -116,7 +116,7 @@ func (s *shard) setMutex(name string, lease int64) {
 		waiting := s.mutex.waiting
 		s.mutex.waiting = nil
 		for _, f := range waiting {
-			if !f.ended {
+			if !f.ended() {
 				s.lockFor(f)
 			}
 		}
@@ -125,7 +125,7 @@ func (s *shard) setMutex(name string, lease int64) {
 
 func (s *shard) anyLocked() bool {
 	for _, f := range s.fires {
-		if f.locked && !f.ended {
+		if f.locked && !f.ended() {
 			return true
 		}
 	}
@@ -170,14 +170,14 @@ func (s *shard) lockFor(f *fire) {
 // askAgain has a fire ask for the lock anew.
 func (s *shard) askAgain(f *fire) {
 	f.locking = false
-	if !f.ended {
+	if !f.ended() {
 		s.attendAt(f, s.deps.now()+int64(mutexTry))
 	}
 }
 
 func (s *shard) gotMutex(f *fire) {
 	f.locking, f.locked = false, true
-	if f.ended {
+	if f.ended() {
 		s.unlock(f) // it was ended while it waited
 		return
 	}
@@ -283,7 +283,7 @@ func (s *shard) sweep(ns string, lease clientv3.LeaseID, there []lock.Contender)
 	}
 	open := make(map[string]bool, len(s.fires))
 	for id, f := range s.fires {
-		if !f.ended {
+		if !f.ended() {
 			open[string(id.RunID())] = true
 		}
 	}

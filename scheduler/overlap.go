@@ -3,8 +3,8 @@ package scheduler
 import (
 	"slices"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 	"github.com/carillon-cron/carillon/scheduler/plan"
 )
 
@@ -39,20 +39,25 @@ func (l *overlapQueue) leave(f *fire) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(o *fire) bool { return o == f })
 }
 
-// run counts the fire as running.
-func (l *overlapQueue) run(f *fire) {
-	if !f.entered {
-		f.entered = true
-		l.running++
+// letRun has a fire start, as far as the overlap policy goes: it counts as running.
+func (s *shard) letRun(f *fire) {
+	if !f.phase.Runs() {
+		s.proceed(f, phase.FireStarted)
+		f.queue().running++
 	}
 }
 
 // halt takes it back.
-func (l *overlapQueue) halt(f *fire) {
-	if f.entered {
-		f.entered = false
-		l.running--
+func (s *shard) halt(f *fire) {
+	if !f.phase.Runs() {
+		return
 	}
+	next := phase.FireDue
+	if f.phase.IsEnding() {
+		next = phase.FireDropped
+	}
+	s.proceed(f, next)
+	f.queue().running--
 }
 
 // inTheWay reports whether runs keep a fire of their queue from starting. In an
@@ -62,7 +67,7 @@ func (s *shard) inTheWay(f *fire) bool {
 	if l.running == 0 || !s.isOrdered() {
 		return l.running > 0
 	}
-	return s.gate.has(func(o *fire) bool { return o.entered && !o.ended && o.queue() == l && inOrder(o, f) < 0 })
+	return s.gate.has(func(o *fire) bool { return o.phase.Runs() && o.queue() == l && inOrder(o, f) < 0 })
 }
 
 // admit decides whether a fire whose start has come may go on beside what runs.
@@ -77,17 +82,17 @@ func (s *shard) admit(f *fire) (plan.Admission, string) {
 // passOverlap reports whether an open fire, whose start has come, may go on. If
 // not, it waits from now on, or has ended.
 func (s *shard) passOverlap(f *fire) bool {
-	if f.entered {
+	if f.phase.Runs() {
 		return true
 	}
 	l := f.queue()
 	if slices.ContainsFunc(f.tasks, (*task).mayHaveBegun) {
-		l.run(f) // an earlier owner may have started it
+		s.letRun(f) // an earlier owner may have started it
 		return true
 	}
 	switch what, why := s.admit(f); what {
 	case plan.HeldBack:
-		f.state = etcdkv.EntryQueued
+		s.proceed(f, phase.FireHeldBack)
 		f.unassign()
 		l.open--
 		l.wait(f)
@@ -101,7 +106,7 @@ func (s *shard) passOverlap(f *fire) bool {
 		return false
 	case plan.Admitted:
 	}
-	l.run(f)
+	s.letRun(f)
 	return true
 }
 
@@ -118,8 +123,7 @@ func (s *shard) promote(f *fire) {
 	l := f.queue()
 	l.leave(f)
 	l.open++
-	l.run(f)
-	f.state = etcdkv.EntryOpen
+	s.letRun(f)
 	s.assign(f, s.deps.now())
 	s.touch(f.slot)
 	s.attendAt(f, max(f.due(), s.deps.now()))

@@ -71,7 +71,7 @@ type permitAsk struct {
 }
 
 // over reports whether the task needs no permit any more.
-func (a *permitAsk) over() bool { return a.f.ended || a.t.final() }
+func (a *permitAsk) over() bool { return a.f.ended() || a.t.final() }
 
 // capped reports whether the fire's tasks need permits.
 func (f *fire) capped() bool { return f.rules != nil && len(f.rules.ClusterMaxPer) > 0 }
@@ -313,7 +313,7 @@ func (s *shard) settledRound(r *permitRound, err error) {
 		case ok:
 			p.held[a.id] = keys
 		}
-		if !a.f.ended {
+		if !a.f.ended() {
 			s.attendAt(a.f, now)
 		}
 	}
@@ -333,7 +333,7 @@ func (s *shard) swept(left map[holder][]cluster.Cap, err error) {
 	open := map[holder]struct{}{}
 	now := s.deps.now()
 	for _, f := range s.fires {
-		if f.ended || !f.capped() {
+		if f.ended() || !f.capped() {
 			continue
 		}
 		for _, t := range f.tasks {

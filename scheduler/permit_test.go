@@ -193,7 +193,7 @@ func (w *capWorld) open() []func(job.State) {
 		for _, id := range slices.SortedFunc(maps.Keys(d.fires), func(a, b job.FireID) int { return int(a.At - b.At) }) {
 			f := d.fires[id]
 			for _, t := range f.tasks {
-				if f.ended || !t.phase.MayBeOut() {
+				if f.ended() || !t.phase.MayBeOut() {
 					continue
 				}
 				task := f.taskID(t)
@@ -312,7 +312,7 @@ func (w *capWorld) take(i int) {
 func (w *capWorld) allEnded() bool {
 	for _, d := range w.desks {
 		for _, f := range d.fires {
-			if !f.ended {
+			if !f.ended() {
 				return false
 			}
 		}

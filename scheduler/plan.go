@@ -223,7 +223,8 @@ func (s *shard) whyClosed(e *entry, at int64) string {
 
 // planSkip records an occurrence as skipped.
 func (s *shard) planSkip(b *batch, f *fire, why string) {
-	f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, why
+	s.proceed(f, phase.FireSkipped)
+	f.count, f.reason = 1, why
 	b.round.used(f)
 	b.fires = append(b.fires, f)
 }
@@ -258,7 +259,7 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 	add := func(first, last int64, n int) {
 		late := time.Duration(now - first).Round(time.Millisecond)
 		b.fires = append(b.fires, &fire{
-			id: job.FireID{Job: e.uid, At: first, Trigger: job.TriggerSchedule}, e: e, state: etcdkv.EntryMissed,
+			id: job.FireID{Job: e.uid, At: first, Trigger: job.TriggerSchedule}, e: e, phase: phase.FireMissed,
 			reason: fmt.Sprintf("nobody could start it within %v of its instant (noticed %v late); misfire policy %q",
 				s.cfg.MisfireGrace, late, e.misfire),
 			count: int64(n), until: last,
@@ -278,22 +279,23 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 // its start has come already, else when it comes (passOverlap), and in an ordered
 // group once it stands in line.
 func (s *shard) planFire(b *batch, f *fire, now int64) {
-	f.state, f.count = etcdkv.EntryOpen, 1
+	f.count = 1
 	b.fires = append(b.fires, f)
 	b.round.used(f)
 	l := f.queue()
 	if f.due() <= now && !s.isOrdered() {
 		switch what, why := s.admit(f); what {
 		case plan.HeldBack:
-			f.state = etcdkv.EntryQueued
+			s.proceed(f, phase.FireHeldBack)
 			l.wait(f)
 			b.tasks += len(f.hosts) // they are stored, too
 			return
 		case plan.TurnedAway:
-			f.state, f.reason = etcdkv.EntrySkipped, why
+			s.proceed(f, phase.FireSkipped)
+			f.reason = why
 			return
 		case plan.Admitted:
-			l.run(f)
+			s.letRun(f)
 		}
 	}
 	l.open++
@@ -329,7 +331,8 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	f := &fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, redo: t.Redo, hosts: t.Hosts}
 	if e == nil || e.uid != t.Fire.Job {
 		f.e = &entry{key: t.Key, uid: t.Fire.Job, Timing: plan.Timing{Gone: true}, timer: timers.Timer[*entry]{Next: never}}
-		f.state, f.count, f.reason = etcdkv.EntrySkipped, 1, "the job was deleted before its start"
+		s.proceed(f, phase.FireSkipped)
+		f.count, f.reason = 1, "the job was deleted before its start"
 		b.fires = append(b.fires, f)
 		return
 	}

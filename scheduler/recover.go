@@ -87,8 +87,12 @@ func (s *shard) loadSlot(key string, value []byte) error {
 	sl := &slot{seq: seq, committedAt: v.CommittedAt, node: v.Node, stored: len(v.Entries), open: len(v.Entries)}
 	for i := range v.Entries {
 		e := &v.Entries[i]
+		how, known := storedPhase(e.State)
+		if !known {
+			return fmt.Errorf("slot %s: entry %d has state %d, which this release does not know", key, i, e.State)
+		}
 		f := &fire{
-			id: e.Fire, share: e.Share, slot: sl, state: e.State, reason: e.Reason, count: e.Count, until: e.Until,
+			id: e.Fire, share: e.Share, slot: sl, phase: how, reason: e.Reason, count: e.Count, until: e.Until,
 			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params,
 			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries, rules: e.Rollout, hosts: e.Hosts,
 			attempts: e.Attempts, leftOut: e.LeftOut,
@@ -179,7 +183,7 @@ func (s *shard) resume(f *fire, now int64) {
 		}
 	}
 	s.opened(f)
-	switch f.state {
+	switch f.entryState() {
 	case etcdkv.EntryOpen:
 		l := f.queue()
 		l.open++
@@ -192,17 +196,19 @@ func (s *shard) resume(f *fire, now int64) {
 			begun = begun || t.phase != phase.Waiting || t.attempt > 1
 		}
 		if begun && f.due() <= now {
-			l.run(f) // others are asked of the overlap policy, as when they are new
+			s.letRun(f) // others are asked of the overlap policy, as when they are new
 		}
 		if f.recovered && s.turns != nil && slices.ContainsFunc(f.tasks, func(t *task) bool { return t.phase == phase.Unknown }) {
 			s.gate.admit(f) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:
-		if e.Gone {
+		switch {
+		case f.ended(): // it had not started by its deadline
+		case e.Gone:
 			s.end(f, job.StateCancelled, whyNotStarted)
-			return
+		default:
+			f.queue().wait(f)
 		}
-		f.queue().wait(f)
 	case etcdkv.EntrySkipped, etcdkv.EntryMissed:
 	}
 }
@@ -211,13 +217,10 @@ func (s *shard) resume(f *fire, now int64) {
 // owner, and goes on with replacing runs.
 func (s *shard) promoteWaiting() {
 	for _, f := range s.fires {
-		if f.lost {
-			continue
-		}
-		if f.state == etcdkv.EntryQueued && !f.ended {
+		if f.phase == phase.FireHeldBack {
 			s.supersede(f)
 		}
-		if f.state == etcdkv.EntryQueued && !f.ended {
+		if f.phase == phase.FireHeldBack {
 			s.nextInQueue(f.queue())
 		}
 	}

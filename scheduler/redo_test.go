@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // TestRedoThatWaitsKeepsItsHosts: a redo that waits for an earlier run of the job
@@ -20,8 +20,8 @@ func TestRedoThatWaitsKeepsItsHosts(t *testing.T) {
 		id:   job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerRedo},
 		redo: first.id.RunID(), hosts: []job.MinionID{"m01"},
 	})
-	if redo.state != etcdkv.EntryQueued {
-		t.Fatalf("the redo is in state %d, want it to wait", redo.state)
+	if redo.phase != phase.FireHeldBack {
+		t.Fatalf("the redo is %s, want it to wait", redo.phase)
 	}
 	next, _ := d.taken(first)
 	for _, m := range next.hosts {

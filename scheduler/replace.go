@@ -37,7 +37,7 @@ func (s *shard) supersede(f *fire) {
 	}
 	now := s.deps.now()
 	for _, o := range s.fires {
-		if o.e == e && o.id.Share == f.id.Share && o.entered && !o.ended && o.endAt == 0 {
+		if o.e == e && o.id.Share == f.id.Share && o.phase.Runs() && o.endAt == 0 {
 			o.endAt = max(now, f.id.At) + int64(spec.EffectiveOverlapGrace())
 			o.endWhy = fmt.Sprintf("replaced by the occurrence at %s; overlap policy %q", f.id.Time(), e.overlap)
 			s.attendAt(o, o.endAt)
@@ -48,11 +48,17 @@ func (s *shard) supersede(f *fire) {
 // cancel ends a run: what has not been sent is not, and minions end what they
 // run. It is asked for again until they have answered.
 func (s *shard) cancel(f *fire, now int64) {
-	f.ending = true
+	switch {
+	case f.phase.IsEnding(): // and asked for again
+	case f.phase.Runs():
+		s.proceed(f, phase.FireEnding)
+	default:
+		s.proceed(f, phase.FireDropped)
+	}
 	var refs []job.Ref
 	for _, t := range f.tasks {
 		switch {
-		case f.ended || t.final():
+		case f.ended() || t.final():
 		case t.phase == phase.Waiting:
 			s.finish(f, t, now, job.StateCancelled, f.endWhy)
 		default:

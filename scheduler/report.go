@@ -40,7 +40,7 @@ func (s *shard) takeReports() {
 
 func (s *shard) onReport(r *job.Report) {
 	f := s.fireOf(r.Task.Fire)
-	if f == nil || f.ended {
+	if f == nil || f.ended() {
 		if f == nil && (r.Known && r.State.Final() && r.Spooled || r.Returned) {
 			s.late(r)
 		}
@@ -49,7 +49,7 @@ func (s *shard) onReport(r *job.Report) {
 	t := f.find(r.Task)
 	r = f.inOrder(r)
 	switch {
-	case f.lost: // comes again
+	case f.phase == phase.FireOrphaned: // comes again
 	case t == nil:
 		// An attempt that a later one has replaced.
 		if r.State.Final() && r.Spooled {
@@ -152,7 +152,7 @@ func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 		return
 	}
 	switch {
-	case r.Known, !untold(r), t.phase != phase.Unknown, f.rules != nil, f.e.Gone, f.ending, now < f.due(),
+	case r.Known, !untold(r), t.phase != phase.Unknown, f.rules != nil, f.e.Gone, f.phase.IsEnding(), now < f.due(),
 		s.isMisfire(f, t, now), t.sentAt != 0 && now > t.notAfter:
 		return
 	}
@@ -461,7 +461,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 		if namespace != "" && key.Namespace != namespace || name != "" && key.Name != name {
 			continue
 		}
-		if f.ended { // not in history yet
+		if f.ended() { // not in history yet
 			out = append(out, *f.run)
 			continue
 		}
@@ -469,7 +469,7 @@ func (s *shard) live(namespace, name string) []job.Run {
 		if at := f.due(); at > f.id.At && at > now {
 			reason = "starts at " + instant(at).Format(time.RFC3339Nano)
 		}
-		if f.state == etcdkv.EntryQueued {
+		if f.entryState() == etcdkv.EntryQueued {
 			state, reason = job.StateQueued, "waiting for an earlier run of the job to end"
 		}
 		if f.gated {

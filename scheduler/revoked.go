@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // onRevoked takes that nothing more will be heard of a minion.
@@ -18,11 +19,11 @@ func (s *shard) onRevoked(id job.MinionID) {
 func (s *shard) endRevoked(id job.MinionID) {
 	now := s.deps.now()
 	for _, f := range s.fires {
-		if f.ended || f.lost {
+		if f.ended() || f.phase == phase.FireOrphaned {
 			continue
 		}
 		for _, t := range f.tasks {
-			if !f.ended && t.minion == id && t.phase.MayBeOut() {
+			if !f.ended() && t.minion == id && t.phase.MayBeOut() {
 				s.giveUpRevoked(f, t, now)
 			}
 		}

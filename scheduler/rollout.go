@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 )
@@ -121,12 +120,12 @@ func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
 	}
 	s.giveBackIdle(f, front.waiting, next, now)
 	for _, t := range f.tasks {
-		if !f.ended && !t.final() && t.saved && !t.isWaiting() {
+		if !f.ended() && !t.final() && t.saved && !t.isWaiting() {
 			s.attendTask(f, t, spec, now)
 		}
 	}
 	for _, t := range next {
-		if !f.ended && t.saved {
+		if !f.ended() && t.saved {
 			s.attendTask(f, t, spec, now)
 		}
 	}
@@ -358,7 +357,7 @@ func (r *rollout) fits(at *front, place int) bool {
 
 // promoteRollout takes note that somebody lets a rollout go on from its canaries.
 func (s *shard) promoteRollout(f *fire) {
-	if !f.promoted && f.state == etcdkv.EntryOpen {
+	if !f.promoted && f.isOpen() {
 		f.promoted = true
 		s.touch(f.slot)
 		s.attendAt(f, s.deps.now())

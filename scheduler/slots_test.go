@@ -41,7 +41,7 @@ func TestWhatHasEndedLeavesItsSlot(t *testing.T) {
 			d.says(fires[0], "m00", job.StateRunning)
 			d.pass(time.Second)
 			c.end(d, fires[1])
-			if !fires[1].ended {
+			if !fires[1].ended() {
 				t.Fatal("the second has not ended")
 			}
 			d.close(fires[1]) // it is in history

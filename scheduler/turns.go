@@ -10,6 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/cluster"
 	"github.com/carillon-cron/carillon/scheduler/mode"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // turnPolicy is how a group's shard asks its mode. Hash shards have none.
@@ -84,7 +85,7 @@ func (r *round) until(me job.NodeID, at, horizon, deadline int64) (limit int64, 
 
 // used notes that a fire uses up the turn. A record of what was missed does not.
 func (r *round) used(f *fire) {
-	if r != nil && f.state != etcdkv.EntryMissed {
+	if r != nil && f.phase != phase.FireMissed {
 		r.at = max(r.at, f.id.At)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // What an owner knows of jobs, pauses, groups and calendars comes to it by watches, which may
@@ -196,22 +197,22 @@ type planned struct {
 func (s *shard) unplan(w *write) bool {
 	b := w.batch
 	for _, f := range b.fires {
-		if f.ended {
+		if f.ended() {
 			return false
 		}
 	}
 	for _, f := range b.fires {
 		l := f.queue()
-		switch f.state {
+		switch f.entryState() {
 		case etcdkv.EntryOpen:
 			l.open--
-			l.halt(f)
+			s.halt(f)
 		case etcdkv.EntryQueued:
 			l.leave(f)
 		case etcdkv.EntrySkipped, etcdkv.EntryMissed:
 		}
 		s.putDown(f)
-		f.ended = true
+		s.proceed(f, phase.FireEnded)
 		s.wakeups.Remove(&f.wakeup)
 	}
 	if w.slot != nil {

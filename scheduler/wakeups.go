@@ -5,7 +5,7 @@ import "github.com/carillon-cron/carillon/scheduler/timers"
 // attendAt asks for attention at an instant, or earlier if that was asked for
 // before.
 func (s *shard) attendAt(f *fire, at int64) {
-	if f.ended || f.ready || f.wake != 0 && f.wake <= at {
+	if f.ended() || f.turn.Waits() || f.wake != 0 && f.wake <= at {
 		return
 	}
 	f.wake = at
@@ -17,12 +17,11 @@ func (s *shard) attendAt(f *fire, at int64) {
 func (s *shard) nextWoken(now int64) *fire {
 	for s.wakeups.Top() <= now {
 		f := s.wakeups.Pop()
-		f.ready, f.turn.Of = true, f
+		f.turn.Of = f
 		s.line.Add(&f.e.ready, &f.turn)
 	}
 	for f, ok := s.line.Next(); ok; f, ok = s.line.Next() {
-		f.ready = false
-		if !f.ended {
+		if !f.ended() {
 			f.wake = 0
 			return f
 		}
@@ -42,7 +41,7 @@ func (s *shard) attendSome(now int64) bool {
 			return n > 0
 		}
 		s.attend(f, now)
-		if !f.ended {
+		if !f.ended() {
 			s.putDown(f)
 		}
 	}

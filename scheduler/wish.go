@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // A wish is a key that says what somebody wants of an open run. It stays until
@@ -49,8 +50,8 @@ func (s *shard) tendWishes(now int64) {
 			}
 		case f == nil && (now-w.Value.At.UnixNano() < int64(wishOldest) || s.awaited(w.Value.Fire)):
 			continue
-		case f == nil || f.ended:
-		case f.lost:
+		case f == nil || f.ended():
+		case f.phase == phase.FireOrphaned:
 			continue
 		case w.Value.Kind == etcdkv.WishPromote:
 			s.promoteRollout(f)
@@ -92,9 +93,9 @@ func cancelledBy(w *etcdkv.Wish) string {
 func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
 	why := cancelledBy(w)
 	switch {
-	case f.state == etcdkv.EntryQueued, f.state == etcdkv.EntryOpen && f.tasks[0].minion == "":
+	case f.phase == phase.FireHeldBack, f.isOpen() && f.tasks[0].minion == "":
 		s.end(f, job.StateCancelled, why)
-	case f.state == etcdkv.EntryOpen && f.endWhy != why: // also when it is to be replaced later
+	case f.isOpen() && f.endWhy != why: // also when it is to be replaced later
 		f.endAt, f.endWhy, f.withdrawn = now, why, true
 		s.attendAt(f, now)
 		s.lookForGone()

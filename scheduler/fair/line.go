@@ -13,6 +13,9 @@ type Item[T any] struct {
 	next *Item[T]
 }
 
+// Waits reports whether it waits for its turn.
+func (it *Item[T]) Waits() bool { return it.next != nil }
+
 // Line holds what is ready to be attended to. It is served by turns: each queue has
 // one before another has its second, and every other turn is that of a queue that has
 // come last. So a herd that is due in one instant holds up neither the jobs of the
