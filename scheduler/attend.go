@@ -177,7 +177,7 @@ func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
 			s.attendAt(f, t.notBefore)
 			return
 		}
-		if s.passGate(f) && s.mayStart(f, t, now) {
+		if s.mayStart(f, t, now) {
 			s.dispatch(f, t, spec, now)
 		}
 	case phase.Sent:
@@ -416,7 +416,7 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	s.become(t, phase.Ended)
 	s.giveBack(f, t)
 	if !f.allEnded() {
-		if f.rollout != nil && f.rollout.waiting > 0 {
+		if f.rollout != nil && f.rollout.Waits() {
 			s.attendAt(f, s.deps.now())
 		}
 		return

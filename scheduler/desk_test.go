@@ -78,6 +78,8 @@ func (d *desk) open() {
 		Minions: d, History: d, Records: d, Logger: zap.NewNop().WithOptions(zap.Development()), Cluster: cluster.New(nil, cfg.Keys, cfg.Meta), Schedules: schedule.NewCache(),
 		Now: func() time.Time { return time.Unix(0, d.clock) }, bestEffort: newBestEffort(context.Background()),
 	}, met)
+	d.admission = d.newAdmission(deskBook{d})
+	d.spawn = func(fn func(context.Context)) { fn(context.Background()) }
 	d.heldUntil = func() time.Duration { return d.held }
 	d.nextTerm = func() uint32 {
 		d.terms++

@@ -142,7 +142,7 @@
 //	    sent only once the key of its label's value lists it, written under the
 //	    owner's token, where with it no more are listed than that bound. It stays
 //	    listed, through all owners and attempts, until its end is known; whoever
-//	    is listed and is in no slot any more is removed (permit.go).
+//	    is listed and is in no slot any more is removed (package admit).
 //	I19 Each instant ends as the table above says, whatever policies meet: what
 //	    is closed is never missed and takes no other's place, and only what runs
 //	    is in another's way.
@@ -318,14 +318,14 @@
 //	placement    who ought to hold each hash shard; pure
 //	plan         when a job is due, and what becomes of each instant; pure
 //	phase        how far a fire, and each task, has come, and what may follow; pure
+//	admit        whether a task may start now: rollout, gate, lock, permits
 //	timers       jobs by their next instant, fires by when they want attention
 //	fair         what a node takes up, and by which turns it serves what is ready
 //	peers        who answers at its port
 //	timekeeper   this node's clock against others'
 //
 // Here is the rest: the engine and its membership, the ownership of shards, and the
-// shard: its commits, its runs, what lets a task start (gate, mutex, permits, rollout),
-// and what becomes of it.
+// shard: its commits, its runs, and what becomes of them.
 //
 // # Tests
 //

@@ -62,15 +62,12 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	run := s.runOf(f, state, reason)
 	f.run = &run
 	s.record(f)
-	s.leaveCaps(f)
+	s.endAdmission(f)
 	s.countFailure(f, f.outcome(state))
 	l := f.queue()
 	if !wasOpen {
 		l.leave(f)
 		return
-	}
-	if s.turns != nil {
-		s.unlock(f)
 	}
 	l.open--
 	if ran {

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"context"
 	"math"
 	"slices"
 	"time"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/admit"
 	"github.com/carillon-cron/carillon/scheduler/fair"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 	"github.com/carillon-cron/carillon/scheduler/timers"
@@ -26,13 +26,8 @@ type fire struct {
 	phase, was phase.Fire
 	// share is the node whose share it is, when id.Share is not zero.
 	share job.NodeID
-	// inLine: it stands in the line of the group's gate; gated: its start has come,
-	// and it waits there.
-	inLine, gated bool
-	// locking: it waits for the group's lock; locked: it holds it.
-	locking, locked bool
-	// giveUpLock ends its waiting for the lock. Nil until it waits.
-	giveUpLock context.CancelFunc
+	// asks is the fire as it asks for leave to start. Nil: it has not had to.
+	asks *admit.Run
 	// cause and params are of a fire that was asked for.
 	cause  string
 	params map[string]string
@@ -70,7 +65,7 @@ type fire struct {
 	firstOpen int
 	// rollout is nil until the fire is attended; rules, canaries, promoted and
 	// stopped are stored. Edits of the job do not change the rules.
-	rollout  *rollout
+	rollout  *admit.Rollout
 	rules    *job.Rollout
 	canaries int
 	promoted bool // by hand, before or after its canaries have ended

@@ -189,7 +189,8 @@ func TestI12_OrderedMeansOrdered(t *testing.T) {
 		for i := 0; len(o.recorded) < len(committed); i++ {
 			if i > 12*(len(committed)+10)*3 {
 				for _, f := range o.d.fires {
-					rt.Logf("%v %v %s gated %v in line %v due %v now %v why %s", f.e.key, f.id.At-begin, f.phase, f.gated, f.inLine, f.due()-begin, o.d.clock-begin, o.d.gate.why())
+					why, _ := o.d.admission.Why(f.asks)
+					rt.Logf("%v %v %s due %v now %v why %s", f.e.key, f.id.At-begin, f.phase, f.due()-begin, o.d.clock-begin, why)
 				}
 				rt.Fatalf("%d of %d have ended, and no more do", len(o.recorded), len(committed))
 			}

@@ -66,6 +66,6 @@ func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
 	f.run = run
 	s.wakeups.Remove(&f.wakeup)
 	f.e.key = run.Key() // so that those are told who wait for its end
-	s.leaveCaps(f)
+	s.endAdmission(f)
 	s.leaveSlot(f)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/admit"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 	"github.com/carillon-cron/carillon/scheduler/plan"
 )
@@ -60,6 +61,10 @@ func (s *shard) halt(f *fire) {
 	f.queue().running--
 }
 
+// inOrder compares fires by their instants, then by their commits, then by
+// their ids.
+func inOrder(a, b *fire) int { return admit.InOrder(a.id, a.seq(), b.id, b.seq()) }
+
 // inTheWay reports whether runs keep a fire of their queue from starting. In an
 // ordered group only older ones do: those that are not wait for it.
 func (s *shard) inTheWay(f *fire) bool {
@@ -67,7 +72,10 @@ func (s *shard) inTheWay(f *fire) bool {
 	if l.running == 0 || !s.isOrdered() {
 		return l.running > 0
 	}
-	return s.gate.has(func(o *fire) bool { return o.phase.Runs() && o.queue() == l && inOrder(o, f) < 0 })
+	return s.admission.Has(func(r *admit.Run) bool {
+		o := fireFor(r)
+		return o.phase.Runs() && o.queue() == l && inOrder(o, f) < 0
+	})
 }
 
 // admit decides whether a fire whose start has come may go on beside what runs.

@@ -32,6 +32,7 @@ func (s *shard) load(ctx context.Context) error {
 		if s.state, err = etcdkv.Decode[etcdkv.ShardState](key, resp.Kvs[0].Value); err != nil {
 			return err
 		}
+		s.admission.Resume(s.state.Mutex, s.state.MutexLease)
 		s.turnBack(s.deps.now())
 		s.planned = s.state.Cursor.UnixNano()
 		ring := s.state.Ring
@@ -161,7 +162,7 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	f.e = e
 	s.fires[f.id] = f
 	if f.capped() {
-		s.sweepPermits()
+		s.admission.Sweep()
 	}
 	if e.key == nameless {
 		s.lose(f, now)
@@ -199,7 +200,7 @@ func (s *shard) resume(f *fire, now int64) {
 			s.letRun(f) // others are asked of the overlap policy, as when they are new
 		}
 		if f.recovered && s.turns != nil && slices.ContainsFunc(f.tasks, func(t *task) bool { return t.phase == phase.Unknown }) {
-			s.gate.admit(f) // until its minions say that they have not started it
+			s.admission.Admit(s.asker(f)) // until its minions say that they have not started it
 		}
 	case etcdkv.EntryQueued:
 		switch {

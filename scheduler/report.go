@@ -156,7 +156,7 @@ func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 		s.isMisfire(f, t, now), t.sentAt != 0 && now > t.notAfter:
 		return
 	}
-	if s.isOrdered() && s.gate.first() != f || !s.passGate(f) {
+	if s.isOrdered() && s.admission.First() != s.asker(f) || !s.passGroup(f) {
 		return // whether an older one runs is asked as well
 	}
 	if spec, err := s.spec(f); err == nil {
@@ -472,11 +472,9 @@ func (s *shard) live(namespace, name string) []job.Run {
 		if f.entryState() == etcdkv.EntryQueued {
 			state, reason = job.StateQueued, "waiting for an earlier run of the job to end"
 		}
-		if f.gated {
-			state, reason = job.StateQueued, s.gate.why()
-		}
-		if f.locking {
-			state, reason = job.StateQueued, s.waitsFor()
+		held, queued := s.admission.Why(f.asks)
+		if queued {
+			state, reason = job.StateQueued, held
 		}
 		if why := f.waits(now); why != "" {
 			reason = why
@@ -486,8 +484,11 @@ func (s *shard) live(namespace, name string) []job.Run {
 				state, reason = job.StateRunning, ""
 			}
 		}
-		if f.rollout != nil && f.rollout.held != "" {
-			reason = f.rollout.held
+		if f.rollout != nil && f.rollout.Held() != "" {
+			reason = f.rollout.Held()
+		}
+		if held != "" && !queued {
+			reason = held
 		}
 		if f.tasks != nil && f.tasks[0].minion == "" {
 			reason = s.awaitsMinion(f)

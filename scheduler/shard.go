@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/admit"
 	"github.com/carillon-cron/carillon/scheduler/fair"
 	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
@@ -64,7 +65,6 @@ type shard struct {
 	nextTerm func() uint32
 	// turns asks the group's mode; nil for hash shards.
 	turns *turnPolicy
-	gate  gate
 	// rereadJobs has the view of jobs read anew. need, unless zero, is which views
 	// are waited for, behind since when, for others too, refreshed when they were
 	// read anew last.
@@ -81,10 +81,8 @@ type shard struct {
 	ringDirty bool
 	// afterState waits until the state is stored as it is now.
 	afterState []func()
-	mutex      mutex
-	permits    *permits
+	admission  *admit.Admission
 	remembered int64
-	groupRev   int64
 	// due is the instant that is planned next, for others; never: none.
 	due atomic.Int64
 
@@ -154,8 +152,10 @@ type shard struct {
 	yielding       bool
 	err            error
 
-	// wg counts the goroutines that run waits for.
-	wg sync.WaitGroup
+	// wg counts the goroutines that run waits for. spawn runs one of them, with the
+	// context of run.
+	wg    sync.WaitGroup
+	spawn func(func(context.Context))
 }
 
 func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met *metrics) *shard {
@@ -176,8 +176,9 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		closed:   map[*slot]struct{}{},
 
 		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
-		granted: map[string]int64{}, permits: newPermits(), look: plan.Look{Calendars: deps.Cluster},
+		granted: map[string]int64{}, look: plan.Look{Calendars: deps.Cluster},
 	}
+	s.admission = s.newAdmission(nil)
 	s.askGone, s.rereadJobs = s.lookUpGone, etcdkv.NewReread()
 	s.gone.there, s.gone.recall, s.gone.recalling = s.connected, map[job.TaskID]recalled{}, map[string]int64{}
 	return s
@@ -219,7 +220,7 @@ func (s *shard) run(ctx context.Context) error {
 	})
 	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), nil, s.onTriggers) })
 
-	s.mutex.spawn = func(fn func(context.Context)) { s.wg.Go(func() { fn(ctx) }) }
+	s.spawn = func(fn func(context.Context)) { s.wg.Go(func() { fn(ctx) }) }
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -286,17 +287,16 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	now := s.deps.now()
 	s.readPast()
 	s.remember(now)
-	s.reopenGate(now)
+	s.admission.Tend(s.group(), now)
 	s.tellNext(ctx)
 	s.tendWatches(ctx)
 	s.followCalendars()
-	s.tendMutex(now)
 	s.tendWishes(now)
 	s.takeReports()
 	s.attendSome(now)
 	s.tendGone(now)
 	s.flush()
-	s.tendPermits(ctx)
+	s.admission.TendPermits(s.yielding)
 	next := now + int64(maxSleep)
 	if !s.committing && !s.yielding {
 		next = min(next, s.commitDue(ctx, now))

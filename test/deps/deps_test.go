@@ -102,6 +102,7 @@ func TestPackages(t *testing.T) {
 		"scheduler": append([]no{{module + "/agentpush/...", narrow}, {module + "/worker/...", narrow}, {module + "/queue/...", narrow}}, above[1:]...),
 		// The rooms of the scheduler: none knows the engine, and those that are pure link
 		// neither etcd nor a logger.
+		"scheduler/admit":      {{module + "/scheduler", up}, {module + "/history/...", "it lets tasks start, and records none"}, {module + "/agentpush/...", "it sends no orders"}},
 		"scheduler/cluster":    {{module + "/scheduler", up}, {module + "/lock/...", "a view only reads"}, {module + "/history/...", "a view only reads"}},
 		"scheduler/fair":       append([]no{{module + "/...", "it knows no jobs"}}, mute...),
 		"scheduler/mode":       append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),

@@ -33,8 +33,8 @@ type mutant struct {
 func mutants() []mutant {
 	return []mutant{
 		{
-			name: "the gate of ordered and bounded groups stands open", program: "scheduler", file: "scheduler/gate.go",
-			was: "return s.gate.enter(f) && s.passMutex(f, g)", is: "return s.gate.enter(f) || s.passMutex(f, g) || true", caught: "TestNodesAndMinions", told: "crowded",
+			name: "the gate of ordered and bounded groups stands open", program: "scheduler", file: "scheduler/admit/admit.go",
+			was: "return a.enter(r) && a.lock.pass(r, g)", is: "return a.enter(r) || a.lock.pass(r, g) || true", caught: "TestNodesAndMinions", told: "crowded",
 		},
 		{
 			name: "the cursor passes what is not committed", program: "scheduler", file: "scheduler/commit.go",
@@ -56,8 +56,8 @@ func mutants() []mutant {
 			caught: "TestNodesAndMinions", told: "stale",
 		},
 		{
-			name: "ordered groups have no order", program: "scheduler", file: "scheduler/gate.go",
-			was: "return g.first() == f", is: "return true", caught: "TestNodesAndMinions", told: "out_of_order:",
+			name: "ordered groups have no order", program: "scheduler", file: "scheduler/admit/gate.go",
+			was: "return g.First() == r", is: "return true", caught: "TestNodesAndMinions", told: "out_of_order:",
 		},
 		{
 			name: "fires start before their instant", program: "scheduler", file: "scheduler/fire.go",

@@ -2,23 +2,16 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
-	"github.com/carillon-cron/carillon/lock"
-	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // capped is a job on all minions that runs on so many at a time per rack, in the
@@ -224,152 +217,4 @@ func TestI18_LeftoversAreCollected(t *testing.T) {
 	}
 	b.start("n")
 	b.finish([]job.FireID{b.trigger(j, nil)})
-}
-
-// capShard is an owned shard without a loop: a test does its rounds.
-func (b *bed) capShard(id job.ShardID) *shard {
-	b.t.Helper()
-	sess, err := lock.Open(b.t.Context(), lock.SessionConfig{Holder: "n", TTL: time.Minute, Epoch: 1, Marks: b.keys.Marks()}, lock.Deps{Client: b.client, Logger: zap.NewNop()})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(func() { _ = sess.Close(context.Background()) })
-	own, err := sess.Claim(b.t.Context(), lock.Grant{Key: b.keys.Owner(id), Value: fmt.Sprint(rand.Int64())})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	met, err := newMetrics(prometheus.NewRegistry())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	cfg := Config{Node: "n", Identity: "n", Keys: b.keys, Meta: b.meta}.filled()
-	return newShard(id, own, &cfg, &Deps{Client: b.client, Logger: zap.NewNop(), Cluster: cluster.New(nil, b.keys, b.meta)}, met)
-}
-
-// roundOf makes a round that asks for permits for tasks under the bound 2, and
-// gives those of others back.
-func (s *shard) roundOf(asks, drops []holder, keys ...cluster.Cap) *permitRound {
-	r := &permitRound{shard: s.id, drops: map[holder][]cluster.Cap{}, keys: map[cluster.Cap]struct{}{}}
-	r.fits(keys)
-	for _, id := range asks {
-		bounds := map[cluster.Cap]int{}
-		for _, k := range keys {
-			bounds[k] = 2
-		}
-		r.asks = append(r.asks, &permitAsk{f: &fire{}, t: &task{}, id: id, bounds: bounds})
-	}
-	for _, id := range drops {
-		r.drops[id] = keys
-	}
-	return r
-}
-
-func aHolder(s *shard, n int) holder {
-	return holder{fire: job.FireID{Job: job.UID{byte(s.id)}, At: int64(n), Trigger: job.TriggerManual}, minion: "m"}
-}
-
-// TestI18_RoundsAtATime: shards that ask for permits and give them back at the
-// same time never have more of them together than the bound.
-func TestI18_RoundsAtATime(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	k := cluster.Cap{Label: "rack", Value: "a"}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	now := 0
-	for i := range 3 {
-		s := b.capShard(job.ShardID(i))
-		wg.Go(func() {
-			for n := range 20 {
-				id := aHolder(s, n)
-				r := s.roundOf([]holder{id}, nil, k)
-				if err := s.doRound(t.Context(), r); err != nil {
-					t.Error(err)
-					return
-				}
-				if _, ok := r.granted[id]; !ok {
-					continue
-				}
-				mu.Lock()
-				if now++; now > 2 {
-					t.Errorf("I18: %d have a permit, and 2 may", now)
-				}
-				mu.Unlock()
-				time.Sleep(time.Millisecond) // lets the others try
-				mu.Lock()
-				now--
-				mu.Unlock()
-				if err := s.doRound(t.Context(), s.roundOf(nil, []holder{id}, k)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	resp, err := b.client.Get(t.Context(), b.keys.Permits(), clientv3.WithPrefix(), clientv3.WithCountOnly())
-	if err != nil || resp.Count != 0 {
-		t.Errorf("%d keys are left, %v", resp.Count, err)
-	}
-}
-
-// TestI18_FormerOwnerGetsNoPermit: once a shard has another owner, the former one
-// can neither get permits nor give any back.
-func TestI18_FormerOwnerGetsNoPermit(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	s := b.capShard(1)
-	a, c := cluster.Cap{Label: "rack", Value: "a"}, cluster.Cap{Label: "site", Value: "east/1"}
-	has := s.roundOf([]holder{aHolder(s, 1), aHolder(s, 2), aHolder(s, 3)}, nil, a, c)
-	if err := s.doRound(t.Context(), has); err != nil || len(has.granted) != 2 {
-		t.Fatalf("granted %v, %v; want two of three", has.granted, err)
-	}
-	if err := s.own.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	next := b.capShard(1)
-	for what, r := range map[string]*permitRound{
-		"asks": s.roundOf([]holder{aHolder(s, 1)}, nil, a, c), "gives back": s.roundOf(nil, []holder{aHolder(s, 1)}, a, c),
-	} {
-		if err := s.tryRound(t.Context(), r); !errors.Is(err, lock.ErrFenced) {
-			t.Errorf("a former owner %s: %v, want it to be fenced off", what, err)
-		}
-	}
-	left, err := next.readPermits(t.Context())
-	if err != nil || len(left) != 2 || len(left[aHolder(s, 1)]) != 2 {
-		t.Errorf("the next owner reads %v, %v; want both, under two caps", left, err)
-	}
-}
-
-// TestOpenRunsAreNoLeftovers: who counts stays while the fire is in a slot,
-// whoever looks.
-func TestOpenRunsAreNoLeftovers(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	s := b.capShard(1)
-	k := cluster.Cap{Label: "rack", Value: "a"}
-	open := job.FireID{Job: job.UID{1}, At: 1, Trigger: job.TriggerManual}
-	share, over := open, open
-	share.Share, over.At = 7, 2
-	sl := etcdkv.Slot{Entries: []etcdkv.SlotEntry{{Fire: open, State: etcdkv.EntryOpen}}}
-	if _, err := b.client.Put(t.Context(), b.keys.Slot(2, 1), string(etcdkv.EncodeSlot(&sl))); err != nil {
-		t.Fatal(err)
-	}
-	v := etcdkv.Permits{Schema: 1, Label: k.Label, Value: k.Value}
-	own := job.FireID{Job: job.UID{3}, At: 3, Trigger: job.TriggerManual}
-	v.Add(open, 2, "m1")
-	v.Add(share, 2, "m1")
-	v.Add(over, 2, "m1")
-	v.Add(own, 1, "m1")
-	b.place(b.keys.Permit(k.Label, k.Value), v)
-	if err := s.removeLeftovers(t.Context(), k); err != nil {
-		t.Fatal(err)
-	}
-	resp, err := b.client.Get(t.Context(), b.keys.Permit(k.Label, k.Value))
-	if err != nil || len(resp.Kvs) != 1 {
-		t.Fatal(resp, err)
-	}
-	got, err := etcdkv.Decode[etcdkv.Permits]("", resp.Kvs[0].Value)
-	if err != nil || got.Count() != 3 || got.Holds(over, "m1") {
-		t.Errorf("%+v count, %v; want all but %v", got.Holders, err, over)
-	}
 }

@@ -1,4 +1,4 @@
-package scheduler
+package admit
 
 import (
 	"context"
@@ -16,95 +16,130 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
-// maxCapKeys is how many caps a round is about: a value may have some 75 KB, with
+// readTimeout bounds the reading of all permits, or of a shard's slots; slotPage is how
+// many slots are read at a time.
+const (
+	readTimeout = 30 * time.Second
+	slotPage    = 64
+)
+
+// MaxCapKeys is how many caps a round is about: a value may have some 75 KB, with
 // job.MaxClusterBound holders, and etcd takes requests up to 1.5 MiB.
-const maxCapKeys = 16
+const MaxCapKeys = 16
 
-// permitRound gives permits back and asks for some, in one transaction.
-type permitRound struct {
-	shard job.ShardID
-	keys  map[cluster.Cap]struct{}
-	drops map[holder][]cluster.Cap
-	asks  []*permitAsk
+// Round gives permits back and asks for some, in one transaction.
+type Round struct {
+	Shard job.ShardID
+	Keys  map[cluster.Cap]struct{}
+	Drops map[Holder][]cluster.Cap
+	Asks  []*Request
 
-	// granted are those of the asks that hold permits now; seen is what became of
+	// Granted are those of the asks that hold permits now; Seen is what became of
 	// the caps.
-	granted map[holder][]cluster.Cap
-	seen    map[cluster.Cap]cluster.CapCount
+	Granted map[Holder][]cluster.Cap
+	Seen    map[cluster.Cap]cluster.CapCount
+}
+
+// Request is a task that asks for permits.
+type Request struct {
+	Holder
+
+	Bounds map[cluster.Cap]int
+
+	task Task
+	r    *Run
 }
 
 // fits reports whether the round may be about these caps, too, and makes it so.
-func (r *permitRound) fits(keys []cluster.Cap) bool {
+func (r *Round) fits(keys []cluster.Cap) bool {
 	more := 0
 	for _, k := range keys {
-		if _, there := r.keys[k]; !there {
+		if _, there := r.Keys[k]; !there {
 			more++
 		}
 	}
-	if len(r.keys) > 0 && len(r.keys)+more > maxCapKeys {
+	if len(r.Keys) > 0 && len(r.Keys)+more > MaxCapKeys {
 		return false
 	}
 	for _, k := range keys {
-		r.keys[k] = struct{}{}
+		r.Keys[k] = struct{}{}
 	}
 	return true
 }
 
-// decide changes what is stored, and returns the caps whose values are to be
+// Decide changes what is stored, and returns the caps whose values are to be
 // written. A task gets all of its permits or none: nobody waits with a permit in
 // hand. What a task is granted is written also where it has it already, so that
 // the transaction proves it.
-func (r *permitRound) decide(stored map[cluster.Cap]*etcdkv.Permits) map[cluster.Cap]struct{} {
+func (r *Round) Decide(stored map[cluster.Cap]*etcdkv.Permits) map[cluster.Cap]struct{} {
 	changed := map[cluster.Cap]struct{}{}
-	r.granted = map[holder][]cluster.Cap{}
-	for id, keys := range r.drops {
+	r.Granted = map[Holder][]cluster.Cap{}
+	for id, keys := range r.Drops {
 		for _, k := range keys {
-			if stored[k].Remove(id.fire, id.minion) {
+			if stored[k].Remove(id.Fire, id.Minion) {
 				changed[k] = struct{}{}
 			}
 		}
 	}
-	for _, a := range r.asks {
+	for _, a := range r.Asks {
 		if !a.fit(stored) {
 			continue
 		}
-		for k := range a.bounds {
-			stored[k].Add(a.id.fire, r.shard, a.id.minion)
+		for k := range a.Bounds {
+			stored[k].Add(a.Fire, r.Shard, a.Minion)
 			changed[k] = struct{}{}
-			r.granted[a.id] = append(r.granted[a.id], k)
+			r.Granted[a.Holder] = append(r.Granted[a.Holder], k)
 		}
 	}
 	return changed
 }
 
 // fit reports whether there is room for a task under all its caps.
-func (a *permitAsk) fit(stored map[cluster.Cap]*etcdkv.Permits) bool {
-	for k, most := range a.bounds {
-		if !stored[k].Holds(a.id.fire, a.id.minion) && stored[k].Count() >= most {
+func (q *Request) fit(stored map[cluster.Cap]*etcdkv.Permits) bool {
+	for k, most := range q.Bounds {
+		if !stored[k].Holds(q.Fire, q.Minion) && stored[k].Count() >= most {
 			return false
 		}
 	}
 	return true
 }
 
+// Book is where permits are kept. Its functions are called by goroutines that the
+// owner waits for.
+type Book interface {
+	// Do does a round until its outcome is known or the shard is lost.
+	Do(ctx context.Context, r *Round) error
+	// Read returns the permits of the shard's tasks.
+	Read(ctx context.Context) (map[Holder][]cluster.Cap, error)
+	// Collect removes those from a cap whose fires are not open any more.
+	Collect(ctx context.Context, k cluster.Cap) error
+}
+
+// etcdBook is the book of a shard in etcd, as its owner writes it under one token.
+type etcdBook struct {
+	shard job.ShardID
+	token Token
+	d     *Deps
+}
+
 // errCapsMoved: somebody else has written a cap since it was read.
 var errCapsMoved = errors.New("permits changed since they were read")
 
-// doRound does a round until its outcome is known or the shard is lost. After an
+// Do does a round until its outcome is known or the shard is lost. After an
 // ambiguous answer the values are read again: they have what was asked for, or
 // the write that was sent before cannot succeed any more once this one has.
-func (s *shard) doRound(ctx context.Context, r *permitRound) error {
+func (b *etcdBook) Do(ctx context.Context, r *Round) error {
 	tries := backoff.Backoff{Least: permitLeast, Most: permitMost}
 	for {
-		if !s.own.Held() {
+		if !b.token.Held() {
 			return lock.ErrLost
 		}
-		err := s.tryRound(ctx, r)
+		err := b.try(ctx, r)
 		if err == nil || errors.Is(err, lock.ErrFenced) {
 			return err
 		}
 		if !errors.Is(err, errCapsMoved) && ctx.Err() == nil {
-			s.log.Warn("permits not asked for yet, trying again", zap.Error(err))
+			b.d.Logger.Warn("permits not asked for yet, trying again", zap.Error(err))
 		}
 		if !tries.Pause(ctx) {
 			return context.Cause(ctx)
@@ -125,29 +160,29 @@ type storedPermits struct {
 	revs   map[cluster.Cap]int64
 }
 
-func (s *shard) tryRound(ctx context.Context, r *permitRound) error {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+func (b *etcdBook) try(ctx context.Context, r *Round) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if len(r.keys) == 0 {
+	if len(r.Keys) == 0 {
 		return nil
 	}
-	in, err := s.readCaps(ctx, r)
+	in, err := b.readCaps(ctx, r)
 	if err != nil {
 		return err
 	}
-	r.seen = map[cluster.Cap]cluster.CapCount{}
+	r.Seen = map[cluster.Cap]cluster.CapCount{}
 	for k, v := range in.values {
 		if in.revs[k] != 0 {
-			r.seen[k] = cluster.CapCount{Rev: in.revs[k], Count: v.Count()}
+			r.Seen[k] = cluster.CapCount{Rev: in.revs[k], Count: v.Count()}
 		}
 	}
-	changed := r.decide(in.values)
+	changed := r.Decide(in.values)
 	if len(changed) == 0 {
 		return nil
 	}
-	cmps, ops := []clientv3.Cmp{s.own.Fence()}, []clientv3.Op{}
+	cmps, ops := []clientv3.Cmp{b.token.Fence()}, []clientv3.Op{}
 	for k := range changed {
-		key := s.cfg.Keys.Permit(k.Label, k.Value)
+		key := b.d.Keys.Permit(k.Label, k.Value)
 		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", in.revs[k]))
 		op, err := putPermits(key, in.raw[k], in.values[k])
 		if err != nil {
@@ -155,30 +190,30 @@ func (s *shard) tryRound(ctx context.Context, r *permitRound) error {
 		}
 		ops = append(ops, op)
 	}
-	resp, err := s.deps.Client.Txn(ctx).If(cmps...).Then(ops...).Else(clientv3.OpGet(s.own.Key())).Commit()
+	resp, err := b.d.Client.Txn(ctx).If(cmps...).Then(ops...).Else(clientv3.OpGet(b.token.Key())).Commit()
 	if err != nil {
 		return err
 	}
 	if !resp.Succeeded {
 		kvs := resp.Responses[0].GetResponseRange().GetKvs()
-		if len(kvs) == 1 && kvs[0].ModRevision == s.own.Token().Revision {
+		if len(kvs) == 1 && kvs[0].ModRevision == b.token.Token().Revision {
 			return errCapsMoved
 		}
-		return fmt.Errorf("permits of shard %d under token %v: %w", s.id, s.own.Token(), lock.ErrFenced)
+		return fmt.Errorf("permits of shard %d under token %v: %w", b.shard, b.token.Token(), lock.ErrFenced)
 	}
 	for k := range changed {
-		r.seen[k] = cluster.CapCount{Rev: resp.Header.Revision, Count: in.values[k].Count()}
+		r.Seen[k] = cluster.CapCount{Rev: resp.Header.Revision, Count: in.values[k].Count()}
 	}
 	return nil
 }
 
 // readCaps reads what the round is about, at one revision.
-func (s *shard) readCaps(ctx context.Context, r *permitRound) (*storedPermits, error) {
-	keys, gets := make([]cluster.Cap, 0, len(r.keys)), make([]clientv3.Op, 0, len(r.keys))
-	for k := range r.keys {
-		keys, gets = append(keys, k), append(gets, clientv3.OpGet(s.cfg.Keys.Permit(k.Label, k.Value)))
+func (b *etcdBook) readCaps(ctx context.Context, r *Round) (*storedPermits, error) {
+	keys, gets := make([]cluster.Cap, 0, len(r.Keys)), make([]clientv3.Op, 0, len(r.Keys))
+	for k := range r.Keys {
+		keys, gets = append(keys, k), append(gets, clientv3.OpGet(b.d.Keys.Permit(k.Label, k.Value)))
 	}
-	resp, err := s.deps.Client.Txn(ctx).Then(gets...).Commit()
+	resp, err := b.d.Client.Txn(ctx).Then(gets...).Commit()
 	if err != nil {
 		return nil, err
 	}
@@ -205,17 +240,17 @@ func putPermits(key string, raw []byte, v *etcdkv.Permits) (clientv3.Op, error) 
 	return clientv3.OpPut(key, text), err
 }
 
-// readPermits returns the permits of the shard's tasks. Since the grant no
+// Read returns the permits of the shard's tasks. Since the grant no
 // earlier owner can have written any.
-func (s *shard) readPermits(ctx context.Context) (map[holder][]cluster.Cap, error) {
+func (b *etcdBook) Read(ctx context.Context) (map[Holder][]cluster.Cap, error) {
 	tries := backoff.Backoff{Least: permitLeast, Most: permitMost}
 	for {
-		out, err := s.tryReadPermits(ctx)
+		out, err := b.tryRead(ctx)
 		if err == nil {
 			return out, nil
 		}
 		if ctx.Err() == nil {
-			s.log.Warn("permits not read yet, trying again", zap.Error(err))
+			b.d.Logger.Warn("permits not read yet, trying again", zap.Error(err))
 		}
 		if !tries.Pause(ctx) {
 			return nil, context.Cause(ctx)
@@ -223,14 +258,14 @@ func (s *shard) readPermits(ctx context.Context) (map[holder][]cluster.Cap, erro
 	}
 }
 
-func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]cluster.Cap, error) {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+func (b *etcdBook) tryRead(ctx context.Context) (map[Holder][]cluster.Cap, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	resp, err := s.deps.Client.Get(ctx, s.cfg.Keys.Permits(), clientv3.WithPrefix())
+	resp, err := b.d.Client.Get(ctx, b.d.Keys.Permits(), clientv3.WithPrefix())
 	if err != nil {
 		return nil, err
 	}
-	out := map[holder][]cluster.Cap{}
+	out := map[Holder][]cluster.Cap{}
 	for _, kv := range resp.Kvs {
 		v, err := etcdkv.Decode[etcdkv.Permits](string(kv.Key), kv.Value)
 		if err != nil {
@@ -238,8 +273,8 @@ func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]cluster.Cap, e
 		}
 		for _, h := range v.Holders {
 			for _, m := range h.Minions {
-				if h.Shard == s.id {
-					id := holder{fire: h.Fire, minion: m}
+				if h.Shard == b.shard {
+					id := Holder{Fire: h.Fire, Minion: m}
 					out[id] = append(out[id], cluster.Cap{Label: v.Label, Value: v.Value})
 				}
 			}
@@ -248,11 +283,11 @@ func (s *shard) tryReadPermits(ctx context.Context) (map[holder][]cluster.Cap, e
 	return out, nil
 }
 
-// removeLeftovers removes those from a cap whose fires are not open any more,
+// Collect removes those from a cap whose fires are not open any more,
 // wherever they were: nobody else may be left to do it.
-func (s *shard) removeLeftovers(ctx context.Context, k cluster.Cap) error {
-	key := s.cfg.Keys.Permit(k.Label, k.Value)
-	resp, err := s.deps.Client.Get(ctx, key)
+func (b *etcdBook) Collect(ctx context.Context, k cluster.Cap) error {
+	key := b.d.Keys.Permit(k.Label, k.Value)
+	resp, err := b.d.Client.Get(ctx, key)
 	if err != nil || len(resp.Kvs) == 0 {
 		return err
 	}
@@ -261,7 +296,7 @@ func (s *shard) removeLeftovers(ctx context.Context, k cluster.Cap) error {
 	if err != nil {
 		return err
 	}
-	open, err := s.openOf(ctx, v.Holders)
+	open, err := b.openOf(ctx, v.Holders)
 	if err != nil {
 		return err
 	}
@@ -271,7 +306,7 @@ func (s *shard) removeLeftovers(ctx context.Context, k cluster.Cap) error {
 			rest = append(rest, h)
 			continue
 		}
-		s.log.Warn("a run that has ended counted under a cap", zap.String("label", k.Label), zap.String("value", k.Value), zap.Stringer("fire", h.Fire))
+		b.d.Logger.Warn("a run that has ended counted under a cap", zap.String("label", k.Label), zap.String("value", k.Value), zap.Stringer("fire", h.Fire))
 	}
 	if len(rest) == len(v.Holders) {
 		return nil
@@ -281,23 +316,23 @@ func (s *shard) removeLeftovers(ctx context.Context, k cluster.Cap) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(op).Commit()
+	_, err = b.d.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)).Then(op).Commit()
 	return err // whoever has written it since is looked at the next time
 }
 
 // openOf tells which of the holders' fires are open. One was when it got the
 // permit, and none is opened twice: what no slot of its shard holds has ended.
 // This owner gives back what is its own itself.
-func (s *shard) openOf(ctx context.Context, holders []etcdkv.Holder) (map[job.FireID]bool, error) {
+func (b *etcdBook) openOf(ctx context.Context, holders []etcdkv.Holder) (map[job.FireID]bool, error) {
 	open := map[job.FireID]bool{}
 	read := map[job.ShardID]map[job.FireID]bool{}
 	for _, h := range holders {
-		if h.Shard == s.id {
+		if h.Shard == b.shard {
 			open[h.Fire] = true
 			continue
 		}
 		if read[h.Shard] == nil {
-			there, err := s.firesOf(ctx, h.Shard)
+			there, err := b.firesOf(ctx, h.Shard)
 			if err != nil {
 				return nil, err
 			}
@@ -311,12 +346,12 @@ func (s *shard) openOf(ctx context.Context, holders []etcdkv.Holder) (map[job.Fi
 }
 
 // firesOf returns the fires in a shard's slots.
-func (s *shard) firesOf(ctx context.Context, id job.ShardID) (map[job.FireID]bool, error) {
+func (b *etcdBook) firesOf(ctx context.Context, id job.ShardID) (map[job.FireID]bool, error) {
 	out := map[job.FireID]bool{}
-	prefix := s.cfg.Keys.Slots(id)
+	prefix := b.d.Keys.Slots(id)
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	for from := prefix; ; {
-		resp, err := s.deps.Client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(slotPage))
+		resp, err := b.d.Client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(slotPage))
 		if err != nil {
 			return nil, err
 		}

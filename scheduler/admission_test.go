@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/admit"
 	"github.com/carillon-cron/carillon/scheduler/cluster"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 )
@@ -23,7 +25,7 @@ type capBook struct {
 	// behind: desks do not see what others write.
 	behind bool
 	// asks, unless nil, is told of each round with what was stored before.
-	asks func(*permitRound, map[cluster.Cap]etcdkv.Permits)
+	asks func(*admit.Round, map[cluster.Cap]etcdkv.Permits)
 }
 
 func newCapBook() *capBook {
@@ -37,58 +39,67 @@ func (b *capBook) serve(s *shard) bool {
 	}
 	if !b.behind {
 		b.show(s)
-		s.capsChanged()
+		s.admission.CapsChanged()
 	}
-	switch p := s.permits; {
-	case p.sweep:
-		p.sweep = false
-		left := map[holder][]cluster.Cap{}
-		for k, v := range b.values {
-			for _, h := range v.Holders {
-				for _, m := range h.Minions {
-					if h.Shard == s.id {
-						id := holder{h.Fire, m}
-						left[id] = append(left[id], k)
-					}
+	s.admission.TendPermits(false)
+	told := s.mail
+	s.mail = nil
+	for _, fn := range told {
+		fn()
+	}
+	return len(told) > 0
+}
+
+// deskBook is the book of a desk's shard.
+type deskBook struct{ d *desk }
+
+func (b deskBook) Do(_ context.Context, r *admit.Round) error {
+	b.d.book.write(r)
+	return nil
+}
+
+func (b deskBook) Read(context.Context) (map[admit.Holder][]cluster.Cap, error) {
+	left := map[admit.Holder][]cluster.Cap{}
+	for k, v := range b.d.book.values {
+		for _, h := range v.Holders {
+			for _, m := range h.Minions {
+				if h.Shard == b.d.number {
+					id := admit.Holder{Fire: h.Fire, Minion: m}
+					left[id] = append(left[id], k)
 				}
 			}
 		}
-		s.swept(left, nil)
-	case len(p.wanted)+len(p.surplus) > 0:
-		r := s.nextRound()
-		b.write(r)
-		s.settledRound(r, nil)
-	default:
-		return false
 	}
-	return true
+	return left, nil
 }
 
+func (deskBook) Collect(context.Context, cluster.Cap) error { return nil }
+
 // write does a round.
-func (b *capBook) write(r *permitRound) {
-	r.seen = map[cluster.Cap]cluster.CapCount{}
-	for k := range r.keys {
+func (b *capBook) write(r *admit.Round) {
+	r.Seen = map[cluster.Cap]cluster.CapCount{}
+	for k := range r.Keys {
 		if b.values[k] == nil {
 			b.values[k] = &etcdkv.Permits{Label: k.Label, Value: k.Value}
 		}
 	}
 	before := map[cluster.Cap]etcdkv.Permits{}
-	for k := range r.keys {
+	for k := range r.Keys {
 		before[k] = etcdkv.Permits{Holders: slices.Clone(b.values[k].Holders)}
 		for i, h := range before[k].Holders {
 			before[k].Holders[i].Minions = slices.Clone(h.Minions)
 		}
 	}
-	changed := r.decide(b.values)
+	changed := r.Decide(b.values)
 	if b.asks != nil {
 		b.asks(r, before)
 	}
 	b.rev++
-	for k := range r.keys {
+	for k := range r.Keys {
 		if _, is := changed[k]; is {
 			b.revs[k] = b.rev
 		}
-		r.seen[k] = cluster.CapCount{Rev: b.revs[k], Count: b.values[k].Count()}
+		r.Seen[k] = cluster.CapCount{Rev: b.revs[k], Count: b.values[k].Count()}
 		if len(b.values[k].Holders) == 0 {
 			delete(b.values, k)
 		}
@@ -122,11 +133,11 @@ type capWorld struct {
 	// ended those that have ended there; busy are the tasks under way.
 	most           int
 	ordered, ended map[job.TaskID]bool
-	busy           map[holder]bool
+	busy           map[admit.Holder]bool
 }
 
 func newCapWorld(t *testing.T, rt *rapid.T) *capWorld {
-	w := &capWorld{t: rt, book: newCapBook(), most: rapid.IntRange(1, 3).Draw(rt, "most"), ordered: map[job.TaskID]bool{}, ended: map[job.TaskID]bool{}, busy: map[holder]bool{}}
+	w := &capWorld{t: rt, book: newCapBook(), most: rapid.IntRange(1, 3).Draw(rt, "most"), ordered: map[job.TaskID]bool{}, ended: map[job.TaskID]bool{}, busy: map[admit.Holder]bool{}}
 	w.book.asks = w.asks
 	for i := range 2 {
 		d := newDesk(t, 5)
@@ -142,11 +153,11 @@ func newCapWorld(t *testing.T, rt *rapid.T) *capWorld {
 // attempt until it is over.
 func (w *capWorld) order(o *job.Order) {
 	w.ordered[o.Task] = true
-	w.busy[holder{o.Task.Fire, o.Task.Minion}] = true
+	w.busy[admit.Holder{Fire: o.Task.Fire, Minion: o.Task.Minion}] = true
 	rack := w.desks[0].racks[o.Task.Minion]
 	n := 0
 	for id := range w.busy {
-		if w.desks[0].racks[id.minion] == rack {
+		if w.desks[0].racks[id.Minion] == rack {
 			n++
 		}
 	}
@@ -158,14 +169,14 @@ func (w *capWorld) order(o *job.Order) {
 
 // asks checks what a shard got: a task gets a permit where, with it, there are no
 // more than its own run's bound.
-func (w *capWorld) asks(r *permitRound, before map[cluster.Cap]etcdkv.Permits) {
+func (w *capWorld) asks(r *admit.Round, before map[cluster.Cap]etcdkv.Permits) {
 	bounds := map[cluster.Cap][]int{}
-	for _, a := range r.asks {
-		if _, ok := r.granted[a.id]; !ok {
+	for _, a := range r.Asks {
+		if _, ok := r.Granted[a.Holder]; !ok {
 			continue
 		}
-		for k, most := range a.bounds {
-			if was := before[k]; !was.Holds(a.id.fire, a.id.minion) {
+		for k, most := range a.Bounds {
+			if was := before[k]; !was.Holds(a.Fire, a.Minion) {
 				bounds[k] = append(bounds[k], most)
 			}
 		}
@@ -210,12 +221,12 @@ func (w *capWorld) open() []func(job.State) {
 						over = t.phase.AtMinion() || t.phase != phase.Unknown && d.clock > t.notAfter
 						if t.phase == phase.Unknown {
 							w.ordered[task] = false
-							delete(w.busy, holder{task.Fire, task.Minion})
+							delete(w.busy, admit.Holder{Fire: task.Fire, Minion: task.Minion})
 						}
 					}
 					w.ended[task] = w.ended[task] || over
 					if over && (state != job.StateFailed || task.Attempt == attempts) {
-						delete(w.busy, holder{task.Fire, task.Minion})
+						delete(w.busy, admit.Holder{Fire: task.Fire, Minion: task.Minion})
 					}
 					d.says(f, task.Minion, state)
 				})
@@ -251,9 +262,8 @@ func TestI18_CapModel(t *testing.T) {
 				}
 				open[rapid.IntRange(0, len(open)-1).Draw(rt, "task")](state)
 			case "half": // what is asked for is written, and its owner dies before it knows
-				if d.permits.swept && len(d.permits.wanted)+len(d.permits.surplus) > 0 {
-					w.book.write(d.nextRound())
-				}
+				d.admission.TendPermits(false)
+				d.mail = nil
 				w.take(i)
 			case "take":
 				w.take(i)
@@ -437,8 +447,8 @@ func TestRoundsAreBounded(t *testing.T) {
 	if len(d.sent) != hosts || d.book.count() != hosts {
 		t.Errorf("%d were sent, and %d count; want %d", len(d.sent), d.book.count(), hosts)
 	}
-	if d.book.rev < hosts/maxCapKeys {
-		t.Errorf("%d rounds, want at least %d", d.book.rev, hosts/maxCapKeys)
+	if d.book.rev < hosts/admit.MaxCapKeys {
+		t.Errorf("%d rounds, want at least %d", d.book.rev, hosts/admit.MaxCapKeys)
 	}
 	for _, m := range d.hosts {
 		d.says(f, m, job.StateSucceeded)
