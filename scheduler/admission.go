@@ -228,17 +228,17 @@ func (s *shard) fail(err error) {
 	}
 }
 
-// tendCaps wakes the shards that wait for room under a cap, when caps have
+// wakeForCaps wakes the shards that wait for room under a cap, when caps have
 // changed.
-func (t *ownership) tendCaps() {
-	now := t.e.deps.Cluster.Caps()
-	if t.capsSeen == now {
+func (m *membership) wakeForCaps() {
+	now := m.e.deps.Cluster.Caps()
+	if m.capsSeen == now {
 		return
 	}
-	t.capsSeen = now
-	t.e.mu.RLock()
-	defer t.e.mu.RUnlock()
-	for _, s := range t.e.shards {
+	m.capsSeen = now
+	m.e.mu.RLock()
+	defer m.e.mu.RUnlock()
+	for _, s := range m.e.shards {
 		if s.admission.Used() {
 			s.do(s.admission.CapsChanged)
 		}

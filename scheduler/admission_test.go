@@ -353,16 +353,16 @@ func TestChangesOfCapsWakeShards(t *testing.T) {
 	d.book = newCapBook()
 	d.fire(d.job(job.Spec{Rollout: job.Rollout{ClusterMaxPer: map[string]int{"rack": 1}}}), fire{})
 	other.deps.Cluster = d.deps.Cluster
-	ownership := &ownership{e: &Engine{deps: *d.deps, shards: map[job.ShardID]*shard{1: d.shard, 2: other.shard}}}
+	m := &membership{e: &Engine{deps: *d.deps, shards: map[job.ShardID]*shard{1: d.shard, 2: other.shard}}}
 	d.deps.Cluster.SetCaps(&cluster.Caps{})
 	for range 3 {
-		ownership.tendCaps()
+		m.wakeForCaps()
 	}
 	if len(d.mail) != 1 || len(other.mail) != 0 {
 		t.Errorf("woken %d and %d times, want 1 and 0", len(d.mail), len(other.mail))
 	}
 	d.deps.Cluster.SetCaps(&cluster.Caps{})
-	ownership.tendCaps()
+	m.wakeForCaps()
 	if len(d.mail) != 2 {
 		t.Errorf("woken %d times by two changes", len(d.mail))
 	}

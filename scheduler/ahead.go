@@ -29,6 +29,20 @@ type ahead struct {
 	read  map[job.UID]*past
 	// queue are jobs whose records are to be read, the next to be planned first.
 	queue []*entry
+	// cursor is that of the shard, after which records are read.
+	cursor func() time.Time
+
+	records Records
+	spare   *bestEffort
+	do      func(func())
+	log     *zap.Logger
+}
+
+func newAhead(s *shard) ahead {
+	return ahead{
+		cursor:  func() time.Time { return s.state.Cursor },
+		records: s.deps.Records, spare: s.deps.bestEffort, do: s.do, log: s.log,
+	}
 }
 
 // past is what a job's records say about instants after one.
@@ -62,7 +76,7 @@ func (s *shard) turnBack(now int64) {
 		s.ringDirty = true // it is stored at once, whatever is due
 	}
 	if !s.state.Ahead.IsZero() {
-		s.ahead = ahead{until: s.state.Ahead.UnixNano(), asked: map[job.UID]bool{}, read: map[job.UID]*past{}}
+		s.ahead.until, s.ahead.asked, s.ahead.read = s.state.Ahead.UnixNano(), map[job.UID]bool{}, map[job.UID]*past{}
 	}
 }
 
@@ -92,19 +106,19 @@ func (s *shard) rightBegin(notBefore, committed int64) int64 {
 
 // pastOf returns what the records of a job say about instants that may have been
 // committed too early. It returns false while they are being read.
-func (s *shard) pastOf(e *entry) (*past, bool) {
-	if p := s.ahead.read[e.uid]; p != nil {
+func (a *ahead) pastOf(e *entry) (*past, bool) {
+	if p := a.read[e.uid]; p != nil {
 		return p, true
 	}
-	if s.ahead.asked[e.uid] {
+	if a.asked[e.uid] {
 		return nil, false
 	}
-	after := s.state.Cursor
-	uid, until := e.uid, s.ahead.until
-	begun := s.deps.bestEffort.do(func(ctx context.Context) {
+	after := a.cursor()
+	uid, until := e.uid, a.until
+	begun := a.spare.do(func(ctx context.Context) {
 		p := &past{ran: map[int64]bool{}}
 		oldest := until
-		whole, err := s.deps.Records.Since(ctx, uid, after, func(r *job.Run) {
+		whole, err := a.records.Since(ctx, uid, after, func(r *job.Run) {
 			at := r.ScheduledAt.UnixNano()
 			oldest = min(oldest, at)
 			if r.State != job.StateMissed && r.State != job.StateSkipped {
@@ -114,17 +128,19 @@ func (s *shard) pastOf(e *entry) (*past, bool) {
 		if !whole {
 			p.from = oldest
 		}
-		s.do(func() {
-			delete(s.ahead.asked, uid)
+		a.do(func() {
+			delete(a.asked, uid)
 			if err != nil {
-				s.log.Warn("what has run of a job is not known yet", zap.Stringer("job", e.key), zap.Error(err))
+				a.log.Warn("what has run of a job is not known yet", zap.Stringer("job", e.key), zap.Error(err))
 				return
 			}
-			s.ahead.read[uid] = p
+			if a.read != nil { // else the cursor has come so far without it: the job is gone
+				a.read[uid] = p
+			}
 		})
 	})
 	if begun {
-		s.ahead.asked[uid] = true
+		a.asked[uid] = true
 	}
 	return nil, false
 }
@@ -134,55 +150,56 @@ const readsAtOnce = 4
 
 // queuePast has the records read of all jobs that have instants which may have been
 // committed already.
-func (s *shard) queuePast() {
-	if s.ahead.until == 0 {
+func (a *ahead) queuePast(jobs map[job.Key]*entry) {
+	if a.until == 0 {
 		return
 	}
-	for _, e := range s.jobs {
-		if e.timer.Next <= s.ahead.until {
-			s.ahead.queue = append(s.ahead.queue, e)
+	for _, e := range jobs {
+		if e.timer.Next <= a.until {
+			a.queue = append(a.queue, e)
 		}
 	}
-	slices.SortFunc(s.ahead.queue, func(a, b *entry) int { return cmp.Compare(a.timer.Next, b.timer.Next) })
+	slices.SortFunc(a.queue, func(e, o *entry) int { return cmp.Compare(e.timer.Next, o.timer.Next) })
 }
 
 // readPast goes on with that.
-func (s *shard) readPast() {
-	for len(s.ahead.queue) > 0 && len(s.ahead.asked) < readsAtOnce {
-		e := s.ahead.queue[0]
-		if _, ok := s.pastOf(e); !ok && !s.ahead.asked[e.uid] {
+func (a *ahead) readPast() {
+	for len(a.queue) > 0 && len(a.asked) < readsAtOnce {
+		e := a.queue[0]
+		if _, ok := a.pastOf(e); !ok && !a.asked[e.uid] {
 			return // nobody has time for it now
 		}
-		s.ahead.queue = s.ahead.queue[1:]
+		a.queue = a.queue[1:]
 	}
 }
 
 // awaitsPast reports whether the job's next instant may have been committed already, and
 // its records, which tell, are not read yet.
-func (s *shard) awaitsPast(e *entry, at int64) bool {
-	if at > s.ahead.until {
+func (a *ahead) awaitsPast(e *entry, at int64) bool {
+	if at > a.until {
 		return false
 	}
-	_, ok := s.pastOf(e)
+	_, ok := a.pastOf(e)
 	return !ok
 }
 
 // committedBefore decides on an instant that may have been committed already. It
-// reports whether it was; or why it is not known, and so does not run.
-func (s *shard) committedBefore(e *entry, at int64) (was bool, why string) {
-	if at > s.ahead.until {
+// reports whether it was, as open fires and records tell; or why it is not known, and so
+// does not run.
+func (a *ahead) committedBefore(e *entry, at int64, open map[job.FireID]*fire) (was bool, why string) {
+	if at > a.until {
 		return false, ""
 	}
-	if f := s.fires[job.FireID{Job: e.uid, At: at, Trigger: job.TriggerSchedule}]; f != nil {
+	if f := open[job.FireID{Job: e.uid, At: at, Trigger: job.TriggerSchedule}]; f != nil {
 		return true, ""
 	}
-	p, _ := s.pastOf(e)
+	p, _ := a.pastOf(e)
 	switch {
 	case p == nil || p.ran[at]:
 		return p != nil, ""
 	case at < p.from:
 		return false, fmt.Sprintf("planned before, up to %s, by a clock that was wrong; whether it ran then is not known, for its record is gone",
-			instant(s.ahead.until).Format(time.RFC3339))
+			instant(a.until).Format(time.RFC3339))
 	}
 	return false, ""
 }

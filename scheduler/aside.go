@@ -3,6 +3,7 @@ package scheduler
 import (
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -10,21 +11,33 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// A job that its shard's owner cannot plan is set aside: the others fire as if it
-// were not there. A record in etcd tells people of it, and why; nothing is decided
-// by it. The owner writes and removes it with its commits.
+// asides are the jobs that their shard's owner cannot plan: they are set aside, and the
+// others fire as if they were not there. A record in etcd tells people of each, and why;
+// nothing is decided by it. The owner writes and removes it with its commits.
+type asides struct {
+	// stored returns the record of a job that is stored.
+	stored func(job.Key) (etcdkv.Aside, bool)
+	now    func() int64
+	log    *zap.Logger
+	// jobs is the node's count, count this shard's share of it.
+	jobs  prometheus.Gauge
+	count int
 
-// tellAside sees to it that the record of a job says whether it is set aside.
-func (s *shard) tellAside(e *entry) {
-	s.tellAsideOf(e.key, e.uid, e.SetAside(&s.look))
+	// reasons are what records say of jobs that are or were set aside, untold are
+	// the records that the next commits write.
+	reasons map[job.Key]string
+	untold  map[job.Key]etcdkv.Aside
 }
 
-// tellAsideOf is tellAside for a job that may not be readable. Its UID is zero
-// then.
-func (s *shard) tellAsideOf(key job.Key, uid job.UID, why string) {
-	now, told := s.asides[key]
+// noteAside sees to it that the record of a job says whether it is set aside.
+func (s *shard) noteAside(e *entry) { s.asides.note(e.key, e.uid, e.SetAside(&s.look)) }
+
+// note sees to it that the record of a job says why it is set aside; empty: it is not.
+// The UID of a job that cannot be read is zero.
+func (a *asides) note(key job.Key, uid job.UID, why string) {
+	now, told := a.reasons[key]
 	if !told {
-		if stored, ok := s.deps.Cluster.Aside(key); ok && (why == "" || stored.Job == uid) {
+		if stored, ok := a.stored(key); ok && (why == "" || stored.Job == uid) {
 			now = stored.Reason
 		}
 	}
@@ -32,44 +45,47 @@ func (s *shard) tellAsideOf(key job.Key, uid job.UID, why string) {
 		return
 	}
 	if why != "" {
-		s.log.Error("job is set aside", zap.Stringer("job", key), zap.String("reason", why))
+		a.log.Error("job is set aside", zap.Stringer("job", key), zap.String("reason", why))
 	}
-	if s.asides == nil {
-		s.asides = map[job.Key]string{}
+	if a.reasons == nil {
+		a.reasons = map[job.Key]string{}
 	}
-	s.asides[key] = why
-	if s.untold == nil {
-		s.untold = map[job.Key]etcdkv.Aside{}
+	a.reasons[key] = why
+	if a.untold == nil {
+		a.untold = map[job.Key]etcdkv.Aside{}
 	}
-	s.untold[key] = etcdkv.Aside{Schema: etcdkv.Schema, Namespace: key.Namespace, Name: key.Name, Job: uid, Reason: why, Since: time.Unix(0, s.deps.now()).UTC()}
-	s.countAsides()
+	a.untold[key] = etcdkv.Aside{Schema: etcdkv.Schema, Namespace: key.Namespace, Name: key.Name, Job: uid, Reason: why, Since: time.Unix(0, a.now()).UTC()}
+	a.measure()
 }
 
-// countAsides sets this shard's share of the metric.
-func (s *shard) countAsides() {
+// measure sets this shard's share of the metric.
+func (a *asides) measure() {
 	n := 0
-	for _, why := range s.asides {
+	for _, why := range a.reasons {
 		if why != "" {
 			n++
 		}
 	}
-	s.met.aside.Add(float64(n - s.asideCount))
-	s.asideCount = n
+	a.jobs.Add(float64(n - a.count))
+	a.count = n
 }
 
-// gatherAsides adds to a commit what has become of jobs that are set aside.
-func (s *shard) gatherAsides(w *write) error {
-	for name, a := range s.untold {
+// any reports whether there is something to write.
+func (a *asides) any() bool { return len(a.untold) > 0 }
+
+// gather adds to a commit what has become of jobs that are set aside.
+func (a *asides) gather(w *write, keys etcdkv.Keys) error {
+	for name, aside := range a.untold {
 		if w.size() >= maxOps {
 			break
 		}
-		delete(s.untold, name)
-		key := s.cfg.Keys.Aside(name)
-		if a.Reason == "" {
+		delete(a.untold, name)
+		key := keys.Aside(name)
+		if aside.Reason == "" {
 			w.ops = append(w.ops, clientv3.OpDelete(key))
 			continue
 		}
-		text, err := etcdkv.Encode(a)
+		text, err := etcdkv.Encode(aside)
 		if err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 	}
 	if !s.share(f, spec) {
 		if now >= f.giveUp {
-			_, away := s.reach(f, spec.Target)
+			_, away := s.choice.reach(f, spec.Target)
 			if out := s.unsendable(f, away); len(out) > 0 {
 				f.tasks = out
 				state, reason := verdict(out)
@@ -117,7 +117,7 @@ func (s *shard) whyNone(f *fire, t job.Target) string {
 	if found := s.deps.Minions.Match(t); len(found) > 0 {
 		return fmt.Sprintf("%d minions matched the target, and it is to run on %d", len(found), t.Count)
 	}
-	if away := s.away(f, t); len(away) > 0 {
+	if away := s.choice.away(f, t); len(away) > 0 {
 		return awayWords(away)
 	}
 	return job.ErrNoMinions.Error()
@@ -132,7 +132,7 @@ func (s *shard) awaitsMinion(f *fire) string {
 	if found := s.deps.Minions.Match(spec.Target); len(found) > 0 {
 		return awaitsMore(len(found), max(spec.Target.Count, 1))
 	}
-	if away := s.away(f, spec.Target); len(away) > 0 {
+	if away := s.choice.away(f, spec.Target); len(away) > 0 {
 		return "waiting for a minion that takes orders: " + awayWords(away)
 	}
 	return "waiting for a minion that matches the target: none does"
@@ -147,16 +147,6 @@ func awaitsMore(found, want int) string {
 		return "about to be sent: a minion matches the target now"
 	}
 	return fmt.Sprintf("about to be sent: %d minions match the target now", found)
-}
-
-// away returns the minions that a fire is for and that take no orders.
-func (s *shard) away(f *fire, t job.Target) []job.Uncontrollable {
-	if len(f.hosts) > 0 {
-		_, away := s.hosts(f)
-		return away
-	}
-	_, away := s.deps.Minions.Reach(t)
-	return away
 }
 
 func awayWords(away []job.Uncontrollable) string {
@@ -313,7 +303,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	one := spec.Target.EffectiveRun() == job.SpreadOne
 	if one && !f.recovered && !t.ordered && !s.deps.Minions.Connected(t.minion) {
 		// Nobody has sent this order yet, so another minion may have it.
-		if m := s.choose(f, spec.Target, t.attempt+1); len(m) == 1 && m[0] != t.minion {
+		if m := s.choice.choose(f, spec.Target, t.attempt+1); len(m) == 1 && m[0] != t.minion {
 			t.minion, t.saved = m[0], false
 			s.touch(f.slot)
 			return
@@ -446,7 +436,7 @@ func (s *shard) retry(f *fire, t *task, r *job.Report, spec *job.Spec) {
 	wait += time.Duration(rand.Int64N(int64(wait)/5 + 1))
 	next := &task{minion: t.minion, share: t.share, attempt: t.attempt + 1, notBefore: s.deps.now() + int64(wait)}
 	if spec.Target.EffectiveRun() == job.SpreadOne {
-		if m := s.choose(f, spec.Target, next.attempt); len(m) == 1 {
+		if m := s.choice.choose(f, spec.Target, next.attempt); len(m) == 1 {
 			next.minion = m[0]
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
 // A backfill runs the instants of a job's schedule again that lie in a window,
@@ -29,38 +30,49 @@ type backfilled struct {
 	busy, over bool
 }
 
-// tendBackfills takes note of backfills that came or went.
-func (s *shard) tendBackfills() {
-	entries := s.deps.Cluster.Backfills()
-	for _, b := range s.backfilled {
-		if _, ok := entries[s.cfg.Keys.Backfill(b.ID)]; !ok && !b.busy {
-			delete(s.backfilled, b.ID)
+// backfills are those of a shard's jobs.
+type backfills struct {
+	cluster *cluster.View
+	keys    etcdkv.Keys
+	now     func() int64
+	// entry returns a job of the shard, or nil.
+	entry func(job.Key, job.UID) *entry
+
+	all map[string]*backfilled
+}
+
+// tend takes note of backfills that came or went.
+func (k *backfills) tend() {
+	entries := k.cluster.Backfills()
+	for _, b := range k.all {
+		if _, ok := entries[k.keys.Backfill(b.ID)]; !ok && !b.busy {
+			delete(k.all, b.ID)
 		}
 	}
 	for _, en := range entries {
-		b := s.backfilled[en.Value.ID]
-		if e := s.jobs[en.Value.Key]; e == nil || e.uid != en.Value.Job {
+		b := k.all[en.Value.ID]
+		if k.entry(en.Value.Key, en.Value.Job) == nil {
 			continue
 		}
 		if b == nil {
 			b = &backfilled{share: max(job.ShareOf(job.NodeID(en.Value.ID)), 1)}
-			s.backfilled[en.Value.ID] = b
+			k.all[en.Value.ID] = b
 		}
 		if en.ModRevision > b.rev && !b.busy {
 			b.Backfill, b.rev = en.Value, en.ModRevision
-			b.next = s.nextOf(b)
+			b.next = k.nextOf(b)
 		}
 	}
 }
 
 // nextOf returns the instant of a backfill that is next, or never.
-func (s *shard) nextOf(b *backfilled) int64 {
+func (k *backfills) nextOf(b *backfilled) int64 {
 	from := b.From
 	if b.Done.After(from) {
 		from = b.Done
 	}
-	e := s.jobs[b.Key]
-	if e == nil || e.uid != b.Job {
+	e := k.entry(b.Key, b.Job)
+	if e == nil {
 		return never
 	}
 	next, ok := e.Set.Next(from)
@@ -71,20 +83,20 @@ func (s *shard) nextOf(b *backfilled) int64 {
 }
 
 // ready reports whether the backfill may go on.
-func (s *shard) ready(b *backfilled, now int64) bool {
-	e := s.jobs[b.Key]
-	return !b.busy && !b.over && e != nil && e.uid == b.Job &&
+func (k *backfills) ready(b *backfilled, now int64) bool {
+	e := k.entry(b.Key, b.Job)
+	return !b.busy && !b.over && e != nil &&
 		(b.Overlap || e.queue(b.share).open == 0) && (b.started == 0 || now >= b.started+int64(b.Every))
 }
 
-// backfillDue reports whether a backfill may go on.
-func (s *shard) backfillDue(now int64) bool {
-	if len(s.backfilled) == 0 && len(s.deps.Cluster.Backfills()) == 0 {
+// due reports whether a backfill may go on.
+func (k *backfills) due(now int64) bool {
+	if len(k.all) == 0 && len(k.cluster.Backfills()) == 0 {
 		return false
 	}
-	s.tendBackfills()
-	for _, b := range s.backfilled {
-		if s.ready(b, now) {
+	k.tend()
+	for _, b := range k.all {
+		if k.ready(b, now) {
 			return true
 		}
 	}
@@ -93,8 +105,8 @@ func (s *shard) backfillDue(now int64) bool {
 
 // planBackfills plans the next run of each backfill that may go on.
 func (s *shard) planBackfills(b *batch, now int64) {
-	for _, bf := range s.backfilled {
-		if !s.ready(bf, now) || len(b.backfills) >= maxTriggers/4 || s.full(b) {
+	for _, bf := range s.backfills.all {
+		if !s.backfills.ready(bf, now) || len(b.backfills) >= maxTriggers/4 || s.full(b) {
 			continue
 		}
 		b.backfillsBefore = append(b.backfillsBefore, *bf)
@@ -112,26 +124,26 @@ func (s *shard) planBackfills(b *batch, now int64) {
 		}
 		s.planFire(b, f, now)
 		bf.Done, bf.started = time.Unix(0, bf.next).UTC(), now
-		bf.next = s.nextOf(bf)
+		bf.next = s.backfills.nextOf(bf)
 	}
 }
 
-// gatherBackfills adds to a commit how far backfills have come. The commit fails
+// gather adds to a commit how far backfills have come. The commit fails
 // when one was ended meanwhile; the shard then starts again from what is stored.
-func (s *shard) gatherBackfills(w *write, b *batch) error {
+func (k *backfills) gather(w *write, b *batch) error {
 	for _, bf := range b.backfills {
-		key := s.cfg.Keys.Backfill(bf.ID)
+		key := k.keys.Backfill(bf.ID)
 		w.backfills = append(w.backfills, bf)
 		w.cmps = append(w.cmps, clientv3.Compare(clientv3.ModRevision(key), "=", bf.rev))
 		if bf.next == never {
 			bf.over = true
 			ended := bf.Backfill
-			ended.EndedAt = time.Unix(0, s.deps.now()).UTC()
+			ended.EndedAt = time.Unix(0, k.now()).UTC()
 			text, err := etcdkv.Encode(ended)
 			if err != nil {
 				return err
 			}
-			w.planned = append(w.planned, clientv3.OpDelete(key), clientv3.OpPut(s.cfg.Keys.EndedBackfill(bf.ID), text))
+			w.planned = append(w.planned, clientv3.OpDelete(key), clientv3.OpPut(k.keys.EndedBackfill(bf.ID), text))
 			continue
 		}
 		text, err := etcdkv.Encode(bf.Backfill)

@@ -33,7 +33,7 @@ func (s *shard) followCalendars() {
 		if again {
 			s.setNext(e, s.nextAfter(e, max(o.Since, e.done, s.planned, s.state.Cursor.UnixNano())))
 		}
-		s.tellAside(e)
+		s.noteAside(e)
 	}
 	if len(s.replan) == 0 {
 		s.calendarsDone = s.calendarsRev

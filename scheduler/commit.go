@@ -2,18 +2,15 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
-	"github.com/carillon-cron/carillon/lock"
 )
 
 // Bounds of what one commit does beside the plan: how many slots it rewrites
@@ -62,19 +59,6 @@ func (w *write) size() int {
 	return n
 }
 
-// txn returns the operations of a write.
-func (s *shard) txn(w *write) ([]clientv3.Op, error) {
-	out := make([]clientv3.Op, 0, w.size())
-	if w.state != nil {
-		text, err := etcdkv.Encode(w.state)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, clientv3.OpPut(s.cfg.Keys.State(s.id), text))
-	}
-	return append(append(out, w.planned...), w.ops...), nil
-}
-
 // commit gathers what is to be written and has it written. The shard's
 // goroutine goes on meanwhile; done is called in it.
 func (s *shard) commit(ctx context.Context, now int64) {
@@ -91,7 +75,7 @@ func (s *shard) commit(ctx context.Context, now int64) {
 
 // begin has a write written.
 func (s *shard) begin(ctx context.Context, w *write, now int64) {
-	ops, err := s.txn(w)
+	ops, err := s.writer.txn(w)
 	if err != nil {
 		s.err = err
 		return
@@ -102,11 +86,11 @@ func (s *shard) begin(ctx context.Context, w *write, now int64) {
 		fence = append(fence, clientv3.Compare(clientv3.ModRevision(s.cfg.Keys.State(s.id)), "=", s.stateRev))
 	}
 	if w.view != nil {
-		fence = append(fence, s.notNewer(*w.view)...)
+		fence = append(fence, s.writer.notNewer(*w.view)...)
 	}
 	begun := time.Now()
 	s.wg.Go(func() {
-		rev, err := s.write(ctx, fence, ops, w)
+		rev, err := s.writer.write(ctx, fence, ops, w)
 		s.met.commitSeconds.Observe(time.Since(begun).Seconds())
 		s.do(func() {
 			if behind := asBehind(err); behind != nil {
@@ -191,7 +175,7 @@ func (s *shard) gather(now int64) (*write, error) {
 	if err := s.gatherPauses(w); err != nil {
 		return nil, err
 	}
-	if err := s.gatherAsides(w); err != nil {
+	if err := s.asides.gather(w, s.cfg.Keys); err != nil {
 		return nil, err
 	}
 	if b != nil {
@@ -243,7 +227,7 @@ func (s *shard) gatherPlan(w *write, b *batch, now int64) error {
 	for _, key := range b.triggers {
 		w.planned = append(w.planned, clientv3.OpDelete(key))
 	}
-	if err := s.gatherBackfills(w, b); err != nil {
+	if err := s.backfills.gather(w, b); err != nil {
 		return err
 	}
 	if len(b.fires) == 0 {
@@ -300,71 +284,6 @@ func unsaved(fires []*fire) []*task {
 	return out
 }
 
-// commitTimeout bounds one try of a commit.
-const commitTimeout = 2 * time.Second
-
-// write commits w and returns the revision of the state it wrote. It tries until
-// the outcome is known or the shard is lost: an ambiguous answer is resolved by
-// the next try, which finds the claim id of the first, or not (I1, I3).
-func (s *shard) write(ctx context.Context, fence []clientv3.Cmp, ops []clientv3.Op, w *write) (int64, error) {
-	for try := 0; ; try++ {
-		rev, err := s.tryWrite(ctx, fence, ops, w)
-		if err == nil || errors.Is(err, lock.ErrFenced) || asBehind(err) != nil {
-			return rev, err
-		}
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		if !s.own.Held() {
-			return 0, lock.ErrLost
-		}
-		if errors.Is(err, rpctypes.ErrDuplicateKey) {
-			return 0, fmt.Errorf("commit of shard %d: %w", s.id, err) // no try of it ever succeeds: the shard begins anew
-		}
-		s.met.commitRetries.Inc()
-		s.log.Warn("commit not confirmed, trying again", zap.Int("try", try+1), zap.Error(err))
-		select {
-		case <-ctx.Done():
-		case <-time.After(min(time.Duration(try+1)*20*time.Millisecond, 500*time.Millisecond)):
-		}
-	}
-}
-
-func (s *shard) tryWrite(ctx context.Context, fence []clientv3.Cmp, ops []clientv3.Op, w *write) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	stateKey := s.cfg.Keys.State(s.id)
-	resp, err := s.deps.Client.Txn(ctx).If(fence...).Then(ops...).Else(clientv3.OpGet(stateKey)).Commit()
-	if errors.Is(err, rpctypes.ErrLeaseNotFound) && w.passed {
-		return 0, fmt.Errorf("the node next in line has left: %w", lock.ErrFenced)
-	}
-	if err != nil {
-		return 0, err
-	}
-	if resp.Succeeded {
-		return resp.Header.Revision, nil
-	}
-	// The condition on the successor may be what failed: the shard starts again
-	// from what is stored, and its lock is still this node's.
-	if w.state != nil && len(resp.Responses) == 1 {
-		for _, kv := range resp.Responses[0].GetResponseRange().GetKvs() {
-			st, err := etcdkv.Decode[etcdkv.ShardState](stateKey, kv.Value)
-			if err == nil && st.Claim == w.state.Claim {
-				return kv.ModRevision, nil // an earlier try went through
-			}
-		}
-	}
-	if w.view != nil {
-		switch need, err := s.edits(ctx, *w.view); {
-		case err != nil:
-			return 0, err
-		case w.view.isBehind(need):
-			return 0, &errBehind{need}
-		}
-	}
-	return 0, fmt.Errorf("commit of shard %d under token %v: %w", s.id, s.own.Token(), lock.ErrFenced)
-}
-
 // written takes note of a commit's outcome.
 func (s *shard) written(w *write, rev int64, err error) {
 	s.committing = false
@@ -377,7 +296,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 		s.state, s.stateRev = *w.state, rev
 		lockState(&s.state, &now)
 		if s.state.Ahead.IsZero() {
-			s.ahead = ahead{}
+			s.ahead = newAhead(s)
 		}
 		if !s.ringDirty { // else what they wait for is in the next state
 			then := s.afterState
@@ -423,7 +342,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 	for _, sl := range w.deleted {
 		delete(s.slots, sl.seq)
 	}
-	s.toTell = append(s.toTell, w.notes...)
+	s.outbox.notes = append(s.outbox.notes, w.notes...)
 	for _, b := range w.backfills {
 		b.rev, b.busy = rev, false
 	}

@@ -262,8 +262,8 @@ func TestI19_InstantsAreDecidedInOrder(t *testing.T) {
 			bf = &backfilled{Backfill: etcdkv.Backfill{
 				ID: "b", Key: e.key, Job: e.uid, From: at(s.backfill.from), To: at(s.backfill.to), Every: job.Duration(s.backfillEvery), Overlap: s.backfillOverlap,
 			}, share: 7}
-			bf.next = d.nextOf(bf)
-			d.backfilled["b"] = bf
+			bf.next = d.backfills.nextOf(bf)
+			d.backfills.all["b"] = bf
 		}
 		starts := map[job.FireID]time.Duration{}
 		now := time.Duration(0)

@@ -316,6 +316,7 @@
 //	cluster      the view of etcd: members, owners, groups, pauses, calendars, ...
 //	mode         who ought to hold a group's lock, and who fires which instant; pure
 //	placement    who ought to hold each hash shard; pure
+//	ownership    claims, hands over and seizes shards, under one lease
 //	plan         when a job is due, and what becomes of each instant; pure
 //	phase        how far a fire, and each task, has come, and what may follow; pure
 //	admit        whether a task may start now: rollout, gate, lock, permits
@@ -324,8 +325,8 @@
 //	peers        who answers at its port
 //	timekeeper   this node's clock against others'
 //
-// Here is the rest: the engine and its membership, the ownership of shards, and the
-// shard: its commits, its runs, and what becomes of them.
+// Here is the rest: the engine and its membership, and the shard: its commits, its runs,
+// and what becomes of them.
 //
 // # Tests
 //

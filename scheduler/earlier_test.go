@@ -87,7 +87,7 @@ func (l *ledger) take(t *testing.T, clock int64) {
 		}
 	}
 	d.listed = true
-	d.triggersRead = true
+	d.triggers.read = true
 	b := etcdkv.Batch{Rev: *l.rev, Relist: true}
 	for _, key := range l.under(l.keys.ShardJobs(l.number)) {
 		b.Events = append(b.Events, etcdkv.Event{Key: key, Value: []byte(l.values[key]), CreateRevision: l.create[key], ModRevision: l.mod[key]})
@@ -180,7 +180,7 @@ func (l *ledger) commit(t *testing.T, now int64, lacks func() bool) (out []etcdk
 			}
 		}
 		*l.rev++
-		ops, err := d.txn(w)
+		ops, err := d.writer.txn(w)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,7 @@ func (s *shard) end(f *fire, state job.State, reason string) {
 	}
 	wasOpen, ran := f.isOpen(), f.phase.Runs()
 	s.proceed(f, phase.FireEnded)
-	s.wakeups.Remove(&f.wakeup)
+	s.deadlines.forget(f)
 	s.takeUp(f)
 	f.e.recording++
 	s.met.inFlight.Dec()

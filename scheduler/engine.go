@@ -150,10 +150,13 @@ func (e *Engine) term(ctx, work context.Context) error {
 
 	held, cancel := sess.Context(work)
 	defer cancel()
-	t := newOwnership(e, sess, m, held)
-	defer t.wg.Wait()
+	t := e.newMembership(sess, m, held)
+	var wg sync.WaitGroup
+	defer t.node.Wait()
+	defer wg.Wait()
 	defer cancel()
-	return t.run(ctx)
+	wg.Go(func() { t.keepHealth(held) })
+	return t.node.Run(ctx)
 }
 
 // closeTimeout bounds the giving back of a lease.

@@ -155,7 +155,7 @@ func TestI27AShardIsPassedOnUnread(t *testing.T) {
 	s := right.shards[0]
 	right.mu.RUnlock()
 	passed := make(chan error, 1)
-	s.yield(t.Context(), &to, func(err error) { passed <- err })
+	s.Yield(t.Context(), &to, func(err error) { passed <- err })
 	if err := <-passed; err != nil {
 		t.Fatal(err)
 	}

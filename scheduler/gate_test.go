@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"pgregory.net/rapid"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/cluster"
+	"github.com/carillon-cron/carillon/scheduler/mode"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
@@ -19,8 +21,17 @@ import (
 func (d *desk) grouped(spec job.GroupSpec) {
 	id := d.number
 	d.deps.Cluster.SetGroups(map[job.ShardID]*cluster.Group{id: {Key: job.Key{Namespace: "t", Name: "g"}, Spec: spec, Rev: 1}}, 1)
-	d.turns = &turnPolicy{id: id, groups: d.deps.Cluster, node: &ownership{e: &Engine{deps: *d.deps}}}
+	d.turns = &turnPolicy{id: id, groups: d.deps.Cluster, node: alone{d}}
 }
+
+// alone is a node that knows of no other.
+type alone struct{ d *desk }
+
+func (a alone) Situation(id job.ShardID, g *cluster.Group) mode.Situation {
+	return mode.Situation{Shard: id, Spec: &g.Spec, Now: a.d.clock}
+}
+func (alone) Lease() clientv3.LeaseID { return 0 }
+func (alone) Leaving() bool           { return false }
 
 // commitAll commits fires together, and does their first step.
 func (d *desk) commitAll(fires ...*fire) {

@@ -8,19 +8,23 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/lock"
+	"github.com/carillon-cron/carillon/scheduler/ownership"
 )
 
 // errYielded ends a shard whose lock has been passed on or given back.
 var errYielded = errors.New("shard passed on")
 
-// yield passes the shard's lock on to another node's lease. done gets nil when
+// Yield passes the shard's lock on to another node's lease. done gets nil when
 // the lock has been passed on; the shard ends then.
-func (s *shard) yield(ctx context.Context, to *etcdkv.Member, done func(error)) {
+func (s *shard) Yield(ctx context.Context, to *etcdkv.Member, done func(error)) {
 	s.do(func() {
 		s.yielding = true
 		s.whenIdle(func() { s.pass(ctx, to, done) })
 	})
 }
+
+// Due returns the instant that is planned next; never: none. Any goroutine may call it.
+func (s *shard) Due() int64 { return s.due.Load() }
 
 // leave takes the shard's open fires out of the gauge, once run has returned.
 func (s *shard) leave() {
@@ -29,8 +33,8 @@ func (s *shard) leave() {
 			s.met.inFlight.Dec()
 		}
 	}
-	s.deps.load.Add(-s.tookUp)
-	s.met.aside.Sub(float64(s.asideCount))
+	s.nodeLoad.Add(-s.tookUp)
+	s.met.aside.Sub(float64(s.asides.count))
 	if s.need != (view{}) {
 		s.met.behind.Dec()
 	}
@@ -70,7 +74,7 @@ func (s *shard) passOn(ctx context.Context, to *etcdkv.Member) error {
 		return s.own.Release(ctx)
 	}
 	now := s.deps.now()
-	value, err := ownerValue(to.Node, s.cfg.Node, now, s.due.Load())
+	value, err := ownership.OwnerValue(to.Node, s.cfg.Node, now, s.due.Load())
 	if err != nil {
 		return err
 	}

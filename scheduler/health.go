@@ -12,6 +12,9 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 )
 
+// briefTimeout bounds a small write that is tried again.
+const briefTimeout = time.Second
+
 // healthEvery is how often a node looks at its own health.
 const healthEvery = 500 * time.Millisecond
 
@@ -32,38 +35,38 @@ func (e *Engine) trouble() []string {
 
 // keepHealth publishes the node's own health, and what it finds out about its
 // peers', whenever that changes.
-func (t *ownership) keepHealth(ctx context.Context) {
+func (m *membership) keepHealth(ctx context.Context) {
 	ticker := time.NewTicker(healthEvery)
 	defer ticker.Stop()
 	var last *etcdkv.Health
 	for {
 		h := etcdkv.Health{
-			Schema: etcdkv.Schema, Node: t.e.cfg.Node, Trouble: t.e.trouble(), Unreachable: t.peers.Unreachable(), Clock: t.e.keeper.Health(),
+			Schema: etcdkv.Schema, Node: m.e.cfg.Node, Trouble: m.e.trouble(), Unreachable: m.node.Unreachable(), Clock: m.e.keeper.Health(),
 		}
 		if last == nil || !slices.Equal(h.Trouble, last.Trouble) || !slices.Equal(h.Unreachable, last.Unreachable) || !reflect.DeepEqual(h.Clock, last.Clock) {
-			h.Since = time.Unix(0, t.e.deps.now()).UTC()
-			if t.publishHealth(ctx, &h) {
+			h.Since = time.Unix(0, m.e.deps.now()).UTC()
+			if m.publishHealth(ctx, &h) {
 				last = &h
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-t.e.clockChanged:
+		case <-m.e.clockChanged:
 		case <-ticker.C:
 		}
 	}
 }
 
-func (t *ownership) publishHealth(ctx context.Context, h *etcdkv.Health) bool {
-	ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+func (m *membership) publishHealth(ctx context.Context, h *etcdkv.Health) bool {
+	ctx, cancel := context.WithTimeout(ctx, briefTimeout)
 	defer cancel()
 	value, err := etcdkv.Encode(h)
 	if err == nil {
-		_, err = t.e.deps.Client.Put(ctx, t.e.cfg.Keys.Health(h.Node), value, clientv3.WithLease(t.sess.Lease()))
+		_, err = m.e.deps.Client.Put(ctx, m.e.cfg.Keys.Health(h.Node), value, clientv3.WithLease(m.sess.Lease()))
 	}
 	if err != nil {
-		t.e.log.Debug("health not published", zap.Error(err))
+		m.e.log.Debug("health not published", zap.Error(err))
 	}
 	return err == nil
 }

@@ -36,7 +36,7 @@ func (s *shard) onJobs(ctx context.Context, b etcdkv.Batch) {
 		s.onJob(ctx, &b.Events[i])
 	}
 	s.jobsRev = max(s.jobsRev, b.Rev)
-	s.triggersNew = s.triggersNew || len(s.triggers) > 0
+	s.triggers.fresh = s.triggers.fresh || len(s.triggers.all) > 0
 	s.count.Store(int64(len(s.jobs)))
 	if !s.listed {
 		s.listed = true
@@ -52,7 +52,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	}
 	if ev.Value == nil {
 		if s.jobs[key] == nil {
-			s.tellAsideOf(key, job.UID{}, "") // it could not be read
+			s.asides.note(key, job.UID{}, "") // it could not be read
 		}
 		s.vanished(ctx, key)
 		return
@@ -60,7 +60,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 	e, from, err := newEntry(ev.Key, ev.Value, s.deps.Schedules)
 	if err != nil {
 		s.drop(key)
-		s.tellAsideOf(key, job.UID{}, "it cannot be read, and does not fire: "+err.Error())
+		s.asides.note(key, job.UID{}, "it cannot be read, and does not fire: "+err.Error())
 		return
 	}
 	old := s.jobs[key]
@@ -85,15 +85,23 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		from = max(from, s.state.Cursor.UnixNano())
 	}
 	s.jobs[key] = e
-	s.noteWatcher(e, true)
+	s.watches.note(e, true)
 	if e.Optional != nil && len(e.Optional.Calendars) > 0 {
 		s.anyCalendars, e.Optional.Since = true, from
 	}
 	s.setNext(e, s.nextAfter(e, from))
-	s.tellAside(e)
+	s.noteAside(e)
 	if e.from != nil && (old == nil || old.uid != e.uid) {
 		s.cameFrom(ctx, e, *e.from)
 	}
+}
+
+// entry returns a job of the shard, or nil if it has none of that name and UID.
+func (s *shard) entry(key job.Key, uid job.UID) *entry {
+	if e := s.jobs[key]; e != nil && e.uid == uid {
+		return e
+	}
+	return nil
 }
 
 // adopt makes the open fires of a job's old entry those of its new one.
@@ -117,14 +125,14 @@ func (s *shard) drop(key job.Key) {
 	}
 	delete(s.jobs, key)
 	s.setNext(e, never)
-	s.noteWatcher(e, false)
+	s.watches.note(e, false)
 	s.forget(e)
 }
 
 // forget ends what of a deleted job has not started.
 func (s *shard) forget(e *entry) {
 	e.Gone = true
-	s.tellAsideOf(e.key, e.uid, "")
+	s.asides.note(e.key, e.uid, "")
 	e.queues(func(l *overlapQueue) {
 		for _, f := range slices.Clone(l.waiting) {
 			s.end(f, job.StateCancelled, whyNotStarted)

@@ -37,8 +37,8 @@ func (d *desk) crowd(n int) {
 func TestI23_LoadIsBounded(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
-	d.deps.load = &fair.Load{}
-	d.deps.load.Add(fair.MaxLoad) // other shards'
+	d.nodeLoad = &fair.Load{}
+	d.nodeLoad.Add(fair.MaxLoad) // other shards'
 	const jobs = 3 * fair.ShardLoad
 	d.crowd(jobs)
 	d.commitPlan(nil)
@@ -58,7 +58,7 @@ func TestI23_LoadIsBounded(t *testing.T) {
 	// The others have missed 40 instants each when their turn comes, of which 10 and
 	// the one that is due are not too late.
 	d.clock += int64(40 * time.Second)
-	d.deps.load.Add(-fair.MaxLoad)
+	d.nodeLoad.Add(-fair.MaxLoad)
 	for {
 		before := len(d.fires)
 		d.commitPlan(nil)
@@ -87,7 +87,7 @@ func TestI23_LoadIsBounded(t *testing.T) {
 	for _, f := range d.fires {
 		d.close(f)
 	}
-	if held := d.deps.load.Held(); d.tookUp != 0 || held != 0 {
+	if held := d.nodeLoad.Held(); d.tookUp != 0 || held != 0 {
 		t.Errorf("%d, of the node %d, are taken up at the end", d.tookUp, held)
 	}
 }
@@ -98,13 +98,13 @@ func TestI23_MisfiresInBulk(t *testing.T) {
 	t.Parallel()
 	for _, busy := range []bool{false, true} {
 		d := newDesk(t, 1)
-		d.deps.load = &fair.Load{}
+		d.nodeLoad = &fair.Load{}
 		d.crowd(1)
 		d.clock += int64(60 * time.Second)
 		if busy {
-			d.deps.load.Add(fair.MaxLoad)
-			d.deps.load.Full(fair.ShardLoad, d.clock-int64(d.cfg.MisfireGrace)+1)
-			d.deps.load.Add(-fair.MaxLoad)
+			d.nodeLoad.Add(fair.MaxLoad)
+			d.nodeLoad.Full(fair.ShardLoad, d.clock-int64(d.cfg.MisfireGrace)+1)
+			d.nodeLoad.Add(-fair.MaxLoad)
 		}
 		d.commitPlan(nil)
 		records, missed := 0, 0

@@ -64,7 +64,7 @@ func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
 	}
 	s.proceed(f, phase.FireEnded)
 	f.run = run
-	s.wakeups.Remove(&f.wakeup)
+	s.deadlines.forget(f)
 	f.e.key = run.Key() // so that those are told who wait for its end
 	s.endAdmission(f)
 	s.leaveSlot(f)

@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
-	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 )
 
@@ -71,50 +70,4 @@ func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, e
 		}
 	}
 	return m, fmt.Errorf("join: member key %s does not settle", key)
-}
-
-// leave has the node forgotten: it leaves in order. Should that fail, it is told
-// as one that is gone.
-func (t *ownership) leave(ctx context.Context) {
-	key := t.e.cfg.Keys.Member(t.self.Node)
-	_, err := t.e.deps.Client.Txn(ctx).
-		If(clientv3.Compare(clientv3.LeaseValue(key), "=", t.sess.Lease())).
-		Then(clientv3.OpDelete(t.e.cfg.Keys.KnownNode(t.self.Node))).Commit()
-	if err != nil {
-		t.e.log.Warn("the node is still known after it has left", zap.Error(err))
-	}
-}
-
-// announce writes the node's phase. If that fails, it is tried again at the next
-// look.
-func (t *ownership) announce(ctx context.Context, phase etcdkv.Phase) {
-	m := t.self
-	m.Phase, m.PhaseSince = phase, time.Unix(0, t.e.deps.now()).UTC()
-	value, err := etcdkv.Encode(&m)
-	if err == nil {
-		key := t.e.cfg.Keys.Member(m.Node)
-		_, err = t.e.deps.Client.Txn(ctx).
-			If(clientv3.Compare(clientv3.LeaseValue(key), "=", t.sess.Lease())).
-			Then(clientv3.OpPut(key, value, clientv3.WithLease(t.sess.Lease()))).Commit()
-	}
-	if err != nil {
-		t.e.log.Warn("phase not announced", zap.String("phase", string(phase)), zap.Error(err))
-		return
-	}
-	t.self = m
-	t.e.log.Info("phase announced", zap.String("phase", string(phase)))
-}
-
-// ownerValue makes the value of an owner key. due is the instant that the owner
-// is to fire next; never: none that is known.
-func ownerValue(node, from job.NodeID, now, due int64) (string, error) {
-	grant, err := uuid.NewRandom()
-	if err != nil {
-		return "", fmt.Errorf("new grant id: %w", err)
-	}
-	o := etcdkv.Owner{Schema: etcdkv.Schema, Node: node, Grant: grant.String(), Since: time.Unix(0, now).UTC(), From: from}
-	if due != never && due != 0 {
-		o.Due = time.Unix(0, due).UTC()
-	}
-	return etcdkv.Encode(o)
 }

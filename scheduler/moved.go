@@ -160,7 +160,7 @@ func (s *shard) vanished(ctx context.Context, key job.Key) {
 	delete(s.jobs, key)
 	next := e.timer.Next
 	s.setNext(e, never)
-	s.noteWatcher(e, false)
+	s.watches.note(e, false)
 	s.moved[e.uid] = &movedOut{e: e, next: next}
 	s.askGone(ctx, e)
 }
@@ -235,7 +235,7 @@ func (m *movedOut) over() bool {
 
 // anyOver reports whether a record may be removed.
 func (s *shard) anyOver() bool {
-	if !s.triggersRead {
+	if !s.triggers.read {
 		return false
 	}
 	for _, m := range s.moved {
@@ -248,7 +248,7 @@ func (s *shard) anyOver() bool {
 
 // gatherMoved removes the records of jobs that have nothing open here any more.
 func (s *shard) gatherMoved(w *write) {
-	if !s.triggersRead {
+	if !s.triggers.read {
 		return
 	}
 	for uid, m := range s.moved {

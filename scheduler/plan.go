@@ -2,8 +2,6 @@ package scheduler
 
 import (
 	"fmt"
-	"hash/maphash"
-	"slices"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -69,12 +67,12 @@ func (s *shard) plan(now int64) *batch {
 	b := &batch{round: s.round(), plannedBefore: s.planned}
 	deadline := now - int64(s.cfg.MisfireGrace)
 	s.look.Steps = 0
-	for !s.full(b) && s.look.Steps < plan.MaxSteps && !s.deps.load.Full(s.tookUp, now) {
+	for !s.full(b) && s.look.Steps < plan.MaxSteps && !s.isFull(now) {
 		e, at, ok := s.nextDue(horizon, deadline)
 		if !ok {
 			break
 		}
-		if s.awaitsPast(e, at) {
+		if s.ahead.awaitsPast(e, at) {
 			break
 		}
 		until, skip, mine := b.round.until(s.cfg.Node, at, horizon, deadline)
@@ -120,11 +118,11 @@ func (s *shard) nextDue(horizon, deadline int64) (*entry, int64, bool) {
 
 // planTriggers turns triggers into fires.
 func (s *shard) planTriggers(b *batch, now int64) {
-	s.triggersNew = false
+	s.triggers.fresh = false
 	all := map[job.UID]*joined{}
-	for key, a := range s.triggers {
+	for key, a := range s.triggers.all {
 		if s.full(b) || len(b.triggers) >= maxTriggers {
-			s.triggersNew = true
+			s.triggers.fresh = true
 			break
 		}
 		if !s.join(all, key, &a.Trigger) {
@@ -144,7 +142,7 @@ func (s *shard) planEntry(b *batch, e *entry, until, horizon, now int64, skip st
 	before := planned{e: e, next: e.timer.Next, done: e.done}
 	for n := 0; at <= until && n < maxInstants && s.look.Steps < plan.MaxSteps; n++ {
 		s.look.Steps += cost
-		was, why := s.committedBefore(e, at)
+		was, why := s.ahead.committedBefore(e, at, s.fires)
 		if !was {
 			instants = append(instants, at)
 		}
@@ -266,7 +264,7 @@ func (s *shard) planMissed(b *batch, e *entry, missed []int64, now int64) {
 		})
 		s.met.alerts.WithLabelValues(alertMissed).Add(float64(n))
 	}
-	if len(missed) > maxMissedRecords || s.deps.load.WasFull(now, s.cfg.MisfireGrace) {
+	if len(missed) > maxMissedRecords || s.nodeLoad.WasFull(now, s.cfg.MisfireGrace) {
 		add(missed[0], missed[len(missed)-1], len(missed))
 		return
 	}
@@ -308,23 +306,23 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	e := s.jobs[t.Key]
 	if m := s.moved[t.Fire.Job]; m != nil {
 		if m.record == "" {
-			s.triggersNew = true
+			s.triggers.fresh = true
 			return // whether it is deleted or moved is being asked
 		}
 		e = m.e
 		if m.deleted {
 			e = nil
 		} else if t.From != (job.Key{}) && key == s.cfg.Keys.JoinedTrigger(s.id, m.e.uid, t.From) {
-			s.takeTrigger(b, key)
+			s.triggers.take(b, key)
 			s.planSkip(b, &fire{id: t.Fire, e: e, cause: causeOf(&t)}, "the job was moved to another group while it waited for the others")
 			return
 		}
 	}
-	if (e == nil || e.uid != t.Fire.Job) && s.awaits(key, now) {
-		s.triggersNew = true
+	if (e == nil || e.uid != t.Fire.Job) && s.triggers.awaitsJob(key, s.jobsRev, now) {
+		s.triggers.fresh = true
 		return
 	}
-	s.takeTrigger(b, key)
+	s.triggers.take(b, key)
 	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
 	}
@@ -389,11 +387,11 @@ func (s *shard) assign(f *fire, now int64) {
 // share has the target for itself. It reports whether any were found.
 func (s *shard) share(f *fire, spec *job.Spec) bool {
 	var out []*task
-	ready, away := s.reach(f, spec.Target)
+	ready, away := s.choice.reach(f, spec.Target)
 	for i, t := range f.tasks {
 		found := ready
 		if len(f.hosts) == 0 {
-			found = s.pick(f, ready, spec.Target, t.attempt+i)
+			found = s.choice.pick(f, ready, spec.Target, t.attempt+i)
 		}
 		if len(f.tasks) == 1 && len(found) == 1 && t.minion == "" {
 			t.minion, out = found[0], f.tasks // as most are
@@ -414,7 +412,7 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 		rules = job.Rollout{ClusterMaxPer: rules.ClusterMaxPer}
 	}
 	if !rules.IsZero() {
-		f.rules, f.canaries = &rules, s.arrange(out, &rules)
+		f.rules, f.canaries = &rules, s.choice.arrange(out, &rules)
 		// Who names hosts, as a redo does, knows that they are no canaries.
 		if rules.Canary != "" && f.canaries == 0 && len(f.hosts) == 0 {
 			f.stopped = "the rollout was not begun: none of its minions is a canary, " + rules.Canary
@@ -422,40 +420,6 @@ func (s *shard) share(f *fire, spec *job.Spec) bool {
 	}
 	f.tasks, f.places = out, nil
 	return true
-}
-
-// reach returns which minions of those that are to run a fire get orders, and which do
-// not: those that it is for, or that the target matches. Where it is not to run on all
-// of these, nobody asks for the others.
-func (s *shard) reach(f *fire, target job.Target) (ready []job.MinionID, away []job.Uncontrollable) {
-	switch {
-	case len(f.hosts) > 0:
-		return s.hosts(f)
-	case target.EffectiveRun() != job.SpreadAll:
-		return s.deps.Minions.Match(target), nil
-	}
-	return s.deps.Minions.Reach(target)
-}
-
-// hosts returns which of the minions that a fire is for get orders, and which do not.
-func (s *shard) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollable) {
-	all, others := s.deps.Minions.Reach(job.Target{})
-	why := make(map[job.MinionID]job.Uncontrollable, len(others))
-	for _, u := range others {
-		why[u.Minion] = u
-	}
-	for _, h := range f.hosts {
-		if _, ok := slices.BinarySearch(all, h); ok {
-			ready = append(ready, h)
-			continue
-		}
-		u, ok := why[h]
-		if !ok {
-			u = job.Uncontrollable{Minion: h, Reason: "not known to the cluster"}
-		}
-		away = append(away, u)
-	}
-	return ready, away
 }
 
 // unsendable returns tasks, ended already, for minions that are to run the fire and
@@ -475,38 +439,4 @@ func (s *shard) unsendable(f *fire, away []job.Uncontrollable) []*task {
 // unsent is the report of a task that ended without an order.
 func (s *shard) unsent(f *fire, t *task, state job.State, reason string) *job.Report {
 	return &job.Report{Task: f.taskID(t), Shard: s.id, Known: true, State: state, Reason: reason}
-}
-
-// shareSpread is as much of a share's number as moves it to another minion.
-const shareSpread = 0xff
-
-// choose returns the minions for an attempt: all that match, or one of them,
-// spread evenly by the fire's identity.
-func (s *shard) choose(f *fire, target job.Target, attempt int) []job.MinionID {
-	return s.pick(f, s.deps.Minions.Match(target), target, attempt)
-}
-
-// pick returns those of the minions that match which an attempt is for.
-func (s *shard) pick(f *fire, found []job.MinionID, target job.Target, attempt int) []job.MinionID {
-	if len(found) == 0 {
-		return nil
-	}
-	want := 1
-	switch target.EffectiveRun() {
-	case job.SpreadAll:
-		return found
-	case job.SpreadAny:
-		if want = target.Count; len(found) < want {
-			return nil
-		}
-	case job.SpreadOne:
-	}
-	base := f.id
-	base.Share = 0 // neighbours get different minions where there are enough
-	h := maphash.Comparable(s.seed, base) + uint64(f.id.Share&shareSpread)
-	rest := found[(h+uint64(attempt))%uint64(len(found)):] // an attempt is positive
-	if len(rest) >= want {
-		return rest[:want:want]
-	}
-	return append(slices.Clone(rest), found[:want-len(rest)]...)
 }

@@ -39,7 +39,7 @@ func (s *shard) load(ctx context.Context) error {
 		s.ring.Store(&ring)
 		s.noteFlap(s.deps.now())
 	}
-	if err := s.loadNotes(ctx); err != nil {
+	if err := s.outbox.load(ctx); err != nil {
 		return err
 	}
 	prefix := s.cfg.Keys.Slots(s.id)
@@ -148,7 +148,7 @@ func (s *shard) recover() {
 		}
 	}
 	s.promoteWaiting()
-	s.queuePast()
+	s.ahead.queuePast(s.jobs)
 	s.log.Info("shard taken", zap.Int("jobs", len(s.jobs)), zap.Int("open_fires", open),
 		zap.Time("cursor", s.state.Cursor))
 }

@@ -1,8 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/carillon-cron/carillon/job"
@@ -11,55 +9,6 @@ import (
 
 // A rollout's tasks are put into their order when they are chosen, which is stored with
 // the fire. Which of them may start is decided in package admit.
-
-// arrange puts the tasks of a fire into the rollout's order, canaries first, and
-// returns how many of these there are.
-func (s *shard) arrange(tasks []*task, r *job.Rollout) int {
-	byName := func(a, b *task) int { return job.CompareNames(string(a.minion), string(b.minion)) }
-	switch r.Order {
-	case job.OrderShuffle:
-		rand.Shuffle(len(tasks), func(i, j int) { tasks[i], tasks[j] = tasks[j], tasks[i] })
-	case job.OrderLabel:
-		values := make(map[job.MinionID]string, len(tasks))
-		for _, t := range tasks {
-			values[t.minion] = s.deps.Minions.Value(t.minion, r.OrderBy)
-		}
-		slices.SortStableFunc(tasks, func(a, b *task) int {
-			return cmp.Or(job.CompareNames(values[a.minion], values[b.minion]), byName(a, b))
-		})
-	default:
-		slices.SortStableFunc(tasks, byName)
-	}
-	if r.Canary == "" && r.CanaryCount == 0 {
-		return 0
-	}
-	first := s.isCanary(r) // asked once: minions come and go
-	var canaries, others []*task
-	for _, t := range tasks {
-		if first(t) {
-			canaries = append(canaries, t)
-		} else {
-			others = append(others, t)
-		}
-	}
-	copy(tasks, append(canaries, others...))
-	if r.CanaryCount > 0 {
-		return min(len(canaries), r.CanaryCount)
-	}
-	return len(canaries)
-}
-
-// isCanary returns what tells the tasks that may be canaries.
-func (s *shard) isCanary(r *job.Rollout) func(*task) bool {
-	if r.Canary == "" {
-		return func(t *task) bool { return t.report == nil }
-	}
-	found := s.deps.Minions.Match(job.Target{Match: r.Canary})
-	return func(t *task) bool {
-		_, ok := slices.BinarySearch(found, t.minion)
-		return ok && t.report == nil
-	}
-}
 
 // roll does what the fire's rollout needs now, and lets the tasks start that
 // may. It reports whether the fire has one.

@@ -3,7 +3,6 @@ package scheduler
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,13 +13,13 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/lock"
 	"github.com/carillon-cron/carillon/scheduler/admit"
-	"github.com/carillon-cron/carillon/scheduler/fair"
 	"github.com/carillon-cron/carillon/scheduler/plan"
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
-// shard is one owned shard. A single goroutine, run, owns all fields below mu;
-// others reach them through do.
+// shard is one owned shard. A single goroutine, run, owns all fields below mailbox;
+// others reach them through that. The parts that are embedded own their fields: their
+// methods know no other part.
 type shard struct {
 	id  job.ShardID
 	own *lock.Ownership
@@ -30,14 +29,11 @@ type shard struct {
 	deps      *Deps
 	log       *zap.Logger
 	met       *metrics
-	seed      maphash.Seed
+	choice    chooser
+	writer    writer
 
-	mu sync.Mutex // guards mail
-	// mail holds what others want done by the shard's goroutine, in order.
-	mail []func()
-	// knocked is when the first of it came.
-	knocked time.Time
-	knock   chan struct{}
+	// mailbox is how others reach the fields below.
+	mailbox
 
 	// epoch is that of the time that the shard has begun by.
 	epoch int64
@@ -50,9 +46,7 @@ type shard struct {
 	jobsRev  int64
 	timers   timers.Heap[*entry]
 	specs    specs
-	triggers map[string]arrived
-	// triggersRead: they have been listed.
-	triggersRead bool
+	triggers triggers
 	// planned: everything at or before it is planned, in memory. instants is what
 	// one plan of a job takes them in.
 	planned  int64
@@ -86,14 +80,11 @@ type shard struct {
 	// due is the instant that is planned next, for others; never: none.
 	due atomic.Int64
 
-	slots map[uint64]*slot
+	slotTable
+
 	fires map[job.FireID]*fire
-	// wakeups are the open fires by when they want attention, line those for which
-	// that has come.
-	wakeups timers.Wakeups[*fire]
-	line    fair.Line[*fire]
-	// tookUp is the shard's part of the node's load.
-	tookUp int64
+	deadlines
+
 	// reports wait to be taken.
 	reports [][]job.Report
 	out     orders
@@ -106,23 +97,11 @@ type shard struct {
 	committing bool
 	lastCommit int64
 	cut        bool
-	dirty      map[*slot]struct{}
-	closed     map[*slot]struct{}
-	// beyond are slots that wait for the cursor.
-	beyond beyond
-	// shrinks are slots that are written again when their time comes, in its order.
-	shrinks   []shrink
-	afterSave []func()
+	afterSave  []func()
 	// pausing are pauses that the next commit makes.
 	pausing []etcdkv.Pause
-	// toTell are the keys of notes of ends that others are to be told of.
-	toTell  []string
-	telling bool
-	// triggersNew: there may be something to start among the triggers.
-	triggersNew bool
-	// watches are those of keys that jobs watch.
-	watches    map[job.UID]*keyWatch
-	watchesNew bool
+	outbox  outbox
+	watches keyWatches
 	// anyCalendars: a job has some; calendarsRev is as of which revision of them
 	// jobs are planned, but for those that are to be planned anew, calendarsDone as
 	// of which all are. look counts the steps of looks at calendars.
@@ -130,19 +109,11 @@ type shard struct {
 	calendarsRev, calendarsDone int64
 	replan                      []*entry
 	look                        plan.Look
-	// asides are what records say of jobs that are or were set aside, untold are
-	// the records that the next commits write. asideCount is this shard's share of
-	// the metric.
-	asides     map[job.Key]string
-	untold     map[job.Key]etcdkv.Aside
-	asideCount int
-	// watchers are the jobs that watch a key.
-	watchers map[job.UID]*entry
+	asides                      asides
 	// granted are the wishes that have been seen to, by their mod revision.
-	granted map[string]int64
-	ahead   ahead
-	// backfilled is how far backfills have come.
-	backfilled map[string]*backfilled
+	granted   map[string]int64
+	ahead     ahead
+	backfills backfills
 
 	gone gone
 
@@ -164,39 +135,28 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		epoch = deps.Time.Epoch()
 	}
 	s := &shard{
-		epoch: epoch, id: id, own: own, heldUntil: own.HeldUntil, cfg: cfg, deps: deps, met: met, seed: cfg.seed,
-		log:      deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
-		knock:    make(chan struct{}, 1),
-		jobs:     map[job.Key]*entry{},
-		triggers: map[string]arrived{},
-		moved:    map[job.UID]*movedOut{},
-		slots:    map[uint64]*slot{},
-		fires:    map[job.FireID]*fire{},
-		dirty:    map[*slot]struct{}{},
-		closed:   map[*slot]struct{}{},
-
-		watches: map[job.UID]*keyWatch{}, watchers: map[job.UID]*entry{}, backfilled: map[string]*backfilled{},
+		epoch: epoch, id: id, own: own, heldUntil: own.HeldUntil, cfg: cfg, deps: deps, met: met,
+		log:     deps.Logger.With(zap.Stringer("shard", id), zap.Stringer("token", own.Token())),
+		mailbox: newMailbox(),
+		jobs:    map[job.Key]*entry{},
+		moved:   map[job.UID]*movedOut{},
+		fires:   map[job.FireID]*fire{},
 		granted: map[string]int64{}, look: plan.Look{Calendars: deps.Cluster},
 	}
 	s.admission = s.newAdmission(nil)
+	s.slotTable = newSlotTable(deps.now, s.decided)
+	s.nodeLoad = deps.load
+	s.outbox = outbox{own: own, client: deps.Client, keys: cfg.Keys, shards: cfg.Meta.Shards, id: id, now: deps.now, log: s.log}
+	s.watches = newKeyWatches(s)
+	s.choice = chooser{minions: deps.Minions, seed: cfg.seed}
+	s.writer = writer{own: own, client: deps.Client, keys: cfg.Keys, id: id, retries: met.commitRetries, log: s.log}
+	s.backfills = backfills{cluster: deps.Cluster, keys: cfg.Keys, now: deps.now, entry: s.entry, all: map[string]*backfilled{}}
+	s.ahead = newAhead(s)
+	s.triggers = triggers{now: deps.now, log: s.log, all: map[string]arrived{}}
+	s.asides = asides{stored: deps.Cluster.Aside, now: deps.now, log: s.log, jobs: met.aside}
 	s.askGone, s.rereadJobs = s.lookUpGone, etcdkv.NewReread()
 	s.gone.there, s.gone.recall, s.gone.recalling = s.connected, map[job.TaskID]recalled{}, map[string]int64{}
 	return s
-}
-
-// do has fn run by the shard's goroutine. It never blocks. What is still
-// waiting when the shard ends is dropped.
-func (s *shard) do(fn func()) {
-	s.mu.Lock()
-	if len(s.mail) == 0 {
-		s.knocked = time.Now()
-	}
-	s.mail = append(s.mail, fn)
-	s.mu.Unlock()
-	select {
-	case s.knock <- struct{}{}:
-	default:
-	}
 }
 
 // run owns the shard until ctx ends, the lock is lost or passed on. It returns
@@ -218,7 +178,7 @@ func (s *shard) run(ctx context.Context) error {
 			s.whenIdle(func() { s.onJobs(ctx, b) })
 		})
 	})
-	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), nil, s.onTriggers) })
+	s.wg.Go(func() { s.follow(ctx, cancel, s.cfg.Keys.Triggers(s.id), nil, s.triggers.apply) })
 
 	s.spawn = func(fn func(context.Context)) { s.wg.Go(func() { fn(ctx) }) }
 	timer := time.NewTimer(0)
@@ -239,10 +199,7 @@ func (s *shard) run(ctx context.Context) error {
 
 // readMail does what others want done.
 func (s *shard) readMail() error {
-	s.mu.Lock()
-	mail, knocked := s.mail, s.knocked
-	s.mail = nil
-	s.mu.Unlock()
+	mail, knocked := s.take()
 	if len(mail) > 0 {
 		s.met.loopDelay.Observe(time.Since(knocked).Seconds())
 	}
@@ -285,11 +242,11 @@ func (s *shard) step(ctx context.Context) time.Duration {
 		return unfitPause
 	}
 	now := s.deps.now()
-	s.readPast()
+	s.ahead.readPast()
 	s.remember(now)
 	s.admission.Tend(s.group(), now)
-	s.tellNext(ctx)
-	s.tendWatches(ctx)
+	s.outbox.next(ctx, s.wg.Go, s.do)
+	s.watches.tend(ctx, s.wg.Go)
 	s.followCalendars()
 	s.tendWishes(now)
 	s.takeReports()
@@ -313,7 +270,7 @@ func (s *shard) step(ctx context.Context) time.Duration {
 func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	later := s.lastCommit + int64(s.cfg.Tick)
 	_, at, planned := s.timers.Top()
-	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggersNew || s.backfillDue(now) || s.ringDirty || s.anyOver() || len(s.untold) > 0
+	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggers.fresh || s.backfills.due(now) || s.ringDirty || s.anyOver() || s.asides.any()
 	s.shrinkSlots(now)
 	s.passSlots()
 	due = due || len(s.dirty) > 0
@@ -335,7 +292,7 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 		return wait
 	}
 	s.commit(ctx, now)
-	if !s.committing && s.deps.load.Full(s.tookUp, now) {
+	if !s.committing && s.isFull(now) {
 		return now + int64(s.cfg.Tick) // what is due waits for the node to have done with other work
 	}
 	if !s.committing && s.need != (view{}) {

@@ -77,66 +77,84 @@ type shrink struct {
 	at   int64
 }
 
+// slotTable are the open slots of a shard, and which of them the next commits write or
+// delete.
+type slotTable struct {
+	slots map[uint64]*slot
+	// dirty are those that the next commits write, closed those that they delete.
+	dirty, closed map[*slot]struct{}
+	// beyond are slots that wait for the cursor.
+	beyond beyond
+	// shrinks are slots that are written again when their time comes, in its order.
+	shrinks []shrink
+	// upTo returns up to where slots may be written again and deleted.
+	now, upTo func() int64
+}
+
+func newSlotTable(now, upTo func() int64) slotTable {
+	return slotTable{slots: map[uint64]*slot{}, dirty: map[*slot]struct{}{}, closed: map[*slot]struct{}{}, now: now, upTo: upTo}
+}
+
 // shrinkLater has what has ended of a slot leave its stored value.
-func (s *shard) shrinkLater(sl *slot) {
+func (t *slotTable) shrinkLater(sl *slot) {
 	if !sl.shrinking {
 		sl.shrinking = true
-		s.shrinks = append(s.shrinks, shrink{sl, s.deps.now() + shrinkAfter})
+		t.shrinks = append(t.shrinks, shrink{sl, t.now() + shrinkAfter})
 	}
 }
 
 // shrinkSlots has those slots written whose time has come, unless that was done
 // meanwhile.
-func (s *shard) shrinkSlots(now int64) {
-	for len(s.shrinks) > 0 && s.shrinks[0].at <= now {
-		sl := s.shrinks[0].slot
-		s.shrinks[0] = shrink{}
-		s.shrinks = s.shrinks[1:]
+func (t *slotTable) shrinkSlots(now int64) {
+	for len(t.shrinks) > 0 && t.shrinks[0].at <= now {
+		sl := t.shrinks[0].slot
+		t.shrinks[0] = shrink{}
+		t.shrinks = t.shrinks[1:]
 		sl.shrinking = false
 		if sl.open > 0 && sl.open < sl.stored {
-			s.touch(sl)
+			t.touch(sl)
 		}
 	}
 }
 
 // touch marks a slot to be written again.
-func (s *shard) touch(sl *slot) {
+func (t *slotTable) touch(sl *slot) {
 	if !sl.dirty {
 		sl.dirty = true
-		s.queueSlot(sl)
+		t.queueSlot(sl)
 	}
 }
 
 // finishSlot marks a slot to be deleted.
-func (s *shard) finishSlot(sl *slot) {
-	delete(s.dirty, sl)
+func (t *slotTable) finishSlot(sl *slot) {
+	delete(t.dirty, sl)
 	sl.dirty = false
 	if !sl.closed {
 		sl.closed = true
-		s.queueSlot(sl)
+		t.queueSlot(sl)
 	}
 }
 
 // queueSlot puts a slot among those that the next commits write or delete, or
 // among those that wait for the cursor.
-func (s *shard) queueSlot(sl *slot) {
+func (t *slotTable) queueSlot(sl *slot) {
 	switch {
 	case sl.beyond:
-	case sl.maxAt > s.decided():
+	case sl.maxAt > t.upTo():
 		sl.beyond = true
-		heap.Push(&s.beyond, sl)
+		heap.Push(&t.beyond, sl)
 	case sl.closed:
-		s.closed[sl] = struct{}{}
+		t.closed[sl] = struct{}{}
 	case sl.dirty:
-		s.dirty[sl] = struct{}{}
+		t.dirty[sl] = struct{}{}
 	}
 }
 
 // passSlots has those slots written or deleted that the cursor has passed.
-func (s *shard) passSlots() {
-	for len(s.beyond) > 0 && s.beyond[0].maxAt <= s.decided() {
-		sl := heap.Pop(&s.beyond).(*slot) //nolint:errcheck // only slots are pushed
+func (t *slotTable) passSlots() {
+	for len(t.beyond) > 0 && t.beyond[0].maxAt <= t.upTo() {
+		sl := heap.Pop(&t.beyond).(*slot) //nolint:errcheck // only slots are pushed
 		sl.beyond = false
-		s.queueSlot(sl)
+		t.queueSlot(sl)
 	}
 }

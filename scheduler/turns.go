@@ -10,6 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/cluster"
 	"github.com/carillon-cron/carillon/scheduler/mode"
+	"github.com/carillon-cron/carillon/scheduler/ownership"
 	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
@@ -28,12 +29,12 @@ type groups interface {
 
 // owner is what a group's shard asks of the node that owns it.
 type owner interface {
-	// situation tells how things stand with a group, as far as the node knows.
-	situation(id job.ShardID, g *cluster.Group) mode.Situation
-	// lease is what the node's places in line lie on.
-	lease() clientv3.LeaseID
-	// leaving reports whether the node gives its shards up.
-	leaving() bool
+	// Situation tells how things stand with a group, as far as the node knows.
+	Situation(id job.ShardID, g *cluster.Group) mode.Situation
+	// Lease is what the node's places in line lie on.
+	Lease() clientv3.LeaseID
+	// Leaving reports whether the node gives its shards up.
+	Leaving() bool
 }
 
 // group returns the shard's group, or nil when it is deleted.
@@ -58,7 +59,7 @@ func (s *shard) round() *round {
 	if g == nil {
 		return nil
 	}
-	return &round{g: g, s: s.turns.node.situation(s.id, g)}
+	return &round{g: g, s: s.turns.node.Situation(s.id, g)}
 }
 
 // until says up to which instant the earliest entry may be planned, and why it
@@ -112,11 +113,11 @@ func (s *shard) gatherPass(w *write, r *round, now int64) error {
 		return nil
 	}
 	_, due, _ := s.timers.Top()
-	value, err := ownerValue(next, s.cfg.Node, now, due)
+	value, err := ownership.OwnerValue(next, s.cfg.Node, now, due)
 	if err != nil {
 		return err
 	}
-	place, err := placeValue(s.cfg.Node, now)
+	place, err := ownership.PlaceValue(s.cfg.Node, now)
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func (s *shard) gatherPass(w *write, r *round, now int64) error {
 	w.cmps = append(w.cmps, clientv3.Compare(clientv3.CreateRevision(lines.Line(s.id, next)), ">", 0))
 	w.planned = append(w.planned,
 		clientv3.OpPut(lines.Owner(s.id), value, clientv3.WithLease(clientv3.LeaseID(m.Lease))),
-		clientv3.OpPut(lines.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.node.lease())))
+		clientv3.OpPut(lines.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.node.Lease())))
 	return nil
 }
 
@@ -137,18 +138,18 @@ func (s *shard) tail(now int64) []clientv3.Op {
 		return nil
 	}
 	g := s.turns.group()
-	if g == nil || !g.Mode.Lined || s.turns.node.leaving() {
+	if g == nil || !g.Mode.Lined || s.turns.node.Leaving() {
 		return nil
 	}
-	place, err := placeValue(s.cfg.Node, now)
+	place, err := ownership.PlaceValue(s.cfg.Node, now)
 	if err != nil {
 		return nil
 	}
-	return []clientv3.Op{clientv3.OpPut(s.cfg.Keys.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.node.lease()))}
+	return []clientv3.Op{clientv3.OpPut(s.cfg.Keys.Line(s.id, s.cfg.Node), place, clientv3.WithLease(s.turns.node.Lease()))}
 }
 
-// memory returns what the group remembers of its nodes. Any goroutine may call it.
-func (s *shard) memory() []mode.Memory {
+// Memory returns what the group remembers of its nodes. Any goroutine may call it.
+func (s *shard) Memory() []mode.Memory {
 	ring := s.ring.Load()
 	if ring == nil {
 		return nil
@@ -181,11 +182,11 @@ func (s *shard) remember(now int64) {
 	if g == nil {
 		return
 	}
-	sit := s.turns.node.situation(s.id, g)
+	sit := s.turns.node.Situation(s.id, g)
 	ring := slices.Clone(s.state.Ring)
 	changed := false
 	for i := range ring {
-		here := isThere(&sit, ring[i].Node)
+		here := sit.Has(ring[i].Node)
 		switch m, member := s.deps.Cluster.Member(ring[i].Node); {
 		case here && !ring[i].Lost.IsZero():
 			ring[i].Lost, changed = time.Time{}, true

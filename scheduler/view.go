@@ -1,12 +1,10 @@
 package scheduler
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -47,57 +45,6 @@ func (s *shard) views() view {
 		v.calendars = s.calendarsDone
 	}
 	return v
-}
-
-// editKey is a key of edits, and the revision of what it is about in a view.
-type editKey struct {
-	key string
-	rev *int64
-}
-
-// editKeys are the keys of edits that bear on a plan that was made from a view: of
-// the shard's jobs, of pauses, of groups, and of calendars.
-func (s *shard) editKeys(v *view) []editKey {
-	keys := []editKey{{s.cfg.Keys.Edits(s.id), &v.jobs}, {s.cfg.Keys.PauseEdits(), &v.pauses}}
-	if s.id.IsGroup() {
-		keys = append(keys, editKey{s.cfg.Keys.GroupEdits(), &v.groups})
-	}
-	if v.calendars != never {
-		keys = append(keys, editKey{s.cfg.Keys.CalendarEdits(), &v.calendars})
-	}
-	return keys
-}
-
-// notNewer are the conditions that nothing was edited that a view lacks.
-func (s *shard) notNewer(v view) []clientv3.Cmp {
-	var out []clientv3.Cmp
-	for _, k := range s.editKeys(&v) {
-		out = append(out, clientv3.Compare(clientv3.ModRevision(k.key), "<", *k.rev+1))
-	}
-	return out
-}
-
-// edits reads which view is needed, in the place of one that a plan was made from.
-func (s *shard) edits(ctx context.Context, v view) (view, error) {
-	need := view{calendars: v.calendars}
-	keys := s.editKeys(&need)
-	gets := make([]clientv3.Op, len(keys))
-	for i, k := range keys {
-		gets[i] = clientv3.OpGet(k.key, clientv3.WithKeysOnly())
-	}
-	resp, err := s.deps.Client.Txn(ctx).Then(gets...).Commit()
-	if err != nil {
-		return view{}, err
-	}
-	if need.calendars = 0; len(resp.Responses) != len(keys) {
-		return view{}, fmt.Errorf("%d answers to %d questions", len(resp.Responses), len(keys))
-	}
-	for i, r := range resp.Responses {
-		for _, kv := range r.GetResponseRange().GetKvs() {
-			*keys[i].rev = kv.ModRevision
-		}
-	}
-	return need, nil
 }
 
 // Pauses around a view that is behind.
@@ -213,7 +160,7 @@ func (s *shard) unplan(w *write) bool {
 		}
 		s.putDown(f)
 		s.proceed(f, phase.FireEnded)
-		s.wakeups.Remove(&f.wakeup)
+		s.deadlines.forget(f)
 	}
 	if w.slot != nil {
 		delete(s.dirty, w.slot)
@@ -224,27 +171,12 @@ func (s *shard) unplan(w *write) bool {
 		p.e.done = p.done
 		s.setNext(p.e, p.next)
 	}
-	for key, t := range b.taken {
-		s.triggers[key] = t
-		s.triggersNew = true
-	}
+	s.triggers.takeBack(b)
 	for i, bf := range b.backfills {
 		*bf = b.backfillsBefore[i]
 	}
 	s.planned = b.plannedBefore
 	return true
-}
-
-// takeTrigger takes a trigger for a plan.
-func (s *shard) takeTrigger(b *batch, key string) {
-	if t, ok := s.triggers[key]; ok {
-		if b.taken == nil {
-			b.taken = map[string]arrived{}
-		}
-		b.taken[key] = t
-		delete(s.triggers, key)
-	}
-	b.triggers = append(b.triggers, key)
 }
 
 // asBehind returns the error if it is that of a commit that is behind.

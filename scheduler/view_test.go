@@ -156,7 +156,7 @@ func TestI26_CalendarsAreInViewOnceAllIsPlannedByThem(t *testing.T) {
 	d := newDesk(t, 1)
 	e := d.job(job.Spec{Schedules: []string{"@daily"}, Calendars: []string{"c"}, OnExcluded: job.ExcludedNext})
 	d.calendarsDone = -1 // all that is known is newer
-	keys := func() int { v := d.views(); return len(d.editKeys(&v)) }
+	keys := func() int { v := d.views(); return len(d.writer.editKeys(&v)) }
 	if n := keys(); n != 2 {
 		t.Errorf("%d keys of edits are compared where no job has a calendar", n)
 	}
@@ -236,7 +236,7 @@ func TestRestOfACommitStoresItsStateOnce(t *testing.T) {
 				continue
 			}
 			keys := map[string]int{}
-			ops, err := d.txn(rest)
+			ops, err := d.writer.txn(rest)
 			if err != nil {
 				t.Fatal(err)
 			}

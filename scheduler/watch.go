@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/lock"
 )
 
 // A job may start when a key in etcd changes. Its owner watches the key, and
@@ -19,60 +20,84 @@ import (
 // the job once, whoever owns it, also when nobody did at the time. Changes that
 // come together start it once.
 
+// keyWatches are the watches of the keys that jobs of a shard watch. It belongs to the
+// shard's goroutine, but for follow and what that calls.
+type keyWatches struct {
+	own    *lock.Ownership
+	client *clientv3.Client
+	keys   etcdkv.Keys
+	id     job.ShardID
+	now    func() int64
+	log    *zap.Logger
+
+	// jobs are those that watch a key, running their watches. changed: these may not be
+	// the same.
+	jobs    map[job.UID]*entry
+	running map[job.UID]*keyWatch
+	changed bool
+}
+
 // keyWatch is the watch of one job.
 type keyWatch struct {
 	e    *entry
 	stop context.CancelFunc
 }
 
-// tendWatches begins and ends watches, so that there is one for each job that
-// wants one.
-func (s *shard) tendWatches(ctx context.Context) {
-	if !s.watchesNew {
+func newKeyWatches(s *shard) keyWatches {
+	return keyWatches{
+		own: s.own, client: s.deps.Client, keys: s.cfg.Keys, id: s.id, now: s.deps.now, log: s.log,
+		jobs: map[job.UID]*entry{}, running: map[job.UID]*keyWatch{},
+	}
+}
+
+// tend begins and ends watches, so that there is one for each job that wants one. run
+// runs a goroutine.
+func (k *keyWatches) tend(ctx context.Context, run func(func())) {
+	if !k.changed {
 		return
 	}
-	s.watchesNew = false
-	want := s.watchers
-	for uid, w := range s.watches {
-		if e := want[uid]; e == nil || *e.watches() != *w.e.watches() {
+	k.changed = false
+	for uid, w := range k.running {
+		if e := k.jobs[uid]; e == nil || *e.watches() != *w.e.watches() {
 			w.stop()
-			delete(s.watches, uid)
+			delete(k.running, uid)
 		}
 	}
-	for uid, e := range want {
-		if s.watches[uid] != nil {
+	for uid, e := range k.jobs {
+		if k.running[uid] != nil {
 			continue
 		}
 		wctx, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
-		s.watches[uid] = &keyWatch{e: e, stop: stop}
-		s.wg.Go(func() {
+		k.running[uid] = &keyWatch{e: e, stop: stop}
+		run(func() {
 			defer stop()
-			s.watchKey(wctx, e)
+			k.follow(wctx, e)
 		})
 	}
 }
 
-// noteWatcher notes that a job watches a key, or does not any more.
-func (s *shard) noteWatcher(e *entry, there bool) {
-	_, was := s.watchers[e.uid]
+// note notes that a job watches a key, or does not any more.
+func (k *keyWatches) note(e *entry, there bool) {
+	_, was := k.jobs[e.uid]
 	switch {
 	case there && e.watches() != nil:
-		s.watchers[e.uid] = e
+		k.jobs[e.uid] = e
 	case was:
-		delete(s.watchers, e.uid)
+		delete(k.jobs, e.uid)
 	default:
 		return
 	}
-	s.watchesNew = true
+	k.changed = true
 }
 
 // watchRetry is the pause after a watch has failed.
 const watchRetry = 500 * time.Millisecond
 
-func (s *shard) watchKey(ctx context.Context, e *entry) {
+// follow watches a job's key until ctx ends.
+func (k *keyWatches) follow(ctx context.Context, e *entry) {
 	for ctx.Err() == nil {
-		if err := s.watchKeyOnce(ctx, e); ctx.Err() == nil {
-			s.log.Warn("watch of a job's key begins again", zap.Stringer("job", e.key), zap.String("watched", e.watches().Key), zap.Error(err))
+		if err := k.followOnce(ctx, e); ctx.Err() == nil {
+			k.log.Warn("watch of a job's key begins again", zap.Stringer("job", e.key), zap.String("watched", e.watches().Key), zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -81,10 +106,10 @@ func (s *shard) watchKey(ctx context.Context, e *entry) {
 	}
 }
 
-// watchKeyOnce watches from where the last one came to until the watch fails.
-func (s *shard) watchKeyOnce(ctx context.Context, e *entry) error {
-	key := s.cfg.Keys.Watched(e.uid)
-	resp, err := s.deps.Client.Get(ctx, key)
+// followOnce watches from where the last one came to until the watch fails.
+func (k *keyWatches) followOnce(ctx context.Context, e *entry) error {
+	key := k.keys.Watched(e.uid)
+	resp, err := k.client.Get(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -96,14 +121,14 @@ func (s *shard) watchKeyOnce(ctx context.Context, e *entry) error {
 		if err == nil && old.Key == seen.Key && old.Prefix == seen.Prefix {
 			seen.Rev = old.Rev
 		}
-	} else if mod, err = s.saw(ctx, e, &seen, 0, ""); err != nil {
+	} else if mod, err = k.saw(ctx, e, &seen, 0, ""); err != nil {
 		return err
 	}
 	opts := []clientv3.OpOption{clientv3.WithRev(seen.Rev + 1)}
 	if seen.Prefix {
 		opts = append(opts, clientv3.WithPrefix())
 	}
-	for r := range s.deps.Client.Watch(ctx, seen.Key, opts...) {
+	for r := range k.client.Watch(ctx, seen.Key, opts...) {
 		var why string
 		switch err := r.Err(); {
 		case errors.Is(err, rpctypes.ErrCompacted):
@@ -125,7 +150,7 @@ func (s *shard) watchKeyOnce(ctx context.Context, e *entry) error {
 				why += fmt.Sprintf(", with %d changes before it", n-1)
 			}
 		}
-		if mod, err = s.saw(ctx, e, &seen, mod, why); err != nil {
+		if mod, err = k.saw(ctx, e, &seen, mod, why); err != nil {
 			return err
 		}
 	}
@@ -134,24 +159,24 @@ func (s *shard) watchKeyOnce(ctx context.Context, e *entry) error {
 
 // saw stores how far the key has been looked at, and with a reason a trigger. It
 // returns the new mod revision of what it stored.
-func (s *shard) saw(ctx context.Context, e *entry, seen *etcdkv.Watched, mod int64, why string) (int64, error) {
+func (k *keyWatches) saw(ctx context.Context, e *entry, seen *etcdkv.Watched, mod int64, why string) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	key := s.cfg.Keys.Watched(e.uid)
+	key := k.keys.Watched(e.uid)
 	text, err := etcdkv.Encode(seen)
 	if err != nil {
 		return 0, err
 	}
 	ops := []clientv3.Op{clientv3.OpPut(key, text)}
 	if why != "" {
-		fire := job.FireID{Job: e.uid, At: s.deps.now(), Trigger: job.TriggerWatch}
+		fire := job.FireID{Job: e.uid, At: k.now(), Trigger: job.TriggerWatch}
 		value, err := etcdkv.Encode(etcdkv.Trigger{Schema: etcdkv.Schema, Fire: fire, Key: e.key, Cause: why})
 		if err != nil {
 			return 0, err
 		}
-		ops = append(ops, clientv3.OpPut(s.cfg.Keys.Trigger(s.id, fire), value))
+		ops = append(ops, clientv3.OpPut(k.keys.Trigger(k.id, fire), value))
 	}
-	resp, err := s.deps.Client.Txn(ctx).If(s.own.Fence(), clientv3.Compare(clientv3.ModRevision(key), "=", mod)).Then(ops...).Commit()
+	resp, err := k.client.Txn(ctx).If(k.own.Fence(), clientv3.Compare(clientv3.ModRevision(key), "=", mod)).Then(ops...).Commit()
 	switch {
 	case err != nil:
 		return 0, err // what came of it is read again

@@ -19,12 +19,12 @@ import (
 // may not have been committed yet.
 const wishOldest = 2 * time.Minute
 
-// tendWishes wakes the shards about whose runs somebody wants something.
-func (t *ownership) tendWishes() {
-	for id := range t.e.deps.Cluster.Wishes() {
-		t.e.mu.RLock()
-		s := t.e.shards[id]
-		t.e.mu.RUnlock()
+// wakeForWishes wakes the shards about whose runs somebody wants something.
+func (e *Engine) wakeForWishes() {
+	for id := range e.deps.Cluster.Wishes() {
+		e.mu.RLock()
+		s := e.shards[id]
+		e.mu.RUnlock()
 		if s != nil {
 			s.do(func() {}) // a step looks at them
 		}
@@ -48,7 +48,7 @@ func (s *shard) tendWishes(now int64) {
 			if s.recallFor(key, &w) {
 				continue // until all have been told
 			}
-		case f == nil && (now-w.Value.At.UnixNano() < int64(wishOldest) || s.awaited(w.Value.Fire)):
+		case f == nil && (now-w.Value.At.UnixNano() < int64(wishOldest) || s.triggers.has(w.Value.Fire)):
 			continue
 		case f == nil || f.ended():
 		case f.phase == phase.FireOrphaned:
@@ -61,20 +61,6 @@ func (s *shard) tendWishes(now int64) {
 		}
 		s.forgetWish(key, w.ModRevision)
 	}
-}
-
-// awaited reports whether a fire may yet come of a start that is stored: however
-// long that waits, such as for a shard that had no owner.
-func (s *shard) awaited(id job.FireID) bool {
-	if !s.triggersRead {
-		return true
-	}
-	for _, t := range s.triggers {
-		if t.Fire == id {
-			return true
-		}
-	}
-	return false
 }
 
 // cancelledBy says who wants a run ended, and why.
@@ -106,7 +92,7 @@ func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
 // time for that, the next step asks again.
 func (s *shard) forgetWish(key string, rev int64) {
 	begun := s.deps.bestEffort.do(func(ctx context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, lineTimeout)
+		ctx, cancel := context.WithTimeout(ctx, briefTimeout)
 		defer cancel()
 		if _, err := s.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
 			Then(clientv3.OpDelete(key)).Commit(); err != nil {

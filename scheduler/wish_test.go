@@ -59,8 +59,8 @@ func TestI16_WishWaitsAsLongAsTheStart(t *testing.T) {
 			d.deps.Client = clientv3.NewCtxClient(context.Background())
 			d.deps.Client.KV = noStore{}
 			d.deps.Cluster.SetWishes(cluster.Wishes{1: {"w": {ModRevision: 7, Value: wish}}})
-			if d.triggersRead = c.read; c.there {
-				d.triggers["t"] = arrived{Trigger: etcdkv.Trigger{Fire: id}}
+			if d.triggers.read = c.read; c.there {
+				d.triggers.all["t"] = arrived{Trigger: etcdkv.Trigger{Fire: id}}
 			}
 			d.tendWishes(d.clock + 2*int64(wishOldest))
 			d.deps.bestEffort.wg.Wait()

@@ -42,7 +42,7 @@ type counter struct {
 	refuses  error
 }
 
-var rack = cluster.Cap{Label: "rack", Value: "a"} 
+var rack = cluster.Cap{Label: "rack", Value: "a"}
 
 func newCounter() *counter {
 	c := &counter{attended: map[*Run]int64{}, ended: map[*Run]bool{}, open: map[Holder]struct{}{}, stored: map[cluster.Cap]*etcdkv.Permits{rack: {}}, now: 1}

@@ -61,6 +61,11 @@ type Situation struct {
 	Failback bool
 }
 
+// Has reports whether a node is alive and eligible.
+func (s *Situation) Has(n job.NodeID) bool {
+	return slices.ContainsFunc(s.Nodes, func(o Node) bool { return o.ID == n })
+}
+
 // Node is a live node.
 type Node struct {
 	ID       job.NodeID

@@ -106,6 +106,7 @@ func TestPackages(t *testing.T) {
 		"scheduler/cluster":    {{module + "/scheduler", up}, {module + "/lock/...", "a view only reads"}, {module + "/history/...", "a view only reads"}},
 		"scheduler/fair":       append([]no{{module + "/...", "it knows no jobs"}}, mute...),
 		"scheduler/mode":       append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
+		"scheduler/ownership":  {{module + "/scheduler", up}, {module + "/history/...", "it runs no jobs"}, {module + "/agentpush/...", "it runs no jobs"}},
 		"scheduler/peers":      {{module + "/scheduler", up}, {module + "/lock/...", "it only knocks at ports"}},
 		"scheduler/phase":      append([]no{{module + "/...", "it knows no tasks, only their phases"}}, mute...),
 		"scheduler/placement":  append([]no{{module + "/scheduler", up}, {module + "/internal/...", pure}}, mute...),
