@@ -52,6 +52,8 @@ type Client struct {
 	Calendars  Calendars
 	Scripts    Scripts
 	HostGroups HostGroups
+	Roles      Roles
+	Bindings   RoleBindings
 	Minions    Minions
 	Enrollment Enrollment
 	Updates    Updates
@@ -109,7 +111,7 @@ func New(cfg Config) (*Client, error) {
 	}}
 	return &Client{
 		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
-		Calendars: Calendars{c}, Scripts: Scripts{c}, HostGroups: HostGroups{c}, Minions: Minions{c},
+		Calendars: Calendars{c}, Scripts: Scripts{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
 		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Shards: Shards{c}, Locks: Locks{c},
 		Cluster: Cluster{c}, Tokens: Tokens{c}, Auth: Auth{c}, conn: c,
 	}, nil

@@ -303,6 +303,28 @@ func calendarRows() []row[CalendarSpec] {
 	}
 }
 
+// ruleRows are the fields of a role.
+func ruleRows() []row[RoleSpec] {
+	return []row[RoleSpec]{
+		{path: "rules", zero: "give a rule; a role without one allows nothing"},
+		{path: "rules[].verbs", zero: "give verbs, or \"*\" for all"},
+		{path: "rules[].resources", zero: "give kinds of things, or \"*\" for all"},
+		{path: "rules[].namespaces", zero: "leave it out for all namespaces"},
+		{path: "rules[].labels", zero: "leave it out for things with any labels"},
+	}
+}
+
+// bindingRows are the fields of a binding of a role.
+func bindingRows() []row[RoleBindingSpec] {
+	return []row[RoleBindingSpec]{
+		{path: "role", zero: "give the name of a role"},
+		{path: "subjects", zero: "say who has the role"},
+		{path: "subjects[].kind", zero: "write user, group, token or account"},
+		{path: "subjects[].name", zero: "give a name"},
+		{path: "namespaces", zero: "leave it out for all namespaces"},
+	}
+}
+
 // Fields lists the fields of a kind of manifest.
 func Fields(kind string) []Field {
 	var out []Field
@@ -319,6 +341,10 @@ func Fields(kind string) []Field {
 		out = append(fieldsOf(scriptRows(), "spec."), fieldsOf(paramRows(), "spec.params[].")...)
 	case KindHostGroup:
 		out = []Field{{Path: "spec.match", Zero: "write a target such as web[1-20] or os == \"linux\""}}
+	case KindRole:
+		out = fieldsOf(ruleRows(), "spec.")
+	case KindRoleBinding:
+		out = fieldsOf(bindingRows(), "spec.")
 	}
 	return append(out, Field{Path: "metadata.namespace", Zero: "leave it out for " + DefaultNamespace}, Field{Path: "metadata.name", Zero: "give a name"},
 		Field{Path: "metadata.labels"}, Field{Path: "metadata.annotations"})

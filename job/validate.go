@@ -66,6 +66,13 @@ func (m *Metadata) Validate() []Problem {
 	return p
 }
 
+// CheckLabels returns what is wrong with labels that stand at a path.
+func CheckLabels(at string, labels map[string]string) []Problem {
+	var p problems
+	p.labels(at, labels)
+	return p
+}
+
 // labels checks a set of labels.
 func (p *problems) labels(at string, labels map[string]string) {
 	if len(labels) > MaxLabels {

@@ -39,7 +39,7 @@ func (a *app) deleteCommand() *cobra.Command {
 		},
 	}
 	cmd := &cobra.Command{
-		Use: "delete job|group|hostgroup|calendar|script NAME... | -f FILE|DIR|-", GroupID: groupJobs,
+		Use: "delete job|group|hostgroup|calendar|script|role|rolebinding NAME... | -f FILE|DIR|-", GroupID: groupJobs,
 		Short:   "Delete jobs and groups, by name or by file",
 		Long:    "Delete jobs and groups, by name or all that are in a file. Jobs' runs in flight\ngo on. More than one needs --yes.",
 		Example: "  carillon delete job backup\n  carillon delete -f backup.yaml",
@@ -48,7 +48,7 @@ func (a *app) deleteCommand() *cobra.Command {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
 			if len(sources) == 0 {
-				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, script NAME, or -f FILE")
+				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, script NAME, role NAME, rolebinding NAME, or -f FILE")
 			}
 			files, err := a.readManifests(sources)
 			if err != nil {
@@ -63,10 +63,11 @@ func (a *app) deleteCommand() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
 	hosts, calendars, scripts := a.deleteHostGroupsCommand(&yes), a.deleteCalendarsCommand(&yes), a.deleteScriptsCommand(&yes)
-	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, scripts} {
+	roles, bindings := a.deleteRolesCommand(&yes), a.deleteRoleBindingsCommand(&yes)
+	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, scripts, roles, bindings} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 	}
-	cmd.AddCommand(jobs, groups, hosts, calendars, scripts, a.deleteBackfillCommand())
+	cmd.AddCommand(jobs, groups, hosts, calendars, scripts, roles, bindings, a.deleteBackfillCommand())
 	return cmd
 }
 
@@ -147,6 +148,10 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 			remove = a.client.Calendars.Delete
 		case job.KindScript:
 			remove = a.client.Scripts.Delete
+		case job.KindRole:
+			remove = func(ctx context.Context, key job.Key) error { return a.client.Roles.Delete(ctx, key.Name) }
+		case job.KindRoleBinding:
+			remove = func(ctx context.Context, key job.Key) error { return a.client.Bindings.Delete(ctx, key.Name) }
 		case job.KindHostGroup:
 			remove = func(ctx context.Context, key job.Key) error { return a.client.HostGroups.Delete(ctx, key.Name) }
 		}

@@ -23,13 +23,13 @@ const describedInstants = 5
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "describe WHAT NAME", GroupID: groupJobs,
-		Short:   "Show details of a job, a run, a fire, a group, a host group, a script, a calendar, a lock, a minion or a node",
+		Short:   "Show details of a job, a run, a fire, a group, a host group, a script, a calendar, a role, a lock, a minion or a node",
 		Example: "  carillon describe job backup\n  carillon describe run 9x2k-0c4g6q8m2s4v6x8z\n  carillon describe fire backup@2027-01-31T02:30:00Z",
 		RunE:    needsNoun,
 	}
 	cmd.AddCommand(
 		a.describeGroupCommand(), a.describeFireCommand(), a.describeScriptCommand(), a.describeMinionCommand(),
-		a.describeNodeCommand(), a.describeCalendarCommand(), a.describeHostGroupCommand(), a.describeLockCommand(),
+		a.describeNodeCommand(), a.describeCalendarCommand(), a.describeHostGroupCommand(), a.describeRoleCommand(), a.describeLockCommand(),
 		&cobra.Command{
 			Use: "job NAME", Aliases: []string{"jobs"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeJobs,
 			Short:   "Show when and where a job runs, and its last runs",

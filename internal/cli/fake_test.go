@@ -108,6 +108,14 @@ func newFake(t *testing.T) *fake {
 		f.given = append(f.given, "delete hostgroup "+r.PathValue("name"))
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET /v1/roles", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"roles": exampleRoles()}) })
+	mux.HandleFunc("GET /v1/role-bindings", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"roleBindings": exampleBindings()})
+	})
+	mux.HandleFunc("DELETE /v1/role-bindings/{name}", func(w http.ResponseWriter, r *http.Request) {
+		f.given = append(f.given, "delete rolebinding "+r.PathValue("name"))
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("GET /v1/minions/match", func(w http.ResponseWriter, r *http.Request) { reply(w, exampleMatch(r.URL.Query().Get("target"))) })
 	mux.HandleFunc("GET /v1/shards", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"shards": exampleShards()}) })
 	mux.HandleFunc("GET /v1/doctor", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"checks": f.checks}) })
@@ -512,6 +520,26 @@ func exampleHostGroups() []job.HostGroup {
 	return []job.HostGroup{
 		{Metadata: job.Metadata{Namespace: "default", Name: "canary"}, Spec: job.HostGroupSpec{Match: "web[001-002]"}, UpdatedAt: noon},
 		{Metadata: job.Metadata{Namespace: "default", Name: "frontend"}, Spec: job.HostGroupSpec{Match: "os == \"linux\" and web*!@canary"}, UpdatedAt: noon.Add(-time.Hour)},
+	}
+}
+
+func exampleRoles() []api.Role {
+	return []api.Role{
+		{Role: job.Role{Metadata: job.Metadata{Namespace: "default", Name: "viewer"}, Spec: job.RoleSpec{Rules: []job.RoleRule{{Verbs: []string{"read"}, Resources: []string{"jobs", "runs"}}}}}, BuiltIn: true},
+		{Role: job.Role{Metadata: job.Metadata{Namespace: "default", Name: "deployer"}, CreatedAt: noon.Add(-time.Hour), UpdatedAt: noon, Spec: job.RoleSpec{Rules: []job.RoleRule{
+			{Verbs: []string{"read", "run"}, Resources: []string{"jobs", "runs"}, Namespaces: []string{"billing"}, Labels: map[string]string{"tier": "web"}},
+			{Verbs: []string{"read"}, Resources: []string{"minions"}},
+		}}}},
+	}
+}
+
+func exampleBindings() []job.RoleBinding {
+	return []job.RoleBinding{
+		{Metadata: job.Metadata{Namespace: "default", Name: "billing-team"}, UpdatedAt: noon, Spec: job.RoleBindingSpec{
+			Role: "deployer", Namespaces: []string{"billing"},
+			Subjects: []job.RoleSubject{{Kind: "group", Name: "billing"}, {Kind: "user", Name: "ann@example.org"}, {Kind: "token", Name: "ci"}, {Kind: "account", Name: "deploy"}},
+		}},
+		{Metadata: job.Metadata{Namespace: "default", Name: "everybody"}, UpdatedAt: noon, Spec: job.RoleBindingSpec{Role: "viewer", Subjects: []job.RoleSubject{{Kind: "group", Name: "all"}}}},
 	}
 }
 

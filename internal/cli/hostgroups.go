@@ -58,11 +58,7 @@ func (a *app) deleteHostGroupsCommand(yes *bool) *cobra.Command {
 		Long:    "Delete host groups. One that another group names is not deleted. Jobs\nthat name a deleted one match no minion.",
 		Example: "  carillon delete hostgroup frontend",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			things := make([]thing, len(args))
-			for i, name := range args {
-				things[i] = thing{job.KindHostGroup, job.Key{Namespace: job.DefaultNamespace, Name: name}}
-			}
-			return a.deleteAll(cmd, things, *yes)
+			return a.deleteClusterWide(cmd, job.KindHostGroup, args, *yes)
 		},
 	}
 }

@@ -15,11 +15,11 @@ import (
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get WHAT", GroupID: groupJobs,
-		Short:   "List jobs, groups, hostgroups, calendars, scripts, runs, pauses, backfills, nodes, minions or shards, or show one",
+		Short:   "List jobs, groups, hostgroups, calendars, scripts, roles, rolebindings, runs, pauses, backfills, nodes, minions or shards, or show one",
 		Example: "  carillon get jobs\n  carillon get job backup -o yaml > backup.yaml",
 		RunE:    needsNoun,
 	}
-	cmd.AddCommand(a.getJobsCommand(), a.getGroupsCommand(), a.getHostGroupsCommand(), a.getCalendarsCommand(), a.getScriptsCommand(), a.getRunsCommand(), a.getPausesCommand(), a.getBackfillsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
+	cmd.AddCommand(a.getJobsCommand(), a.getGroupsCommand(), a.getHostGroupsCommand(), a.getCalendarsCommand(), a.getScriptsCommand(), a.getRolesCommand(), a.getRoleBindingsCommand(), a.getRunsCommand(), a.getPausesCommand(), a.getBackfillsCommand(), a.nodesCommand(""), a.minionsCommand(""), a.shardsCommand(""))
 	return cmd
 }
 

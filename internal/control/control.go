@@ -22,6 +22,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
+	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/starts"
 	"github.com/carillon-cron/carillon/internal/control/store"
@@ -115,6 +116,7 @@ type Control struct {
 	*cluster.Operator
 	*locks.Keeper
 	*access.Authenticator
+	*roles.Granter
 	audit *audit.Log
 }
 
@@ -166,6 +168,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		store.Deps{Client: deps.Client, Now: deps.Now, Logger: c.log})
 	c.audit = audit.New(c.db, c.log)
 	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
+	c.Granter = roles.New(roles.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	c.Keeper = locks.New(locks.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	c.Operator = cluster.New(cluster.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
 	c.Fleet = minions.New(minions.Deps{
@@ -185,7 +188,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Store: c.db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Definitions: c.Set, History: deps.History, Logger: c.log,
 	})
 	c.Applier = apply.New(apply.Deps{
-		Store: c.db, Audit: c.audit, Jobs: c.Finder, Pauses: c.Pauser, Definitions: c.Set, Minions: c.Fleet,
+		Store: c.db, Audit: c.audit, Jobs: c.Finder, Pauses: c.Pauser, Definitions: c.Set, Minions: c.Fleet, Roles: c.Granter,
 		Decode: deps.Decode, Schedules: c.schedules, Logger: c.log,
 	})
 	c.Starter = starts.New(starts.Deps{

@@ -18,6 +18,7 @@
 //	minions     which minions there are, their labels, and who a target selects
 //	enroll      who may connect as a minion
 //	updates     which release minions are brought to
+//	roles       roles and bindings: who may do what
 //	locks       locks for clients that never reach etcd
 //	changes     tells subscribers where something has changed
 //

@@ -89,6 +89,25 @@ func (k Keys) HostGroup(name string) string { return k.HostGroups() + name }
 // name one another, so what is right depends on all of them.
 func (k Keys) HostGroupGuard() string { return k.root + "hostgroupguard" }
 
+// Rights is the prefix of all that says who may do what.
+func (k Keys) Rights() string { return k.root + "rights/" }
+
+// RightsGuard is a key that every change of a role or a binding puts: whether it gives
+// more than its author holds depends on all of them.
+func (k Keys) RightsGuard() string { return k.Rights() + "guard" }
+
+// Roles is the prefix of all roles that were made.
+func (k Keys) Roles() string { return k.Rights() + "roles/" }
+
+// Role is the key of a role.
+func (k Keys) Role(name string) string { return k.Roles() + name }
+
+// RoleBindings is the prefix of all bindings of roles.
+func (k Keys) RoleBindings() string { return k.Rights() + "bindings/" }
+
+// RoleBinding is the key of a binding of a role.
+func (k Keys) RoleBinding(name string) string { return k.RoleBindings() + name }
+
 // NextGroup is the key of the counter from which groups get their shards.
 func (k Keys) NextGroup() string { return k.root + "nextgroup" }
 

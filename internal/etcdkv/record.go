@@ -90,6 +90,18 @@ type StoredHostGroup struct {
 	job.HostGroup
 }
 
+// StoredRole is the value of a role's key.
+type StoredRole struct {
+	Schema int `json:"schema"`
+	job.Role
+}
+
+// StoredRoleBinding is the value of the key of a binding of a role.
+type StoredRoleBinding struct {
+	Schema int `json:"schema"`
+	job.RoleBinding
+}
+
 // Grouped tells in which group's shard a job lies.
 type Grouped struct {
 	Schema int         `json:"schema"`

@@ -33,6 +33,7 @@ type Control interface {
 	Minions
 	Enrollment
 	Callers
+	Granting
 	Updates
 	Locks
 	Observing
@@ -168,6 +169,7 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.enrollRoutes(doc)
 	a.callerRoutes(doc)
 	a.updateRoutes(doc)
+	a.grantRoutes(doc)
 
 	a.doc = doc.OpenAPI()
 	declareErrors(a.doc)

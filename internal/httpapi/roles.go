@@ -89,6 +89,14 @@ type Minions interface {
 	DispatchStatus(ctx context.Context, all bool) (api.Dispatch, error)
 }
 
+// Granting shows and deletes roles and bindings.
+type Granting interface {
+	Roles(ctx context.Context) ([]api.Role, error)
+	DeleteRole(ctx context.Context, name string) error
+	RoleBindings(ctx context.Context) ([]job.RoleBinding, error)
+	DeleteRoleBinding(ctx context.Context, name string) error
+}
+
 // Enrollment decides who may connect as a minion.
 type Enrollment interface {
 	Authority() (api.Authority, error)

@@ -1,6 +1,6 @@
 // Package manifest reads and writes job files: YAML or JSON, several documents
 // per file, each with apiVersion, kind, metadata and spec. The fields are those
-// of job.Metadata and, as the kind is Job or Group, of job.Spec or job.GroupSpec,
+// of job.Metadata and of the spec of the kind, such as job.Spec or job.GroupSpec,
 // under their JSON names.
 //
 // Reading is strict and complete: Decode returns all problems at once, each

@@ -45,6 +45,10 @@ func documentNode(o *Object) *yaml.Node {
 		return node(reflect.ValueOf(document[job.CalendarSpec]{job.APIVersion, o.Kind, o.Metadata, o.Calendar}))
 	case job.KindScript:
 		return node(reflect.ValueOf(document[job.ScriptSpec]{job.APIVersion, o.Kind, o.Metadata, o.Script}))
+	case job.KindRole:
+		return node(reflect.ValueOf(document[job.RoleSpec]{job.APIVersion, o.Kind, o.Metadata, o.Role}))
+	case job.KindRoleBinding:
+		return node(reflect.ValueOf(document[job.RoleBindingSpec]{job.APIVersion, o.Kind, o.Metadata, o.RoleBinding}))
 	case job.KindHostGroup:
 		return node(reflect.ValueOf(document[job.HostGroupSpec]{job.APIVersion, o.Kind, o.Metadata, o.HostGroup}))
 	}

@@ -285,6 +285,18 @@ func TestM3_RoundTrip(t *testing.T) {
 					Args: []string{"--top={{n}}"}, Timeout: duration(time.Second, time.Hour).Draw(rt, "timeout"), Env: rapid.MapOfN(rapid.StringMatching("[A-Z]{3}"), text, 0, 2).Draw(rt, "env"),
 					Params: []job.Param{{Name: "n", Type: job.ParamInt, Default: "3", Min: "1"}, {Name: "m", Type: job.ParamEnum, Values: []string{"a", "b"}, Required: true}},
 				}
+			case job.KindRole:
+				in[i].Metadata.Namespace = job.DefaultNamespace
+				in[i].Role.Rules = []job.RoleRule{
+					{Verbs: []string{"read", "run"}, Resources: []string{"jobs"}, Namespaces: []string{"a", "*"}, Labels: map[string]string{"team": name.Draw(rt, "team")}},
+					{Verbs: []string{"*"}, Resources: []string{"nodes", "*"}},
+				}
+			case job.KindRoleBinding:
+				in[i].Metadata.Namespace = job.DefaultNamespace
+				in[i].RoleBinding = job.RoleBindingSpec{
+					Role: name.Draw(rt, "role"), Namespaces: rapid.SliceOfN(name, 0, 2).Draw(rt, "namespaces"),
+					Subjects: []job.RoleSubject{{Kind: "user", Name: "ann@example.org"}, {Kind: "account", Name: "0"}},
+				}
 			case job.KindHostGroup:
 				in[i].Metadata.Namespace = job.DefaultNamespace
 				in[i].HostGroup.Match = rapid.SampledFrom([]string{"@a or web[1-3]", "os == 'linux'", "/a b/"}).Draw(rt, "match")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/calendar"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -20,7 +21,7 @@ import (
 
 // spec is what a user writes of a kind.
 type spec interface {
-	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec
+	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.RoleSpec | job.RoleBindingSpec
 }
 
 // document is a document's outermost fields, in the order they are written. S
@@ -32,9 +33,9 @@ type document[S spec] struct {
 	Spec       S            `json:"spec"`
 }
 
-// Kinds lists the kinds of objects.
+// Kinds lists the kinds of objects, each before those that it may name.
 func Kinds() []string {
-	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindScript}
+	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindScript, job.KindRoleBinding, job.KindRole}
 }
 
 // object reads and checks one document. It is false when there is no telling
@@ -58,6 +59,10 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		o.Metadata, o.Script = read[job.ScriptSpec](r, n)
 	case job.KindHostGroup:
 		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
+	case job.KindRole:
+		o.Metadata, o.Role = read[job.RoleSpec](r, n)
+	case job.KindRoleBinding:
+		o.Metadata, o.RoleBinding = read[job.RoleBindingSpec](r, n)
 	default:
 		o.Metadata, o.Spec = read[job.Spec](r, n)
 	}
@@ -268,6 +273,10 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return append(append(problems, wrong...), o.Calendar.CheckEffects()...)
 	case job.KindScript:
 		return append(problems, o.Script.Validate()...)
+	case job.KindRole:
+		return append(append(problems, wholeCluster(o, "a role")...), rights.RoleOf(o.Metadata.Name, &o.Role).Validate()...)
+	case job.KindRoleBinding:
+		return append(append(problems, wholeCluster(o, "a role binding")...), rights.BindingOf(o.Metadata.Name, &o.RoleBinding).Validate()...)
 	}
 	problems = append(problems, o.Spec.Validate()...)
 	if canary := o.Spec.Rollout.Canary; canary != "" {
@@ -338,15 +347,20 @@ const maxMovedWeekly = 700
 
 var sampleWeek = time.Date(2027, 1, 4, 0, 0, 0, 0, time.UTC)
 
+// wholeCluster returns a problem when an object has a namespace that has none.
+func wholeCluster(o *Object, what string) []job.Problem {
+	if ns := o.Metadata.Namespace; ns != "" && ns != job.DefaultNamespace {
+		return []job.Problem{{
+			Path: "metadata.namespace", Message: fmt.Sprintf("%q: %s belongs to the whole cluster; leave the namespace out", ns, what),
+		}}
+	}
+	return nil
+}
+
 // checkHostGroup returns what is wrong with a group of hosts in itself. Which
 // groups there are is known only where it is applied.
 func checkHostGroup(o *Object) []job.Problem {
-	var problems []job.Problem
-	if ns := o.Metadata.Namespace; ns != "" && ns != job.DefaultNamespace {
-		problems = append(problems, job.Problem{
-			Path: "metadata.namespace", Message: fmt.Sprintf("%q: a group of hosts belongs to the whole cluster; leave the namespace out", ns),
-		})
-	}
+	problems := wholeCluster(o, "a group of hosts")
 	if o.HostGroup.Match == "" {
 		return append(problems, job.Problem{Path: "spec.match", Message: "is empty; write a target such as web[1-20] or os == \"linux\""})
 	}

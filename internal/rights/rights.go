@@ -1,11 +1,8 @@
 package rights
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/carillon-cron/carillon/job"
 )
 
 // Verb is what is done.
@@ -63,8 +60,20 @@ func (k Kind) Namespaced() bool {
 	switch k {
 	case Jobs, Runs, Groups, Calendars, Scripts, Locks:
 		return true
+	default:
+		return false
 	}
-	return false
+}
+
+// Labeled reports whether things of a kind have labels by which rules may tell them
+// apart. A run has those of its job.
+func (k Kind) Labeled() bool {
+	switch k {
+	case Jobs, Runs, Groups, Calendars, Scripts, HostGroups, Minions:
+		return true
+	default:
+		return false
+	}
 }
 
 // AllNamespaces is for each of them, and for what has none.
@@ -116,42 +125,6 @@ type Request struct {
 	Kind      Kind
 	Namespace string
 	Labels    map[string]string
-}
-
-// Validate returns what is wrong with a role.
-func (r Role) Validate() []job.Problem {
-	var problems []job.Problem
-	add := func(path, format string, args ...any) {
-		problems = append(problems, job.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
-	}
-	if len(r.Rules) == 0 {
-		add("spec.rules", "is empty, so that the role allows nothing; give a rule")
-	}
-	for i, rule := range r.Rules {
-		at := fmt.Sprintf("spec.rules[%d]", i)
-		if len(rule.Verbs) == 0 {
-			add(at+".verbs", "is empty; give verbs, or \"*\" for all")
-		}
-		for _, v := range rule.Verbs {
-			if v != Any && !slices.Contains(Verbs(), v) {
-				add(at+".verbs", "%q is not a verb; there are %v", v, Verbs())
-			}
-		}
-		if len(rule.Kinds) == 0 {
-			add(at+".resources", "is empty; give kinds, or \"*\" for all")
-		}
-		for _, k := range rule.Kinds {
-			if k != AnyKind && !slices.Contains(Kinds(), k) {
-				add(at+".resources", "%q is not a kind; there are %v", k, Kinds())
-			}
-		}
-		for _, ns := range rule.Namespaces {
-			if err := job.CheckName(ns); ns != AllNamespaces && err != nil {
-				add(at+".namespaces", "%v", err)
-			}
-		}
-	}
-	return problems
 }
 
 func (r Rule) verb(v Verb) bool { return slices.Contains(r.Verbs, Any) || slices.Contains(r.Verbs, v) }
@@ -277,6 +250,9 @@ type Seen struct {
 	Namespaces []string
 }
 
+// Has reports whether something may be in a namespace.
+func (s Seen) Has(namespace string) bool { return s.All || slices.Contains(s.Namespaces, namespace) }
+
 // See returns in which namespaces there may be things of a kind on which the caller may
 // do something.
 func (p *Policy) See(caller []Subject, v Verb, k Kind) Seen {
@@ -306,6 +282,21 @@ func (p *Policy) Holds(caller []Subject, role Role, namespaces []string) bool {
 						return false
 					}
 				}
+			}
+		}
+	}
+	return true
+}
+
+// HoldsAll reports whether the caller has all that another subject has.
+func (p *Policy) HoldsAll(caller []Subject, of Subject) bool {
+	for at, sets := range p.granted {
+		if at.subject != of {
+			continue
+		}
+		for _, labels := range sets {
+			if !p.May(caller, Request{at.verb, at.kind, at.namespace, labels}) {
+				return false
 			}
 		}
 	}

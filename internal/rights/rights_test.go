@@ -117,6 +117,32 @@ func TestNobodyGrantsMoreThanTheyHold(t *testing.T) {
 	}
 }
 
+// Invariant 4, of all that somebody has: who holds it may do nothing less.
+func TestHoldsAll(t *testing.T) {
+	t.Parallel()
+	held, not := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		roles, bindings := drawPolicy(t)
+		caller, other := drawCaller(t), rapid.SampledFrom(someSubjects).Draw(t, "other")
+		p := New(roles, bindings)
+		if !p.HoldsAll(caller, other) {
+			not++
+			return
+		}
+		for range 20 {
+			if r := drawRequest(t); p.May([]Subject{other}, r) {
+				held++
+				if !p.May(caller, r) {
+					t.Fatalf("%v may %v, and the caller may not", other, r)
+				}
+			}
+		}
+	})
+	if held == 0 || not == 0 {
+		t.Errorf("held %d times, and not %d times", held, not)
+	}
+}
+
 // Invariant 6.
 func TestSeeAgreesWithMay(t *testing.T) {
 	t.Parallel()
@@ -154,7 +180,7 @@ func TestBuiltInRolesGrow(t *testing.T) {
 	t.Parallel()
 	roles := BuiltIn()
 	for i, r := range roles {
-		if problems := r.Validate(); len(problems) > 0 {
+		if problems := r.check(); len(problems) > 0 {
 			t.Errorf("%s: %v", r.Name, problems)
 		}
 		me := []Subject{{User, "me"}}

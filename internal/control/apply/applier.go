@@ -8,6 +8,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
+	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/schedule"
@@ -21,6 +22,7 @@ type Deps struct {
 	Pauses      *pauses.Pauser
 	Definitions *definitions.Set
 	Minions     *minions.Fleet
+	Roles       *roles.Granter
 	Decode      func(file string, data []byte) ([]manifest.Object, error)
 	Schedules   *schedule.Cache
 	Logger      *zap.Logger
@@ -34,6 +36,7 @@ type Applier struct {
 	pauses      *pauses.Pauser
 	definitions *definitions.Set
 	minions     *minions.Fleet
+	roles       *roles.Granter
 	decode      func(file string, data []byte) ([]manifest.Object, error)
 	schedules   *schedule.Cache
 	log         *zap.Logger
@@ -49,6 +52,7 @@ func New(deps Deps) *Applier {
 		pauses:      deps.Pauses,
 		definitions: deps.Definitions,
 		minions:     deps.Minions,
+		roles:       deps.Roles,
 		decode:      deps.Decode,
 		schedules:   deps.Schedules,
 		log:         deps.Logger,

@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/minions"
+	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -44,7 +45,9 @@ type planner struct {
 	calendars map[job.Key]*mvccpb.KeyValue
 	// scripts are the ones that the objects are, or name; named are all names.
 	scripts *definitions.ScriptIndex
-	named   []job.ScriptRef
+	// roles are all roles and bindings if an object is one of them; else nil.
+	roles *roles.Stored
+	named []job.ScriptRef
 	// created counts the jobs that are new.
 	created int
 	// ending are jobs whose schedule has changed to one that never fires again.
@@ -80,6 +83,9 @@ func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]chang
 	if err := p.readScripts(ctx, objects); err != nil {
 		return nil, err
 	}
+	if err := p.readRoles(ctx, objects); err != nil {
+		return nil, err
+	}
 	var keys []job.Key
 	for i := range objects {
 		if objects[i].Kind == job.KindJob {
@@ -92,6 +98,7 @@ func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]chang
 	}
 	changes := make([]change, len(objects))
 	problems := append(p.checkTargets(objects), p.checkCalendars(objects)...)
+	problems = append(problems, p.checkBindings(objects)...)
 	problems = append(problems, p.checkSearches(objects)...)
 	for i := range objects {
 		o := &objects[i]
@@ -146,6 +153,10 @@ func (p *planner) other(ctx context.Context, o *manifest.Object) (change, error)
 		return p.script(ctx, o)
 	case job.KindHostGroup:
 		return p.hostGroup(o)
+	case job.KindRole:
+		return p.giveRole(ctx, o)
+	case job.KindRoleBinding:
+		return p.giveBinding(ctx, o)
 	}
 	return p.group(o)
 }

@@ -52,6 +52,8 @@ func writePage(w io.Writer, dir string) error {
 		{"HostGroup", "hostGroup", job.KindHostGroup, reflect.TypeFor[job.HostGroupSpec]()},
 		{"Calendar", "calendar", job.KindCalendar, reflect.TypeFor[job.CalendarSpec]()},
 		{"Script", "script", job.KindScript, reflect.TypeFor[job.ScriptSpec]()},
+		{"Role", "role", job.KindRole, reflect.TypeFor[job.RoleSpec]()},
+		{"RoleBinding", "roleBinding", job.KindRoleBinding, reflect.TypeFor[job.RoleBindingSpec]()},
 	} {
 		rows := c.pageRows(c.object(part.of, part.prefix), part.prefix, prefixOf(part.prefix))
 		if _, err := fmt.Fprintf(w, "\n## %s\n\n| field | means | has an effect | instead of zero |\n|---|---|---|---|\n%s", part.title, strings.Join(rows, "")); err != nil {

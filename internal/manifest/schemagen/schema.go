@@ -21,7 +21,7 @@ const namePattern = `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
 func document(c comments) schema {
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job, group, calendar, script, or group of hosts",
+		"title":                "Carillon job, group, calendar, script, role, role binding, or group of hosts",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
@@ -37,6 +37,8 @@ func document(c comments) schema {
 			specOf(job.KindHostGroup, c.object(reflect.TypeFor[job.HostGroupSpec](), "hostGroup")),
 			specOf(job.KindCalendar, c.object(reflect.TypeFor[job.CalendarSpec](), "calendar")),
 			specOf(job.KindScript, c.object(reflect.TypeFor[job.ScriptSpec](), "script")),
+			specOf(job.KindRole, c.object(reflect.TypeFor[job.RoleSpec](), "role")),
+			specOf(job.KindRoleBinding, c.object(reflect.TypeFor[job.RoleBindingSpec](), "roleBinding")),
 		},
 	}
 }
@@ -84,6 +86,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 // prefixes are how paths of the fields of a kind begin here, and how in problems.
 var prefixes = map[string]string{
 	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script",
+	job.KindRole: "role", job.KindRoleBinding: "roleBinding",
 }
 
 // rules are what the tables of fields say, by the paths used here.
@@ -291,6 +294,9 @@ var (
 		},
 		"spec.retry.attempts":  {"minimum": 0, "maximum": job.MaxAttempts},
 		"spec.group":           {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"role.rules":           {"maxItems": job.MaxRoleRules},
+		"roleBinding.role":     {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"roleBinding.subjects": {"maxItems": job.MaxRoleSubjects},
 		"group.mode":           {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
 		"group.nodes":          with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
 		"group.sites":          {"type": []string{"array", "string"}},

@@ -118,6 +118,11 @@ func Silly(rt *rapid.T, kinds []string) Doc {
 	switch kind {
 	case job.KindJob:
 		d.Set("spec.command", []string{"x"})
+	case job.KindRole:
+		d.Set("spec.rules", []any{Doc{"verbs": []string{"read"}, "resources": []string{"jobs"}}})
+	case job.KindRoleBinding:
+		d.Set("spec.role", "viewer")
+		d.Set("spec.subjects", []any{Doc{"kind": "user", "name": "x"}})
 	case job.KindHostGroup:
 		d.Set("spec.match", "web*")
 	case job.KindScript:
@@ -129,6 +134,7 @@ func Silly(rt *rapid.T, kinds []string) Doc {
 	}
 	values := Values()
 	steps, params := Doc{"shell": "x"}, Doc{"name": "p"}
+	rule, subject := Doc{"verbs": []string{"read"}, "resources": []string{"jobs"}}, Doc{"kind": "user", "name": "x"}
 	for range rapid.IntRange(0, 5).Draw(rt, "fields") {
 		path := rapid.SampledFrom(fields).Draw(rt, "field")
 		v := rapid.SampledFrom(silly()).Draw(rt, "value")
@@ -141,6 +147,12 @@ func Silly(rt *rapid.T, kinds []string) Doc {
 		} else if rest, ok := strings.CutPrefix(path, "spec.params[]."); ok {
 			params.Set(rest, v)
 			d.Set("spec.params", []any{params})
+		} else if rest, ok := strings.CutPrefix(path, "spec.rules[]."); ok {
+			rule.Set(rest, v)
+			d.Set("spec.rules", []any{rule})
+		} else if rest, ok := strings.CutPrefix(path, "spec.subjects[]."); ok {
+			subject.Set(rest, v)
+			d.Set("spec.subjects", []any{subject})
 		} else {
 			d.Set(path, v)
 		}

@@ -1,0 +1,234 @@
+package roles
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/audit"
+	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Deps is what a Granter stands on. All must be set.
+type Deps struct {
+	Store  *store.Store
+	Audit  *audit.Log
+	Logger *zap.Logger
+}
+
+// Granter shows and deletes roles and bindings. Use New. It may be used by many
+// goroutines at once.
+type Granter struct {
+	db    *store.Store
+	audit *audit.Log
+	log   *zap.Logger
+}
+
+// New returns a Granter.
+func New(deps Deps) *Granter { return &Granter{db: deps.Store, audit: deps.Audit, log: deps.Logger} }
+
+// Stored are the roles and bindings as they were read at one moment, by name.
+type Stored struct {
+	Roles    map[string]*mvccpb.KeyValue
+	Bindings map[string]*mvccpb.KeyValue
+	// Guard is the revision of the key that every change of them puts.
+	Guard int64
+
+	roles    map[string]etcdkv.StoredRole
+	bindings map[string]etcdkv.StoredRoleBinding
+}
+
+// Read reads all roles and bindings. One that cannot be read gives nothing.
+func (g *Granter) Read(ctx context.Context) (*Stored, error) {
+	const doing = "read roles"
+	s := &Stored{
+		Roles: map[string]*mvccpb.KeyValue{}, Bindings: map[string]*mvccpb.KeyValue{},
+		roles: map[string]etcdkv.StoredRole{}, bindings: map[string]etcdkv.StoredRoleBinding{},
+	}
+	// The guard first: what changes behind it fails the comparison.
+	guard, err := g.db.Get(ctx, doing, g.db.Keys.RightsGuard())
+	if err != nil {
+		return nil, err
+	}
+	s.Guard = store.Revision(guard)
+	err = g.db.List(ctx, doing, g.db.Keys.Roles(), func(kv *mvccpb.KeyValue) error {
+		r, err := store.Decode[etcdkv.StoredRole](kv)
+		if err != nil {
+			g.log.Warn("role unreadable", zap.Error(err))
+			return nil
+		}
+		s.Roles[r.Name], s.roles[r.Name] = kv, r
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = g.db.List(ctx, doing, g.db.Keys.RoleBindings(), func(kv *mvccpb.KeyValue) error {
+		b, err := store.Decode[etcdkv.StoredRoleBinding](kv)
+		if err != nil {
+			g.log.Warn("role binding unreadable", zap.Error(err))
+			return nil
+		}
+		s.Bindings[b.Name], s.bindings[b.Name] = kv, b
+		return nil
+	})
+	return s, err
+}
+
+// Role returns a role by its name, one that every cluster has or one that was made.
+func (s *Stored) Role(name string) (rights.Role, bool) {
+	for _, r := range rights.BuiltIn() {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	r, ok := s.roles[name]
+	return rights.RoleOf(name, &r.Spec), ok
+}
+
+// Names are the names of all roles.
+func (s *Stored) Names() []string {
+	var names []string
+	for _, r := range rights.BuiltIn() {
+		names = append(names, r.Name)
+	}
+	for name := range s.roles {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Policy is what they allow together.
+func (s *Stored) Policy() *rights.Policy {
+	all := rights.BuiltIn()
+	for name := range s.roles {
+		r := s.roles[name]
+		all = append(all, rights.RoleOf(name, &r.Spec))
+	}
+	bindings := make([]rights.Binding, 0, len(s.bindings))
+	for name := range s.bindings {
+		b := s.bindings[name]
+		bindings = append(bindings, rights.BindingOf(name, &b.Spec))
+	}
+	return rights.New(all, bindings)
+}
+
+// Roles returns all roles: those that every cluster has, the least first, then those
+// that were made, ordered by name.
+func (g *Granter) Roles(ctx context.Context) ([]api.Role, error) {
+	stored, err := store.ListAll[etcdkv.StoredRole](ctx, g.db, "list roles", g.db.Keys.Roles())
+	if err != nil {
+		return nil, err
+	}
+	var out []api.Role
+	for _, r := range rights.BuiltIn() {
+		out = append(out, api.Role{
+			Role:    job.Role{Metadata: job.Metadata{Namespace: job.DefaultNamespace, Name: r.Name}, Spec: r.Spec()},
+			BuiltIn: true,
+		})
+	}
+	slices.SortFunc(stored, func(a, b etcdkv.StoredRole) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range stored {
+		out = append(out, api.Role{Role: stored[i].Role})
+	}
+	return out, nil
+}
+
+// RoleBindings returns all bindings, ordered by name.
+func (g *Granter) RoleBindings(ctx context.Context) ([]job.RoleBinding, error) {
+	stored, err := store.ListAll[etcdkv.StoredRoleBinding](ctx, g.db, "list role bindings", g.db.Keys.RoleBindings())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]job.RoleBinding, len(stored))
+	for i := range stored {
+		out[i] = stored[i].RoleBinding
+	}
+	slices.SortFunc(out, func(a, b job.RoleBinding) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// DeleteRole removes a role. One that a binding names is kept, and so are those that
+// every cluster has: the error wraps job.ErrConflict then.
+func (g *Granter) DeleteRole(ctx context.Context, name string) error {
+	if rights.IsBuiltIn(name) {
+		return fmt.Errorf("role %s is one that every cluster has; it stays: %w", name, job.ErrConflict)
+	}
+	s, err := g.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Roles[name] == nil {
+		return fmt.Errorf("role %s: %w", name, job.ErrNotFound)
+	}
+	var users []string
+	for b := range s.bindings {
+		if s.bindings[b].Spec.Role == name {
+			users = append(users, b)
+		}
+	}
+	if len(users) > 0 {
+		slices.Sort(users)
+		const shown = 3
+		return fmt.Errorf("role %s is given by %s (%s); delete that first: %w", name, apiview.Counted(len(users), "role binding"), apiview.Some(users[:min(len(users), shown)], len(users)), job.ErrConflict)
+	}
+	return g.remove(ctx, "role "+name, s, s.Roles[name])
+}
+
+// DeleteRoleBinding takes a role away from those whom a binding gives it.
+func (g *Granter) DeleteRoleBinding(ctx context.Context, name string) error {
+	s, err := g.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Bindings[name] == nil {
+		return fmt.Errorf("role binding %s: %w", name, job.ErrNotFound)
+	}
+	return g.remove(ctx, "role binding "+name, s, s.Bindings[name])
+}
+
+// remove deletes one of those that were read, with a record of it.
+func (g *Granter) remove(ctx context.Context, what string, s *Stored, kv *mvccpb.KeyValue) error {
+	var d store.Txn
+	d.SameAs(string(kv.Key), kv.ModRevision)
+	d.Remove(string(kv.Key))
+	if err := g.Change(ctx, &d, "delete", what, s, kv); err != nil {
+		return err
+	}
+	ok, err := g.db.Commit(ctx, "delete "+what, &d)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s: roles or bindings were changed meanwhile; try again: %w", what, job.ErrConflict)
+	}
+	if err == nil {
+		g.log.Info("deleted", zap.String("what", what))
+	}
+	return err
+}
+
+// Change adds to a change of a role or a binding that all of them are as they were
+// read, and the record of the change. Before is the pair as it was; nil: there was none.
+func (g *Granter) Change(ctx context.Context, d *store.Txn, action, what string, s *Stored, before *mvccpb.KeyValue) error {
+	guard := g.db.Keys.RightsGuard()
+	d.SameAs(guard, s.Guard)
+	d.Put(guard, what)
+	rec := g.audit.Record(ctx, action, what, api.Order{})
+	if before != nil {
+		rec.Before = string(before.Value)
+	}
+	op, err := g.audit.Op(rec)
+	if err != nil {
+		return err
+	}
+	d.Do(string(op.KeyBytes()), op)
+	return nil
+}
