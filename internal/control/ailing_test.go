@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/control/doctor"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -70,15 +71,15 @@ func TestDoctorTellsOfStuckRuns(t *testing.T) {
 			0, running(job.DefaultTimeout + time.Hour),
 			"run RUN of job ops/x goes on 1h0m0s beyond its time-out of 1h0m0s on m2", "`carillon cancel RUN`",
 		},
-		"a run that is being ended":  {time.Minute, running(time.Minute + stuckAfter), "", ""},
+		"a run that is being ended":  {time.Minute, running(time.Minute + doctor.StuckAfter), "", ""},
 		"a run within its time-out":  {0, running(job.DefaultTimeout - time.Minute), "", ""},
-		"a run whose minion is gone": {0, gone(onItsWay), "run RUN of job ops/x: its minion is gone since 2026-05-04T10:29:15.000Z", "`carillon cancel RUN`"},
-		"a minion that is restarted": {0, gone(onItsWay - time.Second), "", ""},
+		"a run whose minion is gone": {0, gone(doctor.OnItsWay), "run RUN of job ops/x: its minion is gone since 2026-05-04T10:29:15.000Z", "`carillon cancel RUN`"},
+		"a minion that is restarted": {0, gone(doctor.OnItsWay - time.Second), "", ""},
 		"a run that waits for long": {
-			0, waits(waitingLong + time.Minute),
+			0, waits(doctor.WaitingLong + time.Minute),
 			"run RUN of job ops/x has not started for 16m0s: waiting for a minion that matches the target: none does", "`carillon cancel RUN`",
 		},
-		"a run that waits": {0, waits(waitingLong), "", ""},
+		"a run that waits": {0, waits(doctor.WaitingLong), "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,12 +120,12 @@ func TestDoctorTellsOfLateCertificates(t *testing.T) {
 		age          time.Duration // of the authority
 		detail, hint string
 	}{
-		"in time":             {left: endsSoon, age: year},
-		"not renewed":         {left: endsSoon - time.Second, age: year, detail: "that of minion m1 ends at 2026-05-04T16:30:14.000Z, and ought to have been renewed", hint: "`carillon minions token`"},
+		"in time":             {left: doctor.EndsSoon, age: year},
+		"not renewed":         {left: doctor.EndsSoon - time.Second, age: year, detail: "that of minion m1 ends at 2026-05-04T16:30:14.000Z, and ought to have been renewed", hint: "`carillon minions token`"},
 		"expired":             {left: -time.Hour, age: year, detail: "that of minion m1 ended at 2026-05-04T09:30:15.000Z", hint: "`carillon minions token`"},
 		"of one that is away": {left: time.Hour, away: true, age: year},
 		"revoked":             {left: time.Hour, revoked: true, age: year},
-		"an old authority":    {left: endsSoon, age: 10*year - 24*time.Hour, detail: "the certificate of the cluster's authority ends at ", hint: "`scheduler --renew-authority`"},
+		"an old authority":    {left: doctor.EndsSoon, age: 10*year - 24*time.Hour, detail: "the certificate of the cluster's authority ends at ", hint: "`scheduler --renew-authority`"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/changes"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/definitions"
+	"github.com/carillon-cron/carillon/internal/control/doctor"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/locks"
@@ -26,6 +27,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/starts"
 	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/control/sweep"
 	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -86,38 +88,28 @@ type Deps struct {
 	Logger *zap.Logger
 }
 
-// Control answers what people ask of a cluster. Use New.
+// Control answers what people ask of a cluster: it is all rooms at once. Use New.
 type Control struct {
-	cfg       Config
-	client    *clientv3.Client
-	history   history.Store
-	live      runs.Live
-	outputs   runs.Outputs
-	minions   minions.Inventory
-	read      func() bool
-	enroll    enroll.Enrollment
-	dispatch  minions.Dispatch
-	decode    func(file string, data []byte) ([]manifest.Object, error)
-	now       func() time.Time
-	log       *zap.Logger
-	schedules *schedule.Cache
-	db        *store.Store
-	*changes.Feed
-	*starts.Starter
+	cfg Config
+	db  *store.Store
+
+	*access.Authenticator
 	*apply.Applier
 	*catalog.Catalog
-	*runs.Book
-	*definitions.Set
-	*pauses.Pauser
-	*jobstore.Finder
-	*updates.Rollout
-	*enroll.Registry
-	*minions.Fleet
+	*changes.Feed
 	*cluster.Operator
+	*definitions.Set
+	*doctor.Checker
+	*enroll.Registry
+	*jobstore.Finder
 	*locks.Keeper
-	*access.Authenticator
+	*minions.Fleet
+	*pauses.Pauser
 	*roles.Granter
-	audit *audit.Log
+	*runs.Book
+	*starts.Starter
+	*sweep.Sweeper
+	*updates.Rollout
 }
 
 // New returns a Control. Watch must run for Changes to report anything; the
@@ -149,53 +141,46 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	if deps.Logger == nil {
 		deps.Logger = zap.NewNop()
 	}
-	c := &Control{
-		cfg:       cfg,
-		client:    deps.Client,
-		history:   deps.History,
-		live:      deps.Live,
-		outputs:   deps.Outputs,
-		minions:   deps.Minions,
-		read:      deps.MinionsRead,
-		enroll:    deps.Enrollment,
-		dispatch:  deps.Dispatch,
-		decode:    deps.Decode,
-		now:       deps.Now,
-		log:       deps.Logger.Named("control"),
-		schedules: schedule.NewCache(),
-	}
-	c.db = store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout},
-		store.Deps{Client: deps.Client, Now: deps.Now, Logger: c.log})
-	c.audit = audit.New(c.db, c.log)
-	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
-	c.Granter = roles.New(roles.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
-	c.Keeper = locks.New(locks.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
-	c.Operator = cluster.New(cluster.Deps{Store: c.db, Audit: c.audit, Logger: c.log})
+	log := deps.Logger.Named("control")
+	schedules := schedule.NewCache()
+	db := store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout}, store.Deps{Client: deps.Client, Now: deps.Now, Logger: log})
+	records := audit.New(db, log)
+
+	c := &Control{cfg: cfg, db: db}
+	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: db, Audit: records, Logger: log})
+	c.Granter = roles.New(roles.Deps{Store: db, Audit: records, Logger: log})
+	c.Feed = changes.New(changes.Deps{Store: db, Logger: log})
+	c.Keeper = locks.New(locks.Deps{Store: db, Audit: records, Logger: log})
+	c.Operator = cluster.New(cluster.Deps{Store: db, Audit: records, Logger: log})
 	c.Fleet = minions.New(minions.Deps{
-		Store: c.db, Audit: c.audit, Inventory: deps.Minions, Read: deps.MinionsRead, Dispatch: deps.Dispatch, Logger: c.log,
+		Store: db, Audit: records, Inventory: deps.Minions, Read: deps.MinionsRead, Dispatch: deps.Dispatch, Logger: log,
 	})
 	c.Registry = enroll.New(enroll.Deps{
-		Store: c.db, Audit: c.audit, Minions: c.Fleet, Enrollment: deps.Enrollment, Authority: cfg.Authority,
+		Store: db, Audit: records, Minions: c.Fleet, Enrollment: deps.Enrollment, Authority: cfg.Authority,
 	})
-	c.Rollout = updates.New(updates.Deps{Store: c.db, Audit: c.audit, Minions: c.Fleet})
-	c.Finder = jobstore.New(jobstore.Deps{Store: c.db, Schedules: c.schedules, Logger: c.log})
-	c.Pauser = pauses.New(pauses.Deps{Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Logger: c.log})
-	c.Set = definitions.New(definitions.Deps{Store: c.db, Logger: c.log})
+	c.Rollout = updates.New(updates.Deps{Store: db, Audit: records, Minions: c.Fleet})
+	c.Finder = jobstore.New(jobstore.Deps{Store: db, Schedules: schedules, Logger: log})
+	c.Pauser = pauses.New(pauses.Deps{Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Logger: log})
+	c.Set = definitions.New(definitions.Deps{Store: db, Logger: log})
 	c.Book = runs.New(runs.Deps{
-		Store: c.db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: c.log,
+		Store: db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: log,
 	})
 	c.Catalog = catalog.New(catalog.Deps{
-		Store: c.db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Definitions: c.Set, History: deps.History, Logger: c.log,
+		Store: db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Definitions: c.Set, History: deps.History, Logger: log,
 	})
 	c.Applier = apply.New(apply.Deps{
-		Store: c.db, Audit: c.audit, Jobs: c.Finder, Pauses: c.Pauser, Definitions: c.Set, Minions: c.Fleet, Roles: c.Granter,
-		Decode: deps.Decode, Schedules: c.schedules, Logger: c.log,
+		Store: db, Audit: records, Jobs: c.Finder, Pauses: c.Pauser, Definitions: c.Set, Minions: c.Fleet,
+		Roles: c.Granter, Decode: deps.Decode, Schedules: schedules, Logger: log,
 	})
 	c.Starter = starts.New(starts.Deps{
-		Store: c.db, Audit: c.audit, Jobs: c.Finder, Cluster: c.Operator, Definitions: c.Set, Runs: c.Book, Minions: c.Fleet,
-		Apply: c.Applier, Logger: c.log,
+		Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Definitions: c.Set, Runs: c.Book, Minions: c.Fleet,
+		Apply: c.Applier, Logger: log,
 	})
-	c.Feed = changes.New(changes.Deps{Store: c.db, Logger: c.log})
+	c.Checker = doctor.New(doctor.Deps{
+		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout,
+		Inventory: deps.Minions, Enrollment: deps.Enrollment,
+	})
+	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Logger: log})
 	return c, nil
 }
 

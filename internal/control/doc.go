@@ -21,11 +21,13 @@
 //	roles       roles and bindings: who may do what
 //	locks       locks for clients that never reach etcd
 //	changes     tells subscribers where something has changed
+//	doctor      looks for what is wrong, and says what mends it
+//	sweep       has removed what has come to its end
 //
 // They stand on store (etcd), jobstore (where a job lies, and from when on an edit
 // holds), audit (what is ordered, with its record), apiview (what is stored becomes
-// what the API tells) and caller (who asks). In this package are the doctor and
-// what sweeps up; no rule of a use case is.
+// what the API tells) and caller (who asks). No rule of a use case is in this package;
+// the tests are that ask several rooms, or etcd after one of them.
 //
 // Every method may be called by many goroutines at once. Errors wrap
 // job.ErrNotFound, job.ErrConflict, job.ErrUnavailable or job.ErrNoMinions, or

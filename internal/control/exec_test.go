@@ -32,15 +32,15 @@ func TestPassingJobIsRemovedAsAWhole(t *testing.T) {
 		}
 		return n
 	}
-	if err := e.removePassing(t.Context(), &p); err == nil || left() != 2 {
+	if err := e.SweepPassing(t.Context()); err == nil || left() != 2 {
 		t.Errorf("%v, and %d of 2 keys are left", err, left())
 	}
 	e.put(t, e.jobKey(key), etcdkv.StoredJob{Schema: 1, Job: job.Job{Metadata: job.Metadata{Namespace: "ops", Name: "exec-1"}, UID: p.Job}})
-	if err := e.removePassing(t.Context(), &p); err != nil || left() != 0 {
+	if err := e.SweepPassing(t.Context()); err != nil || left() != 0 {
 		t.Errorf("%v, and %d keys are left", err, left())
 	}
 	e.put(t, e.keys.PassingJob(p.Job), p) // its job was deleted by hand
-	if err := e.removePassing(t.Context(), &p); err != nil || left() != 0 {
+	if err := e.SweepPassing(t.Context()); err != nil || left() != 0 {
 		t.Errorf("%v, and %d keys are left of one whose job is gone", err, left())
 	}
 }

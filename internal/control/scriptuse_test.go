@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/carillon-cron/carillon/api"
-	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -124,11 +124,8 @@ func TestScriptOfACommandIsKept(t *testing.T) {
 	if v, err := e.Script(t.Context(), job.ScriptRef{Key: key}); err != nil || len(v.Jobs) != 0 {
 		t.Errorf("told of as a script of jobs %v (%v)", v.Jobs, err)
 	}
-	stored, _, err := e.Stored(t.Context(), made)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.removePassing(t.Context(), &etcdkv.Passing{Key: made, Job: stored.UID}); err != nil {
+	e.pass(24 * time.Hour)
+	if err := e.SweepPassing(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.DeleteScript(t.Context(), key); err != nil {

@@ -2,6 +2,7 @@ package starts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -132,4 +133,45 @@ func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job
 		err = fmt.Errorf("start command: a script that it names was changed or deleted meanwhile; try again: %w", job.ErrConflict)
 	}
 	return fire, key, err
+}
+
+// SweepPassing removes jobs that were made for one run, once they are due to go and
+// none of their runs is open.
+func (st *Starter) SweepPassing(ctx context.Context) error {
+	all, err := store.ListAll[etcdkv.Passing](ctx, st.db, "list commands that were run", st.db.Keys.PassingJobs())
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		p := &all[i]
+		if st.db.Now().Before(p.ExpiresAt) {
+			continue
+		}
+		if live, missing, err := st.runs.LiveRuns(ctx, p.Key.Namespace, p.Key.Name); err != nil || len(missing) > 0 || len(live) > 0 {
+			continue
+		}
+		if err := st.removePassing(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removePassing removes a job that was made for one run.
+func (st *Starter) removePassing(ctx context.Context, p *etcdkv.Passing) error {
+	stored, at, err := st.jobs.Stored(ctx, p.Key)
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		return err // the job is there, perhaps: it would be forgotten
+	}
+	var d store.Txn
+	if err == nil && stored.UID == p.Job {
+		d.StillThere(string(at.KV.Key), at.KV.CreateRevision)
+		d.Remove(string(at.KV.Key))
+		if err := st.jobs.LeaveRecord(&d, at, &stored); err != nil {
+			return err
+		}
+	}
+	d.Remove(st.db.Keys.PassingJob(p.Job))
+	_, err = st.db.Commit(ctx, "remove "+p.Key.String(), &d)
+	return err
 }

@@ -1,4 +1,4 @@
-package control
+package doctor
 
 import (
 	"cmp"
@@ -16,7 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/store"
 )
 
-// What the doctor takes for an unhealthy etcd.
+// What is taken for an unhealthy etcd.
 const (
 	slowEtcd        = 100 * time.Millisecond
 	warnSpace       = 0.60
@@ -24,12 +24,15 @@ const (
 	manyRevisions   = 5_000_000
 	oldestEtcdMajor = 3
 	oldestEtcdMinor = 5
+	// wastedSpace is how much of an etcd file may be free before it is worth a
+	// defragmentation.
+	wastedSpace = 256 << 20
 )
 
-func (c *Control) checkReachable(ctx context.Context) api.Check {
+func (c *Checker) checkReachable(ctx context.Context) api.Check {
 	ch := api.Check{Name: "etcd", Status: api.CheckOK}
 	begin := time.Now()
-	_, err := c.db.Get(ctx, "read the cluster's description", c.cfg.Keys.Meta())
+	_, err := c.db.Get(ctx, "read the cluster's description", c.db.Keys.Meta())
 	took := time.Since(begin).Round(time.Microsecond)
 	switch {
 	case err != nil:
@@ -45,9 +48,9 @@ func (c *Control) checkReachable(ctx context.Context) api.Check {
 }
 
 // checkEtcd looks at every endpoint's version and size.
-func (c *Control) checkEtcd(ctx context.Context) ([]api.Check, error) {
+func (c *Checker) checkEtcd(ctx context.Context) ([]api.Check, error) {
 	var checks []api.Check
-	for _, ep := range c.client.Endpoints() {
+	for _, ep := range c.db.Client.Endpoints() {
 		status, err := c.db.Status(ctx, ep)
 		if err != nil {
 			checks = append(checks, api.Check{
@@ -101,10 +104,10 @@ func checkWaste(endpoint string, size, inUse int64) api.Check {
 	return ch
 }
 
-func (c *Control) checkAlarms(ctx context.Context) ([]api.Check, error) {
+func (c *Checker) checkAlarms(ctx context.Context) ([]api.Check, error) {
 	actx, cancel := c.db.Bounded(ctx)
 	defer cancel()
-	resp, err := c.client.AlarmList(actx)
+	resp, err := c.db.Client.AlarmList(actx)
 	if err != nil {
 		return nil, store.Error(ctx, "alarms", err)
 	}
@@ -125,8 +128,8 @@ func (c *Control) checkAlarms(ctx context.Context) ([]api.Check, error) {
 }
 
 // checkCompaction looks whether very old revisions can still be read.
-func (c *Control) checkCompaction(ctx context.Context) ([]api.Check, error) {
-	now, err := c.db.RangePage(ctx, c.cfg.Keys.Meta(), "", 0, store.PageSize)
+func (c *Checker) checkCompaction(ctx context.Context) ([]api.Check, error) {
+	now, err := c.db.RangePage(ctx, c.db.Keys.Meta(), "", 0, store.PageSize)
 	if err != nil {
 		return nil, store.Error(ctx, "compaction", err)
 	}
@@ -134,7 +137,7 @@ func (c *Control) checkCompaction(ctx context.Context) ([]api.Check, error) {
 	if now.Header.Revision <= manyRevisions {
 		return ok, nil
 	}
-	_, err = c.db.RangePage(ctx, c.cfg.Keys.Meta(), "", now.Header.Revision-manyRevisions, store.PageSize)
+	_, err = c.db.RangePage(ctx, c.db.Keys.Meta(), "", now.Header.Revision-manyRevisions, store.PageSize)
 	switch {
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return ok, nil

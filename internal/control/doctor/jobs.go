@@ -1,4 +1,4 @@
-package control
+package doctor
 
 import (
 	"context"
@@ -13,59 +13,25 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// What the doctor takes for ailing jobs, runs and certificates.
+// What is taken for ailing jobs and runs.
 const (
 	// ailingRuns is how many of a job's last runs have failed, all of them, until it
 	// is told of.
 	ailingRuns = 3
-	// stuckAfter is how long a run may go on beyond its time-out, and waitingLong how
+	// StuckAfter is how long a run may go on beyond its time-out, and WaitingLong how
 	// long a due one may wait for a minion.
-	stuckAfter  = 2*time.Minute + 15*time.Second
-	waitingLong = 15 * time.Minute
-	// onItsWay is how long a minion may be gone that is started again.
-	onItsWay = time.Minute
-	// endsSoon is how near the end of a certificate is told that ought to have been
-	// renewed long before.
-	endsSoon = 6 * time.Hour
-	// authorityEndsSoon is how near the end of the authority's certificate is told.
-	authorityEndsSoon = 60 * 24 * time.Hour
+	StuckAfter  = 2*time.Minute + 15*time.Second
+	WaitingLong = 15 * time.Minute
+	// OnItsWay is how long a minion may be gone that is started again.
+	OnItsWay = time.Minute
 	// mostTargets bounds how many targets are held against the minions.
 	mostTargets = 1000
-	// mostNamed is how many of a kind get a line of their own.
-	mostNamed = 10
 )
-
-// ailments are findings of one kind: the first ones get a line each.
-type ailments struct {
-	name   string
-	checks []api.Check
-	more   int
-	hint   string // for those without a line
-}
-
-func (a *ailments) add(detail, hint string) {
-	if len(a.checks) == mostNamed {
-		a.more++
-		return
-	}
-	a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: detail, Hint: hint})
-}
-
-// all returns the findings, or that there are none.
-func (a *ailments) all(well string) []api.Check {
-	if a.more > 0 {
-		a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
-	}
-	if len(a.checks) == 0 {
-		return []api.Check{{Name: a.name, Status: api.CheckOK, Detail: well}}
-	}
-	return a.checks
-}
 
 // checkJobs looks for jobs that fail each time, were paused for that, or match
 // nobody, and for runs that go on beyond their bound.
-func (c *Control) checkJobs(ctx context.Context) ([]api.Check, error) {
-	jobs, err := c.Jobs(ctx, api.JobQuery{Passing: true})
+func (c *Checker) checkJobs(ctx context.Context) ([]api.Check, error) {
+	jobs, err := c.catalog.Jobs(ctx, api.JobQuery{Passing: true})
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +44,7 @@ func (c *Control) checkJobs(ctx context.Context) ([]api.Check, error) {
 	return append(append(checks, matching...), stuck...), err
 }
 
-func (c *Control) checkFailing(jobs []api.Job) []api.Check {
+func (c *Checker) checkFailing(jobs []api.Job) []api.Check {
 	failing := ailments{name: "failing jobs", hint: "see `carillon runs -A --state failed`"}
 	for i := range jobs {
 		v := &jobs[i]
@@ -116,7 +82,7 @@ func failures(runs []job.Run) (n int, last *job.Run) {
 
 // checkTargetsMatch looks for jobs whose targets match nobody, or nobody that takes
 // orders.
-func (c *Control) checkTargetsMatch(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
+func (c *Checker) checkTargetsMatch(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
 	nobody := ailments{name: "targets", hint: "see `carillon minions match TARGET` for each"}
 	seen := map[string]string{} // why a target has nobody, by its JSON
 	for i := range jobs {
@@ -155,8 +121,8 @@ func (c *Control) checkTargetsMatch(ctx context.Context, jobs []api.Job) ([]api.
 }
 
 // whyNobody tells why a target has no minion that takes orders; empty: it has one.
-func (c *Control) whyNobody(ctx context.Context, t job.Target) (string, error) {
-	found, err := c.MatchTarget(ctx, t)
+func (c *Checker) whyNobody(ctx context.Context, t job.Target) (string, error) {
+	found, err := c.minions.MatchTarget(ctx, t)
 	switch {
 	case err != nil:
 		return "", err
@@ -172,8 +138,8 @@ func (c *Control) whyNobody(ctx context.Context, t job.Target) (string, error) {
 
 // checkStuck looks for open runs that go on beyond their time-out, or wait for a
 // minion for long.
-func (c *Control) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
-	live, missing, err := c.LiveRuns(ctx, "", "")
+func (c *Checker) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
+	live, missing, err := c.runs.LiveRuns(ctx, "", "")
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +148,7 @@ func (c *Control) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, 
 		limits[jobs[i].UID] = jobs[i].Spec.EffectiveTimeout()
 	}
 	stuck := ailments{name: "stuck runs", hint: "see `carillon runs -A --state running`"}
-	now := c.now()
+	now := c.db.Now()
 	for i := range live {
 		r := &live[i]
 		limit, known := limits[r.FireID.Job]
@@ -192,17 +158,17 @@ func (c *Control) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, 
 		hint := fmt.Sprintf("see `carillon describe run %[1]s`, or end it: `carillon cancel %[1]s`", r.RunID)
 		switch {
 		case r.State.Final():
-		case !r.GoneSince.IsZero() && now.Sub(r.GoneSince) < onItsWay:
+		case !r.GoneSince.IsZero() && now.Sub(r.GoneSince) < OnItsWay:
 		case !r.GoneSince.IsZero():
 			stuck.add(fmt.Sprintf("run %s of job %s: its minion is gone since %s", r.RunID, r.Key(), catalog.StampOf(r.GoneSince)), hint)
 		case r.State == job.StateRunning:
 			for _, t := range r.Tasks {
-				if over := now.Sub(t.StartedAt) - limit; t.State == job.StateRunning && !t.StartedAt.IsZero() && over > stuckAfter {
+				if over := now.Sub(t.StartedAt) - limit; t.State == job.StateRunning && !t.StartedAt.IsZero() && over > StuckAfter {
 					stuck.add(fmt.Sprintf("run %s of job %s goes on %s beyond its time-out of %s on %s", r.RunID, r.Key(), over.Round(time.Second), limit, t.Minion), hint)
 					break
 				}
 			}
-		case r.State == job.StatePending && len(r.Tasks) == 0 && now.Sub(r.ScheduledAt) > waitingLong:
+		case r.State == job.StatePending && len(r.Tasks) == 0 && now.Sub(r.ScheduledAt) > WaitingLong:
 			stuck.add(fmt.Sprintf("run %s of job %s has not started for %s: %s", r.RunID, r.Key(), now.Sub(r.ScheduledAt).Round(time.Second), r.Reason), hint)
 		}
 	}
@@ -211,38 +177,4 @@ func (c *Control) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, 
 		well += ", of those that are known: " + (&api.PartialError{Missing: missing}).Error()
 	}
 	return stuck.all(well), nil
-}
-
-// checkCertificates looks for certificates of connected minions that are not
-// renewed in time, and at the end of the authority's.
-func (c *Control) checkCertificates(ctx context.Context) ([]api.Check, error) {
-	if c.enroll == nil {
-		return nil, nil
-	}
-	enrolled, err := c.enroll.Enrolled(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now := c.now()
-	late := ailments{name: "certificates", hint: "see `carillon minions certificates`"}
-	if a, err := c.Authority(); err == nil && a.ExpiresAt.Sub(now) < authorityEndsSoon {
-		late.add("the certificate of the cluster's authority ends at "+catalog.StampOf(a.ExpiresAt),
-			"before that, with all nodes stopped: `scheduler --renew-authority`, then give the minions the new certificate (docs/security.md, A new authority); without it no node and no minion can connect")
-	}
-	connected := map[job.MinionID]bool{}
-	for _, m := range c.minions.Minions() {
-		connected[m.ID] = m.Node != ""
-	}
-	for i := range enrolled {
-		e := &enrolled[i]
-		if connected[e.ID] && e.RevokedAt.IsZero() && !e.ExpiresAt.IsZero() && e.ExpiresAt.Sub(now) < endsSoon {
-			ends := "ends"
-			if !now.Before(e.ExpiresAt) {
-				ends = "ended"
-			}
-			late.add(fmt.Sprintf("that of minion %s %s at %s, and ought to have been renewed", e.ID, ends, catalog.StampOf(e.ExpiresAt)),
-				"see the log of the worker, and its clock; it renews automatically once it can. If it has expired: `carillon minions token`, and start the worker with it")
-		}
-	}
-	return late.all("all that are in use are far from their ends"), nil
 }

@@ -1,4 +1,4 @@
-package control
+package doctor
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 )
 
 // checkUpdate looks for an update that cannot go on by itself.
-func (c *Control) checkUpdate(ctx context.Context) ([]api.Check, error) {
-	v, err := c.UpdateStatus(ctx)
+func (c *Checker) checkUpdate(ctx context.Context) ([]api.Check, error) {
+	v, err := c.updates.UpdateStatus(ctx)
 	if errors.Is(err, job.ErrNotFound) {
 		return nil, nil
 	}

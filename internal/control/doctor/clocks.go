@@ -1,4 +1,4 @@
-package control
+package doctor
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 
 // checkClocks tells of nodes whose clocks are off, and of those that have nothing
 // to compare theirs with.
-func (c *Control) checkClocks(ctx context.Context) ([]api.Check, error) {
-	healths, err := store.ListAll[etcdkv.Health](ctx, c.db, "list health", c.cfg.Keys.Healths())
+func (c *Checker) checkClocks(ctx context.Context) ([]api.Check, error) {
+	healths, err := store.ListAll[etcdkv.Health](ctx, c.db, "list health", c.db.Keys.Healths())
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +77,13 @@ func apart(n job.NodeID, minionAhead time.Duration) api.Check {
 
 // checkCursors tells of shards that are planned up to a time in the future, which a
 // wrong clock has done.
-func (c *Control) checkCursors(ctx context.Context) ([]api.Check, error) {
-	now := c.now()
+func (c *Checker) checkCursors(ctx context.Context) ([]api.Check, error) {
+	now := c.db.Now()
 	var checks []api.Check
 	err := c.db.Shards(ctx, store.MaxOps, func(shards []job.ShardID) error {
 		ops := make([]clientv3.Op, 0, len(shards))
 		for _, s := range shards {
-			ops = append(ops, clientv3.OpGet(c.cfg.Keys.State(s)))
+			ops = append(ops, clientv3.OpGet(c.db.Keys.State(s)))
 		}
 		resp, err := c.db.Do(ctx, "states of shards", nil, ops)
 		if err != nil {

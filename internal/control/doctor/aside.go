@@ -1,4 +1,4 @@
-package control
+package doctor
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 )
 
 // checkAsides looks for jobs that cannot be planned.
-func (c *Control) checkAsides(ctx context.Context) ([]api.Check, error) {
-	asides, err := store.ListAll[etcdkv.Aside](ctx, c.db, "list jobs that are set aside", c.cfg.Keys.Asides())
+func (c *Checker) checkAsides(ctx context.Context) ([]api.Check, error) {
+	asides, err := store.ListAll[etcdkv.Aside](ctx, c.db, "list jobs that are set aside", c.db.Keys.Asides())
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func (c *Control) checkAsides(ctx context.Context) ([]api.Check, error) {
 		a := &asides[i]
 		checks = append(checks, api.Check{
 			Name: "set aside", Status: api.CheckFail,
-			Detail: fmt.Sprintf("job %s/%s is set aside for %s: %s", a.Namespace, a.Name, c.now().Sub(a.Since).Round(time.Second), a.Reason),
+			Detail: fmt.Sprintf("job %s/%s is set aside for %s: %s", a.Namespace, a.Name, c.db.Now().Sub(a.Since).Round(time.Second), a.Reason),
 			Hint:   "apply the job, or the calendar, again as the reason says; all other jobs fire",
 		})
 	}

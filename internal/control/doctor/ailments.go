@@ -1,0 +1,37 @@
+package doctor
+
+import (
+	"fmt"
+
+	"github.com/carillon-cron/carillon/api"
+)
+
+// mostNamed is how many of a kind get a line of their own.
+const mostNamed = 10
+
+// ailments are findings of one kind: the first ones get a line each.
+type ailments struct {
+	name   string
+	checks []api.Check
+	more   int
+	hint   string // for those without a line
+}
+
+func (a *ailments) add(detail, hint string) {
+	if len(a.checks) == mostNamed {
+		a.more++
+		return
+	}
+	a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: detail, Hint: hint})
+}
+
+// all returns the findings, or that there are none.
+func (a *ailments) all(well string) []api.Check {
+	if a.more > 0 {
+		a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
+	}
+	if len(a.checks) == 0 {
+		return []api.Check{{Name: a.name, Status: api.CheckOK, Detail: well}}
+	}
+	return a.checks
+}

@@ -1,0 +1,87 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/catalog"
+	"github.com/carillon-cron/carillon/internal/control/cluster"
+	"github.com/carillon-cron/carillon/internal/control/enroll"
+	"github.com/carillon-cron/carillon/internal/control/minions"
+	"github.com/carillon-cron/carillon/internal/control/runs"
+	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/control/updates"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
+// Deps is what a Checker stands on. All but Enrollment must be set.
+type Deps struct {
+	Store   *store.Store
+	Catalog *catalog.Catalog
+	Runs    *runs.Book
+	Cluster *cluster.Operator
+	Minions *minions.Fleet
+	Enroll  *enroll.Registry
+	Updates *updates.Rollout
+	// Inventory is what this node knows of minions, be it a part of them.
+	Inventory minions.Inventory
+	// Enrollment knows who may connect. Nil: connections are plain.
+	Enrollment Enrollment
+}
+
+// Enrollment knows who may connect, and who asks to.
+type Enrollment interface {
+	Requests(ctx context.Context) ([]etcdkv.JoinRequest, error)
+	Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error)
+}
+
+// Checker looks for what is wrong. Use New. It may be used by many goroutines at once.
+type Checker struct {
+	db         *store.Store
+	catalog    *catalog.Catalog
+	runs       *runs.Book
+	cluster    *cluster.Operator
+	minions    *minions.Fleet
+	enroll     *enroll.Registry
+	updates    *updates.Rollout
+	inventory  minions.Inventory
+	enrollment Enrollment
+}
+
+// New returns a Checker.
+func New(deps Deps) *Checker {
+	return &Checker{
+		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
+		enroll: deps.Enroll, updates: deps.Updates, inventory: deps.Inventory, enrollment: deps.Enrollment,
+	}
+}
+
+// Doctor looks for what is wrong with the cluster, or will soon be. It returns
+// an error only when ctx ends; an etcd that does not answer is a finding.
+func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
+	reach := c.checkReachable(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("doctor: %w", err)
+	}
+	checks := []api.Check{reach}
+	if reach.Status == api.CheckFail {
+		return checks, nil // all else would say the same
+	}
+	for _, look := range []func(context.Context) ([]api.Check, error){
+		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkJobs, c.checkUpdate,
+	} {
+		found, err := look(ctx)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("doctor: %w", ctx.Err())
+		}
+		checks = append(checks, found...)
+		if err != nil {
+			checks = append(checks, api.Check{
+				Name: "etcd", Status: api.CheckFail, Detail: err.Error(),
+				Hint: "look at etcd's own log; the checks that needed this answer are left out",
+			})
+		}
+	}
+	return checks, nil
+}
