@@ -1,6 +1,7 @@
 package agentpush
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -21,51 +22,48 @@ const (
 	mostGhosts = 1000
 )
 
-// haunt keeps how a minion left of which nothing else is known. mu is held.
-func (i *Inventory) haunt(id job.MinionID, l leaving) {
+// absences is how minions left that are connected nowhere, and since when that is
+// known. The roster's mu guards it.
+type absences struct {
+	// count counts what Hub.Absences tells of; it needs no lock.
+	count atomic.Uint64
+	// current is since when all that is fed is complete; zero: it is not yet.
+	current time.Time
+	// ghosts are how minions left of which nothing else is known.
+	ghosts map[job.MinionID]leaving
+}
+
+// haunt keeps how a minion left of which nothing else is known.
+func (a *absences) haunt(id job.MinionID, l leaving) {
 	if l == (leaving{}) {
 		return
 	}
-	if len(i.ghosts) >= mostGhosts {
-		for old, l := range i.ghosts {
+	if len(a.ghosts) >= mostGhosts {
+		for old, l := range a.ghosts {
 			if time.Since(l.left) > ghostKeep {
-				delete(i.ghosts, old)
+				delete(a.ghosts, old)
 			}
 		}
 	}
-	i.ghosts[id] = l
+	a.ghosts[id] = l
 }
 
-// SetCurrent takes that what the cluster's state says of minions is complete and
-// current from now on. Before, minions may have come that were not seen here: an
-// etcd that cannot be reached is no absence of theirs. So none counts as absent
-// for longer than since then. Until the first call none counts at all.
-func (i *Inventory) SetCurrent() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.current = time.Now()
-	i.absences.Add(1)
+// back returns how a minion left of which something is known again.
+func (a *absences) back(id job.MinionID) leaving {
+	l := a.ghosts[id]
+	delete(a.ghosts, id)
+	return l
 }
 
-// absence tells whether a minion is connected to no node, and since when.
-func (i *Inventory) absence(id job.MinionID) (job.Absence, bool) {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	e := i.entries[id]
-	if e != nil && i.whereabouts(e).node != "" {
-		return job.Absence{}, false
-	}
-	l := i.ghosts[id]
-	if e != nil {
-		l = e.leaving
-	}
+// of tells since when a minion is connected nowhere that left so.
+func (a *absences) of(l leaving) job.Absence {
 	now := time.Now()
 	since := now
-	if !i.current.IsZero() {
-		since = i.current
+	if !a.current.IsZero() {
+		since = a.current
 		if l.left.After(since) {
 			since = l.left
 		}
 	}
-	return job.Absence{Since: since.UTC(), For: now.Sub(since), Forgotten: l.forgotten}, true
+	return job.Absence{Since: since.UTC(), For: now.Sub(since), Forgotten: l.forgotten}
 }

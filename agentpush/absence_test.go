@@ -29,17 +29,17 @@ func TestAbsence(t *testing.T) {
 		is("a minute after all was read", "m", time.Minute)
 		is("of one that is not known", "x", time.Minute)
 
-		edition := i.absences.Load()
+		edition := i.absences.count.Load()
 		i.SetPresence("b", 0, []Present{{ID: "m", Session: 1}})
 		is("at b", "m", -1)
-		i.setLocal(job.Minion{ID: "m"}, 2)
+		i.locals.open(job.Minion{ID: "m"}, 2)
 		i.SetPresence("b", 0, nil)
 		is("gone from b to here", "m", -1)
-		if i.absences.Load() != edition {
+		if i.absences.count.Load() != edition {
 			t.Error("an absence was counted")
 		}
-		i.clearLocal("m", 2)
-		if i.absences.Load() == edition {
+		i.locals.close("m", 2)
+		if i.absences.count.Load() == edition {
 			t.Error("no absence was counted")
 		}
 		time.Sleep(time.Second)
@@ -55,9 +55,9 @@ func TestAbsence(t *testing.T) {
 		time.Sleep(time.Second)
 		is("of one that left before it was described", "new", time.Second)
 
-		edition = i.absences.Load()
+		edition = i.absences.count.Load()
 		i.RemoveMinion("m")
-		if a, away := i.absence("m"); !away || !a.Forgotten || i.absences.Load() == edition {
+		if a, away := i.absence("m"); !away || !a.Forgotten || i.absences.count.Load() == edition {
 			t.Errorf("after it was forgotten: %+v, %v", a, away)
 		}
 		i.SetMinion(job.Minion{ID: "m"})
@@ -82,7 +82,7 @@ func TestMinionsTellSinceWhenTheyAreConnected(t *testing.T) {
 	if m := told(); !m.Since.Equal(known) || !m.ConnectedSince.Equal(opened) {
 		t.Errorf("connected elsewhere: %+v", m)
 	}
-	i.setLocal(job.Minion{ID: "m", Since: opened.Add(time.Second)}, 2)
+	i.locals.open(job.Minion{ID: "m", Since: opened.Add(time.Second)}, 2)
 	if m := told(); !m.Since.Equal(known) || !m.ConnectedSince.Equal(opened.Add(time.Second)) {
 		t.Errorf("connected here: %+v", m)
 	}

@@ -22,7 +22,7 @@ type admission struct {
 	life      *lifetime
 	callers   *callers
 	channels  *channels
-	inventory *Inventory
+	locations locations
 	conflicts *conflicts
 	sessions  *sessions
 	health    *health
@@ -63,7 +63,7 @@ func (a *admission) admit(stream minionStream, hello *agentpb.Hello) (*session, 
 	if p, ok := peer.FromContext(stream.Context()); ok {
 		s.remote = p.Addr.String()
 	}
-	if max(hello.GetSession(), a.inventory.session(id)) >= agentpb.MaxSession {
+	if max(hello.GetSession(), a.locations.session(id)) >= agentpb.MaxSession {
 		return nil, status.Errorf(codes.ResourceExhausted, "minion %s: its sessions have no numbers left: start its process anew", id)
 	}
 	if err := a.conflicts.redirect(stream, id, hello); err != nil {

@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
-	"github.com/carillon-cron/carillon/job"
 )
 
 // Minions choose their node at random, so they are spread evenly at first. A
@@ -100,7 +99,7 @@ func (b *balance) pickIdle(n int) []*channel {
 		c.mu.Unlock()
 		switch {
 		case !connected:
-		case free && b.inventory.running(c.id) == 0:
+		case free && b.inventory.locals.running(c.id) == 0:
 			idle = append(idle, c)
 		default:
 			busy = append(busy, c)
@@ -123,28 +122,6 @@ func (b *balance) sendAway(channels []*channel, servers []string, within time.Du
 		}
 		c.mu.Unlock()
 	}
-}
-
-// perNode counts the minions by where they are connected.
-func (i *Inventory) perNode() map[job.NodeID]int {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	out := map[job.NodeID]int{}
-	for key, minions := range i.buckets {
-		out[key.node] += len(minions)
-	}
-	return out
-}
-
-// running returns how many tasks a minion with a session here runs, as it has
-// said last.
-func (i *Inventory) running(id job.MinionID) int {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	if e := i.entries[id]; e != nil && e.local != nil {
-		return e.local.Running
-	}
-	return 0
 }
 
 // perDrain is how long a draining node takes for each of its minions, and

@@ -34,7 +34,7 @@ type sending struct {
 // has their id.
 type conflicts struct {
 	*base
-	inventory *Inventory
+	locations locations
 
 	mu sync.Mutex
 	// mu guards sent: whom it has sent, by id.
@@ -44,7 +44,7 @@ type conflicts struct {
 // redirect refuses a process whose id has a session at a peer that the process
 // does not know of, once. Nil: it may be let in here.
 func (c *conflicts) redirect(stream minionStream, id job.MinionID, hello *agentpb.Hello) error {
-	node, session := c.inventory.elsewhere(id)
+	node, session := c.locations.elsewhere(id)
 	if node == "" || session <= hello.GetSession() {
 		return nil
 	}

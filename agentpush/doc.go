@@ -86,7 +86,9 @@
 //	admission       who gets a session; conflicts: two processes with one id
 //	sessions        opens and ends sessions
 //	health          which minions get no orders, and why
-//	Inventory       where all minions are, and which of them a target admits
+//	Inventory       what is known of all minions: fed by the app; its parts share one
+//	                roster: locals, with sessions here; locations, where minions are;
+//	                targets, who is admitted; absences, since when who is away
 //	presence        writes which minions are here; registrar: what they are like
 //	balance         has minions go to other nodes
 //	outputs, texts  tasks' output, scripts' texts

@@ -60,9 +60,9 @@ func (c Config) judge(t *trouble, version string, stalled time.Duration) string 
 // health tells the cluster which of the minions here are in trouble.
 type health struct {
 	*base
-	inventory *Inventory
-	presence  *presence
-	pumps     *pumps
+	locals   locals
+	presence *presence
+	pumps    *pumps
 }
 
 // assess tells the cluster when a session's trouble has changed. The caller
@@ -88,7 +88,7 @@ func (h *health) assess(c *channel, now int64) {
 	if reason != "" {
 		p.Since = time.Unix(0, s.trouble.since).UTC()
 	}
-	h.inventory.setTrouble(p)
+	h.locals.setTrouble(p)
 	h.presence.update(p)
 }
 
@@ -97,7 +97,7 @@ func (h *health) beat(s *session, b *agentpb.Beat) {
 	now := h.now()
 	s.clock.measure(b.GetWallClock(), now.UnixNano())
 	s.clock.read(b)
-	h.inventory.setRunning(s.c.id, int(b.GetRunning()))
+	h.locals.setRunning(s.c.id, int(b.GetRunning()))
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	s.clock.lease.Heard(time.Duration(b.GetClock()), h.clock())

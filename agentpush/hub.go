@@ -72,19 +72,19 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 		links    = &links{base: b, life: h.life, peers: peers, callers: callers, retries: newRetries(), byNode: map[job.NodeID]*link{}}
 		reports  = &reports{base: b, links: links, engine: deps.Sink, retries: links.retries}
 		pumps    = &pumps{base: b, life: h.life, reports: reports}
-		health   = &health{base: b, inventory: h.inventory, presence: h.presence, pumps: pumps}
+		health   = &health{base: b, locals: h.inventory.locals, presence: h.presence, pumps: pumps}
 		texts    = &texts{base: b, life: h.life, pumps: pumps, find: deps.Texts, budget: &budget{limit: allTextBytes}}
 	)
 	h.life.atEnd = peers.close
 	h.updates = &updates{channels: channels, pumps: pumps}
-	h.router = &router{base: b, channels: channels, inventory: h.inventory, links: links, pumps: pumps, reports: reports}
+	h.router = &router{base: b, channels: channels, locations: h.inventory.locations, links: links, pumps: pumps, reports: reports}
 	links.deliver, links.finish = h.router.deliver, reports.finish
 	h.inventory.moved, h.inventory.gone = h.router.moved, links.gone
 	h.outputs = &outputs{
-		base: b, life: h.life, channels: channels, inventory: h.inventory, pumps: pumps, peers: peers, budget: &budget{limit: outputBytes},
+		base: b, life: h.life, channels: channels, locations: h.inventory.locations, pumps: pumps, peers: peers, budget: &budget{limit: outputBytes},
 	}
 	h.queries = &queries{
-		base: b, peers: peers, channels: channels, links: links, inventory: h.inventory, engine: deps.Sink, pace: pace, witness: deps.Witness,
+		base: b, peers: peers, channels: channels, links: links, locations: h.inventory.locations, engine: deps.Sink, pace: pace, witness: deps.Witness,
 	}
 	sessions := &sessions{
 		base: b, channels: channels, inventory: h.inventory, presence: h.presence, registrar: h.registrar,
@@ -92,8 +92,8 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	}
 	sessions.epoch.Store(cfg.SessionBase << 20)
 	h.admission = &admission{
-		base: b, life: h.life, callers: callers, channels: channels, inventory: h.inventory,
-		conflicts: &conflicts{base: b, inventory: h.inventory, sent: map[job.MinionID]sending{}},
+		base: b, life: h.life, callers: callers, channels: channels, locations: h.inventory.locations,
+		conflicts: &conflicts{base: b, locations: h.inventory.locations, sent: map[job.MinionID]sending{}},
 		sessions:  sessions, health: health, texts: texts.budget, outputs: h.outputs.budget,
 	}
 	h.balance = &balance{
@@ -156,17 +156,17 @@ func (h *Hub) Inventory() *Inventory { return h.inventory }
 
 // Match returns the ids of the connected minions that the target admits,
 // sorted. The result is shared: it must not be changed.
-func (h *Hub) Match(t job.Target) []job.MinionID { return h.inventory.match(t) }
+func (h *Hub) Match(t job.Target) []job.MinionID { return h.inventory.targets.match(t) }
 
 // Connected reports whether the minion is connected to any node.
-func (h *Hub) Connected(id job.MinionID) bool { return h.inventory.place(id) != "" }
+func (h *Hub) Connected(id job.MinionID) bool { return h.inventory.locations.node(id) != "" }
 
 // Reach returns the ids of the connected minions that the target admits, and those
 // minions that it admits and that get no orders, both sorted and by one look: no minion
 // is among both, or among neither since it moved. The results are shared: they must not
 // be changed.
 func (h *Hub) Reach(t job.Target) (ready []job.MinionID, away []job.Uncontrollable) {
-	return h.inventory.reach(t)
+	return h.inventory.targets.reach(t)
 }
 
 // Revoked reports whether nothing more will be heard of the minion: its certificate
@@ -175,7 +175,7 @@ func (h *Hub) Reach(t job.Target) (ready []job.MinionID, away []job.Uncontrollab
 func (h *Hub) Revoked(id job.MinionID) bool { return h.inventory.revoked(id) }
 
 // Value returns a minion's value of a label or a fact; empty: it has none.
-func (h *Hub) Value(id job.MinionID, key string) string { return h.inventory.value(id, key) }
+func (h *Hub) Value(id job.MinionID, key string) string { return h.inventory.targets.value(id, key) }
 
 // Absence tells whether a minion is connected to no node, and since when as far as
 // this node can know.
@@ -183,7 +183,7 @@ func (h *Hub) Absence(id job.MinionID) (job.Absence, bool) { return h.inventory.
 
 // Absences changes whenever a minion is connected to no node any more, or is
 // forgotten.
-func (h *Hub) Absences() uint64 { return h.inventory.absences.Load() }
+func (h *Hub) Absences() uint64 { return h.inventory.absences.count.Load() }
 
 // Send brings orders to their minions. It does not block. Every order ends:
 // its minion takes it and reports, or a report of this hub, or of a peer's,

@@ -19,7 +19,7 @@ type outputs struct {
 	*base
 	life      *lifetime
 	channels  *channels
-	inventory *Inventory
+	locations locations
 	pumps     *pumps
 	peers     *peers
 	// budget is what is held for all readers; requests numbers them.
@@ -41,7 +41,7 @@ func (o *outputs) read(ctx context.Context, task job.TaskID, follow bool, fn fun
 		}
 		return fn(int(c.GetStream()), c.GetData(), max(c.GetDropped(), 0))
 	}
-	node := o.inventory.place(task.Minion)
+	node := o.locations.node(task.Minion)
 	switch node {
 	case "":
 		return notConnected(task.Minion)

@@ -63,7 +63,7 @@ type queries struct {
 	peers     *peers
 	channels  *channels
 	links     *links
-	inventory *Inventory
+	locations locations
 	engine    Sink
 	pace      *pace
 	witness   func() (wall int64, sure bool)
@@ -72,7 +72,7 @@ type queries struct {
 // Status tells what the hub holds now.
 func (q *queries) status() Status {
 	st := Status{Node: q.cfg.Node, Taken: q.pace.total.Load(), TakenPerSecond: q.pace.perSecond()}
-	st.Known, st.Online = q.inventory.count()
+	st.Known, st.Online = q.locations.count()
 	channels := q.channels.all()
 	for _, l := range q.links.all() {
 		l.mu.Lock()

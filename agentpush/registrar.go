@@ -12,14 +12,15 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // registrar stores descriptions of minions in the background.
 type registrar struct {
 	*base
-	inventory *Inventory
-	registry  Registry
+	locals   locals
+	registry Registry
 
 	wake chan struct{}
 
@@ -61,7 +62,7 @@ const (
 )
 
 func newRegistrar(b *base, i *Inventory, r Registry) *registrar {
-	return &registrar{base: b, inventory: i, registry: r, wake: make(chan struct{}, 1), waiting: map[job.MinionID]job.Minion{}, may: map[job.MinionID]*allowance{}}
+	return &registrar{base: b, locals: i.locals, registry: r, wake: make(chan struct{}, 1), waiting: map[job.MinionID]job.Minion{}, may: map[job.MinionID]*allowance{}}
 }
 
 // describe has the minion stored if the cluster's state says otherwise of it.
@@ -75,7 +76,7 @@ func (r *registrar) describe(m job.Minion) {
 // isDescribed reports whether the cluster's state describes the minion so. If
 // it does not, m gets what is known of its past.
 func (r *registrar) isDescribed(m *job.Minion) bool {
-	known, ok := r.inventory.stored(m.ID)
+	known, ok := r.locals.stored(m.ID)
 	if !ok {
 		return false
 	}
@@ -189,10 +190,8 @@ func (r *registrar) run(ctx context.Context) {
 			continue
 		}
 		r.log.Warn("minions not stored, will be tried again", zap.Error(err))
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, describeRetry) {
 			return
-		case <-time.After(describeRetry):
 		}
 		failed.Range(func(_, v any) bool {
 			m, _ := v.(job.Minion)
@@ -233,7 +232,7 @@ func (r *registrar) retry(m job.Minion) {
 }
 
 func (r *registrar) redescribe(s *session, inv *agentpb.Inventory) {
-	if m, ok := r.inventory.redescribe(s.c.id, s.epoch, inv.GetLabels(), inv.GetFacts()); ok {
+	if m, ok := r.locals.redescribe(s.c.id, s.epoch, inv.GetLabels(), inv.GetFacts()); ok {
 		r.describe(m)
 	}
 }

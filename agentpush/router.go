@@ -10,7 +10,7 @@ import (
 type router struct {
 	*base
 	channels  *channels
-	inventory *Inventory
+	locations locations
 	links     *links
 	pumps     *pumps
 	reports   *reports
@@ -41,7 +41,7 @@ func (r *router) deliverTo(id job.MinionID, msgs []*message) {
 			c.mu.Unlock()
 		}
 		// No session here: it may be at a peer. Else the messages wait here.
-		if node := r.inventory.place(id); node != "" && node != r.cfg.Node {
+		if node := r.locations.node(id); node != "" && node != r.cfg.Node {
 			if msgs = r.forward(node, msgs); len(msgs) == 0 {
 				return
 			}
@@ -79,14 +79,14 @@ func (r *router) moved(id job.MinionID) {
 	}
 	if s := c.session; s != nil {
 		c.mu.Unlock()
-		if node := r.inventory.place(id); node != r.cfg.Node && node != "" {
+		if node := r.locations.node(id); node != r.cfg.Node && node != "" {
 			s.close(errElsewhere) // left, which calls moved again, follows
 		}
 		return
 	}
 	waits := c.topic.len() > 0
 	c.mu.Unlock()
-	node := r.inventory.place(id)
+	node := r.locations.node(id)
 	if !waits || node == "" || node == r.cfg.Node {
 		return
 	}
@@ -124,7 +124,7 @@ func (r *router) ack(ids []*agentpb.TaskID, viaPeer bool) {
 				continue
 			}
 		}
-		if node := r.inventory.place(id); !viaPeer && node != "" && node != r.cfg.Node {
+		if node := r.locations.node(id); !viaPeer && node != "" && node != r.cfg.Node {
 			r.links.to(node).pushAcks(group)
 		}
 	}

@@ -41,7 +41,7 @@ func (ss *sessions) open(c *channel, s *session, hello *agentpb.Hello, servers [
 	s.c = c
 	s.clock.lease.Heard(time.Duration(hello.GetClock()), ss.clock())
 	s.clock.said, s.clock.welcomed, s.clock.welcomedAt = hello.GetWallClock(), ss.now().UnixNano(), ss.clock()
-	s.epoch = ss.nextEpoch(max(hello.GetSession(), ss.inventory.session(c.id)))
+	s.epoch = ss.nextEpoch(max(hello.GetSession(), ss.inventory.locations.session(c.id)))
 	s.control = []*agentpb.ToMinion{{Body: &agentpb.ToMinion_Welcome{Welcome: &agentpb.Welcome{
 		Node: string(ss.cfg.Node), WallClock: s.clock.welcomed, Servers: servers,
 		BeatEvery: int64(ss.cfg.BeatEvery), Session: s.epoch,
@@ -52,7 +52,7 @@ func (ss *sessions) open(c *channel, s *session, hello *agentpb.Hello, servers [
 		ID: c.id, Labels: hello.GetInventory().GetLabels(), Facts: hello.GetInventory().GetFacts(),
 		Version: hello.GetVersion(), Running: int(hello.GetRunning()), Since: s.opened.UTC(),
 	}
-	ss.inventory.setLocal(m, s.epoch)
+	ss.inventory.locals.open(m, s.epoch)
 	ss.presence.add(Present{ID: c.id, Session: s.epoch, Opened: s.opened.UTC()})
 	ss.health.assess(c, s.opened.UnixNano())
 	ss.pumps.kick(c)
@@ -70,7 +70,7 @@ func (ss *sessions) left(s *session) {
 	was, ends := c.detach(s)
 	if was {
 		ss.connected.Add(-1)
-		ss.inventory.clearLocal(c.id, s.epoch)
+		ss.inventory.locals.close(c.id, s.epoch)
 		ss.presence.remove(c.id, s.epoch)
 	}
 	c.mu.Unlock()

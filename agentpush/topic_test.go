@@ -208,38 +208,38 @@ func TestInventory_HighestSessionWins(t *testing.T) {
 	i.moved = func(id job.MinionID) { moved = append(moved, id) }
 	i.SetMinion(job.Minion{ID: "m", Labels: map[string]string{"os": "linux"}})
 	linux := job.Target{Labels: map[string]string{"os": "linux"}}
-	if len(i.match(linux)) != 0 {
+	if len(i.targets.match(linux)) != 0 {
 		t.Error("a minion that is not connected matches")
 	}
 	i.SetPresence("b", 0, []Present{{ID: "m", Session: 5}, {ID: "other", Session: 1}})
 	i.SetPresence("c", 3, []Present{{ID: "m", Session: 7}})
-	if got := i.place("m"); got != "c" {
+	if got := i.locations.node("m"); got != "c" {
 		t.Errorf("at %s", got)
 	}
-	if got := i.match(linux); !slices.Equal(got, []job.MinionID{"m"}) {
+	if got := i.targets.match(linux); !slices.Equal(got, []job.MinionID{"m"}) {
 		t.Errorf("match: %v", got)
 	}
-	if got := i.match(job.Target{Names: []string{"o*"}}); !slices.Equal(got, []job.MinionID{"other"}) {
+	if got := i.targets.match(job.Target{Names: []string{"o*"}}); !slices.Equal(got, []job.MinionID{"other"}) {
 		t.Errorf("match of a minion without a description: %v", got)
 	}
-	i.setLocal(job.Minion{ID: "m", Labels: map[string]string{"os": "plan9"}}, 6)
-	if got := i.place("m"); got != "c" {
+	i.locals.open(job.Minion{ID: "m", Labels: map[string]string{"os": "plan9"}}, 6)
+	if got := i.locations.node("m"); got != "c" {
 		t.Errorf("a lower session here wins: %s", got)
 	}
-	if len(i.match(linux)) != 0 {
+	if len(i.targets.match(linux)) != 0 {
 		t.Error("its own word on labels does not count")
 	}
 	i.RemoveNode("c")
-	if got := i.place("m"); got != "self" {
+	if got := i.locations.node("m"); got != "self" {
 		t.Errorf("at %s", got)
 	}
-	i.clearLocal("m", 5) // of an older session: nothing
-	i.clearLocal("m", 6)
-	if got := i.place("m"); got != "b" {
+	i.locals.close("m", 5) // of an older session: nothing
+	i.locals.close("m", 6)
+	if got := i.locations.node("m"); got != "b" {
 		t.Errorf("at %s", got)
 	}
 	i.RemovePresence("b", 0)
-	if got := i.place("m"); got != "" || len(i.match(linux)) != 0 {
+	if got := i.locations.node("m"); got != "" || len(i.targets.match(linux)) != 0 {
 		t.Errorf("at %q", got)
 	}
 	if want := []job.MinionID{"m", "other", "m", "m", "m"}; len(moved) < len(want) {
@@ -273,7 +273,7 @@ func TestInventory_ReachIsOneLook(t *testing.T) {
 	}()
 	seen := map[bool]int{}
 	for seen[true] < 50_000 || seen[false] < 50_000 {
-		ready, away := i.reach(job.Target{})
+		ready, away := i.targets.reach(job.Target{})
 		if len(ready)+len(away) != 1 {
 			t.Errorf("ready %v, away %v: want it among one of them", ready, away)
 			break
@@ -294,7 +294,7 @@ func TestInventory_Revoked(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	check := func(when string, times int, reason string) {
 		t.Helper()
-		_, got := i.reach(job.Target{})
+		_, got := i.targets.reach(job.Target{})
 		if (reason == "") != (len(got) == 0) || reason != "" && got[0].Reason != reason {
 			t.Errorf("%s: %+v, want the reason %q", when, got, reason)
 		}
@@ -307,25 +307,25 @@ func TestInventory_Revoked(t *testing.T) {
 	}
 	i.SetMinion(job.Minion{ID: "m"})
 	check("before it comes", 0, "not connected")
-	i.setLocal(job.Minion{ID: "m"}, 1)
+	i.locals.open(job.Minion{ID: "m"}, 1)
 	i.SetPresence("b", 0, []Present{{ID: "m", Session: 2}})
 	i.SetRevoked("m", at)
 	check("while its sessions end", 0, "")
-	i.clearLocal("m", 1)
+	i.locals.close("m", 1)
 	check("while the last session ends", 0, "")
 	i.RemovePresence("b", 0)
 	check("once they have ended", 1, "its certificate was revoked")
-	_, away := i.reach(job.Target{})
+	_, away := i.targets.reach(job.Target{})
 	if got := away[0].Since; !got.Equal(at) {
 		t.Errorf("since %v, want %v", got, at)
 	}
 	if m := i.Minions(); len(m) != 1 || m[0].Trouble != "its certificate was revoked" || !m[0].TroubleSince.Equal(at) {
 		t.Errorf("listed as %+v", m)
 	}
-	i.setLocal(job.Minion{ID: "m"}, 3)
+	i.locals.open(job.Minion{ID: "m"}, 3)
 	check("joined again, which is not known yet", 1, "")
 	i.SetRevoked("m", time.Time{})
-	i.clearLocal("m", 3)
+	i.locals.close("m", 3)
 	check("joined again, and gone", 1, "not connected")
 	i.SetRevoked("m", at)
 	check("revoked while it is away", 2, "its certificate was revoked")
