@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -97,12 +98,6 @@ func NewSink(cfg SinkConfig, deps SinkDeps) (*Sink, error) {
 		return nil, fmt.Errorf("history sink: %w", err)
 	}
 	return s, nil
-}
-
-func setDefault[T int | int64 | time.Duration](v *T, to T) {
-	if *v <= 0 {
-		*v = to
-	}
 }
 
 // Record hands a record over; the run must not be changed afterwards. It never
@@ -253,18 +248,17 @@ func (s *Sink) write(ctx context.Context, batch []entry) {
 }
 
 func (s *Sink) appendRetrying(ctx context.Context, runs []job.Run) error {
-	for pause := minBackoff; ; pause = min(2*pause, maxBackoff) {
+	retry := backoff.Backoff{Least: minBackoff, Most: maxBackoff}
+	for {
 		start := time.Now()
 		err := s.store.Append(ctx, runs)
 		s.metrics.seconds.Observe(time.Since(start).Seconds())
 		if err == nil || ctx.Err() != nil || !errors.Is(err, job.ErrUnavailable) {
 			return err
 		}
-		s.log.Warn("history cannot be written, trying again", zap.Duration("pause", pause), zap.Error(err))
-		select {
-		case <-ctx.Done():
+		s.log.Warn("history cannot be written, trying again", zap.Error(err))
+		if !retry.Pause(ctx) {
 			return err
-		case <-time.After(pause):
 		}
 	}
 }

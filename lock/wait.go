@@ -245,7 +245,7 @@ func (w *waiter) tryTake(ctx context.Context) (*mvccpb.KeyValue, error) {
 		return nil, err
 	case err != nil:
 		w.failures++
-		w.lookIn(min(retryMin<<min(w.failures, 10), retryMax))
+		w.lookIn(retryAfter(w.failures))
 		return nil, nil
 	case v.hold != nil && v.hold.Lease == int64(w.s.lease):
 		return v.hold, nil

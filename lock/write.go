@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -12,6 +11,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/backoff"
 )
 
 const (
@@ -268,13 +269,11 @@ func (s *Session) persist(what string, fn func(context.Context) error) {
 
 // pause waits before a further try, and reports whether ctx still lives.
 func pause(ctx context.Context, try int) bool {
-	d := min(retryMin<<min(try, 10), retryMax)
-	t := time.NewTimer(d/2 + rand.N(d/2))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return backoff.Sleep(ctx, backoff.Jittered(retryAfter(try)))
+}
+
+// retryAfter returns the longest pause before a further try.
+func retryAfter(try int) time.Duration {
+	b := backoff.Backoff{Least: retryMin, Most: retryMax}
+	return b.After(try)
 }

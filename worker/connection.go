@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/carillon-cron/carillon/agentpush/agentpb"
-	"github.com/carillon-cron/carillon/job"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/backoff"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // connection keeps a session with a node.
@@ -38,7 +39,7 @@ type connection struct {
 // run keeps a session with some node open until ctx is done.
 func (cn *connection) run(ctx context.Context) {
 	servers := newServerList(cn.cfg.Servers, cn.cfg.allowed)
-	backoff := backoffMin
+	retry := backoff.Backoff{Least: backoffMin, Most: backoffMax, Full: true}
 	for ctx.Err() == nil {
 		lasted := false
 		for addr := range servers.round() {
@@ -61,14 +62,10 @@ func (cn *connection) run(ctx context.Context) {
 			}
 		}
 		if lasted {
-			backoff = backoffMin
+			retry.Reset()
 			continue
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(rand.N(backoff)): // full jitter
-		}
-		backoff = min(2*backoff, backoffMax)
+		retry.Pause(ctx)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
@@ -38,9 +39,10 @@ func (sv *supervision) attach(ctx context.Context) (*shim.Client, error) {
 
 // run takes the shim's news, and attaches again when it is lost.
 func (sv *supervision) run(ctx context.Context, client *shim.Client) {
-	for pause := 50 * time.Millisecond; ; {
+	retry := backoff.Backoff{Least: 50 * time.Millisecond, Most: 5 * time.Second}
+	for {
 		if client != nil {
-			pause = 50 * time.Millisecond
+			retry.Reset()
 			sv.follow(ctx, client)
 			sv.tasks.mu.Lock()
 			sv.orphans.shimLost = time.Now()
@@ -54,11 +56,8 @@ func (sv *supervision) run(ctx context.Context, client *shim.Client) {
 			continue
 		}
 		sv.log.Error("no shim", zap.Error(err))
-		select {
-		case <-ctx.Done():
+		if !retry.Pause(ctx) {
 			return
-		case <-time.After(pause):
-			pause = min(2*pause, 5*time.Second)
 		}
 	}
 }

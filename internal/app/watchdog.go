@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/backoff"
 )
 
 // WatchdogArg is the hidden first argument by which the scheduler runs its own
@@ -49,10 +50,7 @@ func (w *watchdog) run(ctx context.Context) {
 		if err := w.once(ctx); err != nil && ctx.Err() == nil {
 			w.log.Warn("watchdog ended, starting another", zap.Error(err))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(watchdogRestart):
-		}
+		backoff.Sleep(ctx, watchdogRestart)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/release"
 	"github.com/carillon-cron/carillon/worker"
 	"github.com/carillon-cron/carillon/worker/facts"
@@ -178,16 +179,16 @@ func (u *updater) follow(ctx context.Context, m *worker.Minion) bool {
 	}
 	var retry <-chan time.Time
 	var last offer
-	for wait := retryMin; ; {
+	tries := backoff.Backoff{Least: retryMin, Most: retryMax}
+	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-again:
 			return u.retire(ctx, m)
 		case last = <-u.offers:
-			wait = retryMin
+			tries.Reset()
 		case <-retry:
-			wait = min(2*wait, retryMax)
 		}
 		retry = nil
 		switch err := u.stage(ctx, last); {
@@ -205,6 +206,7 @@ func (u *updater) follow(ctx context.Context, m *worker.Minion) bool {
 			u.givenUp.Inc()
 			m.RefreshFacts()
 		default:
+			wait := tries.Next()
 			u.log.Warn("release is not staged yet", zap.Int64("release", int64(last.number)), zap.Duration("again_in", wait), zap.Error(err))
 			retry = time.After(wait)
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -162,15 +162,10 @@ type decision struct {
 
 // settle decides from what is stored until the decision is committed.
 func (r *Registrar) settle(ctx context.Context, id job.MinionID, token string, decide func(*view) (*decision, error)) (*decision, error) {
+	retry := backoff.Backoff{Least: 10 * time.Millisecond, Most: 100 * time.Millisecond, Full: true}
 	for try := range attempts {
-		if try > 0 {
-			pause := time.NewTimer(rand.N(time.Duration(try) * 10 * time.Millisecond))
-			select {
-			case <-ctx.Done():
-				pause.Stop()
-				return nil, status.FromContextError(ctx.Err()).Err()
-			case <-pause.C:
-			}
+		if try > 0 && !retry.Pause(ctx) {
+			return nil, status.FromContextError(ctx.Err()).Err()
 		}
 		v, err := r.look(ctx, id, token)
 		if err != nil {

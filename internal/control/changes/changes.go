@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/backoff"
 )
 
 // changeInterval is how long a subscriber waits between two reports of the
@@ -36,10 +37,7 @@ func (f *Feed) Watch(ctx context.Context) error {
 		}
 		if err := f.watchOnce(ctx); err != nil && ctx.Err() == nil {
 			f.log.Warn("watch for changes broke", zap.Error(err))
-			select {
-			case <-ctx.Done():
-			case <-time.After(rewatchDelay):
-			}
+			backoff.Sleep(ctx, rewatchDelay)
 		}
 	}
 }

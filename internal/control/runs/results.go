@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -59,10 +60,8 @@ func (book *Book) Results(ctx context.Context, id job.RunID, fn func(api.Result)
 			run.Tasks = nil
 			return fn(api.Result{Run: run})
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, pause+time.Duration(len(run.Tasks))*50*time.Microsecond) {
 			return ctx.Err()
-		case <-time.After(pause + time.Duration(len(run.Tasks))*50*time.Microsecond):
 		}
 		if err := book.LookAgain(ctx, &seen); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -294,10 +295,8 @@ func (book *Book) FindRun(ctx context.Context, id job.RunID, key job.Key) (job.R
 		if r, err = book.startedRun(ctx, id, key); !errors.Is(err, job.ErrNotFound) && !isPartial(err) {
 			return r, err
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, findPause) {
 			return r, ctx.Err()
-		case <-time.After(findPause):
 		}
 	}
 	return r, err
