@@ -10,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	historyetcd "github.com/carillon-cron/carillon/history/etcd"
+	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler"
 )
 
 // Scheduler is the settings of a scheduler node.
@@ -114,9 +117,9 @@ func DefaultScheduler() Scheduler {
 		Node: host, Capacity: 1, DataDir: defaultDataDir(),
 		Listen: "127.0.0.1:8420", PeerListen: "127.0.0.1:7420",
 		Etcd:     Etcd{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/carillon", DialTimeout: 5 * time.Second},
-		LeaseTTL: 5 * time.Second, LookAhead: 300 * time.Millisecond, Tick: 50 * time.Millisecond,
-		MisfireGrace: 30 * time.Second, ClockBound: 5 * time.Second, MaxMessageExpired: time.Minute,
-		History:     History{PerJob: 50, MaxBytes: 64 << 20},
+		LeaseTTL: scheduler.DefaultLeaseTTL, LookAhead: scheduler.DefaultLookAhead, Tick: scheduler.DefaultTick,
+		MisfireGrace: scheduler.DefaultMisfireGrace, ClockBound: clock.DefaultBound, MaxMessageExpired: scheduler.DefaultMaxMessageExpired,
+		History:     History{PerJob: historyetcd.DefaultKeep, MaxBytes: historyetcd.DefaultMaxBytes},
 		TokenMaxAge: 365 * 24 * time.Hour,
 		Log:         Log{Level: "info", Format: "console"},
 	}

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,11 +85,11 @@ func NewSink(cfg SinkConfig, deps SinkDeps) (*Sink, error) {
 	if deps.Store == nil || deps.Logger == nil {
 		return nil, errors.New("history sink: a store and a logger are needed")
 	}
-	setDefault(&cfg.Batch, 512)
-	setDefault(&cfg.Every, 20*time.Millisecond)
-	setDefault(&cfg.MaxPending, 100_000)
-	setDefault(&cfg.MaxPendingBytes, 256<<20)
-	setDefault(&cfg.Flush, 5*time.Second)
+	cfg.Batch = cmp.Or(max(cfg.Batch, 0), 512)
+	cfg.Every = cmp.Or(max(cfg.Every, 0), 20*time.Millisecond)
+	cfg.MaxPending = cmp.Or(max(cfg.MaxPending, 0), 100_000)
+	cfg.MaxPendingBytes = cmp.Or(max(cfg.MaxPendingBytes, 0), 256<<20)
+	cfg.Flush = cmp.Or(max(cfg.Flush, 0), 5*time.Second)
 	s := &Sink{
 		cfg: cfg, store: deps.Store, log: deps.Logger.Named("history"),
 		wake: make(chan struct{}, 1), full: make(chan struct{}, 1),

@@ -40,11 +40,11 @@ type Config struct {
 
 	Keys etcdkv.Keys
 	Meta etcdkv.Meta
-	// LeaseTTL is how long the node's lease lives without renewal. Default 5 s.
+	// LeaseTTL is how long the node's lease lives without renewal. Zero: DefaultLeaseTTL.
 	LeaseTTL time.Duration
-	// LookAhead is how long before its instant a fire is committed. Default 300 ms.
+	// LookAhead is how long before its instant a fire is committed. Zero: DefaultLookAhead.
 	LookAhead time.Duration
-	// Tick is the shortest time between two commits of a shard. Default 50 ms.
+	// Tick is the shortest time between two commits of a shard. Zero: DefaultTick.
 	Tick time.Duration
 	// SlotFires bounds the fires of a commit; more that are due go into the next
 	// one, which follows at once. Default 20,000: of about 50 bytes each they lie
@@ -52,9 +52,11 @@ type Config struct {
 	SlotFires int
 	// CloseEvery is how long closed slots wait for company. Default 500 ms.
 	CloseEvery time.Duration
-	// MisfireGrace: an occurrence that is later than this is a misfire. Default 30 s.
+	// MisfireGrace: an occurrence that is later than this is a misfire. Zero:
+	// DefaultMisfireGrace.
 	MisfireGrace time.Duration
-	// MaxMessageExpired caps how long an order may take to its minion. Default 60 s.
+	// MaxMessageExpired caps how long an order may take to its minion. Zero:
+	// DefaultMaxMessageExpired.
 	MaxMessageExpired time.Duration
 	// ProbeEvery is how often a node tries its peers' ports. Default 200 ms.
 	ProbeEvery time.Duration
@@ -70,6 +72,15 @@ type Config struct {
 	seed maphash.Seed
 }
 
+// Defaults of Config, and of the settings of a node.
+const (
+	DefaultLeaseTTL          = 5 * time.Second
+	DefaultLookAhead         = 300 * time.Millisecond
+	DefaultTick              = 50 * time.Millisecond
+	DefaultMisfireGrace      = 30 * time.Second
+	DefaultMaxMessageExpired = time.Minute
+)
+
 // filled returns c with defaults in the place of zeros.
 func (c Config) filled() Config {
 	def := func(d *time.Duration, v time.Duration) {
@@ -77,12 +88,12 @@ func (c Config) filled() Config {
 			*d = v
 		}
 	}
-	def(&c.LeaseTTL, 5*time.Second)
-	def(&c.LookAhead, 300*time.Millisecond)
-	def(&c.Tick, 50*time.Millisecond)
+	def(&c.LeaseTTL, DefaultLeaseTTL)
+	def(&c.LookAhead, DefaultLookAhead)
+	def(&c.Tick, DefaultTick)
 	def(&c.CloseEvery, 500*time.Millisecond)
-	def(&c.MisfireGrace, 30*time.Second)
-	def(&c.MaxMessageExpired, time.Minute)
+	def(&c.MisfireGrace, DefaultMisfireGrace)
+	def(&c.MaxMessageExpired, DefaultMaxMessageExpired)
 	def(&c.ProbeEvery, 200*time.Millisecond)
 	def(&c.RebalanceAfter, time.Second)
 	def(&c.StalledAfter, 3*time.Second)

@@ -250,10 +250,10 @@ func TestI19_InstantsAreDecidedInOrder(t *testing.T) {
 		at := func(t time.Duration) time.Time { return time.Unix(0, epoch+int64(t)).UTC() }
 		view := cluster.Pauses{}
 		if p := s.pauses[0]; p.to > p.from {
-			view[cluster.Paused{Scope: etcdkv.ScopeJob, Key: e.key}] = []*etcdkv.Pause{{Scope: etcdkv.ScopeJob, Since: at(p.from), Until: at(p.to)}}
+			view[etcdkv.Paused{Scope: etcdkv.ScopeJob, Key: e.key}] = []*etcdkv.Pause{{Scope: etcdkv.ScopeJob, Since: at(p.from), Until: at(p.to)}}
 		}
 		if p := s.pauses[1]; p.to > p.from {
-			of := cluster.Paused{Scope: etcdkv.ScopeNamespace, Key: job.Key{Namespace: e.key.Namespace}}
+			of := etcdkv.Paused{Scope: etcdkv.ScopeNamespace, Key: job.Key{Namespace: e.key.Namespace}}
 			view[of] = []*etcdkv.Pause{{Scope: etcdkv.ScopeNamespace, Since: at(p.from), Until: at(p.to)}}
 		}
 		d.deps.Cluster.SetPauses(view, 1)

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -37,9 +38,9 @@ type Config struct {
 	// Buckets is over how many buckets jobs are spread. It must be the same on
 	// all nodes, and must not change while there is data. Default 16.
 	Buckets int
-	// Keep is how many runs of a job are kept. Default 50.
+	// Keep is how many runs of a job are kept. Zero: DefaultKeep.
 	Keep int
-	// MaxBytes bounds all segments together. Default 64 MiB. What etcd keeps of
+	// MaxBytes bounds all segments together. Zero: DefaultMaxBytes. What etcd keeps of
 	// deleted segments until it compacts comes on top.
 	MaxBytes int64
 	// MaxAge, when positive, drops records that were due longer ago, those of
@@ -80,6 +81,12 @@ type Store struct {
 
 var _ history.Store = (*Store)(nil)
 
+// Defaults of Config, and of the settings of a node.
+const (
+	DefaultKeep           = 50
+	DefaultMaxBytes int64 = 64 << 20
+)
+
 // New returns a Store. Somebody must run Run on at least one node, or etcd fills up.
 func New(cfg Config, deps Deps) (*Store, error) {
 	if deps.Client == nil || deps.Logger == nil {
@@ -88,12 +95,12 @@ func New(cfg Config, deps Deps) (*Store, error) {
 	if cfg.Keys == (etcdkv.Keys{}) {
 		cfg.Keys = etcdkv.NewKeys("")
 	}
-	setDefault(&cfg.Buckets, 16)
-	setDefault(&cfg.Keep, 50)
-	setDefault(&cfg.MaxBytes, 64<<20)
-	setDefault(&cfg.Every, 2*time.Second)
-	setDefault(&cfg.CacheBytes, 64<<20)
-	setDefault(&cfg.Timeout, 5*time.Second)
+	cfg.Buckets = cmp.Or(max(cfg.Buckets, 0), 16)
+	cfg.Keep = cmp.Or(max(cfg.Keep, 0), DefaultKeep)
+	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), DefaultMaxBytes)
+	cfg.Every = cmp.Or(max(cfg.Every, 0), 2*time.Second)
+	cfg.CacheBytes = cmp.Or(max(cfg.CacheBytes, 0), 64<<20)
+	cfg.Timeout = cmp.Or(max(cfg.Timeout, 0), 5*time.Second)
 	if cfg.Leader == nil {
 		cfg.Leader = func(int) bool { return true }
 	}
@@ -112,12 +119,6 @@ func New(cfg Config, deps Deps) (*Store, error) {
 		codec: codec, cache: newCache(cfg.CacheBytes), writer: hex.EncodeToString(nonce[:]),
 		sweeps: sweeps{buckets: map[int]sweep{}},
 	}, nil
-}
-
-func setDefault[T int | int64 | time.Duration](v *T, to T) {
-	if *v <= 0 {
-		*v = to
-	}
 }
 
 // put is a segment that is to be written.

@@ -1,8 +1,11 @@
 package etcdkv
 
 import (
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Scope says what a pause is about.
@@ -62,6 +65,49 @@ type StoredPause struct {
 	Pause
 	// Earlier are pauses of the same thing before, the oldest first, at most MaxRests.
 	Earlier []Rest `json:"earlier,omitempty"`
+}
+
+// Paused is what one pause is about; see Scope. Of a namespace, Key has no name; of
+// everything, it is zero.
+type Paused struct {
+	Scope Scope
+	Key   job.Key
+}
+
+// About returns what the pause is about. Former versions stored what the scope has no
+// use for.
+func (p *Pause) About() Paused {
+	of := Paused{Scope: p.Scope}
+	switch p.Scope {
+	case ScopeAll:
+	case ScopeNamespace:
+		of.Key.Namespace = p.Namespace
+	case ScopeGroup, ScopeJob:
+		of.Key = job.Key{Namespace: p.Namespace, Name: p.Name}
+	}
+	return of
+}
+
+// PausedWith returns whose pauses hold for a job, the nearest first. group is its
+// group; without a name: it is in none.
+func PausedWith(key, group job.Key) [4]Paused {
+	all := [4]Paused{
+		{ScopeJob, key}, {ScopeGroup, group}, {ScopeNamespace, job.Key{Namespace: key.Namespace}}, {Scope: ScopeAll},
+	}
+	if group.Name == "" {
+		all[1] = Paused{} // nothing is paused by that
+	}
+	return all
+}
+
+// Covers reports whether nothing of a job is due at an instant. group is the job's
+// group, in its namespace; empty: it is in none.
+func (p *Pause) Covers(key job.Key, group string, t time.Time) bool {
+	if !p.HoldsAt(t) {
+		return false
+	}
+	of := PausedWith(key, job.Key{Namespace: key.Namespace, Name: group})
+	return slices.Contains(of[:], p.About())
 }
 
 // EndedAt reports whether the pause has ended by an instant.

@@ -11,28 +11,14 @@ import (
 // Pauses are what is paused, and was: an owner may come to what was due in a pause
 // when that has ended. Things are paused while any of theirs holds. The zero value
 // pauses nothing.
-type Pauses map[Paused][]*etcdkv.Pause
-
-// Paused is what one pause is about; see etcdkv.Scope. Of a namespace, Key has no
-// name; of everything, it is zero.
-type Paused struct {
-	Scope etcdkv.Scope
-	Key   job.Key
-}
+type Pauses map[etcdkv.Paused][]*etcdkv.Pause
 
 func (v *View) onPauses() {
 	entries, rev := v.paused.Snapshot()
 	view := make(Pauses, len(entries))
 	for _, e := range entries {
 		p := &e.Value
-		of := Paused{Scope: p.Scope}
-		switch p.Scope {
-		case etcdkv.ScopeAll:
-		case etcdkv.ScopeNamespace:
-			of.Key.Namespace = p.Namespace
-		case etcdkv.ScopeGroup, etcdkv.ScopeJob:
-			of.Key = job.Key{Namespace: p.Namespace, Name: p.Name}
-		}
+		of := p.About()
 		view[of] = append(view[of], p.All()...)
 	}
 	v.SetPauses(view, rev)
@@ -53,10 +39,7 @@ func (v *View) PausesRev() int64 { return v.pausesRev.Load() }
 // Why returns why a job does not fire at an instant, in Unix nanoseconds; empty: it
 // does. The group's name is empty for jobs without one.
 func (p Pauses) Why(key, group job.Key, at int64) string {
-	for _, of := range [...]Paused{
-		{etcdkv.ScopeJob, key}, {etcdkv.ScopeGroup, group},
-		{etcdkv.ScopeNamespace, job.Key{Namespace: key.Namespace}}, {Scope: etcdkv.ScopeAll},
-	} {
+	for _, of := range etcdkv.PausedWith(key, group) {
 		for _, one := range p[of] {
 			if one.HoldsAt(time.Unix(0, at)) {
 				return pauseWords(one)

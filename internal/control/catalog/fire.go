@@ -12,7 +12,6 @@ import (
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -232,7 +231,7 @@ func (c *Catalog) explain(ctx context.Context, j *job.Job, oldest time.Time, v *
 		return err
 	}
 	for i := range paused {
-		if pauses.Covers(&paused[i], j.Key(), j.Spec.Group, v.At) {
+		if paused[i].Covers(j.Key(), j.Spec.Group, v.At) {
 			say(v, "paused (%s) since %s by %s: %s", paused[i].Scope, StampOf(paused[i].Since), paused[i].By, paused[i].Reason)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
-	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -104,7 +103,7 @@ func (o *outlook) why(at time.Time) (short, long string, until time.Time) {
 	}
 	for i := range o.pauses {
 		p := &o.pauses[i]
-		if pauses.Covers(p, o.job.Key(), o.job.Spec.Group, at) {
+		if p.Covers(o.job.Key(), o.job.Spec.Group, at) {
 			if p.Until.IsZero() {
 				return NeverPaused, pauseWords(p), time.Time{}
 			}
@@ -180,7 +179,7 @@ func (c *Catalog) addNext(ctx context.Context, views []api.Job) error {
 	for i := range views {
 		v := &views[i]
 		for p := range paused {
-			if pauses.Covers(&paused[p], v.Key(), v.Spec.Group, c.db.Now()) {
+			if paused[p].Covers(v.Key(), v.Spec.Group, c.db.Now()) {
 				v.Pauses = append(v.Pauses, apiview.Pause(&paused[p]))
 			}
 		}

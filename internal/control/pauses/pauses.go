@@ -116,18 +116,10 @@ func (pz *Pauser) hasJobs(ctx context.Context, namespace string) error {
 	return fmt.Errorf("namespace %s has no jobs%s: %w", namespace, hint, job.ErrNotFound)
 }
 
-// isPauseOf reports whether a stored pause is of p. Former versions stored what the
-// scope has no use for.
-func isPauseOf(stored *etcdkv.Pause, p api.Paused) bool {
-	switch {
-	case p.Scope != api.Scope(stored.Scope):
-		return false
-	case p.Scope == api.ScopeAll:
-		return true
-	case p.Scope == api.ScopeNamespace:
-		return p.Namespace == stored.Namespace
-	}
-	return p.Namespace == stored.Namespace && p.Name == stored.Name
+// aboutOf returns what a pause of p is about, as it is stored.
+func aboutOf(p api.Paused) etcdkv.Paused {
+	stored := etcdkv.Pause{Scope: etcdkv.Scope(p.Scope), Namespace: p.Namespace, Name: p.Name}
+	return stored.About()
 }
 
 // Pause pauses the scheduled runs of jobs, from now until Resume, or until a given
@@ -272,7 +264,7 @@ func (pz *Pauser) strayPauses(ctx context.Context, p api.Paused, own string) ([]
 			pz.log.Warn("record unreadable", zap.Error(err))
 			return nil
 		}
-		if key := string(kv.Key); key != own && isPauseOf(&v, p) && len(strays) < store.MaxOps/2 {
+		if key := string(kv.Key); key != own && v.About() == aboutOf(p) && len(strays) < store.MaxOps/2 {
 			strays = append(strays, strayPause{key, v})
 		}
 		return nil
@@ -333,17 +325,3 @@ func (pz *Pauser) SweepPauses(ctx context.Context) error {
 // PauseStays is how long an ended pause stays at least: a job may be moved meanwhile, to
 // a shard that is to plan what was due.
 const PauseStays = time.Hour
-
-// Covers reports whether a pause holds for a job at an instant.
-func Covers(p *etcdkv.Pause, key job.Key, group string, at time.Time) bool {
-	if !p.HoldsAt(at) {
-		return false
-	}
-	switch p.Scope {
-	case etcdkv.ScopeGroup:
-		return group != "" && isPauseOf(p, api.Paused{Scope: api.ScopeGroup, Namespace: key.Namespace, Name: group})
-	case etcdkv.ScopeAll, etcdkv.ScopeNamespace, etcdkv.ScopeJob:
-		return isPauseOf(p, api.Paused{Scope: api.Scope(p.Scope), Namespace: key.Namespace, Name: key.Name})
-	}
-	return false
-}
