@@ -84,6 +84,12 @@ func (r Rollout) IsZero() bool {
 // said.
 type Amount string
 
+// ParseAmount reads "20" or "10%".
+func ParseAmount(s string) (Amount, error) {
+	_, _, err := parseAmount(s)
+	return Amount(s), err
+}
+
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (a *Amount) UnmarshalText(b []byte) error {
 	if _, _, err := parseAmount(string(b)); err != nil {
@@ -104,6 +110,15 @@ func (a Amount) Of(n, least int) int {
 		return max(int(math.Floor(float64(n)*v/100)), least)
 	}
 	return max(int(v), least)
+}
+
+// AtLeast returns how many of n are meant by a share that is rounded up.
+func (a Amount) AtLeast(n int) int {
+	v, share, err := parseAmount(string(a))
+	if err == nil && share {
+		v = math.Ceil(float64(n) * v / 100)
+	}
+	return int(v)
 }
 
 func parseAmount(s string) (v float64, share bool, err error) {

@@ -396,15 +396,11 @@ func enough(text string, n int) (int, error) {
 	if text == "" {
 		return n, nil
 	}
-	number, isShare := strings.CutSuffix(text, "%")
-	v, err := strconv.Atoi(number)
-	if err != nil || v < 0 || isShare && v > 100 {
+	a, err := job.ParseAmount(text)
+	if err != nil {
 		return 0, fmt.Errorf("--min-success %q: want a number of minions, or a share of them such as 90%%", text)
 	}
-	if isShare {
-		return (v*n + 99) / 100, nil
-	}
-	return v, nil
+	return a.AtLeast(n), nil
 }
 
 // execCode is the exit code that follows from how a command ended on its minions.

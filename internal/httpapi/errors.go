@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/carillon-cron/carillon/internal/httpstatus"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -42,37 +42,32 @@ func problem(status int, detail string) *Problem {
 	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
 }
 
-// problemOf is the one place where errors become statuses.
+// problemOf returns the body that tells an error.
 func problemOf(err error) *Problem {
 	var (
 		invalid *job.InvalidError
 		made    *Problem
-		tooBig  *http.MaxBytesError
 	)
-	switch {
-	case errors.As(err, &made):
+	if errors.As(err, &made) {
 		return made
+	}
+	p := problem(httpstatus.Of(err), err.Error())
+	switch {
 	case errors.As(err, &invalid):
-		p := problem(http.StatusUnprocessableEntity, err.Error())
 		p.Errors = invalid.Problems
 		if n := len(invalid.Problems); n > 1 && err == error(invalid) { //nolint:errorlint // only when nothing is added to it
 			p.Detail = fmt.Sprintf("%d problems", n) // Errors tells them
 		}
-		return p
 	case errors.Is(err, job.ErrNoMinions):
-		return problem(http.StatusUnprocessableEntity, job.ErrNoMinions.Error())
-	case errors.Is(err, job.ErrNotFound):
-		return problem(http.StatusNotFound, err.Error())
-	case errors.Is(err, job.ErrForbidden):
-		return problem(http.StatusForbidden, said(err, job.ErrForbidden))
-	case errors.Is(err, job.ErrConflict):
-		return problem(http.StatusConflict, said(err, job.ErrConflict))
-	case errors.Is(err, job.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return problem(http.StatusServiceUnavailable, said(err, job.ErrUnavailable))
-	case errors.As(err, &tooBig):
-		return problem(http.StatusRequestEntityTooLarge, err.Error())
+		p.Detail = job.ErrNoMinions.Error()
+	case p.Status == http.StatusForbidden:
+		p.Detail = said(err, job.ErrForbidden)
+	case p.Status == http.StatusConflict:
+		p.Detail = said(err, job.ErrConflict)
+	case p.Status == http.StatusServiceUnavailable:
+		p.Detail = said(err, job.ErrUnavailable)
 	}
-	return problem(http.StatusInternalServerError, err.Error())
+	return p
 }
 
 // said returns what an error says, without the kind behind it where it tells more than

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -14,41 +12,13 @@ import (
 // DefaultPatience is how long a minion may take to update before it counts as failed.
 const DefaultPatience = 10 * time.Minute
 
-// Limit is a number of minions, or a share of a group. The zero value is one minion.
-type Limit struct {
-	// Count is a number of minions. It counts when Percent is zero.
-	Count int
-	// Percent is a share of the group, from 1 to 100, rounded down, but at least one minion.
-	Percent int
-}
-
-// ParseLimit reads "20" or "5%".
-func ParseLimit(s string) (Limit, error) {
-	digits, percent := strings.CutSuffix(s, "%")
-	n, err := strconv.Atoi(digits)
-	if err != nil || n < 1 || percent && n > 100 {
-		return Limit{}, fmt.Errorf("limit is %q: must be a number from 1, or a percentage from 1%% to 100%%", s)
+// ParseLimit reads how many minions may be under way, as "20" or "5%": at least one.
+func ParseLimit(s string) (job.Amount, error) {
+	a, err := job.ParseAmount(s)
+	if err != nil || a.AtLeast(100) < 1 {
+		return "", fmt.Errorf("limit is %q: must be a number from 1, or a percentage from 1%% to 100%%", s)
 	}
-	if percent {
-		return Limit{Percent: n}, nil
-	}
-	return Limit{Count: n}, nil
-}
-
-// String returns what ParseLimit reads.
-func (l Limit) String() string {
-	if l.Percent > 0 {
-		return strconv.Itoa(l.Percent) + "%"
-	}
-	return strconv.Itoa(max(l.Count, 1))
-}
-
-// Of returns how many of n minions the limit allows.
-func (l Limit) Of(n int) int {
-	if l.Percent > 0 {
-		return max(1, n*l.Percent/100)
-	}
-	return max(1, l.Count)
+	return a, nil
 }
 
 // Group is a stage of a plan.
@@ -61,8 +31,8 @@ type Group struct {
 	// all, if there are fewer. Zero: none go ahead.
 	Canaries int
 	// MaxInFlight bounds how many members are neither at their old release nor
-	// settled at the new one.
-	MaxInFlight Limit
+	// settled at the new one: of a share at least one. Empty: one.
+	MaxInFlight job.Amount
 }
 
 // Plan says how many minions are updated to a release. It is pure: Next may be asked
@@ -175,8 +145,10 @@ func (p Plan) Validate() error {
 		if g.Canaries < 0 {
 			errs = append(errs, fmt.Errorf("group %q: canaries is %d: must not be negative", g.Name, g.Canaries))
 		}
-		if l := g.MaxInFlight; l.Count < 0 || l.Percent < 0 || l.Percent > 100 || l.Count > 0 && l.Percent > 0 {
-			errs = append(errs, fmt.Errorf("group %q: max in flight is %+v: must be a number from 1, or a percentage from 1 to 100", g.Name, l))
+		if g.MaxInFlight != "" {
+			if _, err := ParseLimit(string(g.MaxInFlight)); err != nil {
+				errs = append(errs, fmt.Errorf("group %q: max in flight: %w", g.Name, err))
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -292,7 +264,7 @@ func (s stage) done() bool {
 
 // tell returns the members to tell now.
 func (s stage) tell() []job.MinionID {
-	room := s.group.MaxInFlight.Of(s.eligible) - s.unsettled()
+	room := s.group.MaxInFlight.Of(s.eligible, 1) - s.unsettled()
 	if s.canary() {
 		room = min(room, s.canaries()-s.count(PhaseHealthy)-s.unsettled())
 	}

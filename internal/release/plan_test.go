@@ -3,6 +3,7 @@ package release
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,9 +22,9 @@ func drawPlan(t *rapid.T, ids []job.MinionID) Plan {
 	for i := range rapid.IntRange(0, 4).Draw(t, "groups") {
 		g := Group{Name: fmt.Sprintf("g%d", i), Canaries: rapid.IntRange(0, 3).Draw(t, "canaries")}
 		if rapid.Bool().Draw(t, "percent") {
-			g.MaxInFlight.Percent = rapid.IntRange(1, 100).Draw(t, "max in flight")
-		} else {
-			g.MaxInFlight.Count = rapid.IntRange(0, 5).Draw(t, "max in flight")
+			g.MaxInFlight = job.Amount(fmt.Sprintf("%d%%", rapid.IntRange(1, 100).Draw(t, "max in flight")))
+		} else if n := rapid.IntRange(0, 5).Draw(t, "max in flight"); n > 0 {
+			g.MaxInFlight = job.Amount(strconv.Itoa(n))
 		}
 		if len(ids) > 0 {
 			g.Minions = rapid.SliceOfN(rapid.SampledFrom(ids), 0, 8).Draw(t, "members")
@@ -128,10 +129,12 @@ func checkPromises(t *rapid.T, p Plan, minions map[job.MinionID]Minion, step Ste
 				pending++
 			}
 		}
-		limit := max(1, g.MaxInFlight.Count)
-		if g.MaxInFlight.Percent > 0 {
-			limit = max(1, size*g.MaxInFlight.Percent/100)
+		text, share := strings.CutSuffix(string(g.MaxInFlight), "%")
+		limit, _ := strconv.Atoi(text) // none: 0
+		if share {
+			limit = size * limit / 100
 		}
+		limit = max(1, limit)
 		if news > 0 && news+open > limit {
 			t.Fatalf("P1: group %d has %d in flight and %d told, limit %d", i, open, news, limit)
 		}
@@ -236,8 +239,8 @@ func TestPlan(t *testing.T) {
 		return ids
 	}
 	groups := []Group{
-		{Name: "first", Minions: names("a b"), MaxInFlight: Limit{Count: 1}},
-		{Name: "rest", Minions: names("a c d e f"), Canaries: 1, MaxInFlight: Limit{Percent: 50}},
+		{Name: "first", Minions: names("a b"), MaxInFlight: "1"},
+		{Name: "rest", Minions: names("a c d e f"), Canaries: 1, MaxInFlight: "50%"},
 	}
 	all := func(phases string) map[job.MinionID]Minion { // per minion from a: its phase
 		m := map[job.MinionID]Minion{}
@@ -297,7 +300,7 @@ func TestPlan(t *testing.T) {
 
 func TestPlanTellsAllProblems(t *testing.T) {
 	t.Parallel()
-	p := Plan{Tolerate: -1, Patience: -1, Groups: []Group{{}, {Name: "a", Canaries: -1}, {Name: "a", MaxInFlight: Limit{Count: 1, Percent: 101}}}}
+	p := Plan{Tolerate: -1, Patience: -1, Groups: []Group{{}, {Name: "a", Canaries: -1}, {Name: "a", MaxInFlight: "101%"}}}
 	err := p.Validate()
 	for _, want := range []string{"release is 0", "tolerate is -1", "patience is -1ns", "group 1: name is empty", "canaries is -1", "used twice", "max in flight"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -313,8 +316,8 @@ func TestLimit(t *testing.T) {
 	t.Parallel()
 	for s, of := range map[string]int{"1": 1, "20": 20, "5%": 2, "100%": 50, "1%": 1} {
 		l, err := ParseLimit(s)
-		if err != nil || l.String() != s || l.Of(50) != of {
-			t.Errorf("%s: %+v, %v: of 50 %d, want %d", s, l, err, l.Of(50), of)
+		if err != nil || string(l) != s || l.Of(50, 1) != of {
+			t.Errorf("%s: %+v, %v: of 50 %d, want %d", s, l, err, l.Of(50, 1), of)
 		}
 	}
 	for _, s := range []string{"", "0", "-1", "101%", "0%", "x", "5 %"} {

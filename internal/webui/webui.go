@@ -16,6 +16,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/httpstatus"
 	"github.com/carillon-cron/carillon/internal/pagecookie"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -115,7 +116,7 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, name string, p page, e
 		return // the reader has gone
 	}
 	if err != nil {
-		name, status = "error", statusOf(err)
+		name, status = "error", httpstatus.Of(err)
 		p.Title, p.Data = http.StatusText(status), err.Error()
 		if status == http.StatusInternalServerError {
 			u.log.Error("page not shown", zap.String("path", r.URL.Path), zap.Error(err))
@@ -141,19 +142,6 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name str
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(out.Bytes()) // a reader that has gone needs no answer
-}
-
-func statusOf(err error) int {
-	var invalid *job.InvalidError
-	switch {
-	case errors.Is(err, job.ErrNotFound):
-		return http.StatusNotFound
-	case errors.Is(err, job.ErrUnavailable):
-		return http.StatusServiceUnavailable
-	case errors.As(err, &invalid):
-		return http.StatusBadRequest
-	}
-	return http.StatusInternalServerError
 }
 
 func (u *UI) jobs(w http.ResponseWriter, r *http.Request) {

@@ -190,7 +190,7 @@ func TestErrorPages(t *testing.T) {
 		fmt.Errorf("job x: %w", job.ErrNotFound):                                   http.StatusNotFound,
 		fmt.Errorf("etcd: %w", job.ErrUnavailable):                                 http.StatusServiceUnavailable,
 		fmt.Errorf("a surprise"):                                                   http.StatusInternalServerError,
-		error(&job.InvalidError{Problems: []job.Problem{{Message: "bad cursor"}}}): http.StatusBadRequest,
+		error(&job.InvalidError{Problems: []job.Problem{{Message: "bad cursor"}}}): http.StatusUnprocessableEntity,
 	} {
 		w := get(t, fake{err: err}, "/runs")
 		if w.Code != want || !strings.Contains(w.Body.String(), "Back to the jobs") {
