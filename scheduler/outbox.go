@@ -134,28 +134,15 @@ func (o *outbox) tell(ctx context.Context, key string) error {
 // triggers of one transaction apart.
 func (o *outbox) trigger(ctx context.Context, end *etcdkv.Ended, n int) (clientv3.Cmp, string, string, error) {
 	keys := o.keys
-	at := etcdkv.ShardOf(end.To, o.shards)
-	resp, err := o.client.Txn(ctx).Then(clientv3.OpGet(keys.GroupedJob(end.To)), clientv3.OpGet(keys.Job(at, end.To))).Commit()
-	if err != nil {
+	find := etcdkv.Locator{Keys: keys, Shards: o.shards, Read: func(ctx context.Context, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
+		return o.client.Txn(ctx).Then(ops...).Commit()
+	}}
+	places, err := find.Locate(ctx, "find the job that waits", []job.Key{end.To})
+	if err != nil || places[0].KV == nil {
 		return clientv3.Cmp{}, "", "", err
 	}
-	kvs := resp.Responses[1].GetResponseRange().GetKvs()
-	if g := resp.Responses[0].GetResponseRange().GetKvs(); len(g) > 0 {
-		grouped, err := etcdkv.Decode[etcdkv.Grouped](string(g[0].Key), g[0].Value)
-		if err != nil {
-			return clientv3.Cmp{}, "", "", err
-		}
-		at = grouped.Shard
-		got, err := o.client.Get(ctx, keys.Job(at, end.To))
-		if err != nil {
-			return clientv3.Cmp{}, "", "", err
-		}
-		kvs = got.Kvs
-	}
-	if len(kvs) == 0 {
-		return clientv3.Cmp{}, "", "", nil
-	}
-	stored, err := etcdkv.Decode[etcdkv.PlannedJob](string(kvs[0].Key), kvs[0].Value)
+	at, kv := places[0].Shard, places[0].KV
+	stored, err := etcdkv.Decode[etcdkv.PlannedJob](string(kv.Key), kv.Value)
 	if err != nil {
 		return clientv3.Cmp{}, "", "", err
 	}
@@ -168,5 +155,5 @@ func (o *outbox) trigger(ctx context.Context, end *etcdkv.Ended, n int) (clientv
 		Schema: etcdkv.Schema, Fire: fire, Key: end.To, From: end.From,
 		Cause: fmt.Sprintf("the end of run %s of %s (%s)", end.RunID, end.From, end.State),
 	})
-	return clientv3.Compare(clientv3.CreateRevision(string(kvs[0].Key)), "=", kvs[0].CreateRevision), key, value, err
+	return clientv3.Compare(clientv3.CreateRevision(string(kv.Key)), "=", kv.CreateRevision), key, value, err
 }

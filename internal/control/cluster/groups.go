@@ -106,7 +106,7 @@ func (op *Operator) readShard(ctx context.Context, id job.ShardID) (shardContent
 	}
 	count := func(n int) int { return int(resp.Responses[n].GetResponseRange().GetCount()) }
 	s := shardContents{jobs: count(1), slots: count(2), moved: count(3), triggers: count(4)}
-	if kv := store.First(resp, 0); kv != nil {
+	if kv := etcdkv.FirstKV(resp, 0); kv != nil {
 		s.state, err = store.Decode[etcdkv.ShardState](kv)
 	}
 	return s, err

@@ -235,14 +235,6 @@ func Revision(kv *mvccpb.KeyValue) int64 {
 	return kv.ModRevision
 }
 
-// First returns the pair that the nth read of a transaction found, or nil.
-func First(resp *clientv3.TxnResponse, n int) *mvccpb.KeyValue {
-	if kvs := resp.Responses[n].GetResponseRange().GetKvs(); len(kvs) > 0 {
-		return kvs[0]
-	}
-	return nil
-}
-
 // SameJSON reports whether a and b are written the same.
 func SameJSON(a, b any) (bool, error) {
 	x, err := etcdkv.Encode(a)
