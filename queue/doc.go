@@ -57,6 +57,12 @@
 // The dispatcher keeps all items in memory, so payloads are best references.
 // One worker's lease should not carry more than about 1000 markers.
 //
+// # Who uses it
+//
+// No program links it yet: jobs for queues, and the commands and calls that put items
+// and work on them, are still to come. The package is complete as a library, and its
+// tests and those of the linter hold for it as for all others.
+//
 // # Tests
 //
 // The model tests make thousands of histories against a real etcd: twenty seconds.

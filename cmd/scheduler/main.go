@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string) int {
 		}
 		return 0
 	}
-	if err := serve(ctx, cfg, app.Build{Version: version, Commit: commit, Watchdog: true}, log); err != nil {
+	if err := serve(ctx, cfg, app.Build{Version: version, Commit: commit, Watchdog: true, Now: wallClock(context.Background())}, log); err != nil {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
 		return 1
 	}

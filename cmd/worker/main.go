@@ -63,6 +63,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	cfg.Crash = crash()
 	if cfg.Update.NeedsLauncher() {
 		return minion.Launch(ctx, cfg.Update, args, log)
 	}

@@ -45,6 +45,8 @@ type Build struct {
 	// Watchdog: the program can be run with WatchdogArg, and is, as a second
 	// process that revokes the lease when the first one dies.
 	Watchdog bool
+	// Now is the wall clock. Nil: time.Now.
+	Now func() time.Time
 }
 
 // Node is an opened scheduler node. Open it, Run it once, Close it.
@@ -68,9 +70,8 @@ type Node struct {
 	registrar *registrar.Registrar
 	// watchdog is nil when the node has none.
 	watchdog *watchdog
-	// clock is the wall clock; nil: the system's. time is what the node goes by.
-	clock func() time.Time
-	time  *clock.Clock
+	// time is what the node goes by.
+	time *clock.Clock
 
 	apiListener net.Listener
 	// socket is nil when there is none.
@@ -135,10 +136,7 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		n.onClose(func() { _ = c.Close() })
 		renewers = append(renewers, c)
 	}
-	faulty, stopClock := context.WithCancel(context.WithoutCancel(ctx))
-	n.onClose(stopClock)
-	n.clock = faultClock(faulty)
-	n.time = clock.New(clock.Config{Bound: cfg.ClockBound}, clock.Deps{Wall: n.clock})
+	n.time = clock.New(clock.Config{Bound: cfg.ClockBound}, clock.Deps{Wall: build.Now})
 	bounded, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards)

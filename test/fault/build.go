@@ -11,7 +11,7 @@ import (
 // and what is busy. A test's own program would be slow at that: it has the race
 // detector.
 func build(ctx context.Context, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "fault", "-o", dir+string(filepath.Separator),
 		"github.com/carillon-cron/carillon/cmd/scheduler", "github.com/carillon-cron/carillon/cmd/worker", "github.com/carillon-cron/carillon/test/fault")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs: %w\n%s", err, out)

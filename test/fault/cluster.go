@@ -16,9 +16,9 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
-	"github.com/carillon-cron/carillon/internal/app"
 	"github.com/carillon-cron/carillon/internal/testkit/netproxy"
 	"github.com/carillon-cron/carillon/internal/testkit/reap"
+	"github.com/carillon-cron/carillon/test/fault/faults"
 )
 
 // The size of the cluster, and the lease of its nodes.
@@ -126,7 +126,7 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		path, args := network.inside(i, filepath.Join(bin, "scheduler"), args)
 		c.schedulers = append(c.schedulers, newProcess(name, path, args...))
 		if s.early > 0 {
-			c.schedulers[i].env = append(c.schedulers[i].env, app.ClockEnv+"="+c.clockFile(name))
+			c.schedulers[i].env = append(c.schedulers[i].env, faults.ClockEnv+"="+c.clockFile(name))
 		}
 	}
 	for i := range s.hosts {

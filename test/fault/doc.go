@@ -3,7 +3,7 @@
 //
 //	go run ./test/fault -scenario kill -for 60s -seed 7
 //
-// It builds the binaries and starts them as processes: one etcd, three
+// It builds the binaries, with the tag "fault" (see faults), and starts them as processes: one etcd, three
 // schedulers, two workers. Jobs that are due every second append their fire id
 // to one file, the trace; a line is one write. While they fire, a scenario
 // disturbs the cluster every few seconds, and somebody, the operator, edits, pauses,

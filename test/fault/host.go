@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/carillon-cron/carillon/internal/app/minion"
 	"github.com/carillon-cron/carillon/internal/testkit/reap"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/test/fault/faults"
 )
 
 const (
@@ -121,7 +121,7 @@ func (h *host) reap(marks string) {
 // crashAt starts the minion so that it kills itself when it comes to a place of
 // the protocol for the nth time.
 func (h *host) crashAt(point string, nth int) error {
-	h.mortal, h.env = true, append(h.usualEnv(), fmt.Sprintf("%s=%s:%d", minion.CrashEnv, point, nth))
+	h.mortal, h.env = true, append(h.usualEnv(), fmt.Sprintf("%s=%s:%d", faults.CrashEnv, point, nth))
 	return h.start()
 }
 
@@ -133,7 +133,7 @@ func (h *host) again() error {
 
 // usualEnv returns the minion's environment, without what has it crash.
 func (h *host) usualEnv() []string {
-	return slices.DeleteFunc(slices.Clone(h.env), func(v string) bool { return strings.HasPrefix(v, minion.CrashEnv+"=") })
+	return slices.DeleteFunc(slices.Clone(h.env), func(v string) bool { return strings.HasPrefix(v, faults.CrashEnv+"=") })
 }
 
 // fillDisk leaves no room on the host's disk. It may be called again: a minion

@@ -212,7 +212,7 @@ func (m *mutant) build(ctx context.Context, dir, to string) error {
 	if err := os.WriteFile(plan, overlay, 0o600); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", plan, "-o", to, "github.com/carillon-cron/carillon/cmd/"+m.program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "fault", "-overlay", plan, "-o", to, "github.com/carillon-cron/carillon/cmd/"+m.program)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("the mutant does not compile: %w\n%s", err, out)
 	}

@@ -43,6 +43,8 @@ type Config struct {
 	AllowFile string
 	// Update says whether the minion updates itself, and how.
 	Update Update
+	// Crash, unless nil, is called at the named places of the protocol.
+	Crash func(point string)
 }
 
 // Run runs a worker process until ctx is done. SIGHUP has it find out the
@@ -59,7 +61,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err := up.register(reg); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	deps := worker.Deps{Logger: log, Metrics: reg, Crash: faultCrash(), Facts: up.facts}
+	deps := worker.Deps{Logger: log, Metrics: reg, Crash: cfg.Crash, Facts: up.facts}
 	if cfg.Update.On {
 		deps.Update = up.offer
 	}

@@ -1,4 +1,4 @@
-package app
+package faults
 
 import (
 	"context"
@@ -9,15 +9,15 @@ import (
 )
 
 // ClockEnv names a file from which a scheduler reads by how much its wall clock
-// is to be wrong, as in "-1.5s". It is for fault tests; nobody else sets it.
+// is to be wrong, as in "-1.5s".
 const ClockEnv = "CARILLON_FAULT_CLOCK_FILE"
 
-// faultClockEvery is how often the file is read.
-const faultClockEvery = 20 * time.Millisecond
+// clockEvery is how often the file is read.
+const clockEvery = 20 * time.Millisecond
 
-// faultClock returns a clock that is wrong as the file says, until ctx ends. Nil
-// when there is no such file to be read.
-func faultClock(ctx context.Context) func() time.Time {
+// Clock returns a clock that is wrong as the file says, until ctx ends. Nil when
+// there is no such file to be read.
+func Clock(ctx context.Context) func() time.Time {
 	path := os.Getenv(ClockEnv)
 	if path == "" {
 		return nil
@@ -34,7 +34,7 @@ func faultClock(ctx context.Context) func() time.Time {
 	}
 	read()
 	go func() {
-		t := time.NewTicker(faultClockEvery)
+		t := time.NewTicker(clockEvery)
 		defer t.Stop()
 		for {
 			select {

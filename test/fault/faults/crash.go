@@ -1,4 +1,4 @@
-package minion
+package faults
 
 import (
 	"os"
@@ -9,13 +9,12 @@ import (
 )
 
 // CrashEnv names a place of the protocol at which a minion kills itself, as in
-// "intent", or "intent:3" for the third time that it comes there. It is for
-// fault tests; nobody else sets it.
+// "intent", or "intent:3" for the third time that it comes there.
 const CrashEnv = "CARILLON_FAULT_CRASH"
 
-// faultCrash returns what kills this process at the place that the environment
-// names. Nil when it names none.
-func faultCrash() func(point string) {
+// Crash returns what kills this process at the place that the environment names. Nil
+// when it names none.
+func Crash() func(point string) {
 	at, times, _ := strings.Cut(os.Getenv(CrashEnv), ":")
 	if at == "" {
 		return nil
