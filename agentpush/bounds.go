@@ -81,10 +81,11 @@ func frameRanges() fieldrange.Table {
 
 		"Reports.reports": {Items: agentpb.MaxReports, Bytes: agentpb.MaxReportBytes},
 
-		"Report.task":       anything,
-		"Report.shard":      anything, // it counts if it is the task's
-		"Report.known":      anything,
-		"Report.state":      {OneOf: toldStates()},
+		"Report.task":  anything,
+		"Report.shard": anything, // it counts if it is the task's
+		"Report.known": anything,
+		// None is the answer to a question about a task that the minion has never accepted.
+		"Report.state":      {OneOf: append(spelled(job.TaskStates()), "")},
 		"Report.reason":     {Bytes: agentpb.MaxReason},
 		"Report.started_at": instant,
 		"Report.ended_at":   instant,
@@ -118,27 +119,19 @@ func frameRanges() fieldrange.Table {
 		"Output.truncated": anything,
 
 		"StepResult.name":      name,
-		"StepResult.state":     {OneOf: stepStates()},
+		"StepResult.state":     {OneOf: spelled(job.StepStates())},
 		"StepResult.exit_code": {Min: -255, Max: 1<<16 - 1},
 		"StepResult.took":      {Min: 0, Max: int64(agentpb.MaxTook)},
 	}
 }
 
-// toldStates are the states that a minion may report. None is the answer to a
-// question about a task that it has never accepted. The others are for nodes to
-// say.
-func toldStates() []string {
-	return []string{
-		"", string(job.StateRunning), string(job.StateSucceeded), string(job.StateFailed), string(job.StateTimedOut),
-		string(job.StateCancelled), string(job.StateRejected), string(job.StateExpired), string(job.StateIndeterminate),
+// spelled returns the states as they are sent.
+func spelled(states []job.State) []string {
+	out := make([]string, len(states))
+	for i, s := range states {
+		out[i] = string(s)
 	}
-}
-
-// stepStates are the states of one step.
-func stepStates() []string {
-	return []string{
-		string(job.StateSucceeded), string(job.StateFailed), string(job.StateTimedOut), string(job.StateCancelled), string(job.StateSkipped),
-	}
+	return out
 }
 
 func checkUID(s string) error {

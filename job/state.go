@@ -1,7 +1,7 @@
 package job
 
 // State is the state of a run or of a task. What is to be known of each stands in
-// one table, traits.
+// one table.
 type State string
 
 // The states. All but the first three are final.
@@ -42,15 +42,6 @@ const (
 	StateMissed State = "missed"
 )
 
-// States lists all states.
-func States() []State {
-	return []State{
-		StatePending, StateQueued, StateRunning,
-		StateSucceeded, StateFailed, StateTimedOut, StateCancelled, StateDeliveryTimeout, StateExpired, StateDropped,
-		StateUndeliverable, StateRejected, StateIndeterminate, StateUncontrollable, StateSkipped, StateMissed,
-	}
-}
-
 // ending says what a state is to those who wait for a run's end.
 type ending int
 
@@ -74,6 +65,11 @@ type traits struct {
 	// was started, or may have been. What never reached its minion does not count,
 	// as with SSM's Run Command.
 	stops bool
+	// unheard: the minion of a task that ended so was not reached, or nobody knows what
+	// it did.
+	unheard bool
+	// told: a minion may report it of a task; step: a step of a task may end so.
+	told, step bool
 	// severity orders final states: a run's state is the worst of its tasks'.
 	severity int
 	// exitCode is that of a program that waits for the run.
@@ -82,42 +78,69 @@ type traits struct {
 	mark string
 }
 
-// traits is the table of states. One that a later version made is taken for a
-// failure of which nothing else is known.
-func (s State) traits() traits {
-	switch s {
-	case StatePending, StateQueued, "":
-		return traits{mark: "…", exitCode: 1}
-	case StateRunning:
-		return traits{mark: "▶", exitCode: 1}
-	case StateSucceeded:
-		return traits{final: true, ending: success, started: true, severity: 0, exitCode: 0, mark: "✓"}
-	case StateSkipped:
-		return traits{final: true, ending: noEnd, severity: 1, exitCode: 1, mark: "–"}
-	case StateUncontrollable:
-		return traits{final: true, ending: failure, severity: 2, exitCode: 1, mark: "✗"}
-	case StateCancelled:
-		return traits{final: true, ending: otherEnd, severity: 3, exitCode: 1, mark: "■"}
-	case StateRejected:
-		return traits{final: true, ending: failure, retryable: true, stops: true, severity: 4, exitCode: 1, mark: "✗"}
-	case StateUndeliverable:
-		return traits{final: true, ending: failure, retryable: true, severity: 5, exitCode: 1, mark: "✗"}
-	case StateDropped:
-		return traits{final: true, ending: failure, retryable: true, severity: 6, exitCode: 1, mark: "✗"}
-	case StateDeliveryTimeout:
-		return traits{final: true, ending: failure, retryable: true, severity: 7, exitCode: 1, mark: "✗"}
-	case StateMissed:
-		return traits{final: true, ending: noEnd, severity: 8, exitCode: 1, mark: "–"}
-	case StateExpired:
-		return traits{final: true, ending: failure, retryable: true, severity: 9, exitCode: 1, mark: "✗"}
-	case StateFailed:
-		return traits{final: true, ending: failure, started: true, retryable: true, stops: true, severity: 10, exitCode: 1, mark: "✗"}
-	case StateTimedOut:
-		return traits{final: true, ending: failure, started: true, retryable: true, stops: true, severity: 11, exitCode: 124, mark: "✗"}
-	case StateIndeterminate:
-		return traits{final: true, ending: failure, stops: true, severity: 12, exitCode: 1, mark: "?"}
+// stateRow is what the table has of a state.
+type stateRow struct {
+	state State
+	traits
+}
+
+// stateTable has a row for each state, in the order in which they are listed: those that
+// are looked for most often come first.
+var stateTable = [...]stateRow{
+	{StatePending, traits{mark: "…", exitCode: 1}},
+	{StateQueued, traits{mark: "…", exitCode: 1}},
+	{StateRunning, traits{told: true, mark: "▶", exitCode: 1}},
+	{StateSucceeded, traits{final: true, ending: success, started: true, told: true, step: true, severity: 0, exitCode: 0, mark: "✓"}},
+	{StateFailed, traits{final: true, ending: failure, started: true, retryable: true, stops: true, told: true, step: true, severity: 10, exitCode: 1, mark: "✗"}},
+	{StateTimedOut, traits{final: true, ending: failure, started: true, retryable: true, stops: true, told: true, step: true, severity: 11, exitCode: 124, mark: "✗"}},
+	{StateCancelled, traits{final: true, ending: otherEnd, told: true, step: true, severity: 3, exitCode: 1, mark: "■"}},
+	{StateDeliveryTimeout, traits{final: true, ending: failure, retryable: true, unheard: true, severity: 7, exitCode: 1, mark: "✗"}},
+	{StateExpired, traits{final: true, ending: failure, retryable: true, unheard: true, told: true, severity: 9, exitCode: 1, mark: "✗"}},
+	{StateDropped, traits{final: true, ending: failure, retryable: true, unheard: true, severity: 6, exitCode: 1, mark: "✗"}},
+	{StateUndeliverable, traits{final: true, ending: failure, retryable: true, unheard: true, severity: 5, exitCode: 1, mark: "✗"}},
+	{StateRejected, traits{final: true, ending: failure, retryable: true, stops: true, told: true, severity: 4, exitCode: 1, mark: "✗"}},
+	{StateIndeterminate, traits{final: true, ending: failure, stops: true, unheard: true, told: true, severity: 12, exitCode: 1, mark: "?"}},
+	{StateUncontrollable, traits{final: true, ending: failure, unheard: true, severity: 2, exitCode: 1, mark: "✗"}},
+	{StateSkipped, traits{final: true, ending: noEnd, step: true, severity: 1, exitCode: 1, mark: "–"}},
+	{StateMissed, traits{final: true, ending: noEnd, severity: 8, exitCode: 1, mark: "–"}},
+}
+
+// unknownState is the row of a state that a later version made: it is taken for a failure
+// of which nothing else is known.
+var unknownState = traits{final: true, ending: failure, stops: true, severity: 13, exitCode: 1, mark: "✗"}
+
+// States lists all states.
+func States() []State { return listed(func(*stateRow) bool { return true }) }
+
+// TaskStates lists the states that a minion may report of a task; the others are for
+// nodes to say.
+func TaskStates() []State { return listed(func(r *stateRow) bool { return r.told }) }
+
+// StepStates lists the states in which a step may end.
+func StepStates() []State { return listed(func(r *stateRow) bool { return r.step }) }
+
+// listed returns the states with a trait.
+func listed(has func(*stateRow) bool) []State {
+	var out []State
+	for i := range stateTable {
+		if has(&stateTable[i]) {
+			out = append(out, stateTable[i].state)
+		}
 	}
-	return traits{final: true, ending: failure, stops: true, severity: 13, exitCode: 1, mark: "✗"}
+	return out
+}
+
+// traits returns the state's row. No state is as pending.
+func (s State) traits() *traits {
+	if s == "" {
+		return &stateTable[0].traits
+	}
+	for i := range stateTable {
+		if stateTable[i].state == s {
+			return &stateTable[i].traits
+		}
+	}
+	return &unknownState
 }
 
 // Final reports whether a run or task in this state has ended.
@@ -133,6 +156,10 @@ func (s State) Started() bool { return s.traits().started }
 // StopsRollout reports whether a task that ended so counts among the failures that
 // stop a rollout.
 func (s State) StopsRollout() bool { return s.traits().stops }
+
+// Unheard reports whether the minion of a task that ended so was not reached, or nobody
+// knows what it did.
+func (s State) Unheard() bool { return s.traits().unheard }
 
 // WorseThan reports whether a run with tasks that ended so and so has the state of
 // this one.

@@ -53,7 +53,7 @@ func TestEachStateHasARow(t *testing.T) {
 	graver := map[int]State{}
 	for _, s := range States() {
 		row := s.traits()
-		if row == unknown {
+		if *row == *unknown {
 			t.Errorf("%s has no row", s)
 		}
 		if row.mark == "" {

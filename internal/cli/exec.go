@@ -407,10 +407,10 @@ func enough(text string, n int) (int, error) {
 func execCode(run *job.Run, minSuccess string) int {
 	good, failed, unheard := 0, 0, 0
 	for i := range run.Tasks {
-		switch run.Tasks[i].State {
-		case job.StateSucceeded:
+		switch s := run.Tasks[i].State; {
+		case s == job.StateSucceeded:
 			good++
-		case job.StateUncontrollable, job.StateDeliveryTimeout, job.StateExpired, job.StateDropped, job.StateUndeliverable, job.StateIndeterminate:
+		case s.Unheard():
 			unheard++
 		default:
 			failed++

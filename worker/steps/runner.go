@@ -120,7 +120,7 @@ func Results(in io.Reader) []job.StepResult {
 	if json.Unmarshal(line, &results) != nil || len(results) > job.MaxSteps {
 		return nil
 	}
-	states := []job.State{job.StateSucceeded, job.StateFailed, job.StateTimedOut, job.StateCancelled, job.StateSkipped}
+	states := job.StepStates()
 	for i := range results {
 		r := &results[i]
 		if job.CheckName(r.Name) != nil || !slices.Contains(states, r.State) || r.ExitCode < 0 || r.ExitCode > maxCode || r.Took < 0 || r.Took > job.Duration(job.MaxTimeout) {
