@@ -118,7 +118,7 @@ func (b byEnd) Swap(i, j int) {
 }
 
 func (b *byEnd) Push(x any) {
-	m := x.(*message) //nolint:errcheck // only messages are pushed
+	m := x.(*message) // only messages are pushed
 	m.heapAt = len(*b)
 	*b = append(*b, m)
 }

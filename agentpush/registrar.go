@@ -46,7 +46,7 @@ type timedMinion struct {
 func (b byTime) Len() int           { return len(b) }
 func (b byTime) Less(i, j int) bool { return b[i].at.Before(b[j].at) }
 func (b byTime) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
-func (b *byTime) Push(x any)        { *b = append(*b, x.(timedMinion)) } //nolint:errcheck // only these are pushed
+func (b *byTime) Push(x any)        { *b = append(*b, x.(timedMinion)) } // only these are pushed
 func (b *byTime) Pop() any {
 	old := *b
 	x := old[len(old)-1]
@@ -113,7 +113,7 @@ func (r *registrar) due(now time.Time) (batch map[job.MinionID]job.Minion, later
 	look := r.fresh
 	r.fresh = nil
 	for len(r.later) > 0 && !r.later[0].at.After(now) {
-		look = append(look, heap.Pop(&r.later).(timedMinion).id) //nolint:errcheck // only these are pushed
+		look = append(look, heap.Pop(&r.later).(timedMinion).id) // only these are pushed
 	}
 	for _, id := range look {
 		m, waits := r.waiting[id]

@@ -45,7 +45,7 @@ func linearModel() porcupine.Model {
 	return porcupine.Model{
 		Init: func() any { return state{} },
 		Step: func(s, in, out any) (bool, any) {
-			st, op := s.(state), in.(linearInput) //nolint:errcheck // ours
+			st, op := s.(state), in.(linearInput)
 			ok, _ := out.(bool)
 			switch op.kind {
 			case opLock:
@@ -77,7 +77,7 @@ func (r *recorder) now() int64 { return int64(time.Since(r.begun)) }
 // broken reports whether somebody may have broken the hold.
 func (r *recorder) broken(token int64) bool {
 	for _, op := range r.ops {
-		in := op.Input.(linearInput) //nolint:errcheck // ours
+		in := op.Input.(linearInput)
 		if in.token == token && (in.kind == opBreak || in.kind == opEnd && op.ClientId == breakerID) {
 			return true
 		}
@@ -102,12 +102,12 @@ func (r *recorder) locks() int {
 func (r *recorder) known() (ops []porcupine.Operation, locks int) {
 	got := map[int64]bool{}
 	for _, op := range r.ops {
-		if in := op.Input.(linearInput); in.kind == opLock { //nolint:errcheck // ours
+		if in := op.Input.(linearInput); in.kind == opLock {
 			got[in.token] = true
 		}
 	}
 	for _, op := range r.ops {
-		if in := op.Input.(linearInput); got[in.token] { //nolint:errcheck // ours
+		if in := op.Input.(linearInput); got[in.token] {
 			ops = append(ops, op)
 		}
 	}

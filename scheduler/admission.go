@@ -28,7 +28,7 @@ func (s *shard) newAdmission(book admit.Book) *admit.Admission {
 }
 
 // fireFor returns the fire that a run is of.
-func fireFor(r *admit.Run) *fire { return r.Of.(*fire) } //nolint:errcheck // only asker makes runs
+func fireFor(r *admit.Run) *fire { return r.Of.(*fire) } // only asker makes runs
 
 // asker returns the fire as it asks for leave to start. Only those of groups, and those
 // that need permits, have to.

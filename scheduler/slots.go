@@ -57,7 +57,7 @@ type beyond []*slot
 func (b beyond) Len() int           { return len(b) }
 func (b beyond) Less(i, j int) bool { return b[i].maxAt < b[j].maxAt }
 func (b beyond) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
-func (b *beyond) Push(x any)        { *b = append(*b, x.(*slot)) } //nolint:errcheck // only slots are pushed
+func (b *beyond) Push(x any)        { *b = append(*b, x.(*slot)) } // only slots are pushed
 func (b *beyond) Pop() any {
 	old := *b
 	x := old[len(old)-1]
@@ -153,7 +153,7 @@ func (t *slotTable) queueSlot(sl *slot) {
 // passSlots has those slots written or deleted that the cursor has passed.
 func (t *slotTable) passSlots() {
 	for len(t.beyond) > 0 && t.beyond[0].maxAt <= t.upTo() {
-		sl := heap.Pop(&t.beyond).(*slot) //nolint:errcheck // only slots are pushed
+		sl := heap.Pop(&t.beyond).(*slot) // only slots are pushed
 		sl.beyond = false
 		t.queueSlot(sl)
 	}

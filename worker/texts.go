@@ -58,7 +58,7 @@ type parkedTask struct {
 func (b byNotAfter) Len() int           { return len(b) }
 func (b byNotAfter) Less(i, j int) bool { return b[i].notAfter.Before(b[j].notAfter) }
 func (b byNotAfter) Swap(i, j int)      { b[i], b[j] = b[j], b[i] }
-func (b *byNotAfter) Push(x any)        { *b = append(*b, x.(parkedTask)) } //nolint:errcheck // only these are pushed
+func (b *byNotAfter) Push(x any)        { *b = append(*b, x.(parkedTask)) } // only these are pushed
 func (b *byNotAfter) Pop() any {
 	old := *b
 	x := old[len(old)-1]
@@ -153,7 +153,7 @@ type lateTask struct {
 func (t *texts) over(now time.Time) []lateTask {
 	var late []lateTask
 	for len(t.ends) > 0 && now.After(t.ends[0].notAfter) {
-		x := heap.Pop(&t.ends).(parkedTask) //nolint:errcheck // only these are pushed
+		x := heap.Pop(&t.ends).(parkedTask) // only these are pushed
 		if x.e.parkedFor != "" {
 			late = append(late, lateTask{x.e, x.e.parkedFor})
 			t.leave(x.e)

@@ -249,7 +249,7 @@ func ask(t *testing.T, s *httptest.Server, method, path, body string, header ...
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end
+	defer resp.Body.Close() // read to its end
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

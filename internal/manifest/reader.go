@@ -208,7 +208,7 @@ func (r *reader) amount(n *yaml.Node, v reflect.Value, path string) {
 		r.fail(n, path, "%s is not an amount; write a number, as in 2, or one with a unit", shown(n))
 		return
 	}
-	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil { //nolint:errcheck // a method of the types
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
 		r.fail(n, path, "%v", err)
 	}
 }

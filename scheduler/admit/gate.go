@@ -51,7 +51,7 @@ type line []*Run
 func (l line) Len() int           { return len(l) }
 func (l line) Less(i, j int) bool { return l[i].compare(l[j]) < 0 }
 func (l line) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
-func (l *line) Push(x any)        { *l = append(*l, x.(*Run)) } //nolint:errcheck // only runs are pushed
+func (l *line) Push(x any)        { *l = append(*l, x.(*Run)) } // only runs are pushed
 func (l *line) Pop() any {
 	old := *l
 	x := old[len(old)-1]

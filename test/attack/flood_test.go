@@ -54,7 +54,7 @@ func flood(t testing.TB, n *node, connections int) *atomic.Int64 {
 			return
 		}
 		defer raw.Close()
-		defer context.AfterFunc(t.Context(), func() { _ = raw.Close() })() //nolint:errcheck // it is closed either way
+		defer context.AfterFunc(t.Context(), func() { _ = raw.Close() })() // it is closed either way
 		conn := tls.Client(raw, tlsOf(nil))
 		_ = conn.HandshakeContext(t.Context()) // one that nobody accepts yet holds its place, too
 		_, _ = io.Copy(io.Discard, conn)       // until it is put out

@@ -30,7 +30,7 @@ func dribble(t *testing.T, n *node, connections int, begin, piece string, secure
 			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // intruders do not care
 		}
 		defer conn.Close()
-		defer context.AfterFunc(t.Context(), func() { _ = conn.Close() })() //nolint:errcheck // it is closed either way
+		defer context.AfterFunc(t.Context(), func() { _ = conn.Close() })() // it is closed either way
 		if _, err := io.WriteString(conn, begin); err != nil {
 			return
 		}

@@ -32,7 +32,7 @@ func (d Doc) Set(path string, v any) {
 		if _, ok := d[name].(Doc); !ok {
 			d[name] = Doc{}
 		}
-		d, path = d[name].(Doc), rest //nolint:errcheck // just made so
+		d, path = d[name].(Doc), rest
 	}
 }
 
