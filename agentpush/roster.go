@@ -76,7 +76,7 @@ func (r *roster) change(id job.MinionID, f func(*entry)) (moved, out bool) {
 	if e.stored != nil || after.node != "" {
 		e.forgotten = false
 	}
-	if e.stored == nil && e.whereabouts.none() && e.revoked.IsZero() && len(e.granted) == 0 {
+	if e.stored == nil && e.nowhere() && e.revoked.IsZero() && len(e.granted) == 0 {
 		delete(r.entries, id)
 		r.absences.haunt(id, e.leaving)
 	}

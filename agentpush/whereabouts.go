@@ -34,8 +34,8 @@ type bucketKey struct {
 // at returns the place of the minion's highest session; without a node: it has none.
 func (w *whereabouts) at() place { return highest(w.here, w.places) }
 
-// none reports whether no session of the minion is known.
-func (w *whereabouts) none() bool { return w.here.node == "" && len(w.places) == 0 }
+// nowhere reports whether no session of the minion is known.
+func (w *whereabouts) nowhere() bool { return w.here.node == "" && len(w.places) == 0 }
 
 // replace puts a session in place of the one that a bucket had; session 0: it has
 // none any more.

@@ -40,7 +40,7 @@ func (e *Error) Error() string {
 
 // Is reports whether the error is one of those that package job names.
 func (e *Error) Is(target error) bool {
-	switch target { //nolint:errorlint // errors.Is asks with each error of the chain
+	switch target { // errors.Is asks with each error of the chain
 	case job.ErrNotFound:
 		return e.Status == http.StatusNotFound
 	case job.ErrUnavailable:

@@ -12,6 +12,7 @@ import (
 
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
 	"github.com/carillon-cron/carillon/internal/clock"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler"
 )
@@ -120,7 +121,7 @@ func DefaultScheduler() Scheduler {
 		LeaseTTL: scheduler.DefaultLeaseTTL, LookAhead: scheduler.DefaultLookAhead, Tick: scheduler.DefaultTick,
 		MisfireGrace: scheduler.DefaultMisfireGrace, ClockBound: clock.DefaultBound, MaxMessageExpired: scheduler.DefaultMaxMessageExpired,
 		History:     History{PerJob: historyetcd.DefaultKeep, MaxBytes: historyetcd.DefaultMaxBytes},
-		TokenMaxAge: 365 * 24 * time.Hour,
+		TokenMaxAge: access.DefaultMaxAge,
 		Log:         Log{Level: "info", Format: "console"},
 	}
 }
