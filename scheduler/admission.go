@@ -18,9 +18,9 @@ import (
 func (s *shard) newAdmission(book admit.Book) *admit.Admission {
 	return admit.New(&admit.Owner{
 		Shard: s.id, Token: s.own,
-		Attend: func(r *admit.Run, at int64) { s.attendAt(fireFor(r), at) },
-		Ended:  func(r *admit.Run) bool { return fireFor(r).ended() },
-		Open:   s.openRuns, Capped: s.openCapped, StoreLock: s.storeLock, Fail: s.fail,
+		AskAgain: func(r *admit.Run, at int64) { s.reconcileAt(fireFor(r), at) },
+		Ended:    func(r *admit.Run) bool { return fireFor(r).ended() },
+		Open:     s.openRuns, Capped: s.openCapped, StoreLock: s.storeLock, Fail: s.fail,
 		Now: s.deps.now, Do: s.do,
 		Go:    func(fn func(context.Context)) { s.spawn(fn) },
 		Spare: func(fn func(context.Context)) bool { return s.deps.bestEffort.do(fn) },
@@ -97,7 +97,7 @@ func (s *shard) mayStart(f *fire, t *task, now int64) bool {
 }
 
 // passGroup reports whether the fire may start now as far as its group goes. When it
-// may not, it is attended to again when it may be otherwise.
+// may not, it is looked at again when it may be otherwise.
 func (s *shard) passGroup(f *fire) bool {
 	g := s.group()
 	return g == nil || s.admission.Pass(s.asker(f), g)
@@ -119,7 +119,7 @@ func (s *shard) leaveGate(f *fire) {
 	s.openGate(s.deps.now())
 }
 
-// openGate has the fire attended that may be next.
+// openGate has the fire looked at that may be next.
 func (s *shard) openGate(now int64) {
 	r := s.admission.Next()
 	if r == nil {
@@ -130,7 +130,7 @@ func (s *shard) openGate(now int64) {
 	case phase.FireHeldBack:
 		s.nextInQueue(next.queue())
 	case phase.FireDue, phase.FireStarted, phase.FireEnding, phase.FireDropped, phase.FireSkipped, phase.FireMissed, phase.FireOrphaned:
-		s.attendAt(next, now)
+		s.reconcileAt(next, now)
 	}
 }
 
@@ -189,7 +189,7 @@ func (s *shard) openRuns() map[job.RunID]bool {
 }
 
 // openCapped returns the tasks that have not ended and need permits, and has their
-// fires attended.
+// fires looked at.
 func (s *shard) openCapped() map[admit.Holder]struct{} {
 	open := map[admit.Holder]struct{}{}
 	now := s.deps.now()
@@ -202,7 +202,7 @@ func (s *shard) openCapped() map[admit.Holder]struct{} {
 				open[f.holder(t)] = struct{}{}
 			}
 		}
-		s.attendAt(f, max(now, f.due()))
+		s.reconcileAt(f, max(now, f.due()))
 	}
 	return open
 }

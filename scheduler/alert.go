@@ -19,14 +19,14 @@ const (
 )
 
 // watchTimes tells of a fire that is late, or has not ended by its deadline, and
-// has it attended when the next of these is due.
+// has it looked at when the next of these is due.
 func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
 	if spec.LateAfter > 0 && !f.toldLate && f.dispatchedAt == 0 {
 		if at := f.due() + int64(spec.LateAfter); now >= at {
 			f.toldLate = true
 			s.alert(f, alertLate, fmt.Sprintf("late: not started within %v of its scheduled time", time.Duration(now-f.id.At).Round(time.Millisecond)))
 		} else {
-			s.attendAt(f, at)
+			s.reconcileAt(f, at)
 		}
 	}
 	if spec.Deadline > 0 && !f.toldDeadline {
@@ -37,7 +37,7 @@ func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
 				s.overdue(f, spec, now)
 			}
 		} else {
-			s.attendAt(f, at)
+			s.reconcileAt(f, at)
 		}
 	}
 }

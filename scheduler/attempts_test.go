@@ -136,7 +136,7 @@ func TestRunEndedByItsDeadlineHasFailed(t *testing.T) {
 		Spec: job.Spec{Command: []string{"x"}, After: &job.After{Jobs: []string{"d"}, On: job.OnFailure}},
 	}
 	b.store(after)
-	b.place(b.keys.Edge(j.Key(), after.Key()), etcdkv.Edge{Schema: 1, From: j.Key(), To: after.Key(), On: job.OnFailure})
+	b.place(b.keys.Dependency(j.Key(), after.Key()), etcdkv.Dependency{Schema: 1, From: j.Key(), To: after.Key(), On: job.OnFailure})
 	b.trigger(j, nil)
 	b.until("the pause", func() bool {
 		r, err := b.client.Get(context.Background(), b.keys.Pause(etcdkv.ScopeJob, "t", "d"), clientv3.WithCountOnly())

@@ -330,7 +330,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 	for _, sl := range w.rewritten {
 		for _, f := range sl.fires {
 			if f != nil && f.isOpen() {
-				s.attendAt(f, f.due())
+				s.reconcileAt(f, f.due())
 			}
 		}
 	}
@@ -369,7 +369,7 @@ func (s *shard) opened(f *fire) {
 		if f.due() > s.deps.now()+int64(s.cfg.LookAhead) {
 			s.putDown(f)
 		}
-		s.attendAt(f, f.due())
+		s.reconcileAt(f, f.due())
 	case etcdkv.EntryQueued:
 		s.putDown(f)
 		s.met.inFlight.Inc()

@@ -28,7 +28,7 @@ func (b *bed) chain(name string, match job.Match, from ...string) job.Job {
 	spec := job.Spec{Command: []string{"x"}, Overlap: job.OverlapAllow, After: &job.After{Jobs: from, Match: match}}
 	j := b.put(name, spec)
 	for _, f := range spec.After.Keys("t") {
-		b.place(b.keys.Edge(f, j.Key()), etcdkv.Edge{
+		b.place(b.keys.Dependency(f, j.Key()), etcdkv.Dependency{
 			Schema: 1, From: f, To: j.Key(), On: job.OnSuccess, Joined: match != job.MatchAny && len(from) > 1,
 		})
 	}

@@ -16,9 +16,9 @@ type deadlines struct {
 	tookUp   int64
 }
 
-// attendAt asks for attention at an instant, or earlier if that was asked for
+// reconcileAt has a fire looked at at an instant, or earlier if that was asked for
 // before.
-func (d *deadlines) attendAt(f *fire, at int64) {
+func (d *deadlines) reconcileAt(f *fire, at int64) {
 	if f.ended() || f.turn.Waits() || f.wake != 0 && f.wake <= at {
 		return
 	}
@@ -30,7 +30,7 @@ func (d *deadlines) attendAt(f *fire, at int64) {
 // forget has nobody look at a fire any more.
 func (d *deadlines) forget(f *fire) { d.wakeups.Remove(&f.wakeup) }
 
-// nextWoken returns the next fire that wants attention by now.
+// nextWoken returns the next fire that is to be looked at by now.
 func (d *deadlines) nextWoken(now int64) *fire {
 	for d.wakeups.Top() <= now {
 		f := d.wakeups.Pop()
@@ -69,18 +69,18 @@ func (d *deadlines) putDown(f *fire) {
 // isFull reports whether the node takes nothing up now.
 func (d *deadlines) isFull(now int64) bool { return d.nodeLoad.Full(d.tookUp, now) }
 
-// turnWork is how many fires, and how many reports, a shard attends to before
+// turnWork is how many fires, and how many reports, a shard looks at before
 // others have the processor: a millisecond's work, or two.
 const turnWork = 64
 
-// attendSome attends to fires that are ready. It reports whether there were any.
-func (s *shard) attendSome(now int64) bool {
+// reconcileSome reconciles fires that are ready. It reports whether there were any.
+func (s *shard) reconcileSome(now int64) bool {
 	for n := range turnWork {
 		f := s.nextWoken(now)
 		if f == nil {
 			return n > 0
 		}
-		s.attend(f, now)
+		s.reconcile(f, now)
 		if !f.ended() {
 			s.putDown(f)
 		}

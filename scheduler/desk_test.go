@@ -203,7 +203,7 @@ func (d *desk) store(sl *slot) {
 	d.stored[sl.seq] = sl.encode()
 }
 
-// step attends to what is due, and stores what has changed.
+// step does what is due, and stores what has changed.
 func (d *desk) step() {
 	for again := true; again; {
 		again = false
@@ -218,11 +218,11 @@ func (d *desk) step() {
 			}
 			for _, f := range sl.fires {
 				if again && f != nil && f.isOpen() {
-					d.attendAt(f, f.due())
+					d.reconcileAt(f, f.due())
 				}
 			}
 		}
-		for d.attendSome(d.clock) {
+		for d.reconcileSome(d.clock) {
 			again = true
 		}
 		d.tendGone(d.clock)
@@ -486,8 +486,8 @@ func TestCancelDoesNotWaitForTheGrace(t *testing.T) {
 	f := d.fire(d.job(job.Spec{}), fire{})
 	d.says(f, "m00", job.StateRunning)
 	f.endAt, f.endWhy = d.clock+int64(time.Hour), "replaced"
-	d.attendAt(f, f.endAt)
-	d.cancelFor(f, &etcdkv.Wish{By: "ada"}, d.clock)
+	d.reconcileAt(f, f.endAt)
+	d.cancelFor(f, &etcdkv.RunCommand{By: "ada"}, d.clock)
 	d.step()
 	if !d.cancelled["m00"] || f.endWhy != "cancelled by ada" {
 		t.Errorf("cancelled on %v, because %q", d.cancelled, f.endWhy)
@@ -501,7 +501,7 @@ func TestNothingStartsOnceARunIsCancelled(t *testing.T) {
 	for _, r := range []job.Rollout{{}, {Batch: "2"}} {
 		d := newDesk(t, 3)
 		next, f := d.taken(d.fire(d.job(job.Spec{Rollout: r}), fire{}))
-		next.cancelFor(f, &etcdkv.Wish{By: "ada"}, next.clock)
+		next.cancelFor(f, &etcdkv.RunCommand{By: "ada"}, next.clock)
 		next.step()
 		for _, m := range next.hosts {
 			next.says(f, m, "")

@@ -122,7 +122,7 @@
 //	    under way in a bounded group; a run counts until its record.
 //	I13 The end of a run that another job waits for is told once: the note of it
 //	    is written in the transaction that takes the run out of its slot, and
-//	    becomes a trigger in a transaction of its own (chain.go). So with changes
+//	    becomes a trigger in a transaction of its own (outbox.go). So with changes
 //	    of a watched key (watch.go), and instants of a backfill (backfill.go).
 //	I14 What a pause or a calendar does not let run has a record that
 //	    says so, except instants that a calendar moves. What was due in a pause is not
@@ -137,7 +137,7 @@
 //	I17 The open fires of a job that is deleted end as all others do, whoever owns
 //	    the shard then: what was ordered as its minions say, what was not as
 //	    cancelled. The deletion leaves a record of the job, which stays until
-//	    all of them are in history (moved.go, lost.go).
+//	    all of them are in history (moved.go, orphans.go).
 //	I18 A task whose run has a bound for the whole cluster (clusterMaxPer) is
 //	    sent only once the key of its label's value lists it, written under the
 //	    owner's token, where with it no more are listed than that bound. It stays
@@ -235,7 +235,7 @@
 //	    it had started. A process that had a task, had not started it, and has never
 //	    accepted it has given it back, and the word of that was lost: it is ordered
 //	    again. What waits at its minion is asked about, after askHeld first, and its
-//	    time-out begins with its start (report.go, attend.go).
+//	    time-out begins with its start (report.go, reconcile.go).
 //
 // # What may fail
 //

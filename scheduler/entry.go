@@ -42,8 +42,8 @@ type entry struct {
 	shares map[uint32]*overlapQueue
 	// from is the shard that the job was moved from last; nil: none.
 	from *job.ShardID
-	// foreign: fires of the job may be open in the shard that it was moved from.
-	foreign bool
+	// migrating: fires of the job may be open in the shard that it was moved from.
+	migrating bool
 	// recording counts fires that have ended and are not in history yet.
 	recording int32
 }

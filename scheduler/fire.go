@@ -63,7 +63,7 @@ type fire struct {
 	places map[job.MinionID]int
 	// firstOpen: no task before it is open.
 	firstOpen int
-	// rollout is nil until the fire is attended; rules, canaries, promoted and
+	// rollout is nil until the fire is looked at; rules, canaries, promoted and
 	// stopped are stored. Edits of the job do not change the rules.
 	rollout  *admit.Rollout
 	rules    *job.Rollout

@@ -48,7 +48,7 @@ type gone struct {
 	began int64
 	// recall are tasks that have ended here as indeterminate, and that their
 	// minions are to end once they are back. recalling are the revisions of the
-	// wishes because of which some are among them.
+	// commands because of which some are among them.
 	recall    map[job.TaskID]recalled
 	recalling map[string]int64
 }
@@ -227,7 +227,7 @@ func (s *shard) giveUpGone(f *fire, t *task, a job.Absence, now int64) {
 
 // recallFor has the minions of a run that has ended end what they may still run of
 // it. It reports whether some have not been told yet: they are not connected.
-func (s *shard) recallFor(key string, w *etcdkv.Entry[etcdkv.Wish]) bool {
+func (s *shard) recallFor(key string, w *etcdkv.Entry[etcdkv.RunCommand]) bool {
 	if s.gone.recalling[key] != w.ModRevision {
 		s.gone.recalling[key] = w.ModRevision
 		for _, id := range w.Value.Tasks {

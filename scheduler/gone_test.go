@@ -150,7 +150,7 @@ func TestI29_CancelAndForget(t *testing.T) {
 		want string
 	}{
 		"cancel": {func(d *desk, f *fire) {
-			d.cancelFor(f, &etcdkv.Wish{By: "ann", Reason: "no use"}, d.clock)
+			d.cancelFor(f, &etcdkv.RunCommand{By: "ann", Reason: "no use"}, d.clock)
 		}, "cancelled by ann: no use; minion m00 was connected to no node from 1970-01-01T01:01:00Z on; it had started the task"},
 		"forget": {func(d *desk, _ *fire) { d.forgotten = "m00" }, "minion m00 was forgotten; it was connected to no node from 1970-01-01T01:01:00Z on; it had started the task"},
 	} {
@@ -179,7 +179,7 @@ func TestI30_OrderOnItsWay(t *testing.T) {
 	d.wait(time.Minute)
 	f := d.fire(d.job(job.Spec{}), fire{})
 	d.wantSent("m00")
-	d.cancelFor(f, &etcdkv.Wish{By: "ann"}, d.clock)
+	d.cancelFor(f, &etcdkv.RunCommand{By: "ann"}, d.clock)
 	sent := d.clock
 	for len(d.runs) == 0 && time.Duration(d.clock-sent) < time.Minute {
 		d.wait(time.Second)
@@ -237,7 +237,7 @@ func TestI30_CancelledIsEndedThere(t *testing.T) {
 	d.says(f, "m00", job.StateRunning)
 	d.leaves("m00")
 	d.wait(time.Minute)
-	d.cancelFor(f, &etcdkv.Wish{By: "ann"}, d.clock)
+	d.cancelFor(f, &etcdkv.RunCommand{By: "ann"}, d.clock)
 	d.wait(2 * goneEvery)
 	d.wantRun(job.StateIndeterminate, "cancelled by ann")
 	clear(d.cancelled)
@@ -272,22 +272,22 @@ func TestI30_EndedRunIsCancelledThere(t *testing.T) {
 	d.wantRun(job.StateIndeterminate, "longer than lostAfter")
 	d.close(f)
 	id := f.taskID(f.tasks[0])
-	wish := etcdkv.Wish{
-		Kind: etcdkv.WishCancel, Fire: f.id, By: "ann", At: time.Unix(0, d.clock), Tasks: []job.TaskID{id}, Until: time.Unix(0, d.clock).Add(time.Hour),
+	command := etcdkv.RunCommand{
+		Kind: etcdkv.CommandCancel, Fire: f.id, By: "ann", At: time.Unix(0, d.clock), Tasks: []job.TaskID{id}, Until: time.Unix(0, d.clock).Add(time.Hour),
 	}
-	d.deps.Cluster.SetWishes(cluster.Wishes{1: {"w": {ModRevision: 7, Value: wish}}})
-	d.tendWishes(d.clock)
+	d.deps.Cluster.SetRunCommands(cluster.RunCommands{1: {"w": {ModRevision: 7, Value: command}}})
+	d.tendCommands(d.clock)
 	d.wait(20 * time.Minute)
-	d.tendWishes(d.clock)
+	d.tendCommands(d.clock)
 	d.deps.bestEffort.wg.Wait()
 	if _, granted := d.granted["w"]; granted || len(d.cancelled) != 0 {
-		t.Fatalf("told %v while the minion is gone; the wish is dropped: %v", d.cancelled, granted)
+		t.Fatalf("told %v while the minion is gone; the command is dropped: %v", d.cancelled, granted)
 	}
 	d.left = nil
 	d.wait(2 * goneEvery)
-	d.tendWishes(d.clock)
+	d.tendCommands(d.clock)
 	if _, granted := d.granted["w"]; !granted || !d.cancelled["m00"] {
-		t.Errorf("the minion is back, and was told %v; the wish is dropped: %v", d.cancelled, granted)
+		t.Errorf("the minion is back, and was told %v; the command is dropped: %v", d.cancelled, granted)
 	}
 	clear(d.cancelled)
 	d.wait(time.Minute)

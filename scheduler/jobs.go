@@ -76,7 +76,7 @@ func (s *shard) onJob(ctx context.Context, ev *etcdkv.Event) {
 		if from = max(from, old.done); !back {
 			from = max(from, s.replanFrom(old))
 		}
-		e.done, e.own, e.shares, e.foreign = old.done, old.own, old.shares, old.foreign
+		e.done, e.own, e.shares, e.migrating = old.done, old.own, old.shares, old.migrating
 		s.setNext(old, never)
 		s.adopt(old, e)
 	case old != nil:
@@ -143,7 +143,7 @@ func (s *shard) forget(e *entry) {
 	}
 	for _, f := range s.fires {
 		if f.e == e && f.rollout != nil && !f.ended() {
-			s.attendAt(f, s.deps.now()) // what waits in it is not started any more
+			s.reconcileAt(f, s.deps.now()) // what waits in it is not started any more
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (e *Engine) newMembership(sess *lock.Session, self etcdkv.Member, held cont
 func (m *membership) looking() {
 	m.e.tended.Store(time.Now().UnixNano())
 	m.e.tidy()
-	m.e.wakeForWishes()
+	m.e.wakeForCommands()
 	m.wakeForCaps()
 }
 

@@ -264,7 +264,7 @@ func (s *shard) gatherMoved(w *write) {
 // cameFrom watches over the fires that a job may have open in the shard that it
 // came from: until they have ended, the job counts as running.
 func (s *shard) cameFrom(ctx context.Context, e *entry, from job.ShardID) {
-	e.foreign = true
+	e.migrating = true
 	uid := e.uid
 	s.wg.Go(func() {
 		for {
@@ -287,8 +287,8 @@ func (s *shard) cameFrom(ctx context.Context, e *entry, from job.ShardID) {
 // arrived notes that nothing of a moved job is open in its former shard.
 func (s *shard) arrived(uid job.UID) {
 	for _, e := range s.jobs {
-		if e.uid == uid && e.foreign {
-			e.foreign = false
+		if e.uid == uid && e.migrating {
+			e.migrating = false
 			e.queues(s.nextInQueue)
 		}
 	}

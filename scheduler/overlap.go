@@ -81,7 +81,7 @@ func (s *shard) inTheWay(f *fire) bool {
 // admit decides whether a fire whose start has come may go on beside what runs.
 func (s *shard) admit(f *fire) (plan.Admission, string) {
 	e := f.e
-	if f.id.Trigger == job.TriggerBackfill || e.Gone || !e.foreign && !s.inTheWay(f) {
+	if f.id.Trigger == job.TriggerBackfill || e.Gone || !e.migrating && !s.inTheWay(f) {
 		return plan.Admitted, ""
 	}
 	return plan.Overlap(e.overlap, len(f.queue().waiting), s.queueLimit(e))
@@ -121,7 +121,7 @@ func (s *shard) passOverlap(f *fire) bool {
 // nextInQueue starts the fire that has waited longest, if nothing is in its way
 // any more.
 func (s *shard) nextInQueue(l *overlapQueue) {
-	if w := l.first(); w != nil && !w.e.foreign && !s.inTheWay(w) {
+	if w := l.first(); w != nil && !w.e.migrating && !s.inTheWay(w) {
 		s.promote(w)
 	}
 }
@@ -134,5 +134,5 @@ func (s *shard) promote(f *fire) {
 	s.letRun(f)
 	s.assign(f, s.deps.now())
 	s.touch(f.slot)
-	s.attendAt(f, max(f.due(), s.deps.now()))
+	s.reconcileAt(f, max(f.due(), s.deps.now()))
 }

@@ -156,7 +156,7 @@ func (s *shard) recover() {
 func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 	e := byUID[f.id.Job]
 	if e == nil {
-		e = lostEntry(f.id.Job)
+		e = orphanEntry(f.id.Job)
 		byUID[f.id.Job] = e
 	}
 	f.e = e
@@ -165,7 +165,7 @@ func (s *shard) recoverFire(f *fire, byUID map[job.UID]*entry, now int64) {
 		s.admission.Sweep()
 	}
 	if e.key == nameless {
-		s.lose(f, now)
+		s.orphan(f, now)
 		return
 	}
 	s.resume(f, now)

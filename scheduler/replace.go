@@ -40,7 +40,7 @@ func (s *shard) supersede(f *fire) {
 		if o.e == e && o.id.Share == f.id.Share && o.phase.Runs() && o.endAt == 0 {
 			o.endAt = max(now, f.id.At) + int64(spec.EffectiveOverlapGrace())
 			o.endWhy = fmt.Sprintf("replaced by the occurrence at %s; overlap policy %q", f.id.Time(), e.overlap)
-			s.attendAt(o, o.endAt)
+			s.reconcileAt(o, o.endAt)
 		}
 	}
 }
@@ -68,6 +68,6 @@ func (s *shard) cancel(f *fire, now int64) {
 	if len(refs) > 0 {
 		s.deps.Minions.Cancel(refs, f.endWhy)
 		f.endAt = now + int64(askAfter)
-		s.attendAt(f, f.endAt)
+		s.reconcileAt(f, f.endAt)
 	}
 }

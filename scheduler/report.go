@@ -101,7 +101,7 @@ func (s *shard) onHeld(f *fire, t *task, r *job.Report) {
 		return
 	}
 	if spec, err := s.spec(f); err == nil {
-		s.attendAt(f, t.lookAt(spec))
+		s.reconcileAt(f, t.lookAt(spec))
 	}
 }
 
@@ -148,7 +148,7 @@ func (s *shard) onForeign(f *fire, t *task, r *job.Report) {
 	if r.Returned && t.phase.AtMinion() {
 		s.letGo(t, phase.Unknown)
 		t.checkAt, t.asked, t.answerBy = 0, 0, 0
-		s.attendAt(f, now)
+		s.reconcileAt(f, now)
 		return
 	}
 	switch {
@@ -220,7 +220,7 @@ func (s *shard) orderAgain(f *fire, t *task) {
 	t.sentAt = 0
 	t.notBefore = now + int64(min(time.Duration(t.returned)*returnPause, returnPauseMax))
 	t.returned++
-	s.attendAt(f, t.notBefore)
+	s.reconcileAt(f, t.notBefore)
 }
 
 // isAnswer reports whether a report answers the question that a task was asked
@@ -238,7 +238,7 @@ func (s *shard) askAnew(f *fire, t *task) {
 	if t.question == 0 {
 		t.question, t.checkAt, t.asked = s.nextTerm(), 0, 0
 	}
-	s.attendAt(f, s.deps.now())
+	s.reconcileAt(f, s.deps.now())
 }
 
 // onUnknown handles a minion's word that it never accepted a task, and why, if it
@@ -272,7 +272,7 @@ func (s *shard) onUnknown(f *fire, t *task, r *job.Report) {
 		s.miss(f, t, now)
 		return
 	}
-	s.attendAt(f, now)
+	s.reconcileAt(f, now)
 }
 
 // isTooLate reports whether it is too late to begin the fire.

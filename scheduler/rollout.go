@@ -51,12 +51,12 @@ func (s *shard) roll(f *fire, spec *job.Spec, now int64) bool {
 	s.giveBackIdle(f, waiting, next, now)
 	for _, t := range f.tasks {
 		if !f.ended() && !t.final() && t.saved && !t.progress().IsWaiting() {
-			s.attendTask(f, t, spec, now)
+			s.reconcileTask(f, t, spec, now)
 		}
 	}
 	for _, t := range next {
 		if !f.ended() && t.saved {
-			s.attendTask(f, t, spec, now)
+			s.reconcileTask(f, t, spec, now)
 		}
 	}
 	return true
@@ -71,7 +71,7 @@ func (s *shard) nextOfRollout(f *fire, front *admit.Front, now int64) []*task {
 	}
 	places, again := f.rollout.Next(front, &turn)
 	if again != 0 {
-		s.attendAt(f, again)
+		s.reconcileAt(f, again)
 	}
 	next := make([]*task, len(places))
 	for i, place := range places {
@@ -101,9 +101,9 @@ func (s *shard) askCaps(f *fire, place int, now int64) admit.Answer {
 	t := f.tasks[place]
 	switch {
 	case !t.saved:
-		return admit.No // attended to again once it is
+		return admit.No // looked at again once it is
 	case now < t.notBefore:
-		s.attendAt(f, t.notBefore)
+		s.reconcileAt(f, t.notBefore)
 		return admit.No
 	}
 	return s.admission.Ask(s.asker(f), cappedTask{f, t, place}, s.group(), now)
@@ -128,7 +128,7 @@ func (s *shard) giveBackIdle(f *fire, waiting, next []*task, now int64) {
 		switch {
 		case t.final() || slices.Contains(next, t):
 		case now <= t.notAfter:
-			s.attendAt(f, t.notAfter+1)
+			s.reconcileAt(f, t.notAfter+1)
 		default:
 			s.giveBack(f, t)
 		}
@@ -140,6 +140,6 @@ func (s *shard) promoteRollout(f *fire) {
 	if !f.promoted && f.isOpen() {
 		f.promoted = true
 		s.touch(f.slot)
-		s.attendAt(f, s.deps.now())
+		s.reconcileAt(f, s.deps.now())
 	}
 }

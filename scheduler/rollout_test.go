@@ -125,9 +125,9 @@ func TestI15_RolloutGoesOnWithTheNextOwner(t *testing.T) {
 	}
 }
 
-// TestI16_WishOutlivesItsOwner: that a run is to be cancelled is known to the
-// next owner, too, and the wish goes when the run has ended.
-func TestI16_WishOutlivesItsOwner(t *testing.T) {
+// TestI16_CommandOutlivesItsOwner: that a run is to be cancelled is known to the
+// next owner, too, and the command goes when the run has ended.
+func TestI16_CommandOutlivesItsOwner(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.ttl = mortal
@@ -141,16 +141,16 @@ func TestI16_WishOutlivesItsOwner(t *testing.T) {
 		return len(b.w.ran) == 3
 	})
 	kill()
-	wish := b.keys.Wish(fire.RunID(), etcdkv.WishCancel)
-	b.place(wish, etcdkv.Wish{Schema: 1, Kind: etcdkv.WishCancel, Fire: fire, Shard: b.shardOf(j), By: "ada", At: time.Now().Add(-time.Hour)})
+	command := b.keys.RunCommand(fire.RunID(), etcdkv.CommandCancel)
+	b.place(command, etcdkv.RunCommand{Schema: 1, Kind: etcdkv.CommandCancel, Fire: fire, Shard: b.shardOf(j), By: "ada", At: time.Now().Add(-time.Hour)})
 	b.start("n2")
 	b.until("it is cancelled", func() bool {
 		return b.recorded(func(r *job.Run) bool {
 			return r.FireID == fire && r.State == job.StateCancelled && strings.Contains(r.Reason, "cancelled by ada")
 		}) == 1
 	})
-	b.until("the wish is gone", func() bool {
-		resp, err := b.client.Get(context.Background(), wish)
+	b.until("the command is gone", func() bool {
+		resp, err := b.client.Get(context.Background(), command)
 		return err == nil && len(resp.Kvs) == 0
 	})
 }

@@ -110,7 +110,7 @@ type shard struct {
 	replan                      []*entry
 	look                        plan.Look
 	asides                      asides
-	// granted are the wishes that have been seen to, by their mod revision.
+	// granted are the commands that have been seen to, by their mod revision.
 	granted   map[string]int64
 	ahead     ahead
 	backfills backfills
@@ -248,9 +248,9 @@ func (s *shard) step(ctx context.Context) time.Duration {
 	s.outbox.next(ctx, s.wg.Go, s.do)
 	s.watches.tend(ctx, s.wg.Go)
 	s.followCalendars()
-	s.tendWishes(now)
+	s.tendCommands(now)
 	s.takeReports()
-	s.attendSome(now)
+	s.reconcileSome(now)
 	s.tendGone(now)
 	s.flush()
 	s.admission.TendPermits(s.yielding)

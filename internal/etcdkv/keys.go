@@ -187,12 +187,12 @@ func (k Keys) Asides() string { return k.root + "asides/" }
 // Aside is the key that tells why a job is set aside.
 func (k Keys) Aside(key job.Key) string { return k.Asides() + key.Namespace + "/" + key.Name }
 
-// Edges is the prefix of which jobs wait for which.
-func (k Keys) Edges() string { return k.root + "edges/" }
+// Dependencies is the prefix of which jobs wait for which.
+func (k Keys) Dependencies() string { return k.root + "edges/" }
 
-// Edge is the key that says that a job waits for another.
-func (k Keys) Edge(from, to job.Key) string {
-	return k.Edges() + from.Namespace + "/" + from.Name + "/" + to.Namespace + "/" + to.Name
+// Dependency is the key that says that a job waits for another.
+func (k Keys) Dependency(from, to job.Key) string {
+	return k.Dependencies() + from.Namespace + "/" + from.Name + "/" + to.Namespace + "/" + to.Name
 }
 
 // Ended is the prefix of what a shard has to tell others of ends of runs.
@@ -259,12 +259,12 @@ func (k Keys) EndedBackfills() string { return k.root + "backfills-ended/" }
 // EndedBackfill is the key of the record of a backfill that has ended.
 func (k Keys) EndedBackfill(id string) string { return k.EndedBackfills() + id }
 
-// Wishes is the prefix of what people want of open runs.
-func (k Keys) Wishes() string { return k.root + "wishes/" }
+// RunCommands is the prefix of what people want of open runs.
+func (k Keys) RunCommands() string { return k.root + "wishes/" }
 
-// Wish is the key of what somebody wants of an open run.
-func (k Keys) Wish(r job.RunID, kind WishKind) string {
-	return k.Wishes() + string(r) + "/" + string(kind)
+// RunCommand is the key of what somebody wants of an open run.
+func (k Keys) RunCommand(r job.RunID, kind RunCommandKind) string {
+	return k.RunCommands() + string(r) + "/" + string(kind)
 }
 
 // Permits is the prefix of who counts under caps that hold for the whole cluster.

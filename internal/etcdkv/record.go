@@ -221,27 +221,27 @@ type Trigger struct {
 	Hosts Hosts     `json:"hosts,omitempty"`
 }
 
-// WishKind says what somebody wants of a run.
-type WishKind string
+// RunCommandKind says what somebody wants of a run.
+type RunCommandKind string
 
-// The kinds of wishes.
+// The kinds of commands.
 const (
-	// WishCancel: that it ends.
-	WishCancel WishKind = "cancel"
-	// WishPromote: that its rollout goes on from its canaries.
-	WishPromote WishKind = "promote"
+	// CommandCancel: that it ends.
+	CommandCancel RunCommandKind = "cancel"
+	// CommandPromote: that its rollout goes on from its canaries.
+	CommandPromote RunCommandKind = "promote"
 )
 
-// Wish is what somebody wants of a run. The owner of the run's shard sees to it, and
-// removes the wish when it has come true, or can no more.
-type Wish struct {
-	Schema int         `json:"schema"`
-	Kind   WishKind    `json:"kind"`
-	Fire   job.FireID  `json:"fire"`
-	Shard  job.ShardID `json:"shard"`
-	By     string      `json:"by,omitempty"`
-	Reason string      `json:"reason,omitempty"`
-	At     time.Time   `json:"at"`
+// RunCommand is what somebody wants of a run. The owner of the run's shard sees to it, and
+// removes the command when it is carried out, or can be no more.
+type RunCommand struct {
+	Schema int            `json:"schema"`
+	Kind   RunCommandKind `json:"kind"`
+	Fire   job.FireID     `json:"fire"`
+	Shard  job.ShardID    `json:"shard"`
+	By     string         `json:"by,omitempty"`
+	Reason string         `json:"reason,omitempty"`
+	At     time.Time      `json:"at"`
 	// Tasks, of a run that has ended, are those of which nobody knows whether they
 	// still run: their minions are to end them, once they are connected, until Until.
 	Tasks []job.TaskID `json:"tasks,omitempty"`
@@ -268,8 +268,8 @@ type Aside struct {
 	Since  time.Time `json:"since"`
 }
 
-// Edge says that a job waits for the ends of another one's runs.
-type Edge struct {
+// Dependency says that a job waits for the ends of another one's runs.
+type Dependency struct {
 	Schema int `json:"schema"`
 	// From is the job that is waited for, To the one that waits.
 	From job.Key     `json:"from"`

@@ -34,10 +34,10 @@ type Run struct {
 type Answer uint8
 
 const (
-	// No: not now. The run is attended to when it may be otherwise.
+	// No: not now. The run is to ask again when it may be otherwise.
 	No Answer = iota
 	// Asked: it is being asked for, and the task counts meanwhile as one that starts.
-	// The run is attended to when there is an answer.
+	// The run is to ask again when there is an answer.
 	Asked
 	// Yes: the task may start.
 	Yes
@@ -58,10 +58,10 @@ type Task interface {
 type Owner struct {
 	Shard job.ShardID
 	Token Token
-	// Attend has a run ask again at an instant, or earlier. Ended reports whether it has
+	// AskAgain has a run ask again at an instant, or earlier. Ended reports whether it has
 	// ended.
-	Attend func(r *Run, at int64)
-	Ended  func(r *Run) bool
+	AskAgain func(r *Run, at int64)
+	Ended    func(r *Run) bool
 	// Open returns the ids of the shard's open runs. Capped returns their tasks that have
 	// not ended and are under bounds, and has each of those runs ask again.
 	Open   func() map[job.RunID]bool
@@ -177,7 +177,7 @@ func (a *Admission) Tend(g *cluster.Group, now int64) {
 		return
 	}
 	for _, r := range a.changed(&g.Spec, g.Rev) {
-		a.lock.o.Attend(r, now)
+		a.lock.o.AskAgain(r, now)
 	}
 	a.lock.tend(g, now)
 }

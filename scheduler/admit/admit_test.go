@@ -31,31 +31,31 @@ func (a *asked) Over() bool                  { return a.over }
 type counter struct {
 	*Admission
 
-	now      int64
-	attended map[*Run]int64
-	ended    map[*Run]bool
-	open     map[Holder]struct{}
-	stored   map[cluster.Cap]*etcdkv.Permits
-	rounds   int
-	told     []func()
-	failed   error
-	refuses  error
+	now     int64
+	asksAt  map[*Run]int64
+	ended   map[*Run]bool
+	open    map[Holder]struct{}
+	stored  map[cluster.Cap]*etcdkv.Permits
+	rounds  int
+	told    []func()
+	failed  error
+	refuses error
 }
 
 var rack = cluster.Cap{Label: "rack", Value: "a"}
 
 func newCounter() *counter {
-	c := &counter{attended: map[*Run]int64{}, ended: map[*Run]bool{}, open: map[Holder]struct{}{}, stored: map[cluster.Cap]*etcdkv.Permits{rack: {}}, now: 1}
+	c := &counter{asksAt: map[*Run]int64{}, ended: map[*Run]bool{}, open: map[Holder]struct{}{}, stored: map[cluster.Cap]*etcdkv.Permits{rack: {}}, now: 1}
 	c.Admission = New(&Owner{
-		Shard:  1,
-		Attend: func(r *Run, at int64) { c.attended[r] = at },
-		Ended:  func(r *Run) bool { return c.ended[r] },
-		Capped: func() map[Holder]struct{} { return c.open },
-		Fail:   func(err error) { c.failed = err },
-		Now:    func() int64 { return c.now },
-		Do:     func(fn func()) { c.told = append(c.told, fn) },
-		Go:     func(fn func(context.Context)) { fn(context.Background()) },
-		Spare:  func(func(context.Context)) bool { return false },
+		Shard:    1,
+		AskAgain: func(r *Run, at int64) { c.asksAt[r] = at },
+		Ended:    func(r *Run) bool { return c.ended[r] },
+		Capped:   func() map[Holder]struct{} { return c.open },
+		Fail:     func(err error) { c.failed = err },
+		Now:      func() int64 { return c.now },
+		Do:       func(fn func()) { c.told = append(c.told, fn) },
+		Go:       func(fn func(context.Context)) { fn(context.Background()) },
+		Spare:    func(func(context.Context)) bool { return false },
 	}, &Deps{Caps: func() *cluster.Caps { return &cluster.Caps{} }, Logger: zap.NewNop(), Book: c})
 	return c
 }
@@ -97,7 +97,7 @@ func (c *counter) task(r *Run, m job.MinionID, most int) *asked {
 }
 
 // I18: a task gets leave to start once its permit is stored, and not before; who is
-// refused is attended to when there is room.
+// refused asks again when there is room.
 func TestI18_LeaveComesWithThePermit(t *testing.T) {
 	t.Parallel()
 	c := newCounter()
@@ -110,23 +110,23 @@ func TestI18_LeaveComesWithThePermit(t *testing.T) {
 	if a := c.Ask(r, one, nil, c.now); a != Asked || c.stored[rack].Count() != 0 {
 		t.Errorf("%d, and %d are stored", a, c.stored[rack].Count())
 	}
-	if a := c.Ask(o, two, nil, c.now); a != No || c.attended[o] <= c.now {
-		t.Errorf("%d while another asks, to be attended to at %d", a, c.attended[o])
+	if a := c.Ask(o, two, nil, c.now); a != No || c.asksAt[o] <= c.now {
+		t.Errorf("%d while another asks, to ask again at %d", a, c.asksAt[o])
 	}
 	if why, queued := c.Why(o); !strings.Contains(why, `where rack is "a"; its clusterMaxPer is 1`) || queued {
 		t.Errorf("told %q, queued: %v", why, queued)
 	}
 	c.now++
 	c.tend()
-	if a := c.Ask(r, one, nil, c.now); a != Yes || c.attended[r] != c.now || c.stored[rack].Count() != 1 {
-		t.Errorf("%d, attended to at %d, and %d are stored", a, c.attended[r], c.stored[rack].Count())
+	if a := c.Ask(r, one, nil, c.now); a != Yes || c.asksAt[r] != c.now || c.stored[rack].Count() != 1 {
+		t.Errorf("%d, to ask again at %d, and %d are stored", a, c.asksAt[r], c.stored[rack].Count())
 	}
 	c.now++
 	one.over, c.ended[r] = true, true
 	c.End(r, []Holder{one.holder})
 	c.tend()
-	if c.stored[rack].Count() != 0 || c.attended[o] != c.now {
-		t.Errorf("%d count once it has ended, and the other is attended to at %d", c.stored[rack].Count(), c.attended[o])
+	if c.stored[rack].Count() != 0 || c.asksAt[o] != c.now {
+		t.Errorf("%d count once it has ended, and the other asks again at %d", c.stored[rack].Count(), c.asksAt[o])
 	}
 	c.Anew(o)
 	if why, _ := c.Why(o); why != "" || c.Ask(o, two, nil, c.now) != Asked {
@@ -212,7 +212,7 @@ func TestLockIsAskedForOnceItsLeaseIsStored(t *testing.T) {
 	o := &Owner{
 		Now: func() int64 { return int64(time.Hour) }, Go: func(func(context.Context)) { ran++ },
 		Ended:     func(*Run) bool { return false },
-		Attend:    func(*Run, int64) {},
+		AskAgain:  func(*Run, int64) {},
 		StoreLock: func(name string, _ int64, fn func()) { stored, then = append(stored, name), fn },
 	}
 	a := New(o, &Deps{Logger: zap.NewNop()})

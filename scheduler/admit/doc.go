@@ -9,7 +9,7 @@
 //	permits  so many tasks may be under way in the whole cluster where the value of a
 //	         label is the same (clusterMaxPer, permits.go)
 //
-// Whoever is told No is attended to again: at an instant, or when somebody who was in
+// Whoever is told No asks again: at an instant, or when somebody who was in
 // the way has ended. So nobody asks in a loop, and who waits costs nothing.
 //
 // How a run stands at the gate is one value, and what it has of the lock another:

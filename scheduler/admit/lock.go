@@ -64,7 +64,7 @@ type groupLock struct {
 // Resume takes what an earlier owner has stored of the group's lock.
 func (a *Admission) Resume(name string, lease int64) { a.lock.name, a.lock.lease = name, lease }
 
-// pass reports whether the run has the group's lock. If not, it is attended to when
+// pass reports whether the run has the group's lock. If not, it asks again when
 // it has.
 func (l *groupLock) pass(r *Run, g *cluster.Group) bool {
 	if r.hold == holding || r.hold == nothing && g.Spec.Mutex == "" {
@@ -181,7 +181,7 @@ func (l *groupLock) askFor(r *Run) {
 func (l *groupLock) askAgain(r *Run) {
 	r.hold = nothing
 	if !l.o.Ended(r) {
-		l.o.Attend(r, l.o.Now()+int64(lockTry))
+		l.o.AskAgain(r, l.o.Now()+int64(lockTry))
 	}
 }
 
@@ -192,7 +192,7 @@ func (l *groupLock) got(r *Run) {
 		l.free(r) // it has ended while it waited
 		return
 	}
-	l.o.Attend(r, l.o.Now())
+	l.o.AskAgain(r, l.o.Now())
 }
 
 // place in the lock's queue is a run's, on the group's lease.

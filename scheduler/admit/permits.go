@@ -178,7 +178,7 @@ func (p *permits) await(r *Run, k cluster.Cap, most int, now int64) {
 		at = now + lookEvery
 	}
 	p.looks[k] = at
-	p.o.Attend(r, at)
+	p.o.AskAgain(r, at)
 	r.held = fmt.Sprintf("waiting for one of %d tasks in the cluster to end where %s is %q; its clusterMaxPer is %d",
 		max(p.caps().Count(k).Count, p.known[k].Count), k.Label, k.Value, most)
 }
@@ -188,7 +188,7 @@ func (p *permits) changed() {
 	for r, bounds := range p.waiting {
 		for k, most := range bounds {
 			if p.hasRoom(k, most) {
-				p.o.Attend(r, now)
+				p.o.AskAgain(r, now)
 				break
 			}
 		}
@@ -278,7 +278,7 @@ func (p *permits) settled(r *Round, err error) {
 			p.held[q.Holder] = keys
 		}
 		if !p.o.Ended(q.r) {
-			p.o.Attend(q.r, now)
+			p.o.AskAgain(q.r, now)
 		}
 	}
 	p.changed()

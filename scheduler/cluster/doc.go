@@ -1,7 +1,7 @@
 // Package cluster is a node's view of the cluster, as etcd has it.
 //
 // In it: who is alive and healthy, who owns which shard, what groups, calendars,
-// scripts, pauses, backfills and edges there are, what operators want of shards and
+// scripts, pauses, backfills and dependencies there are, what operators want of shards and
 // nodes, what people want of open runs, and how many tasks count under each cap. Each
 // prefix is followed by one map, registered in one place (New). What is asked often is
 // made anew at each change and then only read: a view is never changed in place, so

@@ -22,33 +22,33 @@ type View struct {
 	// sources are the prefixes that are followed.
 	sources []source
 
-	members   *etcdkv.Map[etcdkv.Member]
-	owners    *etcdkv.Map[etcdkv.Owner]
-	groups    *etcdkv.Map[etcdkv.StoredGroup]
-	drains    *etcdkv.Map[etcdkv.Drain]
-	overrides *etcdkv.Map[etcdkv.Override]
-	lines     *etcdkv.Map[etcdkv.Place]
-	healths   *etcdkv.Map[etcdkv.Health]
-	paused    *etcdkv.Map[etcdkv.StoredPause]
-	edges     *etcdkv.Map[etcdkv.Edge]
-	backfills *etcdkv.Map[etcdkv.Backfill]
-	calendars *etcdkv.Map[plan.Calendar]
-	asides    *etcdkv.Map[etcdkv.Aside]
-	wished    *etcdkv.Map[etcdkv.Wish]
-	scripts   *etcdkv.Map[etcdkv.StoredScript]
-	permits   *etcdkv.Map[etcdkv.Permits]
+	members      *etcdkv.Map[etcdkv.Member]
+	owners       *etcdkv.Map[etcdkv.Owner]
+	groups       *etcdkv.Map[etcdkv.StoredGroup]
+	drains       *etcdkv.Map[etcdkv.Drain]
+	overrides    *etcdkv.Map[etcdkv.Override]
+	lines        *etcdkv.Map[etcdkv.Place]
+	healths      *etcdkv.Map[etcdkv.Health]
+	paused       *etcdkv.Map[etcdkv.StoredPause]
+	dependencies *etcdkv.Map[etcdkv.Dependency]
+	backfills    *etcdkv.Map[etcdkv.Backfill]
+	calendars    *etcdkv.Map[plan.Calendar]
+	asides       *etcdkv.Map[etcdkv.Aside]
+	commanded    *etcdkv.Map[etcdkv.RunCommand]
+	scripts      *etcdkv.Map[etcdkv.StoredScript]
+	permits      *etcdkv.Map[etcdkv.Permits]
 
 	// index is scripts by name, pauses are paused by what they are about, waiters
-	// edges by the job that is waited for, wishes wished by shard, caps how many hold
+	// dependencies by the job that is waited for, commands to runs by shard, caps how many hold
 	// permits, owned owners by shard, and grouped groups by shard. Each is made anew at
 	// every change.
-	index   atomic.Pointer[Scripts]
-	pauses  atomic.Pointer[Pauses]
-	waiters atomic.Pointer[map[job.Key][]etcdkv.Edge]
-	wishes  atomic.Pointer[Wishes]
-	caps    atomic.Pointer[Caps]
-	owned   atomic.Pointer[owners]
-	grouped atomic.Pointer[map[job.ShardID]*Group]
+	index    atomic.Pointer[Scripts]
+	pauses   atomic.Pointer[Pauses]
+	waiters  atomic.Pointer[map[job.Key][]etcdkv.Dependency]
+	commands atomic.Pointer[RunCommands]
+	caps     atomic.Pointer[Caps]
+	owned    atomic.Pointer[owners]
+	grouped  atomic.Pointer[map[job.ShardID]*Group]
 	// pausesRev and groupsRev are as of which revisions pauses and grouped are.
 	pausesRev, groupsRev atomic.Int64
 
@@ -80,8 +80,8 @@ func New(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *View {
 	v := &View{client: client, keys: keys, shards: meta.Shards, changed: make(chan struct{}, 1)}
 	v.index.Store(&Scripts{})
 	v.pauses.Store(&Pauses{})
-	v.waiters.Store(&map[job.Key][]etcdkv.Edge{})
-	v.wishes.Store(&Wishes{})
+	v.waiters.Store(&map[job.Key][]etcdkv.Dependency{})
+	v.commands.Store(&RunCommands{})
 	v.caps.Store(&Caps{})
 	v.owned.Store(&owners{})
 	v.grouped.Store(&map[job.ShardID]*Group{})
@@ -96,11 +96,11 @@ func New(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *View {
 	v.lines = follow(v, keys.Lines(), etcdkv.Decode[etcdkv.Place], v.Wake)
 	v.healths = follow(v, keys.Healths(), etcdkv.Decode[etcdkv.Health], v.onHealths)
 	v.paused = follow(v, keys.Pauses(), etcdkv.Decode[etcdkv.StoredPause], v.onPauses)
-	v.edges = follow(v, keys.Edges(), etcdkv.Decode[etcdkv.Edge], v.onEdges)
+	v.dependencies = follow(v, keys.Dependencies(), etcdkv.Decode[etcdkv.Dependency], v.onDependencies)
 	v.backfills = follow(v, keys.Backfills(), etcdkv.Decode[etcdkv.Backfill], nil)
 	v.calendars = follow(v, keys.Calendars(), newCalendar, v.Wake)
 	v.asides = follow(v, keys.Asides(), etcdkv.Decode[etcdkv.Aside], nil)
-	v.wished = follow(v, keys.Wishes(), etcdkv.Decode[etcdkv.Wish], v.onWishes)
+	v.commanded = follow(v, keys.RunCommands(), etcdkv.Decode[etcdkv.RunCommand], v.onCommands)
 	v.scripts = follow(v, keys.Scripts(), etcdkv.Decode[etcdkv.StoredScript], v.onScripts)
 	v.permits = follow(v, keys.Permits(), etcdkv.Decode[etcdkv.Permits], v.onPermits)
 	return v
@@ -153,17 +153,17 @@ func (v *View) Reread(pauses, groups, calendars bool) {
 	}
 }
 
-func (v *View) onEdges() {
-	entries, _ := v.edges.Snapshot()
-	view := make(map[job.Key][]etcdkv.Edge, len(entries))
+func (v *View) onDependencies() {
+	entries, _ := v.dependencies.Snapshot()
+	view := make(map[job.Key][]etcdkv.Dependency, len(entries))
 	for _, e := range entries {
 		view[e.Value.From] = append(view[e.Value.From], e.Value)
 	}
 	v.waiters.Store(&view)
 }
 
-// Waiters returns the edges to the jobs that wait for ends of a job's runs.
-func (v *View) Waiters(of job.Key) []etcdkv.Edge { return (*v.waiters.Load())[of] }
+// Waiters returns the dependencies to the jobs that wait for ends of a job's runs.
+func (v *View) Waiters(of job.Key) []etcdkv.Dependency { return (*v.waiters.Load())[of] }
 
 // Backfills returns the backfills by key.
 func (v *View) Backfills() map[string]etcdkv.Entry[etcdkv.Backfill] {

@@ -16,7 +16,7 @@ type Item[T any] struct {
 // Waits reports whether it waits for its turn.
 func (it *Item[T]) Waits() bool { return it.next != nil }
 
-// Line holds what is ready to be attended to. It is served by turns: each queue has
+// Line holds what is ready to be looked at. It is served by turns: each queue has
 // one before another has its second, and every other turn is that of a queue that has
 // come last. So a herd that is due in one instant holds up neither the jobs of the
 // instants after it, nor these the herd. The items of a queue come in their order.

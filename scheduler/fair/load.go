@@ -17,7 +17,7 @@ const (
 
 // Load counts the fires that a node has taken up and not done with, which need
 // nothing but the node, etcd and history to go on: they are planned and their time
-// has not come to be attended to, or they have ended and are not in history. What
+// has not come to be looked at, or they have ended and are not in history. What
 // waits for its minion, for its turn or for a later start does not count.
 //
 // When there are many, no more occurrences are planned. What is due stays in the

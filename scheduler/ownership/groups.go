@@ -129,7 +129,7 @@ func (n *Node) standInLine(id job.ShardID, g *cluster.Group, s *mode.Situation) 
 	n.lined[id] = time.Now()
 }
 
-// settled removes an operator's wish that has come true. The owner does that.
+// settled removes an operator's override once things are so. The owner does that.
 func (n *Node) settled(id job.ShardID, d etcdkv.Entry[etcdkv.Override], done bool) {
 	if o := n.d.Cluster.OwnerOf(id); !done || o.Node != n.cfg.Node {
 		return

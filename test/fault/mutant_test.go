@@ -71,7 +71,7 @@ func mutants() []mutant {
 		},
 		{
 			name: "one at a time is not kept", program: "scheduler", file: "scheduler/overlap.go",
-			was: "e.Gone || !e.foreign && !s.inTheWay(f)", is: "e.Gone || !e.foreign", caught: "TestNodesAndMinions", told: "crowded: is number 2 under way in job",
+			was: "e.Gone || !e.migrating && !s.inTheWay(f)", is: "e.Gone || !e.migrating", caught: "TestNodesAndMinions", told: "crowded: is number 2 under way in job",
 		},
 		{
 			name: "an edit is said to hold at once", program: "scheduler", file: "internal/control/jobstore/holds.go",

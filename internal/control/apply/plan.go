@@ -300,7 +300,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 		if next.Spec.Count > 0 {
 			next.CountedFrom = p.now
 		}
-		if err := p.chain(&ch.Txn, key, nil, &o.Spec); err != nil {
+		if err := p.putDependencies(&ch.Txn, key, nil, &o.Spec); err != nil {
 			return change{}, err
 		}
 		p.created++
@@ -348,7 +348,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 			next.CountedFrom = p.now
 		}
 	}
-	if err := p.chain(&ch.Txn, key, old.Spec.After, &next.Spec); err != nil {
+	if err := p.putDependencies(&ch.Txn, key, old.Spec.After, &next.Spec); err != nil {
 		return change{}, err
 	}
 	next.Schema = max(old.Schema, next.Schema)

@@ -39,7 +39,7 @@ func New(deps Deps) *Finder {
 // Unchain takes back all that a deleted job waited for.
 func (f *Finder) Unchain(d *store.Txn, key job.Key, spec *job.Spec) {
 	for _, from := range spec.After.Keys(key.Namespace) {
-		d.Remove(f.db.Keys.Edge(from, key))
+		d.Remove(f.db.Keys.Dependency(from, key))
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 // knows whether they still run, their minions are told to end them once they are
 // connected; what they say then mends the record.
 func (st *Starter) Cancel(ctx context.Context, id job.RunID, o api.Order) error {
-	_, err := st.wish(ctx, id, etcdkv.WishCancel, "run.cancel", o)
+	_, err := st.command(ctx, id, etcdkv.CommandCancel, "run.cancel", o)
 	return err
 }
 
@@ -57,22 +57,22 @@ func (st *Starter) Promote(ctx context.Context, id job.RunID, o api.Order) error
 	if stored.Spec.Rollout.Promote != job.PromoteManual && !run.CommittedAt.Before(stored.UpdatedAt) {
 		return fmt.Errorf("run %s waits for nobody: its job has no rollout with promote: %s: %w", id, job.PromoteManual, job.ErrConflict)
 	}
-	_, err = st.wish(ctx, id, etcdkv.WishPromote, "run.promote", o)
+	_, err = st.command(ctx, id, etcdkv.CommandPromote, "run.promote", o)
 	return err
 }
 
-// wish stores what somebody wants of an open run.
-func (st *Starter) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind, action string, o api.Order) (job.Run, error) {
+// command stores what somebody wants of an open run.
+func (st *Starter) command(ctx context.Context, id job.RunID, kind etcdkv.RunCommandKind, action string, o api.Order) (job.Run, error) {
 	run, err := st.runs.FindRun(ctx, id, job.Key{})
 	if err != nil {
 		return run, err
 	}
 	now := st.db.Now().UTC()
-	w := etcdkv.Wish{
+	w := etcdkv.RunCommand{
 		Schema: etcdkv.Schema, Kind: kind, Fire: run.FireID, Shard: run.Shard, By: caller.Of(ctx, o.By), Reason: o.Reason, At: now,
 	}
 	if run.State.Final() {
-		if kind == etcdkv.WishCancel {
+		if kind == etcdkv.CommandCancel {
 			w.Tasks = unknownTasks(&run)
 		}
 		owned, err := st.hasOwners(ctx, run.Shard)
@@ -84,7 +84,7 @@ func (st *Starter) wish(ctx context.Context, id job.RunID, kind etcdkv.WishKind,
 		}
 		w.Until = now.Add(st.longest(ctx, &run))
 	}
-	key := st.db.Keys.Wish(id, kind)
+	key := st.db.Keys.RunCommand(id, kind)
 	text, err := etcdkv.Encode(w)
 	if err != nil {
 		return run, err

@@ -12,17 +12,17 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/cluster"
 )
 
-// TestWishIsForgottenLater: when nobody has time to remove a wish that has come
+// TestCommandIsForgottenLater: when nobody has time to remove a command that has come
 // true, it is removed at a later step.
-func TestWishIsForgottenLater(t *testing.T) {
+func TestCommandIsForgottenLater(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, 1)
-	view := cluster.Wishes{1: {"w": {ModRevision: 7, Value: etcdkv.Wish{Kind: etcdkv.WishPromote}}}}
-	d.deps.Cluster.SetWishes(view)
+	view := cluster.RunCommands{1: {"w": {ModRevision: 7, Value: etcdkv.RunCommand{Kind: etcdkv.CommandPromote}}}}
+	d.deps.Cluster.SetRunCommands(view)
 	for range bestEffortWorkers {
 		d.deps.bestEffort.slots <- struct{}{}
 	}
-	d.tendWishes(d.clock)
+	d.tendCommands(d.clock)
 	if _, granted := d.granted["w"]; granted {
 		t.Error("it counts as removed, and nobody removes it")
 	}
@@ -41,7 +41,7 @@ func (n noTxn) Else(...clientv3.Op) clientv3.Txn     { return n }
 func (noTxn) Commit() (*clientv3.TxnResponse, error) { return nil, context.Canceled }
 
 // TestI16_WishWaitsAsLongAsTheStart: a start that nobody has committed for long is
-// cancelled when it is; its wish is not dropped before.
+// cancelled when it is; its command is not dropped before.
 func TestI16_WishWaitsAsLongAsTheStart(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -55,17 +55,17 @@ func TestI16_WishWaitsAsLongAsTheStart(t *testing.T) {
 			t.Parallel()
 			d := newDesk(t, 1)
 			id := job.FireID{Job: job.UID{1}, At: d.clock, Trigger: job.TriggerManual}
-			wish := etcdkv.Wish{Kind: etcdkv.WishCancel, Fire: id, At: time.Unix(0, d.clock)}
+			command := etcdkv.RunCommand{Kind: etcdkv.CommandCancel, Fire: id, At: time.Unix(0, d.clock)}
 			d.deps.Client = clientv3.NewCtxClient(context.Background())
 			d.deps.Client.KV = noStore{}
-			d.deps.Cluster.SetWishes(cluster.Wishes{1: {"w": {ModRevision: 7, Value: wish}}})
+			d.deps.Cluster.SetRunCommands(cluster.RunCommands{1: {"w": {ModRevision: 7, Value: command}}})
 			if d.triggers.read = c.read; c.there {
 				d.triggers.all["t"] = arrived{Trigger: etcdkv.Trigger{Fire: id}}
 			}
-			d.tendWishes(d.clock + 2*int64(wishOldest))
+			d.tendCommands(d.clock + 2*int64(commandOldest))
 			d.deps.bestEffort.wg.Wait()
 			if _, granted := d.granted["w"]; granted == c.kept {
-				t.Errorf("the wish is dropped: %v, want it kept: %v", granted, c.kept)
+				t.Errorf("the command is dropped: %v, want it kept: %v", granted, c.kept)
 			}
 		})
 	}

@@ -12,16 +12,16 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
-// A wish is a key that says what somebody wants of an open run. It stays until
-// it has come true or the run is recorded, so a new owner sees it, too.
+// A command is a key that says what somebody wants of an open run. It stays until
+// it is carried out or the run is recorded, so a new owner sees it, too.
 
-// wishOldest is how long a wish for a run that nobody knows is kept: its start
+// commandOldest is how long a command for a run that nobody knows is kept: its start
 // may not have been committed yet.
-const wishOldest = 2 * time.Minute
+const commandOldest = 2 * time.Minute
 
-// wakeForWishes wakes the shards about whose runs somebody wants something.
-func (e *Engine) wakeForWishes() {
-	for id := range e.deps.Cluster.Wishes() {
+// wakeForCommands wakes the shards about whose runs somebody wants something.
+func (e *Engine) wakeForCommands() {
+	for id := range e.deps.Cluster.RunCommands() {
 		e.mu.RLock()
 		s := e.shards[id]
 		e.mu.RUnlock()
@@ -31,14 +31,14 @@ func (e *Engine) wakeForWishes() {
 	}
 }
 
-// tendWishes does what people want of the shard's open runs.
-func (s *shard) tendWishes(now int64) {
-	wishes := s.deps.Cluster.Wishes()[s.id]
-	if len(wishes) == 0 {
+// tendCommands does what people want of the shard's open runs.
+func (s *shard) tendCommands(now int64) {
+	commands := s.deps.Cluster.RunCommands()[s.id]
+	if len(commands) == 0 {
 		clear(s.granted)
 		clear(s.gone.recalling)
 	}
-	for key, w := range wishes {
+	for key, w := range commands {
 		if s.granted[key] == w.ModRevision {
 			continue
 		}
@@ -48,23 +48,23 @@ func (s *shard) tendWishes(now int64) {
 			if s.recallFor(key, &w) {
 				continue // until all have been told
 			}
-		case f == nil && (now-w.Value.At.UnixNano() < int64(wishOldest) || s.triggers.has(w.Value.Fire)):
+		case f == nil && (now-w.Value.At.UnixNano() < int64(commandOldest) || s.triggers.has(w.Value.Fire)):
 			continue
 		case f == nil || f.ended():
 		case f.phase == phase.FireOrphaned:
 			continue
-		case w.Value.Kind == etcdkv.WishPromote:
+		case w.Value.Kind == etcdkv.CommandPromote:
 			s.promoteRollout(f)
-		case w.Value.Kind == etcdkv.WishCancel:
+		case w.Value.Kind == etcdkv.CommandCancel:
 			s.cancelFor(f, &w.Value, now)
 			continue // until it has ended
 		}
-		s.forgetWish(key, w.ModRevision)
+		s.forgetCommand(key, w.ModRevision)
 	}
 }
 
 // cancelledBy says who wants a run ended, and why.
-func cancelledBy(w *etcdkv.Wish) string {
+func cancelledBy(w *etcdkv.RunCommand) string {
 	why := "cancelled"
 	if w.By != "" {
 		why += " by " + w.By
@@ -76,27 +76,27 @@ func cancelledBy(w *etcdkv.Wish) string {
 }
 
 // cancelFor ends a run because somebody wants it to.
-func (s *shard) cancelFor(f *fire, w *etcdkv.Wish, now int64) {
+func (s *shard) cancelFor(f *fire, w *etcdkv.RunCommand, now int64) {
 	why := cancelledBy(w)
 	switch {
 	case f.phase == phase.FireHeldBack, f.isOpen() && f.tasks[0].minion == "":
 		s.end(f, job.StateCancelled, why)
 	case f.isOpen() && f.endWhy != why: // also when it is to be replaced later
 		f.endAt, f.endWhy, f.withdrawn = now, why, true
-		s.attendAt(f, now)
+		s.reconcileAt(f, now)
 		s.lookForGone()
 	}
 }
 
-// forgetWish removes a wish that has come true, or can no more. When nobody has
+// forgetCommand removes a command that is carried out, or can be no more. When nobody has
 // time for that, the next step asks again.
-func (s *shard) forgetWish(key string, rev int64) {
+func (s *shard) forgetCommand(key string, rev int64) {
 	begun := s.deps.bestEffort.do(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, briefTimeout)
 		defer cancel()
 		if _, err := s.deps.Client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
 			Then(clientv3.OpDelete(key)).Commit(); err != nil {
-			s.log.Debug("wish not removed yet", zap.String("key", key), zap.Error(err))
+			s.log.Debug("command not removed yet", zap.String("key", key), zap.Error(err))
 			s.do(func() { delete(s.granted, key) })
 		}
 	})

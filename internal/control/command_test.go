@@ -33,15 +33,15 @@ func TestCancelOfARunThatHasEnded(t *testing.T) {
 	if err := e.Cancel(t.Context(), run.RunID, api.Order{By: "ada", Reason: "wrong"}); err != nil {
 		t.Fatal(err)
 	}
-	kv, err := e.db.Get(t.Context(), "test", e.keys.Wish(run.RunID, etcdkv.WishCancel))
+	kv, err := e.db.Get(t.Context(), "test", e.keys.RunCommand(run.RunID, etcdkv.CommandCancel))
 	if err != nil || kv == nil {
-		t.Fatalf("no wish: %v", err)
+		t.Fatalf("no command: %v", err)
 	}
-	got, err := store.Decode[etcdkv.Wish](kv)
+	got, err := store.Decode[etcdkv.RunCommand](kv)
 	shared := run.FireID
 	shared.Share = job.ShareOf("n2")
-	want := etcdkv.Wish{
-		Schema: etcdkv.Schema, Kind: etcdkv.WishCancel, Fire: run.FireID, Shard: 3, By: "ada", Reason: "wrong", At: e.now(),
+	want := etcdkv.RunCommand{
+		Schema: etcdkv.Schema, Kind: etcdkv.CommandCancel, Fire: run.FireID, Shard: 3, By: "ada", Reason: "wrong", At: e.now(),
 		Tasks: []job.TaskID{{Fire: run.FireID, Minion: "m2", Attempt: 2}, {Fire: shared, Minion: "m3", Attempt: 1}}, Until: e.now().Add(3 * time.Hour),
 	}
 	if d := cmp.Diff(want, got); err != nil || d != "" {

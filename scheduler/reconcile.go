@@ -37,14 +37,14 @@ const (
 	rematchEvery = 500 * time.Millisecond
 )
 
-// attend does what an open fire needs now, and makes its next appointment.
-func (s *shard) attend(f *fire, now int64) {
+// reconcile does what an open fire needs now, and sets when it is looked at next.
+func (s *shard) reconcile(f *fire, now int64) {
 	if f.phase == phase.FireOrphaned {
-		s.attendLost(f, now)
+		s.reconcileOrphan(f, now)
 		return
 	}
 	if now < f.due() { // I7
-		s.attendAt(f, f.due())
+		s.reconcileAt(f, f.due())
 		return
 	}
 	spec, err := s.spec(f)
@@ -61,13 +61,13 @@ func (s *shard) attend(f *fire, now int64) {
 	case now >= f.endAt:
 		s.cancel(f, now)
 	default:
-		s.attendAt(f, f.endAt) // whatever it was attended for now
+		s.reconcileAt(f, f.endAt) // whatever it was looked at for now
 	}
 	if f.ended() || !f.phase.IsEnding() && !s.passOverlap(f) {
 		return
 	}
 	if f.tasks[0].minion == "" {
-		s.attendUnassigned(f, spec, now)
+		s.reconcileUnassigned(f, spec, now)
 		return
 	}
 	if f.allEnded() { // none was to be sent
@@ -83,13 +83,13 @@ func (s *shard) attend(f *fire, now int64) {
 			return
 		}
 		if !t.final() && t.saved {
-			s.attendTask(f, t, spec, now)
+			s.reconcileTask(f, t, spec, now)
 		}
 	}
 }
 
-// attendUnassigned looks for minions for a fire that had none at its commit.
-func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
+// reconcileUnassigned looks for minions for a fire that had none at its commit.
+func (s *shard) reconcileUnassigned(f *fire, spec *job.Spec, now int64) {
 	if f.e.Gone {
 		s.end(f, job.StateCancelled, "the job was deleted before a minion was found")
 		return
@@ -106,7 +106,7 @@ func (s *shard) attendUnassigned(f *fire, spec *job.Spec, now int64) {
 			s.end(f, job.StateUndeliverable, s.whyNone(f, spec.Target))
 			return
 		}
-		s.attendAt(f, now+int64(rematchEvery))
+		s.reconcileAt(f, now+int64(rematchEvery))
 		return
 	}
 	s.touch(f.slot) // I6: saved first, sent then
@@ -156,28 +156,28 @@ func awayWords(away []job.Uncontrollable) string {
 	return fmt.Sprintf("%d minions matched the target, and take no orders; the first is %s: %s", len(away), away[0].Minion, away[0].Reason)
 }
 
-func (s *shard) attendTask(f *fire, t *task, spec *job.Spec, now int64) {
+func (s *shard) reconcileTask(f *fire, t *task, spec *job.Spec, now int64) {
 	switch t.phase {
 	case phase.Held, phase.Running:
-		s.attendRunning(f, t, spec, now)
+		s.reconcileRunning(f, t, spec, now)
 	case phase.Unknown:
-		s.attendUnknown(f, t, now)
+		s.reconcileUnknown(f, t, now)
 	case phase.Waiting:
 		if now < t.notBefore {
-			s.attendAt(f, t.notBefore)
+			s.reconcileAt(f, t.notBefore)
 			return
 		}
 		if s.mayStart(f, t, now) {
 			s.dispatch(f, t, spec, now)
 		}
 	case phase.Sent:
-		s.attendSent(f, t, now)
+		s.reconcileSent(f, t, now)
 	case phase.Ended:
 	}
 }
 
-// attendSent asks about a task that was ordered and of which nothing is heard.
-func (s *shard) attendSent(f *fire, t *task, now int64) {
+// reconcileSent asks about a task that was ordered and of which nothing is heard.
+func (s *shard) reconcileSent(f *fire, t *task, now int64) {
 	switch {
 	case now >= t.notAfter+int64(silentAfter):
 		s.finish(f, t, now, job.StateIndeterminate,
@@ -191,15 +191,15 @@ func (s *shard) attendSent(f *fire, t *task, now int64) {
 		} else {
 			t.asked, t.checkAt = 0, now+f.askPause(t)
 		}
-		s.attendAt(f, t.checkAt)
+		s.reconcileAt(f, t.checkAt)
 	default:
-		s.attendAt(f, t.checkAt)
+		s.reconcileAt(f, t.checkAt)
 	}
 }
 
-// attendUnknown asks about a task that an earlier owner may have ordered. For a
+// reconcileUnknown asks about a task that an earlier owner may have ordered. For a
 // minion that is connected to no node it waits (gone.go).
-func (s *shard) attendUnknown(f *fire, t *task, now int64) {
+func (s *shard) reconcileUnknown(f *fire, t *task, now int64) {
 	if now >= t.checkAt {
 		if s.giveUpRevoked(f, t, now) {
 			return
@@ -218,13 +218,13 @@ func (s *shard) attendUnknown(f *fire, t *task, now int64) {
 			fmt.Sprintf("minion %s has not answered since the shard changed its owner; whether it ran the task is not known", t.minion))
 		return
 	}
-	s.attendAt(f, t.checkAt)
+	s.reconcileAt(f, t.checkAt)
 }
 
-// attendRunning looks after a task that its minion has. It ends one whose minion is
+// reconcileRunning looks after a task that its minion has. It ends one whose minion is
 // not heard of long after its time-out. What waits at its minion has not begun with
 // that time, and is asked about before.
-func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
+func (s *shard) reconcileRunning(f *fire, t *task, spec *job.Spec, now int64) {
 	if s.giveUpRevoked(f, t, now) {
 		return
 	}
@@ -243,13 +243,13 @@ func (s *shard) attendRunning(f *fire, t *task, spec *job.Spec, now int64) {
 		if connected && now >= t.checkAt {
 			s.ask(f, t, now)
 		}
-		s.attendAt(f, max(t.checkAt, now+int64(rematchEvery)))
+		s.reconcileAt(f, max(t.checkAt, now+int64(rematchEvery)))
 	case begun && now < limit, !begun && now < t.checkAt:
 	case connected:
 		s.ask(f, t, now)
 		t.checkAt = now + t.heldPause()
 	}
-	s.attendAt(f, max(t.lookAt(spec), now+int64(silentAfter)))
+	s.reconcileAt(f, max(t.lookAt(spec), now+int64(silentAfter)))
 }
 
 // limit is when something should have been heard of a task that its minion has.
@@ -316,7 +316,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	w, ready, err := s.workOf(f, spec, now)
 	switch {
 	case !ready:
-		s.attendAt(f, now+int64(scriptWait))
+		s.reconcileAt(f, now+int64(scriptWait))
 		return
 	case err != nil:
 		s.finish(f, t, now, job.StateRejected, "the order cannot be made: "+err.Error())
@@ -350,7 +350,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	}
 	t.asked = 0
 	t.checkAt = now + f.askPause(t)
-	s.attendAt(f, t.checkAt)
+	s.reconcileAt(f, t.checkAt)
 	s.out.add(job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
 		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
@@ -407,7 +407,7 @@ func (s *shard) settle(f *fire, t *task, r *job.Report) {
 	s.giveBack(f, t)
 	if !f.allEnded() {
 		if f.rollout != nil && f.rollout.Waits() {
-			s.attendAt(f, s.deps.now())
+			s.reconcileAt(f, s.deps.now())
 		}
 		return
 	}

@@ -12,23 +12,23 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// chain puts down for which jobs a job waits, and takes back for which it does
+// putDependencies puts down for which jobs a job waits, and takes back for which it does
 // not any more.
-func (p *planner) chain(d *store.Txn, key job.Key, old *job.After, spec *job.Spec) error {
+func (p *planner) putDependencies(d *store.Txn, key job.Key, old *job.After, spec *job.Spec) error {
 	next := spec.After.Keys(key.Namespace)
 	for _, from := range old.Keys(key.Namespace) {
 		if !slices.Contains(next, from) {
-			d.Remove(p.c.db.Keys.Edge(from, key))
+			d.Remove(p.c.db.Keys.Dependency(from, key))
 		}
 	}
 	for _, from := range next {
-		text, err := etcdkv.Encode(etcdkv.Edge{
+		text, err := etcdkv.Encode(etcdkv.Dependency{
 			Schema: etcdkv.Schema, From: from, To: key, On: spec.After.EffectiveOn(), Joined: spec.After.Match != job.MatchAny && len(next) > 1,
 		})
 		if err != nil {
 			return err
 		}
-		d.Put(p.c.db.Keys.Edge(from, key), text)
+		d.Put(p.c.db.Keys.Dependency(from, key), text)
 	}
 	return nil
 }
@@ -50,13 +50,13 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 	if !chained {
 		return problems, nil
 	}
-	edges, err := store.ListAll[etcdkv.Edge](ctx, p.c.db, "list what jobs wait for", p.c.db.Keys.Edges())
+	dependencies, err := store.ListAll[etcdkv.Dependency](ctx, p.c.db, "list what jobs wait for", p.c.db.Keys.Dependencies())
 	if err != nil {
 		return nil, err
 	}
 	waits := map[job.Key][]job.Key{}
-	for i := range edges {
-		waits[edges[i].To] = append(waits[edges[i].To], edges[i].From)
+	for i := range dependencies {
+		waits[dependencies[i].To] = append(waits[dependencies[i].To], dependencies[i].From)
 	}
 	for i := range objects {
 		if objects[i].Kind == job.KindJob {

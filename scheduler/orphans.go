@@ -12,7 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/scheduler/timers"
 )
 
-// A fire is lost when a slot holds it, and nothing tells of its job: the record
+// A fire is orphaned when a slot holds it, and nothing tells of its job: the record
 // of the job's deletion was removed because all its fires were in history, and
 // the slot was not written again yet; or a release that left no such record
 // deleted the job. In the first case history has the run, and the fire only
@@ -22,21 +22,21 @@ import (
 // nameless is the name of a job of which nothing is known but its UID.
 var nameless = job.Key{Namespace: "-", Name: "-"}
 
-// lostEntry stands for a job of which nothing is known.
-func lostEntry(uid job.UID) *entry {
+// orphanEntry stands for a job of which nothing is known.
+func orphanEntry(uid job.UID) *entry {
 	return &entry{key: nameless, uid: uid, Timing: plan.Timing{Gone: true}, timer: timers.Timer[*entry]{Next: never}, decoded: &job.Spec{}}
 }
 
-// lose has history asked about a fire of which no more is known.
-func (s *shard) lose(f *fire, now int64) {
+// orphan has history asked about a fire of which no more is known.
+func (s *shard) orphan(f *fire, now int64) {
 	s.proceed(f, phase.FireOrphaned)
 	s.met.inFlight.Inc()
-	s.attendAt(f, now)
+	s.reconcileAt(f, now)
 }
 
-// attendLost asks history, and again later, should there be no answer.
-func (s *shard) attendLost(f *fire, now int64) {
-	s.attendAt(f, now+int64(recordRetry))
+// reconcileOrphan asks history, and again later, should there be no answer.
+func (s *shard) reconcileOrphan(f *fire, now int64) {
+	s.reconcileAt(f, now+int64(recordRetry))
 	id := f.id.RunID()
 	s.deps.bestEffort.do(func(ctx context.Context) {
 		run, err := s.deps.Records.Get(ctx, id)
@@ -44,12 +44,12 @@ func (s *shard) attendLost(f *fire, now int64) {
 			s.log.Warn("whether a run is recorded is not known yet", zap.String("run", string(id)), zap.Error(err))
 			return
 		}
-		s.do(func() { s.foundLost(f, &run, err == nil && run.State.Final()) })
+		s.do(func() { s.foundOrphan(f, &run, err == nil && run.State.Final()) })
 	})
 }
 
-// foundLost goes on with a lost fire, now that it is known whether history has it.
-func (s *shard) foundLost(f *fire, run *job.Run, recorded bool) {
+// foundOrphan goes on with an orphaned fire, now that it is known whether history has it.
+func (s *shard) foundOrphan(f *fire, run *job.Run, recorded bool) {
 	if f.phase != phase.FireOrphaned {
 		return // an earlier answer
 	}
