@@ -18,7 +18,10 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *app) applyCommand() *cobra.Command {
+// manifestVerbs are the verbs of files of jobs and what they name: apply and delete.
+type manifestVerbs struct{ *call }
+
+func (mf manifestVerbs) applyCommand() *cobra.Command {
 	var (
 		sources []string
 		dryRun  bool
@@ -31,19 +34,19 @@ func (a *app) applyCommand() *cobra.Command {
 			"first. A directory stands for its *.yaml, *.yml and *.json files, - for stdin.",
 		Example: "  carillon apply -f backup.yaml\n  carillon apply --dry-run jobs/",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			files, err := a.readManifests(append(slices.Clone(sources), args...))
+			files, err := mf.readManifests(append(slices.Clone(sources), args...))
 			if err != nil {
 				return err
 			}
-			planned, err := a.checkManifests(cmd, files)
+			planned, err := mf.checkManifests(cmd, files)
 			if err != nil {
 				return err
 			}
 			if dryRun {
-				return a.printResults(planned, " (dry run)")
+				return mf.printResults(planned, " (dry run)")
 			}
 			slices.SortStableFunc(files, func(x, y manifestFile) int { return min(len(y.groups()), 1) - min(len(x.groups()), 1) })
-			return a.applyManifests(cmd.Context(), files)
+			return mf.applyManifests(cmd.Context(), files)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "`FILE`, directory or - (may be given several times)")
@@ -92,14 +95,14 @@ func (f manifestFile) withGroups(files []manifestFile) ([]byte, map[thing]bool, 
 }
 
 // readManifests reads files, directories and stdin, in the order given.
-func (a *app) readManifests(sources []string) ([]manifestFile, error) {
+func (mf manifestVerbs) readManifests(sources []string) ([]manifestFile, error) {
 	if len(sources) == 0 {
 		return nil, usagef("no file given: name one with -f")
 	}
 	var files []manifestFile
 	for _, source := range sources {
 		if source == "-" {
-			body, err := io.ReadAll(a.opts.Stdin)
+			body, err := io.ReadAll(mf.opts.Stdin)
 			if err != nil {
 				return nil, fmt.Errorf("read stdin: %w", err)
 			}
@@ -156,7 +159,7 @@ func unreadable(err error) error {
 
 // checkManifests asks the server about every file, and returns what applying
 // would do, or all problems of all files.
-func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]api.ApplyResult, error) {
+func (mf manifestVerbs) checkManifests(cmd *cobra.Command, files []manifestFile) ([]api.ApplyResult, error) {
 	var (
 		planned  []api.ApplyResult
 		problems []job.Problem
@@ -167,7 +170,7 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]api.Ap
 		if err != nil {
 			return nil, err
 		}
-		results, err := a.client.Jobs.Apply(cmd.Context(), f.name, body, true)
+		results, err := mf.client.Jobs.Apply(cmd.Context(), f.name, body, true)
 		if e, ok := errors.AsType[*client.Error](err); ok && codeOf(e) == exitUsage {
 			problems = append(problems, problemsOf(e, f.name)...)
 			continue
@@ -184,7 +187,7 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]api.Ap
 				problems = append(problems, job.Problem{File: f.name, Message: fmt.Sprintf("%s is in %s too; keep one of them", what, other)})
 			}
 			seen[what] = f.name
-			problems = append(problems, a.foreign(cmd, f.name, what, r.Namespace)...)
+			problems = append(problems, mf.foreign(cmd, f.name, what, r.Namespace)...)
 		}
 		planned = append(planned, results...)
 	}
@@ -195,12 +198,12 @@ func (a *app) checkManifests(cmd *cobra.Command, files []manifestFile) ([]api.Ap
 }
 
 // foreign tells when an object is not in the namespace that --namespace names.
-func (a *app) foreign(cmd *cobra.Command, file, what, namespace string) []job.Problem {
-	if !cmd.Flags().Changed("namespace") || namespace == a.namespace {
+func (mf manifestVerbs) foreign(cmd *cobra.Command, file, what, namespace string) []job.Problem {
+	if !cmd.Flags().Changed("namespace") || namespace == mf.namespace {
 		return nil
 	}
 	return []job.Problem{{File: file, Path: "metadata.namespace", Message: fmt.Sprintf(
-		"%s is not in the namespace %q that --namespace names; write it into the file", what, a.namespace)}}
+		"%s is not in the namespace %q that --namespace names; write it into the file", what, mf.namespace)}}
 }
 
 // problemsOf returns the problems that the server found in a file.
@@ -219,39 +222,39 @@ func problemsOf(e *client.Error, file string) []job.Problem {
 
 // applyManifests applies file by file. When one cannot be applied after all,
 // what was done before is still told.
-func (a *app) applyManifests(ctx context.Context, files []manifestFile) error {
+func (mf manifestVerbs) applyManifests(ctx context.Context, files []manifestFile) error {
 	var done []api.ApplyResult
 	for i, f := range files {
-		results, err := a.client.Jobs.Apply(ctx, f.name, f.body, false)
+		results, err := mf.client.Jobs.Apply(ctx, f.name, f.body, false)
 		done = append(done, results...)
 		if err != nil {
-			if printErr := a.printResults(done, ""); printErr != nil {
+			if printErr := mf.printResults(done, ""); printErr != nil {
 				return printErr
 			}
 			return fmt.Errorf("apply %s (%d of %d files were applied): %w", f.name, i, len(files), err)
 		}
 	}
-	return a.printResults(done, "")
+	return mf.printResults(done, "")
 }
 
-func (a *app) printResults(results []api.ApplyResult, suffix string) error {
-	if a.output == formatTable || a.output == formatWide {
+func (mf manifestVerbs) printResults(results []api.ApplyResult, suffix string) error {
+	if mf.output == formatTable || mf.output == formatWide {
 		for _, r := range results {
-			fmt.Fprintf(a.out, "%s %s%s%s\n", describeResult(r), r.Action, suffix, sinceWhen(r.HoldsFrom))
+			fmt.Fprintf(mf.out, "%s %s%s%s\n", describeResult(r), r.Action, suffix, sinceWhen(r.HoldsFrom))
 			for _, w := range r.Warnings {
-				a.note("warning: %s: %s", describeResult(r), w)
+				mf.note("warning: %s: %s", describeResult(r), w)
 			}
 		}
-		a.tellDefaults(results)
+		mf.tellDefaults(results)
 		return nil
 	}
-	return printList(a, results, table[api.ApplyResult]{
+	return printList(&mf.printer, results, table[api.ApplyResult]{
 		name: func(r api.ApplyResult) string { return r.Namespace + "/" + r.Name },
 	})
 }
 
 // tellDefaults tells which defaults hold, of jobs that have the same in one line.
-func (a *app) tellDefaults(results []api.ApplyResult) {
+func (mf manifestVerbs) tellDefaults(results []api.ApplyResult) {
 	jobs := map[string][]string{}
 	var order []string
 	for _, r := range results {
@@ -270,7 +273,7 @@ func (a *app) tellDefaults(results []api.ApplyResult) {
 		if n := len(named) - 1; n > 0 {
 			who = fmt.Sprintf("jobs %s and %d more", named[0], n)
 		}
-		a.note("by default: %s (%s)", text, who)
+		mf.note("by default: %s (%s)", text, who)
 	}
 }
 

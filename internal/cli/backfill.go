@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -11,6 +10,9 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
+
+// backfillVerbs are the verbs of backfills.
+type backfillVerbs struct{ *call }
 
 // backfillFlags say which window of a schedule is run again, and how.
 type backfillFlags struct {
@@ -56,37 +58,37 @@ func parseParams(pairs []string) (map[string]string, error) {
 	return out, nil
 }
 
-func (a *app) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params map[string]string) error {
+func (bv backfillVerbs) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params map[string]string) error {
 	if f.from == "" || f.to == "" {
 		return usagef("give both --from and --to")
 	}
-	from, err := a.instantFlag("from", f.from)
+	from, err := bv.instantFlag("from", f.from)
 	if err != nil {
 		return err
 	}
-	to, err := a.instantFlag("to", f.to)
+	to, err := bv.instantFlag("to", f.to)
 	if err != nil {
 		return err
 	}
 	if !from.Before(to) {
 		return usagef("--from %s is not before --to %s", f.from, f.to)
 	}
-	v, err := a.client.Jobs.Backfill(cmd.Context(), key, api.BackfillRequest{
-		From: from, To: to, Overlap: f.overlap, Every: f.every, Params: params, Order: api.Order{By: a.user(), Reason: f.reason},
+	v, err := bv.client.Jobs.Backfill(cmd.Context(), key, api.BackfillRequest{
+		From: from, To: to, Overlap: f.overlap, Every: f.every, Params: params, Order: api.Order{By: bv.user(), Reason: f.reason},
 	})
 	if err != nil {
 		return fmt.Errorf("backfill job %s: %w", key, err)
 	}
-	if a.output == formatTable || a.output == formatWide {
-		fmt.Fprintf(a.out, "backfill %s: %d runs\n", v.ID, v.Left)
+	if bv.output == formatTable || bv.output == formatWide {
+		fmt.Fprintf(bv.out, "backfill %s: %d runs\n", v.ID, v.Left)
 		return nil
 	}
-	return printOne(a, v, a.backfillTable())
+	return printOne(&bv.printer, v, bv.backfillTable())
 }
 
 // instantFlag reads an instant, or a time from now, as "now", "-2h" or "+30m".
-func (a *app) instantFlag(name, text string) (time.Time, error) {
-	if t, ok := a.fromNow(text); ok {
+func (bv backfillVerbs) instantFlag(name, text string) (time.Time, error) {
+	if t, ok := bv.fromNow(text); ok {
 		return t, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
@@ -96,66 +98,49 @@ func (a *app) instantFlag(name, text string) (time.Time, error) {
 	return t, nil
 }
 
-// fromNow reads a time from now: "now", "-2h" or "+30m", and days as in "-7d".
-func (a *app) fromNow(text string) (time.Time, bool) {
-	if text == "now" {
-		return a.now(), true
-	}
-	if !strings.HasPrefix(text, "-") && !strings.HasPrefix(text, "+") {
-		return time.Time{}, false
-	}
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil {
-			return a.now().AddDate(0, 0, n), true
-		}
-	}
-	d, err := time.ParseDuration(text)
-	return a.now().Add(d), err == nil
-}
-
-func (a *app) getBackfillsCommand() *cobra.Command {
+func (bv backfillVerbs) getBackfillsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backfills", Aliases: []string{"backfill"}, Args: noArgs,
 		Short:   "List windows of schedules that are being run again, and those that were",
 		Example: "  carillon get backfills",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := a.client.Backfills.List(cmd.Context())
+			all, err := bv.client.Backfills.List(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return printList(a, all, a.backfillTable())
+			return printList(&bv.printer, all, bv.backfillTable())
 		},
 	}
 }
 
-func (a *app) deleteBackfillCommand() *cobra.Command {
+func (bv backfillVerbs) deleteBackfillCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: "backfill ID", Args: exactlyOne("backfill's id"),
 		Short:   "End a backfill; its run under way goes on",
 		Example: "  carillon delete backfill 01890a5d-ac96-774b-bcce-b302099a8057",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.client.Backfills.End(cmd.Context(), args[0], api.Order{By: a.user(), Reason: reason}); err != nil {
+			if err := bv.client.Backfills.End(cmd.Context(), args[0], api.Order{By: bv.user(), Reason: reason}); err != nil {
 				return fmt.Errorf("end backfill %s: %w", args[0], err)
 			}
-			return a.printOutcome(outcome{"backfill", args[0], "ended"})
+			return bv.printOutcome(outcome{"backfill", args[0], "ended"})
 		},
 	}
 	reasonFlag(cmd, &reason)
 	return cmd
 }
 
-func (a *app) backfillTable() table[api.Backfill] {
+func (bv backfillVerbs) backfillTable() table[api.Backfill] {
 	type view = api.Backfill
 	return table[view]{none: "no backfills", name: func(v view) string { return v.ID }, columns: []column[view]{
 		{head: "ID", cell: func(v view) string { return v.ID }},
 		{head: "JOB", cell: func(v view) string { return v.Key.String() }},
-		{head: "FROM", cell: func(v view) string { return a.stamp(v.From) }},
-		{head: "TO", cell: func(v view) string { return a.stamp(v.To) }},
-		{head: "DONE", cell: func(v view) string { return orDash(a.stamp(v.Done)) }},
+		{head: "FROM", cell: func(v view) string { return bv.stamp(v.From) }},
+		{head: "TO", cell: func(v view) string { return bv.stamp(v.To) }},
+		{head: "DONE", cell: func(v view) string { return orDash(bv.stamp(v.Done)) }},
 		{head: "LEFT", cell: func(v view) string { return fmt.Sprint(v.Left) }},
 		{head: "STATE", cell: func(v view) string { return v.State }},
-		{head: "ENDED", cell: func(v view) string { return a.stamp(v.EndedAt) }},
+		{head: "ENDED", cell: func(v view) string { return bv.stamp(v.EndedAt) }},
 		{head: "WHY", wide: true, cell: func(v view) string { return v.EndedWhy }},
 		{head: "BY", wide: true, cell: func(v view) string { return v.By }},
 		{head: "REASON", wide: true, cell: func(v view) string { return v.Reason }},

@@ -18,9 +18,9 @@ type bar struct {
 	said   string
 }
 
-func (a *app) newBar(tell bool) *bar {
+func (ev execVerbs) newBar(tell bool) *bar {
 	// Its own line moves the cursor; all that it says of others is oneLine.
-	return &bar{w: a.opts.Stderr, tell: tell, active: tell && terminal(a.opts.Stderr)}
+	return &bar{w: ev.opts.Stderr, tell: tell, active: tell && terminal(ev.opts.Stderr)}
 }
 
 func (b *bar) show(p *api.Progress) {

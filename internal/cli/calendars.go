@@ -7,10 +7,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *app) getCalendarsCommand() *cobra.Command {
+// calendarVerbs are the verbs of calendars.
+type calendarVerbs struct{ *call }
+
+func (cv calendarVerbs) getCalendarsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "calendars [NAME]", Aliases: []string{"calendar"}, Args: atMostOne,
 		Short: "List calendars, or show one",
@@ -18,16 +23,16 @@ func (a *app) getCalendarsCommand() *cobra.Command {
 			"With -o yaml they are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get calendars\n  carillon get calendar holidays -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			namespace := a.namespace
+			namespace := cv.namespace
 			var key job.Key
 			if len(args) == 1 {
 				var err error
-				if key, err = a.keyOf("calendar", args[0]); err != nil {
+				if key, err = cv.keyOf("calendar", args[0]); err != nil {
 					return err
 				}
 				namespace = key.Namespace
 			}
-			all, err := a.client.Calendars.List(cmd.Context(), namespace)
+			all, err := cv.client.Calendars.List(cmd.Context(), namespace)
 			if err != nil {
 				return err
 			}
@@ -38,14 +43,14 @@ func (a *app) getCalendarsCommand() *cobra.Command {
 				}
 			}
 			if len(args) == 1 {
-				return printOne(a, all[0], a.calendarTable())
+				return printOne(&cv.printer, all[0], cv.calendarTable())
 			}
-			return printList(a, all, a.calendarTable())
+			return printList(&cv.printer, all, cv.calendarTable())
 		},
 	}
 }
 
-func (a *app) calendarTable() table[job.Calendar] {
+func (cv calendarVerbs) calendarTable() table[job.Calendar] {
 	type cal = job.Calendar
 	return table[cal]{
 		none: "no calendars; create one with `carillon apply -f FILE`",
@@ -59,18 +64,81 @@ func (a *app) calendarTable() table[job.Calendar] {
 			{head: "CLOSED", cell: func(c cal) string { return fmt.Sprint(len(c.Spec.Closed)) }},
 			{head: "WINDOWS", cell: func(c cal) string { return fmt.Sprint(len(c.Spec.Windows)) }},
 			{head: "ZONE", cell: func(c cal) string { return orText(c.Spec.TimeZone, "UTC") }},
-			{head: "UPDATED", cell: func(c cal) string { return a.stamp(c.UpdatedAt) }},
+			{head: "UPDATED", cell: func(c cal) string { return cv.stamp(c.UpdatedAt) }},
 		},
 	}
 }
 
-func (a *app) deleteCalendarsCommand(yes *bool) *cobra.Command {
+func (cv calendarVerbs) deleteCalendarsCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
 		Use: "calendar NAME...", Aliases: []string{"calendars"}, Args: someOf("calendar"),
 		Short:   "Delete calendars that no job names",
 		Example: "  carillon delete calendar holidays",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.deleteNamed(cmd, job.KindCalendar, args, *yes)
+			return manifestVerbs(cv).deleteNamed(cmd, job.KindCalendar, args, *yes)
 		},
 	}
+}
+
+func (cv calendarVerbs) describeCalendarCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "calendar NAME", Aliases: []string{"calendars"}, Args: exactlyOne("calendar"),
+		Short:   "Show when a calendar is closed, and which jobs keep to it",
+		Example: "  carillon describe calendar holidays",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := cv.keyOf("calendar", args[0])
+			if err != nil {
+				return err
+			}
+			all, err := cv.client.Calendars.List(cmd.Context(), key.Namespace)
+			if err != nil {
+				return err
+			}
+			i := slices.IndexFunc(all, func(c job.Calendar) bool { return c.Key() == key })
+			if i < 0 {
+				return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
+			}
+			jobs, err := cv.client.Jobs.List(cmd.Context(), api.JobQuery{Namespace: ""})
+			if err != nil {
+				return err
+			}
+			var users []string
+			for n := range jobs {
+				if slices.Contains(jobs[n].Spec.CalendarKeys(jobs[n].Namespace), key) {
+					users = append(users, jobs[n].Key().String())
+				}
+			}
+			return cv.describe(all[i], key.String(), func() error { cv.calendarText(&all[i], users); return nil })
+		},
+	}
+}
+
+func (cv calendarVerbs) calendarText(c *job.Calendar, users []string) {
+	f := newFields(cv.out, "")
+	f.add("Calendar", c.Key().String())
+	if cal, problems := calendar.New(c.Key().String(), &c.Spec); len(problems) == 0 {
+		now := "open"
+		if why, until, closed := cal.Closed(cv.now()); closed {
+			now = "closed until " + cv.stamp(until) + ": " + why
+		}
+		f.add("Now", now)
+	}
+	f.add("Time zone", orText(c.Spec.TimeZone, "UTC"))
+	f.add("Business days", orText(strings.Join(c.Spec.Weekdays, ", "), "all"))
+	for _, d := range c.Spec.Closed {
+		f.add("Closed", d)
+	}
+	for _, d := range c.Spec.Open {
+		f.add("Open", d)
+	}
+	for _, w := range c.Spec.Windows {
+		f.add("Closed window", w)
+	}
+	if n := strings.Count(c.Spec.ICS, "BEGIN:VEVENT"); n > 0 {
+		f.add("iCalendar", fmt.Sprintf("%d events", n))
+	}
+	f.add("Used by", orText(strings.Join(users, ", "), "no job"))
+	f.add("Created", cv.stamp(c.CreatedAt))
+	f.add("Updated", cv.stamp(c.UpdatedAt))
+	f.flush()
 }

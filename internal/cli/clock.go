@@ -4,14 +4,23 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // stampLayout is how an instant is shown to people, with its zone.
 const stampLayout = "2006-01-02 15:04:05 MST"
 
+// clock is the clock and the viewer's time zone.
+type clock struct {
+	now  func() time.Time
+	zone *time.Location
+}
+
 // stamp shows an instant in the viewer's zone; "" when it is zero.
-func (a *app) stamp(t time.Time) string { return stampIn(t, a.zone) }
+func (c *clock) stamp(t time.Time) string { return stampIn(t, c.zone) }
 
 func stampIn(t time.Time, zone *time.Location) string {
 	if t.IsZero() {
@@ -21,20 +30,20 @@ func stampIn(t time.Time, zone *time.Location) string {
 }
 
 // exact shows an instant with milliseconds; "" when it is zero.
-func (a *app) exact(t time.Time) string {
+func (c *clock) exact(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.In(a.zone).Format("2006-01-02 15:04:05.000 MST")
+	return t.In(c.zone).Format("2006-01-02 15:04:05.000 MST")
 }
 
 // relative shows how far an instant is from now: "in 42s", "3m5s ago"; "" when
 // it is zero.
-func (a *app) relative(t time.Time) string {
+func (c *clock) relative(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	d := t.Sub(a.now())
+	d := t.Sub(c.now())
 	switch {
 	case d >= time.Second:
 		return "in " + short(d)
@@ -45,11 +54,39 @@ func (a *app) relative(t time.Time) string {
 }
 
 // age shows how long ago an instant was; "" when it is zero.
-func (a *app) age(t time.Time) string {
+func (c *clock) age(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return short(max(0, a.now().Sub(t)))
+	return short(max(0, c.now().Sub(t)))
+}
+
+// took is how long a run took, or has been running so far.
+func (c *clock) took(r job.Run) time.Duration {
+	switch {
+	case r.StartedAt.IsZero():
+		return 0
+	case r.EndedAt.IsZero():
+		return c.now().Sub(r.StartedAt)
+	}
+	return r.EndedAt.Sub(r.StartedAt)
+}
+
+// fromNow reads a time from now: "now", "-2h" or "+30m", and days as in "-7d".
+func (c *clock) fromNow(text string) (time.Time, bool) {
+	if text == "now" {
+		return c.now(), true
+	}
+	if !strings.HasPrefix(text, "-") && !strings.HasPrefix(text, "+") {
+		return time.Time{}, false
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil {
+			return c.now().AddDate(0, 0, n), true
+		}
+	}
+	d, err := time.ParseDuration(text)
+	return c.now().Add(d), err == nil
 }
 
 // span shows the time between two instants; "" unless both are there.

@@ -16,26 +16,26 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *app) deleteCommand() *cobra.Command {
+func (mf manifestVerbs) deleteCommand() *cobra.Command {
 	var (
 		sources []string
 		yes     bool
 	)
 	jobs := &cobra.Command{
-		Use: "job NAME...", Aliases: []string{"jobs"}, Args: someOf("job"), ValidArgsFunction: a.completeJobs,
+		Use: "job NAME...", Aliases: []string{"jobs"}, Args: someOf("job"), ValidArgsFunction: mf.completeJobs,
 		Short:   "Delete jobs; their runs in flight go on",
 		Example: "  carillon delete job backup\n  carillon delete job a b c --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.deleteNamed(cmd, job.KindJob, args, yes)
+			return mf.deleteNamed(cmd, job.KindJob, args, yes)
 		},
 	}
 	groups := &cobra.Command{
-		Use: "group NAME...", Aliases: []string{"groups"}, Args: someOf("group"), ValidArgsFunction: a.completeGroups,
+		Use: "group NAME...", Aliases: []string{"groups"}, Args: someOf("group"), ValidArgsFunction: mf.completeGroups,
 		Short:   "Delete groups that have no jobs",
 		Long:    "Delete groups. One that has jobs, or whose jobs' runs have not ended, is not\ndeleted.",
 		Example: "  carillon delete group ledger",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.deleteNamed(cmd, job.KindGroup, args, yes)
+			return mf.deleteNamed(cmd, job.KindGroup, args, yes)
 		},
 	}
 	cmd := &cobra.Command{
@@ -50,24 +50,24 @@ func (a *app) deleteCommand() *cobra.Command {
 			if len(sources) == 0 {
 				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, script NAME, role NAME, rolebinding NAME, or -f FILE")
 			}
-			files, err := a.readManifests(sources)
+			files, err := mf.readManifests(sources)
 			if err != nil {
 				return err
 			}
-			inFiles, err := a.thingsIn(cmd, files)
+			inFiles, err := mf.thingsIn(cmd, files)
 			if err != nil {
 				return err
 			}
-			return a.deleteAll(cmd, inFiles, yes)
+			return mf.deleteAll(cmd, inFiles, yes)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
-	hosts, calendars, scripts := a.deleteHostGroupsCommand(&yes), a.deleteCalendarsCommand(&yes), a.deleteScriptsCommand(&yes)
-	roles, bindings := a.deleteRolesCommand(&yes), a.deleteRoleBindingsCommand(&yes)
+	hosts, calendars, scripts := hostGroupVerbs(mf).deleteHostGroupsCommand(&yes), calendarVerbs(mf).deleteCalendarsCommand(&yes), scriptVerbs(mf).deleteScriptsCommand(&yes)
+	roles, bindings := roleVerbs(mf).deleteRolesCommand(&yes), roleVerbs(mf).deleteRoleBindingsCommand(&yes)
 	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, scripts, roles, bindings} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 	}
-	cmd.AddCommand(jobs, groups, hosts, calendars, scripts, roles, bindings, a.deleteBackfillCommand())
+	cmd.AddCommand(jobs, groups, hosts, calendars, scripts, roles, bindings, backfillVerbs(mf).deleteBackfillCommand())
 	return cmd
 }
 
@@ -79,20 +79,20 @@ type thing struct {
 
 func (t thing) String() string { return strings.ToLower(t.kind) + " " + t.key.String() }
 
-func (a *app) deleteNamed(cmd *cobra.Command, kind string, names []string, yes bool) error {
+func (mf manifestVerbs) deleteNamed(cmd *cobra.Command, kind string, names []string, yes bool) error {
 	things := make([]thing, len(names))
 	for i, name := range names {
-		key, err := a.keyOf(strings.ToLower(kind), name)
+		key, err := mf.keyOf(strings.ToLower(kind), name)
 		if err != nil {
 			return err
 		}
 		things[i] = thing{kind, key}
 	}
-	return a.deleteAll(cmd, things, yes)
+	return mf.deleteAll(cmd, things, yes)
 }
 
 // thingsIn returns what is in files, jobs before what they name.
-func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error) {
+func (mf manifestVerbs) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error) {
 	var (
 		things   []thing
 		problems []job.Problem
@@ -104,7 +104,7 @@ func (a *app) thingsIn(cmd *cobra.Command, files []manifestFile) ([]thing, error
 		}
 		for i := range objects {
 			t := thing{objects[i].Kind, objects[i].Metadata.Key()}
-			problems = append(problems, a.foreign(cmd, f.name, t.String(), t.key.Namespace)...)
+			problems = append(problems, mf.foreign(cmd, f.name, t.String(), t.key.Namespace)...)
 			if !slices.Contains(things, t) {
 				things = append(things, t)
 			}
@@ -123,7 +123,7 @@ const actionDeleted api.Action = "deleted"
 
 // deleteAll deletes as many of the things as it can, and returns all that was
 // in the way.
-func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
+func (mf manifestVerbs) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 	if len(things) > 1 && !yes {
 		names := make([]string, len(things))
 		for i, t := range things {
@@ -138,22 +138,22 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 	for _, t := range things {
 		var holds time.Time
 		remove := func(ctx context.Context, key job.Key) (err error) {
-			holds, err = a.client.Jobs.Delete(ctx, key)
+			holds, err = mf.client.Jobs.Delete(ctx, key)
 			return err
 		}
 		switch t.kind {
 		case job.KindGroup:
-			remove = a.client.Groups.Delete
+			remove = mf.client.Groups.Delete
 		case job.KindCalendar:
-			remove = a.client.Calendars.Delete
+			remove = mf.client.Calendars.Delete
 		case job.KindScript:
-			remove = a.client.Scripts.Delete
+			remove = mf.client.Scripts.Delete
 		case job.KindRole:
-			remove = func(ctx context.Context, key job.Key) error { return a.client.Roles.Delete(ctx, key.Name) }
+			remove = func(ctx context.Context, key job.Key) error { return mf.client.Roles.Delete(ctx, key.Name) }
 		case job.KindRoleBinding:
-			remove = func(ctx context.Context, key job.Key) error { return a.client.Bindings.Delete(ctx, key.Name) }
+			remove = func(ctx context.Context, key job.Key) error { return mf.client.Bindings.Delete(ctx, key.Name) }
 		case job.KindHostGroup:
-			remove = func(ctx context.Context, key job.Key) error { return a.client.HostGroups.Delete(ctx, key.Name) }
+			remove = func(ctx context.Context, key job.Key) error { return mf.client.HostGroups.Delete(ctx, key.Name) }
 		}
 		if err := remove(cmd.Context(), t.key); err != nil {
 			if _, told := errors.AsType[*client.Error](err); !told { // the API says of what it speaks
@@ -167,7 +167,7 @@ func (a *app) deleteAll(cmd *cobra.Command, things []thing, yes bool) error {
 		}
 		done = append(done, api.ApplyResult{Kind: t.kind, Namespace: t.key.Namespace, Name: t.key.Name, Action: actionDeleted, HoldsFrom: holds})
 	}
-	if err := a.printResults(done, ""); err != nil {
+	if err := mf.printResults(done, ""); err != nil {
 		return err
 	}
 	return errors.Join(failed...)

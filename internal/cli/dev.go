@@ -1,6 +1,8 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+)
 
 // devCommand is `carillon dev`. It has flags, help and exit codes of its own.
 func (a *app) devCommand() *cobra.Command {

@@ -19,6 +19,13 @@
 //	124  timed out: --timeout has passed, or the awaited run ran into its own timeout
 //	130  interrupted
 //
+// # Parts
+//
+// app is the tree of verbs. The verbs of each noun are a type: jobVerbs, runVerbs,
+// nodeVerbs and so on. Each has the call, with what it needs of it: the client, the
+// printer, the clock, the namespace, and the global flags. A new noun is such a type,
+// and a line in app.root, getCommand or describeCommand.
+//
 // The package keeps no state outside Main's call and never ends the process,
 // so it is tested in-process.
 package cli

@@ -8,18 +8,21 @@ import (
 	"github.com/carillon-cron/carillon/api"
 )
 
-func (a *app) doctorCommand() *cobra.Command {
+// doctorVerbs look for what is wrong.
+type doctorVerbs struct{ *call }
+
+func (dv doctorVerbs) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", GroupID: groupCluster, Args: noArgs,
 		Short:   "Check the cluster, and say what to do",
 		Long:    "Check the cluster, and say what to do. The exit code is 1 when a check fails; a warning is no failure.",
 		Example: "  carillon doctor\n  carillon doctor -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			checks, err := a.client.Cluster.Doctor(cmd.Context())
+			checks, err := dv.client.Cluster.Doctor(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if err := printList(a, checks, checkTable()); err != nil {
+			if err := printList(&dv.printer, checks, checkTable()); err != nil {
 				return err
 			}
 			failed := 0

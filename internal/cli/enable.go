@@ -7,40 +7,40 @@ import (
 )
 
 // enableCommand is `enable`, or `disable`.
-func (a *app) enableCommand(verb, done, short, long string) *cobra.Command {
+func (jv jobVerbs) enableCommand(verb, done, short, long string) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use: verb + " JOB", GroupID: groupJobs, Args: exactlyOne("job"), ValidArgsFunction: a.completeJobs,
+		Use: verb + " JOB", GroupID: groupJobs, Args: exactlyOne("job"), ValidArgsFunction: jv.completeJobs,
 		Short: short, Long: long, Example: "  carillon " + verb + " backup --reason \"new disk\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := a.key(args[0])
+			key, err := jv.key(args[0])
 			if err != nil {
 				return err
 			}
-			order := a.client.Jobs.Enable
+			order := jv.client.Jobs.Enable
 			if verb == "disable" {
-				order = a.client.Jobs.Disable
+				order = jv.client.Jobs.Disable
 			}
-			r, err := order(cmd.Context(), key, api.Order{By: a.user(), Reason: reason})
+			r, err := order(cmd.Context(), key, api.Order{By: jv.user(), Reason: reason})
 			if err != nil {
 				return err
 			}
 			if r.Action == api.ActionUnchanged {
 				done = "was " + done + " already"
 			}
-			return a.printHeld(heldOutcome{outcome{"job", key.String(), done}, r.HoldsFrom})
+			return jv.printHeld(heldOutcome{outcome{"job", key.String(), done}, r.HoldsFrom})
 		},
 	}
 	reasonFlag(cmd, &reason)
 	return cmd
 }
 
-func (a *app) enableCommands() []*cobra.Command {
+func (jv jobVerbs) enableCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.enableCommand("enable", "enabled", "Let a job run by its schedule again",
+		jv.enableCommand("enable", "enabled", "Let a job run by its schedule again",
 			"Let a job run by its schedule again: takes `enabled: false` out of its spec. What\n"+
 				"was due meanwhile is not run. `carillon resume` ends a pause, which is another thing."),
-		a.enableCommand("disable", "disabled", "Stop a job from running by its schedule",
+		jv.enableCommand("disable", "disabled", "Stop a job from running by its schedule",
 			"Stop a job from running by its schedule, until `carillon enable`: sets `enabled:\n"+
 				"false` in its spec, as a file that is applied would. Runs under way go on, and\n"+
 				"`carillon run` works. `carillon pause` does the same for a while, with a record of\n"+

@@ -13,31 +13,34 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// enrollVerbs are the verbs of who may connect as a minion.
+type enrollVerbs struct{ *call }
+
 // minionOrders are the verbs below `minions` about who may connect.
-func (a *app) minionOrders() []*cobra.Command {
-	return []*cobra.Command{a.queuesCommand(), a.updateCommand(), a.tokenCommand(), a.requestsCommand(), a.approveCommand(), a.labelCommand(), a.certificatesCommand(), a.authorityCommand(),
-		a.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", a.rejectMinion),
-		a.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
-			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", a.revokeMinion),
-		a.minionOrder("forget", "forgotten", "Forget a minion that is not connected",
-			"Forget a minion that is not connected, so that it is listed no more. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", a.forgetMinion),
+func (en enrollVerbs) minionOrders() []*cobra.Command {
+	return []*cobra.Command{minionVerbs(en).queuesCommand(), updateVerbs(en).updateCommand(), en.tokenCommand(), en.requestsCommand(), en.approveCommand(), minionVerbs(en).labelCommand(), en.certificatesCommand(), en.authorityCommand(),
+		en.minionOrder("reject", "rejected", "Refuse a minion that waits to join", "Refuse a minion that waits for `carillon minions approve`.", en.rejectMinion),
+		en.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
+			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", en.revokeMinion),
+		en.minionOrder("forget", "forgotten", "Forget a minion that is not connected",
+			"Forget a minion that is not connected, so that it is listed no more. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", en.forgetMinion),
 	}
 }
 
-func (a *app) rejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
-	return a.client.Enrollment.Reject(ctx, id, o)
+func (en enrollVerbs) rejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	return en.client.Enrollment.Reject(ctx, id, o)
 }
 
-func (a *app) revokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
-	return a.client.Enrollment.Revoke(ctx, id, o)
+func (en enrollVerbs) revokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	return en.client.Enrollment.Revoke(ctx, id, o)
 }
 
-func (a *app) forgetMinion(ctx context.Context, id job.MinionID, o api.Order) error {
-	return a.client.Minions.Forget(ctx, id, o)
+func (en enrollVerbs) forgetMinion(ctx context.Context, id job.MinionID, o api.Order) error {
+	return en.client.Minions.Forget(ctx, id, o)
 }
 
 // authorityCommand is `minions authority`.
-func (a *app) authorityCommand() *cobra.Command {
+func (en enrollVerbs) authorityCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "authority", Aliases: []string{"ca"}, Args: noArgs,
 		Short: "Print the certificate of the cluster's authority",
@@ -49,38 +52,38 @@ func (a *app) authorityCommand() *cobra.Command {
 		Example: "  carillon minions authority --server unix:///var/lib/carillon/scheduler/carillon.sock > ca.pem\n" +
 			"  carillon nodes --server https://node1:8420 --ca ca.pem\n  worker --servers node1:7420 --ca ca.pem",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := a.client.Enrollment.Authority(cmd.Context())
+			v, err := en.client.Enrollment.Authority(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if a.asObject() {
-				return a.printValue(v)
+			if en.asObject() {
+				return en.printValue(v)
 			}
-			fmt.Fprint(a.out, v.Certificate)
-			a.note("SHA-256 %s, good until %s", v.SHA256, a.stamp(v.ExpiresAt))
+			fmt.Fprint(en.out, v.Certificate)
+			en.note("SHA-256 %s, good until %s", v.SHA256, en.stamp(v.ExpiresAt))
 			return nil
 		},
 	}
 }
 
 // minionOrder is a verb with one minion.
-func (a *app) minionOrder(verb, done, short, long string, ask func(context.Context, job.MinionID, api.Order) error) *cobra.Command {
+func (en enrollVerbs) minionOrder(verb, done, short, long string, ask func(context.Context, job.MinionID, api.Order) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: verb + " MINION", Args: exactlyOne("minion"), Short: short, Long: long,
 		Example: "  carillon minions " + verb + " web1 --reason \"left the rack\"",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := ask(cmd.Context(), job.MinionID(args[0]), api.Order{By: a.user(), Reason: reason}); err != nil {
+			if err := ask(cmd.Context(), job.MinionID(args[0]), api.Order{By: en.user(), Reason: reason}); err != nil {
 				return err
 			}
-			return a.printOutcome(outcome{"minion", args[0], done})
+			return en.printOutcome(outcome{"minion", args[0], done})
 		},
 	}
 	reasonFlag(cmd, &reason)
 	return cmd
 }
 
-func (a *app) tokenCommand() *cobra.Command {
+func (en enrollVerbs) tokenCommand() *cobra.Command {
 	var (
 		ttl     time.Duration
 		uses    int
@@ -104,16 +107,16 @@ func (a *app) tokenCommand() *cobra.Command {
 			if uses < 1 {
 				return usagef("--uses %d: give 1 or more", uses)
 			}
-			v, err := a.client.Enrollment.CreateToken(cmd.Context(), api.TokenRequest{
-				TTL: ttl, Uses: uses, Minions: minions, Labels: labels, Order: api.Order{By: a.user()},
+			v, err := en.client.Enrollment.CreateToken(cmd.Context(), api.TokenRequest{
+				TTL: ttl, Uses: uses, Minions: minions, Labels: labels, Order: api.Order{By: en.user()},
 			})
 			if err != nil {
 				return err
 			}
-			if a.asObject() {
-				return a.printValue(v)
+			if en.asObject() {
+				return en.printValue(v)
 			}
-			fmt.Fprintln(a.out, v.Text)
+			fmt.Fprintln(en.out, v.Text)
 			return nil
 		},
 	}
@@ -125,17 +128,17 @@ func (a *app) tokenCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "list", Args: noArgs, Short: "List the tokens that are still good", Example: "  carillon minions token list",
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				tokens, err := a.client.Enrollment.Tokens(cmd.Context())
+				tokens, err := en.client.Enrollment.Tokens(cmd.Context())
 				if err != nil {
 					return err
 				}
 				type token = api.JoinToken
-				return printList(a, tokens, table[token]{none: "no tokens", name: func(t token) string { return t.ID }, columns: []column[token]{
+				return printList(&en.printer, tokens, table[token]{none: "no tokens", name: func(t token) string { return t.ID }, columns: []column[token]{
 					{head: "ID", cell: func(t token) string { return t.ID }},
 					{head: "USES", cell: func(t token) string { return strconv.Itoa(t.Uses) }},
 					{head: "MINIONS", cell: func(t token) string { return t.Minions }},
 					{head: "LABELS", cell: func(t token) string { return pairs(t.Labels) }},
-					{head: "EXPIRES", cell: func(t token) string { return a.stamp(t.ExpiresAt) }},
+					{head: "EXPIRES", cell: func(t token) string { return en.stamp(t.ExpiresAt) }},
 					{head: "BY", cell: func(t token) string { return t.By }},
 				}})
 			},
@@ -143,10 +146,10 @@ func (a *app) tokenCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "delete ID", Args: exactlyOne("id"), Short: "Delete a token", Long: "Delete a token. The minions that have joined by it stay.", Example: "  carillon minions token delete k3x9",
 			RunE: func(cmd *cobra.Command, args []string) error {
-				if err := a.client.Enrollment.DeleteToken(cmd.Context(), args[0], api.Order{By: a.user()}); err != nil {
+				if err := en.client.Enrollment.DeleteToken(cmd.Context(), args[0], api.Order{By: en.user()}); err != nil {
 					return err
 				}
-				return a.printOutcome(outcome{"token", args[0], "deleted"})
+				return en.printOutcome(outcome{"token", args[0], "deleted"})
 			},
 		})
 	return cmd
@@ -158,13 +161,13 @@ type asking struct {
 	api.RequestedKey
 }
 
-func (a *app) requestsCommand() *cobra.Command {
+func (en enrollVerbs) requestsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "requests", Args: noArgs,
 		Short:   "List the minions that ask to join without a token, and those that ask for labels",
 		Example: "  carillon minions requests",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			requests, err := a.client.Enrollment.Requests(cmd.Context())
+			requests, err := en.client.Enrollment.Requests(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -174,11 +177,11 @@ func (a *app) requestsCommand() *cobra.Command {
 					rows = append(rows, asking{string(r.ID), k})
 				}
 			}
-			if err := printList(a, rows, table[asking]{none: "no minion asks to join", name: func(r asking) string { return r.ID }, columns: []column[asking]{
+			if err := printList(&en.printer, rows, table[asking]{none: "no minion asks to join", name: func(r asking) string { return r.ID }, columns: []column[asking]{
 				{head: "MINION", cell: func(r asking) string { return r.ID }},
 				{head: "FINGERPRINT", cell: func(r asking) string { return r.Key }},
 				{head: "FROM", cell: func(r asking) string { return r.From }},
-				{head: "SINCE", cell: func(r asking) string { return a.stamp(r.At) }},
+				{head: "SINCE", cell: func(r asking) string { return en.stamp(r.At) }},
 				{head: "STATE", cell: func(r asking) string {
 					switch {
 					case !r.ApprovedAt.IsZero():
@@ -188,15 +191,15 @@ func (a *app) requestsCommand() *cobra.Command {
 					}
 					return "waits"
 				}},
-			}}); err != nil || a.asObject() {
+			}}); err != nil || en.asObject() {
 				return err
 			}
-			return a.printLabelRequests(cmd.Context())
+			return minionVerbs(en).printLabelRequests(cmd.Context())
 		},
 	}
 }
 
-func (a *app) approveCommand() *cobra.Command {
+func (en enrollVerbs) approveCommand() *cobra.Command {
 	var print string
 	var labels map[string]string
 	cmd := &cobra.Command{
@@ -210,14 +213,14 @@ func (a *app) approveCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if print == "" {
 				var err error
-				if print, err = a.askFingerprint(cmd, args[0]); err != nil {
+				if print, err = en.askFingerprint(cmd, args[0]); err != nil {
 					return err
 				}
 			}
-			if err := a.client.Enrollment.Approve(cmd.Context(), job.MinionID(args[0]), print, labels, api.Order{By: a.user()}); err != nil {
+			if err := en.client.Enrollment.Approve(cmd.Context(), job.MinionID(args[0]), print, labels, api.Order{By: en.user()}); err != nil {
 				return err
 			}
-			return a.printOutcome(outcome{"minion", args[0], "approved"})
+			return en.printOutcome(outcome{"minion", args[0], "approved"})
 		},
 	}
 	cmd.Flags().StringToStringVar(&labels, "label", nil, "label that is granted to the minion, as `KEY=VALUE`; may be given several times")
@@ -227,8 +230,8 @@ func (a *app) approveCommand() *cobra.Command {
 
 // askFingerprint shows who asks for a name, and asks whether that is the minion
 // which is meant.
-func (a *app) askFingerprint(cmd *cobra.Command, id string) (string, error) {
-	requests, err := a.client.Enrollment.Requests(cmd.Context())
+func (en enrollVerbs) askFingerprint(cmd *cobra.Command, id string) (string, error) {
+	requests, err := en.client.Enrollment.Requests(cmd.Context())
 	if err != nil {
 		return "", err
 	}
@@ -239,7 +242,7 @@ func (a *app) askFingerprint(cmd *cobra.Command, id string) (string, error) {
 		}
 		for _, k := range r.Keys {
 			keys = append(keys, k.Key)
-			lines = append(lines, fmt.Sprintf("%s from %s since %s", k.Key, k.From, a.stamp(k.At)))
+			lines = append(lines, fmt.Sprintf("%s from %s since %s", k.Key, k.From, en.stamp(k.At)))
 		}
 	}
 	asks := strings.Join(lines, "\n  ")
@@ -248,38 +251,38 @@ func (a *app) askFingerprint(cmd *cobra.Command, id string) (string, error) {
 		return "", fmt.Errorf("no minion asks for the name %s: %w", id, job.ErrNotFound)
 	case len(keys) > 1:
 		return "", usagef("%d keys ask for the name %s; say which is the minion's with --fingerprint:\n  %s", len(keys), id, asks)
-	case !ownTerminal(a.opts.Stdin):
+	case !ownTerminal(en.opts.Stdin):
 		return "", usagef("one key asks for the name %s, whoever has it; if the minion logs the same, add --fingerprint %s:\n  %s", id, keys[0], asks)
 	}
-	fmt.Fprintf(a.errout, "%s asks with\n  %s\nDoes the minion log the same fingerprint? [y/N] ", id, asks)
-	if !a.confirmed() {
+	fmt.Fprintf(en.errout, "%s asks with\n  %s\nDoes the minion log the same fingerprint? [y/N] ", id, asks)
+	if !en.confirmed() {
 		return "", &exitError{code: exitFailed, err: fmt.Errorf("minion %s is not approved", id)}
 	}
 	return keys[0], nil
 }
 
-func (a *app) certificatesCommand() *cobra.Command {
+func (en enrollVerbs) certificatesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "certificates", Aliases: []string{"certs"}, Args: noArgs,
 		Short:   "List the minions that have, or had, a certificate",
 		Example: "  carillon minions certificates",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			minions, err := a.client.Enrollment.Certificates(cmd.Context())
+			minions, err := en.client.Enrollment.Certificates(cmd.Context())
 			if err != nil {
 				return err
 			}
 			type minion = api.Enrollment
-			return printList(a, minions, table[minion]{none: "no minion has joined", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
+			return printList(&en.printer, minions, table[minion]{none: "no minion has joined", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
 				{head: "MINION", cell: func(m minion) string { return string(m.ID) }},
-				{head: "JOINED", cell: func(m minion) string { return a.stamp(m.EnrolledAt) }},
+				{head: "JOINED", cell: func(m minion) string { return en.stamp(m.EnrolledAt) }},
 				{head: "BY", cell: func(m minion) string {
 					if m.Token != "" {
 						return "token " + m.Token
 					}
 					return m.ApprovedBy
 				}},
-				{head: "EXPIRES", cell: func(m minion) string { return a.stamp(m.ExpiresAt) }},
-				{head: "REVOKED", cell: func(m minion) string { return a.stamp(m.RevokedAt) }},
+				{head: "EXPIRES", cell: func(m minion) string { return en.stamp(m.ExpiresAt) }},
+				{head: "REVOKED", cell: func(m minion) string { return en.stamp(m.RevokedAt) }},
 				{head: "CLONES", cell: func(m minion) string {
 					var from []string
 					for _, c := range m.Clones {

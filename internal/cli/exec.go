@@ -22,6 +22,9 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// execVerbs are the verbs that run a command once.
+type execVerbs struct{ *call }
+
 // execFlags are what `exec` may be told.
 type execFlags struct {
 	target, on                     string
@@ -41,7 +44,7 @@ type execFlags struct {
 	minSuccess                     string
 }
 
-func (a *app) execCommand() *cobra.Command {
+func (ev execVerbs) execCommand() *cobra.Command {
 	var f execFlags
 	cmd := &cobra.Command{
 		Use: "exec --target TARGET [flags] -- COMMAND [ARG...]", GroupID: groupRuns,
@@ -64,7 +67,7 @@ must be known, unless there is --allow-missing. With
   carillon exec --target 'web[1-20]' --shell -- 'df -h / | tail -1'
   carillon exec --target 'db*' --script check.sh --param table=users
   carillon exec --target 'db*' --script-name vacuum@2 --param table=users`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.exec(cmd, &f, args) },
+		RunE: func(cmd *cobra.Command, args []string) error { return ev.exec(cmd, &f, args) },
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&f.target, "target", "t", "", "`TARGET` expression that says on which minions; see `minions match`")
@@ -96,8 +99,8 @@ must be known, unless there is --allow-missing. With
 	return cmd
 }
 
-func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
-	spec, err := a.execSpec(cmd, f, args)
+func (ev execVerbs) exec(cmd *cobra.Command, f *execFlags, args []string) error {
+	spec, err := ev.execSpec(cmd, f, args)
 	if err != nil {
 		return err
 	}
@@ -106,34 +109,34 @@ func (a *app) exec(cmd *cobra.Command, f *execFlags, args []string) error {
 		return err
 	}
 	ctx := cmd.Context()
-	v, err := a.execute(ctx, spec, params, f.allowMissing)
+	v, err := ev.execute(ctx, spec, params, f.allowMissing)
 	if err != nil {
-		a.tellWhyNone(ctx, f.target, err)
+		ev.tellWhyNone(ctx, f.target, err)
 		return err
 	}
 	for _, u := range v.Unknown {
-		a.note("%s", wantText(u))
+		ev.note("%s", wantText(u))
 	}
 	if v.Missing != "" {
-		a.note("no minion is known by the name of %s", v.Missing)
+		ev.note("no minion is known by the name of %s", v.Missing)
 	}
 	if f.detach {
-		return a.printStarted(api.Started{RunID: v.RunID, FireID: v.FireID})
+		return ev.printStarted(api.Started{RunID: v.RunID, FireID: v.FireID})
 	}
 	var wait sync.WaitGroup
-	if f.live && (a.output == formatTable || a.output == formatWide) {
-		l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: true, partial: map[source][]byte{}}
+	if f.live && (ev.output == formatTable || ev.output == formatWide) {
+		l := &logPrinter{stdout: ev.out, stderr: ev.errout, prefix: true, partial: map[source][]byte{}}
 		wait.Go(func() {
-			_ = a.client.Runs.Output(ctx, v.RunID, "", true, l.line)
+			_ = ev.client.Runs.Output(ctx, v.RunID, "", true, l.line)
 			l.flush() // what is missing is told with the results
 		})
 	}
-	run, err := a.followRun(ctx, v.RunID, !f.live)
+	run, err := ev.followRun(ctx, v.RunID, !f.live)
 	wait.Wait()
 	if err != nil {
 		return err
 	}
-	return a.showExec(ctx, run, f.live, f.minSuccess)
+	return ev.showExec(ctx, run, f.live, f.minSuccess)
 }
 
 // wantText tells of a label or a fact because of whose lack minions do not match.
@@ -145,31 +148,31 @@ func wantText(u api.UnknownKey) string {
 }
 
 // tellWhyNone helps to see why no minion matched.
-func (a *app) tellWhyNone(ctx context.Context, expr string, err error) {
+func (ev execVerbs) tellWhyNone(ctx context.Context, expr string, err error) {
 	if e, ok := errors.AsType[*client.Error](err); !ok || e.Detail != job.ErrNoMinions.Error() {
 		return
 	}
-	v, err := a.client.Minions.Match(ctx, expr)
+	v, err := ev.client.Minions.Match(ctx, expr)
 	if err != nil {
 		return // the error itself is told
 	}
 	if v.Missing != "" {
-		a.note("no minion is known by the name of %s", v.Missing)
+		ev.note("no minion is known by the name of %s", v.Missing)
 	}
 	for _, u := range v.Unknown {
-		a.note("%s", wantText(u))
+		ev.note("%s", wantText(u))
 	}
 	for _, g := range outOfReach(&v) {
 		what := "1 matching minion takes no orders"
 		if g.n > 1 {
 			what = fmt.Sprintf("%d matching minions take no orders", g.n)
 		}
-		a.note("%s (%s): %s", what, g.hosts, oneLine(g.reason))
+		ev.note("%s (%s): %s", what, g.hosts, oneLine(g.reason))
 	}
 }
 
 // execSpec makes the spec of the job that is run.
-func (a *app) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[string]any, error) {
+func (ev execVerbs) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[string]any, error) {
 	var wrong []error
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
 	if _, err := enough(f.minSuccess, 1); err != nil {
@@ -198,7 +201,7 @@ func (a *app) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[str
 	case f.script != "" && len(args) > 0:
 		bad("--script is given beside a command; give one of the two (parameters: --param)")
 	case f.script != "":
-		text, err := a.readScript(f.script)
+		text, err := ev.readScript(f.script)
 		if err != nil {
 			wrong = append(wrong, err)
 		}
@@ -273,9 +276,9 @@ func (a *app) execSpec(cmd *cobra.Command, f *execFlags, args []string) (map[str
 	return spec, nil
 }
 
-func (a *app) readScript(name string) (string, error) {
+func (ev execVerbs) readScript(name string) (string, error) {
 	if name == "-" {
-		b, err := io.ReadAll(a.opts.Stdin)
+		b, err := io.ReadAll(ev.opts.Stdin)
 		return string(b), err
 	}
 	b, err := os.ReadFile(name)
@@ -286,14 +289,14 @@ func (a *app) readScript(name string) (string, error) {
 }
 
 // execute has a spec run once.
-func (a *app) execute(ctx context.Context, spec map[string]any, params map[string]string, allowMissing bool) (api.Exec, error) {
+func (ev execVerbs) execute(ctx context.Context, spec map[string]any, params map[string]string, allowMissing bool) (api.Exec, error) {
 	manifest, err := json.Marshal(map[string]any{
-		"apiVersion": job.APIVersion, "kind": job.KindJob, "metadata": map[string]string{"namespace": a.namespace, "name": "exec"}, "spec": spec,
+		"apiVersion": job.APIVersion, "kind": job.KindJob, "metadata": map[string]string{"namespace": ev.namespace, "name": "exec"}, "spec": spec,
 	})
 	if err != nil {
 		return api.Exec{}, fmt.Errorf("encode command: %w", err)
 	}
-	v, err := a.client.Runs.Exec(ctx, "", manifest, api.StartRequest{By: a.user(), Params: params, AllowMissing: allowMissing})
+	v, err := ev.client.Runs.Exec(ctx, "", manifest, api.StartRequest{By: ev.user(), Params: params, AllowMissing: allowMissing})
 	if refused, ok := errors.AsType[*client.Error](err); ok {
 		byFlags(refused.Problems)
 	}
@@ -327,8 +330,8 @@ func byFlags(problems []job.Problem) {
 
 // followRun waits until a run has ended and returns it with its tasks. It tells
 // how far it is, if somebody looks on. A node that goes meanwhile is borne.
-func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, error) {
-	bar := a.newBar(tell)
+func (ev execVerbs) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, error) {
+	bar := ev.newBar(tell)
 	defer bar.end()
 	type place struct {
 		minion job.MinionID
@@ -338,7 +341,7 @@ func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, 
 	lastGood := time.Now()
 	for {
 		var run *job.Run
-		err := a.client.Runs.Results(ctx, id, func(r api.Result) {
+		err := ev.client.Runs.Results(ctx, id, func(r api.Result) {
 			lastGood = time.Now()
 			switch {
 			case r.Task != nil:
@@ -360,7 +363,7 @@ func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, 
 		if ctx.Err() != nil { // main replaces the code by that of the cause
 			return job.Run{}, &exitError{exitFailed, fmt.Errorf("run %s goes on: see `carillon describe run %s`, or end it with `carillon cancel %s`", id, id, id)}
 		}
-		if err != nil && !passing(err) || time.Since(lastGood) > a.patience {
+		if err != nil && !passing(err) || time.Since(lastGood) > ev.patience {
 			return job.Run{}, err
 		}
 		select {
@@ -371,23 +374,23 @@ func (a *app) followRun(ctx context.Context, id job.RunID, tell bool) (job.Run, 
 }
 
 // showExec prints what a command wrote, and where it did not succeed.
-func (a *app) showExec(ctx context.Context, run job.Run, live bool, minSuccess string) error {
+func (ev execVerbs) showExec(ctx context.Context, run job.Run, live bool, minSuccess string) error {
 	switch {
-	case a.asObject():
-		if err := a.printValue(run); err != nil {
+	case ev.asObject():
+		if err := ev.printValue(run); err != nil {
 			return err
 		}
-	case a.output == formatName:
-		fmt.Fprintln(a.out, run.RunID)
+	case ev.output == formatName:
+		fmt.Fprintln(ev.out, run.RunID)
 	case !live:
-		if err := a.foldTasks(ctx, &run); err != nil {
+		if err := ev.foldTasks(ctx, &run); err != nil {
 			return err
 		}
-		a.tellStates(&run)
+		ev.tellStates(&run)
 	default:
-		a.tellStates(&run)
+		ev.tellStates(&run)
 	}
-	a.code = execCode(&run, minSuccess)
+	ev.code = execCode(&run, minSuccess)
 	return nil
 }
 
@@ -433,7 +436,7 @@ const fetchers = 16
 
 // foldTasks prints what the tasks wrote, those that wrote the same as one block.
 // What the record has cut is read from the minions.
-func (a *app) foldTasks(ctx context.Context, run *job.Run) error {
+func (ev execVerbs) foldTasks(ctx context.Context, run *job.Run) error {
 	var stdout, stderr fold.Gatherer
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -455,11 +458,11 @@ func (a *app) foldTasks(ctx context.Context, run *job.Run) error {
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			err := a.client.Runs.Output(ctx, run.RunID, t.Minion, false, func(line api.OutputLine) {
+			err := ev.client.Runs.Output(ctx, run.RunID, t.Minion, false, func(line api.OutputLine) {
 				mu.Lock()
 				defer mu.Unlock()
 				if line.LeftOut > 0 {
-					a.note("%s", leftOutText(line))
+					ev.note("%s", leftOutText(line))
 				}
 				if line.Stream == streamStderr {
 					stderr.Add(string(t.Minion), line.Data)
@@ -468,17 +471,17 @@ func (a *app) foldTasks(ctx context.Context, run *job.Run) error {
 				}
 			})
 			if err != nil {
-				a.note("carillon: %s", err)
+				ev.note("carillon: %s", err)
 			}
 		})
 	}
 	wait.Wait()
-	return errors.Join(fold.Write(a.out, stdout.Groups()), fold.Write(a.errout, stderr.Groups()))
+	return errors.Join(fold.Write(ev.out, stdout.Groups()), fold.Write(ev.errout, stderr.Groups()))
 }
 
 // tellStates tells on which minions the command did not succeed, and why, those
 // that are alike in one line; and how many did.
-func (a *app) tellStates(run *job.Run) {
+func (ev execVerbs) tellStates(run *job.Run) {
 	type fate struct {
 		state  job.State
 		reason string
@@ -500,10 +503,10 @@ func (a *app) tellStates(run *job.Run) {
 		hosts[k].Add(string(t.Minion))
 	}
 	for _, k := range fates {
-		a.note("%s: %s: %s", hosts[k], k.state, oneLine(k.reason))
+		ev.note("%s: %s: %s", hosts[k], k.state, oneLine(k.reason))
 	}
 	if len(run.Tasks) == 0 {
-		a.note("run %s %s: %s", run.RunID, run.State, oneLine(run.Reason))
+		ev.note("run %s %s: %s", run.RunID, run.State, oneLine(run.Reason))
 		return
 	}
 	var parts []string
@@ -516,5 +519,5 @@ func (a *app) tellStates(run *job.Run) {
 	if n := len(run.Tasks); n != 1 {
 		on = fmt.Sprintf("%d minions", n)
 	}
-	a.note("run %s on %s: %s", run.RunID, on, strings.Join(parts, ", "))
+	ev.note("run %s on %s: %s", run.RunID, on, strings.Join(parts, ", "))
 }

@@ -159,48 +159,15 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+	if near, ok := job.Nearest(unknown.GetSpecifiedName(), names); ok {
 		return usagef("%w; did you mean --%s?", err, near)
 	}
 	return &usageError{err}
 }
 
 func didYouMean(word string, names []string) string {
-	if near := nearest(word, names); near != "" {
+	if near, ok := job.Nearest(word, names); ok {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return ""
-}
-
-// nearest returns the name that a typing error may have made into word, or "".
-func nearest(word string, names []string) string {
-	best, most := "", min(len(word)/4+1, 3)
-	for _, n := range names {
-		if d := edits(strings.ToLower(word), n); d <= most {
-			best, most = n, d-1
-		}
-	}
-	return best
-}
-
-// edits counts the insertions, deletions and replacements between a and b
-// (Levenshtein's distance).
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 )
 
-func (a *app) describeFireCommand() *cobra.Command {
+func (jv jobVerbs) describeFireCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "fire JOB@TIME", Aliases: []string{"fires"}, Args: exactlyOne("JOB@TIME"),
 		Short: "Show what happened at a scheduled time of a job, and why",
@@ -22,15 +22,15 @@ func (a *app) describeFireCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			key, err := a.key(name)
+			key, err := jv.key(name)
 			if err != nil {
 				return err
 			}
-			v, err := a.client.Jobs.Fire(cmd.Context(), key, at)
+			v, err := jv.client.Jobs.Fire(cmd.Context(), key, at)
 			if err != nil {
 				return err
 			}
-			return a.describeFire(v)
+			return jv.describeFire(v)
 		},
 	}
 }
@@ -44,32 +44,32 @@ func fireName(text string) (name string, at time.Time, err error) {
 	return name, at, nil
 }
 
-func (a *app) describeFire(v api.Fire) error {
+func (jv jobVerbs) describeFire(v api.Fire) error {
 	if gap := v.Gap(); gap != "" {
-		a.note("%s", gap)
+		jv.note("%s", gap)
 	}
 	if v.Verdict == api.VerdictUnknown {
-		a.code = exitUnavailable
+		jv.code = exitUnavailable
 	}
-	switch a.output {
+	switch jv.output {
 	case formatName:
 		for i := range v.Runs {
-			fmt.Fprintln(a.out, v.Runs[i].RunID)
+			fmt.Fprintln(jv.out, v.Runs[i].RunID)
 		}
 		return nil
 	case formatJSON, formatYAML:
-		return a.printValue(v)
+		return jv.printValue(v)
 	}
-	f := newFields(a.out, "")
+	f := newFields(jv.out, "")
 	f.add("Job", v.Namespace+"/"+v.Job)
-	f.add("Instant", a.stamp(v.At)+" ("+v.At.UTC().Format(time.RFC3339Nano)+")")
+	f.add("Instant", jv.stamp(v.At)+" ("+v.At.UTC().Format(time.RFC3339Nano)+")")
 	f.add("Verdict", string(v.Verdict))
 	f.add("Shard owner", string(v.Owner))
-	f.add("Committed to", a.stamp(v.Cursor))
+	f.add("Committed to", jv.stamp(v.Cursor))
 	f.flush()
-	fmt.Fprintln(a.out, "\nWhy:")
+	fmt.Fprintln(jv.out, "\nWhy:")
 	for _, w := range v.Why {
-		fmt.Fprintln(a.out, "  "+oneLine(w))
+		fmt.Fprintln(jv.out, "  "+oneLine(w))
 	}
 	return nil
 }

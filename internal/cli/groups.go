@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,50 +10,52 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
-	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
 
-func (a *app) getGroupsCommand() *cobra.Command {
+// groupVerbs are the verbs of groups of jobs.
+type groupVerbs struct{ *call }
+
+func (gv groupVerbs) getGroupsCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "groups [NAME]", Aliases: []string{"group"}, Args: atMostOne, ValidArgsFunction: a.completeGroups,
+		Use: "groups [NAME]", Aliases: []string{"group"}, Args: atMostOne, ValidArgsFunction: gv.completeGroups,
 		Short: "List groups, or show one",
 		Long: "List groups, or show one. With -o yaml groups are printed as manifests that\n" +
 			"`carillon apply` takes back.",
 		Example: "  carillon get groups -A\n  carillon get group ledger -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return a.getGroup(cmd, args[0])
+				return gv.getGroup(cmd, args[0])
 			}
-			groups, err := a.client.Groups.List(cmd.Context(), a.listed(all))
+			groups, err := gv.client.Groups.List(cmd.Context(), gv.listed(all))
 			if err != nil {
 				return err
 			}
-			return printList(a, groups, a.groupTable(all))
+			return printList(&gv.printer, groups, gv.groupTable(all))
 		},
 	}
-	a.allNamespaces(cmd, &all)
+	gv.allNamespaces(cmd, &all)
 	return cmd
 }
 
-func (a *app) getGroup(cmd *cobra.Command, name string) error {
-	key, err := a.keyOf("group", name)
+func (gv groupVerbs) getGroup(cmd *cobra.Command, name string) error {
+	key, err := gv.keyOf("group", name)
 	if err != nil {
 		return err
 	}
-	view, err := a.client.Groups.Get(cmd.Context(), key)
+	view, err := gv.client.Groups.Get(cmd.Context(), key)
 	if err != nil {
 		return err
 	}
-	return printOne(a, view, a.groupTable(false))
+	return printOne(&gv.printer, view, gv.groupTable(false))
 }
 
-func (a *app) groupTable(all bool) table[api.Group] {
+func (gv groupVerbs) groupTable(all bool) table[api.Group] {
 	type view = api.Group
 	t := table[view]{
-		none: "no groups " + a.where(all) + "; create one with `carillon apply -f FILE`",
+		none: "no groups " + gv.where(all) + "; create one with `carillon apply -f FILE`",
 		name: func(v view) string { return v.Key().String() },
 		manifest: func(v view) any {
 			return manifestOf[job.GroupSpec]{job.APIVersion, job.KindGroup, v.Metadata, v.Spec}
@@ -63,7 +64,7 @@ func (a *app) groupTable(all bool) table[api.Group] {
 			{head: "NAME", cell: func(v view) string { return v.Name }},
 			{head: "MODE", cell: func(v view) string { return v.Spec.EffectiveMode() }},
 			{head: "OWNER", cell: func(v view) string { return string(v.Owner) }},
-			{head: "SINCE", cell: func(v view) string { return a.stamp(v.Since) }},
+			{head: "SINCE", cell: func(v view) string { return gv.stamp(v.Since) }},
 			{head: "JOBS", cell: func(v view) string { return strconv.Itoa(v.Jobs) }},
 			{head: "LINE", cell: func(v view) string { return nodeList(v.Line) }},
 			{head: "OVERRIDE", cell: func(v view) string { return overrideText(v.Override) }},
@@ -102,7 +103,7 @@ func overrideText(o *api.Override) string {
 }
 
 // wanted adds to what an operator wants who it was, and why.
-func (a *app) wanted(what, by, since, reason string) string {
+func wanted(what, by, since, reason string) string {
 	if what == "" {
 		return ""
 	}
@@ -118,57 +119,57 @@ func (a *app) wanted(what, by, since, reason string) string {
 	return what
 }
 
-func (a *app) describeGroupCommand() *cobra.Command {
+func (gv groupVerbs) describeGroupCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "group NAME", Aliases: []string{"groups"}, Args: exactlyOne("name"), ValidArgsFunction: a.completeGroups,
+		Use: "group NAME", Aliases: []string{"groups"}, Args: exactlyOne("name"), ValidArgsFunction: gv.completeGroups,
 		Short:   "Show which node fires a group's jobs, and why",
 		Example: "  carillon describe group ledger",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := a.keyOf("group", args[0])
+			key, err := gv.keyOf("group", args[0])
 			if err != nil {
 				return err
 			}
-			view, err := a.client.Groups.Get(cmd.Context(), key)
+			view, err := gv.client.Groups.Get(cmd.Context(), key)
 			if err != nil {
 				return err
 			}
-			return a.describeGroup(view)
+			return gv.describeGroup(view)
 		},
 	}
 }
 
-func (a *app) describeGroup(v api.Group) error {
-	return a.describe(v, v.Key().String(), func() error { a.groupText(v); return nil })
+func (gv groupVerbs) describeGroup(v api.Group) error {
+	return gv.describe(v, v.Key().String(), func() error { gv.groupText(v); return nil })
 }
 
-func (a *app) groupText(v api.Group) {
-	f := newFields(a.out, "")
+func (gv groupVerbs) groupText(v api.Group) {
+	f := newFields(gv.out, "")
 	f.add("Group", v.Key().String())
 	f.add("Mode", v.Spec.EffectiveMode())
 	f.add("In words", v.Words)
-	a.addGroupSpec(f, &v.Spec)
+	gv.addGroupSpec(f, &v.Spec)
 	f.add("Labels", pairs(v.Labels))
 	f.add("Annotations", pairs(v.Annotations))
-	f.add("Created", a.stamp(v.CreatedAt))
-	f.add("Updated", fmt.Sprintf("%s (generation %d)", orDash(a.stamp(v.UpdatedAt)), v.Generation))
+	f.add("Created", gv.stamp(v.CreatedAt))
+	f.add("Updated", fmt.Sprintf("%s (generation %d)", orDash(gv.stamp(v.UpdatedAt)), v.Generation))
 	f.add("UID", v.UID.String())
 	f.add("Shard", v.Shard.String())
 	f.add("Jobs", strconv.Itoa(v.Jobs))
 	f.add("Open slots", strconv.Itoa(v.OpenSlots))
 	f.add("Owner", orText(string(v.Owner), "nobody"))
-	f.add("Since", a.stamp(v.Since))
+	f.add("Since", gv.stamp(v.Since))
 	if !v.Token.IsZero() {
 		f.add("Token", v.Token.String())
 	}
 	f.add("In line", nodeList(v.Line))
 	if o := v.Override; o != nil {
-		f.add("Override", a.wanted(overrideText(o), o.By, a.stamp(o.Since), o.Reason))
+		f.add("Override", wanted(overrideText(o), o.By, gv.stamp(o.Since), o.Reason))
 	}
 	f.flush()
 }
 
 // addGroupSpec adds what the spec says, and what holds where it says nothing.
-func (a *app) addGroupSpec(f fields, s *job.GroupSpec) {
+func (gv groupVerbs) addGroupSpec(f fields, s *job.GroupSpec) {
 	m, _ := mode.Find(s.Mode) // one that this program does not know reads nothing
 	reads := func(field, name, value string) {
 		if slices.Contains(m.Reads, field) {
@@ -189,19 +190,4 @@ func (a *app) addGroupSpec(f fields, s *job.GroupSpec) {
 		f.add("At a time", fmt.Sprintf("%d runs at most", s.MaxConcurrent))
 	}
 	f.add("Mutex", s.Mutex)
-}
-
-// completeGroups completes the names of groups.
-func (a *app) completeGroups(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.complete(cmd, func(ctx context.Context, c *client.Client) ([]cobra.Completion, error) {
-		groups, err := c.Groups.List(ctx, a.namespace)
-		var names []cobra.Completion
-		for i := range groups {
-			names = append(names, cobra.CompletionWithDesc(groups[i].Name, groups[i].Spec.EffectiveMode()))
-		}
-		return names, err
-	})
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *app) labelCommand() *cobra.Command {
+func (mv minionVerbs) labelCommand() *cobra.Command {
 	var (
 		requested bool
 		reason    string
@@ -33,9 +33,9 @@ func (a *app) labelCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body := api.LabelRequest{Set: map[string]string{}, Order: api.Order{By: a.user(), Reason: reason}}
+			body := api.LabelRequest{Set: map[string]string{}, Order: api.Order{By: mv.user(), Reason: reason}}
 			if requested {
-				minions, err := a.client.Minions.List(cmd.Context())
+				minions, err := mv.client.Minions.List(cmd.Context())
 				if err != nil {
 					return err
 				}
@@ -64,16 +64,16 @@ func (a *app) labelCommand() *cobra.Command {
 				Labels map[string]string `json:"labels"`
 			}
 			var err error
-			if out.Labels, err = a.client.Minions.Label(cmd.Context(), job.MinionID(args[0]), body); err != nil {
+			if out.Labels, err = mv.client.Minions.Label(cmd.Context(), job.MinionID(args[0]), body); err != nil {
 				return err
 			}
-			if a.asObject() {
-				return a.printValue(out)
+			if mv.asObject() {
+				return mv.printValue(out)
 			}
 			if text := pairs(out.Labels); text != "" {
-				fmt.Fprintf(a.out, "minion %s has labels %s\n", args[0], text)
+				fmt.Fprintf(mv.out, "minion %s has labels %s\n", args[0], text)
 			} else {
-				fmt.Fprintf(a.out, "minion %s has no labels\n", args[0])
+				fmt.Fprintf(mv.out, "minion %s has no labels\n", args[0])
 			}
 			return nil
 		},
@@ -84,8 +84,8 @@ func (a *app) labelCommand() *cobra.Command {
 }
 
 // printLabelRequests lists the minions that ask for labels, if any does.
-func (a *app) printLabelRequests(ctx context.Context) error {
-	minions, err := a.client.Minions.List(ctx)
+func (mv minionVerbs) printLabelRequests(ctx context.Context) error {
+	minions, err := mv.client.Minions.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,9 +93,9 @@ func (a *app) printLabelRequests(ctx context.Context) error {
 	if len(asking) == 0 {
 		return nil
 	}
-	fmt.Fprintln(a.out)
+	fmt.Fprintln(mv.out)
 	type minion = api.Minion
-	return printList(a, asking, table[minion]{name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
+	return printList(&mv.printer, asking, table[minion]{name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
 		{head: "MINION", cell: func(m minion) string { return string(m.ID) }},
 		{head: "ASKS FOR", cell: func(m minion) string { return pairs(m.Requested) }},
 		{head: "HAS", cell: func(m minion) string { return pairs(m.Labels) }},

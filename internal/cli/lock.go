@@ -22,6 +22,9 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// lockVerbs are the verbs of locks.
+type lockVerbs struct{ *call }
+
 // lockFlags are what a user may say about a lock.
 type lockFlags struct {
 	ttl, wait, maxHold, grace, delay time.Duration
@@ -36,7 +39,7 @@ const (
 	envLockName  = "CARILLON_LOCK_NAME"
 )
 
-func (a *app) lockCommand() *cobra.Command {
+func (lk lockVerbs) lockCommand() *cobra.Command {
 	var f lockFlags
 	cmd := &cobra.Command{
 		Use: "lock NAME [flags] -- COMMAND [ARGUMENT...]", GroupID: groupCluster,
@@ -53,7 +56,7 @@ func (a *app) lockCommand() *cobra.Command {
 			"  carillon lock db --shared --wait 1m -- pg_dump app\n" +
 			"  carillon lock gpu --limit 4 -- train.py\n" +
 			"  carillon lock list",
-		RunE: func(cmd *cobra.Command, args []string) error { return a.lockRun(cmd, args, &f) },
+		RunE: func(cmd *cobra.Command, args []string) error { return lk.lockRun(cmd, args, &f) },
 	}
 	fs := cmd.Flags()
 	fs.DurationVar(&f.ttl, "ttl", 15*time.Second, "how long the lock outlives a holder that is gone")
@@ -67,7 +70,7 @@ func (a *app) lockCommand() *cobra.Command {
 	fs.DurationVar(&f.maxHold, "max-hold", 0, "end the command after this `TIME` (0: never)")
 	fs.DurationVar(&f.delay, "lock-delay", 0, "keep others out for this `TIME` if the lock is lost without being freed")
 	fs.StringVar(&f.purpose, "purpose", "", "`TEXT` that tells others what for (default: the command)")
-	cmd.AddCommand(a.lockListCommand(), a.lockShowCommand(), a.lockBreakCommand())
+	cmd.AddCommand(lk.lockListCommand(), lk.lockShowCommand(), lk.lockBreakCommand())
 	return cmd
 }
 
@@ -94,7 +97,7 @@ func (f *lockFlags) check(cmd *cobra.Command) error {
 }
 
 // lockRun runs a command under a lock.
-func (a *app) lockRun(cmd *cobra.Command, args []string, f *lockFlags) error {
+func (lk lockVerbs) lockRun(cmd *cobra.Command, args []string, f *lockFlags) error {
 	dash := cmd.ArgsLenAtDash()
 	switch {
 	case len(args) == 0 || dash == 0:
@@ -109,7 +112,7 @@ func (a *app) lockRun(cmd *cobra.Command, args []string, f *lockFlags) error {
 	case dash != 1:
 		return usagef("%s takes one name before --, and got %s", cmd.CommandPath(), strings.Join(args[:dash], ", "))
 	}
-	key, err := a.keyOf("lock", args[0])
+	key, err := lk.keyOf("lock", args[0])
 	if err := errors.Join(err, f.check(cmd)); err != nil {
 		return &usageError{err}
 	}
@@ -119,13 +122,13 @@ func (a *app) lockRun(cmd *cobra.Command, args []string, f *lockFlags) error {
 		f.purpose = f.purpose[:min(len(f.purpose), 200)]
 	}
 	// The command's end decides when we end, not the first signal.
-	l := &locking{a: a, ctx: context.WithoutCancel(cmd.Context()), key: key, flags: f, place: uuid.NewString()}
+	l := &locking{a: lk.call, ctx: context.WithoutCancel(cmd.Context()), key: key, flags: f, place: uuid.NewString()}
 	return l.run(cmd.Context(), command)
 }
 
 // locking is one call of `carillon lock`.
 type locking struct {
-	a       *app
+	a       *call
 	ctx     context.Context // of the call; it outlives signals
 	key     job.Key
 	flags   *lockFlags
@@ -350,7 +353,7 @@ func ownTerminal(in any) bool {
 }
 
 // whoHolds says who has a lock, and how many wait.
-func whoHolds(a *app, v *api.Lock) string {
+func whoHolds(ca *call, v *api.Lock) string {
 	switch {
 	case v == nil || len(v.Holders) == 0 && v.Delayed > 0:
 		return "it was lost a moment ago, and is kept free for its lock delay"
@@ -358,7 +361,7 @@ func whoHolds(a *app, v *api.Lock) string {
 		return "others wait for it"
 	}
 	h := v.Holders[0]
-	text := fmt.Sprintf("%s holds it since %s", h.Holder, a.stamp(h.Since))
+	text := fmt.Sprintf("%s holds it since %s", h.Holder, ca.stamp(h.Since))
 	if h.Purpose != "" {
 		text += fmt.Sprintf(" (%s)", h.Purpose)
 	}

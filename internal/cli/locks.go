@@ -1,11 +1,11 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,25 +13,25 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *app) lockListCommand() *cobra.Command {
+func (lk lockVerbs) lockListCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Args: noArgs,
 		Short:   "List locks that somebody holds or waits for",
 		Example: "  carillon lock list -A",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			locks, err := a.client.Locks.List(cmd.Context(), a.listed(all))
+			locks, err := lk.client.Locks.List(cmd.Context(), lk.listed(all))
 			if err != nil {
 				return err
 			}
-			return printList(a, locks, a.lockTable(all))
+			return printList(&lk.printer, locks, lk.lockTable(all))
 		},
 	}
-	a.allNamespaces(cmd, &all)
+	lk.allNamespaces(cmd, &all)
 	return cmd
 }
 
-func (a *app) lockTable(all bool) table[api.Lock] {
+func (lk lockVerbs) lockTable(all bool) table[api.Lock] {
 	type view = api.Lock
 	first := func(v view, cell func(api.LockContender) string) string {
 		if len(v.Holders) == 0 {
@@ -40,7 +40,7 @@ func (a *app) lockTable(all bool) table[api.Lock] {
 		return cell(v.Holders[0])
 	}
 	t := table[view]{
-		none: "no locks " + a.where(all),
+		none: "no locks " + lk.where(all),
 		name: func(v view) string { return v.Key().String() },
 		columns: []column[view]{
 			{head: "NAME", cell: func(v view) string { return v.Name }},
@@ -53,7 +53,7 @@ func (a *app) lockTable(all bool) table[api.Lock] {
 				})
 			}},
 			{head: "SINCE", cell: func(v view) string {
-				return first(v, func(h api.LockContender) string { return a.stamp(h.Since) })
+				return first(v, func(h api.LockContender) string { return lk.stamp(h.Since) })
 			}},
 			{head: "WAITING", cell: func(v view) string { return strconv.Itoa(len(v.Waiters)) }},
 			{head: "PURPOSE", cell: func(v view) string {
@@ -71,34 +71,34 @@ func (a *app) lockTable(all bool) table[api.Lock] {
 }
 
 // lockNamed asks how a lock is.
-func (a *app) lockNamed(ctx context.Context, name string) (api.Lock, error) {
-	key, err := a.keyOf("lock", name)
+func (lk lockVerbs) lockNamed(ctx context.Context, name string) (api.Lock, error) {
+	key, err := lk.keyOf("lock", name)
 	if err != nil {
 		return api.Lock{}, err
 	}
-	return a.client.Locks.Get(ctx, key)
+	return lk.client.Locks.Get(ctx, key)
 }
 
-func (a *app) lockShowCommand() *cobra.Command {
+func (lk lockVerbs) lockShowCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "show NAME", Args: exactlyOne("lock"),
 		Short:   "Show who holds a lock and who waits, since when and why",
 		Example: "  carillon lock show deploy",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := a.lockNamed(cmd.Context(), args[0])
+			v, err := lk.lockNamed(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if a.output != formatTable && a.output != formatWide {
-				return printOne(a, v, a.lockTable(false))
+			if lk.output != formatTable && lk.output != formatWide {
+				return printOne(&lk.printer, v, lk.lockTable(false))
 			}
-			return a.printLock(&v)
+			return lk.printLock(&v)
 		},
 	}
 }
 
 // printLock prints holders and waiters, one a line, in their order.
-func (a *app) printLock(v *api.Lock) error {
+func (lk lockVerbs) printLock(v *api.Lock) error {
 	type line struct {
 		State string `json:"state"`
 		api.LockContender
@@ -111,12 +111,12 @@ func (a *app) printLock(v *api.Lock) error {
 		lines = append(lines, line{"waits, " + strconv.Itoa(i+1), w})
 	}
 	if v.Delayed > 0 {
-		a.note("%d lost it without freeing it: it is kept free for their lock delay", v.Delayed)
+		lk.note("%d lost it without freeing it: it is kept free for their lock delay", v.Delayed)
 	}
-	return printList(a, lines, table[line]{none: "nobody", name: func(l line) string { return l.Holder }, columns: []column[line]{
+	return printList(&lk.printer, lines, table[line]{none: "nobody", name: func(l line) string { return l.Holder }, columns: []column[line]{
 		{head: "STATE", cell: func(l line) string { return l.State }},
 		{head: "WHO", cell: func(l line) string { return l.Holder }},
-		{head: "SINCE", cell: func(l line) string { return a.stamp(l.Since) }},
+		{head: "SINCE", cell: func(l line) string { return lk.stamp(l.Since) }},
 		{head: "TOKEN", cell: func(l line) string {
 			if l.Token.IsZero() {
 				return ""
@@ -145,7 +145,7 @@ func howHeld(c *api.LockContender) string {
 	return strings.Join(words, ", ")
 }
 
-func (a *app) lockBreakCommand() *cobra.Command {
+func (lk lockVerbs) lockBreakCommand() *cobra.Command {
 	var (
 		token, reason string
 		yes           bool
@@ -160,12 +160,12 @@ func (a *app) lockBreakCommand() *cobra.Command {
 			"are asked; with --yes you are not, and whoever holds it then loses it.",
 		Example: "  carillon lock show deploy\n  carillon lock break deploy --token 1.4711 --reason \"host is gone\"\n  carillon lock break deploy --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := a.keyOf("lock", args[0])
+			key, err := lk.keyOf("lock", args[0])
 			if err != nil {
 				return err
 			}
 			if token == "" {
-				if token, err = a.askToken(cmd, key, yes); err != nil {
+				if token, err = lk.askToken(cmd, key, yes); err != nil {
 					return err
 				}
 			}
@@ -173,10 +173,10 @@ func (a *app) lockBreakCommand() *cobra.Command {
 			if err != nil {
 				return usagef("--token: %w", err)
 			}
-			if err := a.client.Locks.Break(cmd.Context(), key, hold, api.Order{By: a.user(), Reason: reason}); err != nil {
+			if err := lk.client.Locks.Break(cmd.Context(), key, hold, api.Order{By: lk.user(), Reason: reason}); err != nil {
 				return err
 			}
-			return a.printOutcome(outcome{"lock", key.String(), "broken"})
+			return lk.printOutcome(outcome{"lock", key.String(), "broken"})
 		},
 	}
 	cmd.Flags().StringVar(&token, "token", "", "the `TOKEN` of the hold, as `carillon lock show` prints it")
@@ -186,8 +186,8 @@ func (a *app) lockBreakCommand() *cobra.Command {
 }
 
 // askToken shows who holds a lock and asks whether that hold is meant.
-func (a *app) askToken(cmd *cobra.Command, key job.Key, yes bool) (string, error) {
-	v, err := a.client.Locks.Get(cmd.Context(), key)
+func (lk lockVerbs) askToken(cmd *cobra.Command, key job.Key, yes bool) (string, error) {
+	v, err := lk.client.Locks.Get(cmd.Context(), key)
 	if err != nil {
 		return "", err
 	}
@@ -201,19 +201,59 @@ func (a *app) askToken(cmd *cobra.Command, key job.Key, yes bool) (string, error
 	if yes {
 		return h.Token.String(), nil
 	}
-	if !ownTerminal(a.opts.Stdin) {
-		return "", usagef("%s; add --token %s to break that hold, or --yes", whoHolds(a, &v), h.Token)
+	if !ownTerminal(lk.opts.Stdin) {
+		return "", usagef("%s; add --token %s to break that hold, or --yes", whoHolds(lk.call, &v), h.Token)
 	}
-	fmt.Fprintf(a.errout, "%s.\nBreak it? [y/N] ", whoHolds(a, &v))
-	if !a.confirmed() {
+	fmt.Fprintf(lk.errout, "%s.\nBreak it? [y/N] ", whoHolds(lk.call, &v))
+	if !lk.confirmed() {
 		return "", &exitError{code: exitFailed, err: fmt.Errorf("lock %s is as it was", key)}
 	}
 	return h.Token.String(), nil
 }
 
-// confirmed reads the answer to a question. No answer is a no.
-func (a *app) confirmed() bool {
-	answer, _ := bufio.NewReader(a.opts.Stdin).ReadString('\n')
-	s := strings.ToLower(strings.TrimSpace(answer))
-	return s == "y" || s == "yes"
+func (lk lockVerbs) describeLockCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "lock NAME", Aliases: []string{"locks"}, Args: exactlyOne("lock"),
+		Short:   "Show who holds a lock and who waits, since when and why",
+		Example: "  carillon describe lock deploy",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			v, err := lk.lockNamed(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return lk.describe(v, v.Key().String(), func() error { lk.lockText(&v); return nil })
+		},
+	}
+}
+
+func (lk lockVerbs) lockText(v *api.Lock) {
+	f := newFields(lk.out, "")
+	f.add("Lock", v.Key().String())
+	if len(v.Holders) == 0 {
+		f.add("Held by", "nobody")
+	}
+	for i := range v.Holders {
+		f.add("Held by", lk.contenderText(&v.Holders[i]))
+	}
+	for i := range v.Waiters {
+		f.add(fmt.Sprintf("Waits, %d", i+1), lk.contenderText(&v.Waiters[i]))
+	}
+	if v.Delayed > 0 {
+		f.add("Kept free", fmt.Sprintf("for the lock delay of %d that lost it without freeing it", v.Delayed))
+	}
+	f.flush()
+}
+
+func (lk lockVerbs) contenderText(c *api.LockContender) string {
+	parts := []string{c.Holder + " since " + lk.stamp(c.Since) + " (" + short(max(lk.now().Sub(c.Since), time.Duration(0))) + ")"}
+	if !c.Token.IsZero() {
+		parts = append(parts, "token "+c.Token.String())
+	}
+	if how := howHeld(c); how != "" {
+		parts = append(parts, how)
+	}
+	if c.Purpose != "" {
+		parts = append(parts, c.Purpose)
+	}
+	return strings.Join(parts, ", ")
 }

@@ -19,20 +19,23 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// logVerbs are the verbs of what runs wrote.
+type logVerbs struct{ *call }
+
 // The streams of a task's output.
 const (
 	streamStdout = 1
 	streamStderr = 2
 )
 
-func (a *app) logsCommand() *cobra.Command {
+func (lv logVerbs) logsCommand() *cobra.Command {
 	var (
 		follow, folded       bool
 		minion               string
 		onlyStdout, onlyErrs bool
 	)
 	cmd := &cobra.Command{
-		Use: "logs RUN|JOB", GroupID: groupRuns, Args: exactlyOne("run or job"), ValidArgsFunction: a.completeJobs,
+		Use: "logs RUN|JOB", GroupID: groupRuns, Args: exactlyOne("run or job"), ValidArgsFunction: lv.completeJobs,
 		Short: "Print what a run wrote",
 		Long: "Print what a run wrote, to stdout and stderr as the run did. A job stands for\n" +
 			"its latest run. Lines of a run on several minions begin with the minion's name;\n" +
@@ -40,30 +43,30 @@ func (a *app) logsCommand() *cobra.Command {
 		Example: "  carillon logs backup -f\n  carillon logs uptime --fold\n  carillon logs 9x2k-0c4g6q8m2s4v6x8z --stderr",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
-			run, err := a.findRun(ctx, args[0])
+			run, err := lv.findRun(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			switch {
 			case len(run.Tasks) > 0:
 			case run.State.Final():
-				a.noteNothing(&run)
+				lv.noteNothing(&run)
 			case !follow:
-				a.note("run %s is %s: nothing has been written yet; -f follows it", run.RunID, run.State)
+				lv.note("run %s is %s: nothing has been written yet; -f follows it", run.RunID, run.State)
 			}
 			if follow && minion == "" {
-				if run, err = a.waitForTasks(ctx, run); err != nil {
+				if run, err = lv.waitForTasks(ctx, run); err != nil {
 					return err
 				}
 			}
 			shown := func(stream int) bool { return onlyStdout == onlyErrs || onlyStdout == (stream == streamStdout) }
 			if folded {
-				return a.foldLogs(ctx, run, job.MinionID(minion), follow, shown)
+				return lv.foldLogs(ctx, run, job.MinionID(minion), follow, shown)
 			}
-			l := &logPrinter{stdout: a.out, stderr: a.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
+			l := &logPrinter{stdout: lv.out, stderr: lv.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
 			silent := minion == "" && len(run.Tasks) > 0 && run.State.Final() &&
 				!slices.ContainsFunc(run.Tasks, func(t job.Task) bool { return t.Stdout.Bytes+t.Stderr.Bytes > 0 })
-			err = a.client.Runs.Output(ctx, run.RunID, job.MinionID(minion), follow, func(line api.OutputLine) {
+			err = lv.client.Runs.Output(ctx, run.RunID, job.MinionID(minion), follow, func(line api.OutputLine) {
 				silent = false
 				if shown(line.Stream) {
 					l.line(line)
@@ -71,7 +74,7 @@ func (a *app) logsCommand() *cobra.Command {
 			})
 			l.flush()
 			if err == nil && silent {
-				a.noteNothing(&run)
+				lv.noteNothing(&run)
 			}
 			return err
 		},
@@ -85,17 +88,17 @@ func (a *app) logsCommand() *cobra.Command {
 }
 
 // noteNothing tells that a run that has ended wrote nothing, and why it may be so.
-func (a *app) noteNothing(run *job.Run) {
+func (lv logVerbs) noteNothing(run *job.Run) {
 	if run.State == job.StateSucceeded {
-		a.note("run %s wrote nothing", run.RunID)
+		lv.note("run %s wrote nothing", run.RunID)
 		return
 	}
-	a.note("run %s wrote nothing (%s: %s)", run.RunID, run.State, oneLine(run.Reason))
+	lv.note("run %s wrote nothing (%s: %s)", run.RunID, run.State, oneLine(run.Reason))
 }
 
 // foldLogs prints what a run wrote with the minions that wrote the same as one
 // block. The streams are told apart, as their order within a run is by chance.
-func (a *app) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, follow bool, shown func(stream int) bool) error {
+func (lv logVerbs) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, follow bool, shown func(stream int) bool) error {
 	var stdout, stderr fold.Gatherer
 	if shown(streamStdout) {
 		for i := range run.Tasks {
@@ -104,9 +107,9 @@ func (a *app) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, fo
 			}
 		}
 	}
-	err := a.client.Runs.Output(ctx, run.RunID, minion, follow, func(line api.OutputLine) {
+	err := lv.client.Runs.Output(ctx, run.RunID, minion, follow, func(line api.OutputLine) {
 		if shown(line.Stream) && line.LeftOut > 0 {
-			a.note("%s", leftOutText(line))
+			lv.note("%s", leftOutText(line))
 		}
 		switch {
 		case !shown(line.Stream):
@@ -116,23 +119,23 @@ func (a *app) foldLogs(ctx context.Context, run job.Run, minion job.MinionID, fo
 			stdout.Add(string(line.Minion), line.Data)
 		}
 	})
-	return cmp.Or(err, fold.Write(a.out, stdout.Groups()), fold.Write(a.errout, stderr.Groups()))
+	return cmp.Or(err, fold.Write(lv.out, stdout.Groups()), fold.Write(lv.errout, stderr.Groups()))
 }
 
 // findRun returns the run of that id, or the latest run of that job. A name
 // may have the form of both; the run is tried first.
-func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
+func (lv logVerbs) findRun(ctx context.Context, name string) (job.Run, error) {
 	if id := job.RunID(name); id.Valid() {
-		run, err := a.client.Runs.Get(ctx, id)
+		run, err := lv.client.Runs.Get(ctx, id)
 		if e, ok := errors.AsType[*client.Error](err); !ok || e.Status != http.StatusNotFound {
 			return run, err
 		}
 	}
-	key, err := a.key(name)
+	key, err := lv.key(name)
 	if err != nil {
 		return job.Run{}, err
 	}
-	page, err := a.client.Runs.List(ctx, api.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: latestRuns})
+	page, err := lv.client.Runs.List(ctx, api.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: latestRuns})
 	if err != nil {
 		return job.Run{}, err
 	}
@@ -140,13 +143,13 @@ func (a *app) findRun(ctx context.Context, name string) (job.Run, error) {
 		if len(page.Runs) == 0 {
 			return job.Run{}, &exitError{exitUnavailable, fmt.Errorf("job %s: no run of it is known now, but %s", key, gap)}
 		}
-		a.note("run %s is the latest of job %s that is known now; %s", page.Runs[0].RunID, key, gap)
+		lv.note("run %s is the latest of job %s that is known now; %s", page.Runs[0].RunID, key, gap)
 	}
 	if len(page.Runs) > 0 {
-		return a.latestStarted(page.Runs), nil
+		return lv.latestStarted(page.Runs), nil
 	}
 	// Which of the two is missing, the job or a run of it?
-	if _, err := a.client.Jobs.Get(ctx, key); err != nil {
+	if _, err := lv.client.Jobs.Get(ctx, key); err != nil {
 		return job.Run{}, err
 	}
 	return job.Run{}, fmt.Errorf("job %s has no run yet: %w", key, job.ErrNotFound)
@@ -159,7 +162,7 @@ const latestRuns = 100
 // latestStarted returns the latest run that was not skipped or missed, and tells
 // of newer ones that were; one that runs comes before one that waits. Where all
 // were skipped or missed it is the latest.
-func (a *app) latestStarted(runs []job.Run) job.Run {
+func (lv logVerbs) latestStarted(runs []job.Run) job.Run {
 	passed := 0
 	running := slices.ContainsFunc(runs, func(r job.Run) bool { return r.State == job.StateRunning })
 	for i := range runs {
@@ -174,8 +177,8 @@ func (a *app) latestStarted(runs []job.Run) job.Run {
 				if passed > 1 {
 					what = fmt.Sprintf("%d newer occurrences were", passed)
 				}
-				a.note("run %s of %s; %s not started, the latest is %s: %s",
-					r.RunID, a.stamp(r.ScheduledAt), what, newest.State, oneLine(newest.Reason))
+				lv.note("run %s of %s; %s not started, the latest is %s: %s",
+					r.RunID, lv.stamp(r.ScheduledAt), what, newest.State, oneLine(newest.Reason))
 			}
 			return *r
 		}
@@ -186,11 +189,11 @@ func (a *app) latestStarted(runs []job.Run) job.Run {
 
 // waitForTasks waits until the run has got its tasks, from which one sees
 // whether lines need a minion's name.
-func (a *app) waitForTasks(ctx context.Context, run job.Run) (job.Run, error) {
+func (lv logVerbs) waitForTasks(ctx context.Context, run job.Run) (job.Run, error) {
 	if len(run.Tasks) > 0 || run.State.Final() {
 		return run, nil
 	}
-	return a.wait(ctx, run.RunID, func(r job.Run) bool { return len(r.Tasks) > 0 || r.State.Final() })
+	return runVerbs(lv).wait(ctx, run.RunID, func(r job.Run) bool { return len(r.Tasks) > 0 || r.State.Final() })
 }
 
 // source is one stream of one task.

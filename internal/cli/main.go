@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -38,33 +37,11 @@ func Main(ctx context.Context, o Options) int {
 	return newApp(o).main(ctx)
 }
 
-// app is one call of the command: the world, the global flags, and what tests
-// put in place of the clock.
+// app is the tree of verbs, and what becomes of a call of it.
 type app struct {
-	opts   Options
-	env    map[string]string
-	out    *sink
-	errout io.Writer
+	*call
 
-	server    string
-	caFile    string
-	tokenFile string
-	namespace string
-	output    string
-	timeout   time.Duration
-	// raw: a terminal gets everything as it is.
-	raw bool
-
-	// now is the clock and zone the viewer's time zone.
-	now  func() time.Time
-	zone *time.Location
-	// patience is how long a wait bears a server that does not answer.
-	patience time.Duration
-
-	client *client.Client
 	cancel context.CancelFunc
-	// code is the exit code of a verb that ended without an error.
-	code int
 }
 
 // The defaults of the global flags, and the variables that set them.
@@ -75,12 +52,11 @@ const (
 )
 
 func newApp(o Options) *app {
-	a := &app{
-		opts: o, env: make(map[string]string, len(o.Env)),
-		out: &sink{w: shown(o.Stdout)}, errout: shown(o.Stderr),
-		now: time.Now, zone: time.Local, patience: 30 * time.Second,
-		cancel: func() {},
-	}
+	a := &app{call: &call{
+		printer: printer{out: &sink{w: shown(o.Stdout)}, errout: shown(o.Stderr)},
+		clock:   clock{now: time.Now, zone: time.Local},
+		opts:    o, env: make(map[string]string, len(o.Env)), patience: 30 * time.Second,
+	}, cancel: func() {}}
 	for _, kv := range o.Env {
 		k, v, _ := strings.Cut(kv, "=")
 		a.env[k] = v
@@ -191,13 +167,13 @@ func (a *app) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
 
 	root.AddCommand(
-		a.applyCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.nextCommand(),
-		a.pauseCommand(), a.resumeCommand(),
-		a.runCommand(), a.execCommand(), a.runsCommand(groupRuns), a.logsCommand(), a.cancelCommand(), a.redoCommand(),
-		a.nodesCommand(groupCluster), a.minionsCommand(groupCluster), a.shardsCommand(groupCluster), a.lockCommand(), a.tokensCommand(), a.authCommand(), a.auditCommand(), a.doctorCommand(),
+		manifestVerbs{a.call}.applyCommand(), a.getCommand(), a.describeCommand(), manifestVerbs{a.call}.deleteCommand(), jobVerbs{a.call}.nextCommand(),
+		pauseVerbs{a.call}.pauseCommand(), pauseVerbs{a.call}.resumeCommand(),
+		startVerbs{a.call}.runCommand(), execVerbs{a.call}.execCommand(), runVerbs{a.call}.runsCommand(groupRuns), logVerbs{a.call}.logsCommand(), runVerbs{a.call}.cancelCommand(), runVerbs{a.call}.redoCommand(),
+		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), lockVerbs{a.call}.lockCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(),
 		a.versionCommand(), a.completionCommand(),
 	)
-	root.AddCommand(a.enableCommands()...)
+	root.AddCommand(jobVerbs{a.call}.enableCommands()...)
 	if a.opts.Dev != nil {
 		root.AddCommand(a.devCommand())
 	}
@@ -247,44 +223,6 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	a.client = c
 	return err
 }
-
-// newClient returns a client of the server that the flags name.
-func (a *app) newClient() (*client.Client, error) {
-	ca, err := a.authorities()
-	if err != nil {
-		return nil, err
-	}
-	token, err := a.token()
-	if err != nil {
-		return nil, err
-	}
-	c, err := client.New(client.Config{Server: a.server, CA: ca, Token: token, Agent: "carillon/" + a.version()})
-	switch {
-	case errors.Is(err, client.ErrTokenInClear):
-		return nil, usagef("%w with --server or %s", err, envServer)
-	case err != nil:
-		return nil, usagef("--%w", err)
-	}
-	return c, nil
-}
-
-// key reads a job's name as NAME or NAMESPACE/NAME.
-func (a *app) key(name string) (job.Key, error) { return a.keyOf("job", name) }
-
-// keyOf reads the name of a job or a group as NAME or NAMESPACE/NAME.
-func (a *app) keyOf(kind, name string) (job.Key, error) {
-	if !strings.Contains(name, "/") {
-		name = a.namespace + "/" + name
-	}
-	k, err := job.ParseKey(name)
-	if err != nil {
-		return job.Key{}, usagef("%s %w", kind, err)
-	}
-	return k, nil
-}
-
-// note tells the user something that is not data.
-func (a *app) note(format string, args ...any) { fmt.Fprintf(a.errout, format+"\n", args...) }
 
 // sink remembers the first error of a writer, so that it is dealt with once,
 // at the end.

@@ -12,7 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *app) matchCommand() *cobra.Command {
+func (mv minionVerbs) matchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "match TARGET", Args: oneTarget,
 		Short: "Show which minions a target matches",
@@ -27,11 +27,11 @@ such keys are listed.`,
 			if err := checkTarget(args[0]); err != nil {
 				return err
 			}
-			v, err := a.client.Minions.Match(cmd.Context(), args[0])
+			v, err := mv.client.Minions.Match(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return a.showMatch(v)
+			return mv.showMatch(v)
 		},
 	}
 }
@@ -55,28 +55,28 @@ func checkTarget(expr string) error {
 
 // showMatch prints a match. Where nothing matches, that is the error, after all
 // that helps to see why.
-func (a *app) showMatch(v api.Match) error {
-	switch a.output {
+func (mv minionVerbs) showMatch(v api.Match) error {
+	switch mv.output {
 	case formatJSON, formatYAML:
-		if err := a.printValue(v); err != nil {
+		if err := mv.printValue(v); err != nil {
 			return err
 		}
 	case formatName:
 		for _, id := range v.Minions {
-			fmt.Fprintln(a.out, id)
+			fmt.Fprintln(mv.out, id)
 		}
 	default:
 		if len(v.Minions) > 0 {
-			fmt.Fprintf(a.out, "%s\n%d of %d minions match\n", v.Hosts, len(v.Minions), v.Known)
+			fmt.Fprintf(mv.out, "%s\n%d of %d minions match\n", v.Hosts, len(v.Minions), v.Known)
 		}
 		for _, g := range outOfReach(&v) {
-			fmt.Fprintf(a.out, "%s: %s (%d)\n", oneLine(g.reason), g.hosts, g.n)
+			fmt.Fprintf(mv.out, "%s: %s (%d)\n", oneLine(g.reason), g.hosts, g.n)
 		}
 		if v.Missing != "" {
-			fmt.Fprintf(a.out, "no minion is known by the name of %s\n", v.Missing)
+			fmt.Fprintf(mv.out, "no minion is known by the name of %s\n", v.Missing)
 		}
 		for _, u := range v.Unknown {
-			fmt.Fprintln(a.out, wantText(u))
+			fmt.Fprintln(mv.out, wantText(u))
 		}
 	}
 	if len(v.Minions) == 0 {

@@ -17,7 +17,7 @@ import (
 // maxInstants bounds how many instants next computes.
 const maxInstants = api.MaxUpcoming
 
-func (a *app) nextCommand() *cobra.Command {
+func (jv jobVerbs) nextCommand() *cobra.Command {
 	var (
 		exprs   []string
 		options schedule.Options
@@ -25,7 +25,7 @@ func (a *app) nextCommand() *cobra.Command {
 		count   int
 	)
 	cmd := &cobra.Command{
-		Use: "next JOB | --schedule EXPR", GroupID: groupJobs, Args: atMostOne, ValidArgsFunction: a.completeJobs,
+		Use: "next JOB | --schedule EXPR", GroupID: groupJobs, Args: atMostOne, ValidArgsFunction: jv.completeJobs,
 		Short: "Show upcoming runs of a job or schedule",
 		Long: "Show when a job is due next, in its time zone and in yours, and what its\n" +
 			"schedule says in words: within its startAt, endAt and count, how much later its\n" +
@@ -38,15 +38,15 @@ func (a *app) nextCommand() *cobra.Command {
 			if count < 1 || count > maxInstants {
 				return usagef("--count %d: give a number from 1 to %d", count, maxInstants)
 			}
-			from, err := a.afterTime(after, options.Zone)
+			from, err := jv.afterTime(after, options.Zone)
 			if err != nil {
 				return err
 			}
-			up, err := a.nextOf(cmd, args, exprs, options, from, count)
+			up, err := jv.nextOf(cmd, args, exprs, options, from, count)
 			if err != nil {
 				return err
 			}
-			return a.printNext(up)
+			return jv.printNext(up)
 		},
 	}
 	cmd.Flags().StringArrayVar(&exprs, "schedule", nil, "`EXPR`: cron fields, @every 5m, @at INSTANT, ... (may be given several times)")
@@ -58,7 +58,7 @@ func (a *app) nextCommand() *cobra.Command {
 	cmd.Flags().StringVar(&after, "after", "", "only instants after this `TIME`, as in 2027-01-31T09:30:00Z, or 2027-01-31T09:30:00 in --tz (default now)")
 	cmd.Flags().IntVarP(&count, "count", "n", describedInstants, "how many instants, `N`")
 	// This flag hides the global one, which has -n.
-	cmd.Flags().StringVar(&a.namespace, "namespace", job.DefaultNamespace, "`NAME` of the job's namespace")
+	cmd.Flags().StringVar(&jv.namespace, "namespace", job.DefaultNamespace, "`NAME` of the job's namespace")
 	return cmd
 }
 
@@ -73,11 +73,11 @@ func choice[T ~string](cmd *cobra.Command, to *string, name string, allowed []T,
 }
 
 // afterTime reads --after: an instant, or a time on the clock of a zone.
-func (a *app) afterTime(text, zone string) (time.Time, error) {
+func (jv jobVerbs) afterTime(text, zone string) (time.Time, error) {
 	if text == "" {
-		return a.now(), nil
+		return jv.now(), nil
 	}
-	if t, ok := a.fromNow(text); ok {
+	if t, ok := jv.fromNow(text); ok {
 		return t, nil
 	}
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
@@ -89,20 +89,20 @@ func (a *app) afterTime(text, zone string) (time.Time, error) {
 	}
 	for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
 		if wall, err := time.Parse(form, text); err == nil {
-			return a.onClock(wall, loc), nil
+			return jv.onClock(wall, loc), nil
 		}
 	}
 	return time.Time{}, usagef("--after %q: want an instant such as 2027-01-31T09:30:00Z, or a time such as 2027-01-31T09:30:00", text)
 }
 
 // nextOf computes the instants of the job named, or of the schedules given.
-func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.Options, after time.Time, count int) (upcoming, error) {
+func (jv jobVerbs) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.Options, after time.Time, count int) (upcoming, error) {
 	switch {
 	case len(exprs) > 0 && len(args) > 0:
 		return upcoming{}, usagef("give a job or --schedule, not both")
 	case len(exprs) > 0:
 		options.Strict = true
-		a.tellOf(exprs, options)
+		jv.tellOf(exprs, options)
 		up, err := upcomingAt(exprs, options, after, count)
 		if err != nil {
 			return upcoming{}, &usageError{err}
@@ -113,14 +113,14 @@ func (a *app) nextOf(cmd *cobra.Command, args, exprs []string, options schedule.
 	case options != (schedule.Options{}):
 		return upcoming{}, usagef("--tz, --dialect, --gap, --fold and --seed go with --schedule; a job has its own")
 	}
-	key, err := a.key(args[0])
+	key, err := jv.key(args[0])
 	if err != nil {
 		return upcoming{}, err
 	}
 	if !cmd.Flags().Changed("after") {
 		after = time.Time{}
 	}
-	return a.upcomingOf(cmd.Context(), key, after, count)
+	return jv.upcomingOf(cmd.Context(), key, after, count)
 }
 
 // upcoming is what a set of schedules says about the time to come.
@@ -136,8 +136,8 @@ type upcoming struct {
 // upcomingOf returns the next n instants of a job after the given one, as its
 // node works them out: within its bounds, with its jitter, and with what pauses
 // and calendars close. A zero time is that of the node now.
-func (a *app) upcomingOf(ctx context.Context, key job.Key, after time.Time, n int) (upcoming, error) {
-	v, err := a.client.Jobs.Upcoming(ctx, key, after, n)
+func (jv jobVerbs) upcomingOf(ctx context.Context, key job.Key, after time.Time, n int) (upcoming, error) {
+	v, err := jv.client.Jobs.Upcoming(ctx, key, after, n)
 	if err != nil {
 		return upcoming{}, err
 	}
@@ -186,39 +186,39 @@ type nextAnswer struct {
 	Ends     string        `json:"ends,omitempty"`
 }
 
-func (a *app) printNext(up upcoming) error {
-	switch a.output {
+func (jv jobVerbs) printNext(up upcoming) error {
+	switch jv.output {
 	case formatJSON, formatYAML:
 		answer := nextAnswer{Schedules: append([]string{}, up.exprs...), Words: append([]string{}, up.words...),
 			TimeZone: up.zone.String(), Next: make([]time.Time, len(up.next)), Upcoming: up.next, Ends: up.ends}
 		for i := range up.next {
 			answer.Next[i] = up.next[i].At.UTC()
 		}
-		return a.printValue(answer)
+		return jv.printValue(answer)
 	case formatName:
 		for _, u := range up.next {
-			fmt.Fprintln(a.out, u.At.UTC().Format(time.RFC3339Nano))
+			fmt.Fprintln(jv.out, u.At.UTC().Format(time.RFC3339Nano))
 		}
 		return nil
 	}
 	for _, w := range up.words {
-		fmt.Fprintln(a.out, w)
+		fmt.Fprintln(jv.out, w)
 	}
-	a.printInstants(up)
+	jv.printInstants(up)
 	return nil
 }
 
 // printInstants prints instants in the job's zone and, where it differs, in
 // the viewer's.
-func (a *app) printInstants(up upcoming) {
-	tw := newTabs(a.out)
+func (jv jobVerbs) printInstants(up upcoming) {
+	tw := newTabs(jv.out)
 	for _, u := range up.next {
-		there, here := stampIn(u.At, up.zone), a.stamp(u.At)
+		there, here := stampIn(u.At, up.zone), jv.stamp(u.At)
 		fmt.Fprintf(tw, "  %s", u.At.In(up.zone).Format("Mon ")+there)
 		if here != there {
 			fmt.Fprintf(tw, "\t%s", here)
 		}
-		fmt.Fprintf(tw, "\t%s", a.relative(u.At))
+		fmt.Fprintf(tw, "\t%s", jv.relative(u.At))
 		if u.StartsAt.After(u.At) {
 			fmt.Fprintf(tw, "\tstarts %s later", short(u.StartsAt.Sub(u.At)))
 		}
@@ -230,8 +230,54 @@ func (a *app) printInstants(up upcoming) {
 	_ = tw.Flush() // the sink below keeps the error
 	switch {
 	case up.ends != "":
-		a.note("no further instant: %s", up.ends)
+		jv.note("no further instant: %s", up.ends)
 	case len(up.next) == 0:
-		a.note("no further instant")
+		jv.note("no further instant")
+	}
+}
+
+// onClock returns when the clock of a zone shows a time, which is in UTC here, and
+// tells how one is read that the clock leaves out, or shows twice.
+func (jv jobVerbs) onClock(wall time.Time, loc *time.Location) time.Time {
+	const day = 24 * time.Hour
+	shows := func(offset int) (time.Time, bool) {
+		t := wall.Add(-time.Duration(offset) * time.Second)
+		there := t.In(loc)
+		_, is := there.Zone()
+		return there, is == offset
+	}
+	_, before := wall.Add(-day).In(loc).Zone()
+	_, after := wall.Add(day).In(loc).Zone()
+	first, isFirst := shows(before)
+	second, isSecond := shows(after)
+	const form = "2006-01-02T15:04:05"
+	switch {
+	case !isFirst && !isSecond:
+		jv.note("%s is no time in %s, where clocks go forward over it; read as %s (%s)",
+			wall.Format(form), loc, first.Format(form), first.UTC().Format(time.RFC3339))
+		return first
+	case isFirst && isSecond && before != after:
+		jv.note("%s comes twice in %s, where clocks go back; read as the first one (%s)", wall.Format(form), loc, first.UTC().Format(time.RFC3339))
+		return first
+	case isFirst:
+		return first
+	}
+	return second
+}
+
+// tellOf tells what is to be known of schedules that somebody asks about, and is not
+// in their instants.
+func (jv jobVerbs) tellOf(exprs []string, options schedule.Options) {
+	hashed := false
+	for _, expr := range exprs {
+		for _, w := range schedule.Warnings(expr, options) {
+			jv.note("warning: %s", w)
+		}
+		if s, err := schedule.Parse(expr, options); err == nil && s.Hashed() {
+			hashed = true
+		}
+	}
+	if hashed && options.Seed == "" {
+		jv.note("H follows from the name of a job; without one, this is not what any job has: give --seed NAMESPACE/NAME")
 	}
 }

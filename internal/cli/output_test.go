@@ -168,18 +168,6 @@ func TestShortDurations(t *testing.T) {
 	}
 }
 
-func TestEdits(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"jbos", "jobs", 2}, {"get", "get", 0}} {
-		if got := edits(c.a, c.b); got != c.want {
-			t.Errorf("edits(%q, %q): got %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}
-
 // TestLogsTellWhatIsLeftOut: how much of a stream is missing stands on stderr, in a
 // line of its own, and not among the output.
 func TestLogsTellWhatIsLeftOut(t *testing.T) {

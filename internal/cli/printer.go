@@ -7,11 +7,13 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -28,8 +30,15 @@ func formats() []string {
 	return []string{formatTable, formatWide, formatJSON, formatYAML, formatName}
 }
 
+// printer prints in the form that the user wants.
+type printer struct {
+	out    *sink
+	errout io.Writer
+	output string
+}
+
 // asObject reports whether the user wants an object, to be read by a program.
-func (a *app) asObject() bool { return a.output == formatJSON || a.output == formatYAML }
+func (p *printer) asObject() bool { return p.output == formatJSON || p.output == formatYAML }
 
 // column is one column of a table of T.
 type column[T any] struct {
@@ -60,47 +69,47 @@ type manifestOf[S any] struct {
 }
 
 // printList prints items in the form that the user wants.
-func printList[T any](a *app, items []T, t table[T]) error {
-	if a.output == formatYAML && t.manifest != nil {
+func printList[T any](p *printer, items []T, t table[T]) error {
+	if p.output == formatYAML && t.manifest != nil {
 		for i, item := range items {
 			if i > 0 {
-				fmt.Fprintln(a.out, "---")
+				fmt.Fprintln(p.out, "---")
 			}
-			if err := a.printValue(t.manifest(item)); err != nil {
+			if err := p.printValue(t.manifest(item)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	switch a.output {
+	switch p.output {
 	case formatJSON, formatYAML:
 		if items == nil {
 			items = []T{}
 		}
-		return a.printValue(items)
+		return p.printValue(items)
 	case formatName:
 		for _, item := range items {
-			fmt.Fprintln(a.out, t.name(item))
+			fmt.Fprintln(p.out, t.name(item))
 		}
 		return nil
 	}
 	if len(items) == 0 {
-		a.note("%s", t.none)
+		p.note("%s", t.none)
 		return nil
 	}
-	return printTable(a.out, items, t.columns, a.output == formatWide, "")
+	return printTable(p.out, items, t.columns, p.output == formatWide, "")
 }
 
 // printOne prints one thing: as a table with one row, or as an object.
-func printOne[T any](a *app, item T, t table[T]) error {
-	if a.asObject() && (a.output == formatJSON || t.manifest == nil) {
-		return a.printValue(item)
+func printOne[T any](p *printer, item T, t table[T]) error {
+	if p.asObject() && (p.output == formatJSON || t.manifest == nil) {
+		return p.printValue(item)
 	}
-	return printList(a, []T{item}, t)
+	return printList(p, []T{item}, t)
 }
 
 // printValue prints v as JSON or YAML.
-func (a *app) printValue(v any) error {
+func (p *printer) printValue(v any) error {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -108,8 +117,8 @@ func (a *app) printValue(v any) error {
 	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("encode output: %w", err)
 	}
-	if a.output != formatYAML {
-		_, err := a.out.Write(b.Bytes())
+	if p.output != formatYAML {
+		_, err := p.out.Write(b.Bytes())
 		return err
 	}
 	// JSON is YAML: read as such, the fields keep their order.
@@ -118,7 +127,7 @@ func (a *app) printValue(v any) error {
 		return fmt.Errorf("encode output: %w", err)
 	}
 	plain(&doc)
-	y := yaml.NewEncoder(a.out)
+	y := yaml.NewEncoder(p.out)
 	y.SetIndent(2)
 	if err := y.Encode(&doc); err != nil {
 		return fmt.Errorf("encode output: %w", err)
@@ -138,15 +147,57 @@ func plain(n *yaml.Node) {
 
 // describe prints v as an object, or its name, where the user wants that; else
 // it calls text.
-func (a *app) describe(v any, name string, text func() error) error {
+func (p *printer) describe(v any, name string, text func() error) error {
 	switch {
-	case a.asObject():
-		return a.printValue(v)
-	case a.output == formatName:
-		fmt.Fprintln(a.out, name)
+	case p.asObject():
+		return p.printValue(v)
+	case p.output == formatName:
+		fmt.Fprintln(p.out, name)
 		return nil
 	}
 	return text()
+}
+
+// note tells the user something that is not data.
+func (p *printer) note(format string, args ...any) { fmt.Fprintf(p.errout, format+"\n", args...) }
+
+// outcome is what an order did.
+type outcome struct {
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	Action string `json:"action"`
+}
+
+func (p *printer) printOutcome(o outcome) error {
+	if p.output == formatTable || p.output == formatWide {
+		fmt.Fprintln(p.out, o.Kind, o.Name, o.Action)
+		return nil
+	}
+	return printOne(p, o, table[outcome]{name: func(o outcome) string { return o.Name }})
+}
+
+// heldOutcome is what an order did that holds from an instant on.
+type heldOutcome struct {
+	outcome
+
+	// HoldsFrom is that instant: see api.ApplyResult. Zero: it is not told.
+	HoldsFrom time.Time `json:"holdsFrom,omitzero"`
+}
+
+func (p *printer) printHeld(o heldOutcome) error {
+	if p.output == formatTable || p.output == formatWide {
+		fmt.Fprintf(p.out, "%s %s %s%s\n", o.Kind, o.Name, o.Action, sinceWhen(o.HoldsFrom))
+		return nil
+	}
+	return printOne(p, o, table[heldOutcome]{name: func(o heldOutcome) string { return o.Name }})
+}
+
+func (p *printer) printStarted(run api.Started) error {
+	if p.asObject() {
+		return p.printValue(run)
+	}
+	fmt.Fprintln(p.out, run.RunID)
+	return nil
 }
 
 func printTable[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string) error {

@@ -16,7 +16,7 @@ type queued struct {
 	api.MinionDispatch
 }
 
-func (a *app) queuesCommand() *cobra.Command {
+func (mv minionVerbs) queuesCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use: "queues", Args: noArgs,
@@ -26,26 +26,26 @@ func (a *app) queuesCommand() *cobra.Command {
 		Example: "  carillon minions queues\n  carillon minions queues --all",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var v api.Dispatch
-			v, err := a.client.Cluster.Dispatch(cmd.Context(), all)
+			v, err := mv.client.Cluster.Dispatch(cmd.Context(), all)
 			if err != nil {
 				return err
 			}
 			if v.Missing != "" {
-				a.note("some nodes did not answer: %s", v.Missing)
+				mv.note("some nodes did not answer: %s", v.Missing)
 			}
-			if a.asObject() {
-				return a.printValue(v)
+			if mv.asObject() {
+				return mv.printValue(v)
 			}
-			return a.showQueues(v)
+			return mv.showQueues(v)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "also minions of which there is nothing to tell")
 	return cmd
 }
 
-func (a *app) showQueues(v api.Dispatch) error {
+func (mv minionVerbs) showQueues(v api.Dispatch) error {
 	type node = api.NodeDispatch
-	if err := printList(a, v.Nodes, table[node]{none: "no nodes", name: func(n node) string { return string(n.Node) }, columns: []column[node]{
+	if err := printList(&mv.printer, v.Nodes, table[node]{none: "no nodes", name: func(n node) string { return string(n.Node) }, columns: []column[node]{
 		{head: "NODE", cell: func(n node) string { return string(n.Node) }},
 		{head: "CONNECTED", cell: func(n node) string { return strconv.Itoa(n.Connected) }},
 		{head: "QUEUED", cell: func(n node) string { return strconv.Itoa(n.Queued) }},
@@ -54,7 +54,7 @@ func (a *app) showQueues(v api.Dispatch) error {
 		{head: "TAKEN", cell: func(n node) string { return strconv.FormatUint(n.Taken, 10) }},
 		{head: "PER SECOND", cell: func(n node) string { return fmt.Sprintf("%.1f", n.TakenPerSecond) }},
 		{head: "DROPPED", cell: func(n node) string { return strconv.FormatUint(n.Dropped, 10) }},
-	}}); err != nil || a.output == formatName {
+	}}); err != nil || mv.output == formatName {
 		return err
 	}
 	var rows []queued
@@ -66,8 +66,8 @@ func (a *app) showQueues(v api.Dispatch) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	fmt.Fprintln(a.out)
-	return printTable(a.out, rows, []column[queued]{
+	fmt.Fprintln(mv.out)
+	return printTable(mv.out, rows, []column[queued]{
 		{head: "MINION", cell: func(q queued) string { return string(q.ID) }},
 		{head: "NODE", cell: func(q queued) string { return q.Node }},
 		{head: "QUEUED", cell: func(q queued) string { return strconv.Itoa(q.Queued) }},
@@ -81,5 +81,5 @@ func (a *app) showQueues(v api.Dispatch) error {
 		{head: "TAKEN", cell: func(q queued) string { return strconv.FormatUint(q.Taken, 10) }},
 		{head: "DROPPED", cell: func(q queued) string { return strconv.FormatUint(q.Dropped, 10) }},
 		{head: "PROBLEM", cell: func(q queued) string { return q.Trouble }},
-	}, a.output == formatWide, "")
+	}, mv.output == formatWide, "")
 }

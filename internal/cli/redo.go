@@ -9,7 +9,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *app) cancelCommand() *cobra.Command {
+func (rv runVerbs) cancelCommand() *cobra.Command {
 	var (
 		reason string
 		wait   bool
@@ -24,28 +24,28 @@ func (a *app) cancelCommand() *cobra.Command {
 		Example: "  carillon cancel 9x2k-0c4g6q8m2s4v6x8z --reason \"wrong hosts\" --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := job.RunID(args[0])
-			before, err := a.client.Runs.Get(cmd.Context(), id)
+			before, err := rv.client.Runs.Get(cmd.Context(), id)
 			if err != nil {
 				return fmt.Errorf("cancel: %w", err)
 			}
-			if err := a.client.Runs.Cancel(cmd.Context(), id, api.Order{By: a.user(), Reason: reason}); err != nil {
+			if err := rv.client.Runs.Cancel(cmd.Context(), id, api.Order{By: rv.user(), Reason: reason}); err != nil {
 				return fmt.Errorf("cancel: %w", err)
 			}
 			switch {
 			case before.State.Final() && !wait:
-				return a.printOutcome(outcome{"run", args[0], "has ended as " + string(before.State) + "; what its minions still run of it ends, once they are connected"})
+				return rv.printOutcome(outcome{"run", args[0], "has ended as " + string(before.State) + "; what its minions still run of it ends, once they are connected"})
 			case !wait:
-				return a.printOutcome(outcome{"run", args[0], "is being cancelled"})
+				return rv.printOutcome(outcome{"run", args[0], "is being cancelled"})
 			}
-			run, err := a.wait(cmd.Context(), id, ended)
+			run, err := rv.wait(cmd.Context(), id, ended)
 			if err != nil {
 				return err
 			}
-			if err := printOne(a, run, a.runTable(false, "")); err != nil {
+			if err := printOne(&rv.printer, run, rv.runTable(false, "")); err != nil {
 				return err
 			}
 			if run.State != job.StateCancelled {
-				a.code = exitFailed
+				rv.code = exitFailed
 			}
 			return nil
 		},
@@ -55,7 +55,7 @@ func (a *app) cancelCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) redoCommand() *cobra.Command {
+func (rv runVerbs) redoCommand() *cobra.Command {
 	var (
 		only   []string
 		reason string
@@ -82,18 +82,18 @@ func (a *app) redoCommand() *cobra.Command {
 			for i, o := range only {
 				parts[i] = api.RedoPart(o)
 			}
-			v, err := a.client.Runs.Redo(cmd.Context(), job.RunID(args[0]), parts, api.Order{By: a.user(), Reason: reason})
+			v, err := rv.client.Runs.Redo(cmd.Context(), job.RunID(args[0]), parts, api.Order{By: rv.user(), Reason: reason})
 			if err != nil {
 				return err
 			}
 			if !wait {
-				return a.printStarted(api.Started{RunID: v.RunID, FireID: v.FireID})
+				return rv.printStarted(api.Started{RunID: v.RunID, FireID: v.FireID})
 			}
-			run, err := a.followRun(cmd.Context(), v.RunID, true)
+			run, err := execVerbs(rv).followRun(cmd.Context(), v.RunID, true)
 			if err != nil {
 				return err
 			}
-			return a.showExec(cmd.Context(), run, false, "")
+			return execVerbs(rv).showExec(cmd.Context(), run, false, "")
 		},
 	}
 	cmd.Flags().StringSliceVar(&only, "only", nil, "on which of its minions: `PART`s of failed, not-started, indeterminate, succeeded (default: all)")
@@ -112,17 +112,17 @@ func redoParts() []string {
 }
 
 // resumeRunCommand is `resume run`.
-func (a *app) resumeRunCommand() *cobra.Command {
+func (rv runVerbs) resumeRunCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "run RUN", Args: exactlyOne("run"),
 		Short:   "Continue a rollout after its canaries",
 		Long:    "Let the rollout of a run go on that waits, after its canaries have succeeded, for\nsomebody to say so: its job has rollout.promote: manual.",
 		Example: "  carillon resume run 9x2k-0c4g6q8m2s4v6x8z",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.client.Runs.Promote(cmd.Context(), job.RunID(args[0]), api.Order{By: a.user()}); err != nil {
+			if err := rv.client.Runs.Promote(cmd.Context(), job.RunID(args[0]), api.Order{By: rv.user()}); err != nil {
 				return fmt.Errorf("resume: %w", err)
 			}
-			return a.printOutcome(outcome{"run", args[0], "resumed"})
+			return rv.printOutcome(outcome{"run", args[0], "resumed"})
 		},
 	}
 }

@@ -12,12 +12,15 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// roleVerbs are the verbs of roles and of whom they are bound to.
+type roleVerbs struct{ *call }
+
 // roleBindingAliases are the other ways to write rolebinding.
 func roleBindingAliases(also string) []string {
 	return []string{also, "role-binding", "role-bindings", "roleBinding", "roleBindings", "RoleBinding"}
 }
 
-func (a *app) getRolesCommand() *cobra.Command {
+func (ro roleVerbs) getRolesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "roles [NAME]", Aliases: []string{"role", "Role"}, Args: atMostOne,
 		Short: "List roles, or show one",
@@ -25,23 +28,23 @@ func (a *app) getRolesCommand() *cobra.Command {
 			"are printed as manifests; `carillon apply` takes back all but the built-in ones.",
 		Example: "  carillon get roles\n  carillon get role deployer -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := a.client.Roles.List(cmd.Context())
+			all, err := ro.client.Roles.List(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				return printList(a, all, a.roleTable())
+				return printList(&ro.printer, all, ro.roleTable())
 			}
 			i := slices.IndexFunc(all, func(r api.Role) bool { return r.Name == args[0] })
 			if i < 0 {
 				return fmt.Errorf("role %s: %w", args[0], job.ErrNotFound)
 			}
-			return printOne(a, all[i], a.roleTable())
+			return printOne(&ro.printer, all[i], ro.roleTable())
 		},
 	}
 }
 
-func (a *app) roleTable() table[api.Role] {
+func (ro roleVerbs) roleTable() table[api.Role] {
 	return table[api.Role]{
 		none: "no roles",
 		name: func(r api.Role) string { return r.Name },
@@ -63,13 +66,13 @@ func (a *app) roleTable() table[api.Role] {
 				if r.BuiltIn {
 					return "built in"
 				}
-				return a.stamp(r.UpdatedAt)
+				return ro.stamp(r.UpdatedAt)
 			}},
 		},
 	}
 }
 
-func (a *app) getRoleBindingsCommand() *cobra.Command {
+func (ro roleVerbs) getRoleBindingsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "rolebindings [NAME]", Aliases: roleBindingAliases("rolebinding"), Args: atMostOne,
 		Short: "List who has which role, or show one binding",
@@ -77,23 +80,23 @@ func (a *app) getRoleBindingsCommand() *cobra.Command {
 			"are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get rolebindings\n  carillon get rolebinding billing-team -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := a.client.Bindings.List(cmd.Context())
+			all, err := ro.client.Bindings.List(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if len(args) == 0 {
-				return printList(a, all, a.roleBindingTable())
+				return printList(&ro.printer, all, ro.roleBindingTable())
 			}
 			i := slices.IndexFunc(all, func(b job.RoleBinding) bool { return b.Name == args[0] })
 			if i < 0 {
 				return fmt.Errorf("role binding %s: %w", args[0], job.ErrNotFound)
 			}
-			return printOne(a, all[i], a.roleBindingTable())
+			return printOne(&ro.printer, all[i], ro.roleBindingTable())
 		},
 	}
 }
 
-func (a *app) roleBindingTable() table[job.RoleBinding] {
+func (ro roleVerbs) roleBindingTable() table[job.RoleBinding] {
 	type binding = job.RoleBinding
 	return table[binding]{
 		none: "no role bindings; create one with `carillon apply -f FILE`",
@@ -106,7 +109,7 @@ func (a *app) roleBindingTable() table[job.RoleBinding] {
 			{head: "ROLE", cell: func(b binding) string { return b.Spec.Role }},
 			{head: "SUBJECTS", cell: func(b binding) string { return subjectsText(b.Spec.Subjects) }},
 			{head: "NAMESPACES", cell: func(b binding) string { return orText(strings.Join(b.Spec.Namespaces, ","), "all") }},
-			{head: "UPDATED", cell: func(b binding) string { return a.stamp(b.UpdatedAt) }},
+			{head: "UPDATED", cell: func(b binding) string { return ro.stamp(b.UpdatedAt) }},
 		},
 	}
 }
@@ -124,13 +127,13 @@ func subjectsText(all []job.RoleSubject) string {
 	return strings.Join(names, ", ")
 }
 
-func (a *app) describeRoleCommand() *cobra.Command {
+func (ro roleVerbs) describeRoleCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "role NAME", Aliases: []string{"roles", "Role"}, Args: exactlyOne("role"),
 		Short:   "Show what a role allows, and who has it",
 		Example: "  carillon describe role editor",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := a.client.Roles.List(cmd.Context())
+			all, err := ro.client.Roles.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -138,17 +141,17 @@ func (a *app) describeRoleCommand() *cobra.Command {
 			if i < 0 {
 				return fmt.Errorf("role %s: %w", args[0], job.ErrNotFound)
 			}
-			bindings, err := a.client.Bindings.List(cmd.Context())
+			bindings, err := ro.client.Bindings.List(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return a.describe(all[i], args[0], func() error { a.roleText(&all[i], bindings); return nil })
+			return ro.describe(all[i], args[0], func() error { ro.roleText(&all[i], bindings); return nil })
 		},
 	}
 }
 
-func (a *app) roleText(r *api.Role, bindings []job.RoleBinding) {
-	f := newFields(a.out, "")
+func (ro roleVerbs) roleText(r *api.Role, bindings []job.RoleBinding) {
+	f := newFields(ro.out, "")
 	f.add("Role", r.Name)
 	for i := range r.Spec.Rules {
 		rule := &r.Spec.Rules[i]
@@ -172,39 +175,39 @@ func (a *app) roleText(r *api.Role, bindings []job.RoleBinding) {
 		f.add("Given to", "nobody")
 	}
 	if !r.BuiltIn {
-		f.add("Created", a.stamp(r.CreatedAt))
-		f.add("Updated", a.stamp(r.UpdatedAt))
+		f.add("Created", ro.stamp(r.CreatedAt))
+		f.add("Updated", ro.stamp(r.UpdatedAt))
 	}
 	f.flush()
 }
 
-func (a *app) deleteRolesCommand(yes *bool) *cobra.Command {
+func (ro roleVerbs) deleteRolesCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
 		Use: "role NAME...", Aliases: []string{"roles", "Role"}, Args: someOf("role"),
 		Short:   "Delete roles that no binding gives",
 		Example: "  carillon delete role deployer",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.deleteClusterWide(cmd, job.KindRole, args, *yes)
+			return ro.deleteClusterWide(cmd, job.KindRole, args, *yes)
 		},
 	}
 }
 
-func (a *app) deleteRoleBindingsCommand(yes *bool) *cobra.Command {
+func (ro roleVerbs) deleteRoleBindingsCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
 		Use: "rolebinding NAME...", Aliases: roleBindingAliases("rolebindings"), Args: someOf("role binding"),
 		Short:   "Take roles away from those whom bindings give them",
 		Example: "  carillon delete rolebinding billing-team",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.deleteClusterWide(cmd, job.KindRoleBinding, args, *yes)
+			return ro.deleteClusterWide(cmd, job.KindRoleBinding, args, *yes)
 		},
 	}
 }
 
 // deleteClusterWide deletes things by name that are in no namespace.
-func (a *app) deleteClusterWide(cmd *cobra.Command, kind string, names []string, yes bool) error {
+func (ro roleVerbs) deleteClusterWide(cmd *cobra.Command, kind string, names []string, yes bool) error {
 	things := make([]thing, len(names))
 	for i, name := range names {
 		things[i] = thing{kind, job.Key{Namespace: job.DefaultNamespace, Name: name}}
 	}
-	return a.deleteAll(cmd, things, yes)
+	return manifestVerbs(ro).deleteAll(cmd, things, yes)
 }

@@ -15,20 +15,23 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// startVerbs are the verbs that start jobs.
+type startVerbs struct{ *call }
+
 // A wait asks after minPoll at first, and ever more slowly up to maxPoll.
 const (
 	minPoll = 200 * time.Millisecond
 	maxPoll = time.Second
 )
 
-func (a *app) runCommand() *cobra.Command {
+func (st startVerbs) runCommand() *cobra.Command {
 	var (
 		wait   bool
 		params []string
 		window backfillFlags
 	)
 	cmd := &cobra.Command{
-		Use: "run JOB", GroupID: groupRuns, Args: exactlyOne("job"), ValidArgsFunction: a.completeJobs,
+		Use: "run JOB", GroupID: groupRuns, Args: exactlyOne("job"), ValidArgsFunction: st.completeJobs,
 		Short: "Start a job now",
 		Long: "Start a job now, and print the run's id. With --wait, wait until the run has\n" +
 			"ended: the exit code is 0 when it succeeded, 124 when it ran into its timeout or\n" +
@@ -42,7 +45,7 @@ func (a *app) runCommand() *cobra.Command {
 			"  carillon run report --from 2027-01-01T00:00:00Z --to 2027-01-31T00:00:00Z --every 30s\n" +
 			"  carillon run report --from -2h --to now",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := a.key(args[0])
+			key, err := st.key(args[0])
 			if err != nil {
 				return err
 			}
@@ -54,16 +57,16 @@ func (a *app) runCommand() *cobra.Command {
 				if wait {
 					return usagef("--wait is for one run, not for a window")
 				}
-				return a.backfill(cmd, key, &window, given)
+				return backfillVerbs(st).backfill(cmd, key, &window, given)
 			}
-			run, err := a.client.Jobs.Start(cmd.Context(), key, api.StartRequest{By: a.user(), Params: given})
+			run, err := st.client.Jobs.Start(cmd.Context(), key, api.StartRequest{By: st.user(), Params: given})
 			if err != nil {
 				return err
 			}
 			if !wait {
-				return a.printStarted(run)
+				return st.printStarted(run)
 			}
-			return a.runAndWait(cmd.Context(), run)
+			return st.runAndWait(cmd.Context(), run)
 		},
 	}
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the run has ended; the exit code follows it")
@@ -72,26 +75,18 @@ func (a *app) runCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) printStarted(run api.Started) error {
-	if a.asObject() {
-		return a.printValue(run)
-	}
-	fmt.Fprintln(a.out, run.RunID)
-	return nil
-}
-
 // runAndWait prints the run's id at once and its result when it has ended. As
 // JSON or YAML there is one object only: the run as it ended.
-func (a *app) runAndWait(ctx context.Context, s api.Started) error {
-	if !a.asObject() {
-		fmt.Fprintln(a.out, s.RunID)
+func (st startVerbs) runAndWait(ctx context.Context, s api.Started) error {
+	if !st.asObject() {
+		fmt.Fprintln(st.out, s.RunID)
 	}
-	run, err := a.wait(ctx, s.RunID, ended)
+	run, err := runVerbs(st).wait(ctx, s.RunID, ended)
 	if err != nil {
 		if ctx.Err() != nil {
 			verb := "interrupted"
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				verb = fmt.Sprintf("timed out after %s", a.timeout)
+				verb = fmt.Sprintf("timed out after %s", st.timeout)
 			}
 			// main replaces the code by that of the cause.
 			return &exitError{exitFailed, fmt.Errorf("%s; run %s goes on: see `carillon describe run %s`", verb, s.RunID, s.RunID)}
@@ -99,17 +94,14 @@ func (a *app) runAndWait(ctx context.Context, s api.Started) error {
 		return err
 	}
 	switch {
-	case a.asObject():
-		err = a.printValue(run)
-	case a.output != formatName:
-		fmt.Fprintln(a.out, a.resultLine(run))
+	case st.asObject():
+		err = st.printValue(run)
+	case st.output != formatName:
+		fmt.Fprintln(st.out, runVerbs(st).resultLine(run))
 	}
-	a.exitAs(run.State)
+	st.exitAs(run.State)
 	return err
 }
-
-// exitAs has the exit code follow the state in which a run ended.
-func (a *app) exitAs(s job.State) { a.code = s.ExitCode() }
 
 // ended is what a wait for a run's end wants.
 func ended(r job.Run) bool { return r.State.Final() }
@@ -117,16 +109,16 @@ func ended(r job.Run) bool { return r.State.Final() }
 // wait asks for the run until it is as wanted. A run may not be known yet on the
 // node that is asked, nodes come and go, and so do the owners of shards: all that
 // is borne for a while.
-func (a *app) wait(ctx context.Context, id job.RunID, wanted func(job.Run) bool) (job.Run, error) {
+func (rv runVerbs) wait(ctx context.Context, id job.RunID, wanted func(job.Run) bool) (job.Run, error) {
 	lastGood := time.Now()
 	for pause := minPoll; ; pause = min(pause*5/4, maxPoll) {
-		run, err := a.client.Runs.Get(ctx, id)
+		run, err := rv.client.Runs.Get(ctx, id)
 		switch {
 		case err == nil && wanted(run):
 			return run, nil
 		case err == nil:
 			lastGood = time.Now()
-		case !passing(err) || time.Since(lastGood) > a.patience:
+		case !passing(err) || time.Since(lastGood) > rv.patience:
 			return job.Run{}, err
 		}
 		select {
@@ -147,7 +139,7 @@ func passing(err error) bool {
 }
 
 // resultLine returns "job default/hello failed on web-1: exit code 3 (1.2s)".
-func (a *app) resultLine(r job.Run) string {
+func (rv runVerbs) resultLine(r job.Run) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "job %s %s", r.Key(), r.State)
 	if m := minionCell(r); m != "" {
@@ -157,7 +149,7 @@ func (a *app) resultLine(r job.Run) string {
 		fmt.Fprintf(&b, ": %s", oneLine(r.Reason))
 	}
 	if !r.StartedAt.IsZero() {
-		fmt.Fprintf(&b, " (%s)", short(a.took(r)))
+		fmt.Fprintf(&b, " (%s)", short(rv.took(r)))
 	}
 	return b.String()
 }

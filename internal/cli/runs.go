@@ -6,13 +6,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
 )
+
+// runVerbs are the verbs of runs: which there are, what is to be known of one; cancel,
+// promote, again.
+type runVerbs struct{ *call }
 
 // runFlags select runs.
 type runFlags struct {
@@ -22,22 +25,22 @@ type runFlags struct {
 	limit         int
 }
 
-func (a *app) runsCommand(group string) *cobra.Command {
+func (rv runVerbs) runsCommand(group string) *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use: "runs [JOB]", GroupID: group, Args: atMostOne, ValidArgsFunction: a.completeJobs,
+		Use: "runs [JOB]", GroupID: group, Args: atMostOne, ValidArgsFunction: rv.completeJobs,
 		Short:   "List runs, newest first",
 		Example: "  carillon runs backup\n  carillon runs --state failed --limit 10",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.listRuns(cmd, args, f)
+			return rv.listRuns(cmd, args, f)
 		},
 	}
-	a.addRunFlags(cmd, &f)
+	rv.addRunFlags(cmd, &f)
 	return cmd
 }
 
 // getRunsCommand is `get runs`, and `get run ID`.
-func (a *app) getRunsCommand() *cobra.Command {
+func (rv runVerbs) getRunsCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use: "runs [RUN]", Aliases: []string{"run"}, Args: atMostOne,
@@ -45,28 +48,28 @@ func (a *app) getRunsCommand() *cobra.Command {
 		Example: "  carillon get runs --state failed\n  carillon get run 9x2k-0c4g6q8m2s4v6x8z -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return a.listRuns(cmd, nil, f)
+				return rv.listRuns(cmd, nil, f)
 			}
-			run, err := a.client.Runs.Get(cmd.Context(), job.RunID(args[0]))
+			run, err := rv.client.Runs.Get(cmd.Context(), job.RunID(args[0]))
 			if err != nil {
 				return err
 			}
-			return printOne(a, run, a.runTable(false, ""))
+			return printOne(&rv.printer, run, rv.runTable(false, ""))
 		},
 	}
-	a.addRunFlags(cmd, &f)
+	rv.addRunFlags(cmd, &f)
 	return cmd
 }
 
-func (a *app) addRunFlags(cmd *cobra.Command, f *runFlags) {
-	a.allNamespaces(cmd, &f.allNamespaces)
+func (rv runVerbs) addRunFlags(cmd *cobra.Command, f *runFlags) {
+	rv.allNamespaces(cmd, &f.allNamespaces)
 	cmd.Flags().StringVar(&f.state, "state", "", "only runs in this `STATE`")
 	cmd.Flags().IntVar(&f.limit, "limit", api.DefaultRunLimit, "how many at most, `N`")
 	cmd.Flags().BoolVar(&f.every, "all", false, "all that are kept, whatever the limit")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(stateNames(), cobra.ShellCompDirectiveNoFileComp))
 }
 
-func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
+func (rv runVerbs) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if f.state != "" {
 		if err := oneOf("state", f.state, stateNames()); err != nil {
 			return err
@@ -75,9 +78,9 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if f.limit < 1 {
 		return usagef("--limit %d: give a number above zero, or --all", f.limit)
 	}
-	q := api.RunQuery{Namespace: a.listed(f.allNamespaces), State: job.State(f.state)}
+	q := api.RunQuery{Namespace: rv.listed(f.allNamespaces), State: job.State(f.state)}
 	if len(args) == 1 {
-		k, err := a.key(args[0])
+		k, err := rv.key(args[0])
 		if err != nil {
 			return err
 		}
@@ -87,41 +90,41 @@ func (a *app) listRuns(cmd *cobra.Command, args []string, f runFlags) error {
 	if f.every {
 		limit = 0
 	}
-	q.Count = a.output == formatTable || a.output == formatWide
-	found, more, err := a.readRuns(cmd.Context(), q, limit)
+	q.Count = rv.output == formatTable || rv.output == formatWide
+	found, more, err := rv.readRuns(cmd.Context(), q, limit)
 	if err != nil {
 		return err
 	}
 	if q.Job != "" && len(found.Runs) == 0 {
-		if _, err := a.client.Jobs.Get(cmd.Context(), job.Key{Namespace: q.Namespace, Name: q.Job}); err != nil {
+		if _, err := rv.client.Jobs.Get(cmd.Context(), job.Key{Namespace: q.Namespace, Name: q.Job}); err != nil {
 			return err // a name that is mistyped has no runs either
 		}
 	}
-	none := "no runs " + a.where(f.allNamespaces)
+	none := "no runs " + rv.where(f.allNamespaces)
 	if q.Job != "" {
 		none = "no runs of job " + q.Namespace + "/" + q.Job
 	}
-	if err := printList(a, found.Runs, a.runTable(f.allNamespaces, none)); err != nil {
+	if err := printList(&rv.printer, found.Runs, rv.runTable(f.allNamespaces, none)); err != nil {
 		return err
 	}
-	a.tellMore(&found, more)
+	rv.tellMore(&found, more)
 	if gap := found.Gap(); gap != "" {
-		a.note("%s", gap)
+		rv.note("%s", gap)
 	}
 	return nil
 }
 
 // tellMore tells how much a list of runs does not show.
-func (a *app) tellMore(found *api.RunPage, more bool) {
+func (rv runVerbs) tellMore(found *api.RunPage, more bool) {
 	atLeast := ""
 	if found.AtLeast {
 		atLeast = "more than "
 	}
 	switch {
 	case more && found.Total > 0:
-		a.note("showing %d of %s%d; see more with --limit N or --all", len(found.Runs), atLeast, found.Total)
+		rv.note("showing %d of %s%d; see more with --limit N or --all", len(found.Runs), atLeast, found.Total)
 	case more:
-		a.note("showing the latest %d; see more with --limit N or --all", len(found.Runs))
+		rv.note("showing the latest %d; see more with --limit N or --all", len(found.Runs))
 	}
 	var parts []string
 	for _, s := range job.States() {
@@ -130,19 +133,19 @@ func (a *app) tellMore(found *api.RunPage, more bool) {
 		}
 	}
 	if len(parts) > 0 {
-		a.note("not in the list for their state: %s%s", atLeast, strings.Join(parts, ", "))
+		rv.note("not in the list for their state: %s%s", atLeast, strings.Join(parts, ", "))
 	}
 }
 
 // readRuns reads page by page until there are limit runs; 0 means all. It
 // reports whether there are more, and what a page lacked.
-func (a *app) readRuns(ctx context.Context, q api.RunQuery, limit int) (found api.RunPage, more bool, err error) {
+func (rv runVerbs) readRuns(ctx context.Context, q api.RunQuery, limit int) (found api.RunPage, more bool, err error) {
 	for {
 		q.Limit = api.MaxRunLimit
 		if limit > 0 {
 			q.Limit = min(limit-len(found.Runs), api.MaxRunLimit)
 		}
-		page, err := a.client.Runs.List(ctx, q)
+		page, err := rv.client.Runs.List(ctx, q)
 		if err != nil {
 			return api.RunPage{}, false, err
 		}
@@ -162,12 +165,12 @@ func (a *app) readRuns(ctx context.Context, q api.RunQuery, limit int) (found ap
 	}
 }
 
-func (a *app) runTable(all bool, none string) table[job.Run] {
+func (rv runVerbs) runTable(all bool, none string) table[job.Run] {
 	type run = job.Run
 	t := table[run]{none: none, name: func(r run) string { return string(r.RunID) }, columns: []column[run]{
 		{head: "RUN", cell: func(r run) string { return string(r.RunID) }},
 		{head: "JOB", cell: func(r run) string { return r.Job }},
-		{head: "SCHEDULED", cell: func(r run) string { return a.stamp(r.ScheduledAt) }},
+		{head: "SCHEDULED", cell: func(r run) string { return rv.stamp(r.ScheduledAt) }},
 		{head: "STATE", cell: stateCell},
 		{head: "ATTEMPT", cell: func(r run) string { return strconv.Itoa(r.Attempt) }},
 		{head: "TOOK", cell: func(r run) string { return span(r.StartedAt, r.EndedAt) }},
@@ -176,8 +179,8 @@ func (a *app) runTable(all bool, none string) table[job.Run] {
 		{head: "TRIGGER", wide: true, cell: func(r run) string { return r.Trigger }},
 		{head: "NODE", wide: true, cell: func(r run) string { return string(r.Node) }},
 		{head: "LATE", wide: true, cell: func(r run) string { return span(r.ScheduledAt, r.StartedAt) }},
-		{head: "STARTED", wide: true, cell: func(r run) string { return a.exact(r.StartedAt) }},
-		{head: "ENDED", wide: true, cell: func(r run) string { return a.exact(r.EndedAt) }},
+		{head: "STARTED", wide: true, cell: func(r run) string { return rv.exact(r.StartedAt) }},
+		{head: "ENDED", wide: true, cell: func(r run) string { return rv.exact(r.EndedAt) }},
 		{head: "FIRE", wide: true, cell: fireCell},
 	}}
 	if all {
@@ -221,15 +224,4 @@ func stateNames() []string {
 		names = append(names, string(s))
 	}
 	return names
-}
-
-// took is how long a run took, or has been running so far.
-func (a *app) took(r job.Run) time.Duration {
-	switch {
-	case r.StartedAt.IsZero():
-		return 0
-	case r.EndedAt.IsZero():
-		return a.now().Sub(r.StartedAt)
-	}
-	return r.EndedAt.Sub(r.StartedAt)
 }

@@ -14,10 +14,13 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// scriptVerbs are the verbs of scripts.
+type scriptVerbs struct{ *call }
+
 // findScript returns the script that is named on the command line.
-func (a *app) findScript(ctx context.Context, name string) (api.ScriptDetail, error) {
+func (sv scriptVerbs) findScript(ctx context.Context, name string) (api.ScriptDetail, error) {
 	plain, _, _ := strings.Cut(name, "@")
-	key, err := a.keyOf("script", plain)
+	key, err := sv.keyOf("script", plain)
 	if err != nil {
 		return api.ScriptDetail{}, err
 	}
@@ -25,10 +28,10 @@ func (a *app) findScript(ctx context.Context, name string) (api.ScriptDetail, er
 	if err != nil {
 		return api.ScriptDetail{}, usagef("script %q: %v", name, err)
 	}
-	return a.client.Scripts.Get(ctx, ref)
+	return sv.client.Scripts.Get(ctx, ref)
 }
 
-func (a *app) getScriptsCommand() *cobra.Command {
+func (sv scriptVerbs) getScriptsCommand() *cobra.Command {
 	var category string
 	cmd := &cobra.Command{
 		Use: "scripts [NAME[@VERSION]]", Aliases: []string{"script"}, Args: atMostOne,
@@ -38,27 +41,27 @@ func (a *app) getScriptsCommand() *cobra.Command {
 		Example: "  carillon get scripts --category disk\n  carillon get script cleanup -o yaml\n  carillon get script cleanup@3 -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				v, err := a.findScript(cmd.Context(), args[0])
+				v, err := sv.findScript(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
-				return printOne(a, v.SavedScript, a.scriptTable())
+				return printOne(&sv.printer, v.SavedScript, sv.scriptTable())
 			}
-			all, err := a.client.Scripts.List(cmd.Context(), a.namespace)
+			all, err := sv.client.Scripts.List(cmd.Context(), sv.namespace)
 			if err != nil {
 				return err
 			}
 			if category != "" {
 				all = slices.DeleteFunc(all, func(s job.SavedScript) bool { return s.Spec.Category != category })
 			}
-			return printList(a, all, a.scriptTable())
+			return printList(&sv.printer, all, sv.scriptTable())
 		},
 	}
 	cmd.Flags().StringVar(&category, "category", "", "only scripts of the category `WORD`")
 	return cmd
 }
 
-func (a *app) scriptTable() table[job.SavedScript] {
+func (sv scriptVerbs) scriptTable() table[job.SavedScript] {
 	type script = job.SavedScript
 	return table[script]{
 		none: "no scripts; create one with `carillon apply -f FILE`",
@@ -71,7 +74,7 @@ func (a *app) scriptTable() table[job.SavedScript] {
 			{head: "VERSION", cell: func(s script) string { return strconv.Itoa(s.Version) }},
 			{head: "CATEGORY", cell: func(s script) string { return orDash(s.Spec.Category) }},
 			{head: "PARAMS", cell: func(s script) string { return orDash(paramWords(s.Spec.Params)) }},
-			{head: "UPDATED", cell: func(s script) string { return a.stamp(s.CreatedAt) }},
+			{head: "UPDATED", cell: func(s script) string { return sv.stamp(s.CreatedAt) }},
 			{head: "DESCRIPTION", cell: func(s script) string { return s.Spec.Description }},
 		},
 	}
@@ -89,24 +92,24 @@ func paramWords(params []job.Param) string {
 	return strings.Join(words, ",")
 }
 
-func (a *app) describeScriptCommand() *cobra.Command {
+func (sv scriptVerbs) describeScriptCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "script NAME[@VERSION]", Aliases: []string{"scripts"}, Args: exactlyOne("name"),
 		Short:   "Show what a script takes, its versions, and which jobs use it",
 		Example: "  carillon describe script cleanup",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := a.findScript(cmd.Context(), args[0])
+			v, err := sv.findScript(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return a.describe(v, v.Key().String(), func() error { a.scriptText(&v); return nil })
+			return sv.describe(v, v.Key().String(), func() error { sv.scriptText(&v); return nil })
 		},
 	}
 }
 
-func (a *app) scriptText(v *api.ScriptDetail) {
+func (sv scriptVerbs) scriptText(v *api.ScriptDetail) {
 	s := &v.Spec
-	f := newFields(a.out, "")
+	f := newFields(sv.out, "")
 	f.add("Script", v.Key().String())
 	f.add("Version", strconv.Itoa(v.Version))
 	f.add("SHA-256", v.SHA256)
@@ -125,7 +128,7 @@ func (a *app) scriptText(v *api.ScriptDetail) {
 		f.add("Param "+d.Name, paramText(d))
 	}
 	for _, old := range v.Versions {
-		f.add(fmt.Sprintf("Version %d", old.Version), fmt.Sprintf("%s  %.12s", a.stamp(old.CreatedAt), old.SHA256))
+		f.add(fmt.Sprintf("Version %d", old.Version), fmt.Sprintf("%s  %.12s", sv.stamp(old.CreatedAt), old.SHA256))
 	}
 	for _, u := range v.Jobs {
 		which := "the newest version"
@@ -135,8 +138,8 @@ func (a *app) scriptText(v *api.ScriptDetail) {
 		f.add("Used by", fmt.Sprintf("job %s (%s)", u.Job, which))
 	}
 	f.flush()
-	fmt.Fprintln(a.out, "\nText:")
-	printText(a.out, "  ", s.Source)
+	fmt.Fprintln(sv.out, "\nText:")
+	printText(sv.out, "  ", s.Source)
 }
 
 // paramText tells in a line what a parameter is.
@@ -161,13 +164,13 @@ func paramText(d *job.Param) string {
 	return text
 }
 
-func (a *app) deleteScriptsCommand(yes *bool) *cobra.Command {
+func (sv scriptVerbs) deleteScriptsCommand(yes *bool) *cobra.Command {
 	return &cobra.Command{
 		Use: "script NAME...", Aliases: []string{"scripts"}, Args: someOf("script"),
 		Short:   "Delete scripts that no job names, with all their versions",
 		Example: "  carillon delete script cleanup",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.deleteNamed(cmd, job.KindScript, args, *yes)
+			return manifestVerbs(sv).deleteNamed(cmd, job.KindScript, args, *yes)
 		},
 	}
 }

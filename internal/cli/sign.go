@@ -22,7 +22,7 @@ import (
 // not for ever, so that nobody can be held back with an old one.
 const defaultExpiry = 90 * 24 * time.Hour
 
-func (a *app) keygenCommand() *cobra.Command {
+func (uv updateVerbs) keygenCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use: "keygen --out FILE", Args: noArgs,
@@ -41,7 +41,7 @@ func (a *app) keygenCommand() *cobra.Command {
 			if err := writeNew(out+".pub", release.FormatPublicKey(public), 0o644); err != nil {
 				return err
 			}
-			return a.printOutcome(outcome{"key", string(release.IDOf(public)), "made"})
+			return uv.printOutcome(outcome{"key", string(release.IDOf(public)), "made"})
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "`FILE` for the private key; it must not be there yet")
@@ -59,7 +59,7 @@ func writeNew(path, text string, mode os.FileMode) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-func (a *app) signCommand() *cobra.Command {
+func (uv updateVerbs) signCommand() *cobra.Command {
 	var (
 		keys, artifacts []string
 		m               release.Manifest
@@ -109,7 +109,7 @@ from --base-url and the file's name; or else from the same path on its own disk.
 			if err != nil {
 				return usagef("%w", err)
 			}
-			return a.printSigned(signed)
+			return uv.printSigned(signed)
 		},
 	}
 	cmd.Flags().StringArrayVar(&keys, "key", nil, "`FILE` with a private key; may be given several times")
@@ -127,8 +127,8 @@ from --base-url and the file's name; or else from the same path on its own disk.
 }
 
 // printSigned prints a signed manifest.
-func (a *app) printSigned(s release.Signed) error {
-	enc := json.NewEncoder(a.out)
+func (uv updateVerbs) printSigned(s release.Signed) error {
+	enc := json.NewEncoder(uv.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(s)
 }
@@ -159,7 +159,7 @@ func artifactAt(cmd *cobra.Command, where, base string) (release.Artifact, error
 	return release.Artifact{URL: url, Size: n, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
-func (a *app) verifyCommand() *cobra.Command {
+func (uv updateVerbs) verifyCommand() *cobra.Command {
 	var keys string
 	var threshold int
 	cmd := &cobra.Command{
@@ -186,10 +186,10 @@ func (a *app) verifyCommand() *cobra.Command {
 				return err
 			}
 			m := v.Manifest()
-			if a.asObject() {
-				return a.printValue(m)
+			if uv.asObject() {
+				return uv.printValue(m)
 			}
-			return a.printOutcome(outcome{"release", fmt.Sprintf("%d (%s)", m.Release, m.Version), "verified"})
+			return uv.printOutcome(outcome{"release", fmt.Sprintf("%d (%s)", m.Release, m.Version), "verified"})
 		},
 	}
 	cmd.Flags().StringVar(&keys, "keys", "", "`FILE` with the public keys")

@@ -11,8 +11,11 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// tokenVerbs are the verbs of tokens of the API, and of who one is.
+type tokenVerbs struct{ *call }
+
 // tokensCommand is `token`.
-func (a *app) tokensCommand() *cobra.Command {
+func (tv tokenVerbs) tokensCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "token", Aliases: []string{"tokens"}, GroupID: groupCluster, Args: noOrder,
 		Short: "Make, list and revoke tokens of the API",
@@ -22,11 +25,11 @@ func (a *app) tokensCommand() *cobra.Command {
 		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token list\n  carillon token revoke ci",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.createTokenCommand(), a.listTokensCommand(), a.revokeTokenCommand())
+	cmd.AddCommand(tv.createTokenCommand(), tv.listTokensCommand(), tv.revokeTokenCommand())
 	return cmd
 }
 
-func (a *app) createTokenCommand() *cobra.Command {
+func (tv tokenVerbs) createTokenCommand() *cobra.Command {
 	var req api.APITokenRequest
 	cmd := &cobra.Command{
 		Use: "create NAME", Args: exactlyOne("name"),
@@ -45,16 +48,16 @@ func (a *app) createTokenCommand() *cobra.Command {
 			case req.TTL < time.Second:
 				return usagef("--ttl %s: give a second or more", req.TTL)
 			}
-			req.Name, req.By = args[0], a.user()
-			v, err := a.client.Tokens.Create(cmd.Context(), req)
+			req.Name, req.By = args[0], tv.user()
+			v, err := tv.client.Tokens.Create(cmd.Context(), req)
 			if err != nil {
 				return err
 			}
-			if a.asObject() {
-				return a.printValue(v)
+			if tv.asObject() {
+				return tv.printValue(v)
 			}
-			fmt.Fprintln(a.out, v.Text)
-			a.note("token %s (%s) is good until %s; it is not shown again", v.Name, v.ID, a.stamp(v.ExpiresAt))
+			fmt.Fprintln(tv.out, v.Text)
+			tv.note("token %s (%s) is good until %s; it is not shown again", v.Name, v.ID, tv.stamp(v.ExpiresAt))
 			return nil
 		},
 	}
@@ -65,16 +68,16 @@ func (a *app) createTokenCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) listTokensCommand() *cobra.Command {
+func (tv tokenVerbs) listTokensCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Args: noArgs, Short: "List the tokens that were not revoked", Example: "  carillon token list -o wide",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			tokens, err := a.client.Tokens.List(cmd.Context())
+			tokens, err := tv.client.Tokens.List(cmd.Context())
 			if err != nil {
 				return err
 			}
 			type token = api.APIToken
-			return printList(a, tokens, table[token]{none: "no tokens", name: func(t token) string { return t.Name }, columns: []column[token]{
+			return printList(&tv.printer, tokens, table[token]{none: "no tokens", name: func(t token) string { return t.Name }, columns: []column[token]{
 				{head: "NAME", cell: func(t token) string { return t.Name }},
 				{head: "ID", cell: func(t token) string { return t.ID }},
 				{head: "OWNER", cell: func(t token) string { return t.Owner }},
@@ -82,11 +85,11 @@ func (a *app) listTokensCommand() *cobra.Command {
 					if t.Expired {
 						return "expired"
 					}
-					return a.stamp(t.ExpiresAt)
+					return tv.stamp(t.ExpiresAt)
 				}},
-				{head: "LAST USED", cell: func(t token) string { return orText(a.stamp(t.LastUsedAt), "never") }},
+				{head: "LAST USED", cell: func(t token) string { return orText(tv.stamp(t.LastUsedAt), "never") }},
 				{head: "FROM", wide: true, cell: func(t token) string { return t.LastUsedFrom }},
-				{head: "MADE", wide: true, cell: func(t token) string { return a.stamp(t.CreatedAt) }},
+				{head: "MADE", wide: true, cell: func(t token) string { return tv.stamp(t.CreatedAt) }},
 				{head: "BY", wide: true, cell: func(t token) string { return t.By }},
 				{head: "NOTE", wide: true, cell: func(t token) string { return t.Note }},
 			}})
@@ -94,7 +97,7 @@ func (a *app) listTokensCommand() *cobra.Command {
 	}
 }
 
-func (a *app) revokeTokenCommand() *cobra.Command {
+func (tv tokenVerbs) revokeTokenCommand() *cobra.Command {
 	var (
 		reason string
 		yes    bool
@@ -109,10 +112,10 @@ func (a *app) revokeTokenCommand() *cobra.Command {
 				return usagef("this revokes %d tokens (%s); add --yes", len(args), strings.Join(args, ", "))
 			}
 			for _, name := range args {
-				if err := a.client.Tokens.Revoke(cmd.Context(), name, api.Order{By: a.user(), Reason: reason}); err != nil {
+				if err := tv.client.Tokens.Revoke(cmd.Context(), name, api.Order{By: tv.user(), Reason: reason}); err != nil {
 					return err
 				}
-				if err := a.printOutcome(outcome{"token", name, "revoked"}); err != nil {
+				if err := tv.printOutcome(outcome{"token", name, "revoked"}); err != nil {
 					return err
 				}
 			}
@@ -125,7 +128,7 @@ func (a *app) revokeTokenCommand() *cobra.Command {
 }
 
 // authCommand is `auth`.
-func (a *app) authCommand() *cobra.Command {
+func (tv tokenVerbs) authCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "auth", GroupID: groupCluster, Args: noOrder,
 		Short: "Show who you are for the cluster", Example: "  carillon auth whoami",
@@ -138,16 +141,16 @@ func (a *app) authCommand() *cobra.Command {
 			"the server is a node's local socket.",
 		Example: "  carillon auth whoami --token-file ci.token",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := a.client.Auth.Self(cmd.Context())
+			v, err := tv.client.Auth.Self(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if a.asObject() {
-				return a.printValue(v)
+			if tv.asObject() {
+				return tv.printValue(v)
 			}
-			fmt.Fprintln(a.out, orText(v.Name, "nobody: nothing tells who you are"))
+			fmt.Fprintln(tv.out, orText(v.Name, "nobody: nothing tells who you are"))
 			if v.Everything {
-				a.note("root and the node's own account may do everything over the local socket")
+				tv.note("root and the node's own account may do everything over the local socket")
 			}
 			return nil
 		},

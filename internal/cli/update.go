@@ -16,7 +16,10 @@ import (
 	"github.com/carillon-cron/carillon/internal/release"
 )
 
-func (a *app) updateCommand() *cobra.Command {
+// updateVerbs are the verbs of releases that minions are brought to.
+type updateVerbs struct{ *call }
+
+func (uv updateVerbs) updateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "update", Args: noOrder,
 		Short: "Bring minions to a signed release, group by group",
@@ -25,15 +28,15 @@ func (a *app) updateCommand() *cobra.Command {
 		Example: "  carillon minions update start --manifest signed.json --group canary='web1' --group rest='*' --max-in-flight 5%\n  carillon minions update status",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.updateStartCommand(), a.updateStatusCommand(),
-		a.updateOrder("pause", "paused", "Pause the update: no further minion is told of the release", client.Updates.Pause),
-		a.updateOrder("resume", "resumed", "End a pause", client.Updates.Resume),
-		a.updateOrder("stop", "stopped", "End the update; minions that were told are not called back", client.Updates.Stop),
-		a.keygenCommand(), a.signCommand(), a.verifyCommand())
+	cmd.AddCommand(uv.updateStartCommand(), uv.updateStatusCommand(),
+		uv.updateOrder("pause", "paused", "Pause the update: no further minion is told of the release", client.Updates.Pause),
+		uv.updateOrder("resume", "resumed", "End a pause", client.Updates.Resume),
+		uv.updateOrder("stop", "stopped", "End the update; minions that were told are not called back", client.Updates.Stop),
+		uv.keygenCommand(), uv.signCommand(), uv.verifyCommand())
 	return cmd
 }
 
-func (a *app) updateStartCommand() *cobra.Command {
+func (uv updateVerbs) updateStartCommand() *cobra.Command {
 	var (
 		file, reason string
 		groups       []string
@@ -51,7 +54,7 @@ way. More failures than --tolerate halt the plan. Started again for the same rel
 with another --tolerate say, it continues; after a stop it begins anew.`,
 		Example: "  carillon minions update start --manifest signed.json --group canary='web1' --group rest='*' --canaries 1 --max-in-flight 5%",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			req := api.UpdateRequest{Tolerate: tolerate, Patience: patience, Order: api.Order{By: a.user(), Reason: reason}}
+			req := api.UpdateRequest{Tolerate: tolerate, Patience: patience, Order: api.Order{By: uv.user(), Reason: reason}}
 			if patience < time.Second {
 				return usagef("--patience %s: give a second or more", patience)
 			}
@@ -75,11 +78,11 @@ with another --tolerate say, it continues; after a stop it begins anew.`,
 			if len(req.Groups) == 0 {
 				return usagef("no --group is given; want one at least, as in --group rest='*'")
 			}
-			v, err := a.client.Updates.Start(cmd.Context(), req)
+			v, err := uv.client.Updates.Start(cmd.Context(), req)
 			if err != nil {
 				return err
 			}
-			return a.showUpdate(v)
+			return uv.showUpdate(v)
 		},
 	}
 	cmd.Flags().StringVar(&file, "manifest", "", "`FILE` with the signed manifest, as sign writes it")
@@ -106,38 +109,38 @@ func readSigned(file string) (release.Signed, error) {
 	return s, nil
 }
 
-func (a *app) updateOrder(verb, done, short string, ask func(client.Updates, context.Context, api.Order) error) *cobra.Command {
+func (uv updateVerbs) updateOrder(verb, done, short string, ask func(client.Updates, context.Context, api.Order) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: verb, Args: noArgs, Short: short, Example: "  carillon minions update " + verb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := ask(a.client.Updates, cmd.Context(), api.Order{By: a.user(), Reason: reason}); err != nil {
+			if err := ask(uv.client.Updates, cmd.Context(), api.Order{By: uv.user(), Reason: reason}); err != nil {
 				return err
 			}
-			return a.printOutcome(outcome{"update", "of minions", done})
+			return uv.printOutcome(outcome{"update", "of minions", done})
 		},
 	}
 	reasonFlag(cmd, &reason)
 	return cmd
 }
 
-func (a *app) updateStatusCommand() *cobra.Command {
+func (uv updateVerbs) updateStatusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Args: noArgs,
 		Short:   "Show the progress of the update",
 		Example: "  carillon minions update status\n  carillon minions update status -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := a.client.Updates.Status(cmd.Context())
+			v, err := uv.client.Updates.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return a.showUpdate(v)
+			return uv.showUpdate(v)
 		},
 	}
 }
 
-func (a *app) showUpdate(v api.Update) error {
-	return a.describe(v, strconv.FormatInt(v.Release, 10), func() error { return a.updateText(&v) })
+func (uv updateVerbs) showUpdate(v api.Update) error {
+	return uv.describe(v, strconv.FormatInt(v.Release, 10), func() error { return uv.updateText(&v) })
 }
 
 // updateSum tells how many minions were told of the release, and how many have done
@@ -166,19 +169,19 @@ func updateSum(v *api.Update) string {
 	return text
 }
 
-func (a *app) updateText(v *api.Update) error {
-	f := newFields(a.out, "")
+func (uv updateVerbs) updateText(v *api.Update) error {
+	f := newFields(uv.out, "")
 	f.add("Release", fmt.Sprintf("%d (%s)", v.Release, v.Version))
 	f.add("Status", v.Status)
 	f.add("Reason", v.Reason)
-	f.add("Started", strings.TrimSpace(a.stamp(v.At)+" by "+orDash(v.By)))
+	f.add("Started", strings.TrimSpace(uv.stamp(v.At)+" by "+orDash(v.By)))
 	f.add("Minions", updateSum(v))
 	f.flush()
-	fmt.Fprintln(a.out)
+	fmt.Fprintln(uv.out)
 	count := func(p api.UpdatePhase) func(api.UpdateProgress) string {
 		return func(g api.UpdateProgress) string { return strconv.Itoa(g.Phases[p]) }
 	}
-	if err := printTable(a.out, v.Groups, []column[api.UpdateProgress]{
+	if err := printTable(uv.out, v.Groups, []column[api.UpdateProgress]{
 		{head: "GROUP", cell: func(g api.UpdateProgress) string { return g.Name }},
 		{head: "TARGET", cell: func(g api.UpdateProgress) string { return g.Match }},
 		{head: "HEALTHY", cell: count(api.UpdateHealthy)},
@@ -190,22 +193,22 @@ func (a *app) updateText(v *api.Update) error {
 		{head: "MANAGED", cell: count(api.UpdateManaged)},
 		{head: "CANARIES", wide: true, cell: func(g api.UpdateProgress) string { return strconv.Itoa(g.Canaries) }},
 		{head: "MAX", wide: true, cell: func(g api.UpdateProgress) string { return g.MaxInFlight }},
-	}, a.output == formatWide, ""); err != nil {
+	}, uv.output == formatWide, ""); err != nil {
 		return err
 	}
 	type minion = api.UpdatingMinion
-	if len(v.InFlight) > 0 && a.output == formatWide {
-		fmt.Fprintln(a.out)
-		if err := printTable(a.out, v.InFlight, []column[minion]{
+	if len(v.InFlight) > 0 && uv.output == formatWide {
+		fmt.Fprintln(uv.out)
+		if err := printTable(uv.out, v.InFlight, []column[minion]{
 			{head: "IN-FLIGHT", cell: func(m minion) string { return string(m.Minion) }},
-			{head: "SINCE", cell: func(m minion) string { return a.stamp(m.Since) }},
+			{head: "SINCE", cell: func(m minion) string { return uv.stamp(m.Since) }},
 		}, false, ""); err != nil {
 			return err
 		}
 	}
 	if len(v.Failed) > 0 {
-		fmt.Fprintln(a.out)
-		return printTable(a.out, v.Failed, []column[minion]{
+		fmt.Fprintln(uv.out)
+		return printTable(uv.out, v.Failed, []column[minion]{
 			{head: "FAILED", cell: func(m minion) string { return string(m.Minion) }},
 			{head: "REASON", cell: func(m minion) string { return m.Reason }},
 		}, false, "")

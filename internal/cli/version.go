@@ -3,22 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
-	"runtime"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
 )
-
-// briefly bounds questions to the server that are not what the user came for.
-const briefly = time.Second
-
-func (a *app) version() string { return orText(a.opts.Version, "dev") }
-
-func (a *app) ownVersion() api.Version {
-	return api.Version{Version: a.version(), Commit: a.opts.Commit, Go: runtime.Version()}
-}
 
 // versionAnswer is what version prints as JSON; Server is nil when it does
 // not answer.

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
+	"github.com/carillon-cron/carillon/internal/apitoken"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// call is one call of the command as its verbs see it: the world, the global flags, and
+// what tests put in place of the clock. The verbs of each noun are a type of their own
+// that has it.
+type call struct {
+	printer
+	clock
+	scope
+
+	opts      Options
+	env       map[string]string
+	server    string
+	caFile    string
+	tokenFile string
+	timeout   time.Duration
+	// raw: a terminal gets everything as it is.
+	raw bool
+	// patience is how long a wait bears a server that does not answer.
+	patience time.Duration
+	client   *client.Client
+	// code is the exit code of a verb that ended without an error.
+	code int
+}
+
+// envCA is the variable for --ca.
+const envCA = "CARILLON_CA"
+
+// authorities reads the file of --ca.
+func (ca *call) authorities() ([]byte, error) {
+	if ca.caFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(ca.caFile)
+	if err != nil {
+		return nil, usagef("--ca (env %s): %w", envCA, err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		return nil, usagef("--ca (env %s) %s: there is no certificate in it; `carillon minions authority` prints the cluster's", envCA, ca.caFile)
+	}
+	return text, nil
+}
+
+// The variables for a token of the API, and for --token-file. CARILLON_TOKEN is another
+// thing: the fencing token of a job's process.
+const (
+	envToken     = "CARILLON_API_TOKEN"
+	envTokenFile = "CARILLON_API_TOKEN_FILE"
+)
+
+// maxTokenFile bounds what is read of a file with a token.
+const maxTokenFile = 4096
+
+// token returns the token that is shown to the API; empty: none.
+func (ca *call) token() (string, error) {
+	text, from := ca.env[envToken], envToken
+	if ca.tokenFile != "" {
+		// Which file is read, is for the one who runs the command to say.
+		f, err := os.Open(ca.tokenFile)
+		if err != nil {
+			return "", usagef("--token-file (env %s): %w", envTokenFile, err)
+		}
+		defer f.Close()
+		read, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
+		if err != nil {
+			return "", usagef("--token-file (env %s): %w", envTokenFile, err)
+		}
+		text, from = string(read), fmt.Sprintf("--token-file (env %s) %s", envTokenFile, ca.tokenFile)
+	}
+	text = strings.TrimSpace(text)
+	if text == "" {
+		if ca.tokenFile != "" {
+			return "", usagef("%s: is empty", from)
+		}
+		return "", nil
+	}
+	if _, err := apitoken.Parse(text); err != nil {
+		return "", usagef("%s: %w", from, err)
+	}
+	return text, nil
+}
+
+// newClient returns a client of the server that the flags name.
+func (ca *call) newClient() (*client.Client, error) {
+	roots, err := ca.authorities()
+	if err != nil {
+		return nil, err
+	}
+	token, err := ca.token()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(client.Config{Server: ca.server, CA: roots, Token: token, Agent: "carillon/" + ca.version()})
+	switch {
+	case errors.Is(err, client.ErrTokenInClear):
+		return nil, usagef("%w with --server or %s", err, envServer)
+	case err != nil:
+		return nil, usagef("--%w", err)
+	}
+	return c, nil
+}
+
+// briefly bounds questions to the server that are not what the user came for.
+const briefly = time.Second
+
+func (ca *call) version() string { return orText(ca.opts.Version, "dev") }
+
+func (ca *call) ownVersion() api.Version {
+	return api.Version{Version: ca.version(), Commit: ca.opts.Commit, Go: runtime.Version()}
+}
+
+// exitAs has the exit code follow the state in which a run ended.
+func (ca *call) exitAs(s job.State) { ca.code = s.ExitCode() }
+
+// user is who asks.
+func (ca *call) user() string {
+	if name := cmp.Or(ca.env["USER"], ca.env["LOGNAME"]); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "uid " + strconv.Itoa(os.Getuid())
+}
+
+// confirmed reads the answer to a question. No answer is a no.
+func (ca *call) confirmed() bool {
+	answer, _ := bufio.NewReader(ca.opts.Stdin).ReadString('\n')
+	s := strings.ToLower(strings.TrimSpace(answer))
+	return s == "y" || s == "yes"
+}
