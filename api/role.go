@@ -9,3 +9,21 @@ type Role struct {
 	// BuiltIn: every cluster has it, and it cannot be changed.
 	BuiltIn bool `json:"builtIn,omitempty"`
 }
+
+// CanIRequest asks whether the caller may do something: a verb on a kind of thing.
+type CanIRequest struct {
+	Verb, Resource string
+	// Namespace is that of the thing. Empty: in all, or the kind has none.
+	Namespace string
+	// Labels are those of the thing.
+	Labels map[string]string
+}
+
+// CanI tells whether the caller may do something.
+type CanI struct {
+	Allowed bool `json:"allowed"`
+	// Some, where it is not: it is allowed on some of these things, by their labels.
+	Some bool `json:"some,omitempty"`
+	// State is the cluster's: open, noting or closed.
+	State string `json:"state"`
+}

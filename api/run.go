@@ -85,6 +85,9 @@ type RunQuery struct {
 	Cursor string
 	// Count has the page say how many runs there are in all.
 	Count bool
+	// Only, unless nil, is what else must hold of a run. It is for who asks within a
+	// node; the API has no such field.
+	Only func(*job.Run) bool `json:"-"`
 }
 
 // DefaultRunLimit and MaxRunLimit bound a page of runs.

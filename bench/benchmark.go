@@ -24,6 +24,11 @@ func benchmarks() []benchmark {
 			timers{jobs: 600, window: 100 * time.Millisecond}.measure,
 		},
 		{
+			"api_authz_us",
+			authz{roles: 1000, checks: 200_000}.measure,
+			authz{roles: 10, checks: 100}.measure,
+		},
+		{
 			"fires_vs_go_etcd_cron",
 			rivals{ours: 200_000, theirs: 30_000, instances: 3, window: 6 * time.Second}.measure,
 			rivals{ours: 200, theirs: 20, instances: 1, window: 1100 * time.Millisecond}.measure,

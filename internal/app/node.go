@@ -360,7 +360,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		TokenMaxAge: cfg.TokenMaxAge,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
-		Enrollment: enrollment(n.registrar), Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Metrics: metrics, Enrollment: enrollment(n.registrar), Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
 		return err
 	}
@@ -419,6 +419,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("hub", n.hub.Run)
 	background("changes", n.control.Watch)
 	background("tokens", n.control.WatchAccess)
+	background("rights", n.control.WatchRights)
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
 	background("updates", n.updates.Run)
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })

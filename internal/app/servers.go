@@ -21,6 +21,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
 	"github.com/carillon-cron/carillon/internal/auth/door"
 	"github.com/carillon-cron/carillon/internal/httpapi"
+	"github.com/carillon-cron/carillon/internal/httpapi/guarded"
 	"github.com/carillon-cron/carillon/internal/webui"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -161,13 +162,15 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	if err := n.openDoors(metrics); err != nil {
 		return err
 	}
+	decide := n.control.Rights()
+	control := guarded.New(n.control, decide)
 	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts()}, httpapi.Deps{
-		Control: n.control, Peer: peer, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
+		Control: control, Rights: decide, Peer: peer, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
-	page, err := webui.New(webui.Deps{Control: n.control, Sessions: n.control, Logger: n.log})
+	page, err := webui.New(webui.Deps{Control: control, Sessions: n.control, May: decide.May, Logger: n.log})
 	if err != nil {
 		return err
 	}

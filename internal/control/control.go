@@ -1,10 +1,12 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -23,6 +25,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/starts"
@@ -80,6 +83,10 @@ type Deps struct {
 	Dispatch minions.Dispatch
 	// Enrollment looks after who may connect. Nil: connections are plain.
 	Enrollment enroll.Enrollment
+	// Door tells how far the cluster looks at rights. Nil: it is open.
+	Door access.Door
+	// Metrics takes what callers had no right to. Nil: it is not shown.
+	Metrics prometheus.Registerer
 	// Decode reads a manifest. Nil: manifest.Decode.
 	Decode func(file string, data []byte) ([]manifest.Object, error)
 	// Now is the clock. Nil: time.Now.
@@ -110,6 +117,8 @@ type Control struct {
 	*starts.Starter
 	*sweep.Sweeper
 	*updates.Rollout
+	roles  *policy.View
+	rights *policy.Decider
 }
 
 // New returns a Control. Watch must run for Changes to report anything; the
@@ -148,6 +157,14 @@ func New(cfg Config, deps Deps) (*Control, error) {
 
 	c := &Control{cfg: cfg, db: db}
 	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: db, Audit: records, Logger: log})
+	if deps.Door == nil {
+		deps.Door = openDoor{}
+	}
+	c.roles = policy.NewView(deps.Client, cfg.Keys, log)
+	var err error
+	if c.rights, err = policy.New(policy.Deps{Door: deps.Door, Policy: c.roles.Policy, Metrics: deps.Metrics, Logger: log.Named("rights")}); err != nil {
+		return nil, err
+	}
 	c.Granter = roles.New(roles.Deps{Store: db, Audit: records, Logger: log})
 	c.Feed = changes.New(changes.Deps{Store: db, Logger: log})
 	c.Keeper = locks.New(locks.Deps{Store: db, Audit: records, Logger: log})
@@ -170,7 +187,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	})
 	c.Applier = apply.New(apply.Deps{
 		Store: db, Audit: records, Jobs: c.Finder, Pauses: c.Pauser, Definitions: c.Set, Minions: c.Fleet,
-		Roles: c.Granter, Decode: deps.Decode, Schedules: schedules, Logger: log,
+		Roles: c.Granter, Rights: c.rights, Decode: deps.Decode, Schedules: schedules, Logger: log,
 	})
 	c.Starter = starts.New(starts.Deps{
 		Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Definitions: c.Set, Runs: c.Book, Minions: c.Fleet,
@@ -183,6 +200,22 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Logger: log})
 	return c, nil
 }
+
+// openDoor is that of a cluster that looks at no rights.
+type openDoor struct{}
+
+// State implements access.Door.
+func (openDoor) State() access.State { return access.Open }
+
+// Rights tells what callers may do. Control itself asks only where it gives rights: who
+// asks Control for all else decides before (see httpapi/guarded).
+func (c *Control) Rights() *policy.Decider { return c.rights }
+
+// WatchRights keeps what callers may do current until ctx ends.
+func (c *Control) WatchRights(ctx context.Context) error { return c.roles.Run(ctx) }
+
+// RightsKnown is closed when what callers may do has been read once.
+func (c *Control) RightsKnown() <-chan struct{} { return c.roles.Synced() }
 
 // Version tells what runs here.
 func (c *Control) Version() api.Version {

@@ -18,7 +18,8 @@
 //	minions     which minions there are, their labels, and who a target selects
 //	enroll      who may connect as a minion
 //	updates     which release minions are brought to
-//	roles       roles and bindings: who may do what
+//	roles       shows and deletes roles and bindings: who may do what
+//	policy      decides by them for whoever asks
 //	locks       locks for clients that never reach etcd
 //	changes     tells subscribers where something has changed
 //	doctor      looks for what is wrong, and says what mends it

@@ -76,6 +76,9 @@ type Deps struct {
 	// Peer tells who asks where the connection itself proves it; false: it does not.
 	// Nil: none does.
 	Peer func(*http.Request) (caller.Caller, bool)
+	// Rights tells what callers may do. Control must decide by it, too: see package
+	// guarded. Nil: everybody may do everything.
+	Rights Deciding
 	// Ready returns why the node is not ready; empty: it is. Nil: always ready.
 	Ready func() []string
 	// Gatherer is what /metrics shows. Nil: there is no /metrics.
@@ -92,6 +95,7 @@ type API struct {
 	cfg      Config
 	control  Control
 	peer     func(*http.Request) (caller.Caller, bool)
+	rights   Deciding
 	ready    func() []string
 	gatherer prometheus.Gatherer
 	log      *zap.Logger
@@ -121,6 +125,9 @@ func New(cfg Config, deps Deps) (*API, error) {
 	if deps.Peer == nil {
 		deps.Peer = func(*http.Request) (caller.Caller, bool) { return caller.Caller{}, false }
 	}
+	if deps.Rights == nil {
+		deps.Rights = everything{}
+	}
 	if deps.Ready == nil {
 		deps.Ready = func() []string { return nil }
 	}
@@ -132,7 +139,7 @@ func New(cfg Config, deps Deps) (*API, error) {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	a := &API{
-		cfg: cfg, control: deps.Control, peer: deps.Peer, ready: deps.Ready, gatherer: deps.Gatherer,
+		cfg: cfg, control: deps.Control, peer: deps.Peer, rights: deps.Rights, ready: deps.Ready, gatherer: deps.Gatherer,
 		log: deps.Logger.Named("http"), metrics: m,
 	}
 	a.guard = httpguard.New(httpguard.Config{Names: cfg.Hosts, Flag: "--api-host", Deny: func(w http.ResponseWriter, status int, text string) {
@@ -149,9 +156,10 @@ func New(cfg Config, deps Deps) (*API, error) {
 // ServeHTTP serves the API alone.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.ServeHTTP(w, r) }
 
-// Register adds the API's routes to mux: /v1/, /livez, /readyz, /metrics and
+// Register adds the API's routes to a mux, each behind what it wants of its callers: /v1/, /livez, /readyz, /metrics and
 // /openapi.json. Wrap mux with Middleware.
-func (a *API) Register(mux *http.ServeMux) error {
+func (a *API) Register(plain *http.ServeMux) error {
+	mux := &routes{ServeMux: plain, rights: a.rights, rows: routeRights()}
 	doc := huma.NewAPI(humaConfig(a.control.Version().Version), humago.NewAdapter(mux, ""))
 	a.jobRoutes(doc)
 	a.groupRoutes(doc)
@@ -170,9 +178,11 @@ func (a *API) Register(mux *http.ServeMux) error {
 	a.callerRoutes(doc)
 	a.updateRoutes(doc)
 	a.grantRoutes(doc)
+	a.rightsRoutes(doc)
 
 	a.doc = doc.OpenAPI()
 	declareErrors(a.doc)
+	declareRights(a.doc)
 	strict := requestSchemas(doc.OpenAPI())
 	for name, schema := range doc.OpenAPI().Components.Schemas.Map() {
 		if !strict[name] {
@@ -190,13 +200,13 @@ func (a *API) Register(mux *http.ServeMux) error {
 	mux.HandleFunc("GET "+livezPath, a.livez)
 	mux.HandleFunc("GET "+readyzPath, a.readyz)
 	if a.gatherer != nil {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(a.gatherer, promhttp.HandlerOpts{}))
+		mux.HandleFunc("GET /metrics", promhttp.HandlerFor(a.gatherer, promhttp.HandlerOpts{}).ServeHTTP)
 	}
 	// Per method, so that a page's own "GET /" beside it is no conflict.
 	for _, m := range methods() {
-		mux.HandleFunc(m+" "+rest, unknown(mux))
+		mux.HandleFunc(m+" "+rest, unknown(plain))
 	}
-	return nil
+	return mux.check()
 }
 
 // schemaPrefix begins references to schemas.

@@ -111,6 +111,8 @@ func argumentsOf(t *testing.T, method reflect.Type) []reflect.Value {
 			v = reflect.ValueOf(api.Paused{Scope: api.ScopeAll})
 		case in == reflect.TypeFor[api.APITokenRequest]():
 			v = reflect.ValueOf(api.APITokenRequest{Name: "one", TTL: time.Minute})
+		case in == reflect.TypeFor[api.CanIRequest]():
+			v = reflect.ValueOf(api.CanIRequest{Verb: "run", Resource: "jobs"})
 		case in == reflect.TypeFor[api.UpdateRequest]():
 			v = reflect.ValueOf(api.UpdateRequest{Signed: signed, Groups: []api.UpdateGroup{{Name: "all", Match: "*"}}})
 		}

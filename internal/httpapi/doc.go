@@ -19,9 +19,16 @@
 //	GET    /v1/audit?limit=                         what operators did, newest first
 //	POST   /v1/tokens, GET /v1/tokens, DELETE /v1/tokens/{ref}  tokens of the API
 //	GET    /v1/auth/self                            who asks
+//	GET    /v1/auth/can-i?verb=&resource=           whether who asks may do something
+//	GET    /v1/roles, /v1/role-bindings             who may do what
+//	DELETE /v1/roles/{name}, /v1/role-bindings/{name}
 //	GET    /v1/nodes, /v1/minions, /v1/shards, /v1/doctor, /v1/version
 //	GET    /v1/events                               changes, as server-sent events
 //	GET    /livez, /readyz, /metrics, /openapi.json
+//
+// Each route says what it wants of its callers, in one table (routeRights) and in the
+// document (x-carillon-right); one without a row is not served. The control that the
+// API asks decides by it: see package guarded.
 //
 // Every error is an RFC 9457 problem document, made in one place: see Problem.
 //

@@ -37,7 +37,7 @@ type redoBody struct {
 	Reason string         `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
 }
 
-func (a *API) execRoutes(doc huma.API, mux *http.ServeMux) {
+func (a *API) execRoutes(doc huma.API, mux *routes) {
 	exec := operation(http.MethodPost, "/v1/exec", "exec", "Run a command once on the minions that a target matches; the body is the manifest of a job, whose name is not used",
 		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
 	exec.MaxBodyBytes, exec.DefaultStatus = a.cfg.MaxApplyBytes, http.StatusAccepted

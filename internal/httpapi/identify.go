@@ -29,7 +29,7 @@ func (a *API) identify(next http.Handler) http.Handler {
 		}
 		c, err := a.callerOf(r)
 		if err != nil {
-			refuse(w, r, err)
+			refuse(w, r, fmt.Errorf("find out who asks: %w", err))
 			return
 		}
 		known := r.WithContext(caller.With(r.Context(), c))
@@ -110,8 +110,6 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &busy):
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(busy.RetryAfter.Seconds()))))
 		err = problem(http.StatusTooManyRequests, busy.Error())
-	default:
-		err = fmt.Errorf("find out who asks: %w", err)
 	}
 	writeProblem(w, err)
 }

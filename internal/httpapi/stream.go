@@ -13,7 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-func (a *API) streamRoutes(doc huma.API, mux *http.ServeMux) {
+func (a *API) streamRoutes(doc huma.API, mux *routes) {
 	const output, events = "/v1/runs/{runId}/output", "/v1/events"
 	mux.HandleFunc("GET "+output, a.output)
 	mux.HandleFunc("GET "+events, a.events)

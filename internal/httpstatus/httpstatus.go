@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -16,10 +17,13 @@ func Of(err error) int {
 	var (
 		invalid *job.InvalidError
 		tooBig  *http.MaxBytesError
+		unknown *caller.RefusedError
 	)
 	switch {
 	case errors.As(err, &invalid), errors.Is(err, job.ErrNoMinions):
 		return http.StatusUnprocessableEntity
+	case errors.As(err, &unknown):
+		return http.StatusUnauthorized
 	case errors.Is(err, job.ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, job.ErrForbidden):

@@ -18,6 +18,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/httpstatus"
 	"github.com/carillon-cron/carillon/internal/pagecookie"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -40,17 +41,21 @@ type Control interface {
 	Version() api.Version
 }
 
-// Deps is what the page stands on. All must be set.
+// Deps is what the page stands on. All but May must be set.
 type Deps struct {
 	Control  Control
 	Sessions Sessions
 	Logger   *zap.Logger
+	// May tells whether the caller of a context may do something to a thing of a kind,
+	// in some namespace. Nil: everybody may.
+	May func(ctx context.Context, v rights.Verb, k rights.Kind) bool
 }
 
 // UI serves the page.
 type UI struct {
 	control  Control
 	sessions Sessions
+	may      func(ctx context.Context, v rights.Verb, k rights.Kind) bool
 	log      *zap.Logger
 	pages    map[string]*template.Template
 }
@@ -60,7 +65,10 @@ func New(deps Deps) (*UI, error) {
 	if deps.Control == nil || deps.Sessions == nil || deps.Logger == nil {
 		return nil, errors.New("webui: Control, Sessions and Logger must be set")
 	}
-	u := &UI{control: deps.Control, sessions: deps.Sessions, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
+	if deps.May == nil {
+		deps.May = func(context.Context, rights.Verb, rights.Kind) bool { return true }
+	}
+	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
 	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "login", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
@@ -100,6 +108,9 @@ type page struct {
 	Title string
 	// Nav is the part of the page that is lit in the navigation.
 	Nav string
+	// Sees are the kinds of things that the caller may read somewhere: links to others
+	// are left out.
+	Sees map[string]bool
 	// Topics are the changes after which the content is fetched again.
 	Topics  string
 	Version api.Version
@@ -115,6 +126,10 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, name string, p page, e
 	if errors.Is(err, context.Canceled) {
 		return // the reader has gone
 	}
+	if errors.As(err, new(*caller.RefusedError)) && r.Method == http.MethodGet {
+		http.Redirect(w, r, pagecookie.LoginPath+"?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
+		return
+	}
 	if err != nil {
 		name, status = "error", httpstatus.Of(err)
 		p.Title, p.Data = http.StatusText(status), err.Error()
@@ -127,7 +142,15 @@ func (u *UI) show(w http.ResponseWriter, r *http.Request, name string, p page, e
 
 // render writes a page.
 func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name string, p page) {
-	p.Version = u.control.Version()
+	p.Sees = map[string]bool{}
+	for _, k := range rights.Kinds() {
+		if u.may(r.Context(), rights.Read, k) {
+			p.Sees[string(k)] = true
+		}
+	}
+	if len(p.Sees) > 0 {
+		p.Version = u.control.Version()
+	}
 	who, _ := caller.From(r.Context())
 	p.Who, p.Session = who.Name, pagecookie.Of(r) != ""
 	var out bytes.Buffer

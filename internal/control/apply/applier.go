@@ -8,6 +8,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -23,6 +24,7 @@ type Deps struct {
 	Definitions *definitions.Set
 	Minions     *minions.Fleet
 	Roles       *roles.Granter
+	Rights      *policy.Decider
 	Decode      func(file string, data []byte) ([]manifest.Object, error)
 	Schedules   *schedule.Cache
 	Logger      *zap.Logger
@@ -37,6 +39,7 @@ type Applier struct {
 	definitions *definitions.Set
 	minions     *minions.Fleet
 	roles       *roles.Granter
+	rights      *policy.Decider
 	decode      func(file string, data []byte) ([]manifest.Object, error)
 	schedules   *schedule.Cache
 	log         *zap.Logger
@@ -53,6 +56,7 @@ func New(deps Deps) *Applier {
 		definitions: deps.Definitions,
 		minions:     deps.Minions,
 		roles:       deps.Roles,
+		rights:      deps.Rights,
 		decode:      deps.Decode,
 		schedules:   deps.Schedules,
 		log:         deps.Logger,

@@ -103,7 +103,7 @@ func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]chang
 	for i := range objects {
 		o := &objects[i]
 		if o.Kind != job.KindJob {
-			if changes[i], err = p.other(ctx, o); err != nil {
+			if changes[i], err = p.other(ctx, objects, o); err != nil {
 				return nil, fmt.Errorf("apply %s %s: %w", strings.ToLower(o.Kind), o.Metadata.Key(), err)
 			}
 			continue
@@ -145,7 +145,7 @@ func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]chang
 }
 
 // other works out what applying an object changes that is no job.
-func (p *planner) other(ctx context.Context, o *manifest.Object) (change, error) {
+func (p *planner) other(ctx context.Context, objects []manifest.Object, o *manifest.Object) (change, error) {
 	switch o.Kind {
 	case job.KindCalendar:
 		return p.calendar(o)
@@ -156,7 +156,7 @@ func (p *planner) other(ctx context.Context, o *manifest.Object) (change, error)
 	case job.KindRole:
 		return p.giveRole(ctx, o)
 	case job.KindRoleBinding:
-		return p.giveBinding(ctx, o)
+		return p.giveBinding(ctx, objects, o)
 	}
 	return p.group(o)
 }

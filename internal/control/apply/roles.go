@@ -63,6 +63,16 @@ func (p *planner) role(objects []manifest.Object, name string) (rights.Role, boo
 	return p.roles.Role(name)
 }
 
+// holds returns nil if the caller may give a role in some namespaces, empty: in all, by
+// the roles and bindings as they were read: the change compares that they are so still.
+func (p *planner) holds(ctx context.Context, role rights.Role, namespaces []string) error {
+	s, err := p.c.rights.Of(ctx)
+	if err != nil || s.Everything() {
+		return err
+	}
+	return s.Holds(p.roles.Policy(), role, namespaces)
+}
+
 // giveRole works out what applying a role changes.
 func (p *planner) giveRole(ctx context.Context, o *manifest.Object) (change, error) {
 	next := etcdkv.StoredRole{Schema: etcdkv.Schema, Role: job.Role{Metadata: o.Metadata, Spec: o.Role, CreatedAt: p.now, UpdatedAt: p.now}}
@@ -70,17 +80,30 @@ func (p *planner) giveRole(ctx context.Context, o *manifest.Object) (change, err
 		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	}
-	return granted(ctx, p, o, p.c.db.Keys.Role(o.Metadata.Name), p.roles.Roles[o.Metadata.Name], &next, same)
+	ch, err := granted(ctx, p, o, p.c.db.Keys.Role(o.Metadata.Name), p.roles.Roles[o.Metadata.Name], &next, same)
+	if err != nil || ch.result.Action == api.ActionUnchanged {
+		return ch, err
+	}
+	// Whoever has the role already may have it in all namespaces.
+	return ch, p.holds(ctx, rights.RoleOf(o.Metadata.Name, &o.Role), nil)
 }
 
 // giveBinding works out what applying a binding changes.
-func (p *planner) giveBinding(ctx context.Context, o *manifest.Object) (change, error) {
+func (p *planner) giveBinding(ctx context.Context, objects []manifest.Object, o *manifest.Object) (change, error) {
 	next := etcdkv.StoredRoleBinding{Schema: etcdkv.Schema, RoleBinding: job.RoleBinding{Metadata: o.Metadata, Spec: o.RoleBinding, CreatedAt: p.now, UpdatedAt: p.now}}
 	same := func(old *etcdkv.StoredRoleBinding) (bool, error) {
 		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	}
-	return granted(ctx, p, o, p.c.db.Keys.RoleBinding(o.Metadata.Name), p.roles.Bindings[o.Metadata.Name], &next, same)
+	ch, err := granted(ctx, p, o, p.c.db.Keys.RoleBinding(o.Metadata.Name), p.roles.Bindings[o.Metadata.Name], &next, same)
+	if err != nil || ch.result.Action == api.ActionUnchanged {
+		return ch, err
+	}
+	role, ok := p.role(objects, o.RoleBinding.Role)
+	if !ok {
+		return ch, nil // told by checkBindings
+	}
+	return ch, p.holds(ctx, role, o.RoleBinding.Namespaces)
 }
 
 // granted works out what storing a role or a binding changes. Same reports whether the

@@ -100,7 +100,7 @@ func (book *Book) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	if err != nil {
 		return api.RunPage{}, err
 	}
-	ended := &endedRuns{store: book.history, query: history.Query{
+	ended := &endedRuns{store: book.history, only: q.Only, query: history.Query{
 		Namespace: q.Namespace, Job: q.Job, UID: at.uid, State: q.State, Limit: q.Limit,
 	}}
 	if at.after.ID != "" {
@@ -219,6 +219,7 @@ func (book *Book) liveAfter(ctx context.Context, q api.RunQuery, at cursor) ([]j
 		case q.State != "" && r.State != q.State:
 		case !at.uid.IsZero() && r.FireID.Job != at.uid:
 		case !at.comesAfter(r):
+		case q.Only != nil && !q.Only(r):
 		default:
 			live = append(live, *r)
 		}
@@ -245,8 +246,9 @@ func (book *Book) LiveRuns(ctx context.Context, namespace, name string) ([]job.R
 type endedRuns struct {
 	store history.Store
 	query history.Query // for the page after those that were read
-	runs  []job.Run     // what is left of the page read last
-	last  bool          // that page was the last one
+	only  func(*job.Run) bool
+	runs  []job.Run // what is left of the page read last
+	last  bool      // that page was the last one
 }
 
 // peek returns the next run, or nil at the end.
@@ -260,6 +262,9 @@ func (e *endedRuns) peek(ctx context.Context) (*job.Run, error) {
 			return nil, fmt.Errorf("ended runs: %w", err)
 		}
 		e.runs, e.query.Cursor, e.last = page.Runs, page.Next, page.Next == ""
+		if e.only != nil {
+			e.runs = slices.DeleteFunc(e.runs, func(r job.Run) bool { return !e.only(&r) })
+		}
 	}
 	return &e.runs[0], nil
 }

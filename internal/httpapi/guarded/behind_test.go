@@ -1,0 +1,313 @@
+package guarded
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/jobstore"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/httpapi"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// errReached is what a use case answers that was let through to control: 409.
+var errReached = fmt.Errorf("reached control: %w", job.ErrConflict)
+
+// behind has a thing of each kind in the namespaces own and foreign, and answers
+// whatever is asked of it with errReached.
+type behind struct {
+	httpapi.Control // what a test does not reach
+
+	changes chan api.Topic
+	// labels are those of the jobs called x.
+	labels map[string]string
+}
+
+func (b *behind) meta(ns string) job.Metadata {
+	return job.Metadata{Namespace: ns, Name: "x", Labels: b.labels}
+}
+
+func uidOf(ns string) job.UID {
+	if ns == "own" {
+		return job.UID{1}
+	}
+	return job.UID{2}
+}
+
+// runOf is the id of the run of a namespace.
+func runOf(ns string) job.RunID {
+	return job.FireID{Job: uidOf(ns), At: 1_700_000_000_000_000_000, Trigger: job.TriggerManual}.RunID()
+}
+
+func (b *behind) run(ns string) job.Run {
+	return job.Run{RunID: runOf(ns), Namespace: ns, Job: "x", State: job.StateSucceeded, Tasks: []job.Task{{
+		Minion: "m1", Stdout: job.Output{Head: "a secret", Bytes: 8}, Stderr: job.Output{Tail: "a secret", Bytes: 8},
+	}}}
+}
+
+// both makes one for each namespace.
+func both[T any](of func(ns string) T) []T { return []T{of("own"), of("foreign")} }
+
+func in(ns, asked string) bool { return asked == "" || asked == ns }
+
+func (b *behind) Stored(_ context.Context, key job.Key) (etcdkv.StoredJob, jobstore.Place, error) {
+	if key.Name != "x" {
+		return etcdkv.StoredJob{}, jobstore.Place{}, jobstore.NoJob(key)
+	}
+	return etcdkv.StoredJob{Job: job.Job{Metadata: b.meta(key.Namespace)}}, jobstore.Place{}, nil
+}
+
+func (b *behind) Objects(file string, data []byte) ([]manifest.Object, error) {
+	return manifest.Decode(file, data)
+}
+
+func (b *behind) Apply(context.Context, string, []byte, bool) ([]api.ApplyResult, error) {
+	return nil, errReached
+}
+
+func (b *behind) SetEnabled(context.Context, job.Key, bool, api.Order) (api.ApplyResult, error) {
+	return api.ApplyResult{}, errReached
+}
+
+func (b *behind) Jobs(_ context.Context, q api.JobQuery) ([]api.Job, error) {
+	var out []api.Job
+	for _, v := range both(func(ns string) api.Job {
+		return api.Job{Job: job.Job{Metadata: b.meta(ns)}, Last: []job.Run{b.run(ns)}}
+	}) {
+		if in(v.Namespace, q.Namespace) {
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+func (b *behind) Job(_ context.Context, key job.Key) (api.Job, error) {
+	if key.Name != "x" {
+		return api.Job{}, jobstore.NoJob(key)
+	}
+	return api.Job{Job: job.Job{Metadata: b.meta(key.Namespace)}, Last: []job.Run{b.run(key.Namespace)}}, nil
+}
+
+func (b *behind) Delete(context.Context, job.Key) (time.Time, error) { return time.Time{}, errReached }
+
+func (b *behind) Fire(_ context.Context, key job.Key, _ time.Time) (api.Fire, error) {
+	return api.Fire{Namespace: key.Namespace, Job: key.Name, Runs: []job.Run{b.run(key.Namespace)}}, nil
+}
+
+func (b *behind) Upcoming(context.Context, job.Key, time.Time, int) (api.Upcoming, error) {
+	return api.Upcoming{}, errReached
+}
+
+func (b *behind) Start(context.Context, job.Key, api.StartRequest) (job.FireID, error) {
+	return job.FireID{}, errReached
+}
+
+func (b *behind) Hook(context.Context, job.Key, string, string, map[string]string) (job.FireID, error) {
+	return job.FireID{}, errReached
+}
+
+func (b *behind) Exec(context.Context, string, []byte, api.StartRequest) (api.Exec, error) {
+	return api.Exec{}, errReached
+}
+
+func (b *behind) Backfill(context.Context, job.Key, api.BackfillRequest) (api.Backfill, error) {
+	return api.Backfill{}, errReached
+}
+
+func (b *behind) Backfills(context.Context) ([]api.Backfill, error) {
+	return both(func(ns string) api.Backfill {
+		return api.Backfill{ID: "b-" + ns, Key: job.Key{Namespace: ns, Name: "x"}}
+	}), nil
+}
+
+func (b *behind) EndBackfill(context.Context, string, api.Order) error     { return errReached }
+func (b *behind) Cancel(context.Context, job.RunID, api.Order) error       { return errReached }
+func (b *behind) Promote(context.Context, job.RunID, api.Order) error      { return errReached }
+func (b *behind) DeleteGroup(context.Context, job.Key) error               { return errReached }
+func (b *behind) DeleteCalendar(context.Context, job.Key) error            { return errReached }
+func (b *behind) DeleteScript(context.Context, job.Key) error              { return errReached }
+func (b *behind) DeleteHostGroup(context.Context, string) error            { return errReached }
+func (b *behind) DeleteRole(context.Context, string) error                 { return errReached }
+func (b *behind) DeleteRoleBinding(context.Context, string) error          { return errReached }
+func (b *behind) DrainNode(context.Context, job.NodeID, api.Order) error   { return errReached }
+func (b *behind) ForgetNode(context.Context, job.NodeID, api.Order) error  { return errReached }
+func (b *behind) UndrainNode(context.Context, job.NodeID, api.Order) error { return errReached }
+func (b *behind) HoldShard(context.Context, string, api.Order) error       { return errReached }
+func (b *behind) ReleaseShard(context.Context, string, api.Order) error    { return errReached }
+func (b *behind) FailbackShard(context.Context, string, api.Order) error   { return errReached }
+func (b *behind) MoveShard(context.Context, string, job.NodeID, api.Order) error {
+	return errReached
+}
+
+func (b *behind) Redo(context.Context, job.RunID, []api.RedoPart, api.Order) (api.Redo, error) {
+	return api.Redo{}, errReached
+}
+
+func (b *behind) Runs(_ context.Context, q api.RunQuery) (api.RunPage, error) {
+	var page api.RunPage
+	for _, r := range both(b.run) {
+		if in(r.Namespace, q.Namespace) && (q.Only == nil || q.Only(&r)) {
+			page.Runs = append(page.Runs, r)
+		}
+	}
+	page.Total = len(page.Runs)
+	return page, nil
+}
+
+func (b *behind) Run(_ context.Context, id job.RunID) (job.Run, error) {
+	for _, r := range both(b.run) {
+		if r.RunID == id {
+			return r, nil
+		}
+	}
+	return job.Run{}, fmt.Errorf("run %s: %w", id, job.ErrNotFound)
+}
+
+func (b *behind) Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error {
+	r, err := b.Run(ctx, id)
+	if err != nil {
+		return err
+	}
+	return fn(api.Result{Task: &r.Tasks[0]})
+}
+
+func (b *behind) Output(context.Context, job.RunID, job.MinionID, bool, func(api.OutputLine) error) error {
+	return errReached
+}
+
+func (b *behind) Pause(context.Context, api.Paused, time.Time, api.Order) (time.Time, error) {
+	return time.Time{}, errReached
+}
+
+func (b *behind) Resume(context.Context, api.Paused, api.Order) (time.Time, error) {
+	return time.Time{}, errReached
+}
+
+func (b *behind) Pauses(context.Context) ([]api.Pause, error) {
+	return append(both(func(ns string) api.Pause { return api.Pause{Scope: api.ScopeNamespace, Namespace: ns} }),
+		both(func(ns string) api.Pause { return api.Pause{Scope: api.ScopeJob, Namespace: ns, Name: "x"} })...), nil
+}
+
+func (b *behind) Calendars(context.Context, string) ([]job.Calendar, error) {
+	return both(func(ns string) job.Calendar { return job.Calendar{Metadata: b.meta(ns)} }), nil
+}
+
+func (b *behind) Scripts(context.Context, string) ([]job.SavedScript, error) {
+	return both(func(ns string) job.SavedScript { return job.SavedScript{Metadata: b.meta(ns)} }), nil
+}
+
+func (b *behind) Script(_ context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {
+	return api.ScriptDetail{SavedScript: job.SavedScript{Metadata: b.meta(ref.Key.Namespace)}, Jobs: both(func(ns string) api.ScriptUser {
+		return api.ScriptUser{Job: job.Key{Namespace: ns, Name: "x"}}
+	})}, nil
+}
+
+func (b *behind) Groups(context.Context, string) ([]api.Group, error) {
+	return both(func(ns string) api.Group { return api.Group{Group: job.Group{Metadata: b.meta(ns)}} }), nil
+}
+
+func (b *behind) Group(_ context.Context, key job.Key) (api.Group, error) {
+	return api.Group{Group: job.Group{Metadata: b.meta(key.Namespace), Shard: job.FirstGroupShard}}, nil
+}
+
+func (b *behind) Roles(context.Context) ([]api.Role, error)               { return nil, errReached }
+func (b *behind) RoleBindings(context.Context) ([]job.RoleBinding, error) { return nil, errReached }
+func (b *behind) Nodes(context.Context) ([]api.Node, error)               { return nil, errReached }
+func (b *behind) Shards(context.Context) ([]api.Shard, error)             { return nil, errReached }
+func (b *behind) Audit(context.Context, int) ([]api.AuditRecord, error)   { return nil, errReached }
+func (b *behind) Tokens(context.Context) ([]api.JoinToken, error)         { return nil, errReached }
+func (b *behind) JoinRequests(context.Context) ([]api.JoinRequest, error) { return nil, errReached }
+func (b *behind) Enrolled(context.Context) ([]api.Enrollment, error)      { return nil, errReached }
+func (b *behind) Doctor(context.Context) ([]api.Check, error)             { return nil, errReached }
+func (b *behind) UpdateStatus(context.Context) (api.Update, error)        { return api.Update{}, errReached }
+func (b *behind) Authority() (api.Authority, error)                       { return api.Authority{}, errReached }
+func (b *behind) Version() api.Version                                    { return api.Version{Version: "1.2.3"} }
+func (b *behind) MatchMinions(context.Context, string) (api.Match, error) {
+	return api.Match{}, errReached
+}
+func (b *behind) DispatchStatus(context.Context, bool) (api.Dispatch, error) {
+	return api.Dispatch{}, errReached
+}
+
+func (b *behind) Minions(context.Context) ([]api.Minion, error) {
+	return []api.Minion{{Minion: job.Minion{ID: "m1", Labels: map[string]string{"site": "a"}}}, {Minion: job.Minion{ID: "m2"}}}, nil
+}
+
+func (b *behind) Minion(_ context.Context, id job.MinionID) (api.MinionDetail, error) {
+	all, _ := b.Minions(context.Background())
+	for i := range all {
+		if all[i].ID == id {
+			return api.MinionDetail{Minion: all[i]}, nil
+		}
+	}
+	return api.MinionDetail{}, fmt.Errorf("minion %s: %w", id, job.ErrNotFound)
+}
+
+func (b *behind) LabelMinion(context.Context, job.MinionID, api.LabelRequest) (map[string]string, error) {
+	return nil, errReached
+}
+
+func (b *behind) HostGroups(context.Context) ([]job.HostGroup, error) {
+	return []job.HostGroup{{Metadata: b.meta(job.DefaultNamespace)}}, nil
+}
+
+func (b *behind) CreateToken(context.Context, api.TokenRequest) (api.JoinToken, error) {
+	return api.JoinToken{}, errReached
+}
+
+func (b *behind) DeleteToken(context.Context, string, api.Order) error { return errReached }
+
+func (b *behind) ApproveMinion(context.Context, job.MinionID, string, map[string]string, api.Order) error {
+	return errReached
+}
+
+func (b *behind) RejectMinion(context.Context, job.MinionID, api.Order) error { return errReached }
+func (b *behind) RevokeMinion(context.Context, job.MinionID, api.Order) error { return errReached }
+func (b *behind) ForgetMinion(context.Context, job.MinionID, api.Order) error { return errReached }
+
+func (b *behind) StartUpdate(context.Context, api.UpdateRequest) (api.Update, error) {
+	return api.Update{}, errReached
+}
+
+func (b *behind) PauseUpdate(context.Context, api.Order) error  { return errReached }
+func (b *behind) ResumeUpdate(context.Context, api.Order) error { return errReached }
+func (b *behind) StopUpdate(context.Context, api.Order) error   { return errReached }
+
+func (b *behind) OpenLockSession(context.Context, string, time.Duration) (api.LockSession, error) {
+	return api.LockSession{}, errReached
+}
+
+func (b *behind) RenewLockSession(context.Context, string, job.Key, string) (api.LockRenewal, error) {
+	return api.LockRenewal{}, errReached
+}
+
+func (b *behind) CloseLockSession(context.Context, string) error { return errReached }
+
+func (b *behind) AcquireLock(context.Context, job.Key, api.LockRequest) (api.LockAnswer, error) {
+	return api.LockAnswer{}, errReached
+}
+
+func (b *behind) ReleaseLock(context.Context, job.Key, api.LockRequest) error { return errReached }
+
+func (b *behind) Locks(context.Context, string) ([]api.Lock, error) {
+	return both(func(ns string) api.Lock { return api.Lock{Namespace: ns, Name: "x"} }), nil
+}
+
+func (b *behind) Lock(_ context.Context, key job.Key) (api.Lock, error) {
+	return api.Lock{Namespace: key.Namespace, Name: key.Name}, nil
+}
+
+func (b *behind) BreakLock(context.Context, job.Key, job.Token, api.Order) error { return errReached }
+
+func (b *behind) CreateAPIToken(context.Context, api.APITokenRequest) (api.APIToken, error) {
+	return api.APIToken{}, errReached
+}
+
+func (b *behind) APITokens(context.Context) ([]api.APIToken, error)       { return nil, errReached }
+func (b *behind) RevokeAPIToken(context.Context, string, api.Order) error { return errReached }
+func (b *behind) Self(context.Context) api.Self                           { return api.Self{} }
+
+func (b *behind) Changes(context.Context) <-chan api.Topic { return b.changes }

@@ -1,0 +1,54 @@
+package guarded
+
+import (
+	"context"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/rights"
+)
+
+// ByToken returns who shows a token. It wants no right: nobody is known before it.
+func (c *Control) ByToken(ctx context.Context, text, from string) (caller.Caller, error) {
+	return c.behind.ByToken(ctx, text, from)
+}
+
+// BySession returns who has a session of the page. It wants no right, as ByToken.
+func (c *Control) BySession(ctx context.Context, secret, from string) (caller.Caller, error) {
+	return c.behind.BySession(ctx, secret, from)
+}
+
+// Self tells who asks. It wants no right: it tells of nobody else.
+func (c *Control) Self(ctx context.Context) api.Self { return c.behind.Self(ctx) }
+
+// CreateAPIToken makes a token. Who makes it may show it, so that it wants all that
+// bindings give to its name already.
+func (c *Control) CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error) {
+	if err := c.whole(ctx, rights.Grant, rights.Tokens); err != nil {
+		return api.APIToken{}, err
+	}
+	s, err := c.decide.Of(ctx)
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	if err := s.HoldsAll(rights.Subject{Kind: rights.Token, Name: req.Name}); err != nil {
+		return api.APIToken{}, err
+	}
+	return c.behind.CreateAPIToken(ctx, req)
+}
+
+// APITokens lists tokens, without their texts.
+func (c *Control) APITokens(ctx context.Context) ([]api.APIToken, error) {
+	if err := c.whole(ctx, rights.Read, rights.Tokens); err != nil {
+		return nil, err
+	}
+	return c.behind.APITokens(ctx)
+}
+
+// RevokeAPIToken ends a token.
+func (c *Control) RevokeAPIToken(ctx context.Context, ref string, o api.Order) error {
+	if err := c.whole(ctx, rights.Grant, rights.Tokens); err != nil {
+		return err
+	}
+	return c.behind.RevokeAPIToken(ctx, ref, o)
+}

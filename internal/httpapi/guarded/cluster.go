@@ -1,0 +1,89 @@
+package guarded
+
+import (
+	"context"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Nodes lists nodes.
+func (c *Control) Nodes(ctx context.Context) ([]api.Node, error) {
+	if err := c.whole(ctx, rights.Read, rights.Nodes); err != nil {
+		return nil, err
+	}
+	return c.behind.Nodes(ctx)
+}
+
+// Shards lists shards.
+func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
+	if err := c.whole(ctx, rights.Read, rights.Shards); err != nil {
+		return nil, err
+	}
+	return c.behind.Shards(ctx)
+}
+
+// DrainNode has a node hand its shards over.
+func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Nodes); err != nil {
+		return err
+	}
+	return c.behind.DrainNode(ctx, node, o)
+}
+
+// ForgetNode forgets a node.
+func (c *Control) ForgetNode(ctx context.Context, node job.NodeID, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Nodes); err != nil {
+		return err
+	}
+	return c.behind.ForgetNode(ctx, node, o)
+}
+
+// UndrainNode ends a drain.
+func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Nodes); err != nil {
+		return err
+	}
+	return c.behind.UndrainNode(ctx, node, o)
+}
+
+// MoveShard moves a shard to a node.
+func (c *Control) MoveShard(ctx context.Context, ref string, node job.NodeID, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Shards); err != nil {
+		return err
+	}
+	return c.behind.MoveShard(ctx, ref, node, o)
+}
+
+// HoldShard keeps a shard where it is.
+func (c *Control) HoldShard(ctx context.Context, ref string, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Shards); err != nil {
+		return err
+	}
+	return c.behind.HoldShard(ctx, ref, o)
+}
+
+// ReleaseShard ends a move or a hold.
+func (c *Control) ReleaseShard(ctx context.Context, ref string, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Shards); err != nil {
+		return err
+	}
+	return c.behind.ReleaseShard(ctx, ref, o)
+}
+
+// FailbackShard moves a shard to where its mode wants it.
+func (c *Control) FailbackShard(ctx context.Context, ref string, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Shards); err != nil {
+		return err
+	}
+	return c.behind.FailbackShard(ctx, ref, o)
+}
+
+// Audit tells what was ordered. Records name things of all namespaces, so that the right is on all.
+func (c *Control) Audit(ctx context.Context, limit int) ([]api.AuditRecord, error) {
+	if err := c.whole(ctx, rights.Audit, rights.Cluster); err != nil {
+		return nil, err
+	}
+	return c.behind.Audit(ctx, limit)
+}

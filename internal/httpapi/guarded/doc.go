@@ -1,0 +1,26 @@
+// Package guarded is a cluster's control for callers that may not do everything: it
+// answers what control answers, to who may have it. The API and the page ask it, and
+// never control itself.
+//
+// Each use case says here which right it wants: a verb on a kind of thing, and where
+// the namespace and the labels of the thing are found. Not in it: what the caller may
+// (internal/control/policy).
+//
+// # Invariants
+//
+//  1. There is no use case without a right: Control has each method of httpapi.Control,
+//     and hands none on unseen. Those that want none say so.
+//  2. What a caller may not read is in no list and no count. Asked for by its name, it
+//     is answered as what is not there, whether it is there or not, in the same words.
+//  3. What one may read, and nothing more, is refused with the right that is missing.
+//     A right to do something is enough to do it: it needs no right to read.
+//  4. Output of tasks is told to who may see logs; a run is told without it to who may
+//     only read.
+//  5. Where nothing needs to be looked at, nothing is.
+//
+// # Not promised
+//
+// A label that changes between the decision and the act is not seen. A job that names
+// a calendar, a script or a job of a namespace that its author may not read is stored:
+// that it is taken tells that there is such a thing.
+package guarded

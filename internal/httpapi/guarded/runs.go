@@ -1,0 +1,202 @@
+package guarded
+
+import (
+	"context"
+	"errors"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// gone takes what is not there for nothing that is wrong.
+func gone(err error) error {
+	if errors.Is(err, job.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Runs lists the runs that the caller may read, and counts no others.
+func (c *Control) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error) {
+	s, err := c.decide.Of(ctx)
+	if err != nil {
+		return api.RunPage{}, err
+	}
+	if s.Everything() {
+		return c.behind.Runs(ctx, q)
+	}
+	read, logs, l := newFilter(s, rights.Read, rights.Runs), newFilter(s, rights.Logs, rights.Runs), c.labelsOfJobs(ctx)
+	lets := func(f *filter, r *job.Run) bool {
+		switch f.in(r.Namespace) {
+		case everybodys:
+			return true
+		case labeled:
+			return f.lets(r.Namespace, l(r.Key()))
+		default:
+			return false
+		}
+	}
+	noted := true
+	only := func(r *job.Run) bool {
+		if lets(read, r) {
+			return true
+		}
+		if noted { // once for the whole list
+			noted = s.Hide(rights.Request{Verb: rights.Read, Kind: rights.Runs})
+		}
+		return !noted
+	}
+	if q.Job == "" {
+		q.Namespace = namespace(s, rights.Runs, q.Namespace)
+	}
+	q.Only = only
+	page, err := c.behind.Runs(ctx, q)
+	for i := range page.Runs {
+		page.Runs[i] = veiled(s, page.Runs[i], lets(logs, &page.Runs[i]))
+	}
+	return page, err
+}
+
+// needRun decides about a run by its id, and returns it where it had to be looked at.
+func (c *Control) needRun(ctx context.Context, v rights.Verb, id job.RunID) error {
+	s, err := c.decide.Of(ctx)
+	if err != nil || s.Everything() {
+		return err
+	}
+	r, err := c.behind.Run(ctx, id)
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		return err
+	}
+	// A run that is not there is in no namespace: who may not read all runs is told the
+	// same of it as of one of a foreign namespace.
+	return c.need(ctx, v, rights.Runs, r.Namespace, c.jobLabels(r.Key()), hidden("run", text(id)))
+}
+
+// Run shows a run.
+func (c *Control) Run(ctx context.Context, id job.RunID) (job.Run, error) {
+	if err := c.needRun(ctx, rights.Read, id); err != nil {
+		return job.Run{}, err
+	}
+	r, err := c.behind.Run(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	logs, err := c.seesLogs(ctx, &r)
+	if err != nil || logs {
+		return r, err
+	}
+	s, err := c.decide.Of(ctx)
+	return veiled(s, r, false), err
+}
+
+// seesLogs reports whether the caller may see what a run wrote.
+func (c *Control) seesLogs(ctx context.Context, r *job.Run) (bool, error) {
+	s, err := c.decide.Of(ctx)
+	if err != nil || s.Everything() {
+		return true, err
+	}
+	f := newFilter(s, rights.Logs, rights.Runs)
+	if f.in(r.Namespace) != labeled {
+		return f.in(r.Namespace) == everybodys, nil
+	}
+	l, err := c.jobLabels(r.Key())(ctx)
+	return f.lets(r.Namespace, l), gone(err)
+}
+
+// Results tells what becomes of a run.
+func (c *Control) Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error {
+	if err := c.needRun(ctx, rights.Read, id); err != nil {
+		return err
+	}
+	s, err := c.decide.Of(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Everything() {
+		return c.behind.Results(ctx, id, fn)
+	}
+	r, err := c.behind.Run(ctx, id)
+	if err != nil {
+		return err
+	}
+	logs, err := c.seesLogs(ctx, &r)
+	if err != nil {
+		return err
+	}
+	if logs || !s.Hide(rights.Request{Verb: rights.Logs, Kind: rights.Runs, Namespace: r.Namespace}) {
+		return c.behind.Results(ctx, id, fn)
+	}
+	return c.behind.Results(ctx, id, func(res api.Result) error {
+		if res.Task != nil {
+			t := veiledTask(res.Task)
+			res.Task = &t
+		}
+		if res.Run != nil {
+			v := veiled(s, *res.Run, false)
+			res.Run = &v
+		}
+		return fn(res)
+	})
+}
+
+// Output tells what a run's tasks write.
+func (c *Control) Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(api.OutputLine) error) error {
+	if err := c.needRun(ctx, rights.Logs, id); err != nil {
+		return err
+	}
+	return c.behind.Output(ctx, id, minion, follow, fn)
+}
+
+// Cancel ends a run.
+func (c *Control) Cancel(ctx context.Context, id job.RunID, o api.Order) error {
+	if err := c.needRun(ctx, rights.Run, id); err != nil {
+		return err
+	}
+	return c.behind.Cancel(ctx, id, o)
+}
+
+// Promote lets a run go on after its canaries.
+func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error {
+	if err := c.needRun(ctx, rights.Run, id); err != nil {
+		return err
+	}
+	return c.behind.Promote(ctx, id, o)
+}
+
+// Redo does a run again. What was run once, by who may run any command, is run again by
+// who may do that, too.
+func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error) {
+	if err := c.needRun(ctx, rights.Run, id); err != nil {
+		return api.Redo{}, err
+	}
+	s, err := c.decide.Of(ctx)
+	if err != nil {
+		return api.Redo{}, err
+	}
+	if !s.Everything() {
+		r, err := c.behind.Run(ctx, id)
+		if err != nil {
+			return api.Redo{}, err
+		}
+		stored, _, err := c.behind.Stored(ctx, r.Key())
+		if gone(err) != nil {
+			return api.Redo{}, err
+		}
+		if err == nil && !stored.ExpiresAt.IsZero() {
+			if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
+				return api.Redo{}, err
+			}
+		}
+	}
+	return c.behind.Redo(ctx, id, only, o)
+}
+
+// Exec runs a command once. It wants the right on all minions: which of them a target
+// matches changes.
+func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error) {
+	if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
+		return api.Exec{}, err
+	}
+	return c.behind.Exec(ctx, file, data, req)
+}
