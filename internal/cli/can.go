@@ -9,7 +9,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/rights"
 )
 
-func (a *app) canICommand() *cobra.Command {
+func (tv tokenVerbs) canICommand() *cobra.Command {
 	var (
 		all    bool
 		labels map[string]string
@@ -28,21 +28,21 @@ What you may do only to things with certain labels is a no, unless -l names them
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := rights.Request{Verb: rights.Verb(args[0]), Kind: rights.Kind(args[1]), Labels: labels}
 			if r.Kind.Namespaced() && !all {
-				r.Namespace = a.namespace
+				r.Namespace = tv.namespace
 			}
 			if err := r.Check(); err != nil {
 				return err
 			}
-			v, err := a.client.Auth.CanI(cmd.Context(), api.CanIRequest{Verb: args[0], Resource: args[1], Namespace: r.Namespace, Labels: r.Labels})
+			v, err := tv.client.Auth.CanI(cmd.Context(), api.CanIRequest{Verb: args[0], Resource: args[1], Namespace: r.Namespace, Labels: r.Labels})
 			if err != nil {
 				return err
 			}
-			if a.asObject() {
-				if err := a.printValue(v); err != nil {
+			if tv.asObject() {
+				if err := tv.printValue(v); err != nil {
 					return err
 				}
 			} else {
-				fmt.Fprintln(a.out, canIText(v))
+				fmt.Fprintln(tv.out, canIText(v))
 			}
 			if !v.Allowed {
 				return &exitError{code: exitFailed}

@@ -134,7 +134,7 @@ func (tv tokenVerbs) authCommand() *cobra.Command {
 		Short: "Show who you are for the cluster", Example: "  carillon auth whoami",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.canICommand(), &cobra.Command{
+	cmd.AddCommand(tv.canICommand(), &cobra.Command{
 		Use: "whoami", Args: noArgs,
 		Short: "Show who you are for the cluster",
 		Long: "Show who you are for the cluster: by the token that is sent, or by your account where\n" +
