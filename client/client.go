@@ -39,6 +39,9 @@ type Config struct {
 	Token string
 	// Agent is what the server's log calls the program. Empty: "carillon-client".
 	Agent string
+	// By is who asks, for the audit. It counts where the connection proves nothing.
+	// Empty: it is not said, but in the orders that are asked for.
+	By string
 }
 
 // Client asks one server. It is safe for concurrent use; Close gives its connections
@@ -63,6 +66,7 @@ type Client struct {
 	Cluster    Cluster
 	Tokens     Tokens
 	Auth       Auth
+	Audit      Audit
 
 	conn *conn
 }
@@ -102,7 +106,7 @@ func New(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("%w: ask https://%s", ErrTokenInClear, base.Host)
 		}
 	}
-	c := &conn{base: base, agent: agent, token: cfg.Token, http: &http.Client{
+	c := &conn{base: base, agent: agent, token: cfg.Token, by: headerText(cfg.By), http: &http.Client{
 		CheckRedirect: notElsewhere,
 		Transport: &http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: dial, ForceAttemptHTTP2: true,
@@ -113,7 +117,7 @@ func New(cfg Config) (*Client, error) {
 		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
 		Calendars: Calendars{c}, Scripts: Scripts{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
 		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Shards: Shards{c}, Locks: Locks{c},
-		Cluster: Cluster{c}, Tokens: Tokens{c}, Auth: Auth{c}, conn: c,
+		Cluster: Cluster{c}, Tokens: Tokens{c}, Auth: Auth{c}, Audit: Audit{c}, conn: c,
 	}, nil
 }
 

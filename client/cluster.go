@@ -86,13 +86,6 @@ func (c Cluster) Doctor(ctx context.Context) ([]api.Check, error) {
 	return out.Checks, err
 }
 
-// Audit returns what operators did, newest first, at most limit records.
-func (c Cluster) Audit(ctx context.Context, limit int) ([]api.AuditRecord, error) {
-	var out struct{ Records []api.AuditRecord }
-	err := c.c.get(ctx, &out, url.Values{"limit": {strconv.Itoa(limit)}}, "audit")
-	return out.Records, err
-}
-
 // Dispatch tells what waits for minions: for those with something to tell, or all.
 func (c Cluster) Dispatch(ctx context.Context, all bool) (api.Dispatch, error) {
 	var out api.Dispatch

@@ -9,7 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/carillon-cron/carillon/api"
 )
@@ -20,6 +22,7 @@ type conn struct {
 	http  *http.Client
 	agent string
 	token string
+	by    string
 }
 
 // request is one call of the API.
@@ -50,6 +53,12 @@ func (c *conn) open(ctx context.Context, r request) (io.ReadCloser, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
+	if c.by != "" {
+		req.Header.Set(api.ByHeader, c.by)
+	}
+	if why, _ := ctx.Value(reasonKey{}).(string); why != "" {
+		req.Header.Set(api.ReasonHeader, headerText(why))
+	}
 	if r.kind != "" {
 		req.Header.Set("Content-Type", r.kind)
 	}
@@ -67,6 +76,24 @@ func (c *conn) open(ctx context.Context, r request) (io.ReadCloser, error) {
 	}
 	defer res.Body.Close()
 	return nil, c.refusal(res)
+}
+
+type reasonKey struct{}
+
+// headerText is a text without what a header cannot hold.
+func headerText(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, text)
+}
+
+// Because returns a context of requests that are made for a reason, which is kept in
+// the audit. It is for those that take no [api.Order].
+func Because(ctx context.Context, reason string) context.Context {
+	return context.WithValue(ctx, reasonKey{}, reason)
 }
 
 // errNoAnswer is a request that took too long.

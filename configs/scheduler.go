@@ -11,6 +11,7 @@ import (
 	"time"
 
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
+	"github.com/carillon-cron/carillon/internal/audit/chain"
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/job"
@@ -54,6 +55,7 @@ type Scheduler struct {
 	ClockBound        time.Duration `mapstructure:"clockBound"`
 	MaxMessageExpired time.Duration `mapstructure:"maxMessageExpired"`
 	History           History       `mapstructure:"history"`
+	Audit             Audit         `mapstructure:"audit"`
 
 	Connections Connections `mapstructure:"connections"`
 
@@ -96,6 +98,15 @@ type History struct {
 	MaxBytes int64 `mapstructure:"maxBytes"`
 }
 
+// Audit says how long audit records are kept in etcd, how much they may take there, and
+// where this node exports them to: a file, a syslog; empty: nowhere.
+type Audit struct {
+	Keep     time.Duration `mapstructure:"keep"`
+	MaxBytes int64         `mapstructure:"maxBytes"`
+	File     string        `mapstructure:"file"`
+	Syslog   string        `mapstructure:"syslog"`
+}
+
 // Log says what is logged: level debug, info, warn or error; format console or json.
 type Log struct {
 	Level  string `mapstructure:"level"`
@@ -121,6 +132,7 @@ func DefaultScheduler() Scheduler {
 		LeaseTTL: scheduler.DefaultLeaseTTL, LookAhead: scheduler.DefaultLookAhead, Tick: scheduler.DefaultTick,
 		MisfireGrace: scheduler.DefaultMisfireGrace, ClockBound: clock.DefaultBound, MaxMessageExpired: scheduler.DefaultMaxMessageExpired,
 		History:     History{PerJob: historyetcd.DefaultKeep, MaxBytes: historyetcd.DefaultMaxBytes},
+		Audit:       Audit{Keep: chain.DefaultKeep, MaxBytes: chain.DefaultMaxBytes},
 		TokenMaxAge: access.DefaultMaxAge,
 		Log:         Log{Level: "info", Format: "console"},
 	}
@@ -180,6 +192,18 @@ func (c *Scheduler) Validate() error {
 	v.between("clockBound", c.ClockBound, 500*time.Millisecond, time.Hour)
 	v.between("maxMessageExpired", c.MaxMessageExpired, time.Second, 24*time.Hour)
 	v.between("tokenMaxAge", c.TokenMaxAge, time.Minute, 10*365*24*time.Hour)
+	v.between("audit.keep", c.Audit.Keep, time.Hour, maxAuditKeep)
+	if c.Audit.MaxBytes < 1<<20 {
+		v.add("audit.maxBytes", "%d is too small; give 1048576 or more", c.Audit.MaxBytes)
+	}
+	if c.Audit.File != "" && !filepath.IsAbs(c.Audit.File) {
+		v.add("audit.file", "%q is not an absolute path; give one as in /var/log/carillon/audit.jsonl", c.Audit.File)
+	}
+	if c.Audit.Syslog != "" {
+		if _, err := ParseSyslog(c.Audit.Syslog); err != nil {
+			v.add("audit.syslog", "%v", err)
+		}
+	}
 	if c.History.PerJob < 1 {
 		v.add("history.perJob", "%d is too small; give 1 or more", c.History.PerJob)
 	}
@@ -197,6 +221,32 @@ func (c *Scheduler) Validate() error {
 		return nil
 	}
 	return &job.InvalidError{Problems: v.problems}
+}
+
+// maxAuditKeep is longer than anybody keeps records: 100 years.
+const maxAuditKeep = 100 * 365 * 24 * time.Hour
+
+// Syslog is where a syslog is.
+type Syslog struct {
+	// Network is "unix", "tcp" or "tls".
+	Network string
+	// Address is the path of its socket, or host:port.
+	Address string
+}
+
+// ParseSyslog reads unix:///PATH, tcp://HOST:PORT or tls://HOST:PORT.
+func ParseSyslog(text string) (Syslog, error) {
+	u, err := url.Parse(text)
+	if err == nil && u.RawQuery == "" && u.Fragment == "" && u.User == nil {
+		_, port, split := net.SplitHostPort(u.Host)
+		switch {
+		case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/"):
+			return Syslog{u.Scheme, u.Path}, nil
+		case (u.Scheme == "tcp" || u.Scheme == "tls") && u.Path == "" && split == nil && port != "" && u.Hostname() != "":
+			return Syslog{u.Scheme, u.Host}, nil
+		}
+	}
+	return Syslog{}, fmt.Errorf("%q is not the address of a syslog; give unix:///dev/log, tcp://HOST:PORT or tls://HOST:PORT", text)
 }
 
 func (c *Scheduler) validateLabels(v *validator) {

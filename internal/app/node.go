@@ -26,6 +26,8 @@ import (
 	"github.com/carillon-cron/carillon/history"
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
 	"github.com/carillon-cron/carillon/internal/apitls"
+	"github.com/carillon-cron/carillon/internal/audit/chain"
+	"github.com/carillon-cron/carillon/internal/audit/export"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control"
@@ -66,6 +68,8 @@ type Node struct {
 	sink    *history.Sink
 	control *control.Control
 	updates *update.Controller
+	sealer  *chain.Sealer
+	exports []*export.Exporter
 	// registrar is nil where connections are plain.
 	registrar *registrar.Registrar
 	// watchdog is nil when the node has none.
@@ -375,6 +379,12 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}); err != nil {
 		return err
 	}
+	if n.sealer, err = n.newSealer(metrics); err != nil {
+		return err
+	}
+	if err := n.openExports(); err != nil {
+		return err
+	}
 	return n.serve(metrics)
 }
 
@@ -422,6 +432,11 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("rights", n.control.WatchRights)
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
 	background("updates", n.updates.Run)
+	background("audit", n.sealer.Run)
+	background("refusals", n.control.RecordRefusals)
+	for _, e := range n.exports {
+		background("audit export", e.Run)
+	}
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
 	background("garbage", func(ctx context.Context) error { collectWhenQuiet(ctx); return nil })

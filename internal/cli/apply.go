@@ -46,11 +46,12 @@ func (mf manifestVerbs) applyCommand() *cobra.Command {
 				return mf.printResults(planned, " (dry run)")
 			}
 			slices.SortStableFunc(files, func(x, y manifestFile) int { return min(len(y.groups()), 1) - min(len(x.groups()), 1) })
-			return mf.applyManifests(cmd.Context(), files)
+			return mf.applyManifests(client.Because(cmd.Context(), mf.reason), files)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "`FILE`, directory or - (may be given several times)")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check, and show what would change")
+	reasonFlag(cmd, &mf.reason)
 	return cmd
 }
 

@@ -34,6 +34,8 @@ type call struct {
 	caFile    string
 	tokenFile string
 	timeout   time.Duration
+	// reason is why something is asked for, by --reason.
+	reason string
 	// raw: a terminal gets everything as it is.
 	raw bool
 	// patience is how long a wait bears a server that does not answer.
@@ -110,7 +112,7 @@ func (ca *call) newClient() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(client.Config{Server: ca.server, CA: roots, Token: token, Agent: "carillon/" + ca.version()})
+	c, err := client.New(client.Config{Server: ca.server, CA: roots, Token: token, Agent: "carillon/" + ca.version(), By: ca.user()})
 	switch {
 	case errors.Is(err, client.ErrTokenInClear):
 		return nil, usagef("%w with --server or %s", err, envServer)

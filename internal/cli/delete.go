@@ -66,6 +66,7 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 	roles, bindings := roleVerbs(mf).deleteRolesCommand(&yes), roleVerbs(mf).deleteRoleBindingsCommand(&yes)
 	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, scripts, roles, bindings} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
+		reasonFlag(c, &mf.reason)
 	}
 	cmd.AddCommand(jobs, groups, hosts, calendars, scripts, roles, bindings, backfillVerbs(mf).deleteBackfillCommand())
 	return cmd
@@ -155,7 +156,7 @@ func (mf manifestVerbs) deleteAll(cmd *cobra.Command, things []thing, yes bool) 
 		case job.KindHostGroup:
 			remove = func(ctx context.Context, key job.Key) error { return mf.client.HostGroups.Delete(ctx, key.Name) }
 		}
-		if err := remove(cmd.Context(), t.key); err != nil {
+		if err := remove(client.Because(cmd.Context(), mf.reason), t.key); err != nil {
 			if _, told := errors.AsType[*client.Error](err); !told { // the API says of what it speaks
 				err = fmt.Errorf("delete %s: %w", t, err)
 			}

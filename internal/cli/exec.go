@@ -96,6 +96,7 @@ must be known, unless there is --allow-missing. With
 	flags.StringVar(&f.minSuccess, "min-success", "", "on how many minions it has to succeed, `N` or a share such as 90% (default all)")
 	flags.BoolVarP(&f.live, "live", "l", false, "print each line as it comes, with the minion's name")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "print the run's id, and do not wait")
+	reasonFlag(cmd, &ev.reason)
 	return cmd
 }
 
@@ -109,7 +110,7 @@ func (ev execVerbs) exec(cmd *cobra.Command, f *execFlags, args []string) error 
 		return err
 	}
 	ctx := cmd.Context()
-	v, err := ev.execute(ctx, spec, params, f.allowMissing)
+	v, err := ev.execute(client.Because(ctx, ev.reason), spec, params, f.allowMissing)
 	if err != nil {
 		ev.tellWhyNone(ctx, f.target, err)
 		return err

@@ -473,7 +473,8 @@ func exampleGroups() []api.Group {
 
 func exampleAudit() []api.AuditRecord {
 	return []api.AuditRecord{
-		{At: noon, By: "ada", Action: "shard.move", Object: "65536", Reason: "n1 gets a new disk", Before: `{"held":true}`},
+		{At: noon, By: "ada", Action: "shard.move", Object: "65536", Reason: "n1 gets a new disk", From: "10.0.0.7", Request: "r1",
+			Changes: []api.AuditChange{{Path: "node", Before: `"n1"`, After: `"n2"`}}, LeftOut: 2},
 		{At: noon.Add(-time.Hour), Action: "node.drain", Object: "n1"},
 	}
 }

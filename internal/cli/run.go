@@ -59,7 +59,7 @@ func (st startVerbs) runCommand() *cobra.Command {
 				}
 				return backfillVerbs(st).backfill(cmd, key, &window, given)
 			}
-			run, err := st.client.Jobs.Start(cmd.Context(), key, api.StartRequest{By: st.user(), Params: given})
+			run, err := st.client.Jobs.Start(client.Because(cmd.Context(), window.reason), key, api.StartRequest{By: st.user(), Params: given})
 			if err != nil {
 				return err
 			}

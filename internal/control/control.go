@@ -102,6 +102,8 @@ type Control struct {
 
 	*access.Authenticator
 	*apply.Applier
+	*audit.Journal
+	*audit.Refusals
 	*catalog.Catalog
 	*changes.Feed
 	*cluster.Operator
@@ -169,6 +171,8 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Feed = changes.New(changes.Deps{Store: db, Logger: log})
 	c.Keeper = locks.New(locks.Deps{Store: db, Audit: records, Logger: log})
 	c.Operator = cluster.New(cluster.Deps{Store: db, Audit: records, Logger: log})
+	c.Journal = audit.NewJournal(db, log)
+	c.Refusals = audit.NewRefusals(records)
 	c.Fleet = minions.New(minions.Deps{
 		Store: db, Audit: records, Inventory: deps.Minions, Read: deps.MinionsRead, Dispatch: deps.Dispatch, Logger: log,
 	})
@@ -178,12 +182,12 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Rollout = updates.New(updates.Deps{Store: db, Audit: records, Minions: c.Fleet})
 	c.Finder = jobstore.New(jobstore.Deps{Store: db, Schedules: schedules, Logger: log})
 	c.Pauser = pauses.New(pauses.Deps{Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Logger: log})
-	c.Set = definitions.New(definitions.Deps{Store: db, Logger: log})
+	c.Set = definitions.New(definitions.Deps{Store: db, Audit: records, Logger: log})
 	c.Book = runs.New(runs.Deps{
 		Store: db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: log,
 	})
 	c.Catalog = catalog.New(catalog.Deps{
-		Store: db, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Definitions: c.Set, History: deps.History, Logger: log,
+		Store: db, Audit: records, Jobs: c.Finder, Runs: c.Book, Pauses: c.Pauser, Definitions: c.Set, History: deps.History, Logger: log,
 	})
 	c.Applier = apply.New(apply.Deps{
 		Store: db, Audit: records, Jobs: c.Finder, Pauses: c.Pauser, Definitions: c.Set, Minions: c.Fleet,

@@ -26,7 +26,7 @@
 //	sweep       has removed what has come to its end
 //
 // They stand on store (etcd), jobstore (where a job lies, and from when on an edit
-// holds), audit (what is ordered, with its record), apiview (what is stored becomes
+// holds), audit (records of what people do), apiview (what is stored becomes
 // what the API tells) and caller (who asks). No rule of a use case is in this package;
 // the tests are that ask several rooms, or etcd after one of them.
 //
@@ -42,7 +42,8 @@
 // I2. A file whose changes take at most MaxAtomicOps operations and
 // MaxAtomicBytes is applied in one etcd transaction: all of it or nothing. An
 // edit takes one operation, and one more per shard when it changes when a job is
-// due, a new job or group two, a job that changes its group six. A larger file is
+// due, a new job or group two, a job that changes its group six; the audit record of all
+// takes one more, beyond that bound. A larger file is
 // checked as a whole first and then applied in chunks, groups first, each of them atomic; when a chunk fails, the error and
 // the results tell exactly what was applied.
 //
@@ -67,8 +68,11 @@
 // that a wrong clock has planned ahead, and that was set back, no job is moved until
 // the cursor is there again: job.ErrConflict.
 //
-// I9. What an operator orders is kept in an audit record, in one transaction
-// with the order; for what Enrollment does, right after it.
+// I9. What people change, order and start by hand is kept in an audit record, in one
+// transaction with it: who, from where, by which request, why, and what is different,
+// without secrets. One transaction has one record. What they are refused is counted for
+// each of them, and recorded at most once a minute. What programs start by webhooks, and
+// what Carillon does by itself, is in the records of runs.
 //
 // I10. A version of a script is written once and never changed. A job is stored only
 // with scripts that exist at the revision of the write, and a start only with

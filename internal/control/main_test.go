@@ -252,6 +252,16 @@ func (e *env) apply(t *testing.T, objects ...manifest.Object) map[string]api.Act
 	return done
 }
 
+// records are the latest audit records, newest first.
+func (e *env) records(t *testing.T, n int) []api.AuditRecord {
+	t.Helper()
+	page, err := e.Audit(t.Context(), api.AuditQuery{Limit: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page.Records
+}
+
 func (e *env) put(t *testing.T, key string, v any) {
 	t.Helper()
 	text, ok := v.(string)

@@ -153,10 +153,7 @@ func TestUpdatePlan(t *testing.T) {
 	if v = start(); v.Status != "running" || len(v.Failed) != 0 || len(v.InFlight) != 0 {
 		t.Errorf("status: %+v", v)
 	}
-	records, err := e.Audit(ctx, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
+	records := e.records(t, 10)
 	var actions []string
 	for _, r := range records {
 		actions = append(actions, r.Action+" "+r.Object)

@@ -29,7 +29,10 @@
 //	PREFIX/v1/grants/ID                       the labels that a minion has been granted
 //	PREFIX/v1/runs/BUCKET/SEGMENT             packed run records
 //	PREFIX/v1/queues/NS/TYPE/...              typed task queues
-//	PREFIX/v1/audit/...                       what operators did
+//	PREFIX/v1/audit/TIME-ID                   what somebody did
+//	PREFIX/v1/auditchain/segments/SEQ         which records there are, with their hashes
+//	PREFIX/v1/auditchain/head                 where the segments begin and end
+//	PREFIX/v1/auditchain/sealer               who writes them, on its lease
 //	PREFIX/v1/auth/ca                         the cluster's authority, with its private key
 //	PREFIX/v1/auth/tickets                    keys of TLS session tickets
 //	PREFIX/v1/auth/tokens/ID                  a join token, without its secret

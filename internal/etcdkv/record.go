@@ -141,20 +141,6 @@ type LockSession struct {
 	TTL    int64  `json:"ttl"` // seconds
 }
 
-// Audit is the record of what an operator did.
-type Audit struct {
-	Schema int       `json:"schema"`
-	At     time.Time `json:"at"`
-	By     string    `json:"by,omitempty"`
-	// Action is what was done, as "lock.break" or "node.drain".
-	Action string `json:"action"`
-	// Object is what it was done to.
-	Object string `json:"object"`
-	Reason string `json:"reason,omitempty"`
-	// Before is the object's value before, when it had one.
-	Before string `json:"before,omitempty"`
-}
-
 // ShardState says how far a shard's fires are committed. Only the owner writes it.
 type ShardState struct {
 	Schema int `json:"schema"`

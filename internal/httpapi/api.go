@@ -34,6 +34,7 @@ type Control interface {
 	Enrollment
 	Callers
 	Granting
+	Auditing
 	Updates
 	Locks
 	Observing
@@ -176,6 +177,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.execRoutes(doc, mux)
 	a.enrollRoutes(doc)
 	a.callerRoutes(doc)
+	a.auditRoutes(doc)
 	a.updateRoutes(doc)
 	a.grantRoutes(doc)
 	a.rightsRoutes(doc)

@@ -176,7 +176,7 @@ func TestOpenAPI(t *testing.T) {
 		"DELETE /v1/role-bindings/{name}",
 		"DELETE /v1/roles/{name}",
 		"DELETE /v1/tokens/{ref}",
-		"GET /v1/audit",
+		"GET /v1/audit", "GET /v1/audit/sealed", "GET /v1/audit/verify",
 		"GET /v1/auth/can-i",
 		"GET /v1/auth/self",
 		"GET /v1/authority",

@@ -16,7 +16,8 @@
 //	DELETE /v1/namespaces/{ns}/groups/{name}        delete it; it must have no jobs
 //	POST   /v1/nodes/{name}/drain, .../undrain, .../forget  what operators ask of nodes
 //	POST   /v1/shards/{ref}/move, .../hold, .../release, .../failback
-//	GET    /v1/audit?limit=                         what operators did, newest first
+//	GET    /v1/audit?limit=&since=&until=&by=&action=&object=&after=  what people did, newest first
+//	GET    /v1/audit/sealed?after=, /v1/audit/verify  the same as it is sealed; whether it was changed
 //	POST   /v1/tokens, GET /v1/tokens, DELETE /v1/tokens/{ref}  tokens of the API
 //	GET    /v1/auth/self                            who asks
 //	GET    /v1/auth/can-i?verb=&resource=           whether who asks may do something
@@ -38,6 +39,10 @@
 // Who asks is found out before any route: by the token in "Authorization: Bearer", or by
 // the account at the other end of the local socket. A token that is not good gets 401,
 // or 429 after too many, on every route but /livez and /readyz.
+//
+// Each answer names its request in X-Request-Id: by the client's own id, or a new one. The
+// audit has it, with where the request came from, and who asks and why in the client's words
+// (X-Carillon-By, X-Carillon-Reason) where nothing better is known.
 //
 // A stream ends when its client goes away. Once bytes of it are out, an error
 // can no longer change the status: the output stream ends with a line that has

@@ -29,12 +29,19 @@ func (a *API) identify(next http.Handler) http.Handler {
 		}
 		c, err := a.callerOf(r)
 		if err != nil {
+			a.noteRefused(r, err)
 			refuse(w, r, fmt.Errorf("find out who asks: %w", err))
 			return
 		}
 		known := r.WithContext(caller.With(r.Context(), c))
-		defer func() { r.Pattern = known.Pattern }() // who counts requests goes by it
-		next.ServeHTTP(w, known)
+		answer := &recorder{ResponseWriter: w}
+		defer func() {
+			r.Pattern = known.Pattern // who counts requests goes by it
+			if answer.status == http.StatusForbidden {
+				a.control.Refused(known.Context(), known.Method, known.URL.Path, "the caller has no right to that")
+			}
+		}()
+		next.ServeHTTP(answer, known)
 	})
 }
 
@@ -89,6 +96,14 @@ func toLogin(w http.ResponseWriter, r *http.Request) bool {
 	}
 	http.Redirect(w, r, pagecookie.LoginPath+"?"+url.Values{"next": {r.URL.RequestURI()}}.Encode(), http.StatusSeeOther)
 	return true
+}
+
+// noteRefused has the audit count a credential that was not taken.
+func (a *API) noteRefused(r *http.Request, err error) {
+	refused, busy := (*caller.RefusedError)(nil), (*caller.BusyError)(nil)
+	if errors.As(err, &refused) || errors.As(err, &busy) {
+		a.control.Refused(r.Context(), "authenticate", "as somebody", err.Error())
+	}
 }
 
 // refuse answers a request whose credential is not taken.

@@ -78,6 +78,9 @@ func TestBadTokensAreRefused(t *testing.T) {
 	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") != "2" || !strings.Contains(text, "too many") {
 		t.Errorf("busy: %d %v %s", resp.StatusCode, resp.Header, text)
 	}
+	if n := len(k.refused); n != 8 || k.refused[0] != "authenticate as somebody: no such token" {
+		t.Errorf("%d refusals are told to the audit: %q", n, k.refused)
+	}
 	for _, path := range []string{"/livez", "/readyz"} {
 		if resp, text := ask(t, s, "GET", path, "", "Authorization", "Bearer bad"); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, text)

@@ -45,6 +45,7 @@ type fakeControl struct {
 	follow   bool
 	minion   job.MinionID
 	asked    []string
+	refused  []string
 	ended    chan struct{} // closed when a blocked Output ends
 }
 
@@ -161,9 +162,23 @@ func (f *fakeControl) FailbackShard(_ context.Context, ref string, o api.Order) 
 	return f.note("failback " + ref + " " + o.By + " " + o.Reason)
 }
 
-func (f *fakeControl) Audit(_ context.Context, limit int) ([]api.AuditRecord, error) {
-	f.note(fmt.Sprint("audit ", limit))
-	return nil, f.err
+func (f *fakeControl) Audit(_ context.Context, q api.AuditQuery) (api.AuditPage, error) {
+	f.note(fmt.Sprintf("audit %d since %s by %q action %q object %q after %q", q.Limit, q.Since.Format(time.RFC3339), q.By, q.Action, q.Object, q.After))
+	return api.AuditPage{}, f.err
+}
+
+func (f *fakeControl) AuditFeed(_ context.Context, after int64, since time.Time) (api.AuditFeed, error) {
+	return api.AuditFeed{}, f.note(fmt.Sprintf("audit after %d since %s", after, since.Format(time.RFC3339)))
+}
+
+func (f *fakeControl) Refused(_ context.Context, action, object, why string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refused = append(f.refused, action+" "+object+": "+why)
+}
+
+func (f *fakeControl) VerifyAudit(_ context.Context, segment int64, hash string) (api.AuditVerdict, error) {
+	return api.AuditVerdict{}, f.note(fmt.Sprint("verify ", segment, " ", hash))
 }
 
 // note keeps what was asked for, and returns the test's error.

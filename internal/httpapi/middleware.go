@@ -54,6 +54,7 @@ func (a *API) Middleware(next http.Handler) http.Handler {
 				panic(http.ErrAbortHandler)
 			}
 		}()
+		r = a.named(rec, r) // the mux notes its route in this one
 		next.ServeHTTP(rec, r)
 	})
 }

@@ -44,14 +44,6 @@ type moveBody struct {
 	Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; shown to others and kept in the audit record."`
 }
 
-type auditInput struct {
-	Limit int `query:"limit" default:"50" doc:"How many at most."`
-}
-
-type auditBody struct {
-	Records []api.AuditRecord `json:"records" nullable:"false"`
-}
-
 func (a *API) operatorRoutes(doc huma.API) {
 	order := func(path, id, summary string, errs ...int) huma.Operation {
 		op := operation(http.MethodPost, path, id, summary,
@@ -89,11 +81,5 @@ func (a *API) operatorRoutes(doc huma.API) {
 		func(ctx context.Context, in *moveInput) (*struct{}, error) {
 			b := in.Body
 			return done(a.control.MoveShard(ctx, in.Ref, job.NodeID(b.Node), api.Order{By: b.By, Reason: b.Reason}))
-		})
-
-	huma.Register(doc, operation(http.MethodGet, "/v1/audit", "list-audit", "What operators did, newest first", http.StatusUnprocessableEntity),
-		func(ctx context.Context, in *auditInput) (*reply[auditBody], error) {
-			records, err := a.control.Audit(ctx, in.Limit)
-			return answer(auditBody{some(records)}, err)
 		})
 }

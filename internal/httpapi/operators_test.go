@@ -166,7 +166,10 @@ func TestAudit(t *testing.T) {
 	t.Parallel()
 	f := &fakeControl{}
 	s := serve(t, Config{}, Deps{Control: f})
-	for query, want := range map[string]string{"": "audit 50", "?limit=7": "audit 7"} {
+	for query, want := range map[string]string{
+		"": `audit 50 since 0001-01-01T00:00:00Z by "" action "" object "" after ""`,
+		"?limit=7&since=2026-05-04T10:00:00Z&by=ada&action=job&object=x&after=y": `audit 7 since 2026-05-04T10:00:00Z by "ada" action "job" object "x" after "y"`,
+	} {
 		f.asked = nil
 		resp, text := ask(t, s, "GET", "/v1/audit"+query, "")
 		if resp.StatusCode != http.StatusOK || strings.TrimSpace(text) != `{"records":[]}` || !slices.Equal(f.asked, []string{want}) {

@@ -163,6 +163,8 @@ func routeRights() map[string]Right {
 		"GET /v1/role-bindings":           {rights.Read, rights.Roles, AtCluster},
 		"DELETE /v1/role-bindings/{name}": {rights.Grant, rights.Roles, AtCluster},
 		"GET /v1/audit":                   {rights.Audit, rights.Cluster, AtCluster},
+		"GET /v1/audit/sealed":            {rights.Audit, rights.Cluster, AtCluster},
+		"GET /v1/audit/verify":            {rights.Audit, rights.Cluster, AtCluster},
 		"GET /v1/doctor":                  {rights.Read, rights.Cluster, AtCluster},
 		"GET /metrics":                    {rights.Read, rights.Cluster, AtRoute},
 

@@ -75,7 +75,6 @@ type Cluster interface {
 	HoldShard(ctx context.Context, ref string, o api.Order) error
 	ReleaseShard(ctx context.Context, ref string, o api.Order) error
 	FailbackShard(ctx context.Context, ref string, o api.Order) error
-	Audit(ctx context.Context, limit int) ([]api.AuditRecord, error)
 }
 
 // Minions shows minions and what is on its way to them, and labels them.
@@ -122,6 +121,16 @@ type Callers interface {
 	APITokens(ctx context.Context) ([]api.APIToken, error)
 	RevokeAPIToken(ctx context.Context, ref string, o api.Order) error
 	Self(ctx context.Context) api.Self
+}
+
+// Auditing shows what was done.
+type Auditing interface {
+	Audit(ctx context.Context, q api.AuditQuery) (api.AuditPage, error)
+	AuditFeed(ctx context.Context, after int64, since time.Time) (api.AuditFeed, error)
+	VerifyAudit(ctx context.Context, segment int64, hash string) (api.AuditVerdict, error)
+	// Refused notes that who asks was refused what it tried, an action on an object, and
+	// why. It does not block.
+	Refused(ctx context.Context, action, object, why string)
 }
 
 // Updates brings minions to another release.

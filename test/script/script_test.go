@@ -88,6 +88,7 @@ func TestScripts(t *testing.T) {
 			"waitlines":  w.lines,
 			"eventually": w.eventually,
 			"checkfires": checkFiresCommand,
+			"tamper":     tamper,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {

@@ -140,15 +140,18 @@ func (r *Registrar) Tokens(ctx context.Context) ([]etcdkv.JoinToken, error) {
 	return all, err
 }
 
-// DeleteToken deletes a token. One that there is not is job.ErrNotFound.
-func (r *Registrar) DeleteToken(ctx context.Context, id string) error {
+// DeleteToken deletes a token, and does also in the same transaction. One that there is
+// not is job.ErrNotFound.
+func (r *Registrar) DeleteToken(ctx context.Context, id string, also ...clientv3.Op) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	done, err := r.client.Delete(ctx, r.keys.AuthToken(id))
+	key := r.keys.AuthToken(id)
+	done, err := r.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), ">", 0)).
+		Then(append([]clientv3.Op{clientv3.OpDelete(key)}, also...)...).Commit()
 	if err != nil {
 		return fmt.Errorf("delete token %s: %w", id, etcdkv.Unavailable(err))
 	}
-	if done.Deleted == 0 {
+	if !done.Succeeded {
 		return fmt.Errorf("token %s: %w", id, job.ErrNotFound)
 	}
 	return nil
@@ -199,8 +202,9 @@ func (r *Registrar) Approve(ctx context.Context, id job.MinionID, a Approval) er
 }
 
 // Reject refuses all hosts that ask for the id now; each is told when it asks
-// next. After a day that is forgotten. No request is job.ErrNotFound.
-func (r *Registrar) Reject(ctx context.Context, id job.MinionID, by string) error {
+// next, and also is done in the same transaction. After a day that is forgotten. No
+// request is job.ErrNotFound.
+func (r *Registrar) Reject(ctx context.Context, id job.MinionID, by string, also ...clientv3.Op) error {
 	return r.operate(ctx, id, func(v *view) ([]clientv3.Op, error) {
 		if !v.request.exists() {
 			return nil, fmt.Errorf("request of minion %s: %w", id, job.ErrNotFound)
@@ -212,15 +216,16 @@ func (r *Registrar) Reject(ctx context.Context, id job.MinionID, by string) erro
 			k.ApprovedAt, k.RejectedAt, k.By = time.Time{}, r.now().UTC(), by
 		}
 		put, err := v.request.put(rec)
-		return []clientv3.Op{put}, err
+		return append([]clientv3.Op{put}, also...), err
 	})
 }
 
 // Revoke makes all certificates that the minion was issued up to now worthless,
 // takes its labels away, and forgets what was decided on a request of it. It may enroll again, by a
 // token that is made later or by approval. Nodes learn of it by Run. A minion
-// that has not enrolled is job.ErrNotFound, one that is revoked job.ErrConflict.
-func (r *Registrar) Revoke(ctx context.Context, id job.MinionID, reason, by string) error {
+// that has not enrolled is job.ErrNotFound, one that is revoked job.ErrConflict. What
+// is to be done also is in the same transaction.
+func (r *Registrar) Revoke(ctx context.Context, id job.MinionID, reason, by string, also ...clientv3.Op) error {
 	return r.operate(ctx, id, func(v *view) ([]clientv3.Op, error) {
 		if !v.minion.exists() {
 			return nil, fmt.Errorf("minion %s is not enrolled: %w", id, job.ErrNotFound)
@@ -251,7 +256,7 @@ func (r *Registrar) Revoke(ctx context.Context, id job.MinionID, reason, by stri
 		if v.request.exists() {
 			ops = append(ops, v.request.remove())
 		}
-		return ops, nil
+		return append(ops, also...), nil
 	})
 }
 

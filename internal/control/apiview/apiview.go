@@ -1,6 +1,8 @@
 package apiview
 
 import (
+	"fmt"
+
 	"github.com/carillon-cron/carillon/agentpush"
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/api"
@@ -36,9 +38,30 @@ func Pause(p *etcdkv.Pause) api.Pause {
 	}
 }
 
-// Audit is what the API tells of an audit record.
-func Audit(r *etcdkv.Audit) api.AuditRecord {
-	return api.AuditRecord{At: r.At, By: r.By, Action: r.Action, Object: r.Object, Reason: r.Reason, Before: r.Before}
+// Audit is what the API tells of an audit record, by its id: one entry for each object.
+func Audit(id string, r *etcdkv.Audit) []api.AuditRecord {
+	v := api.AuditRecord{
+		ID: id, At: r.At, By: r.By, From: r.From, Request: r.Request, Action: r.Action, Object: r.Object, Reason: r.Reason,
+		Before: r.Before, Changes: auditChanges(r.Changes), LeftOut: r.LeftOut, Count: r.Count,
+	}
+	if len(r.Objects) == 0 {
+		return []api.AuditRecord{v}
+	}
+	out := make([]api.AuditRecord, len(r.Objects))
+	for i := range r.Objects {
+		o := &r.Objects[i]
+		out[i] = v
+		out[i].ID, out[i].Action, out[i].Object = fmt.Sprintf("%s.%d", id, i+1), o.Action, o.Object
+		out[i].Changes, out[i].LeftOut = auditChanges(o.Changes), o.LeftOut
+	}
+	return out
+}
+
+func auditChanges(changes []etcdkv.AuditChange) []api.AuditChange {
+	if len(changes) == 0 {
+		return nil
+	}
+	return Each(changes, func(c *etcdkv.AuditChange) api.AuditChange { return api.AuditChange(*c) })
 }
 
 // Override is what the API tells of an order for a shard.

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -31,9 +33,11 @@ const (
 // change is what applying does to one object.
 type change struct {
 	store.Txn
-	// size is the bytes that the object is stored as; 0: it is left alone.
-	size   int
-	result api.ApplyResult
+	// size is the bytes that the object is stored as; 0: it is left alone. before and
+	// after are its values, for the audit.
+	size          int
+	before, after []byte
+	result        api.ApplyResult
 	// rescheduled: it changes when the job uid is due, from at on, which lies in
 	// shard, or when jobs everywhere are.
 	rescheduled bool
@@ -185,7 +189,7 @@ func fitting(changes []change, ops int) int {
 func (ap *Applier) applyChunk(ctx context.Context, objects []manifest.Object, changes []change) ([]api.ApplyResult, error) {
 	for range store.Tries {
 		n := chunk(changes)
-		ok, err := ap.write(ctx, changes[:n])
+		ok, err := ap.write(ctx, changes[:n], "", api.Order{})
 		if err != nil {
 			return nil, err
 		}
@@ -200,14 +204,18 @@ func (ap *Applier) applyChunk(ctx context.Context, objects []manifest.Object, ch
 	return nil, fmt.Errorf("apply: the jobs keep changing meanwhile: %w", job.ErrConflict)
 }
 
-// write does the changes if nothing has changed since they were worked out.
-func (ap *Applier) write(ctx context.Context, changes []change) (bool, error) {
+// write does the changes if nothing has changed since they were worked out, with a
+// record of them. action is what the record calls it; empty: what is done to each.
+func (ap *Applier) write(ctx context.Context, changes []change, action string, o api.Order) (bool, error) {
 	var all store.Txn
 	for i := range changes {
 		all.Add(&changes[i].Txn)
 	}
 	if len(all.Ops) == 0 {
 		return true, nil // as the cluster was when it was read
+	}
+	if err := ap.audit.AddAll(ctx, &all, recorded(changes, action), o); err != nil {
+		return false, err
 	}
 	ok, err := ap.db.Commit(ctx, "apply", &all)
 	if errors.Is(err, rpctypes.ErrRequestTooLarge) {
@@ -222,6 +230,34 @@ func (ap *Applier) write(ctx context.Context, changes []change) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// recorded are the changes as the audit tells of them.
+func recorded(changes []change, action string) []audit.Change {
+	var out []audit.Change
+	for i := range changes {
+		ch := &changes[i]
+		r := &ch.result
+		verb := "change"
+		switch r.Action {
+		case api.ActionUnchanged:
+			continue
+		case api.ActionCreated:
+			verb = "create"
+		case api.ActionUpdated:
+		}
+		kind, name := strings.ToLower(r.Kind), r.Name
+		switch r.Kind {
+		case job.KindHostGroup, job.KindRole, job.KindRoleBinding: // they are in no namespace
+		default:
+			name = job.Key{Namespace: r.Namespace, Name: r.Name}.String()
+		}
+		out = append(out, audit.Change{
+			Action: cmp.Or(action, kind+"."+verb), Object: kind + " " + name,
+			Before: ch.before, After: ch.after,
+		})
+	}
+	return out
 }
 
 func resultsOf(changes []change) []api.ApplyResult {

@@ -59,7 +59,7 @@ func (p *planner) calendar(o *manifest.Object) (change, error) {
 		ch.Do(edits, p.c.db.Edited(edits))
 		return ch, err
 	}
-	ch.result.Action = api.ActionUpdated
+	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
 	old, err := store.Decode[etcdkv.StoredCalendar](kv)
 	if err != nil {
 		return change{}, err

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/job"
@@ -42,18 +43,12 @@ func (ap *Applier) SetEnabled(ctx context.Context, key job.Key, on bool, o api.O
 		} else if after.KV.ModRevision != before.KV.ModRevision {
 			continue
 		}
-		rec := ap.audit.Record(ctx, action, "job "+key.String(), o)
-		audit, err := ap.audit.Op(rec)
-		if err != nil {
-			return api.ApplyResult{}, err
-		}
-		changes[0].Do(string(audit.KeyBytes()), audit)
-		ok, err := ap.write(ctx, changes)
+		ok, err := ap.write(ctx, changes, action, o)
 		if err != nil {
 			return api.ApplyResult{}, err
 		}
 		if ok {
-			ap.log.Info("operator", zap.String("action", action), zap.Stringer("job", key), zap.String("by", rec.By))
+			ap.log.Info("operator", zap.String("action", action), zap.Stringer("job", key), zap.String("by", caller.Of(ctx, o.By)))
 			ap.tellHeld(ctx, changes)
 			changes[0].result.Defaults = nil
 			return changes[0].result, nil

@@ -116,7 +116,7 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 		ch.store(name, value)
 		return ch, err
 	}
-	ch.result.Action = api.ActionUpdated
+	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
 	old, err := store.Decode[etcdkv.StoredHostGroup](kv)
 	if err != nil {
 		return change{}, err

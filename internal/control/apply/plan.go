@@ -263,6 +263,7 @@ func (p *planner) group(o *manifest.Object) (change, error) {
 		return ch, err
 	}
 	ch.SameAs(name, at.kv.ModRevision)
+	ch.before = at.kv.Value
 	old, err := store.Decode[etcdkv.StoredGroup](at.kv)
 	if err != nil {
 		return change{}, err
@@ -317,6 +318,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	// The job stays where it is as long as this very key is there.
 	name := string(at.KV.Key)
 	ch.SameAs(name, at.KV.ModRevision)
+	ch.before = at.KV.Value
 	old, err := store.Decode[etcdkv.StoredJob](at.KV)
 	if err != nil {
 		return change{}, err
@@ -452,7 +454,7 @@ func (p *planner) settle(d *store.Txn, key, group job.Key) error {
 // store puts the object itself.
 func (ch *change) store(key, value string) {
 	ch.Put(key, value)
-	ch.size = len(value)
+	ch.size, ch.after = len(value), []byte(value)
 }
 
 // sameObject reports whether two objects say the same where users write.

@@ -80,7 +80,7 @@ func (p *planner) giveRole(ctx context.Context, o *manifest.Object) (change, err
 		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	}
-	ch, err := granted(ctx, p, o, p.c.db.Keys.Role(o.Metadata.Name), p.roles.Roles[o.Metadata.Name], &next, same)
+	ch, err := granted(p, o, p.c.db.Keys.Role(o.Metadata.Name), p.roles.Roles[o.Metadata.Name], &next, same)
 	if err != nil || ch.result.Action == api.ActionUnchanged {
 		return ch, err
 	}
@@ -95,7 +95,7 @@ func (p *planner) giveBinding(ctx context.Context, objects []manifest.Object, o 
 		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
 		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
 	}
-	ch, err := granted(ctx, p, o, p.c.db.Keys.RoleBinding(o.Metadata.Name), p.roles.Bindings[o.Metadata.Name], &next, same)
+	ch, err := granted(p, o, p.c.db.Keys.RoleBinding(o.Metadata.Name), p.roles.Bindings[o.Metadata.Name], &next, same)
 	if err != nil || ch.result.Action == api.ActionUnchanged {
 		return ch, err
 	}
@@ -108,7 +108,7 @@ func (p *planner) giveBinding(ctx context.Context, objects []manifest.Object, o 
 
 // granted works out what storing a role or a binding changes. Same reports whether the
 // one that is stored says the same.
-func granted[T any](ctx context.Context, p *planner, o *manifest.Object, name string, kv *mvccpb.KeyValue, next *T, same func(*T) (bool, error)) (change, error) {
+func granted[T any](p *planner, o *manifest.Object, name string, kv *mvccpb.KeyValue, next *T, same func(*T) (bool, error)) (change, error) {
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: o.Metadata.Namespace, Name: o.Metadata.Name, Action: api.ActionCreated}}
 	ch.SameAs(name, store.Revision(kv))
 	var value string
@@ -116,7 +116,7 @@ func granted[T any](ctx context.Context, p *planner, o *manifest.Object, name st
 	if kv == nil {
 		value, err = etcdkv.Encode(next)
 	} else {
-		ch.result.Action = api.ActionUpdated
+		ch.result.Action, ch.before = api.ActionUpdated, kv.Value
 		old, err := store.Decode[T](kv)
 		if err != nil {
 			return change{}, err
@@ -136,5 +136,6 @@ func granted[T any](ctx context.Context, p *planner, o *manifest.Object, name st
 	}
 	ch.store(name, value)
 	what := map[string]string{job.KindRole: "role ", job.KindRoleBinding: "role binding "}[o.Kind] + o.Metadata.Name
-	return ch, p.c.roles.Change(ctx, &ch.Txn, "apply", what, p.roles, kv)
+	p.c.roles.Change(&ch.Txn, what, p.roles)
+	return ch, nil
 }

@@ -44,6 +44,11 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 			return ch, nil
 		}
 		next.Version, ch.result.Action = old.Version+1, api.ActionUpdated
+		was, err := etcdkv.Encode(old)
+		if err != nil {
+			return change{}, err
+		}
+		ch.before = []byte(was)
 		if err := p.forgetOld(ctx, &ch.Txn, key, next.Version); err != nil {
 			return change{}, err
 		}

@@ -1,4 +1,6 @@
-// Package audit writes what operators order together with a record of it, in one
-// transaction. Not in it: reading the records, which is the use case of operators
-// (see cluster).
+// Package audit records what people do: together with what is done, in one transaction.
+// It shows these records, masks the secrets in them, and counts what was refused.
+//
+// Not in it: the chain that the records are sealed in (see internal/audit/chain), and
+// where they are exported to (see internal/audit/export).
 package audit

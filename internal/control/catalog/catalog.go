@@ -4,6 +4,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
@@ -14,6 +15,7 @@ import (
 // Deps is what a Catalog stands on. All must be set.
 type Deps struct {
 	Store       *store.Store
+	Audit       *audit.Log
 	Jobs        *jobstore.Finder
 	Runs        *runs.Book
 	Pauses      *pauses.Pauser
@@ -25,6 +27,7 @@ type Deps struct {
 // Catalog shows jobs. Use New. It may be used by many goroutines at once.
 type Catalog struct {
 	db          *store.Store
+	audit       *audit.Log
 	jobs        *jobstore.Finder
 	runs        *runs.Book
 	pauses      *pauses.Pauser
@@ -37,6 +40,7 @@ type Catalog struct {
 func New(deps Deps) *Catalog {
 	return &Catalog{
 		db:          deps.Store,
+		audit:       deps.Audit,
 		jobs:        deps.Jobs,
 		runs:        deps.Runs,
 		pauses:      deps.Pauses,

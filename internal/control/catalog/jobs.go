@@ -120,6 +120,9 @@ func (c *Catalog) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 			c.jobs.Unchain(&d, key, &stored.Spec)
 			d.Remove(c.db.Keys.Watched(stored.UID))
 		}
+		if err := c.audit.AddDelete(ctx, &d, "job", key.String(), at.KV); err != nil {
+			return time.Time{}, err
+		}
 		ok, err := c.db.Commit(ctx, "delete job "+key.String(), &d)
 		if err != nil {
 			return time.Time{}, err

@@ -180,6 +180,9 @@ func (op *Operator) DeleteGroup(ctx context.Context, key job.Key) error {
 	d.Remove(keys.Override(g.Shard))
 	d.Clear(keys.Shard(g.Shard))
 	d.Remove(keys.Edits(g.Shard))
+	if err := op.audit.AddDelete(ctx, &d, "group", key.String(), kv); err != nil {
+		return err
+	}
 	ok, err := op.db.Commit(ctx, "delete group "+key.String(), &d)
 	if err != nil {
 		return err

@@ -64,6 +64,9 @@ func (lib *Set) DeleteCalendar(ctx context.Context, key job.Key) error {
 	d.SameAs(lib.db.Keys.Calendar(key), kv.ModRevision)
 	d.Remove(lib.db.Keys.Calendar(key))
 	d.Do(lib.db.Keys.CalendarEdits(), lib.db.Edited(lib.db.Keys.CalendarEdits()))
+	if err := lib.audit.AddDelete(ctx, &d, "calendar", key.String(), kv); err != nil {
+		return err
+	}
 	ok, err := lib.db.Commit(ctx, doing, &d)
 	if err == nil && !ok {
 		err = fmt.Errorf("calendar %s was changed meanwhile; try again: %w", key, job.ErrConflict)

@@ -210,12 +210,23 @@ func (lib *Set) DeleteScript(ctx context.Context, key job.Key) error {
 	if err := users.conflict(key); err != nil {
 		return err
 	}
+	head, err := store.Decode[etcdkv.ScriptHead](kv)
+	if err != nil {
+		return fmt.Errorf("read script %s: %w", key, err)
+	}
+	newest, err := lib.db.Get(ctx, doing, lib.db.Keys.ScriptVersion(key, head.Version))
+	if err != nil {
+		return err
+	}
 	var d store.Txn
 	users.Same(&d)
 	d.SameAs(lib.db.Keys.ScriptHead(key), kv.ModRevision)
 	d.Remove(lib.db.Keys.ScriptHead(key))
 	d.Remove(users.key)
 	d.Clear(lib.db.Keys.Script(key))
+	if err := lib.audit.AddDelete(ctx, &d, "script", key.String(), newest); err != nil {
+		return err
+	}
 	ok, err := lib.db.Commit(ctx, doing, &d)
 	if err == nil && !ok {
 		err = fmt.Errorf("script %s was changed meanwhile; try again: %w", key, job.ErrConflict)

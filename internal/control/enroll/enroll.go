@@ -28,11 +28,11 @@ import (
 type Enrollment interface {
 	CreateToken(ctx context.Context, spec registrar.TokenSpec) (auth.JoinToken, error)
 	Tokens(ctx context.Context) ([]etcdkv.JoinToken, error)
-	DeleteToken(ctx context.Context, id string) error
+	DeleteToken(ctx context.Context, id string, also ...clientv3.Op) error
 	Requests(ctx context.Context) ([]etcdkv.JoinRequest, error)
 	Approve(ctx context.Context, id job.MinionID, a registrar.Approval) error
-	Reject(ctx context.Context, id job.MinionID, by string) error
-	Revoke(ctx context.Context, id job.MinionID, reason, by string) error
+	Reject(ctx context.Context, id job.MinionID, by string, also ...clientv3.Op) error
+	Revoke(ctx context.Context, id job.MinionID, reason, by string, also ...clientv3.Op) error
 	Enrolled(ctx context.Context) ([]etcdkv.Enrollment, error)
 }
 
@@ -112,13 +112,14 @@ func (reg *Registry) Tokens(ctx context.Context) ([]api.JoinToken, error) {
 // DeleteToken ends a token; the minions that have joined by it stay.
 func (reg *Registry) DeleteToken(ctx context.Context, id string, o api.Order) error {
 	e, err := reg.enrollment()
-	if err == nil {
-		err = e.DeleteToken(ctx, id)
-	}
 	if err != nil {
 		return err
 	}
-	return reg.audited(ctx, "token.delete", id, o)
+	record, err := reg.audit.Op(reg.audit.Record(ctx, "token.delete", id, o))
+	if err != nil {
+		return err
+	}
+	return e.DeleteToken(ctx, id, record)
 }
 
 // JoinRequests returns the minions that wait for an operator.
@@ -173,26 +174,28 @@ func (reg *Registry) whoAsks(ctx context.Context, e Enrollment, id job.MinionID)
 // RejectMinion refuses a minion that waits.
 func (reg *Registry) RejectMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	e, err := reg.enrollment()
-	if err == nil {
-		err = e.Reject(ctx, id, caller.Of(ctx, o.By))
-	}
 	if err != nil {
 		return err
 	}
-	return reg.audited(ctx, "minion.reject", string(id), o)
+	record, err := reg.audit.Op(reg.audit.Record(ctx, "minion.reject", string(id), o))
+	if err != nil {
+		return err
+	}
+	return e.Reject(ctx, id, caller.Of(ctx, o.By), record)
 }
 
 // RevokeMinion ends the certificates of a minion, and its session. It comes
 // back with a new token only.
 func (reg *Registry) RevokeMinion(ctx context.Context, id job.MinionID, o api.Order) error {
 	e, err := reg.enrollment()
-	if err == nil {
-		err = e.Revoke(ctx, id, o.Reason, caller.Of(ctx, o.By))
-	}
 	if err != nil {
 		return err
 	}
-	return reg.audited(ctx, "minion.revoke", string(id), o)
+	record, err := reg.audit.Op(reg.audit.Record(ctx, "minion.revoke", string(id), o))
+	if err != nil {
+		return err
+	}
+	return e.Revoke(ctx, id, o.Reason, caller.Of(ctx, o.By), record)
 }
 
 // Enrolled returns the minions that have, or had, a certificate.
@@ -226,14 +229,4 @@ func (reg *Registry) ForgetMinion(ctx context.Context, id job.MinionID, o api.Or
 		}
 	}
 	return reg.audit.Write(ctx, "minion.delete", string(id), o, key, kv, clientv3.OpDelete(key))
-}
-
-// audited records what Enrollment has done for an operator.
-func (reg *Registry) audited(ctx context.Context, action, object string, o api.Order) error {
-	op, err := reg.audit.Op(reg.audit.Record(ctx, action, object, o))
-	if err != nil {
-		return err
-	}
-	_, err = reg.db.Do(ctx, action+" "+object, nil, []clientv3.Op{op})
-	return err
 }

@@ -56,6 +56,9 @@ func (f *Fleet) DeleteHostGroup(ctx context.Context, name string) error {
 	d.SameAs(string(h.Kvs[name].Key), h.Kvs[name].ModRevision)
 	d.Put(f.db.Keys.HostGroupGuard(), name)
 	d.Remove(string(h.Kvs[name].Key))
+	if err := f.audit.AddDelete(ctx, &d, "hostgroup", name, h.Kvs[name]); err != nil {
+		return err
+	}
 	ok, err := f.db.Commit(ctx, doing, &d)
 	if err != nil {
 		return err

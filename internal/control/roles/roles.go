@@ -182,7 +182,7 @@ func (g *Granter) DeleteRole(ctx context.Context, name string) error {
 		const shown = 3
 		return fmt.Errorf("role %s is given by %s (%s); delete that first: %w", name, apiview.Counted(len(users), "role binding"), apiview.Some(users[:min(len(users), shown)], len(users)), job.ErrConflict)
 	}
-	return g.remove(ctx, "role "+name, s, s.Roles[name])
+	return g.remove(ctx, "role", name, s, s.Roles[name])
 }
 
 // DeleteRoleBinding takes a role away from those whom a binding gives it.
@@ -194,15 +194,17 @@ func (g *Granter) DeleteRoleBinding(ctx context.Context, name string) error {
 	if s.Bindings[name] == nil {
 		return fmt.Errorf("role binding %s: %w", name, job.ErrNotFound)
 	}
-	return g.remove(ctx, "role binding "+name, s, s.Bindings[name])
+	return g.remove(ctx, "rolebinding", name, s, s.Bindings[name])
 }
 
 // remove deletes one of those that were read, with a record of it.
-func (g *Granter) remove(ctx context.Context, what string, s *Stored, kv *mvccpb.KeyValue) error {
+func (g *Granter) remove(ctx context.Context, kind, name string, s *Stored, kv *mvccpb.KeyValue) error {
 	var d store.Txn
 	d.SameAs(string(kv.Key), kv.ModRevision)
 	d.Remove(string(kv.Key))
-	if err := g.Change(ctx, &d, "delete", what, s, kv); err != nil {
+	what := kind + " " + name
+	g.Change(&d, what, s)
+	if err := g.audit.AddDelete(ctx, &d, kind, name, kv); err != nil {
 		return err
 	}
 	ok, err := g.db.Commit(ctx, "delete "+what, &d)
@@ -216,19 +218,9 @@ func (g *Granter) remove(ctx context.Context, what string, s *Stored, kv *mvccpb
 }
 
 // Change adds to a change of a role or a binding that all of them are as they were
-// read, and the record of the change. Before is the pair as it was; nil: there was none.
-func (g *Granter) Change(ctx context.Context, d *store.Txn, action, what string, s *Stored, before *mvccpb.KeyValue) error {
+// read. The change is told of in the audit by who makes it.
+func (g *Granter) Change(d *store.Txn, what string, s *Stored) {
 	guard := g.db.Keys.RightsGuard()
 	d.SameAs(guard, s.Guard)
 	d.Put(guard, what)
-	rec := g.audit.Record(ctx, action, what, api.Order{})
-	if before != nil {
-		rec.Before = string(before.Value)
-	}
-	op, err := g.audit.Op(rec)
-	if err != nil {
-		return err
-	}
-	d.Do(string(op.KeyBytes()), op)
-	return nil
 }

@@ -92,6 +92,12 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 	return found, nil
 }
 
+// commanded is what the audit tells of a command that is run once.
+type commanded struct {
+	started
+	Spec *job.Spec `json:"job"`
+}
+
 // MakePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
 func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, index *definitions.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
@@ -127,6 +133,10 @@ func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job
 	index.Use(&d, st.db.Keys, spec.ScriptRefs(meta.Namespace))
 	if text := definitions.LargeText(spec.Script); text != "" {
 		d.Put(st.db.Keys.Blob(job.ScriptSum(text)), text)
+	}
+	o := order{action: "exec", object: "job " + key.String(), Order: api.Order{By: req.By}}
+	if err := st.record(ctx, &d, &o, struct{}{}, commanded{started: started{Run: fire.RunID(), Params: req.Params}, Spec: spec}); err != nil {
+		return fire, key, err
 	}
 	ok, err := st.db.Commit(ctx, "start command", &d)
 	if err == nil && !ok {

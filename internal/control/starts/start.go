@@ -18,6 +18,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/apply"
+	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -34,10 +35,55 @@ func (st *Starter) Start(ctx context.Context, key job.Key, req api.StartRequest)
 	if err := checkParams(req.Params); err != nil {
 		return job.FireID{}, err
 	}
-	return st.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params})
+	return st.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params},
+		&order{action: "job.start", object: "job " + key.String(), Order: api.Order{By: req.By}})
 }
 
-func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger) (job.FireID, error) {
+// order is what a start by hand is called in the audit.
+type order struct {
+	api.Order
+	action, object string
+}
+
+// record adds to a transaction the record of a start.
+func (st *Starter) record(ctx context.Context, d *store.Txn, o *order, before, after any) error {
+	rec := st.audit.Record(ctx, o.action, o.object, o.Order)
+	was, err := etcdkv.Encode(before)
+	if err != nil {
+		return err
+	}
+	is, err := etcdkv.Encode(after)
+	if err != nil {
+		return err
+	}
+	rec.Changes, rec.LeftOut = audit.Changes([]byte(was), []byte(is))
+	return st.audit.Add(d, rec)
+}
+
+// started is what the audit tells of a start.
+type started struct {
+	Run    job.RunID         `json:"run"`
+	Params map[string]string `json:"params,omitempty"`
+	// Minions is how many the run is on, if it is told; Hosts are their names, if
+	// they are few.
+	Minions int            `json:"minions,omitempty"`
+	Hosts   []job.MinionID `json:"hosts,omitempty"`
+}
+
+// fewHosts is up to how many names the audit tells.
+const fewHosts = 10
+
+func startOf(t *etcdkv.Trigger) started {
+	v := started{Run: t.Fire.RunID(), Params: t.Params, Minions: len(t.Hosts)}
+	if len(t.Hosts) <= fewHosts {
+		v.Hosts = t.Hosts
+	}
+	return v
+}
+
+// start puts the trigger of a run. It is recorded unless o is nil: then no person has
+// asked for it.
+func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger, o *order) (job.FireID, error) {
 	doing := "start job " + key.String()
 	at, given := st.db.Now(), t.Params
 	for range startTries {
@@ -63,6 +109,11 @@ func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t e
 		d.StillThere(string(lies.KV.Key), lies.KV.CreateRevision) // the UID: edits keep both
 		d.StillThere(trigger, 0)
 		d.Put(trigger, value)
+		if o != nil {
+			if err := st.record(ctx, &d, o, struct{}{}, startOf(&t)); err != nil {
+				return job.FireID{}, err
+			}
+		}
 		ok, err := st.db.Commit(ctx, doing, &d)
 		if err != nil {
 			return job.FireID{}, err
@@ -103,7 +154,7 @@ func (st *Starter) Hook(ctx context.Context, key job.Key, token, from string, pa
 	if err := checkParams(params); err != nil {
 		return job.FireID{}, err
 	}
-	return st.start(ctx, key, job.TriggerWebhook, etcdkv.Trigger{Params: params, Cause: "webhook called from " + from})
+	return st.start(ctx, key, job.TriggerWebhook, etcdkv.Trigger{Params: params, Cause: "webhook called from " + from}, nil)
 }
 
 // nearlyNow is how far ahead the end of a window may lie that is meant to be now:
@@ -156,13 +207,15 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 	}
 	name := st.db.Keys.Backfill(b.ID)
 	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
-	audit, err := st.audit.Op(st.audit.Record(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason}))
+	rec := st.audit.Record(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason})
+	rec.Changes, rec.LeftOut = audit.Changes(nil, []byte(text))
+	op, err := st.audit.Op(rec)
 	if err != nil {
 		return v, err
 	}
 	resp, err := st.db.Do(ctx, "backfill "+key.String(),
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(string(at.KV.Key)), "=", at.KV.CreateRevision)},
-		[]clientv3.Op{clientv3.OpPut(name, text), audit})
+		[]clientv3.Op{clientv3.OpPut(name, text), op})
 	if err == nil && !resp.Succeeded {
 		err = fmt.Errorf("backfill %s: the job moved meanwhile; try again: %w", key, job.ErrConflict)
 	}

@@ -217,7 +217,16 @@ func (b *behind) Roles(context.Context) ([]api.Role, error)               { retu
 func (b *behind) RoleBindings(context.Context) ([]job.RoleBinding, error) { return nil, errReached }
 func (b *behind) Nodes(context.Context) ([]api.Node, error)               { return nil, errReached }
 func (b *behind) Shards(context.Context) ([]api.Shard, error)             { return nil, errReached }
-func (b *behind) Audit(context.Context, int) ([]api.AuditRecord, error)   { return nil, errReached }
+func (b *behind) Audit(context.Context, api.AuditQuery) (api.AuditPage, error) {
+	return api.AuditPage{}, errReached
+}
+func (b *behind) AuditFeed(context.Context, int64, time.Time) (api.AuditFeed, error) {
+	return api.AuditFeed{}, errReached
+}
+func (b *behind) VerifyAudit(context.Context, int64, string) (api.AuditVerdict, error) {
+	return api.AuditVerdict{}, errReached
+}
+func (b *behind) Refused(context.Context, string, string, string)         {}
 func (b *behind) Tokens(context.Context) ([]api.JoinToken, error)         { return nil, errReached }
 func (b *behind) JoinRequests(context.Context) ([]api.JoinRequest, error) { return nil, errReached }
 func (b *behind) Enrolled(context.Context) ([]api.Enrollment, error)      { return nil, errReached }

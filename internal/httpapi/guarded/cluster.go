@@ -2,6 +2,7 @@ package guarded
 
 import (
 	"context"
+	"time"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/rights"
@@ -80,10 +81,31 @@ func (c *Control) FailbackShard(ctx context.Context, ref string, o api.Order) er
 	return c.behind.FailbackShard(ctx, ref, o)
 }
 
-// Audit tells what was ordered. Records name things of all namespaces, so that the right is on all.
-func (c *Control) Audit(ctx context.Context, limit int) ([]api.AuditRecord, error) {
+// Audit tells what was done. Records name things of all namespaces, so that the right is on all.
+func (c *Control) Audit(ctx context.Context, q api.AuditQuery) (api.AuditPage, error) {
 	if err := c.whole(ctx, rights.Audit, rights.Cluster); err != nil {
-		return nil, err
+		return api.AuditPage{}, err
 	}
-	return c.behind.Audit(ctx, limit)
+	return c.behind.Audit(ctx, q)
+}
+
+// AuditFeed tells what is sealed, with the right of Audit.
+func (c *Control) AuditFeed(ctx context.Context, after int64, since time.Time) (api.AuditFeed, error) {
+	if err := c.whole(ctx, rights.Audit, rights.Cluster); err != nil {
+		return api.AuditFeed{}, err
+	}
+	return c.behind.AuditFeed(ctx, after, since)
+}
+
+// VerifyAudit checks the records, with the right of Audit.
+func (c *Control) VerifyAudit(ctx context.Context, segment int64, hash string) (api.AuditVerdict, error) {
+	if err := c.whole(ctx, rights.Audit, rights.Cluster); err != nil {
+		return api.AuditVerdict{}, err
+	}
+	return c.behind.VerifyAudit(ctx, segment, hash)
+}
+
+// Refused wants no right: it is what has none that is noted.
+func (c *Control) Refused(ctx context.Context, action, object, why string) {
+	c.behind.Refused(ctx, action, object, why)
 }
