@@ -41,10 +41,11 @@ func TestAPhaseOfAFireThatMayNotFollowIsLoud(t *testing.T) {
 	d.clock++
 	second := d.fire(e, fire{})
 	for f, next := range map[*fire]phase.Fire{first: phase.FireHeldBack, second: phase.FireEnding} {
+		was := f.phase
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("a fire that is %s is %s then, and nobody hears of it", f.phase, next)
+					t.Errorf("a fire that is %s is %s then, and nobody hears of it", was, next)
 				}
 			}()
 			d.proceed(f, next)
@@ -77,5 +78,18 @@ func TestWhatEndsAtATakeOverKeepsNobodyWaiting(t *testing.T) {
 	next.says(first, "m00", job.StateCancelled)
 	if third := next.fire(next.jobs[e.key], fire{}); third.phase != phase.FireStarted || next.sent["m00"] != 1 {
 		t.Errorf("the run after them is %s, and %d orders were sent", third.phase, next.sent["m00"])
+	}
+}
+
+// What a later release has written of a fire, and this one does not know, is not taken
+// for one to be run.
+func TestAnEntryThatIsNotKnownIsNotRun(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	for state, known := range map[etcdkv.EntryState]bool{0: false, etcdkv.EntryOpen: true, etcdkv.EntryMissed: true, etcdkv.EntryMissed + 1: false} {
+		sl := etcdkv.Slot{CommittedAt: d.clock, Entries: []etcdkv.SlotEntry{{Fire: job.FireID{At: d.clock}, State: state}}}
+		if err := d.loadSlot(d.cfg.Keys.Slot(1, 9), etcdkv.EncodeSlot(&sl)); (err == nil) != known {
+			t.Errorf("state %d: %v", state, err)
+		}
 	}
 }

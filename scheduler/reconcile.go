@@ -123,32 +123,6 @@ func (s *shard) whyNone(f *fire, t job.Target) string {
 	return job.ErrNoMinions.Error()
 }
 
-// awaitsMinion tells what a fire waits for that has no minion yet.
-func (s *shard) awaitsMinion(f *fire) string {
-	spec, err := s.spec(f)
-	if err != nil {
-		return "waiting for a minion"
-	}
-	if found := s.deps.Minions.Match(spec.Target); len(found) > 0 {
-		return awaitsMore(len(found), max(spec.Target.Count, 1))
-	}
-	if away := s.choice.away(f, spec.Target); len(away) > 0 {
-		return "waiting for a minion that takes orders: " + awayWords(away)
-	}
-	return "waiting for a minion that matches the target: none does"
-}
-
-// awaitsMore tells what a fire waits for that some minions match now.
-func awaitsMore(found, want int) string {
-	switch {
-	case found < want:
-		return fmt.Sprintf("waiting for more minions: %d match the target, and it is to run on %d", found, want)
-	case found == 1:
-		return "about to be sent: a minion matches the target now"
-	}
-	return fmt.Sprintf("about to be sent: %d minions match the target now", found)
-}
-
 func awayWords(away []job.Uncontrollable) string {
 	if len(away) == 1 {
 		return fmt.Sprintf("1 minion matched the target, and takes no orders: %s: %s", away[0].Minion, away[0].Reason)
