@@ -45,6 +45,10 @@ func newAhead(s *shard) ahead {
 	}
 }
 
+// over forgets all of them: the cursor has passed them. What is being read for them
+// comes, and is dropped.
+func (a *ahead) over() { a.until, a.asked, a.read, a.queue = 0, nil, nil, nil }
+
 // past is what a job's records say about instants after one.
 type past struct {
 	// ran are those that have run, or may have. from: of older ones, nobody knows.

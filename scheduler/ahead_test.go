@@ -18,7 +18,7 @@ func TestAnswerAboutRecordsMayComeTooLate(t *testing.T) {
 	if !d.ahead.awaitsPast(e, d.clock+1) || !d.ahead.asked[e.uid] {
 		t.Fatal("records are not asked for")
 	}
-	d.ahead = newAhead(d.shard)
+	d.ahead.over()
 	d.answered()
 	if d.ahead.read != nil || d.ahead.awaitsPast(e, d.clock+1) {
 		t.Errorf("kept: %v", d.ahead.read)

@@ -296,7 +296,7 @@ func (s *shard) written(w *write, rev int64, err error) {
 		s.state, s.stateRev = *w.state, rev
 		lockState(&s.state, &now)
 		if s.state.Ahead.IsZero() {
-			s.ahead = newAhead(s)
+			s.ahead.over()
 		}
 		if !s.ringDirty { // else what they wait for is in the next state
 			then := s.afterState
