@@ -164,3 +164,15 @@ func TestSessionsTellWhoAsks(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalsAreNoted: what is answered by 403 is told to the audit, and nothing else.
+func TestRefusalsAreNoted(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]int{job.ErrForbidden: 1, job.ErrUnavailable: 0, nil: 0} {
+		f := &fakeControl{err: err}
+		ask(t, serve(t, Config{}, Deps{Control: f}), "GET", "/v1/nodes", "")
+		if len(f.refused) != want || want > 0 && f.refused[0] != "GET /v1/nodes: the caller has no right to that" {
+			t.Errorf("%v: %q", err, f.refused)
+		}
+	}
+}
