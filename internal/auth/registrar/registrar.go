@@ -14,6 +14,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -121,7 +122,7 @@ type Registrar struct {
 
 // Open reads what the cluster has, and makes its authority and its ticket keys
 // where it is the first. It returns when the revocations are known, and starts
-// no goroutine.
+// no goroutine. While etcd does not answer it tries again, until ctx ends.
 func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 	cfg, err := cfg.filled()
 	if deps.Client == nil {
@@ -145,7 +146,10 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 	}
 	r.revoked = newRevocations(r.keys.AuthRevocations(), r.log)
 	r.waiting = newWaiting(r.keys.AuthRequests(), r.log)
-	if r.ca, err = r.authority(ctx); err != nil {
+	if err := patiently(ctx, func() (err error) {
+		r.ca, err = r.authority(ctx)
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("the cluster's authority: %w", err)
 	}
 	if r.tls, err = auth.NewServerTLS(auth.ServerConfig{
@@ -153,17 +157,30 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 	}); err != nil {
 		return nil, err
 	}
-	known, err := r.Revoked(ctx)
-	if err != nil {
+	if err := patiently(ctx, func() error {
+		known, err := r.Revoked(ctx)
+		for _, v := range known {
+			r.revoked.raise(v.ID, v.Before)
+		}
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("revocations: %w", err)
 	}
-	for _, v := range known {
-		r.revoked.raise(v.ID, v.Before)
-	}
-	if err := r.rotate(ctx); err != nil {
+	if err := patiently(ctx, func() error { return r.rotate(ctx) }); err != nil {
 		return nil, fmt.Errorf("keys of session tickets: %w", err)
 	}
 	return r, nil
+}
+
+// patiently does a step of the start again while etcd does not answer, until ctx ends.
+func patiently(ctx context.Context, step func() error) error {
+	wait := backoff.Backoff{Least: 100 * time.Millisecond, Most: 2 * time.Second}
+	for {
+		err := step()
+		if !errors.Is(err, job.ErrUnavailable) || !wait.Pause(ctx) {
+			return err
+		}
+	}
 }
 
 // Run follows revocations and ticket keys, rotates these once a day, and
