@@ -102,8 +102,8 @@ func New(cfg Config) (*Client, error) {
 		if strings.ContainsFunc(cfg.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return nil, errors.New("the token has characters that none has; copy it as a whole, without spaces")
 		}
-		if !local && base.Scheme == "http" && schemeOf(base.Host) != "http" {
-			return nil, fmt.Errorf("%w: ask https://%s", ErrTokenInClear, base.Host)
+		if err := inClear(base); err != nil {
+			return nil, err
 		}
 	}
 	c := &conn{base: base, agent: agent, token: cfg.Token, by: headerText(cfg.By), http: &http.Client{

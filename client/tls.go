@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -23,6 +24,15 @@ var (
 
 // ErrTokenInClear is a server that would be sent a token in clear.
 var ErrTokenInClear = errors.New("a token is not sent by plain HTTP beyond loopback, where others could read it")
+
+// inClear returns an error where others could read what is sent to a server. A local
+// socket has a name of loopback.
+func inClear(base *url.URL) error {
+	if base.Scheme == "http" && schemeOf(base.Host) != "http" {
+		return fmt.Errorf("%w: ask https://%s", ErrTokenInClear, base.Host)
+	}
+	return nil
+}
 
 // notElsewhere keeps a request, and what it shows, with the server that is asked: the
 // API sends nobody elsewhere.

@@ -47,3 +47,38 @@ func (a Auth) Self(ctx context.Context) (api.Self, error) {
 	err := a.c.get(ctx, &out, nil, "auth", "self")
 	return out, err
 }
+
+// State tells whether the API answers everybody.
+func (a Auth) State(ctx context.Context) (api.Access, error) {
+	var out api.Access
+	err := a.c.get(ctx, &out, nil, "auth", "state")
+	return out, err
+}
+
+// SetState opens or closes the API: "open", "noting" or "closed". Only who can open it
+// again closes it.
+func (a Auth) SetState(ctx context.Context, state string, o api.Order) (api.Access, error) {
+	body := struct {
+		State string `json:"state"`
+		order
+	}{state, orderOf(o)}
+	var out api.Access
+	err := a.c.send(ctx, http.MethodPut, []string{"v1", "auth", "state"}, body, &out)
+	return out, err
+}
+
+// Bootstrap makes a token with the role admin by the text of a bootstrap token, which
+// lies in a file on a node's host and is good once. Its text is in this answer only.
+func (a Auth) Bootstrap(ctx context.Context, text string, req api.APITokenRequest) (api.APIToken, error) {
+	body := struct {
+		Token      string `json:"token"`
+		Name       string `json:"name"`
+		TTLSeconds int64  `json:"ttlSeconds"`
+	}{text, req.Name, int64(req.TTL / time.Second)}
+	var out api.APIToken
+	if err := inClear(a.c.base); err != nil {
+		return out, err
+	}
+	err := a.c.send(ctx, http.MethodPost, []string{"v1", "auth", "bootstrap"}, body, &out)
+	return out, err
+}

@@ -34,6 +34,8 @@ type Config struct {
 	Labels   map[string]string
 	PeerAddr string
 	APIAddr  string
+	// OpenAPI: others than programs of this host reach the API.
+	OpenAPI bool
 	// Version and Commit are of the build.
 	Version string
 	Commit  string

@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string) int {
 	flags := pflag.NewFlagSet("scheduler", pflag.ContinueOnError)
 	configs.SchedulerFlags(flags)
 	showVersion := flags.Bool("version", false, "print the version and exit")
-	renew := flags.Bool("renew-authority", false, "put a new authority in place of the cluster's, while no node runs, and exit (docs/security.md)")
+	once := onceFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
@@ -74,9 +74,9 @@ func run(ctx context.Context, args []string) int {
 		fmt.Fprintln(os.Stderr, "scheduler:", err)
 		return 2
 	}
-	if *renew {
-		if err := renewAuthority(ctx, cfg, log); err != nil {
-			fmt.Fprintln(os.Stderr, "scheduler: --renew-authority:", err)
+	if flag, do := once(); do != nil {
+		if err := do(ctx, cfg, log); err != nil {
+			fmt.Fprintf(os.Stderr, "scheduler: --%s: %v\n", flag, err)
 			return 1
 		}
 		return 0

@@ -349,7 +349,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}
 	if n.engine, err = scheduler.New(scheduler.Config{
 		Node: node, Identity: identity, Site: cfg.Site, Priority: cfg.Priority, Capacity: cfg.Capacity, Labels: cfg.Labels,
-		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), Version: n.build.Version, Commit: n.build.Commit,
+		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), OpenAPI: !n.onLoopback(), Version: n.build.Version, Commit: n.build.Commit,
 		Keys: n.keys, Meta: n.meta, LeaseTTL: cfg.LeaseTTL, LookAhead: cfg.LookAhead, Tick: cfg.Tick,
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
@@ -369,6 +369,9 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	if err = n.control.ReadState(loading); err != nil {
+		return err
+	}
+	if err = n.offerBootstrap(loading); err != nil {
 		return err
 	}
 	if n.updates, err = update.New(update.Config{Keys: n.keys}, update.Deps{

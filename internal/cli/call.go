@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/user"
@@ -75,29 +74,34 @@ const maxTokenFile = 4096
 
 // token returns the token that is shown to the API; empty: none.
 func (ca *call) token() (string, error) {
-	text, from := ca.env[envToken], envToken
 	if ca.tokenFile != "" {
-		// Which file is read, is for the one who runs the command to say.
-		f, err := os.Open(ca.tokenFile)
-		if err != nil {
-			return "", usagef("--token-file (env %s): %w", envTokenFile, err)
-		}
-		defer f.Close()
-		read, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
-		if err != nil {
-			return "", usagef("--token-file (env %s): %w", envTokenFile, err)
-		}
-		text, from = string(read), fmt.Sprintf("--token-file (env %s) %s", envTokenFile, ca.tokenFile)
+		return tokenIn(ca.tokenFile, "--token-file (env "+envTokenFile+")")
 	}
-	text = strings.TrimSpace(text)
+	text := strings.TrimSpace(ca.env[envToken])
 	if text == "" {
-		if ca.tokenFile != "" {
-			return "", usagef("%s: is empty", from)
-		}
 		return "", nil
 	}
 	if _, err := apitoken.Parse(text); err != nil {
-		return "", usagef("%s: %w", from, err)
+		return "", usagef("%s: %w", envToken, err)
+	}
+	return text, nil
+}
+
+// tokenIn reads a token from the file that a flag names. Which file that is, is for the
+// one who runs the command to say.
+func tokenIn(path, flag string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", usagef("%s: %w", flag, err)
+	}
+	defer f.Close()
+	read, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
+	if err != nil {
+		return "", usagef("%s: %w", flag, err)
+	}
+	text := strings.TrimSpace(string(read))
+	if _, err := apitoken.Parse(text); err != nil {
+		return "", usagef("%s %s: %w", flag, path, err)
 	}
 	return text, nil
 }

@@ -53,12 +53,7 @@ func (tv tokenVerbs) createTokenCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if tv.asObject() {
-				return tv.printValue(v)
-			}
-			fmt.Fprintln(tv.out, v.Text)
-			tv.note("token %s (%s) is good until %s; it is not shown again", v.Name, v.ID, tv.stamp(v.ExpiresAt))
-			return nil
+			return tv.printNewToken(&v)
 		},
 	}
 	cmd.Flags().DurationVar(&req.TTL, "ttl", 0, "how long it lasts, as a `DURATION`")
@@ -66,6 +61,16 @@ func (tv tokenVerbs) createTokenCommand() *cobra.Command {
 	cmd.Flags().StringVar(&req.Note, "note", "", "`TEXT` that tells others what it is for")
 	reasonFlag(cmd, &req.Reason)
 	return cmd
+}
+
+// printNewToken prints a token that was made, the only time.
+func (tv tokenVerbs) printNewToken(v *api.APIToken) error {
+	if tv.asObject() {
+		return tv.printValue(v)
+	}
+	fmt.Fprintln(tv.out, v.Text)
+	tv.note("token %s (%s) is good until %s; it is not shown again", v.Name, v.ID, tv.stamp(v.ExpiresAt))
+	return nil
 }
 
 func (tv tokenVerbs) listTokensCommand() *cobra.Command {
@@ -124,36 +129,5 @@ func (tv tokenVerbs) revokeTokenCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "revoke more than one")
 	reasonFlag(cmd, &reason)
-	return cmd
-}
-
-// authCommand is `auth`.
-func (tv tokenVerbs) authCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "auth", GroupID: groupCluster, Args: noOrder,
-		Short: "Show who you are for the cluster", Example: "  carillon auth whoami",
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(tv.canICommand(), &cobra.Command{
-		Use: "whoami", Args: noArgs,
-		Short: "Show who you are for the cluster",
-		Long: "Show who you are for the cluster: by the token that is sent, or by your account where\n" +
-			"the server is a node's local socket.",
-		Example: "  carillon auth whoami --token-file ci.token",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, err := tv.client.Auth.Self(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if tv.asObject() {
-				return tv.printValue(v)
-			}
-			fmt.Fprintln(tv.out, orText(v.Name, "nobody: nothing tells who you are"))
-			if v.Everything {
-				tv.note("root and the node's own account may do everything over the local socket")
-			}
-			return nil
-		},
-	})
 	return cmd
 }

@@ -83,7 +83,8 @@ type Deps struct {
 	Dispatch minions.Dispatch
 	// Enrollment looks after who may connect. Nil: connections are plain.
 	Enrollment enroll.Enrollment
-	// Door tells how far the cluster looks at rights. Nil: it is open.
+	// Door tells how far the cluster looks at rights. Nil: as etcd says it; see
+	// access.Authenticator.ReadState.
 	Door access.Door
 	// Metrics takes what callers had no right to. Nil: it is not shown.
 	Metrics prometheus.Registerer
@@ -158,16 +159,16 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	records := audit.New(db, log)
 
 	c := &Control{cfg: cfg, db: db}
-	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: db, Audit: records, Logger: log})
+	c.Granter = roles.New(roles.Deps{Store: db, Audit: records, Logger: log})
+	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: db, Audit: records, Grants: c.Granter, Logger: log})
 	if deps.Door == nil {
-		deps.Door = openDoor{}
+		deps.Door = c.Authenticator
 	}
 	c.roles = policy.NewView(deps.Client, cfg.Keys, log)
 	var err error
 	if c.rights, err = policy.New(policy.Deps{Door: deps.Door, Policy: c.roles.Policy, Metrics: deps.Metrics, Logger: log.Named("rights")}); err != nil {
 		return nil, err
 	}
-	c.Granter = roles.New(roles.Deps{Store: db, Audit: records, Logger: log})
 	c.Feed = changes.New(changes.Deps{Store: db, Logger: log})
 	c.Keeper = locks.New(locks.Deps{Store: db, Audit: records, Logger: log})
 	c.Operator = cluster.New(cluster.Deps{Store: db, Audit: records, Logger: log})
@@ -198,18 +199,12 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Apply: c.Applier, Logger: log,
 	})
 	c.Checker = doctor.New(doctor.Deps{
-		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout,
+		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout, Access: c.Authenticator,
 		Inventory: deps.Minions, Enrollment: deps.Enrollment,
 	})
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Logger: log})
 	return c, nil
 }
-
-// openDoor is that of a cluster that looks at no rights.
-type openDoor struct{}
-
-// State implements access.Door.
-func (openDoor) State() access.State { return access.Open }
 
 // Rights tells what callers may do. Control itself asks only where it gives rights: who
 // asks Control for all else decides before (see httpapi/guarded).

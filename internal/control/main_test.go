@@ -16,6 +16,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -187,6 +188,7 @@ func setupOn(t *testing.T, srv *etcdtest.Server, edits ...func(*Config, *Deps)) 
 	deps := Deps{
 		Client: e.cli, History: e.runs, Live: e.runs, Outputs: e.out, Minions: fakeMinions(nil),
 		Now: e.now, Decode: decodeJSON,
+		Door: openDoor{},
 	}
 	for _, edit := range edits {
 		edit(&cfg, &deps)
@@ -198,6 +200,12 @@ func setupOn(t *testing.T, srv *etcdtest.Server, edits ...func(*Config, *Deps)) 
 	e.Control = c
 	return e
 }
+
+// openDoor is that of a cluster that looks at no rights.
+type openDoor struct{}
+
+// State implements access.Door.
+func (openDoor) State() access.State { return access.Open }
 
 // justRuns is a Control that knows runs and nothing else.
 func justRuns(known *fakeRuns, out runs.Outputs, poll time.Duration) *Control {

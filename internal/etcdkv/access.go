@@ -1,6 +1,10 @@
 package etcdkv
 
-import "time"
+import (
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+)
 
 // Access is whether the API answers everybody. Without it, it does.
 type Access struct {
@@ -53,4 +57,14 @@ type PageSession struct {
 	CreatedAt time.Time `json:"createdAt"`
 	// SeenAt is the last request, give or take a minute.
 	SeenAt time.Time `json:"seenAt"`
+}
+
+// Bootstrap is a token by which somebody becomes admin once. Its text is in a file on
+// the node's host.
+type Bootstrap struct {
+	Schema    int        `json:"schema"`
+	Hash      string     `json:"hash"` // the SHA-256 of its text
+	Node      job.NodeID `json:"node"`
+	CreatedAt time.Time  `json:"createdAt"`
+	ExpiresAt time.Time  `json:"expiresAt"`
 }

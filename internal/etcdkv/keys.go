@@ -539,6 +539,9 @@ func (k Keys) APITokenUse(id string) string { return k.APITokenUses() + id }
 // PageSession is the key of a session of the page, by the SHA-256 of its secret.
 func (k Keys) PageSession(hash string) string { return k.root + "auth/api/sessions/" + hash }
 
+// Bootstrap is the key of the token by which somebody becomes admin once.
+func (k Keys) Bootstrap() string { return k.root + "auth/api/bootstrap" }
+
 // ShardOf returns the shard of n in which a job of this address lies.
 func ShardOf(key job.Key, n int) job.ShardID {
 	h := fnv.New64a()

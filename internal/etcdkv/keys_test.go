@@ -56,6 +56,7 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/rights/guard":                                 k.RightsGuard(),
 		"/carillon/v1/rights/roles/deployer":                        k.Role("deployer"),
 		"/carillon/v1/rights/bindings/billing":                      k.RoleBinding("billing"),
+		"/carillon/v1/auth/api/bootstrap":                           k.Bootstrap(),
 		"/elsewhere/v1/meta":                                        NewKeys("/elsewhere/").Meta(),
 		"/carillon/v1/shards/002a/slots/" + "00000000000000ff":      k.Slot(42, 255),
 		"/carillon/v1/shards/002a/triggers/01890a5d-ac96-774b-bcce-b302099a8057@0000000000000010": k.Trigger(42, job.FireID{Job: uid, At: 16}),

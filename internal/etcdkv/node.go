@@ -34,6 +34,11 @@ type Member struct {
 	Version    string            `json:"version"`
 	Commit     string            `json:"commit,omitempty"` // of the build
 	StartedAt  time.Time         `json:"startedAt"`
+	// KnowsAccess: the node refuses what no binding allows while the cluster is closed.
+	// Nodes of former releases answer everybody.
+	KnowsAccess bool `json:"knowsAccess,omitempty"`
+	// OpenAPI: others than programs of its host reach the node's API.
+	OpenAPI bool `json:"openAPI,omitempty"`
 }
 
 // KnownNode is a node that has joined and has not left in order: one that is not

@@ -179,6 +179,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/audit", "GET /v1/audit/sealed", "GET /v1/audit/verify",
 		"GET /v1/auth/can-i",
 		"GET /v1/auth/self",
+		"GET /v1/auth/state",
 		"GET /v1/authority",
 		"GET /v1/backfills",
 		"GET /v1/calendars",
@@ -215,6 +216,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/tokens",
 		"GET /v1/version",
 		"POST /v1/apply",
+		"POST /v1/auth/bootstrap",
 		"POST /v1/backfills/{id}/end",
 		"POST /v1/exec",
 		"POST /v1/hooks/{ns}/{name}",
@@ -250,6 +252,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/shards/{ref}/move",
 		"POST /v1/shards/{ref}/release",
 		"POST /v1/tokens",
+		"PUT /v1/auth/state",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("routes (-want +got):\n%s", d)

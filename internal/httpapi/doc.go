@@ -20,6 +20,8 @@
 //	GET    /v1/audit/sealed?after=, /v1/audit/verify  the same as it is sealed; whether it was changed
 //	POST   /v1/tokens, GET /v1/tokens, DELETE /v1/tokens/{ref}  tokens of the API
 //	GET    /v1/auth/self                            who asks
+//	GET    /v1/auth/state, PUT /v1/auth/state       open to everybody, or closed
+//	POST   /v1/auth/bootstrap                       become admin, by a file of a node's host
 //	GET    /v1/auth/can-i?verb=&resource=           whether who asks may do something
 //	GET    /v1/roles, /v1/role-bindings             who may do what
 //	DELETE /v1/roles/{name}, /v1/role-bindings/{name}

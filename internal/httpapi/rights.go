@@ -158,6 +158,8 @@ func routeRights() map[string]Right {
 		"POST /v1/tokens":                 {rights.Grant, rights.Tokens, AtCluster},
 		"GET /v1/tokens":                  {rights.Read, rights.Tokens, AtCluster},
 		"DELETE /v1/tokens/{ref}":         {rights.Grant, rights.Tokens, AtCluster},
+		"GET /v1/auth/state":              {rights.Read, rights.Cluster, AtCluster},
+		"PUT /v1/auth/state":              {rights.Grant, rights.Cluster, AtCluster},
 		"GET /v1/roles":                   {rights.Read, rights.Roles, AtCluster},
 		"DELETE /v1/roles/{name}":         {rights.Grant, rights.Roles, AtCluster},
 		"GET /v1/role-bindings":           {rights.Read, rights.Roles, AtCluster},
@@ -168,14 +170,15 @@ func routeRights() map[string]Right {
 		"GET /v1/doctor":                  {rights.Read, rights.Cluster, AtCluster},
 		"GET /metrics":                    {rights.Read, rights.Cluster, AtRoute},
 
-		"GET /v1/events":     {At: AtCaller}, // which kinds have changed, of those that one may read
-		"GET /v1/auth/can-i": {At: AtCaller},
-		"GET /v1/auth/self":  {At: AtCaller},
-		"GET /v1/version":    {At: AtCaller},
-		"GET /openapi.json":  {At: AtCaller},
-		"GET /v1/authority":  {At: AtNobody}, // what the cluster is known by
-		"GET /livez":         {At: AtNobody},
-		"GET /readyz":        {At: AtNobody},
+		"GET /v1/events":          {At: AtCaller}, // which kinds have changed, of those that one may read
+		"GET /v1/auth/can-i":      {At: AtCaller},
+		"GET /v1/auth/self":       {At: AtCaller},
+		"GET /v1/version":         {At: AtCaller},
+		"GET /openapi.json":       {At: AtCaller},
+		"GET /v1/authority":       {At: AtNobody}, // what the cluster is known by
+		"POST /v1/auth/bootstrap": {At: AtNobody}, // its own token is the right
+		"GET /livez":              {At: AtNobody},
+		"GET /readyz":             {At: AtNobody},
 	}
 	for _, m := range methods() {
 		rows[m+" "+rest] = Right{At: AtCaller} // what is no route

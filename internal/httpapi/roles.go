@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -118,9 +119,12 @@ type Callers interface {
 	// BySession is ByToken for what a browser keeps of a session of the page.
 	BySession(ctx context.Context, secret, from string) (caller.Caller, error)
 	CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error)
+	Bootstrap(ctx context.Context, text string, req api.APITokenRequest) (api.APIToken, error)
 	APITokens(ctx context.Context) ([]api.APIToken, error)
 	RevokeAPIToken(ctx context.Context, ref string, o api.Order) error
 	Self(ctx context.Context) api.Self
+	AccessState(ctx context.Context) (api.Access, error)
+	SetAccess(ctx context.Context, state access.State, o api.Order) (api.Access, error)
 }
 
 // Auditing shows what was done.

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/access"
 )
 
 type apiTokenInput struct{ Body apiTokenBody }
@@ -28,6 +29,22 @@ type apiTokensBody struct {
 type apiTokenOrder struct {
 	Ref  string `path:"ref" doc:"The token's name, or its id."`
 	Body *orderBody
+}
+
+type bootstrapInput struct{ Body bootstrapBody }
+
+type bootstrapBody struct {
+	Token      string `json:"token" minLength:"1" maxLength:"128" doc:"The bootstrap token, from the file on a node's host."`
+	Name       string `json:"name" minLength:"1" maxLength:"128" doc:"The name of the token that is made."`
+	TTLSeconds int64  `json:"ttlSeconds" minimum:"1" maximum:"3153600000" doc:"How long that one lasts; the node has a most."`
+}
+
+type accessInput struct{ Body accessBody }
+
+type accessBody struct {
+	State  string `json:"state" doc:"open: the API answers everybody; noting: it does, and notes what it would refuse; closed: it refuses what no binding allows."`
+	By     string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
 }
 
 // callerRoutes are who may ask: tokens, and who it is that asks.
@@ -54,5 +71,22 @@ func (a *API) callerRoutes(doc huma.API) {
 	huma.Register(doc, operation(http.MethodGet, "/v1/auth/self", "self", "Who asks, as the cluster knows it"),
 		func(ctx context.Context, _ *struct{}) (*reply[api.Self], error) {
 			return answer(a.control.Self(ctx), nil)
+		})
+	bootstrap := operation(http.MethodPost, "/v1/auth/bootstrap", "bootstrap", "Make a token with the role admin, by the bootstrap token of a node's host, once", http.StatusConflict, http.StatusUnprocessableEntity)
+	bootstrap.DefaultStatus = http.StatusCreated
+	huma.Register(doc, bootstrap, func(ctx context.Context, in *bootstrapInput) (*reply[api.APIToken], error) {
+		b := &in.Body
+		v, err := a.control.Bootstrap(ctx, b.Token, api.APITokenRequest{Name: b.Name, TTL: time.Duration(b.TTLSeconds) * time.Second})
+		return answer(v, err)
+	})
+	huma.Register(doc, operation(http.MethodGet, "/v1/auth/state", "get-access", "Whether the API answers everybody"),
+		func(ctx context.Context, _ *struct{}) (*reply[api.Access], error) {
+			v, err := a.control.AccessState(ctx)
+			return answer(v, err)
+		})
+	huma.Register(doc, operation(http.MethodPut, "/v1/auth/state", "set-access", "Open or close the API", http.StatusConflict, http.StatusUnprocessableEntity),
+		func(ctx context.Context, in *accessInput) (*reply[api.Access], error) {
+			v, err := a.control.SetAccess(ctx, access.State(in.Body.State), api.Order{By: in.Body.By, Reason: in.Body.Reason})
+			return answer(v, err)
 		})
 }

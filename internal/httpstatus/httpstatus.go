@@ -18,12 +18,15 @@ func Of(err error) int {
 		invalid *job.InvalidError
 		tooBig  *http.MaxBytesError
 		unknown *caller.RefusedError
+		busy    *caller.BusyError
 	)
 	switch {
 	case errors.As(err, &invalid), errors.Is(err, job.ErrNoMinions):
 		return http.StatusUnprocessableEntity
 	case errors.As(err, &unknown):
 		return http.StatusUnauthorized
+	case errors.As(err, &busy):
+		return http.StatusTooManyRequests
 	case errors.Is(err, job.ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, job.ErrForbidden):

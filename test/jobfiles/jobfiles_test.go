@@ -58,6 +58,9 @@ func api(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := ctl.ReadState(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	reg := prometheus.NewRegistry()
 	a, err := httpapi.New(httpapi.Config{}, httpapi.Deps{Control: ctl, Gatherer: reg, Registerer: reg})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/apitoken"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/rights"
@@ -30,8 +31,10 @@ type Config struct {
 
 // Deps is what an Authenticator stands on. All must be set.
 type Deps struct {
-	Store  *store.Store
-	Audit  *audit.Log
+	Store *store.Store
+	Audit *audit.Log
+	// Grants reads who has which role.
+	Grants *roles.Granter
 	Logger *zap.Logger
 }
 
@@ -42,6 +45,7 @@ type Authenticator struct {
 	cfg    Config
 	db     *store.Store
 	audit  *audit.Log
+	grants *roles.Granter
 	log    *zap.Logger
 	tokens *etcdkv.Map[etcdkv.APIToken]
 	wrong  attempts
@@ -79,7 +83,7 @@ func New(cfg Config, deps Deps) *Authenticator {
 		cfg.MaxAge = DefaultMaxAge
 	}
 	return &Authenticator{
-		cfg: cfg, db: deps.Store, audit: deps.Audit, log: deps.Logger.Named("access"),
+		cfg: cfg, db: deps.Store, audit: deps.Audit, grants: deps.Grants, log: deps.Logger.Named("access"),
 		tokens:  etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil),
 		lookups: make(chan struct{}, mostLookups), uses: make(chan use, mostUses),
 		revoked: map[string]bool{}, noted: map[string]time.Time{},

@@ -24,9 +24,16 @@
 //     ended, by a logout, by 30 minutes without a request or after 12 hours, what a
 //     browser or a thief kept of it opens nothing, at no node. It is good no longer than
 //     the token that began it.
+//  9. The cluster is closed only by who can open it again: the transaction compares that
+//     the caller is Local, or that the bindings which give it the role admin, and the
+//     token that it is known by, are still there. It is closed only while each live node
+//     says that it knows what closed is.
 //
 // # Not promised
 //
 // A node that is cut off from etcd goes by what it knew: it takes a token that was
 // revoked meanwhile. It can change nothing then.
+//
+// A node of a release that knows no rights, and comes after the cluster was closed,
+// answers everybody: the doctor tells of it.
 package access

@@ -26,6 +26,11 @@ func (a *Authenticator) CreateAPIToken(ctx context.Context, req api.APITokenRequ
 	if err := a.check(req); err != nil {
 		return api.APIToken{}, err
 	}
+	return a.create(ctx, req, nil, nil)
+}
+
+// create makes a token, together with what else is to be done, if the comparisons hold.
+func (a *Authenticator) create(ctx context.Context, req api.APITokenRequest, cmps []clientv3.Cmp, ops []clientv3.Op) (api.APIToken, error) {
 	secret, err := apitoken.New()
 	if err != nil {
 		return api.APIToken{}, err
@@ -58,9 +63,9 @@ func (a *Authenticator) CreateAPIToken(ctx context.Context, req api.APITokenRequ
 		return api.APIToken{}, err
 	}
 	names := a.db.Keys.APITokenName(req.Name)
-	resp, err := a.db.Do(ctx, "create token "+req.Name, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(names), "=", 0)}, []clientv3.Op{
-		clientv3.OpPut(names, name), clientv3.OpPut(a.db.Keys.APIToken(secret.Hash()), token), record,
-	})
+	cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(names), "=", 0))
+	ops = append(ops, clientv3.OpPut(names, name), clientv3.OpPut(a.db.Keys.APIToken(secret.Hash()), token), record)
+	resp, err := a.db.Do(ctx, "create token "+req.Name, cmps, ops)
 	if err != nil {
 		return api.APIToken{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
@@ -24,6 +25,7 @@ type Deps struct {
 	Minions *minions.Fleet
 	Enroll  *enroll.Registry
 	Updates *updates.Rollout
+	Access  *access.Authenticator
 	// Inventory is what this node knows of minions, be it a part of them.
 	Inventory minions.Inventory
 	// Enrollment knows who may connect. Nil: connections are plain.
@@ -45,6 +47,7 @@ type Checker struct {
 	minions    *minions.Fleet
 	enroll     *enroll.Registry
 	updates    *updates.Rollout
+	access     *access.Authenticator
 	inventory  minions.Inventory
 	enrollment Enrollment
 }
@@ -53,7 +56,7 @@ type Checker struct {
 func New(deps Deps) *Checker {
 	return &Checker{
 		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
-		enroll: deps.Enroll, updates: deps.Updates, inventory: deps.Inventory, enrollment: deps.Enrollment,
+		enroll: deps.Enroll, updates: deps.Updates, access: deps.Access, inventory: deps.Inventory, enrollment: deps.Enrollment,
 	}
 }
 
@@ -69,7 +72,7 @@ func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]api.Check, error){
-		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkJobs, c.checkUpdate,
+		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkJobs, c.checkUpdate,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {

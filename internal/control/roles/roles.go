@@ -95,6 +95,16 @@ func (s *Stored) Role(name string) (rights.Role, bool) {
 	return rights.RoleOf(name, &r.Spec), ok
 }
 
+// Given reports whether a binding gives a role to anybody in all namespaces.
+func (s *Stored) Given(role string) bool {
+	for name := range s.bindings {
+		if b := s.bindings[name].Spec; b.Role == role && len(b.Namespaces) == 0 && len(b.Subjects) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Names are the names of all roles.
 func (s *Stored) Names() []string {
 	var names []string

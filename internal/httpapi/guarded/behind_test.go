@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/httpapi"
@@ -315,7 +316,17 @@ func (b *behind) CreateAPIToken(context.Context, api.APITokenRequest) (api.APITo
 	return api.APIToken{}, errReached
 }
 
-func (b *behind) APITokens(context.Context) ([]api.APIToken, error)       { return nil, errReached }
+func (b *behind) APITokens(context.Context) ([]api.APIToken, error) { return nil, errReached }
+func (b *behind) Bootstrap(context.Context, string, api.APITokenRequest) (api.APIToken, error) {
+	return api.APIToken{}, errReached
+}
+
+func (b *behind) AccessState(context.Context) (api.Access, error) { return api.Access{}, errReached }
+
+func (b *behind) SetAccess(context.Context, access.State, api.Order) (api.Access, error) {
+	return api.Access{}, errReached
+}
+
 func (b *behind) RevokeAPIToken(context.Context, string, api.Order) error { return errReached }
 func (b *behind) Self(context.Context) api.Self                           { return api.Self{} }
 

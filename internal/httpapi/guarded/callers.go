@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/rights"
 )
@@ -51,4 +52,25 @@ func (c *Control) RevokeAPIToken(ctx context.Context, ref string, o api.Order) e
 		return err
 	}
 	return c.behind.RevokeAPIToken(ctx, ref, o)
+}
+
+// Bootstrap makes an admin for who shows a bootstrap token, which is its right.
+func (c *Control) Bootstrap(ctx context.Context, text string, req api.APITokenRequest) (api.APIToken, error) {
+	return c.behind.Bootstrap(ctx, text, req)
+}
+
+// AccessState tells whether the cluster is open.
+func (c *Control) AccessState(ctx context.Context) (api.Access, error) {
+	if err := c.whole(ctx, rights.Read, rights.Cluster); err != nil {
+		return api.Access{}, err
+	}
+	return c.behind.AccessState(ctx)
+}
+
+// SetAccess opens or closes the cluster.
+func (c *Control) SetAccess(ctx context.Context, state access.State, o api.Order) (api.Access, error) {
+	if err := c.whole(ctx, rights.Grant, rights.Cluster); err != nil {
+		return api.Access{}, err
+	}
+	return c.behind.SetAccess(ctx, state, o)
 }

@@ -137,6 +137,10 @@ func request(r httpapi.Route, ns string) (path, body string) {
 		body = `{"session":"s"}`
 	case p == "POST /v1/minion-tokens", strings.HasSuffix(p, "/labels"):
 		body = `{}`
+	case p == "PUT /v1/auth/state":
+		body = `{"state":"closed"}`
+	case p == "POST /v1/auth/bootstrap":
+		body = `{"token":"x","name":"x","ttlSeconds":60}`
 	case p == "POST /v1/tokens":
 		body = `{"name":"x","ttlSeconds":3600}`
 	case strings.HasSuffix(p, "/move"):

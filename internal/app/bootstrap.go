@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/control/access"
+	"github.com/carillon-cron/carillon/internal/control/audit"
+	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// bootstrapName is the name of the file with the bootstrap token in the data directory.
+const bootstrapName = "bootstrap-token"
+
+// offerBootstrap leaves a way in where the cluster is closed and has no admin.
+func (n *Node) offerBootstrap(ctx context.Context) error {
+	path := filepath.Join(n.cfg.DataDir, bootstrapName)
+	until, made, err := n.control.OfferBootstrap(ctx, job.NodeID(n.cfg.Node), func(text string) error { return writeSecret(path, text) })
+	if err != nil || !made {
+		return err
+	}
+	n.log.Warn("the cluster is closed, and no binding gives anybody the role admin; a token in a file makes an admin, once: `carillon auth bootstrap --file FILE`",
+		zap.String("file", path), zap.Time("until", until))
+	return nil
+}
+
+// ResetBootstrap makes a bootstrap token for the cluster of a node whose settings are
+// cfg, in place of one that there may be, and returns the file that has it. The node may
+// run.
+func ResetBootstrap(ctx context.Context, cfg configs.Scheduler, log *zap.Logger) (path string, until time.Time, err error) {
+	reach := cfg.Etcd
+	dir, err := openDirectory(cfg.DataDir, log)
+	switch {
+	case errors.Is(err, ErrInUse) && cfg.EmbeddedEtcd: // the node runs, and its etcd with it
+		reach = configs.Etcd{Endpoints: []string{"unix://" + filepath.Join(cfg.DataDir, "etcd", etcdSocketName)}, DialTimeout: reach.DialTimeout}
+	case errors.Is(err, ErrInUse):
+	case err != nil:
+		return "", until, err
+	default:
+		defer dir.close()
+		if cfg.EmbeddedEtcd {
+			srv, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
+			if err != nil {
+				return "", until, err
+			}
+			defer srv.close()
+			reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
+		}
+	}
+	client, err := dialEtcd(reach.Endpoints, reach, log)
+	if err != nil {
+		return "", until, err
+	}
+	defer func() { _ = client.Close() }() // nothing is left in it
+	db := store.New(store.Config{Keys: etcdkv.NewKeys(cfg.Etcd.Prefix), Timeout: startTimeout}, store.Deps{Client: client, Now: time.Now, Logger: log})
+	path = filepath.Join(cfg.DataDir, bootstrapName)
+	until, _, err = access.Offer(ctx, db, audit.New(db, log), job.NodeID(cfg.Node), true, func(text string) error { return writeSecret(path, text) })
+	return path, until, err
+}
+
+// writeSecret writes a file that nobody but our account reads, in place of one that
+// there may be.
+func writeSecret(path, text string) error {
+	next := path + ".new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("bootstrap token: %w", err)
+	}
+	f, err := os.OpenFile(next, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("bootstrap token: %w", err)
+	}
+	_, err = f.WriteString(text + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("bootstrap token: %w", err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return fmt.Errorf("bootstrap token: %w", err)
+	}
+	return nil
+}
