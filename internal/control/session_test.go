@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
@@ -109,5 +110,51 @@ func TestI8_SessionsEndOnTheServer(t *testing.T) {
 	}
 	if logins != 5 {
 		t.Errorf("%d logins are on record, want 5: %+v", logins, records)
+	}
+}
+
+// TestI4_WrongSessionsAreNotLookedAt: a session that is none costs etcd a read, and after
+// many of them from one address none. One that is good and known here is let in.
+func TestI4_WrongSessionsAreNotLookedAt(t *testing.T) {
+	t.Parallel()
+	e := alone(t)
+	n2 := e.another(t)
+	good := e.login(t, e.token(t, "ada", 24*time.Hour))
+	wrong := func(c *Control, i int) (busy bool) {
+		t.Helper()
+		b := make([]byte, 32)
+		b[0], b[1] = byte(i), byte(i>>8)
+		_, err := c.BySession(t.Context(), base64.RawURLEncoding.EncodeToString(b), "10.0.0.2")
+		if err == nil {
+			t.Fatal("a session that is none is good")
+		}
+		return errors.As(err, new(*caller.BusyError))
+	}
+	for _, c := range []*Control{e.Control, n2} {
+		n := 0
+		for !wrong(c, n) {
+			if n++; n > 1000 {
+				t.Fatal("each of a thousand wrong sessions was looked up")
+			}
+		}
+		if n < 100 {
+			t.Errorf("%d sessions that have ended keep their address out", n)
+		}
+	}
+	if ended(t, e.Control, good) {
+		t.Error("a session that is known is not let in from an address that shows wrong ones")
+	}
+	if err := e.Logout(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	if !ended(t, e.Control, good) {
+		t.Error("good after the logout")
+	}
+	if _, err := e.BySession(t.Context(), good, "10.0.0.2"); !errors.As(err, new(*caller.BusyError)) {
+		t.Errorf("one that has ended is looked up for ever: %v", err)
+	}
+	e.pass(time.Minute)
+	if wrong(n2, 7) {
+		t.Error("after a minute the address is kept out still")
 	}
 }

@@ -12,12 +12,18 @@ const (
 	// before no more are looked at.
 	mostWrong = 10
 	wrongSpan = time.Minute
+	// mostEnded is mostWrong for sessions of the page: those that have ended by
+	// themselves are shown by all pages that were left open behind an address.
+	mostEnded = 200
 	// mostAddresses bounds what is remembered.
 	mostAddresses = 4096
 )
 
 // attempts count wrong credentials by address. The zero value is ready.
 type attempts struct {
+	// most is how many one address may show. Zero: mostWrong.
+	most int
+
 	mu sync.Mutex
 	// mu guards all below.
 	by map[string]wrong
@@ -34,7 +40,11 @@ func (a *attempts) check(addr string, now time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.by[addr]
-	if left := wrongSpan - now.Sub(w.since); w.n >= mostWrong && left > 0 {
+	most := a.most
+	if most == 0 {
+		most = mostWrong
+	}
+	if left := wrongSpan - now.Sub(w.since); w.n >= most && left > 0 {
 		return &caller.BusyError{RetryAfter: left.Round(time.Second) + time.Second}
 	}
 	return nil

@@ -49,6 +49,8 @@ type Authenticator struct {
 	log    *zap.Logger
 	tokens *etcdkv.Map[etcdkv.APIToken]
 	wrong  attempts
+	// ended are wrong sessions of the page.
+	ended attempts
 	// state is the cluster's; nil: not known yet.
 	state atomic.Pointer[known]
 	// lookups bounds how many unknown credentials are looked up at a time.
@@ -63,6 +65,8 @@ type Authenticator struct {
 	revoked map[string]bool
 	// noted is when the last use of a token was noted, by its ID.
 	noted map[string]time.Time
+	// good are the keys of sessions that were good here, and when.
+	good map[string]time.Time
 }
 
 // noSuchToken says that a token is not known.
@@ -75,6 +79,8 @@ const (
 	noteEvery = time.Minute
 	// mostUses bounds what waits to be noted.
 	mostUses = 64
+	// mostSessions bounds what is remembered of sessions.
+	mostSessions = 4096
 )
 
 // New returns an Authenticator.
@@ -86,7 +92,7 @@ func New(cfg Config, deps Deps) *Authenticator {
 		cfg: cfg, db: deps.Store, audit: deps.Audit, grants: deps.Grants, log: deps.Logger.Named("access"),
 		tokens:  etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil),
 		lookups: make(chan struct{}, mostLookups), uses: make(chan use, mostUses),
-		revoked: map[string]bool{}, noted: map[string]time.Time{},
+		revoked: map[string]bool{}, noted: map[string]time.Time{}, good: map[string]time.Time{}, ended: attempts{most: mostEnded},
 	}
 }
 

@@ -65,6 +65,7 @@ func (a *Authenticator) Login(ctx context.Context, text, from string) (secret st
 		return "", time.Time{}, &caller.RefusedError{Reason: noSuchToken}
 	}
 	a.note(key, t.ID, from)
+	a.wasGood(a.db.Keys.PageSession(apitoken.Hash(secret)), true, now)
 	return secret, now.Add(sessionLife), nil
 }
 
@@ -85,13 +86,21 @@ const noSession = "the session has ended; log in again"
 // caller.RefusedError, a caller.BusyError, or says that the cluster cannot answer now.
 func (a *Authenticator) BySession(ctx context.Context, secret, from string) (caller.Caller, error) {
 	now := a.db.Now()
+	key := a.db.Keys.PageSession(apitoken.Hash(secret))
 	refuse := func() (caller.Caller, error) {
+		a.ended.failed(from, now)
+		a.wasGood(key, false, now)
 		return caller.Caller{}, &caller.RefusedError{Reason: noSession}
+	}
+	// A session that was good here is looked at whatever else its address shows.
+	if !a.isGood(key) {
+		if err := a.ended.check(from, now); err != nil {
+			return caller.Caller{}, err
+		}
 	}
 	if b, err := base64.RawURLEncoding.DecodeString(secret); err != nil || len(b) != sessionSecret {
 		return refuse()
 	}
-	key := a.db.Keys.PageSession(apitoken.Hash(secret))
 	select {
 	case a.lookups <- struct{}{}:
 	default:
@@ -133,7 +142,37 @@ func (a *Authenticator) BySession(ctx context.Context, secret, from string) (cal
 		}
 	}
 	a.note(s.Token, t.ID, from)
+	a.wasGood(key, true, now)
 	return callerOf(&t, from), nil
+}
+
+// isGood reports whether a session was good when it was shown here last.
+func (a *Authenticator) isGood(key string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.good[key]
+	return ok
+}
+
+// wasGood notes whether a session was good.
+func (a *Authenticator) wasGood(key string, good bool, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !good {
+		delete(a.good, key)
+		return
+	}
+	if _, ok := a.good[key]; !ok && len(a.good) >= mostSessions {
+		for other, at := range a.good {
+			if now.Sub(at) >= sessionIdle {
+				delete(a.good, other)
+			}
+		}
+		if len(a.good) >= mostSessions {
+			clear(a.good)
+		}
+	}
+	a.good[key] = now
 }
 
 // Logout ends a session; what the browser kept of it opens nothing any more.

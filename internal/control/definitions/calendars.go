@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/calendar"
-	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -45,11 +44,11 @@ func (lib *Set) DeleteCalendar(ctx context.Context, key job.Key) error {
 	if kv == nil {
 		return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
 	}
-	var users []string
+	var users []job.Key
 	err = lib.db.List(ctx, doing, lib.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
 		stored, err := store.Decode[etcdkv.StoredJob](kv)
 		if err == nil && slices.Contains(stored.Spec.CalendarKeys(stored.Namespace), key) {
-			users = append(users, stored.Key().String())
+			users = append(users, stored.Key())
 		}
 		return nil
 	})
@@ -57,8 +56,7 @@ func (lib *Set) DeleteCalendar(ctx context.Context, key job.Key) error {
 		return err
 	}
 	if len(users) > 0 {
-		const shown = 3
-		return fmt.Errorf("calendar %s is named by %s (%s); change that first: %w", key, apiview.Counted(len(users), "job"), apiview.Some(users[:min(len(users), shown)], len(users)), job.ErrConflict)
+		return &UsedError{Thing: "calendar " + key.String(), By: users}
 	}
 	var d store.Txn
 	d.SameAs(lib.db.Keys.Calendar(key), kv.ModRevision)

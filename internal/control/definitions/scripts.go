@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
-	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -128,24 +127,21 @@ func (u *scriptUses) Same(d *store.Txn) { d.SameAs(u.key, u.rev) }
 
 // conflict says which jobs keep the script from being removed; nil: none does.
 func (u *scriptUses) conflict(key job.Key) error {
-	var jobs, commands []string
+	var jobs, commands []job.Key
 	for _, use := range u.All {
-		names := &jobs
+		keys := &jobs
 		if use.passing {
-			names = &commands
+			keys = &commands
 		}
-		if n := use.Job.String(); !slices.Contains(*names, n) {
-			*names = append(*names, n)
+		if !slices.Contains(*keys, use.Job) {
+			*keys = append(*keys, use.Job)
 		}
 	}
-	const shown = 3
 	switch {
 	case len(jobs) > 0:
-		return fmt.Errorf("script %s is named by %s (%s); change that first: %w",
-			key, apiview.Counted(len(jobs), "job"), apiview.Some(jobs[:min(len(jobs), shown)], len(jobs)), job.ErrConflict)
+		return &UsedError{Thing: "script " + key.String(), By: jobs}
 	case len(commands) > 0:
-		return fmt.Errorf("script %s was run by %s of the last day, which may be done again (%s); delete these jobs first, or wait: %w",
-			key, apiview.Counted(len(commands), "command"), apiview.Some(commands[:min(len(commands), shown)], len(commands)), job.ErrConflict)
+		return &UsedError{Thing: "script " + key.String(), By: commands, Passing: true}
 	}
 	return nil
 }

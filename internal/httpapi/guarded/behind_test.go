@@ -25,6 +25,16 @@ type behind struct {
 	changes chan api.Topic
 	// labels are those of the jobs called x.
 	labels map[string]string
+	// spec is that of the jobs called x.
+	spec job.Spec
+	// passing: the jobs called x were made for one run.
+	passing bool
+	// hook is the token of the webhooks of the jobs called x; empty: any is.
+	hook string
+	// used is what keeps calendars and scripts.
+	used error
+	// pauses are those beside the usual ones.
+	pauses []api.Pause
 }
 
 func (b *behind) meta(ns string) job.Metadata {
@@ -58,7 +68,11 @@ func (b *behind) Stored(_ context.Context, key job.Key) (etcdkv.StoredJob, jobst
 	if key.Name != "x" {
 		return etcdkv.StoredJob{}, jobstore.Place{}, jobstore.NoJob(key)
 	}
-	return etcdkv.StoredJob{Job: job.Job{Metadata: b.meta(key.Namespace)}}, jobstore.Place{}, nil
+	stored := etcdkv.StoredJob{Job: job.Job{Metadata: b.meta(key.Namespace), Spec: b.spec}}
+	if b.passing {
+		stored.ExpiresAt = time.Now().Add(time.Hour)
+	}
+	return stored, jobstore.Place{}, nil
 }
 
 func (b *behind) Objects(file string, data []byte) ([]manifest.Object, error) {
@@ -106,7 +120,13 @@ func (b *behind) Start(context.Context, job.Key, api.StartRequest) (job.FireID, 
 	return job.FireID{}, errReached
 }
 
-func (b *behind) Hook(context.Context, job.Key, string, string, map[string]string) (job.FireID, error) {
+func (b *behind) Hook(_ context.Context, key job.Key, token, _ string, _ map[string]string) (job.FireID, error) {
+	switch {
+	case key.Name != "x":
+		return job.FireID{}, jobstore.NoJob(key)
+	case b.hook != "" && token != b.hook:
+		return job.FireID{}, fmt.Errorf("webhook of job %s: the token is not the job's: %w", key, job.ErrForbidden)
+	}
 	return job.FireID{}, errReached
 }
 
@@ -128,8 +148,6 @@ func (b *behind) EndBackfill(context.Context, string, api.Order) error     { ret
 func (b *behind) Cancel(context.Context, job.RunID, api.Order) error       { return errReached }
 func (b *behind) Promote(context.Context, job.RunID, api.Order) error      { return errReached }
 func (b *behind) DeleteGroup(context.Context, job.Key) error               { return errReached }
-func (b *behind) DeleteCalendar(context.Context, job.Key) error            { return errReached }
-func (b *behind) DeleteScript(context.Context, job.Key) error              { return errReached }
 func (b *behind) DeleteHostGroup(context.Context, string) error            { return errReached }
 func (b *behind) DeleteRole(context.Context, string) error                 { return errReached }
 func (b *behind) DeleteRoleBinding(context.Context, string) error          { return errReached }
@@ -146,6 +164,9 @@ func (b *behind) MoveShard(context.Context, string, job.NodeID, api.Order) error
 func (b *behind) Redo(context.Context, job.RunID, []api.RedoPart, api.Order) (api.Redo, error) {
 	return api.Redo{}, errReached
 }
+
+func (b *behind) DeleteCalendar(context.Context, job.Key) error { return b.used }
+func (b *behind) DeleteScript(context.Context, job.Key) error   { return b.used }
 
 func (b *behind) Runs(_ context.Context, q api.RunQuery) (api.RunPage, error) {
 	var page api.RunPage
@@ -188,8 +209,8 @@ func (b *behind) Resume(context.Context, api.Paused, api.Order) (time.Time, erro
 }
 
 func (b *behind) Pauses(context.Context) ([]api.Pause, error) {
-	return append(both(func(ns string) api.Pause { return api.Pause{Scope: api.ScopeNamespace, Namespace: ns} }),
-		both(func(ns string) api.Pause { return api.Pause{Scope: api.ScopeJob, Namespace: ns, Name: "x"} })...), nil
+	return append(append(both(func(ns string) api.Pause { return api.Pause{Scope: api.ScopeNamespace, Namespace: ns} }),
+		both(func(ns string) api.Pause { return api.Pause{Scope: api.ScopeJob, Namespace: ns, Name: "x"} })...), b.pauses...), nil
 }
 
 func (b *behind) Calendars(context.Context, string) ([]job.Calendar, error) {

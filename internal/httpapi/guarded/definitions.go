@@ -28,9 +28,8 @@ func kindOf(kind string) rights.Kind {
 }
 
 // Apply makes the cluster hold what a manifest says. It wants the right to edit each of
-// its things, as it is and as it is to be; of roles and bindings that to grant, and
-// nobody grants more than they hold (see control/apply). All that is missing is told at
-// once.
+// its things, as it is and as it is to be, and to read what jobs name; of roles and
+// bindings that to grant, and nobody grants more than they hold (see control/apply).
 func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
 	s, err := c.decide.Of(ctx)
 	if err != nil {
@@ -43,6 +42,9 @@ func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bo
 		}
 		for i := range objects {
 			if err := c.needObject(ctx, &objects[i]); err != nil {
+				return nil, err
+			}
+			if err := c.needNamed(ctx, s, objects, &objects[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -146,7 +148,7 @@ func (c *Control) DeleteCalendar(ctx context.Context, key job.Key) error {
 	if err := c.need(ctx, rights.Delete, rights.Calendars, key.Namespace, c.labelsOf(rights.Calendars, key), hidden("calendar", key)); err != nil {
 		return err
 	}
-	return c.behind.DeleteCalendar(ctx, key)
+	return c.used(ctx, c.behind.DeleteCalendar(ctx, key))
 }
 
 // Scripts lists the scripts that the caller may read.
@@ -177,7 +179,7 @@ func (c *Control) DeleteScript(ctx context.Context, key job.Key) error {
 	if err := c.need(ctx, rights.Delete, rights.Scripts, key.Namespace, c.labelsOf(rights.Scripts, key), hidden("script", key)); err != nil {
 		return err
 	}
-	return c.behind.DeleteScript(ctx, key)
+	return c.used(ctx, c.behind.DeleteScript(ctx, key))
 }
 
 // Roles lists roles.

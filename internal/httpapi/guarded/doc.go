@@ -17,10 +17,12 @@
 //  4. Output of tasks is told to who may see logs; a run is told without it to who may
 //     only read.
 //  5. Where nothing needs to be looked at, nothing is.
+//  6. Who has a job name a script, a calendar or another job has the right to read it:
+//     what the job does would tell of it. Names that it had before stay.
 //
 // # Not promised
 //
-// A label that changes between the decision and the act is not seen. A job that names
-// a calendar, a script or a job of a namespace that its author may not read is stored:
-// that it is taken tells that there is such a thing.
+// A label that changes between the decision and the act is not seen. Commands run on
+// minions as the accounts that their jobs name: what an account may do on a host is
+// limited there (worker --allow), not by roles.
 package guarded

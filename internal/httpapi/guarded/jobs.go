@@ -2,6 +2,8 @@ package guarded
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
@@ -140,12 +142,37 @@ func (c *Control) Start(ctx context.Context, key job.Key, req api.StartRequest) 
 	if err := c.needJob(ctx, rights.Run, key); err != nil {
 		return job.FireID{}, err
 	}
+	if err := c.needAgain(ctx, key); err != nil {
+		return job.FireID{}, err
+	}
 	return c.behind.Start(ctx, key, req)
 }
 
+// needAgain decides about another run of a job. What was run once, by who may run any
+// command, is run again by who may do that, too.
+func (c *Control) needAgain(ctx context.Context, key job.Key) error {
+	s, err := c.decide.Of(ctx)
+	if err != nil || s.Everything() {
+		return err
+	}
+	stored, _, err := c.behind.Stored(ctx, key)
+	if err != nil || stored.ExpiresAt.IsZero() {
+		return gone(err)
+	}
+	return c.whole(ctx, rights.Exec, rights.Minions)
+}
+
 // Hook starts a run by a webhook. It wants no right: the token of the webhook is one.
+// Who may not read the job, and has not its token, is not told whether there is one.
 func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error) {
-	return c.behind.Hook(ctx, key, token, from, params)
+	fire, err := c.behind.Hook(ctx, key, token, from, params)
+	if !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrForbidden) {
+		return fire, err
+	}
+	if c.needJob(ctx, rights.Read, key) == nil {
+		return fire, err
+	}
+	return fire, fmt.Errorf("webhook of job %s: no webhook there has this token: %w", key, job.ErrForbidden)
 }
 
 // Backfill runs a window of a schedule again.
@@ -227,7 +254,15 @@ func (c *Control) Pauses(ctx context.Context) ([]api.Pause, error) {
 		case api.ScopeJob:
 			lets = jobs.in(p.Namespace) == everybodys || jobs.lets(p.Namespace, l(job.Key{Namespace: p.Namespace, Name: p.Name}))
 		case api.ScopeGroup:
-			lets = groups.in(p.Namespace) != nobodys
+			key := job.Key{Namespace: p.Namespace, Name: p.Name}
+			lets = groups.in(p.Namespace) == everybodys
+			if groups.in(p.Namespace) == labeled {
+				labels, err := c.labelsOf(rights.Groups, key)(ctx)
+				if gone(err) != nil {
+					return nil, err
+				}
+				lets = groups.lets(p.Namespace, labels)
+			}
 		}
 		if lets {
 			out = append(out, *p)

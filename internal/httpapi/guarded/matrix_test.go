@@ -44,7 +44,7 @@ type cluster struct {
 }
 
 func closed() *cluster {
-	return &cluster{behind: &behind{}, state: access.Closed, roles: rights.BuiltIn()}
+	return &cluster{behind: &behind{used: errReached}, state: access.Closed, roles: rights.BuiltIn()}
 }
 
 // bind gives a role to a user in namespaces, none: in all.

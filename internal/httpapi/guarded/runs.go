@@ -164,8 +164,7 @@ func (c *Control) Promote(ctx context.Context, id job.RunID, o api.Order) error 
 	return c.behind.Promote(ctx, id, o)
 }
 
-// Redo does a run again. What was run once, by who may run any command, is run again by
-// who may do that, too.
+// Redo does a run again.
 func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error) {
 	if err := c.needRun(ctx, rights.Run, id); err != nil {
 		return api.Redo{}, err
@@ -179,24 +178,34 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o
 		if err != nil {
 			return api.Redo{}, err
 		}
-		stored, _, err := c.behind.Stored(ctx, r.Key())
-		if gone(err) != nil {
+		if err := c.needAgain(ctx, r.Key()); err != nil {
 			return api.Redo{}, err
-		}
-		if err == nil && !stored.ExpiresAt.IsZero() {
-			if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
-				return api.Redo{}, err
-			}
 		}
 	}
 	return c.behind.Redo(ctx, id, only, o)
 }
 
-// Exec runs a command once. It wants the right on all minions: which of them a target
-// matches changes.
+// Exec runs a command once. It wants the right on all minions, as which of them a target
+// matches changes, and that to read what the command names.
 func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error) {
 	if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
 		return api.Exec{}, err
+	}
+	s, err := c.decide.Of(ctx)
+	if err != nil {
+		return api.Exec{}, err
+	}
+	if !s.Everything() {
+		objects, err := c.behind.Objects(file, data)
+		if err != nil {
+			return api.Exec{}, err
+		}
+		for i := range objects {
+			objects[i].Metadata.Name = "" // it is not used
+			if err := c.needNamed(ctx, s, nil, &objects[i]); err != nil {
+				return api.Exec{}, err
+			}
+		}
 	}
 	return c.behind.Exec(ctx, file, data, req)
 }

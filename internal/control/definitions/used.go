@@ -1,0 +1,51 @@
+package definitions
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// UsedError says which jobs keep a script or a calendar from being removed. It wraps
+// job.ErrConflict.
+type UsedError struct {
+	// Thing is what is kept, as "script default/df".
+	Thing string
+	// By are the jobs; Passing: they were made for one run each.
+	By      []job.Key
+	Passing bool
+	// Hidden: there are others, of which the reader is told nothing.
+	Hidden bool
+}
+
+// Unwrap returns job.ErrConflict.
+func (*UsedError) Unwrap() error { return job.ErrConflict }
+
+// Error implements error.
+func (e *UsedError) Error() string {
+	const most = 3
+	if len(e.By) == 0 {
+		return fmt.Sprintf("%s is named by jobs that you may not read; ask who may: %v", e.Thing, job.ErrConflict)
+	}
+	names := make([]string, len(e.By))
+	for i, k := range e.By {
+		names[i] = k.String()
+	}
+	what := "job"
+	if e.Passing {
+		what = "command"
+	}
+	by := fmt.Sprintf("%s (%s)", apiview.Counted(len(names), what), apiview.Some(names[:min(len(names), most)], len(names)))
+	if e.Passing {
+		by = strings.Replace(by, " (", " of the last day, which may be done again (", 1)
+	}
+	if e.Hidden {
+		by += " and by others, which you may not read"
+	}
+	if e.Passing {
+		return fmt.Sprintf("%s was run by %s; delete these jobs first, or wait: %v", e.Thing, by, job.ErrConflict)
+	}
+	return fmt.Sprintf("%s is named by %s; change that first: %v", e.Thing, by, job.ErrConflict)
+}

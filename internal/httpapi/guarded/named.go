@@ -1,0 +1,93 @@
+package guarded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/carillon-cron/carillon/internal/control/definitions"
+	"github.com/carillon-cron/carillon/internal/control/policy"
+	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// named is what a job names of others.
+type named struct {
+	kind rights.Kind
+	what string
+	key  job.Key
+	// version is that of a script. Zero: the newest.
+	version int
+}
+
+// namesOf returns what a job in a namespace names.
+func namesOf(spec *job.Spec, namespace string) []named {
+	var out []named
+	for _, ref := range spec.ScriptRefs(namespace) {
+		out = append(out, named{rights.Scripts, "the script", ref.Key, ref.Version})
+	}
+	for _, key := range spec.CalendarKeys(namespace) {
+		out = append(out, named{rights.Calendars, "the calendar", key, 0})
+	}
+	for _, key := range spec.After.Keys(namespace) {
+		out = append(out, named{rights.Jobs, "the job", key, 0})
+	}
+	return out
+}
+
+// needNamed wants the right to read what a job names: who names a script can have it
+// tell its text, who names a calendar its days, and who waits for a job when it ends and
+// how. What the job has named before stays, as others may have written it; and so does
+// what is in the same file, which its author knows.
+func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manifest.Object, o *manifest.Object) error {
+	if o.Kind != job.KindJob {
+		return nil
+	}
+	var before []named
+	asked := false
+	for _, n := range namesOf(&o.Spec, o.Metadata.Namespace) {
+		r := rights.Request{Verb: rights.Read, Kind: n.kind, Namespace: n.key.Namespace}
+		if s.May(r) || n.version == 0 && slices.ContainsFunc(objects, func(other manifest.Object) bool {
+			return kindOf(other.Kind) == n.kind && other.Metadata.Key() == n.key
+		}) {
+			continue
+		}
+		if !asked {
+			stored, _, err := c.behind.Stored(ctx, o.Metadata.Key())
+			if gone(err) != nil {
+				return err
+			}
+			before, asked = namesOf(&stored.Spec, o.Metadata.Namespace), true
+		}
+		if slices.Contains(before, n) {
+			continue
+		}
+		// The answer is the same whether there is such a thing or not.
+		var err error
+		if r.Labels, err = c.labelsOf(n.kind, n.key)(ctx); gone(err) != nil {
+			return err
+		}
+		if err := s.Need(r, nil); err != nil {
+			return fmt.Errorf("job %s names %s %s: %w", o.Metadata.Key(), n.what, n.key, err)
+		}
+	}
+	return nil
+}
+
+// used leaves jobs that the caller may not read out of what keeps a thing.
+func (c *Control) used(ctx context.Context, err error) error {
+	var used *definitions.UsedError
+	if !errors.As(err, &used) {
+		return err
+	}
+	l := c.labelsOfJobs(ctx)
+	by, failed := shown(ctx, c, rights.Jobs, used.By, func(k *job.Key) (string, map[string]string) { return k.Namespace, l(*k) })
+	if failed != nil {
+		return failed
+	}
+	told := *used
+	told.By, told.Hidden = by, len(by) < len(used.By)
+	return &told
+}

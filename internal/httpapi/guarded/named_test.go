@@ -1,0 +1,171 @@
+package guarded
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
+	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// jobOf is a job in the namespace "own".
+func jobOf(name, spec string) string {
+	return fmt.Sprintf("apiVersion: carillon/v1\nkind: Job\nmetadata: {name: %s, namespace: own}\nspec: {%s}\n", name, spec)
+}
+
+// A job that names a thing which its author may not read would tell of it: a script its
+// text, a calendar its days, another job when it ends (I6).
+func TestJobsNameWhatTheirAuthorMayRead(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.bind("ann", rights.Editor, "own")
+	c.bind("ann", rights.Viewer, "shared")
+	c.role("bob", rights.Rule{Verbs: []rights.Verb{rights.Edit}, Kinds: []rights.Kind{rights.Jobs, rights.Scripts, rights.Calendars}, Namespaces: []string{"own"}})
+	c.serve(t)
+	const script, calendar = "apiVersion: carillon/v1\nkind: Script\nmetadata: {name: x, namespace: own}\nspec: {source: df}\n---\n",
+		"apiVersion: carillon/v1\nkind: Calendar\nmetadata: {name: x, namespace: own}\nspec: {weekdays: [MON-FRI]}\n---\n"
+	naming := map[string]string{
+		"script %s":   "steps: [{name: a, script: %s}]",
+		"version %s":  "steps: [{name: a, script: %s@1}]",
+		"calendar %s": `schedule: "@daily", command: [x], calendars: [%s]`,
+		"after %s":    "command: [x], after: {jobs: [%s]}",
+	}
+	for name, spec := range naming {
+		for _, ask := range []struct {
+			user, of, before string
+			want             int
+		}{
+			{"ann", "own/x", "", http.StatusConflict},
+			{"ann", "x", "", http.StatusConflict},
+			{"ann", "shared/x", "", http.StatusConflict},
+			{"ann", "foreign/x", "", http.StatusForbidden},
+			{"bob", "own/x", "", http.StatusForbidden}, // to edit is not to read
+			{"root", "foreign/x", "", http.StatusConflict},
+		} {
+			status, text := c.ask(t, ask.user, http.MethodPost, "/v1/apply", jobOf("new", fmt.Sprintf(spec, ask.of)))
+			if status != ask.want {
+				t.Errorf("%s as %s: %d, want %d: %s", fmt.Sprintf(name, ask.of), ask.user, status, ask.want, text)
+			}
+		}
+		_, there := c.ask(t, "ann", http.MethodPost, "/v1/apply", jobOf("new", fmt.Sprintf(spec, "foreign/x")))
+		_, not := c.ask(t, "ann", http.MethodPost, "/v1/apply", jobOf("new", fmt.Sprintf(spec, "foreign/y")))
+		if strings.ReplaceAll(not, "foreign/y", "foreign/x") != there {
+			t.Errorf("%s: it is told whether there is one:\n%s\n%s", name, there, not)
+		}
+	}
+	// What is in the same file is known to who wrote it, unless it is an older version.
+	for doc, want := range map[string]int{
+		script + jobOf("new", "steps: [{name: a, script: x}]"):                                http.StatusConflict,
+		script + jobOf("new", "steps: [{name: a, script: x@1}]"):                              http.StatusForbidden,
+		calendar + jobOf("new", `schedule: "@daily", command: [x], calendars: [x]`):           http.StatusConflict,
+		jobOf("a", "command: [x]") + "---\n" + jobOf("b", "command: [x], after: {jobs: [a]}"): http.StatusConflict,
+	} {
+		if status, text := c.ask(t, "bob", http.MethodPost, "/v1/apply", doc); status != want {
+			t.Errorf("%d, want %d: %s\n%s", status, want, text, doc)
+		}
+	}
+	// What others have the job name stays.
+	c.behind.spec = job.Spec{Steps: []job.Step{{Name: "a", Script: "foreign/x@1"}}, Calendars: []string{"foreign/x"}, After: &job.After{Jobs: []string{"foreign/x"}}}
+	for spec, want := range map[string]int{
+		"steps: [{name: b, script: foreign/x@1}], after: {jobs: [foreign/x]}": http.StatusConflict,
+		"steps: [{name: b, script: foreign/x@2}]":                             http.StatusForbidden,
+		"steps: [{name: b, script: foreign/x}]":                               http.StatusForbidden,
+		"command: [x], after: {jobs: [foreign/y]}":                            http.StatusForbidden,
+	} {
+		if status, text := c.ask(t, "ann", http.MethodPost, "/v1/apply", jobOf("x", spec)); status != want {
+			t.Errorf("%s: %d, want %d: %s", spec, status, want, text)
+		}
+	}
+	// A command that is run once names things, too.
+	c.role("cas", rights.Rule{Verbs: []rights.Verb{rights.Exec}, Kinds: []rights.Kind{rights.Minions}})
+	c.serve(t)
+	if status, text := c.ask(t, "cas", http.MethodPost, "/v1/exec", jobOf("new", "steps: [{name: a, script: foreign/x}]")); status != http.StatusForbidden {
+		t.Errorf("exec: %d %s", status, text)
+	}
+}
+
+// What was run once, by who may run any command, is run again by who may do that: again
+// by its run, and by the job that was made for it.
+func TestCommandsAreRunAgainByWhoMayRunThem(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.behind.passing = true
+	c.bind("ann", rights.Editor)
+	c.bind("bob", rights.Operator)
+	c.serve(t)
+	for _, path := range []string{"/v1/namespaces/own/jobs/x/run", "/v1/runs/" + string(runOf("own")) + "/redo"} {
+		for user, want := range map[string]int{"ann": http.StatusForbidden, "bob": http.StatusConflict} {
+			if status, text := c.ask(t, user, http.MethodPost, path, "{}"); status != want {
+				t.Errorf("%s as %s: %d, want %d: %s", path, user, status, want, text)
+			}
+		}
+	}
+}
+
+// A webhook does not tell which jobs there are to who has not its token (I2).
+func TestHooksTellOfNoJob(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.behind.hook = "t0ken"
+	c.serve(t)
+	_, there := c.ask(t, "", http.MethodPost, "/v1/hooks/foreign/x", "{}")
+	status, not := c.ask(t, "", http.MethodPost, "/v1/hooks/foreign/y", "{}")
+	if strings.ReplaceAll(not, "foreign/y", "foreign/x") != there || status != http.StatusForbidden {
+		t.Errorf("it is told whether there is one: %d\n%s\n%s", status, there, not)
+	}
+	if status, text := c.ask(t, "root", http.MethodPost, "/v1/hooks/foreign/y", "{}"); status != http.StatusNotFound {
+		t.Errorf("who may read all: %d %s", status, text)
+	}
+}
+
+// The pause of a group that one may not read is not told (I2).
+func TestPausesOfGroupsGoByLabels(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.behind.labels = map[string]string{"team": "web"}
+	c.behind.pauses = []api.Pause{{Scope: api.ScopeGroup, Namespace: "own", Name: "ledger"}}
+	for user, team := range map[string]string{"ann": "web", "bob": "db"} {
+		c.role(user, rights.Rule{Verbs: []rights.Verb{rights.Read}, Kinds: []rights.Kind{rights.Groups}, Labels: map[string]string{"team": team}})
+	}
+	c.serve(t)
+	for user, want := range map[string]bool{"ann": true, "bob": false} {
+		if _, text := c.ask(t, user, http.MethodGet, "/v1/pauses", ""); strings.Contains(text, "ledger") != want {
+			t.Errorf("%s: %s", user, text)
+		}
+	}
+}
+
+// What keeps a thing from being deleted is told as far as one may read it (I2).
+func TestJobsThatKeepAThingAreTold(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.bind("ann", rights.Editor, "own")
+	c.bind("bob", rights.Editor)
+	c.serve(t)
+	for _, path := range []string{"/v1/namespaces/own/scripts/x", "/v1/namespaces/own/calendars/x"} {
+		for _, ask := range []struct {
+			user string
+			by   []string
+			want string
+		}{
+			{"ann", []string{"foreign", "own"}, "x is named by 1 job (own/x) and by others, which you may not read; change that first"},
+			{"ann", []string{"foreign"}, "x is named by jobs that you may not read"},
+			{"ann", []string{"own"}, "x is named by 1 job (own/x); change that first"},
+			{"bob", []string{"foreign", "own"}, "x is named by 2 jobs (foreign/x, own/x); change that first"},
+		} {
+			used := &definitions.UsedError{Thing: "x"}
+			for _, ns := range ask.by {
+				used.By = append(used.By, job.Key{Namespace: ns, Name: "x"})
+			}
+			c.behind.used = used
+			status, text := c.ask(t, ask.user, http.MethodDelete, path, "")
+			if status != http.StatusConflict || !strings.Contains(text, ask.want) || ask.user == "ann" && strings.Contains(text, "foreign") {
+				t.Errorf("%s as %s: %d %s, want %s", path, ask.user, status, text, ask.want)
+			}
+		}
+	}
+}
