@@ -175,3 +175,25 @@ func TestDoctorWarnsOfOpenClusters(t *testing.T) {
 		t.Errorf("closed: %+v", got)
 	}
 }
+
+// Who may grant, and is no admin, does not open a closed cluster: that would give
+// everybody all rights.
+func TestOnlyAnAdminOpensAClosedCluster(t *testing.T) {
+	t.Parallel()
+	e := setup(t, func(_ *Config, deps *Deps) { deps.Decode = nil })
+	root := asRoot(t.Context())
+	if err := e.give(root, t, role("granter", rule("grant", "*")), bound("ann", "granter", "ann"), bound("bob", rights.Admin, "bob")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.SetAccess(root, access.Closed, api.Order{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []access.State{access.Open, access.Noting} {
+		if _, err := e.SetAccess(as(t.Context(), "ann"), s, api.Order{}); !errors.Is(err, job.ErrForbidden) {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	if _, err := e.SetAccess(as(t.Context(), "bob"), access.Noting, api.Order{}); err != nil {
+		t.Errorf("an admin: %v", err)
+	}
+}

@@ -86,6 +86,12 @@ func (a *Authenticator) trySet(ctx context.Context, state State, o api.Order) (a
 			return api.Access{}, err
 		}
 		cmps = append(cmps, more...)
+	} else if State(rec.State) == Closed {
+		more, err := a.mayOpen(ctx)
+		if err != nil {
+			return api.Access{}, err
+		}
+		cmps = append(cmps, more...)
 	}
 	next := etcdkv.Access{Schema: etcdkv.Schema, State: string(state), By: caller.Of(ctx, o.By), Reason: o.Reason, Since: a.db.Now().UTC()}
 	text, err := etcdkv.Encode(next)
@@ -136,6 +142,20 @@ func (a *Authenticator) mayClose(ctx context.Context) ([]clientv3.Cmp, error) {
 		return nil, err
 	}
 	return append(append(cmps, more...), stays...), nil
+}
+
+// mayOpen returns what must still be so when a closed cluster is opened, or why it cannot
+// be: that gives everybody all rights, so that it wants all of them.
+func (a *Authenticator) mayOpen(ctx context.Context) ([]clientv3.Cmp, error) {
+	c, _ := caller.From(ctx)
+	if c.Local {
+		return nil, nil
+	}
+	has, cmps, err := a.admin(ctx, c.Subjects)
+	if err == nil && !has {
+		err = fmt.Errorf("to open the cluster gives everybody more than you may do yourself; it wants the role admin in all namespaces: %w", job.ErrForbidden)
+	}
+	return cmps, err
 }
 
 // stays returns what holds while the tokens that a caller is known by are there.
