@@ -94,7 +94,7 @@ func TestProblems(t *testing.T) {
 				"CARILLON_ETCD_ENDPOINT: is not a setting; did you mean CARILLON_ETCD_ENDPOINTS?",
 				"node.yaml:2:11: priority: high is not a whole number",
 				"CARILLON_SHARDS: shards: many is not a whole number",
-				`--listen: listen: "0.0.0.0:8420" is reachable from other hosts, and nothing asks yet who calls: whoever reaches it may run commands; listen on 127.0.0.1, or allow it with --open-api`,
+				`--listen: listen: "0.0.0.0:8420" is reachable from other hosts, and until the cluster is closed (carillon auth on), whoever reaches it may run commands; listen on 127.0.0.1, or allow it with --open-api`,
 				"node.yaml:5:12: lookAhead: 1h0m0s is out of range; 50ms to 10s are allowed",
 			},
 		},

@@ -64,7 +64,7 @@ type Scheduler struct {
 	// Insecure: connections of minions and peers are plain; on loopback only.
 	Insecure bool `mapstructure:"insecure"`
 	// OpenAPI: the API and the page may listen beyond loopback, though everybody who
-	// reaches them is an operator.
+	// reaches them may do everything while the cluster is open.
 	OpenAPI bool `mapstructure:"openAPI"`
 	// TokenMaxAge bounds how long tokens of the API last.
 	TokenMaxAge time.Duration `mapstructure:"tokenMaxAge"`
@@ -167,7 +167,7 @@ func (c *Scheduler) Validate() error {
 	case c.OpenAPI && c.Insecure && c.APICert == "":
 		v.address("listen", c.Listen, false, "with --insecure the cluster has no authority that makes its certificate; give --api-cert and --api-key, or leave --insecure out")
 	default:
-		v.address("listen", c.Listen, c.OpenAPI, "nothing asks yet who calls: whoever reaches it may run commands; listen on 127.0.0.1, or allow it with --open-api")
+		v.address("listen", c.Listen, c.OpenAPI, "until the cluster is closed (carillon auth on), whoever reaches it may run commands; listen on 127.0.0.1, or allow it with --open-api")
 	}
 	if (c.APICert == "") != (c.APIKey == "") {
 		v.add("apiCert", "apiCert and apiKey belong together; give both, or neither")

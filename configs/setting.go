@@ -65,7 +65,7 @@ func schedulerSettings() []setting {
 		{path: "connections.perAddress", flag: "max-strangers-per-address", usage: "how many of them from one address; raise it for many hosts behind one that join at once (0: a quarter of them)"},
 		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions that run a release older than this `VERSION` get no orders (default: none is too old)", example: "1.4.0", unset: "leave it out, and no minion is too old"},
 		{path: "insecure", flag: "insecure", usage: "plain connections for minions and peers, on loopback addresses only"},
-		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, by TLS but without access rights: whoever reaches them may run commands"},
+		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, by TLS; until the cluster is closed (carillon auth on), whoever reaches them may run commands"},
 		{path: "tokenMaxAge", flag: "token-max-age", usage: "the longest that a token of the API may last"},
 		{path: "log.level", flag: "log-level", usage: "debug, info, warn or error"},
 		{path: "log.format", flag: "log-format", usage: "console or json"},

@@ -19,7 +19,7 @@ func serve(ctx context.Context, cfg configs.Scheduler, build app.Build, log *zap
 		log.Warn("connections of minions and peers are plain: whoever reaches their port from this host may run commands")
 	}
 	if cfg.OpenAPI {
-		log.Warn("the API has no access rights: whoever reaches its port may run commands")
+		log.Warn("the API listens beyond loopback: whoever reaches its port may run commands unless the cluster is closed (carillon auth status)")
 	}
 	node, err := app.Open(ctx, cfg, build, log)
 	if err != nil {

@@ -50,7 +50,7 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringSliceVar(&o.apiHosts, "api-host", nil, "`NAME` or address by which the API may be asked, besides loopback and --listen; may be given several times")
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
-	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, by TLS but without access rights: whoever reaches them may run commands")
+	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, by TLS; until the cluster is closed (carillon auth on), whoever reaches them may run commands")
 	fs.StringVar(&o.apiCert, "api-cert", "", "`FILE` with the certificate of the API and the page, in PEM (default: plain HTTP on loopback, elsewhere a certificate of the cluster's authority)")
 	fs.StringVar(&o.apiKey, "api-key", "", "`FILE` with the key of that certificate")
 	fs.StringVar(&o.log.Level, "log-level", cmp.Or(os.Getenv("CARILLON_LOG_LEVEL"), "error"), "debug, info, warn or error")
@@ -181,8 +181,9 @@ func announce(w io.Writer, n *Node, o *devOptions) {
 	if n.apiTLS != nil && n.apiFiles == nil {
 		server = ""
 		_, _ = fmt.Fprintf(w, `
-The API and the page speak TLS, by a certificate of this cluster's own authority. Whoever
-reaches them may run commands: nothing asks yet who calls. To ask them from here:
+The API and the page speak TLS, by a certificate of this cluster's own authority. While
+the cluster is open, whoever reaches them may run commands: carillon auth on closes it.
+To ask them from here:
   carillon minions authority --server unix://%s > ca.pem
   export CARILLON_SERVER=%s CARILLON_CA=$PWD/ca.pem
 From other hosts: bring ca.pem there, and ask for an address of this host, or for a name

@@ -79,7 +79,7 @@ func TestBootstrapMakesAnAdminOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := e.Granter.Read(t.Context())
+	stored, err := e.Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func TestChangesAreBounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		object := func(label string) []byte {
 			spec := map[string]any{}
-			for i := range rapid.IntRange(0, 200).Draw(t, label) {
+			for i := range rapid.IntRange(0, 40).Draw(t, label) {
 				spec[fmt.Sprint("f", i)] = strings.Repeat("ä\"", rapid.IntRange(0, 300).Draw(t, "length"))
 			}
 			text, err := json.Marshal(map[string]any{"spec": spec})
