@@ -76,6 +76,7 @@ func (v *Lock) Key() job.Key { return job.Key{Namespace: v.Namespace, Name: v.Na
 
 // LockContender holds a lock, or waits for it.
 type LockContender struct {
+	// Holder is who it is as that is proven, where it is, and then what the client says.
 	Holder  string `json:"holder"`
 	Purpose string `json:"purpose,omitempty"`
 	// Since is when the lock was got; of a waiter, when it came.

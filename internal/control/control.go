@@ -34,6 +34,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
@@ -160,7 +161,16 @@ func New(cfg Config, deps Deps) (*Control, error) {
 
 	c := &Control{cfg: cfg, db: db}
 	c.Granter = roles.New(roles.Deps{Store: db, Audit: records, Logger: log})
-	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{Store: db, Audit: records, Grants: c.Granter, Logger: log})
+	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{
+		Store: db, Audit: records, Grants: c.Granter, Logger: log,
+		Holds: func(ctx context.Context, by *rights.Policy, of rights.Subject) error {
+			s, err := c.rights.Of(ctx)
+			if err != nil {
+				return err
+			}
+			return s.HoldsAll(by, of)
+		},
+	})
 	if deps.Door == nil {
 		deps.Door = c.Authenticator
 	}

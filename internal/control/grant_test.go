@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -115,5 +117,80 @@ func TestARightIsLostWhileItIsGiven(t *testing.T) {
 	}
 	if all, err := e.RoleBindings(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("bindings: %+v %v", all, err)
+	}
+}
+
+// forToken gives a role to the token of a name.
+func forToken(name, role, token string, namespaces ...string) manifest.Object {
+	o := bound(name, role, token, namespaces...)
+	o.RoleBinding.Subjects[0].Kind = string(rights.Token)
+	return o
+}
+
+// Who may make tokens makes none that may more than they do: not by a name to which
+// bindings give that already, and not when they give it while the token is made.
+func TestNobodyMakesATokenOfMoreThanTheyHold(t *testing.T) {
+	t.Parallel()
+	e, d := closed(t, role("maker", rule("grant", "tokens")), bound("ann", "maker", "ann"), bound("ann-edits", rights.Editor, "ann", "a"),
+		forToken("one", rights.Editor, "same", "a"), forToken("two", rights.Editor, "elsewhere", "b"), forToken("three", rights.Admin, "admin"))
+	ann := as(t.Context(), "ann")
+	mint := func(name string) error {
+		_, err := e.CreateAPIToken(ann, api.APITokenRequest{Name: name, TTL: time.Hour})
+		return err
+	}
+	for _, name := range []string{"elsewhere", "admin"} {
+		if err := mint(name); !errors.Is(err, job.ErrForbidden) || !strings.Contains(err.Error(), "more than you may do yourself") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"same", "new"} {
+		if err := mint(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var once sync.Once
+	d.looked = func() {
+		once.Do(func() { e.bind(t, "late", rights.Admin, "late") }) // bindings have been read for ann's token, which is not written yet
+	}
+	if err := mint("late"); !errors.Is(err, job.ErrForbidden) {
+		t.Errorf("while it is bound: %v", err)
+	}
+	d.looked = nil
+	all, err := e.APITokens(asRoot(t.Context()))
+	if err != nil || len(all) != 2 {
+		t.Errorf("tokens: %+v %v", all, err)
+	}
+	if _, err := e.CreateAPIToken(asRoot(t.Context()), api.APITokenRequest{Name: "admin", TTL: time.Hour}); err != nil {
+		t.Errorf("root: %v", err)
+	}
+}
+
+// A job that waits for itself over jobs which its author may not read is told without
+// their names.
+func TestRingsTellNoForeignNames(t *testing.T) {
+	t.Parallel()
+	after := func(namespace, name string, labels map[string]string, jobs ...string) manifest.Object {
+		o := manifest.Object{Kind: job.KindJob, Metadata: job.Metadata{Namespace: namespace, Name: name, Labels: labels}, Spec: job.Spec{Command: []string{"true"}}}
+		if len(jobs) > 0 {
+			o.Spec.After = &job.After{Jobs: jobs}
+		}
+		return o
+	}
+	web := rule("read", "jobs", "mixed")
+	web.Labels = map[string]string{"team": "web"}
+	e, _ := closed(t, role("web", web), bound("ann", rights.Editor, "ann", "own"), bound("ann-web", "web", "ann"),
+		after("own", "a", nil), after("own", "d", nil, "mixed/c"), after("mixed", "c", web.Labels, "foreign/b2"),
+		after("foreign", "b2", nil, "mixed/b1"), after("mixed", "b1", map[string]string{"team": "db"}, "own/a"))
+	ring := after("own", "a", nil, "d")
+	for name, ask := range map[string]struct {
+		ctx  context.Context
+		want string
+	}{
+		"ann":  {as(t.Context(), "ann"), "own/a waits for own/d waits for mixed/c waits for jobs that you may not read waits for own/a; take"},
+		"root": {asRoot(t.Context()), "own/a waits for own/d waits for mixed/c waits for foreign/b2 waits for mixed/b1 waits for own/a; take"},
+	} {
+		if err := e.give(ask.ctx, t, ring); err == nil || !strings.Contains(err.Error(), "the job waits for itself: "+ask.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -238,6 +238,29 @@ func TestI5_NamesAreNotGivenAgain(t *testing.T) {
 	}
 }
 
+// TestI5_NamesAreNoIDs: who may make tokens cannot have `token revoke ID` end another one
+// than is meant.
+func TestI5_NamesAreNoIDs(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	v := e.token(t, "ci", time.Hour)
+	for _, name := range []string{v.ID, "prefetcher", "0000000000"} {
+		var invalid *job.InvalidError
+		if _, err := e.CreateAPIToken(t.Context(), api.APITokenRequest{Name: name, TTL: time.Hour}); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "has the form of a token's ID") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"deployment", "prefetchers", "Prefetcher", "pre-fetch", "pre-fetche"} { // with o; longer; not small; with '-'
+		e.token(t, name, time.Hour)
+	}
+	if err := e.RevokeAPIToken(t.Context(), v.ID, api.Order{}); err != nil {
+		t.Fatal(err)
+	}
+	if why := refusedAs(t, e.Control, v.Text, "a"); !strings.Contains(why, "it was revoked") {
+		t.Errorf("the one that was meant: %q", why)
+	}
+}
+
 // TestI6_TokensAreOnRecord: with who made and who revoked them, as it is proven.
 func TestI6_TokensAreOnRecord(t *testing.T) {
 	t.Parallel()

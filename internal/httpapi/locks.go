@@ -28,7 +28,7 @@ type locksBody struct {
 
 type openInput struct {
 	Body struct {
-		Holder string  `json:"holder" doc:"Who holds what the session locks; shown to others."`
+		Holder string  `json:"holder" doc:"Who holds what the session locks; shown to others, after the name of who opens it, where that is known."`
 		TTL    float64 `json:"ttl" doc:"Seconds that the session lives without a renewal."`
 	}
 }

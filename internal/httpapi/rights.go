@@ -97,7 +97,7 @@ func routeRights() map[string]Right {
 		"POST /v1/pause":                {rights.Pause, rights.Jobs, AtBody},
 		"POST /v1/resume":               {rights.Pause, rights.Jobs, AtBody},
 		"GET /v1/pauses":                {rights.Read, rights.Jobs, AtList},
-		"POST /v1/exec":                 {rights.Exec, rights.Minions, AtCluster},
+		"POST /v1/exec":                 {rights.Exec, rights.Minions, AtCluster}, // and on jobs, in the namespace of the body's
 		"GET /v1/runs":                  {rights.Read, rights.Runs, AtList},
 		"GET " + run:                    {rights.Read, rights.Runs, AtRun},
 		"GET " + run + "/results":       {rights.Read, rights.Runs, AtRun},

@@ -23,7 +23,7 @@ func BuiltIn() []Role {
 	operator := append(append([]Rule{}, editor...),
 		Rule{Verbs: []Verb{Operate, Enroll, Pause, Edit, Delete}, Kinds: shared},
 		Rule{Verbs: []Verb{Operate}, Kinds: ours},
-		Rule{Verbs: []Verb{Exec}, Kinds: []Kind{Minions}},
+		Rule{Verbs: []Verb{Exec}, Kinds: []Kind{Minions, Jobs}},
 		Rule{Verbs: []Verb{Audit}, Kinds: []Kind{Cluster}},
 	)
 	return []Role{

@@ -35,6 +35,9 @@ type Deps struct {
 	Audit *audit.Log
 	// Grants reads who has which role.
 	Grants *roles.Granter
+	// Holds returns nil if the caller of a context has all that a subject has, by the
+	// roles and bindings that are given.
+	Holds  func(ctx context.Context, by *rights.Policy, of rights.Subject) error
 	Logger *zap.Logger
 }
 
@@ -46,6 +49,7 @@ type Authenticator struct {
 	db     *store.Store
 	audit  *audit.Log
 	grants *roles.Granter
+	holds  func(ctx context.Context, by *rights.Policy, of rights.Subject) error
 	log    *zap.Logger
 	tokens *etcdkv.Map[etcdkv.APIToken]
 	wrong  attempts
@@ -89,7 +93,7 @@ func New(cfg Config, deps Deps) *Authenticator {
 		cfg.MaxAge = DefaultMaxAge
 	}
 	return &Authenticator{
-		cfg: cfg, db: deps.Store, audit: deps.Audit, grants: deps.Grants, log: deps.Logger.Named("access"),
+		cfg: cfg, db: deps.Store, audit: deps.Audit, grants: deps.Grants, holds: deps.Holds, log: deps.Logger.Named("access"),
 		tokens:  etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil),
 		lookups: make(chan struct{}, mostLookups), uses: make(chan use, mostUses),
 		revoked: map[string]bool{}, noted: map[string]time.Time{}, good: map[string]time.Time{}, ended: attempts{most: mostEnded},

@@ -102,8 +102,8 @@ func (a *Authenticator) Bootstrap(ctx context.Context, text string, req api.APIT
 		return api.APIToken{}, err
 	}
 	v, err := a.create(by, req, append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)), append(ops, clientv3.OpDelete(key)))
-	if errors.Is(err, job.ErrConflict) {
-		return v, fmt.Errorf("%w; or the bootstrap token was used meanwhile", err)
+	if errors.Is(err, errMeanwhile) {
+		err = fmt.Errorf("there is a role binding token-%s, so choose another name; or the bootstrap token was used meanwhile: %w", req.Name, job.ErrConflict)
 	}
 	return v, err
 }

@@ -15,8 +15,10 @@
 //  4. A wrong credential costs etcd one read at most, and after a few of them from one
 //     address within a minute none: then it is not looked at. A good one that the node
 //     knows is let in all the same. Sessions are counted apart, and more of them.
-//  5. A name of a token is never given again, since bindings go by it.
-//  6. A token is made and revoked in one transaction with the record of it.
+//  5. A name of a token is never given again, since bindings go by it, and none has the
+//     form of an ID, since tokens are revoked by either.
+//  6. A token is made and revoked in one transaction with the record of it. The one that
+//     makes it compares that bindings give to its name no more than its maker has.
 //  7. A node that does not know the state of the cluster takes it for closed, and does
 //     not start with one that its release does not know. No key: open, as every cluster
 //     was.

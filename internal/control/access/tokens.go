@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,18 +19,42 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// CreateAPIToken makes a token. Its text is in the answer only.
+// CreateAPIToken makes a token. Its text is in the answer only. Who makes it may show
+// it, so that it wants all that bindings give to its name already.
 func (a *Authenticator) CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error) {
 	if err := a.check(req); err != nil {
 		return api.APIToken{}, err
 	}
-	return a.create(ctx, req, nil, nil)
+	for range store.Tries {
+		same, err := a.mayMake(ctx, req.Name)
+		if err != nil {
+			return api.APIToken{}, err
+		}
+		v, err := a.create(ctx, req, []clientv3.Cmp{same}, nil)
+		if !errors.Is(err, errMeanwhile) {
+			return v, err
+		}
+	}
+	return api.APIToken{}, fmt.Errorf("token %s: roles and bindings change all the time; try again: %w", req.Name, job.ErrConflict)
 }
 
-// create makes a token, together with what else is to be done, if the comparisons hold.
+// mayMake returns what must still be so when a token is made: the bindings by which its
+// name gives no more than the caller has.
+func (a *Authenticator) mayMake(ctx context.Context, name string) (clientv3.Cmp, error) {
+	stored, err := a.grants.Read(ctx)
+	if err != nil {
+		return clientv3.Cmp{}, err
+	}
+	same := clientv3.Compare(clientv3.ModRevision(a.db.Keys.RightsGuard()), "=", stored.Guard)
+	return same, a.holds(ctx, stored.Policy(), rights.Subject{Kind: rights.Token, Name: name})
+}
+
+// create makes a token, together with what else is to be done, if the comparisons hold;
+// errMeanwhile: one of them does not.
 func (a *Authenticator) create(ctx context.Context, req api.APITokenRequest, cmps []clientv3.Cmp, ops []clientv3.Op) (api.APIToken, error) {
 	secret, err := apitoken.New()
 	if err != nil {
@@ -70,6 +95,13 @@ func (a *Authenticator) create(ctx context.Context, req api.APITokenRequest, cmp
 		return api.APIToken{}, err
 	}
 	if !resp.Succeeded {
+		taken, err := a.db.Get(ctx, "look for the token "+req.Name, names)
+		if err != nil {
+			return api.APIToken{}, err
+		}
+		if taken == nil {
+			return api.APIToken{}, errMeanwhile
+		}
 		return api.APIToken{}, fmt.Errorf("there is, or was, a token %s, and bindings go by its name, so no other token gets it; choose another name: %w", req.Name, job.ErrConflict)
 	}
 	a.log.Info("token made", zap.String("name", t.Name), zap.String("id", id), zap.String("by", by), zap.Time("expires", t.ExpiresAt))
@@ -85,6 +117,9 @@ func (a *Authenticator) check(req api.APITokenRequest) error {
 	}
 	if err := job.CheckName(req.Name); err != nil {
 		add("name", "%v", err)
+	} else if isID(req.Name) {
+		// A token is ended by its name or its ID: by no other's name.
+		add("name", "%q has the form of a token's ID (%d digits and small letters without i, l, o and u), by which tokens are revoked, too; add a character", req.Name, idLength)
 	}
 	switch {
 	case req.TTL <= 0:
@@ -98,7 +133,18 @@ func (a *Authenticator) check(req api.APITokenRequest) error {
 	return nil
 }
 
-var ids = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+// IDs of tokens are 50 bits in these digits.
+const (
+	idDigits = "0123456789abcdefghjkmnpqrstvwxyz"
+	idLength = 10
+)
+
+var ids = base32.NewEncoding(idDigits).WithPadding(base32.NoPadding)
+
+// isID reports whether a text has the form of an ID.
+func isID(text string) bool {
+	return len(text) == idLength && strings.Trim(text, idDigits) == ""
+}
 
 // newID returns 50 random bits, which tell tokens apart and open nothing.
 func newID() (string, error) {
@@ -106,7 +152,7 @@ func newID() (string, error) {
 	if _, err := rand.Read(b); err != nil {
 		return "", fmt.Errorf("new token: %w", err)
 	}
-	return ids.EncodeToString(b)[:10], nil
+	return ids.EncodeToString(b)[:idLength], nil
 }
 
 func (a *Authenticator) view(t *etcdkv.APIToken) api.APIToken {

@@ -2,13 +2,16 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -76,9 +79,9 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 			continue
 		}
 		if ring := ringFrom(waits, o.Metadata.Key()); ring != nil {
-			words := make([]string, len(ring))
-			for n, k := range ring {
-				words[n] = k.String()
+			words, err := p.told(ctx, objects, ring)
+			if err != nil {
+				return nil, err
 			}
 			problems = append(problems, o.Problem("spec.after.jobs", "the job waits for itself: "+strings.Join(words, " waits for ")+"; take one of these out"))
 			continue
@@ -91,6 +94,56 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 		}
 	}
 	return problems, nil
+}
+
+// told returns the names of jobs as the caller may know them: those of the file, those
+// that it names, and those that may be read. What is between them is told as one.
+func (p *planner) told(ctx context.Context, objects []manifest.Object, keys []job.Key) ([]string, error) {
+	s, err := p.c.rights.Of(ctx)
+	if err != nil {
+		return nil, err
+	}
+	written := map[job.Key]bool{}
+	for i := range objects {
+		if key := objects[i].Metadata.Key(); objects[i].Kind == job.KindJob {
+			written[key] = true
+			for _, from := range objects[i].Spec.After.Keys(key.Namespace) {
+				written[from] = true
+			}
+		}
+	}
+	const foreign = "jobs that you may not read"
+	var words []string
+	for _, k := range keys {
+		word := k.String()
+		if !written[k] {
+			may, err := p.reads(ctx, s, k)
+			if err != nil {
+				return nil, err
+			}
+			if !may {
+				word = foreign
+			}
+		}
+		if word != foreign || words[len(words)-1] != foreign { // the first is of the file
+			words = append(words, word)
+		}
+	}
+	return words, nil
+}
+
+// reads reports whether the caller may read a job.
+func (p *planner) reads(ctx context.Context, s policy.Sight, key job.Key) (bool, error) {
+	r := rights.Request{Verb: rights.Read, Kind: rights.Jobs, Namespace: key.Namespace}
+	if s.May(r) {
+		return true, nil
+	}
+	stored, _, err := p.c.jobs.Stored(ctx, key)
+	if err != nil && !errors.Is(err, job.ErrNotFound) {
+		return false, err
+	}
+	r.Labels = stored.Labels
+	return s.May(r) || !s.Hide(r), nil
 }
 
 // ownKey reports whether a watch would see Carillon's own keys.

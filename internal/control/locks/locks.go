@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/audit"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
@@ -46,7 +47,8 @@ func New(deps Deps) *Keeper { return &Keeper{db: deps.Store, audit: deps.Audit, 
 // besides waiting.
 const vouch = 5 * time.Second
 
-// OpenLockSession opens a session.
+// OpenLockSession opens a session. Holder is what the client says of itself: who is
+// known to ask is told before it.
 func (k *Keeper) OpenLockSession(ctx context.Context, holder string, ttl time.Duration) (api.LockSession, error) {
 	var problems []job.Problem
 	if holder == "" || len(holder) > 256 {
@@ -63,6 +65,9 @@ func (k *Keeper) OpenLockSession(ctx context.Context, holder string, ttl time.Du
 	grant, err := k.db.Client.Grant(gctx, int64((ttl+time.Second-1)/time.Second))
 	if err != nil {
 		return api.LockSession{}, store.Error(ctx, "open lock session", err)
+	}
+	if c, _ := caller.From(ctx); c.Known() {
+		holder = c.Name + ": " + holder
 	}
 	secret := rand.Text()
 	sum := sha256.Sum256([]byte(secret))

@@ -205,9 +205,10 @@ func (s Sight) Holds(by *rights.Policy, role rights.Role, namespaces []string) e
 		fmt.Errorf("the role %s allows more%s than you may do yourself, and nobody gives what they have not: %w", role.Name, where, job.ErrForbidden))
 }
 
-// HoldsAll returns nil if the caller has all that a subject has.
-func (s Sight) HoldsAll(of rights.Subject) error {
-	if s.Everything() || s.policy.HoldsAll(s.caller.Subjects, of) {
+// HoldsAll returns nil if the caller has all that a subject has, by the roles and
+// bindings that are given.
+func (s Sight) HoldsAll(by *rights.Policy, of rights.Subject) error {
+	if s.Everything() || by.HoldsAll(s.caller.Subjects, of) {
 		return nil
 	}
 	return s.Refused(rights.Request{Verb: rights.Grant, Kind: rights.Tokens},

@@ -159,7 +159,10 @@ func (c *Control) needAgain(ctx context.Context, key job.Key) error {
 	if err != nil || stored.ExpiresAt.IsZero() {
 		return gone(err)
 	}
-	return c.whole(ctx, rights.Exec, rights.Minions)
+	if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
+		return err
+	}
+	return s.Need(execIn(key.Namespace, stored.Labels), nil)
 }
 
 // Hook starts a run by a webhook. It wants no right: the token of the webhook is one.

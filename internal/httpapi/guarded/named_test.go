@@ -81,10 +81,57 @@ func TestJobsNameWhatTheirAuthorMayRead(t *testing.T) {
 		}
 	}
 	// A command that is run once names things, too.
-	c.role("cas", rights.Rule{Verbs: []rights.Verb{rights.Exec}, Kinds: []rights.Kind{rights.Minions}})
+	c.role("cas", rights.Rule{Verbs: []rights.Verb{rights.Exec}, Kinds: []rights.Kind{rights.Minions, rights.Jobs}})
 	c.serve(t)
-	if status, text := c.ask(t, "cas", http.MethodPost, "/v1/exec", jobOf("new", "steps: [{name: a, script: foreign/x}]")); status != http.StatusForbidden {
+	if status, text := c.ask(t, "cas", http.MethodPost, "/v1/exec", jobOf("new", "steps: [{name: a, script: foreign/x}]")); status != http.StatusForbidden || !strings.Contains(text, "names the script") {
 		t.Errorf("exec: %d %s", status, text)
+	}
+}
+
+// A command is made a job, in a namespace in which who runs it may do that.
+func TestCommandsAreJobsOfANamespace(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	exec := func(k rights.Kind, namespaces ...string) rights.Rule {
+		return rights.Rule{Verbs: []rights.Verb{rights.Exec}, Kinds: []rights.Kind{k}, Namespaces: namespaces}
+	}
+	labeled := exec(rights.Jobs, "own")
+	labeled.Labels = map[string]string{"team": "web"}
+	c.role("ann", exec(rights.Minions), exec(rights.Jobs, "own"))
+	c.role("bob", exec(rights.Minions))
+	c.role("cas", exec(rights.Jobs))
+	c.role("dan", exec(rights.Minions), labeled)
+	c.bind("eve", rights.Operator)
+	c.serve(t)
+	const doc = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x, namespace: %s, labels: {team: %s}}\nspec: {command: [x]}\n"
+	for _, ask := range []struct {
+		user, ns, team string
+		missing        string
+	}{
+		{"ann", "own", "web", ""},
+		{"ann", "foreign", "web", "you may not exec jobs in the namespace foreign"},
+		{"bob", "own", "web", "you may not exec jobs in the namespace own"},
+		{"cas", "own", "web", "you may not exec minions"},
+		{"dan", "own", "web", ""},
+		{"dan", "own", "db", "you may not exec jobs in the namespace own"},
+		{"eve", "foreign", "db", ""},
+	} {
+		want, said := http.StatusForbidden, ask.missing
+		if ask.missing == "" {
+			want, said = http.StatusConflict, errReached.Error()
+		}
+		if status, text := c.ask(t, ask.user, http.MethodPost, "/v1/exec", fmt.Sprintf(doc, ask.ns, ask.team)); status != want || !strings.Contains(text, said) {
+			t.Errorf("%+v: %d, want %d: %s", ask, status, want, text)
+		}
+	}
+	// Nor is it run again by who might not have run it there.
+	c.behind.passing = true
+	c.role("fay", exec(rights.Minions), exec(rights.Jobs, "own"), rights.Rule{Verbs: []rights.Verb{rights.Run}, Kinds: []rights.Kind{rights.Jobs}})
+	c.serve(t)
+	for ns, want := range map[string]int{"own": http.StatusConflict, "foreign": http.StatusForbidden} {
+		if status, text := c.ask(t, "fay", http.MethodPost, "/v1/namespaces/"+ns+"/jobs/x/run", "{}"); status != want {
+			t.Errorf("again in %s: %d, want %d: %s", ns, status, want, text)
+		}
 	}
 }
 

@@ -186,7 +186,8 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o
 }
 
 // Exec runs a command once. It wants the right on all minions, as which of them a target
-// matches changes, and that to read what the command names.
+// matches changes, and on jobs in the namespace in which the command is made one; and that
+// to read what the command names.
 func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error) {
 	if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
 		return api.Exec{}, err
@@ -201,6 +202,9 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 			return api.Exec{}, err
 		}
 		for i := range objects {
+			if err := s.Need(execIn(objects[i].Metadata.Namespace, objects[i].Metadata.Labels), nil); err != nil {
+				return api.Exec{}, err
+			}
 			objects[i].Metadata.Name = "" // it is not used
 			if err := c.needNamed(ctx, s, nil, &objects[i]); err != nil {
 				return api.Exec{}, err
@@ -208,4 +212,9 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 		}
 	}
 	return c.behind.Exec(ctx, file, data, req)
+}
+
+// execIn is what a command wants in the namespace of the job that is made of it.
+func execIn(namespace string, l map[string]string) rights.Request {
+	return rights.Request{Verb: rights.Exec, Kind: rights.Jobs, Namespace: namespace, Labels: l}
 }
