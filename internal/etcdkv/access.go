@@ -68,3 +68,27 @@ type Bootstrap struct {
 	CreatedAt time.Time  `json:"createdAt"`
 	ExpiresAt time.Time  `json:"expiresAt"`
 }
+
+// Access is the key of the cluster's state: open to everybody, or closed.
+func (k Keys) Access() string { return k.root + "access" }
+
+// APITokens is the prefix of all tokens of the API.
+func (k Keys) APITokens() string { return k.root + "auth/api/tokens/" }
+
+// APIToken is the key of a token of the API, by the SHA-256 of its text.
+func (k Keys) APIToken(hash string) string { return k.APITokens() + hash }
+
+// APITokenName is the key of a name of a token. It stays when the token goes.
+func (k Keys) APITokenName(name string) string { return k.root + "auth/api/names/" + name }
+
+// APITokenUses is the prefix of when tokens of the API were used last.
+func (k Keys) APITokenUses() string { return k.root + "auth/api/uses/" }
+
+// APITokenUse is the key of when a token of the API was used last.
+func (k Keys) APITokenUse(id string) string { return k.APITokenUses() + id }
+
+// PageSession is the key of a session of the page, by the SHA-256 of its secret.
+func (k Keys) PageSession(hash string) string { return k.root + "auth/api/sessions/" + hash }
+
+// Bootstrap is the key of the token by which somebody becomes admin once.
+func (k Keys) Bootstrap() string { return k.root + "auth/api/bootstrap" }

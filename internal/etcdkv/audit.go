@@ -111,3 +111,41 @@ type AuditHead struct {
 	// Bytes is the size of the records that are sealed and kept.
 	Bytes int64 `json:"bytes"`
 }
+
+// Audit is the prefix of the records of what operators did.
+func (k Keys) Audit() string { return k.root + "audit/" }
+
+// AuditRecord is the key of a record; id must be unique.
+func (k Keys) AuditRecord(at time.Time, id string) string {
+	return k.Audit() + AuditTime(at) + "-" + id
+}
+
+// auditTime is how the keys of records begin, so that they sort by time.
+const auditTime = "20060102T150405.000000000"
+
+// AuditTime is how the names of records of a time begin.
+func AuditTime(at time.Time) string { return at.UTC().Format(auditTime) }
+
+// ParseAuditTime returns the time that the name of a record begins with.
+func ParseAuditTime(name string) (time.Time, error) {
+	text, _, _ := strings.Cut(name, "-")
+	at, err := time.Parse(auditTime, text)
+	if err != nil {
+		return at, fmt.Errorf("name of an audit record %q: %w", name, err)
+	}
+	return at, nil
+}
+
+// AuditSegments is the prefix of the segments that the records are sealed in.
+func (k Keys) AuditSegments() string { return k.root + "auditchain/segments/" }
+
+// AuditSegment is the key of a segment.
+func (k Keys) AuditSegment(seq int64) string {
+	return k.AuditSegments() + fmt.Sprintf("%016x", uint64(seq)) // it is not negative
+}
+
+// AuditHead is the key that tells where the chain of segments begins and ends.
+func (k Keys) AuditHead() string { return k.root + "auditchain/head" }
+
+// AuditSealer is the key that whoever seals records holds, on its lease.
+func (k Keys) AuditSealer() string { return k.root + "auditchain/sealer" }

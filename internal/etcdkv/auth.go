@@ -111,3 +111,33 @@ type Revocation struct {
 	Reason string    `json:"reason,omitempty"`
 	By     string    `json:"by,omitempty"`
 }
+
+// AuthCA is the key of the cluster's authority, its private key included.
+func (k Keys) AuthCA() string { return k.root + "auth/ca" }
+
+// AuthTickets is the key of the keys of TLS session tickets.
+func (k Keys) AuthTickets() string { return k.root + "auth/tickets" }
+
+// AuthTokens is the prefix of all join tokens.
+func (k Keys) AuthTokens() string { return k.root + "auth/tokens/" }
+
+// AuthToken is the key of a join token.
+func (k Keys) AuthToken(id string) string { return k.AuthTokens() + id }
+
+// AuthMinions is the prefix of all enrolled minions.
+func (k Keys) AuthMinions() string { return k.root + "auth/minions/" }
+
+// AuthMinion is the key of an enrolled minion.
+func (k Keys) AuthMinion(m job.MinionID) string { return k.AuthMinions() + string(m) }
+
+// AuthRequests is the prefix of all minions that ask to be enrolled.
+func (k Keys) AuthRequests() string { return k.root + "auth/requests/" }
+
+// AuthRequest is the key of a minion that asks to be enrolled.
+func (k Keys) AuthRequest(m job.MinionID) string { return k.AuthRequests() + string(m) }
+
+// AuthRevocations is the prefix of all revocations.
+func (k Keys) AuthRevocations() string { return k.root + "auth/revoked/" }
+
+// AuthRevocation is the key of a minion's revocation.
+func (k Keys) AuthRevocation(m job.MinionID) string { return k.AuthRevocations() + string(m) }

@@ -2,11 +2,9 @@ package etcdkv
 
 import (
 	"fmt"
-	"hash/fnv"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -195,19 +193,6 @@ func (k Keys) Dependency(from, to job.Key) string {
 	return k.Dependencies() + from.Namespace + "/" + from.Name + "/" + to.Namespace + "/" + to.Name
 }
 
-// Ended is the prefix of what a shard has to tell others of ends of runs.
-func (k Keys) Ended(s job.ShardID) string { return k.Shard(s) + "ended/" }
-
-// EndedRuns is the key of ends of runs that others are to be told of; id must
-// be unique.
-func (k Keys) EndedRuns(s job.ShardID, id string) string { return k.Ended(s) + id }
-
-// JoinedTrigger is the key of a trigger that says that one of several jobs has
-// ended for which a job waits: there is one for each.
-func (k Keys) JoinedTrigger(s job.ShardID, u job.UID, from job.Key) string {
-	return k.JobTriggers(s, u) + "after/" + from.String()
-}
-
 // Watched is the key that says how far a job has looked at the key it watches.
 func (k Keys) Watched(u job.UID) string { return k.root + "watched/" + u.String() }
 
@@ -308,89 +293,6 @@ func (k Keys) Healths() string { return k.root + "health/" }
 // Health is the key of what a node says of health.
 func (k Keys) Health(n job.NodeID) string { return k.Healths() + string(n) }
 
-// Moved is the prefix of the jobs that were moved out of a shard in which they
-// may still have open fires.
-func (k Keys) Moved(s job.ShardID) string { return k.Shard(s) + "moved/" }
-
-// MovedJob is the key of a job that was moved out of a shard.
-func (k Keys) MovedJob(s job.ShardID, u job.UID) string { return k.Moved(s) + u.String() }
-
-// Deleted is the prefix of the jobs that were deleted from a shard in which they
-// may still have open fires.
-func (k Keys) Deleted(s job.ShardID) string { return k.Shard(s) + "deleted/" }
-
-// DeletedJob is the key of a job that was deleted from a shard.
-func (k Keys) DeletedJob(s job.ShardID, u job.UID) string { return k.Deleted(s) + u.String() }
-
-// Shards is the prefix of all shards' states, slots and triggers.
-func (k Keys) Shards() string { return k.root + "shards/" }
-
-// Shard is the prefix of all that a shard keeps, its jobs and owner excepted.
-func (k Keys) Shard(s job.ShardID) string { return k.Shards() + shardText(s) + "/" }
-
-// Owners is the prefix of all shards' owners.
-func (k Keys) Owners() string { return k.root + "owners/" }
-
-// Owner is the key of a shard's owner.
-func (k Keys) Owner(s job.ShardID) string { return k.Owners() + shardText(s) }
-
-// ParseOwner reads an owner key.
-func (k Keys) ParseOwner(s string) (job.ShardID, error) {
-	rest, ok := strings.CutPrefix(s, k.Owners())
-	id, err := parseShard(rest)
-	if !ok || err != nil {
-		return 0, fmt.Errorf("etcd key %q is not an owner's", s)
-	}
-	return id, nil
-}
-
-// State is the key of a shard's state.
-func (k Keys) State(s job.ShardID) string { return k.Shard(s) + "state" }
-
-// Slots is the prefix of a shard's slots.
-func (k Keys) Slots(s job.ShardID) string { return k.Shard(s) + "slots/" }
-
-// Slot is the key of a slot. Slots are numbered by the shard's commits.
-func (k Keys) Slot(s job.ShardID, seq uint64) string {
-	return k.Slots(s) + fmt.Sprintf("%016x", seq)
-}
-
-// Triggers is the prefix of a shard's waiting triggers.
-func (k Keys) Triggers(s job.ShardID) string { return k.Shard(s) + "triggers/" }
-
-// JobTriggers is the prefix of a job's waiting triggers in a shard.
-func (k Keys) JobTriggers(s job.ShardID, u job.UID) string { return k.Triggers(s) + u.String() + "@" }
-
-// Trigger is the key of a waiting trigger.
-func (k Keys) Trigger(s job.ShardID, f job.FireID) string {
-	key := k.JobTriggers(s, f.Job) + fmt.Sprintf("%016x", uint64(f.At))
-	if f.Trigger > job.TriggerManual {
-		key += "-" + f.Trigger.String()
-	}
-	return key
-}
-
-// ParseShardKey splits a key under Shards into its shard and the rest:
-// "state", "slots/...", "triggers/...".
-func (k Keys) ParseShardKey(s string) (job.ShardID, string, error) {
-	rest, ok := strings.CutPrefix(s, k.Shards())
-	shard, rest, ok2 := strings.Cut(rest, "/")
-	id, err := parseShard(shard)
-	if !ok || !ok2 || err != nil {
-		return 0, "", fmt.Errorf("etcd key %q is not a shard's", s)
-	}
-	return id, rest, nil
-}
-
-// ParseSlot reads the number of a slot from the rest that ParseShardKey returns.
-func ParseSlot(rest string) (uint64, error) {
-	n, err := strconv.ParseUint(strings.TrimPrefix(rest, "slots/"), 16, 64)
-	if err != nil {
-		return 0, fmt.Errorf("slot key %q: %w", rest, err)
-	}
-	return n, nil
-}
-
 // Grants is the prefix of the labels that minions have been granted.
 func (k Keys) Grants() string { return k.root + "grants/" }
 
@@ -444,122 +346,8 @@ func (k Keys) LockSession(lease int64) string {
 	return k.root + "locksessions/" + fmt.Sprintf("%016x", uint64(lease))
 }
 
-// Audit is the prefix of the records of what operators did.
-func (k Keys) Audit() string { return k.root + "audit/" }
-
-// AuditRecord is the key of a record; id must be unique.
-func (k Keys) AuditRecord(at time.Time, id string) string {
-	return k.Audit() + AuditTime(at) + "-" + id
-}
-
-// auditTime is how the keys of records begin, so that they sort by time.
-const auditTime = "20060102T150405.000000000"
-
-// AuditTime is how the names of records of a time begin.
-func AuditTime(at time.Time) string { return at.UTC().Format(auditTime) }
-
-// ParseAuditTime returns the time that the name of a record begins with.
-func ParseAuditTime(name string) (time.Time, error) {
-	text, _, _ := strings.Cut(name, "-")
-	at, err := time.Parse(auditTime, text)
-	if err != nil {
-		return at, fmt.Errorf("name of an audit record %q: %w", name, err)
-	}
-	return at, nil
-}
-
-// AuditSegments is the prefix of the segments that the records are sealed in.
-func (k Keys) AuditSegments() string { return k.root + "auditchain/segments/" }
-
-// AuditSegment is the key of a segment.
-func (k Keys) AuditSegment(seq int64) string {
-	return k.AuditSegments() + fmt.Sprintf("%016x", uint64(seq)) // it is not negative
-}
-
-// AuditHead is the key that tells where the chain of segments begins and ends.
-func (k Keys) AuditHead() string { return k.root + "auditchain/head" }
-
-// AuditSealer is the key that whoever seals records holds, on its lease.
-func (k Keys) AuditSealer() string { return k.root + "auditchain/sealer" }
-
 // Lock is the prefix of a user's lock.
 func (k Keys) Lock(ns, name string) string { return k.root + "locks/" + ns + "/" + name + "/" }
 
 // Marks is the prefix of the marks of writes that lock sessions gave up.
 func (k Keys) Marks() string { return k.root + "marks/" }
-
-// AuthCA is the key of the cluster's authority, its private key included.
-func (k Keys) AuthCA() string { return k.root + "auth/ca" }
-
-// AuthTickets is the key of the keys of TLS session tickets.
-func (k Keys) AuthTickets() string { return k.root + "auth/tickets" }
-
-// AuthTokens is the prefix of all join tokens.
-func (k Keys) AuthTokens() string { return k.root + "auth/tokens/" }
-
-// AuthToken is the key of a join token.
-func (k Keys) AuthToken(id string) string { return k.AuthTokens() + id }
-
-// AuthMinions is the prefix of all enrolled minions.
-func (k Keys) AuthMinions() string { return k.root + "auth/minions/" }
-
-// AuthMinion is the key of an enrolled minion.
-func (k Keys) AuthMinion(m job.MinionID) string { return k.AuthMinions() + string(m) }
-
-// AuthRequests is the prefix of all minions that ask to be enrolled.
-func (k Keys) AuthRequests() string { return k.root + "auth/requests/" }
-
-// AuthRequest is the key of a minion that asks to be enrolled.
-func (k Keys) AuthRequest(m job.MinionID) string { return k.AuthRequests() + string(m) }
-
-// AuthRevocations is the prefix of all revocations.
-func (k Keys) AuthRevocations() string { return k.root + "auth/revoked/" }
-
-// AuthRevocation is the key of a minion's revocation.
-func (k Keys) AuthRevocation(m job.MinionID) string { return k.AuthRevocations() + string(m) }
-
-// Access is the key of the cluster's state: open to everybody, or closed.
-func (k Keys) Access() string { return k.root + "access" }
-
-// APITokens is the prefix of all tokens of the API.
-func (k Keys) APITokens() string { return k.root + "auth/api/tokens/" }
-
-// APIToken is the key of a token of the API, by the SHA-256 of its text.
-func (k Keys) APIToken(hash string) string { return k.APITokens() + hash }
-
-// APITokenName is the key of a name of a token. It stays when the token goes.
-func (k Keys) APITokenName(name string) string { return k.root + "auth/api/names/" + name }
-
-// APITokenUses is the prefix of when tokens of the API were used last.
-func (k Keys) APITokenUses() string { return k.root + "auth/api/uses/" }
-
-// APITokenUse is the key of when a token of the API was used last.
-func (k Keys) APITokenUse(id string) string { return k.APITokenUses() + id }
-
-// PageSession is the key of a session of the page, by the SHA-256 of its secret.
-func (k Keys) PageSession(hash string) string { return k.root + "auth/api/sessions/" + hash }
-
-// Bootstrap is the key of the token by which somebody becomes admin once.
-func (k Keys) Bootstrap() string { return k.root + "auth/api/bootstrap" }
-
-// ShardOf returns the shard of n in which a job of this address lies.
-func ShardOf(key job.Key, n int) job.ShardID {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(key.Namespace + "/" + key.Name)) // a hash never fails
-	// FNV's low bits are weak for short keys; fold the high half in.
-	v := h.Sum64()
-	v ^= v >> 33
-	v *= 0xff51afd7ed558ccd
-	v ^= v >> 33
-	return job.ShardID(v % uint64(n))
-}
-
-func shardText(s job.ShardID) string { return fmt.Sprintf("%04x", uint32(s)) }
-
-func parseShard(s string) (job.ShardID, error) {
-	n, err := strconv.ParseUint(s, 16, 32)
-	if err != nil {
-		return 0, fmt.Errorf("shard %q: %w", s, err)
-	}
-	return job.ShardID(n), nil
-}
