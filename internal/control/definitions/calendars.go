@@ -21,13 +21,9 @@ func (lib *Set) Calendars(ctx context.Context, namespace string) ([]job.Calendar
 	if namespace != "" {
 		prefix += namespace + "/"
 	}
-	stored, err := store.ListAll[etcdkv.StoredCalendar](ctx, lib.db, "list calendars", prefix)
+	out, err := store.ListAs(ctx, lib.db, "list calendars", prefix, func(c *etcdkv.StoredCalendar) job.Calendar { return c.Calendar })
 	if err != nil {
 		return nil, err
-	}
-	out := make([]job.Calendar, len(stored))
-	for i := range stored {
-		out[i] = stored[i].Calendar
 	}
 	slices.SortFunc(out, func(a, b job.Calendar) int { return a.Key().Compare(b.Key()) })
 	return out, nil

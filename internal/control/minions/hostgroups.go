@@ -1,7 +1,6 @@
 package minions
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,16 +16,7 @@ import (
 
 // HostGroups returns the saved groups of hosts, ordered by name.
 func (f *Fleet) HostGroups(ctx context.Context) ([]job.HostGroup, error) {
-	stored, err := store.ListAll[etcdkv.StoredHostGroup](ctx, f.db, "list host groups", f.db.Keys.HostGroups())
-	if err != nil {
-		return nil, err
-	}
-	groups := make([]job.HostGroup, len(stored))
-	for i := range stored {
-		groups[i] = stored[i].HostGroup
-	}
-	slices.SortFunc(groups, func(a, b job.HostGroup) int { return cmp.Compare(a.Name, b.Name) })
-	return groups, nil
+	return store.ListAs(ctx, f.db, "list host groups", f.db.Keys.HostGroups(), func(g *etcdkv.StoredHostGroup) job.HostGroup { return g.HostGroup })
 }
 
 // DeleteHostGroup removes a saved group of hosts. One that other groups name is

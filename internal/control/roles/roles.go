@@ -1,7 +1,6 @@
 package roles
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -136,7 +135,7 @@ func (s *Stored) Policy() *rights.Policy {
 // Roles returns all roles: those that every cluster has, the least first, then those
 // that were made, ordered by name.
 func (g *Granter) Roles(ctx context.Context) ([]api.Role, error) {
-	stored, err := store.ListAll[etcdkv.StoredRole](ctx, g.db, "list roles", g.db.Keys.Roles())
+	made, err := store.ListAs(ctx, g.db, "list roles", g.db.Keys.Roles(), func(r *etcdkv.StoredRole) api.Role { return api.Role{Role: r.Role} })
 	if err != nil {
 		return nil, err
 	}
@@ -147,25 +146,12 @@ func (g *Granter) Roles(ctx context.Context) ([]api.Role, error) {
 			BuiltIn: true,
 		})
 	}
-	slices.SortFunc(stored, func(a, b etcdkv.StoredRole) int { return cmp.Compare(a.Name, b.Name) })
-	for i := range stored {
-		out = append(out, api.Role{Role: stored[i].Role})
-	}
-	return out, nil
+	return append(out, made...), nil
 }
 
 // RoleBindings returns all bindings, ordered by name.
 func (g *Granter) RoleBindings(ctx context.Context) ([]job.RoleBinding, error) {
-	stored, err := store.ListAll[etcdkv.StoredRoleBinding](ctx, g.db, "list role bindings", g.db.Keys.RoleBindings())
-	if err != nil {
-		return nil, err
-	}
-	out := make([]job.RoleBinding, len(stored))
-	for i := range stored {
-		out[i] = stored[i].RoleBinding
-	}
-	slices.SortFunc(out, func(a, b job.RoleBinding) int { return cmp.Compare(a.Name, b.Name) })
-	return out, nil
+	return store.ListAs(ctx, g.db, "list role bindings", g.db.Keys.RoleBindings(), func(b *etcdkv.StoredRoleBinding) job.RoleBinding { return b.RoleBinding })
 }
 
 // DeleteRole removes a role. One that a binding names is kept, and so are those that

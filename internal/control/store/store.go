@@ -65,6 +65,20 @@ func ListAll[T any](ctx context.Context, c *Store, doing, prefix string) ([]T, e
 	return all, err
 }
 
+// ListAs is ListAll, in the order of the keys, with what of makes of each record. It
+// never returns nil without an error.
+func ListAs[T, V any](ctx context.Context, c *Store, doing, prefix string, of func(*T) V) ([]V, error) {
+	all, err := ListAll[T](ctx, c, doing, prefix)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]V, len(all))
+	for i := range all {
+		out[i] = of(&all[i])
+	}
+	return out, nil
+}
+
 // Shards calls fn with the shards in order, at most n at a time: the hash
 // shards, then those of the groups.
 func (s *Store) Shards(ctx context.Context, n int, fn func(part []job.ShardID) error) error {
