@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/app"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/ports"
 )
 
 // nodeSpec is what a node's process is told.
@@ -68,6 +69,9 @@ type farm struct {
 	specs []nodeSpec
 	nodes []*process
 	addrs []nodeAddrs
+	// ports are those of the nodes for minions. A node that is started again has the
+	// same, which meanwhile nobody else may get.
+	ports *ports.Reservation
 	// auth makes certificates; it has the cluster's authority, which lies in etcd.
 	auth *registrar.Registrar
 }
@@ -96,10 +100,13 @@ func startFarm(ctx context.Context, e *env, nodes int, settings nodeSettings) (_
 	if f.dir, err = os.MkdirTemp("", "carillon-bench-"); err != nil {
 		return nil, err
 	}
+	if f.ports, err = ports.Reserve(nodes); err != nil {
+		return nil, err
+	}
 	for i := range nodes {
 		name := fmt.Sprintf("node%d", i+1)
 		spec := nodeSpec{
-			Name: name, Dir: filepath.Join(f.dir, name), Etcd: f.etcd.Endpoints(), Peer: "127.0.0.1:0", nodeSettings: settings,
+			Name: name, Dir: filepath.Join(f.dir, name), Etcd: f.etcd.Endpoints(), Peer: fmt.Sprintf("127.0.0.1:%d", f.ports.Ports[i]), nodeSettings: settings,
 		}
 		if i == 0 {
 			spec.ProfileAt = os.Getenv(profileAddr)
@@ -114,7 +121,7 @@ func startFarm(ctx context.Context, e *env, nodes int, settings nodeSettings) (_
 	return f, err
 }
 
-// startNode starts a node, at the address for minions that it had before.
+// startNode starts a node, at its own address for minions.
 func (f *farm) startNode(ctx context.Context, i int) error {
 	p, err := start(ctx, "node", f.specs[i])
 	if err != nil {
@@ -124,7 +131,6 @@ func (f *farm) startNode(ctx context.Context, i int) error {
 	if err := p.hear(ctx, f.env.patience, &f.addrs[i]); err != nil {
 		return fmt.Errorf("node %s: %w", f.specs[i].Name, err)
 	}
-	f.specs[i].Peer = f.addrs[i].Peer
 	return nil
 }
 
@@ -262,6 +268,9 @@ func (f *farm) close() {
 		f.etcd.close()
 	}
 	_ = os.RemoveAll(f.dir)
+	if f.ports != nil {
+		f.ports.Release()
+	}
 }
 
 // present counts the minions whose presence was written since a revision.
