@@ -74,6 +74,12 @@ type StartRequest struct {
 	AllowMissing bool
 }
 
+// WebhookSecret is what calls of a job's webhook are to be signed with.
+type WebhookSecret struct {
+	// Secret is told once.
+	Secret string `json:"secret"`
+}
+
 // RunQuery selects runs, newest first. The zero value selects the latest of all jobs.
 type RunQuery struct {
 	Namespace string

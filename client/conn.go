@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,8 +38,36 @@ type request struct {
 	holds *time.Time
 }
 
-// open sends r and returns the body of a good answer.
+// A request that comes too soon (429) is sent again when the server says, if that is at
+// most maxPause from now, and so many times.
+const (
+	maxPause  = 10 * time.Second
+	maxPauses = 5
+)
+
+// open sends r and returns the body of a good answer. It waits where the server wants
+// that.
 func (c *conn) open(ctx context.Context, r request) (io.ReadCloser, error) {
+	for pauses := 0; ; pauses++ {
+		body, err := c.openOnce(ctx, r)
+		refused, ok := err.(*Error) //nolint:errorlint // it is not wrapped
+		if !ok || refused.Status != http.StatusTooManyRequests || refused.RetryAfter <= 0 || refused.RetryAfter > maxPause || pauses == maxPauses {
+			return body, err
+		}
+		// All whom the server has sent away come back at some time of their own.
+		wait := refused.RetryAfter + rand.N(refused.RetryAfter/4+1)
+		if until, ok := ctx.Deadline(); ok && time.Until(until) < wait {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, c.lost(ctx, ctx.Err())
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (c *conn) openOnce(ctx context.Context, r request) (io.ReadCloser, error) {
 	path := make([]string, len(r.path))
 	for i, element := range r.path {
 		path[i] = url.PathEscape(element)

@@ -9,12 +9,17 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/carillon-cron/carillon/job"
 )
 
 // maxErrorBytes bounds what is read of an answer that is an error.
 const maxErrorBytes = 1 << 20
+
+// maxRetryAfter bounds for how long a server can have a client wait.
+const maxRetryAfter = 24 * time.Hour
 
 // Error is an answer that is an error.
 type Error struct {
@@ -25,6 +30,9 @@ type Error struct {
 	Detail string `json:"detail"`
 	// Problems are all that is wrong with what was sent.
 	Problems []job.Problem `json:"errors"`
+	// RetryAfter is when the request may come again, of a status of 429. Zero: the
+	// server does not tell.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Error implements error.
@@ -90,5 +98,8 @@ func (c *conn) refusal(res *http.Response) error {
 		e.Detail = fmt.Sprintf("%s answered %s; is it a Carillon server?", c.base, res.Status)
 	}
 	e.Status = res.StatusCode
+	if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s > 0 && s <= int(maxRetryAfter/time.Second) {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
 	return e
 }

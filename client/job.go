@@ -63,6 +63,19 @@ func (j Jobs) Delete(ctx context.Context, k job.Key) (holds time.Time, err error
 	return holds, err
 }
 
+// WebhookSecret makes what calls of a job's webhook are to be signed with, or takes the
+// secret that is given: whsec_ and 24 to 64 bytes in base64. The former one is good no
+// more.
+func (j Jobs) WebhookSecret(ctx context.Context, k job.Key, given string, o api.Order) (api.WebhookSecret, error) {
+	var out api.WebhookSecret
+	body := struct {
+		order
+		Secret string `json:"secret,omitempty"`
+	}{orderOf(o), given}
+	err := j.c.send(ctx, http.MethodPost, full(jobPath(k, "webhook-secret")), body, &out)
+	return out, err
+}
+
 // Enable has a job run by its schedule again.
 func (j Jobs) Enable(ctx context.Context, k job.Key, o api.Order) (api.ApplyResult, error) {
 	return j.enable(ctx, k, "enable", o)

@@ -73,11 +73,32 @@ type Watch struct {
 	Prefix bool `json:"prefix,omitempty"`
 }
 
-// Webhook has a job start when its address is called with a token.
+// Webhook has a job start when its address is called with a token, or by who signs the
+// call. One of the two must be given; of both, a call needs both.
 type Webhook struct {
 	// TokenSHA256 is the SHA-256 of the token, in hexadecimal: the token itself
-	// is nowhere kept.
-	TokenSHA256 string `json:"tokenSha256"`
+	// is nowhere kept. Empty: no token is asked for.
+	TokenSHA256 string `json:"tokenSha256,omitempty"`
+	// Signed: a call must be signed as the Standard Webhooks specification says, with
+	// the secret that `carillon webhook secret` makes.
+	Signed bool `json:"signed,omitempty"`
+	// MaxPerMinute is how many calls start the job within a minute, on each node; more
+	// are refused. Zero: 60.
+	MaxPerMinute int `json:"maxPerMinute,omitempty"`
+}
+
+// Bounds of Webhook.
+const (
+	DefaultHooksPerMinute = 60
+	MaxHooksPerMinute     = 600
+)
+
+// EffectiveMaxPerMinute returns MaxPerMinute, or its default.
+func (h *Webhook) EffectiveMaxPerMinute() int {
+	if h.MaxPerMinute == 0 {
+		return DefaultHooksPerMinute
+	}
+	return h.MaxPerMinute
 }
 
 // MaxAfterJobs bounds how many jobs one waits for, and how many wait for one.
@@ -157,7 +178,13 @@ func (s *Spec) checkConditions(p *problems) {
 		}
 	}
 	if h := s.Webhook; h != nil {
-		if b, err := hex.DecodeString(h.TokenSHA256); err != nil || len(b) != 32 {
+		if h.TokenSHA256 == "" && !h.Signed {
+			p.add("spec.webhook", "has neither tokenSha256 nor signed: anybody could call it; give one of them")
+		}
+		if h.MaxPerMinute < 0 || h.MaxPerMinute > MaxHooksPerMinute {
+			p.add("spec.webhook.maxPerMinute", "%d is out of range; 1 to %d are allowed", h.MaxPerMinute, MaxHooksPerMinute)
+		}
+		if b, err := hex.DecodeString(h.TokenSHA256); h.TokenSHA256 != "" && (err != nil || len(b) != 32) {
 			p.add("spec.webhook.tokenSha256", "%s is not a SHA-256 in hexadecimal; make one with: printf %%s \"$TOKEN\" | sha256sum", abridged(h.TokenSHA256))
 		}
 	}

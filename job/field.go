@@ -161,7 +161,9 @@ func specRows() []row[Spec] {
 		{path: "watch.key", zero: "give the key to watch"},
 		{path: "watch.prefix"},
 		{path: "webhook"},
-		{path: "webhook.tokenSha256", zero: "give the SHA-256 of the token"},
+		{path: "webhook.tokenSha256", zero: "give the SHA-256 of the token, or leave it out for a webhook that is signed"},
+		{path: "webhook.signed"},
+		{path: "webhook.maxPerMinute", zero: "leave it out for " + strconv.Itoa(DefaultHooksPerMinute)},
 		{path: "idempotent"},
 	}
 }

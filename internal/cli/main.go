@@ -174,6 +174,7 @@ func (a *app) root() *cobra.Command {
 		a.versionCommand(), a.completionCommand(),
 	)
 	root.AddCommand(jobVerbs{a.call}.enableCommands()...)
+	root.AddCommand(webhookVerbs{a.call}.webhookCommand())
 	if a.opts.Dev != nil {
 		root.AddCommand(a.devCommand())
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -181,7 +182,7 @@ func TestNothingIsRecordedOfNothing(t *testing.T) {
 	if _, err := e.Apply(t.Context(), "f", encode(t, object("new")), true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Hook(t.Context(), jobNamed("j"), "test", "10.0.0.9", nil); err != nil {
+	if _, err := e.Hook(t.Context(), jobNamed("j"), webhook.Call{Token: "test", From: "10.0.0.9"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := e.records(t, 10); len(got) != 1 || got[0].Action != "job.create" {

@@ -244,6 +244,18 @@ func (k Keys) EndedBackfills() string { return k.root + "backfills-ended/" }
 // EndedBackfill is the key of the record of a backfill that has ended.
 func (k Keys) EndedBackfill(id string) string { return k.EndedBackfills() + id }
 
+// HookSecrets is the prefix of what calls of webhooks are signed with.
+func (k Keys) HookSecrets() string { return k.root + "hooks/secrets/" }
+
+// HookSecret is the key of what calls of a job's webhook are signed with.
+func (k Keys) HookSecret(u job.UID) string { return k.HookSecrets() + u.String() }
+
+// HookCalls is the prefix of the calls of webhooks that are not to start a run again.
+func (k Keys) HookCalls() string { return k.root + "hooks/calls/" }
+
+// HookCall is the key of a call of a job's webhook, by the SHA-256 of what names it.
+func (k Keys) HookCall(u job.UID, sum string) string { return k.HookCalls() + u.String() + "/" + sum }
+
 // RunCommands is the prefix of what people want of open runs.
 func (k Keys) RunCommands() string { return k.root + "wishes/" }
 

@@ -36,6 +36,8 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/scriptuses/ns/name":                           k.ScriptUse(job.Key{Namespace: "ns", Name: "name"}),
 		"/carillon/v1/shards/002a/deleted/" + uid.String():          k.DeletedJob(42, uid),
 		"/carillon/v1/blobs/9f86":                                   k.Blob("9f86"),
+		"/carillon/v1/hooks/secrets/" + uid.String():                k.HookSecret(uid),
+		"/carillon/v1/hooks/calls/" + uid.String() + "/9f86":        k.HookCall(uid, "9f86"),
 		"/carillon/v1/wishes/r1/cancel":                             k.RunCommand("r1", CommandCancel),
 		"/carillon/v1/passing/01890a5d-ac96-774b-bcce-b302099a8057": k.PassingJob(uid),
 		"/carillon/v1/update/plan":                                  k.UpdatePlan(),

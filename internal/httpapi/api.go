@@ -169,6 +169,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.clusterRoutes(doc)
 	a.operatorRoutes(doc)
 	a.fireRoutes(doc)
+	a.hookRoutes(doc)
 	a.calendarRoutes(doc)
 	a.scriptRoutes(doc)
 	a.pauseRoutes(doc)

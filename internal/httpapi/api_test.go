@@ -236,6 +236,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/namespaces/{ns}/jobs/{name}/disable",
 		"POST /v1/namespaces/{ns}/jobs/{name}/enable",
 		"POST /v1/namespaces/{ns}/jobs/{name}/run",
+		"POST /v1/namespaces/{ns}/jobs/{name}/webhook-secret",
 		"POST /v1/namespaces/{ns}/locks/{name}/acquire",
 		"POST /v1/namespaces/{ns}/locks/{name}/break",
 		"POST /v1/namespaces/{ns}/locks/{name}/release",

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/httpstatus"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -24,6 +26,9 @@ type Problem struct {
 	Detail string `json:"detail,omitempty"`
 	// Errors are all things wrong with the input.
 	Errors []job.Problem `json:"errors,omitempty"`
+
+	// header is what else the answer says.
+	header http.Header
 }
 
 // problemType is the media type of Problem.
@@ -34,6 +39,9 @@ func (p *Problem) Error() string { return p.Detail }
 
 // GetStatus implements huma.StatusError.
 func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header { return p.header }
 
 // ContentType implements huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return problemType }
@@ -47,9 +55,13 @@ func problemOf(err error) *Problem {
 	var (
 		invalid *job.InvalidError
 		made    *Problem
+		busy    *caller.BusyError
 	)
-	if errors.As(err, &made) {
+	switch {
+	case errors.As(err, &made):
 		return made
+	case errors.As(err, &busy):
+		return busyProblem(busy)
 	}
 	p := problem(httpstatus.Of(err), err.Error())
 	switch {
@@ -107,6 +119,7 @@ func field(location string) string {
 // writeProblem answers with err.
 func writeProblem(w http.ResponseWriter, err error) {
 	p := problemOf(err)
+	maps.Copy(w.Header(), p.header)
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
 	// What cannot be written has nobody left to read it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -49,26 +48,6 @@ type backfillsBody struct {
 type endBackfillInput struct {
 	ID   string `path:"id" doc:"The backfill's id."`
 	Body *orderBody
-}
-
-type hookInput struct {
-	Namespace     string `path:"ns" doc:"The job's namespace."`
-	Name          string `path:"name" doc:"The job's name."`
-	Authorization string `header:"Authorization" doc:"Bearer TOKEN."`
-	Token         string `header:"X-Carillon-Token" doc:"The token, for callers that cannot set Authorization."`
-	Body          *hookBody
-
-	from string
-}
-
-type hookBody struct {
-	Params map[string]string `json:"params,omitempty" doc:"Reach the command as variables CARILLON_PARAM_NAME."`
-}
-
-// Resolve implements huma.Resolver: it notes who calls.
-func (in *hookInput) Resolve(ctx huma.Context) []error {
-	in.from = ctx.RemoteAddr()
-	return nil
 }
 
 func (a *API) fireRoutes(doc huma.API) {
@@ -132,21 +111,5 @@ func (a *API) fireRoutes(doc huma.API) {
 	end.DefaultStatus = http.StatusNoContent
 	huma.Register(doc, end, func(ctx context.Context, in *endBackfillInput) (*struct{}, error) {
 		return done(a.control.EndBackfill(ctx, in.ID, in.Body.order()))
-	})
-
-	hook := operation(http.MethodPost, hooksPath+"{ns}/{name}", "call-webhook", "Start a job by its webhook",
-		http.StatusNotFound, http.StatusForbidden, http.StatusUnprocessableEntity)
-	hook.DefaultStatus = http.StatusAccepted
-	huma.Register(doc, hook, func(ctx context.Context, in *hookInput) (*reply[api.Started], error) {
-		token := in.Token
-		if bearer, ok := strings.CutPrefix(in.Authorization, "Bearer "); ok {
-			token = strings.TrimSpace(bearer)
-		}
-		var params map[string]string
-		if in.Body != nil {
-			params = in.Body.Params
-		}
-		fire, err := a.control.Hook(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, token, in.from, params)
-		return answer(api.Started{RunID: fire.RunID(), FireID: fire}, err)
 	})
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/carillon-cron/carillon/internal/pagecookie"
 )
 
-// hooksPath begins the paths of webhooks, which have tokens of their own.
-const hooksPath = "/v1/hooks/"
-
 // identify finds out who asks, before any route: by the token that the request shows,
 // by what its connection proves, or by a session of the page. Whoever shows nothing is a caller of whom
 // nothing is known; whoever shows what is not good is refused, whatever the state of
@@ -36,8 +33,8 @@ func (a *API) identify(next http.Handler) http.Handler {
 		known := r.WithContext(caller.With(r.Context(), c))
 		answer := &recorder{ResponseWriter: w}
 		defer func() {
-			r.Pattern = known.Pattern // who counts requests goes by it
-			if answer.status == http.StatusForbidden {
+			r.Pattern = known.Pattern                                                                   // who counts requests goes by it
+			if answer.status == http.StatusForbidden && !strings.HasPrefix(known.URL.Path, hooksPath) { // which say more themselves
 				a.control.Refused(known.Context(), known.Method, known.URL.Path, "the caller has no right to that")
 			}
 		}()
@@ -123,16 +120,26 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		err = problem(http.StatusUnauthorized, refused.Error())
 	case errors.As(err, &busy):
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(busy.RetryAfter.Seconds()))))
-		err = problem(http.StatusTooManyRequests, busy.Error())
+		err = busyProblem(busy)
 	}
 	writeProblem(w, err)
 }
 
+// busyProblem tells that there are too many requests, and when one may come again.
+func busyProblem(busy *caller.BusyError) *Problem {
+	p := problem(http.StatusTooManyRequests, busy.Error())
+	p.header = http.Header{"Retry-After": {strconv.Itoa(max(int(math.Ceil(busy.RetryAfter.Seconds())), 1))}}
+	return p
+}
+
 // remote is the address that a request comes from, without its port.
 func remote(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+	return withoutPort(r.RemoteAddr)
+}
+
+func withoutPort(addr string) string {
+	if host, _, err := net.SplitHostPort(addr); err == nil {
 		return host
 	}
-	return r.RemoteAddr
+	return addr
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -40,8 +41,8 @@ func (k *knowing) Start(ctx context.Context, key job.Key, req api.StartRequest) 
 	return k.fakeControl.Start(ctx, key, req)
 }
 
-func (k *knowing) Hook(ctx context.Context, _ job.Key, token, _ string, _ map[string]string) (job.FireID, error) {
-	return someFire, k.note("hook " + token + " " + caller.Of(ctx, "nobody"))
+func (k *knowing) Hook(ctx context.Context, _ job.Key, call webhook.Call) (job.FireID, error) {
+	return someFire, k.note("hook " + call.Token + " " + caller.Of(ctx, "nobody"))
 }
 
 // TestWhoAsks: a token that is good tells who asks, whatever the request says of itself.

@@ -81,12 +81,13 @@ func routeRights() map[string]Right {
 	rows := map[string]Right{
 		"POST /v1/apply": {rights.Edit, rights.Jobs, AtBody},
 
-		"GET /v1/jobs":             {rights.Read, rights.Jobs, AtList},
-		"GET " + job:               {rights.Read, rights.Jobs, AtPath},
-		"DELETE " + job:            {rights.Delete, rights.Jobs, AtPath},
-		"POST " + job + "/enable":  {rights.Edit, rights.Jobs, AtPath},
-		"POST " + job + "/disable": {rights.Edit, rights.Jobs, AtPath},
-		"POST " + job + "/run":     {rights.Run, rights.Jobs, AtPath},
+		"GET /v1/jobs":                    {rights.Read, rights.Jobs, AtList},
+		"GET " + job:                      {rights.Read, rights.Jobs, AtPath},
+		"DELETE " + job:                   {rights.Delete, rights.Jobs, AtPath},
+		"POST " + job + "/enable":         {rights.Edit, rights.Jobs, AtPath},
+		"POST " + job + "/webhook-secret": {rights.Edit, rights.Jobs, AtPath},
+		"POST " + job + "/disable":        {rights.Edit, rights.Jobs, AtPath},
+		"POST " + job + "/run":            {rights.Run, rights.Jobs, AtPath},
 
 		"GET " + job + "/fires/{at}":    {rights.Read, rights.Jobs, AtPath},
 		"GET " + job + "/next":          {rights.Read, rights.Jobs, AtPath},

@@ -7,6 +7,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -28,7 +29,8 @@ type Jobs interface {
 // Starting starts runs and takes orders for open ones.
 type Starting interface {
 	Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error)
-	Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error)
+	Hook(ctx context.Context, key job.Key, call webhook.Call) (job.FireID, error)
+	WebhookSecret(ctx context.Context, key job.Key, given string, o api.Order) (api.WebhookSecret, error)
 	Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error)
 	Backfill(ctx context.Context, key job.Key, req api.BackfillRequest) (api.Backfill, error)
 	Backfills(ctx context.Context) ([]api.Backfill, error)

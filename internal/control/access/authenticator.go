@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/limit"
 	"github.com/carillon-cron/carillon/internal/rights"
 )
 
@@ -52,9 +53,10 @@ type Authenticator struct {
 	holds  func(ctx context.Context, by *rights.Policy, of rights.Subject) error
 	log    *zap.Logger
 	tokens *etcdkv.Map[etcdkv.APIToken]
-	wrong  attempts
+	// wrong are wrong credentials, by address.
+	wrong limit.Attempts
 	// ended are wrong sessions of the page.
-	ended attempts
+	ended limit.Attempts
 	// state is the cluster's; nil: not known yet.
 	state atomic.Pointer[known]
 	// lookups bounds how many unknown credentials are looked up at a time.
@@ -77,6 +79,16 @@ type Authenticator struct {
 const noSuchToken = "this cluster has no such token: it was revoked, or is another cluster's"
 
 const (
+	// mostWrong is how many wrong credentials one address may show within wrongSpan
+	// before no more are looked at: for the span, and each time that it goes on for
+	// longer, up to wrongWait.
+	mostWrong = 10
+	wrongSpan = time.Minute
+	wrongWait = 15 * time.Minute
+	// mostEnded is mostWrong for sessions of the page, for which nobody waits longer:
+	// those that have ended by themselves are shown by all pages that were left open
+	// behind an address.
+	mostEnded = 200
 	// mostLookups is how many credentials that are not known are looked up at a time.
 	mostLookups = 16
 	// noteEvery is how often the use of a token is noted.
@@ -96,7 +108,9 @@ func New(cfg Config, deps Deps) *Authenticator {
 		cfg: cfg, db: deps.Store, audit: deps.Audit, grants: deps.Grants, holds: deps.Holds, log: deps.Logger.Named("access"),
 		tokens:  etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil),
 		lookups: make(chan struct{}, mostLookups), uses: make(chan use, mostUses),
-		revoked: map[string]bool{}, noted: map[string]time.Time{}, good: map[string]time.Time{}, ended: attempts{most: mostEnded},
+		revoked: map[string]bool{}, noted: map[string]time.Time{}, good: map[string]time.Time{},
+		wrong: limit.Attempts{Most: mostWrong, Span: wrongSpan, MaxWait: wrongWait},
+		ended: limit.Attempts{Most: mostEnded, Span: wrongSpan, MaxWait: wrongSpan},
 	}
 }
 
@@ -120,6 +134,14 @@ func (a *Authenticator) ByToken(ctx context.Context, text, from string) (caller.
 	return callerOf(&v, from), nil
 }
 
+// kept returns an error while an address is kept out.
+func kept(out *limit.Attempts, from string, now time.Time) error {
+	if wait := out.Wait(limit.Address(from), now); wait > 0 {
+		return &caller.BusyError{RetryAfter: wait}
+	}
+	return nil
+}
+
 func callerOf(t *etcdkv.APIToken, from string) caller.Caller {
 	return caller.Caller{Name: "token " + t.Name, Subjects: []rights.Subject{{Kind: rights.Token, Name: t.Name}}, Remote: from}
 }
@@ -128,13 +150,13 @@ func callerOf(t *etcdkv.APIToken, from string) caller.Caller {
 func (a *Authenticator) find(ctx context.Context, text, from string) (string, etcdkv.APIToken, error) {
 	now := a.db.Now()
 	refuse := func(reason string) (string, etcdkv.APIToken, error) {
-		a.wrong.failed(from, now)
+		a.wrong.Failed(limit.Address(from), now)
 		a.log.Debug("credential refused", zap.String("from", from), zap.String("reason", reason))
 		return "", etcdkv.APIToken{}, &caller.RefusedError{Reason: reason}
 	}
 	token, err := apitoken.Parse(text)
 	if err != nil {
-		if busy := a.wrong.check(from, now); busy != nil {
+		if busy := kept(&a.wrong, from, now); busy != nil {
 			return "", etcdkv.APIToken{}, busy
 		}
 		return refuse(err.Error())
@@ -164,7 +186,7 @@ func (a *Authenticator) look(ctx context.Context, key, from string, now time.Tim
 	if e, ok := view[key]; ok {
 		return e.Value, true, nil
 	}
-	if err := a.wrong.check(from, now); err != nil {
+	if err := kept(&a.wrong, from, now); err != nil {
 		return etcdkv.APIToken{}, false, err
 	}
 	select {

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/limit"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -68,11 +69,11 @@ func Offer(ctx context.Context, db *store.Store, log *audit.Log, node job.NodeID
 func (a *Authenticator) Bootstrap(ctx context.Context, text string, req api.APITokenRequest) (api.APIToken, error) {
 	c, _ := caller.From(ctx)
 	now := a.db.Now()
-	if err := a.wrong.check(c.Remote, now); err != nil {
+	if err := kept(&a.wrong, c.Remote, now); err != nil {
 		return api.APIToken{}, err
 	}
 	refuse := func(reason string) (api.APIToken, error) {
-		a.wrong.failed(c.Remote, now)
+		a.wrong.Failed(limit.Address(c.Remote), now)
 		return api.APIToken{}, &caller.RefusedError{Reason: reason}
 	}
 	shown, err := apitoken.Parse(text)

@@ -13,8 +13,10 @@
 //  3. What is not known to be a token is looked up in etcd before it is refused, so that
 //     a new token is good at every node at once.
 //  4. A wrong credential costs etcd one read at most, and after a few of them from one
-//     address within a minute none: then it is not looked at. A good one that the node
-//     knows is let in all the same. Sessions are counted apart, and more of them.
+//     address within a minute none: then it is not looked at, and for longer each time
+//     that the address goes on. A good one that the node knows is let in all the same.
+//     Sessions are counted apart, and more of them. A network of IPv6 of 64 bits is one
+//     address.
 //  5. A name of a token is never given again, since bindings go by it, and none has the
 //     form of an ID, since tokens are revoked by either.
 //  6. A token is made and revoked in one transaction with the record of it. The one that

@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/limit"
 )
 
 const (
@@ -88,13 +89,13 @@ func (a *Authenticator) BySession(ctx context.Context, secret, from string) (cal
 	now := a.db.Now()
 	key := a.db.Keys.PageSession(apitoken.Hash(secret))
 	refuse := func() (caller.Caller, error) {
-		a.ended.failed(from, now)
+		a.ended.Failed(limit.Address(from), now)
 		a.wasGood(key, false, now)
 		return caller.Caller{}, &caller.RefusedError{Reason: noSession}
 	}
 	// A session that was good here is looked at whatever else its address shows.
 	if !a.isGood(key) {
-		if err := a.ended.check(from, now); err != nil {
+		if err := kept(&a.ended, from, now); err != nil {
 			return caller.Caller{}, err
 		}
 	}

@@ -12,13 +12,19 @@ type RefusedError struct{ Reason string }
 // Error implements error.
 func (e *RefusedError) Error() string { return e.Reason }
 
-// BusyError is a credential that was not looked at, as too many were wrong.
+// BusyError is a request that was not looked at, as there were too many.
 type BusyError struct {
-	// RetryAfter is when it may be shown again.
+	// RetryAfter is when it may come again.
 	RetryAfter time.Duration
+	// Why says of what there were too many. Empty: of wrong credentials.
+	Why string
 }
 
 // Error implements error.
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("too many wrong credentials came from this address; try again in %s", e.RetryAfter)
+	why := e.Why
+	if why == "" {
+		why = "too many wrong credentials came from this address"
+	}
+	return fmt.Sprintf("%s; try again in %s", why, e.RetryAfter.Round(time.Second)+time.Second)
 }

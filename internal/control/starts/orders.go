@@ -179,7 +179,7 @@ func (st *Starter) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, 
 	}
 	fire, err := st.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
 		By: caller.Of(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
-	}, &order{action: "run.redo", object: string(id), Order: o})
+	}, asked{order: &order{action: "run.redo", object: string(id), Order: o}})
 	v.RunID, v.FireID = fire.RunID(), fire
 	return v, err
 }

@@ -2,9 +2,6 @@ package starts
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,7 +33,15 @@ func (st *Starter) Start(ctx context.Context, key job.Key, req api.StartRequest)
 		return job.FireID{}, err
 	}
 	return st.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params},
-		&order{action: "job.start", object: "job " + key.String(), Order: api.Order{By: req.By}})
+		asked{order: &order{action: "job.start", object: "job " + key.String(), Order: api.Order{By: req.By}}})
+}
+
+// asked is by what a run was asked for.
+type asked struct {
+	// order is set where a person asks; what programs start is not recorded.
+	order *order
+	// call is set where a webhook's call has a name.
+	call *named
 }
 
 // order is what a start by hand is called in the audit.
@@ -81,9 +86,9 @@ func startOf(t *etcdkv.Trigger) started {
 	return v
 }
 
-// start puts the trigger of a run. It is recorded unless o is nil: then no person has
-// asked for it.
-func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger, o *order) (job.FireID, error) {
+// start puts the trigger of a run. Of a call that has started a run already it returns
+// that one's fire.
+func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t etcdkv.Trigger, by asked) (job.FireID, error) {
 	doing := "start job " + key.String()
 	at, given := st.db.Now(), t.Params
 	for range startTries {
@@ -109,9 +114,14 @@ func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t e
 		d.StillThere(string(lies.KV.Key), lies.KV.CreateRevision) // the UID: edits keep both
 		d.StillThere(trigger, 0)
 		d.Put(trigger, value)
-		if o != nil {
-			if err := st.record(ctx, &d, o, struct{}{}, startOf(&t)); err != nil {
+		if by.order != nil {
+			if err := st.record(ctx, &d, by.order, struct{}{}, startOf(&t)); err != nil {
 				return job.FireID{}, err
+			}
+		}
+		if by.call != nil {
+			if before, err := st.first(ctx, &d, by.call, t.Fire); err != nil || before != (job.FireID{}) {
+				return before, err
 			}
 		}
 		ok, err := st.db.Commit(ctx, doing, &d)
@@ -134,27 +144,6 @@ func checkParams(params map[string]string) error {
 		return &job.InvalidError{Problems: problems}
 	}
 	return nil
-}
-
-// Hook starts a job by its webhook. The error is job.ErrNotFound also when the
-// job has none, and job.ErrForbidden when the token is not the job's.
-func (st *Starter) Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error) {
-	stored, _, err := st.jobs.Stored(ctx, key)
-	if err != nil {
-		return job.FireID{}, err
-	}
-	if stored.Spec.Webhook == nil {
-		return job.FireID{}, fmt.Errorf("webhook of job %s: %w", key, job.ErrNotFound)
-	}
-	want, err := hex.DecodeString(stored.Spec.Webhook.TokenSHA256)
-	sum := sha256.Sum256([]byte(token))
-	if err != nil || subtle.ConstantTimeCompare(sum[:], want) != 1 {
-		return job.FireID{}, fmt.Errorf("webhook of job %s: the token is not the job's: %w", key, job.ErrForbidden)
-	}
-	if err := checkParams(params); err != nil {
-		return job.FireID{}, err
-	}
-	return st.start(ctx, key, job.TriggerWebhook, etcdkv.Trigger{Params: params, Cause: "webhook called from " + from}, nil)
 }
 
 // nearlyNow is how far ahead the end of a window may lie that is meant to be now:

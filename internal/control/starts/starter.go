@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/store"
+	"github.com/carillon-cron/carillon/internal/limit"
 )
 
 // Deps is what a Starter stands on. All must be set.
@@ -37,6 +38,7 @@ type Starter struct {
 	minions     *minions.Fleet
 	apply       *apply.Applier
 	log         *zap.Logger
+	hooks       hooks
 }
 
 // New returns a Starter.
@@ -51,5 +53,6 @@ func New(deps Deps) *Starter {
 		minions:     deps.Minions,
 		apply:       deps.Apply,
 		log:         deps.Logger,
+		hooks:       hooks{wrong: limit.Attempts{Most: wrongCalls, Span: wrongCallSpan, MaxWait: wrongCallWait}},
 	}
 }

@@ -15,6 +15,8 @@ const (
 	// textsEvery is how many of these looks pass between two for texts of scripts
 	// that nothing names: no order is on its way for so long.
 	textsEvery = 60
+	// hooksEvery is as textsEvery, for calls of webhooks.
+	hooksEvery = 10
 )
 
 // Rooms are those that know what of theirs has come to its end. Each method removes
@@ -26,6 +28,7 @@ type (
 	Starts interface {
 		SweepBackfills(ctx context.Context) error
 		SweepPassing(ctx context.Context) error
+		SweepHooks(ctx context.Context) error
 	}
 	Pauses interface {
 		SweepPauses(ctx context.Context) error
@@ -66,6 +69,9 @@ func (s *Sweeper) Sweep(ctx context.Context, mine func() bool) error {
 		}
 		if n%textsEvery == 0 {
 			s.done(ctx, "texts of scripts are not removed yet", s.deps.Texts.SweepTexts(ctx, &texts))
+		}
+		if n%hooksEvery == 0 {
+			s.done(ctx, "calls of webhooks are not forgotten yet", s.deps.Starts.SweepHooks(ctx))
 		}
 		s.done(ctx, "backfills are not cleaned up yet", s.deps.Starts.SweepBackfills(ctx))
 		s.done(ctx, "commands that were run are not removed yet", s.deps.Starts.SweepPassing(ctx))

@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/httpapi"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -120,11 +121,15 @@ func (b *behind) Start(context.Context, job.Key, api.StartRequest) (job.FireID, 
 	return job.FireID{}, errReached
 }
 
-func (b *behind) Hook(_ context.Context, key job.Key, token, _ string, _ map[string]string) (job.FireID, error) {
+func (b *behind) WebhookSecret(context.Context, job.Key, string, api.Order) (api.WebhookSecret, error) {
+	return api.WebhookSecret{}, errReached
+}
+
+func (b *behind) Hook(_ context.Context, key job.Key, call webhook.Call) (job.FireID, error) {
 	switch {
 	case key.Name != "x":
 		return job.FireID{}, jobstore.NoJob(key)
-	case b.hook != "" && token != b.hook:
+	case b.hook != "" && call.Token != b.hook:
 		return job.FireID{}, fmt.Errorf("webhook of job %s: the token is not the job's: %w", key, job.ErrForbidden)
 	}
 	return job.FireID{}, errReached

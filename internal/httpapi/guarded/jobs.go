@@ -9,6 +9,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -167,8 +168,8 @@ func (c *Control) needAgain(ctx context.Context, key job.Key) error {
 
 // Hook starts a run by a webhook. It wants no right: the token of the webhook is one.
 // Who may not read the job, and has not its token, is not told whether there is one.
-func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, params map[string]string) (job.FireID, error) {
-	fire, err := c.behind.Hook(ctx, key, token, from, params)
+func (c *Control) Hook(ctx context.Context, key job.Key, call webhook.Call) (job.FireID, error) {
+	fire, err := c.behind.Hook(ctx, key, call)
 	if !errors.Is(err, job.ErrNotFound) && !errors.Is(err, job.ErrForbidden) {
 		return fire, err
 	}
@@ -176,6 +177,14 @@ func (c *Control) Hook(ctx context.Context, key job.Key, token, from string, par
 		return fire, err
 	}
 	return fire, fmt.Errorf("webhook of job %s: no webhook there has this token: %w", key, job.ErrForbidden)
+}
+
+// WebhookSecret makes what calls of a webhook are signed with: who has it starts the job.
+func (c *Control) WebhookSecret(ctx context.Context, key job.Key, given string, o api.Order) (api.WebhookSecret, error) {
+	if err := c.needJob(ctx, rights.Edit, key); err != nil {
+		return api.WebhookSecret{}, err
+	}
+	return c.behind.WebhookSecret(ctx, key, given, o)
 }
 
 // Backfill runs a window of a schedule again.

@@ -74,7 +74,7 @@ func Values() map[string][]any {
 		"misfire": {"skip", "all"}, "catchUp": {"3h"}, "catchUpEvery": {"3s"}, "count": {2}, "pauseAfterFailures": {3},
 		"deadline": {"30s"}, "onDeadline": {"cancel"}, "lateAfter": {"3s"},
 		"after.jobs": {"a", []string{"a", "b"}}, "after.on": {"failure", "always"}, "after.match": {"any"}, "watch.key": {"/k"}, "watch.prefix": {true},
-		"webhook.tokenSha256": {strings.Repeat("a", 64)}, "idempotent": {true},
+		"webhook.tokenSha256": {strings.Repeat("a", 64)}, "webhook.signed": {true}, "webhook.maxPerMinute": {7}, "idempotent": {true},
 	}
 }
 
