@@ -86,7 +86,7 @@ func Near(rt *rapid.T) (d Doc, given []string) {
 	d = New()
 	given = rapid.SliceOfNDistinct(rapid.SampledFrom(slices.Sorted(maps.Keys(values))), 1, 8, rapid.ID).Draw(rt, "fields")
 	if slices.Contains(given, "dst.gap") || slices.Contains(given, "dst.fold") {
-		schedules = []string{"", "30 2 * * *", "30 1,2 */2 * MON-FRI", "@every 24h", "*/5 * * * *"} // those that jumps move, or never do
+		schedules = []string{"", "30 1,2 * * *", "30 1,2 */2 * MON-FRI", "@every 24h", "*/5 * * * *"} // those that each jump of each zone moves, or none ever does
 	}
 	if slices.Contains(given, "endAt") && slices.Contains(given, "count") {
 		given = slices.DeleteFunc(given, func(p string) bool { return p == "endAt" }) // which of them counts depends on the schedule
