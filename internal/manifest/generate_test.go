@@ -110,7 +110,7 @@ func timing(s *job.Spec, b map[string]any) {
 		panic(err)
 	}
 	var starts []time.Time
-	for _, from := range []string{"2027-03-26T23:59:59Z", "2027-10-29T23:59:59Z"} { // before clocks jump
+	for _, from := range []string{"2027-03-12T23:59:59Z", "2027-03-26T23:59:59Z", "2027-10-29T23:59:59Z", "2027-11-05T23:59:59Z"} { // before clocks jump
 		at, _ := time.Parse(time.RFC3339, from)
 		if s.StartAt != nil && at.Before(*s.StartAt) {
 			at = s.StartAt.Add(-1)
@@ -133,8 +133,8 @@ func timing(s *job.Spec, b map[string]any) {
 		if one.OnClock() {
 			zones = append(zones, one.Location().String()) // as it is shown
 		}
-		if one.OnClock() && !one.Named() {
-			dialects = append(dialects, string(s.Dialect)) // as the next edit is read
+		if one.OnClock() && (!one.Named() || one.Jumps()) {
+			dialects = append(dialects, string(s.Dialect)) // as the next edit is read, and what it does when clocks jump
 		}
 	}
 	b["zones"], b["dialects"] = zones, dialects

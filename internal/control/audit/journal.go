@@ -83,7 +83,7 @@ func (j *Journal) Audit(ctx context.Context, q api.AuditQuery) (api.AuditPage, e
 	if err != nil || page.Next == "" {
 		return page, err
 	}
-	older, err := w.count(ctx, last)
+	older, err := w.count(ctx, w.low, last)
 	page.Older += older
 	return page, err
 }
@@ -115,7 +115,8 @@ func parseAfter(text string) (name string, entry int, err error) {
 }
 
 // walk goes through the records between two keys, the newest first. etcd reads all of a
-// range to sort it, so it is asked for windows of time.
+// range to sort it, so it is asked for windows of time that hold at most one page of
+// records, as far as it counts.
 type walk struct {
 	j                 *Journal
 	prefix, low, high string
@@ -141,13 +142,19 @@ func (w *walk) back(ctx context.Context, fn func(*mvccpb.KeyValue) bool) (last s
 		if !from.After(oldest) || low < w.low {
 			low = w.low
 		}
-		kvs, fits, err := w.between(ctx, low, high, window > leastWindow)
+		if window > leastWindow {
+			n, err := w.count(ctx, low, high)
+			if err != nil {
+				return last, err
+			}
+			if n > store.PageSize {
+				window /= 4
+				continue
+			}
+		}
+		kvs, err := w.between(ctx, low, high)
 		if err != nil {
 			return last, err
-		}
-		if !fits {
-			window /= 4
-			continue
 		}
 		for _, kv := range slices.Backward(kvs) {
 			if last = string(kv.Key); !fn(kv) {
@@ -180,20 +187,16 @@ func (w *walk) ends(ctx context.Context) (oldest, newest time.Time, err error) {
 	return oldest, newest, nil
 }
 
-// between reads all records between two keys. fits is false where bounded, and there are
-// more than one page.
-func (w *walk) between(ctx context.Context, low, high string, bounded bool) (kvs []*mvccpb.KeyValue, fits bool, err error) {
+// between reads all records between two keys.
+func (w *walk) between(ctx context.Context, low, high string) (kvs []*mvccpb.KeyValue, err error) {
 	for {
 		part, more, err := w.page(ctx, low, high, store.PageSize)
 		if err != nil {
-			return nil, false, err
-		}
-		if more && bounded {
-			return nil, false, nil
+			return nil, err
 		}
 		kvs = append(kvs, part...)
 		if !more || len(part) == 0 {
-			return kvs, true, nil
+			return kvs, nil
 		}
 		low = string(part[len(part)-1].Key) + "\x00"
 	}
@@ -210,11 +213,15 @@ func (w *walk) page(ctx context.Context, low, high string, limit int64) ([]*mvcc
 	return resp.Kvs, resp.More, nil
 }
 
-// count returns how many records there are before a key.
-func (w *walk) count(ctx context.Context, key string) (int64, error) {
+// count returns how many records there are between two keys. etcd counts without reading
+// them.
+func (w *walk) count(ctx context.Context, low, high string) (int64, error) {
+	if low >= high {
+		return 0, nil
+	}
 	bounded, cancel := w.j.db.Bounded(ctx)
 	defer cancel()
-	resp, err := w.j.db.Client.Get(bounded, w.low, clientv3.WithRange(key), clientv3.WithCountOnly())
+	resp, err := w.j.db.Client.Get(bounded, low, clientv3.WithRange(high), clientv3.WithCountOnly())
 	if err != nil {
 		return 0, store.Error(ctx, "count audit records", err)
 	}

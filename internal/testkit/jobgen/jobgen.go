@@ -86,7 +86,9 @@ func Near(rt *rapid.T) (d Doc, given []string) {
 	d = New()
 	given = rapid.SliceOfNDistinct(rapid.SampledFrom(slices.Sorted(maps.Keys(values))), 1, 8, rapid.ID).Draw(rt, "fields")
 	if slices.Contains(given, "dst.gap") || slices.Contains(given, "dst.fold") {
-		schedules = []string{"", "30 1,2 * * *", "30 1,2 */2 * MON-FRI", "@every 24h", "*/5 * * * *"} // those that each jump of each zone moves, or none ever does
+		schedules = []string{"", "30 1,2 * * *", "30 1,2 * * SAT,SUN", "@every 24h", "*/5 * * * *"} // those that each jump of each zone moves, or none ever does
+		// It lives to see one, and its dialect has no such rule of its own.
+		given = slices.DeleteFunc(given, func(p string) bool { return p == "dialect" || p == "startAt" || p == "endAt" || p == "count" })
 	}
 	if slices.Contains(given, "endAt") && slices.Contains(given, "count") {
 		given = slices.DeleteFunc(given, func(p string) bool { return p == "endAt" }) // which of them counts depends on the schedule
