@@ -39,6 +39,10 @@ type Self struct {
 	Subjects []Subject `json:"subjects,omitempty"`
 	// Remote is where it asks from: an address, or "socket".
 	Remote string `json:"remote,omitempty"`
+	// Provider is the identity provider that told who it is, at a login. Empty: none did.
+	Provider string `json:"provider,omitempty"`
+	// Until is when what it shows ends at the latest. Zero: it does not by itself.
+	Until time.Time `json:"until,omitzero"`
 	// Everything: it may do everything, by no role: root, or the node's account, over
 	// the local socket.
 	Everything bool `json:"everything,omitempty"`

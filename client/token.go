@@ -67,6 +67,54 @@ func (a Auth) SetState(ctx context.Context, state string, o api.Order) (api.Acce
 	return out, err
 }
 
+// LoginWays tells how one may log in besides by a token.
+func (a Auth) LoginWays(ctx context.Context) (api.LoginWays, error) {
+	var out api.LoginWays
+	err := a.c.get(ctx, &out, nil, "auth", "login")
+	return out, err
+}
+
+// BeginLogin begins a login by a browser on this host, and returns where it is sent.
+func (a Auth) BeginLogin(ctx context.Context, req api.LoginRequest) (api.LoginURL, error) {
+	var out api.LoginURL
+	err := a.c.send(ctx, http.MethodPost, []string{"v1", "auth", "login"}, req, &out)
+	return out, err
+}
+
+// FinishLogin finishes it by what the browser came back with. The token of the login is in
+// this answer only.
+func (a Auth) FinishLogin(ctx context.Context, in api.LoginAnswer) (api.Login, error) {
+	var out api.Login
+	if err := inClear(a.c.base); err != nil {
+		return out, err
+	}
+	err := a.c.send(ctx, http.MethodPost, []string{"v1", "auth", "login", "finish"}, in, &out)
+	return out, err
+}
+
+// BeginDeviceLogin begins a login that somebody confirms on another device.
+func (a Auth) BeginDeviceLogin(ctx context.Context) (api.DeviceLogin, error) {
+	var out api.DeviceLogin
+	err := a.c.send(ctx, http.MethodPost, []string{"v1", "auth", "device-login"}, struct{}{}, &out)
+	return out, err
+}
+
+// FinishDeviceLogin finishes it, once it is confirmed; until then the answer is Pending.
+func (a Auth) FinishDeviceLogin(ctx context.Context, code string) (api.Login, error) {
+	var out api.Login
+	if err := inClear(a.c.base); err != nil {
+		return out, err
+	}
+	body := struct {
+		Code string `json:"code"`
+	}{code}
+	err := a.c.send(ctx, http.MethodPost, []string{"v1", "auth", "device-login", "finish"}, body, &out)
+	return out, err
+}
+
+// EndSession ends the login whose token this client shows.
+func (a Auth) EndSession(ctx context.Context) error { return a.c.remove(ctx, "auth", "session") }
+
 // Bootstrap makes a token with the role admin by the text of a bootstrap token, which
 // lies in a file on a node's host and is good once. Its text is in this answer only.
 func (a Auth) Bootstrap(ctx context.Context, text string, req api.APITokenRequest) (api.APIToken, error) {

@@ -141,9 +141,34 @@ func TestProblems(t *testing.T) {
 				`CARILLON_LABELS: labels: x: the value "1=2" contains "="; commas, '=' and control characters are not allowed (annotations take any text)`,
 			},
 		},
-		"no label":           {env: []string{"CARILLON_LABELS=rack"}, want: []string{"CARILLON_LABELS: labels: rack is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
-		"a number of labels": {file: "labels: 3\n", want: []string{"node.yaml:1:9: labels: 3 is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
-		"one port for both":  {args: []string{"--peer-listen", "127.0.0.1:8420"}, want: []string{`--peer-listen: peerListen: "127.0.0.1:8420" is the address of listen too; give another`}},
+		"no label":             {env: []string{"CARILLON_LABELS=rack"}, want: []string{"CARILLON_LABELS: labels: rack is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
+		"a number of labels":   {file: "labels: 3\n", want: []string{"node.yaml:1:9: labels: 3 is not labels, such as {rack: r1} in a file and rack=r1,disk=ssd elsewhere"}},
+		"an identity provider": {args: []string{"--oidc-issuer", "https://login.example.org/realms/main", "--oidc-client-id", "carillon", "--oidc-redirect-base", "https://Carillon.example.org:8420/", "--api-host", "carillon.example.org"}},
+		"one on loopback":      {args: []string{"--oidc-issuer", "http://127.0.0.1:1", "--oidc-client-id", "c", "--oidc-redirect-base", "http://localhost:8420", "--oidc-groups-claim", ""}},
+		"half an identity provider": {
+			args: []string{"--oidc-client-id", "c", "--oidc-client-secret-file", "f", "--oidc-redirect-base", "x"},
+			want: []string{
+				"--oidc-client-id: oidc.clientID: has no effect without an identity provider; give oidc.issuer (--oidc-issuer) too",
+				"--oidc-client-secret-file: oidc.clientSecretFile: has no effect without an identity provider; give oidc.issuer (--oidc-issuer) too",
+				"--oidc-redirect-base: oidc.redirectBase: has no effect without an identity provider; give oidc.issuer (--oidc-issuer) too",
+			},
+		},
+		"a bad identity provider": {
+			args: []string{"--oidc-issuer", "http://login.example.org", "--oidc-redirect-base", "https://carillon.example.org:8420", "--oidc-scope", "a b", "--oidc-user-claim", "", "--oidc-session-max-age", "48h"},
+			want: []string{
+				"--oidc-session-max-age: oidc.sessionMaxAge: 48h0m0s is out of range; 5m0s to 24h0m0s are allowed",
+				"--oidc-user-claim: oidc.userClaim: is empty; give the claim of the ID token that people are called by, as in email or sub",
+				`--oidc-scope: oidc.scopes: "a b" is no scope; give one name each, without blanks`,
+				`--oidc-issuer: oidc.issuer: "http://login.example.org" is not the name of an identity provider; give the URL that it calls itself, as in https://login.example.org/realms/main; http is for loopback only`,
+				"oidc.clientID: is not given; give the client's id, as the identity provider has it (--oidc-client-id)",
+				`--oidc-redirect-base: oidc.redirectBase: the node refuses requests for the name "carillon.example.org"; give it as --api-host too`,
+			},
+		},
+		"a bad place for the page": {
+			args: []string{"--oidc-issuer", "https://login.example.org", "--oidc-client-id", "c", "--oidc-redirect-base", "https://127.0.0.1:8420/page"},
+			want: []string{`--oidc-redirect-base: oidc.redirectBase: "https://127.0.0.1:8420/page" is not where browsers reach the page; give scheme, name and port, as in https://carillon.example.org:8420; http is for loopback only`},
+		},
+		"one port for both": {args: []string{"--peer-listen", "127.0.0.1:8420"}, want: []string{`--peer-listen: peerListen: "127.0.0.1:8420" is the address of listen too; give another`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

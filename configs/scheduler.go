@@ -68,7 +68,34 @@ type Scheduler struct {
 	OpenAPI bool `mapstructure:"openAPI"`
 	// TokenMaxAge bounds how long tokens of the API last.
 	TokenMaxAge time.Duration `mapstructure:"tokenMaxAge"`
+	OIDC        OIDC          `mapstructure:"oidc"`
 	Log         Log           `mapstructure:"log"`
+}
+
+// OIDC says by which identity provider people log in; without an issuer, by none.
+type OIDC struct {
+	// Issuer is the provider's own name, a URL.
+	Issuer   string `mapstructure:"issuer"`
+	ClientID string `mapstructure:"clientID"`
+	// ClientSecretFile holds the secret of a client that has one.
+	ClientSecretFile string `mapstructure:"clientSecretFile"`
+	// CA is a file with the authorities that the provider's certificate is checked
+	// against. Empty: those that the host trusts.
+	CA string `mapstructure:"ca"`
+	// Scopes are asked for besides openid.
+	Scopes []string `mapstructure:"scopes"`
+	// UserClaim is what people are called by, GroupsClaim where their groups are.
+	UserClaim   string `mapstructure:"userClaim"`
+	GroupsClaim string `mapstructure:"groupsClaim"`
+	// RedirectBase is where browsers reach the page, as the provider knows it.
+	RedirectBase string `mapstructure:"redirectBase"`
+	// SessionMaxAge is how long a login lasts.
+	SessionMaxAge time.Duration `mapstructure:"sessionMaxAge"`
+}
+
+// Redirect is where the provider sends browsers back to.
+func (o *OIDC) Redirect() string {
+	return strings.TrimSuffix(o.RedirectBase, "/") + "/login/callback"
 }
 
 // Etcd says where etcd is, and under which prefix the cluster's keys lie.
@@ -134,6 +161,7 @@ func DefaultScheduler() Scheduler {
 		History:     History{PerJob: historyetcd.DefaultKeep, MaxBytes: historyetcd.DefaultMaxBytes},
 		Audit:       Audit{Keep: chain.DefaultKeep, MaxBytes: chain.DefaultMaxBytes},
 		TokenMaxAge: access.DefaultMaxAge,
+		OIDC:        OIDC{Scopes: []string{"email", "profile"}, UserClaim: "email", GroupsClaim: "groups", SessionMaxAge: access.DefaultLoginLife},
 		Log:         Log{Level: "info", Format: "console"},
 	}
 }
@@ -192,6 +220,7 @@ func (c *Scheduler) Validate() error {
 	v.between("clockBound", c.ClockBound, 500*time.Millisecond, time.Hour)
 	v.between("maxMessageExpired", c.MaxMessageExpired, time.Second, 24*time.Hour)
 	v.between("tokenMaxAge", c.TokenMaxAge, time.Minute, 10*365*24*time.Hour)
+	c.validateOIDC(&v)
 	v.between("audit.keep", c.Audit.Keep, time.Hour, maxAuditKeep)
 	if c.Audit.MaxBytes < 1<<20 {
 		v.add("audit.maxBytes", "%d is too small; give 1048576 or more", c.Audit.MaxBytes)
@@ -322,6 +351,15 @@ func isHost(host string) bool {
 	}
 	u, err := url.Parse("http://" + host)
 	return err == nil && host != "" && u.Hostname() == host && u.Host == host && !strings.Contains(host, "*")
+}
+
+// hostOf returns the host of an address; empty: it has none.
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 func loopback(host string) bool {

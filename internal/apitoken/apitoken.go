@@ -2,6 +2,8 @@
 //
 //	ct_ + 43 characters of 256 random bits + 6 characters of a checksum
 //
+// A login of the command line has a token of the same form that begins with cl_.
+//
 // The characters are digits and letters, so that a double click takes all of it, and
 // the prefix and the checksum let programs find tokens that lie where they should not.
 // The checksum tells a token that was not copied as a whole from one that is not good;
@@ -23,8 +25,10 @@ import (
 )
 
 const (
-	// Prefix begins every token.
-	Prefix = "ct_"
+	// Prefix begins every token, and SessionPrefix that of each login of the command
+	// line.
+	Prefix        = "ct_"
+	SessionPrefix = "cl_"
 
 	secretLength = 43
 	sumLength    = 6
@@ -35,20 +39,33 @@ const (
 type Token struct{ text string }
 
 // New makes a token.
-func New() (Token, error) {
+func New() (Token, error) { return made(Prefix) }
+
+// NewSession makes the token of a login.
+func NewSession() (Token, error) { return made(SessionPrefix) }
+
+func made(prefix string) (Token, error) {
 	var secret [32]byte
 	if _, err := rand.Read(secret[:]); err != nil {
 		return Token{}, fmt.Errorf("new token: %w", err)
 	}
-	body := Prefix + base62(new(big.Int).SetBytes(secret[:]), secretLength)
+	body := prefix + base62(new(big.Int).SetBytes(secret[:]), secretLength)
 	return Token{body + sum(body)}, nil
 }
 
 var errForm = errors.New("the token is not of the form ct_ and 49 letters and digits; copy it as a whole")
 
 // Parse reads a token's text. The error does not repeat it.
-func Parse(text string) (Token, error) {
-	body, ok := strings.CutPrefix(text, Prefix)
+func Parse(text string) (Token, error) { return parse(text, Prefix) }
+
+// ParseSession is Parse for the token of a login.
+func ParseSession(text string) (Token, error) { return parse(text, SessionPrefix) }
+
+// IsSession reports whether a text begins as the token of a login does.
+func IsSession(text string) bool { return strings.HasPrefix(text, SessionPrefix) }
+
+func parse(text, prefix string) (Token, error) {
+	body, ok := strings.CutPrefix(text, prefix)
 	if !ok || len(body) != secretLength+sumLength || strings.Trim(body, digits) != "" {
 		return Token{}, errForm
 	}
@@ -62,7 +79,7 @@ func Parse(text string) (Token, error) {
 func (t Token) Text() string { return t.text }
 
 // String hides the secret, so that the token may be logged.
-func (t Token) String() string { return Prefix + "***" }
+func (t Token) String() string { return t.text[:min(len(Prefix), len(t.text))] + "***" }
 
 // GoString is String: %#v must not show the secret either.
 func (t Token) GoString() string { return t.String() }

@@ -359,12 +359,16 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	sink.engine.Store(n.engine)
+	provider, err := n.openProvider()
+	if err != nil {
+		return err
+	}
 	if n.control, err = control.New(control.Config{
 		Node: node, Version: n.build.Version, Commit: n.build.Commit, Keys: n.keys, Meta: n.meta, Authority: n.authority(),
-		TokenMaxAge: cfg.TokenMaxAge,
+		TokenMaxAge: cfg.TokenMaxAge, LoginLife: cfg.OIDC.SessionMaxAge,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
-		Metrics: metrics, Enrollment: enrollment(n.registrar), Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Metrics: metrics, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/sweep"
 	"github.com/carillon-cron/carillon/internal/control/updates"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/idp"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
@@ -55,6 +56,8 @@ type Config struct {
 
 	// TokenMaxAge bounds how long tokens of the API last. Zero: access.DefaultMaxAge.
 	TokenMaxAge time.Duration
+	// LoginLife is how long logins by Provider last. Zero: access.DefaultLoginLife.
+	LoginLife time.Duration
 
 	// Timeout bounds one request to etcd. Zero: DefaultTimeout.
 	Timeout time.Duration
@@ -84,6 +87,8 @@ type Deps struct {
 	Dispatch minions.Dispatch
 	// Enrollment looks after who may connect. Nil: connections are plain.
 	Enrollment enroll.Enrollment
+	// Provider tells who people are. Nil: nobody logs in by one.
+	Provider *idp.Provider
 	// Door tells how far the cluster looks at rights. Nil: as etcd says it; see
 	// access.Authenticator.ReadState.
 	Door access.Door
@@ -161,8 +166,8 @@ func New(cfg Config, deps Deps) (*Control, error) {
 
 	c := &Control{cfg: cfg, db: db}
 	c.Granter = roles.New(roles.Deps{Store: db, Audit: records, Logger: log})
-	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge}, access.Deps{
-		Store: db, Audit: records, Grants: c.Granter, Logger: log,
+	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge, LoginLife: cfg.LoginLife}, access.Deps{
+		Store: db, Audit: records, Grants: c.Granter, Provider: deps.Provider, Logger: log,
 		Holds: func(ctx context.Context, by *rights.Policy, of rights.Subject) error {
 			s, err := c.rights.Of(ctx)
 			if err != nil {

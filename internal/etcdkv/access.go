@@ -46,17 +46,38 @@ type APITokenUse struct {
 	From   string    `json:"from,omitempty"`
 }
 
-// PageSession is a login of the page. Its secret is not stored: its key has the SHA-256
-// of it.
+// PageSession is a login of the page, or of the command line. Its secret is not stored:
+// its key has the SHA-256 of it.
 type PageSession struct {
 	Schema int `json:"schema"`
 	// Token is the key of the token that was shown: the session is good while it is.
-	Token     string    `json:"token"`
-	Name      string    `json:"name"`
+	// Empty: it is a login by the identity provider.
+	Token string `json:"token,omitempty"`
+	Name  string `json:"name"`
+	// User is whom the identity provider has told. Nil: it is a login by a token.
+	User *SessionUser `json:"user,omitempty"`
+	// Command: it is a login of the command line.
+	Command   bool      `json:"command,omitempty"`
 	From      string    `json:"from,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
+	// ExpiresAt is when a login by the identity provider ends at the latest.
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
 	// SeenAt is the last request, give or take a minute.
 	SeenAt time.Time `json:"seenAt"`
+}
+
+// SessionUser is somebody as the identity provider told it at the login.
+type SessionUser struct {
+	Issuer  string   `json:"issuer"`
+	Subject string   `json:"subject"`
+	Session string   `json:"session,omitempty"` // the provider's own name of it
+	Groups  []string `json:"groups,omitempty"`
+}
+
+// UsedLogout says that a logout token was used.
+type UsedLogout struct {
+	Schema int       `json:"schema"`
+	At     time.Time `json:"at"`
 }
 
 // Bootstrap is a token by which somebody becomes admin once. Its text is in a file on
@@ -87,8 +108,16 @@ func (k Keys) APITokenUses() string { return k.root + "auth/api/uses/" }
 // APITokenUse is the key of when a token of the API was used last.
 func (k Keys) APITokenUse(id string) string { return k.APITokenUses() + id }
 
-// PageSession is the key of a session of the page, by the SHA-256 of its secret.
-func (k Keys) PageSession(hash string) string { return k.root + "auth/api/sessions/" + hash }
+// PageSessions is the prefix of all sessions.
+func (k Keys) PageSessions() string { return k.root + "auth/api/sessions/" }
+
+// PageSession is the key of a session of the page or of the command line, by the SHA-256
+// of its secret.
+func (k Keys) PageSession(hash string) string { return k.PageSessions() + hash }
+
+// UsedLogout is the key of a logout token that was used, by the SHA-256 of its issuer and
+// its ID.
+func (k Keys) UsedLogout(hash string) string { return k.root + "auth/api/logouts/" + hash }
 
 // Bootstrap is the key of the token by which somebody becomes admin once.
 func (k Keys) Bootstrap() string { return k.root + "auth/api/bootstrap" }

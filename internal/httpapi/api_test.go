@@ -166,6 +166,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
+		"DELETE /v1/auth/session",
 		"DELETE /v1/host-groups/{name}",
 		"DELETE /v1/minion-tokens/{id}",
 		"DELETE /v1/minions/{id}",
@@ -178,6 +179,7 @@ func TestOpenAPI(t *testing.T) {
 		"DELETE /v1/tokens/{ref}",
 		"GET /v1/audit", "GET /v1/audit/sealed", "GET /v1/audit/verify",
 		"GET /v1/auth/can-i",
+		"GET /v1/auth/login",
 		"GET /v1/auth/self",
 		"GET /v1/auth/state",
 		"GET /v1/authority",
@@ -217,6 +219,10 @@ func TestOpenAPI(t *testing.T) {
 		"GET /v1/version",
 		"POST /v1/apply",
 		"POST /v1/auth/bootstrap",
+		"POST /v1/auth/device-login",
+		"POST /v1/auth/device-login/finish",
+		"POST /v1/auth/login",
+		"POST /v1/auth/login/finish",
 		"POST /v1/backfills/{id}/end",
 		"POST /v1/exec",
 		"POST /v1/hooks/{ns}/{name}",

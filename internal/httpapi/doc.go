@@ -20,6 +20,9 @@
 //	GET    /v1/audit/sealed?after=, /v1/audit/verify  the same as it is sealed; whether it was changed
 //	POST   /v1/tokens, GET /v1/tokens, DELETE /v1/tokens/{ref}  tokens of the API
 //	GET    /v1/auth/self                            who asks
+//	GET    /v1/auth/login, POST /v1/auth/login, .../login/finish, /v1/auth/device-login, .../device-login/finish
+//	                                                log in by the identity provider
+//	DELETE /v1/auth/session                         log out
 //	GET    /v1/auth/state, PUT /v1/auth/state       open to everybody, or closed
 //	POST   /v1/auth/bootstrap                       become admin, by a file of a node's host
 //	GET    /v1/auth/can-i?verb=&resource=           whether who asks may do something

@@ -82,7 +82,7 @@ func bearer(headers []string) (string, bool, error) {
 
 // entry reports whether a path of the page is for those, too, whose session has ended.
 func entry(path string) bool {
-	return path == pagecookie.LoginPath || path == pagecookie.LogoutPath || strings.HasPrefix(path, "/static/")
+	return path == pagecookie.LoginPath || path == pagecookie.LogoutPath || strings.HasPrefix(path, pagecookie.LoginPath+"/") || strings.HasPrefix(path, "/static/")
 }
 
 // toLogin sends a person who asks for a page to where sessions begin; false: it is none

@@ -174,12 +174,19 @@ func routeRights() map[string]Right {
 		"GET /v1/events":          {At: AtCaller}, // which kinds have changed, of those that one may read
 		"GET /v1/auth/can-i":      {At: AtCaller},
 		"GET /v1/auth/self":       {At: AtCaller},
+		"DELETE /v1/auth/session": {At: AtCaller}, // one's own
 		"GET /v1/version":         {At: AtCaller},
 		"GET /openapi.json":       {At: AtCaller},
 		"GET /v1/authority":       {At: AtNobody}, // what the cluster is known by
 		"POST /v1/auth/bootstrap": {At: AtNobody}, // its own token is the right
-		"GET /livez":              {At: AtNobody},
-		"GET /readyz":             {At: AtNobody},
+
+		"GET /v1/auth/login":                {At: AtNobody}, // the identity provider says who it is
+		"POST /v1/auth/login":               {At: AtNobody},
+		"POST /v1/auth/login/finish":        {At: AtNobody},
+		"POST /v1/auth/device-login":        {At: AtNobody},
+		"POST /v1/auth/device-login/finish": {At: AtNobody},
+		"GET /livez":                        {At: AtNobody},
+		"GET /readyz":                       {At: AtNobody},
 	}
 	for _, m := range methods() {
 		rows[m+" "+rest] = Right{At: AtCaller} // what is no route

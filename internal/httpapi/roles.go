@@ -125,6 +125,14 @@ type Callers interface {
 	APITokens(ctx context.Context) ([]api.APIToken, error)
 	RevokeAPIToken(ctx context.Context, ref string, o api.Order) error
 	Self(ctx context.Context) api.Self
+	// LoginWays tells how one may log in besides by a token; the next ones do it, by the
+	// identity provider.
+	LoginWays() api.LoginWays
+	BeginLogin(ctx context.Context, req api.LoginRequest) (api.LoginURL, error)
+	FinishLogin(ctx context.Context, in api.LoginAnswer) (api.Login, error)
+	BeginDeviceLogin(ctx context.Context) (api.DeviceLogin, error)
+	FinishDeviceLogin(ctx context.Context, code string) (api.Login, error)
+	EndSession(ctx context.Context) error
 	AccessState(ctx context.Context) (api.Access, error)
 	SetAccess(ctx context.Context, state access.State, o api.Order) (api.Access, error)
 }

@@ -79,6 +79,7 @@ func (a *API) callerRoutes(doc huma.API) {
 		v, err := a.control.Bootstrap(ctx, b.Token, api.APITokenRequest{Name: b.Name, TTL: time.Duration(b.TTLSeconds) * time.Second})
 		return answer(v, err)
 	})
+	a.loginRoutes(doc)
 	huma.Register(doc, operation(http.MethodGet, "/v1/auth/state", "get-access", "Whether the API answers everybody"),
 		func(ctx context.Context, _ *struct{}) (*reply[api.Access], error) {
 			v, err := a.control.AccessState(ctx)

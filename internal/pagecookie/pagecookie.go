@@ -6,6 +6,10 @@
 // so that browsers take it from the host itself and by TLS only. On loopback, by plain
 // HTTP, browsers send it to every port of the host: whoever serves another port there
 // can read it.
+//
+// Beside it are the logins that a browser has begun at an identity provider, each in a
+// cookie of its own, so that two tabs do not disturb one another. They hold what the
+// answer is held against: whose browser has no such cookie has not begun that login.
 package pagecookie
 
 import (
@@ -54,5 +58,9 @@ func Forget(w http.ResponseWriter, r *http.Request) {
 }
 
 func of(r *http.Request) *http.Cookie {
-	return &http.Cookie{Name: name(r), Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode}
+	return cookie(r, name(r))
+}
+
+func cookie(r *http.Request, name string) *http.Cookie {
+	return &http.Cookie{Name: name, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode}
 }

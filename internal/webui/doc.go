@@ -2,7 +2,7 @@
 // kept current over one stream of events. It asks control for everything; it
 // changes nothing but the reader's own session.
 //
-// A reader logs in by a token of the API. What the browser keeps of the session is
+// A reader logs in by a token of the API, or by the identity provider. What the browser keeps of the session is
 // pagecookie's; whether the session is one is found out before any route, as for all
 // requests. Forms need no secret against those of other sites: httpguard, which stands
 // in front of all routes, takes no request of an unsafe method from a page of another

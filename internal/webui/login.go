@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/pagecookie"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Sessions are the logins of the page.
@@ -19,6 +22,16 @@ type Sessions interface {
 	Login(ctx context.Context, token, from string) (secret string, until time.Time, err error)
 	// Logout ends a session.
 	Logout(ctx context.Context, secret string) error
+	// LoginWays tells whether there is an identity provider.
+	LoginWays() api.LoginWays
+	// PageLogin returns where a browser is sent for a login by it.
+	PageLogin(ctx context.Context, req api.LoginRequest) (string, error)
+	// LoginByProvider is Login for what the provider sends the browser back with.
+	LoginByProvider(ctx context.Context, in api.LoginAnswer, from string) (secret string, until time.Time, err error)
+	// LogoutByProvider ends the sessions that a logout token of the provider names.
+	LogoutByProvider(ctx context.Context, token, from string) error
+	// Refused notes that somebody was refused what it tried. It does not block.
+	Refused(ctx context.Context, action, object, why string)
 }
 
 // maxLogin bounds the form.
@@ -30,6 +43,9 @@ type loginData struct {
 	Problem string
 	// Next is where the reader wanted to go.
 	Next string
+	// Provider is the identity provider that one may log in by, and Begin where that
+	// begins. Empty: there is none.
+	Provider, Begin string
 }
 
 func (u *UI) login(w http.ResponseWriter, r *http.Request) {
@@ -37,6 +53,9 @@ func (u *UI) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (u *UI) showLogin(w http.ResponseWriter, r *http.Request, status int, d loginData) {
+	if u.provider != "" {
+		d.Provider, d.Begin = u.provider, pagecookie.ProviderPath+"?"+url.Values{"next": {d.Next}}.Encode()
+	}
 	u.render(w, r, status, "login", page{Title: "Log in", Data: d})
 }
 
@@ -47,15 +66,23 @@ func (u *UI) enter(w http.ResponseWriter, r *http.Request) {
 	token, next := strings.TrimSpace(r.PostFormValue("token")), local(r.PostFormValue("next"))
 	who, _ := caller.From(r.Context())
 	secret, until, err := u.sessions.Login(r.Context(), token, who.Remote)
+	u.entered(w, r, next, secret, until, err)
+}
+
+// entered answers who has tried to log in.
+func (u *UI) entered(w http.ResponseWriter, r *http.Request, next, secret string, until time.Time, err error) {
 	var (
 		refused *caller.RefusedError
 		busy    *caller.BusyError
 	)
 	switch {
 	case errors.As(err, &refused):
-		u.showLogin(w, r, http.StatusUnauthorized, loginData{refused.Error(), next})
+		u.sessions.Refused(r.Context(), "log in", "as somebody", refused.Error())
+		u.showLogin(w, r, http.StatusUnauthorized, loginData{Problem: refused.Error(), Next: next})
 	case errors.As(err, &busy):
-		u.showLogin(w, r, http.StatusTooManyRequests, loginData{busy.Error(), next})
+		u.showLogin(w, r, http.StatusTooManyRequests, loginData{Problem: busy.Error(), Next: next})
+	case errors.Is(err, job.ErrUnavailable):
+		u.showLogin(w, r, http.StatusServiceUnavailable, loginData{Problem: err.Error(), Next: next})
 	case err != nil:
 		u.show(w, r, "error", page{}, err)
 	default:

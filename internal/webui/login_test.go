@@ -12,11 +12,18 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 )
 
 // sessions takes one token.
-type sessions struct{ ended []string }
+type sessions struct {
+	ended   []string
+	ways    api.LoginWays
+	begun   []api.LoginRequest
+	answers []api.LoginAnswer
+	err     error
+}
 
 func (s *sessions) Login(_ context.Context, token, _ string) (string, time.Time, error) {
 	if token != "good" {
@@ -29,6 +36,25 @@ func (s *sessions) Logout(_ context.Context, secret string) error {
 	s.ended = append(s.ended, secret)
 	return nil
 }
+
+func (s *sessions) LoginWays() api.LoginWays { return s.ways }
+
+func (s *sessions) PageLogin(_ context.Context, req api.LoginRequest) (string, error) {
+	s.begun = append(s.begun, req)
+	return "https://idp.example/authorize?state=" + req.State, s.err
+}
+
+func (s *sessions) LoginByProvider(_ context.Context, in api.LoginAnswer, _ string) (string, time.Time, error) {
+	s.answers = append(s.answers, in)
+	return "secret", time.Now().Add(time.Hour), s.err
+}
+
+func (s *sessions) LogoutByProvider(_ context.Context, token, _ string) error {
+	s.ended = append(s.ended, token)
+	return s.err
+}
+
+func (*sessions) Refused(context.Context, string, string, string) {}
 
 // form sends a form to the page.
 func form(t *testing.T, s *sessions, overTLS bool, path, cookie string, values url.Values) *http.Response {

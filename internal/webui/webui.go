@@ -41,11 +41,14 @@ type Control interface {
 	Version() api.Version
 }
 
-// Deps is what the page stands on. All but May must be set.
+// Deps is what the page stands on. All but Base and May must be set.
 type Deps struct {
 	Control  Control
 	Sessions Sessions
 	Logger   *zap.Logger
+	// Base is where browsers reach the page, as the identity provider knows it. Empty: it
+	// is not known.
+	Base string
 	// May tells whether the caller of a context may do something to a thing of a kind,
 	// in some namespace. Nil: everybody may.
 	May func(ctx context.Context, v rights.Verb, k rights.Kind) bool
@@ -58,6 +61,10 @@ type UI struct {
 	may      func(ctx context.Context, v rights.Verb, k rights.Kind) bool
 	log      *zap.Logger
 	pages    map[string]*template.Template
+	// provider is the host of the identity provider; empty: there is none. base is nil
+	// where it is not known.
+	provider string
+	base     *url.URL
 }
 
 // New returns the page.
@@ -69,6 +76,16 @@ func New(deps Deps) (*UI, error) {
 		deps.May = func(context.Context, rights.Verb, rights.Kind) bool { return true }
 	}
 	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
+	if issuer, err := url.Parse(deps.Sessions.LoginWays().Issuer); err == nil {
+		u.provider = issuer.Host
+	}
+	if deps.Base != "" {
+		base, err := url.Parse(deps.Base)
+		if err != nil {
+			return nil, fmt.Errorf("webui: where the page is: %w", err)
+		}
+		u.base = base
+	}
 	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "login", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
@@ -92,6 +109,11 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET "+pagecookie.LoginPath, u.login)
 	mux.HandleFunc("POST "+pagecookie.LoginPath, u.enter)
 	mux.HandleFunc("POST "+pagecookie.LogoutPath, u.leave)
+	if u.provider != "" {
+		mux.HandleFunc("GET "+pagecookie.ProviderPath, u.toProvider)
+		mux.HandleFunc("GET "+pagecookie.CallbackPath, u.fromProvider)
+		mux.HandleFunc("POST "+pagecookie.BackChannelPath, u.backChannel)
+	}
 	files := http.FileServerFS(static)
 	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/") {

@@ -17,20 +17,29 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/idp"
 	"github.com/carillon-cron/carillon/internal/limit"
 	"github.com/carillon-cron/carillon/internal/rights"
 )
 
-// DefaultMaxAge bounds how long a token lasts.
-const DefaultMaxAge = 365 * 24 * time.Hour
+const (
+	// DefaultMaxAge bounds how long a token lasts.
+	DefaultMaxAge = 365 * 24 * time.Hour
+	// DefaultLoginLife is how long a login by the identity provider lasts, and
+	// MaxLoginLife the longest that it may.
+	DefaultLoginLife = 12 * time.Hour
+	MaxLoginLife     = 24 * time.Hour
+)
 
 // Config holds the settings of an Authenticator; zero values mean the defaults.
 type Config struct {
 	// MaxAge bounds how long a token may last. Zero: DefaultMaxAge.
 	MaxAge time.Duration
+	// LoginLife is how long a login by the identity provider lasts. Zero: DefaultLoginLife.
+	LoginLife time.Duration
 }
 
-// Deps is what an Authenticator stands on. All must be set.
+// Deps is what an Authenticator stands on. All but Provider must be set.
 type Deps struct {
 	Store *store.Store
 	Audit *audit.Log
@@ -38,8 +47,10 @@ type Deps struct {
 	Grants *roles.Granter
 	// Holds returns nil if the caller of a context has all that a subject has, by the
 	// roles and bindings that are given.
-	Holds  func(ctx context.Context, by *rights.Policy, of rights.Subject) error
-	Logger *zap.Logger
+	Holds func(ctx context.Context, by *rights.Policy, of rights.Subject) error
+	// Provider tells who people are. Nil: nobody logs in by one.
+	Provider *idp.Provider
+	Logger   *zap.Logger
 }
 
 // Authenticator knows the credentials of the API. Use New. It may be used by many
@@ -52,7 +63,10 @@ type Authenticator struct {
 	grants *roles.Granter
 	holds  func(ctx context.Context, by *rights.Policy, of rights.Subject) error
 	log    *zap.Logger
-	tokens *etcdkv.Map[etcdkv.APIToken]
+	// provider is nil where nobody logs in by one.
+	provider *idp.Provider
+	tokens   *etcdkv.Map[etcdkv.APIToken]
+	sessions *etcdkv.Map[etcdkv.PageSession]
 	// wrong are wrong credentials, by address.
 	wrong limit.Attempts
 	// ended are wrong sessions of the page.
@@ -104,9 +118,13 @@ func New(cfg Config, deps Deps) *Authenticator {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = DefaultMaxAge
 	}
+	if cfg.LoginLife == 0 {
+		cfg.LoginLife = DefaultLoginLife
+	}
 	return &Authenticator{
 		cfg: cfg, db: deps.Store, audit: deps.Audit, grants: deps.Grants, holds: deps.Holds, log: deps.Logger.Named("access"),
-		tokens:  etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil),
+		provider: deps.Provider,
+		tokens:   etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil), sessions: etcdkv.NewMap(etcdkv.Decode[etcdkv.PageSession], nil),
 		lookups: make(chan struct{}, mostLookups), uses: make(chan use, mostUses),
 		revoked: map[string]bool{}, noted: map[string]time.Time{}, good: map[string]time.Time{},
 		wrong: limit.Attempts{Most: mostWrong, Span: wrongSpan, MaxWait: wrongWait},
@@ -120,18 +138,26 @@ func (a *Authenticator) WatchAccess(ctx context.Context) error {
 	g.Go(func() error { a.noteUses(ctx); return nil })
 	g.Go(func() error { return a.watchState(ctx) })
 	g.Go(func() error { return a.tokens.Run(ctx, a.db.Client, a.db.Keys.APITokens()) })
+	g.Go(func() error { return a.sessions.Run(ctx, a.db.Client, a.db.Keys.PageSessions()) })
 	return g.Wait()
 }
 
 // ByToken returns who shows the text of a token, from an address. The error is a
 // caller.RefusedError, a caller.BusyError, or says that the cluster cannot answer now.
+//
+// The text may be that of a login of the command line.
 func (a *Authenticator) ByToken(ctx context.Context, text, from string) (caller.Caller, error) {
+	if apitoken.IsSession(text) {
+		return a.byCommand(ctx, text, from)
+	}
 	key, v, err := a.find(ctx, text, from)
 	if err != nil {
 		return caller.Caller{}, err
 	}
 	a.note(key, v.ID, from)
-	return callerOf(&v, from), nil
+	c := callerOf(&v, from)
+	c.Token, c.Until = key, v.ExpiresAt
+	return c, nil
 }
 
 // kept returns an error while an address is kept out.

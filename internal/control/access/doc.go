@@ -32,8 +32,21 @@
 //     the caller is Local, or that the bindings which give it the role admin, and the
 //     token that it is known by, are still there. It is closed only while each live node
 //     says that it knows what closed is.
+//  10. A login by the identity provider is a session of the page or of the command line,
+//     and each is good for nothing else. It lasts as long as the settings say from its
+//     beginning, at most MaxLoginLife, and ends when its provider is no more the
+//     cluster's. Its subjects are the user and the groups that the provider told then.
+//  11. What the provider says of a login is believed by internal/idp's invariants only. A
+//     login of the command line comes back to a port of loopback, and nowhere else.
+//  12. A logout token of the provider ends the sessions of its person, or the one that it
+//     names, at all nodes, each with a record; then it is good for nothing. One that
+//     could not end all of them can be sent again.
+//  13. An answer that lasts ends a moment after what its caller showed: Still tells.
 //
 // # Not promised
+//
+// A login that is on its way while a logout token ends its person's sessions is not ended
+// by it.
 //
 // A node that is cut off from etcd goes by what it knew: it takes a token that was
 // revoked meanwhile. It can change nothing then.

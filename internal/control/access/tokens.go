@@ -221,7 +221,7 @@ func (a *Authenticator) RevokeAPIToken(ctx context.Context, ref string, o api.Or
 // Self tells who asks, as it is known here.
 func (a *Authenticator) Self(ctx context.Context) api.Self {
 	c, _ := caller.From(ctx)
-	v := api.Self{Name: c.Name, Remote: c.Remote, Everything: c.Local}
+	v := api.Self{Name: c.Name, Remote: c.Remote, Provider: c.Provider, Until: c.Until, Everything: c.Local}
 	for _, s := range c.Subjects {
 		v.Subjects = append(v.Subjects, api.Subject{Kind: string(s.Kind), Name: s.Name})
 	}

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"context"
+	"time"
 
 	"github.com/carillon-cron/carillon/internal/rights"
 )
@@ -15,6 +16,12 @@ type Caller struct {
 	Subjects []rights.Subject
 	// Remote is where the request comes from: an address, or "socket".
 	Remote string
+	// Provider is the identity provider that has told who it is. Empty: none has.
+	Provider string
+	// Token and Session are the keys of what was shown. Empty: none was.
+	Token, Session string
+	// Until is when what was shown ends at the latest. Zero: it does not by itself.
+	Until time.Time
 	// Local is set for root and the node's own account over the local socket. They
 	// may do everything, in no role and by no binding: they can write etcd.
 	Local bool

@@ -343,6 +343,24 @@ func (b *behind) CreateAPIToken(context.Context, api.APITokenRequest) (api.APITo
 }
 
 func (b *behind) APITokens(context.Context) ([]api.APIToken, error) { return nil, errReached }
+func (b *behind) LoginWays() api.LoginWays                          { return api.LoginWays{} }
+func (b *behind) BeginLogin(context.Context, api.LoginRequest) (api.LoginURL, error) {
+	return api.LoginURL{}, errReached
+}
+
+func (b *behind) FinishLogin(context.Context, api.LoginAnswer) (api.Login, error) {
+	return api.Login{}, errReached
+}
+
+func (b *behind) BeginDeviceLogin(context.Context) (api.DeviceLogin, error) {
+	return api.DeviceLogin{}, errReached
+}
+
+func (b *behind) FinishDeviceLogin(context.Context, string) (api.Login, error) {
+	return api.Login{}, errReached
+}
+
+func (b *behind) EndSession(context.Context) error { return errReached }
 func (b *behind) Bootstrap(context.Context, string, api.APITokenRequest) (api.APIToken, error) {
 	return api.APIToken{}, errReached
 }

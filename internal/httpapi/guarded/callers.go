@@ -22,6 +22,33 @@ func (c *Control) BySession(ctx context.Context, secret, from string) (caller.Ca
 // Self tells who asks. It wants no right: it tells of nobody else.
 func (c *Control) Self(ctx context.Context) api.Self { return c.behind.Self(ctx) }
 
+// LoginWays tells how one may log in besides by a token. Like all of a login, it wants no
+// right: who asks is not known yet.
+func (c *Control) LoginWays() api.LoginWays { return c.behind.LoginWays() }
+
+// BeginLogin begins a login of the command line.
+func (c *Control) BeginLogin(ctx context.Context, req api.LoginRequest) (api.LoginURL, error) {
+	return c.behind.BeginLogin(ctx, req)
+}
+
+// FinishLogin finishes it: the identity provider says who it is.
+func (c *Control) FinishLogin(ctx context.Context, in api.LoginAnswer) (api.Login, error) {
+	return c.behind.FinishLogin(ctx, in)
+}
+
+// BeginDeviceLogin begins a login that is confirmed elsewhere.
+func (c *Control) BeginDeviceLogin(ctx context.Context) (api.DeviceLogin, error) {
+	return c.behind.BeginDeviceLogin(ctx)
+}
+
+// FinishDeviceLogin finishes it.
+func (c *Control) FinishDeviceLogin(ctx context.Context, code string) (api.Login, error) {
+	return c.behind.FinishDeviceLogin(ctx, code)
+}
+
+// EndSession ends the session by which a request comes, which wants no right.
+func (c *Control) EndSession(ctx context.Context) error { return c.behind.EndSession(ctx) }
+
 // CreateAPIToken makes a token. That its maker has all that bindings give to its name is
 // decided where it is written.
 func (c *Control) CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error) {

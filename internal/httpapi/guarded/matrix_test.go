@@ -141,6 +141,12 @@ func request(r httpapi.Route, ns string) (path, body string) {
 		body = `{"state":"closed"}`
 	case p == "POST /v1/auth/bootstrap":
 		body = `{"token":"x","name":"x","ttlSeconds":60}`
+	case p == "POST /v1/auth/login":
+		body = `{"redirect":"x","state":"x","nonce":"x","challenge":"x"}`
+	case p == "POST /v1/auth/login/finish":
+		body = `{"code":"x","redirect":"x","nonce":"x","verifier":"x"}`
+	case p == "POST /v1/auth/device-login/finish":
+		body = `{"code":"x"}`
 	case p == "POST /v1/tokens":
 		body = `{"name":"x","ttlSeconds":3600}`
 	case strings.HasSuffix(p, "/move"):
