@@ -64,8 +64,10 @@ type Spec struct {
 	// Params are what a run may be started with; each reaches the command as the
 	// variable CARILLON_PARAM_NAME. None: any may be given.
 	Params []Param `json:"params,omitempty"`
-	// Env is added to the small environment that the minion gives a command.
-	Env map[string]string `json:"env,omitempty"`
+	// Env is added to the small environment that the minion gives a command. A value
+	// is a text, or {secret: {file: PATH}} (or env or exec) for what the minion finds
+	// out itself, and with mask: true keeps out of the output.
+	Env map[string]EnvValue `json:"env,omitempty"`
 	// WorkingDir is where the command starts. Empty: the minion's work directory.
 	WorkingDir string `json:"workingDir,omitempty"`
 	// User is the account that runs the command. Empty: the minion's own.

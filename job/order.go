@@ -23,8 +23,10 @@ type Order struct {
 	// minion asks for it.
 	ScriptSHA256 string `json:",omitempty"`
 	// Steps are done one after the other; Command and Script are empty then.
-	Steps      []OrderStep `json:",omitempty"`
-	Env        map[string]string
+	Steps []OrderStep `json:",omitempty"`
+	Env   map[string]string
+	// Secrets are variables whose values the minion finds out just before the start.
+	Secrets    map[string]EnvValue `json:",omitempty"`
 	WorkingDir string
 	User       string
 	// Limits bound the command. A minion that cannot enforce them rejects the order.

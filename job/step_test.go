@@ -35,7 +35,7 @@ func library(scripts ...*SavedScript) ScriptFinder {
 func TestPlanGivesArgumentsAndVariables(t *testing.T) {
 	t.Parallel()
 	s := Spec{
-		Env:    map[string]string{"A": "job"},
+		Env:    map[string]EnvValue{"A": Text("job")},
 		Params: []Param{{Name: "who", Default: "x"}, {Name: "other"}},
 		Steps: []Step{
 			{Script: "vacuum@2", Params: map[string]string{"table": "t_{{who}}", "mode": "{{other}}"}, If: IfAlways},

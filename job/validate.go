@@ -154,7 +154,7 @@ func (s *Spec) Validate() []Problem {
 	}
 	s.checkWork(&p)
 	s.checkSteps(&p)
-	checkEnv(&p, s.Env)
+	checkEnvValues(&p, s.Env)
 	if s.WorkingDir != "" {
 		checkDir(&p, s.WorkingDir)
 	}
@@ -416,7 +416,7 @@ func (s *Spec) ExecBytes() int {
 		program = max(program, size(st.Command...)+size(st.Shell)+size(st.Args...))
 	}
 	for k, v := range s.Env {
-		program += size(k+v) + 1
+		program += size(k+v.Text) + 1
 	}
 	return program + own
 }

@@ -86,7 +86,7 @@ func TestAnEditDuringACommit(t *testing.T) {
 	kv.holds(true)
 	second := run()
 	<-kv.came // it counts as running from its plan
-	j.Spec.Env = map[string]string{"A": "b"}
+	j.Spec.Env = map[string]job.EnvValue{"A": job.Text("b")}
 	b.store(j)
 	resp, err := b.client.Get(t.Context(), b.keys.Job(b.shardOf(j), j.Key()))
 	if err != nil {

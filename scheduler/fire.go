@@ -35,6 +35,8 @@ type fire struct {
 	// since when a script is awaited; 0: none is.
 	work   *work
 	awaits int64
+	// vars are the variables of the spec that it was last dispatched by.
+	vars variables
 	// redo is the run that it does again, on hosts.
 	redo  job.RunID
 	hosts []job.MinionID

@@ -302,7 +302,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		s.met.dispatched.Inc()
 		s.met.lateness.Observe(time.Duration(now - f.due()).Seconds())
 	}
-	env := spec.Env
+	env, secrets := f.variables(spec)
 	if share := cmp.Or(t.share, f.share); share != "" {
 		env = maps.Clone(env)
 		if env == nil {
@@ -328,7 +328,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	s.out.add(job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
 		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
-		Env: env, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
+		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
 	}, len(f.tasks))
 }

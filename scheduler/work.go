@@ -60,3 +60,19 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 	f.work = &w
 	return w, true, nil
 }
+
+// variables are what the environment of a spec comes to, once for all its tasks.
+type variables struct {
+	of      *job.Spec
+	texts   map[string]string
+	secrets map[string]job.EnvValue
+}
+
+// variables returns the variables of a spec, which nobody may change.
+func (f *fire) variables(spec *job.Spec) (texts map[string]string, secrets map[string]job.EnvValue) {
+	if f.vars.of != spec {
+		f.vars.of = spec
+		f.vars.texts, f.vars.secrets = spec.Variables()
+	}
+	return f.vars.texts, f.vars.secrets
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -24,6 +25,8 @@ type commands struct {
 	accounts accounts
 	scripts  *scripts
 	groups   *groups
+	// masks: the shim keeps texts out of output.
+	masks atomic.Bool
 }
 
 // defaultPath is the search path of commands when the minion has none.
@@ -86,7 +89,10 @@ func (cm *commands) prepare(o *job.Order) (shim.Spec, error) {
 	spec := shim.Spec{
 		Key: key, Path: path, Args: args, Dir: dir, Marks: marks,
 		Timeout: o.Timeout, Grace: cm.cfg.KillGrace, StartBy: o.HoldUntil,
-		Output: cm.cfg.path("output", key), OutputCap: cm.cfg.OutputCap, User: acct.credential,
+		Output: cm.cfg.path("output", key), OutputCap: cm.cfg.OutputCap, User: acct.credential, Mask: masked(o),
+	}
+	if len(spec.Mask) > 0 && !cm.masks.Load() {
+		return shim.Spec{}, errors.New("the process that runs this minion's commands is of an earlier release, which masks no secrets; it is replaced when no command runs here")
 	}
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		spec.Env = append(spec.Env, k+"="+env[k])

@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
+	"github.com/carillon-cron/carillon/worker/secrets"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
@@ -91,6 +92,8 @@ type Deps struct {
 	Transport credentials.TransportCredentials
 	// Allow is what may be started, whatever nodes order. Nil: everything.
 	Allow *allow.List
+	// Secrets is what orders may have found out here. Nil: nothing.
+	Secrets *secrets.List
 	// Facts are told besides those of the host; files cannot change them. It is
 	// called whenever facts are found out. Nil: there are none.
 	Facts func() map[string]string

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,6 +21,10 @@ type execution struct {
 	commands  *commands
 	handlers  *handlers
 	scripts   *scripts
+	// finding are the goroutines that find out secrets; findable has room for those
+	// that may at a time.
+	finding  sync.WaitGroup
+	findable chan struct{}
 }
 
 // startChunk bounds how many commands one message to the shim starts.
@@ -32,10 +37,11 @@ func (e *entry) intent() *record {
 
 // run hands tasks to the shim.
 func (ex *execution) run(ctx context.Context) {
+	defer ex.finding.Wait()
 	for {
 		select {
 		case <-ctx.Done():
-			ex.handOver(context.WithoutCancel(ctx)) // whose intent is durable
+			ex.handOver(context.WithoutCancel(ctx), ctx) // whose intent is durable
 			return
 		case <-ex.tasks.startWake:
 		}
@@ -49,7 +55,7 @@ func (ex *execution) run(ctx context.Context) {
 				continue
 			}
 		}
-		ex.handOver(ctx)
+		ex.handOver(ctx, ctx)
 	}
 }
 
@@ -98,8 +104,8 @@ func (ex *execution) promote() error {
 	return nil
 }
 
-// handOver tells the shim to start what is ready.
-func (ex *execution) handOver(ctx context.Context) {
+// handOver tells the shim to start what is ready. Finding is for finding out secrets.
+func (ex *execution) handOver(ctx, finding context.Context) {
 	for ctx.Err() == nil {
 		ex.tasks.mu.Lock()
 		client := ex.tasks.client
@@ -120,6 +126,7 @@ func (ex *execution) handOver(ctx context.Context) {
 		ex.tasks.mu.Unlock()
 		ex.reporting.settle(back)
 
+		chunk, orders = ex.withSecrets(finding, chunk, orders)
 		chunk, orders = ex.handOverToHandlers(chunk, orders)
 		chunk, orders = ex.withTexts(chunk, orders)
 		specs := make([]shim.Spec, len(chunk))
@@ -195,7 +202,7 @@ func (ex *execution) send(client *shim.Client, chunk []*entry, specs []shim.Spec
 		if specs[i].Key == "" || e.settling != nil || e.final != nil {
 			continue
 		}
-		e.phase, e.instance = phaseHanded, ex.tasks.shimID
+		e.phase, e.instance, e.found = phaseHanded, ex.tasks.shimID, nil
 		out = append(out, specs[i])
 	}
 	ex.tasks.mu.Unlock()

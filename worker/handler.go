@@ -14,6 +14,7 @@ import (
 
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
+	"github.com/carillon-cron/carillon/worker/shim"
 )
 
 // HandlerPrefix begins the first word of a command that a Go handler runs: the
@@ -45,6 +46,13 @@ type Call struct {
 	out capture
 }
 
+// masking has texts kept out of the output.
+func (c *capture) masking(texts []string) {
+	if len(texts) > 0 {
+		c.mask = shim.NewMasker(texts)
+	}
+}
+
 // Write adds to the task's output. What is more than its record can hold is
 // counted only. It may be called by many goroutines.
 func (c *Call) Write(p []byte) (int, error) { return c.out.Write(p) }
@@ -54,21 +62,34 @@ type capture struct {
 	mu   sync.Mutex // guards all below
 	head []byte
 	n    int64
+	mask *shim.Masker // nil: nothing is masked
 }
 
 func (c *capture) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.mask == nil {
+		c.take(p)
+	} else {
+		c.take(c.mask.Mask(p))
+	}
+	return len(p), nil
+}
+
+// take takes what may be told. The caller holds mu.
+func (c *capture) take(p []byte) {
 	c.n += int64(len(p))
 	if room := job.MaxOutputPart - len(c.head); room > 0 {
 		c.head = append(c.head, p[:min(room, len(p))]...)
 	}
-	return len(p), nil
 }
 
 func (c *capture) output() job.Output {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.mask != nil {
+		c.take(c.mask.Rest())
+	}
 	return job.Output{Head: strings.ToValidUTF8(string(c.head), "\uFFFD"), Bytes: c.n, Truncated: c.n > int64(len(c.head))}
 }
 
@@ -116,7 +137,7 @@ func (hs *handlers) start(chunk []*entry, orders []*job.Order) {
 			continue
 		}
 		ctx, stop := context.WithCancelCause(hs.ctx)
-		e.phase, e.startedAt, e.stop = phaseRunning, now.UnixNano(), stop
+		e.phase, e.startedAt, e.stop, e.found = phaseRunning, now.UnixNano(), stop, nil
 		if !orders[i].ScheduledAt.IsZero() {
 			hs.metrics.startDelay.Observe(now.Sub(orders[i].ScheduledAt).Seconds())
 		}
@@ -143,6 +164,7 @@ func (hs *handlers) call(ctx context.Context, key taskKey, o *job.Order, now tim
 	c := &Call{
 		FireID: o.Task.Fire, Token: o.Token, Job: o.Key, Attempt: o.Task.Attempt, Args: o.Command[1:], Env: o.Env, ScheduledAt: o.ScheduledAt,
 	}
+	c.out.masking(masked(o))
 	if o.Limits != (job.Limits{}) {
 		r.State, r.EndedAt = job.StateRejected, time.Now().UTC()
 		r.Reason = "limits cannot be enforced on a Go handler, which runs inside of the minion's process"
@@ -164,6 +186,10 @@ func (hs *handlers) call(ctx context.Context, key taskKey, o *job.Order, now tim
 		r.State, r.Reason = job.StateFailed, "ended because the minion stopped: "+err.Error()
 	default:
 		r.State, r.Reason = job.StateFailed, err.Error()
+	}
+	if texts := masked(o); len(texts) > 0 {
+		m := shim.NewMasker(texts)
+		r.Reason = string(m.Mask([]byte(r.Reason))) + string(m.Rest())
 	}
 	return r
 }
@@ -237,7 +263,7 @@ func (hs *handlers) admitHandler(o *job.Order) error {
 		return nil
 	}
 	s := allow.Start{
-		Handler: strings.TrimPrefix(o.Command[0], HandlerPrefix), Args: o.Command[1:], User: o.User, Own: o.User == "", Dir: o.WorkingDir, Env: o.Env,
+		Handler: strings.TrimPrefix(o.Command[0], HandlerPrefix), Args: o.Command[1:], User: o.User, Own: o.User == "", Dir: o.WorkingDir, Env: o.Env, Secrets: secretNames(o),
 	}
 	_, err := hs.deps.Allow.Check(&s)
 	return err

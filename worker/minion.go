@@ -90,6 +90,7 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	m.handlers = newHandlers(b, m.tasks, m.reporting)
 	m.execution = &execution{
 		base: b, tasks: m.tasks, reporting: m.reporting, commands: m.commands, handlers: m.handlers, scripts: scripts,
+		findable: make(chan struct{}, secretsAtOnce),
 	}
 	m.orphans = &orphans{base: b, tasks: m.tasks, reporting: m.reporting, groups: groups, wake: make(chan struct{}, 1)}
 	m.tests = &selfTests{base: b, tasks: m.tasks, reporting: m.reporting, waiting: map[string]chan<- shim.Ended{}}

@@ -33,6 +33,7 @@ func (sv *supervision) attach(ctx context.Context) (*shim.Client, error) {
 	}
 	sv.log.Info("attached to the shim", zap.Int("pid", hello.PID),
 		zap.Int("running", len(hello.Running)), zap.Int("ended", len(hello.Ended)))
+	sv.commands.masks.Store(hello.Masks)
 	sv.reconcile(client, &hello)
 	return client, nil
 }

@@ -70,6 +70,9 @@ type entry struct {
 	// parkedFor is the hash of the text that the task waits for; empty: it waits
 	// for none.
 	parkedFor string
+	// found are its secrets, from when they were found out until it is started; nil:
+	// they are not.
+	found *found
 }
 
 // taskTable is what the journal says, in memory. The minion's mutex guards it.

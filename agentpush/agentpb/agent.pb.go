@@ -1131,7 +1131,11 @@ type Order struct {
 	HoldUntil int64 `protobuf:"varint,33,opt,name=hold_until,json=holdUntil,proto3" json:"hold_until,omitempty"`
 	// term numbers the beginnings of the shard's owner under its token, as each of
 	// them asks anew; 0: an owner of a release that did not tell.
-	Term          uint32 `protobuf:"varint,60,opt,name=term,proto3" json:"term,omitempty"`
+	Term uint32 `protobuf:"varint,60,opt,name=term,proto3" json:"term,omitempty"`
+	// secrets are variables whose values the minion finds out itself. Where there
+	// are any, env has an entry that no environment takes (SecretsMark): a minion
+	// that does not know of them refuses the order.
+	Secrets       map[string]*Secret `protobuf:"bytes,80,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1313,6 +1317,83 @@ func (x *Order) GetTerm() uint32 {
 	return 0
 }
 
+func (x *Order) GetSecrets() map[string]*Secret {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// Secret says where a minion finds a value. One of file, variable and exec is
+// given.
+type Secret struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Variable      string                 `protobuf:"bytes,2,opt,name=variable,proto3" json:"variable,omitempty"`
+	Exec          []string               `protobuf:"bytes,3,rep,name=exec,proto3" json:"exec,omitempty"`
+	Mask          bool                   `protobuf:"varint,4,opt,name=mask,proto3" json:"mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Secret) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Secret) GetVariable() string {
+	if x != nil {
+		return x.Variable
+	}
+	return ""
+}
+
+func (x *Secret) GetExec() []string {
+	if x != nil {
+		return x.Exec
+	}
+	return nil
+}
+
+func (x *Secret) GetMask() bool {
+	if x != nil {
+		return x.Mask
+	}
+	return false
+}
+
 type Step struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1334,7 +1415,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1427,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1440,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Step) GetName() string {
@@ -1438,7 +1519,7 @@ type StepResult struct {
 
 func (x *StepResult) Reset() {
 	*x = StepResult{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1531,7 @@ func (x *StepResult) String() string {
 func (*StepResult) ProtoMessage() {}
 
 func (x *StepResult) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1544,7 @@ func (x *StepResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepResult.ProtoReflect.Descriptor instead.
 func (*StepResult) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StepResult) GetName() string {
@@ -1508,7 +1589,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1520,7 +1601,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1533,7 +1614,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Limits) GetMemory() int64 {
@@ -1573,7 +1654,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1666,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1679,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Question) GetTask() *TaskID {
@@ -1652,7 +1733,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1745,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1758,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Cancel) GetTask() *TaskID {
@@ -1731,7 +1812,7 @@ type Reports struct {
 
 func (x *Reports) Reset() {
 	*x = Reports{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1824,7 @@ func (x *Reports) String() string {
 func (*Reports) ProtoMessage() {}
 
 func (x *Reports) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1837,7 @@ func (x *Reports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reports.ProtoReflect.Descriptor instead.
 func (*Reports) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Reports) GetReports() []*Report {
@@ -1805,7 +1886,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1898,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1911,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Report) GetTask() *TaskID {
@@ -1999,7 +2080,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2092,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2105,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Output) GetHead() []byte {
@@ -2065,7 +2146,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2158,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2171,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Ack) GetTasks() []*TaskID {
@@ -2118,7 +2199,7 @@ type OutputRequest struct {
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2130,7 +2211,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2143,7 +2224,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OutputRequest) GetId() uint64 {
@@ -2185,7 +2266,7 @@ type OutputMore struct {
 
 func (x *OutputMore) Reset() {
 	*x = OutputMore{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2278,7 @@ func (x *OutputMore) String() string {
 func (*OutputMore) ProtoMessage() {}
 
 func (x *OutputMore) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2291,7 @@ func (x *OutputMore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMore.ProtoReflect.Descriptor instead.
 func (*OutputMore) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OutputMore) GetId() uint64 {
@@ -2236,7 +2317,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2329,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2342,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -2287,7 +2368,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +2380,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +2393,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -2368,7 +2449,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2461,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2474,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Drain) GetServers() []string {
@@ -2423,7 +2504,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2435,7 +2516,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2448,7 +2529,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -2506,7 +2587,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2518,7 +2599,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2531,7 +2612,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -2591,7 +2672,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2603,7 +2684,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2616,7 +2697,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -2708,7 +2789,7 @@ type Fan struct {
 
 func (x *Fan) Reset() {
 	*x = Fan{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2801,7 @@ func (x *Fan) String() string {
 func (*Fan) ProtoMessage() {}
 
 func (x *Fan) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2814,7 @@ func (x *Fan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fan.ProtoReflect.Descriptor instead.
 func (*Fan) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Fan) GetOrder() *Order {
@@ -2760,7 +2841,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +2853,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +2866,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -2814,7 +2895,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +2907,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +2920,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -2864,7 +2945,7 @@ type TimeRequest struct {
 
 func (x *TimeRequest) Reset() {
 	*x = TimeRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2876,7 +2957,7 @@ func (x *TimeRequest) String() string {
 func (*TimeRequest) ProtoMessage() {}
 
 func (x *TimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2889,7 +2970,7 @@ func (x *TimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRequest.ProtoReflect.Descriptor instead.
 func (*TimeRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
 }
 
 type TimeResponse struct {
@@ -2903,7 +2984,7 @@ type TimeResponse struct {
 
 func (x *TimeResponse) Reset() {
 	*x = TimeResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +2996,7 @@ func (x *TimeResponse) String() string {
 func (*TimeResponse) ProtoMessage() {}
 
 func (x *TimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3009,7 @@ func (x *TimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeResponse.ProtoReflect.Descriptor instead.
 func (*TimeResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TimeResponse) GetWallClock() int64 {
@@ -2953,7 +3034,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2965,7 +3046,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2978,7 +3059,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
 }
 
 type StatusResponse struct {
@@ -2991,7 +3072,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3084,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3097,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -3116,7 +3197,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xe7\x05\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xff\x06\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -3142,10 +3223,19 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\rscript_sha256\x18  \x01(\tR\fscriptSha256\x12\x1d\n" +
 	"\n" +
 	"hold_until\x18! \x01(\x03R\tholdUntil\x12\x12\n" +
-	"\x04term\x18< \x01(\rR\x04term\x1a6\n" +
+	"\x04term\x18< \x01(\rR\x04term\x12?\n" +
+	"\asecrets\x18P \x03(\v2%.carillon.agent.v1.Order.SecretsEntryR\asecrets\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aU\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
+	"\x05value\x18\x02 \x01(\v2\x19.carillon.agent.v1.SecretR\x05value:\x028\x01\"`\n" +
+	"\x06Secret\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x1a\n" +
+	"\bvariable\x18\x02 \x01(\tR\bvariable\x12\x12\n" +
+	"\x04exec\x18\x03 \x03(\tR\x04exec\x12\x12\n" +
+	"\x04mask\x18\x04 \x01(\bR\x04mask\"\xd9\x02\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acommand\x18\x02 \x03(\tR\acommand\x12#\n" +
@@ -3300,7 +3390,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
@@ -3315,98 +3405,102 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Taken)(nil),            // 10: carillon.agent.v1.Taken
 	(*TaskID)(nil),           // 11: carillon.agent.v1.TaskID
 	(*Order)(nil),            // 12: carillon.agent.v1.Order
-	(*Step)(nil),             // 13: carillon.agent.v1.Step
-	(*StepResult)(nil),       // 14: carillon.agent.v1.StepResult
-	(*Limits)(nil),           // 15: carillon.agent.v1.Limits
-	(*Question)(nil),         // 16: carillon.agent.v1.Question
-	(*Cancel)(nil),           // 17: carillon.agent.v1.Cancel
-	(*Reports)(nil),          // 18: carillon.agent.v1.Reports
-	(*Report)(nil),           // 19: carillon.agent.v1.Report
-	(*Output)(nil),           // 20: carillon.agent.v1.Output
-	(*Ack)(nil),              // 21: carillon.agent.v1.Ack
-	(*OutputRequest)(nil),    // 22: carillon.agent.v1.OutputRequest
-	(*OutputMore)(nil),       // 23: carillon.agent.v1.OutputMore
-	(*OutputCancel)(nil),     // 24: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 25: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 26: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 27: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 28: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 29: carillon.agent.v1.Batch
-	(*Fan)(nil),              // 30: carillon.agent.v1.Fan
-	(*LiveRunsRequest)(nil),  // 31: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 32: carillon.agent.v1.LiveRunsResponse
-	(*TimeRequest)(nil),      // 33: carillon.agent.v1.TimeRequest
-	(*TimeResponse)(nil),     // 34: carillon.agent.v1.TimeResponse
-	(*StatusRequest)(nil),    // 35: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 36: carillon.agent.v1.StatusResponse
-	nil,                      // 37: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 38: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 39: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 40: carillon.agent.v1.Step.EnvEntry
+	(*Secret)(nil),           // 13: carillon.agent.v1.Secret
+	(*Step)(nil),             // 14: carillon.agent.v1.Step
+	(*StepResult)(nil),       // 15: carillon.agent.v1.StepResult
+	(*Limits)(nil),           // 16: carillon.agent.v1.Limits
+	(*Question)(nil),         // 17: carillon.agent.v1.Question
+	(*Cancel)(nil),           // 18: carillon.agent.v1.Cancel
+	(*Reports)(nil),          // 19: carillon.agent.v1.Reports
+	(*Report)(nil),           // 20: carillon.agent.v1.Report
+	(*Output)(nil),           // 21: carillon.agent.v1.Output
+	(*Ack)(nil),              // 22: carillon.agent.v1.Ack
+	(*OutputRequest)(nil),    // 23: carillon.agent.v1.OutputRequest
+	(*OutputMore)(nil),       // 24: carillon.agent.v1.OutputMore
+	(*OutputCancel)(nil),     // 25: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 26: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 27: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 28: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 29: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 30: carillon.agent.v1.Batch
+	(*Fan)(nil),              // 31: carillon.agent.v1.Fan
+	(*LiveRunsRequest)(nil),  // 32: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 33: carillon.agent.v1.LiveRunsResponse
+	(*TimeRequest)(nil),      // 34: carillon.agent.v1.TimeRequest
+	(*TimeResponse)(nil),     // 35: carillon.agent.v1.TimeResponse
+	(*StatusRequest)(nil),    // 36: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 37: carillon.agent.v1.StatusResponse
+	nil,                      // 38: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 39: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 40: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 41: carillon.agent.v1.Order.SecretsEntry
+	nil,                      // 42: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
 	10, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
-	18, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	25, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	19, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
+	26, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
 	5,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
 	8,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
 	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
 	6,  // 7: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
 	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
-	21, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
-	22, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	26, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	24, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	23, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
+	22, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
+	23, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
+	27, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	25, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	24, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
 	7,  // 14: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
 	2,  // 15: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
 	5,  // 16: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	37, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	38, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	38, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	39, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
 	12, // 19: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
-	16, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
-	17, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
+	17, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
+	18, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
 	11, // 22: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	39, // 23: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
-	15, // 24: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
-	13, // 25: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	40, // 26: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
-	11, // 27: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
-	11, // 28: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
-	19, // 29: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
-	11, // 30: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	20, // 31: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	20, // 32: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
-	14, // 33: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
-	11, // 34: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	11, // 35: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	28, // 36: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	29, // 37: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	12, // 38: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	16, // 39: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	17, // 40: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	11, // 41: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	19, // 42: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	30, // 43: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
-	12, // 44: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
-	0,  // 45: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	27, // 46: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	31, // 47: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	33, // 48: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
-	35, // 49: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	22, // 50: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 51: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	27, // 52: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	32, // 53: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	34, // 54: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
-	36, // 55: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	25, // 56: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	51, // [51:57] is the sub-list for method output_type
-	45, // [45:51] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	40, // 23: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	16, // 24: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
+	14, // 25: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
+	41, // 26: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
+	42, // 27: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	11, // 28: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
+	11, // 29: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
+	20, // 30: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
+	11, // 31: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
+	21, // 32: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	21, // 33: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	15, // 34: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
+	11, // 35: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	11, // 36: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
+	29, // 37: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	30, // 38: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	12, // 39: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	17, // 40: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	18, // 41: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	11, // 42: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	20, // 43: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	31, // 44: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
+	12, // 45: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
+	13, // 46: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
+	0,  // 47: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	28, // 48: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	32, // 49: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	34, // 50: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
+	36, // 51: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	23, // 52: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 53: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	28, // 54: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	33, // 55: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	35, // 56: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
+	37, // 57: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	26, // 58: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	53, // [53:59] is the sub-list for method output_type
+	47, // [47:53] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -3435,18 +3529,18 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Text)(nil),
 	}
 	file_agentpush_agentpb_agent_proto_msgTypes[9].OneofWrappers = []any{}
-	file_agentpush_agentpb_agent_proto_msgTypes[27].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[28].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[29].OneofWrappers = []any{}
+	file_agentpush_agentpb_agent_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -79,6 +79,7 @@ func FromOrder(o *job.Order) *Order {
 	for i := range o.Steps {
 		w.Steps = append(w.Steps, fromStep(&o.Steps[i]))
 	}
+	fromSecrets(w, o)
 	return w
 }
 
@@ -106,6 +107,7 @@ func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
 	for _, st := range w.GetSteps() {
 		o.Steps = append(o.Steps, toStep(st))
 	}
+	toSecrets(&o, w)
 	return o, nil
 }
 

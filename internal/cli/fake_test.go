@@ -425,7 +425,7 @@ func withExamples(f *fake) *fake {
 			Metadata: job.Metadata{Namespace: "default", Name: "backup", Labels: map[string]string{"team": "db", "tier": "1"}},
 			Spec: job.Spec{
 				Schedules: []string{"*/5 * * * *"}, TimeZone: "America/New_York",
-				Command: []string{"/usr/bin/backup", "--all", "a b"}, Env: map[string]string{"LEVEL": "9"},
+				Command: []string{"/usr/bin/backup", "--all", "a b"}, Env: map[string]job.EnvValue{"LEVEL": job.Text("9")},
 				Target: job.Target{Labels: map[string]string{"role": "db"}}, Timeout: job.Duration(10 * time.Minute), Retry: job.Retry{Attempts: 3},
 			},
 			UID: job.UID{1, 2, 3}, Generation: 2, After: noon.Add(-time.Hour), CreatedAt: noon.Add(-48 * time.Hour), UpdatedAt: noon.Add(-time.Hour),

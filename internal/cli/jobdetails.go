@@ -71,7 +71,7 @@ func (jv jobVerbs) jobText(ctx context.Context, v api.Job) error {
 	f.add("Working dir", s.WorkingDir)
 	f.add("User", s.User)
 	f.add("Limits", limitsText(s.Limits))
-	f.add("Environment", pairs(s.Env))
+	f.add("Environment", environmentText(s.Env))
 	f.add("Target", targetText(s.Target))
 	f.add("At a time", capsText(&s.Rollout))
 	f.add("Timeout", timeoutText(s))
@@ -219,6 +219,15 @@ func capsText(r *job.Rollout) string {
 	add(r.MaxPer, "run")
 	add(r.ClusterMaxPer, "cluster")
 	return strings.Join(out, ", ")
+}
+
+// environmentText lists variables; secrets by where minions find them.
+func environmentText(env map[string]job.EnvValue) string {
+	texts := make(map[string]string, len(env))
+	for k, v := range env {
+		texts[k] = v.String()
+	}
+	return pairs(texts)
 }
 
 // limitsText lists the bounds that there are.

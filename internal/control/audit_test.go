@@ -69,7 +69,7 @@ func TestI9_EachChangeIsRecorded(t *testing.T) {
 		// changes are some of what the record tells.
 		changes string
 	}{
-		{put(object("j", func(o *manifest.Object) { o.Spec.Env = map[string]string{"PGPASSWORD": "hunter2"} })), "job.create job ops/j", `spec.env.PGPASSWORD: -> "***"`},
+		{put(object("j", func(o *manifest.Object) { o.Spec.Env = map[string]job.EnvValue{"PGPASSWORD": job.Text("hunter2")} })), "job.create job ops/j", `spec.env.PGPASSWORD: -> "***"`},
 		{put(object("j", func(o *manifest.Object) { o.Spec.User = "u" })), "job.change job ops/j", `spec.user: -> "u"`},
 		{put(group("g", job.GroupSpec{})), "group.create group ops/g", ""},
 		{put(group("g", job.GroupSpec{Nodes: []job.NodeID{"n1"}})), "group.change group ops/g", `spec.nodes: -> ["n1"]`},
@@ -198,11 +198,11 @@ func TestI2_RecordsTakeOneOperation(t *testing.T) {
 	objects := make([]manifest.Object, apply.MaxAtomicOps/2-2)
 	for i := range objects {
 		objects[i] = object(fmt.Sprintf("j%03d", i), func(o *manifest.Object) {
-			o.Spec.Env = map[string]string{}
+			o.Spec.Env = map[string]job.EnvValue{}
 			for n := range 20 {
-				o.Spec.Env[fmt.Sprint("V", n)] = strings.Repeat("v", 300)
+				o.Spec.Env[fmt.Sprint("V", n)] = job.Text(strings.Repeat("v", 300))
 			}
-			o.Spec.Env["V0"] = strings.Repeat("<v>", 100) // takes more room than it has letters
+			o.Spec.Env["V0"] = job.Text(strings.Repeat("<v>", 100)) // takes more room than it has letters
 		})
 	}
 	e.apply(t, objects...)

@@ -23,9 +23,9 @@ func TestEnvironmentTooLargeForMinions(t *testing.T) {
 		d.Minions = fakeMinions{takes("a", "262144"), takes("b", "131072"), takes("c", "2097152"), takes("old", ""), takes("odd", "x"), other, away}
 	})
 	job300 := func(match string, kib int) []string {
-		o := object("big", func(o *manifest.Object) { o.Spec.Env, o.Spec.Target.Match = map[string]string{}, match })
+		o := object("big", func(o *manifest.Object) { o.Spec.Env, o.Spec.Target.Match = map[string]job.EnvValue{}, match })
 		for i := range kib / 100 {
-			o.Spec.Env["V"+string(rune('A'+i))] = strings.Repeat("x", 100<<10)
+			o.Spec.Env["V"+string(rune('A'+i))] = job.Text(strings.Repeat("x", 100<<10))
 		}
 		results, err := e.Apply(t.Context(), "f", encode(t, o), true)
 		if err != nil {

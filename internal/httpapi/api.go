@@ -223,6 +223,7 @@ func humaConfig(version string) huma.Config {
 	registry.RegisterTypeAlias(reflect.TypeFor[job.Duration](), reflect.TypeFor[string]())
 	registry.RegisterTypeAlias(reflect.TypeFor[job.UID](), reflect.TypeFor[string]())
 	registry.RegisterTypeAlias(reflect.TypeFor[job.FireID](), reflect.TypeFor[string]())
+	registry.RegisterTypeAlias(reflect.TypeFor[job.EnvValue](), reflect.TypeFor[envValue]())
 	return huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI:    "3.1.0",

@@ -64,6 +64,10 @@ func node(v reflect.Value) *yaml.Node {
 		return textNode(x.String())
 	case job.Cores:
 		return textNode(x.String())
+	case job.EnvValue:
+		if x.Secret == nil {
+			return textNode(x.Text)
+		}
 	case time.Time:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: x.UTC().Format(time.RFC3339Nano)}
 	}
@@ -103,6 +107,9 @@ func structNode(v reflect.Value) *yaml.Node {
 	for i := range v.NumField() {
 		name, optional := fieldTag(v.Type().Field(i))
 		f := v.Field(i)
+		if name == unwritten {
+			continue
+		}
 		if optional && (f.IsZero() || (f.Kind() == reflect.Map || f.Kind() == reflect.Slice) && f.Len() == 0) {
 			continue
 		}

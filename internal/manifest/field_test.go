@@ -121,6 +121,20 @@ func TestM2_FieldWorksOrIsRefused(t *testing.T) {
 		"{command: [echo, '{{h}}'], params: [{name: h}]}": {"spec.command[1]": "CARILLON_PARAM_H"},
 		"{steps: [{command: [echo, '{{h}}']}]}":           {"spec.steps[0].command[1]": `there is no parameter "h"`},
 		"{script: 'echo {{h}}', params: [{name: h}]}":     {"spec.script.source": "CARILLON_PARAM_H"},
+		// Secrets.
+		"{command: [x], env: {A: {}}}":                                   {"spec.env.A.secret": "is missing"},
+		"{command: [x], env: {A: {mask: true}}}":                         {"spec.env.A.secret": "is missing"},
+		"{command: [x], env: {A: [b]}}":                                  {"spec.env.A": "is not text"},
+		"{command: [x], env: {A: {secret: {}}}}":                         {"spec.env.A.secret": "has 0 of file, env and exec"},
+		"{command: [x], env: {A: {secret: {file: /a, env: B}}}}":         {"spec.env.A.secret": "has 2 of file, env and exec"},
+		"{command: [x], env: {A: {secret: {file: a}}}}":                  {"spec.env.A.secret.file": "is not an absolute path"},
+		"{command: [x], env: {A: {secret: {env: 1A}}}}":                  {"spec.env.A.secret.env": "is not the name of a variable"},
+		"{command: [x], env: {A: {secret: {env: CARILLON_JOIN_TOKEN}}}}": {"spec.env.A.secret.env": "Carillon's own"},
+		"{command: [x], env: {A: {secret: {exec: [vault]}}}}":            {"spec.env.A.secret.exec[0]": "is not the absolute path"},
+		"{command: [x], env: {A: {secret: {path: /a}}}}":                 {"spec.env.A.secret.path": "this field is unknown", "spec.env.A.secret": "has 0 of"},
+		"{command: [x], env: {A: {secret: {file: /a}, masked: true}}}":   {"spec.env.A.masked": `did you mean "mask"?`},
+		"{command: [x], env: {1A: {secret: {file: /a}}}}":                {"spec.env.1A": "is not the name of a variable"},
+		"{command: [x], env: {CARILLON_X: {secret: {file: /a}}}}":        {"spec.env.CARILLON_X": "are set by Carillon itself"},
 		// Unknown members.
 		"{command: [x], colour: red}":                    {"spec.colour": "this field is unknown"},
 		"{command: [x], retry: {attempts: 2, times: 3}}": {"spec.retry.times": "this field is unknown"},
@@ -139,6 +153,7 @@ func TestM2_FieldWorksOrIsRefused(t *testing.T) {
 		"{after: {jobs: [a, b], match: any}, pauseAfterFailures: 3, command: [x]}",
 		"{command: [docker, ps, --format, '{{.Names}}']}",
 		"{script: 'echo {{h}}'}",
+		"{command: [x], env: {A: {secret: {file: /a}}, B: {secret: {env: B}, mask: true}, C: {secret: {exec: [/bin/c, d]}, mask: false}, D: ''}}",
 	} {
 		if _, err := Decode("f", []byte(jobHead+spec+"\n")); err != nil {
 			t.Errorf("%s is refused: %v", spec, err)

@@ -66,7 +66,7 @@ func TestDecode(t *testing.T) {
 			Spec: job.Spec{
 				Schedules: []string{"*/5 * * * *"}, TimeZone: "Europe/Berlin", Command: []string{"sleep", "10", "yes", "1.50", "0x10", "true"},
 				Timeout: job.Duration(30 * time.Second), Retry: job.Retry{Attempts: 3, Backoff: job.Duration(time.Second)}, Overlap: job.OverlapAllow,
-				Env: map[string]string{"PORT": "8080", "EMPTY": ""}, Target: job.Target{Names: []string{"web-*"}},
+				Env: map[string]job.EnvValue{"PORT": job.Text("8080"), "EMPTY": {}}, Target: job.Target{Names: []string{"web-*"}},
 			},
 		},
 		{
@@ -182,12 +182,19 @@ func TestM3_RoundTrip(t *testing.T) {
 	duration := func(low, high time.Duration) *rapid.Generator[job.Duration] {
 		return rapid.Map(rapid.Int64Range(int64(low), int64(high)), func(n int64) job.Duration { return job.Duration(n) })
 	}
+	variable := rapid.Custom(func(rt *rapid.T) job.EnvValue {
+		if rapid.Bool().Draw(rt, "is text") {
+			return job.Text(text.Draw(rt, "value"))
+		}
+		ref := rapid.SampledFrom([]job.SecretRef{{File: "/a b"}, {Env: "PW"}, {Exec: []string{"/bin/x", "", "- a"}}}).Draw(rt, "secret")
+		return job.EnvValue{Secret: &ref, Mask: rapid.Bool().Draw(rt, "mask")}
+	})
 	spec := func(rt *rapid.T) job.Spec {
 		s := job.Spec{
 			Schedules:  rapid.SliceOfN(rapid.SampledFrom([]string{"* * * * *", "@daily", "TZ=UTC 0 0 1 1 *"}), 0, 3).Draw(rt, "schedules"),
 			TimeZone:   rapid.SampledFrom([]string{"", "Europe/Berlin"}).Draw(rt, "zone"),
 			Enabled:    rapid.Ptr(rapid.Bool(), true).Draw(rt, "enabled"),
-			Env:        rapid.MapOfN(rapid.StringMatching(`[A-B_][A-Z0-9_]{0,3}`), text, 0, 3).Draw(rt, "env"),
+			Env:        rapid.MapOfN(rapid.StringMatching(`[A-B_][A-Z0-9_]{0,3}`), variable, 0, 3).Draw(rt, "env"),
 			WorkingDir: rapid.SampledFrom([]string{"", "/tmp", "/a b"}).Draw(rt, "dir"),
 			User:       rapid.SampledFrom([]string{"", "root", "1000"}).Draw(rt, "user"),
 			Target: job.Target{

@@ -112,6 +112,10 @@ func (r *reader) given(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 	}
+	if v.Type() == envValueType && n.Kind == yaml.MappingNode && !slices.ContainsFunc(n.Content, func(k *yaml.Node) bool { return k.Value == "secret" }) {
+		r.fail(n, path+".secret", "is missing; write {secret: {file: /a/path}}, or the value as text")
+		return
+	}
 	if tag := n.ShortTag(); n.Kind != yaml.ScalarNode && tag != "!!map" && tag != "!!seq" {
 		r.fail(n, path, "the tag %s is not allowed; leave it out", tag)
 		return
@@ -247,9 +251,12 @@ func (r *reader) mapping(n *yaml.Node, v reflect.Value, path string) {
 		at := join(path, key)
 		r.lines[at] = placeOf(value)
 		if value, ok := r.resolve(value, at); ok {
-			if item.Kind() == reflect.String {
+			switch {
+			case item.Kind() == reflect.String:
 				r.text(value, item, at)
-			} else {
+			case item.Type() == envValueType && value.Kind != yaml.MappingNode:
+				r.text(value, item.FieldByName("Text"), at)
+			default:
 				r.value(value, item, at)
 			}
 		}
@@ -434,19 +441,29 @@ func (r *reader) unknown(at place, path, key string, names []string) {
 	r.problem(at, join(path, key), "this field is unknown%s (allowed: %s)", hint, strings.Join(names, ", "))
 }
 
-var specType = reflect.TypeFor[job.Spec]()
+var (
+	specType     = reflect.TypeFor[job.Spec]()
+	envValueType = reflect.TypeFor[job.EnvValue]()
+)
 
 // fieldNames returns the names of a struct's fields as they are written.
 func fieldNames(t reflect.Type) []string {
 	names := make([]string, 0, t.NumField())
 	for i := range t.NumField() {
-		name, _ := fieldTag(t.Field(i))
-		names = append(names, name)
+		if name, _ := fieldTag(t.Field(i)); name != unwritten {
+			names = append(names, name)
+		}
 	}
 	return names
 }
 
+// unwritten is the name of fields that are not written by a name.
+const unwritten = "-"
+
 func fieldByName(v reflect.Value, name string) (reflect.Value, bool) {
+	if name == unwritten {
+		return reflect.Value{}, false
+	}
 	for i := range v.NumField() {
 		if n, _ := fieldTag(v.Type().Field(i)); n == name {
 			return v.Field(i), true

@@ -34,6 +34,9 @@ type Start struct {
 	Dir string
 	// Env are the variables that the order sets.
 	Env map[string]string
+	// Secrets are those of Env whose values the minion has found out, and that no
+	// word may tell.
+	Secrets []string
 }
 
 // List is what may be started. It is never changed, and may be used from any
@@ -158,6 +161,10 @@ func (r *rule) differs(s *Start, found program.Place) (all []string, far int) {
 		add("it is to start in %s, and the rule has the workingDir %s", s.Dir, strings.Join(r.dirs, ", "))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		if slices.Contains(s.Secrets, name) {
+			r.differsInSecret(name, add)
+			continue
+		}
 		r.differsInVariable(name, s.Env[name], add)
 	}
 	return all, far
@@ -265,6 +272,17 @@ func (r *rule) differsInVariable(name, value string, add func(string, ...any)) {
 	case name == shareVariable && job.CheckName(value) == nil:
 	default:
 		add("it sets the variable %s, which the rule's env does not name", name)
+	}
+}
+
+// differsInSecret compares a variable whose value no word may tell: a rule that has
+// anything but any: true would.
+func (r *rule) differsInSecret(name string, add func(string, ...any)) {
+	switch p, ok := r.env[name]; {
+	case !ok:
+		add("it sets the variable %s, which the rule's env does not name", name)
+	case !p.any:
+		add("the variable %s is a secret, and the rule has a value for it: write {any: true}", name)
 	}
 }
 

@@ -44,6 +44,7 @@ type capture struct {
 	taken   [3]int64 // of written, by each stream
 	dropped [3]int64
 	parts   [3]ring
+	masks   [3]*Masker // nil: nothing is masked
 	closed  bool
 }
 
@@ -57,6 +58,25 @@ func (c *capture) write(stream int, p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
+		return
+	}
+	if m := c.masks[stream]; m != nil {
+		p = m.Mask(p)
+	}
+	c.take(stream, p)
+}
+
+// masking has texts kept out of what is written.
+func (c *capture) masking(texts []string) *capture {
+	for s := Stdout; s <= Stderr && len(texts) > 0; s++ {
+		c.masks[s] = NewMasker(texts)
+	}
+	return c
+}
+
+// take takes what may be told of a stream. The caller holds mu.
+func (c *capture) take(stream int, p []byte) {
+	if len(p) == 0 {
 		return
 	}
 	c.parts[stream].write(p)
@@ -109,6 +129,9 @@ func (c *capture) close() (stdout, stderr Part) {
 	defer c.mu.Unlock()
 	c.closed = true
 	for s := byte(Stdout); s <= Stderr; s++ {
+		if m := c.masks[s]; m != nil {
+			c.take(int(s), m.Rest())
+		}
 		c.storeEnd(s)
 	}
 	if c.file != nil {

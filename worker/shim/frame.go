@@ -44,6 +44,8 @@ type Spec struct {
 	// grow; what comes later is only counted.
 	Output    string `json:"output"`
 	OutputCap int64  `json:"outputCap"`
+	// Mask are texts that are kept out of the output: it has *** instead.
+	Mask []string `json:"mask,omitempty"`
 	// Cgroup is the directory of the command's own control group; the shim
 	// removes it once it is empty. Empty: none.
 	Cgroup string `json:"cgroup,omitempty"`
@@ -126,9 +128,11 @@ type Part struct {
 // Hello is the first thing that an agent hears.
 type Hello struct {
 	// Instance is new at every start of a shim.
-	Instance string    `json:"instance"`
-	PID      int       `json:"pid"`
-	Running  []Started `json:"running,omitempty"`
+	Instance string `json:"instance"`
+	PID      int    `json:"pid"`
+	// Masks: it does what Spec.Mask says. A shim of an earlier release does not.
+	Masks   bool      `json:"masks,omitempty"`
+	Running []Started `json:"running,omitempty"`
 	// Ended are the exit records that were not forgotten yet.
 	Ended []Ended `json:"ended,omitempty"`
 }

@@ -81,7 +81,7 @@ func (n *spawner) run() {
 
 func (n *spawner) start(spec Spec) (*process, error) {
 	p := &process{
-		spec: spec, out: newCapture(spec.Output, spec.OutputCap),
+		spec: spec, out: newCapture(spec.Output, spec.OutputCap).masking(spec.Mask),
 		stop: make(chan Kill, 1), exited: make(chan struct{}),
 	}
 	var write [2]int

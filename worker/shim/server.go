@@ -168,7 +168,7 @@ func (s *server) accept(l *net.UnixListener) {
 func (s *server) attend(conn net.Conn) {
 	s.mu.Lock()
 	s.attached, s.leaving = true, false
-	hello := &Hello{Instance: s.instance, PID: os.Getpid()}
+	hello := &Hello{Instance: s.instance, PID: os.Getpid(), Masks: true}
 	for _, p := range s.tasks {
 		if p != nil {
 			hello.Running = append(hello.Running, p.started())

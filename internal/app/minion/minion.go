@@ -21,6 +21,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/httpguard"
 	"github.com/carillon-cron/carillon/worker"
 	"github.com/carillon-cron/carillon/worker/allow"
+	"github.com/carillon-cron/carillon/worker/secrets"
 	"github.com/carillon-cron/carillon/worker/shim"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	TokenShown bool
 	// AllowFile lists what may be run; empty: everything.
 	AllowFile string
+	// SecretsFile lists what jobs may have found out here; empty: nothing.
+	SecretsFile string
 	// Update says whether the minion updates itself, and how.
 	Update Update
 	// Crash, unless nil, is called at the named places of the protocol.
@@ -68,6 +71,11 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if cfg.AllowFile != "" {
 		if deps.Allow, err = allow.Read(cfg.AllowFile); err != nil {
 			return fmt.Errorf("--allow: %w", err)
+		}
+	}
+	if cfg.SecretsFile != "" {
+		if deps.Secrets, err = secrets.Read(cfg.SecretsFile); err != nil {
+			return fmt.Errorf("--secrets: %w", err)
 		}
 	}
 	if !cfg.Insecure {

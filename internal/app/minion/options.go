@@ -31,6 +31,7 @@ type Options struct {
 	CAFile      string
 	TrustFirst  bool
 	AllowFile   string
+	SecretsFile string
 	MaxRunning  int
 	Cgroup      string
 	FactsDir    string
@@ -60,6 +61,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.TrustFirst, "trust-on-first-use", false, "join whatever cluster answers first, where there is neither a token nor --ca")
 	fs.BoolVar(&o.Insecure, "insecure", false, "plain connections, to nodes on this host only")
 	fs.StringVar(&o.AllowFile, "allow", "", "`FILE` of rules that say what may be started here; anything else is refused (docs/minions.md)")
+	fs.StringVar(&o.SecretsFile, "secrets", "", "`FILE` of rules that say which files, variables and programs here jobs may take secrets from; without it, none (docs/secrets.md)")
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
@@ -106,6 +108,8 @@ func checkEmpty(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	const joined = "leave it out if the minion has joined, or an operator approves it"
 	unset := map[string]string{
 		"id": "leave it out for the host name", "label": "leave it out for no labels", "allow": "leave it out if anything may be started here",
+		"secrets": "leave it out if jobs may take no secrets from here",
+
 		"join-token-file": joined, "join-token": joined,
 		"ca": "leave it out with a token", "cgroup": "leave it out for the minion's group, or give none for no groups", "facts-dir": "leave it out for facts.d in the data directory",
 		"update-keys": "give the file with the keys", "update-dir": "leave it out for update in the data directory",
@@ -200,7 +204,7 @@ func (o *Options) Config(version, own string) (Config, error) {
 	}
 	return Config{
 		Update:      update,
-		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile,
+		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile, SecretsFile: o.SecretsFile,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
 			MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, ShimCommand: []string{exe, "shim"}, Version: version,

@@ -56,6 +56,9 @@ func (c comments) object(t reflect.Type, path string) schema {
 	properties, required := schema{}, []string{}
 	for f := range t.Fields() {
 		name, rest, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" {
+			continue // it stands for the whole
+		}
 		at := path + "." + name
 		s := c.value(f.Type, at)
 		if t == reflect.TypeFor[job.Param]() && (name == "default" || name == "min" || name == "max") {
@@ -211,6 +214,10 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"enum": []job.Loss{job.LossTakeover, job.LossSkip}, "default": job.LossTakeover}
 	case reflect.TypeFor[job.Start]():
 		return schema{"enum": []job.Start{job.StartAsync, job.StartSync}, "default": job.StartAsync}
+	case reflect.TypeFor[job.EnvValue]():
+		return schema{"anyOf": []schema{text(), with(c.object(t, path), "required", []string{"secret"})}}
+	case reflect.TypeFor[job.SecretRef]():
+		return with(with(c.object(t, path), "minProperties", 1), "maxProperties", 1)
 	case reflect.TypeFor[*job.Script]():
 		return schema{"oneOf": []schema{{"type": "string", "minLength": 1}, c.object(t.Elem(), path)}}
 	}

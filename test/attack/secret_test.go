@@ -1,0 +1,151 @@
+package attack
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/internal/testkit/await"
+)
+
+// places are all places but the minion's host where a value might turn up.
+type places struct {
+	t     testing.TB
+	n     *node
+	m     *minion
+	dirs  []string
+	words []string
+}
+
+// look fails the test for each place that has one of the words.
+func (p *places) look() {
+	p.t.Helper()
+	has := func(where, text string) {
+		for _, w := range p.words {
+			if strings.Contains(text, w) {
+				p.t.Errorf("%s has %q", where, w)
+			}
+		}
+	}
+	resp, err := p.n.cluster.etcd.Get(p.t.Context(), p.n.cluster.prefix, clientv3.WithPrefix())
+	if err != nil || len(resp.Kvs) == 0 {
+		p.t.Fatalf("dump of etcd: %d keys, %v", len(resp.Kvs), err)
+	}
+	for _, kv := range resp.Kvs {
+		has("etcd, "+string(kv.Key), string(kv.Value))
+	}
+	for _, dir := range p.dirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil // gone meanwhile
+			}
+			text, _ := os.ReadFile(path)
+			has(path, string(text))
+			return nil
+		})
+		if err != nil {
+			p.t.Error(err)
+		}
+	}
+	has("the node's log", p.n.output())
+	has("the minion's log", p.m.output())
+	for _, args := range [][]string{
+		{"get", "job", "leaky", "-o", "json"}, {"get", "job", "leaky", "-o", "yaml"}, {"describe", "job", "leaky"}, {"runs", "leaky", "-o", "json"}, {"logs", "leaky"},
+		{"audit", "-o", "json"}, {"audit", "-o", "wide"}, {"describe", "minion", p.m.id, "-o", "json"},
+	} {
+		has("carillon "+strings.Join(args, " "), p.n.carillon(p.t, args...).must(p.t))
+	}
+	for _, path := range []string{"/", "/jobs/default/leaky", "/runs"} {
+		a, err := p.n.get(path)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		has("the page "+path, a.body)
+	}
+}
+
+// The values of secrets are in none of etcd, the data directories of node and minion
+// (journal and output among them), their logs, the history, the audit, the API and the
+// page: not while the command runs, and not after it.
+func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, newCluster(t), "n1")
+	const first, second, third = "plain-sesame-4711", "masked-sesame-4712", "told-sesame-4713"
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plain, masked, program := write("plain", first+"\n", 0o600), write("masked", second+"\n", 0o600), write("tell", "#!/bin/sh\necho told-sesame-$((4700 + 13))\n", 0o700)
+	release := filepath.Join(dir, "release")
+	list := write("list.yaml", "rules: [{file: "+plain+"}, {file: "+masked+"}, {exec: ["+program+"]}]\n", 0o600)
+	m := startMinion(t, n, "m1", "--secrets", list, "--log-level", "debug")
+	n.apply(t, `
+apiVersion: carillon/v1
+kind: Job
+metadata: {name: leaky}
+spec:
+  env:
+    PLAIN: {secret: {file: `+plain+`}}
+    MASKED: {secret: {file: `+masked+`}, mask: true}
+    TOLD: {secret: {exec: [`+program+`]}, mask: true}
+  steps:
+  - shell: echo "${#PLAIN} $MASKED $TOLD"
+  - shell: while ! test -e `+release+`; do sleep 0.05; done; echo "again $MASKED"; exit 3
+`).must(t)
+	n.carillon(t, "run", "leaky", "--reason", "to see")
+	p := &places{t: t, n: n, m: m, dirs: []string{n.dir, m.dir}, words: []string{first, second, third}}
+	await.Until(t, "the first step has written", func() bool { return strings.Contains(n.carillon(t, "logs", "leaky").stdout, "17 *** ***") })
+	p.look()
+	write("release", "", 0o600)
+	await.Until(t, "the run has ended", func() bool { return strings.Contains(n.carillon(t, "runs", "leaky").stdout, "failed") })
+	if out := n.carillon(t, "logs", "leaky").must(t); !strings.Contains(out, "17 *** ***") || !strings.Contains(out, "again ***") {
+		t.Errorf("the output is %q", out)
+	}
+	p.look()
+	if env, err := os.ReadFile("/proc/self/environ"); err == nil && bytes.Contains(env, []byte(first)) {
+		t.Error("the test itself has the value")
+	}
+}
+
+// Who edits jobs reads nothing of a host by a minion without a list, and nothing but
+// what the list names by one with a list: not by another path, a link, or a variable.
+func TestEditorsReadNoFilesByAMinion(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, nil, "n1")
+	dir := t.TempDir()
+	for name, text := range map[string]string{"open": "allowed-value", "list.yaml": "rules: [{file: " + dir + "/open, jobs: [default/*]}]\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	startMinion(t, n, "none")
+	startMinion(t, n, "some", "--secrets", filepath.Join(dir, "list.yaml"))
+	for i, ref := range []string{
+		"{file: /etc/shadow}", "{file: /etc/passwd}", "{file: " + dir + "/list.yaml}", "{env: PATH}", "{exec: [/bin/cat, /etc/shadow]}", "{file: " + dir + "/open}",
+	} {
+		for _, id := range []string{"none", "some"} {
+			n.apply(t, `
+apiVersion: carillon/v1
+kind: Job
+metadata: {name: spy}
+spec: {command: [printenv, LOOT], env: {LOOT: {secret: `+ref+`}}, target: {names: [`+id+`]}}
+`).must(t)
+			r := n.carillon(t, "run", "spy", "--wait")
+			if allowed := id == "some" && i == 5; (r.code == 0) != allowed {
+				t.Errorf("%s on %s: exit code %d\n%s%s", ref, id, r.code, r.stdout, r.stderr)
+			}
+		}
+	}
+	if out := n.carillon(t, "logs", "spy").must(t); !strings.Contains(out, "allowed-value") {
+		t.Errorf("what is allowed: %q", out)
+	}
+}
