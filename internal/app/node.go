@@ -143,9 +143,11 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	n.time = clock.New(clock.Config{Bound: cfg.ClockBound}, clock.Deps{Wall: build.Now})
 	bounded, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	answered := tellOfEtcd(bounded, reach, log)
 	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards)
+	answered()
 	if err != nil {
-		return nil, fmt.Errorf("etcd at %v: %w", reach.Endpoints, err)
+		return nil, withoutEtcd(ctx, reach, err)
 	}
 	n.meta = meta
 	if err := grantOldLabels(context.WithoutCancel(ctx), n.client, n.keys, log); err != nil {

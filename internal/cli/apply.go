@@ -278,7 +278,12 @@ func (mf manifestVerbs) tellDefaults(results []api.ApplyResult) {
 	}
 }
 
-// describeResult returns "job default/hello".
+// describeResult returns "job default/hello", and "role ops" of what lies in no namespace.
 func describeResult(r api.ApplyResult) string {
-	return strings.ToLower(r.Kind) + " " + r.Namespace + "/" + r.Name
+	kind := strings.ToLower(r.Kind)
+	switch r.Kind {
+	case job.KindHostGroup, job.KindRole, job.KindRoleBinding:
+		return kind + " " + r.Name
+	}
+	return kind + " " + r.Namespace + "/" + r.Name
 }

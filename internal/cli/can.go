@@ -15,7 +15,7 @@ func (tv tokenVerbs) canICommand() *cobra.Command {
 		labels map[string]string
 	)
 	cmd := &cobra.Command{
-		Use: "can-i VERB RESOURCE", Args: cobra.ExactArgs(2),
+		Use: "can-i VERB RESOURCE", Args: exactly("a verb and a resource, as in run jobs", 2),
 		Short: "Tell whether you may do something",
 		Long: `Tell whether you may do something in the namespace: yes, with exit code 0, or no,
 with exit code 1. Verbs are read, logs, run, exec, edit, delete, pause, operate,

@@ -239,3 +239,24 @@ func TestI9_ForgetMinion(t *testing.T) {
 		t.Errorf("records %+v", records)
 	}
 }
+
+// A node that is gone for good leaves nothing behind: no drain that doctor warns of.
+func TestForgetNode(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.put(t, e.keys.KnownNode("lost"), etcdkv.KnownNode{Node: "lost", JoinedAt: e.now()})
+	e.put(t, e.keys.Member("live"), etcdkv.Member{Node: "live", Phase: etcdkv.PhaseReady, PhaseSince: e.now()})
+	for _, n := range []job.NodeID{"lost", "left", "live"} {
+		e.put(t, e.keys.Drain(n), etcdkv.Drain{Node: n, Since: e.now()})
+	}
+	for node, want := range map[job.NodeID]error{"lost": nil, "left": nil, "live": job.ErrConflict, "never": job.ErrNotFound} {
+		if err := e.ForgetNode(t.Context(), node, api.Order{By: "ada"}); !errors.Is(err, want) {
+			t.Errorf("forget %s: %v, want %v", node, err, want)
+		}
+	}
+	for node, want := range map[job.NodeID]bool{"lost": false, "left": false, "live": true} {
+		if kv, err := e.db.Get(t.Context(), "test", e.keys.Drain(node)); err != nil || (kv != nil) != want {
+			t.Errorf("drain of %s: %v, %v; want there: %v", node, kv, err, want)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -101,6 +102,29 @@ func get(t *testing.T, f fake, path string) *httptest.ResponseRecorder {
 	return w
 }
 
+// Who may not see minions is not told that there are none.
+func TestMinionsOfWhoMaySeeNone(t *testing.T) {
+	t.Parallel()
+	for may, want := range map[bool]string{false: "none that you may see", true: "No minion has connected yet"} {
+		u, err := New(Deps{Control: empty{}, Sessions: &sessions{}, Logger: zap.NewNop(), May: func(context.Context, rights.Verb, rights.Kind) bool { return may }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mux := http.NewServeMux()
+		u.Register(mux)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/minions", nil))
+		if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("may see minions: %v: status %d, without %q:\n%s", may, w.Code, want, body)
+		}
+	}
+}
+
+// empty is a control without minions, or with none that the caller may see.
+type empty struct{ fake }
+
+func (empty) Minions(context.Context) ([]api.Minion, error) { return nil, nil }
+
 // A run whose minion is gone is not shown as running.
 func TestRunWhoseMinionIsGone(t *testing.T) {
 	t.Parallel()
@@ -156,7 +180,7 @@ func TestPages(t *testing.T) {
 		"/groups":                     {"ops/ledger", "failback, ordered", "moved to n1", "n2, n3", "nobody", `data-topics="groups jobs"`},
 		"/nodes":                      {"n1", "64", "rack=r1", "drained by ada: new disk"},
 		"/minions": {
-			"m1", "connected", "dc=b", "asks for", "role=db", "matches nothing until granted", "to grant: <code>carillon minions label m1 role=db</code>", "Facts (its word)", "2 said by the minion", "Version (its word)",
+			"m1", "connected", "dc=b", "asks for", "role=db", "matches nothing until granted", "to grant: <code>carillon minions label m1 role=db</code>", "Facts (reported)", "2 reported", "Version (reported)",
 		},
 		"/shards":             {"n1", "nobody", "ops/ledger", "failback", "held"},
 		"/static/live.js":     {"EventSource"},

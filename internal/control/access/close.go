@@ -135,7 +135,7 @@ func (a *Authenticator) mayClose(ctx context.Context) ([]clientv3.Cmp, error) {
 		return nil, err
 	}
 	if !keeps {
-		return nil, fmt.Errorf("%s would lose all rights by it: who closes the cluster must hold the role admin by a binding, or ask over a node's local socket as root or the node's account: %w", orNobody(c.Name), job.ErrConflict)
+		return nil, fmt.Errorf("%s would lose all rights by it: to close the cluster, hold the role admin by a binding, or ask over a node's local socket as root or the node's account: %w", orNobody(c.Name), job.ErrConflict)
 	}
 	stays, err := a.stays(ctx, c)
 	if err != nil {
@@ -188,7 +188,7 @@ func (a *Authenticator) admin(ctx context.Context, who []rights.Subject) (bool, 
 
 func orNobody(name string) string {
 	if name == "" {
-		return "you are nobody for the cluster, and"
+		return "you have not shown who you are (with a token, say), and"
 	}
 	return name
 }

@@ -56,8 +56,8 @@ func (op *Operator) UndrainNode(ctx context.Context, node job.NodeID, o api.Orde
 	return op.audit.Write(ctx, "node.undrain", string(node), o, key, kv, clientv3.OpDelete(key))
 }
 
-// ForgetNode removes a node that is gone and has not left in order from those that are known. A
-// node that lives is not forgotten.
+// ForgetNode removes a node that is gone and has not left in order from those that are
+// known, and the drain of one that is gone. A node that lives is not forgotten.
 func (op *Operator) ForgetNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	key := op.db.Keys.KnownNode(node)
 	kv, err := op.db.Get(ctx, "forget node", key)
@@ -70,10 +70,17 @@ func (op *Operator) ForgetNode(ctx context.Context, node job.NodeID, o api.Order
 		}
 		return err
 	}
-	if kv == nil {
-		return fmt.Errorf("node %s: %w", node, job.ErrNotFound)
+	drain, err := op.db.Get(ctx, "forget node", op.db.Keys.Drain(node))
+	if err != nil {
+		return err
 	}
-	return op.audit.Write(ctx, "node.forget", string(node), o, key, kv, clientv3.OpDelete(key))
+	switch {
+	case kv == nil && drain == nil:
+		return fmt.Errorf("node %s: %w", node, job.ErrNotFound)
+	case kv == nil:
+		key, kv = op.db.Keys.Drain(node), drain
+	}
+	return op.audit.Write(ctx, "node.forget", string(node), o, key, kv, clientv3.OpDelete(op.db.Keys.KnownNode(node)), clientv3.OpDelete(op.db.Keys.Drain(node)))
 }
 
 // MoveShard moves a shard to a node for as long as it lives and may, whatever

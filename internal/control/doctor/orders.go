@@ -33,7 +33,7 @@ func (c *Checker) checkOperators(ctx context.Context) ([]api.Check, error) {
 		checks = append(checks, api.Check{
 			Name: "drains", Status: api.CheckWarn,
 			Detail: fmt.Sprintf("%s is drained%s", d.Node, c.ordered(d.By, d.Since, d.Reason)),
-			Hint:   fmt.Sprintf("when it may hold shards again: `carillon nodes undrain %s`", d.Node),
+			Hint:   fmt.Sprintf("when it may hold shards again: `carillon nodes undrain %s`; when it is stopped for good: `carillon nodes forget %s`", d.Node, d.Node),
 		})
 	}
 	for _, id := range slices.Sorted(maps.Keys(overrides)) {

@@ -224,5 +224,23 @@ func Missing(r rights.Request) error {
 	case r.Kind.Namespaced():
 		where = " in all namespaces"
 	}
-	return fmt.Errorf("you may not %s %s%s; ask for a role that allows %s on %s: %w", r.Verb, r.Kind, where, r.Verb, r.Kind, job.ErrForbidden)
+	return fmt.Errorf("you may not %s%s; ask for a role that allows %s on %s: %w", doing(r.Verb, r.Kind), where, r.Verb, r.Kind, job.ErrForbidden)
+}
+
+// doing says in English what a verb is on a kind of things.
+func doing(v rights.Verb, k rights.Kind) string {
+	on := string(k)
+	if k == rights.Cluster {
+		on = "the cluster"
+	}
+	switch v {
+	case rights.Logs:
+		return "see the output of " + on
+	case rights.Grant:
+		return "grant rights on " + on
+	case rights.Audit:
+		return "see the audit of " + on
+	default:
+		return string(v) + " " + on
+	}
 }

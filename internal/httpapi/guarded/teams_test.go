@@ -190,7 +190,7 @@ func TestTwoTeams(t *testing.T) {
 		"pause namespace search":                     {5, "you may not pause jobs in the namespace search"},
 		"pause all":                                  {5, "you may not pause jobs in all namespaces"},
 		"nodes":                                      {5, "you may not read nodes"},
-		"audit":                                      {5, "you may not audit cluster"},
+		"audit":                                      {5, "you may not see the audit of the cluster"},
 		"exec --target * -- true":                    {5, "you may not exec minions"},
 		"get roles":                                  {5, "you may not read roles"},
 		"token list":                                 {5, "you may not read tokens"},
