@@ -11,4 +11,5 @@ const (
 	TopicMinions Topic = "minions"
 	TopicShards  Topic = "shards"
 	TopicGroups  Topic = "groups"
+	TopicQueues  Topic = "queues"
 )

@@ -79,6 +79,11 @@ func benchmarks() []benchmark {
 			locks{pairs: 5, waiters: 4, window: 50 * time.Millisecond}.measure,
 		},
 		{
+			"queue_tasks_per_s",
+			queueTasks{count: 20_000, places: 100}.measure,
+			queueTasks{count: 120, places: 3}.measure,
+		},
+		{
 			// A process may have 20,000 files, of which a node keeps some for others than minions.
 			"fanout",
 			fanOut{minions: 17_000, pause: roundPause}.measure,

@@ -292,6 +292,40 @@ func groupRows() []row[GroupSpec] {
 	}
 }
 
+// queueRows are the fields of a queue.
+func queueRows() []row[QueueSpec] {
+	return []row[QueueSpec]{
+		{path: "command", zero: "give the program and its arguments"},
+		{path: "script"},
+		{path: "script.interpreter", zero: "leave it out for /bin/sh"},
+		{path: "script.source", zero: "give the text of the script"},
+		{path: "env"},
+		{path: "workingDir", zero: "leave it out for the minion's work directory"},
+		{path: "user", zero: "leave it out for the minion's own account"},
+		{path: "limits", zero: "leave it out for no bounds"},
+		{path: "limits.memory", zero: "leave it out for no bound; the least is " + Size(MinLimitMemory).String()},
+		{path: "limits.pids", zero: "leave it out for no bound"},
+		{path: "limits.cpu", zero: "leave it out for no bound; the least is " + Cores(MinLimitCPU).String()},
+		{path: "target", zero: "leave it out for every minion that offers to work on the queue"},
+		{path: "target.match", zero: "leave it out for every minion that offers to work on the queue"},
+		{path: "timeout", zero: "leave it out for the default, " + short(DefaultTimeout) + "; no item is without a bound: the longest is " + short(MaxTimeout)},
+		{path: "lostAfter", zero: "leave it out for the default, " + short(DefaultLostAfter) + "; the longest is " + short(MaxLostAfter)},
+		{path: "retry", zero: fmt.Sprintf("leave it out for the default, %d attempts", DefaultQueueAttempts)},
+		{path: "retry.attempts", zero: fmt.Sprintf("leave it out for the default, %d; for no retry write 1", DefaultQueueAttempts)},
+		{path: "retry.backoff", zero: "leave it out for the default, " + short(DefaultBackoff) + "; for hardly any pause write 1ms", needs: "attempts: 2 or more",
+			met: func(q *QueueSpec) bool { return q.EffectiveRetry().Attempts > 1 }, instead: says[QueueSpec]("give more attempts")},
+		{path: "retry.maxBackoff", zero: "leave it out for the default, " + short(DefaultMaxBackoff) + "; the longest is " + short(MaxTimeout), needs: "attempts: 3 or more, as the first pause is backoff",
+			met: func(q *QueueSpec) bool { return q.EffectiveRetry().Attempts > 2 }, instead: says[QueueSpec]("give more attempts")},
+		{path: "retry.exitCodes", zero: "leave it out for any failure", needs: "attempts: 2 or more",
+			met: func(q *QueueSpec) bool { return q.EffectiveRetry().Attempts > 1 }, instead: says[QueueSpec]("give more attempts")},
+		{path: "aging", zero: "leave it out for priorities that stay as they are; the least is " + short(MinQueueAging)},
+		{path: "maxItems", zero: fmt.Sprintf("leave it out for the default, %d; to take no items, use `carillon queue drain`", DefaultQueueItems)},
+		{path: "payloadSchema", zero: "leave it out for payloads that are any text"},
+		{path: "dedupWindow", zero: "leave it out for a queue whose items have no de-duplication keys"},
+		{path: "expireAfter", zero: "leave it out for items that wait as long as it takes"},
+	}
+}
+
 // calendarRows are the fields of a calendar.
 func calendarRows() []row[CalendarSpec] {
 	return []row[CalendarSpec]{
@@ -341,6 +375,8 @@ func Fields(kind string) []Field {
 		out = fieldsOf(calendarRows(), "spec.")
 	case KindScript:
 		out = append(fieldsOf(scriptRows(), "spec."), fieldsOf(paramRows(), "spec.params[].")...)
+	case KindQueue:
+		out = fieldsOf(queueRows(), "spec.")
 	case KindHostGroup:
 		out = []Field{{Path: "spec.match", Zero: "write a target such as web[1-20] or os == \"linux\""}}
 	case KindRole:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,23 +21,22 @@ import (
 // ErrNotDispatcher when Run does not run here or its lock is not held for sure,
 // ErrFenced when somebody else has the lock, and ErrWorkerLost when the worker's lease has ended.
 func (q *Queue) Claim(ctx context.Context, w Worker, n int) ([]Claimed, error) {
-	q.mu.Lock()
-	d := q.here
-	q.mu.Unlock()
-	if d == nil {
-		return nil, ErrNotDispatcher
+	d, err := q.dispatcher()
+	if err != nil {
+		return nil, err
 	}
 	if w.ID == "" || w.Lease == clientv3.NoLease || n <= 0 {
 		return nil, &job.InvalidError{Problems: []job.Problem{{
 			Message: fmt.Sprintf("a claim needs a worker, its lease and a positive number, not %q, %x and %d", w.ID, w.Lease, n),
 		}}}
 	}
+	places := slices.Repeat([]Worker{w}, min(n, MaxClaim))
 	for {
-		picked, err := d.pick(ctx, min(n, MaxClaim))
+		picked, err := d.pick(ctx, len(places))
 		if err != nil {
 			return nil, err
 		}
-		got, err := d.claim(ctx, w, picked)
+		got, err := d.claim(ctx, places[:len(picked)], picked)
 		if errors.Is(err, ErrFenced) {
 			d.stop(ErrFenced)
 		}
@@ -44,6 +44,78 @@ func (q *Queue) Claim(ctx context.Context, w Worker, n int) ([]Claimed, error) {
 			return got, err
 		}
 	}
+}
+
+// ClaimEach is Claim for several workers at once, and does not wait: each place among
+// them is worth one item, and the first items go to the first places. Where nothing may
+// be claimed now it returns nothing; see Await. Workers without a lease keep their claims
+// until somebody settles them, or the visibility deadline passes.
+func (q *Queue) ClaimEach(ctx context.Context, places []Worker) ([]Claimed, error) {
+	d, err := q.dispatcher()
+	if err != nil {
+		return nil, err
+	}
+	if len(places) == 0 || slices.ContainsFunc(places, func(w Worker) bool { return w.ID == "" }) {
+		return nil, &job.InvalidError{Problems: []job.Problem{{Message: "a claim needs workers, each with an id"}}}
+	}
+	d.mu.Lock()
+	picked, _ := d.take(min(len(places), MaxClaim), time.Now())
+	err = d.err
+	d.mu.Unlock()
+	if len(picked) == 0 {
+		return nil, err
+	}
+	got, err := d.claim(ctx, places[:len(picked)], picked)
+	if errors.Is(err, ErrFenced) {
+		d.stop(ErrFenced)
+	}
+	return got, err
+}
+
+// Await returns when there is an item that may be claimed, as far as is known here, or
+// when ctx ends. Its errors are those of Claim.
+func (q *Queue) Await(ctx context.Context) error {
+	d, err := q.dispatcher()
+	if err != nil {
+		return err
+	}
+	for {
+		d.mu.Lock()
+		err, changed := d.err, d.changed
+		next := d.ripen(time.Now())
+		ready := d.ready.Len() > 0
+		d.mu.Unlock()
+		if ready || err != nil {
+			return err
+		}
+		if err := waitFor(ctx, changed, next); err != nil {
+			return err
+		}
+	}
+}
+
+func (q *Queue) dispatcher() (*dispatcher, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.here == nil {
+		return nil, ErrNotDispatcher
+	}
+	return q.here, nil
+}
+
+// waitFor waits for a change, or for the time at which something will be ready.
+func waitFor(ctx context.Context, changed <-chan struct{}, next time.Time) error {
+	var timer <-chan time.Time
+	if !next.IsZero() {
+		timer = time.After(time.Until(next))
+	}
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("claim: %w", context.Cause(ctx))
+	case <-changed:
+	case <-timer:
+	}
+	return nil
 }
 
 // pick takes the next items out of the line, and waits for one if need be.
@@ -59,17 +131,24 @@ func (d *dispatcher) pick(ctx context.Context, n int) ([]*entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		var timer <-chan time.Time
-		if !next.IsZero() {
-			timer = time.After(time.Until(next))
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("claim: %w", context.Cause(ctx))
-		case <-changed:
-		case <-timer:
+		if err := waitFor(ctx, changed, next); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// ripen has the items be ready whose time has come, and returns when the next one will
+// be; zero: none waits for its time. mu must be held.
+func (d *dispatcher) ripen(now time.Time) time.Time {
+	e := d.delayed.first()
+	for ; e != nil && !e.item.NotBefore.After(now); e = d.delayed.first() {
+		e.leave()
+		d.ready.add(e)
+	}
+	if e == nil {
+		return time.Time{}
+	}
+	return e.item.NotBefore
 }
 
 // take marks the next items busy and returns them. When there are none it
@@ -78,23 +157,24 @@ func (d *dispatcher) take(n int, now time.Time) (picked []*entry, next time.Time
 	if d.err != nil {
 		return nil, time.Time{}
 	}
-	for e := d.delayed.first(); e != nil && !e.item.NotBefore.After(now); e = d.delayed.first() {
-		e.leave()
-		d.ready.add(e)
-	}
+	next = d.ripen(now)
 	bytes := 0
 	for len(picked) < n {
 		e := d.ready.first()
 		if e == nil || (len(picked) > 0 && bytes+len(e.raw) > maxTxnBytes) {
 			break
 		}
-		bytes += len(e.raw)
 		e.leave()
+		if key := e.item.Key; key != "" {
+			if d.inHand[key] > 0 { // Q9
+				d.park(e)
+				continue
+			}
+			d.hold(e)
+		}
+		bytes += len(e.raw)
 		e.busy, e.busyRev = true, 0
 		picked = append(picked, e)
-	}
-	if e := d.delayed.first(); e != nil {
-		next = e.item.NotBefore
 	}
 	d.publish()
 	return picked, next
@@ -103,13 +183,13 @@ func (d *dispatcher) take(n int, now time.Time) (picked []*entry, next time.Time
 // claim makes busy items a worker's own, in one transaction. Where it fails
 // because an item has changed, it goes on with halves: nothing is returned when
 // the last one has changed, and the view will say how.
-func (d *dispatcher) claim(ctx context.Context, w Worker, picked []*entry) ([]Claimed, error) {
+func (d *dispatcher) claim(ctx context.Context, places []Worker, picked []*entry) ([]Claimed, error) {
 	if !d.fence.Held() {
 		d.release(picked)
 		return nil, ErrNotDispatcher
 	}
 	nonce := uuid.NewString()
-	cmps, ops, claimed, err := d.plan(w, nonce, picked)
+	cmps, ops, claimed, err := d.plan(places, nonce, picked)
 	if err != nil {
 		d.release(picked)
 		return nil, err
@@ -118,7 +198,7 @@ func (d *dispatcher) claim(ctx context.Context, w Worker, picked []*entry) ([]Cl
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
 		d.release(picked)
-		return nil, fmt.Errorf("claim for %s: %w", w.ID, ErrWorkerLost)
+		return nil, fmt.Errorf("claim for %s: %w", places[0].ID, ErrWorkerLost)
 	case err != nil:
 		// It may have been committed, and nobody would know of the claim.
 		d.mu.Lock()
@@ -128,7 +208,7 @@ func (d *dispatcher) claim(ctx context.Context, w Worker, picked []*entry) ([]Cl
 		d.release(picked)
 		return nil, fmt.Errorf("claim: %w", err)
 	case !resp.Succeeded:
-		return d.claimHalves(ctx, w, picked)
+		return d.claimHalves(ctx, places, picked)
 	}
 	rev := resp.Header.Revision
 	d.committed(picked, rev)
@@ -142,23 +222,29 @@ func (d *dispatcher) claim(ctx context.Context, w Worker, picked []*entry) ([]Cl
 }
 
 // plan returns the transaction of a claim, the fence excepted.
-func (d *dispatcher) plan(w Worker, nonce string, picked []*entry) ([]clientv3.Cmp, []clientv3.Op, []Claimed, error) {
-	marker, err := etcdkv.Encode(etcdkv.QueueMarker{
-		Schema: etcdkv.Schema, Worker: string(w.ID), Claim: nonce, Since: time.Now().UTC(), Visibility: d.q.cfg.Visibility,
-	})
-	if err != nil {
-		return nil, nil, nil, err
-	}
+func (d *dispatcher) plan(places []Worker, nonce string, picked []*entry) ([]clientv3.Cmp, []clientv3.Op, []Claimed, error) {
+	now := time.Now().UTC()
 	var cmps []clientv3.Cmp
 	var ops []clientv3.Op
 	var claimed []Claimed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, e := range picked {
+	for i, e := range picked {
+		w := places[i]
+		marker, err := etcdkv.Encode(etcdkv.QueueMarker{
+			Schema: etcdkv.Schema, Worker: string(w.ID), Claim: nonce, Since: now, Visibility: d.q.cfg.Visibility,
+		})
+		if err != nil {
+			return nil, nil, nil, err
+		}
 		e.planned = e.changes
 		item := e.item
 		item.Attempt++
 		item.NotBefore = time.Time{}
+		if item.At == 0 {
+			d.lastAt = max(now.UnixNano(), d.lastAt+1)
+			item.At = d.lastAt
+		}
 		value, err := etcdkv.MergeUnknown(e.raw, item)
 		if err != nil {
 			return nil, nil, nil, err
@@ -167,15 +253,15 @@ func (d *dispatcher) plan(w Worker, nonce string, picked []*entry) ([]clientv3.C
 		cmps = append(cmps, unchanged(itemKey, e.modRev), absent(markerKey))
 		ops = append(ops, clientv3.OpPut(itemKey, value), clientv3.OpPut(markerKey, marker, clientv3.WithLease(w.Lease)))
 		claimed = append(claimed, Claimed{
-			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload},
-			Attempt: item.Attempt,
+			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload, Key: item.Key},
+			Attempt: item.Attempt, Worker: w.ID, Since: now, PutAt: item.PutAt, At: item.At,
 		})
 	}
 	return cmps, ops, claimed, nil
 }
 
 // claimHalves goes on after a claim has failed its compares.
-func (d *dispatcher) claimHalves(ctx context.Context, w Worker, picked []*entry) ([]Claimed, error) {
+func (d *dispatcher) claimHalves(ctx context.Context, places []Worker, picked []*entry) ([]Claimed, error) {
 	resp, err := d.q.txn(ctx, []clientv3.Cmp{d.fence.Fence()}, nil)
 	if err == nil && !resp.Succeeded {
 		err = ErrFenced
@@ -189,12 +275,12 @@ func (d *dispatcher) claimHalves(ctx context.Context, w Worker, picked []*entry)
 		return nil, nil
 	}
 	half := len(picked) / 2
-	got, err := d.claim(ctx, w, picked[:half])
+	got, err := d.claim(ctx, places[:half], picked[:half])
 	if err != nil {
 		d.release(picked[half:])
 		return got, err
 	}
-	rest, err := d.claim(ctx, w, picked[half:])
+	rest, err := d.claim(ctx, places[half:], picked[half:])
 	if err != nil && len(got) > 0 {
 		err = nil // those that are claimed must reach the worker
 	}

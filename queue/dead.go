@@ -51,7 +51,7 @@ func (q *Queue) Dead(ctx context.Context, after *Dead, limit int) ([]Dead, error
 			return nil, fmt.Errorf("list dead letters: %w", err)
 		}
 		list = append(list, Dead{
-			Item:     Item{ID: id, Priority: priority, Payload: item.Payload},
+			Item:     Item{ID: id, Priority: priority, Payload: item.Payload, Key: item.Key},
 			Attempts: item.Attempt, Reason: v.Reason, At: v.At,
 		})
 	}
@@ -62,6 +62,11 @@ func (q *Queue) Dead(ctx context.Context, after *Dead, limit int) ([]Dead, error
 // with all attempts before it. The error wraps job.ErrNotFound when there is no
 // such dead letter, and job.ErrConflict when somebody else was faster.
 func (q *Queue) Redrive(ctx context.Context, priority int, id string) error {
+	return q.RedriveAnd(ctx, priority, id)
+}
+
+// RedriveAnd is Redrive, and does also in the same transaction.
+func (q *Queue) RedriveAnd(ctx context.Context, priority int, id string, also ...clientv3.Op) error {
 	dead, item := q.keys.DeadItem(priority, id), q.keys.Item(priority, id)
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
@@ -80,14 +85,16 @@ func (q *Queue) Redrive(ctx context.Context, priority int, id string) error {
 	if err != nil {
 		return fmt.Errorf("redrive item %s: %w", id, err)
 	}
-	again.Attempt, again.NotBefore = 0, time.Time{}
+	// It is a new piece of work to its workers: what they remember of the old one does
+	// not count.
+	again.Attempt, again.At, again.NotBefore, again.ExpiresAt = 0, 0, time.Time{}, time.Time{}
 	value, err := etcdkv.MergeUnknown(v.Item, again)
 	if err != nil {
 		return fmt.Errorf("redrive item %s: %w", id, err)
 	}
 	resp, err := q.txn(ctx,
 		[]clientv3.Cmp{unchanged(dead, got.Kvs[0].ModRevision), absent(item)},
-		[]clientv3.Op{clientv3.OpDelete(dead), clientv3.OpPut(item, value)})
+		append([]clientv3.Op{clientv3.OpDelete(dead), clientv3.OpPut(item, value)}, also...))
 	if err != nil {
 		return fmt.Errorf("redrive item %s: %w", id, err)
 	}

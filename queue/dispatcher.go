@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,16 @@ type dispatcher struct {
 	delayed line
 	// spent are entries that have used up their attempts and are to be buried.
 	spent map[ref]*entry
+	// held are those that are claimed, as far as is seen.
+	held map[ref]*entry
+	// inHand counts those in hand, by key; parked are those that wait for one of them,
+	// though it would be their turn. What is parked has one of its key in hand, or ready.
+	inHand map[string]int
+	parked map[string]*line
+	// expiries are when waiting items expire.
+	expiries expiries
+	// lastAt is the highest instant of first claims.
+	lastAt int64
 	// claimed are entries that are busy until a revision is seen.
 	claimed []*entry
 	// orphans are claims whose answer was lost: no worker knows of them.
@@ -53,7 +64,8 @@ func (q *Queue) Run(ctx context.Context, fence Fence) error {
 	d := &dispatcher{
 		q: q, fence: fence, stop: cancel, chores: make(chan struct{}, 1),
 		entries: map[ref]*entry{}, spent: map[ref]*entry{}, orphans: map[string]time.Time{}, changed: make(chan struct{}),
-		ready: line{less: inTurn}, delayed: line{less: inTime},
+		held: map[ref]*entry{}, inHand: map[string]int{}, parked: map[string]*line{},
+		ready: line{less: inTurn(q.cfg.Aging)}, delayed: line{less: inTime},
 	}
 	q.mu.Lock()
 	q.here = d
@@ -100,7 +112,7 @@ func (d *dispatcher) apply(b etcdkv.Batch) error {
 	touched := map[ref]*entry{}
 	if b.Relist {
 		for r, e := range d.entries {
-			e.createRev, e.markerRev, e.markerMod = 0, 0, 0
+			e.createRev, e.markerRev, e.markerMod, e.cancel = 0, 0, 0, nil
 			e.fresh()
 			touched[r] = e
 		}
@@ -133,10 +145,12 @@ func (d *dispatcher) apply(b etcdkv.Batch) error {
 func (d *dispatcher) event(ev *etcdkv.Event, now time.Time) *entry {
 	keys := d.q.keys
 	priority, id, isItem := keys.Parse(keys.Items(), ev.Key)
-	isMarker := false
+	isMarker, isCancel := false, false
 	if !isItem {
 		if priority, id, isMarker = keys.Parse(keys.Markers(), ev.Key); !isMarker {
-			return nil
+			if priority, id, isCancel = keys.Parse(keys.Cancels(), ev.Key); !isCancel {
+				return nil
+			}
 		}
 	}
 	r := ref{priority, id}
@@ -147,6 +161,11 @@ func (d *dispatcher) event(ev *etcdkv.Event, now time.Time) *entry {
 	}
 	e.fresh()
 	switch {
+	case isCancel:
+		if e.cancel = nil; ev.Value != nil {
+			c, _ := etcdkv.Decode[etcdkv.QueueCancel](ev.Key, ev.Value) // one that cannot be read is an order all the same
+			e.cancel = &c.Reason
+		}
 	case isItem:
 		e.createRev, e.modRev, e.raw = ev.CreateRevision, ev.ModRevision, ev.Value
 		if ev.Value == nil {
@@ -158,6 +177,10 @@ func (d *dispatcher) event(ev *etcdkv.Event, now time.Time) *entry {
 			e.createRev = 0
 		}
 		e.item = item
+		d.lastAt = max(d.lastAt, item.At)
+		if item.Attempt == 0 && !item.ExpiresAt.IsZero() {
+			heap.Push(&d.expiries, expiry{item.ExpiresAt, e.ref})
+		}
 	case ev.Value == nil:
 		e.markerRev, e.markerMod = 0, 0
 	default:
@@ -189,12 +212,21 @@ func (e *entry) fresh() {
 func (d *dispatcher) place(e *entry, now time.Time) {
 	e.leave()
 	delete(d.spent, e.ref)
+	delete(d.held, e.ref)
+	if !e.busy && e.markerRev == 0 {
+		d.letGo(e)
+	}
 	switch {
 	case e.createRev == 0 && e.markerRev == 0 && !e.busy:
 		delete(d.entries, e.ref)
 	case e.createRev == 0 || e.markerRev != 0 || e.busy:
 		// gone, or in somebody's hands
-	case e.item.Attempt >= d.q.cfg.Retry.Attempts:
+		if e.createRev != 0 && e.markerRev != 0 {
+			d.held[e.ref] = e
+			d.hold(e)
+		}
+		return
+	case e.item.Attempt >= d.q.cfg.Retry.Attempts, e.expired(now), e.cancel != nil:
 		d.spent[e.ref] = e
 		signal(d.chores)
 	case e.item.NotBefore.After(now):
@@ -203,6 +235,61 @@ func (d *dispatcher) place(e *entry, now time.Time) {
 	default:
 		d.ready.add(e)
 		d.woken = true
+	}
+	if key := e.item.Key; key != "" && d.inHand[key] == 0 {
+		d.unpark(key)
+	}
+}
+
+// expired reports whether it is too late to begin with an item.
+func (e *entry) expired(now time.Time) bool {
+	return e.item.Attempt == 0 && !e.item.ExpiresAt.IsZero() && !now.Before(e.item.ExpiresAt)
+}
+
+// hold counts an entry among those in hand that have its key; mu must be held.
+func (d *dispatcher) hold(e *entry) {
+	if key := e.item.Key; key != "" && e.heldKey == "" {
+		e.heldKey = key
+		d.inHand[key]++
+	}
+}
+
+// letGo counts an entry as in hand no more; mu must be held.
+func (d *dispatcher) letGo(e *entry) {
+	key := e.heldKey
+	if key == "" {
+		return
+	}
+	e.heldKey = ""
+	if d.inHand[key]--; d.inHand[key] == 0 {
+		delete(d.inHand, key)
+		d.unpark(key)
+	}
+}
+
+// park has an entry wait for the one in hand that has its key; mu must be held.
+func (d *dispatcher) park(e *entry) {
+	l := d.parked[e.item.Key]
+	if l == nil {
+		l = &line{less: d.ready.less}
+		d.parked[e.item.Key] = l
+	}
+	l.add(e)
+}
+
+// unpark has the first of those that waited for a key be ready; mu must be held.
+func (d *dispatcher) unpark(key string) {
+	l := d.parked[key]
+	if l == nil {
+		return
+	}
+	if e := l.first(); e != nil {
+		e.leave()
+		d.ready.add(e)
+		d.woken = true
+	}
+	if l.Len() == 0 {
+		delete(d.parked, key)
 	}
 }
 
@@ -220,6 +307,7 @@ func (d *dispatcher) work(ctx context.Context) error {
 	every := min(max(d.q.cfg.Visibility/10, 10*time.Millisecond), time.Second)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
+	swept := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -234,12 +322,49 @@ func (d *dispatcher) work(ctx context.Context) error {
 		if err == nil {
 			err = d.buryAll(ctx)
 		}
+		if now := time.Now(); err == nil && d.q.cfg.DedupWindow > 0 && now.Sub(swept) > sweepEvery {
+			swept = now
+			err = d.sweep(ctx, now)
+		}
 		if errors.Is(err, ErrFenced) {
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
 			d.q.log.Warn("queue not tidied, will be tried again", zap.Error(err))
 		}
+	}
+}
+
+// sweepEvery is how often de-duplication keys are looked at whose window has passed,
+// sweepPage how many are read at once.
+const (
+	sweepEvery = time.Minute
+	sweepPage  = 500
+)
+
+// sweep removes the de-duplication keys whose window has passed.
+func (d *dispatcher) sweep(ctx context.Context, now time.Time) error {
+	from, end := d.q.keys.Dedups(), clientv3.GetPrefixRangeEnd(d.q.keys.Dedups())
+	for {
+		bounded, cancel := context.WithTimeout(ctx, d.q.cfg.Timeout)
+		resp, err := d.q.client.Get(bounded, from, clientv3.WithRange(end), clientv3.WithLimit(sweepPage))
+		cancel()
+		if err != nil {
+			return fmt.Errorf("list de-duplication keys: %w", etcdkv.Unavailable(err))
+		}
+		for _, kv := range resp.Kvs {
+			v, err := etcdkv.Decode[etcdkv.QueueDedup](string(kv.Key), kv.Value)
+			if err == nil && now.Before(v.Until) {
+				continue
+			}
+			if _, err := d.write(ctx, []clientv3.Cmp{unchanged(string(kv.Key), kv.ModRevision)}, clientv3.OpDelete(string(kv.Key))); err != nil {
+				return fmt.Errorf("remove de-duplication key: %w", err)
+			}
+		}
+		if !resp.More || len(resp.Kvs) == 0 {
+			return nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}
 }
 
@@ -261,6 +386,13 @@ func (d *dispatcher) expire(ctx context.Context) error {
 			list = append(list, over{e.ref, e.markerMod})
 		}
 	}
+	for len(d.expiries) > 0 && !now.Before(d.expiries[0].at) {
+		x := heap.Pop(&d.expiries).(expiry)
+		if e := d.entries[x.ref]; e != nil && e.expired(now) {
+			d.place(e, now)
+		}
+	}
+	d.publish()
 	for claim, at := range d.orphans {
 		if now.Sub(at) > orphanLife {
 			delete(d.orphans, claim)
@@ -290,18 +422,28 @@ func (d *dispatcher) buryAll(ctx context.Context) error {
 		mod      int64
 		raw      []byte
 		attempts int
+		reason   string
 	}
 	var list []spent
 	d.mu.Lock()
 	for _, e := range d.spent {
-		list = append(list, spent{e.ref, e.modRev, e.raw, e.item.Attempt})
+		s := spent{e.ref, e.modRev, e.raw, e.item.Attempt, fmt.Sprintf("given up after %d attempts: the last worker was lost, or did not end in time", e.item.Attempt)}
+		switch {
+		case e.cancel != nil:
+			s.reason = "" // it goes
+		case e.item.Attempt < d.q.cfg.Retry.Attempts:
+			s.reason = "expired at " + e.item.ExpiresAt.Format(time.RFC3339) + ", before a worker had it"
+		}
+		list = append(list, s)
 	}
 	d.mu.Unlock()
 	for _, s := range list {
-		reason := fmt.Sprintf("given up after %d attempts: the last worker was lost, or did not end in time", s.attempts)
-		ops, err := d.q.bury(s.priority, s.id, s.raw, reason)
-		if err != nil {
-			return err
+		ops := []clientv3.Op{clientv3.OpDelete(d.q.keys.Item(s.priority, s.id)), clientv3.OpDelete(d.q.keys.Cancel(s.priority, s.id))}
+		if s.reason != "" {
+			var err error
+			if ops, err = d.q.bury(s.priority, s.id, s.raw, s.reason); err != nil {
+				return err
+			}
 		}
 		cmps := []clientv3.Cmp{unchanged(d.q.keys.Item(s.priority, s.id), s.mod), absent(d.q.keys.Marker(s.priority, s.id))}
 		ok, err := d.write(ctx, cmps, ops...)
@@ -310,7 +452,7 @@ func (d *dispatcher) buryAll(ctx context.Context) error {
 		}
 		if ok {
 			d.q.metrics.claims.WithLabelValues("dead").Inc()
-			d.q.log.Warn("item given up", zap.String("item", s.id), zap.Int("attempts", s.attempts))
+			d.q.log.Warn("item given up", zap.String("item", s.id), zap.Int("attempts", s.attempts), zap.String("why", s.reason))
 		}
 	}
 	return nil

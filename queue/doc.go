@@ -24,12 +24,21 @@
 //	Q5  Of the items that may be claimed, as the dispatcher knows them, the one
 //	    with the highest priority goes first, then the one that was put first.
 //	    An item whose worker was lost keeps its place, so it is the next one.
+//	    With aging, an item is as good as one that was put so much later for each
+//	    priority that it has less.
 //	Q6  A claim counts as an attempt in the transaction that makes it. After the
 //	    last attempt the item becomes a dead letter, and is not handed out again.
 //	Q7  All of this is in etcd. A dispatcher that starts anew reads it and goes
 //	    on; what workers do meanwhile is not disturbed.
 //	Q8  Put leaves an item alone whose priority and ID are in the queue already,
 //	    dead letters included, so it can be repeated after a lost answer.
+//	Q9  Of the items that have the same key, at most one is claimed at a time. Those
+//	    that wait for it keep their order, and others pass them.
+//	Q10 Within the window of a de-duplication key at most one item is put with it,
+//	    whatever has become of that one since.
+//	Q11 An item that has not been claimed by the time at which it expires becomes a
+//	    dead letter. An order to end a claimed item outlives its claim: once nobody
+//	    has the item it is gone.
 //
 //	failure                          what happens
 //	a worker dies                    its lease ends, with it its markers; the
@@ -59,9 +68,9 @@
 //
 // # Who uses it
 //
-// No program links it yet: jobs for queues, and the commands and calls that put items
-// and work on them, are still to come. The package is complete as a library, and its
-// tests and those of the linter hold for it as for all others.
+// Package internal/queues dispatches the queues of a cluster by it: its workers are
+// minions, which have no leases, so it ends the claims of those that are lost itself
+// (Settle with Lost). Programs that have etcd may use it as they use package lock.
 //
 // # Tests
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -30,6 +31,7 @@ const (
 	MaxPriority = 9
 	MaxPayload  = 64 << 10
 	MaxID       = 200
+	MaxKey      = 200
 	// MaxClaim is how many items one Claim hands out at most.
 	MaxClaim = 50
 )
@@ -44,6 +46,15 @@ type Item struct {
 	Payload []byte `json:"payload,omitempty"`
 	// NotBefore, when not zero, is when it may be claimed first.
 	NotBefore time.Time `json:"notBefore,omitzero"`
+	// Key, when not empty, serializes: of the items that have the same one, one is in
+	// a worker's hands at a time.
+	Key string `json:"key,omitempty"`
+	// ExpiresAt, when not zero, is until when it has to be claimed first. What was not
+	// is a dead letter.
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	// Dedup, when not empty, is the de-duplication key: what is put with the same one
+	// within Config.DedupWindow is the same item.
+	Dedup string `json:"dedup,omitempty"`
 }
 
 // check tells what is wrong with an item.
@@ -64,6 +75,14 @@ func (it *Item) check(path string) []job.Problem {
 	if strings.ContainsFunc(it.ID, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }) {
 		add("id", "%q has a space, a slash or something else than printable ASCII", it.ID)
 	}
+	for field, key := range map[string]string{"key": it.Key, "dedup": it.Dedup} {
+		if len(key) > MaxKey || strings.ContainsFunc(key, unicode.IsControl) {
+			add(field, "has %d bytes; at most %d are allowed, and no control characters", len(key), MaxKey)
+		}
+	}
+	if !it.ExpiresAt.IsZero() && it.ExpiresAt.Before(it.NotBefore) {
+		add("expiresAt", "is before notBefore: the item could never be claimed")
+	}
 	return problems
 }
 
@@ -79,7 +98,8 @@ func newID() (string, error) {
 // Worker is who claims items.
 type Worker struct {
 	ID job.MinionID
-	// Lease is the worker's session lease. The claims end with it.
+	// Lease is the worker's session lease. The claims end with it. 0: it has none, and
+	// whoever runs the dispatcher ends the claims of workers that are lost.
 	Lease clientv3.LeaseID
 }
 
@@ -95,8 +115,17 @@ type Receipt struct {
 // Claimed is an item in the hands of a worker.
 type Claimed struct {
 	Item
+	// Worker has the item since Since.
+	Worker job.MinionID
+	Since  time.Time
+	PutAt  time.Time
+	// At is when the item was claimed first, in nanoseconds since the Unix epoch, as no
+	// other item of the queue was.
+	At int64
 	// Attempt counts the claims of the item, this one included.
 	Attempt int
+	// Cancel, unless nil, says why the item is to be ended.
+	Cancel *string
 	// Token rises with every claim of the item.
 	Token   job.Token
 	Receipt Receipt

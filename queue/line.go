@@ -39,6 +39,11 @@ type entry struct {
 	// is not seen yet. It is busy until the next event.
 	stale bool
 
+	// cancel is why the item is to be ended; nil: it is not.
+	cancel *string
+	// heldKey is the key under which it is counted among those in hand; empty: it is not.
+	heldKey string
+
 	// line is where it waits, at index; nil: nowhere.
 	line  *line
 	index int
@@ -50,9 +55,47 @@ type line struct {
 	less    func(a, b *entry) bool
 }
 
-// inTurn is the order in which items are handed out (Q5).
-func inTurn(a, b *entry) bool {
+// inTurn is the order in which items are handed out (Q5). With aging, a step of
+// priority is worth so much waiting: the order of two items never changes.
+func inTurn(aging time.Duration) func(a, b *entry) bool {
+	if aging <= 0 {
+		return inOrder
+	}
+	begin := func(e *entry) time.Time { return e.item.PutAt.Add(-time.Duration(e.priority) * aging) }
+	return func(a, b *entry) bool {
+		if x, y := begin(a), begin(b); !x.Equal(y) {
+			return x.Before(y)
+		}
+		return inOrder(a, b)
+	}
+}
+
+// inOrder is the order by priority, then by when items were put.
+func inOrder(a, b *entry) bool {
 	return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.createRev, b.createRev), cmp.Compare(a.id, b.id)) < 0
+}
+
+// expiry is when an item expires, if it still waits.
+type expiry struct {
+	at time.Time
+	ref
+}
+
+// expiries is a heap, the next first. What has gone or was claimed meanwhile is in it
+// until its time has come.
+type expiries []expiry
+
+// Len, Less, Swap, Push and Pop are heap.Interface.
+func (x expiries) Len() int           { return len(x) }
+func (x expiries) Less(i, j int) bool { return x[i].at.Before(x[j].at) }
+func (x expiries) Swap(i, j int)      { x[i], x[j] = x[j], x[i] }
+func (x *expiries) Push(v any)        { *x = append(*x, v.(expiry)) }
+
+func (x *expiries) Pop() any {
+	old := *x
+	v := old[len(old)-1]
+	*x = old[:len(old)-1]
+	return v
 }
 
 // inTime is the order in which items come to be ready.

@@ -31,6 +31,11 @@ type Config struct {
 	// Retry says how often an item is tried, 5 times by default, and how long
 	// one that failed waits. One whose worker was lost does not wait.
 	Retry job.Retry
+	// Aging is how long an item has to wait to be as good as one that was put then and
+	// has one more priority. 0: priorities never change.
+	Aging time.Duration
+	// DedupWindow is how long a de-duplication key counts. 0: items have none.
+	DedupWindow time.Duration
 	// Timeout bounds a request to etcd. Default 5 s.
 	Timeout time.Duration
 }
@@ -89,55 +94,96 @@ func New(cfg Config, deps Deps) (*Queue, error) {
 	}, nil
 }
 
+// Added tells of an item that was put.
+type Added struct {
+	ID string `json:"id"`
+	// Duplicate: it was there, by its ID or by its de-duplication key.
+	Duplicate bool `json:"duplicate,omitempty"`
+}
+
 // Put adds items and returns their IDs. Items that are in the queue already, as
 // dead letters perhaps, are left alone (Q8). After an error some items may have
 // been added; it is safe to put all of them again with the IDs returned.
 func (q *Queue) Put(ctx context.Context, items ...Item) ([]string, error) {
+	added, err := q.Add(ctx, items, Along{})
+	ids := make([]string, len(added))
+	for i := range added {
+		ids[i] = added[i].ID
+	}
+	return ids, err
+}
+
+// Along goes with what is put: Guard, if it is not nil, has to hold whenever something is
+// added, else Add ends with ErrChanged; Ops are done in the transaction that adds the
+// first items.
+type Along struct {
+	Guard *clientv3.Cmp
+	Ops   []clientv3.Op
+}
+
+// ErrChanged is returned by Add when its guard does not hold.
+var ErrChanged = fmt.Errorf("the queue was changed meanwhile: %w", job.ErrConflict)
+
+// Add is Put, and tells which items were there.
+func (q *Queue) Add(ctx context.Context, items []Item, along Along) ([]Added, error) {
 	items = slices.Clone(items)
-	ids := make([]string, len(items))
+	added := make([]Added, len(items))
 	var problems []job.Problem
 	for i := range items {
-		problems = append(problems, items[i].check(fmt.Sprintf("items[%d]", i))...)
-		if items[i].ID == "" {
+		it := &items[i]
+		problems = append(problems, it.check(fmt.Sprintf("items[%d]", i))...)
+		if it.Dedup != "" && q.cfg.DedupWindow <= 0 {
+			problems = append(problems, job.Problem{
+				Path: fmt.Sprintf("items[%d].dedup", i), Message: "the queue has no window for de-duplication keys (dedupWindow)",
+			})
+		}
+		if it.ID == "" {
 			id, err := newID()
 			if err != nil {
 				return nil, err
 			}
-			items[i].ID = id
+			it.ID = id
 		}
-		ids[i] = items[i].ID
+		added[i].ID = it.ID
 	}
 	if problems != nil {
 		return nil, &job.InvalidError{Problems: problems}
 	}
-	for len(items) > 0 {
+	for at := 0; at < len(items); {
 		n, bytes := 0, 0
-		for n < len(items) && n < MaxClaim && (n == 0 || bytes+len(items[n].Payload) <= maxTxnBytes) {
-			bytes += len(items[n].Payload)
+		for at+n < len(items) && n < MaxClaim && (n == 0 || bytes+len(items[at+n].Payload) <= maxTxnBytes) {
+			bytes += len(items[at+n].Payload)
 			n++
 		}
-		if err := q.put(ctx, items[:n]); err != nil {
-			return ids, fmt.Errorf("put %d items into queue: %w", n, err)
+		if err := q.put(ctx, items[at:at+n], added[at:at+n], along); err != nil {
+			return added, fmt.Errorf("put %d items into queue: %w", n, err)
 		}
-		items = items[n:]
+		at, along.Ops = at+n, nil
 	}
-	return ids, nil
+	return added, nil
 }
 
 // put adds a few items at once, or one by one when some are there already.
-func (q *Queue) put(ctx context.Context, items []Item) error {
+func (q *Queue) put(ctx context.Context, items []Item, added []Added, along Along) error {
 	var cmps []clientv3.Cmp
-	var ops []clientv3.Op
+	if along.Guard != nil {
+		cmps = append(cmps, *along.Guard)
+	}
+	ops := slices.Clone(along.Ops)
 	seen := map[string]bool{}
 	for i := range items {
 		it := &items[i]
+		if it.Dedup != "" && len(items) > 1 {
+			return q.putEach(ctx, items, added, along)
+		}
 		key, dead := q.keys.Item(it.Priority, it.ID), q.keys.DeadItem(it.Priority, it.ID)
 		if seen[key] {
+			added[i].Duplicate = true
 			continue
 		}
 		seen[key] = true
 		value, err := etcdkv.Encode(etcdkv.QueueItem{
-			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(),
+			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt,
 		})
 		if err != nil {
 			return err
@@ -145,16 +191,86 @@ func (q *Queue) put(ctx context.Context, items []Item) error {
 		cmps = append(cmps, absent(key), absent(dead))
 		ops = append(ops, clientv3.OpPut(key, value))
 	}
+	if len(items) == 1 && items[0].Dedup != "" {
+		return q.putOnce(ctx, &items[0], &added[0], along, cmps, ops)
+	}
 	resp, err := q.txn(ctx, cmps, ops)
-	if err != nil || resp.Succeeded || len(items) == 1 {
+	if err != nil || resp.Succeeded {
 		return err
 	}
+	if err := q.guarded(ctx, along); err != nil {
+		return err
+	}
+	if len(items) == 1 {
+		added[0].Duplicate = true
+		return nil
+	}
+	return q.putEach(ctx, items, added, along)
+}
+
+func (q *Queue) putEach(ctx context.Context, items []Item, added []Added, along Along) error {
 	for i := range items {
-		if err := q.put(ctx, items[i:i+1]); err != nil {
+		if err := q.put(ctx, items[i:i+1], added[i:i+1], along); err != nil {
 			return err
+		}
+		if !added[i].Duplicate {
+			along.Ops = nil
 		}
 	}
 	return nil
+}
+
+// guarded returns ErrChanged when the guard does not hold.
+func (q *Queue) guarded(ctx context.Context, along Along) error {
+	if along.Guard == nil {
+		return nil
+	}
+	resp, err := q.txn(ctx, []clientv3.Cmp{*along.Guard}, nil)
+	if err == nil && !resp.Succeeded {
+		err = ErrChanged
+	}
+	return err
+}
+
+// dedupTries is how often an item is put anew whose de-duplication key changes meanwhile.
+const dedupTries = 20
+
+// putOnce adds an item that has a de-duplication key, unless another one has it (Q10).
+func (q *Queue) putOnce(ctx context.Context, it *Item, added *Added, along Along, cmps []clientv3.Cmp, ops []clientv3.Op) error {
+	key := q.keys.Dedup(it.Dedup)
+	for range dedupTries {
+		resp, err := q.txn(ctx, nil, []clientv3.Op{clientv3.OpGet(key), clientv3.OpGet(q.keys.Item(it.Priority, it.ID)), clientv3.OpGet(q.keys.DeadItem(it.Priority, it.ID))})
+		if err != nil {
+			return err
+		}
+		rev := int64(0)
+		if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+			d, err := etcdkv.Decode[etcdkv.QueueDedup](key, kvs[0].Value)
+			if err == nil && time.Now().Before(d.Until) {
+				added.ID, added.Duplicate = d.ID, true
+				return nil
+			}
+			rev = kvs[0].ModRevision
+		}
+		if len(resp.Responses[1].GetResponseRange().Kvs)+len(resp.Responses[2].GetResponseRange().Kvs) > 0 {
+			added.Duplicate = true
+			return nil
+		}
+		value, err := etcdkv.Encode(etcdkv.QueueDedup{
+			Schema: etcdkv.Schema, ID: it.ID, Priority: it.Priority, Until: time.Now().Add(q.cfg.DedupWindow).UTC(),
+		})
+		if err != nil {
+			return err
+		}
+		done, err := q.txn(ctx, append(slices.Clone(cmps), unchanged(key, rev)), append(slices.Clone(ops), clientv3.OpPut(key, value)))
+		if err != nil || done.Succeeded {
+			return err
+		}
+		if err := q.guarded(ctx, along); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("item %s: others put items with the same de-duplication key: %w", it.ID, job.ErrConflict)
 }
 
 func absent(key string) clientv3.Cmp { return clientv3.Compare(clientv3.CreateRevision(key), "=", 0) }

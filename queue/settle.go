@@ -12,56 +12,97 @@ import (
 
 // Done ends a claim and takes the item out of the queue, or returns ErrLost.
 func (q *Queue) Done(ctx context.Context, r Receipt) error {
-	item, marker := q.keys.Item(r.Priority, r.ID), q.keys.Marker(r.Priority, r.ID)
-	resp, err := q.txn(ctx,
-		[]clientv3.Cmp{created(marker, r.Marker), unchanged(item, r.Item)},
-		[]clientv3.Op{clientv3.OpDelete(item), clientv3.OpDelete(marker)})
-	if err != nil {
-		return fmt.Errorf("done with item %s: %w", r.ID, err)
-	}
-	return q.settled(resp, r, "done")
+	return q.Settle(ctx, r, Outcome{Result: Succeeded})
 }
 
 // Fail ends a claim without success, or returns ErrLost. The item waits and is
 // tried again, or becomes a dead letter when that was its last attempt.
 func (q *Queue) Fail(ctx context.Context, r Receipt, reason string) error {
-	item, marker := q.keys.Item(r.Priority, r.ID), q.keys.Marker(r.Priority, r.ID)
+	return q.Settle(ctx, r, Outcome{Result: Failed, Reason: reason})
+}
+
+// Result says how a claim ends.
+type Result uint8
+
+// The results.
+const (
+	// Succeeded, and Dropped, take the item out of the queue.
+	Succeeded Result = iota
+	Dropped
+	// Failed has it tried again after a pause, unless that was its last attempt.
+	Failed
+	// Hopeless makes it a dead letter, whatever attempts are left.
+	Hopeless
+	// Lost has it be the first in line again, as when a worker's lease ends.
+	Lost
+)
+
+// resultNames are the results as the metrics call them.
+var resultNames = [...]string{Succeeded: "done", Dropped: "dropped", Failed: "failed", Hopeless: "dead", Lost: "given-back"}
+
+// Outcome is how a claim ends, and why.
+type Outcome struct {
+	Result Result
+	Reason string
+}
+
+// Settle ends a claim, or returns ErrLost. What else has to hold, such as the fence of
+// a dispatcher that settles for its workers, is in also.
+func (q *Queue) Settle(ctx context.Context, r Receipt, o Outcome, also ...clientv3.Cmp) error {
+	marker := q.keys.Marker(r.Priority, r.ID)
+	cmps := append([]clientv3.Cmp{created(marker, r.Marker), unchanged(q.keys.Item(r.Priority, r.ID), r.Item)}, also...)
+	ops := []clientv3.Op{clientv3.OpDelete(marker), clientv3.OpDelete(q.keys.Cancel(r.Priority, r.ID))}
+	result := o.Result
+	switch result {
+	case Succeeded, Dropped:
+		ops = append(ops, clientv3.OpDelete(q.keys.Item(r.Priority, r.ID)))
+	case Lost:
+		ops = ops[:1] // an order to end the item holds on
+	case Failed, Hopeless:
+		more, dead, err := q.failed(ctx, r, o)
+		if err != nil {
+			return err
+		}
+		if ops = append(ops, more...); dead {
+			result = Hopeless
+		}
+	}
+	resp, err := q.txn(ctx, cmps, ops)
+	if err != nil {
+		return fmt.Errorf("settle item %s: %w", r.ID, err)
+	}
+	return q.settled(resp, r, resultNames[result])
+}
+
+// failed returns what is written of an item that was not done, and whether it is a dead
+// letter then.
+func (q *Queue) failed(ctx context.Context, r Receipt, o Outcome) ([]clientv3.Op, bool, error) {
+	item := q.keys.Item(r.Priority, r.ID)
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	got, err := q.client.Get(ctx, item)
 	if err != nil {
-		return fmt.Errorf("fail item %s: %w", r.ID, etcdkv.Unavailable(err))
+		return nil, false, fmt.Errorf("fail item %s: %w", r.ID, etcdkv.Unavailable(err))
 	}
 	if len(got.Kvs) == 0 || got.Kvs[0].ModRevision != r.Item {
-		return fmt.Errorf("fail item %s: %w", r.ID, ErrLost)
+		return nil, false, fmt.Errorf("fail item %s: %w", r.ID, ErrLost)
 	}
 	raw := got.Kvs[0].Value
 	was, err := etcdkv.Decode[etcdkv.QueueItem](item, raw)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	was.LastError = reason
+	was.LastError = o.Reason
 	was.NotBefore = time.Now().Add(q.cfg.Retry.Delay(was.Attempt + 1)).UTC()
 	value, err := etcdkv.MergeUnknown(raw, was)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
-	ops := []clientv3.Op{clientv3.OpDelete(marker)}
-	result := "failed"
-	if was.Attempt < q.cfg.Retry.Attempts {
-		ops = append(ops, clientv3.OpPut(item, value))
-	} else {
-		dead, err := q.bury(r.Priority, r.ID, []byte(value), reason)
-		if err != nil {
-			return err
-		}
-		ops, result = append(ops, dead...), "dead"
+	if o.Result == Failed && was.Attempt < q.cfg.Retry.Attempts {
+		return []clientv3.Op{clientv3.OpPut(item, value)}, false, nil
 	}
-	resp, err := q.txn(ctx, []clientv3.Cmp{created(marker, r.Marker), unchanged(item, r.Item)}, ops)
-	if err != nil {
-		return fmt.Errorf("fail item %s: %w", r.ID, err)
-	}
-	return q.settled(resp, r, result)
+	ops, err := q.bury(r.Priority, r.ID, []byte(value), o.Reason)
+	return ops, true, err
 }
 
 // Extend gives a claim the full visibility again, from now, or returns ErrLost.

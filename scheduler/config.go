@@ -152,6 +152,16 @@ type Minions interface {
 	Ack(tasks []job.TaskID)
 }
 
+// Owned is the lock of a shard that the node holds.
+type Owned interface {
+	// Fence returns the compare that holds as long as the ownership does.
+	Fence() clientv3.Cmp
+	// Token is the fencing token of the ownership.
+	Token() job.Token
+	// Held reports whether the ownership holds now, as far as can be known here.
+	Held() bool
+}
+
 // Recorder writes run records to history. Record never blocks; done is called
 // when the record is durable, or could not be made so.
 type Recorder interface {
@@ -191,6 +201,11 @@ type Deps struct {
 	// OnLease is told of the lease of each membership, and of 0 when one ends.
 	// May be nil. It must not block.
 	OnLease func(clientv3.LeaseID)
+
+	// Beside, unless nil, is run for each hash shard that the node holds, beside the
+	// jobs in it, until ctx ends: the lock is lost then, or is being passed on. What it
+	// writes has to compare the ownership's fence.
+	Beside func(ctx context.Context, id job.ShardID, own Owned)
 
 	bestEffort *bestEffort
 	load       *fair.Load

@@ -84,7 +84,9 @@ func (m *membership) hold(ctx context.Context, id job.ShardID, own *lock.Ownersh
 	e.met.owned.Inc()
 	e.met.takeovers.WithLabelValues("gained").Inc()
 
+	beside := e.runBeside(ctx, id, own)
 	err := s.run(ctx)
+	beside()
 
 	e.mu.Lock()
 	delete(e.shards, id)
@@ -100,4 +102,21 @@ func (m *membership) hold(ctx context.Context, id job.ShardID, own *lock.Ownersh
 	}
 	e.met.takeovers.WithLabelValues(how).Inc()
 	e.log.Debug("shard left", zap.Stringer("shard", id), zap.String("how", how), zap.Error(err))
+}
+
+// runBeside runs what is to be run beside the jobs of a shard, and returns what ends it.
+func (e *Engine) runBeside(ctx context.Context, id job.ShardID, own *lock.Ownership) (end func()) {
+	if e.deps.Beside == nil || id.IsGroup() {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.deps.Beside(ctx, id, own)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,7 @@ type devOptions struct {
 	listen     string
 	apiHosts   []string
 	peerListen string
+	queues     []string
 	noExamples bool
 	openAPI    bool
 	apiCert    string
@@ -50,6 +52,7 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringSliceVar(&o.apiHosts, "api-host", nil, "`NAME` or address by which the API may be asked, besides loopback and --listen; may be given several times")
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
+	fs.StringSliceVar(&o.queues, "queue", nil, "`[NAMESPACE/]NAME[:PLACES]` of a queue that the minion works on, and how many of its items it takes at once (default: 1); may be given several times")
 	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, by TLS; until the cluster is closed (carillon auth on), whoever reaches them may run commands")
 	fs.StringVar(&o.apiCert, "api-cert", "", "`FILE` with the certificate of the API and the page, in PEM (default: plain HTTP on loopback, elsewhere a certificate of the cluster's authority)")
 	fs.StringVar(&o.apiKey, "api-key", "", "`FILE` with the key of that certificate")
@@ -211,7 +214,11 @@ func devMinion(o *devOptions, server string, build Build) (minion.Config, error)
 	if err != nil || job.CheckName(host) != nil {
 		host = "localhost"
 	}
-	return minion.Config{Worker: worker.Config{
+	offers, err := job.ParseQueueOffers(strings.Join(o.queues, ","))
+	if err != nil {
+		return minion.Config{}, &job.InvalidError{Problems: []job.Problem{{Path: "--queue", Message: err.Error()}}}
+	}
+	return minion.Config{Queues: offers, Worker: worker.Config{
 		ID: job.MinionID(host), Labels: devLabels(), DataDir: filepath.Join(o.dataDir, "minion"),
 		Servers: []string{server}, ShimCommand: []string{exe, "shim"}, Version: build.Version,
 	}}, nil

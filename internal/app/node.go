@@ -33,6 +33,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/internal/update"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -62,6 +63,7 @@ type Node struct {
 	client  *clientv3.Client
 	cluster *cluster.View
 	engine  *scheduler.Engine
+	queues  *queues.Manager
 	hub     *agentpush.Hub
 	reg     *registry
 	store   *historyetcd.Store
@@ -283,10 +285,16 @@ func (n *Node) caller() func(context.Context) (agentpush.Caller, error) {
 // engineSink lets the hub, which is made first, reach the engine.
 type engineSink struct {
 	engine atomic.Pointer[scheduler.Engine]
+	queues atomic.Pointer[queues.Manager]
 }
 
 func (s *engineSink) Reports(r []job.Report) {
-	if e := s.engine.Load(); e != nil {
+	q := s.queues.Load()
+	if q == nil {
+		return
+	}
+	r = q.Reports(r)
+	if e := s.engine.Load(); e != nil && len(r) > 0 {
 		e.Reports(r)
 	}
 }
@@ -298,10 +306,12 @@ func (s *engineSink) revoked(id job.MinionID) {
 }
 
 func (s *engineSink) LiveRuns(namespace, name string) ([]job.Run, []job.ShardID) {
-	if e := s.engine.Load(); e != nil {
-		return e.LiveRuns(namespace, name)
+	e, q := s.engine.Load(), s.queues.Load()
+	if e == nil || q == nil {
+		return nil, nil
 	}
-	return nil, nil
+	runs, of := e.LiveRuns(namespace, name)
+	return append(runs, q.LiveRuns(namespace, name)...), of
 }
 
 // topicDepth bounds what waits for one minion: a minion that is alone may be
@@ -349,6 +359,14 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if err := n.reg.loadGrants(loading, n.hub.Inventory().SetGrant); err != nil {
 		return err
 	}
+	if n.queues, err = queues.New(queues.Config{
+		Node: node, Keys: n.keys, Shards: n.meta.Shards, MaxMessageExpired: cfg.MaxMessageExpired,
+	}, queues.Deps{
+		Client: n.client, Minions: n.hub, History: n.sink, Logger: n.log, Metrics: metrics, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+	}); err != nil {
+		return err
+	}
+	sink.queues.Store(n.queues)
 	if n.engine, err = scheduler.New(scheduler.Config{
 		Node: node, Identity: identity, Site: cfg.Site, Priority: cfg.Priority, Capacity: cfg.Capacity, Labels: cfg.Labels,
 		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), OpenAPI: !n.onLoopback(), Version: n.build.Version, Commit: n.build.Commit,
@@ -357,6 +375,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: n.hub, History: n.sink, Records: n.store,
 		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub,
+		Beside: func(ctx context.Context, id job.ShardID, own scheduler.Owned) { n.queues.Hold(ctx, id, own) },
 	}); err != nil {
 		return err
 	}
@@ -436,6 +455,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("history", n.sink.Run)
 	background("history store", n.store.Run)
 	background("hub", n.hub.Run)
+	background("queues", n.queues.Run)
 	background("changes", n.control.Watch)
 	background("tokens", n.control.WatchAccess)
 	background("rights", n.control.WatchRights)

@@ -26,6 +26,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/policy"
+	"github.com/carillon-cron/carillon/internal/control/queues"
 	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/starts"
@@ -121,6 +122,7 @@ type Control struct {
 	*locks.Keeper
 	*minions.Fleet
 	*pauses.Pauser
+	*queues.Clerk
 	*roles.Granter
 	*runs.Book
 	*starts.Starter
@@ -186,6 +188,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	}
 	c.Feed = changes.New(changes.Deps{Store: db, Logger: log})
 	c.Keeper = locks.New(locks.Deps{Store: db, Audit: records, Logger: log})
+	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Logger: log})
 	c.Operator = cluster.New(cluster.Deps{Store: db, Audit: records, Logger: log})
 	c.Journal = audit.NewJournal(db, log)
 	c.Refusals = audit.NewRefusals(records)

@@ -349,6 +349,20 @@ func (k Keys) RunSegment(b int, name string) string { return k.RunBucket(b) + na
 // Queue is the prefix of a typed queue.
 func (k Keys) Queue(ns, typ string) string { return k.root + "queues/" + ns + "/" + typ + "/" }
 
+// QueueTypes is the prefix of the descriptions of all queues.
+func (k Keys) QueueTypes() string { return k.root + "queuetypes/" }
+
+// QueueType is the key of a queue's description.
+func (k Keys) QueueType(key job.Key) string { return k.QueueTypes() + key.Namespace + "/" + key.Name }
+
+// QueueStatuses is the prefix of what dispatchers tell of their queues.
+func (k Keys) QueueStatuses() string { return k.root + "queuestatus/" }
+
+// QueueStatus is the key of what the dispatcher of a queue tells of it.
+func (k Keys) QueueStatus(key job.Key) string {
+	return k.QueueStatuses() + key.Namespace + "/" + key.Name
+}
+
 // Locks is the prefix of all users' locks.
 func (k Keys) Locks() string { return k.root + "locks/" }
 

@@ -3,8 +3,11 @@ package etcdkv
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // QueueItem is the value of an item that waits in a typed queue or is being
@@ -19,9 +22,88 @@ type QueueItem struct {
 	PutAt     time.Time `json:"putAt"`
 	// LastError is why the last attempt failed.
 	LastError string `json:"lastError,omitempty"`
+	// Key: of the items that have the same one, one is in a worker's hands at a time.
+	Key string `json:"key,omitempty"`
+	// ExpiresAt, when not zero, is until when it has to be claimed first.
+	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	// At is when it was claimed first, in nanoseconds, as no other item of the queue
+	// was. 0: it never was.
+	At int64 `json:"at,omitempty"`
 }
 
-// QueueMarker is the value of a claim, on the worker's lease. Its create
+// QueueDedup is the value of a de-duplication key: the item that has it.
+type QueueDedup struct {
+	Schema   int       `json:"schema"`
+	ID       string    `json:"id"`
+	Priority int       `json:"priority"`
+	Until    time.Time `json:"until"`
+}
+
+// QueueCancel is the value of what says that a claimed item is to be ended.
+type QueueCancel struct {
+	Schema int    `json:"schema"`
+	Reason string `json:"reason"`
+}
+
+// StoredQueue is the value of a queue's description.
+type StoredQueue struct {
+	Schema int `json:"schema"`
+	job.Queue
+	// Hold is how it is held back; nil: it is not.
+	Hold *QueueHold `json:"hold,omitempty"`
+}
+
+// QueueHold says how a queue is held back.
+type QueueHold struct {
+	// Draining: it takes no new items. Else it is paused: it hands none out.
+	Draining bool      `json:"draining,omitempty"`
+	By       string    `json:"by,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Since    time.Time `json:"since"`
+}
+
+// QueueStatus is what the dispatcher of a queue tells of it now and then.
+type QueueStatus struct {
+	Schema int       `json:"schema"`
+	Node   string    `json:"node"`
+	At     time.Time `json:"at"`
+	// OldestPutAt is when the item was put that has waited longest; zero: none waits.
+	OldestPutAt time.Time `json:"oldestPutAt,omitzero"`
+	Delayed     int       `json:"delayed,omitempty"`
+	// Per second, over the last minute or so.
+	DoneRate   float64       `json:"doneRate,omitempty"`
+	FailedRate float64       `json:"failedRate,omitempty"`
+	Workers    []QueueWorker `json:"workers,omitempty"`
+	// LeftOut counts workers that are not among Workers.
+	LeftOut int `json:"leftOut,omitempty"`
+}
+
+// QueueWorker is a minion that works on a queue.
+type QueueWorker struct {
+	Minion string `json:"minion"`
+	// Places is how many items it takes at once.
+	Places int `json:"places"`
+	// Away is since when it is connected to no node; zero: it is connected.
+	Away time.Time `json:"away,omitzero"`
+	// Trouble is why it gets no items; empty: it does.
+	Trouble string      `json:"trouble,omitempty"`
+	Items   []QueueBusy `json:"items,omitempty"`
+	// LeftOut counts items that are not among Items.
+	LeftOut int `json:"leftOut,omitempty"`
+}
+
+// QueueBusy is an item in a worker's hands.
+type QueueBusy struct {
+	ID      string    `json:"id"`
+	Attempt int       `json:"attempt"`
+	RunID   string    `json:"runId"`
+	Since   time.Time `json:"since"`
+	// StartedAt is since when it runs; zero: it has not begun yet, as far as is known.
+	StartedAt time.Time `json:"startedAt,omitzero"`
+	HeardAt   time.Time `json:"heardAt,omitzero"`
+}
+
+// QueueMarker is the value of a claim, on the worker's lease if it has one. Its create
 // revision is the claim's fencing token.
 type QueueMarker struct {
 	Schema int    `json:"schema"`
@@ -59,6 +141,23 @@ func (q QueueKeys) Items() string { return q.Live() + "i/" }
 // Markers is the prefix of all claims.
 func (q QueueKeys) Markers() string { return q.Live() + "x/" }
 
+// Cancels is the prefix of what says which claimed items are to be ended.
+func (q QueueKeys) Cancels() string { return q.Live() + "c/" }
+
+// Cancel is the key that says that a claimed item is to be ended.
+func (q QueueKeys) Cancel(priority int, id string) string {
+	return q.Cancels() + queueName(priority, id)
+}
+
+// Dedups is the prefix of all de-duplication keys.
+func (q QueueKeys) Dedups() string { return q.root + "dedup/" }
+
+// Dedup is the key of a de-duplication key, which may be any text.
+func (q QueueKeys) Dedup(key string) string { return q.Dedups() + url.PathEscape(key) }
+
+// Root is the prefix of all that the queue has.
+func (q QueueKeys) Root() string { return q.root }
+
 // Dead is the prefix of all dead letters.
 func (q QueueKeys) Dead() string { return q.root + "dead/" }
 
@@ -78,7 +177,7 @@ func (q QueueKeys) DeadItem(priority int, id string) string {
 func queueName(priority int, id string) string { return fmt.Sprintf("%d/%s", 9-priority, id) }
 
 // Parse reads the name of an item from a key under the given prefix: Items,
-// Markers or Dead. It reports false for any other key.
+// Markers, Cancels or Dead. It reports false for any other key.
 func (q QueueKeys) Parse(prefix, key string) (priority int, id string, ok bool) {
 	rest, ok := strings.CutPrefix(key, prefix)
 	if !ok || len(rest) < 3 || rest[0] < '0' || rest[0] > '9' || rest[1] != '/' {

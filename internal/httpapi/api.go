@@ -37,6 +37,7 @@ type Control interface {
 	Auditing
 	Updates
 	Locks
+	Queues
 	Observing
 }
 
@@ -174,6 +175,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.scriptRoutes(doc)
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
+	a.queueRoutes(doc)
 	a.streamRoutes(doc, mux)
 	a.execRoutes(doc, mux)
 	a.enrollRoutes(doc)

@@ -97,6 +97,10 @@ func argumentsOf(t *testing.T, method reflect.Type) []reflect.Value {
 			v = reflect.ValueOf(time.Unix(1_800_000_000, 0).UTC())
 		case in == reflect.TypeFor[job.Token]():
 			v = reflect.ValueOf(job.Token{Epoch: 1, Revision: 2})
+		case in == reflect.TypeFor[api.QueueOrder]():
+			v = reflect.ValueOf(api.QueuePause)
+		case in == reflect.TypeFor[[]api.NewItem]():
+			v = reflect.ValueOf([]api.NewItem{{Payload: "one"}})
 		case in.Kind() == reflect.String:
 			v.SetString("one")
 		case in.Kind() == reflect.Int:

@@ -77,6 +77,7 @@ func (r Right) String() string {
 // routeRights has a row for each route. One without a row is not served: New fails.
 func routeRights() map[string]Right {
 	const job, run = "/v1/namespaces/{ns}/jobs/{name}", "/v1/runs/{runId}"
+	const queue, item = "/v1/namespaces/{ns}/queues/{name}", "/v1/namespaces/{ns}/queues/{name}/items/{id}"
 	const lock, minion, shard, node, update = "/v1/namespaces/{ns}/locks/{name}", "/v1/minions/{id}", "/v1/shards/{ref}", "/v1/nodes/{name}", "/v1/minion-update"
 	rows := map[string]Right{
 		"POST /v1/apply": {rights.Edit, rights.Jobs, AtBody},
@@ -123,6 +124,18 @@ func routeRights() map[string]Right {
 		"POST /v1/lock-sessions":       {rights.Edit, rights.Locks, AtSession},
 		"POST /v1/lock-sessions/renew": {rights.Edit, rights.Locks, AtSession},
 		"POST /v1/lock-sessions/close": {rights.Edit, rights.Locks, AtSession},
+
+		"GET /v1/queues":             {rights.Read, rights.Queues, AtList},
+		"GET " + queue:               {rights.Read, rights.Queues, AtPath},
+		"DELETE " + queue:            {rights.Delete, rights.Queues, AtPath},
+		"POST " + queue + "/hold":    {rights.Pause, rights.Queues, AtPath},
+		"POST " + queue + "/items":   {rights.Run, rights.Queues, AtPath},
+		"GET " + queue + "/items":    {rights.Read, rights.Queues, AtPath},
+		"POST " + queue + "/redrive": {rights.Run, rights.Queues, AtPath},
+		"POST " + queue + "/purge":   {rights.Delete, rights.Queues, AtPath},
+		"GET " + item:                {rights.Read, rights.Queues, AtPath}, // the payload: logs
+		"POST " + item + "/cancel":   {rights.Run, rights.Queues, AtPath},
+		"POST " + item + "/redrive":  {rights.Run, rights.Queues, AtPath},
 
 		"GET /v1/host-groups":           {rights.Read, rights.HostGroups, AtList},
 		"DELETE /v1/host-groups/{name}": {rights.Delete, rights.HostGroups, AtPath},

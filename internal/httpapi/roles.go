@@ -168,6 +168,20 @@ type Locks interface {
 	BreakLock(ctx context.Context, key job.Key, token job.Token, o api.Order) error
 }
 
+// Queues puts items into queues, shows them, and holds them back.
+type Queues interface {
+	Queues(ctx context.Context, namespace string) ([]api.Queue, error)
+	Queue(ctx context.Context, key job.Key) (api.Queue, error)
+	DeleteQueue(ctx context.Context, key job.Key) error
+	HoldQueue(ctx context.Context, key job.Key, how api.QueueOrder, o api.Order) error
+	PutItems(ctx context.Context, key job.Key, items []api.NewItem, o api.Order) ([]api.PutItem, error)
+	QueueItems(ctx context.Context, key job.Key, q api.ItemQuery) (api.ItemPage, error)
+	QueueItem(ctx context.Context, key job.Key, id string) (api.QueueItem, error)
+	CancelItem(ctx context.Context, key job.Key, id string, o api.Order) (bool, error)
+	Redrive(ctx context.Context, key job.Key, id string, o api.Order) (api.ItemsChanged, error)
+	Purge(ctx context.Context, key job.Key, dead bool, o api.Order) (api.ItemsChanged, error)
+}
+
 // Observing tells how the cluster is, and what changes.
 type Observing interface {
 	Doctor(ctx context.Context) ([]api.Check, error)

@@ -292,6 +292,13 @@ func TestM3_RoundTrip(t *testing.T) {
 					Args: []string{"--top={{n}}"}, Timeout: duration(time.Second, time.Hour).Draw(rt, "timeout"), Env: rapid.MapOfN(rapid.StringMatching("[A-Z]{3}"), text, 0, 2).Draw(rt, "env"),
 					Params: []job.Param{{Name: "n", Type: job.ParamInt, Default: "3", Min: "1"}, {Name: "m", Type: job.ParamEnum, Values: []string{"a", "b"}, Required: true}},
 				}
+			case job.KindQueue:
+				in[i].Queue = job.QueueSpec{
+					Command: []string{"work", "--all"}, Env: rapid.MapOfN(rapid.StringMatching("[A-Z]{3}"), variable, 0, 2).Draw(rt, "env"), User: "www-data",
+					Target: job.QueueTarget{Match: "os == 'linux'"}, Timeout: duration(time.Second, time.Hour).Draw(rt, "timeout"),
+					Retry: job.Retry{Attempts: 3, Backoff: job.Duration(time.Second), ExitCodes: []int{1, 2}}, Aging: job.Duration(time.Minute), MaxItems: 10,
+					PayloadSchema: `{"type":"object"}`, DedupWindow: job.Duration(time.Hour), ExpireAfter: job.Duration(time.Hour), LostAfter: job.Duration(time.Minute), Limits: job.Limits{Pids: 5},
+				}
 			case job.KindRole:
 				in[i].Metadata.Namespace = job.DefaultNamespace
 				in[i].Role.Rules = []job.RoleRule{

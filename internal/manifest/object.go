@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/calendar"
+	"github.com/carillon-cron/carillon/internal/payload"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -21,7 +22,7 @@ import (
 
 // spec is what a user writes of a kind.
 type spec interface {
-	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.RoleSpec | job.RoleBindingSpec
+	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.QueueSpec | job.RoleSpec | job.RoleBindingSpec
 }
 
 // document is a document's outermost fields, in the order they are written. S
@@ -35,7 +36,7 @@ type document[S spec] struct {
 
 // Kinds lists the kinds of objects, each before those that it may name.
 func Kinds() []string {
-	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindScript, job.KindRoleBinding, job.KindRole}
+	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindQueue, job.KindScript, job.KindRoleBinding, job.KindRole}
 }
 
 // object reads and checks one document. It is false when there is no telling
@@ -57,6 +58,8 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		o.Metadata, o.Calendar = read[job.CalendarSpec](r, n)
 	case job.KindScript:
 		o.Metadata, o.Script = read[job.ScriptSpec](r, n)
+	case job.KindQueue:
+		o.Metadata, o.Queue = read[job.QueueSpec](r, n)
 	case job.KindHostGroup:
 		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
 	case job.KindRole:
@@ -273,6 +276,17 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return append(append(problems, wrong...), o.Calendar.CheckEffects()...)
 	case job.KindScript:
 		return append(problems, o.Script.Validate()...)
+	case job.KindQueue:
+		problems = append(problems, o.Queue.Validate()...)
+		if o.Queue.Target.Match != "" {
+			problems = append(problems, checkMatch("spec.target.match", o.Queue.Target.Match)...)
+		}
+		if o.Queue.PayloadSchema != "" {
+			if _, err := payload.Parse(o.Queue.PayloadSchema); err != nil {
+				problems = append(problems, job.Problem{Path: "spec.payloadSchema", Message: err.Error()})
+			}
+		}
+		return problems
 	case job.KindRole:
 		return append(append(problems, wholeCluster(o, "a role")...), rights.RoleOf(o.Metadata.Name, &o.Role).Validate()...)
 	case job.KindRoleBinding:

@@ -39,6 +39,7 @@ const (
 	Groups     Kind = "groups"
 	Calendars  Kind = "calendars"
 	Scripts    Kind = "scripts"
+	Queues     Kind = "queues"
 	Locks      Kind = "locks"
 	HostGroups Kind = "hostgroups"
 	Minions    Kind = "minions"
@@ -52,13 +53,13 @@ const (
 
 // Kinds are all but AnyKind.
 func Kinds() []Kind {
-	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
+	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
 }
 
 // Namespaced reports whether things of a kind lie in namespaces.
 func (k Kind) Namespaced() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, Locks:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Locks:
 		return true
 	default:
 		return false
@@ -69,7 +70,7 @@ func (k Kind) Namespaced() bool {
 // apart. A run has those of its job.
 func (k Kind) Labeled() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, HostGroups, Minions:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, HostGroups, Minions:
 		return true
 	default:
 		return false

@@ -17,6 +17,7 @@ func functions() template.FuncMap {
 		"began": func(r job.Run) time.Time { return r.FirstStartedAt() },
 		"again": func(r job.Run) bool { return !r.FirstStartedAt().Equal(r.StartedAt) },
 		"inc":   func(i int) int { return i + 1 },
+		"owner": owner,
 	}
 }
 
@@ -85,4 +86,13 @@ func late(r job.Run) string {
 		return (-d).String() + " early"
 	}
 	return d.String()
+}
+
+// owner is the path of the page of the job of a run, or of the queue of an item.
+func owner(r job.Run) string {
+	key := r.Key()
+	if queue, is := key.QueueOfRuns(); is && r.FireID.Job.IsQueue() {
+		return "/queues/" + queue.String()
+	}
+	return "/jobs/" + key.String()
 }

@@ -38,6 +38,8 @@ type Control interface {
 	Minions(ctx context.Context) ([]api.Minion, error)
 	Shards(ctx context.Context) ([]api.Shard, error)
 	Groups(ctx context.Context, namespace string) ([]api.Group, error)
+	Queues(ctx context.Context, namespace string) ([]api.Queue, error)
+	Queue(ctx context.Context, key job.Key) (api.Queue, error)
 	Version() api.Version
 }
 
@@ -86,7 +88,7 @@ func New(deps Deps) (*UI, error) {
 		}
 		u.base = base
 	}
-	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "login", "error"} {
+	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "queues", "queue", "login", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("webui: %w", err)
@@ -106,6 +108,8 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /minions", u.minions)
 	mux.HandleFunc("GET /shards", u.shards)
 	mux.HandleFunc("GET /groups", u.groups)
+	mux.HandleFunc("GET /queues", u.queues)
+	mux.HandleFunc("GET /queues/{namespace}/{name}", u.queue)
 	mux.HandleFunc("GET "+pagecookie.LoginPath, u.login)
 	mux.HandleFunc("POST "+pagecookie.LoginPath, u.enter)
 	mux.HandleFunc("POST "+pagecookie.LogoutPath, u.leave)
@@ -308,4 +312,15 @@ func (u *UI) shards(w http.ResponseWriter, r *http.Request) {
 func (u *UI) groups(w http.ResponseWriter, r *http.Request) {
 	v, err := u.control.Groups(r.Context(), r.FormValue("namespace"))
 	u.show(w, r, "groups", page{Title: "Groups", Nav: "groups", Topics: "groups jobs", Data: v}, err)
+}
+
+func (u *UI) queues(w http.ResponseWriter, r *http.Request) {
+	v, err := u.control.Queues(r.Context(), r.FormValue("namespace"))
+	u.show(w, r, "queues", page{Title: "Queues", Nav: "queues", Topics: "queues", Data: v}, err)
+}
+
+func (u *UI) queue(w http.ResponseWriter, r *http.Request) {
+	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
+	v, err := u.control.Queue(r.Context(), key)
+	u.show(w, r, "queue", page{Title: "Queue " + key.String(), Nav: "queues", Topics: "queues", Data: v}, err)
 }

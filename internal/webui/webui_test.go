@@ -78,6 +78,18 @@ func (f fake) Minions(context.Context) ([]api.Minion, error) {
 		Facts: map[string]string{"os": "linux", "motd": hostile},
 	}, State: "connected"}}, f.err
 }
+func (f fake) Queues(context.Context, string) ([]api.Queue, error) {
+	q, err := f.Queue(context.Background(), job.Key{})
+	return []api.Queue{q, {Queue: job.Queue{Metadata: job.Metadata{Namespace: "ops", Name: "quiet"}}}}, err
+}
+
+func (f fake) Queue(context.Context, job.Key) (api.Queue, error) {
+	return api.Queue{
+		Queue: job.Queue{Metadata: job.Metadata{Namespace: "ops", Name: "report"}}, Hold: &api.QueueHold{By: hostile, Reason: hostile}, Waiting: 17, Dispatcher: "n1",
+		Workers: []api.QueueWorker{{Minion: "web1", Places: 3, Items: []api.QueueBusy{{ID: hostile, Attempt: 2, RunID: "run-of-item"}}}, {Minion: "web2", Trouble: hostile}},
+	}, f.err
+}
+
 func (f fake) Shards(context.Context) ([]api.Shard, error) {
 	return []api.Shard{{ID: 7, Owner: "n1"}, {ID: 8}, {ID: job.FirstGroupShard, Group: "ops/ledger", Mode: "failback", Override: &api.Override{}}}, f.err
 }
@@ -177,6 +189,8 @@ func TestPages(t *testing.T) {
 		"/jobs/ops/one":               {"every minute", "skip, latest", "abcd-0123456789abcdef", "2 shards of node s2"},
 		"/runs":                       {"failed", "7ms", "cursor=next", "2 shards of node s2"},
 		"/runs/abcd-0123456789abcdef": {"exit code 3", "7ms", "m1", "stdout"},
+		"/queues":                     {"ops/report", "paused", "17", "ops/quiet", "open", `data-topics="queues"`},
+		"/queues/ops/report":          {"Queue ops/report", "paused by", "web1", "busy", "run-of-item", "web2"},
 		"/groups":                     {"ops/ledger", "failback, ordered", "moved to n1", "n2, n3", "nobody", `data-topics="groups jobs"`},
 		"/nodes":                      {"n1", "64", "rack=r1", "drained by ada: new disk"},
 		"/minions": {

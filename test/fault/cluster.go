@@ -143,6 +143,9 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		if !network.apart {
 			args = append(args, "--insecure")
 		}
+		if s.queues != "" {
+			args = append(args, "--queue", s.queues)
+		}
 		c.workers = append(c.workers, newProcess(name, filepath.Join(bin, "worker"), args...))
 	}
 	c.client, err = clientv3.New(clientv3.Config{Endpoints: c.endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})

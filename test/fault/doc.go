@@ -78,6 +78,12 @@
 // to stay flat: the median of the last third
 // of the measurements may be 1.3 times that of the middle third.
 //
+// In queue there are no jobs: items are put into a queue while nodes, minions and etcd
+// servers die and come back, a minion at times after its items have gone to the other
+// one. Each item that was put has to have one record, of an attempt whose command had
+// ended; no attempt is started twice; and of the items with one key one is done at a
+// time (queue.go).
+//
 // A scenario is a file that disturbs; the rest is shared.
 //
 // # Probes

@@ -81,6 +81,9 @@ func withCluster(parent context.Context, o options, out io.Writer, use func(cont
 	if s.soak {
 		keep = soakKeep
 	}
+	if s.queues != "" {
+		keep = queueKeep
+	}
 	network, err := newNetwork(ctx, s.apart)
 	if err != nil {
 		return dir, err

@@ -38,6 +38,8 @@ type scenario struct {
 	// early is how long before its instant a fire may start. Not 0: the schedulers'
 	// clocks are made wrong.
 	early time.Duration
+	// queues are what the workers work on; see worker --queue.
+	queues string
 	// soak: memory, goroutines and etcd's size are watched, and have to stay flat.
 	soak bool
 }
@@ -88,7 +90,8 @@ func scenarios() map[string]scenario {
 		"etcd-restart":     {disturb: restartEtcd},
 		"etcd-kill-member": {disturb: restartEtcd, members: 3},
 		"etcd-slow":        {disturb: slowEtcd, proxied: true},
-		"dispatch":         {apart: true, hosts: hostCount}, // see dispatch.go
+		"dispatch":         {apart: true, hosts: hostCount},                                                                                    // see dispatch.go
+		queueScenario:      {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see queue.go
 		"clock":            {disturb: stepClock, early: clockErr},
 		"herd":             {disturb: killScheduler, herd: 20},
 		"overload":         {disturb: killScheduler, times: 10, grace: 5 * time.Second},

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/httpguard"
+	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
 	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/secrets"
@@ -46,6 +47,8 @@ type Config struct {
 	SecretsFile string
 	// Update says whether the minion updates itself, and how.
 	Update Update
+	// Queues are those that the minion works on.
+	Queues job.QueueOffers
 	// Crash, unless nil, is called at the named places of the protocol.
 	Crash func(point string)
 }
@@ -64,7 +67,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err := up.register(reg); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	deps := worker.Deps{Logger: log, Metrics: reg, Crash: cfg.Crash, Facts: up.facts}
+	deps := worker.Deps{Logger: log, Metrics: reg, Crash: cfg.Crash, Facts: cfg.facts(up)}
 	if cfg.Update.On {
 		deps.Update = up.offer
 	}
@@ -184,4 +187,15 @@ func Handler(m *worker.Minion, reg prometheus.Gatherer) http.Handler {
 		_, _ = fmt.Fprintf(w, "ok: connected to %s\n", s.Node)
 	})
 	return httpguard.New(httpguard.Config{}).Handler(mux)
+}
+
+// facts are what the process tells of itself beside the host's facts.
+func (cfg *Config) facts(up *updater) func() map[string]string {
+	return func() map[string]string {
+		known := up.facts()
+		if len(cfg.Queues) > 0 {
+			known[job.FactQueues] = cfg.Queues.String()
+		}
+		return known
+	}
 }

@@ -35,6 +35,7 @@ type Options struct {
 	MaxRunning  int
 	Cgroup      string
 	FactsDir    string
+	Queues      []string
 	LogLevel    string
 	LogFormat   string
 	MetricsAddr string
@@ -65,6 +66,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
+	fs.StringSliceVar(&o.Queues, "queue", nil, "`[NAMESPACE/]NAME[:PLACES]` of a queue to work on, and how many of its items to take at once (default: 1); may be given several times")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&o.LogFormat, "log-format", logConsole, "console or json")
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "loopback address for /metrics, /livez and /readyz (default: none)")
@@ -112,7 +114,7 @@ func checkEmpty(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
 
 		"join-token-file": joined, "join-token": joined,
 		"ca": "leave it out with a token", "cgroup": "leave it out for the minion's group, or give none for no groups", "facts-dir": "leave it out for facts.d in the data directory",
-		"update-keys": "give the file with the keys", "update-dir": "leave it out for update in the data directory",
+		"queue": "leave it out to work on no queue", "update-keys": "give the file with the keys", "update-dir": "leave it out for update in the data directory",
 	}
 	var problems []job.Problem
 	fs.VisitAll(func(f *pflag.Flag) {
@@ -202,8 +204,12 @@ func (o *Options) Config(version, own string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	offers, err := job.ParseQueueOffers(strings.Join(o.Queues, ","))
+	if err != nil {
+		return Config{}, &job.InvalidError{Problems: []job.Problem{{Path: "--queue", Message: err.Error()}}}
+	}
 	return Config{
-		Update:      update,
+		Update: update, Queues: offers,
 		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile, SecretsFile: o.SecretsFile,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,

@@ -46,8 +46,11 @@ func (p *planner) readHosts(ctx context.Context, objects []manifest.Object) erro
 // targetOf returns an object's target expression, nil if it has none.
 func targetOf(o *manifest.Object) *target.Expr {
 	text := o.Spec.Target.Match
-	if o.Kind == job.KindHostGroup {
+	switch o.Kind {
+	case job.KindHostGroup:
 		text = o.HostGroup.Match
+	case job.KindQueue:
+		text = o.Queue.Target.Match
 	}
 	e, err := target.Parse(text)
 	if err != nil {

@@ -151,6 +151,8 @@ func (p *planner) other(ctx context.Context, objects []manifest.Object, o *manif
 		return p.calendar(o)
 	case job.KindScript:
 		return p.script(ctx, o)
+	case job.KindQueue:
+		return p.queue(ctx, o)
 	case job.KindHostGroup:
 		return p.hostGroup(o)
 	case job.KindRole:

@@ -22,7 +22,7 @@ const rewatchDelay = time.Second
 
 // AllTopics are the topics in which changes are reported.
 func AllTopics() []api.Topic {
-	return []api.Topic{api.TopicJobs, api.TopicRuns, api.TopicNodes, api.TopicMinions, api.TopicShards, api.TopicGroups}
+	return []api.Topic{api.TopicJobs, api.TopicRuns, api.TopicNodes, api.TopicMinions, api.TopicShards, api.TopicGroups, api.TopicQueues}
 }
 
 // Watch drives Changes until ctx ends: one watch serves all subscribers, and only
@@ -63,6 +63,8 @@ func (f *Feed) watchOnce(ctx context.Context) error {
 		{prefix: k.Members(), topics: []api.Topic{api.TopicNodes}},
 		{prefix: k.Owners(), topics: []api.Topic{api.TopicShards, api.TopicNodes, api.TopicGroups}},
 		{prefix: k.Groups(), topics: []api.Topic{api.TopicGroups, api.TopicShards}},
+		{prefix: k.QueueTypes(), topics: []api.Topic{api.TopicQueues}},
+		{prefix: k.QueueStatuses(), topics: []api.Topic{api.TopicQueues}},
 		{prefix: k.Lines(), topics: []api.Topic{api.TopicGroups}},
 		{prefix: k.Overrides(), topics: []api.Topic{api.TopicGroups, api.TopicShards}},
 		{prefix: k.Drains(), topics: []api.Topic{api.TopicNodes}},

@@ -64,6 +64,9 @@ func (st *Starter) Promote(ctx context.Context, id job.RunID, o api.Order) error
 // command stores what somebody wants of an open run.
 func (st *Starter) command(ctx context.Context, id job.RunID, kind etcdkv.RunCommandKind, action string, o api.Order) (job.Run, error) {
 	run, err := st.runs.FindRun(ctx, id, job.Key{})
+	if err == nil {
+		err = ofItem(&run)
+	}
 	if err != nil {
 		return run, err
 	}
@@ -94,6 +97,14 @@ func (st *Starter) command(ctx context.Context, id job.RunID, kind etcdkv.RunCom
 		return run, err // somebody wants so already
 	}
 	return run, st.audit.Write(ctx, action, string(id), o, key, nil, clientv3.OpPut(key, text))
+}
+
+// ofItem refuses a run of an item of a queue: what is wanted of it goes by its queue.
+func ofItem(run *job.Run) error {
+	if !run.FireID.Job.IsQueue() {
+		return nil
+	}
+	return fmt.Errorf("run %s is of %s; see `carillon queue cancel` and `carillon queue put`: %w", run.RunID, run.Cause, job.ErrConflict)
 }
 
 // hasOwners reports whether a shard is one that a node may own: a group's goes with
@@ -143,6 +154,9 @@ func (st *Starter) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, 
 		}
 	}
 	run, err := st.runs.FindRun(ctx, id, job.Key{})
+	if err == nil {
+		err = ofItem(&run)
+	}
 	if err != nil {
 		return api.Redo{}, err
 	}

@@ -328,6 +328,45 @@ func (b *behind) AcquireLock(context.Context, job.Key, api.LockRequest) (api.Loc
 
 func (b *behind) ReleaseLock(context.Context, job.Key, api.LockRequest) error { return errReached }
 
+func (b *behind) Queues(context.Context, string) ([]api.Queue, error) {
+	return both(func(ns string) api.Queue { return api.Queue{Queue: job.Queue{Metadata: b.meta(ns)}} }), nil
+}
+
+func (b *behind) Queue(_ context.Context, key job.Key) (api.Queue, error) {
+	return api.Queue{Queue: job.Queue{Metadata: b.meta(key.Namespace)}}, nil
+}
+
+func (b *behind) DeleteQueue(context.Context, job.Key) error { return errReached }
+
+func (b *behind) HoldQueue(context.Context, job.Key, api.QueueOrder, api.Order) error {
+	return errReached
+}
+
+func (b *behind) PutItems(context.Context, job.Key, []api.NewItem, api.Order) ([]api.PutItem, error) {
+	return nil, errReached
+}
+
+func (b *behind) QueueItems(context.Context, job.Key, api.ItemQuery) (api.ItemPage, error) {
+	return api.ItemPage{}, errReached
+}
+
+func (b *behind) QueueItem(_ context.Context, key job.Key, id string) (api.QueueItem, error) {
+	r := b.run(key.Namespace)
+	return api.QueueItem{ID: id, Payload: "a secret", Run: &r}, nil
+}
+
+func (b *behind) CancelItem(context.Context, job.Key, string, api.Order) (bool, error) {
+	return false, errReached
+}
+
+func (b *behind) Redrive(context.Context, job.Key, string, api.Order) (api.ItemsChanged, error) {
+	return api.ItemsChanged{}, errReached
+}
+
+func (b *behind) Purge(context.Context, job.Key, bool, api.Order) (api.ItemsChanged, error) {
+	return api.ItemsChanged{}, errReached
+}
+
 func (b *behind) Locks(context.Context, string) ([]api.Lock, error) {
 	return both(func(ns string) api.Lock { return api.Lock{Namespace: ns, Name: "x"} }), nil
 }

@@ -20,6 +20,8 @@ func kindOf(kind string) rights.Kind {
 		return rights.Calendars
 	case job.KindScript:
 		return rights.Scripts
+	case job.KindQueue:
+		return rights.Queues
 	case job.KindRole, job.KindRoleBinding:
 		return rights.Roles
 	default:
@@ -98,6 +100,11 @@ func (c *Control) labelsOf(k rights.Kind, key job.Key) labels {
 	case rights.Scripts:
 		return listed(func(ctx context.Context) ([]job.SavedScript, error) { return c.behind.Scripts(ctx, key.Namespace) },
 			func(v *job.SavedScript) bool { return v.Key() == key }, func(v *job.SavedScript) map[string]string { return v.Labels })
+	case rights.Queues:
+		return func(ctx context.Context) (map[string]string, error) {
+			q, err := c.behind.Queue(ctx, key)
+			return q.Labels, err
+		}
 	case rights.HostGroups:
 		return listed(c.behind.HostGroups, func(v *job.HostGroup) bool { return v.Name == key.Name }, func(v *job.HostGroup) map[string]string { return v.Labels })
 	default:

@@ -207,7 +207,7 @@ func (c *Control) Changes(ctx context.Context) <-chan api.Topic {
 	}
 	kinds := map[api.Topic]rights.Kind{
 		api.TopicJobs: rights.Jobs, api.TopicRuns: rights.Runs, api.TopicNodes: rights.Nodes,
-		api.TopicMinions: rights.Minions, api.TopicShards: rights.Shards, api.TopicGroups: rights.Groups,
+		api.TopicMinions: rights.Minions, api.TopicShards: rights.Shards, api.TopicGroups: rights.Groups, api.TopicQueues: rights.Queues,
 	}
 	in := c.behind.Changes(ctx)
 	go func() {

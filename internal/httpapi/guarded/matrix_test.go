@@ -125,6 +125,12 @@ func request(r httpapi.Route, ns string) (path, body string) {
 		body = `{"from":"2027-01-01T00:00:00Z","to":"2027-01-02T00:00:00Z"}`
 	case p == "POST /v1/pause", p == "POST /v1/resume":
 		body = fmt.Sprintf(`{"scope":"job","namespace":%q,"name":"x"}`, ns)
+	case strings.HasSuffix(p, "/items"):
+		body = `{"items":[{"payload":"p"}]}`
+	case strings.HasSuffix(p, "/queues/{name}/hold"):
+		body = `{"how":"pause"}`
+	case strings.HasSuffix(p, "/purge"):
+		body = `{}`
 	case strings.HasSuffix(p, "/acquire"), strings.HasSuffix(p, "/locks/{name}/release"):
 		body = `{"session":"s","place":"p"}`
 	case strings.HasSuffix(p, "/break"):
@@ -437,5 +443,20 @@ func TestRootAndNobody(t *testing.T) {
 	}
 	if status, _ := c.ask(t, "", http.MethodGet, "/v1/nothing", ""); status != http.StatusUnauthorized {
 		t.Errorf("what is no route, as nobody: %d", status)
+	}
+}
+
+// Payloads, and what commands wrote, are for who may see logs (I4).
+func TestPayloadsAreForWhoSeesLogs(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.role("reader", rights.Rule{Verbs: []rights.Verb{rights.Read}, Kinds: []rights.Kind{rights.Queues}})
+	c.role("logs", rights.Rule{Verbs: []rights.Verb{rights.Read, rights.Logs}, Kinds: []rights.Kind{rights.Queues}})
+	c.serve(t)
+	for user, secrets := range map[string]bool{"reader": false, "logs": true} {
+		status, text := c.ask(t, user, http.MethodGet, "/v1/namespaces/own/queues/x/items/1", "")
+		if status != http.StatusOK || strings.Contains(text, "a secret") != secrets {
+			t.Errorf("%s: %d %s", user, status, text)
+		}
 	}
 }

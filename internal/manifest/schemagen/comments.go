@@ -65,6 +65,7 @@ func (c comments) describe(typeName, goName, name string) string {
 		return text
 	}
 	return strings.NewReplacer(
+		"DefaultQueueAttempts", strconv.Itoa(job.DefaultQueueAttempts), "DefaultQueueItems", strconv.Itoa(job.DefaultQueueItems),
 		"DefaultNamespace", job.DefaultNamespace, "DefaultTimeout", short(job.DefaultTimeout), "DefaultLostAfter", short(job.DefaultLostAfter),
 		"DefaultBackoff", short(job.DefaultBackoff), "DefaultMaxBackoff", short(job.DefaultMaxBackoff),
 		"DefaultMode", job.DefaultMode, "DefaultHoldOff", short(job.DefaultHoldOff), "DefaultGrace", short(job.DefaultGrace),

@@ -51,6 +51,7 @@ func writePage(w io.Writer, dir string) error {
 		{"Group", "group", job.KindGroup, reflect.TypeFor[job.GroupSpec]()},
 		{"HostGroup", "hostGroup", job.KindHostGroup, reflect.TypeFor[job.HostGroupSpec]()},
 		{"Calendar", "calendar", job.KindCalendar, reflect.TypeFor[job.CalendarSpec]()},
+		{"Queue", "queue", job.KindQueue, reflect.TypeFor[job.QueueSpec]()},
 		{"Script", "script", job.KindScript, reflect.TypeFor[job.ScriptSpec]()},
 		{"Role", "role", job.KindRole, reflect.TypeFor[job.RoleSpec]()},
 		{"RoleBinding", "roleBinding", job.KindRoleBinding, reflect.TypeFor[job.RoleBindingSpec]()},

@@ -21,7 +21,7 @@ const namePattern = `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
 func document(c comments) schema {
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job, group, calendar, script, role, role binding, or group of hosts",
+		"title":                "Carillon job, group, calendar, queue, script, role, role binding, or group of hosts",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
@@ -36,6 +36,7 @@ func document(c comments) schema {
 			specOf(job.KindGroup, c.object(reflect.TypeFor[job.GroupSpec](), "group")),
 			specOf(job.KindHostGroup, c.object(reflect.TypeFor[job.HostGroupSpec](), "hostGroup")),
 			specOf(job.KindCalendar, c.object(reflect.TypeFor[job.CalendarSpec](), "calendar")),
+			specOf(job.KindQueue, c.object(reflect.TypeFor[job.QueueSpec](), "queue")),
 			specOf(job.KindScript, c.object(reflect.TypeFor[job.ScriptSpec](), "script")),
 			specOf(job.KindRole, c.object(reflect.TypeFor[job.RoleSpec](), "role")),
 			specOf(job.KindRoleBinding, c.object(reflect.TypeFor[job.RoleBindingSpec](), "roleBinding")),
@@ -78,6 +79,9 @@ func (c comments) object(t reflect.Type, path string) schema {
 	if len(required) > 0 {
 		s["required"] = required
 	}
+	if path == "queue" {
+		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}}
+	}
 	if path == "spec" {
 		properties["schedule"] = schema{"type": "string", "minLength": 1, "description": "schedule is short for schedules with one entry.", "examples": samples}
 		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}, {"required": []string{"steps"}}}
@@ -88,7 +92,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 
 // prefixes are how paths of the fields of a kind begin here, and how in problems.
 var prefixes = map[string]string{
-	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script",
+	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script", job.KindQueue: "queue",
 	job.KindRole: "role", job.KindRoleBinding: "roleBinding",
 }
 
@@ -300,21 +304,31 @@ var (
 		"spec.rollout.clusterMaxPer": {
 			"maxProperties": job.MaxMaxPer, "additionalProperties": schema{"type": "integer", "minimum": 1, "maximum": job.MaxClusterBound},
 		},
-		"spec.retry.attempts":  {"minimum": 0, "maximum": job.MaxAttempts},
-		"spec.group":           {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"role.rules":           {"maxItems": job.MaxRoleRules},
-		"roleBinding.role":     {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"roleBinding.subjects": {"maxItems": job.MaxRoleSubjects},
-		"group.mode":           {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
-		"group.nodes":          with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
-		"group.sites":          {"type": []string{"array", "string"}},
-		"group.spread":         {"minLength": 1},
-		"group.pin":            {"maxProperties": job.MaxLabels},
-		"group.mutex":          {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"group.maxConcurrent":  {"minimum": 0},
-		"group.slice":          {"examples": []string{"10m", "24h"}},
-		"spec.retry.exitCodes": {"type": []string{"array", "integer"}},
-		"spec.overlapLimit":    {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
+		"queue.command":            {"minItems": 1, "maxItems": job.MaxArgs, "examples": [][]string{{"make-report"}}},
+		"queue.script.interpreter": oneOrMore(job.MaxArgs),
+		"queue.script.source":      {"minLength": 1},
+		"queue.env":                {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
+		"queue.workingDir":         {"pattern": "^/"},
+		"queue.user":               {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},
+		"queue.limits.pids":        {"minimum": 0, "maximum": job.MaxLimitPids},
+		"queue.retry.attempts":     {"minimum": 0, "maximum": job.MaxAttempts},
+		"queue.retry.exitCodes":    {"type": []string{"array", "integer"}},
+		"queue.maxItems":           {"minimum": 0, "maximum": job.MaxQueueItems},
+		"spec.retry.attempts":      {"minimum": 0, "maximum": job.MaxAttempts},
+		"spec.group":               {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"role.rules":               {"maxItems": job.MaxRoleRules},
+		"roleBinding.role":         {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"roleBinding.subjects":     {"maxItems": job.MaxRoleSubjects},
+		"group.mode":               {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
+		"group.nodes":              with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
+		"group.sites":              {"type": []string{"array", "string"}},
+		"group.spread":             {"minLength": 1},
+		"group.pin":                {"maxProperties": job.MaxLabels},
+		"group.mutex":              {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"group.maxConcurrent":      {"minimum": 0},
+		"group.slice":              {"examples": []string{"10m", "24h"}},
+		"spec.retry.exitCodes":     {"type": []string{"array", "integer"}},
+		"spec.overlapLimit":        {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
 	}
 )
 

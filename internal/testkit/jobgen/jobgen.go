@@ -118,7 +118,7 @@ func Silly(rt *rapid.T, kinds []string) Doc {
 	kind := rapid.SampledFrom(append([]string{job.KindJob, job.KindJob}, kinds...)).Draw(rt, "kind")
 	d["kind"] = kind
 	switch kind {
-	case job.KindJob:
+	case job.KindJob, job.KindQueue:
 		d.Set("spec.command", []string{"x"})
 	case job.KindRole:
 		d.Set("spec.rules", []any{Doc{"verbs": []string{"read"}, "resources": []string{"jobs"}}})

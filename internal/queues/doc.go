@@ -1,0 +1,49 @@
+// Package queues has minions do the items of queues.
+//
+//	item in etcd --claim--> marker in etcd --order--> hub --> minion --report--> settled
+//
+// Each queue belongs to the shard that its name hashes to, and the node that holds the
+// shard's lock is its dispatcher: so dispatchers are fenced and spread over the nodes as
+// jobs are, and reports find them as they find the owners of jobs. What is queued, and
+// who has what, is in etcd (package queue); what minions have started is in their
+// journals; nothing else has to be remembered.
+//
+// A minion offers to work on queues by a fact (job.FactQueues); the target of the queue
+// says whether it may. Each of its places is worth one item at a time.
+//
+// # Invariants
+//
+//	D1  An item is ordered only while its marker names the minion, under the token of the
+//	    shard's lock. The id of the task is the item's first claim and the attempt, so a
+//	    second order of one attempt starts nothing: orders are repeated until they are
+//	    answered, and by each new dispatcher.
+//	D2  A claim is settled by a transaction that compares marker, item and the
+//	    dispatcher's fence. What a worker says of an attempt that is not the item's
+//	    present claim changes nothing: it is told to end it, or to forget it.
+//	D3  A result is in history before its item leaves the queue, and a minion is told to
+//	    forget it only after that. A later attempt replaces it there, as its token is
+//	    higher.
+//	D4  An item whose minion is connected to no node for longer than lostAfter, or was
+//	    revoked, goes back, as the first in line.
+//	D5  A queue that is paused hands nothing out. What was handed out goes on.
+//
+//	failure                         what happens
+//	a minion dies                   its shim and its journal tell of the item when it is
+//	                                back; else D4
+//	a minion is back too late       D2
+//	a minion has lost its journal   it says that it does not know the item, and gets it
+//	                                again
+//	the dispatcher dies             the shard's next owner reads items and markers, and
+//	                                orders again what is in hand
+//	the answer of etcd is lost      the claim shows up in the view, and is ordered or
+//	                                taken back
+//	history cannot be written       items stay claimed until it can
+//
+// # Not promised
+//
+// That an item is done once: see package queue. That the order by priority and put holds
+// for items that are tried again after a failure.
+//
+// In it: Manager, which a node has one of; a runner for each queue whose dispatcher is
+// here. Not in it: what people ask for (internal/control/queues).
+package queues

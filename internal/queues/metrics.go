@@ -1,0 +1,34 @@
+package queues
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	settled *prometheus.CounterVec
+	waiting *prometheus.GaugeVec
+}
+
+// newMetrics makes the metrics of a Manager and registers them, unless reg is nil.
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		settled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_queue_items_total",
+			Help: "Items that workers gave back, by queue and by what became of them: done, cancelled, retried, dead, lost, late.",
+		}, []string{"namespace", "queue", "result"}),
+		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "carillon_queue_waiting_items", Help: "Items that wait, of the queues whose dispatcher is here.",
+		}, []string{"namespace", "queue"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.settled, m.waiting} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("queues: register metric: %w", err)
+		}
+	}
+	return m, nil
+}

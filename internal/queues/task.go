@@ -1,0 +1,246 @@
+package queues
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/queue"
+)
+
+// The variables by which a command finds its item.
+const (
+	envQueue     = job.EnvPrefix + "QUEUE"
+	envItem      = job.EnvPrefix + "ITEM"
+	envItemToken = job.EnvPrefix + "ITEM_TOKEN"
+	envPayload   = job.EnvPrefix + "PAYLOAD"
+)
+
+// paramItem is the parameter of a run that names its item.
+const paramItem = "item"
+
+// taskID names an attempt of an item (D1).
+func (r *runner) taskID(c *queue.Claimed) job.TaskID {
+	return job.TaskID{Fire: job.FireID{Job: r.stored.UID, At: c.At, Trigger: job.TriggerManual}, Minion: c.Worker, Attempt: c.Attempt}
+}
+
+func (r *runner) ref(id job.TaskID) job.Ref {
+	return job.Ref{Task: id, Shard: r.shard, Token: r.fence.Token()}
+}
+
+// send orders an item of its minion, once more if it was sent before.
+func (r *runner) send(t *task) {
+	now := r.m.deps.Now()
+	t.sentAt = time.Now()
+	texts, secrets := r.work.Variables()
+	env := maps.Clone(texts)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env[envQueue], env[envItem], env[envItemToken], env[envPayload] = r.key.Name, t.ID, t.Token.String(), string(t.Payload)
+	r.m.deps.Minions.Send([]job.Order{{
+		Task: t.id, Shard: r.shard, Token: r.fence.Token(), Key: r.key.RunName(), RunID: t.id.Fire.RunID(),
+		Command: r.work.Command, Script: r.work.Script, Env: env, Secrets: secrets, WorkingDir: r.work.WorkingDir, User: r.work.User, Limits: r.work.Limits,
+		ScheduledAt: time.Unix(0, t.At).UTC(), NotAfter: now.Add(min(r.work.EffectiveTimeout()/2, r.m.cfg.MaxMessageExpired)),
+		Timeout: r.work.EffectiveTimeout(),
+	}})
+}
+
+// onReport takes what a minion, or the way to it, says of an item.
+func (r *runner) onReport(rep *job.Report) {
+	t := r.tasks[rep.Task.Fire]
+	if t == nil || t.id != rep.Task {
+		r.onStale(rep)
+		return
+	}
+	if t.ending {
+		return
+	}
+	switch {
+	case !rep.Known || rep.Returned:
+		t.heardAt, t.startedAt = time.Time{}, time.Time{}
+		if since := time.Since(t.sentAt); since > time.Second {
+			r.send(t) // never accepted, or given back: it may have it again
+		} else {
+			t.sentAt = time.Now().Add(time.Second - resendAfter) // soon
+		}
+	case !rep.State.Final():
+		t.heardAt = time.Now()
+		if !rep.StartedAt.IsZero() {
+			t.startedAt = rep.StartedAt
+		}
+	default:
+		r.onEnd(t, rep)
+	}
+}
+
+// onStale takes what is said of an attempt that is not the item's present claim: it has
+// no effect, but that the minion stops, or forgets (D2).
+func (r *runner) onStale(rep *job.Report) {
+	switch {
+	case !r.synced || !r.fence.Held() || !rep.Known:
+	case rep.State.Final():
+		if rep.Spooled {
+			r.m.met.settled.WithLabelValues(r.key.Namespace, r.key.Name, "late").Inc()
+			r.m.deps.Minions.Ack([]job.TaskID{rep.Task})
+		}
+	default:
+		r.m.deps.Minions.Cancel([]job.Ref{r.ref(rep.Task)}, "the item was taken from this minion")
+	}
+}
+
+// onEnd settles an item by its minion's last report.
+func (r *runner) onEnd(t *task, rep *job.Report) {
+	o := queue.Outcome{Result: queue.Failed, Reason: string(rep.State)}
+	if rep.Reason != "" {
+		o.Reason += ": " + rep.Reason
+	}
+	retry := r.stored.Spec.EffectiveRetry()
+	switch {
+	case rep.State == job.StateSucceeded:
+		o.Result = queue.Succeeded
+	case t.Cancel != nil:
+		o.Result = queue.Dropped
+	case rep.State == job.StateDeliveryTimeout, rep.State == job.StateDropped, rep.State == job.StateExpired:
+		o.Result = queue.Lost // it was not begun
+	case rep.State == job.StateFailed && !retry.Allows(rep.State, rep.Exit):
+		o.Result = queue.Hopeless
+	}
+	r.end(t, o, rep)
+}
+
+// lose takes an item back whose minion is lost (D4).
+func (r *runner) lose(t *task, why string) {
+	rep := &job.Report{Task: t.id, Known: true, State: job.StateIndeterminate, Reason: why, StartedAt: t.startedAt, EndedAt: r.m.deps.Now().UTC()}
+	o := queue.Outcome{Result: queue.Lost, Reason: why}
+	if t.Cancel != nil {
+		o.Result = queue.Dropped
+	}
+	r.log.Info("item taken back", zap.String("item", t.ID), zap.Int("attempt", t.Attempt), zap.String("why", why))
+	r.end(t, o, rep)
+}
+
+// end settles an item in hand: first its record, if it is the last attempt, then the
+// queue, then the minion may forget (D3).
+func (r *runner) end(t *task, o queue.Outcome, rep *job.Report) {
+	t.ending = true
+	r.vacate(t)
+	last := t.Attempt >= r.stored.Spec.EffectiveRetry().Attempts
+	if o.Result == queue.Lost && last {
+		o.Result = queue.Hopeless
+	}
+	switch o.Result {
+	case queue.Lost:
+		r.settle(t, o, rep)
+		return
+	case queue.Failed:
+		if !last {
+			r.settle(t, o, rep)
+			return
+		}
+	case queue.Succeeded, queue.Dropped, queue.Hopeless:
+	}
+	run := r.runOf(t, rep)
+	if o.Result == queue.Failed || o.Result == queue.Hopeless {
+		run.Reason = fmt.Sprintf("dead letter after %d attempts: %s", t.Attempt, run.Reason)
+	}
+	r.m.deps.History.Record(run, func(err error) {
+		r.do(func() {
+			if err != nil {
+				r.log.Warn("run not recorded, will be tried again", zap.String("run", string(run.RunID)), zap.Error(err))
+				r.later(func() { r.end(t, o, rep) })
+				return
+			}
+			r.settle(t, o, rep)
+		})
+	})
+}
+
+// later calls fn after a pause.
+func (r *runner) later(fn func()) {
+	timer := time.AfterFunc(settleRetry, func() { r.do(fn) })
+	_ = timer // what it does when the runner has ended is nothing
+}
+
+// settle writes how a claim ends. Meanwhile its worker is free for others.
+func (r *runner) settle(t *task, o queue.Outcome, rep *job.Report) {
+	r.wg.Go(func() {
+		err := r.q.Settle(r.ctx, t.Receipt, o, r.fence.Fence())
+		r.do(func() { r.settled(t, o, rep, err) })
+	})
+}
+
+func (r *runner) settled(t *task, o queue.Outcome, rep *job.Report, err error) {
+	switch {
+	case errors.Is(err, queue.ErrLost):
+		// Done before, or not ours any more: the view tells which, and the minion asks.
+		r.drop(t)
+		return
+	case err != nil:
+		if r.ctx.Err() == nil {
+			r.log.Warn("item not settled, will be tried again", zap.String("item", t.ID), zap.Error(err))
+		}
+		r.later(func() { r.settle(t, o, rep) })
+		return
+	}
+	r.drop(t)
+	result := "done"
+	switch o.Result {
+	case queue.Succeeded:
+	case queue.Dropped:
+		result = "cancelled"
+	case queue.Failed:
+		if result = "retried"; t.Attempt >= r.stored.Spec.EffectiveRetry().Attempts {
+			result = "dead"
+		}
+	case queue.Hopeless:
+		result = "dead"
+	case queue.Lost:
+		result = "lost"
+	}
+	r.m.met.settled.WithLabelValues(r.key.Namespace, r.key.Name, result).Inc()
+	r.rates.count(result == "done")
+	if rep.Spooled {
+		r.m.deps.Minions.Ack([]job.TaskID{rep.Task})
+	}
+}
+
+// runOf is the record of an item, by what is known of its attempt.
+func (r *runner) runOf(t *task, rep *job.Report) job.Run {
+	key := r.key.RunName()
+	run := job.Run{
+		RunID: t.id.Fire.RunID(), FireID: t.id.Fire, Namespace: key.Namespace, Job: key.Name, Trigger: t.id.Fire.Trigger.String(),
+		State: job.StatePending, Attempt: t.Attempt, Cause: "item " + t.ID + " of queue " + r.key.String(), Params: map[string]string{paramItem: t.ID},
+		Node: r.m.cfg.Node, Shard: r.shard, Token: t.Token, ScheduledAt: time.Unix(0, t.At).UTC(), CommittedAt: t.PutAt,
+		DispatchedAt: t.Since, StartedAt: t.startedAt, Count: 1,
+	}
+	one := job.Task{Minion: t.Worker, Attempt: t.Attempt, State: job.StatePending, StartedAt: t.startedAt}
+	if !t.startedAt.IsZero() {
+		run.State, one.State = job.StateRunning, job.StateRunning
+	}
+	if rep != nil {
+		run.State, run.Reason, run.StartedAt, run.EndedAt = rep.State, rep.Reason, rep.StartedAt, rep.EndedAt
+		one.State, one.Reason, one.StartedAt, one.EndedAt = rep.State, rep.Reason, rep.StartedAt, rep.EndedAt
+		one.Exit, one.Stdout, one.Stderr = rep.Exit, rep.Stdout, rep.Stderr
+		if run.EndedAt.IsZero() {
+			run.EndedAt = r.m.deps.Now().UTC()
+		}
+	}
+	run.Tasks = []job.Task{one}
+	return run
+}
+
+// live returns what is in hand, as runs.
+func (r *runner) live() []job.Run {
+	out := make([]job.Run, 0, len(r.tasks))
+	for _, t := range r.tasks {
+		if !t.ending {
+			out = append(out, r.runOf(t, nil))
+		}
+	}
+	return out
+}
