@@ -27,7 +27,9 @@
 //	    go. A record is sealed though it was changed or removed before that, as far as
 //	    the sealer has seen it: so Verify tells.
 //	C5. Whole segments are removed, the oldest first, with their records: those older
-//	    than Config.Keep, or more than Config.MaxBytes. So the chain has no holes.
+//	    than Config.Keep, or more than Config.MaxBytes. So the chain has no holes. Only a
+//	    segment that the chain vouches for is removed by its time; and how much all take
+//	    is counted from the segments, whatever the head says.
 //	C6. Whoever takes over goes by what is stored: the records that are in no segment
 //	    are sealed next. No revision is remembered, so a cluster that was restored from
 //	    a backup, or copied key by key, goes on.
@@ -43,6 +45,8 @@
 //	a segment was removed            the next one's, or the head's, number and hash
 //	the first segments were removed  the head knows where the chain begins
 //	the last ones were               the head knows where it ends
+//	the head was changed             its hash, its time and its bytes are those of its
+//	                                 segments
 //
 // # Failures
 //

@@ -26,12 +26,15 @@ func (w *work) load(ctx context.Context) error {
 		return err
 	}
 	w.head, w.headRev, w.rev, r.rev = head.AuditHead, head.rev, rev, rev
+	// Not by the head's word: who writes a large number there has no records removed.
+	w.head.Bytes = 0
 	sealed := map[string]bool{}
 	err = r.segments(ctx, 0, func(seg *etcdkv.AuditSegment, err error) error {
 		if err != nil {
 			s.log.Error("a segment of the audit cannot be read", zap.Error(err))
 			return nil
 		}
+		w.head.Bytes += min(max(seg.Bytes, 0), mostSealed)
 		for _, rec := range seg.Records {
 			sealed[rec.Name] = true
 		}
@@ -60,15 +63,9 @@ func (w *work) trim(ctx context.Context) error {
 	s := w.s
 	r := reader{client: s.client, keys: s.cfg.Keys, timeout: s.cfg.Timeout}
 	for w.head.Seq >= w.head.First && w.head.First > 0 {
-		seg, err := r.segment(ctx, w.head.First)
-		if err != nil && !errors.Is(err, errDamaged) {
+		seg, err := w.oldest(ctx, &r)
+		if err != nil || seg == nil {
 			return err
-		}
-		if err != nil { // its records are sealed anew by whoever takes over
-			s.log.Error("the oldest segment of the audit is damaged", zap.Error(err))
-			if seg, err = r.after(ctx, w.head.First); err != nil || seg == nil {
-				return err
-			}
 		}
 		old := s.now().Sub(seg.At) > s.cfg.Keep
 		if !old && w.head.Bytes <= s.cfg.MaxBytes {
@@ -89,6 +86,32 @@ func (w *work) trim(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// oldest returns the oldest segment of which the chain tells that it is as it was
+// written; nil: there is none. What another one says of its time is nobody's word: it
+// stays, so that Verify tells, until one behind it is old (C5).
+func (w *work) oldest(ctx context.Context, r *reader) (*etcdkv.AuditSegment, error) {
+	seg, err := r.after(ctx, w.head.First-1)
+	for seg != nil && err == nil {
+		var next *etcdkv.AuditSegment
+		if next, err = r.after(ctx, seg.Seq); err != nil {
+			break
+		}
+		named := "" // by what follows it
+		switch {
+		case next != nil && next.Seq == seg.Seq+1:
+			named = next.Prev
+		case seg.Seq == w.head.Seq:
+			named = w.head.Hash
+		}
+		if seg.Hash == named && seg.Sum() == seg.Hash {
+			return seg, nil
+		}
+		w.s.log.Error("a segment of the audit is damaged, and is not removed for its age", zap.Int64("segment", seg.Seq))
+		seg = next
+	}
+	return nil, err
 }
 
 // reader reads the chain.
@@ -191,17 +214,16 @@ func (r *reader) segments(ctx context.Context, from int64, fn func(*etcdkv.Audit
 
 // after returns the first segment after one that can be read; nil: there is none.
 func (r *reader) after(ctx context.Context, seq int64) (*etcdkv.AuditSegment, error) {
-	var found *etcdkv.AuditSegment
-	stop := errors.New("found")
-	err := r.segments(ctx, seq+1, func(seg *etcdkv.AuditSegment, err error) error {
-		if err != nil {
-			return nil // the next one, then
+	from, end := r.keys.AuditSegment(seq+1), clientv3.GetPrefixRangeEnd(r.keys.AuditSegments())
+	for {
+		resp, err := r.get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(1))
+		if err != nil || len(resp.Kvs) == 0 {
+			return nil, err
 		}
-		found = seg
-		return stop
-	})
-	if errors.Is(err, stop) {
-		err = nil
+		kv := resp.Kvs[0]
+		if seg, err := decodeSegment(kv, 0); err == nil && r.keys.AuditSegment(seg.Seq) == string(kv.Key) {
+			return seg, nil
+		}
+		from = string(kv.Key) + "\x00"
 	}
-	return found, err
 }

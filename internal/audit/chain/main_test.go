@@ -109,7 +109,8 @@ func (b *bed) sealed(n int) Verdict {
 	return v
 }
 
-// atOnce seals what there is now in segments of their own, without a lease.
+// atOnce seals what there is now in segments of their own, and removes what is old,
+// without a lease.
 func (b *bed) atOnce(now time.Time) {
 	b.t.Helper()
 	s := b.sealer(func(_ *Config, d *Deps) { d.Now = func() time.Time { return now } })
@@ -118,6 +119,9 @@ func (b *bed) atOnce(now time.Time) {
 		b.t.Fatal(err)
 	}
 	if err := w.seal(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := w.trim(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 }

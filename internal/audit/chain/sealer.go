@@ -47,6 +47,9 @@ const (
 	// transaction removes a segment with its records: etcd takes 128 operations.
 	segmentRecords = 100
 	segmentBytes   = 1 << 20
+	// mostSealed bounds what a segment can say of the size of its records: etcd takes no
+	// request of more than 1.5 MiB, so that no record is larger.
+	mostSealed = 2 << 20
 	// trimEvery is after how many looks old segments are removed.
 	trimEvery = 120
 	// retryEvery is how long a sealer rests after an error.

@@ -38,7 +38,8 @@ func TestAnySingleChangeIsTold(t *testing.T) {
 		names := b.names()
 		name := names[rapid.IntRange(0, len(names)-1).Draw(rt, "record")]
 		what := rapid.SampledFrom([]string{
-			"change", "remove", "insert", "copy", "segment changed", "segment removed", "segment added", "record unnamed", "head changed", "head removed",
+			"change", "remove", "insert", "copy", "segment changed", "segment removed", "segment added", "record unnamed",
+			"segment written anew", "head changed", "head removed",
 		}).Draw(rt, "what")
 		goesOn := true
 		switch what {
@@ -56,10 +57,12 @@ func TestAnySingleChangeIsTold(t *testing.T) {
 			field := rapid.SampledFrom([]string{"seq", "prev", "at", "node", "bytes", "hash", "records"}).Draw(rt, "field")
 			b.edit(b.keys.AuditSegment(seq), func(v map[string]any) {
 				switch field {
-				case "seq", "bytes":
+				case "seq":
 					v[field] = 12345
-				case "at":
-					v[field] = "2026-01-01T00:00:00Z"
+				case "bytes": // so much that what is old would have to go
+					v[field] = 1 << 40
+				case "at": // so old that it would have to go
+					v[field] = "2020-01-01T00:00:00Z"
 				case "records":
 					v[field] = []any{}
 				default:
@@ -75,6 +78,15 @@ func TestAnySingleChangeIsTold(t *testing.T) {
 				seg.Records = seg.Records[1:]
 				v["records"], v["hash"] = seg.Records, seg.Sum()
 			})
+		case "segment written anew": // so old that it would have to go, by a hash that is right
+			b.edit(b.keys.AuditSegment(seq), func(v map[string]any) {
+				seg, err := b.reader().Segment(t.Context(), seq)
+				if err != nil {
+					rt.Fatal(err)
+				}
+				seg.At = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+				v["at"], v["hash"] = seg.At, seg.Sum()
+			})
 		case "segment removed":
 			b.remove(b.keys.AuditSegment(seq))
 		case "segment added":
@@ -87,10 +99,17 @@ func TestAnySingleChangeIsTold(t *testing.T) {
 			b.put(b.keys.AuditSegment(seg.Seq), text)
 			goesOn = false // its number is taken
 		case "head changed":
-			field := rapid.SampledFrom([]string{"seq", "hash", "first", "prev"}).Draw(rt, "field")
+			field := rapid.SampledFrom([]string{"seq", "hash", "first", "prev", "bytes", "at"}).Draw(rt, "field")
 			b.edit(b.keys.AuditHead(), func(v map[string]any) {
-				if v[field] = "other"; field == "seq" || field == "first" {
+				switch field {
+				case "seq", "first":
 					v[field] = 7
+				case "bytes":
+					v[field] = 1 << 40
+				case "at":
+					v[field] = "2020-01-01T00:00:00Z"
+				default:
+					v[field] = "other"
 				}
 			})
 			goesOn = false
@@ -111,6 +130,46 @@ func TestAnySingleChangeIsTold(t *testing.T) {
 			rt.Fatalf("%s: nothing is told any more when the chain has gone on", what)
 		}
 	})
+}
+
+// TestC5_NobodyHasRecordsRemoved: what is written into the head or a segment, of their
+// size or their age, has the sealer remove nothing.
+func TestC5_NobodyHasRecordsRemoved(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*bed){
+		"the head's size": func(b *bed) {
+			b.edit(b.keys.AuditHead(), func(v map[string]any) { v["bytes"] = int64(1) << 40 })
+		},
+		"a segment's size": func(b *bed) {
+			b.edit(b.keys.AuditSegment(2), func(v map[string]any) { v["bytes"] = int64(1) << 40 })
+		},
+		"the first one's age": func(b *bed) {
+			b.edit(b.keys.AuditSegment(1), func(v map[string]any) { v["at"] = "2020-01-01T00:00:00Z" })
+		},
+		"the first one's age and hash": func(b *bed) {
+			seg, err := b.reader().Segment(t.Context(), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seg.At = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+			b.edit(b.keys.AuditSegment(1), func(v map[string]any) { v["at"], v["hash"] = seg.At, seg.Sum() })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t)
+			for i := range 4 {
+				b.write(noon)
+				b.atOnce(noon.Add(time.Duration(i) * time.Minute))
+			}
+			change(b)
+			b.write(noon)
+			b.atOnce(noon.Add(5 * time.Minute))
+			if n := len(b.names()); n != 5 {
+				t.Errorf("%d records of 5 are left", n)
+			}
+		})
+	}
 }
 
 // TestProblemsAreBounded: a chain of which all is gone does not flood whoever asks.

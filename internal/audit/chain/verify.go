@@ -127,6 +127,8 @@ type check struct {
 	prev   string
 	prevAt time.Time
 	met    bool
+	// bytes is the size of the records of all segments.
+	bytes int64
 }
 
 func (c *check) segment(seg *etcdkv.AuditSegment) {
@@ -156,6 +158,7 @@ func (c *check) segment(seg *etcdkv.AuditSegment) {
 		c.record(seg, &rec)
 	}
 	c.next, c.prev, c.prevAt = seg.Seq+1, seg.Hash, seg.At
+	c.bytes += seg.Bytes
 }
 
 func (c *check) record(seg *etcdkv.AuditSegment, rec *etcdkv.SealedRecord) {
@@ -201,6 +204,10 @@ func (c *check) end() {
 		c.v.problem("segment %d is there, and the chain ends with %d", c.next-1, c.head.Seq)
 	case c.prev != c.head.Hash:
 		c.v.problem("the head of the chain has another hash than its last segment, %d", c.head.Seq)
+	case c.head.rev != 0 && c.next > c.v.First && !c.prevAt.Equal(c.head.At):
+		c.v.problem("the head of the chain has another time than its last segment, %d: %s, and not %s", c.head.Seq, c.head.At.Format(time.RFC3339), c.prevAt.Format(time.RFC3339))
+	case c.head.rev != 0 && len(c.v.Problems) == 0 && c.bytes != c.head.Bytes:
+		c.v.problem("the head of the chain counts %d bytes of records, and its segments %d", c.head.Bytes, c.bytes)
 	}
 	switch {
 	case c.want.Seq == 0 || c.met:
