@@ -2,7 +2,9 @@ package caller
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/carillon-cron/carillon/internal/rights"
 )
@@ -43,10 +45,38 @@ func From(ctx context.Context) (Caller, bool) {
 	return c, ok
 }
 
-// Of returns the name of who asks: the proven one, or else who it says it is.
+// Of returns the name of who asks: the proven one, or else who it says it is, but never
+// in a form in which records show who is proven.
 func Of(ctx context.Context, said string) string {
-	if c, ok := From(ctx); ok && c.Known() {
+	c, ok := From(ctx)
+	switch {
+	case ok && c.Known():
 		return c.Name
+	case ok && looksProven(said):
+		return said + notProven
 	}
 	return said
+}
+
+// notProven follows the name of whoever claims to be somebody that others prove to be.
+const notProven = " (not proven)"
+
+// looksProven reports whether records show somebody by such a name who is proven, or
+// Carillon itself, to who does not look at signs and blanks.
+func looksProven(said string) bool {
+	name := strings.Join(strings.FieldsFunc(strings.Map(printed, said), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) }), " ")
+	for _, first := range []string{"token", "node", "bootstrap", "identity provider"} {
+		if strings.HasPrefix(name+" ", first+" ") {
+			return true
+		}
+	}
+	return name == "others" || strings.HasSuffix(" "+name, " socket")
+}
+
+// printed is a letter as it is compared; what is not printed is left out.
+func printed(c rune) rune {
+	if !unicode.IsPrint(c) && !unicode.IsSpace(c) {
+		return -1
+	}
+	return unicode.ToLower(c)
 }
