@@ -3,6 +3,8 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +98,38 @@ func TestNobodyGrantsMoreThanTheyHold(t *testing.T) {
 		if err := e.give(ann, t, objects...); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A file that is too large for one transaction gives nobody more for a while: a role that
+// it makes smaller is that before it is given.
+func TestALargeFileGivesNoMoreMeanwhile(t *testing.T) {
+	t.Parallel()
+	granter := rule("grant", "roles")
+	e, d := closed(t, role("granter", granter), bound("ann", "granter", "ann"), role("large", rule("*", "*")))
+	objects := []manifest.Object{bound("given", "large", "ann")}
+	for i := range 150 {
+		objects = append(objects, bound(fmt.Sprint("other-", i), "granter", "bob"))
+	}
+	objects = append(objects, role("large", granter))
+	var looks, most int
+	d.looked = func() { // before each part of the file
+		stored, err := e.Read(t.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		looks, most = looks+1, max(most, len(stored.Bindings))
+		now, _ := stored.Role("large")
+		if stored.Bindings["given"] != nil && slices.Contains(now.Rules[0].Verbs, rights.Any) {
+			t.Error("ann has been given what she does not hold")
+		}
+	}
+	if err := e.give(as(t.Context(), "ann"), t, objects...); err != nil {
+		t.Fatal(err)
+	}
+	if looks < 2 || most < 2 {
+		t.Errorf("the file was applied at once: %d looks, %d bindings", looks, most)
 	}
 }
 

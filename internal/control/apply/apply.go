@@ -52,6 +52,13 @@ type change struct {
 // and I2 for what holds when it fails; results that come with an error were
 // applied.
 func (ap *Applier) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
+	return ap.ApplyWhile(ctx, file, data, dryRun, func(int, int) error { return nil })
+}
+
+// ApplyWhile is Apply as long as may is nil. It is asked before each transaction but the
+// first, and told which of the manifest's objects, as Objects returns them, come next: from
+// one up to before another.
+func (ap *Applier) ApplyWhile(ctx context.Context, file string, data []byte, dryRun bool, may func(from, to int) error) ([]api.ApplyResult, error) {
 	objects, err := ap.Objects(file, data)
 	if err != nil {
 		return nil, err
@@ -78,7 +85,11 @@ func (ap *Applier) Apply(ctx context.Context, file string, data []byte, dryRun b
 			return results, nil
 		}
 		// What was applied already may bear on what comes next.
-		if changes, err = ap.plan(ctx, objects[:min(len(objects), MaxAtomicOps)]); err != nil {
+		next := min(len(objects), MaxAtomicOps)
+		if err := may(len(results), len(results)+next); err != nil {
+			return results, partly(results, len(results)+len(objects), err)
+		}
+		if changes, err = ap.plan(ctx, objects[:next]); err != nil {
 			return results, partly(results, len(results)+len(objects), err)
 		}
 	}
@@ -128,7 +139,7 @@ func (ap *Applier) Objects(file string, data []byte) ([]manifest.Object, error) 
 	if len(objects) == 0 {
 		return nil, &job.InvalidError{Problems: []job.Problem{{Message: "holds no object; give at least one document with kind: " + job.KindJob, File: file}}}
 	}
-	slices.SortStableFunc(objects, func(a, b manifest.Object) int { return groupsFirst(&a) - groupsFirst(&b) })
+	slices.SortStableFunc(objects, func(a, b manifest.Object) int { return place(&a) - place(&b) })
 	return objects, nil
 }
 
@@ -138,11 +149,18 @@ type named struct {
 	key  job.Key
 }
 
-func groupsFirst(o *manifest.Object) int {
-	if o.Kind != job.KindJob {
+// place is where an object goes among others: a file that is too large for one transaction
+// is applied in this order. Roles come before what gives them, or a binding would give a
+// role as it was before, and its author may not hold that one.
+func place(o *manifest.Object) int {
+	switch o.Kind {
+	case job.KindRole:
 		return 0
+	case job.KindJob:
+		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
 // checkSizes tells which objects etcd would not take.

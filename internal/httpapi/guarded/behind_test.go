@@ -3,6 +3,7 @@ package guarded
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
@@ -28,6 +29,8 @@ type behind struct {
 	labels map[string]string
 	// spec is that of the jobs called x.
 	spec job.Spec
+	// uid is that of the jobs called x.
+	uid job.UID
 	// passing: the jobs called x were made for one run.
 	passing bool
 	// hook is the token of the webhooks of the jobs called x; empty: any is.
@@ -36,9 +39,16 @@ type behind struct {
 	used error
 	// pauses are those beside the usual ones.
 	pauses []api.Pause
+	// meanwhile, unless nil, is done between two transactions of a manifest.
+	meanwhile func()
+	// ended is why what callers showed is good no more.
+	ended error
+	// looked counts how often one of its things was looked at, or a manifest was read.
+	looked atomic.Int64
 }
 
 func (b *behind) meta(ns string) job.Metadata {
+	b.looked.Add(1)
 	return job.Metadata{Namespace: ns, Name: "x", Labels: b.labels}
 }
 
@@ -67,9 +77,10 @@ func in(ns, asked string) bool { return asked == "" || asked == ns }
 
 func (b *behind) Stored(_ context.Context, key job.Key) (etcdkv.StoredJob, jobstore.Place, error) {
 	if key.Name != "x" {
+		b.looked.Add(1)
 		return etcdkv.StoredJob{}, jobstore.Place{}, jobstore.NoJob(key)
 	}
-	stored := etcdkv.StoredJob{Job: job.Job{Metadata: b.meta(key.Namespace), Spec: b.spec}}
+	stored := etcdkv.StoredJob{Job: job.Job{Metadata: b.meta(key.Namespace), Spec: b.spec, UID: b.uid}}
 	if b.passing {
 		stored.ExpiresAt = time.Now().Add(time.Hour)
 	}
@@ -77,12 +88,25 @@ func (b *behind) Stored(_ context.Context, key job.Key) (etcdkv.StoredJob, jobst
 }
 
 func (b *behind) Objects(file string, data []byte) ([]manifest.Object, error) {
+	b.looked.Add(1)
 	return manifest.Decode(file, data)
 }
 
 func (b *behind) Apply(context.Context, string, []byte, bool) ([]api.ApplyResult, error) {
 	return nil, errReached
 }
+
+func (b *behind) ApplyWhile(_ context.Context, _ string, _ []byte, _ bool, may func(from, to int) error) ([]api.ApplyResult, error) {
+	if b.meanwhile != nil {
+		b.meanwhile()
+		if err := may(0, 1); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errReached
+}
+
+func (b *behind) Still(context.Context) error { return b.ended }
 
 func (b *behind) SetEnabled(context.Context, job.Key, bool, api.Order) (api.ApplyResult, error) {
 	return api.ApplyResult{}, errReached

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
@@ -31,27 +32,61 @@ func kindOf(kind string) rights.Kind {
 
 // Apply makes the cluster hold what a manifest says. It wants the right to edit each of
 // its things, as it is and as it is to be, and to read what jobs name; of roles and
-// bindings that to grant, and nobody grants more than they hold (see control/apply).
+// bindings that to grant, and nobody grants more than they hold (see control/apply). Of a
+// file that takes several transactions, what is left is not applied for who loses the
+// right meanwhile.
 func (c *Control) Apply(ctx context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
 	s, err := c.decide.Of(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !s.Everything() {
-		objects, err := c.behind.Objects(file, data)
-		if err != nil {
-			return nil, err
+	if s.Everything() {
+		return c.behind.Apply(ctx, file, data, dryRun)
+	}
+	if err := changesAnything(s); err != nil {
+		return nil, err
+	}
+	objects, err := c.behind.Objects(file, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.needObjects(ctx, objects, 0, len(objects)); err != nil {
+		return nil, err
+	}
+	return c.behind.ApplyWhile(ctx, file, data, dryRun, func(from, to int) error {
+		if err := c.behind.Still(ctx); err != nil {
+			return err
 		}
-		for i := range objects {
-			if err := c.needObject(ctx, &objects[i]); err != nil {
-				return nil, err
-			}
-			if err := c.needNamed(ctx, s, objects, &objects[i]); err != nil {
-				return nil, err
-			}
+		return c.needObjects(ctx, objects, from, to)
+	})
+}
+
+// needObjects decides about some objects of a manifest, by what the caller may now.
+func (c *Control) needObjects(ctx context.Context, objects []manifest.Object, from, to int) error {
+	s, err := c.decide.Of(ctx)
+	if err != nil {
+		return err
+	}
+	for i := from; i < to; i++ {
+		if err := c.needObject(ctx, &objects[i]); err != nil {
+			return err
+		}
+		if err := c.needNamed(ctx, s, objects, &objects[i]); err != nil {
+			return err
 		}
 	}
-	return c.behind.Apply(ctx, file, data, dryRun)
+	return nil
+}
+
+// changesAnything returns nil if there may be anything that the caller may change. Whoever
+// may not has no manifest read: a large one takes seconds.
+func changesAnything(s policy.Sight) error {
+	for _, k := range rights.Kinds() {
+		if s.Sees(rights.Edit, k, "") || s.Sees(rights.Grant, k, "") {
+			return nil
+		}
+	}
+	return s.Need(rights.Request{Verb: rights.Edit, Kind: rights.Jobs}, nil)
 }
 
 // needObject decides about an object of a manifest.

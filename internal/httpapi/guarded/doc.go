@@ -22,7 +22,8 @@
 //
 // # Not promised
 //
-// A label that changes between the decision and the act is not seen. Commands run on
+// A label that changes between the decision and the act is not seen. A right that is lost
+// while a file is applied counts from the next transaction on. Commands run on
 // minions as the accounts that their jobs name: what an account may do on a host is
 // limited there (worker --allow), not by roles.
 package guarded

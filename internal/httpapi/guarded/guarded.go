@@ -22,6 +22,11 @@ type Behind interface {
 	Stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, jobstore.Place, error)
 	// Objects reads and checks a manifest.
 	Objects(file string, data []byte) ([]manifest.Object, error)
+	// ApplyWhile applies a manifest as long as may is nil for those of its objects that
+	// come next.
+	ApplyWhile(ctx context.Context, file string, data []byte, dryRun bool, may func(from, to int) error) ([]api.ApplyResult, error)
+	// Still returns nil while what the caller showed is good.
+	Still(ctx context.Context) error
 }
 
 // Control answers as the control behind it does, to who may. Use New. It may be used by
@@ -64,6 +69,11 @@ func (c *Control) need(ctx context.Context, v rights.Verb, k rights.Kind, ns str
 	r := rights.Request{Verb: v, Kind: k, Namespace: ns}
 	if s.May(r) {
 		return nil // whatever its labels are
+	}
+	if !s.Sees(v, k, ns) && !s.Sees(rights.Read, k, ns) {
+		// No label could help. It is not looked for, as how long that takes tells
+		// whether there is one.
+		return s.Need(r, absent)
 	}
 	if r.Labels, err = find(ctx); err != nil && !errors.Is(err, job.ErrNotFound) {
 		return err
@@ -158,6 +168,18 @@ func (c *Control) jobLabels(key job.Key) labels {
 	return func(ctx context.Context) (map[string]string, error) {
 		stored, _, err := c.behind.Stored(ctx, key)
 		return stored.Labels, err
+	}
+}
+
+// runLabels finds the labels of a run: those of its job. A job that has its name by now,
+// and is another one, gives it none: whoever may make such a job would see the runs.
+func (c *Control) runLabels(r *job.Run) labels {
+	return func(ctx context.Context) (map[string]string, error) {
+		stored, _, err := c.behind.Stored(ctx, r.Key())
+		if err != nil || stored.UID != r.FireID.Job {
+			return nil, err
+		}
+		return stored.Labels, nil
 	}
 }
 

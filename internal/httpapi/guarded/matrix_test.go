@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,7 +42,11 @@ type cluster struct {
 	bindings []rights.Binding
 	metrics  *prometheus.Registry
 	handler  http.Handler
+	by       atomic.Pointer[rights.Policy]
 }
+
+// decideAnew goes by the roles and bindings that there are now.
+func (c *cluster) decideAnew() { c.by.Store(rights.New(c.roles, c.bindings)) }
 
 func closed() *cluster {
 	return &cluster{behind: &behind{used: errReached}, state: access.Closed, roles: rights.BuiltIn()}
@@ -64,8 +69,8 @@ const asUser = "X-Test-User"
 func (c *cluster) serve(t *testing.T) *cluster {
 	t.Helper()
 	c.metrics = prometheus.NewRegistry()
-	by := rights.New(c.roles, c.bindings)
-	decide, err := policy.New(policy.Deps{Door: state(c.state), Policy: func() *rights.Policy { return by }, Metrics: c.metrics})
+	c.decideAnew()
+	decide, err := policy.New(policy.Deps{Door: state(c.state), Policy: c.by.Load, Metrics: c.metrics})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,6 +334,85 @@ func TestForeignIsAsWhatIsNotThere(t *testing.T) {
 	}
 	if asked < 15 {
 		t.Errorf("only %d routes were asked", asked)
+	}
+}
+
+// What nobody's labels could let the caller see is not looked for: how long that takes
+// tells whether it is there, and for a manifest whose author may change nothing it may be
+// long (I2).
+func TestForeignIsNotLookedFor(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.bind("ann", rights.Admin, "own")
+	c.bind("bob", rights.Viewer)
+	c.role("cas", rights.Rule{Verbs: []rights.Verb{rights.Any}, Kinds: []rights.Kind{rights.AnyKind}, Namespaces: []string{"foreign"}, Labels: map[string]string{"team": "web"}})
+	c.serve(t)
+	asked, looked := 0, int64(0)
+	for _, r := range served() {
+		if r.Right.At != httpapi.AtPath || !r.Right.Kind.Namespaced() || r.Right.Kind == rights.Locks {
+			continue // locks have no labels
+		}
+		asked++
+		path, body := request(r, "foreign")
+		before := c.behind.looked.Load()
+		if status, text := c.ask(t, "ann", r.Method, path, body); status != http.StatusNotFound || c.behind.looked.Load() != before {
+			t.Errorf("%s %s: it was looked for %d times; %d %s", r.Method, path, c.behind.looked.Load()-before, status, text)
+		}
+		c.ask(t, "cas", r.Method, path, body) // whose labels count
+		looked += c.behind.looked.Load() - before
+	}
+	if asked < 10 || looked < int64(asked) {
+		t.Errorf("%d routes were asked, and something was looked for %d times", asked, looked)
+	}
+	const names = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x, namespace: own}\nspec: {command: [x], schedule: \"@daily\", calendars: [foreign/x]}\n"
+	for user, want := range map[string]int64{"ann": 1 + 1, "bob": 0} { // the manifest, and what the job names by now
+		before := c.behind.looked.Load()
+		if status, text := c.ask(t, user, http.MethodPost, "/v1/apply", names); status != http.StatusForbidden || c.behind.looked.Load() != before+want {
+			t.Errorf("%s applies: looked at %d times; %d %s", user, c.behind.looked.Load()-before, status, text)
+		}
+	}
+}
+
+// A job that has taken the name of one that is gone gives its labels to its own runs: who
+// may make it sees none of the others (I2).
+func TestRunsHaveTheLabelsOfTheirOwnJob(t *testing.T) {
+	t.Parallel()
+	for uid, want := range map[job.UID]int{{}: http.StatusOK, {9}: http.StatusNotFound} {
+		c := closed()
+		c.behind.labels, c.behind.uid = map[string]string{"team": "web"}, uid
+		c.role("ann", rights.Rule{Verbs: []rights.Verb{rights.Read, rights.Logs}, Kinds: []rights.Kind{rights.Jobs, rights.Runs}, Labels: map[string]string{"team": "web"}})
+		c.serve(t)
+		for _, path := range []string{"", "/results", "/output"} {
+			if status, text := c.ask(t, "ann", http.MethodGet, "/v1/runs/"+string(runOf("own"))+path, ""); (status == http.StatusNotFound) != (want == http.StatusNotFound) {
+				t.Errorf("%s of a run of job %s: %d %s", path, uid, status, text)
+			}
+		}
+		if _, text := c.ask(t, "ann", http.MethodGet, "/v1/runs", ""); strings.Contains(text, string(runOf("own"))) != (want == http.StatusOK) {
+			t.Errorf("runs of job %s: %s", uid, text)
+		}
+	}
+}
+
+// Who loses a right while a large file is applied, or what they showed, stops there.
+func TestRightsAreLostWhileAFileIsApplied(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]int{"nothing is lost": http.StatusConflict, "the right": http.StatusForbidden, "the token": http.StatusUnauthorized} {
+		c := closed()
+		c.bind("ann", rights.Editor, "own")
+		c.serve(t)
+		c.behind.meanwhile = func() {
+			switch name {
+			case "the right":
+				c.bindings = nil
+				c.decideAnew()
+			case "the token":
+				c.behind.ended = &caller.RefusedError{Reason: "the token was revoked"}
+			}
+		}
+		const doc = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x, namespace: own}\nspec: {command: [x]}\n"
+		if status, text := c.ask(t, "ann", http.MethodPost, "/v1/apply", doc); status != want {
+			t.Errorf("%s: %d, want %d: %s", name, status, want, text)
+		}
 	}
 }
 

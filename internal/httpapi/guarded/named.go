@@ -65,9 +65,12 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 			continue
 		}
 		// The answer is the same whether there is such a thing or not.
-		var err error
-		if r.Labels, err = c.labelsOf(n.kind, n.key)(ctx); gone(err) != nil {
-			return err
+		// It is looked for where its labels may count: how long that takes tells.
+		if s.Sees(rights.Read, n.kind, r.Namespace) {
+			var err error
+			if r.Labels, err = c.labelsOf(n.kind, n.key)(ctx); gone(err) != nil {
+				return err
+			}
 		}
 		if err := s.Need(r, nil); err != nil {
 			return fmt.Errorf("job %s names %s %s: %w", o.Metadata.Key(), n.what, n.key, err)

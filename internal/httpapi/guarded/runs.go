@@ -26,13 +26,13 @@ func (c *Control) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	if s.Everything() {
 		return c.behind.Runs(ctx, q)
 	}
-	read, logs, l := newFilter(s, rights.Read, rights.Runs), newFilter(s, rights.Logs, rights.Runs), c.labelsOfJobs(ctx)
+	read, logs, l := newFilter(s, rights.Read, rights.Runs), newFilter(s, rights.Logs, rights.Runs), c.labelsOfRuns(ctx)
 	lets := func(f *filter, r *job.Run) bool {
 		switch f.in(r.Namespace) {
 		case everybodys:
 			return true
 		case labeled:
-			return f.lets(r.Namespace, l(r.Key()))
+			return f.lets(r.Namespace, l(r))
 		default:
 			return false
 		}
@@ -58,6 +58,24 @@ func (c *Control) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	return page, err
 }
 
+// labelsOfRuns returns what finds the labels of runs, once for each job.
+func (c *Control) labelsOfRuns(ctx context.Context) func(*job.Run) map[string]string {
+	type of struct {
+		key job.Key
+		uid job.UID
+	}
+	known := map[of]map[string]string{}
+	return func(r *job.Run) map[string]string {
+		at := of{r.Key(), r.FireID.Job}
+		l, ok := known[at]
+		if !ok {
+			l, _ = c.runLabels(r)(ctx) // those of a job that is gone have none
+			known[at] = l
+		}
+		return l
+	}
+}
+
 // needRun decides about a run by its id, and returns it where it had to be looked at.
 func (c *Control) needRun(ctx context.Context, v rights.Verb, id job.RunID) error {
 	s, err := c.decide.Of(ctx)
@@ -70,7 +88,7 @@ func (c *Control) needRun(ctx context.Context, v rights.Verb, id job.RunID) erro
 	}
 	// A run that is not there is in no namespace: who may not read all runs is told the
 	// same of it as of one of a foreign namespace.
-	return c.need(ctx, v, rights.Runs, r.Namespace, c.jobLabels(r.Key()), hidden("run", text(id)))
+	return c.need(ctx, v, rights.Runs, r.Namespace, c.runLabels(&r), hidden("run", text(id)))
 }
 
 // Run shows a run.
@@ -100,7 +118,7 @@ func (c *Control) seesLogs(ctx context.Context, r *job.Run) (bool, error) {
 	if f.in(r.Namespace) != labeled {
 		return f.in(r.Namespace) == everybodys, nil
 	}
-	l, err := c.jobLabels(r.Key())(ctx)
+	l, err := c.runLabels(r)(ctx)
 	return f.lets(r.Namespace, l), gone(err)
 }
 
