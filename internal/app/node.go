@@ -390,6 +390,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
 		Metrics: metrics, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		TimeKnown: func() bool { s := n.time.State(); return s.Judged },
 	}); err != nil {
 		return err
 	}

@@ -99,6 +99,9 @@ type Deps struct {
 	Decode func(file string, data []byte) ([]manifest.Object, error)
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
+	// TimeKnown reports whether the clock was held against others since the start.
+	// Nil: it was.
+	TimeKnown func() bool
 	// Logger may be nil.
 	Logger *zap.Logger
 }
@@ -155,6 +158,9 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
+	if deps.TimeKnown == nil {
+		deps.TimeKnown = func() bool { return true }
+	}
 	if deps.MinionsRead == nil {
 		deps.MinionsRead = func() bool { return true }
 	}
@@ -167,9 +173,18 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	records := audit.New(db, log)
 
 	c := &Control{cfg: cfg, db: db}
-	c.Granter = roles.New(roles.Deps{Store: db, Audit: records, Logger: log})
+	c.Granter = roles.New(roles.Deps{
+		Store: db, Audit: records, Logger: log,
+		Holds: func(ctx context.Context, by *rights.Policy, role rights.Role, namespaces []string) error {
+			s, err := c.rights.Of(ctx)
+			if err != nil || s.Everything() {
+				return err
+			}
+			return s.Holds(by, role, namespaces)
+		},
+	})
 	c.Authenticator = access.New(access.Config{MaxAge: cfg.TokenMaxAge, LoginLife: cfg.LoginLife}, access.Deps{
-		Store: db, Audit: records, Grants: c.Granter, Provider: deps.Provider, Logger: log,
+		Store: db, Audit: records, Grants: c.Granter, Provider: deps.Provider, TimeKnown: deps.TimeKnown, Logger: log,
 		Holds: func(ctx context.Context, by *rights.Policy, of rights.Subject) error {
 			s, err := c.rights.Of(ctx)
 			if err != nil {
@@ -200,7 +215,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	})
 	c.Rollout = updates.New(updates.Deps{Store: db, Audit: records, Minions: c.Fleet})
 	c.Finder = jobstore.New(jobstore.Deps{Store: db, Schedules: schedules, Logger: log})
-	c.Pauser = pauses.New(pauses.Deps{Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Logger: log})
+	c.Pauser = pauses.New(pauses.Deps{Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Rights: c.rights, Logger: log})
 	c.Set = definitions.New(definitions.Deps{Store: db, Audit: records, Logger: log})
 	c.Book = runs.New(runs.Deps{
 		Store: db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: log,
@@ -217,10 +232,10 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Apply: c.Applier, Logger: log,
 	})
 	c.Checker = doctor.New(doctor.Deps{
-		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout, Access: c.Authenticator,
+		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
 		Inventory: deps.Minions, Enrollment: deps.Enrollment,
 	})
-	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Logger: log})
+	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Tokens: c.Authenticator, Logger: log})
 	return c, nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/idp"
 	"github.com/carillon-cron/carillon/internal/limit"
 	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
 )
 
 const (
@@ -50,7 +51,9 @@ type Deps struct {
 	Holds func(ctx context.Context, by *rights.Policy, of rights.Subject) error
 	// Provider tells who people are. Nil: nobody logs in by one.
 	Provider *idp.Provider
-	Logger   *zap.Logger
+	// TimeKnown reports whether the clock was held against others since the start.
+	TimeKnown func() bool
+	Logger    *zap.Logger
 }
 
 // Authenticator knows the credentials of the API. Use New. It may be used by many
@@ -67,6 +70,7 @@ type Authenticator struct {
 	provider *idp.Provider
 	tokens   *etcdkv.Map[etcdkv.APIToken]
 	sessions *etcdkv.Map[etcdkv.PageSession]
+	timed    func() bool
 	// wrong are wrong credentials, by address.
 	wrong limit.Attempts
 	// ended are wrong sessions of the page.
@@ -123,8 +127,8 @@ func New(cfg Config, deps Deps) *Authenticator {
 	}
 	return &Authenticator{
 		cfg: cfg, db: deps.Store, audit: deps.Audit, grants: deps.Grants, holds: deps.Holds, log: deps.Logger.Named("access"),
-		provider: deps.Provider,
-		tokens:   etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil), sessions: etcdkv.NewMap(etcdkv.Decode[etcdkv.PageSession], nil),
+		provider: deps.Provider, timed: deps.TimeKnown,
+		tokens: etcdkv.NewMap(etcdkv.Decode[etcdkv.APIToken], nil), sessions: etcdkv.NewMap(etcdkv.Decode[etcdkv.PageSession], nil),
 		lookups: make(chan struct{}, mostLookups), uses: make(chan use, mostUses),
 		revoked: map[string]bool{}, noted: map[string]time.Time{}, good: map[string]time.Time{},
 		wrong: limit.Attempts{Most: mostWrong, Span: wrongSpan, MaxWait: wrongWait},
@@ -194,6 +198,8 @@ func (a *Authenticator) find(ctx context.Context, text, from string) (string, et
 		return "", etcdkv.APIToken{}, err
 	case !known:
 		return refuse(noSuchToken)
+	case !a.timed():
+		return "", etcdkv.APIToken{}, fmt.Errorf("the node does not know yet whether its clock is right, and so whether the token has expired; ask another node, or again: %w", job.ErrUnavailable)
 	case !now.Before(v.ExpiresAt):
 		return refuse(fmt.Sprintf("the token %s expired at %s; have another made with `carillon token create`", v.Name, v.ExpiresAt.UTC().Format(time.RFC3339)))
 	}

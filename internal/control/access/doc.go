@@ -42,6 +42,10 @@
 //     names, at all nodes, each with a record; then it is good for nothing. One that
 //     could not end all of them can be sent again.
 //  13. An answer that lasts ends a moment after what its caller showed: Still tells.
+//  14. Whether a token has expired is told by the clock of most nodes (see internal/clock),
+//     not by the node's own. Until its clock has been held against others, a node neither
+//     takes a token nor refuses it for that: job.ErrUnavailable.
+//  15. A token that has expired is removed a month later.
 //
 // # Not promised
 //

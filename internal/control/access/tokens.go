@@ -227,3 +227,21 @@ func (a *Authenticator) Self(ctx context.Context) api.Self {
 	}
 	return v
 }
+
+// expiredKept is for how long a token that has expired is still in lists, and told of to
+// who shows it.
+const expiredKept = 30 * 24 * time.Hour
+
+// SweepTokens removes tokens that have expired for long. Their names stay taken: no other
+// token gets what is bound to them.
+func (a *Authenticator) SweepTokens(ctx context.Context) error {
+	return a.db.List(ctx, "list tokens", a.db.Keys.APITokens(), func(kv *mvccpb.KeyValue) error {
+		t, err := store.Decode[etcdkv.APIToken](kv)
+		if err != nil || a.db.Now().Sub(t.ExpiresAt) < expiredKept {
+			return nil // what cannot be read is no token of this release
+		}
+		_, err = a.db.Do(ctx, "remove the token "+t.Name, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
+			[]clientv3.Op{clientv3.OpDelete(string(kv.Key)), clientv3.OpDelete(a.db.Keys.APITokenUse(t.ID))})
+		return err
+	})
+}

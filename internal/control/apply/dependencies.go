@@ -88,8 +88,15 @@ func (p *planner) checkConditions(ctx context.Context, objects []manifest.Object
 		}
 		for n, from := range o.Spec.After.Keys(o.Metadata.Namespace) {
 			if followers[from] > job.MaxAfterJobs {
-				problems = append(problems, o.Problem(fmt.Sprintf("spec.after.jobs[%d]", n),
-					fmt.Sprintf("%d jobs wait for %s; at most %d are allowed", followers[from], from, job.MaxAfterJobs)))
+				s, err := p.c.rights.Of(ctx)
+				if err != nil {
+					return nil, err
+				}
+				text := fmt.Sprintf("%d jobs wait for %s; at most %d are allowed", followers[from], from, job.MaxAfterJobs)
+				if !s.May(rights.Request{Verb: rights.Read, Kind: rights.Jobs}) {
+					text = fmt.Sprintf("too many jobs wait for %s; at most %d are allowed", from, job.MaxAfterJobs) // how many others have is theirs
+				}
+				problems = append(problems, o.Problem(fmt.Sprintf("spec.after.jobs[%d]", n), text))
 			}
 		}
 	}

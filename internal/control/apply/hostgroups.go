@@ -12,6 +12,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -70,13 +71,13 @@ func canaryOf(o *manifest.Object) *target.Expr {
 
 // checkTargets tells which objects name groups of hosts that there are not, or
 // that are parts of themselves.
-func (p *planner) checkTargets(objects []manifest.Object) []job.Problem {
+func (p *planner) checkTargets(ctx context.Context, objects []manifest.Object) []job.Problem {
 	var problems []job.Problem
 	for i := range objects {
 		o := &objects[i]
 		check := func(path string, e *target.Expr) {
 			if e != nil {
-				problems = append(problems, p.checkBound(o, path, e)...)
+				problems = append(problems, p.checkBound(ctx, o, path, e)...)
 			}
 		}
 		if o.Kind == job.KindHostGroup {
@@ -90,18 +91,24 @@ func (p *planner) checkTargets(objects []manifest.Object) []job.Problem {
 }
 
 // checkBound tells which groups of hosts an expression names that there are not.
-func (p *planner) checkBound(o *manifest.Object, path string, e *target.Expr) []job.Problem {
+func (p *planner) checkBound(ctx context.Context, o *manifest.Object, path string, e *target.Expr) []job.Problem {
 	_, err := e.Bind(p.hosts.Groups)
 	if err == nil {
 		return nil
 	}
 	problem := o.Problem(path, err.Error())
 	if unknown, ok := errors.AsType[*target.UnknownGroupError](err); ok {
-		if near, ok := job.Nearest(unknown.Names[0], slices.Collect(p.hosts.Names())); ok {
+		if near, ok := job.Nearest(unknown.Names[0], slices.Collect(p.hosts.Names())); ok && p.readsHostGroups(ctx) {
 			problem.Message += fmt.Sprintf("; did you mean %q?", "@"+near)
 		}
 	}
 	return []job.Problem{problem}
+}
+
+// readsHostGroups reports whether the caller may know of all groups of hosts.
+func (p *planner) readsHostGroups(ctx context.Context) bool {
+	s, err := p.c.rights.Of(ctx)
+	return err == nil && s.May(rights.Request{Verb: rights.Read, Kind: rights.HostGroups})
 }
 
 // hostGroup works out what applying a group of hosts changes.
@@ -142,5 +149,5 @@ func (ap *Applier) BadTargets(ctx context.Context, objects []manifest.Object) ([
 	if err := p.readHosts(ctx, objects); err != nil {
 		return nil, err
 	}
-	return p.checkTargets(objects), nil
+	return p.checkTargets(ctx, objects), nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
@@ -97,7 +98,7 @@ func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]chang
 		return nil, err
 	}
 	changes := make([]change, len(objects))
-	problems := append(p.checkTargets(objects), p.checkCalendars(objects)...)
+	problems := append(p.checkTargets(ctx, objects), p.checkCalendars(objects)...)
 	problems = append(problems, p.checkBindings(objects)...)
 	problems = append(problems, p.checkSearches(objects)...)
 	for i := range objects {
@@ -223,9 +224,15 @@ func (ap *Applier) noGroup(ctx context.Context, o *manifest.Object, known map[jo
 	if err != nil {
 		return job.Problem{}, err
 	}
+	s, err := ap.rights.Of(ctx)
+	if err != nil {
+		return job.Problem{}, err
+	}
 	var names []string
 	for i := range stored {
-		names = append(names, stored[i].Name)
+		if r := (rights.Request{Verb: rights.Read, Kind: rights.Groups, Namespace: ns, Labels: stored[i].Labels}); s.May(r) {
+			names = append(names, stored[i].Name)
+		}
 	}
 	for k := range known {
 		if k.Namespace == ns {

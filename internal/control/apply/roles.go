@@ -84,6 +84,9 @@ func (p *planner) giveRole(ctx context.Context, o *manifest.Object) (change, err
 	if err != nil || ch.result.Action == api.ActionUnchanged {
 		return ch, err
 	}
+	if err := p.c.roles.MayChange(ctx, p.roles, o.Metadata.Name); err != nil {
+		return ch, err
+	}
 	// Whoever has the role already may have it in all namespaces.
 	return ch, p.holds(ctx, rights.RoleOf(o.Metadata.Name, &o.Role), nil)
 }
@@ -97,6 +100,9 @@ func (p *planner) giveBinding(ctx context.Context, objects []manifest.Object, o 
 	}
 	ch, err := granted(p, o, p.c.db.Keys.RoleBinding(o.Metadata.Name), p.roles.Bindings[o.Metadata.Name], &next, same)
 	if err != nil || ch.result.Action == api.ActionUnchanged {
+		return ch, err
+	}
+	if err := p.c.roles.MayTake(ctx, p.roles, o.Metadata.Name); err != nil {
 		return ch, err
 	}
 	role, ok := p.role(objects, o.RoleBinding.Role)

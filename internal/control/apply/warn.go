@@ -128,7 +128,17 @@ func (p *planner) warnOfAfter(ctx context.Context, objects []manifest.Object, ch
 				}
 			}
 			text := fmt.Sprintf("spec.after.jobs[%d]: there is no job %s", n, from)
-			if near, ok := job.Nearest(from.Name, known[from.Namespace]); ok {
+			near, ok := job.Nearest(from.Name, known[from.Namespace])
+			if ok && !inFile[job.Key{Namespace: from.Namespace, Name: near}] {
+				s, err := p.c.rights.Of(ctx)
+				if err != nil {
+					return err
+				}
+				if ok, err = p.reads(ctx, s, job.Key{Namespace: from.Namespace, Name: near}); err != nil {
+					return err
+				}
+			}
+			if ok {
 				text += fmt.Sprintf("; did you mean %q?", near)
 			} else {
 				text += "; it starts nothing until there is one"

@@ -15,6 +15,8 @@ type ailments struct {
 	checks []api.Check
 	more   int
 	hint   string // for those without a line
+	// hidden are those of jobs that the caller may not read.
+	hidden int
 }
 
 func (a *ailments) add(detail, hint string) {
@@ -29,6 +31,9 @@ func (a *ailments) add(detail, hint string) {
 func (a *ailments) all(well string) []api.Check {
 	if a.more > 0 {
 		a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: fmt.Sprintf("and %d more", a.more), Hint: a.hint})
+	}
+	if a.hidden > 0 {
+		a.checks = append(a.checks, api.Check{Name: a.name, Status: api.CheckFail, Detail: fmt.Sprintf("%d of jobs that you may not read", a.hidden), Hint: "ask who may"})
 	}
 	if len(a.checks) == 0 {
 		return []api.Check{{Name: a.name, Status: api.CheckOK, Detail: well}}

@@ -9,6 +9,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
 )
 
 // checkAsides looks for jobs that cannot be planned.
@@ -17,10 +18,17 @@ func (c *Checker) checkAsides(ctx context.Context) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	sees, err := c.sight(ctx)
+	if err != nil {
+		return nil, err
+	}
 	const shown = 5
 	var checks []api.Check
 	for i := range asides[:min(len(asides), shown)] {
 		a := &asides[i]
+		if !sees(rights.Jobs, a.Namespace, nil) {
+			a.Namespace, a.Name, a.Reason = hiddenName, hiddenName, "you may not read it"
+		}
 		checks = append(checks, api.Check{
 			Name: "set aside", Status: api.CheckFail,
 			Detail: fmt.Sprintf("job %s/%s is set aside for %s: %s", a.Namespace, a.Name, c.db.Now().Sub(a.Since).Round(time.Second), a.Reason),

@@ -10,6 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/minions"
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/control/updates"
@@ -26,6 +27,8 @@ type Deps struct {
 	Enroll  *enroll.Registry
 	Updates *updates.Rollout
 	Access  *access.Authenticator
+	// Rights tells which names callers may be told.
+	Rights *policy.Decider
 	// Inventory is what this node knows of minions, be it a part of them.
 	Inventory minions.Inventory
 	// Enrollment knows who may connect. Nil: connections are plain.
@@ -48,6 +51,7 @@ type Checker struct {
 	enroll     *enroll.Registry
 	updates    *updates.Rollout
 	access     *access.Authenticator
+	rights     *policy.Decider
 	inventory  minions.Inventory
 	enrollment Enrollment
 }
@@ -56,7 +60,7 @@ type Checker struct {
 func New(deps Deps) *Checker {
 	return &Checker{
 		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
-		enroll: deps.Enroll, updates: deps.Updates, access: deps.Access, inventory: deps.Inventory, enrollment: deps.Enrollment,
+		enroll: deps.Enroll, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment,
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/control/minions"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -35,22 +36,30 @@ func (c *Checker) checkJobs(ctx context.Context) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	checks := c.checkFailing(jobs)
-	matching, err := c.checkTargetsMatch(ctx, jobs)
+	sees, err := c.sight(ctx)
 	if err != nil {
 		return nil, err
 	}
-	stuck, err := c.checkStuck(ctx, jobs)
+	checks := c.checkFailing(jobs, sees)
+	matching, err := c.checkTargetsMatch(ctx, jobs, sees)
+	if err != nil {
+		return nil, err
+	}
+	stuck, err := c.checkStuck(ctx, jobs, sees)
 	return append(append(checks, matching...), stuck...), err
 }
 
-func (c *Checker) checkFailing(jobs []api.Job) []api.Check {
+func (c *Checker) checkFailing(jobs []api.Job, sees sight) []api.Check {
 	failing := ailments{name: "failing jobs", hint: "see `carillon runs -A --state failed`"}
 	for i := range jobs {
 		v := &jobs[i]
 		paused := slices.IndexFunc(v.Pauses, func(p api.Pause) bool { return p.ByFailures })
 		switch {
 		case !v.ExpiresAt.IsZero(): // was run once
+		case !sees(rights.Jobs, v.Namespace, v.Labels):
+			if n, _ := failures(v.Last); paused >= 0 || v.Spec.IsEnabled() && v.Paused == nil && n >= ailingRuns {
+				failing.hidden++
+			}
 		case paused >= 0:
 			failing.add(fmt.Sprintf("job %s is paused since %s: %s", v.Key(), catalog.StampOf(v.Pauses[paused].Since), v.Pauses[paused].Reason),
 				fmt.Sprintf("see `carillon logs %[1]s`, mend the job, then `carillon resume %[1]s`", v.Key()))
@@ -82,7 +91,7 @@ func failures(runs []job.Run) (n int, last *job.Run) {
 
 // checkTargetsMatch looks for jobs whose targets match nobody, or nobody that takes
 // orders.
-func (c *Checker) checkTargetsMatch(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
+func (c *Checker) checkTargetsMatch(ctx context.Context, jobs []api.Job, sees sight) ([]api.Check, error) {
 	nobody := ailments{name: "targets", hint: "see `carillon minions match TARGET` for each"}
 	seen := map[string]string{} // why a target has nobody, by its JSON
 	for i := range jobs {
@@ -104,7 +113,11 @@ func (c *Checker) checkTargetsMatch(ctx context.Context, jobs []api.Job) ([]api.
 			}
 			seen[string(text)] = why
 		}
-		if why == "" {
+		switch {
+		case why == "":
+			continue
+		case !sees(rights.Jobs, v.Namespace, v.Labels):
+			nobody.hidden++
 			continue
 		}
 		hint := fmt.Sprintf("see `carillon describe job %s` for its target, and `carillon minions`", v.Key())
@@ -138,14 +151,14 @@ func (c *Checker) whyNobody(ctx context.Context, t job.Target) (string, error) {
 
 // checkStuck looks for open runs that go on beyond their time-out, or wait for a
 // minion for long.
-func (c *Checker) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, error) {
+func (c *Checker) checkStuck(ctx context.Context, jobs []api.Job, sees sight) ([]api.Check, error) {
 	live, missing, err := c.runs.LiveRuns(ctx, "", "")
 	if err != nil {
 		return nil, err
 	}
-	limits := make(map[job.UID]time.Duration, len(jobs))
+	limits, labels := make(map[job.UID]time.Duration, len(jobs)), make(map[job.UID]map[string]string, len(jobs))
 	for i := range jobs {
-		limits[jobs[i].UID] = jobs[i].Spec.EffectiveTimeout()
+		limits[jobs[i].UID], labels[jobs[i].UID] = jobs[i].Spec.EffectiveTimeout(), jobs[i].Labels
 	}
 	stuck := ailments{name: "stuck runs", hint: "see `carillon runs -A --state running`"}
 	now := c.db.Now()
@@ -156,20 +169,27 @@ func (c *Checker) checkStuck(ctx context.Context, jobs []api.Job) ([]api.Check, 
 			limit = job.DefaultTimeout
 		}
 		hint := fmt.Sprintf("see `carillon describe run %[1]s`, or end it: `carillon cancel %[1]s`", r.RunID)
+		tell := func(detail string) {
+			if sees(rights.Runs, r.Namespace, labels[r.FireID.Job]) {
+				stuck.add(detail, hint)
+			} else {
+				stuck.hidden++
+			}
+		}
 		switch {
 		case r.State.Final():
 		case !r.GoneSince.IsZero() && now.Sub(r.GoneSince) < OnItsWay:
 		case !r.GoneSince.IsZero():
-			stuck.add(fmt.Sprintf("run %s of job %s: its minion is gone since %s", r.RunID, r.Key(), catalog.StampOf(r.GoneSince)), hint)
+			tell(fmt.Sprintf("run %s of job %s: its minion is gone since %s", r.RunID, r.Key(), catalog.StampOf(r.GoneSince)))
 		case r.State == job.StateRunning:
 			for _, t := range r.Tasks {
 				if over := now.Sub(t.StartedAt) - limit; t.State == job.StateRunning && !t.StartedAt.IsZero() && over > StuckAfter {
-					stuck.add(fmt.Sprintf("run %s of job %s goes on %s beyond its time-out of %s on %s", r.RunID, r.Key(), over.Round(time.Second), limit, t.Minion), hint)
+					tell(fmt.Sprintf("run %s of job %s goes on %s beyond its time-out of %s on %s", r.RunID, r.Key(), over.Round(time.Second), limit, t.Minion))
 					break
 				}
 			}
 		case r.State == job.StatePending && len(r.Tasks) == 0 && now.Sub(r.ScheduledAt) > WaitingLong:
-			stuck.add(fmt.Sprintf("run %s of job %s has not started for %s: %s", r.RunID, r.Key(), now.Sub(r.ScheduledAt).Round(time.Second), r.Reason), hint)
+			tell(fmt.Sprintf("run %s of job %s has not started for %s: %s", r.RunID, r.Key(), now.Sub(r.ScheduledAt).Round(time.Second), r.Reason))
 		}
 	}
 	well := "no run goes on beyond its bound"

@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
 )
 
 // checkOperators tells what operators ordered that still holds: it is easily
@@ -28,6 +29,10 @@ func (c *Checker) checkOperators(ctx context.Context) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	sees, err := c.sight(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var checks []api.Check
 	for _, d := range drains {
 		checks = append(checks, api.Check{
@@ -39,7 +44,7 @@ func (c *Checker) checkOperators(ctx context.Context) ([]api.Check, error) {
 	for _, id := range slices.Sorted(maps.Keys(overrides)) {
 		o := overrides[id]
 		s := cluster.Shard{Id: id}
-		if g, ok := groups[id]; ok {
+		if g, ok := groups[id]; ok && sees(rights.Groups, g.Namespace, g.Labels) {
 			s.Group = &g
 		}
 		what := "is held where it is"

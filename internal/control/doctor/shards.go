@@ -11,6 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -23,12 +24,20 @@ func (c *Checker) checkGroups(ctx context.Context) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	sees, err := c.sight(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var checks []api.Check
 	for i := range groups {
 		if g := &groups[i]; g.Owner == "" && g.Jobs > 0 {
+			name := g.Key().String()
+			if !sees(rights.Groups, g.Namespace, g.Labels) {
+				name = hiddenName
+			}
 			checks = append(checks, api.Check{
 				Name: "groups", Status: api.CheckFail,
-				Detail: fmt.Sprintf("group %s has no owner, so its %s not fire", g.Key(), apiview.Does(g.Jobs, "job")),
+				Detail: fmt.Sprintf("group %s has no owner, so its %s not fire", name, apiview.Does(g.Jobs, "job")),
 				Hint:   "see that a node lives which its nodes and pin let fire, and that is not drained",
 			})
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/store"
 )
 
@@ -15,7 +16,9 @@ type Deps struct {
 	Audit   *audit.Log
 	Jobs    *jobstore.Finder
 	Cluster *cluster.Operator
-	Logger  *zap.Logger
+	// Rights tells of which namespaces a hint may tell.
+	Rights *policy.Decider
+	Logger *zap.Logger
 }
 
 // Pauser pauses jobs and ends pauses. Use New. It may be used by many goroutines at once.
@@ -24,6 +27,7 @@ type Pauser struct {
 	audit   *audit.Log
 	jobs    *jobstore.Finder
 	cluster *cluster.Operator
+	rights  *policy.Decider
 	log     *zap.Logger
 }
 
@@ -34,6 +38,7 @@ func New(deps Deps) *Pauser {
 		audit:   deps.Audit,
 		jobs:    deps.Jobs,
 		cluster: deps.Cluster,
+		rights:  deps.Rights,
 		log:     deps.Logger,
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -99,9 +100,13 @@ func (pz *Pauser) hasJobs(ctx context.Context, namespace string) error {
 			return nil
 		}
 	}
+	s, err := pz.rights.Of(ctx)
+	if err != nil {
+		return err
+	}
 	var known []string
 	err = pz.db.List(ctx, "list jobs", pz.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
-		if _, key, err := pz.db.Keys.ParseJob(string(kv.Key)); err == nil && !slices.Contains(known, key.Namespace) {
+		if _, key, err := pz.db.Keys.ParseJob(string(kv.Key)); err == nil && !slices.Contains(known, key.Namespace) && s.Sees(rights.Read, rights.Jobs, key.Namespace) {
 			known = append(known, key.Namespace)
 		}
 		return nil

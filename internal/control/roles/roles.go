@@ -3,6 +3,7 @@ package roles
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
@@ -19,8 +20,11 @@ import (
 
 // Deps is what a Granter stands on. All must be set.
 type Deps struct {
-	Store  *store.Store
-	Audit  *audit.Log
+	Store *store.Store
+	Audit *audit.Log
+	// Holds returns nil if the caller of a context has all that a role gives in some
+	// namespaces, empty: in all, by the roles and bindings that are given.
+	Holds  func(ctx context.Context, by *rights.Policy, role rights.Role, namespaces []string) error
 	Logger *zap.Logger
 }
 
@@ -29,11 +33,14 @@ type Deps struct {
 type Granter struct {
 	db    *store.Store
 	audit *audit.Log
+	holds func(ctx context.Context, by *rights.Policy, role rights.Role, namespaces []string) error
 	log   *zap.Logger
 }
 
 // New returns a Granter.
-func New(deps Deps) *Granter { return &Granter{db: deps.Store, audit: deps.Audit, log: deps.Logger} }
+func New(deps Deps) *Granter {
+	return &Granter{db: deps.Store, audit: deps.Audit, holds: deps.Holds, log: deps.Logger}
+}
 
 // Stored are the roles and bindings as they were read at one moment, by name.
 type Stored struct {
@@ -181,6 +188,28 @@ func (g *Granter) DeleteRole(ctx context.Context, name string) error {
 	return g.remove(ctx, "role", name, s, s.Roles[name])
 }
 
+// MayTake returns nil if the caller of a context may take away what a binding gives: as
+// nobody gives more than they hold, nobody takes more. Else who may grant a little could
+// lock all admins out. A binding that there is not gives nothing.
+func (g *Granter) MayTake(ctx context.Context, s *Stored, binding string) error {
+	b := s.bindings[binding].Spec
+	role, ok := s.Role(b.Role)
+	if !ok || len(b.Subjects) == 0 {
+		return nil
+	}
+	return g.holds(ctx, s.Policy(), role, b.Namespaces)
+}
+
+// MayChange returns nil if the caller of a context may change what a role gives to those
+// who have it: see MayTake.
+func (g *Granter) MayChange(ctx context.Context, s *Stored, name string) error {
+	role, ok := s.Role(name)
+	if !ok || !slices.ContainsFunc(slices.Collect(maps.Values(s.bindings)), func(b etcdkv.StoredRoleBinding) bool { return b.Spec.Role == name }) {
+		return nil
+	}
+	return g.holds(ctx, s.Policy(), role, nil)
+}
+
 // DeleteRoleBinding takes a role away from those whom a binding gives it.
 func (g *Granter) DeleteRoleBinding(ctx context.Context, name string) error {
 	s, err := g.Read(ctx)
@@ -189,6 +218,9 @@ func (g *Granter) DeleteRoleBinding(ctx context.Context, name string) error {
 	}
 	if s.Bindings[name] == nil {
 		return fmt.Errorf("role binding %s: %w", name, job.ErrNotFound)
+	}
+	if err := g.MayTake(ctx, s, name); err != nil {
+		return fmt.Errorf("role binding %s: %w", name, err)
 	}
 	return g.remove(ctx, "rolebinding", name, s, s.Bindings[name])
 }

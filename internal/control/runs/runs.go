@@ -100,9 +100,12 @@ func (book *Book) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	if err != nil {
 		return api.RunPage{}, err
 	}
-	ended := &endedRuns{store: book.history, only: q.Only, query: history.Query{
+	ended := &endedRuns{store: book.history, only: q.Only, left: mostPages, query: history.Query{
 		Namespace: q.Namespace, Job: q.Job, UID: at.uid, State: q.State, Limit: q.Limit,
 	}}
+	if q.Only != nil {
+		ended.query.Limit = max(q.Limit, foreignPage)
+	}
 	if at.after.ID != "" {
 		ended.query.Cursor = at.after.Cursor()
 	}
@@ -111,7 +114,11 @@ func (book *Book) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 		return api.RunPage{}, err
 	}
 	page := api.RunPage{Runs: runs, Missing: missing}
-	if len(live) > 0 || !ended.done() {
+	switch {
+	case ended.paused && len(runs) < q.Limit:
+		at.after = ended.reached
+		page.NextCursor = at.String()
+	case len(live) > 0 || !ended.done():
 		at.after = history.PositionOf(&runs[len(runs)-1])
 		page.NextCursor = at.String()
 	}
@@ -131,7 +138,7 @@ func (book *Book) countRuns(ctx context.Context, q api.RunQuery, page *api.RunPa
 	all := q
 	all.State, all.Limit, all.Cursor, all.Count = "", api.MaxRunLimit, "", false
 	page.Others = map[job.State]int{}
-	for seen := 0; ; {
+	for seen, pages := 0, 0; ; pages++ {
 		part, err := book.Runs(ctx, all)
 		if err != nil {
 			return err
@@ -147,7 +154,7 @@ func (book *Book) countRuns(ctx context.Context, q api.RunQuery, page *api.RunPa
 		if all.Cursor = part.NextCursor; all.Cursor == "" {
 			return nil
 		}
-		if seen >= api.MaxCounted {
+		if seen >= api.MaxCounted || pages >= api.MaxCounted/api.MaxRunLimit {
 			page.AtLeast = true
 			return nil
 		}
@@ -169,8 +176,8 @@ func (book *Book) startOf(ctx context.Context, q api.RunQuery) (cursor, error) {
 	return cursor{uid: stored.UID}, nil
 }
 
-// merge takes up to limit runs from both, in order, each run once. It returns
-// them and what is left of live.
+// merge takes up to limit runs from both, in order, each run once; fewer where no more
+// of ended is read for this page. It returns them and what is left of live.
 func merge(ctx context.Context, limit int, live []job.Run, ended *endedRuns) (runs, rest []job.Run, err error) {
 	runs = make([]job.Run, 0, limit)
 	for len(runs) < limit {
@@ -178,7 +185,7 @@ func merge(ctx context.Context, limit int, live []job.Run, ended *endedRuns) (ru
 		if err != nil {
 			return nil, nil, err
 		}
-		if head == nil && len(live) == 0 {
+		if head == nil && (len(live) == 0 || ended.paused && history.PositionOf(&live[0]).Compare(ended.reached) > 0) {
 			break
 		}
 		order := 0
@@ -249,12 +256,32 @@ type endedRuns struct {
 	only  func(*job.Run) bool
 	runs  []job.Run // what is left of the page read last
 	last  bool      // that page was the last one
+	// left is how many pages may still be read; paused: there are more, and all up to
+	// reached were looked at.
+	left    int
+	paused  bool
+	reached history.Position
 }
+
+// Of the runs that a caller may not see, a page of those that it may passes so many at
+// most: in pages of history's of foreignPage or more. Then it ends early, and has a cursor.
+const (
+	mostPages   = 20
+	foreignPage = 200
+)
 
 // peek returns the next run, or nil at the end.
 func (e *endedRuns) peek(ctx context.Context) (*job.Run, error) {
 	for len(e.runs) == 0 {
-		if e.last {
+		if e.last || e.paused {
+			return nil, nil
+		}
+		if e.left--; e.left < 0 && e.only != nil {
+			var err error
+			if e.reached, err = history.ParseCursor(e.query.Cursor); err != nil {
+				return nil, fmt.Errorf("ended runs: %w", err)
+			}
+			e.paused = true
 			return nil, nil
 		}
 		page, err := e.store.List(ctx, e.query)

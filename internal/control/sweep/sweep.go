@@ -33,6 +33,9 @@ type (
 	Pauses interface {
 		SweepPauses(ctx context.Context) error
 	}
+	Tokens interface {
+		SweepTokens(ctx context.Context) error
+	}
 )
 
 // Deps is what a Sweeper stands on. All must be set.
@@ -40,6 +43,7 @@ type Deps struct {
 	Texts  Texts
 	Starts Starts
 	Pauses Pauses
+	Tokens Tokens
 	Logger *zap.Logger
 }
 
@@ -68,6 +72,7 @@ func (s *Sweeper) Sweep(ctx context.Context, mine func() bool) error {
 			continue
 		}
 		if n%textsEvery == 0 {
+			s.done(ctx, "tokens that have expired are not removed yet", s.deps.Tokens.SweepTokens(ctx))
 			s.done(ctx, "texts of scripts are not removed yet", s.deps.Texts.SweepTexts(ctx, &texts))
 		}
 		if n%hooksEvery == 0 {

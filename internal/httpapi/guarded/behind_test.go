@@ -3,6 +3,7 @@ package guarded
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ type behind struct {
 	uid job.UID
 	// passing: the jobs called x were made for one run.
 	passing bool
+	// shards are what there are; nil: errReached.
+	shards []api.Shard
 	// hook is the token of the webhooks of the jobs called x; empty: any is.
 	hook string
 	// used is what keeps calendars and scripts.
@@ -260,6 +263,13 @@ func (b *behind) Groups(context.Context, string) ([]api.Group, error) {
 	return both(func(ns string) api.Group { return api.Group{Group: job.Group{Metadata: b.meta(ns)}} }), nil
 }
 
+func (b *behind) Shards(context.Context) ([]api.Shard, error) {
+	if b.shards == nil {
+		return nil, errReached
+	}
+	return slices.Clone(b.shards), nil
+}
+
 func (b *behind) Group(_ context.Context, key job.Key) (api.Group, error) {
 	return api.Group{Group: job.Group{Metadata: b.meta(key.Namespace), Shard: job.FirstGroupShard}}, nil
 }
@@ -267,7 +277,6 @@ func (b *behind) Group(_ context.Context, key job.Key) (api.Group, error) {
 func (b *behind) Roles(context.Context) ([]api.Role, error)               { return nil, errReached }
 func (b *behind) RoleBindings(context.Context) ([]job.RoleBinding, error) { return nil, errReached }
 func (b *behind) Nodes(context.Context) ([]api.Node, error)               { return nil, errReached }
-func (b *behind) Shards(context.Context) ([]api.Shard, error)             { return nil, errReached }
 func (b *behind) Audit(context.Context, api.AuditQuery) (api.AuditPage, error) {
 	return api.AuditPage{}, errReached
 }

@@ -22,8 +22,33 @@ func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 	if err := c.whole(ctx, rights.Read, rights.Shards); err != nil {
 		return nil, err
 	}
-	return c.behind.Shards(ctx)
+	all, err := c.behind.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.decide.Of(ctx)
+	if err != nil || s.May(rights.Request{Verb: rights.Read, Kind: rights.Groups}) {
+		return all, err
+	}
+	// A shard is the cluster's; whose group it is may be another's.
+	groups, err := c.Groups(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for i := range groups {
+		seen[groups[i].Key().String()] = true
+	}
+	for i := range all {
+		if v := &all[i]; v.Group != "" && !seen[v.Group] {
+			v.Group = hiddenGroup
+		}
+	}
+	return all, nil
 }
+
+// hiddenGroup stands for the name of a group that the caller may not read.
+const hiddenGroup = "(hidden)"
 
 // DrainNode has a node hand its shards over.
 func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
