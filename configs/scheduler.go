@@ -58,6 +58,7 @@ type Scheduler struct {
 	Audit             Audit         `mapstructure:"audit"`
 
 	Connections Connections `mapstructure:"connections"`
+	Limits      Limits      `mapstructure:"limits"`
 
 	// MinMinionVersion is the oldest release of minions that get orders. Empty: any.
 	MinMinionVersion string `mapstructure:"minMinionVersion"`
@@ -134,6 +135,32 @@ type Audit struct {
 	Syslog   string        `mapstructure:"syslog"`
 }
 
+// Limits bound what one caller of the API does on a node: a token, a session of the page,
+// an account of the local socket, or else an address.
+type Limits struct {
+	// RequestsPerSecond is how many it makes in a second, over time; at once it may make
+	// twice as many.
+	RequestsPerSecond int `mapstructure:"requestsPerSecond"`
+	// Streams is how many answers that go on it may have open: events, output, results.
+	Streams int `mapstructure:"streams"`
+}
+
+func (l *Limits) validate(v *validator) {
+	if n := l.RequestsPerSecond; n < 1 || n > maxLimit {
+		v.add("limits.requestsPerSecond", "%d is out of range; 1 to %d are allowed", n, maxLimit)
+	}
+	if n := l.Streams; n < 1 || n > maxLimit {
+		v.add("limits.streams", "%d is out of range; 1 to %d are allowed", n, maxLimit)
+	}
+}
+
+// The defaults of Limits, and the most of both.
+const (
+	DefaultRequestsPerSecond = 1000
+	DefaultStreams           = 200
+	maxLimit                 = 1_000_000
+)
+
 // Log says what is logged: level debug, info, warn or error; format console or json.
 type Log struct {
 	Level  string `mapstructure:"level"`
@@ -162,6 +189,7 @@ func DefaultScheduler() Scheduler {
 		Audit:       Audit{Keep: chain.DefaultKeep, MaxBytes: chain.DefaultMaxBytes},
 		TokenMaxAge: access.DefaultMaxAge,
 		OIDC:        OIDC{Scopes: []string{"email", "profile"}, UserClaim: "email", GroupsClaim: "groups", SessionMaxAge: access.DefaultLoginLife},
+		Limits:      Limits{RequestsPerSecond: DefaultRequestsPerSecond, Streams: DefaultStreams},
 		Log:         Log{Level: "info", Format: "console"},
 	}
 }
@@ -221,6 +249,7 @@ func (c *Scheduler) Validate() error {
 	v.between("maxMessageExpired", c.MaxMessageExpired, time.Second, 24*time.Hour)
 	v.between("tokenMaxAge", c.TokenMaxAge, time.Minute, 10*365*24*time.Hour)
 	c.validateOIDC(&v)
+	c.Limits.validate(&v)
 	v.between("audit.keep", c.Audit.Keep, time.Hour, maxAuditKeep)
 	if c.Audit.MaxBytes < 1<<20 {
 		v.add("audit.maxBytes", "%d is too small; give 1048576 or more", c.Audit.MaxBytes)

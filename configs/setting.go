@@ -63,6 +63,8 @@ func schedulerSettings() []setting {
 		{path: "connections.minions", flag: "max-minion-connections", usage: "how many connections minions and peers may have open here (0: as the limit of open files allows)"},
 		{path: "connections.strangers", flag: "max-strangers", usage: "how many connections there may be that show no certificate (0: derived from the limit of open files)"},
 		{path: "connections.perAddress", flag: "max-strangers-per-address", usage: "how many of them from one address; raise it for many hosts behind one that join at once (0: a quarter of them)"},
+		{path: "limits.requestsPerSecond", flag: "max-requests-per-second", usage: "how many requests a second one caller of the API may make here, over time, and twice as many at once: a token, a session of the page, an account of the local socket, or else an address; more get 429"},
+		{path: "limits.streams", flag: "max-streams", usage: "how many streams one caller of the API may have open here: events, output, results; more get 429"},
 		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions that run a release older than this `VERSION` get no orders (default: none is too old)", example: "1.4.0", unset: "leave it out, and no minion is too old"},
 		{path: "insecure", flag: "insecure", usage: "plain connections for minions and peers, on loopback addresses only"},
 		{path: "openAPI", flag: "open-api", usage: "let the API and the page listen beyond loopback, by TLS; until the cluster is closed (carillon auth on), whoever reaches them may run commands"},

@@ -22,6 +22,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth/door"
 	"github.com/carillon-cron/carillon/internal/httpapi"
 	"github.com/carillon-cron/carillon/internal/httpapi/guarded"
+	"github.com/carillon-cron/carillon/internal/limit"
 	"github.com/carillon-cron/carillon/internal/webui"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -164,7 +165,9 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	}
 	decide := n.control.Rights()
 	control := guarded.New(n.control, decide)
-	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts()}, httpapi.Deps{
+	api, err := httpapi.New(httpapi.Config{Hosts: n.hosts(), Limits: httpapi.Limits{
+		Requests: limit.Rate{PerSecond: float64(n.cfg.Limits.RequestsPerSecond), Burst: 2 * n.cfg.Limits.RequestsPerSecond}, Streams: n.cfg.Limits.Streams,
+	}}, httpapi.Deps{
 		Control: control, Rights: decide, Peer: peer, Ready: n.engine.Ready, Gatherer: metrics, Registerer: metrics, Logger: n.log,
 	})
 	if err != nil {

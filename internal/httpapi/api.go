@@ -57,6 +57,8 @@ type Config struct {
 	// OutputTimeout ends a stream of output whose client does not read: people read
 	// it page by page. Zero: DefaultOutputTimeout.
 	OutputTimeout time.Duration
+	// Limits bound what one caller does.
+	Limits Limits
 }
 
 // Defaults of Config.

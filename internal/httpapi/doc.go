@@ -45,6 +45,10 @@
 // the account at the other end of the local socket. A token that is not good gets 401,
 // or 429 after too many, on every route but /livez and /readyz.
 //
+// What one caller does is bounded, on each node: requests a second, and streams at a time.
+// More get 429, and when they may come again in Retry-After: see Limits. /livez and /readyz
+// are not counted.
+//
 // Each answer names its request in X-Request-Id: by the client's own id, or a new one. The
 // audit has it, with where the request came from, and who asks and why in the client's words
 // (X-Carillon-By, X-Carillon-Reason) where nothing better is known.

@@ -33,8 +33,9 @@ func (a *API) identify(next http.Handler) http.Handler {
 		known := r.WithContext(caller.With(r.Context(), c))
 		answer := &recorder{ResponseWriter: w}
 		defer func() {
-			r.Pattern = known.Pattern                                                                   // who counts requests goes by it
-			if answer.status == http.StatusForbidden && !strings.HasPrefix(known.URL.Path, hooksPath) { // which say more themselves
+			r.Pattern = known.Pattern                            // who counts requests goes by it
+			hook := strings.HasPrefix(known.URL.Path, hooksPath) // they say more themselves
+			if answer.status == http.StatusForbidden && !hook {
 				a.control.Refused(known.Context(), known.Method, known.URL.Path, "the caller has no right to that")
 			}
 		}()

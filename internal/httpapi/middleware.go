@@ -14,27 +14,33 @@ import (
 // metrics are the API's own.
 type metrics struct {
 	requests *prometheus.CounterVec
+	limited  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "carillon_http_requests_total",
 		Help: "HTTP requests that were answered, by route and status.",
-	}, []string{"route", "code"})}
+	}, []string{"route", "code"}), limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "carillon_http_limited_total",
+		Help: "HTTP requests that were refused as their caller makes too many, or has too many streams open.",
+	}, []string{"limit"})}
 	if reg == nil {
 		return m, nil
 	}
-	if err := reg.Register(m.requests); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
+	for _, c := range []prometheus.Collector{m.requests, m.limited} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	return m, nil
 }
 
 // Middleware wraps all that the node serves over HTTP: it refuses what pages of
-// other sites ask for (see httpguard), finds out who asks, answers for handlers that
-// panic, counts and logs.
+// other sites ask for (see httpguard), finds out who asks, and refuses what one caller
+// asks too often (see Limits), answers for handlers that panic, counts and logs.
 func (a *API) Middleware(next http.Handler) http.Handler {
-	next = patient(a.guard.Handler(a.identify(next)))
+	next = patient(a.guard.Handler(a.identify(a.limited(next))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}

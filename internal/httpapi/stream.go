@@ -13,10 +13,13 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
+// eventsPath is where changes are told.
+const eventsPath = "/v1/events"
+
 func (a *API) streamRoutes(doc huma.API, mux *routes) {
-	const output, events = "/v1/runs/{runId}/output", "/v1/events"
+	const output = "/v1/runs/{runId}/output"
 	mux.HandleFunc("GET "+output, a.output)
-	mux.HandleFunc("GET "+events, a.events)
+	mux.HandleFunc("GET "+eventsPath, a.events)
 
 	text := &huma.Schema{Type: huma.TypeString}
 	flag := &huma.Schema{Type: huma.TypeBoolean}
@@ -33,7 +36,7 @@ func (a *API) streamRoutes(doc huma.API, mux *routes) {
 			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + "ProblemDetails"}}}},
 		},
 	})
-	describe(doc, events, &huma.Operation{
+	describe(doc, eventsPath, &huma.Operation{
 		OperationID: "watch-events", Summary: "What changes, as server-sent events",
 		Responses: map[string]*huma.Response{
 			"200": {Description: "Events \"change\" with data {\"topic\": TOPIC}; at most four a second per topic.",
