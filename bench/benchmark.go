@@ -29,6 +29,11 @@ func benchmarks() []benchmark {
 			authz{roles: 10, checks: 100}.measure,
 		},
 		{
+			"api_list_jobs_ms_p99",
+			lists{namespaces: 100, jobs: 1000, times: 5}.measure,
+			lists{namespaces: 3, jobs: 10, times: 3}.measure,
+		},
+		{
 			"fires_vs_go_etcd_cron",
 			rivals{ours: 200_000, theirs: 30_000, instances: 3, window: 6 * time.Second}.measure,
 			rivals{ours: 200, theirs: 20, instances: 1, window: 1100 * time.Millisecond}.measure,
