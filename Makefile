@@ -45,8 +45,8 @@ SIM_RUNS ?= 60
 sim: ## simulate whole nodes on a virtual clock, many seeds (SIM_RUNS, SIM_HOURS)
 	go test ./test/sim -run TestSimulation -sim.first $$((RANDOM * 32768 + RANDOM)) -sim.runs $(SIM_RUNS) -sim.hours $(or $(SIM_HOURS),1) -timeout 0 -v
 
-FUZZTIME ?= 10s
-fuzz: ## run every fuzz test for a while (FUZZTIME=10s)
+FUZZTIME ?= 20s
+fuzz: ## run every fuzz test for a while (FUZZTIME=20s); make test runs a few in turn
 	@.ci/fuzz $(FUZZTIME)
 
 FAULT_SEEDS ?= 20
