@@ -193,6 +193,14 @@ From other hosts: bring ca.pem there, and ask for an address of this host, or fo
 that --api-host gives.
 `, filepath.Join(n.cfg.DataDir, socketName), url)
 	}
+	if o.noExamples {
+		_, _ = fmt.Fprintf(w, `
+Try next, in another terminal:
+  carillon exec --target '*'%[1]s -- uptime
+  carillon apply -f job.yaml%[1]s
+`, server)
+		return
+	}
 	_, _ = fmt.Fprintf(w, `
 Try next, in another terminal:
   carillon get jobs%[1]s
