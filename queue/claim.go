@@ -254,7 +254,7 @@ func (d *dispatcher) plan(places []Worker, nonce string, picked []*entry) ([]cli
 		ops = append(ops, clientv3.OpPut(itemKey, value), clientv3.OpPut(markerKey, marker, clientv3.WithLease(w.Lease)))
 		claimed = append(claimed, Claimed{
 			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload, Key: item.Key},
-			Attempt: item.Attempt, Worker: w.ID, Since: now, PutAt: item.PutAt, At: item.At,
+			Attempt: item.Attempt, Worker: w.ID, Since: now, PutAt: item.PutAt, At: item.At, Tried: item.Tried, TriedLeftOut: item.TriedLeftOut,
 		})
 	}
 	return cmps, ops, claimed, nil

@@ -88,6 +88,7 @@ func (q *Queue) RedriveAnd(ctx context.Context, priority int, id string, also ..
 	// It is a new piece of work to its workers: what they remember of the old one does
 	// not count.
 	again.Attempt, again.At, again.NotBefore, again.ExpiresAt = 0, 0, time.Time{}, time.Time{}
+	again.Tried, again.TriedLeftOut = nil, 0
 	value, err := etcdkv.MergeUnknown(v.Item, again)
 	if err != nil {
 		return fmt.Errorf("redrive item %s: %w", id, err)

@@ -126,6 +126,10 @@ type Claimed struct {
 	Attempt int
 	// Cancel, unless nil, says why the item is to be ended.
 	Cancel *string
+	// Tried are the attempts before, as they were settled with; the newest, and
+	// TriedLeftOut counts the others.
+	Tried        []job.Attempt
+	TriedLeftOut int
 	// Token rises with every claim of the item.
 	Token   job.Token
 	Receipt Receipt

@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Done ends a claim and takes the item out of the queue, or returns ErrLost.
@@ -44,6 +45,22 @@ var resultNames = [...]string{Succeeded: "done", Dropped: "dropped", Failed: "fa
 type Outcome struct {
 	Result Result
 	Reason string
+	// Tried, unless nil, is kept with an item that is tried again (Claimed.Tried).
+	Tried *job.Attempt
+}
+
+// maxTried bounds the attempts that are kept with an item.
+const maxTried = 20
+
+// keep adds an attempt to those that are kept with an item.
+func keep(item *etcdkv.QueueItem, tried *job.Attempt) {
+	if tried == nil {
+		return
+	}
+	item.Tried = append(item.Tried, *tried)
+	if over := len(item.Tried) - maxTried; over > 0 {
+		item.Tried, item.TriedLeftOut = item.Tried[over:], item.TriedLeftOut+over
+	}
 }
 
 // Settle ends a claim, or returns ErrLost. What else has to hold, such as the fence of
@@ -58,6 +75,13 @@ func (q *Queue) Settle(ctx context.Context, r Receipt, o Outcome, also ...client
 		ops = append(ops, clientv3.OpDelete(q.keys.Item(r.Priority, r.ID)))
 	case Lost:
 		ops = ops[:1] // an order to end the item holds on
+		if o.Tried != nil {
+			more, err := q.gaveBack(ctx, r, o)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, more)
+		}
 	case Failed, Hopeless:
 		more, dead, err := q.failed(ctx, r, o)
 		if err != nil {
@@ -74,24 +98,44 @@ func (q *Queue) Settle(ctx context.Context, r Receipt, o Outcome, also ...client
 	return q.settled(resp, r, resultNames[result])
 }
 
-// failed returns what is written of an item that was not done, and whether it is a dead
-// letter then.
-func (q *Queue) failed(ctx context.Context, r Receipt, o Outcome) ([]clientv3.Op, bool, error) {
+// claimed reads the item of a claim.
+func (q *Queue) claimed(ctx context.Context, r Receipt) (was etcdkv.QueueItem, raw []byte, err error) {
 	item := q.keys.Item(r.Priority, r.ID)
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
 	got, err := q.client.Get(ctx, item)
 	if err != nil {
-		return nil, false, fmt.Errorf("fail item %s: %w", r.ID, etcdkv.Unavailable(err))
+		return was, nil, fmt.Errorf("settle item %s: %w", r.ID, etcdkv.Unavailable(err))
 	}
 	if len(got.Kvs) == 0 || got.Kvs[0].ModRevision != r.Item {
-		return nil, false, fmt.Errorf("fail item %s: %w", r.ID, ErrLost)
+		return was, nil, fmt.Errorf("settle item %s: %w", r.ID, ErrLost)
 	}
-	raw := got.Kvs[0].Value
-	was, err := etcdkv.Decode[etcdkv.QueueItem](item, raw)
+	raw = got.Kvs[0].Value
+	was, err = etcdkv.Decode[etcdkv.QueueItem](item, raw)
+	return was, raw, err
+}
+
+// gaveBack returns what is written of an item whose worker was lost.
+func (q *Queue) gaveBack(ctx context.Context, r Receipt, o Outcome) (clientv3.Op, error) {
+	was, raw, err := q.claimed(ctx, r)
+	if err != nil {
+		return clientv3.Op{}, err
+	}
+	keep(&was, o.Tried)
+	was.LastError = o.Reason
+	value, err := etcdkv.MergeUnknown(raw, was)
+	return clientv3.OpPut(q.keys.Item(r.Priority, r.ID), value), err
+}
+
+// failed returns what is written of an item that was not done, and whether it is a dead
+// letter then.
+func (q *Queue) failed(ctx context.Context, r Receipt, o Outcome) ([]clientv3.Op, bool, error) {
+	item := q.keys.Item(r.Priority, r.ID)
+	was, raw, err := q.claimed(ctx, r)
 	if err != nil {
 		return nil, false, err
 	}
+	keep(&was, o.Tried)
 	was.LastError = o.Reason
 	was.NotBefore = time.Now().Add(q.cfg.Retry.Delay(was.Attempt + 1)).UTC()
 	value, err := etcdkv.MergeUnknown(raw, was)

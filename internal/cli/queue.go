@@ -60,15 +60,66 @@ func (qv queueVerbs) listCommand() *cobra.Command {
 			if len(args) == 1 {
 				return qv.listItems(cmd, args[0], false)
 			}
-			queues, err := qv.client.Queues.List(cmd.Context(), qv.listed(all))
-			if err != nil {
-				return err
-			}
-			return printList(&qv.printer, queues, qv.queueTable(all))
+			return qv.listQueues(cmd, all)
 		},
 	}
 	qv.allNamespaces(cmd, &all)
 	return cmd
+}
+
+func (qv queueVerbs) getQueuesCommand() *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use: "queues [NAME]", Aliases: []string{"queue"}, Args: atMostOne,
+		Short:   "List queues, or show one",
+		Long:    "List queues, or show one. With -o yaml queues are printed as manifests that\n`carillon apply` takes back.",
+		Example: "  carillon get queues -A\n  carillon get queue report -o yaml",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return qv.listQueues(cmd, all)
+			}
+			key, err := qv.keyOf("queue", args[0])
+			if err != nil {
+				return err
+			}
+			v, err := qv.client.Queues.Get(cmd.Context(), key)
+			if err != nil {
+				return err
+			}
+			return printOne(&qv.printer, v, qv.queueTable(false))
+		},
+	}
+	qv.allNamespaces(cmd, &all)
+	return cmd
+}
+
+func (qv queueVerbs) describeQueueCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "queue NAME", Aliases: []string{"queues"}, Args: exactlyOne("queue"),
+		Short:   "Show a queue and who works on it",
+		Example: "  carillon describe queue report",
+		RunE:    func(cmd *cobra.Command, args []string) error { return qv.showQueue(cmd, args[0]) },
+	}
+}
+
+func (qv queueVerbs) listQueues(cmd *cobra.Command, all bool) error {
+	queues, err := qv.client.Queues.List(cmd.Context(), qv.listed(all))
+	if err != nil {
+		return err
+	}
+	return printList(&qv.printer, queues, qv.queueTable(all))
+}
+
+func (qv queueVerbs) showQueue(cmd *cobra.Command, name string) error {
+	key, err := qv.keyOf("queue", name)
+	if err != nil {
+		return err
+	}
+	v, err := qv.client.Queues.Get(cmd.Context(), key)
+	if err != nil {
+		return err
+	}
+	return qv.describe(v, v.Key().String(), func() error { return qv.queueText(&v) })
 }
 
 func (qv queueVerbs) queueTable(all bool) table[api.Queue] {
@@ -188,22 +239,18 @@ func (qv queueVerbs) showCommand() *cobra.Command {
 			"ended, as long as history keeps its run.",
 		Example: "  carillon queue show report\n  carillon queue show report jan-27",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return qv.showQueue(cmd, args[0])
+			}
 			key, err := qv.keyOf("queue", args[0])
 			if err != nil {
 				return err
 			}
-			if len(args) == 2 {
-				v, err := qv.client.Queues.Item(cmd.Context(), key, args[1])
-				if err != nil {
-					return err
-				}
-				return qv.describe(v, v.ID, func() error { qv.itemText(key, &v); return nil })
-			}
-			v, err := qv.client.Queues.Get(cmd.Context(), key)
+			v, err := qv.client.Queues.Item(cmd.Context(), key, args[1])
 			if err != nil {
 				return err
 			}
-			return qv.describe(v, v.Key().String(), func() error { return qv.queueText(&v) })
+			return qv.describe(v, v.ID, func() error { qv.itemText(key, &v); return nil })
 		},
 	}
 }
@@ -225,7 +272,9 @@ func (qv queueVerbs) itemText(key job.Key, v *api.QueueItem) {
 	f.add("Priority", strconv.Itoa(v.Priority))
 	f.add("Key", v.Key)
 	f.add("Put", qv.stamp(v.PutAt))
-	f.add("Not before", qv.stamp(v.NotBefore))
+	if v.State == api.ItemDelayed {
+		f.add("Not before", qv.stamp(v.NotBefore))
+	}
 	f.add("Expires", qv.stamp(v.ExpiresAt))
 	if v.Minion != "" {
 		f.add("Minion", string(v.Minion)+" since "+qv.stamp(v.Since))

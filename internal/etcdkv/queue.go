@@ -26,6 +26,10 @@ type QueueItem struct {
 	Key string `json:"key,omitempty"`
 	// ExpiresAt, when not zero, is until when it has to be claimed first.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	// Tried are the attempts that others have followed, the newest; TriedLeftOut counts
+	// the others.
+	Tried        []job.Attempt `json:"tried,omitempty"`
+	TriedLeftOut int           `json:"triedLeftOut,omitempty"`
 	// At is when it was claimed first, in nanoseconds, as no other item of the queue
 	// was. 0: it never was.
 	At int64 `json:"at,omitempty"`

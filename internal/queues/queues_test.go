@@ -343,7 +343,7 @@ func TestRetryAndDeadLetter(t *testing.T) {
 			t.Errorf("dead letter: %+v, %v", v, err)
 		}
 		run, _ := c.history.get(c.order(id, attempts).RunID)
-		if run.State != job.StateFailed || run.Attempt != attempts || !strings.HasPrefix(run.Reason, "dead letter") {
+		if run.State != job.StateFailed || run.Attempt != attempts || !strings.HasPrefix(run.Reason, "dead letter") || len(run.Attempts) != attempts-1 {
 			t.Errorf("record: %+v", run)
 		}
 	}
@@ -377,7 +377,7 @@ func TestD2_LateAnswerIsRefused(t *testing.T) {
 	}
 	c.answer(now, job.StateSucceeded, 0)
 	c.stats(queue.Stats{})
-	if run, _ := c.history.get(now.RunID); run.Attempt != 2 || run.Tasks[0].Minion != "m2" {
+	if run, _ := c.history.get(now.RunID); run.Attempt != 2 || run.Tasks[0].Minion != "m2" || len(run.Attempts) != 1 || run.Attempts[0].Minion != "m1" || run.Attempts[0].State != job.StateIndeterminate {
 		t.Errorf("record: %+v", run)
 	}
 }
@@ -400,6 +400,14 @@ func TestD2_NextDispatcherGoesOn(t *testing.T) {
 		t.Errorf("ordered again: %+v", again)
 	}
 	before.Reports([]job.Report{{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateFailed, Spooled: true}})
+	await.Until(t, "the dispatcher before to have tried", func() bool {
+		before.mu.Lock()
+		r := before.runners[c.queue.UID]
+		before.mu.Unlock()
+		hands := make(chan int)
+		r.do(func() { hands <- len(r.tasks) })
+		return <-hands == 0
+	})
 	c.answer(again, job.StateSucceeded, 0)
 	c.stats(queue.Stats{})
 	c.acked(again)

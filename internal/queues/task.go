@@ -133,6 +133,9 @@ func (r *runner) end(t *task, o queue.Outcome, rep *job.Report) {
 	if o.Result == queue.Lost && last {
 		o.Result = queue.Hopeless
 	}
+	o.Tried = &job.Attempt{
+		Minion: t.Worker, Attempt: t.Attempt, State: rep.State, Reason: rep.Reason, StartedAt: rep.StartedAt, EndedAt: rep.EndedAt, Exit: rep.Exit,
+	}
 	switch o.Result {
 	case queue.Lost:
 		r.settle(t, o, rep)
@@ -216,7 +219,7 @@ func (r *runner) runOf(t *task, rep *job.Report) job.Run {
 		RunID: t.id.Fire.RunID(), FireID: t.id.Fire, Namespace: key.Namespace, Job: key.Name, Trigger: t.id.Fire.Trigger.String(),
 		State: job.StatePending, Attempt: t.Attempt, Cause: "item " + t.ID + " of queue " + r.key.String(), Params: map[string]string{paramItem: t.ID},
 		Node: r.m.cfg.Node, Shard: r.shard, Token: t.Token, ScheduledAt: time.Unix(0, t.At).UTC(), CommittedAt: t.PutAt,
-		DispatchedAt: t.Since, StartedAt: t.startedAt, Count: 1,
+		DispatchedAt: t.Since, StartedAt: t.startedAt, Count: 1, Attempts: t.Tried, AttemptsLeftOut: t.TriedLeftOut,
 	}
 	one := job.Task{Minion: t.Worker, Attempt: t.Attempt, State: job.StatePending, StartedAt: t.startedAt}
 	if !t.startedAt.IsZero() {
