@@ -131,6 +131,9 @@ func TestProblems(t *testing.T) {
 		},
 		"bare endpoint":    {args: []string{"--etcd-endpoints", "127.0.0.1:2379"}, want: []string{`--etcd-endpoints: etcd.endpoints: "127.0.0.1:2379" is not an endpoint; give one as in http://127.0.0.1:2379 or unix:///var/lib/etcd.sock`}},
 		"a socket":         {args: []string{"--etcd-endpoints", "unix:///var/lib/carillon/scheduler/etcd/client.sock"}},
+		"half of a user":   {args: []string{"--etcd-user", "carillon"}, want: []string{"--etcd-user: etcd.user: etcd.user and etcd.passwordFile belong together; give both, or neither"}},
+		"a bare password":  {args: []string{"--etcd-endpoints", "http://etcd1:2379", "--etcd-user", "a", "--etcd-password-file", "b"}, want: []string{`--etcd-endpoints: etcd.endpoints: "http://etcd1:2379" is not encrypted, and others could read the password of the user; begin it with https://`}},
+		"a user":           {args: []string{"--etcd-endpoints", "https://etcd1:2379,http://127.0.0.1:2379", "--etcd-user", "a", "--etcd-password-file", "b"}},
 		"a socket nowhere": {args: []string{"--etcd-endpoints", "unix://client.sock"}, want: []string{`--etcd-endpoints: etcd.endpoints: "unix://client.sock" is not an endpoint; give one as in http://127.0.0.1:2379 or unix:///var/lib/etcd.sock`}},
 		"log":              {args: []string{"--log-level", "loud"}, want: []string{`--log-level: log.level: "loud" is not known; debug, info, warn, error are allowed`}},
 		"odd labels": {

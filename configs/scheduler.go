@@ -109,6 +109,10 @@ type Etcd struct {
 	CA   string `mapstructure:"ca"`
 	Cert string `mapstructure:"cert"`
 	Key  string `mapstructure:"key"`
+	// User is the node's user in etcd, PasswordFile the file with its password. Empty:
+	// it shows none.
+	User         string `mapstructure:"user"`
+	PasswordFile string `mapstructure:"passwordFile"`
 }
 
 // Connections bound what connects to the port of minions and peers; 0 derives a
@@ -326,6 +330,9 @@ func (c *Scheduler) validateEtcd(v *validator) {
 	if (e.Cert == "") != (e.Key == "") {
 		v.add("etcd.cert", "etcd.cert and etcd.key belong together; give both, or neither")
 	}
+	if (e.User == "") != (e.PasswordFile == "") {
+		v.add("etcd.user", "etcd.user and etcd.passwordFile belong together; give both, or neither")
+	}
 	if c.EmbeddedEtcd {
 		return
 	}
@@ -340,6 +347,8 @@ func (c *Scheduler) validateEtcd(v *validator) {
 			v.add("etcd.endpoints", "%q is not an endpoint; give one as in http://127.0.0.1:2379 or unix:///var/lib/etcd.sock", endpoint)
 		case u.Scheme != "https" && (e.CA != "" || e.Cert != ""):
 			v.add("etcd.endpoints", "%q is not encrypted, though certificates are given; begin it with https://", endpoint)
+		case u.Scheme == "http" && e.User != "" && !loopback(u.Hostname()):
+			v.add("etcd.endpoints", "%q is not encrypted, and others could read the password of the user; begin it with https://", endpoint)
 		}
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -100,18 +102,44 @@ func dialEtcd(endpoints []string, settings configs.Etcd, log *zap.Logger) (*clie
 	if err != nil {
 		return nil, err
 	}
+	password, err := etcdPassword(settings)
+	if err != nil {
+		return nil, err
+	}
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints, DialTimeout: settings.DialTimeout, TLS: secure,
+		Username: settings.User, Password: password,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 500 * time.Millisecond},
 		})},
 		Logger: log.Named("etcd-client").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)),
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
+		return nil, fmt.Errorf("etcd at %v asks for no user: leave --etcd-user and --etcd-password-file out, or enable authentication there: %w", endpoints, err)
+	case err != nil && settings.User != "":
+		return nil, fmt.Errorf("etcd at %v, as user %s: %w", endpoints, settings.User, err)
+	case err != nil:
 		return nil, fmt.Errorf("etcd client for %v: %w", endpoints, err)
 	}
 	return c, nil
+}
+
+// etcdPassword reads the password of the node's user in etcd; empty: it has none.
+func etcdPassword(settings configs.Etcd) (string, error) {
+	if settings.PasswordFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(settings.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("--etcd-password-file: %w", err)
+	}
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("--etcd-password-file %s is empty; write the password of user %s", settings.PasswordFile, settings.User)
+	}
+	return password, nil
 }
 
 // etcdTLS returns how https endpoints are reached: nil for the host's
@@ -150,6 +178,10 @@ func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards 
 	key := keys.Meta()
 	resp, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
 		Then(clientv3.OpPut(key, value)).Else(clientv3.OpGet(key)).Commit()
+	if errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrUserEmpty) {
+		return meta, 0, fmt.Errorf("etcd refuses this node: give --etcd-user and --etcd-password-file, or a certificate with the user's name, and the user the role that `carillon doctor --etcd-role --etcd-prefix %s` prints: %w",
+			keys.Prefix(), err)
+	}
 	if err != nil {
 		return meta, 0, fmt.Errorf("etcd does not answer: %w", err)
 	}

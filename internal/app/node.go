@@ -136,6 +136,11 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	var renewers []*clientv3.Client
 	for _, e := range reach.Endpoints {
 		c, err := dialEtcd([]string{e}, reach, log)
+		if err != nil && reach.User != "" {
+			// A user is asked for at once, and this member may be down. The others will do.
+			log.Warn("leases are not renewed by way of this endpoint until the node starts again", zap.String("endpoint", e), zap.Error(err))
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

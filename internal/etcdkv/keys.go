@@ -31,6 +31,19 @@ func NewKeys(prefix string) Keys {
 // Root is the prefix of every key.
 func (k Keys) Root() string { return k.root }
 
+// Prefix is what the configuration calls the prefix of all keys.
+func (k Keys) Prefix() string { return strings.TrimSuffix(k.root, "/"+layout+"/") }
+
+// Permission is what a user of etcd may do with all keys that begin with a prefix.
+type Permission struct {
+	// Access is "read" or "readwrite", as etcdctl takes it.
+	Access, Prefix string
+}
+
+// Permissions are all that nodes need. A job that watches a key outside of them needs
+// to read that as well.
+func (k Keys) Permissions() []Permission { return []Permission{{"readwrite", k.root}} }
+
 // Meta is the key of the cluster's description.
 func (k Keys) Meta() string { return k.root + "meta" }
 
