@@ -193,3 +193,24 @@ func TestS6_BadListsAreRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzParse: no file crashes the minion, and none that is taken tells what is Carillon's
+// own, or lets a job read a path that is not clean.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{
+		"rules: []", "rules: [{file: /a/*, jobs: ['*/*']}, {env: A}, {exec: [/bin/a, b]}]", "rules:\n- &a {env: A}\n- *a", "rules: [{env: CARILLON_JOIN_TOKEN}]", "rules: [{file: '/**'}]", "- a",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		l, err := Parse("f", text)
+		if err != nil {
+			return
+		}
+		for _, ref := range []job.SecretRef{{Env: "CARILLON_JOIN_TOKEN"}, {File: "/etc/../etc/shadow"}, {File: "etc"}, {}, {Exec: []string{"sh"}}} {
+			if v, err := l.Find(t.Context(), billing, &ref); err == nil {
+				t.Errorf("%q lets a job have the %s: %q", text, &ref, v)
+			}
+		}
+	})
+}
