@@ -46,6 +46,17 @@ type Self struct {
 	// Everything: it may do everything, by no role: root, or the node's account, over
 	// the local socket.
 	Everything bool `json:"everything,omitempty"`
+	// Roles are those that bindings give to its subjects, ordered by the names of roles.
+	Roles []HeldRole `json:"roles,omitempty"`
+}
+
+// HeldRole is a role that somebody has.
+type HeldRole struct {
+	Role string `json:"role"`
+	// Binding is the name of the binding that gives it.
+	Binding string `json:"binding"`
+	// Namespaces are those in which it is given. Empty: all.
+	Namespaces []string `json:"namespaces,omitempty"`
 }
 
 // Subject is who a role is given to.

@@ -149,7 +149,11 @@ func (s *shard) recover() {
 	}
 	s.promoteWaiting()
 	s.ahead.queuePast(s.jobs)
-	s.log.Info("shard taken", zap.Int("jobs", len(s.jobs)), zap.Int("open_fires", open),
+	level := zap.InfoLevel
+	if len(s.jobs) == 0 && open == 0 {
+		level = zap.DebugLevel // a cluster has many shards, and of an empty one there is nothing to tell
+	}
+	s.log.Log(level, "shard taken", zap.Int("jobs", len(s.jobs)), zap.Int("open_fires", open),
 		zap.Time("cursor", s.state.Cursor))
 }
 

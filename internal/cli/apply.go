@@ -28,10 +28,11 @@ func (mf manifestVerbs) applyCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "apply -f FILE|DIR|-", GroupID: groupJobs,
-		Short: "Create or update jobs and groups from files",
-		Long: "Create or update jobs and groups from files. All files are checked before any is\n" +
-			"applied, and every file is applied as a whole or not at all; files with groups go\n" +
-			"first. A directory stands for its *.yaml, *.yml and *.json files, - for stdin.",
+		Short: "Create or update jobs, groups, scripts, roles and so on from files",
+		Long: "Create or update what is in files: jobs, groups, host groups, calendars, scripts, roles\n" +
+			"and role bindings. All files are checked before any is applied, and every file is\n" +
+			"applied as a whole or not at all; files with groups go first. A directory stands for\n" +
+			"its *.yaml, *.yml and *.json files, - for stdin.",
 		Example: "  carillon apply -f backup.yaml\n  carillon apply --dry-run jobs/",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := mf.readManifests(append(slices.Clone(sources), args...))

@@ -37,7 +37,7 @@ func (av auditVerbs) auditCommand() *cobra.Command {
 		Short: "List what people did, newest first",
 		Long: "List what people did: changes, runs by hand, and what they were refused. Without\n" +
 			"--since, --until and --limit these are the latest; how many more there are is said\n" +
-			"on stderr. With --follow, what comes is printed as it is sealed, oldest first.",
+			"on stderr. With --follow, new records are printed once they are sealed, oldest\nfirst.",
 		Example: "  carillon audit\n  carillon audit --since 24h --action job -o json\n  carillon audit --object ops/backup -o wide\n  carillon audit --follow -o json >>audit.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q, err := f.query(cmd, av.now())

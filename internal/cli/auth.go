@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,15 +18,16 @@ func (tv tokenVerbs) authCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "auth", GroupID: groupCluster, Args: noOrder,
 		Short: "Show who you are for the cluster, and open or close it",
-		Long: "A cluster is open, and then its API answers everybody who reaches it; or it is closed,\n" +
-			"and refuses what no role allows who asks; or it is open and notes what it would\nrefuse.",
+		Long: "Show who you are for the cluster, and open or close it. In an open cluster the API answers\n" +
+			"everybody who reaches it. A closed one refuses what the roles of the caller do not allow.\n" +
+			"`auth note` keeps it open, and logs what would be refused.",
 		Example: "  carillon auth whoami\n  carillon auth note\n  carillon auth on --reason \"two teams\"",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(tv.canICommand(), tv.whoamiCommand(), tv.authStatusCommand(), tv.bootstrapCommand(),
 		tv.setAuthCommand("on", "closed", "Close the cluster: refuse what no role allows",
-			"Close the cluster: its API refuses what no role allows who asks. You must hold the role\n"+
-				"admin by a binding, or ask over a node's local socket as root or the node's account:\n"+
+			"Close the cluster: its API refuses what the roles of the caller do not allow. You must hold\n"+
+				"the role admin by a binding, or ask over a node's local socket as root or the node's account:\n"+
 				"these two may do everything in any case. `carillon auth note` shows beforehand whom it\nwould keep out."),
 		tv.setAuthCommand("note", "noting", "Let everybody in, and note what would be refused",
 			"Let everybody in, and note what would be refused if the cluster were closed: in the logs\nof the nodes."),
@@ -50,13 +52,29 @@ func (tv tokenVerbs) whoamiCommand() *cobra.Command {
 			if tv.asObject() {
 				return tv.printValue(v)
 			}
-			fmt.Fprintln(tv.out, orText(v.Name, "nobody: nothing tells who you are"))
+			fmt.Fprintln(tv.out, orText(v.Name, "nobody: you have not shown who you are"))
+			if len(v.Subjects) > 0 && !v.Everything {
+				fmt.Fprintf(tv.out, "roles:  %s\n", heldRoles(v.Roles))
+			}
 			if v.Everything {
 				tv.note("root and the node's own account may do everything over the local socket")
 			}
 			return nil
 		},
 	}
+}
+
+// heldRoles returns "editor in billing and invoices, viewer in all namespaces".
+func heldRoles(roles []api.HeldRole) string {
+	var out []string
+	for _, r := range roles {
+		where := "all namespaces"
+		if len(r.Namespaces) > 0 {
+			where = strings.Join(r.Namespaces, " and ")
+		}
+		out = append(out, r.Role+" in "+where)
+	}
+	return orText(strings.Join(out, ", "), "none")
 }
 
 func (tv tokenVerbs) authStatusCommand() *cobra.Command {
@@ -103,9 +121,15 @@ func (tv tokenVerbs) bootstrapCommand() *cobra.Command {
 			case errors.Is(err, client.ErrTokenInClear):
 				return usagef("%w with --server or %s", err, envServer)
 			case err != nil:
+				return flagOf(err, "ttlSeconds", "--ttl")
+			}
+			if err := tv.printNewToken(&v); err != nil {
 				return err
 			}
-			return tv.printNewToken(&v)
+			if file != "-" {
+				tv.note("the bootstrap token is used up; delete %s", file)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&file, "file", "", "`FILE` with the bootstrap token")

@@ -23,7 +23,7 @@ func (en enrollVerbs) minionOrders() []*cobra.Command {
 		en.minionOrder("revoke", "revoked", "End a minion's certificates and its session",
 			"End all certificates that a minion has, and its session, at once and at all nodes. It\njoins again only with a token that is made afterwards, or by approval.", en.revokeMinion),
 		en.minionOrder("forget", "forgotten", "Forget a minion that is not connected",
-			"Forget a minion that is not connected, so that it is listed no more. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", en.forgetMinion),
+			"Forget a minion that is not connected, so that it is no longer listed. What it was\nrunning, or may have been, ends as indeterminate. Its certificate stays good: see\n`carillon minions revoke`.", en.forgetMinion),
 	}
 }
 
@@ -45,7 +45,7 @@ func (en enrollVerbs) authorityCommand() *cobra.Command {
 		Use: "authority", Aliases: []string{"ca"}, Args: noArgs,
 		Short: "Print the certificate of the cluster's authority",
 		Long: "Print the certificate of the cluster's authority, as PEM: a minion that joins by\n" +
-			"approval knows the right cluster by it (`worker --ca FILE`), and so does who asks an API\n" +
+			"approval knows the right cluster by it (`worker --ca FILE`), and so do clients of an API\n" +
 			"that has a certificate of this authority (--ca FILE). It is no secret, but it has to reach\n" +
 			"the other host unchanged; its SHA-256 is printed to compare. On a node's host the local\n" +
 			"socket tells it.",

@@ -17,10 +17,10 @@ func (rv runVerbs) cancelCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cancel RUN", GroupID: groupRuns, Args: exactlyOne("run"),
 		Short: "End a run, with the process trees of its commands",
-		Long: "End a run: what has not been started is not, and minions end what they run, with\n" +
-			"all the processes that it has started: first with SIGTERM, then with SIGKILL. A run\n" +
-			"whose minion is gone ends at once, as indeterminate; the reason says what is not known.\n" +
-			"Of a run that has ended so, minions end what they still run, once they are connected.",
+		Long: "End a run: tasks that have not started never do, and minions end those that run, with\n" +
+			"all their processes: first with SIGTERM, then with SIGKILL. A run whose minion is gone\n" +
+			"ends at once, as indeterminate; the reason says what is not known. Once that minion is\n" +
+			"connected again, it ends what it still runs of such a run.",
 		Example: "  carillon cancel 9x2k-0c4g6q8m2s4v6x8z --reason \"wrong hosts\" --wait",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := job.RunID(args[0])

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -19,7 +21,7 @@ func (tv tokenVerbs) tokensCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "token", Aliases: []string{"tokens"}, GroupID: groupCluster, Args: noOrder,
 		Short: "Make, list and revoke tokens of the API",
-		Long: "A token of the API says who asks: a program, or a person. It is shown to the API by\n" +
+		Long: "Create, list and revoke API tokens. One stands for a program or a person, and is given by\n" +
 			"--token-file FILE, " + envTokenFile + " or " + envToken + "; elsewhere by the header\n" +
 			"`Authorization: Bearer TOKEN`. Minions join by tokens of another kind: see\n`carillon minions token`.",
 		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token list\n  carillon token revoke ci",
@@ -51,7 +53,7 @@ func (tv tokenVerbs) createTokenCommand() *cobra.Command {
 			req.Name, req.By = args[0], tv.user()
 			v, err := tv.client.Tokens.Create(cmd.Context(), req)
 			if err != nil {
-				return err
+				return flagOf(err, "ttlSeconds", "--ttl")
 			}
 			return tv.printNewToken(&v)
 		},
@@ -61,6 +63,19 @@ func (tv tokenVerbs) createTokenCommand() *cobra.Command {
 	cmd.Flags().StringVar(&req.Note, "note", "", "`TEXT` that tells others what it is for")
 	reasonFlag(cmd, &req.Reason)
 	return cmd
+}
+
+// flagOf names a field of a request that was refused as the flag that it was given by.
+func flagOf(err error, field, flag string) error {
+	var refused *client.Error
+	if errors.As(err, &refused) {
+		for i := range refused.Problems {
+			if refused.Problems[i].Path == field {
+				refused.Problems[i].Path = flag
+			}
+		}
+	}
+	return err
 }
 
 // printNewToken prints a token that was made, the only time.

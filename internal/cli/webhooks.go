@@ -18,7 +18,7 @@ type webhookVerbs struct{ *call }
 func (wv webhookVerbs) webhookCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "webhook", GroupID: groupJobs, Args: noOrder,
-		Short:   "Make the secrets by which calls of webhooks are signed",
+		Short:   "Create secrets that sign the calls of webhooks",
 		Example: "  carillon webhook secret deploy",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -30,8 +30,8 @@ func (wv webhookVerbs) secretCommand() *cobra.Command {
 	var file, reason string
 	cmd := &cobra.Command{
 		Use: "secret JOB", Args: exactlyOne("job"), ValidArgsFunction: wv.completeJobs,
-		Short: "Make what calls of a job's webhook are to be signed with, and print it",
-		Long: "Make what calls of a job's webhook are to be signed with (`webhook: {signed: true}`),\n" +
+		Short: "Create the secret that signs the calls of a job's webhook, and print it",
+		Long: "Create the secret that signs the calls of a job's webhook (`webhook: {signed: true}`),\n" +
 			"and print it, this once. Calls that are signed with the former secret are refused from\n" +
 			"now on. Where the other side has made the secret, give that by --secret-file.",
 		Example: "  carillon webhook secret deploy\n  carillon webhook secret deploy --secret-file secret.txt",
@@ -62,7 +62,7 @@ func (wv webhookVerbs) secretCommand() *cobra.Command {
 				return nil
 			}
 			fmt.Fprintln(wv.out, v.Secret)
-			wv.note("calls of the webhook of job %s are to be signed with this; it is not shown again", key)
+			wv.note("sign the calls of the webhook of job %s with this secret; it is not shown again", key)
 			return nil
 		},
 	}

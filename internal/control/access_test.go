@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -195,5 +196,28 @@ func TestOnlyAnAdminOpensAClosedCluster(t *testing.T) {
 	}
 	if _, err := e.SetAccess(as(t.Context(), "bob"), access.Noting, api.Order{}); err != nil {
 		t.Errorf("an admin: %v", err)
+	}
+}
+
+// Who asks is told which roles it has, where, and by which binding; and none of others.
+func TestSelfTellsRoles(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.bind(t, "billing", rights.Editor, "bill", "billing", "invoices")
+	e.bind(t, "all", rights.Viewer, "bill")
+	e.bind(t, "others", rights.Admin, "ann")
+	e.bind(t, "gone", "no-such-role", "bill")
+	for name, want := range map[string]string{
+		"bill": "[{editor billing [billing invoices]} {viewer all []}]",
+		"ann":  "[{admin others []}]",
+		"sam":  "[]",
+	} {
+		self, err := e.Self(caller.With(t.Context(), caller.Caller{Name: "token " + name, Subjects: []rights.Subject{{Kind: rights.Token, Name: name}}}))
+		if err != nil || fmt.Sprint(self.Roles) != want {
+			t.Errorf("%s has %v, %v; want %s", name, self.Roles, err, want)
+		}
+	}
+	if self, err := e.Self(t.Context()); err != nil || self.Roles != nil {
+		t.Errorf("nobody has %v, %v", self.Roles, err)
 	}
 }

@@ -124,8 +124,8 @@ func TestI10_LoginsByTheProvider(t *testing.T) {
 		if err != nil || c.Name != "ada@example.org" || fmt.Sprint(c.Subjects) != "[{user ada@example.org} {group billing}]" || c.Provider != at.Issuer || c.Remote != "10.0.0.2" || c.Local {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
-		self := e.Self(caller.With(t.Context(), c))
-		if self.Provider != at.Issuer || !self.Until.Equal(e.now().Add(12*time.Hour)) || len(self.Subjects) != 2 {
+		self, err := e.Self(caller.With(t.Context(), c))
+		if err != nil || self.Provider != at.Issuer || !self.Until.Equal(e.now().Add(12*time.Hour)) || len(self.Subjects) != 2 {
 			t.Errorf("%s: %+v", name, self)
 		}
 	}

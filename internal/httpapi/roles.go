@@ -124,7 +124,7 @@ type Callers interface {
 	Bootstrap(ctx context.Context, text string, req api.APITokenRequest) (api.APIToken, error)
 	APITokens(ctx context.Context) ([]api.APIToken, error)
 	RevokeAPIToken(ctx context.Context, ref string, o api.Order) error
-	Self(ctx context.Context) api.Self
+	Self(ctx context.Context) (api.Self, error)
 	// LoginWays tells how one may log in besides by a token; the next ones do it, by the
 	// identity provider.
 	LoginWays() api.LoginWays

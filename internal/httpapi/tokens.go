@@ -70,7 +70,7 @@ func (a *API) callerRoutes(doc huma.API) {
 	})
 	huma.Register(doc, operation(http.MethodGet, "/v1/auth/self", "self", "Who asks, as the cluster knows it"),
 		func(ctx context.Context, _ *struct{}) (*reply[api.Self], error) {
-			return answer(a.control.Self(ctx), nil)
+			return answer(a.control.Self(ctx))
 		})
 	bootstrap := operation(http.MethodPost, "/v1/auth/bootstrap", "bootstrap", "Make a token with the role admin, by the bootstrap token of a node's host, once", http.StatusConflict, http.StatusUnprocessableEntity)
 	bootstrap.DefaultStatus = http.StatusCreated

@@ -218,14 +218,23 @@ func (a *Authenticator) RevokeAPIToken(ctx context.Context, ref string, o api.Or
 	return nil
 }
 
-// Self tells who asks, as it is known here.
-func (a *Authenticator) Self(ctx context.Context) api.Self {
+// Self tells who asks, as it is known here, and which roles bindings give to it. The error
+// says that etcd does not answer.
+func (a *Authenticator) Self(ctx context.Context) (api.Self, error) {
 	c, _ := caller.From(ctx)
 	v := api.Self{Name: c.Name, Remote: c.Remote, Provider: c.Provider, Until: c.Until, Everything: c.Local}
 	for _, s := range c.Subjects {
 		v.Subjects = append(v.Subjects, api.Subject{Kind: string(s.Kind), Name: s.Name})
 	}
-	return v
+	if len(c.Subjects) == 0 {
+		return v, nil
+	}
+	stored, err := a.grants.Read(ctx)
+	if err != nil {
+		return v, err
+	}
+	v.Roles = stored.Held(c.Subjects)
+	return v, nil
 }
 
 // expiredKept is for how long a token that has expired is still in lists, and told of to

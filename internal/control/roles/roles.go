@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -109,6 +110,22 @@ func (s *Stored) Given(role string) bool {
 		}
 	}
 	return false
+}
+
+// Held returns which roles bindings give to any of some subjects, ordered by the names of
+// roles, and of bindings.
+func (s *Stored) Held(by []rights.Subject) []api.HeldRole {
+	var held []api.HeldRole
+	for name := range s.bindings {
+		spec := s.bindings[name].Spec
+		if _, known := s.Role(spec.Role); known && slices.ContainsFunc(rights.BindingOf(name, &spec).Subjects, func(to rights.Subject) bool { return slices.Contains(by, to) }) {
+			held = append(held, api.HeldRole{Role: spec.Role, Binding: name, Namespaces: spec.Namespaces})
+		}
+	}
+	slices.SortFunc(held, func(a, b api.HeldRole) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Binding, b.Binding))
+	})
+	return held
 }
 
 // Names are the names of all roles.

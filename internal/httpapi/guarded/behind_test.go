@@ -444,6 +444,6 @@ func (b *behind) SetAccess(context.Context, access.State, api.Order) (api.Access
 }
 
 func (b *behind) RevokeAPIToken(context.Context, string, api.Order) error { return errReached }
-func (b *behind) Self(context.Context) api.Self                           { return api.Self{} }
+func (b *behind) Self(context.Context) (api.Self, error)                  { return api.Self{}, nil }
 
 func (b *behind) Changes(context.Context) <-chan api.Topic { return b.changes }

@@ -20,7 +20,7 @@ func (c *Control) BySession(ctx context.Context, secret, from string) (caller.Ca
 }
 
 // Self tells who asks. It wants no right: it tells of nobody else.
-func (c *Control) Self(ctx context.Context) api.Self { return c.behind.Self(ctx) }
+func (c *Control) Self(ctx context.Context) (api.Self, error) { return c.behind.Self(ctx) }
 
 // LoginWays tells how one may log in besides by a token. Like all of a login, it wants no
 // right: who asks is not known yet.
