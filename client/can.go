@@ -16,6 +16,11 @@ func (a Auth) CanI(ctx context.Context, req api.CanIRequest) (api.CanI, error) {
 	for _, k := range slices.Sorted(maps.Keys(req.Labels)) {
 		query.Add("label", k+"="+req.Labels[k])
 	}
+	for _, word := range req.Command {
+		query.Add("command", word)
+	}
+	set(query, "runAs", req.RunAs)
+	set(query, "target", req.Target)
 	var out api.CanI
 	err := a.c.get(ctx, &out, query, "auth", "can-i")
 	return out, err

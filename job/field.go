@@ -168,12 +168,12 @@ func specRows() []row[Spec] {
 	}
 }
 
-// handlerPrefix begins the name of a handler that runs inside of the minion.
-const handlerPrefix = "go:"
+// HandlerPrefix begins the name of a handler that runs inside of the minion.
+const HandlerPrefix = "go:"
 
 // process reports whether what runs is a process of its own.
 func process(s *Spec) bool {
-	return len(s.Command) == 0 || !strings.HasPrefix(s.Command[0], handlerPrefix)
+	return len(s.Command) == 0 || !strings.HasPrefix(s.Command[0], HandlerPrefix)
 }
 
 func noProcess(s *Spec) string { return s.Command[0] + " runs inside of the minion" }
@@ -347,6 +347,9 @@ func ruleRows() []row[RoleSpec] {
 		{path: "rules[].resources", zero: "give kinds of things, or \"*\" for all"},
 		{path: "rules[].namespaces", zero: "leave it out for all namespaces"},
 		{path: "rules[].labels", zero: "leave it out for things with any labels"},
+		{path: "rules[].targets", zero: "leave it out for every minion"},
+		{path: "rules[].runAs", zero: "leave it out for any account"},
+		{path: "rules[].commands", zero: "leave it out for any command"},
 	}
 }
 

@@ -172,6 +172,9 @@ type Job struct {
 	CountedFrom time.Time `json:"countedFrom,omitzero"`
 	// ExpiresAt is when a job goes that was made for one run only; zero: never.
 	ExpiresAt time.Time `json:"expiresAt,omitzero"`
+	// Bounds are what those who stored the job might have it start. Empty: they might
+	// have it start anything anywhere.
+	Bounds Bounds `json:"bounds,omitempty"`
 	// CreatedAt and UpdatedAt are for people; nothing is decided by them.
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`

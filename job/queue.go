@@ -110,7 +110,7 @@ func (q *QueueSpec) Validate() []Problem {
 		told.Message = strings.Replace(told.Message, ", script or steps", " or script", 1)
 		p = append(p, told)
 	}
-	if len(q.Command) > 0 && strings.HasPrefix(q.Command[0], handlerPrefix) {
+	if len(q.Command) > 0 && strings.HasPrefix(q.Command[0], HandlerPrefix) {
 		p.add("spec.command", "%q is a Go handler; queues run commands and scripts only", q.Command[0])
 	}
 	r := q.EffectiveRetry()

@@ -31,6 +31,21 @@ type RoleRule struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 	// Labels must be on a thing. Empty: whatever labels it has.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Targets, RunAs and Commands bound what may be started by the verbs run, exec and
+	// edit, as those of a StartRule do. Targets are target expressions, of which one must
+	// admit the minion. Empty: every minion.
+	Targets []string `json:"targets,omitempty"`
+	// RunAs are the accounts as which commands may run; "@minion" is the minion's own.
+	// Empty: any account.
+	RunAs []string `json:"runAs,omitempty"`
+	// Commands say what may be started, in the grammar of a minion's own list (worker
+	// --allow), without user. Empty: anything.
+	Commands []CommandRule `json:"commands,omitempty"`
+}
+
+// Starts returns what of the rule bounds what may be started.
+func (r *RoleRule) Starts() StartRule {
+	return StartRule{Targets: r.Targets, RunAs: r.RunAs, Commands: r.Commands}
 }
 
 // Role is a named list of what is allowed. It belongs to the whole cluster, so its

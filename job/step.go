@@ -126,6 +126,40 @@ func (s *Spec) Plan(namespace string, given map[string]string, find ScriptFinder
 	return w.plan(), w.problems
 }
 
+// Undecided stands in a Draft for a value that is not known. No argument can hold it.
+const Undecided = "\x00"
+
+// Draft works out what a start may come to as far as can be known before it: parameters
+// have their defaults, and those that have none are Undecided.
+func (s *Spec) Draft(namespace string, find ScriptFinder) Plan {
+	given := map[string]string{}
+	known := slices.Clone(s.Params)
+	var texts []string
+	for i := range s.Steps {
+		st := &s.Steps[i]
+		texts = append(slices.Concat(texts, st.Command, st.Args), slices.Collect(maps.Values(st.Params))...)
+		if ref, err := ParseScriptRef(st.Script, namespace); err == nil {
+			if script, ok := find(ref); ok {
+				known = append(known, script.Spec.Params...)
+			}
+		}
+	}
+	for _, text := range texts {
+		for _, name := range references(text) {
+			if paramOf(known, name) == nil {
+				given[name] = Undecided
+			}
+		}
+	}
+	for i := range known {
+		if known[i].Default == "" {
+			given[known[i].Name] = Undecided
+		}
+	}
+	w := planner{spec: s, namespace: namespace, given: given, find: find, open: true}
+	return w.plan()
+}
+
 // CheckSteps tells what is wrong with the steps as far as can be known before
 // the job starts.
 func (s *Spec) CheckSteps(namespace string, find ScriptFinder) []Problem {
@@ -474,7 +508,7 @@ func (st *Step) check(p *problems, at string, params []Param) {
 	}
 	checkArgs(p, at+".command", st.Command)
 	checkProgram(p, at+".command", st.Command, "shell")
-	if len(st.Command) > 0 && strings.HasPrefix(st.Command[0], handlerPrefix) {
+	if len(st.Command) > 0 && strings.HasPrefix(st.Command[0], HandlerPrefix) {
 		p.add(at+".command", "%q is run inside of a minion, which a step cannot be; make it the command of a job", st.Command[0])
 	}
 	if len(st.Shell) > MaxShellBytes {

@@ -319,19 +319,30 @@ func checkDir(p *problems, dir string) {
 // checkUser admits names of accounts, also of directories (name@domain), and
 // their numbers.
 func checkUser(p *problems, u string) {
-	if len(u) > MaxUserLen {
-		p.add("spec.user", "has %d characters; at most %d are allowed", len(u), MaxUserLen)
-		return
+	if err := CheckAccount(u); err != nil {
+		p.add("spec.user", "%v", err)
 	}
+}
+
+// CheckAccount returns an error if a text is neither the name nor the number of an
+// account.
+func CheckAccount(u string) error {
+	if len(u) > MaxUserLen {
+		return fmt.Errorf("has %d characters; at most %d are allowed", len(u), MaxUserLen)
+	}
+	wrong := fmt.Errorf("%q is not the name or number of an account, as in www-data or 1000", u)
 	for i := range len(u) {
 		c := u[i]
 		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 		inner := i > 0 && (c == '.' || c == '-' || c == '@' || c == '$' && i == len(u)-1)
 		if !alnum && !inner {
-			p.add("spec.user", "%q is not the name or number of an account, as in www-data or 1000", u)
-			return
+			return wrong
 		}
 	}
+	if u == "" {
+		return wrong
+	}
+	return nil
 }
 
 func (t *Target) check(p *problems) {

@@ -23,6 +23,7 @@ const shareSpread = 0xff
 // not: those that it is for, or that the target matches. Where it is not to run on all
 // of these, nobody asks for the others.
 func (c *chooser) reach(f *fire, target job.Target) (ready []job.MinionID, away []job.Uncontrollable) {
+	target = f.within(target)
 	switch {
 	case len(f.hosts) > 0:
 		return c.hosts(f)
@@ -34,7 +35,7 @@ func (c *chooser) reach(f *fire, target job.Target) (ready []job.MinionID, away 
 
 // hosts returns which of the minions that a fire is for get orders, and which do not.
 func (c *chooser) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollable) {
-	all, others := c.minions.Reach(job.Target{})
+	all, others := c.minions.Reach(f.within(job.Target{}))
 	why := make(map[job.MinionID]job.Uncontrollable, len(others))
 	for _, u := range others {
 		why[u.Minion] = u
@@ -47,6 +48,9 @@ func (c *chooser) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollabl
 		u, ok := why[h]
 		if !ok {
 			u = job.Uncontrollable{Minion: h, Reason: "not known to the cluster"}
+			if f.isBounded() {
+				u.Reason += ", or not one that this may be started on"
+			}
 		}
 		away = append(away, u)
 	}
@@ -56,7 +60,7 @@ func (c *chooser) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollabl
 // choose returns the minions for an attempt: all that match, or one of them,
 // spread evenly by the fire's identity.
 func (c *chooser) choose(f *fire, target job.Target, attempt int) []job.MinionID {
-	return c.pick(f, c.minions.Match(target), target, attempt)
+	return c.pick(f, c.minions.Match(f.within(target)), target, attempt)
 }
 
 // pick returns those of the minions that match which an attempt is for.
@@ -90,7 +94,7 @@ func (c *chooser) away(f *fire, t job.Target) []job.Uncontrollable {
 		_, away := c.hosts(f)
 		return away
 	}
-	_, away := c.minions.Reach(t)
+	_, away := c.minions.Reach(f.within(t))
 	return away
 }
 

@@ -274,7 +274,11 @@ func (d *desk) taken(f *fire) (*desk, *fire) {
 		}
 	}
 	for key, e := range d.jobs {
-		e, _, err := newEntry("j", []byte(fmt.Sprintf(`{"namespace":%q,"name":%q,"uid":%q,"spec":%s}`, key.Namespace, key.Name, e.uid, e.raw)), nil)
+		bounds, err := json.Marshal(e.bounds())
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		e, _, err := newEntry("j", []byte(fmt.Sprintf(`{"namespace":%q,"name":%q,"uid":%q,"spec":%s,"bounds":%s}`, key.Namespace, key.Name, e.uid, e.raw, bounds)), nil)
 		if err != nil {
 			d.t.Fatal(err)
 		}

@@ -237,6 +237,13 @@
 //	    again. What waits at its minion is asked about, after askHeld first, and its
 //	    time-out begins with its start (report.go, reconcile.go).
 //
+//	I34 Nothing is started that is beyond the bounds of who stored the job, or of who
+//	    asked for the run: minions are chosen within them, and each order is looked
+//	    at once more before it is sent, with its parameters, its scripts and the
+//	    labels of its minion as they are then. What is beyond ends as rejected. Bounds
+//	    stay with a fire over changes of its owner; those that cannot be read let
+//	    nothing start (bounds.go).
+//
 // # What may fail
 //
 //	owner crashes before a commit      the next owner plans the same instants

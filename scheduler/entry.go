@@ -55,6 +55,14 @@ func (e *entry) waitsFor() []job.Key {
 	return e.Optional.After
 }
 
+// bounds are what those who stored the job may have started. Empty: anything.
+func (e *entry) bounds() job.Bounds {
+	if e.Optional == nil {
+		return nil
+	}
+	return e.Optional.Bounds
+}
+
 func (e *entry) watches() *job.Watch {
 	if e.Optional == nil {
 		return nil
@@ -147,7 +155,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	}
 	r := plan.Optional{
 		End: never, Watch: spec.Watch, PauseAfter: spec.PauseAfterFailures,
-		CatchUp: time.Duration(spec.CatchUp), Jitter: time.Duration(spec.Jitter),
+		CatchUp: time.Duration(spec.CatchUp), Jitter: time.Duration(spec.Jitter), Bounds: stored.Bounds,
 	}
 	if spec.After != nil && spec.After.Match != job.MatchAny && len(spec.After.Jobs) > 1 {
 		r.After = spec.After.Keys(stored.Namespace)
@@ -157,7 +165,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 		return nil, 0, err
 	}
 	e.Optional = nil
-	if r.Watch != nil || r.PauseAfter > 0 || r.After != nil || r.Start != 0 || r.End != never || r.CatchUp != 0 || r.Jitter != 0 || len(r.Calendars) > 0 {
+	if r.Watch != nil || r.PauseAfter > 0 || r.After != nil || r.Start != 0 || r.End != never || r.CatchUp != 0 || r.Jitter != 0 || len(r.Calendars)+len(r.Bounds) > 0 {
 		e.Optional = &r
 	}
 	if err := e.readEarlier(stored.Earlier, stored.After.UnixNano(), cache); err != nil {

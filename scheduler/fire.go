@@ -31,6 +31,10 @@ type fire struct {
 	// cause and params are of a fire that was asked for.
 	cause  string
 	params map[string]string
+	// bounds are what who asked for it may have started; held is what they and those of
+	// its job say. Nil: not looked up yet, or there are none.
+	bounds job.Bounds
+	held   *held
 	// work is what its minions are told to do; nil: not worked out yet. awaits is
 	// since when a script is awaited; 0: none is.
 	work   *work
@@ -327,7 +331,7 @@ func (f *fire) stored() etcdkv.SlotEntry {
 		Fire: f.id, Share: f.share, State: state, Reason: f.reason, Count: f.count, Until: f.until,
 		SlotAsked: etcdkv.SlotAsked{
 			Cause: f.cause, Params: f.params, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
-			Attempts: f.attempts, LeftOut: f.leftOut,
+			Attempts: f.attempts, LeftOut: f.leftOut, Bounds: f.bounds,
 		},
 	}
 	if state == etcdkv.EntryQueued || len(f.tasks) > 0 && f.tasks[0].minion == "" {

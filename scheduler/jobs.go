@@ -112,7 +112,7 @@ func (s *shard) adopt(old, e *entry) {
 	e.recording = old.recording
 	for _, f := range s.fires {
 		if f.e == old {
-			f.e, f.decoded, f.work, f.lostAfter = e, nil, nil, 0
+			f.e, f.decoded, f.work, f.held, f.lostAfter = e, nil, nil, nil, 0
 		}
 	}
 }

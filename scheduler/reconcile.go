@@ -114,11 +114,14 @@ func (s *shard) reconcileUnassigned(f *fire, spec *job.Spec, now int64) {
 
 // whyNone tells why a fire has no minions.
 func (s *shard) whyNone(f *fire, t job.Target) string {
-	if found := s.deps.Minions.Match(t); len(found) > 0 {
+	if found := s.deps.Minions.Match(f.within(t)); len(found) > 0 {
 		return fmt.Sprintf("%d minions matched the target, and it is to run on %d", len(found), t.Count)
 	}
 	if away := s.choice.away(f, t); len(away) > 0 {
 		return awayWords(away)
+	}
+	if f.isBounded() && len(s.deps.Minions.Match(t)) > 0 {
+		return "minions match the target, and none is one that this may be started on: " + f.within(job.Target{}).Match
 	}
 	return job.ErrNoMinions.Error()
 }
@@ -296,12 +299,6 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		s.finish(f, t, now, job.StateRejected, "the order cannot be made: "+err.Error())
 		return
 	}
-	if f.dispatchedAt == 0 {
-		f.dispatchedAt = now
-		f.doubtful = false
-		s.met.dispatched.Inc()
-		s.met.lateness.Observe(time.Duration(now - f.due()).Seconds())
-	}
 	env, secrets := f.variables(spec)
 	if share := cmp.Or(t.share, f.share); share != "" {
 		env = maps.Clone(env)
@@ -317,6 +314,21 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if w.sum != "" {
 		script = &job.Script{Interpreter: script.Interpreter}
 	}
+	o := job.Order{
+		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
+		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
+		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
+		ScheduledAt: f.id.Time(), Timeout: spec.EffectiveTimeout(),
+	}
+	if f.isBounded() && !s.admits(f, t, &o, now) {
+		return
+	}
+	if f.dispatchedAt == 0 {
+		f.dispatchedAt = now
+		f.doubtful = false
+		s.met.dispatched.Inc()
+		s.met.lateness.Observe(time.Duration(now - f.due()).Seconds())
+	}
 	life := min(spec.EffectiveTimeout()/2, s.cfg.MaxMessageExpired)
 	t.sentAt, t.notAfter, t.ordered = now, now+int64(life), true
 	if t.phase == phase.Waiting { // else whether an earlier owner's order was accepted is still not known
@@ -325,12 +337,8 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	t.asked = 0
 	t.checkAt = now + f.askPause(t)
 	s.reconcileAt(f, t.checkAt)
-	s.out.add(job.Order{
-		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
-		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
-		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
-		ScheduledAt: f.id.Time(), NotAfter: time.Unix(0, t.notAfter), Timeout: spec.EffectiveTimeout(),
-	}, len(f.tasks))
+	o.NotAfter = time.Unix(0, t.notAfter)
+	s.out.add(o, len(f.tasks))
 }
 
 // withParams adds a run's parameters to an environment.

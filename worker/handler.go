@@ -19,7 +19,7 @@ import (
 
 // HandlerPrefix begins the first word of a command that a Go handler runs: the
 // command ["go:mail", "--all"] is run by the handler "mail" with one argument.
-const HandlerPrefix = "go:"
+const HandlerPrefix = job.HandlerPrefix
 
 // Handler runs a task inside of the minion's process. It should end when ctx
 // does: then the task is cancelled, over its timeout, or the minion stops. An

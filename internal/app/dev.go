@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/configs/examples"
 	"github.com/carillon-cron/carillon/internal/app/minion"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
@@ -246,6 +247,7 @@ func (n *Node) loadExamples(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("examples: %w", err)
 	}
+	ctx = caller.With(ctx, caller.Caller{Name: "carillon dev", Local: true})
 	for _, name := range names {
 		b, err := fs.ReadFile(examples.FS(), name)
 		if err != nil {

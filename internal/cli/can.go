@@ -11,11 +11,12 @@ import (
 
 func (tv tokenVerbs) canICommand() *cobra.Command {
 	var (
-		all    bool
-		labels map[string]string
+		all             bool
+		labels          map[string]string
+		account, target string
 	)
 	cmd := &cobra.Command{
-		Use: "can-i VERB RESOURCE", Args: exactly("a verb and a resource, as in run jobs", 2),
+		Use: "can-i VERB RESOURCE [-- COMMAND...]", Args: canIArgs,
 		Short: "Tell whether you may do something",
 		Long: `Tell whether you may do something in the namespace: yes, with exit code 0, or no,
 with exit code 1. Verbs are read, logs, run, exec, edit, delete, pause, operate,
@@ -23,9 +24,13 @@ enroll, grant and audit; resources are jobs, runs, groups, calendars, scripts,
 locks, hostgroups, minions, nodes, shards, tokens, roles and cluster. "*" stands
 for all of them.
 
-What you may do only to things with certain labels is a no, unless -l names them.`,
-		Example: "  carillon auth can-i run jobs -n billing\n  carillon auth can-i exec minions\n  carillon auth can-i edit jobs -A",
+What you may do only to things with certain labels is a no, unless -l names them;
+and so is what you may only start some commands by, unless one is given: behind --,
+with --as the account and with --target the minions. exec makes a job in the
+namespace, and wants the right to it there.`,
+		Example: "  carillon auth can-i run jobs -n billing\n  carillon auth can-i exec minions\n  carillon auth can-i edit jobs -A\n  carillon auth can-i exec minions --target 'web*' --as deploy -- /usr/bin/systemctl restart app-1",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			command := args[2:]
 			r := rights.Request{Verb: rights.Verb(args[0]), Kind: rights.Kind(args[1]), Labels: labels}
 			if r.Kind.Namespaced() && !all {
 				r.Namespace = tv.namespace
@@ -33,7 +38,11 @@ What you may do only to things with certain labels is a no, unless -l names them
 			if err := r.Check(); err != nil {
 				return err
 			}
-			v, err := tv.client.Auth.CanI(cmd.Context(), api.CanIRequest{Verb: args[0], Resource: args[1], Namespace: r.Namespace, Labels: r.Labels})
+			req := api.CanIRequest{Verb: args[0], Resource: args[1], Namespace: r.Namespace, Labels: r.Labels, Command: command, RunAs: account, Target: target}
+			if len(command) > 0 && r.Verb == rights.Exec {
+				req.Namespace = tv.namespace
+			}
+			v, err := tv.client.Auth.CanI(cmd.Context(), req)
 			if err != nil {
 				return err
 			}
@@ -51,8 +60,25 @@ What you may do only to things with certain labels is a no, unless -l names them
 		},
 	}
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "in all namespaces")
+	cmd.Flags().StringVar(&account, "as", "", "the `ACCOUNT` as which the command is to run (the minion's own)")
+	cmd.Flags().StringVar(&target, "target", "", "the minions on which it is to run, as a target expression (all)")
 	cmd.Flags().StringToStringVarP(&labels, "label", "l", nil, "to things with the label `KEY=VALUE` (may be given several times)")
 	return cmd
+}
+
+// canIArgs admits a verb and a resource, and behind -- a command.
+func canIArgs(cmd *cobra.Command, args []string) error {
+	dash := cmd.ArgsLenAtDash()
+	if dash < 0 {
+		dash = len(args)
+	}
+	if dash != 2 {
+		return usagef("%d words are given; want a verb and a resource, as in: can-i run jobs, and a command behind --", dash)
+	}
+	if dash == len(args) && (cmd.Flags().Changed("as") || cmd.Flags().Changed("target")) {
+		return usagef("--as and --target are of a command; give one behind --")
+	}
+	return nil
 }
 
 func canIText(v api.CanI) string {
@@ -61,6 +87,10 @@ func canIText(v api.CanI) string {
 		return "yes: the cluster is open, and everybody may do everything"
 	case v.Allowed:
 		return "yes"
+	case v.Why != "":
+		return "no: " + v.Why
+	case v.Bounded:
+		return "no, but with certain commands, accounts and minions; give one behind --"
 	case v.Some:
 		return "no, but to things with certain labels"
 	case v.State == "noting":

@@ -73,6 +73,9 @@ func (jv jobVerbs) jobText(ctx context.Context, v api.Job) error {
 	f.add("Limits", limitsText(s.Limits))
 	f.add("Environment", environmentText(s.Env))
 	f.add("Target", targetText(s.Target))
+	for i := range v.Bounds {
+		f.add("Within", withinText(&v.Bounds[i]))
+	}
 	f.add("At a time", capsText(&s.Rollout))
 	f.add("Timeout", timeoutText(s))
 	f.add("Lost after", s.EffectiveLostAfter().String())
@@ -185,6 +188,26 @@ func quoted(args []string) []string {
 		}
 	}
 	return out
+}
+
+// withinText tells what a job may start.
+func withinText(b *job.Bound) string {
+	rules := make([]string, len(b.Rules))
+	for i := range b.Rules {
+		r := &b.Rules[i]
+		var parts []string
+		if len(r.Targets) > 0 {
+			parts = append(parts, "on "+strings.Join(r.Targets, " or "))
+		}
+		if len(r.RunAs) > 0 {
+			parts = append(parts, "as "+strings.Join(r.RunAs, " or "))
+		}
+		for _, c := range r.Commands {
+			parts = append(parts, string(c))
+		}
+		rules[i] = strings.Join(parts, ", ")
+	}
+	return "what " + cmp.Or(b.By, "its author") + " may start: " + strings.Join(rules, "; or ")
 }
 
 func targetText(t job.Target) string {

@@ -229,7 +229,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	})
 	c.Starter = starts.New(starts.Deps{
 		Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Definitions: c.Set, Runs: c.Book, Minions: c.Fleet,
-		Apply: c.Applier, Logger: log,
+		Apply: c.Applier, Rights: c.rights, Logger: log,
 	})
 	c.Checker = doctor.New(doctor.Deps{
 		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,

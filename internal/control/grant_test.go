@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,14 +20,17 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// watchedDoor is closed, and tells when somebody looks at it.
-type watchedDoor struct{ looked func() }
+// watchedDoor is closed unless it is said, and tells when somebody looks at it.
+type watchedDoor struct {
+	looked func()
+	state  access.State
+}
 
 func (d *watchedDoor) State() access.State {
 	if d.looked != nil {
 		d.looked()
 	}
-	return access.Closed
+	return cmp.Or(d.state, access.Closed)
 }
 
 // as is a context of requests of a user.
@@ -42,8 +46,17 @@ func asRoot(ctx context.Context) context.Context {
 // closed returns a Control of a closed cluster, with what root has applied.
 func closed(t *testing.T, objects ...manifest.Object) (*env, *watchedDoor) {
 	t.Helper()
+	return closedOf(t, func(*Deps) {}, objects...)
+}
+
+// closedOf is closed with other deps.
+func closedOf(t *testing.T, edit func(*Deps), objects ...manifest.Object) (*env, *watchedDoor) {
+	t.Helper()
 	d := &watchedDoor{}
-	e := setup(t, func(_ *Config, deps *Deps) { deps.Decode, deps.Door = nil, d })
+	e := setup(t, func(_ *Config, deps *Deps) {
+		deps.Decode, deps.Door = nil, d
+		edit(deps)
+	})
 	if err := e.give(asRoot(t.Context()), t, objects...); err != nil {
 		t.Fatal(err)
 	}

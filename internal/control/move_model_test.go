@@ -214,6 +214,7 @@ func TestI8_NothingLostNothingTwice(t *testing.T) {
 		keys := etcdkv.NewKeys(fmt.Sprintf("%scase%d", base.keys.Root(), cases))
 		e := &env{srv: base.srv, cli: base.cli, keys: keys, runs: base.runs, clock: time.Date(2026, 5, 4, 10, 30, 15, 0, time.UTC)}
 		c, err := New(Config{Node: "n1", Keys: keys, Meta: etcdkv.Meta{Schema: 1, Epoch: 1, Shards: 1}}, Deps{
+			Door:   openDoor{},
 			Client: base.cli, History: base.runs, Live: base.runs, Outputs: base.out, Minions: fakeMinions(nil), Now: e.now, Decode: decodeJSON,
 		})
 		if err != nil {

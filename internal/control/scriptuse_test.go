@@ -22,7 +22,7 @@ func (e *env) command(t *testing.T, ref string) (job.Key, error) {
 	if _, err := shelf.CheckStart("ops", &o.Spec, nil); err != nil {
 		return job.Key{}, err
 	}
-	_, key, err := e.MakePassing(t.Context(), o.Metadata, &o.Spec, shelf, api.StartRequest{})
+	_, key, err := e.MakePassing(t.Context(), &job.Job{Metadata: o.Metadata, Spec: o.Spec}, shelf, api.StartRequest{})
 	return key, err
 }
 

@@ -37,6 +37,9 @@ type Member struct {
 	// KnowsAccess: the node refuses what no binding allows while the cluster is closed.
 	// Nodes of former releases answer everybody.
 	KnowsAccess bool `json:"knowsAccess,omitempty"`
+	// KnowsBounds: the node keeps to what rules of roles and bounds of jobs say of
+	// commands, accounts and minions. Not set: it is of a release that reads over them.
+	KnowsBounds bool `json:"knowsBounds,omitempty"`
 	// OpenAPI: others than programs of its host reach the node's API.
 	OpenAPI bool `json:"openAPI,omitempty"`
 }

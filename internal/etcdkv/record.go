@@ -205,6 +205,8 @@ type Trigger struct {
 	// Redo is the run that is done again, on Hosts, for TriggerRedo.
 	Redo  job.RunID `json:"redo,omitempty"`
 	Hosts Hosts     `json:"hosts,omitempty"`
+	// Bounds are what who asked may have started, besides the job's own.
+	Bounds job.Bounds `json:"bounds,omitempty"`
 }
 
 // RunCommandKind says what somebody wants of a run.
@@ -310,7 +312,9 @@ type Backfill struct {
 	Every job.Duration `json:"every,omitempty"`
 	// Params are what the runs are started with.
 	Params map[string]string `json:"params,omitempty"`
-	Since  time.Time         `json:"since"`
+	// Bounds are what who asked may have started, besides the job's own.
+	Bounds job.Bounds `json:"bounds,omitempty"`
+	Since  time.Time  `json:"since"`
 	// EndedAt is when it had started all its runs, or was ended; EndedWhy tells why
 	// it did not start all, empty: it did. Both are of its record only.
 	EndedAt  time.Time `json:"endedAt,omitzero"`
@@ -384,5 +388,6 @@ type PlannedJob struct {
 	CountedFrom time.Time       `json:"countedFrom,omitzero"`
 	MovedFrom   *job.ShardID    `json:"movedFrom,omitempty"`
 	Earlier     []Earlier       `json:"earlier,omitempty"`
+	Bounds      job.Bounds      `json:"bounds,omitempty"`
 	Spec        json.RawMessage `json:"spec"`
 }

@@ -71,6 +71,8 @@ type SlotAsked struct {
 	// ones that are not kept.
 	Attempts []job.Attempt `json:"a,omitempty"`
 	LeftOut  int           `json:"l,omitempty"`
+	// Bounds are what who asked may have started, besides the job's own.
+	Bounds job.Bounds `json:"b,omitempty"`
 }
 
 // SlotTask is the share of one minion.
@@ -289,7 +291,7 @@ func (s *Slot) asked() bool {
 
 func (a *SlotAsked) isZero() bool {
 	return a.Cause == "" && len(a.Params) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0 &&
-		len(a.Attempts) == 0 && a.LeftOut == 0
+		len(a.Attempts) == 0 && a.LeftOut == 0 && len(a.Bounds) == 0
 }
 
 // text returns it as one text; empty: it is zero.

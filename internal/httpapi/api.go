@@ -225,6 +225,7 @@ func humaConfig(version string) huma.Config {
 	registry.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
 	// These read and write as text; huma would go by their kind.
 	registry.RegisterTypeAlias(reflect.TypeFor[job.Duration](), reflect.TypeFor[string]())
+	registry.RegisterTypeAlias(reflect.TypeFor[job.CommandRule](), reflect.TypeFor[map[string]any]())
 	registry.RegisterTypeAlias(reflect.TypeFor[job.UID](), reflect.TypeFor[string]())
 	registry.RegisterTypeAlias(reflect.TypeFor[job.FireID](), reflect.TypeFor[string]())
 	registry.RegisterTypeAlias(reflect.TypeFor[job.EnvValue](), reflect.TypeFor[envValue]())

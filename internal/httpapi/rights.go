@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Deciding tells what the caller of a context may do.
@@ -300,6 +301,9 @@ type canIInput struct {
 	Resource  string   `query:"resource" required:"true" doc:"The kind of thing that it is to be done to."`
 	Namespace string   `query:"namespace" doc:"The namespace of the thing; not given: in all, or the kind has none."`
 	Label     []string `query:"label,explode" doc:"KEY=VALUE of the thing's labels; may be given several times."`
+	Command   []string `query:"command,explode" doc:"A word of a command that is to be started by it; may be given several times, in their order. exec is asked for in the namespace, as it makes a job there."`
+	RunAs     string   `query:"runAs" doc:"The account as which the command is to run; not given: the minion's own. Only with command."`
+	Target    string   `query:"target" doc:"The minions on which it is to run, as a target expression; not given: all. Only with command."`
 }
 
 func (a *API) rightsRoutes(doc huma.API) {
@@ -310,8 +314,16 @@ func (a *API) rightsRoutes(doc huma.API) {
 				return nil, problemOf(err)
 			}
 			r := rights.Request{Verb: rights.Verb(in.Verb), Kind: rights.Kind(in.Resource), Namespace: in.Namespace, Labels: labels}
+			if len(in.Command) > 0 {
+				return answer(a.control.CanStart(ctx, api.CanIRequest{
+					Verb: in.Verb, Resource: in.Resource, Namespace: in.Namespace, Labels: labels, Command: in.Command, RunAs: in.RunAs, Target: in.Target,
+				}))
+			}
 			if err := r.Check(); err != nil {
 				return nil, problemOf(err)
+			}
+			if in.RunAs != "" || in.Target != "" {
+				return nil, problemOf(&job.InvalidError{Problems: []job.Problem{{Path: "command", Message: "is not given, and runAs and target are of a command"}}})
 			}
 			return answer(a.rights.CanI(ctx, r))
 		})

@@ -133,6 +133,8 @@ type Callers interface {
 	BeginDeviceLogin(ctx context.Context) (api.DeviceLogin, error)
 	FinishDeviceLogin(ctx context.Context, code string) (api.Login, error)
 	EndSession(ctx context.Context) error
+	// CanStart tells whether the caller may have a command started by something.
+	CanStart(ctx context.Context, req api.CanIRequest) (api.CanI, error)
 	AccessState(ctx context.Context) (api.Access, error)
 	SetAccess(ctx context.Context, state access.State, o api.Order) (api.Access, error)
 }

@@ -70,6 +70,8 @@ func node(v reflect.Value) *yaml.Node {
 		if x.Secret == nil {
 			return textNode(x.Text)
 		}
+	case job.CommandRule:
+		return commandNode(x)
 	case time.Time:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: x.UTC().Format(time.RFC3339Nano)}
 	}

@@ -105,6 +105,9 @@ func (r *reader) given(n *yaml.Node, v reflect.Value, path string) {
 	case time.Time:
 		r.instant(n, v, path)
 		return
+	case []job.CommandRule:
+		r.commands(n, v, path)
+		return
 	case job.Script:
 		if n.Kind == yaml.ScalarNode {
 			r.lines[path+".source"] = placeOf(n)

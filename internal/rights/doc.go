@@ -19,10 +19,16 @@
 //     seen as one.
 //  5. A kind or verb that is not known is refused when a role is read, and allowed by
 //     nothing but "*" afterwards.
-//  6. See agrees with May: a namespace is in it if, and only if, there is a set of labels
+//  6. What a rule may have started by run, exec and edit is bounded by its targets, runAs
+//     and commands (job.StartRule); what is not given is not bounded. May is true by rules
+//     without bounds only, so that who does not ask for bounds is told no; Starts gives
+//     those of all rules that allow the request, and none if one has none. Rules with
+//     bounds allow these verbs, on jobs, runs and minions, and nothing else.
+//  7. See agrees with May: a namespace is in it if, and only if, there is a set of labels
 //     with which a thing there may be seen.
 //
 // # Not promised
 //
-// Targets, accounts and commands of "exec" and "run" are not looked at yet.
+// Whether what is started is within bounds: that is for who knows what it is (see
+// internal/command). See looks at no bounds.
 package rights

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/carillon-cron/carillon/agentpush/target"
+	"github.com/carillon-cron/carillon/internal/command"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -13,12 +15,15 @@ import (
 // give are long.
 const MaxSubject = 256
 
+// MaxTarget is the longest target expression of a rule, in bytes.
+const MaxTarget = 4096
+
 // RoleOf returns the role that a user has written.
 func RoleOf(name string, spec *job.RoleSpec) Role {
 	r := Role{Name: name}
 	for i := range spec.Rules {
 		s := &spec.Rules[i]
-		rule := Rule{Namespaces: s.Namespaces, Labels: s.Labels}
+		rule := Rule{Namespaces: s.Namespaces, Labels: s.Labels, Starts: s.Starts()}
 		for _, v := range s.Verbs {
 			rule.Verbs = append(rule.Verbs, Verb(v))
 		}
@@ -34,7 +39,10 @@ func RoleOf(name string, spec *job.RoleSpec) Role {
 func (r Role) Spec() job.RoleSpec {
 	var spec job.RoleSpec
 	for i := range r.Rules {
-		rule := job.RoleRule{Namespaces: r.Rules[i].Namespaces, Labels: r.Rules[i].Labels}
+		starts := &r.Rules[i].Starts
+		rule := job.RoleRule{
+			Namespaces: r.Rules[i].Namespaces, Labels: r.Rules[i].Labels, Targets: starts.Targets, RunAs: starts.RunAs, Commands: starts.Commands,
+		}
 		for _, v := range r.Rules[i].Verbs {
 			rule.Verbs = append(rule.Verbs, string(v))
 		}
@@ -99,12 +107,54 @@ func (r *Rule) check(at string, p *problems) {
 	words(p, at+".resources", "kind of thing", r.Kinds, AnyKind, Kinds())
 	checkNamespaces(p, at+".namespaces", r.Namespaces)
 	*p = append(*p, job.CheckLabels(at+".labels", r.Labels)...)
+	r.checkStarts(at, p)
 	for _, k := range r.Kinds {
 		if len(r.Labels) > 0 && k != AnyKind && slices.Contains(Kinds(), k) && !k.Labeled() {
 			p.add(at+".labels", "have no effect: %s have no labels; give them a rule of their own", k)
 		}
 		if !within(r.Namespaces, "") && k != AnyKind && slices.Contains(Kinds(), k) && !k.Namespaced() {
 			p.add(at+".namespaces", "have no effect: %s are in no namespace; give them a rule of their own", k)
+		}
+	}
+}
+
+// checkStarts checks what bounds what may be started. It stands with nothing that it does
+// not bound: a rule that seems narrow is to be.
+func (r *Rule) checkStarts(at string, p *problems) {
+	if r.Starts.IsZero() {
+		return
+	}
+	for i, v := range r.Verbs {
+		if !slices.Contains([]Verb{Run, Exec, Edit}, v) && (v == Any || slices.Contains(Verbs(), v)) {
+			p.add(fmt.Sprintf("%s.verbs[%d]", at, i), "%q is not bounded by targets, runAs and commands: they are for run, exec and edit; give it a rule of its own", v)
+		}
+	}
+	for i, k := range r.Kinds {
+		if !slices.Contains([]Kind{Jobs, Runs, Minions}, k) && (k == AnyKind || slices.Contains(Kinds(), k)) {
+			p.add(fmt.Sprintf("%s.resources[%d]", at, i), "%q is not bounded by targets, runAs and commands: they are for jobs, runs and minions; give it a rule of its own", k)
+		}
+	}
+	for i, text := range r.Starts.Targets {
+		if n := len(text); n > MaxTarget {
+			p.add(fmt.Sprintf("%s.targets[%d]", at, i), "has %d bytes; at most %d are allowed: save a group of hosts, and write @NAME", n, MaxTarget)
+			continue
+		}
+		if _, err := target.Parse(text); err != nil {
+			*p = append(*p, target.Problems(fmt.Sprintf("%s.targets[%d]", at, i), err)...)
+		}
+	}
+	for i, name := range r.Starts.RunAs {
+		if name == job.OwnAccount {
+			continue
+		}
+		if err := job.CheckAccount(name); err != nil {
+			p.add(fmt.Sprintf("%s.runAs[%d]", at, i), "%v; %s is the minion's own", err, job.OwnAccount)
+		}
+	}
+	*p = append(*p, command.CheckRule(at, &r.Starts)...)
+	for what, n := range map[string]int{"targets": len(r.Starts.Targets), "runAs": len(r.Starts.RunAs), "commands": len(r.Starts.Commands)} {
+		if n > job.MaxRoleItems {
+			p.add(at+"."+what, "has %d entries; at most %d are allowed", n, job.MaxRoleItems)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package rights
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // Verb is what is done.
@@ -87,6 +90,8 @@ type Rule struct {
 	Kinds      []Kind
 	Namespaces []string
 	Labels     map[string]string
+	// Starts bounds what may be started by the verbs; zero: nothing is.
+	Starts job.StartRule
 }
 
 // Role is a named list of rules.
@@ -152,8 +157,8 @@ func has(labels, wanted map[string]string) bool {
 // of goroutines. A question costs as much as the caller has subjects and sets of labels
 // for what is asked, and no more where there are more roles and bindings.
 type Policy struct {
-	// granted are the labels that rules ask for, by what they allow to whom.
-	granted map[where][]map[string]string
+	// granted is what rules ask for, by what they allow to whom.
+	granted map[where][]permit
 	// seen are the namespaces of a subject's rules for a verb and a kind.
 	seen map[where]map[string]bool
 }
@@ -167,16 +172,23 @@ type where struct {
 	namespace string
 }
 
+// permit is what a rule asks for: labels that a thing must have, and what bounds what may
+// be started; nil: nothing does.
+type permit struct {
+	labels map[string]string
+	starts *job.StartRule
+}
+
 // grant is a rule as a binding gives it.
 type grant struct {
 	// namespaces are those in which it holds; AllNamespaces alone: in all.
 	namespaces []string
-	labels     map[string]string
+	permit
 }
 
 // New returns a policy. A binding to a role that there is not gives nothing.
 func New(roles []Role, bindings []Binding) *Policy {
-	p := &Policy{granted: map[where][]map[string]string{}, seen: map[where]map[string]bool{}}
+	p := &Policy{granted: map[where][]permit{}, seen: map[where]map[string]bool{}}
 	byName := make(map[string]Role, len(roles))
 	for _, r := range roles {
 		byName[r.Name] = r
@@ -197,7 +209,7 @@ func (p *Policy) add(s Subject, rule Rule, g grant) {
 		for _, k := range unique(rule.Kinds) {
 			for _, ns := range g.namespaces {
 				at := where{s, v, k, ns}
-				p.granted[at] = append(p.granted[at], g.labels)
+				p.granted[at] = append(p.granted[at], g.permit)
 				at.namespace = ""
 				if p.seen[at] == nil {
 					p.seen[at] = map[string]bool{}
@@ -212,7 +224,10 @@ func unique[T ~string](in []T) []T { return slices.Compact(slices.Sorted(slices.
 
 // narrowed returns a rule within the namespaces of a binding.
 func narrowed(rule Rule, namespaces []string) grant {
-	g := grant{labels: rule.Labels}
+	g := grant{permit: permit{labels: rule.Labels}}
+	if !rule.Starts.IsZero() {
+		g.starts = &rule.Starts
+	}
 	if within(rule.Namespaces, "") && within(namespaces, "") {
 		g.namespaces = []string{AllNamespaces}
 		return g
@@ -230,19 +245,71 @@ func as(s Subject, v Verb, k Kind) [4]where {
 	return [4]where{{s, v, k, ""}, {s, Any, k, ""}, {s, v, AnyKind, ""}, {s, Any, AnyKind, ""}}
 }
 
-// May reports whether a caller, who is all of the subjects, may do something.
+// May reports whether a caller, who is all of the subjects, may do something, whatever is
+// started by it.
 func (p *Policy) May(caller []Subject, r Request) bool {
+	return p.any(caller, r, func(g permit) bool { return g.starts == nil })
+}
+
+// any reports whether one of the rules that allow a request to a caller is as wanted.
+func (p *Policy) any(caller []Subject, r Request, wanted func(permit) bool) bool {
 	for _, s := range caller {
 		for _, at := range as(s, r.Verb, r.Kind) {
 			for _, ns := range [2]string{AllNamespaces, r.Namespace} {
 				at.namespace = ns
-				if slices.ContainsFunc(p.granted[at], func(wanted map[string]string) bool { return has(r.Labels, wanted) }) {
+				if slices.ContainsFunc(p.granted[at], func(g permit) bool { return has(r.Labels, g.labels) && wanted(g) }) {
 					return true
 				}
 			}
 		}
 	}
 	return false
+}
+
+// Starts returns what a caller may have started by something: what one of the rules
+// admits, and whatever there is where there are none. It is false if the caller may not
+// do it at all.
+func (p *Policy) Starts(caller []Subject, r Request) ([]job.StartRule, bool) {
+	var rules []job.StartRule
+	unbound := p.any(caller, r, func(g permit) bool {
+		if g.starts != nil {
+			rules = append(rules, *g.starts)
+		}
+		return g.starts == nil
+	})
+	if unbound {
+		return nil, true
+	}
+	// The order of roles and bindings is nobody's choice.
+	slices.SortFunc(rules, func(a, b job.StartRule) int {
+		return cmp.Or(slices.Compare(a.Targets, b.Targets), slices.Compare(a.RunAs, b.RunAs), slices.Compare(a.Commands, b.Commands))
+	})
+	return slices.CompactFunc(rules, same), len(rules) > 0
+}
+
+func same(a, b job.StartRule) bool {
+	return slices.Equal(a.Targets, b.Targets) && slices.Equal(a.RunAs, b.RunAs) && slices.Equal(a.Commands, b.Commands)
+}
+
+// holds reports whether one rule of the caller's allows all of a permit.
+func (p *Policy) holds(caller []Subject, r Request, starts *job.StartRule) bool {
+	return p.any(caller, r, func(g permit) bool {
+		return g.starts == nil || starts != nil && covers(g.starts.Targets, starts.Targets) && covers(g.starts.RunAs, starts.RunAs) &&
+			covers(g.starts.Commands, starts.Commands)
+	})
+}
+
+// covers reports whether what is bounded to inner is within outer; empty: not bounded.
+func covers[T comparable](outer, inner []T) bool {
+	if len(outer) == 0 {
+		return true
+	}
+	for _, v := range inner {
+		if !slices.Contains(outer, v) {
+			return false
+		}
+	}
+	return len(inner) > 0
 }
 
 // Seen is in which namespaces something may be.
@@ -279,7 +346,7 @@ func (p *Policy) Holds(caller []Subject, role Role, namespaces []string) bool {
 				for _, ns := range g.namespaces {
 					// A thing with just the labels that the rule asks for stands for all
 					// that it allows: others have these and more.
-					if !p.May(caller, Request{v, k, ns, g.labels}) {
+					if !p.holds(caller, Request{v, k, ns, g.labels}, g.starts) {
 						return false
 					}
 				}
@@ -291,12 +358,12 @@ func (p *Policy) Holds(caller []Subject, role Role, namespaces []string) bool {
 
 // HoldsAll reports whether the caller has all that another subject has.
 func (p *Policy) HoldsAll(caller []Subject, of Subject) bool {
-	for at, sets := range p.granted {
+	for at, permits := range p.granted {
 		if at.subject != of {
 			continue
 		}
-		for _, labels := range sets {
-			if !p.May(caller, Request{at.verb, at.kind, at.namespace, labels}) {
+		for _, g := range permits {
+			if !p.holds(caller, Request{at.verb, at.kind, at.namespace, g.labels}, g.starts) {
 				return false
 			}
 		}

@@ -49,6 +49,8 @@ type Optional struct {
 	Watch *job.Watch
 	// PauseAfter is after how many failures in a row it is paused; 0: never.
 	PauseAfter int
+	// Bounds are what those who stored the job may have started. Empty: anything.
+	Bounds job.Bounds
 }
 
 // Earlier is a schedule that a job had before. An edit that changes when a job is due,

@@ -53,6 +53,10 @@ type planner struct {
 	created int
 	// ending are jobs whose schedule has changed to one that never fires again.
 	ending []job.Problem
+	// switching: jobs are switched on or off, and nothing else of them changes.
+	switching bool
+	// beyond tells what jobs would start that the caller may not have started.
+	beyond []string
 }
 
 // groupPlace is a stored group; kv is nil for one that is new.
@@ -71,7 +75,12 @@ func (g groupPlace) created() int64 {
 
 // plan reads what is stored and works out what applying the objects changes.
 func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]change, error) {
-	p := &planner{c: ap, now: ap.db.Now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
+	return ap.planAs(ctx, objects, false)
+}
+
+// planAs is plan, also for jobs that are switched on or off.
+func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switching bool) ([]change, error) {
+	p := &planner{c: ap, switching: switching, now: ap.db.Now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
 	if err := p.readGroups(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -138,6 +147,9 @@ func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]chang
 	}
 	if problems = append(problems, chained...); len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
+	}
+	if err := p.refuseBeyond(ctx); err != nil {
+		return nil, err
 	}
 	if err := p.warn(ctx, objects, changes); err != nil {
 		return nil, err
@@ -300,6 +312,11 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUpdated}}
 	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now}}
 	if at.KV == nil {
+		var err error
+		if next.Bounds, err = p.bounds(ctx, o, nil); err != nil {
+			return change{}, err
+		}
+		ch.result.Warnings = p.c.boundWarnings(ctx, &next.Job)
 		p.checkEnding(o, &next.Job)
 		ch.result.Action = api.ActionCreated
 		uid, err := job.NewUID()
@@ -336,10 +353,14 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	if err != nil {
 		return change{}, err
 	}
-	if same && at.Shard == to {
+	if next.Bounds, err = p.bounds(ctx, o, old.Bounds); err != nil {
+		return change{}, err
+	}
+	if same && at.Shard == to && sameBounds(old.Bounds, next.Bounds) {
 		ch.result.Action = api.ActionUnchanged
 		return ch, nil
 	}
+	ch.result.Warnings = p.c.boundWarnings(ctx, &next.Job)
 	next.UID, next.Generation, next.CreatedAt = old.UID, old.Generation+1, old.CreatedAt
 	next.After, next.Earlier, next.Committed, next.MovedFrom = old.After, old.Earlier, old.Committed, old.MovedFrom
 	next.CountedFrom = old.CountedFrom

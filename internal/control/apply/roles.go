@@ -87,6 +87,11 @@ func (p *planner) giveRole(ctx context.Context, o *manifest.Object) (change, err
 	if err := p.c.roles.MayChange(ctx, p.roles, o.Metadata.Name); err != nil {
 		return ch, err
 	}
+	if slices.ContainsFunc(o.Role.Rules, func(r job.RoleRule) bool { starts := r.Starts(); return !starts.IsZero() }) {
+		if err := p.c.roles.KnowBounds(ctx, &ch.Txn); err != nil {
+			return change{}, err
+		}
+	}
 	// Whoever has the role already may have it in all namespaces.
 	return ch, p.holds(ctx, rights.RoleOf(o.Metadata.Name, &o.Role), nil)
 }

@@ -77,7 +77,8 @@ func (d *Decider) CanI(ctx context.Context, r rights.Request) (api.CanI, error) 
 		return api.CanI{}, err
 	}
 	v := api.CanI{State: string(s.state), Allowed: s.May(r)}
-	v.Some = !v.Allowed && r.Kind.Labeled() && s.Sees(r.Verb, r.Kind, r.Namespace)
+	v.Bounded = !v.Allowed && s.MayStart(r)
+	v.Some = !v.Allowed && !v.Bounded && r.Kind.Labeled() && s.Sees(r.Verb, r.Kind, r.Namespace)
 	return v, nil
 }
 
@@ -190,6 +191,49 @@ func (s Sight) Need(r rights.Request, hidden error) error {
 	}
 	return s.Refused(r, Missing(r))
 }
+
+// Starts returns what the caller may have started by something; empty: whatever there is.
+// The error is that of Need if the caller may not do it at all.
+func (s Sight) Starts(r rights.Request, hidden error) (job.Bounds, error) {
+	held, ok := s.Bounds(r)
+	if !ok {
+		return nil, s.Need(r, hidden)
+	}
+	return held, nil
+}
+
+// Bounds returns what the caller may have started by something, whatever the state is;
+// empty: whatever there is. It is false if the caller may not do it at all.
+func (s Sight) Bounds(r rights.Request) (job.Bounds, bool) {
+	if s.Everything() {
+		return nil, true
+	}
+	rules, ok := s.policy.Starts(s.caller.Subjects, r)
+	if !ok || len(rules) == 0 {
+		return nil, ok
+	}
+	return job.Bounds{{By: s.caller.Name, Rules: rules}}, true
+}
+
+// MayStart reports whether the caller may do something, be it with some of what can be
+// started by it only.
+func (s Sight) MayStart(r rights.Request) bool {
+	_, ok := s.Bounds(r)
+	return ok
+}
+
+// Outside tells that the caller may do something, and not have started what is wanted. It
+// is nil while the cluster only notes that.
+func (s Sight) Outside(r rights.Request, why string) error {
+	return s.Refused(r, fmt.Errorf("you may %s %s within bounds, and this is beyond: %s: %w", r.Verb, r.Kind, why, job.ErrForbidden))
+}
+
+// State is the cluster's.
+func (s Sight) State() string { return string(s.state) }
+
+// Keeps reports whether what the caller may have started is kept to: while the cluster only
+// notes what it would refuse, it is not.
+func (s Sight) Keeps() bool { return s.state == access.Closed }
 
 // Holds returns nil if the caller has all that a role gives in some namespaces, empty:
 // in all, by the roles and bindings that are given.

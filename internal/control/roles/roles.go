@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
@@ -268,4 +270,28 @@ func (g *Granter) Change(d *store.Txn, what string, s *Stored) {
 	guard := g.db.Keys.RightsGuard()
 	d.SameAs(guard, s.Guard)
 	d.Put(guard, what)
+}
+
+// KnowBounds adds to a change of a role that every live node keeps to what its rules say of
+// commands, accounts and minions. The error wraps job.ErrConflict while one does not: to
+// a node of a former release the role would allow everything.
+func (g *Granter) KnowBounds(ctx context.Context, d *store.Txn) error {
+	bounded, cancel := g.db.Bounded(ctx)
+	defer cancel()
+	prefix := g.db.Keys.Members()
+	resp, err := g.db.Client.Get(bounded, prefix, clientv3.WithPrefix())
+	if err != nil {
+		return store.Error(ctx, "list nodes", err)
+	}
+	var nodes []string
+	for _, kv := range resp.Kvs {
+		if m, err := store.Decode[etcdkv.Member](kv); err != nil || !m.KnowsBounds {
+			nodes = append(nodes, strings.TrimPrefix(string(kv.Key), prefix))
+		}
+	}
+	if len(nodes) > 0 {
+		return fmt.Errorf("nodes of a release that reads over targets, runAs and commands would allow everything: %v; bring them to this release first: %w", nodes, job.ErrConflict)
+	}
+	d.Untouched(prefix, resp.Header.Revision)
+	return nil
 }

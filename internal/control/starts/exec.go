@@ -75,10 +75,14 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 	case len(found.Minions) == 0:
 		return api.Exec{}, &minions.AllAwayError{Minions: found.Uncontrollable}
 	}
+	asked := job.Job{Metadata: o.Metadata, Spec: o.Spec}
+	if asked.Bounds, err = st.bounded(ctx, &begin{requests: execOf(&asked.Metadata), job: &asked, params: req.Params}); err != nil {
+		return api.Exec{}, err
+	}
 	if err := st.apply.RoomForJobs(ctx); err != nil {
 		return api.Exec{}, err
 	}
-	fire, key, err := st.MakePassing(ctx, o.Metadata, &o.Spec, index, req)
+	fire, key, err := st.MakePassing(ctx, &asked, index, req)
 	if err != nil {
 		return api.Exec{}, err
 	}
@@ -100,7 +104,8 @@ type commanded struct {
 
 // MakePassing stores a job that is for one run, and the run's trigger, unless a
 // script has gone that it names.
-func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job.Spec, index *definitions.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
+func (st *Starter) MakePassing(ctx context.Context, asked *job.Job, index *definitions.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
+	meta, spec := asked.Metadata, &asked.Spec
 	uid, err := job.NewUID()
 	if err != nil {
 		return job.FireID{}, job.Key{}, err
@@ -110,7 +115,7 @@ func (st *Starter) MakePassing(ctx context.Context, meta job.Metadata, spec *job
 	meta.Name = "exec-" + text[len(text)-12:]
 	key := meta.Key()
 	stored := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{
-		Metadata: meta, Spec: *spec, UID: uid, Generation: 1, After: now, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(passingFor),
+		Metadata: meta, Spec: *spec, UID: uid, Generation: 1, After: now, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(passingFor), Bounds: asked.Bounds,
 	}}
 	shard := st.jobs.HashShard(key)
 	fire := job.FireID{Job: uid, At: now.UnixNano(), Trigger: job.TriggerManual}

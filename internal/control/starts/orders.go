@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -56,6 +57,13 @@ func (st *Starter) Promote(ctx context.Context, id job.RunID, o api.Order) error
 	// A rollout is that of its commit: the job may have been edited since.
 	if stored.Spec.Rollout.Promote != job.PromoteManual && !run.CommittedAt.Before(stored.UpdatedAt) {
 		return fmt.Errorf("run %s waits for nobody: its job has no rollout with promote: %s: %w", id, job.PromoteManual, job.ErrConflict)
+	}
+	goesOn := begin{requests: runOf(rights.Runs, &stored.Job), job: &stored.Job, params: run.Params}
+	for i := range run.Tasks {
+		goesOn.hosts = append(goesOn.hosts, run.Tasks[i].Minion)
+	}
+	if _, err := st.bounded(ctx, &goesOn); err != nil {
+		return err
 	}
 	_, err = st.command(ctx, id, etcdkv.CommandPromote, "run.promote", o)
 	return err
@@ -193,7 +201,7 @@ func (st *Starter) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, 
 	}
 	fire, err := st.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
 		By: caller.Of(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
-	}, asked{order: &order{action: "run.redo", object: string(id), Order: o}})
+	}, asked{order: &order{action: "run.redo", object: string(id), kind: rights.Runs, Order: o}})
 	v.RunID, v.FireID = fire.RunID(), fire
 	return v, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -33,7 +34,7 @@ func (st *Starter) Start(ctx context.Context, key job.Key, req api.StartRequest)
 		return job.FireID{}, err
 	}
 	return st.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params},
-		asked{order: &order{action: "job.start", object: "job " + key.String(), Order: api.Order{By: req.By}}})
+		asked{order: &order{action: "job.start", object: "job " + key.String(), kind: rights.Jobs, Order: api.Order{By: req.By}}})
 }
 
 // asked is by what a run was asked for.
@@ -48,6 +49,8 @@ type asked struct {
 type order struct {
 	api.Order
 	action, object string
+	// kind is that on which the start wants the right to run.
+	kind rights.Kind
 }
 
 // record adds to a transaction the record of a start.
@@ -98,6 +101,11 @@ func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t e
 		}
 		if t.Params, err = st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
 			return job.FireID{}, err
+		}
+		if o := by.order; o != nil {
+			if t.Bounds, err = st.bounded(ctx, &begin{requests: runOf(o.kind, &stored.Job), job: &stored.Job, params: t.Params, hosts: t.Hosts}); err != nil {
+				return job.FireID{}, err
+			}
 		}
 		t.Schema, t.Key = etcdkv.Schema, key
 		t.Fire = job.FireID{Job: stored.UID, At: at.UnixNano(), Trigger: kind}
@@ -168,6 +176,10 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 	if req.Params, err = st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
 		return api.Backfill{}, err
 	}
+	bounds, err := st.bounded(ctx, &begin{requests: runOf(rights.Jobs, &stored.Job), job: &stored.Job, params: req.Params})
+	if err != nil {
+		return api.Backfill{}, err
+	}
 	if now := st.db.Now(); req.To.After(now) && !req.To.After(now.Add(nearlyNow)) {
 		req.To = now
 	}
@@ -177,7 +189,7 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 	}
 	b := etcdkv.Backfill{
 		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: caller.Of(ctx, req.By), Reason: req.Reason,
-		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Since: st.db.Now().UTC(),
+		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Bounds: bounds, Since: st.db.Now().UTC(),
 	}
 	v, err := st.backfillView(&b, &stored.Job)
 	switch {

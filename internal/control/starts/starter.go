@@ -9,6 +9,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/minions"
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/runs"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/limit"
@@ -24,6 +25,7 @@ type Deps struct {
 	Runs        *runs.Book
 	Minions     *minions.Fleet
 	Apply       *apply.Applier
+	Rights      *policy.Decider
 	Logger      *zap.Logger
 }
 
@@ -37,6 +39,7 @@ type Starter struct {
 	runs        *runs.Book
 	minions     *minions.Fleet
 	apply       *apply.Applier
+	rights      *policy.Decider
 	log         *zap.Logger
 	hooks       hooks
 }
@@ -52,6 +55,7 @@ func New(deps Deps) *Starter {
 		runs:        deps.Runs,
 		minions:     deps.Minions,
 		apply:       deps.Apply,
+		rights:      deps.Rights,
 		log:         deps.Logger,
 		hooks:       hooks{wrong: limit.Attempts{Most: wrongCalls, Span: wrongCallSpan, MaxWait: wrongCallWait}},
 	}

@@ -36,6 +36,11 @@ func (d *Txn) Empty(prefix string) {
 	d.demand("prefix "+prefix, clientv3.Compare(clientv3.CreateRevision(prefix), "=", 0).WithPrefix())
 }
 
+// Untouched demands that no key under a prefix has been written since a revision.
+func (d *Txn) Untouched(prefix string, since int64) {
+	d.demand("since "+prefix, clientv3.Compare(clientv3.ModRevision(prefix), "<", since+1).WithPrefix())
+}
+
 func (d *Txn) demand(what string, c clientv3.Cmp) {
 	if d.cmps == nil {
 		d.cmps = map[string]clientv3.Cmp{}

@@ -49,6 +49,11 @@ func (c *Control) FinishDeviceLogin(ctx context.Context, code string) (api.Login
 // EndSession ends the session by which a request comes, which wants no right.
 func (c *Control) EndSession(ctx context.Context) error { return c.behind.EndSession(ctx) }
 
+// CanStart tells what the caller may have started. It wants no right, as Self.
+func (c *Control) CanStart(ctx context.Context, req api.CanIRequest) (api.CanI, error) {
+	return c.behind.CanStart(ctx, req)
+}
+
 // CreateAPIToken makes a token. That its maker has all that bindings give to its name is
 // decided where it is written.
 func (c *Control) CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error) {

@@ -104,7 +104,11 @@ func (c *Control) needObject(ctx context.Context, o *manifest.Object) error {
 	}
 	// The name of a thing that one may not see is no secret to who writes it down, and
 	// the answer is the same whether there is such a thing or not.
-	if err := s.Need(r, nil); err != nil {
+	need := policy.Sight.Need
+	if r.Kind == rights.Jobs { // what it may start is decided where it is written
+		need = mayStart
+	}
+	if err := need(s, r, nil); err != nil {
 		return err
 	}
 	r.Labels = nil
@@ -116,7 +120,7 @@ func (c *Control) needObject(ctx context.Context, o *manifest.Object) error {
 		return gone(err) // a new one
 	}
 	r.Labels = old
-	return s.Need(r, nil)
+	return need(s, r, nil)
 }
 
 // labelsOf finds the labels of a thing.

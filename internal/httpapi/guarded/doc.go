@@ -17,13 +17,14 @@
 //  4. Output of tasks is told to who may see logs; a run is told without it to who may
 //     only read.
 //  5. Where nothing needs to be looked at, nothing is.
-//  6. Who has a job name a script, a calendar or another job has the right to read it:
+//  6. Where only some of what may be started is allowed, the use case is handed on:
+//     control decides, which knows what a start comes to (control/apply for jobs that are
+//     stored, control/starts for runs).
+//  7. Who has a job name a script, a calendar or another job has the right to read it:
 //     what the job does would tell of it. Names that it had before stay.
 //
 // # Not promised
 //
 // A label that changes between the decision and the act is not seen. A right that is lost
-// while a file is applied counts from the next transaction on. Commands run on
-// minions as the accounts that their jobs name: what an account may do on a host is
-// limited there (worker --allow), not by roles.
+// while a file is applied counts from the next transaction on.
 package guarded

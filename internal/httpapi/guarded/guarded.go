@@ -62,15 +62,30 @@ func (t text) String() string { return string(t) }
 // need decides about one thing that is asked for by its name. Absent is the answer where
 // it may not be read.
 func (c *Control) need(ctx context.Context, v rights.Verb, k rights.Kind, ns string, find labels, absent error) error {
+	return c.decideOn(ctx, rights.Request{Verb: v, Kind: k, Namespace: ns}, find, absent, policy.Sight.Need)
+}
+
+// needStart is need for what starts something, or has it started: where only some of that
+// is allowed, control decides, which knows what it comes to.
+func (c *Control) needStart(ctx context.Context, v rights.Verb, k rights.Kind, ns string, find labels, absent error) error {
+	return c.decideOn(ctx, rights.Request{Verb: v, Kind: k, Namespace: ns}, find, absent, mayStart)
+}
+
+// mayStart is Sight.Need for what starts something.
+func mayStart(s policy.Sight, r rights.Request, absent error) error {
+	_, err := s.Starts(r, absent)
+	return err
+}
+
+func (c *Control) decideOn(ctx context.Context, r rights.Request, find labels, absent error, need func(policy.Sight, rights.Request, error) error) error {
 	s, err := c.decide.Of(ctx)
 	if err != nil {
 		return err
 	}
-	r := rights.Request{Verb: v, Kind: k, Namespace: ns}
 	if s.May(r) {
 		return nil // whatever its labels are
 	}
-	if !s.Sees(v, k, ns) && !s.Sees(rights.Read, k, ns) {
+	if !s.Sees(r.Verb, r.Kind, r.Namespace) && !s.Sees(rights.Read, r.Kind, r.Namespace) {
 		// No label could help. It is not looked for, as how long that takes tells
 		// whether there is one.
 		return s.Need(r, absent)
@@ -78,7 +93,7 @@ func (c *Control) need(ctx context.Context, v rights.Verb, k rights.Kind, ns str
 	if r.Labels, err = find(ctx); err != nil && !errors.Is(err, job.ErrNotFound) {
 		return err
 	}
-	return s.Need(r, absent)
+	return need(s, r, absent)
 }
 
 // whole decides about the cluster, or about all things of a kind.
@@ -181,6 +196,16 @@ func (c *Control) runLabels(r *job.Run) labels {
 		}
 		return stored.Labels, nil
 	}
+}
+
+// needStartOf decides about having a job start something.
+func (c *Control) needStartOf(ctx context.Context, v rights.Verb, key job.Key) error {
+	return c.needStart(ctx, v, rights.Jobs, key.Namespace, c.jobLabels(key), hidden("job", key))
+}
+
+// needExec decides about commands of one's own on minions.
+func (c *Control) needExec(ctx context.Context) error {
+	return c.needStart(ctx, rights.Exec, rights.Minions, "", none, nil)
 }
 
 // needJob decides about a job.

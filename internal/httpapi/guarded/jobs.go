@@ -132,7 +132,7 @@ func (c *Control) Upcoming(ctx context.Context, key job.Key, after time.Time, n 
 
 // SetEnabled turns a job on and off.
 func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error) {
-	if err := c.needJob(ctx, rights.Edit, key); err != nil {
+	if err := c.needStartOf(ctx, rights.Edit, key); err != nil {
 		return api.ApplyResult{}, err
 	}
 	return c.behind.SetEnabled(ctx, key, on, o)
@@ -140,7 +140,7 @@ func (c *Control) SetEnabled(ctx context.Context, key job.Key, on bool, o api.Or
 
 // Start starts a run by hand.
 func (c *Control) Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error) {
-	if err := c.needJob(ctx, rights.Run, key); err != nil {
+	if err := c.needStartOf(ctx, rights.Run, key); err != nil {
 		return job.FireID{}, err
 	}
 	if err := c.needAgain(ctx, key); err != nil {
@@ -160,10 +160,10 @@ func (c *Control) needAgain(ctx context.Context, key job.Key) error {
 	if err != nil || stored.ExpiresAt.IsZero() {
 		return gone(err)
 	}
-	if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
+	if err := c.needExec(ctx); err != nil {
 		return err
 	}
-	return s.Need(execIn(key.Namespace, stored.Labels), nil)
+	return mayStart(s, execIn(key.Namespace, stored.Labels), nil)
 }
 
 // Hook starts a run by a webhook. It wants no right: the token of the webhook is one.
@@ -189,7 +189,7 @@ func (c *Control) WebhookSecret(ctx context.Context, key job.Key, given string, 
 
 // Backfill runs a window of a schedule again.
 func (c *Control) Backfill(ctx context.Context, key job.Key, req api.BackfillRequest) (api.Backfill, error) {
-	if err := c.needJob(ctx, rights.Run, key); err != nil {
+	if err := c.needStartOf(ctx, rights.Run, key); err != nil {
 		return api.Backfill{}, err
 	}
 	return c.behind.Backfill(ctx, key, req)
@@ -235,7 +235,7 @@ func (c *Control) EndBackfill(ctx context.Context, id string, o api.Order) error
 				key = all[i].Key
 			}
 		}
-		if err := c.need(ctx, rights.Run, rights.Jobs, key.Namespace, c.jobLabels(key), hidden("backfill", text(id))); err != nil {
+		if err := c.needStart(ctx, rights.Run, rights.Jobs, key.Namespace, c.jobLabels(key), hidden("backfill", text(id))); err != nil {
 			return err
 		}
 	}

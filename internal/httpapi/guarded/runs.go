@@ -88,7 +88,7 @@ func (c *Control) needRun(ctx context.Context, v rights.Verb, id job.RunID) erro
 	}
 	// A run that is not there is in no namespace: who may not read all runs is told the
 	// same of it as of one of a foreign namespace.
-	return c.need(ctx, v, rights.Runs, r.Namespace, c.runLabels(&r), hidden("run", text(id)))
+	return c.needStart(ctx, v, rights.Runs, r.Namespace, c.runLabels(&r), hidden("run", text(id)))
 }
 
 // Run shows a run.
@@ -207,7 +207,7 @@ func (c *Control) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o
 // matches changes, and on jobs in the namespace in which the command is made one; and that
 // to read what the command names.
 func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.StartRequest) (api.Exec, error) {
-	if err := c.whole(ctx, rights.Exec, rights.Minions); err != nil {
+	if err := c.needExec(ctx); err != nil {
 		return api.Exec{}, err
 	}
 	s, err := c.decide.Of(ctx)
@@ -220,7 +220,7 @@ func (c *Control) Exec(ctx context.Context, file string, data []byte, req api.St
 			return api.Exec{}, err
 		}
 		for i := range objects {
-			if err := s.Need(execIn(objects[i].Metadata.Namespace, objects[i].Metadata.Labels), nil); err != nil {
+			if err := mayStart(s, execIn(objects[i].Metadata.Namespace, objects[i].Metadata.Labels), nil); err != nil {
 				return api.Exec{}, err
 			}
 			objects[i].Metadata.Name = "" // it is not used

@@ -182,6 +182,8 @@ func (c comments) value(t reflect.Type, path string) schema {
 		return schema{"type": []string{"string", "integer"}, "pattern": "^[0-9]+([kMGT]|[KMGT]i)?$", "examples": []string{"512Mi", "2G"}}
 	case reflect.TypeFor[job.Cores]():
 		return schema{"type": []string{"string", "number"}, "pattern": `^([0-9]+(\.[0-9]{1,3})?|[0-9]+m)$`, "examples": []string{"1.5", "250m"}}
+	case reflect.TypeFor[[]job.CommandRule]():
+		return schema{"type": "array", "items": schema{"type": "object"}, "examples": []any{[]any{map[string]any{"program": "/usr/bin/systemctl", "args": []any{"restart", map[string]any{"glob": "app-*"}}}}}}
 	case reflect.TypeFor[job.Overlap]():
 		return schema{"enum": job.Overlaps(), "default": job.Overlaps()[0]}
 	case reflect.TypeFor[job.Misfire]():

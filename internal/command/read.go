@@ -1,9 +1,8 @@
-package allow
+package command
 
 import (
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -13,7 +12,6 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -23,42 +21,37 @@ const (
 	MaxRules = 10_000
 )
 
-// Read reads the list in a file. The error is a *job.InvalidError with all
-// problems where the file can be read.
-func Read(file string) (*List, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
+// Parse reads the rules of a minion's own list; file names it in problems. The error is
+// a *job.InvalidError with all problems.
+func Parse(file string, text []byte) ([]Rule, error) {
 	r := &reader{file: file}
-	if err := datadir.Guarded(st); err != nil {
-		r.problem(0, "", "%v", err)
-	}
-	text := make([]byte, min(st.Size(), MaxBytes+1))
-	n, err := f.ReadAt(text, 0)
-	if n < len(text) {
-		return nil, err
-	}
 	return r.read(text)
 }
 
-// Parse reads a list; file names it in problems. The error is a
-// *job.InvalidError with all problems.
-func Parse(file string, text []byte) (*List, error) {
-	r := &reader{file: file}
-	return r.read(text)
+// ParseRule reads one rule of a role. It names no user: whom a command runs as is said
+// beside it. Paths of problems begin with at.
+func ParseRule(at string, text job.CommandRule) (Rule, []job.Problem) {
+	r := &reader{}
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil || len(doc.Content) == 0 {
+		return Rule{}, []job.Problem{{Path: at, Message: "is no rule; write {program: /usr/bin/uptime}, or script: or handler: instead of program"}}
+	}
+	one := r.rule(doc.Content[0], at)
+	one.anyUser = true
+	if len(one.users) > 0 {
+		r.problem(0, at+".user", "is said by runAs, beside commands")
+	}
+	for i := range r.problems {
+		r.problems[i].Line = 0 // the text is one line
+	}
+	return one, r.problems
 }
 
 // reader collects rules and problems.
 type reader struct {
 	file     string
 	problems []job.Problem
-	list     List
+	rules    []Rule
 }
 
 func (r *reader) problem(line int, path, format string, args ...any) {
@@ -68,8 +61,7 @@ func (r *reader) problem(line int, path, format string, args ...any) {
 // yamlLine is how the YAML parser tells where it stopped.
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
-func (r *reader) read(text []byte) (*List, error) {
-	r.list.file = r.file
+func (r *reader) read(text []byte) ([]Rule, error) {
 	switch {
 	case len(text) > MaxBytes:
 		r.problem(0, "", "has more than %d bytes", MaxBytes)
@@ -93,7 +85,7 @@ func (r *reader) read(text []byte) (*List, error) {
 		slices.SortStableFunc(r.problems, func(a, b job.Problem) int { return a.Line - b.Line })
 		return nil, &job.InvalidError{Problems: r.problems}
 	}
-	return &r.list, nil
+	return r.rules, nil
 }
 
 func (r *reader) document(doc *yaml.Node) {
@@ -126,7 +118,7 @@ func (r *reader) document(doc *yaml.Node) {
 			r.problem(n.Line, at+".name", "%q is the name of the rule in line %d already", one.name, line)
 		}
 		names[one.name] = n.Line
-		r.list.rules = append(r.list.rules, one)
+		r.rules = append(r.rules, one)
 	}
 }
 
@@ -162,8 +154,8 @@ func (r *reader) fields(n *yaml.Node, at string, known []string) map[string]*yam
 	return out
 }
 
-func (r *reader) rule(n *yaml.Node, at string) rule {
-	one := rule{line: n.Line}
+func (r *reader) rule(n *yaml.Node, at string) Rule {
+	one := Rule{line: n.Line}
 	f := r.fields(n, at, []string{"name", "program", "script", "interpreter", "handler", "args", "user", "workingDir", "env", "params"})
 	if f == nil {
 		return one
@@ -268,7 +260,7 @@ func (r *reader) texts(n *yaml.Node, at string) []string {
 }
 
 // args reads what arguments may be.
-func (r *reader) args(n *yaml.Node, at string, one *rule) {
+func (r *reader) args(n *yaml.Node, at string, one *Rule) {
 	switch {
 	case n == nil:
 		return
@@ -321,7 +313,7 @@ func (r *reader) pattern(n *yaml.Node, at, known string) pattern {
 // variable is how a variable may be called.
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-func (r *reader) env(n *yaml.Node, at string, one *rule) {
+func (r *reader) env(n *yaml.Node, at string, one *Rule) {
 	if n == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package allow
+package command
 
 import (
 	"fmt"
@@ -10,13 +10,13 @@ import (
 	"strings"
 
 	"github.com/carillon-cron/carillon/job"
-	"github.com/carillon-cron/carillon/worker/program"
 )
 
 // Start is what is about to be started. Exactly one of Program and Handler is
 // given; Script is given with the Program that reads it.
 type Start struct {
-	// Program is the absolute path of what would be run.
+	// Program is what would be run: on a minion its absolute path, and where the
+	// minion is not known yet, what the order calls it.
 	Program string
 	// Script is the SHA-256 of a script's text, in hexadecimal. Lead are the
 	// arguments of Program before the script.
@@ -37,17 +37,13 @@ type Start struct {
 	// Secrets are those of Env whose values the minion has found out, and that no
 	// word may tell.
 	Secrets []string
+	// Draft: a word that has job.Undecided in it is not known yet, and is looked at when
+	// it is.
+	Draft bool
 }
 
-// List is what may be started. It is never changed, and may be used from any
-// goroutine.
-type List struct {
-	file  string
-	rules []rule
-}
-
-// rule admits starts.
-type rule struct {
+// Rule admits starts. It is never changed, and may be used from any goroutine.
+type Rule struct {
 	name string
 	line int
 
@@ -61,10 +57,12 @@ type rule struct {
 	// anyFurther: more arguments may follow.
 	anyFurther bool
 	users      []string
-	dirs       []string
-	env        map[string]pattern
-	params     []string
-	anyParams  bool
+	// anyUser: whom the command runs as is bounded elsewhere.
+	anyUser   bool
+	dirs      []string
+	env       map[string]pattern
+	params    []string
+	anyParams bool
 }
 
 // pattern admits texts.
@@ -95,59 +93,36 @@ func (p pattern) String() string {
 	return strconv.Quote(p.text)
 }
 
-// Check returns why nothing in the list admits the start, and what was looked at
-// where something does. Owners are the accounts, besides root, that may change the
-// program.
-func (l *List) Check(s *Start, owners ...int) (program.Located, error) {
-	var found program.Place
-	if s.Handler == "" {
-		var err error
-		if found, err = program.At(s.Program); err != nil {
-			return program.Located{}, fmt.Errorf("program %s: %w", s.Program, err)
-		}
+// Name is what the rule is called, Line where it stands in its file.
+func (r *Rule) Name() string { return r.name }
+
+// Line is where the rule stands in its file, from 1.
+func (r *Rule) Line() int { return r.line }
+
+// Compare tells how the program of a start differs from the one of a rule, at path,
+// which is its program or its interpreter, as what says; empty: not at all.
+type Compare func(what, path string) string
+
+// AsSpelled compares programs by how they are spelled: that of the start has to be an
+// absolute path, too.
+func (s *Start) AsSpelled(what, path string) string {
+	switch {
+	case s.Program == path:
+		return ""
+	case !filepath.IsAbs(s.Program) && filepath.Base(s.Program) == filepath.Base(path):
+		return fmt.Sprintf("the %s is %q, and the rule has %s; write that path", what, s.Program, path)
 	}
-	var near *rule
-	var nearest []string
-	closest := 0
-	for i := range l.rules {
-		r := &l.rules[i]
-		differs, far := r.differs(s, found)
-		if len(differs) == 0 {
-			return l.locate(s, r, found, owners)
-		}
-		if d := far*1000 + len(differs); near == nil || d < closest {
-			near, nearest, closest = r, differs, d
-		}
-	}
-	if near == nil {
-		return program.Located{}, fmt.Errorf("this minion's list of what may run here, %s, has no rules", l.file)
-	}
-	return program.Located{}, fmt.Errorf("this minion's list of what may run here, %s, does not have it; rule %q (line %d) is nearest, but %s",
-		l.file, near.name, near.line, strings.Join(nearest, "; "))
+	return fmt.Sprintf("the %s is %q, and the rule has %s", what, s.Program, path)
 }
 
-// locate looks at the program of a start that a rule admits (I3).
-func (l *List) locate(s *Start, r *rule, found program.Place, owners []int) (program.Located, error) {
-	if s.Handler != "" {
-		return program.Located{}, nil
-	}
-	at, err := program.Locate(s.Program, owners...)
-	if err == nil && at.Place != found {
-		err = fmt.Errorf("%s leads elsewhere than a moment ago", s.Program)
-	}
-	if err != nil {
-		return at, fmt.Errorf("this minion's list of what may run here, %s, has it as rule %q (line %d), but cannot hold: %w", l.file, r.name, r.line, err)
-	}
-	return at, nil
-}
-
-// differs tells all that keeps the rule from admitting the start, and how far
+// Differs tells all that keeps the rule from admitting the start, and how far
 // what is run is from what the rule is about: 0 is the same.
-func (r *rule) differs(s *Start, found program.Place) (all []string, far int) {
+func (r *Rule) Differs(s *Start, compare Compare) (all []string, far int) {
 	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
-	far = r.differsInProgram(s, found, add)
+	far = r.differsInProgram(s, compare, add)
 	r.differsInArgs(s, add)
 	switch {
+	case r.anyUser:
 	case len(r.users) == 0 && !s.Own:
 		add("it is to run as %s, and the rule names no user", s.User)
 	case len(r.users) > 0 && !slices.Contains(r.users, s.User) && !slices.Contains(r.users, strconv.Itoa(s.UID)):
@@ -165,13 +140,13 @@ func (r *rule) differs(s *Start, found program.Place) (all []string, far int) {
 			r.differsInSecret(name, add)
 			continue
 		}
-		r.differsInVariable(name, s.Env[name], add)
+		r.differsInVariable(s, name, s.Env[name], add)
 	}
 	return all, far
 }
 
 // differsInProgram compares what is run.
-func (r *rule) differsInProgram(s *Start, found program.Place, add func(string, ...any)) int {
+func (r *Rule) differsInProgram(s *Start, compare Compare, add func(string, ...any)) int {
 	const other, otherKind = 1, 2
 	switch {
 	case r.handler != "" || s.Handler != "":
@@ -199,22 +174,14 @@ func (r *rule) differsInProgram(s *Start, found program.Place, add func(string, 
 			add("the interpreter has the arguments %q, and the rule has %q", s.Lead, r.interpreter[1:])
 		}
 	}
-	if filepath.Base(path) != filepath.Base(found.Name) {
-		add("the %s is %s, and the rule has %s", what, found.Name, path)
+	if text := compare(what, path); text != "" {
+		add("%s", text)
 		return max(far, other)
-	}
-	switch at, err := program.At(path); {
-	case err != nil:
-		add("the rule's %s cannot be found: %v", what, err)
-	case at == found:
-		return far
-	default:
-		add("the %s is %s, and the rule has %s", what, found.Name, at.Name)
 	}
 	return far
 }
 
-func (r *rule) what() string {
+func (r *Rule) what() string {
 	switch {
 	case r.handler != "":
 		return "the Go handler " + r.handler
@@ -234,7 +201,7 @@ func (s *Start) what() string {
 	return s.Program
 }
 
-func (r *rule) differsInArgs(s *Start, add func(string, ...any)) {
+func (r *Rule) differsInArgs(s *Start, add func(string, ...any)) {
 	if r.anyArgs {
 		return
 	}
@@ -247,7 +214,7 @@ func (r *rule) differsInArgs(s *Start, add func(string, ...any)) {
 		case i >= len(s.Args):
 			add("it has %d arguments, and the rule has %d", len(s.Args), len(r.args))
 			return
-		case !p.admits(s.Args[i]):
+		case !s.undecided(s.Args[i]) && !p.admits(s.Args[i]):
 			add("argument %d is %q, and the rule has %s", i+1, s.Args[i], p)
 		}
 	}
@@ -257,7 +224,10 @@ func (r *rule) differsInArgs(s *Start, add func(string, ...any)) {
 // scheduler sets it.
 const shareVariable = job.EnvPrefix + "SHARE"
 
-func (r *rule) differsInVariable(name, value string, add func(string, ...any)) {
+func (r *Rule) differsInVariable(s *Start, name, value string, add func(string, ...any)) {
+	if s.undecided(value) {
+		return
+	}
 	if p, ok := r.env[name]; ok {
 		if !p.admits(value) {
 			add("the variable %s is %q, and the rule has %s", name, value, p)
@@ -277,7 +247,7 @@ func (r *rule) differsInVariable(name, value string, add func(string, ...any)) {
 
 // differsInSecret compares a variable whose value no word may tell: a rule that has
 // anything but any: true would.
-func (r *rule) differsInSecret(name string, add func(string, ...any)) {
+func (r *Rule) differsInSecret(name string, add func(string, ...any)) {
 	switch p, ok := r.env[name]; {
 	case !ok:
 		add("it sets the variable %s, which the rule's env does not name", name)
@@ -292,3 +262,6 @@ func sameDir(a, b string) bool {
 	y, err2 := filepath.EvalSymlinks(b)
 	return err1 == nil && err2 == nil && x == y
 }
+
+// undecided reports whether a word is not known yet.
+func (s *Start) undecided(word string) bool { return s.Draft && strings.Contains(word, job.Undecided) }

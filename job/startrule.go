@@ -1,0 +1,54 @@
+package job
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// StartRule bounds what may be started: on which minions, as whom, and what. What is
+// not given is not bounded; what is given has to hold for one start by one rule.
+type StartRule struct {
+	// Targets are target expressions, of which one must admit the minion. Empty: every minion.
+	Targets []string `json:"targets,omitempty"`
+	// RunAs are accounts, by which one the command runs; OwnAccount is the minion's. Empty: any account.
+	RunAs []string `json:"runAs,omitempty"`
+	// Commands say what may be started, in the grammar of a minion's own list (`worker
+	// --allow`), without user. Empty: anything.
+	Commands []CommandRule `json:"commands,omitempty"`
+}
+
+// OwnAccount stands in StartRule.RunAs for the minion's own account, which runs a job
+// that names none.
+const OwnAccount = "@minion"
+
+// IsZero reports whether the rule bounds nothing.
+func (r *StartRule) IsZero() bool { return len(r.Targets)+len(r.RunAs)+len(r.Commands) == 0 }
+
+// CommandRule says what may be started, as a JSON object with the fields of an entry of a
+// minion's own list. Its fields stand in the order of their names, so that rules that say
+// the same are mostly the same text.
+type CommandRule string
+
+// MarshalJSON implements json.Marshaler.
+func (c CommandRule) MarshalJSON() ([]byte, error) {
+	if !json.Valid([]byte(c)) {
+		return nil, errors.New("a rule for commands is no JSON")
+	}
+	return []byte(c), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *CommandRule) UnmarshalJSON(b []byte) error {
+	*c = CommandRule(b)
+	return nil
+}
+
+// Bound is what somebody may have started: what one of the rules admits.
+type Bound struct {
+	// By is whose bound it is, for people.
+	By    string      `json:"by,omitempty"`
+	Rules []StartRule `json:"rules"`
+}
+
+// Bounds are several, all of which must admit a start. Empty: nothing is bounded.
+type Bounds []Bound

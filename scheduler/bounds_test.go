@@ -1,0 +1,100 @@
+package scheduler
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/plan"
+)
+
+// within is what somebody may have started.
+func within(r job.StartRule) job.Bounds {
+	return job.Bounds{{By: "ann", Rules: []job.StartRule{r}}}
+}
+
+// bounded puts a job into the shard that is bounded.
+func (d *desk) bounded(b job.Bounds) *entry {
+	d.t.Helper()
+	e := d.job(job.Spec{})
+	e.Optional = &plan.Optional{End: never, Bounds: b}
+	return e
+}
+
+// TestI34_MinionsWithinTheBounds: of the minions that a target matches those are chosen
+// that who stored the job, and who asked for the run, may use; also under a new owner.
+func TestI34_MinionsWithinTheBounds(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(d *desk) *fire{
+		"by its author": func(d *desk) *fire { return d.fire(d.bounded(within(job.StartRule{Targets: []string{"m00"}})), fire{}) },
+		"by who asked for it": func(d *desk) *fire {
+			e := d.job(job.Spec{})
+			return d.fire(e, fire{id: job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerManual}, bounds: within(job.StartRule{Targets: []string{"m00"}})})
+		},
+		"a redo on hosts": func(d *desk) *fire {
+			e := d.bounded(within(job.StartRule{Targets: []string{"m00"}}))
+			return d.fire(e, fire{id: job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerRedo}, hosts: []job.MinionID{"m00", "m01"}})
+		},
+	} {
+		d := newDesk(t, 3)
+		d.canaries = []job.MinionID{"m00"} // what any expression matches
+		f := begin(d)
+		t.Log(name)
+		d.wantSent("m00")
+		if strings.Contains(name, "redo") {
+			continue // its tasks are on record as they were chosen
+		}
+		next, nf := d.taken(f)
+		next.says(nf, "m00", "")
+		next.wantSent("m00")
+	}
+}
+
+// TestI34_OrdersWithinTheBounds: an order is looked at before it is sent. What it starts, as
+// whom and where is within the bounds then, or it is not sent.
+func TestI34_OrdersWithinTheBounds(t *testing.T) {
+	t.Parallel()
+	const program = `{"program":"/bin/x"}`
+	for name, c := range map[string]struct {
+		rule job.StartRule
+		why  string
+	}{
+		"another program": {job.StartRule{Commands: []job.CommandRule{program}}, `it is not what ann may start: the program is "x", and the rule has /bin/x`},
+		"another account": {job.StartRule{RunAs: []string{"deploy"}}, "it is to run as @minion, and the rule has runAs deploy"},
+		"unreadable":      {job.StartRule{Commands: []job.CommandRule{`{"prog":"/bin/x"}`}}, "what the job may start cannot be read"},
+	} {
+		d := newDesk(t, 2)
+		d.fire(d.bounded(within(c.rule)), fire{})
+		d.wantSent()
+		if len(d.runs) != 1 || d.runs[0].State != job.StateRejected || !strings.Contains(d.runs[0].Tasks[0].Reason, c.why) {
+			t.Errorf("%s: %+v", name, d.runs)
+		}
+	}
+	// A minion that was chosen, and is another by now: its labels have changed.
+	d := newDesk(t, 1)
+	d.canaries = []job.MinionID{"m00"}
+	e := d.bounded(within(job.StartRule{Targets: []string{"m00"}}))
+	f := &fire{id: job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerSchedule}, e: e}
+	d.planFire(&batch{}, f, d.clock)
+	d.canaries = nil
+	d.commitSlot(f)
+	d.wantSent()
+	d.wantRun(job.StateRejected, "")
+	// One that is not known yet is waited for.
+	d = newDesk(t, 1)
+	d.canaries = []job.MinionID{"m00"}
+	f = &fire{id: f.id, e: e}
+	d.jobs[e.key] = e
+	d.planFire(&batch{}, f, d.clock)
+	hosts := d.hosts
+	d.canaries, d.hosts = nil, nil
+	d.commitSlot(f)
+	d.wantSent()
+	if f.ended() {
+		t.Error("a task ended whose minion is not known yet")
+	}
+	d.canaries, d.hosts = hosts, hosts
+	d.pass(time.Second)
+	d.wantSent("m00")
+}
