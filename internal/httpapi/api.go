@@ -196,6 +196,9 @@ func (a *API) Register(plain *http.ServeMux) error {
 			schema.AdditionalProperties = nil // answers may gain members
 		}
 	}
+	for _, name := range []string{"startedAt", "endedAt"} {
+		doc.OpenAPI().Components.Schemas.Map()["Run"].Properties[name].Nullable = true // a run says so until it has; see job.Run
+	}
 	openAPI, err := json.Marshal(doc.OpenAPI())
 	if err != nil {
 		return fmt.Errorf("httpapi: describe the api: %w", err)

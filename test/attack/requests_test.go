@@ -81,6 +81,9 @@ func TestGeneratedRequests(t *testing.T) {
 	for range workers {
 		all.Go(func() {
 			for i := next.Add(1); i <= int64(*requestCount) && !t.Failed(); i = next.Add(1) {
+				if i%200 == 0 { // others have deleted them
+					g.node.by(t, g.client, http.MethodPost, "/v1/apply", strings.NewReader(things), "Content-Type", "application/yaml")
+				}
 				g.one(t, i)
 			}
 		})
@@ -171,7 +174,10 @@ func (g *generator) note(op *operation, code int) {
 
 // wrong returns what is wrong with an answer; empty: nothing.
 func (g *generator) wrong(op *operation, res *http.Response, body []byte) string {
-	if res.StatusCode >= http.StatusInternalServerError {
+	// Of runs in a shard that has no owner just now, as that of a group which was made a
+	// moment ago, it is not known how they are.
+	gap := res.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(body), "not all open runs are listed")
+	if res.StatusCode >= http.StatusInternalServerError && !gap {
 		return "an error of the node's own"
 	}
 	declared, ok := op.Responses[strconv.Itoa(res.StatusCode)]
@@ -299,8 +305,8 @@ func manifestOf(r *rand.Rand) []byte {
 	var b strings.Builder
 	for range 1 + r.IntN(2) {
 		kind := pick("Job", "Job", "Job", "Group", "HostGroup", "Calendar", "Script", "Role", "RoleBinding", "Nothing")
-		fmt.Fprintf(&b, "---\napiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s, labels: {%s}}\nspec:\n", pick("carillon/v1", "carillon/v1", "carillon/v1", "v2", "[]"), kind,
-			pick("generated", "generated", "tick", "plain", strconv.Quote(word(r, "name"))), pick("default", "default", "ops", "''"), pick("", "", "a: b", "a: 1", "'\x1b': x"))
+		fmt.Fprintf(&b, "---\napiVersion: %s\nkind: %s\nmetadata: {name: %s, namespace: %s%s}\nspec:\n", pick("carillon/v1", "carillon/v1", "carillon/v1", "carillon/v1", "carillon/v1", "carillon/v1", "v2", "[]"), kind,
+			pick("generated", "generated", "tick", "plain", "'"+strings.ReplaceAll(strings.Map(printed, word(r, "name")), "'", "")+"'"), pick("default", "default", "default", "ops", "''"), pick("", "", "", ", labels: {a: b}", ", labels: {a: 1}", ", labels: {'\x1b': x}"))
 		lines := map[string][]string{
 			"Job": {
 				"command: [\"true\"]", "command: []", "script: echo hello", "schedule: '* * * * *'", "schedule: '@every 1h'", "schedule: '0 0 30 2 *'", "schedule: x", "timeZone: Europe/Rome", "timeZone: x",
@@ -311,10 +317,14 @@ func manifestOf(r *rand.Rand) []byte {
 			"Calendar": {"closed: ['12-25 x']", "closed: ['99-99']", "weekdays: [MON-FRI]", "ics: x", "timeZone: Asia/Tokyo"}, "Script": {"source: x", "source: ''", "interpreter: [sh]", "category: c"},
 			"Role": {"rules: [{verbs: [read], resources: [jobs]}]", "rules: []", "rules: [{verbs: [fly]}]"}, "RoleBinding": {"role: viewer", "role: none", "subjects: [{kind: user, name: ann}]", "subjects: []"},
 		}[kind]
-		for range 1 + r.IntN(4) {
-			if len(lines) > 0 {
-				b.WriteString("  " + pick(lines...) + "\n")
-			}
+		if len(lines) == 0 {
+			continue
+		}
+		if r.IntN(5) > 0 {
+			b.WriteString("  " + lines[0] + "\n") // which is right by itself, as a rule
+		}
+		for range r.IntN(3) {
+			b.WriteString("  " + pick(lines...) + "\n")
 		}
 	}
 	return []byte(b.String())
