@@ -293,3 +293,39 @@ func TestListAndRemove(t *testing.T) {
 		t.Errorf("stats %+v, %v", s, err)
 	}
 }
+
+// Those that hold are settled, whatever is wrong with others beside them.
+func TestDoneAll(t *testing.T) {
+	t.Parallel()
+	b := opened(t, queue.Config{})
+	const n = 45
+	var items []queue.Item
+	for i := range n {
+		items = append(items, queue.Item{ID: fmt.Sprintf("item-%02d", i)})
+	}
+	b.mustPut(t, items...)
+	_, claimed := b.take(t, n)
+	var receipts []queue.Receipt
+	for i := range claimed {
+		receipts = append(receipts, claimed[i].Receipt)
+	}
+	for _, lost := range []int{3, 44} {
+		if err := b.Settle(t.Context(), receipts[lost], queue.Outcome{Result: queue.Lost}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wrong := clientv3.Compare(clientv3.CreateRevision("/nobody"), "!=", 0)
+	for i, err := range b.DoneAll(t.Context(), receipts[:2], wrong) {
+		if !errors.Is(err, queue.ErrLost) {
+			t.Errorf("%s without the fence: %v", receipts[i].ID, err)
+		}
+	}
+	for i, err := range b.DoneAll(t.Context(), receipts, b.fence.Fence()) {
+		if lost := i == 3 || i == 44; errors.Is(err, queue.ErrLost) != lost || err != nil && !lost {
+			t.Errorf("%s: %v", receipts[i].ID, err)
+		}
+	}
+	if s, err := b.Stats(t.Context()); err != nil || s != (queue.Stats{Waiting: 2}) {
+		t.Errorf("stats %+v, %v", s, err)
+	}
+}

@@ -31,6 +31,10 @@ const (
 	// asked again whether there is something to claim.
 	claimRetry = 200 * time.Millisecond
 	awaitAnew  = 20 * time.Millisecond
+	// settlesAtOnce bounds the transactions under way that settle what was done,
+	// settleMost the items of one turn.
+	settlesAtOnce = 4
+	settleMost    = 40
 	// settleRetry is the pause before a settlement is tried again.
 	settleRetry = 500 * time.Millisecond
 )
@@ -63,6 +67,9 @@ type runner struct {
 	// ready: there is something to claim; claiming counts claims under way.
 	ready    bool
 	claiming int
+	// done are to be settled, settling counts transactions that do so.
+	done     []done
+	settling int
 	rates    rates
 	told     toldStatus
 }

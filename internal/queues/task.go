@@ -169,8 +169,43 @@ func (r *runner) later(fn func()) {
 	_ = timer // what it does when the runner has ended is nothing
 }
 
+// done is an item that was done, and is to be settled.
+type done struct {
+	t   *task
+	o   queue.Outcome
+	rep *job.Report
+}
+
+// settleDone settles items that were done, many at a time.
+func (r *runner) settleDone() {
+	for len(r.done) > 0 && r.settling < settlesAtOnce {
+		part := r.done[:min(len(r.done), settleMost)]
+		r.done = r.done[len(part):]
+		r.settling++
+		r.wg.Go(func() {
+			receipts := make([]queue.Receipt, len(part))
+			for i := range part {
+				receipts[i] = part[i].t.Receipt
+			}
+			errs := r.q.DoneAll(r.ctx, receipts, r.fence.Fence())
+			r.do(func() {
+				r.settling--
+				for i := range part {
+					r.settled(part[i].t, part[i].o, part[i].rep, errs[i])
+				}
+				r.settleDone()
+			})
+		})
+	}
+}
+
 // settle writes how a claim ends. Meanwhile its worker is free for others.
 func (r *runner) settle(t *task, o queue.Outcome, rep *job.Report) {
+	if o.Result == queue.Succeeded {
+		r.done = append(r.done, done{t, o, rep})
+		r.settleDone()
+		return
+	}
 	r.wg.Go(func() {
 		err := r.q.Settle(r.ctx, t.Receipt, o, r.fence.Fence())
 		r.do(func() { r.settled(t, o, rep, err) })
