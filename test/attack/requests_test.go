@@ -180,14 +180,16 @@ func (g *generator) wrong(op *operation, res *http.Response, body []byte) string
 	if res.StatusCode >= http.StatusInternalServerError && !gap {
 		return "an error of the node's own"
 	}
+	if res.StatusCode == http.StatusMovedPermanently || res.StatusCode == http.StatusTemporaryRedirect {
+		return "" // a path whose parts are empty or dots is another path
+	}
 	declared, ok := op.Responses[strconv.Itoa(res.StatusCode)]
 	if !ok {
 		declared, ok = op.Responses["default"]
 	}
 	if !ok {
-		// A path whose parts are empty or dots is another path.
-		if res.StatusCode == http.StatusMovedPermanently || res.StatusCode == http.StatusTemporaryRedirect || res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed {
-			return ""
+		if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusMethodNotAllowed {
+			return "" // of another path
 		}
 		return "its status is not in the document"
 	}
