@@ -168,6 +168,28 @@ func TestARightIsLostWhileItIsGiven(t *testing.T) {
 	}
 }
 
+// Who may make tokens ends none of more than they hold, but their own.
+func TestNobodyEndsATokenOfMoreThanTheyHold(t *testing.T) {
+	t.Parallel()
+	e, _ := closed(t, role("maker", rule("grant", "tokens")), bound("ann", "maker", "ann"),
+		forToken("one", "maker", "small"), forToken("two", rights.Admin, "admin"))
+	for _, name := range []string{"small", "admin", "free"} {
+		if _, err := e.CreateAPIToken(asRoot(t.Context()), api.APITokenRequest{Name: name, TTL: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ann := as(t.Context(), "ann")
+	if err := e.RevokeAPIToken(ann, "admin", api.Order{}); !errors.Is(err, job.ErrForbidden) {
+		t.Errorf("that of an admin: %v", err)
+	}
+	itself := caller.With(t.Context(), caller.Caller{Name: "token admin", Subjects: []rights.Subject{{Kind: rights.Token, Name: "admin"}}})
+	for name, by := range map[string]context.Context{"small": ann, "free": ann, "admin": itself} {
+		if err := e.RevokeAPIToken(by, name, api.Order{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // forToken gives a role to the token of a name.
 func forToken(name, role, token string, namespaces ...string) manifest.Object {
 	o := bound(name, role, token, namespaces...)

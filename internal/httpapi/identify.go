@@ -99,9 +99,14 @@ func toLogin(w http.ResponseWriter, r *http.Request) bool {
 // noteRefused has the audit count a credential that was not taken.
 func (a *API) noteRefused(r *http.Request, err error) {
 	refused, busy := (*caller.RefusedError)(nil), (*caller.BusyError)(nil)
-	if errors.As(err, &refused) || errors.As(err, &busy) {
-		a.control.Refused(r.Context(), "authenticate", "as somebody", err.Error())
+	if !errors.As(err, &refused) && !errors.As(err, &busy) {
+		return
 	}
+	c, proven := a.peer(r)
+	if !proven { // whatever name the request gives itself
+		c = caller.Caller{Remote: remote(r)}
+	}
+	a.control.Refused(caller.With(r.Context(), c), "authenticate", "as somebody", err.Error())
 }
 
 // refuse answers a request whose credential is not taken.

@@ -82,6 +82,11 @@ func TestBadTokensAreRefused(t *testing.T) {
 	if n := len(k.refused); n != 8 || k.refused[0] != "authenticate as somebody: no such token" {
 		t.Errorf("%d refusals are told to the audit: %q", n, k.refused)
 	}
+	// Whoever shows a bad one is recorded by no name that others prove to have.
+	ask(t, s, "GET", "/v1/jobs", "", "Authorization", "Bearer bad", api.ByHeader, "token ci")
+	if by := k.refusedTo[len(k.refusedTo)-1]; by != "token ci (not proven)" {
+		t.Errorf("recorded as %q", by)
+	}
 	for _, path := range []string{"/livez", "/readyz"} {
 		if resp, text := ask(t, s, "GET", path, "", "Authorization", "Bearer bad"); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, text)

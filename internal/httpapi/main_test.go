@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -46,7 +47,9 @@ type fakeControl struct {
 	minion   job.MinionID
 	asked    []string
 	refused  []string
-	ended    chan struct{} // closed when a blocked Output ends
+	// refusedTo are the names of those who were refused that.
+	refusedTo []string
+	ended     chan struct{} // closed when a blocked Output ends
 }
 
 func (f *fakeControl) Apply(_ context.Context, file string, data []byte, dryRun bool) ([]api.ApplyResult, error) {
@@ -171,9 +174,10 @@ func (f *fakeControl) AuditFeed(_ context.Context, after int64, since time.Time)
 	return api.AuditFeed{}, f.note(fmt.Sprintf("audit after %d since %s", after, since.Format(time.RFC3339)))
 }
 
-func (f *fakeControl) Refused(_ context.Context, action, object, why string) {
+func (f *fakeControl) Refused(ctx context.Context, action, object, why string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.refusedTo = append(f.refusedTo, caller.Of(ctx, caller.RequestOf(ctx).By))
 	f.refused = append(f.refused, action+" "+object+": "+why)
 }
 

@@ -20,7 +20,8 @@
 //  5. A name of a token is never given again, since bindings go by it, and none has the
 //     form of an ID, since tokens are revoked by either.
 //  6. A token is made and revoked in one transaction with the record of it. The one that
-//     makes it compares that bindings give to its name no more than its maker has.
+//     makes it compares that bindings give to its name no more than its maker has. Who
+//     ends one has as much, too.
 //  7. A node that does not know the state of the cluster takes it for closed, and does
 //     not start with one that its release does not know. No key: open, as every cluster
 //     was.

@@ -203,11 +203,15 @@ func (a *Authenticator) named(ctx context.Context, ref string) (string, *mvccpb.
 	return string(pair.Key), pair, found, nil
 }
 
-// RevokeAPIToken ends a token, which is given by its name or its ID.
+// RevokeAPIToken ends a token, which is given by its name or its ID. It wants all that
+// bindings give to that name: else who may make small tokens could lock all admins out.
 func (a *Authenticator) RevokeAPIToken(ctx context.Context, ref string, o api.Order) error {
 	key, kv, found, err := a.named(ctx, ref)
 	if err != nil {
 		return err
+	}
+	if _, err := a.mayMake(ctx, found.Name); err != nil {
+		return fmt.Errorf("end token %s: %w", found.Name, err)
 	}
 	if err := a.audit.Write(ctx, "apitoken.revoke", found.Name, o, key, kv, clientv3.OpDelete(key), clientv3.OpDelete(a.db.Keys.APITokenUse(found.ID))); err != nil {
 		return err

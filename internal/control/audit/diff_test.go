@@ -60,6 +60,11 @@ func TestSecretsAreMasked(t *testing.T) {
 		"in an address":        {`"env":{"DATABASE_URL":"postgres://ann:%s@db/x"}`, "spec.env.DATABASE_URL"},
 		"in an argument":       {`"command":["mysql","--password=%s","x"]`, "spec.command"},
 		"in a script's text":   {`"script":{"source":"export API_TOKEN=%s\nrun"}`, "spec.script.source"},
+		"in the next argument": {`"command":["mysql","--db-password","%s","x"]`, "spec.command"},
+		"in a text's argument": {`"env":{"OPTS":"--password %s -v"}`, "spec.env.OPTS"},
+		"in JSON in a text":    {`"env":{"CONFIG":"{\"smtp_password\": \"%s\"}"}`, "spec.env.CONFIG"},
+		"in a header":          {`"command":["curl","-H","Authorization: Bearer %s"]`, "spec.command"},
+		"a token of the API":   {`"script":{"source":"carillon get jobs ct_%s%[1]s%[1]s%[1]s"}`, "spec.script.source"},
 		"amid a long argument": {`"command":["curl","https://h/?a=b&token=%s&c=d"]`, "spec.command"},
 	} {
 		after := fmt.Sprintf(`{"spec":{`+c.field+`}}`, secret)
@@ -74,7 +79,8 @@ func TestSecretsAreMasked(t *testing.T) {
 		}
 	}
 	// What is no secret is told.
-	for _, plain := range []string{`"env":{"LANG":"%s"}`, `"watch":{"key":"%s"}`, `"env":{"AUTHOR":"%s"}`, `"env":{"COMPASS":"%s"}`} {
+	for _, plain := range []string{`"env":{"LANG":"%s"}`, `"watch":{"key":"%s"}`, `"env":{"AUTHOR":"%s"}`, `"env":{"COMPASS":"%s"}`,
+		`"command":["x","--token-file","%s"]`, `"command":["x","--author","%s"]`, `"env":{"A":"a token, %s"}`} {
 		got, _ := Changes(nil, fmt.Appendf(nil, `{"spec":{`+plain+`}}`, secret))
 		if !strings.Contains(lines(got), secret) {
 			t.Errorf("%s is masked: %s", plain, lines(got))

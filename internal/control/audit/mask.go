@@ -28,14 +28,25 @@ func isValue(field string) bool {
 	return field == "default" || field == "value" || field == "values"
 }
 
-// passwords are those of addresses, as in postgres://ann:pw@db, and of arguments, as in
-// --password=pw.
-var (
-	passwordsInURLs = regexp.MustCompile(`(://[^/@\s:"]*:)[^/@\s"]+@`)
-	passwordsInArgs = regexp.MustCompile(`(?i)((?:pass|passwd|password|secret|token|api[_-]?key)=)[^\s"&\\]+`)
-)
+// passwords are those of addresses, as in postgres://ann:pw@db, of arguments, as in
+// --password=pw, --password pw and the two as words of a list, of JSON within a text, of
+// a header, and Carillon's own tokens wherever they stand.
+var passwords = []struct {
+	in *regexp.Regexp
+	is string
+}{
+	{regexp.MustCompile(`(://[^/@\s:"]*:)[^/@\s"]+@`), "${1}***@"},
+	{regexp.MustCompile(`(?i)((?:pass|passwd|password|secret|token|api[_-]?key)=)[^\s"&\\]+`), "${1}***"},
+	{regexp.MustCompile(`(?i)(--?(?:[a-z0-9]+[_-])*(?:pass|passwd|password|passphrase|secret|token|api[_-]?key)(?:\s+|",\s*"))[^\s"\\]+`), "${1}***"},
+	{regexp.MustCompile(`(?i)("[a-z0-9_.-]*(?:pass|passwd|password|passphrase|secret|token|api[_-]?key)\\*"\s*:\s*\\*")[^"\\]+`), "${1}***"},
+	{regexp.MustCompile(`(?i)(authorization:\s*(?:[a-z]+\s+)?)[^\s"'\\]+`), "${1}***"},
+	{regexp.MustCompile(`\b(ct_|cl_|whsec_)[0-9A-Za-z+/=_-]{16,}`), "${1}***"},
+}
 
 // withoutPasswords masks what looks like a password amid a text.
 func withoutPasswords(text string) string {
-	return passwordsInArgs.ReplaceAllString(passwordsInURLs.ReplaceAllString(text, "${1}***@"), "${1}***")
+	for _, p := range passwords {
+		text = p.in.ReplaceAllString(text, p.is)
+	}
+	return text
 }
