@@ -63,7 +63,7 @@ type Node struct {
 	client  *clientv3.Client
 	cluster *cluster.View
 	engine  *scheduler.Engine
-	queues  *queues.Manager
+	queues  *queues.Dispatch
 	hub     *agentpush.Hub
 	reg     *registry
 	store   *historyetcd.Store
@@ -290,7 +290,7 @@ func (n *Node) caller() func(context.Context) (agentpush.Caller, error) {
 // engineSink lets the hub, which is made first, reach the engine.
 type engineSink struct {
 	engine atomic.Pointer[scheduler.Engine]
-	queues atomic.Pointer[queues.Manager]
+	queues atomic.Pointer[queues.Dispatch]
 }
 
 func (s *engineSink) Reports(r []job.Report) {

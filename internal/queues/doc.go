@@ -44,6 +44,6 @@
 // That an item is done once: see package queue. That the order by priority and put holds
 // for items that are tried again after a failure.
 //
-// In it: Manager, which a node has one of; a runner for each queue whose dispatcher is
+// In it: Dispatch, which a node has one of; a runner for each queue whose dispatcher is
 // here. Not in it: what people ask for (internal/control/queues).
 package queues

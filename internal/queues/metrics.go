@@ -11,7 +11,7 @@ type metrics struct {
 	waiting *prometheus.GaugeVec
 }
 
-// newMetrics makes the metrics of a Manager and registers them, unless reg is nil.
+// newMetrics makes the metrics of a Dispatch and registers them, unless reg is nil.
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		settled: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -171,7 +171,7 @@ type cluster struct {
 	history *records
 	queue   job.Queue
 	q       *queue.Queue
-	m       *Manager
+	m       *Dispatch
 	fence   *fence
 	stop    func()
 }

@@ -42,7 +42,7 @@ const (
 // runner dispatches one queue. A single goroutine, run, owns all fields below mailbox;
 // others reach them by do.
 type runner struct {
-	m      *Manager
+	m      *Dispatch
 	key    job.Key
 	shard  job.ShardID
 	fence  queue.Fence
@@ -93,7 +93,7 @@ type task struct {
 	ending, freed bool
 }
 
-func newRunner(m *Manager, id job.ShardID, fence queue.Fence, stored *etcdkv.StoredQueue, q *queue.Queue) *runner {
+func newRunner(m *Dispatch, id job.ShardID, fence queue.Fence, stored *etcdkv.StoredQueue, q *queue.Queue) *runner {
 	return &runner{
 		m: m, key: stored.Key(), shard: id, fence: fence, stored: stored, work: stored.Spec.Work(), q: q,
 		log:   m.log.With(zap.Stringer("queue", stored.Key())),

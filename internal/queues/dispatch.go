@@ -42,7 +42,7 @@ type Config struct {
 	MaxMessageExpired time.Duration
 }
 
-// Deps is what a Manager works with. Now and Metrics may be nil.
+// Deps is what a Dispatch works with. Now and Metrics may be nil.
 type Deps struct {
 	Client  *clientv3.Client
 	Minions Minions
@@ -53,9 +53,9 @@ type Deps struct {
 	Now func() time.Time
 }
 
-// Manager runs the dispatchers of the queues whose shards this node owns. Use New. All
+// Dispatch runs the dispatchers of the queues whose shards this node owns. Use New. All
 // methods may be called by many goroutines.
-type Manager struct {
+type Dispatch struct {
 	cfg   Config
 	deps  Deps
 	log   *zap.Logger
@@ -68,8 +68,8 @@ type Manager struct {
 	runners map[job.UID]*runner
 }
 
-// New returns a Manager. It dispatches once Run is called.
-func New(cfg Config, deps Deps) (*Manager, error) {
+// New returns a Dispatch. It dispatches once Run is called.
+func New(cfg Config, deps Deps) (*Dispatch, error) {
 	if cfg.Node == "" || cfg.Keys == (etcdkv.Keys{}) || cfg.Shards <= 0 {
 		return nil, errors.New("queues: Node, Keys and Shards must be set")
 	}
@@ -86,17 +86,17 @@ func New(cfg Config, deps Deps) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{cfg: cfg, deps: deps, log: deps.Logger.Named("queues"), met: met, changed: make(chan struct{}), runners: map[job.UID]*runner{}}
+	m := &Dispatch{cfg: cfg, deps: deps, log: deps.Logger.Named("queues"), met: met, changed: make(chan struct{}), runners: map[job.UID]*runner{}}
 	m.types = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredQueue], m.onChange)
 	return m, nil
 }
 
 // Run keeps the view of queues current until ctx ends.
-func (m *Manager) Run(ctx context.Context) error {
+func (m *Dispatch) Run(ctx context.Context) error {
 	return m.types.Run(ctx, m.deps.Client, m.cfg.Keys.QueueTypes())
 }
 
-func (m *Manager) onChange() {
+func (m *Dispatch) onChange() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	close(m.changed)
@@ -117,7 +117,7 @@ func (r *running) end() {
 
 // Hold dispatches the queues of a shard until ctx ends, which is when the shard's lock
 // is lost or passed on, and returns when all has ended.
-func (m *Manager) Hold(ctx context.Context, id job.ShardID, fence queue.Fence) {
+func (m *Dispatch) Hold(ctx context.Context, id job.ShardID, fence queue.Fence) {
 	here := map[job.Key]*running{}
 	defer func() {
 		for _, r := range here {
@@ -158,7 +158,7 @@ func (m *Manager) Hold(ctx context.Context, id job.ShardID, fence queue.Fence) {
 }
 
 // begin begins to dispatch a queue.
-func (m *Manager) begin(ctx context.Context, id job.ShardID, fence queue.Fence, e etcdkv.Entry[etcdkv.StoredQueue]) *running {
+func (m *Dispatch) begin(ctx context.Context, id job.ShardID, fence queue.Fence, e etcdkv.Entry[etcdkv.StoredQueue]) *running {
 	ctx, stop := context.WithCancel(ctx)
 	r := &running{stop: stop, done: make(chan struct{}), rev: e.ModRevision}
 	go func() {
@@ -183,7 +183,7 @@ func (m *Manager) begin(ctx context.Context, id job.ShardID, fence queue.Fence, 
 const beginAnew = 500 * time.Millisecond
 
 // dispatch runs one queue until ctx ends, or it cannot go on.
-func (m *Manager) dispatch(ctx context.Context, id job.ShardID, fence queue.Fence, stored *etcdkv.StoredQueue) error {
+func (m *Dispatch) dispatch(ctx context.Context, id job.ShardID, fence queue.Fence, stored *etcdkv.StoredQueue) error {
 	q, err := Open(m.cfg.Keys, m.deps.Client, m.log, &stored.Queue)
 	if err != nil {
 		return err
@@ -223,7 +223,7 @@ func Open(keys etcdkv.Keys, client *clientv3.Client, log *zap.Logger, of *job.Qu
 }
 
 // Reports takes what minions say of items, and returns the rest. It does not block.
-func (m *Manager) Reports(reports []job.Report) []job.Report {
+func (m *Dispatch) Reports(reports []job.Report) []job.Report {
 	mine := 0
 	for i := range reports {
 		if reports[i].Task.Fire.Job.IsQueue() {
@@ -256,7 +256,7 @@ func (m *Manager) Reports(reports []job.Report) []job.Report {
 }
 
 // deleted reports whether there is no queue with a UID.
-func (m *Manager) deleted(uid job.UID) bool {
+func (m *Dispatch) deleted(uid job.UID) bool {
 	types, rev := m.types.Snapshot()
 	for _, e := range types {
 		if e.Value.UID == uid {
@@ -271,7 +271,7 @@ const liveTimeout = time.Second
 
 // LiveRuns returns the items in hand, as runs. Empty strings mean any namespace, and any
 // name (job.Key.RunName).
-func (m *Manager) LiveRuns(namespace, name string) []job.Run {
+func (m *Dispatch) LiveRuns(namespace, name string) []job.Run {
 	m.mu.Lock()
 	var asked []*runner
 	for _, r := range m.runners {
