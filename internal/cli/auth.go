@@ -41,8 +41,8 @@ func (tv tokenVerbs) whoamiCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "whoami", Args: noArgs,
 		Short: "Show who you are for the cluster",
-		Long: "Show who you are for the cluster: by the token that is sent, or by your account where\n" +
-			"the server is a node's local socket.",
+		Long: "Show who you are for the cluster: by the token that is sent, by your login (carillon\n" +
+			"login), with the groups that count for it, or by your account where the server is a\nnode's local socket.",
 		Example: "  carillon auth whoami --token-file ci.token",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v, err := tv.client.Auth.Self(cmd.Context())
@@ -53,6 +53,15 @@ func (tv tokenVerbs) whoamiCommand() *cobra.Command {
 				return tv.printValue(v)
 			}
 			fmt.Fprintln(tv.out, orText(v.Name, "nobody: you have not shown who you are"))
+			if v.Provider != "" {
+				var groups []string
+				for _, s := range v.Subjects {
+					if s.Kind == "group" {
+						groups = append(groups, s.Name)
+					}
+				}
+				fmt.Fprintf(tv.out, "by:     %s\ngroups: %s\nuntil:  %s\n", v.Provider, orText(strings.Join(groups, ", "), "none"), tv.stamp(v.Until))
+			}
 			if len(v.Subjects) > 0 && !v.Everything {
 				fmt.Fprintf(tv.out, "roles:  %s\n", heldRoles(v.Roles))
 			}

@@ -40,6 +40,8 @@ type call struct {
 	// patience is how long a wait bears a server that does not answer.
 	patience time.Duration
 	client   *client.Client
+	// loggedIn: the client shows a login that is kept.
+	loggedIn bool
 	// code is the exit code of a verb that ended without an error.
 	code int
 }
@@ -79,7 +81,7 @@ func (ca *call) token() (string, error) {
 	}
 	text := strings.TrimSpace(ca.env[envToken])
 	if text == "" {
-		return "", nil
+		return ca.keptLogin()
 	}
 	if _, err := apitoken.Parse(text); err != nil {
 		return "", usagef("%s: %w", envToken, err)
@@ -116,6 +118,19 @@ func (ca *call) newClient() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ca.made(roots, token)
+}
+
+// clientWith is newClient with a token of its own; empty: none is shown.
+func (ca *call) clientWith(token string) (*client.Client, error) {
+	roots, err := ca.authorities()
+	if err != nil {
+		return nil, err
+	}
+	return ca.made(roots, token)
+}
+
+func (ca *call) made(roots []byte, token string) (*client.Client, error) {
 	c, err := client.New(client.Config{Server: ca.server, CA: roots, Token: token, Agent: "carillon/" + ca.version(), By: ca.user()})
 	switch {
 	case errors.Is(err, client.ErrTokenInClear):

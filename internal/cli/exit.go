@@ -120,6 +120,9 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	default:
 		a.note("carillon: %s", err)
 	}
+	if a.loggedIn && api != nil && api.Status == http.StatusUnauthorized {
+		a.note("log in again with `carillon login`")
+	}
 	if errors.As(err, &usage) {
 		a.note("see `%s --help`", cmd.CommandPath())
 	}

@@ -171,7 +171,7 @@ func (a *app) root() *cobra.Command {
 		pauseVerbs{a.call}.pauseCommand(), pauseVerbs{a.call}.resumeCommand(),
 		startVerbs{a.call}.runCommand(), execVerbs{a.call}.execCommand(), runVerbs{a.call}.runsCommand(groupRuns), logVerbs{a.call}.logsCommand(), runVerbs{a.call}.cancelCommand(), runVerbs{a.call}.redoCommand(),
 		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(),
-		a.versionCommand(), a.completionCommand(),
+		loginVerbs{a.call}.loginCommand(), loginVerbs{a.call}.logoutCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	root.AddCommand(jobVerbs{a.call}.enableCommands()...)
 	root.AddCommand(webhookVerbs{a.call}.webhookCommand())
@@ -219,6 +219,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	if a.raw {
 		a.out.w, a.errout = a.opts.Stdout, a.opts.Stderr
+	}
+	if name := cmd.Name(); cmd.Parent() == cmd.Root() && (name == "login" || name == "logout") {
+		return nil // what is kept may be what they are to put right
 	}
 	c, err := a.newClient()
 	a.client = c

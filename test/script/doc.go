@@ -10,6 +10,10 @@
 //	waitready URL                 waits until URL/readyz answers 200
 //	waitlines FILE N              waits until FILE has N lines
 //	eventually REGEXP PROGRAM...  runs PROGRAM until its stdout matches
+//	idp NAME[:GROUP,...]...       starts an identity provider, $ISSUER, that knows them
+//	signin NAME                   it takes each browser for NAME's
+//	confirm NAME                  NAME confirms a login by a code that was begun
+//	signout NAME URL STATUS       it ends NAME's sessions, and tells URL, which answers STATUS
 //	checkfires FIRES RUNS STEP    compares what a job wrote with what is recorded; see checkFires
 //
 // $PLATFORM is that of the binaries, as linux/amd64; worker-next is a worker of

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/internal/testkit/idptest"
 	"github.com/carillon-cron/carillon/internal/testkit/ports"
 )
 
@@ -77,6 +78,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PLATFORM", runtime.GOOS+"/"+runtime.GOARCH)
+			env.Values[idpKey{}] = new(*idptest.Provider)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -89,6 +91,10 @@ func TestScripts(t *testing.T) {
 			"eventually": w.eventually,
 			"checkfires": checkFiresCommand,
 			"tamper":     tamper,
+			"idp":        startIDP,
+			"signin":     signIn,
+			"confirm":    w.confirm,
+			"signout":    signOut,
 		},
 		Condition: func(cond string) (bool, error) {
 			switch cond {

@@ -347,6 +347,19 @@ func (p *Provider) beginDevice(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// Confirm has a user confirm a login by a code that was begun; false: there is none.
+func (p *Provider) Confirm(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range p.device {
+		if g.user == "" && !g.denied {
+			g.user = name
+			return true
+		}
+	}
+	return false
+}
+
 func (p *Provider) verify(w http.ResponseWriter, r *http.Request) {
 	p.page(w, nil, true, r.FormValue("user_code"))
 }
