@@ -138,7 +138,7 @@ func (lv loginVerbs) byBrowser(ctx context.Context, c *client.Client, open bool)
 	if u, err := url.Parse(to.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" {
 		return api.Login{}, fmt.Errorf("the server sends the browser to %q, which is no address of the web", to.URL)
 	}
-	lv.note("Log in in a browser of this host:\n\n  %s\n", to.URL)
+	lv.note("log in in a browser of this host:\n\n  %s\n", to.URL)
 	if open {
 		lv.open(ctx, to.URL)
 	}
@@ -215,7 +215,7 @@ func (lv loginVerbs) byDevice(ctx context.Context, c *client.Client, _ bool) (ap
 	limit := time.Duration(d.ExpiresSeconds) * time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("nobody has confirmed the code within %s", limit))
 	defer cancel()
-	lv.note("Log in in a browser of any device:\n\n  %s\n\nand give the code %s", d.Page, d.UserCode)
+	lv.note("log in in a browser of any device:\n\n  %s\n\nand give the code %s", d.Page, d.UserCode)
 	if d.Direct != "" {
 		lv.note("(or %s, where the code has to be the same)", d.Direct)
 	}

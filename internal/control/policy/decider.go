@@ -60,6 +60,9 @@ func (d *Decider) Admit(ctx context.Context) error {
 	return err
 }
 
+// Closed reports whether what no binding allows is refused.
+func (d *Decider) Closed() bool { return d.door.State() == access.Closed }
+
 // Need returns nil if the caller of a context may do something; else what is missing.
 func (d *Decider) Need(ctx context.Context, r rights.Request) error {
 	s, err := d.Of(ctx)

@@ -20,6 +20,5 @@
 //
 // # Not promised
 //
-// A node that is cut off from etcd goes by what it knew. A stream that has begun goes
-// on when its reader loses the right to it.
+// A node that is cut off from etcd goes by what it knew.
 package policy

@@ -26,6 +26,10 @@ type behind struct {
 	httpapi.Control // what a test does not reach
 
 	changes chan api.Topic
+	// still is what Still returns; output, unless nil, is what Output and Results do.
+	still  atomic.Pointer[error]
+	asked  atomic.Pointer[atomic.Int32] // how often Still was asked
+	output func(context.Context) error
 	// labels are those of the jobs called x.
 	labels map[string]string
 	// spec is that of the jobs called x.
@@ -108,8 +112,6 @@ func (b *behind) ApplyWhile(_ context.Context, _ string, _ []byte, _ bool, may f
 	}
 	return nil, errReached
 }
-
-func (b *behind) Still(context.Context) error { return b.ended }
 
 func (b *behind) SetEnabled(context.Context, job.Key, bool, api.Order) (api.ApplyResult, error) {
 	return api.ApplyResult{}, errReached
@@ -221,6 +223,9 @@ func (b *behind) Run(_ context.Context, id job.RunID) (job.Run, error) {
 }
 
 func (b *behind) Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error {
+	if b.output != nil {
+		return b.output(ctx)
+	}
 	r, err := b.Run(ctx, id)
 	if err != nil {
 		return err
@@ -228,7 +233,10 @@ func (b *behind) Results(ctx context.Context, id job.RunID, fn func(api.Result) 
 	return fn(api.Result{Task: &r.Tasks[0]})
 }
 
-func (b *behind) Output(context.Context, job.RunID, job.MinionID, bool, func(api.OutputLine) error) error {
+func (b *behind) Output(ctx context.Context, _ job.RunID, _ job.MinionID, _ bool, _ func(api.OutputLine) error) error {
+	if b.output != nil {
+		return b.output(ctx)
+	}
 	return errReached
 }
 
@@ -445,5 +453,16 @@ func (b *behind) SetAccess(context.Context, access.State, api.Order) (api.Access
 
 func (b *behind) RevokeAPIToken(context.Context, string, api.Order) error { return errReached }
 func (b *behind) Self(context.Context) (api.Self, error)                  { return api.Self{}, nil }
+
+// Still tells what a test has it tell.
+func (b *behind) Still(context.Context) error {
+	if n := b.asked.Load(); n != nil {
+		n.Add(1)
+	}
+	if err := b.still.Load(); err != nil {
+		return *err
+	}
+	return b.ended
+}
 
 func (b *behind) Changes(context.Context) <-chan api.Topic { return b.changes }

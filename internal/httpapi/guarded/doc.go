@@ -22,6 +22,10 @@
 //     stored, control/starts for runs).
 //  7. Who has a job name a script, a calendar or another job has the right to read it:
 //     what the job does would tell of it. Names that it had before stay.
+//  7. An answer that lasts (output, results, changes) ends once its reader has lost what it
+//     takes: within askAgain of when this node knows that a token was revoked, a session
+//     ended, either expired, or a right was taken. It says why, where its form has a place
+//     for that. While etcd cannot be asked, it goes on.
 //
 // # Not promised
 //

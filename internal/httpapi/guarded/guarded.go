@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
@@ -18,6 +19,9 @@ import (
 // Behind is the control that answers.
 type Behind interface {
 	httpapi.Control
+	// Still returns nil while the caller of a context is who it was when its request
+	// came, and a caller.RefusedError once what it showed has ended.
+	Still(ctx context.Context) error
 	// Stored reads one job, and where it lies.
 	Stored(ctx context.Context, key job.Key) (etcdkv.StoredJob, jobstore.Place, error)
 	// Objects reads and checks a manifest.
@@ -25,8 +29,6 @@ type Behind interface {
 	// ApplyWhile applies a manifest as long as may is nil for those of its objects that
 	// come next.
 	ApplyWhile(ctx context.Context, file string, data []byte, dryRun bool, may func(from, to int) error) ([]api.ApplyResult, error)
-	// Still returns nil while what the caller showed is good.
-	Still(ctx context.Context) error
 }
 
 // Control answers as the control behind it does, to who may. Use New. It may be used by
@@ -34,13 +36,15 @@ type Behind interface {
 type Control struct {
 	behind Behind
 	decide *policy.Decider
+	// every is askAgain.
+	every time.Duration
 }
 
 var _ httpapi.Control = (*Control)(nil)
 
 // New returns a Control before another.
 func New(behind Behind, decide *policy.Decider) *Control {
-	return &Control{behind: behind, decide: decide}
+	return &Control{behind: behind, decide: decide, every: askAgain}
 }
 
 // labels finds the labels of a thing; job.ErrNotFound: there is no such thing.
@@ -238,38 +242,4 @@ func (c *Control) Doctor(ctx context.Context) ([]api.Check, error) {
 		return nil, err
 	}
 	return c.behind.Doctor(ctx)
-}
-
-// Changes tells of changes to kinds of things that the caller may read in some
-// namespace. They tell of no thing, so that those of other namespaces are told, too.
-func (c *Control) Changes(ctx context.Context) <-chan api.Topic {
-	s, err := c.decide.Of(ctx)
-	if err == nil && s.Everything() {
-		return c.behind.Changes(ctx)
-	}
-	out := make(chan api.Topic)
-	if err != nil {
-		close(out)
-		return out
-	}
-	kinds := map[api.Topic]rights.Kind{
-		api.TopicJobs: rights.Jobs, api.TopicRuns: rights.Runs, api.TopicNodes: rights.Nodes,
-		api.TopicMinions: rights.Minions, api.TopicShards: rights.Shards, api.TopicGroups: rights.Groups, api.TopicQueues: rights.Queues,
-	}
-	in := c.behind.Changes(ctx)
-	go func() {
-		defer close(out)
-		for topic := range in {
-			k, ok := kinds[topic]
-			if (!ok || !s.Sees(rights.Read, k, "")) && s.Hide(rights.Request{Verb: rights.Read, Kind: k}) {
-				continue
-			}
-			select {
-			case out <- topic:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return out
 }

@@ -122,50 +122,6 @@ func (c *Control) seesLogs(ctx context.Context, r *job.Run) (bool, error) {
 	return f.lets(r.Namespace, l), gone(err)
 }
 
-// Results tells what becomes of a run.
-func (c *Control) Results(ctx context.Context, id job.RunID, fn func(api.Result) error) error {
-	if err := c.needRun(ctx, rights.Read, id); err != nil {
-		return err
-	}
-	s, err := c.decide.Of(ctx)
-	if err != nil {
-		return err
-	}
-	if s.Everything() {
-		return c.behind.Results(ctx, id, fn)
-	}
-	r, err := c.behind.Run(ctx, id)
-	if err != nil {
-		return err
-	}
-	logs, err := c.seesLogs(ctx, &r)
-	if err != nil {
-		return err
-	}
-	if logs || !s.Hide(rights.Request{Verb: rights.Logs, Kind: rights.Runs, Namespace: r.Namespace}) {
-		return c.behind.Results(ctx, id, fn)
-	}
-	return c.behind.Results(ctx, id, func(res api.Result) error {
-		if res.Task != nil {
-			t := veiledTask(res.Task)
-			res.Task = &t
-		}
-		if res.Run != nil {
-			v := veiled(s, *res.Run, false)
-			res.Run = &v
-		}
-		return fn(res)
-	})
-}
-
-// Output tells what a run's tasks write.
-func (c *Control) Output(ctx context.Context, id job.RunID, minion job.MinionID, follow bool, fn func(api.OutputLine) error) error {
-	if err := c.needRun(ctx, rights.Logs, id); err != nil {
-		return err
-	}
-	return c.behind.Output(ctx, id, minion, follow, fn)
-}
-
 // Cancel ends a run.
 func (c *Control) Cancel(ctx context.Context, id job.RunID, o api.Order) error {
 	if err := c.needRun(ctx, rights.Run, id); err != nil {
