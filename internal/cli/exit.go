@@ -113,7 +113,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		a.note("%s", &job.InvalidError{Problems: api.Problems})
 	case errors.As(err, &gone):
 		a.note("carillon: %s%s", err, a.remedy(err))
-	case errors.As(err, &api) && api.Status == http.StatusUnauthorized && a.tokenFile == "" && a.env[envToken] == "":
+	case errors.As(err, &api) && api.Status == http.StatusUnauthorized && !a.loggedIn && a.tokenFile == "" && a.env[envToken] == "":
 		a.note("carillon: %s; give a token by --token-file FILE, %s or %s", err, envTokenFile, envToken)
 	case strings.HasPrefix(err.Error(), "carillon "): // it names the verb
 		a.note("%s", err)
