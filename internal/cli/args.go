@@ -50,13 +50,3 @@ func exactlyOne(what string) cobra.PositionalArgs {
 		return nil
 	}
 }
-
-// exactly refuses anything but n arguments; what says what they are.
-func exactly(what string, n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return usagef("%s: specify %s (got %d)", cmd.CommandPath(), what, len(args))
-		}
-		return nil
-	}
-}
