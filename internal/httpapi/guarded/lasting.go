@@ -75,7 +75,7 @@ func (c *Control) runAgain(v rights.Verb, id job.RunID) func(context.Context) er
 			}
 			known = &r
 		}
-		return c.need(ctx, v, rights.Runs, known.Namespace, c.jobLabels(known.Key()), hidden("run", text(id)))
+		return c.need(ctx, v, rights.Runs, known.Namespace, c.runLabels(known), hidden("run", text(id)))
 	}
 }
 
