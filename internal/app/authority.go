@@ -44,7 +44,7 @@ func RenewAuthority(ctx context.Context, cfg configs.Scheduler, log *zap.Logger)
 		defer srv.close()
 		reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
 	}
-	client, err := dialEtcd(reach.Endpoints, reach, log)
+	client, err := dialEtcd(ctx, reach.Endpoints, reach, startTimeout, log)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func ResetBootstrap(ctx context.Context, cfg configs.Scheduler, log *zap.Logger)
 			reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
 		}
 	}
-	client, err := dialEtcd(reach.Endpoints, reach, log)
+	client, err := dialEtcd(ctx, reach.Endpoints, reach, startTimeout, log)
 	if err != nil {
 		return "", until, err
 	}

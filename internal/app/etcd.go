@@ -18,6 +18,8 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/internal/datadir"
@@ -96,8 +98,10 @@ func (e *embeddedEtcd) close() {
 	e.at.close()
 }
 
-// dialEtcd opens a client with keepalives that notice a dead connection soon.
-func dialEtcd(endpoints []string, settings configs.Etcd, log *zap.Logger) (*clientv3.Client, error) {
+// dialEtcd opens a client with keepalives that notice a dead connection soon. A client that
+// has a user asks etcd at once who that is; where etcd does not answer, that is tried again
+// for as long as patience.
+func dialEtcd(ctx context.Context, endpoints []string, settings configs.Etcd, patience time.Duration, log *zap.Logger) (*clientv3.Client, error) {
 	secure, err := etcdTLS(settings)
 	if err != nil {
 		return nil, err
@@ -106,7 +110,7 @@ func dialEtcd(endpoints []string, settings configs.Etcd, log *zap.Logger) (*clie
 	if err != nil {
 		return nil, err
 	}
-	c, err := clientv3.New(clientv3.Config{
+	cfg := clientv3.Config{
 		Endpoints: endpoints, DialTimeout: settings.DialTimeout, TLS: secure,
 		Username: settings.User, Password: password,
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
@@ -114,16 +118,36 @@ func dialEtcd(endpoints []string, settings configs.Etcd, log *zap.Logger) (*clie
 			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: .2, MaxDelay: 500 * time.Millisecond},
 		})},
 		Logger: log.Named("etcd-client").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)),
-	})
+	}
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	c, err := clientv3.New(cfg)
+	for settings.User != "" && isUnanswered(err) && bounded.Err() == nil {
+		log.Warn("etcd does not say whether it knows the user; it is asked again", zap.Strings("endpoints", endpoints), zap.String("user", settings.User), zap.Error(err))
+		select {
+		case <-bounded.Done():
+		case <-time.After(userAgain):
+		}
+		c, err = clientv3.New(cfg)
+	}
 	switch {
-	case errors.Is(err, rpctypes.ErrAuthNotEnabled):
-		return nil, fmt.Errorf("etcd at %v asks for no user: leave --etcd-user and --etcd-password-file out, or enable authentication there: %w", endpoints, err)
+	case settings.User != "" && isUnanswered(err):
+		return nil, withoutEtcd(ctx, settings, fmt.Errorf("as user %s: %w", settings.User, err))
 	case err != nil && settings.User != "":
 		return nil, fmt.Errorf("etcd at %v, as user %s: %w", endpoints, settings.User, err)
 	case err != nil:
 		return nil, fmt.Errorf("etcd client for %v: %w", endpoints, err)
 	}
 	return c, nil
+}
+
+// userAgain is the pause before etcd is asked again whether it knows the user.
+const userAgain = 200 * time.Millisecond
+
+// isUnanswered reports whether an error says that etcd has not answered, and may later.
+func isUnanswered(err error) bool {
+	var told rpctypes.EtcdError
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.Unavailable || errors.As(err, &told) && told.Code() == codes.Unavailable
 }
 
 // etcdPassword reads the password of the node's user in etcd; empty: it has none.

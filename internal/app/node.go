@@ -129,13 +129,13 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		n.onClose(srv.close)
 		reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
 	}
-	if n.client, err = dialEtcd(reach.Endpoints, reach, log); err != nil {
+	if n.client, err = dialEtcd(ctx, reach.Endpoints, reach, startTimeout, log); err != nil {
 		return nil, err
 	}
 	n.onClose(func() { _ = n.client.Close() })
 	var renewers []*clientv3.Client
 	for _, e := range reach.Endpoints {
-		c, err := dialEtcd([]string{e}, reach, log)
+		c, err := dialEtcd(ctx, []string{e}, reach, 0, log)
 		if err != nil && reach.User != "" {
 			// A user is asked for at once, and this member may be down. The others will do.
 			log.Warn("leases are not renewed by way of this endpoint until the node starts again", zap.String("endpoint", e), zap.Error(err))

@@ -125,7 +125,7 @@ func RunWatchdog(in io.Reader) error {
 	if err := json.Unmarshal(lines.Bytes(), &settings); err != nil {
 		return fmt.Errorf("watchdog: settings: %w", err)
 	}
-	client, err := dialEtcd(settings.Endpoints, settings, zap.NewNop())
+	client, err := dialEtcd(context.Background(), settings.Endpoints, settings, startTimeout, zap.NewNop())
 	if err != nil {
 		return fmt.Errorf("watchdog: %w", err)
 	}

@@ -73,7 +73,7 @@ func canIArgs(cmd *cobra.Command, args []string) error {
 		dash = len(args)
 	}
 	if dash != 2 {
-		return usagef("%d words are given; want a verb and a resource, as in: can-i run jobs, and a command behind --", dash)
+		return usagef("%s: specify a verb and a resource, as in run jobs (got %d), and a command only after --", cmd.CommandPath(), dash)
 	}
 	if dash == len(args) && (cmd.Flags().Changed("as") || cmd.Flags().Changed("target")) {
 		return usagef("--as and --target are of a command; give one behind --")
