@@ -14,6 +14,9 @@ import (
 const (
 	// MaxSource is the longest expression, in bytes.
 	MaxSource = 32 << 10
+	// MaxTerms is how many names, patterns, comparisons and groups an expression may
+	// have: each of them is looked at for each host.
+	MaxTerms = 1000
 	// maxDepth is how deep parentheses and "not" may nest.
 	maxDepth = 100
 )
@@ -57,6 +60,7 @@ type parser struct {
 	faults
 	pos    int
 	depth  int
+	terms  int
 	broken bool
 	groups map[string]bool
 }
@@ -162,9 +166,14 @@ func (p *parser) operand() node {
 		p.fail(start, "a target is missing; write a name, a glob such as web*, a comparison such as os == \"linux\", @group, /regexp/ or a network")
 		return nil
 	}
-	switch rest[0] {
-	case '(':
+	if rest[0] == '(' {
 		return p.parenthesis()
+	}
+	if p.terms++; p.terms > MaxTerms {
+		p.fail(start, "more than %d names, patterns and comparisons; write names as ranges, such as web[001-120], or save parts of it as groups of hosts", MaxTerms)
+		return nil
+	}
+	switch rest[0] {
 	case '/':
 		return &regular{p.regexp()}
 	case '@':

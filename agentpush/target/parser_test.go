@@ -124,6 +124,8 @@ func TestSyntaxErrors(t *testing.T) {
 		{strings.Repeat("(", 200) + "a", 101, "nest more than 100 deep"},
 		{strings.Repeat("not ", 200) + "a", 404, "nest more than 100 deep"},
 		{strings.Repeat("a", MaxSource+1), 1, "at most 32768"},
+		{strings.Repeat("a,", MaxTerms) + "a", 2*MaxTerms + 1, "more than 1000 names"},
+		{strings.Repeat("(a) and ", MaxTerms) + "a", 8*MaxTerms + 1, "more than 1000 names"},
 		{strings.Repeat("?a", 33), 1, "66 pieces"},
 		{"a\xff", 1, "UTF-8"},
 	} {

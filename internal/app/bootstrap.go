@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/store"
@@ -20,6 +22,14 @@ import (
 
 // bootstrapName is the name of the file with the bootstrap token in the data directory.
 const bootstrapName = "bootstrap-token"
+
+const (
+	// bootstrapEvery is how often a node looks whether the file is still of use.
+	bootstrapEvery = time.Minute
+	// bootstrapFresh is how old a file must be to be removed: it is written before the
+	// cluster knows its token.
+	bootstrapFresh = time.Minute
+)
 
 // offerBootstrap leaves a way in where the cluster is closed and has no admin.
 func (n *Node) offerBootstrap(ctx context.Context) error {
@@ -31,6 +41,46 @@ func (n *Node) offerBootstrap(ctx context.Context) error {
 	n.log.Warn("the cluster is closed, and no binding gives anybody the role admin; a token in a file makes an admin, once: `carillon auth bootstrap --file FILE`",
 		zap.String("file", path), zap.Time("until", until))
 	return nil
+}
+
+// dropBootstraps removes the file with the bootstrap token once the token is good for
+// nothing, until ctx ends.
+func (n *Node) dropBootstraps(ctx context.Context) error {
+	path := filepath.Join(n.cfg.DataDir, bootstrapName)
+	for {
+		gone, err := dropBootstrap(path, time.Now(), func(text string) (bool, error) { return n.control.GoodBootstrap(ctx, text) })
+		switch {
+		case gone:
+			n.log.Info("the file with the bootstrap token was removed: the token was used or replaced, or has expired", zap.String("file", path))
+		case err != nil && ctx.Err() == nil:
+			n.log.Warn("it is not known whether the bootstrap token in a file is still good, or the file cannot be removed; trying again", zap.String("file", path), zap.Error(err))
+		}
+		if !backoff.Sleep(ctx, bootstrapEvery) {
+			return nil
+		}
+	}
+}
+
+// dropBootstrap removes a file with a token that is not good, and reports whether it did.
+func dropBootstrap(path string, now time.Time, good func(text string) (bool, error)) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && now.Sub(info.ModTime()) < bootstrapFresh {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	if ok, err := good(strings.TrimSpace(string(text))); ok || err != nil {
+		return false, err
+	}
+	if err := os.Remove(path); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 // ResetBootstrap makes a bootstrap token for the cluster of a node whose settings are

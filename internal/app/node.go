@@ -465,6 +465,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("changes", n.control.Watch)
 	background("tokens", n.control.WatchAccess)
 	background("rights", n.control.WatchRights)
+	background("bootstrap token", n.dropBootstraps)
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
 	background("updates", n.updates.Run)
 	background("audit", n.sealer.Run)

@@ -29,8 +29,8 @@ func (tv tokenVerbs) authCommand() *cobra.Command {
 			"Close the cluster: its API refuses what the roles of the caller do not allow. You must hold\n"+
 				"the role admin by a binding, or ask over a node's local socket as root or the node's account:\n"+
 				"these two may do everything in any case. `carillon auth note` shows beforehand whom it\nwould keep out."),
-		tv.setAuthCommand("note", "noting", "Let everybody in, and note what would be refused",
-			"Let everybody in, and note what would be refused if the cluster were closed: in the logs\nof the nodes."),
+		tv.setAuthCommand("note", "noting", "Let everybody in, and log what would be refused",
+			"Let everybody in, and log what would be refused if the cluster were closed: in the logs of\nthe nodes."),
 		tv.setAuthCommand("off", "open", "Open the cluster to everybody who reaches it",
 			"Open the cluster: everybody who reaches its API may do everything, and run commands on\neach minion."),
 	)
@@ -136,7 +136,7 @@ func (tv tokenVerbs) bootstrapCommand() *cobra.Command {
 				return err
 			}
 			if file != "-" {
-				tv.note("the bootstrap token is used up; delete %s", file)
+				tv.note("the bootstrap token is used up; the node removes its file, so delete copies of it only")
 			}
 			return nil
 		},

@@ -113,15 +113,18 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		a.note("%s", &job.InvalidError{Problems: api.Problems})
 	case errors.As(err, &gone):
 		a.note("carillon: %s%s", err, a.remedy(err))
-	case errors.As(err, &api) && api.Status == http.StatusUnauthorized && !a.loggedIn && a.tokenFile == "" && a.env[envToken] == "":
-		a.note("carillon: %s; give a token by --token-file FILE, %s or %s", err, envTokenFile, envToken)
 	case strings.HasPrefix(err.Error(), "carillon "): // it names the verb
 		a.note("%s", err)
 	default:
 		a.note("carillon: %s", err)
 	}
-	if a.loggedIn && api != nil && api.Status == http.StatusUnauthorized {
-		a.note("log in again with `carillon login`")
+	if errors.As(err, &api) && api.Status == http.StatusUnauthorized {
+		switch {
+		case a.loggedIn:
+			a.note("log in again with `carillon login`")
+		case a.tokenFile == "" && a.env[envToken] == "":
+			a.note("log in with `carillon login`, or give a token by --token-file FILE, %s or %s", envTokenFile, envToken)
+		}
 	}
 	if errors.As(err, &usage) {
 		a.note("see `%s --help`", cmd.CommandPath())

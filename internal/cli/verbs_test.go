@@ -65,6 +65,7 @@ func TestExitCodes(t *testing.T) {
 		"no run yet":        {args: "logs team/report", code: exitNotFound, stderr: "has no run yet", prep: func(f *fake) { f.runs = nil }},
 		"no minions":        {args: "run nowhere", code: exitFailed, stderr: "No minions matched the target", prep: func(f *fake) { f.jobs[0].Name = "nowhere" }},
 		"conflict":          {args: "run backup", code: exitConflict, prep: func(f *fake) { f.status["POST /v1/namespaces/default/jobs/backup/run"] = 409 }},
+		"not known":         {args: "nodes", code: exitNotAllowed, stderr: "\nlog in with `carillon login`, or give a token by --token-file FILE, ", prep: func(f *fake) { f.status["GET /v1/nodes"] = 401 }},
 		"not allowed":       {args: "nodes", code: exitNotAllowed, prep: func(f *fake) { f.status["GET /v1/nodes"] = 403 }},
 		"unavailable":       {args: "nodes", code: exitUnavailable, prep: func(f *fake) { f.status["GET /v1/nodes"] = 503 }},
 		"server error":      {args: "nodes", code: exitFailed, prep: func(f *fake) { f.status["GET /v1/nodes"] = 500 }},

@@ -71,9 +71,23 @@ func TestBootstrapMakesAnAdminOnce(t *testing.T) {
 	if _, why := take(n2, e.token(t, "ci", time.Hour).Text, "admin"); !strings.Contains(why, "no bootstrap token") {
 		t.Errorf("a token of the API makes an admin: %q", why)
 	}
+	good := func(c *Control) bool {
+		t.Helper()
+		ok, err := c.GoodBootstrap(t.Context(), first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if !good(e.Control) {
+		t.Error("it is not good before it is used")
+	}
 	v, why := take(n2, first, "admin")
 	if why != "" {
 		t.Fatalf("refused: %s", why)
+	}
+	if good(e.Control) {
+		t.Error("it is good after it was used")
 	}
 	who, err := e.ByToken(t.Context(), v.Text, "a")
 	if err != nil {
@@ -122,16 +136,24 @@ func TestBootstrapTokensEnd(t *testing.T) {
 		_, err := e.Bootstrap(t.Context(), text, api.APITokenRequest{Name: "x", TTL: time.Hour})
 		return err != nil
 	}
+	good := func(text string) bool {
+		t.Helper()
+		ok, err := e.GoodBootstrap(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
 	first := offer(false)
 	second := offer(true)
-	if second == "" || !refused(first) {
+	if second == "" || !refused(first) || good(first) || !good(second) || good("nonsense") {
 		t.Error("the one before is good beside the one in its place")
 	}
 	if offer(false) != "" {
 		t.Error("made beside one that is good")
 	}
 	e.pass(24 * time.Hour)
-	if !refused(second) {
+	if !refused(second) || good(second) {
 		t.Error("good after a day")
 	}
 	if third := offer(false); third == "" || refused(third) {

@@ -84,17 +84,11 @@ func (a *Authenticator) Bootstrap(ctx context.Context, text string, req api.APIT
 		return api.APIToken{}, err
 	}
 	key := a.db.Keys.Bootstrap()
-	kv, err := a.db.Get(ctx, "look for the bootstrap token", key)
+	revision, good, err := a.bootstraps(ctx, shown.Hash())
 	if err != nil {
 		return api.APIToken{}, err
 	}
-	var held etcdkv.Bootstrap
-	if kv != nil {
-		if held, err = store.Decode[etcdkv.Bootstrap](kv); err != nil {
-			return api.APIToken{}, err
-		}
-	}
-	if subtle.ConstantTimeCompare([]byte(held.Hash), []byte(shown.Hash())) != 1 || !now.Before(held.ExpiresAt) {
+	if !good {
 		return refuse("this is no bootstrap token of the cluster, or no more: it is good once, and for a day; `scheduler --reset-bootstrap` on a node's host makes another")
 	}
 	by := caller.With(ctx, caller.Caller{Name: "bootstrap token", Remote: c.Remote})
@@ -102,11 +96,36 @@ func (a *Authenticator) Bootstrap(ctx context.Context, text string, req api.APIT
 	if err != nil {
 		return api.APIToken{}, err
 	}
-	v, err := a.create(by, req, append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)), append(ops, clientv3.OpDelete(key)))
+	v, err := a.create(by, req, append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", revision)), append(ops, clientv3.OpDelete(key)))
 	if errors.Is(err, errMeanwhile) {
 		err = fmt.Errorf("there is a role binding token-%s, so choose another name; or the bootstrap token was used meanwhile: %w", req.Name, job.ErrConflict)
 	}
 	return v, err
+}
+
+// bootstraps reports whether a hash is that of the bootstrap token, which is good, and the
+// revision of its key.
+func (a *Authenticator) bootstraps(ctx context.Context, hash string) (revision int64, good bool, err error) {
+	kv, err := a.db.Get(ctx, "look for the bootstrap token", a.db.Keys.Bootstrap())
+	if err != nil || kv == nil {
+		return 0, false, err
+	}
+	held, err := store.Decode[etcdkv.Bootstrap](kv)
+	if err != nil {
+		return 0, false, err
+	}
+	return kv.ModRevision, subtle.ConstantTimeCompare([]byte(held.Hash), []byte(hash)) == 1 && a.db.Now().Before(held.ExpiresAt), nil
+}
+
+// GoodBootstrap reports whether a text is that of the bootstrap token: it was neither used
+// nor replaced, and has not expired.
+func (a *Authenticator) GoodBootstrap(ctx context.Context, text string) (bool, error) {
+	shown, malformed := apitoken.Parse(text)
+	if malformed != nil {
+		return false, nil
+	}
+	_, good, err := a.bootstraps(ctx, shown.Hash())
+	return good, err
 }
 
 // OfferBootstrap has a token be kept by which somebody becomes admin once, where the

@@ -11,7 +11,8 @@
 //  1. There is no use case without a right: Control has each method of httpapi.Control,
 //     and hands none on unseen. Those that want none say so.
 //  2. What a caller may not read is in no list and no count. Asked for by its name, it
-//     is answered as what is not there, whether it is there or not, in the same words.
+//     is answered as what is not there, whether it is there or not, in the same words. Of
+//     a kind without namespaces, who may read none at all is refused the list.
 //  3. What one may read, and nothing more, is refused with the right that is missing.
 //     A right to do something is enough to do it: it needs no right to read.
 //  4. Output of tasks is told to who may see logs; a run is told without it to who may

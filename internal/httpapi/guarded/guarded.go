@@ -105,11 +105,18 @@ func (c *Control) whole(ctx context.Context, v rights.Verb, k rights.Kind) error
 	return c.decide.Need(ctx, rights.Request{Verb: v, Kind: k})
 }
 
-// shown returns the things of a list that the caller may read.
+// shown returns the things of a list that the caller may read. Of a kind that has no
+// namespaces, who may read none is told so, however many there are.
 func shown[T any](ctx context.Context, c *Control, k rights.Kind, items []T, at func(*T) (string, map[string]string)) ([]T, error) {
 	s, err := c.decide.Of(ctx)
 	if err != nil || s.Everything() {
 		return items, err
+	}
+	if r := (rights.Request{Verb: rights.Read, Kind: k}); !k.Namespaced() && !s.Sees(r.Verb, k, "") {
+		if err := s.Need(r, nil); err != nil {
+			return nil, err
+		}
+		return items, nil
 	}
 	f := newFilter(s, rights.Read, k)
 	out := make([]T, 0, len(items))
