@@ -278,3 +278,13 @@ func TestExampleIsTheDefault(t *testing.T) {
 		}
 	}
 }
+
+// The help shows no default that is empty.
+func TestHelpShowsNoEmptyDefault(t *testing.T) {
+	t.Parallel()
+	fs := pflag.NewFlagSet("scheduler", pflag.ContinueOnError)
+	SchedulerFlags(fs)
+	if text := fs.FlagUsages(); strings.Contains(text, "default []") || strings.Contains(text, "default )") {
+		t.Errorf("in the help:\n%s", text)
+	}
+}

@@ -63,8 +63,8 @@ func schedulerSettings() []setting {
 		{path: "audit.file", flag: "audit-file", usage: "`FILE` that this node exports these records to, as JSON lines (default: none)", example: "/var/log/carillon/audit.jsonl", unset: "leave it out, and they are exported to no file"},
 		{path: "audit.syslog", flag: "audit-syslog", usage: "`ADDRESS` of a syslog that this node exports these records to: unix:///dev/log, tcp://HOST:PORT or tls://HOST:PORT (default: none)", example: "unix:///dev/log", unset: "leave it out, and they are exported to no syslog"},
 		{path: "connections.minions", flag: "max-minion-connections", usage: "how many connections minions and peers may have open here (0: as the limit of open files allows)"},
-		{path: "connections.strangers", flag: "max-strangers", usage: "how many connections there may be that show no certificate (0: derived from the limit of open files)"},
-		{path: "connections.perAddress", flag: "max-strangers-per-address", usage: "how many of them from one address; raise it for many hosts behind one that join at once (0: a quarter of them)"},
+		{path: "connections.strangers", flag: "max-strangers", usage: "how many connections without a certificate may be open here (0: derived from the limit of open files)"},
+		{path: "connections.perAddress", flag: "max-strangers-per-address", usage: "how many connections without a certificate one address may have open here; raise it where many hosts share an address and join at once (0: a quarter of --max-strangers)"},
 		{path: "limits.requestsPerSecond", flag: "max-requests-per-second", usage: "how many requests a second one caller of the API may make here, over time, and twice as many at once: a token, a session of the page, an account of the local socket, or else an address; more get 429"},
 		{path: "limits.streams", flag: "max-streams", usage: "how many streams one caller of the API may have open here: events, output, results; more get 429"},
 		{path: "minMinionVersion", flag: "min-minion-version", usage: "minions that run a release older than this `VERSION` get no orders (default: none is too old)", example: "1.4.0", unset: "leave it out, and no minion is too old"},
@@ -126,6 +126,9 @@ func SchedulerFlags(fs *pflag.FlagSet) {
 			fs.StringSlice(s.flag, v, s.usage)
 		case map[string]string:
 			fs.StringToString(s.flag, v, s.usage)
+			if len(v) == 0 {
+				fs.Lookup(s.flag).DefValue = "" // not "(default [])"
+			}
 		}
 	}
 }

@@ -3,6 +3,8 @@ package auth
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,6 +104,36 @@ func TestTheTokenIsNotGivenToAnImpostor(t *testing.T) {
 	}
 	if joins, _ := impostor.counts(); joins != 0 {
 		t.Error("the impostor was asked, and given the token")
+	}
+}
+
+// Who gives the port of the API is told so, whatever answers there.
+func TestThePortOfTheAPIIsNotForMinions(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	token, err := ParseToken(tokenText(t, a))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, overTLS := httptest.NewServer(http.NotFoundHandler()), httptest.NewUnstartedServer(http.NotFoundHandler())
+	overTLS.EnableHTTP2 = true
+	overTLS.StartTLS()
+	t.Cleanup(plain.Close)
+	t.Cleanup(overTLS.Close)
+	c := open(t, CredentialsConfig{Dir: t.TempDir(), Servers: []string{"127.0.0.1:1"}}, nil)
+	for name, server := range map[string]*httptest.Server{"plain": plain, "by TLS": overTLS} {
+		for by, first := range map[string]*firstContact{"authority": {given: a.Certificate()}, "token": {token: &token}, "nothing": {}} {
+			err := c.askOne(t.Context(), server.Listener.Addr().String(), first.config(time.Now), func(ctx context.Context, e authpb.EnrollClient) error {
+				_, err := e.Join(ctx, &authpb.JoinRequest{})
+				return err
+			})
+			if err == nil || !strings.Contains(err.Error(), "(7420 by default), not that of its API") {
+				t.Errorf("%s, known by %s: %v", name, by, err)
+			}
+			if want := name == "by TLS" && by != "authority"; errors.Is(err, errUntrusted) != want {
+				t.Errorf("%s, known by %s: untrusted is %v: %v", name, by, !want, err)
+			}
+		}
 	}
 }
 

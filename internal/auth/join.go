@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -210,33 +211,69 @@ func (c *Credentials) askOne(ctx context.Context, server string, conf *tls.Confi
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	// gRPC makes text of what a handshake fails with; the cause is kept here.
-	var untrusted error
-	var mu sync.Mutex
-	conf = conf.Clone()
-	verify := conf.VerifyConnection
-	conf.VerifyConnection = func(cs tls.ConnectionState) error {
-		err := verify(cs)
-		mu.Lock()
-		defer mu.Unlock()
-		untrusted = err
-		return err
-	}
-	conn, err := grpc.NewClient(server, append([]grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(conf))}, c.cfg.DialOptions...)...)
+	hands := &handshakes{}
+	conn, err := grpc.NewClient(server, append([]grpc.DialOption{
+		grpc.WithTransportCredentials(&watched{credentials.NewTLS(conf), hands}),
+	}, c.cfg.DialOptions...)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer func() { _ = conn.Close() }() // nothing is left in it
 	err = question(ctx, authpb.NewEnrollClient(conn))
-	mu.Lock()
-	defer mu.Unlock()
 	switch status.Code(err) {
 	case codes.InvalidArgument, codes.PermissionDenied, codes.AlreadyExists, codes.Unauthenticated:
 		return fmt.Errorf("%w: %s", ErrRefused, status.Convert(err).Message())
 	}
-	if err != nil && untrusted != nil {
-		return untrusted
+	if err == nil {
+		return nil
+	}
+	failed := hands.last()
+	if failed == nil {
+		return err
+	}
+	var (
+		host  x509.HostnameError
+		plain tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(failed, &host), errors.As(failed, &plain), errors.Is(failed, errUnnamed):
+		return fmt.Errorf("no node answers minions by TLS at this port; give a node's port for minions and peers (7420 by default), not that of its API (8420 by default): %w", failed)
+	case errors.Is(failed, errUntrusted):
+		return failed
 	}
 	return err
+}
+
+// handshakes keeps what the last handshake of a connection failed with.
+type handshakes struct {
+	mu  sync.Mutex
+	err error // mu guards it
+}
+
+func (h *handshakes) last() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// watched are credentials whose handshakes are kept.
+type watched struct {
+	credentials.TransportCredentials
+	to *handshakes
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (w *watched) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	w.to.mu.Lock()
+	defer w.to.mu.Unlock()
+	w.to.err = err
+	return conn, info, err
+}
+
+// Clone implements credentials.TransportCredentials.
+func (w *watched) Clone() credentials.TransportCredentials {
+	return &watched{w.TransportCredentials.Clone(), w.to}
 }
 
 // firstContact says which authority is the cluster's, before one has verified

@@ -151,13 +151,17 @@ const sessionCount = 64
 // errUntrusted is why a server is refused.
 var errUntrusted = errors.New("the server is not a node of this cluster")
 
+// errUnnamed is why a server is refused whose certificate is not that of a node: it may
+// be a node's, at another port.
+var errUnnamed = errors.New("its certificate does not name a node")
+
 func verifyServer(cs tls.ConnectionState) error {
 	if len(cs.PeerCertificates) == 0 {
 		return fmt.Errorf("%w: it showed no certificate", errUntrusted)
 	}
 	id, err := IdentityOf(cs.PeerCertificates[0])
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUntrusted, err)
+		return fmt.Errorf("%w: %w: %w", errUntrusted, errUnnamed, err)
 	}
 	if id.Kind != KindNode {
 		return fmt.Errorf("%w: it is %s", errUntrusted, id)

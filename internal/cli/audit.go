@@ -269,7 +269,7 @@ func (av auditVerbs) printVerdict(v *api.AuditVerdict) error {
 	if v.More > 0 {
 		fmt.Fprintf(&b, "and %d more\n", v.More)
 	}
-	word := "all is as it was sealed"
+	word := "all records are intact"
 	if n := len(v.Problems) + v.More; n > 0 {
 		word = fmt.Sprintf("%d problems", n)
 		if n == 1 {

@@ -62,7 +62,7 @@ namespace, and wants the right to it there.`,
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "in all namespaces")
 	cmd.Flags().StringVar(&account, "as", "", "the `ACCOUNT` as which the command is to run (the minion's own)")
 	cmd.Flags().StringVar(&target, "target", "", "the minions on which it is to run, as a target expression (all)")
-	cmd.Flags().StringToStringVarP(&labels, "label", "l", nil, "to things with the label `KEY=VALUE` (may be given several times)")
+	labelsFlag(cmd, &labels, "label", "l", "to things with the label `KEY=VALUE` (may be given several times)")
 	return cmd
 }
 
@@ -94,7 +94,7 @@ func canIText(v api.CanI) string {
 	case v.Some:
 		return "no, but to things with certain labels"
 	case v.State == "noting":
-		return "no; it works for now, as the cluster only notes what would be refused"
+		return "no; it works for now, as the cluster only logs what would be refused"
 	}
 	return "no"
 }

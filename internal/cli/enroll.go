@@ -122,7 +122,7 @@ func (en enrollVerbs) tokenCommand() *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "token lifetime, as a `DURATION`")
 	cmd.Flags().IntVar(&uses, "uses", 1, "how many minions it enrolls, `N`")
-	cmd.Flags().StringToStringVar(&labels, "label", nil, "label that is granted to the minions, as `KEY=VALUE`; may be given several times")
+	labelsFlag(cmd, &labels, "label", "", "label that is granted to the minions, as `KEY=VALUE`; may be given several times")
 	cmd.Flags().StringVar(&minions, "minions", "", "a `GLOB` that the names of the minions must match")
 	cmd.AddCommand(
 		&cobra.Command{
@@ -223,7 +223,7 @@ func (en enrollVerbs) approveCommand() *cobra.Command {
 			return en.printOutcome(outcome{"minion", args[0], "approved"})
 		},
 	}
-	cmd.Flags().StringToStringVar(&labels, "label", nil, "label that is granted to the minion, as `KEY=VALUE`; may be given several times")
+	labelsFlag(cmd, &labels, "label", "", "label that is granted to the minion, as `KEY=VALUE`; may be given several times")
 	cmd.Flags().StringVar(&print, "fingerprint", "", "`FINGERPRINT` of the minion's key, as the minion logs it")
 	return cmd
 }

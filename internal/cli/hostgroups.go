@@ -47,7 +47,7 @@ func (hv hostGroupVerbs) hostGroupTable() table[job.HostGroup] {
 		none: "no host groups; create one with `carillon apply -f FILE`",
 		name: func(g group) string { return g.Name },
 		manifest: func(g group) any {
-			return manifestOf[job.HostGroupSpec]{job.APIVersion, job.KindHostGroup, g.Metadata, g.Spec}
+			return manifestOf[job.HostGroupSpec]{job.APIVersion, job.KindHostGroup, wholeCluster(g.Metadata), g.Spec}
 		},
 		columns: []column[group]{
 			{head: "NAME", cell: func(g group) string { return g.Name }},

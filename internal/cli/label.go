@@ -101,3 +101,9 @@ func (mv minionVerbs) printLabelRequests(ctx context.Context) error {
 		{head: "HAS", cell: func(m minion) string { return pairs(m.Labels) }},
 	}})
 }
+
+// labelsFlag adds a flag of labels, none by default, to a command.
+func labelsFlag(cmd *cobra.Command, to *map[string]string, name, short, usage string) {
+	cmd.Flags().StringToStringVarP(to, name, short, nil, usage)
+	cmd.Flags().Lookup(name).DefValue = "" // not "(default [])"
+}

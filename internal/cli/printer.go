@@ -68,6 +68,12 @@ type manifestOf[S any] struct {
 	Spec       S            `json:"spec"`
 }
 
+// wholeCluster is the metadata of what has no namespace, as a manifest has it.
+func wholeCluster(m job.Metadata) job.Metadata {
+	m.Namespace = ""
+	return m
+}
+
 // printList prints items in the form that the user wants.
 func printList[T any](p *printer, items []T, t table[T]) error {
 	if p.output == formatYAML && t.manifest != nil {

@@ -49,7 +49,7 @@ func (ro roleVerbs) roleTable() table[api.Role] {
 		none: "no roles",
 		name: func(r api.Role) string { return r.Name },
 		manifest: func(r api.Role) any {
-			return manifestOf[job.RoleSpec]{job.APIVersion, job.KindRole, r.Metadata, r.Spec}
+			return manifestOf[job.RoleSpec]{job.APIVersion, job.KindRole, wholeCluster(r.Metadata), r.Spec}
 		},
 		columns: []column[api.Role]{
 			{head: "NAME", cell: func(r api.Role) string { return r.Name }},
@@ -102,7 +102,7 @@ func (ro roleVerbs) roleBindingTable() table[job.RoleBinding] {
 		none: "no role bindings; create one with `carillon apply -f FILE`",
 		name: func(b binding) string { return b.Name },
 		manifest: func(b binding) any {
-			return manifestOf[job.RoleBindingSpec]{job.APIVersion, job.KindRoleBinding, b.Metadata, b.Spec}
+			return manifestOf[job.RoleBindingSpec]{job.APIVersion, job.KindRoleBinding, wholeCluster(b.Metadata), b.Spec}
 		},
 		columns: []column[binding]{
 			{head: "NAME", cell: func(b binding) string { return b.Name }},

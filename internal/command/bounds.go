@@ -112,7 +112,7 @@ func (b *Bounds) admitting(o *job.Order, draft bool) (*Bounds, error) {
 	var why []string
 	for i := range b.all {
 		admits, differs := b.all[i].admitting(o.User, starts)
-		if len(admits) == 0 {
+		if len(admits) == 0 && !slices.Contains(why, differs) { // several bounds may be of one caller
 			why = append(why, differs)
 		}
 		out.all = append(out.all, bound{b.all[i].by, admits})

@@ -159,7 +159,7 @@ func TestRunsWithinTheBounds(t *testing.T) {
 		_, err := e.Start(ann, key(name), api.StartRequest{Params: params})
 		return err
 	}
-	refusedFor(t, "all minions", start("all", nil), "1 minion not of (web*): db1")
+	refusedFor(t, "all minions", start("all", nil), "1 minion outside (web*): db1")
 	refusedFor(t, "another command", start("shell", nil), `the program is "/bin/sh"`)
 	refusedFor(t, "a parameter", start("param", map[string]string{"app": "sshd"}), `argument 2 is "sshd"`)
 	_, err := e.Backfill(ann, key("all"), api.BackfillRequest{From: e.now().Add(-3 * time.Hour), To: e.now()})
@@ -173,7 +173,7 @@ func TestRunsWithinTheBounds(t *testing.T) {
 		return run.RunID
 	}
 	_, err = e.Redo(ann, again("all", job.StateFailed, "web1", "db1"), nil, api.Order{})
-	refusedFor(t, "a redo", err, "1 minion not of (web*): db1")
+	refusedFor(t, "a redo", err, "1 minion outside (web*): db1")
 	_, err = e.Redo(ann, again("shell", job.StateFailed, "web1"), nil, api.Order{})
 	refusedFor(t, "a redo of another command", err, `the program is "/bin/sh"`)
 	if n := len(e.triggers(t)); n != 0 {
@@ -218,9 +218,12 @@ func TestExecWithinTheBounds(t *testing.T) {
 	}
 	web := func(s *job.Spec) { s.Target.Match = "web*" }
 	_, err := exec(ann)
-	refusedFor(t, "all minions", err, "1 minion not of (web*): db1")
+	refusedFor(t, "all minions", err, "1 minion outside (web*): db1")
 	_, err = exec(ann, web, func(s *job.Spec) { s.User, s.Command = "root", []string{"/bin/sh"} })
 	refusedFor(t, "another account", err, "it is to run as root")
+	if n := strings.Count(err.Error(), "it is to run as root"); n != 1 { // both rights of exec are bounded
+		t.Errorf("the reason is told %d times: %v", n, err)
+	}
 	refusedFor(t, "another command", err, `the program is "/bin/sh"`)
 	_, err = exec(eve, web)
 	refusedFor(t, "no right at all", err, "you may not exec minions")

@@ -150,6 +150,9 @@ func TestEmptySettingsAreRefused(t *testing.T) {
 			}
 		}
 		if value := f.DefValue; f.Name != "version" {
+			if f.Name == "label" && value != "" {
+				t.Errorf("the help shows the default %q of labels", value)
+			}
 			if value == "" || value == "[]" {
 				value = "x=y"
 			}

@@ -55,6 +55,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.Servers, "servers", []string{"127.0.0.1:7420"}, "nodes to connect to, as `HOST:PORT,...`")
 	fs.StringVar(&o.ID, "id", "", "name of this minion, unique in the cluster (default: the host name)")
 	fs.StringToStringVar(&o.Labels, "label", nil, "label to ask for, as `KEY=VALUE`; targets select by it once it is granted (carillon minions label); may be given several times")
+	fs.Lookup("label").DefValue = "" // not "(default [])"
 	fs.StringVar(&o.DataDir, "data-dir", DefaultDataDir(), "directory of the journal and of output; one per minion")
 	fs.StringVar(&o.TokenFile, "join-token-file", "", "`FILE` with the token to join the cluster with, once, - for standard input; see carillon minions token (without: an operator approves)")
 	fs.StringVar(&o.Token, "join-token", "", "the `TOKEN` itself: every account of this host can read it here, so give it by --join-token-file or CARILLON_JOIN_TOKEN")

@@ -132,7 +132,7 @@ func (st *Starter) beyond(ctx context.Context, b *begin, held job.Bounds) (admit
 		}
 	}
 	if len(outside) > 0 {
-		why = append(why, fmt.Sprintf("%s not of %s: %s", apiview.Counted(len(outside), "minion"), targets, apiview.Some(outside[:min(len(outside), fewHosts)], len(outside))))
+		why = append(why, fmt.Sprintf("%s outside %s: %s", apiview.Counted(len(outside), "minion"), targets, apiview.Some(outside[:min(len(outside), fewHosts)], len(outside))))
 	}
 	return admits, why, nil
 }
