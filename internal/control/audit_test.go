@@ -303,7 +303,7 @@ func TestAuditPages(t *testing.T) {
 			q.After = page.Next
 		}
 	}
-	for _, limit := range []int{97, 100, api.MaxAudit} {
+	for _, limit := range []int{331, 500, api.MaxAudit} {
 		if d := cmp.Diff(all, collect(api.AuditQuery{Limit: limit})); d != "" {
 			t.Errorf("limit %d (-want +got):\n%s", limit, d)
 		}
@@ -324,7 +324,7 @@ func TestAuditPages(t *testing.T) {
 		"none":         {api.AuditQuery{By: "eve"}, 0},
 		"no time":      {api.AuditQuery{Since: e.now(), Until: e.now().Add(-time.Hour)}, 0},
 	} {
-		c.q.Limit = 99
+		c.q.Limit = 499
 		if got := collect(c.q); len(got) != c.want {
 			t.Errorf("%s: %d records, want %d", name, len(got), c.want)
 		}
