@@ -197,8 +197,8 @@ func (m *Dispatch) dispatch(ctx context.Context, id job.ShardID, fence queue.Fen
 		defer m.mu.Unlock()
 		if m.runners[stored.UID] == r {
 			delete(m.runners, stored.UID)
-			m.met.waiting.DeleteLabelValues(stored.Namespace, stored.Name)
 		}
+		m.met.waiting.Sub(float64(r.waiting))
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -6,9 +6,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// metrics are of all queues together: whoever may read /metrics need not have the right
+// to know which queues there are.
 type metrics struct {
 	settled *prometheus.CounterVec
-	waiting *prometheus.GaugeVec
+	waiting prometheus.Gauge
 }
 
 // newMetrics makes the metrics of a Dispatch and registers them, unless reg is nil.
@@ -16,11 +18,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		settled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_queue_items_total",
-			Help: "Items that workers gave back, by queue and by what became of them: done, cancelled, retried, dead, lost, late.",
-		}, []string{"namespace", "queue", "result"}),
-		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Help: "Items that workers gave back, by what became of them: done, cancelled, retried, dead, lost, late.",
+		}, []string{"result"}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "carillon_queue_waiting_items", Help: "Items that wait, of the queues whose dispatcher is here.",
-		}, []string{"namespace", "queue"}),
+		}),
 	}
 	if reg == nil {
 		return m, nil

@@ -72,6 +72,8 @@ type runner struct {
 	settling int
 	rates    rates
 	told     toldStatus
+	// waiting is how many items the metrics count for this queue.
+	waiting int
 }
 
 // worker is a minion that works on the queue.

@@ -71,7 +71,8 @@ func (r *rates) perSecond(now time.Time) (done, failed float64) {
 // tell writes how the queue is, for all nodes to show, if that has changed.
 func (r *runner) tell(now time.Time) {
 	waiting, delayed, oldest := r.q.Depth()
-	r.m.met.waiting.WithLabelValues(r.key.Namespace, r.key.Name).Set(float64(waiting))
+	r.m.met.waiting.Add(float64(waiting - r.waiting))
+	r.waiting = waiting
 	if r.told.writing || now.Sub(r.told.at) < tellEvery {
 		return
 	}

@@ -85,7 +85,7 @@ func (r *runner) onStale(rep *job.Report) {
 	case !r.synced || !r.fence.Held() || !rep.Known:
 	case rep.State.Final():
 		if rep.Spooled {
-			r.m.met.settled.WithLabelValues(r.key.Namespace, r.key.Name, "late").Inc()
+			r.m.met.settled.WithLabelValues("late").Inc()
 			r.m.deps.Minions.Ack([]job.TaskID{rep.Task})
 		}
 	default:
@@ -240,7 +240,7 @@ func (r *runner) settled(t *task, o queue.Outcome, rep *job.Report, err error) {
 	case queue.Lost:
 		result = "lost"
 	}
-	r.m.met.settled.WithLabelValues(r.key.Namespace, r.key.Name, result).Inc()
+	r.m.met.settled.WithLabelValues(result).Inc()
 	r.rates.count(result == "done")
 	if rep.Spooled {
 		r.m.deps.Minions.Ack([]job.TaskID{rep.Task})
