@@ -30,8 +30,9 @@
 //	    last attempt the item becomes a dead letter, and is not handed out again.
 //	Q7  All of this is in etcd. A dispatcher that starts anew reads it and goes
 //	    on; what workers do meanwhile is not disturbed.
-//	Q8  Put leaves an item alone whose priority and ID are in the queue already,
-//	    dead letters included, so it can be repeated after a lost answer.
+//	Q8  An ID is in the queue once, whatever the priority, dead letters included: in
+//	    the transaction that adds an item, Put compares that its ID is nowhere, and
+//	    leaves an item alone that is there. So it can be repeated after a lost answer.
 //	Q9  Of the items that have the same key, at most one is claimed at a time. Those
 //	    that wait for it keep their order, and others pass them.
 //	Q10 Within the window of a de-duplication key at most one item is put with it,

@@ -144,6 +144,21 @@ func TestQ10_Dedup(t *testing.T) {
 	}
 }
 
+// An item is known by its ID also where it has a de-duplication key of its own.
+func TestQ8_DedupAtAnotherPriority(t *testing.T) {
+	t.Parallel()
+	b := opened(t, queue.Config{DedupWindow: time.Hour})
+	for p := range queue.MaxPriority + 1 {
+		got, err := b.Add(t.Context(), []queue.Item{{ID: "a", Priority: p, Dedup: fmt.Sprint("key-", p)}}, queue.Along{})
+		if err != nil || got[0] != (queue.Added{ID: "a", Duplicate: p > 0}) {
+			t.Errorf("at priority %d: %+v, %v", p, got, err)
+		}
+	}
+	if s, err := b.Stats(t.Context()); err != nil || s != (queue.Stats{Waiting: 1}) {
+		t.Errorf("stats %+v, %v; want one item", s, err)
+	}
+}
+
 func TestQ11_Expiry(t *testing.T) {
 	t.Parallel()
 	b := opened(t, queue.Config{Visibility: 100 * time.Millisecond})
@@ -261,6 +276,28 @@ func TestGuardedAdd(t *testing.T) {
 	}
 	if s, err := b.Stats(t.Context()); err != nil || s != (queue.Stats{}) {
 		t.Errorf("stats %+v, %v", s, err)
+	}
+}
+
+// What goes along with a put is done where something is added, however many items before
+// that are there already.
+func TestAlongGoesWithWhatIsAdded(t *testing.T) {
+	t.Parallel()
+	b := opened(t, queue.Config{})
+	var items []queue.Item
+	for i := range queue.MaxClaim + 10 {
+		items = append(items, queue.Item{ID: fmt.Sprint("known-", i)})
+	}
+	b.mustPut(t, items...)
+	along := "/along/" + b.name
+	for _, again := range [][]queue.Item{items, append(slices.Clone(items), queue.Item{ID: "new"})} {
+		if _, err := b.Add(t.Context(), again, queue.Along{Ops: []clientv3.Op{clientv3.OpPut(along, "")}}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.client.Get(t.Context(), along)
+		if want := int64(len(again) - len(items)); err != nil || got.Count != want {
+			t.Errorf("put %d items of which %d are known: done along %d times, %v; want %d", len(again), len(items), got.Count, err, want)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ const (
 
 // Item is a piece of work.
 type Item struct {
-	// ID and Priority name the item within its queue. Put fills in an empty ID.
+	// ID names the item within its queue. Put fills in an empty one.
 	ID string `json:"id"`
 	// Priority is 0 to 9; higher goes first.
 	Priority int `json:"priority"`

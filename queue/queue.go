@@ -101,9 +101,9 @@ type Added struct {
 	Duplicate bool `json:"duplicate,omitempty"`
 }
 
-// Put adds items and returns their IDs. Items that are in the queue already, as
-// dead letters perhaps, are left alone (Q8). After an error some items may have
-// been added; it is safe to put all of them again with the IDs returned.
+// Put adds items and returns their IDs. Items whose ID is in the queue already, at
+// another priority or as dead letters perhaps, are left alone (Q8). After an error some
+// items may have been added; it is safe to put all of them again with the IDs returned.
 func (q *Queue) Put(ctx context.Context, items ...Item) ([]string, error) {
 	added, err := q.Add(ctx, items, Along{})
 	ids := make([]string, len(added))
@@ -126,11 +126,12 @@ var ErrChanged = fmt.Errorf("the queue was changed meanwhile: %w", job.ErrConfli
 
 // Add is Put, and tells which items were there.
 func (q *Queue) Add(ctx context.Context, items []Item, along Along) ([]Added, error) {
-	items = slices.Clone(items)
+	fresh := make([]newItem, len(items))
 	added := make([]Added, len(items))
 	var problems []job.Problem
 	for i := range items {
-		it := &items[i]
+		fresh[i].Item = items[i]
+		it := &fresh[i]
 		problems = append(problems, it.check(fmt.Sprintf("items[%d]", i))...)
 		if it.Dedup != "" && q.cfg.DedupWindow <= 0 {
 			problems = append(problems, job.Problem{
@@ -142,29 +143,61 @@ func (q *Queue) Add(ctx context.Context, items []Item, along Along) ([]Added, er
 			if err != nil {
 				return nil, err
 			}
-			it.ID = id
+			it.ID, it.unheard = id, true
 		}
 		added[i].ID = it.ID
 	}
 	if problems != nil {
 		return nil, &job.InvalidError{Problems: problems}
 	}
-	for at := 0; at < len(items); {
-		n, bytes := 0, 0
-		for at+n < len(items) && n < MaxClaim && (n == 0 || bytes+len(items[at+n].Payload) <= maxTxnBytes) {
-			bytes += len(items[at+n].Payload)
+	for at := 0; at < len(fresh); {
+		n, bytes, cmps := 0, 0, 0
+		for at+n < len(fresh) && n < MaxClaim {
+			it := &fresh[at+n]
+			bytes, cmps = bytes+len(it.Payload), cmps+len(q.unknown(it))
+			if n > 0 && (bytes > maxTxnBytes || cmps > maxPutCmps) {
+				break
+			}
 			n++
 		}
-		if err := q.put(ctx, items[at:at+n], added[at:at+n], along); err != nil {
+		if err := q.put(ctx, fresh[at:at+n], added[at:at+n], along); err != nil {
 			return added, fmt.Errorf("put %d items into queue: %w", n, err)
 		}
-		at, along.Ops = at+n, nil
+		if slices.ContainsFunc(added[at:at+n], func(a Added) bool { return !a.Duplicate }) {
+			along.Ops = nil
+		}
+		at += n
 	}
 	return added, nil
 }
 
+// newItem is an item that is to be put.
+type newItem struct {
+	Item
+	// unheard: its ID was made here, and nobody else can have put it at another priority.
+	unheard bool
+}
+
+// maxPutCmps bounds the compares of a transaction that puts, the guard excepted: etcd
+// takes 128.
+const maxPutCmps = 127
+
+// unknown returns the compares that hold if the queue has no item with the ID (Q8). The
+// priority is part of an item's keys, so there are two for each.
+func (q *Queue) unknown(it *newItem) []clientv3.Cmp {
+	from, to := 0, MaxPriority
+	if it.unheard {
+		from, to = it.Priority, it.Priority
+	}
+	var cmps []clientv3.Cmp
+	for p := from; p <= to; p++ {
+		cmps = append(cmps, absent(q.keys.Item(p, it.ID)), absent(q.keys.DeadItem(p, it.ID)))
+	}
+	return cmps
+}
+
 // put adds a few items at once, or one by one when some are there already.
-func (q *Queue) put(ctx context.Context, items []Item, added []Added, along Along) error {
+func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along Along) error {
 	var cmps []clientv3.Cmp
 	if along.Guard != nil {
 		cmps = append(cmps, *along.Guard)
@@ -176,20 +209,19 @@ func (q *Queue) put(ctx context.Context, items []Item, added []Added, along Alon
 		if it.Dedup != "" && len(items) > 1 {
 			return q.putEach(ctx, items, added, along)
 		}
-		key, dead := q.keys.Item(it.Priority, it.ID), q.keys.DeadItem(it.Priority, it.ID)
-		if seen[key] {
+		if seen[it.ID] {
 			added[i].Duplicate = true
 			continue
 		}
-		seen[key] = true
+		seen[it.ID] = true
 		value, err := etcdkv.Encode(etcdkv.QueueItem{
 			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt,
 		})
 		if err != nil {
 			return err
 		}
-		cmps = append(cmps, absent(key), absent(dead))
-		ops = append(ops, clientv3.OpPut(key, value))
+		cmps = append(cmps, q.unknown(it)...)
+		ops = append(ops, clientv3.OpPut(q.keys.Item(it.Priority, it.ID), value))
 	}
 	if len(items) == 1 && items[0].Dedup != "" {
 		return q.putOnce(ctx, &items[0], &added[0], along, cmps, ops)
@@ -208,7 +240,7 @@ func (q *Queue) put(ctx context.Context, items []Item, added []Added, along Alon
 	return q.putEach(ctx, items, added, along)
 }
 
-func (q *Queue) putEach(ctx context.Context, items []Item, added []Added, along Along) error {
+func (q *Queue) putEach(ctx context.Context, items []newItem, added []Added, along Along) error {
 	for i := range items {
 		if err := q.put(ctx, items[i:i+1], added[i:i+1], along); err != nil {
 			return err
@@ -236,10 +268,10 @@ func (q *Queue) guarded(ctx context.Context, along Along) error {
 const dedupTries = 20
 
 // putOnce adds an item that has a de-duplication key, unless another one has it (Q10).
-func (q *Queue) putOnce(ctx context.Context, it *Item, added *Added, along Along, cmps []clientv3.Cmp, ops []clientv3.Op) error {
+func (q *Queue) putOnce(ctx context.Context, it *newItem, added *Added, along Along, cmps []clientv3.Cmp, ops []clientv3.Op) error {
 	key := q.keys.Dedup(it.Dedup)
 	for range dedupTries {
-		resp, err := q.txn(ctx, nil, []clientv3.Op{clientv3.OpGet(key), clientv3.OpGet(q.keys.Item(it.Priority, it.ID)), clientv3.OpGet(q.keys.DeadItem(it.Priority, it.ID))})
+		resp, err := q.txn(ctx, q.unknown(it), []clientv3.Op{clientv3.OpGet(key)}, clientv3.OpGet(key))
 		if err != nil {
 			return err
 		}
@@ -252,7 +284,7 @@ func (q *Queue) putOnce(ctx context.Context, it *Item, added *Added, along Along
 			}
 			rev = kvs[0].ModRevision
 		}
-		if len(resp.Responses[1].GetResponseRange().Kvs)+len(resp.Responses[2].GetResponseRange().Kvs) > 0 {
+		if !resp.Succeeded {
 			added.Duplicate = true
 			return nil
 		}

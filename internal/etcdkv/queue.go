@@ -129,8 +129,9 @@ type QueueDead struct {
 	At     time.Time       `json:"at"`
 }
 
-// QueueKeys are the keys of one typed queue. An item is named by its priority
-// and its ID together; higher priorities sort first.
+// QueueKeys are the keys of one typed queue. Those of an item hold its priority and
+// its ID, so that higher priorities sort first. An ID is there at one priority only:
+// whoever puts an item compares that it is at none.
 type QueueKeys struct{ root string }
 
 // QueueOf returns the keys of a typed queue.

@@ -17,7 +17,8 @@ import (
 // model is what a queue must do, one step after the other.
 type model struct {
 	Subject
-	seq     int
+	seq int
+	// items are by their IDs.
 	items   map[string]*modelItem
 	workers []queue.Worker
 	// late are receipts of claims that have ended.
@@ -98,9 +99,8 @@ func (m *model) put(rt *rapid.T) {
 	if _, err := m.Queue.Put(context.Background(), it); err != nil {
 		rt.Fatalf("put: %v", err)
 	}
-	name := fmt.Sprintf("%d/%s", it.Priority, it.ID)
-	if m.items[name] == nil {
-		m.items[name] = &modelItem{Item: it, place: m.seq}
+	if m.items[it.ID] == nil { // Q8
+		m.items[it.ID] = &modelItem{Item: it, place: m.seq}
 	}
 }
 
@@ -143,7 +143,7 @@ func (m *model) settle(rt *rapid.T, how string) {
 	case "done":
 		err = m.Queue.Done(context.Background(), it.claim)
 		m.late = append(m.late, it.claim)
-		delete(m.items, fmt.Sprintf("%d/%s", it.Priority, it.ID))
+		delete(m.items, it.ID)
 	case "fail":
 		err = m.Queue.Fail(context.Background(), it.claim, "no")
 		m.over(it)

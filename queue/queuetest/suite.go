@@ -69,6 +69,7 @@ func TestQueue(t *testing.T, open func(t *testing.T, visibility time.Duration) S
 		"Q6_LostWorkersCountAsAttempt": {time.Minute, testDeadByLoss},
 		"Q7_Restart":                   {time.Minute, testRestart},
 		"Q8_PutIsIdempotent":           {time.Minute, testIdempotent},
+		"Q8_IDIsThereOnce":             {time.Minute, testOneID},
 		"ClaimWaits":                   {time.Minute, testClaimWaits},
 		"NotBefore":                    {time.Minute, testNotBefore},
 		"VisibilityDeadline":           {visibility, testVisibility},
