@@ -67,6 +67,7 @@ func startGuardedEtcd(t testing.TB) *guardedEtcd {
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	cfg.ClientTLSInfo = transport.TLSInfo{CertFile: g.file("server.pem"), KeyFile: g.file("server.key"), TrustedCAFile: g.file("ca.pem"), ClientCertAuth: true}
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
+	cfg.BcryptCost = 4 // with the race detector a password of the usual cost takes seconds, longer than a renewal may
 	srv, err := embed.StartEtcd(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +129,7 @@ func (g *guardedEtcd) client(t testing.TB, user, password string) *clientv3.Clie
 	pool := x509.NewCertPool()
 	pool.AddCert(g.ca)
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{g.endpoint}, DialTimeout: 10 * time.Second, Username: user, Password: password, Logger: zap.NewNop(),
+		Endpoints: []string{g.endpoint}, DialTimeout: time.Minute, Username: user, Password: password, Logger: zap.NewNop(),
 		TLS: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{cert}},
 	})
 	if err != nil {
@@ -227,7 +228,8 @@ spec: {command: ["true"], after: {jobs: [often]}}
 	}
 	for _, n := range []*node{n1, n2} {
 		for line := range strings.Lines(n.carillon(t, "doctor").stdout) {
-			if strings.HasPrefix(line, "etcd") && !strings.Contains(line, " ok ") {
+			// How fast it answers here says nothing.
+			if strings.HasPrefix(line, "etcd") && !strings.Contains(line, " ok ") && !strings.Contains(line, "answers a read in") {
 				t.Errorf("doctor of %s: %s", n.name, line)
 			}
 		}
