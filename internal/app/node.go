@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -286,42 +285,6 @@ func (n *Node) caller() func(context.Context) (agentpush.Caller, error) {
 		return agentpush.Caller{}, fmt.Errorf("%s is neither a minion nor a node", id)
 	}
 }
-
-// engineSink lets the hub, which is made first, reach the engine.
-type engineSink struct {
-	engine atomic.Pointer[scheduler.Engine]
-	queues atomic.Pointer[queues.Dispatch]
-}
-
-func (s *engineSink) Reports(r []job.Report) {
-	q := s.queues.Load()
-	if q == nil {
-		return
-	}
-	r = q.Reports(r)
-	if e := s.engine.Load(); e != nil && len(r) > 0 {
-		e.Reports(r)
-	}
-}
-
-func (s *engineSink) revoked(id job.MinionID) {
-	if e := s.engine.Load(); e != nil {
-		e.Revoked(id)
-	}
-}
-
-func (s *engineSink) LiveRuns(namespace, name string) ([]job.Run, []job.ShardID) {
-	e, q := s.engine.Load(), s.queues.Load()
-	if e == nil || q == nil {
-		return nil, nil
-	}
-	runs, of := e.LiveRuns(namespace, name)
-	return append(runs, q.LiveRuns(namespace, name)...), of
-}
-
-// topicDepth bounds what waits for one minion: a minion that is alone may be
-// handed a whole herd of fires at once.
-const topicDepth = 20_000
 
 // wire makes the node's parts and connects them.
 func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) error {
