@@ -152,9 +152,11 @@ func shown(v any, secret bool) string {
 	case secret:
 		return masked
 	}
-	t = withoutPasswords(t)
-	if len(t) > maxValue {
-		return strings.ToValidUTF8(t[:maxValue], "") + fmt.Sprintf("... (%d bytes)", len(t))
+	// Looking for passwords takes time, and what comes far behind is not shown. A password
+	// that begins in what is shown ends within the part that is looked at.
+	told := withoutPasswords(t[:min(len(t), 32*maxValue)])
+	if len(told) > maxValue || len(t) > 32*maxValue {
+		return strings.ToValidUTF8(told[:min(len(told), maxValue)], "") + fmt.Sprintf("... (%d bytes)", len(t))
 	}
-	return t
+	return told
 }
