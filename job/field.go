@@ -255,6 +255,7 @@ func paramRows() []row[Param] {
 		{path: "min", zero: "leave it out for no bound", needs: numbers, met: number},
 		{path: "max", zero: "leave it out for no bound", needs: numbers, met: number},
 		{path: "maxLength", zero: "leave it out for no bound", needs: words, met: texts},
+		{path: "sensitive", needs: words, met: texts},
 	}
 }
 

@@ -25,8 +25,9 @@ type Order struct {
 	// Steps are done one after the other; Command and Script are empty then.
 	Steps []OrderStep `json:",omitempty"`
 	Env   map[string]string
-	// Secrets are variables whose values the minion finds out just before the start.
-	Secrets    map[string]EnvValue `json:",omitempty"`
+	// Secrets are variables whose values the minion finds out just before the start, and
+	// sensitive parameters.
+	Secrets    map[string]OrderSecret `json:",omitempty"`
 	WorkingDir string
 	User       string
 	// Limits bound the command. A minion that cannot enforce them rejects the order.
@@ -42,6 +43,17 @@ type Order struct {
 	HoldUntil time.Duration `json:",omitzero"`
 	// Timeout is the longest the command may run.
 	Timeout time.Duration
+}
+
+// OrderSecret is a variable of an order that is a secret. Its JSON form is that in the
+// journals of minions.
+type OrderSecret struct {
+	// Secret says where the minion finds the value. Nil: Value is it.
+	Secret *SecretRef `json:"secret,omitempty"`
+	// Value is that of a sensitive parameter, which who started the run has given.
+	Value string `json:"value,omitempty"`
+	// Mask: where the command writes the value, its output has *** instead.
+	Mask bool `json:"mask,omitempty"`
 }
 
 // Report says what a minion, or the way to it, knows about one attempt of a

@@ -61,6 +61,44 @@ type Param struct {
 	// MaxLength bounds the characters of a string or a path. Zero: no bound but
 	// that of all parameters together.
 	MaxLength int `json:"maxLength,omitempty"`
+	// Sensitive: its value is a secret of who starts the run. The minion gets it;
+	// records, listings, the page, output, logs and the audit have *** instead.
+	Sensitive bool `json:"sensitive,omitempty"`
+}
+
+// Masked stands where a value is that is not told.
+const Masked = "***"
+
+// MaskedParams returns parameters with those added whose values are not told.
+func MaskedParams(params, sensitive map[string]string) map[string]string {
+	if len(sensitive) == 0 {
+		return params
+	}
+	out := make(map[string]string, len(params)+len(sensitive))
+	maps.Copy(out, params)
+	for name := range sensitive {
+		out[name] = Masked
+	}
+	return out
+}
+
+// SensitiveNames returns the names of sensitive parameters, in order; nil: there are none.
+func SensitiveNames(sensitive map[string]string) []string {
+	if len(sensitive) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(sensitive))
+}
+
+// GivenParams returns all parameters of a run with their values.
+func GivenParams(params, sensitive map[string]string) map[string]string {
+	if len(sensitive) == 0 {
+		return params
+	}
+	out := make(map[string]string, len(params)+len(sensitive))
+	maps.Copy(out, params)
+	maps.Copy(out, sensitive)
+	return out
 }
 
 // Limits of parameters.
@@ -88,6 +126,13 @@ func (d *Param) EffectiveType() ParamType {
 func (d *Param) Accepts(v string) error {
 	if strings.ContainsRune(v, 0) {
 		return fmt.Errorf("has a NUL character, which no variable can hold")
+	}
+	told := quoteShort(v)
+	if d.Sensitive {
+		told = "the value"
+		if len(v) < MinMaskedBytes {
+			return fmt.Errorf("is sensitive and has fewer than %d bytes: so short a value could not be masked in the output", MinMaskedBytes)
+		}
 	}
 	switch d.EffectiveType() {
 	case ParamInt:
@@ -118,7 +163,7 @@ func (d *Param) Accepts(v string) error {
 		return fmt.Errorf("%s is not allowed%s (allowed: %s)", quoteShort(v), hint, strings.Join(d.Values, ", "))
 	case ParamPath:
 		if !path.IsAbs(v) || slices.Contains(strings.Split(v, "/"), "..") {
-			return fmt.Errorf("%s is not an absolute path without \"..\", as in /var/lib/app", quoteShort(v))
+			return fmt.Errorf("%s is not an absolute path without \"..\", as in /var/lib/app", told)
 		}
 	case ParamString:
 	}
@@ -127,7 +172,7 @@ func (d *Param) Accepts(v string) error {
 	}
 	if d.Pattern != "" {
 		if re, err := wholePattern(d.Pattern); err == nil && !re.MatchString(v) {
-			return fmt.Errorf("%s does not match the pattern %s", quoteShort(v), d.Pattern)
+			return fmt.Errorf("%s does not match the pattern %s", told, d.Pattern)
 		}
 	}
 	return nil
@@ -237,6 +282,10 @@ func (d *Param) check(p *problems, at string) {
 	if d.Default == "" || len(*p) > before {
 		return
 	}
+	if d.Sensitive {
+		p.add(at+".default", "is read by whoever may read this; a sensitive parameter has no default: make it required, or leave the default out")
+		return
+	}
 	if err := d.Accepts(d.Default); err != nil {
 		p.add(at+".default", "%v", err)
 	}
@@ -250,6 +299,25 @@ func paramOf(list []Param, name string) *Param {
 		}
 	}
 	return nil
+}
+
+// sensitiveParam reports whether a parameter of a name is declared to be sensitive.
+func sensitiveParam(list []Param, name string) bool {
+	d := paramOf(list, name)
+	return d != nil && d.Sensitive
+}
+
+// sensitiveParams tells of sensitive parameters in words, which all accounts of a host
+// can see, and records and refusals tell.
+func (p *problems) sensitiveParams(at string, words []string, params []Param) {
+	for i, text := range words {
+		for _, name := range references(text) {
+			if sensitiveParam(params, name) {
+				p.add(at+"["+strconv.Itoa(i)+"]", `{{%s}} is sensitive, and arguments can be seen by all on the host: read the variable %s in a script or in shell`, name, ParamEnv(name))
+				break
+			}
+		}
+	}
 }
 
 func paramNames(list []Param) []string {

@@ -20,8 +20,10 @@ type Run struct {
 	Attempt   int    `json:"attempt"`
 	// Cause tells who or what asked for the run, where it was not the schedule.
 	Cause string `json:"cause,omitempty"`
-	// Params are what it was started with.
-	Params map[string]string `json:"params,omitempty"`
+	// Params are what it was started with; those that Sensitive names are masked:
+	// their values are kept for no longer than the run is open, and are told nowhere.
+	Params    map[string]string `json:"params,omitempty"`
+	Sensitive []string          `json:"sensitive,omitempty"`
 	// Redo is the run that this one does again, in part or whole.
 	Redo RunID `json:"redo,omitempty"`
 	// Alerts tell what people wanted to be told of: that it began late, or had

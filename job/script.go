@@ -86,6 +86,7 @@ func (s *ScriptSpec) Validate() []Problem {
 			}
 		}
 	}
+	p.sensitiveParams("spec.args", s.Args, s.Params)
 	checkValuesInSource(&p, "spec.source", s.Source, s.Params)
 	by := s.Interpreter
 	if len(by) == 0 {

@@ -94,7 +94,7 @@ func (v *EnvValue) UnmarshalJSON(b []byte) error {
 }
 
 // Variables splits an environment: texts, and what minions find out.
-func (s *Spec) Variables() (texts map[string]string, secrets map[string]EnvValue) {
+func (s *Spec) Variables() (texts map[string]string, secrets map[string]OrderSecret) {
 	if len(s.Env) == 0 {
 		return nil, nil
 	}
@@ -105,11 +105,25 @@ func (s *Spec) Variables() (texts map[string]string, secrets map[string]EnvValue
 			continue
 		}
 		if secrets == nil {
-			secrets = map[string]EnvValue{}
+			secrets = map[string]OrderSecret{}
 		}
-		secrets[k] = v
+		secrets[k] = OrderSecret{Secret: v.Secret, Mask: v.Mask}
 	}
 	return texts, secrets
+}
+
+// WithSensitive adds to the secrets of an order sensitive parameters, as variables that
+// are masked.
+func WithSensitive(secrets map[string]OrderSecret, sensitive map[string]string) map[string]OrderSecret {
+	if len(sensitive) == 0 {
+		return secrets
+	}
+	out := make(map[string]OrderSecret, len(secrets)+len(sensitive))
+	maps.Copy(out, secrets)
+	for name, v := range sensitive {
+		out[ParamEnv(name)] = OrderSecret{Value: v, Mask: true}
+	}
+	return out
 }
 
 // Check tells what is wrong with the reference; nil: nothing.

@@ -108,9 +108,11 @@ type StepResult struct {
 
 // Plan is what a start of a job comes to.
 type Plan struct {
-	// Params are the run's, with defaults.
-	Params map[string]string
-	Steps  []OrderStep
+	// Params are the run's, with defaults; Sensitive are those whose values are not
+	// told, and no part of Steps.
+	Params    map[string]string
+	Sensitive map[string]string
+	Steps     []OrderStep
 	// User is who runs the command: the job's, or the one that a script wants.
 	User string
 }
@@ -319,6 +321,8 @@ func (st *Step) check(p *problems, at string, params []Param) {
 		for _, ref := range references(st.Params[name]) {
 			if paramOf(params, ref) == nil {
 				p.unknownParam(at+".params."+name, ref, paramNames(params), "declare it in spec.params")
+			} else if sensitiveParam(params, ref) {
+				p.add(at+".params."+name, "{{%s}} is sensitive: it reaches all steps as the variable %s, and a script by its own name only", ref, ParamEnv(ref))
 			}
 		}
 	}
@@ -329,6 +333,8 @@ func (st *Step) check(p *problems, at string, params []Param) {
 	slices.Sort(known)
 	p.unknownParams(at+".command", st.Command, known)
 	p.unknownParams(at+".args", st.Args, known)
+	p.sensitiveParams(at+".command", st.Command, params)
+	p.sensitiveParams(at+".args", st.Args, params)
 }
 
 // unknownParams tells of parameters that words name and nobody gives.

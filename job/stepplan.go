@@ -19,6 +19,9 @@ type planner struct {
 	problems problems
 	// asked are parameters that were told to be missing.
 	asked map[string]bool
+	// sensitive are the parameters that the job, or a script of it, says to be so; in
+	// capitals.
+	sensitive map[string]bool
 }
 
 func (w *planner) plan() Plan {
@@ -28,6 +31,17 @@ func (w *planner) plan() Plan {
 	for i := range s.Steps {
 		if scripts[i] = w.script(i); scripts[i] != nil {
 			known = append(known, scripts[i].Spec.Params...)
+		}
+	}
+	w.sensitive = map[string]bool{}
+	for i := range known {
+		if d := &known[i]; d.Sensitive {
+			w.sensitive[strings.ToUpper(d.Name)] = true
+		}
+	}
+	for i := range s.Params {
+		if d := &s.Params[i]; !d.Sensitive && w.sensitive[strings.ToUpper(d.Name)] {
+			w.problems.add("spec.params["+strconv.Itoa(i)+"].sensitive", "%q is sensitive in a script of the job: write sensitive: true here, too", d.Name)
 		}
 	}
 	if len(s.Params) > 0 || len(s.Steps) > 0 {
@@ -51,6 +65,15 @@ func (w *planner) plan() Plan {
 			w.problems.add(at(i)+".script", "runs as %q, and the job as %q; all steps of a job run as one user", u, plan.User)
 		} else {
 			plan.User = u
+		}
+	}
+	for name, v := range plan.Params {
+		if w.sensitive[strings.ToUpper(name)] {
+			if plan.Sensitive == nil {
+				plan.Sensitive = map[string]string{}
+			}
+			plan.Sensitive[name] = v
+			delete(plan.Params, name)
 		}
 	}
 	if len(plan.Params) == 0 {
@@ -195,15 +218,21 @@ func (w *planner) scriptStep(i int, script *SavedScript, out *OrderStep, values 
 			continue
 		}
 		v, ok := valueOf(values, d.Name)
-		if !ok {
-			if _, says := valueOf(st.Params, d.Name); !says {
-				v, ok = valueOf(run, d.Name)
-				path = "params." + d.Name
-			}
+		_, says := valueOf(st.Params, d.Name)
+		sensitive := w.sensitive[strings.ToUpper(d.Name)]
+		if !ok && !says {
+			v, ok = valueOf(run, d.Name)
+			path = "params." + d.Name
 		}
 		switch {
+		case says && d.Sensitive:
+			w.problems.add(path, "is sensitive: who starts the job gives it, by this name, and it is not written here")
+		case !says && sensitive && !d.Sensitive:
+			w.problems.add(at(i)+".script", "script %s takes %q, which is sensitive: it has to say so, too (sensitive: true)", script.Key(), d.Name)
 		case ok:
-			values[d.Name] = v
+			if !sensitive { // else it is in the environment of all steps, and in no plan
+				values[d.Name] = v
+			}
 			if err := d.Accepts(v); err != nil {
 				w.problems.add(path, "%v", err)
 			}

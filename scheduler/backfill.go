@@ -117,7 +117,7 @@ func (s *shard) planBackfills(b *batch, now int64) {
 		}
 		f := &fire{
 			id: job.FireID{Job: bf.Job, At: bf.next, Trigger: job.TriggerBackfill, Share: bf.share}, e: s.jobs[bf.Key],
-			cause: "backfill " + bf.ID, params: bf.Params, bounds: bf.Bounds, notBefore: now,
+			cause: "backfill " + bf.ID, params: bf.Params, sensitive: bf.Sensitive, bounds: bf.Bounds, notBefore: now,
 		}
 		if bf.By != "" {
 			f.cause += " by " + bf.By
@@ -137,7 +137,7 @@ func (k *backfills) gather(w *write, b *batch) error {
 		w.cmps = append(w.cmps, clientv3.Compare(clientv3.ModRevision(key), "=", bf.rev))
 		if bf.next == never {
 			bf.over = true
-			ended := bf.Backfill
+			ended := bf.Told()
 			ended.EndedAt = time.Unix(0, k.now()).UTC()
 			text, err := etcdkv.Encode(ended)
 			if err != nil {

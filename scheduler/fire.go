@@ -31,6 +31,8 @@ type fire struct {
 	// cause and params are of a fire that was asked for.
 	cause  string
 	params map[string]string
+	// sensitive are parameters whose values are in orders, and told nowhere.
+	sensitive map[string]string
 	// bounds are what who asked for it may have started; held is what they and those of
 	// its job say. Nil: not looked up yet, or there are none.
 	bounds job.Bounds
@@ -330,7 +332,7 @@ func (f *fire) stored() etcdkv.SlotEntry {
 	e := etcdkv.SlotEntry{
 		Fire: f.id, Share: f.share, State: state, Reason: f.reason, Count: f.count, Until: f.until,
 		SlotAsked: etcdkv.SlotAsked{
-			Cause: f.cause, Params: f.params, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
+			Cause: f.cause, Params: f.params, Sensitive: f.sensitive, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
 			Attempts: f.attempts, LeftOut: f.leftOut, Bounds: f.bounds,
 		},
 	}

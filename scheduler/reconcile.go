@@ -310,6 +310,9 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if len(w.Params) > 0 {
 		env = withParams(env, w.Params)
 	}
+	if len(w.Sensitive) > 0 {
+		secrets = job.WithSensitive(secrets, w.Sensitive)
+	}
 	script := spec.Script
 	if w.sum != "" {
 		script = &job.Script{Interpreter: script.Interpreter}

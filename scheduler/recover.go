@@ -94,7 +94,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 		}
 		f := &fire{
 			id: e.Fire, share: e.Share, slot: sl, phase: how, reason: e.Reason, count: e.Count, until: e.Until,
-			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params,
+			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params, sensitive: e.Sensitive,
 			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries, rules: e.Rollout, hosts: e.Hosts,
 			attempts: e.Attempts, leftOut: e.LeftOut, bounds: e.Bounds,
 		}

@@ -27,7 +27,7 @@ type work struct {
 // workOf returns the work of a fire. It is false while a script is awaited; the
 // error says why there is no way to start it.
 func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
-	w := work{Plan: job.Plan{Params: f.params, User: spec.User}}
+	w := work{Plan: job.Plan{Params: f.params, Sensitive: f.sensitive, User: spec.User}}
 	large := spec.Script != nil && len(spec.Script.Source) > job.SmallScript
 	if !large && len(spec.Steps) == 0 && len(spec.Params) == 0 {
 		return w, true, nil
@@ -51,7 +51,7 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 				return w, false, nil
 			}
 		}
-		plan, problems := spec.Plan(f.e.key.Namespace, f.params, scripts.Find)
+		plan, problems := spec.Plan(f.e.key.Namespace, job.GivenParams(f.params, f.sensitive), scripts.Find)
 		if len(problems) > 0 {
 			return w, true, &job.InvalidError{Problems: problems}
 		}
@@ -65,11 +65,11 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 type variables struct {
 	of      *job.Spec
 	texts   map[string]string
-	secrets map[string]job.EnvValue
+	secrets map[string]job.OrderSecret
 }
 
 // variables returns the variables of a spec, which nobody may change.
-func (f *fire) variables(spec *job.Spec) (texts map[string]string, secrets map[string]job.EnvValue) {
+func (f *fire) variables(spec *job.Spec) (texts map[string]string, secrets map[string]job.OrderSecret) {
 	if f.vars.of != spec {
 		f.vars.of = spec
 		f.vars.texts, f.vars.secrets = spec.Variables()

@@ -69,10 +69,7 @@ func (ex *execution) find(ctx context.Context, e *entry, o *job.Order) {
 	f := &found{values: make(map[string]string, len(o.Secrets))}
 	for _, name := range slices.Sorted(maps.Keys(o.Secrets)) {
 		v := o.Secrets[name]
-		value, err := ex.deps.Secrets.Find(ctx, o.Key, v.Secret)
-		if err == nil && v.Mask && len(value) < job.MinMaskedBytes {
-			err = fmt.Errorf("%s: has fewer than %d bytes, and cannot be masked: leave mask out", v.Secret, job.MinMaskedBytes)
-		}
+		value, err := ex.valueOf(ctx, o, v)
 		if err != nil {
 			f.err = fmt.Errorf("secret %s: %w", name, err)
 			break
@@ -87,6 +84,18 @@ func (ex *execution) find(ctx context.Context, e *entry, o *job.Order) {
 	ex.tasks.places.ready.push(e)
 	ex.tasks.mu.Unlock()
 	notify(ex.tasks.startWake)
+}
+
+// valueOf finds out the value of a secret.
+func (ex *execution) valueOf(ctx context.Context, o *job.Order, v job.OrderSecret) (string, error) {
+	if v.Secret == nil {
+		return v.Value, nil // a sensitive parameter: who started the run has given it
+	}
+	value, err := ex.deps.Secrets.Find(ctx, o.Key, v.Secret)
+	if err == nil && v.Mask && len(value) < job.MinMaskedBytes {
+		err = fmt.Errorf("%s: has fewer than %d bytes, and cannot be masked: leave mask out", v.Secret, job.MinMaskedBytes)
+	}
+	return value, err
 }
 
 // secretNames returns the variables of an order that are secrets.

@@ -36,7 +36,7 @@ func secretList(t *testing.T, format string, args ...any) *secrets.List {
 }
 
 func withSecret(o *job.Order, mask bool, ref job.SecretRef) *job.Order {
-	o.Secrets = map[string]job.EnvValue{"PW": {Secret: &ref, Mask: mask}}
+	o.Secrets = map[string]job.OrderSecret{"PW": {Secret: &ref, Mask: mask}}
 	return o
 }
 
@@ -240,5 +240,28 @@ func TestSecretsAfterARestart(t *testing.T) {
 	start(t, n, dir)
 	if r := n.final(o); r.State != job.StateSucceeded || r.Stdout.Head != "value\n" || len(lines(t, made)) != 2 {
 		t.Errorf("%+v; the program ran %d times", r, len(lines(t, made)))
+	}
+}
+
+// A sensitive parameter is masked in the output, by a minion without a list of secrets,
+// and by one that has read the order from its journal.
+func TestSensitiveParametersAreMasked(t *testing.T) {
+	t.Parallel()
+	const value = "correct horse battery staple"
+	n, dir := newNode(t), dataDir(t)
+	start(t, n, dir)
+	o := newOrder("/bin/sh", "-c", `echo "${#CARILLON_PARAM_PW} $CARILLON_PARAM_PW"`)
+	o.Secrets = map[string]job.OrderSecret{job.ParamEnv("pw"): {Value: value, Mask: true}}
+	n.order(o)
+	if r := n.final(o); r.State != job.StateSucceeded || r.Stdout.Head != "28 ***\n" || strings.Contains(fmt.Sprintf("%+v", r), value) {
+		t.Errorf("%+v", r)
+	}
+	text, err := (&record{Kind: kindAccepted, Order: o}).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := decodeRecord(text)
+	if err != nil || r.Order.Secrets[job.ParamEnv("pw")] != o.Secrets[job.ParamEnv("pw")] {
+		t.Errorf("from the journal: %+v, %v", r.Order, err)
 	}
 }

@@ -1324,14 +1324,19 @@ func (x *Order) GetSecrets() map[string]*Secret {
 	return nil
 }
 
-// Secret says where a minion finds a value. One of file, variable and exec is
-// given.
+// Secret says where a minion finds a value. One of file, variable, exec, value and
+// name is given.
 type Secret struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	File          string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
-	Variable      string                 `protobuf:"bytes,2,opt,name=variable,proto3" json:"variable,omitempty"`
-	Exec          []string               `protobuf:"bytes,3,rep,name=exec,proto3" json:"exec,omitempty"`
-	Mask          bool                   `protobuf:"varint,4,opt,name=mask,proto3" json:"mask,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	File     string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	Variable string                 `protobuf:"bytes,2,opt,name=variable,proto3" json:"variable,omitempty"`
+	Exec     []string               `protobuf:"bytes,3,rep,name=exec,proto3" json:"exec,omitempty"`
+	Mask     bool                   `protobuf:"varint,4,opt,name=mask,proto3" json:"mask,omitempty"`
+	// value is that of a sensitive parameter.
+	Value string `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
+	// name is that of a secret of the cluster; sealed is what the minion opens.
+	Name          string `protobuf:"bytes,6,opt,name=name,proto3" json:"name,omitempty"`
+	Sealed        string `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1392,6 +1397,27 @@ func (x *Secret) GetMask() bool {
 		return x.Mask
 	}
 	return false
+}
+
+func (x *Secret) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Secret) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Secret) GetSealed() string {
+	if x != nil {
+		return x.Sealed
+	}
+	return ""
 }
 
 type Step struct {
@@ -3230,12 +3256,15 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aU\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
-	"\x05value\x18\x02 \x01(\v2\x19.carillon.agent.v1.SecretR\x05value:\x028\x01\"`\n" +
+	"\x05value\x18\x02 \x01(\v2\x19.carillon.agent.v1.SecretR\x05value:\x028\x01\"\xa2\x01\n" +
 	"\x06Secret\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x1a\n" +
 	"\bvariable\x18\x02 \x01(\tR\bvariable\x12\x12\n" +
 	"\x04exec\x18\x03 \x03(\tR\x04exec\x12\x12\n" +
-	"\x04mask\x18\x04 \x01(\bR\x04mask\"\xd9\x02\n" +
+	"\x04mask\x18\x04 \x01(\bR\x04mask\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\tR\x05value\x12\x12\n" +
+	"\x04name\x18\x06 \x01(\tR\x04name\x12\x16\n" +
+	"\x06sealed\x18\a \x01(\tR\x06sealed\"\xd9\x02\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acommand\x18\x02 \x03(\tR\acommand\x12#\n" +

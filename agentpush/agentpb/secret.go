@@ -21,7 +21,11 @@ func fromSecrets(w *Order, o *job.Order) {
 	w.Env[SecretsMark] = ""
 	w.Secrets = make(map[string]*Secret, len(o.Secrets))
 	for name, v := range o.Secrets {
-		w.Secrets[name] = &Secret{File: v.Secret.File, Variable: v.Secret.Env, Exec: v.Secret.Exec, Mask: v.Mask}
+		s := &Secret{Value: v.Value, Mask: v.Mask}
+		if v.Secret != nil {
+			s.File, s.Variable, s.Exec = v.Secret.File, v.Secret.Env, v.Secret.Exec
+		}
+		w.Secrets[name] = s
 	}
 }
 
@@ -33,8 +37,12 @@ func toSecrets(o *job.Order, w *Order) {
 	}
 	o.Env = maps.Clone(w.GetEnv())
 	delete(o.Env, SecretsMark)
-	o.Secrets = make(map[string]job.EnvValue, len(w.GetSecrets()))
+	o.Secrets = make(map[string]job.OrderSecret, len(w.GetSecrets()))
 	for name, s := range w.GetSecrets() {
-		o.Secrets[name] = job.EnvValue{Secret: &job.SecretRef{File: s.GetFile(), Env: s.GetVariable(), Exec: s.GetExec()}, Mask: s.GetMask()}
+		v := job.OrderSecret{Value: s.GetValue(), Mask: s.GetMask()}
+		if v.Value == "" {
+			v.Secret = &job.SecretRef{File: s.GetFile(), Env: s.GetVariable(), Exec: s.GetExec()}
+		}
+		o.Secrets[name] = v
 	}
 }

@@ -12,7 +12,7 @@ import (
 func TestEarlierMinionsRefuseSecrets(t *testing.T) {
 	t.Parallel()
 	env := map[string]string{"A": "b"}
-	w := FromOrder(&job.Order{Env: env, Secrets: map[string]job.EnvValue{"P": {Secret: &job.SecretRef{Env: "V"}}}})
+	w := FromOrder(&job.Order{Env: env, Secrets: map[string]job.OrderSecret{"P": {Secret: &job.SecretRef{Env: "V"}}}})
 	refused := 0
 	for name := range w.GetEnv() {
 		if strings.Contains(name, "=") {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,25 +36,6 @@ func (f *backfillFlags) given(cmd *cobra.Command) bool {
 		}
 	}
 	return false
-}
-
-// parseParams reads NAME=VALUE pairs.
-func parseParams(pairs []string) (map[string]string, error) {
-	if len(pairs) == 0 {
-		return nil, nil
-	}
-	out := make(map[string]string, len(pairs))
-	for _, p := range pairs {
-		k, v, ok := strings.Cut(p, "=")
-		if !ok || !job.IsParamName(k) {
-			return nil, usagef("--param %q: want NAME=VALUE; a name has letters, digits and '_'", p)
-		}
-		if _, twice := out[k]; twice {
-			return nil, usagef("--param %s is given twice", k)
-		}
-		out[k] = v
-	}
-	return out, nil
 }
 
 func (bv backfillVerbs) backfill(cmd *cobra.Command, key job.Key, f *backfillFlags, params map[string]string) error {

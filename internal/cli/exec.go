@@ -32,7 +32,8 @@ type execFlags struct {
 	script, scriptName             string
 	interpreter                    []string
 	user, dir                      string
-	env, params                    []string
+	env                            []string
+	params                         paramFlags
 	limit                          time.Duration
 	batch, canary, promote, orders string
 	canaries                       int
@@ -79,7 +80,7 @@ must be known, unless there is --allow-missing. With
 	flags.StringVar(&f.user, "user", "", "run as the account `NAME`")
 	flags.StringVar(&f.dir, "dir", "", "start in the directory `PATH`")
 	flags.StringArrayVar(&f.env, "env", nil, "`NAME=VALUE` for the command's environment (may be given several times)")
-	flags.StringArrayVar(&f.params, "param", nil, "`NAME=VALUE` that reaches the command as CARILLON_PARAM_NAME (may be given several times)")
+	f.params.add(cmd)
 	flags.DurationVar(&f.limit, "limit", 0, "end the command where it runs longer than this `TIME`")
 	flags.StringVar(&f.batch, "batch", "", "how many minions at a time: `N` or a share such as 10%")
 	flags.DurationVar(&f.pause, "pause", 0, "wait this `TIME` between batches")
@@ -105,7 +106,7 @@ func (ev execVerbs) exec(cmd *cobra.Command, f *execFlags, args []string) error 
 	if err != nil {
 		return err
 	}
-	params, err := parseParams(f.params)
+	params, err := f.params.read(ev.opts.Stdin)
 	if err != nil {
 		return err
 	}
@@ -237,7 +238,7 @@ func (ev execVerbs) execSpec(cmd *cobra.Command, f *execFlags, args []string) (m
 		env[k] = v
 	}
 	put(spec, "env", env, len(env) > 0)
-	if _, err := parseParams(f.params); err != nil {
+	if err := f.params.check(); err != nil {
 		wrong = append(wrong, err)
 	}
 	roll := map[string]any{}

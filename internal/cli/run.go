@@ -27,7 +27,7 @@ const (
 func (st startVerbs) runCommand() *cobra.Command {
 	var (
 		wait   bool
-		params []string
+		params paramFlags
 		window backfillFlags
 	)
 	cmd := &cobra.Command{
@@ -49,7 +49,7 @@ func (st startVerbs) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			given, err := parseParams(params)
+			given, err := params.read(st.opts.Stdin)
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func (st startVerbs) runCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&wait, "wait", "w", false, "wait until the run has ended; the exit code follows it")
-	cmd.Flags().StringArrayVar(&params, "param", nil, "`NAME=VALUE` that reaches the command as CARILLON_PARAM_NAME (may be given several times)")
+	params.add(cmd)
 	window.add(cmd)
 	return cmd
 }

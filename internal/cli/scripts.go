@@ -151,6 +151,7 @@ func paramText(d *job.Param) string {
 		}
 	}
 	add("required", d.Required)
+	add("sensitive", d.Sensitive)
 	add(fmt.Sprintf("default %q", d.Default), d.Default != "")
 	add("one of "+strings.Join(d.Values, ", "), len(d.Values) > 0)
 	add("at least "+d.Min, d.Min != "")

@@ -127,6 +127,7 @@ func (b *Bounds) admitting(o *job.Order, draft bool) (*Bounds, error) {
 func OrderOf(spec *job.Spec, plan *job.Plan) *job.Order {
 	texts, secrets := spec.Variables()
 	o := &job.Order{Command: spec.Command, Script: spec.Script, Steps: plan.Steps, WorkingDir: spec.WorkingDir, User: plan.User, Env: texts, Secrets: secrets}
+	o.Secrets = job.WithSensitive(o.Secrets, plan.Sensitive)
 	if len(plan.Params) > 0 {
 		if o.Env == nil {
 			o.Env = map[string]string{}

@@ -236,7 +236,7 @@ func (r *Rule) differsInVariable(s *Start, name, value string, add func(string, 
 	}
 	param, isParam := strings.CutPrefix(name, job.ParamVariable)
 	switch {
-	case isParam && (r.anyParams || slices.ContainsFunc(r.params, func(p string) bool { return strings.EqualFold(p, param) })):
+	case isParam && r.admitsParam(param):
 	case isParam:
 		add("it has the parameter %s, which the rule's params do not name", strings.ToLower(param))
 	case name == shareVariable && job.CheckName(value) == nil:
@@ -245,10 +245,19 @@ func (r *Rule) differsInVariable(s *Start, name, value string, add func(string, 
 	}
 }
 
+// admitsParam reports whether the rule's params name a parameter, in whatever case.
+func (r *Rule) admitsParam(name string) bool {
+	return r.anyParams || slices.ContainsFunc(r.params, func(p string) bool { return strings.EqualFold(p, name) })
+}
+
 // differsInSecret compares a variable whose value no word may tell: a rule that has
 // anything but any: true would.
 func (r *Rule) differsInSecret(name string, add func(string, ...any)) {
+	param, isParam := strings.CutPrefix(name, job.ParamVariable)
 	switch p, ok := r.env[name]; {
+	case !ok && isParam && r.admitsParam(param):
+	case !ok && isParam:
+		add("it has the parameter %s, which the rule's params do not name", strings.ToLower(param))
 	case !ok:
 		add("it sets the variable %s, which the rule's env does not name", name)
 	case !p.any:

@@ -149,11 +149,11 @@ func TestParametersAreCheckedBeforeARun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := e.CheckStart(ctx, "ops", &stored.Spec, nil)
+	got, _, err := e.CheckStart(ctx, "ops", &stored.Spec, nil)
 	if d := cmp.Diff(map[string]string{"size": "s"}, got); d != "" || err != nil {
 		t.Errorf("defaults: %v %s", err, d)
 	}
-	if _, err := e.CheckStart(ctx, "ops", &stored.Spec, map[string]string{"size": "m"}); err == nil {
+	if _, _, err := e.CheckStart(ctx, "ops", &stored.Spec, map[string]string{"size": "m"}); err == nil {
 		t.Error("a value that is not allowed was taken")
 	}
 }

@@ -19,7 +19,7 @@ func (e *env) command(t *testing.T, ref string) (job.Key, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := shelf.CheckStart("ops", &o.Spec, nil); err != nil {
+	if _, _, err := shelf.CheckStart("ops", &o.Spec, nil); err != nil {
 		return job.Key{}, err
 	}
 	_, key, err := e.MakePassing(t.Context(), &job.Job{Metadata: o.Metadata, Spec: o.Spec}, shelf, api.StartRequest{})

@@ -200,6 +200,8 @@ type Trigger struct {
 	// Cause tells people who or what asked.
 	Cause  string            `json:"cause,omitempty"`
 	Params map[string]string `json:"params,omitempty"`
+	// Sensitive are those parameters whose values are told nowhere.
+	Sensitive map[string]string `json:"sensitive,omitempty"`
 	// From is the job whose run has ended, for TriggerAfter.
 	From job.Key `json:"from,omitzero"`
 	// Redo is the run that is done again, on Hosts, for TriggerRedo.
@@ -310,8 +312,10 @@ type Backfill struct {
 	Overlap bool `json:"overlap,omitempty"`
 	// Every is the least time between two starts.
 	Every job.Duration `json:"every,omitempty"`
-	// Params are what the runs are started with.
-	Params map[string]string `json:"params,omitempty"`
+	// Params are what the runs are started with; the values of those that are
+	// Sensitive are told nowhere, and are masked once it has ended.
+	Params    map[string]string `json:"params,omitempty"`
+	Sensitive map[string]string `json:"sensitive,omitempty"`
 	// Bounds are what who asked may have started, besides the job's own.
 	Bounds job.Bounds `json:"bounds,omitempty"`
 	Since  time.Time  `json:"since"`
@@ -319,6 +323,15 @@ type Backfill struct {
 	// it did not start all, empty: it did. Both are of its record only.
 	EndedAt  time.Time `json:"endedAt,omitzero"`
 	EndedWhy string    `json:"endedWhy,omitempty"`
+}
+
+// Told returns the backfill as it may be told, and kept when it has ended: without the
+// values of its sensitive parameters.
+func (b Backfill) Told() Backfill {
+	if len(b.Sensitive) > 0 {
+		b.Params, b.Sensitive = job.MaskedParams(b.Params, b.Sensitive), nil
+	}
+	return b
 }
 
 // Presence is one bucket of a node's connected minions.

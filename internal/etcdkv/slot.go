@@ -54,6 +54,8 @@ type SlotAsked struct {
 	// with what.
 	Cause  string            `json:"c,omitempty"`
 	Params map[string]string `json:"p,omitempty"`
+	// Sensitive are those parameters whose values are told nowhere.
+	Sensitive map[string]string `json:"q,omitempty"`
 	// Redo is the run that the occurrence does again, in part or whole.
 	Redo job.RunID `json:"r,omitempty"`
 	// Promoted and Stopped are of a rollout: it may go on from its canaries; it
@@ -290,7 +292,7 @@ func (s *Slot) asked() bool {
 }
 
 func (a *SlotAsked) isZero() bool {
-	return a.Cause == "" && len(a.Params) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0 &&
+	return a.Cause == "" && len(a.Params)+len(a.Sensitive) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0 &&
 		len(a.Attempts) == 0 && a.LeftOut == 0 && len(a.Bounds) == 0
 }
 

@@ -29,7 +29,7 @@ func stepValues() map[string][]any {
 func paramValues() map[string][]any {
 	return map[string][]any{
 		"type": {"int", "number", "bool", "enum", "path"}, "default": {"3", "true", "a", "/x"}, "required": {true},
-		"values": {[]string{"a"}, []string{"3", "b"}}, "pattern": {"[a-z/]+", "[0-9/]*"}, "min": {"2"}, "max": {"4"}, "maxLength": {3},
+		"values": {[]string{"a"}, []string{"3", "b"}}, "pattern": {"[a-z/]+", "[0-9/]*"}, "min": {"2"}, "max": {"4"}, "maxLength": {3}, "sensitive": {true},
 	}
 }
 
@@ -73,7 +73,7 @@ func starts(s *job.Spec) []string {
 			continue
 		}
 		for fail := range 1 << len(plan.Steps) { // a bit for each step: it fails if it runs
-			ran, failed, code := []any{plan.Params, plan.User}, false, 0
+			ran, failed, code := []any{plan.Params, plan.Sensitive, plan.User}, false, 0
 			for i := range plan.Steps {
 				st := plan.Steps[i]
 				if st.If == job.IfFailure && !failed || (st.If == "" || st.If == job.IfSuccess) && failed {

@@ -3,11 +3,14 @@ package attack
 import (
 	"bytes"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/testkit/await"
@@ -22,50 +25,65 @@ type places struct {
 	words []string
 }
 
+// has fails the test for each of the words that a place has.
+func (p *places) has(where, text string) {
+	p.t.Helper()
+	for _, w := range p.words {
+		if strings.Contains(text, w) {
+			p.t.Errorf("%s has %q", where, w)
+		}
+	}
+}
+
 // look fails the test for each place that has one of the words.
 func (p *places) look() {
 	p.t.Helper()
-	has := func(where, text string) {
-		for _, w := range p.words {
-			if strings.Contains(text, w) {
-				p.t.Errorf("%s has %q", where, w)
-			}
-		}
-	}
+	p.lookAtEtcd()
+	p.lookAround()
+}
+
+// lookAtEtcd looks at all that etcd holds.
+func (p *places) lookAtEtcd() {
+	p.t.Helper()
 	resp, err := p.n.cluster.etcd.Get(p.t.Context(), p.n.cluster.prefix, clientv3.WithPrefix())
 	if err != nil || len(resp.Kvs) == 0 {
 		p.t.Fatalf("dump of etcd: %d keys, %v", len(resp.Kvs), err)
 	}
 	for _, kv := range resp.Kvs {
-		has("etcd, "+string(kv.Key), string(kv.Value))
+		p.has("etcd, "+string(kv.Key), string(kv.Value))
 	}
+}
+
+// lookAround looks at all but etcd.
+func (p *places) lookAround() {
+	p.t.Helper()
 	for _, dir := range p.dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return nil // gone meanwhile
 			}
 			text, _ := os.ReadFile(path)
-			has(path, string(text))
+			p.has(path, string(text))
 			return nil
 		})
 		if err != nil {
 			p.t.Error(err)
 		}
 	}
-	has("the node's log", p.n.output())
-	has("the minion's log", p.m.output())
+	p.has("the node's log", p.n.output())
+	p.has("the minion's log", p.m.output())
 	for _, args := range [][]string{
 		{"get", "job", "leaky", "-o", "json"}, {"get", "job", "leaky", "-o", "yaml"}, {"describe", "job", "leaky"}, {"runs", "leaky", "-o", "json"}, {"logs", "leaky"},
 		{"audit", "-o", "json"}, {"audit", "-o", "wide"}, {"describe", "minion", p.m.id, "-o", "json"},
 	} {
-		has("carillon "+strings.Join(args, " "), p.n.carillon(p.t, args...).must(p.t))
+		p.has("carillon "+strings.Join(args, " "), p.n.carillon(p.t, args...).must(p.t))
 	}
 	for _, path := range []string{"/", "/jobs/default/leaky", "/runs"} {
 		a, err := p.n.get(path)
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		has("the page "+path, a.body)
+		p.has("the page "+path, a.body)
 	}
 }
 
@@ -113,6 +131,75 @@ spec:
 	p.look()
 	if env, err := os.ReadFile("/proc/self/environ"); err == nil && bytes.Contains(env, []byte(first)) {
 		t.Error("the test itself has the value")
+	}
+}
+
+// The values of sensitive parameters, given by hand, by a webhook, in a backfill and for
+// a script of the library, are in nothing that people read, while the runs are open and
+// after that; in etcd they are until the runs have ended.
+func TestSensitiveParamsAreNowhere(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, newCluster(t), "n1", "--log-level", "debug")
+	m := startMinion(t, n, "m1", "--log-level", "debug")
+	release := filepath.Join(t.TempDir(), "release")
+	words := []string{"run-sesame-4711", "hook-sesame-4712", "fill-sesame-4713", "exec-sesame-4714", "bad-sesame-4715"}
+	n.apply(t, `
+apiVersion: carillon/v1
+kind: Script
+metadata: {name: told}
+spec:
+  params: [{name: pw, sensitive: true, required: true, pattern: "[a-z]+-sesame-[0-9]+"}]
+  source: |
+    echo "${#CARILLON_PARAM_PW} $CARILLON_PARAM_PW"
+    while ! test -e `+release+`; do sleep 0.05; done
+    exit 3
+---
+apiVersion: carillon/v1
+kind: Job
+metadata: {name: leaky}
+spec:
+  webhook: {tokenSha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
+  schedule: "*/4 * * * *"
+  overlap: allow
+  params: [{name: pw, sensitive: true}]
+  script:
+    source: |
+      echo "${#CARILLON_PARAM_PW} $CARILLON_PARAM_PW"
+      while ! test -e `+release+`; do sleep 0.05; done
+      exit 3
+`).must(t)
+	n.carillon(t, "run", "leaky", "--param", "pw="+words[0]).must(t)
+	hook := n.by(t, http.DefaultClient, http.MethodPost, "/v1/hooks/default/leaky", strings.NewReader(`{"params": {"pw": "`+words[1]+`"}}`), "Authorization", "Bearer test", "Content-Type", "application/json")
+	if hook.code/100 != 2 {
+		t.Fatalf("webhook: %+v", hook)
+	}
+	n.carillon(t, "run", "leaky", "--from", "-5m", "--to", "now", "--param", "pw="+words[2]).must(t)
+	n.carillon(t, "exec", "--target", "m1", "--detach", "--script-name", "told", "--param", "pw="+words[3]).must(t)
+	if r := n.carillon(t, "exec", "--target", "m1", "--detach", "--script-name", "told", "--param", "pw="+words[4]+"!"); r.code == 0 {
+		t.Error("a value that does not match its pattern is taken")
+	} else if strings.Contains(r.stdout+r.stderr, words[4]) {
+		t.Errorf("a refusal tells the value: %s", r.stderr)
+	}
+	p := &places{t: t, n: n, m: m, dirs: []string{n.dir}, words: words}
+	await.Until(t, "four runs have written", func() bool {
+		return strings.Count(strings.ReplaceAll(n.carillon(t, "runs", "-o", "json").stdout, " ", ""), `"pw":"***"`) >= 4 && strings.Contains(n.carillon(t, "logs", "leaky").stdout, "***")
+	})
+	p.lookAround()
+	p.has("all runs", n.carillon(t, "runs", "-o", "json").must(t))
+	p.has("backfills", n.carillon(t, "get", "backfills", "-o", "json").must(t))
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await.Until(t, "all runs have ended, and etcd has forgotten the values", func() bool {
+		resp, err := n.cluster.etcd.Get(t.Context(), n.cluster.prefix, clientv3.WithPrefix())
+		return err == nil && !slices.ContainsFunc(resp.Kvs, func(kv *mvccpb.KeyValue) bool {
+			return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(string(kv.Value), w) })
+		}) && strings.Count(n.carillon(t, "runs").stdout, "failed") >= 4
+	})
+	p.look()
+	p.has("all runs", n.carillon(t, "runs", "-o", "json").must(t))
+	if out := n.carillon(t, "logs", "leaky").must(t); !strings.Contains(out, "15 ***") && !strings.Contains(out, "16 ***") {
+		t.Errorf("the output is %q", out)
 	}
 }
 

@@ -83,7 +83,9 @@ func Aside(a *etcdkv.Aside) *api.Aside {
 func RingNode(n *etcdkv.RingNode) api.RingNode { return api.RingNode(*n) }
 
 // Backfill is what the API tells of a backfill, running or ended.
-func Backfill(b *etcdkv.Backfill) api.Backfill {
+func Backfill(stored *etcdkv.Backfill) api.Backfill {
+	told := stored.Told()
+	b := &told
 	return api.Backfill{
 		ID: b.ID, Job: b.Job, Key: b.Key, By: b.By, Reason: b.Reason, From: b.From, To: b.To, Done: b.Done, Overlap: b.Overlap,
 		Every: b.Every, Params: b.Params, Since: b.Since, EndedAt: b.EndedAt, EndedWhy: b.EndedWhy, State: stateOf(b),

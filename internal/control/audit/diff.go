@@ -109,8 +109,14 @@ func (d *differ) members(path string, x, y map[string]any, secret bool) {
 	hidden := secret || marked(x) || marked(y)
 	for _, k := range slices.Sorted(maps.Keys(names)) {
 		under := strings.TrimPrefix(path+"."+k, ".")
-		d.compare(under, x[k], y[k], secret || isSecret(k) || hidden && isValue(k))
+		d.compare(under, x[k], y[k], secret || isSecret(k) || hidden && isValue(k) || k == "sensitive" && (isObject(x[k]) || isObject(y[k])))
 	}
+}
+
+// isObject reports whether a value has members: those of sensitive parameters do.
+func isObject(v any) bool {
+	_, is := v.(map[string]any)
+	return is
 }
 
 // nested reports whether a list holds more than plain values.

@@ -312,22 +312,22 @@ func (s *ScriptIndex) Find(ref job.ScriptRef) (*job.SavedScript, bool) {
 }
 
 // CheckStart tells all that is wrong with starting a job with parameters, and
-// returns them with defaults.
-func (lib *Set) CheckStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
+// returns them with defaults; apart those whose values are told nowhere.
+func (lib *Set) CheckStart(ctx context.Context, namespace string, spec *job.Spec, params map[string]string) (plain, sensitive map[string]string, err error) {
 	index, err := lib.IndexScripts(ctx, spec.ScriptRefs(namespace))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return index.CheckStart(namespace, spec, params)
 }
 
 // CheckStart is that of Set, of a job that names scripts of the index.
-func (s *ScriptIndex) CheckStart(namespace string, spec *job.Spec, params map[string]string) (map[string]string, error) {
+func (s *ScriptIndex) CheckStart(namespace string, spec *job.Spec, params map[string]string) (plain, sensitive map[string]string, err error) {
 	plan, problems := spec.Plan(namespace, params, s.Find)
 	if len(problems) > 0 {
-		return nil, &job.InvalidError{Problems: problems}
+		return nil, nil, &job.InvalidError{Problems: problems}
 	}
-	return plan.Params, nil
+	return plan.Params, plan.Sensitive, nil
 }
 
 // LargeText returns the text of a job's script that is kept apart; empty: none is.

@@ -57,9 +57,11 @@ func (st *Starter) Exec(ctx context.Context, file string, data []byte, req api.S
 	if err != nil {
 		return api.Exec{}, err
 	}
-	if req.Params, err = index.CheckStart(o.Metadata.Namespace, &o.Spec, req.Params); err != nil {
+	plain, sensitive, err := index.CheckStart(o.Metadata.Namespace, &o.Spec, req.Params)
+	if err != nil {
 		return api.Exec{}, err
 	}
+	req.Params = job.GivenParams(plain, sensitive)
 	if problems := o.Spec.CheckStart(req.Params); len(problems) > 0 {
 		return api.Exec{}, &job.InvalidError{Problems: problems}
 	}
@@ -106,6 +108,10 @@ type commanded struct {
 // script has gone that it names.
 func (st *Starter) MakePassing(ctx context.Context, asked *job.Job, index *definitions.ScriptIndex, req api.StartRequest) (job.FireID, job.Key, error) {
 	meta, spec := asked.Metadata, &asked.Spec
+	plain, sensitive, err := index.CheckStart(meta.Namespace, spec, req.Params)
+	if err != nil {
+		return job.FireID{}, job.Key{}, err
+	}
 	uid, err := job.NewUID()
 	if err != nil {
 		return job.FireID{}, job.Key{}, err
@@ -126,7 +132,7 @@ func (st *Starter) MakePassing(ctx context.Context, asked *job.Job, index *defin
 	}{
 		{st.db.Keys.Job(shard, key), stored},
 		{st.db.Keys.PassingJob(uid), etcdkv.Passing{Schema: etcdkv.Schema, Key: key, Job: uid, ExpiresAt: stored.ExpiresAt}},
-		{st.db.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: caller.Of(ctx, req.By), Params: req.Params}},
+		{st.db.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: caller.Of(ctx, req.By), Params: plain, Sensitive: sensitive}},
 	} {
 		value, err := etcdkv.Encode(p.value)
 		if err != nil {
@@ -140,7 +146,7 @@ func (st *Starter) MakePassing(ctx context.Context, asked *job.Job, index *defin
 		d.Put(st.db.Keys.Blob(job.ScriptSum(text)), text)
 	}
 	o := order{action: "exec", object: "job " + key.String(), Order: api.Order{By: req.By}}
-	if err := st.record(ctx, &d, &o, struct{}{}, commanded{started: started{Run: fire.RunID(), Params: req.Params}, Spec: spec}); err != nil {
+	if err := st.record(ctx, &d, &o, struct{}{}, commanded{started: started{Run: fire.RunID(), Params: job.MaskedParams(plain, sensitive)}, Spec: spec}); err != nil {
 		return fire, key, err
 	}
 	ok, err := st.db.Commit(ctx, "start command", &d)

@@ -175,6 +175,9 @@ func (st *Starter) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, 
 	if err != nil {
 		return api.Redo{}, fmt.Errorf("redo run %s: %w", id, err)
 	}
+	if len(run.Sensitive) > 0 {
+		return api.Redo{}, apiview.Invalid("params", fmt.Sprintf("run %s was started with values of sensitive parameters (%s), which are not kept; start the job anew, with these parameters: carillon run %s", id, strings.Join(run.Sensitive, ", "), run.Key()))
+	}
 	if stored.UID != run.FireID.Job {
 		return api.Redo{}, fmt.Errorf("redo run %s: its job was deleted, and %s is another one: %w", id, run.Key(), job.ErrConflict)
 	}

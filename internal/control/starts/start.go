@@ -82,7 +82,7 @@ type started struct {
 const fewHosts = 10
 
 func startOf(t *etcdkv.Trigger) started {
-	v := started{Run: t.Fire.RunID(), Params: t.Params, Minions: len(t.Hosts)}
+	v := started{Run: t.Fire.RunID(), Params: job.MaskedParams(t.Params, t.Sensitive), Minions: len(t.Hosts)}
 	if len(t.Hosts) <= fewHosts {
 		v.Hosts = t.Hosts
 	}
@@ -99,11 +99,11 @@ func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t e
 		if err != nil {
 			return job.FireID{}, err
 		}
-		if t.Params, err = st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
+		if t.Params, t.Sensitive, err = st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, given); err != nil {
 			return job.FireID{}, err
 		}
 		if o := by.order; o != nil {
-			if t.Bounds, err = st.bounded(ctx, &begin{requests: runOf(o.kind, &stored.Job), job: &stored.Job, params: t.Params, hosts: t.Hosts}); err != nil {
+			if t.Bounds, err = st.bounded(ctx, &begin{requests: runOf(o.kind, &stored.Job), job: &stored.Job, params: given, hosts: t.Hosts}); err != nil {
 				return job.FireID{}, err
 			}
 		}
@@ -173,7 +173,8 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 	if !stored.Spec.IsEnabled() {
 		return api.Backfill{}, apiview.Invalid("job", fmt.Sprintf("job %s is not enabled; enable it, or pause it instead", key))
 	}
-	if req.Params, err = st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params); err != nil {
+	plain, sensitive, err := st.definitions.CheckStart(ctx, key.Namespace, &stored.Spec, req.Params)
+	if err != nil {
 		return api.Backfill{}, err
 	}
 	bounds, err := st.bounded(ctx, &begin{requests: runOf(rights.Jobs, &stored.Job), job: &stored.Job, params: req.Params})
@@ -189,7 +190,7 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 	}
 	b := etcdkv.Backfill{
 		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: caller.Of(ctx, req.By), Reason: req.Reason,
-		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: req.Params, Bounds: bounds, Since: st.db.Now().UTC(),
+		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: plain, Sensitive: sensitive, Bounds: bounds, Since: st.db.Now().UTC(),
 	}
 	v, err := st.backfillView(&b, &stored.Job)
 	switch {
@@ -209,7 +210,11 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 	name := st.db.Keys.Backfill(b.ID)
 	object := fmt.Sprintf("job %s from %s to %s", key, b.From.Format(time.RFC3339), b.To.Format(time.RFC3339))
 	rec := st.audit.Record(ctx, "job.backfill", object, api.Order{By: req.By, Reason: req.Reason})
-	rec.Changes, rec.LeftOut = audit.Changes(nil, []byte(text))
+	told, err := etcdkv.Encode(b.Told())
+	if err != nil {
+		return v, err
+	}
+	rec.Changes, rec.LeftOut = audit.Changes(nil, []byte(told))
 	op, err := st.audit.Op(rec)
 	if err != nil {
 		return v, err
@@ -306,6 +311,7 @@ func (st *Starter) endedBackfill(kv *mvccpb.KeyValue, why string) (clientv3.Op, 
 	if err != nil {
 		return clientv3.Op{}, err
 	}
+	b = b.Told()
 	b.EndedAt, b.EndedWhy = st.db.Now().UTC(), why
 	text, err := etcdkv.Encode(b)
 	return clientv3.OpPut(st.db.Keys.EndedBackfill(b.ID), text), err
