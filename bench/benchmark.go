@@ -70,13 +70,13 @@ func benchmarks() []benchmark {
 		},
 		{
 			"takeover_ms",
-			takeover{jobs: 100_000, leaseTTL: 5 * time.Second, probeEvery: 200 * time.Millisecond}.measure,
-			takeover{jobs: 60, leaseTTL: 3 * time.Second, probeEvery: time.Second}.measure,
+			takeover{jobs: 100_000, leaseTTL: 5 * time.Second, probeEvery: 200 * time.Millisecond, probes: shards}.measure,
+			takeover{jobs: 60, leaseTTL: 3 * time.Second, probeEvery: time.Second, probes: 6}.measure,
 		},
 		{
 			"nodes_3_vs_1",
 			nodes{jobs: 2000, every: time.Second, window: 8 * time.Second}.measure,
-			nodes{jobs: 20, every: 100 * time.Millisecond, window: 100 * time.Millisecond}.measure,
+			nodes{jobs: 8, every: 200 * time.Millisecond, window: 400 * time.Millisecond}.measure,
 		},
 		{
 			"lock",

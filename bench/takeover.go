@@ -19,7 +19,10 @@ import (
 type takeover struct {
 	jobs       int
 	leaseTTL   time.Duration
-	probeEvery time.Duration // how often each shard's probe is due
+	probeEvery time.Duration // how often each probe is due
+	// probes is in how many shards there is one; the toy has few, so that a minion on a
+	// busy machine does them all.
+	probes int
 }
 
 // jobsPeriod is in how many seconds each of the jobs is due once.
@@ -46,7 +49,7 @@ func (b takeover) measure(ctx context.Context, e *env) error {
 	); err != nil {
 		return err
 	}
-	what := fmt.Sprintf("the latest start of a probe in each of %d shards, due every %v, with %d jobs on two nodes; mutual TLS", shards, b.probeEvery, b.jobs)
+	what := fmt.Sprintf("the latest start of a probe in each of %d shards, due every %v, with %d jobs on two nodes; mutual TLS", b.probes, b.probeEvery, b.jobs)
 	if err := e.report("takeover_ms", "ms", killed.late, "one node is killed: "+what); err != nil {
 		return err
 	}
@@ -59,10 +62,10 @@ func (b takeover) measure(ctx context.Context, e *env) error {
 	return e.ratio("takeover_silent_vs_lease", silent.late, silent.lease, "of the time of a bare lease")
 }
 
-// putProbes stores a job for each shard.
+// putProbes stores the probes, each a job in another shard.
 func (b takeover) putProbes(ctx context.Context, c *clientv3.Client) error {
 	taken := map[job.ShardID]bool{}
-	for i := 0; len(taken) < shards; i++ {
+	for i := 0; len(taken) < b.probes; i++ {
 		one := jobsOf{namespace: fmt.Sprintf("probe-%d", i), count: 1, expr: always("@every " + b.probeEvery.String()), command: []string{probeTask}}
 		shard := etcdkv.ShardOf(one.key(0), shards)
 		if taken[shard] {
@@ -142,7 +145,7 @@ func (s *takeoverSide) round(ctx context.Context, f *farm, minion *process) erro
 // probesDue is how many probes are due from one instant to another, both
 // included.
 func (s *takeoverSide) probesDue(from, to time.Time) int {
-	return (int(to.Sub(from)/s.probeEvery) + 1) * shards
+	return (int(to.Sub(from)/s.probeEvery) + 1) * s.probes
 }
 
 // awaitProbes waits until all probes of a time have begun.
