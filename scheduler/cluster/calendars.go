@@ -21,15 +21,26 @@ func newCalendar(key string, value []byte) (plan.Calendar, error) {
 	return plan.Calendar{Calendar: c}, nil
 }
 
+// calendars are the calendars, compiled.
+type calendars struct {
+	keys   etcdkv.Keys
+	stored *etcdkv.Map[plan.Calendar]
+}
+
+func (c *calendars) follow(f *feed, keys etcdkv.Keys) {
+	c.keys = keys
+	c.stored = follow(f, keys.Calendars(), newCalendar, f.Wake)
+}
+
 // Calendar returns a calendar.
-func (v *View) Calendar(key job.Key) (plan.Calendar, bool) {
-	entries, _ := v.calendars.Snapshot()
-	e, ok := entries[v.keys.Calendar(key)]
+func (c *calendars) Calendar(key job.Key) (plan.Calendar, bool) {
+	entries, _ := c.stored.Snapshot()
+	e, ok := entries[c.keys.Calendar(key)]
 	return e.Value, ok
 }
 
 // CalendarsRev returns as of which revision calendars are in view.
-func (v *View) CalendarsRev() int64 {
-	_, rev := v.calendars.Snapshot()
+func (c *calendars) CalendarsRev() int64 {
+	_, rev := c.stored.Snapshot()
 	return rev
 }

@@ -1,5 +1,11 @@
 package cluster
 
+import (
+	"sync/atomic"
+
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+)
+
 // Cap is a bound of the whole cluster: a label, and a value of it.
 type Cap struct{ Label, Value string }
 
@@ -16,21 +22,34 @@ type Caps struct {
 	By  map[Cap]CapCount
 }
 
-func (v *View) onPermits() {
-	entries, rev := v.permits.Snapshot()
+// caps are how many hold permits; counts is made anew at every change.
+type caps struct {
+	wake    func()
+	permits *etcdkv.Map[etcdkv.Permits]
+	counts  atomic.Pointer[Caps]
+}
+
+func (c *caps) follow(f *feed, keys etcdkv.Keys) {
+	c.wake = f.Wake
+	c.counts.Store(&Caps{})
+	c.permits = follow(f, keys.Permits(), etcdkv.Decode[etcdkv.Permits], c.onPermits)
+}
+
+func (c *caps) onPermits() {
+	entries, rev := c.permits.Snapshot()
 	view := &Caps{Rev: rev, By: make(map[Cap]CapCount, len(entries))}
 	for _, e := range entries {
 		view.By[Cap{e.Value.Label, e.Value.Value}] = CapCount{Rev: e.ModRevision, Count: e.Value.Count()}
 	}
-	v.SetCaps(view)
-	v.Wake()
+	c.SetCaps(view)
+	c.wake()
 }
 
 // SetCaps puts counts in the place of what is in view.
-func (v *View) SetCaps(c *Caps) { v.caps.Store(c) }
+func (c *caps) SetCaps(counts *Caps) { c.counts.Store(counts) }
 
 // Caps returns how many count under which caps.
-func (v *View) Caps() *Caps { return v.caps.Load() }
+func (c *caps) Caps() *Caps { return c.counts.Load() }
 
 // Count returns how many tasks count under a cap.
 func (c *Caps) Count(k Cap) CapCount {

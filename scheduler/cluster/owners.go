@@ -3,7 +3,9 @@ package cluster
 import (
 	"cmp"
 	"slices"
+	"sync/atomic"
 
+	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
@@ -18,87 +20,69 @@ type Owner struct {
 	Since, Due int64
 }
 
-// owners are the owners of hash shards by number, and of groups' shards.
-type owners struct {
+// owned are the owners of hash shards by number, and of groups' shards.
+type owned struct {
 	hash   []Owner
 	groups map[job.ShardID]Owner
 }
 
-// Group is a group as a node sees it. It is never changed.
-type Group struct {
-	Key  job.Key
-	Spec job.GroupSpec
-	Mode mode.Mode
-	// Rev is the mod revision of the group's key.
-	Rev int64
+// owners are who holds which shard, who stands in line for one, and what operators have
+// decided about them.
+type owners struct {
+	keys      etcdkv.Keys
+	wake      func()
+	shards    int // that are hash shards
+	stored    *etcdkv.Map[etcdkv.Owner]
+	lines     *etcdkv.Map[etcdkv.Place]
+	overrides *etcdkv.Map[etcdkv.Override]
+	// owned is made anew at every change.
+	owned atomic.Pointer[owned]
 }
 
-func (v *View) onOwners() {
-	entries, _ := v.owners.Snapshot()
-	view := &owners{hash: make([]Owner, v.shards), groups: map[job.ShardID]Owner{}}
+func (o *owners) follow(f *feed, keys etcdkv.Keys, shards int) {
+	o.keys, o.wake, o.shards = keys, f.Wake, shards
+	o.owned.Store(&owned{})
+	o.stored = follow(f, keys.Owners(), etcdkv.Decode[etcdkv.Owner], o.onOwners)
+	o.overrides = follow(f, keys.Overrides(), etcdkv.Decode[etcdkv.Override], f.Wake)
+	o.lines = follow(f, keys.Lines(), etcdkv.Decode[etcdkv.Place], f.Wake)
+}
+
+func (o *owners) onOwners() {
+	entries, _ := o.stored.Snapshot()
+	view := &owned{hash: make([]Owner, o.shards), groups: map[job.ShardID]Owner{}}
 	for key, e := range entries {
-		s, err := v.keys.ParseOwner(key)
+		s, err := o.keys.ParseOwner(key)
 		if err != nil {
 			continue
 		}
-		o := Owner{Node: e.Value.Node, Lease: e.Lease, Rev: e.ModRevision, Since: e.Value.Since.UnixNano()}
+		owner := Owner{Node: e.Value.Node, Lease: e.Lease, Rev: e.ModRevision, Since: e.Value.Since.UnixNano()}
 		if !e.Value.Due.IsZero() {
-			o.Due = e.Value.Due.UnixNano()
+			owner.Due = e.Value.Due.UnixNano()
 		}
 		if s.IsGroup() {
-			view.groups[s] = o
+			view.groups[s] = owner
 		} else if int(s) < len(view.hash) {
-			view.hash[s] = o
+			view.hash[s] = owner
 		}
 	}
-	v.owned.Store(view)
-	v.Wake()
+	o.owned.Store(view)
+	o.wake()
 }
-
-func (v *View) onGroups() {
-	entries, rev := v.groups.Snapshot()
-	view := make(map[job.ShardID]*Group, len(entries))
-	for _, e := range entries {
-		m, ok := mode.Find(e.Value.Spec.Mode)
-		if !ok { // of a newer release: any place will do until it is here
-			m, _ = mode.Find(job.DefaultMode)
-		}
-		view[e.Value.Shard] = &Group{Key: e.Value.Key(), Spec: e.Value.Spec, Mode: m, Rev: e.ModRevision}
-	}
-	v.SetGroups(view, rev)
-	v.Wake()
-}
-
-// SetGroups puts groups, by their shards and as of a revision, in the place of what is
-// in view.
-func (v *View) SetGroups(groups map[job.ShardID]*Group, rev int64) {
-	v.grouped.Store(&groups)
-	v.groupsRev.Store(rev)
-}
-
-// Groups returns the groups by their shards.
-func (v *View) Groups() map[job.ShardID]*Group { return *v.grouped.Load() }
-
-// GroupsRev returns as of which revision groups are in view.
-func (v *View) GroupsRev() int64 { return v.groupsRev.Load() }
-
-// Group returns the group whose shard it is, or nil.
-func (v *View) Group(s job.ShardID) *Group { return v.Groups()[s] }
 
 // GroupOwners returns who holds groups' shards, those of groups that are deleted
 // included.
-func (v *View) GroupOwners() map[job.ShardID]Owner { return v.owned.Load().groups }
+func (o *owners) GroupOwners() map[job.ShardID]Owner { return o.owned.Load().groups }
 
 // Line returns the nodes that stand in line for a group's lock, first come first.
-func (v *View) Line(s job.ShardID) []mode.Place {
-	entries, _ := v.lines.Snapshot()
+func (o *owners) Line(s job.ShardID) []mode.Place {
+	entries, _ := o.lines.Snapshot()
 	type placed struct {
 		mode.Place
 		rev int64
 	}
 	var places []placed
 	for key, e := range entries {
-		if shard, node, err := v.keys.ParseLine(key); err == nil && shard == s {
+		if shard, node, err := o.keys.ParseLine(key); err == nil && shard == s {
 			places = append(places, placed{mode.Place{Node: node, Since: e.Value.Since.UnixNano()}, e.ModRevision})
 		}
 	}
@@ -113,8 +97,8 @@ func (v *View) Line(s job.ShardID) []mode.Place {
 }
 
 // OwnerOf returns who holds a shard, as last seen.
-func (v *View) OwnerOf(s job.ShardID) Owner {
-	view := v.owned.Load()
+func (o *owners) OwnerOf(s job.ShardID) Owner {
+	view := o.owned.Load()
 	if s.IsGroup() {
 		return view.groups[s]
 	}
@@ -125,32 +109,25 @@ func (v *View) OwnerOf(s job.ShardID) Owner {
 }
 
 // Owner returns the node that owns a shard.
-func (v *View) Owner(s job.ShardID) (job.NodeID, bool) {
-	o := v.OwnerOf(s)
-	return o.Node, o.Node != ""
-}
-
-// Shards returns all shards that there are: the hash shards, and one for each
-// group.
-func (v *View) Shards() []job.ShardID {
-	groups := v.Groups()
-	out := make([]job.ShardID, 0, v.shards+len(groups))
-	for i := range v.shards {
-		out = append(out, job.ShardID(i))
-	}
-	for id := range groups {
-		out = append(out, id)
-	}
-	return out
+func (o *owners) Owner(s job.ShardID) (job.NodeID, bool) {
+	owner := o.OwnerOf(s)
+	return owner.Node, owner.Node != ""
 }
 
 // Unowned returns how many hash shards have no owner.
-func (v *View) Unowned() int {
-	n := v.shards
-	for _, o := range v.owned.Load().hash {
-		if o.Node != "" {
+func (o *owners) Unowned() int {
+	n := o.shards
+	for _, owner := range o.owned.Load().hash {
+		if owner.Node != "" {
 			n--
 		}
 	}
 	return n
+}
+
+// Override returns what an operator decided about a shard.
+func (o *owners) Override(s job.ShardID) (etcdkv.Entry[etcdkv.Override], bool) {
+	entries, _ := o.overrides.Snapshot()
+	e, ok := entries[o.keys.Override(s)]
+	return e, ok
 }

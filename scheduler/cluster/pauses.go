@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -13,28 +14,39 @@ import (
 // pauses nothing.
 type Pauses map[etcdkv.Paused][]*etcdkv.Pause
 
-func (v *View) onPauses() {
-	entries, rev := v.paused.Snapshot()
+// pauses are the pauses by what they are about, as of rev.
+type pauses struct {
+	stored  *etcdkv.Map[etcdkv.StoredPause]
+	current atomic.Pointer[Pauses]
+	rev     atomic.Int64
+}
+
+func (p *pauses) follow(f *feed, keys etcdkv.Keys) {
+	p.current.Store(&Pauses{})
+	p.stored = follow(f, keys.Pauses(), etcdkv.Decode[etcdkv.StoredPause], p.onPauses)
+}
+
+func (p *pauses) onPauses() {
+	entries, rev := p.stored.Snapshot()
 	view := make(Pauses, len(entries))
 	for _, e := range entries {
-		p := &e.Value
-		of := p.About()
-		view[of] = append(view[of], p.All()...)
+		of := e.Value.About()
+		view[of] = append(view[of], e.Value.All()...)
 	}
-	v.SetPauses(view, rev)
+	p.SetPauses(view, rev)
 }
 
 // SetPauses puts pauses, as of a revision, in the place of what is in view.
-func (v *View) SetPauses(p Pauses, rev int64) {
-	v.pauses.Store(&p)
-	v.pausesRev.Store(rev)
+func (p *pauses) SetPauses(holding Pauses, rev int64) {
+	p.current.Store(&holding)
+	p.rev.Store(rev)
 }
 
 // Pauses returns what is paused, and was.
-func (v *View) Pauses() Pauses { return *v.pauses.Load() }
+func (p *pauses) Pauses() Pauses { return *p.current.Load() }
 
 // PausesRev returns as of which revision pauses are in view.
-func (v *View) PausesRev() int64 { return v.pausesRev.Load() }
+func (p *pauses) PausesRev() int64 { return p.rev.Load() }
 
 // Why returns why a job does not fire at an instant, in Unix nanoseconds; empty: it
 // does. The group's name is empty for jobs without one.
@@ -69,12 +81,12 @@ func pauseWords(p *etcdkv.Pause) string {
 
 // StoredPause is a new pause as it is to be stored under a key: those before it that
 // have ended stay. Who ends one meanwhile has it forgotten.
-func (v *View) StoredPause(key string, p *etcdkv.Pause) *etcdkv.StoredPause {
-	out := &etcdkv.StoredPause{Pause: *p}
-	if entries, _ := v.paused.Snapshot(); entries != nil {
+func (p *pauses) StoredPause(key string, next *etcdkv.Pause) *etcdkv.StoredPause {
+	out := &etcdkv.StoredPause{Pause: *next}
+	if entries, _ := p.stored.Snapshot(); entries != nil {
 		if old, ok := entries[key]; ok {
 			out.Earlier = append(out.Earlier, old.Value.Earlier...)
-			if old.Value.EndedAt(p.Since) {
+			if old.Value.EndedAt(next.Since) {
 				out.Rest(&old.Value.Pause)
 			}
 		}
