@@ -271,3 +271,36 @@ func TestI24_EarlierReleasesKeepTheOrder(t *testing.T) {
 		t.Errorf("ordered %v, want the oldest of %v", sent, ids)
 	}
 }
+
+// TestI24_ADenialSaidTwiceIsBelievedOnce: that a task was never accepted may be said
+// twice, as an owner asks until it is answered. The second copy may come when the order
+// has been sent and accepted, and says nothing of that: a run that is ended then is not
+// recorded before its minion has said what became of it.
+func TestI24_ADenialSaidTwiceIsBelievedOnce(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, 1)
+	d, f := d.taken(d.fire(d.job(job.Spec{}), fire{}))
+	denial := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Term: d.term}
+	for i := range 2 {
+		d.onReport(&denial)
+		d.step()
+		if got := f.tasks[0].phase; got != phase.Sent {
+			t.Fatalf("denied %d times: the task is %s, want %s", i+1, got, phase.Sent)
+		}
+	}
+	d.wantSent("m00")
+	d.questions = nil
+	f.endWhy = "it is to end"
+	d.cancel(f, d.clock)
+	d.pass(askAfter)
+	if len(d.runs) > 0 {
+		t.Fatalf("recorded as %s, and nobody has asked whether it runs", d.runs[0].State)
+	}
+	if len(d.questions) == 0 || d.questions[0].Term == d.term {
+		t.Fatalf("the questions are %v, want one with a number of its own", d.questions)
+	}
+	denial.Term = d.questions[0].Term
+	d.onReport(&denial)
+	d.step()
+	d.wantRun(job.StateCancelled, "it is to end")
+}

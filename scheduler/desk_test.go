@@ -236,7 +236,8 @@ func (d *desk) pass(t time.Duration) {
 	d.step()
 }
 
-// says has a minion report a state of its task; the empty state: it knows none.
+// says has a minion report a state of its task; the empty state: it knows none, and
+// says so again when it is asked anew.
 func (d *desk) says(f *fire, m job.MinionID, state job.State) {
 	d.t.Helper()
 	i := slices.IndexFunc(f.tasks, func(t *task) bool { return t.minion == m })
@@ -249,6 +250,11 @@ func (d *desk) says(f *fire, m job.MinionID, state job.State) {
 	}
 	d.onReport(&r)
 	d.step()
+	if q := f.tasks[i].question; state == "" && q != 0 && q != r.Term {
+		r.Term = q
+		d.onReport(&r)
+		d.step()
+	}
 }
 
 // taken returns the shard as its next owner has it, and the fire there. What was

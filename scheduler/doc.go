@@ -174,15 +174,17 @@
 //	    counts an owner's beginnings under its token) of the question, order or
 //	    cancel that it answers. What a minion had, by its word, and gave back under
 //	    an earlier owner's order is asked about anew. So is what a minion has, by its
-//	    word, when it is said that it was never accepted, or that nobody knows: that
-//	    may have been said before, and be overtaken. It is believed as the answer to a
-//	    question with a number of its own, which counts on as the terms do. What a
-//	    minion has done, or keeps on its disk, is so whoever asked. A release before this one tells of no token. What its minions
-//	    say that they have not accepted is then ordered again there, as the same
-//	    attempt, which runs once whatever they had accepted; it counts as under way
-//	    until they have said more, and ends as indeterminate if they do not. Only
-//	    of the tasks of a rollout outside of groups their word is believed, so that
-//	    one more than its bounds say may run for a moment (report.go).
+//	    word, or what this owner has ordered there, when it is said that it was never
+//	    accepted, or that nobody knows: that may have been said before, and be
+//	    overtaken, or be a second copy. It is believed as the answer to a question
+//	    with a number of its own, which counts on as the terms do. What a minion has
+//	    done, or keeps on its disk, is so whoever asked. A release before this one
+//	    tells of no token. What its minions say that they have not accepted is then
+//	    ordered again there, as the same attempt, which runs once whatever they had
+//	    accepted; it counts as under way until they have said more, and ends as
+//	    indeterminate if they do not. Only of the tasks of a rollout outside of groups
+//	    their word is believed, so that one more than its bounds say may run for a
+//	    moment (report.go).
 //	I25 An edit loses nothing. Up to the instant of an edit, a disabling or a deletion
 //	    the old schedule holds, whenever an owner comes to it, and whoever it is:
 //	    what was due and is not committed runs, or is skipped with that as the

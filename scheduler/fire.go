@@ -150,7 +150,7 @@ type task struct {
 	heldBy  string
 	heardAt int64
 	// question is the number of the question whose answer tells whether the minion
-	// has lost the task that it had; 0: that is not in doubt.
+	// has lost the task that it had, or its order never came; 0: that is not in doubt.
 	question uint32
 	// report is the final one; nil until it has ended.
 	report *job.Report

@@ -164,6 +164,9 @@ func (s *shard) reconcileSent(f *fire, t *task, now int64) {
 			return
 		}
 		if s.deps.Minions.Connected(t.minion) {
+			if t.question == 0 {
+				t.question = s.nextTerm() // only the answer to it was said after our order
+			}
 			s.ask(f, t, now)
 		} else {
 			t.asked, t.checkAt = 0, now+f.askPause(t)

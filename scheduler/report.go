@@ -63,6 +63,9 @@ func (s *shard) onReport(r *job.Report) {
 		// A copy of the order that was refused, which says nothing of the task.
 	case t.phase.AtMinion() && !r.Returned && !r.Spooled && (!r.Known || r.State == job.StateIndeterminate) && !s.isAnswer(t, r):
 		s.askAnew(f, t)
+	case t.phase == phase.Sent && !r.Returned && !r.Known && r.State != job.StateRejected && !untold(r) && !s.isAnswer(t, r):
+		// It may have been said before our order came, and be a second copy.
+		s.askAnew(f, t)
 	case r.Returned, !r.Known && t.hasReturned(r):
 		s.onReturned(f, t)
 	case !r.Known:
@@ -216,7 +219,7 @@ func (s *shard) orderAgain(f *fire, t *task) {
 		return
 	}
 	s.become(t, phase.Waiting)
-	t.sentAt = 0
+	t.sentAt, t.question = 0, 0
 	t.notBefore = now + int64(min(time.Duration(t.returned)*returnPause, returnPauseMax))
 	t.returned++
 	s.reconcileAt(f, t.notBefore)
@@ -229,10 +232,11 @@ func (s *shard) isAnswer(t *task, r *job.Report) bool {
 }
 
 // askAnew has a minion asked, under a number that no earlier question had, about a
-// task that it has, by its word, and of which it, or the way to it, now says that it
-// has not, or that nobody knows. That may have been said before, or of another copy
-// of the order, and have been overtaken on its way: from a node to another, or when
-// the minion went to another. Only the answer to this question was said after.
+// task that it has, by its word, or that was ordered there, and of which it, or the way
+// to it, now says that it has not, or that nobody knows. That may have been said before,
+// or of another copy of the order, and have been overtaken on its way: from a node to
+// another, or when the minion went to another. Only the answer to this question was
+// said after.
 func (s *shard) askAnew(f *fire, t *task) {
 	if t.question == 0 {
 		t.question, t.checkAt, t.asked = s.nextTerm(), 0, 0

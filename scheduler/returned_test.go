@@ -86,8 +86,14 @@ func TestI20_GivenBackTooLateIsAMisfire(t *testing.T) {
 				t.Fatalf("ordered %d times, want once", orders)
 			}
 			d.pass(c.wait)
-			d.onReport(&job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Returned: c.accepted, Token: d.own.Token(), Term: d.term})
+			said := job.Report{Task: f.taskID(f.tasks[0]), Shard: 1, Returned: c.accepted, Token: d.own.Token(), Term: d.term}
+			d.onReport(&said)
 			d.step()
+			if !c.accepted { // it is asked whether that holds for the order
+				said.Term = f.tasks[0].question
+				d.onReport(&said)
+				d.step()
+			}
 			if d.pass(time.Second); c.missed {
 				d.wantRun(job.StateMissed, `misfire policy "skip"`)
 				return
