@@ -39,7 +39,7 @@ func build(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // other accounts run them
 		return err
 	}
-	args := []string{"build", "-o", dir + string(filepath.Separator), "-ldflags", "-X main.version=1.2.3-test -X main.commit=abcdef"}
+	args := []string{"build", "-o", dir + string(filepath.Separator), "-ldflags", "-s -X main.version=1.2.3-test -X main.commit=abcdef"}
 	for _, name := range []string{"scheduler", "worker", "carillon"} {
 		args = append(args, "../../cmd/"+name)
 	}

@@ -54,7 +54,7 @@ func build(bin string) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-o", bin + string(filepath.Separator), "-ldflags", "-X main.version=1.2.3-test -X main.commit=abcdef"}
+	args := []string{"build", "-o", bin + string(filepath.Separator), "-ldflags", "-s -X main.version=1.2.3-test -X main.commit=abcdef"}
 	for _, main := range mains {
 		args = append(args, filepath.Dir(main))
 	}
@@ -62,7 +62,7 @@ func build(bin string) error {
 		return fmt.Errorf("build the binaries: %w\n%s", err, out)
 	}
 	// A worker to update to.
-	args = []string{"build", "-o", filepath.Join(bin, "worker-next"), "-ldflags", "-X main.version=1.2.4-next", "../../cmd/worker"}
+	args = []string{"build", "-o", filepath.Join(bin, "worker-next"), "-ldflags", "-s -X main.version=1.2.4-next", "../../cmd/worker"}
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("build the next worker: %w\n%s", err, out)
 	}
