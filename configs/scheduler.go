@@ -42,8 +42,12 @@ type Scheduler struct {
 	Socket    string `mapstructure:"socket"`
 	Advertise string `mapstructure:"advertise"`
 
-	Etcd         Etcd `mapstructure:"etcd"`
-	EmbeddedEtcd bool `mapstructure:"embeddedEtcd"`
+	Etcd Etcd `mapstructure:"etcd"`
+	// SealKeyFile is the file with the keys that seal what the cluster keeps of its own
+	// in etcd. Empty: seal.key in the data directory, which is made with an embedded
+	// etcd only.
+	SealKeyFile  string `mapstructure:"sealKeyFile"`
+	EmbeddedEtcd bool   `mapstructure:"embeddedEtcd"`
 	// Shards is fixed when a cluster is made; 0 takes the cluster's own number,
 	// or DefaultShards for a new one.
 	Shards int `mapstructure:"shards"`
@@ -242,6 +246,9 @@ func (c *Scheduler) Validate() error {
 		v.add("peerListen", "%q is the address of listen too; give another", c.PeerListen)
 	}
 	c.validateEtcd(&v)
+	if c.SealKeyFile != "" && !filepath.IsAbs(c.SealKeyFile) {
+		v.add("sealKeyFile", "%q is not an absolute path; give one as in /etc/carillon/seal.key", c.SealKeyFile)
+	}
 	if c.Shards < 0 || c.Shards > MaxShards {
 		v.add("shards", "%d is out of range; 1 to %d are allowed", c.Shards, MaxShards)
 	}

@@ -48,6 +48,7 @@ func schedulerSettings() []setting {
 		{path: "etcd.key", flag: "etcd-key", usage: "file with the key of that certificate", example: "/etc/carillon/etcd-node1.key", unset: "leave it out, and the node shows etcd no certificate"},
 		{path: "etcd.user", flag: "etcd-user", usage: "name of this cluster's user in etcd, where etcd asks for one; `carillon doctor --etcd-role` prints the role that it needs", example: "carillon", unset: "leave it out where etcd asks for no user, or takes the name in the certificate"},
 		{path: "etcd.passwordFile", flag: "etcd-password-file", usage: "`FILE` with the password of that user", example: "/etc/carillon/etcd-password", unset: "leave it out, together with etcd.user"},
+		{path: "sealKeyFile", flag: "seal-key-file", usage: "`FILE` with the keys that seal what the cluster keeps of its own in etcd, 0600, the same on all nodes, read again when it changes; it is made where nobody has one (default: seal.key in the data directory, made with --embedded-etcd only)", example: "/etc/carillon/seal.key", unset: "leave it out for seal.key in the data directory"},
 		{path: "embeddedEtcd", flag: "embedded-etcd", usage: "run etcd inside this process (one-node start), behind the socket etcd/client.sock in the data directory"},
 		{path: "shards", flag: "shards", usage: fmt.Sprintf("number of shards of a new cluster; fixed when it is made (0: %d for a new cluster, its own for another)", DefaultShards)},
 		{path: "leaseTTL", flag: "lease-ttl", usage: "how long this node's lease lives without renewal"},

@@ -2,12 +2,8 @@
 //
 //	ct_ + 43 characters of 256 random bits + 6 characters of a checksum
 //
-// A login of the command line has a token of the same form that begins with cl_.
-//
-// The characters are digits and letters, so that a double click takes all of it, and
-// the prefix and the checksum let programs find tokens that lie where they should not.
-// The checksum tells a token that was not copied as a whole from one that is not good;
-// it protects nothing.
+// A login of the command line has a token of the same form that begins with cl_. See
+// package keytext for the form.
 //
 // A cluster keeps the SHA-256 of the text, and finds a token by it: no comparison tells
 // how much of one was right.
@@ -19,9 +15,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math/big"
 	"strings"
+
+	"github.com/carillon-cron/carillon/internal/keytext"
 )
 
 const (
@@ -29,10 +25,6 @@ const (
 	// line.
 	Prefix        = "ct_"
 	SessionPrefix = "cl_"
-
-	secretLength = 43
-	sumLength    = 6
-	digits       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
 // Token is a token with its secret. The zero value is none.
@@ -49,8 +41,7 @@ func made(prefix string) (Token, error) {
 	if _, err := rand.Read(secret[:]); err != nil {
 		return Token{}, fmt.Errorf("new token: %w", err)
 	}
-	body := prefix + base62(new(big.Int).SetBytes(secret[:]), secretLength)
-	return Token{body + sum(body)}, nil
+	return Token{keytext.Of(prefix, secret)}, nil
 }
 
 var errForm = errors.New("the token is not of the form ct_ and 49 letters and digits; copy it as a whole")
@@ -65,12 +56,11 @@ func ParseSession(text string) (Token, error) { return parse(text, SessionPrefix
 func IsSession(text string) bool { return strings.HasPrefix(text, SessionPrefix) }
 
 func parse(text, prefix string) (Token, error) {
-	body, ok := strings.CutPrefix(text, prefix)
-	if !ok || len(body) != secretLength+sumLength || strings.Trim(body, digits) != "" {
-		return Token{}, errForm
-	}
-	if at := len(text) - sumLength; sum(text[:at]) != text[at:] {
+	switch err := keytext.Check(prefix, text); {
+	case errors.Is(err, keytext.ErrSum):
 		return Token{}, errors.New("the token is not whole, or has a typing error: its last 6 characters do not fit the others; copy it as a whole")
+	case err != nil:
+		return Token{}, errForm
 	}
 	return Token{text}, nil
 }
@@ -91,19 +81,4 @@ func (t Token) Hash() string { return Hash(t.text) }
 func Hash(secret string) string {
 	h := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(h[:])
-}
-
-func sum(body string) string {
-	return base62(new(big.Int).SetUint64(uint64(crc32.ChecksumIEEE([]byte(body)))), sumLength)
-}
-
-// base62 writes a number with so many digits.
-func base62(n *big.Int, length int) string {
-	out := make([]byte, length)
-	base, digit := big.NewInt(int64(len(digits))), new(big.Int)
-	for i := length - 1; i >= 0; i-- {
-		n.DivMod(n, base, digit)
-		out[i] = digits[digit.Int64()]
-	}
-	return string(out)
 }

@@ -25,8 +25,9 @@ const (
 )
 
 // RenewAuthority replaces the authority of the cluster of a node whose settings are cfg,
-// and returns the new one. No node of the cluster may run.
-func RenewAuthority(ctx context.Context, cfg configs.Scheduler, log *zap.Logger) (*auth.Authority, error) {
+// and returns the new one. No node of the cluster may run. keyLost: the seal key is lost on
+// all hosts, and another one is made; secrets of webhooks go.
+func RenewAuthority(ctx context.Context, cfg configs.Scheduler, keyLost bool, log *zap.Logger) (*auth.Authority, error) {
 	if cfg.Insecure {
 		return nil, errors.New("the nodes run with --insecure: the cluster has no authority")
 	}
@@ -58,7 +59,11 @@ func RenewAuthority(ctx context.Context, cfg configs.Scheduler, log *zap.Logger)
 	ticker := time.NewTicker(leasesLook)
 	defer ticker.Stop()
 	for told := false; ; told = true {
-		a, err := registrar.RenewAuthority(ctx, registrar.Config{Node: job.NodeID(cfg.Node), Keys: etcdkv.NewKeys(cfg.Etcd.Prefix)}, registrar.Deps{Client: client}, by)
+		seal, also, err := sealOfNewAuthority(ctx, cfg, keyLost, client, log)
+		if err != nil {
+			return nil, err
+		}
+		a, err := registrar.RenewAuthority(ctx, registrar.Config{Node: job.NodeID(cfg.Node), Keys: etcdkv.NewKeys(cfg.Etcd.Prefix)}, registrar.Deps{Client: client, Seal: seal}, by, also...)
 		if live := (*registrar.LiveError)(nil); !errors.As(err, &live) {
 			return a, err
 		} else if !told {

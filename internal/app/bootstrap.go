@@ -111,9 +111,17 @@ func ResetBootstrap(ctx context.Context, cfg configs.Scheduler, log *zap.Logger)
 		return "", until, err
 	}
 	defer func() { _ = client.Close() }() // nothing is left in it
-	db := store.New(store.Config{Keys: etcdkv.NewKeys(cfg.Etcd.Prefix), Timeout: startTimeout}, store.Deps{Client: client, Now: time.Now, Logger: log})
-	path = filepath.Join(cfg.DataDir, bootstrapName)
 	answered := tellOfEtcd(ctx, reach, log)
+	seal, err := readSeal(ctx, cfg, client, log)
+	if err != nil {
+		answered()
+		if errors.Is(err, job.ErrUnavailable) {
+			err = withoutEtcd(ctx, reach, err)
+		}
+		return "", until, err
+	}
+	db := store.New(store.Config{Keys: etcdkv.NewKeys(cfg.Etcd.Prefix), Timeout: startTimeout}, store.Deps{Client: client, Seal: seal, Now: time.Now, Logger: log})
+	path = filepath.Join(cfg.DataDir, bootstrapName)
 	until, _, err = access.Offer(ctx, db, audit.New(db, log), job.NodeID(cfg.Node), true, func(text string) error { return writeSecret(path, text) })
 	answered()
 	if errors.Is(err, job.ErrUnavailable) {

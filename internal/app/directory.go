@@ -28,7 +28,7 @@ type directory struct {
 // openDirectory makes and locks a data directory, which no other account can
 // get into.
 func openDirectory(path string, log *zap.Logger) (*directory, error) {
-	if err := datadir.Make(path, datadir.Private, log, "lock", "etcd"); err != nil {
+	if err := datadir.Make(path, datadir.Private, log, "lock", "etcd", sealKeyName); err != nil {
 		return nil, err
 	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)

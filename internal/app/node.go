@@ -33,6 +33,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/queues"
+	"github.com/carillon-cron/carillon/internal/sealing"
 	"github.com/carillon-cron/carillon/internal/update"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
@@ -71,6 +72,7 @@ type Node struct {
 	updates *update.Controller
 	sealer  *chain.Sealer
 	exports []*export.Exporter
+	seal    *sealing.Keeper
 	// registrar is nil where connections are plain.
 	registrar *registrar.Registrar
 	// watchdog is nil when the node has none.
@@ -159,10 +161,13 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	if err := grantOldLabels(context.WithoutCancel(ctx), n.client, n.keys, log); err != nil {
 		return nil, fmt.Errorf("labels of minions: %w", err)
 	}
+	if n.seal, err = openSeal(bounded, cfg, n.client, func() (clientv3.LeaseID, bool) { return n.engine.Lease() }, log); err != nil {
+		return nil, err
+	}
 	if !cfg.Insecure {
 		if n.registrar, err = registrar.Open(bounded, registrar.Config{
 			Node: job.NodeID(cfg.Node), Hosts: n.names(), Cluster: meta.ClusterID, Keys: n.keys,
-		}, registrar.Deps{Client: n.client, Logger: log}); err != nil {
+		}, registrar.Deps{Client: n.client, Seal: n.seal, Logger: log}); err != nil {
 			return nil, fmt.Errorf("certificates: %w", err)
 		}
 	}
@@ -357,7 +362,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		TokenMaxAge: cfg.TokenMaxAge, LoginLife: cfg.OIDC.SessionMaxAge,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
-		Metrics: metrics, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Metrics: metrics, Seal: n.seal, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 		TimeKnown: func() bool { s := n.time.State(); return s.Judged },
 	}); err != nil {
 		return err
@@ -432,6 +437,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
 	background("updates", n.updates.Run)
 	background("audit", n.sealer.Run)
+	background("seal keys", n.seal.Run)
 	background("refusals", n.control.RecordRefusals)
 	for _, e := range n.exports {
 		background("audit export", e.Run)

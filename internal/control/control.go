@@ -37,6 +37,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/idp"
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/internal/sealing"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/schedule"
 )
@@ -86,6 +87,8 @@ type Deps struct {
 	MinionsRead func() bool
 	// Dispatch knows what is on its way. Nil: nobody does.
 	Dispatch minions.Dispatch
+	// Seal seals what the cluster keeps of its own. Nil: it is in the clear.
+	Seal *sealing.Keeper
 	// Enrollment looks after who may connect. Nil: connections are plain.
 	Enrollment enroll.Enrollment
 	// Provider tells who people are. Nil: nobody logs in by one.
@@ -169,7 +172,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	}
 	log := deps.Logger.Named("control")
 	schedules := schedule.NewCache()
-	db := store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout}, store.Deps{Client: deps.Client, Now: deps.Now, Logger: log})
+	db := store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout}, store.Deps{Client: deps.Client, Seal: deps.Seal, Now: deps.Now, Logger: log})
 	records := audit.New(db, log)
 
 	c := &Control{cfg: cfg, db: db}

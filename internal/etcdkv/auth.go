@@ -6,8 +6,8 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// Authority is the cluster's certificate authority. It is written once. Who can
-// read it can be any node and any minion: etcd has to be guarded.
+// Authority is the cluster's certificate authority. It is written once. Who has its key
+// can be any node and any minion; see Keys.Secrets.
 type Authority struct {
 	Schema int `json:"schema"`
 	// Certificate and Key are PEM.

@@ -33,12 +33,17 @@
 //	PREFIX/v1/auditchain/segments/SEQ         which records there are, with their hashes
 //	PREFIX/v1/auditchain/head                 where the segments begin and end
 //	PREFIX/v1/auditchain/sealer               who writes them, on its lease
+//	PREFIX/v1/seal/state                      by which key secrets of the cluster's own are sealed
+//	PREFIX/v1/seal/holders/NODE               which seal keys a live node has, on its lease
 //	PREFIX/v1/auth/ca                         the cluster's authority, with its private key
 //	PREFIX/v1/auth/tickets                    keys of TLS session tickets
 //	PREFIX/v1/auth/tokens/ID                  a join token, without its secret
 //	PREFIX/v1/auth/minions/ID                 an enrolled minion
 //	PREFIX/v1/auth/requests/ID                a minion that asks to be enrolled
 //	PREFIX/v1/auth/revoked/ID                 up to when a minion's certificates are revoked
+//
+// Some values have a field that is sealed with a key that etcd does not hold: see
+// Keys.Secrets and package sealing.
 //
 // Numbers in keys are zero-padded hexadecimal, so that keys sort as numbers do.
 // A job's shard is a pure function of its namespace and name: see Keys.Shard.

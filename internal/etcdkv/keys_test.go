@@ -50,6 +50,8 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/auth/minions/m1":                              k.AuthMinion("m1"),
 		"/carillon/v1/auth/requests/m1":                             k.AuthRequest("m1"),
 		"/carillon/v1/auth/revoked/m1":                              k.AuthRevocation("m1"),
+		"/carillon/v1/seal/state":                                   k.SealState(),
+		"/carillon/v1/seal/holders/n1":                              k.SealHolder("n1"),
 		"/carillon/v1/access":                                       k.Access(),
 		"/carillon/v1/auth/api/tokens/9f86":                         k.APIToken("9f86"),
 		"/carillon/v1/auth/api/names/ci":                            k.APITokenName("ci"),

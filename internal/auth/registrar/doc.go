@@ -51,5 +51,6 @@
 // # Not promised
 //
 // The order in which nodes hear of a revocation, or how soon: as etcd's events
-// arrive. The private key of the authority lies in etcd as it is.
+// arrive. The private key of the authority, hashes of tokens and keys of tickets are
+// sealed in etcd only where the nodes have a seal key (package sealing).
 package registrar

@@ -118,7 +118,7 @@ func (r *Registrar) good(ctx context.Context, t *auth.JoinToken) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	e, err := entryOf[etcdkv.JoinToken](key, got.Kvs)
+	e, err := r.token(key, got.Kvs)
 	return err == nil && e.exists() && t.Matches(e.value.SecretHash), nil
 }
 

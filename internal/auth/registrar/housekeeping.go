@@ -8,10 +8,12 @@ import (
 	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/sealing"
 )
 
 const (
@@ -39,7 +41,7 @@ func (r *Registrar) rotate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", key, etcdkv.Unavailable(err))
 	}
-	e, err := entryOf[etcdkv.Tickets](key, got.Kvs)
+	e, err := r.tickets(got.Kvs)
 	if err != nil {
 		return err
 	}
@@ -56,18 +58,27 @@ func (r *Registrar) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := r.client.Txn(ctx).If(e.unchanged()).Then(put).Else(clientv3.OpGet(key)).Commit()
+	done, err := r.txn(ctx, []clientv3.Cmp{e.unchanged()}, []clientv3.Op{put}, clientv3.OpGet(key))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", key, etcdkv.Unavailable(err))
 	}
 	if done.Succeeded {
 		return r.useTickets(next)
 	}
-	theirs, err := entryOf[etcdkv.Tickets](key, done.Responses[0].GetResponseRange().Kvs)
+	theirs, err := r.tickets(done.Responses[0].GetResponseRange().Kvs)
 	if err != nil {
 		return err
 	}
 	return r.useTickets(theirs.value)
+}
+
+// tickets returns the keys of session tickets as they were read; there may be none.
+func (r *Registrar) tickets(kvs []*mvccpb.KeyValue) (entry[etcdkv.Tickets], error) {
+	kvs, err := sealing.Opened(r.seal, kvs)
+	if err != nil {
+		return entry[etcdkv.Tickets]{}, err
+	}
+	return entryOf[etcdkv.Tickets](r.keys.AuthTickets(), kvs)
 }
 
 // applyTickets follows what is stored.
@@ -76,9 +87,9 @@ func (r *Registrar) applyTickets(b etcdkv.Batch) error {
 		if e.Value == nil || e.Key != r.keys.AuthTickets() {
 			continue
 		}
-		v, err := etcdkv.Decode[etcdkv.Tickets](e.Key, e.Value)
+		t, err := r.tickets([]*mvccpb.KeyValue{{Key: []byte(e.Key), Value: e.Value}})
 		if err == nil {
-			err = r.useTickets(v)
+			err = r.useTickets(t.value)
 		}
 		if err != nil {
 			r.log.Warn("keys of session tickets were left out; sessions begin anew", zap.Error(err))

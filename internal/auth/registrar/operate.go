@@ -120,7 +120,7 @@ func (r *Registrar) CreateToken(ctx context.Context, spec TokenSpec) (auth.JoinT
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	done, err := r.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).Then(ops...).Commit()
+	done, err := r.txn(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)}, ops)
 	if err != nil {
 		return auth.JoinToken{}, fmt.Errorf("new token: %w", etcdkv.Unavailable(err))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth/authpb"
 	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/sealing"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -83,9 +84,12 @@ func (c Config) filled() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
-// Deps is what a Registrar works with. Logger and Now may be nil.
+// Deps is what a Registrar works with. All but Client may be nil.
 type Deps struct {
 	Client *clientv3.Client
+	// Seal seals the authority's key and other secrets in etcd. Nil: they are in the
+	// clear.
+	Seal   *sealing.Keeper
 	Logger *zap.Logger
 	Now    func() time.Time
 }
@@ -96,6 +100,7 @@ type Registrar struct {
 
 	cfg     Config
 	client  *clientv3.Client
+	seal    *sealing.Keeper
 	keys    etcdkv.Keys
 	log     *zap.Logger
 	now     func() time.Time
@@ -132,7 +137,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 		return nil, err
 	}
 	r := &Registrar{
-		cfg: cfg, client: deps.Client, keys: cfg.Keys, log: deps.Logger, now: deps.Now,
+		cfg: cfg, client: deps.Client, seal: deps.Seal, keys: cfg.Keys, log: deps.Logger, now: deps.Now,
 		tokens: make(chan struct{}, 1), requests: make(chan struct{}, 8), lookups: make(chan struct{}, 32),
 	}
 	if r.log == nil {
@@ -269,15 +274,14 @@ func (r *Registrar) authority(ctx context.Context) (*auth.Authority, error) {
 		return nil, etcdkv.Unavailable(err)
 	}
 	if len(got.Kvs) > 0 {
-		return parseAuthority(key, got.Kvs[0].Value)
+		return parseAuthority(r.seal, key, got.Kvs[0].Value)
 	}
 	mine, text, err := r.newAuthority()
 	if err != nil {
 		return nil, err
 	}
 	// Another node may start at the same time: the first one's counts.
-	done, err := r.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-		Then(clientv3.OpPut(key, text)).Else(clientv3.OpGet(key)).Commit()
+	done, err := r.txn(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0)}, []clientv3.Op{clientv3.OpPut(key, text)}, clientv3.OpGet(key))
 	if err != nil {
 		return nil, etcdkv.Unavailable(err)
 	}
@@ -289,10 +293,14 @@ func (r *Registrar) authority(ctx context.Context) (*auth.Authority, error) {
 	if len(kvs) == 0 {
 		return nil, fmt.Errorf("%s came and went: %w", key, job.ErrConflict)
 	}
-	return parseAuthority(key, kvs[0].Value)
+	return parseAuthority(r.seal, key, kvs[0].Value)
 }
 
-func parseAuthority(key string, value []byte) (*auth.Authority, error) {
+func parseAuthority(seal *sealing.Keeper, key string, value []byte) (*auth.Authority, error) {
+	value, err := seal.Open(key, value)
+	if err != nil {
+		return nil, err
+	}
 	rec, err := etcdkv.Decode[etcdkv.Authority](key, value)
 	if err != nil {
 		return nil, err

@@ -28,8 +28,9 @@ func (e *LiveError) Error() string {
 // the former one: session tickets and join tokens. Minions stay enrolled, so that each
 // joins by its key once it has the new authority's certificate. The error is a
 // *LiveError while nodes are live, and job.ErrNotFound where there is no authority: it is
-// made when the first node starts. By is who asks for it, for the audit.
-func RenewAuthority(ctx context.Context, cfg Config, deps Deps, by string) (*auth.Authority, error) {
+// made when the first node starts. By is who asks for it, for the audit; also is done in the
+// same transaction.
+func RenewAuthority(ctx context.Context, cfg Config, deps Deps, by string, also ...clientv3.Op) (*auth.Authority, error) {
 	cfg, err := cfg.filled()
 	if deps.Client == nil {
 		err = errors.Join(err, errors.New("registrar: Client must be given"))
@@ -37,7 +38,7 @@ func RenewAuthority(ctx context.Context, cfg Config, deps Deps, by string) (*aut
 	if err != nil {
 		return nil, err
 	}
-	r := &Registrar{cfg: cfg, client: deps.Client, keys: cfg.Keys, now: deps.Now}
+	r := &Registrar{cfg: cfg, client: deps.Client, seal: deps.Seal, keys: cfg.Keys, now: deps.Now}
 	if r.now == nil {
 		r.now = time.Now
 	}
@@ -52,7 +53,7 @@ func RenewAuthority(ctx context.Context, cfg Config, deps Deps, by string) (*aut
 	if len(got.Kvs) == 0 {
 		return nil, fmt.Errorf("the cluster's authority: %w; it is made when the first node starts", job.ErrNotFound)
 	}
-	if old, err := parseAuthority(key, got.Kvs[0].Value); err == nil && cfg.Cluster == defaultCluster {
+	if old, err := parseAuthority(r.seal, key, got.Kvs[0].Value); err == nil && cfg.Cluster == defaultCluster {
 		r.cfg.Cluster = strings.TrimPrefix(old.Certificate().Subject.CommonName, "carillon ")
 	}
 	fresh, text, err := r.newAuthority()
@@ -64,12 +65,12 @@ func RenewAuthority(ctx context.Context, cfg Config, deps Deps, by string) (*aut
 		return nil, err
 	}
 	members := r.keys.Members()
-	done, err := r.client.Txn(ctx).If(
+	done, err := r.txn(ctx, []clientv3.Cmp{
 		clientv3.Compare(clientv3.CreateRevision(members), "=", 0).WithPrefix(),
 		clientv3.Compare(clientv3.ModRevision(key), "=", got.Kvs[0].ModRevision),
-	).Then(
+	}, append([]clientv3.Op{
 		clientv3.OpPut(key, text), clientv3.OpDelete(r.keys.AuthTickets()), clientv3.OpDelete(r.keys.AuthTokens(), clientv3.WithPrefix()), record,
-	).Else(clientv3.OpGet(members, clientv3.WithPrefix(), clientv3.WithKeysOnly())).Commit()
+	}, also...), clientv3.OpGet(members, clientv3.WithPrefix(), clientv3.WithKeysOnly()))
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", key, etcdkv.Unavailable(err))
 	}

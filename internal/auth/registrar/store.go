@@ -8,6 +8,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/sealing"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -94,11 +95,25 @@ func (r *Registrar) look(ctx context.Context, id job.MinionID, token string) (*v
 	}
 	w.requests = got.Responses[3].GetResponseRange().Count
 	if token != "" {
-		if w.token, err = entryOf[etcdkv.JoinToken](t, kvs(4)); err != nil {
+		if w.token, err = r.token(t, kvs(4)); err != nil {
 			return nil, err
 		}
 	}
 	return &w, nil
+}
+
+// token returns the join token of a key as it was read; there may be none.
+func (r *Registrar) token(key string, kvs []*mvccpb.KeyValue) (entry[etcdkv.JoinToken], error) {
+	kvs, err := sealing.Opened(r.seal, kvs)
+	if err != nil {
+		return entry[etcdkv.JoinToken]{}, err
+	}
+	return entryOf[etcdkv.JoinToken](key, kvs)
+}
+
+// txn does ops if all of cmps hold, else elses. What is secret in what is put is sealed.
+func (r *Registrar) txn(ctx context.Context, cmps []clientv3.Cmp, ops []clientv3.Op, elses ...clientv3.Op) (*clientv3.TxnResponse, error) {
+	return sealing.Commit(ctx, r.seal, r.client, cmps, ops, elses)
 }
 
 // commit writes what was decided from a view, and reports whether it was still
@@ -113,7 +128,7 @@ func (r *Registrar) commit(ctx context.Context, v *view, ops []clientv3.Op) (boo
 	if v.token.key != "" {
 		cmps = append(cmps, v.token.unchanged())
 	}
-	done, err := r.client.Txn(ctx).If(cmps...).Then(ops...).Commit()
+	done, err := r.txn(ctx, cmps, ops)
 	if err != nil {
 		return false, fmt.Errorf("write: %w", etcdkv.Unavailable(err))
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/sealing"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -24,9 +25,11 @@ type Config struct {
 	Timeout time.Duration
 }
 
-// Deps is what a Store stands on. All must be set.
+// Deps is what a Store stands on. All but Seal must be set.
 type Deps struct {
 	Client *clientv3.Client
+	// Seal seals what is secret in what is written, and opens it. Nil: it is in the clear.
+	Seal *sealing.Keeper
 	// Now is the clock.
 	Now    func() time.Time
 	Logger *zap.Logger
@@ -37,12 +40,13 @@ type Store struct {
 	Config
 	Client *clientv3.Client
 	Now    func() time.Time
+	seal   *sealing.Keeper
 	log    *zap.Logger
 }
 
 // New returns a Store.
 func New(cfg Config, deps Deps) *Store {
-	return &Store{Config: cfg, Client: deps.Client, Now: deps.Now, log: deps.Logger}
+	return &Store{Config: cfg, Client: deps.Client, Now: deps.Now, seal: deps.Seal, log: deps.Logger}
 }
 
 // Tries is how often a write is worked out anew when what it was worked out
@@ -132,15 +136,15 @@ func Error(ctx context.Context, doing string, err error) error {
 	return fmt.Errorf("%s: %w: %w", doing, job.ErrUnavailable, err)
 }
 
-// Do runs one transaction.
+// Do runs one transaction. What is secret in what is put is sealed.
 func (s *Store) Do(ctx context.Context, doing string, cmps []clientv3.Cmp, ops []clientv3.Op) (*clientv3.TxnResponse, error) {
 	tctx, cancel := s.Bounded(ctx)
 	defer cancel()
-	resp, err := s.Client.Txn(tctx).If(cmps...).Then(ops...).Commit()
+	resp, err := sealing.Commit(tctx, s.seal, s.Client, cmps, ops, nil)
 	return resp, Error(ctx, doing, err)
 }
 
-// Get reads one key; the pair is nil when there is none.
+// Get reads one key, and opens what is secret in it; the pair is nil when there is none.
 func (s *Store) Get(ctx context.Context, doing, key string) (*mvccpb.KeyValue, error) {
 	gctx, cancel := s.Bounded(ctx)
 	defer cancel()
@@ -151,11 +155,15 @@ func (s *Store) Get(ctx context.Context, doing, key string) (*mvccpb.KeyValue, e
 	if len(resp.Kvs) == 0 {
 		return nil, nil
 	}
-	return resp.Kvs[0], nil
+	kvs, err := sealing.Opened(s.seal, resp.Kvs)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	return kvs[0], nil
 }
 
 // List calls fn with every pair under prefix, in order of keys, as of one
-// revision, unless that is compacted on the way.
+// revision, unless that is compacted on the way. What is sealed stays sealed.
 func (s *Store) List(ctx context.Context, doing, prefix string, fn func(*mvccpb.KeyValue) error) error {
 	return s.ListPages(ctx, doing, prefix, PageSize, fn)
 }
