@@ -67,7 +67,7 @@
 // The authority lasts 10 years and is not replaced while the cluster runs: that is
 // done while all nodes are stopped, and each minion is given the new certificate by
 // hand (docs/security.md). Node
-// certificates are not revoked: who can read the cluster's etcd can make them.
+// certificates are not revoked: who has the authority's key can make them.
 // A revocation reaches a node as fast as etcd's events do; a node that is cut
 // off from etcd goes on with what it last knew.
 package auth

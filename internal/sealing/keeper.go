@@ -288,7 +288,11 @@ func Commit(ctx context.Context, k *Keeper, c *clientv3.Client, cmps []clientv3.
 		if err != nil {
 			return nil, err
 		}
-		done, err := c.Txn(ctx).If(slices.Concat(cmps, held)...).Then(sealed...).Else(elses...).Commit()
+		txn := c.Txn(ctx).If(slices.Concat(cmps, held)...).Then(sealed...)
+		if len(elses) > 0 {
+			txn = txn.Else(elses...)
+		}
+		done, err := txn.Commit()
 		if err != nil || done.Succeeded || len(held) == 0 {
 			return done, err
 		}

@@ -87,7 +87,9 @@ func TestEtcdHasNoSecretsOfTheCluster(t *testing.T) {
 	dir := n.dir
 	n = startNode(t, c, "n1", "--data-dir", dir, "--seal-key-file", key)
 	n.dir = dir
-	await.Until(t, "all is sealed", func() bool { return strings.Contains(n.carillon(t, "doctor").stdout, "secrets are sealed with the key") })
+	await.Until(t, "all is sealed", func() bool {
+		return strings.Contains(n.carillon(t, "doctor").stdout, "secrets are sealed with the key")
+	})
 	if got := c.foundIn(t, words); len(got) > 0 {
 		t.Errorf("sealed, and etcd has %q", got)
 	}
