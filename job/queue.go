@@ -139,6 +139,9 @@ type Queue struct {
 	UID UID `json:"uid"`
 	// Generation counts the edits of the spec, from 1.
 	Generation int64 `json:"generation"`
+	// Bounds are what those who applied the queue may have started, as it was then: no
+	// item has a minion start anything beyond. Empty: anything anywhere.
+	Bounds Bounds `json:"bounds,omitempty"`
 	// CreatedAt and UpdatedAt are for people; nothing is decided by them.
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`

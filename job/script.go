@@ -50,6 +50,9 @@ type SavedScript struct {
 	Version int `json:"version"`
 	// SHA256 is the hash of the text, in hexadecimal.
 	SHA256 string `json:"sha256"`
+	// Bounds are what those who applied the version may have started, as it was then: no
+	// job has a minion start it beyond. Empty: anywhere, as whom the job says.
+	Bounds Bounds `json:"bounds,omitempty"`
 	// CreatedAt is for people; nothing is decided by it.
 	CreatedAt time.Time `json:"createdAt"`
 }

@@ -3,6 +3,7 @@ package job
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 )
 
 // StartRule bounds what may be started: on which minions, as whom, and what. What is
@@ -52,3 +53,45 @@ type Bound struct {
 
 // Bounds are several, all of which must admit a start. Empty: nothing is bounded.
 type Bounds []Bound
+
+// With returns the bounds and further ones; what both have is in it once.
+func (b Bounds) With(further Bounds) Bounds {
+	out := slices.Clone(b)
+	for _, one := range further {
+		if !slices.ContainsFunc(out, one.same) {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+func (b Bound) same(c Bound) bool {
+	return b.By == c.By && slices.EqualFunc(b.Rules, c.Rules, StartRule.same)
+}
+
+func (r StartRule) same(t StartRule) bool {
+	return slices.Equal(r.Targets, t.Targets) && slices.Equal(r.RunAs, t.RunAs) && slices.Equal(r.Commands, t.Commands)
+}
+
+// Size is how many bytes the bounds are stored as, nearly.
+func (b Bounds) Size() int {
+	n := 0
+	for _, one := range b {
+		n += len(one.By) + 32
+		for _, r := range one.Rules {
+			n += 64
+			for _, text := range slices.Concat(r.Targets, r.RunAs) {
+				n += len(text) + 4
+			}
+			for _, c := range r.Commands {
+				n += len(c) + 4
+			}
+		}
+	}
+	return n
+}
+
+// Same reports whether two bounds admit the same, whoever they are of.
+func (b Bounds) Same(c Bounds) bool {
+	return slices.EqualFunc(b, c, func(x, y Bound) bool { return slices.EqualFunc(x.Rules, y.Rules, StartRule.same) })
+}

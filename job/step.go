@@ -115,6 +115,17 @@ type Plan struct {
 	Steps     []OrderStep
 	// User is who runs the command: the job's, or the one that a script wants.
 	User string
+	// Scripts are what bounds the scripts of steps. Nil: nothing does.
+	Scripts []StepBounds
+}
+
+// StepBounds are what those may have started who applied the script of a step.
+type StepBounds struct {
+	// Step is its place among Plan.Steps.
+	Step int
+	// Script is its name, for people.
+	Script string
+	Bounds Bounds
 }
 
 // ScriptFinder finds scripts; false: there is no such version.

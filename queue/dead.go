@@ -51,7 +51,7 @@ func (q *Queue) Dead(ctx context.Context, after *Dead, limit int) ([]Dead, error
 			return nil, fmt.Errorf("list dead letters: %w", err)
 		}
 		list = append(list, Dead{
-			Item:     Item{ID: id, Priority: priority, Payload: item.Payload, Key: item.Key},
+			Item:     Item{ID: id, Priority: priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds},
 			Attempts: item.Attempt, Reason: v.Reason, At: v.At,
 		})
 	}
@@ -62,11 +62,12 @@ func (q *Queue) Dead(ctx context.Context, after *Dead, limit int) ([]Dead, error
 // with all attempts before it. The error wraps job.ErrNotFound when there is no
 // such dead letter, and job.ErrConflict when somebody else was faster.
 func (q *Queue) Redrive(ctx context.Context, priority int, id string) error {
-	return q.RedriveAnd(ctx, priority, id)
+	return q.RedriveAnd(ctx, priority, id, nil)
 }
 
-// RedriveAnd is Redrive, and does also in the same transaction.
-func (q *Queue) RedriveAnd(ctx context.Context, priority int, id string, also ...clientv3.Op) error {
+// RedriveAnd is Redrive, has the item be within further bounds from now on, and does also in
+// the same transaction.
+func (q *Queue) RedriveAnd(ctx context.Context, priority int, id string, within job.Bounds, also ...clientv3.Op) error {
 	dead, item := q.keys.DeadItem(priority, id), q.keys.Item(priority, id)
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
@@ -89,6 +90,7 @@ func (q *Queue) RedriveAnd(ctx context.Context, priority int, id string, also ..
 	// not count.
 	again.Attempt, again.At, again.NotBefore, again.ExpiresAt = 0, 0, time.Time{}, time.Time{}
 	again.Tried, again.TriedLeftOut = nil, 0
+	again.Bounds = again.Bounds.With(within)
 	value, err := etcdkv.MergeUnknown(v.Item, again)
 	if err != nil {
 		return fmt.Errorf("redrive item %s: %w", id, err)

@@ -55,6 +55,9 @@ type Item struct {
 	// Dedup, when not empty, is the de-duplication key: what is put with the same one
 	// within Config.DedupWindow is the same item.
 	Dedup string `json:"dedup,omitempty"`
+	// Bounds are what those may have started who put the item. Whoever has it done keeps to
+	// them; the queue does not look at them. Empty: anything anywhere.
+	Bounds job.Bounds `json:"bounds,omitempty"`
 }
 
 // check tells what is wrong with an item.

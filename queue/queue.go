@@ -16,7 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// maxTxnBytes bounds the payloads of one transaction; etcd takes 1.5 MiB.
+// maxTxnBytes bounds the payloads of one transaction, with what bounds them; etcd takes 1.5 MiB.
 const maxTxnBytes = 512 << 10
 
 // Config configures a Queue. Zero values mean the defaults.
@@ -154,7 +154,7 @@ func (q *Queue) Add(ctx context.Context, items []Item, along Along) ([]Added, er
 		n, bytes, cmps := 0, 0, 0
 		for at+n < len(fresh) && n < MaxClaim {
 			it := &fresh[at+n]
-			bytes, cmps = bytes+len(it.Payload), cmps+len(q.unknown(it))
+			bytes, cmps = bytes+len(it.Payload)+it.Bounds.Size(), cmps+len(q.unknown(it))
 			if n > 0 && (bytes > maxTxnBytes || cmps > maxPutCmps) {
 				break
 			}
@@ -215,7 +215,7 @@ func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along A
 		}
 		seen[it.ID] = true
 		value, err := etcdkv.Encode(etcdkv.QueueItem{
-			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt,
+			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt, Bounds: it.Bounds,
 		})
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -8,7 +9,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// Who stores a job, or starts one, may be bounded: to commands, accounts and minions.
+// Who stores a job or a script, or starts one, may be bounded: to commands, accounts and minions.
 // Minions are chosen within that, and each order is looked at once more before it is
 // sent: labels, scripts and parameters may be others than when it was allowed.
 
@@ -44,15 +45,42 @@ func (f *fire) within(t job.Target) job.Target {
 	return command.Narrowed(t, f.holds().targets)
 }
 
-// admits reports whether a task's order is within what bounds its fire. If not, the task
-// ends, or is looked at again when its minion is known.
-func (s *shard) admits(f *fire, t *task, o *job.Order, now int64) bool {
-	h := f.holds()
-	if h.err != nil {
-		s.finish(f, t, now, job.StateRejected, h.err.Error())
-		return false
+// scriptHeld is what bounds the script of the library that a step runs.
+type scriptHeld struct {
+	step   int
+	name   string
+	bounds *command.Bounds
+}
+
+// admitting returns the target expression that admits the minions on which an order may be
+// started, empty: all; or why it may be on none.
+func (f *fire) admitting(o *job.Order, scripts []scriptHeld) (string, error) {
+	var parts []string
+	if f.isBounded() {
+		h := f.holds()
+		if h.err != nil {
+			return "", h.err
+		}
+		targets, err := h.bounds.Within(o)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, targets)
 	}
-	targets, err := h.bounds.Within(o)
+	for _, sc := range scripts {
+		targets, err := sc.bounds.WithinStep(o, sc.step)
+		if err != nil {
+			return "", fmt.Errorf("script %s: %w", sc.name, err)
+		}
+		parts = append(parts, targets)
+	}
+	return command.And(parts...), nil
+}
+
+// admits reports whether a task's order is within what bounds its fire, and the scripts of
+// its steps. If not, the task ends, or is looked at again when its minion is known.
+func (s *shard) admits(f *fire, t *task, o *job.Order, scripts []scriptHeld, now int64) bool {
+	targets, err := f.admitting(o, scripts)
 	if err != nil {
 		s.finish(f, t, now, job.StateRejected, err.Error())
 		return false

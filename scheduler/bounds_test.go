@@ -1,10 +1,12 @@
 package scheduler
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/command"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/plan"
 )
@@ -97,4 +99,34 @@ func TestI34_OrdersWithinTheBounds(t *testing.T) {
 	d.canaries, d.hosts = hosts, hosts
 	d.pass(time.Second)
 	d.wantSent("m00")
+}
+
+// TestI34_ScriptsWithinTheirBounds: a script of the library runs where, and as whom, it may by
+// who stored its version, whoever has stored the job that names it.
+func TestI34_ScriptsWithinTheirBounds(t *testing.T) {
+	t.Parallel()
+	bounds, err := command.ReadBounds(within(job.StartRule{Targets: []string{"m00"}, RunAs: []string{"deploy"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := func(user string) (*desk, *fire) {
+		d := newDesk(t, 2)
+		d.canaries = []job.MinionID{"m00"} // what any expression matches
+		w := &work{scripts: []scriptHeld{{step: 0, name: "t/s", bounds: bounds}}}
+		w.User, w.Steps = user, []job.OrderStep{{Name: "s", Command: []string{"/bin/sh"}, Script: &job.OrderScript{SHA256: job.ScriptSum("id"), Source: "id"}}}
+		return d, d.fire(d.job(job.Spec{Params: []job.Param{{Name: "p", Default: "1"}}}), fire{work: w})
+	}
+	d, f := begin("deploy")
+	d.wantSent("m00")
+	d.says(f, "m00", job.StateSucceeded)
+	if len(d.runs) != 1 || !slices.ContainsFunc(d.runs[0].Tasks, func(t job.Task) bool {
+		return t.Minion == "m01" && t.State == job.StateRejected && strings.Contains(t.Reason, "not one that this may be started on: (m00)")
+	}) {
+		t.Errorf("on the other minion: %+v", d.runs)
+	}
+	d, _ = begin("root")
+	d.wantSent()
+	if len(d.runs) != 1 || !strings.Contains(d.runs[0].Tasks[0].Reason, "script t/s: it is not what ann may start: it is to run as root") {
+		t.Errorf("as root: %+v", d.runs)
+	}
 }

@@ -242,7 +242,9 @@
 //	I34 Nothing is started that is beyond the bounds of who stored the job, or of who
 //	    asked for the run: minions are chosen within them, and each order is looked
 //	    at once more before it is sent, with its parameters, its scripts and the
-//	    labels of its minion as they are then. What is beyond ends as rejected. Bounds
+//	    labels of its minion as they are then. What is beyond ends as rejected. So
+//	    does a task that would run a script of the library beyond the bounds of who
+//	    stored that version: on another minion, or as another account. Bounds
 //	    stay with a fire over changes of its owner; those that cannot be read let
 //	    nothing start (bounds.go).
 //

@@ -326,7 +326,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), Timeout: spec.EffectiveTimeout(),
 	}
-	if f.isBounded() && !s.admits(f, t, &o, now) {
+	if (f.isBounded() || len(w.scripts) > 0) && !s.admits(f, t, &o, w.scripts, now) {
 		return
 	}
 	if f.dispatchedAt == 0 {

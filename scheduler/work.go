@@ -1,8 +1,10 @@
 package scheduler
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/command"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -22,6 +24,8 @@ type work struct {
 	job.Plan
 	// sum is the hash of the job's script when its text does not go along.
 	sum string
+	// scripts is what bounds scripts of the library that its steps run.
+	scripts []scriptHeld
 }
 
 // workOf returns the work of a fire. It is false while a script is awaited; the
@@ -56,6 +60,13 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 			return w, true, &job.InvalidError{Problems: problems}
 		}
 		w.Plan = plan
+		for _, b := range plan.Scripts {
+			bounds, err := command.ReadBounds(b.Bounds)
+			if err != nil {
+				return w, true, fmt.Errorf("script %s: %w", b.Script, err)
+			}
+			w.scripts = append(w.scripts, scriptHeld{step: b.Step, name: b.Script, bounds: bounds})
+		}
 	}
 	f.work = &w
 	return w, true, nil

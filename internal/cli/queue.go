@@ -308,6 +308,9 @@ func (qv queueVerbs) queueText(v *api.Queue) error {
 	if v.Delayed > 0 {
 		waiting += fmt.Sprintf(", %d of them for their time", v.Delayed)
 	}
+	for i := range v.Bounds {
+		f.add("Within", withinText(&v.Bounds[i]))
+	}
 	f.add("Waiting", waiting)
 	f.add("Oldest", qv.age(v.OldestPutAt))
 	f.add("In hand", strconv.FormatInt(v.InHand, 10))

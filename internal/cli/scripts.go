@@ -122,6 +122,9 @@ func (sv scriptVerbs) scriptText(v *api.ScriptDetail) {
 	if s.Timeout > 0 {
 		f.add("Timeout", time.Duration(s.Timeout).String())
 	}
+	for i := range v.Bounds {
+		f.add("Within", withinText(&v.Bounds[i]))
+	}
 	f.add("Labels", pairs(v.Labels))
 	for i := range s.Params {
 		d := &s.Params[i]

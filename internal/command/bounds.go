@@ -74,7 +74,7 @@ func (b *Bounds) Targets() string {
 	for i := range b.all {
 		parts = appendOr(parts, b.all[i].rules)
 	}
-	return and(parts...)
+	return And(parts...)
 }
 
 // Within returns the target expression that admits the minions on which an order may be
@@ -84,34 +84,69 @@ func (b *Bounds) Within(o *job.Order) (string, error) {
 	return admits.Targets(), err
 }
 
+// WithinStep is Within for the script of a step, whoever's the rest of the job is: its
+// variables, its directory and its parameters' values are the job's.
+func (b *Bounds) WithinStep(o *job.Order, step int) (string, error) {
+	admits, err := b.admittingStarts(o.User, []Start{stepOf(Start{}, &o.Steps[step])})
+	return admits.Targets(), err
+}
+
+// AdmittingScript returns of the bounds what admits a script of the library, as a step has
+// it started of which values are not known yet; or an *OutsideError. User is the account
+// that the script has to run as; empty: the job says it.
+func (b *Bounds) AdmittingScript(st *job.OrderStep, user string) (job.Bounds, error) {
+	if user == "" {
+		user = job.Undecided
+	}
+	admits, err := b.admittingStarts(user, []Start{stepOf(Start{Draft: true}, st)})
+	if err != nil {
+		return nil, err
+	}
+	return admits.spelled(), nil
+}
+
 // Admitting returns of the bounds what admits an order; or an *OutsideError if one of them
 // does not. Draft: words of the order that have job.Undecided in them are not known yet.
 func (b *Bounds) Admitting(o *job.Order, draft bool) (job.Bounds, error) {
 	admits, err := b.admitting(o, draft)
-	if err != nil || admits == nil {
+	if err != nil {
 		return nil, err
 	}
+	return admits.spelled(), nil
+}
+
+// spelled returns bounds as they were before they were read.
+func (b *Bounds) spelled() job.Bounds {
+	if b == nil {
+		return nil
+	}
 	var out job.Bounds
-	for i := range admits.all {
-		in := &admits.all[i]
+	for i := range b.all {
+		in := &b.all[i]
 		one := job.Bound{By: in.by}
 		for n := range in.rules {
 			one.Rules = append(one.Rules, in.rules[n].StartRule)
 		}
 		out = append(out, one)
 	}
-	return out, nil
+	return out
 }
 
 func (b *Bounds) admitting(o *job.Order, draft bool) (*Bounds, error) {
 	if b == nil {
 		return nil, nil
 	}
-	starts := startsOf(o, draft)
+	return b.admittingStarts(o.User, startsOf(o, draft))
+}
+
+func (b *Bounds) admittingStarts(user string, starts []Start) (*Bounds, error) {
+	if b == nil {
+		return nil, nil
+	}
 	out := &Bounds{}
 	var why []string
 	for i := range b.all {
-		admits, differs := b.all[i].admitting(o.User, starts)
+		admits, differs := b.all[i].admitting(user, starts)
 		if len(admits) == 0 && !slices.Contains(why, differs) { // several bounds may be of one caller
 			why = append(why, differs)
 		}
@@ -183,7 +218,7 @@ func (r *startRule) differs(user string, starts []Start) []string {
 			}
 		}
 		for _, account := range accounts {
-			if !slices.Contains(r.RunAs, account) {
+			if account != job.Undecided && !slices.Contains(r.RunAs, account) {
 				all = append(all, fmt.Sprintf("it is to run as %s, and the rule has runAs %s", account, strings.Join(r.RunAs, ", ")))
 			}
 		}
@@ -230,8 +265,8 @@ func appendOr(parts []string, rules []startRule) []string {
 	return append(parts, "("+strings.Join(targets, ") or (")+")")
 }
 
-// and joins target expressions; empty ones are left out.
-func and(parts ...string) string {
+// And joins target expressions to one that admits what all do; empty ones admit all.
+func And(parts ...string) string {
 	var given []string
 	for _, p := range parts {
 		if p != "" && !slices.Contains(given, p) {
@@ -247,7 +282,7 @@ func and(parts ...string) string {
 // Narrowed returns a target that admits no other minions than an expression does; an empty
 // one: those of the target.
 func Narrowed(t job.Target, to string) job.Target {
-	t.Match = and(t.Match, to)
+	t.Match = And(t.Match, to)
 	return t
 }
 

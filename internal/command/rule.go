@@ -225,17 +225,16 @@ func (r *Rule) differsInArgs(s *Start, add func(string, ...any)) {
 const shareVariable = job.EnvPrefix + "SHARE"
 
 func (r *Rule) differsInVariable(s *Start, name, value string, add func(string, ...any)) {
-	if s.undecided(value) {
-		return
-	}
+	undecided := s.undecided(value)
 	if p, ok := r.env[name]; ok {
-		if !p.admits(value) {
+		if !undecided && !p.admits(value) {
 			add("the variable %s is %q, and the rule has %s", name, value, p)
 		}
 		return
 	}
 	param, isParam := strings.CutPrefix(name, job.ParamVariable)
 	switch {
+	case isParam && undecided: // it may not be given
 	case isParam && r.admitsParam(param):
 	case isParam:
 		add("it has the parameter %s, which the rule's params do not name", strings.ToLower(param))

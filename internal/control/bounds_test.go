@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/access"
@@ -275,7 +276,7 @@ func TestBoundedRolesAreGranted(t *testing.T) {
 	for why, change := range map[string]func(*job.RoleRule){
 		`"*" is not bounded`:         func(r *job.RoleRule) { r.Verbs = []string{"*"} },
 		`"read" is not bounded`:      func(r *job.RoleRule) { r.Verbs = []string{"edit", "read"} },
-		`"scripts" is not bounded`:   func(r *job.RoleRule) { r.Resources = []string{"scripts"} },
+		`"groups" is not bounded`:    func(r *job.RoleRule) { r.Resources = []string{"scripts", "groups"} },
 		"spec.rules[0].targets[0]":   func(r *job.RoleRule) { r.Targets = []string{"web["} },
 		"spec.rules[0].runAs[0]":     func(r *job.RoleRule) { r.RunAs = []string{"a b"} },
 		"spec.rules[0].commands[0].": func(r *job.RoleRule) { r.Commands = []job.CommandRule{`{"program":"uptime"}`} },
@@ -305,5 +306,207 @@ func TestBoundsAreNoted(t *testing.T) {
 	}
 	if got := e.storedJob(t, "j").Bounds; len(got) != 0 {
 		t.Errorf("bounded by %+v", got)
+	}
+}
+
+// edits is a rule for edit on another kind.
+func edits(kind string, change func(*job.RoleRule)) job.RoleRule {
+	r := limited("edit", kind)
+	change(&r)
+	return r
+}
+
+// A script is stored within what its author may have started, which stays with its version.
+func TestScriptsWithinTheBounds(t *testing.T) {
+	t.Parallel()
+	const text = "systemctl restart \"$1\""
+	e, door := closedOf(t, func(*Deps) {},
+		role("texts", edits("scripts", func(r *job.RoleRule) {
+			r.Commands = []job.CommandRule{job.CommandRule(`{"args":[{"glob":"app-*"}],"script":"` + job.ScriptSum(text) + `"}`)}
+		})), bound("ann", "texts", "ann"),
+		role("any", edits("scripts", func(r *job.RoleRule) { r.Commands = nil })), bound("bob", "any", "bob"),
+		role("all", rule("edit", "scripts")), bound("eve", "all", "eve"),
+	)
+	ann, bob, eve := as(t.Context(), "ann"), as(t.Context(), "bob"), as(t.Context(), "eve")
+	of := func(source string, edit func(*job.ScriptSpec)) manifest.Object {
+		o := script("s", source)
+		edit(&o.Script)
+		return o
+	}
+	args := func(list ...string) func(*job.ScriptSpec) { return func(s *job.ScriptSpec) { s.Args = list } }
+	for why, o := range map[string]manifest.Object{
+		"the script is " + job.ScriptSum("id"): of("id", args("app-1")),
+		`argument 1 is "sshd"`:                 of(text, args("sshd")),
+		`the interpreter is "/bin/bash"`:       of(text, func(s *job.ScriptSpec) { s.Args, s.Interpreter = []string{"app-1"}, []string{"/bin/bash"} }),
+		"the variable LD_PRELOAD":              of(text, func(s *job.ScriptSpec) { s.Args, s.Env = []string{"app-1"}, map[string]string{"LD_PRELOAD": "/x"} }),
+		"it is to run as root":                 of(text, func(s *job.ScriptSpec) { s.Args, s.User = []string{"app-1"}, "root" }),
+	} {
+		refusedFor(t, why, e.give(ann, t, o), why)
+	}
+	if n := e.has(t, e.keys.Scripts()); n != 0 {
+		t.Fatalf("%d versions are stored that were refused", n)
+	}
+	is := func(what string, version int, want job.Bounds) {
+		t.Helper()
+		v, err := e.Script(t.Context(), job.ScriptRef{Key: job.Key{Namespace: "ops", Name: "s"}})
+		if err != nil || v.Version != version {
+			t.Fatalf("%s: version %d, %v", what, v.Version, err)
+		}
+		if diff := cmp.Diff(want, v.Bounds); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+	if err := e.give(ann, t, of(text, args("app-1"))); err != nil {
+		t.Fatal(err)
+	}
+	is("by ann", 1, job.Bounds{{By: "ann", Rules: []job.StartRule{{
+		Targets: restart.Targets, RunAs: restart.RunAs, Commands: []job.CommandRule{job.CommandRule(`{"args":[{"glob":"app-*"}],"script":"` + job.ScriptSum(text) + `"}`)},
+	}}}})
+	// A text of bob's choice, which stays where it may be, and as whom.
+	if err := e.give(bob, t, of("id", args())); err != nil {
+		t.Fatal(err)
+	}
+	is("by bob", 2, job.Bounds{{By: "bob", Rules: []job.StartRule{{Targets: restart.Targets, RunAs: restart.RunAs}}}})
+	// What eve applies she answers for, also as it is; a version is never changed.
+	for range 2 {
+		if err := e.give(eve, t, of("id", args())); err != nil {
+			t.Fatal(err)
+		}
+		is("by eve, as it is", 3, nil)
+	}
+	// While a cluster only notes, nothing is kept with a script.
+	door.state = access.Noting
+	if err := e.give(ann, t, of("noted", args())); err != nil {
+		t.Fatal(err)
+	}
+	is("noted", 4, nil)
+}
+
+// A queue is stored, and items are put into it and put back, within what who does so may
+// have started.
+func TestQueuesWithinTheBounds(t *testing.T) {
+	t.Parallel()
+	item := `{"args":["restart"],"env":{"CARILLON_ITEM":{"any":"true"},"CARILLON_ITEM_TOKEN":{"any":"true"},"CARILLON_PAYLOAD":{"glob":"app-*"},"CARILLON_QUEUE":"q"},"program":"/usr/bin/systemctl"}`
+	of := func(verb string) job.RoleRule {
+		r := limited(verb, "queues")
+		r.Commands = []job.CommandRule{job.CommandRule(item)}
+		return r
+	}
+	e, _ := closedOf(t, func(d *Deps) {
+		d.Minions = fakeMinions{{ID: "db1", Node: "n1"}, {ID: "web1", Node: "n1"}}
+	},
+		role("editor-of-q", of("edit")), bound("ann", "editor-of-q", "ann"),
+		role("runner-of-q", of("run")), bound("rob", "runner-of-q", "rob"),
+		role("all", rule("edit", "queues"), rule("run", "queues")), bound("eve", "all", "eve"),
+	)
+	ann, rob, eve := as(t.Context(), "ann"), as(t.Context(), "rob"), as(t.Context(), "eve")
+	key := job.Key{Namespace: "ops", Name: "q"}
+	q := func(edit func(*job.QueueSpec)) manifest.Object {
+		o := manifest.Object{Kind: job.KindQueue, Metadata: job.Metadata{Namespace: "ops", Name: "q"}}
+		o.Queue = job.QueueSpec{Command: []string{"/usr/bin/systemctl", "restart"}, User: "deploy"}
+		edit(&o.Queue)
+		return o
+	}
+	for why, edit := range map[string]func(*job.QueueSpec){
+		`the program is "/bin/sh"`: func(s *job.QueueSpec) { s.Command = []string{"/bin/sh", "-c", "id"} },
+		"it is to run as root":     func(s *job.QueueSpec) { s.User = "root" },
+		"the script ":              func(s *job.QueueSpec) { s.Command, s.Script = nil, &job.Script{Source: "id"} },
+		"the variable LD_PRELOAD":  func(s *job.QueueSpec) { s.Env = map[string]job.EnvValue{"LD_PRELOAD": job.Text("/x")} },
+	} {
+		refusedFor(t, why, e.give(ann, t, q(edit)), why)
+	}
+	plain := func(*job.QueueSpec) {}
+	data, err := manifest.Encode(q(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := e.Apply(ann, "f", data, false)
+	if err != nil || !slices.ContainsFunc(done[0].Warnings, func(w string) bool { return strings.Contains(w, "1 of the 2 minions that it matches are left out") }) {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	bounds := func(want job.Bounds) {
+		t.Helper()
+		v, err := e.Queue(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, v.Bounds); diff != "" {
+			t.Error(diff)
+		}
+	}
+	rules := []job.StartRule{{Targets: restart.Targets, RunAs: restart.RunAs, Commands: []job.CommandRule{job.CommandRule(item)}}}
+	bounds(job.Bounds{{By: "ann", Rules: rules}})
+	put := func(ctx context.Context, id, payload string) error {
+		_, err := e.PutItems(ctx, key, []api.NewItem{{ID: id, Payload: payload}}, api.Order{})
+		return err
+	}
+	// The queue is for db1 as well, once eve has applied it, and what rob puts is not.
+	if err := put(rob, "a", "app-1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.give(eve, t, q(plain)); err != nil {
+		t.Fatal(err)
+	}
+	bounds(nil)
+	refusedFor(t, "all minions", put(rob, "b", "app-1"), "1 minion outside (web*): db1")
+	if err := e.give(eve, t, q(func(s *job.QueueSpec) { s.Target.Match = "web1" })); err != nil {
+		t.Fatal(err)
+	}
+	refusedFor(t, "a payload", put(rob, "b", "sshd"), `the variable CARILLON_PAYLOAD is "sshd"`)
+	if err := put(eve, "c", "sshd"); err != nil {
+		t.Fatal(err)
+	}
+	stored := func(id string) etcdkv.QueueItem {
+		t.Helper()
+		resp, err := e.cli.Get(t.Context(), e.keys.QueueOf("ops", "q").Item(0, id))
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Fatalf("item %s: %v, %v", id, resp, err)
+		}
+		v, err := etcdkv.Decode[etcdkv.QueueItem](id, resp.Kvs[0].Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if diff := cmp.Diff(job.Bounds{{By: "rob", Rules: rules}}, stored("a").Bounds); diff != "" {
+		t.Errorf("put by rob: %s", diff)
+	}
+	if got := stored("c").Bounds; len(got) != 0 {
+		t.Errorf("put by eve: %+v", got)
+	}
+	// Dead letters of others: what is put back is within the bounds of who does it.
+	for _, id := range []string{"a", "c"} {
+		v := stored(id)
+		text, err := etcdkv.Encode(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead, err := etcdkv.Encode(etcdkv.QueueDead{Schema: etcdkv.Schema, Item: []byte(text), Reason: "failed"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := e.keys.QueueOf("ops", "q")
+		if _, err := e.cli.Txn(t.Context()).Then(clientv3.OpDelete(keys.Item(0, id)), clientv3.OpPut(keys.DeadItem(0, id), dead)).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, id := range map[string]string{"one": "c", "all": ""} {
+		_, err = e.Redrive(rob, key, id, api.Order{})
+		refusedFor(t, what, err, `the variable CARILLON_PAYLOAD is "sshd"`)
+	}
+	for range 2 {
+		if _, err := e.Redrive(rob, key, "a", api.Order{}); err != nil && !errors.Is(err, job.ErrConflict) {
+			t.Fatal(err)
+		}
+	}
+	if got := stored("a").Bounds; len(got) != 1 {
+		t.Errorf("put by rob and put back by rob: %+v", got)
+	}
+	// can-i answers by the same rules, of whatever queue and payload.
+	for command, want := range map[string]bool{"restart": true, "stop": false} {
+		v, err := e.CanStart(rob, api.CanIRequest{Verb: "run", Resource: "queues", Namespace: "ops", Command: []string{"/usr/bin/systemctl", command}, RunAs: "deploy", Target: "web1"})
+		if err != nil || v.Allowed != want {
+			t.Errorf("can-i %s: %+v, %v", command, v, err)
+		}
 	}
 }

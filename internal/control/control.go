@@ -206,7 +206,6 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	}
 	c.Feed = changes.New(changes.Deps{Store: db, Logger: log})
 	c.Keeper = locks.New(locks.Deps{Store: db, Audit: records, Logger: log})
-	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Logger: log})
 	c.Operator = cluster.New(cluster.Deps{Store: db, Audit: records, Logger: log})
 	c.Journal = audit.NewJournal(db, log)
 	c.Refusals = audit.NewRefusals(records)
@@ -234,6 +233,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Definitions: c.Set, Runs: c.Book, Minions: c.Fleet,
 		Apply: c.Applier, Rights: c.rights, Logger: log,
 	})
+	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Bounds: c.ItemBounds, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
 		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
 		Inventory: deps.Minions, Enrollment: deps.Enrollment,

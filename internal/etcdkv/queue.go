@@ -33,6 +33,8 @@ type QueueItem struct {
 	// At is when it was claimed first, in nanoseconds, as no other item of the queue
 	// was. 0: it never was.
 	At int64 `json:"at,omitempty"`
+	// Bounds are what those may have started who put the item. Empty: anything anywhere.
+	Bounds job.Bounds `json:"bounds,omitempty"`
 }
 
 // QueueDedup is the value of a de-duplication key: the item that has it.

@@ -26,6 +26,10 @@
 //	D4  An item whose minion is connected to no node for longer than lostAfter, or was
 //	    revoked, goes back, as the first in line.
 //	D5  A queue that is paused hands nothing out. What was handed out goes on.
+//	D6  Nothing is started that is beyond the bounds of who applied the queue, or of who put
+//	    the item or put it back: each order is looked at before it is sent. What it starts
+//	    may not be started: the item is a dead letter, with the reason. The minion may not
+//	    have it: the item goes back to the line, as after any attempt.
 //
 //	failure                         what happens
 //	a minion dies                   its shim and its journal tell of the item when it is

@@ -50,7 +50,7 @@ func (m *minions) Reach(t job.Target) (ready []job.MinionID, away []job.Uncontro
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(m.offers)) {
-		if _, gone := m.away[id]; !gone && (t.Match == "" || string(id) == t.Match) {
+		if _, gone := m.away[id]; !gone && (t.Match == "" || string(id) == strings.Trim(t.Match, "()")) {
 			ready = append(ready, id)
 		}
 	}
@@ -178,6 +178,12 @@ type cluster struct {
 
 func open(t *testing.T, spec job.QueueSpec, offers map[job.MinionID]string) *cluster {
 	t.Helper()
+	return openWithin(t, nil, spec, offers)
+}
+
+// openWithin is open for a queue that is bounded.
+func openWithin(t *testing.T, within job.Bounds, spec job.QueueSpec, offers map[job.MinionID]string) *cluster {
+	t.Helper()
 	c := &cluster{t: t, client: shared.Server(t).Client(t), keys: etcdkv.NewKeys(etcdtest.Prefix(t)), minions: newMinions(offers), history: &records{runs: map[job.RunID]job.Run{}}}
 	uid, err := job.NewQueueUID()
 	if err != nil {
@@ -186,7 +192,7 @@ func open(t *testing.T, spec job.QueueSpec, offers map[job.MinionID]string) *clu
 	if len(spec.Command) == 0 {
 		spec.Command = []string{"work"}
 	}
-	c.queue = job.Queue{Metadata: job.Metadata{Namespace: "team", Name: "report"}, Spec: spec, UID: uid, Generation: 1}
+	c.queue = job.Queue{Metadata: job.Metadata{Namespace: "team", Name: "report"}, Spec: spec, UID: uid, Generation: 1, Bounds: within}
 	c.describe(nil)
 	if c.q, err = Open(c.keys, c.client, zaptest.NewLogger(t), &c.queue); err != nil {
 		t.Fatal(err)
@@ -516,4 +522,62 @@ func TestStatusTellsWhoIsBusy(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// admitting is what somebody may have started: the program work, with items.
+func admitting(by string, targets ...string) job.Bounds {
+	return job.Bounds{{By: by, Rules: []job.StartRule{{Targets: targets, Commands: []job.CommandRule{
+		`{"env":{"CARILLON_ITEM":{"any":true},"CARILLON_ITEM_TOKEN":{"any":true},"CARILLON_PAYLOAD":{"glob":"good*"},"CARILLON_QUEUE":"report"},"program":"/bin/work"}`,
+	}}}}}
+}
+
+// TestD6_ItemsWithinTheBounds: of who applied the queue, and of who put the item.
+func TestD6_ItemsWithinTheBounds(t *testing.T) {
+	t.Parallel()
+	c := openWithin(t, admitting("ann", "m1"), job.QueueSpec{Command: []string{"/bin/work"}}, map[job.MinionID]string{"m1": me + "5", "m2": me + "5"})
+	c.put(queue.Item{ID: "bad", Payload: []byte("bad")})
+	for _, id := range []string{"x", "y", "z"} {
+		c.put(queue.Item{ID: id, Payload: []byte("good"), Bounds: admitting("rob")})
+	}
+	for _, id := range []string{"x", "y", "z"} {
+		if o := c.order(id, 1); o.Task.Minion != "m1" {
+			t.Errorf("item %s is ordered of %s", id, o.Task.Minion)
+		}
+	}
+	// No minion is within the bounds of both: the item goes back, as often as it may.
+	c.put(queue.Item{ID: "m2-only", Payload: []byte("good"), Bounds: admitting("rob", "m2")})
+	c.stats(queue.Stats{InFlight: 3, Dead: 2})
+	dead, err := c.q.Dead(t.Context(), nil, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dead {
+		want := `it is not what ann may start: the variable CARILLON_PAYLOAD is "bad"`
+		if d.ID != "bad" {
+			want = "minion m1 is not one that this may be started on"
+		}
+		if !strings.Contains(d.Reason, want) || len(c.minions.of(d.ID)) != 0 {
+			t.Errorf("%s: %s, ordered %d times; want %s", d.ID, d.Reason, len(c.minions.of(d.ID)), want)
+		}
+	}
+}
+
+// TestD6_AnItemThatMayRunIsAskedFor: an order that went out before the queue was applied
+// anew, within other bounds, is not taken for one that was refused.
+func TestD6_AnItemThatMayRunIsAskedFor(t *testing.T) {
+	t.Parallel()
+	c := open(t, job.QueueSpec{Command: []string{"/bin/work"}}, map[job.MinionID]string{"m1": me + "1"})
+	c.put(queue.Item{ID: "x", Payload: []byte("bad")})
+	o := c.order("x", 1)
+	c.queue.Bounds = admitting("ann")
+	c.describe(nil)
+	await.Until(t, "the minion is asked", func() bool {
+		c.minions.mu.Lock()
+		defer c.minions.mu.Unlock()
+		return c.minions.asked[o.Task] > 0
+	})
+	c.stats(queue.Stats{InFlight: 1})
+	c.answer(o, job.StateSucceeded, 0)
+	c.acked(o)
+	c.stats(queue.Stats{})
 }

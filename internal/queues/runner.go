@@ -48,6 +48,7 @@ type runner struct {
 	fence  queue.Fence
 	stored *etcdkv.StoredQueue
 	work   job.Spec
+	held   held // what bounds the queue
 	q      *queue.Queue
 	log    *zap.Logger
 
@@ -93,11 +94,13 @@ type task struct {
 	sentAt, heardAt, askedAt, cancelAt, startedAt time.Time
 	// ending: its end is being written. freed: its place is free for another one.
 	ending, freed bool
+	// nowhere: no minion has the order, as it was not sent, or is not known there.
+	nowhere bool
 }
 
 func newRunner(m *Dispatch, id job.ShardID, fence queue.Fence, stored *etcdkv.StoredQueue, q *queue.Queue) *runner {
 	return &runner{
-		m: m, key: stored.Key(), shard: id, fence: fence, stored: stored, work: stored.Spec.Work(), q: q,
+		m: m, key: stored.Key(), shard: id, fence: fence, stored: stored, work: stored.Spec.Work(), held: read(stored.Bounds), q: q,
 		log:   m.log.With(zap.Stringer("queue", stored.Key())),
 		knock: make(chan struct{}, 1), more: make(chan struct{}, 1), workers: map[job.MinionID]*worker{}, tasks: map[job.FireID]*task{},
 	}
@@ -245,6 +248,7 @@ func (r *runner) claimed(places []queue.Worker, got []queue.Claimed, err error) 
 	}
 	for i := range got {
 		if t := r.take(&got[i]); t != nil {
+			t.nowhere = true
 			r.send(t)
 		}
 	}
@@ -322,7 +326,7 @@ func (r *runner) look() {
 
 // lookAtWorkers finds out which minions work on the queue.
 func (r *runner) lookAtWorkers() {
-	ready, away := r.m.deps.Minions.Reach(job.Target{Match: r.work.Target.Match, Run: job.SpreadAll})
+	ready, away := r.m.deps.Minions.Reach(r.within())
 	for _, w := range r.workers {
 		w.places, w.trouble = 0, "offers no place"
 	}

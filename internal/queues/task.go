@@ -3,7 +3,6 @@ package queues
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,18 +35,15 @@ func (r *runner) ref(id job.TaskID) job.Ref {
 func (r *runner) send(t *task) {
 	now := r.m.deps.Now()
 	t.sentAt = time.Now()
-	texts, secrets := r.work.Variables()
-	env := maps.Clone(texts)
-	if env == nil {
-		env = map[string]string{}
+	o := OrderOf(&r.work, r.key, t.ID, t.Token.String(), string(t.Payload))
+	if !r.admits(t, &o) {
+		return
 	}
-	env[envQueue], env[envItem], env[envItemToken], env[envPayload] = r.key.Name, t.ID, t.Token.String(), string(t.Payload)
-	r.m.deps.Minions.Send([]job.Order{{
-		Task: t.id, Shard: r.shard, Token: r.fence.Token(), Key: r.key.RunName(), RunID: t.id.Fire.RunID(),
-		Command: r.work.Command, Script: r.work.Script, Env: env, Secrets: secrets, WorkingDir: r.work.WorkingDir, User: r.work.User, Limits: r.work.Limits,
-		ScheduledAt: time.Unix(0, t.At).UTC(), NotAfter: now.Add(min(r.work.EffectiveTimeout()/2, r.m.cfg.MaxMessageExpired)),
-		Timeout: r.work.EffectiveTimeout(),
-	}})
+	t.nowhere = false
+	o.Task, o.Shard, o.Token, o.Key, o.RunID = t.id, r.shard, r.fence.Token(), r.key.RunName(), t.id.Fire.RunID()
+	o.ScheduledAt, o.Timeout = time.Unix(0, t.At).UTC(), r.work.EffectiveTimeout()
+	o.NotAfter = now.Add(min(o.Timeout/2, r.m.cfg.MaxMessageExpired))
+	r.m.deps.Minions.Send([]job.Order{o})
 }
 
 // onReport takes what a minion, or the way to it, says of an item.
@@ -62,7 +58,7 @@ func (r *runner) onReport(rep *job.Report) {
 	}
 	switch {
 	case !rep.Known || rep.Returned:
-		t.heardAt, t.startedAt = time.Time{}, time.Time{}
+		t.heardAt, t.startedAt, t.nowhere = time.Time{}, time.Time{}, true
 		if since := time.Since(t.sentAt); since > time.Second {
 			r.send(t) // never accepted, or given back: it may have it again
 		} else {

@@ -23,7 +23,7 @@
 //     and commands (job.StartRule); what is not given is not bounded. May is true by rules
 //     without bounds only, so that who does not ask for bounds is told no; Starts gives
 //     those of all rules that allow the request, and none if one has none. Rules with
-//     bounds allow these verbs, on jobs, runs and minions, and nothing else.
+//     bounds allow these verbs, on jobs, runs, minions, scripts and queues, and nothing else.
 //  7. See agrees with May: a namespace is in it if, and only if, there is a set of labels
 //     with which a thing there may be seen.
 //

@@ -130,8 +130,8 @@ func (r *Rule) checkStarts(at string, p *problems) {
 		}
 	}
 	for i, k := range r.Kinds {
-		if !slices.Contains([]Kind{Jobs, Runs, Minions}, k) && (k == AnyKind || slices.Contains(Kinds(), k)) {
-			p.add(fmt.Sprintf("%s.resources[%d]", at, i), "%q is not bounded by targets, runAs and commands: they are for jobs, runs and minions; give it a rule of its own", k)
+		if !slices.Contains([]Kind{Jobs, Runs, Minions, Scripts, Queues}, k) && (k == AnyKind || slices.Contains(Kinds(), k)) {
+			p.add(fmt.Sprintf("%s.resources[%d]", at, i), "%q is not bounded by targets, runAs and commands: they are for jobs, runs, minions, scripts and queues; give it a rule of its own", k)
 		}
 	}
 	for i, text := range r.Starts.Targets {

@@ -17,7 +17,7 @@ func TestEditorWithinBounds(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, nil, "n1")
 	for _, m := range []string{"web1", "db1"} {
-		startMinion(t, n, m)
+		startMinion(t, n, m, "--queue", "default/greet:1")
 	}
 	marker := filepath.Join(openDir(t), "made")
 	evil := "echo stolen > " + marker
@@ -39,13 +39,14 @@ metadata: {name: greeter}
 spec:
   rules:
   - verbs: [edit, run, exec]
-    resources: [jobs, runs, minions]
+    resources: [jobs, runs, minions, scripts, queues]
     targets: ["web*"]
     runAs: ["@minion"]
     commands:
     - {program: /bin/echo, args: [hello, {glob: "[a-z]*"}], params: [who]}
+    - {program: /bin/echo, args: [item], env: {CARILLON_QUEUE: greet, CARILLON_ITEM: {any: true}, CARILLON_ITEM_TOKEN: {any: true}, CARILLON_PAYLOAD: {glob: "[a-z]*"}}}
     - {script: `+job.ScriptSum("echo text")+`}
-  - {verbs: [read, logs], resources: [jobs, runs, scripts, minions]}
+  - {verbs: [read, logs], resources: [jobs, runs, scripts, queues, minions]}
 ---
 apiVersion: carillon/v1
 kind: RoleBinding
@@ -79,6 +80,21 @@ spec: {schedule: "@daily", command: [/bin/echo, hello, all], target: {run: all}}
 ---
 apiVersion: carillon/v1
 kind: Job
+metadata: {name: named}
+spec: {steps: [{script: own}], target: {run: all}, user: nobody}
+---
+apiVersion: carillon/v1
+kind: Script
+metadata: {name: own}
+spec: {source: "echo own"}
+---
+apiVersion: carillon/v1
+kind: Queue
+metadata: {name: theirs}
+spec: {command: [/bin/sh, -c, "`+evil+`"]}
+---
+apiVersion: carillon/v1
+kind: Job
 metadata: {name: open}
 spec: {steps: [{command: [/bin/echo, hello, "{{who}}"]}], params: [{name: who, default: all}], target: {match: web1}}
 `).must(t)
@@ -103,6 +119,10 @@ spec: {steps: [{command: [/bin/echo, hello, "{{who}}"]}], params: [{name: who, d
 		"another account":          apply(ed, jobFile("j", `user: nobody, command: [/bin/echo, hello, x]`)),
 		"a library":                apply(ed, jobFile("j", `env: {LD_PRELOAD: /tmp/x.so}, command: [/bin/echo, hello, x]`)),
 		"a script of their own":    apply(ed, "apiVersion: carillon/v1\nkind: Script\nmetadata: {name: text}\nspec: {source: \""+evil+"\"}\n"),
+		"a script, as another":     apply(ed, "apiVersion: carillon/v1\nkind: Script\nmetadata: {name: own}\nspec: {source: \"echo text\", user: root}\n"),
+		"a queue":                  apply(ed, "apiVersion: carillon/v1\nkind: Queue\nmetadata: {name: greet}\nspec: {command: "+sh+"}\n"),
+		"a queue, as another":      apply(ed, "apiVersion: carillon/v1\nkind: Queue\nmetadata: {name: greet}\nspec: {command: [/bin/echo, item], user: root}\n"),
+		"a queue of others":        as(ed, "queue", "put", "theirs", "x"),
 		"a job of others as it is": apply(ed, jobFile("theirs", `schedule: "@daily", command: `+sh)),
 		"a run":                    as(ed, "run", "theirs"),
 		"a run everywhere":         as(ed, "run", "everywhere"),
@@ -139,6 +159,30 @@ spec: {steps: [{command: [/bin/echo, hello, "{{who}}"]}], params: [{name: who, d
 	apply(boss, "apiVersion: carillon/v1\nkind: Script\nmetadata: {name: text}\nspec: {source: \""+evil+"\"}\n").must(t)
 	if r := as(boss, "run", "j", "--wait"); r.code == 0 || !strings.Contains(r.stdout+r.stderr, "it is not what token ed may start") {
 		t.Errorf("the script's new text: %d %s%s", r.code, r.stdout, r.stderr)
+	}
+	// A queue of the editor's own, and what others put into it.
+	apply(ed, "apiVersion: carillon/v1\nkind: Queue\nmetadata: {name: greet}\nspec: {command: [/bin/echo, item]}\n").must(t)
+	if r := as(ed, "queue", "put", "greet", "../x"); r.code == 0 {
+		t.Errorf("a payload beyond: %s%s", r.stdout, r.stderr)
+	}
+	for _, id := range []string{"one", "two", "three"} {
+		as(ed, "queue", "put", "greet", "hello", "--id", id).must(t)
+	}
+	as(boss, "queue", "put", "greet", "../x", "--id", "evil").must(t)
+	await.Until(t, "the items are done, or refused", func() bool {
+		out := as(boss, "describe", "queue", "greet", "-o", "json").must(t)
+		return strings.Contains(out, `"dead": 1`) && strings.Contains(out, `"waiting": 0`) && strings.Contains(out, `"inHand": 0`)
+	})
+	if out := as(boss, "runs", "queue.greet", "-o", "json").must(t); strings.Contains(out, "db1") || strings.Count(out, `"state": "succeeded"`) < 3 {
+		t.Errorf("items of ed's queue: %s", out)
+	}
+	if out := as(boss, "queue", "dead", "greet").must(t); !strings.Contains(out, "it is not what token ed may start") {
+		t.Errorf("an item beyond: %s", out)
+	}
+	// A script of the editor's: of whatever job, it runs where the editor may have it run.
+	apply(ed, "apiVersion: carillon/v1\nkind: Script\nmetadata: {name: own}\nspec: {source: \"echo text\"}\n").must(t)
+	if r := as(boss, "run", "named", "--wait"); r.code == 0 || !strings.Contains(r.stdout+r.stderr, "it is to run as nobody") {
+		t.Errorf("the editor's script as another account: %d %s%s", r.code, r.stdout, r.stderr)
 	}
 	if _, err := os.Stat(marker); err == nil {
 		t.Error("a command of the editor's choice ran")

@@ -4,30 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/carillon-cron/carillon/internal/command"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	dispatch "github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// Who stores a job decides what runs. What that may be is kept with the job: nodes keep to
-// it whenever the job starts, as minions, scripts and parameters change.
+// Who stores a job, a script or a queue decides what runs. What that may be is kept with
+// it: nodes keep to it whenever it is started, as minions, scripts and parameters change.
 
-// editOf is the right that storing a job wants.
-func editOf(o *manifest.Object) rights.Request {
-	return rights.Request{Verb: rights.Edit, Kind: rights.Jobs, Namespace: o.Metadata.Namespace, Labels: o.Metadata.Labels}
+// jobBounds returns what the caller may have a job start; see bounds.
+func (p *planner) jobBounds(ctx context.Context, o *manifest.Object, old job.Bounds) (job.Bounds, error) {
+	return p.bounds(ctx, o, rights.Jobs, old, func(held *command.Bounds) (job.Bounds, error) {
+		plan := o.Spec.Draft(o.Metadata.Namespace, p.scripts.Find)
+		return held.Admitting(command.OrderOf(&o.Spec, &plan), true)
+	})
 }
 
-// bounds returns what the caller may have a job start; empty: anything anywhere. old are
-// the bounds that it has. That the job would start something else is noted.
-func (p *planner) bounds(ctx context.Context, o *manifest.Object, old job.Bounds) (job.Bounds, error) {
+// queueBounds returns what the caller may have a queue start; see bounds.
+func (p *planner) queueBounds(ctx context.Context, o *manifest.Object, old job.Bounds) (job.Bounds, error) {
+	return p.bounds(ctx, o, rights.Queues, old, func(held *command.Bounds) (job.Bounds, error) {
+		work := o.Queue.Work()
+		order := dispatch.OrderOf(&work, o.Metadata.Key(), job.Undecided, job.Undecided, job.Undecided)
+		return held.Admitting(&order, true)
+	})
+}
+
+// scriptBounds returns as what, and where, the caller may have a version of a script
+// started; see bounds.
+func (p *planner) scriptBounds(ctx context.Context, o *manifest.Object, next *job.SavedScript, old job.Bounds) (job.Bounds, error) {
+	return p.bounds(ctx, o, rights.Scripts, old, func(held *command.Bounds) (job.Bounds, error) {
+		// A job that has this step, and no other.
+		spec := job.Spec{Steps: []job.Step{{Script: o.Metadata.Name}}}
+		plan := spec.Draft(o.Metadata.Namespace, func(job.ScriptRef) (*job.SavedScript, bool) { return next, true })
+		return held.AdmittingScript(&plan.Steps[0], next.Spec.User)
+	})
+}
+
+// bounds returns what of what the caller holds admits what an object of a kind has started;
+// empty: anything anywhere. old are the bounds that it has. That it would start something
+// else is noted.
+func (p *planner) bounds(ctx context.Context, o *manifest.Object, k rights.Kind, old job.Bounds, admitting func(*command.Bounds) (job.Bounds, error)) (job.Bounds, error) {
 	s, err := p.c.rights.Of(ctx)
 	if err != nil {
 		return nil, err
 	}
-	held, err := s.Starts(editOf(o), nil)
+	held, err := s.Starts(rights.Request{Verb: rights.Edit, Kind: k, Namespace: o.Metadata.Namespace, Labels: o.Metadata.Labels}, nil)
 	switch {
 	case err != nil:
 		return nil, err
@@ -40,12 +65,14 @@ func (p *planner) bounds(ctx context.Context, o *manifest.Object, old job.Bounds
 	if err != nil {
 		return nil, err
 	}
-	plan := o.Spec.Draft(o.Metadata.Namespace, p.scripts.Find)
-	admits, err := read.Admitting(command.OrderOf(&o.Spec, &plan), true)
+	admits, err := admitting(read)
 	var outside *command.OutsideError
 	switch {
 	case errors.As(err, &outside):
-		p.beyond = append(p.beyond, o.Problem("spec", "job "+o.Metadata.Key().String()+": "+outside.Why).String())
+		if len(p.beyond) == 0 {
+			p.beyondKind = k
+		}
+		p.beyond = append(p.beyond, o.Problem("spec", strings.ToLower(o.Kind)+" "+o.Metadata.Key().String()+": "+outside.Why).String())
 	case err != nil:
 		return nil, err
 	}
@@ -55,7 +82,7 @@ func (p *planner) bounds(ctx context.Context, o *manifest.Object, old job.Bounds
 	return admits, nil
 }
 
-// refuseBeyond refuses all jobs together that would start what the caller may not.
+// refuseBeyond refuses all objects together that would start what the caller may not.
 func (p *planner) refuseBeyond(ctx context.Context) error {
 	if len(p.beyond) == 0 {
 		return nil
@@ -68,31 +95,22 @@ func (p *planner) refuseBeyond(ctx context.Context) error {
 	for _, more := range p.beyond[1:] {
 		text += "; " + more
 	}
-	return s.Outside(rights.Request{Verb: rights.Edit, Kind: rights.Jobs}, text)
+	return s.Outside(rights.Request{Verb: rights.Edit, Kind: p.beyondKind}, text)
 }
 
-// sameBounds reports whether two bounds admit the same, whoever they are of.
-func sameBounds(a, b job.Bounds) bool {
-	return slices.EqualFunc(a, b, func(x, y job.Bound) bool {
-		return slices.EqualFunc(x.Rules, y.Rules, func(r, t job.StartRule) bool {
-			return slices.Equal(r.Targets, t.Targets) && slices.Equal(r.RunAs, t.RunAs) && slices.Equal(r.Commands, t.Commands)
-		})
-	})
-}
-
-// boundWarnings tells of minions that a job's target matches and its author may not use.
-func (ap *Applier) boundWarnings(ctx context.Context, j *job.Job) []string {
-	read, err := command.ReadBounds(j.Bounds)
+// boundWarnings tells of minions that a target matches and that who wrote it may not use.
+func (ap *Applier) boundWarnings(ctx context.Context, t job.Target, bounds job.Bounds) []string {
+	read, err := command.ReadBounds(bounds)
 	targets := read.Targets()
 	if err != nil || targets == "" {
 		return nil
 	}
-	all, err1 := ap.minions.MatchTarget(ctx, j.Spec.Target)
-	in, err2 := ap.minions.MatchTarget(ctx, command.Narrowed(j.Spec.Target, targets))
+	all, err1 := ap.minions.MatchTarget(ctx, t)
+	in, err2 := ap.minions.MatchTarget(ctx, command.Narrowed(t, targets))
 	n := len(all.Minions) + len(all.Uncontrollable)
 	left := n - len(in.Minions) - len(in.Uncontrollable)
 	if err1 != nil || err2 != nil || left <= 0 {
 		return nil
 	}
-	return []string{fmt.Sprintf("spec.target: %d of the %d minions that it matches are left out: %s may have it started on %s only", left, n, j.Bounds[0].By, targets)}
+	return []string{fmt.Sprintf("spec.target: %d of the %d minions that it matches are left out: %s may have it started on %s only", left, n, bounds[0].By, targets)}
 }

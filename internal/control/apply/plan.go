@@ -55,8 +55,10 @@ type planner struct {
 	ending []job.Problem
 	// switching: jobs are switched on or off, and nothing else of them changes.
 	switching bool
-	// beyond tells what jobs would start that the caller may not have started.
-	beyond []string
+	// beyond tells what objects would start that the caller may not have started;
+	// beyondKind is the kind of the first.
+	beyond     []string
+	beyondKind rights.Kind
 }
 
 // groupPlace is a stored group; kv is nil for one that is new.
@@ -313,10 +315,10 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now}}
 	if at.KV == nil {
 		var err error
-		if next.Bounds, err = p.bounds(ctx, o, nil); err != nil {
+		if next.Bounds, err = p.jobBounds(ctx, o, nil); err != nil {
 			return change{}, err
 		}
-		ch.result.Warnings = p.c.boundWarnings(ctx, &next.Job)
+		ch.result.Warnings = p.c.boundWarnings(ctx, next.Spec.Target, next.Bounds)
 		p.checkEnding(o, &next.Job)
 		ch.result.Action = api.ActionCreated
 		uid, err := job.NewUID()
@@ -353,14 +355,14 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	if err != nil {
 		return change{}, err
 	}
-	if next.Bounds, err = p.bounds(ctx, o, old.Bounds); err != nil {
+	if next.Bounds, err = p.jobBounds(ctx, o, old.Bounds); err != nil {
 		return change{}, err
 	}
-	if same && at.Shard == to && sameBounds(old.Bounds, next.Bounds) {
+	if same && at.Shard == to && old.Bounds.Same(next.Bounds) {
 		ch.result.Action = api.ActionUnchanged
 		return ch, nil
 	}
-	ch.result.Warnings = p.c.boundWarnings(ctx, &next.Job)
+	ch.result.Warnings = p.c.boundWarnings(ctx, next.Spec.Target, next.Bounds)
 	next.UID, next.Generation, next.CreatedAt = old.UID, old.Generation+1, old.CreatedAt
 	next.After, next.Earlier, next.Committed, next.MovedFrom = old.After, old.Earlier, old.Committed, old.MovedFrom
 	next.CountedFrom = old.CountedFrom

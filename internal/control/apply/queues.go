@@ -21,6 +21,16 @@ func (p *planner) queue(ctx context.Context, o *manifest.Object) (change, error)
 		return change{}, err
 	}
 	ch.SameAs(name, store.Revision(kv))
+	var old etcdkv.StoredQueue
+	if kv != nil {
+		if old, err = store.Decode[etcdkv.StoredQueue](kv); err != nil {
+			return change{}, err
+		}
+	}
+	if next.Bounds, err = p.queueBounds(ctx, o, old.Bounds); err != nil {
+		return change{}, err
+	}
+	ch.result.Warnings = p.c.boundWarnings(ctx, next.Spec.Work().Target, next.Bounds)
 	if kv == nil {
 		if next.UID, err = job.NewQueueUID(); err != nil {
 			return change{}, err
@@ -30,13 +40,9 @@ func (p *planner) queue(ctx context.Context, o *manifest.Object) (change, error)
 		return ch, err
 	}
 	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
-	old, err := store.Decode[etcdkv.StoredQueue](kv)
-	if err != nil {
-		return change{}, err
-	}
 	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
-	if same || err != nil {
-		ch.result.Action = api.ActionUnchanged
+	if same && old.Bounds.Same(next.Bounds) || err != nil {
+		ch.result.Action, ch.result.Warnings = api.ActionUnchanged, nil
 		return ch, err
 	}
 	next.UID, next.Generation, next.CreatedAt, next.Hold = old.UID, old.Generation+1, old.CreatedAt, old.Hold

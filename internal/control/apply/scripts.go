@@ -34,12 +34,21 @@ func (p *planner) script(ctx context.Context, o *manifest.Object) (change, error
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
 	ch.SameAs(p.c.db.Keys.ScriptHead(key), store.Revision(head))
 	next := job.SavedScript{Metadata: o.Metadata, Spec: o.Script, Version: 1, SHA256: job.ScriptSum(o.Script.Source), CreatedAt: p.now}
-	if old, ok := p.scripts.Find(job.ScriptRef{Key: key}); ok {
+	old, ok := p.scripts.Find(job.ScriptRef{Key: key})
+	var was job.Bounds
+	if ok {
+		was = old.Bounds
+	}
+	var err error
+	if next.Bounds, err = p.scriptBounds(ctx, o, &next, was); err != nil {
+		return change{}, err
+	}
+	if ok {
 		same, err := sameScript(old, &next)
 		if err != nil {
 			return change{}, err
 		}
-		if same {
+		if same && was.Same(next.Bounds) {
 			ch.result.Action = api.ActionUnchanged
 			return ch, nil
 		}

@@ -27,7 +27,10 @@ type Deps struct {
 	Store   *store.Store
 	Audit   *audit.Log
 	History history.Store
-	Logger  *zap.Logger
+	// Bounds returns what bounds each of some items of a queue by who ctx is of, or refuses
+	// them.
+	Bounds func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
+	Logger *zap.Logger
 }
 
 // Clerk does what people ask of queues. Use New. It may be used by many goroutines at once.
@@ -35,6 +38,7 @@ type Clerk struct {
 	db      *store.Store
 	audit   *audit.Log
 	history history.Store
+	bounds  func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
 	log     *zap.Logger
 
 	mu sync.Mutex
@@ -49,7 +53,7 @@ type opened struct {
 
 // New returns a Clerk.
 func New(deps Deps) *Clerk {
-	return &Clerk{db: deps.Store, audit: deps.Audit, history: deps.History, log: deps.Logger, open: map[job.UID]opened{}}
+	return &Clerk{db: deps.Store, audit: deps.Audit, history: deps.History, bounds: deps.Bounds, log: deps.Logger, open: map[job.UID]opened{}}
 }
 
 // stored reads the description of a queue.

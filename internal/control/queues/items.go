@@ -65,6 +65,13 @@ func (c *Clerk) put(ctx context.Context, key job.Key, items []api.NewItem, o api
 	if len(problems) > 0 {
 		return nil, &job.InvalidError{Problems: problems}
 	}
+	bounds, err := c.bounds(ctx, &s.Queue, made)
+	if err != nil {
+		return nil, fmt.Errorf("put into queue %s: %w", key, err)
+	}
+	for i := range made {
+		made[i].Bounds = bounds[i]
+	}
 	counts, err := q.Stats(ctx)
 	if err != nil {
 		return nil, err
@@ -224,7 +231,7 @@ func (c *Clerk) CancelItem(ctx context.Context, key job.Key, id string, o api.Or
 // Redrive puts dead letters back into their queue: one, or, with an empty ID, as many as
 // one order takes.
 func (c *Clerk) Redrive(ctx context.Context, key job.Key, id string, o api.Order) (api.ItemsChanged, error) {
-	_, _, q, err := c.find(ctx, key)
+	s, _, q, err := c.find(ctx, key)
 	if err != nil {
 		return api.ItemsChanged{}, err
 	}
@@ -248,6 +255,14 @@ func (c *Clerk) Redrive(ctx context.Context, key job.Key, id string, o api.Order
 		}
 		done.More = next != ""
 	}
+	items := make([]queue.Item, len(dead))
+	for i := range dead {
+		items[i] = dead[i].Item
+	}
+	bounds, err := c.bounds(ctx, &s.Queue, items)
+	if err != nil {
+		return done, fmt.Errorf("redrive items of queue %s: %w", key, err)
+	}
 	for i := range dead {
 		var ops []clientv3.Op
 		if done.Count == 0 {
@@ -258,7 +273,7 @@ func (c *Clerk) Redrive(ctx context.Context, key job.Key, id string, o api.Order
 			}
 			ops = append(ops, op)
 		}
-		err := q.RedriveAnd(ctx, dead[i].Priority, dead[i].ID, ops...)
+		err := q.RedriveAnd(ctx, dead[i].Priority, dead[i].ID, bounds[i], ops...)
 		switch {
 		case err == nil:
 			done.Count++

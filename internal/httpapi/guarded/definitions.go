@@ -105,7 +105,7 @@ func (c *Control) needObject(ctx context.Context, o *manifest.Object) error {
 	// The name of a thing that one may not see is no secret to who writes it down, and
 	// the answer is the same whether there is such a thing or not.
 	need := policy.Sight.Need
-	if r.Kind == rights.Jobs { // what it may start is decided where it is written
+	if r.Kind == rights.Jobs || r.Kind == rights.Scripts || r.Kind == rights.Queues { // what it may start is decided where it is written
 		need = mayStart
 	}
 	if err := need(s, r, nil); err != nil {

@@ -13,6 +13,11 @@ func (c *Control) needQueue(ctx context.Context, v rights.Verb, key job.Key) err
 	return c.need(ctx, v, rights.Queues, key.Namespace, c.labelsOf(rights.Queues, key), hidden("queue", key))
 }
 
+// needQueueStart decides about having items done, or not.
+func (c *Control) needQueueStart(ctx context.Context, key job.Key) error {
+	return c.needStart(ctx, rights.Run, rights.Queues, key.Namespace, c.labelsOf(rights.Queues, key), hidden("queue", key))
+}
+
 // Queues lists the queues that the caller may read.
 func (c *Control) Queues(ctx context.Context, namespace string) ([]api.Queue, error) {
 	all, err := c.behind.Queues(ctx, namespace)
@@ -48,7 +53,7 @@ func (c *Control) HoldQueue(ctx context.Context, key job.Key, how api.QueueOrder
 
 // PutItems puts items into a queue.
 func (c *Control) PutItems(ctx context.Context, key job.Key, items []api.NewItem, o api.Order) ([]api.PutItem, error) {
-	if err := c.needQueue(ctx, rights.Run, key); err != nil {
+	if err := c.needQueueStart(ctx, key); err != nil {
 		return nil, err
 	}
 	return c.behind.PutItems(ctx, key, items, o)
@@ -94,7 +99,7 @@ func (c *Control) QueueItem(ctx context.Context, key job.Key, id string) (api.Qu
 
 // CancelItem takes an item out of a queue.
 func (c *Control) CancelItem(ctx context.Context, key job.Key, id string, o api.Order) (bool, error) {
-	if err := c.needQueue(ctx, rights.Run, key); err != nil {
+	if err := c.needQueueStart(ctx, key); err != nil {
 		return false, err
 	}
 	return c.behind.CancelItem(ctx, key, id, o)
@@ -102,7 +107,7 @@ func (c *Control) CancelItem(ctx context.Context, key job.Key, id string, o api.
 
 // Redrive puts dead letters back.
 func (c *Control) Redrive(ctx context.Context, key job.Key, id string, o api.Order) (api.ItemsChanged, error) {
-	if err := c.needQueue(ctx, rights.Run, key); err != nil {
+	if err := c.needQueueStart(ctx, key); err != nil {
 		return api.ItemsChanged{}, err
 	}
 	return c.behind.Redrive(ctx, key, id, o)
