@@ -53,3 +53,28 @@ func TestRefusalsAreCounted(t *testing.T) {
 	}
 	e.pass(time.Hour)
 }
+
+// TestAddressesOfTheUnknown: who is not known counts by the address, whatever name each
+// request gives itself: none keeps what others are refused from being told apart.
+func TestAddressesOfTheUnknown(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	from := func(address, by string) context.Context {
+		ctx := caller.With(t.Context(), caller.Caller{Remote: address})
+		return caller.WithRequest(ctx, caller.Request{ID: "r", From: address, By: by})
+	}
+	running, stop := context.WithCancel(t.Context())
+	stop()
+	for i := range 3000 {
+		e.Refused(from("10.0.0.7", fmt.Sprint("x", i)), "GET", "/v1/jobs", "it is not known who asks")
+	}
+	e.Refused(from("10.0.0.8", "eve"), "GET", "/v1/nodes", "it is not known who asks")
+	_ = e.RecordRefusals(running)
+	got := map[string]int64{}
+	for _, r := range e.records(t, api.MaxAudit) {
+		got[r.From] += max(r.Count, 1)
+	}
+	if len(got) != 2 || got["10.0.0.7"] != 3000 || got["10.0.0.8"] != 1 {
+		t.Errorf("recorded: %v", got)
+	}
+}

@@ -33,14 +33,28 @@ func (a *API) identify(next http.Handler) http.Handler {
 		known := r.WithContext(caller.With(r.Context(), c))
 		answer := &recorder{ResponseWriter: w}
 		defer func() {
-			r.Pattern = known.Pattern                            // who counts requests goes by it
-			hook := strings.HasPrefix(known.URL.Path, hooksPath) // they say more themselves
-			if answer.status == http.StatusForbidden && !hook {
+			r.Pattern = known.Pattern // who counts requests goes by it
+			switch {
+			case notesItself(known.URL.Path):
+			case answer.status == http.StatusForbidden:
 				a.control.Refused(known.Context(), known.Method, known.URL.Path, "the caller has no right to that")
+			case answer.status == http.StatusUnauthorized:
+				a.control.Refused(known.Context(), known.Method, known.URL.Path, "it is not known who asks")
 			}
 		}()
 		next.ServeHTTP(answer, known)
 	})
+}
+
+// notesItself reports whether what is refused on a path is told to the audit by who answers
+// there, who can say more.
+func notesItself(path string) bool {
+	for _, of := range []string{hooksPath, pagecookie.LoginPath + "/", "/v1/auth/login/", "/v1/auth/device-login/"} {
+		if strings.HasPrefix(path, of) {
+			return true
+		}
+	}
+	return path == pagecookie.LoginPath
 }
 
 func (a *API) callerOf(r *http.Request) (caller.Caller, error) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,5 +181,32 @@ func TestRefusalsAreNoted(t *testing.T) {
 		if len(f.refused) != want || want > 0 && f.refused[0] != "GET /v1/nodes: the caller has no right to that" {
 			t.Errorf("%v: %q", err, f.refused)
 		}
+	}
+}
+
+// shut is a cluster that is closed, for who shows nothing.
+type shut struct{ everything }
+
+func (shut) Admit(context.Context) error {
+	return &caller.RefusedError{Reason: "this cluster is closed"}
+}
+
+// TestWhoShowsNothingIsNoted: an attempt without a credential is told to the audit, under
+// no name that others prove to have. A person who is sent to the login has attempted nothing.
+func TestWhoShowsNothingIsNoted(t *testing.T) {
+	t.Parallel()
+	k := &knowing{}
+	s := serve(t, Config{}, Deps{Control: k, Rights: shut{}})
+	s.Client().CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, path := range []string{"/v1/jobs", "/v1/auth/self", "/v1/events"} {
+		if resp, text := ask(t, s, "GET", path, "", api.ByHeader, "token ci"); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, text)
+		}
+	}
+	ask(t, s, "GET", "/livez", "")
+	ask(t, s, "GET", "/metrics", "", "Accept", "text/html")
+	want := []string{"GET /v1/jobs: it is not known who asks", "GET /v1/auth/self: it is not known who asks", "GET /v1/events: it is not known who asks"}
+	if !slices.Equal(k.refused, want) || k.refusedTo[0] != "token ci (not proven)" {
+		t.Errorf("%q is told to the audit, of %q", k.refused, k.refusedTo)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 )
@@ -16,8 +17,8 @@ const (
 	// refusedEvery is how often what one caller is refused is recorded: the first time
 	// at once, then how often it was since.
 	refusedEvery = time.Minute
-	// maxRefused bounds the callers that are told apart at a time. They may lie about
-	// who they are: what more there are count as one.
+	// maxRefused bounds the callers that are told apart at a time: those that are known,
+	// and the addresses of others. What more there are count as one.
 	maxRefused = 50
 	// maxRefusedText bounds what a record of a refusal repeats.
 	maxRefusedText = 256
@@ -67,6 +68,9 @@ func (r *Refusals) Refused(ctx context.Context, action, object, why string) {
 	rec := r.log.Record(ctx, ActionRefused, short(action+" "+object), api.Order{})
 	rec.Reason = short(why)
 	who := refusedBy{rec.By, rec.From}
+	if c, asked := caller.From(ctx); asked && !c.Known() {
+		who.by = "" // whatever name each request gives itself
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := r.callers[who]
