@@ -130,8 +130,12 @@ func TestHintsTellNoForeignNames(t *testing.T) {
 func TestDoctorTellsNoForeignNames(t *testing.T) {
 	t.Parallel()
 	group := manifest.Object{Kind: job.KindGroup, Metadata: job.Metadata{Namespace: "foreign", Name: "ledger"}, Group: job.GroupSpec{Mode: "failover"}}
-	e, _ := closed(t, role("looks", rule("read", "cluster")), bound("ann", "looks", "ann"), bound("ann-own", rights.Viewer, "ann", "own"),
-		jobIn("own", "mine"), jobIn("foreign", "payroll"), group, jobIn("foreign", "booking", func(o *manifest.Object) { o.Spec.Group = "ledger" }))
+	e, _ := closedOf(t, func(d *Deps) {
+		d.Minions = fakeMinions{{ID: "vault7", Node: "n1", Trouble: "its disk is full"}, {ID: "vault8", Labels: map[string]string{"team": "ledger"}}}
+	}, role("looks", rule("read", "cluster")), bound("ann", "looks", "ann"), bound("ann-own", rights.Viewer, "ann", "own"),
+		jobIn("own", "mine", func(o *manifest.Object) { o.Spec.Target.Match = "vault*" }), jobIn("foreign", "payroll"), group, jobIn("foreign", "booking", func(o *manifest.Object) { o.Spec.Group = "ledger" }))
+	e.put(t, e.keys.Minion("vault8"), etcdkv.StoredMinion{Schema: 1, ID: "vault8"})
+	e.put(t, e.keys.PresenceBucket("n1", 0), etcdkv.Presence{Minions: []etcdkv.PresentMinion{{ID: "vault7", Session: 1}}})
 	for _, key := range []job.Key{{Namespace: "own", Name: "mine"}, {Namespace: "foreign", Name: "payroll"}} {
 		stored, _, err := e.Stored(t.Context(), key)
 		if err != nil {
@@ -155,18 +159,20 @@ func TestDoctorTellsNoForeignNames(t *testing.T) {
 		return fmt.Sprintf("%+v", checks)
 	}
 	all := told(asRoot(t.Context()))
-	for _, name := range []string{"job own/mine is set aside", "job foreign/payroll is set aside", "runs of job own/mine did", "runs of job foreign/payroll did", "run open-mine", "run open-payroll", "group foreign/ledger has no owner"} {
+	for _, name := range []string{"job own/mine is set aside", "job foreign/payroll is set aside", "runs of job own/mine did", "runs of job foreign/payroll did", "run open-mine", "run open-payroll", "group foreign/ledger has no owner",
+		"not connected: vault8", "uncontrollable, first vault7: its disk is full", "job own/mine has nobody to run it"} {
 		if !strings.Contains(all, name) {
 			t.Errorf("root is not told that %s: %s", name, all)
 		}
 	}
 	hers := told(as(t.Context(), "ann"))
-	for _, name := range []string{"foreign", "payroll", "ledger"} {
+	for _, name := range []string{"foreign", "payroll", "ledger", "vault7", "vault8"} {
 		if strings.Contains(hers, name) {
 			t.Errorf("ann is told of %s: %s", name, hers)
 		}
 	}
-	for _, name := range []string{"job own/mine is set aside", "runs of job own/mine did", "run open-mine", "1 of jobs that you may not read", "group (hidden) has no owner"} {
+	for _, name := range []string{"job own/mine is set aside", "runs of job own/mine did", "run open-mine", "1 of jobs that you may not read", "group (hidden) has no owner",
+		"1 of 2 known are not connected", "1 are connected and uncontrollable", "job own/mine has nobody to run it"} {
 		if !strings.Contains(hers, name) {
 			t.Errorf("ann is not told that %s: %s", name, hers)
 		}

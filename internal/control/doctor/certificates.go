@@ -7,6 +7,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -35,9 +36,16 @@ func (c *Checker) checkCertificates(ctx context.Context) ([]api.Check, error) {
 		late.add("the certificate of the cluster's authority ends at "+catalog.StampOf(a.ExpiresAt),
 			"before that, with all nodes stopped: `scheduler --renew-authority`, then give the minions the new certificate (docs/security.md, A new authority); without it no node and no minion can connect")
 	}
-	connected := map[job.MinionID]bool{}
+	sees, err := c.sight(ctx)
+	if err != nil {
+		return nil, err
+	}
+	connected, named := map[job.MinionID]bool{}, map[job.MinionID]string{}
 	for _, m := range c.inventory.Minions() {
-		connected[m.ID] = m.Node != ""
+		connected[m.ID], named[m.ID] = m.Node != "", string(m.ID)
+		if !sees(rights.Minions, "", m.Labels) {
+			named[m.ID] = hiddenName
+		}
 	}
 	for i := range enrolled {
 		e := &enrolled[i]
@@ -46,7 +54,7 @@ func (c *Checker) checkCertificates(ctx context.Context) ([]api.Check, error) {
 			if !now.Before(e.ExpiresAt) {
 				ends = "ended"
 			}
-			late.add(fmt.Sprintf("that of minion %s %s at %s, and ought to have been renewed", e.ID, ends, catalog.StampOf(e.ExpiresAt)),
+			late.add(fmt.Sprintf("that of minion %s %s at %s, and ought to have been renewed", named[e.ID], ends, catalog.StampOf(e.ExpiresAt)),
 				"see the log of the worker, and its clock; it renews automatically once it can. If it has expired: `carillon minions token`, and start the worker with it")
 		}
 	}

@@ -108,7 +108,7 @@ func (c *Checker) checkTargetsMatch(ctx context.Context, jobs []api.Job, sees si
 			if len(seen) == mostTargets {
 				continue
 			}
-			if why, err = c.whyNobody(ctx, v.Spec.Target); err != nil {
+			if why, err = c.whyNobody(ctx, v.Spec.Target, sees); err != nil {
 				why = err.Error()
 			}
 			seen[string(text)] = why
@@ -133,14 +133,23 @@ func (c *Checker) checkTargetsMatch(ctx context.Context, jobs []api.Job, sees si
 	return nobody.all(well), ctx.Err()
 }
 
+func matching(n int) string {
+	if n == 1 {
+		return "1 minion matches"
+	}
+	return fmt.Sprintf("each of %d minions matches", n)
+}
+
 // whyNobody tells why a target has no minion that takes orders; empty: it has one.
-func (c *Checker) whyNobody(ctx context.Context, t job.Target) (string, error) {
+func (c *Checker) whyNobody(ctx context.Context, t job.Target, sees sight) (string, error) {
 	found, err := c.minions.MatchTarget(ctx, t)
 	switch {
 	case err != nil:
 		return "", err
 	case len(found.Minions) > 0:
 		return "", nil
+	case len(found.Uncontrollable) > 0 && !sees(rights.Minions, "", nil):
+		return fmt.Sprintf("%s the target, and takes no orders", matching(len(found.Uncontrollable))), nil
 	case len(found.Uncontrollable) > 0:
 		return (&minions.AllAwayError{Minions: found.Uncontrollable}).Error(), nil
 	case found.Missing != "":

@@ -7,6 +7,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -30,10 +31,14 @@ func (c *Checker) checkMinions(ctx context.Context) ([]api.Check, error) {
 		if err != nil {
 			return nil, err
 		}
-		if away := awayMinions(all, present); away != nil {
+		sees, err := c.sight(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if away := awayMinions(all, present, sees); away != nil {
 			checks = append(checks, *away)
 		}
-		if bad := uncontrollable(known); bad != nil {
+		if bad := uncontrollable(known, sees); bad != nil {
 			checks = append(checks, *bad)
 		}
 	}
@@ -44,7 +49,7 @@ func (c *Checker) checkMinions(ctx context.Context) ([]api.Check, error) {
 const shownMinions = 5
 
 // awayMinions tells of minions that are known and connected nowhere.
-func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID) *api.Check {
+func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID, sees sight) *api.Check {
 	var names []string
 	n, first := 0, ""
 	for i := range all {
@@ -52,10 +57,12 @@ func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID) *api.Che
 		if present[m.ID] != "" || m.Node != "" {
 			continue
 		}
-		if n++; n == 1 {
+		n++
+		shown := sees(rights.Minions, "", m.Labels)
+		if shown && first == "" {
 			first = string(m.ID)
 		}
-		if n > shownMinions {
+		if !shown || len(names) == shownMinions {
 			continue
 		}
 		text := string(m.ID)
@@ -66,8 +73,11 @@ func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID) *api.Che
 		}
 		names = append(names, text)
 	}
-	if n == 0 {
+	switch {
+	case n == 0:
 		return nil
+	case len(names) == 0:
+		return &api.Check{Name: "minions", Status: api.CheckFail, Detail: fmt.Sprintf("%d of %d known are not connected", n, len(all)), Hint: askWhoMay}
 	}
 	return &api.Check{
 		Name: "minions", Status: api.CheckFail,
@@ -77,21 +87,22 @@ func awayMinions(all []api.Minion, present map[job.MinionID]job.NodeID) *api.Che
 }
 
 // uncontrollable tells of connected minions that get no orders.
-func uncontrollable(known []job.Minion) *api.Check {
+func uncontrollable(known []job.Minion, sees sight) *api.Check {
 	bad, first := 0, ""
 	for _, m := range known {
 		if m.Node == "" || m.Trouble == "" {
 			continue
 		}
-		if bad++; bad == 1 {
-			first = fmt.Sprintf("%s: %s", m.ID, m.Trouble)
+		bad++
+		if first == "" && sees(rights.Minions, "", m.Labels) {
+			first = fmt.Sprintf(", first %s: %s", m.ID, m.Trouble)
 		}
 	}
 	if bad == 0 {
 		return nil
 	}
 	return &api.Check{
-		Name: "minions", Status: api.CheckFail, Detail: fmt.Sprintf("%d are connected and uncontrollable, first %s", bad, first),
+		Name: "minions", Status: api.CheckFail, Detail: fmt.Sprintf("%d are connected and uncontrollable%s", bad, first),
 		Hint: "see `carillon minions`; they get orders again as soon as the problem is over",
 	}
 }

@@ -21,5 +21,8 @@ func (c *Checker) sight(ctx context.Context) (sight, error) {
 	}, nil
 }
 
+// askWhoMay is what one can do about what one may not be told of.
+const askWhoMay = "ask who may see them"
+
 // hiddenName stands for a name that the caller may not be told.
 const hiddenName = "(hidden)"

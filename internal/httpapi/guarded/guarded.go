@@ -36,15 +36,15 @@ type Behind interface {
 type Control struct {
 	behind Behind
 	decide *policy.Decider
-	// every is askAgain.
-	every time.Duration
+	// every is askAgain, and answers answersEvery, but in tests.
+	every, answers time.Duration
 }
 
 var _ httpapi.Control = (*Control)(nil)
 
 // New returns a Control before another.
 func New(behind Behind, decide *policy.Decider) *Control {
-	return &Control{behind: behind, decide: decide, every: askAgain}
+	return &Control{behind: behind, decide: decide, every: askAgain, answers: answersEvery}
 }
 
 // labels finds the labels of a thing; job.ErrNotFound: there is no such thing.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
@@ -47,7 +48,7 @@ func newFollowing(t *testing.T) *following {
 		t.Fatal(err)
 	}
 	f.Control = New(f.behind, decide)
-	f.every = time.Millisecond
+	f.every, f.answers = time.Millisecond, time.Microsecond
 	return f
 }
 
@@ -96,6 +97,57 @@ func TestI7_StreamsEndWithTheirReaders(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestI7_AFollowedRunIsOfItsOwnJob: another job that has got the name, and the labels by which
+// the reader may see runs, does not keep the stream of the former one's run alive.
+func TestI7_AFollowedRunIsOfItsOwnJob(t *testing.T) {
+	t.Parallel()
+	for kind := range newFollowing(t).streams() {
+		f := newFollowing(t)
+		f.behind.labels = map[string]string{"team": "web"}
+		f.may(rights.Rule{Verbs: []rights.Verb{rights.Read, rights.Logs}, Kinds: []rights.Kind{rights.Runs}, Namespaces: []string{"own"}, Labels: f.behind.labels})
+		ended := make(chan error, 1)
+		go func() { ended <- f.streams()[kind](ann(t.Context())) }()
+		<-f.begun
+		f.behind.remade.Store(true)
+		await.Until(t, kind+" has ended", func() bool {
+			select {
+			case err := <-ended:
+				if !errors.Is(err, job.ErrNotFound) {
+					t.Errorf("%s: %v", kind, err)
+				}
+				return true
+			default:
+				return false
+			}
+		})
+	}
+}
+
+// TestForeignRunsTakeAsLongAsNone: how long it takes to be told that there is no such run
+// does not tell whether there is one.
+func TestForeignRunsTakeAsLongAsNone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFollowing(t)
+		f.answers, f.behind.vain = answersEvery, 410*time.Millisecond
+		took := func(id job.RunID) time.Duration {
+			begun := time.Now()
+			if _, err := f.Run(ann(t.Context()), id); !errors.Is(err, job.ErrNotFound) {
+				t.Errorf("%s: %v", id, err)
+			}
+			return time.Since(begun)
+		}
+		unknown := job.FireID{Job: job.UID{7}, At: 1, Trigger: job.TriggerManual}.RunID()
+		if foreign, none := took(runOf("foreign")), took(unknown); foreign != none {
+			t.Errorf("a foreign run takes %s, and one that there is not %s", foreign, none)
+		}
+		begun := time.Now()
+		if _, err := f.Run(ann(t.Context()), runOf("own")); err != nil || time.Since(begun) != 0 {
+			t.Errorf("one's own: %v after %s", err, time.Since(begun))
+		}
+	})
 }
 
 // TestI7_WhatEndsNothing: a cluster that cannot answer, and one that is open.

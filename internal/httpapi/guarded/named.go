@@ -45,6 +45,9 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 	if o.Kind != job.KindJob {
 		return nil
 	}
+	if err := c.needWatch(ctx, s, o); err != nil {
+		return err
+	}
 	var before []named
 	asked := false
 	for _, n := range namesOf(&o.Spec, o.Metadata.Namespace) {
@@ -75,6 +78,27 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 		if err := s.Need(r, nil); err != nil {
 			return fmt.Errorf("job %s names %s %s: %w", o.Metadata.Key(), n.what, n.key, err)
 		}
+	}
+	return nil
+}
+
+// needWatch wants the right to edit jobs in all namespaces of who has a job watch keys of
+// etcd: these are in none, may be of other programs, and their names are told to each run.
+// What the job has watched before stays.
+func (c *Control) needWatch(ctx context.Context, s policy.Sight, o *manifest.Object) error {
+	r := rights.Request{Verb: rights.Edit, Kind: rights.Jobs}
+	if o.Spec.Watch == nil || s.MayStart(r) {
+		return nil
+	}
+	stored, _, err := c.behind.Stored(ctx, o.Metadata.Key())
+	if gone(err) != nil {
+		return err
+	}
+	if w := stored.Spec.Watch; w != nil && *w == *o.Spec.Watch {
+		return nil
+	}
+	if err := s.Need(r, nil); err != nil {
+		return fmt.Errorf("job %s watches keys of etcd, which are in no namespace: %w", o.Metadata.Key(), err)
 	}
 	return nil
 }

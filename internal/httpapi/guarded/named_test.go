@@ -216,3 +216,27 @@ func TestJobsThatKeepAThingAreTold(t *testing.T) {
 		}
 	}
 }
+
+// Keys of etcd are in no namespace: who edits jobs of some has none watch them. What a job
+// watches already stays.
+func TestKeysOfEtcdAreInNoNamespace(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.bind("ann", rights.Editor, "own")
+	c.bind("eve", rights.Editor)
+	c.serve(t)
+	c.behind.spec = job.Spec{Watch: &job.Watch{Key: "/app/"}}
+	for _, ask := range []struct {
+		user, name, watch string
+		want              int
+	}{
+		{"ann", "new", "{key: /, prefix: true}", http.StatusForbidden},
+		{"ann", "x", "{key: /app/, prefix: true}", http.StatusForbidden},
+		{"ann", "x", "{key: /app/}", http.StatusConflict},
+		{"eve", "new", "{key: /, prefix: true}", http.StatusConflict},
+	} {
+		if status, text := c.ask(t, ask.user, http.MethodPost, "/v1/apply", jobOf(ask.name, "command: [w], watch: "+ask.watch)); status != ask.want {
+			t.Errorf("%+v: %d %s", ask, status, text)
+		}
+	}
+}

@@ -3,8 +3,10 @@ package guarded
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -82,13 +84,30 @@ func (c *Control) needRun(ctx context.Context, v rights.Verb, id job.RunID) erro
 	if err != nil || s.Everything() {
 		return err
 	}
-	r, err := c.behind.Run(ctx, id)
-	if err != nil && !errors.Is(err, job.ErrNotFound) {
-		return err
+	begun := time.Now()
+	r, found := c.behind.Run(ctx, id)
+	if found != nil && !errors.Is(found, job.ErrNotFound) {
+		return found
 	}
 	// A run that is not there is in no namespace: who may not read all runs is told the
 	// same of it as of one of a foreign namespace.
-	return c.needStart(ctx, v, rights.Runs, r.Namespace, c.runLabels(&r), hidden("run", text(id)))
+	err = c.needStart(ctx, v, rights.Runs, r.Namespace, c.runLabels(&r), hidden("run", text(id)))
+	if errors.Is(err, job.ErrNotFound) {
+		c.inVain(ctx, begun, found == nil)
+	}
+	return err
+}
+
+// answersEvery is the step in which one is told that there is no such run.
+const answersEvery = 500 * time.Millisecond
+
+// inVain has a run that the caller may not see be looked for as long as one that there is
+// not, which takes a while: else the time would tell which of them it is.
+func (c *Control) inVain(ctx context.Context, begun time.Time, there bool) {
+	if there {
+		_, _ = c.behind.Run(ctx, job.FireID{}.RunID()) // there is none
+	}
+	backoff.Sleep(ctx, c.answers-time.Since(begun)%c.answers)
 }
 
 // Run shows a run.
