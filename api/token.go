@@ -17,6 +17,9 @@ type APIToken struct {
 	// LastUsedAt is when it was used last, give or take a minute; zero: never.
 	LastUsedAt   time.Time `json:"lastUsedAt,omitzero"`
 	LastUsedFrom string    `json:"lastUsedFrom,omitempty"`
+	// FormerUntil is until when the text that it had before is good beside the present one;
+	// zero: it had none, or that one has ended.
+	FormerUntil time.Time `json:"formerUntil,omitzero"`
 	// Text is the token itself. It is in the answer that makes it only.
 	Text string `json:"text,omitempty"`
 }
@@ -30,6 +33,19 @@ type APITokenRequest struct {
 	TTL time.Duration
 	Order
 }
+
+// TokenRotation is how a token gets another text.
+type TokenRotation struct {
+	// TTL is how long the token lasts from now on. Zero: as long as it would have.
+	TTL time.Duration
+	// Grace is how long the former text is good beside the new one, and no longer than it
+	// would have been. Zero: it ends at once.
+	Grace time.Duration
+	Order
+}
+
+// MaxTokenGrace is the longest TokenRotation.Grace.
+const MaxTokenGrace = 7 * 24 * time.Hour
 
 // Self is who asks, as the cluster knows it.
 type Self struct {

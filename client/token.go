@@ -33,6 +33,19 @@ func (t Tokens) List(ctx context.Context) ([]api.APIToken, error) {
 	return out.Tokens, err
 }
 
+// Rotate gives a token, which is given by its name or its id, another text: it is in this
+// answer only.
+func (t Tokens) Rotate(ctx context.Context, ref string, req api.TokenRotation) (api.APIToken, error) {
+	body := struct {
+		TTLSeconds   int64 `json:"ttlSeconds,omitempty"`
+		GraceSeconds int64 `json:"graceSeconds,omitempty"`
+		order
+	}{int64(req.TTL / time.Second), int64(req.Grace / time.Second), orderOf(req.Order)}
+	var out api.APIToken
+	err := t.c.send(ctx, http.MethodPost, []string{"v1", "tokens", ref, "rotate"}, body, &out)
+	return out, err
+}
+
 // Revoke ends a token, which is given by its name or its id.
 func (t Tokens) Revoke(ctx context.Context, ref string, o api.Order) error {
 	return t.c.send(ctx, http.MethodDelete, []string{"v1", "tokens", ref}, orderOf(o), nil)

@@ -89,6 +89,9 @@ func TestTokenCalls(t *testing.T) {
 	if all, err := c.Tokens.List(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("list: %+v, %v", all, err)
 	}
+	if v, err := c.Tokens.Rotate(t.Context(), "ci", api.TokenRotation{Grace: time.Minute, Order: api.Order{By: "ada"}}); err != nil || v.Name != "ci" {
+		t.Errorf("rotate: %+v, %v", v, err)
+	}
 	if err := c.Tokens.Revoke(t.Context(), "ci", api.Order{Reason: "gone"}); err != nil {
 		t.Error(err)
 	}
@@ -97,6 +100,7 @@ func TestTokenCalls(t *testing.T) {
 	}
 	want := []string{
 		`POST /v1/tokens {"by":"ada","name":"ci","note":"n","ttlSeconds":3600}`, "GET /v1/tokens null",
+		`POST /v1/tokens/ci/rotate {"by":"ada","graceSeconds":60}`,
 		`DELETE /v1/tokens/ci {"reason":"gone"}`, "GET /v1/auth/self null",
 	}
 	if got := strings.Join(calls, "\n"); got != strings.Join(want, "\n") {

@@ -20,14 +20,14 @@ type tokenVerbs struct{ *call }
 func (tv tokenVerbs) tokensCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "token", Aliases: []string{"tokens"}, GroupID: groupCluster, Args: noOrder,
-		Short: "Make, list and revoke tokens of the API",
-		Long: "Create, list and revoke API tokens. One stands for a program or a person, and is given by\n" +
+		Short: "Make, list, rotate and revoke tokens of the API",
+		Long: "Create, list, rotate and revoke API tokens. One stands for a program or a person, and is given by\n" +
 			"--token-file FILE, " + envTokenFile + " or " + envToken + "; elsewhere by the header\n" +
 			"`Authorization: Bearer TOKEN`. Minions join by tokens of another kind: see\n`carillon minions token`.",
-		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token list\n  carillon token revoke ci",
+		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token list\n  carillon token rotate ci --grace 1h > ci.token\n  carillon token revoke ci",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(tv.createTokenCommand(), tv.listTokensCommand(), tv.revokeTokenCommand())
+	cmd.AddCommand(tv.createTokenCommand(), tv.listTokensCommand(), tv.rotateTokenCommand(), tv.revokeTokenCommand())
 	return cmd
 }
 
@@ -84,6 +84,9 @@ func (tv tokenVerbs) printNewToken(v *api.APIToken) error {
 		return tv.printValue(v)
 	}
 	fmt.Fprintln(tv.out, v.Text)
+	if !v.FormerUntil.IsZero() {
+		tv.note("what it was before is good until %s", tv.stamp(v.FormerUntil))
+	}
 	tv.note("token %s (%s) is good until %s; it is not shown again", v.Name, v.ID, tv.stamp(v.ExpiresAt))
 	return nil
 }
@@ -115,6 +118,35 @@ func (tv tokenVerbs) listTokensCommand() *cobra.Command {
 			}})
 		},
 	}
+}
+
+func (tv tokenVerbs) rotateTokenCommand() *cobra.Command {
+	var req api.TokenRotation
+	cmd := &cobra.Command{
+		Use: "rotate NAME", Args: exactlyOne("token"),
+		Short: "Replace the text of a token and print it",
+		Long: "Replace the text of a token, which is given by its name or id, and print it. Name, id\n" +
+			"and owner stay, and so do its roles. The former text ends at once, or after --grace.",
+		Example: "  carillon token rotate ci > ci.token\n  carillon token rotate ci --grace 1h --ttl 720h > ci.token",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case cmd.Flags().Changed("ttl") && req.TTL < time.Second:
+				return usagef("--ttl %s: give a second or more", req.TTL)
+			case cmd.Flags().Changed("grace") && (req.Grace < time.Second || req.Grace > api.MaxTokenGrace):
+				return usagef("--grace %s: give a second to %s, or leave it out: then the former text ends at once", req.Grace, api.MaxTokenGrace)
+			}
+			req.By = tv.user()
+			v, err := tv.client.Tokens.Rotate(cmd.Context(), args[0], req)
+			if err != nil {
+				return flagOf(err, "ttlSeconds", "--ttl")
+			}
+			return tv.printNewToken(&v)
+		},
+	}
+	cmd.Flags().DurationVar(&req.TTL, "ttl", 0, "how long it lasts from now on, as a `DURATION` (default: as long as it would have)")
+	cmd.Flags().DurationVar(&req.Grace, "grace", 0, "how long the former text is good as well, as a `DURATION` (default: not at all)")
+	reasonFlag(cmd, &req.Reason)
+	return cmd
 }
 
 func (tv tokenVerbs) revokeTokenCommand() *cobra.Command {

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/job"
@@ -351,4 +352,125 @@ func TestI7_TheStateIsKnownOrClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	await.Until(t, "without a key it is open", func() bool { return e.State() == access.Open })
+}
+
+// TestTokensAreRotated: a token has another text under its name and id; the former one ends
+// at once, or after the grace, and with the token.
+func TestTokensAreRotated(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	n2 := e.another(t)
+	watching(t, n2)
+	rotate := func(ref string, req api.TokenRotation) api.APIToken {
+		t.Helper()
+		req.By = "ada"
+		v, err := e.RotateAPIToken(t.Context(), ref, req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	first := e.token(t, "ci", 2*time.Hour)
+	session, _, err := e.Login(t.Context(), first.Text, "page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := rotate("ci", api.TokenRotation{})
+	if second.ID != first.ID || second.Owner != first.Owner || !second.ExpiresAt.Equal(first.ExpiresAt) || second.Text == first.Text || !second.FormerUntil.IsZero() {
+		t.Errorf("%+v, and was %+v", second, first)
+	}
+	for name, c := range map[string]*Control{"here": e.Control, "another node": n2} {
+		await.Until(t, name+" refuses the former text", func() bool { return refusedAs(t, c, first.Text, "a") != "" })
+		if why := refusedAs(t, c, second.Text, "b"); why != "" {
+			t.Errorf("%s: the new text: %s", name, why)
+		}
+	}
+	if _, err := e.BySession(t.Context(), session, "page"); err == nil {
+		t.Error("a session by the former text goes on")
+	}
+	// With a grace, which is not longer than the token was to last.
+	third := rotate(first.ID, api.TokenRotation{TTL: 24 * time.Hour, Grace: time.Hour})
+	if !third.FormerUntil.Equal(e.now().Add(time.Hour)) || !third.ExpiresAt.Equal(e.now().Add(24*time.Hour)) {
+		t.Errorf("%+v", third)
+	}
+	e.pass(30 * time.Minute)
+	for _, v := range []api.APIToken{second, third} {
+		got, err := e.ByToken(t.Context(), v.Text, "c")
+		if err != nil || got.Name != "token ci" {
+			t.Errorf("within the grace: %+v, %v", got, err)
+		}
+		if v.Text == second.Text && !got.Until.Equal(third.FormerUntil) {
+			t.Errorf("the former text is good until %s", got.Until)
+		}
+	}
+	all, err := e.APITokens(t.Context())
+	if err != nil || len(all) != 1 || !all[0].FormerUntil.Equal(third.FormerUntil) {
+		t.Errorf("list: %+v, %v", all, err)
+	}
+	e.pass(30 * time.Minute)
+	if why := refusedAs(t, e.Control, second.Text, "d"); !strings.Contains(why, "the former text of the token ci") {
+		t.Errorf("after the grace: %q", why)
+	}
+	// All texts end with the token.
+	fourth := rotate("ci", api.TokenRotation{Grace: 24 * time.Hour})
+	if err := e.RevokeAPIToken(t.Context(), "ci", api.Order{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []api.APIToken{third, fourth} {
+		if why := refusedAs(t, e.Control, v.Text, "e"); why == "" {
+			t.Error("a text of a token that was revoked is good")
+		}
+	}
+	// Nobody makes one last longer than a token may.
+	e.token(t, "long", time.Hour)
+	for _, req := range []api.TokenRotation{{TTL: access.DefaultMaxAge + time.Second}, {TTL: -1}, {Grace: api.MaxTokenGrace + 1}, {Grace: -1}} {
+		var invalid *job.InvalidError
+		if _, err := e.RotateAPIToken(t.Context(), "long", req); !errors.As(err, &invalid) {
+			t.Errorf("%+v: %v", req, err)
+		}
+	}
+	rotate("long", api.TokenRotation{Grace: api.MaxTokenGrace})
+	if all, err := e.APITokens(t.Context()); err != nil || !all[0].FormerUntil.Equal(all[0].ExpiresAt) {
+		t.Errorf("a grace beyond the end: %+v, %v", all, err)
+	}
+	e.pass(time.Hour)
+	if _, err := e.RotateAPIToken(t.Context(), "long", api.TokenRotation{}); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("one that has expired: %v", err)
+	}
+	if _, err := e.RotateAPIToken(t.Context(), "nope", api.TokenRotation{}); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("none: %v", err)
+	}
+	rotated := 0
+	for _, r := range e.records(t, api.MaxAudit) {
+		if r.Action == "apitoken.rotate" && r.By == "ada" {
+			rotated++
+		}
+		if text := fmt.Sprintf("%+v", r); strings.Contains(text, third.Text[3:15]) || strings.Contains(text, second.Text[3:15]) {
+			t.Errorf("a record has a text: %s", text)
+		}
+	}
+	if rotated != 4 {
+		t.Errorf("%d rotations are on record", rotated)
+	}
+}
+
+// Who rotates a token may show it: it wants all that bindings give to its name.
+func TestNobodyRotatesATokenOfMoreThanTheyHold(t *testing.T) {
+	t.Parallel()
+	e, _ := closed(t, role("granter", rule("grant", "tokens")), bound("ann", "granter", "ann"),
+		manifest.Object{Kind: job.KindRoleBinding, Metadata: job.Metadata{Namespace: job.DefaultNamespace, Name: "boss"}, RoleBinding: job.RoleBindingSpec{
+			Role: rights.Admin, Subjects: []job.RoleSubject{{Kind: string(rights.Token), Name: "boss"}},
+		}})
+	for _, name := range []string{"boss", "small"} {
+		if _, err := e.CreateAPIToken(asRoot(t.Context()), api.APITokenRequest{Name: name, TTL: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ann := as(t.Context(), "ann")
+	if _, err := e.RotateAPIToken(ann, "boss", api.TokenRotation{}); !errors.Is(err, job.ErrForbidden) {
+		t.Errorf("an admin's: %v", err)
+	}
+	if _, err := e.RotateAPIToken(ann, "small", api.TokenRotation{}); err != nil {
+		t.Errorf("one without rights: %v", err)
+	}
 }

@@ -30,6 +30,11 @@ type APIToken struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 	By        string    `json:"by,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
+	// Rotated is set on the former text of a token, which ends at ExpiresAt: another has its
+	// place.
+	Rotated bool `json:"rotated,omitempty"`
+	// FormerUntil is until when the text before this one is good. Zero: there is none.
+	FormerUntil time.Time `json:"formerUntil,omitzero"`
 }
 
 // APITokenName says that a name of a token is, or was, in use.

@@ -270,6 +270,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/shards/{ref}/move",
 		"POST /v1/shards/{ref}/release",
 		"POST /v1/tokens",
+		"POST /v1/tokens/{ref}/rotate",
 		"PUT /v1/auth/state",
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -19,6 +19,7 @@
 //	GET    /v1/audit?limit=&since=&until=&by=&action=&object=&after=  what people did, newest first
 //	GET    /v1/audit/sealed?after=, /v1/audit/verify  the same as it is sealed; whether it was changed
 //	POST   /v1/tokens, GET /v1/tokens, DELETE /v1/tokens/{ref}  tokens of the API
+//	POST   /v1/tokens/{ref}/rotate                              another text for one
 //	GET    /v1/auth/self                            who asks
 //	GET    /v1/auth/login, POST /v1/auth/login, .../login/finish, /v1/auth/device-login, .../device-login/finish
 //	                                                log in by the identity provider

@@ -172,6 +172,7 @@ func routeRights() map[string]Right {
 
 		"POST /v1/tokens":                 {rights.Grant, rights.Tokens, AtCluster},
 		"GET /v1/tokens":                  {rights.Read, rights.Tokens, AtCluster},
+		"POST /v1/tokens/{ref}/rotate":    {rights.Grant, rights.Tokens, AtCluster},
 		"DELETE /v1/tokens/{ref}":         {rights.Grant, rights.Tokens, AtCluster},
 		"GET /v1/auth/state":              {rights.Read, rights.Cluster, AtCluster},
 		"PUT /v1/auth/state":              {rights.Grant, rights.Cluster, AtCluster},

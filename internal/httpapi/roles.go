@@ -123,6 +123,7 @@ type Callers interface {
 	CreateAPIToken(ctx context.Context, req api.APITokenRequest) (api.APIToken, error)
 	Bootstrap(ctx context.Context, text string, req api.APITokenRequest) (api.APIToken, error)
 	APITokens(ctx context.Context) ([]api.APIToken, error)
+	RotateAPIToken(ctx context.Context, ref string, req api.TokenRotation) (api.APIToken, error)
 	RevokeAPIToken(ctx context.Context, ref string, o api.Order) error
 	Self(ctx context.Context) (api.Self, error)
 	// LoginWays tells how one may log in besides by a token; the next ones do it, by the

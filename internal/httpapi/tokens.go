@@ -31,6 +31,18 @@ type apiTokenOrder struct {
 	Body *orderBody
 }
 
+type tokenRotationInput struct {
+	Ref  string `path:"ref" doc:"The token's name, or its id."`
+	Body *tokenRotationBody
+}
+
+type tokenRotationBody struct {
+	TTLSeconds   int64  `json:"ttlSeconds,omitempty" minimum:"0" maximum:"3153600000" doc:"How long the token lasts from now on; not given: as long as it would have. The node has a most."`
+	GraceSeconds int64  `json:"graceSeconds,omitempty" minimum:"0" maximum:"604800" doc:"How long the former text is good beside the new one; not given: it ends at once."`
+	By           string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason       string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+}
+
 type bootstrapInput struct{ Body bootstrapBody }
 
 type bootstrapBody struct {
@@ -62,6 +74,16 @@ func (a *API) callerRoutes(doc huma.API) {
 		func(ctx context.Context, _ *struct{}) (*reply[apiTokensBody], error) {
 			all, err := a.control.APITokens(ctx)
 			return answer(apiTokensBody{some(all)}, err)
+		})
+	huma.Register(doc, operation(http.MethodPost, "/v1/tokens/{ref}/rotate", "rotate-token", "Give a token another text, under the same name and id; it is given this once", http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity),
+		func(ctx context.Context, in *tokenRotationInput) (*reply[api.APIToken], error) {
+			var b tokenRotationBody
+			if in.Body != nil {
+				b = *in.Body
+			}
+			return answer(a.control.RotateAPIToken(ctx, in.Ref, api.TokenRotation{
+				TTL: time.Duration(b.TTLSeconds) * time.Second, Grace: time.Duration(b.GraceSeconds) * time.Second, Order: api.Order{By: b.By, Reason: b.Reason},
+			}))
 		})
 	revoke := operation(http.MethodDelete, "/v1/tokens/{ref}", "revoke-token", "End a token", http.StatusNotFound, http.StatusConflict)
 	revoke.DefaultStatus = http.StatusNoContent

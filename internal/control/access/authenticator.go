@@ -200,6 +200,8 @@ func (a *Authenticator) find(ctx context.Context, text, from string) (string, et
 		return refuse(noSuchToken)
 	case !a.timed():
 		return "", etcdkv.APIToken{}, fmt.Errorf("the node does not know yet whether its clock is right, and so whether the token has expired; ask another node, or again: %w", job.ErrUnavailable)
+	case v.Rotated && !now.Before(v.ExpiresAt):
+		return refuse(fmt.Sprintf("this is the former text of the token %s, which has had another since; it ended at %s", v.Name, v.ExpiresAt.UTC().Format(time.RFC3339)))
 	case !now.Before(v.ExpiresAt):
 		return refuse(fmt.Sprintf("the token %s expired at %s; have another made with `carillon token create`", v.Name, v.ExpiresAt.UTC().Format(time.RFC3339)))
 	}

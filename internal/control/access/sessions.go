@@ -279,12 +279,17 @@ func (a *Authenticator) Still(ctx context.Context) error {
 		a.mu.Lock()
 		gone := a.revoked[c.Token]
 		a.mu.Unlock()
-		there, err := a.there(ctx, c.Token, func() bool { view, _ := a.tokens.Snapshot(); _, ok := view[c.Token]; return ok })
+		view, _ := a.tokens.Snapshot()
+		token := view[c.Token].Value
+		there, err := a.there(ctx, c.Token, func() bool { return token.Schema > 0 })
 		if err != nil {
 			return err
 		}
-		if gone || !there {
-			return &caller.RefusedError{Reason: "the token was revoked"}
+		switch {
+		case gone || !there:
+			return &caller.RefusedError{Reason: "the token was revoked, or has another text now"}
+		case token.Rotated && !now.Before(token.ExpiresAt):
+			return &caller.RefusedError{Reason: "the token has another text now"}
 		}
 	}
 	if c.Session == "" {

@@ -156,10 +156,14 @@ func newID() (string, error) {
 }
 
 func (a *Authenticator) view(t *etcdkv.APIToken) api.APIToken {
-	return api.APIToken{
+	v := api.APIToken{
 		ID: t.ID, Name: t.Name, Owner: t.Owner, Note: t.Note, ExpiresAt: t.ExpiresAt, Expired: !a.db.Now().Before(t.ExpiresAt),
 		By: t.By, CreatedAt: t.CreatedAt,
 	}
+	if a.db.Now().Before(t.FormerUntil) {
+		v.FormerUntil = t.FormerUntil
+	}
+	return v
 }
 
 // APITokens returns all tokens that were not revoked, by their names.
@@ -174,6 +178,9 @@ func (a *Authenticator) APITokens(ctx context.Context) ([]api.APIToken, error) {
 	}
 	out := make([]api.APIToken, 0, len(all))
 	for i := range all {
+		if all[i].Rotated {
+			continue // the present text stands for both
+		}
 		v := a.view(&all[i])
 		if at := slices.IndexFunc(uses, func(u etcdkv.APITokenUse) bool { return u.ID == v.ID }); at >= 0 {
 			v.LastUsedAt, v.LastUsedFrom = uses[at].At, uses[at].From
@@ -184,12 +191,13 @@ func (a *Authenticator) APITokens(ctx context.Context) ([]api.APIToken, error) {
 	return out, nil
 }
 
-// named returns a token, which is given by its name or its ID, its key and its pair.
+// named returns a token, which is given by its name or its ID, as it is now, its key and
+// its pair.
 func (a *Authenticator) named(ctx context.Context, ref string) (string, *mvccpb.KeyValue, etcdkv.APIToken, error) {
 	var pair *mvccpb.KeyValue
 	var found etcdkv.APIToken
 	err := a.db.List(ctx, "list tokens", a.db.Keys.APITokens(), func(kv *mvccpb.KeyValue) error {
-		if t, err := store.Decode[etcdkv.APIToken](kv); err == nil && (t.Name == ref || t.ID == ref && pair == nil) {
+		if t, err := store.Decode[etcdkv.APIToken](kv); err == nil && !t.Rotated && (t.Name == ref || t.ID == ref && pair == nil) {
 			pair, found = kv, t
 		}
 		return nil
@@ -213,13 +221,140 @@ func (a *Authenticator) RevokeAPIToken(ctx context.Context, ref string, o api.Or
 	if _, err := a.mayMake(ctx, found.Name); err != nil {
 		return fmt.Errorf("end token %s: %w", found.Name, err)
 	}
-	if err := a.audit.Write(ctx, "apitoken.revoke", found.Name, o, key, kv, clientv3.OpDelete(key), clientv3.OpDelete(a.db.Keys.APITokenUse(found.ID))); err != nil {
+	former, err := a.formers(ctx, found.ID)
+	if err != nil {
 		return err
 	}
+	ops := []clientv3.Op{clientv3.OpDelete(key), clientv3.OpDelete(a.db.Keys.APITokenUse(found.ID))}
+	for _, old := range former {
+		ops = append(ops, clientv3.OpDelete(old))
+	}
+	// Who rotates the token meanwhile changes its pair.
+	if err := a.audit.Write(ctx, "apitoken.revoke", found.Name, o, key, kv, ops...); err != nil {
+		return err
+	}
+	a.haveEnded(append(former, key)...)
+	return nil
+}
+
+// haveEnded notes that tokens have ended: the view may not know it yet.
+func (a *Authenticator) haveEnded(keys ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.revoked[key] = true
-	return nil
+	for _, key := range keys {
+		a.revoked[key] = true
+	}
+}
+
+// formers returns the keys of the former texts of a token.
+func (a *Authenticator) formers(ctx context.Context, id string) ([]string, error) {
+	var keys []string
+	err := a.db.List(ctx, "list tokens", a.db.Keys.APITokens(), func(kv *mvccpb.KeyValue) error {
+		if t, err := store.Decode[etcdkv.APIToken](kv); err == nil && t.Rotated && t.ID == id {
+			keys = append(keys, string(kv.Key))
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// RotateAPIToken gives a token another text, which is in the answer only: name, ID, owner,
+// and so what it may do, stay. It wants what CreateAPIToken wants. All former texts end, the
+// last one after the grace.
+func (a *Authenticator) RotateAPIToken(ctx context.Context, ref string, req api.TokenRotation) (api.APIToken, error) {
+	var problems []job.Problem
+	if req.TTL < 0 || req.TTL > a.cfg.MaxAge {
+		problems = append(problems, job.Problem{Path: "ttlSeconds", Message: fmt.Sprintf("is %s; a token of this cluster lasts %s at most (--token-max-age of the node)", req.TTL, a.cfg.MaxAge)})
+	}
+	if req.Grace < 0 || req.Grace > api.MaxTokenGrace {
+		problems = append(problems, job.Problem{Path: "graceSeconds", Message: fmt.Sprintf("is %s; want 0s to %s", req.Grace, api.MaxTokenGrace)})
+	}
+	if len(problems) > 0 {
+		return api.APIToken{}, &job.InvalidError{Problems: problems}
+	}
+	for range store.Tries {
+		v, err := a.rotate(ctx, ref, req)
+		if !errors.Is(err, errMeanwhile) {
+			return v, err
+		}
+	}
+	return api.APIToken{}, fmt.Errorf("token %s: it changes all the time, or who may do what; try again: %w", ref, job.ErrConflict)
+}
+
+// rotate is one try of RotateAPIToken.
+func (a *Authenticator) rotate(ctx context.Context, ref string, req api.TokenRotation) (api.APIToken, error) {
+	key, kv, t, err := a.named(ctx, ref)
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	same, err := a.mayMake(ctx, t.Name)
+	if err != nil {
+		return api.APIToken{}, fmt.Errorf("rotate token %s: %w", t.Name, err)
+	}
+	now := a.db.Now().UTC()
+	next, old := t, t
+	switch {
+	case req.TTL > 0:
+		next.ExpiresAt = now.Add(req.TTL)
+	case !now.Before(t.ExpiresAt):
+		return api.APIToken{}, &job.InvalidError{Problems: []job.Problem{{Path: "ttlSeconds", Message: fmt.Sprintf("is not given, and the token expired at %s; say how long it is to last", t.ExpiresAt.Format(time.RFC3339))}}}
+	}
+	next.FormerUntil, old.Rotated, old.FormerUntil = time.Time{}, true, time.Time{}
+	if until := now.Add(req.Grace); until.Before(old.ExpiresAt) {
+		old.ExpiresAt = until
+	}
+	grace := now.Before(old.ExpiresAt)
+	if grace {
+		next.FormerUntil = old.ExpiresAt
+	}
+	secret, err := apitoken.New()
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	token, err := etcdkv.MergeUnknown(kv.Value, next)
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	ended, err := a.formers(ctx, t.ID)
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	ops := []clientv3.Op{clientv3.OpPut(a.db.Keys.APIToken(secret.Hash()), token)}
+	if grace {
+		text, err := etcdkv.MergeUnknown(kv.Value, old)
+		if err != nil {
+			return api.APIToken{}, err
+		}
+		ops = append(ops, clientv3.OpPut(key, text))
+	} else {
+		ended = append(ended, key)
+	}
+	for _, k := range ended {
+		ops = append(ops, clientv3.OpDelete(k))
+	}
+	o := req.Order
+	until := "the former text has ended"
+	if grace {
+		until = "the former text until " + old.ExpiresAt.Format(time.RFC3339)
+	}
+	o.Reason = strings.TrimSpace(fmt.Sprintf("%s (%s, until %s; %s)", o.Reason, t.ID, next.ExpiresAt.Format(time.RFC3339), until))
+	record, err := a.audit.Op(a.audit.Record(ctx, "apitoken.rotate", t.Name, o))
+	if err != nil {
+		return api.APIToken{}, err
+	}
+	resp, err := a.db.Do(ctx, "rotate token "+t.Name,
+		[]clientv3.Cmp{same, clientv3.Compare(clientv3.ModRevision(key), "=", kv.ModRevision)}, append(ops, record))
+	switch {
+	case err != nil:
+		return api.APIToken{}, err
+	case !resp.Succeeded:
+		return api.APIToken{}, errMeanwhile
+	}
+	a.haveEnded(ended...)
+	a.log.Info("token rotated", zap.String("name", t.Name), zap.String("id", t.ID), zap.Time("expires", next.ExpiresAt))
+	v := a.view(&next)
+	v.Text = secret.Text()
+	return v, nil
 }
 
 // Self tells who asks, as it is known here, and which roles bindings give to it. The error
@@ -253,8 +388,11 @@ func (a *Authenticator) SweepTokens(ctx context.Context) error {
 		if err != nil || a.db.Now().Sub(t.ExpiresAt) < expiredKept {
 			return nil // what cannot be read is no token of this release
 		}
-		_, err = a.db.Do(ctx, "remove the token "+t.Name, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)},
-			[]clientv3.Op{clientv3.OpDelete(string(kv.Key)), clientv3.OpDelete(a.db.Keys.APITokenUse(t.ID))})
+		ops := []clientv3.Op{clientv3.OpDelete(string(kv.Key))}
+		if !t.Rotated {
+			ops = append(ops, clientv3.OpDelete(a.db.Keys.APITokenUse(t.ID)))
+		}
+		_, err = a.db.Do(ctx, "remove the token "+t.Name, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)}, ops)
 		return err
 	})
 }

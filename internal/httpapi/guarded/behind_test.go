@@ -36,6 +36,10 @@ type behind struct {
 	spec job.Spec
 	// uid is that of the jobs called x.
 	uid job.UID
+	// remade: the jobs called x are others than those whose runs there are.
+	remade atomic.Bool
+	// vain is how long a run is looked for that there is not.
+	vain time.Duration
 	// passing: the jobs called x were made for one run.
 	passing bool
 	// shards are what there are; nil: errReached.
@@ -88,6 +92,9 @@ func (b *behind) Stored(_ context.Context, key job.Key) (etcdkv.StoredJob, jobst
 		return etcdkv.StoredJob{}, jobstore.Place{}, jobstore.NoJob(key)
 	}
 	stored := etcdkv.StoredJob{Job: job.Job{Metadata: b.meta(key.Namespace), Spec: b.spec, UID: b.uid}}
+	if b.remade.Load() {
+		stored.UID = job.UID{9}
+	}
 	if b.passing {
 		stored.ExpiresAt = time.Now().Add(time.Hour)
 	}
@@ -219,6 +226,7 @@ func (b *behind) Run(_ context.Context, id job.RunID) (job.Run, error) {
 			return r, nil
 		}
 	}
+	time.Sleep(b.vain)
 	return job.Run{}, fmt.Errorf("run %s: %w", id, job.ErrNotFound)
 }
 
@@ -449,6 +457,10 @@ func (b *behind) AccessState(context.Context) (api.Access, error) { return api.A
 
 func (b *behind) SetAccess(context.Context, access.State, api.Order) (api.Access, error) {
 	return api.Access{}, errReached
+}
+
+func (b *behind) RotateAPIToken(context.Context, string, api.TokenRotation) (api.APIToken, error) {
+	return api.APIToken{}, errReached
 }
 
 func (b *behind) RevokeAPIToken(context.Context, string, api.Order) error { return errReached }

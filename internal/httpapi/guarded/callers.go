@@ -71,6 +71,15 @@ func (c *Control) APITokens(ctx context.Context) ([]api.APIToken, error) {
 	return c.behind.APITokens(ctx)
 }
 
+// RotateAPIToken gives a token another text. As with one that is made, who may is decided
+// where it is written.
+func (c *Control) RotateAPIToken(ctx context.Context, ref string, req api.TokenRotation) (api.APIToken, error) {
+	if err := c.whole(ctx, rights.Grant, rights.Tokens); err != nil {
+		return api.APIToken{}, err
+	}
+	return c.behind.RotateAPIToken(ctx, ref, req)
+}
+
 // RevokeAPIToken ends a token.
 func (c *Control) RevokeAPIToken(ctx context.Context, ref string, o api.Order) error {
 	if err := c.whole(ctx, rights.Grant, rights.Tokens); err != nil {

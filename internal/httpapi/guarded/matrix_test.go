@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -74,8 +75,10 @@ func (c *cluster) serve(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	control := New(c.behind, decide)
+	control.answers = time.Microsecond
 	a, err := httpapi.New(httpapi.Config{}, httpapi.Deps{
-		Control: New(c.behind, decide), Rights: decide, Gatherer: c.metrics,
+		Control: control, Rights: decide, Gatherer: c.metrics,
 		Peer: func(r *http.Request) (caller.Caller, bool) {
 			switch name := r.Header.Get(asUser); name {
 			case "":
