@@ -224,10 +224,18 @@ func (r *Rule) differsInArgs(s *Start, add func(string, ...any)) {
 // scheduler sets it.
 const shareVariable = job.EnvPrefix + "SHARE"
 
+// payloadVariable has the payload of an item of a queue, which is told to who may see logs
+// only: why an item was refused is told to more.
+const payloadVariable = job.EnvPrefix + "PAYLOAD"
+
 func (r *Rule) differsInVariable(s *Start, name, value string, add func(string, ...any)) {
 	undecided := s.undecided(value)
 	if p, ok := r.env[name]; ok {
-		if !undecided && !p.admits(value) {
+		switch {
+		case undecided || p.admits(value):
+		case name == payloadVariable:
+			add("the variable %s is another, and the rule has %s", name, p)
+		default:
 			add("the variable %s is %q, and the rule has %s", name, value, p)
 		}
 		return

@@ -304,8 +304,22 @@ func TestBoundsAreNoted(t *testing.T) {
 	if _, err := e.Start(ann, job.Key{Namespace: "ops", Name: "j"}, api.StartRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if got := e.storedJob(t, "j").Bounds; len(got) != 0 {
-		t.Errorf("bounded by %+v", got)
+	// Nor is it with what is within them.
+	if err := e.give(ann, t, restarts("within", func(s *job.Spec) { s.Target.Match, s.Schedules = "web*", nil })); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Start(ann, job.Key{Namespace: "ops", Name: "within"}, api.StartRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"j", "within"} {
+		if got := e.storedJob(t, name).Bounds; len(got) != 0 {
+			t.Errorf("%s is bounded by %+v", name, got)
+		}
+	}
+	for _, tr := range e.triggers(t) {
+		if len(tr.Bounds) != 0 {
+			t.Errorf("a start of %s is bounded by %+v", tr.Key, tr.Bounds)
+		}
 	}
 }
 
@@ -452,7 +466,7 @@ func TestQueuesWithinTheBounds(t *testing.T) {
 	if err := e.give(eve, t, q(func(s *job.QueueSpec) { s.Target.Match = "web1" })); err != nil {
 		t.Fatal(err)
 	}
-	refusedFor(t, "a payload", put(rob, "b", "sshd"), `the variable CARILLON_PAYLOAD is "sshd"`)
+	refusedFor(t, "a payload", put(rob, "b", "sshd"), "the variable CARILLON_PAYLOAD is another, and the rule has")
 	if err := put(eve, "c", "sshd"); err != nil {
 		t.Fatal(err)
 	}
@@ -492,7 +506,10 @@ func TestQueuesWithinTheBounds(t *testing.T) {
 	}
 	for what, id := range map[string]string{"one": "c", "all": ""} {
 		_, err = e.Redrive(rob, key, id, api.Order{})
-		refusedFor(t, what, err, `the variable CARILLON_PAYLOAD is "sshd"`)
+		refusedFor(t, what, err, "the variable CARILLON_PAYLOAD is another, and the rule has")
+		if err != nil && strings.Contains(err.Error(), "sshd") {
+			t.Errorf("%s: it tells a payload of another's: %v", what, err)
+		}
 	}
 	for range 2 {
 		if _, err := e.Redrive(rob, key, "a", api.Order{}); err != nil && !errors.Is(err, job.ErrConflict) {

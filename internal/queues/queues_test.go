@@ -552,7 +552,7 @@ func TestD6_ItemsWithinTheBounds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range dead {
-		want := `it is not what ann may start: the variable CARILLON_PAYLOAD is "bad"`
+		want := `it is not what ann may start: the variable CARILLON_PAYLOAD is another, and the rule has the glob "good*"`
 		if d.ID != "bad" {
 			want = "minion m1 is not one that this may be started on"
 		}
