@@ -175,6 +175,7 @@ func (a *app) root() *cobra.Command {
 	)
 	root.AddCommand(jobVerbs{a.call}.enableCommands()...)
 	root.AddCommand(webhookVerbs{a.call}.webhookCommand())
+	root.AddCommand(a.importCommand())
 	if a.opts.Dev != nil {
 		root.AddCommand(a.devCommand())
 	}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// imports runs `carillon import` without a server.
+func imports(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errout bytes.Buffer
+	code = Main(context.Background(), Options{
+		Args: append([]string{"import"}, args...), Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errout,
+	})
+	return code, out.String(), errout.String()
+}
+
+func TestImportFromStdin(t *testing.T) {
+	t.Parallel()
+	code, out, report := imports(t, "0 2 * * * /bin/backup\n", "crontab", "--user", "root", "--tz", "Europe/Berlin", "--target", "web1", "-n", "ops", "-")
+	for _, want := range []string{"namespace: ops", "name: backup", "timeZone: Europe/Berlin", "match: web1", "user: root"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if want := "stdin:1: kept: job backup: every day at 02:00, Europe/Berlin\njobs: 1; things approximated: 0; not possible: 0; entries left out: 0\n"; code != 0 || report != want {
+		t.Errorf("%d, %s", code, report)
+	}
+	code, out, report = imports(t, "@reboot /bin/a\n", "crontab", "--user", "root", "-")
+	if code != exitFailed || out != "" || !strings.Contains(report, "stdin:1: not possible: left out: @reboot") || !strings.Contains(report, "entries left out: 1") {
+		t.Errorf("%d, %s, %s", code, out, report)
+	}
+}
+
+// TestImportWritesFiles: who imports again gets the same, and edits are not lost.
+func TestImportWritesFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tab, out := filepath.Join(dir, "cron.d"), filepath.Join(dir, "jobs")
+	if err := os.MkdirAll(tab, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"a": "0 2 * * * root /bin/a\n0 3 * * * root /bin/a\n", "b": "0 4 * * * www-data /bin/b\n", ".placeholder": "#\n"} {
+		if err := os.WriteFile(filepath.Join(tab, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(out, "a-2.yaml")
+	want := filepath.Join(out, "a.yaml") + " written\n" + path + " written\n" + filepath.Join(out, "b.yaml") + " written\n"
+	code, text, report := imports(t, "", "crontab", "--out", out, tab)
+	if code != 0 || text != want {
+		t.Fatalf("%d, %s, %s", code, text, report)
+	}
+	first, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, text, _ = imports(t, "", "crontab", "--out", out, tab); code != 0 || text != strings.ReplaceAll(want, "written", "unchanged") {
+		t.Errorf("again: %d, %s", code, text)
+	}
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, text, report = imports(t, "", "crontab", "--out", out, tab)
+	if now, _ := os.ReadFile(path); code != exitConflict || text != "" || string(now) != "mine" || !strings.Contains(report, path+": there already, and different; nothing is written") {
+		t.Errorf("an edit is gone: %d, %s, %s, %s", code, text, report, now)
+	}
+	code, text, _ = imports(t, "", "crontab", "--overwrite", "--out", out, tab)
+	if now, _ := os.ReadFile(path); code != 0 || !bytes.Equal(now, first) || !strings.Contains(text, path+" written\n") {
+		t.Errorf("--overwrite: %d, %s, %s", code, text, now)
+	}
+}
+
+func TestImportUsage(t *testing.T) {
+	t.Parallel()
+	empty := t.TempDir()
+	for args, want := range map[string]string{
+		"":                            "specify a resource: crontab",
+		"crontabs":                    `did you mean "crontab"?`,
+		"crontab":                     "specify a file, a directory, or - for stdin",
+		"crontab /nothing/here":       "/nothing/here: no such file or directory",
+		"crontab " + empty:            "no file in this directory",
+		"crontab --overwrite -":       "--overwrite has an effect only with --out",
+		"crontab --tz Europe/Berln -": `did you mean "Europe/Berlin"?`,
+		"crontab --user a;b -":        "is not the name or number of an account",
+		"crontab -o json -":           "-o json is not possible",
+		"crontab --target (( -":       "target:",
+	} {
+		code, out, report := imports(t, "", strings.Fields(args)...)
+		if code != exitUsage || out != "" || !strings.Contains(report, want) {
+			t.Errorf("import %s: %d, %q is not in %s", args, code, want, report)
+		}
+	}
+}
