@@ -327,6 +327,15 @@ func queueRows() []row[QueueSpec] {
 	}
 }
 
+// secretRows are the fields of a secret.
+func secretRows() []row[SecretSpec] {
+	return []row[SecretSpec]{
+		{path: "description"},
+		{path: "sealed", zero: "seal the value: carillon secret seal NAME"},
+		{path: "recipients", zero: "give the keys to which the value is sealed"},
+	}
+}
+
 // calendarRows are the fields of a calendar.
 func calendarRows() []row[CalendarSpec] {
 	return []row[CalendarSpec]{
@@ -381,6 +390,8 @@ func Fields(kind string) []Field {
 		out = append(fieldsOf(scriptRows(), "spec."), fieldsOf(paramRows(), "spec.params[].")...)
 	case KindQueue:
 		out = fieldsOf(queueRows(), "spec.")
+	case KindSecret:
+		out = fieldsOf(secretRows(), "spec.")
 	case KindHostGroup:
 		out = []Field{{Path: "spec.match", Zero: "write a target such as web[1-20] or os == \"linux\""}}
 	case KindRole:

@@ -50,6 +50,9 @@ type Order struct {
 type OrderSecret struct {
 	// Secret says where the minion finds the value. Nil: Value is it.
 	Secret *SecretRef `json:"secret,omitempty"`
+	// Sealed is what the minion opens, where Secret names a secret of the cluster. Empty
+	// then: there was no such secret when the order was sent.
+	Sealed string `json:"sealed,omitempty"`
 	// Value is that of a sensitive parameter, which who started the run has given.
 	Value string `json:"value,omitempty"`
 	// Mask: where the command writes the value, its output has *** instead.

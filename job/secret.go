@@ -33,6 +33,9 @@ type SecretRef struct {
 	// Exec is a program on the minion and its arguments; the value is what it writes
 	// to standard output, without a line end behind it.
 	Exec []string `json:"exec,omitempty"`
+	// Name is a secret of the same namespace that the cluster keeps, sealed to the
+	// minions that can open it (kind: Secret).
+	Name string `json:"name,omitempty"`
 }
 
 // MaxSecretBytes bounds the value of a secret.
@@ -64,6 +67,8 @@ func (r *SecretRef) String() string {
 		return "file " + r.File
 	case r.Env != "":
 		return "variable " + r.Env
+	case r.Name != "":
+		return "secret " + r.Name
 	}
 	return "program " + strings.Join(r.Exec, " ")
 }
@@ -138,13 +143,13 @@ func (r *SecretRef) Check() error {
 
 func (r *SecretRef) check(p *problems, at string) {
 	given := 0
-	for _, is := range []bool{r.File != "", r.Env != "", len(r.Exec) > 0} {
+	for _, is := range []bool{r.File != "", r.Env != "", len(r.Exec) > 0, r.Name != ""} {
 		if is {
 			given++
 		}
 	}
 	if given != 1 {
-		p.add(at, "has %d of file, env and exec; give exactly one of them", given)
+		p.add(at, "has %d of file, env, exec and name; give exactly one of them", given)
 		return
 	}
 	switch {
@@ -163,6 +168,10 @@ func (r *SecretRef) check(p *problems, at string) {
 			p.add(at+".env", "%q is not the name of a variable; letters, digits and '_' are allowed, and the first is no digit", r.Env)
 		case strings.HasPrefix(r.Env, EnvPrefix):
 			p.add(at+".env", "names that begin with %s are Carillon's own, and no secrets of jobs", EnvPrefix)
+		}
+	case r.Name != "":
+		if err := CheckName(r.Name); err != nil {
+			p.add(at+".name", "%v; a secret is one of the same namespace", err)
 		}
 	default:
 		checkArgs(p, at+".exec", r.Exec)

@@ -293,7 +293,11 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		s.finish(f, t, now, job.StateUncontrollable, "its certificate was revoked before the order was sent")
 		return
 	}
+	env, secrets := f.variables(spec)
 	w, ready, err := s.workOf(f, spec, now)
+	if ready && err == nil {
+		secrets, ready, err = s.sealed(f, secrets, now)
+	}
 	switch {
 	case !ready:
 		s.reconcileAt(f, now+int64(scriptWait))
@@ -302,7 +306,6 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		s.finish(f, t, now, job.StateRejected, "the order cannot be made: "+err.Error())
 		return
 	}
-	env, secrets := f.variables(spec)
 	if share := cmp.Or(t.share, f.share); share != "" {
 		env = maps.Clone(env)
 		if env == nil {

@@ -48,10 +48,7 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 			if _, ok := scripts.Find(ref); ok {
 				continue
 			}
-			if f.awaits == 0 {
-				f.awaits = now
-			}
-			if now-f.awaits < int64(scriptGrace) {
+			if f.mayWait(now) {
 				return w, false, nil
 			}
 		}
@@ -70,6 +67,31 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 	}
 	f.work = &w
 	return w, true, nil
+}
+
+// mayWait reports whether the fire may wait for what it names and this node has not
+// heard of yet.
+func (f *fire) mayWait(now int64) bool {
+	if f.awaits == 0 {
+		f.awaits = now
+	}
+	return now-f.awaits < int64(scriptGrace)
+}
+
+// sealed returns the secrets of an order with what the cluster keeps of them now. It is
+// false while one is awaited; the error says that there is none.
+func (s *shard) sealed(f *fire, secrets map[string]job.OrderSecret, now int64) (map[string]job.OrderSecret, bool, error) {
+	if len(secrets) == 0 {
+		return nil, true, nil
+	}
+	out, missing, err := job.WithSealed(secrets, f.e.key.Namespace, s.deps.Cluster.Secrets().Find)
+	switch {
+	case missing == "":
+		return out, true, err
+	case f.mayWait(now):
+		return nil, false, nil
+	}
+	return nil, true, fmt.Errorf("there is no secret %q in namespace %q; make it by carillon secret create", missing, f.e.key.Namespace)
 }
 
 // variables are what the environment of a spec comes to, once for all its tasks.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/agesecret"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/secrets"
@@ -94,6 +95,8 @@ type Deps struct {
 	Allow *allow.List
 	// Secrets is what orders may have found out here. Nil: nothing.
 	Secrets *secrets.List
+	// Identities open the secrets that the cluster keeps sealed. Nil: none can be.
+	Identities *agesecret.Identities
 	// Facts are told besides those of the host; files cannot change them. It is
 	// called whenever facts are found out. Nil: there are none.
 	Facts func() map[string]string

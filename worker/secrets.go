@@ -91,7 +91,13 @@ func (ex *execution) valueOf(ctx context.Context, o *job.Order, v job.OrderSecre
 	if v.Secret == nil {
 		return v.Value, nil // a sensitive parameter: who started the run has given it
 	}
-	value, err := ex.deps.Secrets.Find(ctx, o.Key, v.Secret)
+	var value string
+	var err error
+	if v.Secret.Name != "" {
+		value, err = ex.deps.Secrets.Open(o.Key, v.Secret, v.Sealed, ex.deps.Identities)
+	} else {
+		value, err = ex.deps.Secrets.Find(ctx, o.Key, v.Secret)
+	}
 	if err == nil && v.Mask && len(value) < job.MinMaskedBytes {
 		err = fmt.Errorf("%s: has fewer than %d bytes, and cannot be masked: leave mask out", v.Secret, job.MinMaskedBytes)
 	}

@@ -140,7 +140,7 @@ func TestSecretsThatCannotBeHad(t *testing.T) {
 		"no file":          {job.SecretRef{File: "/no/such/file"}, false, "secret PW: file /no/such/file: /no does not exist on this host"},
 		"no variable":      {job.SecretRef{Env: "NO_SUCH_VARIABLE"}, false, "secret PW: variable NO_SUCH_VARIABLE: the minion's service does not have it in its environment"},
 		"a short mask":     {job.SecretRef{File: file}, true, "secret PW: file " + file + ": has fewer than 4 bytes, and cannot be masked: leave mask out"},
-		"nothing is asked": {job.SecretRef{}, false, "has 0 of file, env and exec"},
+		"nothing is asked": {job.SecretRef{}, false, "has 0 of file, env, exec and name"},
 	} {
 		o := withSecret(newOrder("/bin/sh", "-c", "touch "+marker), c.mask, c.ref)
 		n.order(o)

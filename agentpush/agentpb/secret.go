@@ -23,7 +23,7 @@ func fromSecrets(w *Order, o *job.Order) {
 	for name, v := range o.Secrets {
 		s := &Secret{Value: v.Value, Mask: v.Mask}
 		if v.Secret != nil {
-			s.File, s.Variable, s.Exec = v.Secret.File, v.Secret.Env, v.Secret.Exec
+			s.File, s.Variable, s.Exec, s.Name, s.Sealed = v.Secret.File, v.Secret.Env, v.Secret.Exec, v.Secret.Name, v.Sealed
 		}
 		w.Secrets[name] = s
 	}
@@ -41,7 +41,8 @@ func toSecrets(o *job.Order, w *Order) {
 	for name, s := range w.GetSecrets() {
 		v := job.OrderSecret{Value: s.GetValue(), Mask: s.GetMask()}
 		if v.Value == "" {
-			v.Secret = &job.SecretRef{File: s.GetFile(), Env: s.GetVariable(), Exec: s.GetExec()}
+			v.Secret = &job.SecretRef{File: s.GetFile(), Env: s.GetVariable(), Exec: s.GetExec(), Name: s.GetName()}
+			v.Sealed = s.GetSealed()
 		}
 		o.Secrets[name] = v
 	}

@@ -335,7 +335,8 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if n.queues, err = queues.New(queues.Config{
 		Node: node, Keys: n.keys, Shards: n.meta.Shards, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, queues.Deps{
-		Client: n.client, Minions: n.hub, History: n.sink, Logger: n.log, Metrics: metrics, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Client: n.client, Minions: n.hub, History: n.sink, Logger: n.log, Metrics: metrics,
+		Secrets: func(k job.Key) (*job.Secret, bool) { return n.cluster.Secrets().Find(k) }, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
 		return err
 	}

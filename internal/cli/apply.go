@@ -159,6 +159,26 @@ func unreadable(err error) error {
 	return &exitError{exitUsage, err}
 }
 
+// clearSecrets tells what is wrong with files that have secrets, so that no value which is
+// not sealed leaves this host.
+func clearSecrets(files []manifestFile) error {
+	var problems []job.Problem
+	for _, f := range files {
+		objects, _ := manifest.DecodeNames(f.name, f.body)
+		if !slices.ContainsFunc(objects, func(o manifest.Object) bool { return o.Kind == job.KindSecret }) {
+			continue
+		}
+		_, err := manifest.Decode(f.name, f.body)
+		if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
+			problems = append(problems, invalid.Problems...)
+		}
+	}
+	if len(problems) > 0 {
+		return &job.InvalidError{Problems: problems}
+	}
+	return nil
+}
+
 // checkManifests asks the server about every file, and returns what applying
 // would do, or all problems of all files.
 func (mf manifestVerbs) checkManifests(cmd *cobra.Command, files []manifestFile) ([]api.ApplyResult, error) {
@@ -167,6 +187,9 @@ func (mf manifestVerbs) checkManifests(cmd *cobra.Command, files []manifestFile)
 		problems []job.Problem
 		seen     = make(map[string]string)
 	)
+	if err := clearSecrets(files); err != nil {
+		return nil, err // before anything is sent
+	}
 	for _, f := range files {
 		body, added, err := f.withGroups(files)
 		if err != nil {

@@ -20,9 +20,9 @@ func (tv tokenVerbs) canICommand() *cobra.Command {
 		Short: "Tell whether you may do something",
 		Long: `Tell whether you may do something in the namespace: yes, with exit code 0, or no,
 with exit code 1. Verbs are read, logs, run, exec, edit, delete, pause, operate,
-enroll, grant and audit; resources are jobs, runs, groups, calendars, scripts,
-locks, hostgroups, minions, nodes, shards, tokens, roles and cluster. "*" stands
-for all of them.
+enroll, grant, audit and use; resources are jobs, runs, groups, calendars, scripts,
+queues, secrets, locks, hostgroups, minions, nodes, shards, tokens, roles and cluster.
+"*" stands for all of them.
 
 What you may do only to things with certain labels is a no, unless -l names them;
 and so is what you may only start some commands by, unless one is given: behind --,

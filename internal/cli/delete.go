@@ -39,7 +39,7 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 		},
 	}
 	cmd := &cobra.Command{
-		Use: "delete job|group|hostgroup|calendar|queue|script|role|rolebinding NAME... | -f FILE|DIR|-", GroupID: groupJobs,
+		Use: "delete job|group|hostgroup|calendar|queue|script|secret|role|rolebinding NAME... | -f FILE|DIR|-", GroupID: groupJobs,
 		Short:   "Delete jobs and groups, by name or by file",
 		Long:    "Delete jobs and groups, by name or all that are in a file. Jobs' runs in flight\ngo on. More than one needs --yes.",
 		Example: "  carillon delete job backup\n  carillon delete -f backup.yaml",
@@ -48,7 +48,7 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
 			if len(sources) == 0 {
-				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, queue NAME, script NAME, role NAME, rolebinding NAME, or -f FILE")
+				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, queue NAME, script NAME, secret NAME, role NAME, rolebinding NAME, or -f FILE")
 			}
 			files, err := mf.readManifests(sources)
 			if err != nil {
@@ -64,12 +64,12 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
 	hosts, calendars, scripts := hostGroupVerbs(mf).deleteHostGroupsCommand(&yes), calendarVerbs(mf).deleteCalendarsCommand(&yes), scriptVerbs(mf).deleteScriptsCommand(&yes)
 	roles, bindings := roleVerbs(mf).deleteRolesCommand(&yes), roleVerbs(mf).deleteRoleBindingsCommand(&yes)
-	queues := queueVerbs(mf).deleteQueuesCommand(&yes)
-	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, queues, scripts, roles, bindings} {
+	queues, secrets := queueVerbs(mf).deleteQueuesCommand(&yes), secretVerbs(mf).deleteSecretsCommand(&yes)
+	for _, c := range []*cobra.Command{cmd, jobs, groups, hosts, calendars, queues, scripts, secrets, roles, bindings} {
 		c.Flags().BoolVar(&yes, "yes", false, "delete more than one")
 		reasonFlag(c, &mf.reason)
 	}
-	cmd.AddCommand(jobs, groups, hosts, calendars, queues, scripts, roles, bindings, backfillVerbs(mf).deleteBackfillCommand())
+	cmd.AddCommand(jobs, groups, hosts, calendars, queues, scripts, secrets, roles, bindings, backfillVerbs(mf).deleteBackfillCommand())
 	return cmd
 }
 
@@ -150,6 +150,8 @@ func (mf manifestVerbs) deleteAll(cmd *cobra.Command, things []thing, yes bool) 
 			remove = mf.client.Calendars.Delete
 		case job.KindQueue:
 			remove = mf.client.Queues.Delete
+		case job.KindSecret:
+			remove = mf.client.Secrets.Delete
 		case job.KindScript:
 			remove = mf.client.Scripts.Delete
 		case job.KindRole:

@@ -170,7 +170,7 @@ func (a *app) root() *cobra.Command {
 		manifestVerbs{a.call}.applyCommand(), a.getCommand(), a.describeCommand(), manifestVerbs{a.call}.deleteCommand(), jobVerbs{a.call}.nextCommand(),
 		pauseVerbs{a.call}.pauseCommand(), pauseVerbs{a.call}.resumeCommand(),
 		startVerbs{a.call}.runCommand(), execVerbs{a.call}.execCommand(), runVerbs{a.call}.runsCommand(groupRuns), logVerbs{a.call}.logsCommand(), runVerbs{a.call}.cancelCommand(), runVerbs{a.call}.redoCommand(),
-		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(),
+		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), secretVerbs{a.call}.secretCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(),
 		loginVerbs{a.call}.loginCommand(), loginVerbs{a.call}.logoutCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	root.AddCommand(jobVerbs{a.call}.enableCommands()...)

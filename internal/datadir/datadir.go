@@ -75,7 +75,7 @@ func OfMinion() fs.FileMode {
 
 // MakeMinion makes a minion's data directory.
 func MakeMinion(path string, log *zap.Logger) error {
-	return Make(path, OfMinion(), log, "lock", "credentials", "facts.d", "update")
+	return Make(path, OfMinion(), log, "lock", "credentials", "facts.d", "update", "secret-identity")
 }
 
 // marked reports whether a directory is empty, or has one of the marks.

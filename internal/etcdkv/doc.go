@@ -17,6 +17,7 @@
 //	PREFIX/v1/edits/{pauses,groups}           put with each change of these
 //	PREFIX/v1/wishes/RUN/KIND                 what somebody wants of an open run
 //	PREFIX/v1/scripts/NS/NAME/VERSION         a version of a script
+//	PREFIX/v1/jobsecrets/NS/NAME              a secret that jobs name, sealed to minions: no node can open it
 //	PREFIX/v1/scriptheads/NS/NAME             the newest version of a script
 //	PREFIX/v1/scriptuses/NS/NAME              written when a job comes to name a script
 //	PREFIX/v1/blobs/SHA256                    the text of a script

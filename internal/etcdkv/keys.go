@@ -233,6 +233,12 @@ func (k Keys) ScriptUses() string { return k.root + "scriptuses/" }
 // whoever removes one sees by its revision that there is another user.
 func (k Keys) ScriptUse(key job.Key) string { return k.ScriptUses() + key.String() }
 
+// JobSecrets is the prefix of the secrets that jobs name, which are sealed to minions.
+func (k Keys) JobSecrets() string { return k.root + "jobsecrets/" }
+
+// JobSecret is the key of a secret that jobs name.
+func (k Keys) JobSecret(key job.Key) string { return k.JobSecrets() + key.String() }
+
 // Blobs is the prefix of the texts of scripts.
 func (k Keys) Blobs() string { return k.root + "blobs/" }
 

@@ -77,6 +77,12 @@ type StoredScript struct {
 	job.SavedScript
 }
 
+// StoredSecret is the value of the key of a secret: its sealed text, and never the value.
+type StoredSecret struct {
+	Schema int `json:"schema"`
+	job.Secret
+}
+
 // ScriptHead tells a script's newest version.
 type ScriptHead struct {
 	Schema  int     `json:"schema"`

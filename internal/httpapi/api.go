@@ -175,6 +175,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.hookRoutes(doc)
 	a.calendarRoutes(doc)
 	a.scriptRoutes(doc)
+	a.secretRoutes(doc)
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.queueRoutes(doc)

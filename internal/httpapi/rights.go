@@ -116,6 +116,9 @@ func routeRights() map[string]Right {
 		"GET /v1/scripts":               {rights.Read, rights.Scripts, AtList},
 		"GET " + ofKind("scripts"):      {rights.Read, rights.Scripts, AtPath},
 		"DELETE " + ofKind("scripts"):   {rights.Delete, rights.Scripts, AtPath},
+		"GET /v1/secrets":               {rights.Read, rights.Secrets, AtList},
+		"GET " + ofKind("secrets"):      {rights.Read, rights.Secrets, AtPath},
+		"DELETE " + ofKind("secrets"):   {rights.Delete, rights.Secrets, AtPath},
 
 		"GET /v1/locks":                {rights.Read, rights.Locks, AtList},
 		"GET " + lock:                  {rights.Read, rights.Locks, AtPath},

@@ -62,6 +62,9 @@ type Definitions interface {
 	Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error)
 	Script(ctx context.Context, ref job.ScriptRef) (api.ScriptDetail, error)
 	DeleteScript(ctx context.Context, key job.Key) error
+	Secrets(ctx context.Context, namespace string) ([]job.Secret, error)
+	Secret(ctx context.Context, key job.Key) (api.SecretDetail, error)
+	DeleteSecret(ctx context.Context, key job.Key) error
 }
 
 // Cluster shows nodes, shards and groups, and takes orders for them.

@@ -33,14 +33,15 @@ type Object struct {
 	Kind     string
 	Metadata job.Metadata
 	// Spec is a job's spec, Group a group's, HostGroup that of a group of
-	// hosts, Calendar a calendar's, Script a script's, Queue a queue's, and Role and
-	// RoleBinding those of who may do what; the other ones are zero.
+	// hosts, Calendar a calendar's, Script a script's, Queue a queue's, Secret a
+	// secret's, and Role and RoleBinding those of who may do what; the others are zero.
 	Spec        job.Spec
 	Group       job.GroupSpec
 	HostGroup   job.HostGroupSpec
 	Calendar    job.CalendarSpec
 	Script      job.ScriptSpec
 	Queue       job.QueueSpec
+	Secret      job.SecretSpec
 	Role        job.RoleSpec
 	RoleBinding job.RoleBindingSpec
 	// File and Line tell where the document begins; Line counts from 1.

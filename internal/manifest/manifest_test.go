@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/carillon-cron/carillon/configs/examples"
+	"github.com/carillon-cron/carillon/internal/testkit/jobgen"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
 )
@@ -186,7 +187,7 @@ func TestM3_RoundTrip(t *testing.T) {
 		if rapid.Bool().Draw(rt, "is text") {
 			return job.Text(text.Draw(rt, "value"))
 		}
-		ref := rapid.SampledFrom([]job.SecretRef{{File: "/a b"}, {Env: "PW"}, {Exec: []string{"/bin/x", "", "- a"}}}).Draw(rt, "secret")
+		ref := rapid.SampledFrom([]job.SecretRef{{File: "/a b"}, {Env: "PW"}, {Name: "pw"}, {Exec: []string{"/bin/x", "", "- a"}}}).Draw(rt, "secret")
 		return job.EnvValue{Secret: &ref, Mask: rapid.Bool().Draw(rt, "mask")}
 	})
 	spec := func(rt *rapid.T) job.Spec {
@@ -299,6 +300,8 @@ func TestM3_RoundTrip(t *testing.T) {
 					Retry: job.Retry{Attempts: 3, Backoff: job.Duration(time.Second), ExitCodes: []int{1, 2}}, Aging: job.Duration(time.Minute), MaxItems: 10,
 					PayloadSchema: `{"type":"object"}`, DedupWindow: job.Duration(time.Hour), ExpireAfter: job.Duration(time.Hour), LostAfter: job.Duration(time.Minute), Limits: job.Limits{Pids: 5},
 				}
+			case job.KindSecret:
+				in[i].Secret = job.SecretSpec{Description: text.Draw(rt, "description"), Sealed: jobgen.Sealed, Recipients: []string{jobgen.Recipient}}
 			case job.KindRole:
 				in[i].Metadata.Namespace = job.DefaultNamespace
 				in[i].Role.Rules = []job.RoleRule{

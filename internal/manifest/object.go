@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/calendar"
+	"github.com/carillon-cron/carillon/internal/agesecret"
 	"github.com/carillon-cron/carillon/internal/payload"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
@@ -22,7 +23,7 @@ import (
 
 // spec is what a user writes of a kind.
 type spec interface {
-	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.QueueSpec | job.RoleSpec | job.RoleBindingSpec
+	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.QueueSpec | job.SecretSpec | job.RoleSpec | job.RoleBindingSpec
 }
 
 // document is a document's outermost fields, in the order they are written. S
@@ -36,7 +37,7 @@ type document[S spec] struct {
 
 // Kinds lists the kinds of objects, each before those that it may name.
 func Kinds() []string {
-	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindQueue, job.KindScript, job.KindRoleBinding, job.KindRole}
+	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindQueue, job.KindScript, job.KindSecret, job.KindRoleBinding, job.KindRole}
 }
 
 // object reads and checks one document. It is false when there is no telling
@@ -60,6 +61,8 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		o.Metadata, o.Script = read[job.ScriptSpec](r, n)
 	case job.KindQueue:
 		o.Metadata, o.Queue = read[job.QueueSpec](r, n)
+	case job.KindSecret:
+		o.Metadata, o.Secret = read[job.SecretSpec](r, n)
 	case job.KindHostGroup:
 		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
 	case job.KindRole:
@@ -258,6 +261,25 @@ func placeIn(places map[string]place, path string, otherwise place) place {
 // parent cuts the last step off a path.
 func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
+// checkSecret tells what is wrong with a secret. It needs no key to see whether the value
+// is sealed, and repeats no part of it.
+func checkSecret(s *job.SecretSpec) []job.Problem {
+	problems := s.Validate()
+	add := func(path, text string) { problems = append(problems, job.Problem{Path: path, Message: text}) }
+	for i, r := range s.Recipients {
+		if err := agesecret.CheckRecipient(r); err != nil {
+			add("spec.recipients["+strconv.Itoa(i)+"]", err.Error())
+		}
+	}
+	switch n, err := agesecret.Check(s.Sealed); {
+	case err != nil:
+		add("spec.sealed", err.Error())
+	case n != len(s.Recipients) && len(s.Recipients) > 0:
+		add("spec.recipients", fmt.Sprintf("has %d entries, and the value is sealed to %d keys", len(s.Recipients), n))
+	}
+	return problems
+}
+
 // Validate returns all that is wrong with an object, without File and Line.
 func Validate(o *Object) []job.Problem { return validate(o, schedule.NewCache()) }
 
@@ -287,6 +309,8 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 			}
 		}
 		return problems
+	case job.KindSecret:
+		return append(problems, checkSecret(&o.Secret)...)
 	case job.KindRole:
 		return append(append(problems, wholeCluster(o, "a role")...), rights.RoleOf(o.Metadata.Name, &o.Role).Validate()...)
 	case job.KindRoleBinding:

@@ -441,6 +441,9 @@ func (r *reader) unknown(at place, path, key string, names []string) {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 		r.meant[join(path, near)] = true
 	}
+	if slices.Contains(names, "sealed") && path == "spec" && slices.Contains([]string{"value", "data", "stringData", "text", "secret"}, key) {
+		hint = "; a secret has no value in the clear, and none is kept: seal it on your own host, by carillon secret seal NAME"
+	}
 	r.problem(at, join(path, key), "this field is unknown%s (allowed: %s)", hint, strings.Join(names, ", "))
 }
 

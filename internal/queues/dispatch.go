@@ -49,6 +49,8 @@ type Deps struct {
 	History Recorder
 	Logger  *zap.Logger
 	Metrics prometheus.Registerer
+	// Secrets finds the secrets that the cluster keeps. Nil: it keeps none.
+	Secrets job.SecretFinder
 	// Now is the time that orders go by. Nil: time.Now.
 	Now func() time.Time
 }

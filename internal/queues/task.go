@@ -39,6 +39,9 @@ func (r *runner) send(t *task) {
 	if !r.admits(t, &o) {
 		return
 	}
+	if find := r.m.deps.Secrets; find != nil {
+		o.Secrets, _, _ = job.WithSealed(o.Secrets, r.key.Namespace, find) // of one that is not there, the minion says so
+	}
 	t.nowhere = false
 	o.Task, o.Shard, o.Token, o.Key, o.RunID = t.id, r.shard, r.fence.Token(), r.key.RunName(), t.id.Fire.RunID()
 	o.ScheduledAt, o.Timeout = time.Unix(0, t.At).UTC(), r.work.EffectiveTimeout()

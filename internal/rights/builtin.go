@@ -15,11 +15,11 @@ const (
 // Output may hold secrets, so that a viewer does not read it; commands of one's own on
 // hosts are an operator's, since they are what an account of the host may do.
 func BuiltIn() []Role {
-	ours := []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Locks}
+	ours := []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Locks}
 	shared := []Kind{HostGroups, Minions, Nodes, Shards, Cluster}
 	viewer := []Rule{{Verbs: []Verb{Read}, Kinds: append(append([]Kind{}, ours...), shared...)}}
 	runner := append(append([]Rule{}, viewer...), Rule{Verbs: []Verb{Logs, Run}, Kinds: []Kind{Jobs, Runs, Queues}})
-	editor := append(append([]Rule{}, runner...), Rule{Verbs: []Verb{Edit, Delete, Pause}, Kinds: ours})
+	editor := append(append([]Rule{}, runner...), Rule{Verbs: []Verb{Edit, Delete, Pause}, Kinds: ours}, Rule{Verbs: []Verb{Use}, Kinds: []Kind{Secrets}})
 	operator := append(append([]Rule{}, editor...),
 		Rule{Verbs: []Verb{Operate, Enroll, Pause, Edit, Delete}, Kinds: shared},
 		Rule{Verbs: []Verb{Operate}, Kinds: ours},

@@ -24,12 +24,13 @@ const (
 	Enroll  Verb = "enroll"
 	Grant   Verb = "grant"
 	Audit   Verb = "audit"
+	Use     Verb = "use" // a secret, in what one writes
 	Any     Verb = "*"
 )
 
 // Verbs are all but Any.
 func Verbs() []Verb {
-	return []Verb{Read, Logs, Run, Exec, Edit, Delete, Pause, Operate, Enroll, Grant, Audit}
+	return []Verb{Read, Logs, Run, Exec, Edit, Delete, Pause, Operate, Enroll, Grant, Audit, Use}
 }
 
 // Kind is a kind of thing that something is done to.
@@ -43,6 +44,7 @@ const (
 	Calendars  Kind = "calendars"
 	Scripts    Kind = "scripts"
 	Queues     Kind = "queues"
+	Secrets    Kind = "secrets"
 	Locks      Kind = "locks"
 	HostGroups Kind = "hostgroups"
 	Minions    Kind = "minions"
@@ -56,13 +58,13 @@ const (
 
 // Kinds are all but AnyKind.
 func Kinds() []Kind {
-	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
+	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
 }
 
 // Namespaced reports whether things of a kind lie in namespaces.
 func (k Kind) Namespaced() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Locks:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Locks:
 		return true
 	default:
 		return false
@@ -73,7 +75,7 @@ func (k Kind) Namespaced() bool {
 // apart. A run has those of its job.
 func (k Kind) Labeled() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, Queues, HostGroups, Minions:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, HostGroups, Minions:
 		return true
 	default:
 		return false

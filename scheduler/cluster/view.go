@@ -18,6 +18,7 @@ type View struct {
 	pauses
 	calendars
 	scripts
+	secrets
 	caps
 	commands
 	work
@@ -32,6 +33,7 @@ func New(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *View {
 	v.pauses.follow(v.feed, keys)
 	v.calendars.follow(v.feed, keys)
 	v.scripts.follow(v.feed, keys)
+	v.secrets.follow(v.feed, keys)
 	v.caps.follow(v.feed, keys)
 	v.commands.follow(v.feed, keys)
 	v.work.follow(v.feed, keys)

@@ -203,6 +203,66 @@ spec:
 	}
 }
 
+// The value of a secret that the cluster keeps is in nothing but the environment of its
+// command: not in etcd either, nor on the disk of the minion that opens it. A job of
+// another namespace, a copy under another name, and a minion that is no recipient get none.
+func TestSealedSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, newCluster(t), "n1", "--log-level", "debug")
+	m, other := startMinion(t, n, "m1", "--log-level", "debug"), startMinion(t, n, "m2")
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const first, second = "sealed-sesame-4711", "rotated-sesame-471"
+	n.carillon(t, "secret", "create", "pw", "--target", "m1", "--from-file", write("first", first+"\n")).must(t)
+	release := filepath.Join(dir, "release")
+	jobOf := func(namespace, name, minion string) string {
+		return `
+apiVersion: carillon/v1
+kind: Job
+metadata: {name: ` + name + `, namespace: ` + namespace + `}
+spec:
+  env: {PW: {secret: {name: pw}, mask: true}}
+  target: {names: [` + minion + `]}
+  steps:
+  - shell: echo "${#PW} $PW"
+  - shell: while ! test -e ` + release + `; do sleep 0.05; done; echo "again $PW"; exit 3
+`
+	}
+	n.apply(t, jobOf("default", "leaky", "m1")).must(t)
+	p := &places{t: t, n: n, m: m, dirs: []string{n.dir, m.dir, other.dir}, words: []string{first, second}}
+	n.carillon(t, "run", "leaky")
+	await.Until(t, "the first step has written", func() bool { return strings.Contains(n.carillon(t, "logs", "leaky").stdout, "18 ***") })
+	n.carillon(t, "secret", "rotate", "pw", "--from-file", write("second", second)).must(t)
+	p.look()
+	write("release", "")
+	await.Until(t, "the run has ended", func() bool { return strings.Contains(n.carillon(t, "runs", "leaky").stdout, "failed") })
+	n.carillon(t, "run", "leaky", "--wait")
+	if out := n.carillon(t, "logs", "leaky").must(t); !strings.Contains(out, "18 ***") || !strings.Contains(out, "again ***") {
+		t.Errorf("the output is %q", out)
+	}
+	for _, args := range [][]string{{"secret", "show", "pw"}, {"get", "secrets", "-o", "json"}, {"get", "secret", "pw", "-o", "yaml"}} {
+		p.has("carillon "+strings.Join(args, " "), n.carillon(t, args...).must(t))
+	}
+	p.look()
+	// Who can read the sealed text has nobody open it.
+	text := n.carillon(t, "get", "secret", "pw", "-o", "yaml").must(t)
+	n.apply(t, strings.Replace(text, "namespace: default", "namespace: theirs", 1)).must(t)
+	n.apply(t, jobOf("theirs", "copied", "m1")).must(t)
+	n.apply(t, jobOf("default", "elsewhere", "m2")).must(t)
+	for name, want := range map[string]string{"theirs/copied": "was sealed as another secret", "elsewhere": "is not sealed to this minion"} {
+		if r := n.carillon(t, "run", name, "--wait"); r.code == 0 || !strings.Contains(r.stdout+r.stderr, want) {
+			t.Errorf("%s: %d %s%s", name, r.code, r.stdout, r.stderr)
+		}
+	}
+	p.look()
+}
+
 // Who edits jobs reads nothing of a host by a minion without a list, and nothing but
 // what the list names by one with a list: not by another path, a link, or a variable.
 func TestEditorsReadNoFilesByAMinion(t *testing.T) {

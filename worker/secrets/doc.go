@@ -2,13 +2,15 @@
 // have: the content of a file, a variable of the minion's service, what a program
 // writes. What may be named is said by the minion's operator, in a file of rules; a
 // minion without one finds out nothing, because whoever edits jobs would read every
-// file of the host by the rights of the minion's account.
+// file of the host by the rights of the minion's account. What was sealed to the minion
+// is for it, and needs no list; one that there is has to name it, too.
 //
 //	rules:
 //	  - file: /etc/carillon/secrets/*       # a path, or a glob; * is not /
 //	    jobs: [billing/*]                   # NAMESPACE/NAME, or globs; left out: any job
 //	  - env: PGPASSWORD
 //	  - exec: [/usr/bin/vault, kv, get, -field=value, secret/db]
+//	  - name: billing/*                     # secrets that the cluster keeps, sealed
 //
 // # Invariants
 //
@@ -24,9 +26,13 @@
 //	    of it.
 //	S6. A file of rules with a problem is refused as a whole; so is one that others
 //	    than its owner may write.
+//	S7. A secret that the cluster keeps is opened for jobs of its own namespace only,
+//	    as the one that it was sealed as (agesecret, E1). Without a list, any is; with
+//	    one, those that a rule names.
 //
 // # Failures
 //
+//	sealed to other minions, or copied      likewise
 //	no rule, no file, no such variable      the task is rejected before anything starts, with the reason
 //	the program fails, or is too slow       likewise
 //	the value changes while a job runs      the next start has the new one

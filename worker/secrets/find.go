@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/agesecret"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/program"
 )
@@ -51,6 +52,29 @@ func (l *List) Find(ctx context.Context, of job.Key, ref *job.SecretRef) (string
 		return "", fmt.Errorf("%s: %w", ref, err)
 	}
 	return string(value), nil
+}
+
+// Open opens the value of a secret that the cluster keeps, and a job's order refers to
+// (S7). Its errors say to people why there is no value, and hold none (S4).
+func (l *List) Open(of job.Key, ref *job.SecretRef, sealed string, ids *agesecret.Identities) (string, error) {
+	key := job.Key{Namespace: of.Namespace, Name: ref.Name}
+	switch {
+	case l != nil && !l.admits(of, ref):
+		return "", fmt.Errorf("no rule of this minion's list of secrets, %s, allows job %s the secret %s", l.file, of, key)
+	case sealed == "":
+		return "", fmt.Errorf("the order came without secret %s: there is none, or the secrets come to more than %d bytes; see carillon secret show %s -n %s", key, job.MaxSealedInOrder, key.Name, key.Namespace)
+	}
+	value, err := agesecret.Open(key, sealed, ids)
+	switch {
+	case errors.Is(err, agesecret.ErrNotRecipient) && ids.Recipient() == "":
+		return "", fmt.Errorf("secret %s: this minion has no key that opens secrets", key)
+	case errors.Is(err, agesecret.ErrNotRecipient):
+		return "", fmt.Errorf("secret %s is not sealed to this minion, whose key is %s; seal it anew, to this one too: carillon secret rotate %s -n %s --from-file FILE --target TARGET, or carillon secret reseal",
+			key, ids.Recipient(), key.Name, key.Namespace)
+	case err != nil:
+		return "", fmt.Errorf("secret %s %w", key, err)
+	}
+	return value, nil
 }
 
 // trimmed takes the line end off a value, and tells why it is none (S5).

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -28,11 +29,13 @@ type List struct {
 	rules []rule
 }
 
-// rule admits references. One of File, Env and Exec is given.
+// rule admits references. One of File, Env, Exec and Name is given; Name is a glob of
+// NAMESPACE/NAME.
 type rule struct {
 	File string   `yaml:"file"`
 	Env  string   `yaml:"env"`
 	Exec []string `yaml:"exec"`
+	Name string   `yaml:"name"`
 	Jobs []string `yaml:"jobs"`
 	line int
 }
@@ -96,13 +99,13 @@ func Parse(file string, text []byte) (*List, error) {
 // add reads a rule.
 func (l *List) add(n *yaml.Node, at string, problem func(line int, at, format string, args ...any)) {
 	if n.Kind != yaml.MappingNode {
-		problem(n.Line, at, "is not a mapping; write file, env or exec, and jobs where only some may have it")
+		problem(n.Line, at, "is not a mapping; write file, env, exec or name, and jobs where only some may have it")
 		return
 	}
-	known := []string{"file", "env", "exec", "jobs"}
+	known := []string{"file", "env", "exec", "name", "jobs"}
 	for i := 0; i < len(n.Content); i += 2 {
 		if k := n.Content[i]; !slices.Contains(known, k.Value) {
-			problem(k.Line, at+"."+k.Value, "this field is unknown (allowed: file, env, exec, jobs)")
+			problem(k.Line, at+"."+k.Value, "this field is unknown (allowed: file, env, exec, name, jobs)")
 			return
 		}
 	}
@@ -125,7 +128,14 @@ func (l *List) add(n *yaml.Node, at string, problem func(line int, at, format st
 			return
 		}
 	}
-	ref := job.SecretRef{File: r.File, Env: r.Env, Exec: r.Exec}
+	if r.Name != "" && r.File == "" && r.Env == "" && len(r.Exec) == 0 {
+		if _, err := path.Match(r.Name, ""); err != nil || !strings.Contains(r.Name, "/") {
+			problem(n.Line, at+".name", "%q is neither NAMESPACE/NAME nor a glob of one, as in billing/*", r.Name)
+		}
+		l.rules = append(l.rules, r)
+		return
+	}
+	ref := job.SecretRef{File: r.File, Env: r.Env, Exec: r.Exec, Name: r.Name}
 	var invalid *job.InvalidError
 	if errors.As(ref.Check(), &invalid) {
 		for _, p := range invalid.Problems {
@@ -145,6 +155,8 @@ func (l *List) admits(of job.Key, ref *job.SecretRef) bool {
 			return r.File != "" && matches(r.File, ref.File)
 		case ref.Env != "":
 			return r.Env == ref.Env
+		case ref.Name != "":
+			return r.Name != "" && matches(r.Name, of.Namespace+"/"+ref.Name)
 		}
 		return len(ref.Exec) > 0 && slices.Equal(r.Exec, ref.Exec)
 	})

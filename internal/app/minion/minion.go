@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/internal/agesecret"
+	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/internal/httpguard"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker"
@@ -45,6 +48,9 @@ type Config struct {
 	AllowFile string
 	// SecretsFile lists what jobs may have found out here; empty: nothing.
 	SecretsFile string
+	// IdentityFile holds an identity of age that hosts share, to which secrets for the
+	// minion are sealed; empty: they are to its own, in its data directory.
+	IdentityFile string
 	// Update says whether the minion updates itself, and how.
 	Update Update
 	// Queues are those that the minion works on.
@@ -67,7 +73,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if err := up.register(reg); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	deps := worker.Deps{Logger: log, Metrics: reg, Crash: cfg.Crash, Facts: cfg.facts(up)}
+	deps := worker.Deps{Logger: log, Metrics: reg, Crash: cfg.Crash}
 	if cfg.Update.On {
 		deps.Update = up.offer
 	}
@@ -102,6 +108,10 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		defer renewal.Wait()
 		defer stop()
 	}
+	if deps.Identities, err = identities(&cfg, log); err != nil {
+		return err
+	}
+	deps.Facts = cfg.facts(up, deps.Identities.Recipient())
 	m, err := worker.New(cfg.Worker, deps)
 	if err != nil {
 		return err
@@ -143,6 +153,30 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		err = errors.Join(err, serr)
 	}
 	return err
+}
+
+// identityFile is the minion's own identity, in its data directory.
+const identityFile = "secret-identity"
+
+// identities returns the keys by which the minion opens secrets, that to which they are to
+// be sealed first. Its own one is made at the first start.
+func identities(cfg *Config, log *zap.Logger) (*agesecret.Identities, error) {
+	if err := datadir.MakeMinion(cfg.Worker.DataDir, log); err != nil {
+		return nil, err
+	}
+	ids, err := agesecret.OpenIdentities(filepath.Join(cfg.Worker.DataDir, identityFile))
+	if err != nil {
+		return nil, fmt.Errorf("the minion's identity for secrets: %w", err)
+	}
+	if cfg.IdentityFile != "" {
+		shared, err := agesecret.ReadIdentities(cfg.IdentityFile)
+		if err != nil {
+			return nil, fmt.Errorf("--secret-identity: %w", err)
+		}
+		ids = shared.With(ids)
+	}
+	log.Info("secrets for this minion are to be sealed to its key", zap.String("recipient", ids.Recipient()))
+	return ids, nil
 }
 
 // listen opens the HTTP service's address, which must be on this host.
@@ -190,9 +224,10 @@ func Handler(m *worker.Minion, reg prometheus.Gatherer) http.Handler {
 }
 
 // facts are what the process tells of itself beside the host's facts.
-func (cfg *Config) facts(up *updater) func() map[string]string {
+func (cfg *Config) facts(up *updater, recipient string) func() map[string]string {
 	return func() map[string]string {
 		known := up.facts()
+		known[job.FactSecretRecipient] = recipient
 		if len(cfg.Queues) > 0 {
 			known[job.FactQueues] = cfg.Queues.String()
 		}

@@ -32,6 +32,7 @@ type Options struct {
 	TrustFirst  bool
 	AllowFile   string
 	SecretsFile string
+	Identity    string
 	MaxRunning  int
 	Cgroup      string
 	FactsDir    string
@@ -64,6 +65,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.Insecure, "insecure", false, "plain connections, to nodes on this host only")
 	fs.StringVar(&o.AllowFile, "allow", "", "`FILE` of rules that say what may be started here; anything else is refused (docs/minions.md)")
 	fs.StringVar(&o.SecretsFile, "secrets", "", "`FILE` of rules that say which files, variables and programs here jobs may take secrets from; without it, none (docs/secrets.md)")
+	fs.StringVar(&o.Identity, "secret-identity", "", "`FILE` with an identity of age that hosts share, to which secrets for this minion are sealed; without it, the minion's own (docs/secrets.md)")
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
@@ -111,7 +113,7 @@ func checkEmpty(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	const joined = "leave it out if the minion has joined, or an operator approves it"
 	unset := map[string]string{
 		"id": "leave it out for the host name", "label": "leave it out for no labels", "allow": "leave it out if anything may be started here",
-		"secrets": "leave it out if jobs may take no secrets from here",
+		"secrets": "leave it out if jobs may take no secrets from here", "secret-identity": "leave it out for the minion's own identity",
 
 		"join-token-file": joined, "join-token": joined,
 		"ca": "leave it out with a token", "cgroup": "leave it out for the minion's group, or give none for no groups", "facts-dir": "leave it out for facts.d in the data directory",
@@ -211,7 +213,7 @@ func (o *Options) Config(version, own string) (Config, error) {
 	}
 	return Config{
 		Update: update, Queues: offers,
-		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile, SecretsFile: o.SecretsFile,
+		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile, SecretsFile: o.SecretsFile, IdentityFile: o.Identity,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
 			MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, ShimCommand: []string{exe, "shim"}, Version: version,

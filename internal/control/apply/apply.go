@@ -150,11 +150,11 @@ type named struct {
 }
 
 // place is where an object goes among others: a file that is too large for one transaction
-// is applied in this order. Roles come before what gives them, or a binding would give a
+// is applied in this order. Secrets come before what names them, and roles before what gives them, or a binding would give a
 // role as it was before, and its author may not hold that one.
 func place(o *manifest.Object) int {
 	switch o.Kind {
-	case job.KindRole:
+	case job.KindRole, job.KindSecret:
 		return 0
 	case job.KindJob:
 		return 2

@@ -46,6 +46,10 @@ type planner struct {
 	calendars map[job.Key]*mvccpb.KeyValue
 	// scripts are the ones that the objects are, or name; named are all names.
 	scripts *definitions.ScriptIndex
+	// secrets are those that the objects are, or name; nil: there is none. given are
+	// those that the objects are.
+	secrets map[job.Key]*mvccpb.KeyValue
+	given   map[job.Key]bool
 	// roles are all roles and bindings if an object is one of them; else nil.
 	roles *roles.Stored
 	named []job.ScriptRef
@@ -95,6 +99,9 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 	if err := p.readScripts(ctx, objects); err != nil {
 		return nil, err
 	}
+	if err := p.readSecrets(ctx, objects); err != nil {
+		return nil, err
+	}
 	if err := p.readRoles(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -112,12 +119,14 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 	problems := append(p.checkTargets(ctx, objects), p.checkCalendars(objects)...)
 	problems = append(problems, p.checkBindings(objects)...)
 	problems = append(problems, p.checkSearches(objects)...)
+	problems = append(problems, p.checkSecrets(objects)...)
 	for i := range objects {
 		o := &objects[i]
 		if o.Kind != job.KindJob {
 			if changes[i], err = p.other(ctx, objects, o); err != nil {
 				return nil, fmt.Errorf("apply %s %s: %w", strings.ToLower(o.Kind), o.Metadata.Key(), err)
 			}
+			p.usesSecrets(&changes[i], o)
 			continue
 		}
 		at := places[0]
@@ -136,6 +145,7 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 			return nil, fmt.Errorf("apply job %s: %w", o.Metadata.Key(), err)
 		}
 		p.scripted(&changes[i], o)
+		p.usesSecrets(&changes[i], o)
 	}
 	problems = append(problems, p.checkSteps(objects)...)
 	if p.created > 0 {
@@ -168,6 +178,8 @@ func (p *planner) other(ctx context.Context, objects []manifest.Object, o *manif
 		return p.script(ctx, o)
 	case job.KindQueue:
 		return p.queue(ctx, o)
+	case job.KindSecret:
+		return p.secret(ctx, o)
 	case job.KindHostGroup:
 		return p.hostGroup(o)
 	case job.KindRole:

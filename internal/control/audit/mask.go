@@ -7,7 +7,7 @@ const masked = `"***"`
 
 // secretNames are names of what holds secrets, wherever they stand: as those of
 // variables, of parameters and of fields.
-var secretNames = regexp.MustCompile(`(?i)pass(word|wd|phrase|code)|(^|_)(pass|pwd|pw|auth|key|cookie|dsn)$|secret|token|credential|bearer|(private|api|access|signing|encryption)[._-]?key|sensitive`)
+var secretNames = regexp.MustCompile(`(?i)pass(word|wd|phrase|code)|(^|_)(pass|pwd|pw|auth|key|cookie|dsn)$|secret|token|credential|bearer|^sealed$|(private|api|access|signing|encryption)[._-]?key|sensitive`)
 
 // isSecret reports whether what has this name may not be told.
 func isSecret(name string) bool { return secretNames.MatchString(name) && !plainNames[name] }

@@ -14,7 +14,7 @@ type Deps struct {
 	Logger *zap.Logger
 }
 
-// Set is the calendars and scripts that jobs name. Use New. It may be used by many goroutines at once.
+// Set is the calendars, scripts and secrets that jobs name. Use New. It may be used by many goroutines at once.
 type Set struct {
 	db    *store.Store
 	audit *audit.Log

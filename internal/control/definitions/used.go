@@ -16,6 +16,8 @@ type UsedError struct {
 	// By are the jobs; Passing: they were made for one run each.
 	By      []job.Key
 	Passing bool
+	// Queues are the queues that do.
+	Queues []job.Key
 	// Hidden: there are others, of which the reader is told nothing.
 	Hidden bool
 }
@@ -26,18 +28,27 @@ func (*UsedError) Unwrap() error { return job.ErrConflict }
 // Error implements error.
 func (e *UsedError) Error() string {
 	const most = 3
-	if len(e.By) == 0 {
+	if len(e.By)+len(e.Queues) == 0 {
 		return fmt.Sprintf("%s is named by jobs that you may not read; ask who may: %v", e.Thing, job.ErrConflict)
-	}
-	names := make([]string, len(e.By))
-	for i, k := range e.By {
-		names[i] = k.String()
 	}
 	what := "job"
 	if e.Passing {
 		what = "command"
 	}
-	by := fmt.Sprintf("%s (%s)", apiview.Counted(len(names), what), apiview.Some(names[:min(len(names), most)], len(names)))
+	var parts []string
+	for _, p := range []struct {
+		what string
+		keys []job.Key
+	}{{what, e.By}, {"queue", e.Queues}} {
+		names := make([]string, len(p.keys))
+		for i, k := range p.keys {
+			names[i] = k.String()
+		}
+		if len(names) > 0 {
+			parts = append(parts, fmt.Sprintf("%s (%s)", apiview.Counted(len(names), p.what), apiview.Some(names[:min(len(names), most)], len(names))))
+		}
+	}
+	by := strings.Join(parts, " and ")
 	if e.Passing {
 		by = strings.Replace(by, " (", " of the last day, which may be done again (", 1)
 	}

@@ -208,6 +208,7 @@ func (b *behind) Redo(context.Context, job.RunID, []api.RedoPart, api.Order) (ap
 
 func (b *behind) DeleteCalendar(context.Context, job.Key) error { return b.used }
 func (b *behind) DeleteScript(context.Context, job.Key) error   { return b.used }
+func (b *behind) DeleteSecret(context.Context, job.Key) error   { return b.used }
 
 func (b *behind) Runs(_ context.Context, q api.RunQuery) (api.RunPage, error) {
 	var page api.RunPage
@@ -267,6 +268,15 @@ func (b *behind) Calendars(context.Context, string) ([]job.Calendar, error) {
 
 func (b *behind) Scripts(context.Context, string) ([]job.SavedScript, error) {
 	return both(func(ns string) job.SavedScript { return job.SavedScript{Metadata: b.meta(ns)} }), nil
+}
+
+func (b *behind) Secrets(context.Context, string) ([]job.Secret, error) {
+	return both(func(ns string) job.Secret { return job.Secret{Metadata: b.meta(ns)} }), nil
+}
+
+func (b *behind) Secret(_ context.Context, key job.Key) (api.SecretDetail, error) {
+	keys := both(func(ns string) job.Key { return job.Key{Namespace: ns, Name: "x"} })
+	return api.SecretDetail{Secret: job.Secret{Metadata: b.meta(key.Namespace)}, Jobs: keys, Queues: keys}, nil
 }
 
 func (b *behind) Script(_ context.Context, ref job.ScriptRef) (api.ScriptDetail, error) {

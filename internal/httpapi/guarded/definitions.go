@@ -23,6 +23,8 @@ func kindOf(kind string) rights.Kind {
 		return rights.Scripts
 	case job.KindQueue:
 		return rights.Queues
+	case job.KindSecret:
+		return rights.Secrets
 	case job.KindRole, job.KindRoleBinding:
 		return rights.Roles
 	default:
@@ -143,6 +145,11 @@ func (c *Control) labelsOf(k rights.Kind, key job.Key) labels {
 		return func(ctx context.Context) (map[string]string, error) {
 			q, err := c.behind.Queue(ctx, key)
 			return q.Labels, err
+		}
+	case rights.Secrets:
+		return func(ctx context.Context) (map[string]string, error) {
+			v, err := c.behind.Secret(ctx, key)
+			return v.Labels, err
 		}
 	case rights.HostGroups:
 		return listed(c.behind.HostGroups, func(v *job.HostGroup) bool { return v.Name == key.Name }, func(v *job.HostGroup) map[string]string { return v.Labels })

@@ -42,8 +42,8 @@ func namesOf(spec *job.Spec, namespace string) []named {
 // how. What the job has named before stays, as others may have written it; and so does
 // what is in the same file, which its author knows.
 func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manifest.Object, o *manifest.Object) error {
-	if o.Kind != job.KindJob {
-		return nil
+	if err := c.needSecrets(ctx, s, o); err != nil || o.Kind != job.KindJob {
+		return err
 	}
 	if err := c.needWatch(ctx, s, o); err != nil {
 		return err
@@ -114,7 +114,11 @@ func (c *Control) used(ctx context.Context, err error) error {
 	if failed != nil {
 		return failed
 	}
+	queues, failed := c.shownQueues(ctx, used.Queues)
+	if failed != nil {
+		return failed
+	}
 	told := *used
-	told.By, told.Hidden = by, len(by) < len(used.By)
+	told.By, told.Queues, told.Hidden = by, queues, len(by)+len(queues) < len(used.By)+len(used.Queues)
 	return &told
 }

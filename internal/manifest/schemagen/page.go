@@ -53,6 +53,7 @@ func writePage(w io.Writer, dir string) error {
 		{"Calendar", "calendar", job.KindCalendar, reflect.TypeFor[job.CalendarSpec]()},
 		{"Queue", "queue", job.KindQueue, reflect.TypeFor[job.QueueSpec]()},
 		{"Script", "script", job.KindScript, reflect.TypeFor[job.ScriptSpec]()},
+		{"Secret", "secret", job.KindSecret, reflect.TypeFor[job.SecretSpec]()},
 		{"Role", "role", job.KindRole, reflect.TypeFor[job.RoleSpec]()},
 		{"RoleBinding", "roleBinding", job.KindRoleBinding, reflect.TypeFor[job.RoleBindingSpec]()},
 	} {

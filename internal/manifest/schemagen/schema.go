@@ -21,7 +21,7 @@ const namePattern = `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
 func document(c comments) schema {
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job, group, calendar, queue, script, role, role binding, or group of hosts",
+		"title":                "Carillon job, group, calendar, queue, script, secret, role, role binding, or group of hosts",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
@@ -38,6 +38,7 @@ func document(c comments) schema {
 			specOf(job.KindCalendar, c.object(reflect.TypeFor[job.CalendarSpec](), "calendar")),
 			specOf(job.KindQueue, c.object(reflect.TypeFor[job.QueueSpec](), "queue")),
 			specOf(job.KindScript, c.object(reflect.TypeFor[job.ScriptSpec](), "script")),
+			specOf(job.KindSecret, c.object(reflect.TypeFor[job.SecretSpec](), "secret")),
 			specOf(job.KindRole, c.object(reflect.TypeFor[job.RoleSpec](), "role")),
 			specOf(job.KindRoleBinding, c.object(reflect.TypeFor[job.RoleBindingSpec](), "roleBinding")),
 		},
@@ -92,7 +93,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 
 // prefixes are how paths of the fields of a kind begin here, and how in problems.
 var prefixes = map[string]string{
-	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script", job.KindQueue: "queue",
+	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script", job.KindQueue: "queue", job.KindSecret: "secret",
 	job.KindRole: "role", job.KindRoleBinding: "roleBinding",
 }
 

@@ -129,6 +129,9 @@ func Silly(rt *rapid.T, kinds []string) Doc {
 		d.Set("spec.match", "web*")
 	case job.KindScript:
 		d.Set("spec.source", "x")
+	case job.KindSecret:
+		d.Set("spec.sealed", Sealed)
+		d.Set("spec.recipients", []string{Recipient})
 	}
 	var fields []string
 	for _, f := range job.Fields(kind) {
