@@ -87,24 +87,31 @@ func TestI2_ValuesThatWereChangedDoNotOpen(t *testing.T) {
 	t.Parallel()
 	k := newKey(t)
 	r := NewRing(k)
-	sealed, err := r.Seal(k.ID(), "n", []byte("a secret"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range sealed {
-		for _, c := range []byte("A0_-:") {
-			changed := sealed[:i] + string(c) + sealed[i+1:]
-			if got, err := r.Open("n", changed); err == nil && changed != sealed {
-				t.Fatalf("letter %d is %c: opened as %q", i, c, got)
+	// Lengths that leave bits of the last letter without a use, and one that does not.
+	for _, value := range []string{"a secre", "a secret", "a secret!"} {
+		sealed, err := r.Seal(k.ID(), "n", []byte(value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range sealed {
+			letters := "A0_-:"
+			if i == len(sealed)-1 {
+				letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_="
+			}
+			for _, c := range []byte(letters) {
+				changed := sealed[:i] + string(c) + sealed[i+1:]
+				if got, err := r.Open("n", changed); err == nil && changed != sealed {
+					t.Fatalf("letter %d is %c: opened as %q", i, c, got)
+				}
+			}
+			if got, err := r.Open("n", sealed[:i]); err == nil {
+				t.Fatalf("cut to %d letters: opened as %q", i, got)
 			}
 		}
-		if got, err := r.Open("n", sealed[:i]); err == nil {
-			t.Fatalf("cut to %d letters: opened as %q", i, got)
-		}
-	}
-	for _, more := range []string{"A", "=", "\n", " "} {
-		if got, err := r.Open("n", sealed+more); err == nil {
-			t.Errorf("with %q behind it: opened as %q", more, got)
+		for _, more := range []string{"A", "=", "\n", " "} {
+			if got, err := r.Open("n", sealed+more); err == nil {
+				t.Errorf("with %q behind it: opened as %q", more, got)
+			}
 		}
 	}
 }
