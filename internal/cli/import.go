@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,46 @@ func importKinds() []importKind {
 				return !strings.HasPrefix(filepath.Base(path), ".") && !strings.Contains(path, "/")
 			},
 		},
+		{
+			format: importer.Systemd, use: "systemd FILE|DIR|-...", short: "Timers of systemd, with their services",
+			long: "Write jobs for timers and the services that they start, drop-ins (NAME.timer.d/*.conf)\n" +
+				"included. From stdin it reads what `systemctl cat` prints.",
+			examples: "  systemctl cat backup.timer backup.service | carillon import systemd --tz Europe/Berlin --target \"$(hostname)\" -\n  carillon import systemd --out jobs/ /etc/systemd/system",
+			takes: func(path string) bool {
+				ext := filepath.Ext(path)
+				return ext == ".timer" || ext == ".service" || ext == ".conf" && strings.HasSuffix(filepath.Dir(path), ".d")
+			},
+		},
+		{
+			format: importer.Kubernetes, use: "k8s FILE|DIR|-...", short: "CronJobs of Kubernetes",
+			long:     "Write jobs for CronJobs, from manifests or what kubectl prints. Commands run on minions as\nthey are: images are told of, and not taken along.",
+			examples: "  kubectl get cronjobs -A -o yaml | carillon import k8s --out jobs/ -",
+			takes:    withExt(".yaml", ".yml", ".json"),
+		},
+		{
+			format: importer.Dkron, use: "dkron FILE|DIR|-...", short: "Jobs of Dkron",
+			long:     "Write jobs for what GET /v1/jobs of Dkron answers.",
+			examples: "  curl -s http://dkron:8080/v1/jobs | carillon import dkron --tz Europe/Berlin --out jobs/ -",
+			takes:    withExt(".json"),
+		},
+		{
+			format: importer.Rundeck, use: "rundeck FILE|DIR|-...", short: "Job definitions of Rundeck",
+			long:     "Write jobs for job definitions of Rundeck, in YAML, JSON or XML.",
+			examples: "  rd jobs list -p ops -f jobs.yaml -F yaml\n  carillon import rundeck --out jobs/ jobs.yaml",
+			takes:    withExt(".yaml", ".yml", ".json", ".xml"),
+		},
+		{
+			format: importer.XXLJob, use: "xxl-job FILE|DIR|-...", short: "Jobs of XXL-JOB",
+			long:     "Write jobs for the rows of xxl_job_info, from a dump of SQL or as a list in JSON.",
+			examples: "  mysqldump xxl_job xxl_job_info xxl_job_group | carillon import xxl-job --tz Asia/Shanghai --out jobs/ -",
+			takes:    withExt(".sql", ".json"),
+		},
 	}
+}
+
+// withExt takes files by what their names end with.
+func withExt(exts ...string) func(string) bool {
+	return func(path string) bool { return slices.Contains(exts, filepath.Ext(path)) }
 }
 
 func (a *app) importCommand() *cobra.Command {

@@ -96,3 +96,17 @@ func TestImportUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestImportOfEachFormat: directories are searched for the files of the format.
+func TestImportOfEachFormat(t *testing.T) {
+	t.Parallel()
+	for dir, want := range map[string]string{
+		"systemd/pairs": "name: report-sales", "k8s/cronjobs": "namespace: billing", "dkron/jobs": "name: extract", "rundeck/yaml": "name: Restart-web", "xxl-job/sql": "name: nightly-extract",
+	} {
+		format, _, _ := strings.Cut(dir, "/")
+		_, out, report := imports(t, "", format, "--tz", "Europe/Berlin", filepath.Join("..", "importer", "testdata", dir))
+		if !strings.Contains(out, want) {
+			t.Errorf("%s: %q is not in\n%s\n%s", dir, want, out, report)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -19,11 +20,16 @@ type Format string
 
 // The formats.
 const (
-	Crontab Format = "crontab"
+	Crontab    Format = "crontab"
+	Systemd    Format = "systemd"
+	Kubernetes Format = "k8s"
+	Dkron      Format = "dkron"
+	Rundeck    Format = "rundeck"
+	XXLJob     Format = "xxl-job"
 )
 
 // Formats lists the formats.
-func Formats() []Format { return []Format{Crontab} }
+func Formats() []Format { return []Format{Crontab, Systemd, Kubernetes, Dkron, Rundeck, XXLJob} }
 
 // MaxBytes is the size of a source that Import reads.
 const MaxBytes = 16 << 20
@@ -135,12 +141,13 @@ func Import(format Format, sources []Source, o Options) (Result, error) {
 		return Result{}, err
 	}
 	read, ok := map[Format]func(*book, []Source){
-		Crontab: (*book).crontabs,
+		Crontab: (*book).crontabs, Systemd: (*book).systemd, Kubernetes: (*book).kubernetes,
+		Dkron: (*book).dkron, Rundeck: (*book).rundeck, XXLJob: (*book).xxlJob,
 	}[format]
 	if !ok {
 		return Result{}, fmt.Errorf("format %q is unknown", string(format))
 	}
-	b := &book{opts: o, names: map[string]int{}, files: map[string]int{}}
+	b := &book{opts: o, names: map[string]int{}, files: map[string]int{}, told: map[string]bool{}}
 	for i, s := range sources {
 		if _, twice := b.files[s.Name]; !twice {
 			b.files[s.Name] = i
@@ -180,6 +187,8 @@ type book struct {
 	files  map[string]int
 	drafts []*draft
 	notes  []Note
+	// told are the notes that are told once.
+	told map[string]bool
 }
 
 func (b *book) note(at place, v Verdict, format string, args ...any) {
@@ -198,6 +207,19 @@ func (b *book) notPossible(at place, format string, args ...any) {
 func (b *book) leftOut(at place, format string, args ...any) {
 	b.note(at, NotPossible, format, args...)
 	b.notes[len(b.notes)-1].LeftOut = true
+}
+
+// once notes a thing that is approximated of all entries alike.
+func (b *book) once(what string, at place, format string, args ...any) {
+	if !b.told[what] {
+		b.told[what] = true
+		b.approximated(at, format, args...)
+	}
+}
+
+// drop takes a draft back that cannot be finished.
+func (b *book) drop(d *draft) {
+	b.drafts = slices.DeleteFunc(b.drafts, func(o *draft) bool { return o == d })
 }
 
 // oneLine writes a text in one line.
@@ -334,6 +356,9 @@ func jumps(zone string) bool {
 	s, err := schedule.Parse("0 0 * * *", schedule.Options{Zone: zone})
 	return err == nil && s.Jumps()
 }
+
+// seconds is a duration of so many seconds.
+func seconds(n int64) job.Duration { return job.Duration(time.Duration(n) * time.Second) }
 
 // sorted returns the keys of a map in order.
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

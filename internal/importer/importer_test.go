@@ -146,7 +146,12 @@ func fuzz(f *testing.F, format Format, name string) {
 	})
 }
 
-func FuzzCrontab(f *testing.F) { fuzz(f, Crontab, "stdin") }
+func FuzzCrontab(f *testing.F)    { fuzz(f, Crontab, "stdin") }
+func FuzzSystemd(f *testing.F)    { fuzz(f, Systemd, "stdin") }
+func FuzzKubernetes(f *testing.F) { fuzz(f, Kubernetes, "stdin") }
+func FuzzDkron(f *testing.F)      { fuzz(f, Dkron, "stdin") }
+func FuzzRundeck(f *testing.F)    { fuzz(f, Rundeck, "stdin") }
+func FuzzXXLJob(f *testing.F)     { fuzz(f, XXLJob, "stdin") }
 
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
