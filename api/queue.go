@@ -136,6 +136,11 @@ type QueueItem struct {
 	RunID job.RunID `json:"runId,omitempty"`
 	// Run is that of an item that has ended.
 	Run *job.Run `json:"run,omitempty"`
+	// Job, with its namespace, is the job whose occurrence the item does; FireID and
+	// JobRunID name that. Empty: somebody put it.
+	Job      string    `json:"job,omitempty"`
+	FireID   string    `json:"fireId,omitempty"`
+	JobRunID job.RunID `json:"jobRunId,omitempty"`
 }
 
 // ItemQuery selects items of a queue.

@@ -84,15 +84,19 @@ func specRows() []row[Spec] {
 		{path: "script.interpreter", zero: "leave it out for /bin/sh"},
 		{path: "script.source", zero: "give the text of the script"},
 		{path: "steps", zero: "leave it out, and give command or script"},
+		{path: "dispatch"},
+		{path: "dispatch.queue", zero: "give the name of a queue"},
+		{path: "dispatch.priority"},
+		{path: "dispatch.key", zero: "leave it out for items that do not wait for one another"},
 		{path: "params", zero: "leave it out; any parameter may be given then"},
-		{path: "env"},
+		itselfOnly("env", ""),
 		{path: "workingDir", zero: "leave it out for the minion's work directory", needs: "a command that is a process", met: process, instead: noProcess},
 		{path: "user", zero: "leave it out for the minion's own account", needs: "a command that is a process", met: process, instead: noProcess},
 		{path: "limits", zero: "leave it out for no bounds", needs: "a command that is a process", met: process, instead: noProcess},
 		{path: "limits.memory", zero: "leave it out for no bound; the least is " + Size(MinLimitMemory).String()},
 		{path: "limits.pids", zero: "leave it out for no bound"},
 		{path: "limits.cpu", zero: "leave it out for no bound; the least is " + Cores(MinLimitCPU).String()},
-		{path: "target", zero: "leave it out for any one minion"},
+		itselfOnly("target", "leave it out for any one minion"),
 		{path: "target.names", zero: "leave it out for minions of any name"},
 		{path: "target.labels", zero: "leave it out for minions with any labels"},
 		{path: "target.match", zero: "leave it out for every minion"},
@@ -113,9 +117,9 @@ func specRows() []row[Spec] {
 			instead: says[Spec]("give order: " + string(OrderLabel))},
 		{path: "rollout.maxPer", zero: "leave it out for no bound"},
 		{path: "rollout.clusterMaxPer", zero: "leave it out for no bound"},
-		{path: "timeout", zero: "leave it out for the default, " + short(DefaultTimeout) + "; no run is without a bound: the longest is " + short(MaxTimeout)},
-		{path: "lostAfter", zero: "leave it out for the default, " + short(DefaultLostAfter) + "; the longest is " + short(MaxLostAfter)},
-		{path: "retry", zero: "leave it out for no retry"},
+		itselfOnly("timeout", "leave it out for the default, "+short(DefaultTimeout)+"; no run is without a bound: the longest is "+short(MaxTimeout)),
+		itselfOnly("lostAfter", "leave it out for the default, "+short(DefaultLostAfter)+"; the longest is "+short(MaxLostAfter)),
+		itselfOnly("retry", "leave it out for no retry"),
 		{path: "retry.attempts", zero: "leave it out, or write 1, for no retry; it counts the first attempt"},
 		{path: "retry.backoff", zero: "leave it out for the default, " + short(DefaultBackoff) + "; for hardly any pause write 1ms", needs: "attempts: 2 or more, or idempotent",
 			met: retried, instead: says[Spec]("give attempts")},
@@ -164,7 +168,7 @@ func specRows() []row[Spec] {
 		{path: "webhook.tokenSha256", zero: "give the SHA-256 of the token, or leave it out for a webhook that is signed"},
 		{path: "webhook.signed"},
 		{path: "webhook.maxPerMinute", zero: "leave it out for " + strconv.Itoa(DefaultHooksPerMinute)},
-		{path: "idempotent"},
+		itselfOnly("idempotent", ""),
 	}
 }
 
@@ -173,10 +177,15 @@ const HandlerPrefix = "go:"
 
 // process reports whether what runs is a process of its own.
 func process(s *Spec) bool {
-	return len(s.Command) == 0 || !strings.HasPrefix(s.Command[0], HandlerPrefix)
+	return runsItself(s) && (len(s.Command) == 0 || !strings.HasPrefix(s.Command[0], HandlerPrefix))
 }
 
-func noProcess(s *Spec) string { return s.Command[0] + " runs inside of the minion" }
+func noProcess(s *Spec) string {
+	if s.Dispatch != nil {
+		return "a queue says it for its items"
+	}
+	return s.Command[0] + " runs inside of the minion"
+}
 
 // timingRows are the fields of a job that only package schedule can tell of.
 func timingRows() []row[timed] {

@@ -55,12 +55,15 @@ type Spec struct {
 	Enabled *bool `json:"enabled,omitempty"`
 
 	// Command is the program and its arguments; no shell is involved.
-	// Exactly one of Command, Script and Steps is given.
+	// Exactly one of Command, Script, Steps and Dispatch is given.
 	Command []string `json:"command,omitempty"`
 	// Script is a text that an interpreter runs.
 	Script *Script `json:"script,omitempty"`
 	// Steps are several things that are done one after the other.
 	Steps []Step `json:"steps,omitempty"`
+	// Dispatch has each occurrence be an item of a queue, which says what runs, and
+	// where. Nil: the job says so itself.
+	Dispatch *QueueDispatch `json:"dispatch,omitempty"`
 	// Params are what a run may be started with; each reaches the command as the
 	// variable CARILLON_PARAM_NAME. None: any may be given.
 	Params []Param `json:"params,omitempty"`
@@ -200,8 +203,12 @@ const (
 // IsEnabled reports whether the job fires by its schedule.
 func (s *Spec) IsEnabled() bool { return s.Enabled == nil || *s.Enabled }
 
-// EffectiveTimeout returns Timeout, or its default.
+// EffectiveTimeout returns Timeout, or its default; for a job that is dispatched to a queue,
+// whose items have the queue's, more than any.
 func (s *Spec) EffectiveTimeout() time.Duration {
+	if s.Dispatch != nil {
+		return neverTimesOut
+	}
 	if s.Timeout == 0 {
 		return DefaultTimeout
 	}

@@ -43,6 +43,9 @@ type Order struct {
 	HoldUntil time.Duration `json:",omitzero"`
 	// Timeout is the longest the command may run.
 	Timeout time.Duration
+	// Item is what goes to a queue that stands in the minion's place; such an order is
+	// sent to no minion, and to no other node.
+	Item *OrderItem `json:"-"`
 }
 
 // OrderSecret is a variable of an order that is a secret. Its JSON form is that in the
@@ -93,6 +96,8 @@ type Report struct {
 	// Spooled: the minion keeps the report, and sends it again, until it is
 	// acknowledged.
 	Spooled bool
+	// Item is that of a queue in the minion's place. Only the node itself says it.
+	Item *TaskItem `json:"-"`
 }
 
 // Minion is what is known of a minion.

@@ -107,7 +107,7 @@ func (q *QueueSpec) Validate() []Problem {
 	work := q.Work()
 	var p problems
 	for _, told := range work.Validate() {
-		told.Message = strings.Replace(told.Message, ", script or steps", " or script", 1)
+		told.Message = strings.Replace(told.Message, ", script or steps, or dispatch to a queue", " or script", 1)
 		p = append(p, told)
 	}
 	if len(q.Command) > 0 && strings.HasPrefix(q.Command[0], HandlerPrefix) {

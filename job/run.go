@@ -120,7 +120,7 @@ func (r Run) MarshalJSON() ([]byte, error) {
 		f.Tasks[i] = taskJSON{
 			Share: t.Share, Minion: t.Minion, Attempt: t.Attempt, State: t.State, Reason: t.Reason,
 			StartedAt: utcText(t.StartedAt), EndedAt: utcText(t.EndedAt), GoneSince: utcText(t.GoneSince),
-			Exit: t.Exit, Stdout: t.Stdout, Stderr: t.Stderr, Steps: t.Steps,
+			Exit: t.Exit, Stdout: t.Stdout, Stderr: t.Stderr, Steps: t.Steps, Item: t.Item,
 		}
 	}
 	return json.Marshal(f)
@@ -142,6 +142,7 @@ type taskJSON struct {
 	Stdout    Output       `json:"stdout,omitzero"`
 	Stderr    Output       `json:"stderr,omitzero"`
 	Steps     []StepResult `json:"steps,omitempty"`
+	Item      *TaskItem    `json:"item,omitempty"`
 }
 
 func utcText(t time.Time) string {
@@ -179,6 +180,8 @@ type Task struct {
 	Stderr    Output    `json:"stderr,omitzero"`
 	// Steps tell how the steps of a job that has some ended.
 	Steps []StepResult `json:"steps,omitempty"`
+	// Item is that of a task that was dispatched to a queue. Nil: it was not.
+	Item *TaskItem `json:"item,omitempty"`
 }
 
 // Exit tells how a process ended and what it used.

@@ -217,8 +217,13 @@ func (s *Spec) checkWindows(p *problems) {
 // checkWork checks that there is exactly one thing to run.
 func (s *Spec) checkWork(p *problems) {
 	switch {
+	case s.Dispatch != nil:
+		s.Dispatch.check(p)
+		if len(s.Command) > 0 || s.Script != nil || len(s.Steps) > 0 {
+			p.add("spec.dispatch", "is given beside command, script or steps; the queue says what its items run: give one of the two")
+		}
 	case len(s.Command) == 0 && s.Script == nil && len(s.Steps) == 0:
-		p.add("spec.command", "is missing; give either command (a list: the program and its arguments), script or steps")
+		p.add("spec.command", "is missing; give either command (a list: the program and its arguments), script or steps, or dispatch to a queue")
 	case len(s.Command) > 0 && s.Script != nil:
 		p.add("spec.script", "is given beside command; give one of the two")
 	case len(s.Steps) > 0 && (len(s.Command) > 0 || s.Script != nil):

@@ -215,7 +215,7 @@ func (d *dispatcher) claim(ctx context.Context, places []Worker, picked []*entry
 	for i := range claimed {
 		c := &claimed[i]
 		c.Token = job.Token{Epoch: d.fence.Token().Epoch, Revision: rev}
-		c.Receipt = Receipt{ID: c.ID, Priority: c.Priority, Item: rev, Marker: rev}
+		c.Receipt = Receipt{ID: c.ID, Priority: c.Priority, Item: rev, Marker: rev, Origin: c.Origin}
 	}
 	d.q.metrics.claims.WithLabelValues("claimed").Add(float64(len(claimed)))
 	return claimed, nil
@@ -253,7 +253,7 @@ func (d *dispatcher) plan(places []Worker, nonce string, picked []*entry) ([]cli
 		cmps = append(cmps, unchanged(itemKey, e.modRev), absent(markerKey))
 		ops = append(ops, clientv3.OpPut(itemKey, value), clientv3.OpPut(markerKey, marker, clientv3.WithLease(w.Lease)))
 		claimed = append(claimed, Claimed{
-			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds},
+			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds, Origin: item.Origin},
 			Attempt: item.Attempt, Worker: w.ID, Since: now, PutAt: item.PutAt, At: item.At, Tried: item.Tried, TriedLeftOut: item.TriedLeftOut,
 		})
 	}

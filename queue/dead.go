@@ -91,6 +91,7 @@ func (q *Queue) RedriveAnd(ctx context.Context, priority int, id string, within 
 	again.Attempt, again.At, again.NotBefore, again.ExpiresAt = 0, 0, time.Time{}, time.Time{}
 	again.Tried, again.TriedLeftOut = nil, 0
 	again.Bounds = again.Bounds.With(within)
+	again.Origin = nil // the run of that occurrence has ended
 	value, err := etcdkv.MergeUnknown(v.Item, again)
 	if err != nil {
 		return fmt.Errorf("redrive item %s: %w", id, err)

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // dispatcher is the queue as one holder of the lock knows it.
@@ -423,16 +424,22 @@ func (d *dispatcher) buryAll(ctx context.Context) error {
 		raw      []byte
 		attempts int
 		reason   string
+		// state, and why, are what is told of it (Q12).
+		state job.State
+		why   string
 	}
 	var list []spent
 	d.mu.Lock()
 	for _, e := range d.spent {
-		s := spent{e.ref, e.modRev, e.raw, e.item.Attempt, fmt.Sprintf("given up after %d attempts: the last worker was lost, or did not end in time", e.item.Attempt)}
+		s := spent{ref: e.ref, mod: e.modRev, raw: e.raw, attempts: e.item.Attempt, state: job.StateIndeterminate}
+		s.reason = fmt.Sprintf("given up after %d attempts: the last worker was lost, or did not end in time", e.item.Attempt)
+		s.why = s.reason
 		switch {
 		case e.cancel != nil:
-			s.reason = "" // it goes
+			s.reason, s.state, s.why = "", job.StateCancelled, *e.cancel // it goes
 		case e.item.Attempt < d.q.cfg.Retry.Attempts:
 			s.reason = "expired at " + e.item.ExpiresAt.Format(time.RFC3339) + ", before a worker had it"
+			s.state, s.why = job.StateExpired, s.reason
 		}
 		list = append(list, s)
 	}
@@ -445,6 +452,11 @@ func (d *dispatcher) buryAll(ctx context.Context) error {
 				return err
 			}
 		}
+		told, err := d.q.toldBy(s.id, s.raw, s.state, s.why)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, told...)
 		cmps := []clientv3.Cmp{unchanged(d.q.keys.Item(s.priority, s.id), s.mod), absent(d.q.keys.Marker(s.priority, s.id))}
 		ok, err := d.write(ctx, cmps, ops...)
 		if err != nil {

@@ -270,7 +270,7 @@ func TestGuardedAdd(t *testing.T) {
 	b := opened(t, queue.Config{})
 	guard := clientv3.Compare(clientv3.CreateRevision("/nobody"), "!=", 0)
 	for _, items := range [][]queue.Item{{{ID: "a"}}, {{ID: "a"}, {ID: "b"}}} {
-		if _, err := b.Add(t.Context(), items, queue.Along{Guard: &guard}); !errors.Is(err, queue.ErrChanged) {
+		if _, err := b.Add(t.Context(), items, queue.Along{Guards: []clientv3.Cmp{guard}}); !errors.Is(err, queue.ErrChanged) {
 			t.Errorf("%d items: %v, want %v", len(items), err, queue.ErrChanged)
 		}
 	}
@@ -323,7 +323,7 @@ func TestListAndRemove(t *testing.T) {
 	}
 	// One that is claimed meanwhile stays, and the others go all the same.
 	b.take(t, 1)
-	if n, err := b.Remove(t.Context(), all[1:]); n != 1 || err != nil {
+	if n, err := b.Remove(t.Context(), all[1:], "purged"); n != 1 || err != nil {
 		t.Errorf("removed %d, %v; want c alone", n, err)
 	}
 	if s, err := b.Stats(t.Context()); err != nil || s != (queue.Stats{InFlight: 2}) {
@@ -343,8 +343,10 @@ func TestDoneAll(t *testing.T) {
 	b.mustPut(t, items...)
 	_, claimed := b.take(t, n)
 	var receipts []queue.Receipt
+	var ended []queue.Ended
 	for i := range claimed {
 		receipts = append(receipts, claimed[i].Receipt)
+		ended = append(ended, queue.Ended{Receipt: claimed[i].Receipt})
 	}
 	for _, lost := range []int{3, 44} {
 		if err := b.Settle(t.Context(), receipts[lost], queue.Outcome{Result: queue.Lost}); err != nil {
@@ -352,12 +354,12 @@ func TestDoneAll(t *testing.T) {
 		}
 	}
 	wrong := clientv3.Compare(clientv3.CreateRevision("/nobody"), "!=", 0)
-	for i, err := range b.DoneAll(t.Context(), receipts[:2], wrong) {
+	for i, err := range b.DoneAll(t.Context(), ended[:2], wrong) {
 		if !errors.Is(err, queue.ErrLost) {
 			t.Errorf("%s without the fence: %v", receipts[i].ID, err)
 		}
 	}
-	for i, err := range b.DoneAll(t.Context(), receipts, b.fence.Fence()) {
+	for i, err := range b.DoneAll(t.Context(), ended, b.fence.Fence()) {
 		if lost := i == 3 || i == 44; errors.Is(err, queue.ErrLost) != lost || err != nil && !lost {
 			t.Errorf("%s: %v", receipts[i].ID, err)
 		}

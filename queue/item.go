@@ -28,10 +28,10 @@ var (
 
 // Limits of items.
 const (
-	MaxPriority = 9
-	MaxPayload  = 64 << 10
+	MaxPriority = job.MaxItemPriority
+	MaxPayload  = job.MaxItemPayload
 	MaxID       = 200
-	MaxKey      = 200
+	MaxKey      = job.MaxItemKey
 	// MaxClaim is how many items one Claim hands out at most.
 	MaxClaim = 50
 )
@@ -58,6 +58,8 @@ type Item struct {
 	// Bounds are what those may have started who put the item. Whoever has it done keeps to
 	// them; the queue does not look at them. Empty: anything anywhere.
 	Bounds job.Bounds `json:"bounds,omitempty"`
+	// Origin is the occurrence of a job that the item does (Q12). Nil: of none.
+	Origin *job.ItemOrigin `json:"origin,omitempty"`
 }
 
 // check tells what is wrong with an item.
@@ -113,6 +115,8 @@ type Receipt struct {
 	// Item is the item's mod revision, Marker the marker's create revision.
 	Item   int64 `json:"item"`
 	Marker int64 `json:"marker"`
+	// Origin is the item's.
+	Origin *job.ItemOrigin `json:"origin,omitempty"`
 }
 
 // Claimed is an item in the hands of a worker.

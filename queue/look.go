@@ -147,7 +147,7 @@ func cutCursor(s string) (priority int, id string, err error) {
 func viewOf(priority int, id string, value []byte, now time.Time) (View, error) {
 	item, err := etcdkv.Decode[etcdkv.QueueItem](id, value)
 	v := View{
-		Item:  Item{ID: id, Priority: priority, Payload: item.Payload, NotBefore: item.NotBefore, Key: item.Key, ExpiresAt: item.ExpiresAt, Bounds: item.Bounds},
+		Item:  Item{ID: id, Priority: priority, Payload: item.Payload, NotBefore: item.NotBefore, Key: item.Key, ExpiresAt: item.ExpiresAt, Bounds: item.Bounds, Origin: item.Origin},
 		State: StateWaiting, PutAt: item.PutAt, Attempt: item.Attempt, LastError: item.LastError, At: item.At,
 	}
 	if item.NotBefore.After(now) {
@@ -227,6 +227,7 @@ func (q *Queue) Cancel(ctx context.Context, v *View, reason string, also ...clie
 	item, marker := q.keys.Item(v.Priority, v.ID), q.keys.Marker(v.Priority, v.ID)
 	cmps := []clientv3.Cmp{unchanged(item, v.itemRev), created(marker, v.markerRev)}
 	op := clientv3.OpDelete(item)
+	var told []clientv3.Op
 	switch v.State {
 	case StateDead:
 		dead := q.keys.DeadItem(v.Priority, v.ID)
@@ -238,8 +239,12 @@ func (q *Queue) Cancel(ctx context.Context, v *View, reason string, also ...clie
 		}
 		op = clientv3.OpPut(q.keys.Cancel(v.Priority, v.ID), value)
 	case StateWaiting, StateDelayed:
+		var err error
+		if told, err = q.told(v.ID, v.Origin, job.StateCancelled, reason, nil); err != nil {
+			return false, err
+		}
 	}
-	resp, err := q.txn(ctx, cmps, append([]clientv3.Op{op}, also...))
+	resp, err := q.txn(ctx, cmps, slices.Concat([]clientv3.Op{op}, told, also))
 	if err != nil {
 		return false, fmt.Errorf("cancel item %s: %w", v.ID, err)
 	}
@@ -251,8 +256,8 @@ func (q *Queue) Cancel(ctx context.Context, v *View, reason string, also ...clie
 
 // Remove takes items out of the queue that no worker has: all, or, where one of them has
 // changed meanwhile, those that have not. It does also in a transaction that removes
-// some, and returns how many it has removed.
-func (q *Queue) Remove(ctx context.Context, views []View, also ...clientv3.Op) (int, error) {
+// some, and returns how many it has removed. Who asked for them is told the reason.
+func (q *Queue) Remove(ctx context.Context, views []View, reason string, also ...clientv3.Op) (int, error) {
 	if len(views) == 0 {
 		return 0, nil
 	}
@@ -267,7 +272,11 @@ func (q *Queue) Remove(ctx context.Context, views []View, also ...clientv3.Op) (
 		}
 		key := q.keys.Item(v.Priority, v.ID)
 		cmps = append(cmps, unchanged(key, v.itemRev), absent(q.keys.Marker(v.Priority, v.ID)))
-		ops = append(ops, clientv3.OpDelete(key))
+		told, err := q.told(v.ID, v.Origin, job.StateCancelled, reason, nil)
+		if err != nil {
+			return 0, err
+		}
+		ops = append(append(ops, clientv3.OpDelete(key)), told...)
 	}
 	resp, err := q.txn(ctx, cmps, ops)
 	switch {
@@ -279,14 +288,14 @@ func (q *Queue) Remove(ctx context.Context, views []View, also ...clientv3.Op) (
 		return 0, nil
 	}
 	half := len(views) / 2
-	n, err := q.Remove(ctx, views[:half], also...)
+	n, err := q.Remove(ctx, views[:half], reason, also...)
 	if err != nil {
 		return n, err
 	}
 	if n > 0 {
 		also = nil
 	}
-	more, err := q.Remove(ctx, views[half:], also...)
+	more, err := q.Remove(ctx, views[half:], reason, also...)
 	return n + more, err
 }
 
@@ -307,11 +316,11 @@ func (q *Queue) Claims() ([]Claimed, bool) {
 	out := make([]Claimed, 0, len(d.held))
 	for _, e := range d.held {
 		out = append(out, Claimed{
-			Item:   Item{ID: e.id, Priority: e.priority, Payload: e.item.Payload, Key: e.item.Key, Bounds: e.item.Bounds},
+			Item:   Item{ID: e.id, Priority: e.priority, Payload: e.item.Payload, Key: e.item.Key, Bounds: e.item.Bounds, Origin: e.item.Origin},
 			Worker: job.MinionID(e.marker.Worker), Since: e.marker.Since, PutAt: e.item.PutAt, At: e.item.At, Attempt: e.item.Attempt, Cancel: e.cancel,
 			Tried: e.item.Tried, TriedLeftOut: e.item.TriedLeftOut,
 			Token:   job.Token{Epoch: d.fence.Token().Epoch, Revision: e.markerRev},
-			Receipt: Receipt{ID: e.id, Priority: e.priority, Item: e.modRev, Marker: e.markerRev},
+			Receipt: Receipt{ID: e.id, Priority: e.priority, Item: e.modRev, Marker: e.markerRev, Origin: e.item.Origin},
 		})
 	}
 	return out, true

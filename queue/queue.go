@@ -99,6 +99,8 @@ type Added struct {
 	ID string `json:"id"`
 	// Duplicate: it was there, by its ID or by its de-duplication key.
 	Duplicate bool `json:"duplicate,omitempty"`
+	// Open: an error came before it was known whether it was added.
+	Open bool `json:"-"`
 }
 
 // Put adds items and returns their IDs. Items whose ID is in the queue already, at
@@ -113,13 +115,16 @@ func (q *Queue) Put(ctx context.Context, items ...Item) ([]string, error) {
 	return ids, err
 }
 
-// Along goes with what is put: Guard, if it is not nil, has to hold whenever something is
+// Along goes with what is put: Guards, at most MaxGuards, have to hold whenever something is
 // added, else Add ends with ErrChanged; Ops are done in the transaction that adds the
 // first items.
 type Along struct {
-	Guard *clientv3.Cmp
-	Ops   []clientv3.Op
+	Guards []clientv3.Cmp
+	Ops    []clientv3.Op
 }
+
+// MaxGuards is how many compares may go along with what is put.
+const MaxGuards = 8
 
 // ErrChanged is returned by Add when its guard does not hold.
 var ErrChanged = fmt.Errorf("the queue was changed meanwhile: %w", job.ErrConflict)
@@ -145,7 +150,10 @@ func (q *Queue) Add(ctx context.Context, items []Item, along Along) ([]Added, er
 			}
 			it.ID, it.unheard = id, true
 		}
-		added[i].ID = it.ID
+		added[i].ID, added[i].Open = it.ID, true
+	}
+	if len(along.Guards) > MaxGuards {
+		return nil, fmt.Errorf("put items into queue: %d guards are given; at most %d are allowed", len(along.Guards), MaxGuards)
 	}
 	if problems != nil {
 		return nil, &job.InvalidError{Problems: problems}
@@ -178,9 +186,9 @@ type newItem struct {
 	unheard bool
 }
 
-// maxPutCmps bounds the compares of a transaction that puts, the guard excepted: etcd
+// maxPutCmps bounds the compares of a transaction that puts, the guards excepted: etcd
 // takes 128.
-const maxPutCmps = 127
+const maxPutCmps = 128 - MaxGuards
 
 // unknown returns the compares that hold if the queue has no item with the ID (Q8). The
 // priority is part of an item's keys, so there are two for each.
@@ -198,10 +206,7 @@ func (q *Queue) unknown(it *newItem) []clientv3.Cmp {
 
 // put adds a few items at once, or one by one when some are there already.
 func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along Along) error {
-	var cmps []clientv3.Cmp
-	if along.Guard != nil {
-		cmps = append(cmps, *along.Guard)
-	}
+	cmps := slices.Clone(along.Guards)
 	ops := slices.Clone(along.Ops)
 	seen := map[string]bool{}
 	for i := range items {
@@ -215,7 +220,7 @@ func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along A
 		}
 		seen[it.ID] = true
 		value, err := etcdkv.Encode(etcdkv.QueueItem{
-			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt, Bounds: it.Bounds,
+			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt, Bounds: it.Bounds, Origin: it.Origin,
 		})
 		if err != nil {
 			return err
@@ -227,14 +232,20 @@ func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along A
 		return q.putOnce(ctx, &items[0], &added[0], along, cmps, ops)
 	}
 	resp, err := q.txn(ctx, cmps, ops)
-	if err != nil || resp.Succeeded {
+	if err != nil {
 		return err
+	}
+	if resp.Succeeded {
+		for i := range added {
+			added[i].Open = false
+		}
+		return nil
 	}
 	if err := q.guarded(ctx, along); err != nil {
 		return err
 	}
 	if len(items) == 1 {
-		added[0].Duplicate = true
+		added[0].Duplicate, added[0].Open = true, false
 		return nil
 	}
 	return q.putEach(ctx, items, added, along)
@@ -252,12 +263,12 @@ func (q *Queue) putEach(ctx context.Context, items []newItem, added []Added, alo
 	return nil
 }
 
-// guarded returns ErrChanged when the guard does not hold.
+// guarded returns ErrChanged when one of the guards does not hold.
 func (q *Queue) guarded(ctx context.Context, along Along) error {
-	if along.Guard == nil {
+	if len(along.Guards) == 0 {
 		return nil
 	}
-	resp, err := q.txn(ctx, []clientv3.Cmp{*along.Guard}, nil)
+	resp, err := q.txn(ctx, along.Guards, nil)
 	if err == nil && !resp.Succeeded {
 		err = ErrChanged
 	}
@@ -279,13 +290,13 @@ func (q *Queue) putOnce(ctx context.Context, it *newItem, added *Added, along Al
 		if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
 			d, err := etcdkv.Decode[etcdkv.QueueDedup](key, kvs[0].Value)
 			if err == nil && time.Now().Before(d.Until) {
-				added.ID, added.Duplicate = d.ID, true
+				added.ID, added.Duplicate, added.Open = d.ID, true, false
 				return nil
 			}
 			rev = kvs[0].ModRevision
 		}
 		if !resp.Succeeded {
-			added.Duplicate = true
+			added.Duplicate, added.Open = true, false
 			return nil
 		}
 		value, err := etcdkv.Encode(etcdkv.QueueDedup{
@@ -295,8 +306,12 @@ func (q *Queue) putOnce(ctx context.Context, it *newItem, added *Added, along Al
 			return err
 		}
 		done, err := q.txn(ctx, append(slices.Clone(cmps), unchanged(key, rev)), append(slices.Clone(ops), clientv3.OpPut(key, value)))
-		if err != nil || done.Succeeded {
+		if err != nil {
 			return err
+		}
+		if done.Succeeded {
+			added.Open = false
+			return nil
 		}
 		if err := q.guarded(ctx, along); err != nil {
 			return err

@@ -48,6 +48,9 @@ type Outcome struct {
 	Reason string
 	// Tried, unless nil, is kept with an item that is tried again (Claimed.Tried).
 	Tried *job.Attempt
+	// Report, unless nil, is the worker's last: what asked for the item is told of it
+	// when the item ends (Q12).
+	Report *job.Report
 }
 
 // maxTried bounds the attempts that are kept with an item.
@@ -73,7 +76,15 @@ func (q *Queue) Settle(ctx context.Context, r Receipt, o Outcome, also ...client
 	result := o.Result
 	switch result {
 	case Succeeded, Dropped:
-		ops = append(ops, clientv3.OpDelete(q.keys.Item(r.Priority, r.ID)))
+		state := job.StateSucceeded
+		if result == Dropped {
+			state = job.StateCancelled
+		}
+		told, err := q.told(r.ID, r.Origin, state, o.Reason, o.Report)
+		if err != nil {
+			return err
+		}
+		ops = append(append(ops, clientv3.OpDelete(q.keys.Item(r.Priority, r.ID))), told...)
 	case Lost:
 		ops = ops[:1] // an order to end the item holds on
 		if o.Tried != nil {
@@ -99,46 +110,74 @@ func (q *Queue) Settle(ctx context.Context, r Receipt, o Outcome, also ...client
 	return q.settled(resp, r, resultNames[result])
 }
 
-// maxDone is how many claims one transaction ends, of three keys each: etcd takes 128
-// operations.
-const maxDone = 40
+// Ended is a claim that was done, and the worker's report, as in Outcome.
+type Ended struct {
+	Receipt
+	Report *job.Report
+}
+
+// maxEndOps bounds the operations of a transaction that ends claims, of three or four keys
+// each: etcd takes 128.
+const maxEndOps = 120
+
+// ops is how many operations end the claim.
+func (e *Ended) ops() int {
+	if e.Origin != nil {
+		return 4
+	}
+	return 3
+}
 
 // DoneAll is Settle with Succeeded for several claims, each given once, in few
 // transactions. It returns what Settle would for each, in their order.
-func (q *Queue) DoneAll(ctx context.Context, receipts []Receipt, also ...clientv3.Cmp) []error {
-	errs := make([]error, len(receipts))
-	for from := 0; from < len(receipts); from += maxDone {
-		to := min(from+maxDone, len(receipts))
-		q.doneAll(ctx, receipts[from:to], errs[from:to], also)
+func (q *Queue) DoneAll(ctx context.Context, ended []Ended, also ...clientv3.Cmp) []error {
+	errs := make([]error, len(ended))
+	for from := 0; from < len(ended); {
+		to, ops := from, 0
+		for to < len(ended) && ops+ended[to].ops() <= maxEndOps {
+			ops += ended[to].ops()
+			to++
+		}
+		q.doneAll(ctx, ended[from:to], errs[from:to], also)
+		from = to
 	}
 	return errs
 }
 
 // doneAll ends claims together, or, where one of them does not hold, by halves.
-func (q *Queue) doneAll(ctx context.Context, receipts []Receipt, errs []error, also []clientv3.Cmp) {
-	if len(receipts) == 1 {
-		errs[0] = q.Settle(ctx, receipts[0], Outcome{Result: Succeeded}, also...)
+func (q *Queue) doneAll(ctx context.Context, ended []Ended, errs []error, also []clientv3.Cmp) {
+	if len(ended) == 1 {
+		errs[0] = q.Settle(ctx, ended[0].Receipt, Outcome{Result: Succeeded, Report: ended[0].Report}, also...)
 		return
 	}
 	cmps := slices.Clone(also)
 	var ops []clientv3.Op
-	for _, r := range receipts {
+	for i := range ended {
+		r := &ended[i].Receipt
 		item, marker := q.keys.Item(r.Priority, r.ID), q.keys.Marker(r.Priority, r.ID)
 		cmps = append(cmps, created(marker, r.Marker), unchanged(item, r.Item))
 		ops = append(ops, clientv3.OpDelete(marker), clientv3.OpDelete(q.keys.Cancel(r.Priority, r.ID)), clientv3.OpDelete(item))
+		told, err := q.told(r.ID, r.Origin, job.StateSucceeded, "", ended[i].Report)
+		if err != nil {
+			for i := range errs {
+				errs[i] = err
+			}
+			return
+		}
+		ops = append(ops, told...)
 	}
 	resp, err := q.txn(ctx, cmps, ops)
 	switch {
 	case err != nil:
 		for i := range errs {
-			errs[i] = fmt.Errorf("settle item %s: %w", receipts[i].ID, err)
+			errs[i] = fmt.Errorf("settle item %s: %w", ended[i].ID, err)
 		}
 	case resp.Succeeded:
-		q.metrics.claims.WithLabelValues(resultNames[Succeeded]).Add(float64(len(receipts)))
+		q.metrics.claims.WithLabelValues(resultNames[Succeeded]).Add(float64(len(ended)))
 	default:
-		half := len(receipts) / 2
-		q.doneAll(ctx, receipts[:half], errs[:half], also)
-		q.doneAll(ctx, receipts[half:], errs[half:], also)
+		half := len(ended) / 2
+		q.doneAll(ctx, ended[:half], errs[:half], also)
+		q.doneAll(ctx, ended[half:], errs[half:], also)
 	}
 }
 
@@ -190,7 +229,16 @@ func (q *Queue) failed(ctx context.Context, r Receipt, o Outcome) ([]clientv3.Op
 		return []clientv3.Op{clientv3.OpPut(item, value)}, false, nil
 	}
 	ops, err := q.bury(r.Priority, r.ID, []byte(value), o.Reason)
-	return ops, true, err
+	if err != nil {
+		return nil, true, err
+	}
+	told, err := q.told(r.ID, was.Origin, job.StateFailed, deadWords(was.Attempt, o.Reason), o.Report)
+	return append(ops, told...), true, err
+}
+
+// deadWords tell that an item was given up.
+func deadWords(attempts int, reason string) string {
+	return fmt.Sprintf("dead letter after %d attempts: %s", attempts, reason)
 }
 
 // Extend gives a claim the full visibility again, from now, or returns ErrLost.

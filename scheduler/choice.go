@@ -23,6 +23,9 @@ const shareSpread = 0xff
 // not: those that it is for, or that the target matches. Where it is not to run on all
 // of these, nobody asks for the others.
 func (c *chooser) reach(f *fire, target job.Target) (ready []job.MinionID, away []job.Uncontrollable) {
+	if isQueue(target) {
+		return c.minions.Match(target), nil
+	}
 	target = f.within(target)
 	switch {
 	case len(f.hosts) > 0:
@@ -32,6 +35,9 @@ func (c *chooser) reach(f *fire, target job.Target) (ready []job.MinionID, away 
 	}
 	return c.minions.Reach(target)
 }
+
+// isQueue reports whether a target is a queue in the place of a minion.
+func isQueue(t job.Target) bool { return len(t.Names) == 1 && job.MinionID(t.Names[0]).IsQueue() }
 
 // hosts returns which of the minions that a fire is for get orders, and which do not.
 func (c *chooser) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollable) {
@@ -60,7 +66,10 @@ func (c *chooser) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollabl
 // choose returns the minions for an attempt: all that match, or one of them,
 // spread evenly by the fire's identity.
 func (c *chooser) choose(f *fire, target job.Target, attempt int) []job.MinionID {
-	return c.pick(f, c.minions.Match(f.within(target)), target, attempt)
+	if !isQueue(target) {
+		target = f.within(target)
+	}
+	return c.pick(f, c.minions.Match(target), target, attempt)
 }
 
 // pick returns those of the minions that match which an attempt is for.

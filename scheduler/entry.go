@@ -207,5 +207,8 @@ func (e *entry) read() (*job.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d := spec.Dispatch; d != nil { // the queue stands in the place of a minion
+		spec.Target = job.Target{Names: []string{string(job.Key{Namespace: e.key.Namespace, Name: d.Queue}.AsMinion())}}
+	}
 	return &spec, nil
 }

@@ -154,6 +154,8 @@ type task struct {
 	question uint32
 	// report is the final one; nil until it has ended.
 	report *job.Report
+	// item is that of a queue in the minion's place, as told last. Nil: nothing was.
+	item *job.TaskItem
 }
 
 func (t *task) final() bool { return t.phase == phase.Ended }

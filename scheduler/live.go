@@ -37,7 +37,10 @@ func (s *shard) live(namespace, name string) []job.Run {
 			reason = why
 		}
 		for _, t := range f.tasks {
-			if t.phase.AtMinion() || t.final() {
+			switch {
+			case t.awaitsWorker():
+				reason = awaitsWorker
+			case t.phase.AtMinion() || t.final():
 				state, reason = job.StateRunning, ""
 			}
 		}

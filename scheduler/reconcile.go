@@ -329,7 +329,11 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), Timeout: spec.EffectiveTimeout(),
 	}
-	if (f.isBounded() || len(w.scripts) > 0) && !s.admits(f, t, &o, w.scripts, now) {
+	if t.minion.IsQueue() {
+		if !s.addItem(f, t, spec, &o, w.Params, now) {
+			return
+		}
+	} else if (f.isBounded() || len(w.scripts) > 0) && !s.admits(f, t, &o, w.scripts, now) {
 		return
 	}
 	if f.dispatchedAt == 0 {

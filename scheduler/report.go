@@ -87,6 +87,9 @@ func (s *shard) onHeld(f *fire, t *task, r *job.Report) {
 		t.asked = 0
 	}
 	f.doubtful, t.question, t.heldBy = false, 0, r.Instance
+	if r.Item != nil {
+		t.item = r.Item
+	}
 	switch {
 	case t.phase == phase.Running:
 	case !r.StartedAt.IsZero():
@@ -95,7 +98,7 @@ func (s *shard) onHeld(f *fire, t *task, r *job.Report) {
 	default:
 		s.become(t, phase.Held)
 		t.heardAt, t.checkAt = now, now+t.heldPause()
-		if t.started.IsZero() {
+		if t.started.IsZero() && !t.minion.IsQueue() {
 			t.started = instant(now)
 		}
 	}
@@ -376,8 +379,10 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 		switch {
 		case t.report != nil:
 			run.Tasks = append(run.Tasks, taskRecord(t.report))
+		case t.awaitsWorker():
+			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StatePending, Reason: awaitsWorker, Item: t.item})
 		case t.phase.AtMinion():
-			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StateRunning, StartedAt: t.started})
+			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StateRunning, StartedAt: t.started, Item: t.item})
 		default:
 			run.Tasks = append(run.Tasks, job.Task{Minion: t.minion, Attempt: t.attempt, State: job.StatePending})
 		}
@@ -405,7 +410,7 @@ func spanOf(run *job.Run) {
 func taskRecord(r *job.Report) job.Task {
 	return job.Task{
 		Minion: r.Task.Minion, Attempt: r.Task.Attempt, State: r.State, Reason: r.Reason,
-		StartedAt: r.StartedAt, EndedAt: r.EndedAt, Exit: r.Exit, Stdout: r.Stdout, Stderr: r.Stderr, Steps: r.Steps,
+		StartedAt: r.StartedAt, EndedAt: r.EndedAt, Exit: r.Exit, Stdout: r.Stdout, Stderr: r.Stderr, Steps: r.Steps, Item: r.Item,
 	}
 }
 

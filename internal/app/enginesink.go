@@ -25,6 +25,13 @@ func (s *engineSink) Reports(r []job.Report) {
 	}
 }
 
+// ofQueues takes what is told of the items of jobs.
+func (s *engineSink) ofQueues(r []job.Report) {
+	if e := s.engine.Load(); e != nil {
+		e.Reports(r)
+	}
+}
+
 func (s *engineSink) revoked(id job.MinionID) {
 	if e := s.engine.Load(); e != nil {
 		e.Revoked(id)

@@ -64,6 +64,7 @@ type Node struct {
 	cluster *cluster.View
 	engine  *scheduler.Engine
 	queues  *queues.Dispatch
+	fires   *queues.Fires
 	hub     *agentpush.Hub
 	reg     *registry
 	store   *historyetcd.Store
@@ -341,13 +342,18 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	sink.queues.Store(n.queues)
+	if n.fires, err = queues.NewFires(queues.Config{Keys: n.keys}, queues.Deps{
+		Client: n.client, Logger: n.log, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+	}, sink.ofQueues); err != nil {
+		return err
+	}
 	if n.engine, err = scheduler.New(scheduler.Config{
 		Node: node, Identity: identity, Site: cfg.Site, Priority: cfg.Priority, Capacity: cfg.Capacity, Labels: cfg.Labels,
 		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), OpenAPI: !n.onLoopback(), Version: n.build.Version, Commit: n.build.Commit,
 		Keys: n.keys, Meta: n.meta, LeaseTTL: cfg.LeaseTTL, LookAhead: cfg.LookAhead, Tick: cfg.Tick,
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
-		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: n.hub, History: n.sink, Records: n.store,
+		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: queueMinions{n.hub, n.fires}, History: n.sink, Records: n.store,
 		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub,
 		Beside: func(ctx context.Context, id job.ShardID, own scheduler.Owned) { n.queues.Hold(ctx, id, own) },
 	}); err != nil {
@@ -431,6 +437,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("history store", n.store.Run)
 	background("hub", n.hub.Run)
 	background("queues", n.queues.Run)
+	background("queuefires", n.fires.Run)
 	background("changes", n.control.Watch)
 	background("tokens", n.control.WatchAccess)
 	background("rights", n.control.WatchRights)

@@ -65,6 +65,7 @@ func (jv jobVerbs) jobText(ctx context.Context, v api.Job) error {
 		f.add("Watches key", s.Watch.Key)
 	}
 	f.add("Command", commandText(s))
+	f.add("Dispatch", dispatchText(v.Namespace, s.Dispatch))
 	for i := range s.Params {
 		f.add("Param "+s.Params[i].Name, paramText(&s.Params[i]))
 	}
@@ -72,17 +73,23 @@ func (jv jobVerbs) jobText(ctx context.Context, v api.Job) error {
 	f.add("User", s.User)
 	f.add("Limits", limitsText(s.Limits))
 	f.add("Environment", environmentText(s.Env))
-	f.add("Target", targetText(s.Target))
+	if s.Dispatch == nil {
+		f.add("Target", targetText(s.Target))
+	}
 	for i := range v.Bounds {
 		f.add("Within", withinText(&v.Bounds[i]))
 	}
 	f.add("At a time", capsText(&s.Rollout))
-	f.add("Timeout", timeoutText(s))
-	f.add("Lost after", s.EffectiveLostAfter().String())
-	f.add("Retry", retryText(s.Retry))
+	if s.Dispatch == nil {
+		f.add("Timeout", timeoutText(s))
+		f.add("Lost after", s.EffectiveLostAfter().String())
+		f.add("Retry", retryText(s.Retry))
+	}
 	f.add("Overlap", string(cmp.Or(s.Overlap, job.OverlapSkip)))
 	f.add("Misfire", string(cmp.Or(s.Misfire, job.MisfireLatest)))
-	f.add("Idempotent", yesNo(s.Idempotent))
+	if s.Dispatch == nil {
+		f.add("Idempotent", yesNo(s.Idempotent))
+	}
 	f.add("Labels", pairs(v.Labels))
 	f.add("Annotations", pairs(v.Annotations))
 	f.add("Created", jv.stamp(v.CreatedAt))
@@ -151,6 +158,21 @@ func (jv jobVerbs) boundsText(j *job.Job) string {
 		out = append(out, fmt.Sprintf("%d times since %s", n, jv.stamp(j.CountedFrom)))
 	}
 	return strings.Join(out, ", ")
+}
+
+// dispatchText tells where the occurrences of a job go.
+func dispatchText(namespace string, d *job.QueueDispatch) string {
+	if d == nil {
+		return ""
+	}
+	text := "an item of queue " + namespace + "/" + d.Queue
+	if d.Priority != 0 {
+		text += fmt.Sprintf(", priority %d", d.Priority)
+	}
+	if d.Key != "" {
+		text += ", one at a time with key " + d.Key
+	}
+	return text
 }
 
 func afterText(after *job.After) string {

@@ -283,6 +283,10 @@ func (qv queueVerbs) itemText(key job.Key, v *api.QueueItem) {
 	f.add("Last error", v.LastError)
 	f.add("Ended", qv.stamp(v.EndedAt))
 	f.add("Run", string(v.RunID))
+	if v.Job != "" {
+		f.add("Job", v.Job+", run "+string(v.JobRunID))
+		f.add("Fire", v.FireID)
+	}
 	if v.Run != nil {
 		f.add("Reason", v.Run.Reason)
 		for i := range v.Run.Tasks {

@@ -134,8 +134,18 @@ func punctual(r job.Run, first time.Time) string {
 }
 
 func (rv runVerbs) describeTask(t job.Task) {
-	fmt.Fprintf(rv.out, "\nTask on %s:\n", oneLine(string(t.Minion)))
+	on := string(t.Minion)
+	if q, is := t.Minion.Queue(); is {
+		on = "queue " + q.String()
+	}
+	fmt.Fprintf(rv.out, "\nTask on %s:\n", oneLine(on))
 	f := newFields(rv.out, "  ")
+	if it := t.Item; it != nil {
+		f.add("Item", it.ID)
+		if it.Minion != "" {
+			f.add("Minion", fmt.Sprintf("%s, attempt %d of the item, as run %s", it.Minion, it.Attempt, it.RunID))
+		}
+	}
 	if t.GoneSince.IsZero() {
 		f.add("State", string(t.State))
 	} else {

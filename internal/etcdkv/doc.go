@@ -30,6 +30,7 @@
 //	PREFIX/v1/grants/ID                       the labels that a minion has been granted
 //	PREFIX/v1/runs/BUCKET/SEGMENT             packed run records
 //	PREFIX/v1/queues/NS/TYPE/...              typed task queues
+//	PREFIX/v1/queuefires/NS/TYPE/ITEM         what became of occurrences that queues do
 //	PREFIX/v1/audit/TIME-ID                   what somebody did
 //	PREFIX/v1/auditchain/segments/SEQ         which records there are, with their hashes
 //	PREFIX/v1/auditchain/head                 where the segments begin and end

@@ -35,6 +35,35 @@ type QueueItem struct {
 	At int64 `json:"at,omitempty"`
 	// Bounds are what those may have started who put the item. Empty: anything anywhere.
 	Bounds job.Bounds `json:"bounds,omitempty"`
+	// Origin is the occurrence of a job that it does. Nil: it was put by somebody.
+	Origin *job.ItemOrigin `json:"origin,omitempty"`
+}
+
+// QueueFire is what is known of the item that a job's occurrence became. It is written
+// with the item and again in the transaction that ends it, and is there until the run is in
+// history: it says to whoever owns the job's shard what became of the occurrence.
+type QueueFire struct {
+	Schema int `json:"schema"`
+	job.ItemOrigin
+	// Minion has had the item last, in the item's Attempt, as the run RunID, which began
+	// at StartedAt. Empty: no worker has begun with it, as far as was told.
+	Minion    job.MinionID `json:"minion,omitempty"`
+	Tries     int          `json:"tries,omitempty"`
+	RunID     job.RunID    `json:"runId,omitempty"`
+	StartedAt time.Time    `json:"startedAt,omitzero"`
+	// End is how the item has ended. Nil: it has not.
+	End *QueueEnd `json:"end,omitempty"`
+}
+
+// QueueEnd is how an item ended that a job's occurrence became.
+type QueueEnd struct {
+	State     job.State  `json:"state"`
+	Reason    string     `json:"reason,omitempty"`
+	StartedAt time.Time  `json:"startedAt,omitzero"`
+	EndedAt   time.Time  `json:"endedAt"`
+	Exit      *job.Exit  `json:"exit,omitempty"`
+	Stdout    job.Output `json:"stdout,omitzero"`
+	Stderr    job.Output `json:"stderr,omitzero"`
 }
 
 // QueueDedup is the value of a de-duplication key: the item that has it.
@@ -134,10 +163,27 @@ type QueueDead struct {
 // QueueKeys are the keys of one typed queue. Those of an item hold its priority and
 // its ID, so that higher priorities sort first. An ID is there at one priority only:
 // whoever puts an item compares that it is at none.
-type QueueKeys struct{ root string }
+type QueueKeys struct{ root, fires string }
 
 // QueueOf returns the keys of a typed queue.
-func (k Keys) QueueOf(ns, typ string) QueueKeys { return QueueKeys{root: k.Queue(ns, typ)} }
+func (k Keys) QueueOf(ns, typ string) QueueKeys {
+	return QueueKeys{root: k.Queue(ns, typ), fires: k.QueueFires() + ns + "/" + typ + "/"}
+}
+
+// QueueFires is the prefix of what became of the occurrences that queues do. They outlive
+// their queues.
+func (k Keys) QueueFires() string { return k.root + "queuefires/" }
+
+// ParseQueueFire reads a key of QueueFires.
+func (k Keys) ParseQueueFire(s string) (queue job.Key, item string, ok bool) {
+	rest, ok := strings.CutPrefix(s, k.QueueFires())
+	ns, rest, ok1 := strings.Cut(rest, "/")
+	name, item, ok2 := strings.Cut(rest, "/")
+	return job.Key{Namespace: ns, Name: name}, item, ok && ok1 && ok2
+}
+
+// Fire is the key of what became of the occurrence of which an item was made.
+func (q QueueKeys) Fire(item string) string { return q.fires + item }
 
 // Live is the prefix of items and markers, which a dispatcher follows.
 func (q QueueKeys) Live() string { return q.root + "live/" }

@@ -30,6 +30,12 @@
 //	    the item or put it back: each order is looked at before it is sent. What it starts
 //	    may not be started: the item is a dead letter, with the reason. The minion may not
 //	    have it: the item goes back to the line, as after any attempt.
+//	D7  An occurrence of a job is put into its queue at most once: the transaction that
+//	    puts it writes a key for it and compares that there was none, and that the order
+//	    is of the present owner of the job's shard. The key is there until the run has been
+//	    in history for rememberFor, so that whoever owns the shard by then finds it.
+//	D8  The end of an item is under that key since the transaction that ended it (queue,
+//	    Q12), and is told to the owner of the job's shard until its run is in history.
 //
 //	failure                         what happens
 //	a minion dies                   its shim and its journal tell of the item when it is
@@ -42,6 +48,10 @@
 //	the answer of etcd is lost      the claim shows up in the view, and is ordered or
 //	                                taken back
 //	history cannot be written       items stay claimed until it can
+//	the owner of a job dies         the shard's next owner asks for the occurrence, and
+//	                                orders it if it has no key (D6)
+//	the queue is gone, draining,    the run ends as rejected, with the reason
+//	  full, or refuses the payload
 //
 // # Not promised
 //
@@ -49,5 +59,6 @@
 // for items that are tried again after a failure.
 //
 // In it: Dispatch, which a node has one of; a runner for each queue whose dispatcher is
-// here. Not in it: what people ask for (internal/control/queues).
+// here; Fires, by which the scheduler sends occurrences of jobs to queues as it sends others to
+// minions. Not in it: what people ask for (internal/control/queues).
 package queues

@@ -309,7 +309,7 @@ func TestD1_ItemIsDone(t *testing.T) {
 	c.acked(o)
 	c.stats(queue.Stats{})
 	run, ok := c.history.get(o.RunID)
-	if !ok || run.State != job.StateSucceeded || run.Params[paramItem] != "x" || run.Tasks[0].Stdout.Head != "out" || run.Token.String() != o.Env[envItemToken] {
+	if !ok || run.State != job.StateSucceeded || run.Params[ParamItem] != "x" || run.Tasks[0].Stdout.Head != "out" || run.Token.String() != o.Env[envItemToken] {
 		t.Errorf("record: %+v, %v", run, ok)
 	}
 }

@@ -17,10 +17,17 @@ const (
 	envItem      = job.EnvPrefix + "ITEM"
 	envItemToken = job.EnvPrefix + "ITEM_TOKEN"
 	envPayload   = job.EnvPrefix + "PAYLOAD"
+	// Those of an item that does the occurrence of a job.
+	envItemJob  = job.EnvPrefix + "ITEM_JOB"
+	envItemFire = job.EnvPrefix + "ITEM_FIRE_ID"
 )
 
-// paramItem is the parameter of a run that names its item.
-const paramItem = "item"
+// The parameters of an item's run that name the item, and the occurrence that it does.
+const (
+	ParamItem = "item"
+	ParamJob  = "job"
+	ParamFire = "fireId"
+)
 
 // taskID names an attempt of an item (D1).
 func (r *runner) taskID(c *queue.Claimed) job.TaskID {
@@ -43,6 +50,9 @@ func (r *runner) send(t *task) {
 		o.Secrets, _, _ = job.WithSealed(o.Secrets, r.key.Namespace, find) // of one that is not there, the minion says so
 	}
 	t.nowhere = false
+	if from := t.Origin; from != nil {
+		o.Env[envItemJob], o.Env[envItemFire] = from.Job.String(), from.Fire.String()
+	}
 	o.Task, o.Shard, o.Token, o.Key, o.RunID = t.id, r.shard, r.fence.Token(), r.key.RunName(), t.id.Fire.RunID()
 	o.ScheduledAt, o.Timeout = time.Unix(0, t.At).UTC(), r.work.EffectiveTimeout()
 	o.NotAfter = now.Add(min(o.Timeout/2, r.m.cfg.MaxMessageExpired))
@@ -70,11 +80,30 @@ func (r *runner) onReport(rep *job.Report) {
 	case !rep.State.Final():
 		t.heardAt = time.Now()
 		if !rep.StartedAt.IsZero() {
-			t.startedAt = rep.StartedAt
+			first := t.startedAt.IsZero()
+			if t.startedAt = rep.StartedAt; first && t.Origin != nil {
+				r.tellBegun(t)
+			}
 		}
 	default:
 		r.onEnd(t, rep)
 	}
+}
+
+// item is an item in hand as the run of its occurrence tells of it.
+func (r *runner) item(t *task) job.TaskItem {
+	return job.TaskItem{Queue: r.key.Name, ID: t.ID, Minion: t.Worker, Attempt: t.Attempt, RunID: t.id.Fire.RunID()}
+}
+
+// tellBegun tells the owner of an occurrence that a worker has begun with it. It is for
+// people to see: nothing depends on it, and it is not tried again.
+func (r *runner) tellBegun(t *task) {
+	receipt, as, at := t.Receipt, r.item(t), t.startedAt
+	r.wg.Go(func() {
+		if err := r.q.Begin(r.ctx, receipt, as, at); err != nil && r.ctx.Err() == nil && !errors.Is(err, queue.ErrLost) {
+			r.log.Debug("not told that an item was begun", zap.String("item", receipt.ID), zap.Error(err))
+		}
+	})
 }
 
 // onStale takes what is said of an attempt that is not the item's present claim: it has
@@ -132,6 +161,12 @@ func (r *runner) end(t *task, o queue.Outcome, rep *job.Report) {
 	if o.Result == queue.Lost && last {
 		o.Result = queue.Hopeless
 	}
+	if t.Origin != nil {
+		last := *rep
+		item := r.item(t)
+		last.Item = &item
+		o.Report = &last
+	}
 	o.Tried = &job.Attempt{
 		Minion: t.Worker, Attempt: t.Attempt, State: rep.State, Reason: rep.Reason, StartedAt: rep.StartedAt, EndedAt: rep.EndedAt, Exit: rep.Exit,
 	}
@@ -182,11 +217,11 @@ func (r *runner) settleDone() {
 		r.done = r.done[len(part):]
 		r.settling++
 		r.wg.Go(func() {
-			receipts := make([]queue.Receipt, len(part))
+			ended := make([]queue.Ended, len(part))
 			for i := range part {
-				receipts[i] = part[i].t.Receipt
+				ended[i] = queue.Ended{Receipt: part[i].t.Receipt, Report: part[i].o.Report}
 			}
-			errs := r.q.DoneAll(r.ctx, receipts, r.fence.Fence())
+			errs := r.q.DoneAll(r.ctx, ended, r.fence.Fence())
 			r.do(func() {
 				r.settling--
 				for i := range part {
@@ -251,9 +286,13 @@ func (r *runner) runOf(t *task, rep *job.Report) job.Run {
 	key := r.key.RunName()
 	run := job.Run{
 		RunID: t.id.Fire.RunID(), FireID: t.id.Fire, Namespace: key.Namespace, Job: key.Name, Trigger: t.id.Fire.Trigger.String(),
-		State: job.StatePending, Attempt: t.Attempt, Cause: "item " + t.ID + " of queue " + r.key.String(), Params: map[string]string{paramItem: t.ID},
+		State: job.StatePending, Attempt: t.Attempt, Cause: "item " + t.ID + " of queue " + r.key.String(), Params: map[string]string{ParamItem: t.ID},
 		Node: r.m.cfg.Node, Shard: r.shard, Token: t.Token, ScheduledAt: time.Unix(0, t.At).UTC(), CommittedAt: t.PutAt,
 		DispatchedAt: t.Since, StartedAt: t.startedAt, Count: 1, Attempts: t.Tried, AttemptsLeftOut: t.TriedLeftOut,
+	}
+	if o := t.Origin; o != nil {
+		run.Params[ParamJob], run.Params[ParamFire] = o.Job.String(), o.Fire.String()
+		run.Cause += fmt.Sprintf(", run %s of job %s", o.Fire.RunID(), o.Job)
 	}
 	one := job.Task{Minion: t.Worker, Attempt: t.Attempt, State: job.StatePending, StartedAt: t.startedAt}
 	if !t.startedAt.IsZero() {

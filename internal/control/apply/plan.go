@@ -50,6 +50,8 @@ type planner struct {
 	// those that the objects are.
 	secrets map[job.Key]*mvccpb.KeyValue
 	given   map[job.Key]bool
+	// queues are those to which jobs are dispatched; nil: there is none.
+	queues map[job.Key]*mvccpb.KeyValue
 	// roles are all roles and bindings if an object is one of them; else nil.
 	roles *roles.Stored
 	named []job.ScriptRef
@@ -102,6 +104,9 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 	if err := p.readSecrets(ctx, objects); err != nil {
 		return nil, err
 	}
+	if err := p.readQueues(ctx, objects); err != nil {
+		return nil, err
+	}
 	if err := p.readRoles(ctx, objects); err != nil {
 		return nil, err
 	}
@@ -146,8 +151,14 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 		}
 		p.scripted(&changes[i], o)
 		p.usesSecrets(&changes[i], o)
+		p.queued(&changes[i], o)
 	}
 	problems = append(problems, p.checkSteps(objects)...)
+	undone, err := p.checkDispatch(ctx, objects)
+	if err != nil {
+		return nil, err
+	}
+	problems = append(problems, undone...)
 	if p.created > 0 {
 		if err := ap.RoomForJobs(ctx); err != nil {
 			return nil, fmt.Errorf("apply: %w", err)

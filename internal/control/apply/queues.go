@@ -2,11 +2,17 @@ package apply
 
 import (
 	"context"
+	"fmt"
+	"slices"
+
+	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/queues"
+	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -50,4 +56,133 @@ func (p *planner) queue(ctx context.Context, o *manifest.Object) (change, error)
 	value, err := etcdkv.MergeUnknown(kv.Value, next)
 	ch.store(name, value)
 	return ch, err
+}
+
+// readQueues reads the queues to which jobs of the objects are dispatched.
+func (p *planner) readQueues(ctx context.Context, objects []manifest.Object) error {
+	p.queues = map[job.Key]*mvccpb.KeyValue{}
+	var keys []job.Key
+	var names []string
+	for i := range objects {
+		o := &objects[i]
+		if o.Kind != job.KindJob || o.Spec.Dispatch == nil {
+			continue
+		}
+		key := job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Dispatch.Queue}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+			names = append(names, p.c.db.Keys.QueueType(key))
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	kvs, err := p.c.db.GetAll(ctx, "read queues", names)
+	for i := range kvs {
+		p.queues[keys[i]] = kvs[i]
+	}
+	return err
+}
+
+// checkDispatch tells which jobs are dispatched to queues that there are not, or that do not
+// take what the jobs put into them.
+func (p *planner) checkDispatch(ctx context.Context, objects []manifest.Object) ([]job.Problem, error) {
+	var problems []job.Problem
+	for i := range objects {
+		o := &objects[i]
+		if o.Kind != job.KindJob || o.Spec.Dispatch == nil {
+			continue
+		}
+		key := job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Dispatch.Queue}
+		spec, err := p.queueSpec(objects, key)
+		if err != nil {
+			return nil, err
+		}
+		if spec == nil {
+			problem, err := p.noQueue(ctx, o, objects)
+			if err != nil {
+				return nil, err
+			}
+			problems = append(problems, problem)
+			continue
+		}
+		if wrong := unfit(spec, &o.Spec, key.Namespace); wrong != "" {
+			problems = append(problems, o.Problem("spec.params", fmt.Sprintf("make a payload that queue %s does not take: %s", key, wrong)))
+		}
+	}
+	return problems, nil
+}
+
+// queueSpec is the queue of the file, or else the stored one; nil: there is none.
+func (p *planner) queueSpec(objects []manifest.Object, key job.Key) (*job.QueueSpec, error) {
+	for i := range objects {
+		if o := &objects[i]; o.Kind == job.KindQueue && o.Metadata.Key() == key {
+			return &o.Queue, nil
+		}
+	}
+	kv := p.queues[key]
+	if kv == nil {
+		return nil, nil
+	}
+	s, err := store.Decode[etcdkv.StoredQueue](kv)
+	return &s.Spec, err
+}
+
+// unfit tells why a queue does not take the payload of a job's occurrences; empty: it does,
+// or that depends on the parameters with which a run is started.
+func unfit(queue *job.QueueSpec, s *job.Spec, namespace string) string {
+	automatic := len(s.Schedules) > 0 || s.After != nil || s.Watch != nil
+	if !automatic && (len(s.Params) == 0 || slices.ContainsFunc(s.Params, func(d job.Param) bool { return d.Default == "" })) {
+		return ""
+	}
+	plan, problems := s.Plan(namespace, nil, func(job.ScriptRef) (*job.SavedScript, bool) { return nil, false })
+	if len(problems) > 0 {
+		return "" // told as those of the parameters
+	}
+	text, err := s.ItemPayload(plan.Params)
+	if err != nil {
+		return err.Error()
+	}
+	return queues.Unfit(queue, text)
+}
+
+// noQueue tells that a job is dispatched to a queue that there is not.
+func (p *planner) noQueue(ctx context.Context, o *manifest.Object, objects []manifest.Object) (job.Problem, error) {
+	ns := o.Metadata.Namespace
+	all, err := store.ListAll[etcdkv.StoredQueue](ctx, p.c.db, "list queues", p.c.db.Keys.QueueTypes()+ns+"/")
+	if err != nil {
+		return job.Problem{}, err
+	}
+	s, err := p.c.rights.Of(ctx)
+	if err != nil {
+		return job.Problem{}, err
+	}
+	var names []string
+	for i := range all {
+		if s.May(rights.Request{Verb: rights.Read, Kind: rights.Queues, Namespace: ns, Labels: all[i].Labels}) {
+			names = append(names, all[i].Name)
+		}
+	}
+	for i := range objects {
+		if objects[i].Kind == job.KindQueue && objects[i].Metadata.Namespace == ns {
+			names = append(names, objects[i].Metadata.Name)
+		}
+	}
+	problem := o.Problem("spec.dispatch.queue", fmt.Sprintf("there is no queue %q in namespace %q", o.Spec.Dispatch.Queue, ns))
+	if near, ok := job.Nearest(o.Spec.Dispatch.Queue, names); ok {
+		problem.Message += fmt.Sprintf("; did you mean %q?", near)
+	} else {
+		problem.Message += "; apply one (kind: Queue), in this file or before it"
+	}
+	return problem, nil
+}
+
+// queued demands that the queue of a job is still there, unless it is in the same file.
+func (p *planner) queued(ch *change, o *manifest.Object) {
+	if o.Spec.Dispatch == nil || ch.result.Action == api.ActionUnchanged {
+		return
+	}
+	if kv := p.queues[job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Dispatch.Queue}]; kv != nil {
+		ch.StillThere(string(kv.Key), kv.CreateRevision)
+	}
 }

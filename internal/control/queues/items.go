@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/payload"
+	dispatch "github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/queue"
 )
@@ -24,17 +25,31 @@ func (c *Clerk) PutItems(ctx context.Context, key job.Key, items []api.NewItem, 
 	if len(items) == 0 || len(items) > api.MaxPut {
 		return nil, invalid("items", fmt.Sprintf("are %d; give 1 to %d", len(items), api.MaxPut))
 	}
+	var all []api.PutItem
 	for range store.Tries {
 		added, err := c.put(ctx, key, items, o)
-		if errors.Is(err, queue.ErrChanged) {
-			continue
+		if !errors.Is(err, queue.ErrChanged) {
+			return append(all, putItems(added)...), err
 		}
-		return added, err
+		// What was put stays, and has its answer: only the others are put anew.
+		done := 0
+		for done < len(added) && !added[done].Open {
+			done++
+		}
+		all, items = append(all, putItems(added[:done])...), items[done:]
 	}
-	return nil, fmt.Errorf("put into queue %s: %w", key, queue.ErrChanged)
+	return all, fmt.Errorf("put into queue %s: %w", key, queue.ErrChanged)
 }
 
-func (c *Clerk) put(ctx context.Context, key job.Key, items []api.NewItem, o api.Order) ([]api.PutItem, error) {
+func putItems(added []queue.Added) []api.PutItem {
+	out := make([]api.PutItem, len(added))
+	for i := range added {
+		out[i] = api.PutItem{ID: added[i].ID, Duplicate: added[i].Duplicate}
+	}
+	return out
+}
+
+func (c *Clerk) put(ctx context.Context, key job.Key, items []api.NewItem, o api.Order) ([]queue.Added, error) {
 	s, kv, q, err := c.find(ctx, key)
 	if err != nil {
 		return nil, err
@@ -89,12 +104,7 @@ func (c *Clerk) put(ctx context.Context, key job.Key, items []api.NewItem, o api
 		return nil, err
 	}
 	guard := clientv3.Compare(clientv3.ModRevision(string(kv.Key)), "=", kv.ModRevision)
-	added, err := q.Add(ctx, made, queue.Along{Guard: &guard, Ops: []clientv3.Op{op}})
-	out := make([]api.PutItem, len(added))
-	for i := range added {
-		out[i] = api.PutItem(added[i])
-	}
-	return out, err
+	return q.Add(ctx, made, queue.Along{Guards: []clientv3.Cmp{guard}, Ops: []clientv3.Op{op}})
 }
 
 // checkPayloads holds payloads against the queue's schema, if it has one.
@@ -180,10 +190,12 @@ func (c *Clerk) QueueItem(ctx context.Context, key job.Key, id string) (api.Queu
 			return api.QueueItem{}, fmt.Errorf("item %s: %w", id, herr)
 		}
 		for i := range page.Runs {
-			if r := &page.Runs[i]; r.Params["item"] == id {
-				return api.QueueItem{
-					ID: id, State: api.ItemEnded, PutAt: r.CommittedAt, Attempt: r.Attempt, EndedAt: r.EndedAt, RunID: r.RunID, Run: r,
-				}, nil
+			if r := &page.Runs[i]; r.Params[dispatch.ParamItem] == id {
+				v := api.QueueItem{ID: id, State: api.ItemEnded, PutAt: r.CommittedAt, Attempt: r.Attempt, EndedAt: r.EndedAt, RunID: r.RunID, Run: r}
+				if fire, err := job.ParseFireID(r.Params[dispatch.ParamFire]); err == nil {
+					v.Job, v.FireID, v.JobRunID = r.Params[dispatch.ParamJob], fire.String(), fire.RunID()
+				}
+				return v, nil
 			}
 		}
 		if page.Next == "" {
@@ -315,7 +327,11 @@ func (c *Clerk) Purge(ctx context.Context, key job.Key, dead bool, o api.Order) 
 			if err != nil {
 				return done, err
 			}
-			n, err := q.Remove(ctx, free, op)
+			why := "the queue was purged"
+			if rec.By != "" {
+				why += " by " + rec.By
+			}
+			n, err := q.Remove(ctx, free, why, op)
 			done.Count += n
 			if err != nil {
 				return done, err

@@ -20,26 +20,32 @@ type named struct {
 	key  job.Key
 	// version is that of a script. Zero: the newest.
 	version int
+	// verb is what the job does with it.
+	verb rights.Verb
 }
 
 // namesOf returns what a job in a namespace names.
 func namesOf(spec *job.Spec, namespace string) []named {
 	var out []named
 	for _, ref := range spec.ScriptRefs(namespace) {
-		out = append(out, named{rights.Scripts, "the script", ref.Key, ref.Version})
+		out = append(out, named{rights.Scripts, "the script", ref.Key, ref.Version, rights.Read})
 	}
 	for _, key := range spec.CalendarKeys(namespace) {
-		out = append(out, named{rights.Calendars, "the calendar", key, 0})
+		out = append(out, named{rights.Calendars, "the calendar", key, 0, rights.Read})
 	}
 	for _, key := range spec.After.Keys(namespace) {
-		out = append(out, named{rights.Jobs, "the job", key, 0})
+		out = append(out, named{rights.Jobs, "the job", key, 0, rights.Read})
+	}
+	if spec.Dispatch != nil {
+		out = append(out, named{rights.Queues, "the queue", job.Key{Namespace: namespace, Name: spec.Dispatch.Queue}, 0, rights.Run})
 	}
 	return out
 }
 
 // needNamed wants the right to read what a job names: who names a script can have it
 // tell its text, who names a calendar its days, and who waits for a job when it ends and
-// how. What the job has named before stays, as others may have written it; and so does
+// how; and the right to put items into the queue to which it is dispatched, be that in the
+// same file. What the job has named before stays, as others may have written it; and so does
 // what is in the same file, which its author knows.
 func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manifest.Object, o *manifest.Object) error {
 	if err := c.needSecrets(ctx, s, o); err != nil || o.Kind != job.KindJob {
@@ -51,8 +57,8 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 	var before []named
 	asked := false
 	for _, n := range namesOf(&o.Spec, o.Metadata.Namespace) {
-		r := rights.Request{Verb: rights.Read, Kind: n.kind, Namespace: n.key.Namespace}
-		if s.May(r) || n.version == 0 && slices.ContainsFunc(objects, func(other manifest.Object) bool {
+		r := rights.Request{Verb: n.verb, Kind: n.kind, Namespace: n.key.Namespace}
+		if s.May(r) || n.version == 0 && n.verb == rights.Read && slices.ContainsFunc(objects, func(other manifest.Object) bool {
 			return kindOf(other.Kind) == n.kind && other.Metadata.Key() == n.key
 		}) {
 			continue
@@ -69,7 +75,7 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 		}
 		// The answer is the same whether there is such a thing or not.
 		// It is looked for where its labels may count: how long that takes tells.
-		if s.Sees(rights.Read, n.kind, r.Namespace) {
+		if s.Sees(n.verb, n.kind, r.Namespace) {
 			var err error
 			if r.Labels, err = c.labelsOf(n.kind, n.key)(ctx); gone(err) != nil {
 				return err

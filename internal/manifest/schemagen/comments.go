@@ -74,6 +74,6 @@ func (c comments) describe(typeName, goName, name string) string {
 		"OverlapSkip", string(job.OverlapSkip), "OverlapReplaceAfterGrace", string(job.OverlapReplaceAfterGrace), "OverlapQueueAll", string(job.OverlapQueueAll),
 		"DefaultCatchUpEvery", short(job.DefaultCatchUpEvery), "StartAt", "startAt", "OnSuccess", string(job.OnSuccess), "MatchAll", string(job.MatchAll), "ExcludedSkip", string(job.ExcludedSkip), "DeadlineAlert", string(job.DeadlineAlert),
 		"DefaultOverlapGrace", short(job.DefaultOverlapGrace), "DefaultOverlapLimit", strconv.Itoa(job.DefaultOverlapLimit), "MisfireLatest", string(job.MisfireLatest), "SpreadOne", string(job.SpreadOne),
-		"Command, Script and Steps", "command, script and steps", "Script, Command and Shell", "script, command and shell", "ParamString", string(job.ParamString), "IfSuccess", string(job.IfSuccess), "Nil:", "Not given:", "Zero:", "Not given:", "Empty:", "Not given:",
+		"Command, Script, Steps and Dispatch", "command, script, steps and dispatch", "Script, Command and Shell", "script, command and shell", "ParamString", string(job.ParamString), "IfSuccess", string(job.IfSuccess), "Nil:", "Not given:", "Zero:", "Not given:", "Empty:", "Not given:",
 	).Replace(text)
 }

@@ -85,7 +85,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 	}
 	if path == "spec" {
 		properties["schedule"] = schema{"type": "string", "minLength": 1, "description": "schedule is short for schedules with one entry.", "examples": samples}
-		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}, {"required": []string{"steps"}}}
+		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}, {"required": []string{"steps"}}, {"required": []string{"dispatch"}}}
 		s["not"] = schema{"required": []string{"schedule", "schedules"}}
 	}
 	return s
