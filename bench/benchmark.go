@@ -89,6 +89,16 @@ func benchmarks() []benchmark {
 			queueTasks{count: 120, places: 3}.measure,
 		},
 		{
+			"queue_latency",
+			queueLatency{rate: 500, window: 8 * time.Second, places: 50}.measure,
+			queueLatency{rate: 100, window: 200 * time.Millisecond, places: 5}.measure,
+		},
+		{
+			"queue_vs_etcd_recipe",
+			queueRecipe{ours: 20_000, theirs: 1_500, places: 100}.measure,
+			queueRecipe{ours: 60, theirs: 20, places: 3}.measure,
+		},
+		{
 			// A process may have 20,000 files, of which a node keeps some for others than minions.
 			"fanout",
 			fanOut{minions: 17_000, pause: roundPause}.measure,

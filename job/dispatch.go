@@ -42,8 +42,9 @@ func (d *QueueDispatch) check(p *problems) {
 func runsItself(s *Spec) bool { return s.Dispatch == nil }
 
 // itselfOnly is a field of what the queue says of its items where a job is dispatched.
-func itselfOnly(path, zero string) row[Spec] {
-	return row[Spec]{path: path, zero: zero, needs: "command, script or steps", met: runsItself, instead: says[Spec]("a queue says it for its items")}
+func itselfOnly(r row[Spec]) row[Spec] {
+	r.needs, r.met, r.instead = "command, script or steps", runsItself, says[Spec]("a queue says it for its items")
+	return r
 }
 
 // neverTimesOut is the time-out of a run that a queue sees to.
@@ -94,6 +95,8 @@ type OrderItem struct {
 	Priority int
 	Key      string
 	Payload  string
+	// Bounds are those of who stored the job, and of who asked for the run.
+	Bounds Bounds
 }
 
 // ItemID names the item of a task that is dispatched to a queue.

@@ -110,9 +110,6 @@ func (q *QueueSpec) Validate() []Problem {
 		told.Message = strings.Replace(told.Message, ", script or steps, or dispatch to a queue", " or script", 1)
 		p = append(p, told)
 	}
-	if len(q.Command) > 0 && strings.HasPrefix(q.Command[0], HandlerPrefix) {
-		p.add("spec.command", "%q is a Go handler; queues run commands and scripts only", q.Command[0])
-	}
 	r := q.EffectiveRetry()
 	r.check(&p)
 	p.within("spec.dedupWindow", q.DedupWindow, 0, MaxQueueWindow)
@@ -157,6 +154,17 @@ func NewQueueUID() (UID, error) {
 
 // IsQueue reports whether u is the UID of a queue.
 func (u UID) IsQueue() bool { return u[6]>>4 == 8 }
+
+// The variables by which what runs finds its item. Those of the job are of an item that does
+// the occurrence of one.
+const (
+	EnvQueue     = EnvPrefix + "QUEUE"
+	EnvItem      = EnvPrefix + "ITEM"
+	EnvItemToken = EnvPrefix + "ITEM_TOKEN"
+	EnvPayload   = EnvPrefix + "PAYLOAD"
+	EnvItemJob   = EnvPrefix + "ITEM_JOB"
+	EnvItemFire  = EnvPrefix + "ITEM_FIRE_ID"
+)
 
 // FactQueues is the fact by which a minion tells on which queues it works; see
 // QueueOffers.

@@ -219,6 +219,11 @@ func (s *Spec) checkWork(p *problems) {
 	switch {
 	case s.Dispatch != nil:
 		s.Dispatch.check(p)
+		for i := range s.Params {
+			if s.Params[i].Sensitive {
+				p.add("spec.params["+strconv.Itoa(i)+"].sensitive", "is of no use to a job that is dispatched to a queue, as people read the payloads of items; have env of the queue name a secret")
+			}
+		}
 		if len(s.Command) > 0 || s.Script != nil || len(s.Steps) > 0 {
 			p.add("spec.dispatch", "is given beside command, script or steps; the queue says what its items run: give one of the two")
 		}

@@ -301,6 +301,49 @@ func TestAlongGoesWithWhatIsAdded(t *testing.T) {
 	}
 }
 
+// A put of many items with guards stays within what etcd takes in a transaction, and one that
+// is stopped in the middle tells which items are in.
+func TestManyItemsWithGuards(t *testing.T) {
+	t.Parallel()
+	b := opened(t, queue.Config{})
+	gone := "/gone/" + b.name
+	guards := make([]clientv3.Cmp, queue.MaxGuards)
+	for i := range guards {
+		guards[i] = clientv3.Compare(clientv3.CreateRevision(fmt.Sprint("/nobody/", i)), "=", 0)
+	}
+	var items []queue.Item
+	for i := range 60 {
+		items = append(items, queue.Item{ID: fmt.Sprint("item-", i)})
+	}
+	if _, err := b.Add(t.Context(), items, queue.Along{Guards: guards}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Add(t.Context(), items, queue.Along{Guards: append(guards, guards...)}); err == nil {
+		t.Error("more guards than there may be were taken")
+	}
+	// What goes along with the first items is what the guard of the others is about.
+	for i := range items {
+		items[i].ID = fmt.Sprint("other-", i)
+	}
+	guard := clientv3.Compare(clientv3.CreateRevision(gone), "=", 0)
+	added, err := b.Add(t.Context(), items, queue.Along{Guards: []clientv3.Cmp{guard}, Ops: []clientv3.Op{clientv3.OpPut(gone, "")}})
+	if !errors.Is(err, queue.ErrChanged) || len(added) != len(items) {
+		t.Fatalf("%d, %v; want %v", len(added), err, queue.ErrChanged)
+	}
+	in := 0
+	for i := range added {
+		_, err := b.Find(t.Context(), added[i].ID)
+		if there := err == nil; there == added[i].Open {
+			t.Errorf("%s: there %v, open %v", added[i].ID, there, added[i].Open)
+		} else if there {
+			in++
+		}
+	}
+	if in == 0 || in == len(items) {
+		t.Errorf("%d of %d items are in; the guard changed between them", in, len(items))
+	}
+}
+
 func TestListAndRemove(t *testing.T) {
 	t.Parallel()
 	b := opened(t, queue.Config{})

@@ -16,13 +16,9 @@ const awaitsWorker = "waiting in its queue for a worker"
 func (t *task) awaitsWorker() bool { return t.phase == phase.Held && t.minion.IsQueue() }
 
 // addItem adds to an order to a queue what it puts there. It is false if nothing may be put.
-// What runs, and where, is the queue's, so that bounds of commands and minions say nothing
-// of it: who stored the job had the right to put items there; who has bounds has it not.
+// The item keeps the bounds of who stored the job and of who asked for the run: the queue's
+// dispatcher looks at each of its orders.
 func (s *shard) addItem(f *fire, t *task, spec *job.Spec, o *job.Order, params map[string]string, now int64) bool {
-	if len(f.bounds) > 0 {
-		s.finish(f, t, now, job.StateRejected, "who asked for the run may start it within bounds only, and those allow nothing on queues")
-		return false
-	}
 	if spec.Dispatch == nil {
 		s.finish(f, t, now, job.StateRejected, "the job was edited meanwhile, and is dispatched to a queue no more")
 		return false
@@ -33,6 +29,6 @@ func (s *shard) addItem(f *fire, t *task, spec *job.Spec, o *job.Order, params m
 		return false
 	}
 	o.Env, o.Secrets = nil, nil
-	o.Item = &job.OrderItem{Priority: spec.Dispatch.Priority, Key: spec.Dispatch.Key, Payload: text}
+	o.Item = &job.OrderItem{Priority: spec.Dispatch.Priority, Key: spec.Dispatch.Key, Payload: text, Bounds: f.e.bounds().With(f.bounds)}
 	return true
 }

@@ -46,6 +46,34 @@ type Call struct {
 	out capture
 }
 
+// Item is the item of a queue that a call does.
+type Item struct {
+	Queue, ID string
+	Payload   []byte
+	// Token fences the item: it rises with each claim, and what must not happen twice
+	// compares it.
+	Token job.Token
+	// Job and FireID are the job and the occurrence that the item does. Zero: of none.
+	Job    job.Key
+	FireID job.FireID
+}
+
+// Item returns the item that is to be done; false: the call is of a job.
+func (c *Call) Item() (Item, bool) {
+	id, ok := c.Env[job.EnvItem]
+	if !ok || c.Env[job.EnvQueue] == "" {
+		return Item{}, false
+	}
+	it := Item{Queue: c.Env[job.EnvQueue], ID: id, Payload: []byte(c.Env[job.EnvPayload])}
+	// What a node writes can be read; what cannot is zero.
+	it.Token, _ = job.ParseToken(c.Env[job.EnvItemToken])
+	if key, err := job.ParseKey(c.Env[job.EnvItemJob]); err == nil {
+		it.Job = key
+		it.FireID, _ = job.ParseFireID(c.Env[job.EnvItemFire])
+	}
+	return it, true
+}
+
 // masking has texts kept out of the output.
 func (c *capture) masking(texts []string) {
 	if len(texts) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -141,4 +142,19 @@ func mustDir(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+func TestCallHasItsItem(t *testing.T) {
+	t.Parallel()
+	if it, ok := (&Call{Env: map[string]string{"A": "b"}}).Item(); ok {
+		t.Errorf("a job's call has item %+v", it)
+	}
+	fire := job.FireID{Job: job.UID{1}, At: 5, Trigger: job.TriggerSchedule}
+	c := &Call{Env: map[string]string{
+		job.EnvQueue: "mail", job.EnvItem: "x", job.EnvItemToken: "1.7", job.EnvPayload: "{}", job.EnvItemJob: "team/nightly", job.EnvItemFire: fire.String(),
+	}}
+	want := Item{Queue: "mail", ID: "x", Payload: []byte("{}"), Token: job.Token{Epoch: 1, Revision: 7}, Job: job.Key{Namespace: "team", Name: "nightly"}, FireID: fire}
+	if got, ok := c.Item(); !ok || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, ok, want)
+	}
 }

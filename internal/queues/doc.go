@@ -49,7 +49,7 @@
 //	                                taken back
 //	history cannot be written       items stay claimed until it can
 //	the owner of a job dies         the shard's next owner asks for the occurrence, and
-//	                                orders it if it has no key (D6)
+//	                                orders it if it has no key (D7)
 //	the queue is gone, draining,    the run ends as rejected, with the reason
 //	  full, or refuses the payload
 //

@@ -103,7 +103,7 @@ func (o *owner) ends(x job.Order, state job.State, reason string) job.Report {
 
 func held(r *job.Report) bool { return r.Known && r.State == job.StateRunning && r.StartedAt.IsZero() }
 
-func TestD6D7_OccurrenceIsDoneOnce(t *testing.T) {
+func TestD7D8_OccurrenceIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	c := open(t, job.QueueSpec{}, map[job.MinionID]string{"m1": me + "1"})
 	o := c.owner()
@@ -111,7 +111,7 @@ func TestD6D7_OccurrenceIsDoneOnce(t *testing.T) {
 	o.fires.Send([]job.Order{x, x})
 	o.hears(x, "that it waits", held)
 	item := c.order(x.Task.ItemID(), 1)
-	if item.Env[envPayload] != `{"a":1}` || item.Env[envItemJob] != "team/nightly" || item.Env[envItemFire] != x.Task.Fire.String() {
+	if item.Env[job.EnvPayload] != `{"a":1}` || item.Env[job.EnvItemJob] != "team/nightly" || item.Env[job.EnvItemFire] != x.Task.Fire.String() {
 		t.Errorf("order of the item: %v", item.Env)
 	}
 	c.m.Reports([]job.Report{{Task: item.Task, Shard: item.Shard, Known: true, State: job.StateRunning, StartedAt: time.Now()}})
@@ -153,7 +153,7 @@ func TestD6D7_OccurrenceIsDoneOnce(t *testing.T) {
 }
 
 // An owner that has lost its shard puts nothing, and what it has put is found by the next.
-func TestD6_PutIsTheOwners(t *testing.T) {
+func TestD7_PutIsTheOwners(t *testing.T) {
 	t.Parallel()
 	c := open(t, job.QueueSpec{}, nil)
 	o := c.owner()

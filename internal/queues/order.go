@@ -14,7 +14,7 @@ func OrderOf(work *job.Spec, queue job.Key, item, token, payload string) job.Ord
 	if env == nil {
 		env = map[string]string{}
 	}
-	env[envQueue], env[envItem], env[envItemToken], env[envPayload] = queue.Name, item, token, payload
+	env[job.EnvQueue], env[job.EnvItem], env[job.EnvItemToken], env[job.EnvPayload] = queue.Name, item, token, payload
 	return job.Order{
 		Command: work.Command, Script: work.Script, Env: env, Secrets: secrets, WorkingDir: work.WorkingDir, User: work.User, Limits: work.Limits,
 	}

@@ -121,7 +121,7 @@ func (m *minions) of(item string) []job.Order {
 	defer m.mu.Unlock()
 	var out []job.Order
 	for _, o := range m.orders {
-		if o.Env[envItem] == item {
+		if o.Env[job.EnvItem] == item {
 			out = append(out, o)
 		}
 	}
@@ -297,7 +297,7 @@ func TestD1_ItemIsDone(t *testing.T) {
 	c := open(t, job.QueueSpec{Env: map[string]job.EnvValue{"A": job.Text("b"), "S": {Secret: &job.SecretRef{File: "/s"}}}, User: "nobody"}, map[job.MinionID]string{"m1": me + "2", "m2": "team/other:5", "m3": ""})
 	c.put(queue.Item{ID: "x", Payload: []byte("p"), Priority: 3})
 	o := c.order("x", 1)
-	if o.Task.Minion != "m1" || o.Env[envPayload] != "p" || o.Env["A"] != "b" || o.Secrets["S"].Secret == nil || o.User != "nobody" || o.Key.Name != "queue.report" || o.Token != c.fence.Token() || !o.Task.Fire.Job.IsQueue() {
+	if o.Task.Minion != "m1" || o.Env[job.EnvPayload] != "p" || o.Env["A"] != "b" || o.Secrets["S"].Secret == nil || o.User != "nobody" || o.Key.Name != "queue.report" || o.Token != c.fence.Token() || !o.Task.Fire.Job.IsQueue() {
 		t.Errorf("order: %+v", o)
 	}
 	c.m.Reports([]job.Report{{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRunning, StartedAt: time.Now()}})
@@ -309,7 +309,7 @@ func TestD1_ItemIsDone(t *testing.T) {
 	c.acked(o)
 	c.stats(queue.Stats{})
 	run, ok := c.history.get(o.RunID)
-	if !ok || run.State != job.StateSucceeded || run.Params[ParamItem] != "x" || run.Tasks[0].Stdout.Head != "out" || run.Token.String() != o.Env[envItemToken] {
+	if !ok || run.State != job.StateSucceeded || run.Params[ParamItem] != "x" || run.Tasks[0].Stdout.Head != "out" || run.Token.String() != o.Env[job.EnvItemToken] {
 		t.Errorf("record: %+v, %v", run, ok)
 	}
 }
@@ -365,7 +365,7 @@ func TestD2_LateAnswerIsRefused(t *testing.T) {
 	c.minions.offers["m2"] = me + "1"
 	c.minions.mu.Unlock()
 	now := c.order("x", 2) // D4
-	if now.Task.Minion != "m2" || old.Env[envItemToken] == now.Env[envItemToken] {
+	if now.Task.Minion != "m2" || old.Env[job.EnvItemToken] == now.Env[job.EnvItemToken] {
 		t.Fatalf("second order: %+v", now)
 	}
 	// The lost one goes on, and is told to stop; its result does not count.

@@ -11,17 +11,6 @@ import (
 	"github.com/carillon-cron/carillon/queue"
 )
 
-// The variables by which a command finds its item.
-const (
-	envQueue     = job.EnvPrefix + "QUEUE"
-	envItem      = job.EnvPrefix + "ITEM"
-	envItemToken = job.EnvPrefix + "ITEM_TOKEN"
-	envPayload   = job.EnvPrefix + "PAYLOAD"
-	// Those of an item that does the occurrence of a job.
-	envItemJob  = job.EnvPrefix + "ITEM_JOB"
-	envItemFire = job.EnvPrefix + "ITEM_FIRE_ID"
-)
-
 // The parameters of an item's run that name the item, and the occurrence that it does.
 const (
 	ParamItem = "item"
@@ -43,6 +32,9 @@ func (r *runner) send(t *task) {
 	now := r.m.deps.Now()
 	t.sentAt = time.Now()
 	o := OrderOf(&r.work, r.key, t.ID, t.Token.String(), string(t.Payload))
+	if from := t.Origin; from != nil {
+		o.Env[job.EnvItemJob], o.Env[job.EnvItemFire] = from.Job.String(), from.Fire.String()
+	}
 	if !r.admits(t, &o) {
 		return
 	}
@@ -50,9 +42,6 @@ func (r *runner) send(t *task) {
 		o.Secrets, _, _ = job.WithSealed(o.Secrets, r.key.Namespace, find) // of one that is not there, the minion says so
 	}
 	t.nowhere = false
-	if from := t.Origin; from != nil {
-		o.Env[envItemJob], o.Env[envItemFire] = from.Job.String(), from.Fire.String()
-	}
 	o.Task, o.Shard, o.Token, o.Key, o.RunID = t.id, r.shard, r.fence.Token(), r.key.RunName(), t.id.Fire.RunID()
 	o.ScheduledAt, o.Timeout = time.Unix(0, t.At).UTC(), r.work.EffectiveTimeout()
 	o.NotAfter = now.Add(min(o.Timeout/2, r.m.cfg.MaxMessageExpired))

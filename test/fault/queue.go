@@ -61,6 +61,8 @@ func queueFaults() []fault {
 type queueResult struct {
 	options      options
 	put, retried int
+	// instants are those of jobs that are dispatched to the queue.
+	instants     int
 	disturbances int
 	judgedItems
 	dir string // empty when it is removed
@@ -75,7 +77,7 @@ type judgedItems struct {
 }
 
 func (r *queueResult) good() bool {
-	return r.put > 0 && len(r.lost)+len(r.doubled)+len(r.untrue)+len(r.crowded)+len(r.stuck) == 0
+	return r.put > 0 && r.instants > 0 && len(r.lost)+len(r.doubled)+len(r.untrue)+len(r.crowded)+len(r.stuck) == 0
 }
 
 func (r *queueResult) print(w io.Writer) {
@@ -90,8 +92,8 @@ func (r *queueResult) print(w io.Writer) {
 	if r.dir != "" {
 		fmt.Fprintln(w, "kept:", r.dir)
 	}
-	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d disturbances=%d items=%d again=%d lost=%d doubled=%d untrue=%d crowded=%d stuck=%d\n",
-		queueScenario, r.options.seed, r.options.load, r.disturbances, r.put, r.retried, len(r.lost), len(r.doubled), len(r.untrue), len(r.crowded), len(r.stuck))
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d disturbances=%d items=%d instants=%d again=%d lost=%d doubled=%d untrue=%d crowded=%d stuck=%d\n",
+		queueScenario, r.options.seed, r.options.load, r.disturbances, r.put, r.instants, r.retried, len(r.lost), len(r.doubled), len(r.untrue), len(r.crowded), len(r.stuck))
 }
 
 // runQueue runs the scenario. The error tells what kept it from coming to a verdict.
@@ -125,6 +127,9 @@ func (r *queueResult) play(ctx context.Context, c *cluster) error {
 	if _, err := c.api.apply(ctx, queueManifest(trace)); err != nil {
 		return fmt.Errorf("apply the queue: %w", err)
 	}
+	if _, err := c.api.apply(ctx, tickManifest(true)); err != nil {
+		return fmt.Errorf("apply the jobs: %w", err)
+	}
 	putting, stop := context.WithCancel(ctx)
 	defer stop()
 	put := make(chan []string, 1)
@@ -144,6 +149,18 @@ func (r *queueResult) play(ctx context.Context, c *cluster) error {
 	r.put = len(ids)
 	c.event("%d items were put", len(ids))
 	err = until(ctx, func() error {
+		if _, err := c.api.apply(ctx, tickManifest(false)); err != nil {
+			return err
+		}
+		open, err := c.api.open(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range open {
+			if strings.HasPrefix(open[i].Job, tickName) {
+				return fmt.Errorf("run %s of %s is %s: %s", open[i].RunID, open[i].Job, open[i].State, open[i].Reason)
+			}
+		}
 		var q api.Queue
 		if err := c.api.ask(ctx, http.MethodGet, queuePath(""), nil, &q); err != nil {
 			return err
@@ -172,7 +189,20 @@ func (r *queueResult) play(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	r.judgedItems, r.retried = judgeItems(ids, runs, done)
+	var ticks []job.Run
+	var origins, others []job.Run
+	for i := range runs {
+		switch {
+		case strings.HasPrefix(runs[i].Job, tickName):
+			ticks = append(ticks, runs[i])
+		case runs[i].Params["fireId"] != "":
+			origins = append(origins, runs[i])
+		default:
+			others = append(others, runs[i])
+		}
+	}
+	r.judgedItems, r.retried = judgeItems(ids, others, done)
+	r.instants = judgeTicks(&r.judgedItems, ticks, origins, done)
 	return nil
 }
 
@@ -199,6 +229,83 @@ test "$CARILLON_PAYLOAD" != %s || test "$CARILLON_ATTEMPT" != 1
 		panic(err) // of texts only
 	}
 	return b
+}
+
+// tickManifest describes the jobs that are dispatched to the queue, an occurrence a second
+// of each. Whatever is missed is to run.
+func tickManifest(enabled bool) []byte {
+	var out []byte
+	for i := range tickJobs {
+		doc := map[string]any{
+			"apiVersion": job.APIVersion, "kind": job.KindJob, "metadata": map[string]any{"namespace": queueSpace, "name": tickName + strconv.Itoa(i)},
+			"spec": map[string]any{
+				"schedule": "@every 1s", "enabled": enabled, "overlap": job.OverlapAllow, "misfire": job.MisfireAll, "catchUpEvery": "1ms",
+				"dispatch": map[string]any{"queue": queueName, "priority": i},
+			},
+		}
+		b, err := json.Marshal(doc)
+		if err != nil {
+			panic(err) // of texts only
+		}
+		out = append(append(out, b...), "\n---\n"...)
+	}
+	return out
+}
+
+const (
+	tickName = "tick-"
+	tickJobs = 4
+)
+
+// judgeTicks adds what is wrong with occurrences that were dispatched to the queue, by
+// their records, those of their items, and what commands wrote. It returns how many there
+// are. An instant without a record between others is lost.
+func judgeTicks(j *judgedItems, runs, items []job.Run, done []begun) int {
+	ended := map[string]bool{}
+	for i := range done {
+		if done[i].end != 0 {
+			ended[done[i].item] = true
+		}
+	}
+	of := map[string][]*job.Run{}
+	for i := range items {
+		of[items[i].Params["item"]] = append(of[items[i].Params["item"]], &items[i])
+	}
+	instants := map[string][]*job.Run{}
+	for i := range runs {
+		r := &runs[i]
+		instants[r.Job] = append(instants[r.Job], r)
+		if r.State == job.StateSkipped || r.State == job.StateMissed {
+			continue // accounted for
+		}
+		all := of[string(r.RunID)]
+		delete(of, string(r.RunID))
+		switch {
+		case len(all) > 1:
+			j.doubled = append(j.doubled, fmt.Sprintf("%s of %s has %d items with a record", r.FireID, r.Job, len(all)))
+		case len(all) == 0 || r.State != job.StateSucceeded || all[0].State != job.StateSucceeded || !ended[string(r.RunID)]:
+			j.untrue = append(j.untrue, fmt.Sprintf("%s of %s is %s (%s), with %d records of its item", r.FireID, r.Job, r.State, r.Reason, len(all)))
+		}
+	}
+	for id := range of {
+		j.untrue = append(j.untrue, fmt.Sprintf("item %s has a record, and its occurrence has none", id))
+	}
+	for name, all := range instants {
+		slices.SortFunc(all, func(a, b *job.Run) int { return cmp.Compare(a.FireID.At, b.FireID.At) })
+		for i := 1; i < len(all); i++ {
+			last := all[i-1].FireID.Time()
+			if until := all[i-1].Until; until.After(last) {
+				last = until
+			}
+			switch gap := all[i].FireID.Time().Sub(last); {
+			case gap <= 0:
+				j.doubled = append(j.doubled, fmt.Sprintf("%s of %s has several records", all[i].FireID, name))
+			case gap > time.Second:
+				j.lost = append(j.lost, fmt.Sprintf("%s of %s comes %v after the one before", all[i].FireID, name, gap))
+			}
+		}
+	}
+	return len(runs)
 }
 
 // putItems puts items until ctx ends, each until it was answered, and returns their ids.

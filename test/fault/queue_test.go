@@ -57,3 +57,42 @@ func TestJudgeItems(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong with occurrences that are items is found, and nothing else is.
+func TestJudgeTicks(t *testing.T) {
+	t.Parallel()
+	tick := func(second int64, state job.State) job.Run {
+		id := job.FireID{At: second * 1e9, Trigger: job.TriggerSchedule}
+		return job.Run{RunID: id.RunID(), FireID: id, Job: tickName + "0", State: state}
+	}
+	item := func(r job.Run) job.Run {
+		return job.Run{Params: map[string]string{"item": string(r.RunID)}, State: job.StateSucceeded}
+	}
+	one, two, three := tick(1, job.StateSucceeded), tick(2, job.StateSucceeded), tick(3, job.StateMissed)
+	var wrote []begun
+	for _, r := range []job.Run{one, two} {
+		wrote = append(wrote, begun{item: string(r.RunID), attempt: 1, start: 1, end: 2})
+	}
+	for name, test := range map[string]struct {
+		runs, items []job.Run
+		done        []begun
+		want        string
+	}{
+		"fine":               {[]job.Run{one, two, three}, []job.Run{item(one), item(two)}, wrote, ""},
+		"no record":          {[]job.Run{one, three}, []job.Run{item(one)}, wrote, "lost"},
+		"two records":        {[]job.Run{one, one}, []job.Run{item(one), item(one)}, wrote, "doubled"},
+		"two items":          {[]job.Run{one, two}, []job.Run{item(one), item(two), item(two)}, wrote, "doubled"},
+		"no item":            {[]job.Run{one, two}, []job.Run{item(one)}, wrote, "untrue"},
+		"an item of nobody":  {[]job.Run{one}, []job.Run{item(one), item(two)}, wrote, "untrue"},
+		"a result of nobody": {[]job.Run{one}, []job.Run{item(one)}, nil, "untrue"},
+		"not done":           {[]job.Run{tick(1, job.StateIndeterminate)}, []job.Run{item(one)}, wrote, "untrue"},
+	} {
+		var j judgedItems
+		judgeTicks(&j, test.runs, test.items, test.done)
+		for what, list := range map[string][]string{"lost": j.lost, "doubled": j.doubled, "untrue": j.untrue} {
+			if (len(list) > 0) != (strings.Contains(test.want, what)) && !(test.want == "doubled" && what == "untrue") {
+				t.Errorf("%s: %s is %v", name, what, list)
+			}
+		}
+	}
+}

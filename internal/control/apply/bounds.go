@@ -18,10 +18,36 @@ import (
 
 // jobBounds returns what the caller may have a job start; see bounds.
 func (p *planner) jobBounds(ctx context.Context, o *manifest.Object, old job.Bounds) (job.Bounds, error) {
+	if o.Spec.Dispatch != nil {
+		return p.dispatchBounds(ctx, o, old)
+	}
 	return p.bounds(ctx, o, rights.Jobs, old, func(held *command.Bounds) (job.Bounds, error) {
 		plan := o.Spec.Draft(o.Metadata.Namespace, p.scripts.Find)
 		return held.Admitting(command.OrderOf(&o.Spec, &plan), true)
 	})
+}
+
+// dispatchBounds returns what the caller may have started by a job that is dispatched to a
+// queue: what edit of the job, and run of the queue, allow. Each item keeps to it; what that
+// starts is the queue's to say, so that it is not looked at before.
+func (p *planner) dispatchBounds(ctx context.Context, o *manifest.Object, old job.Bounds) (job.Bounds, error) {
+	s, err := p.c.rights.Of(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held, err := s.Starts(rights.Request{Verb: rights.Edit, Kind: rights.Jobs, Namespace: o.Metadata.Namespace, Labels: o.Metadata.Labels}, nil)
+	if err != nil {
+		return nil, err
+	}
+	key := job.Key{Namespace: o.Metadata.Namespace, Name: o.Spec.Dispatch.Queue}
+	puts, may := s.Bounds(rights.Request{Verb: rights.Run, Kind: rights.Queues, Namespace: key.Namespace, Labels: p.queueLabels(key)})
+	switch {
+	case !may: // the job has named the queue before, by somebody who may
+		puts = old
+	case p.switching && len(held)+len(puts) == 0, !s.Keeps():
+		return old, nil
+	}
+	return held.With(puts), nil
 }
 
 // queueBounds returns what the caller may have a queue start; see bounds.

@@ -126,20 +126,13 @@ func (p *planner) hostGroup(o *manifest.Object) (change, error) {
 		ch.store(name, value)
 		return ch, err
 	}
-	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
-	old, err := store.Decode[etcdkv.StoredHostGroup](kv)
-	if err != nil {
-		return change{}, err
+	edited, err := edit(&ch, kv, &next, func(old *etcdkv.StoredHostGroup) (bool, error) {
+		next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
+		return sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
+	})
+	if edited {
+		ch.Put(p.c.db.Keys.HostGroupGuard(), meta.Name)
 	}
-	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
-	if same || err != nil {
-		ch.result.Action = api.ActionUnchanged
-		return ch, err
-	}
-	next.CreatedAt, next.Schema = old.CreatedAt, max(old.Schema, next.Schema)
-	value, err := etcdkv.MergeUnknown(kv.Value, next)
-	ch.Put(p.c.db.Keys.HostGroupGuard(), meta.Name)
-	ch.store(name, value)
 	return ch, err
 }
 

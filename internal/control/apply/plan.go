@@ -512,6 +512,24 @@ func (ch *change) store(key, value string) {
 	ch.size, ch.after = len(value), []byte(value)
 }
 
+// edit has an object that is stored as kv become next, which follow gives what it keeps of
+// the old one; that reports whether both say the same, and nothing is changed then.
+func edit[T any](ch *change, kv *mvccpb.KeyValue, next *T, follow func(old *T) (bool, error)) (bool, error) {
+	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
+	old, err := store.Decode[T](kv)
+	if err != nil {
+		return false, err
+	}
+	same, err := follow(&old)
+	if same || err != nil {
+		ch.result.Action = api.ActionUnchanged
+		return false, err
+	}
+	value, err := etcdkv.MergeUnknown(kv.Value, next)
+	ch.store(string(kv.Key), value)
+	return err == nil, err
+}
+
 // sameObject reports whether two objects say the same where users write.
 func sameObject[Spec any](a job.Metadata, x Spec, b job.Metadata, y Spec) (bool, error) {
 	type written struct {

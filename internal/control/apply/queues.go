@@ -45,16 +45,15 @@ func (p *planner) queue(ctx context.Context, o *manifest.Object) (change, error)
 		ch.store(name, value)
 		return ch, err
 	}
-	ch.result.Action, ch.before = api.ActionUpdated, kv.Value
-	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
-	if same && old.Bounds.Same(next.Bounds) || err != nil {
-		ch.result.Action, ch.result.Warnings = api.ActionUnchanged, nil
-		return ch, err
+	edited, err := edit(&ch, kv, &next, func(old *etcdkv.StoredQueue) (bool, error) {
+		next.UID, next.Generation, next.CreatedAt, next.Hold = old.UID, old.Generation+1, old.CreatedAt, old.Hold
+		next.Schema = max(old.Schema, next.Schema)
+		same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
+		return same && old.Bounds.Same(next.Bounds), err
+	})
+	if !edited {
+		ch.result.Warnings = nil
 	}
-	next.UID, next.Generation, next.CreatedAt, next.Hold = old.UID, old.Generation+1, old.CreatedAt, old.Hold
-	next.Schema = max(old.Schema, next.Schema)
-	value, err := etcdkv.MergeUnknown(kv.Value, next)
-	ch.store(name, value)
 	return ch, err
 }
 
@@ -82,6 +81,19 @@ func (p *planner) readQueues(ctx context.Context, objects []manifest.Object) err
 		p.queues[keys[i]] = kvs[i]
 	}
 	return err
+}
+
+// queueLabels are the labels of a stored queue; nil: it is not stored yet.
+func (p *planner) queueLabels(key job.Key) map[string]string {
+	kv := p.queues[key]
+	if kv == nil {
+		return nil
+	}
+	s, err := store.Decode[etcdkv.StoredQueue](kv)
+	if err != nil {
+		return nil // told when it is checked
+	}
+	return s.Labels
 }
 
 // checkDispatch tells which jobs are dispatched to queues that there are not, or that do not

@@ -83,8 +83,8 @@ func (st *Starter) beyond(ctx context.Context, b *begin, held job.Bounds) (admit
 	if err != nil {
 		return nil, nil, err
 	}
-	if d := b.job.Spec.Dispatch; d != nil && len(held) > 0 {
-		return nil, []string{"the job is dispatched to queue " + d.Queue + ", and a rule with bounds allows nothing on queues"}, nil
+	if b.job.Spec.Dispatch != nil { // each item keeps to them
+		return held, nil, nil
 	}
 	own, err := command.ReadBounds(b.job.Bounds)
 	if err != nil {

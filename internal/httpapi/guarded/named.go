@@ -58,7 +58,7 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 	asked := false
 	for _, n := range namesOf(&o.Spec, o.Metadata.Namespace) {
 		r := rights.Request{Verb: n.verb, Kind: n.kind, Namespace: n.key.Namespace}
-		if s.May(r) || n.version == 0 && n.verb == rights.Read && slices.ContainsFunc(objects, func(other manifest.Object) bool {
+		if s.May(r) || n.verb == rights.Run && s.MayStart(r) || n.version == 0 && n.verb == rights.Read && slices.ContainsFunc(objects, func(other manifest.Object) bool {
 			return kindOf(other.Kind) == n.kind && other.Metadata.Key() == n.key
 		}) {
 			continue
@@ -80,6 +80,13 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 			if r.Labels, err = c.labelsOf(n.kind, n.key)(ctx); gone(err) != nil {
 				return err
 			}
+		}
+		if n.verb == rights.Run {
+			_, err := s.Starts(r, nil) // within what bounds, the items will keep to
+			if err != nil {
+				return fmt.Errorf("job %s is dispatched to %s %s: %w", o.Metadata.Key(), n.what, n.key, err)
+			}
+			continue
 		}
 		if err := s.Need(r, nil); err != nil {
 			return fmt.Errorf("job %s names %s %s: %w", o.Metadata.Key(), n.what, n.key, err)
