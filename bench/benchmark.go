@@ -99,6 +99,12 @@ func benchmarks() []benchmark {
 			queueRecipe{ours: 60, theirs: 20, places: 3}.measure,
 		},
 		{
+			"queue_vs_others",
+			queueRivals{ours: 20_000, theirs: 20_000, places: 100, workers: 100}.measure,
+			// A program that does nothing stands for the peers.
+			queueRivals{ours: 60, theirs: 60, places: 3, workers: 3, peer: "true"}.measure,
+		},
+		{
 			// A process may have 20,000 files, of which a node keeps some for others than minions.
 			"fanout",
 			fanOut{minions: 17_000, pause: roundPause}.measure,

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"time"
 )
@@ -29,7 +26,7 @@ func (b rivals) measure(ctx context.Context, e *env) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	peer, err := buildPeer(ctx, dir)
+	peer, err := buildProgram(ctx, "peer", dir)
 	if err != nil {
 		return err
 	}
@@ -58,17 +55,6 @@ func (b rivals) measure(ctx context.Context, e *env) error {
 		return err
 	}
 	return e.ratio("fires_vs_go_etcd_cron", ours, theirs, "of the peer's rate")
-}
-
-// buildPeer builds the peer, a module of its own.
-func buildPeer(ctx context.Context, dir string) (string, error) {
-	_, here, _, _ := runtime.Caller(0)
-	program := filepath.Join(dir, "peer")
-	build := exec.CommandContext(ctx, "go", "build", "-C", filepath.Join(filepath.Dir(here), "peer"), "-o", program, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the peer: %w: %s", err, bytes.TrimSpace(out))
-	}
-	return program, nil
 }
 
 // peerResult is what the peer prints.

@@ -101,7 +101,9 @@ func (o *owner) ends(x job.Order, state job.State, reason string) job.Report {
 	return o.hears(x, string(state)+" "+reason, func(r *job.Report) bool { return r.State == state && strings.Contains(r.Reason, reason) })
 }
 
-func held(r *job.Report) bool { return r.Known && r.State == job.StateRunning && r.StartedAt.IsZero() }
+func isWaiting(r *job.Report) bool {
+	return r.Known && r.State == job.StateRunning && r.StartedAt.IsZero()
+}
 
 func TestD7D8_OccurrenceIsDoneOnce(t *testing.T) {
 	t.Parallel()
@@ -109,7 +111,7 @@ func TestD7D8_OccurrenceIsDoneOnce(t *testing.T) {
 	o := c.owner()
 	x := o.fire(`{"a":1}`)
 	o.fires.Send([]job.Order{x, x})
-	o.hears(x, "that it waits", held)
+	o.hears(x, "that it waits", isWaiting)
 	item := c.order(x.Task.ItemID(), 1)
 	if item.Env[job.EnvPayload] != `{"a":1}` || item.Env[job.EnvItemJob] != "team/nightly" || item.Env[job.EnvItemFire] != x.Task.Fire.String() {
 		t.Errorf("order of the item: %v", item.Env)
@@ -159,11 +161,11 @@ func TestD7_PutIsTheOwners(t *testing.T) {
 	o := c.owner()
 	x, y := o.fire("{}"), o.fire("{}")
 	o.fires.Send([]job.Order{x})
-	o.hears(x, "that it waits", held)
+	o.hears(x, "that it waits", isWaiting)
 	o.own()
 	o.fires.Send([]job.Order{y}) // under the token before
 	o.fires.Ask([]job.Ref{o.ref(x), o.ref(y)})
-	o.hears(x, "the answer", func(r *job.Report) bool { return held(r) && r.Term == 7 })
+	o.hears(x, "the answer", func(r *job.Report) bool { return isWaiting(r) && r.Term == 7 })
 	o.hears(y, "that it is not known", func(r *job.Report) bool { return !r.Known && r.Term == 7 })
 	c.stats(queue.Stats{Waiting: 1})
 }
@@ -179,7 +181,7 @@ func TestHowOccurrencesEnd(t *testing.T) {
 	}
 	waiting := func() job.Order {
 		x := send("{}")
-		o.hears(x, "that it waits", held)
+		o.hears(x, "that it waits", isWaiting)
 		return x
 	}
 	o.ends(send("text"), job.StateRejected, "queue team/report does not take the payload: is not JSON")
@@ -253,7 +255,7 @@ func TestOccurrenceExpiresOrIsTooMany(t *testing.T) {
 	o := c.owner()
 	x := o.fire("{}")
 	o.fires.Send([]job.Order{x})
-	o.hears(x, "that it waits", held)
+	o.hears(x, "that it waits", isWaiting)
 	y := o.fire("{}")
 	o.fires.Send([]job.Order{y})
 	o.ends(y, job.StateRejected, "is full: it has 1 items, and takes 1 (maxItems)")
@@ -268,7 +270,7 @@ func TestRecordedEndsAreForgotten(t *testing.T) {
 	x, y := o.fire("{}"), o.fire("{}")
 	for _, z := range []job.Order{x, y} {
 		o.fires.Send([]job.Order{z})
-		o.hears(z, "that it waits", held)
+		o.hears(z, "that it waits", isWaiting)
 		o.fires.Cancel([]job.Ref{o.ref(z)}, "enough")
 		o.ends(z, job.StateCancelled, "enough")
 	}

@@ -90,7 +90,10 @@ func TestJudgeTicks(t *testing.T) {
 		var j judgedItems
 		judgeTicks(&j, test.runs, test.items, test.done)
 		for what, list := range map[string][]string{"lost": j.lost, "doubled": j.doubled, "untrue": j.untrue} {
-			if (len(list) > 0) != (strings.Contains(test.want, what)) && !(test.want == "doubled" && what == "untrue") {
+			if test.want == "doubled" && what == "untrue" {
+				continue // the second has no item of its own
+			}
+			if (len(list) > 0) != (test.want == what) {
 				t.Errorf("%s: %s is %v", name, what, list)
 			}
 		}

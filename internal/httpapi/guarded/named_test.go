@@ -88,6 +88,38 @@ func TestJobsNameWhatTheirAuthorMayRead(t *testing.T) {
 	}
 }
 
+// A job puts items into the queue to which it is dispatched: its author needs the right to, be
+// the queue in the same file. What the job has named before stays.
+func TestJobsAreDispatchedByWhoMayPut(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	jobs := rights.Rule{Verbs: []rights.Verb{rights.Edit, rights.Run}, Kinds: []rights.Kind{rights.Jobs}, Namespaces: []string{"own"}}
+	c.role("ann", jobs, rights.Rule{Verbs: []rights.Verb{rights.Run}, Kinds: []rights.Kind{rights.Queues}, Namespaces: []string{"own"}})
+	c.role("bob", jobs, rights.Rule{Verbs: []rights.Verb{rights.Read, rights.Edit}, Kinds: []rights.Kind{rights.Queues}, Namespaces: []string{"own"}})
+	c.role("cas", jobs, rights.Rule{Verbs: []rights.Verb{rights.Run}, Kinds: []rights.Kind{rights.Queues}, Namespaces: []string{"own"}, Starts: job.StartRule{RunAs: []string{"nobody"}}})
+	c.serve(t)
+	const queue = "apiVersion: carillon/v1\nkind: Queue\nmetadata: {name: q, namespace: own}\nspec: {command: [x]}\n---\n"
+	for _, ask := range []struct {
+		user, doc string
+		want      int
+	}{
+		{"ann", jobOf("new", "dispatch: {queue: q}"), http.StatusConflict},
+		{"bob", jobOf("new", "dispatch: {queue: q}"), http.StatusForbidden},
+		{"bob", queue + jobOf("new", "dispatch: {queue: q}"), http.StatusForbidden},
+		{"cas", jobOf("new", "dispatch: {queue: q}"), http.StatusConflict}, // each item keeps to the bounds
+		{"root", jobOf("new", "dispatch: {queue: q}"), http.StatusConflict},
+	} {
+		status, text := c.ask(t, ask.user, http.MethodPost, "/v1/apply", ask.doc)
+		if status != ask.want || status == http.StatusForbidden && !strings.Contains(text, "you may not run queues") {
+			t.Errorf("%s: %d, want %d: %s\n%s", ask.user, status, ask.want, text, ask.doc)
+		}
+	}
+	c.behind.spec = job.Spec{Dispatch: &job.QueueDispatch{Queue: "q"}}
+	if status, text := c.ask(t, "bob", http.MethodPost, "/v1/apply", jobOf("x", "dispatch: {queue: q, priority: 3}")); status != http.StatusConflict {
+		t.Errorf("%d: %s", status, text)
+	}
+}
+
 // A command is made a job, in a namespace in which who runs it may do that.
 func TestCommandsAreJobsOfANamespace(t *testing.T) {
 	t.Parallel()
