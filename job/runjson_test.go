@@ -72,7 +72,7 @@ func TestTaskJSONIsTheTask(t *testing.T) {
 	at := time.Date(2026, 11, 20, 12, 0, 0, 1, time.UTC)
 	full := Task{
 		Share: "n1", Minion: "m1", Attempt: 2, State: StateFailed, Reason: "why", StartedAt: at, EndedAt: at, GoneSince: at,
-		Exit: &Exit{Code: 3}, Stdout: Output{Head: "a"}, Stderr: Output{Tail: "b"}, Steps: []StepResult{{Name: "one"}},
+		Exit: &Exit{Code: 3}, Stdout: Output{Head: "a"}, Stderr: Output{Tail: "b"}, Steps: []StepResult{{Name: "one"}}, Item: &TaskItem{Queue: "q", ID: "x"},
 	}
 	for i, v := 0, reflect.ValueOf(full); i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
