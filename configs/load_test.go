@@ -134,6 +134,7 @@ func TestProblems(t *testing.T) {
 		"half of a user":   {args: []string{"--etcd-user", "carillon"}, want: []string{"--etcd-user: etcd.user: etcd.user and etcd.passwordFile belong together; give both, or neither"}},
 		"a bare password":  {args: []string{"--etcd-endpoints", "http://etcd1:2379", "--etcd-user", "a", "--etcd-password-file", "b"}, want: []string{`--etcd-endpoints: etcd.endpoints: "http://etcd1:2379" is not encrypted, and others could read the password of the user; begin it with https://`}},
 		"a user":           {args: []string{"--etcd-endpoints", "https://etcd1:2379,http://127.0.0.1:2379", "--etcd-user", "a", "--etcd-password-file", "b"}},
+		"a seal key":       {args: []string{"--seal-key-file", "seal.key"}, want: []string{`--seal-key-file: sealKeyFile: "seal.key" is not an absolute path; give one as in /etc/carillon/seal.key`}},
 		"a socket nowhere": {args: []string{"--etcd-endpoints", "unix://client.sock"}, want: []string{`--etcd-endpoints: etcd.endpoints: "unix://client.sock" is not an endpoint; give one as in http://127.0.0.1:2379 or unix:///var/lib/etcd.sock`}},
 		"log":              {args: []string{"--log-level", "loud"}, want: []string{`--log-level: log.level: "loud" is not known; debug, info, warn, error are allowed`}},
 		"odd labels": {
