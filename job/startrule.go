@@ -16,6 +16,9 @@ type StartRule struct {
 	// Commands say what may be started, in the grammar of a minion's own list (`worker
 	// --allow`), without user. Empty: anything.
 	Commands []CommandRule `json:"commands,omitempty"`
+	// Role is the role whose rule it was, where the rule is kept with what it admitted.
+	// Empty: that is not known, and the rule holds as it was.
+	Role string `json:"role,omitempty"`
 }
 
 // OwnAccount stands in StartRule.RunAs for the minion's own account, which runs a job
@@ -49,6 +52,9 @@ type Bound struct {
 	// By is whose bound it is, for people.
 	By    string      `json:"by,omitempty"`
 	Rules []StartRule `json:"rules"`
+	// Verb and Resource are the right by which it was admitted. Empty: it is not known.
+	Verb     string `json:"verb,omitempty"`
+	Resource string `json:"resource,omitempty"`
 }
 
 // Bounds are several, all of which must admit a start. Empty: nothing is bounded.
@@ -66,11 +72,11 @@ func (b Bounds) With(further Bounds) Bounds {
 }
 
 func (b Bound) same(c Bound) bool {
-	return b.By == c.By && slices.EqualFunc(b.Rules, c.Rules, StartRule.same)
+	return b.By == c.By && b.Verb == c.Verb && b.Resource == c.Resource && slices.EqualFunc(b.Rules, c.Rules, StartRule.same)
 }
 
 func (r StartRule) same(t StartRule) bool {
-	return slices.Equal(r.Targets, t.Targets) && slices.Equal(r.RunAs, t.RunAs) && slices.Equal(r.Commands, t.Commands)
+	return r.Role == t.Role && slices.Equal(r.Targets, t.Targets) && slices.Equal(r.RunAs, t.RunAs) && slices.Equal(r.Commands, t.Commands)
 }
 
 // Size is how many bytes the bounds are stored as, nearly.
@@ -93,5 +99,7 @@ func (b Bounds) Size() int {
 
 // Same reports whether two bounds admit the same, whoever they are of.
 func (b Bounds) Same(c Bounds) bool {
-	return slices.EqualFunc(b, c, func(x, y Bound) bool { return slices.EqualFunc(x.Rules, y.Rules, StartRule.same) })
+	return slices.EqualFunc(b, c, func(x, y Bound) bool {
+		return x.Verb == y.Verb && x.Resource == y.Resource && slices.EqualFunc(x.Rules, y.Rules, StartRule.same)
+	})
 }

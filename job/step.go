@@ -121,10 +121,9 @@ type Plan struct {
 
 // StepBounds are what those may have started who applied the script of a step.
 type StepBounds struct {
-	// Step is its place among Plan.Steps.
-	Step int
-	// Script is its name, for people.
-	Script string
+	// Step is its place among Plan.Steps, Script which script it is.
+	Step   int
+	Script Key
 	Bounds Bounds
 }
 

@@ -59,7 +59,7 @@ func (w *planner) plan() Plan {
 	for i := range s.Steps {
 		plan.Steps = append(plan.Steps, w.step(i, scripts[i], plan.Params))
 		if scripts[i] != nil && len(scripts[i].Bounds) > 0 {
-			plan.Scripts = append(plan.Scripts, StepBounds{Step: i, Script: scripts[i].Key().String(), Bounds: scripts[i].Bounds})
+			plan.Scripts = append(plan.Scripts, StepBounds{Step: i, Script: scripts[i].Key(), Bounds: scripts[i].Bounds})
 		}
 		if scripts[i] == nil || scripts[i].Spec.User == "" {
 			continue

@@ -7,6 +7,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/command"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 )
 
 // Who stores a job or a script, or starts one, may be bounded: to commands, accounts and minions.
@@ -20,29 +21,62 @@ type held struct {
 	err error
 	// targets admits all minions that anything may be started on; empty: all are.
 	targets string
+	// version is that of the roles by which it was read.
+	version uint64
 }
 
 // isBounded reports whether anything bounds what the fire may start.
 func (f *fire) isBounded() bool { return len(f.bounds)+len(f.e.bounds()) > 0 }
 
-// holds returns what bounds the fire, which is bounded.
-func (f *fire) holds() *held {
-	if f.held == nil {
-		h := &held{}
-		if h.bounds, h.err = command.ReadBounds(slices.Concat(f.e.bounds(), f.bounds)); h.err == nil {
-			h.targets = h.bounds.Targets()
-		}
-		f.held = h
+// holds returns what bounds the fire, which is bounded, by the roles as they are now. It is
+// read once for a job and a version of roles, but for what fires are bounded by themselves.
+func (c *chooser) holds(f *fire) *held {
+	version, of := c.version(), f.e.Optional
+	if c.heldVersion != version || len(c.held) > mostHeld {
+		c.held, c.heldVersion = map[*plan.Optional]*held{}, version
 	}
-	return f.held
+	own := len(f.bounds) > 0
+	h := c.held[of]
+	if own {
+		h = f.held
+	}
+	if h != nil && h.version == version {
+		return h
+	}
+	h = &held{version: version}
+	bounds := slices.Concat(f.e.bounds(), f.bounds)
+	if c.roles != nil {
+		bounds = c.roles.Now(bounds, f.e.key.Namespace)
+	}
+	if h.bounds, h.err = command.ReadBounds(bounds); h.err == nil {
+		h.targets = h.bounds.Targets()
+	}
+	if own {
+		f.held = h
+	} else {
+		c.held[of] = h
+	}
+	return h
+}
+
+// mostHeld bounds the jobs of which is remembered what bounds them: some have been edited
+// since, or are gone.
+const mostHeld = 10_000
+
+// version is that of the roles; 0: they are not known yet.
+func (c *chooser) version() uint64 {
+	if c.roles == nil {
+		return 1
+	}
+	return c.roles.Version()
 }
 
 // within returns a target that admits no minion which the fire may not be started on.
-func (f *fire) within(t job.Target) job.Target {
+func (c *chooser) within(f *fire, t job.Target) job.Target {
 	if !f.isBounded() {
 		return t
 	}
-	return command.Narrowed(t, f.holds().targets)
+	return command.Narrowed(t, c.holds(f).targets)
 }
 
 // scriptHeld is what bounds the script of the library that a step runs.
@@ -54,10 +88,10 @@ type scriptHeld struct {
 
 // admitting returns the target expression that admits the minions on which an order may be
 // started, empty: all; or why it may be on none.
-func (f *fire) admitting(o *job.Order, scripts []scriptHeld) (string, error) {
+func (c *chooser) admitting(f *fire, o *job.Order, scripts []scriptHeld) (string, error) {
 	var parts []string
 	if f.isBounded() {
-		h := f.holds()
+		h := c.holds(f)
 		if h.err != nil {
 			return "", h.err
 		}
@@ -80,7 +114,15 @@ func (f *fire) admitting(o *job.Order, scripts []scriptHeld) (string, error) {
 // admits reports whether a task's order is within what bounds its fire, and the scripts of
 // its steps. If not, the task ends, or is looked at again when its minion is known.
 func (s *shard) admits(f *fire, t *task, o *job.Order, scripts []scriptHeld, now int64) bool {
-	targets, err := f.admitting(o, scripts)
+	if s.choice.version() == 0 {
+		if now < f.due()+int64(s.cfg.MaxMessageExpired) {
+			s.reconcileAt(f, now+int64(rematchEvery))
+		} else {
+			s.finish(f, t, now, job.StateRejected, "what the job may start is not known: this node has not read the roles yet")
+		}
+		return false
+	}
+	targets, err := s.choice.admitting(f, o, scripts)
 	if err != nil {
 		s.finish(f, t, now, job.StateRejected, err.Error())
 		return false

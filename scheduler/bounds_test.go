@@ -130,3 +130,54 @@ func TestI34_ScriptsWithinTheirBounds(t *testing.T) {
 		t.Errorf("as root: %+v", d.runs)
 	}
 }
+
+// roles are as a test says.
+type roles struct {
+	version uint64
+	now     job.Bounds
+}
+
+func (r *roles) Version() uint64 { return r.version }
+func (r *roles) Now(b job.Bounds, namespace string) job.Bounds {
+	if namespace != "t" {
+		return nil
+	}
+	return slices.Concat(b, r.now)
+}
+
+// TestI34_RolesAsTheyAreNow: what a role has taken back since a job was stored is not
+// started, and what it gives is only once the roles have been read.
+func TestI34_RolesAsTheyAreNow(t *testing.T) {
+	t.Parallel()
+	d, r := newDesk(t, 2), &roles{version: 1}
+	d.choice.roles = r
+	e := d.bounded(within(job.StartRule{RunAs: []string{job.OwnAccount}}))
+	begin := func() *fire {
+		d.pass(time.Second)
+		return d.fire(e, fire{id: job.FireID{Job: e.uid, At: d.clock, Trigger: job.TriggerManual}})
+	}
+	ends := func(f *fire) {
+		d.wantSent("m00", "m01")
+		d.says(f, "m00", job.StateSucceeded)
+		d.says(f, "m01", job.StateSucceeded)
+		clear(d.sent)
+	}
+	ends(begin())
+	// The role has lost what the job was stored by.
+	r.version, r.now = 2, within(job.StartRule{RunAs: []string{"deploy"}})
+	begin()
+	d.wantSent()
+	if last := d.runs[len(d.runs)-1]; last.State != job.StateRejected || !strings.Contains(last.Tasks[0].Reason, "it is to run as @minion, and the rule has runAs deploy") {
+		t.Errorf("%+v", last)
+	}
+	// It has it again.
+	r.version, r.now = 3, nil
+	ends(begin())
+	// A node that has not read the roles waits for them.
+	r.version = 0
+	begin()
+	d.wantSent()
+	r.version = 1
+	d.pass(time.Minute / 2)
+	d.wantSent("m00", "m01")
+}

@@ -7,11 +7,18 @@ import (
 	"slices"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/plan"
 )
 
 // chooser says which minions a fire is for, and in which order its tasks start.
 type chooser struct {
 	minions Minions
+	// roles say what bounds come to now. Nil: what they were.
+	roles Roles
+	// held is what bounds the fires of jobs, by what is planned of these, as of a version
+	// of the roles.
+	held        map[*plan.Optional]*held
+	heldVersion uint64
 	// seed spreads fires over minions.
 	seed maphash.Seed
 }
@@ -26,7 +33,7 @@ func (c *chooser) reach(f *fire, target job.Target) (ready []job.MinionID, away 
 	if isQueue(target) {
 		return c.minions.Match(target), nil
 	}
-	target = f.within(target)
+	target = c.within(f, target)
 	switch {
 	case len(f.hosts) > 0:
 		return c.hosts(f)
@@ -41,7 +48,7 @@ func isQueue(t job.Target) bool { return len(t.Names) == 1 && job.MinionID(t.Nam
 
 // hosts returns which of the minions that a fire is for get orders, and which do not.
 func (c *chooser) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollable) {
-	all, others := c.minions.Reach(f.within(job.Target{}))
+	all, others := c.minions.Reach(c.within(f, job.Target{}))
 	why := make(map[job.MinionID]job.Uncontrollable, len(others))
 	for _, u := range others {
 		why[u.Minion] = u
@@ -67,7 +74,7 @@ func (c *chooser) hosts(f *fire) (ready []job.MinionID, away []job.Uncontrollabl
 // spread evenly by the fire's identity.
 func (c *chooser) choose(f *fire, target job.Target, attempt int) []job.MinionID {
 	if !isQueue(target) {
-		target = f.within(target)
+		target = c.within(f, target)
 	}
 	return c.pick(f, c.minions.Match(target), target, attempt)
 }
@@ -103,7 +110,7 @@ func (c *chooser) away(f *fire, t job.Target) []job.Uncontrollable {
 		_, away := c.hosts(f)
 		return away
 	}
-	_, away := c.minions.Reach(f.within(t))
+	_, away := c.minions.Reach(c.within(f, t))
 	return away
 }
 

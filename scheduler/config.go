@@ -202,6 +202,10 @@ type Deps struct {
 	// May be nil. It must not block.
 	OnLease func(clientv3.LeaseID)
 
+	// Roles tells what bounds of what is stored come to by roles as they are now. Nil: what
+	// they were.
+	Roles Roles
+
 	// Beside, unless nil, is run for each hash shard that the node holds, beside the
 	// jobs in it, until ctx ends: the lock is lost then, or is being passed on. What it
 	// writes has to compare the ownership's fence.
@@ -209,6 +213,14 @@ type Deps struct {
 
 	bestEffort *bestEffort
 	load       *fair.Load
+}
+
+// Roles are the roles that bound what may be started. Its methods do not block.
+type Roles interface {
+	// Version rises with each change. 0: roles have not been read yet.
+	Version() uint64
+	// Now returns what bounds of something in a namespace come to now.
+	Now(bounds job.Bounds, namespace string) job.Bounds
 }
 
 // now returns the time in nanoseconds since the Unix epoch, by the clock of most as

@@ -244,7 +244,9 @@
 //	    at once more before it is sent, with its parameters, its scripts and the
 //	    labels of its minion as they are then. What is beyond ends as rejected. So
 //	    does a task that would run a script of the library beyond the bounds of who
-//	    stored that version: on another minion, or as another account. Bounds
+//	    stored that version: on another minion, or as another account. Of roles that
+//	    have become narrower since, what they allow now counts as well, from when
+//	    this node has read it; until it has read any, nothing bounded is sent. Bounds
 //	    stay with a fire over changes of its owner; those that cannot be read let
 //	    nothing start (bounds.go).
 //

@@ -89,7 +89,7 @@ func (s *shard) awaitsMinion(f *fire) string {
 	if err != nil {
 		return "waiting for a minion"
 	}
-	if found := s.deps.Minions.Match(f.within(spec.Target)); len(found) > 0 {
+	if found := s.deps.Minions.Match(s.choice.within(f, spec.Target)); len(found) > 0 {
 		return awaitsMore(len(found), max(spec.Target.Count, 1))
 	}
 	if away := s.choice.away(f, spec.Target); len(away) > 0 {

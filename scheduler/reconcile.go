@@ -114,14 +114,14 @@ func (s *shard) reconcileUnassigned(f *fire, spec *job.Spec, now int64) {
 
 // whyNone tells why a fire has no minions.
 func (s *shard) whyNone(f *fire, t job.Target) string {
-	if found := s.deps.Minions.Match(f.within(t)); len(found) > 0 {
+	if found := s.deps.Minions.Match(s.choice.within(f, t)); len(found) > 0 {
 		return fmt.Sprintf("%d minions matched the target, and it is to run on %d", len(found), t.Count)
 	}
 	if away := s.choice.away(f, t); len(away) > 0 {
 		return awayWords(away)
 	}
 	if f.isBounded() && len(s.deps.Minions.Match(t)) > 0 {
-		return "minions match the target, and none is one that this may be started on: " + f.within(job.Target{}).Match
+		return "minions match the target, and none is one that this may be started on: " + s.choice.within(f, job.Target{}).Match
 	}
 	return job.ErrNoMinions.Error()
 }

@@ -148,7 +148,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 	s.nodeLoad = deps.load
 	s.outbox = outbox{own: own, client: deps.Client, keys: cfg.Keys, shards: cfg.Meta.Shards, id: id, now: deps.now, log: s.log}
 	s.watches = newKeyWatches(s)
-	s.choice = chooser{minions: deps.Minions, seed: cfg.seed}
+	s.choice = chooser{minions: deps.Minions, roles: deps.Roles, seed: cfg.seed}
 	s.writer = writer{own: own, client: deps.Client, keys: cfg.Keys, id: id, retries: met.commitRetries, log: s.log}
 	s.backfills = backfills{cluster: deps.Cluster, keys: cfg.Keys, now: deps.now, entry: s.entry, all: map[string]*backfilled{}}
 	s.ahead = newAhead(s)

@@ -58,11 +58,18 @@ func (s *shard) workOf(f *fire, spec *job.Spec, now int64) (work, bool, error) {
 		}
 		w.Plan = plan
 		for _, b := range plan.Scripts {
-			bounds, err := command.ReadBounds(b.Bounds)
+			given := b.Bounds
+			if s.deps.Roles != nil {
+				if s.deps.Roles.Version() == 0 {
+					return w, false, nil
+				}
+				given = s.deps.Roles.Now(given, b.Script.Namespace)
+			}
+			bounds, err := command.ReadBounds(given)
 			if err != nil {
 				return w, true, fmt.Errorf("script %s: %w", b.Script, err)
 			}
-			w.scripts = append(w.scripts, scriptHeld{step: b.Step, name: b.Script, bounds: bounds})
+			w.scripts = append(w.scripts, scriptHeld{step: b.Step, name: b.Script.String(), bounds: bounds})
 		}
 	}
 	f.work = &w

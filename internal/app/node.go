@@ -31,6 +31,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
+	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/internal/sealing"
@@ -333,10 +334,11 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if err := n.reg.loadGrants(loading, n.hub.Inventory().SetGrant); err != nil {
 		return err
 	}
+	roles := policy.NewView(n.client, n.keys, n.log)
 	if n.queues, err = queues.New(queues.Config{
 		Node: node, Keys: n.keys, Shards: n.meta.Shards, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, queues.Deps{
-		Client: n.client, Minions: n.hub, History: n.sink, Logger: n.log, Metrics: metrics,
+		Client: n.client, Minions: n.hub, History: n.sink, Roles: roles, Logger: n.log, Metrics: metrics,
 		Secrets: func(k job.Key) (*job.Secret, bool) { return n.cluster.Secrets().Find(k) }, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
 		return err
@@ -354,7 +356,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: queueMinions{n.hub, n.fires}, History: n.sink, Records: n.store,
-		Schedules: schedule.NewCache(), Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub,
+		Schedules: schedule.NewCache(), Roles: roles, Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub,
 		Beside: func(ctx context.Context, id job.ShardID, own scheduler.Owned) { n.queues.Hold(ctx, id, own) },
 	}); err != nil {
 		return err
@@ -369,7 +371,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		TokenMaxAge: cfg.TokenMaxAge, LoginLife: cfg.OIDC.SessionMaxAge,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
-		Metrics: metrics, Seal: n.seal, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Metrics: metrics, Roles: roles, Seal: n.seal, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 		TimeKnown: func() bool { s := n.time.State(); return s.Judged },
 	}); err != nil {
 		return err

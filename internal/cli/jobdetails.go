@@ -227,6 +227,9 @@ func withinText(b *job.Bound) string {
 		for _, c := range r.Commands {
 			parts = append(parts, string(c))
 		}
+		if r.Role != "" {
+			parts = append(parts, "by the role "+r.Role)
+		}
 		rules[i] = strings.Join(parts, ", ")
 	}
 	return "what " + cmp.Or(b.By, "its author") + " may start: " + strings.Join(rules, "; or ")

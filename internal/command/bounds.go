@@ -14,9 +14,9 @@ import (
 // goroutine. Nil bounds nothing.
 type Bounds struct{ all []bound }
 
-// bound admits what one of its rules does.
+// bound admits what one of its rules does. Of is the job.Bound that it was, without rules.
 type bound struct {
-	by    string
+	of    job.Bound
 	rules []startRule
 }
 
@@ -34,7 +34,8 @@ func ReadBounds(in job.Bounds) (*Bounds, error) {
 	}
 	out := &Bounds{}
 	for i := range in {
-		b := bound{by: in[i].By}
+		b := bound{of: in[i]}
+		b.of.Rules = nil
 		for n := range in[i].Rules {
 			r, problems := readStartRule(fmt.Sprintf("bounds[%d].rules[%d]", i, n), &in[i].Rules[n])
 			if len(problems) > 0 {
@@ -123,7 +124,7 @@ func (b *Bounds) spelled() job.Bounds {
 	var out job.Bounds
 	for i := range b.all {
 		in := &b.all[i]
-		one := job.Bound{By: in.by}
+		one := in.of
 		for n := range in.rules {
 			one.Rules = append(one.Rules, in.rules[n].StartRule)
 		}
@@ -150,7 +151,7 @@ func (b *Bounds) admittingStarts(user string, starts []Start) (*Bounds, error) {
 		if len(admits) == 0 && !slices.Contains(why, differs) { // several bounds may be of one caller
 			why = append(why, differs)
 		}
-		out.all = append(out.all, bound{b.all[i].by, admits})
+		out.all = append(out.all, bound{b.all[i].of, admits})
 	}
 	if len(why) > 0 {
 		return nil, &OutsideError{Why: strings.Join(why, "; and ")}
@@ -197,7 +198,7 @@ func (b *bound) admitting(user string, starts []Start) (admits []startRule, why 
 			best, why = len(differs), strings.Join(differs, "; ")
 		}
 	}
-	who := b.by
+	who := b.of.By
 	if who == "" {
 		who = "its author"
 	}

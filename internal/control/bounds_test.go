@@ -53,6 +53,12 @@ func restarts(name string, edits ...func(*job.Spec)) manifest.Object {
 	})
 }
 
+// by is a rule as it is kept, of a role.
+func by(role string, r job.StartRule) job.StartRule {
+	r.Role = role
+	return r
+}
+
 func refusedFor(t *testing.T, name string, err error, why string) {
 	t.Helper()
 	if !errors.Is(err, job.ErrForbidden) || !strings.Contains(err.Error(), why) {
@@ -108,7 +114,7 @@ func TestJobsAreStoredWithinTheBounds(t *testing.T) {
 	if err != nil || !slices.ContainsFunc(done[0].Warnings, func(w string) bool { return strings.Contains(w, "1 of the 3 minions that it matches are left out") }) {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	want := job.Bounds{{By: "ann", Rules: []job.StartRule{restart}}}
+	want := job.Bounds{{By: "ann", Rules: []job.StartRule{by("restarter", restart)}, Verb: "edit", Resource: "jobs"}}
 	is := func(what string, want job.Bounds) {
 		t.Helper()
 		if diff := cmp.Diff(want, e.storedJob(t, "j").Bounds); diff != "" {
@@ -373,14 +379,14 @@ func TestScriptsWithinTheBounds(t *testing.T) {
 	if err := e.give(ann, t, of(text, args("app-1"))); err != nil {
 		t.Fatal(err)
 	}
-	is("by ann", 1, job.Bounds{{By: "ann", Rules: []job.StartRule{{
-		Targets: restart.Targets, RunAs: restart.RunAs, Commands: []job.CommandRule{job.CommandRule(`{"args":[{"glob":"app-*"}],"script":"` + job.ScriptSum(text) + `"}`)},
+	is("by ann", 1, job.Bounds{{By: "ann", Verb: "edit", Resource: "scripts", Rules: []job.StartRule{{
+		Targets: restart.Targets, RunAs: restart.RunAs, Commands: []job.CommandRule{job.CommandRule(`{"args":[{"glob":"app-*"}],"script":"` + job.ScriptSum(text) + `"}`)}, Role: "texts",
 	}}}})
 	// A text of bob's choice, which stays where it may be, and as whom.
 	if err := e.give(bob, t, of("id", args())); err != nil {
 		t.Fatal(err)
 	}
-	is("by bob", 2, job.Bounds{{By: "bob", Rules: []job.StartRule{{Targets: restart.Targets, RunAs: restart.RunAs}}}})
+	is("by bob", 2, job.Bounds{{By: "bob", Rules: []job.StartRule{{Targets: restart.Targets, RunAs: restart.RunAs, Role: "any"}}, Verb: "edit", Resource: "scripts"}})
 	// What eve applies she answers for, also as it is; a version is never changed.
 	for range 2 {
 		if err := e.give(eve, t, of("id", args())); err != nil {
@@ -448,8 +454,8 @@ func TestQueuesWithinTheBounds(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	rules := []job.StartRule{{Targets: restart.Targets, RunAs: restart.RunAs, Commands: []job.CommandRule{job.CommandRule(item)}}}
-	bounds(job.Bounds{{By: "ann", Rules: rules}})
+	rules := job.StartRule{Targets: restart.Targets, RunAs: restart.RunAs, Commands: []job.CommandRule{job.CommandRule(item)}}
+	bounds(job.Bounds{{By: "ann", Rules: []job.StartRule{by("editor-of-q", rules)}, Verb: "edit", Resource: "queues"}})
 	put := func(ctx context.Context, id, payload string) error {
 		_, err := e.PutItems(ctx, key, []api.NewItem{{ID: id, Payload: payload}}, api.Order{})
 		return err
@@ -482,7 +488,7 @@ func TestQueuesWithinTheBounds(t *testing.T) {
 		}
 		return v
 	}
-	if diff := cmp.Diff(job.Bounds{{By: "rob", Rules: rules}}, stored("a").Bounds); diff != "" {
+	if diff := cmp.Diff(job.Bounds{{By: "rob", Rules: []job.StartRule{by("runner-of-q", rules)}, Verb: "run", Resource: "queues"}}, stored("a").Bounds); diff != "" {
 		t.Errorf("put by rob: %s", diff)
 	}
 	if got := stored("c").Bounds; len(got) != 0 {

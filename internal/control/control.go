@@ -96,6 +96,8 @@ type Deps struct {
 	// Door tells how far the cluster looks at rights. Nil: as etcd says it; see
 	// access.Authenticator.ReadState.
 	Door access.Door
+	// Roles are roles and bindings; WatchRights runs it. Nil: Control makes one.
+	Roles *policy.View
 	// Metrics takes what callers had no right to. Nil: it is not shown.
 	Metrics prometheus.Registerer
 	// Decode reads a manifest. Nil: manifest.Decode.
@@ -199,7 +201,9 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	if deps.Door == nil {
 		deps.Door = c.Authenticator
 	}
-	c.roles = policy.NewView(deps.Client, cfg.Keys, log)
+	if c.roles = deps.Roles; c.roles == nil {
+		c.roles = policy.NewView(deps.Client, cfg.Keys, log)
+	}
 	var err error
 	if c.rights, err = policy.New(policy.Deps{Door: deps.Door, Policy: c.roles.Policy, Metrics: deps.Metrics, Logger: log.Named("rights")}); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package queues
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -20,20 +21,44 @@ type held struct {
 	bounds *command.Bounds
 	// err says why the bounds cannot be read: then nothing is started.
 	err error
+	// version is that of the roles by which it was read.
+	version uint64
 }
 
-func read(b job.Bounds) held {
-	bounds, err := command.ReadBounds(b)
-	return held{bounds, err}
+// version is that of the roles; 0: they are not known yet.
+func (r *runner) version() uint64 {
+	if r.m.deps.Roles == nil {
+		return 1
+	}
+	return r.m.deps.Roles.Version()
+}
+
+// read returns what bounds come to by the roles as they are now.
+func (r *runner) read(b job.Bounds) held {
+	h := held{version: r.version()}
+	if r.m.deps.Roles != nil {
+		b = r.m.deps.Roles.Now(b, r.key.Namespace)
+	}
+	h.bounds, h.err = command.ReadBounds(b)
+	return h
+}
+
+// holds returns what bounds the queue.
+func (r *runner) holds() *held {
+	if r.held.version == 0 || r.held.version != r.version() {
+		r.held = r.read(r.stored.Bounds)
+	}
+	return &r.held
 }
 
 // within returns the minions that may work on the queue.
 func (r *runner) within() job.Target {
 	t := job.Target{Match: r.work.Target.Match, Run: job.SpreadAll}
-	if r.held.err != nil {
+	h := r.holds()
+	if h.err != nil {
 		return t // each order is refused
 	}
-	return command.Narrowed(t, r.held.bounds.Targets())
+	return command.Narrowed(t, h.bounds.Targets())
 }
 
 // admits reports whether an item's order is within what bounds it. If not, the item ends,
@@ -42,9 +67,13 @@ func (r *runner) admits(t *task, o *job.Order) bool {
 	if len(r.stored.Bounds)+len(t.Bounds) == 0 {
 		return true
 	}
-	h := r.held
+	h := *r.holds()
 	if len(t.Bounds) > 0 {
-		h = read(slices.Concat(r.stored.Bounds, t.Bounds))
+		h = r.read(slices.Concat(r.stored.Bounds, t.Bounds))
+	}
+	if h.version == 0 {
+		t.sentAt = time.Now().Add(time.Second - resendAfter) // soon
+		return false
 	}
 	targets, err := "", h.err
 	if err == nil {

@@ -27,6 +27,12 @@ type Minions interface {
 	Ack(tasks []job.TaskID)
 }
 
+// Roles are the roles that bound what may be started; see scheduler.Roles.
+type Roles interface {
+	Version() uint64
+	Now(bounds job.Bounds, namespace string) job.Bounds
+}
+
 // Recorder writes run records to history, and never blocks; done is called when the
 // record is durable, or could not be made so.
 type Recorder interface {
@@ -51,6 +57,8 @@ type Deps struct {
 	Metrics prometheus.Registerer
 	// Secrets finds the secrets that the cluster keeps. Nil: it keeps none.
 	Secrets job.SecretFinder
+	// Roles tells what bounds come to by roles as they are now. Nil: what they were.
+	Roles Roles
 	// Now is the time that orders go by. Nil: time.Now.
 	Now func() time.Time
 }

@@ -29,7 +29,8 @@
 //	D6  Nothing is started that is beyond the bounds of who applied the queue, or of who put
 //	    the item or put it back: each order is looked at before it is sent. What it starts
 //	    may not be started: the item is a dead letter, with the reason. The minion may not
-//	    have it: the item goes back to the line, as after any attempt.
+//	    have it: the item goes back to the line, as after any attempt. Roles that have
+//	    become narrower since count as they are now.
 //	D7  An occurrence of a job is put into its queue at most once: the transaction that
 //	    puts it writes a key for it and compares that there was none, and that the order
 //	    is of the present owner of the job's shard. The key is there until the run has been

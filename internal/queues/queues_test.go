@@ -174,6 +174,26 @@ type cluster struct {
 	m       *Dispatch
 	fence   *fence
 	stop    func()
+	roles   roles
+}
+
+// roles add to all bounds what a test says.
+type roles struct {
+	mu      sync.Mutex
+	version uint64
+	now     job.Bounds
+}
+
+func (r *roles) Version() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.version + 1
+}
+
+func (r *roles) Now(b job.Bounds, _ string) job.Bounds {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Concat(b, r.now)
 }
 
 func open(t *testing.T, spec job.QueueSpec, offers map[job.MinionID]string) *cluster {
@@ -224,7 +244,7 @@ func (c *cluster) start() {
 	f.held.Store(true)
 	const shards = 4
 	m, err := New(Config{Node: "n1", Keys: c.keys, Shards: shards}, Deps{
-		Client: c.client, Minions: c.minions, History: c.history, Logger: zaptest.NewLogger(c.t),
+		Client: c.client, Minions: c.minions, History: c.history, Roles: &c.roles, Logger: zaptest.NewLogger(c.t),
 	})
 	if err != nil {
 		c.t.Fatal(err)
@@ -580,4 +600,22 @@ func TestD6_AnItemThatMayRunIsAskedFor(t *testing.T) {
 	c.answer(o, job.StateSucceeded, 0)
 	c.acked(o)
 	c.stats(queue.Stats{})
+}
+
+// TestD6_RolesAsTheyAreNow: what a role has taken back since the queue was applied is not
+// started any more.
+func TestD6_RolesAsTheyAreNow(t *testing.T) {
+	t.Parallel()
+	c := openWithin(t, admitting("ann"), job.QueueSpec{Command: []string{"/bin/work"}}, map[job.MinionID]string{"m1": me + "5"})
+	c.put(queue.Item{ID: "x", Payload: []byte("good")})
+	c.order("x", 1)
+	c.roles.mu.Lock()
+	c.roles.version, c.roles.now = 1, job.Bounds{{By: "ann now", Rules: []job.StartRule{{RunAs: []string{"deploy"}}}}}
+	c.roles.mu.Unlock()
+	c.put(queue.Item{ID: "y", Payload: []byte("good")})
+	c.stats(queue.Stats{InFlight: 1, Dead: 1})
+	dead, err := c.q.Dead(t.Context(), nil, 10)
+	if err != nil || len(dead) != 1 || !strings.Contains(dead[0].Reason, "it is not what ann now may start") {
+		t.Errorf("%+v, %v", dead, err)
+	}
 }

@@ -100,7 +100,7 @@ type task struct {
 
 func newRunner(m *Dispatch, id job.ShardID, fence queue.Fence, stored *etcdkv.StoredQueue, q *queue.Queue) *runner {
 	return &runner{
-		m: m, key: stored.Key(), shard: id, fence: fence, stored: stored, work: stored.Spec.Work(), held: read(stored.Bounds), q: q,
+		m: m, key: stored.Key(), shard: id, fence: fence, stored: stored, work: stored.Spec.Work(), q: q,
 		log:   m.log.With(zap.Stringer("queue", stored.Key())),
 		knock: make(chan struct{}, 1), more: make(chan struct{}, 1), workers: map[job.MinionID]*worker{}, tasks: map[job.FireID]*task{},
 	}

@@ -24,7 +24,10 @@
 //     without bounds only, so that who does not ask for bounds is told no; Starts gives
 //     those of all rules that allow the request, and none if one has none. Rules with
 //     bounds allow these verbs, on jobs, runs, minions, scripts and queues, and nothing else.
-//  7. See agrees with May: a namespace is in it if, and only if, there is a set of labels
+//  7. Now gives bounds that were kept with something, and what the roles that they are of
+//     allow now besides: it is never wider than what was kept, and as narrow as the roles
+//     have become since. A role that there is not any more allows nothing.
+//  8. See agrees with May: a namespace is in it if, and only if, there is a set of labels
 //     with which a thing there may be seen.
 //
 // # Not promised

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -163,6 +164,8 @@ type Policy struct {
 	granted map[where][]permit
 	// seen are the namespaces of a subject's rules for a verb and a kind.
 	seen map[where]map[string]bool
+	// roles are all roles, by their names.
+	roles map[string]Role
 }
 
 // where is a verb on a kind in a namespace, AllNamespaces: in all, as a rule allows it
@@ -190,14 +193,18 @@ type grant struct {
 
 // New returns a policy. A binding to a role that there is not gives nothing.
 func New(roles []Role, bindings []Binding) *Policy {
-	p := &Policy{granted: map[where][]permit{}, seen: map[where]map[string]bool{}}
-	byName := make(map[string]Role, len(roles))
+	p := &Policy{granted: map[where][]permit{}, seen: map[where]map[string]bool{}, roles: make(map[string]Role, len(roles))}
 	for _, r := range roles {
-		byName[r.Name] = r
+		p.roles[r.Name] = r
 	}
 	for _, b := range bindings {
-		for _, rule := range byName[b.Role].Rules {
+		for _, rule := range p.roles[b.Role].Rules {
 			g := narrowed(rule, b.Namespaces)
+			if g.starts != nil {
+				starts := *g.starts
+				starts.Role = b.Role
+				g.starts = &starts
+			}
 			for _, s := range b.Subjects {
 				p.add(s, rule, g)
 			}
@@ -284,13 +291,58 @@ func (p *Policy) Starts(caller []Subject, r Request) ([]job.StartRule, bool) {
 	}
 	// The order of roles and bindings is nobody's choice.
 	slices.SortFunc(rules, func(a, b job.StartRule) int {
-		return cmp.Or(slices.Compare(a.Targets, b.Targets), slices.Compare(a.RunAs, b.RunAs), slices.Compare(a.Commands, b.Commands))
+		return cmp.Or(slices.Compare(a.Targets, b.Targets), slices.Compare(a.RunAs, b.RunAs), slices.Compare(a.Commands, b.Commands), cmp.Compare(a.Role, b.Role))
 	})
 	return slices.CompactFunc(rules, same), len(rules) > 0
 }
 
 func same(a, b job.StartRule) bool {
-	return slices.Equal(a.Targets, b.Targets) && slices.Equal(a.RunAs, b.RunAs) && slices.Equal(a.Commands, b.Commands)
+	return a.Role == b.Role && slices.Equal(a.Targets, b.Targets) && slices.Equal(a.RunAs, b.RunAs) && slices.Equal(a.Commands, b.Commands)
+}
+
+// Now returns what bounds of something in a namespace come to: what they were when it was
+// stored, and what their roles allow now besides. Labels that rules ask for do not count.
+// Who had the roles does not count either: what somebody has stored goes on without them.
+func (p *Policy) Now(bounds job.Bounds, namespace string) job.Bounds {
+	out := slices.Clone(bounds)
+	for i := range bounds {
+		if now, ok := p.now(&bounds[i], namespace); ok {
+			out = append(out, now)
+		}
+	}
+	return out
+}
+
+// now returns what the roles of a bound allow now; false: they bound nothing beside it.
+func (p *Policy) now(b *job.Bound, namespace string) (job.Bound, bool) {
+	kind := Kind(b.Resource)
+	if b.Verb == "" || kind == "" {
+		return job.Bound{}, false
+	}
+	if !kind.Namespaced() {
+		namespace = ""
+	}
+	var names []string
+	for i := range b.Rules {
+		if name := b.Rules[i].Role; name == "" {
+			return job.Bound{}, false
+		} else if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	out := job.Bound{By: cmp.Or(b.By, "its author") + ", by what " + strings.Join(names, " and ") + " allows now,", Verb: b.Verb, Resource: b.Resource}
+	for _, name := range names {
+		for _, rule := range p.roles[name].Rules {
+			switch {
+			case !rule.verb(Verb(b.Verb)) || !rule.kind(kind) || !within(rule.Namespaces, namespace):
+			case rule.Starts.IsZero():
+				return job.Bound{}, false
+			default:
+				out.Rules = append(out.Rules, rule.Starts)
+			}
+		}
+	}
+	return out, true
 }
 
 // holds reports whether one rule of the caller's allows all of a permit.

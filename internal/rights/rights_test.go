@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/carillon-cron/carillon/job"
 )
 
 // allows is the plain model: May by its definition.
@@ -217,6 +219,56 @@ func BenchmarkMay(b *testing.B) {
 	for b.Loop() {
 		if !p.May(caller, Request{Verb: Read, Kind: Jobs, Namespace: "ns999"}) {
 			b.Fatal("refused")
+		}
+	}
+}
+
+// What was kept with something is as narrow as its roles have become since, and no wider.
+func TestNowIsNoWider(t *testing.T) {
+	t.Parallel()
+	web, db, deploy := job.StartRule{Targets: []string{"web*"}}, job.StartRule{Targets: []string{"db*"}}, job.StartRule{RunAs: []string{"deploy"}}
+	kept := func(roles ...string) job.Bounds {
+		b := job.Bound{By: "ann", Verb: "edit", Resource: "jobs"}
+		for _, name := range roles {
+			b.Rules = append(b.Rules, job.StartRule{Targets: web.Targets, Role: name})
+		}
+		return job.Bounds{b}
+	}
+	rule := func(v Verb, k Kind, starts job.StartRule, namespaces ...string) Rule {
+		return Rule{Verbs: []Verb{v}, Kinds: []Kind{k}, Namespaces: namespaces, Starts: starts}
+	}
+	for name, c := range map[string]struct {
+		kept  job.Bounds
+		rules []Rule // of role r
+		want  []job.StartRule
+		free  bool // nothing is added
+	}{
+		"as it was":        {kept("r"), []Rule{rule(Edit, Jobs, web)}, []job.StartRule{web}, false},
+		"narrower":         {kept("r"), []Rule{rule(Edit, Jobs, deploy)}, []job.StartRule{deploy}, false},
+		"two rules":        {kept("r"), []Rule{rule(Edit, Jobs, web), rule(Edit, Jobs, db)}, []job.StartRule{web, db}, false},
+		"without bounds":   {kept("r"), []Rule{rule(Edit, Jobs, web), rule(Any, AnyKind, job.StartRule{})}, nil, true},
+		"not the verb":     {kept("r"), []Rule{rule(Run, Jobs, web)}, nil, false},
+		"not the kind":     {kept("r"), []Rule{rule(Edit, Scripts, web)}, nil, false},
+		"not there":        {kept("r"), []Rule{rule(Edit, Jobs, web, "b")}, nil, false},
+		"there":            {kept("r"), []Rule{rule(Edit, Jobs, web, "a")}, []job.StartRule{web}, false},
+		"gone":             {kept("gone"), nil, nil, false},
+		"one of two":       {kept("gone", "r"), []Rule{rule(Edit, Jobs, web)}, []job.StartRule{web}, false},
+		"of no right":      {job.Bounds{{By: "ann", Rules: kept("r")[0].Rules}}, []Rule{rule(Edit, Jobs, db)}, nil, true},
+		"of no role":       {kept(""), []Rule{rule(Edit, Jobs, db)}, nil, true},
+		"nothing is bound": {nil, []Rule{rule(Edit, Jobs, db)}, nil, true},
+	} {
+		got := New([]Role{{Name: "r", Rules: c.rules}}, nil).Now(c.kept, "a")
+		if len(got) < len(c.kept) || len(c.kept) > 0 && !same(c.kept[0].Rules[0], got[0].Rules[0]) {
+			t.Errorf("%s: what was kept is %+v", name, got)
+			continue
+		}
+		now := got[len(c.kept):]
+		if c.free != (len(now) == 0) {
+			t.Errorf("%s: now %+v", name, now)
+			continue
+		}
+		if !c.free && !slices.EqualFunc(now[0].Rules, c.want, same) {
+			t.Errorf("%s: now %+v, want %+v", name, now[0].Rules, c.want)
 		}
 	}
 }

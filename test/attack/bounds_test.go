@@ -184,6 +184,15 @@ spec: {steps: [{command: [/bin/echo, hello, "{{who}}"]}], params: [{name: who, d
 	if r := as(boss, "run", "named", "--wait"); r.code == 0 || !strings.Contains(r.stdout+r.stderr, "it is to run as nobody") {
 		t.Errorf("the editor's script as another account: %d %s%s", r.code, r.stdout, r.stderr)
 	}
+	// The role is made narrower, and the job is stored still: what it has lost is not started,
+	// whoever starts it.
+	apply(ed, jobFile("k", `command: [/bin/echo, hello, x], target: {match: web1}`)).must(t)
+	as(boss, "run", "k", "--wait").must(t)
+	apply(boss, "apiVersion: carillon/v1\nkind: Role\nmetadata: {name: greeter}\nspec: {rules: [{verbs: [edit, run], resources: [jobs], commands: [{program: /bin/true}]}]}\n").must(t)
+	await.Until(t, "the job is not run any more", func() bool {
+		r := as(boss, "run", "k", "--wait")
+		return r.code != 0 && strings.Contains(r.stdout+r.stderr, "by what greeter allows now")
+	})
 	if _, err := os.Stat(marker); err == nil {
 		t.Error("a command of the editor's choice ran")
 	}

@@ -215,7 +215,7 @@ func (s Sight) Bounds(r rights.Request) (job.Bounds, bool) {
 	if !ok || len(rules) == 0 {
 		return nil, ok
 	}
-	return job.Bounds{{By: s.caller.Name, Rules: rules}}, true
+	return job.Bounds{{By: s.caller.Name, Rules: rules, Verb: string(r.Verb), Resource: string(r.Kind)}}, true
 }
 
 // MayStart reports whether the caller may do something, be it with some of what can be

@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // View keeps roles and bindings as etcd holds them. Use NewView; Run must run. Its
@@ -21,9 +22,10 @@ type View struct {
 	keys   etcdkv.Keys
 	log    *zap.Logger
 
-	policy atomic.Pointer[rights.Policy]
-	once   sync.Once
-	synced chan struct{}
+	policy  atomic.Pointer[rights.Policy]
+	version atomic.Uint64
+	once    sync.Once
+	synced  chan struct{}
 }
 
 // NewView returns a view that holds nothing.
@@ -33,6 +35,18 @@ func NewView(client *clientv3.Client, keys etcdkv.Keys, log *zap.Logger) *View {
 
 // Policy is what roles and bindings allow; nil: they have not been read yet.
 func (v *View) Policy() *rights.Policy { return v.policy.Load() }
+
+// Version rises with each change of a role or a binding. 0: they have not been read yet.
+func (v *View) Version() uint64 { return v.version.Load() }
+
+// Now returns what bounds of something in a namespace come to by the roles that there are
+// now; see rights.Policy. Until they have been read, it is what they were.
+func (v *View) Now(bounds job.Bounds, namespace string) job.Bounds {
+	if p := v.policy.Load(); p != nil {
+		return p.Now(bounds, namespace)
+	}
+	return bounds
+}
 
 // Synced is closed when all has been read once.
 func (v *View) Synced() <-chan struct{} { return v.synced }
@@ -100,4 +114,5 @@ func (v *View) swap(roles map[string]rights.Role, bindings map[string]rights.Bin
 		given = append(given, bindings[name])
 	}
 	v.policy.Store(rights.New(all, given))
+	v.version.Add(1)
 }
