@@ -13,9 +13,14 @@ import (
 // BenchmarkOrders sends no-op tasks to fake minions in the same process, with
 // up to window of them open, and waits for their reports.
 func BenchmarkOrders(b *testing.B) {
-	for _, minions := range []int{1, 1000} {
-		b.Run(fmt.Sprintf("minions=%d", minions), func(b *testing.B) {
-			c := newCluster(b, 1, nil)
+	for _, x := range []struct {
+		minions int
+		signed  bool
+	}{{1, false}, {1, true}, {1000, false}, {1000, true}} {
+		minions := x.minions
+		b.Run(fmt.Sprintf("minions=%d signed=%v", minions, x.signed), func(b *testing.B) {
+			_, sign := signing(b, func(*node) bool { return x.signed })
+			c := newClusterWith(b, 1, nil, sign)
 			n := c.nodes[0]
 			for i := range minions {
 				c.start(agenttest.Config{ID: job.MinionID(fmt.Sprintf("m%04d", i))}, n)

@@ -174,6 +174,12 @@ func (n *node) Describe(_ context.Context, m job.Minion) error {
 // newCluster starts some hubs; they are stopped with the test.
 func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster {
 	t.Helper()
+	return newClusterWith(t, nodes, adapt, func(*node, *agentpush.Deps) {})
+}
+
+// newClusterWith is newCluster of hubs with other dependencies.
+func newClusterWith(t testing.TB, nodes int, adapt func(*agentpush.Config), change func(*node, *agentpush.Deps)) *cluster {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &cluster{t: t, ctx: ctx, owners: map[job.ShardID]job.NodeID{}, addrs: map[job.NodeID]string{}, drained: map[job.NodeID]bool{}, minions: map[job.MinionID]job.Minion{}}
 	log := zap.NewNop()
@@ -202,10 +208,12 @@ func newCluster(t testing.TB, nodes int, adapt func(*agentpush.Config)) *cluster
 			adapt(&cfg)
 		}
 		n.ahead = time.Duration(i+1) * 1000 * time.Hour
-		hub, err := agentpush.New(cfg, agentpush.Deps{
+		deps := agentpush.Deps{
 			Logger: log.Named(string(n.id)), Directory: c, Sink: n, Registry: n, Texts: n,
 			Clock: func() time.Duration { return boottime.Now() + n.ahead },
-		})
+		}
+		change(n, &deps)
+		hub, err := agentpush.New(cfg, deps)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/carillon-cron/carillon/agentpush/signature"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -164,6 +165,10 @@ type Deps struct {
 	Revoked func(job.MinionID)
 	// Texts finds what minions ask for by its hash. Nil: they are not answered.
 	Texts Texts
+	// Signer signs the orders of this node's engine. Nil: they go without a signature.
+	Signer *signature.Signer
+	// Signs reports whether orders are signed now. It must not block. Nil: they are.
+	Signs func() bool
 	// PeerDialOptions are used for connections to peers; they hold the
 	// transport credentials. Empty: no transport security.
 	PeerDialOptions []grpc.DialOption

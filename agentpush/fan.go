@@ -14,8 +14,11 @@ const linkFan = 8192
 
 // sameFan reports whether two messages are orders that differ in their minion
 // only. One attempt's orders that were made at one moment do: they have the same
-// end.
+// end. Those that another node has signed it has signed one by one.
 func sameFan(a, b *message) bool {
+	if a.signedElsewhere() || b.signedElsewhere() {
+		return false
+	}
 	x, ok1 := a.body.(*agentpb.Order)
 	y, ok2 := b.body.(*agentpb.Order)
 	return ok1 && ok2 && x.GetRunId() == y.GetRunId() && x.GetNotAfter() == y.GetNotAfter() && x.GetHoldUntil() == y.GetHoldUntil() &&
@@ -49,6 +52,9 @@ func (l *link) fan(b *agentpb.Batch, orders []*message) []*message {
 	}
 	return append(single, fanned...)
 }
+
+// signedElsewhere: another node has signed the order.
+func (m *message) signedElsewhere() bool { return m.from != nil && m.proof.By() != nil }
 
 func order(m *message) *agentpb.Order {
 	o, _ := m.body.(*agentpb.Order)

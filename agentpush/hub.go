@@ -31,6 +31,7 @@ type Hub struct {
 	updates   *updates
 	queries   *queries
 	sweeper   *sweeper
+	signing   *signing
 	services  services
 }
 
@@ -56,7 +57,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	if b.met, err = newMetrics(deps.Metrics); err != nil {
 		return nil, err
 	}
-	h := &Hub{base: b, life: newLifetime(), inventory: newInventory(cfg.Node)}
+	h := &Hub{base: b, life: newLifetime(), inventory: newInventory(cfg.Node), signing: &signing{base: b, signer: deps.Signer, ready: deps.Signs}}
 	h.inventory.trusting = deps.Caller == nil
 	if deps.Revoked != nil {
 		h.inventory.out = deps.Revoked
@@ -69,7 +70,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 		channels = newChannels(cfg.TopicDepth)
 		callers  = &callers{caller: deps.Caller}
 		peers    = &peers{base: b, life: h.life, dialOptions: deps.PeerDialOptions, conns: map[string]*grpc.ClientConn{}}
-		links    = &links{base: b, life: h.life, peers: peers, callers: callers, retries: newRetries(), byNode: map[job.NodeID]*link{}}
+		links    = &links{base: b, life: h.life, peers: peers, callers: callers, signing: h.signing, retries: newRetries(), byNode: map[job.NodeID]*link{}}
 		reports  = &reports{base: b, links: links, engine: deps.Sink, retries: links.retries}
 		pumps    = &pumps{base: b, life: h.life, reports: reports}
 		health   = &health{base: b, locals: h.inventory.locals, presence: h.presence, pumps: pumps}
@@ -126,6 +127,9 @@ func (d Deps) filled() Deps {
 	}
 	if d.Witness == nil {
 		d.Witness = func() (int64, bool) { return time.Now().UnixNano(), true }
+	}
+	if d.Signs == nil {
+		d.Signs = func() bool { return true }
 	}
 	if d.Logger == nil {
 		d.Logger = zap.NewNop()
@@ -194,6 +198,7 @@ func (h *Hub) Send(orders []job.Order) {
 	for i := range orders {
 		msgs[i] = h.newMessage(agentpb.FromOrder(&orders[i]), now)
 	}
+	h.signing.sign(msgs, orders)
 	h.router.deliver(msgs)
 }
 

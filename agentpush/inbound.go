@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/agentpush/signature"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -18,6 +19,8 @@ type inbound struct {
 	// broken: the peer answers again for what it sent on this link.
 	broken atomic.Bool
 	wake   chan struct{}
+	// signers are those that the peer has told of. The receiver's.
+	signers signers
 
 	mu sync.Mutex
 	// mu guards settledNumbers: what is settled and not yet told.
@@ -56,7 +59,7 @@ func (ins *inbounds) serve(stream inboundStream) error {
 		return status.Error(codes.Unavailable, "the node stops")
 	}
 	defer ins.life.running.Done()
-	in := &inbound{wake: make(chan struct{}, 1)}
+	in := &inbound{wake: make(chan struct{}, 1), signers: signers{}}
 	done := make(chan error, 1)
 	if !ins.life.spawn(func() {
 		err := ins.receive(stream, in)
@@ -131,6 +134,9 @@ func (ins *inbounds) receive(stream inboundStream, in *inbound) error {
 			return err
 		}
 		if b := f.GetBatch(); b != nil {
+			if err := in.signers.learn(b.GetCertificates()); err != nil {
+				return status.Error(codes.InvalidArgument, err.Error())
+			}
 			ins.take(b, in)
 		}
 	}
@@ -139,33 +145,48 @@ func (ins *inbounds) receive(stream inboundStream, in *inbound) error {
 func (ins *inbounds) take(b *agentpb.Batch, in *inbound) {
 	now := ins.now().UnixNano()
 	msgs := make([]*message, 0, len(b.GetOrders())+len(b.GetQuestions())+len(b.GetCancels()))
-	add := func(it body) {
+	add := func(it body, proof signature.Proof) {
 		m := ins.newMessage(it, now)
 		m.from, m.number, m.hops = in, b.GetFirst()+uint64(len(msgs)), 1
 		if i := len(msgs); i < len(b.GetMarks()) {
 			m.unsure = b.GetMarks()[i]&1 != 0
 			m.hops = b.GetMarks()[i]>>1 + 1
 		}
+		if m.proof = proof; proof.By() != nil {
+			m.size += proofBytes
+		}
 		msgs = append(msgs, m)
 	}
-	for _, o := range b.GetOrders() {
+	var none signature.Proof
+	for i, o := range b.GetOrders() {
 		o.HoldUntil = agentpb.Translate(o.GetHoldUntil(), b.Ahead)
-		add(o)
+		proof := none
+		if i < len(b.GetSignatures()) {
+			proof = in.signers.proof(b.GetSignatures()[i])
+		}
+		add(o, proof)
 	}
+	signed, place := in.signers.fanned(b), 0
 	for _, f := range b.GetFans() {
 		if f.GetOrder() == nil {
+			place += len(f.GetMinions())
 			continue
 		}
 		f.Order.HoldUntil = agentpb.Translate(f.GetOrder().GetHoldUntil(), b.Ahead)
 		for _, minion := range f.GetMinions() {
-			add(withMinion(f.GetOrder(), minion))
+			proof := none
+			if signed != nil {
+				proof = signed.Proof(place)
+			}
+			place++
+			add(withMinion(f.GetOrder(), minion), proof)
 		}
 	}
 	for _, q := range b.GetQuestions() {
-		add(q)
+		add(q, none)
 	}
 	for _, c := range b.GetCancels() {
-		add(c)
+		add(c, none)
 	}
 	ins.router.deliver(msgs)
 	if len(b.GetAcks()) > 0 {

@@ -55,6 +55,8 @@ type peerWord struct {
 	fans bool
 	// clock is what it has told of its clock.
 	clock agentpb.Ahead
+	// told are the signers that it was told of.
+	told told
 }
 
 // unsettled are the messages for which the peer answers now. To settle one, or to
@@ -351,6 +353,8 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 		l.queue = nil
 	}
 	orders = l.fan(b, orders)
+	b.Signatures, b.Certificates = l.told.signatures(orders[:len(b.GetOrders())])
+	l.of.signing.signFans(b, &l.told)
 	if by, ok := l.clock.Bound(l.of.clock()); ok {
 		b.Ahead = proto.Int64(int64(by))
 	}

@@ -15,6 +15,7 @@ type links struct {
 	life    *lifetime
 	peers   *peers
 	callers *callers
+	signing *signing
 	// What a link cannot bring to its peer is delivered anew, or ends; reports wait.
 	deliver func([]*message)
 	finish  func([]ending)

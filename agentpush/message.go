@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/agentpush/signature"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -30,6 +31,8 @@ type message struct {
 	unsure bool
 	// told: its end has been reported, but it is still with the other side.
 	told bool
+	// proof is the signature of an order.
+	proof signature.Proof
 	// from is the link it came by, nil for this node's engine; number is its
 	// number there.
 	from   *inbound

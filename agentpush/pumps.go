@@ -85,24 +85,27 @@ func (p *pumps) next(c *channel, now int64) (*agentpb.ToMinion, []ending) {
 	c.offered, c.slot, c.offeredAt = true, msgs, now
 	c.seq++
 	p.met.offers.Inc()
-	o := newOffer(c.seq, msgs)
+	o := newOffer(c.seq, msgs, &s.signers)
 	if by, ok := s.clock.lease.Bound(p.clock()); ok {
 		o.Ahead = proto.Int64(int64(by))
 	}
 	return &agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: o}}, ends
 }
 
-func newOffer(seq uint64, msgs []*message) *agentpb.Offer {
+// newOffer makes an offer for a minion that was told of some signers already.
+func newOffer(seq uint64, msgs []*message, told *told) *agentpb.Offer {
 	o := &agentpb.Offer{Seq: seq}
+	var orders []*message
 	for _, m := range msgs {
 		switch b := m.body.(type) {
 		case *agentpb.Order:
-			o.Orders = append(o.Orders, b)
+			o.Orders, orders = append(o.Orders, b), append(orders, m)
 		case *agentpb.Question:
 			o.Questions = append(o.Questions, b)
 		case *agentpb.Cancel:
 			o.Cancels = append(o.Cancels, b)
 		}
 	}
+	o.Signatures, o.Certificates = told.signatures(orders)
 	return o
 }

@@ -73,6 +73,8 @@ type outgoing struct {
 	acks    []*agentpb.TaskID
 	// told is the last word on releases that went to the minion over it.
 	told *agentpb.ToMinion
+	// signers are those that the minion was told of.
+	signers told
 }
 
 // word is the minion's word on itself.

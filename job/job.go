@@ -178,6 +178,10 @@ type Job struct {
 	// Bounds are what those who stored the job might have it start. Empty: they might
 	// have it start anything anywhere.
 	Bounds Bounds `json:"bounds,omitempty"`
+	// AppliedBy is who applied the job as it is, as records show who asks: what minions'
+	// lists call its author. Empty: it is not known, as of jobs that an earlier release
+	// has stored.
+	AppliedBy string `json:"appliedBy,omitempty"`
 	// CreatedAt and UpdatedAt are for people; nothing is decided by them.
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`

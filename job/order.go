@@ -16,6 +16,12 @@ type Order struct {
 	Term  uint32 `json:",omitzero"`
 	Key   Key
 	RunID RunID
+	// Subject is who has caused the start, as records show who asks: who asked for the
+	// run or put the item, or, where a schedule, another job, a key or a webhook starts
+	// it, who applied the job. Author is who applied the job, or the queue, as it is.
+	// Empty: it is not known.
+	Subject string `json:",omitempty"`
+	Author  string `json:",omitempty"`
 
 	Command []string
 	Script  *Script

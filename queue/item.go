@@ -58,6 +58,8 @@ type Item struct {
 	// Bounds are what those may have started who put the item. Whoever has it done keeps to
 	// them; the queue does not look at them. Empty: anything anywhere.
 	Bounds job.Bounds `json:"bounds,omitempty"`
+	// Subject is who put it, for whoever works on it; the queue does not look at it.
+	Subject string `json:"subject,omitempty"`
 	// Origin is the occurrence of a job that the item does (Q12). Nil: of none.
 	Origin *job.ItemOrigin `json:"origin,omitempty"`
 }

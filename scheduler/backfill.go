@@ -117,7 +117,7 @@ func (s *shard) planBackfills(b *batch, now int64) {
 		}
 		f := &fire{
 			id: job.FireID{Job: bf.Job, At: bf.next, Trigger: job.TriggerBackfill, Share: bf.share}, e: s.jobs[bf.Key],
-			cause: "backfill " + bf.ID, params: bf.Params, sensitive: bf.Sensitive, bounds: bf.Bounds, notBefore: now,
+			cause: "backfill " + bf.ID, params: bf.Params, sensitive: bf.Sensitive, bounds: bf.Bounds, subject: bf.Subject, notBefore: now,
 		}
 		if bf.By != "" {
 			f.cause += " by " + bf.By

@@ -17,7 +17,9 @@ import (
 type entry struct {
 	key job.Key
 	uid job.UID
-	raw []byte
+	raw string
+	// author is who applied the job; a million jobs have few.
+	author unique.Handle[string]
 	// Timing is when it is due, and whether it was deleted: the entry lives on for its
 	// open fires then.
 	plan.Timing
@@ -46,6 +48,14 @@ type entry struct {
 	migrating bool
 	// recording counts fires that have ended and are not in history yet.
 	recording int32
+}
+
+// appliedBy is who applied the job. Empty: it is not known.
+func (e *entry) appliedBy() string {
+	if e.author == (unique.Handle[string]{}) {
+		return "" // it stands for a job that is gone
+	}
+	return e.author.Value()
 }
 
 func (e *entry) waitsFor() []job.Key {
@@ -149,7 +159,8 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	}
 	spec := planned.spec()
 	e := &entry{
-		key: job.Key{Namespace: unique.Make(stored.Namespace).Value(), Name: stored.Name}, uid: stored.UID, raw: stored.Spec,
+		key: job.Key{Namespace: unique.Make(stored.Namespace).Value(), Name: stored.Name}, uid: stored.UID, raw: string(stored.Spec),
+		author:  unique.Make(stored.AppliedBy),
 		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
 		timer: timers.Timer[*entry]{Next: never}, from: stored.MovedFrom,
 	}
@@ -203,7 +214,7 @@ func (e *entry) readEarlier(stored []etcdkv.Earlier, after int64, cache *schedul
 
 // read decodes the job's spec.
 func (e *entry) read() (*job.Spec, error) {
-	spec, err := etcdkv.Decode[job.Spec](e.key.String(), e.raw)
+	spec, err := etcdkv.Decode[job.Spec](e.key.String(), []byte(e.raw))
 	if err != nil {
 		return nil, err
 	}

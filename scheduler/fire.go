@@ -37,6 +37,8 @@ type fire struct {
 	// its job say. Nil: not looked up yet, or there are none.
 	bounds job.Bounds
 	held   *held
+	// subject is who asked for it. Empty: nobody did, or it is not known.
+	subject string
 	// work is what its minions are told to do; nil: not worked out yet. awaits is
 	// since when a script is awaited; 0: none is.
 	work   *work
@@ -335,7 +337,7 @@ func (f *fire) stored() etcdkv.SlotEntry {
 		Fire: f.id, Share: f.share, State: state, Reason: f.reason, Count: f.count, Until: f.until,
 		SlotAsked: etcdkv.SlotAsked{
 			Cause: f.cause, Params: f.params, Sensitive: f.sensitive, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
-			Attempts: f.attempts, LeftOut: f.leftOut, Bounds: f.bounds,
+			Attempts: f.attempts, LeftOut: f.leftOut, Bounds: f.bounds, Subject: f.subject,
 		},
 	}
 	if state == etcdkv.EntryQueued || len(f.tasks) > 0 && f.tasks[0].minion == "" {

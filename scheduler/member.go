@@ -26,10 +26,10 @@ func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, e
 		Site: e.cfg.Site, Priority: e.cfg.Priority, Capacity: e.cfg.Capacity, Labels: e.cfg.Labels, Phase: etcdkv.PhaseReady,
 		PeerAddr: e.cfg.PeerAddr, APIAddr: e.cfg.APIAddr, Lease: int64(sess.Lease()),
 		Version: e.cfg.Version, Commit: e.cfg.Commit, StartedAt: e.began,
-		KnowsAccess: true, KnowsBounds: true, OpenAPI: e.cfg.OpenAPI,
+		KnowsAccess: true, KnowsBounds: true, Signs: true, OpenAPI: e.cfg.OpenAPI,
 	}
 	known, err := etcdkv.Encode(&etcdkv.KnownNode{
-		Schema: etcdkv.Schema, Node: e.cfg.Node, PeerAddr: e.cfg.PeerAddr, JoinedAt: time.Unix(0, e.deps.now()).UTC(),
+		Schema: etcdkv.Schema, Node: e.cfg.Node, PeerAddr: e.cfg.PeerAddr, JoinedAt: time.Unix(0, e.deps.now()).UTC(), Signs: true,
 	})
 	if err != nil {
 		return m, err

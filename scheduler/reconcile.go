@@ -325,6 +325,7 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	}
 	o := job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
+		Subject: cmp.Or(f.subject, f.e.appliedBy()), Author: f.e.appliedBy(),
 		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
 		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), Timeout: spec.EffectiveTimeout(),

@@ -96,7 +96,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 			id: e.Fire, share: e.Share, slot: sl, phase: how, reason: e.Reason, count: e.Count, until: e.Until,
 			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params, sensitive: e.Sensitive,
 			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries, rules: e.Rollout, hosts: e.Hosts,
-			attempts: e.Attempts, leftOut: e.LeftOut, bounds: e.Bounds,
+			attempts: e.Attempts, leftOut: e.LeftOut, bounds: e.Bounds, subject: e.Subject,
 		}
 		for _, t := range e.Tasks {
 			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", inherited: !fresh}

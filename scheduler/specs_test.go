@@ -14,7 +14,7 @@ func TestSpecsKeepFew(t *testing.T) {
 	var k specs
 	entries := make([]*entry, 3*keepDecoded)
 	for i := range entries {
-		entries[i] = &entry{key: job.Key{Name: fmt.Sprint(i)}, raw: fmt.Appendf(nil, `{"command":["%d"]}`, i)}
+		entries[i] = &entry{key: job.Key{Name: fmt.Sprint(i)}, raw: fmt.Sprintf(`{"command":["%d"]}`, i)}
 		if i%3 == 0 {
 			entries[i].timer.Period = keepDecodedUnder
 		}

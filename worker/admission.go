@@ -17,6 +17,35 @@ type admission struct {
 	*base
 	tasks     *tasks
 	reporting *reporting
+	signing   *signing
+}
+
+// offered is an order of an offer.
+type offered struct {
+	job.Order
+	// refused says why nothing may be started by it. Nil: it may.
+	refused error
+}
+
+// read reads the orders of an offer, and checks their signatures.
+func (ad *admission) read(offer *agentpb.Offer, now time.Time) []offered {
+	ad.signing.learn(offer.GetCertificates())
+	orders := make([]offered, 0, len(offer.GetOrders()))
+	for i, w := range offer.GetOrders() {
+		o, err := agentpb.ToOrder(w, ad.cfg.ID)
+		if err != nil {
+			ad.log.Warn("order cannot be read", zap.Error(err))
+			continue
+		}
+		var signed *agentpb.Signature
+		if i < len(offer.GetSignatures()) {
+			signed = offer.GetSignatures()[i]
+		}
+		refused := ad.signing.check(&o, signed, now)
+		o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
+		orders = append(orders, offered{o, refused})
+	}
+	return orders
 }
 
 // offerWork is the work on one offer.
@@ -42,19 +71,19 @@ type offerWork struct {
 func (ad *admission) admit(offer *agentpb.Offer) {
 	a := &offerWork{of: ad}
 	ad.tasks.mu.Lock()
+	now := ad.tasks.clock.now()
+	ad.tasks.mu.Unlock()
+	orders := ad.read(offer, now)
+	ad.tasks.mu.Lock()
 	if ad.tasks.stopping {
 		ad.tasks.mu.Unlock()
 		return // not taken: the node offers it elsewhere
 	}
 	a.now = ad.tasks.clock.now()
-	for _, w := range offer.GetOrders() {
-		if o, err := agentpb.ToOrder(w, ad.cfg.ID); err != nil {
-			ad.log.Warn("order cannot be read", zap.Error(err))
-		} else {
-			o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
-			a.token, a.term = o.Token, o.Term
-			a.order(&o)
-		}
+	for i := range orders {
+		o := &orders[i]
+		a.token, a.term = o.Token, o.Term
+		a.order(&o.Order, o.refused)
 	}
 	for _, q := range offer.GetQuestions() {
 		if id, err := agentpb.ToTask(q.GetTask(), ad.cfg.ID); err != nil {
@@ -135,8 +164,8 @@ func (p past) report(id job.TaskID) *job.Report {
 // unwritable begins the reasons of orders that cannot be made durable.
 const unwritable = "the journal cannot be written: "
 
-// order decides about an order.
-func (a *offerWork) order(o *job.Order) {
+// order decides about an order. Refused says why its signature is not good.
+func (a *offerWork) order(o *job.Order, refused error) {
 	j := a.of.tasks.journal
 	if a.known(o.Task) {
 		a.of.metrics.refused.Inc()
@@ -146,6 +175,11 @@ func (a *offerWork) order(o *job.Order) {
 	highest := j.tokens[o.Shard]
 	other, open := j.open[o.Task.Fire]
 	switch {
+	case refused != nil:
+		// Not journaled, and its token is nobody's word: a later copy may be good.
+		refusal.Spooled, refusal.State, refusal.Reason = false, job.StateRejected, refused.Error()
+		a.answer(refusal)
+		return
 	case o.Token.Less(highest):
 		// Not journaled: a later copy is as stale. And not "known": it says
 		// nothing about the task, which the present owner may order.

@@ -165,6 +165,7 @@ func (cm *commands) environment(o *job.Order, acct *account) (map[string]string,
 	env["CARILLON_TOKEN"] = o.Token.String()
 	env["CARILLON_SCHEDULED_AT"] = o.ScheduledAt.UTC().Format(time.RFC3339Nano)
 	env["CARILLON_MINION"] = string(cm.cfg.ID)
+	env["CARILLON_SUBJECT"] = o.Subject
 	return env, marksOf(o.Task), nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/agentpush/signature"
 	"github.com/carillon-cron/carillon/internal/agesecret"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
@@ -75,6 +76,9 @@ type Config struct {
 	// MinFree is how many bytes should be free in DataDir: with less the minion
 	// reports trouble and removes output files, the oldest first. Default: 64 MiB.
 	MinFree int64
+	// UnsignedOrders: orders without a signature are taken, also where they were signed
+	// once. It is for nodes that go back to a release which does not sign.
+	UnsignedOrders bool
 	// Version is what the minion tells of its program.
 	Version string
 
@@ -93,6 +97,9 @@ type Deps struct {
 	Transport credentials.TransportCredentials
 	// Allow is what may be started, whatever nodes order. Nil: everything.
 	Allow *allow.List
+	// Signatures checks that orders are a node's. Nil: whoever is at the other end of the
+	// connection is believed.
+	Signatures *signature.Checker
 	// Secrets is what orders may have found out here. Nil: nothing.
 	Secrets *secrets.List
 	// Identities open the secrets that the cluster keeps sealed. Nil: none can be.

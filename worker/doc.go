@@ -71,6 +71,10 @@
 //	I13. A task whose shim has died is open until what is left of it has been
 //	    looked for and has ended (orphans.go), or its time-out has passed. What was
 //	    found, and what cannot be known, is in its reason.
+//	I14. What is started by an order has the signature of a node (Deps.Signatures,
+//	    package agentpush/signature), in each process after the first that has seen one,
+//	    and on a new data directory from the start. What is refused for it is known
+//	    to nobody: no journal has it, and its token fences nothing.
 //
 // # Parts
 //
@@ -79,6 +83,7 @@
 //	tasks        what the minion knows of its tasks, under one mutex: journal and task
 //	             table, places and the lines before them, outbox, awaited texts
 //	admission    decides about an offer
+//	signing      whether orders may be believed
 //	execution    gives tasks places, and hands them to the shim or to handlers
 //	commands     makes what the shim runs of an order
 //	handlers     tasks that Go handlers run
@@ -148,6 +153,7 @@
 //	                                         every second whether the journal can be written again
 //	full disk, output files                  what does not fit is counted; head, tail and result are not touched
 //	little room on the disk                  beats tell of it; the oldest output files are removed
+//	an order without a good signature        rejected, logged and counted; see signing.go
 //	limits that the host cannot enforce      the task is rejected; see package cgroup
 //	a user that is not there, or cannot      the task is rejected, and nothing is started
 //	  reach the program or the directory

@@ -291,6 +291,7 @@ func (hs *handlers) admitHandler(o *job.Order) error {
 		return nil
 	}
 	s := allow.Start{
+		Subject: o.Subject, Author: o.Author,
 		Handler: strings.TrimPrefix(o.Command[0], HandlerPrefix), Args: o.Command[1:], User: o.User, Own: o.User == "", Dir: o.WorkingDir, Env: o.Env, Secrets: secretNames(o),
 	}
 	_, err := hs.deps.Allow.Check(&s)

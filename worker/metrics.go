@@ -10,6 +10,7 @@ import (
 type metrics struct {
 	tasks      *prometheus.CounterVec
 	refused    prometheus.Counter
+	unsigned   *prometheus.CounterVec
 	sessions   prometheus.Counter
 	syncTime   prometheus.Histogram
 	startDelay prometheus.Histogram
@@ -27,6 +28,9 @@ func newMetrics(reg prometheus.Registerer, m *Minion) (*metrics, error) {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "carillon_minion_orders_known_total", Help: "Orders that the minion had already and did not start again.",
 		}),
+		unsigned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carillon_minion_orders_refused_total", Help: "Orders that were refused because of their signature: missing, or wrong.",
+		}, []string{"signature"}),
 		sessions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "carillon_minion_sessions_total", Help: "Sessions with nodes that were opened.",
 		}),
@@ -44,15 +48,21 @@ func newMetrics(reg prometheus.Registerer, m *Minion) (*metrics, error) {
 			x.tasks.WithLabelValues(string(s))
 		}
 	}
+	for _, why := range []string{signatureMissing, signatureWrong} {
+		x.unsigned.WithLabelValues(why)
+	}
 	gauge := func(name, help string, value func(Status) int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(value(m.Status())) })
 	}
 	for _, c := range []prometheus.Collector{
-		x.tasks, x.refused, x.sessions, x.syncTime, x.startDelay,
+		x.tasks, x.refused, x.unsigned, x.sessions, x.syncTime, x.startDelay,
 		gauge("carillon_minion_tasks_running", "Tasks that run now.", func(s Status) int { return s.Running }),
 		gauge("carillon_minion_tasks_waiting", "Accepted tasks that wait for a place.", func(s Status) int { return s.Waiting }),
 		gauge("carillon_minion_reports_unacked", "Final reports that no node has acknowledged.", func(s Status) int { return s.Unacked }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "carillon_minion_signatures_demanded", Help: "1 while orders without the signature of a node are refused.",
+		}, func() float64 { return m.signing.demands() }),
 		gauge("carillon_minion_troubles", "What keeps the minion from working well, such as a full journal.", func(s Status) int { return len(s.Trouble) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "carillon_minion_clock_skew_seconds", Help: "How far this host's clock is ahead of the node's.",

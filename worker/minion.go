@@ -53,6 +53,7 @@ type Minion struct {
 	supervision *supervision
 	facts       *hostFacts
 	connection  *connection
+	signing     *signing
 	upkeep      *upkeep
 }
 
@@ -98,8 +99,9 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 		base: b, tasks: m.tasks, reporting: m.reporting, commands: m.commands, orphans: m.orphans, tests: m.tests,
 	}
 	m.facts = &hostFacts{base: b, groups: groups, wake: make(chan struct{}, 1), changed: m.tasks.out.wake}
+	m.signing = &signing{base: b}
 	m.connection = &connection{
-		base: b, tasks: m.tasks, reporting: m.reporting, admission: &admission{base: b, tasks: m.tasks, reporting: m.reporting},
+		base: b, tasks: m.tasks, reporting: m.reporting, admission: &admission{base: b, tasks: m.tasks, reporting: m.reporting, signing: m.signing},
 		execution: m.execution, facts: m.facts, status: m.Status,
 	}
 	m.upkeep = &upkeep{
@@ -164,6 +166,9 @@ func (m *Minion) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
+	if err := m.signing.open(); err != nil {
+		return err
+	}
 	j, err := openJournal(m.cfg.path("journal"), &m.cfg, &m.deps, m.log)
 	if err != nil {
 		return err

@@ -899,7 +899,11 @@ type Offer struct {
 	// ahead is how far the node's monotonic clock is ahead of the minion's, at
 	// most, by what the minion has told of its own. Absent: not known, and
 	// hold_until of the orders means nothing.
-	Ahead         *int64 `protobuf:"zigzag64,5,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
+	Ahead *int64 `protobuf:"zigzag64,5,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
+	// signatures are those of the orders, one each. Empty: none is signed.
+	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	// certificates are of signers of which this session has not been told yet.
+	Certificates  [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -969,6 +973,100 @@ func (x *Offer) GetAhead() int64 {
 	return 0
 }
 
+func (x *Offer) GetSignatures() []*Signature {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+func (x *Offer) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+// Signature is the word of a node for an order; see package signature.
+type Signature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// signer is the SHA-256 of the signer's certificate. Empty: the order is not signed.
+	Signer []byte `protobuf:"bytes,1,opt,name=signer,proto3" json:"signer,omitempty"`
+	// signature is over the root of count orders; place is that of this one among them,
+	// from 0, and path has what is beside it on the way to the root.
+	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
+	Place         uint32 `protobuf:"varint,3,opt,name=place,proto3" json:"place,omitempty"`
+	Count         uint32 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	Path          []byte `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signature) Reset() {
+	*x = Signature{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signature) ProtoMessage() {}
+
+func (x *Signature) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signature.ProtoReflect.Descriptor instead.
+func (*Signature) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Signature) GetSigner() []byte {
+	if x != nil {
+		return x.Signer
+	}
+	return nil
+}
+
+func (x *Signature) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+func (x *Signature) GetPlace() uint32 {
+	if x != nil {
+		return x.Place
+	}
+	return 0
+}
+
+func (x *Signature) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Signature) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
 // Taken answers an offer: everything in it is journaled, or answered by a report.
 type Taken struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -979,7 +1077,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1089,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[10]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1102,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{10}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Taken) GetSeq() uint64 {
@@ -1032,7 +1130,7 @@ type TaskID struct {
 
 func (x *TaskID) Reset() {
 	*x = TaskID{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1142,7 @@ func (x *TaskID) String() string {
 func (*TaskID) ProtoMessage() {}
 
 func (x *TaskID) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[11]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1155,7 @@ func (x *TaskID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskID.ProtoReflect.Descriptor instead.
 func (*TaskID) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{11}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TaskID) GetJob() []byte {
@@ -1135,14 +1233,18 @@ type Order struct {
 	// secrets are variables whose values the minion finds out itself. Where there
 	// are any, env has an entry that no environment takes (SecretsMark): a minion
 	// that does not know of them refuses the order.
-	Secrets       map[string]*Secret `protobuf:"bytes,80,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Secrets map[string]*Secret `protobuf:"bytes,80,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// subject is who has caused the start, author who has applied the job, as the
+	// cluster knows them; empty: it does not.
+	Subject       string `protobuf:"bytes,100,opt,name=subject,proto3" json:"subject,omitempty"`
+	Author        string `protobuf:"bytes,101,opt,name=author,proto3" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1256,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[12]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1269,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{12}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Order) GetTask() *TaskID {
@@ -1324,6 +1426,20 @@ func (x *Order) GetSecrets() map[string]*Secret {
 	return nil
 }
 
+func (x *Order) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Order) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
 // Secret says where a minion finds a value. One of file, variable, exec, value and
 // name is given.
 type Secret struct {
@@ -1343,7 +1459,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1471,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[13]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1484,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{13}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Secret) GetFile() string {
@@ -1441,7 +1557,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1569,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[14]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1582,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{14}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Step) GetName() string {
@@ -1545,7 +1661,7 @@ type StepResult struct {
 
 func (x *StepResult) Reset() {
 	*x = StepResult{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1557,7 +1673,7 @@ func (x *StepResult) String() string {
 func (*StepResult) ProtoMessage() {}
 
 func (x *StepResult) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[15]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1570,7 +1686,7 @@ func (x *StepResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepResult.ProtoReflect.Descriptor instead.
 func (*StepResult) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{15}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StepResult) GetName() string {
@@ -1615,7 +1731,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1743,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[16]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1756,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{16}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Limits) GetMemory() int64 {
@@ -1680,7 +1796,7 @@ type Question struct {
 
 func (x *Question) Reset() {
 	*x = Question{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1808,7 @@ func (x *Question) String() string {
 func (*Question) ProtoMessage() {}
 
 func (x *Question) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[17]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1821,7 @@ func (x *Question) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Question.ProtoReflect.Descriptor instead.
 func (*Question) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{17}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Question) GetTask() *TaskID {
@@ -1759,7 +1875,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1771,7 +1887,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[18]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1784,7 +1900,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{18}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Cancel) GetTask() *TaskID {
@@ -1838,7 +1954,7 @@ type Reports struct {
 
 func (x *Reports) Reset() {
 	*x = Reports{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1966,7 @@ func (x *Reports) String() string {
 func (*Reports) ProtoMessage() {}
 
 func (x *Reports) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[19]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1979,7 @@ func (x *Reports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reports.ProtoReflect.Descriptor instead.
 func (*Reports) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{19}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Reports) GetReports() []*Report {
@@ -1912,7 +2028,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2040,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[20]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2053,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{20}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Report) GetTask() *TaskID {
@@ -2106,7 +2222,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2234,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[21]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2247,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{21}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Output) GetHead() []byte {
@@ -2172,7 +2288,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2300,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2313,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Ack) GetTasks() []*TaskID {
@@ -2225,7 +2341,7 @@ type OutputRequest struct {
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2353,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2366,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OutputRequest) GetId() uint64 {
@@ -2292,7 +2408,7 @@ type OutputMore struct {
 
 func (x *OutputMore) Reset() {
 	*x = OutputMore{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2304,7 +2420,7 @@ func (x *OutputMore) String() string {
 func (*OutputMore) ProtoMessage() {}
 
 func (x *OutputMore) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2317,7 +2433,7 @@ func (x *OutputMore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMore.ProtoReflect.Descriptor instead.
 func (*OutputMore) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutputMore) GetId() uint64 {
@@ -2343,7 +2459,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2471,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2484,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -2394,7 +2510,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2522,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2535,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -2475,7 +2591,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2603,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2616,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Drain) GetServers() []string {
@@ -2530,7 +2646,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2658,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2671,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -2613,7 +2729,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2625,7 +2741,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2638,7 +2754,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -2691,14 +2807,21 @@ type Batch struct {
 	Clock int64 `protobuf:"varint,21,opt,name=clock,proto3" json:"clock,omitempty"`
 	// ahead is how far the caller's monotonic clock is ahead of the callee's, at
 	// most. Absent: not known, and hold_until of the orders means nothing.
-	Ahead         *int64 `protobuf:"zigzag64,22,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
+	Ahead *int64 `protobuf:"zigzag64,22,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
+	// signatures are those of orders, one each. Empty: none is signed.
+	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	// certificates are of signers of which this stream has not been told yet.
+	Certificates [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// fanned signs the orders of all fans, in their order, minion by minion. Absent:
+	// they are not signed.
+	Fanned        *Signature `protobuf:"bytes,72,opt,name=fanned,proto3" json:"fanned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2833,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2846,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -2803,19 +2926,42 @@ func (x *Batch) GetAhead() int64 {
 	return 0
 }
 
+func (x *Batch) GetSignatures() []*Signature {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+func (x *Batch) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *Batch) GetFanned() *Signature {
+	if x != nil {
+		return x.Fanned
+	}
+	return nil
+}
+
 // Fan is one order for many minions.
 type Fan struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// order has no minion.
-	Order         *Order   `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
-	Minions       []string `protobuf:"bytes,2,rep,name=minions,proto3" json:"minions,omitempty"`
+	Order   *Order   `protobuf:"bytes,1,opt,name=order,proto3" json:"order,omitempty"`
+	Minions []string `protobuf:"bytes,2,rep,name=minions,proto3" json:"minions,omitempty"`
+	// digest is the order's, where Batch.fanned is there.
+	Digest        []byte `protobuf:"bytes,70,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Fan) Reset() {
 	*x = Fan{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2827,7 +2973,7 @@ func (x *Fan) String() string {
 func (*Fan) ProtoMessage() {}
 
 func (x *Fan) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2840,7 +2986,7 @@ func (x *Fan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fan.ProtoReflect.Descriptor instead.
 func (*Fan) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Fan) GetOrder() *Order {
@@ -2857,6 +3003,13 @@ func (x *Fan) GetMinions() []string {
 	return nil
 }
 
+func (x *Fan) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
 type LiveRunsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -2867,7 +3020,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +3032,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +3045,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -2921,7 +3074,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2933,7 +3086,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2946,7 +3099,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -2971,7 +3124,7 @@ type TimeRequest struct {
 
 func (x *TimeRequest) Reset() {
 	*x = TimeRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2983,7 +3136,7 @@ func (x *TimeRequest) String() string {
 func (*TimeRequest) ProtoMessage() {}
 
 func (x *TimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2996,7 +3149,7 @@ func (x *TimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRequest.ProtoReflect.Descriptor instead.
 func (*TimeRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
 }
 
 type TimeResponse struct {
@@ -3010,7 +3163,7 @@ type TimeResponse struct {
 
 func (x *TimeResponse) Reset() {
 	*x = TimeResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3022,7 +3175,7 @@ func (x *TimeResponse) String() string {
 func (*TimeResponse) ProtoMessage() {}
 
 func (x *TimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3035,7 +3188,7 @@ func (x *TimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeResponse.ProtoReflect.Descriptor instead.
 func (*TimeResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *TimeResponse) GetWallClock() int64 {
@@ -3060,7 +3213,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3072,7 +3225,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3085,7 +3238,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
 }
 
 type StatusResponse struct {
@@ -3098,7 +3251,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3263,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3276,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -3207,14 +3360,24 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"clock_skew\x18\x14 \x01(\x03R\tclockSkew\x12\x18\n" +
 	"\atrouble\x18\x15 \x03(\tR\atrouble\x12\x14\n" +
-	"\x05clock\x18\x16 \x01(\x03R\x05clock\"\xe0\x01\n" +
+	"\x05clock\x18\x16 \x01(\x03R\x05clock\"\xc2\x02\n" +
 	"\x05Offer\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x120\n" +
 	"\x06orders\x18\x02 \x03(\v2\x18.carillon.agent.v1.OrderR\x06orders\x129\n" +
 	"\tquestions\x18\x03 \x03(\v2\x1b.carillon.agent.v1.QuestionR\tquestions\x123\n" +
 	"\acancels\x18\x04 \x03(\v2\x19.carillon.agent.v1.CancelR\acancels\x12\x19\n" +
-	"\x05ahead\x18\x05 \x01(\x12H\x00R\x05ahead\x88\x01\x01B\b\n" +
-	"\x06_ahead\"\x19\n" +
+	"\x05ahead\x18\x05 \x01(\x12H\x00R\x05ahead\x88\x01\x01\x12<\n" +
+	"\n" +
+	"signatures\x18F \x03(\v2\x1c.carillon.agent.v1.SignatureR\n" +
+	"signatures\x12\"\n" +
+	"\fcertificates\x18G \x03(\fR\fcertificatesB\b\n" +
+	"\x06_ahead\"\x81\x01\n" +
+	"\tSignature\x12\x16\n" +
+	"\x06signer\x18\x01 \x01(\fR\x06signer\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x14\n" +
+	"\x05place\x18\x03 \x01(\rR\x05place\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\x12\x12\n" +
+	"\x04path\x18\x05 \x01(\fR\x04path\"\x19\n" +
 	"\x05Taken\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\x8c\x01\n" +
 	"\x06TaskID\x12\x10\n" +
@@ -3223,7 +3386,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xff\x06\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xb1\a\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -3250,7 +3413,9 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"hold_until\x18! \x01(\x03R\tholdUntil\x12\x12\n" +
 	"\x04term\x18< \x01(\rR\x04term\x12?\n" +
-	"\asecrets\x18P \x03(\v2%.carillon.agent.v1.Order.SecretsEntryR\asecrets\x1a6\n" +
+	"\asecrets\x18P \x03(\v2%.carillon.agent.v1.Order.SecretsEntryR\asecrets\x12\x18\n" +
+	"\asubject\x18d \x01(\tR\asubject\x12\x16\n" +
+	"\x06author\x18e \x01(\tR\x06author\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aU\n" +
@@ -3367,7 +3532,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\tPeerHello\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04fans\x18\x02 \x01(\bR\x04fans\x12\x14\n" +
-	"\x05clock\x18\x03 \x01(\x03R\x05clock\"\xba\x03\n" +
+	"\x05clock\x18\x03 \x01(\x03R\x05clock\"\xd2\x04\n" +
 	"\x05Batch\x120\n" +
 	"\x06orders\x18\x01 \x03(\v2\x18.carillon.agent.v1.OrderR\x06orders\x129\n" +
 	"\tquestions\x18\x02 \x03(\v2\x1b.carillon.agent.v1.QuestionR\tquestions\x123\n" +
@@ -3379,11 +3544,17 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\asettled\x18\b \x03(\x04R\asettled\x12*\n" +
 	"\x04fans\x18\x14 \x03(\v2\x16.carillon.agent.v1.FanR\x04fans\x12\x14\n" +
 	"\x05clock\x18\x15 \x01(\x03R\x05clock\x12\x19\n" +
-	"\x05ahead\x18\x16 \x01(\x12H\x00R\x05ahead\x88\x01\x01B\b\n" +
-	"\x06_ahead\"O\n" +
+	"\x05ahead\x18\x16 \x01(\x12H\x00R\x05ahead\x88\x01\x01\x12<\n" +
+	"\n" +
+	"signatures\x18F \x03(\v2\x1c.carillon.agent.v1.SignatureR\n" +
+	"signatures\x12\"\n" +
+	"\fcertificates\x18G \x03(\fR\fcertificates\x124\n" +
+	"\x06fanned\x18H \x01(\v2\x1c.carillon.agent.v1.SignatureR\x06fannedB\b\n" +
+	"\x06_ahead\"g\n" +
 	"\x03Fan\x12.\n" +
 	"\x05order\x18\x01 \x01(\v2\x18.carillon.agent.v1.OrderR\x05order\x12\x18\n" +
-	"\aminions\x18\x02 \x03(\tR\aminions\"A\n" +
+	"\aminions\x18\x02 \x03(\tR\aminions\x12\x16\n" +
+	"\x06digest\x18F \x01(\fR\x06digest\"A\n" +
 	"\x0fLiveRunsRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\tR\x03job\">\n" +
@@ -3419,7 +3590,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
@@ -3431,105 +3602,109 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Update)(nil),           // 7: carillon.agent.v1.Update
 	(*Beat)(nil),             // 8: carillon.agent.v1.Beat
 	(*Offer)(nil),            // 9: carillon.agent.v1.Offer
-	(*Taken)(nil),            // 10: carillon.agent.v1.Taken
-	(*TaskID)(nil),           // 11: carillon.agent.v1.TaskID
-	(*Order)(nil),            // 12: carillon.agent.v1.Order
-	(*Secret)(nil),           // 13: carillon.agent.v1.Secret
-	(*Step)(nil),             // 14: carillon.agent.v1.Step
-	(*StepResult)(nil),       // 15: carillon.agent.v1.StepResult
-	(*Limits)(nil),           // 16: carillon.agent.v1.Limits
-	(*Question)(nil),         // 17: carillon.agent.v1.Question
-	(*Cancel)(nil),           // 18: carillon.agent.v1.Cancel
-	(*Reports)(nil),          // 19: carillon.agent.v1.Reports
-	(*Report)(nil),           // 20: carillon.agent.v1.Report
-	(*Output)(nil),           // 21: carillon.agent.v1.Output
-	(*Ack)(nil),              // 22: carillon.agent.v1.Ack
-	(*OutputRequest)(nil),    // 23: carillon.agent.v1.OutputRequest
-	(*OutputMore)(nil),       // 24: carillon.agent.v1.OutputMore
-	(*OutputCancel)(nil),     // 25: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 26: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 27: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 28: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 29: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 30: carillon.agent.v1.Batch
-	(*Fan)(nil),              // 31: carillon.agent.v1.Fan
-	(*LiveRunsRequest)(nil),  // 32: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 33: carillon.agent.v1.LiveRunsResponse
-	(*TimeRequest)(nil),      // 34: carillon.agent.v1.TimeRequest
-	(*TimeResponse)(nil),     // 35: carillon.agent.v1.TimeResponse
-	(*StatusRequest)(nil),    // 36: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 37: carillon.agent.v1.StatusResponse
-	nil,                      // 38: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 39: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 40: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 41: carillon.agent.v1.Order.SecretsEntry
-	nil,                      // 42: carillon.agent.v1.Step.EnvEntry
+	(*Signature)(nil),        // 10: carillon.agent.v1.Signature
+	(*Taken)(nil),            // 11: carillon.agent.v1.Taken
+	(*TaskID)(nil),           // 12: carillon.agent.v1.TaskID
+	(*Order)(nil),            // 13: carillon.agent.v1.Order
+	(*Secret)(nil),           // 14: carillon.agent.v1.Secret
+	(*Step)(nil),             // 15: carillon.agent.v1.Step
+	(*StepResult)(nil),       // 16: carillon.agent.v1.StepResult
+	(*Limits)(nil),           // 17: carillon.agent.v1.Limits
+	(*Question)(nil),         // 18: carillon.agent.v1.Question
+	(*Cancel)(nil),           // 19: carillon.agent.v1.Cancel
+	(*Reports)(nil),          // 20: carillon.agent.v1.Reports
+	(*Report)(nil),           // 21: carillon.agent.v1.Report
+	(*Output)(nil),           // 22: carillon.agent.v1.Output
+	(*Ack)(nil),              // 23: carillon.agent.v1.Ack
+	(*OutputRequest)(nil),    // 24: carillon.agent.v1.OutputRequest
+	(*OutputMore)(nil),       // 25: carillon.agent.v1.OutputMore
+	(*OutputCancel)(nil),     // 26: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 27: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 28: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 29: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 30: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 31: carillon.agent.v1.Batch
+	(*Fan)(nil),              // 32: carillon.agent.v1.Fan
+	(*LiveRunsRequest)(nil),  // 33: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 34: carillon.agent.v1.LiveRunsResponse
+	(*TimeRequest)(nil),      // 35: carillon.agent.v1.TimeRequest
+	(*TimeResponse)(nil),     // 36: carillon.agent.v1.TimeResponse
+	(*StatusRequest)(nil),    // 37: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 38: carillon.agent.v1.StatusResponse
+	nil,                      // 39: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 40: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 41: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 42: carillon.agent.v1.Order.SecretsEntry
+	nil,                      // 43: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
-	10, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
-	19, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	26, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	11, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
+	20, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
+	27, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
 	5,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
 	8,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
 	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
 	6,  // 7: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
 	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
-	22, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
-	23, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	27, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	25, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	24, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
+	23, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
+	24, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
+	28, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	26, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	25, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
 	7,  // 14: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
 	2,  // 15: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
 	5,  // 16: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	38, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	39, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
-	12, // 19: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
-	17, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
-	18, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
-	11, // 22: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	40, // 23: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
-	16, // 24: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
-	14, // 25: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	41, // 26: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
-	42, // 27: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
-	11, // 28: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
-	11, // 29: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
-	20, // 30: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
-	11, // 31: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	21, // 32: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	21, // 33: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
-	15, // 34: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
-	11, // 35: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	11, // 36: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	29, // 37: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	30, // 38: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	12, // 39: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	17, // 40: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	18, // 41: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	11, // 42: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	20, // 43: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	31, // 44: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
-	12, // 45: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
-	13, // 46: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
-	0,  // 47: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	28, // 48: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	32, // 49: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	34, // 50: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
-	36, // 51: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	23, // 52: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 53: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	28, // 54: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	33, // 55: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	35, // 56: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
-	37, // 57: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	26, // 58: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	53, // [53:59] is the sub-list for method output_type
-	47, // [47:53] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	39, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	40, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	13, // 19: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
+	18, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
+	19, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
+	10, // 22: carillon.agent.v1.Offer.signatures:type_name -> carillon.agent.v1.Signature
+	12, // 23: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
+	41, // 24: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	17, // 25: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
+	15, // 26: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
+	42, // 27: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
+	43, // 28: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	12, // 29: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
+	12, // 30: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
+	21, // 31: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
+	12, // 32: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
+	22, // 33: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	22, // 34: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	16, // 35: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
+	12, // 36: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	12, // 37: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
+	30, // 38: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	31, // 39: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	13, // 40: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	18, // 41: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	19, // 42: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	12, // 43: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	21, // 44: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	32, // 45: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
+	10, // 46: carillon.agent.v1.Batch.signatures:type_name -> carillon.agent.v1.Signature
+	10, // 47: carillon.agent.v1.Batch.fanned:type_name -> carillon.agent.v1.Signature
+	13, // 48: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
+	14, // 49: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
+	0,  // 50: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	29, // 51: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	33, // 52: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	35, // 53: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
+	37, // 54: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	24, // 55: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 56: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	29, // 57: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	34, // 58: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	36, // 59: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
+	38, // 60: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	27, // 61: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	56, // [56:62] is the sub-list for method output_type
+	50, // [50:56] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -3558,18 +3733,18 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Text)(nil),
 	}
 	file_agentpush_agentpb_agent_proto_msgTypes[9].OneofWrappers = []any{}
-	file_agentpush_agentpb_agent_proto_msgTypes[28].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[29].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[30].OneofWrappers = []any{}
+	file_agentpush_agentpb_agent_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

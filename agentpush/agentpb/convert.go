@@ -69,6 +69,7 @@ func FromOrder(o *job.Order) *Order {
 		Namespace: o.Key.Namespace, Name: o.Key.Name, RunId: string(o.RunID),
 		Command: o.Command, Env: o.Env, WorkingDir: o.WorkingDir, User: o.User,
 		ScheduledAt: nanos(o.ScheduledAt), NotAfter: nanos(o.NotAfter), Timeout: int64(o.Timeout), HoldUntil: int64(o.HoldUntil),
+		Subject: o.Subject, Author: o.Author,
 	}
 	if l := o.Limits; l != (job.Limits{}) {
 		w.Limits = &Limits{Memory: int64(l.Memory), Pids: int64(l.Pids), Cpu: int64(l.CPU)}
@@ -94,6 +95,7 @@ func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
 		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(),
 		Key:     job.Key{Namespace: w.GetNamespace(), Name: w.GetName()},
 		RunID:   job.RunID(w.GetRunId()),
+		Subject: w.GetSubject(), Author: w.GetAuthor(),
 		Command: w.GetCommand(), Env: w.GetEnv(), WorkingDir: w.GetWorkingDir(), User: w.GetUser(),
 		ScheduledAt: instant(w.GetScheduledAt()), NotAfter: instant(w.GetNotAfter()),
 		Timeout: time.Duration(w.GetTimeout()), HoldUntil: time.Duration(w.GetHoldUntil()),

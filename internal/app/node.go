@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/carillon-cron/carillon/agentpush"
+	"github.com/carillon-cron/carillon/agentpush/signature"
 	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/history"
 	historyetcd "github.com/carillon-cron/carillon/history/etcd"
@@ -81,6 +82,8 @@ type Node struct {
 	watchdog *watchdog
 	// time is what the node goes by.
 	time *clock.Clock
+	// signs says whether orders are signed.
+	signs *orderSigning
 
 	apiListener net.Listener
 	// socket is nil when there is none.
@@ -319,18 +322,25 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if err != nil {
 		return err
 	}
+	n.signs = &orderSigning{node: node, client: n.client, keys: n.keys, log: n.log}
+	if n.registrar != nil {
+		n.signs.signer = signature.NewSigner(n.registrar.Certificate)
+	}
+	loading, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if err := n.signs.look(loading); err != nil {
+		return err
+	}
 	if n.hub, err = agentpush.New(agentpush.Config{
 		Node: node, SessionBase: rev, MaxMessageExpired: cfg.MaxMessageExpired, TopicDepth: topicDepth,
 		MinVersion: cfg.MinMinionVersion,
 	}, agentpush.Deps{
-		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Revoked: sink.revoked, Texts: newTexts(n.client, n.keys),
+		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Signer: n.signs.signer, Signs: n.signs.ready.Load, Revoked: sink.revoked, Texts: newTexts(n.client, n.keys),
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
 		Now:             func() time.Time { return time.Unix(0, n.time.Now()) }, Witness: n.time.Witness,
 	}); err != nil {
 		return err
 	}
-	loading, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
 	if err := n.reg.loadGrants(loading, n.hub.Inventory().SetGrant); err != nil {
 		return err
 	}
@@ -454,6 +464,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	}
 	background("inventory", func(ctx context.Context) error { return n.reg.feed(ctx, n.hub.Inventory()) })
 	background("presence", n.keepPresence)
+	background("signing", n.signs.run)
 	background("garbage", func(ctx context.Context) error { collectWhenQuiet(ctx); return nil })
 	background("api", func(context.Context) error { return ended(n.serveAPI()) })
 	if n.apiFiles != nil {

@@ -79,6 +79,7 @@ func (jv jobVerbs) jobText(ctx context.Context, v api.Job) error {
 	for i := range v.Bounds {
 		f.add("Within", withinText(&v.Bounds[i]))
 	}
+	f.add("Applied by", v.AppliedBy)
 	f.add("At a time", capsText(&s.Rollout))
 	if s.Dispatch == nil {
 		f.add("Timeout", timeoutText(s))

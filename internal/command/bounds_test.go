@@ -122,3 +122,12 @@ func TestBoundsThatCannotBeRead(t *testing.T) {
 }
 
 func both(a, b *Bounds) *Bounds { return &Bounds{append(a.all, b.all...)} }
+
+// A role says by its bindings who holds it: its rules take no subjects (5).
+func TestRolesTakeNoSubjects(t *testing.T) {
+	t.Parallel()
+	_, err := ReadBounds(job.Bounds{{Rules: []job.StartRule{{Commands: []job.CommandRule{`{"program":"/bin/x","subjects":["ada"]}`}}}}})
+	if err == nil || !strings.Contains(err.Error(), "is for a minion's own list") {
+		t.Errorf("subjects in a role: %v", err)
+	}
+}

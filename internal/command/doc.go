@@ -12,6 +12,9 @@
 //     the order starts; it may be sent to the minions that the targets of these rules
 //     admit. Of several bounds all have to.
 //  4. A bound that cannot be read admits nothing.
+//  5. Who stands behind a start is who has caused it and who has applied the job: a rule
+//     with subjects admits both or not at all, and nobody who is not known. Roles take no
+//     subjects.
 //
 // # Not promised
 //

@@ -41,6 +41,9 @@ func ParseRule(at string, text job.CommandRule) (Rule, []job.Problem) {
 	if len(one.users) > 0 {
 		r.problem(0, at+".user", "is said by runAs, beside commands")
 	}
+	if one.subjects != nil {
+		r.problem(0, at+".subjects", "is for a minion's own list; who holds a role, its bindings say")
+	}
 	for i := range r.problems {
 		r.problems[i].Line = 0 // the text is one line
 	}
@@ -156,7 +159,7 @@ func (r *reader) fields(n *yaml.Node, at string, known []string) map[string]*yam
 
 func (r *reader) rule(n *yaml.Node, at string) Rule {
 	one := Rule{line: n.Line}
-	f := r.fields(n, at, []string{"name", "program", "script", "interpreter", "handler", "args", "user", "workingDir", "env", "params"})
+	f := r.fields(n, at, []string{"name", "program", "script", "interpreter", "handler", "args", "user", "subjects", "workingDir", "env", "params"})
 	if f == nil {
 		return one
 	}
@@ -185,6 +188,9 @@ func (r *reader) rule(n *yaml.Node, at string) Rule {
 	r.args(f["args"], at+".args", &one)
 	if u := f["user"]; u != nil {
 		one.users = r.texts(u, at+".user")
+	}
+	if s := f["subjects"]; s != nil {
+		one.subjects = r.subjects(s, at+".subjects")
 	}
 	if d := f["workingDir"]; d != nil {
 		one.dirs = r.texts(d, at+".workingDir")
@@ -257,6 +263,21 @@ func (r *reader) texts(n *yaml.Node, at string) []string {
 		out[i] = r.text(c, at+"["+strconv.Itoa(i)+"]")
 	}
 	return out
+}
+
+// subjects reads who may stand behind a start.
+func (r *reader) subjects(n *yaml.Node, at string) []pattern {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		r.problem(n.Line, at, `is not a list of names; write ["ada@example.org", {glob: "token *"}]`)
+		return []pattern{}
+	}
+	all := make([]pattern, len(n.Content))
+	for i, c := range n.Content {
+		if all[i] = r.pattern(c, at+"["+strconv.Itoa(i)+"]", "glob or any"); all[i] == (pattern{}) {
+			r.problem(c.Line, at+"["+strconv.Itoa(i)+"]", "is empty; write a name, as records show who asks")
+		}
+	}
+	return all
 }
 
 // args reads what arguments may be.

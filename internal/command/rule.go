@@ -30,6 +30,10 @@ type Start struct {
 	User string
 	UID  int
 	Own  bool
+	// Subject is who has caused the start, and Author who applied what is started.
+	// Empty: it is not known.
+	Subject string
+	Author  string
 	// Dir is the directory that the order gives. Empty: it gives none.
 	Dir string
 	// Env are the variables that the order sets.
@@ -58,7 +62,9 @@ type Rule struct {
 	anyFurther bool
 	users      []string
 	// anyUser: whom the command runs as is bounded elsewhere.
-	anyUser   bool
+	anyUser bool
+	// subjects are who may stand behind a start. Nil: anybody.
+	subjects  []pattern
 	dirs      []string
 	env       map[string]pattern
 	params    []string
@@ -128,6 +134,7 @@ func (r *Rule) Differs(s *Start, compare Compare) (all []string, far int) {
 	case len(r.users) > 0 && !slices.Contains(r.users, s.User) && !slices.Contains(r.users, strconv.Itoa(s.UID)):
 		add("it is to run as %s, and the rule has the user %s", s.User, strings.Join(r.users, ", "))
 	}
+	r.differsInSubjects(s, add)
 	switch {
 	case s.Dir == "":
 	case len(r.dirs) == 0:
@@ -143,6 +150,34 @@ func (r *Rule) Differs(s *Start, compare Compare) (all []string, far int) {
 		r.differsInVariable(s, name, s.Env[name], add)
 	}
 	return all, far
+}
+
+// differsInSubjects compares who stands behind the start: who has caused it, and who has
+// said what is started.
+func (r *Rule) differsInSubjects(s *Start, add func(string, ...any)) {
+	if r.subjects == nil {
+		return
+	}
+	one := func(who, what string) {
+		switch {
+		case who == "":
+			add("nobody knows who %s, and the rule has the subjects %s", what, r.subjectText())
+		case !slices.ContainsFunc(r.subjects, func(p pattern) bool { return p.admits(who) }):
+			add("%s %s, and the rule has the subjects %s", who, what, r.subjectText())
+		}
+	}
+	one(s.Author, "applied the job")
+	if s.Subject != s.Author {
+		one(s.Subject, "asked for the start")
+	}
+}
+
+func (r *Rule) subjectText() string {
+	all := make([]string, len(r.subjects))
+	for i, p := range r.subjects {
+		all[i] = p.String()
+	}
+	return strings.Join(all, ", ")
 }
 
 // differsInProgram compares what is run.

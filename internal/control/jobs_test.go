@@ -251,7 +251,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := etcdkv.Trigger{Schema: 1, Fire: job.FireID{Job: e.storedJob(t, "a").UID, At: e.now().UnixNano(), Trigger: job.TriggerManual}, Key: key, By: "me"}
+	want := etcdkv.Trigger{Schema: 1, Fire: job.FireID{Job: e.storedJob(t, "a").UID, At: e.now().UnixNano(), Trigger: job.TriggerManual}, Key: key, By: "me", Subject: "me"}
 	if d := cmp.Diff([]etcdkv.Trigger{want}, e.triggers(t)); d != "" || fire != want.Fire {
 		t.Errorf("fire %s, triggers (-want +got):\n%s", fire, d)
 	}

@@ -40,6 +40,8 @@ type Member struct {
 	// KnowsBounds: the node keeps to what rules of roles and bounds of jobs say of
 	// commands, accounts and minions. Not set: it is of a release that reads over them.
 	KnowsBounds bool `json:"knowsBounds,omitempty"`
+	// Signs: the node signs its orders once all nodes do, and forwards signatures.
+	Signs bool `json:"signs,omitempty"`
 	// OpenAPI: others than programs of its host reach the node's API.
 	OpenAPI bool `json:"openAPI,omitempty"`
 }
@@ -51,6 +53,8 @@ type KnownNode struct {
 	Node     job.NodeID `json:"node"`
 	PeerAddr string     `json:"peerAddr,omitempty"`
 	JoinedAt time.Time  `json:"joinedAt"`
+	// Signs is as that of a Member.
+	Signs bool `json:"signs,omitempty"`
 }
 
 // Label returns the value of a node's label. "node" and "site" are there by

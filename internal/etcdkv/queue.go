@@ -35,6 +35,8 @@ type QueueItem struct {
 	At int64 `json:"at,omitempty"`
 	// Bounds are what those may have started who put the item. Empty: anything anywhere.
 	Bounds job.Bounds `json:"bounds,omitempty"`
+	// Subject is who put it, as minions' lists know it. Empty: it is not known.
+	Subject string `json:"subject,omitempty"`
 	// Origin is the occurrence of a job that it does. Nil: it was put by somebody.
 	Origin *job.ItemOrigin `json:"origin,omitempty"`
 }
@@ -84,6 +86,8 @@ type QueueCancel struct {
 type StoredQueue struct {
 	Schema int `json:"schema"`
 	job.Queue
+	// AppliedBy is who applied the queue as it is; see job.Job.
+	AppliedBy string `json:"appliedBy,omitempty"`
 	// Hold is how it is held back; nil: it is not.
 	Hold *QueueHold `json:"hold,omitempty"`
 }

@@ -203,6 +203,8 @@ type Trigger struct {
 	Fire   job.FireID `json:"fire"`
 	Key    job.Key    `json:"key"`
 	By     string     `json:"by,omitempty"`
+	// Subject is who asked, as minions' lists know it. Empty: no person or program did.
+	Subject string `json:"subject,omitempty"`
 	// Cause tells people who or what asked.
 	Cause  string            `json:"cause,omitempty"`
 	Params map[string]string `json:"params,omitempty"`
@@ -318,6 +320,8 @@ type Backfill struct {
 	Overlap bool `json:"overlap,omitempty"`
 	// Every is the least time between two starts.
 	Every job.Duration `json:"every,omitempty"`
+	// Subject is as that of a Trigger.
+	Subject string `json:"subject,omitempty"`
 	// Params are what the runs are started with; the values of those that are
 	// Sensitive are told nowhere, and are masked once it has ended.
 	Params    map[string]string `json:"params,omitempty"`
@@ -408,5 +412,6 @@ type PlannedJob struct {
 	MovedFrom   *job.ShardID    `json:"movedFrom,omitempty"`
 	Earlier     []Earlier       `json:"earlier,omitempty"`
 	Bounds      job.Bounds      `json:"bounds,omitempty"`
+	AppliedBy   string          `json:"appliedBy,omitempty"`
 	Spec        json.RawMessage `json:"spec"`
 }

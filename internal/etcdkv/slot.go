@@ -75,6 +75,8 @@ type SlotAsked struct {
 	LeftOut  int           `json:"l,omitempty"`
 	// Bounds are what who asked may have started, besides the job's own.
 	Bounds job.Bounds `json:"b,omitempty"`
+	// Subject is as that of a Trigger.
+	Subject string `json:"u,omitempty"`
 }
 
 // SlotTask is the share of one minion.
@@ -293,7 +295,7 @@ func (s *Slot) asked() bool {
 
 func (a *SlotAsked) isZero() bool {
 	return a.Cause == "" && len(a.Params)+len(a.Sensitive) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0 &&
-		len(a.Attempts) == 0 && a.LeftOut == 0 && len(a.Bounds) == 0
+		len(a.Attempts) == 0 && a.LeftOut == 0 && len(a.Bounds) == 0 && a.Subject == ""
 }
 
 // text returns it as one text; empty: it is zero.

@@ -479,7 +479,7 @@ func (f *Fires) tryPut(ctx context.Context, o *job.Order, ref job.Ref) (bool, er
 	if err != nil {
 		return refuse("cannot be told of the item: %v", err)
 	}
-	item := queue.Item{ID: o.Task.ItemID(), Priority: o.Item.Priority, Key: o.Item.Key, Payload: []byte(o.Item.Payload), Bounds: o.Item.Bounds, Origin: origin}
+	item := queue.Item{ID: o.Task.ItemID(), Priority: o.Item.Priority, Key: o.Item.Key, Payload: []byte(o.Item.Payload), Bounds: o.Item.Bounds, Origin: origin, Subject: o.Subject}
 	if s.Spec.ExpireAfter != 0 {
 		item.ExpiresAt = now.Add(time.Duration(s.Spec.ExpireAfter)).UTC()
 	}

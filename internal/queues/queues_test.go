@@ -224,7 +224,7 @@ func openWithin(t *testing.T, within job.Bounds, spec job.QueueSpec, offers map[
 
 func (c *cluster) describe(hold *etcdkv.QueueHold) {
 	c.t.Helper()
-	value, err := etcdkv.Encode(etcdkv.StoredQueue{Schema: etcdkv.Schema, Queue: c.queue, Hold: hold})
+	value, err := etcdkv.Encode(etcdkv.StoredQueue{Schema: etcdkv.Schema, Queue: c.queue, Hold: hold, AppliedBy: "ada"})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -315,9 +315,9 @@ const me = "team/report:"
 func TestD1_ItemIsDone(t *testing.T) {
 	t.Parallel()
 	c := open(t, job.QueueSpec{Env: map[string]job.EnvValue{"A": job.Text("b"), "S": {Secret: &job.SecretRef{File: "/s"}}}, User: "nobody"}, map[job.MinionID]string{"m1": me + "2", "m2": "team/other:5", "m3": ""})
-	c.put(queue.Item{ID: "x", Payload: []byte("p"), Priority: 3})
+	c.put(queue.Item{ID: "x", Payload: []byte("p"), Priority: 3, Subject: "token ci"})
 	o := c.order("x", 1)
-	if o.Task.Minion != "m1" || o.Env[job.EnvPayload] != "p" || o.Env["A"] != "b" || o.Secrets["S"].Secret == nil || o.User != "nobody" || o.Key.Name != "queue.report" || o.Token != c.fence.Token() || !o.Task.Fire.Job.IsQueue() {
+	if o.Task.Minion != "m1" || o.Env[job.EnvPayload] != "p" || o.Env["A"] != "b" || o.Subject != "token ci" || o.Author != "ada" || o.Secrets["S"].Secret == nil || o.User != "nobody" || o.Key.Name != "queue.report" || o.Token != c.fence.Token() || !o.Task.Fire.Job.IsQueue() {
 		t.Errorf("order: %+v", o)
 	}
 	c.m.Reports([]job.Report{{Task: o.Task, Shard: o.Shard, Known: true, State: job.StateRunning, StartedAt: time.Now()}})

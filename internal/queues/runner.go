@@ -246,12 +246,14 @@ func (r *runner) claimed(places []queue.Worker, got []queue.Claimed, err error) 
 	if len(got) == len(places) {
 		r.ready = true // there may be more
 	}
+	var taken []*task
 	for i := range got {
 		if t := r.take(&got[i]); t != nil {
 			t.nowhere = true
-			r.send(t)
+			taken = append(taken, t)
 		}
 	}
+	r.send(taken...)
 }
 
 // free counts one item less in a worker's hands.

@@ -1,6 +1,7 @@
 package queues
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -27,16 +28,29 @@ func (r *runner) ref(id job.TaskID) job.Ref {
 	return job.Ref{Task: id, Shard: r.shard, Token: r.fence.Token()}
 }
 
-// send orders an item of its minion, once more if it was sent before.
-func (r *runner) send(t *task) {
-	now := r.m.deps.Now()
-	t.sentAt = time.Now()
+// send orders items of their minions, once more if they were sent before. What is sent
+// together is signed together.
+func (r *runner) send(tasks ...*task) {
+	var orders []job.Order
+	for _, t := range tasks {
+		t.sentAt = time.Now()
+		if o, ok := r.order(t); ok {
+			orders = append(orders, o)
+		}
+	}
+	if len(orders) > 0 {
+		r.m.deps.Minions.Send(orders)
+	}
+}
+
+// order returns what a minion is to do with an item; false: it may not.
+func (r *runner) order(t *task) (job.Order, bool) {
 	o := OrderOf(&r.work, r.key, t.ID, t.Token.String(), string(t.Payload))
 	if from := t.Origin; from != nil {
 		o.Env[job.EnvItemJob], o.Env[job.EnvItemFire] = from.Job.String(), from.Fire.String()
 	}
 	if !r.admits(t, &o) {
-		return
+		return o, false
 	}
 	if find := r.m.deps.Secrets; find != nil {
 		o.Secrets, _, _ = job.WithSealed(o.Secrets, r.key.Namespace, find) // of one that is not there, the minion says so
@@ -44,8 +58,9 @@ func (r *runner) send(t *task) {
 	t.nowhere = false
 	o.Task, o.Shard, o.Token, o.Key, o.RunID = t.id, r.shard, r.fence.Token(), r.key.RunName(), t.id.Fire.RunID()
 	o.ScheduledAt, o.Timeout = time.Unix(0, t.At).UTC(), r.work.EffectiveTimeout()
-	o.NotAfter = now.Add(min(o.Timeout/2, r.m.cfg.MaxMessageExpired))
-	r.m.deps.Minions.Send([]job.Order{o})
+	o.NotAfter = r.m.deps.Now().Add(min(o.Timeout/2, r.m.cfg.MaxMessageExpired))
+	o.Subject, o.Author = cmp.Or(t.Subject, r.stored.AppliedBy), r.stored.AppliedBy
+	return o, true
 }
 
 // onReport takes what a minion, or the way to it, says of an item.

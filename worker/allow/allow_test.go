@@ -320,3 +320,42 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Who stands behind a start is bounded where a rule names subjects: who has caused it, and
+// who has applied what is started (I6).
+func TestI6_Subjects(t *testing.T) {
+	t.Parallel()
+	dir := place(t)
+	l, err := Parse("f", []byte(strings.ReplaceAll(`rules:
+  - {name: some, program: DIR/bin/tool, args: [asked], subjects: [ada@example.org, {glob: "token *"}]}
+  - {name: any, program: DIR/bin/tool, args: [known], subjects: [{any: true}]}
+  - {name: anybody, program: DIR/bin/tool, args: [plain]}
+`, "DIR", dir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ arg, author, subject, refusal string }{
+		{"plain", "", "", ""},
+		{"plain", "eve", "mallory", ""},
+		{"asked", "ada@example.org", "ada@example.org", ""},
+		{"asked", "ada@example.org", "token ci", ""},
+		{"asked", "token ci", "ada@example.org", ""},
+		{"asked", "ada@example.org", "mallory", `mallory asked for the start, and the rule has the subjects "ada@example.org", the glob "token *"`},
+		{"asked", "mallory", "ada@example.org", "mallory applied the job, and the rule has"},
+		{"asked", "ada@example.org (not proven)", "ada@example.org (not proven)", "(not proven) applied the job"},
+		{"asked", "", "ada@example.org", "nobody knows who applied the job"},
+		{"asked", "ada@example.org", "", "nobody knows who asked for the start"},
+		{"known", "eve", "mallory", ""},
+		{"known", "", "", "nobody knows who applied the job"},
+	} {
+		_, err := l.Check(&Start{Program: dir + "/bin/tool", Args: []string{c.arg}, Own: true, Author: c.author, Subject: c.subject}, os.Geteuid())
+		if (err == nil) != (c.refusal == "") || err != nil && !strings.Contains(err.Error(), c.refusal) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, wrong := range []string{"[]", "ada", `[""]`, "[{glob: '['}]", "[[ada]]", "{any: true}"} {
+		if _, err := Parse("f", []byte("rules: [{handler: x, subjects: "+wrong+"}]")); err == nil {
+			t.Errorf("subjects: %s is taken", wrong)
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/agentpush/signature"
 	"github.com/carillon-cron/carillon/internal/agesecret"
 	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/internal/httpguard"
@@ -98,6 +99,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 		if deps.Transport, err = transport(creds); err != nil {
 			return err
 		}
+		deps.Signatures = signature.NewChecker(cfg.Worker.ID, creds.Node)
 		renewing, stop := context.WithCancel(ctx)
 		var renewal sync.WaitGroup
 		renewal.Go(func() {

@@ -33,14 +33,16 @@ type Options struct {
 	AllowFile   string
 	SecretsFile string
 	Identity    string
-	MaxRunning  int
-	Cgroup      string
-	FactsDir    string
-	Queues      []string
-	LogLevel    string
-	LogFormat   string
-	MetricsAddr string
-	Version     bool
+	// UnsignedOrders: see worker.Config.
+	UnsignedOrders bool
+	MaxRunning     int
+	Cgroup         string
+	FactsDir       string
+	Queues         []string
+	LogLevel       string
+	LogFormat      string
+	MetricsAddr    string
+	Version        bool
 	// TokenShown: the token stands on the command line.
 	TokenShown bool
 	// The settings of a minion that updates itself.
@@ -66,6 +68,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.AllowFile, "allow", "", "`FILE` of rules that say what may be started here; anything else is refused (docs/minions.md)")
 	fs.StringVar(&o.SecretsFile, "secrets", "", "`FILE` of rules that say which files, variables and programs here jobs may take secrets from; without it, none (docs/secrets.md)")
 	fs.StringVar(&o.Identity, "secret-identity", "", "`FILE` with an identity of age that hosts share, to which secrets for this minion are sealed; without it, the minion's own (docs/secrets.md)")
+	fs.BoolVar(&o.UnsignedOrders, "unsigned-orders", false, "take orders without the signature of a node: while nodes go back to a release that does not sign (docs/security.md)")
 	fs.IntVar(&o.MaxRunning, "max-running", 256, "how many commands may run at a time; further ones wait")
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
@@ -216,7 +219,7 @@ func (o *Options) Config(version, own string) (Config, error) {
 		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile, SecretsFile: o.SecretsFile, IdentityFile: o.Identity,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
-			MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, ShimCommand: []string{exe, "shim"}, Version: version,
+			MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, UnsignedOrders: o.UnsignedOrders, ShimCommand: []string{exe, "shim"}, Version: version,
 		},
 	}, nil
 }

@@ -11,6 +11,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/minions"
@@ -335,7 +336,7 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 		to = p.groups[groupOf(o)].shard
 	}
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUpdated}}
-	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now}}
+	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now, AppliedBy: p.author(ctx)}}
 	if at.KV == nil {
 		var err error
 		if next.Bounds, err = p.jobBounds(ctx, o, nil); err != nil {
@@ -381,7 +382,10 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	if next.Bounds, err = p.jobBounds(ctx, o, old.Bounds); err != nil {
 		return change{}, err
 	}
-	if same && at.Shard == to && old.Bounds.Same(next.Bounds) {
+	if p.switching { // as for bounds
+		next.AppliedBy = old.AppliedBy
+	}
+	if same && at.Shard == to && old.Bounds.Same(next.Bounds) && vouched(old.AppliedBy, next.AppliedBy) {
 		ch.result.Action = api.ActionUnchanged
 		return ch, nil
 	}
@@ -419,6 +423,15 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	ch.store(name, value)
 	return ch, err
 }
+
+// author is who applies, as minions' lists know it.
+func (p *planner) author(ctx context.Context) string {
+	return caller.Subject(ctx, caller.RequestOf(ctx).By)
+}
+
+// vouched reports whether what is applied as it was has somebody who stands behind it.
+// That stays who changed it last; where nobody is known, it is who applies it again.
+func vouched(old, next string) bool { return old != "" || next == "" }
 
 // sameButEnabled reports whether two specs differ in nothing that says when the
 // job is due but in whether it is enabled: its count goes on then.

@@ -21,7 +21,7 @@ func (p *planner) queue(ctx context.Context, o *manifest.Object) (change, error)
 	key := o.Metadata.Key()
 	name := p.c.db.Keys.QueueType(key)
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionCreated}}
-	next := etcdkv.StoredQueue{Schema: etcdkv.Schema, Queue: job.Queue{Metadata: o.Metadata, Spec: o.Queue, Generation: 1, CreatedAt: p.now, UpdatedAt: p.now}}
+	next := etcdkv.StoredQueue{Schema: etcdkv.Schema, Queue: job.Queue{Metadata: o.Metadata, Spec: o.Queue, Generation: 1, CreatedAt: p.now, UpdatedAt: p.now}, AppliedBy: p.author(ctx)}
 	kv, err := p.c.db.Get(ctx, "read queue "+key.String(), name)
 	if err != nil {
 		return change{}, err
@@ -49,7 +49,7 @@ func (p *planner) queue(ctx context.Context, o *manifest.Object) (change, error)
 		next.UID, next.Generation, next.CreatedAt, next.Hold = old.UID, old.Generation+1, old.CreatedAt, old.Hold
 		next.Schema = max(old.Schema, next.Schema)
 		same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)
-		return same && old.Bounds.Same(next.Bounds), err
+		return same && old.Bounds.Same(next.Bounds) && vouched(old.AppliedBy, next.AppliedBy), err
 	})
 	if !edited {
 		ch.result.Warnings = nil

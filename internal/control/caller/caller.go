@@ -58,6 +58,19 @@ func Of(ctx context.Context, said string) string {
 	return said
 }
 
+// Subject returns the name of who asks as minions' lists know it: the proven one, or else
+// what it says of itself, which never is one that somebody else has proven.
+func Subject(ctx context.Context, said string) string {
+	c, ok := From(ctx)
+	switch {
+	case ok && c.Known():
+		return c.Name
+	case ok && said != "":
+		return said + notProven
+	}
+	return said
+}
+
 // notProven follows the name of whoever claims to be somebody that others prove to be.
 const notProven = " (not proven)"
 

@@ -36,3 +36,17 @@ func TestNamesOfWhoIsNotProven(t *testing.T) {
 		t.Errorf("who is proven is recorded as %q", got)
 	}
 }
+
+// What minions' lists are held against is proven, or says that it is not.
+func TestSubjects(t *testing.T) {
+	t.Parallel()
+	unknown := With(context.Background(), Caller{Remote: "192.0.2.7"})
+	for said, want := range map[string]string{"": "", "ann": "ann (not proven)", "ada@example.org": "ada@example.org (not proven)"} {
+		if got := Subject(unknown, said); got != want {
+			t.Errorf("%q: the subject is %q, want %q", said, got, want)
+		}
+	}
+	if got := Subject(With(context.Background(), Caller{Name: "token ci"}), "ann"); got != "token ci" {
+		t.Errorf("who is proven is the subject %q", got)
+	}
+}

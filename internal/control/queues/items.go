@@ -12,6 +12,7 @@ import (
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/payload"
 	dispatch "github.com/carillon-cron/carillon/internal/queues"
@@ -70,6 +71,7 @@ func (c *Clerk) put(ctx context.Context, key job.Key, items []api.NewItem, o api
 		}
 		made[i] = queue.Item{
 			ID: in.ID, Priority: in.Priority, Payload: []byte(in.Payload), Key: in.Key, Dedup: in.Dedup, NotBefore: in.NotBefore.UTC(), ExpiresAt: in.ExpiresAt.UTC(),
+			Subject: caller.Subject(ctx, o.By),
 		}
 		if in.ExpiresAt.IsZero() {
 			made[i].ExpiresAt = expiry(&s.Spec, in.NotBefore, now)

@@ -122,6 +122,7 @@ func (st *Starter) MakePassing(ctx context.Context, asked *job.Job, index *defin
 	key := meta.Key()
 	stored := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{
 		Metadata: meta, Spec: *spec, UID: uid, Generation: 1, After: now, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(passingFor), Bounds: asked.Bounds,
+		AppliedBy: caller.Subject(ctx, req.By),
 	}}
 	shard := st.jobs.HashShard(key)
 	fire := job.FireID{Job: uid, At: now.UnixNano(), Trigger: job.TriggerManual}
@@ -132,7 +133,7 @@ func (st *Starter) MakePassing(ctx context.Context, asked *job.Job, index *defin
 	}{
 		{st.db.Keys.Job(shard, key), stored},
 		{st.db.Keys.PassingJob(uid), etcdkv.Passing{Schema: etcdkv.Schema, Key: key, Job: uid, ExpiresAt: stored.ExpiresAt}},
-		{st.db.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: caller.Of(ctx, req.By), Params: plain, Sensitive: sensitive}},
+		{st.db.Keys.Trigger(shard, fire), etcdkv.Trigger{Schema: etcdkv.Schema, Key: key, Fire: fire, By: caller.Of(ctx, req.By), Subject: caller.Subject(ctx, req.By), Params: plain, Sensitive: sensitive}},
 	} {
 		value, err := etcdkv.Encode(p.value)
 		if err != nil {

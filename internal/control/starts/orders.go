@@ -203,7 +203,7 @@ func (st *Starter) Redo(ctx context.Context, id job.RunID, only []api.RedoPart, 
 		cause += ", started by " + who
 	}
 	fire, err := st.start(ctx, run.Key(), job.TriggerRedo, etcdkv.Trigger{
-		By: caller.Of(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
+		By: caller.Of(ctx, o.By), Subject: caller.Subject(ctx, o.By), Cause: cause, Params: run.Params, Redo: id, Hosts: v.Minions,
 	}, asked{order: &order{action: "run.redo", object: string(id), kind: rights.Runs, Order: o}})
 	v.RunID, v.FireID = fire.RunID(), fire
 	return v, err

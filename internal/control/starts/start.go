@@ -33,7 +33,7 @@ func (st *Starter) Start(ctx context.Context, key job.Key, req api.StartRequest)
 	if err := checkParams(req.Params); err != nil {
 		return job.FireID{}, err
 	}
-	return st.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Params: req.Params},
+	return st.start(ctx, key, job.TriggerManual, etcdkv.Trigger{By: caller.Of(ctx, req.By), Subject: caller.Subject(ctx, req.By), Params: req.Params},
 		asked{order: &order{action: "job.start", object: "job " + key.String(), kind: rights.Jobs, Order: api.Order{By: req.By}}})
 }
 
@@ -189,7 +189,7 @@ func (st *Starter) Backfill(ctx context.Context, key job.Key, req api.BackfillRe
 		return api.Backfill{}, fmt.Errorf("new backfill id: %w", err)
 	}
 	b := etcdkv.Backfill{
-		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: caller.Of(ctx, req.By), Reason: req.Reason,
+		Schema: etcdkv.Schema, ID: id.String(), Job: stored.UID, Key: key, By: caller.Of(ctx, req.By), Subject: caller.Subject(ctx, req.By), Reason: req.Reason,
 		From: req.From.UTC(), To: req.To.UTC(), Overlap: req.Overlap, Every: job.Duration(req.Every), Params: plain, Sensitive: sensitive, Bounds: bounds, Since: st.db.Now().UTC(),
 	}
 	v, err := st.backfillView(&b, &stored.Job)

@@ -1,0 +1,151 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/agentpush/signature"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// signing decides whether orders may be believed, by their signatures.
+//
+// Nodes sign once all of them can. So a minion that has seen one good signature demands
+// it of each order from then on, also when it starts again: whoever forwards orders could
+// leave it out otherwise. One that is new has never known anything else, and demands it
+// from the start. A minion that has worked before its release knew of signatures takes
+// orders without, until it has seen the first one.
+type signing struct {
+	*base
+	// demanded: orders without a signature are refused.
+	demanded atomic.Bool
+
+	mu sync.Mutex
+	// mu guards the following: when a refusal was logged, and how many were not since.
+	loggedAt  time.Time
+	notLogged int
+}
+
+// The values of the label of refused orders.
+const (
+	signatureMissing = "missing"
+	signatureWrong   = "wrong"
+)
+
+// signedMark is the file that says that orders have to be signed.
+const signedMark = "orders-signed"
+
+// logRefusals is the least time between two lines of the log about refusals.
+const logRefusals = time.Second
+
+// open finds out what the minion demands. It is called before the journal is made: a
+// directory without one is new.
+func (sg *signing) open() error {
+	if sg.deps.Signatures == nil {
+		return nil
+	}
+	_, err := os.Stat(sg.cfg.path(signedMark))
+	if errors.Is(err, os.ErrNotExist) {
+		if _, journal := os.Stat(sg.cfg.path("journal")); !errors.Is(journal, os.ErrNotExist) {
+			sg.log.Info("orders without a signature are taken until the first one comes that has one")
+			return nil
+		}
+		err = sg.mark()
+	}
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	sg.demanded.Store(!sg.cfg.UnsignedOrders)
+	if sg.cfg.UnsignedOrders {
+		sg.log.Warn("orders without a signature are taken: who forwards orders can change them (--unsigned-orders)")
+	}
+	return nil
+}
+
+// mark has the minion demand signatures when it starts again. It is durable.
+func (sg *signing) mark() error {
+	f, err := os.OpenFile(sg.cfg.path(signedMark), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(f.Name()))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func (sg *signing) learn(certificates [][]byte) {
+	if sg.deps.Signatures != nil && len(certificates) > 0 {
+		sg.deps.Signatures.Learn(certificates)
+	}
+}
+
+// check returns why an order is refused; nil: it may be believed. now is the nodes' time.
+func (sg *signing) check(o *job.Order, s *agentpb.Signature, now time.Time) error {
+	if sg.deps.Signatures == nil {
+		return nil
+	}
+	node, err := sg.deps.Signatures.Check(o, s, now)
+	switch {
+	case err == nil:
+		sg.seen()
+		if l := sg.log.Check(zap.DebugLevel, "order of a node"); l != nil {
+			l.Write(zap.Stringer("task", o.Task), zap.Stringer("job", o.Key), zap.String("subject", o.Subject), zap.String("author", o.Author), zap.String("node", string(node)))
+		}
+		return nil
+	case !errors.Is(err, signature.ErrUnsigned):
+		sg.metrics.unsigned.WithLabelValues(signatureWrong).Inc()
+	case !sg.demanded.Load():
+		return nil
+	default:
+		sg.metrics.unsigned.WithLabelValues(signatureMissing).Inc()
+		err = fmt.Errorf("%w, and this minion takes none without: a node of a release that does not sign has sent it, or who forwarded it has left it out", err)
+	}
+	err = fmt.Errorf("the minion refuses the order: %w", err)
+	sg.tell(o, err)
+	return err
+}
+
+// seen has seen a good signature.
+func (sg *signing) seen() {
+	if sg.demanded.Load() || sg.cfg.UnsignedOrders || !sg.demanded.CompareAndSwap(false, true) {
+		return
+	}
+	sg.log.Info("orders are signed: from now on, none is taken without a signature")
+	if err := sg.mark(); err != nil {
+		sg.log.Error("that orders are signed is forgotten when the minion ends", zap.Error(err))
+	}
+}
+
+// tell logs a refusal. Whoever sends many does not fill the log.
+func (sg *signing) tell(o *job.Order, err error) {
+	sg.mu.Lock()
+	defer sg.mu.Unlock()
+	now := time.Now()
+	if now.Sub(sg.loggedAt) < logRefusals {
+		sg.notLogged++
+		return
+	}
+	sg.log.Warn("order refused", zap.Stringer("task", o.Task), zap.Stringer("job", o.Key), zap.String("subject", o.Subject), zap.Int("alsoRefused", sg.notLogged), zap.Error(err))
+	sg.loggedAt, sg.notLogged = now, 0
+}
+
+// demands is 1 while orders without a signature are refused.
+func (sg *signing) demands() float64 {
+	if sg.demanded.Load() {
+		return 1
+	}
+	return 0
+}
