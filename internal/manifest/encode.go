@@ -135,12 +135,26 @@ func listNode(items reflect.Value) *yaml.Node {
 	width := 0
 	for i := range items.Len() {
 		item := node(items.Index(i))
-		if width += len(item.Value) + 4; width > widest || strings.Contains(item.Value, "\n") {
+		if width += widthOf(item); width > widest || hasLines(item) {
 			n.Style = 0
 		}
 		n.Content = append(n.Content, item)
 	}
 	return n
+}
+
+// widthOf is about how wide a value is in one line.
+func widthOf(n *yaml.Node) int {
+	width := len(n.Value) + 4
+	for _, c := range n.Content {
+		width += widthOf(c)
+	}
+	return width
+}
+
+// hasLines reports whether a value has a text of several lines.
+func hasLines(n *yaml.Node) bool {
+	return strings.Contains(n.Value, "\n") || slices.ContainsFunc(n.Content, hasLines)
 }
 
 // textNode writes several lines as a block, and text that a reader could take
