@@ -113,9 +113,10 @@ type PutItem struct {
 
 // QueueItem is an item of a queue.
 type QueueItem struct {
-	ID       string    `json:"id"`
-	State    ItemState `json:"state"`
-	Priority int       `json:"priority"`
+	ID    string    `json:"id"`
+	State ItemState `json:"state"`
+	// Priority is 0 to 9. Of an item that has ended it is 0: history does not keep it.
+	Priority int `json:"priority"`
 	// Payload is left out for callers who may not read logs of the queue.
 	Payload   string    `json:"payload,omitempty"`
 	Key       string    `json:"key,omitempty"`

@@ -266,7 +266,9 @@ func (qv queueVerbs) itemText(key job.Key, v *api.QueueItem) {
 	f := newFields(qv.out, "")
 	f.add("Item", v.ID+" of queue "+key.String())
 	f.add("State", itemState(v))
-	f.add("Priority", strconv.Itoa(v.Priority))
+	if v.EndedAt.IsZero() { // history does not keep it
+		f.add("Priority", strconv.Itoa(v.Priority))
+	}
 	f.add("Key", v.Key)
 	f.add("Put", qv.stamp(v.PutAt))
 	if v.State == api.ItemDelayed {

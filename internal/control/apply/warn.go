@@ -69,7 +69,7 @@ func zoneWarnings(o *manifest.Object) []string {
 // defaultsOf returns the defaults that people ask about when they have met them.
 func defaultsOf(s *job.Spec) []string {
 	var out []string
-	if s.Timeout == 0 {
+	if s.Timeout == 0 && s.Dispatch == nil {
 		out = append(out, "timeout "+s.EffectiveTimeout().String())
 	}
 	if s.TimeZone == "" {
