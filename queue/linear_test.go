@@ -177,6 +177,12 @@ func (r *linearRecorder) count() (puts, claims int) {
 	return len(r.puts), claims
 }
 
+// linearDispatcher is a dispatcher. over is since when another one has its lock; 0: none.
+type linearDispatcher struct {
+	*queue.Queue
+	over atomic.Int64
+}
+
 // linearCluster is a queue with dispatchers that take turns, and workers that die.
 type linearCluster struct {
 	t      *testing.T
@@ -184,8 +190,9 @@ type linearCluster struct {
 	rec    *linearRecorder
 	server *etcdtest.Server
 	client *clientv3.Client // of those who put, and of leases
-	here   atomic.Pointer[queue.Queue]
-	stops  atomic.Bool // all that is to be done is to empty the queue
+	// here is the dispatcher that has the lock, and before the one that had it.
+	here, before atomic.Pointer[linearDispatcher]
+	stops        atomic.Bool // all that is to be done is to empty the queue
 }
 
 func (c *linearCluster) open(client *clientv3.Client, timeout time.Duration) *queue.Queue {
@@ -211,6 +218,10 @@ func (c *linearCluster) dispatch(ctx context.Context, nets []*netproxy.Proxy, rn
 			rest(ctx, 50*time.Millisecond)
 			continue
 		}
+		last := c.here.Load()
+		if last != nil {
+			last.over.Store(c.rec.now())
+		}
 		f := &fence{key: "/fence/" + c.name, rev: resp.Header.Revision}
 		f.held.Store(true)
 		client := etcdtest.Dial(c.t, nets[n%len(nets)].Endpoint())
@@ -218,7 +229,8 @@ func (c *linearCluster) dispatch(ctx context.Context, nets []*netproxy.Proxy, rn
 		running, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
 		wg.Go(func() { defer close(done); _ = q.Run(running, f) })
-		c.here.Store(q)
+		c.before.Store(last)
+		c.here.Store(&linearDispatcher{Queue: q})
 		if c.stops.Load() {
 			<-ctx.Done()
 			stop()
@@ -244,22 +256,29 @@ func (c *linearCluster) work(ctx context.Context, id int, net *netproxy.Proxy, r
 			continue
 		}
 		w := queue.Worker{ID: job.MinionID(fmt.Sprintf("w%d-%d", id, life)), Lease: lease.ID}
+		var late []queue.Claimed
 		for turns := 3 + rnd.IntN(20); turns > 0 && ctx.Err() == nil; turns-- {
-			got := c.claim(ctx, id, w, 1+rnd.IntN(4))
+			got := c.claim(ctx, id, w, 1+rnd.IntN(4), rnd.IntN(4) == 0)
 			for i := range got {
 				if !c.stops.Load() && rnd.IntN(12) == 0 {
-					turns = 0 // it dies with the rest of its items
+					turns, late = 0, got[i:] // it dies with the rest of its items
 					break
 				}
 				c.settle(ctx, id, settler, &got[i], !c.stops.Load() && rnd.IntN(6) == 0)
 			}
 		}
 		c.lose(id, w)
+		for i := range late { // it was not dead, and comes back too late
+			c.settle(ctx, id, settler, &late[i], false)
+		}
 	}
 }
 
-func (c *linearCluster) claim(ctx context.Context, id int, w queue.Worker, n int) []queue.Claimed {
+func (c *linearCluster) claim(ctx context.Context, id int, w queue.Worker, n int, before bool) []queue.Claimed {
 	q := c.here.Load()
+	if old := c.before.Load(); before && old != nil && !c.stops.Load() {
+		q = old
+	}
 	if q == nil {
 		rest(ctx, time.Millisecond)
 		return nil
@@ -267,7 +286,11 @@ func (c *linearCluster) claim(ctx context.Context, id int, w queue.Worker, n int
 	bounded, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 	defer cancel()
 	call := c.rec.now()
+	over := q.over.Load()
 	got, err := q.Claim(bounded, w, n)
+	if over != 0 && len(got) > 0 {
+		c.t.Errorf("a dispatcher that has lost its lock has handed out %s", got[0].ID)
+	}
 	if errors.Is(err, queue.ErrNotDispatcher) {
 		rest(ctx, time.Millisecond)
 	}

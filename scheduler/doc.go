@@ -42,6 +42,9 @@
 //	recorded   the run is in history; minions may forget it
 //	closed     no open fire is left in the slot, which is deleted
 //
+// Where a job is dispatched to a queue, that stands in the place of a minion (dispatch.go): its
+// order puts an item, and what becomes of the item is what a minion says of a task.
+//
 // How far it has come in its owner's memory, and each task of it, is one value each,
 // which package phase draws.
 //
