@@ -27,6 +27,8 @@ type faultyKV struct {
 	after  error
 	// checks happen before the next transactions that put nothing.
 	checks []func()
+	// most is how many compares a transaction has had at most.
+	most int
 }
 
 func (f *faultyKV) next(before func(), after error) {
@@ -45,7 +47,14 @@ type faultyTxn struct {
 	puts bool
 }
 
-func (x *faultyTxn) If(cmps ...clientv3.Cmp) clientv3.Txn { x.Txn = x.Txn.If(cmps...); return x }
+func (x *faultyTxn) If(cmps ...clientv3.Cmp) clientv3.Txn {
+	x.kv.mu.Lock()
+	x.kv.most = max(x.kv.most, len(cmps))
+	x.kv.mu.Unlock()
+	x.Txn = x.Txn.If(cmps...)
+	return x
+}
+
 func (x *faultyTxn) Else(ops ...clientv3.Op) clientv3.Txn { x.Txn = x.Txn.Else(ops...); return x }
 func (x *faultyTxn) Then(ops ...clientv3.Op) clientv3.Txn {
 	x.puts = slices.ContainsFunc(ops, func(op clientv3.Op) bool { return op.IsPut() })
