@@ -11,6 +11,5 @@
 //
 // A Client may be used by several goroutines at a time.
 //
-// What is not in here: the stream of changes for the page (/v1/events), metrics and
-// the health checks.
+// What is not in here: metrics and the health checks.
 package client

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,8 +24,9 @@ type manifestVerbs struct{ *call }
 
 func (mf manifestVerbs) applyCommand() *cobra.Command {
 	var (
-		sources []string
-		dryRun  bool
+		src    sourceFlags
+		dryRun dryRun
+		prune  pruneFlags
 	)
 	cmd := &cobra.Command{
 		Use: "apply -f FILE|DIR|-", GroupID: groupJobs,
@@ -32,28 +34,126 @@ func (mf manifestVerbs) applyCommand() *cobra.Command {
 		Long: "Create or update what is in files: jobs, groups, host groups, calendars, scripts, roles\n" +
 			"and role bindings. All files are checked before any is applied, and every file is\n" +
 			"applied as a whole or not at all; files with groups go first. A directory stands for\n" +
-			"its *.yaml, *.yml and *.json files, - for stdin.",
-		Example: "  carillon apply -f backup.yaml\n  carillon apply --dry-run jobs/",
+			"its *.yaml, *.yml and *.json files, - for stdin.\n\n" +
+			"--dry-run has the server check all, and tells what would be done; --dry-run=client\n" +
+			"asks no server, and tells what is wrong with the files alone.\n\n" +
+			"--prune deletes, after all is applied, what is stored and in no file any more: only\n" +
+			"objects of the kinds that are in the files, in the namespace that --namespace names,\n" +
+			"with the labels that --label names; one of the two must be given. What lies in no\n" +
+			"namespace goes by labels alone. It names what it would delete and wants --yes, and\n" +
+			"does not delete all objects of a kind at once, as a wrong directory would.",
+		Example: "  carillon apply -f backup.yaml\n  carillon apply --dry-run jobs/\n  carillon apply -R -f jobs/ -n team --prune --yes",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			files, err := mf.readManifests(append(slices.Clone(sources), args...))
+			files, err := mf.readManifests(src.and(args))
 			if err != nil {
 				return err
+			}
+			if dryRun == dryRunClient {
+				return mf.checkAlone(cmd, files, &prune)
 			}
 			planned, err := mf.checkManifests(cmd, files)
 			if err != nil {
 				return err
 			}
-			if dryRun {
-				return mf.printResults(planned, " (dry run)")
+			gone, err := mf.toPrune(cmd, files, &prune)
+			if err != nil {
+				return err
+			}
+			if dryRun == dryRunServer {
+				return mf.printResults(append(planned, wouldPrune(gone)...), " (dry run)")
+			}
+			if err := confirmPrune(gone, &prune); err != nil {
+				return err
 			}
 			slices.SortStableFunc(files, func(x, y manifestFile) int { return min(len(y.groups()), 1) - min(len(x.groups()), 1) })
-			return mf.applyManifests(client.Because(cmd.Context(), mf.reason), files)
+			return mf.applyAndPrune(client.Because(cmd.Context(), mf.reason), files, gone)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "`FILE`, directory or - (may be given several times)")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check, and show what would change")
+	src.add(cmd)
+	cmd.Flags().Var(&dryRun, "dry-run", "check, and show what would change: by `server`, or what client alone can tell")
+	cmd.Flags().Lookup("dry-run").NoOptDefVal = string(dryRunServer)
+	prune.add(cmd)
 	reasonFlag(cmd, &mf.reason)
 	return cmd
+}
+
+// sourceFlags say where manifests are.
+type sourceFlags struct {
+	files     []string
+	recursive bool
+}
+
+func (s *sourceFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVarP(&s.files, "file", "f", nil, "`FILE`, directory or - (may be given several times)")
+	cmd.Flags().BoolVarP(&s.recursive, "recursive", "R", false, "the directories below a directory, too; not those whose names begin with a dot")
+}
+
+// and returns the sources with those that are given without -f.
+func (s sourceFlags) and(args []string) sourceFlags {
+	s.files = append(slices.Clone(s.files), args...)
+	return s
+}
+
+// dryRun says who only checks; empty: it is no dry run.
+type dryRun string
+
+const (
+	dryRunServer dryRun = "server"
+	dryRunClient dryRun = "client"
+)
+
+// String implements pflag.Value.
+func (d *dryRun) String() string { return string(*d) }
+
+// Type implements pflag.Value.
+func (d *dryRun) Type() string { return "where" }
+
+// Set implements pflag.Value. The flag was one without a value, which has these, too.
+func (d *dryRun) Set(text string) error {
+	switch text {
+	case "server", "true":
+		*d = dryRunServer
+	case "client":
+		*d = dryRunClient
+	case "none", "false":
+		*d = ""
+	default:
+		return errors.New("want server, client or none")
+	}
+	return nil
+}
+
+// actionChecked is what a dry run says that asks no server.
+const actionChecked api.Action = "checked"
+
+// checkAlone tells what is wrong with files as far as that can be seen without a server.
+func (mf manifestVerbs) checkAlone(cmd *cobra.Command, files []manifestFile, prune *pruneFlags) error {
+	if prune.prune {
+		return usagef("--prune asks the server what is stored; use --dry-run=server")
+	}
+	var (
+		results  []api.ApplyResult
+		problems []job.Problem
+	)
+	for _, f := range files {
+		inFile, err := manifest.Decode(f.name, f.body)
+		if invalid, ok := errors.AsType[*job.InvalidError](err); ok {
+			problems = append(problems, invalid.Problems...)
+			continue
+		} else if err != nil {
+			return err
+		}
+		for i := range inFile {
+			m := inFile[i].Metadata
+			r := api.ApplyResult{Kind: inFile[i].Kind, Namespace: m.Namespace, Name: m.Name, Action: actionChecked}
+			problems = append(problems, mf.foreign(cmd, f.name, describeResult(r), m.Namespace)...)
+			results = append(results, r)
+		}
+	}
+	if len(problems) > 0 {
+		return &job.InvalidError{Problems: problems}
+	}
+	return mf.printResults(results, " (dry run)")
 }
 
 // manifestFile is a file of manifests, as read.
@@ -97,12 +197,12 @@ func (f manifestFile) withGroups(files []manifestFile) ([]byte, map[thing]bool, 
 }
 
 // readManifests reads files, directories and stdin, in the order given.
-func (mf manifestVerbs) readManifests(sources []string) ([]manifestFile, error) {
-	if len(sources) == 0 {
+func (mf manifestVerbs) readManifests(src sourceFlags) ([]manifestFile, error) {
+	if len(src.files) == 0 {
 		return nil, usagef("no file given: name one with -f")
 	}
 	var files []manifestFile
-	for _, source := range sources {
+	for _, source := range src.files {
 		if source == "-" {
 			body, err := io.ReadAll(mf.opts.Stdin)
 			if err != nil {
@@ -111,7 +211,7 @@ func (mf manifestVerbs) readManifests(sources []string) ([]manifestFile, error) 
 			files = append(files, manifestFile{name: "stdin", body: body})
 			continue
 		}
-		paths, err := manifestPaths(source)
+		paths, err := manifestPaths(source, src.recursive)
 		if err != nil {
 			return nil, err
 		}
@@ -127,7 +227,7 @@ func (mf manifestVerbs) readManifests(sources []string) ([]manifestFile, error) 
 }
 
 // manifestPaths returns source itself, or the manifests in it, sorted.
-func manifestPaths(source string) ([]string, error) {
+func manifestPaths(source string, recursive bool) ([]string, error) {
 	info, err := os.Stat(source)
 	if err != nil {
 		return nil, unreadable(err)
@@ -135,18 +235,31 @@ func manifestPaths(source string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{source}, nil
 	}
-	entries, err := os.ReadDir(source)
+	var paths []string
+	below := false
+	err = filepath.WalkDir(source, func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && path != source:
+			below = true
+			if !recursive || strings.HasPrefix(e.Name(), ".") {
+				return fs.SkipDir
+			}
+		case !e.IsDir() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())):
+			paths = append(paths, path)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	var paths []string
-	for _, e := range entries {
-		if slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(e.Name())) && !e.IsDir() {
-			paths = append(paths, filepath.Join(source, e.Name()))
-		}
-	}
 	if len(paths) == 0 {
-		return nil, &exitError{exitUsage, fmt.Errorf("%s: no *.yaml, *.yml or *.json file in this directory", source)}
+		hint := ""
+		if below && !recursive {
+			hint = "; -R looks into those below it"
+		}
+		return nil, &exitError{exitUsage, fmt.Errorf("%s: no *.yaml, *.yml or *.json file in this directory%s", source, hint)}
 	}
 	return paths, nil
 }
@@ -245,21 +358,32 @@ func problemsOf(e *client.Error, file string) []job.Problem {
 	return problems
 }
 
-// applyManifests applies file by file. When one cannot be applied after all,
-// what was done before is still told.
-func (mf manifestVerbs) applyManifests(ctx context.Context, files []manifestFile) error {
+// applyAndPrune applies the files, and deletes then what is in none of them any more. When
+// something cannot be done after all, what was done before is still told.
+func (mf manifestVerbs) applyAndPrune(ctx context.Context, files []manifestFile, gone []thing) error {
+	done, err := mf.applyManifests(ctx, files)
+	if err == nil && len(gone) > 0 {
+		var removed []api.ApplyResult
+		removed, err = mf.remove(ctx, gone)
+		done = append(done, pruned(removed)...)
+	}
+	if printErr := mf.printResults(done, ""); printErr != nil {
+		return printErr
+	}
+	return err
+}
+
+// applyManifests applies file by file, and returns what was done, with an error too.
+func (mf manifestVerbs) applyManifests(ctx context.Context, files []manifestFile) ([]api.ApplyResult, error) {
 	var done []api.ApplyResult
 	for i, f := range files {
 		results, err := mf.client.Jobs.Apply(ctx, f.name, f.body, false)
 		done = append(done, results...)
 		if err != nil {
-			if printErr := mf.printResults(done, ""); printErr != nil {
-				return printErr
-			}
-			return fmt.Errorf("apply %s (%d of %d files were applied): %w", f.name, i, len(files), err)
+			return done, fmt.Errorf("apply %s (%d of %d files were applied): %w", f.name, i, len(files), err)
 		}
 	}
-	return mf.printResults(done, "")
+	return done, nil
 }
 
 func (mf manifestVerbs) printResults(results []api.ApplyResult, suffix string) error {
@@ -274,7 +398,12 @@ func (mf manifestVerbs) printResults(results []api.ApplyResult, suffix string) e
 		return nil
 	}
 	return printList(&mf.printer, results, table[api.ApplyResult]{
-		name: func(r api.ApplyResult) string { return r.Namespace + "/" + r.Name },
+		name: func(r api.ApplyResult) string {
+			if r.Namespace == "" {
+				return r.Name
+			}
+			return r.Namespace + "/" + r.Name
+		},
 	})
 }
 
@@ -304,10 +433,5 @@ func (mf manifestVerbs) tellDefaults(results []api.ApplyResult) {
 
 // describeResult returns "job default/hello", and "role ops" of what lies in no namespace.
 func describeResult(r api.ApplyResult) string {
-	kind := strings.ToLower(r.Kind)
-	switch r.Kind {
-	case job.KindHostGroup, job.KindRole, job.KindRoleBinding:
-		return kind + " " + r.Name
-	}
-	return kind + " " + r.Namespace + "/" + r.Name
+	return strings.ToLower(r.Kind) + " " + nameOf(r)
 }

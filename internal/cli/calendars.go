@@ -17,37 +17,34 @@ type calendarVerbs struct{ *call }
 
 func (cv calendarVerbs) getCalendarsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "calendars [NAME]", Aliases: []string{"calendar"}, Args: atMostOne,
+		Use: "calendars [NAME...]", Aliases: []string{"calendar"},
 		Short: "List calendars, or show one",
 		Long: "List calendars, which say when jobs that name them are not to run, or show one.\n" +
 			"With -o yaml they are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get calendars\n  carillon get calendar holidays -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			namespace := cv.namespace
-			var key job.Key
-			if len(args) == 1 {
-				var err error
-				if key, err = cv.keyOf("calendar", args[0]); err != nil {
-					return err
-				}
-				namespace = key.Namespace
+			if len(args) > 0 {
+				return printNamed(&cv.printer, args, cv.calendarTable(), func(name string) (job.Calendar, error) { return cv.findCalendar(cmd, name) })
 			}
-			all, err := cv.client.Calendars.List(cmd.Context(), namespace)
+			all, err := cv.client.Calendars.List(cmd.Context(), cv.namespace)
 			if err != nil {
 				return err
-			}
-			if len(args) == 1 {
-				all = slices.DeleteFunc(all, func(c job.Calendar) bool { return c.Key() != key })
-				if len(all) == 0 {
-					return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
-				}
-			}
-			if len(args) == 1 {
-				return printOne(&cv.printer, all[0], cv.calendarTable())
 			}
 			return printList(&cv.printer, all, cv.calendarTable())
 		},
 	}
+}
+
+func (cv calendarVerbs) findCalendar(cmd *cobra.Command, name string) (job.Calendar, error) {
+	key, err := cv.keyOf("calendar", name)
+	if err != nil {
+		return job.Calendar{}, err
+	}
+	all, err := cv.client.Calendars.List(cmd.Context(), key.Namespace)
+	if err != nil {
+		return job.Calendar{}, err
+	}
+	return named(all, func(c *job.Calendar) bool { return c.Key() == key }, "calendar "+key.String())
 }
 
 func (cv calendarVerbs) calendarTable() table[job.Calendar] {
@@ -86,18 +83,11 @@ func (cv calendarVerbs) describeCalendarCommand() *cobra.Command {
 		Short:   "Show when a calendar is closed, and which jobs keep to it",
 		Example: "  carillon describe calendar holidays",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := cv.keyOf("calendar", args[0])
+			found, err := cv.findCalendar(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			all, err := cv.client.Calendars.List(cmd.Context(), key.Namespace)
-			if err != nil {
-				return err
-			}
-			i := slices.IndexFunc(all, func(c job.Calendar) bool { return c.Key() == key })
-			if i < 0 {
-				return fmt.Errorf("calendar %s: %w", key, job.ErrNotFound)
-			}
+			key := found.Key()
 			jobs, err := cv.client.Jobs.List(cmd.Context(), api.JobQuery{Namespace: ""})
 			if err != nil {
 				return err
@@ -108,7 +98,7 @@ func (cv calendarVerbs) describeCalendarCommand() *cobra.Command {
 					users = append(users, jobs[n].Key().String())
 				}
 			}
-			return cv.describe(all[i], key.String(), func() error { cv.calendarText(&all[i], users); return nil })
+			return cv.describe(found, key.String(), func() error { cv.calendarText(&found, users); return nil })
 		},
 	}
 }

@@ -32,14 +32,19 @@ type call struct {
 	server    string
 	caFile    string
 	tokenFile string
-	timeout   time.Duration
+	// context is the name of the one that is meant, by --context; empty: the current one.
+	context string
+	timeout time.Duration
 	// reason is why something is asked for, by --reason.
 	reason string
 	// raw: a terminal gets everything as it is.
 	raw bool
 	// patience is how long a wait bears a server that does not answer.
 	patience time.Duration
-	client   *client.Client
+	// again is the pause before a stream of changes that has ended is read anew, so that
+	// a server that comes back is not asked at once by all.
+	again  time.Duration
+	client *client.Client
 	// loggedIn: the client shows a login that is kept.
 	loggedIn bool
 	// code is the exit code of a verb that ended without an error.

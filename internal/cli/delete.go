@@ -18,8 +18,8 @@ import (
 
 func (mf manifestVerbs) deleteCommand() *cobra.Command {
 	var (
-		sources []string
-		yes     bool
+		src sourceFlags
+		yes bool
 	)
 	jobs := &cobra.Command{
 		Use: "job NAME...", Aliases: []string{"jobs"}, Args: someOf("job"), ValidArgsFunction: mf.completeJobs,
@@ -47,10 +47,10 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 			if len(args) > 0 {
 				return unknownWord(cmd, "thing to delete", args[0])
 			}
-			if len(sources) == 0 {
+			if len(src.files) == 0 {
 				return usagef("specify what to delete: job NAME, group NAME, hostgroup NAME, calendar NAME, queue NAME, script NAME, secret NAME, role NAME, rolebinding NAME, or -f FILE")
 			}
-			files, err := mf.readManifests(sources)
+			files, err := mf.readManifests(src)
 			if err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ func (mf manifestVerbs) deleteCommand() *cobra.Command {
 			return mf.deleteAll(cmd, inFiles, yes)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&sources, "file", "f", nil, "delete what is in this `FILE`, directory or - (may be given several times)")
+	src.add(cmd)
 	hosts, calendars, scripts := hostGroupVerbs(mf).deleteHostGroupsCommand(&yes), calendarVerbs(mf).deleteCalendarsCommand(&yes), scriptVerbs(mf).deleteScriptsCommand(&yes)
 	roles, bindings := roleVerbs(mf).deleteRolesCommand(&yes), roleVerbs(mf).deleteRoleBindingsCommand(&yes)
 	queues, secrets := queueVerbs(mf).deleteQueuesCommand(&yes), secretVerbs(mf).deleteSecretsCommand(&yes)
@@ -79,7 +79,7 @@ type thing struct {
 	key  job.Key
 }
 
-func (t thing) String() string { return strings.ToLower(t.kind) + " " + t.key.String() }
+func (t thing) String() string { return describeResult(t.result("")) }
 
 func (mf manifestVerbs) deleteNamed(cmd *cobra.Command, kind string, names []string, yes bool) error {
 	things := make([]thing, len(names))
@@ -133,6 +133,16 @@ func (mf manifestVerbs) deleteAll(cmd *cobra.Command, things []thing, yes bool) 
 		}
 		return usagef("this deletes %s (%s); add --yes", counted(things), strings.Join(names, ", "))
 	}
+	done, failed := mf.remove(client.Because(cmd.Context(), mf.reason), things)
+	if err := mf.printResults(done, ""); err != nil {
+		return err
+	}
+	return failed
+}
+
+// remove deletes as many of the things as it can. It returns those, and all that was in
+// the way.
+func (mf manifestVerbs) remove(ctx context.Context, things []thing) ([]api.ApplyResult, error) {
 	var (
 		done   []api.ApplyResult
 		failed []error
@@ -161,22 +171,21 @@ func (mf manifestVerbs) deleteAll(cmd *cobra.Command, things []thing, yes bool) 
 		case job.KindHostGroup:
 			remove = func(ctx context.Context, key job.Key) error { return mf.client.HostGroups.Delete(ctx, key.Name) }
 		}
-		if err := remove(client.Because(cmd.Context(), mf.reason), t.key); err != nil {
+		if err := remove(ctx, t.key); err != nil {
 			if _, told := errors.AsType[*client.Error](err); !told { // the API says of what it speaks
 				err = fmt.Errorf("delete %s: %w", t, err)
 			}
 			failed = append(failed, err)
-			if cmd.Context().Err() != nil {
+			if ctx.Err() != nil {
 				break
 			}
 			continue
 		}
-		done = append(done, api.ApplyResult{Kind: t.kind, Namespace: t.key.Namespace, Name: t.key.Name, Action: actionDeleted, HoldsFrom: holds})
+		r := t.result(actionDeleted)
+		r.HoldsFrom = holds
+		done = append(done, r)
 	}
-	if err := mf.printResults(done, ""); err != nil {
-		return err
-	}
-	return errors.Join(failed...)
+	return done, errors.Join(failed...)
 }
 
 // counted says how many there are of each kind.

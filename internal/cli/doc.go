@@ -19,6 +19,8 @@
 //	124  timed out: --timeout has passed, or the awaited run ran into its own timeout
 //	130  interrupted
 //
+// `diff` ends with 1 where something differs, and with a higher code after any error.
+//
 // # Parts
 //
 // app is the tree of verbs. The verbs of each noun are a type: jobVerbs, runVerbs,

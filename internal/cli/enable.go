@@ -25,10 +25,11 @@ func (jv jobVerbs) enableCommand(verb, done, short, long string) *cobra.Command 
 			if err != nil {
 				return err
 			}
+			what := done
 			if r.Action == api.ActionUnchanged {
-				done = "was " + done + " already"
+				what = "was " + done + " already"
 			}
-			return jv.printHeld(heldOutcome{outcome{"job", key.String(), done}, r.HoldsFrom})
+			return jv.printHeld(heldOutcome{outcome{"job", key.String(), what}, r.HoldsFrom})
 		},
 	}
 	reasonFlag(cmd, &reason)

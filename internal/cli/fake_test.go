@@ -50,6 +50,8 @@ type fake struct {
 	groups  []api.Group
 	orders  []string // "PATH BODY" of what operators asked for
 	by      string
+	same    map[string]bool // names of what an apply leaves as it is
+	events  chan api.Topic  // what the stream of changes tells, until it is closed
 }
 
 var nameLine = regexp.MustCompile(`(?m)^\s*name: (\S+)`)
@@ -108,6 +110,12 @@ func newFake(t *testing.T) *fake {
 		f.given = append(f.given, "delete hostgroup "+r.PathValue("name"))
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET /v1/calendars", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"calendars": []job.Calendar{{Metadata: job.Metadata{Namespace: "default", Name: "holidays"}, Spec: job.CalendarSpec{Closed: []string{"2026-12-25"}}}}})
+	})
+	mux.HandleFunc("GET /v1/queues", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"queues": []api.Queue{}}) })
+	mux.HandleFunc("GET /v1/secrets", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"secrets": []job.Secret{}}) })
+	mux.HandleFunc("GET /v1/scripts", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"scripts": []job.SavedScript{}}) })
 	mux.HandleFunc("GET /v1/roles", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"roles": exampleRoles()}) })
 	mux.HandleFunc("GET /v1/role-bindings", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"roleBindings": exampleBindings()})
@@ -123,6 +131,10 @@ func newFake(t *testing.T) *fake {
 		reply(w, api.Version{Version: "1.2.3", Commit: "abc", Go: "go1.26", Node: "n1", ClusterID: "c1"})
 	})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/events" {
+			f.stream(w, r)
+			return
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		what := r.Method + " " + r.URL.Path
@@ -140,6 +152,29 @@ func newFake(t *testing.T) *fake {
 	t.Cleanup(srv.Close)
 	f.url = srv.URL
 	return f
+}
+
+// stream tells changes, outside of the fake's lock.
+func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	events := f.events
+	f.mu.Unlock()
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = io.WriteString(w, ": changes\n\n")
+	flush := http.NewResponseController(w).Flush
+	_ = flush()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case topic, ok := <-events:
+			if !ok {
+				return
+			}
+			_, _ = fmt.Fprintf(w, "event: change\ndata: {\"topic\":%q}\n\n", topic)
+			_ = flush()
+		}
+	}
 }
 
 func reply(w http.ResponseWriter, v any) {
@@ -174,6 +209,9 @@ func (f *fake) apply(w http.ResponseWriter, r *http.Request) {
 		action := api.ActionCreated
 		if f.find("default", m[1]) >= 0 {
 			action = api.ActionUpdated
+		}
+		if f.same[m[1]] {
+			action = api.ActionUnchanged
 		}
 		kind := "Job"
 		if strings.Contains(string(body), "kind: Group\nmetadata:\n  name: "+m[1]) || strings.Contains(string(body), "kind: Group\nmetadata:\n  namespace: default\n  name: "+m[1]) {
@@ -368,16 +406,23 @@ func (r result) String() string {
 
 // carillon runs a command against f. The viewer lives in Berlin, at noon UTC.
 func carillon(ctx context.Context, f *fake, stdin string, args ...string) result {
+	a, out := testApp(f, args)
+	a.opts.Stdin = strings.NewReader(stdin)
+	return out(a.main(ctx))
+}
+
+// testApp returns what runs a command against f, with variables besides, and what tells
+// what it left behind.
+func testApp(f *fake, args []string, env ...string) (*app, func(code int) result) {
 	var stdout, stderr bytes.Buffer
-	env := []string{"TZ=Europe/Berlin", "USER=ada"}
+	env = append([]string{"TZ=Europe/Berlin", "USER=ada"}, env...)
 	if f != nil {
 		env = append(env, "CARILLON_SERVER="+f.url)
 	}
-	a := newApp(Options{Args: args, Env: env, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr, Version: "1.2.3", Commit: "abc"})
+	a := newApp(Options{Args: args, Env: env, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Version: "1.2.3", Commit: "abc"})
 	a.now = func() time.Time { return noon }
-	a.patience = 3 * time.Second
-	code := a.main(ctx)
-	return result{code: code, stdout: stdout.String(), stderr: stderr.String()}
+	a.patience, a.again = 3*time.Second, time.Millisecond
+	return a, func(code int) result { return result{code: code, stdout: stdout.String(), stderr: stderr.String()} }
 }
 
 func exampleFire(at time.Time) job.FireID {

@@ -57,7 +57,7 @@ func (jv jobVerbs) describeFire(v api.Fire) error {
 			fmt.Fprintln(jv.out, v.Runs[i].RunID)
 		}
 		return nil
-	case formatJSON, formatYAML:
+	case formatJSON, formatYAML, formatJSONPath, formatGoTemplate:
 		return jv.printValue(v)
 	}
 	f := newFields(jv.out, "")

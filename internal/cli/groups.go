@@ -20,14 +20,14 @@ type groupVerbs struct{ *call }
 func (gv groupVerbs) getGroupsCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "groups [NAME]", Aliases: []string{"group"}, Args: atMostOne, ValidArgsFunction: gv.completeGroups,
+		Use: "groups [NAME...]", Aliases: []string{"group"}, ValidArgsFunction: gv.completeGroups,
 		Short: "List groups, or show one",
 		Long: "List groups, or show one. With -o yaml groups are printed as manifests that\n" +
 			"`carillon apply` takes back.",
 		Example: "  carillon get groups -A\n  carillon get group ledger -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				return gv.getGroup(cmd, args[0])
+			if len(args) > 0 {
+				return printNamed(&gv.printer, args, gv.groupTable(false), func(name string) (api.Group, error) { return gv.findGroup(cmd, name) })
 			}
 			groups, err := gv.client.Groups.List(cmd.Context(), gv.listed(all))
 			if err != nil {
@@ -40,16 +40,12 @@ func (gv groupVerbs) getGroupsCommand() *cobra.Command {
 	return cmd
 }
 
-func (gv groupVerbs) getGroup(cmd *cobra.Command, name string) error {
+func (gv groupVerbs) findGroup(cmd *cobra.Command, name string) (api.Group, error) {
 	key, err := gv.keyOf("group", name)
 	if err != nil {
-		return err
+		return api.Group{}, err
 	}
-	view, err := gv.client.Groups.Get(cmd.Context(), key)
-	if err != nil {
-		return err
-	}
-	return printOne(&gv.printer, view, gv.groupTable(false))
+	return gv.client.Groups.Get(cmd.Context(), key)
 }
 
 func (gv groupVerbs) groupTable(all bool) table[api.Group] {

@@ -45,9 +45,12 @@ func overview(w io.Writer, root *cobra.Command) {
 		listCommands(w, members)
 	}
 	printFlags(w, "Global flags", root.PersistentFlags())
-	fmt.Fprint(w, "\nExit codes:\n  0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 5 not allowed, 6 unavailable,\n  7 not all hosts answered, 124 timed out, 130 interrupted\n")
+	fmt.Fprint(w, "\nExit codes:\n"+exitCodesText)
 	fmt.Fprint(w, "\n`carillon VERB --help` tells more of a verb.\n")
 }
+
+// exitCodesText tells the exit codes; see the package's documentation.
+const exitCodesText = "  0 ok, 1 failed, 2 usage, 3 not found, 4 conflict, 5 not allowed, 6 unavailable,\n  7 not all hosts answered, 124 timed out, 130 interrupted\n"
 
 func listCommands(w io.Writer, commands []*cobra.Command) {
 	tw := newTabs(w)

@@ -17,7 +17,7 @@ type hostGroupVerbs struct{ *call }
 
 func (hv hostGroupVerbs) getHostGroupsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "hostgroups [NAME]", Aliases: hostGroupAliases("hostgroup"), Args: atMostOne,
+		Use: "hostgroups [NAME...]", Aliases: hostGroupAliases("hostgroup"),
 		Short: "List host groups, or show one",
 		Long: "List host groups, which targets name as @NAME, or show one. With\n" +
 			"-o yaml they are printed as manifests that `carillon apply` takes back.",
@@ -27,14 +27,10 @@ func (hv hostGroupVerbs) getHostGroupsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(args) == 1 {
-				groups = slices.DeleteFunc(groups, func(g job.HostGroup) bool { return g.Name != args[0] })
-				if len(groups) == 0 {
-					return fmt.Errorf("host group %s: %w", args[0], job.ErrNotFound)
-				}
-			}
-			if len(args) == 1 {
-				return printOne(&hv.printer, groups[0], hv.hostGroupTable())
+			if len(args) > 0 {
+				return printNamed(&hv.printer, args, hv.hostGroupTable(), func(name string) (job.HostGroup, error) {
+					return named(groups, func(g *job.HostGroup) bool { return g.Name == name }, "host group "+name)
+				})
 			}
 			return printList(&hv.printer, groups, hv.hostGroupTable())
 		},

@@ -21,24 +21,20 @@ func (jv jobVerbs) getJobsCommand() *cobra.Command {
 		labels []string
 	)
 	cmd := &cobra.Command{
-		Use: "jobs [NAME]", Aliases: []string{"job"}, Args: atMostOne, ValidArgsFunction: jv.completeJobs,
+		Use: "jobs [NAME...]", Aliases: []string{"job"}, ValidArgsFunction: jv.completeJobs,
 		Short: "List jobs, or show one",
 		Long: "List jobs, or show one. With -o yaml jobs are printed as manifests that\n" +
 			"`carillon apply` takes back.",
 		Example: "  carillon get jobs -A\n  carillon get jobs -l team=db\n  carillon get job backup -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				return jv.getJob(cmd, args[0])
+			if len(args) > 0 {
+				return printNamed(&jv.printer, args, jv.jobTable(false), func(name string) (api.Job, error) { return jv.findJob(cmd, name) })
 			}
-			q := api.JobQuery{Namespace: jv.listed(all), Labels: map[string]string{}}
-			for _, l := range labels {
-				k, v, ok := strings.Cut(l, "=")
-				if !ok || k == "" {
-					return usagef("--label %q: want KEY=VALUE", l)
-				}
-				q.Labels[k] = v
+			selected, err := labelPairs(labels)
+			if err != nil {
+				return err
 			}
-			jobs, err := jv.client.Jobs.List(cmd.Context(), q)
+			jobs, err := jv.client.Jobs.List(cmd.Context(), api.JobQuery{Namespace: jv.listed(all), Labels: selected})
 			if err != nil {
 				return err
 			}
@@ -50,16 +46,12 @@ func (jv jobVerbs) getJobsCommand() *cobra.Command {
 	return cmd
 }
 
-func (jv jobVerbs) getJob(cmd *cobra.Command, name string) error {
+func (jv jobVerbs) findJob(cmd *cobra.Command, name string) (api.Job, error) {
 	key, err := jv.key(name)
 	if err != nil {
-		return err
+		return api.Job{}, err
 	}
-	view, err := jv.client.Jobs.Get(cmd.Context(), key)
-	if err != nil {
-		return err
-	}
-	return printOne(&jv.printer, view, jv.jobTable(false))
+	return jv.client.Jobs.Get(cmd.Context(), key)
 }
 
 // runningCell is how many runs of a job run, as far as that is known now.
@@ -85,10 +77,10 @@ func (jv jobVerbs) jobTable(all bool) table[api.Job] {
 			{head: "NAME", cell: func(v view) string { return v.Name }},
 			{head: "SCHEDULE", cell: func(v view) string { return schedules(v.Spec) }},
 			{head: "NEXT", cell: func(v view) string { return jv.nextCell(v) }},
-			{head: "LAST", cell: jv.lastRun},
+			{head: "LAST", toned: true, cell: jv.lastRun},
 			{head: "RUNNING", cell: runningCell},
 			{head: "WAITING", wide: true, cell: func(v api.Job) string { return strconv.Itoa(v.Waiting) }},
-			{head: "ENABLED", cell: func(v view) string { return enabledCell(v) }},
+			{head: "ENABLED", toned: true, cell: func(v view) string { return enabledCell(v) }},
 			{head: "GROUP", wide: true, cell: func(v view) string { return v.Spec.Group }},
 			{head: "ZONE", wide: true, cell: func(v view) string { return zoneName(v.Spec) }},
 			{head: "NEXT AT", wide: true, cell: func(v view) string { return jv.stamp(v.NextAt) }},

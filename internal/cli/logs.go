@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -31,18 +32,32 @@ const (
 func (lv logVerbs) logsCommand() *cobra.Command {
 	var (
 		follow, folded       bool
-		minion               string
+		minion, grep         string
 		onlyStdout, onlyErrs bool
+		tail                 int
 	)
 	cmd := &cobra.Command{
 		Use: "logs RUN|JOB", GroupID: groupRuns, Args: exactlyOne("run or job"), ValidArgsFunction: lv.completeJobs,
 		Short: "Print what a run wrote",
 		Long: "Print what a run wrote, to stdout and stderr as the run did. A job stands for\n" +
 			"its latest run. Lines of a run on several minions begin with the minion's name;\n" +
-			"with --fold, minions that wrote the same are shown as one block.",
-		Example: "  carillon logs backup -f\n  carillon logs uptime --fold\n  carillon logs 9x2k-0c4g6q8m2s4v6x8z --stderr",
+			"with --fold, minions that wrote the same are shown as one block. --tail and --grep\n" +
+			"select lines: of each stream of each minion the last ones, of those that match.",
+		Example: "  carillon logs backup -f\n  carillon logs backup --tail 20 --grep '(?i)error'\n  carillon logs uptime --fold\n  carillon logs 9x2k-0c4g6q8m2s4v6x8z --stderr",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
+			match, err := lineMatch(grep)
+			if err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("tail") {
+				tail = -1
+			} else if tail < 0 {
+				return usagef("--tail %d: give how many lines", tail)
+			}
+			if folded && (match != nil || tail >= 0) {
+				return usagef("--fold shows what minions wrote as a whole; leave out --tail and --grep, or --fold")
+			}
 			run, err := lv.findRun(ctx, args[0])
 			if err != nil {
 				return err
@@ -66,11 +81,10 @@ func (lv logVerbs) logsCommand() *cobra.Command {
 			l := &logPrinter{stdout: lv.out, stderr: lv.errout, prefix: minion == "" && len(run.Tasks) > 1, partial: map[source][]byte{}}
 			silent := minion == "" && len(run.Tasks) > 0 && run.State.Final() &&
 				!slices.ContainsFunc(run.Tasks, func(t job.Task) bool { return t.Stdout.Bytes+t.Stderr.Bytes > 0 })
-			err = lv.client.Runs.Output(ctx, run.RunID, job.MinionID(minion), follow, func(line api.OutputLine) {
+			filter := newLineFilter(match, tail, l.line)
+			err = lv.output(ctx, run, job.MinionID(minion), follow, filter, func(line api.OutputLine) bool {
 				silent = false
-				if shown(line.Stream) {
-					l.line(line)
-				}
+				return shown(line.Stream)
 			})
 			l.flush()
 			if err == nil && silent {
@@ -81,10 +95,58 @@ func (lv logVerbs) logsCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the run has ended")
 	cmd.Flags().BoolVar(&folded, "fold", false, "show minions that wrote the same as one block, when all is there")
+	cmd.Flags().IntVar(&tail, "tail", 0, "only the last `N` lines of each stream of each minion, and with --follow what comes then (default all)")
+	cmd.Flags().StringVar(&grep, "grep", "", "only lines that match this `REGEXP`; it is of Go's package regexp")
 	cmd.Flags().StringVar(&minion, "minion", "", "only what was written on minion `NAME`")
 	cmd.Flags().BoolVar(&onlyStdout, "stdout", false, "only what was written to stdout")
 	cmd.Flags().BoolVar(&onlyErrs, "stderr", false, "only what was written to stderr")
 	return cmd
+}
+
+// lineMatch reads --grep; empty: nil.
+func lineMatch(text string) (*regexp.Regexp, error) {
+	if text == "" {
+		return nil, nil
+	}
+	match, err := regexp.Compile(text)
+	if err != nil {
+		return nil, usagef("--grep: %w", err)
+	}
+	return match, nil
+}
+
+// output has the filter read what a run wrote, as far as it is wanted. Who follows gets the
+// last lines of what is there first, and then what comes.
+func (lv logVerbs) output(ctx context.Context, run job.Run, minion job.MinionID, follow bool, filter *lineFilter, wanted func(api.OutputLine) bool) error {
+	read := map[source]int64{}
+	if follow && filter.tail >= 0 {
+		err := lv.client.Runs.Output(ctx, run.RunID, minion, false, func(o api.OutputLine) {
+			read[source{o.Minion, o.Stream}] += o.LeftOut + int64(len(o.Data))
+			if wanted(o) {
+				filter.add(o)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		filter.pause()
+	}
+	err := lv.client.Runs.Output(ctx, run.RunID, minion, follow, func(o api.OutputLine) {
+		s := source{o.Minion, o.Stream}
+		if done := min(read[s], o.LeftOut); done > 0 {
+			read[s] -= done
+			o.LeftOut -= done
+		}
+		if done := min(read[s], int64(len(o.Data))); done > 0 {
+			read[s] -= done
+			o.Data = o.Data[done:]
+		}
+		if wanted(o) && (o.LeftOut > 0 || len(o.Data) > 0) {
+			filter.add(o)
+		}
+	})
+	filter.flush()
+	return err
 }
 
 // noteNothing tells that a run that has ended wrote nothing, and why it may be so.
@@ -262,14 +324,17 @@ func (l *logPrinter) print(s source, data []byte) {
 
 // flush prints the lines that have no end.
 func (l *logPrinter) flush() {
-	sources := slices.SortedFunc(maps.Keys(l.partial), func(x, y source) int {
-		return cmp.Or(cmp.Compare(x.minion, y.minion), cmp.Compare(x.stream, y.stream))
-	})
-	for _, s := range sources {
+	for _, s := range sortedSources(l.partial) {
 		if rest := l.partial[s]; len(rest) > 0 {
 			l.write(s, fmt.Appendf(nil, "%s | %s\n", s.minion, rest))
 		}
 	}
+}
+
+func sortedSources(m map[source][]byte) []source {
+	return slices.SortedFunc(maps.Keys(m), func(x, y source) int {
+		return cmp.Or(cmp.Compare(x.minion, y.minion), cmp.Compare(x.stream, y.stream))
+	})
 }
 
 func (l *logPrinter) write(s source, b []byte) {

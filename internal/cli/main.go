@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,11 +56,14 @@ func newApp(o Options) *app {
 	a := &app{call: &call{
 		printer: printer{out: &sink{w: shown(o.Stdout)}, errout: shown(o.Stderr)},
 		clock:   clock{now: time.Now, zone: time.Local},
-		opts:    o, env: make(map[string]string, len(o.Env)), patience: 30 * time.Second,
+		opts:    o, env: make(map[string]string, len(o.Env)), patience: 30 * time.Second, again: time.Second,
 	}, cancel: func() {}}
 	for _, kv := range o.Env {
 		k, v, _ := strings.Cut(kv, "=")
 		a.env[k] = v
+	}
+	if v := terminalOf(a.out); v != nil {
+		v.toned, v.width = tones(a.env), widthOf(o.Stdout)
 	}
 	if tz := a.env["TZ"]; tz != "" {
 		if loc, err := time.LoadLocation(strings.TrimPrefix(tz, ":")); err == nil {
@@ -91,7 +95,11 @@ func (a *app) flush() {
 func (a *app) main(ctx context.Context) int {
 	defer a.flush()
 	root := a.root()
-	root.SetArgs(append([]string{}, a.opts.Args...)) // nil would mean os.Args
+	args, err := asMeant(root, a.opts.Args)
+	if err != nil {
+		return a.report(root, err)
+	}
+	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
 	root.SetIn(a.opts.Stdin)
 	root.SetOut(a.out)
 	root.SetErr(a.errout)
@@ -151,11 +159,12 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: groupHere, Title: "This program"},
 	)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API, or unix:// and the path of a node's socket (env "+envServer+")")
+	flags.StringVar(&a.server, "server", defaultServer, "`URL` of the API, or unix:// and the path of a node's socket; of several with commas between them the first that takes a connection (env "+envServer+")")
+	flags.StringVar(&a.context, "context", "", "`NAME` of the kept cluster that says what these flags do not (env "+envContext+")")
 	flags.StringVar(&a.caFile, "ca", "", "`FILE` with the authority of a server that is asked by https (env "+envCA+"; default: those that this host trusts)")
 	flags.StringVar(&a.tokenFile, "token-file", "", "`FILE` with the token that is shown to the API (env "+envTokenFile+"; the token itself: "+envToken+")")
 	flags.StringVarP(&a.namespace, "namespace", "n", job.DefaultNamespace, "`NAME` of the namespace (env "+envNamespace+")")
-	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: "+strings.Join(formats(), ", "))
+	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: table, wide, json, yaml, name, jsonpath=PATH, go-template=TEXT")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
 	flags.BoolVar(&a.raw, "raw", false, "print what hosts and others wrote as it is, also to a terminal, which obeys it")
 	root.SetVersionTemplate("carillon {{.Version}}\n")
@@ -167,13 +176,29 @@ func (a *app) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats(), cobra.ShellCompDirectiveNoFileComp))
 
 	root.AddCommand(
-		manifestVerbs{a.call}.applyCommand(), a.getCommand(), a.describeCommand(), manifestVerbs{a.call}.deleteCommand(), jobVerbs{a.call}.nextCommand(),
+		manifestVerbs{a.call}.applyCommand(), manifestVerbs{a.call}.diffCommand(), manifestVerbs{a.call}.exportCommand(), editVerbs{a.call}.editCommand(), a.explainCommand(), a.getCommand(), a.describeCommand(), manifestVerbs{a.call}.deleteCommand(), jobVerbs{a.call}.nextCommand(),
 		pauseVerbs{a.call}.pauseCommand(), pauseVerbs{a.call}.resumeCommand(),
 		startVerbs{a.call}.runCommand(), execVerbs{a.call}.execCommand(), runVerbs{a.call}.runsCommand(groupRuns), logVerbs{a.call}.logsCommand(), runVerbs{a.call}.cancelCommand(), runVerbs{a.call}.redoCommand(),
 		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), secretVerbs{a.call}.secretCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(),
-		loginVerbs{a.call}.loginCommand(), loginVerbs{a.call}.logoutCommand(), a.versionCommand(), a.completionCommand(),
+		loginVerbs{a.call}.loginCommand(), loginVerbs{a.call}.logoutCommand(), contextVerbs{a.call}.contextCommand(), a.versionCommand(), a.completionCommand(), a.manCommand(), a.topCommand(),
 	)
+	a.completeNames(root)
 	root.AddCommand(jobVerbs{a.call}.enableCommands()...)
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "runs", "nodes", "minions", "shards":
+			a.addListFlags(c)
+		case "enable", "disable":
+			a.takeSeveral(c)
+		case "pause", "resume":
+			a.takeSeveral(c)
+			for _, below := range c.Commands() {
+				if below.Name() != "all" {
+					a.takeSeveral(below)
+				}
+			}
+		}
+	}
 	root.AddCommand(webhookVerbs{a.call}.webhookCommand())
 	root.AddCommand(a.importCommand())
 	if a.opts.Dev != nil {
@@ -196,16 +221,35 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := checkZeros(cmd); err != nil {
 		return err
 	}
+	if v := a.env[envContext]; v != "" && a.context == "" {
+		a.context = v
+	}
+	aboutContexts := cmd.Name() == "context" || cmd.HasParent() && cmd.Parent().Name() == "context"
+	kept := &contextual{}
+	if !aboutContexts {
+		var err error
+		if kept, err = a.inContext(); err != nil {
+			return err
+		}
+	}
 	for _, f := range []struct {
-		name, env string
-		value     *string
-	}{{"server", envServer, &a.server}, {"ca", envCA, &a.caFile}, {"token-file", envTokenFile, &a.tokenFile}, {"namespace", envNamespace, &a.namespace}} {
-		if v := a.env[f.env]; v != "" && !cmd.Flags().Changed(f.name) {
+		name, env, kept string
+		value           *string
+	}{{"server", envServer, kept.Server, &a.server}, {"ca", envCA, kept.CA, &a.caFile}, {"token-file", envTokenFile, kept.TokenFile, &a.tokenFile}, {"namespace", envNamespace, kept.Namespace, &a.namespace}} {
+		if v := cmp.Or(a.env[f.env], f.kept); v != "" && !cmd.Flags().Changed(f.name) {
 			*f.value = v
 		}
 	}
-	if err := oneOf("output", a.output, formats()); err != nil {
+	form, template, err := readTemplate(a.output)
+	switch {
+	case err != nil:
 		return err
+	case template != nil:
+		a.output, a.template = form, template
+	default:
+		if err := oneOf("output", a.output, formats()); err != nil {
+			return err
+		}
 	}
 	if err := job.CheckName(a.namespace); err != nil {
 		return usagef("--namespace: %w", err)
@@ -221,12 +265,27 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if a.raw {
 		a.out.w, a.errout = a.opts.Stdout, a.opts.Stderr
 	}
+	if aboutContexts || asksNobody(cmd) {
+		return nil
+	}
+	if a.server, err = a.chosenServer(cmd.Context()); err != nil {
+		return err
+	}
 	if name := cmd.Name(); cmd.Parent() == cmd.Root() && (name == "login" || name == "logout") {
 		return nil // what is kept may be what they are to put right
 	}
 	c, err := a.newClient()
 	a.client = c
 	return err
+}
+
+// asksNobody reports whether a verb needs no server.
+func asksNobody(cmd *cobra.Command) bool {
+	switch cmd.Name() {
+	case "explain", "man", "completion":
+		return cmd.Parent() == cmd.Root()
+	}
+	return false
 }
 
 // sink remembers the first error of a writer, so that it is dealt with once,

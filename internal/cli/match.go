@@ -57,7 +57,7 @@ func checkTarget(expr string) error {
 // that helps to see why.
 func (mv minionVerbs) showMatch(v api.Match) error {
 	switch mv.output {
-	case formatJSON, formatYAML:
+	case formatJSON, formatYAML, formatJSONPath, formatGoTemplate:
 		if err := mv.printValue(v); err != nil {
 			return err
 		}

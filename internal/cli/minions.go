@@ -18,15 +18,22 @@ func (mv minionVerbs) minionsCommand(group string) *cobra.Command {
 		Use: "minions", Aliases: []string{"minion"}, GroupID: group, Args: noOrder,
 		Short:   "List the minions, which run the commands",
 		Example: "  carillon minions\n  carillon minions -o wide",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			minions, err := mv.client.Minions.List(cmd.Context())
 			if err != nil {
 				return err
 			}
+			if len(args) > 0 {
+				return printNamed(&mv.printer, args, mv.minionTable(), func(name string) (api.Minion, error) {
+					return named(minions, func(m *api.Minion) bool { return string(m.ID) == name }, "minion "+name)
+				})
+			}
 			return printList(&mv.printer, minions, mv.minionTable())
 		},
 	}
-	if group != "" {
+	if group == "" {
+		cmd.Use, cmd.Args, cmd.ValidArgsFunction = "minions [NAME...]", cobra.ArbitraryArgs, mv.completeMinions
+	} else {
 		cmd.Short = "List the minions, which run the commands, or those that a target matches"
 		cmd.Example += "\n  carillon minions match 'os == \"linux\" and web*'"
 		cmd.AddCommand(mv.matchCommand())
@@ -39,7 +46,7 @@ func (mv minionVerbs) minionTable() table[api.Minion] {
 	type minion = api.Minion
 	return table[minion]{none: "no minions", name: func(m minion) string { return string(m.ID) }, columns: []column[minion]{
 		{head: "NAME", cell: func(m minion) string { return string(m.ID) }},
-		{head: "STATE", cell: minionState},
+		{head: "STATE", toned: true, cell: minionState},
 		{head: "NODE", cell: func(m minion) string { return string(m.Node) }},
 		{head: "RUNNING", cell: func(m minion) string { return strconv.Itoa(m.Running) }},
 		{head: "LABELS", cell: func(m minion) string { return pairs(m.Labels) }},

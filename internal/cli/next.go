@@ -188,7 +188,7 @@ type nextAnswer struct {
 
 func (jv jobVerbs) printNext(up upcoming) error {
 	switch jv.output {
-	case formatJSON, formatYAML:
+	case formatJSON, formatYAML, formatJSONPath, formatGoTemplate:
 		answer := nextAnswer{Schedules: append([]string{}, up.exprs...), Words: append([]string{}, up.words...),
 			TimeZone: up.zone.String(), Next: make([]time.Time, len(up.next)), Upcoming: up.next, Ends: up.ends}
 		for i := range up.next {

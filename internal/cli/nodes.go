@@ -22,15 +22,22 @@ func (nv nodeVerbs) nodesCommand(group string) *cobra.Command {
 		Use: "nodes", Aliases: []string{"node"}, GroupID: group, Args: noOrder,
 		Short:   "List the live scheduler nodes",
 		Example: "  carillon nodes\n  carillon nodes -o wide",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			nodes, err := nv.client.Nodes.List(cmd.Context())
 			if err != nil {
 				return err
 			}
+			if len(args) > 0 {
+				return printNamed(&nv.printer, args, nv.nodeTable(), func(name string) (api.Node, error) {
+					return named(nodes, func(n *api.Node) bool { return string(n.Name) == name }, fmt.Sprintf("there is no live node %q", name))
+				})
+			}
 			return printList(&nv.printer, nodes, nv.nodeTable())
 		},
 	}
-	if group != "" {
+	if group == "" {
+		cmd.Use, cmd.Args, cmd.ValidArgsFunction = "nodes [NAME...]", cobra.ArbitraryArgs, nv.completeNodes
+	} else {
 		cmd.Short = "List the live scheduler nodes, or drain one"
 		cmd.Example += "\n  carillon nodes drain n1 --reason \"new disk\""
 		cmd.AddCommand(nv.nodeOrders()...)
@@ -43,12 +50,12 @@ func (nv nodeVerbs) nodeTable() table[api.Node] {
 	return table[node]{none: "no nodes", name: func(n node) string { return string(n.Name) }, columns: []column[node]{
 		{head: "NAME", cell: func(n node) string { return string(n.Name) }},
 		{head: "SITE", cell: func(n node) string { return n.Site }},
-		{head: "PHASE", cell: func(n node) string { return n.Phase }},
+		{head: "PHASE", toned: true, cell: func(n node) string { return n.Phase }},
 		{head: "SHARDS", cell: func(n node) string { return strconv.Itoa(n.Shards) }},
 		{head: "MINIONS", cell: func(n node) string { return strconv.Itoa(n.Minions) }},
 		{head: "AGE", cell: func(n node) string { return nv.age(n.StartedAt) }},
 		{head: "VERSION", cell: func(n node) string { return n.Version }},
-		{head: "HEALTH", cell: func(n node) string { return nodeHealth(n) }},
+		{head: "HEALTH", toned: true, cell: func(n node) string { return nodeHealth(n) }},
 		{head: "DRAIN", wide: true, cell: func(n node) string {
 			if n.Drain == nil {
 				return ""

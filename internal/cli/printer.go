@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,7 +28,7 @@ const (
 )
 
 func formats() []string {
-	return []string{formatTable, formatWide, formatJSON, formatYAML, formatName}
+	return []string{formatTable, formatWide, formatJSON, formatYAML, formatName, formatJSONPath, formatGoTemplate}
 }
 
 // printer prints in the form that the user wants.
@@ -35,10 +36,21 @@ type printer struct {
 	out    *sink
 	errout io.Writer
 	output string
+	// template, unless nil, is what the user has written behind -o jsonpath= or
+	// -o go-template=.
+	template templated
+	// sortBy is a field by which lists are sorted; empty: they stay as they come.
+	sortBy string
+	// noHeaders: tables have no line of titles.
+	noHeaders bool
+	// watching, unless nil, has lists print what is not as it was.
+	watching *watched
 }
 
 // asObject reports whether the user wants an object, to be read by a program.
-func (p *printer) asObject() bool { return p.output == formatJSON || p.output == formatYAML }
+func (p *printer) asObject() bool {
+	return p.output == formatJSON || p.output == formatYAML || p.template != nil
+}
 
 // column is one column of a table of T.
 type column[T any] struct {
@@ -46,6 +58,9 @@ type column[T any] struct {
 	cell func(T) string
 	// wide columns are shown with -o wide only.
 	wide bool
+	// toned: the first word of a cell says how something is, which a terminal shows in
+	// colour.
+	toned bool
 }
 
 // table says how things of one sort are listed.
@@ -58,6 +73,8 @@ type table[T any] struct {
 	manifest func(T) any
 	// none is said on stderr instead of an empty table.
 	none string
+	// rolling: what is in the list no more may be there all the same.
+	rolling bool
 }
 
 // manifestOf is a thing with the spec S, in the form that apply reads.
@@ -76,6 +93,83 @@ func wholeCluster(m job.Metadata) job.Metadata {
 
 // printList prints items in the form that the user wants.
 func printList[T any](p *printer, items []T, t table[T]) error {
+	if p.sortBy != "" {
+		var err error
+		if items, err = sortedBy(items, p.sortBy); err != nil {
+			return err
+		}
+	}
+	if p.watching != nil {
+		return printChanges(p, items, t)
+	}
+	return printItems(p, items, t, !p.noHeaders)
+}
+
+// printChanges prints those of a list that is watched that are not as they were.
+func printChanges[T any](p *printer, items []T, t table[T]) error {
+	changed, gone, err := unseen(p.watching, items, t.name)
+	if err != nil {
+		return err
+	}
+	if !t.rolling {
+		for _, name := range gone {
+			p.note("%s is gone", oneLine(name))
+		}
+	}
+	if p.asObject() { // a program reads one after the other
+		for _, item := range changed {
+			if err := printOne(&printer{out: p.out, errout: p.errout, output: p.output, template: p.template}, item, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	head := !p.noHeaders && !p.watching.head
+	p.watching.head = true
+	return printItems(p, changed, t, head)
+}
+
+// printNamed prints those things that are named, and what became of the others. One is
+// printed as one, several are a list.
+func printNamed[T any](p *printer, names []string, t table[T], find func(name string) (T, error)) error {
+	var (
+		found  []T
+		failed []error
+	)
+	for _, name := range names {
+		v, err := find(name)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		found = append(found, v)
+	}
+	switch {
+	case len(names) == 1 && len(found) == 1 && p.watching == nil:
+		return printOne(p, found[0], t)
+	case len(found) > 0 || len(failed) == 0:
+		if err := printList(p, found, t); err != nil {
+			return err
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// named returns the thing of a list that is called so.
+func named[T any](all []T, is func(*T) bool, what string) (T, error) {
+	for i := range all {
+		if is(&all[i]) {
+			return all[i], nil
+		}
+	}
+	var none T
+	return none, fmt.Errorf("%s: %w", what, job.ErrNotFound)
+}
+
+func printItems[T any](p *printer, items []T, t table[T], head bool) error {
 	if p.output == formatYAML && t.manifest != nil {
 		for i, item := range items {
 			if i > 0 {
@@ -87,13 +181,13 @@ func printList[T any](p *printer, items []T, t table[T]) error {
 		}
 		return nil
 	}
-	switch p.output {
-	case formatJSON, formatYAML:
+	switch {
+	case p.asObject():
 		if items == nil {
 			items = []T{}
 		}
 		return p.printValue(items)
-	case formatName:
+	case p.output == formatName:
 		for _, item := range items {
 			fmt.Fprintln(p.out, t.name(item))
 		}
@@ -103,12 +197,12 @@ func printList[T any](p *printer, items []T, t table[T]) error {
 		p.note("%s", t.none)
 		return nil
 	}
-	return printTable(p.out, items, t.columns, p.output == formatWide, "")
+	return printRows(p.out, items, t.columns, p.output == formatWide, "", head)
 }
 
 // printOne prints one thing: as a table with one row, or as an object.
 func printOne[T any](p *printer, item T, t table[T]) error {
-	if p.asObject() && (p.output == formatJSON || t.manifest == nil) {
+	if p.asObject() && (p.output != formatYAML || t.manifest == nil) {
 		return p.printValue(item)
 	}
 	return printList(p, []T{item}, t)
@@ -116,6 +210,9 @@ func printOne[T any](p *printer, item T, t table[T]) error {
 
 // printValue prints v as JSON or YAML.
 func (p *printer) printValue(v any) error {
+	if p.template != nil {
+		return p.printTemplate(v)
+	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -139,6 +236,23 @@ func (p *printer) printValue(v any) error {
 		return fmt.Errorf("encode output: %w", err)
 	}
 	return y.Close()
+}
+
+// printTemplate prints v in the form that the user has written, with an end of the line.
+func (p *printer) printTemplate(v any) error {
+	plain, err := asJSON(v)
+	if err != nil {
+		return err
+	}
+	text, err := p.template.render(plain)
+	if err != nil {
+		return err
+	}
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		text = append(text, '\n')
+	}
+	_, err = p.out.Write(text)
+	return err
 }
 
 // plain removes the braces and quotes that came from JSON, where YAML needs none.
@@ -207,7 +321,14 @@ func (p *printer) printStarted(run api.Started) error {
 }
 
 func printTable[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string) error {
-	tw := newTabs(w)
+	return printRows(w, items, columns, wide, indent, true)
+}
+
+func printRows[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string, head bool) error {
+	var rows bytes.Buffer
+	tw := newTabs(&rows)
+	v := terminalOf(w)
+	inTone := v != nil && v.toned
 	shown := make([]column[T], 0, len(columns))
 	for _, c := range columns {
 		if wide || !c.wide {
@@ -217,15 +338,23 @@ func printTable[T any](w io.Writer, items []T, columns []column[T], wide bool, i
 	row := func(cell func(column[T]) string) {
 		cells := make([]string, len(shown))
 		for i, c := range shown {
-			cells[i] = orDash(cell(c))
+			cells[i] = orDash(untoned(cell(c)))
+			if c.toned && inTone {
+				cells[i] = toneOf(cells[i]).of(cells[i])
+			}
 		}
 		fmt.Fprintln(tw, indent+strings.Join(cells, "\t"))
 	}
-	row(func(c column[T]) string { return c.head })
+	if head {
+		row(func(c column[T]) string { return c.head })
+	}
 	for _, item := range items {
 		row(func(c column[T]) string { return oneLine(c.cell(item)) })
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	return writeRows(w, rows.Bytes(), wide)
 }
 
 func newTabs(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }

@@ -67,7 +67,7 @@ func (qv queueVerbs) listCommand() *cobra.Command {
 func (qv queueVerbs) getQueuesCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "queues [NAME]", Aliases: []string{"queue"}, Args: atMostOne,
+		Use: "queues [NAME...]", Aliases: []string{"queue"},
 		Short:   "List queues, or show one",
 		Long:    "List queues, or show one. With -o yaml queues are printed as manifests that\n`carillon apply` takes back.",
 		Example: "  carillon get queues -A\n  carillon get queue report -o yaml",
@@ -75,15 +75,13 @@ func (qv queueVerbs) getQueuesCommand() *cobra.Command {
 			if len(args) == 0 {
 				return qv.listQueues(cmd, all)
 			}
-			key, err := qv.keyOf("queue", args[0])
-			if err != nil {
-				return err
-			}
-			v, err := qv.client.Queues.Get(cmd.Context(), key)
-			if err != nil {
-				return err
-			}
-			return printOne(&qv.printer, v, qv.queueTable(false))
+			return printNamed(&qv.printer, args, qv.queueTable(false), func(name string) (api.Queue, error) {
+				key, err := qv.keyOf("queue", name)
+				if err != nil {
+					return api.Queue{}, err
+				}
+				return qv.client.Queues.Get(cmd.Context(), key)
+			})
 		},
 	}
 	qv.allNamespaces(cmd, &all)

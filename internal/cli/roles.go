@@ -22,7 +22,7 @@ func roleBindingAliases(also string) []string {
 
 func (ro roleVerbs) getRolesCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "roles [NAME]", Aliases: []string{"role", "Role"}, Args: atMostOne,
+		Use: "roles [NAME...]", Aliases: []string{"role", "Role"},
 		Short: "List roles, or show one",
 		Long: "List roles, those that every cluster has first, or show one. With -o yaml they\n" +
 			"are printed as manifests; `carillon apply` takes back all but the built-in ones.",
@@ -35,11 +35,9 @@ func (ro roleVerbs) getRolesCommand() *cobra.Command {
 			if len(args) == 0 {
 				return printList(&ro.printer, all, ro.roleTable())
 			}
-			i := slices.IndexFunc(all, func(r api.Role) bool { return r.Name == args[0] })
-			if i < 0 {
-				return fmt.Errorf("role %s: %w", args[0], job.ErrNotFound)
-			}
-			return printOne(&ro.printer, all[i], ro.roleTable())
+			return printNamed(&ro.printer, args, ro.roleTable(), func(name string) (api.Role, error) {
+				return named(all, func(r *api.Role) bool { return r.Name == name }, "role "+name)
+			})
 		},
 	}
 }
@@ -74,7 +72,7 @@ func (ro roleVerbs) roleTable() table[api.Role] {
 
 func (ro roleVerbs) getRoleBindingsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rolebindings [NAME]", Aliases: roleBindingAliases("rolebinding"), Args: atMostOne,
+		Use: "rolebindings [NAME...]", Aliases: roleBindingAliases("rolebinding"),
 		Short: "List who has which role, or show one binding",
 		Long: "List role bindings, which say who has which role, or show one. With -o yaml they\n" +
 			"are printed as manifests that `carillon apply` takes back.",
@@ -87,11 +85,9 @@ func (ro roleVerbs) getRoleBindingsCommand() *cobra.Command {
 			if len(args) == 0 {
 				return printList(&ro.printer, all, ro.roleBindingTable())
 			}
-			i := slices.IndexFunc(all, func(b job.RoleBinding) bool { return b.Name == args[0] })
-			if i < 0 {
-				return fmt.Errorf("role binding %s: %w", args[0], job.ErrNotFound)
-			}
-			return printOne(&ro.printer, all[i], ro.roleBindingTable())
+			return printNamed(&ro.printer, args, ro.roleBindingTable(), func(name string) (job.RoleBinding, error) {
+				return named(all, func(b *job.RoleBinding) bool { return b.Name == name }, "role binding "+name)
+			})
 		},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,7 @@ type runFlags struct {
 	allNamespaces bool
 	every         bool
 	state         string
+	since         string
 	limit         int
 }
 
@@ -43,18 +45,16 @@ func (rv runVerbs) runsCommand(group string) *cobra.Command {
 func (rv runVerbs) getRunsCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
-		Use: "runs [RUN]", Aliases: []string{"run"}, Args: atMostOne,
+		Use: "runs [RUN...]", Aliases: []string{"run"},
 		Short:   "List runs, newest first, or show one",
 		Example: "  carillon get runs --state failed\n  carillon get run 9x2k-0c4g6q8m2s4v6x8z -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return rv.listRuns(cmd, nil, f)
 			}
-			run, err := rv.client.Runs.Get(cmd.Context(), job.RunID(args[0]))
-			if err != nil {
-				return err
-			}
-			return printOne(&rv.printer, run, rv.runTable(false, ""))
+			return printNamed(&rv.printer, args, rv.runTable(false, ""), func(name string) (job.Run, error) {
+				return rv.client.Runs.Get(cmd.Context(), job.RunID(name))
+			})
 		},
 	}
 	rv.addRunFlags(cmd, &f)
@@ -64,6 +64,7 @@ func (rv runVerbs) getRunsCommand() *cobra.Command {
 func (rv runVerbs) addRunFlags(cmd *cobra.Command, f *runFlags) {
 	rv.allNamespaces(cmd, &f.allNamespaces)
 	cmd.Flags().StringVar(&f.state, "state", "", "only runs in this `STATE`")
+	cmd.Flags().StringVar(&f.since, "since", "", "only runs that were due since this `TIME`: an instant, or so long ago as in 24h")
 	cmd.Flags().IntVar(&f.limit, "limit", api.DefaultRunLimit, "how many at most, `N`")
 	cmd.Flags().BoolVar(&f.every, "all", false, "all that are kept, whatever the limit")
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(stateNames(), cobra.ShellCompDirectiveNoFileComp))
@@ -78,6 +79,10 @@ func (rv runVerbs) listRuns(cmd *cobra.Command, args []string, f runFlags) error
 	if f.limit < 1 {
 		return usagef("--limit %d: give a number above zero, or --all", f.limit)
 	}
+	since, err := pastTime("since", f.since, rv.now())
+	if err != nil {
+		return err
+	}
 	q := api.RunQuery{Namespace: rv.listed(f.allNamespaces), State: job.State(f.state)}
 	if len(args) == 1 {
 		k, err := rv.key(args[0])
@@ -90,12 +95,12 @@ func (rv runVerbs) listRuns(cmd *cobra.Command, args []string, f runFlags) error
 	if f.every {
 		limit = 0
 	}
-	q.Count = rv.output == formatTable || rv.output == formatWide
-	found, more, err := rv.readRuns(cmd.Context(), q, limit)
+	q.Count = since.IsZero() && (rv.output == formatTable || rv.output == formatWide)
+	found, more, err := rv.readRuns(cmd.Context(), q, limit, since)
 	if err != nil {
 		return err
 	}
-	if q.Job != "" && len(found.Runs) == 0 {
+	if q.Job != "" && len(found.Runs) == 0 && since.IsZero() {
 		if _, err := rv.client.Jobs.Get(cmd.Context(), job.Key{Namespace: q.Namespace, Name: q.Job}); err != nil {
 			return err // a name that is mistyped has no runs either
 		}
@@ -138,8 +143,9 @@ func (rv runVerbs) tellMore(found *api.RunPage, more bool) {
 }
 
 // readRuns reads page by page until there are limit runs; 0 means all. It
-// reports whether there are more, and what a page lacked.
-func (rv runVerbs) readRuns(ctx context.Context, q api.RunQuery, limit int) (found api.RunPage, more bool, err error) {
+// reports whether there are more, and what a page lacked. Runs come newest first, so those
+// that were due before since, unless that is zero, end it.
+func (rv runVerbs) readRuns(ctx context.Context, q api.RunQuery, limit int, since time.Time) (found api.RunPage, more bool, err error) {
 	for {
 		q.Limit = api.MaxRunLimit
 		if limit > 0 {
@@ -148,6 +154,12 @@ func (rv runVerbs) readRuns(ctx context.Context, q api.RunQuery, limit int) (fou
 		page, err := rv.client.Runs.List(ctx, q)
 		if err != nil {
 			return api.RunPage{}, false, err
+		}
+		for i := range page.Runs {
+			if page.Runs[i].ScheduledAt.Before(since) {
+				page.Runs, page.NextCursor = page.Runs[:i], ""
+				break
+			}
 		}
 		found.Runs = append(found.Runs, page.Runs...)
 		if q.Count {
@@ -167,11 +179,11 @@ func (rv runVerbs) readRuns(ctx context.Context, q api.RunQuery, limit int) (fou
 
 func (rv runVerbs) runTable(all bool, none string) table[job.Run] {
 	type run = job.Run
-	t := table[run]{none: none, name: func(r run) string { return string(r.RunID) }, columns: []column[run]{
+	t := table[run]{none: none, rolling: true, name: func(r run) string { return string(r.RunID) }, columns: []column[run]{
 		{head: "RUN", cell: func(r run) string { return string(r.RunID) }},
 		{head: "JOB", cell: func(r run) string { return r.Job }},
 		{head: "SCHEDULED", cell: func(r run) string { return rv.stamp(r.ScheduledAt) }},
-		{head: "STATE", cell: stateCell},
+		{head: "STATE", toned: true, cell: stateCell},
 		{head: "ATTEMPT", cell: func(r run) string { return strconv.Itoa(r.Attempt) }},
 		{head: "TOOK", cell: func(r run) string { return span(r.StartedAt, r.EndedAt) }},
 		{head: "MINION", cell: minionCell},

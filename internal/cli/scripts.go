@@ -34,18 +34,17 @@ func (sv scriptVerbs) findScript(ctx context.Context, name string) (api.ScriptDe
 func (sv scriptVerbs) getScriptsCommand() *cobra.Command {
 	var category string
 	cmd := &cobra.Command{
-		Use: "scripts [NAME[@VERSION]]", Aliases: []string{"script"}, Args: atMostOne,
+		Use: "scripts [NAME[@VERSION]...]", Aliases: []string{"script"},
 		Short: "List the library's scripts, or show one",
 		Long: "List the newest versions of the library's scripts, or show one, in any version.\n" +
 			"With -o yaml they are printed as manifests that `carillon apply` takes back.",
 		Example: "  carillon get scripts --category disk\n  carillon get script cleanup -o yaml\n  carillon get script cleanup@3 -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				v, err := sv.findScript(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				return printOne(&sv.printer, v.SavedScript, sv.scriptTable())
+			if len(args) > 0 {
+				return printNamed(&sv.printer, args, sv.scriptTable(), func(name string) (job.SavedScript, error) {
+					v, err := sv.findScript(cmd.Context(), name)
+					return v.SavedScript, err
+				})
 			}
 			all, err := sv.client.Scripts.List(cmd.Context(), sv.namespace)
 			if err != nil {

@@ -360,7 +360,7 @@ func (sv secretVerbs) list(ctx context.Context, all bool) error {
 func (sv secretVerbs) getSecretsCommand() *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
-		Use: "secrets [NAME]", Aliases: []string{"secret"}, Args: atMostOne,
+		Use: "secrets [NAME...]", Aliases: []string{"secret"},
 		Short:   "List secrets, or show one",
 		Long:    "List secrets, or show one. With -o yaml they are printed, sealed, as manifests that\n`carillon apply` takes back.",
 		Example: "  carillon get secrets -A\n  carillon get secret pg-password -o yaml",
@@ -368,11 +368,10 @@ func (sv secretVerbs) getSecretsCommand() *cobra.Command {
 			if len(args) == 0 {
 				return sv.list(cmd.Context(), all)
 			}
-			v, err := sv.find(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return printOne(&sv.printer, v.Secret, sv.secretTable())
+			return printNamed(&sv.printer, args, sv.secretTable(), func(name string) (job.Secret, error) {
+				v, err := sv.find(cmd.Context(), name)
+				return v.Secret, err
+			})
 		},
 	}
 	sv.allNamespaces(cmd, &all)

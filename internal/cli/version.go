@@ -32,7 +32,7 @@ func (a *app) versionCommand() *cobra.Command {
 				return err
 			}
 			switch a.output {
-			case formatJSON, formatYAML:
+			case formatJSON, formatYAML, formatJSONPath, formatGoTemplate:
 				return a.printValue(answer)
 			case formatName:
 				fmt.Fprintln(a.out, answer.Client.Version)

@@ -31,6 +31,10 @@ type visible struct {
 	// rest is the begin of a character, or a carriage return, whose rest has not
 	// come yet.
 	rest []byte
+	// width is that of the terminal; 0: it is not known.
+	width int
+	// toned: the terminal gets colours. tones: what is written now has some.
+	toned, tones bool
 }
 
 func (v *visible) Write(b []byte) (int, error) {
@@ -46,6 +50,10 @@ func (v *visible) Write(b []byte) (int, error) {
 				out, text = append(out, '\r', '\n'), text[2:]
 				continue
 			}
+		}
+		if v.tones && r >= rune(toneEnd) && r < rune(tonesEnd) {
+			out, text = append(out, tone(r).order()...), text[size:]
+			continue
 		}
 		if r != '\n' && r != '\t' && obeyed(r) {
 			out = append(out, escaped(r)...)

@@ -38,6 +38,10 @@ func TestClientHasEachOperation(t *testing.T) {
 			return
 		}
 		asked[op.OperationID] = true
+		if op.OperationID == "watch-events" { // its answer would not end
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
 		behind.Config.Handler.ServeHTTP(w, r)
 	}))
 	defer front.Close()
@@ -65,7 +69,6 @@ func TestClientHasEachOperation(t *testing.T) {
 		}
 	}
 	without := []string{
-		"watch-events", // see package client
 		"call-webhook", // it is for others' programs, with a token in place of all else
 	}
 	for path, item := range doc.Paths {

@@ -59,7 +59,8 @@ func (o *Object) Problem(path, message string) job.Problem {
 	return job.Problem{Path: path, Message: message, File: o.File, Line: at.line, Column: at.column}
 }
 
-// Decode reads all documents of a file. Empty documents are skipped, and an
+// Decode reads all documents of a file; one may be a list of objects, as JSON has no
+// documents. Empty documents are skipped, and an
 // empty namespace becomes job.DefaultNamespace. File names the data in
 // problems. The error is a *job.InvalidError that holds all problems.
 func Decode(file string, data []byte) ([]Object, error) {
@@ -96,22 +97,40 @@ func decode(file string, data []byte, object func(*reader, *yaml.Node) (Object, 
 		if isEmpty(&doc) {
 			continue
 		}
-		o, ok := object(r, doc.Content[0])
-		if !ok {
-			continue
+		for _, n := range documents(doc.Content[0]) {
+			if len(r.problems) > MaxProblems {
+				break
+			}
+			o, ok := object(r, n)
+			if !ok {
+				continue
+			}
+			id := identity{o.Kind, o.Metadata.Key()}
+			if line, twice := first[id]; twice {
+				r.problem(r.at("metadata.name", place{line: o.Line}), "metadata.name", "%s %s is given twice, first in line %d; give each once", o.Kind, id.key, line)
+				continue
+			}
+			first[id] = o.Line
+			objects = append(objects, o)
 		}
-		id := identity{o.Kind, o.Metadata.Key()}
-		if line, twice := first[id]; twice {
-			r.problem(r.at("metadata.name", place{line: o.Line}), "metadata.name", "%s %s is given twice, first in line %d; give each once", o.Kind, id.key, line)
-			continue
-		}
-		first[id] = o.Line
-		objects = append(objects, o)
 	}
 	if err := r.err(); err != nil {
 		return nil, err
 	}
 	return objects, nil
+}
+
+// documents returns the objects of one document: it, or those that it lists. A list of
+// anything else is not one of objects.
+func documents(n *yaml.Node) []*yaml.Node {
+	listed := n.Kind == yaml.SequenceNode && len(n.Content) > 0
+	for _, item := range n.Content {
+		listed = listed && item.Kind == yaml.MappingNode
+	}
+	if !listed {
+		return []*yaml.Node{n}
+	}
+	return n.Content
 }
 
 type identity struct {
@@ -133,7 +152,7 @@ var jsonOnly = regexp.MustCompile(`\\\\|\\/|\\u([dD][89abAB][0-9a-fA-F]{2})\\u([
 // unescapeJSON writes what only JSON can escape as itself. Lines stay as they
 // are.
 func unescapeJSON(data []byte) []byte {
-	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
+	if text := bytes.TrimSpace(data); !bytes.HasPrefix(text, []byte("{")) && !bytes.HasPrefix(text, []byte("[")) {
 		return data
 	}
 	return jsonOnly.ReplaceAllFunc(data, func(b []byte) []byte {

@@ -581,7 +581,7 @@ metadata: {name: *n, namespace: ops}
 		t.Errorf("got %+v, %v", got, err)
 	}
 	for text, want := range map[string]string{
-		"[]":                              "f:1:1: is a list; write one object per document",
+		"[]":                              "f:1:1: is a list of other things than objects; write one object per document",
 		"apiVersion: batch/v1\nkind: Job": `f:1:13: apiVersion: "batch/v1" is unknown`,
 		"apiVersion: carillon/v1\nkind: Pod\nmetadata: {name: x}":   `f:2:7: kind: "Pod" is unknown`,
 		"apiVersion: carillon/v1\nkind: Job\nmetadata: {name: a b}": `f:3:18: metadata.name: "a b" contains " "`,

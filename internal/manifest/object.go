@@ -98,7 +98,7 @@ func (r *reader) isObject(n *yaml.Node) bool {
 	case yaml.MappingNode:
 		return true
 	case yaml.SequenceNode:
-		r.problem(placeOf(n), "", "is a list; write one object per document, with a line --- between them")
+		r.problem(placeOf(n), "", "is a list of other things than objects; write one object per document, with a line --- between them")
 	default:
 		r.problem(placeOf(n), "", "is not an object; write apiVersion, kind, metadata and spec")
 	}

@@ -15,8 +15,8 @@ const pageHead = `# Job files: all fields
 
 <!-- Written by ` + "`make generate`" + ` from the comments in package job and its tables of fields. -->
 
-A file holds one or more documents, in YAML or JSON, each with ` + "`apiVersion: " + job.APIVersion + "`" + `,
-` + "`kind`, `metadata` and `spec`" + `. ` + "`carillon apply --dry-run -f FILE`" + ` tells all that is wrong with
+A file holds one or more documents, in YAML or JSON, or a list of them, each with
+` + "`apiVersion: " + job.APIVersion + "`, `kind`, `metadata` and `spec`" + `. ` + "`carillon apply --dry-run -f FILE`" + ` tells all that is wrong with
 it, each with its line and column, its field, and what would be right.
 
 - *A field works or is refused.* What has no effect is not taken: the column *has an
