@@ -67,6 +67,13 @@ func TestS7_SealedSecrets(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 			nowhereIn(t, dir, value)
+			text, err := (&record{Kind: kindAccepted, Order: o}).encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again, err := decodeRecord(text); err != nil || again.Order.Secrets["PW"].Sealed != c.sealed {
+				t.Errorf("from the journal: %+v, %v", again.Order, err)
+			}
 		})
 	}
 }

@@ -1,12 +1,15 @@
 package agesecret
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"filippo.io/age"
+	"filippo.io/age/armor"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -82,6 +85,23 @@ func TestE2_OnlySealedTextIsTaken(t *testing.T) {
 		if n, err := Check(text); err == nil || n != 0 || strings.Contains(err.Error(), "horse") {
 			t.Errorf("%s: %d, %v", name, n, err)
 		}
+	}
+	// The header says to whom it is sealed, and nothing behind it is.
+	file, err := io.ReadAll(armor.NewReader(strings.NewReader(good)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, err := age.ExtractHeader(bytes.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var headOnly bytes.Buffer
+	w := armor.NewWriter(&headOnly)
+	if _, err := w.Write(file[:len(header)+20]); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	if n, err := Check(headOnly.String()); err == nil || !strings.Contains(err.Error(), "is cut short") {
+		t.Errorf("a header without a value: %d, %v", n, err)
 	}
 	for name, to := range map[string][]string{"none": nil, "no key": {"age1"}, "its secret half": {"AGE-SECRET-KEY-1QQQ"}, "too many": make([]string, job.MaxRecipients+1)} {
 		if _, err := Seal(password, value, to); err == nil {

@@ -19,13 +19,13 @@ import (
 func TestSensitiveValuesAreInStartsOnly(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	const value = "sesame-4711"
-	given := map[string]string{"pw": value, "n": "7"}
+	const value = "sesame-4711" // under a name that the audit does not mask by itself
+	given := map[string]string{"word": value, "n": "7"}
 	e.apply(t, object("j", func(o *manifest.Object) {
-		o.Spec.Params = []job.Param{{Name: "pw", Sensitive: true}, {Name: "n"}}
+		o.Spec.Params = []job.Param{{Name: "word", Sensitive: true}, {Name: "n"}}
 		o.Spec.Webhook = &job.Webhook{TokenSHA256: ofTest}
 	}))
-	script := manifest.Object{Kind: job.KindScript, Metadata: job.Metadata{Namespace: "ops", Name: "s"}, Script: job.ScriptSpec{Source: "true", Params: []job.Param{{Name: "pw", Sensitive: true, Required: true}}}}
+	script := manifest.Object{Kind: job.KindScript, Metadata: job.Metadata{Namespace: "ops", Name: "s"}, Script: job.ScriptSpec{Source: "true", Params: []job.Param{{Name: "word", Sensitive: true, Required: true}}}}
 	e.apply(t, script)
 	if _, err := e.Start(t.Context(), jobNamed("j"), api.StartRequest{By: "ada", Params: given}); err != nil {
 		t.Fatal(err)
@@ -39,12 +39,12 @@ func TestSensitiveValuesAreInStartsOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := e.MakePassing(t.Context(), &job.Job{Metadata: passing.Metadata, Spec: passing.Spec}, index, api.StartRequest{Params: map[string]string{"pw": value}}); err != nil {
+	if _, _, err := e.MakePassing(t.Context(), &job.Job{Metadata: passing.Metadata, Spec: passing.Spec}, index, api.StartRequest{Params: map[string]string{"word": value}}); err != nil {
 		t.Fatal(err)
 	}
 	starts := e.triggers(t)
 	for i := range starts {
-		if s := &starts[i]; s.Sensitive["pw"] != value || s.Params["pw"] != "" {
+		if s := &starts[i]; s.Sensitive["word"] != value || s.Params["word"] != "" {
 			t.Errorf("start %d: %v, and apart %v", i, s.Params, s.Sensitive)
 		}
 	}
@@ -52,12 +52,12 @@ func TestSensitiveValuesAreInStartsOnly(t *testing.T) {
 		t.Errorf("%d starts", len(starts))
 	}
 	told, err := e.Backfill(t.Context(), jobNamed("j"), api.BackfillRequest{From: e.now().Add(-3 * time.Hour), To: e.now(), Params: given})
-	if err != nil || told.Params["pw"] != job.Masked || told.Params["n"] != "7" {
+	if err != nil || told.Params["word"] != job.Masked || told.Params["n"] != "7" {
 		t.Errorf("the answer of a backfill: %v, %v", told.Params, err)
 	}
 	for range 2 { // while it goes on, and when it was ended
 		all, err := e.Backfills(t.Context())
-		if err != nil || len(all) != 1 || all[0].Params["pw"] != job.Masked {
+		if err != nil || len(all) != 1 || all[0].Params["word"] != job.Masked {
 			t.Errorf("backfills: %+v, %v", all, err)
 		}
 		if all[0].EndedAt.IsZero() {
@@ -94,12 +94,12 @@ func TestSensitiveValuesAreInStartsOnly(t *testing.T) {
 func TestRedoOfASensitiveRunIsRefused(t *testing.T) {
 	t.Parallel()
 	e := setup(t)
-	e.apply(t, object("j", func(o *manifest.Object) { o.Spec.Params = []job.Param{{Name: "pw", Sensitive: true}} }))
+	e.apply(t, object("j", func(o *manifest.Object) { o.Spec.Params = []job.Param{{Name: "word", Sensitive: true}} }))
 	run := someRun(e.storedJob(t, "j").UID, "j", e.now(), job.StateFailed)
-	run.Params, run.Sensitive = map[string]string{"pw": job.Masked}, []string{"pw"}
+	run.Params, run.Sensitive = map[string]string{"word": job.Masked}, []string{"word"}
 	e.runs.end(run)
 	_, err := e.Redo(t.Context(), run.RunID, nil, api.Order{})
-	if err == nil || !strings.Contains(err.Error(), "sensitive parameters (pw), which are not kept; start the job anew") || len(e.triggers(t)) != 0 {
+	if err == nil || !strings.Contains(err.Error(), "sensitive parameters (word), which are not kept; start the job anew") || len(e.triggers(t)) != 0 {
 		t.Errorf("%v", err)
 	}
 }

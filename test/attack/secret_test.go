@@ -148,9 +148,9 @@ apiVersion: carillon/v1
 kind: Script
 metadata: {name: told}
 spec:
-  params: [{name: pw, sensitive: true, required: true, pattern: "[a-z]+-sesame-[0-9]+"}]
+  params: [{name: word, sensitive: true, required: true, pattern: "[a-z]+-sesame-[0-9]+"}]
   source: |
-    echo "${#CARILLON_PARAM_PW} $CARILLON_PARAM_PW"
+    echo "${#CARILLON_PARAM_WORD} $CARILLON_PARAM_WORD"
     while ! test -e `+release+`; do sleep 0.05; done
     exit 3
 ---
@@ -161,28 +161,28 @@ spec:
   webhook: {tokenSha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}
   schedule: "*/4 * * * *"
   overlap: allow
-  params: [{name: pw, sensitive: true}]
+  params: [{name: word, sensitive: true}]
   script:
     source: |
-      echo "${#CARILLON_PARAM_PW} $CARILLON_PARAM_PW"
+      echo "${#CARILLON_PARAM_WORD} $CARILLON_PARAM_WORD"
       while ! test -e `+release+`; do sleep 0.05; done
       exit 3
 `).must(t)
-	n.carillon(t, "run", "leaky", "--param", "pw="+words[0]).must(t)
-	hook := n.by(t, http.DefaultClient, http.MethodPost, "/v1/hooks/default/leaky", strings.NewReader(`{"params": {"pw": "`+words[1]+`"}}`), "Authorization", "Bearer test", "Content-Type", "application/json")
+	n.carillon(t, "run", "leaky", "--param", "word="+words[0]).must(t)
+	hook := n.by(t, http.DefaultClient, http.MethodPost, "/v1/hooks/default/leaky", strings.NewReader(`{"params": {"word": "`+words[1]+`"}}`), "Authorization", "Bearer test", "Content-Type", "application/json")
 	if hook.code/100 != 2 {
 		t.Fatalf("webhook: %+v", hook)
 	}
-	n.carillon(t, "run", "leaky", "--from", "-5m", "--to", "now", "--param", "pw="+words[2]).must(t)
-	n.carillon(t, "exec", "--target", "m1", "--detach", "--script-name", "told", "--param", "pw="+words[3]).must(t)
-	if r := n.carillon(t, "exec", "--target", "m1", "--detach", "--script-name", "told", "--param", "pw="+words[4]+"!"); r.code == 0 {
+	n.carillon(t, "run", "leaky", "--from", "-5m", "--to", "now", "--param", "word="+words[2]).must(t)
+	n.carillon(t, "exec", "--target", "m1", "--detach", "--script-name", "told", "--param", "word="+words[3]).must(t)
+	if r := n.carillon(t, "exec", "--target", "m1", "--detach", "--script-name", "told", "--param", "word="+words[4]+"!"); r.code == 0 {
 		t.Error("a value that does not match its pattern is taken")
 	} else if strings.Contains(r.stdout+r.stderr, words[4]) {
 		t.Errorf("a refusal tells the value: %s", r.stderr)
 	}
 	p := &places{t: t, n: n, m: m, dirs: []string{n.dir}, words: words}
 	await.Until(t, "four runs have written", func() bool {
-		return strings.Count(strings.ReplaceAll(n.carillon(t, "runs", "-o", "json").stdout, " ", ""), `"pw":"***"`) >= 4 && strings.Contains(n.carillon(t, "logs", "leaky").stdout, "***")
+		return strings.Count(strings.ReplaceAll(n.carillon(t, "runs", "-o", "json").stdout, " ", ""), `"word":"***"`) >= 4 && strings.Contains(n.carillon(t, "logs", "leaky").stdout, "***")
 	})
 	p.lookAround()
 	p.has("all runs", n.carillon(t, "runs", "-o", "json").must(t))
