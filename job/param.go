@@ -279,6 +279,9 @@ func (d *Param) check(p *problems, at string) {
 	if d.MaxLength < 0 {
 		p.add(at+".maxLength", "%d is out of range; give 1 or more", d.MaxLength)
 	}
+	if d.Sensitive && d.MaxLength > 0 && d.MaxLength < MinMaskedBytes {
+		p.add(at+".maxLength", "%d is less than the %d bytes that a sensitive value has at least; give more, or leave it out", d.MaxLength, MinMaskedBytes)
+	}
 	if d.Default == "" || len(*p) > before {
 		return
 	}

@@ -17,6 +17,7 @@ func TestSensitiveParamsAreKeptOutOfWhatPeopleRead(t *testing.T) {
 	}{
 		"a default":   {&Spec{Params: []Param{{Name: "pw", Sensitive: true, Default: "hunter22"}}, Command: []string{"a"}}, "spec.params[0].default: is read by whoever"},
 		"a number":    {&Spec{Params: []Param{{Name: "pw", Sensitive: true, Type: ParamInt}}, Command: []string{"a"}}, "spec.params[0].sensitive"},
+		"too short":   {&Spec{Params: []Param{{Name: "pw", Sensitive: true, MaxLength: 3}}, Command: []string{"a"}}, "spec.params[0].maxLength: 3 is less than the 4 bytes"},
 		"an argument": {step(Step{Command: []string{"psql", "-p", "{{PW}}"}}), "spec.steps[0].command[2]: {{PW}} is sensitive"},
 		"a shell's":   {step(Step{Shell: "a", Args: []string{"{{pw}}"}}), "spec.steps[0].args[0]: {{pw}} is sensitive"},
 		"another":     {step(Step{Script: "s", Params: map[string]string{"x": "a{{pw}}"}}), "spec.steps[0].params.x: {{pw}} is sensitive"},
