@@ -8,7 +8,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// UsedError says which jobs keep a script or a calendar from being removed. It wraps
+// UsedError says which jobs and queues keep a thing from being removed. It wraps
 // job.ErrConflict.
 type UsedError struct {
 	// Thing is what is kept, as "script default/df".

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	dispatch "github.com/carillon-cron/carillon/internal/queues"
@@ -169,12 +170,19 @@ func (c *Clerk) view(ctx context.Context, s *etcdkv.StoredQueue) (api.Queue, err
 	return v, nil
 }
 
-// DeleteQueue removes a queue in which nothing is. Otherwise the error wraps
-// job.ErrConflict.
+// DeleteQueue removes a queue in which nothing is, and which no job names. Otherwise the
+// error wraps job.ErrConflict.
 func (c *Clerk) DeleteQueue(ctx context.Context, key job.Key) error {
 	s, kv, err := c.stored(ctx, key)
 	if err != nil {
 		return err
+	}
+	jobs, err := c.dispatched(ctx, key)
+	if err != nil {
+		return err
+	}
+	if len(jobs) > 0 {
+		return &definitions.UsedError{Thing: "queue " + key.String(), By: jobs}
 	}
 	keys := c.db.Keys.QueueOf(key.Namespace, key.Name)
 	var d store.Txn
@@ -203,6 +211,20 @@ func (c *Clerk) DeleteQueue(ctx context.Context, key job.Key) error {
 		return fmt.Errorf("queue %s is not empty: %d items wait, workers have %d, %d are dead letters; cancel or purge them first: %w", key, v.Waiting, v.InHand, v.Dead, job.ErrConflict)
 	}
 	return fmt.Errorf("queue %s was changed meanwhile; try again: %w", key, job.ErrConflict)
+}
+
+// dispatched returns the jobs whose occurrences are items of a queue.
+func (c *Clerk) dispatched(ctx context.Context, key job.Key) ([]job.Key, error) {
+	var jobs []job.Key
+	err := c.db.List(ctx, "find the jobs of queue "+key.String(), c.db.Keys.Jobs(), func(kv *mvccpb.KeyValue) error {
+		stored, err := store.Decode[etcdkv.StoredJob](kv)
+		if err == nil && stored.Namespace == key.Namespace && stored.Spec.Dispatch != nil && stored.Spec.Dispatch.Queue == key.Name {
+			jobs = append(jobs, stored.Key())
+		}
+		return nil // one that cannot be read keeps nothing
+	})
+	slices.SortFunc(jobs, job.Key.Compare)
+	return jobs, err
 }
 
 // HoldQueue pauses a queue, has it take no new items, or, with neither, resumes it.

@@ -40,7 +40,7 @@ func (c *Control) DeleteQueue(ctx context.Context, key job.Key) error {
 	if err := c.needQueue(ctx, rights.Delete, key); err != nil {
 		return err
 	}
-	return c.behind.DeleteQueue(ctx, key)
+	return c.used(ctx, c.behind.DeleteQueue(ctx, key))
 }
 
 // HoldQueue pauses, drains or resumes a queue.
