@@ -43,8 +43,8 @@
 //  1. What a minion does by an order is covered: task, shard, token, term, names,
 //     command, script and steps with their hashes, environment, secrets' places,
 //     directory, account, limits, times, subject and author. Not covered is HoldUntil,
-//     which each hop brings to the clock of the next one, and which only makes a start
-//     fail: NotAfter, which bounds it, is covered.
+//     which each hop brings to the clock of the next one: a relay can make a start fail,
+//     or happen after the owner's lease, up to NotAfter, which is covered.
 //  2. An order is good for the minion whose name is in its leaf, and for no other.
 //  3. A signature counts by a certificate of the authority that the minion knows, that
 //     names a node, is for servers, which no minion's is, and is not past its end by the
