@@ -45,8 +45,9 @@ func namesOf(spec *job.Spec, namespace string) []named {
 // needNamed wants the right to read what a job names: who names a script can have it
 // tell its text, who names a calendar its days, and who waits for a job when it ends and
 // how; and the right to put items into the queue to which it is dispatched, be that in the
-// same file. What the job has named before stays, as others may have written it; and so does
-// what is in the same file, which its author knows.
+// same file. What the job has named before stays, as others may have written it, but a queue only
+// where nothing of the job changes; and so does what is in the same file, which its author
+// knows.
 func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manifest.Object, o *manifest.Object) error {
 	if err := c.needSecrets(ctx, s, o); err != nil || o.Kind != job.KindJob {
 		return err
@@ -71,7 +72,16 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 			before, asked = namesOf(&stored.Spec, o.Metadata.Namespace), true
 		}
 		if slices.Contains(before, n) {
-			continue
+			stays := n.verb != rights.Run
+			if !stays { // who changes anything of such a job says what it puts, and when
+				var err error
+				if stays, err = c.staysAsItIs(ctx, o); err != nil {
+					return err
+				}
+			}
+			if stays {
+				continue
+			}
 		}
 		// The answer is the same whether there is such a thing or not.
 		// It is looked for where its labels may count: how long that takes tells.
