@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -261,10 +262,27 @@ func (iv *importVerbs) write(objects []manifest.Object) error {
 			fmt.Fprintf(iv.out, "%s unchanged\n", path)
 			continue
 		}
-		if err := os.WriteFile(path, text, 0o644); err != nil {
+		if err := writeAnew(path, text); err != nil {
 			return unreadable(err)
 		}
 		fmt.Fprintf(iv.out, "%s written\n", path)
+	}
+	return nil
+}
+
+// writeAnew puts a file in the place of what is there, be that a link. It is for its owner
+// alone: what is imported may have passwords in it.
+func writeAnew(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".import-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = cmp.Or(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

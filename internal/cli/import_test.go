@@ -55,6 +55,9 @@ func TestImportWritesFiles(t *testing.T) {
 	if code != 0 || text != want {
 		t.Fatalf("%d, %s, %s", code, text, report)
 	}
+	if st, err := os.Lstat(path); err != nil || st.Mode() != 0o600 {
+		t.Errorf("%s: %v, %v; there may be passwords in it", path, st.Mode(), err)
+	}
 	first, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxElements bounds the elements of a source in XML.
+// maxElements bounds the elements of a source in XML, and their attributes.
 const maxElements = 500_000
 
 // textOf is the name of an element's own text, where it has attributes or elements, too.
@@ -49,8 +49,8 @@ func xmlDocument(s Source) (field, error) {
 		case xml.Directive:
 			return field{}, errors.New("has a document type or another declaration, which is refused: take it out")
 		case xml.StartElement:
-			if count++; count > maxElements {
-				return field{}, fmt.Errorf("has more than %d elements", maxElements)
+			if count += 1 + len(v.Attr); count > maxElements {
+				return field{}, fmt.Errorf("has more than %d elements and attributes", maxElements)
 			}
 			if len(open) > maxDepth {
 				return field{}, fmt.Errorf("elements lie more than %d deep in one another", maxDepth)
