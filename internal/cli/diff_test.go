@@ -311,7 +311,8 @@ func TestEdit(t *testing.T) {
 			stdout: "job default/backup updated\n", applied: 1},
 		"given up": {script: `sed -i 's/attempts: 3/attempts: x/' "$1"`, code: exitUsage,
 			stderr: "spec.retry.attempts: ", kept: "#> It was not applied:\n#> line:23:15: spec.retry.attempts: "},
-		"renamed": {script: `sed -i 's/name: backup/name: other/' "$1"`, code: exitUsage, stderr: "this is job default/other now; what is edited is job default/backup"},
+		"never right": {script: `sed -i 's/attempts: 3/attempts: x/; s/attempts: x/attempts: xx/' "$1"`, code: exitUsage, stderr: "spec.retry.attempts: ", kept: "attempts: xxxx"},
+		"renamed":     {script: `sed -i 's/name: backup/name: other/' "$1"`, code: exitUsage, stderr: "this is job default/other now; what is edited is job default/backup"},
 		"changed by another": {script: `sed -i 's/attempts: 3/attempts: 5/' "$1"`, code: exitConflict, stderr: "changed by somebody else meanwhile", kept: "attempts: 5",
 			prep: func(f *fake) {
 				f.seen = func(f *fake, what string) {

@@ -78,7 +78,7 @@ func (ev editVerbs) edit(cmd *cobra.Command, t thing) (err error) {
 	}
 	shown := before
 	var refused error
-	for {
+	for range mostEdits {
 		after, err := ev.inEditor(cmd.Context(), path, t, shown, refused)
 		if err != nil {
 			keep = refused != nil
@@ -105,7 +105,13 @@ func (ev editVerbs) edit(cmd *cobra.Command, t thing) (err error) {
 		}
 		shown, refused = after, err
 	}
+	keep = true
+	return ev.kept(path, keep, refused)
 }
+
+// mostEdits is how often an editor is opened for one text: one that is a program, and not
+// a person, makes the same mistake each time.
+const mostEdits = 20
 
 // kept adds where the user's text is.
 func (ev editVerbs) kept(path string, keep bool, err error) error {

@@ -24,7 +24,7 @@ func (tv tokenVerbs) tokensCommand() *cobra.Command {
 		Long: "Create, list, rotate and revoke API tokens. One stands for a program or a person, and is given by\n" +
 			"--token-file FILE, " + envTokenFile + " or " + envToken + "; elsewhere by the header\n" +
 			"`Authorization: Bearer TOKEN`. Minions join by tokens of another kind: see\n`carillon minions token`.",
-		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token list\n  carillon token rotate ci --grace 1h > ci.token\n  carillon token revoke ci",
+		Example: "  carillon token create ci --ttl 720h > ci.token\n  carillon token list\n  carillon token rotate ci --grace 1h > ci.new && mv ci.new ci.token\n  carillon token revoke ci",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(tv.createTokenCommand(), tv.listTokensCommand(), tv.rotateTokenCommand(), tv.revokeTokenCommand())
@@ -127,7 +127,7 @@ func (tv tokenVerbs) rotateTokenCommand() *cobra.Command {
 		Short: "Replace the text of a token and print it",
 		Long: "Replace the text of a token, which is given by its name or id, and print it. Name, id\n" +
 			"and owner stay, and so do its roles. The former text ends at once, or after --grace.",
-		Example: "  carillon token rotate ci > ci.token\n  carillon token rotate ci --grace 1h --ttl 720h > ci.token",
+		Example: "  carillon token rotate ci > ci.new && mv ci.new ci.token\n  carillon token rotate ci --grace 1h --ttl 720h > ci.new && mv ci.new ci.token",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case cmd.Flags().Changed("ttl") && req.TTL < time.Second:
