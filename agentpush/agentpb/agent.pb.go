@@ -902,7 +902,7 @@ type Offer struct {
 	Ahead *int64 `protobuf:"zigzag64,5,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
 	// signatures are those of the orders, one each. Empty: none is signed.
 	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
-	// certificates are of signers of which this session has not been told yet.
+	// certificates are of signers that the reader of this stream has not been told of yet.
 	Certificates  [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
