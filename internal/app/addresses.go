@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-
 )
 
 // listen opens the node's ports.
