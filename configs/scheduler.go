@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/audit/chain"
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/internal/control/access"
+	"github.com/carillon-cron/carillon/internal/egress"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler"
 )
@@ -74,7 +75,18 @@ type Scheduler struct {
 	// TokenMaxAge bounds how long tokens of the API last.
 	TokenMaxAge time.Duration `mapstructure:"tokenMaxAge"`
 	OIDC        OIDC          `mapstructure:"oidc"`
+	Egress      Egress        `mapstructure:"egress"`
 	Log         Log           `mapstructure:"log"`
+}
+
+// Egress bounds which addresses that people choose the node calls.
+type Egress struct {
+	// Allow are names, addresses and ranges; empty: all but what is never called
+	// unnamed.
+	Allow []string `mapstructure:"allow"`
+	// CA is a file with certificates that others' are checked against, besides the
+	// host's.
+	CA string `mapstructure:"ca"`
 }
 
 // OIDC says by which identity provider people log in; without an issuer, by none.
@@ -283,6 +295,9 @@ func (c *Scheduler) Validate() error {
 		if n < 0 {
 			v.add(path, "%d is too small; give 1 or more, or 0 to derive it from the limit of open files", n)
 		}
+	}
+	if _, err := egress.ParseRules(c.Egress.Allow); err != nil {
+		v.add("egress.allow", "%v", err)
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "console", "json")

@@ -81,6 +81,8 @@ func schedulerSettings() []setting {
 		{path: "oidc.groupsClaim", flag: "oidc-groups-claim", usage: "`CLAIM` with the groups that role bindings name; parts of a path are divided by dots, as in realm_access.roles; empty: there are none"},
 		{path: "oidc.redirectBase", flag: "oidc-redirect-base", usage: "`URL` at which browsers reach the page; the identity provider has to allow URL/login/callback", example: "https://carillon.example.org:8420", unset: "give where browsers reach the page"},
 		{path: "oidc.sessionMaxAge", flag: "oidc-session-max-age", usage: "how long a login by the identity provider lasts, at most a day"},
+		{path: "egress.allow", flag: "egress-allow", usage: "`HOST` that receivers of alerts and other addresses that people choose may be on: a name, *.NAME, an address or a range; may be given several times; nothing else is called then; loopback and link-local are called only where an address or a narrow range names them (default: everything else)", example: "[hooks.example.org, 10.0.0.0/8]"},
+		{path: "egress.ca", flag: "egress-ca", usage: "`FILE` with certificates that theirs are checked against besides the host's", example: "/etc/carillon/receivers-ca.pem", unset: "leave it out for the certificates of the host alone"},
 		{path: "log.level", flag: "log-level", usage: "debug, info, warn or error"},
 		{path: "log.format", flag: "log-format", usage: "console or json"},
 	}

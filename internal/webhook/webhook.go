@@ -67,6 +67,13 @@ func Of(h http.Header) Signed {
 	return Signed{h.Get("webhook-id"), h.Get("webhook-timestamp"), h.Get("webhook-signature")}
 }
 
+// Put has a call's headers show it.
+func (v Signed) Put(h http.Header) {
+	h.Set("webhook-id", v.ID)
+	h.Set("webhook-timestamp", v.Timestamp)
+	h.Set("webhook-signature", v.Signature)
+}
+
 // Sign returns what a call shows that is sent at a time.
 func (s Secret) Sign(id string, at time.Time, body []byte) Signed {
 	v := Signed{ID: id, Timestamp: strconv.FormatInt(at.Unix(), 10)}

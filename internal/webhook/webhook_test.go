@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,10 @@ func TestExample(t *testing.T) {
 	}
 	if got := s.Sign(v.ID, at, body); got != v {
 		t.Errorf("%+v", got)
+	}
+	h := http.Header{}
+	if v.Put(h); Of(h) != v {
+		t.Errorf("%v", h)
 	}
 }
 
