@@ -58,11 +58,16 @@ type move struct {
 }
 
 const (
-	simTTL  = 3 * time.Second
-	simTick = 50 * time.Millisecond
+	simTTL = 3 * time.Second
+	// simTick is a tenth of the shortest time that matters: looks are most of what a
+	// simulation costs.
+	simTick = 100 * time.Millisecond
 	// period is how often something is due.
 	period = time.Second
 )
+
+// everyNode are the nodes that come and go, in order.
+func everyNode() [5]job.NodeID { return [...]job.NodeID{"a", "b", "c", "d", "e"} }
 
 func newCluster(t *testing.T, spec job.GroupSpec) *cluster {
 	m, ok := Find(spec.Mode)
@@ -135,10 +140,12 @@ func (c *cluster) offLine(id job.NodeID) {
 // situation is what a node sees. The caller holds mu.
 func (c *cluster) situation(id job.NodeID) Situation {
 	s := Situation{Shard: job.FirstGroupShard, Spec: &c.spec, Now: time.Now().UnixNano(), Owner: c.owner, Line: slices.Clone(c.line)}
-	for _, n := range c.nodes {
-		s.Nodes = append(s.Nodes, n.Node)
+	s.Nodes = make([]Node, 0, len(c.nodes))
+	for _, id := range everyNode() {
+		if n := c.nodes[id]; n != nil {
+			s.Nodes = append(s.Nodes, n.Node)
+		}
 	}
-	slices.SortFunc(s.Nodes, func(a, b Node) int { return slices.Compare([]byte(a.ID), []byte(b.ID)) })
 	if c.owner != "" {
 		s.Due, s.Since = c.due, c.since
 	}
@@ -247,7 +254,7 @@ func simulate(t *testing.T, seed uint64, spec job.GroupSpec, stuck bool) *cluste
 	t.Helper()
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	c := newCluster(t, spec)
-	all := []job.NodeID{"a", "b", "c", "d", "e"}
+	all := everyNode()
 	for i, id := range all[:3] {
 		c.join(id, 10-i)
 	}
