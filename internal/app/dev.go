@@ -36,6 +36,8 @@ type devOptions struct {
 	apiHosts   []string
 	peerListen string
 	queues     []string
+	allow      string
+	secrets    string
 	noExamples bool
 	openAPI    bool
 	apiCert    string
@@ -54,6 +56,8 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
 	fs.StringSliceVar(&o.queues, "queue", nil, "`[NAMESPACE/]NAME[:PLACES]` of a queue that the minion works on, and how many of its items it takes at once (default: 1); may be given several times")
+	fs.StringVar(&o.allow, "allow", "", "`FILE` of rules that say what the minion may start; anything else is refused (docs/minions.md)")
+	fs.StringVar(&o.secrets, "secrets", "", "`FILE` of rules that say which files, variables and programs here jobs may take secrets from; without it, none (docs/secrets.md)")
 	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, by TLS; until the cluster is closed (carillon auth on), whoever reaches them may run commands")
 	fs.StringVar(&o.apiCert, "api-cert", "", "`FILE` with the certificate of the API and the page, in PEM (default: plain HTTP on loopback, elsewhere a certificate of the cluster's authority)")
 	fs.StringVar(&o.apiKey, "api-key", "", "`FILE` with the key of that certificate")
@@ -227,7 +231,7 @@ func devMinion(o *devOptions, server string, build Build) (minion.Config, error)
 	if err != nil {
 		return minion.Config{}, &job.InvalidError{Problems: []job.Problem{{Path: "--queue", Message: err.Error()}}}
 	}
-	return minion.Config{Queues: offers, Worker: worker.Config{
+	return minion.Config{Queues: offers, AllowFile: o.allow, SecretsFile: o.secrets, Worker: worker.Config{
 		ID: job.MinionID(host), Labels: devLabels(), DataDir: filepath.Join(o.dataDir, "minion"),
 		Servers: []string{server}, ShimCommand: []string{exe, "shim"}, Version: build.Version,
 	}}, nil

@@ -143,7 +143,7 @@ func (tv tokenVerbs) bootstrapCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&file, "file", "", "`FILE` with the bootstrap token")
 	cmd.Flags().StringVar(&req.Name, "name", "admin", "`NAME` of the token that is made")
-	cmd.Flags().DurationVar(&req.TTL, "ttl", 30*24*time.Hour, "how long it lasts, as a `DURATION`")
+	addDuration(cmd.Flags(), &req.TTL, "ttl", 30*24*time.Hour, "how long it lasts, as a `DURATION`")
 	return cmd
 }
 

@@ -23,7 +23,7 @@ type backfillFlags struct {
 func (f *backfillFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.from, "from", "", "run the instants after this `TIME` again: an instant, or one from now as in -2h")
 	cmd.Flags().StringVar(&f.to, "to", "", "... up to and with this `TIME`, such as now")
-	cmd.Flags().DurationVar(&f.every, "every", 0, "start them at least this `DURATION` after one another")
+	addDuration(cmd.Flags(), &f.every, "every", 0, "start them at least this `DURATION` after one another")
 	cmd.Flags().BoolVar(&f.overlap, "overlap", false, "do not wait for one to end before the next begins")
 	reasonFlag(cmd, &f.reason)
 }

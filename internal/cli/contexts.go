@@ -134,7 +134,7 @@ func (cv contextVerbs) contextCommand() *cobra.Command {
 			"namespace. Flags and variables go before what a context says. They are kept in\n" +
 			"~/.config/carillon/config.yaml, which holds no secret.",
 		Example: "  carillon context set prod --server https://a.example:8420,https://b.example:8420 -n shop\n  carillon context use prod\n  carillon get jobs --context test",
-		RunE:    needsNoun,
+		RunE:    needsVerb,
 	}
 	cmd.AddCommand(cv.setCommand(), cv.useCommand(), cv.listCommand(), cv.deleteCommand())
 	return cmd
@@ -222,16 +222,21 @@ func (cv contextVerbs) deleteCommand() *cobra.Command {
 		Short:   "Forget a context",
 		Example: "  carillon context delete test",
 		RunE: func(_ *cobra.Command, args []string) error {
-			return cv.change(args[0], "deleted", func(s *settings) error {
+			current := false
+			err := cv.change(args[0], "deleted", func(s *settings) error {
 				if _, err := s.named(args[0], "context delete"); err != nil {
 					return err
 				}
 				delete(s.Contexts, args[0])
-				if s.Current == args[0] {
+				if current = s.Current == args[0]; current {
 					s.Current = ""
 				}
 				return nil
 			})
+			if err == nil && current {
+				cv.note("it was the current context; none is now, and %s is asked. Choose another with `carillon context use NAME`", defaultServer)
+			}
+			return err
 		},
 	}
 }

@@ -47,7 +47,7 @@ func TestContexts(t *testing.T) {
 	}
 	// One that cannot be used can be put right.
 	expect(run("get jobs"), exitUsage, "", "--ca (env CARILLON_CA)")
-	expect(run("context delete test"), 0, "context test deleted\n", "")
+	expect(run("context delete test"), 0, "context test deleted\n", "it was the current context")
 	expect(run("context list -o name"), 0, "gone\n", "")
 	if err := os.WriteFile(filepath.Join(home, "carillon", "config.yaml"), []byte("contxts: {}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -131,7 +131,7 @@ func (mf manifestVerbs) deleteAll(cmd *cobra.Command, things []thing, yes bool) 
 		for i, t := range things {
 			names[i] = t.key.String()
 		}
-		return usagef("this deletes %s (%s); add --yes", counted(things), strings.Join(names, ", "))
+		return usagef("named are %s (%s): to delete more than one, add --yes", counted(things), strings.Join(names, ", "))
 	}
 	done, failed := mf.remove(client.Because(cmd.Context(), mf.reason), things)
 	if err := mf.printResults(done, ""); err != nil {

@@ -219,6 +219,7 @@ func TestExport(t *testing.T) {
 		"role":                     "role/deployer\n", // not those that every cluster has
 		"hg/canary role/deployer":  "role/deployer\nhostgroup/canary\n",
 		"jobs job/backup":          "job/default/backup\n",
+		"job backup":               "job/default/backup\n",
 		"-l team=db -n default":    "group/default/ledger\njob/default/backup\n",
 		"cal":                      "calendar/default/holidays\n",
 		"rolebind/everybody":       "rolebinding/everybody\n",

@@ -120,7 +120,7 @@ func (en enrollVerbs) tokenCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "token lifetime, as a `DURATION`")
+	addDuration(cmd.Flags(), &ttl, "ttl", time.Hour, "token lifetime, as a `DURATION`")
 	cmd.Flags().IntVar(&uses, "uses", 1, "how many minions it enrolls, `N`")
 	labelsFlag(cmd, &labels, "label", "", "label that is granted to the minions, as `KEY=VALUE`; may be given several times")
 	cmd.Flags().StringVar(&minions, "minions", "", "a `GLOB` that the names of the minions must match")

@@ -17,7 +17,7 @@ func (mf manifestVerbs) exportCommand() *cobra.Command {
 		labels []string
 	)
 	cmd := &cobra.Command{
-		Use: "export [KIND|KIND/NAME]...", GroupID: groupJobs,
+		Use: "export [KIND|KIND/NAME|KIND NAME...]...", GroupID: groupJobs,
 		Short: "Print what is stored as files that can be applied back",
 		Long: "Print what is stored as manifests that `carillon apply` takes back: without state,\n" +
 			"UIDs and times, and each kind before those that name it. Without a kind it is\n" +
@@ -54,11 +54,30 @@ func kindCompletions() []cobra.Completion {
 	return words
 }
 
+// namesOfKind turns KIND NAME... into KIND/NAME...: a kind that is followed by names, which
+// are no kinds, and have no / in them.
+func namesOfKind(args []string) []string {
+	if len(args) < 2 || strings.Contains(strings.Join(args, ""), "/") {
+		return args
+	}
+	if _, err := kindNamed(args[0]); err != nil {
+		return args
+	}
+	if _, err := kindNamed(args[1]); err == nil {
+		return args
+	}
+	out := make([]string, len(args)-1)
+	for i, name := range args[1:] {
+		out[i] = args[0] + "/" + name
+	}
+	return out
+}
+
 // exported returns the objects that are asked for, each kind before those that name it.
 func (mf manifestVerbs) exported(cmd *cobra.Command, args []string, all bool, labels map[string]string) ([]manifest.Object, error) {
 	whole := map[string]bool{}    // kinds
 	named := map[string][]thing{} // by kind
-	for _, arg := range args {
+	for _, arg := range namesOfKind(args) {
 		if strings.Contains(arg, "/") {
 			t, err := mf.thingNamed([]string{arg})
 			if err != nil {

@@ -100,12 +100,24 @@ func (a *app) importCommand() *cobra.Command {
 			"job. What was kept, approximated and not possible is told on stderr, line by line. Nothing\n" +
 			"is applied. Who imports again gets the same. The exit code is 1 when an entry was left out.",
 		Example: "  carillon import crontab --out jobs/ /etc/crontab /etc/cron.d\n  carillon apply -f jobs/",
-		RunE:    needsNoun,
+		RunE:    needsFormat,
 	}
 	for _, k := range importKinds() {
 		cmd.AddCommand((&importVerbs{call: a.call}).command(k))
 	}
 	return cmd
+}
+
+// needsFormat is run when the format is missing, or unknown.
+func needsFormat(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownWord(cmd, "format to import", args[0])
+	}
+	var formats []string
+	for _, c := range cmd.Commands() {
+		formats = append(formats, c.Name())
+	}
+	return usagef("%s: say in what format the files are: %s", cmd.Name(), strings.Join(formats, ", "))
 }
 
 func (iv *importVerbs) command(k importKind) *cobra.Command {
@@ -149,7 +161,7 @@ func (iv *importVerbs) run(k importKind, args []string) error {
 	}
 	approximated, _ := got.Count(importer.Approximated)
 	lost, leftOut := got.Count(importer.NotPossible)
-	iv.note("jobs: %d; things approximated: %d; not possible: %d; entries left out: %d", len(got.Objects), approximated, lost-leftOut, leftOut)
+	iv.note("jobs written: %d; entries left out: %d; told above: %d approximated, %d not possible", len(got.Objects), leftOut, approximated, lost)
 	if leftOut > 0 {
 		return &exitError{code: exitFailed}
 	}

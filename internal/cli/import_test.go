@@ -27,7 +27,7 @@ func TestImportFromStdin(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
-	if want := "stdin:1: kept: job backup: every day at 02:00, Europe/Berlin\njobs: 1; things approximated: 0; not possible: 0; entries left out: 0\n"; code != 0 || report != want {
+	if want := "stdin:1: kept: job backup: every day at 02:00, Europe/Berlin\njobs written: 1; entries left out: 0; told above: 0 approximated, 0 not possible\n"; code != 0 || report != want {
 		t.Errorf("%d, %s", code, report)
 	}
 	code, out, report = imports(t, "@reboot /bin/a\n", "crontab", "--user", "root", "-")
@@ -82,7 +82,7 @@ func TestImportUsage(t *testing.T) {
 	t.Parallel()
 	empty := t.TempDir()
 	for args, want := range map[string]string{
-		"":                            "specify a resource: crontab",
+		"":                            "say in what format the files are: crontab",
 		"crontabs":                    `did you mean "crontab"?`,
 		"crontab":                     "specify a file, a directory, or - for stdin",
 		"crontab /nothing/here":       "/nothing/here: no such file or directory",

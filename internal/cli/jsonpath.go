@@ -231,7 +231,10 @@ func (s pathStep) find(v any) []any {
 			if i >= 0 && i < len(v) {
 				return v[i : i+1]
 			}
-		case stepField: // as kubectl has no field of lists, so have we none
+		case stepField:
+			if s.field == "items" { // as kubectl calls the elements of what it lists
+				return []any{v}
+			}
 		}
 	}
 	return nil

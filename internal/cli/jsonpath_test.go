@@ -22,6 +22,7 @@ func TestPathTemplates(t *testing.T) {
 		"{.big}":                        "12345678901234567",
 		"{.runs[0].id}-{.runs[-1].id}":  "1-2",
 		"{.runs[*].id}":                 "1 2",
+		"{.runs.items[*].id}":           "1 2",
 		"{.runs[0].*}":                  "1 true",
 		"{.labels['x.y/z']}":            "w",
 		`{.labels["b"]}`:                "c",

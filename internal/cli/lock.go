@@ -59,16 +59,16 @@ func (lk lockVerbs) lockCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return lk.lockRun(cmd, args, &f) },
 	}
 	fs := cmd.Flags()
-	fs.DurationVar(&f.ttl, "ttl", 15*time.Second, "how long the lock outlives a holder that is gone")
-	fs.DurationVar(&f.wait, "wait", 0, "give up waiting after this `TIME` (0: never)")
+	addDuration(fs, &f.ttl, "ttl", 15*time.Second, "how long the lock outlives a holder that is gone")
+	addDuration(fs, &f.wait, "wait", 0, "give up waiting after this `TIME` (0: never)")
 	fs.BoolVar(&f.try, "try", false, "do not wait at all")
 	fs.BoolVar(&f.shared, "shared", false, "hold it together with others that share it")
 	fs.IntVar(&f.limit, "limit", 0, "let up to `N` hold it at once; all must say the same")
 	fs.IntVar(&f.priority, "priority", 0, "higher is served first")
 	fs.BoolVar(&f.preempt, "preempt", false, "ask holders of a lower priority to make room")
-	fs.DurationVar(&f.grace, "grace", 0, "how long the command may go on when somebody preempts it")
-	fs.DurationVar(&f.maxHold, "max-hold", 0, "end the command after this `TIME` (0: never)")
-	fs.DurationVar(&f.delay, "lock-delay", 0, "keep others out for this `TIME` if the lock is lost without being freed")
+	addDuration(fs, &f.grace, "grace", 0, "how long the command may go on when somebody preempts it")
+	addDuration(fs, &f.maxHold, "max-hold", 0, "end the command after this `TIME` (0: never)")
+	addDuration(fs, &f.delay, "lock-delay", 0, "keep others out for this `TIME` if the lock is lost without being freed")
 	fs.StringVar(&f.purpose, "purpose", "", "`TEXT` that tells others what for (default: the command)")
 	cmd.AddCommand(lk.lockListCommand(), lk.lockShowCommand(), lk.lockBreakCommand())
 	return cmd

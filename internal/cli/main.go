@@ -165,7 +165,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.tokenFile, "token-file", "", "`FILE` with the token that is shown to the API (env "+envTokenFile+"; the token itself: "+envToken+")")
 	flags.StringVarP(&a.namespace, "namespace", "n", job.DefaultNamespace, "`NAME` of the namespace (env "+envNamespace+")")
 	flags.StringVarP(&a.output, "output", "o", formatTable, "`FORM` of the output: table, wide, json, yaml, name, jsonpath=PATH, go-template=TEXT")
-	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
+	addDuration(flags, &a.timeout, "timeout", 0, "give up after this `TIME`, as in 30s (0: never)")
 	flags.BoolVar(&a.raw, "raw", false, "print what hosts and others wrote as it is, also to a terminal, which obeys it")
 	root.SetVersionTemplate("carillon {{.Version}}\n")
 	root.Flags().Bool("version", false, "print the version and exit")

@@ -57,6 +57,8 @@ func (jv jobVerbs) nextCommand() *cobra.Command {
 	cmd.Flags().StringVar(&options.Seed, "seed", "", "`NAMESPACE/NAME` of the job from which H in --schedule follows")
 	cmd.Flags().StringVar(&after, "after", "", "only instants after this `TIME`, as in 2027-01-31T09:30:00Z, or 2027-01-31T09:30:00 in --tz (default now)")
 	cmd.Flags().IntVarP(&count, "count", "n", describedInstants, "how many instants, `N`")
+	cmd.Flags().IntVar(&count, "limit", describedInstants, "the same as --count")
+	_ = cmd.Flags().MarkHidden("limit") // the flag is there
 	// This flag hides the global one, which has -n.
 	cmd.Flags().StringVar(&jv.namespace, "namespace", job.DefaultNamespace, "`NAME` of the job's namespace")
 	return cmd

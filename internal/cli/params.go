@@ -21,11 +21,11 @@ func (f *paramFlags) add(cmd *cobra.Command) {
 
 // check tells what is wrong with the flags, and reads no file.
 func (f *paramFlags) check() error {
-	pairs, err := parsePairs("--param", f.pairs)
+	pairs, err := parsePairs("--param", "VALUE", f.pairs)
 	if err != nil {
 		return err
 	}
-	files, err := parsePairs("--param-file", f.files)
+	files, err := parsePairs("--param-file", "FILE", f.files)
 	if err != nil {
 		return err
 	}
@@ -49,11 +49,11 @@ func (f *paramFlags) read(in io.Reader) (map[string]string, error) {
 	if err := f.check(); err != nil {
 		return nil, err
 	}
-	out, err := parsePairs("--param", f.pairs)
+	out, err := parsePairs("--param", "VALUE", f.pairs)
 	if err != nil {
 		return nil, err
 	}
-	files, err := parsePairs("--param-file", f.files)
+	files, err := parsePairs("--param-file", "FILE", f.files)
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +92,9 @@ func readValue(file string, in io.Reader, most int) (string, error) {
 	return value, nil
 }
 
-// parsePairs reads the NAME=VALUE pairs of a flag. It repeats no value.
-func parsePairs(flag string, pairs []string) (map[string]string, error) {
+// parsePairs reads the NAME=VALUE pairs of a flag; what says what stands for a value. It
+// repeats no value.
+func parsePairs(flag, what string, pairs []string) (map[string]string, error) {
 	if len(pairs) == 0 {
 		return nil, nil
 	}
@@ -101,7 +102,7 @@ func parsePairs(flag string, pairs []string) (map[string]string, error) {
 	for _, p := range pairs {
 		k, v, ok := strings.Cut(p, "=")
 		if !ok || !job.IsParamName(k) {
-			return nil, usagef("%s %q: want NAME=VALUE; a name has letters, digits and '_'", flag, p)
+			return nil, usagef("%s %q: want NAME=%s; a name has letters, digits and '_'", flag, p, what)
 		}
 		if _, twice := out[k]; twice {
 			return nil, usagef("%s %s is given twice", flag, k)

@@ -38,7 +38,7 @@ func (pv pauseVerbs) pauseCommand() *cobra.Command {
 		func(ctx context.Context, o *pauseOrder, by api.Order) (time.Time, error) {
 			return pv.client.Pauses.Pause(ctx, o.what, o.until, by)
 		})
-	cmd.PersistentFlags().DurationVar(&last, "for", 0, "resume automatically after this `DURATION`")
+	addDuration(cmd.PersistentFlags(), &last, "for", 0, "resume automatically after this `DURATION`")
 	cmd.PersistentFlags().StringVar(&reason, "reason", "", "`TEXT` that tells others why")
 	return cmd
 }
@@ -62,7 +62,7 @@ func sinceWhen(holds time.Time) string {
 	if holds.IsZero() {
 		return ""
 	}
-	return "; holds for what is due after " + holds.UTC().Format(time.RFC3339Nano)
+	return "; holds for what is due after " + holds.Add(time.Millisecond-1).Truncate(time.Millisecond).UTC().Format("2006-01-02T15:04:05.999Z07:00")
 }
 
 // pauseOrder is what pause and resume ask for.

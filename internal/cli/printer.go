@@ -197,7 +197,11 @@ func printItems[T any](p *printer, items []T, t table[T], head bool) error {
 		p.note("%s", t.none)
 		return nil
 	}
-	return printRows(p.out, items, t.columns, p.output == formatWide, "", head)
+	var widths *[]int
+	if p.watching != nil {
+		widths = &p.watching.widths
+	}
+	return printRows(p.out, items, t.columns, p.output == formatWide, "", head, widths)
 }
 
 // printOne prints one thing: as a table with one row, or as an object.
@@ -321,10 +325,10 @@ func (p *printer) printStarted(run api.Started) error {
 }
 
 func printTable[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string) error {
-	return printRows(w, items, columns, wide, indent, true)
+	return printRows(w, items, columns, wide, indent, true, nil)
 }
 
-func printRows[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string, head bool) error {
+func printRows[T any](w io.Writer, items []T, columns []column[T], wide bool, indent string, head bool, widths *[]int) error {
 	var rows bytes.Buffer
 	tw := newTabs(&rows)
 	v := terminalOf(w)
@@ -339,6 +343,9 @@ func printRows[T any](w io.Writer, items []T, columns []column[T], wide bool, in
 		cells := make([]string, len(shown))
 		for i, c := range shown {
 			cells[i] = orDash(untoned(cell(c)))
+			if widths != nil && i < len(shown)-1 {
+				cells[i] = inWidth(cells[i], widths, i)
+			}
 			if c.toned && inTone {
 				cells[i] = toneOf(cells[i]).of(cells[i])
 			}
@@ -355,6 +362,16 @@ func printRows[T any](w io.Writer, items []T, columns []column[T], wide bool, in
 		return err
 	}
 	return writeRows(w, rows.Bytes(), wide)
+}
+
+// inWidth fills a cell up to the widest of its column so far.
+func inWidth(cell string, widths *[]int, i int) string {
+	for len(*widths) <= i {
+		*widths = append(*widths, 0)
+	}
+	n := utf8.RuneCountInString(cell)
+	(*widths)[i] = max((*widths)[i], n)
+	return cell + strings.Repeat(" ", (*widths)[i]-n)
 }
 
 func newTabs(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }

@@ -75,8 +75,8 @@ func (qv queueVerbs) putCommand() *cobra.Command {
 	fs.IntVar(&item.Priority, "priority", 0, "0 to 9; higher goes first")
 	fs.StringVar(&item.Key, "key", "", "of the items with the same `KEY` one is done at a time")
 	fs.StringVar(&item.Dedup, "dedup", "", "what is put with the same `KEY` within the queue's dedupWindow is the same item")
-	fs.DurationVar(&delay, "delay", 0, "begin with it after this `TIME` at the earliest (0: at once)")
-	fs.DurationVar(&within, "expire", 0, "make it a dead letter if no worker has begun with it within this `TIME` (0: as the queue says)")
+	addDuration(fs, &delay, "delay", 0, "begin with it after this `TIME` at the earliest (0: at once)")
+	addDuration(fs, &within, "expire", 0, "make it a dead letter if no worker has begun with it within this `TIME` (0: as the queue says)")
 	fs.BoolVar(&fromEach, "lines", false, "put an item for each line of standard input")
 	reasonFlag(cmd, &reason)
 	return cmd

@@ -94,8 +94,12 @@ func (sv secretVerbs) to(ctx context.Context, f *sealFlags, otherwise []string) 
 		}
 	}
 	if len(all) == 0 {
+		owners := map[string][]string{}
+		if len(otherwise) > 0 {
+			owners = sv.owners(ctx)
+		}
 		for _, key := range otherwise {
-			add(key, "as before")
+			add(key, "as before: "+orText(someWords(owners[key]), "no minion that is known"))
 		}
 	}
 	if len(all) == 0 {
@@ -436,7 +440,7 @@ func (sv secretVerbs) show(ctx context.Context, name string) error {
 		f.add("Description", v.Spec.Description)
 		f.add("Version", strconv.Itoa(v.Version))
 		f.add("Sealed", sv.stamp(v.SealedAt))
-		f.add("By", v.SealedBy)
+		f.add("By", orText(v.SealedBy, "(unknown: the cluster was open)"))
 		f.add("Created", sv.stamp(v.CreatedAt))
 		f.add("Fingerprint", "SHA256:"+v.SHA256)
 		f.add("Labels", pairs(v.Labels))

@@ -117,7 +117,7 @@ from --base-url and the file's name; or else from the same path on its own disk.
 	cmd.Flags().StringVar(&m.Version, "version", "", "what people call it, `V`")
 	cmd.Flags().StringArrayVar(&artifacts, "artifact", nil, "the program for a platform, as `PLATFORM=PATH_OR_URL`; may be given several times")
 	cmd.Flags().StringVar(&base, "base-url", "", "`URL` below which minions find the files that are given by their paths")
-	cmd.Flags().DurationVar(&expires, "expires", defaultExpiry, "how long the manifest is valid, as a `DURATION`")
+	addDuration(cmd.Flags(), &expires, "expires", defaultExpiry, "how long the manifest is valid, as a `DURATION`")
 	cmd.Flags().Int64Var(&rollback, "rollback-to", 0, "the older release, `N`, whose programs these are")
 	cmd.Flags().Int64Var(&least, "minimum", 0, "the oldest release, `N`, to which minions may be brought back from then on")
 	for _, needed := range []string{"key", "release", "version", "artifact"} {

@@ -58,7 +58,7 @@ func (tv tokenVerbs) createTokenCommand() *cobra.Command {
 			return tv.printNewToken(&v)
 		},
 	}
-	cmd.Flags().DurationVar(&req.TTL, "ttl", 0, "how long it lasts, as a `DURATION`")
+	addDuration(cmd.Flags(), &req.TTL, "ttl", 0, "how long it lasts, as a `DURATION`")
 	cmd.Flags().StringVar(&req.Owner, "owner", "", "`NAME` of who answers for it (default: you)")
 	cmd.Flags().StringVar(&req.Note, "note", "", "`TEXT` that tells others what it is for")
 	reasonFlag(cmd, &req.Reason)
@@ -143,8 +143,8 @@ func (tv tokenVerbs) rotateTokenCommand() *cobra.Command {
 			return tv.printNewToken(&v)
 		},
 	}
-	cmd.Flags().DurationVar(&req.TTL, "ttl", 0, "how long it lasts from now on, as a `DURATION` (default: as long as it would have)")
-	cmd.Flags().DurationVar(&req.Grace, "grace", 0, "how long the former text is good as well, as a `DURATION` (default: not at all)")
+	addDuration(cmd.Flags(), &req.TTL, "ttl", 0, "how long it lasts from now on, as a `DURATION` (default: as long as it would have)")
+	addDuration(cmd.Flags(), &req.Grace, "grace", 0, "how long the former text is good as well, as a `DURATION` (default: not at all)")
 	reasonFlag(cmd, &req.Reason)
 	return cmd
 }

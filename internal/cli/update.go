@@ -90,7 +90,7 @@ with another --tolerate say, it continues; after a stop it begins anew.`,
 	cmd.Flags().StringVar(&inFlight, "max-in-flight", "1", "how many of a group may be under way, `N` or N%")
 	cmd.Flags().IntVar(&canaries, "canaries", 1, "how many of a group, `N`, must have the release before its others are told")
 	cmd.Flags().IntVar(&tolerate, "tolerate", 0, "how many failures, `N`, do not halt the plan")
-	cmd.Flags().DurationVar(&patience, "patience", release.DefaultPatience, "how long a minion may take, as a `DURATION`")
+	addDuration(cmd.Flags(), &patience, "patience", release.DefaultPatience, "how long a minion may take, as a `DURATION`")
 	reasonFlag(cmd, &reason)
 	_ = cmd.MarkFlagRequired("manifest") // it is defined above
 	return cmd

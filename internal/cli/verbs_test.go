@@ -194,7 +194,7 @@ func TestDelete(t *testing.T) {
 	f = withExamples(newFake(t))
 	file := "apiVersion: carillon/v1\nkind: Group\nmetadata: {namespace: team, name: turns}\nspec: {}\n---\n" +
 		"apiVersion: carillon/v1\nkind: Job\nmetadata: {name: backup}\nspec: {command: [x], group: not-there-any-more}\n"
-	if got := carillon(t.Context(), f, file, "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "this deletes 1 job and 1 group (default/backup, team/turns); add --yes") {
+	if got := carillon(t.Context(), f, file, "delete", "-f", "-"); got.code != exitUsage || !strings.Contains(got.stderr, "named are 1 job and 1 group (default/backup, team/turns): to delete more than one, add --yes") {
 		t.Errorf("by file: got\n%s", got)
 	}
 	if got := carillon(t.Context(), f, file, "delete", "-f", "-", "--yes"); got.code != 0 || got.stdout != "job default/backup deleted\ngroup team/turns deleted\n" {

@@ -17,6 +17,8 @@ import (
 type watched struct {
 	seen map[string]string
 	head bool
+	// widths are those of the columns, so that later rows stand below the first ones.
+	widths []int
 }
 
 // watchedTopics are the topics under which what a verb lists changes. Of other things any

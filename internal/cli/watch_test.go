@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,26 @@ func TestWatchPrintsTitlesOnce(t *testing.T) {
 	await.From(t, "the end", ended)
 	if got := stdout.String(); strings.Count(got, "NAME") != 1 || strings.Count(got, "\n") != 3 {
 		t.Errorf("what is as it was is printed again:\n%s", got)
+	}
+}
+
+// TestWatchedRowsStandBelowOneAnother: later rows have the widths of the earlier ones.
+func TestWatchedRowsStandBelowOneAnother(t *testing.T) {
+	t.Parallel()
+	var widths []int
+	columns := []column[string]{
+		{head: "NAME", cell: func(s string) string { return s }},
+		{head: "LENGTH", cell: func(s string) string { return strconv.Itoa(len(s)) }},
+	}
+	var out strings.Builder
+	for i, name := range []string{"a-long-name", "short", "one-that-is-longer", "x"} {
+		if err := printRows(&out, []string{name}, columns, false, "", i == 0, &widths); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const want = "NAME         LENGTH\na-long-name  11\nshort        5\none-that-is-longer  18\nx                   1\n"
+	if out.String() != want {
+		t.Errorf("want\n%s, got\n%s", want, out.String())
 	}
 }
 

@@ -56,7 +56,7 @@ func (c *Clerk) put(ctx context.Context, key job.Key, items []api.NewItem, o api
 		return nil, err
 	}
 	if s.Hold != nil && s.Hold.Draining {
-		return nil, fmt.Errorf("queue %s is draining and takes no items%s: %w", key, because(s.Hold.Reason), job.ErrConflict)
+		return nil, fmt.Errorf("queue %s is draining%s: it takes no items until `carillon queue resume`: %w", key, because(s.Hold.Reason), job.ErrConflict)
 	}
 	now := c.db.Now()
 	problems, err := checkPayloads(&s.Spec, items)
