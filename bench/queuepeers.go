@@ -204,6 +204,16 @@ func startPostgres(ctx context.Context, e *env, dir string) (string, func(), err
 		"-c", "listen_addresses=", "-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=200")
 	cmd.SysProcAttr, cmd.Dir = as, data
 	stop, err := serve(ctx, e, cmd, "unix", filepath.Join(data, ".s.PGSQL.5432"))
+	if err != nil {
+		return "", nil, err
+	}
+	// It takes connections before it has read its log, and refuses them.
+	if err := e.until(ctx, "PostgreSQL is ready", func() (bool, error) {
+		return exec.CommandContext(ctx, filepath.Join(bin, "pg_isready"), "-q", "-h", data, "-U", "bench", "-d", "postgres").Run() == nil, nil
+	}); err != nil {
+		stop()
+		return "", nil, err
+	}
 	return fmt.Sprintf("postgres:///postgres?host=%s&user=bench&pool_max_conns=20", data), stop, err
 }
 

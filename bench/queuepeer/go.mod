@@ -1,6 +1,6 @@
 module github.com/carillon-cron/carillon/bench/queuepeer
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/hibiken/asynq v0.26.0
