@@ -3,7 +3,7 @@ package etcdtest
 
 import (
 	"fmt"
-	"net/url"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -11,19 +11,11 @@ import (
 
 	"github.com/google/uuid"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
 	"github.com/carillon-cron/carillon/internal/testkit/await"
-)
-
-const (
-	// tick and election are short, so that a server starts fast. The lease TTL
-	// floor is then 1 s.
-	tick     = 20 * time.Millisecond
-	election = 10 * tick
 )
 
 // Server is a single-member etcd that listens on a free port of 127.0.0.1 and
@@ -37,7 +29,7 @@ type Server struct {
 	addr string // host:port of the client listener; port 0 before the first start
 
 	mu   sync.Mutex // guards etcd
-	etcd *embed.Etcd
+	etcd running    // nil: it is stopped
 }
 
 // Start starts a server, and stops it when the test ends.
@@ -87,7 +79,7 @@ func (s *Server) Stop() {
 	if s.etcd == nil {
 		return
 	}
-	s.etcd.Close()
+	s.etcd.stop()
 	s.etcd = nil
 }
 
@@ -115,40 +107,14 @@ func (s *Server) Compact(t testing.TB, rev int64) {
 func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, err := embed.StartEtcd(s.config())
+	e, err := run(os.Getenv(ProgramVariable), filepath.Join(s.dir, "data"), s.addr)
 	if err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
-	select {
-	case <-e.Server.ReadyNotify():
-	case err := <-e.Err():
-		e.Close()
-		return fmt.Errorf("start: %w", err)
+		return err
 	}
 	s.etcd = e
-	s.addr = e.Clients[0].Addr().String()
+	s.addr = e.addr()
 	s.Endpoints = []string{"http://" + s.addr}
 	return nil
-}
-
-func (s *Server) config() *embed.Config {
-	cfg := embed.NewConfig()
-	cfg.Name = "test"
-	cfg.Dir = filepath.Join(s.dir, "data")
-	cfg.TickMs = uint(tick.Milliseconds())
-	cfg.ElectionMs = uint(election.Milliseconds())
-	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	client := url.URL{Scheme: "http", Host: s.addr}
-	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	cfg.UnsafeNoFsync = true
-	cfg.EnableGRPCGateway = false // it would dial port 0
-	cfg.MaxTxnOps = 1024
-	// The least that the server allows; tests of slow watches need it short.
-	cfg.WatchProgressNotifyInterval = 100 * time.Millisecond
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	return cfg
 }
 
 // Prefix returns a key prefix, ending in a slash, that no other test has.
