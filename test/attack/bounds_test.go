@@ -173,7 +173,12 @@ spec: {steps: [{command: [/bin/echo, hello, "{{who}}"]}], params: [{name: who, d
 		out := as(boss, "describe", "queue", "greet", "-o", "json").must(t)
 		return strings.Contains(out, `"dead": 1`) && strings.Contains(out, `"waiting": 0`) && strings.Contains(out, `"inHand": 0`)
 	})
-	if out := as(boss, "runs", "queue.greet", "-o", "json").must(t); strings.Contains(out, "db1") || strings.Count(out, `"state": "succeeded"`) < 3 {
+	var out string
+	await.Until(t, "the items' runs are on record", func() bool { // which comes after that they are done
+		out = as(boss, "runs", "queue.greet", "-o", "json").must(t)
+		return strings.Count(out, `"state": "succeeded"`) >= 3
+	})
+	if strings.Contains(out, "db1") {
 		t.Errorf("items of ed's queue: %s", out)
 	}
 	if out := as(boss, "queue", "dead", "greet").must(t); !strings.Contains(out, "it is not what token ed may start") {

@@ -37,7 +37,7 @@ var (
 // floodTries is how many tries a second a flood makes for the connections that it
 // has lost, however many these are: the flood is of idle connections, and is not to
 // take the processors from the node, which are ours too.
-const floodTries = 1500
+const floodTries = 500
 
 // flood opens idle TLS connections without a certificate, keeps those that it
 // gets, and comes again with each that it loses, until the test ends. It returns
