@@ -177,6 +177,8 @@ type Deps struct {
 	Clock func() time.Duration
 	// Now is the time that the engine goes by. Nil: the wall clock's.
 	Now func() time.Time
+	// Seen tells how far this node has seen etcd, for minions. Nil: they are not told.
+	Seen func() (cluster string, epoch, revision int64)
 	// Witness reads the wall clock for peers. It reports false when that is not to be
 	// counted. Nil: it is, always.
 	Witness func() (wall int64, sure bool)

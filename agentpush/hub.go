@@ -89,7 +89,7 @@ func New(cfg Config, deps Deps) (*Hub, error) {
 	}
 	sessions := &sessions{
 		base: b, channels: channels, inventory: h.inventory, presence: h.presence, registrar: h.registrar,
-		health: health, pumps: pumps, router: h.router, reports: reports, updates: h.updates,
+		health: health, pumps: pumps, router: h.router, reports: reports, updates: h.updates, seen: deps.Seen,
 	}
 	sessions.epoch.Store(cfg.SessionBase << 20)
 	h.admission = &admission{
@@ -270,6 +270,14 @@ func (h *Hub) SetUpdate(u Update) { h.updates.set(u) }
 // not connected gives an error that wraps job.ErrUnavailable.
 func (h *Hub) Output(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error {
 	return h.outputs.read(ctx, task, follow, fn)
+}
+
+// Fires calls fn with what a minion's journal knows of fires that were due after an instant,
+// or have ended after it. An error of fn ends it and is returned. A minion that is not
+// connected gives an error that wraps job.ErrUnavailable; one of a release that does not
+// tell, another.
+func (h *Hub) Fires(ctx context.Context, minion job.MinionID, after time.Time, fn func(agentpb.KnownFire) error) error {
+	return h.outputs.fires(ctx, minion, after, fn)
 }
 
 // LiveRuns lists the runs that this node's engine and all its peers' engines

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -34,7 +36,50 @@ type outputs struct {
 // until the task ends. An error of fn ends it and is returned. A minion that is
 // not connected gives an error that wraps job.ErrUnavailable.
 func (o *outputs) read(ctx context.Context, task job.TaskID, follow bool, fn func(stream int, data []byte, leftOut int64) error) error {
-	req := &agentpb.OutputRequest{Task: agentpb.FromTask(task), Follow: follow}
+	return o.ask(ctx, task, &agentpb.OutputRequest{Task: agentpb.FromTask(task), Follow: follow}, fn)
+}
+
+// fires calls fn with what a minion's journal knows of fires that were due after an
+// instant, or have ended after it. An error of fn ends it and is returned.
+func (o *outputs) fires(ctx context.Context, minion job.MinionID, after time.Time, fn func(agentpb.KnownFire) error) error {
+	last := ""
+	for more := true; more; {
+		from, next := io.Pipe()
+		asked := make(chan struct{})
+		req := &agentpb.OutputRequest{
+			Task: agentpb.FromTask(job.TaskID{Minion: minion}), Fires: &agentpb.Fires{After: after.UnixNano(), From: last},
+		}
+		go func() {
+			defer close(asked)
+			err := o.ask(ctx, job.TaskID{Minion: minion}, req, func(_ int, data []byte, _ int64) error {
+				_, err := next.Write(data)
+				return err
+			})
+			_ = next.CloseWithError(err) // nil: the end
+		}()
+		was := last
+		var err error
+		more, err = agentpb.ReadFires(from, func(f agentpb.KnownFire) error {
+			if f.Key <= last {
+				return errors.New("its keys do not rise")
+			}
+			last = f.Key
+			return fn(f)
+		})
+		_ = from.CloseWithError(context.Canceled) // what follows is not read
+		<-asked
+		if err == nil && more && last == was {
+			err = errors.New("an empty page is followed by another")
+		}
+		if err != nil {
+			return fmt.Errorf("fires that minion %s knows of: %w", minion, err)
+		}
+	}
+	return nil
+}
+
+// ask has a minion send what it is asked for, and calls fn with the pieces.
+func (o *outputs) ask(ctx context.Context, task job.TaskID, req *agentpb.OutputRequest, fn func(stream int, data []byte, leftOut int64) error) error {
 	call := func(c *agentpb.OutputChunk) error {
 		if len(c.GetData()) == 0 && c.GetDropped() <= 0 {
 			return nil
@@ -89,7 +134,7 @@ func (o *outputs) serve(req *agentpb.OutputRequest, stream grpc.ServerStreamingS
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(o.life.ctx, func() { cancel(errStopping) })()
-	own := &agentpb.OutputRequest{Task: req.GetTask(), Follow: req.GetFollow()}
+	own := &agentpb.OutputRequest{Task: req.GetTask(), Follow: req.GetFollow(), Fires: req.GetFires()}
 	err := o.local(ctx, own, stream.Send)
 	switch {
 	case err == nil:

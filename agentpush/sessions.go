@@ -24,6 +24,8 @@ type sessions struct {
 	router    *router
 	reports   *reports
 	updates   *updates
+	// seen tells how far this node has seen etcd. Nil: minions are not told.
+	seen      func() (cluster string, epoch, revision int64)
 	connected atomic.Int64
 	epoch     atomic.Int64
 }
@@ -46,6 +48,10 @@ func (ss *sessions) open(c *channel, s *session, hello *agentpb.Hello, servers [
 		Node: string(ss.cfg.Node), WallClock: s.clock.welcomed, Servers: servers,
 		BeatEvery: int64(ss.cfg.BeatEvery), Session: s.epoch,
 	}}}}
+	if ss.seen != nil {
+		w := s.control[0].GetWelcome()
+		w.Cluster, w.Epoch, w.Revision = ss.seen()
+	}
 	c.session = s
 	ss.updates.tell(s)
 	m := job.Minion{

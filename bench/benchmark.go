@@ -34,6 +34,11 @@ func benchmarks() []benchmark {
 			lists{namespaces: 3, jobs: 10, times: 3}.measure,
 		},
 		{
+			"backup_100k_jobs_s",
+			backups{jobs: 100_000}.measure,
+			backups{jobs: 700}.measure,
+		},
+		{
 			"fires_vs_go_etcd_cron",
 			rivals{ours: 200_000, theirs: 30_000, instances: 3, window: 6 * time.Second}.measure,
 			rivals{ours: 200, theirs: 20, instances: 1, window: 1100 * time.Millisecond}.measure,

@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/job"
@@ -84,6 +86,23 @@ func (c Cluster) Doctor(ctx context.Context) ([]api.Check, error) {
 	var out struct{ Checks []api.Check }
 	err := c.c.get(ctx, &out, nil, "doctor")
 	return out.Checks, err
+}
+
+// Recover has a cluster go on that is held since a restore, or shows what would be done.
+func (c Cluster) Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error) {
+	body := struct {
+		DryRun        bool       `json:"dryRun,omitempty"`
+		AcceptUnknown bool       `json:"acceptUnknown,omitempty"`
+		LostAt        *time.Time `json:"lostAt,omitempty"`
+		Adopt         bool       `json:"adopt,omitempty"`
+		order
+	}{DryRun: req.DryRun, AcceptUnknown: req.AcceptUnknown, Adopt: req.Adopt, order: orderOf(req.Order)}
+	if !req.LostAt.IsZero() {
+		body.LostAt = &req.LostAt
+	}
+	var out api.Recovery
+	err := c.c.send(ctx, http.MethodPost, []string{"v1", "recover"}, body, &out)
+	return out, err
 }
 
 // Dispatch tells what waits for minions: for those with something to tell, or all.

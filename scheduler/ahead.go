@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/scheduler/phase"
 )
 
 // A cursor that lies in the future was set by a clock that was wrong. Nothing of the
@@ -27,6 +28,9 @@ type ahead struct {
 	// have been.
 	asked map[job.UID]bool
 	read  map[job.UID]*past
+	// ended are fires that have ended here: the records may have been read before they
+	// were among them.
+	ended map[job.FireID]bool
 	// queue are jobs whose records are to be read, the next to be planned first.
 	queue []*entry
 	// cursor is that of the shard, after which records are read.
@@ -45,9 +49,16 @@ func newAhead(s *shard) ahead {
 	}
 }
 
+// end takes note of a fire that has ended, and has run or may have.
+func (a *ahead) end(f *fire) {
+	if a.ended != nil && f.id.At <= a.until && f.was != phase.FireSkipped && f.was != phase.FireMissed {
+		a.ended[f.id] = true
+	}
+}
+
 // over forgets all of them: the cursor has passed them. What is being read for them
 // comes, and is dropped.
-func (a *ahead) over() { a.until, a.asked, a.read, a.queue = 0, nil, nil, nil }
+func (a *ahead) over() { a.until, a.asked, a.read, a.ended, a.queue = 0, nil, nil, nil, nil }
 
 // past is what a job's records say about instants after one.
 type past struct {
@@ -81,6 +92,7 @@ func (s *shard) turnBack(now int64) {
 	}
 	if !s.state.Ahead.IsZero() {
 		s.ahead.until, s.ahead.asked, s.ahead.read = s.state.Ahead.UnixNano(), map[job.UID]bool{}, map[job.UID]*past{}
+		s.ahead.ended = map[job.FireID]bool{}
 	}
 }
 
@@ -194,7 +206,8 @@ func (a *ahead) committedBefore(e *entry, at int64, open map[job.FireID]*fire) (
 	if at > a.until {
 		return false, ""
 	}
-	if f := open[job.FireID{Job: e.uid, At: at, Trigger: job.TriggerSchedule}]; f != nil {
+	id := job.FireID{Job: e.uid, At: at, Trigger: job.TriggerSchedule}
+	if open[id] != nil || a.ended[id] {
 		return true, ""
 	}
 	p, _ := a.pastOf(e)
@@ -202,7 +215,7 @@ func (a *ahead) committedBefore(e *entry, at int64, open map[job.FireID]*fire) (
 	case p == nil || p.ran[at]:
 		return p != nil, ""
 	case at < p.from:
-		return false, fmt.Sprintf("planned before, up to %s, by a clock that was wrong; whether it ran then is not known, for its record is gone",
+		return false, fmt.Sprintf("planned before, up to %s, by a clock that was wrong, or before a restore; whether it ran then is not known, for its record is gone",
 			instant(a.until).Format(time.RFC3339))
 	}
 	return false, ""

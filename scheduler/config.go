@@ -206,6 +206,9 @@ type Deps struct {
 	// they were.
 	Roles Roles
 
+	// Past holds etcd against what this node has seen of it. Nil: etcd is believed.
+	Past Past
+
 	// Beside, unless nil, is run for each hash shard that the node holds, beside the
 	// jobs in it, until ctx ends: the lock is lost then, or is being passed on. What it
 	// writes has to compare the ownership's fence.
@@ -215,12 +218,47 @@ type Deps struct {
 	load       *fair.Load
 }
 
+// Past tells whether etcd is as new as what was seen of it (package epoch). Its methods do
+// not block.
+type Past interface {
+	// Why says why nothing may be planned from what etcd holds; empty: it may.
+	Why() string
+	// Lost is closed once etcd has gone back, or is another: nothing more is done then.
+	Lost() <-chan struct{}
+	// Fence is compared in each transaction that takes a shard.
+	Fence() []clientv3.Cmp
+}
+
 // Roles are the roles that bound what may be started. Its methods do not block.
 type Roles interface {
 	// Version rises with each change. 0: roles have not been read yet.
 	Version() uint64
 	// Now returns what bounds of something in a namespace come to now.
 	Now(bounds job.Bounds, namespace string) job.Bounds
+}
+
+// why says why etcd's past lets nothing be planned; empty: it does.
+func (d *Deps) why() string {
+	if d.Past == nil {
+		return ""
+	}
+	return d.Past.Why()
+}
+
+// lost is closed once etcd has gone back; nil: nobody looks.
+func (d *Deps) lost() <-chan struct{} {
+	if d.Past == nil {
+		return nil
+	}
+	return d.Past.Lost()
+}
+
+// fence is compared in each transaction that takes a shard.
+func (d *Deps) fence() []clientv3.Cmp {
+	if d.Past == nil {
+		return nil
+	}
+	return d.Past.Fence()
 }
 
 // now returns the time in nanoseconds since the Unix epoch, by the clock of most as

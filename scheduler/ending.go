@@ -150,6 +150,7 @@ func (s *shard) close(f *fire) {
 // leaveSlot takes a fire that is in history out of its slot.
 func (s *shard) leaveSlot(f *fire) {
 	delete(s.fires, f.id)
+	s.ahead.end(f)
 	s.leaveGate(f)
 	sl := f.slot
 	if f.ends = s.endsFor(f); len(f.ends) > 0 {

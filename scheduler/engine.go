@@ -86,6 +86,9 @@ func (e *Engine) onClock() {
 	e.deps.Cluster.Wake()
 }
 
+// errWentBack ends a membership, since etcd is older than what was seen of it.
+var errWentBack = errors.New("etcd went back")
+
 // ErrNameTaken is returned by Run when another node of the same name is alive.
 var ErrNameTaken = errors.New("node name taken")
 
@@ -107,6 +110,12 @@ func (e *Engine) Run(ctx context.Context) error {
 
 	for try := 0; ctx.Err() == nil; try++ {
 		err := e.term(ctx, work)
+		select {
+		case <-e.deps.lost():
+			<-ctx.Done() // the node opens anew, or not at all
+			return nil
+		default:
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -126,6 +135,11 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // term is one membership: from joining until the lease is lost or ctx ends.
 func (e *Engine) term(ctx, work context.Context) error {
+	select {
+	case <-e.deps.lost():
+		return errWentBack
+	default:
+	}
 	sess, err := lock.Open(ctx, lock.SessionConfig{
 		Holder: string(e.cfg.Node), TTL: e.cfg.LeaseTTL, Epoch: e.cfg.Meta.Epoch, Marks: e.cfg.Keys.Marks(),
 	}, lock.Deps{Client: e.deps.Client, Renewers: e.deps.Renewers, Logger: e.log, Metrics: e.deps.Metrics,
@@ -156,7 +170,31 @@ func (e *Engine) term(ctx, work context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { t.keepHealth(held) })
+	wg.Go(func() { e.leaveIfLost(held, sess) })
 	return t.node.Run(ctx)
+}
+
+// leaveIfLost ends the session once etcd has gone back: its lease may have come back with
+// it, and nothing is to be done under that, nor handed over.
+func (e *Engine) leaveIfLost(held context.Context, sess *lock.Session) {
+	select {
+	case <-held.Done():
+		return
+	case <-e.deps.lost():
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(held), closeTimeout)
+	defer cancel()
+	if err := sess.Close(bounded); err != nil {
+		e.log.Warn("lease not given back; it expires", zap.Error(err))
+	}
+}
+
+// unfit says why the node may neither plan nor hold shards; empty: it may.
+func (e *Engine) unfit() string {
+	if why := e.deps.why(); why != "" {
+		return why
+	}
+	return e.keeper.Unfit()
 }
 
 // closeTimeout bounds the giving back of a lease.
@@ -240,6 +278,9 @@ func (e *Engine) LiveRuns(namespace, name string) (open []job.Run, of []job.Shar
 // Ready returns the reasons why the node is not ready; none means it is.
 func (e *Engine) Ready() []string {
 	var out []string
+	if why := e.deps.why(); why != "" {
+		out = append(out, why)
+	}
 	if !e.deps.Cluster.Synced() {
 		out = append(out, "the view of the cluster is not read yet")
 	}

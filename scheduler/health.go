@@ -27,7 +27,7 @@ func (e *Engine) trouble() []string {
 	if last := e.tended.Load(); last != 0 && time.Since(time.Unix(0, last)) > e.cfg.StalledAfter {
 		out = append(out, "its loop has stalled")
 	}
-	if why := e.keeper.Unfit(); why != "" {
+	if why := e.unfit(); why != "" {
 		out = append(out, why)
 	}
 	return out

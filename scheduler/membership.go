@@ -31,7 +31,7 @@ func (e *Engine) newMembership(sess *lock.Session, self etcdkv.Member, held cont
 		ProbeEvery: e.cfg.ProbeEvery, RebalanceAfter: e.cfg.RebalanceAfter, DrainTimeout: e.cfg.DrainTimeout,
 	}, ownership.Deps{
 		Session: sess, Client: e.deps.Client, Cluster: e.deps.Cluster, Logger: e.log, Draining: &e.draining,
-		Now: e.deps.now, Unfit: e.keeper.Unfit, Spare: e.deps.bestEffort.do,
+		Now: e.deps.now, Unfit: e.unfit, Fence: e.deps.fence, Spare: e.deps.bestEffort.do,
 		Looking: m.looking, Seized: func() { e.met.takeovers.WithLabelValues("seized").Inc() },
 		Run: m.hold, Running: e.running, Shards: e.runningIDs,
 	}, self, held)

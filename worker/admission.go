@@ -18,6 +18,7 @@ type admission struct {
 	tasks     *tasks
 	reporting *reporting
 	signing   *signing
+	seen      *seen
 }
 
 // offered is an order of an offer.
@@ -42,6 +43,9 @@ func (ad *admission) read(offer *agentpb.Offer, now time.Time) []offered {
 			signed = offer.GetSignatures()[i]
 		}
 		refused := ad.signing.check(&o, signed, now)
+		if refused == nil {
+			refused = ad.seen.check(o.Token)
+		}
 		o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
 		orders = append(orders, offered{o, refused})
 	}
@@ -90,6 +94,7 @@ func (ad *admission) admit(offer *agentpb.Offer) {
 			ad.log.Warn("question cannot be read", zap.Error(err))
 		} else {
 			a.token, a.term = job.Token{Epoch: q.GetTokenEpoch(), Revision: q.GetTokenRevision()}, q.GetTerm()
+			_ = ad.seen.check(a.token) // an older asker is answered, too
 			a.raise(job.ShardID(q.GetShard()), a.token)
 			a.question(id, job.ShardID(q.GetShard()))
 		}
@@ -279,8 +284,8 @@ func (a *offerWork) question(id job.TaskID, shard job.ShardID) {
 // cancel ends a task, or leaves a tombstone.
 func (a *offerWork) cancel(id job.TaskID, c *agentpb.Cancel) {
 	j, shard := a.of.tasks.journal, job.ShardID(c.GetShard())
-	if a.token.Less(j.tokens[shard]) {
-		a.question(id, shard) // from a former owner
+	if a.token.Less(j.tokens[shard]) || a.of.seen.check(a.token) != nil {
+		a.question(id, shard) // from a former owner, or of before a restore
 		return
 	}
 	a.raise(shard, a.token)

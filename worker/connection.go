@@ -26,6 +26,7 @@ type connection struct {
 	admission *admission
 	execution *execution
 	facts     *hostFacts
+	seen      *seen
 	// status is the minion's.
 	status func() Status
 
@@ -137,6 +138,9 @@ func (cn *connection) open(ctx context.Context, addr string, servers *serverList
 	w := first.GetWelcome()
 	if w == nil {
 		return fmt.Errorf("%w: the node did not say welcome", errNoSession)
+	}
+	if err := cn.seen.welcome(w); err != nil {
+		return fmt.Errorf("%w: %w", errNoSession, err)
 	}
 	slow.Stop()
 	early()

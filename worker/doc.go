@@ -75,6 +75,8 @@
 //	    package agentpush/signature), in each process after the first that has seen one,
 //	    and on a new data directory from the start. What is refused for it is known
 //	    to nobody: no journal has it, and its token fences nothing.
+//	I15. Nothing is started by an order of an older epoch than the minion has seen, nor by
+//	    one of another cluster (seen.go, package internal/epoch).
 //
 // # Parts
 //

@@ -11,6 +11,7 @@ type metrics struct {
 	tasks      *prometheus.CounterVec
 	refused    prometheus.Counter
 	unsigned   *prometheus.CounterVec
+	older      prometheus.Counter
 	sessions   prometheus.Counter
 	syncTime   prometheus.Histogram
 	startDelay prometheus.Histogram
@@ -31,6 +32,9 @@ func newMetrics(reg prometheus.Registerer, m *Minion) (*metrics, error) {
 		unsigned: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_minion_orders_refused_total", Help: "Orders that were refused because of their signature: missing, or wrong.",
 		}, []string{"signature"}),
+		older: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "carillon_minion_orders_older_total", Help: "Orders that were refused because they are of an older epoch than the minion has seen.",
+		}),
 		sessions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "carillon_minion_sessions_total", Help: "Sessions with nodes that were opened.",
 		}),
@@ -56,7 +60,7 @@ func newMetrics(reg prometheus.Registerer, m *Minion) (*metrics, error) {
 			func() float64 { return float64(value(m.Status())) })
 	}
 	for _, c := range []prometheus.Collector{
-		x.tasks, x.refused, x.unsigned, x.sessions, x.syncTime, x.startDelay,
+		x.tasks, x.refused, x.unsigned, x.older, x.sessions, x.syncTime, x.startDelay,
 		gauge("carillon_minion_tasks_running", "Tasks that run now.", func(s Status) int { return s.Running }),
 		gauge("carillon_minion_tasks_waiting", "Accepted tasks that wait for a place.", func(s Status) int { return s.Waiting }),
 		gauge("carillon_minion_reports_unacked", "Final reports that no node has acknowledged.", func(s Status) int { return s.Unacked }),

@@ -54,6 +54,7 @@ type Minion struct {
 	facts       *hostFacts
 	connection  *connection
 	signing     *signing
+	seen        *seen
 	upkeep      *upkeep
 }
 
@@ -99,10 +100,10 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 		base: b, tasks: m.tasks, reporting: m.reporting, commands: m.commands, orphans: m.orphans, tests: m.tests,
 	}
 	m.facts = &hostFacts{base: b, groups: groups, wake: make(chan struct{}, 1), changed: m.tasks.out.wake}
-	m.signing = &signing{base: b}
+	m.signing, m.seen = &signing{base: b}, &seen{base: b}
 	m.connection = &connection{
-		base: b, tasks: m.tasks, reporting: m.reporting, admission: &admission{base: b, tasks: m.tasks, reporting: m.reporting, signing: m.signing},
-		execution: m.execution, facts: m.facts, status: m.Status,
+		base: b, tasks: m.tasks, reporting: m.reporting, admission: &admission{base: b, tasks: m.tasks, reporting: m.reporting, signing: m.signing, seen: m.seen},
+		execution: m.execution, facts: m.facts, seen: m.seen, status: m.Status,
 	}
 	m.upkeep = &upkeep{
 		base: b, tasks: m.tasks, reporting: m.reporting, execution: m.execution, scripts: scripts, groups: groups,
@@ -178,6 +179,9 @@ func (m *Minion) Run(ctx context.Context) error {
 			m.log.Error("journal close failed", zap.Error(err))
 		}
 	}()
+	if err := m.seen.open(j.tokens); err != nil {
+		return err
+	}
 	m.tasks.mu.Lock()
 	m.tasks.journal = j
 	for _, e := range j.live {

@@ -55,6 +55,8 @@ type node struct {
 	clock    time.Duration // is added to the time in Welcome
 	servers  []string
 	sessions int
+	cluster  string // told in Welcome, with the epoch
+	epoch    int64
 }
 
 func newNode(t testing.TB) *node {
@@ -79,7 +81,7 @@ func (n *node) Session(st grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.T
 	}
 	n.mu.Lock()
 	err = st.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Welcome{Welcome: &agentpb.Welcome{
-		Node: "n1", WallClock: time.Now().Add(n.clock).UnixNano(), Servers: n.servers, BeatEvery: int64(50 * time.Millisecond), Session: 5,
+		Node: "n1", WallClock: time.Now().Add(n.clock).UnixNano(), Servers: n.servers, BeatEvery: int64(50 * time.Millisecond), Session: 5, Cluster: n.cluster, Epoch: n.epoch,
 	}}})
 	n.hellos = append(n.hellos, first.GetHello())
 	n.stream = st

@@ -125,6 +125,9 @@ func (s *session) emitTo(ctx context.Context, rd *reading, c *agentpb.OutputChun
 // copyOutput sends a task's output file, and what is added to it until the
 // task ends when the request says follow.
 func (s *session) copyOutput(ctx context.Context, q *agentpb.OutputRequest, rd *reading) error {
+	if f := q.GetFires(); f != nil {
+		return s.copyFires(ctx, f, rd)
+	}
 	id, err := agentpb.ToTask(q.GetTask(), s.of.cfg.ID)
 	if err != nil {
 		return err

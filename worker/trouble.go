@@ -13,6 +13,8 @@ const (
 	TroubleJournalFull = "journal full"
 	// TroubleJournal: orders are refused, because the journal cannot be written.
 	TroubleJournal = "journal cannot be written"
+	// TroublePast: orders are refused, because the node's etcd went back.
+	TroublePast = "etcd went back"
 	// TroubleDisk: there is less room on the disk than Config.MinFree.
 	TroubleDisk = "disk full"
 )
@@ -30,14 +32,14 @@ const (
 type troubles struct {
 	mu sync.Mutex
 	// mu guards the following: empty, or one of the constants.
-	journal, limit, disk string
+	journal, limit, disk, past string
 }
 
 func (t *troubles) list() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []string
-	for _, s := range []string{t.journal, t.limit, t.disk} {
+	for _, s := range []string{t.journal, t.limit, t.disk, t.past} {
 		if s != "" && (len(out) == 0 || out[0] != s) {
 			out = append(out, s)
 		}

@@ -678,7 +678,12 @@ type Welcome struct {
 	Servers   []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
 	BeatEvery int64    `protobuf:"varint,4,opt,name=beat_every,json=beatEvery,proto3" json:"beat_every,omitempty"`
 	// session is the epoch of this session; it rises per minion.
-	Session       int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
+	Session int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
+	// cluster, epoch and revision are how far the node has seen etcd. Empty, 0: a release
+	// that does not tell.
+	Cluster       string `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Epoch         int64  `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Revision      int64  `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +749,27 @@ func (x *Welcome) GetBeatEvery() int64 {
 func (x *Welcome) GetSession() int64 {
 	if x != nil {
 		return x.Session
+	}
+	return 0
+}
+
+func (x *Welcome) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Welcome) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Welcome) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
 	}
 	return 0
 }
@@ -2334,7 +2360,10 @@ type OutputRequest struct {
 	// window is how much may be on its way to the reader: each chunk counts as its
 	// data and 256 bytes. The minion waits for OutputMore when it is used up; 0: it
 	// does not wait.
-	Window        int64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	Window int64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	// fires: not a task's output is read, but what the minion's journal knows of fires; of
+	// task only the minion counts.
+	Fires         *Fires `protobuf:"bytes,5,opt,name=fires,proto3" json:"fires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2397,6 +2426,70 @@ func (x *OutputRequest) GetWindow() int64 {
 	return 0
 }
 
+func (x *OutputRequest) GetFires() *Fires {
+	if x != nil {
+		return x.Fires
+	}
+	return nil
+}
+
+// Fires asks what a minion's journal knows of fires. The answer is lines of JSON on
+// stream 1, a page of them.
+type Fires struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// after: only of instants after this one.
+	After int64 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
+	// from: only what comes after this key, by which the lines are sorted. Empty: the
+	// first page.
+	From          string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fires) Reset() {
+	*x = Fires{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fires) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fires) ProtoMessage() {}
+
+func (x *Fires) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fires.ProtoReflect.Descriptor instead.
+func (*Fires) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Fires) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Fires) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
 // OutputMore tells that a reader has taken so much of what the window counts.
 type OutputMore struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2408,7 +2501,7 @@ type OutputMore struct {
 
 func (x *OutputMore) Reset() {
 	*x = OutputMore{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2420,7 +2513,7 @@ func (x *OutputMore) String() string {
 func (*OutputMore) ProtoMessage() {}
 
 func (x *OutputMore) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2433,7 +2526,7 @@ func (x *OutputMore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMore.ProtoReflect.Descriptor instead.
 func (*OutputMore) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *OutputMore) GetId() uint64 {
@@ -2459,7 +2552,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2471,7 +2564,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2484,7 +2577,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -2510,7 +2603,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2615,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2628,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -2591,7 +2684,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2603,7 +2696,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2616,7 +2709,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Drain) GetServers() []string {
@@ -2646,7 +2739,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2751,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2764,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -2729,7 +2822,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2741,7 +2834,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2754,7 +2847,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -2821,7 +2914,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2833,7 +2926,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2846,7 +2939,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -2961,7 +3054,7 @@ type Fan struct {
 
 func (x *Fan) Reset() {
 	*x = Fan{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3066,7 @@ func (x *Fan) String() string {
 func (*Fan) ProtoMessage() {}
 
 func (x *Fan) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3079,7 @@ func (x *Fan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fan.ProtoReflect.Descriptor instead.
 func (*Fan) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Fan) GetOrder() *Order {
@@ -3020,7 +3113,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3032,7 +3125,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3045,7 +3138,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -3074,7 +3167,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3086,7 +3179,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3099,7 +3192,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -3124,7 +3217,7 @@ type TimeRequest struct {
 
 func (x *TimeRequest) Reset() {
 	*x = TimeRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3136,7 +3229,7 @@ func (x *TimeRequest) String() string {
 func (*TimeRequest) ProtoMessage() {}
 
 func (x *TimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3149,7 +3242,7 @@ func (x *TimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRequest.ProtoReflect.Descriptor instead.
 func (*TimeRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
 }
 
 type TimeResponse struct {
@@ -3163,7 +3256,7 @@ type TimeResponse struct {
 
 func (x *TimeResponse) Reset() {
 	*x = TimeResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3175,7 +3268,7 @@ func (x *TimeResponse) String() string {
 func (*TimeResponse) ProtoMessage() {}
 
 func (x *TimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3188,7 +3281,7 @@ func (x *TimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeResponse.ProtoReflect.Descriptor instead.
 func (*TimeResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TimeResponse) GetWallClock() int64 {
@@ -3213,7 +3306,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3225,7 +3318,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3238,7 +3331,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{38}
 }
 
 type StatusResponse struct {
@@ -3251,7 +3344,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3263,7 +3356,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3276,7 +3369,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{38}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -3341,7 +3434,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8f\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x01\n" +
 	"\aWelcome\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1d\n" +
 	"\n" +
@@ -3349,7 +3442,10 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x1d\n" +
 	"\n" +
 	"beat_every\x18\x04 \x01(\x03R\tbeatEvery\x12\x18\n" +
-	"\asession\x18\x05 \x01(\x03R\asession\":\n" +
+	"\asession\x18\x05 \x01(\x03R\asession\x12\x18\n" +
+	"\acluster\x18\x06 \x01(\tR\acluster\x12\x14\n" +
+	"\x05epoch\x18\a \x01(\x03R\x05epoch\x12\x1a\n" +
+	"\brevision\x18\b \x01(\x03R\brevision\":\n" +
 	"\x06Update\x12\x16\n" +
 	"\x06signed\x18\x01 \x01(\fR\x06signed\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\x03R\arelease\"\x8e\x01\n" +
@@ -3503,12 +3599,16 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"6\n" +
 	"\x03Ack\x12/\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"~\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"\xae\x01\n" +
 	"\rOutputRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
 	"\x04task\x18\x02 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x16\n" +
-	"\x06window\x18\x04 \x01(\x03R\x06window\"2\n" +
+	"\x06window\x18\x04 \x01(\x03R\x06window\x12.\n" +
+	"\x05fires\x18\x05 \x01(\v2\x18.carillon.agent.v1.FiresR\x05fires\"1\n" +
+	"\x05Fires\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x03R\x05after\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\"2\n" +
 	"\n" +
 	"OutputMore\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
@@ -3590,7 +3690,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
@@ -3617,31 +3717,32 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Output)(nil),           // 22: carillon.agent.v1.Output
 	(*Ack)(nil),              // 23: carillon.agent.v1.Ack
 	(*OutputRequest)(nil),    // 24: carillon.agent.v1.OutputRequest
-	(*OutputMore)(nil),       // 25: carillon.agent.v1.OutputMore
-	(*OutputCancel)(nil),     // 26: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 27: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 28: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 29: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 30: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 31: carillon.agent.v1.Batch
-	(*Fan)(nil),              // 32: carillon.agent.v1.Fan
-	(*LiveRunsRequest)(nil),  // 33: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 34: carillon.agent.v1.LiveRunsResponse
-	(*TimeRequest)(nil),      // 35: carillon.agent.v1.TimeRequest
-	(*TimeResponse)(nil),     // 36: carillon.agent.v1.TimeResponse
-	(*StatusRequest)(nil),    // 37: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 38: carillon.agent.v1.StatusResponse
-	nil,                      // 39: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 40: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 41: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 42: carillon.agent.v1.Order.SecretsEntry
-	nil,                      // 43: carillon.agent.v1.Step.EnvEntry
+	(*Fires)(nil),            // 25: carillon.agent.v1.Fires
+	(*OutputMore)(nil),       // 26: carillon.agent.v1.OutputMore
+	(*OutputCancel)(nil),     // 27: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 28: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 29: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 30: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 31: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 32: carillon.agent.v1.Batch
+	(*Fan)(nil),              // 33: carillon.agent.v1.Fan
+	(*LiveRunsRequest)(nil),  // 34: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 35: carillon.agent.v1.LiveRunsResponse
+	(*TimeRequest)(nil),      // 36: carillon.agent.v1.TimeRequest
+	(*TimeResponse)(nil),     // 37: carillon.agent.v1.TimeResponse
+	(*StatusRequest)(nil),    // 38: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 39: carillon.agent.v1.StatusResponse
+	nil,                      // 40: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 41: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 42: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 43: carillon.agent.v1.Order.SecretsEntry
+	nil,                      // 44: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
 	11, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
 	20, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	27, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	28, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
 	5,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
 	8,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
 	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
@@ -3649,24 +3750,24 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
 	23, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
 	24, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	28, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	26, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	25, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
+	29, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	27, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	26, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
 	7,  // 14: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
 	2,  // 15: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
 	5,  // 16: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	39, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	40, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	40, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	41, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
 	13, // 19: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
 	18, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
 	19, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
 	10, // 22: carillon.agent.v1.Offer.signatures:type_name -> carillon.agent.v1.Signature
 	12, // 23: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	41, // 24: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	42, // 24: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
 	17, // 25: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
 	15, // 26: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	42, // 27: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
-	43, // 28: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	43, // 27: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
+	44, // 28: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
 	12, // 29: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
 	12, // 30: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
 	21, // 31: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
@@ -3676,35 +3777,36 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	16, // 35: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
 	12, // 36: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
 	12, // 37: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	30, // 38: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	31, // 39: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	13, // 40: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	18, // 41: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	19, // 42: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	12, // 43: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	21, // 44: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	32, // 45: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
-	10, // 46: carillon.agent.v1.Batch.signatures:type_name -> carillon.agent.v1.Signature
-	10, // 47: carillon.agent.v1.Batch.fanned:type_name -> carillon.agent.v1.Signature
-	13, // 48: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
-	14, // 49: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
-	0,  // 50: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	29, // 51: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	33, // 52: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	35, // 53: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
-	37, // 54: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	24, // 55: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 56: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	29, // 57: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	34, // 58: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	36, // 59: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
-	38, // 60: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	27, // 61: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	56, // [56:62] is the sub-list for method output_type
-	50, // [50:56] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	25, // 38: carillon.agent.v1.OutputRequest.fires:type_name -> carillon.agent.v1.Fires
+	31, // 39: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	32, // 40: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	13, // 41: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	18, // 42: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	19, // 43: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	12, // 44: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	21, // 45: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	33, // 46: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
+	10, // 47: carillon.agent.v1.Batch.signatures:type_name -> carillon.agent.v1.Signature
+	10, // 48: carillon.agent.v1.Batch.fanned:type_name -> carillon.agent.v1.Signature
+	13, // 49: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
+	14, // 50: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
+	0,  // 51: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	30, // 52: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	34, // 53: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	36, // 54: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
+	38, // 55: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	24, // 56: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 57: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	30, // 58: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	35, // 59: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	37, // 60: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
+	39, // 61: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	28, // 62: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	57, // [57:63] is the sub-list for method output_type
+	51, // [51:57] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -3733,18 +3835,18 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Text)(nil),
 	}
 	file_agentpush_agentpb_agent_proto_msgTypes[9].OneofWrappers = []any{}
-	file_agentpush_agentpb_agent_proto_msgTypes[29].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[30].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[31].OneofWrappers = []any{}
+	file_agentpush_agentpb_agent_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

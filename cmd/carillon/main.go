@@ -9,6 +9,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/carillon-cron/carillon/configs"
 	"github.com/carillon-cron/carillon/internal/app"
 	"github.com/carillon-cron/carillon/internal/cli"
 	"github.com/carillon-cron/carillon/internal/lockexec"
@@ -51,5 +54,13 @@ func run() int {
 		Dev: func(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return app.Dev(ctx, app.Build{Version: version, Commit: commit}, args, stdout, stderr)
 		},
+		OpenEtcd: openEtcd,
+	})
+}
+
+// openEtcd reaches etcd without a node.
+func openEtcd(ctx context.Context, a cli.EtcdAccess) (*clientv3.Client, func(), error) {
+	return app.OpenEtcd(ctx, a.DataDir, configs.Etcd{
+		Endpoints: a.Endpoints, Prefix: a.Prefix, CA: a.CA, Cert: a.Cert, Key: a.Key, User: a.User, PasswordFile: a.PasswordFile,
 	})
 }

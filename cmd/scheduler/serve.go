@@ -23,12 +23,18 @@ func serve(ctx context.Context, cfg configs.Scheduler, build app.Build, log *zap
 	if cfg.OpenAPI {
 		log.Warn("the API listens beyond loopback: whoever reaches its port may run commands unless the cluster is closed (carillon auth status)")
 	}
-	node, err := app.Open(ctx, cfg, build, log)
-	if err != nil {
-		return err
+	for {
+		node, err := app.Open(ctx, cfg, build, log)
+		if err != nil {
+			return err
+		}
+		log.Info("node opened", zap.String("node", cfg.Node), zap.String("api", node.APIAddr()), zap.Bool("tls", node.SpeaksTLS()), zap.String("peers", node.PeerAddr()))
+		err = node.Run(ctx, func() { log.Info("ready", zap.String("page", node.APIURL())) })
+		if !errors.Is(err, app.ErrAnew) || ctx.Err() != nil {
+			return err
+		}
+		log.Warn("the node opens anew", zap.Error(err))
 	}
-	log.Info("node opened", zap.String("node", cfg.Node), zap.String("api", node.APIAddr()), zap.Bool("tls", node.SpeaksTLS()), zap.String("peers", node.PeerAddr()))
-	return node.Run(ctx, func() { log.Info("ready", zap.String("page", node.APIURL())) })
 }
 
 // order is what is done instead of serving.

@@ -184,8 +184,12 @@ func etcdTLS(settings configs.Etcd) (*tls.Config, error) {
 // than the cluster has.
 var errShards = errors.New("number of shards differs")
 
-// openMeta reads the cluster's description, or writes it as its first node.
-func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards int) (etcdkv.Meta, int64, error) {
+// errNoCluster is returned when etcd holds no cluster, and this node founds none.
+var errNoCluster = errors.New("etcd holds no cluster")
+
+// openMeta reads the cluster's description, or writes it as its first node if it may found
+// one. While a restore writes, nobody founds one.
+func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards int, founds bool) (etcdkv.Meta, int64, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return etcdkv.Meta{}, 0, fmt.Errorf("new cluster id: %w", err)
@@ -200,7 +204,11 @@ func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards 
 		return meta, 0, err
 	}
 	key := keys.Meta()
-	resp, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
+	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(key), "=", 0), clientv3.Compare(clientv3.CreateRevision(keys.Hold()), "=", 0)}
+	if !founds {
+		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), "<", 0)) // never
+	}
+	resp, err := c.Txn(ctx).If(cmps...).
 		Then(clientv3.OpPut(key, value)).Else(clientv3.OpGet(key)).Commit()
 	if errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrUserEmpty) {
 		return meta, 0, fmt.Errorf("etcd refuses this node: give --etcd-user and --etcd-password-file, or a certificate with the user's name, and the user the role that `carillon doctor --etcd-role --etcd-prefix %s` prints: %w",
@@ -214,6 +222,9 @@ func openMeta(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, shards 
 		return meta, rev, nil
 	}
 	kvs := resp.Responses[0].GetResponseRange().GetKvs()
+	if len(kvs) == 0 {
+		return meta, 0, errNoCluster
+	}
 	meta, err = etcdkv.Decode[etcdkv.Meta](key, kvs[0].Value)
 	if err != nil {
 		return meta, 0, err

@@ -32,8 +32,11 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/policy"
+	"github.com/carillon-cron/carillon/internal/epoch"
+	"github.com/carillon-cron/carillon/internal/epoch/past"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/queues"
+	"github.com/carillon-cron/carillon/internal/recovery"
 	"github.com/carillon-cron/carillon/internal/sealing"
 	"github.com/carillon-cron/carillon/internal/update"
 	"github.com/carillon-cron/carillon/job"
@@ -79,6 +82,8 @@ type Node struct {
 	registrar *registrar.Registrar
 	// watchdog is nil when the node has none.
 	watchdog *watchdog
+	// past holds etcd against what the node has seen of it.
+	past *past.Guard
 	// time is what the node goes by.
 	time *clock.Clock
 	// signs says whether orders are signed.
@@ -98,6 +103,10 @@ type Node struct {
 
 	cleanups []func()
 }
+
+// ErrAnew is returned by Run when the node is to be opened and run anew: etcd was
+// restored, and nothing counts that was read of it before.
+var ErrAnew = past.ErrAnew
 
 // startTimeout bounds the wait for etcd at the start.
 const startTimeout = time.Minute
@@ -153,11 +162,23 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 		renewers = append(renewers, c)
 	}
 	n.time = clock.New(clock.Config{Bound: cfg.ClockBound}, clock.Deps{Wall: build.Now})
+	if n.past, err = past.New(past.Config{Node: job.NodeID(cfg.Node), Keys: n.keys, File: filepath.Join(cfg.DataDir, epoch.FileName)},
+		past.Deps{Client: n.client, Logger: log, Now: func() time.Time { return time.Unix(0, n.time.Now()) }}); err != nil {
+		return nil, err
+	}
 	bounded, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	answered := tellOfEtcd(bounded, reach, log)
-	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards)
+	meta, rev, err := openMeta(bounded, n.client, n.keys, cfg.Shards, n.past.Founds())
 	answered()
+	if err == nil || errors.Is(err, errNoCluster) {
+		if begun := n.past.Begin(bounded); begun != nil {
+			err = begun
+		}
+	}
+	if errors.Is(err, past.ErrOther) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, withoutEtcd(ctx, reach, err)
 	}
@@ -270,7 +291,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, agentpush.Deps{
 		Logger: n.log, Metrics: metrics, Directory: n.cluster, Sink: sink, Registry: n.reg, Caller: n.caller(), Signer: n.signs.signer, Signs: n.signs.ready.Load, Revoked: sink.revoked, Texts: newTexts(n.client, n.keys),
 		PeerDialOptions: []grpc.DialOption{grpc.WithTransportCredentials(toPeers)},
-		Now:             func() time.Time { return time.Unix(0, n.time.Now()) }, Witness: n.time.Witness,
+		Now:             func() time.Time { return time.Unix(0, n.time.Now()) }, Witness: n.time.Witness, Seen: n.past.Told,
 	}); err != nil {
 		return err
 	}
@@ -299,7 +320,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: queueMinions{n.hub, n.fires}, History: n.sink, Records: n.store,
-		Schedules: schedule.NewCache(), Roles: roles, Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub,
+		Schedules: schedule.NewCache(), Roles: roles, Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub, Past: n.past,
 		Beside: func(ctx context.Context, id job.ShardID, own scheduler.Owned) { n.queues.Hold(ctx, id, own) },
 	}); err != nil {
 		return err
@@ -315,10 +336,15 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
 		Metrics: metrics, Roles: roles, Seal: n.seal, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
-		TimeKnown: func() bool { s := n.time.State(); return s.Judged },
+		TimeKnown: func() bool { s := n.time.State(); return s.Judged }, Past: n.past.Why,
 	}); err != nil {
 		return err
 	}
+	n.control.SetRecovery(recovery.New(recovery.Deps{
+		Client: n.client, Keys: n.keys, Node: node, Minions: recoveredMinions{n.hub}, History: n.store, Calendars: n.cluster,
+		Now: func() time.Time { return time.Unix(0, n.time.Now()) }, Logger: n.log.Named("recovery"), Audit: n.control.AuditOp,
+		Seen: func() int64 { return n.past.Seen().Epoch },
+	}))
 	if err = n.control.ReadState(loading); err != nil {
 		return err
 	}
@@ -377,6 +403,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 			return nil
 		})
 	}
+	background("epoch", n.past.Run)
 	background("cluster view", n.cluster.Run)
 	background("history", n.sink.Run)
 	background("history store", n.store.Run)

@@ -30,6 +30,8 @@ type Options struct {
 	// Dev runs `carillon dev` with the arguments after the verb and returns
 	// the exit code. Nil: the verb does not exist.
 	Dev func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+	// OpenEtcd reaches etcd without a node, for backups. Nil: the verbs do not exist.
+	OpenEtcd OpenEtcd
 }
 
 // Main runs one command and returns its exit code. When ctx is cancelled the
@@ -179,7 +181,7 @@ func (a *app) root() *cobra.Command {
 		manifestVerbs{a.call}.applyCommand(), manifestVerbs{a.call}.diffCommand(), manifestVerbs{a.call}.exportCommand(), editVerbs{a.call}.editCommand(), a.explainCommand(), a.getCommand(), a.describeCommand(), manifestVerbs{a.call}.deleteCommand(), jobVerbs{a.call}.nextCommand(),
 		pauseVerbs{a.call}.pauseCommand(), pauseVerbs{a.call}.resumeCommand(),
 		startVerbs{a.call}.runCommand(), execVerbs{a.call}.execCommand(), runVerbs{a.call}.runsCommand(groupRuns), logVerbs{a.call}.logsCommand(), runVerbs{a.call}.cancelCommand(), runVerbs{a.call}.redoCommand(),
-		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), secretVerbs{a.call}.secretCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(),
+		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), secretVerbs{a.call}.secretCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(), recoverVerbs{a.call}.recoverCommand(),
 		loginVerbs{a.call}.loginCommand(), loginVerbs{a.call}.logoutCommand(), contextVerbs{a.call}.contextCommand(), a.versionCommand(), a.completionCommand(), a.manCommand(), a.topCommand(),
 	)
 	a.completeNames(root)
@@ -201,6 +203,9 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddCommand(webhookVerbs{a.call}.webhookCommand())
 	root.AddCommand(a.importCommand())
+	if a.opts.OpenEtcd != nil {
+		root.AddCommand(backupVerbs{a.call}.backupCommand(), backupVerbs{a.call}.restoreCommand())
+	}
 	if a.opts.Dev != nil {
 		root.AddCommand(a.devCommand())
 	}
@@ -282,10 +287,10 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 // asksNobody reports whether a verb needs no server.
 func asksNobody(cmd *cobra.Command) bool {
 	switch cmd.Name() {
-	case "explain", "man", "completion":
+	case "explain", "man", "completion", "restore":
 		return cmd.Parent() == cmd.Root()
 	}
-	return false
+	return cmd.HasParent() && cmd.Parent().Name() == "backup"
 }
 
 // sink remembers the first error of a writer, so that it is dealt with once,

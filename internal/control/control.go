@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -107,9 +108,34 @@ type Deps struct {
 	// TimeKnown reports whether the clock was held against others since the start.
 	// Nil: it was.
 	TimeKnown func() bool
+	// Past says why nothing is planned from what etcd holds; empty: it is. Nil: etcd is
+	// believed.
+	Past func() string
 	// Logger may be nil.
 	Logger *zap.Logger
 }
+
+// Recovery recovers a cluster after a restore (package recovery).
+type Recovery interface {
+	Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error)
+}
+
+// Recover has a cluster go on that is held since a restore.
+func (c *Control) Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error) {
+	if c.recovery == nil {
+		return api.Recovery{}, fmt.Errorf("this node recovers nothing: %w", job.ErrUnavailable)
+	}
+	return c.recovery.Recover(ctx, req)
+}
+
+// AuditOp returns the write of the record of what somebody ordered.
+func (c *Control) AuditOp(ctx context.Context, action, object string, o api.Order) (clientv3.Op, error) {
+	return c.records.Op(c.records.Record(ctx, action, object, o))
+}
+
+// SetRecovery has Recover ask another room, which stands on this Control. It is called
+// once, before anybody asks.
+func (c *Control) SetRecovery(r Recovery) { c.recovery = r }
 
 // Control answers what people ask of a cluster: it is all rooms at once. Use New.
 type Control struct {
@@ -136,8 +162,10 @@ type Control struct {
 	*starts.Starter
 	*sweep.Sweeper
 	*updates.Rollout
-	roles  *policy.View
-	rights *policy.Decider
+	roles    *policy.View
+	rights   *policy.Decider
+	records  *audit.Log
+	recovery Recovery
 }
 
 // New returns a Control. Watch must run for Changes to report anything; the
@@ -177,7 +205,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	db := store.New(store.Config{Keys: cfg.Keys, Meta: cfg.Meta, Timeout: cfg.Timeout}, store.Deps{Client: deps.Client, Seal: deps.Seal, Now: deps.Now, Logger: log})
 	records := audit.New(db, log)
 
-	c := &Control{cfg: cfg, db: db}
+	c := &Control{cfg: cfg, db: db, records: records}
 	c.Granter = roles.New(roles.Deps{
 		Store: db, Audit: records, Logger: log,
 		Holds: func(ctx context.Context, by *rights.Policy, role rights.Role, namespaces []string) error {
@@ -240,7 +268,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Bounds: c.ItemBounds, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
 		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
-		Inventory: deps.Minions, Enrollment: deps.Enrollment,
+		Inventory: deps.Minions, Enrollment: deps.Enrollment, Past: deps.Past,
 	})
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Tokens: c.Authenticator, Logger: log})
 	return c, nil

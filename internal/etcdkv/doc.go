@@ -6,6 +6,8 @@
 // All keys lie under a configurable prefix and the version of the layout:
 //
 //	PREFIX/v1/meta                            the cluster: id, epoch, number of shards
+//	PREFIX/v1/epoch/mark                      put now and then, so that it is noticed when etcd goes back
+//	PREFIX/v1/epoch/hold                      no shard may be taken, since a restore
 //	PREFIX/v1/members/NODE                    a live node, on its lease
 //	PREFIX/v1/jobs/SHARD/NS/NAME              a job
 //	PREFIX/v1/owners/SHARD                    who owns the shard, on the owner's lease

@@ -265,6 +265,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/nodes/{name}/undrain",
 		"POST /v1/pause",
 		"POST /v1/resume",
+		"POST /v1/recover",
 		"POST /v1/runs/{runId}/cancel",
 		"POST /v1/runs/{runId}/promote",
 		"POST /v1/runs/{runId}/redo",

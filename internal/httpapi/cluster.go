@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -64,10 +65,32 @@ func (a *API) clusterRoutes(doc huma.API) {
 			checks, err := a.control.Doctor(ctx)
 			return answer(doctorBody{some(checks)}, err)
 		})
+	huma.Register(doc, operation(http.MethodPost, "/v1/recover", "recover", "Have a cluster go on that is held since a restore, or show what would be done", http.StatusConflict, http.StatusUnprocessableEntity),
+		func(ctx context.Context, in *recoverInput) (*reply[api.Recovery], error) {
+			b := &in.Body
+			req := api.RecoverRequest{Order: api.Order{By: b.By, Reason: b.Reason}, DryRun: b.DryRun, AcceptUnknown: b.AcceptUnknown, Adopt: b.Adopt}
+			if b.LostAt != nil {
+				req.LostAt = *b.LostAt
+			}
+			v, err := a.control.Recover(ctx, req)
+			v.Jobs, v.Lost, v.Silent = some(v.Jobs), some(v.Lost), some(v.Silent)
+			return answer(v, err)
+		})
 	huma.Register(doc, operation(http.MethodGet, "/v1/version", "version", "What runs here"),
 		func(context.Context, *struct{}) (*reply[api.Version], error) {
 			return answer(a.control.Version(), nil)
 		})
+}
+
+type recoverInput struct{ Body recoverBody }
+
+type recoverBody struct {
+	DryRun        bool       `json:"dryRun,omitempty" doc:"Only show what would be done."`
+	AcceptUnknown bool       `json:"acceptUnknown,omitempty" doc:"Do not wait for minions that do not answer: what they may have run is recorded as indeterminate."`
+	LostAt        *time.Time `json:"lostAt,omitempty" doc:"When the cluster was lost: what was due after it has certainly not run. Default: when it was restored."`
+	Adopt         bool       `json:"adopt,omitempty" doc:"Go on from what etcd holds, which went back without carillon restore; the cluster is held then, in a new epoch."`
+	By            string     `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+	Reason        string     `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
 }
 
 // Where health is told.

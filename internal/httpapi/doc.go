@@ -30,6 +30,7 @@
 //	GET    /v1/roles, /v1/role-bindings             who may do what
 //	DELETE /v1/roles/{name}, /v1/role-bindings/{name}
 //	GET    /v1/nodes, /v1/minions, /v1/shards, /v1/doctor, /v1/version
+//	POST   /v1/recover                              go on after a restore, or show what would be done
 //	GET    /v1/events                               changes, as server-sent events
 //	GET    /livez, /readyz, /metrics, /openapi.json
 //

@@ -165,6 +165,11 @@ func (f *fakeControl) FailbackShard(_ context.Context, ref string, o api.Order) 
 	return f.note("failback " + ref + " " + o.By + " " + o.Reason)
 }
 
+func (f *fakeControl) Recover(_ context.Context, req api.RecoverRequest) (api.Recovery, error) {
+	f.note(fmt.Sprintf("recover dry %v unknown %v lost %s adopt %v by %s for %s", req.DryRun, req.AcceptUnknown, req.LostAt.UTC().Format(time.RFC3339), req.Adopt, req.By, req.Reason))
+	return api.Recovery{Epoch: 2, Ran: 3, Done: true}, f.err
+}
+
 func (f *fakeControl) Audit(_ context.Context, q api.AuditQuery) (api.AuditPage, error) {
 	f.note(fmt.Sprintf("audit %d since %s by %q action %q object %q after %q", q.Limit, q.Since.Format(time.RFC3339), q.By, q.Action, q.Object, q.After))
 	return api.AuditPage{}, f.err

@@ -186,6 +186,7 @@ func routeRights() map[string]Right {
 		"GET /v1/audit":                   {rights.Audit, rights.Cluster, AtCluster},
 		"GET /v1/audit/sealed":            {rights.Audit, rights.Cluster, AtCluster},
 		"GET /v1/audit/verify":            {rights.Audit, rights.Cluster, AtCluster},
+		"POST /v1/recover":                {rights.Grant, rights.Cluster, AtCluster},
 		"GET /v1/doctor":                  {rights.Read, rights.Cluster, AtCluster},
 		"GET /metrics":                    {rights.Read, rights.Cluster, AtRoute},
 

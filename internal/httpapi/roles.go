@@ -81,6 +81,8 @@ type Cluster interface {
 	HoldShard(ctx context.Context, ref string, o api.Order) error
 	ReleaseShard(ctx context.Context, ref string, o api.Order) error
 	FailbackShard(ctx context.Context, ref string, o api.Order) error
+	// Recover has a cluster go on that is held since a restore.
+	Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error)
 }
 
 // Minions shows minions and what is on its way to them, and labels them.

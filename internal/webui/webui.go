@@ -54,6 +54,9 @@ type Deps struct {
 	// May tells whether the caller of a context may do something to a thing of a kind,
 	// in some namespace. Nil: everybody may.
 	May func(ctx context.Context, v rights.Verb, k rights.Kind) bool
+	// Past says why nothing is planned from what etcd holds; empty: it is. Nil: etcd is
+	// believed.
+	Past func() string
 }
 
 // UI serves the page.
@@ -61,6 +64,7 @@ type UI struct {
 	control  Control
 	sessions Sessions
 	may      func(ctx context.Context, v rights.Verb, k rights.Kind) bool
+	past     func() string
 	log      *zap.Logger
 	pages    map[string]*template.Template
 	// provider is the host of the identity provider; empty: there is none. base is nil
@@ -77,7 +81,7 @@ func New(deps Deps) (*UI, error) {
 	if deps.May == nil {
 		deps.May = func(context.Context, rights.Verb, rights.Kind) bool { return true }
 	}
-	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
+	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, past: deps.Past, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
 	if issuer, err := url.Parse(deps.Sessions.LoginWays().Issuer); err == nil {
 		u.provider = issuer.Host
 	}
@@ -140,6 +144,8 @@ type page struct {
 	// Topics are the changes after which the content is fetched again.
 	Topics  string
 	Version api.Version
+	// Past is why nothing fires, to readers who may see the cluster.
+	Past string
 	// Who is the reader, where that is known; Session: who has logged in.
 	Who     string
 	Session bool
@@ -176,6 +182,9 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name str
 	}
 	if len(p.Sees) > 0 {
 		p.Version = u.control.Version()
+	}
+	if u.past != nil && p.Sees[string(rights.Cluster)] {
+		p.Past = u.past()
 	}
 	who, _ := caller.From(r.Context())
 	p.Who, p.Session = who.Name, pagecookie.Of(r) != ""

@@ -55,8 +55,10 @@ type Deps struct {
 	Draining *atomic.Bool
 	// Now is the time in nanoseconds since the Unix epoch.
 	Now func() int64
-	// Unfit tells why the node may not go by its clock; empty: it may.
+	// Unfit tells why the node may not go by its clock, or by what etcd holds; empty: it may.
 	Unfit func() string
+	// Fence is compared in each transaction that takes a shard.
+	Fence func() []clientv3.Cmp
 	// Spare runs fn if somebody has time for that.
 	Spare func(fn func(context.Context)) bool
 	// Looking is called before each look at the shards, Seized before each shard that is

@@ -61,7 +61,7 @@ func (n *Node) claim(ctx context.Context, id job.ShardID) (*lock.Ownership, erro
 	if err != nil {
 		return nil, err
 	}
-	return n.d.Session.Claim(ctx, lock.Grant{Key: n.cfg.Keys.Owner(id), Value: value})
+	return n.d.Session.Claim(ctx, lock.Grant{Key: n.cfg.Keys.Owner(id), Value: value, If: n.d.Fence()})
 }
 
 // beginnings are those with a shard, and with what is asked anew there, under the
@@ -95,7 +95,7 @@ func (n *Node) seize(ctx context.Context, id job.ShardID, o cluster.Owner) (*loc
 		return nil, err
 	}
 	key := n.cfg.Keys.Owner(id)
-	g := lock.Grant{Key: key, Value: value}
+	g := lock.Grant{Key: key, Value: value, If: n.d.Fence()}
 	if gr := n.d.Cluster.Group(id); gr != nil && gr.Mode.Lined {
 		g.Then = append(g.Then, clientv3.OpDelete(n.cfg.Keys.Line(id, o.Node)))
 	}

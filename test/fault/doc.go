@@ -166,6 +166,12 @@
 //
 // # Dispatch
 //
+// Scenario restore (restore.go) has an oracle of its own. In turns etcd is lost and put back
+// by a backup and `recover`, with nodes, and an old copy of its disk is put in its place
+// under running nodes, which have to notice, and is adopted. Jobs leave their fire ids: none
+// twice, each with a record, and each instant is recorded. What was made after a backup is
+// lost, and not looked at.
+//
 // Scenario dispatch is made of parts (dispatch.go), and has an oracle of its own.
 // It needs root, iproute2 and util-linux: each of five minions has a network
 // namespace, a small disk and a boot id that it shares with nobody. Commands are

@@ -92,6 +92,7 @@ func scenarios() map[string]scenario {
 		"etcd-slow":        {disturb: slowEtcd, proxied: true},
 		"dispatch":         {apart: true, hosts: hostCount},                                                                                    // see dispatch.go
 		queueScenario:      {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see queue.go
+		restoreScenario:    {},                                                                                                                 // see restore.go
 		"clock":            {disturb: stepClock, early: clockErr},
 		"herd":             {disturb: killScheduler, herd: 20},
 		"overload":         {disturb: killScheduler, times: 10, grace: 5 * time.Second},

@@ -33,6 +33,9 @@ type Deps struct {
 	Inventory minions.Inventory
 	// Enrollment knows who may connect. Nil: connections are plain.
 	Enrollment Enrollment
+	// Past says why this node plans nothing from what etcd holds; empty: it does. Nil:
+	// etcd is believed.
+	Past func() string
 }
 
 // Enrollment knows who may connect, and who asks to.
@@ -54,13 +57,14 @@ type Checker struct {
 	rights     *policy.Decider
 	inventory  minions.Inventory
 	enrollment Enrollment
+	past       func() string
 }
 
 // New returns a Checker.
 func New(deps Deps) *Checker {
 	return &Checker{
 		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
-		enroll: deps.Enroll, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment,
+		enroll: deps.Enroll, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment, past: deps.Past,
 	}
 }
 
@@ -76,7 +80,7 @@ func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]api.Check, error){
-		c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkJobs, c.checkUpdate,
+		c.checkPast, c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkJobs, c.checkUpdate,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {

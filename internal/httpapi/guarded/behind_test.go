@@ -469,6 +469,10 @@ func (b *behind) SetAccess(context.Context, access.State, api.Order) (api.Access
 	return api.Access{}, errReached
 }
 
+func (b *behind) Recover(context.Context, api.RecoverRequest) (api.Recovery, error) {
+	return api.Recovery{}, errReached
+}
+
 func (b *behind) RotateAPIToken(context.Context, string, api.TokenRotation) (api.APIToken, error) {
 	return api.APIToken{}, errReached
 }

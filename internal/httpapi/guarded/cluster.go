@@ -50,6 +50,14 @@ func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 // hiddenGroup stands for the name of a group that the caller may not read.
 const hiddenGroup = "(hidden)"
 
+// Recover has a cluster go on that is held since a restore.
+func (c *Control) Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error) {
+	if err := c.whole(ctx, rights.Grant, rights.Cluster); err != nil {
+		return api.Recovery{}, err
+	}
+	return c.behind.Recover(ctx, req)
+}
+
 // DrainNode has a node hand its shards over.
 func (c *Control) DrainNode(ctx context.Context, node job.NodeID, o api.Order) error {
 	if err := c.whole(ctx, rights.Operate, rights.Nodes); err != nil {

@@ -151,6 +151,8 @@ func request(r httpapi.Route, ns string) (path, body string) {
 		body = `{"session":"s"}`
 	case p == "POST /v1/minion-tokens", strings.HasSuffix(p, "/labels"):
 		body = `{}`
+	case p == "POST /v1/recover":
+		body = `{"dryRun":true}`
 	case p == "PUT /v1/auth/state":
 		body = `{"state":"closed"}`
 	case p == "POST /v1/auth/bootstrap":
