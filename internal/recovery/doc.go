@@ -10,6 +10,8 @@
 //	a minion knows it, ended or under way     an open slot names it with its minions: the
 //	                                          owner asks them, as after any loss of an owner,
 //	                                          and records what they say
+//	a minion knows it, ended, and other jobs  recorded as the minion remembers it: in a slot its
+//	wait for its end; or a share of a node    end would be told to those jobs once more
 //	a minion knows it, by hand or by another  the same if it has started; else it is listed,
 //	trigger                                   and is not started
 //	nobody knows it, and a minion that may    recorded as indeterminate, and not run again
@@ -30,6 +32,10 @@
 //	    nothing is done unless that is accepted.
 //
 // # Not promised
+//
+// Items of queues, and occurrences that queues do, are as they were at the backup. A job that
+// waits for another's end does not start for an end that came after the backup, unless the
+// run went on over the restore.
 //
 // What only a minion knew whose data is lost too. What is older than the journals keep.
 package recovery

@@ -85,6 +85,8 @@ type work struct {
 	jobs    map[job.UID]*known
 	lost    map[job.UID]*api.LostJob
 	silent  map[job.MinionID]bool
+	// awaited are jobs for whose ends others wait.
+	awaited map[job.Key]bool
 	out     api.Recovery
 }
 
@@ -94,8 +96,15 @@ type shard struct {
 	stateRev int64
 	// open are fires of its slots.
 	open map[job.FireID]bool
-	// found are fires that are to be in a slot.
-	found map[job.FireID]map[job.MinionID]int
+	// found are fires that are in no slot, as minions know them.
+	found map[job.FireID]map[job.MinionID]told
+}
+
+// told is what a minion knows of its last attempt of a fire.
+type told struct {
+	attempt int
+	state   job.State // empty: it goes on
+	endedAt int64
 }
 
 // known is a job of the backup.
@@ -122,7 +131,7 @@ func (r *Recoverer) Recover(ctx context.Context, req api.RecoverRequest) (api.Re
 	}
 	w := &work{
 		Recoverer: r, req: req, now: r.Now().UTC(), shards: map[job.ShardID]*shard{}, jobs: map[job.UID]*known{},
-		lost: map[job.UID]*api.LostJob{}, silent: map[job.MinionID]bool{},
+		lost: map[job.UID]*api.LostJob{}, silent: map[job.MinionID]bool{}, awaited: map[job.Key]bool{},
 	}
 	if err := w.read(ctx); err != nil {
 		return w.out, err
@@ -173,6 +182,13 @@ func (w *work) read(ctx context.Context) error {
 	if err := w.list(ctx, w.Keys.Shards(), w.readShard); err != nil {
 		return err
 	}
+	if err := w.list(ctx, w.Keys.Dependencies(), func(key string, value []byte, _ int64) error {
+		d, err := etcdkv.Decode[etcdkv.Dependency](key, value)
+		w.awaited[d.From] = true
+		return err
+	}); err != nil {
+		return err
+	}
 	cache := schedule.NewCache()
 	return w.list(ctx, w.Keys.Jobs(), func(key string, value []byte, _ int64) error { return w.readJob(key, value, cache) })
 }
@@ -180,7 +196,7 @@ func (w *work) read(ctx context.Context) error {
 func (w *work) shard(id job.ShardID) *shard {
 	s := w.shards[id]
 	if s == nil {
-		s = &shard{open: map[job.FireID]bool{}, found: map[job.FireID]map[job.MinionID]int{}}
+		s = &shard{open: map[job.FireID]bool{}, found: map[job.FireID]map[job.MinionID]told{}}
 		s.state = etcdkv.ShardState{Schema: etcdkv.Schema, Cursor: w.hold.TakenAt}
 		w.shards[id] = s
 	}
@@ -317,25 +333,66 @@ func (w *work) note(ctx context.Context, m job.MinionID, f *agentpb.KnownFire) e
 		return nil // it is not started: no owner orders it
 	}
 	if _, seen := s.found[f.Fire]; !seen {
-		_, err := w.History.Get(ctx, f.Fire.RunID())
-		if err == nil {
-			return nil // recorded, as by a recovery that was broken off
+		if f.Fire.Trigger != job.TriggerSchedule {
+			_, err := w.History.Get(ctx, f.Fire.RunID())
+			if err == nil {
+				return nil // recorded before the backup
+			}
+			if !errors.Is(err, job.ErrNotFound) {
+				return fmt.Errorf("history: %w", err)
+			}
 		}
-		if !errors.Is(err, job.ErrNotFound) {
-			return fmt.Errorf("history: %w", err)
-		}
-		s.found[f.Fire] = map[job.MinionID]int{}
-		j.row.Ran++
-		if f.State == "" {
-			j.row.Open++
+		s.found[f.Fire] = map[job.MinionID]told{}
+	}
+	if f.Attempt > s.found[f.Fire][m].attempt {
+		s.found[f.Fire][m] = told{f.Attempt, f.State, f.EndedAt}
+	}
+	return nil
+}
+
+// count counts the runs that were found.
+func (w *work) count() {
+	for _, s := range w.shards {
+		for fire, minions := range s.found {
+			row := &w.jobs[fire.Job].row
+			row.Ran++
+			for _, t := range minions {
+				if t.state == "" {
+					row.Open++
+					break
+				}
+			}
 		}
 	}
-	s.found[f.Fire][m] = max(s.found[f.Fire][m], f.Attempt)
-	return nil
+}
+
+// direct reports whether a fire is recorded as minions know it, and not put into a slot:
+// a share of a node, whose name nobody knows, and the end of a run that others wait for,
+// which may have been told to them before: they would start once more.
+func (w *work) direct(fire job.FireID, minions map[job.MinionID]told) bool {
+	if fire.Share != 0 {
+		return true
+	}
+	for _, t := range minions {
+		if t.state == "" {
+			return false
+		}
+	}
+	return w.awaited[w.jobs[fire.Job].key]
 }
 
 // decide finds out what is not known, and counts what is left to the policies.
 func (w *work) decide(ctx context.Context) error {
+	w.count()
+	shares := map[job.FireID]bool{} // without the share
+	for _, s := range w.shards {
+		for fire := range s.found {
+			if fire.Share != 0 {
+				fire.Share = 0
+				shares[fire] = true
+			}
+		}
+	}
 	look := &plan.Look{Calendars: w.Calendars}
 	until := w.now.UnixNano()
 	lostAt := w.out.LostAt.UnixNano()
@@ -351,7 +408,7 @@ func (w *work) decide(ctx context.Context) error {
 		for n := 0; at <= until && n < maxInstants; n++ {
 			id := job.FireID{Job: j.uid, At: at, Trigger: job.TriggerSchedule}
 			switch {
-			case s.open[id] || s.found[id] != nil:
+			case s.open[id] || s.found[id] != nil || shares[id]:
 			case doubtful && at <= lostAt:
 				j.doubt = append(j.doubt, at)
 				j.row.Indeterminate++

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -16,7 +17,7 @@ import (
 
 // write makes durable what was found, and releases the shards (R2).
 func (w *work) write(ctx context.Context) error {
-	if err := w.recordDoubt(ctx); err != nil {
+	if err := w.recordDirect(ctx); err != nil {
 		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.shards)) {
@@ -32,20 +33,12 @@ func (w *work) write(ctx context.Context) error {
 	return err
 }
 
-// recordDoubt records what nobody can know.
-func (w *work) recordDoubt(ctx context.Context) error {
-	var names []string
-	for _, m := range w.out.Silent {
-		if len(names) == 10 {
-			names = append(names, fmt.Sprintf("and %d more", len(w.out.Silent)-10))
-			break
-		}
-		names = append(names, string(m.Minion))
-	}
-	reason := "etcd was restored from a backup of before, and minions that may have run it did not answer: " + strings.Join(names, ", ")
+// recordDirect records what nobody can know, and what is not to be put into slots.
+func (w *work) recordDirect(ctx context.Context) error {
+	reason := w.doubtReason()
 	var records []job.Run
-	flush := func() error {
-		if len(records) == 0 {
+	flush := func(least int) error {
+		if len(records) < least || len(records) == 0 {
 			return nil
 		}
 		if err := w.History.Append(ctx, records); err != nil {
@@ -56,19 +49,74 @@ func (w *work) recordDoubt(ctx context.Context) error {
 	}
 	for _, j := range w.jobs {
 		for _, at := range j.doubt {
-			fire := job.FireID{Job: j.uid, At: at, Trigger: job.TriggerSchedule}
-			records = append(records, job.Run{
-				RunID: fire.RunID(), FireID: fire, Namespace: j.key.Namespace, Job: j.key.Name, Shard: j.shard, Node: w.Node,
-				Trigger: fire.Trigger.String(), Count: 1, ScheduledAt: fire.Time(), EndedAt: w.now, State: job.StateIndeterminate, Reason: reason,
-			})
-			if len(records) >= recordsAtOnce {
-				if err := flush(); err != nil {
-					return err
-				}
+			r := w.record(job.FireID{Job: j.uid, At: at, Trigger: job.TriggerSchedule})
+			r.State, r.Reason, r.EndedAt = job.StateIndeterminate, reason, w.now
+			records = append(records, r)
+			if err := flush(recordsAtOnce); err != nil {
+				return err
 			}
 		}
 	}
-	return flush()
+	for _, s := range w.shards {
+		for fire, minions := range s.found {
+			if !w.direct(fire, minions) {
+				continue
+			}
+			records = append(records, w.asTold(fire, minions))
+			delete(s.found, fire)
+			if err := flush(recordsAtOnce); err != nil {
+				return err
+			}
+		}
+	}
+	return flush(0)
+}
+
+// record is that of a fire, without its end.
+func (w *work) record(fire job.FireID) job.Run {
+	j := w.jobs[fire.Job]
+	return job.Run{
+		RunID: fire.RunID(), FireID: fire, Namespace: j.key.Namespace, Job: j.key.Name, Shard: j.shard, Node: w.Node,
+		Trigger: fire.Trigger.String(), Count: 1, ScheduledAt: fire.Time(),
+	}
+}
+
+// asTold is the record of a fire as its minions know it.
+func (w *work) asTold(fire job.FireID, minions map[job.MinionID]told) job.Run {
+	r := w.record(fire)
+	r.State, r.Reason = job.StateSucceeded, "etcd was restored from a backup of before: this is what its minions remember"
+	for _, m := range slices.Sorted(maps.Keys(minions)) {
+		t := minions[m]
+		task := job.Task{Minion: m, Attempt: t.attempt, State: t.state}
+		if t.state == "" {
+			task.State, task.Reason = job.StateIndeterminate, "it went on when etcd was restored"
+		}
+		if t.endedAt != 0 {
+			task.EndedAt = time.Unix(0, t.endedAt).UTC()
+			if task.EndedAt.After(r.EndedAt) {
+				r.EndedAt = task.EndedAt
+			}
+		}
+		if task.State != job.StateSucceeded {
+			r.State = task.State
+		}
+		r.Attempt = max(r.Attempt, t.attempt)
+		r.Tasks = append(r.Tasks, task)
+	}
+	return r
+}
+
+// doubtReason says why nobody knows whether something has run.
+func (w *work) doubtReason() string {
+	var names []string
+	for _, m := range w.out.Silent {
+		if len(names) == 10 {
+			names = append(names, fmt.Sprintf("and %d more", len(w.out.Silent)-10))
+			break
+		}
+		names = append(names, string(m.Minion))
+	}
+	return "etcd was restored from a backup of before, and minions that may have run it did not answer: " + strings.Join(names, ", ")
 }
 
 // writeShard puts the fires that were found into slots, and says up to where the owner has
@@ -86,7 +134,7 @@ func (w *work) writeShard(ctx context.Context, id job.ShardID, s *shard) error {
 			for _, f := range fires[:n] {
 				e := etcdkv.SlotEntry{Fire: f, State: etcdkv.EntryOpen}
 				for _, m := range slices.Sorted(maps.Keys(s.found[f])) {
-					e.Tasks = append(e.Tasks, etcdkv.SlotTask{Minion: m, Attempt: s.found[f][m]})
+					e.Tasks = append(e.Tasks, etcdkv.SlotTask{Minion: m, Attempt: s.found[f][m].attempt})
 				}
 				slot.Entries = append(slot.Entries, e)
 			}
