@@ -36,7 +36,7 @@ func TestReadFires(t *testing.T) {
 		"cut short":        {line(nil), "cut short", false, 1},
 		"no JSON":          {"x\n" + end, "line 1", false, 0},
 		"no key":           {line(func(f *KnownFire) { f.Key = "" }) + end, "names no fire", false, 0},
-		"no job":           {line(func(f *KnownFire) { f.Fire.Job = job.UID{} }) + end, "names no fire", false, 0},
+		"no job":           {line(func(f *KnownFire) { f.Fire.Job = job.UID{} }) + end, "line 1", false, 0},
 		"no attempt":       {line(func(f *KnownFire) { f.Attempt = 0 }) + end, "names no fire", false, 0},
 		"absurd attempt":   {line(func(f *KnownFire) { f.Attempt = 1 << 30 }) + end, "names no fire", false, 0},
 		"a state of ours":  {line(func(f *KnownFire) { f.State = "running" }) + end, "none that a task ends in", false, 0},

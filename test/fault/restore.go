@@ -201,12 +201,12 @@ func (r *restoring) fromCopy(ctx context.Context) error {
 	if err := r.fire(ctx); err != nil {
 		return err
 	}
-	swap := func(from, to func(*process) string, clear bool) error {
+	swap := func(from, to func(*process) string, anew bool) error {
 		if err := r.killAll(slices.Clone(r.c.etcds)...); err != nil {
 			return err
 		}
 		for _, e := range r.c.etcds {
-			if clear {
+			if anew {
 				if err := os.RemoveAll(to(e)); err != nil {
 					return err
 				}
@@ -344,7 +344,7 @@ func (r *restoring) judge(ctx context.Context) error {
 }
 
 // compare holds the fire ids that jobs have left against the records.
-func (r *restoring) compare(steady map[job.UID]string, fires []string, runs []job.Run, until time.Time) {
+func (r *restoring) compare(steady map[job.UID]string, fires []string, runs []job.Run, end time.Time) {
 	traced := map[string]int{}
 	for _, f := range fires {
 		traced[f]++
@@ -401,7 +401,7 @@ func (r *restoring) compare(steady map[job.UID]string, fires []string, runs []jo
 			continue
 		}
 		at := slices.Min(slices.Collect(maps.Keys(of)))
-		for ; at < until.Add(-2*time.Second).UnixNano(); at += int64(time.Second) {
+		for ; at < end.Add(-2*time.Second).UnixNano(); at += int64(time.Second) {
 			if !of[at] {
 				r.missing = append(r.missing, fmt.Sprintf("%s at %s", name, time.Unix(0, at).UTC().Format(time.RFC3339)))
 			}
