@@ -168,7 +168,8 @@
 //
 // Scenario restore (restore.go) has an oracle of its own. In turns etcd is lost and put back
 // by a backup and `recover`, with nodes, and an old copy of its disk is put in its place
-// under running nodes, which have to notice, and is adopted. Jobs leave their fire ids: none
+// under running nodes, as it is and with its revision raised by a milliard, which have to
+// notice, and is adopted. Jobs leave their fire ids: none
 // twice, each with a record, and each instant is recorded. What was made after a backup is
 // lost, and not looked at.
 //

@@ -86,16 +86,20 @@ func runRestore(parent context.Context, o options, out io.Writer) (*restoreResul
 		if err := r.apply(ctx, "steady", o.jobs, true); err != nil {
 			return false, err
 		}
-		for end := time.Now().Add(o.length); len(r.rounds) < 2 || time.Now().Before(end); {
-			how := r.fromBackup
-			name := "backup"
-			if len(r.rounds)%2 == 1 {
-				how, name = r.fromCopy, "copy"
+		kinds := []struct {
+			name string
+			play func(context.Context) error
+		}{
+			{"backup", r.fromBackup},
+			{"copy", func(ctx context.Context) error { return r.fromCopy(ctx, false) }},
+			{"bumped", func(ctx context.Context) error { return r.fromCopy(ctx, true) }},
+		}
+		for end := time.Now().Add(o.length); len(r.rounds) < len(kinds) || time.Now().Before(end); {
+			kind := kinds[len(r.rounds)%len(kinds)]
+			if err := kind.play(ctx); err != nil {
+				return false, fmt.Errorf("round %d, %s: %w", len(r.rounds)+1, kind.name, err)
 			}
-			if err := how(ctx); err != nil {
-				return false, fmt.Errorf("round %d, %s: %w", len(r.rounds)+1, name, err)
-			}
-			r.rounds = append(r.rounds, name)
+			r.rounds = append(r.rounds, kind.name)
 			if err := r.fire(ctx); err != nil {
 				return false, err
 			}
@@ -196,8 +200,8 @@ func (r *restoring) startEtcd(ctx context.Context) error {
 }
 
 // fromCopy puts an old copy of etcd's disk in its place, under running nodes: all of them
-// have to notice.
-func (r *restoring) fromCopy(ctx context.Context) error {
+// have to notice, also when its revision is raised far beyond what it was.
+func (r *restoring) fromCopy(ctx context.Context, bumped bool) error {
 	if err := r.fire(ctx); err != nil {
 		return err
 	}
@@ -213,6 +217,11 @@ func (r *restoring) fromCopy(ctx context.Context) error {
 			}
 			if err := os.CopyFS(to(e), os.DirFS(from(e))); err != nil {
 				return err
+			}
+			if anew && bumped {
+				if err := bump(to(e)); err != nil {
+					return err
+				}
 			}
 		}
 		return r.startEtcd(ctx)
