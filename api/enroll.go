@@ -83,7 +83,9 @@ type JoinToken struct {
 	ID      string `json:"id"`
 	Text    string `json:"text,omitempty"`
 	Minions string `json:"minions,omitempty"`
-	Uses    int    `json:"uses"`
+	// Nodes: it lets nodes join, whose names Minions is a glob of, and no minions.
+	Nodes bool `json:"nodes,omitempty"`
+	Uses  int  `json:"uses"`
 	// Labels are granted to the minions that join by it.
 	Labels    map[string]string `json:"labels,omitempty"`
 	ExpiresAt time.Time         `json:"expiresAt"`

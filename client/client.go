@@ -62,6 +62,7 @@ type Client struct {
 	Enrollment Enrollment
 	Updates    Updates
 	Nodes      Nodes
+	Etcd       Etcd
 	Shards     Shards
 	Locks      Locks
 	Queues     Queues
@@ -118,7 +119,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
 		Calendars: Calendars{c}, Scripts: Scripts{c}, Secrets: Secrets{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
-		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Shards: Shards{c}, Locks: Locks{c}, Queues: Queues{c},
+		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Etcd: Etcd{c}, Shards: Shards{c}, Locks: Locks{c}, Queues: Queues{c},
 		Cluster: Cluster{c}, Tokens: Tokens{c}, Auth: Auth{c}, Audit: Audit{c}, conn: c,
 	}, nil
 }

@@ -65,6 +65,9 @@ func LoadScheduler(a Args) (Scheduler, Sources, error) {
 			l.problem(from, s.path, "is empty; %s", s.unset)
 		}
 	}
+	// A file that says what is so without it asks for nothing.
+	from, given := l.sources["etcd.endpoints"]
+	cfg.Etcd.Given = given && (from.Line == 0 || !slices.Equal(cfg.Etcd.Endpoints, DefaultScheduler().Etcd.Endpoints))
 	// A setting that cannot be read has its default here, so that it is not
 	// blamed twice.
 	if bad := (*job.InvalidError)(nil); errors.As(cfg.Validate(), &bad) {

@@ -55,21 +55,21 @@ func TestLaterSourcesWin(t *testing.T) {
 	t.Parallel()
 	file := "priority: 1\ncapacity: 2\nsite: file\nlookAhead: 200ms\netcd:\n  endpoints: [http://a:1]\n"
 	environ := []string{"CARILLON_CAPACITY=3", "CARILLON_SITE=env", "CARILLON_ETCD_ENDPOINTS=http://b:1,http://c:1", "HOME=/root", "CARILLON_LEASE_TTL=7s"}
-	got, sources, err := load(t, file, environ, []string{"--site", "flag", "--embedded-etcd", "--history-per-job=9"})
+	got, sources, err := load(t, file, environ, []string{"--site", "flag", "--open-api", "--history-per-job=9"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := DefaultScheduler()
 	want.Priority, want.Capacity, want.Site, want.LookAhead = 1, 3, "flag", 200*time.Millisecond
 	want.Etcd.Endpoints, want.LeaseTTL = []string{"http://b:1", "http://c:1"}, 7*time.Second
-	want.EmbeddedEtcd, want.History.PerJob = true, 9
+	want.Etcd.Given, want.OpenAPI, want.History.PerJob = true, true, 9
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 	wantSources := Sources{
 		"priority": {"node.yaml", 1, 11}, "capacity": {"CARILLON_CAPACITY", 0, 0}, "site": {"--site", 0, 0}, "lookAhead": {"node.yaml", 4, 12},
 		"etcd.endpoints": {"CARILLON_ETCD_ENDPOINTS", 0, 0}, "leaseTTL": {"CARILLON_LEASE_TTL", 0, 0},
-		"embeddedEtcd": {"--embedded-etcd", 0, 0}, "history.perJob": {"--history-per-job", 0, 0},
+		"openAPI": {"--open-api", 0, 0}, "history.perJob": {"--history-per-job", 0, 0},
 	}
 	if diff := cmp.Diff(wantSources, sources); diff != "" {
 		t.Errorf("sources (-want +got):\n%s", diff)
@@ -229,7 +229,15 @@ func TestSettingsAreComplete(t *testing.T) {
 	var walk func(reflect.Type, string)
 	walk = func(typ reflect.Type, under string) {
 		for i := range typ.NumField() {
-			path := under + typ.Field(i).Tag.Get("mapstructure")
+			tag := typ.Field(i).Tag.Get("mapstructure")
+			path := under + tag
+			switch tag {
+			case "-": // it is no setting
+				continue
+			case ",squash":
+				walk(typ.Field(i).Type, under)
+				continue
+			}
 			if typ.Field(i).Type.Kind() == reflect.Struct {
 				walk(typ.Field(i).Type, path+".")
 				continue

@@ -49,6 +49,8 @@ type Scheduler struct {
 	// etcd only.
 	SealKeyFile  string `mapstructure:"sealKeyFile"`
 	EmbeddedEtcd bool   `mapstructure:"embeddedEtcd"`
+	// Own is about a cluster that keeps its data itself.
+	Own Own `mapstructure:",squash"`
 	// Shards is fixed when a cluster is made; 0 takes the cluster's own number,
 	// or DefaultShards for a new one.
 	Shards int `mapstructure:"shards"`
@@ -125,6 +127,8 @@ type Etcd struct {
 	CA   string `mapstructure:"ca"`
 	Cert string `mapstructure:"cert"`
 	Key  string `mapstructure:"key"`
+	// Given: the endpoints were given, and are not the default.
+	Given bool `mapstructure:"-"`
 	// User is the node's user in etcd, PasswordFile the file with its password. Empty:
 	// it shows none.
 	User         string `mapstructure:"user"`
@@ -258,6 +262,7 @@ func (c *Scheduler) Validate() error {
 		v.add("peerListen", "%q is the address of listen too; give another", c.PeerListen)
 	}
 	c.validateEtcd(&v)
+	c.validateOwn(&v)
 	if c.SealKeyFile != "" && !filepath.IsAbs(c.SealKeyFile) {
 		v.add("sealKeyFile", "%q is not an absolute path; give one as in /etc/carillon/seal.key", c.SealKeyFile)
 	}
@@ -355,7 +360,7 @@ func (c *Scheduler) validateEtcd(v *validator) {
 	if (e.User == "") != (e.PasswordFile == "") {
 		v.add("etcd.user", "etcd.user and etcd.passwordFile belong together; give both, or neither")
 	}
-	if c.EmbeddedEtcd {
+	if c.EmbeddedEtcd || c.Own.Asked() {
 		return
 	}
 	if len(e.Endpoints) == 0 {

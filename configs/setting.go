@@ -50,6 +50,12 @@ func schedulerSettings() []setting {
 		{path: "etcd.passwordFile", flag: "etcd-password-file", usage: "`FILE` with the password of that user", example: "/etc/carillon/etcd-password", unset: "leave it out, together with etcd.user"},
 		{path: "sealKeyFile", flag: "seal-key-file", usage: "`FILE` with the keys that seal what the cluster keeps of its own in etcd, 0600, the same on all nodes, read again when it changes; it is made where nobody has one (default: seal.key in the data directory, made with --embedded-etcd only)", example: "/etc/carillon/seal.key", unset: "leave it out for seal.key in the data directory"},
 		{path: "embeddedEtcd", flag: "embedded-etcd", usage: "run etcd inside this process (one-node start), behind the socket etcd/client.sock in the data directory"},
+		{path: "clusterInit", flag: "cluster-init", usage: "make this the first node of a cluster that keeps its data itself: etcd runs inside the nodes, and others come by --join; a node of --embedded-etcd becomes one, too"},
+		{path: "join", flag: "join", usage: "`HOST:PORT` of a node of such a cluster, its port for minions and peers: this node joins it; it finds back by itself once it has", example: "node1.example.org:7420", unset: "leave it out, and the node goes on with what is in its data directory"},
+		{path: "joinTokenFile", flag: "join-token-file", usage: "`FILE` with the token to join by, from carillon nodes token; needed once", example: "/etc/carillon/node-token", unset: "leave it out once the node has joined"},
+		{path: "joinToken", flag: "join-token", usage: "the `TOKEN` itself: every account of this host can read it here, so give it by --join-token-file or CARILLON_JOIN_TOKEN", example: "ID.SECRET.CAHASH", unset: "leave it out once the node has joined"},
+		{path: "etcdListen", flag: "etcd-listen", usage: "where the etcd inside this node listens for other nodes, with --cluster-init and --join (default: the host of --peer-listen, port 7479)", example: "\":7479\"", unset: "leave it out for port 7479"},
+		{path: "etcdPeerListen", flag: "etcd-peer-listen", usage: "where it listens for other members (default: the host of --peer-listen, port 7480)", example: "\":7480\"", unset: "leave it out for port 7480"},
 		{path: "shards", flag: "shards", usage: fmt.Sprintf("number of shards of a new cluster; fixed when it is made (0: %d for a new cluster, its own for another)", DefaultShards)},
 		{path: "leaseTTL", flag: "lease-ttl", usage: "how long this node's lease lives without renewal"},
 		{path: "lookAhead", flag: "look-ahead", usage: "how long before its instant a fire is committed"},
@@ -160,6 +166,11 @@ func (s setting) variable() string {
 func field(v reflect.Value, path string) reflect.Value {
 	name, rest, deeper := strings.Cut(path, ".")
 	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("mapstructure") == ",squash" {
+			if inner := field(v.Field(i), path); inner.IsValid() {
+				return inner
+			}
+		}
 		if v.Type().Field(i).Tag.Get("mapstructure") == name {
 			if deeper {
 				return field(v.Field(i), rest)

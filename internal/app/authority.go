@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/user"
-	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/auth/registrar"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -31,19 +31,27 @@ func RenewAuthority(ctx context.Context, cfg configs.Scheduler, keyLost bool, lo
 	if cfg.Insecure {
 		return nil, errors.New("the nodes run with --insecure: the cluster has no authority")
 	}
+	state, err := members.ReadState(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	if state != nil && len(state.Endpoints) > 1 {
+		return nil, fmt.Errorf("the cluster's etcd has %d members, which know one another by the authority: remove all but this one first (carillon etcd remove NODE), then stop the nodes and renew it, "+
+			"start this node with --cluster-init, and have the others join anew from empty data directories", len(state.Endpoints))
+	}
 	reach := cfg.Etcd
-	if cfg.EmbeddedEtcd {
+	if cfg.EmbeddedEtcd || state != nil {
 		dir, err := openDirectory(cfg.DataDir, log)
 		if err != nil {
 			return nil, err
 		}
 		defer dir.close()
-		srv, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
+		srv, err := members.Alone(etcdDirectory(cfg), log)
 		if err != nil {
 			return nil, err
 		}
-		defer srv.close()
-		reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
+		defer srv.Stop()
+		reach = configs.Etcd{Endpoints: []string{srv.Endpoint}, DialTimeout: reach.DialTimeout}
 	}
 	client, err := dialEtcd(ctx, reach.Endpoints, reach, startTimeout, log)
 	if err != nil {
@@ -65,6 +73,9 @@ func RenewAuthority(ctx context.Context, cfg configs.Scheduler, keyLost bool, lo
 		}
 		a, err := registrar.RenewAuthority(ctx, registrar.Config{Node: job.NodeID(cfg.Node), Keys: etcdkv.NewKeys(cfg.Etcd.Prefix)}, registrar.Deps{Client: client, Seal: seal}, by, also...)
 		if live := (*registrar.LiveError)(nil); !errors.As(err, &live) {
+			if err == nil && state != nil {
+				err = members.Forget(cfg.DataDir) // what it has is of the former authority
+			}
 			return a, err
 		} else if !told {
 			log.Info("waiting for nodes that are live: those that were killed are for as long as their leases last", zap.Strings("nodes", live.Nodes))

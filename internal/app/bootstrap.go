@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/audit"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -87,23 +88,26 @@ func dropBootstrap(path string, now time.Time, good func(text string) (bool, err
 // cfg, in place of one that there may be, and returns the file that has it. The node may
 // run.
 func ResetBootstrap(ctx context.Context, cfg configs.Scheduler, log *zap.Logger) (path string, until time.Time, err error) {
-	reach := cfg.Etcd
+	reach, err := reachOfOwn(cfg)
+	if err != nil {
+		return "", until, err
+	}
 	dir, err := openDirectory(cfg.DataDir, log)
 	switch {
 	case errors.Is(err, ErrInUse) && cfg.EmbeddedEtcd: // the node runs, and its etcd with it
-		reach = configs.Etcd{Endpoints: []string{"unix://" + filepath.Join(cfg.DataDir, "etcd", etcdSocketName)}, DialTimeout: reach.DialTimeout}
+		reach = configs.Etcd{Endpoints: []string{"unix://" + filepath.Join(etcdDirectory(cfg), members.SocketName)}, DialTimeout: reach.DialTimeout}
 	case errors.Is(err, ErrInUse):
 	case err != nil:
 		return "", until, err
 	default:
 		defer dir.close()
 		if cfg.EmbeddedEtcd {
-			srv, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
+			srv, err := members.Alone(etcdDirectory(cfg), log)
 			if err != nil {
 				return "", until, err
 			}
-			defer srv.close()
-			reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
+			defer srv.Stop()
+			reach = configs.Etcd{Endpoints: []string{srv.Endpoint}, DialTimeout: reach.DialTimeout}
 		}
 	}
 	client, err := dialEtcd(ctx, reach.Endpoints, reach, startTimeout, log)

@@ -38,6 +38,8 @@ type devOptions struct {
 	queues     []string
 	allow      string
 	secrets    string
+	nodes      int
+	further    bool
 	noExamples bool
 	openAPI    bool
 	apiCert    string
@@ -54,6 +56,9 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:8420", "address of the API and the page")
 	fs.StringSliceVar(&o.apiHosts, "api-host", nil, "`NAME` or address by which the API may be asked, besides loopback and --listen; may be given several times")
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
+	fs.IntVar(&o.nodes, "nodes", 0, "how many nodes there are, `N`: each keeps the cluster's data, and each but the first is a process of its own that can be killed; of three one may be (default: one, or as many as there were)")
+	fs.BoolVar(&o.further, devNodeFlag, false, "be one of the nodes of --nodes")
+	_ = fs.MarkHidden(devNodeFlag)
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
 	fs.StringSliceVar(&o.queues, "queue", nil, "`[NAMESPACE/]NAME[:PLACES]` of a queue that the minion works on, and how many of its items it takes at once (default: 1); may be given several times")
 	fs.StringVar(&o.allow, "allow", "", "`FILE` of rules that say what the minion may start; anything else is refused (docs/minions.md)")
@@ -94,14 +99,29 @@ func Dev(ctx context.Context, build Build, args []string, stdout, stderr io.Writ
 		_, _ = fmt.Fprintln(stdout, "carillon", build.Version, build.Commit, runtime.Version())
 		return 0
 	}
-	if err := dev(ctx, &o, build, stdout); err != nil {
+	run := func() error { return dev(ctx, &o, build, stdout, stderr) }
+	if o.further {
+		run = func() error { return devFurther(ctx, build, os.Stdin) }
+	}
+	if err := run(); err != nil {
 		_, _ = fmt.Fprintln(stderr, "carillon dev:", err)
 		return 1
 	}
 	return 0
 }
 
-func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) error {
+// devSettings are those of the node of `carillon dev`, or of its first one.
+func devSettings(o *devOptions) configs.Scheduler {
+	cfg := configs.DefaultScheduler()
+	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
+	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
+	cfg.APICert, cfg.APIKey = o.apiCert, o.apiKey
+	cfg.Log = o.log
+	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
+	return cfg
+}
+
+func dev(ctx context.Context, o *devOptions, build Build, stdout, stderr io.Writer) error {
 	if o.ephemeral {
 		dir, err := os.MkdirTemp("", "carillon-dev-")
 		if err != nil {
@@ -119,15 +139,17 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	}
 	// The node's directory in it is private in any case. Commands that root's minion
 	// starts as others have to get through to where they start.
-	if err := datadir.Make(o.dataDir, datadir.OfMinion(), log, "node", "minion"); err != nil {
+	if err := datadir.Make(o.dataDir, datadir.OfMinion(), log, "node", "minion", devNodesName); err != nil {
 		return err
 	}
-	cfg := configs.DefaultScheduler()
-	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
-	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
-	cfg.APICert, cfg.APIKey = o.apiCert, o.apiKey
-	cfg.Log = o.log
-	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
+	nodes, err := devNodes(o)
+	if err != nil {
+		return err
+	}
+	cfg := devSettings(o)
+	if len(nodes) > 0 {
+		cfg = nodes[0].settings(o, cfg)
+	}
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
@@ -158,12 +180,23 @@ func dev(ctx context.Context, o *devOptions, build Build, stdout io.Writer) erro
 	g.Go(func() error {
 		select {
 		case <-ready:
+			return runFurther(ctx, node, o, nodes, stdout, stderr)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	g.Go(func() error {
+		select {
+		case <-ready:
 		case <-ctx.Done():
 			return nil
 		}
 		cfg, err := devMinion(o, node.PeerAddr(), build)
 		if err != nil {
 			return err
+		}
+		for i := 1; i < len(nodes); i++ { // it goes to another node when its own is killed
+			cfg.Worker.Servers = append(cfg.Worker.Servers, nodes[i].Peers)
 		}
 		cfg.Token = token.Text()
 		if err := minion.Run(ctx, cfg, log); err != nil && ctx.Err() == nil {

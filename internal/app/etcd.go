@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -22,81 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-cron/carillon/configs"
-	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 )
-
-// etcdReady bounds the start of an embedded etcd.
-const etcdReady = 2 * time.Minute
-
-// embeddedEtcd is a one-member etcd inside this process. It listens nowhere but
-// on a Unix socket in its directory, which no other account can get into: root
-// and this process's account speak to it. There is no peer port, as there are no
-// peers.
-type embeddedEtcd struct {
-	// endpoint is where this process reaches it.
-	endpoint string
-	server   *embed.Etcd
-	at       *socketPlace
-}
-
-// etcdSocketName is the socket's name in etcd's directory.
-const etcdSocketName = "client.sock"
-
-func startEtcd(dir string, log *zap.Logger) (_ *embeddedEtcd, err error) {
-	if err := datadir.Make(dir, datadir.Private, log); err != nil {
-		return nil, fmt.Errorf("embedded etcd: %w", err)
-	}
-	at, err := placeSocket(dir, etcdSocketName)
-	if err != nil {
-		return nil, fmt.Errorf("embedded etcd: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			at.close()
-		}
-	}()
-	listen := url.URL{Scheme: "unix", Path: at.path}
-	nowhere := url.URL{Scheme: "http", Host: "127.0.0.1:0"} // a member must have an address
-	cfg := embed.NewConfig()
-	cfg.Name, cfg.Dir = "embedded", dir
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{listen}, []url.URL{listen}
-	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = nil, []url.URL{nowhere}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	// No page can reach a Unix socket; should one ever listen elsewhere, it
-	// shall serve no page either. An empty list of origins would allow all.
-	cfg.CORS, cfg.HostWhitelist = map[string]struct{}{"none": {}}, map[string]struct{}{"localhost": {}}
-	cfg.EnableGRPCGateway, cfg.EnablePprof, cfg.ListenMetricsUrls = false, false, nil
-	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "periodic", "1m"
-	cfg.QuotaBackendBytes = 8 << 30
-	// Alone, a member elects itself; short timeouts start it sooner and allow
-	// shorter leases.
-	cfg.TickMs, cfg.ElectionMs = 50, 500
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.Named("etcd").WithOptions(zap.IncreaseLevel(zap.DPanicLevel)))
-	srv, err := embed.StartEtcd(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("embedded etcd in %s: %w", dir, err)
-	}
-	select {
-	case <-srv.Server.ReadyNotify():
-	case err := <-srv.Err():
-		srv.Close()
-		return nil, fmt.Errorf("embedded etcd: %w", err)
-	case <-time.After(etcdReady):
-		srv.Server.Stop()
-		return nil, fmt.Errorf("embedded etcd was not ready after %v", etcdReady)
-	}
-	if err := os.Chmod(at.path, 0o600); err != nil { // its directory keeps others out already
-		srv.Close()
-		return nil, fmt.Errorf("embedded etcd: %w", err)
-	}
-	return &embeddedEtcd{endpoint: listen.String(), server: srv, at: at}, nil
-}
-
-func (e *embeddedEtcd) close() {
-	e.server.Close()
-	e.at.close()
-}
 
 // dialEtcd opens a client with keepalives that notice a dead connection soon. A client that
 // has a user asks etcd at once who that is; where etcd does not answer, that is tried again

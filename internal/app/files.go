@@ -2,10 +2,14 @@ package app
 
 import (
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/carillon-cron/carillon/configs"
 )
+
+// etcdDirectory is where an etcd inside the node has its data.
+func etcdDirectory(cfg configs.Scheduler) string { return filepath.Join(cfg.DataDir, "etcd") }
 
 // files is how many files this process may have open, and has.
 type files struct {

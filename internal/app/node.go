@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +34,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/epoch"
 	"github.com/carillon-cron/carillon/internal/epoch/past"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members"
 	"github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/internal/recovery"
 	"github.com/carillon-cron/carillon/internal/sealing"
@@ -88,6 +88,8 @@ type Node struct {
 	time *clock.Clock
 	// signs says whether orders are signed.
 	signs *orderSigning
+	// members is nil where the cluster does not keep its data itself.
+	members *members.Keeper
 
 	apiListener net.Listener
 	// socket is nil when there is none.
@@ -134,32 +136,17 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	if err := n.listenSocket(); err != nil {
 		return nil, err
 	}
-	reach := cfg.Etcd
-	if cfg.EmbeddedEtcd {
-		srv, err := startEtcd(filepath.Join(cfg.DataDir, "etcd"), log)
-		if err != nil {
-			return nil, err
-		}
-		n.onClose(srv.close)
-		reach = configs.Etcd{Endpoints: []string{srv.endpoint}, DialTimeout: reach.DialTimeout}
+	reach, err := n.openStore(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if n.client, err = dialEtcd(ctx, reach.Endpoints, reach, startTimeout, log); err != nil {
 		return nil, err
 	}
 	n.onClose(func() { _ = n.client.Close() })
-	var renewers []*clientv3.Client
-	for _, e := range reach.Endpoints {
-		c, err := dialEtcd(ctx, []string{e}, reach, 0, log)
-		if err != nil && reach.User != "" {
-			// A user is asked for at once, and this member may be down. The others will do.
-			log.Warn("leases are not renewed by way of this endpoint until the node starts again", zap.String("endpoint", e), zap.Error(err))
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		n.onClose(func() { _ = c.Close() })
-		renewers = append(renewers, c)
+	renewers, err := n.openRenewers(ctx, reach)
+	if err != nil {
+		return nil, err
 	}
 	n.time = clock.New(clock.Config{Bound: cfg.ClockBound}, clock.Deps{Wall: build.Now})
 	if n.past, err = past.New(past.Config{Node: job.NodeID(cfg.Node), Keys: n.keys, File: filepath.Join(cfg.DataDir, epoch.FileName)},
@@ -192,10 +179,11 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	if !cfg.Insecure {
 		if n.registrar, err = registrar.Open(bounded, registrar.Config{
 			Node: job.NodeID(cfg.Node), Hosts: n.names(), Cluster: meta.ClusterID, Keys: n.keys,
-		}, registrar.Deps{Client: n.client, Seal: n.seal, Logger: log}); err != nil {
+		}, registrar.Deps{Client: n.client, Seal: n.seal, Logger: log, Store: n.storeForNodes()}); err != nil {
 			return nil, fmt.Errorf("certificates: %w", err)
 		}
 	}
+	n.useMembers(renewers)
 	return n, n.wire(dir.identity, rev, renewers)
 }
 
@@ -335,7 +323,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		TokenMaxAge: cfg.TokenMaxAge, LoginLife: cfg.OIDC.SessionMaxAge,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
-		Metrics: metrics, Roles: roles, Seal: n.seal, Enrollment: enrollment(n.registrar), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Metrics: metrics, Roles: roles, Seal: n.seal, Enrollment: enrollment(n.registrar), Members: n.etcdMembers(), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 		TimeKnown: func() bool { s := n.time.State(); return s.Judged }, Past: n.past.Why,
 	}); err != nil {
 		return err
@@ -373,7 +361,7 @@ func (n *Node) onLease() func(clientv3.LeaseID) {
 	if !n.build.Watchdog || n.cfg.EmbeddedEtcd {
 		return nil // an embedded etcd dies with the node
 	}
-	n.watchdog = &watchdog{etcd: n.cfg.Etcd, log: n.log.Named("watchdog")}
+	n.watchdog = &watchdog{etcd: n.cfg.Etcd, log: n.log.Named("watchdog"), again: make(chan struct{}, 1)}
 	return n.watchdog.guard
 }
 
@@ -436,6 +424,9 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("peers", func(context.Context) error { return n.grpcServer.Serve(n.doors.peers.Listen(n.peerListener)) })
 	if n.registrar != nil {
 		background("certificates", n.registrar.Run)
+	}
+	if n.members != nil {
+		background("members", n.members.Run)
 	}
 	if n.watchdog != nil {
 		background("watchdog", func(ctx context.Context) error { n.watchdog.run(ctx); return nil })

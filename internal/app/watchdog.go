@@ -33,10 +33,12 @@ const WatchdogArg = "watchdog"
 // ends. It learns of the death from the kernel, which closes the pipe between
 // them; so it says nothing of a node that merely stands still.
 type watchdog struct {
-	etcd configs.Etcd
-	log  *zap.Logger
+	log *zap.Logger
+	// again asks for another process.
+	again chan struct{}
 
 	mu    sync.Mutex // guards all below
+	etcd  configs.Etcd
 	pipe  io.WriteCloser
 	lease clientv3.LeaseID
 }
@@ -71,11 +73,13 @@ func (w *watchdog) once(ctx context.Context) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	w.mu.Lock()
 	settings, err := json.Marshal(w.etcd)
 	if err != nil {
-		return err
+		w.mu.Unlock()
+		_ = pipe.Close()
+		return errors.Join(err, cmd.Wait())
 	}
-	w.mu.Lock()
 	w.pipe = pipe
 	_, err = fmt.Fprintf(pipe, "%s\n%x\n", settings, int64(w.lease))
 	w.mu.Unlock()
@@ -84,6 +88,7 @@ func (w *watchdog) once(ctx context.Context) error {
 	if err == nil {
 		select {
 		case <-ctx.Done():
+		case <-w.again:
 		case err = <-ended:
 			ended <- err
 		}
@@ -94,6 +99,17 @@ func (w *watchdog) once(ctx context.Context) error {
 	w.pipe = nil
 	w.mu.Unlock()
 	return errors.Join(err, <-ended)
+}
+
+// follow has the watchdog go by other endpoints.
+func (w *watchdog) follow(endpoints []string) {
+	w.mu.Lock()
+	w.etcd.Endpoints = endpoints
+	w.mu.Unlock()
+	select {
+	case w.again <- struct{}{}:
+	default: // it is asked to already
+	}
 }
 
 // guard tells the watchdog which lease to revoke; 0: none.

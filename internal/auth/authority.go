@@ -24,6 +24,12 @@ const (
 	// ServerName is the DNS name in the certificate of every node. All nodes
 	// have the same, so that a session begun with one is resumed with another.
 	ServerName = "carillon"
+	// MemberName is the DNS name in the certificate of every member of the cluster's
+	// own etcd: etcd goes by names, and no minion's certificate has one.
+	MemberName = "carillon-etcd"
+	// MemberTTL is how long a member's certificate lasts. A node that is off for
+	// longer has to join again.
+	MemberTTL = 365 * 24 * time.Hour
 	// MinionTTL is how long a minion's certificate lasts by default.
 	MinionTTL = 24 * time.Hour
 	// NodeTTL is how long a node's certificate lasts by default.
@@ -163,6 +169,24 @@ func (a *Authority) IssueServer(node job.NodeID, hosts []string, ttl time.Durati
 	}
 	addHosts(template, hosts)
 	return a.issue(template, key, ttl, at)
+}
+
+// SignMember issues a certificate, in DER, for the key in a certificate signing
+// request (DER) of a node whose etcd is a member of the cluster's own, or a client of
+// one. Hosts are the names and addresses by which other nodes reach it.
+func (a *Authority) SignMember(csr []byte, node job.NodeID, hosts []string, at time.Time) ([]byte, error) {
+	req, err := CheckRequest(csr, job.MinionID(node))
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		Subject:     pkix.Name{CommonName: string(node)},
+		URIs:        []*url.URL{identityURI(KindNode, string(node))},
+		DNSNames:    []string{MemberName},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	addHosts(template, hosts)
+	return a.sign(template, req.PublicKey, MemberTTL, at)
 }
 
 // addHosts makes a certificate good for names and addresses.

@@ -23,7 +23,7 @@ import (
 
 // ErrRefused is returned when the cluster refuses the minion, and asking again
 // does not help.
-var ErrRefused = errors.New("the cluster refused this minion")
+var ErrRefused = errors.New("the cluster refused this host")
 
 const (
 	// askTimeout bounds one question to one node.
@@ -208,13 +208,18 @@ func (c *Credentials) ask(ctx context.Context, conf *tls.Config, question func(c
 }
 
 func (c *Credentials) askOne(ctx context.Context, server string, conf *tls.Config, question func(context.Context, authpb.EnrollClient) error) error {
+	return askNode(ctx, server, conf, c.cfg.DialOptions, question)
+}
+
+// askNode asks one node one question.
+func askNode(ctx context.Context, server string, conf *tls.Config, opts []grpc.DialOption, question func(context.Context, authpb.EnrollClient) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	// gRPC makes text of what a handshake fails with; the cause is kept here.
 	hands := &handshakes{}
 	conn, err := grpc.NewClient(server, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(&watched{credentials.NewTLS(conf), hands}),
-	}, c.cfg.DialOptions...)...)
+	}, opts...)...)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

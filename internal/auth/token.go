@@ -75,3 +75,12 @@ func CAHash(ca *x509.Certificate) string {
 	sum := sha256.Sum256(ca.Raw)
 	return hex.EncodeToString(sum[:16])
 }
+
+// CAHashOfPEM returns CAHash of an authority's certificate in PEM.
+func CAHashOfPEM(text []byte) (string, error) {
+	ca, err := parseCA(text)
+	if err != nil {
+		return "", err
+	}
+	return CAHash(ca), nil
+}

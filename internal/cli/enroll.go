@@ -136,7 +136,12 @@ func (en enrollVerbs) tokenCommand() *cobra.Command {
 				return printList(&en.printer, tokens, table[token]{none: "no tokens", name: func(t token) string { return t.ID }, columns: []column[token]{
 					{head: "ID", cell: func(t token) string { return t.ID }},
 					{head: "USES", cell: func(t token) string { return strconv.Itoa(t.Uses) }},
-					{head: "MINIONS", cell: func(t token) string { return t.Minions }},
+					{head: "MINIONS", cell: func(t token) string {
+						if t.Nodes {
+							return strings.TrimSpace("(nodes) " + t.Minions)
+						}
+						return t.Minions
+					}},
 					{head: "LABELS", cell: func(t token) string { return pairs(t.Labels) }},
 					{head: "EXPIRES", cell: func(t token) string { return en.stamp(t.ExpiresAt) }},
 					{head: "BY", cell: func(t token) string { return t.By }},

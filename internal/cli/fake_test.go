@@ -94,6 +94,7 @@ func newFake(t *testing.T) *fake {
 		_, _ = io.WriteString(w, strings.Join(f.output, "\n"))
 	})
 	mux.HandleFunc("GET /v1/nodes", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"nodes": exampleNodes()}) })
+	mux.HandleFunc("GET /v1/etcd/members", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"members": exampleMembers()}) })
 	mux.HandleFunc("GET /v1/minions", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"minions": exampleMinions()}) })
 	mux.HandleFunc("GET /v1/minions/{id}", func(w http.ResponseWriter, r *http.Request) {
 		v, ok := exampleMinion(r.PathValue("id"))
@@ -522,6 +523,18 @@ func exampleAudit() []api.AuditRecord {
 			Changes: []api.AuditChange{{Path: "node", Before: `"n1"`, After: `"n2"`}}, LeftOut: 2},
 		{At: noon.Add(-time.Hour), Action: "node.drain", Object: "n1"},
 	}
+}
+
+func exampleMembers() []api.EtcdMember {
+	return []api.EtcdMember{{
+		Node: "n1", Role: api.EtcdLeader, Live: true, ID: "8e9e05c52164694d", PeerURL: "https://10.0.0.1:7480", ClientURL: "https://10.0.0.1:7479",
+		Version: "3.7.3", SizeBytes: 3 << 20, InUseBytes: 2 << 20, QuotaBytes: 8 << 30,
+	}, {
+		Node: "n2", Role: api.EtcdDown, ID: "b71f75320dc06a6c", PeerURL: "https://10.0.0.2:7480", ClientURL: "https://10.0.0.2:7479",
+		QuotaBytes: 8 << 30, Problems: []string{"connection refused"},
+	}, {
+		Role: api.EtcdAdded, ID: "f00", PeerURL: "https://10.0.0.3:7480", Problems: []string{"it was added and has not started"},
+	}, {Node: "n4", Role: api.EtcdClient, Live: true}}
 }
 
 func exampleNodes() []api.Node {

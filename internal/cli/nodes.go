@@ -40,7 +40,7 @@ func (nv nodeVerbs) nodesCommand(group string) *cobra.Command {
 	} else {
 		cmd.Short = "List the live scheduler nodes, or drain one"
 		cmd.Example += "\n  carillon nodes drain n1 --reason \"new disk\""
-		cmd.AddCommand(nv.nodeOrders()...)
+		cmd.AddCommand(append(nv.nodeOrders(), nv.nodeTokenCommand())...)
 	}
 	return cmd
 }

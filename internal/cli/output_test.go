@@ -47,6 +47,7 @@ func TestOutputForms(t *testing.T) {
 		"job-table": "get job backup", "job-json": "get job backup -o json", "job-yaml": "get job backup -o yaml", "jobs-yaml": "get jobs -A -o yaml", "job-name": "get jobs team/report -o name",
 		"runs-table": "runs", "runs-all-wide": "runs -A -o wide", "runs-job-name": "get runs -o name", "runs-state-json": "runs --state running -o json",
 		"runs-missed-yaml": "runs -n team report -o yaml", "runs-none": "runs backup --state dropped", "runs-none-json": "runs backup --state dropped -o json", "run-table": "get run " + failed,
+		"etcd-members": "etcd members", "etcd-wide": "etcd members -o wide", "etcd-status": "etcd status", "etcd-name": "etcd members -o name",
 		"nodes-table": "nodes", "nodes-wide": "get nodes -o wide", "nodes-json": "nodes -o json", "nodes-yaml": "nodes -o yaml", "nodes-name": "get nodes -o name",
 		"minions-table": "minions", "minions-wide": "get minions -o wide", "minions-json": "minions -o json",
 		"describe-minion": "describe minion web-1", "describe-minion-unknown": "describe minion web-2", "describe-minion-json": "describe minion web-1 -o json", "describe-minion-none": "describe minion web-9",

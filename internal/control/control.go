@@ -22,6 +22,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/doctor"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
+	"github.com/carillon-cron/carillon/internal/control/etcdmembers"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
@@ -92,6 +93,8 @@ type Deps struct {
 	Seal *sealing.Keeper
 	// Enrollment looks after who may connect. Nil: connections are plain.
 	Enrollment enroll.Enrollment
+	// Members are those of the cluster's own etcd. Nil: its etcd is not its own.
+	Members etcdmembers.Members
 	// Provider tells who people are. Nil: nobody logs in by one.
 	Provider *idp.Provider
 	// Door tells how far the cluster looks at rights. Nil: as etcd says it; see
@@ -152,6 +155,7 @@ type Control struct {
 	*definitions.Set
 	*doctor.Checker
 	*enroll.Registry
+	*etcdmembers.Membership
 	*jobstore.Finder
 	*locks.Keeper
 	*minions.Fleet
@@ -247,6 +251,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Registry = enroll.New(enroll.Deps{
 		Store: db, Audit: records, Minions: c.Fleet, Enrollment: deps.Enrollment, Authority: cfg.Authority,
 	})
+	c.Membership = etcdmembers.New(etcdmembers.Deps{Store: db, Audit: records, Members: deps.Members, Enroll: c.Registry, Logger: log})
 	c.Rollout = updates.New(updates.Deps{Store: db, Audit: records, Minions: c.Fleet})
 	c.Finder = jobstore.New(jobstore.Deps{Store: db, Schedules: schedules, Logger: log})
 	c.Pauser = pauses.New(pauses.Deps{Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Rights: c.rights, Logger: log})
@@ -267,7 +272,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	})
 	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Bounds: c.ItemBounds, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
-		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
+		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Etcd: c.Membership, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
 		Inventory: deps.Minions, Enrollment: deps.Enrollment, Past: deps.Past,
 	})
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Tokens: c.Authenticator, Logger: log})

@@ -38,6 +38,11 @@ type JoinToken struct {
 	Minions string `json:"minions,omitempty"`
 	// Uses is how many minions may still enroll; the key is deleted at 0.
 	Uses int `json:"uses"`
+	// Nodes: it lets nodes join, whose names Minions is a pattern of, and no minions.
+	Nodes bool `json:"nodes,omitempty"`
+	// Used are the fingerprints of the keys of nodes that joined by it: who has lost the
+	// answer asks again. So a token for nodes stays until it expires.
+	Used []string `json:"used,omitempty"`
 	// Labels are granted to the minions that it enrolls.
 	Labels    map[string]string `json:"labels,omitempty"`
 	ExpiresAt time.Time         `json:"expiresAt"`

@@ -30,6 +30,7 @@ type Control interface {
 	Pauses
 	Definitions
 	Cluster
+	EtcdMembers
 	Minions
 	Enrollment
 	Callers
@@ -171,6 +172,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.runRoutes(doc)
 	a.clusterRoutes(doc)
 	a.operatorRoutes(doc)
+	a.etcdRoutes(doc)
 	a.fireRoutes(doc)
 	a.hookRoutes(doc)
 	a.calendarRoutes(doc)

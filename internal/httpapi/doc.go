@@ -15,6 +15,9 @@
 //	GET    /v1/namespaces/{ns}/groups/{name}        one group
 //	DELETE /v1/namespaces/{ns}/groups/{name}        delete it; it must have no jobs
 //	POST   /v1/nodes/{name}/drain, .../undrain, .../forget  what operators ask of nodes
+//	GET    /v1/etcd/members                         the members of the cluster's own etcd
+//	POST   /v1/etcd/members/{name}/add, .../remove, .../move-leader, .../defrag
+//	POST   /v1/node-tokens                          a token by which nodes join
 //	POST   /v1/shards/{ref}/move, .../hold, .../release, .../failback
 //	GET    /v1/audit?limit=&since=&until=&by=&action=&object=&after=  what people did, newest first
 //	GET    /v1/audit/sealed?after=, /v1/audit/verify  the same as it is sealed; whether it was changed

@@ -80,6 +80,7 @@ func routeRights() map[string]Right {
 	const job, run = "/v1/namespaces/{ns}/jobs/{name}", "/v1/runs/{runId}"
 	const queue, item = "/v1/namespaces/{ns}/queues/{name}", "/v1/namespaces/{ns}/queues/{name}/items/{id}"
 	const lock, minion, shard, node, update = "/v1/namespaces/{ns}/locks/{name}", "/v1/minions/{id}", "/v1/shards/{ref}", "/v1/nodes/{name}", "/v1/minion-update"
+	const member = "/v1/etcd/members/{name}"
 	rows := map[string]Right{
 		"POST /v1/apply": {rights.Edit, rights.Jobs, AtBody},
 
@@ -163,10 +164,18 @@ func routeRights() map[string]Right {
 		"POST " + update + "/resume":    {rights.Operate, rights.Minions, AtCluster},
 		"POST " + update + "/stop":      {rights.Operate, rights.Minions, AtCluster},
 
-		"GET /v1/nodes":               {rights.Read, rights.Nodes, AtCluster},
-		"POST " + node + "/drain":     {rights.Operate, rights.Nodes, AtCluster},
-		"POST " + node + "/undrain":   {rights.Operate, rights.Nodes, AtCluster},
-		"POST " + node + "/forget":    {rights.Operate, rights.Nodes, AtCluster},
+		"GET /v1/nodes":             {rights.Read, rights.Nodes, AtCluster},
+		"POST " + node + "/drain":   {rights.Operate, rights.Nodes, AtCluster},
+		"POST " + node + "/undrain": {rights.Operate, rights.Nodes, AtCluster},
+		"POST " + node + "/forget":  {rights.Operate, rights.Nodes, AtCluster},
+		"POST /v1/node-tokens":      {rights.Grant, rights.Nodes, AtCluster}, // a node has all that the cluster has
+
+		"GET /v1/etcd/members":            {rights.Read, rights.Nodes, AtCluster},
+		"POST " + member + "/add":         {rights.Operate, rights.Nodes, AtCluster},
+		"POST " + member + "/remove":      {rights.Operate, rights.Nodes, AtCluster},
+		"POST " + member + "/move-leader": {rights.Operate, rights.Nodes, AtCluster},
+		"POST " + member + "/defrag":      {rights.Operate, rights.Nodes, AtCluster},
+
 		"GET /v1/shards":              {rights.Read, rights.Shards, AtCluster},
 		"POST " + shard + "/hold":     {rights.Operate, rights.Shards, AtCluster},
 		"POST " + shard + "/release":  {rights.Operate, rights.Shards, AtCluster},

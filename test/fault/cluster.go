@@ -32,6 +32,7 @@ const (
 
 // cluster is the processes, and what looks at them.
 type cluster struct {
+	own        bool   // the schedulers keep the data themselves
 	dir        string // everything is below it
 	bin        string // the programs
 	freePorts  func() // gives the ports back
@@ -73,13 +74,16 @@ func (c *cluster) event(format string, args ...any) {
 // a process that ends by itself.
 func newCluster(dir, bin string, s scenario, keep int, network *network, died func(error), out io.Writer) (*cluster, error) {
 	members := max(s.members, 1)
+	if s.own {
+		members = schedulerCount // inside the schedulers
+	}
 	ports, free, err := freePorts(2*members + 2*schedulerMost)
 	if err != nil {
 		return nil, err
 	}
 	addr := func(host string, i int) string { return net.JoinHostPort(host, strconv.Itoa(ports[i])) }
 	self := filepath.Join(bin, "fault")
-	c := &cluster{dir: dir, begun: time.Now(), out: out, api: newAPI(), takeovers: newTakeovers(), network: network, bin: bin, freePorts: free}
+	c := &cluster{own: s.own, dir: dir, begun: time.Now(), out: out, api: newAPI(), takeovers: newTakeovers(), network: network, bin: bin, freePorts: free}
 	newProcess := func(name, path string, args ...string) *process {
 		return &process{name: name, path: path, args: args, log: filepath.Join(dir, name+".log"), died: died}
 	}
@@ -89,6 +93,10 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 	}
 	var reached []string // by the schedulers
 	for i := range members {
+		if s.own {
+			c.endpoints = append(c.endpoints, "https://"+addr(network.etcd(), 2*i))
+			continue
+		}
 		name := fmt.Sprintf("etcd%d", i+1)
 		c.etcds = append(c.etcds, newProcess(name, self, etcdArgument, filepath.Join(dir, name), addr(network.etcd(), 2*i), addr(network.etcd(), 2*i+1), name, strings.Join(all, ",")))
 		c.endpoints = append(c.endpoints, "http://"+addr(network.etcd(), 2*i))
@@ -102,6 +110,7 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 			reached[i] = p.Endpoint()
 		}
 	}
+	inside := slices.Clone(ports[:2*members]) // of the etcds, where they are in the schedulers
 	ports = ports[2*members:]
 	for i := range schedulerMost {
 		name, api, peer := fmt.Sprintf("s%d", i+1), addr(network.node(i), 2*i), addr(network.node(i), 2*i+1)
@@ -112,15 +121,21 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		c.api.nodes = append(c.api.nodes, scheme+api)
 		c.peers = append(c.peers, peer)
 		args := []string{
-			"--node", name, "--etcd-endpoints", strings.Join(reached, ","), "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
+			"--node", name, "--listen", api, "--peer-listen", peer, "--shards", strconv.Itoa(shardCount),
 			"--data-dir", filepath.Join(dir, name), "--lease-ttl", leaseTTL.String(), "--history-per-job", strconv.Itoa(keep),
+		}
+		switch {
+		case !s.own:
+			args = append(args, "--etcd-endpoints", strings.Join(reached, ","))
+		case i < schedulerCount:
+			args = append(args, c.ownArguments(i, net.JoinHostPort(network.etcd(), strconv.Itoa(inside[2*i])), net.JoinHostPort(network.etcd(), strconv.Itoa(inside[2*i+1])))...)
 		}
 		if s.grace > 0 {
 			args = append(args, "--misfire-grace", s.grace.String())
 		}
 		if network.apart {
 			args = append(args, "--open-api")
-		} else {
+		} else if !s.own {
 			args = append(args, "--insecure")
 		}
 		path, args := network.inside(i, filepath.Join(bin, "scheduler"), args)
@@ -140,13 +155,16 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		}
 		name := fmt.Sprintf("w%d", i+1)
 		args := []string{"--id", name, "--servers", strings.Join(c.peers, ","), "--data-dir", filepath.Join(dir, name)}
-		if !network.apart {
+		if !network.apart && !s.own {
 			args = append(args, "--insecure")
 		}
 		if s.queues != "" {
 			args = append(args, "--queue", s.queues)
 		}
 		c.workers = append(c.workers, newProcess(name, filepath.Join(bin, "worker"), args...))
+	}
+	if s.own {
+		return c, nil // the client needs certificates of the first node
 	}
 	c.client, err = clientv3.New(clientv3.Config{Endpoints: c.endpoints, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
 	if err != nil {
@@ -160,6 +178,11 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 func (c *cluster) start(ctx context.Context) error {
 	for _, p := range c.etcds {
 		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	if c.own {
+		if err := c.startOwn(ctx); err != nil {
 			return err
 		}
 	}
@@ -179,11 +202,14 @@ func (c *cluster) start(ctx context.Context) error {
 		}
 	}
 	for _, p := range c.schedulers[:schedulerCount] {
+		if c.own {
+			break // they run
+		}
 		if err := p.start(); err != nil {
 			return err
 		}
 	}
-	if c.network.apart { // minions on other hosts join by a token
+	if c.network.apart || c.own { // minions on other hosts join by a token
 		if err := until(ctx, func() error { return c.joinable(ctx) }); err != nil {
 			return err
 		}

@@ -78,6 +78,10 @@
 // to stay flat: the median of the last third
 // of the measurements may be 1.3 times that of the middle third.
 //
+// In embedded there is no etcd: the schedulers keep the cluster's data themselves. They
+// are killed and drained, one loses the data of its etcd or all of its data and is
+// replaced, and the members go from three to one and back (own.go).
+//
 // In queue there are no jobs: items are put into a queue while nodes, minions and etcd
 // servers die and come back, a minion at times after its items have gone to the other
 // one. Each item that was put has to have one record, of an attempt whose command had

@@ -38,6 +38,8 @@ type scenario struct {
 	// early is how long before its instant a fire may start. Not 0: the schedulers'
 	// clocks are made wrong.
 	early time.Duration
+	// own: the schedulers keep the cluster's data themselves; see own.go.
+	own bool
 	// queues are what the workers work on; see worker --queue.
 	queues string
 	// soak: memory, goroutines and etcd's size are watched, and have to stay flat.
@@ -93,6 +95,7 @@ func scenarios() map[string]scenario {
 		"dispatch":         {apart: true, hosts: hostCount},                                                                                    // see dispatch.go
 		queueScenario:      {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see queue.go
 		restoreScenario:    {},                                                                                                                 // see restore.go
+		"embedded":         {disturb: disturbAny(ownFaults()), each: ownFaults(), own: true},
 		"clock":            {disturb: stepClock, early: clockErr},
 		"herd":             {disturb: killScheduler, herd: 20},
 		"overload":         {disturb: killScheduler, times: 10, grace: 5 * time.Second},

@@ -20,8 +20,9 @@ func Rules() Table {
 		joining = []auth.Kind{auth.KindJoining}
 	)
 	return Table{
-		"carillon.auth.v1.Enroll.Join":  joining,
-		"carillon.auth.v1.Enroll.Renew": minion,
+		"carillon.auth.v1.Enroll.Join":     joining,
+		"carillon.auth.v1.Enroll.Renew":    minion,
+		"carillon.auth.v1.Enroll.JoinNode": joining,
 
 		"carillon.agent.v1.Push.Session":         minion,
 		"carillon.agent.v1.FromMinion.hello":     minion,

@@ -248,6 +248,183 @@ func (x *RenewResponse) GetCertificate() []byte {
 	return nil
 }
 
+type JoinNodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// ID.SECRET.CAHASH, of a token for nodes.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// PKCS #10, DER, signed by the node's key.
+	Csr []byte `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`
+	// Names and addresses by which other nodes reach this one.
+	Hosts []string `protobuf:"bytes,4,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// Where other members would reach its etcd, as https URL, and where clients would.
+	PeerUrl       string `protobuf:"bytes,5,opt,name=peer_url,json=peerUrl,proto3" json:"peer_url,omitempty"`
+	ClientUrl     string `protobuf:"bytes,6,opt,name=client_url,json=clientUrl,proto3" json:"client_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinNodeRequest) Reset() {
+	*x = JoinNodeRequest{}
+	mi := &file_internal_auth_authpb_enroll_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinNodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinNodeRequest) ProtoMessage() {}
+
+func (x *JoinNodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_auth_authpb_enroll_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinNodeRequest.ProtoReflect.Descriptor instead.
+func (*JoinNodeRequest) Descriptor() ([]byte, []int) {
+	return file_internal_auth_authpb_enroll_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *JoinNodeRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *JoinNodeRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *JoinNodeRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *JoinNodeRequest) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *JoinNodeRequest) GetPeerUrl() string {
+	if x != nil {
+		return x.PeerUrl
+	}
+	return ""
+}
+
+func (x *JoinNodeRequest) GetClientUrl() string {
+	if x != nil {
+		return x.ClientUrl
+	}
+	return ""
+}
+
+type JoinNodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Good for a member, and for a client of members.
+	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// The certificate of the cluster's authority.
+	Ca []byte `protobuf:"bytes,2,opt,name=ca,proto3" json:"ca,omitempty"`
+	// The content of the seal key file.
+	SealKey []byte `protobuf:"bytes,3,opt,name=seal_key,json=sealKey,proto3" json:"seal_key,omitempty"`
+	// Where clients reach the members.
+	Endpoints []string `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// The prefix of the cluster's keys in etcd, and its id.
+	Prefix        string `protobuf:"bytes,5,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Cluster       string `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinNodeResponse) Reset() {
+	*x = JoinNodeResponse{}
+	mi := &file_internal_auth_authpb_enroll_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinNodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinNodeResponse) ProtoMessage() {}
+
+func (x *JoinNodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_internal_auth_authpb_enroll_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinNodeResponse.ProtoReflect.Descriptor instead.
+func (*JoinNodeResponse) Descriptor() ([]byte, []int) {
+	return file_internal_auth_authpb_enroll_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *JoinNodeResponse) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *JoinNodeResponse) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+func (x *JoinNodeResponse) GetSealKey() []byte {
+	if x != nil {
+		return x.SealKey
+	}
+	return nil
+}
+
+func (x *JoinNodeResponse) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *JoinNodeResponse) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *JoinNodeResponse) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
 var File_internal_auth_authpb_enroll_proto protoreflect.FileDescriptor
 
 const file_internal_auth_authpb_enroll_proto_rawDesc = "" +
@@ -266,10 +443,26 @@ const file_internal_auth_authpb_enroll_proto_rawDesc = "" +
 	"\fRenewRequest\x12\x10\n" +
 	"\x03csr\x18\x01 \x01(\fR\x03csr\"1\n" +
 	"\rRenewResponse\x12 \n" +
-	"\vcertificate\x18\x01 \x01(\fR\vcertificate2\x99\x01\n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\x9d\x01\n" +
+	"\x0fJoinNodeRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\x12\x10\n" +
+	"\x03csr\x18\x03 \x01(\fR\x03csr\x12\x14\n" +
+	"\x05hosts\x18\x04 \x03(\tR\x05hosts\x12\x19\n" +
+	"\bpeer_url\x18\x05 \x01(\tR\apeerUrl\x12\x1d\n" +
+	"\n" +
+	"client_url\x18\x06 \x01(\tR\tclientUrl\"\xaf\x01\n" +
+	"\x10JoinNodeResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x0e\n" +
+	"\x02ca\x18\x02 \x01(\fR\x02ca\x12\x19\n" +
+	"\bseal_key\x18\x03 \x01(\fR\asealKey\x12\x1c\n" +
+	"\tendpoints\x18\x04 \x03(\tR\tendpoints\x12\x16\n" +
+	"\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x18\n" +
+	"\acluster\x18\x06 \x01(\tR\acluster2\xec\x01\n" +
 	"\x06Enroll\x12E\n" +
 	"\x04Join\x12\x1d.carillon.auth.v1.JoinRequest\x1a\x1e.carillon.auth.v1.JoinResponse\x12H\n" +
-	"\x05Renew\x12\x1e.carillon.auth.v1.RenewRequest\x1a\x1f.carillon.auth.v1.RenewResponseB8Z6github.com/carillon-cron/carillon/internal/auth/authpbb\x06proto3"
+	"\x05Renew\x12\x1e.carillon.auth.v1.RenewRequest\x1a\x1f.carillon.auth.v1.RenewResponse\x12Q\n" +
+	"\bJoinNode\x12!.carillon.auth.v1.JoinNodeRequest\x1a\".carillon.auth.v1.JoinNodeResponseB8Z6github.com/carillon-cron/carillon/internal/auth/authpbb\x06proto3"
 
 var (
 	file_internal_auth_authpb_enroll_proto_rawDescOnce sync.Once
@@ -283,20 +476,24 @@ func file_internal_auth_authpb_enroll_proto_rawDescGZIP() []byte {
 	return file_internal_auth_authpb_enroll_proto_rawDescData
 }
 
-var file_internal_auth_authpb_enroll_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_internal_auth_authpb_enroll_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_internal_auth_authpb_enroll_proto_goTypes = []any{
-	(*JoinRequest)(nil),   // 0: carillon.auth.v1.JoinRequest
-	(*JoinResponse)(nil),  // 1: carillon.auth.v1.JoinResponse
-	(*RenewRequest)(nil),  // 2: carillon.auth.v1.RenewRequest
-	(*RenewResponse)(nil), // 3: carillon.auth.v1.RenewResponse
+	(*JoinRequest)(nil),      // 0: carillon.auth.v1.JoinRequest
+	(*JoinResponse)(nil),     // 1: carillon.auth.v1.JoinResponse
+	(*RenewRequest)(nil),     // 2: carillon.auth.v1.RenewRequest
+	(*RenewResponse)(nil),    // 3: carillon.auth.v1.RenewResponse
+	(*JoinNodeRequest)(nil),  // 4: carillon.auth.v1.JoinNodeRequest
+	(*JoinNodeResponse)(nil), // 5: carillon.auth.v1.JoinNodeResponse
 }
 var file_internal_auth_authpb_enroll_proto_depIdxs = []int32{
 	0, // 0: carillon.auth.v1.Enroll.Join:input_type -> carillon.auth.v1.JoinRequest
 	2, // 1: carillon.auth.v1.Enroll.Renew:input_type -> carillon.auth.v1.RenewRequest
-	1, // 2: carillon.auth.v1.Enroll.Join:output_type -> carillon.auth.v1.JoinResponse
-	3, // 3: carillon.auth.v1.Enroll.Renew:output_type -> carillon.auth.v1.RenewResponse
-	2, // [2:4] is the sub-list for method output_type
-	0, // [0:2] is the sub-list for method input_type
+	4, // 2: carillon.auth.v1.Enroll.JoinNode:input_type -> carillon.auth.v1.JoinNodeRequest
+	1, // 3: carillon.auth.v1.Enroll.Join:output_type -> carillon.auth.v1.JoinResponse
+	3, // 4: carillon.auth.v1.Enroll.Renew:output_type -> carillon.auth.v1.RenewResponse
+	5, // 5: carillon.auth.v1.Enroll.JoinNode:output_type -> carillon.auth.v1.JoinNodeResponse
+	3, // [3:6] is the sub-list for method output_type
+	0, // [0:3] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -313,7 +510,7 @@ func file_internal_auth_authpb_enroll_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_auth_authpb_enroll_proto_rawDesc), len(file_internal_auth_authpb_enroll_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,8 +25,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Enroll_Join_FullMethodName  = "/carillon.auth.v1.Enroll/Join"
-	Enroll_Renew_FullMethodName = "/carillon.auth.v1.Enroll/Renew"
+	Enroll_Join_FullMethodName     = "/carillon.auth.v1.Enroll/Join"
+	Enroll_Renew_FullMethodName    = "/carillon.auth.v1.Enroll/Renew"
+	Enroll_JoinNode_FullMethodName = "/carillon.auth.v1.Enroll/JoinNode"
 )
 
 // EnrollClient is the client API for Enroll service.
@@ -41,6 +42,10 @@ type EnrollClient interface {
 	// Renew asks for a new certificate of the id and key that the caller proves
 	// by its present one.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// JoinNode asks for what a host needs to be a node of a cluster that keeps its data
+	// itself; the caller shows no certificate, but a token that is for nodes. It may be
+	// repeated with the same key as often as the answer is lost.
+	JoinNode(ctx context.Context, in *JoinNodeRequest, opts ...grpc.CallOption) (*JoinNodeResponse, error)
 }
 
 type enrollClient struct {
@@ -71,6 +76,16 @@ func (c *enrollClient) Renew(ctx context.Context, in *RenewRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *enrollClient) JoinNode(ctx context.Context, in *JoinNodeRequest, opts ...grpc.CallOption) (*JoinNodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinNodeResponse)
+	err := c.cc.Invoke(ctx, Enroll_JoinNode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EnrollServer is the server API for Enroll service.
 // All implementations must embed UnimplementedEnrollServer
 // for forward compatibility.
@@ -83,6 +98,10 @@ type EnrollServer interface {
 	// Renew asks for a new certificate of the id and key that the caller proves
 	// by its present one.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// JoinNode asks for what a host needs to be a node of a cluster that keeps its data
+	// itself; the caller shows no certificate, but a token that is for nodes. It may be
+	// repeated with the same key as often as the answer is lost.
+	JoinNode(context.Context, *JoinNodeRequest) (*JoinNodeResponse, error)
 	mustEmbedUnimplementedEnrollServer()
 }
 
@@ -98,6 +117,9 @@ func (UnimplementedEnrollServer) Join(context.Context, *JoinRequest) (*JoinRespo
 }
 func (UnimplementedEnrollServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrollServer) JoinNode(context.Context, *JoinNodeRequest) (*JoinNodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method JoinNode not implemented")
 }
 func (UnimplementedEnrollServer) mustEmbedUnimplementedEnrollServer() {}
 func (UnimplementedEnrollServer) testEmbeddedByValue()                {}
@@ -156,6 +178,24 @@ func _Enroll_Renew_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Enroll_JoinNode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinNodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollServer).JoinNode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Enroll_JoinNode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollServer).JoinNode(ctx, req.(*JoinNodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Enroll_ServiceDesc is the grpc.ServiceDesc for Enroll service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -170,6 +210,10 @@ var Enroll_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _Enroll_Renew_Handler,
+		},
+		{
+			MethodName: "JoinNode",
+			Handler:    _Enroll_JoinNode_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

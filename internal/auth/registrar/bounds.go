@@ -30,8 +30,19 @@ func renewRanges() fieldrange.Table {
 	return fieldrange.Table{"RenewRequest.csr": {Bytes: 8 << 10}}
 }
 
+func joinNodeRanges() fieldrange.Table {
+	return fieldrange.Table{
+		"JoinNodeRequest.node":       {Bytes: job.MaxNameLen},
+		"JoinNodeRequest.token":      {Bytes: 128},
+		"JoinNodeRequest.csr":        {Bytes: 8 << 10},
+		"JoinNodeRequest.hosts":      {Bytes: 255, Items: 16},
+		"JoinNodeRequest.peer_url":   {Bytes: 512},
+		"JoinNodeRequest.client_url": {Bytes: 512},
+	}
+}
+
 // ranges check what callers send.
-type ranges struct{ join, renew *fieldrange.Checker }
+type ranges struct{ join, renew, joinNode *fieldrange.Checker }
 
 func newRanges() (ranges, error) {
 	var r ranges
@@ -41,6 +52,9 @@ func newRanges() (ranges, error) {
 	}
 	if r.renew, err = fieldrange.New((&authpb.RenewRequest{}).ProtoReflect().Descriptor(), maxRequest, renewRanges()); err != nil {
 		return r, fmt.Errorf("requests to renew: %w", err)
+	}
+	if r.joinNode, err = fieldrange.New((&authpb.JoinNodeRequest{}).ProtoReflect().Descriptor(), maxRequest, joinNodeRanges()); err != nil {
+		return r, fmt.Errorf("requests of nodes to join: %w", err)
 	}
 	return r, nil
 }

@@ -90,6 +90,8 @@ func (r *Registrar) joinByToken(v *view, a *ask) (*decision, error) {
 	// Who does not know the secret is told no more than that.
 	case !v.token.exists(), !a.token.Matches(t.SecretHash):
 		return deny("is not known: it may be used up, expired or deleted")
+	case t.Nodes:
+		return deny("is for nodes")
 	case !r.now().Before(t.ExpiresAt):
 		return deny("has expired")
 	case t.Uses < 1:

@@ -20,6 +20,8 @@ const (
 	MaxTokenTTL = 30 * 24 * time.Hour
 	// MaxTokenUses bounds the uses of one token.
 	MaxTokenUses = 100_000
+	// MaxNodeUses bounds those of a token for nodes.
+	MaxNodeUses = 64
 )
 
 // TokenSpec says what a new token is good for. Zero values stand for the
@@ -32,6 +34,9 @@ type TokenSpec struct {
 	// Minions is a shell pattern, as in "web-*", that the ids of the minions
 	// must match. Empty: any.
 	Minions string
+	// Nodes: it lets nodes join, and no minions: whoever has it gets all that the cluster
+	// has. Minions is a pattern of their names then.
+	Nodes bool
 	// Labels are granted to the minions that enroll by it.
 	Labels map[string]string
 	// By is who asks for it.
@@ -70,6 +75,12 @@ func (s TokenSpec) filled() (TokenSpec, error) {
 		problems = append(problems, job.Problem{Path: "minions", Message: fmt.Sprintf("%q is not a pattern: %v; give one as in \"web-*\"", s.Minions, err)})
 	}
 	problems = append(problems, labelProblems(s.Labels)...)
+	if s.Nodes && s.Uses > MaxNodeUses {
+		problems = append(problems, job.Problem{Path: "uses", Message: fmt.Sprintf("is %d; a token for nodes has 1 to %d", s.Uses, MaxNodeUses)})
+	}
+	if s.Nodes && len(s.Labels) > 0 {
+		problems = append(problems, job.Problem{Path: "labels", Message: "are for minions; a node has those of its own settings"})
+	}
 	if len(problems) > 0 {
 		return s, &job.InvalidError{Problems: problems}
 	}
@@ -103,7 +114,7 @@ func (r *Registrar) CreateToken(ctx context.Context, spec TokenSpec) (auth.JoinT
 	}
 	now := r.now().UTC()
 	text, err := etcdkv.Encode(etcdkv.JoinToken{
-		Schema: etcdkv.Schema, ID: t.ID, SecretHash: t.SecretHash(), Minions: spec.Minions, Uses: spec.Uses, Labels: spec.Labels,
+		Schema: etcdkv.Schema, ID: t.ID, SecretHash: t.SecretHash(), Minions: spec.Minions, Uses: spec.Uses, Nodes: spec.Nodes, Labels: spec.Labels,
 		ExpiresAt: now.Add(spec.TTL), By: spec.By, CreatedAt: now,
 	})
 	if err != nil {

@@ -92,6 +92,17 @@ type Deps struct {
 	Seal   *sealing.Keeper
 	Logger *zap.Logger
 	Now    func() time.Time
+	// Store tells what a host needs that is to be a node, besides its certificate.
+	// Nil: the cluster's etcd is not its own, and nodes do not join by tokens.
+	Store func(context.Context) (Store, error)
+}
+
+// Store is where a cluster keeps its data that keeps it itself.
+type Store struct {
+	// SealKey is the content of the seal key file, Endpoints are where members are
+	// reached.
+	SealKey   []byte
+	Endpoints []string
 }
 
 // Registrar enrolls minions. Its methods may be called by many goroutines.
@@ -101,6 +112,7 @@ type Registrar struct {
 	cfg     Config
 	client  *clientv3.Client
 	seal    *sealing.Keeper
+	store   func(context.Context) (Store, error)
 	keys    etcdkv.Keys
 	log     *zap.Logger
 	now     func() time.Time
@@ -137,7 +149,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Registrar, error) {
 		return nil, err
 	}
 	r := &Registrar{
-		cfg: cfg, client: deps.Client, seal: deps.Seal, keys: cfg.Keys, log: deps.Logger, now: deps.Now,
+		cfg: cfg, client: deps.Client, seal: deps.Seal, store: deps.Store, keys: cfg.Keys, log: deps.Logger, now: deps.Now,
 		tokens: make(chan struct{}, 1), requests: make(chan struct{}, 8), lookups: make(chan struct{}, 32),
 	}
 	if r.log == nil {

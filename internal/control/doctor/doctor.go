@@ -9,6 +9,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
+	"github.com/carillon-cron/carillon/internal/control/etcdmembers"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/runs"
@@ -25,6 +26,7 @@ type Deps struct {
 	Cluster *cluster.Operator
 	Minions *minions.Fleet
 	Enroll  *enroll.Registry
+	Etcd    *etcdmembers.Membership
 	Updates *updates.Rollout
 	Access  *access.Authenticator
 	// Rights tells which names callers may be told.
@@ -52,6 +54,7 @@ type Checker struct {
 	cluster    *cluster.Operator
 	minions    *minions.Fleet
 	enroll     *enroll.Registry
+	etcd       *etcdmembers.Membership
 	updates    *updates.Rollout
 	access     *access.Authenticator
 	rights     *policy.Decider
@@ -64,7 +67,7 @@ type Checker struct {
 func New(deps Deps) *Checker {
 	return &Checker{
 		db: deps.Store, catalog: deps.Catalog, runs: deps.Runs, cluster: deps.Cluster, minions: deps.Minions,
-		enroll: deps.Enroll, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment, past: deps.Past,
+		enroll: deps.Enroll, etcd: deps.Etcd, updates: deps.Updates, access: deps.Access, rights: deps.Rights, inventory: deps.Inventory, enrollment: deps.Enrollment, past: deps.Past,
 	}
 }
 
@@ -80,7 +83,7 @@ func (c *Checker) Doctor(ctx context.Context) ([]api.Check, error) {
 		return checks, nil // all else would say the same
 	}
 	for _, look := range []func(context.Context) ([]api.Check, error){
-		c.checkPast, c.checkEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkJobs, c.checkUpdate,
+		c.checkPast, c.checkEtcd, c.checkOwnEtcd, c.checkAlarms, c.checkCompaction, c.checkMembers, c.checkAccess, c.checkHealth, c.checkClocks, c.checkCursors, c.checkShards, c.checkGroups, c.checkAsides, c.checkOperators, c.checkSlots, c.checkMinions, c.checkCertificates, c.checkSeal, c.checkJobs, c.checkUpdate,
 	} {
 		found, err := look(ctx)
 		if ctx.Err() != nil {

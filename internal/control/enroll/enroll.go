@@ -63,16 +63,29 @@ func (reg *Registry) Authority() (api.Authority, error) {
 
 // CreateToken makes a token by which minions join the cluster.
 func (reg *Registry) CreateToken(ctx context.Context, req api.TokenRequest) (api.JoinToken, error) {
+	return reg.create(ctx, req, false)
+}
+
+// CreateTokenOfNodes makes a token by which nodes join the cluster. Minions is a glob of
+// their names.
+func (reg *Registry) CreateTokenOfNodes(ctx context.Context, req api.TokenRequest) (api.JoinToken, error) {
+	return reg.create(ctx, req, true)
+}
+
+func (reg *Registry) create(ctx context.Context, req api.TokenRequest, nodes bool) (api.JoinToken, error) {
 	e, err := reg.enrollment()
 	if err != nil {
 		return api.JoinToken{}, err
 	}
-	o := req.Order
+	o, action := req.Order, "token.create"
+	if nodes {
+		action = "nodetoken.create"
+	}
 	o.Reason = minions.LabelReason(req.Labels, nil, o.Reason)
 	t, err := e.CreateToken(ctx, registrar.TokenSpec{
-		TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, Labels: req.Labels, By: caller.Of(ctx, req.By),
+		TTL: req.TTL, Uses: req.Uses, Minions: req.Minions, Nodes: nodes, Labels: req.Labels, By: caller.Of(ctx, req.By),
 		Record: func(id string) (clientv3.Op, error) {
-			return reg.audit.Op(reg.audit.Record(ctx, "token.create", id, o))
+			return reg.audit.Op(reg.audit.Record(ctx, action, id, o))
 		},
 	})
 	if err != nil {
@@ -103,7 +116,7 @@ func (reg *Registry) Tokens(ctx context.Context) ([]api.JoinToken, error) {
 	for i := range all {
 		t := &all[i]
 		if reg.db.Now().Before(t.ExpiresAt) {
-			out = append(out, api.JoinToken{ID: t.ID, Minions: t.Minions, Uses: t.Uses, Labels: t.Labels, ExpiresAt: t.ExpiresAt, By: t.By})
+			out = append(out, api.JoinToken{ID: t.ID, Minions: t.Minions, Nodes: t.Nodes, Uses: t.Uses, Labels: t.Labels, ExpiresAt: t.ExpiresAt, By: t.By})
 		}
 	}
 	return out, nil

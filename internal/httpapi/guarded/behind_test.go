@@ -353,6 +353,20 @@ func (b *behind) CreateToken(context.Context, api.TokenRequest) (api.JoinToken, 
 	return api.JoinToken{}, errReached
 }
 
+func (b *behind) CreateNodeToken(context.Context, api.TokenRequest) (api.JoinToken, error) {
+	return api.JoinToken{}, errReached
+}
+
+func (b *behind) EtcdMembers(context.Context) ([]api.EtcdMember, error) { return nil, errReached }
+
+func (b *behind) RemoveEtcdMember(context.Context, string, api.Order) error { return errReached }
+
+func (b *behind) AddEtcdMember(context.Context, job.NodeID, api.Order) error { return errReached }
+
+func (b *behind) MoveEtcdLeader(context.Context, string, api.Order) error { return errReached }
+
+func (b *behind) DefragEtcd(context.Context, string, api.Order) error { return errReached }
+
 func (b *behind) DeleteToken(context.Context, string, api.Order) error { return errReached }
 
 func (b *behind) ApproveMinion(context.Context, job.MinionID, string, map[string]string, api.Order) error {

@@ -149,7 +149,7 @@ func request(r httpapi.Route, ns string) (path, body string) {
 		body = fmt.Sprintf(`{"session":"s","namespace":%q,"name":"x"}`, ns)
 	case strings.HasSuffix(p, "/close"):
 		body = `{"session":"s"}`
-	case p == "POST /v1/minion-tokens", strings.HasSuffix(p, "/labels"):
+	case p == "POST /v1/minion-tokens", p == "POST /v1/node-tokens", strings.HasSuffix(p, "/labels"):
 		body = `{}`
 	case p == "POST /v1/recover":
 		body = `{"dryRun":true}`

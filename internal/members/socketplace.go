@@ -1,4 +1,4 @@
-package app
+package members
 
 import (
 	"fmt"
@@ -7,10 +7,13 @@ import (
 	"strings"
 )
 
+// maxPath is how long the path of a socket may be on Linux.
+const maxPath = 107
+
 // socketPlace is a path by which this process listens on a socket in a
 // directory and connects to it, however long the directory's own path is.
 type socketPlace struct {
-	// path has at most maxSocketPath bytes, and none that an URL would escape.
+	// path has at most maxPath bytes, and none that an URL would escape.
 	path string
 	dir  *os.File // nil where path is the socket's own
 }
@@ -23,7 +26,7 @@ func placeSocket(dir, name string) (*socketPlace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	if len(path) <= maxSocketPath && strings.IndexFunc(path, unusual) < 0 {
+	if len(path) <= maxPath && strings.IndexFunc(path, unusual) < 0 {
 		return &socketPlace{path: path}, nil
 	}
 	f, err := os.Open(dir)

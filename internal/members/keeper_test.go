@@ -1,0 +1,306 @@
+package members
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// host is a node without a scheduler: its Keeper, and its client.
+type host struct {
+	cfg    Config
+	ca     *auth.Authority
+	keeper *Keeper
+	client *clientv3.Client
+	stop   func()
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func newHost(t *testing.T, ca *auth.Authority, name string) *host {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "member") // short, for its socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	peers, clients := freePort(t), freePort(t)
+	h := &host{ca: ca, cfg: Config{
+		Node: job.NodeID(name), DataDir: dir, Keys: etcdkv.NewKeys(""), Hosts: []string{"127.0.0.1"}, Every: 100 * time.Millisecond,
+		At: Addresses{PeerListen: peers, ClientListen: clients, PeerURL: "https://" + peers, ClientURL: "https://" + clients},
+	}}
+	t.Cleanup(func() { h.end() })
+	return h
+}
+
+func (h *host) sign(csr []byte) ([]byte, []byte, error) {
+	cert, err := h.ca.SignMember(csr, h.cfg.Node, h.cfg.Hosts, time.Now())
+	return cert, h.ca.Certificate().Raw, err
+}
+
+// join does what the answer of a node does: the certificate, the endpoints, and the record.
+func (h *host) join(t *testing.T, of *host) {
+	t.Helper()
+	k, err := newKeeper(h.cfg, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.install(t, k)
+	if err := k.keep(State{Schema: 1, Node: h.cfg.Node, Prefix: h.cfg.Keys.Prefix(), Endpoints: of.keeper.Endpoints()}); err != nil {
+		t.Fatal(err)
+	}
+	of.want(t, h.cfg.Node, true)
+	h.run(t, k)
+}
+
+func (h *host) install(t *testing.T, k *Keeper) {
+	t.Helper()
+	csr, err := k.files.Request()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, ca, err := h.sign(csr)
+	if err == nil {
+		err = k.files.Install(cert, ca)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// want writes whether a node is to be a member.
+func (h *host) want(t *testing.T, node job.NodeID, member bool) {
+	t.Helper()
+	text, err := etcdkv.Encode(etcdkv.EtcdNode{Schema: 1, Node: node, Member: member})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.client.Put(t.Context(), h.cfg.Keys.EtcdNode(node), text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs a Keeper until end.
+func (h *host) run(t *testing.T, k *Keeper) {
+	t.Helper()
+	c, err := h.dial(k.files, k.Endpoints())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.keeper, h.client = k, c
+	k.Use(Store{Client: c, Follow: func(e []string) { c.SetEndpoints(e...) }, Sign: h.sign})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- k.Run(ctx) }()
+	h.stop = func() {
+		cancel()
+		<-ended
+		_ = c.Close()
+		k.Close()
+	}
+}
+
+func (h *host) dial(files *auth.NodeFiles, endpoints []string) (*clientv3.Client, error) {
+	info := transport.TLSInfo{CertFile: files.Cert(), KeyFile: files.Key(), TrustedCAFile: files.CA()}
+	secure, err := info.ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	return clientv3.New(clientv3.Config{Endpoints: endpoints, TLS: secure, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
+}
+
+func (h *host) end() {
+	if h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
+}
+
+// resume starts the host again.
+func (h *host) resume(t *testing.T) {
+	t.Helper()
+	k, err := Resume(h.cfg, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.run(t, k)
+}
+
+func (h *host) operator() *Operator {
+	return NewOperator(h.cfg.Node, h.cfg.Keys, h.client, func(e []string) (*clientv3.Client, error) { return h.dial(h.keeper.files, e) })
+}
+
+// voters waits until these nodes, and no others, are members with a vote.
+func (h *host) voters(t *testing.T, names ...string) []Status {
+	t.Helper()
+	var all []Status
+	await.Until(t, fmt.Sprint("members are ", names), func() bool {
+		var err error
+		if all, err = h.operator().Look(t.Context()); err != nil || len(all) != len(names) {
+			return false
+		}
+		for i := range all {
+			if all[i].Name != names[i] || all[i].Learner || all[i].Down != "" {
+				return false
+			}
+		}
+		return true
+	})
+	return all
+}
+
+// TestMembersComeAndGo goes from one member to three, loses the data of one, has one
+// removed and come back, and ends with one.
+func TestMembersComeAndGo(t *testing.T) {
+	t.Parallel()
+	ca, err := auth.NewAuthority("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b, c := newHost(t, ca, "a"), newHost(t, ca, "b"), newHost(t, ca, "c")
+	k, err := Found(t.Context(), a.cfg, zap.NewNop(), func(ctx context.Context, endpoint string) (*Founding, error) {
+		c, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
+		return &Founding{Client: c, Cluster: "test", Sign: a.sign}, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Await(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.run(t, k)
+	a.voters(t, "a")
+	b.join(t, a)
+	a.voters(t, "a", "b")
+	// I1: c has ended right after it was added, and knows nothing of that.
+	if _, err := a.client.MemberAddAsLearner(t.Context(), []string{c.cfg.At.PeerURL}); err != nil {
+		t.Fatal(err)
+	}
+	c.join(t, a)
+	all := a.voters(t, "a", "b", "c")
+
+	strangersAreRefused(t, a)
+
+	// A restart needs nobody's help, and no token.
+	c.end()
+	c.resume(t)
+	if again := a.voters(t, "a", "b", "c"); again[2].ID != all[2].ID {
+		t.Errorf("c was member %s, and came back as %s", all[2].ID, again[2].ID)
+	}
+
+	// Its data is lost: it comes back as a new one.
+	c.end()
+	if err := os.RemoveAll(filepath.Join(c.cfg.DataDir, etcdName)); err != nil {
+		t.Fatal(err)
+	}
+	c.resume(t)
+	await.Until(t, "c is another member", func() bool {
+		now, err := a.operator().Look(t.Context())
+		s, ok := Find(now, "c")
+		return err == nil && ok && s.ID != all[2].ID && !s.Learner && s.Down == ""
+	})
+	now := a.voters(t, "a", "b", "c")
+
+	// I4: with one down, no other may go.
+	c.end()
+	b1, _ := Find(now, "b")
+	if err := a.operator().Remove(t.Context(), b1.ID); !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "not: [c]") {
+		t.Errorf("b is removed while c is down: %v, want a conflict that names c", err)
+	}
+	c.resume(t)
+	a.voters(t, "a", "b", "c")
+
+	// An operator has c be none: its data is set aside, and it asks the others on.
+	a.want(t, "c", false)
+	a.voters(t, "a", "b")
+	await.Until(t, "c has set its data aside", func() bool {
+		_, err := os.Stat(filepath.Join(c.cfg.DataDir, asideName))
+		return err == nil && !c.keeper.Runs()
+	})
+	if _, err := c.client.Get(t.Context(), "x"); err != nil {
+		t.Errorf("c is no client of the others: %v", err)
+	}
+	a.want(t, "c", true)
+	now = a.voters(t, "a", "b", "c")
+
+	// The founder leaves, and the others go on; then there is one.
+	led, _ := Find(now, "b")
+	if err := a.operator().MoveLeader(t.Context(), led); err != nil {
+		t.Errorf("b leads: %v", err)
+	}
+	b.want(t, "a", false)
+	b.voters(t, "b", "c")
+	a.end()
+	b.want(t, "c", false)
+	last := b.voters(t, "b")
+	await.Until(t, "the last one is not removed", func() bool {
+		err := b.operator().Remove(t.Context(), last[0].ID) // its client may ask one of those that have left once more
+		if err == nil {
+			t.Fatal("the last one is removed")
+		}
+		return errors.Is(err, job.ErrConflict) && strings.Contains(err.Error(), "last member")
+	})
+	if err := b.operator().Defrag(t.Context(), last[0]); err != nil {
+		t.Errorf("defragment: %v", err)
+	}
+}
+
+// I6: a minion of the same authority, and who shows nothing, get nothing.
+func strangersAreRefused(t *testing.T, h *host) {
+	t.Helper()
+	key, err := auth.OpenNodeFiles(t.TempDir(), "m1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := key.Request()
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := h.ca.SignMinion(csr, "m1", 0, time.Now())
+	if err == nil {
+		err = key.Install(der, h.ca.Certificate().Raw)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	minion, err := tls.LoadX509KeyPair(key.Cert(), key.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(h.ca.Certificate())
+	for who, certs := range map[string][]tls.Certificate{"a minion": {minion}, "who shows none": nil} {
+		for port, addr := range map[string]string{"clients": h.cfg.At.ClientListen, "peers": h.cfg.At.PeerListen} {
+			conn, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: pool, Certificates: certs, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12})
+			if err == nil {
+				_ = conn.Close()
+				t.Errorf("%s gets in at the port for %s", who, port)
+			}
+		}
+	}
+}

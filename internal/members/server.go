@@ -1,0 +1,216 @@
+package members
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/carillon-cron/carillon/internal/auth"
+	"github.com/carillon-cron/carillon/internal/datadir"
+)
+
+const (
+	// aloneReady bounds the start of an etcd that is alone: it waits for nobody.
+	aloneReady = 2 * time.Minute
+	// quota is how large the data of a member may become.
+	quota = 8 << 30
+)
+
+// SocketName is the name of the socket in etcd's directory.
+const SocketName = "client.sock"
+
+// Server is an etcd inside this process. This process, and root, reach it over a
+// Unix socket in its directory, which no other account can get into. Alone it listens
+// nowhere else; as a member of a cluster it has a port for its peers and one for the
+// clients on other nodes.
+type Server struct {
+	// Endpoint is the socket as an endpoint.
+	Endpoint string
+	etcd     *embed.Etcd
+	at       *socketPlace
+}
+
+// Alone starts an etcd of one member that nobody but this process and root reaches.
+func Alone(dir string, log *zap.Logger) (*Server, error) {
+	s, err := start(dir, "embedded", nil, log)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), aloneReady)
+	defer cancel()
+	if err := s.Ready(ctx); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// ports are where a member of a cluster is reached.
+type ports struct {
+	Addresses
+	// files are its certificate, its key and the authority.
+	cert, key, ca string
+	// initial are the members when it joins, as name=URL; empty: it goes on from its data.
+	initial string
+}
+
+// start starts an etcd. It does not wait until the etcd serves: a member does so only
+// once a majority of the members is there.
+func start(dir, name string, at *ports, log *zap.Logger) (_ *Server, err error) {
+	if err := datadir.Make(dir, datadir.Private, log); err != nil {
+		return nil, fmt.Errorf("embedded etcd: %w", err)
+	}
+	place, err := placeSocket(dir, SocketName)
+	if err != nil {
+		return nil, fmt.Errorf("embedded etcd: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			place.close()
+		}
+	}()
+	listen := url.URL{Scheme: "unix", Path: place.path}
+	nowhere := url.URL{Scheme: "http", Host: "127.0.0.1:0"} // a member must have an address
+	cfg := embed.NewConfig()
+	cfg.Name, cfg.Dir = name, dir
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{listen}, []url.URL{listen}
+	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = nil, []url.URL{nowhere}
+	// Alone, a member elects itself; short timeouts start it sooner and allow
+	// shorter leases.
+	cfg.TickMs, cfg.ElectionMs = 50, 500
+	if at != nil {
+		if err := at.configure(cfg); err != nil {
+			return nil, fmt.Errorf("embedded etcd: %w", err)
+		}
+		cfg.ListenClientUrls = append(cfg.ListenClientUrls, listen)
+	} else {
+		cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	}
+	// No page can reach a Unix socket, and none has a certificate; should one ever
+	// reach it, it shall be served no page either. An empty list of origins would
+	// allow all.
+	cfg.CORS, cfg.HostWhitelist = map[string]struct{}{"none": {}}, map[string]struct{}{"localhost": {}}
+	cfg.EnableGRPCGateway, cfg.EnablePprof, cfg.ListenMetricsUrls = false, false, nil
+	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "periodic", "1m"
+	cfg.QuotaBackendBytes = quota
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.Named("etcd").WithOptions(zap.IncreaseLevel(zap.DPanicLevel)))
+	srv, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("embedded etcd in %s: %w", dir, err)
+	}
+	if err := os.Chmod(place.path, 0o600); err != nil { // its directory keeps others out already
+		srv.Close()
+		return nil, fmt.Errorf("embedded etcd: %w", err)
+	}
+	return &Server{Endpoint: listen.String(), etcd: srv, at: place}, nil
+}
+
+// configure has a member listen for its peers and for clients on other nodes. Both
+// are asked for a certificate of the cluster's authority that is good for the name of
+// members: minions have certificates of the same authority, and theirs name no host.
+func (p *ports) configure(cfg *embed.Config) error {
+	var at [4]url.URL
+	for i, text := range []string{"https://" + p.PeerListen, "https://" + p.ClientListen, p.PeerURL, p.ClientURL} {
+		u, err := url.Parse(text)
+		if err != nil {
+			return err
+		}
+		at[i] = *u
+	}
+	cfg.ListenPeerUrls, cfg.ListenClientUrls = []url.URL{at[0]}, []url.URL{at[1]}
+	cfg.AdvertisePeerUrls, cfg.AdvertiseClientUrls = []url.URL{at[2]}, []url.URL{at[3]}
+	secure := transport.TLSInfo{
+		CertFile: p.cert, KeyFile: p.key, TrustedCAFile: p.ca, ClientCertAuth: true,
+		AllowedHostnames: []string{auth.MemberName}, SkipClientSANVerify: true, // others may see a node under another address
+	}
+	cfg.PeerTLSInfo, cfg.ClientTLSInfo = secure, secure
+	cfg.TickMs, cfg.ElectionMs = 100, 1000
+	cfg.StrictReconfigCheck = true
+	cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainUnaryInterceptor(survive)}
+	cfg.InitialCluster = p.initial
+	if p.initial == "" { // not looked at where there is data
+		cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
+	}
+	cfg.ClusterState = embed.ClusterStateFlagExisting
+	return nil
+}
+
+// survive is for a member that was removed, and has not ended yet. Asked for its status
+// it panics, which would end the process; and what it answers otherwise is to have
+// clients ask another one.
+func survive(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (_ any, err error) {
+	if info.FullMethod == etcdserverpb.Maintenance_Status_FullMethodName {
+		defer func() {
+			if p := recover(); p != nil {
+				err = status.Errorf(codes.Unavailable, "this member is one no more, and ends: %v", p)
+			}
+		}()
+	}
+	answer, err := handler(ctx, req)
+	if err != nil && strings.Contains(err.Error(), errStopped) {
+		err = rpctypes.ErrGRPCStopped
+	}
+	return answer, err
+}
+
+// errStopped is what raft says in a member that ends.
+const errStopped = "raft: stopped"
+
+// ErrEnded is returned for an etcd that has ended, as one does that was removed from
+// the members.
+var ErrEnded = errors.New("the embedded etcd has ended")
+
+// Ready waits until the etcd serves.
+func (s *Server) Ready(ctx context.Context) error {
+	select {
+	case <-s.etcd.Server.ReadyNotify():
+	case err := <-s.etcd.Err():
+		return fmt.Errorf("%w: %w", ErrEnded, err)
+	case <-s.Ended():
+		return ErrEnded
+	case <-ctx.Done():
+		return fmt.Errorf("the embedded etcd is not ready: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+// Ended is closed once the etcd has ended, whether by Stop or by itself.
+func (s *Server) Ended() <-chan struct{} { return s.etcd.Server.StopNotify() }
+
+// ID is the number of this member.
+func (s *Server) ID() ID { return ID(s.etcd.Server.MemberID()) }
+
+// Stop ends the etcd.
+func (s *Server) Stop() {
+	s.etcd.Close()
+	s.at.close()
+}
+
+// hasData reports whether there is a log of a member in a directory of etcd: it has
+// been started once.
+func hasData(dir string) (bool, error) {
+	names, err := filepath.Glob(filepath.Join(escaped(dir), "member", "wal", "*.wal"))
+	if err != nil {
+		return false, fmt.Errorf("etcd's directory: %w", err)
+	}
+	return len(names) > 0, nil
+}
+
+// escaped is a path as a pattern that matches it alone.
+func escaped(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
