@@ -142,6 +142,9 @@ type QueueItem struct {
 	Job      string    `json:"job,omitempty"`
 	FireID   string    `json:"fireId,omitempty"`
 	JobRunID job.RunID `json:"jobRunId,omitempty"`
+	// Plan, as UPSTREAM/ID, is the plan whose task Task the item does. Empty: of none.
+	Plan string `json:"plan,omitempty"`
+	Task string `json:"task,omitempty"`
 }
 
 // ItemQuery selects items of a queue.

@@ -66,6 +66,7 @@ type Client struct {
 	Shards     Shards
 	Locks      Locks
 	Queues     Queues
+	Plans      Plans
 	Cluster    Cluster
 	Tokens     Tokens
 	Auth       Auth
@@ -119,7 +120,7 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
 		Calendars: Calendars{c}, Scripts: Scripts{c}, Secrets: Secrets{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
-		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Etcd: Etcd{c}, Shards: Shards{c}, Locks: Locks{c}, Queues: Queues{c},
+		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Etcd: Etcd{c}, Shards: Shards{c}, Locks: Locks{c}, Queues: Queues{c}, Plans: Plans{c},
 		Cluster: Cluster{c}, Tokens: Tokens{c}, Auth: Auth{c}, Audit: Audit{c}, conn: c,
 	}, nil
 }

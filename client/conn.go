@@ -33,7 +33,9 @@ type request struct {
 	path  []string
 	query url.Values
 	body  []byte
-	kind  string
+	// stream, unless nil, is the body in place of that: it can be sent once only.
+	stream io.Reader
+	kind   string
 	// holds, unless nil, gets from where on the order holds; zero: it is not told.
 	holds *time.Time
 }
@@ -51,7 +53,7 @@ func (c *conn) open(ctx context.Context, r request) (io.ReadCloser, error) {
 	for pauses := 0; ; pauses++ {
 		body, err := c.openOnce(ctx, r)
 		refused, ok := err.(*Error) //nolint:errorlint // it is not wrapped
-		if !ok || refused.Status != http.StatusTooManyRequests || refused.RetryAfter <= 0 || refused.RetryAfter > maxPause || pauses == maxPauses {
+		if !ok || refused.Status != http.StatusTooManyRequests || refused.RetryAfter <= 0 || refused.RetryAfter > maxPause || pauses == maxPauses || r.stream != nil {
 			return body, err
 		}
 		// All whom the server has sent away come back at some time of their own.
@@ -74,7 +76,11 @@ func (c *conn) openOnce(ctx context.Context, r request) (io.ReadCloser, error) {
 	}
 	u := c.base.JoinPath(path...)
 	u.RawQuery = r.query.Encode()
-	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(r.body))
+	var sent io.Reader = bytes.NewReader(r.body)
+	if r.stream != nil {
+		sent = r.stream
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), sent)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}

@@ -108,13 +108,25 @@ func (t TaskID) ItemID() string {
 	return id
 }
 
-// ItemOrigin is the occurrence of a job that an item does.
+// ItemOrigin is what an item does: the occurrence of a job, or the task of a plan.
 type ItemOrigin struct {
-	Job Key `json:"job"`
+	Job Key `json:"job,omitzero"`
 	// Fire and Attempt are the task's, and Shard is where the job's run is open.
-	Fire    FireID  `json:"fire"`
-	Attempt int     `json:"attempt"`
-	Shard   ShardID `json:"shard"`
+	Fire    FireID  `json:"fire,omitzero"`
+	Attempt int     `json:"attempt,omitempty"`
+	Shard   ShardID `json:"shard,omitempty"`
+	// Plan, unless nil, is the task of a plan; then the others are empty.
+	Plan *ItemPlan `json:"plan,omitempty"`
+}
+
+// ItemPlan is the task of a plan that an item does.
+type ItemPlan struct {
+	UID UID `json:"uid"`
+	// Number is the task's among those of the plan.
+	Number int `json:"number"`
+	// Name is UPSTREAM/ID of the plan, Task the id of the task.
+	Name string `json:"name"`
+	Task string `json:"task"`
 }
 
 // TaskItem is the item that does a task, as far as is known.

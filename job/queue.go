@@ -164,6 +164,8 @@ const (
 	EnvPayload   = EnvPrefix + "PAYLOAD"
 	EnvItemJob   = EnvPrefix + "ITEM_JOB"
 	EnvItemFire  = EnvPrefix + "ITEM_FIRE_ID"
+	EnvItemPlan  = EnvPrefix + "ITEM_PLAN"
+	EnvItemTask  = EnvPrefix + "ITEM_TASK"
 )
 
 // FactQueues is the fact by which a minion tells on which queues it works; see

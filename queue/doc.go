@@ -40,7 +40,7 @@
 //	Q11 An item that has not been claimed by the time at which it expires becomes a
 //	    dead letter. An order to end a claimed item outlives its claim: once nobody
 //	    has the item it is gone.
-//	Q12 An item that does the occurrence of a job has a key that outlives it. How the
+//	Q12 An item that does the occurrence of a job, or the task of a plan, has a key that outlives it. How the
 //	    item ended is written there in the transaction that ends it, whoever ends it; a
 //	    dead letter has ended, and is no job's occurrence any more when it is redriven.
 //

@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// An item may be the occurrence of a job. What becomes of it is told under a key of its
+// An item may be the occurrence of a job, or the task of a plan. What becomes of it is told under a key of its
 // own, which outlives the item: the transaction that ends the item writes how (Q12).
 
 // told returns the operation by which an item tells how it has ended; none: nobody asked
@@ -36,7 +36,16 @@ func (q *Queue) told(id string, origin *job.ItemOrigin, state job.State, reason 
 		}
 	}
 	value, err := etcdkv.Encode(fire)
-	return []clientv3.Op{clientv3.OpPut(q.keys.Fire(id), value)}, err
+	return []clientv3.Op{clientv3.OpPut(q.toldAt(id, origin), value)}, err
+}
+
+// toldAt is the key at which an item tells how it has ended: that of an occurrence, or of a
+// plan's task.
+func (q *Queue) toldAt(id string, origin *job.ItemOrigin) string {
+	if p := origin.Plan; p != nil {
+		return q.cfg.Keys.PlanData(p.UID).Item(p.Number)
+	}
+	return q.keys.Fire(id)
 }
 
 // toldBy is told for an item by its value.
@@ -60,7 +69,7 @@ func (q *Queue) Begin(ctx context.Context, r Receipt, as job.TaskItem, at time.T
 	if err != nil {
 		return err
 	}
-	resp, err := q.txn(ctx, []clientv3.Cmp{created(q.keys.Marker(r.Priority, r.ID), r.Marker)}, []clientv3.Op{clientv3.OpPut(q.keys.Fire(r.ID), value)})
+	resp, err := q.txn(ctx, []clientv3.Cmp{created(q.keys.Marker(r.Priority, r.ID), r.Marker)}, []clientv3.Op{clientv3.OpPut(q.toldAt(r.ID, r.Origin), value)})
 	if err != nil {
 		return fmt.Errorf("tell that item %s has begun: %w", r.ID, err)
 	}

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
+	"<<<|||path/filepath"
+	"sync"
+	">>>time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -35,6 +37,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/epoch/past"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/members"
+	"github.com/carillon-cron/carillon/internal/plans"
 	"github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/internal/recovery"
 	"github.com/carillon-cron/carillon/internal/sealing"
@@ -68,6 +71,7 @@ type Node struct {
 	cluster *cluster.View
 	engine  *scheduler.Engine
 	queues  *queues.Dispatch
+	plans   *plans.Keeper
 	fires   *queues.Fires
 	hub     *agentpush.Hub
 	reg     *registry
@@ -301,6 +305,11 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, sink.ofQueues); err != nil {
 		return err
 	}
+	if n.plans, err = plans.New(plans.Config{Node: node, Keys: n.keys, Shards: n.meta.Shards}, plans.Deps{
+		Client: n.client, Logger: n.log, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+	}); err != nil {
+		return err
+	}
 	if n.engine, err = scheduler.New(scheduler.Config{
 		Node: node, Identity: identity, Site: cfg.Site, Priority: cfg.Priority, Capacity: cfg.Capacity, Labels: cfg.Labels,
 		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), OpenAPI: !n.onLoopback(), Version: n.build.Version, Commit: n.build.Commit,
@@ -309,7 +318,12 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: queueMinions{n.hub, n.fires}, History: n.sink, Records: n.store,
 		Schedules: schedule.NewCache(), Roles: roles, Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub, Past: n.past,
-		Beside: func(ctx context.Context, id job.ShardID, own scheduler.Owned) { n.queues.Hold(ctx, id, own) },
+		Beside: func(ctx context.Context, id job.ShardID, own scheduler.Owned) {
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			wg.Go(func() { n.plans.Hold(ctx, id, own) })
+			n.queues.Hold(ctx, id, own)
+		},
 	}); err != nil {
 		return err
 	}
@@ -398,6 +412,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("hub", n.hub.Run)
 	background("queues", n.queues.Run)
 	background("queuefires", n.fires.Run)
+	background("plans", n.plans.Run)
 	background("changes", n.control.Watch)
 	background("tokens", n.control.WatchAccess)
 	background("rights", n.control.WatchRights)

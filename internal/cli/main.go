@@ -181,7 +181,7 @@ func (a *app) root() *cobra.Command {
 		manifestVerbs{a.call}.applyCommand(), manifestVerbs{a.call}.diffCommand(), manifestVerbs{a.call}.exportCommand(), editVerbs{a.call}.editCommand(), a.explainCommand(), a.getCommand(), a.describeCommand(), manifestVerbs{a.call}.deleteCommand(), jobVerbs{a.call}.nextCommand(),
 		pauseVerbs{a.call}.pauseCommand(), pauseVerbs{a.call}.resumeCommand(),
 		startVerbs{a.call}.runCommand(), execVerbs{a.call}.execCommand(), runVerbs{a.call}.runsCommand(groupRuns), logVerbs{a.call}.logsCommand(), runVerbs{a.call}.cancelCommand(), runVerbs{a.call}.redoCommand(),
-		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), etcdVerbs{a.call}.etcdCommand(), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), secretVerbs{a.call}.secretCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(), recoverVerbs{a.call}.recoverCommand(),
+		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), etcdVerbs{a.call}.etcdCommand(), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), planVerbs{a.call}.planCommand(), secretVerbs{a.call}.secretCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(), recoverVerbs{a.call}.recoverCommand(),
 		loginVerbs{a.call}.loginCommand(), loginVerbs{a.call}.logoutCommand(), contextVerbs{a.call}.contextCommand(), a.versionCommand(), a.completionCommand(), a.manCommand(), a.topCommand(),
 	)
 	a.completeNames(root)

@@ -27,6 +27,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
+	"github.com/carillon-cron/carillon/internal/control/plans"
 	"github.com/carillon-cron/carillon/internal/control/policy"
 	"github.com/carillon-cron/carillon/internal/control/queues"
 	"github.com/carillon-cron/carillon/internal/control/roles"
@@ -160,6 +161,7 @@ type Control struct {
 	*locks.Keeper
 	*minions.Fleet
 	*pauses.Pauser
+	*plans.Desk
 	*queues.Clerk
 	*roles.Granter
 	*runs.Book
@@ -271,6 +273,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		Apply: c.Applier, Rights: c.rights, Logger: log,
 	})
 	c.Clerk = queues.New(queues.Deps{Store: db, Audit: records, History: deps.History, Bounds: c.ItemBounds, Logger: log})
+	c.Desk = plans.New(plans.Deps{Store: db, Audit: records, Bounds: c.ItemBounds, Logger: log})
 	c.Checker = doctor.New(doctor.Deps{
 		Store: db, Catalog: c.Catalog, Runs: c.Book, Cluster: c.Operator, Minions: c.Fleet, Enroll: c.Registry, Etcd: c.Membership, Updates: c.Rollout, Access: c.Authenticator, Rights: c.rights,
 		Inventory: deps.Minions, Enrollment: deps.Enrollment, Past: deps.Past,

@@ -33,6 +33,9 @@
 //	PREFIX/v1/runs/BUCKET/SEGMENT             packed run records
 //	PREFIX/v1/queues/NS/TYPE/...              typed task queues
 //	PREFIX/v1/queuefires/NS/TYPE/ITEM         what became of occurrences that queues do
+//	PREFIX/v1/plans/NS/UPSTREAM/ID            plans that were accepted
+//	PREFIX/v1/plandata/UID/...                their tasks, and what became of them
+//	PREFIX/v1/planstaging/UID                 tasks that are no plan yet, or no more
 //	PREFIX/v1/audit/TIME-ID                   what somebody did
 //	PREFIX/v1/auditchain/segments/SEQ         which records there are, with their hashes
 //	PREFIX/v1/auditchain/head                 where the segments begin and end

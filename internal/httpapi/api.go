@@ -39,6 +39,7 @@ type Control interface {
 	Updates
 	Locks
 	Queues
+	Plans
 	Observing
 }
 
@@ -181,6 +182,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.queueRoutes(doc)
+	a.planRoutes(doc, mux)
 	a.streamRoutes(doc, mux)
 	a.execRoutes(doc, mux)
 	a.enrollRoutes(doc)

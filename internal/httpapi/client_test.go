@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/client"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/plan"
 )
 
 // TestClientHasEachOperation calls each method of each part of the client. The API takes
@@ -104,6 +105,8 @@ func argumentsOf(t *testing.T, method reflect.Type) []reflect.Value {
 			v = reflect.ValueOf(api.QueuePause)
 		case in == reflect.TypeFor[[]api.NewItem]():
 			v = reflect.ValueOf([]api.NewItem{{Payload: "one"}})
+		case in == reflect.TypeFor[plan.Format]():
+			v = reflect.ValueOf(plan.JSON)
 		case in.Kind() == reflect.String:
 			v.SetString("one")
 		case in.Kind() == reflect.Int:

@@ -34,6 +34,10 @@
 //	DELETE /v1/roles/{name}, /v1/role-bindings/{name}
 //	GET    /v1/nodes, /v1/minions, /v1/shards, /v1/doctor, /v1/version
 //	POST   /v1/recover                              go on after a restore, or show what would be done
+//	GET    /v1/plans?namespace=, GET /v1/plan-schema                plans of other systems
+//	POST   /v1/namespaces/{ns}/plans                                send one
+//	GET    /v1/namespaces/{ns}/plans/{upstream}/{id}, .../tasks
+//	POST   /v1/namespaces/{ns}/plans/{upstream}/{id}/cancel
 //	GET    /v1/events                               changes, as server-sent events
 //	GET    /livez, /readyz, /metrics, /openapi.json
 //

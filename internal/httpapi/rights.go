@@ -42,6 +42,9 @@ type Place string
 const (
 	// AtPath: the path names the thing, and its labels are those that it has now.
 	AtPath Place = "path"
+	// AtNamespace: the path names the namespace, and there are no labels. What is in it is not
+	// looked for before the decision.
+	AtNamespace Place = "namespace"
 	// AtRun: the path names a run; what counts is its job.
 	AtRun Place = "run"
 	// AtList: each thing of the answer is looked at, and left out.
@@ -79,6 +82,7 @@ func (r Right) String() string {
 func routeRights() map[string]Right {
 	const job, run = "/v1/namespaces/{ns}/jobs/{name}", "/v1/runs/{runId}"
 	const queue, item = "/v1/namespaces/{ns}/queues/{name}", "/v1/namespaces/{ns}/queues/{name}/items/{id}"
+	const plan = plansPath + "/{upstream}/{id}"
 	const lock, minion, shard, node, update = "/v1/namespaces/{ns}/locks/{name}", "/v1/minions/{id}", "/v1/shards/{ref}", "/v1/nodes/{name}", "/v1/minion-update"
 	const member = "/v1/etcd/members/{name}"
 	rows := map[string]Right{
@@ -141,6 +145,13 @@ func routeRights() map[string]Right {
 		"GET " + item:                {rights.Read, rights.Queues, AtPath}, // the payload: logs
 		"POST " + item + "/cancel":   {rights.Run, rights.Queues, AtPath},
 		"POST " + item + "/redrive":  {rights.Run, rights.Queues, AtPath},
+
+		"GET /v1/plans":            {rights.Read, rights.Queues, AtList},
+		"POST " + plansPath:        {rights.Run, rights.Queues, AtNamespace}, // and on each queue that it names
+		"GET " + plan:              {rights.Read, rights.Queues, AtNamespace},
+		"GET " + plan + "/tasks":   {rights.Read, rights.Queues, AtNamespace},
+		"POST " + plan + "/cancel": {rights.Run, rights.Queues, AtNamespace},
+		"GET " + planSchemaPath:    {At: AtCaller},
 
 		"GET /v1/host-groups":           {rights.Read, rights.HostGroups, AtList},
 		"DELETE /v1/host-groups/{name}": {rights.Delete, rights.HostGroups, AtPath},

@@ -7,6 +7,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/caller"
+	"github.com/carillon-cron/carillon/internal/control/plans"
 	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -188,6 +189,15 @@ type Queues interface {
 	CancelItem(ctx context.Context, key job.Key, id string, o api.Order) (bool, error)
 	Redrive(ctx context.Context, key job.Key, id string, o api.Order) (api.ItemsChanged, error)
 	Purge(ctx context.Context, key job.Key, dead bool, o api.Order) (api.ItemsChanged, error)
+}
+
+// Plans takes plans of other systems, and tells of them.
+type Plans interface {
+	SendPlan(ctx context.Context, in plans.Sending, o api.Order) (api.PlanReceipt, error)
+	Plans(ctx context.Context, namespace string) ([]api.Plan, error)
+	Plan(ctx context.Context, namespace, upstream, id string) (api.Plan, error)
+	PlanTasks(ctx context.Context, namespace, upstream, id string, q api.PlanTaskQuery) (api.PlanTaskPage, error)
+	CancelPlan(ctx context.Context, namespace, upstream, id string, which api.PlanCancel, o api.Order) error
 }
 
 // Observing tells how the cluster is, and what changes.

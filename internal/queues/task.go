@@ -12,11 +12,14 @@ import (
 	"github.com/carillon-cron/carillon/queue"
 )
 
-// The parameters of an item's run that name the item, and the occurrence that it does.
+// The parameters of an item's run that name the item, and the occurrence, or the task of a
+// plan, that it does.
 const (
 	ParamItem = "item"
 	ParamJob  = "job"
 	ParamFire = "fireId"
+	ParamPlan = "plan"
+	ParamTask = "task"
 )
 
 // taskID names an attempt of an item (D1).
@@ -46,7 +49,11 @@ func (r *runner) send(tasks ...*task) {
 // order returns what a minion is to do with an item; false: it may not.
 func (r *runner) order(t *task) (job.Order, bool) {
 	o := OrderOf(&r.work, r.key, t.ID, t.Token.String(), string(t.Payload))
-	if from := t.Origin; from != nil {
+	switch from := t.Origin; {
+	case from == nil:
+	case from.Plan != nil:
+		o.Env[job.EnvItemPlan], o.Env[job.EnvItemTask] = from.Plan.Name, from.Plan.Task
+	default:
 		o.Env[job.EnvItemJob], o.Env[job.EnvItemFire] = from.Job.String(), from.Fire.String()
 	}
 	if !r.admits(t, &o) {
@@ -294,7 +301,12 @@ func (r *runner) runOf(t *task, rep *job.Report) job.Run {
 		Node: r.m.cfg.Node, Shard: r.shard, Token: t.Token, ScheduledAt: time.Unix(0, t.At).UTC(), CommittedAt: t.PutAt,
 		DispatchedAt: t.Since, StartedAt: t.startedAt, Count: 1, Attempts: t.Tried, AttemptsLeftOut: t.TriedLeftOut,
 	}
-	if o := t.Origin; o != nil {
+	switch o := t.Origin; {
+	case o == nil:
+	case o.Plan != nil:
+		run.Params[ParamPlan], run.Params[ParamTask] = o.Plan.Name, o.Plan.Task
+		run.Cause += fmt.Sprintf(", task %s of plan %s", o.Plan.Task, o.Plan.Name)
+	default:
 		run.Params[ParamJob], run.Params[ParamFire] = o.Job.String(), o.Fire.String()
 		run.Cause += fmt.Sprintf(", run %s of job %s", o.Fire.RunID(), o.Job)
 	}

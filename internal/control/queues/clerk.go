@@ -267,7 +267,11 @@ func itemView(uid job.UID, v *queue.View) api.QueueItem {
 		ID: v.ID, State: states[v.State], Priority: v.Priority, Payload: string(v.Payload), Key: v.Key, PutAt: v.PutAt, NotBefore: v.NotBefore,
 		ExpiresAt: v.ExpiresAt, Attempt: v.Attempt, LastError: v.LastError, Minion: v.Worker, Since: v.Since, EndedAt: v.EndedAt, RunID: runOf(uid, v.At),
 	}
-	if o := v.Origin; o != nil {
+	switch o := v.Origin; {
+	case o == nil:
+	case o.Plan != nil:
+		out.Plan, out.Task = o.Plan.Name, o.Plan.Task
+	default:
 		out.Job, out.FireID, out.JobRunID = o.Job.String(), o.Fire.String(), o.Fire.RunID()
 	}
 	if v.Cancel != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
+	"github.com/carillon-cron/carillon/internal/control/plans"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/httpapi"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -506,3 +507,23 @@ func (b *behind) Still(context.Context) error {
 }
 
 func (b *behind) Changes(context.Context) <-chan api.Topic { return b.changes }
+
+func (b *behind) SendPlan(context.Context, plans.Sending, api.Order) (api.PlanReceipt, error) {
+	return api.PlanReceipt{}, errReached
+}
+
+func (b *behind) Plans(context.Context, string) ([]api.Plan, error) {
+	return both(func(ns string) api.Plan { return api.Plan{Namespace: ns} }), nil
+}
+
+func (b *behind) Plan(context.Context, string, string, string) (api.Plan, error) {
+	return api.Plan{}, errReached
+}
+
+func (b *behind) PlanTasks(context.Context, string, string, string, api.PlanTaskQuery) (api.PlanTaskPage, error) {
+	return api.PlanTaskPage{}, errReached
+}
+
+func (b *behind) CancelPlan(context.Context, string, string, string, api.PlanCancel, api.Order) error {
+	return errReached
+}

@@ -124,7 +124,7 @@ func request(r httpapi.Route, ns string) (path, body string) {
 	if !slices.Contains([]httpapi.Place{httpapi.AtPath, httpapi.AtCluster}, r.Right.At) {
 		minion = "b-" + ns // the id of a backfill
 	}
-	path = strings.NewReplacer("{ns}", ns, "{name}", "x", "{runId}", string(runOf(ns)), "{id}", minion, "{ref}", "1", "{at}", "2027-01-31T09:00:00Z").Replace(r.Path)
+	path = strings.NewReplacer("{ns}", ns, "{name}", "x", "{runId}", string(runOf(ns)), "{id}", minion, "{upstream}", "erp", "{ref}", "1", "{at}", "2027-01-31T09:00:00Z").Replace(r.Path)
 	const doc = "apiVersion: carillon/v1\nkind: Job\nmetadata: {name: x, namespace: %s}\nspec: {command: [x]}\n"
 	switch p := r.Method + " " + r.Path; {
 	case strings.HasSuffix(p, "/apply"), strings.HasSuffix(p, "/exec"):
@@ -137,7 +137,7 @@ func request(r httpapi.Route, ns string) (path, body string) {
 		body = `{"items":[{"payload":"p"}]}`
 	case strings.HasSuffix(p, "/queues/{name}/hold"):
 		body = `{"how":"pause"}`
-	case strings.HasSuffix(p, "/purge"):
+	case strings.HasSuffix(p, "/purge"), strings.HasSuffix(p, "/plans/{upstream}/{id}/cancel"), strings.HasSuffix(p, "/upstreams/{upstream}/secret"):
 		body = `{}`
 	case strings.HasSuffix(p, "/acquire"), strings.HasSuffix(p, "/locks/{name}/release"):
 		body = `{"session":"s","place":"p"}`
