@@ -37,6 +37,9 @@ type Plan struct {
 	Cancelling bool `json:"cancelling,omitempty"`
 	// Trouble is why tasks of a type wait, besides for others and for their time.
 	Trouble map[string]string `json:"trouble,omitempty"`
+	// Telling: its upstream has not been told all of it. CallbackTrouble is why it is not told now.
+	Telling         bool   `json:"telling,omitempty"`
+	CallbackTrouble string `json:"callbackTrouble,omitempty"`
 	// Owner is the node that runs it, as of ToldAt.
 	Owner  job.NodeID `json:"owner,omitempty"`
 	ToldAt time.Time  `json:"toldAt,omitzero"`

@@ -82,6 +82,18 @@ func (p Plans) Tasks(ctx context.Context, namespace, upstream, id string, q api.
 	return out, err
 }
 
+// Secret makes what calls to an upstream are signed with, or takes what is given. The former
+// one is good no more.
+func (p Plans) Secret(ctx context.Context, namespace, upstream, given string, o api.Order) (api.WebhookSecret, error) {
+	body := struct {
+		Secret string `json:"secret,omitempty"`
+		order
+	}{given, orderOf(o)}
+	var out api.WebhookSecret
+	err := p.c.send(ctx, http.MethodPost, full([]string{"namespaces", namespace, "upstreams", upstream, "secret"}), body, &out)
+	return out, err
+}
+
 // Cancel cancels tasks of a plan. From then on none of them is put into its queue; what workers
 // have they are told to end.
 func (p Plans) Cancel(ctx context.Context, namespace, upstream, id string, which api.PlanCancel, o api.Order) error {

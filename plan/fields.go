@@ -47,11 +47,16 @@ func (v *fields) name(f field) string {
 	case len(s) > MaxID:
 		v.add(f, "has %d bytes; at most %d are allowed", len(s), MaxID)
 		return ""
-	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }):
+	case !IsName(s):
 		v.add(f, "%q has a space, a slash or something else than printable ASCII", s)
 		return ""
 	}
 	return s
+}
+
+// IsName reports whether a text may be an id, an upstream or a group.
+func IsName(s string) bool {
+	return s != "" && len(s) <= MaxID && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' })
 }
 
 func (v *fields) callback(f field) string {

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"<<<|||path/filepath"
+	"path/filepath"
 	"sync"
-	">>>time"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -33,6 +33,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/policy"
+	"github.com/carillon-cron/carillon/internal/egress"
 	"github.com/carillon-cron/carillon/internal/epoch"
 	"github.com/carillon-cron/carillon/internal/epoch/past"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -305,8 +306,12 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, sink.ofQueues); err != nil {
 		return err
 	}
+	callers, err := egress.New(egress.Config{Allow: cfg.Egress.Allow, CAFile: cfg.Egress.CA})
+	if err != nil {
+		return err
+	}
 	if n.plans, err = plans.New(plans.Config{Node: node, Keys: n.keys, Shards: n.meta.Shards}, plans.Deps{
-		Client: n.client, Logger: n.log, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Client: n.client, Caller: callers, Open: n.seal.Open, Logger: n.log, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (pv planVerbs) planCommand() *cobra.Command {
 		Example: "  carillon plan send close.xml\n  carillon plan show erp/close-2027-01",
 		RunE:    needsVerb,
 	}
-	cmd.AddCommand(pv.sendCommand(), pv.listCommand(), pv.showCommand(), pv.tasksCommand(), pv.cancelCommand(), pv.schemaCommand())
+	cmd.AddCommand(pv.sendCommand(), pv.listCommand(), pv.showCommand(), pv.tasksCommand(), pv.cancelCommand(), pv.secretCommand(), pv.schemaCommand())
 	return cmd
 }
 
@@ -193,6 +193,12 @@ func (pv planVerbs) planText(v *api.Plan) {
 		f.add("  waits", v.Trouble[typ])
 	}
 	f.add("Callback", v.Callback)
+	switch {
+	case v.CallbackTrouble != "":
+		f.add("  waits", v.CallbackTrouble)
+	case v.Telling && !v.EndedAt.IsZero():
+		f.add("  waits", "not all is told yet")
+	}
 	f.add("Accepted", pv.stamp(v.AcceptedAt))
 	f.add("By", v.By)
 	f.add("Ended", pv.stamp(v.EndedAt))
@@ -293,6 +299,41 @@ func (pv planVerbs) cancelCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&which.Group, "group", "", "the tasks of this `GROUP`")
 	cmd.Flags().BoolVar(&yes, "all", false, "all tasks that have not ended")
+	reasonFlag(cmd, &reason)
+	return cmd
+}
+
+func (pv planVerbs) secretCommand() *cobra.Command {
+	var given, reason string
+	cmd := &cobra.Command{
+		Use: "secret UPSTREAM", Args: exactlyOne("upstream"),
+		Short: "Make what calls to an upstream are signed with",
+		Long: "Make what calls to an upstream are signed with, and print it: it is shown once. The\n" +
+			"upstream checks calls by it as the Standard Webhooks specification says. The one\n" +
+			"before is good no more. With --given a secret is kept that the upstream has made.",
+		Example: "  carillon plan secret erp",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if given == "-" {
+				text, err := io.ReadAll(io.LimitReader(pv.opts.Stdin, maxPayload))
+				if err != nil {
+					return fmt.Errorf("read standard input: %w", err)
+				}
+				given = strings.TrimSpace(string(text))
+			} else if given != "" {
+				return usagef("--given: give -, and the secret on standard input: others see the words of commands")
+			}
+			v, err := pv.client.Plans.Secret(cmd.Context(), pv.namespace, args[0], given, api.Order{By: pv.user(), Reason: reason})
+			if err != nil {
+				return err
+			}
+			if pv.asObject() {
+				return pv.printValue(v)
+			}
+			fmt.Fprintln(pv.out, v.Secret)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&given, "given", "", "-: read the secret from standard input, where the upstream has made it")
 	reasonFlag(cmd, &reason)
 	return cmd
 }

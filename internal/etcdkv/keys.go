@@ -263,6 +263,14 @@ func (k Keys) EndedBackfills() string { return k.root + "backfills-ended/" }
 // EndedBackfill is the key of the record of a backfill that has ended.
 func (k Keys) EndedBackfill(id string) string { return k.EndedBackfills() + id }
 
+// PlanSecrets is the prefix of what calls to upstreams of plans are signed with.
+func (k Keys) PlanSecrets() string { return k.root + "hooks/plans/" }
+
+// PlanSecret is the key of what calls to an upstream are signed with: a HookSecret.
+func (k Keys) PlanSecret(ns, upstream string) string {
+	return k.PlanSecrets() + ns + "/" + upstream
+}
+
 // HookSecrets is the prefix of what calls of webhooks are signed with.
 func (k Keys) HookSecrets() string { return k.root + "hooks/secrets/" }
 

@@ -32,6 +32,7 @@ func TestKeysGolden(t *testing.T) {
 		"/carillon/v1/locks/ns/name/":                               k.Lock("ns", "name"),
 		"/carillon/v1/queues/ns/type/":                              k.Queue("ns", "type"),
 		"/carillon/v1/plans/ns/erp/p1":                              k.Plan("ns", "erp", "p1"),
+		"/carillon/v1/hooks/plans/ns/erp":                           k.PlanSecret("ns", "erp"),
 		"/carillon/v1/planstaging/" + uid.String():                  k.PlanStaging(uid),
 		"/carillon/v1/plandata/" + uid.String() + "/c/00000200":     k.PlanData(uid).Chunk(200),
 		"/carillon/v1/scripts/ns/name/00000012":                     k.ScriptVersion(job.Key{Namespace: "ns", Name: "name"}, 12),

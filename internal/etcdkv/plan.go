@@ -32,6 +32,8 @@ type StoredPlan struct {
 	Orders []PlanOrder `json:"orders,omitempty"`
 	// EndedAt is when the last task ended; zero: it has not.
 	EndedAt time.Time `json:"endedAt,omitzero"`
+	// Untold: its upstream has not been told all of it. Only a plan with a callback is.
+	Untold bool `json:"untold,omitempty"`
 }
 
 // A chunk has at most PlanChunk tasks, whose texts have PlanChunkBytes or one task more.
@@ -98,6 +100,39 @@ type PlanStatus struct {
 	Seq int64 `json:"seq,omitempty"`
 }
 
+// PlanEvents are changes of tasks' states that the upstream of a plan is to be told.
+type PlanEvents struct {
+	Schema int       `json:"schema"`
+	At     time.Time `json:"at"`
+	// First is the number of the first of them; they are numbered from 1 without a gap.
+	First  int64       `json:"first"`
+	Events []PlanEvent `json:"events,omitempty"`
+	// Ended: the plan has ended, with so many tasks in each state. Then there are no events,
+	// and First is the next number.
+	Ended  bool           `json:"ended,omitempty"`
+	Counts map[string]int `json:"counts,omitempty"`
+}
+
+// PlanEvent is a change of a task's state.
+type PlanEvent struct {
+	Seq     int64        `json:"seq"`
+	Task    string       `json:"task"`
+	State   string       `json:"state"`
+	At      time.Time    `json:"at"`
+	Reason  string       `json:"reason,omitempty"`
+	Minion  job.MinionID `json:"minion,omitempty"`
+	Attempt int          `json:"attempt,omitempty"`
+	RunID   job.RunID    `json:"runId,omitempty"`
+}
+
+// PlanCallback is why the upstream of a plan is not told now.
+type PlanCallback struct {
+	Schema int       `json:"schema"`
+	Error  string    `json:"error"`
+	Tries  int       `json:"tries"`
+	At     time.Time `json:"at"`
+}
+
 // Plans is the prefix of all plans.
 func (k Keys) Plans() string { return k.root + "plans/" }
 
@@ -143,6 +178,15 @@ func (p PlanKeys) AllStates() string { return p.root + "s/" }
 
 // Status is the key of what the owner tells of the plan.
 func (p PlanKeys) Status() string { return p.root + "status" }
+
+// Events is the prefix of what the upstream is to be told, in its order.
+func (p PlanKeys) Events() string { return p.root + "e/" }
+
+// Event is the key of what it is to be told that begins with a number.
+func (p PlanKeys) Event(first int64) string { return fmt.Sprintf("%se/%016d", p.root, first) }
+
+// Callback is the key of why it is not told now.
+func (p PlanKeys) Callback() string { return p.root + "callback" }
 
 // Items is the prefix of what became of the items that tasks have become.
 func (p PlanKeys) Items() string { return p.root + "x/" }

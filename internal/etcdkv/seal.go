@@ -59,6 +59,7 @@ func (k Keys) Secrets() []Secret {
 		{k.AuthTickets(), true, "keys", "keys of session tickets"},
 		{k.AuthTokens(), false, "secretHash", "join tokens"},
 		{k.HookSecrets(), false, "secret", "secrets of webhooks"},
+		{k.PlanSecrets(), false, "secret", "secrets of callbacks of plans"},
 		{k.Bootstrap(), true, "hash", "the bootstrap token"},
 	}
 }

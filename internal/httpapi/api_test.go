@@ -272,6 +272,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/namespaces/{ns}/queues/{name}/purge",
 		"POST /v1/namespaces/{ns}/queues/{name}/redrive",
 		"POST /v1/node-tokens",
+		"POST /v1/namespaces/{ns}/upstreams/{upstream}/secret",
 		"POST /v1/nodes/{name}/drain",
 		"POST /v1/nodes/{name}/forget",
 		"POST /v1/nodes/{name}/undrain",

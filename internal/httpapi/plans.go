@@ -54,9 +54,20 @@ type planCancelInput struct {
 	}
 }
 
+type planSecretInput struct {
+	Namespace string `path:"ns" doc:"The namespace of its plans."`
+	Upstream  string `path:"upstream" doc:"The system that is called."`
+	Body      struct {
+		Secret string `json:"secret,omitempty" maxLength:"256" doc:"The secret, whsec_ and base64, where the other side has made it. Not given: one is made."`
+		By     string `json:"by,omitempty" maxLength:"256" doc:"Who asks; kept in the audit record."`
+		Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; kept in the audit record."`
+	}
+}
+
 const (
 	plansPath      = "/v1/namespaces/{ns}/plans"
 	planSchemaPath = "/v1/plan-schema"
+	planSecretPath = "/v1/namespaces/{ns}/upstreams/{upstream}/secret"
 )
 
 func (a *API) planRoutes(doc huma.API, mux *routes) {
@@ -82,6 +93,12 @@ func (a *API) planRoutes(doc huma.API, mux *routes) {
 		which := api.PlanCancel{Tasks: in.Body.Tasks, Group: in.Body.Group}
 		return done(a.control.CancelPlan(ctx, in.Namespace, in.Upstream, in.ID, which, api.Order{By: in.Body.By, Reason: in.Body.Reason}))
 	})
+
+	huma.Register(doc, operation(http.MethodPost, planSecretPath, "make-plan-secret", "Make what calls to an upstream are signed with, in place of the one before"),
+		func(ctx context.Context, in *planSecretInput) (*reply[api.WebhookSecret], error) {
+			v, err := a.control.PlanSecret(ctx, in.Namespace, in.Upstream, in.Body.Secret, api.Order{By: in.Body.By, Reason: in.Body.Reason})
+			return answer(v, err)
+		})
 
 	mux.HandleFunc("POST "+plansPath, a.sendPlan)
 	mux.HandleFunc("GET "+planSchemaPath, func(w http.ResponseWriter, _ *http.Request) {

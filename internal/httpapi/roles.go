@@ -197,6 +197,7 @@ type Plans interface {
 	Plans(ctx context.Context, namespace string) ([]api.Plan, error)
 	Plan(ctx context.Context, namespace, upstream, id string) (api.Plan, error)
 	PlanTasks(ctx context.Context, namespace, upstream, id string, q api.PlanTaskQuery) (api.PlanTaskPage, error)
+	PlanSecret(ctx context.Context, namespace, upstream, given string, o api.Order) (api.WebhookSecret, error)
 	CancelPlan(ctx context.Context, namespace, upstream, id string, which api.PlanCancel, o api.Order) error
 }
 

@@ -123,7 +123,16 @@ func (r *runner) write(ctx context.Context) (bool, error) {
 			ops = append(ops, clientv3.OpDelete(r.keys.Item(int(c.task))))
 		}
 	}
-	status, err := r.status()
+	seq := r.seq
+	if r.tells && n > 0 {
+		told, err := r.events(n)
+		if err != nil {
+			return false, err
+		}
+		ops = append(ops, clientv3.OpPut(r.keys.Event(seq+1), told))
+		seq += int64(n)
+	}
+	status, err := r.status(seq)
 	if err != nil {
 		return false, err
 	}
@@ -135,6 +144,7 @@ func (r *runner) write(ctx context.Context) (bool, error) {
 	if !resp.Succeeded {
 		return false, errFenced
 	}
+	r.seq = seq
 	for first, s := range chunks {
 		r.states.set(first, s)
 	}
@@ -180,16 +190,33 @@ func (r *runner) statesOf(ctx context.Context, first, size int) (*etcdkv.PlanSta
 }
 
 // status is what is told of the plan. It counts what is written down with it, and what will be.
-func (r *runner) status() (string, error) {
+func (r *runner) status(seq int64) (string, error) {
+	return etcdkv.Encode(etcdkv.PlanStatus{
+		Schema: etcdkv.Schema, Node: string(r.k.cfg.Node), At: r.k.now().UTC(), Counts: r.counts(), Trouble: maps.Clone(r.trouble), Seq: seq,
+	})
+}
+
+// counts are the tasks by their states.
+func (r *runner) counts() map[string]int {
 	counts := map[string]int{}
 	for s, n := range r.l.counts {
 		if n > 0 {
 			counts[string(s)] = n
 		}
 	}
-	return etcdkv.Encode(etcdkv.PlanStatus{
-		Schema: etcdkv.Schema, Node: string(r.k.cfg.Node), At: r.k.now().UTC(), Counts: counts, Trouble: maps.Clone(r.trouble),
-	})
+	return counts
+}
+
+// events are the first changes as the upstream is told of them.
+func (r *runner) events(n int) (string, error) {
+	b := etcdkv.PlanEvents{Schema: etcdkv.Schema, At: r.k.now().UTC(), First: r.seq + 1}
+	for i := range r.changes[:n] {
+		c := &r.changes[i]
+		b.Events = append(b.Events, etcdkv.PlanEvent{
+			Seq: r.seq + 1 + int64(i), Task: r.l.graph.Name(int(c.task)), State: c.State, At: c.At, Reason: c.Reason, Minion: c.Minion, Attempt: c.Attempt, RunID: c.RunID,
+		})
+	}
+	return etcdkv.Encode(b)
 }
 
 // troubled notes why tasks of a type wait; empty: they do not.

@@ -9,7 +9,7 @@
 // The keys of a plan: plans/NS/UPSTREAM/ID is its description, which makes it one. Under
 // plandata/UID/ are its tasks in chunks (c/), which never change, the states of the tasks of
 // each chunk (s/), the counts (status), and for each task that is in a queue what is known of
-// its item (x/). planstaging/UID says that chunks are not a plan yet, or no more.
+// its item (x/). What the upstream is to be told is there, too (e/). planstaging/UID says that chunks are not a plan yet, or no more.
 //
 // # States of a task
 //
@@ -37,7 +37,16 @@
 //	P8  What lies under plandata/ has a description, or a key under planstaging/, by which it
 //	    is removed.
 //
+//	C1  The upstream is told of each change of a task's state, in the order in which they were
+//	    written down, by one call after the other. Changes are numbered from 1 without a gap.
+//	C2  A change is written down to be told in the transaction that writes the state, and is
+//	    removed only when the upstream has taken the call, or did not for tellExpires. A call
+//	    that is repeated has the same id.
+//
 //	failure                         what happens
+//	the upstream does not answer    it is called again, after pauses that grow to an hour; its
+//	                                tasks go on
+//	the answer of a call is lost    it is called again with the same id
 //	the owner dies                  the shard's next owner reads chunks, states and items; P3
 //	                                keeps it from putting a task twice
 //	a put's answer is lost          the key of its item shows whether it was put

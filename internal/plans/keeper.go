@@ -23,6 +23,9 @@ type Config struct {
 	Window int
 	// Keep is how long a plan is kept that has ended. Zero: DefaultKeep.
 	Keep time.Duration
+	// CallAgain is the pause after a callback that was not taken; it doubles each time. Zero:
+	// 5 s.
+	CallAgain time.Duration
 	// Timeout bounds a request to etcd. Zero: 5 s.
 	Timeout time.Duration
 }
@@ -30,11 +33,19 @@ type Config struct {
 // DefaultKeep is how long a plan is kept that has ended.
 const DefaultKeep = 7 * 24 * time.Hour
 
-// Deps is what a Keeper works with. Client and Logger must be set. Now may be nil.
+// maxCalls is how many callbacks are on their way at once.
+const maxCalls = 16
+
+// Deps is what a Keeper works with. Client, Caller and Logger must be set.
 type Deps struct {
 	Client *clientv3.Client
+	// Caller makes callbacks.
+	Caller Caller
+	// Open opens what is sealed in a value of etcd. Nil: it is in the clear.
+	Open   func(key string, value []byte) ([]byte, error)
 	Logger *zap.Logger
-	Now    func() time.Time
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
 }
 
 // Keeper runs the plans whose shards this node owns. Use New. All methods may be called by many
@@ -44,8 +55,12 @@ type Keeper struct {
 	client *clientv3.Client
 	log    *zap.Logger
 	now    func() time.Time
-	plans  *etcdkv.Map[etcdkv.StoredPlan]
-	types  *etcdkv.Map[etcdkv.StoredQueue]
+	caller Caller
+	open   func(key string, value []byte) ([]byte, error)
+	// calls has an element for each callback on its way.
+	calls chan struct{}
+	plans *etcdkv.Map[etcdkv.StoredPlan]
+	types *etcdkv.Map[etcdkv.StoredQueue]
 
 	mu sync.Mutex
 	// mu guards changed, which is closed, and made anew, when plans or queues have changed.
@@ -54,8 +69,8 @@ type Keeper struct {
 
 // New returns a Keeper. It works once Run is called.
 func New(cfg Config, deps Deps) (*Keeper, error) {
-	if cfg.Node == "" || cfg.Keys == (etcdkv.Keys{}) || cfg.Shards <= 0 || deps.Client == nil || deps.Logger == nil {
-		return nil, errors.New("plans: Node, Keys, Shards, Client and Logger must be set")
+	if cfg.Node == "" || cfg.Keys == (etcdkv.Keys{}) || cfg.Shards <= 0 || deps.Client == nil || deps.Caller == nil || deps.Logger == nil {
+		return nil, errors.New("plans: Node, Keys, Shards, Client, Caller and Logger must be set")
 	}
 	if cfg.Window <= 0 {
 		cfg.Window = 1000
@@ -63,13 +78,16 @@ func New(cfg Config, deps Deps) (*Keeper, error) {
 	if cfg.Keep <= 0 {
 		cfg.Keep = DefaultKeep
 	}
+	if cfg.CallAgain <= 0 {
+		cfg.CallAgain = 5 * time.Second
+	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 5 * time.Second
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	k := &Keeper{cfg: cfg, client: deps.Client, log: deps.Logger.Named("plans"), now: deps.Now, changed: make(chan struct{})}
+	k := &Keeper{cfg: cfg, client: deps.Client, caller: deps.Caller, open: deps.Open, calls: make(chan struct{}, maxCalls), log: deps.Logger.Named("plans"), now: deps.Now, changed: make(chan struct{})}
 	k.plans = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredPlan], k.onChange)
 	k.types = etcdkv.NewMap(etcdkv.Decode[etcdkv.StoredQueue], k.onChange)
 	return k, nil
@@ -131,7 +149,7 @@ func (k *Keeper) Hold(ctx context.Context, id job.ShardID, fence queue.Fence) {
 		wanted := map[job.UID]string{}
 		all, _ := k.plans.Snapshot()
 		for key, e := range all {
-			if e.Value.EndedAt.IsZero() && ShardOf(&e.Value, k.cfg.Shards) == id {
+			if (e.Value.EndedAt.IsZero() || e.Value.Untold) && ShardOf(&e.Value, k.cfg.Shards) == id {
 				wanted[e.Value.UID] = key
 			}
 		}
@@ -152,7 +170,15 @@ func (k *Keeper) Hold(ctx context.Context, id job.ShardID, fence queue.Fence) {
 			go func() {
 				defer close(r.done)
 				defer stop()
-				k.runPlan(own, uid, key, fence)
+				var wg sync.WaitGroup
+				defer wg.Wait()
+				p := all[key].Value
+				if p.Untold {
+					wg.Go(func() { k.tellPlan(own, uid, key, fence) })
+				}
+				if p.EndedAt.IsZero() {
+					k.runPlan(own, uid, key, fence)
+				}
 			}()
 		}
 		select {

@@ -48,6 +48,10 @@ type world struct {
 	client *clientv3.Client
 	keys   etcdkv.Keys
 	uid    job.UID
+	// caller makes callbacks to callback; nil: there are none. Its clock is ahead by so much.
+	caller   Caller
+	callback string
+	ahead    atomic.Int64
 
 	mu sync.Mutex
 	// begun has the tasks in the order in which workers had them; ended those that were done.
@@ -62,7 +66,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{t: t, client: shared.Server(t).Client(t), keys: etcdkv.NewKeys(etcdtest.Prefix(t)), uid: uid, bad: map[string]bool{}, stuck: map[string]bool{}}
+	return &world{t: t, client: shared.Server(t).Client(t), keys: etcdkv.NewKeys(etcdtest.Prefix(t)), uid: uid, bad: map[string]bool{}, stuck: map[string]bool{}, caller: &upstream{}}
 }
 
 func (w *world) put(key string, v any) int64 {
@@ -178,7 +182,8 @@ func (w *world) accept(tasks ...plan.Task) {
 		first += len(part)
 	}
 	w.put(w.keys.Plan("team", "erp", "p"), etcdkv.StoredPlan{
-		Schema: etcdkv.Schema, UID: w.uid, Namespace: "team", Header: plan.Header{ID: "p", Upstream: "erp"}, Tasks: len(tasks), AcceptedAt: time.Now(),
+		Schema: etcdkv.Schema, UID: w.uid, Namespace: "team", Header: plan.Header{ID: "p", Upstream: "erp", Callback: w.callback}, Tasks: len(tasks), AcceptedAt: time.Now(),
+		Untold: w.callback != "",
 	})
 }
 
@@ -188,7 +193,9 @@ const shards = 4
 // told that it has lost its lock.
 func (w *world) own() (stop func()) {
 	w.t.Helper()
-	k, err := New(Config{Node: "n1", Keys: w.keys, Shards: shards, Window: 7}, Deps{Client: w.client, Logger: zaptest.NewLogger(w.t)})
+	k, err := New(Config{Node: "n1", Keys: w.keys, Shards: shards, Window: 7, CallAgain: 10 * time.Millisecond}, Deps{
+		Client: w.client, Caller: w.caller, Logger: zaptest.NewLogger(w.t), Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) },
+	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -388,7 +395,7 @@ func TestWhatIsSwept(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	now := time.Now()
-	k, err := New(Config{Node: "n1", Keys: w.keys, Shards: shards}, Deps{Client: w.client, Logger: zaptest.NewLogger(t), Now: func() time.Time { return now }})
+	k, err := New(Config{Node: "n1", Keys: w.keys, Shards: shards}, Deps{Client: w.client, Caller: w.caller, Logger: zaptest.NewLogger(t), Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}

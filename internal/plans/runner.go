@@ -41,6 +41,9 @@ type runner struct {
 	trouble   map[string]string
 	untold    bool
 	notBefore map[string]time.Time // of a type: put none before
+	// tells: there is a callback, and seq is the number of the last change that it was told.
+	tells bool
+	seq   int64
 }
 
 // change is a task's new state.
@@ -181,7 +184,27 @@ func (r *runner) read(ctx context.Context) error {
 		return err
 	}
 	r.skips = r.l.begin(r.k.now())
-	return nil
+	return r.readSeq(ctx)
+}
+
+// readSeq reads which changes are told by now.
+func (r *runner) readSeq(ctx context.Context) error {
+	e, ok := r.k.plan(r.key)
+	if !ok || e.Value.UID != r.uid {
+		return errFenced
+	}
+	r.tells = e.Value.Callback != ""
+	resp, err := r.k.txn(ctx, nil, clientv3.OpGet(r.keys.Status()))
+	if err != nil {
+		return err
+	}
+	kvs := resp.Responses[0].GetResponseRange().Kvs
+	if len(kvs) == 0 {
+		return nil
+	}
+	s, err := etcdkv.Decode[etcdkv.PlanStatus](r.keys.Status(), kvs[0].Value)
+	r.seq = s.Seq
+	return err
 }
 
 // end writes down that the plan has ended.
@@ -199,7 +222,15 @@ func (r *runner) end(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resp, err := r.k.txn(ctx, []clientv3.Cmp{r.fence.Fence(), clientv3.Compare(clientv3.ModRevision(r.key), "=", e.ModRevision)}, clientv3.OpPut(r.key, value))
+	ops := []clientv3.Op{clientv3.OpPut(r.key, value)}
+	if r.tells {
+		told, err := etcdkv.Encode(etcdkv.PlanEvents{Schema: etcdkv.Schema, At: p.EndedAt, First: r.seq + 1, Ended: true, Counts: r.counts()})
+		if err != nil {
+			return err
+		}
+		ops = append(ops, clientv3.OpPut(r.keys.Event(r.seq+1), told))
+	}
+	resp, err := r.k.txn(ctx, []clientv3.Cmp{r.fence.Fence(), clientv3.Compare(clientv3.ModRevision(r.key), "=", e.ModRevision)}, ops...)
 	if err == nil && !resp.Succeeded {
 		err = errors.New("the plan has changed meanwhile")
 	}

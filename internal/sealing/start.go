@@ -256,6 +256,6 @@ func Replace(ctx context.Context, cfg Config, deps Deps) (*Keeper, []clientv3.Op
 	// What is written together with the state is compared with the one before it.
 	k.ring, k.state, k.rev = ring, state, v.rev
 	return k, []clientv3.Op{
-		clientv3.OpPut(cfg.Keys.SealState(), text), clientv3.OpDelete(cfg.Keys.HookSecrets(), clientv3.WithPrefix()), clientv3.OpDelete(cfg.Keys.Bootstrap()), record,
+		clientv3.OpPut(cfg.Keys.SealState(), text), clientv3.OpDelete(cfg.Keys.HookSecrets(), clientv3.WithPrefix()), clientv3.OpDelete(cfg.Keys.PlanSecrets(), clientv3.WithPrefix()), clientv3.OpDelete(cfg.Keys.Bootstrap()), record,
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
@@ -59,6 +60,9 @@ func (a *apiClient) askFor(ctx context.Context, node, method, path string, body 
 	req, err := http.NewRequestWithContext(ctx, method, node+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if strings.HasSuffix(path, "/plans") {
+		req.Header.Set("Content-Type", "application/json") // plans come in several forms
 	}
 	res, err := a.http.Do(req)
 	if err != nil {

@@ -130,6 +130,9 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		case i < schedulerCount:
 			args = append(args, c.ownArguments(i, net.JoinHostPort(network.etcd(), strconv.Itoa(inside[2*i])), net.JoinHostPort(network.etcd(), strconv.Itoa(inside[2*i+1])))...)
 		}
+		if s.queues != "" {
+			args = append(args, "--egress-allow", "127.0.0.1/32") // the upstream of plans is on this host
+		}
 		if s.grace > 0 {
 			args = append(args, "--misfire-grace", s.grace.String())
 		}

@@ -88,6 +88,11 @@
 // ended; no attempt is started twice; and of the items with one key one is done at a
 // time (queue.go).
 //
+// In plan an upstream sends plans, whose tasks wait for one another, again and again, and is
+// called back; it does not take some calls, and some answers are lost. Each task has to have
+// succeeded, with a command that ended; each plan is accepted once, however often it was sent;
+// and what the upstream was told has no gap and no second end (upstream.go).
+//
 // A scenario is a file that disturbs; the rest is shared.
 //
 // # Probes

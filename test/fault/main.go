@@ -122,6 +122,10 @@ func command(args []string, stdout, stderr io.Writer) int {
 		res, err := runQueue(ctx, o, stderr)
 		return verdictCode(&o, res, err, stdout, stderr)
 	}
+	if o.scenario == planScenario && len(o.parts) == 0 {
+		res, err := runPlans(ctx, o, stderr)
+		return verdictCode(&o, res, err, stdout, stderr)
+	}
 	if len(o.parts) > 0 {
 		fmt.Fprintln(stderr, "fault: -part goes with -scenario", dispatchScenario)
 		return 2

@@ -96,6 +96,7 @@ func scenarios() map[string]scenario {
 		queueScenario:      {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see queue.go
 		restoreScenario:    {},                                                                                                                 // see restore.go
 		"embedded":         {disturb: disturbAny(ownFaults()), each: ownFaults(), own: true},
+		planScenario:       {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see upstream.go
 		"clock":            {disturb: stepClock, early: clockErr},
 		"herd":             {disturb: killScheduler, herd: 20},
 		"overload":         {disturb: killScheduler, times: 10, grace: 5 * time.Second},

@@ -99,7 +99,22 @@ func view(p *etcdkv.StoredPlan, s *etcdkv.PlanStatus) api.Plan {
 			v.Trouble = s.Trouble
 		}
 	}
+	v.Telling = p.Untold
 	return v
+}
+
+// callback reads why the upstream of a plan is not told now.
+func (d *Desk) callback(ctx context.Context, p *etcdkv.StoredPlan, v *api.Plan) error {
+	if !p.Untold {
+		return nil
+	}
+	kv, err := d.db.Get(ctx, "read what hinders callbacks", d.db.Keys.PlanData(p.UID).Callback())
+	if err != nil || kv == nil {
+		return err
+	}
+	c, err := store.Decode[etcdkv.PlanCallback](kv)
+	v.CallbackTrouble = fmt.Sprintf("%s (%d tries)", c.Error, c.Tries)
+	return err
 }
 
 // Plans lists the plans of a namespace, or of all when it is empty, the newest first.
@@ -131,7 +146,11 @@ func (d *Desk) Plan(ctx context.Context, ns, upstream, id string) (api.Plan, err
 		return api.Plan{}, err
 	}
 	s, err := d.status(ctx, p)
-	return view(p, s), err
+	if err != nil {
+		return api.Plan{}, err
+	}
+	v := view(p, s)
+	return v, d.callback(ctx, p, &v)
 }
 
 // maxChunksRead bounds the chunks that are read for one page of tasks.

@@ -98,7 +98,7 @@ func (s *sent) take(ctx context.Context, o api.Order) (api.PlanReceipt, error) {
 		}
 	}
 	if err == nil && sum.Callback != "" {
-		err = invalid("callback", "calls of an upstream are not made by this release; take it out, and ask for the state of the plan")
+		err = s.d.callable(ctx, s.in.Namespace, &sum)
 	}
 	if err == nil {
 		err = s.flush(ctx)
@@ -257,6 +257,7 @@ func (s *sent) accept(ctx context.Context, sum *plan.Summary, o api.Order) (api.
 	p := etcdkv.StoredPlan{
 		Schema: etcdkv.Schema, UID: s.uid, Namespace: s.in.Namespace, Header: sum.Header, Digest: sum.Digest, Tasks: sum.Tasks, Types: sum.Types,
 		AcceptedAt: s.d.db.Now().UTC(), By: rec.By, Subject: caller.Subject(ctx, o.By),
+		Untold: sum.Callback != "",
 	}
 	value, err := etcdkv.Encode(p)
 	if err != nil {

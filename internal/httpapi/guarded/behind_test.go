@@ -527,3 +527,7 @@ func (b *behind) PlanTasks(context.Context, string, string, string, api.PlanTask
 func (b *behind) CancelPlan(context.Context, string, string, string, api.PlanCancel, api.Order) error {
 	return errReached
 }
+
+func (b *behind) PlanSecret(context.Context, string, string, string, api.Order) (api.WebhookSecret, error) {
+	return api.WebhookSecret{}, errReached
+}

@@ -54,6 +54,14 @@ func (c *Control) PlanTasks(ctx context.Context, namespace, upstream, id string,
 	return c.behind.PlanTasks(ctx, namespace, upstream, id, q)
 }
 
+// PlanSecret makes what calls to an upstream are signed with.
+func (c *Control) PlanSecret(ctx context.Context, namespace, upstream, given string, o api.Order) (api.WebhookSecret, error) {
+	if err := c.needPlan(ctx, rights.Edit, namespace); err != nil {
+		return api.WebhookSecret{}, err
+	}
+	return c.behind.PlanSecret(ctx, namespace, upstream, given, o)
+}
+
 // CancelPlan cancels tasks of a plan.
 func (c *Control) CancelPlan(ctx context.Context, namespace, upstream, id string, which api.PlanCancel, o api.Order) error {
 	if err := c.needStart(ctx, rights.Run, rights.Queues, namespace, none, nil); err != nil {
