@@ -88,8 +88,7 @@ func (k *dkronJob) read() bool {
 		s.Timeout = job.Duration(job.MaxTimeout)
 	}
 	k.target()
-	for _, key := range k.o.keys() {
-		f := k.o.get(key)
+	for key, f := range k.o.entries() {
 		empty := !f.given() || f.text() == "" && len(f.keys()) == 0 && len(f.items()) == 0 || f.text() == "false" || f.text() == "0"
 		if !slices.Contains(dkronKnown, key) && !empty && f.text() != "0001-01-01T00:00:00Z" {
 			k.notPossible(f.at(), "%s: there is nothing like it here", short(key))
@@ -101,10 +100,10 @@ func (k *dkronJob) read() bool {
 // metadata keeps what may be labels.
 func (k *dkronJob) metadata() {
 	meta := k.o.get("metadata")
-	for _, key := range meta.keys() {
-		value := meta.get(key).text()
+	for key, f := range meta.entries() {
+		value := f.text()
 		if job.CheckLabel(key, value) != nil {
-			k.notPossible(meta.get(key).at(), "metadata %s=%s: is no label here", short(key), short(value))
+			k.notPossible(f.at(), "metadata %s=%s: is no label here", short(key), short(value))
 			continue
 		}
 		if k.d.meta.Labels == nil {
@@ -232,8 +231,7 @@ func (k *dkronJob) executor() bool {
 // shellConfig reads what else the executor shell is told.
 func (k *dkronJob) shellConfig() {
 	s := &k.d.spec
-	for _, key := range k.config.keys() {
-		f := k.config.get(key)
+	for key, f := range k.config.entries() {
 		v := f.text()
 		switch {
 		case key == "command", key == "shell", v == "":
@@ -307,8 +305,7 @@ func (k *dkronJob) curl() bool {
 	}
 	k.d.spec.Command = append(words, url)
 	k.approximated(k.o.get("executor").at(), "executor http: becomes curl on a minion, which fails for answers of 400 and more")
-	for _, key := range k.config.keys() {
-		f := k.config.get(key)
+	for key, f := range k.config.entries() {
 		if !slices.Contains([]string{"method", "url", "headers", "body", "timeout", "tlsNoVerifyPeer", "debug"}, key) && f.text() != "" && (key != "expectCode" || f.text() != "200") {
 			k.notPossible(f.at(), "executor_config.%s: %s: curl is not told of it; write a script that looks at the answer", short(key), short(f.text()))
 		}
@@ -321,8 +318,7 @@ func (k *dkronJob) target() {
 	s := &k.d.spec
 	tags := k.o.get("tags")
 	count, all := 0, false
-	for _, key := range tags.keys() {
-		f := tags.get(key)
+	for key, f := range tags.entries() {
 		value, n, counted := strings.Cut(f.text(), ":")
 		if counted {
 			c, err := strconv.Atoi(n)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -65,14 +66,35 @@ func (f field) one(name string) field {
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
-			got := f.of(n.Content[i+1])
-			if n.Content[i].Line > 0 {
-				got.line = n.Content[i].Line
-			}
-			return got
+			return f.pair(n, i)
 		}
 	}
 	return f.of(nil)
+}
+
+// pair returns the value of an object whose name is at a place, at that's line.
+func (f field) pair(n *yaml.Node, i int) field {
+	got := f.of(n.Content[i+1])
+	if n.Content[i].Line > 0 {
+		got.line = n.Content[i].Line
+	}
+	return got
+}
+
+// entries returns the names and values of an object, in their order. To walk them costs
+// what they are, unlike get of each key.
+func (f field) entries() iter.Seq2[string, field] {
+	return func(yield func(string, field) bool) {
+		n := f.node()
+		if n == nil || n.Kind != yaml.MappingNode {
+			return
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if !yield(n.Content[i].Value, f.pair(n, i)) {
+				return
+			}
+		}
+	}
 }
 
 // keys returns the names of an object's values, in their order.
@@ -81,9 +103,9 @@ func (f field) keys() []string {
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
-	var out []string
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		out = append(out, n.Content[i].Value)
+	out := make([]string, 0, len(n.Content)/2)
+	for key := range f.entries() {
+		out = append(out, key)
 	}
 	return out
 }
@@ -151,8 +173,15 @@ func (f field) texts() []string {
 	return out
 }
 
-// maxDepth bounds how deep values may lie in one another.
-const maxDepth = 100
+const (
+	// maxDepth bounds how deep values may lie in one another.
+	maxDepth = 100
+	// maxAliasBytes is what the aliases of a source may add to it, as each is read where it
+	// stands.
+	maxAliasBytes = 256 << 10
+	// nodeBytes is what a value counts besides its text.
+	nodeBytes = 16
+)
 
 // yamlDocuments reads the documents of a source, in YAML or JSON.
 func yamlDocuments(s Source) ([]field, error) {
@@ -163,6 +192,7 @@ func yamlDocuments(s Source) ([]field, error) {
 	}
 	var out []field
 	dec := yaml.NewDecoder(bytes.NewReader(s.Data))
+	left := room(maxAliasBytes)
 	for {
 		var doc yaml.Node
 		err := dec.Decode(&doc)
@@ -175,23 +205,36 @@ func yamlDocuments(s Source) ([]field, error) {
 		if len(doc.Content) == 0 {
 			continue
 		}
-		if !shallow(doc.Content[0], maxDepth) {
-			return out, fmt.Errorf("values lie more than %d deep in one another", maxDepth)
+		if err := left.take(doc.Content[0], maxDepth, false); err != nil {
+			return out, err
 		}
 		out = append(out, field{n: doc.Content[0], file: s.Name, line: max(doc.Content[0].Line, 1)})
 	}
 }
 
-func shallow(n *yaml.Node, depth int) bool {
+// room is what the aliases of a source may still add to it.
+type room int
+
+// take refuses a document that is too deep, or whose aliases add too much. To find out
+// costs what the document is, and what there is room for.
+func (left *room) take(n *yaml.Node, depth int, added bool) error {
 	if depth == 0 {
-		return false
+		return fmt.Errorf("values lie more than %d deep in one another", maxDepth)
 	}
-	for _, c := range n.Content {
-		if !shallow(c, depth-1) {
-			return false
+	if added {
+		if *left -= room(nodeBytes + len(n.Value)); *left < 0 {
+			return fmt.Errorf("line %d: aliases make it larger than is allowed (%d bytes): write the values out", n.Line, maxAliasBytes)
 		}
 	}
-	return true
+	if n.Kind == yaml.AliasNode {
+		return left.take(n.Alias, depth-1, true)
+	}
+	for _, c := range n.Content {
+		if err := left.take(c, depth-1, added); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // jsonDocuments reads the values of a source in JSON.

@@ -219,6 +219,10 @@ func (b *book) once(what string, at place, format string, args ...any) {
 
 // drop takes a draft back that cannot be finished.
 func (b *book) drop(d *draft) {
+	if last := len(b.drafts) - 1; last >= 0 && b.drafts[last] == d {
+		b.drafts = b.drafts[:last]
+		return
+	}
 	b.drafts = slices.DeleteFunc(b.drafts, func(o *draft) bool { return o == d })
 }
 

@@ -101,10 +101,10 @@ func (k *cronJob) read() {
 // labels keeps those that may be.
 func (k *cronJob) labels() {
 	labels := k.o.get("metadata", "labels")
-	for _, key := range labels.keys() {
-		value := labels.get(key).text()
+	for key, f := range labels.entries() {
+		value := f.text()
 		if job.CheckLabel(key, value) != nil {
-			k.notPossible(labels.get(key).at(), "label %s=%s: is none here", short(key), short(value))
+			k.notPossible(f.at(), "label %s=%s: is none here", short(key), short(value))
 			continue
 		}
 		if k.d.meta.Labels == nil {
@@ -251,25 +251,31 @@ func (k *cronJob) container(c, pod field, main bool) ([]string, bool) {
 			k.d.spec.User = uid.text()
 		}
 	}
-	for _, key := range c.keys() {
+	for key, f := range c.entries() {
 		if !slices.Contains([]string{"name", "image", "imagePullPolicy", "command", "args", "env", "envFrom", "workingDir", "resources", "securityContext", "terminationMessagePath", "terminationMessagePolicy"}, key) {
-			k.notPossible(c.get(key).at(), "%s of the container: there is nothing like it here", short(key))
+			k.notPossible(f.at(), "%s of the container: there is nothing like it here", short(key))
 		}
 	}
 	return words, true
 }
 
+// maxExpanded bounds what values of variables may make of a text: each may have the one
+// before twice.
+const maxExpanded = 256 << 10
+
 // expand puts the values of variables into a text, as Kubernetes does; those that are not
-// known stay.
+// known stay, and so do all behind which the text would be too large.
 func (k *cronJob) expand(text string, env map[string]string) string {
+	size := len(text)
 	return kubeVariable.ReplaceAllStringFunc(text, func(m string) string {
 		if m == "$$" {
 			return "$"
 		}
-		if v, ok := env[m[2:len(m)-1]]; ok {
-			return v
+		v, ok := env[m[2:len(m)-1]]
+		if size += len(v); !ok || size > maxExpanded {
+			return m
 		}
-		return m
+		return v
 	})
 }
 
@@ -302,17 +308,17 @@ func (k *cronJob) where(pod field) {
 		k.approximated(name.at(), "nodeName: %s: is the minion of that id", short(name.text()))
 	}
 	selector := pod.get("nodeSelector")
-	for _, key := range selector.keys() {
-		value := selector.get(key).text()
+	for key, f := range selector.entries() {
+		value := f.text()
 		if job.CheckLabel(key, value) != nil {
-			k.notPossible(selector.get(key).at(), "nodeSelector %s=%s: is no label here", short(key), short(value))
+			k.notPossible(f.at(), "nodeSelector %s=%s: is no label here", short(key), short(value))
 			continue
 		}
 		if s.Target.Labels == nil {
 			s.Target.Labels = map[string]string{}
 		}
 		s.Target.Labels[key] = value
-		k.approximated(selector.get(key).at(), "nodeSelector %s=%s: minions need that label (worker --label)", short(key), short(value))
+		k.approximated(f.at(), "nodeSelector %s=%s: minions need that label (worker --label)", short(key), short(value))
 	}
 	if s.Target.IsZero() {
 		k.once("target", k.o.at(), "commands run on any one minion: give --target for those that have the programs")
@@ -330,11 +336,10 @@ func (k *cronJob) rest(spec, pod field) {
 		{"jobTemplate.spec", spec.get("jobTemplate", "spec"), []string{"activeDeadlineSeconds", "backoffLimit", "template"}},
 		{"template.spec", pod, []string{"containers", "initContainers", "nodeName", "nodeSelector", "restartPolicy", "securityContext", "terminationGracePeriodSeconds", "dnsPolicy", "schedulerName"}},
 	} {
-		for _, key := range part.f.keys() {
+		for key, f := range part.f.entries() {
 			if slices.Contains(part.known, key) {
 				continue
 			}
-			f := part.f.get(key)
 			switch {
 			case key == "parallelism" && f.text() == "1", key == "completions" && f.text() == "1":
 			case key == "successfulJobsHistoryLimit", key == "failedJobsHistoryLimit", key == "ttlSecondsAfterFinished":

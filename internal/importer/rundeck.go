@@ -84,8 +84,7 @@ func (r *rundeckJob) read() {
 		r.notPossible(most.at(), "maxMultipleExecutions %s: put the job into a group with maxConcurrent", short(most.text()))
 	}
 	r.limits()
-	for _, key := range r.o.keys() {
-		f := r.o.get(key)
+	for key, f := range r.o.entries() {
 		switch {
 		case slices.Contains(rundeckKnown, key):
 		case key == "notification":

@@ -64,8 +64,8 @@ func xxlTables(s Source) (map[string][]row, error) {
 		}
 		for _, o := range doc.items() {
 			r := row{at: o.at(), values: map[string]string{}}
-			for _, key := range o.keys() {
-				if v := o.get(key); v.given() {
+			for key, v := range o.entries() {
+				if v.given() {
 					r.values[snake(key)] = v.text()
 				}
 			}
