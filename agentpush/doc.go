@@ -71,9 +71,9 @@
 //	    each hop the sender says how far its clock is ahead of the reader's at
 //	    most, and the reader subtracts that. Where the two clocks are not known
 //	    to the sender the end is dropped, and the order is not bound by it.
-//	I15 An order of this node's engine goes with the node's signature, however it goes,
-//	    once all nodes sign (package signature); one of another node with that node's,
-//	    unchanged. A certificate is told once in a session and on a link.
+//	I15 An order, a question or a cancel of this node's engine goes with the node's
+//	    signature, however it goes, once all nodes sign (package signature); one of
+//	    another node with that node's, unchanged. A certificate is told once in a session and on a link.
 //
 // # Parts
 //
@@ -96,7 +96,7 @@
 //	balance         has minions go to other nodes
 //	outputs, texts  tasks' output, scripts' texts
 //	updates         releases
-//	signing         signatures of orders
+//	signing         signatures of what minions are told
 //	queries         what nodes hold, by asking them
 //	sweeper         looks at what has run out
 //

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/agentpush/signature"
 	"github.com/carillon-cron/carillon/internal/boottime"
 	"github.com/carillon-cron/carillon/internal/clock"
 	"github.com/carillon-cron/carillon/job"
@@ -213,6 +214,7 @@ func (h *Hub) Ask(refs []job.Ref) {
 			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term,
 		}, now)
 	}
+	h.signing.signRefs(msgs, refs, (*signature.Digests).OfQuestion)
 	h.router.deliver(msgs)
 }
 
@@ -228,6 +230,7 @@ func (h *Hub) Cancel(refs []job.Ref, reason string) {
 			TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term, Reason: reason,
 		}, now)
 	}
+	h.signing.signRefs(msgs, refs, func(d *signature.Digests, r *job.Ref) signature.Hash { return d.OfCancel(r, reason) })
 	h.router.deliver(msgs)
 }
 

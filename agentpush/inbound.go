@@ -157,14 +157,9 @@ func (ins *inbounds) take(b *agentpb.Batch, in *inbound) {
 		}
 		msgs = append(msgs, m)
 	}
-	var none signature.Proof
 	for i, o := range b.GetOrders() {
 		o.HoldUntil = agentpb.Translate(o.GetHoldUntil(), b.Ahead)
-		proof := none
-		if i < len(b.GetSignatures()) {
-			proof = in.signers.proof(b.GetSignatures()[i])
-		}
-		add(o, proof)
+		add(o, in.signers.proof(b, i))
 	}
 	signed, place := in.signers.fanned(b), 0
 	for _, f := range b.GetFans() {
@@ -174,7 +169,7 @@ func (ins *inbounds) take(b *agentpb.Batch, in *inbound) {
 		}
 		f.Order.HoldUntil = agentpb.Translate(f.GetOrder().GetHoldUntil(), b.Ahead)
 		for _, minion := range f.GetMinions() {
-			proof := none
+			var proof signature.Proof
 			if signed != nil {
 				proof = signed.Proof(place)
 			}
@@ -182,11 +177,13 @@ func (ins *inbounds) take(b *agentpb.Batch, in *inbound) {
 			add(withMinion(f.GetOrder(), minion), proof)
 		}
 	}
-	for _, q := range b.GetQuestions() {
-		add(q, none)
+	behind := len(b.GetOrders())
+	for i, q := range b.GetQuestions() {
+		add(q, in.signers.proof(b, behind+i))
 	}
-	for _, c := range b.GetCancels() {
-		add(c, none)
+	behind += len(b.GetQuestions())
+	for i, c := range b.GetCancels() {
+		add(c, in.signers.proof(b, behind+i))
 	}
 	ins.router.deliver(msgs)
 	if len(b.GetAcks()) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -353,7 +354,7 @@ func (l *link) batch(now int64) (b *agentpb.Batch, full bool) {
 		l.queue = nil
 	}
 	orders = l.fan(b, orders)
-	b.Signatures, b.Certificates = l.told.signatures(orders[:len(b.GetOrders())])
+	b.Signatures, b.Certificates = l.told.signatures(slices.Concat(orders[:len(b.GetOrders())], questions, cancels))
 	l.of.signing.signFans(b, &l.told)
 	if by, ok := l.clock.Bound(l.of.clock()); ok {
 		b.Ahead = proto.Int64(int64(by))

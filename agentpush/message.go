@@ -31,7 +31,7 @@ type message struct {
 	unsure bool
 	// told: its end has been reported, but it is still with the other side.
 	told bool
-	// proof is the signature of an order.
+	// proof is the signature of whose word it is.
 	proof signature.Proof
 	// from is the link it came by, nil for this node's engine; number is its
 	// number there.

@@ -1,6 +1,8 @@
 package agentpush
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
@@ -95,17 +97,17 @@ func (p *pumps) next(c *channel, now int64) (*agentpb.ToMinion, []ending) {
 // newOffer makes an offer for a minion that was told of some signers already.
 func newOffer(seq uint64, msgs []*message, told *told) *agentpb.Offer {
 	o := &agentpb.Offer{Seq: seq}
-	var orders []*message
+	var orders, questions, cancels []*message
 	for _, m := range msgs {
 		switch b := m.body.(type) {
 		case *agentpb.Order:
 			o.Orders, orders = append(o.Orders, b), append(orders, m)
 		case *agentpb.Question:
-			o.Questions = append(o.Questions, b)
+			o.Questions, questions = append(o.Questions, b), append(questions, m)
 		case *agentpb.Cancel:
-			o.Cancels = append(o.Cancels, b)
+			o.Cancels, cancels = append(o.Cancels, b), append(cancels, m)
 		}
 	}
-	o.Signatures, o.Certificates = told.signatures(orders)
+	o.Signatures, o.Certificates = told.signatures(slices.Concat(orders, questions, cancels))
 	return o
 }

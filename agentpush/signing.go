@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// signing signs the orders of this node's engine; see package signature.
+// signing signs what this node's engine has minions told; see package signature.
 type signing struct {
 	*base
 	signer *signature.Signer
@@ -19,7 +19,7 @@ type signing struct {
 	ready func() bool
 }
 
-// proofBytes is about what a signature adds to an order.
+// proofBytes is about what a signature adds to a message.
 const proofBytes = 640
 
 // sign signs messages that are the orders, and are sent together.
@@ -36,6 +36,24 @@ func (sg *signing) sign(msgs []*message, orders []job.Order) {
 		}
 		leaves[i] = signature.LeafOf(digest, orders[i].Task.Minion)
 	}
+	sg.prove(msgs, leaves)
+}
+
+// signRefs signs messages that are questions or cancels of tasks, and are sent together.
+func (sg *signing) signRefs(msgs []*message, refs []job.Ref, of func(*signature.Digests, *job.Ref) signature.Hash) {
+	if sg.signer == nil || !sg.ready() {
+		return
+	}
+	var digests signature.Digests
+	leaves := make([]signature.Hash, len(refs))
+	for i := range refs {
+		leaves[i] = signature.LeafOf(of(&digests, &refs[i]), refs[i].Task.Minion)
+	}
+	sg.prove(msgs, leaves)
+}
+
+// prove signs the leaves of messages.
+func (sg *signing) prove(msgs []*message, leaves []signature.Hash) {
 	b := sg.batch(leaves)
 	if b == nil {
 		return
@@ -50,7 +68,7 @@ func (sg *signing) sign(msgs []*message, orders []job.Order) {
 func (sg *signing) batch(leaves []signature.Hash) *signature.Batch {
 	b, err := sg.signer.Sign(leaves)
 	if err != nil {
-		sg.log.Error("orders go without a signature, and minions that want one refuse them", zap.Error(err))
+		sg.log.Error("messages to minions go without a signature, and minions that want one refuse them", zap.Error(err))
 		return nil
 	}
 	return b
@@ -109,11 +127,11 @@ func (t *told) add(next [][]byte, by *signature.Certificate) [][]byte {
 	return append(next, by.DER)
 }
 
-// signatures returns those of orders, nil if none has one, and the certificates that are
-// to be told with them.
-func (t *told) signatures(orders []*message) (all []*agentpb.Signature, certificates [][]byte) {
+// signatures returns those of messages, nil if none has one, and the certificates that
+// are to be told with them.
+func (t *told) signatures(msgs []*message) (all []*agentpb.Signature, certificates [][]byte) {
 	signed := false
-	for _, m := range orders {
+	for _, m := range msgs {
 		if by := m.proof.By(); by != nil {
 			signed = true
 			certificates = t.add(certificates, by)
@@ -122,8 +140,8 @@ func (t *told) signatures(orders []*message) (all []*agentpb.Signature, certific
 	if !signed {
 		return nil, nil
 	}
-	all = make([]*agentpb.Signature, len(orders))
-	for i, m := range orders {
+	all = make([]*agentpb.Signature, len(msgs))
+	for i, m := range msgs {
 		all[i] = m.proof.Wire()
 	}
 	return all, certificates
@@ -150,8 +168,12 @@ func (s signers) learn(ders [][]byte) error {
 // maxSigner bounds a signer's certificate.
 const maxSigner = 8 << 10
 
-// proof returns what was told of an order; zero: it is not signed.
-func (s signers) proof(told *agentpb.Signature) signature.Proof {
+// proof returns what was told of the message at a place of a batch; zero: it is not signed.
+func (s signers) proof(b *agentpb.Batch, place int) signature.Proof {
+	if place >= len(b.GetSignatures()) {
+		return signature.Proof{}
+	}
+	told := b.GetSignatures()[place]
 	if by := s[string(told.GetSigner())]; by != nil {
 		return signature.Told(by, told)
 	}

@@ -89,22 +89,45 @@ func (r *reader) take(o *agentpb.Offer) {
 	defer r.mu.Unlock()
 	r.check.Learn(o.GetCertificates())
 	r.certificates += len(o.GetCertificates())
-	for i, w := range o.GetOrders() {
-		order, err := agentpb.ToOrder(w, "")
-		if err != nil {
-			r.by = append(r.by, err.Error())
-			continue
-		}
+	place := 0
+	next := func(check func(*agentpb.Signature) (job.NodeID, error)) {
 		var s *agentpb.Signature
-		if i < len(o.GetSignatures()) {
-			s = o.GetSignatures()[i]
+		if place < len(o.GetSignatures()) {
+			s = o.GetSignatures()[place]
 		}
-		node, err := r.check.Check(&order, s, time.Now())
+		place++
+		node, err := check(s)
 		if err != nil {
-			r.by = append(r.by, err.Error())
-			continue
+			node = job.NodeID(err.Error())
 		}
 		r.by = append(r.by, string(node))
+	}
+	for _, w := range o.GetOrders() {
+		next(func(s *agentpb.Signature) (job.NodeID, error) {
+			order, err := agentpb.ToOrder(w, "")
+			if err != nil {
+				return "", err
+			}
+			return r.check.Check(&order, s, time.Now())
+		})
+	}
+	for _, w := range o.GetQuestions() {
+		next(func(s *agentpb.Signature) (job.NodeID, error) {
+			ref, err := agentpb.ToRef(w, "")
+			if err != nil {
+				return "", err
+			}
+			return r.check.CheckQuestion(&ref, s, time.Now())
+		})
+	}
+	for _, w := range o.GetCancels() {
+		next(func(s *agentpb.Signature) (job.NodeID, error) {
+			ref, err := agentpb.ToRef(w, "")
+			if err != nil {
+				return "", err
+			}
+			return r.check.CheckCancel(&ref, w.GetReason(), s, time.Now())
+		})
 	}
 }
 
@@ -125,8 +148,9 @@ func signing(t testing.TB, ready func(*node) bool) (*auth.Authority, func(*node,
 	}
 }
 
-// An order goes to its minion with the signature of the node whose engine has sent it, by
-// itself or with those of others, also by way of a peer; the certificate goes once (I15).
+// An order, a question and a cancel go to their minion with the signature of the node whose
+// engine has sent them, each by itself or with others, also by way of a peer; the
+// certificate goes once (I15).
 func TestI15_OrdersAreSignedByTheirOwner(t *testing.T) {
 	t.Parallel()
 	ca, sign := signing(t, func(*node) bool { return true })
@@ -138,12 +162,12 @@ func TestI15_OrdersAreSignedByTheirOwner(t *testing.T) {
 		readers[id] = c.read(c.nodes[i%2], id, ca)
 	}
 	want := map[job.MinionID][]string{}
-	send := func(n *node, all []job.Order) {
-		n.hub.Send(all)
-		for i := range all {
-			want[all[i].Task.Minion] = append(want[all[i].Task.Minion], string(n.id))
+	arrives := func(n *node, of []job.MinionID) {
+		t.Helper()
+		for _, id := range of {
+			want[id] = append(want[id], string(n.id))
 		}
-		c.eventually("each minion has its orders", func() bool {
+		c.eventually("each minion has what it is told", func() bool {
 			for id, r := range readers {
 				r.mu.Lock()
 				there := len(r.by)
@@ -154,6 +178,20 @@ func TestI15_OrdersAreSignedByTheirOwner(t *testing.T) {
 			}
 			return true
 		})
+	}
+	send := func(n *node, all []job.Order) {
+		t.Helper()
+		n.hub.Send(all)
+		var of []job.MinionID
+		var refs []job.Ref
+		for i := range all {
+			of, refs = append(of, all[i].Task.Minion), append(refs, job.Ref{Task: all[i].Task, Shard: all[i].Shard, Token: all[i].Token, Term: 7})
+		}
+		arrives(n, of)
+		n.hub.Ask(refs)
+		arrives(n, of)
+		n.hub.Cancel(refs, "enough \xff")
+		arrives(n, of)
 	}
 	for round := range 3 {
 		for _, n := range c.nodes {
@@ -175,7 +213,7 @@ func TestI15_OrdersAreSignedByTheirOwner(t *testing.T) {
 	for id, r := range readers {
 		r.mu.Lock()
 		if !slices.Equal(r.by, want[id]) {
-			t.Errorf("minion %s: orders signed by %q, want %q", id, r.by, want[id])
+			t.Errorf("minion %s: what it was told is signed by %q, want %q", id, r.by, want[id])
 		}
 		if r.certificates != len(c.nodes) {
 			t.Errorf("minion %s was told %d certificates of %d nodes", id, r.certificates, len(c.nodes))

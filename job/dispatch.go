@@ -108,6 +108,20 @@ func (t TaskID) ItemID() string {
 	return id
 }
 
+// IsRunItem reports whether an item's ID is of the form of those that occurrences get: it is
+// theirs, and nobody else's to give.
+func IsRunItem(id string) bool {
+	if RunID(id).Valid() {
+		return true
+	}
+	cut := strings.LastIndexByte(id, '-')
+	if cut < 0 {
+		return false
+	}
+	_, err := strconv.ParseUint(id[cut+1:], 10, 64)
+	return err == nil && RunID(id[:cut]).Valid()
+}
+
 // ItemOrigin is what an item does: the occurrence of a job, or the task of a plan.
 type ItemOrigin struct {
 	Job Key `json:"job,omitzero"`

@@ -74,6 +74,14 @@ func TestQueuesAreNoMinions(t *testing.T) {
 	if task.ItemID() != string(task.Fire.RunID()) || second.ItemID() == task.ItemID() || strings.Contains(second.ItemID(), "/") {
 		t.Errorf("items %s and %s", task.ItemID(), second.ItemID())
 	}
+	for id, want := range map[string]bool{
+		task.ItemID(): true, second.ItemID(): true, task.ItemID() + "-x": false, "item-" + task.ItemID(): false, "jan-27": false, "": false,
+		"019ad3c2-7c1e-7000-8000-000000000000": false,
+	} {
+		if IsRunItem(id) != want {
+			t.Errorf("item %q is an occurrence's: %v", id, !want)
+		}
+	}
 }
 
 // A queue runs what a job may: commands, scripts, and Go handlers, which are no processes.

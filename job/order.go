@@ -22,6 +22,8 @@ type Order struct {
 	// Empty: it is not known.
 	Subject string `json:",omitempty"`
 	Author  string `json:",omitempty"`
+	// JobAuthor is, of an item, who applied the job that has put it. Empty: somebody put it.
+	JobAuthor string `json:",omitempty"`
 
 	Command []string
 	Script  *Script

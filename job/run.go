@@ -20,6 +20,11 @@ type Run struct {
 	Attempt   int    `json:"attempt"`
 	// Cause tells who or what asked for the run, where it was not the schedule.
 	Cause string `json:"cause,omitempty"`
+	// Subject is who asked for the run, and Author who had applied the job, or the queue,
+	// when its last order was made: as minions' lists know them. Empty: nobody asked, and
+	// the author alone stands behind it; or the author is not known.
+	Subject string `json:"subject,omitempty"`
+	Author  string `json:"author,omitempty"`
 	// Params are what it was started with; those that Sensitive names are masked:
 	// their values are kept for no longer than the run is open, and are told nowhere.
 	Params    map[string]string `json:"params,omitempty"`

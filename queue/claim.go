@@ -253,7 +253,7 @@ func (d *dispatcher) plan(places []Worker, nonce string, picked []*entry) ([]cli
 		cmps = append(cmps, unchanged(itemKey, e.modRev), absent(markerKey))
 		ops = append(ops, clientv3.OpPut(itemKey, value), clientv3.OpPut(markerKey, marker, clientv3.WithLease(w.Lease)))
 		claimed = append(claimed, Claimed{
-			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds, Origin: item.Origin, Subject: item.Subject},
+			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds, Origin: item.Origin, Subject: item.Subject, JobAuthor: item.JobAuthor},
 			Attempt: item.Attempt, Worker: w.ID, Since: now, PutAt: item.PutAt, At: item.At, Tried: item.Tried, TriedLeftOut: item.TriedLeftOut,
 		})
 	}

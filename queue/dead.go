@@ -51,7 +51,7 @@ func (q *Queue) Dead(ctx context.Context, after *Dead, limit int) ([]Dead, error
 			return nil, fmt.Errorf("list dead letters: %w", err)
 		}
 		list = append(list, Dead{
-			Item:     Item{ID: id, Priority: priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds, Subject: item.Subject},
+			Item:     Item{ID: id, Priority: priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds, Subject: item.Subject, JobAuthor: item.JobAuthor},
 			Attempts: item.Attempt, Reason: v.Reason, At: v.At,
 		})
 	}

@@ -60,6 +60,9 @@ type Item struct {
 	Bounds job.Bounds `json:"bounds,omitempty"`
 	// Subject is who put it, for whoever works on it; the queue does not look at it.
 	Subject string `json:"subject,omitempty"`
+	// JobAuthor is as Subject who applied the job that has put it, also once it is no
+	// occurrence of that any more. Empty: no job has.
+	JobAuthor string `json:"jobAuthor,omitempty"`
 	// Origin is the occurrence of a job that the item does (Q12). Nil: of none.
 	Origin *job.ItemOrigin `json:"origin,omitempty"`
 }
@@ -81,6 +84,9 @@ func (it *Item) check(path string) []job.Problem {
 	}
 	if strings.ContainsFunc(it.ID, func(r rune) bool { return r <= ' ' || r == '/' || r > '~' }) {
 		add("id", "%q has a space, a slash or something else than printable ASCII", it.ID)
+	}
+	if it.Origin == nil && job.IsRunItem(it.ID) {
+		add("id", "%q has the form of a run's ID, by which the occurrences of jobs put their items; give it another form, such as %q", it.ID, "item-"+it.ID)
 	}
 	for field, key := range map[string]string{"key": it.Key, "dedup": it.Dedup} {
 		if len(key) > MaxKey || strings.ContainsFunc(key, unicode.IsControl) {

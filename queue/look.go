@@ -147,7 +147,7 @@ func cutCursor(s string) (priority int, id string, err error) {
 func viewOf(priority int, id string, value []byte, now time.Time) (View, error) {
 	item, err := etcdkv.Decode[etcdkv.QueueItem](id, value)
 	v := View{
-		Item:  Item{ID: id, Priority: priority, Payload: item.Payload, NotBefore: item.NotBefore, Key: item.Key, ExpiresAt: item.ExpiresAt, Bounds: item.Bounds, Origin: item.Origin, Subject: item.Subject},
+		Item:  Item{ID: id, Priority: priority, Payload: item.Payload, NotBefore: item.NotBefore, Key: item.Key, ExpiresAt: item.ExpiresAt, Bounds: item.Bounds, Origin: item.Origin, Subject: item.Subject, JobAuthor: item.JobAuthor},
 		State: StateWaiting, PutAt: item.PutAt, Attempt: item.Attempt, LastError: item.LastError, At: item.At,
 	}
 	if item.NotBefore.After(now) {
@@ -316,7 +316,7 @@ func (q *Queue) Claims() ([]Claimed, bool) {
 	out := make([]Claimed, 0, len(d.held))
 	for _, e := range d.held {
 		out = append(out, Claimed{
-			Item:   Item{ID: e.id, Priority: e.priority, Payload: e.item.Payload, Key: e.item.Key, Bounds: e.item.Bounds, Origin: e.item.Origin, Subject: e.item.Subject},
+			Item:   Item{ID: e.id, Priority: e.priority, Payload: e.item.Payload, Key: e.item.Key, Bounds: e.item.Bounds, Origin: e.item.Origin, Subject: e.item.Subject, JobAuthor: e.item.JobAuthor},
 			Worker: job.MinionID(e.marker.Worker), Since: e.marker.Since, PutAt: e.item.PutAt, At: e.item.At, Attempt: e.item.Attempt, Cancel: e.cancel,
 			Tried: e.item.Tried, TriedLeftOut: e.item.TriedLeftOut,
 			Token:   job.Token{Epoch: d.fence.Token().Epoch, Revision: e.markerRev},

@@ -220,7 +220,7 @@ func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along A
 		}
 		seen[it.ID] = true
 		value, err := etcdkv.Encode(etcdkv.QueueItem{
-			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt, Bounds: it.Bounds, Origin: it.Origin, Subject: it.Subject,
+			Schema: etcdkv.Schema, Payload: it.Payload, NotBefore: it.NotBefore, PutAt: time.Now().UTC(), Key: it.Key, ExpiresAt: it.ExpiresAt, Bounds: it.Bounds, Origin: it.Origin, Subject: it.Subject, JobAuthor: it.JobAuthor,
 		})
 		if err != nil {
 			return err

@@ -37,8 +37,10 @@ type fire struct {
 	// its job say. Nil: not looked up yet, or there are none.
 	bounds job.Bounds
 	held   *held
-	// subject is who asked for it. Empty: nobody did, or it is not known.
+	// subject is who asked for it. Empty: nobody did, or it is not known. author is who had
+	// applied the job when its last order was made; empty: none was, by this owner.
 	subject string
+	author  string
 	// work is what its minions are told to do; nil: not worked out yet. awaits is
 	// since when a script is awaited; 0: none is.
 	work   *work

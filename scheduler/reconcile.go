@@ -323,9 +323,10 @@ func (s *shard) dispatch(f *fire, t *task, spec *job.Spec, now int64) {
 	if w.sum != "" {
 		script = &job.Script{Interpreter: script.Interpreter}
 	}
+	f.author = f.e.appliedBy()
 	o := job.Order{
 		Task: f.taskID(t), Shard: s.id, Token: s.own.Token(), Term: s.term, Key: f.e.key, RunID: f.runID(),
-		Subject: cmp.Or(f.subject, f.e.appliedBy()), Author: f.e.appliedBy(),
+		Subject: cmp.Or(f.subject, f.author), Author: f.author,
 		Command: spec.Command, Script: script, ScriptSHA256: w.sum, Steps: w.Steps,
 		Env: env, Secrets: secrets, WorkingDir: spec.WorkingDir, User: w.User, Limits: spec.Limits,
 		ScheduledAt: f.id.Time(), Timeout: spec.EffectiveTimeout(),

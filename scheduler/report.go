@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -363,7 +364,7 @@ func (s *shard) runOf(f *fire, state job.State, reason string) job.Run {
 	run := job.Run{
 		RunID: f.runID(), FireID: f.id, Namespace: f.e.key.Namespace, Job: f.e.key.Name,
 		Trigger: f.id.Trigger.String(), State: state, Reason: reason, Attempt: 0,
-		Cause: f.cause, Params: job.MaskedParams(f.params, f.sensitive), Sensitive: job.SensitiveNames(f.sensitive), Redo: f.redo, Alerts: f.alerts,
+		Cause: f.cause, Subject: f.subject, Author: cmp.Or(f.author, f.e.appliedBy()), Params: job.MaskedParams(f.params, f.sensitive), Sensitive: job.SensitiveNames(f.sensitive), Redo: f.redo, Alerts: f.alerts,
 		Node: f.slot.node, Share: f.share, Shard: s.id, Token: s.own.Token(),
 		ScheduledAt: f.id.Time(), CommittedAt: instant(f.committedAt), DispatchedAt: instant(f.dispatchedAt),
 		Count: int(max(f.count, 1)), Tasks: make([]job.Task, 0, len(f.tasks)), Attempts: f.attempts, AttemptsLeftOut: f.leftOut,

@@ -2,13 +2,15 @@ package scheduler
 
 import (
 	"testing"
+	"unique"
 
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // TestOrdersTellWhoCausedThem: an order has the name of who applied the job, and of who
-// asked for the run, if anybody did; under a new owner too.
+// asked for the run, if anybody did; under a new owner too. So has the run's record, of
+// whose orders ran, also where the job is somebody else's since.
 func TestOrdersTellWhoCausedThem(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -44,6 +46,13 @@ func TestOrdersTellWhoCausedThem(t *testing.T) {
 		if seen != 2 {
 			t.Fatalf("%s: %d orders", name, seen)
 		}
+		edited := *e
+		edited.author = unique.Make("eve")
+		f.e = &edited
+		if r := d.runOf(f, job.StateSucceeded, ""); c.author != "" && r.Author != c.author || r.Subject != c.asked {
+			t.Errorf("%s: the record has %q, and the job of %q", name, r.Subject, r.Author)
+		}
+		f.e = e
 		if next, again := d.taken(f); again.subject != c.asked || next == nil {
 			t.Errorf("%s: the next owner has the subject %q", name, again.subject)
 		}

@@ -28,9 +28,30 @@ type offered struct {
 	refused error
 }
 
-// read reads the orders of an offer, and checks their signatures.
-func (ad *admission) read(offer *agentpb.Offer, now time.Time) []offered {
+// asked is a question or a cancel of an offer.
+type asked struct {
+	job.Ref
+	// cancel: the task is to end, for the reason.
+	cancel bool
+	reason string
+}
+
+// signatureAt returns the signature of what is at a place of an offer; nil: it has none.
+func signatureAt(offer *agentpb.Offer, place int) *agentpb.Signature {
+	if place < len(offer.GetSignatures()) {
+		return offer.GetSignatures()[place]
+	}
+	return nil
+}
+
+// read reads an offer, and checks its signatures. Orders that are refused are answered;
+// questions and cancels that are, and what cannot be read, are left out.
+func (ad *admission) read(offer *agentpb.Offer, now time.Time) ([]offered, []asked) {
 	ad.signing.learn(offer.GetCertificates())
+	return ad.orders(offer, now), ad.asked(offer, now)
+}
+
+func (ad *admission) orders(offer *agentpb.Offer, now time.Time) []offered {
 	orders := make([]offered, 0, len(offer.GetOrders()))
 	for i, w := range offer.GetOrders() {
 		o, err := agentpb.ToOrder(w, ad.cfg.ID)
@@ -38,18 +59,39 @@ func (ad *admission) read(offer *agentpb.Offer, now time.Time) []offered {
 			ad.log.Warn("order cannot be read", zap.Error(err))
 			continue
 		}
-		var signed *agentpb.Signature
-		if i < len(offer.GetSignatures()) {
-			signed = offer.GetSignatures()[i]
-		}
-		refused := ad.signing.check(&o, signed, now)
-		if refused == nil {
-			refused = ad.seen.check(o.Token)
-		}
+		refused := ad.signing.order(&o, signatureAt(offer, i), now)
 		o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
 		orders = append(orders, offered{o, refused})
 	}
 	return orders
+}
+
+func (ad *admission) asked(offer *agentpb.Offer, now time.Time) []asked {
+	var out []asked
+	place := len(offer.GetOrders())
+	for _, q := range offer.GetQuestions() {
+		r, err := agentpb.ToRef(q, ad.cfg.ID)
+		if err != nil {
+			ad.log.Warn("question cannot be read", zap.Error(err))
+		} else if ad.signing.question(&r, signatureAt(offer, place), now) == nil {
+			out = append(out, asked{Ref: r})
+		}
+		place++
+	}
+	for _, c := range offer.GetCancels() {
+		r, err := agentpb.ToRef(c, ad.cfg.ID)
+		if err != nil {
+			ad.log.Warn("cancel cannot be read", zap.Error(err))
+		} else if ad.signing.cancel(&r, <<<now)
+		if refused == nil {
+			refused = ad.seen.check(o.Token)
+		}
+		o.HoldUntil = time.Duration(agentpb|||c>>>.GetReason(), signatureAt(offer, place), now) == nil {
+			out = append(out, asked{Ref: r, cancel: true, reason: c.GetReason()})
+		}
+		place++
+	}
+	return out
 }
 
 // offerWork is the work on one offer.
@@ -77,7 +119,7 @@ func (ad *admission) admit(offer *agentpb.Offer) {
 	ad.tasks.mu.Lock()
 	now := ad.tasks.clock.now()
 	ad.tasks.mu.Unlock()
-	orders := ad.read(offer, now)
+	orders, asked := ad.read(offer, now)
 	ad.tasks.mu.Lock()
 	if ad.tasks.stopping {
 		ad.tasks.mu.Unlock()
@@ -87,25 +129,17 @@ func (ad *admission) admit(offer *agentpb.Offer) {
 	for i := range orders {
 		o := &orders[i]
 		a.token, a.term = o.Token, o.Term
-		a.order(&o.Order, o.refused)
+<<<			_ = ad.seen.check(a.token) // an older asker is answered, too
+			|||		>>>a.order(&o.Order, o.refused)
 	}
-	for _, q := range offer.GetQuestions() {
-		if id, err := agentpb.ToTask(q.GetTask(), ad.cfg.ID); err != nil {
-			ad.log.Warn("question cannot be read", zap.Error(err))
-		} else {
-			a.token, a.term = job.Token{Epoch: q.GetTokenEpoch(), Revision: q.GetTokenRevision()}, q.GetTerm()
-			_ = ad.seen.check(a.token) // an older asker is answered, too
-			a.raise(job.ShardID(q.GetShard()), a.token)
-			a.question(id, job.ShardID(q.GetShard()))
+	for _, r := range asked {
+		a.token, a.term = r.Token, r.Term
+		if r.cancel {
+			a.cancel(r.Task, r.Shard, r.reason)
+			continue
 		}
-	}
-	for _, c := range offer.GetCancels() {
-		if id, err := agentpb.ToTask(c.GetTask(), ad.cfg.ID); err != nil {
-			ad.log.Warn("cancel cannot be read", zap.Error(err))
-		} else {
-			a.token, a.term = job.Token{Epoch: c.GetTokenEpoch(), Revision: c.GetTokenRevision()}, c.GetTerm()
-			a.cancel(id, c)
-		}
+		a.raise(r.Shard, a.token)
+		a.question(r.Task, r.Shard)
 	}
 	ad.tasks.mu.Unlock()
 
@@ -282,8 +316,8 @@ func (a *offerWork) question(id job.TaskID, shard job.ShardID) {
 }
 
 // cancel ends a task, or leaves a tombstone.
-func (a *offerWork) cancel(id job.TaskID, c *agentpb.Cancel) {
-	j, shard := a.of.tasks.journal, job.ShardID(c.GetShard())
+func (a *offerWork) cancel(id job.TaskID, shard job.ShardID, reason string) {
+	j := a.of.tasks.journal
 	if a.token.Less(j.tokens[shard]) || a.of.seen.check(a.token) != nil {
 		a.question(id, shard) // from a former owner, or of before a restore
 		return
@@ -294,16 +328,16 @@ func (a *offerWork) cancel(id job.TaskID, c *agentpb.Cancel) {
 		if a.known(id) {
 			return // in the past
 		}
-		a.settle(cancelled(id, shard, a.now, "cancelled before it reached the minion", c.GetReason()))
+		a.settle(cancelled(id, shard, a.now, "cancelled before it reached the minion", reason))
 		return
 	}
 	switch {
 	case e.settling != nil || e.final != nil:
 		a.tell = append(a.tell, e.key)
 	case e.phase < phaseHanded:
-		a.settle(cancelled(id, shard, a.now, "cancelled before it was started", c.GetReason()))
+		a.settle(cancelled(id, shard, a.now, "cancelled before it was started", reason))
 	default:
-		e.cancelled, e.cancelReason = true, c.GetReason()
+		e.cancelled, e.cancelReason = true, reason
 		a.add(&record{Kind: kindCancel, Task: &e.key, Reason: e.cancelReason})
 		if e.stop != nil {
 			e.stop(fmt.Errorf("%w: %s", errCancelled, e.cancelReason))

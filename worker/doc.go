@@ -73,8 +73,9 @@
 //	    found, and what cannot be known, is in its reason.
 //	I14. What is started by an order has the signature of a node (Deps.Signatures,
 //	    package agentpush/signature), in each process after the first that has seen one,
-//	    and on a new data directory from the start. What is refused for it is known
-//	    to nobody: no journal has it, and its token fences nothing.
+//	    and on a new data directory from the start; so has what ends a task, or asks
+//	    about one. What is refused for it is known to nobody: no journal has it, and
+//	    its token fences nothing.
 //	I15. Nothing is started by an order of an older epoch than the minion has seen, nor by
 //	    one of another cluster (seen.go, package internal/epoch).
 //

@@ -27,7 +27,7 @@ func (cm *commands) gate(o *job.Order, acct *account, search, dir string) *gate 
 	g := &gate{list: cm.deps.Allow, search: search, dir: dir}
 	if g.list != nil {
 		uid, _ := acct.ids()
-		g.start = allow.Start{Subject: o.Subject, Author: o.Author, User: acct.name, UID: uid, Own: acct.credential == nil, Env: o.Env, Secrets: secretNames(o)}
+		g.start = allow.Start{Subject: o.Subject, Author: o.Author, JobAuthor: o.JobAuthor, User: acct.name, UID: uid, Own: acct.credential == nil, Env: o.Env, Secrets: secretNames(o)}
 		if o.WorkingDir != "" {
 			g.start.Dir = dir
 		}

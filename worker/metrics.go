@@ -30,7 +30,7 @@ func newMetrics(reg prometheus.Registerer, m *Minion) (*metrics, error) {
 			Name: "carillon_minion_orders_known_total", Help: "Orders that the minion had already and did not start again.",
 		}),
 		unsigned: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "carillon_minion_orders_refused_total", Help: "Orders that were refused because of their signature: missing, or wrong.",
+			Name: "carillon_minion_orders_refused_total", Help: "Orders, cancels and questions that were refused because of their signature: missing, or wrong.",
 		}, []string{"signature"}),
 		older: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "carillon_minion_orders_older_total", Help: "Orders that were refused because they are of an older epoch than the minion has seen.",

@@ -16,10 +16,11 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// signing decides whether orders may be believed, by their signatures.
+// signing decides whether orders, questions and cancels may be believed, by their
+// signatures.
 //
 // Nodes sign once all of them can. So a minion that has seen one good signature demands
-// it of each order from then on, also when it starts again: whoever forwards orders could
+// it of all that it is told from then on, also when it starts again: whoever forwards orders could
 // leave it out otherwise. One that is new has never known anything else, and demands it
 // from the start. A minion that has worked before its release knew of signatures takes
 // orders without, until it has seen the first one.
@@ -92,18 +93,43 @@ func (sg *signing) learn(certificates [][]byte) {
 	}
 }
 
-// check returns why an order is refused; nil: it may be believed. now is the nodes' time.
-func (sg *signing) check(o *job.Order, s *agentpb.Signature, now time.Time) error {
+// order returns why an order is refused; nil: it may be believed. now is the nodes' time.
+func (sg *signing) order(o *job.Order, s *agentpb.Signature, now time.Time) error {
 	if sg.deps.Signatures == nil {
 		return nil
 	}
 	node, err := sg.deps.Signatures.Check(o, s, now)
-	switch {
-	case err == nil:
-		sg.seen()
+	if err == nil {
 		if l := sg.log.Check(zap.DebugLevel, "order of a node"); l != nil {
 			l.Write(zap.Stringer("task", o.Task), zap.Stringer("job", o.Key), zap.String("subject", o.Subject), zap.String("author", o.Author), zap.String("node", string(node)))
 		}
+	}
+	return sg.decide("order", o.Task, err, zap.Stringer("job", o.Key), zap.String("subject", o.Subject))
+}
+
+// question returns why a question is refused, as order does.
+func (sg *signing) question(r *job.Ref, s *agentpb.Signature, now time.Time) error {
+	if sg.deps.Signatures == nil {
+		return nil
+	}
+	_, err := sg.deps.Signatures.CheckQuestion(r, s, now)
+	return sg.decide("question", r.Task, err)
+}
+
+// cancel returns why a cancel is refused, as order does.
+func (sg *signing) cancel(r *job.Ref, reason string, s *agentpb.Signature, now time.Time) error {
+	if sg.deps.Signatures == nil {
+		return nil
+	}
+	_, err := sg.deps.Signatures.CheckCancel(r, reason, s, now)
+	return sg.decide("cancel", r.Task, err, zap.String("reason", reason))
+}
+
+// decide returns why what has a signature that was found good, or not, is refused.
+func (sg *signing) decide(what string, task job.TaskID, err error, about ...zap.Field) error {
+	switch {
+	case err == nil:
+		sg.seen()
 		return nil
 	case !errors.Is(err, signature.ErrUnsigned):
 		sg.metrics.unsigned.WithLabelValues(signatureWrong).Inc()
@@ -113,8 +139,8 @@ func (sg *signing) check(o *job.Order, s *agentpb.Signature, now time.Time) erro
 		sg.metrics.unsigned.WithLabelValues(signatureMissing).Inc()
 		err = fmt.Errorf("%w, and this minion takes none without: a node of a release that does not sign has sent it, or who forwarded it has left it out", err)
 	}
-	err = fmt.Errorf("the minion refuses the order: %w", err)
-	sg.tell(o, err)
+	err = fmt.Errorf("the minion refuses the %s: %w", what, err)
+	sg.tell(append(about, zap.Stringer("task", task), zap.Error(err)))
 	return err
 }
 
@@ -130,7 +156,7 @@ func (sg *signing) seen() {
 }
 
 // tell logs a refusal. Whoever sends many does not fill the log.
-func (sg *signing) tell(o *job.Order, err error) {
+func (sg *signing) tell(about []zap.Field) {
 	sg.mu.Lock()
 	defer sg.mu.Unlock()
 	now := time.Now()
@@ -138,11 +164,11 @@ func (sg *signing) tell(o *job.Order, err error) {
 		sg.notLogged++
 		return
 	}
-	sg.log.Warn("order refused", zap.Stringer("task", o.Task), zap.Stringer("job", o.Key), zap.String("subject", o.Subject), zap.Int("alsoRefused", sg.notLogged), zap.Error(err))
+	sg.log.Warn("what was said without a good signature of a node is refused", append(about, zap.Int("alsoRefused", sg.notLogged))...)
 	sg.loggedAt, sg.notLogged = now, 0
 }
 
-// demands is 1 while orders without a signature are refused.
+// demands is 1 while what comes without a signature are refused.
 func (sg *signing) demands() float64 {
 	if sg.demanded.Load() {
 		return 1

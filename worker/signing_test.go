@@ -59,6 +59,46 @@ func (s *signer) order(o *job.Order, change ...func(*agentpb.Order)) {
 	s.n.await("taken", func() bool { return s.n.taken[seq] })
 }
 
+// cancel cancels an order as it was signed, and waits until that is taken.
+func (s *signer) cancel(o *job.Order, reason string) {
+	s.t.Helper()
+	var d signature.Digests
+	ref := job.Ref{Task: o.Task, Shard: o.Shard, Token: o.Token, Term: o.Term}
+	b, err := s.sign.Sign([]signature.Hash{signature.LeafOf(d.OfCancel(&ref, reason), "m1")})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p := b.Proof(0)
+	seq := s.n.offer(&agentpb.Offer{
+		Cancels:    []*agentpb.Cancel{{Task: agentpb.FromTask(o.Task), Shard: uint32(o.Shard), TokenEpoch: o.Token.Epoch, TokenRevision: o.Token.Revision, Term: o.Term, Reason: reason}},
+		Signatures: []*agentpb.Signature{p.Wire()}, Certificates: s.cert.Certificate[:1],
+	})
+	s.n.await("taken", func() bool { return s.n.taken[seq] })
+}
+
+// Nobody ends what runs, nor fences those who order, by a word that no node has signed (I14).
+func TestI14_CancelsAndQuestionsAreSigned(t *testing.T) {
+	t.Parallel()
+	n, dir := newNode(t), dataDir(t)
+	s := newSigner(t, n)
+	start(t, n, dir)
+	o := bounded("sleep 600")
+	s.order(o)
+	n.running(o)
+	n.cancel(o, "by who forwards")
+	n.ask(o.Task, o.Shard, job.Token{Epoch: o.Token.Epoch, Revision: 1 << 40})
+	later := bounded("true")
+	s.order(later)
+	if r := n.final(later); r.State != job.StateSucceeded {
+		t.Errorf("an order after a question with another token: %s, %s", r.State, r.Reason)
+	}
+	n.running(o)
+	s.cancel(o, "by its owner")
+	if r := n.final(o); r.State != job.StateCancelled || !strings.Contains(r.Reason, "cancelled while it ran") {
+		t.Errorf("cancelled by its owner: %s, %s", r.State, r.Reason)
+	}
+}
+
 // bounded returns an order that has an end.
 func bounded(line string) *job.Order {
 	o := shell("%s", line)

@@ -926,7 +926,8 @@ type Offer struct {
 	// most, by what the minion has told of its own. Absent: not known, and
 	// hold_until of the orders means nothing.
 	Ahead *int64 `protobuf:"zigzag64,5,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
-	// signatures are those of the orders, one each. Empty: none is signed.
+	// signatures are those of the orders, one each, and behind them those of the
+	// questions and of the cancels. Empty: none is signed.
 	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	// certificates are of signers that the reader of this stream has not been told of yet.
 	Certificates  [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
@@ -1013,12 +1014,13 @@ func (x *Offer) GetCertificates() [][]byte {
 	return nil
 }
 
-// Signature is the word of a node for an order; see package signature.
+// Signature is the word of a node for an order, a question or a cancel; see package
+// signature.
 type Signature struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// signer is the SHA-256 of the signer's certificate. Empty: the order is not signed.
+	// signer is the SHA-256 of the signer's certificate. Empty: it is not signed.
 	Signer []byte `protobuf:"bytes,1,opt,name=signer,proto3" json:"signer,omitempty"`
-	// signature is over the root of count orders; place is that of this one among them,
+	// signature is over the root of what was sent together, count; place is that of this one,
 	// from 0, and path has what is beside it on the way to the root.
 	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
 	Place         uint32 `protobuf:"varint,3,opt,name=place,proto3" json:"place,omitempty"`
@@ -1262,8 +1264,11 @@ type Order struct {
 	Secrets map[string]*Secret `protobuf:"bytes,80,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// subject is who has caused the start, author who has applied the job, as the
 	// cluster knows them; empty: it does not.
-	Subject       string `protobuf:"bytes,100,opt,name=subject,proto3" json:"subject,omitempty"`
-	Author        string `protobuf:"bytes,101,opt,name=author,proto3" json:"author,omitempty"`
+	Subject string `protobuf:"bytes,100,opt,name=subject,proto3" json:"subject,omitempty"`
+	Author  string `protobuf:"bytes,101,opt,name=author,proto3" json:"author,omitempty"`
+	// job_author is, of an item, who has applied the job that has put it; empty:
+	// somebody put it.
+	JobAuthor     string `protobuf:"bytes,102,opt,name=job_author,json=jobAuthor,proto3" json:"job_author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1462,6 +1467,13 @@ func (x *Order) GetSubject() string {
 func (x *Order) GetAuthor() string {
 	if x != nil {
 		return x.Author
+	}
+	return ""
+}
+
+func (x *Order) GetJobAuthor() string {
+	if x != nil {
+		return x.JobAuthor
 	}
 	return ""
 }
@@ -2901,7 +2913,8 @@ type Batch struct {
 	// ahead is how far the caller's monotonic clock is ahead of the callee's, at
 	// most. Absent: not known, and hold_until of the orders means nothing.
 	Ahead *int64 `protobuf:"zigzag64,22,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
-	// signatures are those of orders, one each. Empty: none is signed.
+	// signatures are those of orders, one each, and behind them those of questions and
+	// of cancels. Empty: none is signed.
 	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	// certificates are of signers of which this stream has not been told yet.
 	Certificates [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
@@ -3482,7 +3495,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xb1\a\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xd0\a\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -3511,7 +3524,9 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x04term\x18< \x01(\rR\x04term\x12?\n" +
 	"\asecrets\x18P \x03(\v2%.carillon.agent.v1.Order.SecretsEntryR\asecrets\x12\x18\n" +
 	"\asubject\x18d \x01(\tR\asubject\x12\x16\n" +
-	"\x06author\x18e \x01(\tR\x06author\x1a6\n" +
+	"\x06author\x18e \x01(\tR\x06author\x12\x1d\n" +
+	"\n" +
+	"job_author\x18f \x01(\tR\tjobAuthor\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aU\n" +

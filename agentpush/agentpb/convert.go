@@ -61,6 +61,27 @@ func ToTask(t *TaskID, minion job.MinionID) (job.TaskID, error) {
 	return id, nil
 }
 
+// reference is what names a task and the owner that speaks of it: a question or a cancel.
+type reference interface {
+	GetTask() *TaskID
+	GetShard() uint32
+	GetTokenEpoch() int64
+	GetTokenRevision() int64
+	GetTerm() uint32
+}
+
+// ToRef reads what a question or a cancel is about. minion is used where it names none.
+func ToRef(w reference, minion job.MinionID) (job.Ref, error) {
+	id, err := ToTask(w.GetTask(), minion)
+	if err != nil {
+		return job.Ref{}, err
+	}
+	return job.Ref{
+		Task: id, Shard: job.ShardID(w.GetShard()),
+		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(),
+	}, nil
+}
+
 // FromOrder returns the wire form of o.
 func FromOrder(o *job.Order) *Order {
 	w := &Order{
@@ -69,7 +90,7 @@ func FromOrder(o *job.Order) *Order {
 		Namespace: o.Key.Namespace, Name: o.Key.Name, RunId: string(o.RunID),
 		Command: o.Command, Env: o.Env, WorkingDir: o.WorkingDir, User: o.User,
 		ScheduledAt: nanos(o.ScheduledAt), NotAfter: nanos(o.NotAfter), Timeout: int64(o.Timeout), HoldUntil: int64(o.HoldUntil),
-		Subject: o.Subject, Author: o.Author,
+		Subject: o.Subject, Author: o.Author, JobAuthor: o.JobAuthor,
 	}
 	if l := o.Limits; l != (job.Limits{}) {
 		w.Limits = &Limits{Memory: int64(l.Memory), Pids: int64(l.Pids), Cpu: int64(l.CPU)}
@@ -95,7 +116,7 @@ func ToOrder(w *Order, minion job.MinionID) (job.Order, error) {
 		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(),
 		Key:     job.Key{Namespace: w.GetNamespace(), Name: w.GetName()},
 		RunID:   job.RunID(w.GetRunId()),
-		Subject: w.GetSubject(), Author: w.GetAuthor(),
+		Subject: w.GetSubject(), Author: w.GetAuthor(), JobAuthor: w.GetJobAuthor(),
 		Command: w.GetCommand(), Env: w.GetEnv(), WorkingDir: w.GetWorkingDir(), User: w.GetUser(),
 		ScheduledAt: instant(w.GetScheduledAt()), NotAfter: instant(w.GetNotAfter()),
 		Timeout: time.Duration(w.GetTimeout()), HoldUntil: time.Duration(w.GetHoldUntil()),

@@ -13,7 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// ErrUnsigned is the error of an order without a signature.
+// ErrUnsigned is the error of what has no signature.
 var ErrUnsigned = errors.New("it has no signature of a node")
 
 const (
@@ -55,7 +55,7 @@ type goodRoot struct {
 	leaves            uint32
 }
 
-// NewChecker returns a Checker for the orders of a minion.
+// NewChecker returns a Checker for what a minion is told.
 func NewChecker(minion job.MinionID, node Node) *Checker {
 	return &Checker{minion: minion, node: node, certificates: map[string]*certificate{}}
 }
@@ -89,7 +89,26 @@ func (c *Checker) Check(o *job.Order, s *agentpb.Signature, at time.Time) (job.N
 		return "", errors.New("it has no end")
 	}
 	var d Digests
-	root, ok := climb(LeafOf(d.Of(o), c.minion), s.GetPlace(), s.GetCount(), s.GetPath())
+	return c.check("order", d.Of(o), s, at)
+}
+
+// CheckQuestion returns the node that has signed a question for this minion, as Check does.
+func (c *Checker) CheckQuestion(r *job.Ref, s *agentpb.Signature, at time.Time) (job.NodeID, error) {
+	var d Digests
+	return c.check("question", d.OfQuestion(r), s, at)
+}
+
+// CheckCancel returns the node that has signed a cancel for this minion, as Check does.
+func (c *Checker) CheckCancel(r *job.Ref, reason string, s *agentpb.Signature, at time.Time) (job.NodeID, error) {
+	var d Digests
+	return c.check("cancel", d.OfCancel(r, reason), s, at)
+}
+
+func (c *Checker) check(what string, digest Hash, s *agentpb.Signature, at time.Time) (job.NodeID, error) {
+	if len(s.GetSignature()) == 0 {
+		return "", ErrUnsigned
+	}
+	root, ok := climb(LeafOf(digest, c.minion), s.GetPlace(), s.GetCount(), s.GetPath())
 	if !ok {
 		return "", errors.New("its signature is malformed")
 	}
@@ -108,7 +127,7 @@ func (c *Checker) Check(o *job.Order, s *agentpb.Signature, at time.Time) (job.N
 	key, ok := by.leaf.PublicKey.(*ecdsa.PublicKey)
 	sum := signedText(root, int(s.GetCount()))
 	if !ok || !ecdsa.VerifyASN1(key, sum[:], s.GetSignature()) {
-		return "", fmt.Errorf("the signature of node %s is not for this order on this minion: it is another minion's, or was altered, or has something that this release does not know", by.node)
+		return "", fmt.Errorf("the signature of node %s is not for this %s on this minion: it is another minion's, or was altered, or has something that this release does not know", by.node, what)
 	}
 	c.good[c.next], c.next = found, (c.next+1)%keepGood
 	return by.node, nil

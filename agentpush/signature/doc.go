@@ -1,5 +1,5 @@
-// Package signature is the word of a node for the orders that it sends: what of an order
-// it covers, how nodes sign, and how minions check.
+// Package signature is the word of a node for the orders, questions and cancels that it
+// sends: what of them it covers, how nodes sign, and how minions check.
 //
 // # What is signed
 //
@@ -14,7 +14,9 @@
 //	        a part with fields of its own: its length in 4 bytes, and its text
 //
 // So two orders that differ have different texts. Digest is the SHA-256 of the text
-// behind "carillon order 1\0". It is the same for all minions of a run. A leaf is
+// behind "carillon order 1\0". It is the same for all minions of a run. That of a question
+// or a cancel is made of the fields that these have, behind "carillon question 1\0" or
+// "carillon cancel 1\0". A leaf is
 //
 //	SHA-256(0 | digest | minion)
 //
@@ -27,7 +29,7 @@
 //
 //	SHA-256("carillon orders 1\0" | number of leaves, 8 bytes | root)
 //
-// An order goes with the signature of its root, its place among the leaves, and the
+// Each goes with the signature of its root, its place among the leaves, and the
 // neighbours on the way up (agentpb.Signature). So one signature costs the same for one
 // order and for 17,000.
 //
@@ -45,12 +47,14 @@
 //     directory, account, limits, times, subject and author. Not covered is HoldUntil,
 //     which each hop brings to the clock of the next one: a relay can make a start fail,
 //     or happen after the owner's lease, up to NotAfter, which is covered.
-//  2. An order is good for the minion whose name is in its leaf, and for no other.
+//     All of a question and of a cancel is covered: a question fences former owners, too.
+//  2. What is signed is good for the minion whose name is in its leaf, and for no other;
+//     an order's signature is none of a cancel, nor the other way round.
 //  3. A signature counts by a certificate of the authority that the minion knows, that
 //     names a node, is for servers, which no minion's is, and is not past its end by the
 //     node's clock.
 //  4. An order without NotAfter is refused: it would be good for as long as the
-//     certificate is.
+//     certificate is. Questions and cancels have none: a second time they change nothing.
 //  5. What says two things says neither: a path that is too long, a place beyond the
 //     number of leaves, an empty digest are refused.
 //  6. A field that is zero adds nothing. A release that adds a field gives it a new
@@ -67,8 +71,8 @@
 // # Not promised
 //
 // That an order is new: the same one may come twice, and the journal of the minion starts
-// it once. Questions and cancels are not signed: they start nothing, and who forwards
-// orders can keep them back in any case. Certificates of nodes are not revoked (see
+// it once. Acknowledgements are not signed: who forwards reports can keep them back in any
+// case. Certificates of nodes are not revoked (see
 // package auth). The subject is what the cluster knows of who has asked: who can write
 // etcd can write another one there.
 package signature

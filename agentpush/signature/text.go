@@ -41,6 +41,8 @@ const (
 	fieldTimeout
 	fieldSubject
 	fieldAuthor
+	fieldReason
+	fieldJobAuthor
 )
 
 // The numbers of the fields of an order's parts.
@@ -77,8 +79,12 @@ const (
 	secretSealed
 )
 
-// orderText is what the text of an order follows.
-const orderText = "carillon order 1\x00"
+// What the texts of orders, questions and cancels follow: none is taken for another.
+const (
+	orderText    = "carillon order 1\x00"
+	questionText = "carillon question 1\x00"
+	cancelText   = "carillon cancel 1\x00"
+)
 
 // Digests makes the digests of orders. It may be used again, by one goroutine at a time.
 type Digests struct{ buf text }
@@ -90,22 +96,42 @@ func (d *Digests) Of(o *job.Order) Hash {
 	return sha256.Sum256(d.buf)
 }
 
+// OfQuestion returns the digest of a question about a task, whichever its minion is.
+func (d *Digests) OfQuestion(r *job.Ref) Hash {
+	d.buf = append(d.buf[:0], questionText...)
+	d.buf.ref(r)
+	return sha256.Sum256(d.buf)
+}
+
+// OfCancel returns the digest of a cancel of a task, whichever its minion is.
+func (d *Digests) OfCancel(r *job.Ref, reason string) Hash {
+	d.buf = append(d.buf[:0], cancelText...)
+	d.buf.ref(r)
+	d.buf.words(fieldReason, reason)
+	return sha256.Sum256(d.buf)
+}
+
 // text is what is signed.
 type text []byte
 
-func (t *text) order(o *job.Order) {
-	id := &o.Task.Fire
+// ref writes which task it is about, and which owner speaks.
+func (t *text) ref(r *job.Ref) {
+	id := &r.Task.Fire
 	if id.Job != (job.UID{}) {
 		t.words(fieldJob, string(id.Job[:]))
 	}
 	t.integer(fieldAt, id.At)
 	t.integer(fieldTrigger, int64(id.Trigger))
 	t.integer(fieldShare, int64(id.Share))
-	t.integer(fieldAttempt, int64(o.Task.Attempt))
-	t.integer(fieldShard, int64(o.Shard))
-	t.integer(fieldEpoch, o.Token.Epoch)
-	t.integer(fieldRevision, o.Token.Revision)
-	t.integer(fieldTerm, int64(o.Term))
+	t.integer(fieldAttempt, int64(r.Task.Attempt))
+	t.integer(fieldShard, int64(r.Shard))
+	t.integer(fieldEpoch, r.Token.Epoch)
+	t.integer(fieldRevision, r.Token.Revision)
+	t.integer(fieldTerm, int64(r.Term))
+}
+
+func (t *text) order(o *job.Order) {
+	t.ref(&job.Ref{Task: o.Task, Shard: o.Shard, Token: o.Token, Term: o.Term})
 	t.words(fieldNamespace, o.Key.Namespace)
 	t.words(fieldName, o.Key.Name)
 	t.words(fieldRunID, string(o.RunID))
@@ -143,6 +169,7 @@ func (t *text) order(o *job.Order) {
 	t.integer(fieldTimeout, int64(o.Timeout))
 	t.words(fieldSubject, o.Subject)
 	t.words(fieldAuthor, o.Author)
+	t.words(fieldJobAuthor, o.JobAuthor)
 }
 
 func (t *text) step(st *job.OrderStep) {

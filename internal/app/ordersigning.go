@@ -44,25 +44,25 @@ func (s *orderSigning) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look whether all nodes sign orders: %w", etcdkv.Unavailable(err))
 	}
-	can := map[job.NodeID]bool{}
+	var known []etcdkv.KnownNode
 	for _, kv := range resp.Responses[0].GetResponseRange().GetKvs() {
 		n, err := etcdkv.Decode[etcdkv.KnownNode](string(kv.Key), kv.Value)
 		if err != nil {
 			return err
 		}
-		can[n.Node] = n.Signs
+		known = append(known, n)
 	}
+	var live []etcdkv.Member
 	for _, kv := range resp.Responses[1].GetResponseRange().GetKvs() {
 		m, err := etcdkv.Decode[etcdkv.Member](string(kv.Key), kv.Value)
 		if err != nil {
 			return err
 		}
-		can[m.Node] = m.Signs
+		live = append(live, m)
 	}
-	can[s.node] = true // also where its former release has written that it exists
-	for node, signs := range can {
-		if signs {
-			continue
+	for _, node := range etcdkv.Unsigning(known, live) {
+		if node == s.node {
+			continue // its former release has written that it exists
 		}
 		if s.waitsFor != node {
 			s.waitsFor = node

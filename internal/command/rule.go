@@ -34,6 +34,9 @@ type Start struct {
 	// Empty: it is not known.
 	Subject string
 	Author  string
+	// JobAuthor is who applied the job that has put the item which is started. Empty: no
+	// job has.
+	JobAuthor string
 	// Dir is the directory that the order gives. Empty: it gives none.
 	Dir string
 	// Env are the variables that the order sets.
@@ -152,8 +155,8 @@ func (r *Rule) Differs(s *Start, compare Compare) (all []string, far int) {
 	return all, far
 }
 
-// differsInSubjects compares who stands behind the start: who has caused it, and who has
-// said what is started.
+// differsInSubjects compares who stands behind the start: who has caused it, who has
+// said what is started, and who has made what it is told.
 func (r *Rule) differsInSubjects(s *Start, add func(string, ...any)) {
 	if r.subjects == nil {
 		return
@@ -169,6 +172,9 @@ func (r *Rule) differsInSubjects(s *Start, add func(string, ...any)) {
 	one(s.Author, "applied the job")
 	if s.Subject != s.Author {
 		one(s.Subject, "asked for the start")
+	}
+	if s.JobAuthor != "" && s.JobAuthor != s.Author && s.JobAuthor != s.Subject {
+		one(s.JobAuthor, "applied the job that put the item")
 	}
 }
 

@@ -1,10 +1,12 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/manifest"
@@ -51,6 +53,28 @@ func TestManyItemsAreEachPutOnce(t *testing.T) {
 	v, err := e.Queue(t.Context(), key)
 	if err != nil || len(ids) != len(items) || v.Waiting != int64(len(items)) {
 		t.Errorf("%d ids, %d items in the queue, %v; want %d", len(ids), v.Waiting, err, len(items))
+	}
+}
+
+// TestNobodyTakesTheItemOfAnOccurrence: whoever may put items cannot have a coming occurrence
+// of a job find its item there, which would be rejected then.
+func TestNobodyTakesTheItemOfAnOccurrence(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, queued("q"))
+	key := job.Key{Namespace: "ops", Name: "q"}
+	coming := job.TaskID{Fire: job.FireID{Job: job.UID{7}, At: time.Now().Add(time.Hour).UnixNano(), Trigger: job.TriggerSchedule}, Minion: key.AsMinion(), Attempt: 1}
+	redone := coming
+	redone.Attempt = 2
+	for _, id := range []string{coming.ItemID(), redone.ItemID()} {
+		_, err := e.PutItems(t.Context(), key, []api.NewItem{{ID: "fine"}, {ID: id}}, api.Order{})
+		var invalid *job.InvalidError
+		if !errors.As(err, &invalid) || len(invalid.Problems) != 1 || invalid.Problems[0].Path != "items[1].id" || !strings.Contains(err.Error(), "has the form of a run's ID") {
+			t.Errorf("item %s: %v", id, err)
+		}
+	}
+	if v, err := e.Queue(t.Context(), key); err != nil || v.Waiting != 0 {
+		t.Errorf("%d items wait, %v", v.Waiting, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package etcdkv
 
 import (
+	"slices"
 	"time"
 
 	"github.com/carillon-cron/carillon/job"
@@ -55,6 +56,26 @@ type KnownNode struct {
 	JoinedAt time.Time  `json:"joinedAt"`
 	// Signs is as that of a Member.
 	Signs bool `json:"signs,omitempty"`
+}
+
+// Unsigning returns the nodes that cannot sign what they tell minions, sorted: live ones,
+// and those that are known and not live. While there is one, no node signs.
+func Unsigning(known []KnownNode, live []Member) []job.NodeID {
+	can := map[job.NodeID]bool{}
+	for i := range known {
+		can[known[i].Node] = known[i].Signs
+	}
+	for i := range live {
+		can[live[i].Node] = live[i].Signs
+	}
+	var out []job.NodeID
+	for node, signs := range can {
+		if !signs {
+			out = append(out, node)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Label returns the value of a node's label. "node" and "site" are there by

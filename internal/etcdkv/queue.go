@@ -37,6 +37,8 @@ type QueueItem struct {
 	Bounds job.Bounds `json:"bounds,omitempty"`
 	// Subject is who put it, as minions' lists know it. Empty: it is not known.
 	Subject string `json:"subject,omitempty"`
+	// JobAuthor is who applied the job that has put it. Empty: no job has.
+	JobAuthor string `json:"jobAuthor,omitempty"`
 	// Origin is the occurrence of a job that it does. Nil: it was put by somebody.
 	Origin *job.ItemOrigin `json:"origin,omitempty"`
 }

@@ -71,7 +71,7 @@ func (o *owner) fire(payload string) job.Order {
 	return job.Order{
 		Task:  job.TaskID{Fire: job.FireID{Job: o.uid, At: o.at, Trigger: job.TriggerSchedule}, Minion: o.queue.Key().AsMinion(), Attempt: 1},
 		Shard: jobsShard, Token: o.token, Term: 1, Key: job.Key{Namespace: "team", Name: "nightly"}, NotAfter: time.Now().Add(time.Hour),
-		Item: &job.OrderItem{Priority: 2, Payload: payload},
+		Item: &job.OrderItem{Priority: 2, Payload: payload}, Subject: "alice", Author: "fred",
 	}
 }
 
@@ -115,6 +115,9 @@ func TestD7D8_OccurrenceIsDoneOnce(t *testing.T) {
 	item := c.order(x.Task.ItemID(), 1)
 	if item.Env[job.EnvPayload] != `{"a":1}` || item.Env[job.EnvItemJob] != "team/nightly" || item.Env[job.EnvItemFire] != x.Task.Fire.String() {
 		t.Errorf("order of the item: %v", item.Env)
+	}
+	if item.Subject != "alice" || item.Author != "ada" || item.JobAuthor != "fred" {
+		t.Errorf("behind the item stand %q, %q and %q", item.Subject, item.Author, item.JobAuthor)
 	}
 	c.m.Reports([]job.Report{{Task: item.Task, Shard: item.Shard, Known: true, State: job.StateRunning, StartedAt: time.Now()}})
 	began := o.hears(x, "that it runs", func(r *job.Report) bool { return !r.StartedAt.IsZero() })
@@ -224,7 +227,7 @@ func TestHowOccurrencesEnd(t *testing.T) {
 		t.Errorf("dead letter: %+v", r)
 	}
 	await.Until(t, "the dead letter", func() bool { return c.q.Redrive(t.Context(), 2, x.Task.ItemID()) == nil })
-	if v, err = c.q.Find(t.Context(), x.Task.ItemID()); err != nil || v.Origin != nil {
+	if v, err = c.q.Find(t.Context(), x.Task.ItemID()); err != nil || v.Origin != nil || v.JobAuthor != "fred" {
 		t.Errorf("redriven: %+v, %v", v, err)
 	}
 

@@ -1,6 +1,7 @@
 package queues
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/queue"
 )
+
+// nobodyKnown is the author of a job that has none: one that no list names.
+const nobodyKnown = "(not proven)"
 
 // maxOpen bounds the queues that are kept open.
 const maxOpen = 1000
@@ -86,7 +90,7 @@ func (f *Fires) tryPut(ctx context.Context, o *job.Order, ref job.Ref) (bool, er
 	if err != nil {
 		return refuse("cannot be told of the item: %v", err)
 	}
-	item := queue.Item{ID: o.Task.ItemID(), Priority: o.Item.Priority, Key: o.Item.Key, Payload: []byte(o.Item.Payload), Bounds: o.Item.Bounds, Origin: origin, Subject: o.Subject}
+	item := queue.Item{ID: o.Task.ItemID(), Priority: o.Item.Priority, Key: o.Item.Key, Payload: []byte(o.Item.Payload), Bounds: o.Item.Bounds, Origin: origin, Subject: o.Subject, JobAuthor: cmp.Or(o.Author, nobodyKnown)}
 	if s.Spec.ExpireAfter != 0 {
 		item.ExpiresAt = now.Add(time.Duration(s.Spec.ExpireAfter)).UTC()
 	}

@@ -66,7 +66,7 @@ func (r *runner) order(t *task) (job.Order, bool) {
 	o.Task, o.Shard, o.Token, o.Key, o.RunID = t.id, r.shard, r.fence.Token(), r.key.RunName(), t.id.Fire.RunID()
 	o.ScheduledAt, o.Timeout = time.Unix(0, t.At).UTC(), r.work.EffectiveTimeout()
 	o.NotAfter = r.m.deps.Now().Add(min(o.Timeout/2, r.m.cfg.MaxMessageExpired))
-	o.Subject, o.Author = cmp.Or(t.Subject, r.stored.AppliedBy), r.stored.AppliedBy
+	o.Subject, o.Author, o.JobAuthor = cmp.Or(t.Subject, r.stored.AppliedBy), r.stored.AppliedBy, t.JobAuthor
 	return o, true
 }
 
@@ -297,7 +297,7 @@ func (r *runner) runOf(t *task, rep *job.Report) job.Run {
 	key := r.key.RunName()
 	run := job.Run{
 		RunID: t.id.Fire.RunID(), FireID: t.id.Fire, Namespace: key.Namespace, Job: key.Name, Trigger: t.id.Fire.Trigger.String(),
-		State: job.StatePending, Attempt: t.Attempt, Cause: "item " + t.ID + " of queue " + r.key.String(), Params: map[string]string{ParamItem: t.ID},
+		State: job.StatePending, Attempt: t.Attempt, Cause: "item " + t.ID + " of queue " + r.key.String(), Subject: t.Subject, Author: r.stored.AppliedBy, Params: map[string]string{ParamItem: t.ID},
 		Node: r.m.cfg.Node, Shard: r.shard, Token: t.Token, ScheduledAt: time.Unix(0, t.At).UTC(), CommittedAt: t.PutAt,
 		DispatchedAt: t.Since, StartedAt: t.startedAt, Count: 1, Attempts: t.Tried, AttemptsLeftOut: t.TriedLeftOut,
 	}

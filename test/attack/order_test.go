@@ -26,9 +26,10 @@ type relay struct {
 	addr string
 
 	mu sync.Mutex
-	// mu guards the following: the minion's session, and the last words on tasks.
+	// mu guards the following: the minion's session, and what it has said of tasks.
 	stream grpc.BidiStreamingServer[agentpb.FromMinion, agentpb.ToMinion]
 	ends   map[int64]*agentpb.Report // by the instants of their fires
+	runs   map[int64]bool            // what was started
 	seq    uint64
 }
 
@@ -38,7 +39,7 @@ func startRelay(t testing.TB, cert *tls.Certificate) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{addr: lis.Addr().String(), ends: map[int64]*agentpb.Report{}}
+	r := &relay{addr: lis.Addr().String(), ends: map[int64]*agentpb.Report{}, runs: map[int64]bool{}}
 	srv := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}, ClientAuth: tls.RequestClientCert, NextProtos: []string{"h2"},
 	})))
@@ -67,6 +68,9 @@ func (r *relay) Session(stream grpc.BidiStreamingServer[agentpb.FromMinion, agen
 		}
 		r.mu.Lock()
 		for _, rep := range f.GetReports().GetReports() {
+			if rep.GetState() == string(job.StateRunning) && rep.GetStartedAt() != 0 {
+				r.runs[rep.GetTask().GetAt()] = true
+			}
 			if job.State(rep.GetState()).Final() {
 				r.ends[rep.GetTask().GetAt()] = rep
 			}
@@ -82,22 +86,48 @@ func (r *relay) sends(t testing.TB, o *agentpb.Order, s *agentpb.Signature, cert
 	if s != nil {
 		offer.Signatures = []*agentpb.Signature{s}
 	}
+	r.offers(t, offer)
+	await.Until(t, "the order has an end", func() bool { return r.end(o.GetTask().GetAt()) != nil })
+	return r.end(o.GetTask().GetAt())
+}
+
+// offers offers something.
+func (r *relay) offers(t testing.TB, offer *agentpb.Offer) {
+	t.Helper()
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.seq++
 	offer.Seq = r.seq
-	err := r.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: offer}})
-	r.mu.Unlock()
+	if err := r.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Offer{Offer: offer}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// end returns how the task of an instant ended; nil: it has not.
+func (r *relay) end(at int64) *agentpb.Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ends[at]
+}
+
+// began reports whether the task of an instant has been started.
+func (r *relay) began(at int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.runs[at]
+}
+
+// cancelSignedBy returns the signature of whoever has a certificate, for a cancel.
+func cancelSignedBy(t testing.TB, cert *tls.Certificate, o *job.Order, reason string) *agentpb.Signature {
+	t.Helper()
+	var d signature.Digests
+	leaf := signature.LeafOf(d.OfCancel(&job.Ref{Task: o.Task, Shard: o.Shard, Token: o.Token, Term: o.Term}, reason), o.Task.Minion)
+	b, err := signature.NewSigner(func() (*tls.Certificate, error) { return cert, nil }).Sign([]signature.Hash{leaf})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var end *agentpb.Report
-	await.Until(t, "the order has an end", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		end = r.ends[o.GetTask().GetAt()]
-		return end != nil
-	})
-	return end
+	p := b.Proof(0)
+	return p.Wire()
 }
 
 // signedBy returns the signature of whoever has a certificate.
@@ -191,6 +221,67 @@ func TestOrdersWithoutTheSignatureOfANode(t *testing.T) {
 	}
 	if _, err := os.Stat(marker); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who stands between a node and a minion ends nothing that runs, and has no later order
+// refused, by a cancel or a question of their own.
+func TestCancelsWithoutTheSignatureOfANode(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, newCluster(t), "n1")
+	authority := n.cluster.authority(t)
+	owner, stranger := nodeCertificate(t, authority, "n1", time.Now(), time.Hour), nodeCertificate(t, newAuthority(t), "n1", time.Now(), time.Hour)
+	m := startMinion(t, n, "m1")
+	m.kill() // it has joined, and comes to the relay now
+	r := startRelay(t, nodeCertificate(t, authority, "relay", time.Now(), time.Hour))
+	start(t, program{name: "worker", args: []string{"--id", "m1", "--servers", r.addr, "--data-dir", m.dir, "--cgroup", "none"}})
+	await.Until(t, "the minion is at the relay", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.stream != nil
+	})
+	at := time.Now().UnixNano()
+	order := func(argv ...string) *job.Order {
+		at++
+		return &job.Order{
+			Task: job.TaskID{Fire: job.FireID{Job: job.UID{1}, At: at, Trigger: job.TriggerManual}, Minion: "m1", Attempt: 1}, Shard: 1, Token: job.Token{Epoch: 1, Revision: 1},
+			Key: job.Key{Namespace: "ops", Name: "j"}, RunID: "r", Command: argv, ScheduledAt: time.Now(), NotAfter: time.Now().Add(time.Hour), Timeout: time.Hour,
+		}
+	}
+	// What runs waits for this file.
+	gate := filepath.Join(openDir(t), "gate")
+	victim := order("/bin/sh", "-c", `echo began; while [ ! -e "$0" ]; do sleep 0.05; done`, gate)
+	r.offers(t, &agentpb.Offer{Orders: []*agentpb.Order{agentpb.FromOrder(victim)}, Signatures: []*agentpb.Signature{signedBy(t, owner, victim)}, Certificates: owner.Certificate[:1]})
+	await.Until(t, "the command runs", func() bool { return r.began(victim.Task.Fire.At) })
+	cancel := func(o *job.Order) *agentpb.Cancel {
+		return &agentpb.Cancel{Task: agentpb.FromTask(o.Task), Shard: 1, TokenEpoch: 1, TokenRevision: 1, Reason: "mallory"}
+	}
+	fence := &agentpb.Question{Task: agentpb.FromTask(victim.Task), Shard: 1, TokenEpoch: 1 << 40, TokenRevision: 1 << 40}
+	elsewhere := *victim
+	elsewhere.Task.Minion = "m2"
+	for name, o := range map[string]*agentpb.Offer{
+		"a cancel without a signature":       {Cancels: []*agentpb.Cancel{cancel(victim)}},
+		"a question without a signature":     {Questions: []*agentpb.Question{fence}},
+		"a cancel by the order's signature":  {Cancels: []*agentpb.Cancel{cancel(victim)}, Signatures: []*agentpb.Signature{signedBy(t, owner, victim)}, Certificates: owner.Certificate[:1]},
+		"a cancel of another minion's task":  {Cancels: []*agentpb.Cancel{cancel(victim)}, Signatures: []*agentpb.Signature{cancelSignedBy(t, owner, &elsewhere, "mallory")}, Certificates: owner.Certificate[:1]},
+		"a cancel of another task":           {Cancels: []*agentpb.Cancel{cancel(victim)}, Signatures: []*agentpb.Signature{cancelSignedBy(t, owner, order("/bin/true"), "mallory")}, Certificates: owner.Certificate[:1]},
+		"a cancel signed by a foreign node":  {Cancels: []*agentpb.Cancel{cancel(victim)}, Signatures: []*agentpb.Signature{cancelSignedBy(t, stranger, victim, "mallory")}, Certificates: stranger.Certificate[:1]},
+		"a question by a cancel's signature": {Questions: []*agentpb.Question{fence}, Signatures: []*agentpb.Signature{cancelSignedBy(t, owner, victim, "mallory")}, Certificates: owner.Certificate[:1]},
+	} {
+		r.offers(t, o)
+		// What is taken after it shows that it was dealt with.
+		next := order("/bin/true")
+		if end := r.sends(t, agentpb.FromOrder(next), signedBy(t, owner, next), owner.Certificate[0]); end.GetState() != string(job.StateSucceeded) {
+			t.Errorf("after %s, an order ended as %s: %s", name, end.GetState(), end.GetReason())
+		}
+		if end := r.end(victim.Task.Fire.At); end != nil {
+			t.Fatalf("%s ended the command: %s, %s", name, end.GetState(), end.GetReason())
+		}
+	}
+	r.offers(t, &agentpb.Offer{Cancels: []*agentpb.Cancel{cancel(victim)}, Signatures: []*agentpb.Signature{cancelSignedBy(t, owner, victim, "mallory")}, Certificates: owner.Certificate[:1]})
+	await.Until(t, "the owner's cancel ends the command", func() bool { return r.end(victim.Task.Fire.At) != nil })
+	if end := r.end(victim.Task.Fire.At); end.GetState() != string(job.StateCancelled) {
+		t.Errorf("the command ended as %s: %s", end.GetState(), end.GetReason())
 	}
 }
 

@@ -334,21 +334,23 @@ func TestI6_Subjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ arg, author, subject, refusal string }{
-		{"plain", "", "", ""},
-		{"plain", "eve", "mallory", ""},
-		{"asked", "ada@example.org", "ada@example.org", ""},
-		{"asked", "ada@example.org", "token ci", ""},
-		{"asked", "token ci", "ada@example.org", ""},
-		{"asked", "ada@example.org", "mallory", `mallory asked for the start, and the rule has the subjects "ada@example.org", the glob "token *"`},
-		{"asked", "mallory", "ada@example.org", "mallory applied the job, and the rule has"},
-		{"asked", "ada@example.org (not proven)", "ada@example.org (not proven)", "(not proven) applied the job"},
-		{"asked", "", "ada@example.org", "nobody knows who applied the job"},
-		{"asked", "ada@example.org", "", "nobody knows who asked for the start"},
-		{"known", "eve", "mallory", ""},
-		{"known", "", "", "nobody knows who applied the job"},
+	for _, c := range []struct{ arg, author, subject, refusal, jobAuthor string }{
+		{"plain", "", "", "", ""},
+		{"plain", "eve", "mallory", "", ""},
+		{"asked", "ada@example.org", "ada@example.org", "", ""},
+		{"asked", "ada@example.org", "token ci", "", ""},
+		{"asked", "token ci", "ada@example.org", "", ""},
+		{"asked", "ada@example.org", "mallory", `mallory asked for the start, and the rule has the subjects "ada@example.org", the glob "token *"`, ""},
+		{"asked", "mallory", "ada@example.org", "mallory applied the job, and the rule has", ""},
+		{"asked", "ada@example.org (not proven)", "ada@example.org (not proven)", "(not proven) applied the job", ""},
+		{"asked", "", "ada@example.org", "nobody knows who applied the job", ""},
+		{"asked", "ada@example.org", "", "nobody knows who asked for the start", ""},
+		{"asked", "ada@example.org", "token ci", "", "ada@example.org"},
+		{"asked", "ada@example.org", "token ci", "mallory applied the job that put the item, and the rule has", "mallory"},
+		{"known", "eve", "mallory", "", ""},
+		{"known", "", "", "nobody knows who applied the job", ""},
 	} {
-		_, err := l.Check(&Start{Program: dir + "/bin/tool", Args: []string{c.arg}, Own: true, Author: c.author, Subject: c.subject}, os.Geteuid())
+		_, err := l.Check(&Start{Program: dir + "/bin/tool", Args: []string{c.arg}, Own: true, Author: c.author, Subject: c.subject, JobAuthor: c.jobAuthor}, os.Geteuid())
 		if (err == nil) != (c.refusal == "") || err != nil && !strings.Contains(err.Error(), c.refusal) {
 			t.Errorf("%+v: %v", c, err)
 		}

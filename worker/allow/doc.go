@@ -25,8 +25,9 @@
 //	    the account that runs it could change it or a directory above it.
 //	I4. A script is its text: the SHA-256 of what is run, with its interpreter
 //	    and the interpreter's arguments exactly as the rule has them.
-//	I6. A rule with subjects admits a start only if it names who has caused it and
-//	    who has applied what is started, which the order tells. A rule without
+//	I6. A rule with subjects admits a start only if it names who has caused it,
+//	    who has applied what is started, and, of an item that a job has put, who has
+//	    applied that job: the order tells them. A rule without
 //	    does not look at them: who may order is first of all the cluster's to say.
 //	I5. A file with a problem is refused as a whole, with all its problems and
 //	    their lines. So is one that others than its owner may write.
