@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -104,7 +105,7 @@ func FuzzFrames(f *testing.F) {
 		f.Add(framed(m))
 	}
 	f.Add(framed(&agentpb.FromMinion{Body: &agentpb.FromMinion_Output{Output: &agentpb.OutputChunk{Id: 1, Data: []byte(strings.Repeat("x", agentpb.MaxChunk))}}}))
-	f.Fuzz(func(t *testing.T, data []byte) {
+	fuzzed.Run(f, func(t *testing.T, data []byte) {
 		b := believer{t: t}
 		h, err := New(Config{Node: "n"}, Deps{Directory: b, Sink: b, Registry: b, Texts: b})
 		if err != nil {

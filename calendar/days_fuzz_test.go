@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -13,7 +14,7 @@ func FuzzDays(f *testing.F) {
 	f.Add("2027-12-24 Christmas Eve", "MON-FRI", "0 2 * * SUN for 2h: patching", "Europe/Berlin", int64(1_800_000_000))
 	f.Add("02-29..03-01", "sat-mon", "2027-03-01T20:00:00Z..2027-03-02T04:00:00Z: move", "", int64(0))
 	f.Add("0000-01-01..9999-12-31", "", "@every 1s for 744h", "America/St_Johns", int64(-1))
-	f.Fuzz(func(t *testing.T, day, weekday, window, zone string, at int64) {
+	fuzzed.Run(f, func(t *testing.T, day, weekday, window, zone string, at int64) {
 		spec := &job.CalendarSpec{TimeZone: zone}
 		if day != "" {
 			spec.Closed = []string{day}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -11,7 +12,7 @@ import (
 // cost, at any instant (C1, C2, C4).
 func FuzzICS(f *testing.F) {
 	f.Add(ics, int64(1_800_000_000))
-	f.Fuzz(func(t *testing.T, text string, at int64) {
+	fuzzed.Run(f, func(t *testing.T, text string, at int64) {
 		c, problems := New("c", &job.CalendarSpec{ICS: text})
 		if len(problems) > 0 {
 			return

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/viper"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -14,7 +15,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte("node: n1\nlisten: 127.0.0.1:0\nlabels: {rack: r1}\n"))
 	f.Add([]byte("etcd: {endpoints: [a, b]}\nleaseTTL: 5s\nx: y\n"))
 	f.Add([]byte("a: &a [*a]\n? {}\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
+	fuzzed.Run(f, func(t *testing.T, text []byte) {
 		l := loader{merged: viper.New(), sources: Sources{}, settings: schedulerSettings()}
 		l.yaml("f", text)
 		for _, p := range l.problems {
@@ -30,7 +31,7 @@ func FuzzSyslog(f *testing.F) {
 	for _, seed := range []string{"unix:///dev/log", "tcp://h:514", "tls://[::1]:6514", "tcp://h", "unix://h/x", "tcp://u@h:1", "tcp://h:1/x"} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		s, err := ParseSyslog(text)
 		if err == nil && (s.Address == "" || s.Network != "unix" && s.Network != "tcp" && s.Network != "tls") {
 			t.Errorf("%q is %+v", text, s)

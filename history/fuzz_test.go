@@ -1,11 +1,15 @@
 package history
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
+)
 
 // FuzzParseCursor: what is read as a cursor is written so that it is read as the
 // same.
 func FuzzParseCursor(f *testing.F) {
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		p, err := ParseCursor(text)
 		if err != nil {
 			return

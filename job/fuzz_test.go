@@ -1,11 +1,15 @@
 package job
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
+)
 
 // FuzzParseFireID: what is read as a fire's id is written so that it is read as
 // the same.
 func FuzzParseFireID(f *testing.F) {
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		id, err := ParseFireID(text)
 		if err != nil {
 			return

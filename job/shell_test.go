@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // hostile are values that a shell would read if they were part of its line, or
@@ -166,7 +168,7 @@ func FuzzShellStep(f *testing.F) {
 	}
 	f.Add("echo {{ NAME }}", "x")
 	f.Add("echo {{na{{name}}me}}", "name")
-	f.Fuzz(func(t *testing.T, line, value string) {
+	fuzzed.Run(f, func(t *testing.T, line, value string) {
 		words, _, ok := planned(Step{Name: "s", Shell: line, Args: []string{"{{name}}", "a{{name}}"}}, value)
 		if !ok {
 			return
@@ -187,7 +189,7 @@ func FuzzCommandStep(f *testing.F) {
 		f.Add(line, "-c")
 		f.Add(line, "bash")
 	}
-	f.Fuzz(func(t *testing.T, line, value string) {
+	fuzzed.Run(f, func(t *testing.T, line, value string) {
 		written := strings.Fields(line)
 		words, _, ok := planned(Step{Name: "s", Command: written}, value)
 		if !ok {

@@ -3,6 +3,8 @@ package job
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzWords: names, references, tokens, sizes and the like, which come from files, flags
@@ -11,7 +13,7 @@ func FuzzWords(f *testing.F) {
 	for _, seed := range []string{"", "a", "ops/backup", "ops/backup@3", "01890a5d-ac96-774b-bcce-b302099a8057", "1.2", "-1.-2", "512Mi", "9223372036854775807", "0.5", "250m", "10%", "100%", "NaN%", "1h30m", "schedule"} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		if k, err := ParseKey(text); err == nil {
 			if again, err := ParseKey(k.String()); err != nil || again != k {
 				t.Errorf("key %q: %v, %v", text, again, err)

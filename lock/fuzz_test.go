@@ -4,12 +4,14 @@ import (
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzRecords: whatever lies under a lock's keys is read or refused, and what was
 // read is written and read again as the same.
 func FuzzRecords(f *testing.F) {
-	f.Fuzz(func(t *testing.T, key string, value []byte) {
+	fuzzed.Run(f, func(t *testing.T, key string, value []byte) {
 		_, _ = locate(key)
 		_, _ = guardOf(&mvccpb.KeyValue{Key: []byte(key), Value: value})
 		r, err := decodeRecord(value)

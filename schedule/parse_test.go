@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 func TestParseErrors(t *testing.T) {
@@ -108,7 +110,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(s, int64(0))
 	}
 	cache := NewCache()
-	f.Fuzz(func(t *testing.T, expr string, after int64) {
+	fuzzed.Run(f, func(t *testing.T, expr string, after int64) {
 		s, err := cache.Parse(expr, Options{Zone: "Pacific/Apia"})
 		if err != nil {
 			return

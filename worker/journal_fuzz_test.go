@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzJournal: whatever the records say, the task table takes them, and is the same
@@ -27,7 +29,7 @@ func FuzzJournal(f *testing.F) {
 		all = append(append(all, b...), '\n')
 		f.Add(bytes.Clone(all))
 	}
-	f.Fuzz(func(t *testing.T, lines []byte) {
+	fuzzed.Run(f, func(t *testing.T, lines []byte) {
 		one, two := newTaskTable(), newTaskTable()
 		for line := range bytes.Lines(lines) {
 			if r, err := decodeRecord(line); err == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/agentpush/signature"
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -27,7 +28,7 @@ func FuzzCheck(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(der, []byte("0\x06\x02\x01\x01\x02\x01\x01"), uint32(2), uint32(5), make([]byte, 96))
-	f.Fuzz(func(t *testing.T, der, signed []byte, place, count uint32, path []byte) {
+	fuzzed.Run(f, func(t *testing.T, der, signed []byte, place, count uint32, path []byte) {
 		c := signature.NewChecker("m", func(der []byte, _ time.Time) (*x509.Certificate, job.NodeID, error) {
 			leaf, err := x509.ParseCertificate(der)
 			return leaf, "n", err

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // TestCanonicalForm checks how expressions are understood, by how they are
@@ -228,7 +230,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{`os == "linux" and web*`, `a!b,(c^@d)&/x\/y/`, `has("x y") or not [1-3]x[^a]?`, `10.0.0.0/8`, `"\`, `a[`, `x<=1`} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, source string) {
+	fuzzed.Run(f, func(t *testing.T, source string) {
 		e, err := Parse(source)
 		if err != nil {
 			var syntax *SyntaxError

@@ -11,6 +11,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/armor"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -180,7 +181,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add("-----BEGIN AGE ENCRYPTED FILE-----\n-----END AGE ENCRYPTED FILE-----\n")
 	f.Add(sealed(f, password, ids))
 	f.Add(sealed(f, password, identity(f), ids))
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		n, err := Check(text)
 		if err == nil && (n < 1 || n > job.MaxRecipients) {
 			t.Errorf("%d recipients", n)

@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // FuzzParseToken: what is read as a token is written as it was, and shows its
 // secret only where that is asked for.
 func FuzzParseToken(f *testing.F) {
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		token, err := ParseToken(text)
 		switch {
 		case err != nil:
@@ -28,7 +29,7 @@ func FuzzParseToken(f *testing.F) {
 // FuzzCheckRequest: whatever is sent as a request for a certificate is refused,
 // or is signed by its own key and for that minion.
 func FuzzCheckRequest(f *testing.F) {
-	f.Fuzz(func(t *testing.T, csr []byte, id string) {
+	fuzzed.Run(f, func(t *testing.T, csr []byte, id string) {
 		r, err := CheckRequest(csr, job.MinionID(id))
 		if err != nil {
 			return

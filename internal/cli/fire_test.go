@@ -4,11 +4,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzFireName: what is read as JOB@TIME is the job and the instant that it says.
 func FuzzFireName(f *testing.F) {
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		name, at, err := fireName(text)
 		if err != nil {
 			return

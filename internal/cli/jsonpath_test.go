@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 func TestPathTemplates(t *testing.T) {
@@ -57,7 +59,7 @@ func FuzzPathTemplate(f *testing.F) {
 	for _, seed := range []string{"{.a[0]['b']}", "{range .a}{@}{end}", "{.a", `{"\n"}`, "{.*[*]}"} {
 		f.Add(seed, `{"a": [{"b": 1}]}`)
 	}
-	f.Fuzz(func(t *testing.T, text, value string) {
+	fuzzed.Run(f, func(t *testing.T, text, value string) {
 		parsed, err := parsePathTemplate(text)
 		if err != nil || !json.Valid([]byte(value)) {
 			return

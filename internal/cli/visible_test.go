@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // TestVisible: what a terminal would obey is shown, in whatever pieces it comes;
@@ -48,7 +50,7 @@ func FuzzVisible(f *testing.F) {
 	for _, seed := range []string{"", "plain", "\x1b[31mred\x1b[0m\r\n", "\u202e\xff\xc2", "\x9b\u009b"} {
 		f.Add([]byte(seed), 3)
 	}
-	f.Fuzz(func(t *testing.T, in []byte, cut int) {
+	fuzzed.Run(f, func(t *testing.T, in []byte, cut int) {
 		var out bytes.Buffer
 		v := &visible{w: &out}
 		cut = max(min(cut, len(in)), 0)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -48,7 +49,7 @@ func FuzzDecodeSegment(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(c.Encode([]SegmentRecord{{At: 1, ID: "a", Run: "{}"}}))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzed.Run(f, func(t *testing.T, b []byte) {
 		// What is fuzzed is the inside; the frame is zstd's.
 		for _, in := range [][]byte{b, c.enc.EncodeAll(b, []byte{segmentVersion})} {
 			if records, err := c.Decode(in); err == nil && records == nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -57,7 +58,7 @@ func TestSlotRoundTrip(t *testing.T) {
 
 func FuzzDecodeSlot(f *testing.F) {
 	f.Add(EncodeSlot(&Slot{CommittedAt: 1, Node: "n", Entries: []SlotEntry{{State: EntryOpen, Tasks: []SlotTask{{Minion: "m", Attempt: 1}}}}}))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzed.Run(f, func(t *testing.T, b []byte) {
 		s, err := DecodeSlot(b)
 		if err == nil && s == nil {
 			t.Fatal("no slot and no error")

@@ -1,11 +1,15 @@
 package etcdkv
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
+)
 
 // FuzzDecodeState: a shard's state, with its cursor, is read or refused, and
 // what was read is written and read again as the same.
 func FuzzDecodeState(f *testing.F) {
-	f.Fuzz(func(t *testing.T, value []byte) {
+	fuzzed.Run(f, func(t *testing.T, value []byte) {
 		s, err := Decode[ShardState]("state", value)
 		if err != nil {
 			return

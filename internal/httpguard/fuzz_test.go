@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzHost: only loopback, the address that a request came to and the names that were
@@ -16,7 +18,7 @@ func FuzzHost(f *testing.F) {
 	}
 	g := New(Config{Names: []string{"cron.example.org"}})
 	here := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 5), Port: 8420}
-	f.Fuzz(func(t *testing.T, host string) {
+	fuzzed.Run(f, func(t *testing.T, host string) {
 		name := normal(hostOf(host))
 		if again := normal(name); again != name && normal(again) != again {
 			t.Errorf("%q is %q, then %q, then %q", host, name, again, normal(again))

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/internal/testkit/idptest"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -479,7 +480,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add(`{"groups":["a","b"],"email":"a@x","email_verified":true}`, "groups", "email")
 	f.Add(`{"realm_access":{"roles":["a"]}}`, "realm_access.roles", "sub")
 	f.Add(`{"groups":{"a":{"b":"c"}}}`, "groups.a.b", "groups")
-	f.Fuzz(func(t *testing.T, text, groups, user string) {
+	fuzzed.Run(f, func(t *testing.T, text, groups, user string) {
 		var claims map[string]any
 		if json.Unmarshal([]byte(text), &claims) != nil {
 			return

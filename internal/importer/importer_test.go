@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/carillon-cron/carillon/internal/manifest"
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 var update = flag.Bool("update", false, "write what is wanted of the corpora anew")
@@ -127,7 +128,7 @@ func fuzz(f *testing.F, format Format, name string) {
 			f.Add(s.Data)
 		}
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
+	fuzzed.Run(f, func(t *testing.T, data []byte) {
 		sources := []Source{{Name: name, Data: data}}
 		got, err := Import(format, sources, Options{Zone: "Europe/Berlin"})
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/carillon-cron/carillon/configs/examples"
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/internal/testkit/jobgen"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/scheduler/mode"
@@ -530,7 +531,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("? {a: b}\n: c\n<<: *x\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzed.Run(f, func(t *testing.T, b []byte) {
 		objects, err := Decode("f", b)
 		if err != nil {
 			if objects != nil {

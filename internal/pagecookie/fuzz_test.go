@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzCookie: a session is read from the cookie of its own name only.
@@ -12,7 +14,7 @@ func FuzzCookie(f *testing.F) {
 	f.Add("carillon-session=abc", false)
 	f.Add("__Host-carillon=abc; carillon-session=x", true)
 	f.Add(`carillon-session="a b"; =; ;`, false)
-	f.Fuzz(func(t *testing.T, header string, secure bool) {
+	fuzzed.Run(f, func(t *testing.T, header string, secure bool) {
 		r := &http.Request{Header: http.Header{"Cookie": {header}}}
 		if secure {
 			r.TLS = &tls.ConnectionState{}

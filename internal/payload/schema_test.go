@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 func TestCheck(t *testing.T) {
@@ -72,7 +74,7 @@ func TestParseRefuses(t *testing.T) {
 
 func FuzzCheck(f *testing.F) {
 	f.Add(`{"type":"object","properties":{"a":{"items":{"minimum":1}}}}`, `{"a":[1,2]}`)
-	f.Fuzz(func(t *testing.T, schema, payload string) {
+	fuzzed.Run(f, func(t *testing.T, schema, payload string) {
 		s, err := Parse(schema)
 		if err != nil {
 			return

@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"testing"
 	"time"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzParseSigned: no text makes a release that nobody has signed, and none of
@@ -11,7 +13,7 @@ import (
 func FuzzParseSigned(f *testing.F) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	keys := []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}
-	f.Fuzz(func(t *testing.T, text []byte) {
+	fuzzed.Run(f, func(t *testing.T, text []byte) {
 		s, err := ParseSigned(text)
 		if err != nil {
 			return
@@ -28,7 +30,7 @@ func FuzzParseSigned(f *testing.F) {
 // FuzzKeys: a file of keys is read or refused; what is read is written and read
 // again as the same.
 func FuzzKeys(f *testing.F) {
-	f.Fuzz(func(t *testing.T, file []byte) {
+	fuzzed.Run(f, func(t *testing.T, file []byte) {
 		if keys, err := ParsePublicKeys(file); err == nil {
 			for _, k := range keys {
 				again, err := ParsePublicKeys([]byte(FormatPublicKey(k)))

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 func newKey(t testing.TB) Key {
@@ -158,7 +160,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(stored)
 	f.Add("sealed:1:0123456789abcdef:")
 	f.Add("sealed:2:0123456789abcdef:AAAA")
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		by, ok := SealedBy(text)
 		if ok && (len(by) != 16 || !Begins(text)) {
 			t.Errorf("%q is sealed by %q", text, by)
@@ -175,7 +177,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte(keyOfTest + "\n"))
 	f.Add([]byte("# of the cluster\r\n\r\n " + keyOfTest + " \r\n"))
 	f.Add([]byte(keyOfTest + "\n" + keyOfTest))
-	f.Fuzz(func(t *testing.T, content []byte) {
+	fuzzed.Run(f, func(t *testing.T, content []byte) {
 		r, err := ParseRing(content)
 		if err != nil {
 			if len(r.IDs()) > 0 {

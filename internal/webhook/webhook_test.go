@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // TestExample: the example of the specification.
@@ -119,7 +121,7 @@ func FuzzVerify(f *testing.F) {
 	now := time.Unix(1614265330, 0)
 	f.Add("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", []byte(`{"test": 2432232314}`))
 	f.Add("", "-1", "v1, v1,", []byte(nil))
-	f.Fuzz(func(t *testing.T, id, at, signature string, body []byte) {
+	fuzzed.Run(f, func(t *testing.T, id, at, signature string, body []byte) {
 		v := Signed{id, at, signature}
 		if s.Verify(v, body, now) != nil {
 			return
@@ -134,7 +136,7 @@ func FuzzVerify(f *testing.F) {
 func FuzzParseSecret(f *testing.F) {
 	f.Add("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	f.Add("whsec_\n")
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		if s, err := ParseSecret(text); err == nil && strings.Trim(s.Text(), "\r\n") != strings.NewReplacer("\r", "", "\n", "").Replace(text) {
 			t.Errorf("%q is read as %q", text, s.Text())
 		}

@@ -1,5 +1,5 @@
 // Package fuzz checks that each fuzz test of the tree has a corpus that is committed, and
-// is told of in docs/security.md with what it reads.
+// is told of in docs/security.md with what it reads, and is run each time.
 package fuzz
 
 import (
@@ -55,6 +55,27 @@ func TestEachHasACorpus(t *testing.T) {
 		files, err := os.ReadDir(filepath.Join(root, dir, "testdata", "fuzz", name))
 		if err != nil || len(files) == 0 {
 			t.Errorf("%s in %s has no corpus under testdata/fuzz/%s: commit seeds", name, dir, name)
+		}
+	}
+}
+
+// Each goes by package fuzzed, so that each run of the tests has changed inputs for it.
+func TestEachIsRunEachTime(t *testing.T) {
+	t.Parallel()
+	for _, one := range fuzzTests(t) {
+		dir, name, _ := strings.Cut(one, " ")
+		files, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range files {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), "f.Fuzz(") {
+				t.Errorf("%s in %s calls f.Fuzz; call fuzzed.Run(f, ...)", name, path)
+			}
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -300,7 +301,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("/usr/bin/uptime ...\nscript x\nenv A*\n"))
 	f.Add([]byte("rules: [{program: /bin/true, args: any, user: root, env: {A: {any: true}}}]"))
 	f.Add([]byte("rules: &a [*a]"))
-	f.Fuzz(func(t *testing.T, text []byte) {
+	fuzzed.Run(f, func(t *testing.T, text []byte) {
 		l, err := Parse("f", text)
 		if err != nil {
 			var invalid *job.InvalidError

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -25,7 +26,7 @@ func FuzzFacts(f *testing.F) {
 		f.Add(text, true)
 	}
 	host := map[string]string{"os": "linux", "ip": "192.0.2.1"}
-	f.Fuzz(func(t *testing.T, text string, tree bool) {
+	fuzzed.Run(f, func(t *testing.T, text string, tree bool) {
 		dir := t.TempDir()
 		name := "10.txt"
 		if tree {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -202,7 +203,7 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte(text))
 	}
-	f.Fuzz(func(t *testing.T, text []byte) {
+	fuzzed.Run(f, func(t *testing.T, text []byte) {
 		l, err := Parse("f", text)
 		if err != nil {
 			return

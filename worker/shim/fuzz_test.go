@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/worker/wal"
 )
 
@@ -24,7 +25,7 @@ func FuzzExitLog(f *testing.F) {
 	f.Add(good, []byte("no JSON"))
 	f.Add([]byte(`{"key":"","code":1e3}`), []byte(`{"key":7}`))
 	f.Add([]byte(`null`), []byte(`{"key":"a","stdout":null}`))
-	f.Fuzz(func(t *testing.T, a, b []byte) {
+	fuzzed.Run(f, func(t *testing.T, a, b []byte) {
 		path := filepath.Join(t.TempDir(), "exits")
 		l, _, err := wal.Open(path, func([]byte) error { return nil })
 		if err != nil {
@@ -79,7 +80,7 @@ func FuzzFrame(f *testing.F) {
 	f.Add(buf.Bytes()[:buf.Len()-1])
 	f.Add(binary.BigEndian.AppendUint32(nil, maxFrame+1))
 	f.Add([]byte{0, 0, 0, 4, 'n', 'u', 'l', 'l'})
-	f.Fuzz(func(t *testing.T, in []byte) {
+	fuzzed.Run(f, func(t *testing.T, in []byte) {
 		if len(in) >= 4 && binary.BigEndian.Uint32(in) > 1<<20 && binary.BigEndian.Uint32(in) <= maxFrame {
 			return // only slow
 		}

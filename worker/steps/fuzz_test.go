@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -17,7 +18,7 @@ func FuzzResults(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, in []byte) {
+	fuzzed.Run(f, func(t *testing.T, in []byte) {
 		results := Results(bytes.NewReader(in))
 		if len(results) > job.MaxSteps {
 			t.Errorf("%d results", len(results))

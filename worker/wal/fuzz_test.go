@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzOpen: whatever lies in the file, it can be opened, what was read is read
@@ -16,7 +18,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(good[:len(good)-1])
 	f.Add(append([]byte("torn"), good...))
 	f.Add(append(append(frame(nil, nil), good[3:]...), good...))
-	f.Fuzz(func(t *testing.T, content []byte) {
+	fuzzed.Run(f, func(t *testing.T, content []byte) {
 		path := filepath.Join(t.TempDir(), "log")
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)

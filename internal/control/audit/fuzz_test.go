@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 )
 
 // FuzzAfter: a position that is taken is read back as it was told.
@@ -11,7 +13,7 @@ func FuzzAfter(f *testing.F) {
 	f.Add("")
 	f.Add("2026-05-04T10:30:15.000000000Z.5")
 	f.Add(".1")
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzed.Run(f, func(t *testing.T, text string) {
 		name, entry, err := parseAfter(text)
 		if err == nil && text != "" && (!strings.HasPrefix(text, name+".") || entry != 0 && name == "") {
 			t.Errorf("%q is %q, %d", text, name, entry)
@@ -24,7 +26,7 @@ func FuzzChanges(f *testing.F) {
 	f.Add([]byte(`{"env":{"A":"b"}}`), []byte(`{"env":{"A":"c"}}`), "hunter2-hunter2")
 	f.Add([]byte(`[]`), []byte(`{"a":[1,{"token":"x"}]}`), "{}")
 	f.Add([]byte(nil), []byte(`1`), "\x00")
-	f.Fuzz(func(t *testing.T, was, is []byte, secret string) {
+	fuzzed.Run(f, func(t *testing.T, was, is []byte, secret string) {
 		_, _ = Changes(was, is)
 		const mark = "4uE9sWqk"
 		env := func(value string) []byte {

@@ -1,6 +1,10 @@
 package starts
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
+)
 
 // FuzzHookBody: whatever a webhook is called with, what is not ours is refused, or not
 // looked at where another signs it.
@@ -8,7 +12,7 @@ func FuzzHookBody(f *testing.F) {
 	for _, seed := range []string{"", "{}", `{"params":{"a":"b"}}`, `{"type":"push","data":{}}`, `{"params":{"a":"b"}} {}`, `[[[`, "null", `{"params":null,"params":{"a":"b"}}`} {
 		f.Add([]byte(seed))
 	}
-	f.Fuzz(func(t *testing.T, body []byte) {
+	fuzzed.Run(f, func(t *testing.T, body []byte) {
 		ours, err := paramsOf(body, false)
 		theirs, foreign := paramsOf(body, true)
 		if foreign != nil {
