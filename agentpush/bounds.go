@@ -105,6 +105,13 @@ func frameRanges() fieldrange.Table {
 		"Report.term":           anything,
 		"Report.instance":       {Bytes: agentpb.MaxInstance}, // it is overwritten: I9
 		"Report.steps":          {Items: job.MaxSteps, Any: true},
+		"Report.verdict":        {OneOf: append(spelled(job.Verdicts()), "")},
+		"Report.after":          {Min: 0, Max: int64(job.MaxSnooze)},
+		"Report.progress":       anything,
+		"Report.checkpoint":     {Bytes: job.MaxCheckpoint},
+
+		"Progress.percent": {Min: 0, Max: 100},
+		"Progress.text":    {Bytes: job.MaxProgressText},
 
 		"TaskID.job":     {Bytes: len(job.UID{}), Check: checkUID},
 		"TaskID.at":      instant,
@@ -125,8 +132,8 @@ func frameRanges() fieldrange.Table {
 	}
 }
 
-// spelled returns the states as they are sent.
-func spelled(states []job.State) []string {
+// spelled returns states and the like as they are sent.
+func spelled[T ~string](states []T) []string {
 	out := make([]string, len(states))
 	for i, s := range states {
 		out[i] = string(s)

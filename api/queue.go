@@ -72,6 +72,8 @@ type QueueBusy struct {
 	Since     time.Time `json:"since"`
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	HeardAt   time.Time `json:"heardAt,omitzero"`
+	// Progress is what the worker has said last. Nil: nothing.
+	Progress *job.Progress `json:"progress,omitempty"`
 }
 
 // ItemState says how far an item has come.

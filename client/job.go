@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -36,6 +37,33 @@ func (j Jobs) Apply(ctx context.Context, file string, manifest []byte, dryRun bo
 		query: url.Values{"file": {file}, "dryRun": {strconv.FormatBool(dryRun)}},
 	}, &out)
 	return out.Results, err
+}
+
+// Register stores a job, new or in place of the one with its name, and tells what was done.
+// It is Apply of a file that has this job alone.
+func (j Jobs) Register(ctx context.Context, k job.Key, spec job.Spec) (api.ApplyResult, error) {
+	return register(ctx, j, job.KindJob, k, spec)
+}
+
+// register applies one object.
+func register(ctx context.Context, j Jobs, kind string, k job.Key, spec any) (api.ApplyResult, error) {
+	text, err := encode(struct {
+		APIVersion string       `json:"apiVersion"`
+		Kind       string       `json:"kind"`
+		Metadata   job.Metadata `json:"metadata"`
+		Spec       any          `json:"spec"`
+	}{job.APIVersion, kind, job.Metadata{Namespace: k.Namespace, Name: k.Name}, spec})
+	if err != nil {
+		return api.ApplyResult{}, err
+	}
+	done, err := j.Apply(ctx, k.Name+".json", text, false)
+	if err != nil {
+		return api.ApplyResult{}, err
+	}
+	if len(done) != 1 {
+		return api.ApplyResult{}, fmt.Errorf("the server tells of %d objects, and was sent one", len(done))
+	}
+	return done[0], nil
 }
 
 // List returns the jobs that q selects.

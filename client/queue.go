@@ -32,6 +32,12 @@ func (q Queues) Get(ctx context.Context, k job.Key) (api.Queue, error) {
 	return out, err
 }
 
+// Register stores a queue, new or in place of the one with its name, as Jobs.Register does
+// it with a job.
+func (q Queues) Register(ctx context.Context, k job.Key, spec job.QueueSpec) (api.ApplyResult, error) {
+	return register(ctx, Jobs(q), job.KindQueue, k, spec)
+}
+
 // Delete deletes a queue in which nothing is.
 func (q Queues) Delete(ctx context.Context, k job.Key) error {
 	return q.c.remove(ctx, queuePath(k)...)

@@ -104,6 +104,15 @@ type Report struct {
 	// Spooled: the minion keeps the report, and sends it again, until it is
 	// acknowledged.
 	Spooled bool
+	// Verdict is what a handler says of the end beside the state, After for how long it
+	// wants to be left alone. Empty: nothing.
+	Verdict Verdict  `json:",omitzero"`
+	After   Duration `json:",omitzero"`
+	// Progress is how far a task is that runs. Nil: it has not said.
+	Progress *Progress `json:",omitempty"`
+	// Checkpoint is where whoever does the item next is to go on: JSON, at most
+	// MaxCheckpoint bytes. Empty: none was given.
+	Checkpoint string `json:",omitzero"`
 	// Item is that of a queue in the minion's place. Only the node itself says it.
 	Item *TaskItem `json:"-"`
 }

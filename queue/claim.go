@@ -255,6 +255,7 @@ func (d *dispatcher) plan(places []Worker, nonce string, picked []*entry) ([]cli
 		claimed = append(claimed, Claimed{
 			Item:    Item{ID: e.id, Priority: e.priority, Payload: item.Payload, Key: item.Key, Bounds: item.Bounds, Origin: item.Origin, Subject: item.Subject, JobAuthor: item.JobAuthor},
 			Attempt: item.Attempt, Worker: w.ID, Since: now, PutAt: item.PutAt, At: item.At, Tried: item.Tried, TriedLeftOut: item.TriedLeftOut,
+			Uncounted: item.Uncounted, Checkpoint: item.Checkpoint,
 		})
 	}
 	return cmps, ops, claimed, nil

@@ -89,7 +89,7 @@ func (q *Queue) RedriveAnd(ctx context.Context, priority int, id string, within 
 	// It is a new piece of work to its workers: what they remember of the old one does
 	// not count.
 	again.Attempt, again.At, again.NotBefore, again.ExpiresAt = 0, 0, time.Time{}, time.Time{}
-	again.Tried, again.TriedLeftOut = nil, 0
+	again.Tried, again.TriedLeftOut, again.Uncounted = nil, 0, 0
 	again.Bounds = again.Bounds.With(within)
 	again.Origin = nil // the run of that occurrence has ended
 	value, err := etcdkv.MergeUnknown(v.Item, again)

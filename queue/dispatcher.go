@@ -227,7 +227,7 @@ func (d *dispatcher) place(e *entry, now time.Time) {
 			d.hold(e)
 		}
 		return
-	case e.item.Attempt >= d.q.cfg.Retry.Attempts, e.expired(now), e.cancel != nil:
+	case e.item.Counted() >= d.q.cfg.Retry.Attempts, e.expired(now), e.cancel != nil:
 		d.spent[e.ref] = e
 		signal(d.chores)
 	case e.item.NotBefore.After(now):
@@ -437,7 +437,7 @@ func (d *dispatcher) buryAll(ctx context.Context) error {
 		switch {
 		case e.cancel != nil:
 			s.reason, s.state, s.why = "", job.StateCancelled, *e.cancel // it goes
-		case e.item.Attempt < d.q.cfg.Retry.Attempts:
+		case e.item.Counted() < d.q.cfg.Retry.Attempts:
 			s.reason = "expired at " + e.item.ExpiresAt.Format(time.RFC3339) + ", before a worker had it"
 			s.state, s.why = job.StateExpired, s.reason
 		}

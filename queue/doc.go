@@ -44,6 +44,11 @@
 //	    item ended is written there in the transaction that ends it, whoever ends it; a
 //	    dead letter has ended, and is no job's occurrence any more when it is redriven.
 //
+//	Q13 A checkpoint is written while the claim lasts, in a transaction that compares it, and
+//	    goes to the item in the transaction that ends the claim. It is lost with a claim
+//	    that ends by its lease or deadline, and kept with a dead letter.
+//	Q14 What was snoozed, or interrupted, is tried again whatever the number of attempts.
+//
 //	failure                          what happens
 //	a worker dies                    its lease ends, with it its markers; the
 //	                                 items are first in line again

@@ -139,6 +139,10 @@ type Claimed struct {
 	At int64
 	// Attempt counts the claims of the item, this one included.
 	Attempt int
+	// Uncounted is how many of these are no attempts, as they were snoozed.
+	Uncounted int
+	// Checkpoint is what a worker before has left. Empty: nothing.
+	Checkpoint string
 	// Cancel, unless nil, says why the item is to be ended.
 	Cancel *string
 	// Tried are the attempts before, as they were settled with; the newest, and
@@ -149,6 +153,9 @@ type Claimed struct {
 	Token   job.Token
 	Receipt Receipt
 }
+
+// Counted is how many attempts there were that count, this one included.
+func (c *Claimed) Counted() int { return c.Attempt - c.Uncounted }
 
 // Fence is the ownership of a queue's dispatcher.
 type Fence interface {

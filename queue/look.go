@@ -318,7 +318,7 @@ func (q *Queue) Claims() ([]Claimed, bool) {
 		out = append(out, Claimed{
 			Item:   Item{ID: e.id, Priority: e.priority, Payload: e.item.Payload, Key: e.item.Key, Bounds: e.item.Bounds, Origin: e.item.Origin, Subject: e.item.Subject, JobAuthor: e.item.JobAuthor},
 			Worker: job.MinionID(e.marker.Worker), Since: e.marker.Since, PutAt: e.item.PutAt, At: e.item.At, Attempt: e.item.Attempt, Cancel: e.cancel,
-			Tried: e.item.Tried, TriedLeftOut: e.item.TriedLeftOut,
+			Tried: e.item.Tried, TriedLeftOut: e.item.TriedLeftOut, Uncounted: e.item.Uncounted, Checkpoint: e.item.Checkpoint,
 			Token:   job.Token{Epoch: d.fence.Token().Epoch, Revision: e.markerRev},
 			Receipt: Receipt{ID: e.id, Priority: e.priority, Item: e.modRev, Marker: e.markerRev, Origin: e.item.Origin},
 		})

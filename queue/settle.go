@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -37,15 +38,22 @@ const (
 	Hopeless
 	// Lost has it be the first in line again, as when a worker's lease ends.
 	Lost
+	// Snoozed has it wait for Outcome.After, and be tried again. It is no attempt.
+	Snoozed
 )
 
 // resultNames are the results as the metrics call them.
-var resultNames = [...]string{Succeeded: "done", Dropped: "dropped", Failed: "failed", Hopeless: "dead", Lost: "given-back"}
+var resultNames = [...]string{Succeeded: "done", Dropped: "dropped", Failed: "failed", Hopeless: "dead", Lost: "given-back", Snoozed: "snoozed"}
 
 // Outcome is how a claim ends, and why.
 type Outcome struct {
 	Result Result
 	Reason string
+	// After is how long an item that is snoozed waits.
+	After time.Duration
+	// Checkpoint is what the worker has left for the next one. Empty: what it has left
+	// before (Queue.Checkpoint) counts.
+	Checkpoint string
 	// Tried, unless nil, is kept with an item that is tried again (Claimed.Tried).
 	Tried *job.Attempt
 	// Report, unless nil, is the worker's last: what asked for the item is told of it
@@ -94,7 +102,7 @@ func (q *Queue) Settle(ctx context.Context, r Receipt, o Outcome, also ...client
 			}
 			ops = append(ops, more)
 		}
-	case Failed, Hopeless:
+	case Failed, Hopeless, Snoozed:
 		more, dead, err := q.failed(ctx, r, o)
 		if err != nil {
 			return err
@@ -181,26 +189,63 @@ func (q *Queue) doneAll(ctx context.Context, ended []Ended, errs []error, also [
 	}
 }
 
-// claimed reads the item of a claim.
-func (q *Queue) claimed(ctx context.Context, r Receipt) (was etcdkv.QueueItem, raw []byte, err error) {
-	item := q.keys.Item(r.Priority, r.ID)
+// claimed reads the item of a claim, with the checkpoint that its worker has left.
+func (q *Queue) claimed(ctx context.Context, r Receipt, left string) (was etcdkv.QueueItem, raw []byte, err error) {
+	item, marker := q.keys.Item(r.Priority, r.ID), q.keys.Marker(r.Priority, r.ID)
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
-	got, err := q.client.Get(ctx, item)
+	got, err := q.client.Txn(ctx).Then(clientv3.OpGet(item), clientv3.OpGet(marker)).Commit()
 	if err != nil {
 		return was, nil, fmt.Errorf("settle item %s: %w", r.ID, etcdkv.Unavailable(err))
 	}
-	if len(got.Kvs) == 0 || got.Kvs[0].ModRevision != r.Item {
+	items, markers := got.Responses[0].GetResponseRange().GetKvs(), got.Responses[1].GetResponseRange().GetKvs()
+	if len(items) == 0 || items[0].ModRevision != r.Item || len(markers) == 0 || markers[0].CreateRevision != r.Marker {
 		return was, nil, fmt.Errorf("settle item %s: %w", r.ID, ErrLost)
 	}
-	raw = got.Kvs[0].Value
-	was, err = etcdkv.Decode[etcdkv.QueueItem](item, raw)
+	raw = items[0].Value
+	if was, err = etcdkv.Decode[etcdkv.QueueItem](item, raw); err != nil {
+		return was, nil, err
+	}
+	m, err := etcdkv.Decode[etcdkv.QueueMarker](marker, markers[0].Value)
+	was.Checkpoint = cmp.Or(left, m.Checkpoint, was.Checkpoint)
 	return was, raw, err
+}
+
+// Checkpoint keeps what a worker has left with its claim, or returns ErrLost (Q13). What
+// else has to hold is in also.
+func (q *Queue) Checkpoint(ctx context.Context, r Receipt, text string, also ...clientv3.Cmp) error {
+	if len(text) > job.MaxCheckpoint {
+		return &job.InvalidError{Problems: []job.Problem{{Path: "checkpoint", Message: fmt.Sprintf("has %d bytes; at most %d are allowed", len(text), job.MaxCheckpoint)}}}
+	}
+	key := q.keys.Marker(r.Priority, r.ID)
+	bounded, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
+	defer cancel()
+	got, err := q.client.Get(bounded, key)
+	if err != nil {
+		return fmt.Errorf("checkpoint of item %s: %w", r.ID, etcdkv.Unavailable(err))
+	}
+	if len(got.Kvs) == 0 || got.Kvs[0].CreateRevision != r.Marker {
+		return fmt.Errorf("checkpoint of item %s: %w", r.ID, ErrLost)
+	}
+	marker, err := etcdkv.Decode[etcdkv.QueueMarker](key, got.Kvs[0].Value)
+	if err != nil {
+		return err
+	}
+	marker.Checkpoint = text
+	value, err := etcdkv.MergeUnknown(got.Kvs[0].Value, marker)
+	if err != nil {
+		return err
+	}
+	resp, err := q.txn(ctx, append([]clientv3.Cmp{created(key, r.Marker)}, also...), []clientv3.Op{clientv3.OpPut(key, value, clientv3.WithIgnoreLease())})
+	if err != nil {
+		return fmt.Errorf("checkpoint of item %s: %w", r.ID, err)
+	}
+	return q.settled(resp, r, "checkpoint")
 }
 
 // gaveBack returns what is written of an item whose worker was lost.
 func (q *Queue) gaveBack(ctx context.Context, r Receipt, o Outcome) (clientv3.Op, error) {
-	was, raw, err := q.claimed(ctx, r)
+	was, raw, err := q.claimed(ctx, r, o.Checkpoint)
 	if err != nil {
 		return clientv3.Op{}, err
 	}
@@ -214,18 +259,23 @@ func (q *Queue) gaveBack(ctx context.Context, r Receipt, o Outcome) (clientv3.Op
 // letter then.
 func (q *Queue) failed(ctx context.Context, r Receipt, o Outcome) ([]clientv3.Op, bool, error) {
 	item := q.keys.Item(r.Priority, r.ID)
-	was, raw, err := q.claimed(ctx, r)
+	was, raw, err := q.claimed(ctx, r, o.Checkpoint)
 	if err != nil {
 		return nil, false, err
 	}
 	keep(&was, o.Tried)
 	was.LastError = o.Reason
-	was.NotBefore = time.Now().Add(q.cfg.Retry.Delay(was.Attempt + 1)).UTC()
+	if o.Result == Snoozed {
+		was.Uncounted++
+		was.NotBefore = time.Now().Add(o.After).UTC()
+	} else {
+		was.NotBefore = time.Now().Add(q.cfg.Retry.Delay(was.Counted() + 1)).UTC()
+	}
 	value, err := etcdkv.MergeUnknown(raw, was)
 	if err != nil {
 		return nil, false, err
 	}
-	if o.Result == Failed && was.Attempt < q.cfg.Retry.Attempts {
+	if o.Result == Snoozed || o.Result == Failed && was.Counted() < q.cfg.Retry.Attempts {
 		return []clientv3.Op{clientv3.OpPut(item, value)}, false, nil
 	}
 	ops, err := q.bury(r.Priority, r.ID, []byte(value), o.Reason)

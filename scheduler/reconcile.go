@@ -423,7 +423,7 @@ func mayRetry(spec *job.Spec, t *task, r *job.Report) bool {
 	if r.State == job.StateIndeterminate {
 		return spec.Idempotent && t.attempt < max(spec.Retry.Attempts, idempotentAttempts)
 	}
-	return spec.Retry.Allows(r.State, r.Exit) && t.attempt < spec.Retry.Attempts
+	return r.Verdict != job.VerdictPermanent && spec.Retry.Allows(r.State, r.Exit) && t.attempt < spec.Retry.Attempts
 }
 
 // retry plans the task's next attempt, on another minion where one will do. The

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/handler"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/shim"
 	"github.com/carillon-cron/carillon/worker/wal"
@@ -340,7 +341,7 @@ func (a *offerWork) cancel(id job.TaskID, shard job.ShardID, reason string) {
 		e.cancelled, e.cancelReason = true, reason
 		a.add(&record{Kind: kindCancel, Task: &e.key, Reason: e.cancelReason})
 		if e.stop != nil {
-			e.stop(fmt.Errorf("%w: %s", errCancelled, e.cancelReason))
+			e.stop(fmt.Errorf("%w: %s", handler.ErrCancelled, e.cancelReason))
 			return
 		}
 		a.kills = append(a.kills, shim.Kill{Key: e.key.String(), Reason: e.cancelReason})

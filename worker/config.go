@@ -92,6 +92,9 @@ type Deps struct {
 	Metrics prometheus.Registerer
 	// Handlers run tasks inside of this process, by name; see HandlerPrefix.
 	Handlers map[string]Handler
+	// Served finds what processes of this host serve, for names that Handlers has not; nil:
+	// nobody serves it. Nil: nothing is served.
+	Served func(name string) Handler
 	// Transport protects the connections to nodes. Nil: they are plain, and only
 	// nodes on a loopback address are connected to.
 	Transport credentials.TransportCredentials

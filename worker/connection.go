@@ -178,6 +178,12 @@ func (cn *connection) hello() (*agentpb.Hello, uint64) {
 	}, edition
 }
 
+// unsaid reports whether there is something to say before the minion leaves.
+func (cn *connection) unsaid() bool {
+	s := cn.status()
+	return s.Unacked > 0 || s.Handling > 0
+}
+
 // beat returns what is told now and then.
 func (cn *connection) beat() *agentpb.Beat {
 	s := cn.status()

@@ -2,16 +2,20 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/handler"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/allow"
 	"github.com/carillon-cron/carillon/worker/shim"
@@ -43,7 +47,35 @@ type Call struct {
 	// ScheduledAt is the occurrence's instant.
 	ScheduledAt time.Time
 
-	out capture
+	// RunID is the run, Deadline when the context ends.
+	RunID    job.RunID
+	Deadline time.Time
+
+	out *shim.Capture
+	// tell has what is told of the task changed, and told.
+	tell func(change func(*entry))
+}
+
+// Progress tells how far the task is. What is told in the same second is left out but for
+// the last.
+func (c *Call) Progress(p job.Progress) {
+	if c.tell != nil { // else it is of a test
+		c.tell(func(e *entry) { e.progress = &p })
+	}
+}
+
+// Checkpoint keeps a text, JSON, for the next attempt of the item.
+func (c *Call) Checkpoint(text string) error {
+	if _, ok := c.Item(); !ok {
+		return errors.New("only items of queues have checkpoints")
+	}
+	if len(text) > job.MaxCheckpoint || !json.Valid([]byte(text)) {
+		return fmt.Errorf("a checkpoint is JSON of at most %d bytes", job.MaxCheckpoint)
+	}
+	if c.tell != nil {
+		c.tell(func(e *entry) { e.checkpoint = text })
+	}
+	return nil
 }
 
 // Item is the item of a queue that a call does.
@@ -74,51 +106,18 @@ func (c *Call) Item() (Item, bool) {
 	return it, true
 }
 
-// masking has texts kept out of the output.
-func (c *capture) masking(texts []string) {
-	if len(texts) > 0 {
-		c.mask = shim.NewMasker(texts)
-	}
-}
-
-// Write adds to the task's output. What is more than its record can hold is
-// counted only. It may be called by many goroutines.
-func (c *Call) Write(p []byte) (int, error) { return c.out.Write(p) }
-
-// capture keeps the head of what is written.
-type capture struct {
-	mu   sync.Mutex // guards all below
-	head []byte
-	n    int64
-	mask *shim.Masker // nil: nothing is masked
-}
-
-func (c *capture) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mask == nil {
-		c.take(p)
-	} else {
-		c.take(c.mask.Mask(p))
-	}
+// Write adds to the task's output, of which head and tail go into its record, and all of it,
+// up to Config.OutputCap, to its file. It may be called by many goroutines.
+func (c *Call) Write(p []byte) (int, error) {
+	c.WriteStream(shim.Stdout, p)
 	return len(p), nil
 }
 
-// take takes what may be told. The caller holds mu.
-func (c *capture) take(p []byte) {
-	c.n += int64(len(p))
-	if room := job.MaxOutputPart - len(c.head); room > 0 {
-		c.head = append(c.head, p[:min(room, len(p))]...)
+// WriteStream is Write on a stream: 1 or 2.
+func (c *Call) WriteStream(stream int, p []byte) {
+	if c.out != nil {
+		c.out.Write(stream, p)
 	}
-}
-
-func (c *capture) output() job.Output {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mask != nil {
-		c.take(c.mask.Rest())
-	}
-	return job.Output{Head: strings.ToValidUTF8(string(c.head), "\uFFFD"), Bytes: c.n, Truncated: c.n > int64(len(c.head))}
 }
 
 // handled reports whether a Go handler runs the order.
@@ -135,13 +134,15 @@ type handlers struct {
 	byName map[string]Handler
 	// ctx ends when the minion stops.
 	ctx   context.Context // the lifetime of what it runs
-	stop  context.CancelFunc
+	stop  context.CancelCauseFunc
 	wg    sync.WaitGroup
 	ended chan *job.Report
+	// open counts tasks whose ends are not durable yet.
+	open atomic.Int64
 }
 
 func newHandlers(b *base, t *tasks, r *reporting) *handlers {
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancelCause(context.Background())
 	return &handlers{base: b, tasks: t, reporting: r, byName: b.deps.Handlers, ctx: ctx, stop: stop, ended: make(chan *job.Report, settleChunk)}
 }
 
@@ -174,25 +175,66 @@ func (hs *handlers) start(chunk []*entry, orders []*job.Order) {
 	}
 	hs.tasks.mu.Unlock()
 	for _, s := range run {
+		hs.open.Add(1)
 		hs.wg.Go(func() {
 			defer s.stop(nil)
-			hs.ended <- hs.call(s.ctx, s.e.key, s.o, now)
+			hs.ended <- hs.call(s.ctx, s.e, s.o, now)
 		})
 	}
 }
 
-// errCancelled is the cause with which a handler's context ends when its task is
-// cancelled.
-var errCancelled = errors.New("cancelled")
+// tellEvery is how often a task's progress is told at most.
+const tellEvery = time.Second
+
+// teller returns what changes and tells what is said of a task that runs.
+func (hs *handlers) teller(e *entry) func(change func(*entry)) {
+	now := func() { // the caller holds mu
+		if e.final == nil && e.settling == nil {
+			e.toldAt = time.Now()
+			hs.tasks.out.tell(e)
+		}
+	}
+	return func(change func(*entry)) {
+		hs.tasks.mu.Lock()
+		defer hs.tasks.mu.Unlock()
+		change(e)
+		wait := tellEvery - time.Since(e.toldAt)
+		switch {
+		case wait <= 0:
+			now()
+		case !e.telling:
+			e.telling = true
+			time.AfterFunc(wait, func() {
+				hs.tasks.mu.Lock()
+				defer hs.tasks.mu.Unlock()
+				e.telling = false
+				now()
+			})
+		}
+	}
+}
+
+// The errors with which a Handler says that it could not be called, or that nobody knows
+// what came of the call.
+var (
+	// ErrUnserved: nothing has happened, and the task is given back.
+	ErrUnserved = errors.New("no process of this host serves the handler now")
+	// ErrGone: the process that had the task has gone.
+	ErrGone = errors.New("the process that served the handler has gone; the task may or may not have been done")
+)
+
+// unservedFor is for how long an item is left alone that nobody here could do.
+const unservedFor = 5 * time.Second
 
 // call runs one task and returns its last report.
-func (hs *handlers) call(ctx context.Context, key taskKey, o *job.Order, now time.Time) *job.Report {
-	r := &job.Report{Task: key.id(hs.cfg.ID), Shard: o.Shard, Known: true, Spooled: true, State: job.StateSucceeded, StartedAt: now.UTC()}
+func (hs *handlers) call(ctx context.Context, e *entry, o *job.Order, now time.Time) *job.Report {
+	r := &job.Report{Task: e.key.id(hs.cfg.ID), Shard: o.Shard, Known: true, Spooled: true, State: job.StateSucceeded, StartedAt: now.UTC()}
 	name := strings.TrimPrefix(o.Command[0], HandlerPrefix)
 	c := &Call{
 		FireID: o.Task.Fire, Token: o.Token, Job: o.Key, Attempt: o.Task.Attempt, Args: o.Command[1:], Env: o.Env, ScheduledAt: o.ScheduledAt,
+		RunID: o.RunID, Deadline: now.Add(o.Timeout),
+		out: shim.NewCapture(hs.cfg.path("output", e.key.String()), hs.cfg.OutputCap, masked(o)), tell: hs.teller(e),
 	}
-	c.out.masking(masked(o))
 	if o.Limits != (job.Limits{}) {
 		r.State, r.EndedAt = job.StateRejected, time.Now().UTC()
 		r.Reason = "limits cannot be enforced on a Go handler, which runs inside of the minion's process"
@@ -203,17 +245,13 @@ func (hs *handlers) call(ctx context.Context, key taskKey, o *job.Order, now tim
 		return r
 	}
 	err := hs.callByName(ctx, name, c, o.Timeout)
-	r.EndedAt, r.Stdout = time.Now().UTC(), c.out.output()
-	switch {
-	case err == nil:
-	case errors.Is(context.Cause(ctx), errCancelled):
-		r.State, r.Reason = job.StateCancelled, "cancelled while it ran: "+err.Error()
-	case errors.Is(err, context.DeadlineExceeded) && r.EndedAt.Sub(r.StartedAt) >= o.Timeout:
-		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("exceeded its %s timeout and was killed", o.Timeout)
-	case hs.ctx.Err() != nil:
-		r.State, r.Reason = job.StateFailed, "ended because the minion stopped: "+err.Error()
-	default:
-		r.State, r.Reason = job.StateFailed, err.Error()
+	stdout, stderr := c.out.Close()
+	r.EndedAt, r.Stdout, r.Stderr = time.Now().UTC(), output(stdout), output(stderr)
+	hs.judge(ctx, r, o.Timeout, err)
+	if r.State != job.StateSucceeded {
+		hs.tasks.mu.Lock()
+		r.Checkpoint = e.checkpoint
+		hs.tasks.mu.Unlock()
 	}
 	if texts := masked(o); len(texts) > 0 {
 		m := shim.NewMasker(texts)
@@ -222,10 +260,41 @@ func (hs *handlers) call(ctx context.Context, key taskKey, o *job.Order, now tim
 	return r
 }
 
+// judge writes into a report how a call has ended.
+func (hs *handlers) judge(ctx context.Context, r *job.Report, timeout time.Duration, err error) {
+	if err == nil {
+		return
+	}
+	var permanent *handler.PermanentError
+	var snooze *handler.SnoozeError
+	r.State, r.Reason = job.StateFailed, err.Error()
+	switch {
+	case errors.Is(context.Cause(ctx), handler.ErrCancelled):
+		r.State, r.Reason = job.StateCancelled, "cancelled while it ran: "+err.Error()
+	case errors.Is(err, context.DeadlineExceeded) && r.EndedAt.Sub(r.StartedAt) >= timeout:
+		r.State, r.Reason = job.StateTimedOut, fmt.Sprintf("exceeded its %s timeout and was killed", timeout)
+	case errors.As(err, &snooze):
+		r.Verdict, r.After = job.VerdictSnooze, job.Duration(max(0, min(snooze.After, job.MaxSnooze)))
+	case errors.Is(err, ErrUnserved):
+		r.Verdict, r.After = job.VerdictInterrupted, job.Duration(unservedFor)
+	case errors.Is(err, ErrGone):
+		r.State = job.StateIndeterminate
+	case hs.ctx.Err() != nil:
+		r.Verdict, r.Reason = job.VerdictInterrupted, "ended because the minion stopped: "+err.Error()
+	case errors.Is(err, handler.ErrStopping):
+		r.Verdict, r.Reason = job.VerdictInterrupted, "ended because its worker stopped: "+err.Error()
+	case errors.As(err, &permanent):
+		r.Verdict = job.VerdictPermanent
+	}
+}
+
 // callByName calls a handler, and makes a panic an error: the other tasks of the
 // process are not to die of it.
 func (hs *handlers) callByName(ctx context.Context, name string, c *Call, timeout time.Duration) (err error) {
 	h := hs.byName[name]
+	if h == nil && hs.deps.Served != nil {
+		h = hs.deps.Served(name)
+	}
 	if h == nil {
 		known := slices.Sorted(maps.Keys(hs.byName))
 		if len(known) == 0 {
@@ -238,7 +307,9 @@ func (hs *handlers) callByName(ctx context.Context, name string, c *Call, timeou
 	defer func() {
 		if p := recover(); p != nil {
 			hs.log.Error("a Go handler panicked", zap.String("handler", name), zap.Any("panic", p), zap.Stack("stack"))
-			err = fmt.Errorf("the handler panicked: %v", p)
+			stack := debug.Stack()
+			c.out.Write(shim.Stderr, fmt.Appendf(nil, "panic: %v\n%s", p, stack))
+			err = &handler.PanicError{Value: p, Stack: stack}
 		}
 	}()
 	return h(ctx, c)
@@ -262,6 +333,7 @@ func (hs *handlers) settle() {
 			}
 		}
 		hs.reporting.settle(batch)
+		hs.open.Add(-int64(len(batch)))
 	}
 }
 
@@ -269,9 +341,12 @@ func (hs *handlers) settle() {
 // does not end then is indeterminate for the next process.
 const handlerGrace = 5 * time.Second
 
+// interrupt has the handlers stop: what they give back is told while there is a session.
+func (hs *handlers) interrupt() { hs.stop(handler.ErrStopping) }
+
 // end ends the handlers' tasks.
 func (hs *handlers) end() {
-	hs.stop()
+	hs.interrupt()
 	done := make(chan struct{})
 	go func() {
 		hs.wg.Wait()

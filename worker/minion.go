@@ -64,6 +64,8 @@ type Status struct {
 	Node job.NodeID
 	// Running tasks hold a place, Waiting ones are accepted and wait for one.
 	Running, Waiting int
+	// Handling tasks are run by handlers, or were until just now.
+	Handling int
 	// Unacked final reports wait for a node's acknowledgement.
 	Unacked int
 	// Shim: the supervising process is there.
@@ -146,7 +148,7 @@ func (m *Minion) Status() Status {
 	t.mu.Lock()
 	s := Status{
 		Running: t.places.active, Waiting: t.places.inLine(), Shim: t.client != nil,
-		Unacked: t.journal.unacked, ClockSkew: t.clock.skew(time.Now()), Trouble: m.troubles.list(),
+		Handling: int(m.handlers.open.Load()), Unacked: t.journal.unacked, ClockSkew: t.clock.skew(time.Now()), Trouble: m.troubles.list(),
 	}
 	t.mu.Unlock()
 	m.connection.mu.Lock()
@@ -256,6 +258,7 @@ func (m *Minion) work(ctx context.Context, client *shim.Client) error {
 	m.tasks.mu.Lock()
 	m.tasks.stopping = true
 	m.tasks.mu.Unlock()
+	m.handlers.interrupt()
 	first.Wait()
 	stopStarter()
 	second.Wait()

@@ -68,7 +68,7 @@ func (o *outbox) reset(l *taskTable) {
 	o.answers = slices.DeleteFunc(o.answers, func(r *job.Report) bool { return !r.Returned })
 	for _, e := range l.ordered() {
 		e.queued = false
-		if e.final != nil {
+		if e.final != nil || e.checkpoint != "" {
 			o.tell(e)
 		}
 	}
@@ -140,6 +140,7 @@ func (e *entry) report(id job.MinionID) *job.Report {
 		return nil // never accepted; the refusal is not durable yet
 	}
 	r := &job.Report{Task: e.key.id(id), Shard: e.shard, Known: true, State: job.StateRunning}
+	r.Progress, r.Checkpoint = e.progress, e.checkpoint
 	if e.startedAt != 0 {
 		r.StartedAt = time.Unix(0, e.startedAt).UTC()
 	}

@@ -118,13 +118,13 @@ func (s *session) send(ctx, sctx context.Context) error {
 }
 
 // whenAcked returns a channel that fires once no final report waits for its
-// acknowledgement.
+// acknowledgement, and no handler is about to end.
 func (s *session) whenAcked(sctx context.Context) <-chan time.Time {
 	ch := make(chan time.Time, 1)
 	s.readers.Go(func() {
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
-		for end := time.Now().Add(farewell); time.Now().Before(end) && s.of.status().Unacked > 0; {
+		for end := time.Now().Add(farewell); time.Now().Before(end) && s.of.unsaid(); {
 			select {
 			case <-sctx.Done():
 				return

@@ -46,6 +46,12 @@ type entry struct {
 	ended      int
 	// stop ends the task's Go handler, while one runs it in this process.
 	stop context.CancelCauseFunc
+	// progress and checkpoint are what it has told last; toldAt is when that was sent,
+	// telling: it will be.
+	progress   *job.Progress
+	checkpoint string
+	toldAt     time.Time
+	telling    bool
 	// cancelled: the task was asked to end; cancelReason says why.
 	cancelled    bool
 	cancelReason string

@@ -678,12 +678,7 @@ type Welcome struct {
 	Servers   []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
 	BeatEvery int64    `protobuf:"varint,4,opt,name=beat_every,json=beatEvery,proto3" json:"beat_every,omitempty"`
 	// session is the epoch of this session; it rises per minion.
-	Session int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
-	// cluster, epoch and revision are how far the node has seen etcd. Empty, 0: a release
-	// that does not tell.
-	Cluster       string `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Epoch         int64  `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Revision      int64  `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
+	Session       int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -749,27 +744,6 @@ func (x *Welcome) GetBeatEvery() int64 {
 func (x *Welcome) GetSession() int64 {
 	if x != nil {
 		return x.Session
-	}
-	return 0
-}
-
-func (x *Welcome) GetCluster() string {
-	if x != nil {
-		return x.Cluster
-	}
-	return ""
-}
-
-func (x *Welcome) GetEpoch() int64 {
-	if x != nil {
-		return x.Epoch
-	}
-	return 0
-}
-
-func (x *Welcome) GetRevision() int64 {
-	if x != nil {
-		return x.Revision
 	}
 	return 0
 }
@@ -926,8 +900,7 @@ type Offer struct {
 	// most, by what the minion has told of its own. Absent: not known, and
 	// hold_until of the orders means nothing.
 	Ahead *int64 `protobuf:"zigzag64,5,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
-	// signatures are those of the orders, one each, and behind them those of the
-	// questions and of the cancels. Empty: none is signed.
+	// signatures are those of the orders, one each. Empty: none is signed.
 	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	// certificates are of signers that the reader of this stream has not been told of yet.
 	Certificates  [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
@@ -1014,13 +987,12 @@ func (x *Offer) GetCertificates() [][]byte {
 	return nil
 }
 
-// Signature is the word of a node for an order, a question or a cancel; see package
-// signature.
+// Signature is the word of a node for an order; see package signature.
 type Signature struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// signer is the SHA-256 of the signer's certificate. Empty: it is not signed.
+	// signer is the SHA-256 of the signer's certificate. Empty: the order is not signed.
 	Signer []byte `protobuf:"bytes,1,opt,name=signer,proto3" json:"signer,omitempty"`
-	// signature is over the root of what was sent together, count; place is that of this one,
+	// signature is over the root of count orders; place is that of this one among them,
 	// from 0, and path has what is beside it on the way to the root.
 	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
 	Place         uint32 `protobuf:"varint,3,opt,name=place,proto3" json:"place,omitempty"`
@@ -1264,11 +1236,8 @@ type Order struct {
 	Secrets map[string]*Secret `protobuf:"bytes,80,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// subject is who has caused the start, author who has applied the job, as the
 	// cluster knows them; empty: it does not.
-	Subject string `protobuf:"bytes,100,opt,name=subject,proto3" json:"subject,omitempty"`
-	Author  string `protobuf:"bytes,101,opt,name=author,proto3" json:"author,omitempty"`
-	// job_author is, of an item, who has applied the job that has put it; empty:
-	// somebody put it.
-	JobAuthor     string `protobuf:"bytes,102,opt,name=job_author,json=jobAuthor,proto3" json:"job_author,omitempty"`
+	Subject       string `protobuf:"bytes,100,opt,name=subject,proto3" json:"subject,omitempty"`
+	Author        string `protobuf:"bytes,101,opt,name=author,proto3" json:"author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1467,13 +1436,6 @@ func (x *Order) GetSubject() string {
 func (x *Order) GetAuthor() string {
 	if x != nil {
 		return x.Author
-	}
-	return ""
-}
-
-func (x *Order) GetJobAuthor() string {
-	if x != nil {
-		return x.JobAuthor
 	}
 	return ""
 }
@@ -2059,7 +2021,14 @@ type Report struct {
 	// instance is that of the minion's process that says so. Its node writes it,
 	// whatever the minion has written; empty in reports that are repeated until they
 	// are acknowledged.
-	Instance      string `protobuf:"bytes,63,opt,name=instance,proto3" json:"instance,omitempty"`
+	Instance string `protobuf:"bytes,63,opt,name=instance,proto3" json:"instance,omitempty"`
+	// verdict is a job.Verdict, after for how long a snoozed item is to be left alone.
+	Verdict string `protobuf:"bytes,110,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	After   int64  `protobuf:"varint,111,opt,name=after,proto3" json:"after,omitempty"`
+	// progress is how far a task is that runs.
+	Progress *Progress `protobuf:"bytes,112,opt,name=progress,proto3" json:"progress,omitempty"`
+	// checkpoint is where the next attempt of an item is to go on, as JSON.
+	Checkpoint    string `protobuf:"bytes,113,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2248,6 +2217,86 @@ func (x *Report) GetInstance() string {
 	return ""
 }
 
+func (x *Report) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *Report) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Report) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Report) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+type Progress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Percent       int32                  `protobuf:"varint,1,opt,name=percent,proto3" json:"percent,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Progress) GetPercent() int32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *Progress) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type Output struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Head          []byte                 `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
@@ -2260,7 +2309,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2321,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[22]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2334,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{22}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Output) GetHead() []byte {
@@ -2326,7 +2375,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2387,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[23]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2400,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{23}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Ack) GetTasks() []*TaskID {
@@ -2372,17 +2421,14 @@ type OutputRequest struct {
 	// window is how much may be on its way to the reader: each chunk counts as its
 	// data and 256 bytes. The minion waits for OutputMore when it is used up; 0: it
 	// does not wait.
-	Window int64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
-	// fires: not a task's output is read, but what the minion's journal knows of fires; of
-	// task only the minion counts.
-	Fires         *Fires `protobuf:"bytes,5,opt,name=fires,proto3" json:"fires,omitempty"`
+	Window        int64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OutputRequest) Reset() {
 	*x = OutputRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2440,7 @@ func (x *OutputRequest) String() string {
 func (*OutputRequest) ProtoMessage() {}
 
 func (x *OutputRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[24]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2453,7 @@ func (x *OutputRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputRequest.ProtoReflect.Descriptor instead.
 func (*OutputRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{24}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutputRequest) GetId() uint64 {
@@ -2436,70 +2482,6 @@ func (x *OutputRequest) GetWindow() int64 {
 		return x.Window
 	}
 	return 0
-}
-
-func (x *OutputRequest) GetFires() *Fires {
-	if x != nil {
-		return x.Fires
-	}
-	return nil
-}
-
-// Fires asks what a minion's journal knows of fires. The answer is lines of JSON on
-// stream 1, a page of them.
-type Fires struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// after: only of instants after this one.
-	After int64 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
-	// from: only what comes after this key, by which the lines are sorted. Empty: the
-	// first page.
-	From          string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Fires) Reset() {
-	*x = Fires{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Fires) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Fires) ProtoMessage() {}
-
-func (x *Fires) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[25]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Fires.ProtoReflect.Descriptor instead.
-func (*Fires) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{25}
-}
-
-func (x *Fires) GetAfter() int64 {
-	if x != nil {
-		return x.After
-	}
-	return 0
-}
-
-func (x *Fires) GetFrom() string {
-	if x != nil {
-		return x.From
-	}
-	return ""
 }
 
 // OutputMore tells that a reader has taken so much of what the window counts.
@@ -2913,8 +2895,7 @@ type Batch struct {
 	// ahead is how far the caller's monotonic clock is ahead of the callee's, at
 	// most. Absent: not known, and hold_until of the orders means nothing.
 	Ahead *int64 `protobuf:"zigzag64,22,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
-	// signatures are those of orders, one each, and behind them those of questions and
-	// of cancels. Empty: none is signed.
+	// signatures are those of orders, one each. Empty: none is signed.
 	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	// certificates are of signers of which this stream has not been told yet.
 	Certificates [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
@@ -3447,7 +3428,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8f\x01\n" +
 	"\aWelcome\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1d\n" +
 	"\n" +
@@ -3455,10 +3436,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x1d\n" +
 	"\n" +
 	"beat_every\x18\x04 \x01(\x03R\tbeatEvery\x12\x18\n" +
-	"\asession\x18\x05 \x01(\x03R\asession\x12\x18\n" +
-	"\acluster\x18\x06 \x01(\tR\acluster\x12\x14\n" +
-	"\x05epoch\x18\a \x01(\x03R\x05epoch\x12\x1a\n" +
-	"\brevision\x18\b \x01(\x03R\brevision\":\n" +
+	"\asession\x18\x05 \x01(\x03R\asession\":\n" +
 	"\x06Update\x12\x16\n" +
 	"\x06signed\x18\x01 \x01(\fR\x06signed\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\x03R\arelease\"\x8e\x01\n" +
@@ -3495,7 +3473,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xd0\a\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xb1\a\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -3524,9 +3502,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x04term\x18< \x01(\rR\x04term\x12?\n" +
 	"\asecrets\x18P \x03(\v2%.carillon.agent.v1.Order.SecretsEntryR\asecrets\x12\x18\n" +
 	"\asubject\x18d \x01(\tR\asubject\x12\x16\n" +
-	"\x06author\x18e \x01(\tR\x06author\x12\x1d\n" +
-	"\n" +
-	"job_author\x18f \x01(\tR\tjobAuthor\x1a6\n" +
+	"\x06author\x18e \x01(\tR\x06author\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aU\n" +
@@ -3580,7 +3556,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04term\x18< \x01(\rR\x04term\">\n" +
 	"\aReports\x123\n" +
-	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xb4\x05\n" +
+	"\areports\x18\x01 \x03(\v2\x19.carillon.agent.v1.ReportR\areports\"\xbd\x06\n" +
 	"\x06Report\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -3607,23 +3583,28 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"tokenEpoch\x12%\n" +
 	"\x0etoken_revision\x18= \x01(\x03R\rtokenRevision\x12\x12\n" +
 	"\x04term\x18> \x01(\rR\x04term\x12\x1a\n" +
-	"\binstance\x18? \x01(\tR\binstance\"d\n" +
+	"\binstance\x18? \x01(\tR\binstance\x12\x18\n" +
+	"\averdict\x18n \x01(\tR\averdict\x12\x14\n" +
+	"\x05after\x18o \x01(\x03R\x05after\x127\n" +
+	"\bprogress\x18p \x01(\v2\x1b.carillon.agent.v1.ProgressR\bprogress\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18q \x01(\tR\n" +
+	"checkpoint\"8\n" +
+	"\bProgress\x12\x18\n" +
+	"\apercent\x18\x01 \x01(\x05R\apercent\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"d\n" +
 	"\x06Output\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\fR\x04head\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\fR\x04tail\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"6\n" +
 	"\x03Ack\x12/\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"\xae\x01\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"~\n" +
 	"\rOutputRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
 	"\x04task\x18\x02 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x16\n" +
-	"\x06window\x18\x04 \x01(\x03R\x06window\x12.\n" +
-	"\x05fires\x18\x05 \x01(\v2\x18.carillon.agent.v1.FiresR\x05fires\"1\n" +
-	"\x05Fires\x12\x14\n" +
-	"\x05after\x18\x01 \x01(\x03R\x05after\x12\x12\n" +
-	"\x04from\x18\x02 \x01(\tR\x04from\"2\n" +
+	"\x06window\x18\x04 \x01(\x03R\x06window\"2\n" +
 	"\n" +
 	"OutputMore\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
@@ -3729,10 +3710,10 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Cancel)(nil),           // 19: carillon.agent.v1.Cancel
 	(*Reports)(nil),          // 20: carillon.agent.v1.Reports
 	(*Report)(nil),           // 21: carillon.agent.v1.Report
-	(*Output)(nil),           // 22: carillon.agent.v1.Output
-	(*Ack)(nil),              // 23: carillon.agent.v1.Ack
-	(*OutputRequest)(nil),    // 24: carillon.agent.v1.OutputRequest
-	(*Fires)(nil),            // 25: carillon.agent.v1.Fires
+	(*Progress)(nil),         // 22: carillon.agent.v1.Progress
+	(*Output)(nil),           // 23: carillon.agent.v1.Output
+	(*Ack)(nil),              // 24: carillon.agent.v1.Ack
+	(*OutputRequest)(nil),    // 25: carillon.agent.v1.OutputRequest
 	(*OutputMore)(nil),       // 26: carillon.agent.v1.OutputMore
 	(*OutputCancel)(nil),     // 27: carillon.agent.v1.OutputCancel
 	(*OutputChunk)(nil),      // 28: carillon.agent.v1.OutputChunk
@@ -3763,8 +3744,8 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
 	6,  // 7: carillon.agent.v1.ToMinion.welcome:type_name -> carillon.agent.v1.Welcome
 	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
-	23, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
-	24, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
+	24, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
+	25, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
 	29, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
 	27, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
 	26, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
@@ -3787,12 +3768,12 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	12, // 30: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
 	21, // 31: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
 	12, // 32: carillon.agent.v1.Report.task:type_name -> carillon.agent.v1.TaskID
-	22, // 33: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
-	22, // 34: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
+	23, // 33: carillon.agent.v1.Report.stdout:type_name -> carillon.agent.v1.Output
+	23, // 34: carillon.agent.v1.Report.stderr:type_name -> carillon.agent.v1.Output
 	16, // 35: carillon.agent.v1.Report.steps:type_name -> carillon.agent.v1.StepResult
-	12, // 36: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
-	12, // 37: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	25, // 38: carillon.agent.v1.OutputRequest.fires:type_name -> carillon.agent.v1.Fires
+	22, // 36: carillon.agent.v1.Report.progress:type_name -> carillon.agent.v1.Progress
+	12, // 37: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
+	12, // 38: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
 	31, // 39: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
 	32, // 40: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
 	13, // 41: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
@@ -3810,7 +3791,7 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	34, // 53: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
 	36, // 54: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
 	38, // 55: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	24, // 56: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	25, // 56: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
 	3,  // 57: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
 	30, // 58: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
 	35, // 59: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse

@@ -165,6 +165,13 @@ func FromReport(r *job.Report) *Report {
 		TokenEpoch: r.Token.Epoch, TokenRevision: r.Token.Revision, Term: r.Term, Instance: Cut(r.Instance, MaxInstance),
 		Stdout: fromOutput(&r.Stdout), Stderr: fromOutput(&r.Stderr),
 	}
+	w.Verdict, w.After = string(r.Verdict), int64(r.After)
+	if p := r.Progress; p != nil {
+		w.Progress = &Progress{Percent: int32(max(0, min(p.Percent, 100))), Text: Cut(strings.ToValidUTF8(p.Text, "\uFFFD"), job.MaxProgressText)}
+	}
+	if len(r.Checkpoint) <= job.MaxCheckpoint {
+		w.Checkpoint = r.Checkpoint
+	}
 	if e := r.Exit; e != nil {
 		w.Exited = true
 		w.ExitCode = exitCode(e.Code)
@@ -191,6 +198,10 @@ func ToReport(w *Report, minion job.MinionID) (job.Report, error) {
 		StartedAt: instant(w.GetStartedAt()), EndedAt: instant(w.GetEndedAt()), Spooled: w.GetSpooled(), Returned: w.GetReturned(),
 		Token: job.Token{Epoch: w.GetTokenEpoch(), Revision: w.GetTokenRevision()}, Term: w.GetTerm(), Instance: w.GetInstance(),
 		Stdout: toOutput(w.GetStdout()), Stderr: toOutput(w.GetStderr()),
+	}
+	r.Verdict, r.After, r.Checkpoint = job.Verdict(w.GetVerdict()), job.Duration(w.GetAfter()), w.GetCheckpoint()
+	if p := w.GetProgress(); p != nil {
+		r.Progress = &job.Progress{Percent: int(p.GetPercent()), Text: p.GetText()}
 	}
 	if w.GetExited() {
 		r.Exit = &job.Exit{

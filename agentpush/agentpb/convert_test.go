@@ -63,6 +63,7 @@ func TestReportSurvivesTheWire(t *testing.T) {
 		State: job.StateFailed, Reason: "why", StartedAt: at, EndedAt: at.Add(1), Exit: &job.Exit{Code: 1, Signal: "S", UserCPU: 1, SystemCPU: 2, MaxRSS: 3},
 		Stdout: job.Output{Head: "h", Tail: "t", Bytes: 9, Truncated: true}, Stderr: job.Output{Head: "e"}, Steps: []job.StepResult{step}, Spooled: true, Returned: true,
 		Token: job.Token{Epoch: 7, Revision: 8}, Term: 9, Instance: "i",
+		Verdict: job.VerdictSnooze, After: 10, Progress: &job.Progress{Percent: 11, Text: "p"}, Checkpoint: "{}",
 	}
 	full(t, want)
 	got, err := ToReport(FromReport(&want), "")

@@ -40,6 +40,7 @@ type devOptions struct {
 	secrets    string
 	nodes      int
 	further    bool
+	handlers   string
 	noExamples bool
 	openAPI    bool
 	apiCert    string
@@ -55,6 +56,7 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.BoolVar(&o.ephemeral, "ephemeral", false, "keep no data")
 	fs.StringVar(&o.listen, "listen", "127.0.0.1:8420", "address of the API and the page")
 	fs.StringSliceVar(&o.apiHosts, "api-host", nil, "`NAME` or address by which the API may be asked, besides loopback and --listen; may be given several times")
+	fs.StringVar(&o.handlers, "handlers", "", "`SOCKET` to make, by which programs of this host do tasks (docs/handlers.md)")
 	fs.StringVar(&o.peerListen, "peer-listen", "127.0.0.1:7420", "address for minions, which join by mutual TLS")
 	fs.IntVar(&o.nodes, "nodes", 0, "how many nodes there are, `N`: each keeps the cluster's data, and each but the first is a process of its own that can be killed; of three one may be (default: one, or as many as there were)")
 	fs.BoolVar(&o.further, devNodeFlag, false, "be one of the nodes of --nodes")
@@ -264,7 +266,7 @@ func devMinion(o *devOptions, server string, build Build) (minion.Config, error)
 	if err != nil {
 		return minion.Config{}, &job.InvalidError{Problems: []job.Problem{{Path: "--queue", Message: err.Error()}}}
 	}
-	return minion.Config{Queues: offers, AllowFile: o.allow, SecretsFile: o.secrets, Worker: worker.Config{
+	return minion.Config{Queues: offers, Handlers: o.handlers, AllowFile: o.allow, SecretsFile: o.secrets, Worker: worker.Config{
 		ID: job.MinionID(host), Labels: devLabels(), DataDir: filepath.Join(o.dataDir, "minion"),
 		Servers: []string{server}, ShimCommand: []string{exe, "shim"}, Version: build.Version,
 	}}, nil

@@ -74,6 +74,7 @@ func (mf manifestVerbs) applyCommand() *cobra.Command {
 	cmd.Flags().Lookup("dry-run").NoOptDefVal = string(dryRunServer)
 	prune.add(cmd)
 	reasonFlag(cmd, &mf.reason)
+	mf.overEtcd(cmd)
 	return cmd
 }
 

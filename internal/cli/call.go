@@ -45,6 +45,9 @@ type call struct {
 	// a server that comes back is not asked at once by all.
 	again  time.Duration
 	client *client.Client
+	// etcd says that the verb works over etcd, and closeEtcd ends that; nil: it does not.
+	etcd      etcdFlags
+	closeEtcd func()
 	// loggedIn: the client shows a login that is kept.
 	loggedIn bool
 	// code is the exit code of a verb that ended without an error.

@@ -112,6 +112,9 @@ func (a *app) main(ctx context.Context) int {
 	if a.client != nil {
 		a.client.Close()
 	}
+	if a.closeEtcd != nil {
+		a.closeEtcd()
+	}
 	a.flush()
 	if a.out.err != nil {
 		err = fmt.Errorf("write output: %w", a.out.err)
@@ -203,6 +206,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.AddCommand(webhookVerbs{a.call}.webhookCommand())
 	root.AddCommand(a.importCommand())
+	root.AddCommand(a.handlersCommand())
 	if a.opts.OpenEtcd != nil {
 		root.AddCommand(backupVerbs{a.call}.backupCommand(), backupVerbs{a.call}.restoreCommand())
 	}
@@ -273,6 +277,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if aboutContexts || asksNobody(cmd) {
 		return nil
 	}
+	if over, err := a.openEtcd(cmd); over || err != nil {
+		return err
+	}
 	if a.server, err = a.chosenServer(cmd.Context()); err != nil {
 		return err
 	}
@@ -289,6 +296,8 @@ func asksNobody(cmd *cobra.Command) bool {
 	switch cmd.Name() {
 	case "explain", "man", "completion", "restore":
 		return cmd.Parent() == cmd.Root()
+	case "connect":
+		return cmd.Parent().Name() == "handlers"
 	}
 	return cmd.HasParent() && cmd.Parent().Name() == "backup"
 }

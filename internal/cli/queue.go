@@ -363,6 +363,8 @@ func (qv queueVerbs) queueText(v *api.Queue) error {
 				return r.Trouble
 			case r.busy == nil:
 				return "idle"
+			case r.busy.Progress != nil:
+				return strings.TrimSpace(fmt.Sprintf("busy %d%% %s", r.busy.Progress.Percent, r.busy.Progress.Text))
 			}
 			return "busy"
 		}},

@@ -17,6 +17,11 @@ type QueueItem struct {
 	Payload []byte `json:"payload,omitempty"`
 	// Attempt counts the claims so far.
 	Attempt int `json:"attempt,omitempty"`
+	// Uncounted is how many of them are no attempts: those that were snoozed, or
+	// interrupted.
+	Uncounted int `json:"uncounted,omitempty"`
+	// Checkpoint is where the next worker is to go on. Empty: at the beginning.
+	Checkpoint string `json:"checkpoint,omitempty"`
 	// NotBefore, when not zero, is when it may be claimed again.
 	NotBefore time.Time `json:"notBefore,omitzero"`
 	PutAt     time.Time `json:"putAt"`
@@ -42,6 +47,9 @@ type QueueItem struct {
 	// Origin is the occurrence of a job that it does. Nil: it was put by somebody.
 	Origin *job.ItemOrigin `json:"origin,omitempty"`
 }
+
+// Counted is how many attempts there were that count.
+func (it *QueueItem) Counted() int { return it.Attempt - it.Uncounted }
 
 // QueueFire is what is known of the item that a job's occurrence became. It is written
 // with the item and again in the transaction that ends it, and is there until the run is in
@@ -142,6 +150,8 @@ type QueueBusy struct {
 	// StartedAt is since when it runs; zero: it has not begun yet, as far as is known.
 	StartedAt time.Time `json:"startedAt,omitzero"`
 	HeardAt   time.Time `json:"heardAt,omitzero"`
+	// Progress is what the worker has said last. Nil: nothing.
+	Progress *job.Progress `json:"progress,omitempty"`
 }
 
 // QueueMarker is the value of a claim, on the worker's lease if it has one. Its create
@@ -155,6 +165,8 @@ type QueueMarker struct {
 	// Visibility is how long after this write the claim ends, unless it is
 	// written again.
 	Visibility time.Duration `json:"visibility"`
+	// Checkpoint is what the worker has left since the claim. Empty: nothing.
+	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
 // QueueDead is the value of an item that was given up.

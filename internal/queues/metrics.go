@@ -18,7 +18,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		settled: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carillon_queue_items_total",
-			Help: "Items that workers gave back, by what became of them: done, cancelled, retried, dead, lost, late.",
+			Help: "Items that workers gave back, by what became of them: done, cancelled, retried, dead, lost, snoozed, late.",
 		}, []string{"result"}),
 		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "carillon_queue_waiting_items", Help: "Items that wait, of the queues whose dispatcher is here.",

@@ -94,6 +94,11 @@ type task struct {
 	sentAt, heardAt, askedAt, cancelAt, startedAt time.Time
 	// ending: its end is being written. freed: its place is free for another one.
 	ending, freed bool
+	// progress is what its minion has said last, left the checkpoint that it has told of,
+	// kept the one that is stored. keeping: one is being stored.
+	progress   *job.Progress
+	left, kept string
+	keeping    bool
 	// nowhere: no minion has the order, as it was not sent, or is not known there.
 	nowhere bool
 }

@@ -81,7 +81,7 @@ func (r *runner) tell(now time.Time) {
 	busy := map[job.MinionID][]etcdkv.QueueBusy{}
 	for _, t := range r.tasks {
 		busy[t.Worker] = append(busy[t.Worker], etcdkv.QueueBusy{
-			ID: t.ID, Attempt: t.Attempt, RunID: string(t.id.Fire.RunID()), Since: t.Since, StartedAt: t.startedAt, HeardAt: t.heardAt,
+			ID: t.ID, Attempt: t.Attempt, RunID: string(t.id.Fire.RunID()), Since: t.Since, StartedAt: t.startedAt, HeardAt: t.heardAt, Progress: t.progress,
 		})
 	}
 	for id, w := range r.workers {

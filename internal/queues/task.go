@@ -56,6 +56,9 @@ func (r *runner) order(t *task) (job.Order, bool) {
 	default:
 		o.Env[job.EnvItemJob], o.Env[job.EnvItemFire] = from.Job.String(), from.Fire.String()
 	}
+	if t.Checkpoint != "" {
+		o.Env[job.EnvCheckpoint] = t.Checkpoint
+	}
 	if !r.admits(t, &o) {
 		return o, false
 	}
@@ -90,6 +93,13 @@ func (r *runner) onReport(rep *job.Report) {
 		}
 	case !rep.State.Final():
 		t.heardAt = time.Now()
+		if rep.Progress != nil {
+			t.progress = rep.Progress
+		}
+		if rep.Checkpoint != "" {
+			t.left = rep.Checkpoint
+			r.keep(t)
+		}
 		if !rep.StartedAt.IsZero() {
 			first := t.startedAt.IsZero()
 			if t.startedAt = rep.StartedAt; first && t.Origin != nil {
@@ -99,6 +109,29 @@ func (r *runner) onReport(rep *job.Report) {
 	default:
 		r.onEnd(t, rep)
 	}
+}
+
+// keep stores the checkpoint that a minion has told of, one at a time; what comes
+// meanwhile is the next one. One that cannot be stored comes with the minion's next word.
+func (r *runner) keep(t *task) {
+	if t.keeping || t.left == t.kept {
+		return
+	}
+	t.keeping = true
+	text, receipt := t.left, t.Receipt
+	r.wg.Go(func() {
+		err := r.q.Checkpoint(r.ctx, receipt, text, r.fence.Fence())
+		r.do(func() {
+			t.keeping = false
+			switch {
+			case err == nil:
+				t.kept = text
+				r.keep(t)
+			case r.ctx.Err() == nil && !errors.Is(err, queue.ErrLost):
+				r.log.Warn("checkpoint not stored", zap.String("item", receipt.ID), zap.Error(err))
+			}
+		})
+	})
 }
 
 // item is an item in hand as the run of its occurrence tells of it.
@@ -138,6 +171,7 @@ func (r *runner) onEnd(t *task, rep *job.Report) {
 	if rep.Reason != "" {
 		o.Reason += ": " + rep.Reason
 	}
+	o.Checkpoint = cmp.Or(rep.Checkpoint, t.left)
 	retry := r.stored.Spec.EffectiveRetry()
 	switch {
 	case rep.State == job.StateSucceeded:
@@ -146,6 +180,10 @@ func (r *runner) onEnd(t *task, rep *job.Report) {
 		o.Result = queue.Dropped
 	case rep.State == job.StateDeliveryTimeout, rep.State == job.StateDropped, rep.State == job.StateExpired:
 		o.Result = queue.Lost // it was not begun
+	case rep.State == job.StateFailed && (rep.Verdict == job.VerdictSnooze || rep.Verdict == job.VerdictInterrupted):
+		o.Result, o.After = queue.Snoozed, time.Duration(rep.After)
+	case rep.State == job.StateFailed && rep.Verdict == job.VerdictPermanent:
+		o.Result = queue.Hopeless
 	case rep.State == job.StateFailed && !retry.Allows(rep.State, rep.Exit):
 		o.Result = queue.Hopeless
 	}
@@ -155,7 +193,7 @@ func (r *runner) onEnd(t *task, rep *job.Report) {
 // lose takes an item back whose minion is lost (D4).
 func (r *runner) lose(t *task, why string) {
 	rep := &job.Report{Task: t.id, Known: true, State: job.StateIndeterminate, Reason: why, StartedAt: t.startedAt, EndedAt: r.m.deps.Now().UTC()}
-	o := queue.Outcome{Result: queue.Lost, Reason: why}
+	o := queue.Outcome{Result: queue.Lost, Reason: why, Checkpoint: t.left}
 	if t.Cancel != nil {
 		o.Result = queue.Dropped
 	}
@@ -168,7 +206,7 @@ func (r *runner) lose(t *task, why string) {
 func (r *runner) end(t *task, o queue.Outcome, rep *job.Report) {
 	t.ending = true
 	r.vacate(t)
-	last := t.Attempt >= r.stored.Spec.EffectiveRetry().Attempts
+	last := t.Counted() >= r.stored.Spec.EffectiveRetry().Attempts
 	if o.Result == queue.Lost && last {
 		o.Result = queue.Hopeless
 	}
@@ -182,7 +220,7 @@ func (r *runner) end(t *task, o queue.Outcome, rep *job.Report) {
 		Minion: t.Worker, Attempt: t.Attempt, State: rep.State, Reason: rep.Reason, StartedAt: rep.StartedAt, EndedAt: rep.EndedAt, Exit: rep.Exit,
 	}
 	switch o.Result {
-	case queue.Lost:
+	case queue.Lost, queue.Snoozed:
 		r.settle(t, o, rep)
 		return
 	case queue.Failed:
@@ -277,16 +315,20 @@ func (r *runner) settled(t *task, o queue.Outcome, rep *job.Report, err error) {
 	case queue.Dropped:
 		result = "cancelled"
 	case queue.Failed:
-		if result = "retried"; t.Attempt >= r.stored.Spec.EffectiveRetry().Attempts {
+		if result = "retried"; t.Counted() >= r.stored.Spec.EffectiveRetry().Attempts {
 			result = "dead"
 		}
 	case queue.Hopeless:
 		result = "dead"
 	case queue.Lost:
 		result = "lost"
+	case queue.Snoozed:
+		result = "snoozed"
 	}
 	r.m.met.settled.WithLabelValues(result).Inc()
-	r.rates.count(result == "done")
+	if o.Result != queue.Snoozed {
+		r.rates.count(result == "done")
+	}
 	if rep.Spooled {
 		r.m.deps.Minions.Ack([]job.TaskID{rep.Task})
 	}

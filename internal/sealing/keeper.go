@@ -211,6 +211,9 @@ func (k *Keeper) explain(err error) error {
 	if !errors.As(err, &missing) {
 		return err
 	}
+	if k.cfg.File == "" {
+		return fmt.Errorf("%w: ask a node, or give the seal key file of the nodes", err)
+	}
 	return fmt.Errorf("%w: copy the seal key file of a node that has it to %s", err, k.cfg.File)
 }
 
@@ -257,7 +260,7 @@ func (k *Keeper) adopt(state etcdkv.SealState, rev int64) {
 		return
 	}
 	k.state, k.rev = state, rev
-	if lacks := state.Key != "" && !k.ring.Has(sealkey.ID(state.Key)); lacks && k.told != state.Key {
+	if lacks := state.Key != "" && !k.ring.Has(sealkey.ID(state.Key)); lacks && k.told != state.Key && k.cfg.File != "" {
 		k.told = state.Key
 		k.log.Error("secrets of the cluster are sealed with a key that this node does not have: it makes no join tokens and takes no signed webhooks, and will not start again; "+
 			"copy the seal key file of a node that has it", zap.String("file", k.cfg.File), zap.String("key", state.Key), zap.String("sealedBy", string(state.Node)), zap.String("fileThere", state.File))

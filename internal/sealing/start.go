@@ -259,3 +259,14 @@ func Replace(ctx context.Context, cfg Config, deps Deps) (*Keeper, []clientv3.Op
 		clientv3.OpPut(cfg.Keys.SealState(), text), clientv3.OpDelete(cfg.Keys.HookSecrets(), clientv3.WithPrefix()), clientv3.OpDelete(cfg.Keys.PlanSecrets(), clientv3.WithPrefix()), clientv3.OpDelete(cfg.Keys.Bootstrap()), record,
 	}, nil
 }
+
+// OpenOutside is Open for programs that are no nodes, and may have no key: with an empty
+// Config.File what is sealed stays closed, and nothing that has to be is written.
+func OpenOutside(ctx context.Context, cfg Config, deps Deps) (*Keeper, error) {
+	if cfg.File != "" {
+		cfg.Make = false
+		return Open(ctx, cfg, deps)
+	}
+	k := newKeeper(cfg, deps)
+	return k, k.Refresh(ctx)
+}

@@ -22,6 +22,7 @@ func forTests() []no {
 		{module + "/bench/...", why},
 		{module + "/internal/testkit/...", why},
 		{module + "/agentpush/agenttest/...", why},
+		{module + "/handler/handlertest/...", why},
 		{module + "/history/historytest/...", why},
 		{module + "/lock/locktest/...", why},
 		{module + "/queue/queuetest/...", why},
@@ -90,9 +91,17 @@ func TestPackages(t *testing.T) {
 	}
 	mute := []no{{"go.etcd.io/...", pure}, {"go.uber.org/...", pure}, {"net/http", pure}, {"google.golang.org/grpc/...", pure}}
 	for pkg, nos := range map[string][]no{
-		"job":       append([]no{{module + "/...", up}}, mute...),
-		"api":       append([]no{{module + "/internal/...", "what etcd holds is not what the API tells"}}, append(above, mute...)...),
-		"client":    {{module + "/internal/...", "it is for others' programs"}, {"go.etcd.io/...", "it speaks HTTP"}},
+		"job":    append([]no{{module + "/...", up}}, mute...),
+		"api":    append([]no{{module + "/internal/...", "what etcd holds is not what the API tells"}}, append(above, mute...)...),
+		"client": {{module + "/internal/...", "it is for others' programs"}, {"go.etcd.io/...", "it speaks HTTP"}},
+		"client/overetcd": append([]no{
+			{module + "/internal/app/...", "it is no node"}, {module + "/internal/cli/...", up}, {module + "/internal/webui/...", "it has no page"},
+			{module + "/scheduler", "it runs no jobs"}, {module + "/worker/...", "it runs no tasks"}, {"go.etcd.io/etcd/server/...", "etcd is asked, and not run"},
+		}, forTests()...),
+		"handler": append([]no{
+			{module + "/internal/...", "it is for others' programs"}, {module + "/api/...", "it speaks to minions"}, {module + "/worker/...", "it runs beside a minion"},
+			{"go.etcd.io/...", pure}, {"go.uber.org/...", "slog will do"}, {"google.golang.org/...", "it speaks lines of JSON"}, {"net/http", "it speaks lines of JSON"},
+		}, forTests()...),
 		"schedule":  append([]no{{module + "/internal/...", up}}, mute...),
 		"lock":      append([]no{{module + "/queue/...", sideways}, {module + "/agentpush/...", sideways}, {module + "/worker/...", sideways}, {module + "/history/...", sideways}}, above...),
 		"queue":     append([]no{{module + "/lock/...", sideways}, {module + "/agentpush/...", sideways}, {module + "/worker/...", sideways}, {module + "/history/...", sideways}}, above...),

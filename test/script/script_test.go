@@ -48,12 +48,17 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// build builds every command of the repository into bin.
+// build builds every command of the repository, and the examples, into bin.
 func build(bin string) error {
 	mains, err := filepath.Glob("../../cmd/*/main.go")
 	if err != nil {
 		return err
 	}
+	examples, err := filepath.Glob("../../examples/*/main.go")
+	if err != nil {
+		return err
+	}
+	mains = append(mains, examples...)
 	args := []string{"build", "-o", bin + string(filepath.Separator), "-ldflags", "-s -X main.version=1.2.3-test -X main.commit=abcdef"}
 	for _, main := range mains {
 		args = append(args, filepath.Dir(main))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -189,3 +190,26 @@ func (r *ring) part() Part {
 	tail := append(append([]byte(nil), r.tail[r.start:]...), r.tail[:r.start]...)
 	return Part{Head: r.head, Tail: tail, Bytes: r.bytes}
 }
+
+// Capture keeps the output of what runs without a process of the shim, as that of commands
+// is kept. Its methods may be called by many goroutines.
+type Capture struct{ c *capture }
+
+// NewCapture writes to the file at path, up to limit bytes, and keeps the texts of mask out
+// of it.
+func NewCapture(path string, limit int64, mask []string) *Capture {
+	return &Capture{newCapture(path, limit).masking(mask)}
+}
+
+// writeMost bounds a frame: readers have as much room for one, and more.
+const writeMost = 32 << 10
+
+// Write takes what comes on a stream. What cannot be kept is counted.
+func (c *Capture) Write(stream int, p []byte) {
+	for part := range slices.Chunk(p, writeMost) {
+		c.c.write(stream, part)
+	}
+}
+
+// Close ends the file and returns the parts of the streams. What is written later is lost.
+func (c *Capture) Close() (stdout, stderr Part) { return c.c.close() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -56,6 +57,8 @@ type Config struct {
 	Update Update
 	// Queues are those that the minion works on.
 	Queues job.QueueOffers
+	// Handlers is the socket by which programs of this host do tasks; empty: there is none.
+	Handlers string
 	// Crash, unless nil, is called at the named places of the protocol.
 	Crash func(point string)
 }
@@ -113,11 +116,17 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) error {
 	if deps.Identities, err = identities(&cfg, log); err != nil {
 		return err
 	}
-	deps.Facts = cfg.facts(up, deps.Identities.Recipient())
+	programs, err := serveHandlers(&cfg, log)
+	if err != nil {
+		return err
+	}
+	deps.Served = programs.find
+	deps.Facts = cfg.facts(up, deps.Identities.Recipient(), programs)
 	m, err := worker.New(cfg.Worker, deps)
 	if err != nil {
 		return err
 	}
+	defer programs.run(ctx, m)()
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	stop := make(chan struct{})
@@ -226,12 +235,14 @@ func Handler(m *worker.Minion, reg prometheus.Gatherer) http.Handler {
 }
 
 // facts are what the process tells of itself beside the host's facts.
-func (cfg *Config) facts(up *updater, recipient string) func() map[string]string {
+func (cfg *Config) facts(up *updater, recipient string, programs *handlers) func() map[string]string {
 	return func() map[string]string {
 		known := up.facts()
 		known[job.FactSecretRecipient] = recipient
-		if len(cfg.Queues) > 0 {
-			known[job.FactQueues] = cfg.Queues.String()
+		offers, handlers := programs.told(cfg.Queues)
+		maps.Copy(known, handlers)
+		if len(offers) > 0 {
+			known[job.FactQueues] = offers.String()
 		}
 		return known
 	}

@@ -39,6 +39,7 @@ type Options struct {
 	Cgroup         string
 	FactsDir       string
 	Queues         []string
+	Handlers       string
 	LogLevel       string
 	LogFormat      string
 	MetricsAddr    string
@@ -73,6 +74,7 @@ func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Cgroup, "cgroup", "", "`DIR` of the control group (v2) in which commands get their own; \"none\" for no groups (default: the minion's group)")
 	fs.StringVar(&o.FactsDir, "facts-dir", "", "directory of *.yaml, *.json, *.txt and programs that add facts (default: facts.d in the data directory)")
 	fs.StringSliceVar(&o.Queues, "queue", nil, "`[NAMESPACE/]NAME[:PLACES]` of a queue to work on, and how many of its items to take at once (default: 1); may be given several times")
+	fs.StringVar(&o.Handlers, "handlers", "", "`SOCKET` to make, by which programs of this host do tasks; for root, this account and the socket's group (docs/handlers.md)")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&o.LogFormat, "log-format", logConsole, "console or json")
 	fs.StringVar(&o.MetricsAddr, "metrics-addr", "", "loopback address for /metrics, /livez and /readyz (default: none)")
@@ -120,7 +122,7 @@ func checkEmpty(fs *pflag.FlagSet, lookup func(string) (string, bool)) error {
 
 		"join-token-file": joined, "join-token": joined,
 		"ca": "leave it out with a token", "cgroup": "leave it out for the minion's group, or give none for no groups", "facts-dir": "leave it out for facts.d in the data directory",
-		"queue": "leave it out to work on no queue", "update-keys": "give the file with the keys", "update-dir": "leave it out for update in the data directory",
+		"queue": "leave it out to work on no queue", "handlers": "leave it out if no programs of this host do tasks", "update-keys": "give the file with the keys", "update-dir": "leave it out for update in the data directory",
 	}
 	var problems []job.Problem
 	fs.VisitAll(func(f *pflag.Flag) {
@@ -215,7 +217,7 @@ func (o *Options) Config(version, own string) (Config, error) {
 		return Config{}, &job.InvalidError{Problems: []job.Problem{{Path: "--queue", Message: err.Error()}}}
 	}
 	return Config{
-		Update: update, Queues: offers,
+		Update: update, Queues: offers, Handlers: o.Handlers,
 		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile, SecretsFile: o.SecretsFile, IdentityFile: o.Identity,
 		Worker: worker.Config{
 			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,

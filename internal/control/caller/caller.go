@@ -11,12 +11,13 @@ import (
 
 // Caller is who asks. The zero value is somebody of whom nothing is known.
 type Caller struct {
-	// Name is how records show the caller: "ada", "token ci", "root (socket)".
-	// Empty: nothing is proven, and what requests say of themselves counts.
+	// Name is how records show the caller: "ada", "token ci", "root (socket)",
+	// "ada (etcd)". Empty: nothing is proven, and what requests say of themselves counts.
 	Name string
 	// Subjects are all that bindings may know the caller as.
 	Subjects []rights.Subject
-	// Remote is where the request comes from: an address, or "socket".
+	// Remote is where the request comes from: an address, "socket" or
+	// "etcd".
 	Remote string
 	// Provider is the identity provider that has told who it is. Empty: none has.
 	Provider string
@@ -24,8 +25,8 @@ type Caller struct {
 	Token, Session string
 	// Until is when what was shown ends at the latest. Zero: it does not by itself.
 	Until time.Time
-	// Local is set for root and the node's own account over the local socket. They
-	// may do everything, in no role and by no binding: they can write etcd.
+	// Local is set for root and the node's own account over the local socket, and for
+	// programs that have etcd. They may do everything, in no role and by no binding: they can write etcd.
 	Local bool
 }
 
@@ -83,7 +84,7 @@ func looksProven(said string) bool {
 			return true
 		}
 	}
-	return name == "others" || strings.HasSuffix(" "+name, " socket")
+	return name == "others" || strings.HasSuffix(" "+name, " socket") || strings.HasSuffix(" "+name, " etcd")
 }
 
 // printed is a letter as it is compared; what is not printed is left out.

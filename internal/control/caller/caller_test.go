@@ -19,6 +19,7 @@ func TestNamesOfWhoIsNotProven(t *testing.T) {
 		"root (socket)":             "root (socket) (not proven)",
 		"ROOT  ( Socket ) ":         "ROOT  ( Socket )  (not proven)",
 		"root\u200b (soc\u200bket)": "root\u200b (soc\u200bket) (not proven)",
+		"ada (etcd)":                "ada (etcd) (not proven)",
 		"token ci":                  "token ci (not proven)",
 		"token\u00a0ci":             "token\u00a0ci (not proven)",
 		"node n1":                   "node n1 (not proven)",

@@ -31,6 +31,8 @@ type Deps struct {
 	// Bounds returns what bounds each of some items of a queue by who ctx is of, or refuses
 	// them.
 	Bounds func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
+	// Inputs returns the schemas of what the workers of a queue take; none: anything.
+	Inputs func(ctx context.Context, q *job.Queue) ([]string, error)
 	Logger *zap.Logger
 }
 
@@ -40,6 +42,7 @@ type Clerk struct {
 	audit   *audit.Log
 	history history.Store
 	bounds  func(ctx context.Context, q *job.Queue, items []queue.Item) ([]job.Bounds, error)
+	inputs  inputs
 	log     *zap.Logger
 
 	mu sync.Mutex
@@ -54,7 +57,7 @@ type opened struct {
 
 // New returns a Clerk.
 func New(deps Deps) *Clerk {
-	return &Clerk{db: deps.Store, audit: deps.Audit, history: deps.History, bounds: deps.Bounds, log: deps.Logger, open: map[job.UID]opened{}}
+	return &Clerk{db: deps.Store, audit: deps.Audit, history: deps.History, bounds: deps.Bounds, inputs: inputs{find: deps.Inputs}, log: deps.Logger, open: map[job.UID]opened{}}
 }
 
 // stored reads the description of a queue.
@@ -163,7 +166,7 @@ func (c *Clerk) view(ctx context.Context, s *etcdkv.StoredQueue) (api.Queue, err
 		w := &told.Workers[i]
 		one := api.QueueWorker{Minion: job.MinionID(w.Minion), Places: w.Places, AwaySince: w.Away, Trouble: w.Trouble, LeftOut: w.LeftOut}
 		for _, b := range w.Items {
-			one.Items = append(one.Items, api.QueueBusy{ID: b.ID, Attempt: b.Attempt, RunID: job.RunID(b.RunID), Since: b.Since, StartedAt: b.StartedAt, HeardAt: b.HeardAt})
+			one.Items = append(one.Items, api.QueueBusy{ID: b.ID, Attempt: b.Attempt, RunID: job.RunID(b.RunID), Since: b.Since, StartedAt: b.StartedAt, HeardAt: b.HeardAt, Progress: b.Progress})
 		}
 		v.Workers = append(v.Workers, one)
 	}

@@ -60,6 +60,9 @@ func (c *Clerk) put(ctx context.Context, key job.Key, items []api.NewItem, o api
 	}
 	now := c.db.Now()
 	problems, err := checkPayloads(&s.Spec, items)
+	if err == nil && len(problems) == 0 {
+		problems, err = c.inputs.check(ctx, &s.Queue, items)
+	}
 	if err != nil {
 		return nil, err
 	}
