@@ -103,6 +103,8 @@ const (
 	// RequestIDHeader names a request, in its answer and in the audit. One that the
 	// client sends is kept if it has at most 64 letters, digits, '.', '_' and '-'.
 	RequestIDHeader = "X-Request-Id"
+	// KeyHeader names a start, so that it starts nothing again when it is sent twice.
+	KeyHeader = "Idempotency-Key"
 	// ByHeader is who asks, in the client's own words. It counts where nothing is
 	// proven, and the request does not say so otherwise.
 	ByHeader = "X-Carillon-By"

@@ -81,6 +81,65 @@ type JobQuery struct {
 	Labels map[string]string
 	// Passing: those, too, that were made for one run.
 	Passing bool
+	// Words are a query, such as "last:bad -namespace:test back*"; docs/lists.md has them.
+	Words string
+	// Sort is by what a page is ordered: one of JobSorts, after a minus the other way
+	// round. Empty: by name.
+	Sort string
+	// Limit bounds a page; zero: there is no bound.
+	Limit int
+	// Cursor continues where an earlier page ended.
+	Cursor string
+	// Facets has the page count the jobs by what the words can ask for.
+	Facets bool
+	// Only, unless nil, is what else must hold of a job, and Outcomes of one for its runs
+	// to be told of. They are for who asks within a node; the API has no such fields.
+	Only     func(namespace string, labels map[string]string) bool `json:"-"`
+	Outcomes func(namespace string, labels map[string]string) bool `json:"-"`
+}
+
+// MaxJobLimit bounds a page of jobs. MaxSorted is how many jobs are sorted by what is not
+// known of all at once.
+const (
+	MaxJobLimit = 1000
+	MaxSorted   = 10_000
+)
+
+// JobSorts lists by what a page of jobs can be ordered: by name; the last run first; what
+// runs most first; what is due first.
+func JobSorts() []string { return []string{"name", "last", "running", "next"} }
+
+// JobPage is a page of jobs. On a page, the Last of a job are its latest runs in short:
+// their ids, states and instants.
+type JobPage struct {
+	Jobs []Job `json:"jobs"`
+	// NextCursor is where the next page begins; empty: this is the last one.
+	NextCursor string `json:"nextCursor,omitempty"`
+	// Total is how many jobs the query selects in all.
+	Total int `json:"total"`
+	// Facets count them, where that was asked for.
+	Facets []Facet `json:"facets,omitempty"`
+	// Missing are shards whose open runs could not be had now: what is told, and asked,
+	// of the open runs of their jobs is not complete.
+	Missing []MissingRuns `json:"missing,omitempty"`
+}
+
+// Gap tells people in a line what the page could not be made from; empty: nothing.
+func (p *JobPage) Gap() string { return gapOf(p.Missing) }
+
+// Facet counts the jobs of a query by one of the words.
+type Facet struct {
+	// Key is the word, such as namespace.
+	Key    string       `json:"key"`
+	Values []FacetValue `json:"values"`
+	// More is how many jobs have values that are not listed.
+	More int `json:"more,omitempty"`
+}
+
+// FacetValue is how many jobs have a value.
+type FacetValue struct {
+	Value string `json:"value"`
+	Jobs  int    `json:"jobs"`
 }
 
 // Action says what applying a manifest did, or would do.

@@ -85,6 +85,8 @@ type RunQuery struct {
 	Namespace string
 	Job       string
 	State     job.State
+	// Words are a query, such as "state:bad since:24h minion:db*"; docs/lists.md has them.
+	Words string
 	// Limit bounds the answer; zero means DefaultRunLimit.
 	Limit int
 	// Cursor continues where an earlier page ended.

@@ -59,7 +59,51 @@ func (b lists) measure(ctx context.Context, e *env) error {
 	if err := e.report("api_list_jobs_unfiltered_ms_p99", "ms", all, note+", of root"); err != nil {
 		return err
 	}
-	return e.ratio("api_list_jobs_vs_unfiltered", few, all, "of the time without rights to look at")
+	if err := e.ratio("api_list_jobs_vs_unfiltered", few, all, "of the time without rights to look at"); err != nil {
+		return err
+	}
+	return b.pages(ctx, e, over, token)
+}
+
+// pages measures a page of the list by words, of the API and of the page, and how large the
+// latter is.
+func (b lists) pages(ctx context.Context, e *env, over *http.Client, token string) error {
+	const words = "q=-label:none+paused:no"
+	var size []float64
+	side := func(path string, into *[]float64) func(context.Context) error {
+		return func(ctx context.Context) error {
+			var took []float64
+			for range 4 * b.times {
+				begin := time.Now()
+				text, err := b.get(ctx, over, token, path)
+				if err != nil {
+					return err
+				}
+				took = append(took, float64(time.Since(begin).Microseconds())/1000)
+				if strings.HasPrefix(path, "/jobs") {
+					size = append(size, float64(len(text))/1000)
+				}
+			}
+			slices.Sort(took)
+			*into = append(*into, took[int(math.Ceil(0.99*float64(len(took))))-1])
+			return nil
+		}
+	}
+	if _, err := b.get(ctx, over, token, "/jobs"); err != nil { // the first has all jobs read
+		return err
+	}
+	var api, page []float64
+	if err := e.inTurns(ctx, side("/v1/jobs?limit=100&facets=true&"+words, &api), side("/jobs?"+words, &page)); err != nil {
+		return err
+	}
+	note := fmt.Sprintf("the slowest of %d pages of 100 by words out of %d jobs, with facets, of a token with a role in each namespace", 4*b.times, b.jobs*b.namespaces)
+	if err := e.report("api_page_jobs_ms_p99", "ms", api, note); err != nil {
+		return err
+	}
+	if err := e.report("ui_jobs_ms_p99", "ms", page, note); err != nil {
+		return err
+	}
+	return e.report("ui_jobs_kb", "kB", size, "of that page, before it is compressed")
 }
 
 // socketOf is a client that asks a node over its local socket.
@@ -134,21 +178,26 @@ func (b lists) round(ctx context.Context, c *http.Client, token string) (float64
 
 // list lists all jobs once, and returns how many there are.
 func (b lists) list(ctx context.Context, c *http.Client, token string) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/v1/jobs", http.NoBody)
+	text, err := b.get(ctx, c, token, "/v1/jobs")
+	return strings.Count(string(text), `"generation":`), err
+}
+
+func (b lists) get(ctx context.Context, c *http.Client, token, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, http.NoBody)
 	if err != nil {
-		return 0, fmt.Errorf("list jobs: %w", err)
+		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := c.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("list jobs: %w", err)
+		return nil, fmt.Errorf("list jobs: %w", err)
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("list jobs: %s: %w: %.200s", res.Status, err, text)
+		return nil, fmt.Errorf("list jobs: %s: %w: %.200s", res.Status, err, text)
 	}
-	return strings.Count(string(text), `"generation":`), nil
+	return text, nil
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -94,6 +95,12 @@ func (c *conn) openOnce(ctx context.Context, r request) (io.ReadCloser, error) {
 	if why, _ := ctx.Value(reasonKey{}).(string); why != "" {
 		req.Header.Set(api.ReasonHeader, headerText(why))
 	}
+	if g, _ := ctx.Value(generationKey{}).(int64); g > 0 {
+		req.Header.Set("If-Match", strconv.Quote(strconv.FormatInt(g, 10)))
+	}
+	if key, _ := ctx.Value(startKey{}).(string); key != "" {
+		req.Header.Set(api.KeyHeader, headerText(key))
+	}
 	if r.kind != "" {
 		req.Header.Set("Content-Type", r.kind)
 	}
@@ -129,6 +136,22 @@ func headerText(text string) string {
 // the audit. It is for those that take no [api.Order].
 func Because(ctx context.Context, reason string) context.Context {
 	return context.WithValue(ctx, reasonKey{}, reason)
+}
+
+type generationKey struct{}
+
+// IfGeneration returns a context of changes of one job that are made only while it has
+// this generation; else they are refused, and the error is a conflict.
+func IfGeneration(ctx context.Context, generation int64) context.Context {
+	return context.WithValue(ctx, generationKey{}, generation)
+}
+
+type startKey struct{}
+
+// Once returns a context of a start that has a name of the caller's own: sent again within
+// an hour it starts nothing, and has the same answer.
+func Once(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, startKey{}, name)
 }
 
 // errNoAnswer is a request that took too long.

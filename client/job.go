@@ -68,13 +68,28 @@ func register(ctx context.Context, j Jobs, kind string, k job.Key, spec any) (ap
 
 // List returns the jobs that q selects.
 func (j Jobs) List(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
-	var out struct{ Jobs []api.Job }
+	page, err := j.Page(ctx, q)
+	return page.Jobs, err
+}
+
+// Page returns a page of the jobs that q selects, and how many there are in all.
+func (j Jobs) Page(ctx context.Context, q api.JobQuery) (api.JobPage, error) {
+	var out api.JobPage
 	v := where("namespace", q.Namespace)
 	for _, name := range slices.Sorted(maps.Keys(q.Labels)) {
 		v.Add("label", name+"="+q.Labels[name])
 	}
+	set(v, "q", q.Words)
+	set(v, "sort", q.Sort)
+	set(v, "cursor", q.Cursor)
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.Facets {
+		v.Set("facets", "true")
+	}
 	err := j.c.get(ctx, &out, v, "jobs")
-	return out.Jobs, err
+	return out, err
 }
 
 // Get returns one job. A job that is not there is a job.ErrNotFound.

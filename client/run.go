@@ -24,6 +24,7 @@ func (r Runs) List(ctx context.Context, q api.RunQuery) (api.RunPage, error) {
 	v := where("namespace", q.Namespace)
 	set(v, "job", q.Job)
 	set(v, "state", string(q.State))
+	set(v, "q", q.Words)
 	set(v, "cursor", q.Cursor)
 	if q.Count {
 		v.Set("count", "true")

@@ -23,6 +23,32 @@ type Query struct {
 	Cursor string
 }
 
+// Class is what of a job's runs is kept apart: a store that keeps the latest runs of a job
+// keeps the latest of each class, so that what did not run pushes out no failure, nor what
+// went well.
+type Class int
+
+// The classes.
+const (
+	// Fine ended as it should, or as somebody wanted.
+	Fine Class = iota
+	// Bad ended otherwise.
+	Bad
+	// NotRun was skipped or missed.
+	NotRun
+)
+
+// ClassOf returns the class of a run that ended so.
+func ClassOf(s job.State) Class {
+	switch {
+	case s == job.StateSkipped, s == job.StateMissed:
+		return NotRun
+	case s.Bad():
+		return Bad
+	}
+	return Fine
+}
+
 // Page is a page of records; Next is empty on the last one.
 type Page struct {
 	Runs []job.Run

@@ -146,6 +146,9 @@ func (s State) traits() *traits {
 // Final reports whether a run or task in this state has ended.
 func (s State) Final() bool { return s.traits().final }
 
+// Bad reports whether it ended not as it should: what somebody will want to look at.
+func (s State) Bad() bool { return s.traits().ending == failure }
+
 // Retryable reports whether a task that ended so may be tried again without
 // the risk of running twice at the same time.
 func (s State) Retryable() bool { return s.traits().retryable }

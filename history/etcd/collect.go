@@ -10,6 +10,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -139,7 +140,7 @@ func readable(segs []*segment) []*segment {
 }
 
 // newest returns what of the segments' records is to be kept, going by these
-// segments alone: the newest version of the newest Keep runs of each job, if
+// segments alone: the newest version of the newest Keep runs of each class of each job, if
 // they are not too old.
 func (s *Store) newest(segs []*segment) []walk {
 	var m merger
@@ -151,11 +152,16 @@ func (s *Store) newest(segs []*segment) []walk {
 		oldest = time.Now().Add(-s.cfg.MaxAge).UnixNano()
 	}
 	var kept []walk
-	count := map[job.UID]int{}
+	type shelf struct {
+		job   job.UID
+		class history.Class
+	}
+	count := map[shelf]int{}
 	for _, ok := m.top(); ok; _, ok = m.top() {
 		w := m.next()
 		r := w.record()
-		if count[r.Job]++; count[r.Job] > s.cfg.Keep || (s.cfg.MaxAge > 0 && r.At < oldest) {
+		on := shelf{r.Job, history.ClassOf(r.State)}
+		if count[on]++; count[on] > s.cfg.Keep || (s.cfg.MaxAge > 0 && r.At < oldest) {
 			continue
 		}
 		kept = append(kept, w)

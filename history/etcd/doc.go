@@ -21,8 +21,9 @@
 //	    last. The revision of its write travels with the record through merges. So
 //	    what a former owner appends that was cut off meanwhile never hides what
 //	    its successor has recorded.
-//	H3  The newest Keep runs of a job are never dropped, except by age and by
-//	    the cap on bytes; that the job was deleted does not matter.
+//	H3  The newest Keep runs of a job of each class (as they should be, bad, not run)
+//	    are never dropped, except by age and by the cap on bytes: what did not run
+//	    pushes out no failure. That the job was deleted does not matter.
 //	H4  A transaction that replaces segments compares the mod revision of each,
 //	    so segments that somebody else has merged meanwhile are left alone, and
 //	    no record is lost or doubled however many nodes collect at once.

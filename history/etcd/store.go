@@ -38,7 +38,7 @@ type Config struct {
 	// Buckets is over how many buckets jobs are spread. It must be the same on
 	// all nodes, and must not change while there is data. Default 16.
 	Buckets int
-	// Keep is how many runs of a job are kept. Zero: DefaultKeep.
+	// Keep is how many runs of each class of a job are kept. Zero: DefaultKeep.
 	Keep int
 	// MaxBytes bounds all segments together. Zero: DefaultMaxBytes. What etcd keeps of
 	// deleted segments until it compacts comes on top.
@@ -74,9 +74,10 @@ type Store struct {
 	codec   *etcdkv.SegmentCodec
 	cache   *cache
 	// writer and seq make the names of segments unique.
-	writer string
-	seq    atomic.Uint64
-	sweeps sweeps
+	writer   string
+	seq      atomic.Uint64
+	sweeps   sweeps
+	outcomes outcomes
 }
 
 var _ history.Store = (*Store)(nil)

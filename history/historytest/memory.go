@@ -60,17 +60,17 @@ func (m *Memory) Append(ctx context.Context, runs []job.Run) error {
 			}
 		} else {
 			m.runs = slices.Insert(m.runs, i, r)
-			m.trim(r.FireID.Job)
+			m.trim(&r)
 		}
 	}
 	return nil
 }
 
-// trim drops the oldest run of a job that has too many; mu must be held.
-func (m *Memory) trim(uid job.UID) {
+// trim drops the oldest run of a job that has too many of a class; mu must be held.
+func (m *Memory) trim(r *job.Run) {
 	count, oldest := 0, 0
 	for i := range m.runs {
-		if m.runs[i].FireID.Job == uid {
+		if m.runs[i].FireID.Job == r.FireID.Job && history.ClassOf(m.runs[i].State) == history.ClassOf(r.State) {
 			count, oldest = count+1, i
 		}
 	}

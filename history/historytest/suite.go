@@ -44,6 +44,8 @@ func TestStore(t *testing.T, open func(t *testing.T) Subject) {
 		"KeepsTheNewestOfEachJob":   testKeep,
 		"LargeOutput":               testLargeOutput,
 		"Concurrency":               testConcurrency,
+		"LatestOfEachJob":           testLatest,
+		"SkipsPushOutNoFailure":     testSkips,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -289,6 +291,45 @@ func testFormerOwner(t *testing.T, s Subject) {
 	diff(t, "list of the latest", []job.Run{counts}, s.all(t, history.Query{Limit: 3}))
 }
 
+// testLatest: how the latest runs of each job ended is known, before and after
+// housekeeping, and of two records of a run the one that counts is.
+func testLatest(t *testing.T, s Subject) {
+	check := func(when string, k job.Key, want ...string) {
+		t.Helper()
+		latest, err := history.LatestOf(t.Context(), s.Store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, o := range latest(UID(k)) {
+			got = append(got, fmt.Sprintf("%d %s", (o.At-Epoch.UnixNano())/1e9, o.State))
+		}
+		diff(t, when, want, got)
+	}
+	check("nothing yet", key(1))
+	bad := Run(key(1), 7)
+	bad.State = job.StateFailed
+	s.mustAppend(t, Run(key(1), 3), Run(key(2), 1), bad, Run(key(1), 5))
+	check("a few", key(1), "7 failed", "5 succeeded", "3 succeeded")
+	for n := range 7 {
+		s.mustAppend(t, Run(key(1), 10+n))
+	}
+	s.mustAppend(t, Run(key(1), 1)) // older than all that are told
+	check("the latest five", key(1), "16 succeeded", "15 succeeded", "14 succeeded", "13 succeeded", "12 succeeded")
+	check("of another job", key(2), "1 succeeded")
+	late := Run(key(1), 16)
+	late.Token.Revision, late.State = 1, job.StateSkipped
+	s.mustAppend(t, late)
+	counts := Run(key(2), 1)
+	counts.State = job.StateTimedOut
+	s.mustAppend(t, counts)
+	for _, when := range []string{"before housekeeping", "after housekeeping"} {
+		check(when, key(1), "16 succeeded", "15 succeeded", "14 succeeded", "13 succeeded", "12 succeeded")
+		check(when, key(2), "1 timed-out")
+		s.mustSettle(t)
+	}
+}
+
 func testKeep(t *testing.T, s Subject) {
 	rare := []job.Run{Run(key(0), 0), Run(key(0), 1)}
 	s.mustAppend(t, rare...)
@@ -312,6 +353,32 @@ func testKeep(t *testing.T, s Subject) {
 		}
 		diff(t, "the newest", sorted(runs)[:Keep], got[:Keep])
 	}
+}
+
+// testSkips: what did not run, and what went well, pushes out no failure.
+func testSkips(t *testing.T, s Subject) {
+	bad := Run(key(1), 0)
+	bad.State = job.StateFailed
+	good := Run(key(1), 1)
+	s.mustAppend(t, bad, good)
+	for n := range 3 * Keep {
+		skip := Run(key(1), 2+n)
+		skip.State, skip.Tasks = job.StateSkipped, nil
+		s.mustAppend(t, skip)
+	}
+	s.mustSettle(t)
+	for _, want := range []job.Run{bad, good} {
+		got := s.all(t, history.Query{UID: UID(key(1)), State: want.State, Limit: 10})
+		diff(t, "what ran", []job.Run{want}, got)
+	}
+	if n := len(s.all(t, history.Query{UID: UID(key(1)), State: job.StateSkipped, Limit: 10})); n < Keep || n > Keep+s.Slack {
+		t.Errorf("%d skips are kept", n)
+	}
+	for n := range 3 * Keep {
+		s.mustAppend(t, Run(key(1), 1000+n))
+	}
+	s.mustSettle(t)
+	diff(t, "the failure", []job.Run{bad}, s.all(t, history.Query{UID: UID(key(1)), State: bad.State, Limit: 10}))
 }
 
 func testLargeOutput(t *testing.T, s Subject) {

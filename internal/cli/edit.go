@@ -239,6 +239,14 @@ func (ev editVerbs) apply(ctx context.Context, t thing, before, after []byte) ([
 	if _, err := ev.client.Jobs.Apply(ctx, "", after, true); err != nil {
 		return nil, err
 	}
+	var generation int64 // a job's is compared once more by the server, in the change itself
+	if t.kind == job.KindJob {
+		one, err := ev.client.Jobs.Get(ctx, t.key)
+		if err != nil {
+			return nil, err
+		}
+		generation = one.Generation
+	}
 	now, err := manifestVerbs(ev).storedText(ctx, t)
 	if err != nil {
 		return nil, err
@@ -246,5 +254,5 @@ func (ev editVerbs) apply(ctx context.Context, t thing, before, after []byte) ([
 	if !bytes.Equal(now, before) {
 		return nil, &exitError{exitConflict, fmt.Errorf("%s has been changed by somebody else meanwhile: conflict", t)}
 	}
-	return ev.client.Jobs.Apply(client.Because(ctx, ev.reason), "", after, false)
+	return ev.client.Jobs.Apply(client.IfGeneration(client.Because(ctx, ev.reason), generation), "", after, false)
 }

@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/query"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -19,13 +23,15 @@ func (jv jobVerbs) getJobsCommand() *cobra.Command {
 	var (
 		all    bool
 		labels []string
+		words  string
+		limit  int
 	)
 	cmd := &cobra.Command{
 		Use: "jobs [NAME...]", Aliases: []string{"job"}, ValidArgsFunction: jv.completeJobs,
 		Short: "List jobs, or show one",
 		Long: "List jobs, or show one. With -o yaml jobs are printed as manifests that\n" +
 			"`carillon apply` takes back.",
-		Example: "  carillon get jobs -A\n  carillon get jobs -l team=db\n  carillon get job backup -o yaml",
+		Example: "  carillon get jobs -A\n  carillon get jobs -l team=db\n  carillon get jobs -A --query 'last:bad -namespace:test'\n  carillon get job backup -o yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return printNamed(&jv.printer, args, jv.jobTable(false), func(name string) (api.Job, error) { return jv.findJob(cmd, name) })
@@ -34,16 +40,69 @@ func (jv jobVerbs) getJobsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			jobs, err := jv.client.Jobs.List(cmd.Context(), api.JobQuery{Namespace: jv.listed(all), Labels: selected})
+			if _, err := query.ParseJobs(words); err != nil {
+				return queryUsage(err, query.JobWords())
+			}
+			q := api.JobQuery{Namespace: jv.listed(all), Labels: selected, Words: words}
+			if limit < 0 {
+				return usagef("--limit %d: give a number above zero", limit)
+			}
+			page, err := jv.readJobs(cmd.Context(), q, limit)
 			if err != nil {
 				return err
 			}
-			return printList(&jv.printer, jobs, jv.jobTable(all))
+			if err := printList(&jv.printer, page.Jobs, jv.jobTable(all)); err != nil {
+				return err
+			}
+			if len(page.Jobs) < page.Total {
+				jv.note("showing %d of %d; see more with --limit N", len(page.Jobs), page.Total)
+			}
+			if gap := page.Gap(); gap != "" {
+				jv.note("%s", gap)
+			}
+			return nil
 		},
 	}
 	jv.allNamespaces(cmd, &all)
 	cmd.Flags().StringArrayVarP(&labels, "label", "l", nil, "only jobs with this label, `KEY=VALUE` (may be given several times)")
+	cmd.Flags().StringVar(&words, "query", "", "only jobs of which these `WORDS` hold, such as last:bad paused:no back*")
+	cmd.Flags().IntVar(&limit, "limit", 0, "how many at most, `N`; all when not given")
 	return cmd
+}
+
+// readJobs reads page by page until there are limit jobs; 0 means all.
+func (jv jobVerbs) readJobs(ctx context.Context, q api.JobQuery, limit int) (api.JobPage, error) {
+	var all api.JobPage
+	for {
+		if limit > 0 {
+			q.Limit = min(limit-len(all.Jobs), api.MaxJobLimit)
+		}
+		page, err := jv.client.Jobs.Page(ctx, q)
+		if err != nil {
+			return api.JobPage{}, err
+		}
+		all.Jobs, all.Total, all.Missing = append(all.Jobs, page.Jobs...), page.Total, page.Missing
+		if q.Cursor = page.NextCursor; q.Cursor == "" || limit > 0 && len(all.Jobs) >= limit {
+			return all, nil
+		}
+	}
+}
+
+// queryUsage tells what is wrong with a query, and which words there are.
+func queryUsage(err error, words []query.Words) error {
+	var invalid *job.InvalidError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	var text strings.Builder
+	for _, p := range invalid.Problems {
+		fmt.Fprintf(&text, "\n  %s", p.Message)
+	}
+	text.WriteString("\nThe words are:")
+	for _, w := range words {
+		fmt.Fprintf(&text, "\n  %-11s %s", w.Key+":", w.Takes)
+	}
+	return usagef("--query cannot be read:%s", text.String())
 }
 
 func (jv jobVerbs) findJob(cmd *cobra.Command, name string) (api.Job, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/query"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -23,6 +24,7 @@ type runFlags struct {
 	allNamespaces bool
 	every         bool
 	state         string
+	words         string
 	since         string
 	limit         int
 }
@@ -32,7 +34,7 @@ func (rv runVerbs) runsCommand(group string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs [JOB]", GroupID: group, Args: atMostOne, ValidArgsFunction: rv.completeJobs,
 		Short:   "List runs, newest first",
-		Example: "  carillon runs backup\n  carillon runs --state failed --limit 10",
+		Example: "  carillon runs backup\n  carillon runs --state failed --limit 10\n  carillon runs -A --query 'state:bad since:24h minion:db*'",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return rv.listRuns(cmd, args, f)
 		},
@@ -64,6 +66,7 @@ func (rv runVerbs) getRunsCommand() *cobra.Command {
 func (rv runVerbs) addRunFlags(cmd *cobra.Command, f *runFlags) {
 	rv.allNamespaces(cmd, &f.allNamespaces)
 	cmd.Flags().StringVar(&f.state, "state", "", "only runs in this `STATE`")
+	cmd.Flags().StringVar(&f.words, "query", "", "only runs of which these `WORDS` hold, such as state:bad since:24h minion:db*")
 	cmd.Flags().StringVar(&f.since, "since", "", "only runs that were due since this `TIME`: an instant, or so long ago as in 24h")
 	cmd.Flags().IntVar(&f.limit, "limit", api.DefaultRunLimit, "how many at most, `N`")
 	cmd.Flags().BoolVar(&f.every, "all", false, "all that are kept, whatever the limit")
@@ -83,7 +86,10 @@ func (rv runVerbs) listRuns(cmd *cobra.Command, args []string, f runFlags) error
 	if err != nil {
 		return err
 	}
-	q := api.RunQuery{Namespace: rv.listed(f.allNamespaces), State: job.State(f.state)}
+	if _, err := query.ParseRuns(f.words, rv.now()); err != nil {
+		return queryUsage(err, query.RunWords())
+	}
+	q := api.RunQuery{Namespace: rv.listed(f.allNamespaces), State: job.State(f.state), Words: f.words}
 	if len(args) == 1 {
 		k, err := rv.key(args[0])
 		if err != nil {
@@ -100,7 +106,7 @@ func (rv runVerbs) listRuns(cmd *cobra.Command, args []string, f runFlags) error
 	if err != nil {
 		return err
 	}
-	if q.Job != "" && len(found.Runs) == 0 && since.IsZero() {
+	if q.Job != "" && len(found.Runs) == 0 && since.IsZero() && q.Words == "" {
 		if _, err := rv.client.Jobs.Get(cmd.Context(), job.Key{Namespace: q.Namespace, Name: q.Job}); err != nil {
 			return err // a name that is mistyped has no runs either
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
@@ -280,6 +281,14 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	})
 	c.Sweeper = sweep.New(sweep.Deps{Texts: c.Set, Starts: c.Starter, Pauses: c.Pauser, Tokens: c.Authenticator, Logger: log})
 	return c, nil
+}
+
+// Watch keeps what lists are made from, and tells what changes, until ctx ends.
+func (c *Control) Watch(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.Feed.Watch(ctx) })
+	g.Go(func() error { return c.KeepIndex(ctx) })
+	return g.Wait()
 }
 
 // Rights tells what callers may do. Control itself asks only where it gives rights: who

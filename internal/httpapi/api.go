@@ -292,6 +292,9 @@ func declareErrors(doc *huma.OpenAPI) {
 			if op == nil {
 				continue
 			}
+			if op == path.Get {
+				op.Responses[strconv.Itoa(http.StatusNotModified)] = &huma.Response{Description: "What If-None-Match names is what there is."}
+			}
 			errs := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}
 			if len(op.Parameters) > 0 {
 				errs = append(errs, http.StatusUnprocessableEntity)

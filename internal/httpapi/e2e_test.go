@@ -93,7 +93,7 @@ func TestEndToEnd(t *testing.T) {
 	if len(bad.Errors) == 0 || bad.Errors[0].File != "x.yaml" || bad.Errors[0].Line == 0 {
 		t.Errorf("a bad schedule: %+v", bad)
 	}
-	jobs := decoded[jobsBody](t, is(200, "GET", "/v1/jobs?namespace=ops&label=team%3Dcore", ""))
+	jobs := decoded[api.JobPage](t, is(200, "GET", "/v1/jobs?namespace=ops&label=team%3Dcore", ""))
 	if len(jobs.Jobs) != 2 || jobs.Jobs[0].NextAt.Before(time.Now().Add(-time.Minute)) || len(jobs.Jobs[0].Words) != 1 || jobs.Jobs[0].Words[0] == "" {
 		t.Errorf("jobs: %+v", jobs)
 	}

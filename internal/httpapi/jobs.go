@@ -35,14 +35,20 @@ type applyBody struct {
 type jobsInput struct {
 	Namespace string   `query:"namespace" doc:"Only jobs of this namespace."`
 	Label     []string `query:"label,explode" doc:"KEY=VALUE that must be on the job; may be given several times."`
+	Words     string   `query:"q" doc:"Words that must hold of the job, such as: last:bad -namespace:test back*" example:"last:bad paused:no"`
+	Sort      string   `query:"sort" doc:"By what the jobs are ordered: name, last, running or next; after a minus the other way round. By name when not given." example:"-last"`
+	Limit     int      `query:"limit" doc:"How many at most, up to 1000; all when not given."`
+	Cursor    string   `query:"cursor" doc:"The nextCursor of the page before."`
+	Facets    bool     `query:"facets" doc:"Count the jobs by namespace, group, state, last result and the like."`
 }
 
-type jobsBody struct {
-	Jobs []api.Job `json:"jobs" nullable:"false"`
+// paged reports whether something is asked for that only pages have.
+func (in *jobsInput) paged() bool {
+	return in.Words != "" || in.Sort != "" || in.Limit != 0 || in.Cursor != "" || in.Facets
 }
 
 type jobOutput struct {
-	ETag string `header:"ETag" doc:"The job's generation."`
+	ETag string `header:"ETag" doc:"The job's generation, for If-Match, and behind it what tells apart how it is shown."`
 	Body api.Job
 }
 
@@ -67,7 +73,8 @@ type startBody struct {
 
 func (a *API) jobRoutes(doc huma.API) {
 	apply := operation(http.MethodPost, "/v1/apply", "apply", "Apply a manifest: all of it or nothing",
-		http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
+		http.StatusConflict, http.StatusPreconditionFailed, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity)
+	apply.Description = "If-Match names the generation that the one job in it has to have: with another one it is refused (412)."
 	apply.MaxBodyBytes = a.cfg.MaxApplyBytes
 	huma.Register(doc, apply, func(ctx context.Context, in *applyInput) (*reply[applyBody], error) {
 		results, err := a.control.Apply(ctx, in.File, in.RawBody, in.DryRun)
@@ -75,17 +82,24 @@ func (a *API) jobRoutes(doc huma.API) {
 	})
 
 	huma.Register(doc, operation(http.MethodGet, "/v1/jobs", "list-jobs", "List jobs", http.StatusUnprocessableEntity),
-		func(ctx context.Context, in *jobsInput) (*reply[jobsBody], error) {
+		func(ctx context.Context, in *jobsInput) (*reply[api.JobPage], error) {
 			labels, err := parsePairs("label", in.Label)
 			if err != nil {
 				return nil, problemOf(err)
 			}
-			jobs, err := a.control.Jobs(ctx, api.JobQuery{Namespace: in.Namespace, Labels: labels})
-			jobs = slices.Clone(some(jobs))
-			for i := range jobs {
-				jobs[i] = shown(jobs[i])
+			q := api.JobQuery{Namespace: in.Namespace, Labels: labels, Words: in.Words, Sort: in.Sort, Limit: in.Limit, Cursor: in.Cursor, Facets: in.Facets}
+			var page api.JobPage
+			if in.paged() {
+				page, err = a.control.JobPage(ctx, q)
+			} else {
+				page.Jobs, err = a.control.Jobs(ctx, q)
+				page.Total = len(page.Jobs)
 			}
-			return answer(jobsBody{jobs}, err)
+			page.Jobs = slices.Clone(some(page.Jobs))
+			for i := range page.Jobs {
+				page.Jobs[i] = shown(page.Jobs[i])
+			}
+			return answer(page, err)
 		})
 
 	const one = "/v1/namespaces/{ns}/jobs/{name}"
@@ -98,7 +112,7 @@ func (a *API) jobRoutes(doc huma.API) {
 			return &jobOutput{ETag: strconv.Quote(strconv.FormatInt(view.Generation, 10)), Body: shown(view)}, nil
 		})
 
-	remove := operation(http.MethodDelete, one, "delete-job", "Delete a job; its runs in flight go on", http.StatusNotFound)
+	remove := operation(http.MethodDelete, one, "delete-job", "Delete a job; its runs in flight go on", http.StatusNotFound, http.StatusPreconditionFailed)
 	remove.DefaultStatus = http.StatusNoContent
 	huma.Register(doc, remove, func(ctx context.Context, in *jobPath) (*heldOutput, error) {
 		return held(a.control.Delete(ctx, in.key()))
@@ -109,7 +123,7 @@ func (a *API) jobRoutes(doc huma.API) {
 		if on {
 			summary = "Let a job run by its schedule again"
 		}
-		huma.Register(doc, operation(http.MethodPost, one+"/"+verb, verb+"-job", summary, http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity),
+		huma.Register(doc, operation(http.MethodPost, one+"/"+verb, verb+"-job", summary, http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed, http.StatusUnprocessableEntity),
 			func(ctx context.Context, in *enableInput) (*reply[api.ApplyResult], error) {
 				return answer(a.control.SetEnabled(ctx, job.Key{Namespace: in.Namespace, Name: in.Name}, on, in.Body.order()))
 			})
@@ -117,6 +131,7 @@ func (a *API) jobRoutes(doc huma.API) {
 
 	start := operation(http.MethodPost, one+"/run", "start-job", "Start a job now",
 		http.StatusNotFound, http.StatusConflict, http.StatusUnprocessableEntity)
+	start.Description = "With Idempotency-Key it starts once: the same start again, within an hour, has the same answer."
 	start.DefaultStatus = http.StatusAccepted
 	huma.Register(doc, start, func(ctx context.Context, in *startInput) (*reply[api.Started], error) {
 		var req api.StartRequest

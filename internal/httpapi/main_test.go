@@ -59,6 +59,11 @@ func (f *fakeControl) Apply(_ context.Context, file string, data []byte, dryRun 
 	return []api.ApplyResult{{Kind: "Job", Namespace: "default", Name: "a", Action: api.ActionCreated}}, f.err
 }
 
+func (f *fakeControl) JobPage(ctx context.Context, q api.JobQuery) (api.JobPage, error) {
+	jobs, err := f.Jobs(ctx, q)
+	return api.JobPage{Jobs: jobs, Total: len(jobs), NextCursor: "next"}, err
+}
+
 func (f *fakeControl) Jobs(_ context.Context, q api.JobQuery) ([]api.Job, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

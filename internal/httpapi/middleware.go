@@ -40,7 +40,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 // other sites ask for (see httpguard), finds out who asks, and refuses what one caller
 // asks too often (see Limits), answers for handlers that panic, counts and logs.
 func (a *API) Middleware(next http.Handler) http.Handler {
-	next = patient(a.guard.Handler(a.identify(a.limited(next))))
+	packed := &packing{}
+	next = patient(a.guard.Handler(a.identify(a.limited(packed.handler(next)))))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		rec := &recorder{ResponseWriter: w}

@@ -27,6 +27,7 @@ func (a *API) named(w http.ResponseWriter, r *http.Request) *http.Request {
 	w.Header().Set(api.RequestIDHeader, id)
 	return r.WithContext(caller.WithRequest(r.Context(), caller.Request{
 		ID: id, From: remote(r), By: ownWord(r, api.ByHeader, maxBy), Reason: ownWord(r, api.ReasonHeader, maxReason),
+		IfMatch: generation(r), Key: r.Header.Get(api.KeyHeader),
 	}))
 }
 

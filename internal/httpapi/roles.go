@@ -21,6 +21,7 @@ type Applying interface {
 // Jobs shows jobs and what becomes of their instants.
 type Jobs interface {
 	Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error)
+	JobPage(ctx context.Context, q api.JobQuery) (api.JobPage, error)
 	Job(ctx context.Context, key job.Key) (api.Job, error)
 	Delete(ctx context.Context, key job.Key) (time.Time, error)
 	Fire(ctx context.Context, key job.Key, at time.Time) (api.Fire, error)

@@ -38,6 +38,7 @@ func (a *API) streamRoutes(doc huma.API, mux *routes) {
 	})
 	describe(doc, eventsPath, &huma.Operation{
 		OperationID: "watch-events", Summary: "What changes, as server-sent events",
+		Parameters: []*huma.Param{{Name: "beat", In: "query", Schema: flag, Description: "Tell that the stream is alive by events \"alive\", and not by comments."}},
 		Responses: map[string]*huma.Response{
 			"200": {Description: "Events \"change\" with data {\"topic\": TOPIC}; at most four a second per topic.",
 				Content: map[string]*huma.MediaType{"text/event-stream": {Schema: text}}},
@@ -77,11 +78,15 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) {
 	if _, err := s.Write([]byte(": changes\n\n")); err != nil {
 		return
 	}
+	alive := ": alive\n\n"
+	if on, err := strconv.ParseBool(r.URL.Query().Get("beat")); err == nil && on {
+		alive = "event: alive\ndata: {}\n\n" // browsers tell nothing of comments
+	}
 	changes := a.control.Changes(r.Context())
 	beat := time.NewTicker(a.cfg.Heartbeat)
 	defer beat.Stop()
 	for {
-		text := ": alive\n\n"
+		text := alive
 		select {
 		case <-r.Context().Done():
 			return

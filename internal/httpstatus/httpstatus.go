@@ -31,6 +31,8 @@ func Of(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, job.ErrForbidden):
 		return http.StatusForbidden
+	case errors.Is(err, caller.ErrChanged):
+		return http.StatusPreconditionFailed
 	case errors.Is(err, job.ErrConflict):
 		return http.StatusConflict
 	case errors.Is(err, job.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -10,6 +10,7 @@ import (
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
@@ -74,6 +75,9 @@ func (ap *Applier) plan(ctx context.Context, objects []manifest.Object) ([]chang
 
 // planAs is plan, also for jobs that are switched on or off.
 func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switching bool) ([]change, error) {
+	if caller.RequestOf(ctx).IfMatch != 0 && (len(objects) != 1 || objects[0].Kind != job.KindJob) {
+		return nil, apiview.Invalid("If-Match", "is of one job: apply that alone, or leave it out")
+	}
 	p := &planner{c: ap, switching: switching, now: ap.db.Now().UTC(), groups: map[job.Key]groupPlace{}, left: map[job.ShardID]*leftShard{}, states: map[job.ShardID]etcdkv.ShardState{}}
 	if err := p.readGroups(ctx, objects); err != nil {
 		return nil, err
@@ -197,7 +201,10 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	ch := change{result: api.ApplyResult{Kind: o.Kind, Namespace: key.Namespace, Name: key.Name, Action: api.ActionUpdated}}
 	next := etcdkv.StoredJob{Schema: etcdkv.Schema, Job: job.Job{Metadata: o.Metadata, Spec: o.Spec, UpdatedAt: p.now, AppliedBy: p.author(ctx)}}
 	if at.KV == nil {
-		var err error
+		err := caller.Unchanged(ctx, "job "+key.String(), 0)
+		if err != nil {
+			return change{}, err
+		}
 		if next.Bounds, err = p.jobBounds(ctx, o, nil); err != nil {
 			return change{}, err
 		}
@@ -232,6 +239,9 @@ func (p *planner) job(ctx context.Context, o *manifest.Object, at jobstore.Place
 	ch.before = at.KV.Value
 	old, err := store.Decode[etcdkv.StoredJob](at.KV)
 	if err != nil {
+		return change{}, err
+	}
+	if err := caller.Unchanged(ctx, "job "+key.String(), old.Generation); err != nil {
 		return change{}, err
 	}
 	same, err := sameObject(old.Metadata, old.Spec, next.Metadata, next.Spec)

@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"context"
+
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/history"
@@ -33,8 +35,13 @@ type Catalog struct {
 	pauses      *pauses.Pauser
 	definitions *definitions.Set
 	history     history.Store
+	index       *index
 	log         *zap.Logger
 }
+
+// KeepIndex keeps what lists of jobs are made from in memory while they are asked for,
+// until ctx ends. Without it they are made from the store, each anew.
+func (c *Catalog) KeepIndex(ctx context.Context) error { return c.index.run(ctx) }
 
 // New returns a Catalog.
 func New(deps Deps) *Catalog {
@@ -46,6 +53,7 @@ func New(deps Deps) *Catalog {
 		pauses:      deps.Pauses,
 		definitions: deps.Definitions,
 		history:     deps.History,
+		index:       newIndex(deps.Store, deps.Logger),
 		log:         deps.Logger,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/history"
 	"github.com/carillon-cron/carillon/internal/control/apiview"
+	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
@@ -114,6 +115,9 @@ func (c *Catalog) Delete(ctx context.Context, key job.Key) (time.Time, error) {
 		var uid job.UID
 		if stored, err := store.Decode[etcdkv.StoredJob](at.KV); err == nil { // else it goes as it is
 			uid = stored.UID
+			if err := caller.Unchanged(ctx, "job "+key.String(), stored.Generation); err != nil {
+				return time.Time{}, err
+			}
 			if err := c.jobs.LeaveRecord(&d, at, &stored); err != nil {
 				return time.Time{}, err
 			}

@@ -96,6 +96,13 @@ func (d *Decider) May(ctx context.Context, v rights.Verb, k rights.Kind) bool {
 	return p != nil && who.Known() && somewhere(k, p.See(who.Subjects, v, k))
 }
 
+// Lets reports whether the caller of a context may do something to one thing, in part or
+// whole. It is for pages, as May is.
+func (d *Decider) Lets(ctx context.Context, r rights.Request) bool {
+	v, err := d.CanI(ctx, r)
+	return err == nil && (v.Allowed || v.Bounded || !d.Closed())
+}
+
 // somewhere reports whether there may be something of a kind: what has no namespace is
 // in none of those that are seen.
 func somewhere(k rights.Kind, s rights.Seen) bool {

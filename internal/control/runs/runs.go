@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/query"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -91,6 +92,15 @@ func (book *Book) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	if err != nil {
 		return api.RunPage{}, err
 	}
+	var words query.Runs
+	if q.Words != "" {
+		if words, err = query.ParseRuns(q.Words, book.db.Now()); err != nil {
+			return api.RunPage{}, err
+		}
+	}
+	if may := q.Only; words.Any() {
+		q.Words, q.Only = "", func(r *job.Run) bool { return words.Selects(r) && (may == nil || may(r)) }
+	}
 	at, err := book.startOf(ctx, q)
 	if err != nil {
 		return api.RunPage{}, err
@@ -100,7 +110,7 @@ func (book *Book) Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	if err != nil {
 		return api.RunPage{}, err
 	}
-	ended := &endedRuns{store: book.history, only: q.Only, left: mostPages, query: history.Query{
+	ended := &endedRuns{store: book.history, only: q.Only, since: words.Since(), left: mostPages, query: history.Query{
 		Namespace: q.Namespace, Job: q.Job, UID: at.uid, State: q.State, Limit: q.Limit,
 	}}
 	if q.Only != nil {
@@ -254,6 +264,8 @@ type endedRuns struct {
 	store history.Store
 	query history.Query // for the page after those that were read
 	only  func(*job.Run) bool
+	// since, unless zero, is the instant before which no run is wanted.
+	since time.Time
 	runs  []job.Run // what is left of the page read last
 	last  bool      // that page was the last one
 	// left is how many pages may still be read; paused: there are more, and all up to
@@ -289,6 +301,9 @@ func (e *endedRuns) peek(ctx context.Context) (*job.Run, error) {
 			return nil, fmt.Errorf("ended runs: %w", err)
 		}
 		e.runs, e.query.Cursor, e.last = page.Runs, page.Next, page.Next == ""
+		if n := len(page.Runs); n > 0 && page.Runs[n-1].ScheduledAt.Before(e.since) {
+			e.last = true // they come newest first
+		}
 		if e.only != nil {
 			e.runs = slices.DeleteFunc(e.runs, func(r job.Run) bool { return !e.only(&r) })
 		}

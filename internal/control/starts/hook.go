@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	mvccpb "go.etcd.io/etcd/api/v3/mvccpb"
@@ -167,6 +168,28 @@ type named struct {
 func (st *Starter) named(u job.UID, call *webhook.Call, now time.Time) *named {
 	body, name := sha256.Sum256(call.Body), sha256.Sum256([]byte(call.Key))
 	return &named{key: st.db.Keys.HookCall(u, hex.EncodeToString(name[:])), body: hex.EncodeToString(body[:]), at: now.UTC()}
+}
+
+// asked is a start by hand whose request has a name; nil: it has none. Names are of who
+// asks, and of what is asked for.
+func (st *Starter) asked(ctx context.Context, u job.UID, o *order, params map[string]string, hosts []job.MinionID) (*named, error) {
+	key := caller.RequestOf(ctx).Key
+	if key == "" {
+		return nil, nil
+	}
+	if len(key) > maxCallKey {
+		return nil, apiview.Invalid("Idempotency-Key", fmt.Sprintf("has %d bytes; at most %d are allowed", len(key), maxCallKey))
+	}
+	said, err := json.Marshal(struct {
+		Object string
+		Params map[string]string
+		Hosts  []job.MinionID
+	}{o.object, params, hosts})
+	if err != nil {
+		return nil, fmt.Errorf("name of a start: %w", err)
+	}
+	call := webhook.Call{Key: strings.Join([]string{"by hand", caller.Subject(ctx, o.By), o.action, key}, "\x00"), Body: said}
+	return st.named(u, &call, st.db.Now()), nil
 }
 
 // first adds to a start by a call that the call has started nothing before, and returns

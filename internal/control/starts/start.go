@@ -103,6 +103,9 @@ func (st *Starter) start(ctx context.Context, key job.Key, kind job.Trigger, t e
 			return job.FireID{}, err
 		}
 		if o := by.order; o != nil {
+			if by.call, err = st.asked(ctx, stored.UID, o, given, t.Hosts); err != nil {
+				return job.FireID{}, err
+			}
 			if t.Bounds, err = st.bounded(ctx, &begin{requests: runOf(o.kind, &stored.Job), job: &stored.Job, params: given, hosts: t.Hosts}); err != nil {
 				return job.FireID{}, err
 			}

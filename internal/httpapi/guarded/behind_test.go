@@ -137,6 +137,21 @@ func (b *behind) Jobs(_ context.Context, q api.JobQuery) ([]api.Job, error) {
 	return out, nil
 }
 
+func (b *behind) JobPage(ctx context.Context, q api.JobQuery) (api.JobPage, error) {
+	all, err := b.Jobs(ctx, q)
+	page := api.JobPage{Jobs: []api.Job{}}
+	for _, v := range all {
+		if q.Only != nil && !q.Only(v.Namespace, v.Labels) {
+			continue
+		}
+		if q.Outcomes != nil && !q.Outcomes(v.Namespace, v.Labels) {
+			v.Last = nil
+		}
+		page.Jobs, page.Total = append(page.Jobs, v), page.Total+1
+	}
+	return page, err
+}
+
 func (b *behind) Job(_ context.Context, key job.Key) (api.Job, error) {
 	if key.Name != "x" {
 		return api.Job{}, jobstore.NoJob(key)

@@ -36,6 +36,40 @@ func (c *Control) Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error) {
 	return all, nil
 }
 
+// JobPage returns a page of the jobs that the caller may read. No others are counted, and
+// of how runs ended nothing is told, asked or counted where runs may not be read.
+func (c *Control) JobPage(ctx context.Context, q api.JobQuery) (api.JobPage, error) {
+	s, err := c.decide.Of(ctx)
+	if err != nil {
+		return api.JobPage{}, err
+	}
+	if s.Everything() {
+		return c.behind.JobPage(ctx, q)
+	}
+	q.Namespace = namespace(s, rights.Jobs, q.Namespace)
+	q.Only, q.Outcomes = lets(s, rights.Jobs), lets(s, rights.Runs)
+	page, err := c.behind.JobPage(ctx, q)
+	for i := range page.Jobs { // in short, they have no output; should they have some, it is for who sees logs
+		page.Jobs[i].Last = c.lasts(s)(page.Jobs[i].Last, page.Jobs[i].Labels)
+	}
+	return page, err
+}
+
+// lets returns what reports whether the caller may read a thing in a list. What is only
+// noted is noted once, and let through.
+func lets(s policy.Sight, k rights.Kind) func(string, map[string]string) bool {
+	f, hide := newFilter(s, rights.Read, k), true
+	return func(ns string, l map[string]string) bool {
+		if f.lets(ns, l) {
+			return true
+		}
+		if hide { // once for the whole list
+			hide = s.Hide(rights.Request{Verb: rights.Read, Kind: k})
+		}
+		return !hide
+	}
+}
+
 // Job shows a job.
 func (c *Control) Job(ctx context.Context, key job.Key) (api.Job, error) {
 	if err := c.needJob(ctx, rights.Read, key); err != nil {

@@ -2,6 +2,7 @@ package guarded
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -456,6 +457,42 @@ func TestLabels(t *testing.T) {
 	} {
 		if status, text := c.ask(t, ask.user, http.MethodPost, "/v1/apply", ask.doc); status != ask.want {
 			t.Errorf("apply as %s: %d %s\n%s", ask.user, status, text, ask.doc)
+		}
+	}
+}
+
+// A page of jobs has and counts those that may be read, and their runs where runs may be (I2).
+func TestPagesOfJobs(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	c.bind("ann", rights.Viewer, "own")
+	c.role("bob", rights.Rule{Verbs: []rights.Verb{rights.Read}, Kinds: []rights.Kind{rights.Jobs}})
+	c.serve(t)
+	for user, want := range map[string]string{"ann": "own 1", "bob": "", "cid": "0"} {
+		status, text := c.ask(t, user, http.MethodGet, "/v1/jobs?limit=5", "")
+		var page struct {
+			Jobs []struct {
+				Namespace string
+				Last      []any
+			}
+			Total int
+		}
+		if err := json.Unmarshal([]byte(text), &page); err != nil || status != http.StatusOK {
+			t.Fatalf("%s: %d %s %v", user, status, text, err)
+		}
+		switch user {
+		case "ann":
+			if got := fmt.Sprint(page.Jobs[0].Namespace, " ", page.Total); got != want || len(page.Jobs[0].Last) == 0 {
+				t.Errorf("%s: %s", user, text)
+			}
+		case "bob":
+			if page.Total != 2 || strings.Contains(text, string(runOf("own"))) {
+				t.Errorf("%s may read no runs: %s", user, text)
+			}
+		default:
+			if page.Total != 0 || len(page.Jobs) != 0 {
+				t.Errorf("%s: %s", user, text)
+			}
 		}
 	}
 }

@@ -226,9 +226,9 @@ func TestTwoTeams(t *testing.T) {
 		}
 		return resp.StatusCode, b.String()
 	}
-	for _, path := range []string{"/", "/runs", "/groups", "/jobs/billing/billing-daily"} {
+	for _, path := range []string{"/", "/jobs", "/runs", "/groups", "/jobs/billing/billing-daily"} {
 		status, text := get(path, "text/html")
-		if status != http.StatusOK || strings.Contains(text, "search") || !strings.Contains(text, "billing") {
+		if status != http.StatusOK || strings.Contains(text, "search-") || strings.Contains(text, "search/") || !strings.Contains(text, "billing") {
 			t.Errorf("the page %s: %d\n%s", path, status, text)
 		}
 		for _, link := range []string{`href="/nodes"`, `href="/minions"`, `href="/shards"`, `href="/metrics"`} {
