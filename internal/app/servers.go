@@ -173,7 +173,7 @@ func (n *Node) serve(metrics *prometheus.Registry) error {
 	if err != nil {
 		return err
 	}
-	page, err := webui.New(webui.Deps{Control: control, Sessions: n.control, Base: n.cfg.OIDC.RedirectBase, May: decide.May, Past: n.past.Why, Logger: n.log})
+	page, err := webui.New(webui.Deps{Control: control, Sessions: n.control, Base: n.cfg.OIDC.RedirectBase, May: decide.May, Past: n.past.Why, Allows: decide.Lets, Logger: n.log})
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,8 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -18,6 +18,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/httpstatus"
 	"github.com/carillon-cron/carillon/internal/pagecookie"
+	"github.com/carillon-cron/carillon/internal/query"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -30,7 +31,7 @@ var static embed.FS
 
 // Control is what the page needs of a cluster's control.
 type Control interface {
-	Jobs(ctx context.Context, q api.JobQuery) ([]api.Job, error)
+	JobPage(ctx context.Context, q api.JobQuery) (api.JobPage, error)
 	Job(ctx context.Context, key job.Key) (api.Job, error)
 	Runs(ctx context.Context, q api.RunQuery) (api.RunPage, error)
 	Run(ctx context.Context, id job.RunID) (job.Run, error)
@@ -40,7 +41,34 @@ type Control interface {
 	Groups(ctx context.Context, namespace string) ([]api.Group, error)
 	Queues(ctx context.Context, namespace string) ([]api.Queue, error)
 	Queue(ctx context.Context, key job.Key) (api.Queue, error)
+	Upcoming(ctx context.Context, key job.Key, after time.Time, n int) (api.Upcoming, error)
+	Pauses(ctx context.Context) ([]api.Pause, error)
+	Calendars(ctx context.Context, namespace string) ([]job.Calendar, error)
+	Scripts(ctx context.Context, namespace string) ([]job.SavedScript, error)
+	Secrets(ctx context.Context, namespace string) ([]job.Secret, error)
+	Audit(ctx context.Context, q api.AuditQuery) (api.AuditPage, error)
+	Doctor(ctx context.Context) ([]api.Check, error)
 	Version() api.Version
+	Acting
+}
+
+// Acting is what the page has control do. Control decides about each: the page leaves out
+// what the reader may not do anywhere.
+type Acting interface {
+	Start(ctx context.Context, key job.Key, req api.StartRequest) <<<bool
+	// Past says why nothing is planned from what etcd holds; empty: it is. Nil: etcd is
+	// believed.
+	Past func() string
+}
+
+//|||(job.FireID,>>> error)
+	SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error)
+	Pause(ctx context.Context, p api.Paused, until time.Time, <<<bool
+	past     func() string
+	log      *zap|||o api>>>.Order) (time.Time, error)
+	Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error)
+	Cancel(ctx context.Context, id job.RunID, o api.Order) error
+	Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error)
 }
 
 // Deps is what the page stands on. All but Base and May must be set.
@@ -54,9 +82,9 @@ type Deps struct {
 	// May tells whether the caller of a context may do something to a thing of a kind,
 	// in some namespace. Nil: everybody may.
 	May func(ctx context.Context, v rights.Verb, k rights.Kind) bool
-	// Past says why nothing is planned from what etcd holds; empty: it is. Nil: etcd is
-	// believed.
-	Past func() string
+	// Allows tells whether the caller of a context may do something to one thing. Nil: who
+	// may do <<<past: deps.Past, log:|||it>>> somewhere may.
+	Allows func(ctx context.Context, r rights.Request) bool
 }
 
 // UI serves the page.
@@ -64,7 +92,7 @@ type UI struct {
 	control  Control
 	sessions Sessions
 	may      func(ctx context.Context, v rights.Verb, k rights.Kind) bool
-	past     func() string
+	allows   func(ctx context.Context, r rights.Request) bool
 	log      *zap.Logger
 	pages    map[string]*template.Template
 	// provider is the host of the identity provider; empty: there is none. base is nil
@@ -81,7 +109,10 @@ func New(deps Deps) (*UI, error) {
 	if deps.May == nil {
 		deps.May = func(context.Context, rights.Verb, rights.Kind) bool { return true }
 	}
-	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, past: deps.Past, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
+	if deps.Allows == nil {
+		deps.Allows = func(ctx context.Context, r rights.Request) bool { return deps.May(ctx, r.Verb, r.Kind) }
+	}
+	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, allows: deps.Allows, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
 	if issuer, err := url.Parse(deps.Sessions.LoginWays().Issuer); err == nil {
 		u.provider = issuer.Host
 	}
@@ -92,7 +123,7 @@ func New(deps Deps) (*UI, error) {
 		}
 		u.base = base
 	}
-	for _, name := range []string{"jobs", "job", "runs", "run", "nodes", "minions", "shards", "groups", "queues", "queue", "login", "error"} {
+	for _, name := range []string{"overview", "table", "audit", "jobs", "done", "job", "runs", "run", "nodes", "minions", "shards", "groups", "queues", "queue", "login", "error"} {
 		t, err := template.New("layout.html").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, fmt.Errorf("webui: %w", err)
@@ -104,8 +135,20 @@ func New(deps Deps) (*UI, error) {
 
 // Register adds the page's routes to mux.
 func (u *UI) Register(mux *http.ServeMux) {
-	mux.HandleFunc("GET /{$}", u.jobs)
+	mux.HandleFunc("GET /{$}", u.overview)
+	mux.HandleFunc("GET "+jobsPath, u.jobs)
+	mux.HandleFunc("POST "+jobsDo, u.doJobs)
 	mux.HandleFunc("GET /jobs/{namespace}/{name}", u.job)
+	mux.HandleFunc("POST /jobs/{namespace}/{name}/{do}", u.doJob)
+	mux.HandleFunc("POST /runs/<<< Past is why nothing fires, to readers who may see the cluster.
+	Past string
+	// Who is the reader|||{id}/{do}">>>, u.doRun)
+	mux.HandleFunc("GET /pauses", u.pauses)
+	mux.HandleFunc("GET /calendars", u.calendars)
+	mux.HandleFunc("GET /scripts", u.scripts)
+	mux.HandleFunc("GET /secrets", u.secrets)
+	mux.HandleFunc("GET /doctor", u.doctor)
+	mux.HandleFunc("GET /audit", u.audit)
 	mux.HandleFunc("GET /runs", u.runs)
 	mux.HandleFunc("GET /runs/{id}", u.run)
 	mux.HandleFunc("GET /nodes", u.nodes)
@@ -136,16 +179,21 @@ func (u *UI) Register(mux *http.ServeMux) {
 // page is what every template gets.
 type page struct {
 	Title string
-	// Nav is the part of the page that is lit in the navigation.
+	<<<if u.past != nil && p.Sees[string(rights.Cluster)] {
+		p.Past = u.past()
+	}
+	who,|||//>>> Nav is the part of the page that is lit in the navigation.
 	Nav string
 	// Sees are the kinds of things that the caller may read somewhere: links to others
 	// are left out.
 	Sees map[string]bool
+	// Audit: the caller may read the audit.
+	Audit bool
 	// Topics are the changes after which the content is fetched again.
-	Topics  string
+	Topics string
+	// List: the page has a list that is fetched again alone.
+	List    bool
 	Version api.Version
-	// Past is why nothing fires, to readers who may see the cluster.
-	Past string
 	// Who is the reader, where that is known; Session: who has logged in.
 	Who     string
 	Session bool
@@ -183,13 +231,15 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name str
 	if len(p.Sees) > 0 {
 		p.Version = u.control.Version()
 	}
-	if u.past != nil && p.Sees[string(rights.Cluster)] {
-		p.Past = u.past()
-	}
+	p.Audit = u.allows(r.Context(), rights.Request{Verb: rights.Audit, Kind: rights.Cluster})
 	who, _ := caller.From(r.Context())
 	p.Who, p.Session = who.Name, pagecookie.Of(r) != ""
 	var out bytes.Buffer
-	if err := u.pages[name].Execute(&out, p); err != nil {
+	part := "layout.html"
+	if p.List && r.Header.Get("HX-Target") == "list" {
+		part = "list"
+	}
+	if err := u.pages[name].ExecuteTemplate(&out, part, p); err != nil {
 		u.log.Error("template failed", zap.String("page", name), zap.Error(err))
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return
@@ -202,25 +252,6 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name str
 	_, _ = w.Write(out.Bytes()) // a reader that has gone needs no answer
 }
 
-func (u *UI) jobs(w http.ResponseWriter, r *http.Request) {
-	jobs, err := u.control.Jobs(r.Context(), api.JobQuery{Namespace: r.FormValue("namespace")})
-	u.show(w, r, "jobs", page{Title: "Jobs", Nav: "jobs", Topics: "jobs runs", Data: jobs}, err)
-}
-
-func (u *UI) job(w http.ResponseWriter, r *http.Request) {
-	key := job.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
-	v, err := u.control.Job(r.Context(), key)
-	var runs api.RunPage
-	if err == nil {
-		runs, err = u.control.Runs(r.Context(), api.RunQuery{Namespace: key.Namespace, Job: key.Name, Limit: 20})
-	}
-	u.show(w, r, "job", page{Title: key.String(), Nav: "jobs", Topics: "jobs runs", Data: &struct {
-		Job  api.Job
-		Runs []job.Run
-		Gap  string
-	}{v, runs.Runs, runs.Gap()}}, err)
-}
-
 // runsData is the run list with its filters.
 type runsData struct {
 	Query  api.RunQuery
@@ -230,77 +261,40 @@ type runsData struct {
 	Gap string
 	// Older is the link to the next page, empty on the last one.
 	Older string
+	// Problems say why the words cannot be read; Help are the words that there are.
+	Problems []job.Problem
+	Help     []query.Words
 }
 
 func (u *UI) runs(w http.ResponseWriter, r *http.Request) {
 	q := api.RunQuery{
 		Namespace: r.FormValue("namespace"), Job: r.FormValue("job"),
-		State: job.State(r.FormValue("state")), Cursor: r.FormValue("cursor"),
+		State: job.State(r.FormValue("state")), Words: strings.TrimSpace(r.FormValue("q")), Cursor: r.FormValue("cursor"),
 	}
 	found, err := u.control.Runs(r.Context(), q)
 	d := runsData{Query: q, Runs: found.Runs, Gap: found.Gap(), States: job.States()}
+	p := page{Title: "Runs", Nav: "runs", Topics: "runs", List: true}
+	var invalid *job.InvalidError
+	if errors.As(err, &invalid) && q.Words != "" {
+		d.Problems, d.Help = invalid.Problems, query.RunWords()
+		p.Data, p.Topics = d, ""
+		u.render(w, r, http.StatusUnprocessableEntity, "runs", p)
+		return
+	}
 	if found.NextCursor != "" {
-		v := url.Values{"namespace": {q.Namespace}, "job": {q.Job}, "state": {string(q.State)}, "cursor": {found.NextCursor}}
+		v := url.Values{"cursor": {found.NextCursor}}
+		for name, value := range map[string]string{"namespace": q.Namespace, "job": q.Job, "state": string(q.State), "q": q.Words} {
+			if value != "" {
+				v.Set(name, value)
+			}
+		}
 		d.Older = "/runs?" + v.Encode()
 	}
-	topics := "runs"
 	if q.Cursor != "" {
-		topics = "" // an older page stays as it is
+		p.Topics = "" // an older page stays as it is
 	}
-	u.show(w, r, "runs", page{Title: "Runs", Nav: "runs", Topics: topics, Data: d}, err)
-}
-
-// mostTasks is how many tasks of a run its page shows: those first that did not
-// succeed.
-const mostTasks = 200
-
-// runView is a run as its page shows it.
-type runView struct {
-	job.Run
-
-	// States counts the tasks by their states; Cut is how many are not shown.
-	States []stateCount
-	Cut    int
-}
-
-type stateCount struct {
-	State job.State
-	N     int
-}
-
-func newRunView(run *job.Run) runView {
-	v := runView{Run: *run}
-	counts := map[job.State]int{}
-	for i := range run.Tasks {
-		counts[run.Tasks[i].State]++
-	}
-	for _, s := range job.States() {
-		if counts[s] > 0 {
-			v.States = append(v.States, stateCount{s, counts[s]})
-		}
-	}
-	if len(run.Tasks) <= mostTasks {
-		return v
-	}
-	v.Tasks = slices.Clone(run.Tasks)
-	good := func(t *job.Task) int {
-		if t.State == job.StateSucceeded {
-			return 1
-		}
-		return 0
-	}
-	slices.SortStableFunc(v.Tasks, func(a, b job.Task) int { return good(&a) - good(&b) })
-	v.Tasks, v.Cut = v.Tasks[:mostTasks], len(run.Tasks)-mostTasks
-	return v
-}
-
-func (u *UI) run(w http.ResponseWriter, r *http.Request) {
-	run, err := u.control.Run(r.Context(), job.RunID(r.PathValue("id")))
-	topics := "runs"
-	if run.State.Final() {
-		topics = ""
-	}
-	u.show(w, r, "run", page{Title: "Run " + string(run.RunID), Nav: "runs", Topics: topics, Data: newRunView(&run)}, err)
+	p.Data = d
+	u.show(w, r, "runs", p, err)
 }
 
 func (u *UI) nodes(w http.ResponseWriter, r *http.Request) {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/query"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
 )
@@ -56,8 +57,60 @@ func (f fake) record() job.Run {
 	}
 }
 
-func (f fake) Jobs(context.Context, api.JobQuery) ([]api.Job, error) {
-	return []api.Job{f.view()}, f.err
+func (f fake) JobPage(_ context.Context, q api.JobQuery) (api.JobPage, error) {
+	if _, err := query.ParseJobs(q.Words); err != nil {
+		return api.JobPage{}, err
+	}
+	return api.JobPage{Jobs: []api.Job{f.view()}, Total: 1234, NextCursor: "next", Missing: []api.MissingRuns{{Node: "s2", Shards: []job.ShardID{1, 2}}}, Facets: []api.Facet{
+		{Key: "namespace", Values: []api.FacetValue{{Value: "ops", Jobs: 1200}, {Value: "shop", Jobs: 34}}}, {Key: "aside", Values: []api.FacetValue{{Value: "no", Jobs: 1234}}},
+	}}, f.err
+}
+func (f fake) Start(_ context.Context, key job.Key, _ api.StartRequest) (job.FireID, error) {
+	return job.FireID{At: 1}, f.refuse(key)
+}
+func (f fake) SetEnabled(_ context.Context, key job.Key, _ bool, _ api.Order) (api.ApplyResult, error) {
+	return api.ApplyResult{Action: api.ActionUpdated}, f.refuse(key)
+}
+func (f fake) Pause(_ context.Context, p api.Paused, _ time.Time, o api.Order) (time.Time, error) {
+	return time.Time{}, f.refuse(job.Key{Namespace: p.Namespace, Name: p.Name + o.Reason})
+}
+func (f fake) Resume(_ context.Context, p api.Paused, _ api.Order) (time.Time, error) {
+	return time.Time{}, f.refuse(job.Key{Namespace: p.Namespace, Name: p.Name})
+}
+
+func (f fake) Upcoming(context.Context, job.Key, time.Time, int) (api.Upcoming, error) {
+	at := time.Date(2027, 3, 28, 0, 30, 0, 0, time.UTC)
+	return api.Upcoming{TimeZone: "Europe/Berlin", Next: []api.Instant{{At: at}, {At: at.Add(time.Hour), Skipped: hostile}}, Ends: "it ends"}, f.err
+}
+func (f fake) Pauses(context.Context) ([]api.Pause, error) {
+	return []api.Pause{{Scope: api.ScopeJob, Namespace: "ops", Name: "one", By: "ada", Reason: hostile, Since: time.Now()}}, f.err
+}
+func (f fake) Calendars(context.Context, string) ([]job.Calendar, error) {
+	return []job.Calendar{{Metadata: job.Metadata{Namespace: "ops", Name: "bank"}, Spec: job.CalendarSpec{Closed: []string{"12-25 " + hostile}}}}, f.err
+}
+func (f fake) Scripts(context.Context, string) ([]job.SavedScript, error) {
+	return []job.SavedScript{{Metadata: job.Metadata{Namespace: "ops", Name: "tidy"}, Version: 3, SHA256: "0123456789abcdef"}}, f.err
+}
+func (f fake) Secrets(context.Context, string) ([]job.Secret, error) {
+	return []job.Secret{{Metadata: job.Metadata{Namespace: "ops", Name: "pg"}, Spec: job.SecretSpec{Description: hostile, Sealed: "age-text", Recipients: []string{"age1x"}}}}, f.err
+}
+func (f fake) Audit(context.Context, api.AuditQuery) (api.AuditPage, error) {
+	return api.AuditPage{Next: "older", Records: []api.AuditRecord{{At: time.Now(), By: "ada", Action: "job.update", Object: "job ops/one", Changes: []api.AuditChange{{Path: "spec.command", Before: hostile, After: "new"}}}}}, f.err
+}
+func (f fake) Doctor(context.Context) ([]api.Check, error) {
+	return []api.Check{{Name: "clocks", Status: api.CheckWarn, Detail: hostile, Hint: "set them"}}, f.err
+}
+func (f fake) Cancel(_ context.Context, id job.RunID, _ api.Order) error { return f.err }
+func (f fake) Redo(_ context.Context, _ job.RunID, only []api.RedoPart, _ api.Order) (api.Redo, error) {
+	return api.Redo{RunID: job.RunID("again-" + fmt.Sprint(only))}, f.err
+}
+
+// refuse refuses what is done with the job foreign/one.
+func (f fake) refuse(key job.Key) error {
+	if key.Namespace == "foreign" {
+		return fmt.Errorf("job %s: %w", key, job.ErrNotFound)
+	}
+	return f.err
 }
 func (f fake) Job(context.Context, job.Key) (api.Job, error) { return f.view(), f.err }
 func (f fake) Runs(context.Context, api.RunQuery) (api.RunPage, error) {
@@ -185,8 +238,16 @@ func TestPageSaysWhatItLeavesOut(t *testing.T) {
 func TestPages(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string][]string{
-		"/":                           {"ops/one", "every minute", "▶ 2", "/runs/abcd-0123456789abcdef", `data-topics="jobs runs"`},
-		"/jobs/ops/one":               {"every minute", "skip, latest", "abcd-0123456789abcdef", "2 shards of node s2"},
+		"/":                           {"Wrong now", "node n1", "ops/one", "every minute", "/runs/abcd-0123456789abcdef", "of 1234 jobs", `data-topics="jobs runs nodes minions"`},
+		"/jobs":                       {"ops/one", "every minute", "▶ 2", "/runs/abcd-0123456789abcdef", `data-topics="jobs runs"`},
+		"/pauses":                     {"job ops/one", "it is resumed", "ada"},
+		"/calendars":                  {"ops/bank", "1 day", "12-25"},
+		"/scripts":                    {"ops/tidy", "0123456789ab"},
+		"/secrets":                    {"ops/pg", "1 key", "age1x"},
+		"/doctor":                     {"clocks", "▲ warn", "set them"},
+		"/audit":                      {"job.update", "spec.command", "after=older", "/jobs/ops/one"},
+		"/jobs?q=ops&sort=-next":      {"1234 found", "of 2 shards of node s2", `href="/jobs?q=ops&#43;namespace%3Ashop&amp;sort=-next"`, "cursor=next", "Pause", `value="ops/one"`, `rel="next"`},
+		"/jobs/ops/one":               {"every minute", "skip, latest", "clocks change from", "Sun 2027-03-28 03:30:00 &#43;02:00", "No more: it ends", "Run now", "<del>", "<rect", "abcd-0123456789abcdef", "2 shards of node s2"},
 		"/runs":                       {"failed", "7ms", "cursor=next", "2 shards of node s2"},
 		"/runs/abcd-0123456789abcdef": {"exit code 3", "7ms", "m1", "stdout"},
 		"/queues":                     {"ops/report", "paused", "17", "ops/quiet", "open", `data-topics="queues"`},
@@ -254,7 +315,7 @@ func TestRetriedAndWaitingRuns(t *testing.T) {
 	if body := get(t, f, "/runs").Body.String(); !strings.Contains(body, `<td class="num">22ms</td>`) {
 		t.Error("the list says that it was later")
 	}
-	if body := get(t, f, "/").Body.String(); !strings.Contains(body, "▶ 2") || !strings.Contains(body, "3 waiting") {
+	if body := get(t, f, "/jobs").Body.String(); !strings.Contains(body, "▶ 2") || !strings.Contains(body, "3 waiting") {
 		t.Error("what waits is not told from what runs")
 	}
 }

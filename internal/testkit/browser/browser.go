@@ -222,6 +222,41 @@ func (p *Page) Click(selector string) {
 	p.settled()
 }
 
+// Type writes into a field as a person does, letter by letter for those who listen.
+func (p *Page) Type(selector, text string) {
+	p.t.Helper()
+	quoted, _ := json.Marshal(selector) // it can be
+	if p.Eval(fmt.Sprintf(`(() => { const e = document.querySelector(%s); if (!e) return false; e.focus(); e.select(); return true; })()`, quoted)) != true {
+		p.t.Fatalf("there is no %s on %v:\n%s", selector, p.Eval("location.href"), p.Text())
+	}
+	p.do("Input.insertText", map[string]any{"text": text}, nil)
+}
+
+// Until waits until an expression is true in the page.
+func (p *Page) Until(what, expression string) {
+	p.t.Helper()
+	await.Until(p.t, what, func() bool {
+		v, err := p.try1(expression)
+		return err == nil && v == true
+	})
+}
+
+// Size makes the page so many pixels wide and high.
+func (p *Page) Size(width, height int) {
+	p.t.Helper()
+	p.do("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}, nil)
+}
+
+// Picture is what a person sees of the page, as PNG.
+func (p *Page) Picture() []byte {
+	p.t.Helper()
+	var shot struct {
+		Data []byte `json:"data"`
+	}
+	p.do("Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": true}, &shot)
+	return shot.Data
+}
+
 // Text is what a person reads on the page.
 func (p *Page) Text() string {
 	p.t.Helper()
