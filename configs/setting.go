@@ -63,7 +63,7 @@ func schedulerSettings() []setting {
 		{path: "misfireGrace", flag: "misfire-grace", usage: "an occurrence later than this is a misfire"},
 		{path: "clockBound", flag: "clock-bound", usage: "how far this node's clock may be off that of most nodes and minions; beyond it, the node neither plans nor holds shards"},
 		{path: "maxMessageExpired", flag: "max-message-expired", usage: "the longest that an order may wait for its minion"},
-		{path: "history.perJob", flag: "history-per-job", usage: "run records kept per job"},
+		{path: "history.perJob", flag: "history-per-job", usage: "run records kept per job, of each kind of end: fine, bad, not run"},
 		{path: "history.maxBytes", flag: "history-max-bytes", usage: "bytes that all run records may use in etcd"},
 		{path: "audit.keep", flag: "audit-keep", usage: "how long records of what people did are kept in etcd; 876000h, which is 100 years, is for ever"},
 		{path: "audit.maxBytes", flag: "audit-max-bytes", usage: "bytes that these records may use in etcd: when they are more, the oldest go before their time"},

@@ -2,13 +2,13 @@
 // of changes, health, metrics and an OpenAPI 3.1 description of itself.
 //
 //	POST   /v1/apply?dryRun=&file=                  apply a manifest
-//	GET    /v1/jobs?namespace=&label=k=v            list jobs
+//	GET    /v1/jobs?namespace=&label=k=v&q=&sort=&limit=&cursor=&facets=  list jobs
 //	GET    /v1/namespaces/{ns}/jobs/{name}          one job
 //	GET    /v1/namespaces/{ns}/jobs/{name}/next     its next instants
 //	DELETE /v1/namespaces/{ns}/jobs/{name}          delete it
 //	POST   /v1/namespaces/{ns}/jobs/{name}/run      start it now
 //	POST   /v1/namespaces/{ns}/jobs/{name}/enable, .../disable
-//	GET    /v1/runs?namespace=&job=&state=&limit=&cursor=
+//	GET    /v1/runs?namespace=&job=&state=&q=&limit=&cursor=
 //	GET    /v1/runs/{runId}                         one run
 //	GET    /v1/runs/{runId}/output?minion=&follow=  newline-delimited JSON
 //	GET    /v1/groups?namespace=                    list groups
@@ -61,6 +61,10 @@
 // Each answer names its request in X-Request-Id: by the client's own id, or a new one. The
 // audit has it, with where the request came from, and who asks and why in the client's words
 // (X-Carillon-By, X-Carillon-Reason) where nothing better is known.
+//
+// What is read is tagged (ETag) and compressed for who takes it; If-None-Match has 304 for
+// what a client has. If-Match names the generation of a job that is applied, deleted or
+// turned on and off: with another one nothing is done, and the answer is 412. See packing.
 //
 // A stream ends when its client goes away. Once bytes of it are out, an error
 // can no longer change the status: the output stream ends with a line that has
