@@ -61,6 +61,9 @@ func (ad *admission) orders(offer *agentpb.Offer, now time.Time) []offered {
 			continue
 		}
 		refused := ad.signing.order(&o, signatureAt(offer, i), now)
+		if refused == nil {
+			refused = ad.seen.check(o.Token)
+		}
 		o.HoldUntil = time.Duration(agentpb.Translate(int64(o.HoldUntil), offer.Ahead))
 		orders = append(orders, offered{o, refused})
 	}
@@ -83,11 +86,7 @@ func (ad *admission) asked(offer *agentpb.Offer, now time.Time) []asked {
 		r, err := agentpb.ToRef(c, ad.cfg.ID)
 		if err != nil {
 			ad.log.Warn("cancel cannot be read", zap.Error(err))
-		} else if ad.signing.cancel(&r, <<<now)
-		if refused == nil {
-			refused = ad.seen.check(o.Token)
-		}
-		o.HoldUntil = time.Duration(agentpb|||c>>>.GetReason(), signatureAt(offer, place), now) == nil {
+		} else if ad.signing.cancel(&r, c.GetReason(), signatureAt(offer, place), now) == nil {
 			out = append(out, asked{Ref: r, cancel: true, reason: c.GetReason()})
 		}
 		place++
@@ -130,8 +129,7 @@ func (ad *admission) admit(offer *agentpb.Offer) {
 	for i := range orders {
 		o := &orders[i]
 		a.token, a.term = o.Token, o.Term
-<<<			_ = ad.seen.check(a.token) // an older asker is answered, too
-			|||		>>>a.order(&o.Order, o.refused)
+		a.order(&o.Order, o.refused)
 	}
 	for _, r := range asked {
 		a.token, a.term = r.Token, r.Term
@@ -139,6 +137,7 @@ func (ad *admission) admit(offer *agentpb.Offer) {
 			a.cancel(r.Task, r.Shard, r.reason)
 			continue
 		}
+		_ = ad.seen.check(a.token) // an older asker is answered, too
 		a.raise(r.Shard, a.token)
 		a.question(r.Task, r.Shard)
 	}

@@ -678,7 +678,12 @@ type Welcome struct {
 	Servers   []string `protobuf:"bytes,3,rep,name=servers,proto3" json:"servers,omitempty"`
 	BeatEvery int64    `protobuf:"varint,4,opt,name=beat_every,json=beatEvery,proto3" json:"beat_every,omitempty"`
 	// session is the epoch of this session; it rises per minion.
-	Session       int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
+	Session int64 `protobuf:"varint,5,opt,name=session,proto3" json:"session,omitempty"`
+	// cluster, epoch and revision are how far the node has seen etcd. Empty, 0: a release
+	// that does not tell.
+	Cluster       string `protobuf:"bytes,6,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Epoch         int64  `protobuf:"varint,7,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Revision      int64  `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -744,6 +749,27 @@ func (x *Welcome) GetBeatEvery() int64 {
 func (x *Welcome) GetSession() int64 {
 	if x != nil {
 		return x.Session
+	}
+	return 0
+}
+
+func (x *Welcome) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *Welcome) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Welcome) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
 	}
 	return 0
 }
@@ -900,7 +926,8 @@ type Offer struct {
 	// most, by what the minion has told of its own. Absent: not known, and
 	// hold_until of the orders means nothing.
 	Ahead *int64 `protobuf:"zigzag64,5,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
-	// signatures are those of the orders, one each. Empty: none is signed.
+	// signatures are those of the orders, one each, and behind them those of the
+	// questions and of the cancels. Empty: none is signed.
 	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	// certificates are of signers that the reader of this stream has not been told of yet.
 	Certificates  [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
@@ -987,12 +1014,13 @@ func (x *Offer) GetCertificates() [][]byte {
 	return nil
 }
 
-// Signature is the word of a node for an order; see package signature.
+// Signature is the word of a node for an order, a question or a cancel; see package
+// signature.
 type Signature struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// signer is the SHA-256 of the signer's certificate. Empty: the order is not signed.
+	// signer is the SHA-256 of the signer's certificate. Empty: it is not signed.
 	Signer []byte `protobuf:"bytes,1,opt,name=signer,proto3" json:"signer,omitempty"`
-	// signature is over the root of count orders; place is that of this one among them,
+	// signature is over the root of what was sent together, count; place is that of this one,
 	// from 0, and path has what is beside it on the way to the root.
 	Signature     []byte `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
 	Place         uint32 `protobuf:"varint,3,opt,name=place,proto3" json:"place,omitempty"`
@@ -1236,8 +1264,11 @@ type Order struct {
 	Secrets map[string]*Secret `protobuf:"bytes,80,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// subject is who has caused the start, author who has applied the job, as the
 	// cluster knows them; empty: it does not.
-	Subject       string `protobuf:"bytes,100,opt,name=subject,proto3" json:"subject,omitempty"`
-	Author        string `protobuf:"bytes,101,opt,name=author,proto3" json:"author,omitempty"`
+	Subject string `protobuf:"bytes,100,opt,name=subject,proto3" json:"subject,omitempty"`
+	Author  string `protobuf:"bytes,101,opt,name=author,proto3" json:"author,omitempty"`
+	// job_author is, of an item, who has applied the job that has put it; empty:
+	// somebody put it.
+	JobAuthor     string `protobuf:"bytes,102,opt,name=job_author,json=jobAuthor,proto3" json:"job_author,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1436,6 +1467,13 @@ func (x *Order) GetSubject() string {
 func (x *Order) GetAuthor() string {
 	if x != nil {
 		return x.Author
+	}
+	return ""
+}
+
+func (x *Order) GetJobAuthor() string {
+	if x != nil {
+		return x.JobAuthor
 	}
 	return ""
 }
@@ -2421,7 +2459,10 @@ type OutputRequest struct {
 	// window is how much may be on its way to the reader: each chunk counts as its
 	// data and 256 bytes. The minion waits for OutputMore when it is used up; 0: it
 	// does not wait.
-	Window        int64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	Window int64 `protobuf:"varint,4,opt,name=window,proto3" json:"window,omitempty"`
+	// fires: not a task's output is read, but what the minion's journal knows of fires; of
+	// task only the minion counts.
+	Fires         *Fires `protobuf:"bytes,5,opt,name=fires,proto3" json:"fires,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2484,6 +2525,70 @@ func (x *OutputRequest) GetWindow() int64 {
 	return 0
 }
 
+func (x *OutputRequest) GetFires() *Fires {
+	if x != nil {
+		return x.Fires
+	}
+	return nil
+}
+
+// Fires asks what a minion's journal knows of fires. The answer is lines of JSON on
+// stream 1, a page of them.
+type Fires struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// after: only of instants after this one.
+	After int64 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
+	// from: only what comes after this key, by which the lines are sorted. Empty: the
+	// first page.
+	From          string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fires) Reset() {
+	*x = Fires{}
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fires) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fires) ProtoMessage() {}
+
+func (x *Fires) ProtoReflect() protoreflect.Message {
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fires.ProtoReflect.Descriptor instead.
+func (*Fires) Descriptor() ([]byte, []int) {
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Fires) GetAfter() int64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *Fires) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
 // OutputMore tells that a reader has taken so much of what the window counts.
 type OutputMore struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2495,7 +2600,7 @@ type OutputMore struct {
 
 func (x *OutputMore) Reset() {
 	*x = OutputMore{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2612,7 @@ func (x *OutputMore) String() string {
 func (*OutputMore) ProtoMessage() {}
 
 func (x *OutputMore) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[26]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2625,7 @@ func (x *OutputMore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputMore.ProtoReflect.Descriptor instead.
 func (*OutputMore) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{26}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OutputMore) GetId() uint64 {
@@ -2546,7 +2651,7 @@ type OutputCancel struct {
 
 func (x *OutputCancel) Reset() {
 	*x = OutputCancel{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2558,7 +2663,7 @@ func (x *OutputCancel) String() string {
 func (*OutputCancel) ProtoMessage() {}
 
 func (x *OutputCancel) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[27]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2571,7 +2676,7 @@ func (x *OutputCancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputCancel.ProtoReflect.Descriptor instead.
 func (*OutputCancel) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{27}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *OutputCancel) GetId() uint64 {
@@ -2597,7 +2702,7 @@ type OutputChunk struct {
 
 func (x *OutputChunk) Reset() {
 	*x = OutputChunk{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2714,7 @@ func (x *OutputChunk) String() string {
 func (*OutputChunk) ProtoMessage() {}
 
 func (x *OutputChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[28]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2727,7 @@ func (x *OutputChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputChunk.ProtoReflect.Descriptor instead.
 func (*OutputChunk) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{28}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OutputChunk) GetId() uint64 {
@@ -2678,7 +2783,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2795,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[29]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +2808,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{29}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Drain) GetServers() []string {
@@ -2733,7 +2838,7 @@ type PeerFrame struct {
 
 func (x *PeerFrame) Reset() {
 	*x = PeerFrame{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2745,7 +2850,7 @@ func (x *PeerFrame) String() string {
 func (*PeerFrame) ProtoMessage() {}
 
 func (x *PeerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[30]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2758,7 +2863,7 @@ func (x *PeerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerFrame.ProtoReflect.Descriptor instead.
 func (*PeerFrame) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{30}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PeerFrame) GetBody() isPeerFrame_Body {
@@ -2816,7 +2921,7 @@ type PeerHello struct {
 
 func (x *PeerHello) Reset() {
 	*x = PeerHello{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2828,7 +2933,7 @@ func (x *PeerHello) String() string {
 func (*PeerHello) ProtoMessage() {}
 
 func (x *PeerHello) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[31]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2841,7 +2946,7 @@ func (x *PeerHello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerHello.ProtoReflect.Descriptor instead.
 func (*PeerHello) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{31}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PeerHello) GetNode() string {
@@ -2895,7 +3000,8 @@ type Batch struct {
 	// ahead is how far the caller's monotonic clock is ahead of the callee's, at
 	// most. Absent: not known, and hold_until of the orders means nothing.
 	Ahead *int64 `protobuf:"zigzag64,22,opt,name=ahead,proto3,oneof" json:"ahead,omitempty"`
-	// signatures are those of orders, one each. Empty: none is signed.
+	// signatures are those of orders, one each, and behind them those of questions and
+	// of cancels. Empty: none is signed.
 	Signatures []*Signature `protobuf:"bytes,70,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	// certificates are of signers of which this stream has not been told yet.
 	Certificates [][]byte `protobuf:"bytes,71,rep,name=certificates,proto3" json:"certificates,omitempty"`
@@ -2908,7 +3014,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2920,7 +3026,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[32]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2933,7 +3039,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{32}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Batch) GetOrders() []*Order {
@@ -3048,7 +3154,7 @@ type Fan struct {
 
 func (x *Fan) Reset() {
 	*x = Fan{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3060,7 +3166,7 @@ func (x *Fan) String() string {
 func (*Fan) ProtoMessage() {}
 
 func (x *Fan) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[33]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3073,7 +3179,7 @@ func (x *Fan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fan.ProtoReflect.Descriptor instead.
 func (*Fan) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{33}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Fan) GetOrder() *Order {
@@ -3107,7 +3213,7 @@ type LiveRunsRequest struct {
 
 func (x *LiveRunsRequest) Reset() {
 	*x = LiveRunsRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3119,7 +3225,7 @@ func (x *LiveRunsRequest) String() string {
 func (*LiveRunsRequest) ProtoMessage() {}
 
 func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[34]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3132,7 +3238,7 @@ func (x *LiveRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsRequest.ProtoReflect.Descriptor instead.
 func (*LiveRunsRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{34}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LiveRunsRequest) GetNamespace() string {
@@ -3161,7 +3267,7 @@ type LiveRunsResponse struct {
 
 func (x *LiveRunsResponse) Reset() {
 	*x = LiveRunsResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3173,7 +3279,7 @@ func (x *LiveRunsResponse) String() string {
 func (*LiveRunsResponse) ProtoMessage() {}
 
 func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[35]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3186,7 +3292,7 @@ func (x *LiveRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveRunsResponse.ProtoReflect.Descriptor instead.
 func (*LiveRunsResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{35}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LiveRunsResponse) GetRuns() [][]byte {
@@ -3211,7 +3317,7 @@ type TimeRequest struct {
 
 func (x *TimeRequest) Reset() {
 	*x = TimeRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3223,7 +3329,7 @@ func (x *TimeRequest) String() string {
 func (*TimeRequest) ProtoMessage() {}
 
 func (x *TimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[36]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3236,7 +3342,7 @@ func (x *TimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeRequest.ProtoReflect.Descriptor instead.
 func (*TimeRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{36}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
 }
 
 type TimeResponse struct {
@@ -3250,7 +3356,7 @@ type TimeResponse struct {
 
 func (x *TimeResponse) Reset() {
 	*x = TimeResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3262,7 +3368,7 @@ func (x *TimeResponse) String() string {
 func (*TimeResponse) ProtoMessage() {}
 
 func (x *TimeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[37]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3275,7 +3381,7 @@ func (x *TimeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeResponse.ProtoReflect.Descriptor instead.
 func (*TimeResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{37}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TimeResponse) GetWallClock() int64 {
@@ -3300,7 +3406,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3312,7 +3418,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[38]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3325,7 +3431,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{38}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{39}
 }
 
 type StatusResponse struct {
@@ -3338,7 +3444,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3350,7 +3456,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_agentpush_agentpb_agent_proto_msgTypes[39]
+	mi := &file_agentpush_agentpb_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3363,7 +3469,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{39}
+	return file_agentpush_agentpb_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StatusResponse) GetStatus() []byte {
@@ -3428,7 +3534,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8f\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x01\n" +
 	"\aWelcome\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1d\n" +
 	"\n" +
@@ -3436,7 +3542,10 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x1d\n" +
 	"\n" +
 	"beat_every\x18\x04 \x01(\x03R\tbeatEvery\x12\x18\n" +
-	"\asession\x18\x05 \x01(\x03R\asession\":\n" +
+	"\asession\x18\x05 \x01(\x03R\asession\x12\x18\n" +
+	"\acluster\x18\x06 \x01(\tR\acluster\x12\x14\n" +
+	"\x05epoch\x18\a \x01(\x03R\x05epoch\x12\x1a\n" +
+	"\brevision\x18\b \x01(\x03R\brevision\":\n" +
 	"\x06Update\x12\x16\n" +
 	"\x06signed\x18\x01 \x01(\fR\x06signed\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\x03R\arelease\"\x8e\x01\n" +
@@ -3473,7 +3582,7 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\atrigger\x18\x03 \x01(\rR\atrigger\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\rR\aattempt\x12\x16\n" +
 	"\x06minion\x18\x05 \x01(\tR\x06minion\x12\x14\n" +
-	"\x05share\x18\x06 \x01(\rR\x05share\"\xb1\a\n" +
+	"\x05share\x18\x06 \x01(\rR\x05share\"\xd0\a\n" +
 	"\x05Order\x12-\n" +
 	"\x04task\x18\x01 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x1f\n" +
@@ -3502,7 +3611,9 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x04term\x18< \x01(\rR\x04term\x12?\n" +
 	"\asecrets\x18P \x03(\v2%.carillon.agent.v1.Order.SecretsEntryR\asecrets\x12\x18\n" +
 	"\asubject\x18d \x01(\tR\asubject\x12\x16\n" +
-	"\x06author\x18e \x01(\tR\x06author\x1a6\n" +
+	"\x06author\x18e \x01(\tR\x06author\x12\x1d\n" +
+	"\n" +
+	"job_author\x18f \x01(\tR\tjobAuthor\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aU\n" +
@@ -3599,12 +3710,16 @@ const file_agentpush_agentpb_agent_proto_rawDesc = "" +
 	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x1c\n" +
 	"\ttruncated\x18\x04 \x01(\bR\ttruncated\"6\n" +
 	"\x03Ack\x12/\n" +
-	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"~\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x19.carillon.agent.v1.TaskIDR\x05tasks\"\xae\x01\n" +
 	"\rOutputRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
 	"\x04task\x18\x02 \x01(\v2\x19.carillon.agent.v1.TaskIDR\x04task\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x16\n" +
-	"\x06window\x18\x04 \x01(\x03R\x06window\"2\n" +
+	"\x06window\x18\x04 \x01(\x03R\x06window\x12.\n" +
+	"\x05fires\x18\x05 \x01(\v2\x18.carillon.agent.v1.FiresR\x05fires\"1\n" +
+	"\x05Fires\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x03R\x05after\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\"2\n" +
 	"\n" +
 	"OutputMore\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
@@ -3686,7 +3801,7 @@ func file_agentpush_agentpb_agent_proto_rawDescGZIP() []byte {
 	return file_agentpush_agentpb_agent_proto_rawDescData
 }
 
-var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_agentpush_agentpb_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*FromMinion)(nil),       // 0: carillon.agent.v1.FromMinion
 	(*Fetch)(nil),            // 1: carillon.agent.v1.Fetch
@@ -3714,31 +3829,32 @@ var file_agentpush_agentpb_agent_proto_goTypes = []any{
 	(*Output)(nil),           // 23: carillon.agent.v1.Output
 	(*Ack)(nil),              // 24: carillon.agent.v1.Ack
 	(*OutputRequest)(nil),    // 25: carillon.agent.v1.OutputRequest
-	(*OutputMore)(nil),       // 26: carillon.agent.v1.OutputMore
-	(*OutputCancel)(nil),     // 27: carillon.agent.v1.OutputCancel
-	(*OutputChunk)(nil),      // 28: carillon.agent.v1.OutputChunk
-	(*Drain)(nil),            // 29: carillon.agent.v1.Drain
-	(*PeerFrame)(nil),        // 30: carillon.agent.v1.PeerFrame
-	(*PeerHello)(nil),        // 31: carillon.agent.v1.PeerHello
-	(*Batch)(nil),            // 32: carillon.agent.v1.Batch
-	(*Fan)(nil),              // 33: carillon.agent.v1.Fan
-	(*LiveRunsRequest)(nil),  // 34: carillon.agent.v1.LiveRunsRequest
-	(*LiveRunsResponse)(nil), // 35: carillon.agent.v1.LiveRunsResponse
-	(*TimeRequest)(nil),      // 36: carillon.agent.v1.TimeRequest
-	(*TimeResponse)(nil),     // 37: carillon.agent.v1.TimeResponse
-	(*StatusRequest)(nil),    // 38: carillon.agent.v1.StatusRequest
-	(*StatusResponse)(nil),   // 39: carillon.agent.v1.StatusResponse
-	nil,                      // 40: carillon.agent.v1.Inventory.LabelsEntry
-	nil,                      // 41: carillon.agent.v1.Inventory.FactsEntry
-	nil,                      // 42: carillon.agent.v1.Order.EnvEntry
-	nil,                      // 43: carillon.agent.v1.Order.SecretsEntry
-	nil,                      // 44: carillon.agent.v1.Step.EnvEntry
+	(*Fires)(nil),            // 26: carillon.agent.v1.Fires
+	(*OutputMore)(nil),       // 27: carillon.agent.v1.OutputMore
+	(*OutputCancel)(nil),     // 28: carillon.agent.v1.OutputCancel
+	(*OutputChunk)(nil),      // 29: carillon.agent.v1.OutputChunk
+	(*Drain)(nil),            // 30: carillon.agent.v1.Drain
+	(*PeerFrame)(nil),        // 31: carillon.agent.v1.PeerFrame
+	(*PeerHello)(nil),        // 32: carillon.agent.v1.PeerHello
+	(*Batch)(nil),            // 33: carillon.agent.v1.Batch
+	(*Fan)(nil),              // 34: carillon.agent.v1.Fan
+	(*LiveRunsRequest)(nil),  // 35: carillon.agent.v1.LiveRunsRequest
+	(*LiveRunsResponse)(nil), // 36: carillon.agent.v1.LiveRunsResponse
+	(*TimeRequest)(nil),      // 37: carillon.agent.v1.TimeRequest
+	(*TimeResponse)(nil),     // 38: carillon.agent.v1.TimeResponse
+	(*StatusRequest)(nil),    // 39: carillon.agent.v1.StatusRequest
+	(*StatusResponse)(nil),   // 40: carillon.agent.v1.StatusResponse
+	nil,                      // 41: carillon.agent.v1.Inventory.LabelsEntry
+	nil,                      // 42: carillon.agent.v1.Inventory.FactsEntry
+	nil,                      // 43: carillon.agent.v1.Order.EnvEntry
+	nil,                      // 44: carillon.agent.v1.Order.SecretsEntry
+	nil,                      // 45: carillon.agent.v1.Step.EnvEntry
 }
 var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	4,  // 0: carillon.agent.v1.FromMinion.hello:type_name -> carillon.agent.v1.Hello
 	11, // 1: carillon.agent.v1.FromMinion.taken:type_name -> carillon.agent.v1.Taken
 	20, // 2: carillon.agent.v1.FromMinion.reports:type_name -> carillon.agent.v1.Reports
-	28, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
+	29, // 3: carillon.agent.v1.FromMinion.output:type_name -> carillon.agent.v1.OutputChunk
 	5,  // 4: carillon.agent.v1.FromMinion.inventory:type_name -> carillon.agent.v1.Inventory
 	8,  // 5: carillon.agent.v1.FromMinion.beat:type_name -> carillon.agent.v1.Beat
 	1,  // 6: carillon.agent.v1.FromMinion.fetch:type_name -> carillon.agent.v1.Fetch
@@ -3746,24 +3862,24 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	9,  // 8: carillon.agent.v1.ToMinion.offer:type_name -> carillon.agent.v1.Offer
 	24, // 9: carillon.agent.v1.ToMinion.ack:type_name -> carillon.agent.v1.Ack
 	25, // 10: carillon.agent.v1.ToMinion.output:type_name -> carillon.agent.v1.OutputRequest
-	29, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
-	27, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
-	26, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
+	30, // 11: carillon.agent.v1.ToMinion.drain:type_name -> carillon.agent.v1.Drain
+	28, // 12: carillon.agent.v1.ToMinion.output_cancel:type_name -> carillon.agent.v1.OutputCancel
+	27, // 13: carillon.agent.v1.ToMinion.output_more:type_name -> carillon.agent.v1.OutputMore
 	7,  // 14: carillon.agent.v1.ToMinion.update:type_name -> carillon.agent.v1.Update
 	2,  // 15: carillon.agent.v1.ToMinion.text:type_name -> carillon.agent.v1.Text
 	5,  // 16: carillon.agent.v1.Hello.inventory:type_name -> carillon.agent.v1.Inventory
-	40, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
-	41, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
+	41, // 17: carillon.agent.v1.Inventory.labels:type_name -> carillon.agent.v1.Inventory.LabelsEntry
+	42, // 18: carillon.agent.v1.Inventory.facts:type_name -> carillon.agent.v1.Inventory.FactsEntry
 	13, // 19: carillon.agent.v1.Offer.orders:type_name -> carillon.agent.v1.Order
 	18, // 20: carillon.agent.v1.Offer.questions:type_name -> carillon.agent.v1.Question
 	19, // 21: carillon.agent.v1.Offer.cancels:type_name -> carillon.agent.v1.Cancel
 	10, // 22: carillon.agent.v1.Offer.signatures:type_name -> carillon.agent.v1.Signature
 	12, // 23: carillon.agent.v1.Order.task:type_name -> carillon.agent.v1.TaskID
-	42, // 24: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
+	43, // 24: carillon.agent.v1.Order.env:type_name -> carillon.agent.v1.Order.EnvEntry
 	17, // 25: carillon.agent.v1.Order.limits:type_name -> carillon.agent.v1.Limits
 	15, // 26: carillon.agent.v1.Order.steps:type_name -> carillon.agent.v1.Step
-	43, // 27: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
-	44, // 28: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
+	44, // 27: carillon.agent.v1.Order.secrets:type_name -> carillon.agent.v1.Order.SecretsEntry
+	45, // 28: carillon.agent.v1.Step.env:type_name -> carillon.agent.v1.Step.EnvEntry
 	12, // 29: carillon.agent.v1.Question.task:type_name -> carillon.agent.v1.TaskID
 	12, // 30: carillon.agent.v1.Cancel.task:type_name -> carillon.agent.v1.TaskID
 	21, // 31: carillon.agent.v1.Reports.reports:type_name -> carillon.agent.v1.Report
@@ -3774,35 +3890,36 @@ var file_agentpush_agentpb_agent_proto_depIdxs = []int32{
 	22, // 36: carillon.agent.v1.Report.progress:type_name -> carillon.agent.v1.Progress
 	12, // 37: carillon.agent.v1.Ack.tasks:type_name -> carillon.agent.v1.TaskID
 	12, // 38: carillon.agent.v1.OutputRequest.task:type_name -> carillon.agent.v1.TaskID
-	31, // 39: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
-	32, // 40: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
-	13, // 41: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
-	18, // 42: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
-	19, // 43: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
-	12, // 44: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
-	21, // 45: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
-	33, // 46: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
-	10, // 47: carillon.agent.v1.Batch.signatures:type_name -> carillon.agent.v1.Signature
-	10, // 48: carillon.agent.v1.Batch.fanned:type_name -> carillon.agent.v1.Signature
-	13, // 49: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
-	14, // 50: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
-	0,  // 51: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
-	30, // 52: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
-	34, // 53: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
-	36, // 54: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
-	38, // 55: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
-	25, // 56: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
-	3,  // 57: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
-	30, // 58: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
-	35, // 59: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
-	37, // 60: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
-	39, // 61: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
-	28, // 62: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
-	57, // [57:63] is the sub-list for method output_type
-	51, // [51:57] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	26, // 39: carillon.agent.v1.OutputRequest.fires:type_name -> carillon.agent.v1.Fires
+	32, // 40: carillon.agent.v1.PeerFrame.hello:type_name -> carillon.agent.v1.PeerHello
+	33, // 41: carillon.agent.v1.PeerFrame.batch:type_name -> carillon.agent.v1.Batch
+	13, // 42: carillon.agent.v1.Batch.orders:type_name -> carillon.agent.v1.Order
+	18, // 43: carillon.agent.v1.Batch.questions:type_name -> carillon.agent.v1.Question
+	19, // 44: carillon.agent.v1.Batch.cancels:type_name -> carillon.agent.v1.Cancel
+	12, // 45: carillon.agent.v1.Batch.acks:type_name -> carillon.agent.v1.TaskID
+	21, // 46: carillon.agent.v1.Batch.reports:type_name -> carillon.agent.v1.Report
+	34, // 47: carillon.agent.v1.Batch.fans:type_name -> carillon.agent.v1.Fan
+	10, // 48: carillon.agent.v1.Batch.signatures:type_name -> carillon.agent.v1.Signature
+	10, // 49: carillon.agent.v1.Batch.fanned:type_name -> carillon.agent.v1.Signature
+	13, // 50: carillon.agent.v1.Fan.order:type_name -> carillon.agent.v1.Order
+	14, // 51: carillon.agent.v1.Order.SecretsEntry.value:type_name -> carillon.agent.v1.Secret
+	0,  // 52: carillon.agent.v1.Push.Session:input_type -> carillon.agent.v1.FromMinion
+	31, // 53: carillon.agent.v1.Peer.Link:input_type -> carillon.agent.v1.PeerFrame
+	35, // 54: carillon.agent.v1.Peer.LiveRuns:input_type -> carillon.agent.v1.LiveRunsRequest
+	37, // 55: carillon.agent.v1.Peer.Time:input_type -> carillon.agent.v1.TimeRequest
+	39, // 56: carillon.agent.v1.Peer.Status:input_type -> carillon.agent.v1.StatusRequest
+	25, // 57: carillon.agent.v1.Peer.Output:input_type -> carillon.agent.v1.OutputRequest
+	3,  // 58: carillon.agent.v1.Push.Session:output_type -> carillon.agent.v1.ToMinion
+	31, // 59: carillon.agent.v1.Peer.Link:output_type -> carillon.agent.v1.PeerFrame
+	36, // 60: carillon.agent.v1.Peer.LiveRuns:output_type -> carillon.agent.v1.LiveRunsResponse
+	38, // 61: carillon.agent.v1.Peer.Time:output_type -> carillon.agent.v1.TimeResponse
+	40, // 62: carillon.agent.v1.Peer.Status:output_type -> carillon.agent.v1.StatusResponse
+	29, // 63: carillon.agent.v1.Peer.Output:output_type -> carillon.agent.v1.OutputChunk
+	58, // [58:64] is the sub-list for method output_type
+	52, // [52:58] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_agentpush_agentpb_agent_proto_init() }
@@ -3831,18 +3948,18 @@ func file_agentpush_agentpb_agent_proto_init() {
 		(*ToMinion_Text)(nil),
 	}
 	file_agentpush_agentpb_agent_proto_msgTypes[9].OneofWrappers = []any{}
-	file_agentpush_agentpb_agent_proto_msgTypes[30].OneofWrappers = []any{
+	file_agentpush_agentpb_agent_proto_msgTypes[31].OneofWrappers = []any{
 		(*PeerFrame_Hello)(nil),
 		(*PeerFrame_Batch)(nil),
 	}
-	file_agentpush_agentpb_agent_proto_msgTypes[32].OneofWrappers = []any{}
+	file_agentpush_agentpb_agent_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agentpush_agentpb_agent_proto_rawDesc), len(file_agentpush_agentpb_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/configs"
+	"github.com/carillon-cron/carillon/internal/members"
 )
 
 // accessTimeout bounds the wait for etcd where no node runs.
@@ -31,12 +33,19 @@ func OpenEtcd(ctx context.Context, dataDir string, reach configs.Etcd) (_ *clien
 			return nil, nil, err
 		}
 		n.onClose(dir.close)
-		srv, err := startEtcd(filepath.Join(dataDir, "etcd"), n.log)
+		state, err := members.ReadState(dataDir)
 		if err != nil {
 			return nil, nil, err
 		}
-		n.onClose(srv.close)
-		reach = configs.Etcd{Endpoints: []string{srv.endpoint}}
+		if state != nil {
+			return nil, nil, fmt.Errorf("the data directory %s is of a node of the cluster %s, whose nodes keep its data together: give the endpoints of members that run (%s), with the node's certificate", dataDir, state.Cluster, strings.Join(state.Endpoints, ","))
+		}
+		srv, err := members.Alone(filepath.Join(dataDir, "etcd"), n.log)
+		if err != nil {
+			return nil, nil, err
+		}
+		n.onClose(srv.Stop)
+		reach = configs.Etcd{Endpoints: []string{srv.Endpoint}}
 	}
 	if reach.DialTimeout == 0 {
 		reach.DialTimeout = accessTimeout

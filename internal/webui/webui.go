@@ -55,17 +55,9 @@ type Control interface {
 // Acting is what the page has control do. Control decides about each: the page leaves out
 // what the reader may not do anywhere.
 type Acting interface {
-	Start(ctx context.Context, key job.Key, req api.StartRequest) <<<bool
-	// Past says why nothing is planned from what etcd holds; empty: it is. Nil: etcd is
-	// believed.
-	Past func() string
-}
-
-//|||(job.FireID,>>> error)
+	Start(ctx context.Context, key job.Key, req api.StartRequest) (job.FireID, error)
 	SetEnabled(ctx context.Context, key job.Key, on bool, o api.Order) (api.ApplyResult, error)
-	Pause(ctx context.Context, p api.Paused, until time.Time, <<<bool
-	past     func() string
-	log      *zap|||o api>>>.Order) (time.Time, error)
+	Pause(ctx context.Context, p api.Paused, until time.Time, o api.Order) (time.Time, error)
 	Resume(ctx context.Context, p api.Paused, o api.Order) (time.Time, error)
 	Cancel(ctx context.Context, id job.RunID, o api.Order) error
 	Redo(ctx context.Context, id job.RunID, only []api.RedoPart, o api.Order) (api.Redo, error)
@@ -83,8 +75,11 @@ type Deps struct {
 	// in some namespace. Nil: everybody may.
 	May func(ctx context.Context, v rights.Verb, k rights.Kind) bool
 	// Allows tells whether the caller of a context may do something to one thing. Nil: who
-	// may do <<<past: deps.Past, log:|||it>>> somewhere may.
+	// may do it somewhere may.
 	Allows func(ctx context.Context, r rights.Request) bool
+	// Past says why nothing is planned from what etcd holds; empty: it is. Nil: etcd is
+	// believed.
+	Past func() string
 }
 
 // UI serves the page.
@@ -93,6 +88,7 @@ type UI struct {
 	sessions Sessions
 	may      func(ctx context.Context, v rights.Verb, k rights.Kind) bool
 	allows   func(ctx context.Context, r rights.Request) bool
+	past     func() string
 	log      *zap.Logger
 	pages    map[string]*template.Template
 	// provider is the host of the identity provider; empty: there is none. base is nil
@@ -112,7 +108,7 @@ func New(deps Deps) (*UI, error) {
 	if deps.Allows == nil {
 		deps.Allows = func(ctx context.Context, r rights.Request) bool { return deps.May(ctx, r.Verb, r.Kind) }
 	}
-	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, allows: deps.Allows, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
+	u := &UI{control: deps.Control, sessions: deps.Sessions, may: deps.May, allows: deps.Allows, past: deps.Past, log: deps.Logger.Named("webui"), pages: map[string]*template.Template{}}
 	if issuer, err := url.Parse(deps.Sessions.LoginWays().Issuer); err == nil {
 		u.provider = issuer.Host
 	}
@@ -140,9 +136,7 @@ func (u *UI) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+jobsDo, u.doJobs)
 	mux.HandleFunc("GET /jobs/{namespace}/{name}", u.job)
 	mux.HandleFunc("POST /jobs/{namespace}/{name}/{do}", u.doJob)
-	mux.HandleFunc("POST /runs/<<< Past is why nothing fires, to readers who may see the cluster.
-	Past string
-	// Who is the reader|||{id}/{do}">>>, u.doRun)
+	mux.HandleFunc("POST /runs/{id}/{do}", u.doRun)
 	mux.HandleFunc("GET /pauses", u.pauses)
 	mux.HandleFunc("GET /calendars", u.calendars)
 	mux.HandleFunc("GET /scripts", u.scripts)
@@ -179,10 +173,7 @@ func (u *UI) Register(mux *http.ServeMux) {
 // page is what every template gets.
 type page struct {
 	Title string
-	<<<if u.past != nil && p.Sees[string(rights.Cluster)] {
-		p.Past = u.past()
-	}
-	who,|||//>>> Nav is the part of the page that is lit in the navigation.
+	// Nav is the part of the page that is lit in the navigation.
 	Nav string
 	// Sees are the kinds of things that the caller may read somewhere: links to others
 	// are left out.
@@ -194,6 +185,8 @@ type page struct {
 	// List: the page has a list that is fetched again alone.
 	List    bool
 	Version api.Version
+	// Past is why nothing fires, to readers who may see the cluster.
+	Past string
 	// Who is the reader, where that is known; Session: who has logged in.
 	Who     string
 	Session bool
@@ -230,6 +223,9 @@ func (u *UI) render(w http.ResponseWriter, r *http.Request, status int, name str
 	}
 	if len(p.Sees) > 0 {
 		p.Version = u.control.Version()
+	}
+	if u.past != nil && p.Sees[string(rights.Cluster)] {
+		p.Past = u.past()
 	}
 	p.Audit = u.allows(r.Context(), rights.Request{Verb: rights.Audit, Kind: rights.Cluster})
 	who, _ := caller.From(r.Context())

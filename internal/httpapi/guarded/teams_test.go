@@ -1,4 +1,4 @@
-package guarded
+package guarded_test // the command line is not for packages below it
 
 import (
 	"bytes"
@@ -21,11 +21,17 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/caller"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/httpapi"
+	"github.com/carillon-cron/carillon/internal/httpapi/guarded"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/etcdtest"
 	"github.com/carillon-cron/carillon/internal/webui"
 	"github.com/carillon-cron/carillon/job"
 )
+
+// closedDoor is the door of a cluster in which rights count.
+type closedDoor struct{}
+
+func (closedDoor) State() access.State { return access.Closed }
 
 // ended has one run of each team that has ended.
 type ended struct{ runs []job.Run }
@@ -112,7 +118,7 @@ func TestTwoTeams(t *testing.T) {
 	}
 	ctl, err := control.New(
 		control.Config{Node: "n1", Version: "1.2.3", Keys: etcdkv.NewKeys(etcdtest.Prefix(t)), Meta: etcdkv.Meta{ClusterID: "c1", Shards: 4}},
-		control.Deps{Client: etcdtest.Start(t).Client(t), History: runs, Live: runs, Outputs: runs, Minions: runs, Door: state(access.Closed)},
+		control.Deps{Client: etcdtest.Start(t).Client(t), History: runs, Live: runs, Outputs: runs, Minions: runs, Door: closedDoor{}},
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +129,7 @@ func TestTwoTeams(t *testing.T) {
 	t.Cleanup(func() { stop(); <-done })
 	<-ctl.RightsKnown()
 
-	control := New(ctl, ctl.Rights())
+	control := guarded.New(ctl, ctl.Rights())
 	a, err := httpapi.New(httpapi.Config{}, httpapi.Deps{Control: control, Rights: ctl.Rights(), Gatherer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
