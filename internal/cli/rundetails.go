@@ -41,7 +41,7 @@ func (rv runVerbs) runText(r job.Run) {
 	f.add("Reason", r.Reason)
 	f.add("Trigger", r.Trigger)
 	f.add("Cause", r.Cause)
-	f.add("Asked for by", r.Subject)
+	f.add("Started by", r.Subject)
 	f.add("Applied by", r.Author)
 	f.add("Params", pairs(r.Params))
 	f.add("Alerts", strings.Join(r.Alerts, "; "))
