@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/carillon-cron/carillon/job"
 )
@@ -62,7 +63,7 @@ func ReadFires(r io.Reader, fn func(KnownFire) error) (more bool, err error) {
 			return false, fmt.Errorf("%w: it has more than %d lines", errFires, MaxFires)
 		case f.Key == "" || f.Fire.Job == (job.UID{}) || f.Attempt < 1 || f.Attempt > job.MaxAttempts:
 			return false, fmt.Errorf("%w: line %d names no fire", errFires, n+1)
-		case f.State != "" && !f.State.Final():
+		case f.State != "" && (!f.State.Final() || !slices.Contains(job.States(), f.State)):
 			return false, fmt.Errorf("%w: line %d: state %q is none that a task ends in", errFires, n+1, f.State)
 		}
 		if err := fn(f); err != nil {

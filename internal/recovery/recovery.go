@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -114,8 +115,9 @@ type known struct {
 	shard  job.ShardID
 	target job.Target
 	timing plan.Timing
-	begins int64
-	row    api.RecoveredJob
+	// from is after what its owner plans it, as package scheduler does.
+	from int64
+	row  api.RecoveredJob
 	// doubt are instants that are to be recorded as indeterminate.
 	doubt []int64
 }
@@ -182,15 +184,15 @@ func (w *work) read(ctx context.Context) error {
 	if err := w.list(ctx, w.Keys.Shards(), w.readShard); err != nil {
 		return err
 	}
-	if err := w.list(ctx, w.Keys.Dependencies(), func(key string, value []byte, _ int64) error {
-		d, err := etcdkv.Decode[etcdkv.Dependency](key, value)
+	if err := w.list(ctx, w.Keys.Dependencies(), func(kv *mvccpb.KeyValue) error {
+		d, err := etcdkv.Decode[etcdkv.Dependency](string(kv.Key), kv.Value)
 		w.awaited[d.From] = true
 		return err
 	}); err != nil {
 		return err
 	}
 	cache := schedule.NewCache()
-	return w.list(ctx, w.Keys.Jobs(), func(key string, value []byte, _ int64) error { return w.readJob(key, value, cache) })
+	return w.list(ctx, w.Keys.Jobs(), func(kv *mvccpb.KeyValue) error { return w.readJob(kv, cache) })
 }
 
 func (w *work) shard(id job.ShardID) *shard {
@@ -203,14 +205,15 @@ func (w *work) shard(id job.ShardID) *shard {
 	return s
 }
 
-func (w *work) readShard(key string, value []byte, rev int64) error {
+func (w *work) readShard(kv *mvccpb.KeyValue) error {
+	key, value := string(kv.Key), kv.Value
 	id, rest, err := w.Keys.ParseShardKey(key)
 	if err != nil {
 		return nil //nolint:nilerr // another key
 	}
 	if rest == "state" {
 		s := w.shard(id)
-		s.stateRev = rev
+		s.stateRev = kv.ModRevision
 		s.state, err = etcdkv.Decode[etcdkv.ShardState](key, value)
 		return err
 	}
@@ -228,7 +231,8 @@ func (w *work) readShard(key string, value []byte, rev int64) error {
 	return nil
 }
 
-func (w *work) readJob(key string, value []byte, cache *schedule.Cache) error {
+func (w *work) readJob(kv *mvccpb.KeyValue, cache *schedule.Cache) error {
+	key, value := string(kv.Key), kv.Value
 	id, name, err := w.Keys.ParseJob(key)
 	if err != nil {
 		return nil //nolint:nilerr // another key
@@ -239,7 +243,7 @@ func (w *work) readJob(key string, value []byte, cache *schedule.Cache) error {
 		return nil // it does not fire either
 	}
 	j := &known{
-		key: name, uid: stored.UID, shard: id, target: stored.Spec.Target, begins: etcdkv.Begins(stored.After, stored.Earlier).UnixNano(),
+		key: name, uid: stored.UID, shard: id, target: stored.Spec.Target, from: etcdkv.Begins(stored.After, stored.Earlier).UnixNano(),
 		row: api.RecoveredJob{Namespace: name.Namespace, Name: name.Name, Policy: string(stored.Spec.EffectiveMisfire())},
 	}
 	j.timing.Optional = &plan.Optional{End: plan.Never}
@@ -247,8 +251,29 @@ func (w *work) readJob(key string, value []byte, cache *schedule.Cache) error {
 		w.Logger.Warn("schedule cannot be read", zap.Stringer("job", name), zap.Error(err))
 		return nil // it does not fire either
 	}
-	w.shard(id)
+	if err := j.readEarlier(&stored, cache); err != nil {
+		w.Logger.Warn("schedule cannot be read", zap.Stringer("job", name), zap.Error(err))
+		return nil // it does not fire either
+	}
+	if s := w.shard(id); s.stateRev != 0 && kv.CreateRevision <= s.state.JobsRev {
+		j.from = max(j.from, s.state.Cursor.UnixNano())
+	}
 	w.jobs[stored.UID] = j
+	return nil
+}
+
+// readEarlier reads the schedules that a job had before, as far as they may not be planned.
+func (j *known) readEarlier(stored *etcdkv.StoredJob, cache *schedule.Cache) error {
+	r := j.timing.Optional
+	for i := range stored.Earlier {
+		e := &stored.Earlier[i]
+		t, err := plan.ReadEarlier(j.key, &e.Spec, e.CountedFrom, e.Until, cache)
+		if err != nil {
+			return err
+		}
+		r.Holds = stored.After.UnixNano()
+		r.Earlier = append(r.Earlier, plan.Earlier{Timing: t, Since: e.Since.UnixNano(), Until: e.Until.UnixNano()})
+	}
 	return nil
 }
 
@@ -258,6 +283,11 @@ func (w *work) ask(ctx context.Context) error {
 	for _, s := range w.shards {
 		if s.state.Cursor.Before(after) {
 			after = s.state.Cursor
+		}
+	}
+	for _, j := range w.jobs {
+		if j.from < after.UnixNano() {
+			after = time.Unix(0, j.from)
 		}
 	}
 	minions := w.Minions.Minions()
@@ -326,7 +356,7 @@ func (w *work) note(ctx context.Context, m job.MinionID, f *agentpb.KnownFire) e
 		return nil // its owner asks
 	}
 	if f.Fire.Trigger == job.TriggerSchedule {
-		if !f.Fire.Time().After(s.state.Cursor) {
+		if f.Fire.At <= j.from {
 			return nil // it was closed before the backup
 		}
 	} else if f.Waiting {
@@ -401,10 +431,9 @@ func (w *work) decide(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s := w.shard(j.shard)
-		from := max(j.begins, s.state.Cursor.UnixNano())
 		doubtful := w.doubtful(j)
 		look.Steps = 0
-		at := j.timing.NextAfter(look, from)
+		at := j.timing.NextAfter(look, j.from)
 		for n := 0; at <= until && n < maxInstants; n++ {
 			id := job.FireID{Job: j.uid, At: at, Trigger: job.TriggerSchedule}
 			switch {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -139,8 +140,8 @@ func (b *bed) state() etcdkv.ShardState {
 
 func (b *bed) slots() (all []etcdkv.SlotEntry) {
 	b.Helper()
-	if err := b.list(b.Context(), b.Keys.Slots(b.shard), func(_ string, value []byte, _ int64) error {
-		s, err := etcdkv.DecodeSlot(value)
+	if err := b.list(b.Context(), b.Keys.Slots(b.shard), func(kv *mvccpb.KeyValue) error {
+		s, err := etcdkv.DecodeSlot(kv.Value)
 		all = append(all, s.Entries...)
 		return err
 	}); err != nil {
@@ -251,6 +252,26 @@ func TestR2_ARecoveryIsBegunAgain(t *testing.T) {
 	out, err := b.Recover(t.Context(), api.RecoverRequest{})
 	if err != nil || out.Ran != 0 || len(b.slots()) != 1 || b.held() {
 		t.Errorf("%+v, %v, %d entries", out, err, len(b.slots()))
+	}
+}
+
+// Of a job that the last commit before the backup did not know, what was due before the
+// cursor, and after the job was made, is planned by the owner: it has run, too.
+func TestAJobThatNoCommitKnew(t *testing.T) {
+	b := setup(t)
+	late := b.newJob("late")
+	late.After = b.fire(-1).Time().Add(-time.Second)
+	b.put(b.Keys.State(b.shard), &etcdkv.ShardState{Schema: 1, Cursor: b.taken, Seq: 7, JobsRev: etcdtest.Revision(t, b.Client), Claim: "before"})
+	b.put(b.Keys.Job(b.shard, late.Key()), &etcdkv.StoredJob{Schema: 1, Job: late})
+	ran := b.fire(-1)
+	b.knows("m1", ran, 1, job.StateSucceeded) // of the job that was known: closed before
+	ran.Job = late.UID
+	b.knows("m1", ran, 1, job.StateSucceeded)
+	if _, err := b.Recover(t.Context(), api.RecoverRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if slots := b.slots(); len(slots) != 1 || slots[0].Fire != ran {
+		t.Errorf("slots: %+v", slots)
 	}
 }
 

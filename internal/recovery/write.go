@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/api"
@@ -193,7 +194,7 @@ func (w *Recoverer) get(ctx context.Context, key string) ([]byte, int64, error) 
 }
 
 // list calls fn with each key under a prefix.
-func (w *Recoverer) list(ctx context.Context, prefix string, fn func(key string, value []byte, rev int64) error) error {
+func (w *Recoverer) list(ctx context.Context, prefix string, fn func(*mvccpb.KeyValue) error) error {
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	for from := prefix; ; {
 		bounded, cancel := context.WithTimeout(ctx, callTimeout)
@@ -203,7 +204,7 @@ func (w *Recoverer) list(ctx context.Context, prefix string, fn func(key string,
 			return fmt.Errorf("read etcd: %w: %w", job.ErrUnavailable, err)
 		}
 		for _, kv := range resp.Kvs {
-			if err := fn(string(kv.Key), kv.Value, kv.ModRevision); err != nil {
+			if err := fn(kv); err != nil {
 				return err
 			}
 		}
