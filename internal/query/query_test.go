@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-cron/carillon/internal/testkit/fuzzed"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -129,7 +130,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{"", "back -label:team=db", `name:"a b",c`, "since:1h", "[", "-", "a:b:c"} {
 		f.Add(s)
 	}
-	f.Fuzz(func(_ *testing.T, text string) {
+	fuzzed.Run(f, func(_ *testing.T, text string) {
 		if q, err := ParseJobs(text); err == nil {
 			q.Selects(&Job{Key: job.Key{Namespace: "a", Name: "b"}})
 		}
