@@ -159,8 +159,11 @@ func parse(line string, of reflect.Type) (reflect.Value, error) {
 	default:
 		ok = false
 	}
-	if !ok || err != nil {
-		return v, fmt.Errorf("%q is no %s: %v", line, of, err)
+	switch {
+	case !ok:
+		return v, fmt.Errorf("%q is no %s", line, of)
+	case err != nil:
+		return v, fmt.Errorf("%q is no %s: %w", line, of, err)
 	}
 	return v, nil
 }
@@ -174,7 +177,7 @@ type changer struct {
 }
 
 func newChanger(corpus [][]reflect.Value, seed uint64) *changer {
-	c := &changer{rand: rand.New(rand.NewPCG(seed, 0)), corpus: corpus, words: []string{ //nolint:gosec // it has to be repeatable
+	c := &changer{rand: rand.New(rand.NewPCG(seed, 0)), corpus: corpus, words: []string{
 		"", "\x00", "\n", "\r\n", "\t", " ", "{", "}", "[", "]", "(", ")", "\"", "'", "\\", "/", ":", ",", "-", "*", "&", "#", "%", "$", "<", ">", "=", ";", "|", "..",
 		"0", "-1", "9223372036854775807", "9223372036854775808", "1e400", "NaN", "null", "true", "é", "\u202e", "\xff", "\xf0\x9f", strings.Repeat("a", 300), strings.Repeat("[", 200),
 	}}
