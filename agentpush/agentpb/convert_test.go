@@ -36,7 +36,7 @@ func TestOrderSurvivesTheWire(t *testing.T) {
 	full(t, *step.Script)
 	want := job.Order{
 		Task:  job.TaskID{Fire: job.FireID{Job: job.UID{1}, At: 5, Trigger: job.TriggerManual, Share: 3}, Minion: "m", Attempt: 2},
-		Shard: 4, Token: job.Token{Epoch: 1, Revision: 2}, Term: 8, Key: job.Key{Namespace: "n", Name: "j"}, RunID: "r", Subject: "s", Author: "a",
+		Shard: 4, Token: job.Token{Epoch: 1, Revision: 2}, Term: 8, Key: job.Key{Namespace: "n", Name: "j"}, RunID: "r", Subject: "s", Author: "a", JobAuthor: "b",
 		Command: []string{"x"}, Script: &job.Script{Interpreter: []string{"i"}, Source: "t"}, ScriptSHA256: "a", Steps: []job.OrderStep{step},
 		Env: map[string]string{"k": "v"}, Secrets: map[string]job.OrderSecret{"s": {Value: "sesame", Mask: true}, "n": {Secret: &job.SecretRef{Name: "pw"}, Sealed: "age"}, "f": {Secret: &job.SecretRef{File: "/f"}}, "v": {Secret: &job.SecretRef{Env: "V"}}, "p": {Secret: &job.SecretRef{Exec: []string{"/p", ""}}, Mask: true}},
 		WorkingDir: "/", User: "u", Limits: job.Limits{Memory: 1, Pids: 2, CPU: 3},
