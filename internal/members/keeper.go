@@ -393,7 +393,7 @@ func (k *Keeper) begin(self Member, s *standing) error {
 
 // start starts etcd, under the lock.
 func (k *Keeper) start(initial string) error {
-	server, err := start(k.etcdDir(), string(k.cfg.Node), &ports{
+	server, err := start(k.etcdDir(), string(k.cfg.Node), &netPlace{
 		Addresses: k.cfg.At, cert: k.files.Cert(), key: k.files.Key(), ca: k.files.CA(), initial: initial,
 	}, k.log)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
+	"github.com/carillon-cron/carillon/internal/testkit/ports"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -32,16 +34,6 @@ type host struct {
 	stop   func()
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func newHost(t *testing.T, ca *auth.Authority, name string) *host {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "member") // short, for its socket
@@ -49,7 +41,13 @@ func newHost(t *testing.T, ca *auth.Authority, name string) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	peers, clients := freePort(t), freePort(t)
+	free, err := ports.Reserve(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(free.Release)
+	at := func(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(free.Ports[i])) }
+	peers, clients := at(0), at(1)
 	h := &host{ca: ca, cfg: Config{
 		Node: job.NodeID(name), DataDir: dir, Keys: etcdkv.NewKeys(""), Hosts: []string{"127.0.0.1"}, Every: 100 * time.Millisecond,
 		At: Addresses{PeerListen: peers, ClientListen: clients, PeerURL: "https://" + peers, ClientURL: "https://" + clients},

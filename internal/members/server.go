@@ -59,8 +59,8 @@ func Alone(dir string, log *zap.Logger) (*Server, error) {
 	return s, nil
 }
 
-// ports are where a member of a cluster is reached.
-type ports struct {
+// netPlace is where a member of a cluster is reached.
+type netPlace struct {
 	Addresses
 	// files are its certificate, its key and the authority.
 	cert, key, ca string
@@ -70,7 +70,7 @@ type ports struct {
 
 // start starts an etcd. It does not wait until the etcd serves: a member does so only
 // once a majority of the members is there.
-func start(dir, name string, at *ports, log *zap.Logger) (_ *Server, err error) {
+func start(dir, name string, at *netPlace, log *zap.Logger) (_ *Server, err error) {
 	if err := datadir.Make(dir, datadir.Private, log); err != nil {
 		return nil, fmt.Errorf("embedded etcd: %w", err)
 	}
@@ -122,7 +122,7 @@ func start(dir, name string, at *ports, log *zap.Logger) (_ *Server, err error) 
 // configure has a member listen for its peers and for clients on other nodes. Both
 // are asked for a certificate of the cluster's authority that is good for the name of
 // members: minions have certificates of the same authority, and theirs name no host.
-func (p *ports) configure(cfg *embed.Config) error {
+func (p *netPlace) configure(cfg *embed.Config) error {
 	var at [4]url.URL
 	for i, text := range []string{"https://" + p.PeerListen, "https://" + p.ClientListen, p.PeerURL, p.ClientURL} {
 		u, err := url.Parse(text)
