@@ -37,8 +37,9 @@ func OpenEtcd(ctx context.Context, dataDir string, reach configs.Etcd) (_ *clien
 		if err != nil {
 			return nil, nil, err
 		}
-		if state != nil {
-			return nil, nil, fmt.Errorf("the data directory %s is of a node of the cluster %s, whose nodes keep its data together: give the endpoints of members that run (%s), with the node's certificate", dataDir, state.Cluster, strings.Join(state.Endpoints, ","))
+		if state != nil && len(state.Endpoints) > 1 { // a member that is alone is as an embedded etcd
+			return nil, nil, fmt.Errorf("the data directory %s is of one of several nodes that keep the data of the cluster %s together (%s): for a backup, give --etcd-endpoints unix://%s while its node runs; "+
+				"for a restore, see docs/disaster-recovery.md", dataDir, state.Cluster, strings.Join(state.Endpoints, ", "), filepath.Join(dataDir, "etcd", members.SocketName))
 		}
 		srv, err := members.Alone(filepath.Join(dataDir, "etcd"), n.log)
 		if err != nil {

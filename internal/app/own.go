@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/etcdmembers"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/members"
+	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -243,7 +244,7 @@ func (n *Node) etcdMembers() etcdmembers.Members {
 	if n.members == nil {
 		return nil
 	}
-	return members.NewOperator(job.NodeID(n.cfg.Node), n.keys, n.client, func(endpoints []string) (*clientv3.Client, error) {
+	return roster.NewOperator(job.NodeID(n.cfg.Node), n.keys, n.client, func(endpoints []string) (*clientv3.Client, error) {
 		return dialEtcd(context.Background(), endpoints, n.cfg.Etcd, startTimeout, n.log)
 	})
 }

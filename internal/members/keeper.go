@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -266,7 +267,7 @@ func (k *Keeper) standing(ctx context.Context) (*standing, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &standing{node: k.cfg.Node, peerURL: k.cfg.At.PeerURL, all: membersOf(listed.Members), most: k.cfg.Most}
+	s := &standing{node: k.cfg.Node, peerURL: k.cfg.At.PeerURL, all: roster.Of(listed.Members), most: k.cfg.Most}
 	if len(got.Kvs) > 0 {
 		rec, err := etcdkv.Decode[etcdkv.EtcdNode](string(got.Kvs[0].Key), got.Kvs[0].Value)
 		if err != nil {
@@ -276,17 +277,17 @@ func (k *Keeper) standing(ctx context.Context) (*standing, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	etcd := ID(listed.Header.ClusterId).String()
+	etcd := roster.ID(listed.Header.ClusterId).String()
 	if k.state.Etcd != "" && k.state.Etcd != etcd {
 		return nil, errElsewhere
 	}
 	if data {
-		if s.own, err = ParseID(k.state.Member); err != nil {
+		if s.own, err = roster.ParseID(k.state.Member); err != nil {
 			return nil, fmt.Errorf("%s has the data of a member, and %s does not say of which: %w", k.etcdDir(), stateName, err)
 		}
 	}
 	s.running = k.running()
-	known := endpoints(s.all)
+	known := roster.Endpoints(s.all)
 	if len(known) > 0 && (!slices.Equal(known, k.state.Endpoints) || k.state.Etcd != etcd) {
 		next := k.state
 		next.Endpoints, next.Etcd = known, etcd
@@ -308,7 +309,7 @@ func (k *Keeper) keep(next State) error {
 	return nil
 }
 
-func (k *Keeper) setMember(id ID) error {
+func (k *Keeper) setMember(id roster.ID) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next := k.state
@@ -320,7 +321,7 @@ func (k *Keeper) setMember(id ID) error {
 }
 
 // do does a step. Each may be done again after a crash.
-func (k *Keeper) do(ctx context.Context, what step, self Member, s *standing) error {
+func (k *Keeper) do(ctx context.Context, what step, self roster.Member, s *standing) error {
 	switch what {
 	case stepStart:
 		return k.begin(self, s)
@@ -348,13 +349,13 @@ func (k *Keeper) do(ctx context.Context, what step, self Member, s *standing) er
 			if err != nil {
 				return err
 			}
-			return k.setMember(ID(added.Member.ID))
+			return k.setMember(roster.ID(added.Member.ID))
 		case stepPromote:
 			_, err = c.MemberPromote(ctx, uint64(self.ID))
 		case stepMove:
 			_, err = c.MemberUpdate(ctx, uint64(self.ID), []string{k.cfg.At.PeerURL})
 		case stepReplace, stepLeave:
-			if err := keepsMajority(now.all, self.ID, func(m Member) bool { return answers(ctx, c, m) }); err != nil {
+			if err := roster.KeepsMajority(now.all, self.ID, func(m roster.Member) bool { return roster.Answers(ctx, c, m) }); err != nil {
 				return err
 			}
 			_, err = c.MemberRemove(ctx, uint64(self.ID))
@@ -366,7 +367,7 @@ func (k *Keeper) do(ctx context.Context, what step, self Member, s *standing) er
 }
 
 // begin starts the etcd of this node, from its data or as a new one.
-func (k *Keeper) begin(self Member, s *standing) error {
+func (k *Keeper) begin(self roster.Member, s *standing) error {
 	if s.own == 0 {
 		if err := k.setMember(self.ID); err != nil {
 			return err
@@ -408,68 +409,9 @@ var errMeanwhile = errors.New("the members have changed meanwhile")
 
 // change makes a change of the members, unless another one is being made.
 func (k *Keeper) change(ctx context.Context, what step, do func(context.Context) error) error {
-	err := change(ctx, k.store.Client, k.cfg.Keys, etcdkv.EtcdChange{Node: k.cfg.Node, What: string(what)}, do)
+	err := roster.Change(ctx, k.store.Client, k.cfg.Keys, etcdkv.EtcdChange{Node: k.cfg.Node, What: string(what)}, do)
 	if errors.Is(err, rpctypes.ErrMemberLearnerNotReady) {
 		return errors.New("the learner has not caught up yet")
 	}
 	return err
-}
-
-// changeTime bounds one change: its lock ends then.
-const changeTime = 15 * time.Second
-
-// change does a change under the lock of changes. The lock keeps nodes from being in
-// one another's way; that no two changes are open at once is etcd's own rule.
-func change(ctx context.Context, c *clientv3.Client, keys etcdkv.Keys, rec etcdkv.EtcdChange, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, changeTime)
-	defer cancel()
-	rec.Schema, rec.Since = etcdkv.Schema, time.Now().UTC()
-	value, err := etcdkv.Encode(rec)
-	if err != nil {
-		return err
-	}
-	lease, err := c.Grant(ctx, int64((changeTime+callTimeout)/time.Second))
-	if err != nil {
-		return fmt.Errorf("lock of changes: %w", etcdkv.Unavailable(err))
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
-		defer cancel()
-		_, _ = c.Revoke(ctx, lease.ID) // it ends by itself, too
-	}()
-	key := keys.EtcdChange()
-	done, err := c.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-		Then(clientv3.OpPut(key, value, clientv3.WithLease(lease.ID))).Else(clientv3.OpGet(key)).Commit()
-	if err != nil {
-		return fmt.Errorf("lock of changes: %w", etcdkv.Unavailable(err))
-	}
-	if !done.Succeeded {
-		other := etcdkv.EtcdChange{}
-		if kvs := done.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
-			if other, err = etcdkv.Decode[etcdkv.EtcdChange](key, kvs[0].Value); err != nil {
-				return err
-			}
-		}
-		return fmt.Errorf("node %s changes the members (%s); one change at a time: %w", other.Node, other.What, job.ErrConflict)
-	}
-	return do(ctx)
-}
-
-// answerTime bounds the question whether a member answers.
-const answerTime = 2 * time.Second
-
-// answers reports whether a member answers at one of its addresses.
-func answers(ctx context.Context, c *clientv3.Client, m Member) bool {
-	for _, e := range m.ClientURLs {
-		if !isHTTPS(e) {
-			continue
-		}
-		bounded, cancel := context.WithTimeout(ctx, answerTime)
-		st, err := c.Status(bounded, e)
-		cancel()
-		if err == nil && st.Header.MemberId == uint64(m.ID) && st.Leader != 0 {
-			return true
-		}
-	}
-	return false
 }

@@ -14,12 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/internal/testkit/await"
 	"github.com/carillon-cron/carillon/internal/testkit/ports"
 	"github.com/carillon-cron/carillon/job"
@@ -149,14 +151,14 @@ func (h *host) resume(t *testing.T) {
 	h.run(t, k)
 }
 
-func (h *host) operator() *Operator {
-	return NewOperator(h.cfg.Node, h.cfg.Keys, h.client, func(e []string) (*clientv3.Client, error) { return h.dial(h.keeper.files, e) })
+func (h *host) operator() *roster.Operator {
+	return roster.NewOperator(h.cfg.Node, h.cfg.Keys, h.client, func(e []string) (*clientv3.Client, error) { return h.dial(h.keeper.files, e) })
 }
 
 // voters waits until these nodes, and no others, are members with a vote.
-func (h *host) voters(t *testing.T, names ...string) []Status {
+func (h *host) voters(t *testing.T, names ...string) []roster.Status {
 	t.Helper()
-	var all []Status
+	var all []roster.Status
 	await.Until(t, fmt.Sprint("members are ", names), func() bool {
 		var err error
 		if all, err = h.operator().Look(t.Context()); err != nil || len(all) != len(names) {
@@ -196,9 +198,10 @@ func TestMembersComeAndGo(t *testing.T) {
 	b.join(t, a)
 	a.voters(t, "a", "b")
 	// I1: c has ended right after it was added, and knows nothing of that.
-	if _, err := a.client.MemberAddAsLearner(t.Context(), []string{c.cfg.At.PeerURL}); err != nil {
-		t.Fatal(err)
-	}
+	await.Until(t, "etcd takes c", func() bool { // it takes nobody while a member that is new seems not to be there
+		_, err := a.client.MemberAddAsLearner(t.Context(), []string{c.cfg.At.PeerURL})
+		return err == nil || errors.Is(err, rpctypes.ErrPeerURLExist)
+	})
 	c.join(t, a)
 	all := a.voters(t, "a", "b", "c")
 
@@ -219,14 +222,14 @@ func TestMembersComeAndGo(t *testing.T) {
 	c.resume(t)
 	await.Until(t, "c is another member", func() bool {
 		now, err := a.operator().Look(t.Context())
-		s, ok := Find(now, "c")
+		s, ok := roster.Find(now, "c")
 		return err == nil && ok && s.ID != all[2].ID && !s.Learner && s.Down == ""
 	})
 	now := a.voters(t, "a", "b", "c")
 
 	// I4: with one down, no other may go.
 	c.end()
-	b1, _ := Find(now, "b")
+	b1, _ := roster.Find(now, "b")
 	if err := a.operator().Remove(t.Context(), b1.ID); !errors.Is(err, job.ErrConflict) || !strings.Contains(err.Error(), "not: [c]") {
 		t.Errorf("b is removed while c is down: %v, want a conflict that names c", err)
 	}
@@ -247,7 +250,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	now = a.voters(t, "a", "b", "c")
 
 	// The founder leaves, and the others go on; then there is one.
-	led, _ := Find(now, "b")
+	led, _ := roster.Find(now, "b")
 	if err := a.operator().MoveLeader(t.Context(), led); err != nil {
 		t.Errorf("b leads: %v", err)
 	}

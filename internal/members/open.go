@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/backoff"
 	"github.com/carillon-cron/carillon/internal/datadir"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/job"
 )
 
@@ -144,7 +145,7 @@ func (cfg Config) found(ctx context.Context, log *zap.Logger, found func(context
 		return err
 	}
 	defer func() { _ = f.Client.Close() }() // nothing is left in it
-	ctx, cancel := context.WithTimeout(ctx, changeTime)
+	ctx, cancel := context.WithTimeout(ctx, roster.ChangeTime)
 	defer cancel()
 	files, err := openFiles(cfg.DataDir, cfg.Node, log)
 	if err != nil {

@@ -21,13 +21,12 @@ import (
 
 	"github.com/carillon-cron/carillon/internal/auth"
 	"github.com/carillon-cron/carillon/internal/datadir"
+	"github.com/carillon-cron/carillon/internal/members/roster"
 )
 
 const (
 	// aloneReady bounds the start of an etcd that is alone: it waits for nobody.
 	aloneReady = 2 * time.Minute
-	// quota is how large the data of a member may become.
-	quota = 8 << 30
 )
 
 // SocketName is the name of the socket in etcd's directory.
@@ -106,7 +105,7 @@ func start(dir, name string, at *netPlace, log *zap.Logger) (_ *Server, err erro
 	cfg.CORS, cfg.HostWhitelist = map[string]struct{}{"none": {}}, map[string]struct{}{"localhost": {}}
 	cfg.EnableGRPCGateway, cfg.EnablePprof, cfg.ListenMetricsUrls = false, false, nil
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "periodic", "1m"
-	cfg.QuotaBackendBytes = quota
+	cfg.QuotaBackendBytes = roster.Quota
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.Named("etcd").WithOptions(zap.IncreaseLevel(zap.DPanicLevel)))
 	srv, err := embed.StartEtcd(cfg)
 	if err != nil {
@@ -192,7 +191,7 @@ func (s *Server) Ready(ctx context.Context) error {
 func (s *Server) Ended() <-chan struct{} { return s.etcd.Server.StopNotify() }
 
 // ID is the number of this member.
-func (s *Server) ID() ID { return ID(s.etcd.Server.MemberID()) }
+func (s *Server) ID() roster.ID { return roster.ID(s.etcd.Server.MemberID()) }
 
 // Stop ends the etcd.
 func (s *Server) Stop() {

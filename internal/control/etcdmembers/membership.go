@@ -17,16 +17,16 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
-	"github.com/carillon-cron/carillon/internal/members"
+	"github.com/carillon-cron/carillon/internal/members/roster"
 	"github.com/carillon-cron/carillon/job"
 )
 
 // Members are the members of the cluster's own etcd.
 type Members interface {
-	Look(ctx context.Context) ([]members.Status, error)
-	Remove(ctx context.Context, id members.ID) error
-	MoveLeader(ctx context.Context, to members.Status) error
-	Defrag(ctx context.Context, s members.Status) error
+	Look(ctx context.Context) ([]roster.Status, error)
+	Remove(ctx context.Context, id roster.ID) error
+	MoveLeader(ctx context.Context, to roster.Status) error
+	Defrag(ctx context.Context, s roster.Status) error
 }
 
 // Deps is what a Membership stands on. All but Members must be set.
@@ -75,7 +75,7 @@ func (m *Membership) CreateNodeToken(ctx context.Context, req api.TokenRequest) 
 
 // view is what there is to know of the members at a time.
 type view struct {
-	all   []members.Status
+	all   []roster.Status
 	nodes map[job.NodeID]*mvccpb.KeyValue // records of nodes
 	live  map[job.NodeID]bool
 }
@@ -138,7 +138,7 @@ func (m *Membership) EtcdMembers(ctx context.Context) ([]api.EtcdMember, error) 
 }
 
 // member is a member as the API tells it. most is how far the furthest one is.
-func (v *view) member(s *members.Status, most uint64) api.EtcdMember {
+func (v *view) member(s *roster.Status, most uint64) api.EtcdMember {
 	e := api.EtcdMember{
 		Node: job.NodeID(s.Name), Role: api.EtcdFollower, Live: v.live[job.NodeID(s.Name)], ID: s.ID.String(), Version: s.Version,
 		SizeBytes: s.Size, InUseBytes: s.InUse, QuotaBytes: s.Quota, Problems: slices.Clone(s.Errors),
@@ -177,14 +177,14 @@ func (m *Membership) RemoveEtcdMember(ctx context.Context, node string, o api.Or
 	if err != nil {
 		return err
 	}
-	s, is := members.Find(v.all, node)
+	s, is := roster.Find(v.all, node)
 	name := job.NodeID(cmp.Or(s.Name, node))
 	kv := v.nodes[name]
 	if !is && kv == nil {
 		return fmt.Errorf("node %s of the cluster's etcd: %w; carillon etcd members lists them", node, job.ErrNotFound)
 	}
 	if is {
-		if err := members.MayRemove(v.all, s.ID); err != nil {
+		if err := roster.MayRemove(v.all, s.ID); err != nil {
 			return fmt.Errorf("%s cannot be removed: %w", node, err)
 		}
 	}
@@ -267,17 +267,17 @@ func (m *Membership) DefragEtcd(ctx context.Context, node string, o api.Order) e
 	return m.members.Defrag(ctx, s)
 }
 
-func (m *Membership) find(ctx context.Context, node string) (members.Status, error) {
+func (m *Membership) find(ctx context.Context, node string) (roster.Status, error) {
 	if err := m.own(); err != nil {
-		return members.Status{}, err
+		return roster.Status{}, err
 	}
 	bounded, cancel := m.db.Bounded(ctx)
 	defer cancel()
 	all, err := m.members.Look(bounded)
 	if err != nil {
-		return members.Status{}, err
+		return roster.Status{}, err
 	}
-	s, ok := members.Find(all, node)
+	s, ok := roster.Find(all, node)
 	if !ok {
 		return s, fmt.Errorf("member %s of the cluster's etcd: %w; carillon etcd members lists them", node, job.ErrNotFound)
 	}
@@ -285,7 +285,7 @@ func (m *Membership) find(ctx context.Context, node string) (members.Status, err
 }
 
 // record keeps what was ordered of a member that changes nothing that is stored.
-func (m *Membership) record(ctx context.Context, action string, s members.Status, o api.Order) error {
+func (m *Membership) record(ctx context.Context, action string, s roster.Status, o api.Order) error {
 	object := cmp.Or(s.Name, s.ID.String())
 	op, err := m.audit.Op(m.audit.Record(ctx, action, object, o))
 	if err != nil {

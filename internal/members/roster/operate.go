@@ -1,4 +1,4 @@
-package members
+package roster
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (o *Operator) Look(ctx context.Context) ([]Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("members of etcd: %w", etcdkv.Unavailable(err))
 	}
-	all := membersOf(listed.Members)
+	all := Of(listed.Members)
 	out := make([]Status, len(all))
 	var wg sync.WaitGroup
 	for i, m := range all {
@@ -63,7 +63,7 @@ func (o *Operator) Look(ctx context.Context) ([]Status, error) {
 }
 
 func (o *Operator) ask(ctx context.Context, m Member) Status {
-	s := Status{Member: m, Quota: quota}
+	s := Status{Member: m, Quota: Quota}
 	if m.Name == "" {
 		s.Down = "it was added and has not started"
 		return s
@@ -105,14 +105,14 @@ func MayRemove(all []Status, gone ID) error {
 	for i := range all {
 		plain[i] = all[i].Member
 	}
-	return keepsMajority(plain, gone, func(m Member) bool {
+	return KeepsMajority(plain, gone, func(m Member) bool {
 		return slices.ContainsFunc(all, func(s Status) bool { return s.ID == m.ID && s.Down == "" })
 	})
 }
 
 // Remove removes a member. One that is gone already is no error.
 func (o *Operator) Remove(ctx context.Context, id ID) error {
-	return change(ctx, o.client, o.keys, etcdkv.EtcdChange{Node: o.node, What: "remove " + id.String()}, func(ctx context.Context) error {
+	return Change(ctx, o.client, o.keys, etcdkv.EtcdChange{Node: o.node, What: "remove " + id.String()}, func(ctx context.Context) error {
 		all, err := o.Look(ctx)
 		if err != nil {
 			return err
@@ -135,9 +135,9 @@ func (o *Operator) Remove(ctx context.Context, id ID) error {
 func (o *Operator) MoveLeader(ctx context.Context, to Status) error {
 	switch {
 	case to.Learner:
-		return fmt.Errorf("%s has no vote yet: %w", nameOf(to.Member), job.ErrConflict)
+		return fmt.Errorf("%s has no vote yet: %w", NameOf(to.Member), job.ErrConflict)
 	case to.Down != "":
-		return fmt.Errorf("%s does not answer (%s): %w", nameOf(to.Member), to.Down, job.ErrConflict)
+		return fmt.Errorf("%s does not answer (%s): %w", NameOf(to.Member), to.Down, job.ErrConflict)
 	case to.Leader:
 		return nil
 	}
@@ -150,7 +150,7 @@ func (o *Operator) MoveLeader(ctx context.Context, to Status) error {
 		return fmt.Errorf("no member leads at this moment: %w", job.ErrUnavailable)
 	}
 	// Only the leader takes this.
-	at, err := o.at(endpoints([]Member{all[i].Member}))
+	at, err := o.at(Endpoints([]Member{all[i].Member}))
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (o *Operator) MoveLeader(ctx context.Context, to Status) error {
 // Defrag has a member give the free pages of its file back. It answers nobody meanwhile.
 func (o *Operator) Defrag(ctx context.Context, s Status) error {
 	var err error
-	for _, e := range endpoints([]Member{{ClientURLs: s.ClientURLs}}) {
+	for _, e := range Endpoints([]Member{{ClientURLs: s.ClientURLs}}) {
 		if _, err = o.client.Defragment(ctx, e); err == nil {
 			return nil
 		}
