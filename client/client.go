@@ -57,6 +57,7 @@ type Client struct {
 	Calendars  Calendars
 	Scripts    Scripts
 	Secrets    Secrets
+	Notifiers  Notifiers
 	HostGroups HostGroups
 	Roles      Roles
 	Bindings   RoleBindings
@@ -124,7 +125,7 @@ func New(cfg Config) (*Client, error) {
 	}}
 	return &Client{
 		Jobs: Jobs{c}, Runs: Runs{c}, Pauses: Pauses{c}, Backfills: Backfills{c}, Groups: Groups{c},
-		Calendars: Calendars{c}, Scripts: Scripts{c}, Secrets: Secrets{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
+		Calendars: Calendars{c}, Scripts: Scripts{c}, Secrets: Secrets{c}, Notifiers: Notifiers{c}, HostGroups: HostGroups{c}, Roles: Roles{c}, Bindings: RoleBindings{c}, Minions: Minions{c},
 		Enrollment: Enrollment{c}, Updates: Updates{c}, Nodes: Nodes{c}, Etcd: Etcd{c}, Shards: Shards{c}, Locks: Locks{c}, Queues: Queues{c}, Plans: Plans{c},
 		Cluster: Cluster{c}, Tokens: Tokens{c}, Auth: Auth{c}, Audit: Audit{c}, conn: c,
 	}, nil

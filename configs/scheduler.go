@@ -78,7 +78,14 @@ type Scheduler struct {
 	TokenMaxAge time.Duration `mapstructure:"tokenMaxAge"`
 	OIDC        OIDC          `mapstructure:"oidc"`
 	Egress      Egress        `mapstructure:"egress"`
+	Notify      Notify        `mapstructure:"notify"`
 	Log         Log           `mapstructure:"log"`
+}
+
+// Notify says what notifiers need of the node.
+type Notify struct {
+	// SecretsDir has the secrets of receivers. Empty: notify-secrets in the data directory.
+	SecretsDir string `mapstructure:"secretsDir"`
 }
 
 // Egress bounds which addresses that people choose the node calls.
@@ -303,6 +310,9 @@ func (c *Scheduler) Validate() error {
 	}
 	if _, err := egress.ParseRules(c.Egress.Allow); err != nil {
 		v.add("egress.allow", "%v", err)
+	}
+	if c.Notify.SecretsDir != "" && !filepath.IsAbs(c.Notify.SecretsDir) {
+		v.add("notify.secretsDir", "%q is not an absolute path; give one as in /etc/carillon/notify-secrets", c.Notify.SecretsDir)
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "console", "json")

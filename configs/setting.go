@@ -89,6 +89,7 @@ func schedulerSettings() []setting {
 		{path: "oidc.sessionMaxAge", flag: "oidc-session-max-age", usage: "how long a login by the identity provider lasts, at most a day"},
 		{path: "egress.allow", flag: "egress-allow", usage: "`HOST` that receivers of alerts and other addresses that people choose may be on: a name, *.NAME, an address or a range; may be given several times; nothing else is called then; loopback and link-local are called only where an address or a narrow range names them (default: everything else)", example: "[hooks.example.org, 10.0.0.0/8]"},
 		{path: "egress.ca", flag: "egress-ca", usage: "`FILE` with certificates that theirs are checked against besides the host's", example: "/etc/carillon/receivers-ca.pem", unset: "leave it out for the certificates of the host alone"},
+		{path: "notify.secretsDir", flag: "notify-secrets-dir", usage: "`DIR` with the secrets of receivers of alerts (kind: Notifier), each in a file DIR/NAMESPACE/NAME that not every account may use (default: notify-secrets in the data directory)", example: "/etc/carillon/notify-secrets", unset: "leave it out for notify-secrets in the data directory"},
 		{path: "log.level", flag: "log-level", usage: "debug, info, warn or error"},
 		{path: "log.format", flag: "log-format", usage: "console or json"},
 	}

@@ -197,3 +197,11 @@ func abridged(s string) string {
 	}
 	return fmt.Sprintf("a text of %d characters", len(s))
 }
+
+// Variables by which a command finds the run whose end has started it, for a job with after:
+// its id, its job as NAMESPACE/NAME, and the state in which it ended.
+const (
+	EnvAfterRun   = EnvPrefix + "AFTER_RUN_ID"
+	EnvAfterJob   = EnvPrefix + "AFTER_JOB"
+	EnvAfterState = EnvPrefix + "AFTER_STATE"
+)

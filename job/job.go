@@ -138,7 +138,9 @@ type Spec struct {
 	// LateAfter: a run that begins this long after its instant is reported
 	// as late. Zero: none is.
 	LateAfter Duration `json:"lateAfter,omitempty"`
-	// After has the job start when other jobs' runs end. Nil: it does not.
+	// After has the job start when other jobs' runs end. Nil: it does not. The command
+	// finds the run that has started it in CARILLON_AFTER_RUN_ID, its job in
+	// CARILLON_AFTER_JOB and the state in which it ended in CARILLON_AFTER_STATE.
 	After *After `json:"after,omitempty"`
 	// Watch has the job start when a key in etcd changes. Nil: it does not.
 	Watch *Watch `json:"watch,omitempty"`

@@ -16,15 +16,19 @@ const (
 	alertDeadline = "deadline"
 	alertMissed   = "missed"
 	alertPaused   = "paused"
+	alertLong     = "long-running"
+	// alertDropped counts those that nobody was told of, as too much was to be told.
+	alertDropped = "dropped"
 )
 
 // watchTimes tells of a fire that is late, or has not ended by its deadline, and
 // has it looked at when the next of these is due.
 func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
+	s.watchLength(f, now)
 	if spec.LateAfter > 0 && !f.toldLate && f.dispatchedAt == 0 {
 		if at := f.due() + int64(spec.LateAfter); now >= at {
 			f.toldLate = true
-			s.alert(f, alertLate, fmt.Sprintf("late: not started within %v of its scheduled time", time.Duration(now-f.id.At).Round(time.Millisecond)))
+			s.alert(f, alertLate, job.AlertLate, fmt.Sprintf("late: not started within %v of its scheduled time", time.Duration(now-f.id.At).Round(time.Millisecond)))
 		} else {
 			s.reconcileAt(f, at)
 		}
@@ -32,7 +36,7 @@ func (s *shard) watchTimes(f *fire, spec *job.Spec, now int64) {
 	if spec.Deadline > 0 && !f.toldDeadline {
 		if at := f.id.At + int64(spec.Deadline); now >= at {
 			f.toldDeadline = true
-			s.alert(f, alertDeadline, fmt.Sprintf("deadline: had not ended %v after its instant", time.Duration(spec.Deadline)))
+			s.alert(f, alertDeadline, job.AlertDeadline, fmt.Sprintf("deadline: had not ended %v after its instant", time.Duration(spec.Deadline)))
 			if spec.EffectiveOnDeadline() == job.DeadlineCancel {
 				s.overdue(f, spec, now)
 			}
@@ -64,7 +68,26 @@ func (s *shard) overdue(f *fire, spec *job.Spec, now int64) {
 	}
 }
 
-func (s *shard) alert(f *fire, kind, text string) {
+// watchLength tells of a fire that goes on for longer than somebody wants.
+func (s *shard) watchLength(f *fire, now int64) {
+	all := s.deps.Cluster.Notifiers()
+	if f.toldLong || !all.Any(job.AlertLongRunning) || !f.phase.Runs() {
+		return
+	}
+	limit := all.For(f.e.key, f.e.labelsOf).RunsFor()
+	if limit == 0 {
+		return
+	}
+	if at := max(f.dispatchedAt, f.due()) + int64(limit); now < at {
+		s.reconcileAt(f, at)
+		return
+	}
+	f.toldLong = true
+	s.alert(f, alertLong, job.AlertLongRunning, fmt.Sprintf("long-running: goes on for more than %v", limit))
+}
+
+func (s *shard) alert(f *fire, kind string, event job.AlertEvent, text string) {
+	s.tell(f, event, text)
 	f.alerts = append(f.alerts, text)
 	s.met.alerts.WithLabelValues(kind).Inc()
 	s.log.Warn("alert", zap.String("kind", kind), zap.Stringer("job", f.e.key), zap.Stringer("fire", f.id), zap.String("text", text))

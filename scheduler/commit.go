@@ -135,6 +135,10 @@ func (s *shard) gather(now int64) (*write, error) {
 			return nil, err
 		}
 	}
+	noticed, err := s.gatherNotices(w)
+	if err != nil {
+		return nil, err
+	}
 	size := 0
 	var again []*slot
 	s.passSlots() // I3: what has ended of the others must stay until the cursor has passed them
@@ -165,7 +169,7 @@ func (s *shard) gather(now int64) (*write, error) {
 	for _, sl := range again {
 		s.touch(sl)
 	}
-	if len(w.notes) > 0 && w.state == nil {
+	if (len(w.notes) > 0 || noticed) && w.state == nil {
 		// So that the outcome of this very write can be told.
 		if err := s.gatherState(w, reached); err != nil {
 			return nil, err

@@ -117,6 +117,23 @@ func TestAfterAllWaitsForEach(t *testing.T) {
 		b.until("a start", func() bool { return len(b.ended(down)) > round })
 	}
 	b.until("nothing is left over", func() bool { return b.slots() == 0 })
+	ran := b.ended(two)
+	b.w.mu.Lock()
+	told := 0
+	for id, o := range b.w.last {
+		if id.Fire.Job != down.UID {
+			continue
+		}
+		for i := range ran { // the last one to end is the one that started it
+			if o.Env[job.EnvAfterRun] == string(ran[i].RunID) && o.Env[job.EnvAfterJob] == "t/two" && o.Env[job.EnvAfterState] == string(job.StateSucceeded) {
+				told++
+			}
+		}
+	}
+	b.w.mu.Unlock()
+	if told != 3 {
+		t.Errorf("%d of 3 commands know which run has started them", told)
+	}
 	if n := len(b.ended(down)); n != 3 {
 		t.Errorf("started %d times, want once in each of 3 rounds", n)
 	}

@@ -242,6 +242,13 @@
 //	    again. What waits at its minion is asked about, after askHeld first, and its
 //	    time-out begins with its start (report.go, reconcile.go).
 //
+//	I32 What a notifier tells of an end is written in a fenced transaction no later than
+//	    the one in which the run leaves its slot, and so is what is known of the job's
+//	    trouble: whoever owns the shard then ends the run again otherwise, and tells it
+//	    under the same id. Of a job of which nobody wants to be told nothing is written,
+//	    and of one that nobody has to be told of neither: an end that is no news, a
+//	    failure between two reminders (notices.go; package notify delivers).
+//
 //	I34 Nothing is started that is beyond the bounds of who stored the job, or of who
 //	    asked for the run: minions are chosen within them, and each order is looked
 //	    at once more before it is sent, with its parameters, its scripts and the

@@ -152,6 +152,14 @@ func (s *shard) leaveSlot(f *fire) {
 	delete(s.fires, f.id)
 	s.ahead.end(f)
 	s.leaveGate(f)
+	if s.notice(f) {
+		return // it leaves with the write that has it told
+	}
+	s.quitSlot(f)
+}
+
+// quitSlot has a fire leave its slot of which people are told, if they are.
+func (s *shard) quitSlot(f *fire) {
 	sl := f.slot
 	if f.ends = s.endsFor(f); len(f.ends) > 0 {
 		sl.tell = append(sl.tell, f)

@@ -20,6 +20,8 @@ type entry struct {
 	raw string
 	// author is who applied the job; a million jobs have few.
 	author unique.Handle[string]
+	// labels are the job's, as JSON; a million jobs have few sets of them.
+	labels unique.Handle[string]
 	// Timing is when it is due, and whether it was deleted: the entry lives on for its
 	// open fires then.
 	plan.Timing
@@ -160,7 +162,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	spec := planned.spec()
 	e := &entry{
 		key: job.Key{Namespace: unique.Make(stored.Namespace).Value(), Name: stored.Name}, uid: stored.UID, raw: string(stored.Spec),
-		author:  unique.Make(stored.AppliedBy),
+		author: unique.Make(stored.AppliedBy), labels: unique.Make(string(stored.Labels)),
 		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
 		timer: timers.Timer[*entry]{Next: never}, from: stored.MovedFrom,
 	}

@@ -41,6 +41,8 @@ type fire struct {
 	// applied the job when its last order was made; empty: none was, by this owner.
 	subject string
 	author  string
+	// after is the run whose end has started it. Nil: none has, or it is not known.
+	after *etcdkv.AfterRun
 	// work is what its minions are told to do; nil: not worked out yet. awaits is
 	// since when a script is awaited; 0: none is.
 	work   *work
@@ -56,6 +58,9 @@ type fire struct {
 	// that they have been.
 	alerts                 []string
 	toldLate, toldDeadline bool
+	// toldLong says that people were told that it goes on for long; crowded that it did not
+	// start because the job still ran.
+	toldLong, crowded bool
 	// overdue: it is cancelled because it has not ended by its deadline. It tells how the
 	// end is judged, also if somebody wants it ended besides.
 	overdue bool
@@ -339,7 +344,7 @@ func (f *fire) stored() etcdkv.SlotEntry {
 		Fire: f.id, Share: f.share, State: state, Reason: f.reason, Count: f.count, Until: f.until,
 		SlotAsked: etcdkv.SlotAsked{
 			Cause: f.cause, Params: f.params, Sensitive: f.sensitive, Redo: f.redo, Promoted: f.promoted, Stopped: f.stopped, Canaries: f.canaries, Rollout: f.rules,
-			Attempts: f.attempts, LeftOut: f.leftOut, Bounds: f.bounds, Subject: f.subject,
+			Attempts: f.attempts, LeftOut: f.leftOut, Bounds: f.bounds, Subject: f.subject, After: f.after,
 		},
 	}
 	if state == etcdkv.EntryQueued || len(f.tasks) > 0 && f.tasks[0].minion == "" {

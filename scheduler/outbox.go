@@ -153,6 +153,7 @@ func (o *outbox) trigger(ctx context.Context, end *etcdkv.Ended, n int) (clientv
 	}
 	value, err := etcdkv.Encode(etcdkv.Trigger{
 		Schema: etcdkv.Schema, Fire: fire, Key: end.To, From: end.From,
+		After: &etcdkv.AfterRun{Job: end.From, Run: end.RunID, State: end.State},
 		Cause: fmt.Sprintf("the end of run %s of %s (%s)", end.RunID, end.From, end.State),
 	})
 	return clientv3.Compare(clientv3.CreateRevision(string(kv.Key)), "=", kv.CreateRevision), key, value, err

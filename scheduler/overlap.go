@@ -110,6 +110,7 @@ func (s *shard) passOverlap(f *fire) bool {
 		return false
 	case plan.TurnedAway:
 		f.unassign()
+		f.crowded = true
 		s.end(f, job.StateSkipped, why)
 		return false
 	case plan.Admitted:

@@ -290,7 +290,7 @@ func (s *shard) planFire(b *batch, f *fire, now int64) {
 			return
 		case plan.TurnedAway:
 			s.proceed(f, phase.FireSkipped)
-			f.reason = why
+			f.reason, f.crowded = why, true
 			return
 		case plan.Admitted:
 			s.letRun(f)
@@ -326,7 +326,7 @@ func (s *shard) planTrigger(b *batch, key string, t etcdkv.Trigger, now int64) {
 	if s.fireOf(t.Fire) != nil || s.sharesOpen(t.Fire) {
 		return // committed already; only the deletion of its key was lost
 	}
-	f := &fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, sensitive: t.Sensitive, bounds: t.Bounds, subject: t.Subject, redo: t.Redo, hosts: t.Hosts}
+	f := &fire{id: t.Fire, e: e, cause: causeOf(&t), params: t.Params, sensitive: t.Sensitive, bounds: t.Bounds, subject: t.Subject, after: t.After, redo: t.Redo, hosts: t.Hosts}
 	if e == nil || e.uid != t.Fire.Job {
 		f.e = &entry{key: t.Key, uid: t.Fire.Job, Timing: plan.Timing{Gone: true}, timer: timers.Timer[*entry]{Next: never}}
 		s.proceed(f, phase.FireSkipped)

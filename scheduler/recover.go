@@ -42,6 +42,9 @@ func (s *shard) load(ctx context.Context) error {
 	if err := s.outbox.load(ctx); err != nil {
 		return err
 	}
+	if err := s.notices.load(ctx, s.deps.Client, s.cfg.Keys.Troubles(s.id)); err != nil {
+		return err
+	}
 	prefix := s.cfg.Keys.Slots(s.id)
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	for from := prefix; ; {
@@ -96,7 +99,7 @@ func (s *shard) loadSlot(key string, value []byte) error {
 			id: e.Fire, share: e.Share, slot: sl, phase: how, reason: e.Reason, count: e.Count, until: e.Until,
 			recovered: !fresh, committedAt: v.CommittedAt, cause: e.Cause, params: e.Params, sensitive: e.Sensitive,
 			redo: e.Redo, promoted: e.Promoted, stopped: e.Stopped, canaries: e.Canaries, rules: e.Rollout, hosts: e.Hosts,
-			attempts: e.Attempts, leftOut: e.LeftOut, bounds: e.Bounds, subject: e.Subject,
+			attempts: e.Attempts, leftOut: e.LeftOut, bounds: e.Bounds, subject: e.Subject, after: e.After,
 		}
 		for _, t := range e.Tasks {
 			next := &task{minion: t.Minion, share: t.Share, attempt: t.Attempt, notBefore: t.NotBefore, saved: t.Minion != "", inherited: !fresh}
@@ -148,6 +151,7 @@ func (s *shard) recover() {
 		}
 	}
 	s.promoteWaiting()
+	s.forgetTroubles()
 	s.ahead.queuePast(s.jobs)
 	level := zap.InfoLevel
 	if len(s.jobs) == 0 && open == 0 {

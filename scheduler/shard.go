@@ -101,6 +101,7 @@ type shard struct {
 	// pausing are pauses that the next commit makes.
 	pausing []etcdkv.Pause
 	outbox  outbox
+	notices notices
 	watches keyWatches
 	// anyCalendars: a job has some; calendarsRev is as of which revision of them
 	// jobs are planned, but for those that are to be planned anew, calendarsDone as
@@ -142,6 +143,7 @@ func newShard(id job.ShardID, own *lock.Ownership, cfg *Config, deps *Deps, met 
 		moved:   map[job.UID]*movedOut{},
 		fires:   map[job.FireID]*fire{},
 		granted: map[string]int64{}, look: plan.Look{Calendars: deps.Cluster},
+		notices: notices{troubles: map[job.UID]*etcdkv.Trouble{}, skips: map[job.UID]int{}},
 	}
 	s.admission = s.newAdmission(nil)
 	s.slotTable = newSlotTable(deps.now, s.decided)
@@ -273,7 +275,7 @@ func (s *shard) commitDue(ctx context.Context, now int64) int64 {
 	due := planned && at <= now+int64(s.cfg.LookAhead) || s.triggers.fresh || s.backfills.due(now) || s.ringDirty || s.anyOver() || s.asides.any()
 	s.shrinkSlots(now)
 	s.passSlots()
-	due = due || len(s.dirty) > 0
+	due = due || len(s.dirty) > 0 || len(s.notices.waiting) > 0
 	if !due && len(s.closed) == 0 && len(s.beyond) == 0 {
 		if planned {
 			return at - int64(s.cfg.LookAhead)

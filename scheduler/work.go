@@ -113,6 +113,12 @@ func (f *fire) variables(spec *job.Spec) (texts map[string]string, secrets map[s
 	if f.vars.of != spec {
 		f.vars.of = spec
 		f.vars.texts, f.vars.secrets = spec.Variables()
+		if a := f.after; a != nil {
+			if f.vars.texts == nil {
+				f.vars.texts = map[string]string{}
+			}
+			f.vars.texts[job.EnvAfterRun], f.vars.texts[job.EnvAfterJob], f.vars.texts[job.EnvAfterState] = string(a.Run), a.Job.String(), string(a.State)
+		}
 	}
 	return f.vars.texts, f.vars.secrets
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +37,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/epoch/past"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/internal/members"
+	"github.com/carillon-cron/carillon/internal/notify"
 	"github.com/carillon-cron/carillon/internal/plans"
 	"github.com/carillon-cron/carillon/internal/queues"
 	"github.com/carillon-cron/carillon/internal/recovery"
@@ -74,6 +74,9 @@ type Node struct {
 	queues  *queues.Dispatch
 	plans   *plans.Keeper
 	fires   *queues.Fires
+	// notify delivers alerts, sender sends them, by way of egress.
+	notify  *notify.Service
+	sender  *notify.Sender
 	hub     *agentpush.Hub
 	reg     *registry
 	store   *historyetcd.Store
@@ -310,6 +313,10 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	if err != nil {
 		return err
 	}
+	n.onClose(callers.Close)
+	if err := n.openNotify(callers, metrics); err != nil {
+		return err
+	}
 	if n.plans, err = plans.New(plans.Config{Node: node, Keys: n.keys, Shards: n.meta.Shards}, plans.Deps{
 		Client: n.client, Caller: callers, Open: n.seal.Open, Logger: n.log, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 	}); err != nil {
@@ -323,12 +330,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 	}, scheduler.Deps{
 		Client: n.client, Renewers: renewers, Cluster: n.cluster, Minions: queueMinions{n.hub, n.fires}, History: n.sink, Records: n.store,
 		Schedules: schedule.NewCache(), Roles: roles, Logger: n.log, Metrics: metrics, OnLease: n.onLease(), Time: n.time, Clocks: n.hub, Past: n.past,
-		Beside: func(ctx context.Context, id job.ShardID, own scheduler.Owned) {
-			var wg sync.WaitGroup
-			defer wg.Wait()
-			wg.Go(func() { n.plans.Hold(ctx, id, own) })
-			n.queues.Hold(ctx, id, own)
-		},
+		Beside: n.beside,
 	}); err != nil {
 		return err
 	}
@@ -342,7 +344,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		TokenMaxAge: cfg.TokenMaxAge, LoginLife: cfg.OIDC.SessionMaxAge,
 	}, control.Deps{
 		Client: n.client, History: n.store, Live: liveRuns{ask: n.hub.LiveRuns, shards: n.cluster.Shards, owner: n.cluster.Owner}, Outputs: n.hub, Minions: n.hub.Inventory(), MinionsRead: n.reg.fed, Logger: n.log,
-		Metrics: metrics, Roles: roles, Seal: n.seal, Enrollment: enrollment(n.registrar), Members: n.etcdMembers(), Provider: provider, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
+		Metrics: metrics, Roles: roles, Seal: n.seal, Enrollment: enrollment(n.registrar), Members: n.etcdMembers(), Provider: provider, TestNotifier: n.sender.Test, Dispatch: n.hub, Now: func() time.Time { return time.Unix(0, n.time.Now()) },
 		TimeKnown: func() bool { s := n.time.State(); return s.Judged }, Past: n.past.Why,
 	}); err != nil {
 		return err
@@ -418,6 +420,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("queues", n.queues.Run)
 	background("queuefires", n.fires.Run)
 	background("plans", n.plans.Run)
+	background("notify", n.notify.Run)
 	background("changes", n.control.Watch)
 	background("tokens", n.control.WatchAccess)
 	background("rights", n.control.WatchRights)

@@ -101,6 +101,12 @@ func (a *app) completeNames(root *cobra.Command) {
 					c.ValidArgsFunction = a.completeStored(job.KindQueue)
 				}
 			}
+		case "notify":
+			for _, c := range verb.Commands() {
+				if c.ValidArgsFunction == nil && c.Name() != "preview" {
+					c.ValidArgsFunction = a.completeStored(job.KindNotifier)
+				}
+			}
 		case "secret":
 			for _, c := range verb.Commands() {
 				switch c.Name() {

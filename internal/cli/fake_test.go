@@ -115,6 +115,9 @@ func newFake(t *testing.T) *fake {
 		reply(w, map[string]any{"calendars": []job.Calendar{{Metadata: job.Metadata{Namespace: "default", Name: "holidays"}, Spec: job.CalendarSpec{Closed: []string{"2026-12-25"}}}}})
 	})
 	mux.HandleFunc("GET /v1/queues", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"queues": []api.Queue{}}) })
+	mux.HandleFunc("GET /v1/notifiers", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"notifiers": []api.Notifier{}})
+	})
 	mux.HandleFunc("GET /v1/secrets", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"secrets": []job.Secret{}}) })
 	mux.HandleFunc("GET /v1/scripts", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"scripts": []job.SavedScript{}}) })
 	mux.HandleFunc("GET /v1/roles", func(w http.ResponseWriter, _ *http.Request) { reply(w, map[string]any{"roles": exampleRoles()}) })

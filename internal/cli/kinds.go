@@ -23,6 +23,8 @@ func kindWords(kind string) []string {
 		words = append(words, "cal")
 	case job.KindQueue:
 		words = append(words, "q")
+	case job.KindNotifier:
+		words = append(words, "no")
 	case job.KindScript:
 		words = append(words, "sc")
 	case job.KindRoleBinding:

@@ -92,6 +92,12 @@ func secretObject(v *job.Secret) manifest.Object {
 	return o
 }
 
+func notifierObject(v *api.Notifier) manifest.Object {
+	o := objectOf(job.KindNotifier, v.Metadata)
+	o.Notifier = v.Spec
+	return o
+}
+
 // objects makes objects of a list that the API returned.
 func objects[T any](all []T, err error, object func(*T) manifest.Object) ([]manifest.Object, error) {
 	if err != nil {
@@ -134,6 +140,9 @@ func (mf manifestVerbs) stored(ctx context.Context, kind, namespace string) (all
 	case job.KindSecret:
 		list, err := mf.client.Secrets.List(ctx, namespace)
 		return objects(list, err, secretObject)
+	case job.KindNotifier:
+		list, err := mf.client.Notifiers.List(ctx, namespace)
+		return objects(list, err, notifierObject)
 	case job.KindRole:
 		list, err := mf.client.Roles.List(ctx)
 		return objects(slices.DeleteFunc(list, func(r api.Role) bool { return r.BuiltIn }), err, roleObject)
@@ -160,6 +169,9 @@ func (mf manifestVerbs) storedOne(ctx context.Context, t thing) (manifest.Object
 	case job.KindScript:
 		v, err := mf.client.Scripts.Get(ctx, job.ScriptRef{Key: t.key})
 		return scriptObject(&v.SavedScript), err
+	case job.KindNotifier:
+		v, err := mf.client.Notifiers.Get(ctx, t.key)
+		return notifierObject(&v.Notifier), err
 	case job.KindSecret:
 		v, err := mf.client.Secrets.Get(ctx, t.key)
 		return secretObject(&v.Secret), err

@@ -27,6 +27,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/jobstore"
 	"github.com/carillon-cron/carillon/internal/control/locks"
 	"github.com/carillon-cron/carillon/internal/control/minions"
+	"github.com/carillon-cron/carillon/internal/control/notifiers"
 	"github.com/carillon-cron/carillon/internal/control/pauses"
 	"github.com/carillon-cron/carillon/internal/control/plans"
 	"github.com/carillon-cron/carillon/internal/control/policy"
@@ -97,6 +98,8 @@ type Deps struct {
 	Enrollment enroll.Enrollment
 	// Members are those of the cluster's own etcd. Nil: its etcd is not its own.
 	Members etcdmembers.Members
+	// TestNotifier sends a sample to a notifier's receiver. Nil: nothing is sent from here.
+	TestNotifier func(context.Context, *job.Notifier) error
 	// Provider tells who people are. Nil: nobody logs in by one.
 	Provider *idp.Provider
 	// Door tells how far the cluster looks at rights. Nil: as etcd says it; see
@@ -161,6 +164,7 @@ type Control struct {
 	*jobstore.Finder
 	*locks.Keeper
 	*minions.Fleet
+	*notifiers.Teller
 	*pauses.Pauser
 	*plans.Desk
 	*queues.Clerk
@@ -258,6 +262,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Rollout = updates.New(updates.Deps{Store: db, Audit: records, Minions: c.Fleet})
 	c.Finder = jobstore.New(jobstore.Deps{Store: db, Schedules: schedules, Logger: log})
 	c.Pauser = pauses.New(pauses.Deps{Store: db, Audit: records, Jobs: c.Finder, Cluster: c.Operator, Rights: c.rights, Logger: log})
+	c.Teller = notifiers.New(notifiers.Deps{Store: db, Audit: records, Test: deps.TestNotifier, Logger: log})
 	c.Set = definitions.New(definitions.Deps{Store: db, Audit: records, Logger: log})
 	c.Book = runs.New(runs.Deps{
 		Store: db, Jobs: c.Finder, History: deps.History, Live: deps.Live, Outputs: deps.Outputs, PollInterval: cfg.PollInterval, Logger: log,

@@ -83,6 +83,40 @@ type StoredSecret struct {
 	job.Secret
 }
 
+// StoredNotifier is the value of a notifier's key.
+type StoredNotifier struct {
+	Schema int `json:"schema"`
+	job.Notifier
+}
+
+// AlertNote is what a notifier has to tell: its owner makes deliveries of it.
+type AlertNote struct {
+	Schema int         `json:"schema"`
+	Alerts []job.Alert `json:"alerts"`
+}
+
+// StoredDelivery is the value of a delivery's key.
+type StoredDelivery struct {
+	Schema int `json:"schema"`
+	job.Delivery
+}
+
+// Trouble says that a job is in trouble, as people were told.
+type Trouble struct {
+	Schema int `json:"schema"`
+	// Alert is the id of the alert that told so first, and Run the run that it was of.
+	Alert string    `json:"alert"`
+	Run   job.RunID `json:"run"`
+	Since time.Time `json:"since"`
+	// Event is what was told last.
+	Event job.AlertEvent `json:"event"`
+	// Count is how many runs in a row had failed when it was told last, Told how often it
+	// was, NextAt when it may be told again.
+	Count  int       `json:"count"`
+	Told   int       `json:"told"`
+	NextAt time.Time `json:"nextAt"`
+}
+
 // ScriptHead tells a script's newest version.
 type ScriptHead struct {
 	Schema  int     `json:"schema"`
@@ -212,6 +246,8 @@ type Trigger struct {
 	Sensitive map[string]string `json:"sensitive,omitempty"`
 	// From is the job whose run has ended, for TriggerAfter.
 	From job.Key `json:"from,omitzero"`
+	// After is that run. Nil: a release before this one has written it, or there is none.
+	After *AfterRun `json:"after,omitempty"`
 	// Redo is the run that is done again, on Hosts, for TriggerRedo.
 	Redo  job.RunID `json:"redo,omitempty"`
 	Hosts Hosts     `json:"hosts,omitempty"`
@@ -413,5 +449,6 @@ type PlannedJob struct {
 	Earlier     []Earlier       `json:"earlier,omitempty"`
 	Bounds      job.Bounds      `json:"bounds,omitempty"`
 	AppliedBy   string          `json:"appliedBy,omitempty"`
+	Labels      json.RawMessage `json:"labels,omitempty"`
 	Spec        json.RawMessage `json:"spec"`
 }

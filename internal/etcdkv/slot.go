@@ -77,6 +77,16 @@ type SlotAsked struct {
 	Bounds job.Bounds `json:"b,omitempty"`
 	// Subject is as that of a Trigger.
 	Subject string `json:"u,omitempty"`
+	// After is as that of a Trigger.
+	After *AfterRun `json:"f,omitempty"`
+}
+
+// AfterRun is the run whose end has started another: for a job that waits for several, the
+// last of them.
+type AfterRun struct {
+	Job   job.Key   `json:"j"`
+	Run   job.RunID `json:"r"`
+	State job.State `json:"s"`
 }
 
 // SlotTask is the share of one minion.
@@ -295,7 +305,7 @@ func (s *Slot) asked() bool {
 
 func (a *SlotAsked) isZero() bool {
 	return a.Cause == "" && len(a.Params)+len(a.Sensitive) == 0 && a.Redo == "" && !a.Promoted && a.Stopped == "" && a.Canaries == 0 && a.Rollout == nil && len(a.Hosts) == 0 &&
-		len(a.Attempts) == 0 && a.LeftOut == 0 && len(a.Bounds) == 0 && a.Subject == ""
+		len(a.Attempts) == 0 && a.LeftOut == 0 && len(a.Bounds) == 0 && a.Subject == "" && a.After == nil
 }
 
 // text returns it as one text; empty: it is zero.

@@ -29,6 +29,7 @@ type Control interface {
 	Runs
 	Pauses
 	Definitions
+	Notifiers
 	Cluster
 	EtcdMembers
 	Minions
@@ -179,6 +180,7 @@ func (a *API) Register(plain *http.ServeMux) error {
 	a.calendarRoutes(doc)
 	a.scriptRoutes(doc)
 	a.secretRoutes(doc)
+	a.notifierRoutes(doc)
 	a.pauseRoutes(doc)
 	a.lockRoutes(doc)
 	a.queueRoutes(doc)

@@ -125,6 +125,12 @@ func routeRights() map[string]Right {
 		"GET " + ofKind("secrets"):      {rights.Read, rights.Secrets, AtPath},
 		"DELETE " + ofKind("secrets"):   {rights.Delete, rights.Secrets, AtPath},
 
+		"GET /v1/notifiers":                                 {rights.Read, rights.Notifiers, AtList},
+		"GET " + ofKind("notifiers"):                        {rights.Read, rights.Notifiers, AtPath},
+		"DELETE " + ofKind("notifiers"):                     {rights.Delete, rights.Notifiers, AtPath},
+		"POST " + ofKind("notifiers") + "/test":             {rights.Edit, rights.Notifiers, AtPath},
+		"POST " + ofKind("notifiers") + "/alerts/{id}/send": {rights.Edit, rights.Notifiers, AtPath},
+
 		"GET /v1/locks":                {rights.Read, rights.Locks, AtList},
 		"GET " + lock:                  {rights.Read, rights.Locks, AtPath},
 		"POST " + lock + "/acquire":    {rights.Edit, rights.Locks, AtPath},

@@ -69,6 +69,15 @@ type Definitions interface {
 	DeleteSecret(ctx context.Context, key job.Key) error
 }
 
+// Notifiers shows, deletes and tries notifiers.
+type Notifiers interface {
+	Notifiers(ctx context.Context, namespace string) ([]api.Notifier, error)
+	Notifier(ctx context.Context, key job.Key) (api.NotifierDetail, error)
+	DeleteNotifier(ctx context.Context, key job.Key) error
+	TestNotifier(ctx context.Context, key job.Key, o api.Order) error
+	SendAgain(ctx context.Context, key job.Key, alert string, o api.Order) error
+}
+
 // Cluster shows nodes, shards and groups, and takes orders for them.
 type Cluster interface {
 	Nodes(ctx context.Context) ([]api.Node, error)

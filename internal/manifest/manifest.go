@@ -34,7 +34,7 @@ type Object struct {
 	Metadata job.Metadata
 	// Spec is a job's spec, Group a group's, HostGroup that of a group of
 	// hosts, Calendar a calendar's, Script a script's, Queue a queue's, Secret a
-	// secret's, and Role and RoleBinding those of who may do what; the others are zero.
+	// secret's, Notifier a notifier's, and Role and RoleBinding those of who may do what; the others are zero.
 	Spec        job.Spec
 	Group       job.GroupSpec
 	HostGroup   job.HostGroupSpec
@@ -42,6 +42,7 @@ type Object struct {
 	Script      job.ScriptSpec
 	Queue       job.QueueSpec
 	Secret      job.SecretSpec
+	Notifier    job.NotifierSpec
 	Role        job.RoleSpec
 	RoleBinding job.RoleBindingSpec
 	// File and Line tell where the document begins; Line counts from 1.

@@ -303,6 +303,13 @@ func TestM3_RoundTrip(t *testing.T) {
 				}
 			case job.KindSecret:
 				in[i].Secret = job.SecretSpec{Description: text.Draw(rt, "description"), Sealed: jobgen.Sealed, Recipients: []string{jobgen.Recipient}}
+			case job.KindNotifier:
+				in[i].Notifier = job.NotifierSpec{
+					Description: text.Draw(rt, "description"), On: []job.AlertEvent{job.AlertFailed, job.AlertSkipped, job.AlertLongRunning}, Everywhere: true, Namespaces: []string{"prod-*"}, Jobs: []string{"a*"},
+					Labels: map[string]string{"team": "db"}, SkippedRuns: 3, RunsFor: job.Duration(time.Hour), RemindAfter: job.Duration(time.Hour), GroupFor: duration(time.Second, time.Hour).Draw(rt, "group"), MaxPerHour: 5,
+					Quiet: []string{"night"}, Subject: "{{.Job}}", Text: "{{range .Alerts}}{{.Reason}}{{end}}",
+					Email: &job.EmailReceiver{Server: "smtp.example.org:587", TLS: job.TLSStart, From: "c@example.org", To: []string{"a@example.org"}, User: "me", PasswordFile: "pw"},
+				}
 			case job.KindRole:
 				in[i].Metadata.Namespace = job.DefaultNamespace
 				in[i].Role.Rules = []job.RoleRule{

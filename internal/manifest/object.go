@@ -14,6 +14,7 @@ import (
 	"github.com/carillon-cron/carillon/agentpush/target"
 	"github.com/carillon-cron/carillon/calendar"
 	"github.com/carillon-cron/carillon/internal/agesecret"
+	"github.com/carillon-cron/carillon/internal/notify/message"
 	"github.com/carillon-cron/carillon/internal/payload"
 	"github.com/carillon-cron/carillon/internal/rights"
 	"github.com/carillon-cron/carillon/job"
@@ -23,7 +24,7 @@ import (
 
 // spec is what a user writes of a kind.
 type spec interface {
-	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.QueueSpec | job.SecretSpec | job.RoleSpec | job.RoleBindingSpec
+	job.Spec | job.GroupSpec | job.HostGroupSpec | job.CalendarSpec | job.ScriptSpec | job.QueueSpec | job.SecretSpec | job.NotifierSpec | job.RoleSpec | job.RoleBindingSpec
 }
 
 // document is a document's outermost fields, in the order they are written. S
@@ -37,7 +38,7 @@ type document[S spec] struct {
 
 // Kinds lists the kinds of objects, each before those that it may name.
 func Kinds() []string {
-	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindQueue, job.KindScript, job.KindSecret, job.KindRoleBinding, job.KindRole}
+	return []string{job.KindJob, job.KindGroup, job.KindHostGroup, job.KindCalendar, job.KindQueue, job.KindScript, job.KindSecret, job.KindNotifier, job.KindRoleBinding, job.KindRole}
 }
 
 // object reads and checks one document. It is false when there is no telling
@@ -63,6 +64,8 @@ func (r *reader) object(n *yaml.Node) (Object, bool) {
 		o.Metadata, o.Queue = read[job.QueueSpec](r, n)
 	case job.KindSecret:
 		o.Metadata, o.Secret = read[job.SecretSpec](r, n)
+	case job.KindNotifier:
+		o.Metadata, o.Notifier = read[job.NotifierSpec](r, n)
 	case job.KindHostGroup:
 		o.Metadata, o.HostGroup = read[job.HostGroupSpec](r, n)
 	case job.KindRole:
@@ -311,6 +314,8 @@ func validate(o *Object, schedules *schedule.Cache) []job.Problem {
 		return problems
 	case job.KindSecret:
 		return append(problems, checkSecret(&o.Secret)...)
+	case job.KindNotifier:
+		return append(append(problems, o.Notifier.Validate()...), message.Check(&job.Notifier{Metadata: o.Metadata, Spec: o.Notifier})...)
 	case job.KindRole:
 		return append(append(problems, wholeCluster(o, "a role")...), rights.RoleOf(o.Metadata.Name, &o.Role).Validate()...)
 	case job.KindRoleBinding:

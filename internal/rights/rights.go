@@ -46,6 +46,7 @@ const (
 	Scripts    Kind = "scripts"
 	Queues     Kind = "queues"
 	Secrets    Kind = "secrets"
+	Notifiers  Kind = "notifiers"
 	Locks      Kind = "locks"
 	HostGroups Kind = "hostgroups"
 	Minions    Kind = "minions"
@@ -59,13 +60,13 @@ const (
 
 // Kinds are all but AnyKind.
 func Kinds() []Kind {
-	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
+	return []Kind{Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Locks, HostGroups, Minions, Nodes, Shards, Tokens, Roles, Cluster}
 }
 
 // Namespaced reports whether things of a kind lie in namespaces.
 func (k Kind) Namespaced() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Locks:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, Locks:
 		return true
 	default:
 		return false
@@ -76,7 +77,7 @@ func (k Kind) Namespaced() bool {
 // apart. A run has those of its job.
 func (k Kind) Labeled() bool {
 	switch k {
-	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, HostGroups, Minions:
+	case Jobs, Runs, Groups, Calendars, Scripts, Queues, Secrets, Notifiers, HostGroups, Minions:
 		return true
 	default:
 		return false

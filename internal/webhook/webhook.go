@@ -71,12 +71,17 @@ func Of(h http.Header) Signed {
 func (v Signed) Put(h http.Header) {
 	h.Set("webhook-id", v.ID)
 	h.Set("webhook-timestamp", v.Timestamp)
-	h.Set("webhook-signature", v.Signature)
+	if v.Signature != "" {
+		h.Set("webhook-signature", v.Signature)
+	}
 }
+
+// Timestamp is how a call shows its time.
+func Timestamp(at time.Time) string { return strconv.FormatInt(at.Unix(), 10) }
 
 // Sign returns what a call shows that is sent at a time.
 func (s Secret) Sign(id string, at time.Time, body []byte) Signed {
-	v := Signed{ID: id, Timestamp: strconv.FormatInt(at.Unix(), 10)}
+	v := Signed{ID: id, Timestamp: Timestamp(at)}
 	v.Signature = version + base64.StdEncoding.EncodeToString(s.sum(v, body))
 	return v
 }

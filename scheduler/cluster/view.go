@@ -19,6 +19,7 @@ type View struct {
 	calendars
 	scripts
 	secrets
+	notifiers
 	caps
 	commands
 	work
@@ -34,6 +35,7 @@ func New(client *clientv3.Client, keys etcdkv.Keys, meta etcdkv.Meta) *View {
 	v.calendars.follow(v.feed, keys)
 	v.scripts.follow(v.feed, keys)
 	v.secrets.follow(v.feed, keys)
+	v.notifiers.follow(v.feed, keys)
 	v.caps.follow(v.feed, keys)
 	v.commands.follow(v.feed, keys)
 	v.work.follow(v.feed, keys)

@@ -27,7 +27,8 @@ func (p *planner) readCalendars(ctx context.Context, objects []manifest.Object) 
 		if objects[i].Kind == job.KindCalendar {
 			add(objects[i].Metadata.Key())
 		}
-		for _, k := range objects[i].Spec.CalendarKeys(objects[i].Metadata.Namespace) {
+		_, named := calendarsOf(&objects[i])
+		for _, k := range named {
 			add(k)
 		}
 	}
@@ -43,6 +44,14 @@ func (p *planner) readCalendars(ctx context.Context, objects []manifest.Object) 
 		p.calendars[keys[i]] = kvs[i]
 	}
 	return err
+}
+
+// calendarsOf are the calendars that an object names, and the field in which it does.
+func calendarsOf(o *manifest.Object) (string, []job.Key) {
+	if o.Kind == job.KindNotifier {
+		return "spec.quiet", o.Notifier.QuietKeys(o.Metadata.Namespace)
+	}
+	return "spec.calendars", o.Spec.CalendarKeys(o.Metadata.Namespace)
 }
 
 // calendar works out what applying a calendar changes.
@@ -90,11 +99,12 @@ func (p *planner) checkCalendars(objects []manifest.Object) []job.Problem {
 	}
 	for i := range objects {
 		o := &objects[i]
-		for n, k := range o.Spec.CalendarKeys(o.Metadata.Namespace) {
+		field, named := calendarsOf(o)
+		for n, k := range named {
 			if inFile[k] || p.calendars[k] != nil {
 				continue
 			}
-			pr := o.Problem(fmt.Sprintf("spec.calendars[%d]", n), fmt.Sprintf("there is no calendar %q in namespace %q", k.Name, k.Namespace))
+			pr := o.Problem(fmt.Sprintf("%s[%d]", field, n), fmt.Sprintf("there is no calendar %q in namespace %q", k.Name, k.Namespace))
 			if near, ok := job.Nearest(k.Name, known); ok {
 				pr.Message += fmt.Sprintf("; did you mean %q?", near)
 			} else {

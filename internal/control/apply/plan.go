@@ -51,6 +51,8 @@ type planner struct {
 	// those that the objects are.
 	secrets map[job.Key]*mvccpb.KeyValue
 	given   map[job.Key]bool
+	// notifiers are those that the objects are; nil: there is none.
+	notifiers map[job.Key]*mvccpb.KeyValue
 	// queues are those to which jobs are dispatched; nil: there is none.
 	queues map[job.Key]*mvccpb.KeyValue
 	// roles are all roles and bindings if an object is one of them; else nil.
@@ -92,6 +94,9 @@ func (ap *Applier) planAs(ctx context.Context, objects []manifest.Object, switch
 		return nil, err
 	}
 	if err := p.readSecrets(ctx, objects); err != nil {
+		return nil, err
+	}
+	if err := p.readNotifiers(ctx, objects); err != nil {
 		return nil, err
 	}
 	if err := p.readQueues(ctx, objects); err != nil {
@@ -181,6 +186,8 @@ func (p *planner) other(ctx context.Context, objects []manifest.Object, o *manif
 		return p.queue(ctx, o)
 	case job.KindSecret:
 		return p.secret(ctx, o)
+	case job.KindNotifier:
+		return p.notifier(o)
 	case job.KindHostGroup:
 		return p.hostGroup(o)
 	case job.KindRole:

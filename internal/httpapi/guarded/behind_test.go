@@ -290,6 +290,22 @@ func (b *behind) Secrets(context.Context, string) ([]job.Secret, error) {
 	return both(func(ns string) job.Secret { return job.Secret{Metadata: b.meta(ns)} }), nil
 }
 
+func (b *behind) Notifiers(context.Context, string) ([]api.Notifier, error) {
+	return both(func(ns string) api.Notifier { return api.Notifier{Notifier: job.Notifier{Metadata: b.meta(ns)}} }), nil
+}
+
+func (b *behind) Notifier(_ context.Context, key job.Key) (api.NotifierDetail, error) {
+	return api.NotifierDetail{Notifier: api.Notifier{Notifier: job.Notifier{Metadata: b.meta(key.Namespace)}}, Deliveries: both(func(ns string) job.Delivery {
+		return job.Delivery{Alert: job.Alert{Job: job.Key{Namespace: ns, Name: "x"}}}
+	})}, nil
+}
+
+func (b *behind) DeleteNotifier(context.Context, job.Key) error          { return errReached }
+func (b *behind) TestNotifier(context.Context, job.Key, api.Order) error { return errReached }
+func (b *behind) SendAgain(context.Context, job.Key, string, api.Order) error {
+	return errReached
+}
+
 func (b *behind) Secret(_ context.Context, key job.Key) (api.SecretDetail, error) {
 	keys := both(func(ns string) job.Key { return job.Key{Namespace: ns, Name: "x"} })
 	return api.SecretDetail{Secret: job.Secret{Metadata: b.meta(key.Namespace)}, Jobs: keys, Queues: keys}, nil

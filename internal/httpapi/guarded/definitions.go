@@ -25,6 +25,8 @@ func kindOf(kind string) rights.Kind {
 		return rights.Queues
 	case job.KindSecret:
 		return rights.Secrets
+	case job.KindNotifier:
+		return rights.Notifiers
 	case job.KindRole, job.KindRoleBinding:
 		return rights.Roles
 	default:
@@ -71,6 +73,9 @@ func (c *Control) needObjects(ctx context.Context, objects []manifest.Object, fr
 	}
 	for i := from; i < to; i++ {
 		if err := c.needObject(ctx, &objects[i]); err != nil {
+			return err
+		}
+		if err := c.needEverywhere(ctx, &objects[i]); err != nil {
 			return err
 		}
 		if err := c.needNamed(ctx, s, objects, &objects[i]); err != nil {
@@ -149,6 +154,11 @@ func (c *Control) labelsOf(k rights.Kind, key job.Key) labels {
 	case rights.Secrets:
 		return func(ctx context.Context) (map[string]string, error) {
 			v, err := c.behind.Secret(ctx, key)
+			return v.Labels, err
+		}
+	case rights.Notifiers:
+		return func(ctx context.Context) (map[string]string, error) {
+			v, err := c.behind.Notifier(ctx, key)
 			return v.Labels, err
 		}
 	case rights.HostGroups:

@@ -54,6 +54,7 @@ func writePage(w io.Writer, dir string) error {
 		{"Queue", "queue", job.KindQueue, reflect.TypeFor[job.QueueSpec]()},
 		{"Script", "script", job.KindScript, reflect.TypeFor[job.ScriptSpec]()},
 		{"Secret", "secret", job.KindSecret, reflect.TypeFor[job.SecretSpec]()},
+		{"Notifier", "notifier", job.KindNotifier, reflect.TypeFor[job.NotifierSpec]()},
 		{"Role", "role", job.KindRole, reflect.TypeFor[job.RoleSpec]()},
 		{"RoleBinding", "roleBinding", job.KindRoleBinding, reflect.TypeFor[job.RoleBindingSpec]()},
 	} {

@@ -21,7 +21,7 @@ const namePattern = `^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
 func document(c comments) schema {
 	return schema{
 		"$schema":              "http://json-schema.org/draft-07/schema#",
-		"title":                "Carillon job, group, calendar, queue, script, secret, role, role binding, or group of hosts",
+		"title":                "Carillon job, group, calendar, queue, script, secret, notifier, role, role binding, or group of hosts",
 		"type":                 "object",
 		"additionalProperties": false,
 		"required":             []string{"apiVersion", "kind", "metadata", "spec"},
@@ -39,6 +39,7 @@ func document(c comments) schema {
 			specOf(job.KindQueue, c.object(reflect.TypeFor[job.QueueSpec](), "queue")),
 			specOf(job.KindScript, c.object(reflect.TypeFor[job.ScriptSpec](), "script")),
 			specOf(job.KindSecret, c.object(reflect.TypeFor[job.SecretSpec](), "secret")),
+			specOf(job.KindNotifier, c.object(reflect.TypeFor[job.NotifierSpec](), "notifier")),
 			specOf(job.KindRole, c.object(reflect.TypeFor[job.RoleSpec](), "role")),
 			specOf(job.KindRoleBinding, c.object(reflect.TypeFor[job.RoleBindingSpec](), "roleBinding")),
 		},
@@ -83,6 +84,13 @@ func (c comments) object(t reflect.Type, path string) schema {
 	if path == "queue" {
 		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}}
 	}
+	if path == "notifier" {
+		one := []schema{}
+		for _, r := range job.Receivers() {
+			one = append(one, schema{"required": []string{r}})
+		}
+		s["oneOf"] = one
+	}
 	if path == "spec" {
 		properties["schedule"] = schema{"type": "string", "minLength": 1, "description": "schedule is short for schedules with one entry.", "examples": samples}
 		s["oneOf"] = []schema{{"required": []string{"command"}}, {"required": []string{"script"}}, {"required": []string{"steps"}}, {"required": []string{"dispatch"}}}
@@ -94,7 +102,7 @@ func (c comments) object(t reflect.Type, path string) schema {
 // prefixes are how paths of the fields of a kind begin here, and how in problems.
 var prefixes = map[string]string{
 	job.KindJob: "spec", job.KindGroup: "group", job.KindHostGroup: "hostGroup", job.KindCalendar: "calendar", job.KindScript: "script", job.KindQueue: "queue", job.KindSecret: "secret",
-	job.KindRole: "role", job.KindRoleBinding: "roleBinding",
+	job.KindNotifier: "notifier", job.KindRole: "role", job.KindRoleBinding: "roleBinding",
 }
 
 // rules are what the tables of fields say, by the paths used here.
@@ -307,31 +315,43 @@ var (
 		"spec.rollout.clusterMaxPer": {
 			"maxProperties": job.MaxMaxPer, "additionalProperties": schema{"type": "integer", "minimum": 1, "maximum": job.MaxClusterBound},
 		},
-		"queue.command":            {"minItems": 1, "maxItems": job.MaxArgs, "examples": [][]string{{"make-report"}}},
-		"queue.script.interpreter": oneOrMore(job.MaxArgs),
-		"queue.script.source":      {"minLength": 1},
-		"queue.env":                {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
-		"queue.workingDir":         {"pattern": "^/"},
-		"queue.user":               {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},
-		"queue.limits.pids":        {"minimum": 0, "maximum": job.MaxLimitPids},
-		"queue.retry.attempts":     {"minimum": 0, "maximum": job.MaxAttempts},
-		"queue.retry.exitCodes":    {"type": []string{"array", "integer"}},
-		"queue.maxItems":           {"minimum": 0, "maximum": job.MaxQueueItems},
-		"spec.retry.attempts":      {"minimum": 0, "maximum": job.MaxAttempts},
-		"spec.group":               {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"role.rules":               {"maxItems": job.MaxRoleRules},
-		"roleBinding.role":         {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"roleBinding.subjects":     {"maxItems": job.MaxRoleSubjects},
-		"group.mode":               {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
-		"group.nodes":              with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
-		"group.sites":              {"type": []string{"array", "string"}},
-		"group.spread":             {"minLength": 1},
-		"group.pin":                {"maxProperties": job.MaxLabels},
-		"group.mutex":              {"pattern": namePattern, "maxLength": job.MaxNameLen},
-		"group.maxConcurrent":      {"minimum": 0},
-		"group.slice":              {"examples": []string{"10m", "24h"}},
-		"spec.retry.exitCodes":     {"type": []string{"array", "integer"}},
-		"spec.overlapLimit":        {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
+		"queue.command":               {"minItems": 1, "maxItems": job.MaxArgs, "examples": [][]string{{"make-report"}}},
+		"queue.script.interpreter":    oneOrMore(job.MaxArgs),
+		"queue.script.source":         {"minLength": 1},
+		"queue.env":                   {"propertyNames": schema{"pattern": `^[A-Za-z_][A-Za-z0-9_]*$`, "not": schema{"pattern": "^" + job.EnvPrefix}}, "maxProperties": job.MaxEnv},
+		"queue.workingDir":            {"pattern": "^/"},
+		"queue.user":                  {"type": []string{"string", "integer"}, "examples": []string{"www-data", "1000"}},
+		"queue.limits.pids":           {"minimum": 0, "maximum": job.MaxLimitPids},
+		"queue.retry.attempts":        {"minimum": 0, "maximum": job.MaxAttempts},
+		"queue.retry.exitCodes":       {"type": []string{"array", "integer"}},
+		"queue.maxItems":              {"minimum": 0, "maximum": job.MaxQueueItems},
+		"spec.retry.attempts":         {"minimum": 0, "maximum": job.MaxAttempts},
+		"spec.group":                  {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"notifier.on":                 with(oneOrMore(len(job.AlertEvents())), "items", schema{"enum": job.AlertEvents()}),
+		"notifier.namespaces":         oneOrMore(job.MaxNotifierPatterns),
+		"notifier.jobs":               oneOrMore(job.MaxNotifierPatterns),
+		"notifier.quiet":              oneOrMore(job.MaxCalendars),
+		"notifier.labels":             {"maxProperties": job.MaxLabels},
+		"notifier.skippedRuns":        {"minimum": 0, "maximum": job.MaxSkippedRuns},
+		"notifier.maxPerHour":         {"minimum": 0, "maximum": job.MaxMaxPerHour},
+		"notifier.subject":            {"maxLength": job.MaxTemplateBytes},
+		"notifier.text":               {"maxLength": job.MaxTemplateBytes},
+		"notifier.email.to":           oneOrMore(job.MaxNotifierMails),
+		"notifier.email.tls":          {"enum": []string{job.TLSStart, job.TLSDirect, job.TLSNone}},
+		"notifier.pagerDuty.severity": {"enum": job.AlertSeverities(), "default": job.DefaultAlertSeverity},
+		"role.rules":                  {"maxItems": job.MaxRoleRules},
+		"roleBinding.role":            {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"roleBinding.subjects":        {"maxItems": job.MaxRoleSubjects},
+		"group.mode":                  {"enum": mode.Names(), "default": job.DefaultMode, "description": modes()},
+		"group.nodes":                 with(oneOrMore(job.MaxGroupNodes), "minItems", 1),
+		"group.sites":                 {"type": []string{"array", "string"}},
+		"group.spread":                {"minLength": 1},
+		"group.pin":                   {"maxProperties": job.MaxLabels},
+		"group.mutex":                 {"pattern": namePattern, "maxLength": job.MaxNameLen},
+		"group.maxConcurrent":         {"minimum": 0},
+		"group.slice":                 {"examples": []string{"10m", "24h"}},
+		"spec.retry.exitCodes":        {"type": []string{"array", "integer"}},
+		"spec.overlapLimit":           {"minimum": 0, "maximum": job.MaxOverlapLimit, "default": job.DefaultOverlapLimit},
 	}
 )
 

@@ -1,0 +1,66 @@
+package etcdkv
+
+import (
+	"strings"
+
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Notifiers is the prefix of all notifiers.
+func (k Keys) Notifiers() string { return k.root + "notifiers/" }
+
+// Notifier is the key of a notifier.
+func (k Keys) Notifier(key job.Key) string { return k.Notifiers() + key.Namespace + "/" + key.Name }
+
+// Alerts is the prefix of all that is to be told, and was told last.
+func (k Keys) Alerts() string { return k.root + "alerts/" }
+
+// AlertNotes is the prefix of all that notifiers have to tell.
+func (k Keys) AlertNotes() string { return k.Alerts() + "notes/" }
+
+// AlertNotesOf is the prefix of what a notifier has to tell.
+func (k Keys) AlertNotesOf(notifier job.Key) string {
+	return k.AlertNotes() + notifier.Namespace + "/" + notifier.Name + "/"
+}
+
+// AlertNote is the key of one note.
+func (k Keys) AlertNote(notifier job.Key, id string) string { return k.AlertNotesOf(notifier) + id }
+
+// ParseAlertNote reads which notifier a note is for.
+func (k Keys) ParseAlertNote(key string) (job.Key, bool) {
+	rest, ok := strings.CutPrefix(key, k.AlertNotes())
+	parts := strings.Split(rest, "/")
+	if !ok || len(parts) != 3 {
+		return job.Key{}, false
+	}
+	return job.Key{Namespace: parts[0], Name: parts[1]}, true
+}
+
+// Deliveries is the prefix of the deliveries of all notifiers.
+func (k Keys) Deliveries() string { return k.Alerts() + "deliveries/" }
+
+// DeliveriesOf is the prefix of a notifier's deliveries.
+func (k Keys) DeliveriesOf(notifier job.Key) string {
+	return k.Deliveries() + notifier.Namespace + "/" + notifier.Name + "/"
+}
+
+// Delivery is the key of the delivery of an alert by a notifier: there is one.
+func (k Keys) Delivery(notifier job.Key, alert string) string {
+	return k.DeliveriesOf(notifier) + alert
+}
+
+// ParseDelivery reads the key of a delivery.
+func (k Keys) ParseDelivery(key string) (notifier job.Key, alert string, ok bool) {
+	rest, ok := strings.CutPrefix(key, k.Deliveries())
+	parts := strings.Split(rest, "/")
+	if !ok || len(parts) != 3 {
+		return job.Key{}, "", false
+	}
+	return job.Key{Namespace: parts[0], Name: parts[1]}, parts[2], true
+}
+
+// Troubles is the prefix of the jobs of a shard that are in trouble, as people were told.
+func (k Keys) Troubles(s job.ShardID) string { return k.root + "troubles/" + shardText(s) + "/" }
+
+// Trouble is the key that says that a job is in trouble.
+func (k Keys) Trouble(s job.ShardID, uid job.UID) string { return k.Troubles(s) + uid.String() }

@@ -1,0 +1,218 @@
+// Package message words what people are told: it renders the templates of notifiers, bounded
+// in what they may write and how long they may take, and checks what notifiers say.
+package message
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"text/template"
+	"text/template/parse"
+	"time"
+
+	"github.com/carillon-cron/carillon/internal/egress"
+	"github.com/carillon-cron/carillon/job"
+)
+
+// Message is what is sent at once: an alert, or several.
+type Message struct {
+	// ID is the same whenever the same is sent.
+	ID     string
+	Alerts []job.Alert
+	// Subject and Text are for people.
+	Subject, Text string
+}
+
+// Data is what templates see.
+type Data struct {
+	// Notifier is NAMESPACE/NAME.
+	Notifier string
+	// Alerts are all of the message; the fields of the first one are there as well.
+	Alerts []job.Alert
+	job.Alert
+	// More is how many alerts there are besides the first.
+	More int
+}
+
+const (
+	defaultSubject = `{{if .Event.Good}}OK{{else}}ALERT{{end}}: {{.Job}} {{words .Event}}{{if .More}}, and {{.More}} more{{end}}`
+	defaultText    = `{{range .Alerts}}{{.Job}} {{words .Event}}{{if gt .Count 1}} ({{.Count}} in a row){{end}}
+{{- if .Reason}}: {{.Reason}}{{end}}
+{{- if not .ScheduledAt.IsZero}}
+  due {{time .ScheduledAt}}{{end}}{{if .Run}}, run {{.Run}}{{end}}
+{{- if not .Since.IsZero}}
+  in trouble since {{time .Since}}{{end}}
+{{end}}`
+	// maxRendered bounds what a template may write.
+	maxRendered = 32 << 10
+)
+
+// Wording is how an event is told.
+func Wording(e job.AlertEvent) string {
+	switch e {
+	case job.AlertFailed:
+		return "failed"
+	case job.AlertRecovered:
+		return "has recovered"
+	case job.AlertLate:
+		return "is late"
+	case job.AlertMissed:
+		return "was missed"
+	case job.AlertSkipped:
+		return "is skipped again and again"
+	case job.AlertDeadline:
+		return "is over its deadline"
+	case job.AlertLongRunning:
+		return "runs for long"
+	case job.AlertIndeterminate:
+		return "ended, nobody knows how"
+	case job.AlertPaused:
+		return "was paused after failures"
+	}
+	return string(e)
+}
+
+// compile reads a template. What could write without end is refused.
+func compile(name, text string) (*template.Template, error) {
+	t, err := template.New(name).Funcs(template.FuncMap{
+		"words": Wording, "time": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"upper": strings.ToUpper, "lower": strings.ToLower, "join": strings.Join,
+	}).Option("missingkey=zero").Parse(text)
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "template: "))
+	}
+	for _, one := range t.Templates() {
+		if one.Tree != nil && one.Root != nil {
+			if err := bounded(one.Root, 0); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return t, nil
+}
+
+// bounded refuses templates that call others, which may call one another for ever, and
+// loops within loops.
+func bounded(n parse.Node, loops int) error {
+	switch n := n.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return nil
+		}
+		for _, c := range n.Nodes {
+			if err := bounded(c, loops); err != nil {
+				return err
+			}
+		}
+	case *parse.TemplateNode:
+		return errors.New("{{template}} is not allowed; write it where it belongs")
+	case *parse.RangeNode:
+		if loops > 0 {
+			return errors.New("a {{range}} within another is not allowed")
+		}
+		return errors.Join(bounded(n.List, loops+1), bounded(n.ElseList, loops))
+	case *parse.IfNode:
+		return errors.Join(bounded(n.List, loops), bounded(n.ElseList, loops))
+	case *parse.WithNode:
+		return errors.Join(bounded(n.List, loops), bounded(n.ElseList, loops))
+	}
+	return nil
+}
+
+// limited takes so much and no more.
+type limited struct{ bytes.Buffer }
+
+var errLong = fmt.Errorf("the template writes more than %d bytes", maxRendered)
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.Len()+len(b) > maxRendered {
+		return 0, errLong
+	}
+	return l.Buffer.Write(b)
+}
+
+// Compose words a message.
+func Compose(n *job.Notifier, id string, alerts []job.Alert) (*Message, error) {
+	m := &Message{ID: id, Alerts: alerts}
+	data := Data{Notifier: n.Key().String(), Alerts: alerts, More: len(alerts) - 1}
+	if len(alerts) > 0 {
+		data.Alert = alerts[0]
+	}
+	for _, part := range []struct {
+		name, text, otherwise string
+		to                    *string
+	}{{"subject", n.Spec.Subject, defaultSubject, &m.Subject}, {"text", n.Spec.Text, defaultText, &m.Text}} {
+		if part.text == "" {
+			part.text = part.otherwise
+		}
+		t, err := compile(part.name, part.text)
+		if err != nil {
+			return nil, err
+		}
+		var out limited
+		if err := t.Execute(&out, data); err != nil {
+			return nil, errors.New(strings.TrimPrefix(err.Error(), "template: "))
+		}
+		*part.to = strings.TrimSpace(out.String())
+	}
+	m.Subject = strings.Join(strings.Fields(m.Subject), " ")
+	return m, nil
+}
+
+// Sample is an alert of the kind that a test of a notifier, or a preview, shows.
+func Sample(n *job.Notifier, now time.Time) job.Alert {
+	key := job.Key{Namespace: n.Namespace, Name: "example"}
+	return job.Alert{
+		ID: "test_" + fmt.Sprintf("%x", now.UnixNano()), Event: n.Spec.Events()[0], At: now.UTC(), Job: key, Run: "example-run",
+		ScheduledAt: now.UTC().Truncate(time.Minute), State: job.StateFailed, Reason: "this is a test of notifier " + n.Key().String(), Since: now.UTC(), Count: 1,
+	}
+}
+
+// Check tells what is wrong with the addresses and templates of a notifier.
+func Check(n *job.Notifier) []job.Problem {
+	var out []job.Problem
+	add := func(path string, err error) {
+		if err != nil {
+			out = append(out, job.Problem{Path: path, Message: err.Error()})
+		}
+	}
+	for _, t := range []struct{ path, text string }{{"spec.subject", n.Spec.Subject}, {"spec.text", n.Spec.Text}} {
+		_, err := compile(strings.TrimPrefix(t.path, "spec."), t.text)
+		add(t.path, err)
+	}
+	if len(out) == 0 {
+		_, err := Compose(n, "check", []job.Alert{Sample(n, time.Unix(0, 0))})
+		add("spec.text", err)
+	}
+	for path, url := range addresses(&n.Spec) {
+		if url != "" {
+			add(path, egress.CheckURL(url))
+		}
+	}
+	return out
+}
+
+// addresses are the addresses that stand in a notifier, by their paths.
+func addresses(s *job.NotifierSpec) map[string]string {
+	out := map[string]string{}
+	if s.Webhook != nil {
+		out["spec.webhook.url"] = s.Webhook.URL
+	}
+	if s.Slack != nil {
+		out["spec.slack.url"] = s.Slack.URL
+	}
+	if s.Ntfy != nil {
+		out["spec.ntfy.url"] = s.Ntfy.URL
+	}
+	if s.PagerDuty != nil {
+		out["spec.pagerDuty.url"] = s.PagerDuty.URL
+	}
+	if s.Alertmanager != nil {
+		out["spec.alertmanager.url"] = s.Alertmanager.URL
+	}
+	if s.Healthchecks != nil {
+		out["spec.healthchecks.url"] = s.Healthchecks.URL
+	}
+	return out
+}
