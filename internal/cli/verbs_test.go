@@ -46,7 +46,7 @@ func TestExitCodes(t *testing.T) {
 		"verb then flag":    {args: "aply --nope", code: exitUsage, stderr: `unknown verb "aply"`},
 		"unknown flag":      {args: "run --wiat backup", code: exitUsage, stderr: "did you mean --wait?"},
 		"unknown noun":      {args: "get jbos", code: exitUsage, stderr: `did you mean "jobs"?`},
-		"no noun":           {args: "describe", code: exitUsage, stderr: "job, lock, minion, node, queue, role, run"},
+		"no noun":           {args: "describe", code: exitUsage, stderr: "job, lock, minion, node, notifier, queue, role, run"},
 		"bad format":        {args: "get jobs -o jsn", code: exitUsage, stderr: `did you mean "json"?`},
 		"bad state":         {args: "runs --state faild", code: exitUsage, stderr: `did you mean "failed"?`},
 		"bad limit":         {args: "runs --limit 0", code: exitUsage, stderr: "--limit 0"},
