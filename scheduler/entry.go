@@ -18,10 +18,8 @@ type entry struct {
 	key job.Key
 	uid job.UID
 	raw string
-	// author is who applied the job; a million jobs have few.
-	author unique.Handle[string]
-	// labels are the job's, as JSON; a million jobs have few sets of them.
-	labels unique.Handle[string]
+	// origin is what many jobs have alike.
+	origin unique.Handle[origin]
 	// Timing is when it is due, and whether it was deleted: the entry lives on for its
 	// open fires then.
 	plan.Timing
@@ -52,13 +50,19 @@ type entry struct {
 	recording int32
 }
 
-// appliedBy is who applied the job. Empty: it is not known.
-func (e *entry) appliedBy() string {
-	if e.author == (unique.Handle[string]{}) {
-		return "" // it stands for a job that is gone
+// origin is who applied a job, and its labels as JSON; a million jobs have few of both.
+type origin struct{ author, labels string }
+
+// alike is the origin of the job; that of a job that is gone is empty.
+func (e *entry) alike() origin {
+	if e.origin == (unique.Handle[origin]{}) {
+		return origin{}
 	}
-	return e.author.Value()
+	return e.origin.Value()
 }
+
+// appliedBy is who applied the job. Empty: it is not known.
+func (e *entry) appliedBy() string { return e.alike().author }
 
 func (e *entry) waitsFor() []job.Key {
 	if e.Optional == nil {
@@ -162,7 +166,7 @@ func newEntry(key string, value []byte, cache *schedule.Cache) (*entry, int64, e
 	spec := planned.spec()
 	e := &entry{
 		key: job.Key{Namespace: unique.Make(stored.Namespace).Value(), Name: stored.Name}, uid: stored.UID, raw: string(stored.Spec),
-		author: unique.Make(stored.AppliedBy), labels: unique.Make(string(stored.Labels)),
+		origin:  unique.Make(origin{stored.AppliedBy, string(stored.Labels)}),
 		overlap: spec.EffectiveOverlap(), misfire: spec.EffectiveMisfire(),
 		timer: timers.Timer[*entry]{Next: never}, from: stored.MovedFrom,
 	}

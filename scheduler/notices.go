@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
-	"unique"
 
 	"github.com/google/uuid"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -65,11 +64,8 @@ func (n *notices) load(ctx context.Context, client *clientv3.Client, prefix stri
 
 // labelsOf are a job's labels.
 func (e *entry) labelsOf() map[string]string {
-	if e.labels == (unique.Handle[string]{}) {
-		return nil // it stands for a job that is gone
-	}
 	var out map[string]string
-	if text := e.labels.Value(); text == "" || json.Unmarshal([]byte(text), &out) != nil {
+	if text := e.alike().labels; text == "" || json.Unmarshal([]byte(text), &out) != nil {
 		return nil
 	}
 	return out

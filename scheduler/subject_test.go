@@ -47,7 +47,7 @@ func TestOrdersTellWhoCausedThem(t *testing.T) {
 			t.Fatalf("%s: %d orders", name, seen)
 		}
 		edited := *e
-		edited.author = unique.Make("eve")
+		edited.origin = unique.Make(origin{author: "eve"})
 		f.e = &edited
 		if r := d.runOf(f, job.StateSucceeded, ""); c.author != "" && r.Author != c.author || r.Subject != c.asked {
 			t.Errorf("%s: the record has %q, and the job of %q", name, r.Subject, r.Author)
