@@ -311,7 +311,7 @@ func BenchmarkQueue(b *testing.B) {
 	left := make(chan struct{}, b.N)
 	done, stop := context.WithCancel(ctx)
 	for range 16 {
-		lease, err := client.Grant(ctx, 60)
+		lease, err := client.Grant(ctx, 3600)
 		if err != nil {
 			b.Fatal(err)
 		}

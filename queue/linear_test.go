@@ -250,7 +250,7 @@ func (c *linearCluster) dispatch(ctx context.Context, nets []*netproxy.Proxy, rn
 func (c *linearCluster) work(ctx context.Context, id int, net *netproxy.Proxy, rnd *rand.Rand) {
 	settler := c.open(etcdtest.Dial(c.t, net.Endpoint()), 200*time.Millisecond)
 	for life := 0; ctx.Err() == nil; life++ {
-		lease, err := c.client.Grant(ctx, 60)
+		lease, err := c.client.Grant(ctx, 3600)
 		if err != nil {
 			rest(ctx, 20*time.Millisecond)
 			continue
@@ -352,6 +352,10 @@ func (c *linearCluster) lose(id int, w queue.Worker) {
 func (c *linearCluster) put(ctx context.Context, rnd *rand.Rand) {
 	q := c.open(c.client, 2*time.Second)
 	for n := 0; ctx.Err() == nil; n++ {
+		if n >= mostItems {
+			<-ctx.Done() // where all is slow, claims would not catch up with more
+			return
+		}
 		it := queue.Item{ID: fmt.Sprintf("i%d", n), Priority: rnd.IntN(3)}
 		call := c.rec.now()
 		_, err := q.Put(context.WithoutCancel(ctx), it)
@@ -402,6 +406,9 @@ func rest(ctx context.Context, d time.Duration) {
 
 // Of what was put for sure, some have to have been claimed, or nothing is shown.
 const enoughItems, enoughClaims = 60, 100
+
+// mostItems bounds what is put.
+const mostItems = 1000
 
 // TestLinear checks histories in which workers and dispatchers die, their networks fail, and
 // etcd starts anew: no item is lost, at most one claim of it lives, tokens rise, and a

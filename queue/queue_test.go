@@ -116,7 +116,7 @@ func (b *bench) sync(t queuetest.T) {
 
 func (b *bench) worker(t queuetest.T) queue.Worker {
 	t.Helper()
-	resp, err := b.client.Grant(context.Background(), 60)
+	resp, err := b.client.Grant(context.Background(), 3600)
 	if err != nil {
 		t.Fatalf("grant: %v", err)
 	}
