@@ -164,7 +164,7 @@ func hostOf(host string) string {
 // normal returns a host as it is compared: names in lower case and without the
 // final dot, addresses in their shortest form, without brackets and zone.
 func normal(host string) string {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	host = strings.TrimRight(strings.ToLower(host), ".")
 	if inner, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inner, "]") {
 		host = strings.TrimSuffix(inner, "]")
 	}
