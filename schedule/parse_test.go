@@ -2,7 +2,7 @@ package schedule
 
 import (
 	"errors"
-	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -130,7 +130,7 @@ func FuzzParse(f *testing.F) {
 			at = n
 		}
 		again, err := cache.Parse(s.String(), Options{Zone: "Pacific/Apia"})
-		if err != nil || fmt.Sprint(again.fields, again.nanos, again.loc) != fmt.Sprint(s.fields, s.nanos, s.loc) {
+		if err != nil || !reflect.DeepEqual(again.fields, s.fields) || again.nanos != s.nanos || again.loc.String() != s.loc.String() {
 			t.Errorf("%q is not what String says: %q, %v", expr, s.String(), err)
 		}
 	})
