@@ -233,14 +233,15 @@ func TestNodeDoesNotPassAsAnother(t *testing.T) {
 // the handshake lets through, for others get to no method.
 func mayCall() map[protoreflect.FullName]string {
 	return map[protoreflect.FullName]string{
-		"carillon.auth.v1.Enroll.Join":    showsNothing,
-		"carillon.auth.v1.Enroll.Renew":   showsMinion,
-		"carillon.agent.v1.Push.Session":  showsMinion,
-		"carillon.agent.v1.Peer.Link":     showsNode,
-		"carillon.agent.v1.Peer.LiveRuns": showsNode,
-		"carillon.agent.v1.Peer.Status":   showsNode,
-		"carillon.agent.v1.Peer.Time":     showsNode,
-		"carillon.agent.v1.Peer.Output":   showsNode,
+		"carillon.auth.v1.Enroll.Join":     showsNothing,
+		"carillon.auth.v1.Enroll.JoinNode": showsNothing,
+		"carillon.auth.v1.Enroll.Renew":    showsMinion,
+		"carillon.agent.v1.Push.Session":   showsMinion,
+		"carillon.agent.v1.Peer.Link":      showsNode,
+		"carillon.agent.v1.Peer.LiveRuns":  showsNode,
+		"carillon.agent.v1.Peer.Status":    showsNode,
+		"carillon.agent.v1.Peer.Time":      showsNode,
+		"carillon.agent.v1.Peer.Output":    showsNode,
 	}
 }
 
