@@ -150,7 +150,7 @@ func (l *loader) environ(environ []string) {
 // that a minion runs.
 func foreign() []string {
 	return []string{
-		"CONFIG", "SERVER", "NAMESPACE", "SERVERS", "ID", "LABEL", "MAX_RUNNING", "METRICS_ADDR",
+		"API_TOKEN", "API_TOKEN_FILE", "CONFIG", "SERVER", "NAMESPACE", "SERVERS", "ID", "LABEL", "MAX_RUNNING", "METRICS_ADDR",
 		"FIRE_ID", "RUN_ID", "JOB", "MINION", "ATTEMPT", "TOKEN", "SCHEDULED_AT",
 	}
 }
