@@ -15,8 +15,8 @@ import (
 func (a *app) handlersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "handlers", GroupID: groupHere, Args: cobra.ArbitraryArgs,
-		Short: "Programs of this host that do the tasks of its minion",
-		Long:  "Programs of this host that do the tasks of its minion, which makes a socket for them\n(worker --handlers SOCKET). docs/handlers.md tells what they say.",
+		Short:   "Programs of this host that do the tasks of its minion",
+		Long:    "Programs of this host that do the tasks of its minion, which makes a socket for them\n(worker --handlers SOCKET). docs/handlers.md tells what they say.",
 		Example: "  carillon handlers connect /run/carillon/handlers.sock -- sh worker.sh",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

@@ -15,11 +15,11 @@ func TestPublicPackages(t *testing.T) {
 	t.Parallel()
 	for _, pkg := range []string{"api", "client", "client/overetcd", "handler", "handler/handlertest", "handler/protocol", "job"} {
 		files := token.NewFileSet()
-		parsed, err := parser.ParseDir(files, "../../"+pkg, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, parser.SkipObjectResolution)
+		parsed, err := parser.ParseDir(files, "../../"+pkg, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, parser.SkipObjectResolution) //nolint:staticcheck // no build tags and no types are needed
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range parsed { //nolint:staticcheck // no build tags and no types are needed
+		for _, p := range parsed {
 			for _, f := range p.Files {
 				for _, at := range internals(f) {
 					t.Errorf("%s: an exported declaration names an internal type", files.Position(at))
