@@ -60,7 +60,7 @@ func (s *session) run(ctx context.Context) error {
 	case <-time.After(s.w.cfg.Grace):
 	}
 	_ = s.conn.Close()
-	<-received
+	_ = <-received // it was told to end, and that is why
 	return nil
 }
 

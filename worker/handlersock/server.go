@@ -196,7 +196,7 @@ func (s *Server) serve(ctx context.Context, nc net.Conn, full bool) {
 		// Tasks are told to stop by their own contexts; their results are awaited.
 		time.AfterFunc(EndWait, func() { _ = nc.Close() })
 		s.leave(c)
-		c.closeIfIdle(true)
+		_ = c.closeIfIdle(true) // the connection ends in any case
 	})
 	defer stop()
 	c.run()

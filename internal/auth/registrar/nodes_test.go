@@ -3,6 +3,7 @@ package registrar
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -110,9 +111,8 @@ func TestNodesDoNotJoinWhereEtcdIsNotTheClusters(t *testing.T) {
 	if _, err := newHost(t, "n2").joinNode(t, r, r.mustToken(t, TokenSpec{Nodes: true})); err == nil || !strings.Contains(err.Error(), "etcd is not its own") {
 		t.Errorf("%v", err)
 	}
-	var bad *job.InvalidError
 	_, err := r.CreateToken(t.Context(), TokenSpec{Nodes: true, Uses: MaxNodeUses + 1, Labels: map[string]string{"a": "b"}})
-	if bad, _ = err.(*job.InvalidError); bad == nil || len(bad.Problems) != 2 {
+	if bad, ok := errors.AsType[*job.InvalidError](err); !ok || len(bad.Problems) != 2 {
 		t.Errorf("too many uses, and labels: %v", err)
 	}
 }
