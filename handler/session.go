@@ -42,13 +42,14 @@ func (s *session) run(ctx context.Context) error {
 	// Calls outlive ctx by the grace.
 	calling, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(ErrStopping)
-	received := make(chan error, 1)
-	go func() { received <- s.receive(calling) }()
+	received := make(chan struct{})
+	var lost error
+	go func() { defer close(received); lost = s.receive(calling) }()
 	select {
-	case err := <-received: // the minion has gone
+	case <-received: // the minion has gone
 		stop(ErrStopping)
 		s.wg.Wait()
-		return err
+		return lost
 	case <-ctx.Done():
 	}
 	_ = s.send(&protocol.Line{Type: protocol.Bye}) // the results tell whether it is heard
@@ -60,7 +61,7 @@ func (s *session) run(ctx context.Context) error {
 	case <-time.After(s.w.cfg.Grace):
 	}
 	_ = s.conn.Close()
-	_ = <-received // it was told to end, and that is why
+	<-received // it was told to end, and that is why it did
 	return nil
 }
 

@@ -41,7 +41,7 @@ func (pv planVerbs) sendCommand() *cobra.Command {
 			"read from standard input, as --format says.",
 		Example: "  carillon plan send close.xml\n  make-plan | carillon plan send --format json -",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var in io.Reader = pv.opts.Stdin
+			in := pv.opts.Stdin
 			if args[0] == "-" && format == "" {
 				return usagef("--format: say how the plan is written: xml, json or yaml")
 			}

@@ -302,7 +302,7 @@ func (m *routes) behind(row Right, handler http.HandlerFunc) http.HandlerFunc {
 		decide = func(r *http.Request) error {
 			return m.rights.Need(r.Context(), rights.Request{Verb: row.Verb, Kind: row.Kind})
 		}
-	case AtPath, AtRun, AtList, AtBody, AtCluster, AtSession, AtCaller:
+	case AtPath, AtNamespace, AtRun, AtList, AtBody, AtCluster, AtSession, AtCaller:
 		// That the caller is known is all that counts here.
 	}
 	return func(w http.ResponseWriter, r *http.Request) {

@@ -233,11 +233,7 @@ func (k *Keeper) look(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	do, self, why := s.next()
-	switch do {
-	case stepNone:
-		k.tell("")
-		return true, nil
-	case stepWait:
+	if do == stepNone || do == stepWait {
 		k.tell(why)
 		return true, nil
 	}
@@ -322,10 +318,10 @@ func (k *Keeper) setMember(id roster.ID) error {
 
 // do does a step. Each may be done again after a crash.
 func (k *Keeper) do(ctx context.Context, what step, self roster.Member, s *standing) error {
-	switch what {
-	case stepStart:
+	if what == stepStart {
 		return k.begin(self, s)
-	case stepDiscard:
+	}
+	if what == stepDiscard {
 		k.log.Warn("this node's member was removed from etcd; its data is set aside", zap.String("to", asideName))
 		k.Close()
 		if err := setAside(k.cfg.DataDir); err != nil {

@@ -70,13 +70,12 @@ func (r *runner) fold(b etcdkv.Batch) {
 
 // endOf is the state of a task whose item has ended.
 func endOf(s job.State) plan.State {
-	switch s {
-	case job.StateSucceeded:
-		return plan.Succeeded
-	case job.StateCancelled:
-		return plan.Cancelled
-	case job.StateExpired:
-		return plan.Expired
+	if of, ok := map[job.State]plan.State{
+		job.StateSucceeded: plan.Succeeded,
+		job.StateCancelled: plan.Cancelled,
+		job.StateExpired:   plan.Expired,
+	}[s]; ok {
+		return of
 	}
 	return plan.Failed
 }
