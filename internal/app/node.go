@@ -148,10 +148,9 @@ func Open(ctx context.Context, cfg configs.Scheduler, build Build, log *zap.Logg
 	if err != nil {
 		return nil, err
 	}
-	if n.client, err = dialEtcd(ctx, reach.Endpoints, reach, startTimeout, log); err != nil {
+	if err := n.openClient(ctx, reach); err != nil {
 		return nil, err
 	}
-	n.onClose(func() { _ = n.client.Close() })
 	renewers, err := n.openRenewers(ctx, reach)
 	if err != nil {
 		return nil, err

@@ -156,6 +156,24 @@ func (n *Node) signer(ca *auth.Authority) func([]byte) ([]byte, []byte, error) {
 	}
 }
 
+// openClient opens the client of etcd that all share.
+func (n *Node) openClient(ctx context.Context, reach configs.Etcd) (err error) {
+	if n.client, err = dialEtcd(ctx, reach.Endpoints, reach, startTimeout, n.log); err != nil {
+		return err
+	}
+	n.onClose(func() { _ = n.client.Close() })
+	if n.members == nil {
+		return nil
+	}
+	still, err := dialEtcd(ctx, reach.Endpoints, reach, startTimeout, n.log)
+	if err != nil {
+		return err
+	}
+	n.onClose(func() { _ = still.Close() })
+	members.Following(n.client, still)
+	return nil
+}
+
 // openRenewers opens the clients by which leases are renewed: one for each endpoint, or,
 // where the endpoints change, a few that follow them.
 func (n *Node) openRenewers(ctx context.Context, reach configs.Etcd) ([]*clientv3.Client, error) {

@@ -112,6 +112,11 @@ func (h *host) run(t *testing.T, k *Keeper) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	still, err := h.dial(k.files, k.Endpoints())
+	if err != nil {
+		t.Fatal(err)
+	}
+	Following(c, still)
 	h.keeper, h.client = k, c
 	k.Use(Store{Client: c, Follow: func(e []string) { c.SetEndpoints(e...) }, Sign: h.sign})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -121,6 +126,7 @@ func (h *host) run(t *testing.T, k *Keeper) {
 		cancel()
 		<-ended
 		_ = c.Close()
+		_ = still.Close()
 		k.Close()
 	}
 }
