@@ -49,7 +49,7 @@ func (d *Desk) SendPlan(ctx context.Context, in Sending, o api.Order) (api.PlanR
 	select {
 	case d.sending <- struct{}{}:
 	default:
-		return api.PlanReceipt{}, fmt.Errorf("this node is reading %d plans already; send it again soon: %w", maxSending, job.ErrUnavailable)
+		return api.PlanReceipt{}, &caller.BusyError{RetryAfter: time.Second, Why: fmt.Sprintf("this node is reading %d plans already", maxSending)}
 	}
 	defer func() { <-d.sending }()
 	uid, err := job.NewUID()
