@@ -74,21 +74,29 @@ func Open(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcd at %v: %w", cfg.Endpoints, etcdkv.Unavailable(err))
 	}
-	c, err := open(ctx, cfg, kv)
+	c, err := Use(ctx, kv, cfg)
 	if err != nil {
 		_ = kv.Close()
 		return nil, err
 	}
+	asks := c.end
+	c.end = func() {
+		asks()
+		_ = kv.Close() // nothing is left in it
+	}
 	return c, nil
 }
 
-func open(ctx context.Context, cfg Config, kv *clientv3.Client) (*Client, error) {
+// Use is as Open over a client of etcd that there is already, which the caller closes
+// after the returned one. What Config says of the way to etcd does not count.
+func Use(ctx context.Context, kv *clientv3.Client, cfg Config) (*Client, error) {
+	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, DefaultDialTimeout)
 	keys := etcdkv.NewKeys(cfg.Prefix)
 	first, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
 	meta, err := readMeta(first, kv, keys)
 	if err != nil {
-		return nil, fmt.Errorf("etcd at %v: %w", cfg.Endpoints, err)
+		return nil, fmt.Errorf("etcd at %v: %w", kv.Endpoints(), err)
 	}
 	seal, err := sealing.OpenOutside(first, sealing.Config{Keys: keys, File: cfg.SealKeyFile}, sealing.Deps{Client: kv})
 	if err != nil {
@@ -131,7 +139,6 @@ func open(ctx context.Context, cfg Config, kv *clientv3.Client) (*Client, error)
 		stop()
 		_ = srv.Close()
 		running.Wait()
-		_ = kv.Close() // nothing is left in it
 	})}, nil
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,55 +11,14 @@ import (
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/carillon-cron/carillon/internal/backup"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
 	"github.com/carillon-cron/carillon/job"
 )
 
-// EtcdAccess says how etcd is reached without a node.
-type EtcdAccess struct {
-	Endpoints []string
-	Prefix    string
-	// DataDir is that of a node with an embedded etcd, which is stopped: its etcd runs
-	// inside this process then. Empty: Endpoints.
-	DataDir            string
-	CA, Cert, Key      string
-	User, PasswordFile string
-}
-
-// OpenEtcd connects to etcd, and returns what ends that.
-type OpenEtcd func(ctx context.Context, a EtcdAccess) (*clientv3.Client, func(), error)
-
 // backupVerbs take backups, and put them back. They speak to etcd, and to no node.
 type backupVerbs struct{ *call }
-
-func (a *EtcdAccess) add(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringSliceVar(&a.Endpoints, "etcd-endpoints", nil, "endpoints of etcd; unix:///PATH for a socket on this host")
-	flags.StringVar(&a.Prefix, "etcd-prefix", etcdkv.DefaultPrefix, "`PREFIX` of the cluster's keys in etcd, as nodes have it")
-	flags.StringVar(&a.DataDir, "data-dir", "", "data directory `DIR` of a node with an embedded etcd, which is stopped, in the place of --etcd-endpoints")
-	flags.StringVar(&a.CA, "etcd-ca", "", "`FILE` with the authority of etcd's certificates")
-	flags.StringVar(&a.Cert, "etcd-cert", "", "`FILE` with the certificate to show to etcd")
-	flags.StringVar(&a.Key, "etcd-key", "", "`FILE` with its key")
-	flags.StringVar(&a.User, "etcd-user", "", "`USER` in etcd")
-	flags.StringVar(&a.PasswordFile, "etcd-password-file", "", "`FILE` with the user's password")
-}
-
-func (a *EtcdAccess) check() error {
-	switch {
-	case len(a.Endpoints) == 0 && a.DataDir == "":
-		return usagef("say where etcd is: --etcd-endpoints, as nodes have it; or --data-dir of a node with an embedded etcd")
-	case len(a.Endpoints) > 0 && a.DataDir != "":
-		return usagef("--etcd-endpoints and --data-dir: give one of them")
-	case (a.Cert == "") != (a.Key == ""):
-		return usagef("--etcd-cert and --etcd-key go together")
-	case (a.User == "") != (a.PasswordFile == ""):
-		return usagef("--etcd-user and --etcd-password-file go together")
-	}
-	return nil
-}
 
 func (bv backupVerbs) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -106,7 +64,7 @@ func (bv backupVerbs) createCommand() *cobra.Command {
 			return printOne(&bv.printer, k, bv.keptTable())
 		},
 	}
-	at.add(cmd)
+	at.addWithDirectory(cmd)
 	cmd.Flags().StringArrayVar(&recipients, "age-recipient", nil, "encrypt it to this `RECIPIENT` of age (age1...; may be given several times)")
 	cmd.Flags().BoolVar(&own, "etcd-snapshot", false, "put etcd's own snapshot beside it, of all that etcd holds; it is not encrypted")
 	return cmd
@@ -244,7 +202,7 @@ func (bv backupVerbs) restoreCommand() *cobra.Command {
 			return nil
 		},
 	}
-	at.add(cmd)
+	at.addWithDirectory(cmd)
 	identityFlag(cmd, &identities)
 	cmd.Flags().BoolVar(&o.Replace, "replace", false, "delete what is under the prefix first")
 	cmd.Flags().Int64Var(&o.Epoch, "epoch", 0, "the `EPOCH` that begins, where nodes have seen a higher one than the backup's (default: the next)")
