@@ -80,27 +80,38 @@ func (r *Registrar) clone(v *view, a *ask) (*decision, error) {
 	return d, nil
 }
 
+// wrongWith says what keeps who asks from using a token as a node, or as a minion; empty:
+// nothing does. It may be used up when it is used again, by who has used it before.
+func (r *Registrar) wrongWith(e entry[etcdkv.JoinToken], a *ask, node, again bool) string {
+	t, what := e.value, map[bool]string{true: "nodes", false: "minions"}
+	switch {
+	// Who does not know the secret is told no more than that.
+	case !e.exists(), !a.token.Matches(t.SecretHash):
+		return "is not known: it may be used up, expired or deleted"
+	case t.Nodes != node:
+		return "is for " + what[t.Nodes]
+	case !r.now().Before(t.ExpiresAt):
+		return "has expired"
+	case t.Uses < 1 && !again:
+		return "is used up"
+	}
+	if ok, err := path.Match(t.Minions, string(a.id)); t.Minions != "" && (err != nil || !ok) {
+		return "is for " + what[node] + " named " + t.Minions + " only"
+	}
+	return ""
+}
+
 // joinByToken enrolls by one use of a token.
 func (r *Registrar) joinByToken(v *view, a *ask) (*decision, error) {
 	t := v.token.value
 	deny := func(why string) (*decision, error) {
 		return nil, status.Errorf(codes.PermissionDenied, "minion %s: the join token %s; ask an operator for a new one", a.id, why)
 	}
-	switch {
-	// Who does not know the secret is told no more than that.
-	case !v.token.exists(), !a.token.Matches(t.SecretHash):
-		return deny("is not known: it may be used up, expired or deleted")
-	case t.Nodes:
-		return deny("is for nodes")
-	case !r.now().Before(t.ExpiresAt):
-		return deny("has expired")
-	case t.Uses < 1:
-		return deny("is used up")
-	case v.revoked.exists() && v.token.create < v.revoked.mod:
-		return deny("is older than this minion's revocation")
+	if why := r.wrongWith(v.token, a, false, false); why != "" {
+		return deny(why)
 	}
-	if ok, err := path.Match(t.Minions, string(a.id)); t.Minions != "" && (err != nil || !ok) {
-		return deny("is for minions named " + t.Minions + " only")
+	if v.revoked.exists() && v.token.create < v.revoked.mod {
+		return deny("is older than this minion's revocation")
 	}
 	d, err := r.issue(v, a, etcdkv.Enrollment{Token: t.ID, EnrolledAt: r.now().UTC()})
 	if err != nil {

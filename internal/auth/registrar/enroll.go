@@ -50,23 +50,11 @@ func (r *Registrar) Join(ctx context.Context, req *authpb.JoinRequest) (*authpb.
 		}
 		a.token, token = &t, t.ID
 	}
-	// A lane for each: those who have a good token wait for nobody else.
-	lane := r.requests
-	if a.token != nil {
-		good, err := r.good(ctx, a.token)
-		if err != nil {
-			return nil, err
-		}
-		if good {
-			lane = r.tokens
-		}
+	leave, err := r.turn(ctx, a.token)
+	if err != nil {
+		return nil, err
 	}
-	select {
-	case lane <- struct{}{}:
-		defer func() { <-lane }()
-	case <-ctx.Done():
-		return nil, status.FromContextError(ctx.Err()).Err()
-	}
+	defer leave()
 	d, err := r.settle(ctx, a.id, token, func(v *view) (*decision, error) { return r.join(v, a) })
 	if err != nil {
 		return nil, err
@@ -100,6 +88,27 @@ func (r *Registrar) Renew(ctx context.Context, req *authpb.RenewRequest) (*authp
 		return nil, err
 	}
 	return &authpb.RenewResponse{Certificate: d.certificate}, nil
+}
+
+// turn waits until it is the caller's turn; the function it returns ends that. There is a
+// lane for each kind: those who have a good token wait for nobody else.
+func (r *Registrar) turn(ctx context.Context, t *auth.JoinToken) (func(), error) {
+	lane := r.requests
+	if t != nil {
+		good, err := r.good(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		if good {
+			lane = r.tokens
+		}
+	}
+	select {
+	case lane <- struct{}{}:
+		return func() { <-lane }, nil
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 }
 
 // good reports whether a token is one of the cluster's, now. What cannot be read

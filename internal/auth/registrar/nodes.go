@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"path"
 	"slices"
 
 	"github.com/google/uuid"
@@ -50,21 +49,11 @@ func (r *Registrar) JoinNode(ctx context.Context, req *authpb.JoinNodeRequest) (
 		return nil, err
 	}
 	a.token = &token
-	// A lane for each, as in Join: those who have a good token wait for nobody else.
-	lane := r.requests
-	good, err := r.good(ctx, a.token)
+	leave, err := r.turn(ctx, a.token)
 	if err != nil {
 		return nil, err
 	}
-	if good {
-		lane = r.tokens
-	}
-	select {
-	case lane <- struct{}{}:
-		defer func() { <-lane }()
-	case <-ctx.Done():
-		return nil, status.FromContextError(ctx.Err()).Err()
-	}
+	defer leave()
 	for range attempts {
 		v, err := r.lookNode(ctx, node, token.ID)
 		if err != nil {
@@ -117,24 +106,10 @@ func (r *Registrar) lookNode(ctx context.Context, node job.NodeID, token string)
 // decideNode decides on a host that wants to be a node: what is to be written, or why
 // it is refused. Nothing is written for one that has joined with its key before.
 func (r *Registrar) decideNode(v *nodeView, a *ask, req *authpb.JoinNodeRequest) ([]clientv3.Op, error) {
-	deny := func(why string) ([]clientv3.Op, error) {
-		return nil, status.Errorf(codes.PermissionDenied, "node %s: the join token %s; ask an operator for a new one (carillon nodes token)", a.id, why)
-	}
 	t := v.token.value
 	known := slices.Contains(t.Used, string(a.key)) // it has lost the answer
-	switch {
-	// Who does not know the secret is told no more than that.
-	case !v.token.exists(), !a.token.Matches(t.SecretHash):
-		return deny("is not known: it may be used up, expired or deleted")
-	case !t.Nodes:
-		return deny("is for minions")
-	case !r.now().Before(t.ExpiresAt):
-		return deny("has expired")
-	case t.Uses < 1 && !known:
-		return deny("is used up")
-	}
-	if ok, err := path.Match(t.Minions, string(a.id)); t.Minions != "" && (err != nil || !ok) {
-		return deny("is for nodes named " + t.Minions + " only")
+	if why := r.wrongWith(v.token, a, true, known); why != "" {
+		return nil, status.Errorf(codes.PermissionDenied, "node %s: the join token %s; ask an operator for a new one (carillon nodes token)", a.id, why)
 	}
 	if r.store == nil {
 		return nil, status.Errorf(codes.PermissionDenied, "this cluster's etcd is not its own, so that nodes do not join by tokens: "+
