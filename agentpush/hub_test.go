@@ -613,11 +613,11 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-func TestFanOutToTwoThousand(t *testing.T) {
+func TestFanOutToManyMinions(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, nil)
 	n := c.nodes[0]
-	minions := 2000
+	minions := 500
 	if testing.Short() {
 		minions = 200
 	}

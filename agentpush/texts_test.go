@@ -105,7 +105,7 @@ func TestManyTextsArrive(t *testing.T) {
 	n.texts = map[string]string{}
 	var sums []string
 	for i := range agentpb.MaxFetch {
-		text := strings.Repeat(fmt.Sprint(i%10), job.MaxScriptBytes)
+		text := strings.Repeat(fmt.Sprint(i%10), job.MaxScriptBytes/4)
 		sums = append(sums, job.ScriptSum(fmt.Sprint(i)))
 		n.texts[sums[i]] = text
 	}
