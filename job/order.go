@@ -143,6 +143,21 @@ type Minion struct {
 	Running int `json:"running"`
 }
 
+// FactUnsignedOrders is the fact by which a minion tells whether it takes orders that no
+// node has signed. A minion of a release that does not tell, and one whose connection is
+// plain, has no such fact.
+const FactUnsignedOrders = "unsignedOrders"
+
+// The values of FactUnsignedOrders.
+const (
+	// UnsignedRefused: it takes none.
+	UnsignedRefused = "refused"
+	// UnsignedUntilSigned: it takes them until the first signed one comes.
+	UnsignedUntilSigned = "until-signed"
+	// UnsignedAllowed: it was started with --unsigned-orders.
+	UnsignedAllowed = "allowed"
+)
+
 // Ref points at one attempt of a task, in the name of its shard's owner. It
 // asks what became of the task, or cancels it.
 type Ref struct {

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/carillon-cron/carillon/agentpush/agentpb"
+	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/facts"
 )
 
@@ -23,7 +24,8 @@ const (
 // hostFacts is what the minion tells of its host.
 type hostFacts struct {
 	*base
-	groups *groups
+	groups  *groups
+	signing *signing
 	// wake asks for the facts to be found out anew, changed tells that they are others.
 	wake, changed chan struct{}
 
@@ -62,6 +64,9 @@ func (hf *hostFacts) find(ctx context.Context) {
 	found["cgroup"] = "none"
 	if hf.groups.tree != nil {
 		found["cgroup"] = "v2"
+	}
+	if says := hf.signing.says(); says != "" {
+		found[job.FactUnsignedOrders] = says
 	}
 	if hf.deps.Facts != nil {
 		maps.Copy(found, hf.deps.Facts())

@@ -101,8 +101,9 @@ func New(cfg Config, deps Deps) (*Minion, error) {
 	m.supervision = &supervision{
 		base: b, tasks: m.tasks, reporting: m.reporting, commands: m.commands, orphans: m.orphans, tests: m.tests,
 	}
-	m.facts = &hostFacts{base: b, groups: groups, wake: make(chan struct{}, 1), changed: m.tasks.out.wake}
-	m.signing, m.seen = &signing{base: b}, &seen{base: b}
+	wake := make(chan struct{}, 1)
+	m.signing, m.seen = &signing{base: b, changed: wake}, &seen{base: b}
+	m.facts = &hostFacts{base: b, groups: groups, signing: m.signing, wake: wake, changed: m.tasks.out.wake}
 	m.connection = &connection{
 		base: b, tasks: m.tasks, reporting: m.reporting, admission: &admission{base: b, tasks: m.tasks, reporting: m.reporting, signing: m.signing, seen: m.seen},
 		execution: m.execution, facts: m.facts, seen: m.seen, status: m.Status,

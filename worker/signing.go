@@ -28,6 +28,8 @@ type signing struct {
 	*base
 	// demanded: orders without a signature are refused.
 	demanded atomic.Bool
+	// changed is told when that changes.
+	changed chan struct{}
 
 	mu sync.Mutex
 	// mu guards the following: when a refusal was logged, and how many were not since.
@@ -150,6 +152,7 @@ func (sg *signing) seen() {
 		return
 	}
 	sg.log.Info("orders are signed: from now on, none is taken without a signature")
+	notify(sg.changed)
 	if err := sg.mark(); err != nil {
 		sg.log.Error("that orders are signed is forgotten when the minion ends", zap.Error(err))
 	}
@@ -168,7 +171,21 @@ func (sg *signing) tell(about []zap.Field) {
 	sg.loggedAt, sg.notLogged = now, 0
 }
 
-// demands is 1 while what comes without a signature are refused.
+// says is what the minion tells of itself, a value of job.FactUnsignedOrders; empty: its
+// connection is plain, and nothing is signed.
+func (sg *signing) says() string {
+	switch {
+	case sg.deps.Signatures == nil:
+		return ""
+	case sg.demanded.Load():
+		return job.UnsignedRefused
+	case sg.cfg.UnsignedOrders:
+		return job.UnsignedAllowed
+	}
+	return job.UnsignedUntilSigned
+}
+
+// demands is 1 while what comes without a signature is refused.
 func (sg *signing) demands() float64 {
 	if sg.demanded.Load() {
 		return 1

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,17 +172,32 @@ func TestI14_OnceSignedAlwaysSigned(t *testing.T) {
 	}
 	signed, unsigned := func(o *job.Order) { s.order(o) }, func(o *job.Order) { n.order(o) }
 	changed := func(o *job.Order) { s.order(o, func(w *agentpb.Order) { w.User = "root" }) }
+	tells := func(want string) {
+		t.Helper()
+		n.await("the fact "+want, func() bool {
+			said := []*agentpb.Inventory{n.hellos[len(n.hellos)-1].GetInventory()}
+			if len(n.told) > 0 {
+				said = append(said, n.told[len(n.told)-1])
+			}
+			return slices.ContainsFunc(said, func(inv *agentpb.Inventory) bool { return inv.GetFacts()[job.FactUnsignedOrders] == want })
+		})
+	}
 	_, stop = start(t, n, dir)
+	n.connected()
+	tells(job.UnsignedUntilSigned)
 	run("before the first signature, without one", unsigned, job.StateSucceeded)
 	run("before the first signature, with a wrong one", changed, job.StateRejected)
 	run("before the first signature, without one, again", unsigned, job.StateSucceeded)
 	run("with a signature", signed, job.StateSucceeded)
+	tells(job.UnsignedRefused)
 	run("after it, without one", unsigned, job.StateRejected)
 	stop()
 	_, stop = start(t, n, dir)
 	run("in the next process, without one", unsigned, job.StateRejected)
 	stop()
 	_, stop = start(t, n, dir, func(c *Config) { c.UnsignedOrders = true })
+	n.connected()
+	tells(job.UnsignedAllowed)
 	run("where it is told to, without one", unsigned, job.StateSucceeded)
 	run("where it is told to, with a wrong one", changed, job.StateRejected)
 	run("where it is told to, with one", signed, job.StateSucceeded)

@@ -71,8 +71,22 @@
 // # Not promised
 //
 // That an order is new: the same one may come twice, and the journal of the minion starts
-// it once. Acknowledgements are not signed: who forwards reports can keep them back in any
-// case. Certificates of nodes are not revoked (see
-// package auth). The subject is what the cluster knows of who has asked: who can write
+// it once. Certificates of nodes are not revoked (see package auth). What else a node says
+// to a minion is not signed, as it starts, ends and repeats nothing. Who has the minion's
+// session can
+//
+//	acknowledge     what ended: the minion tells it no more by itself. Who asks is still
+//	                told state and exit code, and a copy of the order starts nothing for as
+//	                long as the journal is kept; the reason and the kept part of the output
+//	                are lost to the record. Of what has not ended it changes nothing. A
+//	                report that is kept back, or changed, costs the record as much
+//	welcome         with a high epoch or another cluster: the minion then refuses orders of
+//	                the real one, as after a restore; removing seen.json cures it. With a wrong
+//	                time: it refuses orders as too late, or takes one that is
+//	drain, name servers   move the minion to other nodes of this authority
+//	ask for output  read it
+//	update          nothing: the minion checks the signature of the release
+//
+// All of this needs the certificate of a node, and a node can order what it likes. The subject is what the cluster knows of who has asked: who can write
 // etcd can write another one there.
 package signature

@@ -117,6 +117,30 @@ func (r *relay) began(at int64) bool {
 	return r.runs[at]
 }
 
+// acknowledges has the minion forget what it has told of a task, as far as it does.
+func (r *relay) acknowledges(t testing.TB, o *job.Order) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.ends, o.Task.Fire.At)
+	if err := r.stream.Send(&agentpb.ToMinion{Body: &agentpb.ToMinion_Ack{Ack: &agentpb.Ack{Tasks: []*agentpb.TaskID{agentpb.FromTask(o.Task)}}}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// questionSignedBy returns the signature of whoever has a certificate, for a question.
+func questionSignedBy(t testing.TB, cert *tls.Certificate, o *job.Order) *agentpb.Signature {
+	t.Helper()
+	var d signature.Digests
+	leaf := signature.LeafOf(d.OfQuestion(&job.Ref{Task: o.Task, Shard: o.Shard, Token: o.Token, Term: o.Term}), o.Task.Minion)
+	b, err := signature.NewSigner(func() (*tls.Certificate, error) { return cert, nil }).Sign([]signature.Hash{leaf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := b.Proof(0)
+	return p.Wire()
+}
+
 // cancelSignedBy returns the signature of whoever has a certificate, for a cancel.
 func cancelSignedBy(t testing.TB, cert *tls.Certificate, o *job.Order, reason string) *agentpb.Signature {
 	t.Helper()
@@ -277,6 +301,34 @@ func TestCancelsWithoutTheSignatureOfANode(t *testing.T) {
 		if end := r.end(victim.Task.Fire.At); end != nil {
 			t.Fatalf("%s ended the command: %s, %s", name, end.GetState(), end.GetReason())
 		}
+	}
+	// An acknowledgement, which nobody signs, ends nothing, and has nothing start again: the
+	// minion still knows how a task ended when it has nothing more to tell of it.
+	r.acknowledges(t, victim)
+	made := filepath.Join(openDir(t), "made")
+	once := order("/bin/sh", "-c", `echo once >> "$0"`, made)
+	again := func(o *job.Order) *agentpb.Report {
+		return r.sends(t, agentpb.FromOrder(o), signedBy(t, owner, o), owner.Certificate[0])
+	}
+	if end := again(once); end.GetState() != string(job.StateSucceeded) {
+		t.Fatalf("an order ended as %s: %s", end.GetState(), end.GetReason())
+	}
+	if end := r.end(victim.Task.Fire.At); end != nil {
+		t.Fatalf("an acknowledgement ended the command: %s, %s", end.GetState(), end.GetReason())
+	}
+	r.acknowledges(t, once)
+	r.offers(t, &agentpb.Offer{Orders: []*agentpb.Order{agentpb.FromOrder(once)}, Signatures: []*agentpb.Signature{signedBy(t, owner, once)}, Certificates: owner.Certificate[:1]})
+	again(order("/bin/true"))
+	r.offers(t, &agentpb.Offer{
+		Questions:  []*agentpb.Question{{Task: agentpb.FromTask(once.Task), Shard: 1, TokenEpoch: 1, TokenRevision: 1}},
+		Signatures: []*agentpb.Signature{questionSignedBy(t, owner, once)}, Certificates: owner.Certificate[:1],
+	})
+	await.Until(t, "the owner has an answer", func() bool { return r.end(once.Task.Fire.At) != nil })
+	if end := r.end(once.Task.Fire.At); end.GetState() != string(job.StateSucceeded) || !end.GetExited() {
+		t.Errorf("what was acknowledged is remembered as %v", end)
+	}
+	if text, err := os.ReadFile(made); err != nil || string(text) != "once\n" {
+		t.Errorf("what was acknowledged and ordered again has made %q, %v", text, err)
 	}
 	r.offers(t, &agentpb.Offer{Cancels: []*agentpb.Cancel{cancel(victim)}, Signatures: []*agentpb.Signature{cancelSignedBy(t, owner, victim, "mallory")}, Certificates: owner.Certificate[:1]})
 	await.Until(t, "the owner's cancel ends the command", func() bool { return r.end(victim.Task.Fire.At) != nil })

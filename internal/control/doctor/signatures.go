@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/carillon-cron/carillon/api"
+	"github.com/carillon-cron/carillon/internal/control/apiview"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/etcdkv"
+	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/job"
 )
 
 // checkSignatures looks for nodes that keep all others from signing what they tell minions:
@@ -24,7 +28,50 @@ func (c *Checker) checkSignatures(ctx context.Context) ([]api.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	return signatureChecks(known, members), nil
+	checks := signatureChecks(known, members)
+	all, err := c.minions.Known()
+	if err != nil {
+		return checks, nil // the check of minions tells
+	}
+	sees, err := c.sight(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return append(checks, unsignedMinions(all, sees)...), nil
+}
+
+// unsignedMinions tells of connected minions that take orders which no node has signed: who
+// forwards these can change them.
+func unsignedMinions(all []job.Minion, sees sight) []api.Check {
+	var checks []api.Check
+	for _, c := range []struct{ says, what, hint string }{
+		{job.UnsignedAllowed, "orders without a signature are taken by %s, by --unsigned-orders", "start such a minion without that flag once all nodes sign"},
+		{job.UnsignedUntilSigned, "orders without a signature are taken by %s until the first signed one comes, as a minion does that worked before its release knew of signatures", "have each run something: `carillon exec -t %s -- true`"},
+		{"", "whether orders without a signature are taken is not told by %s of a former release", "bring them to the release of the nodes"},
+	} {
+		n := 0
+		var names []string
+		for i := range all {
+			m := &all[i]
+			if m.Node == "" || m.Facts[job.FactUnsignedOrders] != c.says {
+				continue
+			}
+			n++
+			if len(names) < shownMinions && sees(rights.Minions, "", m.Labels) {
+				names = append(names, string(m.ID))
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		ch := api.Check{Name: "signatures", Status: api.CheckWarn, Detail: fmt.Sprintf(c.what, apiview.Counted(n, "minion")), Hint: askWhoMay}
+		if len(names) > 0 {
+			ch.Detail += ": " + apiview.Some(names, n)
+			ch.Hint = strings.ReplaceAll(c.hint, "%s", names[0])
+		}
+		checks = append(checks, ch)
+	}
+	return checks
 }
 
 func signatureChecks(known []etcdkv.KnownNode, members []etcdkv.Member) []api.Check {
