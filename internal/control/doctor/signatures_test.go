@@ -46,10 +46,10 @@ func TestMinionsThatTakeUnsignedOrders(t *testing.T) {
 	}
 	all := []job.Minion{
 		minion("good", "n1", job.UnsignedRefused), minion("gone", "", job.UnsignedAllowed), minion("until", "n1", job.UnsignedUntilSigned),
-		minion("flag", "n1", job.UnsignedAllowed), minion("hidden", "n2", job.UnsignedAllowed), minion("old", "n2", ""),
+		minion("flag", "n1", job.UnsignedAllowed), minion("hidden", "n2", job.UnsignedAllowed), minion("ancient", "n2", ""),
 	}
 	sees := func(_ rights.Kind, _ string, labels map[string]string) bool {
-		return labels["id"] != "hidden" && labels["id"] != "old"
+		return labels["id"] != "hidden" && labels["id"] != "ancient"
 	}
 	got := unsignedMinions(all, sees)
 	if len(got) != 3 {
@@ -63,7 +63,7 @@ func TestMinionsThatTakeUnsignedOrders(t *testing.T) {
 		if got[i].Status != api.CheckWarn || !strings.Contains(got[i].Detail, want.detail) || !strings.Contains(got[i].Hint, want.hint) {
 			t.Errorf("%+v\nwant %+v", got[i], want)
 		}
-		if strings.Contains(got[i].Detail, "hidden") || strings.Contains(got[i].Detail+got[i].Hint, "old") {
+		if strings.Contains(got[i].Detail, "hidden") || strings.Contains(got[i].Detail+got[i].Hint, "ancient") {
 			t.Errorf("tells a name that is not to be told: %+v", got[i])
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/carillon-cron/carillon/internal/control/definitions"
 	"github.com/carillon-cron/carillon/internal/control/policy"
@@ -42,22 +43,57 @@ func namesOf(spec *job.Spec, namespace string) []named {
 	return out
 }
 
-// needNamed wants the right to read what a job names: who names a script can have it
+// namesIn returns what an object names.
+func namesIn(o *manifest.Object) []named {
+	switch o.Kind {
+	case job.KindJob:
+		return namesOf(&o.Spec, o.Metadata.Namespace)
+	case job.KindNotifier:
+		return namesOfNotifier(&o.Notifier, o.Metadata.Namespace)
+	}
+	return nil
+}
+
+// namesOfNotifier returns what a notifier in a namespace names.
+func namesOfNotifier(spec *job.NotifierSpec, namespace string) []named {
+	var out []named
+	for _, key := range spec.QuietKeys(namespace) {
+		out = append(out, named{rights.Calendars, "the calendar", key, 0, rights.Read})
+	}
+	return out
+}
+
+// namedBefore returns what an object has named until now.
+func (c *Control) namedBefore(ctx context.Context, o *manifest.Object) ([]named, error) {
+	if o.Kind == job.KindNotifier {
+		v, err := c.behind.Notifier(ctx, o.Metadata.Key())
+		return namesOfNotifier(&v.Spec, o.Metadata.Namespace), gone(err)
+	}
+	stored, _, err := c.behind.Stored(ctx, o.Metadata.Key())
+	return namesOf(&stored.Spec, o.Metadata.Namespace), gone(err)
+}
+
+// needNamed wants the right to read what an object names: who names a script can have it
 // tell its text, who names a calendar its days, and who waits for a job when it ends and
 // how; and the right to put items into the queue to which it is dispatched, be that in the
 // same file. What the job has named before stays, as others may have written it, but a queue only
 // where nothing of the job changes; and so does what is in the same file, which its author
 // knows.
 func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manifest.Object, o *manifest.Object) error {
-	if err := c.needSecrets(ctx, s, o); err != nil || o.Kind != job.KindJob {
+	if err := c.needSecrets(ctx, s, o); err != nil {
 		return err
 	}
-	if err := c.needWatch(ctx, s, o); err != nil {
+	if err := c.needTold(s, o); err != nil {
 		return err
+	}
+	if o.Kind == job.KindJob {
+		if err := c.needWatch(ctx, s, o); err != nil {
+			return err
+		}
 	}
 	var before []named
 	asked := false
-	for _, n := range namesOf(&o.Spec, o.Metadata.Namespace) {
+	for _, n := range namesIn(o) {
 		r := rights.Request{Verb: n.verb, Kind: n.kind, Namespace: n.key.Namespace}
 		if s.May(r) || n.verb == rights.Run && s.MayStart(r) || n.version == 0 && n.verb == rights.Read && slices.ContainsFunc(objects, func(other manifest.Object) bool {
 			return kindOf(other.Kind) == n.kind && other.Metadata.Key() == n.key
@@ -65,11 +101,11 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 			continue
 		}
 		if !asked {
-			stored, _, err := c.behind.Stored(ctx, o.Metadata.Key())
-			if gone(err) != nil {
+			var err error
+			if before, err = c.namedBefore(ctx, o); err != nil {
 				return err
 			}
-			before, asked = namesOf(&stored.Spec, o.Metadata.Namespace), true
+			asked = true
 		}
 		if slices.Contains(before, n) {
 			stays := n.verb != rights.Run
@@ -99,8 +135,24 @@ func (c *Control) needNamed(ctx context.Context, s policy.Sight, objects []manif
 			continue
 		}
 		if err := s.Need(r, nil); err != nil {
-			return fmt.Errorf("job %s names %s %s: %w", o.Metadata.Key(), n.what, n.key, err)
+			return fmt.Errorf("%s %s names %s %s: %w", strings.ToLower(o.Kind), o.Metadata.Key(), n.what, n.key, err)
 		}
+	}
+	return nil
+}
+
+// needTold wants the right to read the runs that a notifier tells of: whoever says to whom
+// it tells them gets to know them, be it one that others have made.
+func (c *Control) needTold(s policy.Sight, o *manifest.Object) error {
+	if o.Kind != job.KindNotifier {
+		return nil
+	}
+	r := rights.Request{Verb: rights.Read, Kind: rights.Runs, Namespace: o.Metadata.Namespace, Labels: o.Notifier.Labels}
+	if o.Notifier.Everywhere {
+		r.Namespace = ""
+	}
+	if err := s.Need(r, nil); err != nil {
+		return fmt.Errorf("notifier %s tells its receiver of runs: %w", o.Metadata.Key(), err)
 	}
 	return nil
 }

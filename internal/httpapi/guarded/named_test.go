@@ -88,6 +88,43 @@ func TestJobsNameWhatTheirAuthorMayRead(t *testing.T) {
 	}
 }
 
+// A notifier tells its receiver of runs, and when a calendar is closed: who says to whom
+// has to be allowed to read both, be the notifier one that others have made (I6).
+func TestNotifiersTellWhatTheirAuthorMayRead(t *testing.T) {
+	t.Parallel()
+	c := closed()
+	notifiers := rights.Rule{Verbs: []rights.Verb{rights.Edit}, Kinds: []rights.Kind{rights.Notifiers}, Namespaces: []string{"own"}}
+	runs := rights.Rule{Verbs: []rights.Verb{rights.Read}, Kinds: []rights.Kind{rights.Runs}, Namespaces: []string{"own"}}
+	ours := runs
+	ours.Labels = map[string]string{"team": "web"}
+	c.bind("ann", rights.Editor, "own")
+	c.role("bob", notifiers)
+	c.role("cas", notifiers, ours)
+	c.role("dan", rights.Rule{Verbs: []rights.Verb{rights.Edit}, Kinds: []rights.Kind{rights.Notifiers}}, runs)
+	c.serve(t)
+	const doc = "apiVersion: carillon/v1\nkind: Notifier\nmetadata: {name: new, namespace: own}\nspec: {webhook: {url: \"https://hooks.example.org\"}%s}\n"
+	for _, ask := range []struct {
+		user, spec string
+		want       int
+		told       string
+	}{
+		{"ann", "", http.StatusConflict, ""},
+		{"ann", ", quiet: [night]", http.StatusConflict, ""},
+		{"ann", ", quiet: [foreign/night]", http.StatusForbidden, "notifier own/new names the calendar foreign/night"},
+		{"bob", "", http.StatusForbidden, "notifier own/new tells its receiver of runs: you may not read runs in the namespace own"},
+		{"cas", "", http.StatusForbidden, "tells its receiver of runs"},
+		{"cas", ", labels: {team: db}", http.StatusForbidden, "tells its receiver of runs"},
+		{"cas", ", labels: {team: web, tier: one}", http.StatusConflict, ""},
+		{"dan", ", everywhere: true", http.StatusForbidden, "tells its receiver of runs"},
+		{"root", ", everywhere: true, quiet: [foreign/night]", http.StatusConflict, ""},
+	} {
+		status, text := c.ask(t, ask.user, http.MethodPost, "/v1/apply", fmt.Sprintf(doc, ask.spec))
+		if status != ask.want || !strings.Contains(text, ask.told) {
+			t.Errorf("%q as %s: %d, want %d and %q: %s", ask.spec, ask.user, status, ask.want, ask.told, text)
+		}
+	}
+}
+
 // A job puts items into the queue to which it is dispatched: its author needs the right to, be
 // the queue in the same file. What the job has named before stays.
 func TestJobsAreDispatchedByWhoMayPut(t *testing.T) {
