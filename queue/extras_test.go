@@ -301,6 +301,34 @@ func TestAlongGoesWithWhatIsAdded(t *testing.T) {
 	}
 }
 
+// Items that go together are all added, with what goes along, or none is.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	b := opened(t, queue.Config{DedupWindow: time.Hour})
+	b.mustPut(t, queue.Item{ID: "known"})
+	along := "/along/" + b.name
+	large := strings.Repeat("x", queue.MaxPayload)
+	for _, items := range [][]queue.Item{
+		{{ID: "new"}, {ID: "known", Priority: 4}},
+		{{ID: "new"}, {ID: "other", Dedup: "k"}},
+		slices.Repeat([]queue.Item{{Payload: []byte(large)}}, 10),
+	} {
+		if _, err := b.Add(t.Context(), items, queue.Along{Together: true, Ops: []clientv3.Op{clientv3.OpPut(along, "")}}); !errors.Is(err, queue.ErrApart) {
+			t.Errorf("%d items: %v, want %v", len(items), err, queue.ErrApart)
+		}
+	}
+	if s, err := b.Stats(t.Context()); err != nil || s.Waiting != 1 {
+		t.Errorf("stats %+v, %v", s, err)
+	}
+	if got, err := b.client.Get(t.Context(), along); err != nil || got.Count != 0 {
+		t.Errorf("done along %d times, %v", got.Count, err)
+	}
+	added, err := b.Add(t.Context(), []queue.Item{{ID: "known"}}, queue.Along{Together: true})
+	if err != nil || len(added) != 1 || !added[0].Duplicate {
+		t.Errorf("one item that is there: %+v, %v", added, err)
+	}
+}
+
 // A put of many items with guards stays within what etcd takes in a transaction, and one that
 // is stopped in the middle tells which items are in.
 func TestManyItemsWithGuards(t *testing.T) {

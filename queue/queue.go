@@ -121,6 +121,9 @@ func (q *Queue) Put(ctx context.Context, items ...Item) ([]string, error) {
 type Along struct {
 	Guards []clientv3.Cmp
 	Ops    []clientv3.Op
+	// Together: one transaction adds all of the items, with Ops, or Add ends with ErrApart
+	// and has added none.
+	Together bool
 }
 
 // MaxGuards is how many compares may go along with what is put.
@@ -128,6 +131,10 @@ const MaxGuards = 8
 
 // ErrChanged is returned by Add when its guard does not hold.
 var ErrChanged = fmt.Errorf("the queue was changed meanwhile: %w", job.ErrConflict)
+
+// ErrApart is returned by Add for items that go together and cannot: one is in the queue
+// already, or they are too large for one transaction.
+var ErrApart = fmt.Errorf("the items cannot be added together: %w", job.ErrConflict)
 
 // Add is Put, and tells which items were there.
 func (q *Queue) Add(ctx context.Context, items []Item, along Along) ([]Added, error) {
@@ -167,6 +174,9 @@ func (q *Queue) Add(ctx context.Context, items []Item, along Along) ([]Added, er
 				break
 			}
 			n++
+		}
+		if along.Together && n < len(fresh) {
+			return added, ErrApart
 		}
 		if err := q.put(ctx, fresh[at:at+n], added[at:at+n], along); err != nil {
 			return added, fmt.Errorf("put %d items into queue: %w", n, err)
@@ -212,6 +222,9 @@ func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along A
 	for i := range items {
 		it := &items[i]
 		if it.Dedup != "" && len(items) > 1 {
+			if along.Together {
+				return ErrApart
+			}
 			return q.putEach(ctx, items, added, along)
 		}
 		if seen[it.ID] {
@@ -244,7 +257,10 @@ func (q *Queue) put(ctx context.Context, items []newItem, added []Added, along A
 	if err := q.guarded(ctx, along); err != nil {
 		return err
 	}
-	if len(items) == 1 {
+	switch {
+	case along.Together && len(items) > 1:
+		return ErrApart
+	case len(items) == 1:
 		added[0].Duplicate, added[0].Open = true, false
 		return nil
 	}

@@ -22,8 +22,8 @@
 //	    which compares that there is none, and that its chunks were not given up meanwhile.
 //	P2  The same plan again, by namespace, upstream, id and digest, is recognised and changes
 //	    nothing. Another content under the same id is refused.
-//	P3  A task is put into its queue at most once: the transaction that puts it writes the key
-//	    of its item and compares that there was none, and that the owner, the description of
+//	P3  A task is put into its queue at most once: the transaction that puts it, and no other,
+//	    writes the key of its item and compares that there was none, and that the owner, the description of
 //	    the plan and the queue are those that were read. The key is there until the end of the
 //	    task is in its state.
 //	P4  How an item ends is under its key since the transaction that ended it (queue, Q12). The
@@ -50,6 +50,8 @@
 //	the owner dies                  the shard's next owner reads chunks, states and items; P3
 //	                                keeps it from putting a task twice
 //	a put's answer is lost          the key of its item shows whether it was put
+//	somebody else's item has        the task fails; those that were to be put with it are put
+//	  the id of a task's              one by one
 //	the queue is draining or full   its tasks wait, and the plan says why
 //	the queue is gone, or refuses   the task fails, with the reason
 //	  the parameters by now

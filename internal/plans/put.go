@@ -40,9 +40,19 @@ type group struct {
 	q     *opened
 	tasks []uint32
 	items []queue.Item
-	// foreign are tasks whose item's id somebody else's item has.
-	foreign []uint32
-	err     error
+
+	// What came of them: put are in the queue, foreign have ids that somebody else's items
+	// have, refused are those that the queue does not take. rest were not put, for err.
+	put, foreign []uint32
+	refused      []refused
+	rest         []uint32
+	err          error
+}
+
+// refused is a task that its queue does not take.
+type refused struct {
+	task uint32
+	why  error
 }
 
 // put puts tasks into their queues, and reports whether there may be more at once.
@@ -97,23 +107,22 @@ func (r *runner) put(ctx context.Context, e etcdkv.Entry[etcdkv.StoredPlan]) (bo
 // afterPut takes what came of putting.
 func (r *runner) afterPut(now time.Time, groups []*group, more bool) (bool, error) {
 	for _, g := range groups {
-		var invalid *job.InvalidError
-		switch name := g.q.Name; {
+		name := g.q.Name
+		for _, t := range g.put {
+			r.change(t, etcdkv.PlanState{State: string(plan.Queued)}, false)
+		}
+		for _, t := range g.foreign {
+			r.change(t, etcdkv.PlanState{State: string(plan.Failed), Reason: "the queue has another item of this id, which somebody put"}, false)
+		}
+		for _, f := range g.refused {
+			r.change(f.task, etcdkv.PlanState{State: string(plan.Failed), Reason: "the queue does not take it: " + f.why.Error()}, false)
+		}
+		switch {
 		case g.err == nil:
 			r.troubled(name, "")
-			for _, t := range g.tasks {
-				r.change(t, etcdkv.PlanState{State: string(plan.Queued)}, false)
-			}
-			for _, t := range g.foreign {
-				r.change(t, etcdkv.PlanState{State: string(plan.Failed), Reason: "the queue has another item of this id, which somebody put"}, true)
-			}
 		case errors.Is(g.err, queue.ErrChanged): // what has changed is seen soon
-			r.again(g.tasks, now)
+			r.again(g.rest, now)
 			r.notBefore[name], more = now.Add(lookEvery), false
-		case errors.As(g.err, &invalid):
-			for _, t := range g.tasks {
-				r.change(t, etcdkv.PlanState{State: string(plan.Failed), Reason: "the queue does not take it: " + g.err.Error()}, false)
-			}
 		default:
 			return false, g.err
 		}
@@ -128,37 +137,48 @@ func (r *runner) again(tasks []uint32, now time.Time) {
 	}
 }
 
-// putGroup puts tasks together (P3).
+// putGroup puts tasks together (P3), or one by one where one of them is in the way of the
+// others: the key of a task's item is never written without the item.
 func (r *runner) putGroup(ctx context.Context, planRev int64, g *group) {
-	along := queue.Along{Guards: []clientv3.Cmp{
+	r.putPart(ctx, planRev, g, 0, len(g.tasks))
+}
+
+func (r *runner) putPart(ctx context.Context, planRev int64, g *group, from, to int) {
+	var invalid *job.InvalidError
+	added, err := r.add(ctx, planRev, g.q, g.tasks[from:to], g.items[from:to])
+	switch alone := to-from == 1; {
+	case err == nil && alone && added[0].Duplicate:
+		g.foreign = append(g.foreign, g.tasks[from])
+	case err == nil:
+		g.put = append(g.put, g.tasks[from:to]...)
+	case !alone && (errors.Is(err, queue.ErrApart) || errors.As(err, &invalid)):
+		for i := from; i < to && g.err == nil; i++ {
+			r.putPart(ctx, planRev, g, i, i+1)
+		}
+	case errors.As(err, &invalid):
+		g.refused = append(g.refused, refused{g.tasks[from], err})
+	default:
+		g.err, g.rest = err, g.tasks[from:]
+	}
+}
+
+// add puts items, and with them the keys that tell of them, by one transaction.
+func (r *runner) add(ctx context.Context, planRev int64, q *opened, tasks []uint32, items []queue.Item) ([]queue.Added, error) {
+	along := queue.Along{Together: true, Guards: []clientv3.Cmp{
 		r.fence.Fence(),
 		clientv3.Compare(clientv3.ModRevision(r.key), "=", planRev),
-		clientv3.Compare(clientv3.ModRevision(r.k.cfg.Keys.QueueType(g.q.Key())), "=", g.q.rev),
+		clientv3.Compare(clientv3.ModRevision(r.k.cfg.Keys.QueueType(q.Key())), "=", q.rev),
 	}}
-	for i, t := range g.tasks {
+	for i, t := range tasks {
 		name := r.keys.Item(int(t))
-		value, err := etcdkv.Encode(etcdkv.QueueFire{Schema: etcdkv.Schema, ItemOrigin: *g.items[i].Origin})
+		value, err := etcdkv.Encode(etcdkv.QueueFire{Schema: etcdkv.Schema, ItemOrigin: *items[i].Origin})
 		if err != nil {
-			g.err = err
-			return
+			return nil, err
 		}
 		along.Guards = append(along.Guards, clientv3.Compare(clientv3.CreateRevision(name), "=", 0))
 		along.Ops = append(along.Ops, clientv3.OpPut(name, value))
 	}
-	added, err := g.q.Add(ctx, g.items, along)
-	if err != nil {
-		g.err = err
-		return
-	}
-	kept := g.tasks[:0:0]
-	for i := range added {
-		if added[i].Duplicate {
-			g.foreign = append(g.foreign, g.tasks[i])
-		} else {
-			kept = append(kept, g.tasks[i])
-		}
-	}
-	g.tasks = kept
+	return q.Add(ctx, items, along)
 }
 
 // itemsOf makes the items of tasks. Those that their queue does not take have failed.
