@@ -12,7 +12,7 @@ func TestSecretsByTheirKeys(t *testing.T) {
 	t.Parallel()
 	k := NewKeys("")
 	for key, field := range map[string]string{
-		k.AuthCA(): "key", k.AuthTickets(): "keys", k.AuthToken("t1"): "secretHash", k.HookSecret(job.UID{1}): "secret", k.Bootstrap(): "hash",
+		k.AuthCA(): "key", k.AuthTickets(): "keys", k.AuthToken("t1"): "secretHash", k.HookSecret(job.UID{1}): "secret", k.PlanSecret("team", "erp"): "secret", k.Bootstrap(): "hash",
 		k.AuthCA() + "x": "", k.AuthMinion("ca"): "", k.HookCall(job.UID{1}, "9f86"): "", k.APIToken("9f86"): "", k.Meta(): "", NewKeys("/elsewhere").AuthCA(): "",
 	} {
 		if s, ok := k.SecretOf(key); ok != (field != "") || s.Field != field {

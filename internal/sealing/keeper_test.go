@@ -93,7 +93,7 @@ func TestClearClusters(t *testing.T) {
 	e := newEnv(t)
 	e.writeAll(nil)
 	e.readAll(nil)
-	if len(e.loot()) != 6 {
+	if len(e.loot()) != 7 {
 		t.Errorf("in the clear: %v", e.loot())
 	}
 	k, err := Open(t.Context(), e.config("n1"), Deps{Client: e.client})
@@ -102,7 +102,7 @@ func TestClearClusters(t *testing.T) {
 	}
 	e.writeAll(k)
 	e.readAll(k)
-	if _, err := os.Stat(e.path("n1")); err == nil || len(e.loot()) != 6 {
+	if _, err := os.Stat(e.path("n1")); err == nil || len(e.loot()) != 7 {
 		t.Errorf("a file was made, or something sealed: %v", err)
 	}
 	n := e.join("n1", k)
@@ -127,7 +127,7 @@ func TestI2_I3_KeysTakeOverOnceAllHaveThem(t *testing.T) {
 	}
 	n1 := e.join("n1", k1)
 	n1.must(t)
-	if n1.Key() != "" || len(e.loot()) != 6 {
+	if n1.Key() != "" || len(e.loot()) != 7 {
 		t.Fatalf("sealed with %q though a node cannot read it", n1.Key())
 	}
 	e.leave(old)
@@ -269,7 +269,7 @@ func TestI3_SealingGoesOnElsewhere(t *testing.T) {
 		e.file(n, key)
 	}
 	k1, err := e.open("n1") // which has the state written, and ends
-	if err != nil || k1.Key() != string(key.ID()) || len(e.loot()) != 6 {
+	if err != nil || k1.Key() != string(key.ID()) || len(e.loot()) != 7 {
 		t.Fatalf("%v; in the clear: %v", err, e.loot())
 	}
 	k2, err := e.open("n2")
@@ -527,7 +527,7 @@ func TestLostKeysAreReplaced(t *testing.T) {
 	if got, err := again.Open(ca, []byte(e.get(ca))); err != nil || !same(t, string(got), e.secrets()[ca]) {
 		t.Errorf("%s, %v", got, err)
 	}
-	if e.get(e.keys.HookSecret(job.UID{1})) != "" || e.get(e.keys.Bootstrap()) != "" {
+	if e.get(e.keys.HookSecret(job.UID{1})) != "" || e.get(e.keys.PlanSecret("team", "erp")) != "" || e.get(e.keys.Bootstrap()) != "" {
 		t.Error("what nobody can open is still there")
 	}
 	if s, err := etcdkv.Decode[etcdkv.SealState]("", []byte(e.get(e.keys.SealState()))); err != nil || s.SettledAt.IsZero() {

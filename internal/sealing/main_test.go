@@ -136,6 +136,7 @@ func (e *env) secrets() map[string]string {
 		e.keys.AuthToken("t1"):            `{"schema":1,"id":"t1","secretHash":"loot-token","uses":3}`,
 		e.keys.HookSecret(job.UID{1}):     `{"schema":1,"secret":"loot-hook"}`,
 		e.keys.HookSecret(job.UID{2}):     `{"schema":1,"secret":"loot-hook","newer":{"a":1}}`,
+		e.keys.PlanSecret("team", "erp"):  `{"schema":1,"secret":"loot-upstream"}`,
 		e.keys.Bootstrap():                `{"schema":1,"hash":"loot-bootstrap"}`,
 		e.keys.AuthMinion("not-a-secret"): `{"schema":1,"key":"a fingerprint"}`,
 	}

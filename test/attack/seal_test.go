@@ -26,9 +26,10 @@ metadata: {name: hooked}
 spec: {command: ["true"], webhook: {signed: true}}
 `).must(t)
 	hook := strings.TrimSpace(n.carillon(t, "webhook", "secret", "hooked").must(t))
+	upstream := strings.TrimSpace(n.carillon(t, "plan", "secret", "erp").must(t))
 	join := strings.Split(strings.TrimSpace(n.carillon(t, "minions", "token").must(t)), ".")
-	if len(join) != 3 || !strings.HasPrefix(hook, "whsec_") {
-		t.Fatalf("the secret is %q, the token %q", hook, join)
+	if len(join) != 3 || !strings.HasPrefix(hook, "whsec_") || !strings.HasPrefix(upstream, "whsec_") {
+		t.Fatalf("the secrets are %q and %q, the token %q", hook, upstream, join)
 	}
 	sum := sha256.Sum256([]byte(join[1]))
 	run(t, program{name: "scheduler", args: append([]string{"--reset-bootstrap", "--node", n.name, "--data-dir", n.dir}, settings...)}).must(t)
@@ -37,7 +38,7 @@ spec: {command: ["true"], webhook: {signed: true}}
 		t.Fatal(err)
 	}
 	bootstrap := sha256.Sum256([]byte(strings.TrimSpace(string(text))))
-	return []string{"PRIVATE KEY", hook, hex.EncodeToString(sum[:]), `"keys":[{"key":"`, hex.EncodeToString(bootstrap[:])}
+	return []string{"PRIVATE KEY", hook, upstream, hex.EncodeToString(sum[:]), `"keys":[{"key":"`, hex.EncodeToString(bootstrap[:])}
 }
 
 // foundIn returns which of the words the cluster's keys in etcd have.
