@@ -35,6 +35,10 @@ type Plan struct {
 	EndedAt time.Time `json:"endedAt,omitzero"`
 	// Cancelling: there are orders to cancel tasks that are not done yet.
 	Cancelling bool `json:"cancelling,omitempty"`
+	// Amending: there is a new version that is not taken over yet. Amended tells of those that
+	// were; nil: none was.
+	Amending bool         `json:"amending,omitempty"`
+	Amended  *PlanAmended `json:"amended,omitempty"`
 	// Trouble is why tasks of a type wait, besides for others and for their time.
 	Trouble map[string]string `json:"trouble,omitempty"`
 	// Telling: its upstream has not been told all of it. CallbackTrouble is why it is not told now.
@@ -45,11 +49,25 @@ type Plan struct {
 	ToldAt time.Time  `json:"toldAt,omitzero"`
 }
 
+// PlanAmended tells of the versions of a plan that were taken over after the first one.
+type PlanAmended struct {
+	// Count counts them; At and By are when the last was accepted, and from whom.
+	Count int       `json:"count"`
+	At    time.Time `json:"at"`
+	By    string    `json:"by,omitempty"`
+	// Begun counts the tasks that the last version would have changed, had they not begun, and
+	// Kept has the ids of some.
+	Begun int      `json:"begun,omitempty"`
+	Kept  []string `json:"kept,omitempty"`
+}
+
 // PlanReceipt is the answer to who sends a plan.
 type PlanReceipt struct {
 	Plan
 	// Recognised: it was accepted before, and nothing has changed.
 	Recognised bool `json:"recognised,omitempty"`
+	// Amends: it is a new version of a plan that was accepted before.
+	Amends bool `json:"amends,omitempty"`
 }
 
 // PlanTask is a task of a plan, without its parameters.
@@ -61,7 +79,8 @@ type PlanTask struct {
 	Deadline  time.Time `json:"deadline,omitzero"`
 	Group     string    `json:"group,omitempty"`
 	After     []string  `json:"after,omitempty"`
-	// State is one of pending, queued, running, succeeded, failed, expired, cancelled, skipped;
+	// State is one of pending, queued, running, succeeded, failed, expired, cancelled, skipped,
+	// replaced;
 	// Since is when it came to it, and Reason why.
 	State  string    `json:"state"`
 	Since  time.Time `json:"since,omitzero"`

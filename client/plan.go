@@ -39,6 +39,12 @@ func (p Plans) Send(ctx context.Context, namespace string, format plan.Format, t
 	return out, nil
 }
 
+// Report answers a query, which package plan describes, with a report in the same format. Close
+// it; an error in the midst of it says that it is no whole one.
+func (p Plans) Report(ctx context.Context, namespace string, format plan.Format, query []byte) (io.ReadCloser, error) {
+	return p.c.open(ctx, request{method: http.MethodPost, path: full([]string{"namespaces", namespace, "plan-reports"}), body: query, kind: "application/" + string(format)})
+}
+
 // Schema returns the schema of plans in XML.
 func (p Plans) Schema(ctx context.Context) ([]byte, error) {
 	body, err := p.c.open(ctx, request{method: http.MethodGet, path: full([]string{"plan-schema"})})

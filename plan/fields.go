@@ -100,6 +100,15 @@ func (v *fields) time(f field) time.Time {
 	return t.UTC()
 }
 
+// truth returns true or false.
+func (v *fields) truth(f field) bool {
+	if f.value.kind != kindBool && f.value.kind != kindPlain || f.value.text != "true" && f.value.text != "false" {
+		v.add(f, "is true or false")
+		return false
+	}
+	return f.value.text == "true"
+}
+
 func (v *fields) priority(f field) int {
 	n, err := strconv.Atoi(f.value.text)
 	if f.value.kind != kindNumber && f.value.kind != kindPlain || err != nil || n < 0 || n > MaxPriority {

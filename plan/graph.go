@@ -49,6 +49,13 @@ func (g *Graph) Find(id string) (int, bool) {
 // need not be there yet.
 func (g *Graph) Add(id string, after []string) bool { return g.add(id, after, nil) }
 
+// Replace adds a task in the place of one of its id, if there is one: who waits for that id
+// waits for the new one.
+func (g *Graph) Replace(id string, after []string) {
+	g.task[g.ref(id)-1] = 0
+	g.add(id, after, nil)
+}
+
 func (g *Graph) add(id string, after []string, at []place) bool {
 	ref := g.ref(id)
 	if g.task[ref-1] != 0 {

@@ -126,6 +126,9 @@ func (v *Value) UnmarshalJSON(b []byte) error {
 // Summary is what is known of a plan that has been read.
 type Summary struct {
 	Header
+	// Amend: it is a new version of a plan that was accepted. The digest is the same with it
+	// and without.
+	Amend bool
 	// Tasks counts the tasks, Types those of each type.
 	Tasks int
 	Types map[string]int

@@ -17,9 +17,6 @@ type Place struct{ Line, Column int }
 
 // Options are how a plan is read. The zero value is for a whole plan.
 type Options struct {
-	// Part: it may wait for tasks that are not in it, as an amendment does. Cycles are
-	// not looked for.
-	Part bool
 	// Graph, unless nil, takes the tasks, and what they wait for.
 	Graph *Graph
 }
@@ -61,7 +58,7 @@ func Read(r io.Reader, format Format, o Options, fn func(Task, Place) error) (Su
 	case err != nil:
 		return Summary{}, err
 	default:
-		p.whole(o.Part)
+		p.whole()
 	}
 	p.sum.Tasks = p.graph.Len() - before
 	if len(p.problems.all)+p.problems.more == p.others {
@@ -106,8 +103,10 @@ func (p *reading) member(f field) error {
 		p.sum.Upstream = v.name(f)
 	case "callback":
 		p.sum.Callback = v.callback(f)
+	case "amend":
+		p.sum.Amend = v.truth(f)
 	default:
-		p.problem(f.at, f.name, "is no member of a plan; id, upstream, callback and tasks are")
+		p.problem(f.at, f.name, "is no member of a plan; id, upstream, callback, amend and tasks are")
 	}
 	return nil
 }
@@ -158,7 +157,7 @@ func (p *reading) task(n *node) error {
 }
 
 // whole checks what can be known at the end only.
-func (p *reading) whole(part bool) {
+func (p *reading) whole() {
 	top := place{1, 1}
 	for _, name := range []string{"id", "upstream"} {
 		if !p.seen[name] {
@@ -168,7 +167,7 @@ func (p *reading) whole(part bool) {
 	if p.read == 0 {
 		p.problem(top, "tasks", "there are none; a plan has at least one task")
 	}
-	if !part && p.graph.Len()-p.first == p.read { // else names are missing that stand there
+	if p.graph.Len()-p.first == p.read { // else names are missing that stand there
 		p.graph.check(p.problem)
 	}
 }

@@ -21,7 +21,12 @@ type source struct {
 }
 
 func newSource(r io.Reader, most int64) *source {
-	return &source{r: bufio.NewReaderSize(r, 64<<10), most: most, at: place{1, 1}}
+	s := &source{r: bufio.NewReaderSize(r, 64<<10), most: most, at: place{1, 1}}
+	const mark = "\uFEFF" // some write it before everything else
+	if first, err := s.r.Peek(len(mark)); err == nil && string(first) == mark {
+		_, _ = s.r.Discard(len(mark)) // it was there just now
+	}
+	return s
 }
 
 // begin begins another task, or a member of the plan itself.

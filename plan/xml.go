@@ -77,7 +77,7 @@ func (r *xmlReader) plan() error {
 			return err
 		}
 		if text, ok := t.(xml.CharData); ok {
-			if s := strings.TrimSpace(strings.TrimPrefix(string(text), "\uFEFF")); s != "" {
+			if s := strings.TrimSpace(string(text)); s != "" {
 				return stop(at, "there is text before <plan>")
 			}
 			continue

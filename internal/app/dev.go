@@ -37,6 +37,7 @@ type devOptions struct {
 	peerListen string
 	queues     []string
 	allow      string
+	egress     []string
 	secrets    string
 	nodes      int
 	further    bool
@@ -64,6 +65,7 @@ func devFlags(o *devOptions, stderr io.Writer) *pflag.FlagSet {
 	fs.BoolVar(&o.noExamples, "no-examples", false, "load no example jobs on the first start")
 	fs.StringSliceVar(&o.queues, "queue", nil, "`[NAMESPACE/]NAME[:PLACES]` of a queue that the minion works on, and how many of its items it takes at once (default: 1); may be given several times")
 	fs.StringVar(&o.allow, "allow", "", "`FILE` of rules that say what the minion may start; anything else is refused (docs/minions.md)")
+	fs.StringSliceVar(&o.egress, "egress-allow", nil, "`HOST` that callbacks and receivers of alerts may be on, as 127.0.0.1/32 for this host; may be given several times; nothing else is called then (default: everything but loopback and link-local)")
 	fs.StringVar(&o.secrets, "secrets", "", "`FILE` of rules that say which files, variables and programs here jobs may take secrets from; without it, none (docs/secrets.md)")
 	fs.BoolVar(&o.openAPI, "open-api", false, "let the API and the page listen beyond loopback, by TLS; until the cluster is closed (carillon auth on), whoever reaches them may run commands")
 	fs.StringVar(&o.apiCert, "api-cert", "", "`FILE` with the certificate of the API and the page, in PEM (default: plain HTTP on loopback, elsewhere a certificate of the cluster's authority)")
@@ -118,7 +120,7 @@ func devSettings(o *devOptions) configs.Scheduler {
 	cfg.Node, cfg.DataDir = "dev", filepath.Join(o.dataDir, "node")
 	cfg.Listen, cfg.PeerListen, cfg.APIHosts, cfg.OpenAPI = o.listen, o.peerListen, o.apiHosts, o.openAPI
 	cfg.APICert, cfg.APIKey = o.apiCert, o.apiKey
-	cfg.Log = o.log
+	cfg.Log, cfg.Egress.Allow = o.log, o.egress
 	cfg.EmbeddedEtcd, cfg.Shards = true, devShards
 	return cfg
 }

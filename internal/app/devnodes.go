@@ -164,6 +164,8 @@ type devOrder struct {
 	Token string      `json:"token"`
 	Dir   string      `json:"dir"`
 	Log   configs.Log `json:"log"`
+	// Egress is --egress-allow.
+	Egress []string `json:"egress,omitempty"`
 }
 
 // runProcess runs a node as a process, which ends when this one does.
@@ -172,7 +174,7 @@ func (d *devNode) runProcess(ctx context.Context, o *devOptions, stdout, stderr 
 	if err != nil {
 		return fmt.Errorf("own program: %w", err)
 	}
-	order, err := json.Marshal(devOrder{*d, d.Token, o.dataDir, o.log})
+	order, err := json.Marshal(devOrder{*d, d.Token, o.dataDir, o.log, o.egress})
 	if err != nil {
 		return err
 	}
@@ -223,7 +225,7 @@ func devFurther(ctx context.Context, build Build, in io.Reader) error {
 		return err
 	}
 	order.Node.Token = order.Token
-	cfg := order.Node.settings(&devOptions{dataDir: order.Dir}, devSettings(&devOptions{dataDir: order.Dir, log: order.Log, listen: "127.0.0.1:0"}))
+	cfg := order.Node.settings(&devOptions{dataDir: order.Dir}, devSettings(&devOptions{dataDir: order.Dir, log: order.Log, egress: order.Egress, listen: "127.0.0.1:0"}))
 	if err := cfg.Validate(); err != nil {
 		return err
 	}

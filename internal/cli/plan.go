@@ -27,7 +27,7 @@ func (pv planVerbs) planCommand() *cobra.Command {
 		Example: "  carillon plan send close.xml\n  carillon plan show erp/close-2027-01",
 		RunE:    needsVerb,
 	}
-	cmd.AddCommand(pv.sendCommand(), pv.listCommand(), pv.showCommand(), pv.tasksCommand(), pv.cancelCommand(), pv.secretCommand(), pv.schemaCommand())
+	cmd.AddCommand(pv.sendCommand(), pv.listCommand(), pv.showCommand(), pv.tasksCommand(), pv.cancelCommand(), pv.secretCommand(), pv.schemaCommand(), pv.queryCommand(), pv.intakeCommand())
 	return cmd
 }
 
@@ -38,7 +38,8 @@ func (pv planVerbs) sendCommand() *cobra.Command {
 		Short: "Send a plan",
 		Long: "Send a plan, and print its receipt. It is accepted whole, or refused with all that is\n" +
 			"wrong, by line. To send the same plan again is safe: it is recognised. With - it is\n" +
-			"read from standard input, as --format says.",
+			"read from standard input, as --format says. One with amend=\"true\" is a new\n" +
+			"version of a plan that was accepted: what has begun stays, the rest is as it says.",
 		Example: "  carillon plan send close.xml\n  make-plan | carillon plan send --format json -",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := pv.opts.Stdin
@@ -71,6 +72,9 @@ func (pv planVerbs) sendCommand() *cobra.Command {
 				return pv.printValue(r)
 			}
 			word := "accepted"
+			if r.Amends {
+				word = "amended"
+			}
 			if r.Recognised {
 				word = "accepted before, on " + pv.stamp(r.AcceptedAt)
 			}
@@ -137,6 +141,8 @@ func planState(v *api.Plan) string {
 		return "ended"
 	case v.Cancelling:
 		return "being cancelled"
+	case v.Amending:
+		return "being amended"
 	}
 	return "open"
 }
@@ -189,6 +195,9 @@ func (pv planVerbs) planText(v *api.Plan) {
 	}
 	slices.Sort(types)
 	for _, typ := range types {
+		if v.Types[typ] == 0 {
+			continue // it was of a version before
+		}
 		f.add("Type", fmt.Sprintf("%s: %d tasks", typ, v.Types[typ]))
 		f.add("  waits", v.Trouble[typ])
 	}
@@ -201,6 +210,12 @@ func (pv planVerbs) planText(v *api.Plan) {
 	}
 	f.add("Accepted", pv.stamp(v.AcceptedAt))
 	f.add("By", v.By)
+	if a := v.Amended; a != nil {
+		f.add("Amended", fmt.Sprintf("%s by %s, number %d", pv.stamp(a.At), a.By, a.Count))
+		if a.Begun > 0 {
+			f.add("  unchanged", fmt.Sprintf("%d had begun: %s", a.Begun, strings.Join(a.Kept, ", ")))
+		}
+	}
 	f.add("Ended", pv.stamp(v.EndedAt))
 	if v.ToldAt.IsZero() {
 		f.add("Owner", "not known yet")
@@ -244,7 +259,7 @@ func (pv planVerbs) tasksCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&q.Group, "group", "", "only tasks of this `GROUP`")
-	cmd.Flags().StringVar(&q.State, "state", "", "only tasks in this `STATE`: pending, queued, running, succeeded, failed, expired, cancelled or skipped")
+	cmd.Flags().StringVar(&q.State, "state", "", "only tasks in this `STATE`: pending, queued, running, succeeded, failed, expired, cancelled, skipped or replaced")
 	return cmd
 }
 

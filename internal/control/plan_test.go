@@ -123,3 +123,59 @@ func TestPlansAreForTheirQueues(t *testing.T) {
 		}
 	}
 }
+
+// TestPlansAreAmended: a new version is accepted once, recognised, and refused where it cannot
+// be (P9).
+func TestPlansAreAmended(t *testing.T) {
+	t.Parallel()
+	e := setup(t)
+	e.apply(t, queued("q"))
+	denied := false
+	send := func(text string) (api.PlanReceipt, error) {
+		return e.SendPlan(t.Context(), plans.Sending{
+			Namespace: "ops", Format: plan.XML, Body: strings.NewReader(text),
+			MayAmend: func(context.Context) error {
+				if denied {
+					return job.ErrForbidden
+				}
+				return nil
+			},
+		}, api.Order{By: "ann"})
+	}
+	text := strings.Replace(strings.Replace(onePlan, `upstream="erp"`, `upstream="erp" amend="true"`, 1), `group="g"`, `group="h"`, 1)
+	if _, err := send(text); !errors.Is(err, job.ErrNotFound) {
+		t.Errorf("of a plan that is not there: %v", err)
+	}
+	first, err := send(onePlan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := send(strings.Replace(onePlan, `upstream="erp"`, `upstream="erp" amend="true"`, 1)); err != nil || !same.Recognised {
+		t.Errorf("the same content: %+v, %v", same, err)
+	}
+	var invalid *job.InvalidError
+	if _, err := send(strings.Replace(text, "amend=", `callback="https://erp.example.org/" amend=`, 1)); !errors.As(err, &invalid) {
+		t.Errorf("another callback: %v", err)
+	}
+	denied = true
+	if _, err := send(text); !errors.Is(err, job.ErrForbidden) {
+		t.Errorf("who may not: %v", err)
+	}
+	denied = false
+	for _, again := range []bool{false, true} {
+		r, err := send(text)
+		if err != nil || r.UID != first.UID || !r.Amending || r.Recognised != again {
+			t.Errorf("again %v: %+v, %v", again, r, err)
+		}
+	}
+	if _, err := send(strings.Replace(text, `group="h"`, `group="i"`, 1)); !errors.Is(err, job.ErrUnavailable) {
+		t.Errorf("one more, before it is taken over: %v", err)
+	}
+	if _, err := send(onePlan); !errors.Is(err, job.ErrConflict) {
+		t.Errorf("the version before: %v", err)
+	}
+	audit, err := e.Audit(t.Context(), api.AuditQuery{Limit: 10, Action: "plan.amend"})
+	if err != nil || len(audit.Records) != 1 {
+		t.Errorf("%+v, %v", audit, err)
+	}
+}

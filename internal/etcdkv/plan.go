@@ -32,6 +32,10 @@ type StoredPlan struct {
 	Orders []PlanOrder `json:"orders,omitempty"`
 	// EndedAt is when the last task ended; zero: it has not.
 	EndedAt time.Time `json:"endedAt,omitzero"`
+	// Amendment is a new version of the plan that its owner has yet to take over. Amended is
+	// what was taken over.
+	Amendment *PlanAmendment `json:"amendment,omitempty"`
+	Amended   *PlanAmended   `json:"amended,omitempty"`
 	// Untold: its upstream has not been told all of it. Only a plan with a callback is.
 	Untold bool `json:"untold,omitempty"`
 }
@@ -41,6 +45,40 @@ const (
 	PlanChunk      = 200
 	PlanChunkBytes = 512 << 10
 )
+
+// PlanAmendment is a new version of a plan. Its tasks are in chunks under its own UID.
+type PlanAmendment struct {
+	UID    job.UID        `json:"uid"`
+	Digest string         `json:"digest"`
+	Tasks  int            `json:"tasks"`
+	Types  map[string]int `json:"types"`
+	By     string         `json:"by,omitempty"`
+	// Subject is By as minions' lists know it.
+	Subject string    `json:"subject,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// PlanAmended tells of the versions of a plan that were taken over after the first one.
+type PlanAmended struct {
+	// Count counts them; At and By are when the last was accepted, and from whom.
+	Count int       `json:"count"`
+	At    time.Time `json:"at"`
+	By    string    `json:"by,omitempty"`
+	// Entries counts the tasks that are stored, with those that were replaced or left out.
+	Entries int `json:"entries"`
+	// Begun counts the tasks that the last version would have changed, had they not begun, and
+	// Kept has the ids of some.
+	Begun int      `json:"begun,omitempty"`
+	Kept  []string `json:"kept,omitempty"`
+}
+
+// Stored counts the tasks that are stored of a plan, those that were replaced included.
+func (p *StoredPlan) Stored() int {
+	if p.Amended != nil {
+		return p.Amended.Entries
+	}
+	return p.Tasks
+}
 
 // PlanOrder says which tasks of a plan are to be cancelled: some, those of a group, or, with
 // neither, all.
@@ -58,6 +96,13 @@ type PlanTask struct {
 	plan.Task
 	// Bounds are what those may have started who sent the plan.
 	Bounds job.Bounds `json:"bounds,omitempty"`
+	// Amends is who has added it to the plan by an amendment; nil: who sent the plan.
+	Amends *PlanSender `json:"amends,omitempty"`
+}
+
+// PlanSender is who sent tasks of a plan, as minions' lists know it.
+type PlanSender struct {
+	Subject string `json:"subject,omitempty"`
 }
 
 // PlanStaging is the value of what says that chunks of a plan are on their way, which is not

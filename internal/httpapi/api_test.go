@@ -280,6 +280,7 @@ func TestOpenAPI(t *testing.T) {
 		"POST /v1/namespaces/{ns}/locks/{name}/release",
 		"POST /v1/namespaces/{ns}/notifiers/{name}/alerts/{id}/send",
 		"POST /v1/namespaces/{ns}/notifiers/{name}/test",
+		"POST /v1/namespaces/{ns}/plan-reports",
 		"POST /v1/namespaces/{ns}/plans",
 		"POST /v1/namespaces/{ns}/plans/{upstream}/{id}/cancel",
 		"POST /v1/namespaces/{ns}/queues/{name}/hold",

@@ -37,6 +37,7 @@
 //	GET    /v1/plans?namespace=, GET /v1/plan-schema                plans of other systems
 //	POST   /v1/namespaces/{ns}/plans                                send one
 //	GET    /v1/namespaces/{ns}/plans/{upstream}/{id}, .../tasks
+//	POST   /v1/namespaces/{ns}/plan-reports                         a query in, a report out
 //	POST   /v1/namespaces/{ns}/plans/{upstream}/{id}/cancel
 //	GET    /v1/events                               changes, as server-sent events
 //	GET    /livez, /readyz, /metrics, /openapi.json

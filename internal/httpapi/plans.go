@@ -37,7 +37,7 @@ type planTasksInput struct {
 	ID        string `path:"id" doc:"The plan's id."`
 	Task      string `query:"task" maxLength:"100" doc:"Only the task of this id."`
 	Group     string `query:"group" maxLength:"100" doc:"Only tasks of this group."`
-	State     string `query:"state" enum:"pending,queued,running,succeeded,failed,expired,cancelled,skipped" doc:"Only tasks in this state."`
+	State     string `query:"state" enum:"pending,queued,running,succeeded,failed,expired,cancelled,skipped,replaced" doc:"Only tasks in this state."`
 	Cursor    string `query:"cursor" doc:"Where the page before ended."`
 	Limit     int    `query:"limit" minimum:"0" maximum:"1000" doc:"How many at most; 0: 100."`
 }
@@ -101,6 +101,7 @@ func (a *API) planRoutes(doc huma.API, mux *routes) {
 		})
 
 	mux.HandleFunc("POST "+plansPath, a.sendPlan)
+	mux.HandleFunc("POST "+planReportPath, a.reportPlan)
 	mux.HandleFunc("GET "+planSchemaPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/xml")
 		_, _ = io.WriteString(w, plan.XSD()) // who does not read has gone
@@ -118,6 +119,13 @@ func (a *API) planRoutes(doc huma.API, mux *routes) {
 			"200": {Description: "It was accepted before, and nothing has changed.", Content: receipt},
 			"201": {Description: "It is accepted.", Content: receipt}, "default": failed,
 		},
+	})
+	both := map[string]*huma.MediaType{"application/xml": {Schema: text}, "application/json": {Schema: text}}
+	doc.OpenAPI().AddOperation(&huma.Operation{
+		Method: http.MethodPost, Path: planReportPath, OperationID: "report-plan", Summary: "Answer a query with a report on a plan, in the same format",
+		Parameters:  []*huma.Param{{Name: "ns", In: "path", Required: true, Schema: text, Description: "The plan's namespace."}},
+		RequestBody: &huma.RequestBody{Required: true, Description: "The query; " + planSchemaPath + " is the schema of the XML.", Content: both},
+		Responses:   map[string]*huma.Response{"200": {Description: "The report.", Content: both}, "default": failed},
 	})
 	describe(doc, planSchemaPath, &huma.Operation{
 		OperationID: "get-plan-schema", Summary: "The schema of plans in XML (XSD)",

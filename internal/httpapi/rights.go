@@ -157,6 +157,7 @@ func routeRights() map[string]Right {
 		"GET " + plan:              {rights.Read, rights.Queues, AtNamespace},
 		"GET " + plan + "/tasks":   {rights.Read, rights.Queues, AtNamespace},
 		"POST " + plan + "/cancel": {rights.Run, rights.Queues, AtNamespace},
+		"POST " + planReportPath:   {rights.Read, rights.Queues, AtNamespace},
 		"POST " + planSecretPath:   {rights.Edit, rights.Queues, AtNamespace},
 		"GET " + planSchemaPath:    {At: AtCaller},
 

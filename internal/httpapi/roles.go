@@ -10,6 +10,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/plans"
 	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/plan"
 )
 
 // Applying makes the cluster hold what a manifest says, and turns jobs on and off.
@@ -206,6 +207,7 @@ type Plans interface {
 	SendPlan(ctx context.Context, in plans.Sending, o api.Order) (api.PlanReceipt, error)
 	Plans(ctx context.Context, namespace string) ([]api.Plan, error)
 	Plan(ctx context.Context, namespace, upstream, id string) (api.Plan, error)
+	AskPlan(ctx context.Context, namespace string, read func() (plan.Query, error)) (api.Plan, plan.Query, error)
 	PlanTasks(ctx context.Context, namespace, upstream, id string, q api.PlanTaskQuery) (api.PlanTaskPage, error)
 	PlanSecret(ctx context.Context, namespace, upstream, given string, o api.Order) (api.WebhookSecret, error)
 	CancelPlan(ctx context.Context, namespace, upstream, id string, which api.PlanCancel, o api.Order) error

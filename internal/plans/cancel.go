@@ -24,10 +24,8 @@ func (r *runner) obey(ctx context.Context, e etcdkv.Entry[etcdkv.StoredPlan]) er
 		}
 	}
 	// The ends are written down before the order goes: the next owner has one or the other.
-	for len(r.changes) > 0 {
-		if _, err := r.write(ctx); err != nil {
-			return err
-		}
+	if err := r.flush(ctx, 1); err != nil {
+		return err
 	}
 	p := e.Value
 	p.Orders = nil
@@ -49,25 +47,12 @@ func (r *runner) cancel(ctx context.Context, p *etcdkv.StoredPlan, o *etcdkv.Pla
 	if o.Reason != "" {
 		why += ": " + o.Reason
 	}
-	one := func(t uint32, typ string) error {
-		switch s := r.l.stateOf(t); {
-		case s.Final():
-			return nil
-		case s == plan.Pending:
-			r.change(t, etcdkv.PlanState{State: string(plan.Cancelled), Reason: why}, false)
-			if len(r.changes) >= changesAtOnce {
-				_, err := r.write(ctx)
-				return err
-			}
-			return nil
-		}
-		return r.cancelItem(ctx, p.Namespace, typ, t, why)
-	}
+	one := func(t uint32) error { return r.cancelTask(ctx, p.Namespace, t, why) }
 	switch {
 	case len(o.Tasks) > 0:
 		for _, id := range o.Tasks {
 			if t, ok := r.l.graph.Find(id); ok {
-				if err := one(uint32(t), r.l.types[r.l.typ[t]]); err != nil { //nolint:gosec // at most plan.MaxTasks
+				if err := one(uint32(t)); err != nil { //nolint:gosec // at most MaxStored
 					return err
 				}
 			}
@@ -75,7 +60,7 @@ func (r *runner) cancel(ctx context.Context, p *etcdkv.StoredPlan, o *etcdkv.Pla
 		return nil
 	case o.Group == "":
 		for t := range r.l.state {
-			if err := one(uint32(t), r.l.types[r.l.typ[t]]); err != nil { //nolint:gosec // at most plan.MaxTasks
+			if err := one(uint32(t)); err != nil { //nolint:gosec // at most MaxStored
 				return err
 			}
 		}
@@ -91,12 +76,34 @@ func (r *runner) cancel(ctx context.Context, p *etcdkv.StoredPlan, o *etcdkv.Pla
 			if tasks[i].Group != o.Group {
 				continue
 			}
-			if err := one(uint32(first+i), tasks[i].Type); err != nil { //nolint:gosec // at most plan.MaxTasks
+			if err := one(uint32(first + i)); err != nil { //nolint:gosec // at most MaxStored
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// cancelTask cancels a task, unless it has ended.
+func (r *runner) cancelTask(ctx context.Context, ns string, t uint32, why string) error {
+	switch s := r.l.stateOf(t); {
+	case s.Final():
+		return nil
+	case s == plan.Pending:
+		r.change(t, etcdkv.PlanState{State: string(plan.Cancelled), Reason: why}, false)
+		return r.flush(ctx, changesAtOnce)
+	}
+	return r.cancelItem(ctx, ns, r.l.types[r.l.typ[t]], t, why)
+}
+
+// flush writes down what has changed, until fewer changes than least are left.
+func (r *runner) flush(ctx context.Context, least int) error {
+	for len(r.changes) >= least {
+		if _, err := r.write(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cancelTries is how often an item is looked for that changes meanwhile.

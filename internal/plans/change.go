@@ -58,6 +58,9 @@ func (r *runner) fold(b etcdkv.Batch) {
 		switch {
 		case v.End != nil:
 			s.State, s.Reason, s.At = string(endOf(v.End.State)), v.End.Reason, v.End.EndedAt
+			if v.End.State == job.StateCancelled && v.End.Reason == replacedWhy {
+				s.State = string(plan.Replaced)
+			}
 			if s.State == string(plan.Failed) && v.End.State != job.StateFailed {
 				s.Reason = string(v.End.State) + ": " + s.Reason
 			}

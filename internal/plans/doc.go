@@ -15,6 +15,7 @@
 //
 //	pending --> queued --> running --> succeeded | failed | expired | cancelled
 //	   `--> skipped | expired | cancelled | failed           (package plan has the table)
+//	pending, queued --> replaced, by an amendment of the plan
 //
 // # Invariants
 //
@@ -34,8 +35,13 @@
 //	    time. One whose predecessor ended otherwise is skipped; one that is pending at its
 //	    deadline has expired.
 //	P7  From when an order to cancel is accepted, no task that it names is put into a queue.
-//	P8  What lies under plandata/ has a description, or a key under planstaging/, by which it
-//	    is removed.
+//	P8  What lies under plandata/ has a description, of a plan or of its amendment, or a key under
+//	    planstaging/, by which it is removed.
+//	P9  An amendment, which is a new version of the plan, is taken over whole: nothing is put
+//	    from when it was accepted until then. Tasks that it leaves as they are, and those that
+//	    a worker has begun with, stay; of others that it changes the old ones are Replaced,
+//	    and then the new ones are added; those that it leaves out are cancelled. The numbers of
+//	    tasks stay, and so do the ids of their items.
 //
 //	C1  The upstream is told of each change of a task's state, in the order in which they were
 //	    written down, by one call after the other. Changes are numbered from 1 without a gap.

@@ -197,8 +197,11 @@ func (k *Keeper) runPlan(ctx context.Context, uid job.UID, key string, fence que
 	for ctx.Err() == nil && fence.Held() {
 		r := newRunner(k, uid, key, fence)
 		err := r.run(ctx)
-		if err == nil || ctx.Err() != nil {
+		switch {
+		case err == nil || ctx.Err() != nil:
 			return
+		case errors.Is(err, errAmended):
+			continue
 		}
 		r.log.Warn("plan stopped, and is read anew", zap.Error(err))
 		select {

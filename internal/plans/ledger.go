@@ -47,7 +47,7 @@ func (l *ledger) add(first int, tasks []etcdkv.PlanTask) {
 	for i := range tasks {
 		t := &tasks[i]
 		number := uint32(l.graph.Len()) //nolint:gosec // at most plan.MaxTasks
-		l.graph.Add(t.ID, t.After)
+		l.graph.Replace(t.ID, t.After)  // an amendment may have put it in the place of one of its id
 		l.state = append(l.state, l.code(plan.Pending))
 		l.typ = append(l.typ, l.typeOf(t.Type))
 		l.prio = append(l.prio, uint8(t.Priority)) //nolint:gosec // 0 to 9
@@ -74,7 +74,7 @@ func (l *ledger) typeOf(name string) uint8 {
 }
 
 func (l *ledger) code(s plan.State) stateCode {
-	return stateCode(slices.Index(l.names, s)) //nolint:gosec // there are eight
+	return stateCode(slices.Index(l.names, s)) //nolint:gosec // there are nine
 }
 
 func (l *ledger) stateOf(t uint32) plan.State { return l.names[l.state[t]] }
@@ -107,7 +107,7 @@ func (l *ledger) begin(now time.Time) (skip []uint32) {
 			for _, d := range l.next.Of(t) {
 				l.missing[d]--
 			}
-		case s.Final():
+		case s.Final() && s != plan.Replaced:
 			skip = append(skip, l.next.Of(t)...)
 		}
 	}
@@ -133,7 +133,11 @@ func (l *ledger) free(t uint32, now time.Time) {
 // ended tells the tasks that wait for one that has ended. It returns those to be skipped.
 func (l *ledger) ended(t uint32, now time.Time) []uint32 {
 	next := l.next.Of(int(t))
-	if l.stateOf(t) != plan.Succeeded {
+	switch l.stateOf(t) {
+	case plan.Succeeded:
+	case plan.Replaced:
+		return nil // they wait for what comes in its place
+	default:
 		return next
 	}
 	for _, d := range next {

@@ -202,6 +202,9 @@ func (r *runner) itemsOf(ctx context.Context, p *etcdkv.StoredPlan, q *opened, t
 			ID: ItemID(r.uid, int(t)), Priority: task.Priority, Payload: text, Bounds: task.Bounds, ExpiresAt: task.Deadline, Subject: p.Subject,
 			Origin: &job.ItemOrigin{Plan: &job.ItemPlan{UID: r.uid, Number: int(t), Name: p.Upstream + "/" + p.ID, Task: task.ID}},
 		}
+		if task.Amends != nil {
+			item.Subject = task.Amends.Subject
+		}
 		if item.ExpiresAt.IsZero() && q.Spec.ExpireAfter != 0 {
 			item.ExpiresAt = r.k.now().Add(time.Duration(q.Spec.ExpireAfter)).UTC()
 		}

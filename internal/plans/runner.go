@@ -137,6 +137,9 @@ func (r *runner) step(ctx context.Context) (bool, error) {
 	if !ok || e.Value.UID != r.uid {
 		return false, errFenced
 	}
+	if e.Value.Amendment != nil { // what was ordered, was ordered after it
+		return false, r.amend(ctx, e)
+	}
 	if err := r.obey(ctx, e); err != nil {
 		return false, err
 	}
@@ -216,6 +219,9 @@ func (r *runner) end(ctx context.Context) error {
 	p := e.Value
 	if !p.EndedAt.IsZero() {
 		return nil
+	}
+	if p.Amendment != nil {
+		return errAmended // it has come since
 	}
 	p.EndedAt, p.Orders = r.k.now().UTC(), nil
 	value, err := etcdkv.Encode(p)

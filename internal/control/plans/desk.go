@@ -93,6 +93,10 @@ func view(p *etcdkv.StoredPlan, s *etcdkv.PlanStatus) api.Plan {
 		Tasks: p.Tasks, Types: p.Types, AcceptedAt: p.AcceptedAt, By: p.By, EndedAt: p.EndedAt, Counts: map[string]int{string(plan.Pending): p.Tasks},
 		Cancelling: len(p.Orders) > 0,
 	}
+	v.Amending = p.Amendment != nil
+	if a := p.Amended; a != nil {
+		v.Amended = &api.PlanAmended{Count: a.Count, At: a.At, By: a.By, Begun: a.Begun, Kept: a.Kept}
+	}
 	if s != nil {
 		v.Counts, v.Owner, v.ToldAt = s.Counts, job.NodeID(s.Node), s.At
 		if p.EndedAt.IsZero() {
@@ -151,6 +155,16 @@ func (d *Desk) Plan(ctx context.Context, ns, upstream, id string) (api.Plan, err
 	}
 	v := view(p, s)
 	return v, d.callback(ctx, p, &v)
+}
+
+// AskPlan shows the plan that a query asks for.
+func (d *Desk) AskPlan(ctx context.Context, ns string, read func() (plan.Query, error)) (api.Plan, plan.Query, error) {
+	q, err := read()
+	if err != nil {
+		return api.Plan{}, q, err
+	}
+	p, err := d.Plan(ctx, ns, q.Upstream, q.Plan)
+	return p, q, err
 }
 
 // maxChunksRead bounds the chunks that are read for one page of tasks.

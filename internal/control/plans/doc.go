@@ -1,12 +1,12 @@
-// Package plans is what upstream systems and people ask of plans: to take one, to tell of it, and
-// to cancel tasks.
+// Package plans is what upstream systems and people ask of plans: to take one, to amend it, to tell
+// of it, and to cancel tasks.
 //
-// Its invariants are P1, P2 and P8 of package internal/plans, and:
+// Its invariants are P1, P2, P8 and P9 of package internal/plans, and:
 //
 //  1. A plan is accepted only if each of its types is a queue that takes items, whose schema its
 //     parameters keep to, and into which the sender may put them. What the sender may have
 //     started stays with each task.
-//  2. Each plan that is accepted, and each order to cancel, is in the audit in the transaction
+//  2. Each plan that is accepted, each amendment of one, and each order to cancel, is in the audit in the transaction
 //     that writes it.
 //  3. No more than maxSending plans are read at once on a node: more are told to come again.
 //

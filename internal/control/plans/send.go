@@ -38,6 +38,8 @@ type Sending struct {
 	Body      io.Reader
 	// May, unless nil, refuses queues into which the sender may not put items.
 	May func(ctx context.Context, queue job.Key) error
+	// MayAmend, unless nil, refuses a new version of a plan, which cancels tasks as well.
+	MayAmend func(ctx context.Context) error
 }
 
 // SendPlan takes a plan: all of it, or nothing (P1). One that was accepted before is
@@ -93,9 +95,20 @@ type taking struct {
 func (s *sent) take(ctx context.Context, o api.Order) (api.PlanReceipt, error) {
 	sum, err := plan.Read(s.in.Body, s.in.Format, plan.Options{}, func(t plan.Task, _ plan.Place) error { return s.task(ctx, t) })
 	if sum.Digest != "" { // what its queues take by now does not count for one that was accepted
-		if r, known, kerr := s.d.known(ctx, s.in.Namespace, &sum); known || kerr != nil {
+		r, known, kerr := s.d.known(ctx, s.in.Namespace, &sum)
+		switch {
+		case errors.Is(kerr, errOther) && sum.Amend:
+		case known || kerr != nil:
 			return r, kerr
+		case sum.Amend:
+			return r, fmt.Errorf("%s, which is to be amended: %w", object(s.in.Namespace, sum.Upstream, sum.ID), job.ErrNotFound)
 		}
+	}
+	if err == nil && sum.Amend {
+		if err = s.flush(ctx); err != nil {
+			return api.PlanReceipt{}, err
+		}
+		return s.amend(ctx, &sum, o)
 	}
 	if err == nil && sum.Callback != "" {
 		err = s.d.callable(ctx, s.in.Namespace, &sum)
@@ -306,6 +319,9 @@ func (s *sent) discard(ctx context.Context) {
 	}
 }
 
+// errOther is in the error of a plan that has the id of another one.
+var errOther = fmt.Errorf("give what is new another id, amend the plan, or cancel tasks: %w", job.ErrConflict)
+
 // known returns the receipt of a plan that was accepted before; an error if it was another one
 // of the same id.
 func (d *Desk) known(ctx context.Context, ns string, sum *plan.Summary) (api.PlanReceipt, bool, error) {
@@ -315,10 +331,9 @@ func (d *Desk) known(ctx context.Context, ns string, sum *plan.Summary) (api.Pla
 		return api.PlanReceipt{}, false, nil
 	case err != nil:
 		return api.PlanReceipt{}, false, err
-	case p.Digest != sum.Digest:
-		return api.PlanReceipt{}, true, fmt.Errorf("%s was accepted with another content (%s); give what is new another id, or cancel tasks: %w",
-			object(ns, sum.Upstream, sum.ID), p.Digest, job.ErrConflict)
+	case latest(p) != sum.Digest:
+		return api.PlanReceipt{}, true, fmt.Errorf("%s was accepted with another content (%s); %w", object(ns, sum.Upstream, sum.ID), latest(p), errOther)
 	}
 	status, err := d.status(ctx, p)
-	return api.PlanReceipt{Plan: view(p, status), Recognised: true}, true, err
+	return api.PlanReceipt{Plan: accepted(p, status), Recognised: true}, true, err
 }

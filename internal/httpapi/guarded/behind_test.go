@@ -16,6 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/manifest"
 	"github.com/carillon-cron/carillon/internal/webhook"
 	"github.com/carillon-cron/carillon/job"
+	"github.com/carillon-cron/carillon/plan"
 )
 
 // errReached is what a use case answers that was let through to control: 409.
@@ -549,6 +550,10 @@ func (b *behind) Plans(context.Context, string) ([]api.Plan, error) {
 
 func (b *behind) Plan(context.Context, string, string, string) (api.Plan, error) {
 	return api.Plan{}, errReached
+}
+
+func (b *behind) AskPlan(context.Context, string, func() (plan.Query, error)) (api.Plan, plan.Query, error) {
+	return api.Plan{}, plan.Query{}, errReached
 }
 
 func (b *behind) PlanTasks(context.Context, string, string, string, api.PlanTaskQuery) (api.PlanTaskPage, error) {

@@ -6,6 +6,7 @@ import (
 	"github.com/carillon-cron/carillon/api"
 	"github.com/carillon-cron/carillon/internal/control/plans"
 	"github.com/carillon-cron/carillon/internal/rights"
+	"github.com/carillon-cron/carillon/plan"
 )
 
 // SendPlan takes a plan of who may put items into each of the queues that it names.
@@ -21,6 +22,9 @@ func (c *Control) SendPlan(ctx context.Context, in plans.Sending, o api.Order) (
 		}
 	}
 	in.May = c.needQueueStart
+	in.MayAmend = func(ctx context.Context) error { // it cancels tasks, too
+		return c.needStart(ctx, rights.Run, rights.Queues, in.Namespace, none, nil)
+	}
 	return c.behind.SendPlan(ctx, in, o)
 }
 
@@ -44,6 +48,14 @@ func (c *Control) Plan(ctx context.Context, namespace, upstream, id string) (api
 		return api.Plan{}, err
 	}
 	return c.behind.Plan(ctx, namespace, upstream, id)
+}
+
+// AskPlan shows the plan that a query asks for. The query of who may not is not read.
+func (c *Control) AskPlan(ctx context.Context, namespace string, read func() (plan.Query, error)) (api.Plan, plan.Query, error) {
+	if err := c.needPlan(ctx, rights.Read, namespace); err != nil {
+		return api.Plan{}, plan.Query{}, err
+	}
+	return c.behind.AskPlan(ctx, namespace, read)
 }
 
 // PlanTasks lists tasks of a plan.
