@@ -58,6 +58,7 @@ fault: ## run all fault scenarios by FAULT_SEEDS seeds, quiet and beside busy pr
 test-long: mutants sim fuzz ## run all mutants, and all fault scenarios by many seeds
 	go test ./lock -run TestLinear -linear-for 60s
 	go test ./test/jobfiles -generate-for 60s -timeout 0
+	go run ./test/fault -scenario plan-large -hang 3h
 	$(MAKE) fault
 
 bench: ## print BENCH lines (see bench/README.md)

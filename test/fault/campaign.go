@@ -170,7 +170,7 @@ func runCampaign(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	var loads, only string
 	flags := flag.NewFlagSet("fault campaign", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&only, "scenarios", strings.Join(scenarioNames(), ","), "which scenarios")
+	flags.StringVar(&only, "scenarios", strings.Join(slices.DeleteFunc(scenarioNames(), func(name string) bool { return scenarios()[name].alone }), ","), "which scenarios")
 	flags.Uint64Var(&c.seeds, "seeds", 20, "how many seeds of each")
 	flags.Uint64Var(&c.first, "first", 1, "the first seed")
 	flags.DurationVar(&c.length, "for", time.Minute, "how long each is disturbed; a soak five times as long")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -152,7 +153,7 @@ func newCluster(dir, bin string, s scenario, keep int, network *network, died fu
 		h.process = newProcess(string(h.id), h.path, h.args...)
 		c.hosts, c.workers = append(c.hosts, h), append(c.workers, h.process)
 	}
-	for i := range workerCount {
+	for i := range cmp.Or(s.workers, workerCount) {
 		if s.hosts > 0 {
 			break
 		}

@@ -90,8 +90,13 @@
 //
 // In plan an upstream sends plans, whose tasks wait for one another, again and again, and is
 // called back; it does not take some calls, and some answers are lost. Each task has to have
-// succeeded, with a command that ended; each plan is accepted once, however often it was sent;
-// and what the upstream was told has no gap and no second end (upstream.go).
+// succeeded, with a command that ended; none has begun before the one that it waits for had ended;
+// each plan is accepted once, however often it was sent; and what the upstream was told has no gap
+// and no second end (upstream.go).
+//
+// In plan-large there is one plan, of -tasks tasks and four types, and eight minions; nodes, minions
+// and etcd servers are killed in turn until it has ended. Memory has to stay flat (planlarge.go).
+// A campaign leaves it out.
 //
 // A scenario is a file that disturbs; the rest is shared.
 //

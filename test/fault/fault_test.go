@@ -66,6 +66,8 @@ func scenarioOf(test string) options {
 		o.scenario = "etcd"
 	case "TestPartition":
 		o.scenario = "partition"
+	case planScenario: // not a test by itself
+		o.scenario, o.once, o.length = planScenario, false, 15*time.Second
 	case "TestDispatch":
 		o.scenario, o.length, o.once, o.jobs = dispatchScenario, 2*time.Second, false, 1
 		o.parts = []string{"scheduler-kill", "minion-kill", "partition", "two-owners", "cancel", "gone", "shim-kill"}
@@ -116,6 +118,14 @@ func played(ctx context.Context, o options, out io.Writer) (good bool, text stri
 		}
 		res.print(&to)
 		return res.good() && len(res.outcomes) == len(o.parts), to.String(), nil
+	}
+	if o.scenario == planScenario {
+		res, err := runPlans(ctx, o, out)
+		if err != nil {
+			return false, "", err
+		}
+		res.print(&to)
+		return res.good(), to.String(), nil
 	}
 	res, err := run(ctx, o, out)
 	if err != nil {

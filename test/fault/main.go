@@ -20,6 +20,7 @@ type options struct {
 	seed     uint64
 	jobs     int
 	parts    []string // of scenario dispatch; none: all
+	tasks    int      // of the plan of scenario plan-large
 	// once: instead of for a length, each of the scenario's disturbances is done
 	// once, in an order that the seed says.
 	once bool
@@ -40,6 +41,9 @@ func (o *options) again() string {
 		text += " -once"
 	} else {
 		text += " -for " + o.length.String()
+	}
+	if o.scenario == planLargeScenario {
+		text += fmt.Sprintf(" -tasks %d", o.tasks)
 	}
 	for _, p := range o.parts {
 		text += " -part " + p
@@ -88,6 +92,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 	fs.DurationVar(&o.length, "for", 60*time.Second, "how long to disturb it")
 	fs.Uint64Var(&o.seed, "seed", 1, "seed of who is disturbed, and when")
 	fs.IntVar(&o.jobs, "jobs", 100, "how many jobs fire every second")
+	fs.IntVar(&o.tasks, "tasks", 100_000, "how many tasks the plan of scenario "+planLargeScenario+" has, which is disturbed until it has ended")
 	fs.BoolVar(&o.once, "once", false, "do each disturbance of the scenario once, instead of -for a while")
 	fs.DurationVar(&o.hangs, "hang", hangLimit, "how long after it may have ended it hangs, and what is open is stuck")
 	fs.IntVar(&o.load, "load", 0, "how many busy programs run beside it")
@@ -104,7 +109,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
-	if _, ok := scenarios()[o.scenario]; !ok || fs.NArg() > 0 || o.jobs < 1 || o.length <= 0 || o.load < 0 || o.once && scenarios()[o.scenario].each == nil {
+	if _, ok := scenarios()[o.scenario]; !ok || fs.NArg() > 0 || o.jobs < 1 || o.length <= 0 || o.load < 0 || o.tasks < 1 || o.once && scenarios()[o.scenario].each == nil {
 		fmt.Fprintf(stderr, "fault: want -scenario %s, -jobs and -for above 0, -once with a scenario that has parts to disturb, and no further arguments\n", strings.Join(scenarioNames(), "|"))
 		return 2
 	}
@@ -122,7 +127,7 @@ func command(args []string, stdout, stderr io.Writer) int {
 		res, err := runQueue(ctx, o, stderr)
 		return verdictCode(&o, res, err, stdout, stderr)
 	}
-	if o.scenario == planScenario && len(o.parts) == 0 {
+	if (o.scenario == planScenario || o.scenario == planLargeScenario) && len(o.parts) == 0 {
 		res, err := runPlans(ctx, o, stderr)
 		return verdictCode(&o, res, err, stdout, stderr)
 	}

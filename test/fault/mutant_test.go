@@ -24,7 +24,7 @@ type mutant struct {
 	file    string // from the module's root
 	// was and is: the text that is replaced; it must occur exactly once.
 	was, is string
-	// caught is the test that must fail, and told what it must say.
+	// caught is the test, or the scenario, that must fail, and told what it must say.
 	caught, told string
 }
 
@@ -111,6 +111,22 @@ func mutants() []mutant {
 		{
 			name: "a node is ready while shards have no owner", program: "scheduler", file: "scheduler/engine.go",
 			was: "len(out) == 0 && n > 0 {", is: "len(out) == 0 && n > 1<<20 {", caught: "TestNodesAndMinions", told: "unready:",
+		},
+		{
+			name: "tasks of plans wait for none", program: "scheduler", file: "internal/plans/ledger.go",
+			was: "l.stateOf(t) != plan.Pending || l.missing[t] > 0 {", is: "l.stateOf(t) != plan.Pending {", caught: planScenario, told: "early:",
+		},
+		{
+			name: "a callback that is refused is not made again", program: "scheduler", file: "internal/plans/tell.go",
+			was: "return &refusal{err: err, wait: min(answer.RetryAfter, tellMost)}", is: "return nil", caught: planScenario, told: "gap:",
+		},
+		{
+			name: "the next owner of a plan numbers changes anew", program: "scheduler", file: "internal/plans/runner.go",
+			was: "r.seq = s.Seq", is: "r.seq = 0 * s.Seq", caught: planScenario, told: "gap:",
+		},
+		{
+			name: "a plan that is sent again is another one", program: "scheduler", file: "internal/control/plans/send.go",
+			was: "Recognised: true}, true, err", is: "}, true, err", caught: planScenario, told: "doubled:",
 		},
 	}
 }

@@ -83,6 +83,9 @@ func withCluster(parent context.Context, o options, out io.Writer, use func(cont
 	}
 	if s.queues != "" {
 		keep = queueKeep
+		if s.alone { // memory has to stay flat
+			keep = soakKeep
+		}
 	}
 	network, err := newNetwork(ctx, s.apart)
 	if err != nil {

@@ -40,6 +40,10 @@ type scenario struct {
 	early time.Duration
 	// own: the schedulers keep the cluster's data themselves; see own.go.
 	own bool
+	// workers is how many there are; 0: workerCount.
+	workers int
+	// alone: a campaign does not play it; make test-long does.
+	alone bool
 	// queues are what the workers work on; see worker --queue.
 	queues string
 	// soak: memory, goroutines and etcd's size are watched, and have to stay flat.
@@ -97,6 +101,7 @@ func scenarios() map[string]scenario {
 		restoreScenario:    {},                                                                                                                 // see restore.go
 		"embedded":         {disturb: disturbAny(ownFaults()), each: ownFaults(), own: true},
 		planScenario:       {disturb: disturbAny(queueFaults()), each: queueFaults(), members: 3, queues: queueSpace + "/" + queueName + ":3"}, // see upstream.go
+		planLargeScenario:  {disturb: disturbAny(largeFaults()), members: 3, queues: largeQueues(), workers: largeWorkers, alone: true},        // see planlarge.go
 		"clock":            {disturb: stepClock, early: clockErr},
 		"herd":             {disturb: killScheduler, herd: 20},
 		"overload":         {disturb: killScheduler, times: 10, grace: 5 * time.Second},

@@ -31,27 +31,40 @@ const (
 	planTasks = 30
 )
 
+// sentPlan is a plan as it was sent: by whose uid it was accepted, and which task each of some
+// tasks waits for.
+type sentPlan struct {
+	uid   string
+	tasks int
+	after map[int]int
+}
+
 // planResult is what a run of the scenario showed.
 type planResult struct {
 	options             options
 	plans, tasks, calls int
 	disturbances        int
 	// lost are tasks that did not succeed, or whose command never ended; doubled have several
-	// ends, or were accepted twice; gaps are what is missing in what the upstream was told;
+	// ends, or were accepted twice; early have begun before those that they wait for had ended; gaps are what is missing in what the upstream was told;
 	// forged are calls that were not signed.
-	lost, doubled, gaps, forged, stuck []string
-	dir                                string // empty when it is removed
+	lost, doubled, early, gaps, forged, stuck []string
+	dir                                       string // empty when it is removed
+
+	// Of a large plan: how long it took, what was measured, and what of that has grown.
+	accepting, doing time.Duration
+	gauges           gauges
+	grew             []string
 }
 
 func (r *planResult) good() bool {
-	return r.plans > 0 && r.calls > 0 && len(r.lost)+len(r.doubled)+len(r.gaps)+len(r.forged)+len(r.stuck) == 0
+	return r.plans > 0 && r.calls > 0 && len(r.lost)+len(r.doubled)+len(r.early)+len(r.gaps)+len(r.forged)+len(r.stuck)+len(r.grew) == 0
 }
 
 func (r *planResult) print(w io.Writer) {
 	for _, kind := range []struct {
 		name string
 		list []string
-	}{{"lost", r.lost}, {"doubled", r.doubled}, {"gap", r.gaps}, {"forged", r.forged}, {"stuck", r.stuck}} {
+	}{{"lost", r.lost}, {"doubled", r.doubled}, {"early", r.early}, {"gap", r.gaps}, {"forged", r.forged}, {"stuck", r.stuck}, {"grew", r.grew}} {
 		for _, what := range kind.list[:min(shown, len(kind.list))] {
 			fmt.Fprintf(w, "%s: %s\n", kind.name, what)
 		}
@@ -59,8 +72,9 @@ func (r *planResult) print(w io.Writer) {
 	if r.dir != "" {
 		fmt.Fprintln(w, "kept:", r.dir)
 	}
-	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d disturbances=%d plans=%d tasks=%d calls=%d lost=%d doubled=%d gaps=%d forged=%d stuck=%d\n",
-		planScenario, r.options.seed, r.options.load, r.disturbances, r.plans, r.tasks, r.calls, len(r.lost), len(r.doubled), len(r.gaps), len(r.forged), len(r.stuck))
+	r.printLarge(w)
+	fmt.Fprintf(w, "FAULT scenario=%s seed=%d load=%d disturbances=%d plans=%d tasks=%d calls=%d lost=%d doubled=%d early=%d gaps=%d forged=%d stuck=%d\n",
+		r.options.scenario, r.options.seed, r.options.load, r.disturbances, r.plans, r.tasks, r.calls, len(r.lost), len(r.doubled), len(r.early), len(r.gaps), len(r.forged), len(r.stuck))
 }
 
 // runPlans runs the scenario. The error tells what kept it from coming to a verdict.
@@ -91,8 +105,13 @@ func (r *planResult) play(ctx context.Context, c *cluster) error {
 	if err := os.WriteFile(trace, nil, 0o666); err != nil { //nolint:gosec // commands of others write there
 		return fmt.Errorf("trace of items: %w", err)
 	}
-	if _, err := c.api.apply(ctx, queueManifest(trace)); err != nil {
-		return fmt.Errorf("apply the queue: %w", err)
+	large := r.options.scenario == planLargeScenario
+	manifest := queueManifest(trace)
+	if large {
+		manifest = largeManifest(trace)
+	}
+	if _, err := c.api.apply(ctx, manifest); err != nil {
+		return fmt.Errorf("apply the queues: %w", err)
 	}
 	u, err := newUpstream()
 	if err != nil {
@@ -106,25 +125,33 @@ func (r *planResult) play(ctx context.Context, c *cluster) error {
 	if u.secret, err = webhook.ParseSecret(made.Secret); err != nil {
 		return err
 	}
+	if large {
+		return r.playLarge(ctx, c, u, trace)
+	}
 	sending, stop := context.WithCancel(ctx)
 	defer stop()
-	sent := make(chan map[string]string, 1)
+	sent := make(chan map[string]*sentPlan, 1)
 	go func() { sent <- r.send(sending, c, u.url) }()
-	s := scenarios()[planScenario]
+	s := scenarios()[r.options.scenario]
 	if r.options.once {
 		r.disturbances, err = disturbOnce(ctx, c, s.each, r.options.seed)
 	} else {
 		r.disturbances, err = disturb(ctx, c, s.disturb, r.options.seed, r.options.length)
 	}
 	stop()
-	uids := <-sent
+	plans := <-sent
 	if err != nil {
 		return err
 	}
-	r.plans = len(uids)
-	c.event("%d plans were sent", len(uids))
+	c.event("%d plans were sent", len(plans))
+	return r.finish(ctx, c, u, trace, plans)
+}
+
+// finish waits until plans have ended, and judges what became of them.
+func (r *planResult) finish(ctx context.Context, c *cluster, u *upstream, trace string, plans map[string]*sentPlan) error {
+	r.plans = len(plans)
 	var ended []api.Plan
-	err = until(ctx, func() error {
+	err := until(ctx, func() error {
 		var list struct{ Plans []api.Plan }
 		if err := c.api.ask(ctx, http.MethodGet, "/v1/plans?namespace="+queueSpace, nil, &list); err != nil {
 			return err
@@ -152,74 +179,101 @@ func (r *planResult) play(ctx context.Context, c *cluster) error {
 	if err != nil {
 		return err
 	}
-	r.judge(uids, ended, u, done)
+	r.judge(plans, ended, u, done)
 	return nil
 }
 
-// send sends plans until ctx ends, each until it was answered, and once more. It returns the uids
-// by the plans' ids.
-func (r *planResult) send(ctx context.Context, c *cluster, callback string) map[string]string {
+// send sends plans until ctx ends, each until it was answered, and once more. It returns them by
+// their ids.
+func (r *planResult) send(ctx context.Context, c *cluster, callback string) map[string]*sentPlan {
 	rnd := rand.New(rand.NewPCG(r.options.seed, 2)) //nolint:gosec // it has to be the same again
-	uids := map[string]string{}
+	plans := map[string]*sentPlan{}
 	for n := 0; sleep(ctx, planEvery) == nil; n++ {
-		doc := struct {
-			planned.Header
-			Tasks []planned.Task `json:"tasks"`
-		}{Header: planned.Header{ID: fmt.Sprintf("plan-%d", n), Upstream: planUpstream, Callback: callback}}
+		doc := planDocument{Header: planned.Header{ID: fmt.Sprintf("plan-%d", n), Upstream: planUpstream, Callback: callback}}
+		p := &sentPlan{tasks: planTasks, after: map[int]int{}}
 		for i := range planTasks {
 			t := planned.Task{ID: fmt.Sprintf("t%d", i), Type: queueName, Priority: rnd.IntN(10)}
 			if i > 0 && rnd.IntN(2) == 0 {
-				t.After = []string{fmt.Sprintf("t%d", rnd.IntN(i))}
+				p.after[i] = rnd.IntN(i)
+				t.After = []string{fmt.Sprintf("t%d", p.after[i])}
 			}
 			doc.Tasks = append(doc.Tasks, t)
 		}
-		body, err := json.Marshal(doc)
-		if err != nil {
-			panic(err) // of texts and numbers only
-		}
-		for times := 0; times < 2; { // the second one is recognised
-			bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
-			var receipt api.PlanReceipt
-			err := c.api.ask(bounded, http.MethodPost, "/v1/namespaces/"+queueSpace+"/plans", body, &receipt)
-			cancel()
-			if err != nil {
-				c.event("not sent yet: %v", err)
-				time.Sleep(queueEvery)
-				continue
-			}
-			if was, ok := uids[doc.ID]; ok && (was != receipt.UID || !receipt.Recognised) {
-				r.doubled = append(r.doubled, fmt.Sprintf("plan %s was accepted as %s and %s", doc.ID, was, receipt.UID))
-			}
-			uids[doc.ID] = receipt.UID
-			times++
-		}
+		plans[doc.ID] = p
+		r.sendTwice(ctx, c, &doc, p)
 	}
-	return uids
+	return plans
+}
+
+// planDocument is a plan as it is sent.
+type planDocument struct {
+	planned.Header
+	Tasks []planned.Task `json:"tasks"`
+}
+
+// sendTwice sends a plan until it was answered, and once more: then it is recognised.
+func (r *planResult) sendTwice(ctx context.Context, c *cluster, doc *planDocument, p *sentPlan) {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		panic(err) // of texts and numbers only
+	}
+	for times := 0; times < 2; {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		var receipt api.PlanReceipt
+		err := c.api.ask(bounded, http.MethodPost, "/v1/namespaces/"+queueSpace+"/plans", body, &receipt)
+		cancel()
+		if err != nil {
+			c.event("not sent yet: %v", err)
+			time.Sleep(queueEvery)
+			continue
+		}
+		if p.uid != "" && (p.uid != receipt.UID || !receipt.Recognised) {
+			r.doubled = append(r.doubled, fmt.Sprintf("plan %s was accepted as %s and %s", doc.ID, p.uid, receipt.UID))
+		}
+		p.uid = receipt.UID
+		times++
+	}
 }
 
 // judge says what is wrong with plans.
-func (r *planResult) judge(uids map[string]string, ended []api.Plan, u *upstream, done []begun) {
-	succeeded := map[string]bool{}
+func (r *planResult) judge(plans map[string]*sentPlan, ended []api.Plan, u *upstream, done []begun) {
+	// Of each item when it was begun first, and when the first attempt ended.
+	first, last := map[string]int64{}, map[string]int64{}
 	for i := range done {
-		if done[i].end != 0 {
-			succeeded[done[i].item] = true
+		b := &done[i]
+		if at, ok := first[b.item]; !ok || b.start < at {
+			first[b.item] = b.start
+		}
+		if at := last[b.item]; b.end != 0 && (at == 0 || b.end < at) {
+			last[b.item] = b.end
 		}
 	}
-	if len(ended) != len(uids) {
-		r.lost = append(r.lost, fmt.Sprintf("%d plans are listed, %d were sent", len(ended), len(uids)))
+	if len(ended) != len(plans) {
+		r.lost = append(r.lost, fmt.Sprintf("%d plans are listed, %d were sent", len(ended), len(plans)))
 	}
 	for i := range ended {
 		p := &ended[i]
+		sent := plans[p.ID]
+		if sent == nil || sent.uid != p.UID {
+			r.doubled = append(r.doubled, fmt.Sprintf("plan %s is listed as %s, which was not sent", p.ID, p.UID))
+			continue
+		}
 		r.tasks += p.Tasks
-		if uids[p.ID] != p.UID || p.Counts[string(planned.Succeeded)] != planTasks {
+		if p.Counts[string(planned.Succeeded)] != sent.tasks {
 			r.lost = append(r.lost, fmt.Sprintf("plan %s (%s) has %v", p.ID, p.UID, p.Counts))
 		}
-		for n := range planTasks {
-			if !succeeded[fmt.Sprintf("%s.%d", p.UID, n)] {
+		item := func(n int) string { return fmt.Sprintf("%s.%d", p.UID, n) }
+		for n := range sent.tasks {
+			if last[item(n)] == 0 {
 				r.lost = append(r.lost, fmt.Sprintf("no command of task %d of plan %s has ended", n, p.ID))
 			}
 		}
-		r.told(u, p)
+		for n, before := range sent.after {
+			if at, ok := first[item(n)]; ok && at < last[item(before)] {
+				r.early = append(r.early, fmt.Sprintf("task %d of plan %s had begun before task %d had ended", n, p.ID, before))
+			}
+		}
+		r.told(u, p, sent.tasks)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -227,7 +281,7 @@ func (r *planResult) judge(uids map[string]string, ended []api.Plan, u *upstream
 }
 
 // told says what is wrong with what the upstream was told of a plan.
-func (r *planResult) told(u *upstream, p *api.Plan) {
+func (r *planResult) told(u *upstream, p *api.Plan, tasks int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	states, ends := map[string]planned.State{}, 0
@@ -259,7 +313,7 @@ func (r *planResult) told(u *upstream, p *api.Plan) {
 			r.gaps = append(r.gaps, fmt.Sprintf("task %s of plan %s was told to be %s", task, p.ID, s))
 		}
 	}
-	if len(states) != planTasks {
+	if len(states) != tasks {
 		r.gaps = append(r.gaps, fmt.Sprintf("plan %s: %d tasks were told of", p.ID, len(states)))
 	}
 }
