@@ -278,7 +278,8 @@ func (h *Hub) Output(ctx context.Context, task job.TaskID, follow bool, fn func(
 // Fires calls fn with what a minion's journal knows of fires that were due after an instant,
 // or have ended after it. An error of fn ends it and is returned. A minion that is not
 // connected gives an error that wraps job.ErrUnavailable; one of a release that does not
-// tell, another.
+// tell, another. One whose journal does not know all since then gives what it knows, and an
+// agentpb.IncompleteError.
 func (h *Hub) Fires(ctx context.Context, minion job.MinionID, after time.Time, fn func(agentpb.KnownFire) error) error {
 	return h.outputs.fires(ctx, minion, after, fn)
 }

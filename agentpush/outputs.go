@@ -58,8 +58,7 @@ func (o *outputs) fires(ctx context.Context, minion job.MinionID, after time.Tim
 			_ = next.CloseWithError(err) // nil: the end
 		}()
 		was := last
-		var err error
-		more, err = agentpb.ReadFires(from, func(f agentpb.KnownFire) error {
+		end, err := agentpb.ReadFires(from, func(f agentpb.KnownFire) error {
 			if f.Key <= last {
 				return errors.New("its keys do not rise")
 			}
@@ -68,8 +67,12 @@ func (o *outputs) fires(ctx context.Context, minion job.MinionID, after time.Tim
 		})
 		_ = from.CloseWithError(context.Canceled) // what follows is not read
 		<-asked
+		more = end.More
 		if err == nil && more && last == was {
 			err = errors.New("an empty page is followed by another")
+		}
+		if err == nil && !more && end.Since > after.UnixNano() {
+			err = &agentpb.IncompleteError{Since: time.Unix(0, end.Since), Gap: end.Gap}
 		}
 		if err != nil {
 			return fmt.Errorf("fires that minion %s knows of: %w", minion, err)

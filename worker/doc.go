@@ -79,6 +79,10 @@
 //	I15. Nothing is started by an order of an older epoch than the minion has seen, nor by
 //	    one of another cluster (seen.go, package internal/epoch).
 //
+//	I16. What may have been accepted and is not in the journal, since its data directory was
+//	    lost or is an older copy, is indeterminate to whoever asks, and never unknown
+//	    (memory.go). A copy is noticed when the minion starts on it.
+//
 // # Parts
 //
 // Minion is what a program calls. It makes the parts and does nothing itself:
@@ -149,6 +153,7 @@
 //	host restarts                            what was handed to a shim is indeterminate; accepted tasks without
 //	                                         an intent still start
 //	torn journal                             the tail is cut: it was not durable, so nothing was promised
+//	data directory lost, or an old copy      what was due before is told as indeterminate (I16)
 //	damaged journal                          what is readable is kept; tasks that are open in it are
 //	                                         indeterminate, because the record that would tell may be gone
 //	full disk, journal over its cap          orders are refused with the reason, beats tell of the trouble,

@@ -26,6 +26,8 @@ type hostFacts struct {
 	*base
 	groups  *groups
 	signing *signing
+	// memory is set before run.
+	memory *memory
 	// wake asks for the facts to be found out anew, changed tells that they are others.
 	wake, changed chan struct{}
 
@@ -38,6 +40,9 @@ type hostFacts struct {
 
 // RefreshFacts has the minion find out its facts anew, soon.
 func (m *Minion) RefreshFacts() { notify(m.facts.wake) }
+
+// copiedFact is since when a minion knows that its data directory is an older copy.
+const copiedFact = "dataCopied"
 
 // run keeps the facts up to date. It closes known once they are there for
 // the first time: a minion that told its own first would be passed over by
@@ -67,6 +72,9 @@ func (hf *hostFacts) find(ctx context.Context) {
 	}
 	if says := hf.signing.says(); says != "" {
 		found[job.FactUnsignedOrders] = says
+	}
+	if m := hf.memory; m != nil && m.Why == agentpb.GapCopy {
+		found[copiedFact] = m.Since.Format(time.RFC3339)
 	}
 	if hf.deps.Facts != nil {
 		maps.Copy(found, hf.deps.Facts())

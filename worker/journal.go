@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/carillon-cron/carillon/agentpush/agentpb"
 	"github.com/carillon-cron/carillon/job"
 	"github.com/carillon-cron/carillon/worker/wal"
 )
@@ -34,10 +35,13 @@ type journal struct {
 	unsettled []*job.Report
 	// damaged: records were lost, so that a record is not there proves nothing.
 	damaged bool
+	// memory says since when it knows all.
+	memory *memory
 }
 
 // openJournal reads the journal at path.
 func openJournal(path string, cfg *Config, deps *Deps, log *zap.Logger) (*journal, error) {
+	_, missing := os.Stat(path)
 	j := &journal{taskTable: newTaskTable(), keep: cfg.JournalKeep, limit: cfg.JournalCap}
 	unknown := 0
 	w, info, err := wal.OpenWith(path, deps.writeJournal, func(p []byte) error {
@@ -61,8 +65,22 @@ func openJournal(path string, cfg *Config, deps *Deps, log *zap.Logger) (*journa
 		log.Error("journal is damaged; what can be read is kept", zap.String("path", path),
 			zap.Int64("damagedBytes", info.Damaged), zap.Int("unknownRecords", unknown))
 	}
+	j.memory, err = openMemory(cfg.path(memoryName), errors.Is(missing, os.ErrNotExist), time.Now(), log)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
 	j.expire(time.Now(), j.keep)
 	return j, nil
+}
+
+// doubts reports whether what the journal says of a task of an earlier process may not be
+// all: a copy does not know what became of it since.
+func (j *journal) doubts(e *entry) bool {
+	if j.damaged {
+		return true
+	}
+	_, gone := j.memory.gone(e.key.fire.At)
+	return gone && j.memory.Why == agentpb.GapCopy
 }
 
 // add queues a record and returns its batch.

@@ -66,7 +66,11 @@ func (s *session) copyFires(ctx context.Context, q *agentpb.Fires, rd *reading) 
 			return err
 		}
 	}
-	if err := out.Encode(agentpb.FiresEnd{More: more, End: true}); err != nil {
+	end := agentpb.FiresEnd{More: more, End: true}
+	if m := s.of.tasks.journal.memory; m != nil && !m.Since.IsZero() {
+		end.Since, end.Gap = m.Since.UnixNano(), m.Why
+	}
+	if err := out.Encode(end); err != nil {
 		return err
 	}
 	for part := range slices.Chunk(page.Bytes(), chunkBytes) {

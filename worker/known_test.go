@@ -87,11 +87,11 @@ func TestFiresAreAsked(t *testing.T) {
 		return eof
 	})
 	var known []string
-	more, err := agentpb.ReadFires(strings.NewReader(page), func(f agentpb.KnownFire) error {
+	end, err := agentpb.ReadFires(strings.NewReader(page), func(f agentpb.KnownFire) error {
 		known = append(known, fmt.Sprint(f.Fire, f.State))
 		return nil
 	})
-	if err != nil || more || !slices.Equal(known, []string{fmt.Sprint(o.Task.Fire, job.StateSucceeded)}) {
-		t.Errorf("%v, %v, %v in %q", known, more, err, page)
+	if err != nil || end.More || end.Gap != agentpb.GapNew || !slices.Equal(known, []string{fmt.Sprint(o.Task.Fire, job.StateSucceeded)}) {
+		t.Errorf("%v, %v, %v in %q", known, end, err, page)
 	}
 }

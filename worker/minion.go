@@ -187,6 +187,7 @@ func (m *Minion) Run(ctx context.Context) error {
 	}
 	m.tasks.mu.Lock()
 	m.tasks.journal = j
+	m.facts.memory = j.memory
 	for _, e := range j.live {
 		if e.final != nil {
 			m.tasks.out.spooled += outputSize(e.final)

@@ -65,6 +65,7 @@ func TestI3_StaleTokenAfterRestart(t *testing.T) {
 	t.Parallel()
 	n, dir := newNode(t), dataDir(t)
 	_, stop := start(t, n, dir)
+	n.connected() // of what was due before its data directory was made, it does not say that it never came (I16)
 	stale, fresh := shell("true"), shell("true")
 	n.ask(stale.Task, stale.Shard, job.Token{Epoch: 1, Revision: 11})
 	if r := n.report(stale.Task, "answer", func(*job.Report) bool { return true }); r.Known || r.State != "" {

@@ -215,7 +215,7 @@ func (sv *supervision) reconcile(client *shim.Client, hello *shim.Hello) {
 			if e.cancelled {
 				kills = append(kills, shim.Kill{Key: key, Reason: e.cancelReason})
 			}
-		case e.phase == phaseRunning, e.recovered && sv.tasks.journal.damaged,
+		case e.phase == phaseRunning, e.recovered && sv.tasks.journal.doubts(e),
 			e.phase == phaseHanded && e.instance != hello.Instance && !sv.neverStarted(e, noted):
 			sv.tasks.places.count(e)
 			if sv.orphans.mayHaveLeft(e) {

@@ -139,6 +139,8 @@ func (ts *tasks) indeterminate(e *entry, found string) *job.Report {
 	switch {
 	case e.recovered && ts.journal.damaged:
 		reason = "the minion's journal is damaged; the command may or may not have run"
+	case e.recovered && ts.journal.doubts(e):
+		reason = "the minion's data directory is an older copy; the command may or may not have run"
 	case e.boot != "" && e.boot != ts.boot:
 		reason = "the host was restarted before the command's end was recorded"
 	case strings.HasPrefix(e.instance, HandlerPrefix):

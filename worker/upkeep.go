@@ -40,6 +40,9 @@ func (up *upkeep) run(ctx context.Context) {
 			up.scripts.clean(time.Now())
 			up.cleanSteps(time.Now())
 			up.cleanGroups()
+			if err := up.tasks.journal.memory.refresh(); err != nil {
+				up.log.Warn("a copy of the data directory may not be noticed", zap.Error(err))
+			}
 		case <-look.C:
 			up.lookAtDisk(time.Now())
 		case now := <-tick.C:

@@ -33,6 +33,10 @@ func TestReadFires(t *testing.T) {
 	}{
 		"none":             {end, "", false, 0},
 		"a page":           {line(nil) + line(nil) + endMore, "", true, 2},
+		"knows not all":    {`{"end":true,"since":7,"gap":"copy"}`, "", false, 0},
+		"a gap since ever": {`{"end":true,"gap":"copy"}`, "nothing that can be", false, 0},
+		"an absurd gap":    {`{"end":true,"since":7,"gap":"<b>"}`, "nothing that can be", false, 0},
+		"a negative since": {`{"end":true,"since":-7,"gap":"new"}`, "nothing that can be", false, 0},
 		"cut short":        {line(nil), "cut short", false, 1},
 		"no JSON":          {"x\n" + end, "line 1", false, 0},
 		"no key":           {line(func(f *KnownFire) { f.Key = "" }) + end, "names no fire", false, 0},
@@ -46,9 +50,9 @@ func TestReadFires(t *testing.T) {
 		"nothing, not end": {"", "cut short", false, 0},
 	} {
 		lines := 0
-		more, err := ReadFires(strings.NewReader(c.text), func(KnownFire) error { lines++; return nil })
-		if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) || more != c.more || lines != c.lines {
-			t.Errorf("%s: %d lines, more %v, %v", name, lines, more, err)
+		got, err := ReadFires(strings.NewReader(c.text), func(KnownFire) error { lines++; return nil })
+		if c.wrong == "" && err != nil || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) || got.More != c.more || lines != c.lines {
+			t.Errorf("%s: %d lines, more %v, %v", name, lines, got.More, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -174,5 +175,27 @@ func TestNewClusterGrantsNothing(t *testing.T) {
 	start(t, c, keys)
 	if got, _ := granted(t, c, keys); len(got) > 0 {
 		t.Errorf("granted: %v", got)
+	}
+}
+
+// A node that has just started does not know yet since when a minion is known: what the
+// cluster has stored of that stays.
+func TestDescribeKeepsSinceWhen(t *testing.T) {
+	t.Parallel()
+	c, keys := etcdtest.Start(t).Client(t), etcdkv.NewKeys("")
+	r := &registry{client: c, keys: keys, log: zap.NewNop()}
+	first := time.Unix(1_800_000_000, 0).UTC()
+	for _, since := range []time.Time{first, first.Add(time.Hour), first.Add(-time.Hour), {}} {
+		if err := r.Describe(t.Context(), job.Minion{ID: "m", Since: since, Version: since.String()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := c.Get(t.Context(), keys.Minion("m"))
+	if err != nil || len(got.Kvs) != 1 {
+		t.Fatal(got, err)
+	}
+	m, err := etcdkv.Decode[etcdkv.StoredMinion]("", got.Kvs[0].Value)
+	if err != nil || !m.Since.Equal(first.Add(-time.Hour)) || m.Version != (time.Time{}).String() {
+		t.Errorf("%+v, %v", m, err)
 	}
 }

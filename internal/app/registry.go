@@ -66,8 +66,19 @@ func (r *registry) Present(ctx context.Context, bucket int, minions []agentpush.
 	return nil
 }
 
-// Describe implements agentpush.Registry.
+// Describe implements agentpush.Registry. A node that has just started may not know yet since
+// when the minion is known: that is kept.
 func (r *registry) Describe(ctx context.Context, m job.Minion) error {
+	known, err := r.client.Get(ctx, r.keys.Minion(m.ID))
+	if err != nil {
+		return fmt.Errorf("describe minion %s: %w", m.ID, err)
+	}
+	if len(known.Kvs) > 0 {
+		old, err := etcdkv.Decode[etcdkv.StoredMinion](string(known.Kvs[0].Key), known.Kvs[0].Value)
+		if err == nil && !old.Since.IsZero() && (m.Since.IsZero() || old.Since.Before(m.Since)) {
+			m.Since = old.Since
+		}
+	}
 	value, err := etcdkv.Encode(&etcdkv.StoredMinion{
 		Schema: etcdkv.Schema, ID: m.ID, Labels: m.Labels, Facts: m.Facts, Version: m.Version, Since: m.Since,
 	})

@@ -15,7 +15,8 @@
 //	a minion knows it, by hand or by another  the same if it has started; else it is listed,
 //	trigger                                   and is not started
 //	nobody knows it, and a minion that may    recorded as indeterminate, and not run again
-//	have run it does not answer
+//	have run it does not answer, or has lost
+//	its journal, or has an old copy of it
 //	nobody knows it, and all such have        it has not run: the owner comes to it when the
 //	answered, or it was due after LostAt      shards are released, and the misfire policy decides
 //	its job is not in the backup              the job is listed as lost
@@ -37,5 +38,6 @@
 // waits for another's end does not start for an end that came after the backup, unless the
 // run went on over the restore.
 //
-// What only a minion knew whose data is lost too. What is older than the journals keep.
+// What only a minion knew whose data is lost too: it is indeterminate, unless the minion was
+// not in the backup either. What is older than the journals keep.
 package recovery

@@ -318,7 +318,7 @@ func (w *work) ask(ctx context.Context) error {
 		close(answers)
 	}()
 	for a := range answers {
-		if a.err != nil {
+		if a.err != nil && !w.always(a.minion, a.err) {
 			w.silent[a.minion] = true
 			w.out.Silent = append(w.out.Silent, api.SilentMinion{Minion: a.minion, Reason: a.err.Error()})
 		} else {
@@ -334,6 +334,21 @@ func (w *work) ask(ctx context.Context) error {
 	}
 	slices.SortFunc(w.out.Silent, func(a, b api.SilentMinion) int { return cmp.Compare(a.Minion, b.Minion) })
 	return ctx.Err()
+}
+
+// sinceSlack is by how much the clock of a minion and that of a node may differ.
+const sinceSlack = 10 * time.Second
+
+// always reports whether a journal that does not know all goes back as far as its minion
+// is known: nothing of it is lost.
+func (w *work) always(id job.MinionID, err error) bool {
+	var gap *agentpb.IncompleteError
+	if !errors.As(err, &gap) || gap.Gap != agentpb.GapNew {
+		return false
+	}
+	all := w.Minions.Minions()
+	i := slices.IndexFunc(all, func(m job.Minion) bool { return m.ID == id })
+	return i >= 0 && !all[i].Since.IsZero() && gap.Since.Before(all[i].Since.Add(sinceSlack))
 }
 
 // note takes what a minion knows of a fire.

@@ -3,6 +3,7 @@ package recovery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type bed struct {
 	fires map[job.MinionID][]agentpb.KnownFire
 	away  map[job.MinionID]error
 	runs  map[job.RunID]job.Run
+	since time.Time // of all minions
 }
 
 func (b *bed) Fires(_ context.Context, m job.MinionID, after time.Time, fn func(agentpb.KnownFire) error) error {
@@ -51,7 +53,9 @@ func (b *bed) Fires(_ context.Context, m job.MinionID, after time.Time, fn func(
 	return b.away[m]
 }
 
-func (b *bed) Minions() []job.Minion { return []job.Minion{{ID: "m1"}, {ID: "m2"}} }
+func (b *bed) Minions() []job.Minion {
+	return []job.Minion{{ID: "m1", Since: b.since}, {ID: "m2", Since: b.since}}
+}
 func (b *bed) Reach(job.Target) ([]job.MinionID, []job.Uncontrollable) {
 	return []job.MinionID{"m1"}, []job.Uncontrollable{{Minion: "m2"}}
 }
@@ -334,5 +338,32 @@ func TestAdopt(t *testing.T) {
 	}
 	if meta, err := etcdkv.Decode[etcdkv.Meta]("", text); err != nil || meta.Epoch != 7 || meta.Shards != 8 {
 		t.Errorf("%+v, %v", meta, err)
+	}
+}
+
+// A minion that has lost its journal, or has an old copy of it, counts as silent, and what
+// it knows counts all the same; one whose journal is as old as the minion does not.
+func TestJournalsThatDoNotKnowAllAreSilent(t *testing.T) {
+	b := setup(t)
+	b.knows("m1", b.fire(3), 1, job.StateSucceeded)
+	b.since = b.taken.Add(-time.Hour)
+	for name, c := range map[string]struct {
+		gap    agentpb.Gap
+		since  time.Time
+		silent bool
+	}{
+		"as old as the minion":   {agentpb.GapNew, b.since.Add(time.Second), false},
+		"lost after the backup":  {agentpb.GapNew, b.taken.Add(time.Minute), true},
+		"lost before the backup": {agentpb.GapNew, b.since.Add(time.Minute), true},
+		"an old copy":            {agentpb.GapCopy, b.taken.Add(time.Minute), true},
+	} {
+		b.away["m1"] = fmt.Errorf("asked: %w", &agentpb.IncompleteError{Since: c.since, Gap: c.gap})
+		got, err := b.Recover(t.Context(), api.RecoverRequest{DryRun: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if silent := len(got.Silent) == 1; silent != c.silent || silent && !strings.Contains(got.Silent[0].Reason, "data directory") || silent != (got.Indeterminate > 0) || got.Ran != 1 {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }
