@@ -93,6 +93,9 @@ type Node struct {
 	Capacity int        `json:"capacity"`
 	// Labels are what groups pin and spread by.
 	Labels map[string]string `json:"labels,omitempty"`
+	// Witness: the node votes among the members of the cluster's own etcd, and holds no
+	// shard.
+	Witness bool `json:"witness,omitempty"`
 	// Drain is an operator's wish that the node hold no shard; nil: none.
 	Drain *Drain `json:"drain,omitempty"`
 	// Trouble is what the node, or its peers, say is wrong with it.

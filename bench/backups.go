@@ -44,7 +44,7 @@ func (b backups) measure(ctx context.Context, e *env) error {
 	var bytes int64
 	for round := range e.rounds {
 		begin := time.Now()
-		kept, end, err := backup.Create(ctx, store.Client, keys, backup.Wish{Dir: filepath.Join(dir, fmt.Sprint(round))})
+		kept, end, err := backup.Create(ctx, backup.FromEtcd(store.Client, keys, ""), backup.Wish{To: backup.Directory(filepath.Join(dir, fmt.Sprint(round)))})
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,6 +35,26 @@ func (n Nodes) Undrain(ctx context.Context, node job.NodeID, o api.Order) error 
 // Forget forgets a node that is gone for good.
 func (n Nodes) Forget(ctx context.Context, node job.NodeID, o api.Order) error {
 	return n.c.post(ctx, orderOf(o), "nodes", string(node), "forget")
+}
+
+// Sites are the places in which nodes and minions are.
+type Sites struct{ c *conn }
+
+// List returns all sites; last, without a name, what says no site.
+func (s Sites) List(ctx context.Context) ([]api.Site, error) {
+	var out struct{ Sites []api.Site }
+	err := s.c.get(ctx, &out, nil, "sites")
+	return out.Sites, err
+}
+
+// Drain has all live nodes of a site hand their shards over, and take none until Undrain.
+func (s Sites) Drain(ctx context.Context, site string, o api.Order) error {
+	return s.c.post(ctx, orderOf(o), "sites", site, "drain")
+}
+
+// Undrain ends the drains of all nodes of a site.
+func (s Sites) Undrain(ctx context.Context, site string, o api.Order) error {
+	return s.c.post(ctx, orderOf(o), "sites", site, "undrain")
 }
 
 // Shards are the parts into which jobs are split. A shard is named by its number, or
@@ -103,6 +124,12 @@ func (c Cluster) Recover(ctx context.Context, req api.RecoverRequest) (api.Recov
 	var out api.Recovery
 	err := c.c.send(ctx, http.MethodPost, []string{"v1", "recover"}, body, &out)
 	return out, err
+}
+
+// Backup returns a backup of what etcd holds of the cluster, as `carillon backup verify` and
+// `carillon restore` read it. One that ends early is not whole: they notice that.
+func (c Cluster) Backup(ctx context.Context) (io.ReadCloser, error) {
+	return c.c.open(ctx, request{method: http.MethodPost, path: []string{"v1", "backup"}})
 }
 
 // Dispatch tells what waits for minions: for those with something to tell, or all.

@@ -21,6 +21,9 @@ type Own struct {
 	// the port for minions and peers, with ports of their own.
 	EtcdListen     string `mapstructure:"etcdListen"`
 	EtcdPeerListen string `mapstructure:"etcdPeerListen"`
+	// Witness: the node is a member that votes, and does nothing else: it holds no shard,
+	// and minions are not told of it.
+	Witness bool `mapstructure:"witness"`
 }
 
 // The ports of the etcd inside a node.
@@ -61,6 +64,9 @@ func (c *Scheduler) validateOwn(v *validator) {
 	}
 	if o.JoinToken != "" && o.JoinTokenFile != "" {
 		v.add("joinToken", "goes not together with --join-token-file; give one of them")
+	}
+	if o.Witness && (c.EmbeddedEtcd || c.Etcd.Given) {
+		v.add("witness", "is for a node that votes in the etcd that nodes keep themselves (--cluster-init, --join); leave it out, or have the etcd of your own vote at a third place")
 	}
 	if !o.Asked() {
 		return

@@ -30,6 +30,8 @@ type Config struct {
 	Priority int
 	// Capacity is the node's relative weight; below 1 counts as 1.
 	Capacity int
+	// Witness: the node holds no shard, ever.
+	Witness bool
 	// Labels are what groups pin and spread by, besides "node" and "site".
 	Labels   map[string]string
 	PeerAddr string

@@ -23,13 +23,13 @@ func (e *Engine) join(ctx context.Context, sess *lock.Session) (etcdkv.Member, e
 	}
 	m := etcdkv.Member{
 		Schema: etcdkv.Schema, Node: e.cfg.Node, Identity: e.cfg.Identity, Incarnation: incarnation.String(),
-		Site: e.cfg.Site, Priority: e.cfg.Priority, Capacity: e.cfg.Capacity, Labels: e.cfg.Labels, Phase: etcdkv.PhaseReady,
+		Site: e.cfg.Site, Priority: e.cfg.Priority, Capacity: e.cfg.Capacity, Labels: e.cfg.Labels, Witness: e.cfg.Witness, Phase: etcdkv.PhaseReady,
 		PeerAddr: e.cfg.PeerAddr, APIAddr: e.cfg.APIAddr, Lease: int64(sess.Lease()),
 		Version: e.cfg.Version, Commit: e.cfg.Commit, StartedAt: e.began,
 		KnowsAccess: true, KnowsBounds: true, Signs: true, OpenAPI: e.cfg.OpenAPI,
 	}
 	known, err := etcdkv.Encode(&etcdkv.KnownNode{
-		Schema: etcdkv.Schema, Node: e.cfg.Node, PeerAddr: e.cfg.PeerAddr, JoinedAt: time.Unix(0, e.deps.now()).UTC(), Signs: true,
+		Schema: etcdkv.Schema, Node: e.cfg.Node, PeerAddr: e.cfg.PeerAddr, JoinedAt: time.Unix(0, e.deps.now()).UTC(), Site: e.cfg.Site, Signs: true,
 	})
 	if err != nil {
 		return m, err

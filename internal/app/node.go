@@ -32,6 +32,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control"
 	"github.com/carillon-cron/carillon/internal/control/enroll"
 	"github.com/carillon-cron/carillon/internal/control/policy"
+	"github.com/carillon-cron/carillon/internal/control/sites"
 	"github.com/carillon-cron/carillon/internal/egress"
 	"github.com/carillon-cron/carillon/internal/epoch"
 	"github.com/carillon-cron/carillon/internal/epoch/past"
@@ -83,6 +84,7 @@ type Node struct {
 	sink    *history.Sink
 	control *control.Control
 	updates *update.Controller
+	sites   *sites.Watcher
 	sealer  *chain.Sealer
 	exports []*export.Exporter
 	seal    *sealing.Keeper
@@ -249,6 +251,9 @@ func (n *Node) caller() func(context.Context) (agentpush.Caller, error) {
 func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) error {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if n.members != nil {
+		metrics.MustRegister(n.members.Collector())
+	}
 	cfg := &n.cfg
 	node := job.NodeID(cfg.Node)
 	var err error
@@ -322,7 +327,7 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 		return err
 	}
 	if n.engine, err = scheduler.New(scheduler.Config{
-		Node: node, Identity: identity, Site: cfg.Site, Priority: cfg.Priority, Capacity: cfg.Capacity, Labels: cfg.Labels,
+		Node: node, Identity: identity, Site: cfg.Site, Witness: cfg.Own.Witness, Priority: cfg.Priority, Capacity: cfg.Capacity, Labels: cfg.Labels,
 		PeerAddr: n.advertise(n.peerListener), APIAddr: n.advertise(n.apiListener), OpenAPI: !n.onLoopback(), Version: n.build.Version, Commit: n.build.Commit,
 		Keys: n.keys, Meta: n.meta, LeaseTTL: cfg.LeaseTTL, LookAhead: cfg.LookAhead, Tick: cfg.Tick,
 		MisfireGrace: cfg.MisfireGrace, MaxMessageExpired: cfg.MaxMessageExpired,
@@ -365,6 +370,9 @@ func (n *Node) wire(identity string, rev int64, renewers []*clientv3.Client) err
 			n.hub.SetUpdate(agentpush.Update{Release: release, Signed: signed, Minions: minions})
 		},
 	}); err != nil {
+		return err
+	}
+	if n.sites, err = n.control.Watcher(func() bool { return n.looksAfter(0) }, metrics); err != nil {
 		return err
 	}
 	if n.sealer, err = n.newSealer(metrics); err != nil {
@@ -425,6 +433,7 @@ func (n *Node) Run(ctx context.Context, started func()) error {
 	background("rights", n.control.WatchRights)
 	background("bootstrap token", n.dropBootstraps)
 	background("sweep", func(ctx context.Context) error { return n.control.Sweep(ctx, func() bool { return n.looksAfter(0) }) })
+	background("sites", n.sites.Run)
 	background("updates", n.updates.Run)
 	background("audit", n.sealer.Run)
 	background("seal keys", n.seal.Run)

@@ -42,6 +42,8 @@ func (n *Node) openStore(ctx context.Context) (configs.Etcd, error) {
 		}
 		n.onClose(srv.Stop)
 		return configs.Etcd{Endpoints: []string{srv.Endpoint}, DialTimeout: cfg.Etcd.DialTimeout}, nil
+	case state == nil && !cfg.Own.Asked() && cfg.Own.Witness:
+		return cfg.Etcd, fmt.Errorf("a witness votes among nodes that keep the data themselves, and %s is of none of these: give --join and a token", cfg.DataDir)
 	case state == nil && !cfg.Own.Asked():
 		return cfg.Etcd, nil
 	case state != nil && cfg.Etcd.Given:

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -233,17 +234,17 @@ func TestB3_DamageIsFoundOut(t *testing.T) {
 func TestB2_Directory(t *testing.T) {
 	b := newBed(t, "")
 	b.cluster()
-	dir := filepath.Join(t.TempDir(), "b")
+	dir := Directory(filepath.Join(t.TempDir(), "b"))
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, _, err := Create(t.Context(), b.client, b.keys, Wish{Dir: dir, EtcdSnapshot: true})
+	plain, _, err := Create(t.Context(), FromEtcd(b.client, b.keys, ""), Wish{To: dir, EtcdSnapshot: b.client.Snapshot})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.put(b.keys.Blob("later"), "x")
-	aged, _, err := Create(t.Context(), b.client, b.keys, Wish{Dir: dir, Recipients: []age.Recipient{id.Recipient()}})
+	aged, _, err := Create(t.Context(), FromEtcd(b.client, b.keys, ""), Wish{To: dir, Recipients: []age.Recipient{id.Recipient()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,24 +266,60 @@ func TestB2_Directory(t *testing.T) {
 		}
 		_ = f.Close()
 	}
-	all, err := List(dir)
+	all, err := List(t.Context(), dir)
 	if err != nil || len(all) != 2 || all[0].TakenAt.Before(all[1].TakenAt) || time.Since(all[0].TakenAt) > time.Hour {
 		t.Errorf("list: %+v, %v", all, err)
 	}
-	if gone, err := Prune(dir, 1, true); err != nil || len(gone) != 1 {
+	if gone, err := Prune(t.Context(), dir, 1, true); err != nil || len(gone) != 1 {
 		t.Errorf("dry: %v, %v", gone, err)
 	}
-	if gone, err := Prune(dir, 1, false); err != nil || len(gone) != 1 {
+	if gone, err := Prune(t.Context(), dir, 1, false); err != nil || len(gone) != 1 {
 		t.Errorf("prune: %v, %v", gone, err)
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 2 {
+	if left, err := os.ReadDir(string(dir)); err != nil || len(left) > 2 {
 		t.Errorf("left: %v, %v", left, err)
 	}
-	if _, _, err := Create(t.Context(), b.client, etcdkv.NewKeys("/nowhere"), Wish{Dir: dir}); !errors.Is(err, ErrNoCluster) {
+	if _, _, err := Create(t.Context(), FromEtcd(b.client, etcdkv.NewKeys("/nowhere"), ""), Wish{To: dir}); !errors.Is(err, ErrNoCluster) {
 		t.Errorf("of nothing: %v", err)
 	}
-	parts, _ := filepath.Glob(filepath.Join(dir, "*"+beingWritten))
+	parts, _ := filepath.Glob(dir.Path("*" + beingWritten))
 	if len(parts) > 0 {
 		t.Errorf("left behind: %v", parts)
+	}
+}
+
+// What another one reads from etcd is kept when it is whole; it is asked again when it breaks
+// off, and not for ever.
+func TestB3_FromStream(t *testing.T) {
+	b := newBed(t, "")
+	b.cluster()
+	whole := b.take()
+	for name, c := range map[string]struct {
+		cut  int // how many answers are cut short
+		asks int
+	}{"whole": {0, 1}, "cut once": {1, 2}, "cut each time": {takeTries, takeTries}} {
+		dir := Directory(t.TempDir())
+		asked := 0
+		k, end, err := Create(t.Context(), FromStream(func(context.Context) (io.ReadCloser, error) {
+			asked++
+			text := whole
+			if asked <= c.cut {
+				text = whole[:len(whole)-5]
+			}
+			return io.NopCloser(bytes.NewReader(text)), nil
+		}), Wish{To: dir})
+		if asked != c.asks || (err == nil) != (c.cut < takeTries) {
+			t.Errorf("%s: asked %d times, %v", name, asked, err)
+		}
+		if err != nil {
+			if left, _ := os.ReadDir(string(dir)); len(left) > 0 {
+				t.Errorf("%s: left behind: %v", name, left)
+			}
+			continue
+		}
+		text, err := os.ReadFile(k.Path)
+		if err != nil || !bytes.Equal(text, whole) || end.Jobs != 2 {
+			t.Errorf("%s: %d bytes, %+v, %v", name, len(text), end, err)
+		}
 	}
 }

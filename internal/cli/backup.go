@@ -1,12 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"filippo.io/age"
@@ -17,7 +16,7 @@ import (
 	"github.com/carillon-cron/carillon/job"
 )
 
-// backupVerbs take backups, and put them back. They speak to etcd, and to no node.
+// backupVerbs take backups, keep them, and put them back.
 type backupVerbs struct{ *call }
 
 func (bv backupVerbs) backupCommand() *cobra.Command {
@@ -27,36 +26,30 @@ func (bv backupVerbs) backupCommand() *cobra.Command {
 		Long: "Take and keep backups of what etcd holds of the cluster: jobs, history, rights, the\n" +
 			"authority, how far each job has run. A backup is of one revision, and is put back by\n" +
 			"`carillon restore` into any etcd. It holds secrets: keep it as you keep etcd's disk,\n" +
-			"or encrypt it with --age-recipient. It does not hold the seal key (docs/security.md).",
-		Example: "  carillon backup create /var/backups/carillon --etcd-endpoints https://etcd1:2379\n  carillon backup verify /var/backups/carillon/carillon-20270101T000000Z-1-4711.backup",
+			"or encrypt it with --age-recipient. It does not hold the seal key (docs/security.md).\n" +
+			"A PLACE is a directory, or s3://BUCKET/PREFIX of a store that speaks S3.",
+		Example: "  carillon backup create /var/backups/carillon\n  carillon backup verify /var/backups/carillon/carillon-20270101T000000Z-1-4711.backup",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(bv.createCommand(), bv.listCommand(), bv.verifyCommand(), bv.pruneCommand())
+	cmd.AddCommand(bv.createCommand(), bv.scheduleCommand(), bv.listCommand(), bv.verifyCommand(), bv.pruneCommand())
 	return cmd
 }
 
 func (bv backupVerbs) createCommand() *cobra.Command {
-	var at EtcdAccess
-	var recipients []string
-	var own bool
+	var t taking
 	cmd := &cobra.Command{
-		Use: "create DIR", Args: exactlyOne("directory"),
-		Short:   "Take a backup into a directory",
-		Example: "  carillon backup create /var/backups/carillon --etcd-endpoints unix:///var/lib/carillon/scheduler/etcd/client.sock",
+		Use: "create PLACE", Args: exactlyOne("place"),
+		Short: "Take a backup",
+		Long: "Take a backup: through a node, which wants the right `grant` on the cluster and is\n" +
+			"audited; or, with --etcd-endpoints or --data-dir, straight from etcd, which works\n" +
+			"while no node does.",
+		Example: "  carillon backup create /var/backups/carillon\n  carillon backup create s3://backups/carillon --s3-endpoint https://s3.example.org\n" +
+			"  carillon backup create /var/backups/carillon --etcd-endpoints unix:///var/lib/carillon/scheduler/etcd/client.sock",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := at.check(); err != nil {
+			if err := t.open(bv, args[0]); err != nil {
 				return err
 			}
-			to, err := readRecipients(recipients)
-			if err != nil {
-				return err
-			}
-			c, done, err := bv.opts.OpenEtcd(cmd.Context(), at)
-			if err != nil {
-				return err
-			}
-			defer done()
-			k, end, err := backup.Create(cmd.Context(), c, etcdkv.NewKeys(at.Prefix), backup.Wish{Dir: args[0], Version: bv.opts.Version, Recipients: to, EtcdSnapshot: own})
+			k, end, err := t.take(cmd.Context(), bv)
 			if err != nil {
 				return err
 			}
@@ -64,25 +57,43 @@ func (bv backupVerbs) createCommand() *cobra.Command {
 			return printOne(&bv.printer, k, bv.keptTable())
 		},
 	}
-	at.addWithDirectory(cmd)
-	cmd.Flags().StringArrayVar(&recipients, "age-recipient", nil, "encrypt it to this `RECIPIENT` of age (age1...; may be given several times)")
-	cmd.Flags().BoolVar(&own, "etcd-snapshot", false, "put etcd's own snapshot beside it, of all that etcd holds; it is not encrypted")
+	t.add(cmd)
 	return cmd
 }
 
 func (bv backupVerbs) listCommand() *cobra.Command {
+	var store storeFlags
+	var maxAge time.Duration
 	cmd := &cobra.Command{
-		Use: "list DIR", Args: exactlyOne("directory"),
-		Short:   "List the backups in a directory, newest first",
-		Example: "  carillon backup list /var/backups/carillon",
-		RunE: func(_ *cobra.Command, args []string) error {
-			all, err := backup.List(args[0])
+		Use: "list PLACE", Args: exactlyOne("place"),
+		Short: "List the backups in a place, newest first",
+		Long: "List the backups in a place, newest first. With --max-age it fails where the newest\n" +
+			"one is older, or there is none: that is for monitoring.",
+		Example: "  carillon backup list /var/backups/carillon\n  carillon backup list s3://backups/carillon --max-age 2h",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := bv.place(args[0], &store)
 			if err != nil {
 				return err
 			}
-			return printList(&bv.printer, all, bv.keptTable())
+			all, err := backup.List(cmd.Context(), at)
+			if err != nil {
+				return err
+			}
+			if err := printList(&bv.printer, all, bv.keptTable()); err != nil {
+				return err
+			}
+			switch {
+			case maxAge == 0:
+			case len(all) == 0:
+				return fmt.Errorf("there is no backup in %s", args[0])
+			case bv.now().Sub(all[0].TakenAt) > maxAge:
+				return fmt.Errorf("the newest backup in %s is of %s, which is more than %s ago", args[0], all[0].TakenAt.UTC().Format(time.RFC3339), maxAge)
+			}
+			return nil
 		},
 	}
+	store.add(cmd)
+	addDuration(cmd.Flags(), &maxAge, "max-age", 0, "fail where the newest one is older than this `DURATION`")
 	return cmd
 }
 
@@ -100,18 +111,19 @@ func (bv backupVerbs) keptTable() table[backup.Kept] {
 
 func (bv backupVerbs) verifyCommand() *cobra.Command {
 	var identities string
+	var store storeFlags
 	cmd := &cobra.Command{
-		Use: "verify FILE...", Args: someOf("backup"),
+		Use: "verify BACKUP...", Args: someOf("backup"),
 		Short:   "Read backups to their ends, and check that nothing is missing or changed",
 		Example: "  carillon backup verify /var/backups/carillon/carillon-20270101T000000Z-1-4711.backup",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			ids, err := readIdentities(identities)
 			if err != nil {
 				return err
 			}
 			var failed []error
 			for _, path := range args {
-				head, end, err := verify(path, ids)
+				head, end, err := bv.verify(cmd.Context(), path, &store, ids)
 				if err != nil {
 					failed = append(failed, fmt.Errorf("%s: %w", path, err))
 					continue
@@ -123,11 +135,12 @@ func (bv backupVerbs) verifyCommand() *cobra.Command {
 		},
 	}
 	identityFlag(cmd, &identities)
+	store.add(cmd)
 	return cmd
 }
 
-func verify(path string, ids []age.Identity) (backup.Header, backup.Trailer, error) {
-	f, err := backup.Open(path, ids)
+func (bv backupVerbs) verify(ctx context.Context, path string, store *storeFlags, ids []age.Identity) (backup.Header, backup.Trailer, error) {
+	f, err := bv.openBackup(ctx, path, store, ids)
 	if err != nil {
 		return backup.Header{}, backup.Trailer{}, err
 	}
@@ -138,15 +151,20 @@ func verify(path string, ids []age.Identity) (backup.Header, backup.Trailer, err
 func (bv backupVerbs) pruneCommand() *cobra.Command {
 	var keep int
 	var dry bool
+	var store storeFlags
 	cmd := &cobra.Command{
-		Use: "prune DIR", Args: exactlyOne("directory"),
-		Short:   "Remove old backups from a directory",
+		Use: "prune PLACE", Args: exactlyOne("place"),
+		Short:   "Remove old backups from a place",
 		Example: "  carillon backup prune /var/backups/carillon --keep 48",
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if keep < 1 {
 				return usagef("--keep %d: give how many of the newest stay, 1 or more", keep)
 			}
-			gone, err := backup.Prune(args[0], keep, dry)
+			at, err := bv.place(args[0], &store)
+			if err != nil {
+				return err
+			}
+			gone, err := backup.Prune(cmd.Context(), at, keep, dry)
 			if err != nil {
 				return err
 			}
@@ -158,15 +176,17 @@ func (bv backupVerbs) pruneCommand() *cobra.Command {
 	}
 	cmd.Flags().IntVar(&keep, "keep", 0, "how many of the newest stay, `N`; must be given")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only show what would be removed")
+	store.add(cmd)
 	return cmd
 }
 
 func (bv backupVerbs) restoreCommand() *cobra.Command {
 	var at EtcdAccess
 	var identities string
+	var store storeFlags
 	var o backup.Options
 	cmd := &cobra.Command{
-		Use: "restore FILE", GroupID: groupCluster, Args: exactlyOne("backup"),
+		Use: "restore BACKUP", GroupID: groupCluster, Args: exactlyOne("backup"),
 		Short: "Put a backup into etcd, and leave the cluster held",
 		Long: "Put a backup into etcd, while no node runs there. The prefix must be empty; with\n" +
 			"--replace what is there is deleted first. What lay on leases is left out, and the epoch\n" +
@@ -181,7 +201,7 @@ func (bv backupVerbs) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			open := func() (io.ReadCloser, error) { return backup.Open(args[0], ids) }
+			open := func() (io.ReadCloser, error) { return bv.openBackup(cmd.Context(), args[0], &store, ids) }
 			f, err := open() // what is wrong with the file is told before etcd is reached
 			if err != nil {
 				return err
@@ -203,39 +223,9 @@ func (bv backupVerbs) restoreCommand() *cobra.Command {
 		},
 	}
 	at.addWithDirectory(cmd)
+	store.add(cmd)
 	identityFlag(cmd, &identities)
 	cmd.Flags().BoolVar(&o.Replace, "replace", false, "delete what is under the prefix first")
 	cmd.Flags().Int64Var(&o.Epoch, "epoch", 0, "the `EPOCH` that begins, where nodes have seen a higher one than the backup's (default: the next)")
 	return cmd
-}
-
-func identityFlag(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVar(file, "age-identity", "", "`FILE` with identities of age, for a backup that is encrypted")
-}
-
-func readRecipients(texts []string) ([]age.Recipient, error) {
-	if len(texts) == 0 {
-		return nil, nil
-	}
-	to, err := age.ParseRecipients(strings.NewReader(strings.Join(texts, "\n")))
-	if err != nil {
-		return nil, usagef("--age-recipient: %w", err)
-	}
-	return to, nil
-}
-
-func readIdentities(path string) ([]age.Identity, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("--age-identity: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	ids, err := age.ParseIdentities(f)
-	if err != nil {
-		return nil, fmt.Errorf("--age-identity %s: %w", path, err)
-	}
-	return ids, nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,7 +30,7 @@ func (ev etcdVerbs) etcdCommand() *cobra.Command {
 	}
 	cmd.AddCommand(ev.membersCommand(), ev.statusCommand())
 	cmd.AddCommand(ev.orderCommands()...)
-	cmd.AddCommand(ev.defragCommand())
+	cmd.AddCommand(ev.replaceCommand(), ev.defragCommand())
 	return cmd
 }
 
@@ -122,6 +123,67 @@ func (ev etcdVerbs) orderCommands() []*cobra.Command {
 		out = append(out, cmd)
 	}
 	return out
+}
+
+// replaceCommand removes a dead member and lets a host in that takes its place.
+func (ev etcdVerbs) replaceCommand() *cobra.Command {
+	var (
+		reason, as string
+		ttl        time.Duration
+	)
+	cmd := &cobra.Command{
+		Use: "replace NODE", Args: exactlyOne("node"), ValidArgsFunction: ev.completeNodes,
+		Short: "Have a new host take the place of a node that is gone for good",
+		Long: "Have a new host take the place of a node that is gone for good: it is removed and\n" +
+			"forgotten, and a token is printed by which one host joins under its name, or under\n" +
+			"that of --as. How that host is started is told beside it. A node that lives is not\n" +
+			"replaced: stop it first, and wait until its lease has ended.",
+		Example: "  carillon etcd replace node3 --reason \"its disk is dead\" > token",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if ttl < time.Second {
+				return usagef("--ttl %s: give a second or more", ttl)
+			}
+			old := args[0]
+			all, err := ev.client.Etcd.Members(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if i := slices.IndexFunc(all, func(m api.EtcdMember) bool { return string(m.Node) == old || m.ID == old }); i >= 0 {
+				old = etcdName(all[i])
+				if all[i].Live {
+					return fmt.Errorf("replace %s: the node lives, or its lease has not ended yet; stop it, wait until `carillon etcd members` says that it does not live, and replace it then: %w", old, job.ErrConflict)
+				}
+			}
+			order := api.Order{By: ev.user(), Reason: reason}
+			if err := ev.client.Etcd.Remove(cmd.Context(), job.NodeID(old), order); err != nil {
+				return fmt.Errorf("replace %s: %w", old, err)
+			}
+			name := cmp.Or(as, old)
+			token, err := ev.client.Etcd.CreateToken(cmd.Context(), api.TokenRequest{TTL: ttl, Uses: 1, Minions: name, Order: order})
+			if err != nil {
+				return fmt.Errorf("%s is removed, and no token was made; make one by `carillon nodes token --nodes %s`: %w", old, name, err)
+			}
+			ev.note("%s is removed. On the new host: scheduler --node %s --join %s --join-token-file FILE, with this token in FILE", old, name, ev.joinAt(cmd.Context()))
+			if ev.asObject() {
+				return ev.printValue(token)
+			}
+			_, err = fmt.Fprintln(ev.out, token.Text)
+			return err
+		},
+	}
+	reasonFlag(cmd, &reason)
+	cmd.Flags().StringVar(&as, "as", "", "the `NAME` of the new node (default: that of the old one)")
+	addDuration(cmd.Flags(), &ttl, "ttl", time.Hour, "token lifetime, as a `DURATION`")
+	return cmd
+}
+
+// joinAt is where a host joins, as far as that can be told.
+func (ev etcdVerbs) joinAt(ctx context.Context) string {
+	nodes, err := ev.client.Nodes.List(ctx)
+	if err != nil || len(nodes) == 0 {
+		return "HOST:7420"
+	}
+	return nodes[0].PeerAddr
 }
 
 func (ev etcdVerbs) defragCommand() *cobra.Command {

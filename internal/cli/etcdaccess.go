@@ -41,10 +41,13 @@ func (a *EtcdAccess) addWithDirectory(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.DataDir, "data-dir", "", "data directory `DIR` of a node with an embedded etcd, which is stopped, in the place of --etcd-endpoints")
 }
 
+// given reports whether etcd is reached, and not a node.
+func (a *EtcdAccess) given() bool { return len(a.Endpoints) > 0 || a.DataDir != "" }
+
 // check finds what does not go together.
 func (a *EtcdAccess) check() error {
 	switch {
-	case len(a.Endpoints) == 0 && a.DataDir == "":
+	case !a.given():
 		return usagef("say where etcd is: --etcd-endpoints, as nodes have it; or --data-dir of a node with an embedded etcd")
 	case len(a.Endpoints) > 0 && a.DataDir != "":
 		return usagef("--etcd-endpoints and --data-dir: give one of them")

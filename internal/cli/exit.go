@@ -71,6 +71,8 @@ func exitCode(err error) int {
 		return codeOf(api)
 	case errors.Is(err, job.ErrNotFound):
 		return exitNotFound
+	case errors.Is(err, job.ErrConflict):
+		return exitConflict
 	}
 	return exitFailed
 }

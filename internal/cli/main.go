@@ -184,7 +184,7 @@ func (a *app) root() *cobra.Command {
 		manifestVerbs{a.call}.applyCommand(), manifestVerbs{a.call}.diffCommand(), manifestVerbs{a.call}.exportCommand(), editVerbs{a.call}.editCommand(), a.explainCommand(), a.getCommand(), a.describeCommand(), manifestVerbs{a.call}.deleteCommand(), jobVerbs{a.call}.nextCommand(),
 		pauseVerbs{a.call}.pauseCommand(), pauseVerbs{a.call}.resumeCommand(),
 		startVerbs{a.call}.runCommand(), execVerbs{a.call}.execCommand(), runVerbs{a.call}.runsCommand(groupRuns), logVerbs{a.call}.logsCommand(), runVerbs{a.call}.cancelCommand(), runVerbs{a.call}.redoCommand(),
-		nodeVerbs{a.call}.nodesCommand(groupCluster), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), etcdVerbs{a.call}.etcdCommand(), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), planVerbs{a.call}.planCommand(), secretVerbs{a.call}.secretCommand(), notifierVerbs{a.call}.notifyCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(), recoverVerbs{a.call}.recoverCommand(),
+		nodeVerbs{a.call}.nodesCommand(groupCluster), siteVerbs{a.call}.sitesCommand(), minionVerbs{a.call}.minionsCommand(groupCluster), shardVerbs{a.call}.shardsCommand(groupCluster), etcdVerbs{a.call}.etcdCommand(), lockVerbs{a.call}.lockCommand(), queueVerbs{a.call}.queueCommand(), planVerbs{a.call}.planCommand(), secretVerbs{a.call}.secretCommand(), notifierVerbs{a.call}.notifyCommand(), tokenVerbs{a.call}.tokensCommand(), tokenVerbs{a.call}.authCommand(), auditVerbs{a.call}.auditCommand(), doctorVerbs{a.call}.doctorCommand(), recoverVerbs{a.call}.recoverCommand(),
 		loginVerbs{a.call}.loginCommand(), loginVerbs{a.call}.logoutCommand(), contextVerbs{a.call}.contextCommand(), a.versionCommand(), a.completionCommand(), a.manCommand(), a.topCommand(),
 	)
 	a.completeNames(root)
@@ -299,7 +299,11 @@ func asksNobody(cmd *cobra.Command) bool {
 	case "connect":
 		return cmd.Parent().Name() == "handlers"
 	}
-	return cmd.HasParent() && cmd.Parent().Name() == "backup"
+	if !cmd.HasParent() || cmd.Parent().Name() != "backup" {
+		return false
+	}
+	takes := cmd.Name() == "create" || cmd.Name() == "schedule" // by a node, unless it is said where etcd is
+	return !takes || cmd.Flags().Changed("etcd-endpoints") || cmd.Flags().Changed("data-dir")
 }
 
 // sink remembers the first error of a writer, so that it is dealt with once,

@@ -50,7 +50,7 @@ func (nv nodeVerbs) nodeTable() table[api.Node] {
 	return table[node]{none: "no nodes", name: func(n node) string { return string(n.Name) }, columns: []column[node]{
 		{head: "NAME", cell: func(n node) string { return string(n.Name) }},
 		{head: "SITE", cell: func(n node) string { return n.Site }},
-		{head: "PHASE", toned: true, cell: func(n node) string { return n.Phase }},
+		{head: "PHASE", toned: true, cell: func(n node) string { return nodePhase(&n) }},
 		{head: "SHARDS", cell: func(n node) string { return strconv.Itoa(n.Shards) }},
 		{head: "MINIONS", cell: func(n node) string { return strconv.Itoa(n.Minions) }},
 		{head: "AGE", cell: func(n node) string { return nv.age(n.StartedAt) }},
@@ -70,6 +70,14 @@ func (nv nodeVerbs) nodeTable() table[api.Node] {
 		{head: "PEERS", wide: true, cell: func(n node) string { return n.PeerAddr }},
 		{head: "STARTED", wide: true, cell: func(n node) string { return nv.stamp(n.StartedAt) }},
 	}}
+}
+
+// nodePhase says in a word what a node does.
+func nodePhase(n *api.Node) string {
+	if n.Witness {
+		return "witness"
+	}
+	return n.Phase
 }
 
 // nodeHealth says in a word how a node is.
@@ -102,7 +110,7 @@ func (nv nodeVerbs) describeNodeCommand() *cobra.Command {
 func (nv nodeVerbs) nodeText(n *api.Node) {
 	f := newFields(nv.out, "")
 	f.add("Node", string(n.Name))
-	f.add("Phase", n.Phase)
+	f.add("Phase", nodePhase(n))
 	f.add("Health", nodeHealth(*n))
 	for _, t := range n.Trouble {
 		f.add("Problem", t)

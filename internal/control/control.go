@@ -17,6 +17,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/access"
 	"github.com/carillon-cron/carillon/internal/control/apply"
 	"github.com/carillon-cron/carillon/internal/control/audit"
+	"github.com/carillon-cron/carillon/internal/control/backups"
 	"github.com/carillon-cron/carillon/internal/control/catalog"
 	"github.com/carillon-cron/carillon/internal/control/changes"
 	"github.com/carillon-cron/carillon/internal/control/cluster"
@@ -34,6 +35,7 @@ import (
 	"github.com/carillon-cron/carillon/internal/control/queues"
 	"github.com/carillon-cron/carillon/internal/control/roles"
 	"github.com/carillon-cron/carillon/internal/control/runs"
+	"github.com/carillon-cron/carillon/internal/control/sites"
 	"github.com/carillon-cron/carillon/internal/control/starts"
 	"github.com/carillon-cron/carillon/internal/control/store"
 	"github.com/carillon-cron/carillon/internal/control/sweep"
@@ -153,6 +155,7 @@ type Control struct {
 	*access.Authenticator
 	*apply.Applier
 	*audit.Journal
+	*backups.Taker
 	*audit.Refusals
 	*catalog.Catalog
 	*changes.Feed
@@ -170,6 +173,7 @@ type Control struct {
 	*queues.Clerk
 	*roles.Granter
 	*runs.Book
+	*sites.Map
 	*starts.Starter
 	*sweep.Sweeper
 	*updates.Rollout
@@ -251,10 +255,12 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	c.Keeper = locks.New(locks.Deps{Store: db, Audit: records, Logger: log})
 	c.Operator = cluster.New(cluster.Deps{Store: db, Audit: records, Logger: log})
 	c.Journal = audit.NewJournal(db, log)
+	c.Taker = backups.New(backups.Deps{Store: db, Audit: records, Version: cfg.Version, Logger: log})
 	c.Refusals = audit.NewRefusals(records)
 	c.Fleet = minions.New(minions.Deps{
 		Store: db, Audit: records, Inventory: deps.Minions, Read: deps.MinionsRead, Dispatch: deps.Dispatch, Logger: log,
 	})
+	c.Map = sites.New(sites.Deps{Store: db, Audit: records, Cluster: c.Operator, Minions: c.Fleet, Logger: log})
 	c.Registry = enroll.New(enroll.Deps{
 		Store: db, Audit: records, Minions: c.Fleet, Enrollment: deps.Enrollment, Authority: cfg.Authority,
 	})

@@ -41,6 +41,9 @@ type Member struct {
 	// KnowsBounds: the node keeps to what rules of roles and bounds of jobs say of
 	// commands, accounts and minions. Not set: it is of a release that reads over them.
 	KnowsBounds bool `json:"knowsBounds,omitempty"`
+	// Witness: the node only votes among the members of the cluster's own etcd, and holds
+	// no shard.
+	Witness bool `json:"witness,omitempty"`
 	// Signs: the node signs its orders once all nodes do, and forwards signatures.
 	Signs bool `json:"signs,omitempty"`
 	// OpenAPI: others than programs of its host reach the node's API.
@@ -54,6 +57,7 @@ type KnownNode struct {
 	Node     job.NodeID `json:"node"`
 	PeerAddr string     `json:"peerAddr,omitempty"`
 	JoinedAt time.Time  `json:"joinedAt"`
+	Site     string     `json:"site,omitempty"`
 	// Signs is as that of a Member.
 	Signs bool `json:"signs,omitempty"`
 }

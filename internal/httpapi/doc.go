@@ -17,6 +17,8 @@
 //	POST   /v1/nodes/{name}/drain, .../undrain, .../forget  what operators ask of nodes
 //	GET    /v1/etcd/members                         the members of the cluster's own etcd
 //	POST   /v1/etcd/members/{name}/add, .../remove, .../move-leader, .../defrag
+//	GET    /v1/sites                                sites: nodes, minions, shards, losses
+//	POST   /v1/sites/{name}/drain|undrain           all nodes of a site
 //	POST   /v1/node-tokens                          a token by which nodes join
 //	POST   /v1/shards/{ref}/move, .../hold, .../release, .../failback
 //	GET    /v1/audit?limit=&since=&until=&by=&action=&object=&after=  what people did, newest first
@@ -33,6 +35,7 @@
 //	GET    /v1/roles, /v1/role-bindings             who may do what
 //	DELETE /v1/roles/{name}, /v1/role-bindings/{name}
 //	GET    /v1/nodes, /v1/minions, /v1/shards, /v1/doctor, /v1/version
+//	POST   /v1/backup                               a backup of what etcd holds
 //	POST   /v1/recover                              go on after a restore, or show what would be done
 //	GET    /v1/plans?namespace=, GET /v1/plan-schema                plans of other systems
 //	POST   /v1/namespaces/{ns}/plans                                send one

@@ -150,6 +150,18 @@ func (f *fakeControl) DrainNode(_ context.Context, node job.NodeID, o api.Order)
 	return f.note("drain " + string(node) + " " + o.By + " " + o.Reason)
 }
 
+func (f *fakeControl) Sites(context.Context) ([]api.Site, error) { return nil, f.err }
+
+func (f *fakeControl) DrainSite(_ context.Context, site string, o api.Order) error {
+	f.note(fmt.Sprintf("drain site %s by %s for %s", site, o.By, o.Reason))
+	return f.err
+}
+
+func (f *fakeControl) UndrainSite(_ context.Context, site string, o api.Order) error {
+	f.note(fmt.Sprintf("undrain site %s by %s for %s", site, o.By, o.Reason))
+	return f.err
+}
+
 func (f *fakeControl) UndrainNode(_ context.Context, node job.NodeID, o api.Order) error {
 	return f.note("undrain " + string(node) + " " + o.By + " " + o.Reason)
 }
@@ -168,6 +180,15 @@ func (f *fakeControl) ReleaseShard(_ context.Context, ref string, o api.Order) e
 
 func (f *fakeControl) FailbackShard(_ context.Context, ref string, o api.Order) error {
 	return f.note("failback " + ref + " " + o.By + " " + o.Reason)
+}
+
+func (f *fakeControl) Backup(_ context.Context, w io.Writer) error {
+	f.note("backup")
+	if f.err != nil {
+		return f.err
+	}
+	_, err := io.WriteString(w, "CARILLON-BACKUP")
+	return err
 }
 
 func (f *fakeControl) Recover(_ context.Context, req api.RecoverRequest) (api.Recovery, error) {

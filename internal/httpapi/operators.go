@@ -23,6 +23,15 @@ func (b *orderBody) order() api.Order {
 	return api.Order{By: b.By, Reason: b.Reason}
 }
 
+type sitesBody struct {
+	Sites []api.Site `json:"sites" nullable:"false"`
+}
+
+type siteOrder struct {
+	Site string `path:"name" maxLength:"128" doc:"The site's name."`
+	Body *orderBody
+}
+
 type nodeOrder struct {
 	Node string `path:"name" doc:"The node's name."`
 	Body *orderBody
@@ -62,6 +71,23 @@ func (a *API) operatorRoutes(doc huma.API) {
 		huma.Register(doc, order("/v1/nodes/{name}/"+o.verb, o.verb+"-node", o.summary),
 			func(ctx context.Context, in *nodeOrder) (*struct{}, error) {
 				return done(o.do(ctx, job.NodeID(in.Node), in.Body.order()))
+			})
+	}
+	huma.Register(doc, operation(http.MethodGet, "/v1/sites", "list-sites", "Sites: their nodes, minions and shards, and which are lost"),
+		func(ctx context.Context, _ *struct{}) (*reply[sitesBody], error) {
+			all, err := a.control.Sites(ctx)
+			return answer(sitesBody{some(all)}, err)
+		})
+	for _, o := range []struct {
+		verb, summary string
+		do            func(context.Context, string, api.Order) error
+	}{
+		{"drain", "Drain all live nodes of a site: they hand their shards over and take none", a.control.DrainSite},
+		{"undrain", "End the drains of all nodes of a site", a.control.UndrainSite},
+	} {
+		huma.Register(doc, order("/v1/sites/{name}/"+o.verb, o.verb+"-site", o.summary),
+			func(ctx context.Context, in *siteOrder) (*struct{}, error) {
+				return done(o.do(ctx, in.Site, in.Body.order()))
 			})
 	}
 	for _, o := range []struct {

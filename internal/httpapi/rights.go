@@ -84,7 +84,7 @@ func routeRights() map[string]Right {
 	const queue, item = "/v1/namespaces/{ns}/queues/{name}", "/v1/namespaces/{ns}/queues/{name}/items/{id}"
 	const plan = plansPath + "/{upstream}/{id}"
 	const lock, minion, shard, node, update = "/v1/namespaces/{ns}/locks/{name}", "/v1/minions/{id}", "/v1/shards/{ref}", "/v1/nodes/{name}", "/v1/minion-update"
-	const member = "/v1/etcd/members/{name}"
+	const member, site = "/v1/etcd/members/{name}", "/v1/sites/{name}"
 	rows := map[string]Right{
 		"POST /v1/apply": {rights.Edit, rights.Jobs, AtBody},
 
@@ -187,6 +187,9 @@ func routeRights() map[string]Right {
 		"POST " + node + "/drain":   {rights.Operate, rights.Nodes, AtCluster},
 		"POST " + node + "/undrain": {rights.Operate, rights.Nodes, AtCluster},
 		"POST " + node + "/forget":  {rights.Operate, rights.Nodes, AtCluster},
+		"GET /v1/sites":             {rights.Read, rights.Nodes, AtCluster},
+		"POST " + site + "/drain":   {rights.Operate, rights.Nodes, AtCluster},
+		"POST " + site + "/undrain": {rights.Operate, rights.Nodes, AtCluster},
 		"POST /v1/node-tokens":      {rights.Grant, rights.Nodes, AtCluster}, // a node has all that the cluster has
 
 		"GET /v1/etcd/members":            {rights.Read, rights.Nodes, AtCluster},
@@ -215,6 +218,7 @@ func routeRights() map[string]Right {
 		"GET /v1/audit/sealed":            {rights.Audit, rights.Cluster, AtCluster},
 		"GET /v1/audit/verify":            {rights.Audit, rights.Cluster, AtCluster},
 		"POST /v1/recover":                {rights.Grant, rights.Cluster, AtCluster},
+		"POST /v1/backup":                 {rights.Grant, rights.Cluster, AtCluster}, // it has everything
 		"GET /v1/doctor":                  {rights.Read, rights.Cluster, AtCluster},
 		"GET /metrics":                    {rights.Read, rights.Cluster, AtRoute},
 

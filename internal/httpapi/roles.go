@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
@@ -89,10 +90,15 @@ type Cluster interface {
 	DrainNode(ctx context.Context, node job.NodeID, o api.Order) error
 	ForgetNode(ctx context.Context, node job.NodeID, o api.Order) error
 	UndrainNode(ctx context.Context, node job.NodeID, o api.Order) error
+	Sites(ctx context.Context) ([]api.Site, error)
+	DrainSite(ctx context.Context, site string, o api.Order) error
+	UndrainSite(ctx context.Context, site string, o api.Order) error
 	MoveShard(ctx context.Context, ref string, node job.NodeID, o api.Order) error
 	HoldShard(ctx context.Context, ref string, o api.Order) error
 	ReleaseShard(ctx context.Context, ref string, o api.Order) error
 	FailbackShard(ctx context.Context, ref string, o api.Order) error
+	// Backup writes a backup of what etcd holds.
+	Backup(ctx context.Context, w io.Writer) error
 	// Recover has a cluster go on that is held since a restore.
 	Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error)
 }

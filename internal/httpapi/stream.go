@@ -20,6 +20,7 @@ func (a *API) streamRoutes(doc huma.API, mux *routes) {
 	const output = "/v1/runs/{runId}/output"
 	mux.HandleFunc("GET "+output, a.output)
 	mux.HandleFunc("GET "+eventsPath, a.events)
+	mux.HandleFunc("POST "+backupPath, a.backup)
 
 	text := &huma.Schema{Type: huma.TypeString}
 	flag := &huma.Schema{Type: huma.TypeBoolean}
@@ -36,6 +37,13 @@ func (a *API) streamRoutes(doc huma.API, mux *routes) {
 			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + "ProblemDetails"}}}},
 		},
 	})
+	describe(doc, backupPath, &huma.Operation{
+		Method: http.MethodPost, OperationID: "take-backup", Summary: "A backup of what etcd holds of the cluster, as the command line verifies and restores it",
+		Responses: map[string]*huma.Response{
+			"200":     {Description: "The backup. It ends with a checksum; without one it is not whole.", Content: map[string]*huma.MediaType{"application/octet-stream": {Schema: text}}},
+			"default": {Description: "Error", Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + "ProblemDetails"}}}},
+		},
+	})
 	describe(doc, eventsPath, &huma.Operation{
 		OperationID: "watch-events", Summary: "What changes, as server-sent events",
 		Parameters: []*huma.Param{{Name: "beat", In: "query", Schema: flag, Description: "Tell that the stream is alive by events \"alive\", and not by comments."}},
@@ -46,9 +54,24 @@ func (a *API) streamRoutes(doc huma.API, mux *routes) {
 	})
 }
 
+// backupPath is where a backup is taken.
+const backupPath = "/v1/backup"
+
+// backup streams a backup of what etcd holds.
+func (a *API) backup(w http.ResponseWriter, r *http.Request) {
+	s := a.stream(w, "application/octet-stream")
+	s.timeout = a.cfg.OutputTimeout
+	if err := a.control.Backup(r.Context(), s); err != nil && !s.begun {
+		writeProblem(w, err)
+	}
+	// One that has begun and breaks off lacks its end, by which whoever reads it tells.
+}
+
 // describe adds a route that huma does not serve to its document.
 func describe(doc huma.API, path string, op *huma.Operation) {
-	op.Method, op.Path = http.MethodGet, path
+	if op.Path = path; op.Method == "" {
+		op.Method = http.MethodGet
+	}
 	doc.OpenAPI().AddOperation(op)
 }
 

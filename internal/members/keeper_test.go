@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -56,6 +57,22 @@ func newHost(t *testing.T, ca *auth.Authority, name string) *host {
 	}}
 	t.Cleanup(func() { h.end() })
 	return h
+}
+
+// metrics are what its etcd tells of itself, by what follows carillon_etcd_member_.
+func (h *host) metrics(t *testing.T) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(h.keeper.Collector())
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		out[strings.TrimPrefix(f.GetName(), "carillon_etcd_member_")] = f.GetMetric()[0].GetGauge().GetValue()
+	}
+	return out
 }
 
 func (h *host) sign(csr []byte) ([]byte, []byte, error) {
@@ -212,6 +229,17 @@ func TestMembersComeAndGo(t *testing.T) {
 	all := a.voters(t, "a", "b", "c")
 
 	strangersAreRefused(t, a)
+	await.Until(t, "one of three leads", func() bool {
+		leaders := 0.0
+		for _, h := range []*host{a, b, c} {
+			m := h.metrics(t)
+			leaders += m["is_leader"]
+			if m["up"] != 1 || m["has_leader"] != 1 || m["is_learner"] != 0 || m["applied_index"] == 0 || m["db_bytes"] < m["db_in_use_bytes"] || m["quota_bytes"] != roster.Quota {
+				return false
+			}
+		}
+		return leaders == 1
+	})
 
 	// A restart needs nobody's help, and no token.
 	c.end()
@@ -249,6 +277,9 @@ func TestMembersComeAndGo(t *testing.T) {
 		_, err := os.Stat(filepath.Join(c.cfg.DataDir, asideName))
 		return err == nil && !c.keeper.Runs()
 	})
+	if m := c.metrics(t); len(m) != 1 || m["up"] != 0 {
+		t.Errorf("metrics of a client: %v", m)
+	}
 	if _, err := c.client.Get(t.Context(), "x"); err != nil {
 		t.Errorf("c is no client of the others: %v", err)
 	}

@@ -135,8 +135,12 @@ func (n *nodes) Servers() []string {
 	return out
 }
 
-// Drained reports whether an operator wants the node to hold no shard.
+// Drained reports whether the node is to hold no shard: an operator wants that, or it is a
+// witness.
 func (n *nodes) Drained(id job.NodeID) bool {
+	if m, ok := n.Member(id); ok && m.Witness {
+		return true
+	}
 	entries, _ := n.drains.Snapshot()
 	_, ok := entries[n.keys.Drain(id)]
 	return ok

@@ -33,10 +33,11 @@ const (
 
 // cluster is the processes, and what looks at them.
 type cluster struct {
-	own        bool   // the schedulers keep the data themselves
-	dir        string // everything is below it
-	bin        string // the programs
-	freePorts  func() // gives the ports back
+	own        bool     // the schedulers keep the data themselves
+	builds     []string // of the scheduler, where nodes change from one to another
+	dir        string   // everything is below it
+	bin        string   // the programs
+	freePorts  func()   // gives the ports back
 	etcds      []*process
 	endpoints  []string // of etcds
 	proxies    []*netproxy.Proxy

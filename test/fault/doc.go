@@ -80,7 +80,8 @@
 //
 // In embedded there is no etcd: the schedulers keep the cluster's data themselves. They
 // are killed and drained, one loses the data of its etcd or all of its data and is
-// replaced, and the members go from three to one and back (own.go).
+// replaced, the members go from three to one and back (own.go), and the nodes are restarted
+// one after another with another build (rollout.go).
 //
 // In queue there are no jobs: items are put into a queue while nodes, minions and etcd
 // servers die and come back, a minion at times after its items have gone to the other

@@ -26,7 +26,7 @@ import (
 // ownFaults are what may happen to nodes that keep the cluster's data themselves. Each
 // ends when there are three members again: of three, one may be away at a time.
 func ownFaults() []fault {
-	return []fault{again(killScheduler), again(drainScheduler), loseMember, replaceNode, shrinkAndGrow}
+	return []fault{again(killScheduler), again(drainScheduler), loseMember, replaceNode, shrinkAndGrow, rollOut}
 }
 
 // again waits behind a fault until all are members again.
@@ -51,6 +51,11 @@ func (c *cluster) ownArguments(i int, clients, peers string) []string {
 // startOwn starts the first node, and then the others by a token.
 func (c *cluster) startOwn(ctx context.Context) error {
 	first := c.schedulers[0]
+	next, err := buildNext(ctx, c.dir)
+	if err != nil {
+		return err
+	}
+	c.builds = []string{first.path, next}
 	if err := first.start(); err != nil {
 		return err
 	}

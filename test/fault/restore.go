@@ -90,9 +90,11 @@ func runRestore(parent context.Context, o options, out io.Writer) (*restoreResul
 			name string
 			play func(context.Context) error
 		}{
-			{"backup", r.fromBackup},
+			{"backup", func(ctx context.Context) error { return r.fromBackup(ctx, nil) }},
 			{"copy", func(ctx context.Context) error { return r.fromCopy(ctx, false) }},
 			{"bumped", func(ctx context.Context) error { return r.fromCopy(ctx, true) }},
+			{"minion-copy", r.withOldMinion},
+			{"minions-lost", r.withLostMinions},
 		}
 		for end := time.Now().Add(o.length); len(r.rounds) < len(kinds) || time.Now().Before(end); {
 			kind := kinds[len(r.rounds)%len(kinds)]
@@ -145,12 +147,12 @@ func (r *restoring) killAll(all ...*process) error {
 }
 
 // fromBackup takes a backup, has more fired and a job made, loses nodes and etcd, and
-// restores.
-func (r *restoring) fromBackup(ctx context.Context) error {
+// restores. lose, unless it is nil, loses more, and returns which minions do not know all.
+func (r *restoring) fromBackup(ctx context.Context, lose func(context.Context) ([]job.MinionID, error)) error {
 	if err := r.fire(ctx); err != nil {
 		return err
 	}
-	kept, _, err := backup.Create(ctx, r.c.client, r.keys, backup.Wish{Dir: filepath.Join(r.c.dir, "backups")})
+	kept, _, err := backup.Create(ctx, backup.FromEtcd(r.c.client, r.keys, ""), backup.Wish{To: backup.Directory(filepath.Join(r.c.dir, "backups"))})
 	if err != nil {
 		return err
 	}
@@ -174,6 +176,12 @@ func (r *restoring) fromBackup(ctx context.Context) error {
 			return err
 		}
 	}
+	var gaps []job.MinionID
+	if lose != nil {
+		if gaps, err = lose(ctx); err != nil {
+			return err
+		}
+	}
 	if err := r.startEtcd(ctx); err != nil {
 		return err
 	}
@@ -187,7 +195,7 @@ func (r *restoring) fromBackup(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.recover(ctx)
+	return r.recover(ctx, gaps)
 }
 
 func (r *restoring) startEtcd(ctx context.Context) error {
@@ -256,7 +264,7 @@ func (r *restoring) fromCopy(ctx context.Context, bumped bool) error {
 	if err := r.askRecover(ctx, map[string]any{"adopt": true}, nil); err != nil {
 		return err
 	}
-	return r.recover(ctx)
+	return r.recover(ctx, nil)
 }
 
 // wentBack returns nil once a node says that etcd went back.
@@ -288,21 +296,33 @@ func (r *restoring) askRecover(ctx context.Context, body map[string]any, out *ap
 	return r.c.api.ask(ctx, http.MethodPost, "/v1/recover", text, out)
 }
 
-// recover recovers once all minions answer, and waits until the cluster is whole.
-func (r *restoring) recover(ctx context.Context) error {
+// recover recovers once all minions answer, but for those whose journals do not know all,
+// which have to say so; and waits until the cluster is whole.
+func (r *restoring) recover(ctx context.Context, gaps []job.MinionID) error {
 	var plan api.Recovery
 	if err := until(ctx, func() error {
 		err := r.askRecover(ctx, map[string]any{"dryRun": true}, &plan)
-		if err == nil && (len(plan.Silent) > 0 || plan.Answered != len(r.c.workers)) {
-			err = fmt.Errorf("%d minions answered: %+v", plan.Answered, plan.Silent)
+		if err != nil {
+			return err
 		}
-		return err
+		for _, s := range plan.Silent {
+			if !slices.Contains(gaps, s.Minion) || !strings.Contains(s.Reason, "data directory") {
+				return fmt.Errorf("%d minions answered: %+v", plan.Answered, plan.Silent)
+			}
+		}
+		switch answered := len(r.c.workers) - len(gaps); {
+		case plan.Answered+len(plan.Silent) != len(r.c.workers):
+			return fmt.Errorf("%d minions answered: %+v", plan.Answered, plan.Silent)
+		case plan.Answered > answered:
+			r.unnoticed = append(r.unnoticed, fmt.Sprintf("round %d: %v do not know all, and those that did not answer are %+v", len(r.rounds)+1, gaps, plan.Silent))
+		}
+		return nil
 	}); err != nil {
 		return err
 	}
 	r.c.event("the plan: %d ran, %d of them go on, %d left, %d jobs lost", plan.Ran, plan.Open, plan.Left, len(plan.Lost))
 	var done api.Recovery
-	if err := r.askRecover(ctx, map[string]any{}, &done); err != nil {
+	if err := r.askRecover(ctx, map[string]any{"acceptUnknown": len(gaps) > 0}, &done); err != nil {
 		return err
 	}
 	if !done.Done {

@@ -3,6 +3,7 @@ package minion
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ type Options struct {
 	Servers     []string
 	ID          string
 	Labels      map[string]string
+	Site        string
 	DataDir     string
 	Insecure    bool
 	Token       string
@@ -58,6 +60,7 @@ type Options struct {
 func (o *Options) AddFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.Servers, "servers", []string{"127.0.0.1:7420"}, "nodes to connect to, as `HOST:PORT,...`")
 	fs.StringVar(&o.ID, "id", "", "name of this minion, unique in the cluster (default: the host name)")
+	fs.StringVar(&o.Site, "site", "", "`SITE` of this host: as --label site=SITE, which is granted as labels are")
 	fs.StringToStringVar(&o.Labels, "label", nil, "label to ask for, as `KEY=VALUE`; targets select by it once it is granted (carillon minions label); may be given several times")
 	fs.Lookup("label").DefValue = "" // not "(default [])"
 	fs.StringVar(&o.DataDir, "data-dir", DefaultDataDir(), "directory of the journal and of output; one per minion")
@@ -204,6 +207,10 @@ func DefaultDataDir() string {
 // Config returns the application's configuration. Own is the number of this
 // program among signed releases, in digits.
 func (o *Options) Config(version, own string) (Config, error) {
+	labels, err := o.labels()
+	if err != nil {
+		return Config{}, err
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		return Config{}, fmt.Errorf("find this program, which is the shim too: %w", err)
@@ -220,10 +227,32 @@ func (o *Options) Config(version, own string) (Config, error) {
 		Update: update, Queues: offers, Handlers: o.Handlers,
 		MetricsAddr: o.MetricsAddr, Insecure: o.Insecure, Token: o.Token, TokenFile: o.TokenFile, TokenShown: o.TokenShown, CAFile: o.CAFile, TrustFirst: o.TrustFirst, AllowFile: o.AllowFile, SecretsFile: o.SecretsFile, IdentityFile: o.Identity,
 		Worker: worker.Config{
-			ID: job.MinionID(o.ID), Labels: o.Labels, DataDir: o.DataDir, Servers: o.Servers,
+			ID: job.MinionID(o.ID), Labels: labels, DataDir: o.DataDir, Servers: o.Servers,
 			MaxRunning: o.MaxRunning, Cgroup: o.Cgroup, FactsDir: o.FactsDir, UnsignedOrders: o.UnsignedOrders, ShimCommand: []string{exe, "shim"}, Version: version,
 		},
 	}, nil
+}
+
+// siteLabel is the label that --site asks for.
+const siteLabel = "site"
+
+// labels are those that the minion asks for.
+func (o *Options) labels() (map[string]string, error) {
+	if o.Site == "" {
+		return o.Labels, nil
+	}
+	if other, ok := o.Labels[siteLabel]; ok && other != o.Site {
+		return nil, &job.InvalidError{Problems: []job.Problem{{Path: "--site", Message: fmt.Sprintf("is %q, and --label site=%s says another; leave one of them out", o.Site, other)}}}
+	}
+	if err := job.CheckLabel(siteLabel, o.Site); err != nil {
+		return nil, &job.InvalidError{Problems: []job.Problem{{Path: "--site", Message: err.Error()}}}
+	}
+	out := maps.Clone(o.Labels)
+	if out == nil {
+		out = map[string]string{}
+	}
+	out[siteLabel] = o.Site
+	return out, nil
 }
 
 // The forms of log lines; those of nodes are the same (configs.Log).

@@ -48,7 +48,7 @@ func (op *Operator) Nodes(ctx context.Context) ([]api.Node, error) {
 	views := make([]api.Node, 0, len(members))
 	for _, m := range members {
 		v := api.Node{
-			Name: m.Node, Site: m.Site, Phase: string(m.Phase), Priority: m.Priority, Capacity: m.Capacity, Labels: m.Labels,
+			Name: m.Node, Site: m.Site, Phase: string(m.Phase), Priority: m.Priority, Capacity: m.Capacity, Labels: m.Labels, Witness: m.Witness,
 			Shards: shards[m.Node], Minions: minions[m.Node],
 			PeerAddr: m.PeerAddr, APIAddr: m.APIAddr, Version: m.Version, StartedAt: m.StartedAt,
 		}

@@ -89,6 +89,17 @@ func (c *Checker) checkGone(ctx context.Context, live []etcdkv.Member) ([]api.Ch
 			Hint:   fmt.Sprintf("start it again; if it is gone for good: `carillon nodes forget %s`", n.Node),
 		})
 	}
+	lost, err := store.ListAll[etcdkv.LostSite](ctx, c.db, "list lost sites", c.db.Keys.LostSites())
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lost {
+		checks = append(checks, api.Check{
+			Name: "sites", Status: api.CheckFail,
+			Detail: fmt.Sprintf("site %s is lost since %s, with %d nodes", l.Site, l.Since.Format(time.RFC3339), len(l.Nodes)),
+			Hint:   "what its nodes held goes on elsewhere; bring it back, or `carillon nodes forget` each of its nodes",
+		})
+	}
 	return checks, nil
 }
 

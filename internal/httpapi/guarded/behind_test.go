@@ -3,6 +3,7 @@ package guarded
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -211,6 +212,9 @@ func (b *behind) DeleteRole(context.Context, string) error                 { ret
 func (b *behind) DeleteRoleBinding(context.Context, string) error          { return errReached }
 func (b *behind) DrainNode(context.Context, job.NodeID, api.Order) error   { return errReached }
 func (b *behind) ForgetNode(context.Context, job.NodeID, api.Order) error  { return errReached }
+func (b *behind) Sites(context.Context) ([]api.Site, error)                { return nil, errReached }
+func (b *behind) DrainSite(context.Context, string, api.Order) error       { return errReached }
+func (b *behind) UndrainSite(context.Context, string, api.Order) error     { return errReached }
 func (b *behind) UndrainNode(context.Context, job.NodeID, api.Order) error { return errReached }
 func (b *behind) HoldShard(context.Context, string, api.Order) error       { return errReached }
 func (b *behind) ReleaseShard(context.Context, string, api.Order) error    { return errReached }
@@ -515,6 +519,8 @@ func (b *behind) AccessState(context.Context) (api.Access, error) { return api.A
 func (b *behind) SetAccess(context.Context, access.State, api.Order) (api.Access, error) {
 	return api.Access{}, errReached
 }
+
+func (b *behind) Backup(context.Context, io.Writer) error { return errReached }
 
 func (b *behind) Recover(context.Context, api.RecoverRequest) (api.Recovery, error) {
 	return api.Recovery{}, errReached

@@ -2,6 +2,7 @@ package guarded
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/carillon-cron/carillon/api"
@@ -50,6 +51,15 @@ func (c *Control) Shards(ctx context.Context) ([]api.Shard, error) {
 // hiddenGroup stands for the name of a group that the caller may not read.
 const hiddenGroup = "(hidden)"
 
+// Backup writes a backup of what etcd holds. Who has it has all of the cluster: so this is for
+// who may give everything.
+func (c *Control) Backup(ctx context.Context, w io.Writer) error {
+	if err := c.whole(ctx, rights.Grant, rights.Cluster); err != nil {
+		return err
+	}
+	return c.behind.Backup(ctx, w)
+}
+
 // Recover has a cluster go on that is held since a restore.
 func (c *Control) Recover(ctx context.Context, req api.RecoverRequest) (api.Recovery, error) {
 	if err := c.whole(ctx, rights.Grant, rights.Cluster); err != nil {
@@ -80,6 +90,30 @@ func (c *Control) UndrainNode(ctx context.Context, node job.NodeID, o api.Order)
 		return err
 	}
 	return c.behind.UndrainNode(ctx, node, o)
+}
+
+// Sites lists sites: nodes and minions, counted.
+func (c *Control) Sites(ctx context.Context) ([]api.Site, error) {
+	if err := c.whole(ctx, rights.Read, rights.Nodes); err != nil {
+		return nil, err
+	}
+	return c.behind.Sites(ctx)
+}
+
+// DrainSite has the nodes of a site hand their shards over.
+func (c *Control) DrainSite(ctx context.Context, site string, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Nodes); err != nil {
+		return err
+	}
+	return c.behind.DrainSite(ctx, site, o)
+}
+
+// UndrainSite ends the drains of the nodes of a site.
+func (c *Control) UndrainSite(ctx context.Context, site string, o api.Order) error {
+	if err := c.whole(ctx, rights.Operate, rights.Nodes); err != nil {
+		return err
+	}
+	return c.behind.UndrainSite(ctx, site, o)
 }
 
 // MoveShard moves a shard to a node.
