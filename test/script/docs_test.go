@@ -313,7 +313,7 @@ func (h *helpTexts) of(words ...string) (string, bool) {
 }
 
 var (
-	longFlag   = regexp.MustCompile(`^\[?(--[a-z][a-z-]*)`)
+	longFlag   = regexp.MustCompile(`^\[?(--[a-z][a-z0-9-]*)`)
 	subCommand = regexp.MustCompile(`^[a-z][a-z-]*$`)
 )
 
